@@ -1,0 +1,2 @@
+//! The `vmboot` command.
+fn main() {}
