@@ -1,0 +1,22 @@
+//! Entry state of a riscv64 hart (Linux `Documentation/arch/riscv/boot.rst`, "Register state").
+
+/// The registers of a riscv64 hart that a boot protocol speaks of.
+///
+/// Everything else keeps the value it has at reset: supervisor mode, interrupts disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// General-purpose registers `x0` to `x31`; `x[0]` stays zero, `x[10]` is `a0`, `x[11]` is `a1`.
+    pub x: [u64; 32],
+    /// Program counter: a guest physical address, because `satp` is zero.
+    pub pc: u64,
+    /// Supervisor address translation and protection; zero means no translation.
+    pub satp: u64,
+}
+
+impl State {
+    /// A hart at `pc` with every other register zero.
+    #[must_use]
+    pub fn new(pc: u64) -> Self {
+        Self { x: [0; 32], pc, satp: 0 }
+    }
+}

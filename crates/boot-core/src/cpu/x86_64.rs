@@ -1,0 +1,300 @@
+//! Entry state of an x86 CPU: protected mode or long mode, with its segments' hidden parts.
+//!
+//! Section numbers are those of the Intel SDM, volume 3A.
+
+/// Bits of `CR0` (SDM 2.5).
+pub mod cr0 {
+    /// Protection enable.
+    pub const PE: u64 = 1 << 0;
+    /// Monitor coprocessor.
+    pub const MP: u64 = 1 << 1;
+    /// Extension type: always one on every CPU since the 486.
+    pub const ET: u64 = 1 << 4;
+    /// Numeric error.
+    pub const NE: u64 = 1 << 5;
+    /// Write protect.
+    pub const WP: u64 = 1 << 16;
+    /// Paging.
+    pub const PG: u64 = 1 << 31;
+}
+
+/// Bits of `CR4` (SDM 2.5).
+pub mod cr4 {
+    /// Physical address extension.
+    pub const PAE: u64 = 1 << 5;
+    /// 57-bit linear addresses: five paging levels.
+    pub const LA57: u64 = 1 << 12;
+}
+
+/// Bits of `IA32_EFER` (SDM 2.2.1).
+pub mod efer {
+    /// Long mode enable.
+    pub const LME: u64 = 1 << 8;
+    /// Long mode active.
+    pub const LMA: u64 = 1 << 10;
+}
+
+/// `RFLAGS` with every flag clear; bit 1 is always one (SDM 3.4.3, volume 1).
+pub const RFLAGS_CLEAR: u64 = 0x2;
+
+/// A segment's access rights, in the layout of bits 40 to 55 of its descriptor (SDM 3.4.5).
+///
+/// Bits 0 to 3 are the type, bit 4 is `S`, bits 5 and 6 are `DPL`, bit 7 is `P`, bit 12 is `AVL`, bit 13 is `L`,
+/// bit 14 is `D/B` and bit 15 is `G`. Bits 8 to 11 belong to the limit and are zero here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccessRights(u16);
+
+impl AccessRights {
+    /// Execute/read code, accessed, 32-bit, 4 KiB granular.
+    pub const CODE32: Self = Self(0xc09b);
+    /// Execute/read code, accessed, 64-bit, 4 KiB granular.
+    pub const CODE64: Self = Self(0xa09b);
+    /// Read/write data, accessed, 32-bit, 4 KiB granular.
+    pub const DATA32: Self = Self(0xc093);
+    /// Busy 32-bit task state segment, byte granular.
+    pub const TSS32_BUSY: Self = Self(0x008b);
+    /// Busy 64-bit task state segment, byte granular: the same type code, read differently in long mode.
+    pub const TSS64_BUSY: Self = Self(0x008b);
+    /// Local descriptor table, byte granular.
+    pub const LDT: Self = Self(0x0082);
+
+    /// Access rights from descriptor bits 40 to 55; the limit bits 8 to 11 are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & 0xf0ff)
+    }
+
+    /// The bits, in the layout this type documents.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Segment type, 0 to 15.
+    #[must_use]
+    pub const fn segment_type(self) -> u8 {
+        self.low() & 0xf
+    }
+
+    /// `S`: a code or data segment rather than a system segment.
+    #[must_use]
+    pub const fn is_code_or_data(self) -> bool {
+        self.0 & (1 << 4) != 0
+    }
+
+    /// Descriptor privilege level, 0 to 3.
+    #[must_use]
+    pub const fn dpl(self) -> u8 {
+        (self.low() >> 5) & 3
+    }
+
+    /// `P`: present.
+    #[must_use]
+    pub const fn is_present(self) -> bool {
+        self.0 & (1 << 7) != 0
+    }
+
+    /// `AVL`: available for software.
+    #[must_use]
+    pub const fn available(self) -> bool {
+        self.0 & (1 << 12) != 0
+    }
+
+    /// `L`: 64-bit code.
+    #[must_use]
+    pub const fn is_long(self) -> bool {
+        self.0 & (1 << 13) != 0
+    }
+
+    /// `D/B`: 32-bit default operand size.
+    #[must_use]
+    pub const fn default_big(self) -> bool {
+        self.0 & (1 << 14) != 0
+    }
+
+    /// `G`: the limit counts 4 KiB pages.
+    #[must_use]
+    pub const fn is_page_granular(self) -> bool {
+        self.0 & (1 << 15) != 0
+    }
+
+    const fn low(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+}
+
+/// A segment register with its hidden part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// The visible selector.
+    pub selector: u16,
+    /// Linear base address.
+    pub base: u64,
+    /// Limit in bytes: the last valid offset, after granularity is applied.
+    pub limit: u32,
+    /// Access rights.
+    pub rights: AccessRights,
+}
+
+impl Segment {
+    /// A flat segment: base 0, limit 4 GiB - 1.
+    #[must_use]
+    pub const fn flat(selector: u16, rights: AccessRights) -> Self {
+        Self { selector, base: 0, limit: u32::MAX, rights }
+    }
+
+    /// The eight-byte descriptor that loading this segment from a GDT would need (SDM 3.4.5).
+    ///
+    /// Building the table from the segments keeps the registers and the table from disagreeing. A base above
+    /// 4 GiB does not fit an eight-byte descriptor; its high half is not part of the result.
+    #[must_use]
+    pub const fn descriptor(&self) -> u64 {
+        #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
+        let (limit, rights) = (self.limit as u64, self.rights.bits() as u64);
+        let limit = if self.rights.is_page_granular() { limit >> 12 } else { limit };
+        (limit & 0xffff)
+            | (self.base & 0x00ff_ffff) << 16
+            | rights << 40
+            | (limit & 0xf_0000) << 32
+            | (self.base & 0xff00_0000) << 32
+    }
+}
+
+/// The register of a descriptor table (GDTR, IDTR).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DescriptorTable {
+    /// Linear address of the table.
+    pub base: u64,
+    /// Size of the table in bytes, minus one.
+    pub limit: u16,
+}
+
+/// The registers of an x86 CPU that a boot protocol speaks of.
+///
+/// Everything else (FPU, debug registers, MSRs, local APIC) keeps its value from reset or is the harness's own
+/// business.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "registers, named as in the SDM")]
+pub struct State {
+    pub rax: u64,
+    pub rbx: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub rsp: u64,
+    pub rbp: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    pub rip: u64,
+    pub rflags: u64,
+    pub cs: Segment,
+    pub ds: Segment,
+    pub es: Segment,
+    pub fs: Segment,
+    pub gs: Segment,
+    pub ss: Segment,
+    pub tr: Segment,
+    pub ldtr: Segment,
+    pub gdtr: DescriptorTable,
+    pub idtr: DescriptorTable,
+    pub cr0: u64,
+    pub cr2: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+}
+
+impl State {
+    /// A CPU in flat 32-bit protected mode at `eip`: paging off, interrupts off, general registers zero.
+    ///
+    /// `code` and `data` are the selectors of `CS` and of the data segments.
+    #[must_use]
+    pub fn protected_mode(eip: u32, code: u16, data: u16) -> Self {
+        let data = Segment::flat(data, AccessRights::DATA32);
+        Self {
+            rax: 0,
+            rbx: 0,
+            rcx: 0,
+            rdx: 0,
+            rsi: 0,
+            rdi: 0,
+            rsp: 0,
+            rbp: 0,
+            r8: 0,
+            r9: 0,
+            r10: 0,
+            r11: 0,
+            r12: 0,
+            r13: 0,
+            r14: 0,
+            r15: 0,
+            rip: u64::from(eip),
+            rflags: RFLAGS_CLEAR,
+            cs: Segment::flat(code, AccessRights::CODE32),
+            ds: data,
+            es: data,
+            fs: data,
+            gs: data,
+            ss: data,
+            tr: Segment { selector: 0, base: 0, limit: 0x67, rights: AccessRights::TSS32_BUSY },
+            ldtr: Segment { selector: 0, base: 0, limit: 0xffff, rights: AccessRights::LDT },
+            gdtr: DescriptorTable::default(),
+            idtr: DescriptorTable::default(),
+            cr0: cr0::PE | cr0::ET,
+            cr2: 0,
+            cr3: 0,
+            cr4: 0,
+            efer: 0,
+        }
+    }
+
+    /// A CPU in 64-bit mode at `rip` with four-level page tables at `cr3`: interrupts off, general registers zero.
+    ///
+    /// `code` and `data` are the selectors of `CS` and of the data segments.
+    #[must_use]
+    pub fn long_mode(rip: u64, cr3: u64, code: u16, data: u16) -> Self {
+        let mut state = Self::protected_mode(0, code, data);
+        state.rip = rip;
+        state.cs = Segment::flat(code, AccessRights::CODE64);
+        state.tr.rights = AccessRights::TSS64_BUSY;
+        state.cr0 |= cr0::PG;
+        state.cr3 = cr3;
+        state.cr4 = cr4::PAE;
+        state.efer = efer::LME | efer::LMA;
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_match_the_values_linux_documents() {
+        // GDT_ENTRY(flags, base, limit) of the kernel's own boot code gives these for flat segments.
+        let check = |segment: Segment, expected: u64| assert_eq!(segment.descriptor(), expected);
+        check(Segment::flat(0x10, AccessRights::CODE64), 0x00af_9b00_0000_ffff);
+        check(Segment::flat(0x10, AccessRights::CODE32), 0x00cf_9b00_0000_ffff);
+        check(Segment::flat(0x18, AccessRights::DATA32), 0x00cf_9300_0000_ffff);
+        let tss =
+            Segment { selector: 0x20, base: 0x1234_5678, limit: 0x67, rights: AccessRights::TSS32_BUSY };
+        check(tss, 0x1200_8b34_5678_0067);
+    }
+
+    #[test]
+    fn access_rights_take_their_bits_apart() {
+        let code = AccessRights::CODE64;
+        assert_eq!(code.segment_type(), 0xb);
+        assert!(code.is_code_or_data() && code.is_present() && code.is_long() && code.is_page_granular());
+        assert!(!code.default_big() && !code.available());
+        assert_eq!(AccessRights::from_bits(0x0fff).bits(), 0x00ff);
+        assert_eq!(AccessRights::from_bits(0x60).dpl(), 3);
+    }
+}
