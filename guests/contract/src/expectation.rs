@@ -1,0 +1,222 @@
+//! What a guest is to find, and how that is written on a command line.
+
+use core::fmt;
+
+use crate::digest::Digest;
+use crate::memory::Memory;
+
+/// The boot ABI the guest was entered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Xen's x86/HVM direct boot ABI.
+    Pvh,
+    /// The 64-bit Linux boot protocol.
+    Linux64,
+    /// The 32-bit Linux boot protocol.
+    Linux32,
+}
+
+impl Entry {
+    const WORDS: [(&'static str, Self); 3] = [
+        ("pvh", Self::Pvh),
+        ("linux64", Self::Linux64),
+        ("linux32", Self::Linux32),
+    ];
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, entry)| *entry)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            Self::WORDS
+                .iter()
+                .find(|(_, entry)| entry == self)
+                .map_or("", |(word, _)| word),
+        )
+    }
+}
+
+/// The kind of file the guest was loaded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// An ELF: there is no setup header that the loader could have copied.
+    Elf,
+    /// A bzImage: the zero page must hold its setup header.
+    BzImage,
+}
+
+impl Image {
+    const WORDS: [(&'static str, Self); 2] = [("elf", Self::Elf), ("bzimage", Self::BzImage)];
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, image)| *image)
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            Self::WORDS
+                .iter()
+                .find(|(_, image)| image == self)
+                .map_or("", |(word, _)| word),
+        )
+    }
+}
+
+/// Something that is there with known bytes, or must not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blob {
+    /// Nothing: address and size must be zero.
+    Absent,
+    /// Exactly these bytes.
+    Present(Digest),
+}
+
+impl fmt::Display for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("none"),
+            Self::Present(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// A PVH module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its bytes.
+    pub content: Digest,
+    /// Its command line without the terminating zero; `None`: it must have none (`cmdline_paddr` is zero).
+    pub cmdline: Option<Digest>,
+}
+
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.content.fmt(f)?;
+        self.cmdline.map_or(Ok(()), |cmdline| write!(f, ":{cmdline}"))
+    }
+}
+
+/// Modules an [`Expectation`] can describe.
+pub const MAX_MODULES: usize = 16;
+
+/// Everything a guest can be told to expect. A field that is `None` (or `false`) is not checked against anything: the
+/// guest then prints what it found as a note.
+///
+/// [`Display`](fmt::Display) writes the command-line tokens, separated by single blanks; numbers are decimal, or hexadecimal
+/// after `0x`:
+///
+/// | token | field |
+/// |---|---|
+/// | `expect.entry=pvh` / `linux64` / `linux32` | [`entry`](Self::entry) |
+/// | `expect.image=elf` / `bzimage` | [`image`](Self::image) |
+/// | `expect.base=ADDRESS` | [`base`](Self::base) |
+/// | `expect.mem=START-END:TYPE,…` or `expect.mem=COUNT#HASH` | [`memory`](Self::memory) |
+/// | `expect.initrd=LEN:HASH` or `none` | [`initrd`](Self::initrd) |
+/// | `expect.modules=COUNT` | [`module_count`](Self::module_count) |
+/// | `expect.module.N=LEN:HASH` or `LEN:HASH:CMDLEN:CMDHASH` | [`modules`](Self::modules) |
+/// | `expect.rsdp=ADDRESS` | [`rsdp`](Self::rsdp) |
+/// | `expect.gdt` | [`gdt`](Self::gdt) |
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expectation<'a> {
+    /// The entry the guest must have been started at.
+    pub entry: Option<Entry>,
+    /// The file it must have been loaded from.
+    pub image: Option<Image>,
+    /// Guest-physical address its first byte must stand at.
+    pub base: Option<u64>,
+    /// The memory map it must be handed.
+    pub memory: Option<Memory<'a>>,
+    /// The initial RAM disk; under PVH this is module 0.
+    pub initrd: Option<Blob>,
+    /// Number of PVH modules.
+    pub module_count: Option<u64>,
+    /// PVH modules by their index.
+    pub modules: [Option<Module>; MAX_MODULES],
+    /// Address of the ACPI root pointer; 0: the field must be zero.
+    pub rsdp: Option<u64>,
+    /// The descriptor table in memory must describe the loaded selectors even where the ABI leaves that open, as PVH does.
+    pub gdt: bool,
+}
+
+impl fmt::Display for Expectation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tokens = Tokens { f, first: true };
+        if let Some(entry) = self.entry {
+            tokens.push(format_args!("expect.entry={entry}"))?;
+        }
+        if let Some(image) = self.image {
+            tokens.push(format_args!("expect.image={image}"))?;
+        }
+        if let Some(base) = self.base {
+            tokens.push(format_args!("expect.base={base:#x}"))?;
+        }
+        if let Some(memory) = self.memory {
+            tokens.push(format_args!("expect.mem={memory}"))?;
+        }
+        if let Some(initrd) = self.initrd {
+            tokens.push(format_args!("expect.initrd={initrd}"))?;
+        }
+        if let Some(count) = self.module_count {
+            tokens.push(format_args!("expect.modules={count}"))?;
+        }
+        for (index, module) in self.modules.iter().enumerate() {
+            if let Some(module) = module {
+                tokens.push(format_args!("expect.module.{index}={module}"))?;
+            }
+        }
+        if let Some(rsdp) = self.rsdp {
+            tokens.push(format_args!("expect.rsdp={rsdp:#x}"))?;
+        }
+        if self.gdt {
+            tokens.push(format_args!("expect.gdt"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts one blank between tokens and none around them.
+struct Tokens<'f, 'b> {
+    f: &'f mut fmt::Formatter<'b>,
+    first: bool,
+}
+
+impl Tokens<'_, '_> {
+    fn push(&mut self, token: fmt::Arguments<'_>) -> fmt::Result {
+        if !core::mem::replace(&mut self.first, false) {
+            self.f.write_str(" ")?;
+        }
+        self.f.write_fmt(token)
+    }
+}
+
+/// The last token of a command line, `expect.cmdline=LEN:HASH`: digest of every byte before it, blanks included. Nothing may
+/// follow it, so a byte more, less or different anywhere in the line is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal(Digest);
+
+impl Seal {
+    pub(crate) const KEY: &'static str = "expect.cmdline=";
+
+    /// The seal to put behind `prefix`, which must be empty or end with a blank.
+    #[must_use]
+    pub fn over(prefix: &[u8]) -> Self {
+        Self(Digest::of(prefix))
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::KEY, self.0)
+    }
+}

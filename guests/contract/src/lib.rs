@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod digest;
+mod expectation;
+mod memory;
+mod mode;
+mod parse;
+
+pub use digest::{Digest, Fnv1a64};
+pub use expectation::{Blob, Entry, Expectation, Image, MAX_MODULES, Module, Seal};
+pub use memory::{Memory, MemoryRange, Ranges};
+pub use mode::Mode;
+pub use parse::{ParseError, ParseErrorKind, Request, SealCheck};

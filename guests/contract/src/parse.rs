@@ -1,0 +1,340 @@
+//! From a command line to a [`Request`].
+
+use core::fmt;
+
+use crate::digest::Digest;
+use crate::expectation::{Blob, Entry, Expectation, Image, Module, Seal};
+use crate::memory;
+use crate::mode::Mode;
+
+/// What a command line asks of a guest program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// What to do.
+    pub mode: Mode,
+    /// What to find.
+    pub expectation: Expectation<'a>,
+    /// What the command line says of itself, beside what it is.
+    pub seal: Option<SealCheck>,
+}
+
+/// Both sides of a [`Seal`]; the line is unharmed if they are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealCheck {
+    /// What the seal says.
+    pub expected: Digest,
+    /// The digest of the bytes that stand before it.
+    pub found: Digest,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the tokens of `cmdline` that are meant for the guest program: those that start with `expect` or `mode=`. Others may be
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// A token of ours that is unknown, malformed, there twice or (the seal) not last: what a test asks and the guest
+    /// cannot understand must not pass for checked.
+    pub fn parse(cmdline: &'a [u8]) -> Result<Self, ParseError> {
+        let mut request = Request::default();
+        let mut mode_seen = false;
+        let mut offset = 0_usize;
+        for token in cmdline.split(|&byte| byte == b' ') {
+            let at = offset;
+            let end = at.saturating_add(token.len());
+            offset = end.saturating_add(1);
+            let fail = |kind| ParseError { offset: at, kind };
+            if !(token.starts_with(b"expect") || token.starts_with(b"mode=")) {
+                continue;
+            }
+            let token = str::from_utf8(token).map_err(|source| {
+                fail(ParseErrorKind::NotText {
+                    valid: source.valid_up_to(),
+                })
+            })?;
+            if let Some(mode) = token.strip_prefix("mode=") {
+                if core::mem::replace(&mut mode_seen, true) {
+                    return Err(fail(ParseErrorKind::Twice));
+                }
+                request.mode = Mode::parse(mode).ok_or(fail(ParseErrorKind::Malformed))?;
+            } else if let Some(seal) = token.strip_prefix(Seal::KEY) {
+                let expected = digest(seal).ok_or(fail(ParseErrorKind::Malformed))?;
+                if end != cmdline.len() {
+                    return Err(fail(ParseErrorKind::SealNotLast {
+                        trailing: cmdline.len().saturating_sub(end),
+                    }));
+                }
+                let prefix = cmdline.get(..at).unwrap_or_default();
+                request.seal = Some(SealCheck {
+                    expected,
+                    found: Digest::of(prefix),
+                });
+            } else {
+                request.expectation.take(token).map_err(fail)?;
+            }
+        }
+        Ok(request)
+    }
+}
+
+impl<'a> Expectation<'a> {
+    fn take(&mut self, token: &'a str) -> Result<(), ParseErrorKind> {
+        let Some((key, value)) = token.split_once('=') else {
+            return match token {
+                "expect.gdt" if self.gdt => Err(ParseErrorKind::Twice),
+                "expect.gdt" => {
+                    self.gdt = true;
+                    Ok(())
+                }
+                _ => Err(ParseErrorKind::Unknown),
+            };
+        };
+        match key {
+            "expect.entry" => set(&mut self.entry, Entry::parse(value)),
+            "expect.image" => set(&mut self.image, Image::parse(value)),
+            "expect.base" => set(&mut self.base, number(value)),
+            "expect.mem" => set(&mut self.memory, memory::memory(value)),
+            "expect.initrd" => set(&mut self.initrd, blob(value)),
+            "expect.modules" => set(&mut self.module_count, number(value)),
+            "expect.rsdp" => set(&mut self.rsdp, number(value)),
+            _ => {
+                let index = key
+                    .strip_prefix("expect.module.")
+                    .ok_or(ParseErrorKind::Unknown)?;
+                let slot = number(index).and_then(|index| self.modules.get_mut(usize::try_from(index).ok()?));
+                set(slot.ok_or(ParseErrorKind::ModuleIndex)?, module(value))
+            }
+        }
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, value: Option<T>) -> Result<(), ParseErrorKind> {
+    match (&slot, value) {
+        (_, None) => Err(ParseErrorKind::Malformed),
+        (Some(_), _) => Err(ParseErrorKind::Twice),
+        (None, value) => {
+            *slot = value;
+            Ok(())
+        }
+    }
+}
+
+/// Reads a number: decimal, or hexadecimal after `0x`.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    // `from_str_radix` also takes a sign.
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit())
+        .then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    let (len, hash) = text.split_once(':')?;
+    Some(Digest {
+        len: number(len)?,
+        hash: number(hash)?,
+    })
+}
+
+fn blob(text: &str) -> Option<Blob> {
+    if text == "none" {
+        Some(Blob::Absent)
+    } else {
+        digest(text).map(Blob::Present)
+    }
+}
+
+fn module(text: &str) -> Option<Module> {
+    let second_colon = text.match_indices(':').nth(1).map(|(at, _)| at);
+    match second_colon.and_then(|at| text.split_at_checked(at)) {
+        None => Some(Module {
+            content: digest(text)?,
+            cmdline: None,
+        }),
+        Some((content, cmdline)) => Some(Module {
+            content: digest(content)?,
+            cmdline: Some(digest(cmdline.strip_prefix(':')?)?),
+        }),
+    }
+}
+
+/// A token that cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParseError {
+    /// Offset of the token's first byte in the command line.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub kind: ParseErrorKind,
+}
+
+/// What is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParseErrorKind {
+    /// No such key.
+    Unknown,
+    /// The value is not what its key wants.
+    Malformed,
+    /// The key stands there a second time.
+    Twice,
+    /// A module number past [`MAX_MODULES`](crate::MAX_MODULES).
+    ModuleIndex,
+    /// Something follows the seal.
+    SealNotLast {
+        /// Number of bytes behind it.
+        trailing: usize,
+    },
+    /// The token is not UTF-8.
+    NotText {
+        /// Number of good bytes before the first bad one.
+        valid: usize,
+    },
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the token at byte {} of the command line ", self.offset)?;
+        match self.kind {
+            ParseErrorKind::Unknown => f.write_str("has an unknown key"),
+            ParseErrorKind::Malformed => f.write_str("has a malformed value"),
+            ParseErrorKind::Twice => f.write_str("stands there twice"),
+            ParseErrorKind::ModuleIndex => {
+                write!(
+                    f,
+                    "names a module past the last possible one, {}",
+                    crate::MAX_MODULES.saturating_sub(1)
+                )
+            }
+            ParseErrorKind::SealNotLast { trailing } => {
+                write!(f, "must be the last one, but {trailing} bytes follow")
+            }
+            ParseErrorKind::NotText { valid } => write!(f, "is not text after its first {valid} bytes"),
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Memory, MemoryRange};
+    use std::format;
+    use std::string::ToString as _;
+
+    /// Parses `cmdline`; answers what it would print as, or the error.
+    fn check(cmdline: &str, expected: Result<&str, (usize, ParseErrorKind)>) {
+        let found = Request::parse(cmdline.as_bytes())
+            .map(|request| format!("{} {}", request.mode, request.expectation))
+            .map_err(|error| (error.offset, error.kind));
+        assert_eq!(
+            found.as_ref().map(|text| text.trim_end()).map_err(|error| *error),
+            expected,
+            "{cmdline:?}"
+        );
+    }
+
+    #[test]
+    fn tokens_are_read_or_refused() {
+        use ParseErrorKind as Kind;
+        check("", Ok("mode=exit"));
+        check("console=ttyS0  quiet expectation", Err((21, Kind::Unknown)));
+        check("console=ttyS0  quiet", Ok("mode=exit"));
+        check("mode=hlt a expect.base=16 b", Ok("mode=hlt expect.base=0x10"));
+        check(
+            "expect.module.3=1:0x2",
+            Ok("mode=exit expect.module.3=1:0x0000000000000002"),
+        );
+        check(
+            "expect.module.0=1:2:3:4",
+            Ok("mode=exit expect.module.0=1:0x0000000000000002:3:0x0000000000000004"),
+        );
+        check(
+            "expect.initrd=none expect.gdt",
+            Ok("mode=exit expect.initrd=none expect.gdt"),
+        );
+        check("x expect.gdt expect.gdt", Err((13, Kind::Twice)));
+        check("expect.gdt=1", Err((0, Kind::Unknown)));
+        check("mode=exit mode=exit", Err((10, Kind::Twice)));
+        check("expect.base=1 expect.base=1", Err((14, Kind::Twice)));
+        check("expect.colour=red", Err((0, Kind::Unknown)));
+        check("expect.base=+1", Err((0, Kind::Malformed)));
+        check("expect.base=0x", Err((0, Kind::Malformed)));
+        check("expect.base=0x10000000000000000", Err((0, Kind::Malformed)));
+        check("expect.module.16=1:2", Err((0, Kind::ModuleIndex)));
+        check("expect.module.0=1:2:3", Err((0, Kind::Malformed)));
+        check("expect.entry=multiboot", Err((0, Kind::Malformed)));
+        check("expect.cmdline=0:0 ", Err((0, Kind::SealNotLast { trailing: 1 })));
+        check("expect.cmdline=0", Err((0, Kind::Malformed)));
+    }
+
+    #[test]
+    fn a_token_that_is_not_text_is_refused() {
+        let error = Request::parse(b"\xff expect\xff").unwrap_err();
+        assert_eq!(
+            (error.offset, error.kind),
+            (2, ParseErrorKind::NotText { valid: 6 })
+        );
+        assert!(error.to_string().contains("byte 2"));
+    }
+
+    #[test]
+    fn everything_survives_the_command_line() {
+        let ranges = [
+            MemoryRange {
+                start: 0,
+                end: 0x1000,
+                kind: 1,
+            },
+            MemoryRange {
+                start: 1 << 32,
+                end: 1 << 33,
+                kind: 2,
+            },
+        ];
+        let mut full = Expectation {
+            entry: Some(Entry::Pvh),
+            image: Some(Image::BzImage),
+            base: Some(0x10_0000),
+            memory: Some(Memory::Ranges(&ranges)),
+            initrd: Some(Blob::Present(Digest::of(b"initrd"))),
+            module_count: Some(2),
+            rsdp: Some(0xe_0000),
+            gdt: true,
+            ..Expectation::default()
+        };
+        full.modules[0] = Some(Module {
+            content: Digest::of(b"one"),
+            cmdline: None,
+        });
+        full.modules[15] = Some(Module {
+            content: Digest::of(b"two"),
+            cmdline: Some(Digest::of(b"a b")),
+        });
+        let text = full.to_string();
+        let parsed = Request::parse(text.as_bytes()).unwrap().expectation;
+        assert_eq!(parsed.to_string(), text);
+        assert_eq!(parsed.modules, full.modules);
+        assert!(parsed.memory.unwrap().ranges().unwrap().eq(ranges));
+    }
+
+    #[test]
+    fn a_seal_sees_every_change_before_it() {
+        let prefix = "a  b=\"c d\" ";
+        let line = format!("{prefix}{}", Seal::over(prefix.as_bytes()));
+        let whole = Request::parse(line.as_bytes()).unwrap().seal.unwrap();
+        assert_eq!(whole.expected, whole.found);
+        for at in 0..prefix.len() - 1 {
+            let mut changed = line.clone().into_bytes();
+            changed[at] ^= 1;
+            let seal = Request::parse(&changed).unwrap().seal.unwrap();
+            assert_ne!(seal.expected, seal.found, "a change of byte {at} passes");
+            let mut shorter = line.clone().into_bytes();
+            shorter.remove(at);
+            let seal = Request::parse(&shorter).unwrap().seal.unwrap();
+            assert_ne!(seal.expected, seal.found, "a missing byte {at} passes");
+        }
+    }
+}
