@@ -1,0 +1,9 @@
+//! The devices that a small machine needs.
+
+mod exit_port;
+mod i8042;
+mod serial;
+
+pub use exit_port::ExitPort;
+pub use i8042::I8042;
+pub use serial::{ConsoleSink, InputError, IrqLine, Serial, SerialConfig, SerialInput};

@@ -1,0 +1,403 @@
+//! A 16550A serial port: the console of most guests.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use vm_superio::{Trigger, serial};
+
+use crate::{Device, DeviceError, IrqError, Milestone, Observer, Verdict};
+
+/// An interrupt line that a device can raise.
+pub trait IrqLine: Send {
+    /// Raises and lowers the line: one edge.
+    ///
+    /// # Errors
+    ///
+    /// [`IrqError`] when the back end refuses.
+    fn pulse(&self) -> Result<(), IrqError>;
+}
+
+/// Where the guest's console output goes.
+///
+/// Every [`io::Write`] that can be sent to another thread is one.
+pub trait ConsoleSink: Send {
+    /// Takes the next bytes, in order, and makes them visible before it returns.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the run.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl<W: Write + Send> ConsoleSink for W {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.flush()
+    }
+}
+
+/// What a serial port is connected to.
+pub struct SerialConfig {
+    /// The interrupt line, pulsed for "byte received" and "ready to send".
+    pub irq: Box<dyn IrqLine>,
+    /// Where output goes.
+    pub sink: Box<dyn ConsoleSink>,
+    /// Told about [`Milestone::FirstConsoleByte`].
+    pub observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for SerialConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerialConfig").finish_non_exhaustive()
+    }
+}
+
+/// A 16550A with eight registers of one byte each, at whatever base it is put on a bus.
+#[derive(Clone)]
+pub struct Serial(Arc<Mutex<Port>>);
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serial").finish_non_exhaustive()
+    }
+}
+
+struct Port {
+    uart: vm_superio::Serial<Line, serial::NoEvents, Output>,
+    /// Input for which the UART's own FIFO has no room yet.
+    pending: VecDeque<u8>,
+}
+
+impl Serial {
+    /// How many registers, and so how many addresses, the port has.
+    pub const LEN: u64 = 8;
+    /// I/O port base of the first serial port of a PC.
+    pub const COM1_BASE: u16 = 0x3f8;
+    /// Interrupt line of the first serial port of a PC.
+    pub const COM1_IRQ: u32 = 4;
+
+    /// A port in its reset state.
+    #[must_use]
+    pub fn new(config: SerialConfig) -> Self {
+        let SerialConfig { irq, sink, observer } = config;
+        let output = Output {
+            sink,
+            observer,
+            first: true,
+        };
+        let uart = vm_superio::Serial::new(Line(irq), output);
+        Self(Arc::new(Mutex::new(Port {
+            uart,
+            pending: VecDeque::new(),
+        })))
+    }
+
+    /// A handle through which other threads type into the guest's console.
+    #[must_use]
+    pub fn input(&self) -> SerialInput {
+        SerialInput(Arc::clone(&self.0))
+    }
+}
+
+/// Types into a guest's console.
+#[derive(Clone)]
+pub struct SerialInput(Arc<Mutex<Port>>);
+
+impl fmt::Debug for SerialInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SerialInput").finish_non_exhaustive()
+    }
+}
+
+/// Input could not be handed to the guest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The guest does not read its input, and the queue has no room for this much more.
+    #[error("{len} bytes of console input do not fit: {room} bytes are left until the guest reads some")]
+    Full {
+        /// How many bytes were to be queued.
+        len: usize,
+        /// How many bytes fit.
+        room: usize,
+    },
+    /// The serial port failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+impl SerialInput {
+    /// How many bytes may wait for a guest that does not read them.
+    pub const CAPACITY: usize = 64 << 10;
+
+    /// Queues all of `bytes` for the guest, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::Full`] when they do not fit into [`CAPACITY`](Self::CAPACITY); [`InputError::Device`] when the
+    /// interrupt cannot be raised.
+    pub fn push(&self, bytes: &[u8]) -> Result<(), InputError> {
+        let mut port = lock(&self.0);
+        let room = Self::CAPACITY.saturating_sub(port.pending.len());
+        if bytes.len() > room {
+            return Err(InputError::Full {
+                len: bytes.len(),
+                room,
+            });
+        }
+        port.pending.extend(bytes);
+        Ok(port.feed()?)
+    }
+}
+
+/// A poisoned port belongs to a vCPU thread that panicked, which the run reports by itself.
+fn lock(port: &Mutex<Port>) -> MutexGuard<'_, Port> {
+    port.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Port {
+    /// Moves pending input into the UART's FIFO while it has room.
+    fn feed(&mut self) -> Result<(), DeviceError> {
+        while self.uart.fifo_capacity() > 0 && !self.pending.is_empty() {
+            let room = self.uart.fifo_capacity();
+            let (front, _) = self.pending.as_slices();
+            let chunk = front.get(..room).unwrap_or(front);
+            // Zero bytes are taken while the guest has the port in loop-back mode: they wait.
+            let taken = self.uart.enqueue_raw_bytes(chunk).map_err(device_error)?;
+            if taken == 0 {
+                break;
+            }
+            self.pending.drain(..taken);
+        }
+        Ok(())
+    }
+}
+
+impl Device for Serial {
+    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
+        let mut port = lock(&self.0);
+        for (register, byte) in (offset..).zip(data) {
+            *byte = u8::try_from(register).map_or(0xff, |register| port.uart.read(register));
+        }
+        port.feed()
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+        let mut port = lock(&self.0);
+        for (register, &byte) in (offset..).zip(data) {
+            if let Ok(register) = u8::try_from(register) {
+                port.uart.write(register, byte).map_err(device_error)?;
+            }
+        }
+        port.feed()?;
+        Ok(Verdict::Continue)
+    }
+}
+
+fn device_error(error: serial::Error<IrqError>) -> DeviceError {
+    match error {
+        serial::Error::Trigger(error) => DeviceError::Irq(error),
+        serial::Error::IOError(error) => DeviceError::Console(error),
+        // `feed` asks for the room first, so this is the UART contradicting itself.
+        serial::Error::FullFifo => DeviceError::Console(io::ErrorKind::StorageFull.into()),
+    }
+}
+
+struct Line(Box<dyn IrqLine>);
+
+impl Trigger for Line {
+    type E = IrqError;
+
+    fn trigger(&self) -> Result<(), IrqError> {
+        self.0.pulse()
+    }
+}
+
+/// The UART's transmit side.
+struct Output {
+    sink: Box<dyn ConsoleSink>,
+    observer: Arc<dyn Observer>,
+    first: bool,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.first) {
+            self.observer
+                .milestone(Milestone::FirstConsoleByte, Instant::now());
+        }
+        self.sink.write(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::Timeline;
+
+    /// Register offsets and bits of the 16550A.
+    const DATA: u64 = 0;
+    const IER: u64 = 1;
+    const MCR: u64 = 4;
+    const LSR: u64 = 5;
+    const SCRATCH: u64 = 7;
+    const RECEIVED: u8 = 1;
+    const LOOP: u8 = 0x10;
+
+    #[derive(Clone, Default)]
+    struct Counter(Arc<AtomicUsize>);
+
+    impl IrqLine for Counter {
+        fn pulse(&self) -> Result<(), IrqError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    struct Broken;
+
+    impl IrqLine for Broken {
+        fn pulse(&self) -> Result<(), IrqError> {
+            Err(IrqError {
+                line: 4,
+                source: "no irqchip".into(),
+            })
+        }
+    }
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn port(irq: impl IrqLine + 'static, sink: impl Write + Send + 'static) -> (Serial, Arc<Timeline>) {
+        let observer = Arc::new(Timeline::new());
+        let config = SerialConfig {
+            irq: Box::new(irq),
+            sink: Box::new(sink),
+            observer: Arc::clone(&observer) as _,
+        };
+        (Serial::new(config), observer)
+    }
+
+    fn read(serial: &mut Serial, register: u64) -> u8 {
+        let mut byte = [0];
+        serial.read(register, &mut byte).unwrap();
+        byte[0]
+    }
+
+    #[test]
+    fn output_reaches_the_sink_and_the_first_byte_is_a_milestone() {
+        let sink = Shared::default();
+        let (mut serial, timeline) = port(Counter::default(), sink.clone());
+        assert!(timeline.at(Milestone::FirstConsoleByte).is_none());
+        for byte in b"hello" {
+            serial.write(DATA, &[*byte]).unwrap();
+        }
+        assert_eq!(*sink.0.lock().unwrap(), b"hello");
+        assert!(timeline.at(Milestone::FirstConsoleByte).is_some());
+        assert_eq!(timeline.entries().len(), 1);
+    }
+
+    #[test]
+    fn input_longer_than_the_fifo_arrives_whole_and_in_order() {
+        let irq = Counter::default();
+        let (mut serial, _) = port(irq.clone(), io::sink());
+        serial.write(IER, &[RECEIVED]).unwrap();
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(1000).collect();
+        serial.input().push(&sent).unwrap();
+        assert_eq!(irq.0.load(Ordering::Relaxed), 1);
+        let mut received = Vec::new();
+        while read(&mut serial, LSR) & RECEIVED != 0 {
+            received.push(read(&mut serial, DATA));
+        }
+        assert_eq!(received, sent);
+    }
+
+    #[test]
+    fn input_waits_for_the_end_of_loop_back_mode() {
+        let (mut serial, _) = port(Counter::default(), io::sink());
+        serial.write(MCR, &[LOOP]).unwrap();
+        serial.input().push(b"x").unwrap();
+        assert_eq!(read(&mut serial, LSR) & RECEIVED, 0);
+        serial.write(MCR, &[0]).unwrap();
+        assert_eq!(read(&mut serial, DATA), b'x');
+    }
+
+    #[test]
+    fn input_is_bounded() {
+        let (serial, _) = port(Counter::default(), io::sink());
+        let input = serial.input();
+        let error = input.push(&vec![0; SerialInput::CAPACITY + 1]).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                InputError::Full {
+                    room: SerialInput::CAPACITY,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        input.push(&vec![0; SerialInput::CAPACITY]).unwrap();
+        // The FIFO took 64 of them.
+        input.push(&[0; 64]).unwrap();
+        assert!(matches!(
+            input.push(&[0]),
+            Err(InputError::Full { len: 1, room: 0 })
+        ));
+    }
+
+    #[test]
+    fn failures_of_the_host_are_told_apart() {
+        let (mut serial, _) = port(Counter::default(), Broken);
+        assert!(matches!(serial.write(DATA, b"x"), Err(DeviceError::Console(_))));
+        let (mut serial, _) = port(Broken, io::sink());
+        assert!(matches!(
+            serial.write(IER, &[2]),
+            Err(DeviceError::Irq(IrqError { line: 4, .. }))
+        ));
+    }
+
+    #[test]
+    fn wide_accesses_go_register_by_register() {
+        let (mut serial, _) = port(Counter::default(), io::sink());
+        serial.write(SCRATCH, &[0x5a]).unwrap();
+        let mut data = [0; 2];
+        serial.read(SCRATCH - 1, &mut data).unwrap();
+        assert_eq!(data[1], 0x5a);
+        serial.read(0xff, &mut data).unwrap();
+        assert_eq!(data[1], 0xff, "past the last register number");
+    }
+}
