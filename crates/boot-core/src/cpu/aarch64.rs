@@ -28,6 +28,12 @@ impl State {
     /// A CPU at `pc` in EL1h with every interrupt masked and every other register zero.
     #[must_use]
     pub fn new(pc: u64) -> Self {
-        Self { x: [0; 31], sp_el1: 0, pc, pstate: PSTATE_EL1H_DAIF, data_endian: Endian::Little }
+        Self {
+            x: [0; 31],
+            sp_el1: 0,
+            pc,
+            pstate: PSTATE_EL1H_DAIF,
+            data_endian: Endian::Little,
+        }
     }
 }

@@ -17,6 +17,10 @@ impl State {
     /// A hart at `pc` with every other register zero.
     #[must_use]
     pub fn new(pc: u64) -> Self {
-        Self { x: [0; 32], pc, satp: 0 }
+        Self {
+            x: [0; 32],
+            pc,
+            satp: 0,
+        }
     }
 }

@@ -140,7 +140,12 @@ impl Segment {
     /// A flat segment: base 0, limit 4 GiB - 1.
     #[must_use]
     pub const fn flat(selector: u16, rights: AccessRights) -> Self {
-        Self { selector, base: 0, limit: u32::MAX, rights }
+        Self {
+            selector,
+            base: 0,
+            limit: u32::MAX,
+            rights,
+        }
     }
 
     /// The eight-byte descriptor that loading this segment from a GDT would need (SDM 3.4.5).
@@ -151,7 +156,11 @@ impl Segment {
     pub const fn descriptor(&self) -> u64 {
         #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
         let (limit, rights) = (self.limit as u64, self.rights.bits() as u64);
-        let limit = if self.rights.is_page_granular() { limit >> 12 } else { limit };
+        let limit = if self.rights.is_page_granular() {
+            limit >> 12
+        } else {
+            limit
+        };
         (limit & 0xffff)
             | (self.base & 0x00ff_ffff) << 16
             | rights << 40
@@ -243,8 +252,18 @@ impl State {
             fs: data,
             gs: data,
             ss: data,
-            tr: Segment { selector: 0, base: 0, limit: 0x67, rights: AccessRights::TSS32_BUSY },
-            ldtr: Segment { selector: 0, base: 0, limit: 0xffff, rights: AccessRights::LDT },
+            tr: Segment {
+                selector: 0,
+                base: 0,
+                limit: 0x67,
+                rights: AccessRights::TSS32_BUSY,
+            },
+            ldtr: Segment {
+                selector: 0,
+                base: 0,
+                limit: 0xffff,
+                rights: AccessRights::LDT,
+            },
             gdtr: DescriptorTable::default(),
             idtr: DescriptorTable::default(),
             cr0: cr0::PE | cr0::ET,
@@ -283,8 +302,12 @@ mod tests {
         check(Segment::flat(0x10, AccessRights::CODE64), 0x00af_9b00_0000_ffff);
         check(Segment::flat(0x10, AccessRights::CODE32), 0x00cf_9b00_0000_ffff);
         check(Segment::flat(0x18, AccessRights::DATA32), 0x00cf_9300_0000_ffff);
-        let tss =
-            Segment { selector: 0x20, base: 0x1234_5678, limit: 0x67, rights: AccessRights::TSS32_BUSY };
+        let tss = Segment {
+            selector: 0x20,
+            base: 0x1234_5678,
+            limit: 0x67,
+            rights: AccessRights::TSS32_BUSY,
+        };
         check(tss, 0x1200_8b34_5678_0067);
     }
 

@@ -1,0 +1,169 @@
+//! The plugin trait of image formats, and finding the format of an image.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use crate::{ByteSource, KernelImage, ReadError, SizedSource};
+
+/// A kernel image format.
+pub trait KernelFormat: Sync {
+    /// The format's name: lower case, unique among the formats in use.
+    fn name(&self) -> &'static str;
+
+    /// Formats are asked in the order of rising priority, then by name. Formats whose magic number is certain use
+    /// 100; one that recognises what another format also carries (a bzImage with an EFI stub is a PE file, too) goes
+    /// before or after the other by its number.
+    fn priority(&self) -> u32 {
+        100
+    }
+
+    /// Parses the image.
+    ///
+    /// `Ok(None)` means that the image is not of this format. An image that is, by its magic number, of this format
+    /// but malformed or not supported is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] says what is wrong with an image of this format.
+    fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError>;
+}
+
+/// How an image disappoints its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FormatErrorKind {
+    /// The image breaks the rules of its format.
+    Malformed,
+    /// The image keeps the rules but needs something this crate does not do.
+    Unsupported,
+    /// The image could not be read.
+    Read,
+}
+
+/// An image that a format recognised but could not accept. The format crate's own typed error is its `source`.
+#[derive(Debug)]
+pub struct FormatError {
+    /// The name of the format.
+    pub format: &'static str,
+    /// The kind of disappointment.
+    pub kind: FormatErrorKind,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl FormatError {
+    /// Wraps the error of a format crate.
+    pub fn new(
+        format: &'static str,
+        kind: FormatErrorKind,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            format,
+            kind,
+            error: error.into(),
+        }
+    }
+
+    /// The format crate's own error.
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.error
+    }
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FormatErrorKind::Malformed => "is malformed",
+            FormatErrorKind::Unsupported => "is not supported",
+            FormatErrorKind::Read => "cannot be read",
+        };
+        write!(f, "this {} image {kind}", self.format)
+    }
+}
+
+impl Error for FormatError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+/// An image of which no [`KernelImage`] could be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// The source could not be read at all.
+    Read(ReadError),
+    /// The source has no bytes.
+    Empty,
+    /// No format recognised the image.
+    Unknown {
+        /// The names of the formats that were asked, in that order.
+        tried: Vec<&'static str>,
+        /// The first bytes of the image, up to eight.
+        first_bytes: Vec<u8>,
+    },
+    /// A format recognised the image but could not accept it.
+    Format(FormatError),
+}
+
+impl fmt::Display for DetectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(_) => write!(f, "the image cannot be read"),
+            Self::Empty => write!(f, "the image is empty"),
+            Self::Unknown { tried, first_bytes } => {
+                write!(
+                    f,
+                    "not a kernel image of a known format: it begins with {first_bytes:02x?}, tried "
+                )?;
+                for (i, name) in tried.iter().enumerate() {
+                    write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::Format(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for DetectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            Self::Empty | Self::Unknown { .. } => None,
+            Self::Format(error) => error.source(),
+        }
+    }
+}
+
+/// Asks every format in the order of (priority, name), whatever the order of the slice, and parses the image with
+/// the first one that recognises it.
+///
+/// # Errors
+///
+/// [`DetectError`] where no format recognises the image, or where the one that does cannot accept it.
+pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<KernelImage, DetectError> {
+    let sized = SizedSource::new(source).map_err(DetectError::Read)?;
+    if sized.is_empty() {
+        return Err(DetectError::Empty);
+    }
+    let mut formats = formats.to_vec();
+    formats.sort_by_key(|format| (format.priority(), format.name()));
+    for format in &formats {
+        if let Some(image) = format.parse(source).map_err(DetectError::Format)? {
+            return Ok(image);
+        }
+    }
+    let mut first_bytes = alloc::vec![0; 8];
+    let read = sized
+        .read_prefix_at(0, &mut first_bytes)
+        .map_err(DetectError::Read)?;
+    first_bytes.truncate(read);
+    Err(DetectError::Unknown {
+        tried: formats.iter().map(|format| format.name()).collect(),
+        first_bytes,
+    })
+}

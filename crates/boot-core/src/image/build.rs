@@ -1,0 +1,342 @@
+//! Building a [`KernelImage`], with the checks that make its promises true for every parser.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{EntryAbi, EntryPoint, Facts, KernelImage, Payload, Placement, Relocation, Segment};
+use crate::{Arch, Endian, GuestRange, SourceRange};
+
+/// Collects what a parser found and checks it as a whole.
+///
+/// The parser's own errors name header fields and file offsets; the checks here are the last line, so that a plugin
+/// with a bug cannot hand a broken image to a planner.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ImageBuilder {
+    image: KernelImage,
+    extent: Option<GuestRange>,
+}
+
+/// What is wrong with an image as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Nothing to load.
+    #[error("the image has no segment to load")]
+    NoSegments,
+    /// A segment without bytes.
+    #[error("the segment at {:#x} is empty", .0.range.start())]
+    EmptySegment(Segment),
+    /// A segment with more bytes in the source than in memory.
+    #[error(
+        "the segment at {} has {:#x} bytes in the source but only {:#x} in memory",
+        .0.range, .0.source.len(), .0.range.len()
+    )]
+    SegmentTooLong(Segment),
+    /// A segment outside the source.
+    #[error("the segment at {} is filled from bytes {} of a source of {source_len:#x} bytes", segment.range, segment.source)]
+    SegmentPastEnd {
+        /// The segment.
+        segment: Segment,
+        /// The length of the source.
+        source_len: u64,
+    },
+    /// Two segments share an address.
+    #[error("the segments at {0} and {1} overlap")]
+    SegmentsOverlap(GuestRange, GuestRange),
+    /// A segment outside the extent.
+    #[error("the segment at {segment} is not inside the runtime extent {extent}")]
+    OutsideExtent {
+        /// The segment.
+        segment: GuestRange,
+        /// The extent.
+        extent: GuestRange,
+    },
+    /// Nowhere to start.
+    #[error("the image has no entry point")]
+    NoEntry,
+    /// An entry point outside every segment.
+    #[error("the {} entry point {:#x} is in no segment", .0.abi, .0.addr)]
+    EntryOutside(EntryPoint),
+    /// Two entry points of one ABI.
+    #[error("the image has two {0} entry points")]
+    DuplicateEntry(EntryAbi),
+    /// A placement rule that is no rule.
+    #[error("alignment {:#x} with remainder {:#x} cannot be met", .0.align, .0.align_offset)]
+    BadAlignment(Relocation),
+    /// A placement rule that leaves no room.
+    #[error("an image of {len:#x} bytes cannot be placed between {min:#x} and {max:#x}")]
+    NoRoom {
+        /// The length of the extent.
+        len: u64,
+        /// The lowest address allowed.
+        min: u64,
+        /// The end allowed.
+        max: u64,
+    },
+    /// A payload outside the source.
+    #[error("the payload at bytes {payload} is outside the source of {source_len:#x} bytes")]
+    PayloadPastEnd {
+        /// The payload.
+        payload: SourceRange,
+        /// The length of the source.
+        source_len: u64,
+    },
+}
+
+impl ImageBuilder {
+    /// An image of the format `format` that is `source_len` bytes long.
+    pub fn new(format: &'static str, arch: Arch, endian: Endian, source_len: u64) -> Self {
+        let image = KernelImage {
+            format,
+            arch,
+            endian,
+            source_len,
+            segments: Vec::new(),
+            contiguous: false,
+            extent: GuestRange::EMPTY,
+            placement: Placement::Fixed,
+            entries: Vec::new(),
+            payload: None,
+            facts: Facts::default(),
+            warnings: Vec::new(),
+        };
+        Self { image, extent: None }
+    }
+
+    /// Adds a segment; the order does not matter.
+    pub fn segment(mut self, source: SourceRange, range: GuestRange) -> Self {
+        self.image.segments.push(Segment { source, range });
+        self
+    }
+
+    /// Sets the runtime extent: all of it belongs to the kernel. Without it, the extent is the hull of the segments,
+    /// and in a fixed image the gaps between the segments belong to nobody.
+    pub fn extent(mut self, extent: GuestRange) -> Self {
+        self.extent = Some(extent);
+        self
+    }
+
+    /// Sets the placement rule. Without it, the image is fixed.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.image.placement = placement;
+        self
+    }
+
+    /// Adds an entry point; earlier ones are preferred.
+    pub fn entry(mut self, abi: EntryAbi, addr: u64) -> Self {
+        self.image.entries.push(EntryPoint { abi, addr });
+        self
+    }
+
+    /// Sets the image inside this image.
+    pub fn payload(mut self, payload: Payload) -> Self {
+        self.image.payload = Some(payload);
+        self
+    }
+
+    /// Sets the kernel's version string.
+    pub fn kernel_version(mut self, version: String) -> Self {
+        self.image.facts.kernel_version = Some(version);
+        self
+    }
+
+    /// Sets the Linux x86 setup header.
+    pub fn linux_x86(mut self, facts: crate::linux_x86::SetupHeaderFacts) -> Self {
+        self.image.facts.linux_x86 = Some(facts);
+        self
+    }
+
+    /// Adds a sentence about something odd.
+    pub fn warning(mut self, warning: String) -> Self {
+        self.image.warnings.push(warning);
+        self
+    }
+
+    /// Checks everything and hands out the image.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`] names the first promise of [`KernelImage`] that does not hold.
+    pub fn build(self) -> Result<KernelImage, ImageError> {
+        let Self { mut image, extent } = self;
+        image.segments.sort_by_key(|segment| segment.range);
+        let (Some(first), Some(last)) = (image.segments.first(), image.segments.last()) else {
+            return Err(ImageError::NoSegments);
+        };
+        let hull = first.range.hull(last.range);
+        image.contiguous = extent.is_some() || matches!(image.placement, Placement::Relocatable(_));
+        image.extent = extent.unwrap_or(hull);
+        check_segments(&image)?;
+        check_entries(&image)?;
+        if let Placement::Relocatable(rule) = image.placement {
+            check_rule(rule, image.extent.len())?;
+        }
+        match image.payload {
+            Some(payload) if payload.source.end() > image.source_len => Err(ImageError::PayloadPastEnd {
+                payload: payload.source,
+                source_len: image.source_len,
+            }),
+            _ => Ok(image),
+        }
+    }
+}
+
+fn check_segments(image: &KernelImage) -> Result<(), ImageError> {
+    for segment in &image.segments {
+        if segment.range.is_empty() {
+            return Err(ImageError::EmptySegment(*segment));
+        }
+        if segment.source.len() > segment.range.len() {
+            return Err(ImageError::SegmentTooLong(*segment));
+        }
+        if segment.source.end() > image.source_len {
+            return Err(ImageError::SegmentPastEnd {
+                segment: *segment,
+                source_len: image.source_len,
+            });
+        }
+        if !image.extent.contains(segment.range) {
+            return Err(ImageError::OutsideExtent {
+                segment: segment.range,
+                extent: image.extent,
+            });
+        }
+    }
+    for pair in image.segments.windows(2) {
+        if let [a, b] = pair
+            && a.range.overlaps(b.range)
+        {
+            return Err(ImageError::SegmentsOverlap(a.range, b.range));
+        }
+    }
+    Ok(())
+}
+
+fn check_entries(image: &KernelImage) -> Result<(), ImageError> {
+    if image.entries.is_empty() {
+        return Err(ImageError::NoEntry);
+    }
+    for (i, entry) in image.entries.iter().enumerate() {
+        if !image
+            .segments
+            .iter()
+            .any(|segment| segment.range.contains_addr(entry.addr))
+        {
+            return Err(ImageError::EntryOutside(*entry));
+        }
+        if image
+            .entries
+            .iter()
+            .take(i)
+            .any(|earlier| earlier.abi == entry.abi)
+        {
+            return Err(ImageError::DuplicateEntry(entry.abi));
+        }
+    }
+    Ok(())
+}
+
+fn check_rule(rule: Relocation, len: u64) -> Result<(), ImageError> {
+    if !rule.align.is_power_of_two() || rule.align_offset >= rule.align {
+        return Err(ImageError::BadAlignment(rule));
+    }
+    let lowest = crate::place::lowest_congruent(rule.min, rule.align, rule.align_offset);
+    match lowest.and_then(|start| start.checked_add(len)) {
+        Some(end) if end <= rule.max => Ok(()),
+        _ => Err(ImageError::NoRoom {
+            len,
+            min: rule.min,
+            max: rule.max,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    fn builder() -> ImageBuilder {
+        ImageBuilder::new("test", Arch::X86_64, Endian::Little, 0x1000)
+    }
+
+    fn valid() -> ImageBuilder {
+        builder()
+            .segment(
+                SourceRange::new(0x800, 0x800).unwrap(),
+                range(0x20_0000, 0x20_2000),
+            )
+            .segment(SourceRange::new(0, 0x800).unwrap(), range(0x10_0000, 0x10_0800))
+            .entry(EntryAbi::Elf64, 0x10_0000)
+    }
+
+    #[test]
+    fn a_valid_image_is_sorted_and_spans_its_segments() {
+        let image = valid().build().unwrap();
+        assert_eq!(image.extent(), range(0x10_0000, 0x20_2000));
+        assert_eq!(image.segments()[0].range, range(0x10_0000, 0x10_0800));
+        assert_eq!(image.segments()[1].zero_part(), range(0x20_0800, 0x20_2000));
+        assert_eq!(image.entry(EntryAbi::Elf64).unwrap().addr, 0x10_0000);
+        assert_eq!(image.entry(EntryAbi::Pvh), None);
+    }
+
+    #[test]
+    fn every_broken_promise_is_refused() {
+        let check = |builder: ImageBuilder, expected: fn(&ImageError) -> bool| {
+            let error = builder.build().unwrap_err();
+            assert!(expected(&error), "{error:?}");
+        };
+        let source = SourceRange::whole(0x10);
+        check(builder(), |e| matches!(e, ImageError::NoSegments));
+        check(valid().segment(source, range(0, 0)), |e| {
+            matches!(e, ImageError::EmptySegment(_))
+        });
+        check(valid().segment(source, range(0, 8)), |e| {
+            matches!(e, ImageError::SegmentTooLong(_))
+        });
+        let past = SourceRange::new(0xff9, 8).unwrap();
+        check(valid().segment(past, range(0, 8)), |e| {
+            matches!(e, ImageError::SegmentPastEnd { .. })
+        });
+        check(valid().segment(source, range(0x20_1fff, 0x20_3000)), |e| {
+            matches!(e, ImageError::SegmentsOverlap(..))
+        });
+        check(valid().extent(range(0x10_0000, 0x20_0000)), |e| {
+            matches!(e, ImageError::OutsideExtent { .. })
+        });
+        check(builder().segment(source, range(0, 0x10)), |e| {
+            matches!(e, ImageError::NoEntry)
+        });
+        check(valid().entry(EntryAbi::Pvh, 0x1f_ffff), |e| {
+            matches!(e, ImageError::EntryOutside(_))
+        });
+        check(valid().entry(EntryAbi::Elf64, 0x10_0000), |e| {
+            matches!(e, ImageError::DuplicateEntry(_))
+        });
+        for align in [0, 3] {
+            check(
+                valid().placement(Placement::Relocatable(Relocation::aligned(align))),
+                |e| matches!(e, ImageError::BadAlignment(_)),
+            );
+        }
+        let tight = Relocation {
+            max: 0x10_0000,
+            ..Relocation::aligned(1)
+        };
+        check(valid().placement(Placement::Relocatable(tight)), |e| {
+            matches!(e, ImageError::NoRoom { .. })
+        });
+        let payload = Payload {
+            codec: None,
+            source: past,
+            unpacked_len: None,
+        };
+        check(valid().payload(payload), |e| {
+            matches!(e, ImageError::PayloadPastEnd { .. })
+        });
+    }
+}

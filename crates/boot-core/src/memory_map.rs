@@ -1,0 +1,357 @@
+//! The guest's physical memory: what is RAM, what is not, and what the guest is told about it.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::GuestRange;
+
+/// What a region of guest physical memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RegionKind {
+    /// Ordinary memory.
+    Ram,
+    /// Not to be touched by the guest: firmware, devices, or memory somebody else owns.
+    Reserved,
+    /// ACPI tables; ordinary memory once the guest has read them.
+    AcpiReclaimable,
+    /// Memory that ACPI firmware keeps across sleep.
+    AcpiNvs,
+    /// Memory with errors.
+    Unusable,
+    /// Persistent memory.
+    Persistent,
+}
+
+impl RegionKind {
+    /// The name used in pictures and machine-readable output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ram => "ram",
+            Self::Reserved => "reserved",
+            Self::AcpiReclaimable => "acpi-reclaimable",
+            Self::AcpiNvs => "acpi-nvs",
+            Self::Unusable => "unusable",
+            Self::Persistent => "persistent",
+        }
+    }
+}
+
+impl fmt::Display for RegionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A region of guest physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemoryRegion {
+    /// Its addresses. Never empty in a map.
+    pub range: GuestRange,
+    /// What it is.
+    pub kind: RegionKind,
+}
+
+/// A map of guest physical memory: sorted regions that do not overlap, with holes between them.
+///
+/// One map describes the machine to the planner and, handed on in the plan, to the guest: the e820 table, the PVH
+/// memory map and the device tree's memory nodes all come from it. Neighbours of one kind are merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MemoryMap {
+    regions: Vec<MemoryRegion>,
+}
+
+/// Why a memory map cannot be changed as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryMapError {
+    /// A region without bytes.
+    #[error("the region at {:#x} is empty", .0.start())]
+    Empty(GuestRange),
+    /// A region where there is one already.
+    #[error("the region {new} overlaps the {} region {}", present.kind, present.range)]
+    Overlap {
+        /// The region to add.
+        new: GuestRange,
+        /// The region that is there.
+        present: MemoryRegion,
+    },
+    /// A reservation where there is no RAM.
+    #[error("{0} is not inside RAM, so it cannot be taken out of it")]
+    NotRam(GuestRange),
+    /// Less memory than a machine of this kind needs.
+    #[error("{len:#x} bytes of RAM are too few: at least {min:#x} are needed")]
+    TooSmall {
+        /// The size asked for.
+        len: u64,
+        /// The smallest size possible.
+        min: u64,
+    },
+    /// RAM that would reach past the end of the address space.
+    #[error("{len:#x} bytes of RAM do not fit the guest physical address space")]
+    TooLarge {
+        /// The size asked for.
+        len: u64,
+    },
+    /// A size that is not a whole number of pages.
+    #[error("{len:#x} bytes of RAM are not a multiple of the page size, 4096 bytes")]
+    Unaligned {
+        /// The size asked for.
+        len: u64,
+    },
+}
+
+/// Landmarks of the PC memory layout that [`MemoryMap::pc`] follows.
+///
+/// ```text
+///  0x0000_0000 ─ RAM ─────────────────────────────
+///  0x000a_0000 ─ video memory, option ROMs, BIOS ─   reserved
+///  0x0010_0000 ─ RAM ─────────────────────────────
+///  0xc000_0000 ─ hole for devices ────────────────
+///  0xfec0_0000 ─ I/O APIC, local APIC, firmware ──   reserved
+/// 0x1_0000_0000 ─ the rest of RAM ────────────────
+/// ```
+pub mod pc {
+    /// End of conventional memory.
+    pub const LOW_RAM_END: u64 = 0xa_0000;
+    /// Start of the memory above the BIOS area.
+    pub const HIGH_RAM_START: u64 = 0x10_0000;
+    /// Start of the hole for devices below 4 GiB: no RAM from here on.
+    pub const DEVICE_HOLE_START: u64 = 0xc000_0000;
+    /// Start of the interrupt controllers' and the firmware's addresses below 4 GiB.
+    pub const PLATFORM_START: u64 = 0xfec0_0000;
+    /// 4 GiB, where the rest of RAM goes on.
+    pub const ABOVE_4G: u64 = 0x1_0000_0000;
+}
+
+impl MemoryMap {
+    /// A map without a region.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { regions: Vec::new() }
+    }
+
+    /// The map of a PC with `len` bytes of RAM; see [`pc`] for the layout.
+    ///
+    /// As on real hardware, the RAM behind the BIOS area at 640 KiB to 1 MiB counts in `len` but is not usable.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryMapError`] where `len` is below 2 MiB, no multiple of 4 KiB, or too large for the address space.
+    pub fn pc(len: u64) -> Result<Self, MemoryMapError> {
+        const MIN: u64 = 0x20_0000;
+        if len < MIN {
+            return Err(MemoryMapError::TooSmall { len, min: MIN });
+        }
+        if !len.is_multiple_of(0x1000) {
+            return Err(MemoryMapError::Unaligned { len });
+        }
+        let too_large = MemoryMapError::TooLarge { len };
+        let below = |start, end| GuestRange::from_bounds(start, end).ok_or(too_large);
+        let mut map = Self::new();
+        map.insert(below(0, pc::LOW_RAM_END)?, RegionKind::Ram)?;
+        map.insert(below(pc::LOW_RAM_END, pc::HIGH_RAM_START)?, RegionKind::Reserved)?;
+        map.insert(
+            below(pc::HIGH_RAM_START, len.min(pc::DEVICE_HOLE_START))?,
+            RegionKind::Ram,
+        )?;
+        map.insert(below(pc::PLATFORM_START, pc::ABOVE_4G)?, RegionKind::Reserved)?;
+        match len.checked_sub(pc::DEVICE_HOLE_START) {
+            None | Some(0) => {}
+            Some(rest) => {
+                map.insert(
+                    GuestRange::new(pc::ABOVE_4G, rest).ok_or(too_large)?,
+                    RegionKind::Ram,
+                )?;
+            }
+        }
+        Ok(map)
+    }
+
+    /// Adds a region where the map has none.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryMapError::Empty`] or [`MemoryMapError::Overlap`]; the map is then unchanged.
+    pub fn insert(&mut self, range: GuestRange, kind: RegionKind) -> Result<(), MemoryMapError> {
+        if range.is_empty() {
+            return Err(MemoryMapError::Empty(range));
+        }
+        if let Some(present) = self.regions.iter().find(|region| region.range.overlaps(range)) {
+            return Err(MemoryMapError::Overlap {
+                new: range,
+                present: *present,
+            });
+        }
+        self.regions.push(MemoryRegion { range, kind });
+        self.normalize();
+        Ok(())
+    }
+
+    /// Turns a part of RAM into a region of another kind: what the guest must leave alone.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryMapError::Empty`], or [`MemoryMapError::NotRam`] where `range` is not wholly inside RAM; the map is
+    /// then unchanged.
+    pub fn carve(&mut self, range: GuestRange, kind: RegionKind) -> Result<(), MemoryMapError> {
+        if range.is_empty() {
+            return Err(MemoryMapError::Empty(range));
+        }
+        let ram = self
+            .regions
+            .iter()
+            .position(|region| region.kind == RegionKind::Ram && region.range.contains(range))
+            .ok_or(MemoryMapError::NotRam(range))?;
+        let whole = self.regions.swap_remove(ram).range;
+        let before = GuestRange::from_bounds(whole.start(), range.start());
+        let after = GuestRange::from_bounds(range.end(), whole.end());
+        for rest in [before, after]
+            .into_iter()
+            .flatten()
+            .filter(|rest| !rest.is_empty())
+        {
+            self.regions.push(MemoryRegion {
+                range: rest,
+                kind: RegionKind::Ram,
+            });
+        }
+        self.regions.push(MemoryRegion { range, kind });
+        self.normalize();
+        Ok(())
+    }
+
+    fn normalize(&mut self) {
+        self.regions.sort();
+        self.regions.dedup_by(|later, earlier| {
+            let touch = earlier.kind == later.kind && earlier.range.end() == later.range.start();
+            if touch {
+                earlier.range = earlier.range.hull(later.range);
+            }
+            touch
+        });
+    }
+
+    /// The regions, sorted by address.
+    #[must_use]
+    pub fn regions(&self) -> &[MemoryRegion] {
+        &self.regions
+    }
+
+    /// The RAM, sorted by address.
+    #[must_use]
+    pub fn ram(&self) -> impl DoubleEndedIterator<Item = GuestRange> + '_ {
+        self.regions
+            .iter()
+            .filter(|region| region.kind == RegionKind::Ram)
+            .map(|region| region.range)
+    }
+
+    /// How many bytes of RAM there are.
+    #[must_use]
+    pub fn ram_len(&self) -> u64 {
+        self.ram().fold(0, |sum, range| sum.saturating_add(range.len()))
+    }
+
+    /// The address after the last byte of RAM, or `None` without RAM.
+    #[must_use]
+    pub fn ram_end(&self) -> Option<u64> {
+        self.ram().next_back().map(GuestRange::end)
+    }
+
+    /// Whether every byte of `range` is RAM.
+    #[must_use]
+    pub fn is_ram(&self, range: GuestRange) -> bool {
+        self.ram().any(|ram| ram.contains(range))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    fn list(map: &MemoryMap) -> Vec<(u64, u64, RegionKind)> {
+        map.regions()
+            .iter()
+            .map(|region| (region.range.start(), region.range.end(), region.kind))
+            .collect()
+    }
+
+    #[test]
+    fn the_pc_layout() {
+        use RegionKind::{Ram, Reserved};
+        let check = |len, high: &[(u64, u64, RegionKind)]| {
+            let mut expected = std::vec![(0, 0xa_0000, Ram), (0xa_0000, 0x10_0000, Reserved)];
+            expected.extend_from_slice(high);
+            assert_eq!(list(&MemoryMap::pc(len).unwrap()), expected, "{len:#x}");
+        };
+        let platform = (0xfec0_0000, 0x1_0000_0000, Reserved);
+        check(0x20_0000, &[(0x10_0000, 0x20_0000, Ram), platform]);
+        check(0xc000_0000, &[(0x10_0000, 0xc000_0000, Ram), platform]);
+        check(
+            0xc000_1000,
+            &[
+                (0x10_0000, 0xc000_0000, Ram),
+                platform,
+                (0x1_0000_0000, 0x1_0000_1000, Ram),
+            ],
+        );
+        for bad in [0, 0x1f_f000, 0x20_0001, u64::MAX - 0xfff] {
+            assert!(MemoryMap::pc(bad).is_err(), "{bad:#x}");
+        }
+    }
+
+    #[test]
+    fn neighbours_merge_and_overlaps_are_refused() {
+        let mut map = MemoryMap::new();
+        map.insert(range(0x2000, 0x3000), RegionKind::Ram).unwrap();
+        map.insert(range(0x1000, 0x2000), RegionKind::Ram).unwrap();
+        map.insert(range(0x3000, 0x4000), RegionKind::Reserved).unwrap();
+        assert_eq!(
+            list(&map),
+            [
+                (0x1000, 0x3000, RegionKind::Ram),
+                (0x3000, 0x4000, RegionKind::Reserved)
+            ]
+        );
+        let before = map.clone();
+        assert!(matches!(
+            map.insert(range(0x3fff, 0x5000), RegionKind::Ram),
+            Err(MemoryMapError::Overlap { .. })
+        ));
+        assert!(matches!(
+            map.insert(range(0, 0), RegionKind::Ram),
+            Err(MemoryMapError::Empty(_))
+        ));
+        assert_eq!(map, before);
+    }
+
+    #[test]
+    fn carving_splits_ram() {
+        let mut map = MemoryMap::new();
+        map.insert(range(0, 0x10000), RegionKind::Ram).unwrap();
+        map.carve(range(0x4000, 0x5000), RegionKind::AcpiReclaimable)
+            .unwrap();
+        map.carve(range(0, 0x1000), RegionKind::Reserved).unwrap();
+        assert_eq!(
+            list(&map),
+            [
+                (0, 0x1000, RegionKind::Reserved),
+                (0x1000, 0x4000, RegionKind::Ram),
+                (0x4000, 0x5000, RegionKind::AcpiReclaimable),
+                (0x5000, 0x10000, RegionKind::Ram),
+            ]
+        );
+        assert_eq!(map.ram_len(), 0xe000);
+        assert!(!map.is_ram(range(0x3000, 0x4001)));
+        let error = map
+            .carve(range(0x3000, 0x4001), RegionKind::Reserved)
+            .unwrap_err();
+        assert_eq!(error, MemoryMapError::NotRam(range(0x3000, 0x4001)));
+    }
+}

@@ -1,0 +1,59 @@
+//! Arithmetic that parsers of hostile input need everywhere.
+
+/// Widens a length or index to the 64 bits that file offsets and guest addresses have.
+#[must_use]
+#[expect(
+    clippy::as_conversions,
+    reason = "no supported target has a usize wider than 64 bits; see the assertion"
+)]
+pub const fn to_u64(n: usize) -> u64 {
+    const _: () = assert!(size_of::<usize>() <= size_of::<u64>());
+    n as u64
+}
+
+/// The highest multiple of `align` that is not above `n`.
+///
+/// `align` must be a power of two; any other value, zero included, leaves `n` as it is.
+#[must_use]
+pub const fn align_down(n: u64, align: u64) -> u64 {
+    match align.checked_sub(1) {
+        Some(mask) if align.is_power_of_two() => n & !mask,
+        _ => n,
+    }
+}
+
+/// The lowest multiple of `align` that is not below `n`, or `None` where that does not fit 64 bits.
+///
+/// `align` must be a power of two; any other value, zero included, leaves `n` as it is.
+#[must_use]
+pub const fn align_up(n: u64, align: u64) -> Option<u64> {
+    let down = align_down(n, align);
+    if down == n {
+        Some(n)
+    } else {
+        down.checked_add(align)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alignment() {
+        let check = |n, align, down, up| {
+            assert_eq!(
+                (align_down(n, align), align_up(n, align)),
+                (down, up),
+                "{n:#x} to {align:#x}"
+            );
+        };
+        check(0, 0x1000, 0, Some(0));
+        check(1, 0x1000, 0, Some(0x1000));
+        check(0x1000, 0x1000, 0x1000, Some(0x1000));
+        check(u64::MAX, 0x1000, u64::MAX - 0xfff, None);
+        check(7, 1, 7, Some(7));
+        check(7, 0, 7, Some(7));
+        check(7, 3, 7, Some(7));
+    }
+}

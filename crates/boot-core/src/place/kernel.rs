@@ -1,0 +1,135 @@
+//! Placing the kernel image itself.
+
+use alloc::vec::Vec;
+
+use super::{Direction, PlacementError, Placer, Request};
+use crate::image::{EntryAbi, Relocation};
+use crate::{GuestRange, KernelImage, Placement, Segment};
+
+/// The label of everything that belongs to the kernel.
+pub(crate) const KERNEL_LABEL: &str = "kernel";
+
+/// A kernel image with a place in guest memory.
+///
+/// All addresses it gives are final: link addresses moved by the distance that placement chose.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PlacedKernel {
+    link: u64,
+    base: u64,
+    extent: GuestRange,
+    footprint: Vec<GuestRange>,
+    segments: Vec<Segment>,
+}
+
+impl PlacedKernel {
+    /// Finds a place for `image` and takes it: a fixed image goes to its address, a relocatable one to the address
+    /// it prefers, or else to the lowest that its rule allows.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError`] where the image must go where there is no free RAM, or fits nowhere.
+    pub fn place(image: &KernelImage, placer: &mut Placer<'_>) -> Result<Self, PlacementError> {
+        let link = image.extent();
+        match image.placement() {
+            Placement::Fixed => {
+                let placed = Self::at(image, link.start()).ok_or(no_address(link))?;
+                for range in &placed.footprint {
+                    placer.reserve(KERNEL_LABEL, *range)?;
+                }
+                Ok(placed)
+            }
+            Placement::Relocatable(rule) => {
+                let preferred = rule
+                    .preferred
+                    .filter(|start| rule.allows(*start, link.len()))
+                    .and_then(|start| GuestRange::new(start, link.len()));
+                let chosen = match preferred {
+                    Some(range) if placer.reserve(KERNEL_LABEL, range).is_ok() => range,
+                    _ => placer.allocate(&request(rule, link.len()))?,
+                };
+                Self::at(image, chosen.start()).ok_or(no_address(chosen))
+            }
+        }
+    }
+
+    /// `image` with its extent moved to `base`.
+    fn at(image: &KernelImage, base: u64) -> Option<Self> {
+        let link = image.extent().start();
+        let shift = |addr: u64| addr.checked_sub(link)?.checked_add(base);
+        let move_range = |range: GuestRange| GuestRange::new(shift(range.start())?, range.len());
+        let segments = image
+            .segments()
+            .iter()
+            .map(|segment| {
+                Some(Segment {
+                    range: move_range(segment.range)?,
+                    ..*segment
+                })
+            })
+            .collect::<Option<_>>()?;
+        let footprint = image.footprint().map(move_range).collect::<Option<_>>()?;
+        Some(Self {
+            link,
+            base,
+            extent: GuestRange::new(base, image.extent().len())?,
+            footprint,
+            segments,
+        })
+    }
+
+    /// The address that the start of the image's extent was placed at.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The runtime extent, from the first to the last address the kernel uses.
+    #[must_use]
+    pub fn extent(&self) -> GuestRange {
+        self.extent
+    }
+
+    /// The parts of the extent that belong to the kernel.
+    #[must_use]
+    pub fn footprint(&self) -> &[GuestRange] {
+        &self.footprint
+    }
+
+    /// The segments at their final addresses.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The final address of a link address inside the image.
+    #[must_use]
+    pub fn address(&self, link_addr: u64) -> Option<u64> {
+        let addr = link_addr.checked_sub(self.link)?.checked_add(self.base)?;
+        self.extent.contains_addr(addr).then_some(addr)
+    }
+
+    /// The final address of the image's entry point of one ABI.
+    #[must_use]
+    pub fn entry(&self, image: &KernelImage, abi: EntryAbi) -> Option<u64> {
+        self.address(image.entry(abi)?.addr)
+    }
+}
+
+fn request(rule: Relocation, len: u64) -> Request {
+    Request {
+        label: KERNEL_LABEL,
+        len,
+        align: rule.align,
+        align_offset: rule.align_offset,
+        min: rule.min,
+        max: rule.max,
+        direction: Direction::Lowest,
+    }
+}
+
+fn no_address(range: GuestRange) -> PlacementError {
+    PlacementError::NotRam {
+        label: KERNEL_LABEL,
+        range,
+    }
+}

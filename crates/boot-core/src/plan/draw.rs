@@ -1,0 +1,130 @@
+//! Drawing a plan's memory map for a person.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{BootPlan, Content, Load};
+use crate::{GuestRange, MemoryRegion};
+
+/// A size with the largest binary unit that keeps it exact, or the largest that keeps one decimal.
+#[must_use]
+pub(crate) fn size(len: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (unit, shift) in UNITS {
+        let whole = len >> shift;
+        if whole > 0 {
+            let tenth =
+                (len.saturating_sub(whole << shift) >> shift.saturating_sub(10)).saturating_mul(10) >> 10;
+            return if tenth == 0 {
+                format!("{whole} {unit}")
+            } else {
+                format!("{whole}.{tenth} {unit}")
+            };
+        }
+    }
+    format!("{len} B")
+}
+
+/// What one row of the picture shows.
+struct Row<'a> {
+    range: GuestRange,
+    label: &'a str,
+    note: String,
+}
+
+impl BootPlan {
+    /// What lies in `region`: the loads, and what the kernel uses beyond its loads.
+    fn rows_in(&self, region: MemoryRegion) -> Vec<Row<'_>> {
+        let mut rows: Vec<Row<'_>> = self
+            .loads()
+            .iter()
+            .filter(|load| region.range.contains(load.range))
+            .map(|load| Row {
+                range: load.range,
+                label: &load.label,
+                note: note(load),
+            })
+            .collect();
+        let loaded_end = self
+            .loads()
+            .iter()
+            .filter(|load| self.kernel().contains(load.range))
+            .map(|load| load.range.end())
+            .max()
+            .unwrap_or(self.kernel().start());
+        let beyond = GuestRange::from_bounds(loaded_end, self.kernel().end());
+        if let Some(range) = beyond.filter(|range| !range.is_empty() && region.range.contains(*range)) {
+            rows.push(Row {
+                range,
+                label: "kernel",
+                note: String::from("used at run time"),
+            });
+        }
+        rows.sort_by_key(|row| row.range);
+        rows
+    }
+}
+
+fn note(load: &Load) -> String {
+    match &load.content {
+        Content::Source { id, range } => format!("{id} bytes {range}"),
+        Content::Bytes(_) => String::from("written by the protocol"),
+        Content::Zeros => String::from("zeroed"),
+    }
+}
+
+/// Draws the guest's memory from the lowest address up: a box a region, a row a load.
+impl fmt::Display for BootPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} boot on {}", self.protocol(), self.arch())?;
+        if let Some(cpu) = self.cpus().first() {
+            write!(f, ", entry {:#x}", cpu.entry())?;
+        }
+        writeln!(f)?;
+        for region in self.memory().regions() {
+            let range = region.range;
+            writeln!(
+                f,
+                "{:#014x} ┬─ {} ─ {}",
+                range.start(),
+                region.kind,
+                size(range.len())
+            )?;
+            for row in self.rows_in(*region) {
+                writeln!(
+                    f,
+                    "{:#014x} │  {:<18} {:>10}  {:#x}  {}",
+                    row.range.start(),
+                    row.label,
+                    size(row.range.len()),
+                    row.range.end(),
+                    row.note
+                )?;
+            }
+            writeln!(f, "{:#014x} ┴", range.end())?;
+        }
+        for warning in self.warnings() {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_for_people() {
+        let check = |len, expected: &str| assert_eq!(size(len), expected);
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1024, "1 KiB");
+        check(1536, "1.5 KiB");
+        check(0xa_0000, "640 KiB");
+        check(57 << 20, "57 MiB");
+        check(u64::MAX, "16777215.9 TiB");
+    }
+}

@@ -1,0 +1,226 @@
+//! Byte ranges of guest physical memory and of sources, which cannot wrap around.
+
+use core::fmt;
+
+use crate::num;
+
+/// A range of guest physical addresses: `start..end`, `end` exclusive.
+///
+/// The end never exceeds `u64::MAX`, so no arithmetic on a range can wrap. A range may be empty.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestRange {
+    start: u64,
+    end: u64,
+}
+
+impl GuestRange {
+    /// The empty range at address zero.
+    pub const EMPTY: Self = Self { start: 0, end: 0 };
+
+    /// The range of `len` bytes from `start`, or `None` where it would wrap around the end of the address space.
+    #[must_use]
+    pub const fn new(start: u64, len: u64) -> Option<Self> {
+        match start.checked_add(len) {
+            Some(end) => Some(Self { start, end }),
+            None => None,
+        }
+    }
+
+    /// The range from `start` up to and without `end`, or `None` where `end` is below `start`.
+    #[must_use]
+    pub const fn from_bounds(start: u64, end: u64) -> Option<Self> {
+        if start <= end {
+            Some(Self { start, end })
+        } else {
+            None
+        }
+    }
+
+    /// The first address.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// The address after the last.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.end
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "`start <= end` always holds")]
+    pub const fn len(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Whether the range holds no byte.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether `addr` lies in the range.
+    #[must_use]
+    pub const fn contains_addr(self, addr: u64) -> bool {
+        self.start <= addr && addr < self.end
+    }
+
+    /// Whether every byte of `other` lies in this range. An empty range is contained where its start is in
+    /// `start..=end`.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
+    /// Whether the two ranges share a byte.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        !self.is_empty() && !other.is_empty() && self.start < other.end && other.start < self.end
+    }
+
+    /// The bytes that both ranges share, if any.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self {
+            start: self.start.max(other.start),
+            end: self.end.min(other.end),
+        })
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
+    }
+
+    /// A range of this length that starts at `start`, or `None` where it would wrap.
+    #[must_use]
+    pub const fn moved_to(self, start: u64) -> Option<Self> {
+        Self::new(start, self.len())
+    }
+
+    /// The range widened to page boundaries of `align` bytes, or `None` where that does not fit.
+    #[must_use]
+    pub fn aligned_out(self, align: u64) -> Option<Self> {
+        Self::from_bounds(
+            num::align_down(self.start, align),
+            num::align_up(self.end, align)?,
+        )
+    }
+}
+
+impl fmt::Display for GuestRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
+    }
+}
+
+impl fmt::Debug for GuestRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A range of bytes in a [`ByteSource`](crate::ByteSource).
+///
+/// `offset + len` never exceeds `u64::MAX`. Whether the source really is that long is the reader's question.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceRange {
+    offset: u64,
+    end: u64,
+}
+
+impl SourceRange {
+    /// The range of `len` bytes from `offset`, or `None` where the sum does not fit 64 bits.
+    #[must_use]
+    pub const fn new(offset: u64, len: u64) -> Option<Self> {
+        match offset.checked_add(len) {
+            Some(end) => Some(Self { offset, end }),
+            None => None,
+        }
+    }
+
+    /// The whole of a source of `len` bytes.
+    #[must_use]
+    pub const fn whole(len: u64) -> Self {
+        Self { offset: 0, end: len }
+    }
+
+    /// The offset of the first byte.
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// The offset after the last byte.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.end
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "`offset <= end` always holds")]
+    pub const fn len(self) -> u64 {
+        self.end - self.offset
+    }
+
+    /// Whether the range holds no byte.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.offset == self.end
+    }
+}
+
+impl fmt::Display for SourceRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.offset, self.end)
+    }
+}
+
+impl fmt::Debug for SourceRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_never_wrap() {
+        assert!(GuestRange::new(u64::MAX, 0).is_some());
+        assert!(GuestRange::new(u64::MAX, 1).is_none());
+        assert!(GuestRange::from_bounds(2, 1).is_none());
+        assert!(SourceRange::new(u64::MAX, 1).is_none());
+    }
+
+    fn overlap(a: GuestRange, b: GuestRange) -> bool {
+        assert_eq!(a.overlaps(b), b.overlaps(a), "overlap is symmetric");
+        assert_eq!(a.overlaps(b), a.intersection(b).is_some());
+        a.overlaps(b)
+    }
+
+    #[test]
+    fn overlap_and_containment() {
+        let range = |start, end| GuestRange::from_bounds(start, end).unwrap();
+        let check = |a, b, overlaps, contains| {
+            assert_eq!(
+                (overlap(a, b), a.contains(b)),
+                (overlaps, contains),
+                "{a} and {b}"
+            );
+        };
+        check(range(0, 10), range(10, 20), false, false);
+        check(range(0, 10), range(9, 20), true, false);
+        check(range(0, 10), range(2, 5), true, true);
+        check(range(0, 10), range(5, 5), false, true);
+        check(range(5, 5), range(5, 5), false, true);
+    }
+}

@@ -1,0 +1,106 @@
+//! Formats and protocols that are linked into the program.
+//!
+//! A plugin crate submits itself with [`inventory`] when its `registry` feature is on:
+//!
+//! ```text
+//! inventory::submit! { boot_core::registry::Format(&FORMAT) }
+//! ```
+//!
+//! # The linker drops what nobody names
+//!
+//! A crate that is only a dependency, and of which no item is used, is not linked at all, and then it registers
+//! nothing. Name it once: `use fmt_elf as _;`. A test that asserts the exact list of plugins keeps that from
+//! happening unseen; the `vmboot` crate has one. Where that is not wanted, pass explicit slices to
+//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select) and leave this module alone: it adds
+//! nothing but the list.
+
+use alloc::vec::Vec;
+
+use crate::{BootProtocol, KernelFormat};
+
+/// A registered format.
+#[derive(Clone, Copy)]
+pub struct Format(
+    /// The plugin.
+    pub &'static dyn KernelFormat,
+);
+
+/// A registered protocol.
+#[derive(Clone, Copy)]
+pub struct Protocol(
+    /// The plugin.
+    pub &'static dyn BootProtocol,
+);
+
+inventory::collect!(Format);
+inventory::collect!(Protocol);
+
+/// Two plugins of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two plugins are called `{0}`: link only one of them")]
+pub struct DuplicateName(
+    /// The name.
+    pub &'static str,
+);
+
+/// Every registered format, sorted by (priority, name): link order does not matter.
+///
+/// # Errors
+///
+/// [`DuplicateName`].
+pub fn formats() -> Result<Vec<&'static dyn KernelFormat>, DuplicateName> {
+    let plugins = inventory::iter::<Format>
+        .into_iter()
+        .map(|plugin| plugin.0)
+        .collect();
+    sorted(plugins, |format| (format.priority(), format.name()))
+}
+
+/// Every registered protocol, sorted by (priority, name): link order does not matter.
+///
+/// # Errors
+///
+/// [`DuplicateName`].
+pub fn protocols() -> Result<Vec<&'static dyn BootProtocol>, DuplicateName> {
+    let plugins = inventory::iter::<Protocol>
+        .into_iter()
+        .map(|plugin| plugin.0)
+        .collect();
+    sorted(plugins, |protocol| (protocol.priority(), protocol.name()))
+}
+
+fn sorted<T: Copy>(mut plugins: Vec<T>, key: fn(&T) -> (u32, &'static str)) -> Result<Vec<T>, DuplicateName> {
+    plugins.sort_by_key(|plugin| key(plugin).1);
+    for pair in plugins.windows(2) {
+        if let [a, b] = pair
+            && key(a).1 == key(b).1
+        {
+            return Err(DuplicateName(key(a).1));
+        }
+    }
+    plugins.sort_by_key(key);
+    Ok(plugins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorted_by_priority_and_name_and_without_duplicates() {
+        let check = |input: &[(u32, &'static str)],
+                     expected: Result<&[(u32, &'static str)], &'static str>| {
+            let found = sorted(input.to_vec(), |plugin| *plugin);
+            assert_eq!(
+                found.as_deref(),
+                expected.map_err(DuplicateName).as_ref().map(|list| *list)
+            );
+        };
+        check(
+            &[(2, "a"), (1, "c"), (1, "b")],
+            Ok(&[(1, "b"), (1, "c"), (2, "a")]),
+        );
+        check(&[(2, "a"), (1, "c"), (1, "a")], Err("a"));
+        check(&[], Ok(&[]));
+    }
+}

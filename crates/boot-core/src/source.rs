@@ -1,0 +1,399 @@
+//! Where image bytes come from: fallible random access, with the length asked once.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::{SourceRange, num};
+
+/// Random access to the bytes of an image: a slice, a file, a block device, a network object.
+///
+/// Parsers read headers through it and never the whole image; what belongs into guest memory goes there straight
+/// from the source. A source may fail at any time, and it may turn out shorter than it said: both are errors,
+/// never a fault.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "an empty source is only seen after `len` succeeded"
+)]
+pub trait ByteSource {
+    /// The length in bytes. Callers ask once and keep the answer; see [`SizedSource`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the source cannot tell, for example because it is a directory.
+    fn len(&self) -> Result<u64, ReadError>;
+
+    /// Fills `buf` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where not every byte could be read; the content of `buf` is then unspecified.
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError>;
+
+    /// What lies behind the source, for guest memories that know a faster way than [`read_exact_at`].
+    ///
+    /// [`read_exact_at`]: Self::read_exact_at
+    fn backing(&self) -> Backing<'_> {
+        Backing::Opaque
+    }
+}
+
+/// What lies behind a [`ByteSource`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Backing<'a> {
+    /// Nothing that can be named: use [`ByteSource::read_exact_at`].
+    Opaque,
+    /// The bytes themselves.
+    Bytes(&'a [u8]),
+    /// A file or block device that can be read at any offset; offsets are those of the source.
+    #[cfg(all(unix, feature = "std"))]
+    File(std::os::fd::BorrowedFd<'a>),
+}
+
+/// A read from a [`ByteSource`] that failed.
+#[derive(Debug)]
+pub struct ReadError {
+    /// Which bytes were wanted.
+    pub range: SourceRange,
+    /// Why they could not be had.
+    pub kind: ReadErrorKind,
+}
+
+/// Why a read failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadErrorKind {
+    /// The range ends past the end of the source, which has this many bytes.
+    PastEnd(u64),
+    /// The source ended early: it is shorter than it said at first, so it changed while it was read.
+    Shrunk,
+    /// The source is no file with a length: a directory, a terminal, a pipe.
+    NotAFile(&'static str),
+    /// The source itself failed.
+    Source(Box<dyn Error + Send + Sync>),
+}
+
+impl ReadError {
+    /// An error about the `len` bytes from `offset`.
+    #[must_use]
+    pub fn new(offset: u64, len: usize, kind: ReadErrorKind) -> Self {
+        let range = SourceRange::new(offset, num::to_u64(len))
+            .or_else(|| SourceRange::new(offset, u64::MAX.saturating_sub(offset)))
+            .unwrap_or(SourceRange::whole(u64::MAX));
+        Self { range, kind }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = self.range;
+        match &self.kind {
+            ReadErrorKind::PastEnd(len) => {
+                write!(
+                    f,
+                    "bytes {range} were wanted, but there are only {len:#x} ({len}) bytes"
+                )
+            }
+            ReadErrorKind::Shrunk => {
+                write!(
+                    f,
+                    "bytes {range} are gone: the source became shorter while it was read"
+                )
+            }
+            ReadErrorKind::NotAFile(what) => {
+                write!(f, "this is {what}, not a regular file or block device")
+            }
+            ReadErrorKind::Source(_) if range.is_empty() => write!(f, "cannot read the source"),
+            ReadErrorKind::Source(_) => write!(f, "cannot read bytes {range}"),
+        }
+    }
+}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            ReadErrorKind::Source(source) => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+/// A [`ByteSource`] whose length was asked once.
+///
+/// Every read is checked against that length first, so a parser that gets a wild offset from a hostile header
+/// learns so before anything is allocated or read.
+#[derive(Clone, Copy)]
+pub struct SizedSource<'a> {
+    inner: &'a dyn ByteSource,
+    len: u64,
+}
+
+impl<'a> SizedSource<'a> {
+    /// Asks `inner` for its length.
+    ///
+    /// # Errors
+    ///
+    /// What [`ByteSource::len`] fails with.
+    pub fn new(inner: &'a dyn ByteSource) -> Result<Self, ReadError> {
+        Ok(Self {
+            inner,
+            len: inner.len()?,
+        })
+    }
+
+    /// The length in bytes, as it was when this value was made.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the source has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The range of `len` bytes from `offset`, where it lies in the source.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadErrorKind::PastEnd`].
+    pub fn range(&self, offset: u64, len: u64) -> Result<SourceRange, ReadError> {
+        match SourceRange::new(offset, len) {
+            Some(range) if range.end() <= self.len => Ok(range),
+            range => Err(ReadError {
+                range: range.unwrap_or(SourceRange::whole(u64::MAX)),
+                kind: ReadErrorKind::PastEnd(self.len),
+            }),
+        }
+    }
+
+    /// Fills `buf` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadErrorKind::PastEnd`], or what the source fails with.
+    pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.range(offset, num::to_u64(buf.len()))?;
+        self.inner.read_exact_at(offset, buf)
+    }
+
+    /// Reads a header type from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadErrorKind::PastEnd`], or what the source fails with.
+    pub fn read<T: FromBytes + IntoBytes>(&self, offset: u64) -> Result<T, ReadError> {
+        let mut value = T::new_zeroed();
+        self.read_exact_at(offset, value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Reads `len` bytes from `offset`. Callers bound `len` themselves: all of it is allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadErrorKind::PastEnd`] before anything is allocated, or what the source fails with.
+    pub fn read_vec(&self, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
+        self.range(offset, num::to_u64(len))?;
+        let mut bytes = alloc::vec![0; len];
+        self.inner.read_exact_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads up to `buf.len()` bytes from `offset`: fewer only where the source ends before. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// What the source fails with.
+    pub fn read_prefix_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let take = left.min(buf.len());
+        match buf.get_mut(..take) {
+            Some(buf) if take > 0 => self.inner.read_exact_at(offset, buf)?,
+            _ => {}
+        }
+        Ok(take)
+    }
+}
+
+impl fmt::Debug for SizedSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SizedSource")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ByteSource for [u8] {
+    fn len(&self) -> Result<u64, ReadError> {
+        Ok(num::to_u64(<[u8]>::len(self)))
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let bytes = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..))
+            .and_then(|tail| tail.get(..buf.len()))
+            .ok_or_else(|| {
+                ReadError::new(
+                    offset,
+                    buf.len(),
+                    ReadErrorKind::PastEnd(num::to_u64(<[u8]>::len(self))),
+                )
+            })?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn backing(&self) -> Backing<'_> {
+        Backing::Bytes(self)
+    }
+}
+
+macro_rules! forward_to_slice {
+    ($($ty:ty),*) => {$(
+        impl ByteSource for $ty {
+            fn len(&self) -> Result<u64, ReadError> {
+                ByteSource::len(&self[..])
+            }
+
+            fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+                ByteSource::read_exact_at(&self[..], offset, buf)
+            }
+
+            fn backing(&self) -> Backing<'_> {
+                Backing::Bytes(&self[..])
+            }
+        }
+    )*};
+}
+
+forward_to_slice!(&[u8], Vec<u8>);
+
+impl<const N: usize> ByteSource for [u8; N] {
+    fn len(&self) -> Result<u64, ReadError> {
+        ByteSource::len(self.as_slice())
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        ByteSource::read_exact_at(self.as_slice(), offset, buf)
+    }
+
+    fn backing(&self) -> Backing<'_> {
+        Backing::Bytes(self)
+    }
+}
+
+#[cfg(all(unix, feature = "std"))]
+mod file {
+    use std::boxed::Box;
+    use std::fs::File;
+    use std::io::{ErrorKind, Seek, SeekFrom};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileExt, FileTypeExt};
+
+    use super::{Backing, ByteSource, ReadError, ReadErrorKind};
+
+    fn io(offset: u64, len: usize, error: std::io::Error) -> ReadError {
+        ReadError::new(offset, len, ReadErrorKind::Source(Box::new(error)))
+    }
+
+    /// Reads are positioned (`pread`), so that one file can serve several readers. The length of a block device is
+    /// found by seeking to its end.
+    impl ByteSource for File {
+        fn len(&self) -> Result<u64, ReadError> {
+            let metadata = self.metadata().map_err(|error| io(0, 0, error))?;
+            let kind = metadata.file_type();
+            if kind.is_file() {
+                Ok(metadata.len())
+            } else if kind.is_block_device() {
+                let mut file = self;
+                file.seek(SeekFrom::End(0)).map_err(|error| io(0, 0, error))
+            } else {
+                let what = if kind.is_dir() {
+                    "a directory"
+                } else if kind.is_char_device() {
+                    "a character device"
+                } else if kind.is_fifo() {
+                    "a pipe"
+                } else {
+                    "a socket"
+                };
+                Err(ReadError::new(0, 0, ReadErrorKind::NotAFile(what)))
+            }
+        }
+
+        fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+            FileExt::read_exact_at(self, buf, offset).map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => ReadError::new(offset, buf.len(), ReadErrorKind::Shrunk),
+                _ => io(offset, buf.len(), error),
+            })
+        }
+
+        fn backing(&self) -> Backing<'_> {
+            Backing::File(self.as_fd())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn reads_stop_at_the_end() {
+        let bytes = [1u8, 2, 3, 4];
+        let source = SizedSource::new(&bytes).unwrap();
+        assert_eq!(source.read::<[u8; 2]>(2).unwrap(), [3, 4]);
+        let error = source.read::<[u8; 2]>(3).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "bytes 0x3..0x5 were wanted, but there are only 0x4 (4) bytes"
+        );
+        assert!(source.read_vec(u64::MAX, 2).is_err());
+        assert!(source.range(u64::MAX, 2).is_err());
+        let mut buf = [0; 8];
+        assert_eq!(source.read_prefix_at(1, &mut buf).unwrap(), 3);
+        assert_eq!(source.read_prefix_at(9, &mut buf).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_huge_wish_is_refused_before_it_is_allocated() {
+        let source = SizedSource::new(&[0u8; 4]).unwrap();
+        let error = source.read_vec(0, usize::MAX).unwrap_err();
+        assert!(matches!(error.kind, ReadErrorKind::PastEnd(4)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_read_like_slices_and_special_files_say_what_they_are() {
+        use std::fs::File;
+        use std::io::Write;
+
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"kernel").unwrap();
+        let source = SizedSource::new(&file).unwrap();
+        assert_eq!(&source.read::<[u8; 3]>(3).unwrap(), b"nel");
+        file.set_len(2).unwrap();
+        let error = source.read::<[u8; 3]>(3).unwrap_err();
+        assert!(matches!(error.kind, ReadErrorKind::Shrunk), "{error}");
+
+        let error = SizedSource::new(&File::open("/").unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this is a directory, not a regular file or block device"
+        );
+        let error = SizedSource::new(&File::open("/dev/null").unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this is a character device, not a regular file or block device"
+        );
+    }
+}
