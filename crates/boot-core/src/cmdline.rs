@@ -6,7 +6,6 @@ mod scan;
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::slice;
 use core::str::{self, FromStr};
 
 pub use error::{CmdlineError, CmdlinePart};
@@ -135,6 +134,7 @@ impl Cmdline {
     }
 
     /// Every parameter with this key, in the order in which the kernel handles them.
+    #[must_use]
     pub fn get_all<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Param> {
         self.params.iter().filter(move |param| param.has_key(key))
     }
@@ -321,15 +321,6 @@ impl FromIterator<Param> for Cmdline {
             params: params.into_iter().collect(),
             init_args: None,
         }
-    }
-}
-
-impl<'a> IntoIterator for &'a Cmdline {
-    type Item = &'a Param;
-    type IntoIter = slice::Iter<'a, Param>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.params.iter()
     }
 }
 

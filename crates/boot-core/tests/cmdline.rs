@@ -4,14 +4,19 @@ use boot_core::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::string::{RegexGeneratorStrategy, string_regex};
 
 /// A model of what the kernel makes of the bytes of a command line, byte by byte as the kernel works.
 mod kernel {
+    /// Key and value of each parameter, in order.
+    pub(super) type Params = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
     /// What the kernel sees.
     #[derive(Debug, Default, PartialEq)]
     pub(super) struct Sight {
-        /// Key and value of each parameter, in order.
-        pub(super) params: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        /// The kernel's own parameters.
+        pub(super) params: Params,
         /// What init gets, in order.
         pub(super) init_args: Vec<Vec<u8>>,
         /// The words, quotes and all.
@@ -78,7 +83,7 @@ mod kernel {
 }
 
 /// What the API says that the kernel sees.
-fn said(cmdline: &Cmdline) -> (Vec<(Vec<u8>, Option<Vec<u8>>)>, Vec<Vec<u8>>) {
+fn said(cmdline: &Cmdline) -> (kernel::Params, Vec<Vec<u8>>) {
     let bytes = |text: &str| text.as_bytes().to_vec();
     let params = cmdline
         .params()
@@ -176,11 +181,16 @@ fn check_refusal(line: &str, error: &CmdlineError) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// Texts of a regular expression, which is compiled once and not once a case.
+fn text(regex: &str) -> RegexGeneratorStrategy<String> {
+    string_regex(regex).unwrap()
+}
+
 /// Text in which everything that matters to a command line is frequent.
 fn spiky() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => "[ab=\"\\-_ .]{0,16}",
-        2 => "([ab]|=|\"| |--| -- |\"--|\u{e0}|\u{e9}|\t|\n|\u{1}){0,12}",
+        4 => text("[ab=\"\\-_ .]{0,16}"),
+        2 => text("([ab]|=|\"| |--| -- |\"--|\u{e0}|\u{e9}|\t|\n|\u{1}){0,12}"),
         1 => any::<String>(),
     ]
 }
@@ -188,19 +198,23 @@ fn spiky() -> impl Strategy<Value = String> {
 /// A line that must be accepted: every word is one by construction.
 fn legal_line() -> impl Strategy<Value = String> {
     let word = prop_oneof![
-        "[a-z_][a-z_.-]{0,5}",
-        "[a-z_]{1,5}=[a-z0-9,=/-]{0,6}",
-        "[a-z_]{1,5}=\"[a-z0-9 +\u{e0}]{0,8}\"",
-        "\"[a-z_]{1,5}=[a-z0-9 +]{0,8}\"",
-        "[a-z]{1,3}\"[a-z ]{0,4}\"[a-z=]{0,4}",
+        text("[a-z_][a-z_.-]{0,5}"),
+        text("[a-z_]{1,5}=[a-z0-9,=/-]{0,6}"),
+        text("[a-z_]{1,5}=\"[a-z0-9 +\u{e0}]{0,8}\""),
+        text("\"[a-z_]{1,5}=[a-z0-9 +]{0,8}\""),
+        text("[a-z]{1,3}\"[a-z ]{0,4}\"[a-z=]{0,4}"),
     ];
-    let gap = "[ \t\n]{1,3}";
-    let words = move || vec((word.clone(), gap), 0..6).prop_map(|w| w.into_iter().map(|(a, b)| a + &b));
-    (words(), option::of(words())).prop_map(|(params, args)| {
-        let args = args
+    let words = vec((word, text("[ \t\n]{1,3}")), 0..6).boxed();
+    (words.clone(), option::of(words)).prop_map(|(params, args)| {
+        let separator = args.is_some().then(|| "-- ".to_owned());
+        let join = |(word, gap): (String, String)| word + &gap;
+        let args = args.into_iter().flatten().map(join);
+        params
             .into_iter()
-            .flat_map(|args| std::iter::once("-- ".to_owned()).chain(args));
-        params.chain(args).collect()
+            .map(join)
+            .chain(separator)
+            .chain(args)
+            .collect()
     })
 }
 
@@ -223,11 +237,11 @@ fn is_legal_value(value: &str) -> bool {
 
 fn key() -> impl Strategy<Value = String> {
     // Few letters, so that keys meet.
-    prop_oneof![8 => "[ab][-_]?[ab]?", 1 => spiky()]
+    prop_oneof![8 => text("[ab][-_]?[ab]?"), 1 => spiky()]
 }
 
 fn value() -> impl Strategy<Value = Option<String>> {
-    option::of(prop_oneof![2 => "[a-z =\\-\u{e0}]{0,8}", 1 => spiky()])
+    option::of(prop_oneof![2 => text("[a-z =\\-\u{e0}]{0,8}"), 1 => spiky()])
 }
 
 fn param((key, value): (String, Option<String>)) -> Option<Param> {
@@ -321,30 +335,30 @@ proptest! {
     }
 
     #[test]
-    fn get_is_the_last_of_get_all(params in params(), key in key()) {
-        let cmdline: Cmdline = params.iter().cloned().collect();
-        let expected: Vec<&Param> = positions(&params, &key).iter().map(|&at| &params[at]).collect();
-        prop_assert_eq!(cmdline.get(&key), expected.last().copied());
-        prop_assert_eq!(cmdline.get_all(&key).collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn push_and_push_front_add_at_the_ends(params in params(), first in params(), last in params()) {
+    fn push_and_push_front_add_at_the_ends(all in params(), cuts: [Index; 2]) {
+        let (params, last) = all.split_at(cuts[0].index(all.len() + 1));
+        let (first, params) = params.split_at(cuts[1].index(params.len() + 1));
         let mut cmdline: Cmdline = params.iter().cloned().collect();
-        first.iter().for_each(|param| cmdline.push_front(param.clone()));
-        last.iter().for_each(|param| cmdline.push(param.clone()));
-        let expected: Vec<Param> = first.iter().rev().chain(&params).chain(&last).cloned().collect();
+        for param in first {
+            cmdline.push_front(param.clone());
+        }
+        for param in last {
+            cmdline.push(param.clone());
+        }
+        let expected: Vec<Param> = first.iter().rev().chain(params).chain(last).cloned().collect();
         prop_assert_eq!(cmdline.params(), expected);
         check_invariants(&cmdline)?;
     }
 
     #[test]
-    fn remove_takes_all_of_a_key_and_nothing_else(params in params(), key in key()) {
+    fn get_and_remove_find_all_of_a_key_and_nothing_else(params in params(), key in key()) {
         let mut cmdline: Cmdline = params.iter().cloned().collect();
+        let (found, kept): (Vec<_>, Vec<_>) = params.iter().partition(|p| same_key(p.key(), &key));
+        prop_assert_eq!(cmdline.get(&key), found.last().copied());
+        prop_assert_eq!(cmdline.get_all(&key).collect::<Vec<_>>(), &found[..]);
         let removed = cmdline.remove(&key);
-        let (gone, kept): (Vec<_>, Vec<_>) = params.into_iter().partition(|p| same_key(p.key(), &key));
-        prop_assert_eq!(removed, gone);
-        prop_assert_eq!(cmdline.params(), kept);
+        prop_assert_eq!(removed.iter().collect::<Vec<_>>(), found);
+        prop_assert_eq!(cmdline.params().iter().collect::<Vec<_>>(), kept);
         prop_assert_eq!(cmdline.get(&key), None);
         check_invariants(&cmdline)?;
     }
