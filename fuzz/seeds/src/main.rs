@@ -1,0 +1,28 @@
+//! Writes the seed corpus of every fuzz target to `fuzz/corpus/<target>/seed-<name>`.
+//!
+//! Everything else in those directories, such as what a fuzzer found on its own, is left alone.
+
+mod elf_parse;
+
+use std::path::Path;
+use std::{fs, io};
+
+/// A seed's name and its bytes.
+type Seed = (&'static str, Vec<u8>);
+
+/// Every fuzz target and the function that makes its seeds.
+const TARGETS: [(&str, fn() -> Vec<Seed>); 1] = [("elf_parse", elf_parse::seeds)];
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    for (target, seeds) in TARGETS {
+        let directory = corpus.join(target);
+        fs::create_dir_all(&directory)?;
+        let seeds = seeds();
+        for (name, bytes) in &seeds {
+            fs::write(directory.join(format!("seed-{name}")), bytes)?;
+        }
+        println!("{target}: {} seeds", seeds.len());
+    }
+    Ok(())
+}
