@@ -1,0 +1,411 @@
+//! Every promise of a plan is refused when broken, loading writes all or says so, and formats are asked in order.
+
+use std::cell::Cell;
+
+use boot_core::cpu::{riscv64, x86_64};
+use boot_core::{
+    Arch, BootPlan, BootRequest, ByteSource, Cmdline, Content, DetectError, Endian, EntryAbi, FormatError,
+    FormatErrorKind, GuestMemory, GuestRange, ImageBuilder, KernelFormat, KernelImage, Limits, Load,
+    LoadError, Machine, MemoryError, MemoryMap, Module, PlacedKernel, Placer, PlanBuilder, ProofError,
+    ReadError, ReadErrorKind, RegionKind, SliceMemory, SourceId, SourceRange, Sources, detect,
+};
+
+const KERNEL: [u8; 16] = *b"kernel image....";
+const INITRD: [u8; 8] = *b"initrd..";
+
+fn range(start: u64, end: u64) -> GuestRange {
+    GuestRange::from_bounds(start, end).unwrap()
+}
+
+/// A kernel of 16 bytes at 1 MiB that uses 8 KiB there.
+fn image() -> KernelImage {
+    ImageBuilder::new("test", Arch::X86_64, Endian::Little, 16)
+        .segment(SourceRange::whole(16), range(0x10_0000, 0x10_1000))
+        .extent(range(0x10_0000, 0x10_2000))
+        .entry(EntryAbi::Elf64, 0x10_0000)
+        .build()
+        .unwrap()
+}
+
+/// Plans a boot of [`image`] in 2 MiB with an initrd of eight bytes and one module, and whatever `add` adds.
+fn plan(add: impl FnOnce(PlanBuilder) -> PlanBuilder) -> Result<BootPlan, ProofError> {
+    let image = image();
+    let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+    let cmdline = Cmdline::new();
+    let modules = [Module {
+        len: 4,
+        cmdline: Cmdline::new(),
+    }];
+    let request = BootRequest::new(&image, &machine, &cmdline)
+        .with_initrd(8)
+        .with_modules(&modules);
+    let mut placer = Placer::new(&machine.memory);
+    let kernel = PlacedKernel::place(&image, &mut placer).unwrap();
+    add(PlanBuilder::new("test", &request, &kernel)).build()
+}
+
+fn with_cpu(builder: PlanBuilder) -> PlanBuilder {
+    builder.cpu(x86_64::State::protected_mode(0x10_0000, 8, 16))
+}
+
+fn with_initrd(builder: PlanBuilder) -> PlanBuilder {
+    with_cpu(builder).file(
+        "initrd",
+        range(0x11_0000, 0x11_0008),
+        SourceId::Initrd,
+        Limits::below_4g(0x1000),
+    )
+}
+
+#[test]
+fn a_plan_knows_the_kernel_and_what_the_kernel_uses() {
+    let plan = plan(with_initrd).unwrap();
+    assert_eq!(plan.kernel(), range(0x10_0000, 0x10_2000));
+    let loads: Vec<_> = plan
+        .loads()
+        .iter()
+        .map(|load| (&*load.label, load.range, load.is_kernel()))
+        .collect();
+    assert_eq!(
+        loads,
+        [
+            ("kernel", range(0x10_0000, 0x10_0010), true),
+            ("kernel", range(0x10_0010, 0x10_1000), true),
+            ("initrd", range(0x11_0000, 0x11_0008), false),
+        ]
+    );
+    assert_eq!(
+        plan,
+        self::plan(with_initrd).unwrap(),
+        "equal requests give equal plans"
+    );
+}
+
+#[test]
+fn every_broken_promise_is_refused() {
+    let check = |add: &dyn Fn(PlanBuilder) -> PlanBuilder, expected: fn(&ProofError) -> bool| {
+        let error = plan(|builder| add(builder)).unwrap_err();
+        assert!(expected(&error), "{error:?}");
+    };
+    let add = |range, content, limits| {
+        move |builder| with_cpu(builder).load(Load::new(range, Content::clone(&content), "table", limits))
+    };
+    let page = range(0x1000, 0x2000);
+    check(&add(range(0x1000, 0x1000), Content::Zeros, Limits::NONE), |e| {
+        matches!(e, ProofError::Empty { .. })
+    });
+    check(
+        &add(range(0x9_f000, 0xa_1000), Content::Zeros, Limits::NONE),
+        |e| matches!(e, ProofError::NotRam { .. }),
+    );
+    for limits in [
+        Limits {
+            align: 0x2000,
+            ..Limits::NONE
+        },
+        Limits {
+            align: 3,
+            ..Limits::NONE
+        },
+        Limits {
+            min: 0x1001,
+            ..Limits::NONE
+        },
+        Limits {
+            max: 0x1fff,
+            ..Limits::NONE
+        },
+    ] {
+        check(&add(page, Content::Zeros, limits), |e| {
+            matches!(e, ProofError::Limits { .. })
+        });
+    }
+    let content = Content::Bytes(vec![0; 0xfff]);
+    check(&add(page, content, Limits::NONE), |e| {
+        matches!(e, ProofError::ContentLength { found: 0xfff, .. })
+    });
+    for (id, len) in [
+        (SourceId::Kernel, 17),
+        (SourceId::Initrd, 9),
+        (SourceId::Module(0), 5),
+        (SourceId::Module(1), 1),
+    ] {
+        let content = Content::Source {
+            id,
+            range: SourceRange::whole(len),
+        };
+        check(&add(range(0x1000, 0x1000 + len), content, Limits::NONE), |e| {
+            matches!(e, ProofError::PastEnd { .. })
+        });
+    }
+    check(
+        &add(range(0x10_1fff, 0x10_3000), Content::Zeros, Limits::NONE),
+        |e| matches!(e, ProofError::InKernel { .. }),
+    );
+    check(
+        &|builder| {
+            let second = Load::new(range(0x1fff, 0x3000), Content::Zeros, "other", Limits::NONE);
+            add(page, Content::Zeros, Limits::NONE)(builder).load(second)
+        },
+        |e| matches!(e, ProofError::Overlap(..)),
+    );
+    check(
+        &|builder| {
+            let mut map = MemoryMap::new();
+            map.insert(range(0, 0x10_0000), RegionKind::Ram).unwrap();
+            with_cpu(builder).memory(map)
+        },
+        |e| matches!(e, ProofError::MapNotRam(_)),
+    );
+    check(&|builder| builder, |e| matches!(e, ProofError::NoCpu));
+    check(&|builder| builder.cpu(riscv64::State::new(0x10_0000)), |e| {
+        matches!(e, ProofError::CpuArch { .. })
+    });
+    // In the extent, but in no segment: there is nothing to execute.
+    check(
+        &|builder| builder.cpu(x86_64::State::protected_mode(0x10_1000, 8, 16)),
+        |e| matches!(e, ProofError::EntryOutside(0x10_1000)),
+    );
+}
+
+#[test]
+fn the_picture_shows_regions_loads_and_what_the_kernel_uses() {
+    let picture = plan(|builder| with_initrd(builder).warning("odd".into()))
+        .unwrap()
+        .to_string();
+    let expected = "\
+test boot on x86_64, entry 0x100000
+0x000000000000 ┬─ ram ─ 640 KiB
+0x0000000a0000 ┴
+0x0000000a0000 ┬─ reserved ─ 384 KiB
+0x000000100000 ┴
+0x000000100000 ┬─ ram ─ 1 MiB
+0x000000100000 │  kernel                   16 B  0x100010  kernel bytes 0x0..0x10
+0x000000100010 │  kernel                3.9 KiB  0x101000  zeroed
+0x000000101000 │  kernel                  4 KiB  0x102000  used at run time
+0x000000110000 │  initrd                    8 B  0x110008  initrd bytes 0x0..0x8
+0x000000200000 ┴
+0x0000fec00000 ┬─ reserved ─ 20 MiB
+0x000100000000 ┴
+warning: odd
+";
+    assert_eq!(picture, expected);
+}
+
+/// Guest memory that fails its n-th write.
+struct Failing<'a> {
+    memory: SliceMemory<'a>,
+    writes_left: Cell<u32>,
+}
+
+impl Failing<'_> {
+    fn count(&self, range: GuestRange) -> Result<(), MemoryError> {
+        match self.writes_left.get().checked_sub(1) {
+            Some(left) => {
+                self.writes_left.set(left);
+                Ok(())
+            }
+            None => Err(MemoryError::NotBacked(range)),
+        }
+    }
+}
+
+impl GuestMemory for Failing<'_> {
+    fn check(&self, range: GuestRange) -> Result<(), MemoryError> {
+        self.memory.check(range)
+    }
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        self.count(GuestRange::new(addr, 0).unwrap())?;
+        self.memory.write(addr, bytes)
+    }
+    fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
+        self.count(range)?;
+        self.memory.zero(range)
+    }
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError> {
+        self.memory.read(addr, buf)
+    }
+}
+
+#[test]
+fn loading_writes_every_byte_of_the_plan_and_no_other() {
+    let plan = plan(|builder| {
+        with_initrd(builder).bytes("table", range(0x11_1000, 0x11_1004), vec![1, 2], Limits::NONE)
+    })
+    .unwrap();
+    let mut ram = vec![0xaa; 0x2_0000];
+    let mut memory = SliceMemory::new();
+    memory.add(0x10_0000, &mut ram).unwrap();
+    plan.load(&Sources::kernel(&KERNEL).with_initrd(&INITRD), &mut memory)
+        .unwrap();
+    let mut expected = vec![0xaa; 0x2_0000];
+    expected[..16].copy_from_slice(&KERNEL);
+    expected[16..0x1000].fill(0);
+    expected[0x1_0000..0x1_0008].copy_from_slice(&INITRD);
+    expected[0x1_1000..0x1_1004].copy_from_slice(&[1, 2, 0, 0]);
+    assert!(ram == expected);
+}
+
+#[test]
+fn loading_checks_everything_before_the_first_write() {
+    let plan = plan(with_initrd).unwrap();
+    let check = |sources: &Sources<'_>, len: usize, expected: fn(&LoadError) -> bool| {
+        let mut ram = vec![0xaa; len];
+        let mut memory = SliceMemory::new();
+        memory.add(0x10_0000, &mut ram).unwrap();
+        let error = plan.load(sources, &mut memory).unwrap_err();
+        assert!(expected(&error), "{error:?}");
+        assert!(
+            ram.iter().all(|byte| *byte == 0xaa),
+            "memory was touched before {error:?}"
+        );
+    };
+    let all = Sources::kernel(&KERNEL).with_initrd(&INITRD);
+    check(&Sources::kernel(&KERNEL), 0x2_0000, |e| {
+        matches!(e, LoadError::Missing(SourceId::Initrd))
+    });
+    check(&all.with_initrd(&[0; 9]), 0x2_0000, |e| {
+        matches!(
+            e,
+            LoadError::Changed {
+                id: SourceId::Initrd,
+                expected: 8,
+                found: 9
+            }
+        )
+    });
+    check(
+        &Sources {
+            kernel: &Broken { len: None },
+            ..all
+        },
+        0x2_0000,
+        |e| {
+            matches!(
+                e,
+                LoadError::Unreadable {
+                    id: SourceId::Kernel,
+                    ..
+                }
+            )
+        },
+    );
+    check(&all, 0x1_0004, |e| matches!(e, LoadError::NoMemory { .. }));
+}
+
+/// A source that cannot be read, and may not even know its length.
+struct Broken {
+    len: Option<u64>,
+}
+
+impl ByteSource for Broken {
+    fn len(&self) -> Result<u64, ReadError> {
+        self.len
+            .ok_or_else(|| ReadError::new(0, 0, ReadErrorKind::Shrunk))
+    }
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        Err(ReadError::new(offset, buf.len(), ReadErrorKind::Shrunk))
+    }
+}
+
+#[test]
+fn whichever_write_fails_the_error_says_that_memory_is_incomplete() {
+    let plan = plan(with_initrd).unwrap();
+    for writes in 0..=3 {
+        let mut ram = vec![0xaa; 0x2_0000];
+        let mut memory = Failing {
+            memory: SliceMemory::new(),
+            writes_left: Cell::new(writes),
+        };
+        memory.memory.add(0x10_0000, &mut ram).unwrap();
+        let result = plan.load(&Sources::kernel(&KERNEL).with_initrd(&INITRD), &mut memory);
+        assert_eq!(
+            matches!(result, Err(LoadError::Incomplete { .. })),
+            writes < 3,
+            "{result:?}"
+        );
+        assert_eq!(result.is_ok(), writes == 3);
+    }
+    let mut ram = vec![0xaa; 0x2_0000];
+    let mut memory = SliceMemory::new();
+    memory.add(0x10_0000, &mut ram).unwrap();
+    let shrunk = Broken { len: Some(16) };
+    let result = plan.load(&Sources::kernel(&shrunk).with_initrd(&INITRD), &mut memory);
+    assert!(matches!(
+        result,
+        Err(LoadError::Incomplete {
+            source: MemoryError::Source(_),
+            ..
+        })
+    ));
+}
+
+/// A format that claims images by their first byte.
+struct ByFirstByte {
+    name: &'static str,
+    priority: u32,
+    first: u8,
+}
+
+impl KernelFormat for ByFirstByte {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn priority(&self) -> u32 {
+        self.priority
+    }
+    fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
+        let read_error = |error| FormatError::new(self.name, FormatErrorKind::Read, error);
+        let mut first = [0];
+        source.read_exact_at(0, &mut first).map_err(read_error)?;
+        if first[0] == b'!' {
+            return Err(FormatError::new(
+                self.name,
+                FormatErrorKind::Malformed,
+                "bad second byte",
+            ));
+        }
+        Ok((first[0] == self.first).then(|| {
+            ImageBuilder::new(self.name, Arch::X86_64, Endian::Little, 1)
+                .segment(SourceRange::whole(1), range(0, 1))
+                .entry(EntryAbi::Elf64, 0)
+                .build()
+                .unwrap()
+        }))
+    }
+}
+
+#[test]
+fn formats_are_asked_by_priority_whatever_the_order_of_the_slice() {
+    let late = ByFirstByte {
+        name: "late",
+        priority: 200,
+        first: b'a',
+    };
+    let early = ByFirstByte {
+        name: "early",
+        priority: 100,
+        first: b'a',
+    };
+    let other = ByFirstByte {
+        name: "another",
+        priority: 200,
+        first: b'b',
+    };
+    let formats: [&dyn KernelFormat; 3] = [&late, &other, &early];
+    let name = |bytes: &[u8]| detect(&formats, &bytes).map(|image| image.format());
+    assert_eq!(name(b"a").unwrap(), "early");
+    assert_eq!(name(b"b").unwrap(), "another");
+    assert!(matches!(name(b""), Err(DetectError::Empty)));
+    let error = name(b"zebra").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not a kernel image of a known format: it begins with [7a, 65, 62, 72, 61], tried early, another, late"
+    );
+    let error = name(b"!").unwrap_err();
+    assert_eq!(error.to_string(), "this early image is malformed");
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        "bad second byte"
+    );
+}
