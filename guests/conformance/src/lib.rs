@@ -1,1 +1,36 @@
-#![no_std]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), no_std)]
+
+// Plain data in, answers out: these also build and are tested on a host.
+pub mod descriptor;
+pub mod memory_map;
+pub mod page_walk;
+pub mod setup_header;
+
+#[cfg(target_os = "none")]
+#[macro_use]
+mod report;
+
+#[cfg(target_os = "none")]
+mod machine {
+    pub(crate) mod entry;
+    pub(crate) mod phys;
+    pub(crate) mod port;
+    pub(crate) mod serial;
+    pub(crate) mod trap;
+}
+
+#[cfg(target_os = "none")]
+mod clauses {
+    pub(crate) mod acpi;
+    pub(crate) mod cpu;
+    pub(crate) mod image;
+    pub(crate) mod linux;
+    pub(crate) mod memory;
+    pub(crate) mod pvh;
+}
+
+#[cfg(target_os = "none")]
+mod modes;
+#[cfg(target_os = "none")]
+mod run;

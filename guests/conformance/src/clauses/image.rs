@@ -1,0 +1,83 @@
+//! The image itself: its bytes are in place, what has no bytes is zero.
+#![expect(unsafe_code, reason = "the tail must stand in a section of its own")]
+
+use crate::machine::entry::Record;
+use crate::report;
+
+/// Sixteen pages of constants, each word different: a page that is missing, shifted or there twice shows.
+static FILL: [u64; 8192] = fill();
+/// The last bytes of the file's last piece. Odd length: a copy in pages or words that forgets the rest shows.
+#[used]
+// SAFETY: the linker script places `.tail` behind all other variables and nothing else is in it.
+#[unsafe(link_section = ".tail")]
+static TAIL: [u8; 4096 + 77] = tail();
+
+const fn word(index: usize) -> u64 {
+    (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+const fn tail_byte(index: usize) -> u8 {
+    word(index).to_le_bytes()[7] | 1
+}
+
+const fn fill() -> [u64; 8192] {
+    let mut fill = [0; 8192];
+    let mut index = 0;
+    while index < fill.len() {
+        fill[index] = word(index);
+        index += 1;
+    }
+    fill
+}
+
+const fn tail() -> [u8; 4096 + 77] {
+    let mut tail = [0; 4096 + 77];
+    let mut index = 0;
+    while index < tail.len() {
+        tail[index] = tail_byte(index);
+        index += 1;
+    }
+    tail
+}
+
+/// Reads `value` from memory, whatever the compiler knows of it.
+fn in_memory<T: Copy>(value: &T) -> T {
+    // SAFETY: a reference can be read.
+    unsafe { core::ptr::from_ref(value).read_volatile() }
+}
+
+pub(crate) fn check(record: &Record) {
+    let wrong = FILL
+        .iter()
+        .enumerate()
+        .find(|(index, stored)| in_memory(*stored) != word(*index));
+    check!(
+        "image.constants",
+        wrong.is_none(),
+        "{:#x} at word {}",
+        wrong.map_or(0, |(_, stored)| in_memory(stored)),
+        wrong.map_or(0, |(index, _)| index);
+        "the pattern of the file"
+    );
+    let wrong = TAIL
+        .iter()
+        .enumerate()
+        .find(|(index, stored)| in_memory(*stored) != tail_byte(*index));
+    check!(
+        "image.tail",
+        wrong.is_none(),
+        "{:#x} at byte {} of {}",
+        wrong.map_or(0, |(_, stored)| in_memory(stored)),
+        wrong.map_or(0, |(index, _)| index),
+        TAIL.len();
+        "the last bytes of the file"
+    );
+    check!(
+        "image.bss",
+        record.dirty == u64::MAX,
+        "a byte that is not zero at offset {:#x} of the image",
+        record.dirty;
+        "zeros wherever the file has no bytes"
+    );
+    report::equal("image.aligned", record.base % 4096, 0);
+}

@@ -1,0 +1,166 @@
+//! `hvm_start_info`, its modules and its memory map (Xen's `hvm/start_info.h`).
+
+use contract::{Blob, Digest, Expectation, MAX_MODULES, Module};
+
+use super::acpi;
+use super::memory::{Map, Occupant};
+use crate::machine::entry::Record;
+use crate::machine::phys::Phys;
+use crate::report;
+
+const MAGIC: u32 = 0x336e_c578;
+const INFO_LEN: u64 = 56;
+const MODULE_LEN: u64 = 32;
+const MEMMAP_ENTRY_LEN: u64 = 24;
+/// Modules looked at; a loader that says more has most likely written rubbish.
+const SANE_MODULES: u64 = 64;
+/// The longest module command line read.
+const MAX_MODULE_CMDLINE: u64 = 4096;
+
+/// Address of the command line; 0: there is none.
+pub(crate) fn cmdline_address(record: &Record, phys: &mut Phys) -> u64 {
+    phys.read_u64(record.rbx + 24)
+}
+
+/// Reads the memory map, as far as there is one.
+pub(crate) fn read_map(record: &Record, phys: &mut Phys, map: &mut Map) {
+    let info = record.rbx;
+    if phys.read_u32(info) != MAGIC || phys.read_u32(info + 4) < 1 {
+        return;
+    }
+    let (table, count) = (phys.read_u64(info + 40), u64::from(phys.read_u32(info + 48)));
+    for index in 0..count.min(4096) {
+        let entry = table.wrapping_add(index * MEMMAP_ENTRY_LEN);
+        map.push(
+            phys.read_u64(entry),
+            phys.read_u64(entry.wrapping_add(8)),
+            phys.read_u32(entry.wrapping_add(16)),
+        );
+    }
+}
+
+/// Checks the start info and all it points at, but for the memory map's content; answers where those things are.
+pub(crate) fn check(
+    record: &Record,
+    phys: &mut Phys,
+    expectation: &Expectation<'_>,
+    cmdline: &[u8],
+) -> [Occupant; MAX_MODULES + 4] {
+    let mut occupants = [("", 0, 0); MAX_MODULES + 4];
+    let mut slots = occupants.iter_mut();
+    let mut occupy = |name, start: u64, len: u64| {
+        if let Some(slot) = slots.next() {
+            *slot = (name, start, start.saturating_add(len));
+        }
+    };
+    let info = record.rbx;
+    report::equal("pvh.magic", phys.read_u32(info).into(), MAGIC.into());
+    let version = phys.read_u32(info + 4);
+    check!("pvh.version", version >= 1, "{version}"; "1 or later, which has the memory map");
+    report::equal("pvh.flags", phys.read_u32(info + 8).into(), 0);
+    report::equal("pvh.reserved", phys.read_u32(info + 52).into(), 0);
+    occupy("start-info", info, INFO_LEN);
+
+    let cmdline_address = cmdline_address(record, phys);
+    note!("pvh.cmdline", "{} bytes at {cmdline_address:#x}", cmdline.len());
+    if cmdline_address != 0 {
+        occupy("cmdline", cmdline_address, cmdline.len() as u64 + 1);
+    }
+
+    let (table, entries) = (phys.read_u64(info + 40), u64::from(phys.read_u32(info + 48)));
+    check!("pvh.memory-map", entries > 0 && table != 0, "{entries} entries at {table:#x}"; "a memory map");
+    let dirty = (0..entries.min(4096))
+        .find(|index| phys.read_u32(table.wrapping_add(index * MEMMAP_ENTRY_LEN).wrapping_add(20)) != 0);
+    check!("pvh.memory-map-reserved", dirty.is_none(), "a value in the last field of entry {}", dirty.unwrap_or(0);
+        "zero in the reserved field of each");
+    occupy("memory-map", table, entries * MEMMAP_ENTRY_LEN);
+
+    acpi::root(phys.read_u64(info + 32), phys, expectation.rsdp);
+
+    let count = u64::from(phys.read_u32(info + 12));
+    let list = phys.read_u64(info + 16);
+    report::address_against("pvh.modules", count, expectation.module_count);
+    check!("pvh.module-list", count == 0 || list != 0, "no list of {count} modules"; "an address");
+    match expectation.initrd {
+        Some(Blob::Absent) => report::equal("pvh.no-initrd", count, 0),
+        Some(Blob::Present(_)) if count == 0 => fail!("pvh.initrd", "no module"; "it as module 0"),
+        _ => {}
+    }
+    if count > 0 {
+        occupy("module-list", list, count.saturating_mul(MODULE_LEN));
+    }
+    for index in 0..count.min(SANE_MODULES) {
+        let entry = list.wrapping_add(index * MODULE_LEN);
+        let (address, len) = (phys.read_u64(entry), phys.read_u64(entry.wrapping_add(8)));
+        let cmdline_address = phys.read_u64(entry.wrapping_add(16));
+        report::equal(
+            format_args!("pvh.module.{index}.reserved"),
+            phys.read_u64(entry.wrapping_add(24)),
+            0,
+        );
+        note!(
+            format_args!("pvh.module.{index}"),
+            "{len} bytes at {address:#x}, command line at {cmdline_address:#x}"
+        );
+        occupy("module", address, len);
+        let asked = usize::try_from(index)
+            .ok()
+            .and_then(|index| expectation.modules.get(index).copied().flatten());
+        let initrd = match expectation.initrd {
+            Some(Blob::Present(content)) if index == 0 => Some(content),
+            _ => None,
+        };
+        module(index, address, len, cmdline_address, phys, asked, initrd);
+    }
+    let missing = expectation
+        .modules
+        .iter()
+        .enumerate()
+        .skip(usize::try_from(count).unwrap_or(usize::MAX));
+    for (index, _) in missing.filter(|(_, module)| module.is_some()) {
+        fail!(format_args!("pvh.module.{index}"), "{count} modules"; "this one as well");
+    }
+    occupants
+}
+
+fn module(
+    index: u64,
+    address: u64,
+    len: u64,
+    cmdline_address: u64,
+    phys: &mut Phys,
+    asked: Option<Module>,
+    initrd: Option<Digest>,
+) {
+    let contents = asked.map(|module| module.content).or(initrd);
+    let Some(content) = contents else { return };
+    // A length that is wrong may be absurd: then there is no use in reading that much.
+    if len == content.len {
+        report::against(
+            format_args!("pvh.module.{index}.content"),
+            &phys.digest(address, len),
+            Some(&content),
+        );
+    } else {
+        fail!(format_args!("pvh.module.{index}.content"), "{len} bytes"; "{} bytes", content.len);
+    }
+    let Some(Module { cmdline, .. }) = asked else {
+        return;
+    };
+    let name = format_args!("pvh.module.{index}.cmdline");
+    let Some(cmdline) = cmdline else {
+        return report::equal(name, cmdline_address, 0);
+    };
+    if cmdline_address == 0 {
+        return fail!(name, "none"; "{cmdline}");
+    }
+    let end = (0..MAX_MODULE_CMDLINE).find(|at| {
+        let mut byte = [0];
+        phys.read(cmdline_address.wrapping_add(*at), &mut byte);
+        byte == [0]
+    });
+    match end {
+        None => fail!(name, "no end within {MAX_MODULE_CMDLINE} bytes"; "{cmdline}"),
+        Some(len) => report::against(name, &phys.digest(cmdline_address, len), Some(&cmdline)),
+    }
+}

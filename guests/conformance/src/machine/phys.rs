@@ -1,0 +1,166 @@
+//! Physical memory, seen through a window of one large page that moves over it.
+#![expect(unsafe_code, reason = "the window is a page-table entry and a raw address")]
+
+use core::arch::asm;
+use core::arch::x86_64::__cpuid;
+
+use contract::{Digest, Fnv1a64};
+
+use super::entry;
+
+const PAGE: usize = 4096;
+const LARGE: u64 = 2 << 20;
+/// Linear address of the window: entry 0 of the table whose entry 8 maps the image.
+const WINDOW: usize = 0xffff_ffff_8000_0000;
+const WINDOW_ENTRY: usize = 0;
+/// Indexes, among the tables at `__tables`, of the table that holds the window's entry and of the top one.
+const WINDOW_TABLE: usize = 5;
+const PML4: usize = 1;
+const PRESENT_WRITABLE_LARGE: u64 = 0x83;
+const UNCACHED: u64 = 0x18;
+
+unsafe extern "C" {
+    #[link_name = "__tables"]
+    static TABLES: [[u64; PAGE / 8]; 7];
+}
+
+/// The window; there is only one, so this is only made once.
+pub(crate) struct Phys {
+    /// Physical address of the large page seen, and how.
+    seen: Option<(u64, u64)>,
+    /// First address past what the CPU can address.
+    limit: u64,
+    attributes: u64,
+}
+
+impl Phys {
+    /// Takes the window, and takes away the mapping that the entry code stood on.
+    pub(crate) fn new() -> Self {
+        let bits = if __cpuid(0x8000_0000).eax >= 0x8000_0008 {
+            __cpuid(0x8000_0008).eax & 0xff
+        } else {
+            36
+        };
+        for entry in 0..511 {
+            set_entry(PML4, entry, 0);
+        }
+        let mut this = Self {
+            seen: None,
+            limit: 1 << bits.clamp(32, 52),
+            attributes: 0,
+        };
+        this.flush_all();
+        this
+    }
+
+    /// From now on, look past the caches.
+    pub(crate) fn uncached(&mut self) {
+        self.attributes = UNCACHED;
+    }
+
+    /// First address past what this CPU can address.
+    pub(crate) const fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Fills `buffer` from `address` on. What the CPU cannot address reads as ones, like a bus that nobody drives.
+    pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) {
+        for (at, byte) in (address..).zip(buffer) {
+            *byte = self.pointer(at).map_or(0xff, |pointer| {
+                // SAFETY: the window maps this address for reading; all of physical memory but the image is no Rust
+                // object, and what the image holds there is only read.
+                unsafe { pointer.read_volatile() }
+            });
+        }
+    }
+
+    /// Stores `byte` at `address`; answers whether the CPU can address it.
+    ///
+    /// The address must not belong to this program's image.
+    pub(crate) fn write(&mut self, address: u64, byte: u8) -> bool {
+        let base = entry::record().base;
+        assert!(
+            !(base..base + entry::image_length()).contains(&address),
+            "a write into the program itself"
+        );
+        let Some(pointer) = self.pointer(address) else {
+            return false;
+        };
+        // SAFETY: the window maps this address for writing, and no Rust object lives outside the image.
+        unsafe { pointer.write_volatile(byte) };
+        true
+    }
+
+    pub(crate) fn read_u32(&mut self, address: u64) -> u32 {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn read_u64(&mut self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn write_u64(&mut self, address: u64, value: u64) -> bool {
+        (address..)
+            .zip(value.to_le_bytes())
+            .all(|(at, byte)| self.write(at, byte))
+    }
+
+    /// The digest of `len` bytes from `address` on.
+    pub(crate) fn digest(&mut self, address: u64, len: u64) -> Digest {
+        let mut hash = Fnv1a64::new();
+        let mut chunk = [0; 512];
+        let mut done = 0;
+        while done < len {
+            let part = usize::try_from(len - done).map_or(chunk.len(), |rest| rest.min(chunk.len()));
+            let part = &mut chunk[..part];
+            self.read(address + done, part);
+            hash.update(part);
+            done += u64::try_from(part.len()).unwrap_or(u64::MAX);
+        }
+        Digest {
+            len,
+            hash: hash.finish(),
+        }
+    }
+
+    /// Where the window shows `address`; moves it there if need be.
+    fn pointer(&mut self, address: u64) -> Option<*mut u8> {
+        if address >= self.limit {
+            return None;
+        }
+        let page = address & !(LARGE - 1);
+        if self.seen != Some((page, self.attributes)) {
+            set_entry(
+                WINDOW_TABLE,
+                WINDOW_ENTRY,
+                page | self.attributes | PRESENT_WRITABLE_LARGE,
+            );
+            self.seen = Some((page, self.attributes));
+            // SAFETY: invlpg drops a translation; the next access loads the entry just written.
+            unsafe { asm!("invlpg [{}]", in(reg) WINDOW, options(nostack, preserves_flags)) };
+        }
+        let offset = usize::try_from(address & (LARGE - 1)).ok()?;
+        Some(core::ptr::with_exposed_provenance_mut(WINDOW + offset))
+    }
+
+    fn flush_all(&mut self) {
+        self.seen = None;
+        // SAFETY: loading CR3 with its own value drops every translation and changes none that is in use: the image's
+        // and the stack's entries are the same as before.
+        unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
+    }
+}
+
+fn set_entry(table: usize, entry: usize, value: u64) {
+    assert!(entry < PAGE / 8, "a page table has 512 entries");
+    let tables: *mut [u64; PAGE / 8] = (&raw const TABLES).cast_mut().cast();
+    // SAFETY: `table` is below the seven tables that the linker script reserves and `entry` was just checked, so the pointer
+    // stays inside them.
+    let pointer = unsafe { tables.cast::<u64>().add(table * (PAGE / 8) + entry) };
+    // SAFETY: the tables belong to this program, are writable, and are only ever accessed here.
+    unsafe { pointer.write_volatile(value) };
+}

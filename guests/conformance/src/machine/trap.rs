@@ -1,0 +1,120 @@
+//! Exceptions, and the serial port's interrupt through the two 8259s.
+#![expect(unsafe_code, reason = "the IDT is a CPU structure that points at assembly")]
+
+use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use super::port::Port;
+use super::serial::Serial;
+
+global_asm!(include_str!("trap.s"), options(att_syntax));
+
+const VECTORS: usize = 48;
+/// Vector of IRQ 0 once the interrupt controllers are set up; the CPU's own vectors end below it.
+const IRQ_BASE: u8 = 32;
+const CODE64: u64 = 0x08;
+
+unsafe extern "C" {
+    #[link_name = "vectors"]
+    static HANDLERS: [u64; VECTORS];
+}
+
+#[repr(C, align(16))]
+struct Idt(UnsafeCell<[[u64; 2]; VECTORS]>);
+
+// SAFETY: there is one CPU, and `init` alone touches the table, once, before interrupts are on.
+unsafe impl Sync for Idt {}
+
+static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; VECTORS]));
+
+/// What the CPU and the stubs push for an exception.
+#[repr(C)]
+struct Frame {
+    vector: u64,
+    error_code: u64,
+    rip: u64,
+}
+
+/// Sends every exception to [`exception_entry`], whatever state the loader left the IDT in.
+pub(crate) fn init() {
+    // SAFETY: the table of addresses is constant data of the assembly above.
+    let handlers = unsafe { &*&raw const HANDLERS };
+    let gates = handlers.map(|address| {
+        let low = (address & 0xffff) | CODE64 << 16 | 0x8e00 << 32 | (address >> 16 & 0xffff) << 48;
+        [low, address >> 32]
+    });
+    // SAFETY: see `Sync`: nobody else holds a reference, and the CPU does not know of the table yet.
+    unsafe { IDT.0.get().write(gates) };
+    let mut pointer = [0_u8; 10];
+    let (limit, base) = pointer.split_at_mut(2);
+    limit.copy_from_slice(
+        &u16::try_from(size_of::<Idt>() - 1)
+            .unwrap_or(u16::MAX)
+            .to_le_bytes(),
+    );
+    base.copy_from_slice(&IDT.0.get().addr().to_le_bytes());
+    // SAFETY: the table is filled, and lives as long as the program.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+}
+
+#[unsafe(no_mangle)]
+extern "sysv64" fn exception_entry(frame: &Frame) -> ! {
+    let address: u64;
+    // SAFETY: reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    fail!(
+        "exception",
+        "vector {} with code {:#x} at rip {:#x}, cr2 {address:#x}",
+        frame.vector,
+        frame.error_code,
+        frame.rip;
+        "none"
+    );
+    crate::run::finish()
+}
+
+/// Bytes that came in by interrupt and nobody took yet.
+static QUEUE: [AtomicU8; 256] = [const { AtomicU8::new(0) }; 256];
+static QUEUE_END: AtomicUsize = AtomicUsize::new(0);
+
+#[unsafe(no_mangle)]
+extern "sysv64" fn serial_interrupt_entry() {
+    while let Some(byte) = Serial::receive() {
+        let end = QUEUE_END.load(Ordering::Relaxed);
+        QUEUE[end % QUEUE.len()].store(byte, Ordering::Relaxed);
+        QUEUE_END.store(end + 1, Ordering::Relaxed);
+    }
+    PIC_MAIN.write(END_OF_INTERRUPT);
+}
+
+const PIC_MAIN: Port = Port::at(0x20);
+const PIC_SECOND: Port = Port::at(0xa0);
+const END_OF_INTERRUPT: u8 = 0x20;
+
+/// Lets IRQ 4 through, alone, and hands each byte that it announces to `each` until that answers false.
+pub(crate) fn on_serial_interrupt(mut each: impl FnMut(u8) -> bool) {
+    for (pic, base, wiring) in [(PIC_MAIN, IRQ_BASE, 1 << 2), (PIC_SECOND, IRQ_BASE + 8, 2)] {
+        pic.write(0x11);
+        let data = pic.plus(1);
+        data.write(base);
+        data.write(wiring);
+        data.write(0x01);
+    }
+    PIC_MAIN.plus(1).write(!(1 << 4));
+    PIC_SECOND.plus(1).write(!0);
+    Serial::interrupt_on_receive();
+    let mut taken = 0;
+    loop {
+        while taken < QUEUE_END.load(Ordering::Relaxed) {
+            let byte = QUEUE[taken % QUEUE.len()].load(Ordering::Relaxed);
+            taken += 1;
+            if !each(byte) {
+                return;
+            }
+        }
+        // SAFETY: the IDT is in place. `sti` takes effect after the `hlt` behind it, so an interrupt that comes in between
+        // still ends the halt; the handler changes nothing but the queue, which are atomics.
+        unsafe { asm!("sti", "hlt", "cli") };
+    }
+}

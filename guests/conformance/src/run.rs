@@ -1,0 +1,123 @@
+//! From the entry code to the last line.
+#![expect(unsafe_code, reason = "the entry code calls in by name")]
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use contract::{Entry, Request};
+
+use crate::clauses::memory::{Map, Occupant};
+use crate::clauses::{cpu, image, linux, memory, pvh};
+use crate::machine::entry::{self, Record};
+use crate::machine::phys::Phys;
+use crate::machine::serial::Serial;
+use crate::machine::trap;
+use crate::{modes, report};
+
+/// The longest command line read.
+const MAX_CMDLINE: usize = 64 << 10;
+
+/// Memory too large for the stack.
+struct Room {
+    cmdline: [u8; MAX_CMDLINE],
+    map: Map,
+}
+
+struct Once(UnsafeCell<Room>);
+
+// SAFETY: there is one CPU, and `kernel_main` alone takes the content, once.
+unsafe impl Sync for Once {}
+
+static ROOM: Once = Once(UnsafeCell::new(Room {
+    cmdline: [0; MAX_CMDLINE],
+    map: Map::EMPTY,
+}));
+/// That [`kernel_main`] runs; it must do so once.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+#[unsafe(no_mangle)]
+extern "sysv64" fn kernel_main() -> ! {
+    Serial::init();
+    trap::init();
+    assert!(!RUNNING.swap(true, Ordering::Relaxed), "kernel_main runs once");
+    // SAFETY: `RUNNING` proves that this is the only time that this reference is made.
+    let room = unsafe { &mut *ROOM.0.get() };
+    let record = entry::record();
+    let mut phys = Phys::new();
+    report::line(format_args!(
+        "conformance: entered as {} at {:#x}",
+        record.entry(),
+        record.base
+    ));
+
+    let Some(len) = fetch_cmdline(&record, &mut phys, &mut room.cmdline) else {
+        fail!("cmdline.end", "no zero within {MAX_CMDLINE} bytes"; "one");
+        finish()
+    };
+    let cmdline = room.cmdline.get(..len).unwrap_or_default();
+    let request = match Request::parse(cmdline) {
+        Ok(request) => request,
+        Err(error) => {
+            fail!("cmdline.tokens", "{error}"; "tokens this program knows");
+            finish()
+        }
+    };
+    modes::run(request.mode, &mut phys);
+
+    match request.seal {
+        Some(seal) => report::against("cmdline.bytes", &seal.found, Some(&seal.expected)),
+        None => note!("cmdline.bytes", "{}", contract::Digest::of(cmdline)),
+    }
+    let expectation = &request.expectation;
+    report::against("entry", &record.entry(), expectation.entry.as_ref());
+    report::address_against("image.base", record.base, expectation.base);
+    image::check(&record);
+    cpu::check(&record, &mut phys, expectation.gdt);
+    if record.entry() == Entry::Pvh {
+        pvh::read_map(&record, &mut phys, &mut room.map);
+        let occupants = pvh::check(&record, &mut phys, expectation, cmdline);
+        let image: Occupant = ("image", record.base, record.base + entry::image_length());
+        let occupants = [image].into_iter().chain(occupants);
+        memory::check(&room.map, expectation.memory, occupants, &record, &mut phys);
+    } else {
+        linux::read_map(&record, &mut phys, &mut room.map);
+        let occupants = linux::check(&record, &mut phys, expectation, cmdline);
+        memory::check(
+            &room.map,
+            expectation.memory,
+            occupants.into_iter(),
+            &record,
+            &mut phys,
+        );
+    }
+    finish()
+}
+
+/// Copies the command line without its terminating zero; answers its length, or `None` if it has no end.
+fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
+    let address = match record.entry() {
+        Entry::Pvh => pvh::cmdline_address(record, phys),
+        Entry::Linux32 | Entry::Linux64 => linux::cmdline_address(record, phys),
+    };
+    if address == 0 {
+        return Some(0);
+    }
+    for (index, slot) in buffer.iter_mut().enumerate() {
+        phys.read(address.wrapping_add(index as u64), core::slice::from_mut(slot));
+        if *slot == 0 {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Prints the total and leaves.
+pub(crate) fn finish() -> ! {
+    modes::leave(report::total())
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    fail!("panic", "{info}"; "none");
+    finish()
+}
