@@ -274,6 +274,7 @@ proptest! {
         match Cmdline::parse(&line) {
             Ok(cmdline) => {
                 check_invariants(&cmdline)?;
+                prop_assert_eq!(line.matches('"').count() % 2, 0);
                 let sight = kernel::look(line.as_bytes());
                 prop_assert_eq!((sight.params, sight.init_args), said(&cmdline));
                 // Only the white space between words changed.

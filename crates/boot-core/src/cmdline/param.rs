@@ -106,6 +106,9 @@ pub struct InitArg {
 impl InitArg {
     /// An argument with this text, which may have spaces and may be empty; it is then put into quotes.
     ///
+    /// Old kernels, whose `next_arg` was still in `kernel/params.c`, leave the closing quote on an argument that
+    /// has no `=`.
+    ///
     /// # Errors
     ///
     /// [`CmdlineError`] where `text` has a `"`, a control character or the word `--` (at which the kernel stops
