@@ -48,6 +48,9 @@ pub enum EntryAbi {
     /// The Linux x86 32-bit boot protocol: protected mode, `esi` holds the zero page (boot.rst, "32-bit Boot
     /// Protocol").
     LinuxX86_32,
+    /// The Linux x86 16-bit boot protocol: real mode, `ds` holds the segment of the setup code (boot.rst, "Running
+    /// the Kernel"). Programs that borrow the kernel's header but need a PC BIOS have only this entry.
+    LinuxX86_16,
     /// PVH: protected mode, `ebx` holds the `hvm_start_info` (Xen `pvh.pandoc`).
     Pvh,
     /// An arm64 `Image`: `x0` holds the device tree (arm64 booting.rst).
@@ -67,6 +70,7 @@ impl EntryAbi {
         match self {
             Self::LinuxX86_64 => "linux-x86-64",
             Self::LinuxX86_32 => "linux-x86-32",
+            Self::LinuxX86_16 => "linux-x86-16",
             Self::Pvh => "pvh",
             Self::Arm64Image => "arm64-image",
             Self::RiscvImage => "riscv-image",

@@ -189,10 +189,12 @@ impl SetupHeaderFacts {
             .is_some_and(|flag| flag != 0)
     }
 
-    /// The smallest alignment the kernel can live with, in bytes (2.10 on).
+    /// The smallest alignment the kernel can live with, in bytes (2.10 on). A field of zero says nothing about it,
+    /// and a shift of 64 or more is no alignment: `None` for both.
     #[must_use]
     pub fn min_alignment(&self) -> Option<u64> {
         self.since(0x20a, 0x236, |header| header.min_alignment)
+            .filter(|shift| *shift != 0)
             .and_then(|shift| 1u64.checked_shl(shift.into()))
     }
 
@@ -288,6 +290,21 @@ mod tests {
         assert_eq!(facts.initrd_addr_max(), 0x1111_1111);
         assert!(!facts.is_relocatable());
         assert_eq!(facts.version().0, 0x20f);
+    }
+
+    #[test]
+    fn min_alignment_is_a_shift_that_may_say_nothing() {
+        let check = |shift, expected| {
+            let mut header = SetupHeader::new_zeroed();
+            header.version = 0x20a.into();
+            header.min_alignment = shift;
+            let facts = SetupHeaderFacts::new(&header, 0x264 - 0x1f1);
+            assert_eq!(facts.min_alignment(), expected, "{shift}");
+        };
+        check(0, None);
+        check(12, Some(0x1000));
+        check(21, Some(0x20_0000));
+        check(64, None);
     }
 
     #[test]
