@@ -168,6 +168,13 @@ impl SetupHeaderFacts {
         (self.version().0 >= since && reached).then(|| get(&self.header))
     }
 
+    /// Whether the header has the `cmd_line_ptr` field (2.02 on). Kernels without it find their command line, and
+    /// everything else, through real-mode code only.
+    #[must_use]
+    pub fn has_cmd_line_ptr(&self) -> bool {
+        self.since(0x202, 0x22c, |_| ()).is_some()
+    }
+
     /// The highest address the initrd's last byte may have (2.03 on; 0x37ff_ffff before).
     #[must_use]
     pub fn initrd_addr_max(&self) -> u64 {

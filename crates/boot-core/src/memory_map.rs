@@ -36,6 +36,19 @@ impl RegionKind {
             Self::Persistent => "persistent",
         }
     }
+
+    /// The address range type that e820 tables and PVH memory maps have for it (ACPI 6.5, table 15.4).
+    #[must_use]
+    pub const fn e820_type(self) -> u32 {
+        match self {
+            Self::Ram => 1,
+            Self::Reserved => 2,
+            Self::AcpiReclaimable => 3,
+            Self::AcpiNvs => 4,
+            Self::Unusable => 5,
+            Self::Persistent => 7,
+        }
+    }
 }
 
 impl fmt::Display for RegionKind {

@@ -101,6 +101,15 @@ pub enum PlacementError {
         /// Where that is.
         at: GuestRange,
     },
+    /// A fixed range is higher than its protocol can reach.
+    TooHigh {
+        /// What it is.
+        label: &'static str,
+        /// Where it would have to go.
+        range: GuestRange,
+        /// The address it would have to end at, at the highest: exclusive.
+        max: u64,
+    },
     /// No free range meets the request.
     NoRoom(Request),
     /// A request for nothing, or with an alignment that is no power of two or not above its remainder.
@@ -118,6 +127,12 @@ impl fmt::Display for PlacementError {
             }
             Self::Taken { label, range, by, at } => {
                 write!(f, "the {label} must be at {range}, but the {by} is at {at}")
+            }
+            Self::TooHigh { label, range, max } => {
+                write!(
+                    f,
+                    "the {label} must be at {range}, but it can only be started below {max:#x}"
+                )
             }
             Self::NoRoom(Request {
                 label,

@@ -29,8 +29,26 @@ impl PlacedKernel {
     ///
     /// [`PlacementError`] where the image must go where there is no free RAM, or fits nowhere.
     pub fn place(image: &KernelImage, placer: &mut Placer<'_>) -> Result<Self, PlacementError> {
+        Self::place_below(image, placer, u64::MAX)
+    }
+
+    /// The same, with the whole extent below `max` (exclusive), for entry points that cannot live higher.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`place`](Self::place), and [`PlacementError::TooHigh`] for a fixed image beyond `max`.
+    pub fn place_below(
+        image: &KernelImage,
+        placer: &mut Placer<'_>,
+        max: u64,
+    ) -> Result<Self, PlacementError> {
         let link = image.extent();
         match image.placement() {
+            Placement::Fixed if link.end() > max => Err(PlacementError::TooHigh {
+                label: KERNEL_LABEL,
+                range: link,
+                max,
+            }),
             Placement::Fixed => {
                 let placed = Self::at(image, link.start()).ok_or(no_address(link))?;
                 for range in &placed.footprint {
@@ -39,6 +57,10 @@ impl PlacedKernel {
                 Ok(placed)
             }
             Placement::Relocatable(rule) => {
+                let rule = Relocation {
+                    max: rule.max.min(max),
+                    ..rule
+                };
                 let preferred = rule
                     .preferred
                     .filter(|start| rule.allows(*start, link.len()))
