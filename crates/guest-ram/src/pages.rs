@@ -1,0 +1,272 @@
+//! The system calls and raw writes on mapped guest memory: the only unsafe code of the crate.
+//!
+//! Everything here works on a [`VolatileSlice`], which proves that its bytes are mapped for as long as it lives and
+//! that no Rust reference to them exists. So these bytes may change behind the compiler's back, which is all that
+//! any of the calls does.
+#![expect(unsafe_code, reason = "system calls on guest memory take its address")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
+
+use vm_memory::bitmap::BitmapSlice;
+use vm_memory::{VolatileMemoryError, VolatileSlice};
+
+use crate::HugePages;
+
+/// How much is looked at and provided at once: large enough that system calls do not count, small enough that what
+/// the host has just cleared is still in a cache when it is written.
+pub(crate) const CHUNK: usize = 0x20_0000;
+
+/// No page of any host is smaller, so a chunk never has more pages than this.
+const MAX_PAGES: usize = CHUNK / 0x1000;
+
+/// Below this length, writing zeros is cheaper than asking the host about pages.
+const MIN_DISCARD: usize = 0x1_0000;
+
+/// The size of the host's pages in bytes: a power of two.
+pub(crate) fn size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        // SAFETY: `sysconf` has no preconditions.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(size)
+            .ok()
+            .filter(|size| size.is_power_of_two())
+            .unwrap_or(0x1000)
+    })
+}
+
+/// A slice cut into what lies before, in and after its whole pages.
+struct Parts<'a, B> {
+    head: VolatileSlice<'a, B>,
+    pages: VolatileSlice<'a, B>,
+    tail: VolatileSlice<'a, B>,
+}
+
+/// Cuts `slice` at the page boundaries in it.
+fn parts<'a, B: BitmapSlice>(slice: &VolatileSlice<'a, B>) -> Result<Parts<'a, B>, VolatileMemoryError> {
+    let start = slice.ptr_guard().as_ptr().addr();
+    let to_page = start.wrapping_neg() & (size() - 1);
+    let (head, rest) = slice.split_at(to_page.min(slice.len()))?;
+    let (pages, tail) = rest.split_at(rest.len() & !(size() - 1))?;
+    Ok(Parts { head, pages, tail })
+}
+
+/// Tells the host which pages to use. It is only advice: a host without huge pages is no error.
+pub(crate) fn advise_huge<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, huge_pages: HugePages) {
+    #[cfg(target_os = "linux")]
+    {
+        let advice = match huge_pages {
+            HugePages::Advise => libc::MADV_HUGEPAGE,
+            HugePages::Avoid => libc::MADV_NOHUGEPAGE,
+            HugePages::HostDefault => return,
+        };
+        // SAFETY: the bytes of the slice are mapped, and this advice changes none of them.
+        let _only_advice = unsafe { madvise(slice, advice) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (slice, huge_pages);
+}
+
+/// Provides every whole page of `slice`, writable, without changing a byte.
+#[cfg(target_os = "linux")]
+pub(crate) fn populate<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> io::Result<()> {
+    // SAFETY: the bytes of the slice are mapped, and this advice changes none of them.
+    unsafe { madvise(slice, libc::MADV_POPULATE_WRITE) }
+}
+
+/// Hosts other than Linux have no call for this.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn populate<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Provides the pages of a chunk that is about to be written, if its first page is not there yet.
+///
+/// This is about a quarter faster than one fault a page, and costs nothing to speak of where the pages are there.
+/// It does not matter whether it works: the write itself provides what is missing.
+pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
+    let pages = parts(chunk)?.pages;
+    if pages.len() >= MIN_DISCARD {
+        let mut residency = [1];
+        let first = pages.subslice(0, size())?;
+        if resident(&first, &mut residency).is_ok_and(|pages| pages == [0]) {
+            let _only_faster = populate(&pages);
+        }
+    }
+    Ok(())
+}
+
+/// Fills `slice` with zeros.
+///
+/// With `discard`, whole pages that are not in memory are not written but dropped, which is cheap where they never
+/// were there and right where they are swapped out.
+///
+/// `discard` must only be set for memory in an anonymous private mapping: everywhere else a dropped page comes back
+/// with other bytes than zeros.
+pub(crate) fn zero<B: BitmapSlice>(
+    slice: &VolatileSlice<'_, B>,
+    discard: bool,
+) -> Result<(), VolatileMemoryError> {
+    let Parts { head, pages, tail } = parts(slice)?;
+    if discard && pages.len() >= MIN_DISCARD {
+        fill(&head);
+        let mut done = 0;
+        while done < pages.len() {
+            let chunk = pages.subslice(done, CHUNK.min(pages.len() - done))?;
+            zero_pages(&chunk)?;
+            done += chunk.len();
+        }
+        fill(&tail);
+    } else {
+        fill(slice);
+    }
+    slice.bitmap().mark_dirty(0, slice.len());
+    Ok(())
+}
+
+/// Zeroes whole pages, at most a chunk of them: writes those that are in memory and drops the others.
+///
+/// A page that a device or another process has pinned is in memory, so it stays the same page.
+fn zero_pages<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
+    let mut residency = [0; MAX_PAGES];
+    let Ok(residency) = resident(chunk, &mut residency) else {
+        fill(chunk);
+        return Ok(());
+    };
+    let mut done = 0;
+    for run in residency.chunk_by(|a, b| a == b) {
+        let pages = chunk.subslice(done, run.len() * size())?;
+        let dropped = run.first() == Some(&0) && drop_pages(&pages).is_ok();
+        if !dropped {
+            fill(&pages);
+        }
+        done += pages.len();
+    }
+    Ok(())
+}
+
+/// Drops the pages of a slice of an anonymous private mapping: they read as zeros from now on.
+#[cfg(target_os = "linux")]
+fn drop_pages<B: BitmapSlice>(pages: &VolatileSlice<'_, B>) -> io::Result<()> {
+    // SAFETY: the bytes of the slice are mapped and stay mapped. They may change at any time, and this advice makes
+    // them zero: `zero` is only told to discard for mappings that `RamOptions::map` made, which are anonymous and
+    // private, and madvise(2) promises "zero-fill-on-demand pages" for those. The mapping cannot have been replaced
+    // since, because `GuestRam` hands out shared references and volatile slices only; whoever replaced it by unsafe
+    // code would read other bytes, never touch other memory than the mapping's own.
+    unsafe { madvise(pages, libc::MADV_DONTNEED) }
+}
+
+/// Only Linux promises zeros.
+#[cfg(not(target_os = "linux"))]
+fn drop_pages<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Calls `madvise` for the whole of a slice.
+///
+/// # Safety
+///
+/// `advice` must leave the addresses mapped, and change at most the bytes in the slice.
+#[cfg(target_os = "linux")]
+unsafe fn madvise<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, advice: libc::c_int) -> io::Result<()> {
+    let start = slice.ptr_guard_mut();
+    // SAFETY: the range is mapped because the slice exists, and the caller vouches for the advice.
+    let result = unsafe { libc::madvise(start.as_ptr().cast(), slice.len(), advice) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Which pages of a slice of whole pages are in memory: 1 for those that are, 0 for the others.
+#[cfg(target_os = "linux")]
+fn resident<'a, B: BitmapSlice>(
+    slice: &VolatileSlice<'_, B>,
+    residency: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    let pages = slice.len().div_ceil(size());
+    let residency = residency.get_mut(..pages).ok_or(io::ErrorKind::InvalidInput)?;
+    let start = slice.ptr_guard_mut();
+    // SAFETY: the range is mapped because the slice exists; nothing in it changes. The kernel writes one byte for
+    // each of the range's pages, and `residency` is as many bytes long.
+    let result = unsafe { libc::mincore(start.as_ptr().cast(), slice.len(), residency.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // mincore(2): the other seven bits are undefined.
+    for page in &mut *residency {
+        *page &= 1;
+    }
+    Ok(residency)
+}
+
+/// Hosts other than Linux are not asked.
+#[cfg(not(target_os = "linux"))]
+fn resident<'a, B: BitmapSlice>(_: &VolatileSlice<'_, B>, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes zeros, without marking them in the bitmap.
+fn fill<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) {
+    let start = slice.ptr_guard_mut();
+    // SAFETY: the slice proves that this many bytes are mapped and writable from there on, and that no Rust reference
+    // to them exists. Bytes have no alignment and no invalid values.
+    unsafe { start.as_ptr().write_bytes(0, slice.len()) };
+}
+
+/// Why a file's bytes did not arrive in guest memory.
+pub(crate) enum ReadAtError {
+    /// The file ended before.
+    Eof,
+    /// The kernel could not write to the guest memory.
+    Memory(io::Error),
+    /// The kernel could not read the file.
+    File(io::Error),
+}
+
+/// Fills `slice` with the bytes of `file` from `offset` on, straight from the page cache, without moving the file's
+/// cursor. A file that is truncated meanwhile is an error and never a signal.
+pub(crate) fn read_at<B: BitmapSlice>(
+    file: BorrowedFd<'_>,
+    offset: libc::off_t,
+    slice: &VolatileSlice<'_, B>,
+) -> Result<(), ReadAtError> {
+    let mut offset = offset;
+    let mut done = 0;
+    while done < slice.len() {
+        let start = slice.ptr_guard_mut();
+        // SAFETY: `done` is less than the length of the slice, so the address lies in it.
+        let target = unsafe { start.as_ptr().add(done) };
+        // SAFETY: the slice proves that the bytes from `target` to its end are mapped, that no Rust reference to
+        // them exists, and that any value is valid for them; the kernel writes no others. `file` is open.
+        let read = unsafe { libc::pread(file.as_raw_fd(), target.cast(), slice.len() - done, offset) };
+        match usize::try_from(read) {
+            Ok(0) => {
+                slice.bitmap().mark_dirty(0, done);
+                return Err(ReadAtError::Eof);
+            }
+            Ok(read) => {
+                done += read;
+                // A file's last offset fits, so this one does.
+                offset = offset.saturating_add(libc::off_t::try_from(read).unwrap_or(libc::off_t::MAX));
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                // How much was written before the failure is not known.
+                slice.bitmap().mark_dirty(0, slice.len());
+                return Err(match error.raw_os_error() {
+                    Some(libc::EFAULT) => ReadAtError::Memory(error),
+                    _ => ReadAtError::File(error),
+                });
+            }
+        }
+    }
+    slice.bitmap().mark_dirty(0, slice.len());
+    Ok(())
+}

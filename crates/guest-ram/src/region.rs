@@ -1,0 +1,73 @@
+//! Regions of guest memory for whoever hands them to a hypervisor.
+
+use std::fmt;
+use std::sync::Arc;
+
+use boot_core::{GuestRange, num};
+use vm_memory::bitmap::Bitmap;
+use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MmapRegion};
+
+/// A mapping, whatever its bitmap.
+trait Mapping: Send + Sync {
+    fn host(&self) -> *mut u8;
+}
+
+impl<B: Bitmap + Send + Sync> Mapping for MmapRegion<B> {
+    fn host(&self) -> *mut u8 {
+        self.as_ptr()
+    }
+}
+
+/// A region of guest memory: its guest physical addresses, and shared ownership of the mapping behind them.
+///
+/// A hypervisor back end keeps this value for as long as the guest can reach the memory: the mapping cannot go away
+/// before, whatever becomes of the [`GuestRam`](crate::GuestRam) it came from.
+#[derive(Clone)]
+pub struct RamRegion {
+    range: GuestRange,
+    mapping: Arc<dyn Mapping>,
+}
+
+impl RamRegion {
+    /// The region, or `None` where it would reach past the last address.
+    pub(crate) fn new<B>(region: &GuestRegionMmap<B>) -> Option<Self>
+    where
+        B: Bitmap + Send + Sync + 'static,
+    {
+        Some(Self {
+            range: GuestRange::new(region.start_addr().0, region.len())?,
+            mapping: region.get_mmap(),
+        })
+    }
+
+    /// The guest physical addresses.
+    #[must_use]
+    pub fn range(&self) -> GuestRange {
+        self.range
+    }
+
+    /// Where the region begins in this process. Its [`range`](Self::range)`().len()` bytes are mapped there for as
+    /// long as this value or a clone of it lives.
+    ///
+    /// The guest and other threads may change the bytes at any time, so no Rust reference may be made to them.
+    /// Writes through the pointer, the guest's included, are not marked in a dirty bitmap.
+    #[must_use]
+    pub fn host_ptr(&self) -> *mut u8 {
+        self.mapping.host()
+    }
+
+    /// [`host_ptr`](Self::host_ptr) as a number, which is how hypervisors want it.
+    #[must_use]
+    pub fn host_addr(&self) -> u64 {
+        num::to_u64(self.host_ptr().addr())
+    }
+}
+
+impl fmt::Debug for RamRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RamRegion")
+            .field("range", &self.range)
+            .field("mapping", &self.host_ptr())
+            .finish()
+    }
+}
