@@ -1,0 +1,310 @@
+//! The protocol itself: choosing an entry point, placing everything, and the state to enter with.
+
+use alloc::vec::Vec;
+
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+use boot_core::linux_x86::{SetupHeaderFacts, xloadflags};
+use boot_core::place::Request;
+use boot_core::protocol::check_request;
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, EntryAbi, GuestRange, KernelImage, Limits, PlacedKernel,
+    PlacementError, Placer, PlanBuilder, PlanError, SourceId, Unsuitable,
+};
+use zerocopy::IntoBytes;
+
+use crate::identity::{self, IdentityMap};
+use crate::raw::BootParams;
+use crate::zero_page::{E820, Pointers, header_for_elf, zero_page};
+
+/// The protocol's name.
+pub(crate) const NAME: &str = "linux";
+
+/// The protocol with the default choices: the 64-bit entry where there is one, else the 32-bit one.
+pub const PROTOCOL: LinuxX86 = LinuxX86 {
+    entry: EntryChoice::Widest,
+};
+
+/// The Linux x86 boot protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LinuxX86 {
+    /// Which of the image's entry points to use.
+    pub entry: EntryChoice,
+}
+
+impl LinuxX86 {
+    /// The protocol with this choice of the entry point.
+    #[must_use]
+    pub const fn with_entry(entry: EntryChoice) -> Self {
+        Self { entry }
+    }
+}
+
+/// Which of an image's entry points to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryChoice {
+    /// The 64-bit one where there is one, else the 32-bit one.
+    #[default]
+    Widest,
+    /// The 64-bit one only.
+    Bits64,
+    /// The 32-bit one only.
+    Bits32,
+}
+
+impl EntryChoice {
+    const fn abis(self) -> &'static [EntryAbi] {
+        use EntryAbi::{Elf32, Elf64, LinuxX86_32, LinuxX86_64};
+        match self {
+            Self::Widest => &[LinuxX86_64, Elf64, LinuxX86_32, Elf32],
+            Self::Bits64 => &[LinuxX86_64, Elf64],
+            Self::Bits32 => &[LinuxX86_32, Elf32],
+        }
+    }
+}
+
+/// `__BOOT_CS` (boot.rst).
+const BOOT_CS: u16 = 0x10;
+/// `__BOOT_DS` (boot.rst).
+const BOOT_DS: u16 = 0x18;
+
+/// 32-bit code, and the kernel's early 32-bit trampolines, end here.
+const FOUR_GIB: u64 = 1 << 32;
+
+/// Nothing goes into the first page: it holds the BIOS data area, and address zero means "none" everywhere.
+const MIN: u64 = 0x1000;
+
+/// The limits of everything but kernel and initrd.
+const LOW: Limits = Limits {
+    align: 0x1000,
+    min: MIN,
+    max: FOUR_GIB,
+};
+
+/// How a kernel is to be called.
+struct Call {
+    abi: EntryAbi,
+    long_mode: bool,
+    header: SetupHeaderFacts,
+}
+
+impl Call {
+    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, Unsuitable> {
+        if image.arch() != Arch::X86_64 {
+            return Err(Unsuitable::Arch {
+                expected: Arch::X86_64,
+                found: image.arch(),
+            });
+        }
+        let mut refused = Unsuitable::NoEntry {
+            expected: choice.abis(),
+        };
+        for abi in choice.abis().iter().filter(|abi| image.entry(**abi).is_some()) {
+            match Self::with_abi(*abi, image) {
+                Ok(call) => return Ok(call),
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(refused)
+    }
+
+    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, Unsuitable> {
+        let long_mode = matches!(abi, EntryAbi::LinuxX86_64 | EntryAbi::Elf64);
+        let header = match (abi, image.facts().linux_x86) {
+            (EntryAbi::Elf64 | EntryAbi::Elf32, _) => header_for_elf(image, long_mode),
+            (_, None) => {
+                return Err(Unsuitable::Image(
+                    "it has a Linux entry point but no setup header",
+                ));
+            }
+            (_, Some(header)) => header,
+        };
+        if !header.has_cmd_line_ptr() {
+            return Err(Unsuitable::Image(
+                "its boot protocol is older than 2.02: only real-mode code can start it",
+            ));
+        }
+        if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
+            return Err(Unsuitable::Image(
+                "its setup header says that it has no 64-bit entry point (xloadflags)",
+            ));
+        }
+        Ok(Self {
+            abi,
+            long_mode,
+            header,
+        })
+    }
+
+    /// Whether kernel and initrd may lie above 4 GiB.
+    fn above_4g(&self) -> bool {
+        self.long_mode && self.header.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0
+    }
+
+    /// The end of what the kernel can be started in. An ELF file is linked to its address, so that address is right.
+    fn kernel_max(&self) -> u64 {
+        if self.above_4g() || self.abi == EntryAbi::Elf64 {
+            identity::END
+        } else {
+            FOUR_GIB
+        }
+    }
+
+    /// The place for the initrd: as high as the kernel's own limit allows, and above it only where nothing else is
+    /// left and the kernel can reach it there.
+    fn place_initrd(
+        &self,
+        placer: &mut Placer<'_>,
+        len: u64,
+    ) -> Result<(GuestRange, Limits), PlacementError> {
+        let own = self.header.initrd_addr_max().saturating_add(1);
+        let place = |placer: &mut Placer<'_>, max| {
+            let range = placer.allocate(&Request::pages("initrd", len).between(MIN, max).highest())?;
+            Ok((range, Limits { max, ..LOW }))
+        };
+        match place(placer, own) {
+            Err(_) if self.above_4g() => {
+                place(placer, FOUR_GIB).or_else(|_| place(placer, identity::END))
+            }
+            placed => placed,
+        }
+    }
+}
+
+impl BootProtocol for LinuxX86 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn priority(&self) -> u32 {
+        50
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+        Call::new(self.entry, image).map(|_| ())
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        check_request(self, request)?;
+        let (image, machine) = (request.image, request.machine);
+        let call = Call::new(self.entry, image).map_err(|reason| PlanError::Unsuitable {
+            protocol: NAME,
+            format: image.format(),
+            reason,
+        })?;
+        if !request.modules.is_empty() {
+            return Err(PlanError::NotInProtocol {
+                protocol: NAME,
+                what: "modules beside the initrd",
+            });
+        }
+        let header = &call.header;
+        let cmdline = request
+            .cmdline
+            .to_bytes(usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX))?;
+        let e820 = E820::new(&machine.memory, header)?;
+
+        let mut placer = Placer::new(&machine.memory);
+        let kernel = PlacedKernel::place_below(image, &mut placer, call.kernel_max())?;
+        let zero_page_at = low(&mut placer, "zero page", size_of::<BootParams>())?;
+        let gdt = gdt(call.long_mode);
+        let gdt_at = low(&mut placer, "GDT", gdt.len())?;
+        let cmdline_at = low(&mut placer, "command line", cmdline.len())?;
+        let nodes_at = match e820.nodes_len() {
+            0 => None,
+            len => Some(placer.allocate(&low_request("setup data", len))?),
+        };
+        let initrd = match request.initrd_len {
+            None | Some(0) => None,
+            Some(len) => Some(call.place_initrd(&mut placer, len)?),
+        };
+        let initrd_at = initrd.map(|(range, _)| range);
+        let tables = if call.long_mode {
+            let mapped = [kernel.extent(), zero_page_at, gdt_at, cmdline_at];
+            let mapped = mapped.into_iter().chain(nodes_at).chain(initrd_at);
+            Some(place_tables(&mut placer, &mapped)?)
+        } else {
+            None
+        };
+
+        let pointers = Pointers {
+            kernel: kernel.base(),
+            cmdline: cmdline_at.start(),
+            initrd: initrd_at,
+            setup_data: nodes_at.map_or(0, GuestRange::start),
+            rsdp: machine.acpi_rsdp.unwrap_or(0),
+        };
+        let page = zero_page(header, &machine.memory, &e820, &pointers);
+        let entry = kernel.entry(image, call.abi).unwrap_or_default();
+        let mut state = match &tables {
+            Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),
+            // The kernel lies below 4 GiB here.
+            None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
+        };
+        state.rsi = zero_page_at.start();
+        state.gdtr = DescriptorTable {
+            base: gdt_at.start(),
+            // Four descriptors.
+            limit: u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default(),
+        };
+
+        let mut plan = PlanBuilder::new(NAME, request, &kernel)
+            .bytes("zero page", zero_page_at, page.as_bytes().to_vec(), LOW)
+            .bytes("GDT", gdt_at, gdt, LOW)
+            .bytes("command line", cmdline_at, cmdline, LOW)
+            .cpu(state);
+        if let Some(at) = nodes_at {
+            plan = plan.bytes("setup data", at, e820.nodes(at.start()), LOW);
+        }
+        if let Some((at, tables)) = tables {
+            plan = plan.bytes("page tables", at, tables, LOW);
+        }
+        if let Some((at, limits)) = initrd {
+            plan = plan.file("initrd", at, SourceId::Initrd, limits);
+        }
+        Ok(plan.build()?)
+    }
+}
+
+fn low_request(label: &'static str, len: u64) -> Request {
+    Request::pages(label, len).between(LOW.min, LOW.max)
+}
+
+/// The lowest free place: below 640 KiB, where that is RAM and has room.
+fn low(placer: &mut Placer<'_>, label: &'static str, len: usize) -> Result<GuestRange, PlacementError> {
+    placer.allocate(&low_request(label, boot_core::num::to_u64(len)))
+}
+
+/// The four descriptors that boot.rst asks for: two of nothing, [`BOOT_CS`] and [`BOOT_DS`].
+fn gdt(long_mode: bool) -> Vec<u8> {
+    let code = if long_mode {
+        AccessRights::CODE64
+    } else {
+        AccessRights::CODE32
+    };
+    let code = Segment::flat(BOOT_CS, code).descriptor();
+    let data = Segment::flat(BOOT_DS, AccessRights::DATA32).descriptor();
+    [0, 0, code, data].into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+/// Places and builds page tables that map `mapped` and themselves.
+///
+/// The tables have to map their own place, which depends on how many there are: so room is sought for as many as
+/// the rest needs, then for more. Below 4 GiB they can touch two GiB more and the 512 GiB around them.
+fn place_tables(
+    placer: &mut Placer<'_>,
+    mapped: &(impl Iterator<Item = GuestRange> + Clone),
+) -> Result<(GuestRange, Vec<u8>), PlanError> {
+    let mut len = IdentityMap::new(mapped.clone())?.len();
+    loop {
+        let mut attempt = placer.clone();
+        let at = attempt.allocate(&low_request("page tables", len))?;
+        let map = IdentityMap::new(mapped.clone().chain([at]))?;
+        if map.len() <= len {
+            *placer = attempt;
+            return Ok((at, map.build(at.start())));
+        }
+        len = map.len();
+    }
+}

@@ -1,0 +1,213 @@
+//! Filling the zero page.
+
+use alloc::vec::Vec;
+
+use boot_core::linux_x86::{BootProtocolVersion, SetupHeader, SetupHeaderFacts, loadflags, xloadflags};
+use boot_core::memory_map::pc;
+use boot_core::{GuestRange, KernelImage, MemoryMap, num};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::raw::{
+    BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupData,
+    VID_MODE_NORMAL,
+};
+use crate::LinuxX86Error;
+
+/// The entries of one `setup_data` node, so that a node fills a page: kernels map nodes through a small window.
+const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();
+
+/// The distance between two nodes.
+const NODE_STRIDE: u64 = 0x1000;
+
+/// The memory map in the form the kernel takes: what fits the zero page, and nodes for the rest.
+#[derive(Debug)]
+pub(crate) struct E820 {
+    entries: Vec<E820Entry>,
+}
+
+impl E820 {
+    /// The map for a kernel with the setup header `facts`.
+    pub(crate) fn new(map: &MemoryMap, facts: &SetupHeaderFacts) -> Result<Self, LinuxX86Error> {
+        let entries: Vec<_> = map
+            .regions()
+            .iter()
+            .map(|region| E820Entry {
+                addr: region.range.start().into(),
+                size: region.range.len().into(),
+                kind: region.kind.e820_type().into(),
+            })
+            .collect();
+        if entries.len() > E820_MAX_ENTRIES_ZEROPAGE && !facts.has_setup_data() {
+            return Err(LinuxX86Error::TooManyRegions {
+                entries: entries.len(),
+                max: E820_MAX_ENTRIES_ZEROPAGE,
+                version: facts.version(),
+            });
+        }
+        Ok(Self { entries })
+    }
+
+    /// What goes into the zero page.
+    fn table(&self) -> &[E820Entry] {
+        let len = self.entries.len().min(E820_MAX_ENTRIES_ZEROPAGE);
+        self.entries.get(..len).unwrap_or_default()
+    }
+
+    /// What does not.
+    fn rest(&self) -> impl ExactSizeIterator<Item = &[E820Entry]> {
+        let rest = self.entries.get(E820_MAX_ENTRIES_ZEROPAGE..);
+        rest.unwrap_or_default().chunks(ENTRIES_PER_NODE)
+    }
+
+    /// The size of all nodes in bytes; zero where none is needed.
+    pub(crate) fn nodes_len(&self) -> u64 {
+        num::to_u64(self.rest().len()).saturating_mul(NODE_STRIDE)
+    }
+
+    /// The nodes, as a chain that starts at `addr`, one a page.
+    pub(crate) fn nodes(&self, addr: u64) -> Vec<u8> {
+        let count = self.rest().len();
+        let mut bytes = Vec::new();
+        for (i, entries) in self.rest().enumerate() {
+            let number = i.saturating_add(1);
+            let start = num::to_u64(number).saturating_mul(NODE_STRIDE);
+            let next = if number < count {
+                addr.saturating_add(start)
+            } else {
+                0
+            };
+            let head = SetupData {
+                next: next.into(),
+                kind: SETUP_E820_EXT.into(),
+                // A node is a page at most.
+                len: u32::try_from(entries.as_bytes().len()).unwrap_or_default().into(),
+            };
+            bytes.extend_from_slice(head.as_bytes());
+            bytes.extend_from_slice(entries.as_bytes());
+            bytes.resize(usize::try_from(start).unwrap_or_default(), 0);
+        }
+        bytes
+    }
+}
+
+/// Where everything is that the zero page points to.
+#[derive(Debug)]
+pub(crate) struct Pointers {
+    /// The start of the kernel's protected-mode code.
+    pub(crate) kernel: u64,
+    /// The command line.
+    pub(crate) cmdline: u64,
+    /// The initrd.
+    pub(crate) initrd: Option<GuestRange>,
+    /// The first `setup_data` node, or zero.
+    pub(crate) setup_data: u64,
+    /// The ACPI RSDP, or zero.
+    pub(crate) rsdp: u64,
+}
+
+/// The zero page of a kernel with the setup header `facts`.
+///
+/// Only what the loader is to fill is filled; `screen_info` stays zero, which says that there is no display, and so
+/// do EDD, APM, IST and EFI.
+pub(crate) fn zero_page(
+    facts: &SetupHeaderFacts,
+    map: &MemoryMap,
+    e820: &E820,
+    pointers: &Pointers,
+) -> BootParams {
+    let mut page = BootParams::new_zeroed();
+    let header = facts.bytes();
+    if let Some(to) = page.hdr.as_mut_bytes().get_mut(..header.len()) {
+        to.copy_from_slice(header);
+    }
+    fill_header(&mut page.hdr, facts, pointers);
+    let initrd = pointers.initrd.unwrap_or(GuestRange::EMPTY);
+    let ((image, ext_image), (size, ext_size)) = (split(initrd.start()), split(initrd.len()));
+    page.hdr.ramdisk_image = image.into();
+    page.hdr.ramdisk_size = size.into();
+    page.ext_ramdisk_image = ext_image.into();
+    page.ext_ramdisk_size = ext_size.into();
+    let (cmdline, ext_cmdline) = split(pointers.cmdline);
+    page.hdr.cmd_line_ptr = cmdline.into();
+    page.ext_cmd_line_ptr = ext_cmdline.into();
+    page.acpi_rsdp_addr = pointers.rsdp.into();
+    page.alt_mem_k = alt_mem_k(map).into();
+    let table = e820.table();
+    page.e820_entries = u8::try_from(table.len()).unwrap_or(u8::MAX);
+    for (to, from) in page.e820_table.iter_mut().zip(table) {
+        *to = *from;
+    }
+    page
+}
+
+fn fill_header(header: &mut SetupHeader, facts: &SetupHeaderFacts, pointers: &Pointers) {
+    header.type_of_loader = LOADER_UNDEFINED;
+    header.ext_loader_type = 0;
+    header.ext_loader_ver = 0;
+    header.vid_mode = VID_MODE_NORMAL.into();
+    // The other flags speak to real-mode code, which does not run, or are the kernel's own.
+    header.loadflags &= loadflags::LOADED_HIGH;
+    // A 32-bit field: a kernel above 4 GiB, which has a 64-bit entry, does not read it.
+    if let Ok(kernel) = u32::try_from(pointers.kernel) {
+        header.code32_start = kernel.into();
+    }
+    // The platform is a PC, whatever the file says.
+    header.hardware_subarch = 0.into();
+    header.setup_data = pointers.setup_data.into();
+    // The kernel would move itself up to the alignment named here, out of the memory that is kept free for it.
+    // Protocol 2.10 lets the loader name what it could give.
+    let given = 1u32.checked_shl(pointers.kernel.trailing_zeros());
+    if let (Some(wanted), Some(given)) = (facts.kernel_alignment(), given)
+        && facts.is_relocatable()
+        && facts.version() >= BootProtocolVersion(0x020a)
+        && u64::from(given) < wanted
+    {
+        header.kernel_alignment = given.into();
+    }
+}
+
+/// The RAM from 1 MiB to the first hole in KiB, as the BIOS call E801h counts it.
+fn alt_mem_k(map: &MemoryMap) -> u32 {
+    let high = map
+        .ram()
+        .find(|ram| ram.contains_addr(pc::HIGH_RAM_START))
+        .and_then(|ram| ram.end().checked_sub(pc::HIGH_RAM_START));
+    u32::try_from(high.unwrap_or(0) >> 10).unwrap_or(u32::MAX)
+}
+
+/// Low and high half.
+fn split(value: u64) -> (u32, u32) {
+    // Each half fits by construction.
+    let half = |bits: u64| u32::try_from(bits).unwrap_or_default();
+    (half(value & 0xffff_ffff), half(value >> 32))
+}
+
+/// The setup header for a kernel that comes without one, as an ELF file.
+///
+/// It says boot protocol 2.12, as the kernel's own PVH entry does when it makes up a zero page: the version that has
+/// every field a loader fills. The limits are those of the kernel's build: a command line of `COMMAND_LINE_SIZE`
+/// (2048 with its NUL), and an initrd below 2 GiB for 64-bit kernels (`INITRD_MAX` of `header.S`) or below the default
+/// of boot.rst for 32-bit ones, whose lowmem ends there.
+pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderFacts {
+    const VERSION: u16 = 0x020c;
+    /// The distance from 0x202 to 0x268, where `handover_offset`, the last field of 2.12, ends.
+    const JUMP: u8 = 0x66;
+    /// The length from 0x1f1 to the same end.
+    const LEN: usize = 0x268 - 0x1f1;
+    /// `CONFIG_PHYSICAL_ALIGN` unless a build says otherwise.
+    const ALIGNMENT: u32 = 0x20_0000;
+    let extent = image.extent();
+    let mut header = SetupHeader::new_zeroed();
+    header.boot_flag = 0xaa55.into();
+    header.jump = [0xeb, JUMP];
+    header.header = *b"HdrS";
+    header.version = VERSION.into();
+    header.loadflags = loadflags::LOADED_HIGH;
+    header.initrd_addr_max = if long_mode { 0x7fff_ffff } else { 0x37ff_ffff }.into();
+    header.kernel_alignment = ALIGNMENT.into();
+    header.xloadflags = if long_mode { xloadflags::KERNEL_64 } else { 0 }.into();
+    header.cmdline_size = 2047.into();
+    header.pref_address = extent.start().into();
+    header.init_size = u32::try_from(extent.len()).unwrap_or(u32::MAX).into();
+    SetupHeaderFacts::new(&header, LEN)
+}
