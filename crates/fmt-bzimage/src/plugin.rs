@@ -1,0 +1,38 @@
+//! The plugin.
+
+use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage};
+
+use crate::parse;
+
+/// The bzImage format, for the list of formats of [`boot_core::detect`].
+pub const FORMAT: BzImageFormat = BzImageFormat;
+
+/// The plugin of the bzImage format.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BzImageFormat;
+
+impl BzImageFormat {
+    /// The format's name.
+    pub const NAME: &'static str = "bzimage";
+
+    /// The format's priority: before the formats with the usual 100, because a bzImage with an EFI stub is a PE file,
+    /// too, and there only a Linux kernel among others.
+    pub const PRIORITY: u32 = 50;
+}
+
+impl KernelFormat for BzImageFormat {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn priority(&self) -> u32 {
+        Self::PRIORITY
+    }
+
+    fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
+        parse(source).map_err(|error| FormatError::new(Self::NAME, error.kind(), error))
+    }
+}
+
+#[cfg(feature = "registry")]
+inventory::submit! { boot_core::registry::Format(&FORMAT) }
