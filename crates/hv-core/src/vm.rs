@@ -10,6 +10,8 @@ use crate::Exit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
+    /// Creating a virtual machine.
+    CreateVm,
     /// Creating a vCPU.
     CreateVcpu,
     /// Giving the guest a RAM slot.
@@ -31,6 +33,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::CreateVm => "creating a virtual machine",
             Self::CreateVcpu => "creating a vCPU",
             Self::MapRam => "mapping a RAM slot",
             Self::UnmapRam => "unmapping a RAM slot",

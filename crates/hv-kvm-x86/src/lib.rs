@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+pub mod cpuid;
+pub mod exit_reason;
+pub mod lapic;
+pub mod layout;
+pub mod msr;
+pub mod pc;
+pub mod state;
+
+mod error;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kvm;
+
+pub use cpuid::{Topology, TopologyError};
+pub use error::KvmError;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use kvm::{KvmVcpu, KvmVm, Ram, kick_signal};
+pub use lapic::{Lapic, LapicRegister};
+pub use msr::Msr;
+pub use pc::{Pc, PcDevices, SerialPort};
+pub use state::{
+    Activity, Events, Exception, Gpr, Register, RegisterError, SegmentName, SegmentPart, TableName, VcpuState, Xsave,
+};

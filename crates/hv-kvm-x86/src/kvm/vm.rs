@@ -1,0 +1,226 @@
+//! The virtual machine.
+#![expect(unsafe_code, reason = "hands host memory to the kernel as guest RAM")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use boot_core::Arch;
+use hv_core::Vm;
+use kvm_bindings::{
+    KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_pit_state2,
+    kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+
+use super::{KvmVcpu, Ram, convert, kick, refused};
+use crate::{
+    KvmError, Msr, Topology,
+    cpuid::{self, CpuidEntry},
+    layout,
+};
+
+/// A PC under KVM: PIC, I/O APIC, local APICs and PIT are emulated in the kernel, everything else by devices on a bus.
+///
+/// The numbers of interrupt lines are global system interrupts: 0 to 15 go to the PIC and the I/O APIC, 16 to 23 to
+/// the I/O APIC alone.
+#[derive(Clone, Debug)]
+pub struct KvmVm(Arc<Machine>);
+
+/// What the machine's handle and all its vCPUs share. The guest can reach RAM as long as the kernel's machine
+/// exists, which each vCPU's file keeps alive; so the vCPUs keep the RAM alive as well.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    // Dropped in this order: the kernel's machine before the memory it uses.
+    pub(crate) fd: VmFd,
+    slots: Mutex<BTreeMap<u32, Ram>>,
+    pub(crate) topology: Topology,
+    supported: Vec<CpuidEntry>,
+    tsc_deadline: bool,
+    /// The MSRs that KVM saves, without Hyper-V's.
+    pub(crate) msrs: Vec<Msr>,
+    fresh_chips: Chips,
+}
+
+/// The state of the interrupt controllers and the timer.
+#[derive(Clone)]
+struct Chips {
+    irqchips: [kvm_irqchip; 3],
+    pit: kvm_pit_state2,
+}
+
+impl std::fmt::Debug for Chips {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chips").field("pit", &self.pit).finish_non_exhaustive()
+    }
+}
+
+impl Chips {
+    fn read(fd: &VmFd) -> Result<Self, KvmError> {
+        let mut irqchips = [kvm_irqchip::default(); 3];
+        for (chip_id, chip) in (0..).zip(&mut irqchips) {
+            chip.chip_id = chip_id;
+            fd.get_irqchip(chip).map_err(refused("KVM_GET_IRQCHIP"))?;
+        }
+        let pit = fd.get_pit2().map_err(refused("KVM_GET_PIT2"))?;
+        Ok(Self { irqchips, pit })
+    }
+
+    fn write(&self, fd: &VmFd) -> Result<(), KvmError> {
+        for chip in &self.irqchips {
+            fd.set_irqchip(chip).map_err(refused("KVM_SET_IRQCHIP"))?;
+        }
+        fd.set_pit2(&self.pit).map_err(refused("KVM_SET_PIT2"))
+    }
+}
+
+impl KvmVm {
+    /// Creates a machine for the vCPUs of `topology`, without RAM.
+    ///
+    /// # Errors
+    ///
+    /// [`KvmError::Open`] where there is no KVM, and whatever KVM refuses.
+    pub fn new(topology: Topology) -> Result<Self, KvmError> {
+        kick::install()?;
+        let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
+        let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
+        let found = kvm.get_api_version();
+        if found != expected {
+            return Err(KvmError::ApiVersion { found, expected });
+        }
+        for (cap, name) in [
+            (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
+            (Cap::Pit2, "KVM_CAP_PIT2"),
+            (Cap::PitState2, "KVM_CAP_PIT_STATE2"),
+            (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
+            (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+            (Cap::MpState, "KVM_CAP_MP_STATE"),
+            (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
+            (Cap::Debugregs, "KVM_CAP_DEBUGREGS"),
+            (Cap::Xsave, "KVM_CAP_XSAVE"),
+            (Cap::Xcrs, "KVM_CAP_XCRS"),
+        ] {
+            if !kvm.check_extension(cap) {
+                return Err(KvmError::MissingCapability { name });
+            }
+        }
+        let supported = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(refused("KVM_GET_SUPPORTED_CPUID"))
+            .map(|cpuid| convert::from_cpuid(&cpuid))?;
+        let msrs = kvm
+            .get_msr_index_list()
+            .map_err(refused("KVM_GET_MSR_INDEX_LIST"))?
+            .as_slice()
+            .iter()
+            .map(|&index| Msr(index))
+            .filter(|msr| !msr.is_hyper_v())
+            .collect();
+
+        let fd = kvm.create_vm().map_err(refused("KVM_CREATE_VM"))?;
+        // Both addresses matter on Intel hosts only; both must be set before the first vCPU is created.
+        fd.set_identity_map_address(layout::IDENTITY_MAP).map_err(refused("KVM_SET_IDENTITY_MAP_ADDR"))?;
+        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "usize is u64 on x86_64")]
+        fd.set_tss_address(layout::TSS as usize).map_err(refused("KVM_SET_TSS_ADDR"))?;
+        fd.create_irq_chip().map_err(refused("KVM_CREATE_IRQCHIP"))?;
+        // With the dummy, reading the speaker's port shows the timer's output, which some guests wait for.
+        let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..kvm_pit_config::default() };
+        fd.create_pit2(pit).map_err(refused("KVM_CREATE_PIT2"))?;
+        let fresh_chips = Chips::read(&fd)?;
+        Ok(Self(Arc::new(Machine {
+            fd,
+            slots: Mutex::default(),
+            topology,
+            supported,
+            tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
+            msrs,
+            fresh_chips,
+        })))
+    }
+
+    /// How the vCPUs are arranged.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        self.0.topology
+    }
+
+    /// Puts the interrupt controllers and the timer back into the state they were created in. A machine reset is
+    /// this and a reset of every vCPU.
+    ///
+    /// # Errors
+    ///
+    /// Whatever KVM refuses.
+    pub fn reset_chips(&self) -> Result<(), KvmError> {
+        self.0.fresh_chips.write(&self.0.fd)
+    }
+}
+
+impl Machine {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, Ram>> {
+        // Nothing in this module panics while it holds the lock.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The CPUID table of vCPU `index`.
+    pub(crate) fn cpuid(&self, index: u32) -> Vec<CpuidEntry> {
+        cpuid::for_vcpu(&self.supported, self.topology, index, self.tsc_deadline)
+    }
+}
+
+impl Vm for KvmVm {
+    type Error = KvmError;
+    type Vcpu = KvmVcpu;
+    type Ram = Ram;
+
+    fn arch(&self) -> Arch {
+        Arch::X86_64
+    }
+
+    fn create_vcpu(&self, index: u32) -> Result<KvmVcpu, KvmError> {
+        KvmVcpu::create(Arc::clone(&self.0), index)
+    }
+
+    fn map_ram(&self, slot: u32, ram: Ram) -> Result<(), KvmError> {
+        ram.check()?;
+        let mut slots = self.0.slots();
+        if slots.contains_key(&slot) {
+            return Err(KvmError::SlotInUse { slot });
+        }
+        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.overlaps(&ram)) {
+            return Err(KvmError::RamOverlap { base: ram.base(), len: ram.len(), other });
+        }
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: ram.base(),
+            memory_size: ram.len(),
+            #[expect(clippy::as_conversions, reason = "the kernel takes the pointer as a number")]
+            userspace_addr: ram.host() as u64,
+        };
+        // SAFETY: the kernel will access `ram.len()` bytes from `ram.host()` until the slot is deleted or its machine
+        // is gone. `Ram` holds a share of exactly this mapping, and it is put into `slots`, from where only
+        // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Machine`, which every file that keeps
+        // the kernel's machine alive is stored together with: this handle's, and each vCPU's beside its `Arc<Machine>`.
+        // No Rust reference to the memory exists: vm-memory hands out volatile accesses only.
+        unsafe { self.0.fd.set_user_memory_region(region) }
+            .map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
+        slots.insert(slot, ram);
+        Ok(())
+    }
+
+    fn unmap_ram(&self, slot: u32) -> Result<Ram, KvmError> {
+        let mut slots = self.0.slots();
+        let Some(ram) = slots.get(&slot) else { return Err(KvmError::SlotUnused { slot }) };
+        let region =
+            kvm_userspace_memory_region { slot, guest_phys_addr: ram.base(), ..Default::default() };
+        // SAFETY: a size of zero deletes the slot: the kernel is given no memory.
+        unsafe { self.0.fd.set_user_memory_region(region) }
+            .map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
+        slots.remove(&slot).ok_or(KvmError::SlotUnused { slot })
+    }
+
+    fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
+        self.0.fd.set_irq_line(line, level).map_err(refused("KVM_IRQ_LINE"))
+    }
+}

@@ -1,0 +1,194 @@
+//! Model-specific registers by number.
+
+use std::fmt;
+
+/// A model-specific register.
+///
+/// The set is open: any number is an `Msr`, those with a name here print it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Msr(pub u32);
+
+macro_rules! msrs {
+    ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
+        impl Msr {
+            $($(#[$doc])* pub const $name: Self = Self($value);)*
+
+            /// The register's name in its manufacturer's manual, without the `IA32_`, `MSR_` prefix, if it has one here.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($value => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const NAMED: &[Msr] = &[$(Msr::$name,)*];
+    };
+}
+
+// Numbers: Intel SDM volume 4, chapter 2; AMD APM volume 2, appendix A; the kernel's Documentation/virt/kvm/x86/msr.rst.
+msrs! {
+    /// Time stamp counter.
+    TSC = 0x10,
+    /// KVM wall clock, old number.
+    KVM_WALL_CLOCK = 0x11,
+    /// KVM system time, old number.
+    KVM_SYSTEM_TIME = 0x12,
+    /// Local APIC base and mode.
+    APIC_BASE = 0x1b,
+    /// Feature control.
+    FEATURE_CONTROL = 0x3a,
+    /// Offset that software added to the time stamp counter.
+    TSC_ADJUST = 0x3b,
+    /// Speculation control.
+    SPEC_CTRL = 0x48,
+    /// Microcode revision.
+    BIOS_SIGN_ID = 0x8b,
+    /// Cycles at the maximum frequency.
+    MPERF = 0xe7,
+    /// Cycles at the actual frequency.
+    APERF = 0xe8,
+    /// Which memory type range registers there are.
+    MTRR_CAP = 0xfe,
+    /// Architectural capabilities.
+    ARCH_CAPABILITIES = 0x10a,
+    /// `SYSENTER` code segment.
+    SYSENTER_CS = 0x174,
+    /// `SYSENTER` stack pointer.
+    SYSENTER_ESP = 0x175,
+    /// `SYSENTER` instruction pointer.
+    SYSENTER_EIP = 0x176,
+    /// Machine check capabilities.
+    MCG_CAP = 0x179,
+    /// Miscellaneous enables.
+    MISC_ENABLE = 0x1a0,
+    /// Page attribute table.
+    PAT = 0x277,
+    /// Default memory type, and whether the ranges are enabled.
+    MTRR_DEF_TYPE = 0x2ff,
+    /// Deadline of the local APIC's timer.
+    TSC_DEADLINE = 0x6e0,
+    /// Supervisor state components that `XSAVES` handles.
+    XSS = 0xda0,
+    /// Extended features.
+    EFER = 0xc000_0080,
+    /// `SYSCALL` segments.
+    STAR = 0xc000_0081,
+    /// `SYSCALL` target in 64-bit mode.
+    LSTAR = 0xc000_0082,
+    /// `SYSCALL` target in compatibility mode.
+    CSTAR = 0xc000_0083,
+    /// `RFLAGS` bits that `SYSCALL` clears.
+    SYSCALL_MASK = 0xc000_0084,
+    /// Base of `FS`.
+    FS_BASE = 0xc000_0100,
+    /// Base of `GS`.
+    GS_BASE = 0xc000_0101,
+    /// What `SWAPGS` exchanges with the base of `GS`.
+    KERNEL_GS_BASE = 0xc000_0102,
+    /// What `RDTSCP` returns besides the time.
+    TSC_AUX = 0xc000_0103,
+    /// Ratio of the guest's to the host's time stamp counter.
+    AMD64_TSC_RATIO = 0xc000_0104,
+    /// Virtual machine control on AMD.
+    VM_CR = 0xc001_0114,
+    /// KVM wall clock.
+    KVM_WALL_CLOCK_NEW = 0x4b56_4d00,
+    /// KVM system time.
+    KVM_SYSTEM_TIME_NEW = 0x4b56_4d01,
+    /// Asynchronous page faults.
+    KVM_ASYNC_PF_EN = 0x4b56_4d02,
+    /// Time that the host took away.
+    KVM_STEAL_TIME = 0x4b56_4d03,
+    /// Paravirtual end of interrupt.
+    KVM_PV_EOI_EN = 0x4b56_4d04,
+    /// Whether the host polls when the guest halts.
+    KVM_POLL_CONTROL = 0x4b56_4d05,
+    /// Interrupt of asynchronous page faults.
+    KVM_ASYNC_PF_INT = 0x4b56_4d06,
+    /// Acknowledgement of asynchronous page faults.
+    KVM_ASYNC_PF_ACK = 0x4b56_4d07,
+    /// Whether the guest may be migrated.
+    KVM_MIGRATION_CONTROL = 0x4b56_4d08,
+}
+
+impl Msr {
+    /// The paravirtual registers of Hyper-V, which a guest sees only where its CPUID says so.
+    const HYPER_V: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4000_01ff;
+
+    /// Whether the register changes by itself as time passes, so that a value read before is not "the" value.
+    #[must_use]
+    pub fn is_clock(self) -> bool {
+        const HV_VP_RUNTIME: u32 = 0x4000_0010;
+        const HV_TIME_REF_COUNT: u32 = 0x4000_0020;
+        matches!(self, Self::TSC | Self::MPERF | Self::APERF)
+            || matches!(self.0, HV_VP_RUNTIME | HV_TIME_REF_COUNT)
+    }
+
+    /// Whether the register belongs to Hyper-V's interface, which this harness does not offer to guests.
+    #[must_use]
+    pub fn is_hyper_v(self) -> bool {
+        Self::HYPER_V.contains(&self.0)
+    }
+}
+
+impl fmt::Debug for Msr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Msr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({:#x})", self.0),
+            None => write!(f, "MSR {:#x}", self.0),
+        }
+    }
+}
+
+/// `MISC_ENABLE`: fast string operations.
+pub const MISC_ENABLE_FAST_STRINGS: u64 = 1 << 0;
+
+/// `MTRR_DEF_TYPE`: the ranges are enabled.
+pub const MTRR_ENABLE: u64 = 1 << 11;
+
+/// `MTRR_DEF_TYPE`: the default type is write-back.
+pub const MTRR_WRITE_BACK: u64 = 6;
+
+/// What firmware would have left in the MSRs when it starts an operating system, where that is not their reset value:
+/// fast strings on, and all memory write-back by default (after reset it is uncacheable).
+pub const BOOT: [(Msr, u64); 2] =
+    [(Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS), (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK)];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_number_and_every_name_is_used_once() {
+        let numbers: BTreeSet<_> = NAMED.iter().map(|msr| msr.0).collect();
+        assert_eq!(numbers.len(), NAMED.len());
+        let names: BTreeSet<_> = NAMED.iter().map(|msr| msr.name().unwrap()).collect();
+        assert_eq!(names.len(), NAMED.len());
+    }
+
+    #[test]
+    fn values_of_the_manuals() {
+        assert_eq!(BOOT, [(Msr(0x1a0), 1), (Msr(0x2ff), 0x806)]);
+        assert_eq!(Msr::LSTAR.0, 0xc000_0082);
+        assert_eq!(Msr::TSC_DEADLINE.to_string(), "TSC_DEADLINE (0x6e0)");
+        assert_eq!(Msr(0x1234).to_string(), "MSR 0x1234");
+    }
+
+    #[test]
+    fn clocks_are_told_apart() {
+        assert!(Msr::TSC.is_clock() && Msr(0x4000_0020).is_clock());
+        assert!(!Msr::TSC_AUX.is_clock() && !Msr::TSC_ADJUST.is_clock());
+        assert!(Msr(0x4000_0000).is_hyper_v() && !Msr::KVM_STEAL_TIME.is_hyper_v());
+    }
+}

@@ -1,0 +1,703 @@
+//! The whole state of a vCPU as plain data, and typed ids for every register in it.
+
+use std::{collections::BTreeMap, fmt};
+
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+
+use crate::{Lapic, LapicRegister, Msr};
+
+/// Everything that KVM lets one read and write of an x86_64 vCPU, except nested virtualization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VcpuState {
+    /// General and system registers.
+    pub cpu: State,
+    /// Task priority, as `CR8` shows it.
+    pub cr8: u64,
+    /// Base and mode of the local APIC.
+    pub apic_base: u64,
+    /// External interrupts that are about to be delivered, one bit per vector.
+    pub interrupt_bitmap: [u64; 4],
+    /// Extended control register 0: which state components are enabled.
+    pub xcr0: u64,
+    /// FPU, SSE and all further state components.
+    pub xsave: Xsave,
+    /// `DR0` to `DR3`.
+    pub dr: [u64; 4],
+    /// Debug status.
+    pub dr6: u64,
+    /// Debug control.
+    pub dr7: u64,
+    /// The local APIC's registers.
+    pub lapic: Lapic,
+    /// Whether the vCPU runs, halts or waits to be started.
+    pub activity: Activity,
+    /// Exceptions and interrupts on their way.
+    pub events: Events,
+    /// Every model-specific register that KVM saves and this vCPU has.
+    pub msrs: BTreeMap<Msr, u64>,
+}
+
+/// What a vCPU is doing: a `KVM_MP_STATE_*` number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Activity(pub u32);
+
+impl Activity {
+    /// Executes instructions.
+    pub const RUNNABLE: Self = Self(0);
+    /// Waits for INIT: what a secondary vCPU does after creation.
+    pub const UNINITIALIZED: Self = Self(1);
+    /// Got INIT, waits for SIPI.
+    pub const INIT_RECEIVED: Self = Self(2);
+    /// Executed `HLT`.
+    pub const HALTED: Self = Self(3);
+    /// Got SIPI, is about to execute instructions.
+    pub const SIPI_RECEIVED: Self = Self(4);
+}
+
+/// Exceptions and interrupts on their way into a vCPU (`struct kvm_vcpu_events`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the kernel's structure has them")]
+pub struct Events {
+    /// An exception that is injected or pending.
+    pub exception: Exception,
+    /// An interrupt is injected.
+    pub interrupt_injected: bool,
+    /// Its vector.
+    pub interrupt_vector: u8,
+    /// It is a software interrupt.
+    pub interrupt_soft: bool,
+    /// Interrupts are held off for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`.
+    pub interrupt_shadow: u8,
+    /// An NMI is injected.
+    pub nmi_injected: bool,
+    /// An NMI is pending.
+    pub nmi_pending: bool,
+    /// NMIs are held off until `IRET`.
+    pub nmi_masked: bool,
+    /// The vCPU is in system management mode.
+    pub smm: bool,
+    /// A system management interrupt is pending.
+    pub smi_pending: bool,
+    /// `INIT` is latched in system management mode.
+    pub latched_init: bool,
+    /// A triple fault is pending.
+    pub triple_fault_pending: bool,
+}
+
+/// An exception on its way into a vCPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exception {
+    /// It is being delivered.
+    pub injected: bool,
+    /// It waits to be delivered.
+    pub pending: bool,
+    /// Its number.
+    pub number: u8,
+    /// Its error code, if it has one.
+    pub error_code: Option<u32>,
+    /// What it will put into `CR2` or `DR6`, if that has not happened yet.
+    pub payload: Option<u64>,
+}
+
+/// An XSAVE area in its standard format (SDM 1, 13.4): 4096 bytes or more, in words of 32 bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Xsave(Vec<u32>);
+
+impl fmt::Debug for Xsave {
+    /// Prints the words that are not zero, by their byte offset.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        f.debug_map().entries(words.map(|(at, word)| (at.saturating_mul(4), word))).finish()
+    }
+}
+
+impl Xsave {
+    /// Size of the smallest area, in words.
+    pub const MIN_WORDS: usize = 1024;
+
+    /// Words that hold `XSTATE_BV`, which components are not in their initial state.
+    const XSTATE_BV: usize = 128;
+    /// Bits of `XSTATE_BV`: the x87 FPU and SSE.
+    const X87: u32 = 1 << 0;
+    const SSE: u32 = 1 << 1;
+
+    /// An area from its words; shorter ones are padded with zeros.
+    #[must_use]
+    pub fn from_words(mut words: Vec<u32>) -> Self {
+        words.resize(words.len().max(Self::MIN_WORDS), 0);
+        Self(words)
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn words(&self) -> &[u32] {
+        &self.0
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
+    fn set_word(&mut self, at: usize, value: u32, component: u32) {
+        if let Some(word) = self.0.get_mut(at) {
+            *word = value;
+        }
+        // A component that is marked as initial would be loaded as such, whatever the area holds for it.
+        if let Some(present) = self.0.get_mut(Self::XSTATE_BV) {
+            *present |= component;
+        }
+    }
+}
+
+/// A general register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "registers, named as in the SDM")]
+pub enum Gpr {
+    Rax,
+    Rbx,
+    Rcx,
+    Rdx,
+    Rsi,
+    Rdi,
+    Rsp,
+    Rbp,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+}
+
+impl Gpr {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Rax,
+        Self::Rbx,
+        Self::Rcx,
+        Self::Rdx,
+        Self::Rsi,
+        Self::Rdi,
+        Self::Rsp,
+        Self::Rbp,
+        Self::R8,
+        Self::R9,
+        Self::R10,
+        Self::R11,
+        Self::R12,
+        Self::R13,
+        Self::R14,
+        Self::R15,
+    ];
+}
+
+/// A segment register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "registers, named as in the SDM")]
+pub enum SegmentName {
+    Cs,
+    Ds,
+    Es,
+    Fs,
+    Gs,
+    Ss,
+    Tr,
+    Ldtr,
+}
+
+impl SegmentName {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Cs, Self::Ds, Self::Es, Self::Fs, Self::Gs, Self::Ss, Self::Tr, Self::Ldtr];
+}
+
+/// A part of a segment register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SegmentPart {
+    /// The selector, 16 bits.
+    Selector,
+    /// The base address.
+    Base,
+    /// The limit in bytes, 32 bits.
+    Limit,
+    /// The access rights, in the layout of [`AccessRights`].
+    Rights,
+}
+
+/// A descriptor table register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "registers, named as in the SDM")]
+pub enum TableName {
+    Gdtr,
+    Idtr,
+}
+
+/// A register of a vCPU, of at most 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Register {
+    /// A general register.
+    Gpr(Gpr),
+    /// The instruction pointer.
+    Rip,
+    /// The flags.
+    Rflags,
+    /// A part of a segment register.
+    Segment(SegmentName, SegmentPart),
+    /// The base of a descriptor table.
+    TableBase(TableName),
+    /// The limit of a descriptor table, 16 bits.
+    TableLimit(TableName),
+    /// Control register 0.
+    Cr0,
+    /// Control register 2: the address of the last page fault.
+    Cr2,
+    /// Control register 3: the page tables.
+    Cr3,
+    /// Control register 4.
+    Cr4,
+    /// Control register 8: the task priority.
+    Cr8,
+    /// Extended features.
+    Efer,
+    /// Base and mode of the local APIC.
+    ApicBase,
+    /// A breakpoint address, 0 to 3.
+    Dr(u8),
+    /// Debug status.
+    Dr6,
+    /// Debug control.
+    Dr7,
+    /// Extended control register 0.
+    Xcr0,
+    /// x87 control word, 16 bits.
+    FpuControl,
+    /// x87 status word, 16 bits.
+    FpuStatus,
+    /// SSE control and status, 32 bits.
+    Mxcsr,
+    /// The low half of an x87 register's significand and exponent, as FXSAVE stores register 0 to 7: bytes 0 to 7.
+    Fpr(u8),
+    /// The low half of an SSE register, 0 to 15.
+    XmmLow(u8),
+    /// The high half of an SSE register, 0 to 15.
+    XmmHigh(u8),
+    /// A register of the local APIC, 32 bits.
+    Lapic(LapicRegister),
+    /// A model-specific register that KVM saves.
+    Msr(Msr),
+}
+
+/// A register could not be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// There is no such register: its number is out of range, or the vCPU does not have this MSR.
+    #[error("this vCPU has no register {register:?}")]
+    Missing {
+        /// The register.
+        register: Register,
+    },
+    /// The value is wider than the register.
+    #[error("value {value:#x} does not fit into register {register:?}")]
+    TooWide {
+        /// The register.
+        register: Register,
+        /// The value.
+        value: u64,
+    },
+}
+
+impl Register {
+    /// Every register that every vCPU has, which leaves out the MSRs.
+    pub fn all() -> impl Iterator<Item = Self> {
+        use SegmentPart::{Base, Limit, Rights, Selector};
+        let segments = SegmentName::ALL
+            .into_iter()
+            .flat_map(|name| [Selector, Base, Limit, Rights].map(|part| Self::Segment(name, part)));
+        let tables = [TableName::Gdtr, TableName::Idtr]
+            .into_iter()
+            .flat_map(|name| [Self::TableBase(name), Self::TableLimit(name)]);
+        let single = [
+            Self::Rip,
+            Self::Rflags,
+            Self::Cr0,
+            Self::Cr2,
+            Self::Cr3,
+            Self::Cr4,
+            Self::Cr8,
+            Self::Efer,
+            Self::ApicBase,
+            Self::Dr6,
+            Self::Dr7,
+            Self::Xcr0,
+            Self::FpuControl,
+            Self::FpuStatus,
+            Self::Mxcsr,
+        ];
+        Gpr::ALL
+            .into_iter()
+            .map(Self::Gpr)
+            .chain(segments)
+            .chain(tables)
+            .chain(single)
+            .chain((0..4).map(Self::Dr))
+            .chain((0..8).map(Self::Fpr))
+            .chain((0..16).flat_map(|n| [Self::XmmLow(n), Self::XmmHigh(n)]))
+            .chain((0..0x400).step_by(16).filter_map(LapicRegister::at).map(Self::Lapic))
+    }
+}
+
+/// First words of the parts of the legacy area (SDM 1, table 13-1).
+const FCW_FSW: usize = 0;
+const MXCSR: usize = 6;
+const ST0: usize = 8;
+const XMM0: usize = 40;
+
+/// The first word of entry `n` of a table of 16-byte entries, if there are more than `n` of them.
+fn entry(first: usize, n: u8, count: u8) -> Option<usize> {
+    (n < count).then(|| first.saturating_add(usize::from(n).saturating_mul(4)))
+}
+
+/// The registers that one KVM request reads or writes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Cpu,
+    Xcrs,
+    Xsave,
+    Debug,
+    Lapic,
+    Activity,
+    Events,
+    Msr(Msr),
+}
+
+impl Register {
+    pub(crate) fn group(self) -> Group {
+        match self {
+            Self::Gpr(_)
+            | Self::Rip
+            | Self::Rflags
+            | Self::Segment(..)
+            | Self::TableBase(_)
+            | Self::TableLimit(_)
+            | Self::Cr0
+            | Self::Cr2
+            | Self::Cr3
+            | Self::Cr4
+            | Self::Cr8
+            | Self::Efer
+            | Self::ApicBase => Group::Cpu,
+            Self::Dr(_) | Self::Dr6 | Self::Dr7 => Group::Debug,
+            Self::Xcr0 => Group::Xcrs,
+            Self::FpuControl
+            | Self::FpuStatus
+            | Self::Mxcsr
+            | Self::Fpr(_)
+            | Self::XmmLow(_)
+            | Self::XmmHigh(_) => Group::Xsave,
+            Self::Lapic(_) => Group::Lapic,
+            Self::Msr(msr) => Group::Msr(msr),
+        }
+    }
+}
+
+impl VcpuState {
+    /// A state with nothing in it, to be filled in group by group.
+    pub(crate) fn blank() -> Self {
+        Self {
+            cpu: State::protected_mode(0, 0, 0),
+            cr8: 0,
+            apic_base: 0,
+            interrupt_bitmap: [0; 4],
+            xcr0: 0,
+            xsave: Xsave::from_words(Vec::new()),
+            dr: [0; 4],
+            dr6: 0,
+            dr7: 0,
+            lapic: Lapic::default(),
+            activity: Activity::RUNNABLE,
+            events: Events::default(),
+            msrs: BTreeMap::new(),
+        }
+    }
+
+    /// The value of `register`; `None` if this vCPU does not have it.
+    #[must_use]
+    pub fn get(&self, register: Register) -> Option<u64> {
+        Some(match register {
+            Register::Gpr(gpr) => *self.gpr(gpr),
+            Register::Rip => self.cpu.rip,
+            Register::Rflags => self.cpu.rflags,
+            Register::Segment(name, part) => {
+                let segment = self.segment(name);
+                match part {
+                    SegmentPart::Selector => segment.selector.into(),
+                    SegmentPart::Base => segment.base,
+                    SegmentPart::Limit => segment.limit.into(),
+                    SegmentPart::Rights => segment.rights.bits().into(),
+                }
+            }
+            Register::TableBase(name) => self.table(name).base,
+            Register::TableLimit(name) => self.table(name).limit.into(),
+            Register::Cr0 => self.cpu.cr0,
+            Register::Cr2 => self.cpu.cr2,
+            Register::Cr3 => self.cpu.cr3,
+            Register::Cr4 => self.cpu.cr4,
+            Register::Cr8 => self.cr8,
+            Register::Efer => self.cpu.efer,
+            Register::ApicBase => self.apic_base,
+            Register::Dr(n) => *self.dr.get(usize::from(n))?,
+            Register::Dr6 => self.dr6,
+            Register::Dr7 => self.dr7,
+            Register::Xcr0 => self.xcr0,
+            Register::FpuControl => u64::from(self.xsave.word(FCW_FSW) & 0xffff),
+            Register::FpuStatus => u64::from(self.xsave.word(FCW_FSW) >> 16),
+            Register::Mxcsr => self.xsave.word(MXCSR).into(),
+            Register::Fpr(n) => self.pair(entry(ST0, n, 8)?),
+            Register::XmmLow(n) => self.pair(entry(XMM0, n, 16)?),
+            Register::XmmHigh(n) => self.pair(entry(XMM0, n, 16)?.saturating_add(2)),
+            Register::Lapic(register) => self.lapic.get(register).into(),
+            Register::Msr(msr) => *self.msrs.get(&msr)?,
+        })
+    }
+
+    /// Sets `register`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] when there is no such register or the value does not fit into it. Whether the CPU accepts
+    /// the value shows when the state is given to it.
+    pub fn set(&mut self, register: Register, value: u64) -> Result<(), RegisterError> {
+        let missing = RegisterError::Missing { register };
+        let too_wide = RegisterError::TooWide { register, value };
+        let narrow16 = || u16::try_from(value).ok().ok_or(too_wide);
+        let narrow32 = || u32::try_from(value).ok().ok_or(too_wide);
+        match register {
+            Register::Gpr(gpr) => *self.gpr_mut(gpr) = value,
+            Register::Rip => self.cpu.rip = value,
+            Register::Rflags => self.cpu.rflags = value,
+            Register::Segment(name, part) => {
+                let segment = self.segment_mut(name);
+                match part {
+                    SegmentPart::Selector => segment.selector = narrow16()?,
+                    SegmentPart::Base => segment.base = value,
+                    SegmentPart::Limit => segment.limit = narrow32()?,
+                    SegmentPart::Rights => segment.rights = AccessRights::from_bits(narrow16()?),
+                }
+            }
+            Register::TableBase(name) => self.table_mut(name).base = value,
+            Register::TableLimit(name) => self.table_mut(name).limit = narrow16()?,
+            Register::Cr0 => self.cpu.cr0 = value,
+            Register::Cr2 => self.cpu.cr2 = value,
+            Register::Cr3 => self.cpu.cr3 = value,
+            Register::Cr4 => self.cpu.cr4 = value,
+            Register::Cr8 => self.cr8 = value,
+            Register::Efer => self.cpu.efer = value,
+            Register::ApicBase => self.apic_base = value,
+            Register::Dr(n) => *self.dr.get_mut(usize::from(n)).ok_or(missing)? = value,
+            Register::Dr6 => self.dr6 = value,
+            Register::Dr7 => self.dr7 = value,
+            Register::Xcr0 => self.xcr0 = value,
+            Register::FpuControl => {
+                let status = self.xsave.word(FCW_FSW) & !0xffff;
+                self.xsave.set_word(FCW_FSW, status | u32::from(narrow16()?), Xsave::X87);
+            }
+            Register::FpuStatus => {
+                let control = self.xsave.word(FCW_FSW) & 0xffff;
+                self.xsave.set_word(FCW_FSW, control | u32::from(narrow16()?) << 16, Xsave::X87);
+            }
+            Register::Mxcsr => self.xsave.set_word(MXCSR, narrow32()?, Xsave::SSE),
+            Register::Fpr(n) => self.set_pair(entry(ST0, n, 8).ok_or(missing)?, value, Xsave::X87),
+            Register::XmmLow(n) => self.set_pair(entry(XMM0, n, 16).ok_or(missing)?, value, Xsave::SSE),
+            Register::XmmHigh(n) => {
+                let at = entry(XMM0, n, 16).ok_or(missing)?.saturating_add(2);
+                self.set_pair(at, value, Xsave::SSE);
+            }
+            Register::Lapic(register) => self.lapic.set(register, narrow32()?),
+            Register::Msr(msr) => *self.msrs.get_mut(&msr).ok_or(missing)? = value,
+        }
+        Ok(())
+    }
+
+    fn pair(&self, at: usize) -> u64 {
+        u64::from(self.xsave.word(at)) | u64::from(self.xsave.word(at.saturating_add(1))) << 32
+    }
+
+    fn set_pair(&mut self, at: usize, value: u64, component: u32) {
+        let bytes = value.to_le_bytes();
+        let [a, b, c, d, e, f, g, h] = bytes;
+        self.xsave.set_word(at, u32::from_le_bytes([a, b, c, d]), component);
+        self.xsave.set_word(at.saturating_add(1), u32::from_le_bytes([e, f, g, h]), component);
+    }
+
+    fn gpr(&self, gpr: Gpr) -> &u64 {
+        let cpu = &self.cpu;
+        match gpr {
+            Gpr::Rax => &cpu.rax,
+            Gpr::Rbx => &cpu.rbx,
+            Gpr::Rcx => &cpu.rcx,
+            Gpr::Rdx => &cpu.rdx,
+            Gpr::Rsi => &cpu.rsi,
+            Gpr::Rdi => &cpu.rdi,
+            Gpr::Rsp => &cpu.rsp,
+            Gpr::Rbp => &cpu.rbp,
+            Gpr::R8 => &cpu.r8,
+            Gpr::R9 => &cpu.r9,
+            Gpr::R10 => &cpu.r10,
+            Gpr::R11 => &cpu.r11,
+            Gpr::R12 => &cpu.r12,
+            Gpr::R13 => &cpu.r13,
+            Gpr::R14 => &cpu.r14,
+            Gpr::R15 => &cpu.r15,
+        }
+    }
+
+    fn gpr_mut(&mut self, gpr: Gpr) -> &mut u64 {
+        let cpu = &mut self.cpu;
+        match gpr {
+            Gpr::Rax => &mut cpu.rax,
+            Gpr::Rbx => &mut cpu.rbx,
+            Gpr::Rcx => &mut cpu.rcx,
+            Gpr::Rdx => &mut cpu.rdx,
+            Gpr::Rsi => &mut cpu.rsi,
+            Gpr::Rdi => &mut cpu.rdi,
+            Gpr::Rsp => &mut cpu.rsp,
+            Gpr::Rbp => &mut cpu.rbp,
+            Gpr::R8 => &mut cpu.r8,
+            Gpr::R9 => &mut cpu.r9,
+            Gpr::R10 => &mut cpu.r10,
+            Gpr::R11 => &mut cpu.r11,
+            Gpr::R12 => &mut cpu.r12,
+            Gpr::R13 => &mut cpu.r13,
+            Gpr::R14 => &mut cpu.r14,
+            Gpr::R15 => &mut cpu.r15,
+        }
+    }
+
+    fn segment(&self, name: SegmentName) -> &Segment {
+        let cpu = &self.cpu;
+        match name {
+            SegmentName::Cs => &cpu.cs,
+            SegmentName::Ds => &cpu.ds,
+            SegmentName::Es => &cpu.es,
+            SegmentName::Fs => &cpu.fs,
+            SegmentName::Gs => &cpu.gs,
+            SegmentName::Ss => &cpu.ss,
+            SegmentName::Tr => &cpu.tr,
+            SegmentName::Ldtr => &cpu.ldtr,
+        }
+    }
+
+    fn segment_mut(&mut self, name: SegmentName) -> &mut Segment {
+        let cpu = &mut self.cpu;
+        match name {
+            SegmentName::Cs => &mut cpu.cs,
+            SegmentName::Ds => &mut cpu.ds,
+            SegmentName::Es => &mut cpu.es,
+            SegmentName::Fs => &mut cpu.fs,
+            SegmentName::Gs => &mut cpu.gs,
+            SegmentName::Ss => &mut cpu.ss,
+            SegmentName::Tr => &mut cpu.tr,
+            SegmentName::Ldtr => &mut cpu.ldtr,
+        }
+    }
+
+    fn table(&self, name: TableName) -> &DescriptorTable {
+        match name {
+            TableName::Gdtr => &self.cpu.gdtr,
+            TableName::Idtr => &self.cpu.idtr,
+        }
+    }
+
+    fn table_mut(&mut self, name: TableName) -> &mut DescriptorTable {
+        match name {
+            TableName::Gdtr => &mut self.cpu.gdtr,
+            TableName::Idtr => &mut self.cpu.idtr,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn blank() -> VcpuState {
+        VcpuState { msrs: BTreeMap::from([(Msr::LSTAR, 0)]), ..VcpuState::blank() }
+    }
+
+    /// Every register is a place of its own: writing all of them, each with another value, and then reading all
+    /// of them gives every value back.
+    #[test]
+    fn registers_do_not_share_places() {
+        let mut state = blank();
+        let registers: Vec<_> = Register::all().chain([Register::Msr(Msr::LSTAR)]).collect();
+        assert_eq!(registers.iter().collect::<HashSet<_>>().len(), registers.len());
+        for (value, &register) in (0x81..).zip(&registers) {
+            // Bits 8 to 11 of access rights are always zero; the values stay clear of them.
+            let value = value & 0xff | value >> 8 << 12;
+            state.set(register, value).unwrap();
+        }
+        for (value, &register) in (0x81..).zip(&registers) {
+            assert_eq!(state.get(register), Some(value & 0xff | value >> 8 << 12), "{register:?}");
+        }
+    }
+
+    #[test]
+    fn widths_and_numbers_are_checked() {
+        let check = |register, value, expected: Result<(), RegisterError>| {
+            let mut state = blank();
+            let before = state.clone();
+            assert_eq!(state.set(register, value), expected, "{register:?}");
+            if expected.is_err() {
+                assert_eq!(state, before, "a refused value leaves no trace");
+            }
+        };
+        let too_wide = |register, value| Err(RegisterError::TooWide { register, value });
+        let missing = |register| Err(RegisterError::Missing { register });
+        check(Register::Gpr(Gpr::R15), u64::MAX, Ok(()));
+        let selector = Register::Segment(SegmentName::Gs, SegmentPart::Selector);
+        check(selector, 0xffff, Ok(()));
+        check(selector, 0x1_0000, too_wide(selector, 0x1_0000));
+        let limit = Register::Segment(SegmentName::Tr, SegmentPart::Limit);
+        check(limit, 0x1_0000_0000, too_wide(limit, 0x1_0000_0000));
+        for register in [Register::Mxcsr, Register::Lapic(LapicRegister::TPR)] {
+            check(register, u64::MAX, too_wide(register, u64::MAX));
+        }
+        for register in [Register::FpuControl, Register::FpuStatus, Register::TableLimit(TableName::Idtr)] {
+            check(register, 0x1_0000, too_wide(register, 0x1_0000));
+        }
+        for register in [
+            Register::Dr(4),
+            Register::Fpr(8),
+            Register::XmmLow(16),
+            Register::XmmHigh(255),
+            Register::Msr(Msr::STAR),
+        ] {
+            check(register, 0, missing(register));
+            assert_eq!(blank().get(register), None);
+        }
+    }
+
+    #[test]
+    fn fpu_registers_lie_where_fxsave_puts_them() {
+        let mut state = blank();
+        let check = |state: &mut VcpuState, register, value: u64, byte: usize, component: u32| {
+            state.set(register, value).unwrap();
+            let words = state.xsave.words();
+            assert_eq!(words[byte / 4], u32::try_from(value & 0xffff_ffff).unwrap(), "{register:?}");
+            assert_eq!(words[128] & component, component, "{register:?} is marked as present");
+        };
+        check(&mut state, Register::Mxcsr, 0x1f80, 24, 2);
+        check(&mut state, Register::Fpr(7), 7, 32 + 7 * 16, 1);
+        check(&mut state, Register::XmmLow(15), 15, 160 + 15 * 16, 2);
+        check(&mut state, Register::XmmHigh(1), 1, 160 + 16 + 8, 2);
+        check(&mut state, Register::FpuControl, 0x37f, 0, 1);
+        state.set(Register::FpuStatus, 0x4000).unwrap();
+        assert_eq!(state.xsave.words()[0], 0x4000_037f);
+    }
+}
