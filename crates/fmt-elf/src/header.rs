@@ -1,0 +1,211 @@
+//! The headers with native integers, read from either class and either byte order by one path.
+
+use core::fmt;
+
+use boot_core::Endian;
+use zerocopy::byteorder::{BigEndian, ByteOrder, LittleEndian};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::raw;
+
+/// The width of a file's addresses and offsets: `e_ident[EI_CLASS]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// 32 bits.
+    Elf32,
+    /// 64 bits.
+    Elf64,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Elf32 => "32-bit",
+            Self::Elf64 => "64-bit",
+        })
+    }
+}
+
+/// How the structures of one file are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Encoding {
+    /// The width of addresses and offsets.
+    pub class: Class,
+    /// The byte order.
+    pub endian: Endian,
+}
+
+/// The ELF header, gABI chapter 4. Fields have the specification's names and meanings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named and explained in the specification"
+)]
+pub struct FileHeader {
+    pub e_type: u16,
+    pub e_machine: u16,
+    pub e_version: u32,
+    pub e_entry: u64,
+    pub e_phoff: u64,
+    pub e_shoff: u64,
+    pub e_flags: u32,
+    pub e_ehsize: u16,
+    pub e_phentsize: u16,
+    pub e_phnum: u16,
+    pub e_shentsize: u16,
+    pub e_shnum: u16,
+    pub e_shstrndx: u16,
+}
+
+/// A program header, gABI chapter 5, and where it was found. Fields have the specification's names and meanings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named and explained in the specification"
+)]
+pub struct ProgramHeader {
+    /// Its place in the table, from 0.
+    pub index: u32,
+    /// The file offset of its first byte.
+    pub position: u64,
+    /// The class of the file, on which the layout of the header depends.
+    pub class: Class,
+    pub p_type: u32,
+    pub p_flags: u32,
+    pub p_offset: u64,
+    pub p_vaddr: u64,
+    pub p_paddr: u64,
+    pub p_filesz: u64,
+    pub p_memsz: u64,
+    pub p_align: u64,
+}
+
+/// The fields of section header 0 that matter to a file with very many program headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SectionHeader {
+    pub(crate) sh_info: u32,
+}
+
+/// The head of a note.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the prefix is part of the specification's names"
+)]
+pub(crate) struct NoteHeader {
+    pub(crate) n_namesz: u32,
+    pub(crate) n_descsz: u32,
+    pub(crate) n_type: u32,
+}
+
+/// A structure with native integers that stands for its raw forms of either class and either byte order.
+pub(crate) trait Decode: Sized {
+    /// What 32-bit files hold.
+    type Raw32<O: ByteOrder>: FromBytes + IntoBytes;
+    /// What 64-bit files hold.
+    type Raw64<O: ByteOrder>: FromBytes + IntoBytes;
+
+    /// Makes the native form of the one.
+    fn from_raw32<O: ByteOrder>(raw: Self::Raw32<O>) -> Self;
+    /// Makes the native form of the other.
+    fn from_raw64<O: ByteOrder>(raw: Self::Raw64<O>) -> Self;
+
+    /// The size of the raw form in bytes.
+    fn raw_size(class: Class) -> usize {
+        match class {
+            Class::Elf32 => size_of::<Self::Raw32<LittleEndian>>(),
+            Class::Elf64 => size_of::<Self::Raw64<LittleEndian>>(),
+        }
+    }
+
+    /// Decodes the first [`raw_size`](Self::raw_size) bytes; `None` where there are fewer.
+    fn decode(bytes: &[u8], encoding: Encoding) -> Option<Self> {
+        fn prefix<T: FromBytes>(bytes: &[u8]) -> Option<T> {
+            T::read_from_prefix(bytes).ok().map(|(raw, _)| raw)
+        }
+        match (encoding.class, encoding.endian) {
+            (Class::Elf32, Endian::Little) => prefix(bytes).map(Self::from_raw32::<LittleEndian>),
+            (Class::Elf32, Endian::Big) => prefix(bytes).map(Self::from_raw32::<BigEndian>),
+            (Class::Elf64, Endian::Little) => prefix(bytes).map(Self::from_raw64::<LittleEndian>),
+            (Class::Elf64, Endian::Big) => prefix(bytes).map(Self::from_raw64::<BigEndian>),
+        }
+    }
+}
+
+/// The conversions of the two classes differ in the width of the integers alone, so each is written once.
+macro_rules! decode {
+    ($native:ident from $raw32:ident, $raw64:ident: |$class:ident, $raw:ident| $value:expr) => {
+        impl Decode for $native {
+            type Raw32<O: ByteOrder> = raw::$raw32<O>;
+            type Raw64<O: ByteOrder> = raw::$raw64<O>;
+
+            fn from_raw32<O: ByteOrder>($raw: raw::$raw32<O>) -> Self {
+                let $class = Class::Elf32;
+                $value
+            }
+
+            fn from_raw64<O: ByteOrder>($raw: raw::$raw64<O>) -> Self {
+                let $class = Class::Elf64;
+                $value
+            }
+        }
+    };
+}
+
+decode!(FileHeader from Ehdr32, Ehdr64: |_class, raw| FileHeader {
+    e_type: raw.e_type.into(),
+    e_machine: raw.e_machine.into(),
+    e_version: raw.e_version.into(),
+    e_entry: raw.e_entry.into(),
+    e_phoff: raw.e_phoff.into(),
+    e_shoff: raw.e_shoff.into(),
+    e_flags: raw.e_flags.into(),
+    e_ehsize: raw.e_ehsize.into(),
+    e_phentsize: raw.e_phentsize.into(),
+    e_phnum: raw.e_phnum.into(),
+    e_shentsize: raw.e_shentsize.into(),
+    e_shnum: raw.e_shnum.into(),
+    e_shstrndx: raw.e_shstrndx.into(),
+});
+
+// The table's reader, which knows the place, fills `index` and `position`.
+decode!(ProgramHeader from Phdr32, Phdr64: |class, raw| ProgramHeader {
+    index: 0,
+    position: 0,
+    class,
+    p_type: raw.p_type.into(),
+    p_flags: raw.p_flags.into(),
+    p_offset: raw.p_offset.into(),
+    p_vaddr: raw.p_vaddr.into(),
+    p_paddr: raw.p_paddr.into(),
+    p_filesz: raw.p_filesz.into(),
+    p_memsz: raw.p_memsz.into(),
+    p_align: raw.p_align.into(),
+});
+
+decode!(SectionHeader from Shdr32, Shdr64: |_class, raw| SectionHeader {
+    sh_info: raw.sh_info.into(),
+});
+
+decode!(NoteHeader from Nhdr, Nhdr: |_class, raw| NoteHeader {
+    n_namesz: raw.n_namesz.into(),
+    n_descsz: raw.n_descsz.into(),
+    n_type: raw.n_type.into(),
+});
+
+/// Where a field of a header lies in the file, for error messages: `at!(class, Ehdr32 | Ehdr64 @ base, e_phoff)`.
+macro_rules! at {
+    ($class:expr, $raw32:ident | $raw64:ident @ $base:expr, $field:ident) => {{
+        use zerocopy::byteorder::LittleEndian;
+        let offset = match $class {
+            $crate::Class::Elf32 => ::core::mem::offset_of!($crate::raw::$raw32<LittleEndian>, $field),
+            $crate::Class::Elf64 => ::core::mem::offset_of!($crate::raw::$raw64<LittleEndian>, $field),
+        };
+        $crate::error::At {
+            field: ::core::stringify!($field),
+            offset: u64::saturating_add($base, boot_core::num::to_u64(offset)),
+        }
+    }};
+}
+
+pub(crate) use at;
