@@ -53,10 +53,7 @@ impl IdentityMap {
             .iter()
             .fold(0, |sum: u64, range| sum.saturating_add(range.len()));
         if len > MAX_MAPPED {
-            return Err(LinuxX86Error::TooMuchToMap {
-                len,
-                max: MAX_MAPPED,
-            });
+            return Err(LinuxX86Error::TooMuchToMap { len, max: MAX_MAPPED });
         }
         let mut directories: Vec<u64> = ranges
             .iter()

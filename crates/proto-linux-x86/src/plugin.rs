@@ -164,9 +164,7 @@ impl Call {
             Ok((range, Limits { max, ..LOW }))
         };
         match place(placer, own) {
-            Err(_) if self.above_4g() => {
-                place(placer, FOUR_GIB).or_else(|_| place(placer, identity::END))
-            }
+            Err(_) if self.above_4g() => place(placer, FOUR_GIB).or_else(|_| place(placer, identity::END)),
             placed => placed,
         }
     }
@@ -285,7 +283,10 @@ fn gdt(long_mode: bool) -> Vec<u8> {
     };
     let code = Segment::flat(BOOT_CS, code).descriptor();
     let data = Segment::flat(BOOT_DS, AccessRights::DATA32).descriptor();
-    [0, 0, code, data].into_iter().flat_map(u64::to_le_bytes).collect()
+    [0, 0, code, data]
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect()
 }
 
 /// Places and builds page tables that map `mapped` and themselves.

@@ -7,11 +7,11 @@ use boot_core::memory_map::pc;
 use boot_core::{GuestRange, KernelImage, MemoryMap, num};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::LinuxX86Error;
 use crate::raw::{
     BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupData,
     VID_MODE_NORMAL,
 };
-use crate::LinuxX86Error;
 
 /// The entries of one `setup_data` node, so that a node fills a page: kernels map nodes through a small window.
 const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();

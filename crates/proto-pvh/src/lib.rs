@@ -1,1 +1,28 @@
 #![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod raw;
+
+mod plugin;
+mod start_info;
+
+pub use plugin::{PROTOCOL, Pvh};
+
+#[cfg(feature = "registry")]
+inventory::submit! { boot_core::registry::Protocol(&PROTOCOL) }

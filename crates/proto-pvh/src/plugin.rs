@@ -1,0 +1,162 @@
+//! The protocol itself: placing everything, and the state to enter with.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use boot_core::cpu::x86_64::State;
+use boot_core::place::Request;
+use boot_core::protocol::check_request;
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, EntryAbi, GuestRange, KernelImage, Limits, PlacedKernel,
+    Placer, PlanBuilder, PlanError, SourceId, Unsuitable,
+};
+
+use crate::start_info::Contents;
+
+/// The protocol's name.
+pub(crate) const NAME: &str = "pvh";
+
+/// The protocol.
+pub const PROTOCOL: Pvh = Pvh;
+
+/// The PVH boot protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pvh;
+
+/// Selectors for flat segments. The protocol leaves them open, and the guest finds no table behind them: "the OS is
+/// in charge of setting up its own stack, GDT and IDT".
+const CODE: u16 = 0x08;
+const DATA: u16 = 0x10;
+
+/// The guest is entered in 32-bit mode without paging, so everything it is given lies below 4 GiB, and nothing at
+/// address zero, which means "not present". The first page stays free as a whole: it holds the BIOS data area.
+const LIMITS: Limits = Limits {
+    align: 0x1000,
+    min: 0x1000,
+    max: 1 << 32,
+};
+
+/// How many memory regions Linux takes over: it copies them into a zero page with room for so many, without looking.
+const LINUX_REGIONS: usize = 128;
+
+/// The longest command line that Linux keeps: `COMMAND_LINE_SIZE` without the terminating zero.
+const LINUX_CMDLINE: usize = 2047;
+
+impl BootProtocol for Pvh {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn priority(&self) -> u32 {
+        60
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+        if image.arch() != Arch::X86_64 {
+            return Err(Unsuitable::Arch {
+                expected: Arch::X86_64,
+                found: image.arch(),
+            });
+        }
+        match image.entry(EntryAbi::Pvh) {
+            Some(_) => Ok(()),
+            None => Err(Unsuitable::NoEntry {
+                expected: &[EntryAbi::Pvh],
+            }),
+        }
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        check_request(self, request)?;
+        let (image, machine) = (request.image, request.machine);
+        let files = files(request)?;
+        let cmdline = request.cmdline.to_bytes(usize::MAX)?;
+        let module_cmdlines: Vec<_> = files.iter().map(|file| file.cmdline.clone()).collect();
+        let contents = Contents {
+            memory: &machine.memory,
+            cmdline: &cmdline,
+            rsdp: machine.acpi_rsdp,
+            module_cmdlines: &module_cmdlines,
+        };
+
+        let mut placer = Placer::new(&machine.memory);
+        let kernel = PlacedKernel::place_below(image, &mut placer, LIMITS.max)?;
+        let within = |label, len| Request::pages(label, len).between(LIMITS.min, LIMITS.max);
+        let block_at = placer.allocate(&within("start info", contents.len()?))?;
+        let places = files
+            .iter()
+            .map(|file| match file.len {
+                0 => Ok(None),
+                len => placer.allocate(&within(file.label, len).highest()).map(Some),
+            })
+            .collect::<Result<Vec<Option<GuestRange>>, _>>()?;
+
+        // Kernel and block lie below 4 GiB.
+        let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
+        let entry = kernel.entry(image, EntryAbi::Pvh).unwrap_or_default();
+        let mut state = State::protected_mode(low(entry), CODE, DATA);
+        state.rbx = block_at.start();
+
+        let block = contents.build(block_at.start(), &places)?;
+        let mut plan = PlanBuilder::new(NAME, request, &kernel)
+            .bytes("start info", block_at, block, LIMITS)
+            .cpu(state);
+        for (file, place) in files.iter().zip(places) {
+            if let Some(place) = place {
+                plan = plan.file(file.label, place, file.id, LIMITS);
+            }
+        }
+        for warning in warnings(request) {
+            plan = plan.warning(warning);
+        }
+        Ok(plan.build()?)
+    }
+}
+
+/// A file that becomes a module of the start info.
+struct File {
+    label: &'static str,
+    id: SourceId,
+    len: u64,
+    cmdline: Option<Vec<u8>>,
+}
+
+/// The files of the request in the order of the module list: the initrd comes first, as Linux expects it.
+fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
+    let initrd = request.initrd_len.filter(|len| *len > 0).map(|len| File {
+        label: "initrd",
+        id: SourceId::Initrd,
+        len,
+        cmdline: None,
+    });
+    let mut files: Vec<_> = initrd.into_iter().collect();
+    for (index, module) in request.modules.iter().enumerate() {
+        files.push(File {
+            label: "module",
+            id: SourceId::Module(index),
+            len: module.len,
+            cmdline: if module.cmdline.is_empty() {
+                None
+            } else {
+                Some(module.cmdline.to_bytes(usize::MAX)?)
+            },
+        });
+    }
+    Ok(files)
+}
+
+/// What the protocol allows but Linux, the most common guest, does not do right.
+fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = String> {
+    let regions = request.machine.memory.regions().len();
+    let len = request.cmdline.encoded_len();
+    let regions = (regions > LINUX_REGIONS).then(|| {
+        format!(
+            "the memory map has {regions} regions: Linux started by PVH has room for {LINUX_REGIONS} and does not check"
+        )
+    });
+    let len = (len > LINUX_CMDLINE).then(|| {
+        format!("the command line has {len} bytes: Linux started by PVH keeps only the first {LINUX_CMDLINE}")
+    });
+    regions.into_iter().chain(len)
+}

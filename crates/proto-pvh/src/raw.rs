@@ -1,0 +1,95 @@
+//! The start info and its tables, as the hypervisor lays them out.
+//!
+//! Offsets and names: Xen `xen/include/public/arch-x86/hvm/start_info.h`, prefixes dropped.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `XEN_HVM_START_MAGIC_VALUE`: "xEn3" with bit 7 of the "E" set.
+pub const MAGIC: u32 = 0x336e_c578;
+
+/// The version of the structure that has the memory map.
+pub const VERSION: u32 = 1;
+
+/// `hvm_start_info`. An address of zero means that there is nothing.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct StartInfo {
+    /// [`MAGIC`].
+    pub magic: U32,
+    /// [`VERSION`].
+    pub version: U32,
+    /// `SIF_` flags; zero in a guest without privileges.
+    pub flags: U32,
+    /// How many entries the module list has.
+    pub nr_modules: U32,
+    /// Physical address of the module list.
+    pub modlist_paddr: U64,
+    /// Physical address of the command line, with a terminating zero.
+    pub cmdline_paddr: U64,
+    /// Physical address of the ACPI RSDP.
+    pub rsdp_paddr: U64,
+    /// Physical address of the memory map.
+    pub memmap_paddr: U64,
+    /// How many entries the memory map has.
+    pub memmap_entries: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+/// `hvm_modlist_entry`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct ModlistEntry {
+    /// Physical address of the module.
+    pub paddr: U64,
+    /// Its size in bytes.
+    pub size: U64,
+    /// Physical address of its command line, with a terminating zero.
+    pub cmdline_paddr: U64,
+    /// Zero.
+    pub reserved: U64,
+}
+
+/// `hvm_memmap_table_entry`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct MemmapEntry {
+    /// First address.
+    pub addr: U64,
+    /// Size in bytes.
+    pub size: U64,
+    /// Address range type; see [`RegionKind::e820_type`](boot_core::RegionKind::e820_type).
+    pub kind: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<StartInfo>() == 56);
+    assert!(offset_of!(StartInfo, magic) == 0);
+    assert!(offset_of!(StartInfo, version) == 4);
+    assert!(offset_of!(StartInfo, flags) == 8);
+    assert!(offset_of!(StartInfo, nr_modules) == 12);
+    assert!(offset_of!(StartInfo, modlist_paddr) == 16);
+    assert!(offset_of!(StartInfo, cmdline_paddr) == 24);
+    assert!(offset_of!(StartInfo, rsdp_paddr) == 32);
+    assert!(offset_of!(StartInfo, memmap_paddr) == 40);
+    assert!(offset_of!(StartInfo, memmap_entries) == 48);
+    assert!(offset_of!(StartInfo, reserved) == 52);
+    assert!(size_of::<ModlistEntry>() == 32);
+    assert!(offset_of!(ModlistEntry, size) == 8);
+    assert!(offset_of!(ModlistEntry, cmdline_paddr) == 16);
+    assert!(offset_of!(ModlistEntry, reserved) == 24);
+    assert!(size_of::<MemmapEntry>() == 24);
+    assert!(offset_of!(MemmapEntry, size) == 8);
+    assert!(offset_of!(MemmapEntry, kind) == 16);
+    assert!(offset_of!(MemmapEntry, reserved) == 20);
+};

@@ -1,0 +1,134 @@
+//! The start info and everything it points to, as one block of memory.
+//!
+//! ```text
+//! ┌ start info     56 bytes, at the address that EBX holds
+//! ├ memory map     24 bytes a region
+//! ├ command line   with its terminating zero
+//! ├ command lines  of the modules that have one, each with its terminating zero
+//! └ module list    32 bytes a module
+//! ```
+//!
+//! One function lays the block out, and takes each address and count from the very table that it has just appended:
+//! so they cannot disagree with what is there. It is called twice: to learn the block's length, which does not
+//! depend on any address, and then with the final addresses.
+
+use alloc::vec::Vec;
+
+use boot_core::{GuestRange, MemoryMap, PlanError, num};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+use crate::plugin::NAME;
+use crate::raw::{MAGIC, MemmapEntry, ModlistEntry, StartInfo, VERSION};
+
+/// What goes into the block.
+pub(crate) struct Contents<'a> {
+    pub(crate) memory: &'a MemoryMap,
+    /// With its terminating zero.
+    pub(crate) cmdline: &'a [u8],
+    pub(crate) rsdp: Option<u64>,
+    /// A module's command line, if it has one, with its terminating zero.
+    pub(crate) module_cmdlines: &'a [Option<Vec<u8>>],
+}
+
+impl Contents<'_> {
+    /// The length of the block in bytes.
+    pub(crate) fn len(&self) -> Result<u64, PlanError> {
+        Ok(num::to_u64(self.build(0, &[])?.len()))
+    }
+
+    /// The block at the address `base`, for modules at `places`. A module without a place has no bytes.
+    pub(crate) fn build(&self, base: u64, places: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
+        let mut block = Block {
+            base,
+            bytes: StartInfo::new_zeroed().as_bytes().to_vec(),
+        };
+        let memmap: Vec<_> = self
+            .memory
+            .regions()
+            .iter()
+            .map(|region| MemmapEntry {
+                addr: region.range.start().into(),
+                size: region.range.len().into(),
+                kind: region.kind.e820_type().into(),
+                reserved: U32::ZERO,
+            })
+            .collect();
+        let (memmap_paddr, memmap_entries) = block.table("the number of memory regions", &memmap)?;
+        let cmdline_paddr = block.append(self.cmdline);
+        let places = places.iter().copied().chain(core::iter::repeat(None));
+        let modlist: Vec<_> = self
+            .module_cmdlines
+            .iter()
+            .zip(places)
+            .map(|(cmdline, place)| {
+                let place = place.unwrap_or(GuestRange::EMPTY);
+                ModlistEntry {
+                    paddr: place.start().into(),
+                    size: place.len().into(),
+                    cmdline_paddr: cmdline.as_deref().map_or(U64::ZERO, |line| block.append(line)),
+                    reserved: U64::ZERO,
+                }
+            })
+            .collect();
+        let (modlist_paddr, nr_modules) = block.table("the number of modules", &modlist)?;
+        let start_info = StartInfo {
+            magic: MAGIC.into(),
+            version: VERSION.into(),
+            flags: U32::ZERO,
+            nr_modules,
+            modlist_paddr,
+            cmdline_paddr,
+            rsdp_paddr: self.rsdp.unwrap_or(0).into(),
+            memmap_paddr,
+            memmap_entries,
+            reserved: U32::ZERO,
+        };
+        Ok(block.with_start_info(&start_info))
+    }
+}
+
+/// The block while it grows.
+struct Block {
+    base: u64,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// Appends `bytes` and gives their address.
+    fn append(&mut self, bytes: &[u8]) -> U64 {
+        let addr = self.base.saturating_add(num::to_u64(self.bytes.len()));
+        self.bytes.extend_from_slice(bytes);
+        addr.into()
+    }
+
+    /// Appends a table on a multiple of eight bytes and gives its address, zero where it is empty, and its length.
+    fn table<T: IntoBytes + Immutable>(
+        &mut self,
+        what: &'static str,
+        table: &[T],
+    ) -> Result<(U64, U32), PlanError> {
+        let Ok(count) = u32::try_from(table.len()) else {
+            return Err(PlanError::TooLarge {
+                protocol: NAME,
+                what,
+                found: num::to_u64(table.len()),
+                max: u32::MAX.into(),
+            });
+        };
+        if table.is_empty() {
+            return Ok((U64::ZERO, U32::ZERO));
+        }
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        Ok((self.append(table.as_bytes()), count.into()))
+    }
+
+    /// The finished block.
+    fn with_start_info(mut self, start_info: &StartInfo) -> Vec<u8> {
+        let start_info = start_info.as_bytes();
+        if let Some(head) = self.bytes.get_mut(..start_info.len()) {
+            head.copy_from_slice(start_info);
+        }
+        self.bytes
+    }
+}
