@@ -270,3 +270,96 @@ pub(crate) fn read_at<B: BitmapSlice>(
     slice.bitmap().mark_dirty(0, slice.len());
     Ok(())
 }
+
+// Miri knows neither mincore nor madvise nor file mappings: these and the tests of the whole crate need a real host.
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod tests {
+    use boot_core::{GuestMemory, GuestRange, MemoryMap, RegionKind};
+    use vm_memory::{GuestAddress, GuestMemoryBackend};
+
+    use super::*;
+    use crate::{GuestRam, RamOptions};
+
+    const LEN: usize = 3 * CHUNK;
+
+    /// Small pages, so that touching one provides no other.
+    fn ram(options: RamOptions) -> GuestRam {
+        let mut map = MemoryMap::new();
+        let range = GuestRange::new(0, u64::try_from(LEN).unwrap()).unwrap();
+        map.insert(range, RegionKind::Ram).unwrap();
+        options.huge_pages(HugePages::Avoid).build(&map).unwrap()
+    }
+
+    fn residency(ram: &GuestRam) -> Vec<u8> {
+        let mut residency = vec![0; LEN / size()];
+        let slice = ram.memory().get_slice(GuestAddress(0), LEN).unwrap();
+        resident(&slice, &mut residency).unwrap();
+        residency
+    }
+
+    #[test]
+    fn zeroing_touches_no_fresh_page_and_keeps_every_used_one() {
+        let mut ram = ram(RamOptions::new());
+        let all = GuestRange::new(0, u64::try_from(LEN).unwrap()).unwrap();
+        ram.zero(all).unwrap();
+        assert!(residency(&ram).iter().all(|&page| page == 0));
+
+        let used = [0, 1, 2, 17, LEN / size() - 1];
+        for page in used {
+            ram.write(num(page * size()) + 5, &[1]).unwrap();
+        }
+        ram.zero(all).unwrap();
+        let residency = residency(&ram);
+        for (page, &resident) in residency.iter().enumerate() {
+            assert_eq!(resident == 1, used.contains(&page), "page {page}");
+        }
+        let mut byte = [1];
+        for page in used {
+            ram.read(num(page * size()) + 5, &mut byte).unwrap();
+            assert_eq!(byte, [0]);
+        }
+    }
+
+    #[test]
+    fn populated_memory_is_there() {
+        let ram = ram(RamOptions::new().populate(true));
+        assert!(residency(&ram).iter().all(|&page| page == 1));
+    }
+
+    #[test]
+    fn a_large_write_provides_whole_pages_only() {
+        let ram = ram(RamOptions::new());
+        let (from, len) = (size() + 1, 32 * size());
+        let slice = ram.memory().get_slice(GuestAddress(num(from)), len).unwrap();
+        prefault(&slice).unwrap();
+        let pages = residency(&ram);
+        let there: Vec<_> = (0..pages.len()).filter(|&page| pages[page] == 1).collect();
+        assert_eq!(there, (2..33).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn slices_are_cut_at_pages() {
+        let ram = ram(RamOptions::new());
+        let page = size();
+        let check = |from: usize, len: usize, expected: [usize; 3]| {
+            let slice = ram.memory().get_slice(GuestAddress(num(from)), len).unwrap();
+            let Parts { head, pages, tail } = parts(&slice).unwrap();
+            assert_eq!(
+                [head.len(), pages.len(), tail.len()],
+                expected,
+                "{len} from {from}"
+            );
+        };
+        check(0, page, [0, page, 0]);
+        check(0, page - 1, [0, 0, page - 1]);
+        check(1, page - 1, [page - 1, 0, 0]);
+        check(1, 5, [5, 0, 0]);
+        check(1, page, [page - 1, 0, 1]);
+        check(page - 1, 2 * page + 2, [1, 2 * page, 1]);
+        check(page, 3 * page, [0, 3 * page, 0]);
+    }
+
+    fn num(value: usize) -> u64 {
+        boot_core::num::to_u64(value)
+    }
+}
