@@ -24,7 +24,7 @@ pub mod format;
 mod guest_memory;
 pub mod image;
 pub mod linux_x86;
-mod machine;
+pub mod machine;
 pub mod memory_map;
 pub mod num;
 pub mod place;

@@ -56,6 +56,15 @@ pub struct BootRequest<'a> {
     pub initrd_len: Option<u64>,
     /// Further files, for protocols that hand over more than an initrd.
     pub modules: &'a [Module],
+    /// Random bytes for the guest's entropy pool, for protocols that can hand them over. Whoever plans the boot draws
+    /// them: a plan is never random by itself.
+    pub rng_seed: Option<&'a [u8]>,
+    /// A random number for the kernel to choose its own addresses by, for protocols that can hand it over.
+    pub kaslr_seed: Option<u64>,
+    /// A flattened device tree that describes the machine, for protocols that hand one over: it is checked, and only
+    /// what depends on this boot is changed in it. Without it the protocol writes one for
+    /// [`Machine::platform`](crate::Machine::platform).
+    pub device_tree: Option<&'a [u8]>,
 }
 
 impl<'a> BootRequest<'a> {
@@ -68,6 +77,9 @@ impl<'a> BootRequest<'a> {
             cmdline,
             initrd_len: None,
             modules: &[],
+            rng_seed: None,
+            kaslr_seed: None,
+            device_tree: None,
         }
     }
 
@@ -84,6 +96,33 @@ impl<'a> BootRequest<'a> {
     #[must_use]
     pub const fn with_modules(self, modules: &'a [Module]) -> Self {
         Self { modules, ..self }
+    }
+
+    /// The same with random bytes for the guest's entropy pool.
+    #[must_use]
+    pub const fn with_rng_seed(self, seed: &'a [u8]) -> Self {
+        Self {
+            rng_seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// The same with a random number for the kernel to choose its own addresses by.
+    #[must_use]
+    pub const fn with_kaslr_seed(self, seed: u64) -> Self {
+        Self {
+            kaslr_seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// The same with the caller's own device tree.
+    #[must_use]
+    pub const fn with_device_tree(self, dtb: &'a [u8]) -> Self {
+        Self {
+            device_tree: Some(dtb),
+            ..self
+        }
     }
 }
 

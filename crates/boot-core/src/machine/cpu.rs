@@ -1,0 +1,290 @@
+//! The CPUs of a machine, and what they can do.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// All CPUs of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cpus {
+    /// Described elsewhere.
+    #[default]
+    Undescribed,
+    /// arm64 CPUs, one for each vCPU in the order of the vCPU indices.
+    Arm64(Vec<Arm64Cpu>),
+    /// riscv64 harts.
+    Riscv64(RiscvCpus),
+}
+
+impl Cpus {
+    /// How many there are; `None` where they are not described.
+    #[must_use]
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Self::Undescribed => None,
+            Self::Arm64(cpus) => Some(cpus.len()),
+            Self::Riscv64(cpus) => Some(cpus.harts.len()),
+        }
+    }
+}
+
+/// An arm64 CPU (Linux binding `arm/cpus.yaml`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Arm64Cpu {
+    /// The affinity fields of its `MPIDR_EL1`: Aff0, Aff1 and Aff2 in bits 0 to 23, Aff3 in bits 32 to 39. Other bits
+    /// of the register may be set and do not count.
+    pub mpidr: u64,
+    /// Its type for the guest, for example `arm,cortex-a57`; `arm,armv8` says no more than the architecture.
+    pub compatible: Cow<'static, str>,
+}
+
+impl Arm64Cpu {
+    /// The bits of `MPIDR_EL1` that identify a CPU (Arm ARM, `MPIDR_EL1`).
+    pub const AFFINITY: u64 = 0xff_00ff_ffff;
+
+    /// A CPU of no particular type.
+    #[must_use]
+    pub const fn new(mpidr: u64) -> Self {
+        Self {
+            mpidr,
+            compatible: Cow::Borrowed("arm,armv8"),
+        }
+    }
+
+    /// Its affinity, without the other bits of `MPIDR_EL1`.
+    #[must_use]
+    pub const fn affinity(&self) -> u64 {
+        self.mpidr & Self::AFFINITY
+    }
+
+    /// The affinity that the vCPU with this index gets where nobody says otherwise: 16 CPUs to an Aff1, so that one
+    /// GICv3 target list reaches all of them, and 256 Aff1 to an Aff2. KVM numbers vCPUs so.
+    #[must_use]
+    pub const fn affinity_of(index: u32) -> u64 {
+        // Every field is masked to its width, so nothing is lost by moving it to its place.
+        let [low, mid, high, _] = (index >> 4).to_le_bytes();
+        let [aff0, ..] = (index & 0xf).to_le_bytes();
+        u64::from_le_bytes([aff0, low, mid, 0, high, 0, 0, 0])
+    }
+}
+
+/// The harts of a riscv64 machine, and what they share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RiscvCpus {
+    /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node": `timebase-frequency`).
+    pub timebase_frequency: u32,
+    /// The harts, one for each vCPU in the order of the vCPU indices.
+    pub harts: Vec<RiscvHart>,
+}
+
+/// A riscv64 hart (Linux bindings `riscv/cpus.yaml` and `riscv/extensions.yaml`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RiscvHart {
+    /// Its hart id.
+    pub hart_id: u64,
+    /// Its instruction set.
+    pub isa: Isa,
+    /// How it translates addresses.
+    pub mmu: MmuType,
+    /// The size in bytes of the blocks that Zicbom's cache management works on; needed where it has that extension.
+    pub cbom_block_size: Option<u32>,
+    /// The size in bytes of the blocks that Zicboz zeroes; needed where it has that extension.
+    pub cboz_block_size: Option<u32>,
+    /// The size in bytes of the blocks that Zicbop prefetches.
+    pub cbop_block_size: Option<u32>,
+}
+
+impl RiscvHart {
+    /// A hart with this id and instruction set, and Sv39 translation, which every Linux can use.
+    #[must_use]
+    pub const fn new(hart_id: u64, isa: Isa) -> Self {
+        Self {
+            hart_id,
+            isa,
+            mmu: MmuType::Sv39,
+            cbom_block_size: None,
+            cboz_block_size: None,
+            cbop_block_size: None,
+        }
+    }
+}
+
+/// How a hart translates addresses at the most (`mmu-type` in Linux binding `riscv/cpus.yaml`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum MmuType {
+    /// Not at all.
+    None,
+    /// Sv39: three levels.
+    Sv39,
+    /// Sv48: four levels.
+    Sv48,
+    /// Sv57: five levels.
+    Sv57,
+}
+
+impl MmuType {
+    /// The name that the device tree uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "riscv,none",
+            Self::Sv39 => "riscv,sv39",
+            Self::Sv48 => "riscv,sv48",
+            Self::Sv57 => "riscv,sv57",
+        }
+    }
+}
+
+/// The instruction set of an RV64I hart: its extensions by name.
+///
+/// The device tree says it twice, as a list (`riscv,isa-base`, `riscv,isa-extensions`) and as one string
+/// (`riscv,isa`) for kernels before 6.6. Both come from this one list.
+///
+/// ```
+/// use boot_core::machine::Isa;
+///
+/// let isa = Isa::new(["i", "m", "a", "f", "d", "c", "zicsr", "zifencei"])?;
+/// assert_eq!(isa.to_string(), "rv64imafdc_zicsr_zifencei");
+/// # Ok::<(), boot_core::machine::IsaError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Isa {
+    extensions: Vec<Cow<'static, str>>,
+}
+
+/// Why a list of extensions is not an instruction set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// A name that cannot stand in an ISA string.
+    #[error(
+        "`{0}` is no name of a RISC-V extension: one lower-case letter, or a longer name that begins with s, x or z"
+    )]
+    Name(String),
+    /// An extension named twice.
+    #[error("the RISC-V extension `{0}` is listed twice")]
+    Twice(String),
+    /// No base instruction set.
+    #[error("the RISC-V extensions do not begin with the base, `i`")]
+    NoBase,
+}
+
+impl Isa {
+    /// The base instruction set, as `riscv,isa-base` names it.
+    pub const BASE: &'static str = "rv64i";
+
+    /// An instruction set with these extensions, the base `i` first. Single-letter extensions go before the longer
+    /// names in the printed string; otherwise the order is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`IsaError`].
+    pub fn new<E: Into<Cow<'static, str>>>(
+        extensions: impl IntoIterator<Item = E>,
+    ) -> Result<Self, IsaError> {
+        let mut known: Vec<Cow<'static, str>> = Vec::new();
+        for name in extensions {
+            let name = name.into();
+            let fits = match name.as_bytes() {
+                [letter] => letter.is_ascii_lowercase(),
+                [b's' | b'x' | b'z', rest @ ..] => rest
+                    .iter()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
+                _ => false,
+            };
+            if !fits {
+                return Err(IsaError::Name(name.into_owned()));
+            }
+            if known.contains(&name) {
+                return Err(IsaError::Twice(name.into_owned()));
+            }
+            known.push(name);
+        }
+        if known.first().is_none_or(|first| first != "i") {
+            return Err(IsaError::NoBase);
+        }
+        known.sort_by_key(|name| name.len() > 1);
+        Ok(Self { extensions: known })
+    }
+
+    /// RV64GC, spelled out: what distribution kernels are built for.
+    #[must_use]
+    pub fn rv64gc() -> Self {
+        Self {
+            extensions: ["i", "m", "a", "f", "d", "c", "zicsr", "zifencei"]
+                .map(Cow::Borrowed)
+                .to_vec(),
+        }
+    }
+
+    /// The extensions, single letters first.
+    #[must_use]
+    pub fn extensions(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.extensions.iter().map(|name| &**name)
+    }
+
+    /// Whether it has this extension.
+    #[must_use]
+    pub fn has(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|name| name == extension)
+    }
+}
+
+impl core::fmt::Display for Isa {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("rv64")?;
+        let mut after_long = false;
+        for name in &self.extensions {
+            let long = name.len() > 1;
+            if long || after_long {
+                f.write_str("_")?;
+            }
+            after_long = long;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn affinities_follow_the_index() {
+        let check = |index, expected| assert_eq!(Arm64Cpu::affinity_of(index), expected, "{index}");
+        check(0, 0);
+        check(15, 0xf);
+        check(16, 0x100);
+        check(0x123, 0x1203);
+        check(0xfff, 0xff0f);
+        check(0x1000, 0x1_0000);
+        check(0x10_0000, 0x1_0000_0000);
+    }
+
+    #[test]
+    fn isa_strings() {
+        let check = |list: &[&'static str], expected: Result<&str, IsaError>| {
+            let found = Isa::new(list.iter().copied()).map(|isa| isa.to_string());
+            assert_eq!(found, expected.map(ToString::to_string), "{list:?}");
+        };
+        check(&["i"], Ok("rv64i"));
+        check(&["i", "zicsr", "m", "sstc"], Ok("rv64im_zicsr_sstc"));
+        check(&["i", "zve32x"], Ok("rv64i_zve32x"));
+        check(&[], Err(IsaError::NoBase));
+        check(&["m", "i"], Err(IsaError::NoBase));
+        check(&["i", "i"], Err(IsaError::Twice("i".into())));
+        for bad in ["", "I", "Zicsr", "z_a", "ab", "z\0", "zé"] {
+            check(&["i", bad], Err(IsaError::Name(bad.into())));
+        }
+        assert_eq!(
+            Isa::rv64gc(),
+            Isa::new(Isa::rv64gc().extensions().map(ToString::to_string)).unwrap()
+        );
+        assert!(Isa::rv64gc().has("zicsr") && !Isa::rv64gc().has("v"));
+    }
+}

@@ -1,0 +1,390 @@
+//! The reference machines of arm64 and riscv64: where their RAM and devices are.
+//!
+//! Both share one map, so that a program for one finds its way in the other. RAM begins at 2 GiB, devices are below.
+//!
+//! ```text
+//!                 arm64                          riscv64
+//! 0x0000_0000 ─ nothing: a stray null pointer faults ─────────────────
+//! 0x0800_0000 ─ GIC distributor ────────────┬─ APLIC ─────────────────
+//! 0x0801_0000 ─ GICv2 CPU interface ────────┤
+//! 0x0802_0000 ─ GICv3 ITS ──────────────────┤
+//! 0x0804_0000 ─ GICv2m frame ───────────────┘
+//! 0x0900_0000 ─ serial port ──────────────────────────────────────────
+//! 0x0900_1000 ─ syscon: poweroff and reset ───────────────────────────
+//! 0x0a00_0000 ─ virtio-mmio slots, 32 of 4 KiB ───────────────────────
+//! 0x0c00_0000 ─ GICv3 redistributors, 512 ──┬─ PLIC ──────────────────
+//! 0x1000_0000                               ├─ IMSICs, 4096 harts ────
+//! 0x3000_0000 ─ PCI configuration space (ECAM), 256 buses ────────────
+//! 0x4000_0000 ─ PCI memory window, 32-bit ────────────────────────────
+//! 0x8000_0000 ─ RAM ──────────────────────────────────────────────────
+//! ```
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+use super::{
+    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Isa, Line,
+    Machine, Platform, Plic, Psci, PsciMethod, PsciVersion, RegisterWrite, RiscvCpus, RiscvHart, Serial,
+    SerialKind, Syscon, VirtioMmio,
+};
+use crate::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind};
+
+/// `len` bytes from `start`, where the sum is known to fit.
+const fn at(start: u64, len: u64) -> GuestRange {
+    match GuestRange::new(start, len) {
+        Some(range) => range,
+        None => GuestRange::EMPTY,
+    }
+}
+
+/// Start of RAM.
+pub const RAM_BASE: u64 = 0x8000_0000;
+/// The distributor of a GICv2 (its first 4 KiB) or GICv3.
+pub const GIC_DISTRIBUTOR: GuestRange = at(0x0800_0000, 0x1_0000);
+/// The CPU interface of a GICv2.
+pub const GICV2_CPU_INTERFACE: GuestRange = at(0x0801_0000, 0x2000);
+/// The ITS of a GICv3.
+pub const GICV3_ITS: GuestRange = at(0x0802_0000, 0x2_0000);
+/// The message frame of a GICv2.
+pub const GICV2M_FRAME: GuestRange = at(0x0804_0000, 0x1000);
+/// The redistributors of a GICv3: room for [`MAX_ARM64_CPUS`].
+pub const GICV3_REDISTRIBUTORS: GuestRange = at(0x0c00_0000, 0x400_0000);
+/// The size of one CPU's redistributor.
+pub const GICV3_REDISTRIBUTOR_LEN: u64 = 0x2_0000;
+/// How many arm64 CPUs the map has room for.
+pub const MAX_ARM64_CPUS: u32 = 512;
+/// The APLIC.
+pub const APLIC: GuestRange = at(0x0800_0000, 0x8000);
+/// The PLIC.
+pub const PLIC: GuestRange = at(0x0c00_0000, 0x400_0000);
+/// The interrupt files of the IMSICs: room for [`MAX_RISCV64_HARTS`] without guest files.
+pub const IMSICS: GuestRange = at(0x1000_0000, 0x100_0000);
+/// The size of one interrupt file.
+pub const IMSIC_FILE_LEN: u64 = 0x1000;
+/// How many riscv64 harts the map has room for.
+pub const MAX_RISCV64_HARTS: u32 = 4096;
+/// The highest source of the PLIC or APLIC.
+pub const RISCV64_SOURCES: u32 = 95;
+/// The highest interrupt identity of the IMSICs.
+pub const IMSIC_IDS: u32 = 255;
+/// The serial port, an NS16550A with byte-wide registers.
+pub const SERIAL: GuestRange = at(0x0900_0000, 0x1000);
+/// The serial port's clock in Hz: that of a PC, so that a divisor of one is 115200 baud.
+pub const SERIAL_CLOCK_HZ: u32 = 1_843_200;
+/// The serial port's line: an SPI on arm64, a source on riscv64.
+pub const SERIAL_LINE: u32 = 1;
+/// The register that turns the machine off or resets it.
+pub const SYSCON: GuestRange = at(0x0900_1000, 0x1000);
+/// What turns the machine off.
+pub const POWEROFF: RegisterWrite = RegisterWrite {
+    offset: 0,
+    value: 0x5555,
+};
+/// What resets the machine.
+pub const RESET: RegisterWrite = RegisterWrite {
+    offset: 0,
+    value: 0x7777,
+};
+/// The virtio-mmio slots.
+pub const VIRTIO_MMIO: GuestRange = at(0x0a00_0000, 0x2_0000);
+/// The size of one virtio-mmio slot: a page, so that each can be mapped and watched by itself.
+pub const VIRTIO_MMIO_SLOT_LEN: u64 = 0x1000;
+/// How many virtio-mmio slots there are at the most.
+pub const VIRTIO_MMIO_SLOTS: u32 = 32;
+/// The line of the first virtio-mmio slot; the others follow.
+pub const VIRTIO_MMIO_FIRST_LINE: u32 = 16;
+/// The configuration space of a PCI host.
+pub const PCI_ECAM: GuestRange = at(0x3000_0000, 0x1000_0000);
+/// The 32-bit memory window of a PCI host.
+pub const PCI_MEMORY: GuestRange = at(0x4000_0000, 0x4000_0000);
+
+/// Why a reference machine cannot be as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VirtError {
+    /// Its memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryMapError),
+    /// More CPUs than the interrupt controller's addresses have room for.
+    #[error("{found} CPUs are too many for this machine: it has room for {max}")]
+    TooManyCpus {
+        /// How many were asked for.
+        found: NonZeroU32,
+        /// How many there may be.
+        max: u32,
+    },
+}
+
+/// Which interrupt controller a reference machine of arm64 has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Gic {
+    /// A GICv2, for at most eight CPUs.
+    V2,
+    /// A GICv3 without an ITS.
+    V3,
+    /// A GICv3 with an ITS.
+    #[default]
+    V3WithIts,
+}
+
+/// Which interrupt controller a reference machine of riscv64 has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RiscvIrqchip {
+    /// A PLIC.
+    #[default]
+    Plic,
+    /// An APLIC that interrupts the harts itself.
+    Aplic,
+    /// An APLIC that forwards to IMSICs.
+    AplicImsic,
+}
+
+impl MemoryMap {
+    /// The map of a reference machine with `len` bytes of RAM from [`RAM_BASE`] on; see [`virt`](self) for the layout.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryMapError`] where `len` is zero, no multiple of 4 KiB, or too large for the address space.
+    pub fn virt(len: u64) -> Result<Self, MemoryMapError> {
+        if !len.is_multiple_of(0x1000) {
+            return Err(MemoryMapError::Unaligned { len });
+        }
+        let ram = GuestRange::new(RAM_BASE, len).ok_or(MemoryMapError::TooLarge { len })?;
+        let mut map = Self::new();
+        map.insert(ram, RegionKind::Ram)?;
+        Ok(map)
+    }
+}
+
+impl Machine {
+    /// The reference machine of arm64: `ram` bytes of RAM, one serial port, poweroff and reset by PSCI, and no
+    /// virtio-mmio slots; [`Platform::virtio_mmio`] takes those of [`virtio_mmio`].
+    ///
+    /// # Errors
+    ///
+    /// [`VirtError`].
+    pub fn arm64_virt(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Self, VirtError> {
+        let max = match gic {
+            // The GICv2's target registers have one bit for each CPU.
+            Gic::V2 => 8,
+            Gic::V3 | Gic::V3WithIts => MAX_ARM64_CPUS,
+        };
+        check_cpus(vcpus, max)?;
+        let v3 = |its| {
+            let len = GICV3_REDISTRIBUTOR_LEN.saturating_mul(vcpus.get().into());
+            InterruptController::GicV3(GicV3 {
+                distributor: GIC_DISTRIBUTOR,
+                redistributors: [at(GICV3_REDISTRIBUTORS.start(), len)].into(),
+                its,
+            })
+        };
+        let platform = Platform {
+            cpus: Cpus::Arm64(
+                (0..vcpus.get())
+                    .map(|index| Arm64Cpu::new(Arm64Cpu::affinity_of(index)))
+                    .collect(),
+            ),
+            interrupt_controller: match gic {
+                Gic::V2 => InterruptController::GicV2(GicV2 {
+                    distributor: at(GIC_DISTRIBUTOR.start(), 0x1000),
+                    cpu_interface: GICV2_CPU_INTERFACE,
+                    v2m: None,
+                }),
+                Gic::V3 => v3(None),
+                Gic::V3WithIts => v3(Some(GICV3_ITS)),
+            },
+            timer: Some(Arm64Timer::STANDARD),
+            psci: Some(Psci {
+                method: PsciMethod::Hvc,
+                version: PsciVersion::V1_0,
+            }),
+            ..common(Interrupt::edge(Line::Spi(SERIAL_LINE)))
+        };
+        Ok(Self {
+            vcpus,
+            platform,
+            ..Self::new(Arch::Aarch64, MemoryMap::virt(ram)?)
+        })
+    }
+
+    /// The reference machine of riscv64: `ram` bytes of RAM, harts with ids from 0 up, all with the instruction set
+    /// `isa`, one serial port, poweroff and reset by SBI, and no virtio-mmio slots; [`Platform::virtio_mmio`] takes
+    /// those of [`virtio_mmio`].
+    ///
+    /// # Errors
+    ///
+    /// [`VirtError`].
+    pub fn riscv64_virt(
+        ram: u64,
+        vcpus: NonZeroU32,
+        isa: &Isa,
+        timebase_frequency: u32,
+        irqchip: RiscvIrqchip,
+    ) -> Result<Self, VirtError> {
+        check_cpus(vcpus, MAX_RISCV64_HARTS)?;
+        let aplic = |imsic| {
+            InterruptController::Aplic(Aplic {
+                range: APLIC,
+                sources: RISCV64_SOURCES,
+                imsic,
+            })
+        };
+        let platform = Platform {
+            cpus: Cpus::Riscv64(RiscvCpus {
+                timebase_frequency,
+                harts: (0..vcpus.get())
+                    .map(|id| RiscvHart::new(id.into(), isa.clone()))
+                    .collect(),
+            }),
+            interrupt_controller: match irqchip {
+                RiscvIrqchip::Plic => InterruptController::Plic(Plic {
+                    range: PLIC,
+                    sources: RISCV64_SOURCES,
+                }),
+                RiscvIrqchip::Aplic => aplic(None),
+                RiscvIrqchip::AplicImsic => aplic(Some(Imsic {
+                    range: at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
+                    ids: IMSIC_IDS,
+                    guest_index_bits: 0,
+                    hart_index_bits: None,
+                })),
+            },
+            ..common(Interrupt::level(Line::Source(SERIAL_LINE)))
+        };
+        Ok(Self {
+            vcpus,
+            platform,
+            ..Self::new(Arch::Riscv64, MemoryMap::virt(ram)?)
+        })
+    }
+}
+
+/// The virtio-mmio slots 0 up to `count` of the reference machines, at most [`VIRTIO_MMIO_SLOTS`], with level-triggered
+/// lines of `arch`: SPIs on arm64, sources on riscv64.
+#[must_use]
+pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
+    (0..count.min(VIRTIO_MMIO_SLOTS))
+        .map(|slot| {
+            let number = VIRTIO_MMIO_FIRST_LINE.saturating_add(slot);
+            let start = VIRTIO_MMIO
+                .start()
+                .saturating_add(VIRTIO_MMIO_SLOT_LEN.saturating_mul(slot.into()));
+            VirtioMmio {
+                range: at(start, VIRTIO_MMIO_SLOT_LEN),
+                interrupt: Interrupt::level(match arch {
+                    Arch::Riscv64 => Line::Source(number),
+                    Arch::Aarch64 | Arch::X86_64 => Line::Spi(number),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// The syscon of the reference machines, for guests that use neither PSCI nor SBI to turn the machine off.
+#[must_use]
+pub const fn syscon() -> Syscon {
+    Syscon {
+        range: SYSCON,
+        poweroff: Some(POWEROFF),
+        reset: Some(RESET),
+    }
+}
+
+fn check_cpus(found: NonZeroU32, max: u32) -> Result<(), VirtError> {
+    if found.get() <= max {
+        Ok(())
+    } else {
+        Err(VirtError::TooManyCpus { found, max })
+    }
+}
+
+/// What both machines have.
+fn common(serial: Interrupt) -> Platform {
+    Platform {
+        model: Cow::Borrowed("vmboot virt"),
+        compatible: [Cow::Borrowed("linux,dummy-virt")].into(),
+        serial: [Serial {
+            kind: SerialKind::NS16550A,
+            range: SERIAL,
+            interrupt: Some(serial),
+            clock_hz: SERIAL_CLOCK_HZ,
+        }]
+        .into(),
+        ..Platform::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(count: u32) -> NonZeroU32 {
+        NonZeroU32::new(count).unwrap()
+    }
+
+    #[test]
+    fn no_two_devices_share_an_address_and_none_is_ram() {
+        let arm64 = [
+            GIC_DISTRIBUTOR,
+            GICV2_CPU_INTERFACE,
+            GICV3_ITS,
+            GICV2M_FRAME,
+            GICV3_REDISTRIBUTORS,
+        ];
+        let riscv64 = [APLIC, PLIC, IMSICS];
+        let both = [SERIAL, SYSCON, VIRTIO_MMIO, PCI_ECAM, PCI_MEMORY];
+        for own in [&arm64[..], &riscv64[..]] {
+            let all: Vec<GuestRange> = own.iter().chain(&both).copied().collect();
+            for (i, a) in all.iter().enumerate() {
+                assert!(!a.is_empty() && a.end() <= RAM_BASE, "{a}");
+                assert!(all.iter().skip(i + 1).all(|b| !a.overlaps(*b)), "{a}");
+            }
+        }
+        for slot in virtio_mmio(Arch::Aarch64, u32::MAX) {
+            assert!(VIRTIO_MMIO.contains(slot.range) && !slot.range.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_largest_machines_have_room_for_their_cpus() {
+        let arm64 = |count, gic| Machine::arm64_virt(1 << 30, cpus(count), gic);
+        assert!(arm64(9, Gic::V2).is_err() && arm64(MAX_ARM64_CPUS + 1, Gic::V3).is_err());
+        let machine = arm64(MAX_ARM64_CPUS, Gic::V3).unwrap();
+        let InterruptController::GicV3(gic) = &machine.platform.interrupt_controller else {
+            panic!("not a GICv3");
+        };
+        assert_eq!(gic.redistributors, [GICV3_REDISTRIBUTORS]);
+        assert_eq!(machine.platform.cpus.count(), Some(512));
+
+        let riscv64 = |count| {
+            Machine::riscv64_virt(
+                1 << 30,
+                cpus(count),
+                &Isa::rv64gc(),
+                10_000_000,
+                RiscvIrqchip::AplicImsic,
+            )
+        };
+        assert!(riscv64(MAX_RISCV64_HARTS + 1).is_err());
+        let machine = riscv64(MAX_RISCV64_HARTS).unwrap();
+        let InterruptController::Aplic(Aplic {
+            imsic: Some(imsic), ..
+        }) = &machine.platform.interrupt_controller
+        else {
+            panic!("no IMSIC");
+        };
+        assert_eq!(imsic.range, IMSICS);
+    }
+
+    #[test]
+    fn ram_begins_at_its_base_or_not_at_all() {
+        assert_eq!(
+            MemoryMap::virt(0x1000).unwrap().ram_end(),
+            Some(RAM_BASE + 0x1000)
+        );
+        for bad in [0, 0xfff, !0xfff] {
+            assert!(MemoryMap::virt(bad).is_err(), "{bad:#x}");
+        }
+    }
+}
