@@ -1,0 +1,238 @@
+//! What holds for every file, whatever its bytes.
+
+use boot_core::{Arch, Endian, EntryAbi, EntryPoint, GuestRange, KernelImage, Placement};
+use boot_core::{Segment, SourceRange};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::writer::*;
+
+/// A valid file and what the parser must make of it.
+#[derive(Clone, Debug)]
+struct Case {
+    elf: Elf,
+    entries: Vec<EntryPoint>,
+    arch: Arch,
+}
+
+/// Disjoint segments in any order of the table, an entry point in one of them by virtual or physical address, notes.
+fn valid() -> impl Strategy<Value = Case> {
+    let kinds = vec![
+        (EM_X86_64, false),
+        (EM_386, false),
+        (EM_AARCH64, false),
+        (EM_AARCH64, true),
+        (EM_RISCV, false),
+    ];
+    // A gap before the segment, its bytes in the file, and its zeros.
+    let segment = (0u64..0x3000, 0usize..0x80, 0u64..0x2000);
+    (
+        select(kinds),
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        (0x10u64..0x7000_0000, prop::collection::vec(segment, 1..6)),
+        (any::<Index>(), any::<Index>(), any::<Index>()),
+    )
+        .prop_map(|((machine, big_endian), flags, (base, segments), picks)| {
+            let (position_independent, xnum, virtual_entry, pvh) = flags;
+            let (pick, distance, rotation) = picks;
+            let mut elf = Elf::new(machine, 0, place(base, &segments, machine != EM_386));
+            elf.big_endian = big_endian;
+            elf.e_type = if position_independent { ET_DYN } else { ET_EXEC };
+            elf.xnum = xnum;
+
+            let filled: Vec<Part> = elf.parts.iter().filter(|part| part.memsz > 0).cloned().collect();
+            let part = pick.get(&filled);
+            let distance = distance.index(usize::try_from(part.memsz).unwrap()) as u64;
+            let addr = part.paddr + distance;
+            elf.entry = if virtual_entry {
+                part.vaddr + distance
+            } else {
+                addr
+            };
+
+            let (arch, abi) = match machine {
+                EM_386 => (Arch::X86_64, EntryAbi::Elf32),
+                EM_X86_64 => (Arch::X86_64, EntryAbi::Elf64),
+                EM_AARCH64 => (Arch::Aarch64, EntryAbi::Elf64),
+                _ => (Arch::Riscv64, EntryAbi::Elf64),
+            };
+            let mut entries = vec![EntryPoint { abi, addr }];
+            if pvh && arch == Arch::X86_64 {
+                let entry = u32::try_from(addr).unwrap();
+                let before = note(8, "GNU", 3, &[0xff; 20]);
+                elf.parts
+                    .push(notes(&[before, note(8, "Xen", 18, &words(&[entry]))].concat(), 8));
+                let abi = EntryAbi::Pvh;
+                entries.push(EntryPoint { abi, addr });
+            }
+            let middle = rotation.index(elf.parts.len());
+            elf.parts.rotate_left(middle);
+            Case { elf, entries, arch }
+        })
+}
+
+/// Segments one after the other from `base` on, at virtual addresses of their own where there is room for them.
+fn place(base: u64, segments: &[(u64, usize, u64)], bits64: bool) -> Vec<Part> {
+    let distance = if bits64 {
+        0xffff_ffff_8000_0000
+    } else {
+        0x8000_0000
+    };
+    let mut addr = base;
+    let mut parts = Vec::new();
+    for (i, (gap, filesz, zeros)) in segments.iter().enumerate() {
+        addr += gap;
+        // The first one is never empty, so that there is something to load.
+        let memsz = *filesz as u64 + zeros + u64::from(i == 0);
+        parts.push(Part {
+            vaddr: addr + distance,
+            ..load(addr, &vec![0x90; *filesz], memsz)
+        });
+        addr += memsz;
+    }
+    parts
+}
+
+/// The segments that the program headers of `bytes` ask for, read by hand.
+fn segments_by_hand(bytes: &[u8]) -> Vec<Segment> {
+    let bits64 = bytes[4] == 2;
+    let number = |offset: usize, len: usize| {
+        let field = &bytes[offset..offset + len];
+        let push = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        if bytes[5] == 2 {
+            field.iter().fold(0, push)
+        } else {
+            field.iter().rev().fold(0, push)
+        }
+    };
+    let width = if bits64 { 8 } else { 4 };
+    let (phoff, shoff) = (number(24 + width, width), number(24 + 2 * width, width));
+    let mut count = number(if bits64 { 56 } else { 44 }, 2);
+    if count == 0xffff {
+        count = number(usize::try_from(shoff).unwrap() + if bits64 { 44 } else { 28 }, 4);
+    }
+    let (size, fields) = if bits64 {
+        (56, [8, 24, 32, 40])
+    } else {
+        (32, [4, 12, 16, 20])
+    };
+    let mut segments = Vec::new();
+    for i in 0..usize::try_from(count).unwrap() {
+        let header = usize::try_from(phoff).unwrap() + i * size;
+        let [offset, paddr, filesz, memsz] = fields.map(|field| number(header + field, width));
+        if number(header, 4) == 1 && memsz > 0 {
+            let offset = if filesz == 0 { 0 } else { offset };
+            segments.push(Segment {
+                source: SourceRange::new(offset, filesz).unwrap(),
+                range: GuestRange::new(paddr, memsz).unwrap(),
+            });
+        }
+    }
+    segments.sort_by_key(|segment| segment.range);
+    segments
+}
+
+/// Checks the promises of `KernelImage` one by one, and the segments against the headers.
+fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(image.source_len(), bytes.len() as u64);
+    prop_assert!(!image.segments().is_empty());
+    prop_assert!(!image.entries().is_empty());
+    let mut end = 0;
+    for segment in image.segments() {
+        prop_assert!(!segment.range.is_empty() && segment.range.start() >= end);
+        prop_assert!(image.extent().contains(segment.range));
+        prop_assert!(segment.source.len() <= segment.range.len());
+        prop_assert!(segment.source.end() <= image.source_len());
+        end = segment.range.end();
+    }
+    for entry in image.entries() {
+        let inside = |segment: &Segment| segment.range.contains_addr(entry.addr);
+        prop_assert!(image.segments().iter().any(inside));
+        if entry.abi == EntryAbi::Pvh {
+            prop_assert!(u32::try_from(entry.addr).is_ok());
+        }
+    }
+    if let Placement::Relocatable(rule) = image.placement() {
+        prop_assert!(rule.align.is_power_of_two() && rule.align_offset < rule.align);
+        let len = image.extent().len();
+        let congruent = rule.min - rule.min % rule.align + rule.align_offset;
+        let lowest = congruent + if congruent < rule.min { rule.align } else { 0 };
+        prop_assert!(rule.allows(lowest, len));
+    }
+    prop_assert_eq!(image.segments(), segments_by_hand(bytes));
+    Ok(())
+}
+
+/// Changes that reach past every check with some luck: single bytes, and whole words that are close to a limit.
+fn mutations() -> impl Strategy<Value = Vec<(Index, Vec<u8>)>> {
+    let word = prop_oneof![
+        any::<u64>(),
+        0u64..0x400,
+        Just(u64::MAX),
+        (0u32..64).prop_map(|bit| 1 << bit),
+    ];
+    let bytes = prop_oneof![
+        3 => any::<u8>().prop_map(|byte| vec![byte]),
+        1 => (word, any::<bool>(), select(vec![2usize, 4, 8])).prop_map(|(word, big, len)| {
+            if big {
+                word.to_be_bytes()[8 - len..].to_vec()
+            } else {
+                word.to_le_bytes()[..len].to_vec()
+            }
+        }),
+    ];
+    prop::collection::vec((any::<Index>(), bytes), 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..512), elf in any::<bool>()) {
+        if let Some(start) = bytes.get_mut(..7)
+            && elf
+        {
+            start.copy_from_slice(b"\x7fELF\x02\x01\x01");
+        }
+        if let Ok(Some(image)) = fmt_elf::parse(&bytes) {
+            keeps_its_promises(&image, &bytes)?;
+        }
+    }
+
+    #[test]
+    fn what_the_writer_writes_is_what_the_parser_reads(case in valid()) {
+        let (bytes, offsets) = case.elf.write();
+        let image = fmt_elf::parse(&bytes).unwrap().unwrap();
+        keeps_its_promises(&image, &bytes)?;
+        prop_assert_eq!(image.arch(), case.arch);
+        let endian = if case.elf.big_endian { Endian::Big } else { Endian::Little };
+        prop_assert_eq!(image.endian(), endian);
+        prop_assert_eq!(image.entries(), case.entries);
+        prop_assert_eq!(image.placement() == Placement::Fixed, case.elf.e_type == ET_EXEC);
+        for (part, offset) in case.elf.parts.iter().zip(offsets) {
+            if part.p_type == PT_LOAD && !part.data.is_empty() {
+                let source = SourceRange::new(offset, part.data.len() as u64).unwrap();
+                let range = GuestRange::new(part.paddr, part.memsz).unwrap();
+                let found = image.segments().contains(&Segment { source, range });
+                prop_assert!(found, "{} from {}", range, source);
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_keeps_its_promises(case in valid(), mutations in mutations(), cut in any::<Option<Index>>()) {
+        let mut bytes = case.elf.bytes();
+        for (index, new) in mutations {
+            // Most of the time at the headers, where a change matters.
+            let at = index.index(bytes.len().min(0x200));
+            let len = new.len().min(bytes.len() - at);
+            bytes[at..at + len].copy_from_slice(&new[..len]);
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len() * 4));
+        }
+        if let Ok(Some(image)) = fmt_elf::parse(&bytes) {
+            keeps_its_promises(&image, &bytes)?;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Where the bytes come from: few reads of few bytes, sources that fail, programs of the host.
+
+use std::cell::Cell;
+use std::error::Error;
+
+use boot_core::format::FormatErrorKind;
+use boot_core::{ByteSource, KernelFormat, ReadError, ReadErrorKind};
+
+use crate::writer::*;
+
+/// A source of `len` bytes of which all but the first are zeros. It counts what is asked of it, and fails from the n-th
+/// read on.
+struct Sparse {
+    start: Vec<u8>,
+    len: u64,
+    reads: Cell<usize>,
+    bytes: Cell<usize>,
+    fail_at: usize,
+}
+
+impl Sparse {
+    fn new(start: Vec<u8>, len: u64) -> Self {
+        Self {
+            start,
+            len,
+            reads: Cell::new(0),
+            bytes: Cell::new(0),
+            fail_at: usize::MAX,
+        }
+    }
+}
+
+impl ByteSource for Sparse {
+    fn len(&self) -> Result<u64, ReadError> {
+        Ok(self.len)
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        assert!(offset + buf.len() as u64 <= self.len, "a read past the end");
+        if self.reads.get() == self.fail_at {
+            return Err(ReadError::new(offset, buf.len(), ReadErrorKind::Shrunk));
+        }
+        self.reads.set(self.reads.get() + 1);
+        self.bytes.set(self.bytes.get() + buf.len());
+        for (i, byte) in buf.iter_mut().enumerate() {
+            let at = usize::try_from(offset).unwrap() + i;
+            *byte = self.start.get(at).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+}
+
+/// A kernel whose one segment takes `filesz` bytes from the file, of which `write` wrote the first sixteen.
+fn big_kernel(filesz: u64) -> Vec<u8> {
+    let elf = Elf::new(
+        EM_X86_64,
+        0x10_0000,
+        vec![
+            notes(&note(4, "Xen", 18, &words(&[0x10_0000])), 4),
+            load(0x10_0000, &[0x90; 16], filesz),
+        ],
+    );
+    let mut bytes = elf.bytes();
+    let p_filesz = 64 + 56 + 32;
+    bytes[p_filesz..p_filesz + 8].copy_from_slice(&filesz.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a_gigabyte_costs_a_handful_of_small_reads() {
+    const LEN: u64 = 1 << 30;
+    let source = Sparse::new(big_kernel(LEN - 0x1000), LEN);
+    let image = fmt_elf::parse(&source).unwrap().unwrap();
+    assert_eq!(image.segments()[0].source.len(), LEN - 0x1000);
+    assert_eq!(image.entries().len(), 2);
+    // The ELF header, the program headers, the note's head, its name and its value.
+    assert_eq!(source.reads.get(), 5);
+    assert_eq!(source.bytes.get(), 64 + 2 * 56 + 12 + 4 + 4);
+}
+
+#[test]
+fn every_failing_read_is_an_error() {
+    for fail_at in 0..5 {
+        let source = Sparse {
+            fail_at,
+            ..Sparse::new(big_kernel(0x1000), 0x2000)
+        };
+        let error = fmt_elf::FORMAT.parse(&source).unwrap_err();
+        assert_eq!(error.kind, FormatErrorKind::Read);
+        assert_eq!(error.to_string(), "this elf image cannot be read");
+        let source = error.source().and_then(Error::source).unwrap();
+        assert!(source.downcast_ref::<ReadError>().is_some(), "{source}");
+    }
+}
+
+#[test]
+fn the_plugin_tells_malformed_from_unsupported() {
+    let kind = |bytes: &[u8]| fmt_elf::FORMAT.parse(&bytes).map_err(|error| error.kind);
+    let good = big_kernel(16);
+    assert_eq!(fmt_elf::FORMAT.name(), "elf");
+    assert_eq!(kind(&good).unwrap().unwrap().format(), "elf");
+    assert_eq!(kind(b"no ELF file").unwrap(), None);
+    assert_eq!(kind(&good[..32]), Err(FormatErrorKind::Malformed));
+    let mut object = good;
+    object[16] = 1;
+    assert_eq!(kind(&object), Err(FormatErrorKind::Unsupported));
+}
+
+/// This test itself is such a program.
+#[cfg(all(unix, target_env = "gnu", feature = "std"))]
+#[test]
+fn a_user_program_is_refused() {
+    let program = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let error = fmt_elf::FORMAT.parse(&program).unwrap_err();
+    assert_eq!(error.kind, FormatErrorKind::Unsupported);
+    let text = error.source().unwrap().to_string();
+    assert!(
+        text.starts_with("unsupported: a dynamically linked user program, not a kernel"),
+        "{text}"
+    );
+}
