@@ -14,8 +14,6 @@
 )]
 
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
 mod error;
 mod layout;
@@ -23,8 +21,6 @@ mod oddity;
 mod parse;
 mod plugin;
 pub mod raw;
-#[cfg(test)]
-mod tests;
 
 pub use error::{BzImageError, Malformed, Unsupported};
 pub use oddity::Oddity;

@@ -2,6 +2,7 @@
 //!
 //! Everything else in those directories, such as what a fuzzer found on its own, is left alone.
 
+mod bzimage_parse;
 mod elf_parse;
 
 use std::path::Path;
@@ -11,7 +12,10 @@ use std::{fs, io};
 type Seed = (&'static str, Vec<u8>);
 
 /// Every fuzz target and the function that makes its seeds.
-const TARGETS: [(&str, fn() -> Vec<Seed>); 1] = [("elf_parse", elf_parse::seeds)];
+const TARGETS: [(&str, fn() -> Vec<Seed>); 2] = [
+    ("bzimage_parse", bzimage_parse::seeds),
+    ("elf_parse", elf_parse::seeds),
+];
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
