@@ -10,6 +10,9 @@ use crate::{Msr, RegisterError, TopologyError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
+    /// This program was built for another host.
+    #[error("x86_64 guests run on Linux on x86_64 only, and this program was built for another host")]
+    WrongHost,
     /// KVM's device file cannot be opened.
     #[error(
         "/dev/kvm cannot be opened: is the KVM module loaded, and may this user read and write the file (group kvm)?"
@@ -138,7 +141,9 @@ pub enum KvmError {
         found: Arch,
     },
     /// The guest was stopped in the middle of an instruction that does not come to its end.
-    #[error("the instruction at which the vCPU stopped could not be completed, so its state cannot be replaced")]
+    #[error(
+        "the instruction at which the vCPU stopped could not be completed, so its state cannot be replaced"
+    )]
     Incomplete,
     /// The vCPUs of a machine can be made into another state only from one with the same registers.
     #[error("the state has register {msr}, which this vCPU does not have")]

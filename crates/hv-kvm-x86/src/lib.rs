@@ -8,10 +8,12 @@ pub mod msr;
 pub mod pc;
 pub mod state;
 
+mod boot;
 mod error;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 
+pub use boot::{PcBoot, boot_pc};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -20,5 +22,6 @@ pub use lapic::{Lapic, LapicRegister};
 pub use msr::Msr;
 pub use pc::{Pc, PcDevices, SerialPort};
 pub use state::{
-    Activity, Events, Exception, Gpr, Register, RegisterError, SegmentName, SegmentPart, TableName, VcpuState, Xsave,
+    Activity, Events, Exception, Gpr, Register, RegisterError, SegmentName, SegmentPart, TableName,
+    VcpuState, Xsave,
 };

@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod report;
+
+// A plugin crate that nobody names is not linked, and then it registers nothing. See `boot_core::registry`.
+use fmt_bzimage as _;
+use fmt_elf as _;
+use proto_linux_x86 as _;
+use proto_pvh as _;
+
+pub use boot_core;
+pub use boot_core::registry::{formats, protocols};

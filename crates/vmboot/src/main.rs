@@ -1,2 +1,35 @@
-//! The `vmboot` command.
-fn main() {}
+//! The `vmboot` command: what an image is, what booting it would do, and booting it.
+
+mod cli;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Inspect(args) => cli::inspect::run(&args),
+        Command::Plan(args) => cli::plan::run(&args),
+        Command::Run(args) => cli::run::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("vmboot: {}", chain(&*error));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error and what caused it, as one sentence.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}

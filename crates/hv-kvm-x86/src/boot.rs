@@ -1,0 +1,77 @@
+//! A whole run in one call, available by name on every host.
+
+use boot_core::CpuState;
+use hv_core::{Outcome, Policy, RunError, SerialInput};
+use vm_memory::GuestMemoryMmap;
+
+use crate::{KvmError, PcDevices};
+
+/// A machine to make, start and run.
+#[derive(Debug)]
+pub struct PcBoot<'a> {
+    /// Its RAM, already loaded.
+    pub memory: &'a GuestMemoryMmap,
+    /// How many vCPUs it has, each a core of its own.
+    pub vcpus: u32,
+    /// The entry state of the first vCPU.
+    pub state: &'a CpuState,
+    /// Its devices.
+    pub devices: PcDevices,
+    /// What ends the run.
+    pub policy: &'a Policy,
+}
+
+/// Makes the machine on this host's KVM, starts it and runs it until it ends.
+///
+/// `with_input` is given the console's input, if there is a console, before the guest starts.
+///
+/// # Errors
+///
+/// As [`Pc::assemble`](crate::Pc::assemble) and [`Pc::boot`](crate::Pc::boot), and [`KvmError::WrongHost`] where
+/// this is not Linux on x86_64.
+pub fn boot_pc(
+    boot: PcBoot<'_>,
+    with_input: impl FnOnce(SerialInput),
+) -> Result<Outcome, RunError<KvmError>> {
+    imp::boot_pc(boot, with_input)
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod imp {
+    use hv_core::Operation;
+
+    use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
+    use crate::{KvmVm, Pc, Ram, Topology};
+
+    pub(super) fn boot_pc(
+        boot: PcBoot<'_>,
+        with_input: impl FnOnce(SerialInput),
+    ) -> Result<Outcome, RunError<KvmError>> {
+        let vm = Topology::new(boot.vcpus, 1)
+            .map_err(KvmError::from)
+            .and_then(KvmVm::new)
+            .map_err(|source| RunError::Operation {
+                operation: Operation::CreateVm,
+                target: 0,
+                source,
+            })?;
+        let mut pc = Pc::assemble(vm, Ram::of_memory(boot.memory), boot.vcpus, boot.devices)?;
+        pc.input().map(with_input);
+        pc.boot(boot.state, boot.policy)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod imp {
+    use hv_core::Operation;
+
+    use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
+
+    pub(super) fn boot_pc(_: PcBoot<'_>, _: impl FnOnce(SerialInput)) -> Result<Outcome, RunError<KvmError>> {
+        Err(RunError::Operation {
+            operation: Operation::CreateVm,
+            target: 0,
+            source: KvmError::WrongHost,
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line.
+
+pub(crate) mod boot;
+pub(crate) mod inspect;
+pub(crate) mod number;
+pub(crate) mod plan;
+pub(crate) mod run;
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+/// Inspect, plan and boot kernel images.
+#[derive(Debug, Parser)]
+#[command(name = "vmboot", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what an image is: its format, its parts, its entry points, and which protocols can start it.
+    Inspect(inspect::Args),
+    /// Compute a boot and draw the guest's memory, without a virtual machine.
+    Plan(plan::Args),
+    /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
+    Run(run::Args),
+}
+
+/// What a subcommand ends with.
+pub(crate) type Ending = Result<ExitCode, Box<dyn Error>>;
+
+/// A file that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}", path.display())]
+pub(crate) struct OpenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+pub(crate) fn open(path: &Path) -> Result<File, OpenError> {
+    File::open(path).map_err(|source| OpenError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Something about a file on the command line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", path.display())]
+pub(crate) struct FileError {
+    path: PathBuf,
+    source: Box<dyn Error>,
+}
+
+impl FileError {
+    /// An error to be told as one about `path`.
+    pub(crate) fn about<E: Error + 'static>(path: &Path) -> impl FnOnce(E) -> Self + use<'_, E> {
+        move |source| Self {
+            path: path.to_owned(),
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Prints a report as JSON or for a person.
+pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, report)?;
+        writeln!(out)
+    } else {
+        out.write_all(text.as_bytes())
+    }
+}

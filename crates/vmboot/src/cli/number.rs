@@ -1,0 +1,82 @@
+//! Numbers as people type them.
+
+use boot_core::GuestRange;
+
+/// Why a number was not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NumberError {
+    #[error("expected a size such as 512M, 2G, 65536 or 0x10000")]
+    Size(#[source] Option<std::num::ParseIntError>),
+    #[error("the size does not fit 64 bits")]
+    TooLarge,
+    #[error("expected a range START..END such as 0x9fc00..0xa0000, with START below END")]
+    Range,
+}
+
+/// A number, decimal or hexadecimal after `0x`.
+pub(crate) fn number(text: &str) -> Result<u64, NumberError> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| NumberError::Size(Some(error)))
+}
+
+/// A number of bytes; the suffixes K, M, G and T count in powers of 1024.
+pub(crate) fn size(text: &str) -> Result<u64, NumberError> {
+    let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let last = text
+        .chars()
+        .last()
+        .ok_or(NumberError::Size(None))?
+        .to_ascii_uppercase();
+    match suffixes.into_iter().find(|(suffix, _)| *suffix == last) {
+        None => number(text),
+        Some((_, shift)) => {
+            let count = number(&text[..text.len() - 1])?;
+            count.checked_mul(1 << shift).ok_or(NumberError::TooLarge)
+        }
+    }
+}
+
+/// A range of addresses, `START..END`.
+pub(crate) fn range(text: &str) -> Result<GuestRange, NumberError> {
+    let (start, end) = text.split_once("..").ok_or(NumberError::Range)?;
+    GuestRange::from_bounds(size(start)?, size(end)?)
+        .filter(|range| !range.is_empty())
+        .ok_or(NumberError::Range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |text, expected: Option<u64>| assert_eq!(size(text).ok(), expected, "{text}");
+        check("4096", Some(4096));
+        check("0x1000", Some(4096));
+        check("512M", Some(512 << 20));
+        check("2g", Some(2 << 30));
+        check("16777216T", None);
+        for bad in ["", "M", "-1", "1.5G", "1 G", "0xG", "é"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let check = |text, expected: Option<(u64, u64)>| {
+            assert_eq!(
+                range(text).ok().map(|range| (range.start(), range.end())),
+                expected,
+                "{text}"
+            );
+        };
+        check("0x9fc00..0xa0000", Some((0x9_fc00, 0xa_0000)));
+        check("1M..2M", Some((1 << 20, 2 << 20)));
+        for bad in ["2M..1M", "1M..1M", "1M", "1M-2M", ".."] {
+            check(bad, None);
+        }
+    }
+}

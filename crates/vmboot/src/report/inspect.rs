@@ -1,0 +1,336 @@
+//! What an image is.
+
+use std::fmt;
+
+use boot_core::linux_x86::SetupHeaderFacts;
+use boot_core::{BootProtocol, KernelImage, Placement, Segment};
+use serde::{Deserialize, Serialize};
+
+use super::Hex;
+
+/// What an image is, where its parts go and which protocols can start it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectReport {
+    /// Always `vmboot.inspect/1`.
+    pub schema: String,
+    /// The file as it was named.
+    pub file: String,
+    /// The length of the file in bytes.
+    pub len: u64,
+    /// The format's name.
+    pub format: String,
+    /// The architecture's name.
+    pub arch: String,
+    /// `little` or `big`.
+    pub endian: String,
+    /// The kernel's own version string.
+    pub kernel_version: Option<String>,
+    /// What goes into memory, at link addresses.
+    pub segments: Vec<SegmentReport>,
+    /// Start of what the kernel uses before it reads a memory map.
+    pub extent_start: Hex,
+    /// Its end, exclusive.
+    pub extent_end: Hex,
+    /// Where the image may be placed.
+    pub placement: PlacementReport,
+    /// Where it may be started.
+    pub entries: Vec<EntryReport>,
+    /// The image inside the image.
+    pub payload: Option<PayloadReport>,
+    /// The setup header of a bzImage.
+    pub linux_x86: Option<SetupHeaderReport>,
+    /// Every known protocol and whether it can start this image.
+    pub protocols: Vec<ProtocolReport>,
+    /// What is odd about the image.
+    pub warnings: Vec<String>,
+}
+
+/// A part of the image and its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentReport {
+    /// Offset of the part in the file.
+    pub offset: Hex,
+    /// How many bytes come from the file.
+    pub file_len: u64,
+    /// Guest physical link address.
+    pub start: Hex,
+    /// Its end, exclusive.
+    pub end: Hex,
+    /// How many bytes at the end are zeroed.
+    pub zero_len: u64,
+}
+
+/// Where an image may be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "kebab-case")]
+pub enum PlacementReport {
+    /// Only at its link addresses.
+    Fixed,
+    /// Where the start of its extent meets these conditions.
+    Relocatable {
+        /// The alignment.
+        align: Hex,
+        /// The remainder modulo the alignment.
+        align_offset: Hex,
+        /// The lowest address.
+        min: Hex,
+        /// The highest end, exclusive.
+        max: Hex,
+        /// The address it prefers.
+        preferred: Option<Hex>,
+    },
+}
+
+/// An entry point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryReport {
+    /// How the code there expects to be called.
+    pub abi: String,
+    /// Guest physical link address.
+    pub address: Hex,
+}
+
+/// The image inside the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadReport {
+    /// The compression, if it is a known one.
+    pub codec: Option<String>,
+    /// Offset in the file.
+    pub offset: Hex,
+    /// Length in the file.
+    pub len: u64,
+    /// Length once unpacked, where the container says so.
+    pub unpacked_len: Option<u64>,
+}
+
+/// The setup header of a bzImage; a field that its version does not have is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupHeaderReport {
+    /// Boot protocol version, such as `2.15`.
+    pub boot_protocol: String,
+    /// `loadflags`.
+    pub loadflags: Hex,
+    /// `xloadflags`.
+    pub xloadflags: Hex,
+    /// The longest command line in bytes.
+    pub cmdline_size: u64,
+    /// The highest address of an initrd's last byte.
+    pub initrd_addr_max: Hex,
+    /// The alignment of a relocatable kernel.
+    pub kernel_alignment: Option<Hex>,
+    /// Whether the kernel may be moved.
+    pub relocatable: bool,
+    /// The preferred address.
+    pub pref_address: Option<Hex>,
+    /// The memory needed from the runtime start.
+    pub init_size: Option<Hex>,
+}
+
+/// Whether a protocol can start the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolReport {
+    /// The protocol's name.
+    pub name: String,
+    /// Whether it can.
+    pub supported: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+impl InspectReport {
+    /// The schema this crate writes.
+    pub const SCHEMA: &'static str = "vmboot.inspect/1";
+
+    /// The report on `image`, which was read from `file`.
+    #[must_use]
+    pub fn new(file: &str, image: &KernelImage, protocols: &[&dyn BootProtocol]) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            file: file.to_owned(),
+            len: image.source_len(),
+            format: image.format().to_owned(),
+            arch: image.arch().name().to_owned(),
+            endian: image.endian().name().to_owned(),
+            kernel_version: image.facts().kernel_version.clone(),
+            segments: image.segments().iter().map(SegmentReport::from).collect(),
+            extent_start: Hex(image.extent().start()),
+            extent_end: Hex(image.extent().end()),
+            placement: image.placement().into(),
+            entries: image
+                .entries()
+                .iter()
+                .map(|entry| EntryReport {
+                    abi: entry.abi.name().to_owned(),
+                    address: Hex(entry.addr),
+                })
+                .collect(),
+            payload: image.payload().map(|payload| PayloadReport {
+                codec: payload.codec.map(|codec| codec.name().to_owned()),
+                offset: Hex(payload.source.offset()),
+                len: payload.source.len(),
+                unpacked_len: payload.unpacked_len,
+            }),
+            linux_x86: image.facts().linux_x86.as_ref().map(SetupHeaderReport::from),
+            protocols: protocols
+                .iter()
+                .map(|protocol| ProtocolReport::new(*protocol, image))
+                .collect(),
+            warnings: image.warnings().to_vec(),
+        }
+    }
+}
+
+impl From<&Segment> for SegmentReport {
+    fn from(segment: &Segment) -> Self {
+        Self {
+            offset: Hex(segment.source.offset()),
+            file_len: segment.source.len(),
+            start: Hex(segment.range.start()),
+            end: Hex(segment.range.end()),
+            zero_len: segment.zero_part().len(),
+        }
+    }
+}
+
+impl From<Placement> for PlacementReport {
+    fn from(placement: Placement) -> Self {
+        match placement {
+            Placement::Fixed => Self::Fixed,
+            Placement::Relocatable(rule) => Self::Relocatable {
+                align: Hex(rule.align),
+                align_offset: Hex(rule.align_offset),
+                min: Hex(rule.min),
+                max: Hex(rule.max),
+                preferred: rule.preferred.map(Hex),
+            },
+        }
+    }
+}
+
+impl From<&SetupHeaderFacts> for SetupHeaderReport {
+    fn from(facts: &SetupHeaderFacts) -> Self {
+        Self {
+            boot_protocol: facts.version().to_string(),
+            loadflags: Hex(facts.header().loadflags.into()),
+            xloadflags: Hex(facts.xloadflags().into()),
+            cmdline_size: facts.cmdline_size(),
+            initrd_addr_max: Hex(facts.initrd_addr_max()),
+            kernel_alignment: facts.kernel_alignment().map(Hex),
+            relocatable: facts.is_relocatable(),
+            pref_address: facts.pref_address().map(Hex),
+            init_size: facts.init_size().map(Hex),
+        }
+    }
+}
+
+impl ProtocolReport {
+    fn new(protocol: &dyn BootProtocol, image: &KernelImage) -> Self {
+        let reason = protocol.supports(image).err().map(|reason| reason.to_string());
+        Self {
+            name: protocol.name().to_owned(),
+            supported: reason.is_none(),
+            reason,
+        }
+    }
+}
+
+/// The report for a person.
+impl fmt::Display for InspectReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<12} {value}");
+        row("file", &self.file)?;
+        row("length", &format_args!("{} bytes", self.len))?;
+        row(
+            "format",
+            &format_args!("{}, {} ({}-endian)", self.format, self.arch, self.endian),
+        )?;
+        if let Some(version) = &self.kernel_version {
+            row("version", version)?;
+        }
+        if let Some(header) = &self.linux_x86 {
+            row(
+                "boot header",
+                &format_args!(
+                    "protocol {}, loadflags {}, xloadflags {}, command line up to {} bytes, initrd up to {}",
+                    header.boot_protocol,
+                    header.loadflags,
+                    header.xloadflags,
+                    header.cmdline_size,
+                    header.initrd_addr_max
+                ),
+            )?;
+        }
+        for segment in &self.segments {
+            row(
+                "segment",
+                &format_args!(
+                    "{}..{}: {} bytes from offset {}, {} zeroed",
+                    segment.start, segment.end, segment.file_len, segment.offset, segment.zero_len
+                ),
+            )?;
+        }
+        row(
+            "uses",
+            &format_args!("{}..{}", self.extent_start, self.extent_end),
+        )?;
+        row("placement", &self.placement)?;
+        for entry in &self.entries {
+            row("entry", &format_args!("{} ({})", entry.address, entry.abi))?;
+        }
+        if let Some(payload) = &self.payload {
+            row("payload", payload)?;
+        }
+        for protocol in &self.protocols {
+            row("protocol", protocol)?;
+        }
+        for warning in &self.warnings {
+            row("warning", warning)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlacementReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => write!(f, "fixed"),
+            Self::Relocatable {
+                align,
+                align_offset,
+                min,
+                max,
+                preferred,
+            } => {
+                write!(f, "relocatable, aligned to {align}")?;
+                if align_offset.0 != 0 {
+                    write!(f, " plus {align_offset}")?;
+                }
+                write!(f, ", within {min}..{max}")?;
+                match preferred {
+                    Some(preferred) => write!(f, ", preferably {preferred}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for PayloadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codec = self.codec.as_deref().unwrap_or("unknown compression");
+        write!(f, "{codec}, {} bytes at offset {}", self.len, self.offset)?;
+        match self.unpacked_len {
+            Some(len) => write!(f, ", unpacks to {len} bytes"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ProtocolReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            None => write!(f, "{}: can start it", self.name),
+            Some(reason) => write!(f, "{}: cannot start it, {reason}", self.name),
+        }
+    }
+}

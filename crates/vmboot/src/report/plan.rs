@@ -1,0 +1,199 @@
+//! What a boot would do.
+
+use boot_core::cpu::x86_64;
+use boot_core::{BootPlan, Content, CpuState, Load, MemoryRegion};
+use serde::{Deserialize, Serialize};
+
+use super::Hex;
+
+/// What a boot writes where, and how the CPUs start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// Always `vmboot.plan/1`.
+    pub schema: String,
+    /// The protocol's name.
+    pub protocol: String,
+    /// The architecture's name.
+    pub arch: String,
+    /// Start of what the kernel uses before it reads a memory map.
+    pub kernel_start: Hex,
+    /// Its end, exclusive.
+    pub kernel_end: Hex,
+    /// The memory map the guest is given.
+    pub memory: Vec<MemoryReport>,
+    /// What is written to guest memory, by rising address.
+    pub loads: Vec<LoadReport>,
+    /// The entry states of the CPUs that are started.
+    pub cpus: Vec<CpuReport>,
+    /// What is odd about this boot.
+    pub warnings: Vec<String>,
+}
+
+/// A region of the guest's memory map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// First address.
+    pub start: Hex,
+    /// End, exclusive.
+    pub end: Hex,
+    /// `ram`, `reserved`, `acpi-reclaimable`, `acpi-nvs`, `unusable` or `persistent`.
+    pub kind: String,
+}
+
+/// One write to guest memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// What it is.
+    pub label: String,
+    /// First address.
+    pub start: Hex,
+    /// End, exclusive.
+    pub end: Hex,
+    /// `source`, `bytes` or `zeros`.
+    pub content: String,
+    /// For `source`: which file, `kernel`, `initrd` or `module N`.
+    pub source: Option<String>,
+    /// For `source`: the offset in that file.
+    pub offset: Option<Hex>,
+}
+
+/// The registers a CPU starts with that are not zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuReport {
+    /// Guest physical address of the first instruction.
+    pub entry: Hex,
+    /// Register names and values, in the order of the architecture's manual.
+    pub registers: Vec<(String, Hex)>,
+}
+
+impl PlanReport {
+    /// The schema this crate writes.
+    pub const SCHEMA: &'static str = "vmboot.plan/1";
+}
+
+impl From<&BootPlan> for PlanReport {
+    fn from(plan: &BootPlan) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            protocol: plan.protocol().to_owned(),
+            arch: plan.arch().name().to_owned(),
+            kernel_start: Hex(plan.kernel().start()),
+            kernel_end: Hex(plan.kernel().end()),
+            memory: plan.memory().regions().iter().map(MemoryReport::from).collect(),
+            loads: plan.loads().iter().map(LoadReport::from).collect(),
+            cpus: plan.cpus().iter().map(CpuReport::from).collect(),
+            warnings: plan.warnings().to_vec(),
+        }
+    }
+}
+
+impl From<&MemoryRegion> for MemoryReport {
+    fn from(region: &MemoryRegion) -> Self {
+        Self {
+            start: Hex(region.range.start()),
+            end: Hex(region.range.end()),
+            kind: region.kind.name().to_owned(),
+        }
+    }
+}
+
+impl From<&Load> for LoadReport {
+    fn from(load: &Load) -> Self {
+        let (content, source, offset) = match &load.content {
+            Content::Source { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
+            Content::Bytes(_) => ("bytes", None, None),
+            Content::Zeros => ("zeros", None, None),
+            // `Content` may grow before this report learns the new word.
+            _ => ("other", None, None),
+        };
+        Self {
+            label: load.label.to_string(),
+            start: Hex(load.range.start()),
+            end: Hex(load.range.end()),
+            content: content.to_owned(),
+            source,
+            offset,
+        }
+    }
+}
+
+impl From<&CpuState> for CpuReport {
+    fn from(state: &CpuState) -> Self {
+        let mut registers: Vec<(String, u64)> = Vec::new();
+        let mut add = |name: &str, value: u64| registers.push((name.to_owned(), value));
+        match state {
+            CpuState::X86_64(state) => x86_registers(state, &mut add),
+            CpuState::Aarch64(state) => {
+                for (i, value) in state.x.iter().enumerate() {
+                    add(&format!("x{i}"), *value);
+                }
+                add("sp_el1", state.sp_el1);
+                add("pc", state.pc);
+                add("pstate", state.pstate);
+            }
+            CpuState::Riscv64(state) => {
+                for (i, value) in state.x.iter().enumerate() {
+                    add(&format!("x{i}"), *value);
+                }
+                add("pc", state.pc);
+                add("satp", state.satp);
+            }
+            _ => {}
+        }
+        let registers = registers
+            .into_iter()
+            .filter(|(_, value)| *value != 0)
+            .map(|(name, value)| (name, Hex(value)))
+            .collect();
+        Self {
+            entry: Hex(state.entry()),
+            registers,
+        }
+    }
+}
+
+fn x86_registers(state: &x86_64::State, add: &mut impl FnMut(&str, u64)) {
+    let general = [
+        ("rax", state.rax),
+        ("rbx", state.rbx),
+        ("rcx", state.rcx),
+        ("rdx", state.rdx),
+        ("rsi", state.rsi),
+        ("rdi", state.rdi),
+        ("rsp", state.rsp),
+        ("rbp", state.rbp),
+        ("r8", state.r8),
+        ("r9", state.r9),
+        ("r10", state.r10),
+        ("r11", state.r11),
+        ("r12", state.r12),
+        ("r13", state.r13),
+        ("r14", state.r14),
+        ("r15", state.r15),
+        ("rip", state.rip),
+        ("rflags", state.rflags),
+    ];
+    let segments = [
+        ("cs", state.cs),
+        ("ds", state.ds),
+        ("es", state.es),
+        ("fs", state.fs),
+        ("gs", state.gs),
+        ("ss", state.ss),
+        ("tr", state.tr),
+        ("ldtr", state.ldtr),
+    ];
+    let system = [
+        ("gdtr", state.gdtr.base),
+        ("idtr", state.idtr.base),
+        ("cr0", state.cr0),
+        ("cr2", state.cr2),
+        ("cr3", state.cr3),
+        ("cr4", state.cr4),
+        ("efer", state.efer),
+    ];
+    let segments = segments.map(|(name, segment)| (name, segment.selector.into()));
+    for (name, value) in general.into_iter().chain(segments).chain(system) {
+        add(name, value);
+    }
+}

@@ -1,0 +1,199 @@
+//! The command on files that are at hand everywhere: what is no kernel is named, and nothing panics.
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use vmboot::report::{InspectReport, PlanReport};
+
+fn vmboot(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Asserts that `inspect` and `plan` both refuse `path` with status 1 and these words.
+fn check_refused(path: &Path, words: &[&str]) {
+    let path = path.to_str().unwrap();
+    for command in ["inspect", "plan"] {
+        let output = vmboot(&[command, path]);
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command} {path}: {error}");
+        assert!(output.stdout.is_empty(), "{command} {path} printed a report");
+        assert!(
+            error.starts_with("vmboot: ") && error.contains(path),
+            "{command} {path}: {error}"
+        );
+        for word in words {
+            assert!(error.contains(word), "{command} {path}: no `{word}` in {error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_kernel_is_refused_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    check_refused(&file("empty", b""), &["the image is empty"]);
+    check_refused(
+        &file("script", b"#!/bin/sh\nexit\n"),
+        &["not a kernel image of a known format", "[23, 21"],
+    );
+    check_refused(&dir.path().join("missing"), &["cannot open", "No such file"]);
+    check_refused(dir.path(), &["a directory"]);
+    check_refused(Path::new("/dev/null"), &["a character device"]);
+    check_refused(
+        Path::new("/bin/ls"),
+        &["elf", "not supported", "dynamically linked"],
+    );
+}
+
+/// The smallest ELF of x86_64: header, one program header, and a note that makes it a PVH kernel, in a file of `len`
+/// bytes of which all but the first page is a hole.
+fn sparse_elf(path: &Path, len: u64) {
+    let mut elf = Vec::new();
+    elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    elf.extend_from_slice(&2u16.to_le_bytes()); // e_type: ET_EXEC
+    elf.extend_from_slice(&62u16.to_le_bytes()); // e_machine: EM_X86_64
+    elf.extend_from_slice(&1u32.to_le_bytes()); // e_version
+    elf.extend_from_slice(&0x20_0000u64.to_le_bytes()); // e_entry
+    elf.extend_from_slice(&64u64.to_le_bytes()); // e_phoff
+    elf.extend_from_slice(&[0; 12]); // e_shoff, e_flags
+    for half in [64u16, 56, 2, 0, 0, 0] {
+        elf.extend_from_slice(&half.to_le_bytes());
+    }
+    let mut segment = |kind: u32, flags: u32, words: [u64; 6]| {
+        elf.extend_from_slice(&kind.to_le_bytes());
+        elf.extend_from_slice(&flags.to_le_bytes());
+        words
+            .iter()
+            .for_each(|word| elf.extend_from_slice(&word.to_le_bytes()));
+    };
+    let loaded = len - 0x1000;
+    segment(1, 5, [0x1000, 0x20_0000, 0x20_0000, loaded, loaded, 0x1000]); // PT_LOAD, R+X
+    segment(4, 4, [0x200, 0, 0, 20, 20, 4]); // PT_NOTE
+    let mut file = File::create(path).unwrap();
+    file.write_all(&elf).unwrap();
+    file.seek(SeekFrom::Start(0x200)).unwrap();
+    for word in [4u32, 4, 18, u32::from_le_bytes(*b"Xen\0"), 0x20_0000] {
+        file.write_all(&word.to_le_bytes()).unwrap();
+    }
+    file.set_len(len).unwrap();
+}
+
+#[test]
+fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse.elf");
+    sparse_elf(&path, 1 << 30);
+    let path = path.to_str().unwrap();
+
+    let output = vmboot(&["inspect", "--json", path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: InspectReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.schema, InspectReport::SCHEMA);
+    assert_eq!(
+        (report.len, report.format.as_str(), report.arch.as_str()),
+        (1 << 30, "elf", "x86_64")
+    );
+    assert_eq!(report.segments[0].file_len, (1 << 30) - 0x1000);
+    assert!(
+        report.protocols.iter().all(|protocol| protocol.supported),
+        "{:?}",
+        report.protocols
+    );
+
+    let output = vmboot(&["plan", "--memory", "512M", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("the machine has no RAM there"),
+        "{}",
+        stderr(&output)
+    );
+
+    let output = vmboot(&["plan", "--json", "--memory", "2G", "--protocol", "pvh", path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: PlanReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report.schema.as_str(), report.protocol.as_str()),
+        (PlanReport::SCHEMA, "pvh")
+    );
+    assert_eq!(report.kernel_start.0, 0x20_0000);
+    assert_eq!(report.cpus.len(), 1);
+    assert_eq!(report.cpus[0].entry.0, 0x20_0000);
+}
+
+#[test]
+fn the_plan_for_a_person_draws_what_the_options_ask_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel.elf");
+    sparse_elf(&kernel, 0x2000);
+    let initrd = dir.path().join("initrd");
+    fs::write(&initrd, [7; 5000]).unwrap();
+    let (kernel, initrd) = (kernel.to_str().unwrap(), initrd.to_str().unwrap());
+    let output = vmboot(&[
+        "plan",
+        "--memory",
+        "64M",
+        "--cmdline",
+        "console=ttyS0",
+        "--initrd",
+        initrd,
+        "--reserve",
+        "32M..33M",
+        kernel,
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let picture = str::from_utf8(&output.stdout).unwrap();
+    for words in [
+        "linux boot on x86_64, entry 0x200000",
+        "initrd bytes 0x0..0x1388",
+        "0x000002000000 ┬─ reserved ─ 1 MiB",
+        "zero page",
+    ] {
+        assert!(picture.contains(words), "no `{words}` in\n{picture}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_status_2() {
+    for args in [
+        &[][..],
+        &["boot"],
+        &["inspect"],
+        &["plan", "--memory", "1.5G", "x"],
+        &["plan", "--vcpus", "0", "x"],
+    ] {
+        assert_eq!(vmboot(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn an_unknown_protocol_and_an_impossible_command_line_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel.elf");
+    sparse_elf(&kernel, 0x2000);
+    let check = |args: &[&str], words: &str| {
+        let output = vmboot(&[&["plan"], args, &[kernel.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    };
+    check(
+        &["--protocol", "multiboot"],
+        "there is no protocol called `multiboot`; known are: linux, pvh",
+    );
+    check(&["--cmdline", "a=\"b"], "quote");
+    check(&["--cmdline", &"x".repeat(5000)], "command line");
+    check(&["--memory", "1M"], "at least 0x200000 are needed");
+    check(&["--reserve", "0x9f000..0xa1000"], "not inside RAM");
+}

@@ -1,0 +1,11 @@
+//! The linker drops plugin crates that nobody names; this list is what must be there.
+
+#[test]
+fn every_plugin_is_linked_in_the_documented_order() {
+    let formats = vmboot::formats().unwrap();
+    let formats: Vec<_> = formats.iter().map(|format| format.name()).collect();
+    assert_eq!(formats, ["bzimage", "elf"]);
+    let protocols = vmboot::protocols().unwrap();
+    let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
+    assert_eq!(protocols, ["linux", "pvh"]);
+}
