@@ -1,0 +1,228 @@
+//! Who loads, what, and into which memory.
+#![expect(
+    unsafe_code,
+    reason = "the bare pread reads into mapped memory, as the code it is compared with does"
+)]
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Content, GuestMemory, GuestRange, KernelFormat,
+    Machine, MemoryMap, Sources, detect,
+};
+use guest_ram::{GuestRam, HugePages, RamOptions};
+use linux_loader::loader::{self, KernelLoader};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+
+use crate::images::{Input, Kind};
+
+const RAM_LEN: u64 = 256 << 20;
+const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT];
+
+/// How memory is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pages {
+    /// As this workspace does by default.
+    Huge,
+    /// As `GuestMemoryMmap::from_ranges` does.
+    Plain,
+}
+
+/// The default first.
+pub(crate) const MEMORIES: [Pages; 2] = [Pages::Huge, Pages::Plain];
+
+impl Pages {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Huge => "huge",
+            Self::Plain => "plain",
+        }
+    }
+
+    pub(crate) fn map(self) -> GuestRam {
+        let huge_pages = match self {
+            Self::Huge => HugePages::Advise,
+            Self::Plain => HugePages::HostDefault,
+        };
+        let options = RamOptions::new().huge_pages(huge_pages);
+        options.build(&MemoryMap::pc(RAM_LEN).unwrap()).unwrap()
+    }
+}
+
+/// Who loads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Contestant {
+    /// This workspace from the file to memory that a guest can start in: recognise, parse, plan, load.
+    All,
+    /// Only the last step of it.
+    Load,
+    /// linux-loader, which parses and copies, and does not zero.
+    LinuxLoader,
+    /// One `pread` a segment, straight into memory.
+    Pread,
+    /// One copy a segment, from a buffer that holds the file.
+    Memcpy,
+}
+
+/// In the order of the table's columns.
+pub(crate) const CONTESTANTS: [Contestant; 5] = [
+    Contestant::All,
+    Contestant::Load,
+    Contestant::LinuxLoader,
+    Contestant::Pread,
+    Contestant::Memcpy,
+];
+
+impl Contestant {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::All => "parse+plan+load",
+            Self::Load => "load",
+            Self::LinuxLoader => "linux-loader",
+            Self::Pread => "pread",
+            Self::Memcpy => "memcpy",
+        }
+    }
+}
+
+fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
+    let image = detect(&FORMATS, file).unwrap();
+    let request = BootRequest::new(&image, machine, cmdline);
+    proto_linux_x86::PROTOCOL.plan(&request).unwrap()
+}
+
+/// One kernel with everything the contestants need.
+pub(crate) struct Bench {
+    input: Input,
+    machine: Machine,
+    cmdline: Cmdline,
+    plan: BootPlan,
+    /// What the plan takes from the file: (offset in the file, place in the guest).
+    copies: Vec<(u64, GuestRange)>,
+    bytes: Vec<u8>,
+}
+
+impl Bench {
+    pub(crate) fn new(input: Input) -> Self {
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(RAM_LEN).unwrap());
+        let cmdline: Cmdline = "console=ttyS0 panic=-1".parse().unwrap();
+        let plan = plan(&input.file, &machine, &cmdline);
+        let copies = plan.loads().iter().filter_map(|load| match &load.content {
+            Content::Source { range, .. } => Some((range.offset(), load.range)),
+            _ => None,
+        });
+        let copies = copies.collect();
+        let len = usize::try_from(input.file.metadata().unwrap().len()).unwrap();
+        let mut bytes = vec![0; len];
+        input.file.read_exact_at(&mut bytes, 0).unwrap();
+        let mut bench = Self {
+            input,
+            machine,
+            cmdline,
+            plan,
+            copies,
+            bytes,
+        };
+        bench.check();
+        bench
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.input.name
+    }
+
+    /// How many bytes of the file go into memory.
+    pub(crate) fn loaded_len(&self) -> u64 {
+        self.copies.iter().map(|(_, range)| range.len()).sum()
+    }
+
+    /// Writes to every page that any contestant will write to.
+    pub(crate) fn use_up(&self, ram: &mut GuestRam) {
+        let ones = vec![0xff; 1 << 20];
+        for range in ram.regions().map(|region| region.range()).collect::<Vec<_>>() {
+            let end = range.end().min(self.plan.kernel().end());
+            for addr in (range.start()..end).step_by(ones.len()) {
+                let len = usize::try_from((end - addr).min(1 << 20)).unwrap();
+                ram.write(addr, &ones[..len]).unwrap();
+            }
+        }
+    }
+
+    /// Loads once; whatever fails ends the bench.
+    pub(crate) fn load(&mut self, contestant: Contestant, ram: &mut GuestRam) {
+        let sources = Sources::kernel(&self.input.file);
+        match contestant {
+            Contestant::All => {
+                let plan = plan(&self.input.file, &self.machine, &self.cmdline);
+                plan.load(&sources, ram).unwrap();
+            }
+            Contestant::Load => self.plan.load(&sources, ram).unwrap(),
+            Contestant::LinuxLoader => {
+                let (memory, file) = (&**ram.memory(), &mut self.input.file);
+                match self.input.kind {
+                    Kind::Elf => loader::Elf::load(memory, None, file, None).unwrap(),
+                    Kind::BzImage => {
+                        // At the address that the plan has, too: 1 MiB, its default, cannot have huge pages.
+                        let start = GuestAddress(self.plan.kernel().start());
+                        loader::BzImage::load(memory, Some(start), file, None).unwrap()
+                    }
+                };
+            }
+            Contestant::Pread => {
+                for &(offset, range) in &self.copies {
+                    pread(&self.input.file, offset, range, ram);
+                }
+            }
+            Contestant::Memcpy => {
+                for &(offset, range) in &self.copies {
+                    let from = usize::try_from(offset).unwrap();
+                    let len = usize::try_from(range.len()).unwrap();
+                    let target = GuestAddress(range.start());
+                    ram.memory()
+                        .write_slice(&self.bytes[from..from + len], target)
+                        .unwrap();
+                }
+            }
+        }
+    }
+
+    /// Makes sure that every contestant does the work: the kernel's bytes arrive in used memory.
+    fn check(&mut self) {
+        for contestant in CONTESTANTS {
+            let mut ram = Pages::Plain.map();
+            self.use_up(&mut ram);
+            self.load(contestant, &mut ram);
+            for &(offset, range) in &self.copies {
+                let len = usize::try_from(range.len()).unwrap();
+                let from = usize::try_from(offset).unwrap();
+                let mut found = vec![0; len];
+                ram.read(range.start(), &mut found).unwrap();
+                let expected = &self.bytes[from..from + len];
+                assert!(
+                    found == expected,
+                    "{} by {}: {range}",
+                    self.name(),
+                    contestant.name()
+                );
+            }
+        }
+    }
+}
+
+/// The least that can be done to get a part of a file into memory.
+fn pread(file: &File, offset: u64, range: GuestRange, ram: &GuestRam) {
+    let len = usize::try_from(range.len()).unwrap();
+    let slice = ram.memory().get_slice(GuestAddress(range.start()), len).unwrap();
+    let start = slice.ptr_guard_mut();
+    let mut done = 0;
+    while done < len {
+        let at = libc::off_t::try_from(offset).unwrap() + libc::off_t::try_from(done).unwrap();
+        // SAFETY: `done` is less than the length of the slice.
+        let target = unsafe { start.as_ptr().add(done) };
+        // SAFETY: the slice proves that the bytes up to its end are mapped and that no Rust reference to them exists.
+        let read = unsafe { libc::pread(file.as_raw_fd(), target.cast(), len - done, at) };
+        done += usize::try_from(read).ok().filter(|&read| read > 0).unwrap();
+    }
+}

@@ -1,0 +1,150 @@
+//! Loading a kernel: this workspace beside linux-loader, a bare `pread` and a bare copy from memory.
+//!
+//! ```text
+//! VMBOOT_FIXTURES=DIR cargo bench -p guest-ram --bench load
+//! ```
+//!
+//! Criterion measures each contestant on its own. After it, a table compares them: there all contestants take turns,
+//! so that whatever else the machine does hits them alike, and the table says how their medians relate.
+//!
+//! *Fresh* memory is mapped anew for every load; mapping it is not measured. *Warm* memory was written before. Memory
+//! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
+//! what `GuestMemoryMmap::from_ranges` does. Contestants are compared on the same kind of memory, and once as they
+//! come: this workspace on its default, linux-loader on plain memory.
+
+mod contest;
+mod images;
+
+use std::env;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use contest::{Bench, CONTESTANTS, Contestant, MEMORIES, Pages};
+use criterion::{BatchSize, Criterion, Throughput};
+use guest_ram::GuestRam;
+
+fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
+    for bench in benches {
+        for pages in MEMORIES {
+            let mut group = criterion.benchmark_group(format!("{}/{}", bench.name(), pages.name()));
+            group.throughput(Throughput::Bytes(bench.loaded_len()));
+            for contestant in CONTESTANTS {
+                group.bench_function(format!("fresh/{}", contestant.name()), |bencher| {
+                    bencher.iter_batched(
+                        || pages.map(),
+                        |mut ram| {
+                            bench.load(contestant, &mut ram);
+                            ram
+                        },
+                        BatchSize::PerIteration,
+                    );
+                });
+                let mut ram = pages.map();
+                bench.use_up(&mut ram);
+                group.bench_function(format!("warm/{}", contestant.name()), |bencher| {
+                    bencher.iter(|| bench.load(contestant, black_box(&mut ram)));
+                });
+            }
+        }
+    }
+}
+
+fn time(bench: &mut Bench, contestant: Contestant, ram: &mut GuestRam) -> Duration {
+    let start = Instant::now();
+    bench.load(contestant, black_box(ram));
+    start.elapsed()
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort();
+    times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
+}
+
+/// The medians of all contestants on one kind of memory, which take turns; every round begins with another one.
+fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; CONTESTANTS.len()] {
+    let mut times = CONTESTANTS.map(|_| Vec::with_capacity(rounds));
+    let mut warm = pages.map();
+    bench.use_up(&mut warm);
+    for round in 0..rounds {
+        for turn in 0..CONTESTANTS.len() {
+            let index = (round + turn) % CONTESTANTS.len();
+            let contestant = CONTESTANTS[index];
+            times[index].push(if fresh {
+                time(bench, contestant, &mut pages.map())
+            } else {
+                time(bench, contestant, &mut warm)
+            });
+        }
+    }
+    times.map(|mut times| median(&mut times))
+}
+
+fn print_ratios(benches: &mut [Bench]) {
+    const DEFAULT_ROUNDS: usize = 41;
+    let rounds = env::var("VMBOOT_BENCH_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok());
+    let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
+    println!(
+        "\nMedians of {rounds} rounds in ms, all contestants taking turns, and their ratios (below 1: we are faster)"
+    );
+    println!(
+        "{:<20} {:<6} {:<8} {:>7} {:>7} {:>7} {:>7} {:>7}   {:>13} {:>11} {:>11}",
+        "kernel",
+        "memory",
+        "pages",
+        "all",
+        "load",
+        "l-loadr",
+        "pread",
+        "memcpy",
+        "all / l-loadr",
+        "all / pread",
+        "load / pread"
+    );
+    for bench in benches {
+        for fresh in [true, false] {
+            let state = if fresh { "fresh" } else { "warm" };
+            let results = MEMORIES.map(|pages| (pages, medians(bench, pages, fresh, rounds)));
+            for (pages, [all, load, linux_loader, pread, memcpy]) in results {
+                let ms = |seconds: f64| seconds * 1e3;
+                println!(
+                    "{:<20} {state:<6} {:<8} {:>7.3} {:>7.3} {:>7.3} {:>7.3} {:>7.3}   {:>13.3} {:>11.3} {:>11.3}",
+                    bench.name(),
+                    pages.name(),
+                    ms(all),
+                    ms(load),
+                    ms(linux_loader),
+                    ms(pread),
+                    ms(memcpy),
+                    all / linux_loader,
+                    all / pread,
+                    load / pread,
+                );
+            }
+            let [(_, [ours, ..]), (_, [_, _, theirs, ..])] = results;
+            println!(
+                "{:<20} {state:<6} as they come: this workspace {:.3}, linux-loader {:.3}: {:.3}",
+                bench.name(),
+                ours * 1e3,
+                theirs * 1e3,
+                ours / theirs
+            );
+        }
+    }
+}
+
+fn main() {
+    let mut benches: Vec<Bench> = images::all().into_iter().map(Bench::new).collect();
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .configure_from_args();
+    criterion_groups(&mut criterion, &mut benches);
+    criterion.final_summary();
+    // Listing and trying the benches out is not measuring.
+    if !env::args().any(|arg| arg == "--list" || arg == "--test") {
+        print_ratios(&mut benches);
+    }
+}
