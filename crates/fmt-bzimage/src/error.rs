@@ -110,12 +110,14 @@ pub enum Malformed {
         /// `kernel_alignment`.
         kernel_alignment: u64,
     },
-    /// `pref_address` cannot be the start of the kernel.
-    #[error("pref_address at 0x258 is {found:#x}, where a kernel that needs {need:#x} bytes cannot run")]
-    PrefAddress {
-        /// What was found.
-        found: u64,
-        /// The memory that the kernel needs there.
+    /// The memory that the kernel needs does not fit behind the address it runs at.
+    #[error(
+        "the kernel needs {need:#x} bytes (init_size at 0x260) from {start:#x} on (pref_address at 0x258), more than it can address there"
+    )]
+    Memory {
+        /// Where the kernel runs: `pref_address`, or its load address where that is not set.
+        start: u64,
+        /// The memory that it needs there: `init_size`, the length of its code, or an estimate.
         need: u64,
     },
     /// XLF_KERNEL_64 promises an entry point that the code does not reach.

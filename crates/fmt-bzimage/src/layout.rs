@@ -13,7 +13,7 @@ use crate::raw;
 const FOUR_GIB: u64 = 1 << 32;
 
 /// What a kernel older than 2.10, which does not say, is given beyond [`ESTIMATE_FACTOR`] times its code: room for a
-/// stack, a heap and the start of the BSS.
+/// stack, a heap and the start of the BSS, also where it runs at 2 MiB and not at 1 MiB.
 const ESTIMATE_SLACK: u64 = 1 << 20;
 
 /// How many times its own length a kernel older than 2.10 may need while it unpacks itself: the compressed code, which
@@ -128,7 +128,7 @@ fn relocatable(
     let load = preferred(facts).unwrap_or(raw::LOAD_HIGH);
     let extent = GuestRange::new(load, need.max(code_len))
         .filter(|extent| extent.end() <= max)
-        .ok_or(Malformed::PrefAddress { found: load, need })?;
+        .ok_or(Malformed::Memory { start: load, need })?;
     Ok(Layout::Kernel {
         load,
         extent,
@@ -174,7 +174,7 @@ fn fixed(
     let loaded = GuestRange::new(load, code_len);
     let running = GuestRange::new(runs_at, need);
     let (Some(loaded), Some(running)) = (loaded, running) else {
-        return Err(Malformed::PrefAddress { found: runs_at, need });
+        return Err(Malformed::Memory { start: runs_at, need });
     };
     Ok(Layout::Kernel {
         load,

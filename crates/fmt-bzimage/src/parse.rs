@@ -289,12 +289,7 @@ fn place(
     code: SourceRange,
     code_len: u64,
 ) -> Result<ImageBuilder, Malformed> {
-    let at = |start, len| {
-        GuestRange::new(start, len).ok_or(Malformed::PrefAddress {
-            found: start,
-            need: len,
-        })
-    };
+    let at = |start, len| GuestRange::new(start, len).ok_or(Malformed::Memory { start, need: len });
     Ok(match *layout {
         Layout::Kernel {
             load,

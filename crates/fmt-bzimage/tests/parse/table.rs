@@ -339,12 +339,12 @@ fn malformed() {
     }
     check(
         new().u16(0x236, 1).u32(0x260, u32::MAX),
-        "pref_address at 0x258 is 0x1000000, where a kernel that needs 0xffffffff bytes cannot run",
+        "the kernel needs 0xffffffff bytes (init_size at 0x260) from 0x1000000 on (pref_address at 0x258), more than it can address there",
     );
     for relocatable in [0, 1] {
         check(
             new().u8(0x234, relocatable).u64(0x258, u64::MAX),
-            "pref_address at 0x258 is 0xffffffffffffffff, where a kernel that needs 0x800000 bytes cannot run",
+            "the kernel needs 0x800000 bytes (init_size at 0x260) from 0xffffffffffffffff on (pref_address at 0x258), more than it can address there",
         );
     }
     check(
