@@ -227,7 +227,10 @@ impl BootProtocol for LinuxX86 {
         };
 
         let pointers = Pointers {
-            kernel: kernel.base(),
+            code: kernel
+                .segments()
+                .first()
+                .map_or(kernel.base(), |segment| segment.range.start()),
             cmdline: cmdline_at.start(),
             initrd: initrd_at,
             setup_data: nodes_at.map_or(0, GuestRange::start),

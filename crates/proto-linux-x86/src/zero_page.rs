@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use boot_core::linux_x86::{BootProtocolVersion, SetupHeader, SetupHeaderFacts, loadflags, xloadflags};
+use boot_core::linux_x86::{SetupHeader, SetupHeaderFacts, loadflags, xloadflags};
 use boot_core::memory_map::pc;
 use boot_core::{GuestRange, KernelImage, MemoryMap, num};
 use zerocopy::{FromZeros, IntoBytes};
@@ -93,8 +93,8 @@ impl E820 {
 /// Where everything is that the zero page points to.
 #[derive(Debug)]
 pub(crate) struct Pointers {
-    /// The start of the kernel's protected-mode code.
-    pub(crate) kernel: u64,
+    /// The start of the kernel's protected-mode code, where it was loaded.
+    pub(crate) code: u64,
     /// The command line.
     pub(crate) cmdline: u64,
     /// The initrd.
@@ -120,7 +120,7 @@ pub(crate) fn zero_page(
     if let Some(to) = page.hdr.as_mut_bytes().get_mut(..header.len()) {
         to.copy_from_slice(header);
     }
-    fill_header(&mut page.hdr, facts, pointers);
+    fill_header(&mut page.hdr, pointers);
     let initrd = pointers.initrd.unwrap_or(GuestRange::EMPTY);
     let ((image, ext_image), (size, ext_size)) = (split(initrd.start()), split(initrd.len()));
     page.hdr.ramdisk_image = image.into();
@@ -140,7 +140,7 @@ pub(crate) fn zero_page(
     page
 }
 
-fn fill_header(header: &mut SetupHeader, facts: &SetupHeaderFacts, pointers: &Pointers) {
+fn fill_header(header: &mut SetupHeader, pointers: &Pointers) {
     header.type_of_loader = LOADER_UNDEFINED;
     header.ext_loader_type = 0;
     header.ext_loader_ver = 0;
@@ -148,22 +148,12 @@ fn fill_header(header: &mut SetupHeader, facts: &SetupHeaderFacts, pointers: &Po
     // The other flags speak to real-mode code, which does not run, or are the kernel's own.
     header.loadflags &= loadflags::LOADED_HIGH;
     // A 32-bit field: a kernel above 4 GiB, which has a 64-bit entry, does not read it.
-    if let Ok(kernel) = u32::try_from(pointers.kernel) {
-        header.code32_start = kernel.into();
+    if let Ok(code) = u32::try_from(pointers.code) {
+        header.code32_start = code.into();
     }
     // The platform is a PC, whatever the file says.
     header.hardware_subarch = 0.into();
     header.setup_data = pointers.setup_data.into();
-    // The kernel would move itself up to the alignment named here, out of the memory that is kept free for it.
-    // Protocol 2.10 lets the loader name what it could give.
-    let given = 1u32.checked_shl(pointers.kernel.trailing_zeros());
-    if let (Some(wanted), Some(given)) = (facts.kernel_alignment(), given)
-        && facts.is_relocatable()
-        && facts.version() >= BootProtocolVersion(0x020a)
-        && u64::from(given) < wanted
-    {
-        header.kernel_alignment = given.into();
-    }
 }
 
 /// The RAM from 1 MiB to the first hole in KiB, as the BIOS call E801h counts it.

@@ -4,6 +4,7 @@
 
 mod bzimage_parse;
 mod elf_parse;
+mod plan_x86;
 
 use std::path::Path;
 use std::{fs, io};
@@ -12,9 +13,10 @@ use std::{fs, io};
 type Seed = (&'static str, Vec<u8>);
 
 /// Every fuzz target and the function that makes its seeds.
-const TARGETS: [(&str, fn() -> Vec<Seed>); 2] = [
+const TARGETS: [(&str, fn() -> Vec<Seed>); 3] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
+    ("plan_x86", plan_x86::seeds),
 ];
 
 fn main() -> io::Result<()> {

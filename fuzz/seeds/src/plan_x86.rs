@@ -1,0 +1,43 @@
+//! Seeds for planning: files on an ordinary PC, and made-up images.
+
+use crate::{Seed, bzimage_parse, elf_parse};
+
+/// Every kernel of the parsers' seeds, and numbers that make one machine and image each.
+pub(crate) fn seeds() -> Vec<Seed> {
+    let files = elf_parse::seeds().into_iter().chain(bzimage_parse::seeds());
+    let files = files.map(|(name, file)| (name, [&on_a_pc()[..], &file].concat()));
+    files
+        .chain(NAMES.into_iter().zip(0..).map(|(name, i)| (name, made_up(i))))
+        .collect()
+}
+
+const NAMES: [&str; 8] = [
+    "made-up-0",
+    "made-up-1",
+    "made-up-2",
+    "made-up-3",
+    "made-up-4",
+    "made-up-5",
+    "made-up-6",
+    "made-up-7",
+];
+
+/// A file follows; 64 bytes that make a PC with more than 256 MiB and an initrd of 1 MiB.
+fn on_a_pc() -> [u8; 65] {
+    let mut prefix = [0; 65];
+    prefix[..9].copy_from_slice(&[1, 0, 28, 0, 0, 0, 2, 20, 0]);
+    prefix
+}
+
+/// 200 bytes of a simple generator (Knuth's MMIX).
+fn made_up(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut bytes = vec![0];
+    bytes.extend((0..200).map(|_| {
+        state = state
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        state.to_le_bytes()[7]
+    }));
+    bytes
+}
