@@ -12,7 +12,7 @@ use core::fmt;
 pub use build::{PlanBuilder, ProofError};
 pub use load::{LoadError, Sources};
 
-use crate::{Arch, CpuState, GuestRange, MemoryMap, SourceRange};
+use crate::{Arch, CpuState, GuestRange, MemoryMap, SourceRange, num};
 
 /// One of the files that a plan takes bytes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,15 @@ impl Limits {
             min: 0,
             max: 1 << 32,
         }
+    }
+
+    /// Whether `range` keeps them. Nothing keeps an alignment that is no power of two.
+    #[must_use]
+    pub const fn allow(self, range: GuestRange) -> bool {
+        self.align.is_power_of_two()
+            && num::align_down(range.start(), self.align) == range.start()
+            && range.start() >= self.min
+            && range.end() <= self.max
     }
 }
 

@@ -15,6 +15,7 @@ pub struct PlanBuilder {
     plan: BootPlan,
     machine: MemoryMap,
     footprint: Vec<GuestRange>,
+    kernel_limits: Limits,
 }
 
 /// A promise that a plan would break.
@@ -133,6 +134,7 @@ impl PlanBuilder {
             plan,
             machine: request.machine.memory.clone(),
             footprint: kernel.footprint().to_vec(),
+            kernel_limits: Limits::NONE,
         };
         kernel.segments().iter().fold(builder, |builder, segment| {
             let content = Content::Source {
@@ -156,6 +158,13 @@ impl PlanBuilder {
     /// Adds a load.
     pub fn load(mut self, load: Load) -> Self {
         self.plan.loads.push(load);
+        self
+    }
+
+    /// Sets the limits that the kernel's runtime extent has to keep, by its protocol. Without it, only the image's own
+    /// placement rule counts.
+    pub fn kernel_limits(mut self, limits: Limits) -> Self {
+        self.kernel_limits = limits;
         self
     }
 
@@ -212,6 +221,7 @@ impl PlanBuilder {
             mut plan,
             machine,
             footprint,
+            kernel_limits,
         } = self;
         plan.loads.sort_by_key(|load| load.range);
         for load in &plan.loads {
@@ -229,6 +239,13 @@ impl PlanBuilder {
                     b.range,
                 ));
             }
+        }
+        if !kernel_limits.allow(plan.kernel) {
+            return Err(ProofError::Limits {
+                label: KERNEL_LABEL.into(),
+                range: plan.kernel,
+                limits: kernel_limits,
+            });
         }
         for range in &footprint {
             if !machine.is_ram(*range) {
@@ -261,9 +278,7 @@ fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), P
     if !machine.is_ram(range) {
         return Err(ProofError::NotRam { label, range });
     }
-    let aligned =
-        limits.align.is_power_of_two() && num::align_down(range.start(), limits.align) == range.start();
-    if !aligned || range.start() < limits.min || range.end() > limits.max {
+    if !limits.allow(range) {
         return Err(ProofError::Limits { label, range, limits });
     }
     let found = match content {
@@ -325,4 +340,38 @@ fn prove_cpus(plan: &BootPlan) -> Result<(), ProofError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::x86_64;
+    use crate::{Cmdline, Endian, EntryAbi, ImageBuilder, Machine, Placer};
+
+    #[test]
+    fn the_kernel_keeps_its_protocols_limits() {
+        let check = |limits: Limits, kept: bool| {
+            let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
+            let image = ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
+                .segment(SourceRange::whole(4), range)
+                .entry(EntryAbi::Elf32, range.start())
+                .build()
+                .unwrap();
+            let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+            let cmdline = Cmdline::new();
+            let kernel = PlacedKernel::place(&image, &mut Placer::new(&machine.memory)).unwrap();
+            let plan = PlanBuilder::new("test", &BootRequest::new(&image, &machine, &cmdline), &kernel)
+                .cpu(x86_64::State::protected_mode(0x10_1000, 8, 16))
+                .kernel_limits(limits)
+                .build();
+            assert_eq!(plan.is_ok(), kept, "{limits:?}: {plan:?}");
+            assert!(plan.is_ok() || matches!(plan, Err(ProofError::Limits { .. })));
+        };
+        let limits = |align, min, max| Limits { align, min, max };
+        check(Limits::NONE, true);
+        check(limits(0x1000, 0x10_1000, 0x10_2000), true);
+        check(limits(0x2000, 0, u64::MAX), false);
+        check(limits(1, 0x10_1001, u64::MAX), false);
+        check(limits(1, 0, 0x10_1fff), false);
+    }
 }
