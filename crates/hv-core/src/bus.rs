@@ -238,7 +238,9 @@ mod tests {
     use super::*;
 
     /// Answers reads with its tag and records writes.
-    struct Probe(u8, Arc<Mutex<Vec<(u64, Vec<u8>)>>>);
+    struct Probe(u8, Log);
+
+    type Log = Arc<Mutex<Vec<(u64, Vec<u8>)>>>;
 
     impl Device for Probe {
         fn read(&mut self, _offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {

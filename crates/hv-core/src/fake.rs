@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Range,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -137,8 +136,21 @@ pub enum FakeError {
     },
 }
 
-/// RAM without memory: only the range counts.
-pub type FakeRam = Range<u64>;
+/// RAM without memory: only the addresses count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FakeRam {
+    /// First guest physical address.
+    pub base: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl FakeRam {
+    fn overlaps(&self, other: &Self) -> bool {
+        let end = |ram: &Self| u128::from(ram.base) + u128::from(ram.len);
+        u128::from(self.base) < end(other) && u128::from(other.base) < end(self)
+    }
+}
 
 /// A virtual machine that runs scripts.
 #[derive(Debug)]
@@ -256,8 +268,7 @@ impl Vm for FakeVm {
         if shared.slots.contains_key(&slot) {
             return Err(FakeError::SlotInUse { slot });
         }
-        let overlaps = |other: &FakeRam| ram.start < other.end && other.start < ram.end;
-        if let Some((&other, _)) = shared.slots.iter().find(|(_, range)| overlaps(range)) {
+        if let Some((&other, _)) = shared.slots.iter().find(|(_, other)| other.overlaps(&ram)) {
             return Err(FakeError::SlotOverlap { slot, other });
         }
         shared.slots.insert(slot, ram);

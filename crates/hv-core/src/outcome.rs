@@ -83,7 +83,7 @@ pub enum RunError<E> {
         /// The vCPU.
         vcpu: u32,
         /// Why it cannot go on.
-        fault: Fault,
+        fault: Box<Fault>,
         /// Why its registers could not be read.
         source: E,
     },

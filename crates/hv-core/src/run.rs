@@ -238,6 +238,10 @@ struct OutGuard<E> {
 
 impl<E> Drop for OutGuard<E> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // The others are stopped; `thread::scope` then passes the panic on in place of this outcome.
+            let _ = self.sender.send(Message::Stop);
+        }
         let _ = self.sender.send(Message::Out(self.slot));
     }
 }
@@ -371,7 +375,7 @@ fn drive<V: Vcpu>(
                 }))),
                 Err(source) => Err(RunError::CrashState {
                     vcpu: index,
-                    fault,
+                    fault: Box::new(fault),
                     source,
                 }),
             },

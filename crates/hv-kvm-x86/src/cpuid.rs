@@ -76,18 +76,31 @@ impl Topology {
     /// [`TopologyError`] says what is impossible about it.
     pub fn new(vcpus: u32, threads_per_core: u32) -> Result<Self, TopologyError> {
         if vcpus == 0 || threads_per_core == 0 {
-            return Err(TopologyError::Zero { vcpus, threads_per_core });
+            return Err(TopologyError::Zero {
+                vcpus,
+                threads_per_core,
+            });
         }
         if !vcpus.is_multiple_of(threads_per_core) {
-            return Err(TopologyError::Uneven { vcpus, threads_per_core });
+            return Err(TopologyError::Uneven {
+                vcpus,
+                threads_per_core,
+            });
         }
         let last_core = u64::from(vcpus / threads_per_core) - 1;
         // At most 32 bits are shifted by at most 32.
         let highest = last_core << ceil_log2(threads_per_core) | u64::from(threads_per_core - 1);
         if highest > u64::from(Self::MAX_APIC_ID) {
-            return Err(TopologyError::TooMany { vcpus, threads_per_core, highest });
+            return Err(TopologyError::TooMany {
+                vcpus,
+                threads_per_core,
+                highest,
+            });
         }
-        Ok(Self { vcpus, threads_per_core })
+        Ok(Self {
+            vcpus,
+            threads_per_core,
+        })
     }
 
     /// How many vCPUs there are.
@@ -99,7 +112,7 @@ impl Topology {
     /// The APIC id of vCPU `index`, counted from 0. Ids have gaps where a core's thread count is no power of two.
     #[must_use]
     pub fn apic_id(self, index: u32) -> u32 {
-        (index / self.threads_per_core) << self.thread_bits() | index % self.threads_per_core
+        ((index / self.threads_per_core) << self.thread_bits()) | (index % self.threads_per_core)
     }
 
     /// How many low bits of an APIC id number the threads of a core.
@@ -163,7 +176,10 @@ pub fn for_vcpu(
     tsc_deadline: bool,
 ) -> Vec<CpuidEntry> {
     let apic_id = topology.apic_id(index);
-    let max_leaf = supported.iter().find(|entry| entry.function == 0).map_or(0, |entry| entry.eax);
+    let max_leaf = supported
+        .iter()
+        .find(|entry| entry.function == 0)
+        .map_or(0, |entry| entry.eax);
     let is_amd = supported.iter().any(|entry| entry.function == 0 && is_amd(entry));
     let has_v2 = supported.iter().any(|entry| entry.function == TOPOLOGY_V2);
     let mut table: Vec<CpuidEntry> = supported
@@ -216,8 +232,7 @@ fn patched(
             }
         }
         SIZES if is_amd => {
-            entry.ecx =
-                entry.ecx & !0xf0ff | (topology.vcpus - 1).min(0xff) | topology.package_bits() << 12;
+            entry.ecx = entry.ecx & !0xf0ff | (topology.vcpus - 1).min(0xff) | topology.package_bits() << 12;
         }
         TOPOLOGY_AMD => {
             entry.eax = apic_id;
@@ -233,7 +248,11 @@ fn patched(
 /// Bits 14 to 25 of a cache's `EAX`, how many ids share it less one: level 3 is shared by the package, lower levels
 /// by the threads of a core. Bits 5 to 7 are the level.
 fn shared_cache(eax: u32, thread_ids: u32, package_ids: u32) -> u32 {
-    let sharing = if eax >> 5 & 7 >= 3 { package_ids } else { thread_ids };
+    let sharing = if eax >> 5 & 7 >= 3 {
+        package_ids
+    } else {
+        thread_ids
+    };
     eax & !(0xfff << 14) | (sharing - 1) << 14
 }
 
@@ -259,8 +278,10 @@ fn topology_leaf(leaf: u32, topology: Topology, apic_id: u32) -> [CpuidEntry; 3]
 
 /// Whether leaf 0 names AMD, or Hygon, whose CPUs share AMD's layouts.
 fn is_amd(leaf0: &CpuidEntry) -> bool {
-    let vendor: Vec<u8> =
-        [leaf0.ebx, leaf0.edx, leaf0.ecx].iter().flat_map(|register| register.to_le_bytes()).collect();
+    let vendor: Vec<u8> = [leaf0.ebx, leaf0.edx, leaf0.ecx]
+        .iter()
+        .flat_map(|register| register.to_le_bytes())
+        .collect();
     vendor == b"AuthenticAMD" || vendor == b"HygonGenuine"
 }
 
@@ -269,7 +290,14 @@ mod tests {
     use super::*;
 
     fn leaf(function: u32, eax: u32, ebx: u32, ecx: u32, edx: u32) -> CpuidEntry {
-        CpuidEntry { function, eax, ebx, ecx, edx, ..CpuidEntry::default() }
+        CpuidEntry {
+            function,
+            eax,
+            ebx,
+            ecx,
+            edx,
+            ..CpuidEntry::default()
+        }
     }
 
     fn cache(function: u32, index: u32, level: u32) -> CpuidEntry {
@@ -286,7 +314,9 @@ mod tests {
     }
 
     fn find(table: &[CpuidEntry], function: u32, index: u32) -> CpuidEntry {
-        let mut hits = table.iter().filter(|e| e.function == function && e.index == index);
+        let mut hits = table
+            .iter()
+            .filter(|e| e.function == function && e.index == index);
         let hit = *hits.next().expect("the leaf is there");
         assert_eq!(hits.next(), None, "leaf {function:#x} is there once");
         hit
@@ -295,24 +325,65 @@ mod tests {
     #[test]
     fn topologies_are_checked() {
         let check = |vcpus, threads_per_core, expected: Option<TopologyError>| {
-            assert_eq!(Topology::new(vcpus, threads_per_core).err(), expected, "{vcpus}/{threads_per_core}");
+            assert_eq!(
+                Topology::new(vcpus, threads_per_core).err(),
+                expected,
+                "{vcpus}/{threads_per_core}"
+            );
         };
         check(1, 1, None);
         check(255, 1, None);
         check(254, 2, None);
-        check(0, 1, Some(TopologyError::Zero { vcpus: 0, threads_per_core: 1 }));
-        check(1, 0, Some(TopologyError::Zero { vcpus: 1, threads_per_core: 0 }));
-        check(3, 2, Some(TopologyError::Uneven { vcpus: 3, threads_per_core: 2 }));
-        check(256, 1, Some(TopologyError::TooMany { vcpus: 256, threads_per_core: 1, highest: 255 }));
+        check(
+            0,
+            1,
+            Some(TopologyError::Zero {
+                vcpus: 0,
+                threads_per_core: 1,
+            }),
+        );
+        check(
+            1,
+            0,
+            Some(TopologyError::Zero {
+                vcpus: 1,
+                threads_per_core: 0,
+            }),
+        );
+        check(
+            3,
+            2,
+            Some(TopologyError::Uneven {
+                vcpus: 3,
+                threads_per_core: 2,
+            }),
+        );
+        check(
+            256,
+            1,
+            Some(TopologyError::TooMany {
+                vcpus: 256,
+                threads_per_core: 1,
+                highest: 255,
+            }),
+        );
         check(
             u32::MAX,
             u32::MAX,
-            Some(TopologyError::TooMany { vcpus: u32::MAX, threads_per_core: u32::MAX, highest: 0xffff_fffe }),
+            Some(TopologyError::TooMany {
+                vcpus: u32::MAX,
+                threads_per_core: u32::MAX,
+                highest: 0xffff_fffe,
+            }),
         );
         check(
             u32::MAX,
             1,
-            Some(TopologyError::TooMany { vcpus: u32::MAX, threads_per_core: 1, highest: 0xffff_fffe }),
+            Some(TopologyError::TooMany {
+                vcpus: u32::MAX,
+                threads_per_core: 1,
+                highest: 0xffff_fffe,
+            }),
         );
     }
 
@@ -332,12 +403,28 @@ mod tests {
     fn intel_leaves() {
         let supported = [
             vendor(b"GenuineIntel", 0x1f),
-            leaf(1, 0x806f8, 0x0d10_0800, VMX | 0x10_0000, 0x0f8b_fbff | MULTITHREADED),
+            leaf(
+                1,
+                0x806f8,
+                0x0d10_0800,
+                VMX | 0x10_0000,
+                0x0f8b_fbff | MULTITHREADED,
+            ),
             cache(4, 0, 1),
             cache(4, 3, 3),
-            CpuidEntry { index_matters: true, index: 4, ..leaf(4, 0, 0, 0, 0) },
-            CpuidEntry { index_matters: true, ..leaf(0xb, 1, 2, 0x100, 0x57) },
-            CpuidEntry { index_matters: true, ..leaf(0x1f, 1, 2, 0x100, 0x57) },
+            CpuidEntry {
+                index_matters: true,
+                index: 4,
+                ..leaf(4, 0, 0, 0, 0)
+            },
+            CpuidEntry {
+                index_matters: true,
+                ..leaf(0xb, 1, 2, 0x100, 0x57)
+            },
+            CpuidEntry {
+                index_matters: true,
+                ..leaf(0x1f, 1, 2, 0x100, 0x57)
+            },
             leaf(0x8000_0001, 0, 0, 0x121, 0),
             leaf(0x8000_0008, 0x3039, 0, 0, 0),
         ];
@@ -380,7 +467,11 @@ mod tests {
         assert_eq!(find(&table, 0x8000_001d, 3).eax, 0xfc00_c061);
         let amd = find(&table, 0x8000_001e, 0);
         assert_eq!((amd.eax, amd.ebx, amd.ecx), (3, 3, 0));
-        assert_eq!(find(&table, 0xb, 1).ebx, 4, "leaf 0xb is made although KVM did not list it");
+        assert_eq!(
+            find(&table, 0xb, 1).ebx,
+            4,
+            "leaf 0xb is made although KVM did not list it"
+        );
         assert!(table.iter().all(|entry| entry.function != 0x1f));
 
         let single = for_vcpu(&supported, Topology::new(1, 1).unwrap(), 0, false);

@@ -86,9 +86,11 @@ pub fn internal_error(suberror: u32, data: &[u64], pc: Option<u64>) -> Fault {
         [flags, rest @ ..] if suberror == EMULATION && flags & HAS_INSTRUCTION != 0 => {
             let bytes: Vec<u8> = rest.iter().flat_map(|word| word.to_le_bytes()).collect();
             match bytes.split_first() {
-                Some((&len, bytes)) => {
-                    bytes.iter().take(usize::from(len).min(INSTRUCTION_MAX)).copied().collect()
-                }
+                Some((&len, bytes)) => bytes
+                    .iter()
+                    .take(usize::from(len).min(INSTRUCTION_MAX))
+                    .copied()
+                    .collect(),
                 None => Vec::new(),
             }
         }
@@ -126,7 +128,11 @@ mod tests {
             let Fault::InternalError { instruction, pc, .. } = internal_error(suberror, data, Some(7)) else {
                 panic!("not an internal error");
             };
-            assert_eq!((instruction.as_slice(), pc), (expected, Some(7)), "{suberror} {data:x?}");
+            assert_eq!(
+                (instruction.as_slice(), pc),
+                (expected, Some(7)),
+                "{suberror} {data:x?}"
+            );
         };
         // Length 5, then c5 f8 77 90 90: vzeroupper and two nops.
         let words = [1, u64::from_le_bytes([5, 0xc5, 0xf8, 0x77, 0x90, 0x90, 0, 0]), 0];

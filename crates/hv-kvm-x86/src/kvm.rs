@@ -15,5 +15,8 @@ use crate::KvmError;
 
 /// Names the request that KVM refused.
 fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| KvmError::Request { request, source: error.into() }
+    move |error| KvmError::Request {
+        request,
+        source: error.into(),
+    }
 }

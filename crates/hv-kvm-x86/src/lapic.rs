@@ -13,6 +13,8 @@ impl LapicRegister {
     pub const VERSION: Self = Self(0x30);
     /// Task priority.
     pub const TPR: Self = Self(0x80);
+    /// Processor priority, which follows from the task priority and the interrupts in service.
+    pub const PPR: Self = Self(0xa0);
     /// Logical destination.
     pub const LDR: Self = Self(0xd0);
     /// Destination format.
@@ -45,7 +47,11 @@ impl LapicRegister {
     /// The register at `offset`; `None` unless that is a multiple of 16 below 0x400.
     #[must_use]
     pub const fn at(offset: u16) -> Option<Self> {
-        if offset < 0x400 && offset.is_multiple_of(16) { Some(Self(offset)) } else { None }
+        if offset < 0x400 && offset.is_multiple_of(16) {
+            Some(Self(offset))
+        } else {
+            None
+        }
     }
 
     /// The offset into the page.
@@ -79,7 +85,11 @@ impl fmt::Debug for Lapic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let registers = (0..0x400).step_by(16).filter_map(LapicRegister::at);
         f.debug_map()
-            .entries(registers.map(|r| (r.offset(), self.get(r))).filter(|&(_, value)| value != 0))
+            .entries(
+                registers
+                    .map(|r| (r.offset(), self.get(r)))
+                    .filter(|&(_, value)| value != 0),
+            )
             .finish()
     }
 }
@@ -102,7 +112,11 @@ impl Lapic {
     pub fn get(&self, register: LapicRegister) -> u32 {
         let at = usize::from(register.0);
         // `LapicRegister` cannot hold an offset outside the page.
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_le_bytes)
+        self.0
+            .get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .copied()
+            .map_or(0, u32::from_le_bytes)
     }
 
     /// Sets the value of `register`.
@@ -115,9 +129,10 @@ impl Lapic {
 
     /// Connects the pins as a PC does: LINT0 takes interrupts of the PIC (`ExtINT`), LINT1 is the NMI.
     pub fn connect_pins(&mut self) {
-        for (register, mode) in
-            [(LapicRegister::LVT_LINT0, DELIVERY_EXT_INT), (LapicRegister::LVT_LINT1, DELIVERY_NMI)]
-        {
+        for (register, mode) in [
+            (LapicRegister::LVT_LINT0, DELIVERY_EXT_INT),
+            (LapicRegister::LVT_LINT1, DELIVERY_NMI),
+        ] {
             let value = self.get(register) & !(DELIVERY_MASK | MASKED);
             self.set(register, value | mode);
         }

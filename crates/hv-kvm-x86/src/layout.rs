@@ -44,7 +44,11 @@ mod tests {
             TSS..TSS + 3 * PAGE,
         ];
         assert!(ranges.is_sorted_by(|a, b| a.end <= b.start));
-        assert!(ranges.iter().all(|r| RESERVED.start <= r.start && r.end <= RESERVED.end));
-        assert!(DEVICE_HOLE.start <= RESERVED.start && DEVICE_HOLE.end == RESERVED.end);
+        assert!(
+            ranges
+                .iter()
+                .all(|r| RESERVED.start <= r.start && r.end <= RESERVED.end)
+        );
+        const { assert!(DEVICE_HOLE.start <= RESERVED.start && DEVICE_HOLE.end == RESERVED.end) };
     }
 }

@@ -118,6 +118,21 @@ impl Msr {
     /// The paravirtual registers of Hyper-V, which a guest sees only where its CPUID says so.
     const HYPER_V: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4000_01ff;
 
+    /// Registers that are part of a vCPU's state although `KVM_GET_MSR_INDEX_LIST` leaves them out: the memory type
+    /// ranges (SDM 3A 12.11) and the machine check banks (SDM 3B 16.3.2), as many as KVM may have.
+    pub fn unlisted() -> impl Iterator<Item = Self> {
+        const VARIABLE_RANGES: u32 = 8;
+        const BANKS: u32 = 32;
+        let variable = (0..2 * VARIABLE_RANGES).map(|n| 0x200 + n);
+        let fixed = [0x250, 0x258, 0x259].into_iter().chain(0x268..=0x26f);
+        let banks = (0..4 * BANKS).map(|n| 0x400 + n);
+        variable
+            .chain(fixed)
+            .chain([Self::MTRR_DEF_TYPE.0])
+            .chain(banks)
+            .map(Self)
+    }
+
     /// Whether the register changes by itself as time passes, so that a value read before is not "the" value.
     #[must_use]
     pub fn is_clock(self) -> bool {
@@ -160,8 +175,10 @@ pub const MTRR_WRITE_BACK: u64 = 6;
 
 /// What firmware would have left in the MSRs when it starts an operating system, where that is not their reset value:
 /// fast strings on, and all memory write-back by default (after reset it is uncacheable).
-pub const BOOT: [(Msr, u64); 2] =
-    [(Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS), (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK)];
+pub const BOOT: [(Msr, u64); 2] = [
+    (Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS),
+    (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK),
+];
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +200,17 @@ mod tests {
         assert_eq!(Msr::LSTAR.0, 0xc000_0082);
         assert_eq!(Msr::TSC_DEADLINE.to_string(), "TSC_DEADLINE (0x6e0)");
         assert_eq!(Msr(0x1234).to_string(), "MSR 0x1234");
+    }
+
+    #[test]
+    fn unlisted_registers_are_the_ranges_and_the_banks() {
+        let registers: BTreeSet<_> = Msr::unlisted().map(|msr| msr.0).collect();
+        assert_eq!(registers.len(), 16 + 11 + 1 + 128);
+        for number in [
+            0x200, 0x20f, 0x250, 0x258, 0x259, 0x268, 0x26f, 0x2ff, 0x400, 0x47f,
+        ] {
+            assert!(registers.contains(&number), "{number:#x}");
+        }
     }
 
     #[test]

@@ -56,7 +56,10 @@ impl Activity {
 
 /// Exceptions and interrupts on their way into a vCPU (`struct kvm_vcpu_events`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, as the kernel's structure has them")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, as the kernel's structure has them"
+)]
 pub struct Events {
     /// An exception that is injected or pending.
     pub exception: Exception,
@@ -107,7 +110,9 @@ impl fmt::Debug for Xsave {
     /// Prints the words that are not zero, by their byte offset.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
-        f.debug_map().entries(words.map(|(at, word)| (at.saturating_mul(4), word))).finish()
+        f.debug_map()
+            .entries(words.map(|(at, word)| (at.saturating_mul(4), word)))
+            .finish()
     }
 }
 
@@ -209,8 +214,16 @@ pub enum SegmentName {
 
 impl SegmentName {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Cs, Self::Ds, Self::Es, Self::Fs, Self::Gs, Self::Ss, Self::Tr, Self::Ldtr];
+    pub const ALL: [Self; 8] = [
+        Self::Cs,
+        Self::Ds,
+        Self::Es,
+        Self::Fs,
+        Self::Gs,
+        Self::Ss,
+        Self::Tr,
+        Self::Ldtr,
+    ];
 }
 
 /// A part of a segment register.
@@ -346,7 +359,12 @@ impl Register {
             .chain((0..4).map(Self::Dr))
             .chain((0..8).map(Self::Fpr))
             .chain((0..16).flat_map(|n| [Self::XmmLow(n), Self::XmmHigh(n)]))
-            .chain((0..0x400).step_by(16).filter_map(LapicRegister::at).map(Self::Lapic))
+            .chain(
+                (0..0x400)
+                    .step_by(16)
+                    .filter_map(LapicRegister::at)
+                    .map(Self::Lapic),
+            )
     }
 }
 
@@ -503,11 +521,13 @@ impl VcpuState {
             Register::Xcr0 => self.xcr0 = value,
             Register::FpuControl => {
                 let status = self.xsave.word(FCW_FSW) & !0xffff;
-                self.xsave.set_word(FCW_FSW, status | u32::from(narrow16()?), Xsave::X87);
+                self.xsave
+                    .set_word(FCW_FSW, status | u32::from(narrow16()?), Xsave::X87);
             }
             Register::FpuStatus => {
                 let control = self.xsave.word(FCW_FSW) & 0xffff;
-                self.xsave.set_word(FCW_FSW, control | u32::from(narrow16()?) << 16, Xsave::X87);
+                self.xsave
+                    .set_word(FCW_FSW, control | u32::from(narrow16()?) << 16, Xsave::X87);
             }
             Register::Mxcsr => self.xsave.set_word(MXCSR, narrow32()?, Xsave::SSE),
             Register::Fpr(n) => self.set_pair(entry(ST0, n, 8).ok_or(missing)?, value, Xsave::X87),
@@ -527,10 +547,14 @@ impl VcpuState {
     }
 
     fn set_pair(&mut self, at: usize, value: u64, component: u32) {
-        let bytes = value.to_le_bytes();
-        let [a, b, c, d, e, f, g, h] = bytes;
-        self.xsave.set_word(at, u32::from_le_bytes([a, b, c, d]), component);
-        self.xsave.set_word(at.saturating_add(1), u32::from_le_bytes([e, f, g, h]), component);
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "each takes its half"
+        )]
+        let (low, high) = (value as u32, (value >> 32) as u32);
+        self.xsave.set_word(at, low, component);
+        self.xsave.set_word(at.saturating_add(1), high, component);
     }
 
     fn gpr(&self, gpr: Gpr) -> &u64 {
@@ -627,7 +651,10 @@ mod tests {
     use super::*;
 
     fn blank() -> VcpuState {
-        VcpuState { msrs: BTreeMap::from([(Msr::LSTAR, 0)]), ..VcpuState::blank() }
+        VcpuState {
+            msrs: BTreeMap::from([(Msr::LSTAR, 0)]),
+            ..VcpuState::blank()
+        }
     }
 
     /// Every register is a place of its own: writing all of them, each with another value, and then reading all
@@ -643,7 +670,11 @@ mod tests {
             state.set(register, value).unwrap();
         }
         for (value, &register) in (0x81..).zip(&registers) {
-            assert_eq!(state.get(register), Some(value & 0xff | value >> 8 << 12), "{register:?}");
+            assert_eq!(
+                state.get(register),
+                Some(value & 0xff | value >> 8 << 12),
+                "{register:?}"
+            );
         }
     }
 
@@ -668,7 +699,11 @@ mod tests {
         for register in [Register::Mxcsr, Register::Lapic(LapicRegister::TPR)] {
             check(register, u64::MAX, too_wide(register, u64::MAX));
         }
-        for register in [Register::FpuControl, Register::FpuStatus, Register::TableLimit(TableName::Idtr)] {
+        for register in [
+            Register::FpuControl,
+            Register::FpuStatus,
+            Register::TableLimit(TableName::Idtr),
+        ] {
             check(register, 0x1_0000, too_wide(register, 0x1_0000));
         }
         for register in [
@@ -689,8 +724,16 @@ mod tests {
         let check = |state: &mut VcpuState, register, value: u64, byte: usize, component: u32| {
             state.set(register, value).unwrap();
             let words = state.xsave.words();
-            assert_eq!(words[byte / 4], u32::try_from(value & 0xffff_ffff).unwrap(), "{register:?}");
-            assert_eq!(words[128] & component, component, "{register:?} is marked as present");
+            assert_eq!(
+                words[byte / 4],
+                u32::try_from(value & 0xffff_ffff).unwrap(),
+                "{register:?}"
+            );
+            assert_eq!(
+                words[128] & component,
+                component,
+                "{register:?} is marked as present"
+            );
         };
         check(&mut state, Register::Mxcsr, 0x1f80, 24, 2);
         check(&mut state, Register::Fpr(7), 7, 32 + 7 * 16, 1);

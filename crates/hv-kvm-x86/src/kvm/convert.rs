@@ -2,15 +2,13 @@
 
 use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
 use kvm_bindings::{
-    CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_PAYLOAD,
-    KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM, KVM_VCPUEVENT_VALID_TRIPLE_FAULT, kvm_cpuid_entry2,
-    kvm_dtable, kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events,
+    CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_VCPUEVENT_VALID_NMI_PENDING,
+    KVM_VCPUEVENT_VALID_PAYLOAD, KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM,
+    KVM_VCPUEVENT_VALID_TRIPLE_FAULT, kvm_cpuid_entry2, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs,
+    kvm_vcpu_events,
 };
 
-use crate::{
-    Events, Exception, KvmError,
-    cpuid::CpuidEntry,
-};
+use crate::{Events, Exception, KvmError, cpuid::CpuidEntry};
 
 fn to_segment(segment: &Segment) -> kvm_segment {
     let rights = segment.rights;
@@ -51,11 +49,18 @@ fn from_segment(segment: &kvm_segment) -> Segment {
 }
 
 fn to_table(table: &DescriptorTable) -> kvm_dtable {
-    kvm_dtable { base: table.base, limit: table.limit, padding: [0; 3] }
+    kvm_dtable {
+        base: table.base,
+        limit: table.limit,
+        padding: [0; 3],
+    }
 }
 
 fn from_table(table: &kvm_dtable) -> DescriptorTable {
-    DescriptorTable { base: table.base, limit: table.limit }
+    DescriptorTable {
+        base: table.base,
+        limit: table.limit,
+    }
 }
 
 /// The general registers of `state`.
@@ -207,7 +212,11 @@ pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
         .map(|entry| kvm_cpuid_entry2 {
             function: entry.function,
             index: entry.index,
-            flags: if entry.index_matters { KVM_CPUID_FLAG_SIGNIFCANT_INDEX } else { 0 },
+            flags: if entry.index_matters {
+                KVM_CPUID_FLAG_SIGNIFCANT_INDEX
+            } else {
+                0
+            },
             eax: entry.eax,
             ebx: entry.ebx,
             ecx: entry.ecx,
@@ -216,9 +225,10 @@ pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
         })
         .collect();
     // A table that is too long is the only thing that can be wrong with it.
-    CpuId::from_entries(&entries)
-        .ok()
-        .ok_or(KvmError::CpuidTooLong { len: entries.len(), max: KVM_MAX_CPUID_ENTRIES })
+    CpuId::from_entries(&entries).ok().ok_or(KvmError::CpuidTooLong {
+        len: entries.len(),
+        max: KVM_MAX_CPUID_ENTRIES,
+    })
 }
 
 /// The table in KVM's structure.
@@ -250,8 +260,14 @@ mod tests {
         check(&State::protected_mode(0x10_0000, 0x10, 0x18));
         check(&state);
         (state.rax, state.r15, state.rflags) = (1, u64::MAX, 0x46);
-        state.gdtr = DescriptorTable { base: 0x500, limit: 0x1f };
-        state.idtr = DescriptorTable { base: 0x600, limit: 0xfff };
+        state.gdtr = DescriptorTable {
+            base: 0x500,
+            limit: 0x1f,
+        };
+        state.idtr = DescriptorTable {
+            base: 0x600,
+            limit: 0xfff,
+        };
         state.ldtr.rights = AccessRights::from_bits(0x2);
         (state.cr2, state.cr4) = (0xdead_b000, 0x6a0);
         check(&state);
@@ -260,10 +276,25 @@ mod tests {
     #[test]
     fn segments_have_the_bits_kvm_expects() {
         let kvm = to_segment(&Segment::flat(0x10, AccessRights::CODE64));
-        let found = (kvm.type_, kvm.s, kvm.dpl, kvm.present, kvm.avl, kvm.l, kvm.db, kvm.g, kvm.unusable);
+        let found = (
+            kvm.type_,
+            kvm.s,
+            kvm.dpl,
+            kvm.present,
+            kvm.avl,
+            kvm.l,
+            kvm.db,
+            kvm.g,
+            kvm.unusable,
+        );
         assert_eq!(found, (0xb, 1, 0, 1, 0, 1, 0, 1, 0));
         assert_eq!((kvm.selector, kvm.base, kvm.limit), (0x10, 0, u32::MAX));
-        let none = to_segment(&Segment { selector: 0, base: 0, limit: 0, rights: AccessRights::from_bits(0) });
+        let none = to_segment(&Segment {
+            selector: 0,
+            base: 0,
+            limit: 0,
+            rights: AccessRights::from_bits(0),
+        });
         assert_eq!((none.present, none.unusable), (0, 1));
     }
 
@@ -287,7 +318,11 @@ mod tests {
         for events in [Events::default(), events] {
             assert_eq!(from_events(&to_events(&events, u32::MAX)), events);
         }
-        assert_eq!(to_events(&Events::default(), 0).flags, 5, "only what every kernel knows");
+        assert_eq!(
+            to_events(&Events::default(), 0).flags,
+            5,
+            "only what every kernel knows"
+        );
         // An idle structure with stale numbers is no event.
         let mut stale = kvm_vcpu_events::default();
         (stale.exception.nr, stale.interrupt.nr, stale.exception_payload) = (13, 0x30, 7);

@@ -25,9 +25,12 @@ extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_vo
 /// Installs the handler, once per process.
 pub(crate) fn install() -> Result<(), KvmError> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
-    INSTALLED.get_or_init(|| register_signal_handler(kick_signal(), ignore).map_err(|e| e.errno())).map_err(
-        |errno| KvmError::Request { request: "sigaction", source: io::Error::from_raw_os_error(errno) },
-    )
+    INSTALLED
+        .get_or_init(|| register_signal_handler(kick_signal(), ignore).map_err(kvm_ioctls::Error::errno))
+        .map_err(|errno| KvmError::Request {
+            request: "sigaction",
+            source: io::Error::from_raw_os_error(errno),
+        })
 }
 
 /// Who is inside `KVM_RUN`, and who wants them out.

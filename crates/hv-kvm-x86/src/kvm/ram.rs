@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, mmap::MmapRegion};
+use vm_memory::{
+    Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, mmap::MmapRegion,
+};
 
 use crate::{KvmError, layout};
 
@@ -20,7 +22,10 @@ impl Ram {
     /// The RAM of `region`.
     #[must_use]
     pub fn of_region(region: &GuestRegionMmap) -> Self {
-        Self { base: region.start_addr().raw_value(), mapping: region.get_mmap() }
+        Self {
+            base: region.start_addr().raw_value(),
+            mapping: region.get_mmap(),
+        }
     }
 
     /// Every region of `memory`, in ascending order of guest addresses.
@@ -57,7 +62,9 @@ impl Ram {
     pub(crate) fn check(&self) -> Result<(), KvmError> {
         const PAGE: u64 = 4096;
         let (base, len) = (self.base, self.len());
-        let Some(end) = base.checked_add(len) else { return Err(KvmError::RamUnaligned { base, len }) };
+        let Some(end) = base.checked_add(len) else {
+            return Err(KvmError::RamUnaligned { base, len });
+        };
         if !base.is_multiple_of(PAGE) || !len.is_multiple_of(PAGE) {
             return Err(KvmError::RamUnaligned { base, len });
         }

@@ -1,5 +1,8 @@
 //! The virtual CPU.
-#![expect(unsafe_code, reason = "reads the unions of the kernel's run structure and passes XSAVE areas")]
+#![expect(
+    unsafe_code,
+    reason = "reads the unions of the kernel's run structure and passes XSAVE areas"
+)]
 
 use std::{collections::BTreeMap, slice, sync::Arc};
 
@@ -7,9 +10,9 @@ use boot_core::CpuState;
 use hv_core::{Exit, Fault, Interrupter, SystemEvent, Vcpu};
 use kvm_bindings::{
     KVM_EXIT_DEBUG, KVM_EXIT_FAIL_ENTRY, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_INTR, KVM_EXIT_IO,
-    KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_EXIT_SYSTEM_EVENT, KVM_SYSTEM_EVENT_CRASH,
-    KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN, Msrs, Xsave as KvmXsave, kvm_debugregs, kvm_lapic_state,
-    kvm_mp_state, kvm_msr_entry, kvm_run, kvm_xcrs, kvm_xsave,
+    KVM_EXIT_IO_IN, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN, KVM_EXIT_SYSTEM_EVENT, KVM_MAX_MSR_ENTRIES,
+    KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN, Msrs, Xsave as KvmXsave,
+    kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_run, kvm_xcrs, kvm_xsave,
 };
 use kvm_ioctls::{Cap, VcpuExit, VcpuFd};
 
@@ -64,7 +67,10 @@ impl KvmVcpu {
         let extra_xsave_words = usize::try_from(xsave_size)
             .ok()
             .filter(|&size| size > 0)
-            .map(|size| size.saturating_sub(size_of::<kvm_xsave>()).div_ceil(size_of::<u32>()));
+            .map(|size| {
+                size.saturating_sub(size_of::<kvm_xsave>())
+                    .div_ceil(size_of::<u32>())
+            });
         let cpuid = convert::to_cpuid(&machine.cpuid(index))?;
         fd.set_cpuid2(&cpuid).map_err(refused("KVM_SET_CPUID2"))?;
         let mut vcpu = Self {
@@ -93,9 +99,15 @@ impl KvmVcpu {
     pub fn whole_state(&mut self) -> Result<VcpuState, KvmError> {
         self.settle()?;
         let mut state = VcpuState::blank();
-        for group in
-            [Group::Activity, Group::Cpu, Group::Xcrs, Group::Xsave, Group::Debug, Group::Lapic, Group::Events]
-        {
+        for group in [
+            Group::Activity,
+            Group::Cpu,
+            Group::Xcrs,
+            Group::Xsave,
+            Group::Debug,
+            Group::Lapic,
+            Group::Events,
+        ] {
             self.load(group, &mut state)?;
         }
         state.msrs = self.read_msrs()?;
@@ -115,7 +127,14 @@ impl KvmVcpu {
         self.discard()?;
         // The APIC's mode comes with the system registers, so it goes after them; MSRs like the timer's deadline
         // depend on the APIC; events come last because everything else can cancel them.
-        for group in [Group::Activity, Group::Cpu, Group::Xcrs, Group::Xsave, Group::Debug, Group::Lapic] {
+        for group in [
+            Group::Activity,
+            Group::Cpu,
+            Group::Xcrs,
+            Group::Xsave,
+            Group::Debug,
+            Group::Lapic,
+        ] {
             self.store(group, state)?;
         }
         let current = self.read_msrs()?;
@@ -140,7 +159,9 @@ impl KvmVcpu {
         self.settle()?;
         let mut state = VcpuState::blank();
         self.load(register.group(), &mut state)?;
-        state.get(register).ok_or(RegisterError::Missing { register }.into())
+        state
+            .get(register)
+            .ok_or(RegisterError::Missing { register }.into())
     }
 
     /// Writes one register.
@@ -173,7 +194,12 @@ impl KvmVcpu {
                 let xcrs = fd.get_xcrs().map_err(refused("KVM_GET_XCRS"))?;
                 let used = usize::try_from(xcrs.nr_xcrs).unwrap_or(usize::MAX);
                 // The FPU alone is what a CPU without XSAVE has.
-                state.xcr0 = xcrs.xcrs.iter().take(used).find(|xcr| xcr.xcr == 0).map_or(1, |xcr| xcr.value);
+                state.xcr0 = xcrs
+                    .xcrs
+                    .iter()
+                    .take(used)
+                    .find(|xcr| xcr.xcr == 0)
+                    .map_or(1, |xcr| xcr.value);
             }
             Group::Xsave => state.xsave = self.read_xsave()?,
             Group::Debug => {
@@ -189,7 +215,10 @@ impl KvmVcpu {
                 state.events = convert::from_events(&events);
             }
             Group::Msr(msr) => {
-                let value = self.read_msr_batch(&[msr])?.pop().ok_or(KvmError::GetMsr { msr })?;
+                let value = self
+                    .read_msr_batch(&[msr])?
+                    .pop()
+                    .ok_or(KvmError::GetMsr { msr })?;
                 state.msrs.insert(msr, value);
             }
         }
@@ -206,10 +235,14 @@ impl KvmVcpu {
                 sregs.apic_base = state.apic_base;
                 sregs.interrupt_bitmap = state.interrupt_bitmap;
                 fd.set_sregs(&sregs).map_err(refused("KVM_SET_SREGS"))?;
-                fd.set_regs(&convert::to_regs(&state.cpu)).map_err(refused("KVM_SET_REGS"))
+                fd.set_regs(&convert::to_regs(&state.cpu))
+                    .map_err(refused("KVM_SET_REGS"))
             }
             Group::Xcrs => {
-                let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..kvm_xcrs::default() };
+                let mut xcrs = kvm_xcrs {
+                    nr_xcrs: 1,
+                    ..kvm_xcrs::default()
+                };
                 if let Some(first) = xcrs.xcrs.first_mut() {
                     first.value = state.xcr0;
                 }
@@ -217,13 +250,19 @@ impl KvmVcpu {
             }
             Group::Xsave => self.write_xsave(&state.xsave),
             Group::Debug => {
-                let debug =
-                    kvm_debugregs { db: state.dr, dr6: state.dr6, dr7: state.dr7, ..Default::default() };
+                let debug = kvm_debugregs {
+                    db: state.dr,
+                    dr6: state.dr6,
+                    dr7: state.dr7,
+                    ..Default::default()
+                };
                 fd.set_debug_regs(&debug).map_err(refused("KVM_SET_DEBUGREGS"))
             }
             Group::Lapic => self.write_lapic(&state.lapic),
             Group::Activity => fd
-                .set_mp_state(kvm_mp_state { mp_state: state.activity.0 })
+                .set_mp_state(kvm_mp_state {
+                    mp_state: state.activity.0,
+                })
                 .map_err(refused("KVM_SET_MP_STATE")),
             Group::Events => {
                 let kernel = fd.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
@@ -243,7 +282,9 @@ impl KvmVcpu {
     }
 
     fn write_lapic(&self, lapic: &Lapic) -> Result<(), KvmError> {
-        let lapic = kvm_lapic_state { regs: lapic.as_bytes().map(u8::cast_signed) };
+        let lapic = kvm_lapic_state {
+            regs: lapic.as_bytes().map(u8::cast_signed),
+        };
         self.fd.set_lapic(&lapic).map_err(refused("KVM_SET_LAPIC"))
     }
 
@@ -264,8 +305,14 @@ impl KvmVcpu {
     fn write_xsave(&self, xsave: &Xsave) -> Result<(), KvmError> {
         let extra = self.extra_xsave_words.unwrap_or(0);
         let mut area = new_xsave(extra)?;
-        let (first, rest) = xsave.words().split_at_checked(Xsave::MIN_WORDS).unwrap_or((xsave.words(), &[]));
-        area.as_mut_slice().iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let (first, rest) = xsave
+            .words()
+            .split_at_checked(Xsave::MIN_WORDS)
+            .unwrap_or((xsave.words(), &[]));
+        area.as_mut_slice()
+            .iter_mut()
+            .zip(rest)
+            .for_each(|(to, from)| *to = *from);
         // SAFETY: `as_mut_fam_struct` asks that the length of the flexible array stays as it is; only `region` is
         // written here.
         let region = unsafe { &mut area.as_mut_fam_struct().xsave.region };
@@ -280,43 +327,52 @@ impl KvmVcpu {
         let mut values = BTreeMap::new();
         let mut rest = self.machine.msrs.as_slice();
         while !rest.is_empty() {
-            let read = self.read_msr_batch(rest)?;
-            let (done, refused) = rest.split_at_checked(read.len()).unwrap_or((rest, &[]));
-            values.extend(done.iter().copied().zip(read));
-            // KVM stops at the first one it refuses.
-            rest = refused.split_first().map_or(&[], |(_, rest)| rest);
+            let (batch, later) = rest.split_at(rest.len().min(KVM_MAX_MSR_ENTRIES));
+            let read = self.read_msr_batch(batch)?;
+            let done = read.len();
+            values.extend(batch.iter().copied().zip(read));
+            // KVM stops at the first one it refuses: go on behind that one.
+            rest = if done < batch.len() {
+                rest.get(done.saturating_add(1)..).unwrap_or(&[])
+            } else {
+                later
+            };
         }
         Ok(values)
     }
 
     /// The values of the first `msrs`, up to the first one that KVM refuses.
     fn read_msr_batch(&self, msrs: &[Msr]) -> Result<Vec<u64>, KvmError> {
-        let mut request = new_msrs(msrs.iter().map(|&msr| (msr, 0)))?;
+        let mut request = new_msrs(msrs.iter().take(KVM_MAX_MSR_ENTRIES).map(|&msr| (msr, 0)))?;
         let read = self.fd.get_msrs(&mut request).map_err(refused("KVM_GET_MSRS"))?;
-        Ok(request.as_slice().iter().take(read).map(|entry| entry.data).collect())
+        Ok(request
+            .as_slice()
+            .iter()
+            .take(read)
+            .map(|entry| entry.data)
+            .collect())
     }
 
     fn write_msrs(&self, msrs: &[(Msr, u64)]) -> Result<(), KvmError> {
-        if msrs.is_empty() {
-            return Ok(());
+        for batch in msrs.chunks(KVM_MAX_MSR_ENTRIES) {
+            let request = new_msrs(batch.iter().copied())?;
+            let written = self.fd.set_msrs(&request).map_err(refused("KVM_SET_MSRS"))?;
+            // KVM stops at the first one it refuses.
+            if let Some(&(msr, value)) = batch.get(written) {
+                return Err(KvmError::SetMsr { msr, value });
+            }
         }
-        let written = self
-            .fd
-            .set_msrs(&new_msrs(msrs.iter().copied())?)
-            .map_err(refused("KVM_SET_MSRS"))?;
-        // KVM stops at the first one it refuses.
-        match msrs.get(written) {
-            Some(&(msr, value)) => Err(KvmError::SetMsr { msr, value }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Enters the kernel once.
     fn enter(&mut self) -> Result<Entry, KvmError> {
         let entry = match self.fd.run() {
-            Ok(VcpuExit::MemoryFault { flags, gpa, size }) => {
-                Entry::MemoryFault(Fault::MemoryFault { address: gpa, len: size, flags })
-            }
+            Ok(VcpuExit::MemoryFault { flags, gpa, size }) => Entry::MemoryFault(Fault::MemoryFault {
+                address: gpa,
+                len: size,
+                flags,
+            }),
             Ok(_) => Entry::Exit,
             // EAGAIN: a secondary vCPU got INIT, and still waits for SIPI.
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => Entry::Interrupted,
@@ -371,12 +427,20 @@ impl KvmVcpu {
             KVM_EXIT_MMIO => {
                 // SAFETY: the reason says that this is the union's valid field, and its parts are plain numbers.
                 let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
-                let len = usize::try_from(mmio.len).unwrap_or(usize::MAX).min(mmio.data.len());
+                let len = usize::try_from(mmio.len)
+                    .unwrap_or(usize::MAX)
+                    .min(mmio.data.len());
                 let (data, _) = mmio.data.split_at_mut(len);
                 if mmio.is_write != 0 {
-                    Exit::MmioWrite { address: mmio.phys_addr, data }
+                    Exit::MmioWrite {
+                        address: mmio.phys_addr,
+                        data,
+                    }
                 } else {
-                    Exit::MmioRead { address: mmio.phys_addr, data }
+                    Exit::MmioRead {
+                        address: mmio.phys_addr,
+                        data,
+                    }
                 }
             }
             KVM_EXIT_HLT => Exit::Halt,
@@ -384,12 +448,18 @@ impl KvmVcpu {
             KVM_EXIT_FAIL_ENTRY => {
                 // SAFETY: as above.
                 let fail = unsafe { run.__bindgen_anon_1.fail_entry };
-                Exit::Fault(Fault::EntryFailed { reason: fail.hardware_entry_failure_reason, cpu: fail.cpu })
+                Exit::Fault(Fault::EntryFailed {
+                    reason: fail.hardware_entry_failure_reason,
+                    cpu: fail.cpu,
+                })
             }
             KVM_EXIT_DEBUG => {
                 // SAFETY: as above.
                 let arch = unsafe { run.__bindgen_anon_1.debug }.arch;
-                Exit::Fault(Fault::Debug { pc: arch.pc, exception: arch.exception })
+                Exit::Fault(Fault::Debug {
+                    pc: arch.pc,
+                    exception: arch.exception,
+                })
             }
             KVM_EXIT_SYSTEM_EVENT => {
                 // SAFETY: as above.
@@ -402,19 +472,26 @@ impl KvmVcpu {
                 })
             }
             KVM_EXIT_INTR => Exit::Interrupted,
-            reason => Exit::Fault(Fault::Unsupported { reason, name: exit_reason::name(reason) }),
+            reason => Exit::Fault(Fault::Unsupported {
+                reason,
+                name: exit_reason::name(reason),
+            }),
         }
     }
 
     fn decode_pio(&mut self) -> Exit<'_> {
         let run_size = self.machine.fd.run_size();
-        let run: *mut kvm_run = self.fd.get_kvm_run();
-        // SAFETY: `run` points to the live run structure, and the reason says that this is the union's valid field.
-        let io = unsafe { (*run).__bindgen_anon_1.io };
+        let run = self.fd.get_kvm_run();
+        // SAFETY: the reason says that this is the union's valid field, and its parts are plain numbers.
+        let io = unsafe { run.__bindgen_anon_1.io };
+        let run: *mut kvm_run = run;
         let len = usize::from(io.size).saturating_mul(usize::try_from(io.count).unwrap_or(usize::MAX));
         let offset = usize::try_from(io.data_offset).unwrap_or(usize::MAX);
         if offset < size_of::<kvm_run>() || offset.checked_add(len).is_none_or(|end| end > run_size) {
-            return Exit::Fault(Fault::Unsupported { reason: KVM_EXIT_IO, name: exit_reason::name(KVM_EXIT_IO) });
+            return Exit::Fault(Fault::Unsupported {
+                reason: KVM_EXIT_IO,
+                name: exit_reason::name(KVM_EXIT_IO),
+            });
         }
         // SAFETY: the run structure is the start of a mapping of `run_size` bytes that lives as long as `self.fd`, and
         // `offset` lies in it.
@@ -424,9 +501,17 @@ impl KvmVcpu {
         // meanwhile. Any bytes are valid.
         let data = unsafe { slice::from_raw_parts_mut(first, len) };
         if u32::from(io.direction) == KVM_EXIT_IO_IN {
-            Exit::IoRead { port: io.port, size: io.size, data }
+            Exit::IoRead {
+                port: io.port,
+                size: io.size,
+                data,
+            }
         } else {
-            Exit::IoWrite { port: io.port, size: io.size, data }
+            Exit::IoWrite {
+                port: io.port,
+                size: io.size,
+                data,
+            }
         }
     }
 
@@ -462,7 +547,9 @@ impl Vcpu for KvmVcpu {
         let mut sregs = self.fd.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
         convert::to_sregs(state, &mut sregs);
         self.fd.set_sregs(&sregs).map_err(refused("KVM_SET_SREGS"))?;
-        self.fd.set_regs(&convert::to_regs(state)).map_err(refused("KVM_SET_REGS"))
+        self.fd
+            .set_regs(&convert::to_regs(state))
+            .map_err(refused("KVM_SET_REGS"))
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
@@ -475,7 +562,9 @@ impl Vcpu for KvmVcpu {
             return Ok(self.decode());
         }
         let kicker = Arc::clone(&self.kicker);
-        let Some(entered) = kicker.enter() else { return Ok(Exit::Interrupted) };
+        let Some(entered) = kicker.enter() else {
+            return Ok(Exit::Interrupted);
+        };
         let entry = self.enter();
         drop(entered);
         Ok(match entry? {
@@ -495,11 +584,20 @@ impl Vcpu for KvmVcpu {
 
 fn new_xsave(extra_words: usize) -> Result<KvmXsave, KvmError> {
     // A size that does not fit is the only thing that can be wrong with it.
-    KvmXsave::new(extra_words).ok().ok_or(KvmError::XsaveSize { words: extra_words })
+    KvmXsave::new(extra_words)
+        .ok()
+        .ok_or(KvmError::XsaveSize { words: extra_words })
 }
 
 fn new_msrs(msrs: impl Iterator<Item = (Msr, u64)>) -> Result<Msrs, KvmError> {
-    let entries: Vec<kvm_msr_entry> =
-        msrs.map(|(msr, data)| kvm_msr_entry { index: msr.0, data, ..kvm_msr_entry::default() }).collect();
-    Msrs::from_entries(&entries).ok().ok_or(KvmError::TooManyMsrs { count: entries.len() })
+    let entries: Vec<kvm_msr_entry> = msrs
+        .map(|(msr, data)| kvm_msr_entry {
+            index: msr.0,
+            data,
+            ..kvm_msr_entry::default()
+        })
+        .collect();
+    Msrs::from_entries(&entries)
+        .ok()
+        .ok_or(KvmError::TooManyMsrs { count: entries.len() })
 }

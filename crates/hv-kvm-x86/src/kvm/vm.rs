@@ -2,15 +2,15 @@
 #![expect(unsafe_code, reason = "hands host memory to the kernel as guest RAM")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use boot_core::Arch;
 use hv_core::Vm;
 use kvm_bindings::{
-    KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_pit_state2,
-    kvm_userspace_memory_region,
+    KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config,
+    kvm_pit_state2, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
@@ -38,7 +38,7 @@ pub(crate) struct Machine {
     pub(crate) topology: Topology,
     supported: Vec<CpuidEntry>,
     tsc_deadline: bool,
-    /// The MSRs that KVM saves, without Hyper-V's.
+    /// The MSRs that may be part of a vCPU's state, in ascending order; which ones are depends on its CPUID table.
     pub(crate) msrs: Vec<Msr>,
     fresh_chips: Chips,
 }
@@ -52,7 +52,9 @@ struct Chips {
 
 impl std::fmt::Debug for Chips {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chips").field("pit", &self.pit).finish_non_exhaustive()
+        f.debug_struct("Chips")
+            .field("pit", &self.pit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,23 +111,34 @@ impl KvmVm {
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(refused("KVM_GET_SUPPORTED_CPUID"))
             .map(|cpuid| convert::from_cpuid(&cpuid))?;
-        let msrs = kvm
+        let listed = kvm
             .get_msr_index_list()
             .map_err(refused("KVM_GET_MSR_INDEX_LIST"))?
             .as_slice()
             .iter()
             .map(|&index| Msr(index))
             .filter(|msr| !msr.is_hyper_v())
-            .collect();
+            .collect::<Vec<_>>();
+        // Some kernels do list what others leave out.
+        let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::unlisted()).collect();
 
         let fd = kvm.create_vm().map_err(refused("KVM_CREATE_VM"))?;
         // Both addresses matter on Intel hosts only; both must be set before the first vCPU is created.
-        fd.set_identity_map_address(layout::IDENTITY_MAP).map_err(refused("KVM_SET_IDENTITY_MAP_ADDR"))?;
-        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "usize is u64 on x86_64")]
-        fd.set_tss_address(layout::TSS as usize).map_err(refused("KVM_SET_TSS_ADDR"))?;
+        fd.set_identity_map_address(layout::IDENTITY_MAP)
+            .map_err(refused("KVM_SET_IDENTITY_MAP_ADDR"))?;
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "usize is u64 on x86_64"
+        )]
+        fd.set_tss_address(layout::TSS as usize)
+            .map_err(refused("KVM_SET_TSS_ADDR"))?;
         fd.create_irq_chip().map_err(refused("KVM_CREATE_IRQCHIP"))?;
         // With the dummy, reading the speaker's port shows the timer's output, which some guests wait for.
-        let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..kvm_pit_config::default() };
+        let pit = kvm_pit_config {
+            flags: KVM_PIT_SPEAKER_DUMMY,
+            ..kvm_pit_config::default()
+        };
         fd.create_pit2(pit).map_err(refused("KVM_CREATE_PIT2"))?;
         let fresh_chips = Chips::read(&fd)?;
         Ok(Self(Arc::new(Machine {
@@ -134,7 +147,7 @@ impl KvmVm {
             topology,
             supported,
             tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
-            msrs,
+            msrs: msrs.into_iter().collect(),
             fresh_chips,
         })))
     }
@@ -188,7 +201,11 @@ impl Vm for KvmVm {
             return Err(KvmError::SlotInUse { slot });
         }
         if let Some((&other, _)) = slots.iter().find(|(_, other)| other.overlaps(&ram)) {
-            return Err(KvmError::RamOverlap { base: ram.base(), len: ram.len(), other });
+            return Err(KvmError::RamOverlap {
+                base: ram.base(),
+                len: ram.len(),
+                other,
+            });
         }
         let region = kvm_userspace_memory_region {
             slot,
@@ -203,24 +220,30 @@ impl Vm for KvmVm {
         // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Machine`, which every file that keeps
         // the kernel's machine alive is stored together with: this handle's, and each vCPU's beside its `Arc<Machine>`.
         // No Rust reference to the memory exists: vm-memory hands out volatile accesses only.
-        unsafe { self.0.fd.set_user_memory_region(region) }
-            .map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
+        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
         slots.insert(slot, ram);
         Ok(())
     }
 
     fn unmap_ram(&self, slot: u32) -> Result<Ram, KvmError> {
         let mut slots = self.0.slots();
-        let Some(ram) = slots.get(&slot) else { return Err(KvmError::SlotUnused { slot }) };
-        let region =
-            kvm_userspace_memory_region { slot, guest_phys_addr: ram.base(), ..Default::default() };
+        let Some(ram) = slots.get(&slot) else {
+            return Err(KvmError::SlotUnused { slot });
+        };
+        let region = kvm_userspace_memory_region {
+            slot,
+            guest_phys_addr: ram.base(),
+            ..Default::default()
+        };
         // SAFETY: a size of zero deletes the slot: the kernel is given no memory.
-        unsafe { self.0.fd.set_user_memory_region(region) }
-            .map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
+        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
         slots.remove(&slot).ok_or(KvmError::SlotUnused { slot })
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
-        self.0.fd.set_irq_line(line, level).map_err(refused("KVM_IRQ_LINE"))
+        self.0
+            .fd
+            .set_irq_line(line, level)
+            .map_err(refused("KVM_IRQ_LINE"))
     }
 }

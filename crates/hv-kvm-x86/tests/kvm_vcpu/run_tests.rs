@@ -1,0 +1,308 @@
+//! Runs and how they end.
+
+use std::{thread, time::Duration};
+
+use boot_core::CpuState;
+use hv_core::{
+    Access, Direction, Exit, Fault, OnShutdown, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm,
+};
+use hv_kvm_x86::{KvmError, KvmVm, PcDevices, Ram, Topology};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::{
+    asm,
+    guest::{self, Test, TestResult, expect},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("run::long_mode", || {
+        mode(asm::long_exit(), guest::long_mode(), 0x1234_5664)
+    }),
+    ("run::protected_mode", || {
+        mode(asm::protected_exit(), guest::protected_mode(), 0x1234_5632)
+    }),
+    ("run::real_mode", || {
+        mode(asm::real_exit(), guest::real_mode(), 0x1234_5616)
+    }),
+    ("run::triple_fault_is_a_crash", triple_fault_is_a_crash),
+    ("run::triple_fault_may_mean_reset", triple_fault_may_mean_reset),
+    ("run::deadline_ends_a_loop", || deadline(asm::spin())),
+    ("run::deadline_ends_a_halt", || deadline(asm::halt())),
+    ("run::stop_from_another_thread", stop_from_another_thread),
+    (
+        "run::execution_outside_memory_is_an_internal_error",
+        execution_outside_memory,
+    ),
+    (
+        "run::internal_error_has_the_instruction",
+        internal_error_has_the_instruction,
+    ),
+    (
+        "run::unmapped_slot_is_device_space",
+        unmapped_slot_is_device_space,
+    ),
+    ("run::ram_outlives_its_owners", ram_outlives_its_owners),
+    ("run::four_vcpus_by_init_and_sipi", four_vcpus),
+    ("run::slots_are_checked", slots_are_checked),
+    ("run::vcpus_are_checked", vcpus_are_checked),
+];
+
+fn mode(code: &[u8], state: boot_core::cpu::x86_64::State, code_expected: u32) -> TestResult {
+    expect(
+        "outcome",
+        &guest::run(code, state)?,
+        &Outcome::DebugExit(code_expected),
+    )
+}
+
+/// The crash of a run, or an error that says how it ended instead.
+fn crash(outcome: Outcome) -> Result<hv_core::CrashReport, Box<dyn std::error::Error>> {
+    match outcome {
+        Outcome::Crash(report) => Ok(*report),
+        outcome => Err(format!("the guest did not crash: {outcome}").into()),
+    }
+}
+
+fn triple_fault_is_a_crash() -> TestResult {
+    let report = crash(guest::run(asm::triple_fault(), guest::long_mode())?)?;
+    expect("vCPU", &report.vcpu, &0)?;
+    expect("fault", &report.fault, &Fault::Shutdown)
+}
+
+fn triple_fault_may_mean_reset() -> TestResult {
+    let (mut pc, _memory) = guest::pc(asm::triple_fault(), 1, PcDevices::default())?;
+    let policy = Policy {
+        on_shutdown: OnShutdown::Reset,
+        ..guest::policy()
+    };
+    expect(
+        "outcome",
+        &pc.boot(&guest::long_mode().into(), &policy)?,
+        &Outcome::Reset,
+    )
+}
+
+/// The deadline gets the vCPU out, and it can be used again afterwards.
+fn deadline(code: &[u8]) -> TestResult {
+    let (mut pc, memory) = guest::pc(code, 1, PcDevices::default())?;
+    let state = guest::long_mode().into();
+    expect(
+        "first run",
+        &pc.boot(&state, &guest::short_policy())?,
+        &Outcome::Deadline,
+    )?;
+    memory.write_slice(asm::long_exit(), GuestAddress(guest::CODE))?;
+    hv_core::reset(pc.vcpus())?;
+    expect(
+        "second run",
+        &pc.boot(&state, &guest::policy())?,
+        &Outcome::DebugExit(0x1234_5664),
+    )
+}
+
+fn stop_from_another_thread() -> TestResult {
+    for code in [asm::spin(), asm::halt()] {
+        // More vCPUs than host CPUs: the others wait for SIPI, and have to come out as well.
+        let (mut pc, _memory) = guest::pc(code, 4, PcDevices::default())?;
+        let stop = StopHandle::new();
+        let policy = Policy {
+            stop: stop.clone(),
+            ..guest::policy()
+        };
+        let stopper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            stop.stop();
+        });
+        let outcome = pc.boot(&guest::long_mode().into(), &policy)?;
+        stopper.join().ok().ok_or("the stopping thread panicked")?;
+        expect("outcome", &outcome, &Outcome::Stopped)?;
+        // A handle that was stopped ends the next run at once.
+        expect("again", &pc.resume(&policy)?, &Outcome::Stopped)?;
+    }
+    Ok(())
+}
+
+fn execution_outside_memory() -> TestResult {
+    let report = crash(guest::run(asm::jump_to_nowhere(), guest::long_mode())?)?;
+    let Fault::InternalError { suberror, pc, .. } = report.fault else {
+        return Err(format!("another fault: {}", report.fault).into());
+    };
+    expect("suberror", &suberror, &1)?;
+    expect("pc", &pc, &Some(0xd000_0000))?;
+    expect("pc in the state", &report.state.entry(), &0xd000_0000)
+}
+
+fn internal_error_has_the_instruction() -> TestResult {
+    let report = crash(guest::run(asm::exchange_on_device(), guest::long_mode())?)?;
+    let Fault::InternalError {
+        suberror,
+        pc,
+        instruction,
+        ..
+    } = &report.fault
+    else {
+        return Err(format!("another fault: {}", report.fault).into());
+    };
+    expect("suberror", suberror, &1)?;
+    expect("pc", pc, &Some(guest::CODE + 7))?;
+    // The kernel gives as many bytes as it fetched; the instruction is the first five of them.
+    expect(
+        "instruction",
+        &instruction.get(..5),
+        &Some(&[0xf0, 0x48, 0x0f, 0xc7, 0x0b][..]),
+    )?;
+    let text = report.to_string();
+    for part in ["suberror 1", "0x8007", "f0 48 0f c7 0b"] {
+        if !text.contains(part) {
+            return Err(format!("the report lacks {part:?}: {text}").into());
+        }
+    }
+    Ok(())
+}
+
+fn unmapped_slot_is_device_space() -> TestResult {
+    let (mut pc, _memory) = guest::pc(asm::read_second_slot(), 1, PcDevices::default())?;
+    let second = GuestMemoryMmap::from_ranges(&[(GuestAddress(0x20_0000), 0x1000)])?;
+    second.write_obj(0x5107_u32, GuestAddress(0x20_0000))?;
+    for ram in Ram::of_memory(&second) {
+        pc.vm().map_ram(1, ram)?;
+    }
+    let state = guest::long_mode().into();
+    let policy = Policy {
+        on_unclaimed: OnUnclaimed::Crash,
+        ..guest::policy()
+    };
+    expect("mapped", &pc.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))?;
+    let ram = pc.vm().unmap_ram(1)?;
+    expect("address of the slot", &ram.base(), &0x20_0000)?;
+    let report = crash(pc.boot(&state, &policy)?)?;
+    let access = Access {
+        space: Space::Mmio,
+        direction: Direction::Read,
+        address: 0x20_0000,
+        len: 4,
+    };
+    expect("unmapped", &report.fault, &Fault::Unclaimed(access))?;
+    pc.vm().map_ram(1, ram)?;
+    expect(
+        "mapped again",
+        &pc.boot(&state, &policy)?,
+        &Outcome::DebugExit(0x5107),
+    )
+}
+
+/// A vCPU can run when everybody else has dropped the machine and the memory.
+fn ram_outlives_its_owners() -> TestResult {
+    let memory = guest::memory(asm::write_ram())?;
+    let vm = KvmVm::new(Topology::new(1, 1)?)?;
+    let mut vcpus = hv_core::assemble(&vm, Ram::of_memory(&memory), 1)?;
+    drop((vm, memory));
+    let [vcpu] = vcpus.as_mut_slice() else {
+        return Err("there is one vCPU".into());
+    };
+    vcpu.set_state(&guest::long_mode().into())?;
+    match vcpu.run()? {
+        Exit::IoRead {
+            port: 0x500,
+            size: 4,
+            data,
+        } => data.copy_from_slice(&0xcafe_u32.to_le_bytes()),
+        exit => return Err(format!("expected a read of port 0x500: {exit:?}").into()),
+    }
+    match vcpu.run()? {
+        Exit::IoWrite {
+            port: 0xf4,
+            size: 4,
+            data,
+        } => expect("value", &data.to_vec(), &0xcafe_u32.to_le_bytes().to_vec()),
+        exit => Err(format!("expected a write to port 0xf4: {exit:?}").into()),
+    }
+}
+
+fn four_vcpus() -> TestResult {
+    use crate::device_tests::Recorder;
+
+    let (mut pc, memory) = guest::pc(asm::start_others(), 4, PcDevices::default())?;
+    memory.write_slice(asm::secondary(), GuestAddress(0xb000))?;
+    memory.write_obj(3_u32, GuestAddress(guest::DATA + 4))?;
+    let recorder = Recorder::default();
+    pc.bus().insert(Space::Pio, 0x500, 4, recorder.clone())?;
+    let state = guest::long_mode().into();
+    for round in ["first", "after a reset"] {
+        memory.write_obj(0_u32, GuestAddress(guest::DATA))?;
+        expect(round, &pc.boot(&state, &guest::policy())?, &Outcome::DebugExit(3))?;
+        let mut ids = recorder.take();
+        ids.sort();
+        expect("APIC ids", &ids, &vec![vec![1], vec![2], vec![3]])?;
+        hv_core::reset(pc.vcpus())?;
+        pc.vm().reset_chips()?;
+    }
+    Ok(())
+}
+
+fn slots_are_checked() -> TestResult {
+    let vm = KvmVm::new(Topology::new(1, 1)?)?;
+    let map = |slot, base, len| {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(base), len)])?;
+        Ok::<_, Box<dyn std::error::Error>>(
+            Ram::of_memory(&memory)
+                .into_iter()
+                .try_for_each(|ram| vm.map_ram(slot, ram)),
+        )
+    };
+    map(0, 0, 0x10_0000)??;
+    let check = |slot, base, len, right: fn(&KvmError) -> bool| -> TestResult {
+        match map(slot, base, len)? {
+            Err(error) if right(&error) => Ok(()),
+            result => Err(format!("slot {slot} at {base:#x}+{len:#x}: {result:?}").into()),
+        }
+    };
+    check(0, 0x20_0000, 0x1000, |e| {
+        matches!(e, KvmError::SlotInUse { slot: 0 })
+    })?;
+    check(1, 0xf_f000, 0x2000, |e| {
+        matches!(e, KvmError::RamOverlap { other: 0, .. })
+    })?;
+    check(1, 0x20_0800, 0x1000, |e| {
+        matches!(e, KvmError::RamUnaligned { base: 0x20_0800, .. })
+    })?;
+    check(1, 0x20_0000, 0x800, |e| {
+        matches!(e, KvmError::RamUnaligned { len: 0x800, .. })
+    })?;
+    check(1, 0xfebf_f000, 0x2000, |e| {
+        matches!(e, KvmError::RamReserved { .. })
+    })?;
+    check(1, 0xffff_f000, 0x2000, |e| {
+        matches!(e, KvmError::RamReserved { .. })
+    })?;
+    map(1, 0xfebf_f000, 0x1000)??;
+    map(2, 0x1_0000_0000, 0x1000)??;
+    match vm.unmap_ram(3) {
+        Err(KvmError::SlotUnused { slot: 3 }) => {}
+        result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
+    }
+    expect("unmapped base", &vm.unmap_ram(2)?.base(), &0x1_0000_0000)
+}
+
+fn vcpus_are_checked() -> TestResult {
+    let vm = KvmVm::new(Topology::new(2, 1)?)?;
+    let mut first = vm.create_vcpu(0)?;
+    match vm.create_vcpu(2) {
+        Err(KvmError::NoSuchVcpu { index: 2, count: 2 }) => {}
+        result => return Err(format!("a vCPU too many: {result:?}").into()),
+    }
+    match vm.create_vcpu(0) {
+        Err(KvmError::Request {
+            request: "KVM_CREATE_VCPU",
+            ..
+        }) => {}
+        result => return Err(format!("the same vCPU twice: {result:?}").into()),
+    }
+    let foreign = CpuState::from(boot_core::cpu::riscv64::State::new(0x8000_0000));
+    match first.set_state(&foreign) {
+        Err(KvmError::WrongArch {
+            found: boot_core::Arch::Riscv64,
+        }) => Ok(()),
+        result => Err(format!("a state of another architecture: {result:?}").into()),
+    }
+}
