@@ -12,8 +12,8 @@ use crate::{Class, ElfError, Encoding, FileHeader, ProgramHeader};
 /// The highest number of program headers this crate reads.
 ///
 /// Kernels have fewer than twenty. The bound lets through every count that fits `e_phnum`, and some that need
-/// `PN_XNUM`, and keeps what is remembered of them under 8 MiB. A file must really hold a table of that size to have
-/// it read.
+/// `PN_XNUM`. A file must really hold a table of that size, 4 or 7 MiB, to have it read, and what is remembered of it
+/// takes less than 10 MiB.
 pub const MAX_PROGRAM_HEADERS: u32 = 1 << 17;
 
 /// An ELF file with a valid header and a program header table that lies inside the file.
@@ -152,10 +152,8 @@ impl<'a> ElfFile<'a> {
             let e_shoff = at!(class, Ehdr32 | Ehdr64 @ 0, e_shoff);
             expect(e_shoff, header.e_shoff, Expected::NonZero)?;
             self.range(Part::SectionHeader, e_shoff, header.e_shoff, num::to_u64(size))?;
-            let bytes = self.source.read_vec(header.e_shoff, size)?;
-            let section = SectionHeader::decode(&bytes, self.encoding);
             (
-                section.map_or(0, |section| section.sh_info),
+                SectionHeader::read(&self.source, header.e_shoff, self.encoding)?.sh_info,
                 at!(class, Shdr32 | Shdr64 @ header.e_shoff, sh_info),
             )
         } else {
@@ -256,6 +254,7 @@ pub(crate) fn expect(at: At, found: impl Into<u64>, expected: Expected) -> Resul
 
 /// How many bytes of the table one read fetches: 32 headers of a 64-bit file, 56 of a 32-bit one. Kernels have fewer.
 const CHUNK_LEN: usize = 32 * size_of::<raw::Phdr64<zerocopy::LE>>();
+const _: () = assert!(CHUNK_LEN.is_multiple_of(size_of::<raw::Phdr32<zerocopy::LE>>()));
 
 /// The program headers of a file, read a chunk at a time. Ends after the first error.
 #[derive(Clone, Debug)]
@@ -272,9 +271,7 @@ impl ProgramHeaders<'_> {
     /// Reads the chunk that begins with header `next`. There is one, and it lies in the file: `open` checked that.
     fn fill(&mut self, position: u64, size: usize) -> Result<(), ElfError> {
         let left = usize::try_from(self.file.header_count.saturating_sub(self.next)).unwrap_or(usize::MAX);
-        let len = left
-            .saturating_mul(size)
-            .min(CHUNK_LEN.saturating_sub(CHUNK_LEN.checked_rem(size).unwrap_or(0)));
+        let len = left.saturating_mul(size).min(CHUNK_LEN);
         if let Some(chunk) = self.chunk.get_mut(..len) {
             self.file.source.read_exact_at(position, chunk)?;
         }
@@ -299,6 +296,7 @@ impl Iterator for ProgramHeaders<'_> {
             self.next = self.file.header_count;
             return Some(Err(error));
         }
+        // Neither can fail: the chunk holds whole headers.
         let bytes = self.chunk.get(self.filled.clone())?;
         let header = ProgramHeader::decode(bytes, self.file.encoding)?;
         let index = self.next;

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use boot_core::Endian;
+use boot_core::{Endian, ReadError, SizedSource};
 use zerocopy::byteorder::{BigEndian, ByteOrder, LittleEndian};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -115,6 +115,16 @@ pub(crate) trait Decode: Sized {
         match class {
             Class::Elf32 => size_of::<Self::Raw32<LittleEndian>>(),
             Class::Elf64 => size_of::<Self::Raw64<LittleEndian>>(),
+        }
+    }
+
+    /// Reads it from `offset` of a source.
+    fn read(source: &SizedSource<'_>, offset: u64, encoding: Encoding) -> Result<Self, ReadError> {
+        match (encoding.class, encoding.endian) {
+            (Class::Elf32, Endian::Little) => source.read(offset).map(Self::from_raw32::<LittleEndian>),
+            (Class::Elf32, Endian::Big) => source.read(offset).map(Self::from_raw32::<BigEndian>),
+            (Class::Elf64, Endian::Little) => source.read(offset).map(Self::from_raw64::<LittleEndian>),
+            (Class::Elf64, Endian::Big) => source.read(offset).map(Self::from_raw64::<BigEndian>),
         }
     }
 

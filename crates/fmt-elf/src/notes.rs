@@ -3,7 +3,10 @@
 use boot_core::{SourceRange, num};
 
 use crate::header::{Decode, NoteHeader};
-use crate::{Class, ElfError, ElfFile};
+use crate::{ElfError, ElfFile};
+
+/// The length of a note's head, in files of both classes.
+const HEAD_LEN: u64 = 12;
 
 /// A note, by where its parts lie in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,37 +57,36 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Reads the note at the start of what is left; there are enough bytes for its head.
-    fn read(&self, head: &mut [u8]) -> Result<(Note, SourceRange), ElfError> {
+    /// Reads the note at the start of what is left. There are enough bytes for its head.
+    fn read(&self) -> Result<(Note, SourceRange), ElfError> {
         let start = self.rest.offset();
-        self.file.source().read_exact_at(start, head)?;
-        let past_end = ElfError::NotePastEnd {
+        let header = NoteHeader::read(&self.file.source(), start, self.file.encoding())?;
+        self.lay_out(header).ok_or(ElfError::NotePastEnd {
             offset: start,
             end: self.rest.end(),
-        };
-        NoteHeader::decode(head, self.file.encoding())
-            .and_then(|header| self.lay_out(num::to_u64(head.len()), header))
-            .ok_or(past_end)
+        })
     }
 
     /// Where the parts of the note at the start of what is left lie, and what is left after it; `None` where it ends
     /// past the segment's end.
-    fn lay_out(&self, head_len: u64, header: NoteHeader) -> Option<(Note, SourceRange)> {
-        let start = self.rest.offset();
-        // Offsets are relative to the note, whose own start is aligned.
-        let name_end = head_len.checked_add(header.n_namesz.into())?;
+    fn lay_out(&self, header: NoteHeader) -> Option<(Note, SourceRange)> {
+        let (start, len) = (self.rest.offset(), self.rest.len());
+        // All of these are relative to the note, whose own start is aligned.
+        let name_end = HEAD_LEN.checked_add(header.n_namesz.into())?;
         let desc = num::align_up(name_end, self.align)?;
         let desc_end = desc.checked_add(header.n_descsz.into())?;
+        let next = num::align_up(desc_end, self.align)?.min(len);
         // A note without a value may end with its name.
-        let used = if header.n_descsz == 0 { name_end } else { desc_end };
-        let left = self.rest.len().checked_sub(used)?;
-        let next = num::align_up(desc_end, self.align)?.min(used.checked_add(left)?);
+        let end = if header.n_descsz == 0 { name_end } else { desc_end };
+        if end > len {
+            return None;
+        }
         let note = Note {
             n_type: header.n_type,
-            name: SourceRange::new(start.checked_add(head_len)?, header.n_namesz.into())?,
-            desc: SourceRange::new(start.checked_add(desc.min(used))?, header.n_descsz.into())?,
+            name: SourceRange::new(start.checked_add(HEAD_LEN)?, header.n_namesz.into())?,
+            desc: SourceRange::new(start.checked_add(desc.min(end))?, header.n_descsz.into())?,
         };
-        let rest = SourceRange::new(start.checked_add(next)?, self.rest.len().checked_sub(next)?)?;
+        let rest = SourceRange::new(start.checked_add(next)?, len.checked_sub(next)?)?;
         Some((note, rest))
     }
 }
@@ -93,21 +95,14 @@ impl Iterator for Notes<'_> {
     type Item = Result<Note, ElfError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The heads of both classes are alike.
-        let mut head = [0; size_of::<crate::raw::Nhdr<zerocopy::LE>>()];
-        debug_assert_eq!(head.len(), NoteHeader::raw_size(Class::Elf32));
-        if self.rest.len() < num::to_u64(head.len()) {
+        if self.rest.len() < HEAD_LEN {
             return None;
         }
-        match self.read(&mut head) {
-            Ok((note, rest)) => {
-                self.rest = rest;
-                Some(Ok(note))
-            }
-            Err(error) => {
-                self.rest = SourceRange::whole(0);
-                Some(Err(error))
-            }
-        }
+        let (note, rest) = match self.read() {
+            Ok((note, rest)) => (Ok(note), rest),
+            Err(error) => (Err(error), SourceRange::whole(0)),
+        };
+        self.rest = rest;
+        Some(note)
     }
 }

@@ -208,7 +208,7 @@ fn segments() {
         "program headers 1 and 0 overlap: physical addresses 0x100000..0x100010 and 0x100008..0x100010",
     );
     with(
-        vec![code.clone(), load(u64::MAX & !0xf, &[], 0x11)],
+        vec![code.clone(), load(!0xf, &[], 0x11)],
         "program header 1: 0x11 bytes from 0xfffffffffffffff0 (`p_vaddr` at byte 0x88) do not fit the 64-bit address space",
     );
     let high = Part {
@@ -303,8 +303,8 @@ fn the_entry_point() {
         assert_eq!(text, expected);
     };
     let part = |vaddr: u64, paddr: u64, flags: u32| Part {
-        vaddr,
         flags,
+        vaddr,
         ..load(paddr, &[0; 16], 0x1000)
     };
     let outside = |entry: u64| {

@@ -119,3 +119,11 @@ fn a_user_program_is_refused() {
         "{text}"
     );
 }
+
+#[cfg(feature = "registry")]
+#[test]
+fn the_registry_knows_the_format() {
+    let formats = boot_core::registry::formats().unwrap();
+    let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
+    assert_eq!(names, ["elf"]);
+}

@@ -122,7 +122,7 @@ impl Elf {
         out.half(if self.xnum {
             0xffff
         } else {
-            self.parts.len() as u16
+            u16::try_from(self.parts.len()).unwrap()
         });
         out.half(shentsize);
         out.half(0);
@@ -147,11 +147,11 @@ impl Elf {
             out.word(0);
             (0..4).for_each(|_| out.addr(0));
             out.word(0);
-            out.word(self.parts.len() as u32);
+            out.word(u32::try_from(self.parts.len()).unwrap());
             (0..2).for_each(|_| out.addr(0));
         }
         for (part, offset) in self.parts.iter().zip(&offsets) {
-            out.bytes.resize(*offset as usize, 0);
+            out.bytes.resize(usize::try_from(*offset).unwrap(), 0);
             out.bytes.extend(&part.data);
         }
         (out.bytes, offsets)
@@ -182,12 +182,12 @@ impl Out {
         self.put(value.to_be_bytes(), value.to_le_bytes());
     }
 
-    /// An address, offset or size: as wide as the class says, cut to that where the value is wider.
+    /// An address, offset or size: as wide as the class says.
     fn addr(&mut self, value: u64) {
         if self.bits64 {
             self.put(value.to_be_bytes(), value.to_le_bytes());
         } else {
-            self.word(value as u32);
+            self.word(u32::try_from(value).unwrap());
         }
     }
 }
@@ -195,7 +195,8 @@ impl Out {
 /// A little-endian note, its value and the next note aligned to `align`.
 pub(crate) fn note(align: usize, name: &str, n_type: u32, desc: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for word in [name.len() as u32 + 1, desc.len() as u32, n_type] {
+    let [namesz, descsz] = [name.len() + 1, desc.len()].map(|len| u32::try_from(len).unwrap());
+    for word in [namesz, descsz, n_type] {
         bytes.extend(word.to_le_bytes());
     }
     bytes.extend(name.as_bytes());
