@@ -1,0 +1,102 @@
+//! The two protocols.
+
+use boot_core::cpu::{aarch64, riscv64};
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, KernelImage, PlanError, Unsuitable,
+};
+
+use crate::layout;
+use crate::plan::{self, Rules};
+
+/// The arm64 boot protocol: `x0` holds the address of the device tree (Linux `arch/arm64/booting.rst`).
+///
+/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arm64;
+
+/// The riscv64 boot protocol: `a0` holds the hart id, `a1` the address of the device tree (Linux
+/// `arch/riscv/boot.rst`).
+///
+/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Riscv64;
+
+/// The arm64 protocol, for lists of protocols.
+pub const PROTOCOL_ARM64: Arm64 = Arm64;
+/// The riscv64 protocol, for lists of protocols.
+pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
+
+const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::Arm64Image, EntryAbi::Elf64];
+const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RiscvImage, EntryAbi::Elf64];
+
+fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), Unsuitable> {
+    if image.arch() != arch {
+        return Err(Unsuitable::Arch {
+            expected: arch,
+            found: image.arch(),
+        });
+    }
+    match entries.iter().find_map(|abi| image.entry(*abi)) {
+        Some(_) => Ok(()),
+        None => Err(Unsuitable::NoEntry { expected: entries }),
+    }
+}
+
+impl BootProtocol for Arm64 {
+    fn name(&self) -> &'static str {
+        "fdt-arm64"
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+        supports(image, Arch::Aarch64, &ARM64_ENTRIES)
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        let rules = Rules {
+            entries: &ARM64_ENTRIES,
+            // arch/arm64/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 2048, the NUL included.
+            cmdline_max: 2047,
+            layout: &layout::Arm64,
+        };
+        plan::plan(self, request, &rules, |pc, dtb, _| {
+            let mut state = aarch64::State::new(pc);
+            let [x0, ..] = &mut state.x;
+            *x0 = dtb;
+            state.data_endian = request.image.endian();
+            state.into()
+        })
+    }
+}
+
+impl BootProtocol for Riscv64 {
+    fn name(&self) -> &'static str {
+        "fdt-riscv64"
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+        supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
+        match image.endian() {
+            Endian::Little => Ok(()),
+            Endian::Big => Err(Unsuitable::Image(
+                "it is big-endian, and a riscv64 hart starts little-endian",
+            )),
+        }
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        let rules = Rules {
+            entries: &RISCV64_ENTRIES,
+            // arch/riscv/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 1024, the NUL included.
+            cmdline_max: 1023,
+            layout: &layout::Riscv64,
+        };
+        plan::plan(self, request, &rules, |pc, dtb, boot_hart| {
+            let mut state = riscv64::State::new(pc);
+            if let Some([a0, a1]) = state.x.get_mut(10..12) {
+                *a0 = boot_hart;
+                *a1 = dtb;
+            }
+            state.into()
+        })
+    }
+}

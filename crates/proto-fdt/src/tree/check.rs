@@ -1,0 +1,412 @@
+//! What must hold of a platform before a tree can be written for it.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use boot_core::machine::{
+    Aplic, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost, PciSpace, PciWindow,
+    Serial, SerialKind,
+};
+use boot_core::{Arch, GuestRange, Machine};
+
+use super::interrupts::Wiring;
+use crate::TreeError;
+
+/// Checks everything that the writers rely on, and what a guest would stumble over.
+pub(super) fn check(machine: &Machine) -> Result<(), TreeError> {
+    check_cpus(machine)?;
+    check_arch(machine)?;
+    check_controller(machine)?;
+    check_lines(machine)?;
+    check_devices(machine)?;
+    check_addresses(machine)?;
+    check_reserved(machine)
+}
+
+fn check_cpus(machine: &Machine) -> Result<(), TreeError> {
+    let (mut ids, arch): (Vec<u64>, _) = match &machine.platform.cpus {
+        Cpus::Arm64(cpus) => (
+            cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
+            Arch::Aarch64,
+        ),
+        Cpus::Riscv64(cpus) => (
+            cpus.harts.iter().map(|hart| hart.hart_id).collect(),
+            Arch::Riscv64,
+        ),
+        _ => return Err(TreeError::NoCpus),
+    };
+    if arch != machine.arch {
+        return Err(TreeError::OtherArch {
+            what: "CPUs of another architecture",
+            arch: machine.arch,
+        });
+    }
+    let vcpus = machine.vcpus.get();
+    if u32::try_from(ids.len()) != Ok(vcpus) {
+        return Err(TreeError::CpuCount {
+            described: ids.len(),
+            vcpus,
+        });
+    }
+    ids.sort_unstable();
+    for pair in ids.windows(2) {
+        if let [a, b] = pair
+            && a == b
+        {
+            return Err(TreeError::CpuIdTwice { id: *a });
+        }
+    }
+    if arch == Arch::Aarch64 && vcpus > 1 && machine.platform.psci.is_none() {
+        return Err(TreeError::NoPsci);
+    }
+    Ok(())
+}
+
+fn check_arch(machine: &Machine) -> Result<(), TreeError> {
+    let platform = &machine.platform;
+    let arm64 = machine.arch == Arch::Aarch64;
+    let controller = match platform.interrupt_controller {
+        InterruptController::GicV2(_) | InterruptController::GicV3(_) => (!arm64).then_some("GIC"),
+        InterruptController::Plic(_) => arm64.then_some("PLIC"),
+        InterruptController::Aplic(_) => arm64.then_some("APLIC"),
+        _ => None,
+    };
+    let timer = (!arm64 && platform.timer.is_some()).then_some("arm64 generic timer");
+    let psci = (!arm64 && platform.psci.is_some()).then_some("PSCI");
+    match controller.or(timer).or(psci) {
+        Some(what) => Err(TreeError::OtherArch {
+            what,
+            arch: machine.arch,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A value that must be in a range.
+fn check_value(
+    device: &'static str,
+    field: &'static str,
+    found: impl Into<u64>,
+    allowed: impl FnOnce(u64) -> bool,
+    expected: &'static str,
+) -> Result<(), TreeError> {
+    let found = found.into();
+    if allowed(found) {
+        Ok(())
+    } else {
+        Err(TreeError::Value {
+            device,
+            field,
+            found,
+            expected,
+        })
+    }
+}
+
+fn check_controller(machine: &Machine) -> Result<(), TreeError> {
+    let vcpus = u64::from(machine.vcpus.get());
+    let sources = |device, sources: u32| {
+        check_value(
+            device,
+            "number of sources",
+            sources,
+            |n| (1..=1023).contains(&n),
+            "1 to 1023",
+        )
+    };
+    match &machine.platform.interrupt_controller {
+        InterruptController::GicV2(GicV2 { v2m, .. }) => {
+            check_value("GICv2", "number of CPUs", vcpus, |n| n <= 8, "at most 8")?;
+            let Some(v2m) = v2m else {
+                return Ok(());
+            };
+            check_value(
+                "GICv2m frame",
+                "number of SPIs",
+                v2m.spis,
+                |n| n > 0 && n.saturating_add(v2m.first_spi.into()) <= 988,
+                "at least 1, with its last SPI at most 987",
+            )
+        }
+        InterruptController::GicV3(GicV3 { redistributors, .. }) => {
+            let room = redistributors
+                .iter()
+                .fold(0u64, |sum, region| sum.saturating_add(region.len() >> 17));
+            check_value(
+                "GICv3",
+                "number of redistributors",
+                room,
+                |room| room >= vcpus,
+                "at least the number of CPUs, at 128 KiB each",
+            )
+        }
+        InterruptController::Plic(plic) => sources("PLIC", plic.sources),
+        InterruptController::Aplic(Aplic {
+            sources: count,
+            imsic,
+            ..
+        }) => {
+            sources("APLIC", *count)?;
+            match imsic {
+                Some(imsic) => check_imsic(imsic, vcpus),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
+    let check =
+        |field, found, allowed: bool, expected| check_value("IMSIC", field, found, |_| allowed, expected);
+    let ids = imsic.ids;
+    check(
+        "number of identities",
+        ids,
+        (63..=2047).contains(&ids) && ids & 63 == 63,
+        "63 to 2047 and one less than a multiple of 64",
+    )?;
+    let guest = imsic.guest_index_bits;
+    check("number of guest index bits", guest, guest <= 7, "0 to 7")?;
+    let hart = imsic.hart_index_bits.unwrap_or(15);
+    check(
+        "number of hart index bits",
+        hart,
+        hart <= 15 && 1u64.checked_shl(hart).is_some_and(|harts| harts >= vcpus),
+        "0 to 15 and enough for every hart",
+    )?;
+    let files = 0x1000u64
+        .checked_shl(guest)
+        .and_then(|len| len.checked_mul(vcpus));
+    check_value(
+        "IMSIC",
+        "size",
+        imsic.range.len(),
+        |len| files.is_some_and(|files| len >= files),
+        "4 KiB for every interrupt file of every hart",
+    )
+}
+
+/// Every interrupt of the machine, with the device it belongs to.
+fn interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
+    let platform = &machine.platform;
+    let mut all = Vec::new();
+    all.extend(
+        platform
+            .serial
+            .iter()
+            .filter_map(|serial| Some(("serial port", serial.interrupt?))),
+    );
+    all.extend(
+        platform
+            .virtio_mmio
+            .iter()
+            .map(|slot| ("virtio-mmio slot", slot.interrupt)),
+    );
+    if let Some(pins) = platform.pci.as_ref().and_then(|pci| pci.intx) {
+        all.extend(pins.map(|line| ("PCI host", line)));
+    }
+    if let Some(timer) = platform.timer {
+        let lines = [
+            timer.secure_physical,
+            timer.physical,
+            timer.virtual_timer,
+            timer.hypervisor,
+        ];
+        all.extend(lines.map(|line| ("timer", line)));
+    }
+    all
+}
+
+fn check_lines(machine: &Machine) -> Result<(), TreeError> {
+    for (device, interrupt) in interrupts(machine) {
+        let line = interrupt.line;
+        let exists = line.intid().is_some()
+            && match (&machine.platform.interrupt_controller, line) {
+                (
+                    InterruptController::GicV2(_) | InterruptController::GicV3(_),
+                    Line::Spi(_) | Line::Ppi(_),
+                ) => true,
+                (InterruptController::Plic(plic), Line::Source(n)) => n <= plic.sources,
+                (InterruptController::Aplic(aplic), Line::Source(n)) => n <= aplic.sources,
+                _ => false,
+            };
+        if !exists {
+            return Err(TreeError::Line { device, line });
+        }
+    }
+    Ok(())
+}
+
+fn check_devices(machine: &Machine) -> Result<(), TreeError> {
+    machine.platform.serial.iter().try_for_each(check_serial)?;
+    if let Some(syscon) = &machine.platform.syscon {
+        for write in [syscon.poweroff, syscon.reset].into_iter().flatten() {
+            let offset = u64::from(write.offset);
+            let inside = offset.checked_add(4).is_some_and(|end| end <= syscon.range.len());
+            check_value(
+                "syscon",
+                "register offset",
+                offset,
+                |offset| inside && offset.is_multiple_of(4),
+                "a multiple of 4 inside its range",
+            )?;
+        }
+    }
+    let Some(pci) = &machine.platform.pci else {
+        return Ok(());
+    };
+    check_pci(pci)?;
+    if pci.msi && Wiring::new(machine).msi().is_none() {
+        return Err(TreeError::NoMsiController);
+    }
+    Ok(())
+}
+
+fn check_serial(serial: &Serial) -> Result<(), TreeError> {
+    match serial.kind {
+        SerialKind::Ns16550a {
+            reg_shift,
+            reg_io_width,
+        } => {
+            let check = |field, found, allowed: bool, expected| {
+                check_value("serial port", field, found, |_| allowed, expected)
+            };
+            check("register shift", reg_shift, reg_shift <= 3, "0 to 3")?;
+            let widths = [1, 2, 4];
+            check(
+                "register access width",
+                reg_io_width,
+                widths.contains(&reg_io_width),
+                "1, 2 or 4 bytes",
+            )
+        }
+        SerialKind::Pl011 => Ok(()),
+        _ => check_value("serial port", "kind", 0u64, |_| false, "an NS16550A or a PL011"),
+    }
+}
+
+fn check_pci(pci: &PciHost) -> Result<(), TreeError> {
+    const BUS: u64 = 1 << 20;
+    check_value(
+        "PCI host",
+        "size of the configuration space",
+        pci.ecam.len(),
+        |len| (BUS..=256 * BUS).contains(&len) && len.is_multiple_of(BUS),
+        "1 MiB for each of 1 to 256 buses",
+    )?;
+    for PciWindow {
+        space,
+        range,
+        pci_addr,
+    } in &pci.windows
+    {
+        let end = pci_addr.checked_add(range.len());
+        let fits = match space {
+            PciSpace::Io | PciSpace::Memory32 => end.is_some_and(|end| end <= 1 << 32),
+            PciSpace::Memory64 => end.is_some(),
+        };
+        check_value(
+            "PCI host",
+            "PCI address of a window",
+            *pci_addr,
+            |_| fits,
+            "such that the window ends inside its address space",
+        )?;
+    }
+    Ok(())
+}
+
+/// Everything of the machine that occupies addresses, with what it is.
+fn addresses(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
+    let platform = &machine.platform;
+    let mut all: Vec<_> = machine.memory.ram().map(|range| ("RAM", range)).collect();
+    match &platform.interrupt_controller {
+        InterruptController::GicV2(gic) => {
+            all.push(("GIC distributor", gic.distributor));
+            all.push(("GIC CPU interface", gic.cpu_interface));
+            all.extend(gic.v2m.iter().map(|v2m| ("GICv2m frame", v2m.frame)));
+        }
+        InterruptController::GicV3(gic) => {
+            all.push(("GIC distributor", gic.distributor));
+            all.extend(
+                gic.redistributors
+                    .iter()
+                    .map(|range| ("GIC redistributors", *range)),
+            );
+            all.extend(gic.its.iter().map(|range| ("GIC ITS", *range)));
+        }
+        InterruptController::Plic(plic) => all.push(("PLIC", plic.range)),
+        InterruptController::Aplic(aplic) => {
+            all.push(("APLIC", aplic.range));
+            all.extend(aplic.imsic.iter().map(|imsic| ("IMSIC", imsic.range)));
+        }
+        _ => {}
+    }
+    all.extend(platform.serial.iter().map(|serial| ("serial port", serial.range)));
+    all.extend(
+        platform
+            .virtio_mmio
+            .iter()
+            .map(|slot| ("virtio-mmio slot", slot.range)),
+    );
+    if let Some(pci) = &platform.pci {
+        all.push(("PCI configuration space", pci.ecam));
+        all.extend(pci.windows.iter().map(|window| ("PCI window", window.range)));
+    }
+    all.extend(platform.syscon.iter().map(|syscon| ("syscon", syscon.range)));
+    all
+}
+
+/// No two things share an address. That also makes the names of the nodes unique, which hold the addresses.
+fn check_addresses(machine: &Machine) -> Result<(), TreeError> {
+    let mut all = addresses(machine);
+    all.sort_by_key(|(_, range)| *range);
+    for (device, range) in &all {
+        check_value(device, "size", range.len(), |len| len > 0, "at least one byte")?;
+    }
+    for pair in all.windows(2) {
+        if let [(first, first_range), (second, second_range)] = pair
+            && first_range.overlaps(*second_range)
+        {
+            return Err(TreeError::Overlap {
+                first,
+                first_range: *first_range,
+                second,
+                second_range: *second_range,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_reserved(machine: &Machine) -> Result<(), TreeError> {
+    let mut reserved: Vec<_> = machine.platform.reserved_memory.iter().collect();
+    reserved.sort_by_key(|memory| memory.range);
+    for memory in &reserved {
+        if memory.range.is_empty() || !machine.memory.is_ram(memory.range) {
+            return Err(TreeError::ReservedNotRam {
+                name: memory.name.clone(),
+                range: memory.range,
+            });
+        }
+        if memory.name.contains('@') {
+            return Err(TreeError::ReservedName {
+                name: Cow::clone(&memory.name),
+            });
+        }
+    }
+    for pair in reserved.windows(2) {
+        if let [a, b] = pair
+            && a.range.overlaps(b.range)
+        {
+            return Err(TreeError::Overlap {
+                first: "reserved memory",
+                first_range: a.range,
+                second: "reserved memory",
+                second_range: b.range,
+            });
+        }
+    }
+    Ok(())
+}
