@@ -72,7 +72,7 @@ pub const IMSIC_IDS: u32 = 255;
 pub const SERIAL: GuestRange = at(0x0900_0000, 0x1000);
 /// The serial port's clock in Hz: that of a PC, so that a divisor of one is 115200 baud.
 pub const SERIAL_CLOCK_HZ: u32 = 1_843_200;
-/// The serial port's line: an SPI on arm64, a source on riscv64.
+/// The serial port's line, edge-triggered: an SPI on arm64, a source on riscv64.
 pub const SERIAL_LINE: u32 = 1;
 /// The register that turns the machine off or resets it.
 pub const SYSCON: GuestRange = at(0x0900_1000, 0x1000);
@@ -250,7 +250,7 @@ impl Machine {
                     hart_index_bits: None,
                 })),
             },
-            ..common(Interrupt::level(Line::Source(SERIAL_LINE)))
+            ..common(Interrupt::edge(Line::Source(SERIAL_LINE)))
         };
         Ok(Self {
             vcpus,
