@@ -4,6 +4,7 @@ mod parse;
 mod properties;
 mod pvh;
 mod reads;
+mod view;
 mod writer;
 
 use std::error::Error;
