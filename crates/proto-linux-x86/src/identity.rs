@@ -169,3 +169,89 @@ fn merge(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Vec<GuestRange>
     });
     Ok(pages)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    /// What the tables at `base` translate `addr` to.
+    fn translate(bytes: &[u8], base: u64, addr: u64) -> Option<u64> {
+        let mut table = base;
+        for shift in [39, 30, 21] {
+            let at = usize::try_from(table - base + 8 * (addr >> shift & 0x1ff)).unwrap();
+            let entry = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+            let next = entry & 0x000f_ffff_ffff_f000;
+            match entry & 0xfff {
+                0 => return None,
+                0x83 if shift == 21 => return Some(next | addr & 0x1f_ffff),
+                0x03 if shift > 21 => table = next,
+                flags => panic!("flags {flags:#x} at {shift}"),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn one_table_for_every_part_with_something_to_map() {
+        let check = |ranges: &[GuestRange], tables: u64| {
+            let base = 0x1234_5000;
+            let map = IdentityMap::new(ranges.iter().copied()).unwrap();
+            let bytes = map.build(base);
+            assert_eq!(map.len(), tables * TABLE_LEN, "{ranges:?}");
+            assert_eq!(num::to_u64(bytes.len()), map.len());
+            for range in ranges.iter().filter(|range| !range.is_empty()) {
+                for addr in [
+                    range.start(),
+                    range.start().midpoint(range.end()),
+                    range.end() - 1,
+                ] {
+                    assert_eq!(translate(&bytes, base, addr), Some(addr), "{ranges:?}");
+                }
+                // The ranges are far enough apart for their neighbourhood to be unmapped.
+                let after = (range.end() - 1 | 0x1f_ffff) + 1;
+                if !ranges.iter().any(|range| range.contains_addr(after)) && after < END {
+                    assert_eq!(translate(&bytes, base, after), None, "{ranges:?}");
+                }
+            }
+        };
+        check(&[], 1);
+        check(&[range(5, 5)], 1);
+        check(&[range(0, 1)], 3);
+        check(&[range(0x1000, 0x2000), range(0x3000, 0x4000)], 3);
+        check(&[range(GIB - 1, GIB + 1)], 4);
+        check(&[range(0, 4 * GIB)], 6);
+        check(&[range(8 * GIB, 8 * GIB + 1), range(0, 1)], 4);
+        check(&[range(512 * GIB - 1, 512 * GIB + 1)], 5);
+        check(&[range(0, 10), range(512 * GIB, 513 * GIB)], 5);
+        check(&[range(END - 1, END)], 3);
+        check(&[range(0, GIB), range(GIB / 2, 2 * GIB), range(GIB, GIB + 1)], 4);
+        check(&[range(0, MAX_MAPPED)], 1 + 2 + 1024);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_refused() {
+        let check = |ranges: &[GuestRange], expected| {
+            assert_eq!(IdentityMap::new(ranges.iter().copied()).unwrap_err(), expected);
+        };
+        for range in [
+            range(END - 1, END + 1),
+            range(END, END + 1),
+            range(u64::MAX - 1, u64::MAX),
+        ] {
+            check(&[range], LinuxX86Error::BeyondPageTables { range, max: END });
+        }
+        check(
+            &[range(0, MAX_MAPPED), range(END - 1, END)],
+            LinuxX86Error::TooMuchToMap {
+                len: MAX_MAPPED + (1 << PAGE_SHIFT),
+                max: MAX_MAPPED,
+            },
+        );
+    }
+}

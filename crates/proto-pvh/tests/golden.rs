@@ -1,0 +1,351 @@
+//! Golden values: what the guest finds in memory and registers, field by field, after a plan was loaded.
+
+use boot_core::cpu::x86_64::State;
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, Endian, EntryAbi, GuestRange, ImageBuilder,
+    KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind, Relocation, SliceMemory,
+    SourceRange, Sources, Unsuitable,
+};
+use proto_pvh::PROTOCOL;
+use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const KERNEL_LEN: u64 = 0x2000;
+
+/// A kernel of 8 KiB at `at` with a PVH entry point and the entry point of its ELF class.
+fn kernel(at: u64, class: EntryAbi, placement: Placement) -> KernelImage {
+    ImageBuilder::new("elf", Arch::X86_64, Endian::Little, KERNEL_LEN)
+        .segment(
+            SourceRange::whole(KERNEL_LEN),
+            GuestRange::new(at, KERNEL_LEN).unwrap(),
+        )
+        .placement(placement)
+        .entry(EntryAbi::Pvh, at + 0x123)
+        .entry(class, at)
+        .build()
+        .unwrap()
+}
+
+fn fixed(at: u64) -> KernelImage {
+    kernel(at, EntryAbi::Elf64, Placement::Fixed)
+}
+
+fn pc(len: u64) -> Machine {
+    Machine::new(Arch::X86_64, MemoryMap::pc(len).unwrap())
+}
+
+fn state(plan: &BootPlan) -> &State {
+    match plan.cpus() {
+        [CpuState::X86_64(state)] => state,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn module(len: u64, cmdline: &str) -> Module {
+    Module {
+        len,
+        cmdline: cmdline.parse().unwrap(),
+    }
+}
+
+/// What `plan` writes, by address.
+struct Loaded(Vec<(u64, Vec<u8>)>);
+
+impl Loaded {
+    fn new(plan: &BootPlan, initrd: &[u8], modules: &[&[u8]]) -> Self {
+        let empty = |load: &Load| {
+            let len = usize::try_from(load.range.len()).unwrap();
+            (load.range.start(), vec![0xee; len])
+        };
+        let mut ram: Vec<_> = plan.loads().iter().map(empty).collect();
+        let mut memory = SliceMemory::new();
+        for (addr, bytes) in &mut ram {
+            memory.add(*addr, bytes).unwrap();
+        }
+        let kernel = vec![0x90; usize::try_from(KERNEL_LEN).unwrap()];
+        let modules: Vec<_> = modules
+            .iter()
+            .map(|module| module as &dyn boot_core::ByteSource)
+            .collect();
+        let sources = Sources::kernel(&kernel)
+            .with_initrd(&initrd)
+            .with_modules(&modules);
+        plan.load(&sources, &mut memory).unwrap();
+        Self(ram)
+    }
+
+    fn at(&self, addr: u64) -> &[u8] {
+        let inside = |(start, bytes): &&(u64, Vec<u8>)| {
+            addr.checked_sub(*start)
+                .is_some_and(|offset| offset < bytes.len() as u64)
+        };
+        let (start, bytes) = self.0.iter().find(inside).unwrap();
+        &bytes[usize::try_from(addr - start).unwrap()..]
+    }
+
+    fn start_info(&self, plan: &BootPlan) -> StartInfo {
+        StartInfo::read_from_prefix(self.at(state(plan).rbx)).unwrap().0
+    }
+
+    fn table<T: FromBytes + Immutable + KnownLayout>(&self, addr: u64, count: u32) -> &[T] {
+        let count = usize::try_from(count).unwrap();
+        <[T]>::ref_from_prefix_with_elems(self.at(addr), count)
+            .ok()
+            .unwrap()
+            .0
+    }
+}
+
+#[test]
+fn a_kernel_with_an_initrd_and_modules() {
+    let (image, mut machine) = (fixed(16 * MIB), pc(64 * MIB));
+    machine.acpi_rsdp = Some(0xe_1230);
+    let cmdline: Cmdline = "console=hvc0".parse().unwrap();
+    let modules = [module(0x1001, "first one"), module(0, "empty"), module(2, "")];
+    let request = BootRequest::new(&image, &machine, &cmdline)
+        .with_initrd(5)
+        .with_modules(&modules);
+    let plan = PROTOCOL.plan(&request).unwrap();
+    let first = vec![1; 0x1001];
+    let loaded = Loaded::new(&plan, b"cpio!", &[&first, b"", b"ab"]);
+
+    let info = loaded.start_info(&plan);
+    let memmap = 0x1000 + 56;
+    let line = memmap + 4 * 24;
+    let expected = StartInfo {
+        magic: 0x336e_c578.into(),
+        version: 1.into(),
+        flags: 0.into(),
+        nr_modules: 4.into(),
+        // Behind three command lines, of 13, 10 and 6 bytes, on a multiple of eight.
+        modlist_paddr: ((line + 29u64).next_multiple_of(8)).into(),
+        cmdline_paddr: line.into(),
+        rsdp_paddr: 0xe_1230.into(),
+        memmap_paddr: memmap.into(),
+        memmap_entries: 4.into(),
+        reserved: 0.into(),
+    };
+    assert_eq!(info, expected);
+    assert!(loaded.at(line).starts_with(b"console=hvc0\0first one\0empty\0"));
+    let entry = |addr: u64, size: u64, kind: u32| MemmapEntry {
+        addr: addr.into(),
+        size: size.into(),
+        kind: kind.into(),
+        reserved: 0.into(),
+    };
+    assert_eq!(
+        loaded.table::<MemmapEntry>(memmap, 4),
+        [
+            entry(0, 0xa_0000, 1),
+            entry(0xa_0000, 0x6_0000, 2),
+            entry(0x10_0000, 0x3f0_0000, 1),
+            entry(0xfec0_0000, 0x140_0000, 2),
+        ]
+    );
+    let entry = |paddr: u64, size: u64, cmdline: u64| ModlistEntry {
+        paddr: paddr.into(),
+        size: size.into(),
+        cmdline_paddr: cmdline.into(),
+        reserved: 0.into(),
+    };
+    assert_eq!(
+        loaded.table::<ModlistEntry>(info.modlist_paddr.get(), 4),
+        [
+            entry(0x3ff_f000, 5, 0),
+            entry(0x3ff_d000, 0x1001, line + 13),
+            entry(0, 0, line + 23),
+            entry(0x3ff_c000, 2, 0),
+        ]
+    );
+    assert!(loaded.at(0x3ff_f000).starts_with(b"cpio!"));
+    assert!(loaded.at(0x3ff_d000).starts_with(&first));
+    assert!(loaded.at(0x3ff_c000).starts_with(b"ab"));
+
+    let mut registers = State::protected_mode(0x100_0123, 0x08, 0x10);
+    registers.rbx = 0x1000;
+    assert_eq!(*state(&plan), registers);
+    assert!(plan.warnings().is_empty());
+}
+
+#[test]
+fn a_kernel_alone() {
+    let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    let plan = PROTOCOL.plan(&request).unwrap();
+    let loaded = Loaded::new(&plan, b"", &[]);
+    let info = loaded.start_info(&plan);
+    assert_eq!((info.nr_modules.get(), info.modlist_paddr.get()), (0, 0));
+    assert_eq!(info.rsdp_paddr.get(), 0);
+    assert_eq!(
+        loaded.at(info.cmdline_paddr.get())[0],
+        0,
+        "an empty line is a line"
+    );
+    assert_eq!(
+        plan.loads(),
+        PROTOCOL.plan(&request.with_initrd(0)).unwrap().loads()
+    );
+}
+
+#[test]
+fn kernels_of_both_classes_go_where_their_notes_say() {
+    let check = |class, placement, expected: Result<u64, &str>| {
+        let mut map = MemoryMap::new();
+        for (start, len) in [(0, 4 * MIB), (3 * GIB, 16 * MIB), (4 * GIB, GIB)] {
+            map.insert(GuestRange::new(start, len).unwrap(), RegionKind::Ram)
+                .unwrap();
+        }
+        let image = kernel(16 * MIB, class, placement);
+        let (machine, cmdline) = (Machine::new(Arch::X86_64, map), Cmdline::new());
+        let plan = PROTOCOL.plan(&BootRequest::new(&image, &machine, &cmdline));
+        let found = plan.as_ref().map(|plan| plan.kernel().start());
+        if let Ok(plan) = &plan {
+            assert_eq!(state(plan).rip, plan.kernel().start() + 0x123);
+            assert_eq!((state(plan).rbx, state(plan).efer), (0x1000, 0));
+        }
+        assert_eq!(found.map_err(ToString::to_string), expected.map_err(String::from));
+    };
+    let rule = |min, max, align| {
+        Placement::Relocatable(Relocation {
+            min,
+            max,
+            preferred: Some(16 * MIB),
+            ..Relocation::aligned(align)
+        })
+    };
+    for class in [EntryAbi::Elf64, EntryAbi::Elf32] {
+        check(class, rule(0x10_0000, 1 << 32, MIB), Ok(0x10_0000));
+        check(class, rule(16 * MIB, 1 << 32, 0x20_0000), Ok(3 * GIB));
+        check(
+            class,
+            rule(3 * GIB + 16 * MIB, u64::MAX, 0x1000),
+            Err(
+                "no free RAM for the kernel: it needs 0x2000 bytes aligned to 0x1000 from 0xc1000000 up below \
+                 0x100000000",
+            ),
+        );
+        check(
+            class,
+            Placement::Fixed,
+            Err(
+                "the kernel must be at 0x1000000..0x1002000, but the machine has no RAM there; give it more memory",
+            ),
+        );
+    }
+}
+
+#[test]
+fn nothing_goes_above_4_gib() {
+    let (machine, cmdline) = (pc(8 * GIB), Cmdline::new());
+    let plan = |image: &KernelImage, initrd, modules: &[Module]| {
+        let request = BootRequest::new(image, &machine, &cmdline)
+            .with_initrd(initrd)
+            .with_modules(modules);
+        PROTOCOL.plan(&request).map_err(|error| error.to_string())
+    };
+    assert!(plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB / 2, "")]).is_ok());
+    assert_eq!(
+        plan(&fixed(16 * MIB), 3 * GIB, &[]).unwrap_err(),
+        "no free RAM for the initrd: it needs 0xc0000000 bytes aligned to 0x1000 from 0x1000 up below 0x100000000"
+    );
+    assert_eq!(
+        plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB, "")]).unwrap_err(),
+        "no free RAM for the module: it needs 0x40000000 bytes aligned to 0x1000 from 0x1000 up below 0x100000000"
+    );
+    assert_eq!(
+        plan(&fixed(5 * GIB), 1, &[]).unwrap_err(),
+        "the kernel must be at 0x140000000..0x140002000, but it can only be started below 0x100000000"
+    );
+}
+
+#[test]
+fn a_memory_map_of_any_length_arrives_with_a_warning_where_linux_would_stumble() {
+    let check = |count: u32, warnings: &[&str]| {
+        let mut map = MemoryMap::new();
+        let kinds = [
+            RegionKind::Ram,
+            RegionKind::AcpiReclaimable,
+            RegionKind::Persistent,
+        ];
+        for i in 0..count {
+            let kind = kinds[usize::try_from(i % 3).unwrap()];
+            let start = u64::from(i) * 64 * MIB;
+            map.insert(GuestRange::new(start, 32 * MIB).unwrap(), kind)
+                .unwrap();
+        }
+        let (image, machine, cmdline) = (fixed(16 * MIB), Machine::new(Arch::X86_64, map), Cmdline::new());
+        let plan = PROTOCOL
+            .plan(&BootRequest::new(&image, &machine, &cmdline))
+            .unwrap();
+        let loaded = Loaded::new(&plan, b"", &[]);
+        let info = loaded.start_info(&plan);
+        assert_eq!(info.memmap_entries.get(), count);
+        let table: &[MemmapEntry] = loaded.table(info.memmap_paddr.get(), count);
+        for (i, entry) in (0u32..).zip(table) {
+            let kind = [1, 3, 7][usize::try_from(i % 3).unwrap()];
+            let expected = MemmapEntry {
+                addr: (u64::from(i) * 64 * MIB).into(),
+                size: (32 * MIB).into(),
+                kind: u32::into(kind),
+                reserved: 0.into(),
+            };
+            assert_eq!(*entry, expected, "{i}");
+        }
+        assert_eq!(plan.warnings(), warnings);
+    };
+    check(1, &[]);
+    check(127, &[]);
+    check(128, &[]);
+    check(
+        129,
+        &["the memory map has 129 regions: Linux started by PVH has room for 128 and does not check"],
+    );
+    check(
+        300,
+        &["the memory map has 300 regions: Linux started by PVH has room for 128 and does not check"],
+    );
+}
+
+#[test]
+fn a_command_line_that_linux_would_cut_carries_a_warning() {
+    let check = |len: usize, warnings: usize| {
+        let (image, machine) = (fixed(16 * MIB), pc(64 * MIB));
+        let cmdline: Cmdline = "a".repeat(len).parse().unwrap();
+        let plan = PROTOCOL
+            .plan(&BootRequest::new(&image, &machine, &cmdline))
+            .unwrap();
+        assert_eq!(plan.warnings().len(), warnings, "{len}");
+        let loaded = Loaded::new(&plan, b"", &[]);
+        let line = loaded.at(loaded.start_info(&plan).cmdline_paddr.get());
+        assert!(line.starts_with(cmdline.to_bytes(len).unwrap().as_bytes()));
+    };
+    check(2047, 0);
+    check(2048, 1);
+}
+
+#[test]
+fn unsuitable_images_are_refused_with_the_reason() {
+    let image = |arch, abi| {
+        ImageBuilder::new("elf", arch, Endian::Little, 8)
+            .segment(SourceRange::whole(8), GuestRange::new(MIB, 8).unwrap())
+            .entry(abi, MIB)
+            .build()
+            .unwrap()
+    };
+    assert_eq!(
+        PROTOCOL.supports(&image(Arch::X86_64, EntryAbi::Elf64)),
+        Err(Unsuitable::NoEntry {
+            expected: &[EntryAbi::Pvh]
+        })
+    );
+    assert_eq!(
+        PROTOCOL.supports(&image(Arch::Riscv64, EntryAbi::Pvh)),
+        Err(Unsuitable::Arch {
+            expected: Arch::X86_64,
+            found: Arch::Riscv64
+        })
+    );
+    assert_eq!((PROTOCOL.name(), PROTOCOL.priority()), ("pvh", 60));
+}
