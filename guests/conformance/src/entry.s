@@ -97,6 +97,7 @@ record:
     .fill   {RECORD_LEN}, 1, 0
 
 .balign 16
+.globl own_gdt
 own_gdt:
     .quad   0
     .quad   0x00af9b000000ffff  # CODE64
@@ -138,21 +139,23 @@ common_64:
     sgdt    {GDTR} + record(%rip)
     sidt    {IDTR} + record(%rip)
 
-    # The first byte behind the file's that is not zero, then zero for all.
+    # The first eight bytes behind the file's that are not zero, then zero for all. String instructions: where ring 0 is
+    # emulated one instruction at a time, a loop over as much takes a second.
     leaq    __bss_offset(%rbp), %rdi
-    leaq    __image_length(%rbp), %rcx
     movq    %rdi, %rdx
-2:  cmpb    $0, (%rdi)
-    jne     3f
-    incq    %rdi
-    cmpq    %rcx, %rdi
-    jb      2b
-    movq    $-1, %rdi
-    jmp     4f
-3:  subq    %rbp, %rdi
-4:  movq    %rdi, {DIRTY} + record(%rip)
+    movl    $__image_length, %ecx
+    subl    $__bss_offset, %ecx
+    movl    %ecx, %esi
+    shrl    $3, %ecx
+    xorl    %eax, %eax
+    repe scasq
+    movq    $-1, %rax
+    je      2f
+    leaq    -8(%rdi), %rax
+    subq    %rbp, %rax
+2:  movq    %rax, {DIRTY} + record(%rip)
     movq    %rdx, %rdi
-    subq    %rdx, %rcx
+    movl    %esi, %ecx
     xorl    %eax, %eax
     rep stosb
 
@@ -362,22 +365,25 @@ common_32:
     movl    %eax, {EFER} + record - image_start(%ebp)
     movl    %edx, {EFER} + 4 + record - image_start(%ebp)
 
-    # The first byte behind the file's that is not zero, then zero for all.
+    # As above, in steps of four bytes.
     leal    __bss_offset(%ebp), %edi
-    leal    __image_length(%ebp), %ecx
     movl    %edi, %edx
-2:  cmpb    $0, (%edi)
-    jne     3f
-    incl    %edi
-    cmpl    %ecx, %edi
-    jb      2b
-    movl    $-1, %edi
-    movl    %edi, {DIRTY} + 4 + record - image_start(%ebp)
-    jmp     4f
-3:  subl    %ebp, %edi
-4:  movl    %edi, {DIRTY} + record - image_start(%ebp)
-    movl    %edx, %edi
-    subl    %edx, %ecx
+    movl    $__image_length, %ecx
+    subl    $__bss_offset, %ecx
+    movl    %ecx, %esi
+    shrl    $2, %ecx
+    xorl    %eax, %eax
+    repe scasl
+    movl    $-1, %eax
+    movl    %eax, {DIRTY} + record - image_start(%ebp)
+    movl    %eax, {DIRTY} + 4 + record - image_start(%ebp)
+    je      2f
+    leal    -4(%edi), %eax
+    subl    %ebp, %eax
+    movl    %eax, {DIRTY} + record - image_start(%ebp)
+    movl    $0, {DIRTY} + 4 + record - image_start(%ebp)
+2:  movl    %edx, %edi
+    movl    %esi, %ecx
     xorl    %eax, %eax
     rep stosb
 

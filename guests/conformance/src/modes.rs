@@ -79,12 +79,9 @@ fn mmio(page: u64, phys: &mut Phys) {
             report::line(format_args!("mmio {address:#x}: the program's own memory"));
             continue;
         }
-        let mut before = [0];
-        phys.read(address, &mut before);
+        let before = phys.read_byte(address);
         let written = phys.write(address, value);
-        let mut after = [0];
-        phys.read(address, &mut after);
-        let (before, after) = (before[0], after[0]);
+        let after = phys.read_byte(address);
         let wrote = if written {
             "wrote"
         } else {

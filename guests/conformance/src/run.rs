@@ -103,7 +103,7 @@ fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<
         return Some(0);
     }
     for (index, slot) in buffer.iter_mut().enumerate() {
-        phys.read(address.wrapping_add(index as u64), core::slice::from_mut(slot));
+        *slot = phys.read_byte(address.wrapping_add(index as u64));
         if *slot == 0 {
             return Some(index);
         }

@@ -75,7 +75,7 @@ pub(crate) fn check(record: &Record) {
     check!(
         "image.bss",
         record.dirty == u64::MAX,
-        "a byte that is not zero at offset {:#x} of the image",
+        "something else than zeros at offset {:#x} of the image",
         record.dirty;
         "zeros wherever the file has no bytes"
     );

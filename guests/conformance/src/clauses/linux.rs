@@ -46,9 +46,7 @@ struct ZeroPage<'a> {
 
 impl ZeroPage<'_> {
     fn byte(&mut self, offset: u64) -> u8 {
-        let mut byte = [0];
-        self.phys.read(self.address + offset, &mut byte);
-        byte[0]
+        self.phys.read_byte(self.address + offset)
     }
 
     fn half(&mut self, offset: u64) -> u16 {
@@ -266,11 +264,7 @@ fn header(record: &Record, page: &mut ZeroPage<'_>, info: &KernelInfo, cmdline: 
     let Some((copy, len)) = info.chunk(*b"HdrC", page.phys) else {
         return fail!("linux.header", "no copy of the file's header in kernel_info"; "one");
     };
-    let original = |offset: u64, phys: &mut Phys| {
-        let mut byte = [0];
-        phys.read(copy + offset - setup_header::START, &mut byte);
-        byte[0]
-    };
+    let original = |offset: u64, phys: &mut Phys| phys.read_byte(copy + offset - setup_header::START);
     let changed = (setup_header::START..setup_header::START + len)
         .filter(|offset| !setup_header::may_change(*offset))
         .find(|offset| page.byte(*offset) != original(*offset, page.phys));

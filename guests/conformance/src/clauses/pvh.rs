@@ -154,11 +154,7 @@ fn module(
     if cmdline_address == 0 {
         return fail!(name, "none"; "{cmdline}");
     }
-    let end = (0..MAX_MODULE_CMDLINE).find(|at| {
-        let mut byte = [0];
-        phys.read(cmdline_address.wrapping_add(*at), &mut byte);
-        byte == [0]
-    });
+    let end = (0..MAX_MODULE_CMDLINE).find(|at| phys.read_byte(cmdline_address.wrapping_add(*at)) == 0);
     match end {
         None => fail!(name, "no end within {MAX_MODULE_CMDLINE} bytes"; "{cmdline}"),
         Some(len) => report::against(name, &phys.digest(cmdline_address, len), Some(&cmdline)),

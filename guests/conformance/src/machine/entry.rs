@@ -31,7 +31,8 @@ pub(crate) struct Record {
     pub(crate) cr3: u64,
     pub(crate) cr4: u64,
     pub(crate) efer: u64,
-    /// Offset in the image of the first byte without file content that was not zero; all ones if there was none.
+    /// Offset in the image of the first bytes without file content that were not zero, in steps of four or eight; all ones
+    /// if there were none.
     pub(crate) dirty: u64,
     pub(crate) cs: u16,
     pub(crate) ds: u16,

@@ -65,13 +65,29 @@ impl Phys {
 
     /// Fills `buffer` from `address` on. What the CPU cannot address reads as ones, like a bus that nobody drives.
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) {
-        for (at, byte) in (address..).zip(buffer) {
-            *byte = self.pointer(at).map_or(0xff, |pointer| {
-                // SAFETY: the window maps this address for reading; all of physical memory but the image is no Rust
-                // object, and what the image holds there is only read.
-                unsafe { pointer.read_volatile() }
-            });
+        let (mut at, mut rest) = (address, buffer);
+        while !rest.is_empty() {
+            let in_page = usize::try_from(LARGE - at % LARGE)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (part, behind) = rest.split_at_mut(in_page);
+            match self.pointer(at) {
+                // SAFETY: the window maps these addresses up to the end of the large page, and `part` ends there at the latest.
+                // No Rust object lives in the window, so the two do not overlap. What lies there may change by `write`, but not
+                // meanwhile.
+                Some(pointer) => unsafe { pointer.copy_to_nonoverlapping(part.as_mut_ptr(), part.len()) },
+                None => part.fill(0xff),
+            }
+            at = at.wrapping_add(u64::try_from(in_page).unwrap_or(0));
+            rest = behind;
         }
+    }
+
+    /// Reads one byte, by one access of a byte.
+    pub(crate) fn read_byte(&mut self, address: u64) -> u8 {
+        // SAFETY: the window maps this address, and no Rust object lives in the window.
+        self.pointer(address)
+            .map_or(0xff, |pointer| unsafe { pointer.read_volatile() })
     }
 
     /// Stores `byte` at `address`; answers whether the CPU can address it.

@@ -18,6 +18,8 @@ const CODE64: u64 = 0x08;
 unsafe extern "C" {
     #[link_name = "vectors"]
     static HANDLERS: [u64; VECTORS];
+    #[link_name = "own_gdt"]
+    static GDT: [u64; 4];
 }
 
 #[repr(C, align(16))]
@@ -36,7 +38,7 @@ struct Frame {
     rip: u64,
 }
 
-/// Sends every exception to [`exception_entry`], whatever state the loader left the IDT in.
+/// Sends every exception to [`exception_entry`], whatever the loader left in the IDT.
 pub(crate) fn init() {
     // SAFETY: the table of addresses is constant data of the assembly above.
     let handlers = unsafe { &*&raw const HANDLERS };
@@ -46,16 +48,23 @@ pub(crate) fn init() {
     });
     // SAFETY: see `Sync`: nobody else holds a reference, and the CPU does not know of the table yet.
     unsafe { IDT.0.get().write(gates) };
-    let mut pointer = [0_u8; 10];
-    let (limit, base) = pointer.split_at_mut(2);
-    limit.copy_from_slice(
-        &u16::try_from(size_of::<Idt>() - 1)
-            .unwrap_or(u16::MAX)
-            .to_le_bytes(),
-    );
-    base.copy_from_slice(&IDT.0.get().addr().to_le_bytes());
-    // SAFETY: the table is filled, and lives as long as the program.
-    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+    // The entry code loaded the same GDT by its physical address, which will not stay mapped; a gate needs it.
+    let gdt = table_register((&raw const GDT).addr(), size_of::<[u64; 4]>());
+    let idt = table_register(IDT.0.get().addr(), size_of::<Idt>());
+    // SAFETY: both tables are filled, live as long as the program, and the GDT is the one in use.
+    unsafe {
+        asm!("lgdt [{}]", "lidt [{}]", in(reg) &raw const gdt, in(reg) &raw const idt,
+            options(readonly, nostack, preserves_flags));
+    }
+}
+
+/// What `lgdt` and `lidt` load: limit and linear address.
+fn table_register(address: usize, len: usize) -> [u8; 10] {
+    let mut register = [0; 10];
+    let (limit, base) = register.split_at_mut(2);
+    limit.copy_from_slice(&u16::try_from(len - 1).unwrap_or(u16::MAX).to_le_bytes());
+    base.copy_from_slice(&address.to_le_bytes());
+    register
 }
 
 #[unsafe(no_mangle)]
@@ -104,6 +113,12 @@ pub(crate) fn on_serial_interrupt(mut each: impl FnMut(u8) -> bool) {
     PIC_MAIN.plus(1).write(!(1 << 4));
     PIC_SECOND.plus(1).write(!0);
     Serial::interrupt_on_receive();
+    // What came before raised no interrupt, and on some devices never will.
+    while let Some(byte) = Serial::receive() {
+        if !each(byte) {
+            return;
+        }
+    }
     let mut taken = 0;
     loop {
         while taken < QUEUE_END.load(Ordering::Relaxed) {
