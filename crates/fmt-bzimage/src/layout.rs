@@ -93,7 +93,7 @@ pub(crate) fn layout(
             .saturating_add(ESTIMATE_SLACK),
     };
     if facts.is_relocatable() {
-        relocatable(facts, code_len, need, entry_64)
+        relocatable(facts, need, entry_64)
     } else {
         fixed(facts, code_len, need, entry_64, oddities)
     }
@@ -105,12 +105,7 @@ pub(crate) fn layout(
 ///
 /// `min_alignment` would allow a lesser alignment, for a loader that also changes `kernel_alignment` in the header.
 /// It costs the kernel performance and is not made use of.
-fn relocatable(
-    facts: &SetupHeaderFacts,
-    code_len: u64,
-    need: u64,
-    entry_64: bool,
-) -> Result<Layout, Malformed> {
+fn relocatable(facts: &SetupHeaderFacts, need: u64, entry_64: bool) -> Result<Layout, Malformed> {
     let align = facts.kernel_alignment().unwrap_or(0);
     if !align.is_power_of_two() {
         return Err(Malformed::KernelAlignment(align));
@@ -126,7 +121,7 @@ fn relocatable(
     let above_4g = entry_64 && facts.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0;
     let max = if above_4g { u64::MAX } else { FOUR_GIB };
     let load = preferred(facts).unwrap_or(raw::LOAD_HIGH);
-    let extent = GuestRange::new(load, need.max(code_len))
+    let extent = GuestRange::new(load, need)
         .filter(|extent| extent.end() <= max)
         .ok_or(Malformed::Memory { start: load, need })?;
     Ok(Layout::Kernel {

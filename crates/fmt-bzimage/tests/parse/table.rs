@@ -65,6 +65,7 @@ fn accepted() {
     let check = |image: Image, expected: &str| check(&image.build(), expected);
     check(new().pe(), "bzImage 2.15 and PE");
     check(new().bytes(0, b"MZ").u32(0x3c, u32::MAX), "bzImage 2.15");
+    check(new().pe().bytes(0, b"ZM"), "bzImage 2.15");
     // setup_sects 0 means 4.
     check(
         new()
@@ -119,6 +120,32 @@ fn accepted() {
         new().u16(0x206, 0x210),
         "bzImage 2.16
          warning: boot protocol 2.16 is newer than 2.15; what it added is ignored",
+    );
+}
+
+#[test]
+fn limits_that_are_just_kept_are_not_odd() {
+    let warnings = |image: Image| {
+        let kernel = fmt_bzimage::BzImage::read(&image.build()).unwrap().unwrap();
+        kernel.image().warnings().to_vec()
+    };
+    let none: [&str; 0] = [];
+    for (version, _) in VERSIONS.into_iter().filter(|(version, _)| *version >= 0x204) {
+        assert_eq!(warnings(Image::new(version)), none, "{version:#x}");
+    }
+    assert_eq!(warnings(Image::new(0x20f).u32(0x260, 0x2000)), none);
+    let setup = |sects: u8| {
+        let image = Image::new(0x20f).u8(0x1f1, sects).u32(0x248, 0).u32(0x268, 0);
+        warnings(
+            image
+                .u16(0x206, 0x20e)
+                .resize((usize::from(sects) + 1) * 512 + CODE_LEN),
+        )
+    };
+    assert_eq!(setup(63), none);
+    assert_eq!(
+        setup(64),
+        ["boot sector and setup code take 0x8200 bytes, more than the 0x8000 they may"]
     );
 }
 
@@ -189,6 +216,20 @@ fn version_strings() {
     assert_eq!(found(&new().u16(0x20e, 0).build()), None);
     assert_eq!(found(&new().u8(0x500, 0).build()), None);
     check(new().u16(0x20e, 0x3fe).bytes(0x5fe, b"x\0"), "kernel x");
+    // At most 511 characters.
+    let long = |len: usize| {
+        let image = new()
+            .u8(0x1f1, 7)
+            .u32(0x268, 0)
+            .u32(0x248, 0)
+            .resize(0x1000 + CODE_LEN);
+        let image = image
+            .u16(0x20e, 0x400)
+            .bytes(0x600, &vec![b'x'; len])
+            .u8(0x600 + len, 0);
+        found(&image.build()).map(|text| text.len())
+    };
+    assert_eq!((long(511), long(512)), (Some(511), None));
     // No end within the setup code, and a start behind it.
     for (pointer, offset) in [(0x3ff, "0x5ff"), (0x400, "0x600"), (0xffff, "0x101ff")] {
         let image = new().u16(0x20e, pointer).u8(0x5ff, b'x');
