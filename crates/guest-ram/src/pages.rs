@@ -21,8 +21,8 @@ pub(crate) const CHUNK: usize = 0x20_0000;
 /// No page of any host is smaller, so a chunk never has more pages than this.
 const MAX_PAGES: usize = CHUNK / 0x1000;
 
-/// Below this length, writing zeros is cheaper than asking the host about pages.
-const MIN_DISCARD: usize = 0x1_0000;
+/// Below this length, writing is cheaper than talking to the host about pages.
+const MIN_CALL: usize = 0x1_0000;
 
 /// The size of the host's pages in bytes: a power of two.
 pub(crate) fn size() -> usize {
@@ -82,18 +82,29 @@ pub(crate) fn populate<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<(
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Provides the pages of a chunk that is about to be written, if its first page is not there yet.
+/// Whether `slice` is large and its first whole page is not in memory. A host that does not tell counts as a no.
 ///
-/// This is about a quarter faster than one fault a page, and costs nothing to speak of where the pages are there.
-/// It does not matter whether it works: the write itself provides what is missing.
+/// Memory for a kernel is fresh as a whole or in use as a whole, so one page tells about the slice.
+pub(crate) fn begins_fresh<B: BitmapSlice>(
+    slice: &VolatileSlice<'_, B>,
+) -> Result<bool, VolatileMemoryError> {
+    let pages = parts(slice)?.pages;
+    if pages.len() < MIN_CALL {
+        return Ok(false);
+    }
+    let mut residency = [1];
+    let first = pages.subslice(0, size())?;
+    Ok(resident(&first, &mut residency).is_ok_and(|pages| pages == [0]))
+}
+
+/// Provides the whole pages of a chunk that is about to be written.
+///
+/// This is about a quarter faster than one fault a page. It does not matter whether it works: the write itself
+/// provides what is missing.
 pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
     let pages = parts(chunk)?.pages;
-    if pages.len() >= MIN_DISCARD {
-        let mut residency = [1];
-        let first = pages.subslice(0, size())?;
-        if resident(&first, &mut residency).is_ok_and(|pages| pages == [0]) {
-            let _only_faster = populate(&pages);
-        }
+    if pages.len() >= MIN_CALL {
+        let _only_faster = populate(&pages);
     }
     Ok(())
 }
@@ -110,7 +121,7 @@ pub(crate) fn zero<B: BitmapSlice>(
     discard: bool,
 ) -> Result<(), VolatileMemoryError> {
     let Parts { head, pages, tail } = parts(slice)?;
-    if discard && pages.len() >= MIN_DISCARD {
+    if discard && pages.len() >= MIN_CALL {
         fill(&head);
         let mut done = 0;
         while done < pages.len() {

@@ -92,21 +92,26 @@ impl<B: Bitmap> GuestRam<B> {
             .map_while(Result::ok))
     }
 
-    /// Calls `copy` for every chunk of `range`, with the number of bytes before it, after providing its pages.
-    fn for_each_chunk<F>(&self, range: GuestRange, mut copy: F) -> Result<(), MemoryError>
+    /// Calls `copy` for every part of `range`, with the number of bytes before it. Parts of memory that is not there
+    /// yet are of moderate size, and their pages are provided first.
+    fn for_each_part<F>(&self, range: GuestRange, mut copy: F) -> Result<(), MemoryError>
     where
         F: FnMut(&VolatileSlice<'_, MS<'_, GuestMemoryMmap<B>>>, usize) -> Result<(), MemoryError>,
     {
         let mut done = 0;
         for piece in self.pieces(range)? {
+            let fresh = pages::begins_fresh(&piece).map_err(|error| access(range, error))?;
+            let most = if fresh { pages::CHUNK } else { piece.len() };
             let mut rest = piece;
             while !rest.is_empty() {
-                let (chunk, after) = rest
-                    .split_at(rest.len().min(pages::CHUNK))
+                let (part, after) = rest
+                    .split_at(rest.len().min(most))
                     .map_err(|error| access(range, error))?;
-                pages::prefault(&chunk).map_err(|error| access(range, error))?;
-                copy(&chunk, done)?;
-                done += chunk.len();
+                if fresh {
+                    pages::prefault(&part).map_err(|error| access(range, error))?;
+                }
+                copy(&part, done)?;
+                done += part.len();
                 rest = after;
             }
         }
@@ -119,9 +124,9 @@ impl<B: Bitmap> GuestRam<B> {
         file: BorrowedFd<'_>,
         offset: u64,
     ) -> Result<(), MemoryError> {
-        self.for_each_chunk(range, |chunk, done| {
+        self.for_each_part(range, |part, done| {
             let at = offset.saturating_add(num::to_u64(done));
-            let failed = |kind| MemoryError::Source(ReadError::new(at, chunk.len(), kind));
+            let failed = |kind| MemoryError::Source(ReadError::new(at, part.len(), kind));
             let max = libc::off_t::MAX;
             let Ok(position) = libc::off_t::try_from(at) else {
                 // No file is longer than its offsets can say.
@@ -129,7 +134,7 @@ impl<B: Bitmap> GuestRam<B> {
                     u64::try_from(max).unwrap_or(u64::MAX),
                 )));
             };
-            pages::read_at(file, position, chunk).map_err(|error| match error {
+            pages::read_at(file, position, part).map_err(|error| match error {
                 ReadAtError::Eof => failed(ReadErrorKind::Shrunk),
                 ReadAtError::File(error) => failed(ReadErrorKind::Source(error.into())),
                 ReadAtError::Memory(error) => access(range, error),
@@ -138,9 +143,9 @@ impl<B: Bitmap> GuestRam<B> {
     }
 
     fn copy_from_bytes(&self, range: GuestRange, bytes: &[u8]) -> Result<(), MemoryError> {
-        self.for_each_chunk(range, |chunk, done| {
-            // `bytes` is as long as the range, so there is something for every chunk.
-            chunk.copy_from(bytes.get(done..).unwrap_or_default());
+        self.for_each_part(range, |part, done| {
+            // `bytes` is as long as the range, so there is something for every part.
+            part.copy_from(bytes.get(done..).unwrap_or_default());
             Ok(())
         })
     }
@@ -152,9 +157,9 @@ impl<B: Bitmap> GuestRam<B> {
         offset: u64,
     ) -> Result<(), MemoryError> {
         let mut buffer = Vec::new();
-        self.for_each_chunk(range, |chunk, done| {
-            buffer.resize(chunk.len().min(BUFFER).max(buffer.len()), 0);
-            let mut rest = chunk.clone();
+        self.for_each_part(range, |part, done| {
+            buffer.resize(part.len().min(BUFFER).max(buffer.len()), 0);
+            let mut rest = part.clone();
             let mut at = offset.saturating_add(num::to_u64(done));
             while !rest.is_empty() {
                 let take = rest.len().min(buffer.len());

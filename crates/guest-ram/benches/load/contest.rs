@@ -58,8 +58,13 @@ pub(crate) enum Contestant {
     All,
     /// Only the last step of it.
     Load,
+    /// Only the kernel's segments of it: copied from the file, and zeroed.
+    Copy,
     /// linux-loader, which parses and copies, and does not zero.
     LinuxLoader,
+    /// linux-loader, and then what it leaves to the VMM: the zero page, command line, GDT and page tables, which are
+    /// taken ready-made from the plan.
+    LinuxLoaderAll,
     /// One `pread` a segment, straight into memory.
     Pread,
     /// One copy a segment, from a buffer that holds the file.
@@ -67,10 +72,12 @@ pub(crate) enum Contestant {
 }
 
 /// In the order of the table's columns.
-pub(crate) const CONTESTANTS: [Contestant; 5] = [
+pub(crate) const CONTESTANTS: [Contestant; 7] = [
     Contestant::All,
     Contestant::Load,
+    Contestant::Copy,
     Contestant::LinuxLoader,
+    Contestant::LinuxLoaderAll,
     Contestant::Pread,
     Contestant::Memcpy,
 ];
@@ -80,7 +87,9 @@ impl Contestant {
         match self {
             Self::All => "parse+plan+load",
             Self::Load => "load",
+            Self::Copy => "copy",
             Self::LinuxLoader => "linux-loader",
+            Self::LinuxLoaderAll => "linux-loader+boot-data",
             Self::Pread => "pread",
             Self::Memcpy => "memcpy",
         }
@@ -159,16 +168,28 @@ impl Bench {
                 plan.load(&sources, ram).unwrap();
             }
             Contestant::Load => self.plan.load(&sources, ram).unwrap(),
-            Contestant::LinuxLoader => {
-                let (memory, file) = (&**ram.memory(), &mut self.input.file);
-                match self.input.kind {
-                    Kind::Elf => loader::Elf::load(memory, None, file, None).unwrap(),
-                    Kind::BzImage => {
-                        // At the address that the plan has, too: 1 MiB, its default, cannot have huge pages.
-                        let start = GuestAddress(self.plan.kernel().start());
-                        loader::BzImage::load(memory, Some(start), file, None).unwrap()
+            Contestant::Copy => {
+                for &(offset, range) in &self.copies {
+                    ram.copy_from(range, &self.input.file, offset).unwrap();
+                }
+                for load in self
+                    .plan
+                    .loads()
+                    .iter()
+                    .filter(|load| load.content == Content::Zeros)
+                {
+                    ram.zero(load.range).unwrap();
+                }
+            }
+            Contestant::LinuxLoader => self.linux_loader(ram),
+            Contestant::LinuxLoaderAll => {
+                self.linux_loader(ram);
+                for load in self.plan.loads() {
+                    if let Content::Bytes(bytes) = &load.content {
+                        let target = GuestAddress(load.range.start());
+                        ram.memory().write_slice(bytes, target).unwrap();
                     }
-                };
+                }
             }
             Contestant::Pread => {
                 for &(offset, range) in &self.copies {
@@ -186,6 +207,18 @@ impl Bench {
                 }
             }
         }
+    }
+
+    fn linux_loader(&mut self, ram: &GuestRam) {
+        let (memory, file) = (&**ram.memory(), &mut self.input.file);
+        match self.input.kind {
+            Kind::Elf => loader::Elf::load(memory, None, file, None).unwrap(),
+            Kind::BzImage => {
+                // At the address that the plan has, too: 1 MiB, its default, cannot have huge pages.
+                let start = GuestAddress(self.plan.kernel().start());
+                loader::BzImage::load(memory, Some(start), file, None).unwrap()
+            }
+        };
     }
 
     /// Makes sure that every contestant does the work: the kernel's bytes arrive in used memory.

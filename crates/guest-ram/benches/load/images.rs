@@ -47,8 +47,8 @@ pub(crate) fn all() -> Vec<Input> {
         }
     }
     for (kind, name, bytes) in [
-        (Kind::Elf, "vmlinux, generated", elf()),
-        (Kind::BzImage, "bzImage, generated", bz_image()),
+        (Kind::Elf, "vmlinux generated", elf()),
+        (Kind::BzImage, "bzImage generated", bz_image()),
     ] {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();

@@ -60,16 +60,17 @@ fn median(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
-/// The medians of all contestants on one kind of memory, which take turns; every round begins with another one.
+/// The medians of all contestants on one kind of memory, which take turns.
+///
+/// Before each of them an untimed load brings the caches into the same state, whoever went before.
 fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; CONTESTANTS.len()] {
     let mut times = CONTESTANTS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
     bench.use_up(&mut warm);
-    for round in 0..rounds {
-        for turn in 0..CONTESTANTS.len() {
-            let index = (round + turn) % CONTESTANTS.len();
-            let contestant = CONTESTANTS[index];
-            times[index].push(if fresh {
+    for _ in 0..rounds {
+        for (contestant, times) in CONTESTANTS.into_iter().zip(&mut times) {
+            bench.load(Contestant::Pread, &mut warm);
+            times.push(if fresh {
                 time(bench, contestant, &mut pages.map())
             } else {
                 time(bench, contestant, &mut warm)
@@ -86,48 +87,44 @@ fn print_ratios(benches: &mut [Bench]) {
         .and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
     println!(
-        "\nMedians of {rounds} rounds in ms, all contestants taking turns, and their ratios (below 1: we are faster)"
+        "\nMedians in ms of {rounds} rounds in which all contestants take turns, and their ratios: below 1, this \
+         workspace is faster.\n\
+         all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too"
     );
     println!(
-        "{:<20} {:<6} {:<8} {:>7} {:>7} {:>7} {:>7} {:>7}   {:>13} {:>11} {:>11}",
+        "{:<18} {:<5} {:<5} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>10}",
         "kernel",
-        "memory",
+        "state",
         "pages",
         "all",
         "load",
-        "l-loadr",
+        "copy",
+        "ll",
+        "ll+",
         "pread",
         "memcpy",
-        "all / l-loadr",
-        "all / pread",
-        "load / pread"
+        "all/ll+",
+        "all/ll",
+        "copy/ll",
+        "copy/pread"
     );
     for bench in benches {
         for fresh in [true, false] {
             let state = if fresh { "fresh" } else { "warm" };
-            let results = MEMORIES.map(|pages| (pages, medians(bench, pages, fresh, rounds)));
-            for (pages, [all, load, linux_loader, pread, memcpy]) in results {
-                let ms = |seconds: f64| seconds * 1e3;
-                println!(
-                    "{:<20} {state:<6} {:<8} {:>7.3} {:>7.3} {:>7.3} {:>7.3} {:>7.3}   {:>13.3} {:>11.3} {:>11.3}",
-                    bench.name(),
-                    pages.name(),
-                    ms(all),
-                    ms(load),
-                    ms(linux_loader),
-                    ms(pread),
-                    ms(memcpy),
-                    all / linux_loader,
-                    all / pread,
-                    load / pread,
-                );
+            let results = MEMORIES.map(|pages| medians(bench, pages, fresh, rounds));
+            for (pages, medians) in MEMORIES.into_iter().zip(results) {
+                print!("{:<18} {state:<5} {:<5}", bench.name(), pages.name());
+                for seconds in medians {
+                    print!(" {:>7.3}", seconds * 1e3);
+                }
+                let [all, _, copy, ll, ll_all, pread, _] = medians;
+                let (with_data, bare, copies, floor) = (all / ll_all, all / ll, copy / ll, copy / pread);
+                println!("  {with_data:>7.3} {bare:>7.3} {copies:>7.3} {floor:>10.3}");
             }
-            let [(_, [ours, ..]), (_, [_, _, theirs, ..])] = results;
+            let [[ours, ..], [_, _, _, _, theirs, ..]] = results;
             println!(
-                "{:<20} {state:<6} as they come: this workspace {:.3}, linux-loader {:.3}: {:.3}",
+                "{:<18} {state:<5} as they come, all on huge pages / ll+ on plain ones: {:.3}",
                 bench.name(),
-                ours * 1e3,
-                theirs * 1e3,
                 ours / theirs
             );
         }
