@@ -21,8 +21,6 @@ fn pvh_entry() {
         with(&after, align as u64, &accepted);
         let before = [note(align, "Xen", 18, &wide), build_id(align)].concat();
         with(&before, align as u64, &accepted);
-        // The padding after the last value may be missing.
-        with(&after[..after.len() - after.len() % 8], align as u64, &accepted);
     }
     for align in [0, 1] {
         with(
@@ -31,6 +29,13 @@ fn pvh_entry() {
             &accepted,
         );
     }
+    // The padding after the last value may be missing, and after a name without a value, too.
+    let padded = note(8, "Xen", 18, &entry);
+    assert_eq!(padded.len(), 24);
+    with(&padded[..20], 8, &accepted);
+    let nameless = note(4, "owner", 1, &[]);
+    assert_eq!(nameless.len(), 20);
+    with(&[&padded[..20], &nameless[..18]].concat(), 4, &accepted);
     // The same entry point twice is one.
     with(
         &[note(4, "Xen", 18, &entry), note(4, "Xen", 18, &wide)].concat(),
