@@ -103,7 +103,8 @@ proptest! {
         steps in proptest::collection::vec(step(), 0..12),
     ) {
         let mut map = MemoryMap::new();
-        let mut model = Model { ram: vec![false; SPACE as usize], taken: vec![false; SPACE as usize] };
+        let bytes = usize::try_from(SPACE).unwrap();
+        let mut model = Model { ram: vec![false; bytes], taken: vec![false; bytes] };
         for range in ram {
             if map.insert(range, RegionKind::Ram).is_ok() {
                 Model::bytes(range).for_each(|addr| model.ram[addr] = true);

@@ -1,7 +1,7 @@
 //! The protocol itself: placing everything, and the state to enter with.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
@@ -104,7 +104,7 @@ impl BootProtocol for Pvh {
             .cpu(state);
         for (file, place) in files.iter().zip(places) {
             if let Some(place) = place {
-                plan = plan.file(file.label, place, file.id, LIMITS);
+                plan = plan.file(file.id.to_string(), place, file.id, LIMITS);
             }
         }
         for warning in warnings(request) {
@@ -116,6 +116,7 @@ impl BootProtocol for Pvh {
 
 /// A file that becomes a module of the start info.
 struct File {
+    /// What placement calls it; the plan's own label says which module it is.
     label: &'static str,
     id: SourceId,
     len: u64,

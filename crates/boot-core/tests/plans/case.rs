@@ -54,7 +54,7 @@ impl Case {
         machine.acpi_rsdp = dice.one_in(2).then(|| dice.number(40));
         let initrd_len = match dice.byte() % 4 {
             0 => None,
-            1 => Some(dice.number(40)),
+            1 => Some(dice.number(37)),
             _ => Some(dice.number(27)),
         };
         let modules = (0..dice.pick(&[0, 0, 0, 1, 4]))

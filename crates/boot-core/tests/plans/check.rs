@@ -49,7 +49,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
         ensure!(start < end, "{name} is empty");
         ensure!(is_ram(map, start, end), "{name} is not in RAM");
         ensure!(
-            load.limits.align.count_ones() == 1 && start % load.limits.align == 0,
+            load.limits.align.is_power_of_two() && start.is_multiple_of(load.limits.align),
             "{name} is not aligned to {:#x}",
             load.limits.align
         );

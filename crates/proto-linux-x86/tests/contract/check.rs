@@ -50,12 +50,9 @@ pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(),
     let cmdline = cmdline(request, &view, page)?;
     initrd(request, plan, &view, page, state)?;
     let entries = 0x2d0 + 20 * view.number(page + 0x1e8, 1)?;
-    for offset in 0..0x1000 {
+    for (offset, byte) in (0..).zip(view.bytes(page, 0x1000)?) {
         let filled = within(offset, &OUTSIDE) || (0x2d0..entries).contains(&offset);
-        ensure!(
-            filled || view.number(page + offset, 1)? == 0,
-            "the zero page is not zero at {offset:#x}"
-        );
+        ensure!(filled || *byte == 0, "the zero page is not zero at {offset:#x}");
     }
     let rsdp = view.number(page + 0x70, 8)?;
     ensure!(

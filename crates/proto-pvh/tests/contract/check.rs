@@ -67,7 +67,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, table: u64, count: u64
         "{count} entries for {} regions",
         regions.len()
     );
-    ensure!(table % 8 == 0, "the memory map is at {table:#x}");
+    ensure!(table.is_multiple_of(8), "the memory map is at {table:#x}");
     for (i, region) in (0..).zip(regions) {
         let at = table + 24 * i;
         let entry = (
@@ -113,7 +113,7 @@ fn modules(
         wanted.len()
     );
     ensure!(
-        (table == 0) == (count == 0) && table % 8 == 0,
+        (table == 0) == (count == 0) && table.is_multiple_of(8),
         "the module list is at {table:#x}"
     );
     for (i, (id, len, cmdline)) in (0..).zip(wanted) {
