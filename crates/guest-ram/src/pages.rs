@@ -349,6 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn only_large_slices_of_untouched_pages_begin_fresh() {
+        let mut ram = ram(RamOptions::new());
+        let check = |ram: &GuestRam, from: usize, len: usize, fresh: bool| {
+            let slice = ram.memory().get_slice(GuestAddress(num(from)), len).unwrap();
+            assert_eq!(begins_fresh(&slice).unwrap(), fresh, "{len} from {from}");
+        };
+        check(&ram, 0, LEN, true);
+        check(&ram, 0, MIN_CALL, true);
+        check(&ram, 0, MIN_CALL - 1, false);
+        check(&ram, 1, MIN_CALL, false);
+        ram.write(0, &[1]).unwrap();
+        check(&ram, 0, LEN, false);
+        // The page that was touched is not a whole one of this slice.
+        check(&ram, 1, LEN - 1, true);
+    }
+
+    #[test]
     fn slices_are_cut_at_pages() {
         let ram = ram(RamOptions::new());
         let page = size();
