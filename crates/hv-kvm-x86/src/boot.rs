@@ -1,8 +1,8 @@
 //! A whole run in one call, available by name on every host.
 
 use boot_core::CpuState;
+use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy, RunError, SerialInput};
-use vm_memory::GuestMemoryMmap;
 
 use crate::{KvmError, PcDevices};
 
@@ -10,7 +10,7 @@ use crate::{KvmError, PcDevices};
 #[derive(Debug)]
 pub struct PcBoot<'a> {
     /// Its RAM, already loaded.
-    pub memory: &'a GuestMemoryMmap,
+    pub ram: &'a GuestRam,
     /// How many vCPUs it has, each a core of its own.
     pub vcpus: u32,
     /// The entry state of the first vCPU.
@@ -41,21 +41,18 @@ mod imp {
     use hv_core::Operation;
 
     use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
-    use crate::{KvmVm, Pc, Ram, Topology};
+    use crate::{Pc, Topology};
 
     pub(super) fn boot_pc(
         boot: PcBoot<'_>,
         with_input: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        let vm = Topology::new(boot.vcpus, 1)
-            .map_err(KvmError::from)
-            .and_then(KvmVm::new)
-            .map_err(|source| RunError::Operation {
-                operation: Operation::CreateVm,
-                target: 0,
-                source,
-            })?;
-        let mut pc = Pc::assemble(vm, Ram::of_memory(boot.memory), boot.vcpus, boot.devices)?;
+        let topology = Topology::new(boot.vcpus, 1).map_err(|error| RunError::Operation {
+            operation: Operation::CreateVm,
+            target: 0,
+            source: error.into(),
+        })?;
+        let mut pc = Pc::on_kvm(boot.ram, topology, boot.devices)?;
         pc.input().map(with_input);
         pc.boot(boot.state, boot.policy)
     }

@@ -1,8 +1,8 @@
 //! What can go wrong between this harness and KVM.
 
-use std::{io, ops::Range};
+use std::io;
 
-use boot_core::Arch;
+use boot_core::{Arch, GuestRange};
 
 use crate::{Msr, RegisterError, TopologyError};
 
@@ -102,35 +102,24 @@ pub enum KvmError {
         slot: u32,
     },
     /// RAM must consist of whole pages.
-    #[error("RAM at {base:#x}, {len:#x} bytes long, does not consist of whole 4 KiB pages")]
+    #[error("RAM at {range} does not consist of whole 4 KiB pages")]
     RamUnaligned {
-        /// First address.
-        base: u64,
-        /// Length in bytes.
-        len: u64,
+        /// Its addresses.
+        range: GuestRange,
     },
     /// RAM may not lie where the machine has its interrupt controllers.
-    #[error(
-        "RAM at {base:#x}, {len:#x} bytes long, overlaps {:#x}..{:#x}, which the machine uses for itself; leave a \
-         hole there",
-        reserved.start,
-        reserved.end
-    )]
+    #[error("RAM at {range} overlaps {reserved}, which the machine uses for itself; leave a hole there")]
     RamReserved {
-        /// First address.
-        base: u64,
-        /// Length in bytes.
-        len: u64,
+        /// Its addresses.
+        range: GuestRange,
         /// What it overlaps.
-        reserved: Range<u64>,
+        reserved: GuestRange,
     },
     /// RAM may not overlap RAM.
-    #[error("RAM at {base:#x}, {len:#x} bytes long, overlaps slot {other}")]
+    #[error("RAM at {range} overlaps slot {other}")]
     RamOverlap {
-        /// First address.
-        base: u64,
-        /// Length in bytes.
-        len: u64,
+        /// Its addresses.
+        range: GuestRange,
         /// The slot it overlaps.
         other: u32,
     },

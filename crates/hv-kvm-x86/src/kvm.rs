@@ -2,12 +2,10 @@
 
 mod convert;
 mod kick;
-mod ram;
 mod vcpu;
 mod vm;
 
 pub use kick::kick_signal;
-pub use ram::Ram;
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;
 

@@ -8,7 +8,7 @@
 //!  0x1_0000_0000 RAM may go on here
 //! ```
 
-use std::ops::Range;
+use boot_core::GuestRange;
 
 /// The I/O APIC's registers (the address every PC chipset uses).
 pub const IO_APIC: u64 = 0xfec0_0000;
@@ -24,31 +24,34 @@ pub const TSS: u64 = 0xfffb_d000;
 
 /// What no RAM slot may overlap: from the I/O APIC to the end of the first 4 GiB.
 ///
-/// A machine's memory map must leave this range out; [`DEVICE_HOLE`] leaves room for devices below it as well.
-pub const RESERVED: Range<u64> = IO_APIC..0x1_0000_0000;
-
-/// The range below 4 GiB in which a PC customarily has no RAM: the last GiB.
-pub const DEVICE_HOLE: Range<u64> = 0xc000_0000..0x1_0000_0000;
+/// A machine's memory map must leave this range out, as `boot_core::MemoryMap::pc` does.
+pub const RESERVED: GuestRange = GuestRange::from_bounds(IO_APIC, 0x1_0000_0000).unwrap();
 
 #[cfg(test)]
 mod tests {
+    use boot_core::MemoryMap;
+
     use super::*;
 
     #[test]
     fn nothing_overlaps() {
         const PAGE: u64 = 0x1000;
         let ranges = [
-            IO_APIC..IO_APIC + PAGE,
-            LOCAL_APIC..LOCAL_APIC + 0x10_0000,
-            IDENTITY_MAP..IDENTITY_MAP + PAGE,
-            TSS..TSS + 3 * PAGE,
-        ];
-        assert!(ranges.is_sorted_by(|a, b| a.end <= b.start));
-        assert!(
-            ranges
-                .iter()
-                .all(|r| RESERVED.start <= r.start && r.end <= RESERVED.end)
-        );
-        const { assert!(DEVICE_HOLE.start <= RESERVED.start && DEVICE_HOLE.end == RESERVED.end) };
+            (IO_APIC, PAGE),
+            (LOCAL_APIC, 0x10_0000),
+            (IDENTITY_MAP, PAGE),
+            (TSS, 3 * PAGE),
+        ]
+        .map(|(start, len)| GuestRange::new(start, len).unwrap());
+        assert!(ranges.is_sorted_by(|a, b| a.end() <= b.start()));
+        assert!(ranges.iter().all(|&range| RESERVED.contains(range)));
+    }
+
+    #[test]
+    fn memory_maps_of_pcs_leave_it_out() {
+        for size in [2 << 20, 3 << 30, 4 << 30, 64 << 30] {
+            let map = MemoryMap::pc(size).unwrap();
+            assert!(map.ram().all(|ram| !ram.overlaps(RESERVED)), "{size:#x}");
+        }
     }
 }

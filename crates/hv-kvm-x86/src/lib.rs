@@ -17,7 +17,7 @@ pub use boot::{PcBoot, boot_pc};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{KvmVcpu, KvmVm, Ram, kick_signal};
+pub use kvm::{KvmVcpu, KvmVm, kick_signal};
 pub use lapic::{Lapic, LapicRegister};
 pub use msr::Msr;
 pub use pc::{Pc, PcDevices, SerialPort};

@@ -137,14 +137,14 @@ pub struct Pc<V: Vm> {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Pc<crate::KvmVm> {
-    /// A machine on KVM, with all of `memory` as its RAM and the vCPUs of `topology`.
+    /// A machine on KVM, with all of `ram` as its RAM and the vCPUs of `topology`.
     ///
     /// # Errors
     ///
     /// [`RunError`] with the operation that failed; [`Operation::CreateVm`](hv_core::Operation::CreateVm) where there
     /// is no KVM.
     pub fn on_kvm(
-        memory: &vm_memory::GuestMemoryMmap,
+        ram: &guest_ram::GuestRam,
         topology: crate::Topology,
         devices: PcDevices,
     ) -> Result<Self, RunError<crate::KvmError>> {
@@ -153,7 +153,7 @@ impl Pc<crate::KvmVm> {
             target: 0,
             source,
         })?;
-        Self::assemble(vm, crate::Ram::of_memory(memory), topology.vcpus(), devices)
+        Self::assemble(vm, ram.regions(), topology.vcpus(), devices)
     }
 }
 

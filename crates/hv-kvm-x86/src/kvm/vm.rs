@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use boot_core::Arch;
+use boot_core::{Arch, GuestRange};
+use guest_ram::RamRegion;
 use hv_core::Vm;
 use kvm_bindings::{
     KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config,
@@ -14,7 +15,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
-use super::{KvmVcpu, Ram, convert, kick, refused};
+use super::{KvmVcpu, convert, kick, refused};
 use crate::{
     KvmError, Msr, Topology,
     cpuid::{self, CpuidEntry},
@@ -34,7 +35,7 @@ pub struct KvmVm(Arc<Machine>);
 pub(crate) struct Machine {
     // Dropped in this order: the kernel's machine before the memory it uses.
     pub(crate) fd: VmFd,
-    slots: Mutex<BTreeMap<u32, Ram>>,
+    slots: Mutex<BTreeMap<u32, RamRegion>>,
     pub(crate) topology: Topology,
     supported: Vec<CpuidEntry>,
     tsc_deadline: bool,
@@ -170,7 +171,7 @@ impl KvmVm {
 }
 
 impl Machine {
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, Ram>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, RamRegion>> {
         // Nothing in this module panics while it holds the lock.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,10 +182,23 @@ impl Machine {
     }
 }
 
+/// Whole pages, clear of what the machine uses for itself.
+fn check_ram(range: GuestRange) -> Result<(), KvmError> {
+    const PAGE: u64 = 4096;
+    if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
+        return Err(KvmError::RamUnaligned { range });
+    }
+    let reserved = layout::RESERVED;
+    if range.overlaps(reserved) {
+        return Err(KvmError::RamReserved { range, reserved });
+    }
+    Ok(())
+}
+
 impl Vm for KvmVm {
     type Error = KvmError;
     type Vcpu = KvmVcpu;
-    type Ram = Ram;
+    type Ram = RamRegion;
 
     fn arch(&self) -> Arch {
         Arch::X86_64
@@ -194,45 +208,41 @@ impl Vm for KvmVm {
         KvmVcpu::create(Arc::clone(&self.0), index)
     }
 
-    fn map_ram(&self, slot: u32, ram: Ram) -> Result<(), KvmError> {
-        ram.check()?;
+    fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
+        let range = ram.range();
+        check_ram(range)?;
         let mut slots = self.0.slots();
         if slots.contains_key(&slot) {
             return Err(KvmError::SlotInUse { slot });
         }
-        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.overlaps(&ram)) {
-            return Err(KvmError::RamOverlap {
-                base: ram.base(),
-                len: ram.len(),
-                other,
-            });
+        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.range().overlaps(range)) {
+            return Err(KvmError::RamOverlap { range, other });
         }
         let region = kvm_userspace_memory_region {
             slot,
             flags: 0,
-            guest_phys_addr: ram.base(),
-            memory_size: ram.len(),
-            #[expect(clippy::as_conversions, reason = "the kernel takes the pointer as a number")]
-            userspace_addr: ram.host() as u64,
+            guest_phys_addr: range.start(),
+            memory_size: range.len(),
+            userspace_addr: ram.host_addr(),
         };
-        // SAFETY: the kernel will access `ram.len()` bytes from `ram.host()` until the slot is deleted or its machine
-        // is gone. `Ram` holds a share of exactly this mapping, and it is put into `slots`, from where only
+        // SAFETY: the kernel will access `range.len()` bytes from `ram.host_addr()` until the slot is deleted or its machine
+        // is gone. `ram` owns a share of exactly this mapping, and it is put into `slots`, from where only
         // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Machine`, which every file that keeps
         // the kernel's machine alive is stored together with: this handle's, and each vCPU's beside its `Arc<Machine>`.
-        // No Rust reference to the memory exists: vm-memory hands out volatile accesses only.
+        // No Rust reference to the memory exists: `RamRegion` forbids them, and its slots are disjoint.
         unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
         slots.insert(slot, ram);
         Ok(())
     }
 
-    fn unmap_ram(&self, slot: u32) -> Result<Ram, KvmError> {
+    fn unmap_ram(&self, slot: u32) -> Result<RamRegion, KvmError> {
         let mut slots = self.0.slots();
         let Some(ram) = slots.get(&slot) else {
             return Err(KvmError::SlotUnused { slot });
         };
         let region = kvm_userspace_memory_region {
             slot,
-            guest_phys_addr: ram.base(),
+            guest_phys_addr: ram.range().start(),
             ..Default::default()
         };
         // SAFETY: a size of zero deletes the slot: the kernel is given no memory.

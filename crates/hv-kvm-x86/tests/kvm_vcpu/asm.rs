@@ -11,6 +11,7 @@ macro_rules! guests {
             global_asm!(
                 ".pushsection .rodata.guests, \"a\"",
                 concat!(".code", $bits),
+                concat!(".globl guest_", stringify!($name), "_start, guest_", stringify!($name), "_end"),
                 concat!("guest_", stringify!($name), "_start:"),
                 $($line,)+
                 concat!("guest_", stringify!($name), "_end:"),

@@ -6,6 +6,7 @@ use boot_core::{
     CpuState,
     cpu::x86_64::{AccessRights, DescriptorTable, Segment, State, cr0},
 };
+use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy};
 use hv_kvm_x86::{KvmError, KvmVm, Pc, PcDevices, Topology};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -57,9 +58,17 @@ pub(crate) fn explain(error: &dyn Error) -> String {
     text
 }
 
+/// RAM of one region.
+pub(crate) fn ram(base: u64, len: usize) -> Result<GuestRam, Box<dyn Error>> {
+    Ok(GuestRam::from_memory(Arc::new(GuestMemoryMmap::from_ranges(&[
+        (GuestAddress(base), len),
+    ])?)))
+}
+
 /// Two MiB of RAM with `code`, page tables and a GDT.
-pub(crate) fn memory(code: &[u8]) -> Result<GuestMemoryMmap, Box<dyn Error>> {
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM_LEN)])?;
+pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
+    let ram = ram(0, RAM_LEN)?;
+    let memory = ram.memory();
     let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     let descriptors = [
         Segment::flat(CODE64, AccessRights::CODE64),
@@ -82,7 +91,7 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestMemoryMmap, Box<dyn Error>> {
     }
     assert!(code.len() <= 0x1000, "the guest's code fits into its page");
     memory.write_slice(code, GuestAddress(CODE))?;
-    Ok(memory)
+    Ok(ram)
 }
 
 /// 64-bit mode at [`CODE`].
@@ -133,7 +142,7 @@ pub(crate) fn pc(
     code: &[u8],
     vcpus: u32,
     devices: PcDevices,
-) -> Result<(Pc<KvmVm>, GuestMemoryMmap), Box<dyn Error>> {
+) -> Result<(Pc<KvmVm>, GuestRam), Box<dyn Error>> {
     let memory = memory(code)?;
     let pc = Pc::on_kvm(&memory, Topology::new(vcpus, 1)?, devices)?;
     Ok((pc, memory))

@@ -6,8 +6,8 @@ use boot_core::CpuState;
 use hv_core::{
     Access, Direction, Exit, Fault, OnShutdown, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm,
 };
-use hv_kvm_x86::{KvmError, KvmVm, PcDevices, Ram, Topology};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use hv_kvm_x86::{KvmError, KvmVm, PcDevices, Topology};
+use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
     asm,
@@ -91,7 +91,9 @@ fn deadline(code: &[u8]) -> TestResult {
         &pc.boot(&state, &guest::short_policy())?,
         &Outcome::Deadline,
     )?;
-    memory.write_slice(asm::long_exit(), GuestAddress(guest::CODE))?;
+    memory
+        .memory()
+        .write_slice(asm::long_exit(), GuestAddress(guest::CODE))?;
     hv_core::reset(pc.vcpus())?;
     expect(
         "second run",
@@ -162,9 +164,9 @@ fn internal_error_has_the_instruction() -> TestResult {
 
 fn unmapped_slot_is_device_space() -> TestResult {
     let (mut pc, _memory) = guest::pc(asm::read_second_slot(), 1, PcDevices::default())?;
-    let second = GuestMemoryMmap::from_ranges(&[(GuestAddress(0x20_0000), 0x1000)])?;
-    second.write_obj(0x5107_u32, GuestAddress(0x20_0000))?;
-    for ram in Ram::of_memory(&second) {
+    let second = guest::ram(0x20_0000, 0x1000)?;
+    second.memory().write_obj(0x5107_u32, GuestAddress(0x20_0000))?;
+    for ram in second.regions() {
         pc.vm().map_ram(1, ram)?;
     }
     let state = guest::long_mode().into();
@@ -174,7 +176,7 @@ fn unmapped_slot_is_device_space() -> TestResult {
     };
     expect("mapped", &pc.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))?;
     let ram = pc.vm().unmap_ram(1)?;
-    expect("address of the slot", &ram.base(), &0x20_0000)?;
+    expect("address of the slot", &ram.range().start(), &0x20_0000)?;
     let report = crash(pc.boot(&state, &policy)?)?;
     let access = Access {
         space: Space::Mmio,
@@ -195,7 +197,7 @@ fn unmapped_slot_is_device_space() -> TestResult {
 fn ram_outlives_its_owners() -> TestResult {
     let memory = guest::memory(asm::write_ram())?;
     let vm = KvmVm::new(Topology::new(1, 1)?)?;
-    let mut vcpus = hv_core::assemble(&vm, Ram::of_memory(&memory), 1)?;
+    let mut vcpus = hv_core::assemble(&vm, memory.regions(), 1)?;
     drop((vm, memory));
     let [vcpu] = vcpus.as_mut_slice() else {
         return Err("there is one vCPU".into());
@@ -223,13 +225,15 @@ fn four_vcpus() -> TestResult {
     use crate::device_tests::Recorder;
 
     let (mut pc, memory) = guest::pc(asm::start_others(), 4, PcDevices::default())?;
-    memory.write_slice(asm::secondary(), GuestAddress(0xb000))?;
-    memory.write_obj(3_u32, GuestAddress(guest::DATA + 4))?;
+    memory
+        .memory()
+        .write_slice(asm::secondary(), GuestAddress(0xb000))?;
+    memory.memory().write_obj(3_u32, GuestAddress(guest::DATA + 4))?;
     let recorder = Recorder::default();
     pc.bus().insert(Space::Pio, 0x500, 4, recorder.clone())?;
     let state = guest::long_mode().into();
     for round in ["first", "after a reset"] {
-        memory.write_obj(0_u32, GuestAddress(guest::DATA))?;
+        memory.memory().write_obj(0_u32, GuestAddress(guest::DATA))?;
         expect(round, &pc.boot(&state, &guest::policy())?, &Outcome::DebugExit(3))?;
         let mut ids = recorder.take();
         ids.sort();
@@ -243,12 +247,8 @@ fn four_vcpus() -> TestResult {
 fn slots_are_checked() -> TestResult {
     let vm = KvmVm::new(Topology::new(1, 1)?)?;
     let map = |slot, base, len| {
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(base), len)])?;
-        Ok::<_, Box<dyn std::error::Error>>(
-            Ram::of_memory(&memory)
-                .into_iter()
-                .try_for_each(|ram| vm.map_ram(slot, ram)),
-        )
+        let ram = guest::ram(base, len)?;
+        Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
     };
     map(0, 0, 0x10_0000)??;
     let check = |slot, base, len, right: fn(&KvmError) -> bool| -> TestResult {
@@ -263,12 +263,18 @@ fn slots_are_checked() -> TestResult {
     check(1, 0xf_f000, 0x2000, |e| {
         matches!(e, KvmError::RamOverlap { other: 0, .. })
     })?;
-    check(1, 0x20_0800, 0x1000, |e| {
-        matches!(e, KvmError::RamUnaligned { base: 0x20_0800, .. })
-    })?;
-    check(1, 0x20_0000, 0x800, |e| {
-        matches!(e, KvmError::RamUnaligned { len: 0x800, .. })
-    })?;
+    check(
+        1,
+        0x20_0800,
+        0x1000,
+        |e| matches!(e, KvmError::RamUnaligned { range } if range.start() == 0x20_0800),
+    )?;
+    check(
+        1,
+        0x20_0000,
+        0x800,
+        |e| matches!(e, KvmError::RamUnaligned { range } if range.len() == 0x800),
+    )?;
     check(1, 0xfebf_f000, 0x2000, |e| {
         matches!(e, KvmError::RamReserved { .. })
     })?;
@@ -281,7 +287,7 @@ fn slots_are_checked() -> TestResult {
         Err(KvmError::SlotUnused { slot: 3 }) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
-    expect("unmapped base", &vm.unmap_ram(2)?.base(), &0x1_0000_0000)
+    expect("unmapped base", &vm.unmap_ram(2)?.range().start(), &0x1_0000_0000)
 }
 
 fn vcpus_are_checked() -> TestResult {

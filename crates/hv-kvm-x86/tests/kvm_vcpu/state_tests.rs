@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Write as _};
 
 use hv_core::{Exit, Outcome, Vcpu, Vm};
 use hv_kvm_x86::{
-    Activity, Gpr, KvmError, KvmVm, LapicRegister, Msr, PcDevices, Ram, Register, RegisterError, SegmentName,
+    Activity, Gpr, KvmError, KvmVm, LapicRegister, Msr, PcDevices, Register, RegisterError, SegmentName,
     SegmentPart, Topology, VcpuState,
 };
 
@@ -318,7 +318,7 @@ fn reset_starts_again() -> TestResult {
 /// One vCPU with `code`, at its first instruction.
 fn at_code(code: &[u8]) -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
     let vm = KvmVm::new(Topology::new(1, 1)?)?;
-    let mut vcpus = hv_core::assemble(&vm, Ram::of_memory(&guest::memory(code)?), 1)?;
+    let mut vcpus = hv_core::assemble(&vm, guest::memory(code)?.regions(), 1)?;
     let mut vcpu = vcpus.pop().ok_or("there is one vCPU")?;
     vcpu.set_state(&guest::long_mode().into())?;
     Ok(vcpu)

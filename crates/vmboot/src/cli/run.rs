@@ -103,7 +103,7 @@ fn start(
         ..PcDevices::default()
     };
     let pc = PcBoot {
-        memory: ram.memory(),
+        ram,
         vcpus: boot.machine.vcpus.get(),
         state,
         devices,
