@@ -1,0 +1,97 @@
+//! The device tree compiler reads the trees without a warning, and says in its own words what the golden files say.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p proto-fdt --test dtc` rewrites the golden files.
+
+#[path = "support/machine.rs"]
+mod machine;
+#[path = "support/reference.rs"]
+mod reference;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use boot_core::Arch;
+use libtest_mimic::{Arguments, Failed, Trial};
+use machine::Dice;
+use proto_fdt::{Chosen, tree};
+
+/// What `dtc` makes of a tree: its source, and what it complains of.
+fn decompile(dtb: &[u8]) -> Result<String, Failed> {
+    let mut dtc = Command::new("dtc")
+        .args(["-I", "dtb", "-O", "dts"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = dtc.stdin.take().ok_or("no pipe to dtc")?;
+    stdin.write_all(dtb)?;
+    drop(stdin);
+    let output = dtc.wait_with_output()?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() || !complaints.is_empty() {
+        return Err(format!("dtc: {}\n{complaints}", output.status).into());
+    }
+    // Older versions print a list of strings as one string with `\0` in it.
+    Ok(String::from_utf8(output.stdout)?.replace("\\0", "\", \""))
+}
+
+/// Compares with a golden file, or writes it.
+fn golden(name: &str, found: &str) -> Result<(), Failed> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.dts"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, found)?;
+    }
+    let expected = std::fs::read_to_string(&path)?;
+    match expected
+        .lines()
+        .zip(found.lines())
+        .find(|(expected, found)| expected != found)
+    {
+        Some((expected, found)) => Err(format!("{name}: expected `{expected}`, found `{found}`").into()),
+        None if expected.lines().count() == found.lines().count() => Ok(()),
+        None => Err(format!("{name}: one of the two is longer").into()),
+    }
+}
+
+/// Machines made from a fixed sequence of bytes.
+fn arbitrary(arch: Arch) -> Result<(), Failed> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..40 {
+        let bytes: Vec<u8> = (0..300)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        let machine = machine::machine(&mut Dice(&bytes), arch);
+        decompile(&tree::write(&machine, &Chosen::default())?)?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let dtc = Command::new("dtc")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !dtc && !args.list {
+        eprintln!(
+            "SKIPPED: there is no `dtc` here, so no tree was shown to it (Debian: device-tree-compiler)"
+        );
+    }
+    let reference = reference::machines().into_iter().map(|(name, machine)| {
+        Trial::test(name, move || {
+            golden(name, &decompile(&tree::write(&machine, &reference::chosen())?)?)
+        })
+    });
+    let arbitrary = [Arch::Aarch64, Arch::Riscv64]
+        .map(|arch| Trial::test(format!("arbitrary-{arch}"), move || arbitrary(arch)));
+    let trials = reference
+        .chain(arbitrary)
+        .map(|trial| trial.with_ignored_flag(!dtc))
+        .collect();
+    libtest_mimic::run(&args, trials).exit_code()
+}

@@ -1,0 +1,101 @@
+//! The reference machines with every device there is.
+
+use std::num::NonZeroU32;
+
+use boot_core::machine::virt::{self, Gic, RiscvIrqchip};
+use boot_core::machine::{
+    Aplic, GicV2m, GicV3, Interrupt, InterruptController, Isa, Line, PciHost, PciSpace, PciWindow,
+    ReservedMemory, Serial, SerialKind,
+};
+use boot_core::{Arch, GuestRange, Machine};
+use proto_fdt::Chosen;
+
+/// All of them, by name.
+pub(crate) fn machines() -> Vec<(&'static str, Machine)> {
+    let cpus = NonZeroU32::new(4).unwrap();
+    let arm64 = |gic| Machine::arm64_virt(1 << 30, cpus, gic).unwrap();
+    let riscv64 = |irqchip| {
+        let isa = Isa::new(["i", "m", "a", "f", "d", "c", "zicbom", "zicboz", "sstc"]).unwrap();
+        let mut machine = Machine::riscv64_virt(1 << 30, cpus, &isa, 10_000_000, irqchip).unwrap();
+        if let boot_core::machine::Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
+            for hart in &mut cpus.harts {
+                hart.cbom_block_size = Some(64);
+                hart.cboz_block_size = Some(64);
+            }
+        }
+        machine
+    };
+    let mut all = vec![
+        ("arm64-gicv2", arm64(Gic::V2)),
+        ("arm64-gicv3", arm64(Gic::V3)),
+        ("arm64-gicv3-its", arm64(Gic::V3WithIts)),
+        ("riscv64-plic", riscv64(RiscvIrqchip::Plic)),
+        ("riscv64-aplic", riscv64(RiscvIrqchip::Aplic)),
+        ("riscv64-aplic-imsic", riscv64(RiscvIrqchip::AplicImsic)),
+    ];
+    all.iter_mut().for_each(|(_, machine)| furnish(machine));
+    all
+}
+
+fn furnish(machine: &mut Machine) {
+    let arch = machine.arch;
+    let line = |number| {
+        Interrupt::level(match arch {
+            Arch::Riscv64 => Line::Source(number),
+            _ => Line::Spi(number),
+        })
+    };
+    let platform = &mut machine.platform;
+    if let InterruptController::GicV2(gic) = &mut platform.interrupt_controller {
+        gic.v2m = Some(GicV2m {
+            frame: virt::GICV2M_FRAME,
+            first_spi: 64,
+            spis: 32,
+        });
+    }
+    let msi = match &platform.interrupt_controller {
+        InterruptController::GicV3(GicV3 { its, .. }) => its.is_some(),
+        InterruptController::Aplic(Aplic { imsic, .. }) => imsic.is_some(),
+        controller => matches!(controller, InterruptController::GicV2(_)),
+    };
+    platform.virtio_mmio = virt::virtio_mmio(arch, 2);
+    platform.syscon = Some(virt::syscon());
+    platform.pci = Some(PciHost {
+        ecam: virt::PCI_ECAM,
+        windows: vec![
+            PciWindow {
+                space: PciSpace::Memory32,
+                range: virt::PCI_MEMORY,
+                pci_addr: virt::PCI_MEMORY.start(),
+            },
+            PciWindow {
+                space: PciSpace::Memory64,
+                range: GuestRange::new(1 << 39, 1 << 38).unwrap(),
+                pci_addr: 1 << 39,
+            },
+        ],
+        intx: Some([3, 4, 5, 6].map(line)),
+        msi,
+    });
+    platform.serial.push(Serial {
+        kind: SerialKind::Pl011,
+        range: GuestRange::new(0x0900_2000, 0x1000).unwrap(),
+        interrupt: Some(line(2)),
+        clock_hz: 24_000_000,
+    });
+    platform.reserved_memory.push(ReservedMemory {
+        name: "secret".into(),
+        range: GuestRange::new(0x9000_0000, 0x1_0000).unwrap(),
+        no_map: true,
+    });
+}
+
+/// A boot with everything that a tree can say about it.
+pub(crate) fn chosen() -> Chosen<'static> {
+    Chosen {
+        bootargs: b"console=ttyS0 root=/dev/vda\0",
+        initrd: GuestRange::new(0x8800_0000, 0x1234),
+        rng_seed: Some(&[1, 2, 3, 4, 5]),
+        kaslr_seed: Some(0x0123_4567_89ab_cdef),
+    }
+}

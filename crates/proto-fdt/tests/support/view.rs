@@ -1,0 +1,651 @@
+//! A device tree as an independent parser reads it, and the machine that it describes.
+//!
+//! Reading takes what it understands out of the tree, so that at the end nothing may be left.
+
+use std::collections::BTreeMap;
+
+use boot_core::GuestRange;
+use boot_core::machine::{
+    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Isa,
+    Line, MmuType, PciHost, PciSpace, PciWindow, Platform, Plic, Psci, PsciMethod, PsciVersion,
+    RegisterWrite, ReservedMemory, RiscvCpus, RiscvHart, Serial, SerialKind, Syscon, Trigger, VirtioMmio,
+};
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::{Node as _, Property as _};
+
+/// A node with what has not been read of it yet.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    properties: BTreeMap<String, Vec<u8>>,
+    children: BTreeMap<String, Node>,
+}
+
+/// What a tree says.
+pub(crate) struct View {
+    pub(crate) platform: Platform,
+    pub(crate) memory: Vec<GuestRange>,
+    pub(crate) chosen: BTreeMap<String, Vec<u8>>,
+    pub(crate) boot_cpu: u32,
+}
+
+impl Node {
+    pub(crate) fn parse(dtb: &[u8]) -> Self {
+        Self::read(
+            &Fdt::new(dtb)
+                .expect("an independent parser reads the tree")
+                .root(),
+        )
+    }
+
+    fn read(node: &FdtNode<'_>) -> Self {
+        let mut this = Self::default();
+        for property in node.properties() {
+            let old = this
+                .properties
+                .insert(property.name().into(), property.value().into());
+            assert_eq!(old, None, "property {} twice", property.name());
+        }
+        for child in node.children() {
+            let old = this.children.insert(child.name().into(), Self::read(&child));
+            assert!(old.is_none(), "node {} twice", child.name());
+        }
+        this
+    }
+
+    pub(crate) fn child(&mut self, name: &str) -> Option<Self> {
+        self.children.remove(name)
+    }
+
+    /// The children called `name@address`, by rising address.
+    pub(crate) fn children(&mut self, name: &str) -> Vec<(u64, Self)> {
+        let address = |full: &str| {
+            let (base, address) = full.split_once('@')?;
+            (base == name).then(|| u64::from_str_radix(address, 16).expect("an address in hexadecimal"))
+        };
+        let mut found: Vec<_> = self
+            .children
+            .extract_if(.., |full, _| address(full).is_some())
+            .map(|(full, node)| (address(&full).unwrap(), node))
+            .collect();
+        found.sort_by_key(|(address, _)| *address);
+        found
+    }
+
+    pub(crate) fn bytes(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.properties.remove(name)
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        self.bytes(name)
+            .inspect(|value| assert!(value.is_empty(), "{name}"))
+            .is_some()
+    }
+
+    fn cells(&mut self, name: &str) -> Option<Vec<u32>> {
+        let value = self.bytes(name)?;
+        let (cells, rest) = value.as_chunks::<4>();
+        assert!(rest.is_empty(), "{name} has {} bytes", value.len());
+        Some(cells.iter().map(|cell| u32::from_be_bytes(*cell)).collect())
+    }
+
+    fn cell(&mut self, name: &str) -> Option<u32> {
+        let cells = self.cells(name)?;
+        assert_eq!(cells.len(), 1, "{name}");
+        Some(cells[0])
+    }
+
+    fn strings(&mut self, name: &str) -> Option<Vec<String>> {
+        let value = String::from_utf8(self.bytes(name)?).unwrap();
+        let list = value.strip_suffix('\0').expect("a terminated string");
+        Some(list.split('\0').map(Into::into).collect())
+    }
+
+    fn string(&mut self, name: &str) -> Option<String> {
+        let strings = self.strings(name)?;
+        assert_eq!(strings.len(), 1, "{name}");
+        strings.into_iter().next()
+    }
+
+    /// Takes a string that must be there.
+    fn expect(&mut self, name: &str, value: &str) {
+        assert_eq!(self.string(name).as_deref(), Some(value), "{name}");
+    }
+
+    fn expect_cells(&mut self, name: &str, cells: &[u32]) {
+        assert_eq!(self.cells(name).as_deref(), Some(cells), "{name}");
+    }
+
+    /// `reg` with two cells for each number.
+    fn reg(&mut self) -> Vec<GuestRange> {
+        let cells = self.cells("reg").expect("reg");
+        let numbers: Vec<u64> = cells.chunks(2).map(join).collect();
+        let ranges = numbers
+            .chunks(2)
+            .map(|pair| GuestRange::new(pair[0], pair[1]).unwrap());
+        ranges.collect()
+    }
+
+    fn one_reg(&mut self, address: u64) -> GuestRange {
+        let reg = self.reg();
+        assert_eq!(
+            (reg.len(), reg[0].start()),
+            (1, address),
+            "one range, at the unit address"
+        );
+        reg[0]
+    }
+
+    pub(crate) fn expect_empty(&self, what: &str) {
+        assert!(
+            self.properties.is_empty() && self.children.is_empty(),
+            "not expected in {what}: {self:?}"
+        );
+    }
+}
+
+/// One number out of one or two cells.
+fn join(cells: &[u32]) -> u64 {
+    cells
+        .iter()
+        .fold(0, |number, cell| (number << 32) | u64::from(*cell))
+}
+
+/// Reads a whole tree; panics on whatever it cannot account for.
+pub(crate) fn view(dtb: &[u8]) -> View {
+    let mut root = Node::parse(dtb);
+    let mut platform = Platform::new();
+    root.expect_cells("#address-cells", &[2]);
+    root.expect_cells("#size-cells", &[2]);
+    platform.model = root.string("model").unwrap_or_default().into();
+    platform.compatible = root
+        .strings("compatible")
+        .into_iter()
+        .flatten()
+        .map(Into::into)
+        .collect();
+    let memory = root
+        .children("memory")
+        .into_iter()
+        .map(|(address, mut node)| {
+            node.expect("device_type", "memory");
+            let range = node.one_reg(address);
+            node.expect_empty("memory");
+            range
+        })
+        .collect();
+    let chosen = root.child("chosen").expect("/chosen");
+    assert!(chosen.children.is_empty());
+    let mut intc = Vec::new();
+    platform.cpus = cpus(&mut root, &mut intc);
+    platform.interrupt_controller = controller(&mut root, &intc);
+    let wiring = platform.interrupt_controller.clone();
+    platform.timer = root.child("timer").map(|node| timer(node, &wiring));
+    platform.psci = root.child("psci").map(psci);
+    platform.reserved_memory = reserved(&mut root);
+    platform.serial = serials(&mut root, &wiring);
+    platform.virtio_mmio = virtio(&mut root, &wiring);
+    platform.pci = pci(&mut root, &wiring);
+    platform.syscon = syscon(&mut root);
+    if let Some(console) = platform.serial.first() {
+        let path = format!("/serial@{:x}\0", console.range.start());
+        assert_eq!(chosen.properties.get("stdout-path"), Some(&path.into_bytes()));
+    }
+    root.expect_empty("the root");
+    View {
+        platform,
+        memory,
+        chosen: chosen
+            .properties
+            .into_iter()
+            .filter(|(name, _)| name != "stdout-path")
+            .collect(),
+        boot_cpu: Fdt::new(dtb).unwrap().boot_cpuid_phys(),
+    }
+}
+
+/// Harts and CPUs in the order of the tree's addresses; `intc` gets the handles of the harts' interrupt controllers.
+fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>) -> Cpus {
+    let mut node = root.child("cpus").expect("/cpus");
+    let cells = node.cell("#address-cells").unwrap();
+    node.expect_cells("#size-cells", &[0]);
+    let timebase = node.cell("timebase-frequency");
+    let mut arm64 = Vec::new();
+    let mut harts = Vec::new();
+    for (id, mut cpu) in node.children("cpu") {
+        cpu.expect("device_type", "cpu");
+        let reg = cpu.cells("reg").unwrap();
+        assert_eq!((reg.len(), join(&reg)), (usize::try_from(cells).unwrap(), id));
+        let compatible = cpu.string("compatible").unwrap();
+        if timebase.is_some() {
+            assert_eq!(compatible, "riscv");
+            harts.push(hart(id, &mut cpu, intc));
+        } else {
+            if let Some(method) = cpu.string("enable-method") {
+                assert_eq!(method, "psci");
+            }
+            let mut description = Arm64Cpu::new(id);
+            description.compatible = compatible.into();
+            arm64.push(description);
+        }
+        cpu.expect_empty("a CPU");
+    }
+    node.expect_empty("/cpus");
+    match timebase {
+        Some(timebase_frequency) => Cpus::Riscv64(RiscvCpus {
+            timebase_frequency,
+            harts,
+        }),
+        None => Cpus::Arm64(arm64),
+    }
+}
+
+fn hart(id: u64, cpu: &mut Node, intc: &mut Vec<(u64, u32)>) -> RiscvHart {
+    cpu.expect("status", "okay");
+    cpu.expect("riscv,isa-base", "rv64i");
+    let isa = Isa::new(cpu.strings("riscv,isa-extensions").unwrap()).unwrap();
+    cpu.expect("riscv,isa", &isa.to_string());
+    let mut hart = RiscvHart::new(id, isa);
+    let mmu = cpu.string("mmu-type").unwrap();
+    hart.mmu = [MmuType::None, MmuType::Sv39, MmuType::Sv48, MmuType::Sv57]
+        .into_iter()
+        .find(|kind| kind.name() == mmu)
+        .unwrap();
+    hart.cbom_block_size = cpu.cell("riscv,cbom-block-size");
+    hart.cboz_block_size = cpu.cell("riscv,cboz-block-size");
+    hart.cbop_block_size = cpu.cell("riscv,cbop-block-size");
+    let mut local = cpu.child("interrupt-controller").unwrap();
+    local.expect("compatible", "riscv,cpu-intc");
+    assert!(local.flag("interrupt-controller"));
+    local.expect_cells("#interrupt-cells", &[1]);
+    local.expect_cells("#address-cells", &[0]);
+    intc.push((id, local.cell("phandle").unwrap()));
+    local.expect_empty("a hart's interrupt controller");
+    hart
+}
+
+fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
+    let mut nodes = root.children("interrupt-controller");
+    let Some(parent) = root.cell("interrupt-parent") else {
+        assert!(nodes.is_empty());
+        return InterruptController::Undescribed;
+    };
+    let main = nodes
+        .iter()
+        .position(|(_, node)| node.properties["phandle"] == parent.to_be_bytes())
+        .expect("the interrupt parent");
+    let (address, mut node) = nodes.remove(main);
+    node.bytes("phandle");
+    assert!(node.flag("interrupt-controller"));
+    let cells = node.cell("#interrupt-cells").unwrap();
+    let compatible = node.strings("compatible").unwrap();
+    let reg = node.reg();
+    assert_eq!(reg[0].start(), address);
+    let found = match compatible[0].as_str() {
+        "arm,cortex-a15-gic" => {
+            assert_eq!((cells, reg.len()), (3, 2));
+            InterruptController::GicV2(GicV2 {
+                distributor: reg[0],
+                cpu_interface: reg[1],
+                v2m: frame(&mut node, "v2m", "arm,gic-v2m-frame").map(|(frame, mut v2m)| {
+                    let found = GicV2m {
+                        frame,
+                        first_spi: v2m.cell("arm,msi-base-spi").unwrap() - 32,
+                        spis: v2m.cell("arm,msi-num-spis").unwrap(),
+                    };
+                    v2m.expect_empty("the frame");
+                    found
+                }),
+            })
+        }
+        "arm,gic-v3" => {
+            let regions = node.cell("#redistributor-regions").unwrap_or(1);
+            assert_eq!((cells, reg.len()), (3, 1 + usize::try_from(regions).unwrap()));
+            InterruptController::GicV3(GicV3 {
+                distributor: reg[0],
+                redistributors: reg[1..].to_vec(),
+                its: frame(&mut node, "msi-controller", "arm,gic-v3-its").map(|(range, mut its)| {
+                    its.expect_cells("#msi-cells", &[1]);
+                    its.expect_empty("the ITS");
+                    range
+                }),
+            })
+        }
+        "sifive,plic-1.0.0" => {
+            assert_eq!((cells, reg.len()), (1, 1));
+            node.expect_cells("#address-cells", &[0]);
+            assert_eq!(harts(&mut node), handles(intc));
+            InterruptController::Plic(Plic {
+                range: reg[0],
+                sources: node.cell("riscv,ndev").unwrap(),
+            })
+        }
+        "riscv,aplic" => {
+            assert_eq!((cells, reg.len()), (2, 1));
+            node.expect_cells("#address-cells", &[0]);
+            let imsic = node.cell("msi-parent").map(|handle| {
+                let (address, node) = nodes.pop().expect("the MSI parent");
+                imsic(address, node, handle, intc)
+            });
+            if imsic.is_none() {
+                assert_eq!(harts(&mut node), handles(intc));
+            }
+            InterruptController::Aplic(Aplic {
+                range: reg[0],
+                sources: node.cell("riscv,num-sources").unwrap(),
+                imsic,
+            })
+        }
+        other => panic!("interrupt controller {other}"),
+    };
+    if let InterruptController::GicV2(GicV2 { v2m: None, .. })
+    | InterruptController::GicV3(GicV3 { its: None, .. }) = found
+    {
+        node.expect_cells("#address-cells", &[0]);
+    }
+    node.expect_empty("the interrupt controller");
+    assert!(nodes.is_empty());
+    found
+}
+
+/// The child of a GIC that receives messages.
+fn frame(gic: &mut Node, name: &str, compatible: &str) -> Option<(GuestRange, Node)> {
+    let (address, mut node) = gic.children(name).pop()?;
+    gic.expect_cells("#address-cells", &[2]);
+    gic.expect_cells("#size-cells", &[2]);
+    assert!(gic.flag("ranges") && node.flag("msi-controller"));
+    node.expect("compatible", compatible);
+    node.expect_cells("phandle", &[2]);
+    Some((node.one_reg(address), node))
+}
+
+/// The handles that `interrupts-extended` names, each with the supervisor external interrupt, sorted.
+fn harts(node: &mut Node) -> Vec<u32> {
+    let cells = node.cells("interrupts-extended").unwrap();
+    let mut handles: Vec<_> = cells
+        .chunks(2)
+        .map(|pair| {
+            assert_eq!(pair[1], 9);
+            pair[0]
+        })
+        .collect();
+    handles.sort_unstable();
+    handles
+}
+
+fn handles(intc: &[(u64, u32)]) -> Vec<u32> {
+    let mut handles: Vec<_> = intc.iter().map(|(_, handle)| *handle).collect();
+    handles.sort_unstable();
+    handles
+}
+
+fn imsic(address: u64, mut node: Node, handle: u32, intc: &[(u64, u32)]) -> Imsic {
+    node.expect("compatible", "riscv,imsics");
+    node.expect_cells("phandle", &[handle]);
+    node.expect_cells("#interrupt-cells", &[0]);
+    node.expect_cells("#address-cells", &[0]);
+    node.expect_cells("#msi-cells", &[0]);
+    assert!(node.flag("interrupt-controller") && node.flag("msi-controller"));
+    assert_eq!(harts(&mut node), handles(intc));
+    let found = Imsic {
+        range: node.one_reg(address),
+        ids: node.cell("riscv,num-ids").unwrap(),
+        guest_index_bits: node.cell("riscv,guest-index-bits").unwrap_or(0),
+        hart_index_bits: node.cell("riscv,hart-index-bits"),
+    };
+    node.expect_empty("the IMSIC");
+    found
+}
+
+/// The interrupts of a list of specifiers.
+fn interrupts(cells: &[u32], controller: &InterruptController) -> Vec<Interrupt> {
+    let trigger = |flags| match flags & 0xf {
+        1 => Trigger::EdgeRising,
+        4 => Trigger::LevelHigh,
+        other => panic!("trigger {other}"),
+    };
+    let (size, read): (usize, Box<dyn Fn(&[u32]) -> Interrupt>) = match controller {
+        InterruptController::GicV2(_) | InterruptController::GicV3(_) => (
+            3,
+            Box::new(|cells| Interrupt {
+                line: match cells[0] {
+                    0 => Line::Spi(cells[1]),
+                    1 => Line::Ppi(cells[1]),
+                    other => panic!("kind of line {other}"),
+                },
+                trigger: trigger(cells[2]),
+            }),
+        ),
+        InterruptController::Plic(_) => (1, Box::new(|cells| Interrupt::level(Line::Source(cells[0])))),
+        InterruptController::Aplic(_) => (
+            2,
+            Box::new(|cells| Interrupt {
+                line: Line::Source(cells[0]),
+                trigger: trigger(cells[1]),
+            }),
+        ),
+        other => panic!("interrupts without a controller: {other:?}"),
+    };
+    assert!(cells.len().is_multiple_of(size));
+    cells.chunks(size).map(read).collect()
+}
+
+fn timer(mut node: Node, controller: &InterruptController) -> Arm64Timer {
+    node.expect("compatible", "arm,armv8-timer");
+    assert!(node.flag("always-on"));
+    let lines = interrupts(&node.cells("interrupts").unwrap(), controller);
+    node.expect_empty("the timer");
+    let [secure_physical, physical, virtual_timer, hypervisor] = lines.try_into().unwrap();
+    Arm64Timer {
+        secure_physical,
+        physical,
+        virtual_timer,
+        hypervisor,
+    }
+}
+
+fn psci(mut node: Node) -> Psci {
+    let version = match node.strings("compatible").unwrap()[0].as_str() {
+        "arm,psci-0.2" => PsciVersion::V0_2,
+        "arm,psci-1.0" => PsciVersion::V1_0,
+        other => panic!("PSCI {other}"),
+    };
+    let method = match node.string("method").unwrap().as_str() {
+        "hvc" => PsciMethod::Hvc,
+        "smc" => PsciMethod::Smc,
+        other => panic!("method {other}"),
+    };
+    node.expect_empty("PSCI");
+    Psci { method, version }
+}
+
+fn reserved(root: &mut Node) -> Vec<ReservedMemory> {
+    let Some(mut node) = root.child("reserved-memory") else {
+        return Vec::new();
+    };
+    node.expect_cells("#address-cells", &[2]);
+    node.expect_cells("#size-cells", &[2]);
+    assert!(node.flag("ranges"));
+    let names: Vec<String> = node.children.keys().cloned().collect();
+    let mut found: Vec<_> = names
+        .into_iter()
+        .map(|full| {
+            let (name, address) = full.split_once('@').unwrap();
+            let mut child = node.child(&full).unwrap();
+            let memory = ReservedMemory {
+                name: name.to_owned().into(),
+                range: child.one_reg(u64::from_str_radix(address, 16).unwrap()),
+                no_map: child.flag("no-map"),
+            };
+            child.expect_empty("reserved memory");
+            memory
+        })
+        .collect();
+    found.sort_by_key(|memory| memory.range);
+    node.expect_empty("/reserved-memory");
+    found
+}
+
+/// The serial ports in the order of their aliases.
+fn serials(root: &mut Node, controller: &InterruptController) -> Vec<Serial> {
+    let Some(mut aliases) = root.child("aliases") else {
+        return Vec::new();
+    };
+    let paths = (0..).map_while(|index| aliases.string(&format!("serial{index}")));
+    let names: Vec<String> = paths
+        .map(|path| path.strip_prefix('/').unwrap().to_owned())
+        .collect();
+    aliases.expect_empty("/aliases");
+    names.iter().map(|name| serial(root, name, controller)).collect()
+}
+
+fn serial(root: &mut Node, name: &str, controller: &InterruptController) -> Serial {
+    let mut node = root.child(name).expect("the alias leads to a port");
+    let address = u64::from_str_radix(name.strip_prefix("serial@").unwrap(), 16).unwrap();
+    let (kind, clock_hz) = match node.strings("compatible").unwrap()[0].as_str() {
+        "ns16550a" => (
+            SerialKind::Ns16550a {
+                reg_shift: node.cell("reg-shift").unwrap_or(0),
+                reg_io_width: node.cell("reg-io-width").unwrap_or(1),
+            },
+            node.cell("clock-frequency").unwrap(),
+        ),
+        "arm,pl011" => {
+            let mut clock = root.child(&format!("clock-{address:x}")).unwrap();
+            let handle = clock.cell("phandle").unwrap();
+            clock.expect("compatible", "fixed-clock");
+            clock.expect_cells("#clock-cells", &[0]);
+            let hz = clock.cell("clock-frequency").unwrap();
+            clock.expect_empty("a clock");
+            node.expect_cells("clocks", &[handle, handle]);
+            assert_eq!(node.strings("clock-names").unwrap(), ["uartclk", "apb_pclk"]);
+            (SerialKind::Pl011, hz)
+        }
+        other => panic!("serial port {other}"),
+    };
+    let found = Serial {
+        kind,
+        range: node.one_reg(address),
+        interrupt: node
+            .cells("interrupts")
+            .map(|cells| interrupts(&cells, controller)[0]),
+        clock_hz,
+    };
+    node.expect_empty("a serial port");
+    found
+}
+
+fn virtio(root: &mut Node, controller: &InterruptController) -> Vec<VirtioMmio> {
+    let slot = |(address, mut node): (u64, Node)| {
+        node.expect("compatible", "virtio,mmio");
+        assert!(node.flag("dma-coherent"));
+        let found = VirtioMmio {
+            range: node.one_reg(address),
+            interrupt: interrupts(&node.cells("interrupts").unwrap(), controller)[0],
+        };
+        node.expect_empty("a virtio-mmio slot");
+        found
+    };
+    root.children("virtio_mmio").into_iter().map(slot).collect()
+}
+
+fn pci(root: &mut Node, controller: &InterruptController) -> Option<PciHost> {
+    let (address, mut node) = root.children("pcie").pop()?;
+    node.expect("compatible", "pci-host-ecam-generic");
+    node.expect("device_type", "pci");
+    node.expect_cells("#address-cells", &[3]);
+    node.expect_cells("#size-cells", &[2]);
+    node.expect_cells("linux,pci-domain", &[0]);
+    assert!(node.flag("dma-coherent"));
+    let ecam = node.one_reg(address);
+    node.expect_cells("bus-range", &[0, u32::try_from(ecam.len() >> 20).unwrap() - 1]);
+    let windows = node
+        .cells("ranges")
+        .unwrap()
+        .chunks(7)
+        .map(|cells| PciWindow {
+            space: match cells[0] {
+                0x0100_0000 => PciSpace::Io,
+                0x0200_0000 => PciSpace::Memory32,
+                0x4300_0000 => PciSpace::Memory64,
+                other => panic!("space {other:#x}"),
+            },
+            pci_addr: join(&cells[1..3]),
+            range: GuestRange::new(join(&cells[3..5]), join(&cells[5..7])).unwrap(),
+        })
+        .collect();
+    let intx = node.cells("interrupt-map").map(|map| {
+        node.expect_cells("#interrupt-cells", &[1]);
+        node.expect_cells("interrupt-map-mask", &[0x1800, 0, 0, 7]);
+        pins(&map, controller)
+    });
+    let msi_map = node.cells("msi-map");
+    let msi_parent = node.cell("msi-parent");
+    if let Some(map) = &msi_map {
+        assert_eq!(*map, [0, 2, 0, 0x1_0000]);
+    }
+    if let Some(parent) = msi_parent {
+        assert_eq!(parent, 2);
+    }
+    node.expect_empty("the PCI host");
+    Some(PciHost {
+        ecam,
+        windows,
+        intx,
+        msi: msi_map.is_some() || msi_parent.is_some(),
+    })
+}
+
+/// The lines of slot 0's pins; those of the other slots must be the same, rotated by the slot's number.
+fn pins(map: &[u32], controller: &InterruptController) -> [Interrupt; 4] {
+    let address_cells = match controller {
+        InterruptController::GicV2(GicV2 { v2m: Some(_), .. })
+        | InterruptController::GicV3(GicV3 { its: Some(_), .. }) => 2,
+        _ => 0,
+    };
+    assert!(map.len().is_multiple_of(16));
+    let lines: Vec<Interrupt> = map
+        .chunks(map.len() / 16)
+        .zip((0..4).flat_map(|slot| (1..=4).map(move |pin| (slot, pin))))
+        .map(|(entry, (slot, pin))| {
+            assert_eq!(entry[..5], [slot << 11, 0, 0, pin, 1]);
+            assert!(entry[5..5 + address_cells].iter().all(|cell| *cell == 0));
+            interrupts(&entry[5 + address_cells..], controller)[0]
+        })
+        .collect();
+    for slot in 0..4 {
+        for pin in 0..4 {
+            assert_eq!(
+                lines[slot * 4 + pin],
+                lines[(slot + pin) % 4],
+                "slot {slot} pin {pin}"
+            );
+        }
+    }
+    [lines[0], lines[1], lines[2], lines[3]]
+}
+
+fn syscon(root: &mut Node) -> Option<Syscon> {
+    let (address, mut node) = root.children("syscon").pop()?;
+    assert_eq!(node.strings("compatible").unwrap(), ["syscon", "simple-mfd"]);
+    let handle = node.cell("phandle").unwrap();
+    let mut write = |name: &str, compatible: &str| {
+        let mut child = node.child(name)?;
+        child.expect("compatible", compatible);
+        child.expect_cells("regmap", &[handle]);
+        let found = RegisterWrite {
+            offset: child.cell("offset").unwrap(),
+            value: child.cell("value").unwrap(),
+        };
+        child.expect_empty(name);
+        Some(found)
+    };
+    let poweroff = write("poweroff", "syscon-poweroff");
+    let reset = write("reboot", "syscon-reboot");
+    let found = Syscon {
+        range: node.one_reg(address),
+        poweroff,
+        reset,
+    };
+    node.expect_empty("the syscon");
+    Some(found)
+}
