@@ -205,6 +205,10 @@ impl BootProtocol for LinuxX86 {
 
         let mut placer = Placer::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut placer, call.kernel_max())?;
+        // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
+        for gap in kernel.gaps() {
+            placer.avoid("kernel", gap)?;
+        }
         let zero_page_at = low(&mut placer, "zero page", size_of::<BootParams>())?;
         let gdt = gdt(call.long_mode);
         let gdt_at = low(&mut placer, "GDT", gdt.len())?;

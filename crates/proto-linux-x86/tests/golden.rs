@@ -550,6 +550,25 @@ fn kernels_go_where_they_can_run() {
 }
 
 #[test]
+fn nothing_goes_between_the_segments_of_a_kernel() {
+    let part = |builder: ImageBuilder, at| {
+        builder.segment(SourceRange::whole(8), GuestRange::new(at, 0x1000).unwrap())
+    };
+    let builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::Elf64, 0x2000);
+    let image = part(part(builder, 0x2000), 40 * MIB).build().unwrap();
+    let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    let plan = PROTOCOL.plan(&request.with_initrd(20 * MIB)).unwrap();
+    // There is room for one page below the kernel, and all else goes above it.
+    let at = |label| labelled(&plan, label).unwrap().range.start();
+    assert_eq!(
+        (at("zero page"), at("GDT"), at("initrd")),
+        (0x1000, 40 * MIB + 0x1000, 44 * MIB)
+    );
+    assert!(PROTOCOL.plan(&request.with_initrd(25 * MIB)).is_err());
+}
+
+#[test]
 fn what_cannot_be_mapped_at_entry_is_refused() {
     let check = |at: u64, expected: &str| {
         let low = GuestRange::new(0, 64 * MIB).unwrap();

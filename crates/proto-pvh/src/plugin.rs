@@ -82,6 +82,10 @@ impl BootProtocol for Pvh {
 
         let mut placer = Placer::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut placer, LIMITS.max)?;
+        // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
+        for gap in kernel.gaps() {
+            placer.avoid("kernel", gap)?;
+        }
         let within = |label, len| Request::pages(label, len).between(LIMITS.min, LIMITS.max);
         let block_at = placer.allocate(&within("start info", contents.len()?))?;
         let places = files

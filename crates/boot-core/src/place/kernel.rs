@@ -117,6 +117,19 @@ impl PlacedKernel {
         &self.footprint
     }
 
+    /// The parts of the extent between those that belong to the kernel, sorted by address. The segments of a kernel
+    /// that is one piece of memory to itself leave such gaps by their alignment: Linux counts and later frees all
+    /// from its first to its last byte. So a protocol that starts such kernels puts nothing there.
+    pub fn gaps(&self) -> impl Iterator<Item = GuestRange> + '_ {
+        self.footprint
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [a, b] => GuestRange::from_bounds(a.end(), b.start()),
+                _ => None,
+            })
+            .filter(|gap| !gap.is_empty())
+    }
+
     /// The segments at their final addresses.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {

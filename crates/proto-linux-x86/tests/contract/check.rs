@@ -39,6 +39,13 @@ pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(),
     let [CpuState::X86_64(state)] = plan.cpus() else {
         return Err(format!("{} CPUs start", plan.cpus().len()));
     };
+    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
+        let (start, end) = (plan.kernel().start(), plan.kernel().end());
+        ensure!(
+            load.range.end() <= start || end <= load.range.start(),
+            "{load:?} is in the kernel's extent"
+        );
+    }
     let view = View(plan);
     let page = state.rsi;
     ensure!(
