@@ -1,2 +1,69 @@
-//! Developer tasks.
-fn main() {}
+//! Developer tasks of the workspace: `cargo xtask --help`.
+//!
+//! Each task gets by itself what it needs: packages of the system ([`packages`]), Debian's kernels through a private apt
+//! configuration ([`apt`], [`kernel`]), a Rust for bare metal ([`toolchain`]). Nothing is kept outside `target/`
+//! ([`workspace`]) and the package manager.
+//!
+//! What needs KVM runs in a [`place`]: natively, or in the *lab*, a KVM host machine that QEMU emulates. Its init program
+//! is the `lab-init` package next door. Everything that depends on the architecture is a row of [`arch`].
+//!
+//! The files that tests and benches use are [`fixtures`]; the environment variable `VMBOOT_FIXTURES` names their
+//! directory.
+#![forbid(unsafe_code)]
+
+mod apt;
+mod arch;
+mod bench;
+mod build;
+mod bzimage;
+mod ci;
+mod cli;
+mod error;
+mod fixtures;
+mod fuzz;
+mod guest_elf;
+mod guests;
+mod initramfs;
+mod kernel;
+mod packages;
+mod payload;
+mod place;
+mod process;
+mod progress;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Task};
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    match dispatch(&Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: &Task) -> Result<(), Error> {
+    process::end_children_on_interrupt()?;
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Setup(args) => setup::run(&workspace, args.arch.row()?),
+        Task::Run(args) => run::run(&workspace, args.arch.row()?, args),
+        Task::Test(args) => test::run(&workspace, args.arch.row()?, args),
+        Task::Guests(args) => guests::run(&workspace, args.arch.row()?),
+        Task::Bench(args) => bench::run(&workspace, args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Ci(args) => ci::run(&workspace, args),
+    }
+}

@@ -1,0 +1,264 @@
+//! apt: running it with a progress bar, and a private configuration of it below `target/`.
+//!
+//! Kernels and other inputs come from Debian releases that need not be the machine's own, and for architectures that
+//! need not be the machine's own. The private configuration makes apt do that without a trace in the system and without
+//! root: its own source list, package lists and cache, selected by the environment variable `APT_CONFIG`. apt checks the
+//! signatures, with the keys that the machine's own sources are checked with.
+
+mod sources;
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::arch::ArchRow;
+use crate::error::{At as _, Error};
+use crate::process::{self, Running};
+use crate::progress::Step;
+use crate::workspace::Workspace;
+
+/// Debian's releases that inputs are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// Debian 13, whose kernel is the current one.
+    Trixie,
+    /// Debian 12, whose kernel is the previous one.
+    Bookworm,
+}
+
+impl Suite {
+    /// The name in the archive.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trixie => "trixie",
+            Self::Bookworm => "bookworm",
+        }
+    }
+
+    /// The release's number, which file names carry.
+    pub(crate) fn number(self) -> &'static str {
+        match self {
+            Self::Trixie => "13",
+            Self::Bookworm => "12",
+        }
+    }
+}
+
+/// Runs an apt command with its output in `log` and its progress on `step`.
+pub(crate) fn run(command: &mut Command, log: &Path, step: &Step) -> Result<(), Error> {
+    let mut file = fs::File::create(log).at(log)?;
+    // Status lines and ordinary output share standard output; a line that is no status line is ordinary.
+    command.args(["-o", "APT::Status-Fd=1"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(file.try_clone().at(log)?);
+    let mut running = Running::start(command)?;
+    if let Some(stdout) = running.child().stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.at(log)?;
+            match percent(&line) {
+                Some(percent) => step.percent(percent),
+                None => writeln!(file, "{line}").at(log)?,
+            }
+        }
+    }
+    let status = running.wait()?;
+    process::finish_logged(command, status, log)
+}
+
+/// The percentage in a status line such as `dlstatus:1:12.5:Retrieving file 1 of 2`.
+fn percent(line: &str) -> Option<u64> {
+    let mut fields = line.split(':');
+    if !matches!(fields.next()?, "dlstatus" | "pmstatus") {
+        return None;
+    }
+    let whole = fields.nth(1)?.split('.').next()?;
+    whole.parse().ok()
+}
+
+/// apt with a configuration of its own.
+#[derive(Debug)]
+pub(crate) struct PrivateApt<'a> {
+    workspace: &'a Workspace,
+    directory: PathBuf,
+    suite: Suite,
+    debian_arch: &'static str,
+}
+
+impl<'a> PrivateApt<'a> {
+    /// Writes the configuration for one release and architecture, and fetches its package lists.
+    pub(crate) fn update(workspace: &'a Workspace, row: &ArchRow, suite: Suite) -> Result<Self, Error> {
+        let directory = workspace.xtask("apt").join(suite.name()).join(row.name);
+        let apt = Self {
+            workspace,
+            directory,
+            suite,
+            debian_arch: row.debian,
+        };
+        for part in ["sources", "lists/partial", "cache/archives/partial", "downloads"] {
+            let path = apt.directory.join(part);
+            fs::create_dir_all(&path).at(&path)?;
+        }
+        let stanza = sources::derive(&sources::of_machine()?, suite).ok_or_else(|| Error::NoAptSource {
+            codename: sources::codename().unwrap_or_default(),
+            variable: row.kernel_variable,
+        })?;
+        let path = apt.directory.join("sources/debian.sources");
+        fs::write(&path, stanza).at(&path)?;
+        let path = apt.configuration();
+        fs::write(&path, apt.configuration_text()).at(&path)?;
+        let log = workspace.log(&format!("apt-update-{}", suite.name()))?;
+        let step = Step::start(format!("fetching the package lists of Debian {}", suite.name()));
+        run(apt.command("apt-get").arg("update"), &log, &step)?;
+        Ok(apt)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.directory.join("apt.conf")
+    }
+
+    fn configuration_text(&self) -> String {
+        let directory = self.directory.display();
+        let arch = self.debian_arch;
+        // Translations and application metadata are most of what an update fetches, and nobody reads them here.
+        format!(
+            "Dir::Etc::sourcelist \"/dev/null\";\n\
+             Dir::Etc::sourceparts \"{directory}/sources\";\n\
+             Dir::State::lists \"{directory}/lists\";\n\
+             Dir::Cache \"{directory}/cache\";\n\
+             APT::Architecture \"{arch}\";\n\
+             APT::Architectures {{ \"{arch}\"; }};\n\
+             APT::Sandbox::User \"root\";\n\
+             APT::Update::Error-Mode \"any\";\n\
+             Acquire::Languages \"none\";\n\
+             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
+        )
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", self.configuration()).env("LC_ALL", "C");
+        command
+    }
+
+    /// The package that a metapackage such as `linux-image-cloud-amd64` stands for.
+    pub(crate) fn kernel_package(&self, meta: &str) -> Result<String, Error> {
+        let log = self.workspace.log("apt-cache")?;
+        let listing = process::output(self.command("apt-cache").args(["depends", meta]), &log)?;
+        kernel_dependency(&String::from_utf8_lossy(&listing))
+            .map(str::to_owned)
+            .ok_or_else(|| Error::NoKernelPackage {
+                package: meta.to_owned(),
+                suite: self.suite.name(),
+            })
+    }
+
+    /// Fetches a package and unpacks it into a directory of its own, which is there in whole or not at all.
+    pub(crate) fn unpack(&self, package: &str, into: &Path) -> Result<(), Error> {
+        let downloads = self.directory.join("downloads");
+        let download = tempfile::tempdir_in(&downloads).at(&downloads)?;
+        let log = self.workspace.log(&format!("apt-download-{package}"))?;
+        {
+            let step = Step::start(format!("fetching {package} of Debian {}", self.suite.name()));
+            run(
+                self.command("apt-get")
+                    .args(["download", package])
+                    .current_dir(download.path()),
+                &log,
+                &step,
+            )?;
+        }
+        let mut files = fs::read_dir(download.path()).at(download.path())?;
+        let archive = match files.next() {
+            Some(entry) => entry.at(download.path())?.path(),
+            None => {
+                return Err(Error::NotInPackage {
+                    package: package.to_owned(),
+                    what: "archive",
+                });
+            }
+        };
+        let partial = into.with_extension("partial");
+        remove_directory(&partial)?;
+        fs::create_dir_all(&partial).at(&partial)?;
+        let _step = Step::start(format!("unpacking {package}"));
+        process::run_logged(
+            Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&partial),
+            &log,
+        )?;
+        remove_directory(into)?;
+        fs::rename(&partial, into).at(into)
+    }
+}
+
+/// Removes a directory that may be absent.
+fn remove_directory(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(path),
+        _ => Ok(()),
+    }
+}
+
+/// The first kernel package that `apt-cache depends` lists as a dependency.
+fn kernel_dependency(listing: &str) -> Option<&str> {
+    listing
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .map(str::trim)
+        .find(|package| package.starts_with("linux-image-"))
+}
+
+/// True where the machine can fetch Debian packages at all.
+pub(crate) fn is_available() -> bool {
+    process::which("apt-get").is_some()
+        && process::which("dpkg-deb").is_some()
+        && sources::codename().is_some()
+}
+
+/// A file named by an environment variable, which must exist when the variable is set.
+pub(crate) fn file_from_environment(variable: &'static str) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = env::var_os(variable).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    fs::metadata(&path).at(&path)?;
+    Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_give_the_percentage() {
+        for (line, expected) in [
+            ("dlstatus:1:12.5:Retrieving file 1 of 2", Some(12)),
+            ("pmstatus:zstd:100:Installed zstd", Some(100)),
+            ("pmstatus:zstd", None),
+            ("Get:1 http://example.org/debian trixie InRelease", None),
+            ("", None),
+        ] {
+            assert_eq!(percent(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_is_what_the_metapackage_depends_on() {
+        for (listing, expected) in [
+            (
+                "linux-image-cloud-amd64\n  Depends: linux-image-6.12.9+deb13-cloud-amd64\n",
+                Some("linux-image-6.12.9+deb13-cloud-amd64"),
+            ),
+            (
+                "meta\n  PreDepends: a\n  Depends: b\n  Depends: linux-image-1\n",
+                Some("linux-image-1"),
+            ),
+            ("meta\n  Suggests: linux-image-1\n", None),
+            ("", None),
+        ] {
+            assert_eq!(kernel_dependency(listing), expected, "{listing}");
+        }
+    }
+}

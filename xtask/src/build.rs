@@ -1,0 +1,70 @@
+//! Building programs that run elsewhere: statically linked ones for L1 and for Linux guests.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::arch::ArchRow;
+use crate::error::Error;
+use crate::packages::{self, Package};
+use crate::process;
+use crate::progress::Step;
+use crate::workspace::Workspace;
+
+/// Builds the program `name` of the package `name` for `row`, statically linked, and gives its path.
+pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
+    ensure_linker(workspace, row)?;
+    let mut command = static_cargo(workspace, row, "build");
+    command.args(["--package", name, "--bin", name, "--release"]);
+    let log = workspace.log(&format!("build-{name}"))?;
+    {
+        let _step = Step::start(format!("building {name} for {}", row.std_target));
+        process::run_logged(&mut command, &log)?;
+    }
+    Ok(workspace
+        .xtask("static")
+        .join(row.std_target)
+        .join("release")
+        .join(name))
+}
+
+/// Makes sure that static std programs for `row` can be linked.
+pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
+    let wanted: Vec<Package> = row
+        .link_packages
+        .iter()
+        .map(|(name, file)| Package::file(name, file))
+        .collect();
+    packages::ensure(workspace, &wanted)
+}
+
+/// `cargo SUBCOMMAND` set up for statically linked programs, with a target directory of its own: the flags differ
+/// from those of the host's programs, and sharing would build everything again at every change between them.
+pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Command {
+    let mut command = cargo(workspace);
+    command
+        .args([subcommand, "--target", row.std_target, "--target-dir"])
+        .arg(workspace.xtask("static"))
+        .env("RUSTFLAGS", with_user_flags("-Ctarget-feature=+crt-static"))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if let Some(linker) = row.linker {
+        let target = row.std_target.to_uppercase().replace('-', "_");
+        command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+    }
+    command
+}
+
+/// Flags for rustc in addition to the user's own.
+pub(crate) fn with_user_flags(flags: &str) -> String {
+    let user = env::var("RUSTFLAGS").unwrap_or_default();
+    format!("{user} {flags}").trim().to_owned()
+}
+
+/// cargo at the root of the repository.
+pub(crate) fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(workspace.root())
+        .env("CARGO_TERM_COLOR", "never");
+    command
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask ci`: what CI runs, in the order of what fails fastest.
+
+use std::process::Command;
+
+use crate::arch::Arch;
+use crate::build;
+use crate::cli::{CiArgs, TestArgs};
+use crate::error::Error;
+use crate::fuzz;
+use crate::place::Host;
+use crate::process;
+use crate::progress::say;
+use crate::test;
+use crate::toolchain::BareMetal;
+use crate::workspace::Workspace;
+
+/// Crates that firmware can use.
+const NO_STD: [&str; 5] = [
+    "boot-core",
+    "fmt-elf",
+    "fmt-bzimage",
+    "proto-linux-x86",
+    "proto-pvh",
+];
+
+/// The targets that these are built for: one of the guests' architecture, and one of another.
+const BARE_TARGETS: [&str; 2] = ["x86_64-unknown-none", "aarch64-unknown-none-softfloat"];
+
+/// Workspaces of their own, below the root.
+const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
+
+/// A step: its name, and what it does.
+type Step = (&'static str, fn(&Workspace, &CiArgs) -> Result<(), Error>);
+
+const STEPS: [Step; 6] = [
+    ("format", |workspace, _| format(workspace)),
+    ("lints", |workspace, _| lints(workspace)),
+    ("docs", |workspace, _| docs(workspace)),
+    ("bare-metal builds", |workspace, _| bare_metal(workspace)),
+    ("tests", |workspace, _| tests(workspace)),
+    ("fuzzing", |workspace, args| {
+        fuzz::run(workspace, &[], args.fuzz_seconds)
+    }),
+];
+
+/// Runs every step, also when one before it failed, and says at the end how each went.
+pub(crate) fn run(workspace: &Workspace, args: &CiArgs) -> Result<(), Error> {
+    let mut outcomes = Vec::new();
+    for (name, step) in STEPS {
+        say(&format!("ci: {name}"));
+        let outcome = step(workspace, args);
+        if let Err(error) = &outcome {
+            say(&format!("ci: {name} failed: {error}"));
+        }
+        outcomes.push((name, outcome.is_ok()));
+    }
+    for (name, is_ok) in &outcomes {
+        say(&format!("ci: {name}: {}", if *is_ok { "ok" } else { "FAILED" }));
+    }
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|(_, is_ok)| !is_ok)
+        .map(|(name, _)| *name)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Tests {
+            message: format!("failed: {}", failed.join(", ")),
+        })
+    }
+}
+
+fn format(workspace: &Workspace) -> Result<(), Error> {
+    process::run_shown(build::cargo(workspace).args(["fmt", "--all", "--check"]))?;
+    for inner in INNER_WORKSPACES {
+        let mut command = build::cargo(workspace);
+        command
+            .current_dir(workspace.root().join(inner))
+            .args(["fmt", "--all", "--check"]);
+        process::run_shown(&mut command)?;
+    }
+    Ok(())
+}
+
+fn lints(workspace: &Workspace) -> Result<(), Error> {
+    process::run_shown(build::cargo(workspace).args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
+    // The programs of Linux guests, and the contract that host code shares with guests.
+    let mut command = build::cargo(workspace);
+    command.current_dir(workspace.root().join("guests"));
+    process::run_shown(command.args(["clippy", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn docs(workspace: &Workspace) -> Result<(), Error> {
+    let mut command = build::cargo(workspace);
+    command.args(["doc", "--workspace", "--no-deps"]);
+    process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Builds the crates for firmware, without any feature.
+fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
+    for target in BARE_TARGETS {
+        let bare = BareMetal::ensure(workspace, target)?;
+        let mut command: Command = bare.cargo(workspace, "build");
+        command.arg("--no-default-features");
+        command.args(NO_STD.iter().flat_map(|name| ["--package", name]));
+        process::run_shown(&mut command)?;
+    }
+    Ok(())
+}
+
+fn tests(workspace: &Workspace) -> Result<(), Error> {
+    let args = TestArgs {
+        arch: Arch::X86_64,
+        host: Host::Auto,
+        tiers: Vec::new(),
+        filter: None,
+    };
+    test::run(workspace, args.arch.row()?, &args)
+}

@@ -1,0 +1,206 @@
+//! The fixtures: real and generated inputs of the KVM tests, of the tests on real images, and of the benches.
+//!
+//! The variable `VMBOOT_FIXTURES` names a directory of this form. Tests that need it count as skipped where it is not
+//! set. In the lab it is `/fixtures`, on this machine `target/fixtures`, where most entries are links.
+//!
+//! ```text
+//! guests/x86_64/                         every build of guests/, see `guests.rs`:
+//!   conformance-pvh.elf                    ELF64 with a PVH note
+//!   conformance-pvh32.elf                  the same as an ELF32
+//!   conformance-pvh-reloc.elf              ELF64 with a PVH note that allows another place
+//!   conformance-vmlinux.elf                ELF64 like a vmlinux, without a PVH note
+//!   conformance-vmlinux32.elf              the same as an ELF32
+//!   conformance.bzImage                    bzImage that says what a distribution's kernel says
+//!   conformance-32bit.bzImage              bzImage without a 64-bit entry
+//!   conformance-fixed.bzImage              bzImage that cannot be relocated
+//!   init                                   first program of Linux guests, static
+//! initrd/x86_64/linux.cpio               initramfs of a Linux guest: /init and /payload.bin
+//! initrd/x86_64/payload.bin              the /payload.bin in it
+//! kernels/x86_64/debian-13.bzImage       Debian's current cloud kernel
+//! kernels/x86_64/debian-13.vmlinux       the ELF inside it
+//! kernels/x86_64/debian-12.bzImage       Debian's previous cloud kernel
+//! images/x86_64/memtest86+x64.bin        other boot images that Debian packages
+//! images/x86_64/ipxe.lkrn
+//! images/x86_64/memdisk
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use crate::apt::Suite;
+use crate::arch::ArchRow;
+use crate::error::{At as _, Error};
+use crate::guests;
+use crate::initramfs::Initramfs;
+use crate::kernel;
+use crate::packages::{self, Package};
+use crate::payload;
+use crate::progress::Step;
+use crate::workspace::Workspace;
+
+/// The environment variable that names the directory.
+pub(crate) const VARIABLE: &str = "VMBOOT_FIXTURES";
+
+/// The tool that unpacks a vmlinux.
+const ZSTD: Package = Package::program("zstd", "zstd");
+
+/// Length of `/payload.bin`: no multiple of a page or a word, so that a lost tail shows.
+const PAYLOAD_LENGTH: usize = (1 << 20) + 4321;
+
+/// Makes sure that every fixture is there, and gives the directory.
+pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    let built = guests::ensure(workspace, row)?;
+    let fixtures = Fixtures::open(workspace, row)?;
+    for file in kernel::walk(&built)? {
+        fixtures.link(
+            "guests",
+            &file.file_name().unwrap_or_default().to_string_lossy(),
+            &file,
+        )?;
+    }
+    linux_initrd(workspace, row)?;
+    for (image, path) in kernel::ensure_images(workspace, row)? {
+        fixtures.link("images", image.name, &path)?;
+    }
+    kernels(workspace, row)
+}
+
+/// Makes sure that the kernels are there, and gives the directory of all fixtures.
+pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    let fixtures = Fixtures::open(workspace, row)?;
+    for suite in [Suite::Trixie, Suite::Bookworm] {
+        let kernel = kernel::ensure(workspace, row, suite)?;
+        fixtures.link(
+            "kernels",
+            &format!("debian-{}.bzImage", suite.number()),
+            &kernel.image,
+        )?;
+        if suite == Suite::Trixie {
+            let vmlinux = vmlinux(workspace, &kernel.image)?;
+            fixtures.link("kernels", &format!("debian-{}.vmlinux", suite.number()), &vmlinux)?;
+        }
+    }
+    Ok(fixtures.directory)
+}
+
+/// Makes the initramfs of a Linux guest, and gives its path.
+pub(crate) fn linux_initrd(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    let init = guests::init(workspace, row)?;
+    let fixtures = Fixtures::open(workspace, row)?;
+    let content = payload();
+    let directory = fixtures.kind("initrd")?;
+    let copy = directory.join("payload.bin");
+    fs::write(&copy, &content).at(&copy)?;
+    let path = directory.join("linux.cpio");
+    let mut archive = Initramfs::create(&path)?;
+    archive.file("init", 0o755, &init)?;
+    archive.bytes("payload.bin", 0o644, &content)?;
+    archive.finish()?;
+    Ok(path)
+}
+
+/// The vmlinux inside a bzImage, unpacked when that has not been done before.
+pub(crate) fn vmlinux(workspace: &Workspace, image: &Path) -> Result<PathBuf, Error> {
+    let metadata = fs::metadata(image).at(image)?;
+    let modified = metadata
+        .modified()
+        .at(image)?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!("{name}-{}-{}.elf", metadata.len(), modified.as_secs());
+    let directory = workspace.xtask("vmlinux");
+    let vmlinux = directory.join(name);
+    if !vmlinux.exists() {
+        packages::ensure(workspace, &[ZSTD])?;
+        fs::create_dir_all(&directory).at(&directory)?;
+        let _step = Step::start(format!("unpacking the vmlinux inside {}", image.display()));
+        payload::unpack(image, &vmlinux)?;
+    }
+    Ok(vmlinux)
+}
+
+/// The directory, for one architecture.
+struct Fixtures {
+    directory: PathBuf,
+    arch: &'static str,
+}
+
+impl Fixtures {
+    fn open(workspace: &Workspace, row: &ArchRow) -> Result<Self, Error> {
+        let directory = workspace.target().join("fixtures");
+        fs::create_dir_all(&directory).at(&directory)?;
+        Ok(Self {
+            directory,
+            arch: row.name,
+        })
+    }
+
+    /// The directory of one kind of fixtures.
+    fn kind(&self, kind: &str) -> Result<PathBuf, Error> {
+        let directory = self.directory.join(kind).join(self.arch);
+        fs::create_dir_all(&directory).at(&directory)?;
+        Ok(directory)
+    }
+
+    /// Makes `name` a link to `file`, whatever it was before.
+    fn link(&self, kind: &str, name: &str, file: &Path) -> Result<(), Error> {
+        let link = self.kind(kind)?.join(name);
+        if fs::read_link(&link).is_ok_and(|target| target == file) {
+            return Ok(());
+        }
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(&link),
+            _ => symlink(file, &link).at(&link),
+        }
+    }
+}
+
+/// Bytes without a pattern that damage could repeat: the high bytes of a linear congruential sequence, with the
+/// multiplier and increment of Knuth's MMIX.
+fn payload() -> Vec<u8> {
+    let mut state = 0_u64;
+    std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    })
+    .take(PAYLOAD_LENGTH)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_is_always_the_same_and_has_every_byte() {
+        let bytes = payload();
+        assert_eq!(bytes.len(), PAYLOAD_LENGTH);
+        assert_eq!(bytes, payload());
+        assert!((0..=u8::MAX).all(|byte| bytes.contains(&byte)));
+    }
+
+    #[test]
+    fn a_link_follows_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let fixtures = Fixtures {
+            directory: directory.path().to_path_buf(),
+            arch: "x86_64",
+        };
+        for content in ["one", "two"] {
+            let file = directory.path().join(content);
+            fs::write(&file, content).unwrap();
+            fixtures.link("kernels", "k", &file).unwrap();
+            fixtures.link("kernels", "k", &file).unwrap();
+            assert_eq!(
+                fs::read_to_string(directory.path().join("kernels/x86_64/k")).unwrap(),
+                content
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask fuzz`: the targets of `fuzz/`.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::build;
+use crate::error::Error;
+use crate::packages::{self, Package};
+use crate::process;
+use crate::progress::{Step, say};
+use crate::workspace::Workspace;
+
+/// What libFuzzer is compiled with.
+const COMPILER: Package = Package::program("g++", "c++");
+
+/// Memory above which an input counts as a crash, and seconds for a single input.
+const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=10"];
+
+/// Writes the seeds and runs each target for some seconds.
+pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Result<(), Error> {
+    let cargo_fuzz = ensure(workspace)?;
+    seeds(workspace)?;
+    let targets = if targets.is_empty() {
+        list(workspace, &cargo_fuzz)?
+    } else {
+        targets.to_vec()
+    };
+    for target in targets {
+        say(&format!("fuzzing {target} for {seconds} s"));
+        let mut command = nightly(workspace, &cargo_fuzz);
+        command.args([
+            "run",
+            &target,
+            "--",
+            &format!("-max_total_time={seconds}"),
+            "-print_final_stats=1",
+        ]);
+        command.args(LIMITS);
+        process::run_shown(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Makes sure that cargo-fuzz is there, and gives its path.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
+    packages::ensure(workspace, &[COMPILER])?;
+    if let Some(installed) = process::which("cargo-fuzz") {
+        return Ok(installed);
+    }
+    let tools = workspace.xtask("tools");
+    let program = tools.join("bin/cargo-fuzz");
+    if !program.exists() {
+        let mut command = build::cargo(workspace);
+        command
+            .args(["install", "--locked", "cargo-fuzz", "--root"])
+            .arg(&tools);
+        let _step = Step::start("installing cargo-fuzz");
+        process::run_logged(&mut command, &workspace.log("install-cargo-fuzz")?)?;
+    }
+    Ok(program)
+}
+
+/// Writes the seeds of every target into its corpus.
+fn seeds(workspace: &Workspace) -> Result<(), Error> {
+    let mut command = build::cargo(workspace);
+    command
+        .current_dir(workspace.root().join("fuzz"))
+        .args(["run", "--package", "fuzz-seeds"]);
+    let _step = Step::start("writing the seeds of the fuzz targets");
+    process::run_logged(&mut command, &workspace.log("fuzz-seeds")?)
+}
+
+/// The names of all targets.
+fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Error> {
+    let mut command = Command::new(cargo_fuzz);
+    command.args(["fuzz", "list"]).current_dir(workspace.root());
+    let output = process::output(&mut command, &workspace.log("fuzz-list")?)?;
+    Ok(String::from_utf8_lossy(&output)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
+
+/// cargo-fuzz with a compiler that has sanitizers: nightly where rustup has it. The stable compiler has them as well and
+/// hides them, which `RUSTC_BOOTSTRAP` undoes.
+fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
+    let mut command = Command::new(cargo_fuzz);
+    command.arg("fuzz").current_dir(workspace.root());
+    if has_nightly(workspace) {
+        command
+            .env("RUSTUP_TOOLCHAIN", "nightly")
+            .env_remove("CARGO")
+            .env_remove("RUSTC");
+    } else {
+        command.env("RUSTC_BOOTSTRAP", "1");
+    }
+    command
+}
+
+/// True when rustup has a nightly toolchain. Asking must not make rustup install one.
+fn has_nightly(workspace: &Workspace) -> bool {
+    if process::which("rustup").is_none() {
+        return false;
+    }
+    let mut command = Command::new("rustup");
+    command.args(["toolchain", "list"]).current_dir(env::temp_dir());
+    let Ok(log) = workspace.log("rustup-toolchain-list") else {
+        return false;
+    };
+    process::output(&mut command, &log).is_ok_and(|output| {
+        String::from_utf8_lossy(&output)
+            .lines()
+            .any(|line| line.starts_with("nightly"))
+    })
+}

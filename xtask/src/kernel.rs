@@ -1,0 +1,265 @@
+//! Kernels and other real boot images: Debian's, fetched once, or files that the user names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::apt::{self, PrivateApt, Suite};
+use crate::arch::ArchRow;
+use crate::error::{At as _, Error};
+use crate::workspace::Workspace;
+
+/// A kernel with its modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// The boot image.
+    pub(crate) image: PathBuf,
+    /// The directory that `/lib/modules/RELEASE` would be; absent when everything is built in.
+    pub(crate) modules: Option<PathBuf>,
+}
+
+/// A boot image of another kind that Debian packages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image {
+    package: &'static str,
+    /// Where the package installs it.
+    path: &'static str,
+    /// Its name among the fixtures.
+    pub(crate) name: &'static str,
+}
+
+/// Boot images that are no Linux kernels, for x86_64.
+pub(crate) const IMAGES: [Image; 3] = [
+    Image {
+        package: "memtest86+",
+        path: "boot/memtest86+x64.bin",
+        name: "memtest86+x64.bin",
+    },
+    Image {
+        package: "ipxe",
+        path: "usr/lib/ipxe/ipxe.lkrn",
+        name: "ipxe.lkrn",
+    },
+    Image {
+        package: "syslinux-common",
+        path: "usr/lib/syslinux/memdisk",
+        name: "memdisk",
+    },
+];
+
+/// The kernel that `suite` has for virtual machines. The user's own kernel takes the place of the current one.
+pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Result<Kernel, Error> {
+    if suite == Suite::Trixie
+        && let Some(image) = apt::file_from_environment(row.kernel_variable)?
+    {
+        let modules = apt::file_from_environment(row.modules_variable)?;
+        return Ok(Kernel { image, modules });
+    }
+    let directory = debian_directory(workspace, row, suite).join("kernel");
+    if !directory.exists() {
+        need_apt(row.kernel_meta, || {
+            format!("Name a kernel file with {}.", row.kernel_variable)
+        })?;
+        let apt = PrivateApt::update(workspace, row, suite)?;
+        let package = apt.kernel_package(row.kernel_meta)?;
+        apt.unpack(&package, &directory)?;
+    }
+    in_directory(&directory, row)
+}
+
+/// The boot images of [`IMAGES`], with the paths they were unpacked to.
+pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(Image, PathBuf)>, Error> {
+    let directory = debian_directory(workspace, row, Suite::Trixie);
+    let place = |image: Image| directory.join(image.package);
+    let missing: Vec<Image> = IMAGES
+        .into_iter()
+        .filter(|image| !place(*image).exists())
+        .collect();
+    if !missing.is_empty() {
+        need_apt("memtest86+ ipxe syslinux-common", || {
+            "Only the tests that read these images need them.".to_owned()
+        })?;
+        let apt = PrivateApt::update(workspace, row, Suite::Trixie)?;
+        for image in missing {
+            apt.unpack(image.package, &place(image))?;
+        }
+    }
+    IMAGES
+        .into_iter()
+        .map(|image| {
+            let path = place(image).join(image.path);
+            match path.exists() {
+                true => Ok((image, path)),
+                false => Err(Error::NotInPackage {
+                    package: image.package.to_owned(),
+                    what: "boot image of that name",
+                }),
+            }
+        })
+        .collect()
+}
+
+fn debian_directory(workspace: &Workspace, row: &ArchRow, suite: Suite) -> PathBuf {
+    workspace.xtask("debian").join(suite.name()).join(row.name)
+}
+
+/// Refuses to go on where Debian's packages cannot be fetched.
+fn need_apt(missing: &str, advice: impl FnOnce() -> String) -> Result<(), Error> {
+    if apt::is_available() {
+        return Ok(());
+    }
+    Err(Error::MayNotInstall {
+        missing: missing.to_owned(),
+        why: "this is no Debian system",
+        advice: advice(),
+    })
+}
+
+/// The kernel in an unpacked Debian package.
+fn in_directory(directory: &Path, row: &ArchRow) -> Result<Kernel, Error> {
+    let image =
+        first_entry(&directory.join("boot"), row.kernel_file)?.ok_or_else(|| Error::NotInPackage {
+            package: row.kernel_meta.to_owned(),
+            what: "kernel image",
+        })?;
+    for modules in ["usr/lib/modules", "lib/modules"] {
+        let modules = directory.join(modules);
+        if modules.exists() {
+            return Ok(Kernel {
+                image,
+                modules: first_entry(&modules, "")?,
+            });
+        }
+    }
+    Ok(Kernel { image, modules: None })
+}
+
+/// The first entry, in the order of names, that starts with `prefix`.
+fn first_entry(directory: &Path, prefix: &str) -> Result<Option<PathBuf>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).at(directory)? {
+        let name = entry.at(directory)?.file_name();
+        if name.to_string_lossy().starts_with(prefix) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names.first().map(|name| directory.join(name)))
+}
+
+impl Kernel {
+    /// The files of the modules that L1 loads, in the order to load them.
+    pub(crate) fn module_files(&self, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
+        let Some(directory) = &self.modules else {
+            return Ok(Vec::new());
+        };
+        let builtin = directory.join("modules.builtin");
+        let builtin = fs::read_to_string(&builtin).at(&builtin)?;
+        let files = walk(&directory.join("kernel"))?;
+        let mut found = Vec::new();
+        for module in row.modules {
+            let file = files.iter().find(|file| is_module(file, module.name));
+            if let Some(file) = file {
+                found.push(file.clone());
+            } else if !module.optional
+                && !builtin
+                    .lines()
+                    .any(|line| is_module(Path::new(line), module.name))
+            {
+                return Err(Error::NoModule {
+                    name: module.name,
+                    directory: directory.clone(),
+                });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// True for `NAME.ko` and its compressed forms.
+fn is_module(file: &Path, name: &str) -> bool {
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    matches!(
+        file.strip_prefix(name),
+        Some(".ko" | ".ko.xz" | ".ko.zst" | ".ko.gz")
+    )
+}
+
+/// Every file below a directory, sorted.
+pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).at(&directory)? {
+            let path = entry.at(&directory)?.path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+
+    /// A module directory with these files and built-in modules; gives the names of the files to load, or the error.
+    fn modules(files: &[&str], builtin: &str) -> Result<Vec<String>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = directory.path().join("kernel").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        fs::create_dir_all(directory.path().join("kernel")).unwrap();
+        fs::write(directory.path().join("modules.builtin"), builtin).unwrap();
+        let kernel = Kernel {
+            image: PathBuf::new(),
+            modules: Some(directory.path().to_path_buf()),
+        };
+        let found = kernel
+            .module_files(Arch::X86_64.row().unwrap())
+            .map_err(|error| error.to_string())?;
+        Ok(found
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect())
+    }
+
+    #[test]
+    fn modules_are_found_in_loading_order() {
+        let all = [
+            "arch/x86/kvm/kvm-amd.ko.xz",
+            "arch/x86/kvm/kvm.ko.xz",
+            "virt/lib/irqbypass.ko.xz",
+        ];
+        assert_eq!(
+            modules(&all, "").unwrap(),
+            ["irqbypass.ko.xz", "kvm.ko.xz", "kvm-amd.ko.xz"]
+        );
+        let with_ccp = [&all[..], &["drivers/crypto/ccp/ccp.ko"]].concat();
+        assert_eq!(
+            modules(&with_ccp, "").unwrap(),
+            ["irqbypass.ko.xz", "ccp.ko", "kvm.ko.xz", "kvm-amd.ko.xz"]
+        );
+    }
+
+    #[test]
+    fn built_in_modules_need_no_file() {
+        let builtin = "kernel/virt/lib/irqbypass.ko\nkernel/arch/x86/kvm/kvm.ko\n";
+        assert_eq!(
+            modules(&["a/kvm-amd.ko.zst"], builtin).unwrap(),
+            ["kvm-amd.ko.zst"]
+        );
+    }
+
+    #[test]
+    fn a_missing_module_is_named() {
+        let error = modules(&["a/irqbypass.ko", "a/kvm.ko", "a/kvm-amd.ko.txt"], "").unwrap_err();
+        assert!(error.contains("no module kvm-amd in"), "{error}");
+    }
+}

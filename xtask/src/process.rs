@@ -1,0 +1,223 @@
+//! Running other programs: their output kept, shown or taken, and none of them left behind.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio, exit};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{At as _, Error};
+
+/// Processes to end when xtask is interrupted.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// The exit code of a program that was interrupted, as shells give it.
+const INTERRUPTED: i32 = 130;
+
+/// How much of a log an error shows.
+const TAIL_LINES: usize = 25;
+const TAIL_BYTES: i64 = 16 * 1024;
+
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started through this module, then xtask.
+pub(crate) fn end_children_on_interrupt() -> Result<(), Error> {
+    ctrlc::set_handler(|| {
+        for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) {
+                // A process that has ended by itself needs no signal.
+                let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::TERM);
+            }
+        }
+        exit(INTERRUPTED);
+    })?;
+    Ok(())
+}
+
+/// A running program that is killed when this value is dropped before the program has ended.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    /// Starts `command`.
+    pub(crate) fn start(command: &mut Command) -> Result<Self, Error> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().map_err(|source| Error::Start {
+            program: name.clone(),
+            source,
+        })?;
+        RUNNING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(child.id());
+        Ok(Self { child, name })
+    }
+
+    /// The process itself, for its pipes.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.child.wait().at(Path::new(&self.name))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|id| *id != self.child.id());
+        if let Ok(None) = self.child.try_wait() {
+            // Nothing more can be done about a process that cannot be killed.
+            let _: io::Result<()> = self.child.kill();
+            let _: io::Result<ExitStatus> = self.child.wait();
+        }
+    }
+}
+
+/// Kills the process `id`, which this program started and has not waited for.
+pub(crate) fn kill(id: u32) {
+    if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself in this moment.
+        let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Runs `command` with its output in the file `log`.
+pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<(), Error> {
+    let file = File::create(log).at(log)?;
+    let second = file.try_clone().at(log)?;
+    command.stdin(Stdio::null()).stdout(file).stderr(second);
+    let status = Running::start(command)?.wait()?;
+    finish_logged(command, status, log)
+}
+
+/// The error of a command whose output is in `log`, if it is one.
+pub(crate) fn finish_logged(command: &Command, status: ExitStatus, log: &Path) -> Result<(), Error> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Command {
+        command: describe(command),
+        status,
+        tail: tail(log)?,
+        log: log.to_path_buf(),
+    })
+}
+
+/// Runs `command` with its output on the terminal.
+pub(crate) fn run_shown(command: &mut Command) -> Result<(), Error> {
+    command.stdin(Stdio::null());
+    let status = Running::start(command)?.wait()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::Shown {
+            command: describe(command),
+            status,
+        })
+    }
+}
+
+/// Runs `command` and takes its standard output; its standard error goes to `log`.
+pub(crate) fn output(command: &mut Command, log: &Path) -> Result<Vec<u8>, Error> {
+    let file = File::create(log).at(log)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+    let mut running = Running::start(command)?;
+    let mut taken = Vec::new();
+    if let Some(stdout) = running.child().stdout.as_mut() {
+        stdout.read_to_end(&mut taken).at(log)?;
+    }
+    let status = running.wait()?;
+    finish_logged(command, status, log)?;
+    Ok(taken)
+}
+
+/// The last lines of a text file, for an error message.
+pub(crate) fn tail(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).at(path)?;
+    let length = i64::try_from(file.metadata().at(path)?.len()).unwrap_or(i64::MAX);
+    file.seek(SeekFrom::End(-length.min(TAIL_BYTES))).at(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).at(path)?;
+    Ok(last_lines(&String::from_utf8_lossy(&bytes)))
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(TAIL_LINES);
+    lines
+        .iter()
+        .skip(skipped)
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A command as one would type it.
+pub(crate) fn describe(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// Where a program lies on `PATH`, or in the directories for administration that a user's `PATH` often leaves out.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|directory| directory.join(program))
+        .find(|candidate| fs::metadata(candidate).is_ok_and(|metadata| metadata.is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_the_end_of_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let error = run_logged(Command::new("sh").args(["-c", "seq 1 100; exit 3"]), &log).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("sh -c seq 1 100; exit 3 failed"), "{text}");
+        assert!(
+            text.contains("    100\n") && text.contains("    76\n") && !text.contains("    75\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_dropped_program_is_killed() {
+        let running = Running::start(Command::new("sleep").arg("1000")).unwrap();
+        let id = running.id();
+        drop(running);
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(which("sh").is_some());
+        assert_eq!(which("no-such-program-anywhere"), None);
+    }
+
+    #[test]
+    fn standard_output_is_taken_apart_from_standard_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let taken = output(Command::new("sh").args(["-c", "echo out; echo err >&2"]), &log).unwrap();
+        assert_eq!(taken, b"out\n");
+        assert_eq!(fs::read(&log).unwrap(), b"err\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! `cargo xtask test`: every tier of tests, and one summary.
+//!
+//! | tier | what runs | where |
+//! |---|---|---|
+//! | `host` | unit, property, integration and doc tests | this machine |
+//! | `kvm` | test targets named `kvm_*`, statically linked | native KVM or the lab |
+//! | `loader` | the conformance guest's PVH builds | QEMU with its own loader, emulating |
+//!
+//! A tier that runs no test is a failure, unless a filter was given: a broken set-up must not look like success.
+
+mod host;
+mod kvm;
+mod libtest;
+mod loader;
+mod metadata;
+mod results;
+
+use crate::arch::ArchRow;
+use crate::cli::TestArgs;
+use crate::error::Error;
+use crate::fixtures;
+use crate::progress::say;
+use crate::test::results::Results;
+use crate::workspace::Workspace;
+
+/// A group of tests that run the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Tier {
+    /// Unit, property, integration and doc tests, on this machine.
+    Host,
+    /// Tests that need KVM.
+    Kvm,
+    /// The conformance guest under QEMU's own loader: the checks are checked.
+    Loader,
+}
+
+impl Tier {
+    const ALL: [Self; 3] = [Self::Host, Self::Kvm, Self::Loader];
+
+    /// The name in the summary.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Kvm => "kvm",
+            Self::Loader => "loader",
+        }
+    }
+}
+
+/// Runs the tiers and prints the summary.
+pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &TestArgs) -> Result<(), Error> {
+    let fixtures = fixtures::ensure(workspace, row)?;
+    let filter = args.filter.as_deref();
+    let mut results = Results::default();
+    for tier in Tier::ALL {
+        if !args.tiers.is_empty() && !args.tiers.contains(&tier) {
+            continue;
+        }
+        say(&format!("running the tests of the tier {}", tier.name()));
+        let outcome = match tier {
+            Tier::Host => host::run(workspace, &fixtures, filter),
+            Tier::Kvm => kvm::run(workspace, row, args.host, &fixtures, filter),
+            Tier::Loader => loader::run(workspace, row, &fixtures, filter),
+        };
+        // A tier that cannot be run is a failure of this tier; the others still have something to say.
+        results.add_tier(tier.name(), outcome, filter.is_some());
+    }
+    results.write_junit(&workspace.xtask("junit.xml"))?;
+    print!("{results}");
+    results.verdict()
+}

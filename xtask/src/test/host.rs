@@ -1,0 +1,137 @@
+//! Tests that run on this machine: everything that `cargo test` runs, but for what needs KVM.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::libtest::Parser;
+use super::metadata;
+use super::results::Case;
+use crate::build;
+use crate::error::{At as _, Error};
+use crate::fixtures;
+use crate::process::{self, Running};
+use crate::workspace::Workspace;
+
+/// Runs the tests and gives the results of each.
+pub(super) fn run(workspace: &Workspace, fixtures: &Path, filter: Option<&str>) -> Result<Vec<Case>, Error> {
+    let tests = metadata::integration_tests(workspace)?;
+    let mut programs = cargo_test(workspace, fixtures);
+    programs.args(["--lib", "--bins"]);
+    programs.args(tests.host.iter().flat_map(|name| ["--test", name]));
+    let mut docs = cargo_test(workspace, fixtures);
+    docs.arg("--doc");
+    let mut cases = Vec::new();
+    for command in [&mut programs, &mut docs] {
+        command.args(filter);
+        cases.extend(run_cargo(command)?);
+    }
+    Ok(cases)
+}
+
+fn cargo_test(workspace: &Workspace, fixtures: &Path) -> Command {
+    let mut command = build::cargo(workspace);
+    command
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .env(fixtures::VARIABLE, fixtures);
+    command
+}
+
+/// Runs one `cargo test`, shows all it prints and reads the results.
+fn run_cargo(command: &mut Command) -> Result<Vec<Case>, Error> {
+    // cargo names the programs on standard error and they print to standard output: one pipe keeps the order.
+    let pipe = Path::new("a pipe");
+    let (reader, writer) = io::pipe().at(pipe)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().at(pipe)?)
+        .stderr(writer);
+    let mut running = Running::start(command)?;
+    // The command holds the ends for writing; without them the pipe ends with the programs.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut parser = Parser::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = String::from_utf8_lossy(&line.at(pipe)?).into_owned();
+        println!("{line}");
+        match program(&line) {
+            Some(name) => parser.start(&name),
+            None => parser.line(&line),
+        }
+    }
+    let status = running.wait()?;
+    parser.end("it ended early");
+    let has_failures = parser.has_failures();
+    let mut cases = parser.finish();
+    if !status.success() && !has_failures {
+        let message = format!("{} failed ({status}), see above", process::describe(command));
+        cases.push(Case::failed("cargo test", "everything builds and runs", message));
+    }
+    Ok(cases)
+}
+
+/// The test program that cargo announces in this line, such as
+/// `     Running unittests src/lib.rs (target/debug/deps/boot_core-0123456789abcdef)`, or `   Doc-tests boot_core`.
+fn program(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    if let Some(name) = line.strip_prefix("Doc-tests ") {
+        return Some(format!("{name} (doc)"));
+    }
+    let (source, executable) = line
+        .strip_prefix("Running ")?
+        .strip_suffix(')')?
+        .split_once(" (")?;
+    let stem = Path::new(executable).file_stem()?.to_str()?;
+    let (name, _hash) = stem.rsplit_once('-')?;
+    Some(if source.starts_with("unittests ") {
+        name.to_owned()
+    } else {
+        format!("{name} ({source})")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_announces_programs() {
+        for (line, expected) in [
+            (
+                "     Running unittests src/lib.rs (target/debug/deps/boot_core-0123456789abcdef)",
+                Some("boot_core"),
+            ),
+            (
+                "     Running tests/cli.rs (/t/debug/deps/cli-0123)",
+                Some("cli (tests/cli.rs)"),
+            ),
+            ("   Doc-tests guest_ram", Some("guest_ram (doc)")),
+            ("running 3 tests", None),
+            ("Running late (again)", None),
+            ("   Compiling boot-core v0.1.0 (/src/boot-core)", None),
+        ] {
+            assert_eq!(program(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn output_is_read_program_by_program() {
+        let script = "echo '     Running unittests src/lib.rs (t/deps/a-1)' >&2; echo 'test x ... ok'; \
+                      echo 'test result: ok.'; echo '     Running tests/b.rs (t/deps/b-2)' >&2; exit 101";
+        let cases = run_cargo(Command::new("sh").args(["-c", script])).unwrap();
+        let seen: Vec<_> = cases
+            .iter()
+            .map(|case| (case.suite.as_str(), case.name.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [("a", "x"), ("b (tests/b.rs)", "the program runs to its end")]
+        );
+    }
+
+    #[test]
+    fn a_build_that_fails_is_a_failure() {
+        let cases = run_cargo(Command::new("sh").args(["-c", "echo 'error: no' >&2; exit 101"])).unwrap();
+        assert_eq!(cases.len(), 1);
+        assert_eq!(cases[0].name, "everything builds and runs");
+    }
+}

@@ -1,0 +1,156 @@
+//! What cargo knows about the workspace's test targets and what it built.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::build;
+use crate::error::Error;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Test targets whose name starts with this need KVM.
+pub(super) const KVM_PREFIX: &str = "kvm_";
+
+/// A target of a package, as `cargo metadata` and `cargo build` describe it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Target {
+    pub(super) name: String,
+    kind: Vec<String>,
+}
+
+impl Target {
+    fn is_test(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "test")
+    }
+
+    fn needs_kvm(&self) -> bool {
+        self.name.starts_with(KVM_PREFIX)
+    }
+}
+
+/// The part of `cargo metadata` that is read here.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    targets: Vec<Target>,
+}
+
+/// Names of the integration tests of the workspace, split by whether they need KVM.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct IntegrationTests {
+    pub(super) host: Vec<String>,
+    /// With the package's name.
+    pub(super) kvm: Vec<(String, String)>,
+}
+
+/// Asks cargo for the integration tests.
+pub(super) fn integration_tests(workspace: &Workspace) -> Result<IntegrationTests, Error> {
+    let mut command = build::cargo(workspace);
+    command.args(["metadata", "--format-version=1", "--no-deps"]);
+    let json = process::output(&mut command, &workspace.log("cargo-metadata")?)?;
+    let metadata: Metadata = serde_json::from_slice(&json).map_err(|source| Error::Json {
+        what: "cargo metadata".into(),
+        source,
+    })?;
+    Ok(split(metadata))
+}
+
+fn split(metadata: Metadata) -> IntegrationTests {
+    let mut tests = IntegrationTests {
+        host: Vec::new(),
+        kvm: Vec::new(),
+    };
+    for package in metadata.packages {
+        for target in package.targets.into_iter().filter(Target::is_test) {
+            if target.needs_kvm() {
+                tests.kvm.push((package.name.clone(), target.name));
+            } else {
+                tests.host.push(target.name);
+            }
+        }
+    }
+    tests.host.sort();
+    tests.host.dedup();
+    tests
+}
+
+/// A message of `cargo --message-format=json`, as far as it is read here.
+#[derive(Debug, Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+/// Runs a cargo command that builds tests, and gives the test programs it made, by name.
+pub(super) fn test_programs(
+    workspace: &Workspace,
+    command: &mut Command,
+) -> Result<Vec<(String, PathBuf)>, Error> {
+    command.arg("--message-format=json-render-diagnostics");
+    let output = process::output(command, &workspace.log("build-kvm-tests")?)?;
+    programs_in(&String::from_utf8_lossy(&output))
+}
+
+fn programs_in(messages: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut programs = Vec::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).map_err(|source| Error::Json {
+            what: "a message of cargo".into(),
+            source,
+        })?;
+        if let (Some(target), Some(executable)) = (message.target, message.executable)
+            && message.reason == "compiler-artifact"
+            && target.is_test()
+        {
+            programs.push((target.name, executable));
+        }
+    }
+    Ok(programs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_split_by_their_names() {
+        let json = r#"{"packages":[
+            {"name":"a","targets":[{"name":"a","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
+            {"name":"b","targets":[{"name":"kvm_tool","kind":["bin"]},{"name":"cli","kind":["test"]},{"name":"z","kind":["test"]}]}
+        ]}"#;
+        assert_eq!(
+            split(serde_json::from_str(json).unwrap()),
+            IntegrationTests {
+                host: vec!["cli".into(), "z".into()],
+                kvm: vec![("a".into(), "kvm_x".into())]
+            }
+        );
+    }
+
+    #[test]
+    fn only_test_programs_are_taken() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"]},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"vmboot","kind":["bin"]},"executable":"/t/vmboot"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"kvm_x","kind":["test"]},"executable":"/t/kvm_x-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(
+            programs_in(messages).unwrap(),
+            [("kvm_x".to_owned(), PathBuf::from("/t/kvm_x-1"))]
+        );
+        assert!(programs_in("{").is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! Results of all tiers: the summary, and JUnit XML.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::Path;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::error::{At as _, Error};
+
+/// How a test ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    /// With what the test said.
+    Failed(String),
+    /// With the reason.
+    Skipped(String),
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    /// The test program it belongs to.
+    pub(crate) suite: String,
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+}
+
+impl Case {
+    /// A failure of a whole test program.
+    pub(crate) fn failed(suite: &str, name: &str, message: impl Into<String>) -> Self {
+        Self {
+            suite: suite.to_owned(),
+            name: name.to_owned(),
+            outcome: Outcome::Failed(message.into()),
+        }
+    }
+}
+
+/// Every test of every tier, with the tier's name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Results {
+    cases: Vec<(&'static str, Case)>,
+}
+
+impl Results {
+    /// Adds the tests of a tier. No test at all is a failure, unless that `may_be_empty`.
+    pub(crate) fn add_tier(
+        &mut self,
+        tier: &'static str,
+        outcome: Result<Vec<Case>, Error>,
+        may_be_empty: bool,
+    ) {
+        let cases = match outcome {
+            Ok(cases) => {
+                let ran = cases
+                    .iter()
+                    .any(|case| !matches!(case.outcome, Outcome::Skipped(_)));
+                let missing = (!ran && !may_be_empty)
+                    .then(|| Case::failed(tier, "at least one test runs", "no test of this tier ran"));
+                cases.into_iter().chain(missing).collect()
+            }
+            Err(error) => vec![Case::failed(tier, "the tests can be run", error.to_string())],
+        };
+        self.cases.extend(cases.into_iter().map(|case| (tier, case)));
+    }
+
+    fn count(&self, matches: fn(&Outcome) -> bool) -> usize {
+        self.cases
+            .iter()
+            .filter(|(_, case)| matches(&case.outcome))
+            .count()
+    }
+
+    fn passed(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Passed))
+    }
+
+    fn failed(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Failed(_)))
+    }
+
+    fn skipped(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Skipped(_)))
+    }
+
+    /// Success, when nothing failed.
+    pub(crate) fn verdict(&self) -> Result<(), Error> {
+        match self.failed() {
+            0 => Ok(()),
+            1 => Err(Error::Tests {
+                message: "a test failed".to_owned(),
+            }),
+            failed => Err(Error::Tests {
+                message: format!("{failed} tests failed"),
+            }),
+        }
+    }
+
+    /// Writes all results as JUnit XML.
+    pub(crate) fn write_junit(&self, path: &Path) -> Result<(), Error> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).at(directory)?;
+        }
+        self.junit().serialize(File::create(path).at(path)?)?;
+        Ok(())
+    }
+
+    fn junit(&self) -> Report {
+        let mut report = Report::new("vmboot");
+        let mut suites: Vec<TestSuite> = Vec::new();
+        for (tier, case) in &self.cases {
+            let name = format!("{tier}: {}", case.suite);
+            let status = match &case.outcome {
+                Outcome::Passed => TestCaseStatus::success(),
+                Outcome::Failed(message) => {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status.set_description(message.as_str());
+                    status
+                }
+                Outcome::Skipped(reason) => {
+                    let mut status = TestCaseStatus::skipped();
+                    status.set_message(reason.as_str());
+                    status
+                }
+            };
+            let mut test = TestCase::new(case.name.as_str(), status);
+            test.set_classname(name.as_str());
+            match suites.iter_mut().find(|suite| suite.name.as_str() == name) {
+                Some(suite) => {
+                    suite.add_test_case(test);
+                }
+                None => {
+                    let mut suite = TestSuite::new(name);
+                    suite.add_test_case(test);
+                    suites.push(suite);
+                }
+            }
+        }
+        report.add_test_suites(suites);
+        report
+    }
+}
+
+impl fmt::Display for Results {
+    /// Failed tests, skipped ones by their reasons, and on a line of its own the counts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        for (tier, case) in &self.cases {
+            if let Outcome::Failed(message) = &case.outcome {
+                writeln!(f, "FAILED {tier}: {}: {}", case.suite, case.name)?;
+                for line in message.lines() {
+                    writeln!(f, "    {line}")?;
+                }
+            }
+        }
+        for (tier, case) in &self.cases {
+            if let Outcome::Skipped(reason) = &case.outcome {
+                writeln!(f, "skipped {tier}: {}: {} ({reason})", case.suite, case.name)?;
+            }
+        }
+        writeln!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed(),
+            self.failed(),
+            self.skipped()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &str, outcome: Outcome) -> Case {
+        Case {
+            suite: "suite".into(),
+            name: name.into(),
+            outcome,
+        }
+    }
+
+    fn mixed() -> Results {
+        let mut results = Results::default();
+        let cases = vec![
+            case("a", Outcome::Passed),
+            case("b", Outcome::Failed("left 1\nright 2".into())),
+            case("c", Outcome::Skipped("no KVM".into())),
+            case("d", Outcome::Passed),
+        ];
+        results.add_tier("host", Ok(cases), false);
+        results
+    }
+
+    #[test]
+    fn the_summary_ends_with_the_counts_alone() {
+        assert_eq!(
+            mixed().to_string(),
+            "\nFAILED host: suite: b\n    left 1\n    right 2\nskipped host: suite: c (no KVM)\n\
+             2 passed, 1 failed, 1 skipped\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_decides() {
+        assert!(mixed().verdict().is_err());
+        let mut results = Results::default();
+        results.add_tier("host", Ok(vec![case("a", Outcome::Passed)]), false);
+        assert!(results.verdict().is_ok());
+    }
+
+    #[test]
+    fn a_tier_without_a_test_that_ran_is_a_failure() {
+        for cases in [vec![], vec![case("a", Outcome::Skipped("no KVM".into()))]] {
+            let mut results = Results::default();
+            results.add_tier("kvm", Ok(cases.clone()), false);
+            assert!(results.verdict().is_err());
+            let mut filtered = Results::default();
+            filtered.add_tier("kvm", Ok(cases), true);
+            assert!(filtered.verdict().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_tier_that_cannot_run_is_a_failure() {
+        let mut results = Results::default();
+        results.add_tier(
+            "kvm",
+            Err(Error::Lab {
+                message: "no /dev/kvm".into(),
+            }),
+            true,
+        );
+        assert!(results.to_string().contains("no /dev/kvm"));
+        assert!(results.verdict().is_err());
+    }
+
+    #[test]
+    fn the_junit_report_counts_the_same() {
+        let xml = mixed().junit().to_string().unwrap();
+        assert!(
+            xml.contains(r#"<testsuite name="host: suite" tests="4" skipped="1" errors="0" failures="1">"#),
+            "{xml}"
+        );
+        assert!(xml.contains(r#"<skipped message="no KVM"/>"#), "{xml}");
+    }
+}

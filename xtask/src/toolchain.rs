@@ -1,0 +1,152 @@
+//! Which Rust builds for a bare-metal target here: decided at run time, by what the machine has.
+//!
+//! In this order: a target that rustup has installed; the standard library's source, of rustup or of Debian's
+//! `rust-web-src`, built by cargo itself; `rustup target add`. A list of targets in `rust-toolchain.toml` would be less
+//! code, but rustup would try to download them where it cannot, and every cargo call would fail.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::build;
+use crate::error::Error;
+use crate::packages::{self, Package};
+use crate::process;
+use crate::progress::Step;
+use crate::workspace::Workspace;
+
+/// Debian's newest Rust, and the source of its standard library.
+const DEBIAN_RUST: [Package; 2] = [
+    Package::file("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
+    Package::file("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
+];
+
+/// The compiler that [`DEBIAN_RUST`] installs, and where it keeps its libraries.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_SYSROOT: &str = "/usr";
+
+/// How programs for one bare-metal target are built.
+#[derive(Debug)]
+pub(crate) struct BareMetal {
+    target: &'static str,
+    standard_library: StandardLibrary,
+    linker: Option<PathBuf>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum StandardLibrary {
+    /// It is installed for the target.
+    Installed,
+    /// cargo builds it from the source that came with this compiler.
+    Source { rustc: Option<&'static str> },
+}
+
+impl BareMetal {
+    /// Finds a way to build for `target`, installing what it takes.
+    pub(crate) fn ensure(workspace: &Workspace, target: &'static str) -> Result<Self, Error> {
+        let sysroot = own_sysroot(workspace)?;
+        let standard_library = match find(&sysroot, target) {
+            Some(found) => found,
+            None => install(workspace, &sysroot, target)?,
+        };
+        // The compiler brings its linker along, but does not look for that of another compiler.
+        let host = format!(
+            "lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld",
+            std::env::consts::ARCH
+        );
+        let linker = Some(sysroot.join(host)).filter(|linker| linker.exists());
+        Ok(Self {
+            target,
+            standard_library,
+            linker,
+        })
+    }
+
+    /// `cargo SUBCOMMAND` set up for the target, with a target directory of its own.
+    pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
+        let mut command = build::cargo(workspace);
+        command
+            .args([subcommand, "--target", self.target, "--target-dir"])
+            .arg(workspace.xtask("bare"));
+        if let StandardLibrary::Source { rustc } = self.standard_library {
+            command
+                .arg("-Zbuild-std=core,alloc,compiler_builtins")
+                .env("RUSTC_BOOTSTRAP", "1");
+            if let Some(rustc) = rustc {
+                command.env("RUSTC", rustc);
+            }
+        }
+        if let Some(linker) = &self.linker {
+            let target = self.target.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+        }
+        command
+    }
+}
+
+/// What is there already.
+fn find(sysroot: &Path, target: &str) -> Option<StandardLibrary> {
+    if sysroot.join("lib/rustlib").join(target).join("lib").exists() {
+        return Some(StandardLibrary::Installed);
+    }
+    if has_source(sysroot) {
+        return Some(StandardLibrary::Source { rustc: None });
+    }
+    (has_source(Path::new(DEBIAN_SYSROOT)) && packages::are_present(&DEBIAN_RUST)).then_some(
+        StandardLibrary::Source {
+            rustc: Some(DEBIAN_RUSTC),
+        },
+    )
+}
+
+fn has_source(sysroot: &Path) -> bool {
+    sysroot
+        .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+        .exists()
+}
+
+/// Gets the target from Debian, or else from rustup.
+fn install(workspace: &Workspace, sysroot: &Path, target: &str) -> Result<StandardLibrary, Error> {
+    let from_debian = packages::ensure(workspace, &DEBIAN_RUST);
+    if from_debian.is_err() && process::which("rustup").is_some() {
+        let log = workspace.log("rustup-target-add")?;
+        let _step = Step::start(format!("adding the target {target}"));
+        process::run_logged(Command::new("rustup").args(["target", "add", target]), &log)?;
+    } else {
+        from_debian?;
+    }
+    find(sysroot, target).ok_or_else(|| Error::MayNotInstall {
+        missing: format!("the Rust target {target}"),
+        why: "it was installed, but not for the compiler in use",
+        advice: format!("Run rustup target add {target} for the toolchain that runs xtask."),
+    })
+}
+
+/// Where the compiler that cargo uses keeps its libraries.
+fn own_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
+    let mut command = Command::new("rustc");
+    command.args(["--print", "sysroot"]).current_dir(workspace.root());
+    let output = process::output(&mut command, &workspace.log("rustc-sysroot")?)?;
+    Ok(String::from_utf8_lossy(&output).trim_end().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_installed_target_comes_before_source() {
+        let sysroot = tempfile::tempdir().unwrap();
+        let source = sysroot.path().join("lib/rustlib/src/rust/library/core");
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("Cargo.toml"), "").unwrap();
+        let target = "x86_64-unknown-none";
+        assert_eq!(
+            find(sysroot.path(), target),
+            Some(StandardLibrary::Source { rustc: None })
+        );
+        fs::create_dir_all(sysroot.path().join("lib/rustlib").join(target).join("lib")).unwrap();
+        assert_eq!(find(sysroot.path(), target), Some(StandardLibrary::Installed));
+    }
+}
