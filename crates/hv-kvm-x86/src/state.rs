@@ -69,7 +69,8 @@ pub struct Events {
     pub interrupt_vector: u8,
     /// It is a software interrupt.
     pub interrupt_soft: bool,
-    /// Interrupts are held off for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`.
+    /// Interrupts are held off for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`. AMD hardware does not
+    /// tell the two apart, and both bits are read back for either.
     pub interrupt_shadow: u8,
     /// An NMI is injected.
     pub nmi_injected: bool,
@@ -79,6 +80,8 @@ pub struct Events {
     pub nmi_masked: bool,
     /// The vCPU is in system management mode.
     pub smm: bool,
+    /// System management mode was entered while NMIs were held off.
+    pub smm_inside_nmi: bool,
     /// A system management interrupt is pending.
     pub smi_pending: bool,
     /// `INIT` is latched in system management mode.
@@ -379,51 +382,9 @@ fn entry(first: usize, n: u8, count: u8) -> Option<usize> {
     (n < count).then(|| first.saturating_add(usize::from(n).saturating_mul(4)))
 }
 
-/// The registers that one KVM request reads or writes together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Group {
-    Cpu,
-    Xcrs,
-    Xsave,
-    Debug,
-    Lapic,
-    Activity,
-    Events,
-    Msr(Msr),
-}
-
-impl Register {
-    pub(crate) fn group(self) -> Group {
-        match self {
-            Self::Gpr(_)
-            | Self::Rip
-            | Self::Rflags
-            | Self::Segment(..)
-            | Self::TableBase(_)
-            | Self::TableLimit(_)
-            | Self::Cr0
-            | Self::Cr2
-            | Self::Cr3
-            | Self::Cr4
-            | Self::Cr8
-            | Self::Efer
-            | Self::ApicBase => Group::Cpu,
-            Self::Dr(_) | Self::Dr6 | Self::Dr7 => Group::Debug,
-            Self::Xcr0 => Group::Xcrs,
-            Self::FpuControl
-            | Self::FpuStatus
-            | Self::Mxcsr
-            | Self::Fpr(_)
-            | Self::XmmLow(_)
-            | Self::XmmHigh(_) => Group::Xsave,
-            Self::Lapic(_) => Group::Lapic,
-            Self::Msr(msr) => Group::Msr(msr),
-        }
-    }
-}
-
 impl VcpuState {
     /// A state with nothing in it, to be filled in group by group.
+    #[cfg(any(test, all(target_os = "linux", target_arch = "x86_64")))]
     pub(crate) fn blank() -> Self {
         Self {
             cpu: State::protected_mode(0, 0, 0),

@@ -169,6 +169,7 @@ pub(crate) fn to_events(events: &Events, kernel_flags: u32) -> kvm_vcpu_events {
     kvm.nmi.pending = events.nmi_pending.into();
     kvm.nmi.masked = events.nmi_masked.into();
     kvm.smi.smm = events.smm.into();
+    kvm.smi.smm_inside_nmi = events.smm_inside_nmi.into();
     kvm.smi.pending = events.smi_pending.into();
     kvm.smi.latched_init = events.latched_init.into();
     kvm.triple_fault.pending = events.triple_fault_pending.into();
@@ -199,6 +200,7 @@ pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
         nmi_pending: kvm.nmi.pending != 0,
         nmi_masked: kvm.nmi.masked != 0,
         smm: kvm.smi.smm != 0,
+        smm_inside_nmi: kvm.smi.smm_inside_nmi != 0,
         smi_pending: kvm.smi.pending != 0,
         latched_init: kvm.smi.latched_init != 0,
         triple_fault_pending: kvm.triple_fault.pending != 0,
