@@ -269,8 +269,8 @@ fn an_elf_kernel_gets_a_header_of_its_own() {
 fn the_32_bit_entry() {
     let check = |entry: EntryChoice, entries: &'static [EntryAbi], xloadflags| {
         let image = BzImage {
-            entries,
             xloadflags,
+            entries,
             ..BZIMAGE
         }
         .image();
@@ -404,8 +404,8 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
     };
     let widest = EntryChoice::Widest;
     let with = |initrd_addr_max, xloadflags| BzImage {
-        initrd_addr_max,
         xloadflags,
+        initrd_addr_max,
         ..BZIMAGE
     };
     let max = 0x7fff_ffff;
@@ -609,8 +609,8 @@ fn unsuitable_images_are_refused_with_the_reason() {
         let image = BzImage {
             version,
             header_end,
-            entries,
             xloadflags,
+            entries,
             placement,
             ..BZIMAGE
         };
