@@ -20,6 +20,7 @@ const fn tail_byte(index: usize) -> u8 {
     word(index).to_le_bytes()[7] | 1
 }
 
+#[expect(clippy::large_stack_arrays, reason = "runs in the compiler alone")]
 const fn fill() -> [u64; 8192] {
     let mut fill = [0; 8192];
     let mut index = 0;

@@ -6,6 +6,7 @@ use super::acpi;
 use super::memory::{Map, Occupant};
 use crate::machine::entry::{self, Record};
 use crate::machine::phys::Phys;
+use crate::memory_map::overlap;
 use crate::page_walk::Tables;
 use crate::report;
 use crate::setup_header;
@@ -16,8 +17,10 @@ const E820_ENTRY_LEN: u64 = 20;
 const E820_TABLE_ENTRIES: u64 = 128;
 const SETUP_DATA_LEN: u64 = 16;
 const SETUP_E820_EXT: u32 = 1;
-/// Nodes of the setup_data list followed; more are a circle.
+/// Nodes of the `setup_data` list followed; more are a circle.
 const SANE_NODES: usize = 64;
+/// Things in memory besides those nodes: kernel, zero page, command line, initrd.
+const PLACES: usize = 4;
 
 const LOADFLAGS_CHANGEABLE: u8 = 1 << 5 | 1 << 6 | 1 << 7;
 const XLF_KERNEL_64: u16 = 1 << 0;
@@ -78,7 +81,7 @@ impl ZeroPage<'_> {
         (start..end).find(|offset| self.byte(*offset) != 0)
     }
 
-    /// The nodes of the setup_data list: address, type, length of the data behind the node.
+    /// The nodes of the `setup_data` list: address, type, length of the data behind the node.
     fn setup_data(&mut self) -> impl Iterator<Item = (u64, u32, u32)> {
         let mut next = self.long(0x250);
         core::iter::from_fn(move || {
@@ -147,7 +150,7 @@ struct KernelInfo {
 impl KernelInfo {
     const MAGIC: u32 = u32::from_le_bytes(*b"LToP");
 
-    /// The kernel_info of this image, if the zero page leads to one.
+    /// The `kernel_info` of this image, if the zero page leads to one.
     fn find(record: &Record, page: &mut ZeroPage<'_>) -> Option<Self> {
         let offset = u64::from(page.word(0x268));
         if page.half(0x206) < 0x20f || offset == 0 {
@@ -184,7 +187,7 @@ pub(crate) fn check(
     phys: &mut Phys,
     expectation: &Expectation<'_>,
     cmdline: &[u8],
-) -> [Occupant; 5] {
+) -> [Occupant; PLACES + SANE_NODES] {
     let mut page = ZeroPage {
         address: record.rsi,
         phys,
@@ -232,12 +235,33 @@ pub(crate) fn check(
         ("zero-page", record.rsi, PAGE),
         ("cmdline", cmdline_address, cmdline_len),
         ("initrd", initrd, initrd_len),
-        ("setup-data", page.long(0x250), 0),
     ];
+    tables_apart(record, record.base, kernel_len);
+    let mut occupants = [("", 0, 0); PLACES + SANE_NODES];
+    let nodes = page
+        .setup_data()
+        .map(|(node, _, len)| ("setup-data", node, SETUP_DATA_LEN + u64::from(len)));
+    for (slot, (name, start, len)) in occupants.iter_mut().zip(places.into_iter().chain(nodes)) {
+        *slot = (name, start, start.saturating_add(len));
+    }
     if record.entry() == Entry::Linux64 {
         mapped(record, page.phys, &places);
     }
-    places.map(|(name, start, len)| (name, start, start.saturating_add(len)))
+    occupants
+}
+
+/// What the CPU still uses of the loader's must not lie where the kernel may write.
+fn tables_apart(record: &Record, start: u64, len: u64) {
+    let kernel = (start, start.saturating_add(len));
+    let (gdt, limit) = record.gdt();
+    let gdt = (gdt, gdt.saturating_add(limit.into()).saturating_add(1));
+    check!("linux.gdt-apart", !overlap(kernel, gdt), "a table at {:#x}-{:#x}", gdt.0, gdt.1;
+        "one outside {:#x}-{:#x}", kernel.0, kernel.1);
+    if record.entry() == Entry::Linux64 {
+        let root = Tables::of_registers(record.cr3, record.cr4).root;
+        check!("linux.page-table-apart", !overlap(kernel, (root, root.saturating_add(PAGE))), "one at {root:#x}";
+            "one outside {:#x}-{:#x}", kernel.0, kernel.1);
+    }
 }
 
 fn zeros(page: &mut ZeroPage<'_>) {
@@ -362,9 +386,9 @@ fn check_initrd(address: u64, len: u64, phys: &mut Phys, asked: Option<Blob>) {
 }
 
 /// The 64-bit protocol: kernel, zero page and command line are mapped to themselves.
-fn mapped(record: &Record, phys: &mut Phys, places: &[(&str, u64, u64)]) {
+fn mapped(record: &Record, phys: &mut Phys, places: &[(&str, u64, u64); PLACES]) {
     let tables = Tables::of_registers(record.cr3, record.cr4);
-    for (index, (name, start, len)) in places.iter().enumerate().take(4) {
+    for (index, (name, start, len)) in places.iter().enumerate() {
         let range = (*start, start.saturating_add(*len));
         let flaw = tables
             .identity(range, index == 0, &mut |at| phys.read_u64(at))

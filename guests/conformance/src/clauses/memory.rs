@@ -19,6 +19,7 @@ pub(crate) struct Map {
 }
 
 impl Map {
+    #[expect(clippy::large_stack_arrays, reason = "the content of a static")]
     pub(crate) const EMPTY: Self = Self {
         entries: [MemoryRange {
             start: 0,

@@ -132,17 +132,18 @@ fn module(
     asked: Option<Module>,
     initrd: Option<Digest>,
 ) {
-    let contents = asked.map(|module| module.content).or(initrd);
-    let Some(content) = contents else { return };
-    // A length that is wrong may be absurd: then there is no use in reading that much.
-    if len == content.len {
-        report::against(
-            format_args!("pvh.module.{index}.content"),
-            &phys.digest(address, len),
-            Some(&content),
-        );
-    } else {
-        fail!(format_args!("pvh.module.{index}.content"), "{len} bytes"; "{} bytes", content.len);
+    for (what, content) in [
+        ("content", asked.map(|module| module.content)),
+        ("initrd", initrd),
+    ] {
+        let Some(content) = content else { continue };
+        let name = format_args!("pvh.module.{index}.{what}");
+        // A length that is wrong may be absurd: then there is no use in reading that much.
+        if len == content.len {
+            report::against(name, &phys.digest(address, len), Some(&content));
+        } else {
+            fail!(name, "{len} bytes"; "{} bytes", content.len);
+        }
     }
     let Some(Module { cmdline, .. }) = asked else {
         return;

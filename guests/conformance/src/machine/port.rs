@@ -22,15 +22,15 @@ impl Port {
         // SAFETY: `in` touches neither memory nor flags. This program owns the whole machine; what a device does upon
         // the read is what its driver here wants.
         unsafe {
-            asm!("in al, dx", in("dx") self.0, out("al") value, options(nomem, nostack, preserves_flags))
-        };
+            asm!("in al, dx", in("dx") self.0, out("al") value, options(nomem, nostack, preserves_flags));
+        }
         value
     }
 
     pub(crate) fn write(self, value: u8) {
         // SAFETY: `out` touches neither memory nor flags, and no device driven here writes memory on its own.
         unsafe {
-            asm!("out dx, al", in("dx") self.0, in("al") value, options(nomem, nostack, preserves_flags))
-        };
+            asm!("out dx, al", in("dx") self.0, in("al") value, options(nomem, nostack, preserves_flags));
+        }
     }
 }

@@ -41,7 +41,7 @@ struct Frame {
 /// Sends every exception to [`exception_entry`], whatever the loader left in the IDT.
 pub(crate) fn init() {
     // SAFETY: the table of addresses is constant data of the assembly above.
-    let handlers = unsafe { &*&raw const HANDLERS };
+    let handlers = unsafe { HANDLERS };
     let gates = handlers.map(|address| {
         let low = (address & 0xffff) | CODE64 << 16 | 0x8e00 << 32 | (address >> 16 & 0xffff) << 48;
         [low, address >> 32]
