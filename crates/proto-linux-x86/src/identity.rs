@@ -214,7 +214,7 @@ mod tests {
                     assert_eq!(translate(&bytes, base, addr), Some(addr), "{ranges:?}");
                 }
                 // The ranges are far enough apart for their neighbourhood to be unmapped.
-                let after = (range.end() - 1 | 0x1f_ffff) + 1;
+                let after = ((range.end() - 1) | 0x1f_ffff) + 1;
                 if !ranges.iter().any(|range| range.contains_addr(after)) && after < END {
                     assert_eq!(translate(&bytes, base, after), None, "{ranges:?}");
                 }
