@@ -84,7 +84,7 @@ fn a_plan_knows_the_kernel_and_what_the_kernel_uses() {
 #[test]
 fn every_broken_promise_is_refused() {
     let check = |add: &dyn Fn(PlanBuilder) -> PlanBuilder, expected: fn(&ProofError) -> bool| {
-        let error = plan(|builder| add(builder)).unwrap_err();
+        let error = plan(add).unwrap_err();
         assert!(expected(&error), "{error:?}");
     };
     let add = |range, content, limits| {

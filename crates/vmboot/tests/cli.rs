@@ -75,9 +75,9 @@ fn sparse_elf(path: &Path, len: u64) {
     let mut segment = |kind: u32, flags: u32, words: [u64; 6]| {
         elf.extend_from_slice(&kind.to_le_bytes());
         elf.extend_from_slice(&flags.to_le_bytes());
-        words
-            .iter()
-            .for_each(|word| elf.extend_from_slice(&word.to_le_bytes()));
+        for word in words {
+            elf.extend_from_slice(&word.to_le_bytes());
+        }
     };
     let loaded = len - 0x1000;
     segment(1, 5, [0x1000, 0x20_0000, 0x20_0000, loaded, loaded, 0x1000]); // PT_LOAD, R+X

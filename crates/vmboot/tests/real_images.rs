@@ -1,0 +1,214 @@
+//! `inspect` and `plan` on real boot images of several makers.
+//!
+//! An image that is not here is shown as ignored; `cargo xtask test` fetches them all.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde::de::DeserializeOwned;
+use vmboot::report::{InspectReport, PlacementReport, PlanReport};
+
+/// What an image's maker says about it.
+#[derive(Clone, Copy)]
+struct Known {
+    file: &'static str,
+    format: &'static str,
+    /// How the kernel's version string begins.
+    version: Option<&'static str>,
+    boot_protocol: Option<&'static str>,
+    codec: Option<&'static str>,
+    /// The preferred address and the alignment; `None` for an image that cannot be moved.
+    relocation: Option<(u64, u64)>,
+    /// Entry points by their ABI.
+    entries: &'static [&'static str],
+    /// The protocols that can start it, with the address it is entered at in a machine of 512 MiB.
+    starts: &'static [(&'static str, u64)],
+    /// Whether the image is odd enough for a warning.
+    odd: bool,
+}
+
+const LINUX: Known = Known {
+    file: "",
+    format: "bzimage",
+    version: None,
+    boot_protocol: Some("2.15"),
+    codec: None,
+    relocation: Some((0x100_0000, 0x20_0000)),
+    entries: &["linux-x86-64", "linux-x86-32"],
+    starts: &[("linux", 0x100_0200)],
+    odd: false,
+};
+
+/// An image that borrows the header of a kernel but runs in real mode.
+const REAL_MODE: Known = Known {
+    file: "",
+    format: "bzimage",
+    version: None,
+    boot_protocol: None,
+    codec: None,
+    relocation: None,
+    entries: &["linux-x86-16"],
+    starts: &[],
+    odd: true,
+};
+
+const KNOWN: [Known; 6] = [
+    Known {
+        file: "kernels/x86_64/debian-13.bzImage",
+        version: Some("6.12."),
+        codec: Some("zstd"),
+        ..LINUX
+    },
+    Known {
+        file: "kernels/x86_64/debian-12.bzImage",
+        version: Some("6.1."),
+        codec: Some("lz4-legacy"),
+        ..LINUX
+    },
+    Known {
+        file: "kernels/x86_64/debian-13.vmlinux",
+        format: "elf",
+        boot_protocol: None,
+        // The note PHYS32_RELOC says so.
+        relocation: LINUX.relocation,
+        entries: &["elf64", "pvh"],
+        // Both entry points differ from build to build; `check` reads them from the file.
+        starts: &[],
+        ..LINUX
+    },
+    Known {
+        file: "images/x86_64/memtest86+x64.bin",
+        version: Some("Memtest86+ v6"),
+        boot_protocol: Some("2.12"),
+        relocation: None,
+        starts: &[("linux", 0x10_0200)],
+        ..LINUX
+    },
+    Known {
+        file: "images/x86_64/ipxe.lkrn",
+        version: Some("1."),
+        boot_protocol: Some("2.07"),
+        ..REAL_MODE
+    },
+    Known {
+        file: "images/x86_64/memdisk",
+        version: Some("MEMDISK 6"),
+        boot_protocol: Some("2.03"),
+        ..REAL_MODE
+    },
+];
+
+fn main() {
+    let trials = KNOWN.map(|known| {
+        let path = std::env::var_os("VMBOOT_FIXTURES").map(|dir| PathBuf::from(dir).join(known.file));
+        Trial::ignorable_test(known.file, move || match path {
+            None => {
+                let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
+                Ok(Completion::ignored_with(reason))
+            }
+            Some(path) if !path.exists() => Ok(Completion::ignored_with("the fixture is missing")),
+            Some(path) => {
+                check(&known, path.to_str().ok_or("a path that is no UTF-8")?)?;
+                Ok(Completion::Completed)
+            }
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+}
+
+/// The JSON that a call of the command prints.
+fn vmboot<T: DeserializeOwned>(args: &[&str]) -> Result<T, Failed> {
+    let output = Command::new(env!("CARGO_BIN_EXE_vmboot")).args(args).output()?;
+    if !output.status.success() {
+        return Err(format!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn check(known: &Known, path: &str) -> Result<(), Failed> {
+    let report: InspectReport = vmboot(&["inspect", "--json", path])?;
+    let len = fs::metadata(path)?.len();
+    assert_eq!(
+        (report.format.as_str(), report.arch.as_str(), report.len),
+        (known.format, "x86_64", len)
+    );
+    let version = report.kernel_version.as_deref();
+    assert_eq!(version.is_some(), known.version.is_some(), "{version:?}");
+    assert!(
+        version
+            .unwrap_or_default()
+            .starts_with(known.version.unwrap_or_default()),
+        "{version:?}"
+    );
+    let header = report.linux_x86.as_ref();
+    assert_eq!(
+        header.map(|header| header.boot_protocol.as_str()),
+        known.boot_protocol
+    );
+    let codec = report
+        .payload
+        .as_ref()
+        .and_then(|payload| payload.codec.as_deref());
+    assert_eq!(codec, known.codec);
+    let relocation = match report.placement {
+        PlacementReport::Fixed => None,
+        PlacementReport::Relocatable { align, preferred, .. } => preferred.map(|start| (start.0, align.0)),
+    };
+    assert_eq!(relocation, known.relocation);
+    let entries: Vec<_> = report.entries.iter().map(|entry| entry.abi.as_str()).collect();
+    assert_eq!(entries, known.entries);
+    assert_eq!(!report.warnings.is_empty(), known.odd, "{:?}", report.warnings);
+    for segment in &report.segments {
+        assert!(
+            segment.offset.0 + segment.file_len <= len,
+            "{segment:?} is outside the file"
+        );
+        assert!(
+            report.extent_start <= segment.start && segment.end <= report.extent_end,
+            "{segment:?}"
+        );
+    }
+    for protocol in &report.protocols {
+        let listed = known.starts.iter().find(|(name, _)| *name == protocol.name);
+        match listed {
+            Some((_, entry)) => check_plan(path, &protocol.name, Some(*entry))?,
+            None if known.format == "elf" && protocol.name == "linux" => {
+                check_plan(path, "linux", Some(elf_entry(path)?))?;
+            }
+            None if known.format == "elf" => check_plan(path, &protocol.name, None)?,
+            None => assert!(!protocol.supported, "{protocol:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn check_plan(path: &str, protocol: &str, entry: Option<u64>) -> Result<(), Failed> {
+    let plan: PlanReport = vmboot(&["plan", "--json", "--memory", "512M", "--protocol", protocol, path])?;
+    assert_eq!(plan.protocol, protocol);
+    let found = plan.cpus[0].entry.0;
+    assert!(
+        (plan.kernel_start.0..plan.kernel_end.0).contains(&found),
+        "the entry {found:#x} is not in the kernel"
+    );
+    if let Some(entry) = entry {
+        assert_eq!(found, entry);
+    }
+    let kernel: u64 = plan
+        .loads
+        .iter()
+        .filter(|load| load.source.as_deref() == Some("kernel"))
+        .map(|load| load.end.0 - load.start.0)
+        .sum();
+    assert!(kernel > 0x1000, "only {kernel} bytes of the kernel are loaded");
+    Ok(())
+}
+
+/// `e_entry` of an ELF64 file.
+fn elf_entry(path: &str) -> Result<u64, Failed> {
+    let mut header = [0; 32];
+    fs::File::open(path)?.read_exact(&mut header)?;
+    Ok(u64::from_le_bytes(header[24..].try_into()?))
+}
