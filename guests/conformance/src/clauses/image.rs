@@ -7,7 +7,6 @@ use crate::report;
 /// Sixteen pages of constants, each word different: a page that is missing, shifted or there twice shows.
 static FILL: [u64; 8192] = fill();
 /// The last bytes of the file's last piece. Odd length: a copy in pages or words that forgets the rest shows.
-#[used]
 // SAFETY: the linker script places `.tail` behind all other variables and nothing else is in it.
 #[unsafe(link_section = ".tail")]
 static TAIL: [u8; 4096 + 77] = tail();
