@@ -17,6 +17,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod blob;
+pub mod fixup;
+pub mod raw;
 pub mod tree;
 
 mod error;

@@ -10,6 +10,8 @@ use boot_core::{
     PlacedKernel, PlacementError, Placer, PlanBuilder, PlanError, SourceId, Unsuitable, num, protocol,
 };
 
+use crate::blob::Blob;
+use crate::fixup::{self, FixupError, Reservation};
 use crate::layout::{Layout, MAX_TREE};
 use crate::tree::{self, Chosen};
 
@@ -21,14 +23,6 @@ pub(crate) struct Rules {
     pub(crate) cmdline_max: usize,
     /// Where things may be.
     pub(crate) layout: &'static dyn Layout,
-}
-
-/// Memory that is spoken for before anything is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reserved {
-    pub(crate) range: GuestRange,
-    /// Whether it needs a mapping of its own, or none.
-    pub(crate) no_map: bool,
 }
 
 /// Plans a boot. `cpu` makes the boot CPU's state of its entry point, the address of the device tree and its id.
@@ -56,7 +50,14 @@ pub(crate) fn plan(
         usize::MAX
     };
 
-    let reserved = reserved(machine);
+    let own_tree = match request.device_tree {
+        Some(bytes) => Some(Blob::parse(bytes).map_err(|error| own(name, error))?),
+        None => None,
+    };
+    let mut reserved = reserved(machine);
+    if let Some(tree) = &own_tree {
+        reserved.extend(fixup::reservations(tree).map_err(|error| own(name, error))?);
+    }
     let mut placer = Placer::new(&machine.memory);
     avoid(&mut placer, &reserved)?;
     let kernel_limits = rules.layout.kernel(machine, abi);
@@ -81,7 +82,13 @@ pub(crate) fn plan(
         rng_seed: request.rng_seed,
         kaslr_seed: request.kaslr_seed,
     };
-    let dtb = tree::write(machine, &chosen).map_err(|error| own(name, error))?;
+    let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus)
+        .or(own_tree.as_ref().map(|tree| tree.boot_cpu.into()))
+        .unwrap_or(0);
+    let dtb = match own_tree {
+        Some(tree) => fitted(tree, machine, &chosen).map_err(|error| own(name, error))?,
+        None => tree::write(machine, &chosen).map_err(|error| own(name, error))?,
+    };
     let len = num::to_u64(dtb.len());
     if len > MAX_TREE {
         return Err(PlanError::TooLarge {
@@ -100,7 +107,6 @@ pub(crate) fn plan(
     });
     let (dtb_range, dtb_limits) = place(&mut placer, "device tree", len, windows, &reserved)?;
 
-    let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus).unwrap_or(0);
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_limits(kernel_limits)
         .bytes("device tree", dtb_range, dtb, dtb_limits)
@@ -149,11 +155,17 @@ fn bootargs(cmdline: &Cmdline, max: usize) -> Result<Vec<u8>, PlanError> {
     }
 }
 
-fn reserved(machine: &Machine) -> Vec<Reserved> {
+/// The caller's tree, fitted to this boot.
+fn fitted(mut tree: Blob<'_>, machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, FixupError> {
+    fixup::fix(&mut tree, &machine.memory, chosen)?;
+    tree.to_bytes().ok_or(FixupError::TooLong)
+}
+
+fn reserved(machine: &Machine) -> Vec<Reservation> {
     let memory = &machine.platform.reserved_memory;
     memory
         .iter()
-        .map(|memory| Reserved {
+        .map(|memory| Reservation {
             range: memory.range,
             no_map: memory.no_map,
         })
@@ -161,7 +173,7 @@ fn reserved(machine: &Machine) -> Vec<Reserved> {
 }
 
 /// Keeps everything away from reserved memory. Reservations may overlap each other.
-fn avoid(placer: &mut Placer<'_>, reserved: &[Reserved]) -> Result<(), PlacementError> {
+fn avoid(placer: &mut Placer<'_>, reserved: &[Reservation]) -> Result<(), PlacementError> {
     let mut ranges: Vec<GuestRange> = reserved.iter().map(|reserved| reserved.range).collect();
     ranges.sort_unstable();
     ranges.dedup_by(|later, earlier| {
@@ -184,7 +196,7 @@ fn place(
     label: &'static str,
     len: u64,
     windows: [Option<Limits>; 2],
-    apart: &[Reserved],
+    apart: &[Reservation],
 ) -> Result<(GuestRange, Limits), PlacementError> {
     let mut refusal = None;
     for limits in windows.into_iter().flatten() {
@@ -212,7 +224,7 @@ fn place(
 fn place_apart(
     placer: &mut Placer<'_>,
     mut request: Request,
-    apart: &[Reserved],
+    apart: &[Reservation],
 ) -> Result<GuestRange, PlacementError> {
     const BLOCK: u64 = 0x20_0000;
     loop {

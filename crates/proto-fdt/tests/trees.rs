@@ -16,7 +16,9 @@ fn sayable(machine: &Machine) -> boot_core::machine::Platform {
     let mut platform = machine.platform.clone();
     match &mut platform.cpus {
         Cpus::Arm64(cpus) => {
-            cpus.iter_mut().for_each(|cpu| cpu.mpidr = cpu.affinity());
+            for cpu in cpus.iter_mut() {
+                cpu.mpidr = cpu.affinity();
+            }
             cpus.sort_by_key(|cpu| cpu.mpidr);
         }
         Cpus::Riscv64(cpus) => cpus.harts.sort_by_key(|hart| hart.hart_id),

@@ -168,7 +168,9 @@ fn arm64_cpus(dice: &mut Dice<'_>, vcpus: u32) -> Cpus {
     let mut cpus: Vec<_> = ids.map(Arm64Cpu::new).collect();
     if dice.one_in(2) {
         // What the register has beside the affinity.
-        cpus.iter_mut().for_each(|cpu| cpu.mpidr |= 1 << 31);
+        for cpu in &mut cpus {
+            cpu.mpidr |= 1 << 31;
+        }
     }
     let boot = usize::from(dice.byte()) % cpus.len();
     cpus.swap(0, boot);
@@ -269,9 +271,10 @@ fn interrupt(dice: &mut Dice<'_>, controller: &InterruptController) -> Interrupt
     let plic = matches!(controller, InterruptController::Plic(_));
     Interrupt {
         line,
-        trigger: match dice.one_in(2) && !plic {
-            true => Trigger::EdgeRising,
-            false => Trigger::LevelHigh,
+        trigger: if dice.one_in(2) && !plic {
+            Trigger::EdgeRising
+        } else {
+            Trigger::LevelHigh
         },
     }
 }

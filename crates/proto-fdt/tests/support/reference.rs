@@ -33,7 +33,9 @@ pub(crate) fn machines() -> Vec<(&'static str, Machine)> {
         ("riscv64-aplic", riscv64(RiscvIrqchip::Aplic)),
         ("riscv64-aplic-imsic", riscv64(RiscvIrqchip::AplicImsic)),
     ];
-    all.iter_mut().for_each(|(_, machine)| furnish(machine));
+    for (_, machine) in &mut all {
+        furnish(machine);
+    }
     all
 }
 

@@ -14,7 +14,7 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
 /// A node with what has not been read of it yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Node {
     properties: BTreeMap<String, Vec<u8>>,
     children: BTreeMap<String, Node>,
@@ -403,30 +403,25 @@ fn interrupts(cells: &[u32], controller: &InterruptController) -> Vec<Interrupt>
         4 => Trigger::LevelHigh,
         other => panic!("trigger {other}"),
     };
-    let (size, read): (usize, Box<dyn Fn(&[u32]) -> Interrupt>) = match controller {
-        InterruptController::GicV2(_) | InterruptController::GicV3(_) => (
-            3,
-            Box::new(|cells| Interrupt {
-                line: match cells[0] {
-                    0 => Line::Spi(cells[1]),
-                    1 => Line::Ppi(cells[1]),
-                    other => panic!("kind of line {other}"),
-                },
-                trigger: trigger(cells[2]),
-            }),
-        ),
-        InterruptController::Plic(_) => (1, Box::new(|cells| Interrupt::level(Line::Source(cells[0])))),
-        InterruptController::Aplic(_) => (
-            2,
-            Box::new(|cells| Interrupt {
-                line: Line::Source(cells[0]),
-                trigger: trigger(cells[1]),
-            }),
-        ),
+    let size = match controller {
+        InterruptController::GicV2(_) | InterruptController::GicV3(_) => 3,
+        InterruptController::Aplic(_) => 2,
+        InterruptController::Plic(_) => 1,
         other => panic!("interrupts without a controller: {other:?}"),
     };
     assert!(cells.len().is_multiple_of(size));
-    cells.chunks(size).map(read).collect()
+    let read = |specifier: &[u32]| match *specifier {
+        [0, number, flags] => (Line::Spi(number), trigger(flags)),
+        [1, number, flags] => (Line::Ppi(number), trigger(flags)),
+        [number, flags] => (Line::Source(number), trigger(flags)),
+        [number] => (Line::Source(number), Trigger::LevelHigh),
+        _ => panic!("specifier {specifier:?}"),
+    };
+    cells
+        .chunks(size)
+        .map(read)
+        .map(|(line, trigger)| Interrupt { line, trigger })
+        .collect()
 }
 
 fn timer(mut node: Node, controller: &InterruptController) -> Arm64Timer {

@@ -1,0 +1,325 @@
+//! Boots made from bytes, and what a plan of them must keep, by the words of the boot documents.
+
+use boot_core::machine::{Cpus, MmuType, Platform};
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Content, CpuState, Endian, EntryAbi, GuestRange,
+    ImageBuilder, KernelImage, Load, Machine, Placement, PlanError, Relocation, SourceId, SourceRange,
+};
+use dtoolkit::fdt::Fdt;
+use dtoolkit::{Node as _, Property as _};
+use proto_fdt::blob::Blob;
+use proto_fdt::{Chosen, tree};
+
+use super::machine::{Dice, machine};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Everything that a boot is planned for.
+pub(crate) struct Case {
+    machine: Machine,
+    image: KernelImage,
+    cmdline: Cmdline,
+    initrd_len: Option<u64>,
+    rng_seed: Vec<u8>,
+    kaslr_seed: u64,
+    /// The caller's own tree.
+    tree: Option<Vec<u8>>,
+    /// What must stay free, and whether it needs to be far from the tree.
+    reserved: Vec<(GuestRange, bool)>,
+    /// The id of the CPU that boots.
+    boot_cpu: u64,
+}
+
+impl Case {
+    pub(crate) fn new(dice: &mut Dice<'_>, arch: Arch) -> Self {
+        let mut machine = machine(dice, arch);
+        let image = image(dice, &machine);
+        let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus).unwrap();
+        let mut reserved: Vec<_> = machine
+            .platform
+            .reserved_memory
+            .iter()
+            .map(|memory| (memory.range, memory.no_map))
+            .collect();
+        let tree = dice.one_in(3).then(|| {
+            let bytes = tree::write(&machine, &Chosen::default()).unwrap();
+            let mut blob = Blob::parse(&bytes).unwrap();
+            for _ in 0..dice.byte() % 3 {
+                // Anywhere: in RAM, beside it, across its end, over another one.
+                let near = machine.memory.ram().next().map_or(0, GuestRange::start);
+                let range = GuestRange::new(near + dice.number(32), dice.number(24)).unwrap();
+                blob.reservations.push(range);
+                reserved.push((range, false));
+            }
+            machine.platform = Platform::new();
+            blob.to_bytes().unwrap()
+        });
+        let boot_cpu = match tree {
+            // The header's field has 32 bits, and holds nothing where that is too little.
+            Some(_) => u64::from(u32::try_from(boot_cpu).unwrap_or(0)),
+            None => boot_cpu,
+        };
+        let len = dice.pick(&[0, 20, 200, 1022, 1023, 1024, 2047, 2048]);
+        let mut line = "root=/dev/vda quiet ".repeat(len / 20 + 1);
+        line.truncate(len);
+        Self {
+            machine,
+            image,
+            cmdline: line.parse().unwrap(),
+            initrd_len: match dice.byte() % 4 {
+                0 => None,
+                1 => Some(dice.number(38)),
+                _ => Some(dice.number(26) - u64::from(dice.one_in(8))),
+            },
+            rng_seed: vec![7; usize::from(dice.byte())],
+            kaslr_seed: dice.number(64),
+            tree,
+            reserved,
+            boot_cpu,
+        }
+    }
+
+    fn request(&self) -> BootRequest<'_> {
+        let request = BootRequest::new(&self.image, &self.machine, &self.cmdline)
+            .with_rng_seed(&self.rng_seed)
+            .with_kaslr_seed(self.kaslr_seed);
+        let request = match self.initrd_len {
+            Some(len) => request.with_initrd(len),
+            None => request,
+        };
+        match &self.tree {
+            Some(tree) => request.with_device_tree(tree),
+            None => request,
+        }
+    }
+
+    /// Plans the boot and checks the plan. A refusal is no failure.
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        let request = self.request();
+        let plan = match self.machine.arch {
+            Arch::Aarch64 => proto_fdt::PROTOCOL_ARM64.plan(&request)?,
+            _ => proto_fdt::PROTOCOL_RISCV64.plan(&request)?,
+        };
+        self.check_plan(&plan);
+        Ok(())
+    }
+
+    fn check_plan(&self, plan: &BootPlan) {
+        let kernel = plan.kernel();
+        let find = |label: &str| plan.loads().iter().find(|load| load.label == label);
+        let dtb = find("device tree").expect("a device tree");
+        let initrd = find("initrd");
+        assert_eq!(
+            initrd.map(|load| load.range.len()),
+            self.initrd_len.filter(|len| *len > 0)
+        );
+        self.check_kernel(plan, kernel);
+        self.check_free(plan, kernel, dtb);
+        let Content::Bytes(bytes) = &dtb.content else {
+            panic!("the device tree is made of bytes");
+        };
+        assert!(dtb.range.start().is_multiple_of(8) && bytes.len() as u64 == dtb.range.len());
+        assert!(dtb.range.len() <= 2 * MIB);
+        assert_eq!(
+            dtb.range.start() / (2 * MIB),
+            (dtb.range.end() - 1) / (2 * MIB),
+            "the tree crosses a boundary of 2 MiB"
+        );
+        match self.machine.arch {
+            Arch::Aarch64 => {
+                if let Some(initrd) = initrd {
+                    let all = initrd.range.hull(kernel).aligned_out(GIB).unwrap();
+                    assert!(all.len() <= 32 * GIB, "{initrd:?}, kernel {kernel}");
+                }
+            }
+            _ => {
+                let first = self.machine.memory.ram().next().unwrap().start();
+                let mapped = first + direct_mapping(&self.machine.platform.cpus);
+                assert!(dtb.range.end() <= mapped && kernel.end() <= mapped);
+                assert!(initrd.is_none_or(|initrd| initrd.range.end() <= mapped));
+            }
+        }
+        self.check_tree(bytes, initrd.map(|load| load.range));
+        self.check_cpu(plan, kernel, dtb.range.start());
+    }
+
+    /// The image lies where its header says, every segment at its distance.
+    fn check_kernel(&self, plan: &BootPlan, kernel: GuestRange) {
+        let link = self.image.extent();
+        assert_eq!(kernel.len(), link.len());
+        if let Placement::Relocatable(rule) = self.image.placement() {
+            assert_eq!(kernel.start() % rule.align, rule.align_offset);
+        } else {
+            assert_eq!(kernel, link);
+        }
+        if self.image.entry(EntryAbi::RiscvImage).is_some() {
+            assert!(kernel.start().is_multiple_of(2 * MIB));
+        }
+        for segment in self.image.segments() {
+            let start = segment.range.start() - link.start() + kernel.start();
+            let at = |load: &&Load| load.is_kernel() && load.range.start() == start;
+            let load = plan.loads().iter().find(at).expect("the segment");
+            if !segment.source.is_empty() {
+                let content = Content::Source {
+                    id: SourceId::Kernel,
+                    range: segment.source,
+                };
+                assert_eq!(
+                    (load.range.len(), &load.content),
+                    (segment.source.len(), &content)
+                );
+            }
+        }
+    }
+
+    /// Everything is in RAM, nothing overlaps anything, and what is reserved stays free.
+    fn check_free(&self, plan: &BootPlan, kernel: GuestRange, dtb: &Load) {
+        let ram: Vec<_> = self.machine.memory.ram().collect();
+        for (i, load) in plan.loads().iter().enumerate() {
+            assert!(
+                ram.iter().any(|ram| ram.contains(load.range)),
+                "{load:?} is not in RAM"
+            );
+            assert!(
+                plan.loads()
+                    .iter()
+                    .skip(i + 1)
+                    .all(|other| !load.range.overlaps(other.range))
+            );
+            assert!(load.is_kernel() || !load.range.overlaps(kernel) || !self.claims_all());
+            for (reserved, _) in &self.reserved {
+                assert!(!reserved.overlaps(load.range), "{load:?} in reserved {reserved}");
+            }
+        }
+        for (reserved, no_map) in &self.reserved {
+            assert!(!self.claims_all() || !reserved.overlaps(kernel));
+            let block = reserved.aligned_out(2 * MIB).unwrap();
+            assert!(
+                !no_map || !block.overlaps(dtb.range),
+                "{dtb:?} too near to {reserved}"
+            );
+        }
+    }
+
+    /// Whether the kernel uses all of its extent, and not only its segments.
+    fn claims_all(&self) -> bool {
+        matches!(self.image.placement(), Placement::Relocatable(_))
+    }
+
+    /// The tree says what the boot is, to an independent parser.
+    fn check_tree(&self, dtb: &[u8], initrd: Option<GuestRange>) {
+        let fdt = Fdt::new(dtb).unwrap();
+        let chosen = fdt.find_node("/chosen").unwrap();
+        let value = |name: &str| chosen.property(name).map(|property| property.value().to_vec());
+        let number = |value: u64| value.to_be_bytes().to_vec();
+        assert_eq!(
+            value("linux,initrd-start"),
+            initrd.map(|range| number(range.start()))
+        );
+        assert_eq!(value("linux,initrd-end"), initrd.map(|range| number(range.end())));
+        assert_eq!(value("kaslr-seed"), Some(number(self.kaslr_seed)));
+        assert_eq!(value("rng-seed").as_ref(), Some(&self.rng_seed));
+        let line = self.cmdline.to_string();
+        assert_eq!(
+            value("bootargs"),
+            (!line.is_empty()).then(|| format!("{line}\0").into_bytes())
+        );
+        let banks: Vec<_> = fdt
+            .root()
+            .children()
+            .filter(|node| node.name().starts_with("memory@"))
+            .map(|node| node.property("reg").unwrap().value().to_vec())
+            .collect();
+        let ram = self.machine.memory.ram();
+        assert_eq!(
+            banks,
+            ram.map(|range| [number(range.start()), number(range.len())].concat())
+                .collect::<Vec<_>>()
+        );
+    }
+
+    fn check_cpu(&self, plan: &BootPlan, kernel: GuestRange, dtb: u64) {
+        let [cpu] = plan.cpus() else {
+            panic!("one CPU starts");
+        };
+        let entry = self.image.entries()[0].addr - self.image.extent().start() + kernel.start();
+        match cpu {
+            CpuState::Aarch64(state) => {
+                assert_eq!((state.pc, state.x[0]), (entry, dtb));
+                assert!(state.x[1..].iter().all(|x| *x == 0) && state.sp_el1 == 0);
+                // D, A, I and F masked; EL1 with its own stack pointer.
+                assert_eq!(state.pstate, 0b1111 << 6 | 0b0101);
+                assert_eq!(state.data_endian, self.image.endian());
+            }
+            CpuState::Riscv64(state) => {
+                assert_eq!((state.pc, state.satp), (entry, 0));
+                assert_eq!((state.x[10], state.x[11]), (self.boot_cpu, dtb));
+                assert!((0..32).filter(|i| ![10, 11].contains(i)).all(|i| state.x[i] == 0));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// How much RAM a riscv64 Linux maps directly (vm-layout.rst), less the 4 GiB that older ones keep for themselves.
+fn direct_mapping(cpus: &Cpus) -> u64 {
+    let weakest = match cpus {
+        Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min().unwrap(),
+        _ => MmuType::Sv39,
+    };
+    let all = match weakest {
+        MmuType::Sv57 => 32 * 1024 * 1024 * GIB,
+        MmuType::Sv48 => 64 * 1024 * GIB,
+        _ => 128 * GIB,
+    };
+    all - 4 * GIB
+}
+
+/// An `Image`, or an ELF file that is fixed or not.
+fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
+    let arch = machine.arch;
+    let file = 0x40 + dice.number(22);
+    let memory = file + dice.number(24);
+    let endian = match arch {
+        Arch::Aarch64 => dice.pick(&[Endian::Little, Endian::Big]),
+        _ => Endian::Little,
+    };
+    let builder = ImageBuilder::new("test", arch, endian, file);
+    let range = |start, len| GuestRange::new(start, len).unwrap();
+    let relocatable = |align, align_offset| {
+        Placement::Relocatable(Relocation {
+            align_offset,
+            ..Relocation::aligned(align)
+        })
+    };
+    let whole = SourceRange::whole(file);
+    let builder = match (dice.byte() % 4, arch) {
+        (0 | 1, Arch::Aarch64) => builder
+            .segment(whole, range(0, file))
+            .extent(range(0, memory))
+            .placement(relocatable(2 * MIB, dice.pick(&[0, 0, 0x8_0000, 0x1000])))
+            .entry(EntryAbi::Arm64Image, 0),
+        (0 | 1, _) => builder
+            .segment(whole, range(0, file))
+            .extent(range(0, memory))
+            .placement(relocatable(2 * MIB, 0))
+            .entry(EntryAbi::RiscvImage, 0),
+        (2, _) => builder
+            .segment(whole, range(0x1000, memory))
+            .placement(relocatable(dice.pick(&[0x1000, 0x1_0000, 2 * MIB]), 0))
+            .entry(EntryAbi::Elf64, 0x1000 + file / 2),
+        _ => {
+            // Most often at the start of RAM or near it, in two parts.
+            let banks: Vec<_> = machine.memory.ram().map(GuestRange::start).collect();
+            let near = if banks.is_empty() { 0 } else { dice.pick(&banks) };
+            let start = near + dice.pick(&[0, 0, 0x8_0000, 0x20_0000]);
+            let half = SourceRange::whole(file / 2);
+            builder
+                .segment(half, range(start, file / 2))
+                .segment(half, range(start + file, file / 2 + 0x100))
+                .entry(EntryAbi::Elf64, start + 4)
+        }
+    };
+    builder.build().unwrap()
+}
