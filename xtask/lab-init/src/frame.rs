@@ -149,7 +149,6 @@ mod tests {
             Frame::Event(Event::Ended {
                 index: 0,
                 ending: Ending::Exited(3),
-                elapsed_ms: 12,
             }),
             Frame::Event(Event::Finished),
         ];

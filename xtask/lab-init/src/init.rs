@@ -138,17 +138,8 @@ fn run_all(channel: &Channel, manifest: &Manifest) -> Result<(), StepError> {
     )?;
     for (index, program) in manifest.programs.iter().enumerate() {
         send(channel, &Frame::Event(Event::Started { index }))?;
-        let started = Instant::now();
         let ending = run_one(channel, program).map_err(|error| format!("{}: {error}", program.path))?;
-        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        send(
-            channel,
-            &Frame::Event(Event::Ended {
-                index,
-                ending,
-                elapsed_ms,
-            }),
-        )?;
+        send(channel, &Frame::Event(Event::Ended { index, ending }))?;
     }
     Ok(())
 }

@@ -48,8 +48,6 @@ pub enum Event {
         index: usize,
         /// How it ended.
         ending: Ending,
-        /// How long it ran, in milliseconds.
-        elapsed_ms: u64,
     },
     /// L1 cannot do what the manifest asks; nothing more is run.
     Failed {

@@ -307,7 +307,6 @@ mod tests {
         let ended = Event::Ended {
             index: 0,
             ending: Ending::Exited(1),
-            elapsed_ms: 1,
         };
         assert!(is_done(&[
             Event::Ready { uptime_ms: 1 },
