@@ -128,6 +128,11 @@ fn header(
     );
     ensure!(field(0x1fa, 2)? == 0xffff, "vid_mode is {:#x}", field(0x1fa, 2)?);
     ensure!(field(0x1ef, 1)? == 0, "the sentinel is set");
+    ensure!(
+        field(0x23c, 4)? == 0,
+        "another platform than a PC: {:#x}",
+        field(0x23c, 4)?
+    );
     let bytes = request
         .image
         .facts()
