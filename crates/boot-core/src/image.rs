@@ -183,6 +183,20 @@ pub struct Facts {
     pub kernel_version: Option<String>,
     /// The setup header of a Linux x86 bzImage.
     pub linux_x86: Option<SetupHeaderFacts>,
+    /// The flags of an arm64 `Image`.
+    pub arm64_image: Option<Arm64ImageFacts>,
+}
+
+/// What the header of an arm64 `Image` says beside addresses and byte order (arm64 booting.rst, "Call the kernel
+/// image").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Arm64ImageFacts {
+    /// The page size that the kernel was built for, in bytes: 4, 16 or 64 KiB. A CPU without it cannot run the kernel.
+    /// `None` where the header does not say.
+    pub page_size: Option<u32>,
+    /// Whether the kernel may be placed anywhere in RAM. Otherwise it cannot use the RAM below it and should be as near
+    /// to the start of RAM as it can be.
+    pub is_placed_anywhere: bool,
 }
 
 /// A validated kernel image.

@@ -147,6 +147,12 @@ impl ImageBuilder {
         self
     }
 
+    /// Sets what an arm64 `Image` says beside addresses.
+    pub fn arm64_image(mut self, facts: super::Arm64ImageFacts) -> Self {
+        self.image.facts.arm64_image = Some(facts);
+        self
+    }
+
     /// Adds a sentence about something odd.
     pub fn warning(mut self, warning: String) -> Self {
         self.image.warnings.push(warning);
