@@ -195,6 +195,10 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(
         let len = view.number(node + 12, 4)?;
         ensure!(len > 0 && len % 20 == 0, "a node with {len} bytes at {node:#x}");
         addresses.extend((0..len / 20).map(|i| node + 16 + 20 * i));
+        ensure!(
+            addresses.len() <= request.machine.memory.regions().len(),
+            "the nodes go on after the last region"
+        );
         node = view.number(node, 8)?;
     }
     let regions = request.machine.memory.regions();
