@@ -61,7 +61,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
             &file,
         )?;
     }
-    linux_initrd(workspace, row)?;
+    pack_initrd(&fixtures, &built.join(guests::INIT))?;
     for (image, path) in kernel::ensure_images(workspace, row)? {
         fixtures.link("images", image.name, &path)?;
     }
@@ -89,14 +89,17 @@ pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, E
 /// Makes the initramfs of a Linux guest, and gives its path.
 pub(crate) fn linux_initrd(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let init = guests::init(workspace, row)?;
-    let fixtures = Fixtures::open(workspace, row)?;
+    pack_initrd(&Fixtures::open(workspace, row)?, &init)
+}
+
+fn pack_initrd(fixtures: &Fixtures, init: &Path) -> Result<PathBuf, Error> {
     let content = payload();
     let directory = fixtures.kind("initrd")?;
     let copy = directory.join("payload.bin");
     fs::write(&copy, &content).at(&copy)?;
     let path = directory.join("linux.cpio");
     let mut archive = Initramfs::create(&path)?;
-    archive.file("init", 0o755, &init)?;
+    archive.file("init", 0o755, init)?;
     archive.bytes("payload.bin", 0o644, &content)?;
     archive.finish()?;
     Ok(path)
@@ -153,7 +156,7 @@ impl Fixtures {
             return Ok(());
         }
         match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(&link),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&link),
             _ => symlink(file, &link).at(&link),
         }
     }

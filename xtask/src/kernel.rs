@@ -87,13 +87,14 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
         .into_iter()
         .map(|image| {
             let path = place(image).join(image.path);
-            match path.exists() {
-                true => Ok((image, path)),
-                false => Err(Error::NotInPackage {
-                    package: image.package.to_owned(),
+            if !path.exists() {
+                let package = image.package.to_owned();
+                return Err(Error::NotInPackage {
+                    package,
                     what: "boot image of that name",
-                }),
+                });
             }
+            Ok((image, path))
         })
         .collect()
 }

@@ -99,13 +99,12 @@ fn arguments(
             .flat_map(|(name, value)| [name.into(), value.into()]),
     );
     arguments.push("--timeline".into());
-    let initrd = match &args.initrd {
+    let initrd = if let Some(initrd) = &args.initrd {
         // What somebody else's initramfs prints is not ours to know.
-        Some(initrd) => initrd.clone(),
-        None => {
-            arguments.extend(["--milestone".into(), MILESTONE.into()]);
-            fixtures::linux_initrd(workspace, row)?
-        }
+        initrd.clone()
+    } else {
+        arguments.extend(["--milestone".into(), MILESTONE.into()]);
+        fixtures::linux_initrd(workspace, row)?
     };
     arguments.extend(["--initrd".into(), Arg::File(initrd), Arg::File(kernel)]);
     Ok(arguments)

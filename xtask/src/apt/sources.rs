@@ -110,7 +110,7 @@ pub(super) fn derive(machine: &MachineSources, suite: Suite) -> Option<String> {
         } else {
             value
         };
-        stanza.push_str(&format!("{name}: {value}\n"));
+        stanza.extend([name.as_str(), ": ", value, "\n"]);
     }
     Some(stanza)
 }

@@ -30,10 +30,10 @@ use crate::workspace::Workspace;
 const MEMORY_MIB: u32 = 2048;
 
 /// Time for L1 to come up; it takes three seconds on an idle machine.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_mins(2);
 
 /// Time for L1 to power off after its work.
-const SHUTDOWN: Duration = Duration::from_secs(60);
+const SHUTDOWN: Duration = Duration::from_mins(1);
 
 /// How often L1 is started until it comes up: emulators have their own bugs.
 const ATTEMPTS: u32 = 3;
@@ -262,7 +262,7 @@ fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> 
             Frame::Stdout(bytes) => observer(Report::Stdout(&bytes))?,
             Frame::Stderr(bytes) => observer(Report::Stderr(&bytes))?,
             Frame::Event(Event::Ready { uptime_ms }) => {
-                observer(Report::Ready(Duration::from_millis(uptime_ms)))?
+                observer(Report::Ready(Duration::from_millis(uptime_ms)))?;
             }
             Frame::Event(Event::Started { index }) => observer(Report::Started(index))?,
             Frame::Event(Event::Ended { ending, .. }) => {

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn output_and_ending_are_reported() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert_eq!(
             shell("echo $VMBOOT_FIXTURES; echo b >&2; exit 3", minute),
             ("/some/where\n".into(), "b\n".into(), Ending::Exited(3))

@@ -17,7 +17,7 @@ use crate::progress::{Step, say};
 use crate::workspace::Workspace;
 
 /// Time for one test program; each of its tests has a deadline of its own.
-const DEADLINE: Duration = Duration::from_secs(25 * 60);
+const DEADLINE: Duration = Duration::from_mins(25);
 
 /// Builds the programs, runs them and gives the results of each test.
 pub(super) fn run(

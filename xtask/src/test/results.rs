@@ -127,16 +127,12 @@ impl Results {
             };
             let mut test = TestCase::new(case.name.as_str(), status);
             test.set_classname(name.as_str());
-            match suites.iter_mut().find(|suite| suite.name.as_str() == name) {
-                Some(suite) => {
-                    suite.add_test_case(test);
-                }
-                None => {
-                    let mut suite = TestSuite::new(name);
-                    suite.add_test_case(test);
-                    suites.push(suite);
-                }
-            }
+            let position = suites.iter().position(|suite| suite.name.as_str() == name);
+            let index = position.unwrap_or_else(|| {
+                suites.push(TestSuite::new(name));
+                suites.len() - 1
+            });
+            suites[index].add_test_case(test);
         }
         report.add_test_suites(suites);
         report
