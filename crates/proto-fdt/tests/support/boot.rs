@@ -60,7 +60,7 @@ impl Case {
             Some(_) => u64::from(u32::try_from(boot_cpu).unwrap_or(0)),
             None => boot_cpu,
         };
-        let len = dice.pick(&[0, 20, 200, 1022, 1023, 1024, 2047, 2048]);
+        let len = dice.pick(&[0, 20, 40, 100, 200, 300, 900, 1022, 1023, 1024, 2046, 2048]);
         let mut line = "root=/dev/vda quiet ".repeat(len / 20 + 1);
         line.truncate(len);
         Self {
@@ -69,7 +69,7 @@ impl Case {
             cmdline: line.parse().unwrap(),
             initrd_len: match dice.byte() % 4 {
                 0 => None,
-                1 => Some(dice.number(38)),
+                1 if dice.one_in(3) => Some(dice.number(38)),
                 _ => Some(dice.number(26) - u64::from(dice.one_in(8))),
             },
             rng_seed: vec![7; usize::from(dice.byte())],
@@ -126,19 +126,15 @@ impl Case {
             (dtb.range.end() - 1) / (2 * MIB),
             "the tree crosses a boundary of 2 MiB"
         );
-        match self.machine.arch {
-            Arch::Aarch64 => {
-                if let Some(initrd) = initrd {
-                    let all = initrd.range.hull(kernel).aligned_out(GIB).unwrap();
-                    assert!(all.len() <= 32 * GIB, "{initrd:?}, kernel {kernel}");
-                }
-            }
-            _ => {
-                let first = self.machine.memory.ram().next().unwrap().start();
-                let mapped = first + direct_mapping(&self.machine.platform.cpus);
-                assert!(dtb.range.end() <= mapped && kernel.end() <= mapped);
-                assert!(initrd.is_none_or(|initrd| initrd.range.end() <= mapped));
-            }
+        if self.machine.arch == Arch::Aarch64 {
+            let all = initrd.map_or(kernel, |initrd| initrd.range.hull(kernel));
+            let window = all.aligned_out(GIB).unwrap();
+            assert!(window.len() <= 32 * GIB, "{initrd:?}, kernel {kernel}");
+        } else {
+            let first = self.machine.memory.ram().next().unwrap().start();
+            let mapped = first + direct_mapping(&self.machine.platform.cpus);
+            assert!(dtb.range.end() <= mapped && kernel.end() <= mapped);
+            assert!(initrd.is_none_or(|initrd| initrd.range.end() <= mapped));
         }
         self.check_tree(bytes, initrd.map(|load| load.range));
         self.check_cpu(plan, kernel, dtb.range.start());

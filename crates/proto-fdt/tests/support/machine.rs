@@ -41,7 +41,7 @@ impl Dice<'_> {
     }
 
     fn below_u32(&mut self, end: u32) -> u32 {
-        u32::try_from(self.below(end.into())).unwrap()
+        u32::from_le_bytes(std::array::from_fn(|_| self.byte())) % end
     }
 
     /// A number with a random number of digits, up to `bits` bits.
@@ -134,7 +134,8 @@ fn memory(dice: &mut Dice<'_>, addresses: &mut Addresses) -> MemoryMap {
         .0
         .next_multiple_of(dice.pick(&[1 << 12, 1 << 21, 1 << 30]));
     for _ in 0..=dice.byte() % 4 {
-        let len = (dice.number(37) & !0xfff) + 0x1000;
+        let least = dice.pick(&[0x1000_0000, 0x400_0000, 0x40_0000, 0x1000]);
+        let len = (dice.number(37) & !0xfff) + least;
         let range = addresses.take(dice, len);
         let kind = dice.pick(&[
             RegionKind::Ram,
