@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::arch::Arch;
+use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::{CiArgs, TestArgs};
 use crate::error::Error;
@@ -30,25 +30,28 @@ const BARE_TARGETS: [&str; 2] = ["x86_64-unknown-none", "aarch64-unknown-none-so
 const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
 
 /// A step: its name, and what it does.
-type Step = (&'static str, fn(&Workspace, &CiArgs) -> Result<(), Error>);
+type Step = (
+    &'static str,
+    fn(&Workspace, &'static ArchRow, &CiArgs) -> Result<(), Error>,
+);
 
 const STEPS: [Step; 6] = [
-    ("format", |workspace, _| format(workspace)),
-    ("lints", |workspace, _| lints(workspace)),
-    ("docs", |workspace, _| docs(workspace)),
-    ("bare-metal builds", |workspace, _| bare_metal(workspace)),
-    ("tests", |workspace, _| tests(workspace)),
-    ("fuzzing", |workspace, args| {
+    ("format", |workspace, _, _| format(workspace)),
+    ("lints", |workspace, _, _| lints(workspace)),
+    ("docs", |workspace, _, _| docs(workspace)),
+    ("bare-metal builds", |workspace, _, _| bare_metal(workspace)),
+    ("tests", |workspace, row, _| tests(workspace, row)),
+    ("fuzzing", |workspace, _, args| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
     }),
 ];
 
 /// Runs every step, also when one before it failed, and says at the end how each went.
-pub(crate) fn run(workspace: &Workspace, args: &CiArgs) -> Result<(), Error> {
+pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &CiArgs) -> Result<(), Error> {
     let mut outcomes = Vec::new();
     for (name, step) in STEPS {
         say(&format!("ci: {name}"));
-        let outcome = step(workspace, args);
+        let outcome = step(workspace, row, args);
         if let Err(error) = &outcome {
             say(&format!("ci: {name} failed: {error}"));
         }
@@ -116,12 +119,14 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-fn tests(workspace: &Workspace) -> Result<(), Error> {
-    let args = TestArgs {
-        arch: Arch::X86_64,
-        host: Host::Auto,
-        tiers: Vec::new(),
-        filter: None,
-    };
-    test::run(workspace, args.arch.row()?, &args)
+fn tests(workspace: &Workspace, row: &'static ArchRow) -> Result<(), Error> {
+    test::run(
+        workspace,
+        row,
+        &TestArgs {
+            host: Host::Auto,
+            tiers: Vec::new(),
+            filter: None,
+        },
+    )
 }

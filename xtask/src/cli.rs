@@ -16,6 +16,9 @@ use crate::test::Tier;
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
+    /// Architecture of the guests.
+    #[arg(long, value_enum, default_value_t = Arch::X86_64, global = true)]
+    pub(crate) arch: Arch,
     #[command(subcommand)]
     pub(crate) task: Task,
 }
@@ -27,7 +30,7 @@ pub(crate) enum Task {
     ///
     /// Every other task does by itself what it needs of this. What is there already is left alone, so a second call
     /// costs nothing. As root on Debian, missing packages are installed; elsewhere the command to type is shown.
-    Setup(ArchArgs),
+    Setup,
     /// Boot a stock Linux kernel to userspace through these crates, on KVM.
     ///
     /// Boots Debian's current cloud kernel with an initramfs that says what it sees and ends the machine. The guest's
@@ -40,21 +43,13 @@ pub(crate) enum Task {
     /// to target/xtask/junit.xml. Fails when a test fails or a tier runs none.
     Test(TestArgs),
     /// Build the programs that run inside virtual machines, into target/guests/ARCH/.
-    Guests(ArchArgs),
+    Guests,
     /// Measure the load path beside linux-loader and beside a plain read, on real kernels.
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
     /// Run what CI runs: format, lints, docs, bare-metal builds, tests, a short fuzz run.
     Ci(CiArgs),
-}
-
-/// Options of tasks that only need to know the architecture.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct ArchArgs {
-    /// Architecture of the guests.
-    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
 }
 
 /// How the guest is booted.
@@ -79,9 +74,6 @@ impl Protocol {
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Architecture of the guest.
-    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
     /// Where KVM comes from: this machine, an emulated KVM host machine, or whichever works.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub(crate) host: Host,
@@ -111,9 +103,6 @@ pub(crate) struct RunArgs {
 /// Options of `test`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Architecture of the guests.
-    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
-    pub(crate) arch: Arch,
     /// Where KVM comes from: this machine, an emulated KVM host machine, or whichever works.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub(crate) host: Host,

@@ -45,7 +45,7 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
-    match dispatch(&Cli::parse().task) {
+    match dispatch(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -54,16 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(task: &Task) -> Result<(), Error> {
+fn dispatch(cli: &Cli) -> Result<(), Error> {
+    let row = cli.arch.row()?;
     process::end_children_on_interrupt()?;
     let workspace = Workspace::find()?;
-    match task {
-        Task::Setup(args) => setup::run(&workspace, args.arch.row()?),
-        Task::Run(args) => run::run(&workspace, args.arch.row()?, args),
-        Task::Test(args) => test::run(&workspace, args.arch.row()?, args),
-        Task::Guests(args) => guests::run(&workspace, args.arch.row()?),
-        Task::Bench(args) => bench::run(&workspace, args),
+    match &cli.task {
+        Task::Setup => setup::run(&workspace, row),
+        Task::Run(args) => run::run(&workspace, row, args),
+        Task::Test(args) => test::run(&workspace, row, args),
+        Task::Guests => guests::run(&workspace, row),
+        Task::Bench(args) => bench::run(&workspace, row, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
-        Task::Ci(args) => ci::run(&workspace, args),
+        Task::Ci(args) => ci::run(&workspace, row, args),
     }
 }
