@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use boot_core::CpuState;
 use hv_core::{
-    Bus, BusError, ConsoleSink, ExitPort, I8042, Ignore, Observer, Outcome, Policy, RunError, Serial,
+    Bus, BusError, ConsoleSink, ExitPort, I8042, Ignore, Observer, Outcome, Policy, Rtc, RunError, Serial,
     SerialConfig, SerialInput, Space, Vm, VmIrq, assemble, boot,
 };
 
@@ -45,6 +45,8 @@ pub struct PcDevices {
     pub serial: Option<SerialPort>,
     /// The keyboard controller's reset command at port 0x64.
     pub reset_port: bool,
+    /// The real-time clock, which tells the host's time.
+    pub clock: bool,
     /// An I/O port that ends the run with the value written to it, and the first of four.
     pub exit_port: Option<u16>,
     /// A guest physical page without RAM that ends the run with the value written to it. It must lie outside the
@@ -59,6 +61,7 @@ impl fmt::Debug for PcDevices {
         f.debug_struct("PcDevices")
             .field("serial", &self.serial)
             .field("reset_port", &self.reset_port)
+            .field("clock", &self.clock)
             .field("exit_port", &self.exit_port)
             .field("exit_page", &self.exit_page)
             .finish_non_exhaustive()
@@ -71,6 +74,7 @@ impl Default for PcDevices {
         Self {
             serial: Some(SerialPort::com1(io::sink())),
             reset_port: true,
+            clock: true,
             exit_port: Some(Self::EXIT_PORT),
             exit_page: None,
             observer: Arc::new(Ignore),
@@ -97,6 +101,7 @@ impl PcDevices {
         let Self {
             serial,
             reset_port,
+            clock,
             exit_port,
             exit_page,
             observer,
@@ -108,6 +113,9 @@ impl PcDevices {
             let serial = Serial::new(SerialConfig { irq, sink, observer });
             input = Some(serial.input());
             bus.insert(Space::Pio, base.into(), Serial::LEN, serial)?;
+        }
+        if clock {
+            bus.insert(Space::Pio, Rtc::PORT.into(), Rtc::LEN, Rtc::default())?;
         }
         if reset_port {
             bus.insert(Space::Pio, I8042::PORT.into(), 1, I8042)?;
@@ -284,6 +292,7 @@ mod tests {
         let none = || PcDevices {
             serial: None,
             reset_port: false,
+            clock: false,
             exit_port: None,
             ..PcDevices::default()
         };
