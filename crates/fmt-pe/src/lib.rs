@@ -1,3 +1,36 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+
+mod arm64;
+mod compressed;
+mod error;
+mod oddity;
+pub mod pe;
+mod plugin;
+pub mod raw;
+mod riscv;
+mod stub;
+
+pub use arm64::Arm64Image;
+pub use compressed::{Zboot, is_gzip};
+pub use error::{KernelError, Malformed, Unsupported};
+pub use oddity::Oddity;
+pub use plugin::{
+    ARM64_IMAGE, Arm64ImageFormat, FORMATS, GZIP, GzipFormat, PE, PeFormat, RISCV_IMAGE, RiscvImageFormat,
+    ZBOOT, ZbootFormat,
+};
+pub use riscv::RiscvImage;

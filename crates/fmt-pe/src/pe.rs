@@ -1,0 +1,52 @@
+//! PE/COFF images: EFI applications and drivers, and kernels that are both a kernel and an EFI application.
+//!
+//! [`PeFile`] reads headers and section table, by Microsoft's "PE Format" specification, and gives what a loader needs:
+//!
+//! ```
+//! use boot_core::{SizedSource, SourceRange};
+//! use fmt_pe::pe::{Machine, PeError, PeFile, RelocationType};
+//!
+//! /// Loads `pe` for `base`, ready to be copied there. Gives the image and its entry point.
+//! fn load(pe: &PeFile<'_>, source: SizedSource<'_>, base: u64) -> Result<(Vec<u8>, Option<u64>), PeError> {
+//!     let header = pe.optional_header();
+//!     let mut image = vec![0; header.size_of_image as usize]; // Up to 4 GiB: a real loader has a limit.
+//!     let mut copy = |data: SourceRange, rva: u32| {
+//!         let at = rva as usize;
+//!         source.read_exact_at(data.offset(), &mut image[at..at + data.len() as usize])
+//!     };
+//!     copy(pe.headers(), 0)?;
+//!     for section in pe.sections() {
+//!         copy(section.data, section.range.start())?;
+//!     }
+//!     let distance = base.wrapping_sub(header.image_base);
+//!     for relocation in pe.relocations()? {
+//!         let relocation = relocation?;
+//!         let at = relocation.rva as usize;
+//!         match relocation.kind {
+//!             RelocationType::DIR64 => {
+//!                 let field = image[at..].first_chunk_mut().expect("checked by the parser");
+//!                 *field = u64::from_le_bytes(*field).wrapping_add(distance).to_le_bytes();
+//!             }
+//!             kind => panic!("no EFI application for {} has {kind} relocations", Machine::ARM64),
+//!         }
+//!     }
+//!     Ok((image, pe.entry_point().map(|entry| base + u64::from(entry))))
+//! }
+//!
+//! assert!(PeFile::open(SizedSource::new(b"#!/bin/sh\n")?)?.is_none());
+//! # Ok::<(), PeError>(())
+//! ```
+
+mod checksum;
+mod codes;
+mod error;
+mod file;
+pub mod raw;
+mod relocations;
+mod section;
+
+pub use codes::{Characteristics, Directory, DllCharacteristics, Machine, SectionFlags, Subsystem};
+pub use error::{Malformed, PeError, Unsupported};
+pub use file::{DataDirectory, MAX_SECTIONS, OptionalHeader, PeFile};
+pub use relocations::{BaseRelocation, RelocationType, Relocations};
+pub use section::{RvaRange, Section, SectionName};
