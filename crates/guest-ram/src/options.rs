@@ -4,6 +4,7 @@ use boot_core::{GuestRange, MemoryMap, num};
 use vm_memory::bitmap::NewBitmap;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
+use crate::split::Split;
 use crate::{GuestRam, RamError, layout, pages};
 
 /// Whether the host shall put transparent huge pages behind guest memory.
@@ -38,15 +39,17 @@ pub enum HugePages {
 pub struct RamOptions {
     huge_pages: HugePages,
     populate: bool,
+    copy_threads: Option<usize>,
 }
 
 impl RamOptions {
-    /// Huge pages are asked for; memory is provided when it is first touched.
+    /// Huge pages are asked for; memory is provided when it is first touched; a few threads carry out large copies.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             huge_pages: HugePages::Advise,
             populate: false,
+            copy_threads: None,
         }
     }
 
@@ -61,6 +64,15 @@ impl RamOptions {
     #[must_use]
     pub const fn populate(self, populate: bool) -> Self {
         Self { populate, ..self }
+    }
+
+    /// The same with [`GuestRam::with_copy_threads`] of what is built.
+    #[must_use]
+    pub const fn copy_threads(self, most: usize) -> Self {
+        Self {
+            copy_threads: Some(most),
+            ..self
+        }
     }
 
     /// Maps memory for every region of `map` that is RAM or holds ACPI tables, zeroed.
@@ -84,7 +96,12 @@ impl RamOptions {
                 HugePages::Avoid | HugePages::HostDefault => regions.push(self.map(range)?),
             }
         }
-        Ok(GuestRam::from_own(GuestMemoryMmap::from_regions(regions)?))
+        let memory = GuestMemoryMmap::from_regions(regions)?;
+        let split = Split {
+            threads: self.copy_threads,
+            ..Split::AUTOMATIC
+        };
+        Ok(GuestRam::from_own(memory, split))
     }
 
     fn map<B: NewBitmap>(self, range: GuestRange) -> Result<GuestRegionMmap<B>, RamError> {

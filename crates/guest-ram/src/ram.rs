@@ -12,6 +12,7 @@ use vm_memory::bitmap::{Bitmap, MS};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice};
 
 use crate::pages::{self, ReadAtError};
+use crate::split::Split;
 use crate::{RamError, RamOptions, RamRegion};
 
 /// How many bytes of a source that is neither memory nor a file are held at once.
@@ -29,6 +30,7 @@ pub struct GuestRam<B: Bitmap = ()> {
     memory: Arc<GuestMemoryMmap<B>>,
     /// Whether every region is an anonymous private mapping that this crate made.
     own: bool,
+    pub(crate) split: Split,
 }
 
 impl GuestRam {
@@ -48,15 +50,36 @@ impl<B: Bitmap> GuestRam<B> {
     /// Nothing is known about such mappings, so [`zero`](GuestMemory::zero) always writes.
     #[must_use]
     pub fn from_memory(memory: Arc<GuestMemoryMmap<B>>) -> Self {
-        Self { memory, own: false }
+        Self {
+            memory,
+            own: false,
+            split: Split::AUTOMATIC,
+        }
     }
 
     /// Takes memory of which every region is an anonymous private mapping that nobody else has seen.
-    pub(crate) fn from_own(memory: GuestMemoryMmap<B>) -> Self {
+    pub(crate) fn from_own(memory: GuestMemoryMmap<B>, split: Split) -> Self {
         Self {
             memory: Arc::new(memory),
             own: true,
+            split,
         }
+    }
+
+    /// The same memory, into which at most `most` threads copy at once, the calling one included. Clones of the value
+    /// that this was called on keep their number.
+    ///
+    /// Copies of several MiB from memory and from files are worth more than one thread. By default there are as many
+    /// as the process has CPUs, at most four. They live as long as the copy. Where the host refuses one, the copy goes
+    /// on without it. What arrives, what is marked dirty and which error is returned never depend on their number.
+    ///
+    /// With 1, and with 0, which counts as 1, no thread is ever started and nothing is asked about CPUs. That is the
+    /// choice for a process whose system call filter kills it for either, and for one that must not take more than
+    /// one CPU from its neighbours.
+    #[must_use]
+    pub fn with_copy_threads(self, most: usize) -> Self {
+        let split = self.split.with_threads(most);
+        Self { split, ..self }
     }
 
     /// The memory itself, to be shared with devices.
@@ -75,6 +98,10 @@ impl<B: Bitmap> GuestRam<B> {
     {
         // No region reaches past the last address: vm-memory does not make such.
         self.memory.iter().filter_map(RamRegion::new)
+    }
+
+    fn check_all(&self, range: GuestRange) -> Result<(), MemoryError> {
+        self.pieces(range).map(drop)
     }
 
     /// The pieces of `range`, which together are all of it, or an error where a byte is not backed.
@@ -174,6 +201,28 @@ impl<B: Bitmap> GuestRam<B> {
     }
 }
 
+impl<B: Bitmap + Send + Sync> GuestRam<B> {
+    /// [`copy_from_file`](Self::copy_from_file) on several threads where that is faster.
+    fn split_file(&self, range: GuestRange, file: BorrowedFd<'_>, offset: u64) -> Result<(), MemoryError> {
+        self.check_all(range)?;
+        self.split.run(range, |chunk| {
+            let before = chunk.start().saturating_sub(range.start());
+            self.copy_from_file(chunk, file, offset.saturating_add(before))
+        })
+    }
+
+    /// [`copy_from_bytes`](Self::copy_from_bytes) on several threads where that is faster.
+    fn split_bytes(&self, range: GuestRange, bytes: &[u8]) -> Result<(), MemoryError> {
+        self.check_all(range)?;
+        self.split.run(range, |chunk| {
+            let before = usize::try_from(chunk.start().saturating_sub(range.start())).ok();
+            // `bytes` is as long as the range, so there is something for every chunk.
+            let rest = before.and_then(|before| bytes.get(before..));
+            self.copy_from_bytes(chunk, rest.unwrap_or_default())
+        })
+    }
+}
+
 /// The range of `len` bytes at `addr`.
 fn span(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
     let to_the_end = || GuestRange::from_bounds(addr, u64::MAX).unwrap_or(GuestRange::EMPTY);
@@ -188,13 +237,13 @@ fn access(range: GuestRange, source: impl Error + Send + Sync + 'static) -> Memo
     }
 }
 
-impl<B: Bitmap> GuestMemory for GuestRam<B> {
+impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
     fn check(&self, range: GuestRange) -> Result<(), MemoryError> {
-        self.pieces(range).map(drop)
+        self.check_all(range)
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-        self.copy_from_bytes(span(addr, bytes.len())?, bytes)
+        self.split_bytes(span(addr, bytes.len())?, bytes)
     }
 
     /// Fills `range` with zeros: pages that are in memory are written, and in memory that this crate mapped, pages
@@ -237,9 +286,9 @@ impl<B: Bitmap> GuestMemory for GuestRam<B> {
                     let kind = ReadErrorKind::PastEnd(num::to_u64(bytes.len()));
                     ReadError::new(offset, len, kind)
                 })?;
-                self.copy_from_bytes(range, part)
+                self.split_bytes(range, part)
             }
-            Backing::File(file) => self.copy_from_file(range, file, offset),
+            Backing::File(file) => self.split_file(range, file, offset),
             _ => self.copy_from_any(range, source, offset),
         }
     }
@@ -250,6 +299,7 @@ impl<B: Bitmap> Clone for GuestRam<B> {
         Self {
             memory: Arc::clone(&self.memory),
             own: self.own,
+            split: self.split,
         }
     }
 }

@@ -164,17 +164,53 @@ fn a_truncated_file_is_an_error_at_its_end() {
     assert_eq!(source_len, 0x60_0000);
     on_disk.set_len(0x50_0001).unwrap();
 
-    let mut ram: GuestRam<AtomicBitmap> = RamOptions::new().build(&map(&[(0, 0x80_0000)])).unwrap();
-    let error = ram.copy_from(range(0, 0x60_0000), &on_disk, 0).unwrap_err();
-    let MemoryError::Source(ReadError { range: gone, kind }) = error else {
-        panic!("{error}");
-    };
-    assert!(matches!(kind, ReadErrorKind::Shrunk), "{kind:?}");
-    assert!(gone.offset() <= 0x50_0001 && gone.end() == 0x60_0000, "{gone}");
-    // What arrived is marked, for it may be there.
-    assert!(read(&ram, range(0, 0x50_0001)) == bytes[..0x50_0001]);
-    for addr in [0, 0x4f_ffff, 0x50_0000] {
-        assert!(is_dirty(&ram, addr), "{addr:#x}");
+    for threads in [1, 2, 3] {
+        let options = RamOptions::new().copy_threads(threads);
+        let mut ram: GuestRam<AtomicBitmap> = options.build(&map(&[(0, 0x80_0000)])).unwrap();
+        let error = ram.copy_from(range(0, 0x60_0000), &on_disk, 0).unwrap_err();
+        let MemoryError::Source(ReadError { range: gone, kind }) = error else {
+            panic!("{error}");
+        };
+        assert!(matches!(kind, ReadErrorKind::Shrunk), "{kind:?}");
+        assert!(gone.offset() <= 0x50_0001 && gone.end() == 0x60_0000, "{gone}");
+        // What arrived is marked, for it may be there.
+        assert!(read(&ram, range(0, 0x50_0001)) == bytes[..0x50_0001]);
+        for addr in [0, 0x4f_ffff, 0x50_0000] {
+            assert!(is_dirty(&ram, addr), "{addr:#x}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing_but_time() {
+    let bytes = pattern(0xa0_0123);
+    let on_disk = file(&bytes);
+    let memory_map = map(&[(0, 0x100_0000)]);
+    let target = range(0x1f_f123, 0x1f_f123 + 0xa0_0000);
+    for threads in [0, 1, 2, 3, 100] {
+        for source in [&bytes as &dyn ByteSource, &on_disk] {
+            let options = RamOptions::new().copy_threads(threads);
+            let mut ram: GuestRam<AtomicBitmap> = options.build(&memory_map).unwrap();
+            ram.copy_from(target, source, 0x123).unwrap();
+            assert!(read(&ram, target) == bytes[0x123..], "{threads}");
+            assert!(
+                !is_dirty(&ram, 0x1f_e000) && is_dirty(&ram, 0x1f_f000),
+                "{threads}"
+            );
+            assert!(
+                is_dirty(&ram, 0xbf_f000) && !is_dirty(&ram, 0xc0_0000),
+                "{threads}"
+            );
+            // A range that is not there as a whole stays untouched.
+            let beyond = range(0xd0_0000, 0x100_0001);
+            assert!(
+                matches!(ram.copy_from(beyond, source, 0), Err(MemoryError::NotBacked(found)) if found == beyond)
+            );
+            assert!(
+                !is_dirty(&ram, 0xd0_0000) && !is_dirty(&ram, 0xff_f000),
+                "{threads}"
+            );
+        }
     }
 }
 
@@ -183,7 +219,8 @@ fn a_file_that_is_cut_again_and_again_never_kills_the_process() {
     const LEN: u64 = 0x40_0000;
     let bytes = pattern(usize::try_from(LEN).unwrap());
     let on_disk = file(&bytes);
-    let mut ram = GuestRam::new(&map(&[(0, LEN)])).unwrap();
+    // The copies are large enough for a second thread.
+    let mut ram = GuestRam::new(&map(&[(0, LEN)])).unwrap().with_copy_threads(2);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

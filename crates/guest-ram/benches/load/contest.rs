@@ -56,10 +56,14 @@ impl Pages {
 pub(crate) enum Contestant {
     /// This workspace from the file to memory that a guest can start in: recognise, parse, plan, load.
     All,
+    /// The same on the calling thread alone, as linux-loader does it.
+    AllOneThread,
     /// Only the last step of it.
     Load,
     /// Only the kernel's segments of it: copied from the file, and zeroed.
     Copy,
+    /// The same on the calling thread alone.
+    CopyOneThread,
     /// linux-loader, which parses and copies, and does not zero.
     LinuxLoader,
     /// linux-loader, and then what it leaves to the VMM: the zero page, command line, GDT and page tables, which are
@@ -72,10 +76,12 @@ pub(crate) enum Contestant {
 }
 
 /// In the order of the table's columns.
-pub(crate) const CONTESTANTS: [Contestant; 7] = [
+pub(crate) const CONTESTANTS: [Contestant; 9] = [
     Contestant::All,
+    Contestant::AllOneThread,
     Contestant::Load,
     Contestant::Copy,
+    Contestant::CopyOneThread,
     Contestant::LinuxLoader,
     Contestant::LinuxLoaderAll,
     Contestant::Pread,
@@ -86,8 +92,10 @@ impl Contestant {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::All => "parse+plan+load",
+            Self::AllOneThread => "parse+plan+load/1-thread",
             Self::Load => "load",
             Self::Copy => "copy",
+            Self::CopyOneThread => "copy/1-thread",
             Self::LinuxLoader => "linux-loader",
             Self::LinuxLoaderAll => "linux-loader+boot-data",
             Self::Pread => "pread",
@@ -163,24 +171,11 @@ impl Bench {
     pub(crate) fn load(&mut self, contestant: Contestant, ram: &mut GuestRam) {
         let sources = Sources::kernel(&self.input.file);
         match contestant {
-            Contestant::All => {
-                let plan = plan(&self.input.file, &self.machine, &self.cmdline);
-                plan.load(&sources, ram).unwrap();
-            }
+            Contestant::All => self.all(ram),
+            Contestant::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
             Contestant::Load => self.plan.load(&sources, ram).unwrap(),
-            Contestant::Copy => {
-                for &(offset, range) in &self.copies {
-                    ram.copy_from(range, &self.input.file, offset).unwrap();
-                }
-                for load in self
-                    .plan
-                    .loads()
-                    .iter()
-                    .filter(|load| load.content == Content::Zeros)
-                {
-                    ram.zero(load.range).unwrap();
-                }
-            }
+            Contestant::Copy => self.copy(ram),
+            Contestant::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
             Contestant::LinuxLoader => self.linux_loader(ram),
             Contestant::LinuxLoaderAll => {
                 self.linux_loader(ram);
@@ -206,6 +201,21 @@ impl Bench {
                         .unwrap();
                 }
             }
+        }
+    }
+
+    fn all(&self, ram: &mut GuestRam) {
+        let plan = plan(&self.input.file, &self.machine, &self.cmdline);
+        plan.load(&Sources::kernel(&self.input.file), ram).unwrap();
+    }
+
+    fn copy(&self, ram: &mut GuestRam) {
+        for &(offset, range) in &self.copies {
+            ram.copy_from(range, &self.input.file, offset).unwrap();
+        }
+        let loads = self.plan.loads().iter();
+        for load in loads.filter(|load| load.content == Content::Zeros) {
+            ram.zero(load.range).unwrap();
         }
     }
 

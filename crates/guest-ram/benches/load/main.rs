@@ -89,25 +89,25 @@ fn print_ratios(benches: &mut [Bench]) {
     println!(
         "\nMedians in ms of {rounds} rounds in which all contestants take turns, and their ratios: below 1, this \
          workspace is faster.\n\
-         all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too"
+         all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
+         all-1 and copy-1: on the calling thread alone, as all others are"
     );
-    println!(
-        "{:<18} {:<5} {:<5} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>10}",
-        "kernel",
-        "state",
-        "pages",
-        "all",
-        "load",
-        "copy",
-        "ll",
-        "ll+",
-        "pread",
-        "memcpy",
-        "all/ll+",
+    print!("{:<18} {:<5} {:<5}", "kernel", "state", "pages");
+    for column in [
+        "all", "all-1", "load", "copy", "copy-1", "ll", "ll+", "pread", "memcpy",
+    ] {
+        print!(" {column:>7}");
+    }
+    let ratios = [
         "all/ll",
+        "all/ll+",
+        "all-1/ll",
+        "all-1/ll+",
         "copy/ll",
-        "copy/pread"
-    );
+        "copy-1/ll",
+        "copy-1/pread",
+    ];
+    println!("  {}", ratios.join(" "));
     for bench in benches {
         for fresh in [true, false] {
             let state = if fresh { "fresh" } else { "warm" };
@@ -117,11 +117,23 @@ fn print_ratios(benches: &mut [Bench]) {
                 for seconds in medians {
                     print!(" {:>7.3}", seconds * 1e3);
                 }
-                let [all, _, copy, ll, ll_all, pread, _] = medians;
-                let (with_data, bare, copies, floor) = (all / ll_all, all / ll, copy / ll, copy / pread);
-                println!("  {with_data:>7.3} {bare:>7.3} {copies:>7.3} {floor:>10.3}");
+                let [all, all_1, _, copy, copy_1, ll, ll_all, pread, _] = medians;
+                let values = [
+                    all / ll,
+                    all / ll_all,
+                    all_1 / ll,
+                    all_1 / ll_all,
+                    copy / ll,
+                    copy_1 / ll,
+                    copy_1 / pread,
+                ];
+                print!(" ");
+                for (name, value) in ratios.into_iter().zip(values) {
+                    print!(" {value:>width$.3}", width = name.len());
+                }
+                println!();
             }
-            let [[ours, ..], [_, _, _, _, theirs, ..]] = results;
+            let [[ours, ..], [_, _, _, _, _, _, theirs, ..]] = results;
             println!(
                 "{:<18} {state:<5} as they come, all on huge pages / ll+ on plain ones: {:.3}",
                 bench.name(),

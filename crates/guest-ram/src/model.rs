@@ -1,17 +1,18 @@
 //! Guest memory behaves as plain slices do, whatever is done to it.
 
-#![cfg(all(target_os = "linux", not(miri)))]
-
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use boot_core::{ByteSource, GuestMemory, GuestRange, MemoryMap, ReadError, RegionKind, SliceMemory};
-use guest_ram::{GuestRam, RamOptions};
 use proptest::prelude::*;
 use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use crate::split::Split;
+use crate::{GuestRam, RamOptions};
 
 const PAGE: u64 = 0x1000;
 /// The memory of every case: two stretches with a hole in between.
@@ -78,6 +79,16 @@ fn memory(own: bool) -> GuestRam<AtomicBitmap> {
     GuestRam::from_memory(Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap()))
 }
 
+/// Copies are not split, or into chunks of which some are smaller than a page and some threads find none.
+fn split() -> impl Strategy<Value = Split> {
+    let chunk = prop::sample::select(vec![0x800, 0x1000, 0x7123, 0x1_0000]);
+    (1..4usize, 1..0x4000u64, chunk).prop_map(|(threads, least, chunk)| Split {
+        threads: Some(threads),
+        least,
+        chunk: NonZero::new(chunk).unwrap(),
+    })
+}
+
 fn actions() -> impl Strategy<Value = Vec<(Action, u64, u64)>> {
     let kind = prop_oneof![Just(Kind::Bytes), Just(Kind::File), Just(Kind::Opaque)];
     // Mostly inside, at times past the end of the source.
@@ -117,13 +128,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn it_behaves_as_slices_do(own: bool, actions in actions()) {
+    fn it_behaves_as_slices_do(own: bool, split in split(), actions in actions()) {
         let len = |range: &Range<u64>| usize::try_from(range.end - range.start).unwrap();
         let (mut low, mut high) = (vec![0; len(&LOW)], vec![0; len(&HIGH)]);
         let mut model = SliceMemory::new();
         model.add(LOW.start, &mut low).unwrap();
         model.add(HIGH.start, &mut high).unwrap();
         let mut ram = memory(own);
+        ram.split = split;
         let mut dirty = vec![false; usize::try_from(END / PAGE).unwrap()];
 
         for (action, addr, len) in &actions {
