@@ -161,6 +161,16 @@ pub enum Fault {
     },
     /// The guest accessed an address that neither RAM nor a device has, and the policy is to stop then.
     Unclaimed(Access),
+    /// The guest accessed a device with an instruction that the hardware does not take apart for hypervisors: a load or
+    /// store of two registers, of a vector register, or with write-back.
+    Undecoded {
+        /// Guest physical address.
+        address: u64,
+        /// The direction.
+        direction: Direction,
+        /// What the hardware tells about the access, in its own layout.
+        syndrome: u64,
+    },
     /// The guest declared through its firmware interface that it crashed, or asked for what the harness cannot do.
     System(SystemEvent),
     /// An exit that this harness does not handle.
@@ -214,6 +224,12 @@ impl fmt::Display for Fault {
                 write!(f, "debug exception {exception} at instruction address {pc:#x}, which nobody asked for")
             }
             Self::Unclaimed(access) => write!(f, "{access}, where there is neither RAM nor a device"),
+            Self::Undecoded { address, direction, syndrome } => write!(
+                f,
+                "the guest accesses guest physical address {address:#x}, which is not RAM, with an instruction that \
+                 the hardware does not take apart ({direction:?}, syndrome {syndrome:#x}); a device needs plain loads and \
+                 stores of one general-purpose register"
+            ),
             Self::System(SystemEvent::Crash) => f.write_str("the guest reported that it crashed"),
             Self::System(event) => write!(f, "the guest asked for {event:?}, which this harness cannot do"),
             Self::Unsupported { reason, name } => {
@@ -277,6 +293,14 @@ mod tests {
                 name: Some("KVM_EXIT_HYPERV"),
             },
             &["27", "KVM_EXIT_HYPERV"],
+        );
+        check(
+            Fault::Undecoded {
+                address: 0x900_0000,
+                direction: Direction::Write,
+                syndrome: 0x46,
+            },
+            &["0x9000000", "Write", "0x46"],
         );
         check(
             Fault::Debug {

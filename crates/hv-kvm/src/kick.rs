@@ -28,7 +28,9 @@ extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_vo
 pub fn install_kick_handler() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
     INSTALLED
-        .get_or_init(|| register_signal_handler(kick_signal(), ignore).map_err(|error| error.errno()))
+        .get_or_init(|| {
+            register_signal_handler(kick_signal(), ignore).map_err(vmm_sys_util::errno::Error::errno)
+        })
         .map_err(io::Error::from_raw_os_error)
 }
 

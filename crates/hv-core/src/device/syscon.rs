@@ -1,0 +1,74 @@
+//! A register that turns a machine off or resets it.
+
+use boot_core::machine::Syscon;
+
+use crate::{Device, DeviceError, Outcome, Verdict};
+
+/// The device behind a [`Syscon`]: writing its values ends the run.
+///
+/// Put it on the range that the [`Syscon`] names. Registers read as zeros; other writes do nothing.
+#[derive(Clone, Debug)]
+pub struct SysconDevice(Syscon);
+
+impl SysconDevice {
+    /// The device that `syscon` describes.
+    #[must_use]
+    pub const fn new(syscon: Syscon) -> Self {
+        Self(syscon)
+    }
+}
+
+impl Device for SysconDevice {
+    fn read(&mut self, _offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
+        data.fill(0);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+        let Ok(value) = data.try_into().map(u32::from_le_bytes) else {
+            return Ok(Verdict::Continue);
+        };
+        let is = |register: Option<boot_core::machine::RegisterWrite>| {
+            register.is_some_and(|register| u64::from(register.offset) == offset && register.value == value)
+        };
+        Ok(if is(self.0.poweroff) {
+            Verdict::End(Outcome::PowerOff)
+        } else if is(self.0.reset) {
+            Verdict::End(Outcome::Reset)
+        } else {
+            Verdict::Continue
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use boot_core::machine::{RegisterWrite, virt};
+
+    use super::*;
+
+    #[test]
+    fn its_values_end_the_run_and_others_do_not() {
+        let check = |syscon: Syscon, offset, data: &[u8], expected| {
+            let found = SysconDevice::new(syscon).write(offset, data).unwrap();
+            assert_eq!(found, expected, "{offset:#x} {data:x?}");
+        };
+        let off = virt::POWEROFF.value.to_le_bytes();
+        let reset = virt::RESET.value.to_le_bytes();
+        check(virt::syscon(), 0, &off, Verdict::End(Outcome::PowerOff));
+        check(virt::syscon(), 0, &reset, Verdict::End(Outcome::Reset));
+        check(virt::syscon(), 4, &off, Verdict::Continue);
+        check(virt::syscon(), 0, &[0; 4], Verdict::Continue);
+        check(virt::syscon(), 0, &off[..2], Verdict::Continue);
+        let without = Syscon {
+            poweroff: None,
+            reset: Some(RegisterWrite { offset: 8, value: 1 }),
+            ..virt::syscon()
+        };
+        check(without.clone(), 0, &off, Verdict::Continue);
+        check(without, 8, &[1, 0, 0, 0], Verdict::End(Outcome::Reset));
+        let mut data = [1; 4];
+        SysconDevice::new(virt::syscon()).read(0, &mut data).unwrap();
+        assert_eq!(data, [0; 4]);
+    }
+}
