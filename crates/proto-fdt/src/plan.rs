@@ -59,7 +59,7 @@ pub(crate) fn plan(
         reserved.extend(fixup::reservations(tree).map_err(|error| own(name, error))?);
     }
     let mut placer = Placer::new(&machine.memory);
-    avoid(&mut placer, &reserved)?;
+    avoid(&mut placer, reserved.iter().map(|reserved| reserved.range))?;
     let kernel_limits = rules.layout.kernel(machine, abi);
     let kernel = PlacedKernel::place_below(request.image, &mut placer, kernel_limits.max)?;
     let entry = kernel
@@ -73,7 +73,6 @@ pub(crate) fn plan(
             "initrd",
             len,
             rules.layout.initrd(machine, kernel.extent()),
-            &[],
         )?),
     };
     let chosen = Chosen {
@@ -105,7 +104,10 @@ pub(crate) fn plan(
             ..limits
         })
     });
-    let (dtb_range, dtb_limits) = place(&mut placer, "device tree", len, windows, &reserved)?;
+    let mut placer = Placer::new(&machine.memory);
+    let used = kernel.footprint().iter().copied().chain(chosen.initrd);
+    avoid(&mut placer, used.chain(reserved.iter().map(kept_from_tree)))?;
+    let (dtb_range, dtb_limits) = place(&mut placer, "device tree", len, windows)?;
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_limits(kernel_limits)
@@ -172,9 +174,22 @@ fn reserved(machine: &Machine) -> Vec<Reservation> {
         .collect()
 }
 
-/// Keeps everything away from reserved memory. Reservations may overlap each other.
-fn avoid(placer: &mut Placer<'_>, reserved: &[Reservation]) -> Result<(), PlacementError> {
-    let mut ranges: Vec<GuestRange> = reserved.iter().map(|reserved| reserved.range).collect();
+/// What a reservation keeps the tree out of: the kernel maps the tree in blocks of 2 MiB, so no such block may hold
+/// memory that it must not map (arm64 booting.rst, "Setup the device tree").
+fn kept_from_tree(reserved: &Reservation) -> GuestRange {
+    const BLOCK: u64 = 0x20_0000;
+    let range = reserved.range;
+    if !reserved.no_map {
+        return range;
+    }
+    let start = num::align_down(range.start(), BLOCK);
+    let end = num::align_up(range.end(), BLOCK).unwrap_or(u64::MAX);
+    GuestRange::from_bounds(start, end).unwrap_or(range)
+}
+
+/// Keeps everything away from `ranges`, which may overlap each other.
+fn avoid(placer: &mut Placer<'_>, ranges: impl Iterator<Item = GuestRange>) -> Result<(), PlacementError> {
+    let mut ranges: Vec<GuestRange> = ranges.collect();
     ranges.sort_unstable();
     ranges.dedup_by(|later, earlier| {
         let meet = later.start() <= earlier.end();
@@ -189,14 +204,11 @@ fn avoid(placer: &mut Placer<'_>, reserved: &[Reservation]) -> Result<(), Placem
 }
 
 /// Finds the highest place in the first window that has room, and takes it.
-///
-/// No 2 MiB block that it touches holds any memory of `apart` that needs a mapping of its own.
 fn place(
     placer: &mut Placer<'_>,
     label: &'static str,
     len: u64,
     windows: [Option<Limits>; 2],
-    apart: &[Reservation],
 ) -> Result<(GuestRange, Limits), PlacementError> {
     let mut refusal = None;
     for limits in windows.into_iter().flatten() {
@@ -209,37 +221,15 @@ fn place(
             max: limits.max,
             direction: Direction::Highest,
         };
-        match place_apart(placer, request, apart) {
+        match placer.allocate(&request) {
             Ok(range) => return Ok((range, limits)),
             Err(error) => refusal = Some(error),
         }
     }
+    // Without a window there is no address below which there could be room.
     let nowhere = Request {
         max: 0,
         ..Request::pages(label, len)
     };
     Err(refusal.unwrap_or(PlacementError::NoRoom(nowhere)))
-}
-
-fn place_apart(
-    placer: &mut Placer<'_>,
-    mut request: Request,
-    apart: &[Reservation],
-) -> Result<GuestRange, PlacementError> {
-    const BLOCK: u64 = 0x20_0000;
-    loop {
-        // The allocator takes what it finds, so it is asked on the side until the place is right.
-        let found = placer.clone().allocate(&request)?;
-        let near = apart
-            .iter()
-            .filter(|reserved| reserved.no_map)
-            .filter_map(|reserved| reserved.range.aligned_out(BLOCK))
-            .find(|block| block.overlaps(found));
-        let Some(block) = near else {
-            placer.reserve(request.label, found)?;
-            return Ok(found);
-        };
-        // The next place is below that block, so there is an end to this.
-        request.max = block.start();
-    }
 }

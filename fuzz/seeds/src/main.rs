@@ -4,6 +4,7 @@
 
 mod bzimage_parse;
 mod elf_parse;
+mod fdt;
 mod plan_x86;
 
 use std::path::Path;
@@ -13,9 +14,12 @@ use std::{fs, io};
 type Seed = (&'static str, Vec<u8>);
 
 /// Every fuzz target and the function that makes its seeds.
-const TARGETS: [(&str, fn() -> Vec<Seed>); 3] = [
+const TARGETS: [(&str, fn() -> Vec<Seed>); 6] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
+    ("fdt_fixup", fdt::trees),
+    ("plan_arm64", fdt::boots),
+    ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
 ];
 

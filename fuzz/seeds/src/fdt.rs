@@ -1,0 +1,58 @@
+//! Seeds for device trees, and for planning boots with one.
+
+use std::num::NonZeroU32;
+
+use boot_core::Machine;
+use boot_core::machine::Isa;
+use boot_core::machine::virt::{self, Gic, RiscvIrqchip};
+use proto_fdt::{Chosen, tree};
+
+use crate::Seed;
+
+/// The trees of the reference machines.
+pub(crate) fn trees() -> Vec<Seed> {
+    let cpus = NonZeroU32::new(2).unwrap();
+    let arm64 = |gic| Machine::arm64_virt(256 << 20, cpus, gic).unwrap();
+    let riscv64 =
+        |irqchip| Machine::riscv64_virt(256 << 20, cpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap();
+    let machines = [
+        ("arm64-gicv2", arm64(Gic::V2)),
+        ("arm64-gicv3", arm64(Gic::V3WithIts)),
+        ("riscv64-plic", riscv64(RiscvIrqchip::Plic)),
+        ("riscv64-aplic-imsic", riscv64(RiscvIrqchip::AplicImsic)),
+    ];
+    let chosen = Chosen {
+        bootargs: b"quiet\0",
+        rng_seed: Some(&[1, 2, 3]),
+        ..Chosen::default()
+    };
+    machines
+        .into_iter()
+        .map(|(name, mut machine)| {
+            machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, 1);
+            machine.platform.syscon = Some(virt::syscon());
+            (name, tree::write(&machine, &chosen).unwrap())
+        })
+        .collect()
+}
+
+/// Numbers that make one machine and one boot each.
+pub(crate) fn boots() -> Vec<Seed> {
+    const NAMES: [&str; 8] = [
+        "boot-0", "boot-1", "boot-2", "boot-3", "boot-4", "boot-5", "boot-6", "boot-7",
+    ];
+    NAMES
+        .into_iter()
+        .zip(1u64..)
+        .map(|(name, mut state)| {
+            // A simple generator (Knuth's MMIX).
+            let mut byte = || {
+                state = state
+                    .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                    .wrapping_add(0x1405_7b7e_f767_814f);
+                state.to_le_bytes()[7]
+            };
+            (name, (0..500).map(|_| byte()).collect())
+        })
+        .collect()
+}
