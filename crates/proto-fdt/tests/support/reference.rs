@@ -8,7 +8,6 @@ use boot_core::machine::{
     ReservedMemory, Serial, SerialKind,
 };
 use boot_core::{Arch, GuestRange, Machine};
-use proto_fdt::Chosen;
 
 /// All of them, by name.
 pub(crate) fn machines() -> Vec<(&'static str, Machine)> {
@@ -90,14 +89,4 @@ fn furnish(machine: &mut Machine) {
         range: GuestRange::new(0x9000_0000, 0x1_0000).unwrap(),
         no_map: true,
     });
-}
-
-/// A boot with everything that a tree can say about it.
-pub(crate) fn chosen() -> Chosen<'static> {
-    Chosen {
-        bootargs: b"console=ttyS0 root=/dev/vda\0",
-        initrd: GuestRange::new(0x8800_0000, 0x1234),
-        rng_seed: Some(&[1, 2, 3, 4, 5]),
-        kaslr_seed: Some(0x0123_4567_89ab_cdef),
-    }
 }
