@@ -19,23 +19,27 @@ fn machine(name: &str) -> Machine {
     found.unwrap().1
 }
 
+/// Changes a reference machine and expects that no tree can be written for it.
+fn check(name: &str, change: fn(&mut Machine), expected: fn(&TreeError) -> bool) {
+    let mut machine = machine(name);
+    change(&mut machine);
+    let error = tree::write(&machine, &Chosen::default()).unwrap_err();
+    assert!(expected(&error), "{error:?}");
+    assert!(!error.to_string().is_empty());
+}
+
+const ARM64: &str = "arm64-gicv3-its";
+const PLIC: &str = "riscv64-plic";
+
 #[test]
-fn contradictions_in_a_machine_are_refused() {
-    let check = |name: &str, change: fn(&mut Machine), expected: fn(&TreeError) -> bool| {
-        let mut machine = machine(name);
-        change(&mut machine);
-        let error = tree::write(&machine, &Chosen::default()).unwrap_err();
-        assert!(expected(&error), "{error:?}");
-        assert!(!error.to_string().is_empty());
-    };
-    let (arm64, plic) = ("arm64-gicv3-its", "riscv64-plic");
+fn cpus_and_parts_of_another_architecture_are_refused() {
     check(
-        arm64,
+        ARM64,
         |m| m.platform = Platform::new(),
         |e| *e == TreeError::NoCpus,
     );
     check(
-        arm64,
+        ARM64,
         |m| m.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]),
         |e| {
             *e == TreeError::CpuCount {
@@ -45,19 +49,23 @@ fn contradictions_in_a_machine_are_refused() {
         },
     );
     check(
-        arm64,
+        ARM64,
         |m| m.platform.cpus = Cpus::Arm64((0..4).map(|i| Arm64Cpu::new(i / 2)).collect()),
         |e| *e == TreeError::CpuIdTwice { id: 0 },
     );
-    check(arm64, |m| m.platform.psci = None, |e| *e == TreeError::NoPsci);
+    check(ARM64, |m| m.platform.psci = None, |e| *e == TreeError::NoPsci);
     let other = |e: &TreeError| matches!(e, TreeError::OtherArch { .. });
-    check(arm64, |m| m.arch = Arch::Riscv64, other);
-    check(plic, |m| m.platform.timer = Some(Arm64Timer::STANDARD), other);
+    check(ARM64, |m| m.arch = Arch::Riscv64, other);
+    check(PLIC, |m| m.platform.timer = Some(Arm64Timer::STANDARD), other);
     check(
-        plic,
+        PLIC,
         |m| m.platform.interrupt_controller = machine("arm64-gicv2").platform.interrupt_controller,
         other,
     );
+}
+
+#[test]
+fn lines_that_do_not_exist_are_refused() {
     let line = |e: &TreeError| {
         matches!(
             e,
@@ -68,28 +76,32 @@ fn contradictions_in_a_machine_are_refused() {
         )
     };
     check(
-        arm64,
+        ARM64,
         |m| m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Spi(988))),
         line,
     );
     check(
-        arm64,
+        ARM64,
         |m| m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Source(1))),
         line,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Source(96))),
         line,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.interrupt_controller = InterruptController::Undescribed,
         line,
     );
+}
+
+#[test]
+fn values_that_the_bindings_forbid_are_refused() {
     let value = |e: &TreeError| matches!(e, TreeError::Value { .. });
     check(
-        plic,
+        PLIC,
         |m| {
             m.platform.serial[0].kind = SerialKind::Ns16550a {
                 reg_shift: 0,
@@ -99,27 +111,27 @@ fn contradictions_in_a_machine_are_refused() {
         value,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.serial[0].range = GuestRange::new(4, 0).unwrap(),
         value,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.syscon.as_mut().unwrap().range = GuestRange::new(0x900_1000, 3).unwrap(),
         value,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.pci.as_mut().unwrap().ecam = GuestRange::new(0x3000_0000, 0x1000).unwrap(),
         value,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.pci.as_mut().unwrap().windows[1].space = PciSpace::Memory32,
         value,
     );
     check(
-        arm64,
+        ARM64,
         |m| {
             if let InterruptController::GicV3(gic) = &mut m.platform.interrupt_controller {
                 gic.redistributors = vec![GuestRange::new(0xc00_0000, 0x7_ffff).unwrap()];
@@ -136,34 +148,38 @@ fn contradictions_in_a_machine_are_refused() {
         },
         value,
     );
+}
+
+#[test]
+fn parts_in_impossible_places_are_refused() {
     let overlap = |e: &TreeError| matches!(e, TreeError::Overlap { .. });
     check(
-        plic,
+        PLIC,
         |m| m.platform.serial[1].range = m.platform.serial[0].range,
         overlap,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.serial[1].range = GuestRange::new(0x8000_0000, 0x1000).unwrap(),
         overlap,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.pci.as_mut().unwrap().msi = true,
         |e| *e == TreeError::NoMsiController,
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.reserved_memory[0].range = GuestRange::new(0xbfff_f000, 0x2000).unwrap(),
         |e| matches!(e, TreeError::ReservedNotRam { .. }),
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.reserved_memory[0].name = "a@1".into(),
         |e| matches!(e, TreeError::ReservedName { .. }),
     );
     check(
-        plic,
+        PLIC,
         |m| m.platform.model = "a\0b".into(),
         |e| matches!(e, TreeError::Writer(vm_fdt::Error::InvalidString)),
     );
