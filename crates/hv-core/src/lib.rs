@@ -13,7 +13,9 @@ mod vm;
 
 pub use boot::{VmIrq, assemble, boot, reset};
 pub use bus::{Bus, BusError, Device, DeviceError, IrqError, Verdict};
-pub use device::{ConsoleSink, ExitPort, I8042, InputError, IrqLine, Rtc, Serial, SerialConfig, SerialInput};
+pub use device::{
+    ConsoleSink, ExitPort, I8042, InputError, IrqLine, Rtc, Serial, SerialConfig, SerialInput, SysconDevice,
+};
 pub use exit::{Access, Direction, Exit, Fault, Space, SystemEvent};
 pub use observe::{Ignore, Milestone, Observer, Timeline};
 pub use outcome::{CrashReport, Outcome, RunError};
