@@ -30,6 +30,7 @@ pub struct GuestRam<B: Bitmap = ()> {
     memory: Arc<GuestMemoryMmap<B>>,
     /// Whether every region is an anonymous private mapping that this crate made.
     own: bool,
+    /// How large copies are divided among threads.
     pub(crate) split: Split,
 }
 
@@ -313,6 +314,7 @@ impl<B: Bitmap> fmt::Debug for GuestRam<B> {
         f.debug_struct("GuestRam")
             .field("regions", &ranges.collect::<Vec<_>>())
             .field("own", &self.own)
+            .field("split", &self.split)
             .finish()
     }
 }
