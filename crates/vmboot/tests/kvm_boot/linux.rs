@@ -43,12 +43,12 @@ fn to_userspace(file: &str, protocol: &str) -> TestResult {
         ..Setup::default()
     };
     let run = boot(file, protocol, &setup, cmdline)?;
-    let payload = fs::read(path(PAYLOAD))?;
+    let Digest { len, hash } = Digest::of(&fs::read(path(PAYLOAD))?);
     let expected = [
         "userspace reached: Linux ".to_owned(),
         format!("cmdline: {cmdline}"),
         "cpus: 1".to_owned(),
-        format!("payload: /payload.bin {}", Digest::of(&payload)),
+        format!("payload: payload.bin {len} {hash:#018x}"),
     ];
     let missing: Vec<_> = expected
         .iter()
