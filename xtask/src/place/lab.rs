@@ -29,8 +29,8 @@ use crate::workspace::Workspace;
 /// Memory of L1: it holds the initramfs, unpacked, and the guests' memory.
 const MEMORY_MIB: u32 = 2048;
 
-/// Time for L1 to come up; it takes three seconds on an idle machine.
-const BOOT: Duration = Duration::from_mins(2);
+/// Time for L1 to come up; it takes four seconds on an idle machine, and a minute on one with ten things to do.
+const BOOT: Duration = Duration::from_mins(5);
 
 /// Time for L1 to power off after its work.
 const SHUTDOWN: Duration = Duration::from_mins(1);
