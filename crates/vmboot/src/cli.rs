@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod inspect;
+pub(crate) mod machine;
 pub(crate) mod number;
 pub(crate) mod plan;
 pub(crate) mod run;

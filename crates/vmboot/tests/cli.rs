@@ -107,11 +107,9 @@ fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
         (1 << 30, "elf", "x86_64")
     );
     assert_eq!(report.segments[0].file_len, (1 << 30) - 0x1000);
-    assert!(
-        report.protocols.iter().all(|protocol| protocol.supported),
-        "{:?}",
-        report.protocols
-    );
+    let starts = report.protocols.iter().filter(|protocol| protocol.supported);
+    let starts: Vec<_> = starts.map(|protocol| protocol.name.as_str()).collect();
+    assert_eq!(starts, ["linux", "pvh"]);
 
     let output = vmboot(&["plan", "--memory", "512M", path]);
     assert_eq!(output.status.code(), Some(1));
@@ -190,7 +188,7 @@ fn an_unknown_protocol_and_an_impossible_command_line_are_named() {
     };
     check(
         &["--protocol", "multiboot"],
-        "there is no protocol called `multiboot`; known are: linux, pvh",
+        "there is no protocol called `multiboot`; known are: linux, pvh, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
     check(&["--cmdline", &"x".repeat(5000)], "command line");

@@ -4,8 +4,19 @@
 fn every_plugin_is_linked_in_the_documented_order() {
     let formats = vmboot::formats().unwrap();
     let formats: Vec<_> = formats.iter().map(|format| format.name()).collect();
-    assert_eq!(formats, ["bzimage", "elf"]);
+    assert_eq!(
+        formats,
+        [
+            "bzimage",
+            "arm64-image",
+            "efi-zboot",
+            "riscv-image",
+            "elf",
+            "gzip",
+            "pe"
+        ]
+    );
     let protocols = vmboot::protocols().unwrap();
     let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-    assert_eq!(protocols, ["linux", "pvh"]);
+    assert_eq!(protocols, ["linux", "pvh", "fdt-arm64", "fdt-riscv64"]);
 }

@@ -2,16 +2,16 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::num::NonZeroU32;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, GuestRange, KernelImage, Machine,
-    MemoryMap, Module, RegionKind, Sources, protocol,
+    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, KernelImage, Machine, Module, Sources,
+    protocol,
 };
 
 use super::FileError;
-use super::number::{number, range, size};
+use super::machine::MachineArgs;
 
 /// The boot to plan.
 #[derive(Debug, clap::Args)]
@@ -21,12 +21,8 @@ pub(crate) struct BootArgs {
     /// The boot protocol; without it, the first that can start the image.
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
-    /// The guest's memory.
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
-    memory: u64,
-    /// The number of virtual CPUs.
-    #[arg(long, value_name = "N", default_value = "1")]
-    vcpus: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// The kernel's command line.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
     cmdline: String,
@@ -36,19 +32,17 @@ pub(crate) struct BootArgs {
     /// A further file for the kernel, with its own command line after a comma; may be given several times.
     #[arg(long = "module", value_name = "FILE[,LINE]")]
     modules: Vec<String>,
-    /// The guest physical address of the ACPI RSDP.
-    #[arg(long, value_name = "ADDRESS", value_parser = number)]
-    acpi_rsdp: Option<u64>,
-    /// Take a range out of RAM: the guest is told to leave it alone. May be given several times.
-    #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
-    reserved: Vec<GuestRange>,
+    /// A flattened device tree of the machine, to be fitted to this boot; without it one is written.
+    #[arg(long, value_name = "FILE")]
+    dtb: Option<PathBuf>,
 }
+
+/// No device tree is longer (arm64 booting.rst), so no more of a file is read.
+const DTB_MAX: u64 = 2 << 20;
 
 /// What cannot be asked for.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
-    #[error("there is no machine for {0} images here")]
-    NoMachine(Arch),
     #[error("there is no protocol called `{name}`; known are: {known}")]
     NoProtocol { name: String, known: String },
 }
@@ -63,18 +57,23 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
-    /// Opens every file, recognises the kernel and plans the boot.
-    pub(crate) fn plan(&self) -> Result<Boot, Box<dyn Error>> {
+    /// Opens every file, recognises the kernel and plans the boot on the machine that `machine` makes for it.
+    pub(crate) fn plan(
+        &self,
+        machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
+    ) -> Result<Boot, Box<dyn Error>> {
         let kernel = super::open(&self.kernel)?;
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::about(&self.kernel))?;
-        let machine = self.machine(image.arch())?;
+        let machine = machine(image.arch())?;
         let cmdline = Cmdline::parse(&self.cmdline)?;
         let initrd = self.initrd.as_deref().map(super::open).transpose()?;
         let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
         let (modules, files) = self.modules()?;
+        let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len;
+        request.device_tree = device_tree.as_deref();
         let plan = self
             .protocol(&image)?
             .plan(&request)
@@ -86,20 +85,6 @@ impl BootArgs {
             initrd,
             modules: files,
         })
-    }
-
-    fn machine(&self, arch: Arch) -> Result<Machine, Box<dyn Error>> {
-        let mut memory = match arch {
-            Arch::X86_64 => MemoryMap::pc(self.memory)?,
-            other => return Err(BootError::NoMachine(other).into()),
-        };
-        for range in &self.reserved {
-            memory.carve(*range, RegionKind::Reserved)?;
-        }
-        let mut machine = Machine::new(arch, memory);
-        machine.vcpus = self.vcpus;
-        machine.acpi_rsdp = self.acpi_rsdp;
-        Ok(machine)
     }
 
     fn modules(&self) -> Result<(Vec<Module>, Vec<File>), Box<dyn Error>> {
@@ -136,6 +121,15 @@ impl BootArgs {
                 .into()
             })
     }
+}
+
+fn read_dtb(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    super::open(path)?
+        .take(DTB_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(FileError::about(path))?;
+    Ok(bytes)
 }
 
 fn len((path, file): (&Path, &File)) -> Result<u64, FileError> {

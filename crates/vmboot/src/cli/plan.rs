@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Ending {
-    let boot = args.boot.plan()?;
+    let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
     super::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,7 @@ mod status {
 
 pub(crate) fn run(args: &Args) -> Ending {
     let timeline = Timeline::new();
-    let boot = args.boot.plan()?;
+    let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
         eprintln!("vmboot: warning: {warning}");
