@@ -3,7 +3,7 @@
 use boot_core::image::ImageError;
 use boot_core::{Codec, FormatErrorKind, ReadError, SourceRange};
 
-use crate::pe::{Machine, SectionName};
+use crate::pe::{self, Machine};
 
 /// Why an image that carries the magic number of an `Image` or a compressed kernel was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -74,18 +74,9 @@ pub enum Malformed {
         /// `image_size`, the length of the file, or an estimate.
         need: u64,
     },
-    /// The file ends before a section that its PE header announces.
-    #[error(
-        "the PE section \"{name}\" fills bytes {data} of the file, which has {len:#x} bytes; is it complete?"
-    )]
-    SectionCut {
-        /// The section's name.
-        name: SectionName,
-        /// Where its bytes should be.
-        data: SourceRange,
-        /// The length of the file.
-        len: u64,
-    },
+    /// The file ends before what its PE header announces.
+    #[error(transparent)]
+    PeCut(pe::Malformed),
     /// The compressed kernel of a zboot image is not inside the file.
     #[error(
         "the compressed kernel (payload offset at 0x8: {offset:#x}, payload size at 0xc: {size:#x}) is not inside the file, which has {len:#x} bytes; is it complete?"

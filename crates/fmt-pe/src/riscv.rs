@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::mem::offset_of;
 
 use boot_core::{
     Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
@@ -35,7 +36,9 @@ impl RiscvImage {
         let source = SizedSource::new(source)?;
         let mut header = RiscvHeader::new_zeroed();
         let read = source.read_prefix_at(0, header.as_mut_bytes())?;
-        if header.magic2 != raw::RISCV_MAGIC2 && header.magic != raw::RISCV_MAGIC {
+        // Its zeros must be in the file, too.
+        let has_magic = header.magic == raw::RISCV_MAGIC && read >= offset_of!(RiscvHeader, magic2);
+        if header.magic2 != raw::RISCV_MAGIC2 && !has_magic {
             return Ok(None);
         }
         if read < raw::HEADER_LEN {

@@ -54,9 +54,9 @@ pub(crate) fn machine(
     match PeFile::open(source) {
         Ok(pe) => Ok(pe.map(|pe| pe.machine())),
         Err(PeError::Read(error)) => Err(error.into()),
-        Err(PeError::Malformed(pe::Malformed::SectionCut { name, data, len })) => {
-            Err(Malformed::SectionCut { name, data, len }.into())
-        }
+        Err(PeError::Malformed(
+            error @ (pe::Malformed::HeadersCut { .. } | pe::Malformed::SectionCut { .. }),
+        )) => Err(Malformed::PeCut(error).into()),
         Err(PeError::Malformed(error)) => {
             oddities.push(Oddity::PeMalformed(error));
             Ok(None)

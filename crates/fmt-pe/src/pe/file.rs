@@ -249,8 +249,8 @@ fn find_signature(source: &SizedSource<'_>) -> Result<Option<u64>, PeError> {
     }
     let offset = u64::from(dos.e_lfanew.get());
     let mut signature = [0; 4];
-    source.read_prefix_at(offset, &mut signature)?;
-    Ok((signature == raw::PE_SIGNATURE).then_some(offset))
+    let read = source.read_prefix_at(offset, &mut signature)?;
+    Ok((read == signature.len() && signature == raw::PE_SIGNATURE).then_some(offset))
 }
 
 /// Reads a header, which must be in the file as a whole.

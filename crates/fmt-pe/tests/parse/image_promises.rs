@@ -1,0 +1,139 @@
+//! What every accepted `Image` and zboot file keeps, whatever bytes it was made of.
+
+use boot_core::image::Arm64ImageFacts;
+use boot_core::{Arch, Endian, EntryAbi, KernelImage, Placement, SizedSource, SourceRange};
+use fmt_pe::pe::PeFile;
+use fmt_pe::{Arm64Image, RiscvImage, Zboot};
+use zerocopy::IntoBytes;
+
+const MIB: u64 = 1 << 20;
+
+/// Reads `file` as every format of `Image` there is and checks every promise on what is accepted. Whether anything was.
+pub(crate) fn check_all(file: &[u8]) -> bool {
+    let arm64 = Arm64Image::read(&file).ok().flatten();
+    let riscv = RiscvImage::read(&file).ok().flatten();
+    let zboot = Zboot::read(&file).ok().flatten();
+    arm64.iter().for_each(|image| check_arm64(file, image));
+    riscv.iter().for_each(|image| check_riscv(file, image));
+    zboot.iter().for_each(|image| check_zboot(file, image));
+    arm64.is_some() || riscv.is_some() || zboot.is_some()
+}
+
+/// Checks every promise on `kernel`, which was read from `file`.
+pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
+    let (flags, image) = (u64_at(file, 0x18), kernel.image());
+    assert_eq!(kernel.header().as_bytes(), &file[..64]);
+    assert_eq!(&file[0x38..0x3c], b"ARM\x64");
+    assert_eq!((image.format(), image.arch()), ("arm64-image", Arch::Aarch64));
+    let page_size = match (flags >> 1) & 3 {
+        0 => None,
+        n => Some(1 << (10 + 2 * n)),
+    };
+    let facts = Arm64ImageFacts {
+        page_size,
+        is_placed_anywhere: flags & 8 != 0,
+    };
+    assert_eq!(image.facts().arm64_image, Some(facts));
+    assert_eq!(
+        (kernel.page_size(), kernel.is_placed_anywhere()),
+        (page_size, flags & 8 != 0)
+    );
+
+    let text_offset = kernel.text_offset();
+    match u64_at(file, 0x10) {
+        0 => {
+            assert_eq!((text_offset, kernel.image_size()), (0x8_0000, None));
+            assert!(image.extent().len() > file.len() as u64);
+            let is_big = flags & 1 != 0 || file[0x08..0x10] == 0x8_0000_u64.to_be_bytes();
+            assert_eq!(kernel.endian() == Endian::Big, is_big);
+        }
+        size => {
+            assert_eq!(
+                (text_offset, kernel.image_size()),
+                (u64_at(file, 0x08), Some(size))
+            );
+            assert_eq!(image.extent().len(), size.max(file.len() as u64));
+            assert_eq!(kernel.endian() == Endian::Big, flags & 1 != 0);
+        }
+    }
+    check_image(file, image, EntryAbi::Arm64Image, text_offset, kernel.is_pe());
+    let Placement::Relocatable(rule) = image.placement() else {
+        panic!("it is relocatable");
+    };
+    assert_eq!(
+        (rule.align, rule.align_offset),
+        (2 * MIB, text_offset % (2 * MIB))
+    );
+    assert_eq!((rule.min, rule.max), (text_offset, 1 << 48));
+}
+
+/// Checks every promise on `kernel`, which was read from `file`.
+pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
+    let image = kernel.image();
+    assert_eq!(kernel.header().as_bytes(), &file[..64]);
+    let has_magic2 = &file[0x38..0x3c] == b"RSC\x05";
+    assert!(has_magic2 || &file[0x30..0x38] == b"RISCV\0\0\0");
+    let (major, minor) = kernel.version();
+    assert!(major == 0 && (has_magic2 || minor < 2));
+    assert_eq!((image.format(), image.arch()), ("riscv-image", Arch::Riscv64));
+    assert_eq!(image.endian() == Endian::Big, file[0x18] & 1 != 0);
+    assert_eq!(
+        (kernel.text_offset(), kernel.image_size()),
+        (u64_at(file, 0x08), u64_at(file, 0x10))
+    );
+    assert_eq!(image.extent().len(), kernel.image_size().max(file.len() as u64));
+    check_image(
+        file,
+        image,
+        EntryAbi::RiscvImage,
+        kernel.text_offset(),
+        kernel.is_pe(),
+    );
+    let Placement::Relocatable(rule) = image.placement() else {
+        panic!("it is relocatable");
+    };
+    assert_eq!(
+        (rule.align, rule.align_offset, rule.min),
+        (2 * MIB, 0, kernel.text_offset())
+    );
+}
+
+/// What both have in common: the whole file at the start of the extent, which begins at `text_offset`.
+fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64, is_pe: bool) {
+    let [segment] = image.segments() else {
+        panic!("it has one segment");
+    };
+    assert_eq!(segment.source, SourceRange::whole(file.len() as u64));
+    assert_eq!(segment.file_part(), segment.range);
+    assert_eq!(
+        (segment.range.start(), image.extent().start()),
+        (text_offset, text_offset)
+    );
+    assert!(image.extent().contains(segment.range));
+    let [entry] = image.entries() else {
+        panic!("it has one entry point");
+    };
+    assert_eq!((entry.abi, entry.addr), (abi, text_offset));
+    let Placement::Relocatable(rule) = image.placement() else {
+        panic!("it is relocatable");
+    };
+    assert!(rule.allows(text_offset, image.extent().len()));
+
+    let source = SizedSource::new(&file).expect("a slice has a length");
+    assert_eq!(is_pe, matches!(PeFile::open(source), Ok(Some(_))));
+}
+
+/// Checks every promise on `zboot`, which was read from `file`.
+pub(crate) fn check_zboot(file: &[u8], zboot: &Zboot) {
+    assert_eq!(zboot.header().as_bytes(), &file[..64]);
+    assert_eq!((&file[..2], &file[4..8]), (&b"MZ"[..], &b"zimg"[..]));
+    let payload = zboot.payload();
+    assert!(!payload.source.is_empty() && payload.source.end() <= file.len() as u64);
+    assert_eq!(payload.source.offset(), u64_at(file, 0x08) & 0xffff_ffff);
+    assert_eq!(payload.source.len(), u64_at(file, 0x08) >> 32);
+    assert!(zboot.compression().len() <= 32 && !zboot.compression().contains(&0));
+}
+
+fn u64_at(file: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(*file[offset..].first_chunk().expect("inside the file"))
+}

@@ -1,0 +1,444 @@
+//! What the parsers say about `Image`, zboot and gzip files, field by field.
+
+use boot_core::{Codec, Payload, SourceRange};
+use fmt_pe::pe::Machine;
+use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot, is_gzip};
+
+use crate::file::{File, IMAGE_LEN, PE_LEN, at};
+use crate::{check, describe};
+
+#[test]
+fn arm64_images() {
+    let check = |file: File, expected: &str| check(&file.build(), expected);
+    let new = File::arm64;
+    check(
+        new(),
+        "arm64-image aarch64 little
+         segment 0x0..0x1000 from 0x0..0x1000
+         extent 0x0..0x200000
+         relocatable 0x200000 + 0x0 in 0x0..0x1000000000000
+         entry arm64-image 0x0
+         page size 0x1000
+         anywhere true",
+    );
+    check(
+        new().u64(0x08, 0x8_0000).u64(0x18, 0b0111),
+        "arm64-image aarch64 big
+         segment 0x80000..0x81000 from 0x0..0x1000
+         extent 0x80000..0x280000
+         relocatable 0x200000 + 0x80000 in 0x80000..0x1000000000000
+         entry arm64-image 0x80000
+         page size 0x10000
+         anywhere false",
+    );
+    check(new().u64(0x18, 0b0100), "page size 0x4000");
+    check(new().u64(0x18, 0), "page size unknown");
+    // An offset beyond one boundary still counts from zero.
+    check(
+        new().u64(0x08, 0x50_0004),
+        "extent 0x500004..0x700004
+         relocatable 0x200000 + 0x100004 in 0x500004..0x1000000000000",
+    );
+    // Exactly up to the end of what can be addressed.
+    check(new().u64(0x10, 1 << 48), "extent 0x0..0x1000000000000");
+    check(new().u64(0x10, 0x1000), "extent 0x0..0x1000");
+    check(
+        new().u64(0x10, 0xfff),
+        "extent 0x0..0x1000
+         warning: image_size at 0x10 is 0xfff, less than the 0x1000 bytes of the file; those are used",
+    );
+    check(
+        new().u64(0x18, 0x8000_0000_0000_001a),
+        "warning: flags at 0x18 have bits without a meaning, 0x8000000000000010; they are ignored",
+    );
+}
+
+/// Before 3.17, `text_offset` is in the kernel's byte order and all that says which that is.
+#[test]
+fn arm64_images_without_a_size() {
+    const WARNING: &str = "warning: image_size at 0x10 is zero, as in kernels before 3.17; it is given 0x1001000 bytes, which is an estimate";
+    let check = |file: File, expected: &str| check(&file.build(), &format!("{WARNING}\n{expected}"));
+    let new = File::arm64_old;
+    check(
+        new(),
+        "arm64-image aarch64 little
+         segment 0x80000..0x81000 from 0x0..0x1000
+         extent 0x80000..0x1081000
+         relocatable 0x200000 + 0x80000 in 0x80000..0x1000000000000
+         entry arm64-image 0x80000
+         page size unknown
+         anywhere false",
+    );
+    check(
+        new().u64(0x08, 0x8_0000_u64.swap_bytes()),
+        "arm64-image aarch64 big
+         extent 0x80000..0x1081000",
+    );
+    // Whatever else it says counts as 0x80000.
+    check(
+        new().u64(0x08, 0x1003),
+        "arm64-image aarch64 little\nextent 0x80000..0x1081000",
+    );
+    check(new().u64(0x18, 1), "arm64-image aarch64 big");
+    // With a size, the offset is little-endian and counts.
+    let sized = new().u64(0x08, 0x8_0000_u64.swap_bytes()).u64(0x10, 0x1000);
+    crate::check(
+        &sized.build(),
+        "arm64-image aarch64 little
+         extent 0x80000000000..0x80000001000",
+    );
+}
+
+#[test]
+fn riscv_images() {
+    let check = |file: File, expected: &str| check(&file.build(), expected);
+    let new = File::riscv;
+    check(
+        new(),
+        "riscv-image riscv64 little
+         segment 0x200000..0x201000 from 0x0..0x1000
+         extent 0x200000..0x500000
+         relocatable 0x200000 + 0x0 in 0x200000..0xffffffffffffffff
+         entry riscv-image 0x200000",
+    );
+    check(File::riscv_old(), "riscv-image riscv64 little");
+    check(
+        new().u64(0x08, 0),
+        "extent 0x0..0x300000
+         relocatable 0x200000 + 0x0 in 0x0..0xffffffffffffffff",
+    );
+    check(new().u64(0x18, 1), "riscv-image riscv64 big");
+    check(
+        new().u64(0x18, 2),
+        "warning: flags at 0x18 have bits without a meaning, 0x2; they are ignored",
+    );
+    // The deprecated magic number may go.
+    check(new().bytes(0x30, &[0; 8]), "riscv-image riscv64 little");
+    check(
+        new().u32(0x20, 0xffff).bytes(0x30, &[0; 8]),
+        "riscv-image riscv64 little
+         warning: the header version at 0x20 is 0.65535, newer than 0.2; what it added is ignored",
+    );
+    check(
+        new().u64(0x10, 1),
+        "extent 0x200000..0x201000
+         warning: image_size at 0x10 is 0x1, less than the 0x1000 bytes of the file; those are used",
+    );
+}
+
+#[test]
+fn an_ordinary_image_is_not_odd() {
+    let none: [Oddity; 0] = [];
+    let arm64 = |file: File| {
+        let kernel = Arm64Image::read(&file.build()).unwrap().unwrap();
+        (kernel.is_pe(), kernel.oddities().to_vec())
+    };
+    let riscv = |file: File| {
+        let kernel = RiscvImage::read(&file.build()).unwrap().unwrap();
+        (kernel.is_pe(), kernel.oddities().to_vec())
+    };
+    assert_eq!(arm64(File::arm64()), (false, none.to_vec()));
+    assert_eq!(arm64(File::arm64().u64(0x18, 0xf)), (false, none.to_vec()));
+    assert_eq!(arm64(File::arm64().stub(0xaa64)), (true, none.to_vec()));
+    assert_eq!(riscv(File::riscv()), (false, none.to_vec()));
+    assert_eq!(riscv(File::riscv_old()), (false, none.to_vec()));
+    assert_eq!(riscv(File::riscv().stub(0x5064)), (true, none.to_vec()));
+}
+
+#[test]
+fn what_is_wrong_with_the_pe_header_of_a_kernel() {
+    let check = |file: File, expected: &str| check(&file.build(), expected);
+    let arm64 = || File::arm64().stub(0xaa64);
+    check(
+        File::arm64().stub(0x8664),
+        "arm64-image aarch64 little
+         warning: its PE header is for x86_64, but the image is for arm64: firmware will not start it",
+    );
+    check(
+        File::riscv().stub(0xaa64),
+        "riscv-image riscv64 little
+         warning: its PE header is for arm64, but the image is for riscv64: firmware will not start it",
+    );
+    check(
+        arm64().u16(at::MAGIC, 0x30b),
+        "arm64-image aarch64 little
+         warning: firmware will not start it: the magic number of the PE optional header at 0x98 is 0x030b, neither 0x10b nor 0x20b",
+    );
+    check(
+        arm64().u16(at::SECTIONS, 513),
+        "warning: firmware may not start it: it has 513 PE sections; this crate takes up to 512",
+    );
+    // A DOS header alone, and a signature without one, are no PE header.
+    assert!(!describe(&arm64().u32(0x80, 0).build()).contains("warning"));
+    assert!(!describe(&arm64().bytes(0, b"ZM").u16(at::MAGIC, 0).build()).contains("warning"));
+    check(
+        File::riscv().stub(0x5032),
+        "unsupported riscv-image: its PE header says that it is a kernel for riscv32; only the 64-bit architecture is supported",
+    );
+}
+
+/// The PE headers know how long the file must be.
+#[test]
+fn a_kernel_that_was_cut() {
+    for (name, file) in [
+        ("arm64-image", File::arm64().stub(0xaa64).build()),
+        ("riscv-image", File::riscv().stub(0x5064).build()),
+    ] {
+        for len in 0x84..PE_LEN {
+            let expected = match len {
+                ..0x98 => format!("the PE headers reach to 0x98, but the file has {len:#x} bytes"),
+                ..0x9a => format!("the PE headers reach to 0x9a, but the file has {len:#x} bytes"),
+                ..0x108 => format!("the PE headers reach to 0x108, but the file has {len:#x} bytes"),
+                ..0x188 => {
+                    let end = (len / 8 + 1) * 8;
+                    format!("the PE headers reach to {end:#x}, but the file has {len:#x} bytes")
+                }
+                ..0x200 => format!("the PE headers reach to 0x200, but the file has {len:#x} bytes"),
+                ..0x380 => {
+                    format!(
+                        "the PE section \".text\" fills bytes 0x200..0x380 of the file, which has {len:#x} bytes"
+                    )
+                }
+                ..0x600 => {
+                    format!(
+                        "the PE section \".data\" fills bytes 0x400..0x600 of the file, which has {len:#x} bytes"
+                    )
+                }
+                ..0x614 => {
+                    format!(
+                        "the PE section \".reloc\" fills bytes 0x600..0x614 of the file, which has {len:#x} bytes"
+                    )
+                }
+                _ => {
+                    assert!(describe(&file[..len]).starts_with(name), "{len:#x}");
+                    continue;
+                }
+            };
+            check(
+                &file[..len],
+                &format!("malformed {name}: {expected}; is it complete?"),
+            );
+        }
+    }
+}
+
+/// Cuts a file of every format after every byte of its header.
+#[test]
+fn a_file_may_end_in_its_header() {
+    for (name, file, magic) in [
+        ("arm64-image", File::arm64(), 0x3c),
+        ("riscv-image", File::riscv(), 0x38),
+        ("efi-zboot", File::zboot(), 0x08),
+    ] {
+        let file = file.build();
+        for len in 0..64 {
+            if len < magic {
+                check(&file[..len], "something else");
+            } else {
+                let sentence = "the file has LEN bytes, but the header has 0x40; is it complete?";
+                let sentence = sentence.replace("LEN", &format!("{len:#x}"));
+                check(&file[..len], &format!("malformed {name}: {sentence}"));
+            }
+        }
+    }
+    check(
+        &File::arm64().resize(64).build(),
+        "segment 0x0..0x40 from 0x0..0x40\nextent 0x0..0x200000",
+    );
+    check(
+        &File::riscv().resize(64).build(),
+        "segment 0x200000..0x200040 from 0x0..0x40",
+    );
+}
+
+#[test]
+fn something_else() {
+    let check = |file: &[u8]| check(file, "something else");
+    check(b"");
+    check(b"MZ");
+    check(b"\x7fELF");
+    check(&[0; 0x40]);
+    check(&vec![0; 0x10000]);
+    check(
+        &File::arm64()
+            .bytes(0x38, b"ARMd".map(|byte| byte ^ 0x20).as_slice())
+            .build(),
+    );
+    check(&File::riscv().bytes(0x30, &[0; 12]).build());
+    check(&File::gzip().bytes(2, &[7]).build());
+    // A DOS program.
+    check(&File::pe().u32(0x3c, 0).build());
+    check(&File::pe().u32(0x3c, u32::MAX).build());
+    check(&File::pe().bytes(0x80, b"NE\0\0").build());
+}
+
+#[test]
+fn malformed_images() {
+    let check = |file: File, expected: &str| check(&file.build(), &format!("malformed {expected}"));
+    for offset in [1, 2, 0x8_0003] {
+        check(
+            File::arm64().u64(0x08, offset),
+            &format!("arm64-image: text_offset at 0x8 is {offset:#x}, which is no multiple of 0x4"),
+        );
+    }
+    for offset in [1, 0x8_0000, 0x10_0000, 0x20_1000] {
+        check(
+            File::riscv().u64(0x08, offset),
+            &format!("riscv-image: text_offset at 0x8 is {offset:#x}, which is no multiple of 0x200000"),
+        );
+    }
+    let memory = |format: &str, need: u64, offset: u64| {
+        format!(
+            "{format}: the kernel needs {need:#x} bytes (image_size at 0x10) from {offset:#x} on (text_offset at 0x8), more than it can address there"
+        )
+    };
+    for (offset, need) in [
+        (0, (1 << 48) + 1),
+        (0, u64::MAX),
+        (4, 1 << 48),
+        (1 << 48, 0x1000),
+        (u64::MAX - 3, 0x1000),
+    ] {
+        check(
+            File::arm64().u64(0x08, offset).u64(0x10, need),
+            &memory("arm64-image", need, offset),
+        );
+    }
+    let last = u64::MAX - 0x1f_ffff;
+    for (offset, need) in [(0x20_0000, u64::MAX), (last, 0x20_0000)] {
+        check(
+            File::riscv().u64(0x08, offset).u64(0x10, need),
+            &memory("riscv-image", need, offset),
+        );
+    }
+    check(
+        File::riscv().u64(0x10, 0),
+        "riscv-image: image_size at 0x10 is zero, but a riscv kernel must say how much memory it needs",
+    );
+    for minor in [2, 3] {
+        check(
+            File::riscv_old().u32(0x20, minor),
+            &format!(
+                "riscv-image: magic2 at 0x38 is [00, 00, 00, 00], not \"RSC\\x05\", which header version 0.{minor} needs"
+            ),
+        );
+    }
+}
+
+#[test]
+fn unsupported_images() {
+    let check = |file: File, expected: &str| check(&file.build(), &format!("unsupported {expected}"));
+    for (version, name) in [(0x1_0000, "1.0"), (0x1_0002, "1.2"), (u32::MAX, "65535.65535")] {
+        check(
+            File::riscv().u32(0x20, version),
+            &format!(
+                "riscv-image: its header version, at 0x20, is {name}; this crate knows 0.1, 0.2 and what is compatible with them"
+            ),
+        );
+    }
+    check(
+        File::gzip(),
+        "gzip: it is compressed with gzip; unpack it first (\"gunzip\" does) and boot what comes out",
+    );
+    check(
+        File::zboot(),
+        "efi-zboot: it is an EFI zboot image, which needs a firmware: a program for arm64 with a kernel inside that is compressed with gzip, at bytes 0x420..0x520; unpack that and boot it",
+    );
+    check(
+        File::zboot()
+            .bytes(0x18, b"new\0")
+            .bytes(0x420, b"new")
+            .u32(0x80, 0),
+        "efi-zboot: it is an EFI zboot image, which needs a firmware: a program for any machine with a kernel inside that is compressed with an unknown codec, at bytes 0x420..0x520; unpack that and boot it",
+    );
+}
+
+#[test]
+fn zboot_images() {
+    let read = |file: File| Zboot::read(&file.build()).unwrap().unwrap();
+    let zboot = read(File::zboot());
+    assert_eq!(
+        (zboot.machine(), zboot.compression()),
+        (Machine::ARM64, &b"gzip"[..])
+    );
+    let payload = |codec, unpacked_len| Payload {
+        codec,
+        source: SourceRange::new(0x420, 0x100).unwrap(),
+        unpacked_len,
+    };
+    // gzip has the length at its end, other codecs behind it.
+    assert_eq!(*zboot.payload(), payload(Some(Codec::Gzip), Some(0x30_0000)));
+    for (name, codec) in [
+        (&b"lz4\0"[..], Codec::Lz4Legacy),
+        (b"lzma\0", Codec::Lzma),
+        (b"lzo\0", Codec::Lzo),
+        (b"xzkern\0", Codec::Xz),
+        (b"zstd22\0", Codec::Zstd),
+    ] {
+        let zboot = read(File::zboot().bytes(0x18, name));
+        assert_eq!(zboot.compression(), &name[..name.len() - 1]);
+        assert_eq!(*zboot.payload(), payload(Some(codec), Some(0x40_0000)));
+    }
+    // A name that is not known, and one without an end: the payload's first bytes say what it is.
+    let unknown = File::zboot().bytes(0x18, b"zstd\0");
+    assert_eq!(
+        *read(unknown).payload(),
+        payload(Some(Codec::Gzip), Some(0x30_0000))
+    );
+    let long = read(
+        File::zboot()
+            .bytes(0x18, &[b'x'; 32])
+            .bytes(0x420, &[0x28, 0xb5, 0x2f, 0xfd]),
+    );
+    assert_eq!(
+        (long.compression().len(), long.payload().codec),
+        (32, Some(Codec::Zstd))
+    );
+    let stored = File::zboot().bytes(0x18, b"none\0").bytes(0x420, b"\x7fELF");
+    assert_eq!(*read(stored).payload(), payload(Some(Codec::Stored), Some(0x100)));
+    // To the last byte of the file: there is no length behind it.
+    let last = read(File::zboot().u32(0x0c, 0x3e0).bytes(0x18, b"zstd22\0"));
+    assert_eq!(
+        (last.payload().source.end(), last.payload().unpacked_len),
+        (0x800, None)
+    );
+    let short = read(File::zboot().u32(0x0c, 3));
+    assert_eq!(
+        (short.payload().codec, short.payload().unpacked_len),
+        (Some(Codec::Gzip), None)
+    );
+    // Broken PE headers hide the machine only.
+    assert_eq!(read(File::zboot().u16(at::MAGIC, 0)).machine(), Machine::UNKNOWN);
+
+    for (offset, size) in [(0x420, 0), (0x420, 0x3e1), (0x801, 1), (u32::MAX, u32::MAX)] {
+        let sentence = format!(
+            "malformed efi-zboot: the compressed kernel (payload offset at 0x8: {offset:#x}, payload size at 0xc: {size:#x}) is not inside the file, which has 0x800 bytes; is it complete?"
+        );
+        check(
+            &File::zboot().u32(0x08, offset).u32(0x0c, size).build(),
+            &sentence,
+        );
+    }
+}
+
+#[test]
+fn gzip_files() {
+    let file = File::gzip().build();
+    for len in 0..file.len() {
+        assert_eq!(is_gzip(&&file[..len]).unwrap(), len >= 3);
+    }
+}
+
+/// The magic number decides, and an image with two of them is that of the first format.
+#[test]
+fn one_format_claims_a_file() {
+    let both = File::arm64().bytes(0x30, b"RISCV\0\0\0");
+    assert!(describe(&both.build()).starts_with("arm64-image"));
+    let zboot = File::zboot().bytes(0x38, b"ARM\x64");
+    assert!(describe(&zboot.u64(0x08, 0).u64(0x10, 0x1000).build()).starts_with("arm64-image"));
+    let kernel = Arm64Image::read(&File::arm64().stub(0xaa64).build())
+        .unwrap()
+        .unwrap();
+    assert!(kernel.is_pe() && kernel.image().format() == "arm64-image");
+    assert_eq!(kernel.image().source_len(), IMAGE_LEN as u64);
+}

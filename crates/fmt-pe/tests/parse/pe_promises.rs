@@ -1,0 +1,78 @@
+//! What every accepted PE file keeps, whatever bytes it was made of.
+
+use boot_core::{SizedSource, SourceRange};
+use fmt_pe::pe::{Directory, PeFile, RelocationType, RvaRange};
+
+/// Reads `file` and checks every promise on what is accepted. Whether it was.
+pub(crate) fn check(file: &[u8]) -> bool {
+    let source = SizedSource::new(&file).expect("a slice has a length");
+    let Ok(Some(pe)) = PeFile::open(source) else {
+        return false;
+    };
+    let len = file.len() as u64;
+    let header = pe.optional_header();
+    let image = header.size_of_image;
+
+    // Headers and sections are in the file and in the image, and share no address.
+    assert!(pe.headers().end() <= len && header.size_of_headers <= image);
+    assert_eq!(pe.headers(), SourceRange::whole(header.size_of_headers.into()));
+    let mut taken = vec![RvaRange::new(0, header.size_of_headers).expect("inside the image")];
+    for section in pe.sections() {
+        assert!(section.data.end() <= len && section.range.end() <= image);
+        assert!(section.data.len() <= section.range.len().into());
+        assert!(taken.iter().all(|other| !other.overlaps(section.range)));
+        taken.push(section.range);
+        if !section.data.is_empty() {
+            let filled = RvaRange::new(section.range.start(), section.data.len() as u32);
+            assert_eq!(
+                pe.data_at(filled.expect("inside the section")),
+                Some(section.data)
+            );
+        }
+    }
+    assert!(pe.entry_point().is_none_or(|entry| entry > 0 && entry < image));
+    assert!(header.section_alignment.is_power_of_two() && header.file_alignment.is_power_of_two());
+    for index in 0..=u8::MAX {
+        if let Some(entry) = pe.directory(Directory(index)) {
+            assert!(index < 16 && entry.size > 0);
+            let range = RvaRange::new(entry.virtual_address, entry.size);
+            let data = range.and_then(|range| pe.data_at(range));
+            assert!(data.is_none_or(|data| data.end() <= len && data.len() == entry.size.into()));
+        }
+    }
+
+    // Base relocations are in the image, and not more than the file has room for.
+    let mut count = 0;
+    for relocation in pe.relocations().into_iter().flatten().map_while(Result::ok) {
+        assert!(relocation.kind != RelocationType::ABSOLUTE && relocation.kind.0 < 16);
+        let end = u64::from(relocation.rva) + u64::from(relocation.kind.width(pe.machine()));
+        assert!(end > relocation.rva.into() && end <= image.into());
+        assert_eq!(
+            relocation.low_half.is_some(),
+            relocation.kind == RelocationType::HIGHADJ
+        );
+        count += 1;
+    }
+    assert!(count <= file.len() / 2);
+
+    let field = pe.check_sum_offset() as usize;
+    assert_eq!(file[field..field + 4], header.check_sum.to_le_bytes());
+    assert_eq!(
+        pe.compute_check_sum().expect("a slice can be read"),
+        check_sum(file, field)
+    );
+    true
+}
+
+/// The checksum, word by word with an end-around carry.
+fn check_sum(file: &[u8], field: usize) -> u32 {
+    let mut file = file.to_vec();
+    file[field..field + 4].fill(0);
+    let mut sum = 0_u16;
+    for word in file.chunks(2) {
+        let word = u16::from_le_bytes([word[0], word.get(1).copied().unwrap_or(0)]);
+        let (next, carry) = sum.overflowing_add(word);
+        sum = next + u16::from(carry);
+    }
+    u32::from(sum).wrapping_add(file.len() as u32)
+}
