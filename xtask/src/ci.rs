@@ -98,7 +98,10 @@ fn lints(workspace: &Workspace) -> Result<(), Error> {
     // The programs of Linux guests, and the contract that host code shares with guests.
     let mut command = build::cargo(workspace);
     command.current_dir(workspace.root().join("guests"));
-    process::run_shown(command.args(["clippy", "--all-targets", "--", "--deny", "warnings"]))
+    command
+        .args(["clippy", "--all-targets", "--target-dir"])
+        .arg(workspace.xtask("guests"));
+    process::run_shown(command.args(["--", "--deny", "warnings"]))
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Error> {

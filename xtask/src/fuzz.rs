@@ -29,9 +29,10 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
     for target in targets {
         say(&format!("fuzzing {target} for {seconds} s"));
         let mut command = nightly(workspace, &cargo_fuzz);
+        command
+            .args(["run", &target, "--target-dir"])
+            .arg(workspace.xtask("fuzz"));
         command.args([
-            "run",
-            &target,
             "--",
             &format!("-max_total_time={seconds}"),
             "-print_final_stats=1",
@@ -66,7 +67,8 @@ fn seeds(workspace: &Workspace) -> Result<(), Error> {
     let mut command = build::cargo(workspace);
     command
         .current_dir(workspace.root().join("fuzz"))
-        .args(["run", "--package", "fuzz-seeds"]);
+        .args(["run", "--package", "fuzz-seeds", "--target-dir"])
+        .arg(workspace.xtask("fuzz"));
     let _step = Step::start("writing the seeds of the fuzz targets");
     process::run_logged(&mut command, &workspace.log("fuzz-seeds")?)
 }

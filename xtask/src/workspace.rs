@@ -10,8 +10,11 @@
 //!     static/               target directory of statically linked programs
 //!     bare/                 target directory of bare-metal programs
 //!     lab/                  initramfs and console log of the last KVM host machine
+//!     fuzz/                 target directory of the fuzz targets
+//!     guests/               target directory of what the guests' workspace has for this machine
 //!     logs/                 output of the commands that run behind a progress line
 //!     tools/                cargo-installed tools
+//!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
 //! ```
 

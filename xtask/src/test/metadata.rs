@@ -1,6 +1,6 @@
 //! What cargo knows about the workspace's test targets and what it built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -87,9 +87,10 @@ struct Message {
     reason: String,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
 }
 
-/// Runs a cargo command that builds tests, and gives the test programs it made, by name.
+/// Runs a cargo command that builds tests, and gives the test programs it made, each as `PACKAGE: NAME`.
 pub(super) fn test_programs(
     workspace: &Workspace,
     command: &mut Command,
@@ -110,7 +111,13 @@ fn programs_in(messages: &str) -> Result<Vec<(String, PathBuf)>, Error> {
             && message.reason == "compiler-artifact"
             && target.is_test()
         {
-            programs.push((target.name, executable));
+            // A package of this workspace lies in a directory of its own name.
+            let directory = message.manifest_path.as_deref().and_then(Path::parent);
+            let package = directory
+                .and_then(Path::file_name)
+                .unwrap_or_default()
+                .to_string_lossy();
+            programs.push((format!("{package}: {}", target.name), executable));
         }
     }
     Ok(programs)
@@ -142,14 +149,14 @@ mod tests {
             "\n",
             r#"{"reason":"compiler-artifact","target":{"name":"vmboot","kind":["bin"]},"executable":"/t/vmboot"}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"kvm_x","kind":["test"]},"executable":"/t/kvm_x-1"}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/crates/hv/Cargo.toml","target":{"name":"kvm_x","kind":["test"]},"executable":"/t/kvm_x-1"}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
             "\n",
         );
         assert_eq!(
             programs_in(messages).unwrap(),
-            [("kvm_x".to_owned(), PathBuf::from("/t/kvm_x-1"))]
+            [("hv: kvm_x".to_owned(), PathBuf::from("/t/kvm_x-1"))]
         );
         assert!(programs_in("{").is_err());
     }
