@@ -5,6 +5,8 @@
 mod bzimage_parse;
 mod elf_parse;
 mod fdt;
+mod image_parse;
+mod pe_parse;
 mod plan_x86;
 
 use std::path::Path;
@@ -14,10 +16,12 @@ use std::{fs, io};
 type Seed = (&'static str, Vec<u8>);
 
 /// Every fuzz target and the function that makes its seeds.
-const TARGETS: [(&str, fn() -> Vec<Seed>); 6] = [
+const TARGETS: [(&str, fn() -> Vec<Seed>); 8] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
     ("fdt_fixup", fdt::trees),
+    ("image_parse", image_parse::seeds),
+    ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
