@@ -1,0 +1,148 @@
+//! What a machine on this host can be, in terms of the machine's description.
+
+use std::num::NonZeroU32;
+
+use boot_core::{
+    Machine,
+    machine::{
+        Cpus, InterruptController, Isa, MmuType, RiscvHart,
+        virt::{self, RiscvIrqchip, VirtError},
+    },
+};
+
+use crate::KvmError;
+
+/// What this host's KVM gives its vCPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The frequency of the `time` counter in Hz.
+    pub timebase_frequency: u32,
+    /// The instruction set, without what a guest cannot use: the hypervisor extension, and the interrupt architecture
+    /// of a machine that has none in the kernel.
+    pub isa: Isa,
+    /// The largest address translation.
+    pub mmu: MmuType,
+    /// Block size of Zicbom in bytes, where the host has it.
+    pub cbom_block_size: Option<u32>,
+    /// Block size of Zicboz in bytes, where the host has it.
+    pub cboz_block_size: Option<u32>,
+    /// Block size of Zicbop in bytes, where the host has it.
+    pub cbop_block_size: Option<u32>,
+    /// The highest interrupt identity of the AIA in the kernel, where the host has it.
+    pub aia_ids: Option<u32>,
+}
+
+impl Host {
+    /// The best interrupt controller: the AIA in the kernel, or else the PLIC in user space.
+    #[must_use]
+    pub fn irqchip(&self) -> RiscvIrqchip {
+        match self.aia_ids {
+            Some(_) => RiscvIrqchip::AplicImsic,
+            None => RiscvIrqchip::Plic,
+        }
+    }
+
+    /// The reference machine on this host, with `ram` bytes of RAM: harts with everything the host gives them.
+    ///
+    /// # Errors
+    ///
+    /// [`VirtError`].
+    pub fn machine(&self, ram: u64, vcpus: NonZeroU32, irqchip: RiscvIrqchip) -> Result<Machine, VirtError> {
+        let mut machine = Machine::riscv64_virt(ram, vcpus, &self.isa, self.timebase_frequency, irqchip)?;
+        if let Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
+            for hart in &mut cpus.harts {
+                *hart = RiscvHart {
+                    mmu: self.mmu,
+                    cbom_block_size: self.cbom_block_size,
+                    cboz_block_size: self.cboz_block_size,
+                    cbop_block_size: self.cbop_block_size,
+                    ..hart.clone()
+                };
+            }
+        }
+        if let (InterruptController::Aplic(aplic), Some(ids)) =
+            (&mut machine.platform.interrupt_controller, self.aia_ids)
+            && let Some(imsic) = &mut aplic.imsic
+        {
+            imsic.ids = virt::IMSIC_IDS.min(ids);
+            aplic.sources = virt::RISCV64_SOURCES.min(imsic.ids);
+        }
+        Ok(machine)
+    }
+}
+
+/// Asks this host's KVM.
+///
+/// # Errors
+///
+/// [`KvmError::WrongHost`] where this is not Linux on riscv64, [`KvmError::Open`] where there is no KVM, and whatever
+/// KVM refuses.
+pub fn host() -> Result<Host, KvmError> {
+    imp::host()
+}
+
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+use crate::kvm as imp;
+
+#[cfg(not(all(target_os = "linux", target_arch = "riscv64")))]
+mod imp {
+    use super::{Host, KvmError};
+
+    pub(super) fn host() -> Result<Host, KvmError> {
+        Err(KvmError::WrongHost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(aia_ids: Option<u32>) -> Host {
+        Host {
+            timebase_frequency: 10_000_000,
+            isa: Isa::new(["i", "zicbom"]).unwrap(),
+            mmu: MmuType::Sv57,
+            cbom_block_size: Some(64),
+            cboz_block_size: None,
+            cbop_block_size: None,
+            aia_ids,
+        }
+    }
+
+    #[test]
+    fn a_machine_has_what_the_host_has() {
+        let host = host(None);
+        assert_eq!(host.irqchip(), RiscvIrqchip::Plic);
+        let vcpus = NonZeroU32::new(3).unwrap();
+        let machine = host.machine(1 << 30, vcpus, host.irqchip()).unwrap();
+        let Cpus::Riscv64(cpus) = &machine.platform.cpus else {
+            panic!("no harts");
+        };
+        assert_eq!(cpus.timebase_frequency, 10_000_000);
+        assert_eq!(cpus.harts.len(), 3);
+        for (id, hart) in (0..).zip(&cpus.harts) {
+            let expected = RiscvHart {
+                mmu: MmuType::Sv57,
+                cbom_block_size: Some(64),
+                ..RiscvHart::new(id, host.isa.clone())
+            };
+            assert_eq!(*hart, expected);
+        }
+    }
+
+    #[test]
+    fn identities_and_sources_fit_the_host() {
+        let check = |ids, expected: (u32, u32)| {
+            let host = host(Some(ids));
+            assert_eq!(host.irqchip(), RiscvIrqchip::AplicImsic);
+            let machine = host.machine(1 << 30, NonZeroU32::MIN, host.irqchip()).unwrap();
+            let InterruptController::Aplic(aplic) = machine.platform.interrupt_controller else {
+                panic!("no APLIC");
+            };
+            assert_eq!((aplic.imsic.unwrap().ids, aplic.sources), expected, "{ids}");
+        };
+        check(2047, (255, 95));
+        check(255, (255, 95));
+        check(63, (63, 63));
+    }
+}

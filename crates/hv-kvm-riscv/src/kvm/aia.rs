@@ -1,0 +1,214 @@
+//! The advanced interrupt architecture in the kernel: an APLIC, and an IMSIC for each vCPU.
+//!
+//! The order, from Documentation/virt/kvm/devices/ and the kernel's own checks: create the device before any vCPU runs;
+//! set sources, identities and the APLIC's address; create all vCPUs; set the address of each vCPU's interrupt file;
+//! initialise.
+#![expect(unsafe_code, reason = "device attributes are read through a pointer")]
+
+use boot_core::{GuestRange, num};
+use hv_core::IrqError;
+use kvm_bindings::{
+    KVM_DEV_RISCV_AIA_ADDR_APLIC, KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, KVM_DEV_RISCV_AIA_CONFIG_IDS,
+    KVM_DEV_RISCV_AIA_CONFIG_SRCS, KVM_DEV_RISCV_AIA_CTRL_INIT, KVM_DEV_RISCV_AIA_GRP_ADDR,
+    KVM_DEV_RISCV_AIA_GRP_APLIC, KVM_DEV_RISCV_AIA_GRP_CONFIG, KVM_DEV_RISCV_AIA_GRP_CTRL,
+    KVM_DEV_RISCV_AIA_GRP_IMSIC, KVM_DEV_RISCV_AIA_IMSIC_ISEL_BITS, KVM_DEV_RISCV_IMSIC_SIZE,
+    kvm_create_device, kvm_device_attr, kvm_device_type_KVM_DEV_TYPE_RISCV_AIA,
+};
+use kvm_ioctls::{DeviceFd, VmFd};
+
+use super::refused;
+use crate::{
+    KvmError,
+    layout::{Controller, hart_index_bits},
+};
+
+/// Registers of an APLIC's domain (RISC-V AIA 1.0, section 4.5), as far as a reset touches them.
+mod aplic {
+    pub(super) const DOMAINCFG: u64 = 0x0000;
+    /// `sourcecfg[1]`; the others follow.
+    pub(super) const SOURCECFG: u64 = 0x0004;
+    pub(super) const IN_CLRIP: u64 = 0x1d00;
+    pub(super) const CLRIE: u64 = 0x1f00;
+    /// `target[1]`; the others follow.
+    pub(super) const TARGET: u64 = 0x3004;
+}
+
+/// Registers of an interrupt file (RISC-V AIA 1.0, section 3.8).
+mod imsic {
+    pub(super) const EIDELIVERY: u64 = 0x70;
+    pub(super) const EITHRESHOLD: u64 = 0x72;
+    /// `eip0` and `eie0`; on RV64 every second register exists.
+    pub(super) const EIP: u64 = 0x80;
+    pub(super) const EIE: u64 = 0xc0;
+}
+
+/// What the kernel's AIA can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// The highest interrupt identity.
+    pub(super) ids: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Aia {
+    device: DeviceFd,
+    sources: u32,
+    vcpus: u32,
+    ids: u32,
+    /// The APLIC's registers, and the interrupt files.
+    ranges: [GuestRange; 2],
+}
+
+/// Creates the device, where the host has it.
+fn create(vm: &VmFd) -> Result<DeviceFd, KvmError> {
+    let mut device = kvm_create_device {
+        type_: kvm_device_type_KVM_DEV_TYPE_RISCV_AIA,
+        ..kvm_create_device::default()
+    };
+    vm.create_device(&mut device)
+        .map_err(refused("KVM_CREATE_DEVICE (KVM_DEV_TYPE_RISCV_AIA)"))
+}
+
+/// What the AIA of a new machine can do; `None` where the host has none.
+pub(super) fn probe(vm: &VmFd) -> Result<Option<Limits>, KvmError> {
+    match create(vm) {
+        Ok(device) => Ok(Some(Limits {
+            ids: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_IDS)?,
+        })),
+        // ENODEV: the host's harts lack the extension, or the kernel lacks the device.
+        Err(KvmError::Request { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Aia {
+    /// Creates the device that `controller` describes, as far as that goes without vCPUs.
+    pub(super) fn create(vm: &VmFd, controller: Controller, vcpus: u32) -> Result<Option<Self>, KvmError> {
+        let Controller::Aia {
+            aplic,
+            sources,
+            imsics,
+            ids,
+        } = controller
+        else {
+            return Ok(None);
+        };
+        let device = create(vm)?;
+        let set = |attribute, value| set_config(&device, attribute, value);
+        set(KVM_DEV_RISCV_AIA_CONFIG_IDS, ids)?;
+        set(KVM_DEV_RISCV_AIA_CONFIG_SRCS, sources)?;
+        set(KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, hart_index_bits(vcpus))?;
+        set_address(&device, KVM_DEV_RISCV_AIA_ADDR_APLIC.into(), aplic.start())?;
+        Ok(Some(Self {
+            sources: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_SRCS)?,
+            ids: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_IDS)?,
+            device,
+            vcpus,
+            ranges: [aplic, imsics],
+        }))
+    }
+
+    /// Initialises the device when all vCPUs exist. `order` has their numbers in the order of creation.
+    pub(super) fn finish(&self, order: &[u32]) -> Result<(), KvmError> {
+        let [_, files] = self.ranges;
+        for (attribute, index) in (1..).zip(order) {
+            let offset = u64::from(KVM_DEV_RISCV_IMSIC_SIZE).saturating_mul(u64::from(*index));
+            // The layout has room for all of them. The kernel counts vCPUs in the order of creation from attribute 1 on;
+            // attribute 0 is the APLIC.
+            set_address(&self.device, attribute, files.start().saturating_add(offset))?;
+        }
+        let attr = attribute(KVM_DEV_RISCV_AIA_GRP_CTRL, KVM_DEV_RISCV_AIA_CTRL_INIT.into(), 0);
+        self.device
+            .set_device_attr(&attr)
+            .map_err(refused("KVM_DEV_RISCV_AIA_CTRL_INIT"))
+    }
+
+    /// Where the guest finds it.
+    pub(super) fn ranges(&self) -> &[GuestRange] {
+        &self.ranges
+    }
+
+    /// The kernel takes any line number and forgets those it does not have.
+    pub(super) fn check_source(&self, source: u32) -> Result<(), IrqError> {
+        if (1..=self.sources).contains(&source) {
+            return Ok(());
+        }
+        Err(IrqError {
+            line: source,
+            source: "the APLIC has no such source".into(),
+        })
+    }
+
+    /// Puts all registers back to zero.
+    pub(super) fn reset(&self) -> Result<(), KvmError> {
+        let mut aplic = vec![(aplic::DOMAINCFG, 0)];
+        for word in 0..=u64::from(self.sources / 32) {
+            aplic.push((aplic::CLRIE + word * 4, u32::MAX));
+            aplic.push((aplic::IN_CLRIP + word * 4, u32::MAX));
+        }
+        for source in 0..u64::from(self.sources) {
+            aplic.push((aplic::TARGET + source * 4, 0));
+            aplic.push((aplic::SOURCECFG + source * 4, 0));
+        }
+        for (register, value) in aplic {
+            set_u32(&self.device, KVM_DEV_RISCV_AIA_GRP_APLIC, register, value)?;
+        }
+        let mut imsic = vec![imsic::EIDELIVERY, imsic::EITHRESHOLD];
+        for word in 0..=u64::from(self.ids / 64) {
+            imsic.push(imsic::EIE + word * 2);
+            imsic.push(imsic::EIP + word * 2);
+        }
+        for vcpu in 0..u64::from(self.vcpus) {
+            for register in &imsic {
+                let selector = vcpu << KVM_DEV_RISCV_AIA_IMSIC_ISEL_BITS | register;
+                set_u64(&self.device, KVM_DEV_RISCV_AIA_GRP_IMSIC, selector, 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn attribute(group: u32, attr: u64, addr: u64) -> kvm_device_attr {
+    kvm_device_attr {
+        flags: 0,
+        group,
+        attr,
+        addr,
+    }
+}
+
+/// The address of a value, as the kernel wants it.
+fn address_of<T>(value: &T) -> u64 {
+    num::to_u64((&raw const *value).expose_provenance())
+}
+
+fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
+    let mut value = 0_u32;
+    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let mut attr = attribute(KVM_DEV_RISCV_AIA_GRP_CONFIG, config.into(), addr);
+    // SAFETY: the attributes of this group are 32 bits long (`aia_get_attr` in the kernel's arch/riscv/kvm/aia_device.c), and
+    // `addr` is the address of a `u32` that lives until after the call.
+    unsafe { device.get_device_attr(&mut attr) }
+        .map_err(refused("KVM_GET_DEVICE_ATTR (AIA configuration)"))?;
+    Ok(value)
+}
+
+fn set_config(device: &DeviceFd, config: u32, value: u32) -> Result<(), KvmError> {
+    set_u32(device, KVM_DEV_RISCV_AIA_GRP_CONFIG, config.into(), value)
+}
+
+fn set_address(device: &DeviceFd, attr: u64, value: u64) -> Result<(), KvmError> {
+    set_u64(device, KVM_DEV_RISCV_AIA_GRP_ADDR, attr, value)
+}
+
+fn set_u32(device: &DeviceFd, group: u32, attr: u64, value: u32) -> Result<(), KvmError> {
+    device
+        .set_device_attr(&attribute(group, attr, address_of(&value)))
+        .map_err(refused("KVM_SET_DEVICE_ATTR (AIA)"))
+}
+
+fn set_u64(device: &DeviceFd, group: u32, attr: u64, value: u64) -> Result<(), KvmError> {
+    device
+        .set_device_attr(&attribute(group, attr, address_of(&value)))
+        .map_err(refused("KVM_SET_DEVICE_ATTR (AIA)"))
+}

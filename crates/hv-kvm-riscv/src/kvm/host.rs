@@ -1,0 +1,86 @@
+//! What this host's KVM gives its vCPUs.
+
+use std::{io, sync::Arc};
+
+use boot_core::machine::{Isa, MmuType};
+use hv_core::{Ignore, Vm as _};
+
+use super::{KvmVcpu, KvmVm, aia, refused, vm};
+use crate::{Host, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
+
+/// Asks a machine that is thrown away.
+pub(crate) fn host() -> Result<Host, KvmError> {
+    let scratch = vm::open()?.create_vm().map_err(refused("KVM_CREATE_VM"))?;
+    let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
+    let console = SbiConsole::new(Box::new(io::sink()), Arc::new(Ignore));
+    let vm = KvmVm::new(&Layout::bare(1), console)?;
+    let mut vcpu = vm.create_vcpu(0)?;
+    Ok(Host {
+        timebase_frequency: fitting(&mut vcpu, Register::TIMER_FREQUENCY)?,
+        isa: isa(&mut vcpu)?,
+        mmu: match number(&mut vcpu, Register::SATP_MODE)? {
+            // The modes of `satp` (RISC-V Privileged Architecture, "Supervisor Address Translation and Protection").
+            8 => MmuType::Sv39,
+            9 => MmuType::Sv48,
+            10.. => MmuType::Sv57,
+            _ => MmuType::None,
+        },
+        cbom_block_size: optional(&mut vcpu, Register::ZICBOM_BLOCK_SIZE)?,
+        cboz_block_size: optional(&mut vcpu, Register::ZICBOZ_BLOCK_SIZE)?,
+        cbop_block_size: optional(&mut vcpu, Register::ZICBOP_BLOCK_SIZE)?,
+        aia_ids,
+    })
+}
+
+fn number(vcpu: &mut KvmVcpu, register: Register) -> Result<u64, KvmError> {
+    let value = vcpu.register(register)?;
+    value.to_u64().ok_or(KvmError::ValueSize {
+        register,
+        found: value.bytes().len(),
+        expected: size_of::<u64>(),
+    })
+}
+
+/// A number that has to fit into 32 bits, because the device tree has no more for it.
+fn fitting(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
+    let found = number(vcpu, register)?;
+    u32::try_from(found).ok().ok_or(KvmError::Machine {
+        what: "a number too large for its device tree",
+        found,
+        expected: u32::MAX.into(),
+    })
+}
+
+fn optional(vcpu: &mut KvmVcpu, register: Register) -> Result<Option<u32>, KvmError> {
+    if vcpu.has(register) {
+        fitting(vcpu, register).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The extensions that a vCPU has by default, in the order that ISA strings have them: single letters first, and of
+/// these the base first ("ISA Extension Naming Conventions" of the unprivileged specification).
+fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
+    const LETTERS: &str = "imafdqlcbpvh";
+    let mut names = Vec::new();
+    for register in vcpu.registers().to_vec() {
+        let Some(extension) = register.isa_extension() else {
+            continue;
+        };
+        // An extension without a name cannot be told to a guest. KVM has no nested virtualization, and the interrupt
+        // architecture shows in the machine's interrupt controller.
+        if matches!(extension, IsaExtension::H | IsaExtension::SSAIA) || number(vcpu, register)? == 0 {
+            continue;
+        }
+        names.extend(extension.name());
+    }
+    names.sort_by_key(|name| match name.len() {
+        1 => (LETTERS.find(name).unwrap_or(LETTERS.len()), *name),
+        _ => (LETTERS.len() + 1, *name),
+    });
+    Isa::new(names).map_err(|error| KvmError::Request {
+        request: "KVM_GET_REG_LIST",
+        source: io::Error::other(error),
+    })
+}

@@ -1,0 +1,69 @@
+//! Guest memory for the debug console.
+#![expect(
+    unsafe_code,
+    reason = "copies between this program and memory that the guest may write meanwhile"
+)]
+
+use std::{collections::BTreeMap, ptr};
+
+use boot_core::{GuestRange, num};
+use guest_ram::RamRegion;
+
+use crate::sbi::GuestBytes;
+
+/// RAM slots by their numbers.
+pub(super) type Slots = BTreeMap<u32, RamRegion>;
+
+/// A byte for each address of `address .. address + len`, in slots that may follow each other; `None` where one has no RAM.
+fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {
+    let range = GuestRange::new(address, num::to_u64(len))?;
+    let mut at = range.start();
+    let mut pieces = Vec::new();
+    while at < range.end() {
+        let slot = slots
+            .values()
+            .find(|slot| slot.range().start() <= at && at < slot.range().end())?;
+        let end = slot.range().end().min(range.end());
+        let offset = usize::try_from(at.checked_sub(slot.range().start())?).ok()?;
+        pieces.push((slot, offset, usize::try_from(end.checked_sub(at)?).ok()?));
+        at = end;
+    }
+    Some(pieces)
+}
+
+impl GuestBytes for Slots {
+    fn read(&self, address: u64, data: &mut [u8]) -> bool {
+        let Some(pieces) = pieces(self, address, data.len()) else {
+            return false;
+        };
+        let mut rest = data.iter_mut();
+        for (slot, offset, len) in pieces {
+            for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
+                // SAFETY: `index` is below the length of the slot, whose mapping lives as long as `slot`; so the pointer
+                // stays inside the mapping.
+                let source = unsafe { slot.host_ptr().add(index) };
+                // SAFETY: `source` points into a mapping that is readable and consists of plain bytes. The guest may write
+                // it meanwhile, and a volatile read of one byte gives the old value or the new one.
+                *byte = unsafe { ptr::read_volatile(source) };
+            }
+        }
+        true
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> bool {
+        let Some(pieces) = pieces(self, address, data.len()) else {
+            return false;
+        };
+        let mut rest = data.iter();
+        for (slot, offset, len) in pieces {
+            for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
+                // SAFETY: as in `read`.
+                let target = unsafe { slot.host_ptr().add(index) };
+                // SAFETY: `target` points into a mapping that is writable and to which no Rust reference exists:
+                // `RamRegion` forbids them.
+                unsafe { ptr::write_volatile(target, *byte) };
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading and writing registers.
+#![expect(unsafe_code, reason = "lists registers into a buffer of run-time size")]
+
+use std::io;
+
+use kvm_bindings::{KVMIO, kvm_reg_list};
+use vmm_sys_util::{ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
+
+use super::KvmVcpu;
+use crate::{Group, KvmError, Register, Value, VcpuState, kvm::refused};
+
+ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
+
+/// More registers than any vCPU has.
+const MAX_REGISTERS: u64 = 4096;
+
+impl KvmVcpu {
+    /// Every register that this vCPU has, in ascending order of the ids.
+    #[must_use]
+    pub fn registers(&self) -> &[Register] {
+        &self.registers
+    }
+
+    /// Whether this vCPU has the register.
+    #[must_use]
+    pub fn has(&self, register: Register) -> bool {
+        self.registers.binary_search(&register).is_ok()
+    }
+
+    /// Reads everything there is. An access that the last run reported is completed first.
+    ///
+    /// Where the vCPU has the D extension, its registers stand for those of the F extension: KVM shows the same memory
+    /// under both, and the D extension's view has all of it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever KVM refuses.
+    pub fn whole_state(&mut self) -> Result<VcpuState, KvmError> {
+        self.settle()?;
+        let registers = self
+            .saved()
+            .map(|register| Ok((register, self.read(register)?)))
+            .collect::<Result<_, KvmError>>()?;
+        Ok(VcpuState {
+            activity: self.read_activity()?,
+            registers,
+        })
+    }
+
+    /// Replaces everything there is, except registers that only tell the time ([`Register::is_clock`]).
+    ///
+    /// Registers that differ are written: some can be read and not written, or written before the first run only, and
+    /// have the same value in every state of this vCPU. One that `state` lacks keeps its value.
+    ///
+    /// # Errors
+    ///
+    /// [`KvmError::ForeignState`] when `state` has a register that this vCPU does not have;
+    /// [`KvmError::SetRegister`] when KVM refuses a value.
+    pub fn set_whole_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
+        self.settle()?;
+        for (&register, value) in &state.registers {
+            if !self.has(register) {
+                return Err(KvmError::ForeignState { register });
+            }
+            // The timer comes last, see below.
+            if register.group() == Some(Group::TIMER) {
+                continue;
+            }
+            if self.read(register)? != *value {
+                self.write(register, value)?;
+            }
+        }
+        // Linux takes 1 for the time to wait for when the timer is switched on, so the time is written after that.
+        for register in [Register::TIMER_STATE, Register::TIMER_COMPARE] {
+            if let Some(value) = state.registers.get(&register)
+                && self.read(register)? != *value
+            {
+                self.write(register, value)?;
+            }
+        }
+        self.write_activity(state.activity)?;
+        // Pending interrupts are among the registers, but the input from outside is a wire and has its own level.
+        self.machine.drive(self.index)
+    }
+
+    /// Reads one register.
+    ///
+    /// # Errors
+    ///
+    /// [`KvmError::GetRegister`] when there is no such register.
+    pub fn register(&mut self, register: Register) -> Result<Value, KvmError> {
+        self.settle()?;
+        self.read(register)
+    }
+
+    /// Writes one register.
+    ///
+    /// # Errors
+    ///
+    /// [`KvmError::ValueSize`] when the value has not its size, [`KvmError::SetRegister`] when KVM refuses the value.
+    pub fn set_register(&mut self, register: Register, value: &Value) -> Result<(), KvmError> {
+        self.settle()?;
+        self.write(register, value)
+    }
+
+    /// The registers that make up a state.
+    fn saved(&self) -> impl Iterator<Item = Register> + '_ {
+        let group = |register: &Register| register.group();
+        let has_d = self.registers.iter().any(|r| group(r) == Some(Group::FP_D));
+        self.registers
+            .iter()
+            .filter(move |register| !has_d || group(register) != Some(Group::FP_F))
+            .copied()
+    }
+
+    pub(super) fn read(&self, register: Register) -> Result<Value, KvmError> {
+        let mut bytes = vec![0; register.size()];
+        self.fd
+            .get_one_reg(register.0, &mut bytes)
+            .map_err(|error| KvmError::GetRegister {
+                register,
+                source: error.into(),
+            })?;
+        Ok(Value::from_bytes(bytes))
+    }
+
+    pub(super) fn write(&self, register: Register, value: &Value) -> Result<(), KvmError> {
+        let (found, expected) = (value.bytes().len(), register.size());
+        if found != expected {
+            return Err(KvmError::ValueSize {
+                register,
+                found,
+                expected,
+            });
+        }
+        self.fd
+            .set_one_reg(register.0, value.bytes())
+            .map(drop)
+            .map_err(|error| KvmError::SetRegister {
+                register,
+                value: value.clone(),
+                source: error.into(),
+            })
+    }
+
+    /// Asks the kernel which registers there are, however many: a vCPU with all extensions has more than the wrapper of
+    /// this request has room for.
+    pub(super) fn list(&self) -> Result<Vec<Register>, KvmError> {
+        // The kernel's structure is a count, and then as many ids.
+        let mut buffer = vec![0_u64; 1];
+        let count = match self.fill(&mut buffer) {
+            Ok(()) => 0,
+            Err(error) if error.raw_os_error() == Some(libc::E2BIG) => buffer.first().copied().unwrap_or(0),
+            Err(source) => return Err(list_error(source)),
+        };
+        let room = usize::try_from(count.min(MAX_REGISTERS)).unwrap_or(0);
+        let mut buffer = vec![0_u64; room.saturating_add(1)];
+        if let Some(first) = buffer.first_mut() {
+            *first = count.min(MAX_REGISTERS);
+        }
+        self.fill(&mut buffer).map_err(list_error)?;
+        let mut registers: Vec<_> = buffer.into_iter().skip(1).map(Register).collect();
+        registers.sort_unstable();
+        registers.dedup();
+        Ok(registers)
+    }
+
+    /// `KVM_GET_REG_LIST` into `buffer`, whose first word tells how many follow.
+    fn fill(&self, buffer: &mut [u64]) -> io::Result<()> {
+        let room = buffer.len().saturating_sub(1);
+        match buffer.first() {
+            Some(&count) if usize::try_from(count).is_ok_and(|count| count <= room) => {}
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        let list = buffer.as_mut_ptr().cast::<kvm_reg_list>();
+        // SAFETY: the file is a vCPU's. The kernel reads and writes the count, and writes at most as many words after it
+        // as it says, which the buffer has, as was just checked. `kvm_reg_list` is that count, with the words behind it.
+        match unsafe { ioctl_with_mut_ptr(&self.fd, KVM_GET_REG_LIST(), list) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+fn list_error(source: io::Error) -> KvmError {
+    refused("KVM_GET_REG_LIST")(kvm_ioctls::Error::new(
+        source.raw_os_error().unwrap_or(libc::EINVAL),
+    ))
+}

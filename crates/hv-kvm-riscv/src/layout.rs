@@ -1,0 +1,395 @@
+//! What of a machine's description the harness builds.
+
+use boot_core::{
+    Arch, GuestRange, Machine,
+    machine::{Aplic, Cpus, InterruptController, Line, RiscvHart, Serial, SerialKind, Syscon},
+};
+
+/// A riscv64 machine as this harness builds it: a machine's description, checked.
+///
+/// The same [`Machine`] is what the device tree is written from, so the guest is told of the devices that it finds.
+/// Devices that nobody here makes, such as virtio-mmio slots, may be described as well: put them on the board's bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How many vCPUs there are. Hart ids are vCPU numbers.
+    pub vcpus: u32,
+    /// What each hart is, in the order of the vCPUs. Empty for harts as KVM gives them by default.
+    pub harts: Vec<RiscvHart>,
+    /// The frequency of the `time` counter in Hz that the guest is told; `None` where it is told nothing.
+    pub timebase_frequency: Option<u32>,
+    /// The interrupt controller for devices.
+    pub controller: Controller,
+    /// The console.
+    pub serial: Option<SerialPort>,
+    /// The register that turns the machine off or resets it.
+    pub syscon: Option<Syscon>,
+}
+
+/// The interrupt controller for devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// None: devices cannot interrupt.
+    None,
+    /// A PLIC in user space.
+    Plic {
+        /// Its registers.
+        range: GuestRange,
+        /// The number of its highest source.
+        sources: u32,
+    },
+    /// An APLIC and an IMSIC for each hart, in the kernel.
+    Aia {
+        /// The APLIC's registers.
+        aplic: GuestRange,
+        /// The number of its highest source.
+        sources: u32,
+        /// The interrupt files: 4 KiB for each hart, in the order of the harts.
+        imsics: GuestRange,
+        /// The number of the highest interrupt identity.
+        ids: u32,
+    },
+}
+
+/// A serial port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SerialPort {
+    /// Its registers.
+    pub range: GuestRange,
+    /// The source of the interrupt controller that it raises, if it interrupts.
+    pub source: Option<u32>,
+}
+
+/// Why this harness cannot build a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// It is of another architecture.
+    #[error("a machine of {found} cannot be built with riscv64 vCPUs")]
+    Arch {
+        /// Its architecture.
+        found: Arch,
+    },
+    /// It has a part that this harness does not make.
+    #[error("this harness makes no {what}")]
+    Unsupported {
+        /// The part.
+        what: &'static str,
+    },
+    /// A number is another than this harness can make.
+    #[error("the machine has {what} {found}; this harness can make {expected}")]
+    Value {
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        found: u64,
+        /// What would do: the number itself, or the smallest that does.
+        expected: u64,
+    },
+}
+
+/// The sizes of the in-kernel AIA's parts (`KVM_DEV_RISCV_APLIC_SIZE`, `KVM_DEV_RISCV_IMSIC_SIZE`).
+const APLIC_LEN: u64 = 0x4000;
+const IMSIC_LEN: u64 = 0x1000;
+
+/// How many bits tell `vcpus` harts apart, as a guest computes it that is not told.
+#[must_use]
+pub fn hart_index_bits(vcpus: u32) -> u32 {
+    u32::BITS.saturating_sub(vcpus.saturating_sub(1).leading_zeros())
+}
+
+impl Layout {
+    /// `vcpus` vCPUs as KVM gives them, and nothing else.
+    #[must_use]
+    pub const fn bare(vcpus: u32) -> Self {
+        Self {
+            vcpus,
+            harts: Vec::new(),
+            timebase_frequency: None,
+            controller: Controller::None,
+            serial: None,
+            syscon: None,
+        }
+    }
+
+    /// The layout of `machine`.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] for a machine that this harness cannot build.
+    pub fn of(machine: &Machine) -> Result<Self, LayoutError> {
+        if machine.arch != Arch::Riscv64 {
+            return Err(LayoutError::Arch { found: machine.arch });
+        }
+        let vcpus = machine.vcpus.get();
+        let platform = &machine.platform;
+        let (harts, timebase_frequency) = match &platform.cpus {
+            Cpus::Undescribed => (Vec::new(), None),
+            Cpus::Riscv64(cpus) => (cpus.harts.clone(), Some(cpus.timebase_frequency)),
+            _ => {
+                return Err(LayoutError::Unsupported {
+                    what: "CPUs of another architecture",
+                });
+            }
+        };
+        if platform.cpus.count().is_some() {
+            exactly(
+                "a number of harts of",
+                boot_core::num::to_u64(harts.len()),
+                vcpus.into(),
+            )?;
+        }
+        for (index, hart) in (0..).zip(&harts) {
+            exactly("the hart id", hart.hart_id, index)?;
+        }
+        Ok(Self {
+            vcpus,
+            harts,
+            timebase_frequency,
+            controller: match &platform.interrupt_controller {
+                InterruptController::Undescribed => Controller::None,
+                InterruptController::Plic(plic) => {
+                    at_least(
+                        "a PLIC with a length of",
+                        plic.range.len(),
+                        crate::Plic::len(vcpus),
+                    )?;
+                    Controller::Plic {
+                        range: plic.range,
+                        sources: plic.sources,
+                    }
+                }
+                InterruptController::Aplic(aplic) => aia(aplic, vcpus)?,
+                _ => {
+                    return Err(LayoutError::Unsupported {
+                        what: "interrupt controller of another architecture",
+                    });
+                }
+            },
+            serial: match platform.serial.as_slice() {
+                [] => None,
+                [port] => Some(serial(port)?),
+                _ => {
+                    return Err(LayoutError::Unsupported {
+                        what: "second serial port",
+                    });
+                }
+            },
+            syscon: platform.syscon.clone(),
+        })
+    }
+}
+
+fn exactly(what: &'static str, found: u64, expected: u64) -> Result<(), LayoutError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(LayoutError::Value {
+        what,
+        found,
+        expected,
+    })
+}
+
+fn at_least(what: &'static str, found: u64, expected: u64) -> Result<(), LayoutError> {
+    if found >= expected {
+        return Ok(());
+    }
+    Err(LayoutError::Value {
+        what,
+        found,
+        expected,
+    })
+}
+
+fn aia(aplic: &Aplic, vcpus: u32) -> Result<Controller, LayoutError> {
+    let Some(imsic) = &aplic.imsic else {
+        return Err(LayoutError::Unsupported {
+            what: "APLIC without IMSICs",
+        });
+    };
+    let files = IMSIC_LEN.saturating_mul(vcpus.into());
+    let bits = hart_index_bits(vcpus);
+    at_least("an APLIC with a length of", aplic.range.len(), APLIC_LEN)?;
+    at_least("IMSICs with a length of", imsic.range.len(), files)?;
+    exactly(
+        "a number of guest index bits of",
+        imsic.guest_index_bits.into(),
+        0,
+    )?;
+    exactly(
+        "a number of hart index bits of",
+        imsic.hart_index_bits.unwrap_or(bits).into(),
+        bits.into(),
+    )?;
+    Ok(Controller::Aia {
+        aplic: aplic.range,
+        sources: aplic.sources,
+        imsics: imsic.range,
+        ids: imsic.ids,
+    })
+}
+
+fn serial(port: &Serial) -> Result<SerialPort, LayoutError> {
+    if port.kind != SerialKind::NS16550A {
+        return Err(LayoutError::Unsupported {
+            what: "serial port but an NS16550A with registers of one byte, one byte apart",
+        });
+    }
+    at_least(
+        "a serial port with a length of",
+        port.range.len(),
+        hv_core::Serial::LEN,
+    )?;
+    let source = match port.interrupt.map(|interrupt| interrupt.line) {
+        None => None,
+        Some(Line::Source(source)) => Some(source),
+        Some(_) => {
+            return Err(LayoutError::Unsupported {
+                what: "interrupt line but a source of a PLIC or APLIC",
+            });
+        }
+    };
+    Ok(SerialPort {
+        range: port.range,
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use boot_core::machine::{
+        Interrupt, Isa, Trigger,
+        virt::{self, RiscvIrqchip},
+    };
+
+    use super::*;
+
+    fn machine(vcpus: u32, irqchip: RiscvIrqchip) -> Machine {
+        let vcpus = NonZeroU32::new(vcpus).unwrap();
+        Machine::riscv64_virt(1 << 30, vcpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap()
+    }
+
+    #[test]
+    fn the_reference_machines_can_be_built() {
+        let layout = Layout::of(&machine(4, RiscvIrqchip::Plic)).unwrap();
+        assert_eq!((layout.vcpus, layout.harts.len()), (4, 4));
+        assert_eq!(layout.timebase_frequency, Some(10_000_000));
+        assert_eq!(
+            layout.controller,
+            Controller::Plic {
+                range: virt::PLIC,
+                sources: 95
+            }
+        );
+        let serial = SerialPort {
+            range: virt::SERIAL,
+            source: Some(virt::SERIAL_LINE),
+        };
+        assert_eq!(layout.serial, Some(serial));
+        let layout = Layout::of(&machine(4, RiscvIrqchip::AplicImsic)).unwrap();
+        let Controller::Aia {
+            aplic,
+            sources: 95,
+            imsics,
+            ids: 255,
+        } = layout.controller
+        else {
+            panic!("{:?}", layout.controller);
+        };
+        assert_eq!((aplic, imsics.len()), (virt::APLIC, 0x4000));
+        // Nothing but vCPUs.
+        let bare = Machine::new(Arch::Riscv64, boot_core::MemoryMap::virt(0x1000).unwrap());
+        assert_eq!(Layout::of(&bare), Ok(Layout::bare(1)));
+    }
+
+    #[test]
+    fn others_are_refused() {
+        type Change = fn(&mut Machine);
+        fn imsic(machine: &mut Machine) -> &mut boot_core::machine::Imsic {
+            match &mut machine.platform.interrupt_controller {
+                InterruptController::Aplic(Aplic {
+                    imsic: Some(imsic), ..
+                }) => imsic,
+                _ => panic!("no IMSIC"),
+            }
+        }
+        fn harts(machine: &mut Machine) -> &mut Vec<RiscvHart> {
+            match &mut machine.platform.cpus {
+                Cpus::Riscv64(cpus) => &mut cpus.harts,
+                _ => panic!("no harts"),
+            }
+        }
+        let value = |what, found, expected| LayoutError::Value {
+            what,
+            found,
+            expected,
+        };
+        let unsupported = |what| LayoutError::Unsupported { what };
+        let cases: [(Change, LayoutError); 11] = [
+            (
+                |m| m.arch = Arch::Aarch64,
+                LayoutError::Arch { found: Arch::Aarch64 },
+            ),
+            (
+                |m| m.platform.cpus = Cpus::Arm64(Vec::new()),
+                unsupported("CPUs of another architecture"),
+            ),
+            (|m| drop(harts(m).pop()), value("a number of harts of", 2, 3)),
+            (|m| harts(m)[1].hart_id = 5, value("the hart id", 5, 1)),
+            (
+                |m| imsic(m).guest_index_bits = 1,
+                value("a number of guest index bits of", 1, 0),
+            ),
+            (
+                |m| imsic(m).hart_index_bits = Some(3),
+                value("a number of hart index bits of", 3, 2),
+            ),
+            (
+                |m| imsic(m).range = GuestRange::new(virt::IMSICS.start(), 0x2000).unwrap(),
+                value("IMSICs with a length of", 0x2000, 0x3000),
+            ),
+            (
+                |m| {
+                    if let InterruptController::Aplic(aplic) = &mut m.platform.interrupt_controller {
+                        aplic.imsic = None;
+                    }
+                },
+                unsupported("APLIC without IMSICs"),
+            ),
+            (
+                |m| m.platform.serial[0].kind = SerialKind::Pl011,
+                unsupported("serial port but an NS16550A with registers of one byte, one byte apart"),
+            ),
+            (
+                |m| {
+                    m.platform.serial[0].interrupt = Some(Interrupt {
+                        line: Line::Spi(1),
+                        trigger: Trigger::LevelHigh,
+                    });
+                },
+                unsupported("interrupt line but a source of a PLIC or APLIC"),
+            ),
+            (
+                |m| {
+                    let port = m.platform.serial[0].clone();
+                    m.platform.serial.push(port);
+                },
+                unsupported("second serial port"),
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut machine = machine(3, RiscvIrqchip::AplicImsic);
+            change(&mut machine);
+            assert_eq!(Layout::of(&machine), Err(expected));
+        }
+    }
+
+    #[test]
+    fn bits_tell_the_harts_apart() {
+        for (vcpus, expected) in [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (512, 9), (513, 10)] {
+            assert_eq!(hart_index_bits(vcpus), expected, "{vcpus}");
+        }
+    }
+}

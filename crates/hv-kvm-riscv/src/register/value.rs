@@ -1,0 +1,67 @@
+//! The contents of a register.
+
+use std::fmt;
+
+/// What a register holds: as many bytes as its id says, least significant first.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Value(Vec<u8>);
+
+impl Value {
+    /// A value from its bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The value as a number; `None` where it has more than eight bytes.
+    #[must_use]
+    pub fn to_u64(&self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        bytes.get_mut(..self.0.len())?.copy_from_slice(&self.0);
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self(value.to_le_bytes().to_vec())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self(value.to_le_bytes().to_vec())
+    }
+}
+
+impl fmt::Debug for Value {
+    /// A hexadecimal number, the most significant byte first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_bytes() {
+        let check = |value: Value, number: Option<u64>, text: &str| {
+            assert_eq!(value.to_u64(), number);
+            assert_eq!(format!("{value:?}"), text);
+        };
+        check(Value::from(0x1234_u32), Some(0x1234), "0x00001234");
+        check(Value::from(u64::MAX), Some(u64::MAX), "0xffffffffffffffff");
+        check(Value::from_bytes(vec![1, 2]), Some(0x201), "0x0201");
+        check(Value::from_bytes(Vec::new()), Some(0), "0x");
+        check(Value::from_bytes((1..=9).collect()), None, "0x090807060504030201");
+    }
+}

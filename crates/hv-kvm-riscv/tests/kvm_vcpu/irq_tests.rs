@@ -1,0 +1,2 @@
+use crate::guest::Test;
+pub(crate) const TESTS: &[Test] = &[];

@@ -1,0 +1,252 @@
+//! Runs and how they end.
+
+use std::{thread, time::Duration};
+
+use boot_core::{CpuState, cpu::riscv64::State};
+use hv_core::{Fault, Outcome, Policy, Space, StopHandle, Vcpu as _, Vm as _};
+use hv_kvm_riscv::{BoardDevices, Host, KvmError};
+
+use crate::{
+    asm::{
+        A0, A1, A7, Code, ECALL, S0, T0, T1, T2, WFI, Width, ZERO, add, addi, branch_unequal, jump, jump_to,
+        load, store,
+    },
+    guest::{
+        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Recorder, Seen, Test, TestResult, expect, policy,
+        short_policy, state,
+    },
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("run::exit_page", exit_page),
+    ("run::entry_registers", entry_registers),
+    ("run::first_and_last_byte_of_a_device_page", device_page),
+    ("run::every_width", every_width),
+    ("run::deadline_ends_a_loop", |host| deadline(host, jump(0))),
+    ("run::deadline_ends_a_wait", |host| deadline(host, WFI)),
+    ("run::stop_from_another_thread", stop_from_another_thread),
+    ("run::execution_outside_memory_is_a_crash", outside_memory),
+    ("run::four_harts_by_hsm", four_harts),
+    ("run::vcpus_are_checked", vcpus_are_checked),
+];
+
+fn exit_page(host: &Host) -> TestResult {
+    let code = Code::new().set(A0, 0x1234_5678).exit(A0);
+    Guest::new(host, &code, 1, BoardDevices::default())?.ends("outcome", &Outcome::DebugExit(0x1234_5678))?;
+    Ok(None)
+}
+
+/// Every register of the entry state arrives.
+fn entry_registers(host: &Host) -> TestResult {
+    // Every register but x5 is stored, with x5 for the base.
+    let stores = (1..32).filter(|&x| x != T0);
+    let code = Code::new()
+        .then(
+            stores
+                .clone()
+                .map(|x| store(Width::Double, x, T0, 8 * x.cast_signed())),
+        )
+        .exit(A0);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let mut state = State::new(CODE);
+    for (number, x) in (0_u64..).zip(&mut state.x).skip(1) {
+        *x = number << 56 | 0x00de_0000_0000_0000 | number;
+    }
+    state.x[5] = DATA;
+    let outcome = guest.board.boot(&CpuState::from(state.clone()), &policy())?;
+    expect("outcome", &outcome, &Outcome::DebugExit(10))?;
+    for x in stores {
+        let found = guest.read_u64(DATA + 8 * u64::from(x))?;
+        expect(&format!("x{x}"), &Some(&found), &state.x.get(usize::try_from(x)?))?;
+    }
+    Ok(None)
+}
+
+fn device_page(host: &Host) -> TestResult {
+    let code = Code::new()
+        .set(S0, DEVICE)
+        .set(T2, DEVICE + 0xfff)
+        .then([
+            load(Width::Byte, T0, S0, 0),
+            load(Width::Byte, T1, T2, 0),
+            store(Width::Byte, T0, T2, 0),
+            store(Width::Byte, T1, S0, 0),
+            add(A0, T0, T1),
+        ])
+        .exit(A0);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let recorder = Recorder::default();
+    guest
+        .board
+        .bus()
+        .insert(Space::Mmio, DEVICE, 0x1000, recorder.clone())?;
+    guest.ends("sum", &Outcome::DebugExit(0xa0 + 0x9f))?;
+    let expected = [
+        Seen::Read(0, 1),
+        Seen::Read(0xfff, 1),
+        Seen::Write(0xfff, vec![0xa0]),
+        Seen::Write(0, vec![0x9f]),
+    ];
+    expect("accesses", &recorder.seen(), &expected.to_vec())?;
+    Ok(None)
+}
+
+fn every_width(host: &Host) -> TestResult {
+    let mut code = Code::new().set(S0, DEVICE);
+    let widths = [Width::Byte, Width::Half, Width::Word, Width::Double];
+    for (width, offset) in widths.into_iter().zip([0, 8, 16, 24]) {
+        code = code.then([load(width, T0, S0, offset), store(width, T0, S0, offset + 32)]);
+    }
+    let mut guest = Guest::new(host, &code.exit(ZERO), 1, BoardDevices::default())?;
+    let recorder = Recorder::default();
+    guest
+        .board
+        .bus()
+        .insert(Space::Mmio, DEVICE, 0x1000, recorder.clone())?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    let mut expected = Vec::new();
+    for (len, offset) in [(1_u8, 0_u8), (2, 8), (4, 16), (8, 24)] {
+        expected.push(Seen::Read(offset.into(), len.into()));
+        let data = (0..len).map(|byte| 0xa0 + offset + byte).collect();
+        expected.push(Seen::Write(u64::from(offset) + 32, data));
+    }
+    expect("accesses", &recorder.seen(), &expected)?;
+    Ok(None)
+}
+
+/// The deadline gets the vCPU out, and it can be used again afterwards.
+fn deadline(host: &Host, endless: u32) -> TestResult {
+    let code = Code::new().then([endless, jump(-4)]);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    expect(
+        "first run",
+        &guest.board.boot(&state(), &short_policy())?,
+        &Outcome::Deadline,
+    )?;
+    guest.write(CODE, &Code::new().set(A0, 7).exit(A0).bytes())?;
+    hv_core::reset(guest.board.vcpus())?;
+    guest.ends("second run", &Outcome::DebugExit(7))?;
+    Ok(None)
+}
+
+fn stop_from_another_thread(host: &Host) -> TestResult {
+    for endless in [jump(0), WFI] {
+        // More vCPUs than host CPUs: the others wait to be started, and have to come out as well.
+        let code = Code::new().then([endless, jump(-4)]);
+        let mut guest = Guest::new(host, &code, 4, BoardDevices::default())?;
+        let stop = StopHandle::new();
+        let policy = Policy {
+            stop: stop.clone(),
+            ..policy()
+        };
+        let stopper = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            stop.stop();
+        });
+        let outcome = guest.board.boot(&state(), &policy)?;
+        stopper.join().ok().ok_or("the stopping thread panicked")?;
+        expect("outcome", &outcome, &Outcome::Stopped)?;
+        // A handle that was stopped ends the next run at once.
+        expect("again", &guest.board.resume(&policy)?, &Outcome::Stopped)?;
+    }
+    Ok(None)
+}
+
+fn outside_memory(host: &Host) -> TestResult {
+    let code = Code::new().set(T0, DEVICE).then([jump_to(T0)]);
+    let outcome = Guest::new(host, &code, 1, BoardDevices::default())?.boot()?;
+    let Outcome::Crash(report) = outcome else {
+        return Err(format!("the guest did not crash: {outcome}").into());
+    };
+    let Fault::InternalError { pc, .. } = report.fault else {
+        return Err(format!("another fault: {}", report.fault).into());
+    };
+    expect("pc", &pc, &Some(DEVICE))?;
+    expect("pc in the state", &report.state.entry(), &DEVICE)?;
+    Ok(None)
+}
+
+/// The boot hart starts three others, each with its hart id in `a0` and an opaque value in `a1`; each notes both and the last
+/// one that is there is waited for.
+fn four_harts(host: &Host) -> TestResult {
+    let mut code = Code::new();
+    for hart in 1..4 {
+        // hart_start(hart, OTHERS, 0x100 + hart), extension "HSM".
+        code = code
+            .set(A0, hart)
+            .set(A1, OTHERS)
+            .set(12, 0x100 + hart)
+            .set(A7, 0x48_534d)
+            .set(16, 0)
+            .then([ECALL]);
+    }
+    // Waits until each has written its slot.
+    for hart in 1..4 {
+        code = code
+            .set(S0, DATA + 16 * hart + 8)
+            .set(T1, 0x100 + hart)
+            .then([load(Width::Double, T0, S0, 0), branch_unequal(T0, T1, -4)]);
+    }
+    let others = Code::new().set(T0, DATA).then([
+        // t1 = a0 * 16
+        addi(T1, A0, 0),
+        add(T1, T1, T1),
+        add(T1, T1, T1),
+        add(T1, T1, T1),
+        add(T1, T1, T1),
+        add(T0, T0, T1),
+        store(Width::Double, A0, T0, 0),
+        store(Width::Double, A1, T0, 8),
+        WFI,
+        jump(-4),
+    ]);
+    let mut guest = Guest::new(host, &code.exit(ZERO), 4, BoardDevices::default())?;
+    guest.write(OTHERS, &others.bytes())?;
+    for round in ["first", "after a reset"] {
+        guest.write(DATA, &[0xff; 64])?;
+        guest.ends(round, &Outcome::DebugExit(0))?;
+        for hart in 1..4 {
+            expect("hart id", &guest.read_u64(DATA + 16 * hart)?, &hart)?;
+        }
+        hv_core::reset(guest.board.vcpus())?;
+        guest.board.vm().reset_chips()?;
+    }
+    Ok(None)
+}
+
+fn vcpus_are_checked(host: &Host) -> TestResult {
+    let mut guest = Guest::new(host, &Code::new(), 2, BoardDevices::default())?;
+    let check = |result: Result<_, KvmError>, right: fn(&KvmError) -> bool| -> CheckResult {
+        match result {
+            Err(error) if right(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(()) => Err("it was not refused".into()),
+        }
+    };
+    let vm = guest.board.vm();
+    check(vm.create_vcpu(2).map(drop), |error| {
+        matches!(error, KvmError::NoSuchVcpu { index: 2, count: 2 })
+    })?;
+    check(vm.create_vcpu(0).map(drop), |error| {
+        matches!(
+            error,
+            KvmError::Request {
+                request: "KVM_CREATE_VCPU",
+                ..
+            }
+        )
+    })?;
+    let foreign = CpuState::from(boot_core::cpu::aarch64::State::new(0));
+    let [first, ..] = guest.board.vcpus() else {
+        return Err("there are two vCPUs".into());
+    };
+    check(first.set_state(&foreign), |error| {
+        matches!(
+            error,
+            KvmError::WrongArch {
+                found: boot_core::Arch::Aarch64
+            }
+        )
+    })?;
+    Ok(None)
+}
