@@ -13,9 +13,15 @@ pub(crate) fn check_all(file: &[u8]) -> bool {
     let arm64 = Arm64Image::read(&file).ok().flatten();
     let riscv = RiscvImage::read(&file).ok().flatten();
     let zboot = Zboot::read(&file).ok().flatten();
-    arm64.iter().for_each(|image| check_arm64(file, image));
-    riscv.iter().for_each(|image| check_riscv(file, image));
-    zboot.iter().for_each(|image| check_zboot(file, image));
+    if let Some(image) = &arm64 {
+        check_arm64(file, image);
+    }
+    if let Some(image) = &riscv {
+        check_riscv(file, image);
+    }
+    if let Some(image) = &zboot {
+        check_zboot(file, image);
+    }
     arm64.is_some() || riscv.is_some() || zboot.is_some()
 }
 

@@ -1,5 +1,7 @@
 //! What the parsers say about `Image`, zboot and gzip files, field by field.
 
+use std::ops::Range;
+
 use boot_core::{Codec, Payload, SourceRange};
 use fmt_pe::pe::Machine;
 use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot, is_gzip};
@@ -184,40 +186,32 @@ fn a_kernel_that_was_cut() {
         ("arm64-image", File::arm64().stub(0xaa64).build()),
         ("riscv-image", File::riscv().stub(0x5064).build()),
     ] {
-        for len in 0x84..PE_LEN {
-            let expected = match len {
-                ..0x98 => format!("the PE headers reach to 0x98, but the file has {len:#x} bytes"),
-                ..0x9a => format!("the PE headers reach to 0x9a, but the file has {len:#x} bytes"),
-                ..0x108 => format!("the PE headers reach to 0x108, but the file has {len:#x} bytes"),
-                ..0x188 => {
-                    let end = (len / 8 + 1) * 8;
-                    format!("the PE headers reach to {end:#x}, but the file has {len:#x} bytes")
-                }
-                ..0x200 => format!("the PE headers reach to 0x200, but the file has {len:#x} bytes"),
-                ..0x380 => {
-                    format!(
-                        "the PE section \".text\" fills bytes 0x200..0x380 of the file, which has {len:#x} bytes"
-                    )
-                }
-                ..0x600 => {
-                    format!(
-                        "the PE section \".data\" fills bytes 0x400..0x600 of the file, which has {len:#x} bytes"
-                    )
-                }
-                ..0x614 => {
-                    format!(
-                        "the PE section \".reloc\" fills bytes 0x600..0x614 of the file, which has {len:#x} bytes"
-                    )
-                }
-                _ => {
-                    assert!(describe(&file[..len]).starts_with(name), "{len:#x}");
-                    continue;
-                }
-            };
-            check(
-                &file[..len],
-                &format!("malformed {name}: {expected}; is it complete?"),
+        let check_up_to = |lens: Range<usize>, what: &str| {
+            for len in lens {
+                let sentence = format!("{what} the file has {len:#x} bytes; is it complete?");
+                let sentence = sentence.replace("of the file, the file has", "of the file, which has");
+                check(&file[..len], &format!("malformed {name}: {sentence}"));
+            }
+        };
+        check_up_to(0x84..0x98, "the PE headers reach to 0x98, but");
+        check_up_to(0x98..0x9a, "the PE headers reach to 0x9a, but");
+        check_up_to(0x9a..0x108, "the PE headers reach to 0x108, but");
+        for end in (0x110..=0x188).step_by(8) {
+            check_up_to(end - 8..end, &format!("the PE headers reach to {end:#x}, but"));
+        }
+        check_up_to(0x188..0x200, "the PE headers reach to 0x200, but");
+        for (lens, name, data) in [
+            (0x200..0x380, ".text", "0x200..0x380"),
+            (0x380..0x600, ".data", "0x400..0x600"),
+            (0x600..0x614, ".reloc", "0x600..0x614"),
+        ] {
+            check_up_to(
+                lens,
+                &format!("the PE section \"{name}\" fills bytes {data} of the file,"),
             );
+        }
+        for len in 0x614..PE_LEN {
+            assert!(describe(&file[..len]).starts_with(name), "{len:#x}");
         }
     }
 }

@@ -118,18 +118,11 @@ fn tables_that_are_not_there() {
 
 #[test]
 fn malformed_blocks() {
-    for (size, end, at, left) in [
-        (0, 0x3014, 0x3000, ""),
-        (7, 0x3014, 0x3000, ""),
-        (9, 0x3014, 0x3000, ""),
-    ]
-    .into_iter()
-    .chain([(0x15, 0x3014, 0x3000, ""), (u32::MAX, 0x3014, 0x3000, "")])
-    {
+    for size in [0, 7, 9, 0x15, 0x16, u32::MAX] {
         check(
             table(0x14).u32(at::BLOCK + 4, size),
             &format!(
-                "{left}relocation malformed: the block of base relocations at RVA {at:#x} claims {size:#x} bytes; it must be an even number from 8 on and end with the table, at {end:#x}"
+                "relocation malformed: the block of base relocations at RVA 0x3000 claims {size:#x} bytes; it must be an even number from 8 on and end with the table, at 0x3014"
             ),
         );
     }
@@ -224,10 +217,10 @@ fn every_type_has_a_name() {
     }
 }
 
-/// A table as long as the file can hold is read in pieces, and a source that fails on the way is an error.
+/// A table of many blocks, each longer than what is read at a time.
 #[test]
-fn the_table_is_read_while_it_is_used() {
-    let entries = [0x3000; 100];
+fn a_long_table() {
+    let entries = [0x3000; 200];
     let file = table(0x1000).resize(PE_LEN + 0x1000).section(
         at::RELOC,
         ".reloc",
@@ -241,8 +234,6 @@ fn the_table_is_read_while_it_is_used() {
     });
     let file = file.directory(5, 0x3000, (blocks * step) as u32).build();
     let pe = PeFile::open(SizedSource::new(&file).unwrap()).unwrap().unwrap();
-    assert_eq!(
-        pe.relocations().unwrap().filter(Result::is_ok).count(),
-        blocks * entries.len()
-    );
+    let found: Result<Vec<_>, _> = pe.relocations().unwrap().collect();
+    assert_eq!(found.unwrap().len(), blocks * entries.len());
 }

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use boot_core::{ByteSource, FormatErrorKind, KernelFormat, ReadError, ReadErrorKind, SizedSource, detect};
+use boot_core::FormatErrorKind::{Malformed, Read, Unsupported};
+use boot_core::{ByteSource, KernelFormat, ReadError, ReadErrorKind, SizedSource, detect};
 use fmt_pe::pe::{PeError, PeFile};
 use fmt_pe::{
     ARM64_IMAGE, Arm64Image, FORMATS, GZIP, KernelError, PE, RISCV_IMAGE, RiscvImage, ZBOOT, Zboot,
@@ -207,7 +208,6 @@ fn the_plugins_say_what_the_parsers_say() {
         assert!(inner.to_string().starts_with(text), "{inner}");
         assert!(inner.is::<KernelError>() != inner.is::<PeError>());
     };
-    use FormatErrorKind::{Malformed, Read, Unsupported};
     check(
         &ARM64_IMAGE,
         &File::arm64().u64(0x08, 1).build(),
