@@ -36,6 +36,10 @@ pub(crate) enum Error {
     #[error("{command} failed ({status})")]
     Shown { command: String, status: ExitStatus },
 
+    /// Somebody pressed Ctrl-C, or asked for an end in another way.
+    #[error("interrupted")]
+    Interrupted,
+
     /// Something has to be installed, and this user or system does not allow xtask to do it.
     #[error("missing: {missing}\nxtask cannot install it here ({why}). {advice}")]
     MayNotInstall {

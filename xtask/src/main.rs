@@ -47,6 +47,11 @@ use crate::workspace::Workspace;
 fn main() -> ExitCode {
     match dispatch(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // What was ended by that has errors of its own, which say nothing.
+        Err(_) if process::is_interrupted() => {
+            eprintln!("error: {}", Error::Interrupted);
+            ExitCode::from(process::INTERRUPTED_CODE)
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -5,7 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,25 +17,39 @@ use crate::error::{At as _, Error};
 /// Processes to end when xtask is interrupted.
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
+/// Set once xtask was interrupted; nothing is started after that.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// The exit code of a program that was interrupted, as shells give it.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED_CODE: u8 = 130;
+
+/// How long an interrupted xtask may take to clean up behind itself.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of a log an error shows.
 const TAIL_LINES: usize = 25;
 const TAIL_BYTES: i64 = 16 * 1024;
 
-/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started through this module, then xtask.
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started through this module. The task that waits for it
+/// then fails, and cleans up on its way out.
 pub(crate) fn end_children_on_interrupt() -> Result<(), Error> {
     ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::SeqCst);
         for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) {
                 // A process that has ended by itself needs no signal.
                 let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::TERM);
             }
         }
-        exit(INTERRUPTED);
+        thread::sleep(GRACE);
+        exit(INTERRUPTED_CODE.into());
     })?;
     Ok(())
+}
+
+/// True once xtask was interrupted.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
 }
 
 /// A running program that is killed when this value is dropped before the program has ended.
@@ -45,6 +62,9 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `command`.
     pub(crate) fn start(command: &mut Command) -> Result<Self, Error> {
+        if is_interrupted() {
+            return Err(Error::Interrupted);
+        }
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().map_err(|source| Error::Start {
             program: name.clone(),
