@@ -1,0 +1,112 @@
+//! A whole run in one call, available by name on every host.
+
+use boot_core::{CpuState, machine::Machine};
+use guest_ram::GuestRam;
+use hv_core::{Operation, Outcome, Policy, RunError, SerialInput};
+
+use crate::{BoardDevices, KvmError, Layout, VcpuFeatures};
+
+/// A machine to make, start and run.
+#[derive(Debug)]
+pub struct MachineBoot<'a> {
+    /// What it is to be: the same value that its device tree was written from.
+    pub machine: &'a Machine,
+    /// Its RAM, already loaded.
+    pub ram: &'a GuestRam,
+    /// The entry state of the first vCPU.
+    pub state: &'a CpuState,
+    /// Optional parts of its vCPUs.
+    pub features: VcpuFeatures,
+    /// What its devices are connected to.
+    pub devices: BoardDevices,
+    /// What ends the run.
+    pub policy: &'a Policy,
+}
+
+/// Makes the machine on this host's KVM, starts it and runs it until it ends.
+///
+/// `with_input` is given the console's input, if there is a console, before the guest starts.
+///
+/// # Errors
+///
+/// As [`Board::assemble`](crate::Board::assemble) and [`Board::boot`](crate::Board::boot); [`KvmError::Layout`] for a
+/// machine that this harness cannot build, and [`KvmError::WrongHost`] where this is not Linux on arm64.
+pub fn boot_machine(
+    boot: MachineBoot<'_>,
+    with_input: impl FnOnce(SerialInput),
+) -> Result<Outcome, RunError<KvmError>> {
+    let layout = Layout::of(boot.machine).map_err(|error| no_machine(error.into()))?;
+    imp::boot_machine(boot, &layout, with_input)
+}
+
+fn no_machine(source: KvmError) -> RunError<KvmError> {
+    RunError::Operation {
+        operation: Operation::CreateVm,
+        target: 0,
+        source,
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod imp {
+    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
+    use crate::Board;
+
+    pub(super) fn boot_machine(
+        boot: MachineBoot<'_>,
+        layout: &Layout,
+        with_input: impl FnOnce(SerialInput),
+    ) -> Result<Outcome, RunError<KvmError>> {
+        let mut board = Board::on_kvm(boot.ram, layout, boot.features, boot.devices)?;
+        board.input().map(with_input);
+        board.boot(boot.state, boot.policy)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
+mod imp {
+    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput, no_machine};
+
+    pub(super) fn boot_machine(
+        _: MachineBoot<'_>,
+        _: &Layout,
+        _: impl FnOnce(SerialInput),
+    ) -> Result<Outcome, RunError<KvmError>> {
+        Err(no_machine(KvmError::WrongHost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use boot_core::{
+        cpu::aarch64::State,
+        machine::{InterruptController, virt},
+    };
+
+    use super::*;
+
+    /// A machine that cannot be built is refused on every host, before the host is looked at.
+    #[test]
+    fn refusals_come_first() {
+        let mut machine = Machine::arm64_virt(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
+        machine.platform.interrupt_controller = InterruptController::Undescribed;
+        let boot = MachineBoot {
+            machine: &machine,
+            ram: &GuestRam::new(&machine.memory).unwrap(),
+            state: &State::new(virt::RAM_BASE).into(),
+            features: VcpuFeatures::default(),
+            devices: BoardDevices::default(),
+            policy: &Policy::default(),
+        };
+        let error = boot_machine(boot, |_| ()).unwrap_err();
+        let RunError::Operation {
+            source: KvmError::Layout(_),
+            ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+    }
+}

@@ -1,0 +1,334 @@
+//! The interrupt controller's numbers: how KVM is told where it is, which line is meant, and which registers make up
+//! its state.
+//!
+//! Documentation/virt/kvm/devices/arm-vgic-v3.rst, arm-vgic.rst (version 2) and arm-vgic-its.rst; registers: Arm IHI 0069
+//! (GICv3) and IHI 0048 (GICv2).
+
+use std::fmt;
+
+use crate::reg;
+
+/// How many interrupt ids the GIC has: the most that KVM takes, which is a multiple of 32 below 1024.
+pub const INTIDS: u32 = 992;
+
+/// The first shared peripheral interrupt.
+const FIRST_SPI: u32 = 32;
+
+/// How many shared peripheral interrupts there are.
+pub const SPIS: u32 = INTIDS - FIRST_SPI;
+
+/// The interrupt of the performance monitors that the Arm Base System Architecture recommends: PPI 7, so INTID 23.
+pub const PMU_INTID: u32 = 23;
+
+/// `KVM_ARM_IRQ_TYPE_SPI`.
+const TYPE_SPI: u32 = 1;
+
+/// `KVM_ARM_IRQ_TYPE_SHIFT`.
+const TYPE_SHIFT: u32 = 24;
+
+/// What `KVM_IRQ_LINE` calls shared peripheral interrupt `spi`, counted from 0 as in device trees; `None` where the GIC has
+/// no such line.
+#[must_use]
+pub const fn irq_line(spi: u32) -> Option<u32> {
+    if spi < SPIS {
+        Some(TYPE_SPI << TYPE_SHIFT | (spi + FIRST_SPI))
+    } else {
+        None
+    }
+}
+
+/// The size of one vCPU's redistributor: two frames of 64 KiB.
+pub const REDISTRIBUTOR_LEN: u64 = 0x2_0000;
+
+/// The value of `KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION`: `count` redistributors from `base`, as region number `index`. `None`
+/// where `base` is not a multiple of 64 KiB below 2^52, or a number has more than 12 bits.
+#[must_use]
+pub const fn redistributor_region(base: u64, count: u64, index: u64) -> Option<u64> {
+    const BASE: u64 = 0x000f_ffff_ffff_0000;
+    if base & !BASE != 0 || count == 0 || count > 0xfff || index > 0xfff {
+        return None;
+    }
+    Some(count << 52 | base | index)
+}
+
+/// `MPIDR_EL1` as the GIC's attributes want it in their upper half: Aff3, Aff2, Aff1, Aff0 in one word.
+#[must_use]
+pub const fn attribute_mpidr(mpidr: u64) -> u64 {
+    let affinities = mpidr & 0x00ff_ffff;
+    let aff3 = mpidr >> 32 & 0xff;
+    (aff3 << 24 | affinities) << 32
+}
+
+/// A register of a GICv3's CPU interface, by its encoding as a system register.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IccRegister(pub u16);
+
+macro_rules! icc_registers {
+    ($($(#[$doc:meta])* $name:ident = $op1:literal $crn:literal $crm:literal $op2:literal,)*) => {
+        impl IccRegister {
+            $($(#[$doc])* pub const $name: Self = Self(reg::encode(3, $op1, $crn, $crm, $op2));)*
+
+            /// Its name, if it has one here.
+            #[must_use]
+            pub fn name(self) -> Option<&'static str> {
+                [$((Self::$name, stringify!($name)),)*]
+                    .into_iter()
+                    .find_map(|(register, name)| (register == self).then_some(name))
+            }
+
+            /// Those that make up the state of a CPU interface, in the order in which they are written: the control
+            /// register first, because the binary points depend on it. Whether the second to fourth active priority
+            /// registers exist depends on how many priority bits the host has.
+            pub const STATE: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+icc_registers! {
+    /// System register interface enable.
+    SRE_EL1 = 0 12 12 5,
+    /// Control.
+    CTLR_EL1 = 0 12 12 4,
+    /// Group 0 enable.
+    IGRPEN0_EL1 = 0 12 12 6,
+    /// Group 1 enable.
+    IGRPEN1_EL1 = 0 12 12 7,
+    /// Priority mask.
+    PMR_EL1 = 0 4 6 0,
+    /// Binary point of group 0.
+    BPR0_EL1 = 0 12 8 3,
+    /// Binary point of group 1.
+    BPR1_EL1 = 0 12 12 3,
+    /// Active priorities of group 0.
+    AP0R0_EL1 = 0 12 8 4,
+    /// Active priorities of group 0, second.
+    AP0R1_EL1 = 0 12 8 5,
+    /// Active priorities of group 0, third.
+    AP0R2_EL1 = 0 12 8 6,
+    /// Active priorities of group 0, fourth.
+    AP0R3_EL1 = 0 12 8 7,
+    /// Active priorities of group 1.
+    AP1R0_EL1 = 0 12 9 0,
+    /// Active priorities of group 1, second.
+    AP1R1_EL1 = 0 12 9 1,
+    /// Active priorities of group 1, third.
+    AP1R2_EL1 = 0 12 9 2,
+    /// Active priorities of group 1, fourth.
+    AP1R3_EL1 = 0 12 9 3,
+}
+
+impl fmt::Debug for IccRegister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "ICC_{name}"),
+            None => write!(f, "ICC register {:#06x}", self.0),
+        }
+    }
+}
+
+/// How a register is given a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The register takes the value.
+    Plain,
+    /// Ones set bits, zeros do nothing; ones written at this offset clear bits.
+    SetClear(u32),
+}
+
+/// Registers of 32 bits at consecutive offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterBlock {
+    /// Offset of the first.
+    pub offset: u32,
+    /// How many.
+    pub count: u32,
+    /// How they are written.
+    pub write: Write,
+}
+
+impl RegisterBlock {
+    const fn new(offset: u32, count: u32, write: Write) -> Self {
+        Self { offset, count, write }
+    }
+
+    /// The offset of each register, and of the one that clears its bits.
+    pub fn registers(self) -> impl Iterator<Item = (u32, Option<u32>)> {
+        (0..self.count).map(move |n| {
+            let at = |offset: u32| offset.saturating_add(n.saturating_mul(4));
+            let clear = match self.write {
+                Write::Plain => None,
+                Write::SetClear(clear) => Some(at(clear)),
+            };
+            (at(self.offset), clear)
+        })
+    }
+}
+
+/// How many words of one bit, two bits, eight bits and 64 bits for each SPI there are.
+const BITS: u32 = SPIS / 32;
+const PAIRS: u32 = SPIS / 16;
+const BYTES: u32 = SPIS / 4;
+const QUADS: u32 = SPIS * 2;
+
+/// The distributor of a GICv3: what it holds for the shared peripheral interrupts (IHI 0069, "Distributor register map").
+/// Configuration goes before enables; pending and active state last; the control register first, so that affinity
+/// routing is on for everything after it.
+pub const DISTRIBUTOR_V3: &[RegisterBlock] = &[
+    RegisterBlock::new(0x0000, 1, Write::Plain),
+    RegisterBlock::new(0x0084, BITS, Write::Plain),
+    RegisterBlock::new(0x0420, BYTES, Write::Plain),
+    RegisterBlock::new(0x0c08, PAIRS, Write::Plain),
+    RegisterBlock::new(0x6100, QUADS, Write::Plain),
+    RegisterBlock::new(0x0104, BITS, Write::SetClear(0x0184)),
+    // ISPENDR takes its value as it is through this interface; ICPENDR is ignored.
+    RegisterBlock::new(0x0204, BITS, Write::Plain),
+    RegisterBlock::new(0x0304, BITS, Write::SetClear(0x0384)),
+];
+
+/// Offset of the second frame of a redistributor, which has the private interrupts.
+const SGI_FRAME: u32 = 0x1_0000;
+
+/// A redistributor of a GICv3: one vCPU's private interrupts, and where its message interrupts are kept (IHI 0069,
+/// "Redistributor register map").
+pub const REDISTRIBUTOR: &[RegisterBlock] = &[
+    // GICR_WAKER.
+    RegisterBlock::new(0x0014, 1, Write::Plain),
+    // GICR_CTLR comes first because PROPBASER and PENDBASER are fixed while it has LPIs enabled.
+    RegisterBlock::new(0x0000, 1, Write::Plain),
+    RegisterBlock::new(0x0070, 4, Write::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0080, 1, Write::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0400, 8, Write::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0c00, 2, Write::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0100, 1, Write::SetClear(SGI_FRAME + 0x0180)),
+    RegisterBlock::new(SGI_FRAME + 0x0200, 1, Write::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0300, 1, Write::SetClear(SGI_FRAME + 0x0380)),
+];
+
+/// The distributor of a GICv2, private interrupts included: they are banked, and each vCPU has its own.
+pub const DISTRIBUTOR_V2: &[RegisterBlock] = &[
+    RegisterBlock::new(0x0000, 1, Write::Plain),
+    RegisterBlock::new(0x0080, BITS + 1, Write::Plain),
+    RegisterBlock::new(0x0400, BYTES + 8, Write::Plain),
+    RegisterBlock::new(0x0800, BYTES + 8, Write::Plain),
+    RegisterBlock::new(0x0c00, PAIRS + 2, Write::Plain),
+    RegisterBlock::new(0x0100, BITS + 1, Write::SetClear(0x0180)),
+    RegisterBlock::new(0x0200, BITS + 1, Write::SetClear(0x0280)),
+    RegisterBlock::new(0x0300, BITS + 1, Write::SetClear(0x0380)),
+];
+
+/// The CPU interface of a GICv2 (IHI 0048, "CPU interface register map"): control, priority mask, binary points, active
+/// priorities.
+pub const CPU_INTERFACE_V2: &[RegisterBlock] = &[
+    RegisterBlock::new(0x0000, 3, Write::Plain),
+    RegisterBlock::new(0x001c, 1, Write::Plain),
+    RegisterBlock::new(0x00d0, 4, Write::Plain),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_spis_by_their_intid() {
+        // bits 31..28 vcpu2, 27..24 type, 23..16 vcpu, 15..0 id (api.rst, section 4.25).
+        assert_eq!(irq_line(0), Some(0x0100_0020));
+        assert_eq!(irq_line(1), Some(0x0100_0021));
+        assert_eq!(irq_line(959), Some(0x0100_03df));
+        assert_eq!(irq_line(960), None);
+        assert_eq!(irq_line(u32::MAX), None);
+        assert!(INTIDS.is_multiple_of(32) && INTIDS < 1024);
+    }
+
+    #[test]
+    fn redistributor_regions_are_packed() {
+        let check = |base, count, index, expected| {
+            assert_eq!(
+                redistributor_region(base, count, index),
+                expected,
+                "{base:#x} {count} {index}"
+            );
+        };
+        check(0x0c00_0000, 1, 0, Some(0x0010_0000_0c00_0000));
+        check(0x0c00_0000, 512, 0, Some(0x2000_0000_0c00_0000));
+        check(0x1_0001_0000, 2, 3, Some(0x0020_0001_0001_0003));
+        check(0x0c00_8000, 1, 0, None);
+        check(1 << 52, 1, 0, None);
+        check(0x0c00_0000, 0, 0, None);
+        check(0x0c00_0000, 0x1000, 0, None);
+        check(0x0c00_0000, 1, 0x1000, None);
+    }
+
+    #[test]
+    fn affinities_move_together() {
+        assert_eq!(attribute_mpidr(0x8000_0001), 0x0000_0001_0000_0000);
+        assert_eq!(attribute_mpidr(0x0000_0004_8103_0201), 0x0403_0201_0000_0000);
+    }
+
+    /// Encodings from IHI 0069, "AArch64 System register descriptions".
+    #[test]
+    #[expect(clippy::unusual_byte_groupings, reason = "op0, op1, CRn, CRm, op2")]
+    fn cpu_interface_registers() {
+        assert_eq!(IccRegister::PMR_EL1.0, 0b11_000_0100_0110_000);
+        assert_eq!(IccRegister::CTLR_EL1.0, 0b11_000_1100_1100_100);
+        assert_eq!(IccRegister::IGRPEN1_EL1.0, 0b11_000_1100_1100_111);
+        assert_eq!(IccRegister::AP1R3_EL1.0, 0b11_000_1100_1001_011);
+        assert_eq!(format!("{:?}", IccRegister::BPR1_EL1), "ICC_BPR1_EL1");
+        let unique: BTreeSet<_> = IccRegister::STATE.iter().collect();
+        assert_eq!(unique.len(), IccRegister::STATE.len());
+        assert!(
+            IccRegister::STATE
+                .iter()
+                .all(|register| register.name().is_some())
+        );
+    }
+
+    #[test]
+    fn blocks_are_disjoint_and_inside_their_frames() {
+        let check = |blocks: &[RegisterBlock], len: u32, last_of_each: &[u32]| {
+            let offsets: Vec<_> = blocks.iter().flat_map(|block| block.registers()).collect();
+            let unique: BTreeSet<_> = offsets.iter().map(|(offset, _)| offset).collect();
+            assert_eq!(unique.len(), offsets.len());
+            assert!(
+                offsets
+                    .iter()
+                    .all(|(offset, _)| offset + 4 <= len && offset % 4 == 0)
+            );
+            let last: Vec<_> = blocks
+                .iter()
+                .filter_map(|block| block.registers().last())
+                .map(|(offset, _)| offset)
+                .collect();
+            assert_eq!(last, last_of_each);
+        };
+        // The last register of each kind that has a place for INTID 991, worked out from the register maps.
+        check(
+            DISTRIBUTOR_V3,
+            0x1_0000,
+            &[0x0, 0x00f8, 0x07dc, 0x0cf4, 0x7efc, 0x0178, 0x0278, 0x0378],
+        );
+        check(
+            REDISTRIBUTOR,
+            0x2_0000,
+            &[
+                0x14, 0x0, 0x7c, 0x1_0080, 0x1_041c, 0x1_0c04, 0x1_0100, 0x1_0200, 0x1_0300,
+            ],
+        );
+        check(
+            DISTRIBUTOR_V2,
+            0x1000,
+            &[0x0, 0x00f8, 0x07dc, 0x0bdc, 0x0cf4, 0x0178, 0x0278, 0x0378],
+        );
+        check(CPU_INTERFACE_V2, 0x2000, &[0x8, 0x1c, 0xdc]);
+        let clears: Vec<_> = DISTRIBUTOR_V3
+            .iter()
+            .flat_map(|block| block.registers())
+            .filter_map(|(offset, clear)| Some(clear? - offset))
+            .collect();
+        assert!(
+            clears.iter().all(|&distance| distance == 0x80),
+            "I*ENABLER and I*ACTIVER"
+        );
+    }
+}

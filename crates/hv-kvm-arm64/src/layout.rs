@@ -1,0 +1,419 @@
+//! What the harness has to know of a [`Machine`]: where its interrupt controller and devices are.
+//!
+//! The device tree is written from the same [`Machine`], so the two cannot disagree. What this harness cannot build is
+//! refused here, before there is a virtual machine.
+
+use boot_core::{
+    Arch, GuestRange, MemoryMap,
+    machine::{
+        Arm64Cpu, Cpus, GicV2, GicV3, Interrupt, InterruptController, Line, Machine, SerialKind, Syscon,
+        Trigger, virt,
+    },
+};
+
+use crate::gic;
+
+/// A machine that this harness can build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How many vCPUs it has.
+    pub vcpus: u32,
+    /// Its interrupt controller.
+    pub gic: Gic,
+    /// Its console, where it has one.
+    pub serial: Option<SerialPort>,
+    /// The register that turns it off or resets it, where it has one.
+    pub syscon: Option<Syscon>,
+}
+
+/// An interrupt controller that KVM emulates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gic {
+    /// Version 2; only on hosts whose own controller is one, or can act as one.
+    V2 {
+        /// The distributor.
+        distributor: GuestRange,
+        /// The CPU interface.
+        cpu_interface: GuestRange,
+    },
+    /// Version 3.
+    V3 {
+        /// The distributor.
+        distributor: GuestRange,
+        /// The redistributor regions, in the order of the vCPUs.
+        redistributors: Vec<GuestRange>,
+        /// The interrupt translation service, where there is one.
+        its: Option<GuestRange>,
+    },
+}
+
+impl Gic {
+    /// Every range of guest physical addresses it takes.
+    pub fn ranges(&self) -> impl Iterator<Item = GuestRange> {
+        let (first, second, rest): (_, _, &[GuestRange]) = match self {
+            Self::V2 {
+                distributor,
+                cpu_interface,
+            } => (distributor, Some(cpu_interface), &[]),
+            Self::V3 {
+                distributor,
+                redistributors,
+                its,
+            } => (distributor, its.as_ref(), redistributors),
+        };
+        [*first]
+            .into_iter()
+            .chain(second.copied())
+            .chain(rest.iter().copied())
+    }
+}
+
+/// A serial port: an NS16550A with byte-wide registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SerialPort {
+    /// Its registers.
+    pub range: GuestRange,
+    /// Its shared peripheral interrupt, counted from 0.
+    pub spi: u32,
+}
+
+/// The first serial port of the reference machine.
+impl Default for SerialPort {
+    fn default() -> Self {
+        Self {
+            range: virt::SERIAL,
+            spi: virt::SERIAL_LINE,
+        }
+    }
+}
+
+/// The harness cannot build a machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// It has another architecture.
+    #[error("this harness runs arm64 machines, and the machine is one of {found}")]
+    Arch {
+        /// The machine's.
+        found: Arch,
+    },
+    /// It has no GIC.
+    #[error("the machine does not describe an interrupt controller that arm64 has: give it a GICv2 or GICv3")]
+    NoGic,
+    /// KVM's GIC numbers CPUs by itself.
+    #[error("vCPU {index} is to have affinity {found:#x}, and KVM gives it {expected:#x}")]
+    Affinity {
+        /// The vCPU.
+        index: usize,
+        /// The machine's affinity for it.
+        found: u64,
+        /// KVM's.
+        expected: u64,
+    },
+    /// The list of CPUs has another length than the machine has vCPUs.
+    #[error("the machine has {vcpus} vCPUs and describes {described} CPUs")]
+    CpuCount {
+        /// How many vCPUs.
+        vcpus: u32,
+        /// How many descriptions.
+        described: usize,
+    },
+    /// The redistributors cannot be where the machine says.
+    #[error(
+        "the redistributor region {range} cannot be made: it takes a multiple of 128 KiB at a multiple of 64 KiB, for at \
+         most 4095 vCPUs"
+    )]
+    Redistributors {
+        /// The region.
+        range: GuestRange,
+    },
+    /// The redistributors do not suffice.
+    #[error("the redistributor regions have room for {room} vCPUs, the machine has {vcpus}")]
+    TooFewRedistributors {
+        /// For how many they have room.
+        room: u64,
+        /// How many there are.
+        vcpus: u32,
+    },
+    /// MSI frames are not emulated by KVM.
+    #[error("the machine has a GICv2m frame, which this harness cannot make")]
+    GicV2m,
+    /// The serial port is of another kind.
+    #[error(
+        "the console at {range} is of a kind this harness does not have: it has NS16550A with byte-wide registers"
+    )]
+    SerialKind {
+        /// Its registers.
+        range: GuestRange,
+    },
+    /// The serial port's range is too small.
+    #[error("the console at {range} has fewer than eight registers")]
+    SerialRange {
+        /// Its registers.
+        range: GuestRange,
+    },
+    /// The serial port's interrupt cannot be raised.
+    #[error(
+        "the console's interrupt is {found:?}; this harness raises edge-triggered shared peripheral interrupts below {}",
+        gic::SPIS
+    )]
+    SerialInterrupt {
+        /// Its interrupt.
+        found: Option<Interrupt>,
+    },
+    /// RAM and the interrupt controller overlap.
+    #[error("RAM at {ram} overlaps the interrupt controller at {device}")]
+    RamOverlap {
+        /// The RAM.
+        ram: GuestRange,
+        /// The interrupt controller's part.
+        device: GuestRange,
+    },
+}
+
+impl Layout {
+    /// What `machine` asks of the harness.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] for what this harness cannot build.
+    pub fn of(machine: &Machine) -> Result<Self, LayoutError> {
+        if machine.arch != Arch::Aarch64 {
+            return Err(LayoutError::Arch { found: machine.arch });
+        }
+        let vcpus = machine.vcpus.get();
+        let platform = &machine.platform;
+        check_cpus(&platform.cpus, vcpus)?;
+        let gic = match &platform.interrupt_controller {
+            InterruptController::GicV2(gic) => v2(gic)?,
+            InterruptController::GicV3(gic) => v3(gic, vcpus)?,
+            _ => return Err(LayoutError::NoGic),
+        };
+        check_ram(&machine.memory, &gic)?;
+        let serial = platform.serial.first().map(serial).transpose()?;
+        Ok(Self {
+            vcpus,
+            gic,
+            serial,
+            syscon: platform.syscon.clone(),
+        })
+    }
+}
+
+fn check_cpus(cpus: &Cpus, vcpus: u32) -> Result<(), LayoutError> {
+    // Without a description, the CPUs are as KVM makes them.
+    let Cpus::Arm64(cpus) = cpus else { return Ok(()) };
+    if u32::try_from(cpus.len()) != Ok(vcpus) {
+        return Err(LayoutError::CpuCount {
+            vcpus,
+            described: cpus.len(),
+        });
+    }
+    for ((number, index), cpu) in (0..).zip(0..).zip(cpus) {
+        let (found, expected) = (cpu.affinity(), Arm64Cpu::affinity_of(number));
+        if found != expected {
+            return Err(LayoutError::Affinity {
+                index,
+                found,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn v2(gic: &GicV2) -> Result<Gic, LayoutError> {
+    if gic.v2m.is_some() {
+        return Err(LayoutError::GicV2m);
+    }
+    Ok(Gic::V2 {
+        distributor: gic.distributor,
+        cpu_interface: gic.cpu_interface,
+    })
+}
+
+fn v3(gic: &GicV3, vcpus: u32) -> Result<Gic, LayoutError> {
+    let mut room = 0_u64;
+    for (index, &range) in (0..).zip(&gic.redistributors) {
+        let count = redistributors(range);
+        if !range.len().is_multiple_of(gic::REDISTRIBUTOR_LEN)
+            || gic::redistributor_region(range.start(), count, index).is_none()
+        {
+            return Err(LayoutError::Redistributors { range });
+        }
+        room = room.saturating_add(count);
+    }
+    if room < u64::from(vcpus) {
+        return Err(LayoutError::TooFewRedistributors { room, vcpus });
+    }
+    Ok(Gic::V3 {
+        distributor: gic.distributor,
+        redistributors: gic.redistributors.clone(),
+        its: gic.its,
+    })
+}
+
+/// How many redistributors a region has room for.
+pub(crate) fn redistributors(range: GuestRange) -> u64 {
+    range.len() / gic::REDISTRIBUTOR_LEN
+}
+
+fn check_ram(memory: &MemoryMap, gic: &Gic) -> Result<(), LayoutError> {
+    for ram in memory.ram() {
+        if let Some(device) = gic.ranges().find(|device| device.overlaps(ram)) {
+            return Err(LayoutError::RamOverlap { ram, device });
+        }
+    }
+    Ok(())
+}
+
+fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> {
+    let range = port.range;
+    if port.kind != SerialKind::NS16550A {
+        return Err(LayoutError::SerialKind { range });
+    }
+    if range.len() < hv_core::Serial::LEN {
+        return Err(LayoutError::SerialRange { range });
+    }
+    match port.interrupt {
+        Some(Interrupt {
+            line: Line::Spi(spi),
+            trigger: Trigger::EdgeRising,
+        }) if spi < gic::SPIS => Ok(SerialPort { range, spi }),
+        found => Err(LayoutError::SerialInterrupt { found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use boot_core::machine::{GicV2m, Serial, virt::Gic as VirtGic};
+
+    use super::*;
+
+    fn machine(vcpus: u32, gic: VirtGic) -> Machine {
+        Machine::arm64_virt(64 << 20, NonZeroU32::new(vcpus).unwrap(), gic).unwrap()
+    }
+
+    #[test]
+    fn reference_machines_can_be_built() {
+        let layout = Layout::of(&machine(4, VirtGic::V3WithIts)).unwrap();
+        assert_eq!((layout.vcpus, layout.serial), (4, Some(SerialPort::default())));
+        let ranges: Vec<_> = layout.gic.ranges().collect();
+        let redistributors = GuestRange::new(0x0c00_0000, 0x8_0000).unwrap();
+        assert_eq!(ranges, [virt::GIC_DISTRIBUTOR, virt::GICV3_ITS, redistributors]);
+        let layout = Layout::of(&machine(8, VirtGic::V2)).unwrap();
+        assert_eq!(layout.gic.ranges().count(), 2);
+        for vcpus in [1, 17, 512] {
+            Layout::of(&machine(vcpus, VirtGic::V3)).unwrap();
+        }
+    }
+
+    /// One change to a machine that can be built, and what it is refused for.
+    #[test]
+    fn what_cannot_be_built_is_refused() {
+        let check = |change: &dyn Fn(&mut Machine), right: fn(&LayoutError) -> bool| {
+            let mut machine = machine(2, VirtGic::V3);
+            change(&mut machine);
+            let error = Layout::of(&machine).unwrap_err();
+            assert!(right(&error), "{error}");
+        };
+        let gic = |change: &dyn Fn(&mut GicV3)| {
+            let InterruptController::GicV3(gic) = machine(2, VirtGic::V3).platform.interrupt_controller
+            else {
+                panic!("not a GICv3");
+            };
+            let mut gic = gic;
+            change(&mut gic);
+            InterruptController::GicV3(gic)
+        };
+        let range = |start, len| GuestRange::new(start, len).unwrap();
+        check(&|m| m.arch = Arch::Riscv64, |e| {
+            matches!(e, LayoutError::Arch { .. })
+        });
+        check(
+            &|m| m.platform.interrupt_controller = InterruptController::Undescribed,
+            |e| matches!(e, LayoutError::NoGic),
+        );
+        check(&|m| m.vcpus = NonZeroU32::new(3).unwrap(), |e| {
+            matches!(
+                e,
+                LayoutError::CpuCount {
+                    vcpus: 3,
+                    described: 2
+                }
+            )
+        });
+        check(
+            &|m| m.platform.cpus = Cpus::Arm64([0, 0x100].map(Arm64Cpu::new).into()),
+            |e| {
+                matches!(
+                    e,
+                    LayoutError::Affinity {
+                        index: 1,
+                        found: 0x100,
+                        expected: 1
+                    }
+                )
+            },
+        );
+        for bad in [
+            range(0x0c00_8000, 0x4_0000),
+            range(0x0c00_0000, 0x4_8000),
+            range(0x0c00_0000, 0x1_0000),
+        ] {
+            check(
+                &|m| m.platform.interrupt_controller = gic(&|gic| gic.redistributors = [bad].into()),
+                |e| matches!(e, LayoutError::Redistributors { .. }),
+            );
+        }
+        check(
+            &|m| {
+                let one = [range(0x0c00_0000, 0x2_0000)];
+                m.platform.interrupt_controller = gic(&|gic| gic.redistributors = one.into());
+            },
+            |e| matches!(e, LayoutError::TooFewRedistributors { room: 1, vcpus: 2 }),
+        );
+        check(
+            &|m| {
+                let ram = range(virt::RAM_BASE, 0x1_0000);
+                m.platform.interrupt_controller = gic(&|gic| gic.its = Some(ram));
+            },
+            |e| matches!(e, LayoutError::RamOverlap { .. }),
+        );
+        check(
+            &|m| {
+                m.platform.interrupt_controller = InterruptController::GicV2(GicV2 {
+                    distributor: virt::GIC_DISTRIBUTOR,
+                    cpu_interface: virt::GICV2_CPU_INTERFACE,
+                    v2m: Some(GicV2m {
+                        frame: virt::GICV2M_FRAME,
+                        first_spi: 64,
+                        spis: 32,
+                    }),
+                });
+            },
+            |e| matches!(e, LayoutError::GicV2m),
+        );
+        let serial = |change: &dyn Fn(&mut Serial), right: fn(&LayoutError) -> bool| {
+            check(&|m| m.platform.serial.iter_mut().for_each(change), right);
+        };
+        serial(&|s| s.kind = SerialKind::Pl011, |e| {
+            matches!(e, LayoutError::SerialKind { .. })
+        });
+        serial(&|s| s.range = range(0x900_0000, 7), |e| {
+            matches!(e, LayoutError::SerialRange { .. })
+        });
+        for bad in [
+            None,
+            Some(Interrupt::level(Line::Spi(1))),
+            Some(Interrupt::edge(Line::Ppi(1))),
+            Some(Interrupt::edge(Line::Spi(960))),
+        ] {
+            serial(&|s| s.interrupt = bad, |e| {
+                matches!(e, LayoutError::SerialInterrupt { .. })
+            });
+        }
+    }
+}
