@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boot_core::Arch;
+use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
-use hv_core::{OnShutdown, Outcome, Policy, StopHandle};
-use hv_kvm_x86::{PcBoot, PcDevices, SerialPort, boot_pc};
+use hv_core::{OnShutdown, Outcome, Policy, SerialInput, StopHandle};
+use hv_kvm_x86::{PcBoot, PcDevices, SerialPort};
+use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
 use self::timeline::Timeline;
@@ -47,11 +48,12 @@ mod status {
     pub(super) const DEADLINE: u8 = 4;
     pub(super) const NO_MILESTONE: u8 = 5;
     pub(super) const HALTED: u8 = 6;
+    pub(super) const RESET: u8 = 7;
 }
 
 pub(crate) fn run(args: &Args) -> Ending {
     let timeline = Timeline::new();
-    let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
+    let boot = args.boot.plan(|arch| machine(args, arch))?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
         eprintln!("vmboot: warning: {warning}");
@@ -62,11 +64,11 @@ pub(crate) fn run(args: &Args) -> Ending {
     let console = Console::new(io::stdout(), args.milestone.clone(), timeline.clone());
     let seen = console.seen();
     let outcome = start(args, &boot, &ram, console, &timeline)?;
-    timeline.reached("ended");
+    timeline.reached(outcome.to_string());
     if args.timeline {
         eprint!("{timeline}");
     }
-    let status = status_of(&outcome);
+    let status = status_of(boot.plan.arch(), &outcome);
     if status != 0 {
         eprintln!("vmboot: {outcome}");
     } else if args.milestone.is_some() && !seen.get() {
@@ -76,7 +78,19 @@ pub(crate) fn run(args: &Args) -> Ending {
     Ok(ExitCode::from(status))
 }
 
-/// Makes the machine for the plan's architecture and runs it.
+/// The machine for images of `arch`, as this host can make it.
+fn machine(args: &Args, arch: Arch) -> Result<Machine, Box<dyn Error>> {
+    let wanted = &args.boot.machine;
+    if arch != Arch::Riscv64 {
+        return wanted.reference(arch);
+    }
+    // The instruction set and the clock of a riscv64 guest are the host's.
+    let host = riscv64::host()?;
+    let irqchip = wanted.riscv_irqchip()?.unwrap_or_else(|| host.irqchip());
+    wanted.finish(host.machine(wanted.memory, wanted.vcpus, irqchip)?)
+}
+
+/// Makes the machine of the plan on this host's KVM and runs it.
 fn start(
     args: &Args,
     boot: &Boot,
@@ -84,12 +98,10 @@ fn start(
     console: Console<io::Stdout>,
     timeline: &Timeline,
 ) -> Result<Outcome, Box<dyn Error>> {
-    let (Arch::X86_64, [state, ..]) = (boot.plan.arch(), boot.plan.cpus()) else {
-        return Err(NoHarness(boot.plan.arch()).into());
-    };
+    let Boot { plan, machine, .. } = boot;
     let stop = StopHandle::new();
     let observer = Arc::new(timeline.clone());
-    let policy = Policy {
+    let policy = &Policy {
         deadline: args.timeout.map(Duration::from_secs),
         // Linux resets a PC that has no other way by a triple fault.
         on_shutdown: OnShutdown::Reset,
@@ -97,27 +109,74 @@ fn start(
         observer: Arc::clone(&observer) as _,
         ..Policy::default()
     };
-    let devices = PcDevices {
-        serial: Some(SerialPort::com1(console)),
-        observer,
-        ..PcDevices::default()
-    };
-    let pc = PcBoot {
-        ram,
-        vcpus: boot.machine.vcpus.get(),
-        state,
-        devices,
-        policy: &policy,
-    };
     let mut terminal = None;
-    let outcome = boot_pc(pc, |input| terminal = terminal::connect(input, stop));
+    let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
+    let outcome = match (plan.arch(), plan.cpus()) {
+        (Arch::X86_64, [state, ..]) => {
+            let serial = Some(SerialPort::com1(console));
+            let devices = PcDevices {
+                serial,
+                observer,
+                ..PcDevices::default()
+            };
+            let vcpus = machine.vcpus.get();
+            x86_64::boot_pc(
+                PcBoot {
+                    ram,
+                    vcpus,
+                    state,
+                    devices,
+                    policy,
+                },
+                with_input,
+            )?
+        }
+        (Arch::Aarch64, [state, ..]) => {
+            let console = Some(Box::new(console) as _);
+            let devices = arm64::BoardDevices {
+                console,
+                observer,
+                ..Default::default()
+            };
+            let features = arm64::VcpuFeatures::default();
+            let boot = arm64::MachineBoot {
+                machine,
+                ram,
+                state,
+                features,
+                devices,
+                policy,
+            };
+            arm64::boot_machine(boot, with_input)?
+        }
+        (Arch::Riscv64, [state, ..]) => {
+            let console = Some(Box::new(console) as _);
+            let devices = riscv64::BoardDevices {
+                console,
+                observer,
+                ..Default::default()
+            };
+            let boot = riscv64::MachineBoot {
+                machine,
+                ram,
+                state,
+                devices,
+                policy,
+            };
+            riscv64::boot_machine(boot, with_input)?
+        }
+        (arch, _) => return Err(NoHarness(arch).into()),
+    };
     drop(terminal);
-    Ok(outcome?)
+    Ok(outcome)
 }
 
-fn status_of(outcome: &Outcome) -> u8 {
+fn status_of(arch: Arch, outcome: &Outcome) -> u8 {
     match outcome {
-        Outcome::PowerOff | Outcome::Reset | Outcome::Stopped => 0,
+        Outcome::PowerOff | Outcome::Stopped => 0,
+        // A PC without ACPI has no power-off: its guests end by a reset.
+        Outcome::Reset if arch == Arch::X86_64 => 0,
+        Outcome::Reset => status::RESET,
         // As QEMU's isa-debug-exit does; a status has eight bits.
         Outcome::DebugExit(value) => (value << 1 | 1).to_le_bytes()[0],
         Outcome::Halted => status::HALTED,
