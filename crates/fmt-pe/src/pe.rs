@@ -41,12 +41,14 @@ mod checksum;
 mod codes;
 mod error;
 mod file;
+mod optional;
 pub mod raw;
 mod relocations;
 mod section;
 
 pub use codes::{Characteristics, Directory, DllCharacteristics, Machine, SectionFlags, Subsystem};
 pub use error::{Malformed, PeError, Unsupported};
-pub use file::{DataDirectory, MAX_SECTIONS, OptionalHeader, PeFile};
+pub use file::{DataDirectory, MAX_SECTIONS, PeFile};
+pub use optional::OptionalHeader;
 pub use relocations::{BaseRelocation, RelocationType, Relocations};
 pub use section::{RvaRange, Section, SectionName};

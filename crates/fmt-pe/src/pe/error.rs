@@ -2,7 +2,7 @@
 
 use boot_core::{FormatErrorKind, ReadError, SourceRange};
 
-use super::{Machine, RelocationType, RvaRange, SectionName, Subsystem};
+use super::{Directory, Machine, RelocationType, RvaRange, SectionName, Subsystem};
 
 /// Why a file that carries the PE signature was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -136,12 +136,14 @@ pub enum Malformed {
         other: RvaRange,
     },
     /// A data directory is not in the bytes of one section.
-    #[error("the PE {name} is at RVAs {range}, which the file does not fill", name = .directory)]
+    #[error("the PE {directory} takes {size:#x} bytes from RVA {start:#x} on, which the file does not fill")]
     DirectoryOutside {
         /// The directory.
-        directory: super::Directory,
-        /// Where it should be.
-        range: RvaRange,
+        directory: Directory,
+        /// Its start in memory.
+        start: u32,
+        /// Its length.
+        size: u32,
     },
     /// A block of base relocations is no block.
     #[error(

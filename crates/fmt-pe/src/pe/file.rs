@@ -4,12 +4,10 @@ use alloc::vec::Vec;
 
 use boot_core::{SizedSource, SourceRange, num};
 
+use super::optional::{self, OptionalHeader, check_cut, read};
 use super::relocations::Relocations;
 use super::section::{RvaRange, Section, file_part};
-use super::{
-    Characteristics, Directory, DllCharacteristics, Machine, Malformed, PeError, Subsystem, Unsupported,
-    checksum, raw,
-};
+use super::{Characteristics, Directory, Machine, Malformed, PeError, Unsupported, checksum, raw};
 
 /// How many sections a file may have. Windows takes 96; unified kernel images have some for every profile.
 pub const MAX_SECTIONS: u16 = 512;
@@ -31,45 +29,6 @@ pub struct PeFile<'a> {
     optional: OptionalHeader,
     directories: Vec<DataDirectory>,
     sections: Vec<Section>,
-}
-
-/// The optional header of PE32 or PE32+, without what no loader needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct OptionalHeader {
-    /// Whether it is PE32+, with 64-bit addresses.
-    pub is_pe32_plus: bool,
-    /// `AddressOfEntryPoint`: relative to the image, inside it; zero for none.
-    pub address_of_entry_point: u32,
-    /// `ImageBase`: the address that the image was linked for.
-    pub image_base: u64,
-    /// `SectionAlignment`: a power of two, the alignment of the image in memory.
-    pub section_alignment: u32,
-    /// `FileAlignment`: a power of two, not above [`section_alignment`](Self::section_alignment).
-    pub file_alignment: u32,
-    /// `MajorImageVersion` and `MinorImageVersion`. A Linux EFI stub has its own version here.
-    pub image_version: (u16, u16),
-    /// `MajorSubsystemVersion` and `MinorSubsystemVersion`.
-    pub subsystem_version: (u16, u16),
-    /// `SizeOfImage`: how much memory the image needs, in bytes.
-    pub size_of_image: u32,
-    /// `SizeOfHeaders`: how many bytes from the start of the file go to the start of the image.
-    pub size_of_headers: u32,
-    /// `CheckSum`; zero where nobody computed it.
-    pub check_sum: u32,
-    /// `Subsystem`.
-    pub subsystem: Subsystem,
-    /// `DllCharacteristics`.
-    pub dll_characteristics: DllCharacteristics,
-    /// `SizeOfStackReserve`, in bytes.
-    pub size_of_stack_reserve: u64,
-    /// `SizeOfStackCommit`, in bytes.
-    pub size_of_stack_commit: u64,
-    /// `SizeOfHeapReserve`, in bytes.
-    pub size_of_heap_reserve: u64,
-    /// `SizeOfHeapCommit`, in bytes.
-    pub size_of_heap_commit: u64,
-    number_of_rva_and_sizes: u32,
 }
 
 /// Where a table is in memory. Not checked: [`PeFile::data_at`] says where its bytes are, if anywhere.
@@ -95,7 +54,7 @@ impl<'a> PeFile<'a> {
         let coff_offset = pe_offset.saturating_add(4);
         let coff: raw::CoffHeader = read(&source, coff_offset)?;
         let optional_offset = coff_offset.saturating_add(num::to_u64(size_of::<raw::CoffHeader>()));
-        let (optional, fixed) = read_optional(&source, optional_offset)?;
+        let (optional, fixed) = optional::read_fixed(&source, optional_offset)?;
         let directories = read_directories(&source, &coff, &optional, optional_offset, fixed)?;
 
         let found = coff.number_of_sections.get();
@@ -202,13 +161,16 @@ impl<'a> PeFile<'a> {
     pub fn relocations(&self) -> Result<Relocations<'a>, PeError> {
         let table = match self.directory(Directory::BASE_RELOCATION) {
             None => (RvaRange::default(), SourceRange::whole(0)),
-            Some(entry) => {
-                let (directory, whole) = (Directory::BASE_RELOCATION, RvaRange::default());
-                let range = RvaRange::new(entry.virtual_address, entry.size);
-                let data = range.and_then(|range| Some((range, self.data_at(range)?)));
-                let range = range.unwrap_or(whole);
-                data.ok_or(Malformed::DirectoryOutside { directory, range })?
-            }
+            Some(DataDirectory {
+                virtual_address: start,
+                size,
+            }) => RvaRange::new(start, size)
+                .and_then(|range| Some((range, self.data_at(range)?)))
+                .ok_or(Malformed::DirectoryOutside {
+                    directory: Directory::BASE_RELOCATION,
+                    start,
+                    size,
+                })?,
         };
         Ok(Relocations::new(
             self.source,
@@ -251,90 +213,6 @@ fn find_signature(source: &SizedSource<'_>) -> Result<Option<u64>, PeError> {
     let mut signature = [0; 4];
     let read = source.read_prefix_at(offset, &mut signature)?;
     Ok((read == signature.len() && signature == raw::PE_SIGNATURE).then_some(offset))
-}
-
-/// Reads a header, which must be in the file as a whole.
-fn read<T: zerocopy::FromBytes + zerocopy::IntoBytes>(
-    source: &SizedSource<'_>,
-    offset: u64,
-) -> Result<T, PeError> {
-    check_cut(source, offset.saturating_add(num::to_u64(size_of::<T>())))?;
-    Ok(source.read(offset)?)
-}
-
-fn check_cut(source: &SizedSource<'_>, end: u64) -> Result<(), Malformed> {
-    let len = source.len();
-    if end > len {
-        return Err(Malformed::HeadersCut { end, len });
-    }
-    Ok(())
-}
-
-/// The fixed part of the optional header, and its length.
-fn read_optional(source: &SizedSource<'_>, offset: u64) -> Result<(OptionalHeader, u64), PeError> {
-    let magic: zerocopy::little_endian::U16 = read(source, offset)?;
-    match magic.get() {
-        raw::MAGIC_PE32 => {
-            let header: raw::OptionalHeader32 = read(source, offset)?;
-            let optional = OptionalHeader {
-                is_pe32_plus: false,
-                address_of_entry_point: header.address_of_entry_point.get(),
-                image_base: header.image_base.get().into(),
-                size_of_stack_reserve: header.size_of_stack_reserve.get().into(),
-                size_of_stack_commit: header.size_of_stack_commit.get().into(),
-                size_of_heap_reserve: header.size_of_heap_reserve.get().into(),
-                size_of_heap_commit: header.size_of_heap_commit.get().into(),
-                number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
-                ..OptionalHeader::from(&header.common)
-            };
-            Ok((optional, num::to_u64(size_of::<raw::OptionalHeader32>())))
-        }
-        raw::MAGIC_PE32_PLUS => {
-            let header: raw::OptionalHeader64 = read(source, offset)?;
-            let optional = OptionalHeader {
-                is_pe32_plus: true,
-                address_of_entry_point: header.address_of_entry_point.get(),
-                image_base: header.image_base.get(),
-                size_of_stack_reserve: header.size_of_stack_reserve.get(),
-                size_of_stack_commit: header.size_of_stack_commit.get(),
-                size_of_heap_reserve: header.size_of_heap_reserve.get(),
-                size_of_heap_commit: header.size_of_heap_commit.get(),
-                number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
-                ..OptionalHeader::from(&header.common)
-            };
-            Ok((optional, num::to_u64(size_of::<raw::OptionalHeader64>())))
-        }
-        raw::MAGIC_ROM => Err(Unsupported::Rom.into()),
-        found => Err(Malformed::OptionalMagic { offset, found }.into()),
-    }
-}
-
-impl From<&raw::OptionalCommon> for OptionalHeader {
-    /// What both kinds have in common; the rest is zero.
-    fn from(common: &raw::OptionalCommon) -> Self {
-        Self {
-            is_pe32_plus: false,
-            address_of_entry_point: 0,
-            image_base: 0,
-            section_alignment: common.section_alignment.get(),
-            file_alignment: common.file_alignment.get(),
-            image_version: (common.major_image_version.get(), common.minor_image_version.get()),
-            subsystem_version: (
-                common.major_subsystem_version.get(),
-                common.minor_subsystem_version.get(),
-            ),
-            size_of_image: common.size_of_image.get(),
-            size_of_headers: common.size_of_headers.get(),
-            check_sum: common.check_sum.get(),
-            subsystem: Subsystem(common.subsystem.get()),
-            dll_characteristics: DllCharacteristics::from_bits_retain(common.dll_characteristics.get()),
-            size_of_stack_reserve: 0,
-            size_of_stack_commit: 0,
-            size_of_heap_reserve: 0,
-            size_of_heap_commit: 0,
-            number_of_rva_and_sizes: 0,
-        }
-    }
 }
 
 /// The data directories, which must fit the optional header. Those that have no meaning are left out.

@@ -100,20 +100,22 @@ fn an_adjusted_relocation_has_a_second_entry() {
 fn tables_that_are_not_there() {
     check(File::pe().directory(5, 0, 0), "");
     check(File::pe().directory(5, 0x3000, 0), "");
-    let outside = |start: u32, size: u32, range: &str| {
+    for (start, size) in [
+        (0x3000, 0x15),
+        (0x2100, 0x101),
+        (0x1f00, 8),
+        (0x4000, 8),
+        (0x100, 0x101),
+        (0x3000, u32::MAX),
+        (u32::MAX, 8),
+    ] {
         check(
             File::pe().directory(5, start, size),
             &format!(
-                "relocations malformed: the PE base relocation table is at RVAs {range}, which the file does not fill"
+                "relocations malformed: the PE base relocation table takes {size:#x} bytes from RVA {start:#x} on, which the file does not fill"
             ),
         );
-    };
-    outside(0x3000, 0x15, "0x3000..0x3015");
-    outside(0x2100, 0x101, "0x2100..0x2201");
-    outside(0x1f00, 8, "0x1f00..0x1f08");
-    outside(0x4000, 8, "0x4000..0x4008");
-    outside(0x100, 0x101, "0x100..0x201");
-    outside(u32::MAX, 8, "0x0..0x0");
+    }
 }
 
 #[test]
@@ -236,4 +238,53 @@ fn a_long_table() {
     let pe = PeFile::open(SizedSource::new(&file).unwrap()).unwrap().unwrap();
     let found: Result<Vec<_>, _> = pe.relocations().unwrap().collect();
     assert_eq!(found.unwrap().len(), blocks * entries.len());
+}
+
+/// What a firmware does: copies headers and sections, and moves the image from its base to where there is room.
+#[test]
+fn an_application_is_loaded_and_moved() {
+    let file = File::pe()
+        .u64(0x400, 0x1_4000_1000)
+        .u64(0x408, 0xffff_ffff_ffff_ffff)
+        .build();
+    let source = SizedSource::new(&file).unwrap();
+    let pe = PeFile::open(source).unwrap().unwrap();
+    let header = pe.optional_header();
+    let mut image = vec![0; header.size_of_image as usize];
+    let sections = pe.sections().iter().map(|s| (s.data, s.range.start()));
+    for (data, rva) in sections.chain([(pe.headers(), 0)]) {
+        let to = &mut image[rva as usize..][..data.len() as usize];
+        source.read_exact_at(data.offset(), to).unwrap();
+    }
+    let base = 0x4000_0000_u64;
+    let distance = base.wrapping_sub(header.image_base);
+    for relocation in pe.relocations().unwrap().map(Result::unwrap) {
+        let field = &mut image[relocation.rva as usize..];
+        if relocation.kind == RelocationType::DIR64 {
+            let field = field.first_chunk_mut().unwrap();
+            *field = u64::from_le_bytes(*field).wrapping_add(distance).to_le_bytes();
+        } else {
+            assert_eq!(relocation.kind, RelocationType::HIGHLOW);
+            let field = field.first_chunk_mut().unwrap();
+            *field = u32::from_le_bytes(*field)
+                .wrapping_add(distance as u32)
+                .to_le_bytes();
+        }
+    }
+    let word = |at: usize| u64::from_le_bytes(*image[at..].first_chunk().unwrap());
+    assert_eq!(
+        (&image[..0x200], &image[0x1000..0x1180]),
+        (&file[..0x200], &file[0x200..0x380])
+    );
+    assert_eq!((word(0x2000), word(0x2008)), (0x4000_1000, distance - 1));
+    assert_eq!(&image[0x2010..0x2200], &file[0x410..0x600]);
+    // Zeros but for what was relocated; and the padding of sections in the file is not in memory.
+    assert_eq!((word(0x2ff0), word(0x2ff8)), (distance & 0xffff_ffff, distance));
+    assert!(
+        image[0x1180..0x2000]
+            .iter()
+            .chain(&image[0x2200..0x2ff0])
+            .all(|byte| *byte == 0)
+    );
+    assert_eq!(pe.entry_point(), Some(0x1000));
 }

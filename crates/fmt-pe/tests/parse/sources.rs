@@ -245,3 +245,11 @@ fn the_plugins_say_what_the_parsers_say() {
         check(plugin, &source, Read, "cannot read bytes 0x0..");
     }
 }
+
+#[cfg(feature = "registry")]
+#[test]
+fn the_registry_knows_the_formats() {
+    let formats = boot_core::registry::formats().unwrap();
+    let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+    assert_eq!(names, ["arm64-image", "efi-zboot", "riscv-image", "gzip", "pe"]);
+}
