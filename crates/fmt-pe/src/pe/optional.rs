@@ -60,7 +60,7 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
                 size_of_heap_reserve: header.size_of_heap_reserve.get().into(),
                 size_of_heap_commit: header.size_of_heap_commit.get().into(),
                 number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
-                ..OptionalHeader::from(&header.common)
+                ..OptionalHeader::with_common(&header.common)
             };
             Ok((optional, num::to_u64(size_of::<raw::OptionalHeader32>())))
         }
@@ -75,7 +75,7 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
                 size_of_heap_reserve: header.size_of_heap_reserve.get(),
                 size_of_heap_commit: header.size_of_heap_commit.get(),
                 number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
-                ..OptionalHeader::from(&header.common)
+                ..OptionalHeader::with_common(&header.common)
             };
             Ok((optional, num::to_u64(size_of::<raw::OptionalHeader64>())))
         }
@@ -84,9 +84,9 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
     }
 }
 
-impl From<&raw::OptionalCommon> for OptionalHeader {
+impl OptionalHeader {
     /// What both kinds have in common; the rest is zero.
-    fn from(common: &raw::OptionalCommon) -> Self {
+    fn with_common(common: &raw::OptionalCommon) -> Self {
         Self {
             is_pe32_plus: false,
             address_of_entry_point: 0,
@@ -118,6 +118,7 @@ pub(super) fn read<T: FromBytes + IntoBytes>(source: &SizedSource<'_>, offset: u
     Ok(source.read(offset)?)
 }
 
+/// Checks that the headers, which reach to `end`, are in the file.
 pub(super) fn check_cut(source: &SizedSource<'_>, end: u64) -> Result<(), Malformed> {
     let len = source.len();
     if end > len {

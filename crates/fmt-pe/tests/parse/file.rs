@@ -166,7 +166,7 @@ impl File {
             .u32(0x520, 0x40_0000) // what follows the payload
     }
 
-    /// A file whose bytes up to the section table are those of `self`, with the headers of [`pe`](Self::pe) as EFI stub.
+    /// The same `Image` as a PE program for `machine`, too: with all of [`pe`](Self::pe) behind its own header.
     pub(crate) fn stub(self, machine: u16) -> Self {
         let pe = Self::pe().u16(at::MACHINE, machine).build();
         self.bytes(0, b"MZ")
