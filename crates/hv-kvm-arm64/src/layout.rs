@@ -396,8 +396,16 @@ mod tests {
             },
             |e| matches!(e, LayoutError::GicV2m),
         );
+    }
+
+    #[test]
+    fn consoles_that_cannot_be_built_are_refused() {
+        let range = |start, len| GuestRange::new(start, len).unwrap();
         let serial = |change: &dyn Fn(&mut Serial), right: fn(&LayoutError) -> bool| {
-            check(&|m| m.platform.serial.iter_mut().for_each(change), right);
+            let mut machine = machine(2, VirtGic::V3);
+            machine.platform.serial.iter_mut().for_each(change);
+            let error = Layout::of(&machine).unwrap_err();
+            assert!(right(&error), "{error}");
         };
         serial(&|s| s.kind = SerialKind::Pl011, |e| {
             matches!(e, LayoutError::SerialKind { .. })

@@ -126,6 +126,8 @@ system_registers! {
     PMCNTENSET_EL0 = 3 3 9 12 1,
     /// Performance monitors: overflowed counters.
     PMOVSSET_EL0 = 3 3 9 14 3,
+    /// Performance monitors: software increment, which reads as zero.
+    PMSWINC_EL0 = 3 3 9 12 4,
     /// Performance monitors: selected counter.
     PMSELR_EL0 = 3 3 9 12 5,
     /// Performance monitors: cycle counter.

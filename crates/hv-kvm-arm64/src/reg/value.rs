@@ -52,7 +52,9 @@ impl RegValue {
         &self.0
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    /// Its bytes, to be changed.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
 

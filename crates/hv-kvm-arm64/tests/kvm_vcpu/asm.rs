@@ -104,9 +104,6 @@ guests! {
         "ldr x0, [x1, #8]"
         "add x0, x0, #1"
         "str x0, [x1, #8]"
-        // With sign: byte 0xfe reads 0xff.
-        "ldrsb x0, [x1, #0xfe]"
-        "str x0, [x1, #16]"
         "movz x2, #0x0900, lsl #16"
         "movk x2, #0xf000"
         "str wzr, [x2]"
@@ -319,10 +316,12 @@ guests! {
         "movk x21, #0x8000"
         "1: cmp x20, x19"
         "b.ge 3f"
-        // CPU_ON, 64-bit: target affinity, entry, context.
+        // CPU_ON, 64-bit: target affinity (16 CPUs to an Aff1), entry, context.
         "movz w0, #0xc400, lsl #16"
         "movk w0, #0x0003"
-        "mov x1, x20"
+        "and x1, x20, #0xf"
+        "lsr x9, x20, #4"
+        "orr x1, x1, x9, lsl #8"
         "adr x2, 2f"
         "mov x3, x20"
         "hvc #0"
