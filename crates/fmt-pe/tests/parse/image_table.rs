@@ -141,6 +141,10 @@ fn an_ordinary_image_is_not_odd() {
     };
     assert_eq!(arm64(File::arm64()), (false, none.to_vec()));
     assert_eq!(arm64(File::arm64().u64(0x18, 0xf)), (false, none.to_vec()));
+    assert_eq!(
+        arm64(File::arm64().u64(0x10, IMAGE_LEN as u64)),
+        (false, none.to_vec())
+    );
     assert_eq!(arm64(File::arm64().stub(0xaa64)), (true, none.to_vec()));
     assert_eq!(riscv(File::riscv()), (false, none.to_vec()));
     assert_eq!(riscv(File::riscv_old()), (false, none.to_vec()));

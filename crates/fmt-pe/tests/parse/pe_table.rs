@@ -163,6 +163,14 @@ fn headers_and_directories() {
         "headers 0x0..0x200",
     );
     check(File::pe().u32(at::SIZE_OF_HEADERS, 0x800), "headers 0x0..0x800");
+    // An image of nothing but headers.
+    check(
+        File::pe()
+            .u16(at::SECTIONS, 0)
+            .u32(at::ENTRY, 0x1ff)
+            .u32(at::SIZE_OF_IMAGE, 0x200),
+        "image 0x200 at 0x140000000",
+    );
 }
 
 /// Cuts a file of both kinds after every byte.
@@ -403,6 +411,15 @@ fn checksums() {
     assert_eq!(more(&[0x34, 0x12]), carried(words + 0x1234) + PE_LEN as u32 + 2);
     assert_eq!(more(&[0xff]), carried(words + 0xff) + PE_LEN as u32 + 1);
     assert_eq!(more(&[0xff, 0xff]), words + PE_LEN as u32 + 2);
+    // A file is read in pieces, and what is left of one does not count in the next.
+    // A word of ones adds nothing but its carry.
+    for len in [0x17ff, 0x1800, 0x1801, 0x2801] {
+        let expected = match len % 2 {
+            0 => words,
+            _ => carried(words + 0xff),
+        };
+        assert_eq!(more(&vec![0xff; len]), expected + (PE_LEN + len) as u32);
+    }
 }
 
 #[test]
