@@ -276,7 +276,13 @@ impl MemoryMap {
     /// Whether every byte of `range` is RAM.
     #[must_use]
     pub fn is_ram(&self, range: GuestRange) -> bool {
-        self.ram().any(|ram| ram.contains(range))
+        // Only the first region that reaches as far can hold it.
+        let index = self
+            .regions
+            .partition_point(|region| region.range.end() < range.end());
+        self.regions
+            .get(index)
+            .is_some_and(|region| region.kind == RegionKind::Ram && region.range.contains(range))
     }
 }
 
@@ -361,7 +367,17 @@ mod tests {
             ]
         );
         assert_eq!(map.ram_len(), 0xe000);
-        assert!(!map.is_ram(range(0x3000, 0x4001)));
+        let check = |start, end, expected| {
+            assert_eq!(map.is_ram(range(start, end)), expected, "{start:#x}..{end:#x}")
+        };
+        check(0, 0x1000, false);
+        check(0xfff, 0x1001, false);
+        check(0x1000, 0x4000, true);
+        check(0x3000, 0x4001, false);
+        check(0x4000, 0x5000, false);
+        check(0x5000, 0x10000, true);
+        check(0xffff, 0x10001, false);
+        check(0x20000, 0x20001, false);
         let error = map
             .carve(range(0x3000, 0x4001), RegionKind::Reserved)
             .unwrap_err();

@@ -5,6 +5,7 @@
 
 mod kernel;
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -178,8 +179,9 @@ impl core::error::Error for PlacementError {}
 #[derive(Clone, Debug)]
 pub struct Placer<'a> {
     map: &'a MemoryMap,
-    /// What is taken, sorted by address, without overlaps.
-    taken: Vec<(GuestRange, &'static str)>,
+    /// What is taken, by its start: ranges that are not empty and do not overlap. A hostile image can have more than a
+    /// hundred thousand segments, and taking one must not cost time for all the others.
+    taken: BTreeMap<u64, (GuestRange, &'static str)>,
 }
 
 impl<'a> Placer<'a> {
@@ -188,7 +190,7 @@ impl<'a> Placer<'a> {
     pub const fn new(map: &'a MemoryMap) -> Self {
         Self {
             map,
-            taken: Vec::new(),
+            taken: BTreeMap::new(),
         }
     }
 
@@ -222,21 +224,22 @@ impl<'a> Placer<'a> {
         if range.is_empty() {
             return Ok(());
         }
-        let index = self
-            .taken
-            .partition_point(|(taken, _)| taken.end() <= range.start());
-        match self.taken.get(index) {
-            Some((at, by)) if at.overlaps(range) => Err(PlacementError::Taken {
-                label,
-                range,
-                by,
-                at: *at,
-            }),
-            _ => {
-                self.taken.insert(index, (range, label));
-                Ok(())
-            }
+        if let Some((at, by)) = self.taken_in(range).next() {
+            return Err(PlacementError::Taken { label, range, by, at });
         }
+        self.taken.insert(range.start(), (range, label));
+        Ok(())
+    }
+
+    /// What is taken of `range`, sorted by address.
+    fn taken_in(&self, range: GuestRange) -> impl Iterator<Item = (GuestRange, &'static str)> + '_ {
+        let before = self.taken.range(..range.start()).next_back();
+        let inside = self.taken.range(range.start()..range.end());
+        before
+            .into_iter()
+            .chain(inside)
+            .map(|(_, taken)| *taken)
+            .filter(move |(taken, _)| taken.overlaps(range))
     }
 
     /// Finds and takes a free range.
@@ -264,11 +267,9 @@ impl<'a> Placer<'a> {
         let mut gaps = Vec::new();
         for ram in self.map.ram() {
             let mut start = ram.start();
-            for (taken, _) in &self.taken {
-                if taken.overlaps(ram) {
-                    gaps.extend(GuestRange::from_bounds(start, taken.start()));
-                    start = taken.end();
-                }
+            for (taken, _) in self.taken_in(ram) {
+                gaps.extend(GuestRange::from_bounds(start, taken.start()));
+                start = taken.end();
             }
             gaps.extend(GuestRange::from_bounds(start, ram.end()));
         }

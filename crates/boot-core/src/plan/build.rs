@@ -14,6 +14,7 @@ use crate::{Arch, BootRequest, CpuState, GuestRange, MemoryMap, SourceRange, num
 pub struct PlanBuilder {
     plan: BootPlan,
     machine: MemoryMap,
+    /// Sorted by address, without overlaps.
     footprint: Vec<GuestRange>,
     kernel_limits: Limits,
 }
@@ -311,9 +312,16 @@ fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), P
 }
 
 /// A load is either part of the kernel, and then inside what the kernel uses, or wholly outside of that.
+///
+/// There can be very many segments: so those of the kernel are not compared with each other here, and the others, which
+/// are few, find their place among them by halving.
 fn prove_outside_kernel(load: &Load, footprint: &[GuestRange]) -> Result<(), ProofError> {
-    match footprint.iter().find(|kernel| kernel.overlaps(load.range)) {
-        Some(kernel) if !load.is_kernel() => Err(ProofError::InKernel {
+    if load.is_kernel() {
+        return Ok(());
+    }
+    let first = footprint.partition_point(|kernel| kernel.end() <= load.range.start());
+    match footprint.get(first) {
+        Some(kernel) if kernel.overlaps(load.range) => Err(ProofError::InKernel {
             label: load.label.clone(),
             range: load.range,
             kernel: *kernel,
