@@ -44,12 +44,20 @@ impl Default for BoardDevices {
     }
 }
 
-/// A sink with several writers: the serial port and the consoles of SBI are the same console.
+/// A sink with several writers. The serial port and the consoles of SBI are the same console to the caller.
 #[derive(Clone)]
-pub(crate) struct SharedSink(Arc<Mutex<Box<dyn ConsoleSink>>>);
+pub struct SharedSink(Arc<Mutex<Box<dyn ConsoleSink>>>);
+
+impl fmt::Debug for SharedSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSink").finish_non_exhaustive()
+    }
+}
 
 impl SharedSink {
-    pub(crate) fn new(sink: Option<Box<dyn ConsoleSink>>) -> Self {
+    /// What is written to any clone of it goes to `sink`, or is thrown away where there is none.
+    #[must_use]
+    pub fn new(sink: Option<Box<dyn ConsoleSink>>) -> Self {
         Self(Arc::new(Mutex::new(sink.unwrap_or_else(|| Box::new(io::sink())))))
     }
 }

@@ -14,7 +14,7 @@ mod host;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 mod kvm;
 
-pub use board::{Board, BoardDevices};
+pub use board::{Board, BoardDevices, SharedSink};
 pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
 pub use host::{Host, host};

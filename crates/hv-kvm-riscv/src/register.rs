@@ -67,7 +67,6 @@ const VECTOR_BASE: u16 = 6;
 
 #[expect(
     clippy::as_conversions,
-    clippy::cast_lossless,
     reason = "`From` is not const; every conversion here widens"
 )]
 const fn compose(size: u64, group: Group, subgroup: u8, index: u16) -> Register {
@@ -193,9 +192,9 @@ impl Register {
     /// A value of [`MODE`](Self::MODE): virtual supervisor mode.
     pub const MODE_S: u64 = 1;
 
-    /// `fcsr` as the F extension's group has it; 32 bits.
+    /// `fcsr` as the F extension's group has it; 32 bits. See [`f32`](Self::f32).
     pub const FCSR_F: Self = compose(SIZE_U32, Group::FP_F, 0, 32);
-    /// `fcsr` as the D extension's group has it; 32 bits. It is the same register as [`FCSR_F`](Self::FCSR_F).
+    /// `fcsr` as the D extension's group has it; 32 bits.
     pub const FCSR_D: Self = compose(SIZE_U32, Group::FP_D, 0, 32);
 
     /// Integer register `x1` to `x31`; `None` for any other number, `x0` included: KVM has no id for it.
@@ -207,7 +206,10 @@ impl Register {
         }
     }
 
-    /// The low 32 bits of `f0` to `f31`; `None` for any other number.
+    /// `f0` to `f31` of a vCPU that has the F extension and not D; `None` for any other number.
+    ///
+    /// With D, this group and that of [`f64`](Self::f64) are two views of the same memory, and this one shows halves of
+    /// other registers under these ids.
     #[must_use]
     pub const fn f32(number: u16) -> Option<Self> {
         match number {
@@ -216,7 +218,7 @@ impl Register {
         }
     }
 
-    /// All 64 bits of `f0` to `f31`; `None` for any other number.
+    /// `f0` to `f31` of a vCPU that has the D extension; `None` for any other number.
     #[must_use]
     pub const fn f64(number: u16) -> Option<Self> {
         match number {
@@ -232,11 +234,7 @@ impl Register {
         if number > 31 || !vlenb.is_power_of_two() || vlenb.ilog2() > 15 {
             return None;
         }
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_lossless,
-            reason = "`From` is not const; this widens"
-        )]
+        #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
         let size = (vlenb.ilog2() as u64) << SIZE_SHIFT;
         match VECTOR_BASE.checked_add(number) {
             Some(index) => Some(compose(size, Group::VECTOR, 0, index)),
@@ -270,7 +268,7 @@ impl Register {
             arch,
         ] = self.0.to_le_bytes();
         let _ = (index_low, index_high, subgroup);
-        if arch == 0x80 && zero_low == 0 && zero_high == 0 && size & 0xf == 0 {
+        if arch == 0x80 && zero_low == 0 && zero_high == 0 && size.trailing_zeros() >= 4 {
             Some(Group(group))
         } else {
             None

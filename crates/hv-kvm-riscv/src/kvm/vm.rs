@@ -149,6 +149,12 @@ impl KvmVm {
         }
     }
 
+    /// The console of SBI, to type into it.
+    #[must_use]
+    pub fn console(&self) -> &SbiConsole {
+        &self.0.console
+    }
+
     /// Puts the interrupt controllers back into the state they were created in. A machine reset is this and a reset
     /// of every vCPU.
     ///

@@ -63,6 +63,11 @@ pub(crate) const fn slli(rd: u32, rs1: u32, amount: u32) -> u32 {
     i_type(amount.cast_signed(), rs1, 1, rd, 0x13)
 }
 
+/// `rd = rs1 >> amount`, unsigned.
+pub(crate) const fn srli(rd: u32, rs1: u32, amount: u32) -> u32 {
+    i_type(amount.cast_signed(), rs1, 5, rd, 0x13)
+}
+
 /// `rd = rs1 + rs2`.
 pub(crate) const fn add(rd: u32, rs1: u32, rs2: u32) -> u32 {
     rs2 << 20 | rs1 << 15 | rd << 7 | 0x33

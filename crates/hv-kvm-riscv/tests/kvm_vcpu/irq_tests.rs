@@ -1,2 +1,246 @@
-use crate::guest::Test;
-pub(crate) const TESTS: &[Test] = &[];
+//! Devices that interrupt, through either interrupt controller.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use boot_core::machine::virt::{self, RiscvIrqchip};
+use hv_core::{Outcome, Vm as _};
+use hv_kvm_riscv::{BoardDevices, Host, KvmError, KvmVm, Layout, SbiConsole};
+
+use crate::{
+    asm::{
+        A0, Code, S0, S1, T1, WFI, Width, ZERO, add, addi, csr, csr_set, csr_write, jump, load, slli, srli,
+        store,
+    },
+    guest::{CODE, Console, Guest, HANDLER, Test, TestResult, expect, machine, policy, state},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("irq::serial_input_through_the_plic", |host| {
+        serial_input(host, RiscvIrqchip::Plic)
+    }),
+    ("irq::serial_input_through_the_aia", |host| {
+        serial_input(host, RiscvIrqchip::AplicImsic)
+    }),
+    ("irq::console_output", console_output),
+    (
+        "irq::plic_reaches_a_hart_once_more_after_its_reset",
+        plic_after_reset,
+    ),
+    ("irq::timer", timer),
+    ("irq::machines_are_checked", machines_are_checked),
+];
+
+const NO_AIA: &str = "this host's KVM has no AIA in the kernel";
+
+/// Bits of `sie` and `sstatus`.
+const SEIE: u64 = 1 << 9;
+const STIE: u64 = 1 << 5;
+const SSTATUS_SIE: u64 = 1 << 1;
+const SOURCE: u64 = 1;
+
+fn has(host: &Host, irqchip: RiscvIrqchip) -> bool {
+    irqchip == RiscvIrqchip::Plic || host.aia_ids.is_some()
+}
+
+/// Lets source 1 interrupt hart 0.
+fn enable_source(code: Code, irqchip: RiscvIrqchip) -> Code {
+    let plic = virt::PLIC.start();
+    let aplic = virt::APLIC.start();
+    match irqchip {
+        RiscvIrqchip::Plic => code
+            .poke(Width::Word, plic + 4 * SOURCE, 1)
+            .poke(Width::Word, plic + 0x2000, 1 << SOURCE)
+            .poke(Width::Word, plic + 0x20_0000, 0),
+        // Domain: interrupts on, delivery by messages. Source: rising edge, target hart 0 with identity 5. The hart's file:
+        // delivery on, no threshold, identity 5 on.
+        _ => code
+            .poke(Width::Word, aplic, 0x104)
+            .poke(Width::Word, aplic + 4 * SOURCE, 4)
+            .poke(Width::Word, aplic + 0x3000 + 4 * SOURCE, 5)
+            .poke(Width::Word, aplic + 0x1edc, SOURCE)
+            .set_csr(csr::SISELECT, 0x70)
+            .set_csr(csr::SIREG, 1)
+            .set_csr(csr::SISELECT, 0x72)
+            .set_csr(csr::SIREG, 0)
+            .set_csr(csr::SISELECT, 0xc0)
+            .set_csr(csr::SIREG, 1 << 5),
+    }
+}
+
+/// Puts the number of what interrupted into `s0`, and completes it: with a PLIC the source, with an AIA the identity.
+fn claim(code: Code, irqchip: RiscvIrqchip) -> Code {
+    match irqchip {
+        RiscvIrqchip::Plic => code
+            .set(T1, virt::PLIC.start() + 0x20_0004)
+            .then([load(Width::Word, S0, T1, 0), store(Width::Word, S0, T1, 0)]),
+        // The identity stands in bits 16 and up of `stopei`.
+        _ => code.then([csr_write(S0, csr::STOPEI, ZERO), srli(S0, S0, 16)]),
+    }
+}
+
+/// Traps go to [`HANDLER`], with these bits of `sie` on.
+fn enable_interrupts(code: Code, bits: u64) -> Code {
+    code.set_csr(csr::STVEC, HANDLER)
+        .set_csr(csr::SIE, bits)
+        .set(T1, SSTATUS_SIE)
+        .then([csr_set(ZERO, csr::SSTATUS, T1)])
+}
+
+/// Two bytes are typed, the second when the guest has answered the first; the guest echoes each, and ends with what
+/// interrupted it, twice.
+fn serial_input(host: &Host, irqchip: RiscvIrqchip) -> TestResult {
+    if !has(host, irqchip) {
+        return Ok(Some(NO_AIA));
+    }
+    let serial = virt::SERIAL.start();
+    // IER: an interrupt for received data. s1 collects what interrupted.
+    let code = enable_source(Code::new().set(S1, 0), irqchip).poke(Width::Byte, serial + 1, 1);
+    let code = enable_interrupts(code, SEIE).then([WFI, jump(-4)]);
+    let handler = claim(Code::new(), irqchip)
+        .set(T1, serial)
+        .then([
+            load(Width::Byte, A0, T1, 0),
+            addi(A0, A0, 1),
+            store(Width::Byte, A0, T1, 0),
+            // s1 = s1 << 8 | s0
+            slli(S1, S1, 8),
+            add(S1, S1, S0),
+            // Return unless it was the second time.
+            addi(T1, ZERO, 0xff),
+        ])
+        .then(sret_unless_greater(S1, T1))
+        .exit(S1);
+    let console = Console::default();
+    let mut guest = Guest::with_irqchip(host, &code, 1, console.devices(), irqchip)?;
+    guest.write(HANDLER, &handler.bytes())?;
+    let input = guest.board.input().ok_or("there is a console")?;
+    let watched = console.clone();
+    let typist = thread::spawn(move || {
+        let start = Instant::now();
+        let mut result = input.push(b"a");
+        while watched.bytes().is_empty() && start.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if result.is_ok() {
+            result = input.push(b"m");
+        }
+        result
+    });
+    let outcome = guest.boot()?;
+    typist.join().ok().ok_or("the typist panicked")??;
+    let number = match irqchip {
+        RiscvIrqchip::Plic => 0x0101,
+        _ => 0x0505,
+    };
+    expect("what interrupted", &outcome, &Outcome::DebugExit(number))?;
+    expect("echo", &console.bytes(), &b"bn".to_vec())?;
+    Ok(None)
+}
+
+/// `sret` unless `left > right`: a branch over it, unsigned.
+fn sret_unless_greater(left: u32, right: u32) -> [u32; 2] {
+    const SRET: u32 = 0x1020_0073;
+    // bltu right, left, +8
+    [left << 20 | right << 15 | 6 << 12 | 8 << 7 | 0x63, SRET]
+}
+
+fn console_output(host: &Host) -> TestResult {
+    let serial = virt::SERIAL.start();
+    let mut code = Code::new();
+    for byte in b"ok" {
+        code = code.poke(Width::Byte, serial, (*byte).into());
+    }
+    let console = Console::default();
+    let mut guest = Guest::new(host, &code.exit(ZERO), 1, console.devices())?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    expect("console", &console.bytes(), &b"ok".to_vec())?;
+    Ok(None)
+}
+
+/// A hart that is reset while the PLIC interrupts it is still interrupted: the PLIC's output is a wire.
+fn plic_after_reset(host: &Host) -> TestResult {
+    let irqchip = RiscvIrqchip::Plic;
+    let code = enable_source(Code::new(), irqchip).exit(ZERO);
+    let mut guest = Guest::with_irqchip(host, &code, 1, BoardDevices::default(), irqchip)?;
+    guest.ends("setting up", &Outcome::DebugExit(0))?;
+    guest.board.vm().set_irq(1, true)?;
+    hv_core::reset(guest.board.vcpus())?;
+    let code = enable_interrupts(Code::new(), SEIE).then([WFI, jump(-4)]);
+    guest.write(CODE, &code.bytes())?;
+    guest.write(HANDLER, &claim(Code::new(), irqchip).exit(S0).bytes())?;
+    let outcome = guest.board.boot(&state(), &policy())?;
+    expect("what interrupted", &outcome, &Outcome::DebugExit(1))?;
+    // The line is still high, but the controller is new and has nothing enabled.
+    guest.board.vm().reset_chips()?;
+    hv_core::reset(guest.board.vcpus())?;
+    let outcome = guest.board.boot(&state(), &crate::guest::short_policy())?;
+    expect("after the reset of both", &outcome, &Outcome::Deadline)?;
+    Ok(None)
+}
+
+/// The timer interrupts: by SBI, which every host has.
+fn timer(host: &Host) -> TestResult {
+    // set_timer(now + 1000), extension "TIME"; rdtime is a read of CSR 0xc01.
+    let code = enable_interrupts(Code::new(), STIE)
+        .then([csr_set(A0, 0xc01, ZERO), addi(A0, A0, 1000)])
+        .call(0x5449_4d45, 0)
+        .then([WFI, jump(-4)]);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let handler = Code::new().then([csr_set(A0, csr::SCAUSE, ZERO)]).exit(A0);
+    guest.write(HANDLER, &handler.bytes())?;
+    // Interrupt 5; the top bit of the cause is cut off.
+    guest.ends("cause", &Outcome::DebugExit(5))?;
+    Ok(None)
+}
+
+fn machines_are_checked(host: &Host) -> TestResult {
+    let console = || SbiConsole::new(Box::new(std::io::sink()), std::sync::Arc::new(hv_core::Ignore));
+    let check = |what: &str, change: &dyn Fn(&mut Layout), right: fn(&KvmError) -> bool| {
+        let mut layout = Layout::of(&machine(host, 1, host.irqchip())?)?;
+        change(&mut layout);
+        let result = KvmVm::new(&layout, console()).and_then(|vm| vm.create_vcpu(0).map(drop));
+        match result {
+            Err(error) if right(&error) => Ok(()),
+            Err(error) => Err(Box::<dyn std::error::Error>::from(error)),
+            Ok(()) => Err(format!("{what} was not refused").into()),
+        }
+    };
+    check(
+        "another frequency",
+        &|layout| layout.timebase_frequency = Some(1),
+        |error| matches!(error, KvmError::Machine { found: 1, .. }),
+    )?;
+    check(
+        "a foreign block size",
+        &|layout| layout.harts[0].cboz_block_size = Some(7),
+        |error| matches!(error, KvmError::Machine { found: 7, .. }),
+    )?;
+    check(
+        "an unknown extension",
+        &|layout| {
+            layout.harts[0].isa = boot_core::machine::Isa::new(["i", "xnothing"]).expect("it is well-formed");
+        },
+        |error| matches!(error, KvmError::MissingExtension { name } if name == "xnothing"),
+    )?;
+    check("a million vCPUs", &|layout| layout.vcpus = 1_000_000, |error| {
+        matches!(error, KvmError::Machine { found: 1_000_000, .. })
+    })?;
+    // Lines that no controller has.
+    let mut layout = Layout::of(&machine(host, 1, RiscvIrqchip::Plic)?)?;
+    let vm = KvmVm::new(&layout, console())?;
+    for source in [0, 96, u32::MAX] {
+        match vm.set_irq(source, true) {
+            Err(KvmError::Irq(error)) if error.line == source => {}
+            result => return Err(format!("source {source}: {result:?}").into()),
+        }
+    }
+    layout.controller = hv_kvm_riscv::layout::Controller::None;
+    match KvmVm::new(&layout, console())?.set_irq(1, true) {
+        Err(KvmError::Irq(_)) => {}
+        result => return Err(format!("no controller: {result:?}").into()),
+    }
+    Ok(None)
+}

@@ -1,2 +1,187 @@
-use crate::guest::Test;
-pub(crate) const TESTS: &[Test] = &[];
+//! The calls to SBI that come out of the kernel, made by guests.
+
+use hv_core::{Outcome, Vcpu as _};
+use hv_kvm_riscv::{BoardDevices, Host};
+
+use crate::{
+    asm::{A0, A1, A2, A6, A7, Code, ECALL, S0, S1, T0, Width, ZERO, addi, jump, load, or, slli, store},
+    guest::{Console, DATA, Guest, Test, TestResult, expect},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("sbi::debug_console_writes", debug_console_writes),
+    ("sbi::debug_console_reads", debug_console_reads),
+    (
+        "sbi::debug_console_stays_inside_ram",
+        debug_console_stays_inside_ram,
+    ),
+    ("sbi::legacy_console", legacy_console),
+    ("sbi::state_shows_the_answer", state_shows_the_answer),
+    ("sbi::power_off_and_reset", power_off_and_reset),
+    ("sbi::legacy_shutdown", legacy_shutdown),
+    ("sbi::others_are_not_supported", others_are_not_supported),
+];
+
+const DBCN: u64 = 0x4442_434e;
+
+/// Stores `a0` and `a1` at `address`, by way of `t0`.
+fn keep(code: Code, address: u64) -> Code {
+    code.set(T0, address)
+        .then([store(Width::Double, A0, T0, 0), store(Width::Double, A1, T0, 8)])
+}
+
+fn debug_console_writes(host: &Host) -> TestResult {
+    let code = Code::new().set(A0, 5).set(A1, DATA).set(A2, 0).call(DBCN, 0);
+    let code = keep(code, DATA + 0x100).set(A0, u64::from(b'!')).call(DBCN, 2);
+    let code = keep(code, DATA + 0x110).exit(ZERO);
+    let console = Console::default();
+    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    guest.write(DATA, b"hello, world")?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    expect("console", &console.bytes(), &b"hello!".to_vec())?;
+    let results = guest.read(DATA + 0x100, 32)?;
+    let mut expected = vec![0; 32];
+    expected.splice(8..9, [5]);
+    expect("error and number of bytes, twice", &results, &expected)?;
+    Ok(None)
+}
+
+fn debug_console_reads(host: &Host) -> TestResult {
+    // Ten bytes are asked for, three are there; then none.
+    let read = |code: Code| code.set(A0, 10).set(A1, DATA).set(A2, 0).call(DBCN, 1);
+    let code = keep(read(Code::new()), DATA + 0x100);
+    let code = keep(read(code), DATA + 0x110).exit(ZERO);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    guest.write(DATA, b"..........")?;
+    guest.board.vm().console().push(b"abc")?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    expect("memory", &guest.read(DATA, 10)?, &b"abc.......".to_vec())?;
+    let found = [0x100, 0x108, 0x110, 0x118].map(|offset| guest.read_u64(DATA + offset).ok());
+    expect("answers", &found, &[Some(0), Some(3), Some(0), Some(0)])?;
+    Ok(None)
+}
+
+fn debug_console_stays_inside_ram(host: &Host) -> TestResult {
+    // The last byte of RAM, then one byte more; then an address beyond 64 bits.
+    let end = crate::guest::CODE + crate::guest::RAM_LEN;
+    let write = |code: Code, len, low, high| code.set(A0, len).set(A1, low).set(A2, high).call(DBCN, 0);
+    let code = keep(write(Code::new(), 1, end - 1, 0), DATA);
+    let code = keep(write(code, 2, end - 1, 0), DATA + 16);
+    let code = keep(write(code, 1, DATA, 1), DATA + 32).exit(ZERO);
+    let console = Console::default();
+    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    guest.write(end - 1, b"x")?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    expect("console", &console.bytes(), &b"x".to_vec())?;
+    let found = [0, 8, 16, 32].map(|offset| guest.read_u64(DATA + offset).ok());
+    // SBI_ERR_INVALID_PARAM is -3.
+    let invalid = Some(3_u64.wrapping_neg());
+    expect("answers", &found, &[Some(0), Some(1), invalid, invalid])?;
+    Ok(None)
+}
+
+/// Whether KVM lets guests call the functions of version 0.1: a kernel can be built without.
+fn has_legacy(host: &Host) -> Result<bool, Box<dyn std::error::Error>> {
+    // Function 3 of the base extension, "probe SBI extension", for "console putchar".
+    let code = Code::new().set(A0, 1).call(0x10, 3).exit(A1);
+    match Guest::new(host, &code, 1, BoardDevices::default())?.boot()? {
+        Outcome::DebugExit(found) => Ok(found != 0),
+        outcome => Err(format!("the extension could not be probed: {outcome}").into()),
+    }
+}
+
+const NO_LEGACY: &str = "this host's KVM was built without the legacy functions of SBI";
+
+fn legacy_console(host: &Host) -> TestResult {
+    if !has_legacy(host)? {
+        return Ok(Some(NO_LEGACY));
+    }
+    // Puts what it gets, until there is nothing more; `a1` stays what it is all the time.
+    let code = Code::new()
+        .set(A1, 0x1234)
+        .set(A7, 2)
+        .then([ECALL, addi(S0, A0, 0)])
+        .set(A7, 1)
+        .then([ECALL])
+        .set(A7, 2)
+        .then([ECALL, addi(S1, A0, 0)]);
+    let code = keep(code, DATA + 16).then([addi(A0, S0, 0), addi(A1, S1, 0)]);
+    let code = keep(code, DATA).exit(ZERO);
+    let console = Console::default();
+    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    guest.board.vm().console().push(b"z")?;
+    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    expect("console", &console.bytes(), &b"z".to_vec())?;
+    let found = [0, 8, 24].map(|offset| guest.read_u64(DATA + offset).ok());
+    expect(
+        "first byte, second byte, a1",
+        &found,
+        &[Some(u64::from(b'z')), Some(u64::MAX), Some(0x1234)],
+    )?;
+    Ok(None)
+}
+
+/// A call that was answered is complete when the state is read, and replacing the state does not change it afterwards.
+fn state_shows_the_answer(host: &Host) -> TestResult {
+    let code = Code::new()
+        .set(A0, u64::from(b'a'))
+        .set(A7, DBCN)
+        .set(A6, 2)
+        .then([ECALL, jump(0)]);
+    let at_call = crate::guest::CODE + u64::try_from(code.bytes().len())? - 8;
+    let console = Console::default();
+    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    let [vcpu] = guest.board.vcpus() else {
+        return Err("there is one vCPU".into());
+    };
+    vcpu.set_state(&crate::guest::state())?;
+    vcpu.run()?;
+    expect("console", &console.bytes(), &b"a".to_vec())?;
+    let state = vcpu.state()?;
+    expect("pc", &state.entry(), &(at_call + 4))?;
+    let boot_core::CpuState::Riscv64(mut state) = state else {
+        return Err("a state of another architecture".into());
+    };
+    expect("a0", &state.x[10], &0)?;
+    state.pc = at_call;
+    state.x[10] = u64::from(b'b');
+    vcpu.set_state(&(*state).into())?;
+    vcpu.run()?;
+    expect("console", &console.bytes(), &b"ab".to_vec())?;
+    Ok(None)
+}
+
+fn power_off_and_reset(host: &Host) -> TestResult {
+    const SRST: u64 = 0x5352_5354;
+    for (kind, expected) in [(0, Outcome::PowerOff), (1, Outcome::Reset), (2, Outcome::Reset)] {
+        let code = Code::new().set(A0, kind).set(A1, 0).call(SRST, 0).exit(A0);
+        let mut guest = Guest::new(host, &code, 2, BoardDevices::default())?;
+        for round in 0..2 {
+            guest.ends(&format!("reset type {kind}, round {round}"), &expected)?;
+            // KVM stopped all vCPUs; a reset makes the boot hart run again.
+            hv_core::reset(guest.board.vcpus())?;
+        }
+    }
+    Ok(None)
+}
+
+fn legacy_shutdown(host: &Host) -> TestResult {
+    if !has_legacy(host)? {
+        return Ok(Some(NO_LEGACY));
+    }
+    let code = Code::new().set(A7, 8).then([ECALL, jump(0)]);
+    Guest::new(host, &code, 1, BoardDevices::default())?.ends("outcome", &Outcome::PowerOff)?;
+    Ok(None)
+}
+
+/// An experimental extension comes out of the kernel, too.
+fn others_are_not_supported(host: &Host) -> TestResult {
+    let code = keep(Code::new().call(0x0800_0001, 0), DATA)
+        .set(S0, DATA)
+        .then([load(Width::Double, A0, S0, 0), slli(A1, A0, 0), or(A0, A0, A1)])
+        .exit(A0);
+    // SBI_ERR_NOT_SUPPORTED is -2.
+    Guest::new(host, &code, 1, BoardDevices::default())?
+        .ends("answer", &Outcome::DebugExit(2_u32.wrapping_neg()))?;
+    Ok(None)
+}

@@ -1,2 +1,356 @@
-use crate::guest::Test;
-pub(crate) const TESTS: &[Test] = &[];
+//! The whole state of a vCPU: written, read back, dirtied and reset.
+
+use std::{collections::BTreeMap, error::Error};
+
+use boot_core::{CpuState, cpu::riscv64::State};
+use hv_core::{Outcome, Vcpu as _};
+use hv_kvm_riscv::{
+    Activity, BoardDevices, Group, Host, KvmError, KvmVcpu, Register, SbiExtension, Value, VcpuState,
+};
+
+use crate::{
+    asm::{Code, S0, T0, WFI, Width, addi, csr, csr_set, csr_write, jump, move_to_double, store},
+    guest::{self, CODE, CheckResult, Guest, HANDLER, Test, TestResult, bare_vcpu, expect},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("state::boot_state_round_trip", boot_state_round_trip),
+    ("state::registers_have_names_and_groups", names_and_groups),
+    ("state::whole_state_round_trip", whole_state_round_trip),
+    ("state::single_registers", single_registers),
+    ("state::register_errors", register_errors),
+    ("state::debug_console_is_enabled", debug_console_is_enabled),
+    ("state::dirty_by_guest_reset_compare", dirty_by_guest),
+    ("state::dirty_by_harness_reset_compare", dirty_by_harness),
+    ("state::reset_starts_again", reset_starts_again),
+    (
+        "state::extensions_of_the_description",
+        extensions_of_the_description,
+    ),
+];
+
+fn expect_same(what: &str, found: &VcpuState, expected: &VcpuState) -> CheckResult {
+    let differences: Vec<_> = found
+        .differences(expected)
+        .map(|(register, found, expected)| format!("{register}: found {found:?}, expected {expected:?}"))
+        .collect();
+    if !differences.is_empty() {
+        return Err(format!("{what}: {}", differences.join("; ")).into());
+    }
+    expect(&format!("{what}: activity"), &found.activity, &expected.activity)
+}
+
+fn boot_state_round_trip(_: &Host) -> TestResult {
+    let mut vcpu = bare_vcpu()?;
+    let mut state = State::new(0x8020_0000);
+    for (number, x) in (0_u64..).zip(&mut state.x).skip(1) {
+        *x = u64::MAX - number;
+    }
+    // Sv39, with a root at 0x8100_0000.
+    state.satp = 8 << 60 | 0x8_1000;
+    let state = CpuState::from(state);
+    vcpu.set_state(&state)?;
+    expect("state", &vcpu.state()?, &state)?;
+    Ok(None)
+}
+
+/// Every register that the kernel lists is one that the tables here know, in the groups that a vCPU always has.
+fn names_and_groups(_: &Host) -> TestResult {
+    let vcpu = bare_vcpu()?;
+    let mut groups: BTreeMap<Group, usize> = BTreeMap::new();
+    for register in vcpu.registers() {
+        let group = register
+            .group()
+            .ok_or_else(|| format!("{register} has no group"))?;
+        *groups.entry(group).or_default() += 1;
+        if register.to_string().contains("0x") {
+            return Err(format!("{register} has no name").into());
+        }
+    }
+    for (group, at_least) in [
+        (Group::CONFIG, 4),
+        (Group::CORE, 33),
+        (Group::CSR, 10),
+        (Group::TIMER, 4),
+        (Group::FP_D, 33),
+        (Group::ISA_EXTENSION, 7),
+        (Group::SBI_EXTENSION, 8),
+    ] {
+        let found = groups.get(&group).copied().unwrap_or(0);
+        if found < at_least {
+            return Err(format!("{group:?} has {found} registers: {groups:?}").into());
+        }
+    }
+    Ok(None)
+}
+
+/// Registers of every group that can be written at any time, each with a value that no reset leaves there.
+fn unusual(vcpu: &KvmVcpu) -> Vec<(Register, Value)> {
+    let mut values = vec![
+        (Register::PC, Value::from(0x1234_5678_u64)),
+        // Floating point in use, interrupts on before the last trap, which came from supervisor mode.
+        (Register::SSTATUS, Value::from(0x2_0000_6120_u64)),
+        (Register::SIE, Value::from(0x222_u64)),
+        (Register::STVEC, Value::from(0xffff_ffff_8000_1000_u64)),
+        (Register::SSCRATCH, Value::from(0x5c5c_u64)),
+        (Register::SEPC, Value::from(0xffff_ffff_8000_2000_u64)),
+        (Register::SCAUSE, Value::from(13_u64)),
+        (Register::STVAL, Value::from(0xdead_beef_u64)),
+        // A software interrupt is pending.
+        (Register::SIP, Value::from(2_u64)),
+        (Register::SATP, Value::from(8_u64 << 60 | 0x8_1000)),
+        (Register::SCOUNTEREN, Value::from(5_u64)),
+        (Register::TIMER_COMPARE, Value::from(u64::MAX >> 1)),
+        (Register::FCSR_D, Value::from(0x61_u32)),
+        (Register::STEAL_TIME_LO, Value::from(0x8000_0000_u64)),
+        (Register::SISELECT, Value::from(0x70_u64)),
+        (Register::SSTATEEN0, Value::from(1_u64 << 63)),
+        (Register::VSTART, Value::from(1_u64)),
+        (Register::VCSR, Value::from(6_u64)),
+    ];
+    values.extend((1..32).filter_map(|n| Some((Register::x(n)?, Value::from(0x1000 + u64::from(n))))));
+    values.extend((0..32).filter_map(|n| {
+        let bits = 0x3ff0_0000_0000_0000 | u64::from(n);
+        Some((Register::f64(n)?, Value::from(bits)))
+    }));
+    for register in vcpu.registers() {
+        if register.group() == Some(Group::VECTOR) && register.index() >= 6 {
+            let bytes = (1..=u8::MAX).cycle().take(register.size()).collect();
+            values.push((*register, Value::from_bytes(bytes)));
+        }
+    }
+    values.retain(|(register, _)| vcpu.has(*register));
+    values
+}
+
+fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
+    let mut state = vcpu.whole_state()?;
+    state.registers.extend(unusual(vcpu));
+    state.activity = Activity::STOPPED;
+    Ok(state)
+}
+
+fn whole_state_round_trip(_: &Host) -> TestResult {
+    let mut vcpu = bare_vcpu()?;
+    let fresh = vcpu.whole_state()?;
+    vcpu.set_whole_state(&fresh)?;
+    expect_same("fresh", &vcpu.whole_state()?, &fresh)?;
+    let unusual = unusual_state(&mut vcpu)?;
+    vcpu.set_whole_state(&unusual)?;
+    expect_same("unusual", &vcpu.whole_state()?, &unusual)?;
+    // The state goes over to another vCPU of the same kind.
+    let mut other = bare_vcpu()?;
+    other.set_whole_state(&unusual)?;
+    expect_same("on another vCPU", &other.whole_state()?, &unusual)?;
+    Ok(None)
+}
+
+fn single_registers(_: &Host) -> TestResult {
+    let mut vcpu = bare_vcpu()?;
+    let values = unusual(&vcpu);
+    for (register, value) in &values {
+        vcpu.set_register(*register, value)?;
+        expect(&register.to_string(), &vcpu.register(*register)?, value)?;
+    }
+    // Setting one has not changed another.
+    for (register, value) in &values {
+        expect(&format!("{register}, later"), &vcpu.register(*register)?, value)?;
+    }
+    Ok(None)
+}
+
+fn register_errors(_: &Host) -> TestResult {
+    let mut vcpu = bare_vcpu()?;
+    let unknown = Register(0x8030_0000_0200_0fff);
+    match vcpu.register(unknown) {
+        Err(KvmError::GetRegister { register, .. }) if register == unknown => {}
+        result => return Err(format!("reading {unknown}: {result:?}").into()),
+    }
+    match vcpu.set_register(Register::PC, &Value::from(1_u32)) {
+        Err(KvmError::ValueSize {
+            register: Register::PC,
+            found: 4,
+            expected: 8,
+        }) => {}
+        result => return Err(format!("four bytes for pc: {result:?}").into()),
+    }
+    match vcpu.set_register(Register::TIMER_FREQUENCY, &Value::from(1_u64)) {
+        Err(KvmError::SetRegister {
+            register: Register::TIMER_FREQUENCY,
+            ..
+        }) => {}
+        result => return Err(format!("another timer frequency: {result:?}").into()),
+    }
+    let mut foreign = vcpu.whole_state()?;
+    foreign.registers.insert(unknown, Value::from(0_u64));
+    match vcpu.set_whole_state(&foreign) {
+        Err(KvmError::ForeignState { register }) if register == unknown => Ok(None),
+        result => Err(format!("a state with a foreign register: {result:?}").into()),
+    }
+}
+
+fn debug_console_is_enabled(_: &Host) -> TestResult {
+    let mut vcpu = bare_vcpu()?;
+    for extension in [SbiExtension::DBCN, SbiExtension::HSM, SbiExtension::SRST] {
+        let value = vcpu.register(Register::sbi(extension))?;
+        expect(&format!("{extension:?}"), &value, &Value::from(1_u64))?;
+    }
+    Ok(None)
+}
+
+/// The guest changes what it can reach, integer and floating-point registers and CSRs; a reset takes all of it back.
+fn dirty_by_guest(host: &Host) -> TestResult {
+    // Floating point on.
+    let mut code = Code::new()
+        .set(T0, 0x6000)
+        .then([csr_set(0, csr::SSTATUS, T0)])
+        .set(S0, 0x4009_21fb_5444_2d18)
+        .then((0..32).map(|f| move_to_double(f, S0)));
+    for (csr, value) in [
+        (csr::STVEC, HANDLER),
+        (csr::SSCRATCH, 0x1111),
+        (csr::SEPC, 0x2222),
+        (csr::SCAUSE, 0x3),
+        (csr::STVAL, 0x4444),
+        (csr::SIE, 0x222),
+        (csr::SCOUNTEREN, 2),
+    ] {
+        code = code.set_csr(csr, value);
+    }
+    if host.isa.has("sstc") {
+        code = code.set_csr(csr::STIMECMP, u64::MAX >> 1);
+    }
+    // fcsr is CSR 3.
+    code = code.set(T0, 0x61).then([csr_write(0, 3, T0)]);
+    // x5 is the base of the last store; every other register gets a value.
+    code = code
+        .then(
+            (1..32)
+                .filter(|&x| x != T0)
+                .map(|x| addi(x, 0, x.cast_signed() + 0x100)),
+        )
+        .set(T0, BoardDevices::EXIT_PAGE)
+        .then([store(Width::Word, S0, T0, 0), jump(0)]);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let fresh = first(&mut guest)?.whole_state()?;
+    guest.ends("outcome", &Outcome::DebugExit(0x108))?;
+    let vcpu = first(&mut guest)?;
+    let dirty = vcpu.whole_state()?;
+    let changed: Vec<Register> = dirty.differences(&fresh).map(|(register, ..)| register).collect();
+    let mut must_differ: Vec<_> = (1..32).filter_map(Register::x).collect();
+    must_differ.extend((0..32).filter_map(Register::f64));
+    must_differ.extend([
+        Register::PC,
+        Register::FCSR_D,
+        Register::SSTATUS,
+        Register::STVEC,
+        Register::SSCRATCH,
+        Register::SEPC,
+        Register::SCAUSE,
+        Register::STVAL,
+        Register::SIE,
+        Register::SCOUNTEREN,
+    ]);
+    for register in must_differ {
+        if !changed.contains(&register) {
+            return Err(format!("the guest did not change {register}").into());
+        }
+    }
+    vcpu.reset()?;
+    expect_same("after a reset", &vcpu.whole_state()?, &fresh)?;
+    // And the same as a vCPU of a new machine.
+    let mut other = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let other = first(&mut other)?.whole_state()?;
+    expect_same("beside a fresh vCPU", &first(&mut guest)?.whole_state()?, &other)?;
+    Ok(None)
+}
+
+fn first(guest: &mut Guest) -> Result<&mut KvmVcpu, Box<dyn Error>> {
+    guest.board.vcpus().first_mut().ok_or("there is a vCPU".into())
+}
+
+fn dirty_by_harness(host: &Host) -> TestResult {
+    let code = Code::new().then([WFI, jump(-4)]);
+    for ran in [false, true] {
+        let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+        let fresh = first(&mut guest)?.whole_state()?;
+        if ran {
+            let outcome = guest.board.boot(&guest::state(), &guest::short_policy())?;
+            expect("outcome", &outcome, &Outcome::Deadline)?;
+        }
+        let vcpu = first(&mut guest)?;
+        let unusual = unusual_state(vcpu)?;
+        vcpu.set_whole_state(&unusual)?;
+        vcpu.reset()?;
+        expect_same(
+            &format!("after a reset, ran: {ran}"),
+            &vcpu.whole_state()?,
+            &fresh,
+        )?;
+    }
+    Ok(None)
+}
+
+fn reset_starts_again(host: &Host) -> TestResult {
+    // Counts in memory how often it ran.
+    let code = Code::new()
+        .set(S0, guest::DATA)
+        .then([
+            crate::asm::load(Width::Word, crate::asm::A0, S0, 0),
+            addi(crate::asm::A0, crate::asm::A0, 1),
+            store(Width::Word, crate::asm::A0, S0, 0),
+        ])
+        .exit(crate::asm::A0);
+    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    for round in 1..4 {
+        guest.ends("round", &Outcome::DebugExit(round))?;
+        hv_core::reset(guest.board.vcpus())?;
+        let state = first(&mut guest)?.state()?;
+        expect("pc after the reset", &(state.entry() == CODE), &false)?;
+    }
+    Ok(None)
+}
+
+/// What a description leaves out is taken away where KVM can do that, and what it names is there.
+fn extensions_of_the_description(host: &Host) -> TestResult {
+    use boot_core::machine::{Isa, virt::RiscvIrqchip};
+    use hv_core::Vm as _;
+    use hv_kvm_riscv::{IsaExtension, KvmVm, Layout, SbiConsole};
+
+    let mut layout = Layout::of(&guest::machine(host, 1, RiscvIrqchip::Plic)?)?;
+    // Floating point is among what KVM can take away.
+    let kept: Vec<String> = host
+        .isa
+        .extensions()
+        .filter(|name| !matches!(*name, "d" | "f" | "zfa" | "zfh" | "zfhmin" | "v" | "zcd"))
+        .filter(|name| !name.starts_with("zv"))
+        .map(ToOwned::to_owned)
+        .collect();
+    let isa = Isa::new(kept)?;
+    for hart in &mut layout.harts {
+        hart.isa = isa.clone();
+    }
+    let console = SbiConsole::new(Box::new(std::io::sink()), std::sync::Arc::new(hv_core::Ignore));
+    let mut vcpu = KvmVm::new(&layout, console)?.create_vcpu(0)?;
+    for name in isa.extensions() {
+        let extension = IsaExtension::from_name(name).ok_or("its name is known")?;
+        expect(
+            name,
+            &vcpu.register(Register::isa(extension))?,
+            &Value::from(1_u64),
+        )?;
+    }
+    for gone in [IsaExtension::D, IsaExtension::F] {
+        expect(
+            "floating point",
+            &vcpu.register(Register::isa(gone))?,
+            &Value::from(0_u64),
+        )?;
+    }
+    expect(
+        "f0 is gone",
+        &vcpu.has(Register::f64(0).ok_or("it has an id")?),
+        &false,
+    )?;
+    Ok(None)
+}
