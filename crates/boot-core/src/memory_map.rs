@@ -368,7 +368,7 @@ mod tests {
         );
         assert_eq!(map.ram_len(), 0xe000);
         let check = |start, end, expected| {
-            assert_eq!(map.is_ram(range(start, end)), expected, "{start:#x}..{end:#x}")
+            assert_eq!(map.is_ram(range(start, end)), expected, "{start:#x}..{end:#x}");
         };
         check(0, 0x1000, false);
         check(0xfff, 0x1001, false);
