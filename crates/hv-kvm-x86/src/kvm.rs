@@ -1,11 +1,9 @@
 //! The back end itself: KVM's requests.
 
 mod convert;
-mod kick;
 mod vcpu;
 mod vm;
 
-pub use kick::kick_signal;
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;
 

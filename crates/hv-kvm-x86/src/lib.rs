@@ -17,7 +17,9 @@ pub use boot::{PcBoot, boot_pc};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{KvmVcpu, KvmVm, kick_signal};
+pub use hv_kvm::kick_signal;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use kvm::{KvmVcpu, KvmVm};
 pub use lapic::{Lapic, LapicRegister};
 pub use msr::Msr;
 pub use pc::{Pc, PcDevices, SerialPort};

@@ -69,7 +69,7 @@ impl fmt::Debug for PcDevices {
 }
 
 impl Default for PcDevices {
-    /// A console that is thrown away, the reset port, and a debug-exit port at [`PcDevices::EXIT_PORT`].
+    /// A console that is thrown away, the reset port, the clock, and a debug-exit port at [`PcDevices::EXIT_PORT`].
     fn default() -> Self {
         Self {
             serial: Some(SerialPort::com1(io::sink())),

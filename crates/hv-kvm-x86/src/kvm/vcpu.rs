@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use boot_core::CpuState;
 use hv_core::{Exit, Interrupter, Vcpu};
+use hv_kvm::Kicker;
 use kvm_bindings::kvm_xsave;
 use kvm_ioctls::{Cap, VcpuFd};
 
 use self::exits::Entry;
-use super::{convert, kick::Kicker, refused, vm::Machine};
+use super::{convert, refused, vm::Machine};
 use crate::{KvmError, VcpuState, msr};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
@@ -38,6 +39,10 @@ impl KvmVcpu {
         if index >= count {
             return Err(KvmError::NoSuchVcpu { index, count });
         }
+        let kicker = Kicker::new().map_err(|source| KvmError::Request {
+            request: "sigaction",
+            source,
+        })?;
         // KVM uses a vCPU's number as its initial APIC id.
         let fd = machine
             .fd
@@ -58,7 +63,7 @@ impl KvmVcpu {
             fd,
             machine,
             index,
-            kicker: Arc::default(),
+            kicker: Arc::new(kicker),
             extra_xsave_words,
             pending: false,
             unreported: false,
@@ -110,11 +115,9 @@ impl Vcpu for KvmVcpu {
             return Ok(self.decode());
         }
         let kicker = Arc::clone(&self.kicker);
-        let Some(entered) = kicker.enter() else {
+        let Some(entry) = kicker.run(|| self.enter()) else {
             return Ok(Exit::Interrupted);
         };
-        let entry = self.enter();
-        drop(entered);
         Ok(match entry? {
             Entry::Exit => self.decode(),
             Entry::Interrupted => {

@@ -15,7 +15,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
-use super::{KvmVcpu, convert, kick, refused};
+use super::{KvmVcpu, convert, refused};
 use crate::{
     KvmError, Msr, Topology,
     cpuid::{self, CpuidEntry},
@@ -85,7 +85,6 @@ impl KvmVm {
     ///
     /// [`KvmError::Open`] where there is no KVM, and whatever KVM refuses.
     pub fn new(topology: Topology) -> Result<Self, KvmError> {
-        kick::install()?;
         let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
         let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
         let found = kvm.get_api_version();
