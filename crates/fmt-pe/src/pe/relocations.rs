@@ -197,7 +197,7 @@ impl<'a> Relocations<'a> {
                 end: range.end(),
             })?;
         // "Each block must start on a 32-bit boundary": the file may leave two bytes before the next one.
-        let step = size.checked_next_multiple_of(4).unwrap_or(size).min(range.len());
+        let step = size.checked_next_multiple_of(4).unwrap_or(size);
         let rest = range.len().saturating_sub(step);
         self.table = (
             RvaRange::new(range.start().saturating_add(step), rest).unwrap_or_default(),
