@@ -3,13 +3,8 @@
 
 // Plain data in, answers out: these also build and are tested on a host.
 pub mod descriptor;
-pub mod memory_map;
 pub mod page_walk;
 pub mod setup_header;
-
-#[cfg(target_os = "none")]
-#[macro_use]
-mod report;
 
 #[cfg(target_os = "none")]
 mod machine {
@@ -24,9 +19,7 @@ mod machine {
 mod clauses {
     pub(crate) mod acpi;
     pub(crate) mod cpu;
-    pub(crate) mod image;
     pub(crate) mod linux;
-    pub(crate) mod memory;
     pub(crate) mod pvh;
 }
 

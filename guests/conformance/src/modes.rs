@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 
+use clauses::{fail, report};
 use contract::Mode;
 
 use crate::machine::entry;
@@ -10,7 +11,7 @@ use crate::machine::phys::Phys;
 use crate::machine::port::Port;
 use crate::machine::serial::Serial;
 use crate::machine::trap;
-use crate::report;
+use crate::run;
 
 const DEBUG_EXIT: Port = Port::at(0xf4);
 const I8042_COMMAND: Port = Port::at(0x64);
@@ -49,6 +50,10 @@ pub(crate) fn run(mode: Mode, phys: &mut Phys) {
         },
         Mode::Triple => triple_fault(),
         Mode::Reset => reset(),
+        Mode::PowerOff => {
+            fail!("mode", "{mode}"; "a mode that this machine has");
+            run::finish()
+        }
         Mode::Mmio(address) => {
             mmio(address, phys);
             leave(true)

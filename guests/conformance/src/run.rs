@@ -4,15 +4,16 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use clauses::memory::{Map, Occupant};
+use clauses::{fail, image, memory, note, report};
 use contract::{Entry, Request};
 
-use crate::clauses::memory::{Map, Occupant};
-use crate::clauses::{cpu, image, linux, memory, pvh};
+use crate::clauses::{cpu, linux, pvh};
 use crate::machine::entry::{self, Record};
 use crate::machine::phys::Phys;
 use crate::machine::serial::Serial;
 use crate::machine::trap;
-use crate::{modes, report};
+use crate::modes;
 
 /// The longest command line read.
 const MAX_CMDLINE: usize = 64 << 10;
@@ -38,6 +39,7 @@ static RUNNING: AtomicBool = AtomicBool::new(false);
 #[unsafe(no_mangle)]
 extern "sysv64" fn kernel_main() -> ! {
     Serial::init();
+    report::to(Serial::send);
     trap::init();
     assert!(!RUNNING.swap(true, Ordering::Relaxed), "kernel_main runs once");
     // SAFETY: `RUNNING` proves that this is the only time that this reference is made.
@@ -71,14 +73,17 @@ extern "sysv64" fn kernel_main() -> ! {
     let expectation = &request.expectation;
     report::against("entry", &record.entry(), expectation.entry.as_ref());
     report::address_against("image.base", record.base, expectation.base);
-    image::check(&record);
+    image::patterns();
+    image::bss(record.dirty);
+    report::equal("image.aligned", record.base % 4096, 0);
     cpu::check(&record, &mut phys, expectation.gdt);
+    let own = [(record.base, record.base + entry::image_length())];
     if record.entry() == Entry::Pvh {
         pvh::read_map(&record, &mut phys, &mut room.map);
         let occupants = pvh::check(&record, &mut phys, expectation, cmdline);
         let image: Occupant = ("image", record.base, record.base + entry::image_length());
         let occupants = [image].into_iter().chain(occupants);
-        memory::check(&room.map, expectation.memory, occupants, &record, &mut phys);
+        memory::check(&room.map, expectation.memory, occupants, &own, &mut phys);
     } else {
         linux::read_map(&record, &mut phys, &mut room.map);
         let occupants = linux::check(&record, &mut phys, expectation, cmdline);
@@ -86,7 +91,7 @@ extern "sysv64" fn kernel_main() -> ! {
             &room.map,
             expectation.memory,
             occupants.into_iter(),
-            &record,
+            &own,
             &mut phys,
         );
     }
@@ -97,7 +102,7 @@ extern "sysv64" fn kernel_main() -> ! {
 fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
     let address = match record.entry() {
         Entry::Pvh => pvh::cmdline_address(record, phys),
-        Entry::Linux32 | Entry::Linux64 => linux::cmdline_address(record, phys),
+        _ => linux::cmdline_address(record, phys),
     };
     if address == 0 {
         return Some(0);

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::cpus::Cpus;
 use crate::digest::Digest;
 use crate::memory::Memory;
 
@@ -14,13 +15,23 @@ pub enum Entry {
     Linux64,
     /// The 32-bit Linux boot protocol.
     Linux32,
+    /// Linux's arm64 boot protocol, for an `Image` or an ELF: `x0` holds the device tree.
+    Arm64,
+    /// Linux's riscv64 boot protocol, for an `Image` or an ELF: `a0` holds the hart id, `a1` the device tree.
+    Riscv64,
+    /// What QEMU's own loader does with an arm64 ELF: no register holds anything, and its `virt` machine's device tree
+    /// stands at the start of RAM.
+    Arm64QemuElf,
 }
 
 impl Entry {
-    const WORDS: [(&'static str, Self); 3] = [
+    const WORDS: [(&'static str, Self); 6] = [
         ("pvh", Self::Pvh),
         ("linux64", Self::Linux64),
         ("linux32", Self::Linux32),
+        ("arm64", Self::Arm64),
+        ("riscv64", Self::Riscv64),
+        ("arm64-qemu-elf", Self::Arm64QemuElf),
     ];
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -49,10 +60,16 @@ pub enum Image {
     Elf,
     /// A bzImage: the zero page must hold its setup header.
     BzImage,
+    /// An arm64 or riscv64 `Image`: it begins with that header, which the guest's ELF does not have.
+    Image,
 }
 
 impl Image {
-    const WORDS: [(&'static str, Self); 2] = [("elf", Self::Elf), ("bzimage", Self::BzImage)];
+    const WORDS: [(&'static str, Self); 3] = [
+        ("elf", Self::Elf),
+        ("bzimage", Self::BzImage),
+        ("image", Self::Image),
+    ];
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::WORDS
@@ -68,6 +85,52 @@ impl fmt::Display for Image {
             Self::WORDS
                 .iter()
                 .find(|(_, image)| image == self)
+                .map_or("", |(word, _)| word),
+        )
+    }
+}
+
+/// The interrupt controller that a device tree describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Irqchip {
+    /// A GICv2.
+    GicV2,
+    /// A GICv3 without an ITS.
+    GicV3,
+    /// A GICv3 with an ITS.
+    GicV3Its,
+    /// A PLIC.
+    Plic,
+    /// An APLIC that interrupts the harts itself.
+    Aplic,
+    /// An APLIC that sends messages to IMSICs.
+    AplicImsic,
+}
+
+impl Irqchip {
+    const WORDS: [(&'static str, Self); 6] = [
+        ("gicv2", Self::GicV2),
+        ("gicv3", Self::GicV3),
+        ("gicv3-its", Self::GicV3Its),
+        ("plic", Self::Plic),
+        ("aplic", Self::Aplic),
+        ("aplic-imsic", Self::AplicImsic),
+    ];
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, irqchip)| *irqchip)
+    }
+}
+
+impl fmt::Display for Irqchip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            Self::WORDS
+                .iter()
+                .find(|(_, irqchip)| irqchip == self)
                 .map_or("", |(word, _)| word),
         )
     }
@@ -118,8 +181,8 @@ pub const MAX_MODULES: usize = 16;
 ///
 /// | token | field |
 /// |---|---|
-/// | `expect.entry=pvh` / `linux64` / `linux32` | [`entry`](Self::entry) |
-/// | `expect.image=elf` / `bzimage` | [`image`](Self::image) |
+/// | `expect.entry=pvh` / `linux64` / `linux32` / `arm64` / `riscv64` / `arm64-qemu-elf` | [`entry`](Self::entry) |
+/// | `expect.image=elf` / `bzimage` / `image` | [`image`](Self::image) |
 /// | `expect.base=ADDRESS` | [`base`](Self::base) |
 /// | `expect.mem=START-END:TYPE,…` or `expect.mem=COUNT#HASH` | [`memory`](Self::memory) |
 /// | `expect.initrd=LEN:HASH` or `none` | [`initrd`](Self::initrd) |
@@ -127,6 +190,9 @@ pub const MAX_MODULES: usize = 16;
 /// | `expect.module.N=LEN:HASH` or `LEN:HASH:CMDLEN:CMDHASH` | [`modules`](Self::modules) |
 /// | `expect.rsdp=ADDRESS` | [`rsdp`](Self::rsdp) |
 /// | `expect.gdt` | [`gdt`](Self::gdt) |
+/// | `expect.cpus=ID,ID,…` | [`cpus`](Self::cpus) |
+/// | `expect.irqchip=gicv2` / `gicv3` / `gicv3-its` / `plic` / `aplic` / `aplic-imsic` | [`irqchip`](Self::irqchip) |
+/// | `expect.serial=ADDRESS` | [`serial`](Self::serial) |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expectation<'a> {
     /// The entry the guest must have been started at.
@@ -147,6 +213,13 @@ pub struct Expectation<'a> {
     pub rsdp: Option<u64>,
     /// The descriptor table in memory must describe the loaded selectors even where the ABI leaves that open, as PVH does.
     pub gdt: bool,
+    /// The ids of the CPUs in a device tree, in its order: MPIDR affinities or hart ids. All but the one that boots are to be
+    /// started.
+    pub cpus: Option<Cpus<'a>>,
+    /// The interrupt controller in a device tree.
+    pub irqchip: Option<Irqchip>,
+    /// Address of the serial port at which a device tree's `stdout-path` points.
+    pub serial: Option<u64>,
 }
 
 impl fmt::Display for Expectation<'_> {
@@ -180,6 +253,15 @@ impl fmt::Display for Expectation<'_> {
         }
         if self.gdt {
             tokens.push(format_args!("expect.gdt"))?;
+        }
+        if let Some(cpus) = self.cpus {
+            tokens.push(format_args!("expect.cpus={cpus}"))?;
+        }
+        if let Some(irqchip) = self.irqchip {
+            tokens.push(format_args!("expect.irqchip={irqchip}"))?;
+        }
+        if let Some(serial) = self.serial {
+            tokens.push(format_args!("expect.serial={serial:#x}"))?;
         }
         Ok(())
     }

@@ -16,14 +16,16 @@
 #[cfg(test)]
 extern crate std;
 
+mod cpus;
 mod digest;
 mod expectation;
 mod memory;
 mod mode;
 mod parse;
 
+pub use cpus::Cpus;
 pub use digest::{Digest, Fnv1a64};
-pub use expectation::{Blob, Entry, Expectation, Image, MAX_MODULES, Module, Seal};
+pub use expectation::{Blob, Entry, Expectation, Image, Irqchip, MAX_MODULES, Module, Seal};
 pub use memory::{Memory, MemoryRange, Ranges};
 pub use mode::Mode;
 pub use parse::{ParseError, ParseErrorKind, Request, SealCheck};

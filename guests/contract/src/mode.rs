@@ -7,17 +7,19 @@ use crate::parse::number;
 /// What the guest program is to do; `mode=…` on its command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Checks every clause and leaves through the debug-exit port.
+    /// Checks every clause and leaves: through the debug-exit port, PSCI or SBI.
     #[default]
     Exit,
     /// Spins for ever with interrupts off.
     Hang,
     /// Halts for ever with interrupts off.
     Halt,
-    /// Causes a triple fault.
+    /// Causes a triple fault; only an x86 can.
     Triple,
-    /// Pulses the reset line through the i8042.
+    /// Resets the machine: through the i8042, PSCI or SBI.
     Reset,
+    /// Switches the machine off by PSCI or SBI; an x86 without ACPI cannot.
+    PowerOff,
     /// Reads, writes and reads again the first and the last byte of the page at this address.
     Mmio(u64),
     /// Echoes what comes in on the serial port, woken by its interrupt, until a `q`.
@@ -28,12 +30,13 @@ pub enum Mode {
 
 impl Mode {
     /// The modes that take no argument, by the word that names them.
-    const PLAIN: [(&'static str, Self); 7] = [
+    const PLAIN: [(&'static str, Self); 8] = [
         ("exit", Self::Exit),
         ("hang", Self::Hang),
         ("hlt", Self::Halt),
         ("triple", Self::Triple),
         ("reset", Self::Reset),
+        ("poweroff", Self::PowerOff),
         ("echo", Self::Echo),
         ("echo-poll", Self::EchoPoll),
     ];

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use crate::cpus;
 use crate::digest::Digest;
-use crate::expectation::{Blob, Entry, Expectation, Image, Module, Seal};
+use crate::expectation::{Blob, Entry, Expectation, Image, Irqchip, Module, Seal};
 use crate::memory;
 use crate::mode::Mode;
 
@@ -96,6 +97,9 @@ impl<'a> Expectation<'a> {
             "expect.mem" => set(&mut self.memory, memory::memory(value)),
             "expect.initrd" => set(&mut self.initrd, blob(value)),
             "expect.modules" => set(&mut self.module_count, number(value)),
+            "expect.cpus" => set(&mut self.cpus, cpus::cpus(value)),
+            "expect.irqchip" => set(&mut self.irqchip, Irqchip::parse(value)),
+            "expect.serial" => set(&mut self.serial, number(value)),
             "expect.rsdp" => set(&mut self.rsdp, number(value)),
             _ => {
                 let index = key
@@ -220,7 +224,7 @@ impl core::error::Error for ParseError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Memory, MemoryRange};
+    use crate::{Cpus, Memory, MemoryRange};
     use std::format;
     use std::string::ToString as _;
 
@@ -268,6 +272,34 @@ mod tests {
         check("expect.entry=multiboot", Err((0, Kind::Malformed)));
         check("expect.cmdline=0:0 ", Err((0, Kind::SealNotLast { trailing: 1 })));
         check("expect.cmdline=0", Err((0, Kind::Malformed)));
+        check(
+            "expect.cpus=0,256 expect.irqchip=gicv3-its expect.serial=0x9000000",
+            Ok("mode=exit expect.cpus=0x0,0x100 expect.irqchip=gicv3-its expect.serial=0x9000000"),
+        );
+        check("expect.cpus=", Err((0, Kind::Malformed)));
+        check("expect.irqchip=8259", Err((0, Kind::Malformed)));
+    }
+
+    #[test]
+    fn every_word_survives_the_command_line() {
+        for entry in ["pvh", "linux64", "linux32", "arm64", "riscv64", "arm64-qemu-elf"] {
+            check(
+                &format!("expect.entry={entry}"),
+                Ok(&format!("mode=exit expect.entry={entry}")),
+            );
+        }
+        for image in ["elf", "bzimage", "image"] {
+            check(
+                &format!("expect.image={image}"),
+                Ok(&format!("mode=exit expect.image={image}")),
+            );
+        }
+        for irqchip in ["gicv2", "gicv3", "gicv3-its", "plic", "aplic", "aplic-imsic"] {
+            check(
+                &format!("expect.irqchip={irqchip}"),
+                Ok(&format!("mode=exit expect.irqchip={irqchip}")),
+            );
+        }
     }
 
     #[test]
@@ -303,6 +335,9 @@ mod tests {
             module_count: Some(2),
             rsdp: Some(0xe_0000),
             gdt: true,
+            cpus: Some(Cpus::Ids(&[0, 0x100])),
+            irqchip: Some(Irqchip::AplicImsic),
+            serial: Some(0x900_0000),
             ..Expectation::default()
         };
         full.modules[0] = Some(Module {

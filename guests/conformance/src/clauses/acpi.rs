@@ -1,7 +1,7 @@
 //! The ACPI root pointer (ACPI specification, section 5.2.5.3).
 
 use crate::machine::phys::Phys;
-use crate::report;
+use clauses::{check, report};
 
 /// Checks the root pointer's address and, if there is one, that a root pointer stands there.
 pub(crate) fn root(address: u64, phys: &mut Phys, asked: Option<u64>) {

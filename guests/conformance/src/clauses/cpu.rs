@@ -1,12 +1,12 @@
 //! The CPU at entry: registers, control registers, segments, descriptor table.
 
+use clauses::{check, fail, note, report};
 use contract::Entry;
 
 use crate::descriptor::Descriptor;
 use crate::machine::entry::{Probe, Record};
 use crate::machine::phys::Phys;
 use crate::page_walk::Tables;
-use crate::report;
 
 const CR0_PE: u64 = 1 << 0;
 /// Extension type: fixed to one on every CPU with long mode, so not a writeable bit.
@@ -27,7 +27,8 @@ pub(crate) fn check(record: &Record, phys: &mut Phys, gdt_asked: bool) {
     match record.entry() {
         Entry::Pvh => pvh(record, phys, gdt_asked),
         Entry::Linux32 => linux32(record, phys),
-        Entry::Linux64 => linux64(record, phys),
+        // `Record::entry` knows no other.
+        _ => linux64(record, phys),
     }
     report::equal("cpu.interrupts-off", record.rflags & FLAG_IF, 0);
     notes(record);

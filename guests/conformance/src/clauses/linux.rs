@@ -1,14 +1,15 @@
 //! The zero page and all it points at (the kernel's boot.rst and zero-page.rst).
 
+use clauses::memory::{Map, Occupant};
+use clauses::memory_map::overlap;
+use clauses::{check, fail, note, report};
 use contract::{Blob, Digest, Entry, Expectation, Image};
 
 use super::acpi;
-use super::memory::{Map, Occupant};
+
 use crate::machine::entry::{self, Record};
 use crate::machine::phys::Phys;
-use crate::memory_map::overlap;
 use crate::page_walk::Tables;
-use crate::report;
 use crate::setup_header;
 
 const PAGE: u64 = 4096;

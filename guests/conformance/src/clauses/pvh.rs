@@ -1,12 +1,13 @@
 //! `hvm_start_info`, its modules and its memory map (Xen's `hvm/start_info.h`).
 
+use clauses::memory::{Map, Occupant};
+use clauses::{check, fail, note, report};
 use contract::{Blob, Digest, Expectation, MAX_MODULES, Module};
 
 use super::acpi;
-use super::memory::{Map, Occupant};
+
 use crate::machine::entry::Record;
 use crate::machine::phys::Phys;
-use crate::report;
 
 const MAGIC: u32 = 0x336e_c578;
 const INFO_LEN: u64 = 56;

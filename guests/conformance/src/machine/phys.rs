@@ -4,6 +4,7 @@
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 
+use clauses::memory::Physical;
 use contract::{Digest, Fnv1a64};
 
 use super::entry;
@@ -56,11 +57,6 @@ impl Phys {
     /// From now on, look past the caches.
     pub(crate) fn uncached(&mut self) {
         self.attributes = UNCACHED;
-    }
-
-    /// First address past what this CPU can address.
-    pub(crate) const fn limit(&self) -> u64 {
-        self.limit
     }
 
     /// Fills `buffer` from `address` on. What the CPU cannot address reads as ones, like a bus that nobody drives.
@@ -119,12 +115,6 @@ impl Phys {
         u64::from_le_bytes(bytes)
     }
 
-    pub(crate) fn write_u64(&mut self, address: u64, value: u64) -> bool {
-        (address..)
-            .zip(value.to_le_bytes())
-            .all(|(at, byte)| self.write(at, byte))
-    }
-
     /// The digest of `len` bytes from `address` on.
     pub(crate) fn digest(&mut self, address: u64, len: u64) -> Digest {
         let mut hash = Fnv1a64::new();
@@ -168,6 +158,22 @@ impl Phys {
         // SAFETY: loading CR3 with its own value drops every translation and changes none that is in use: the image's
         // and the stack's entries are the same as before.
         unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
+    }
+}
+
+impl Physical for Phys {
+    fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn read_u64(&mut self, address: u64) -> u64 {
+        Self::read_u64(self, address)
+    }
+
+    fn write_u64(&mut self, address: u64, value: u64) -> bool {
+        (address..)
+            .zip(value.to_le_bytes())
+            .all(|(at, byte)| self.write(at, byte))
     }
 }
 

@@ -1,7 +1,5 @@
 //! COM1: a 16550 at 0x3f8, asked until it has room.
 
-use core::fmt;
-
 use super::port::Port;
 
 const DATA: Port = Port::at(0x3f8);
@@ -50,12 +48,5 @@ impl Serial {
     /// The next byte received, if there is one.
     pub(crate) fn receive() -> Option<u8> {
         (LINE_STATUS.read() & DATA_READY != 0).then(|| DATA.read())
-    }
-}
-
-impl fmt::Write for Serial {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(Self::send);
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::port::Port;
 use super::serial::Serial;
+use clauses::fail;
 
 global_asm!(include_str!("trap.s"), options(att_syntax));
 

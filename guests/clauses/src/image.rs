@@ -1,14 +1,14 @@
 //! The image itself: its bytes are in place, what has no bytes is zero.
-#![expect(unsafe_code, reason = "the tail must stand in a section of its own")]
-
-use crate::machine::entry::Record;
-use crate::report;
+#![expect(
+    unsafe_code,
+    reason = "the tail must stand in a section of its own, and memory is read as it is"
+)]
 
 /// Sixteen pages of constants, each word different: a page that is missing, shifted or there twice shows.
 static FILL: [u64; 8192] = fill();
 /// The last bytes of the file's last piece. Odd length: a copy in pages or words that forgets the rest shows.
 // SAFETY: the linker script places `.tail` behind all other variables and nothing else is in it.
-#[unsafe(link_section = ".tail")]
+#[cfg_attr(target_os = "none", unsafe(link_section = ".tail"))]
 static TAIL: [u8; 4096 + 77] = tail();
 
 const fn word(index: usize) -> u64 {
@@ -46,7 +46,8 @@ fn in_memory<T: Copy>(value: &T) -> T {
     unsafe { core::ptr::from_ref(value).read_volatile() }
 }
 
-pub(crate) fn check(record: &Record) {
+/// Checks that both patterns stand in memory as the file has them.
+pub fn patterns() {
     let wrong = FILL
         .iter()
         .enumerate()
@@ -72,12 +73,26 @@ pub(crate) fn check(record: &Record) {
         TAIL.len();
         "the last bytes of the file"
     );
+}
+
+/// Checks that what has no bytes in the file was zero at entry. `dirty` is the offset in the image of the first bytes that
+/// were not; all ones if there were none.
+pub fn bss(dirty: u64) {
     check!(
         "image.bss",
-        record.dirty == u64::MAX,
-        "something else than zeros at offset {:#x} of the image",
-        record.dirty;
+        dirty == u64::MAX,
+        "something else than zeros at offset {dirty:#x} of the image";
         "zeros wherever the file has no bytes"
     );
-    report::equal("image.aligned", record.base % 4096, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patterns_differ_everywhere() {
+        assert!(FILL.windows(2).all(|pair| pair[0] != pair[1]) && FILL[0] != 0);
+        assert!(TAIL.iter().all(|byte| *byte != 0) && TAIL.len() % 2 == 1);
+    }
 }

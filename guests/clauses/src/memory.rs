@@ -2,16 +2,14 @@
 
 use contract::{Memory, MemoryRange};
 
-use crate::machine::entry::{self, Record};
-use crate::machine::phys::Phys;
 use crate::memory_map::{RAM, first_disorder, is_ram, overlap};
 use crate::report;
 
 /// Entries that a [`Map`] can hold: the zero page's 128 and many times more from the extension.
-pub(crate) const MAX_ENTRIES: usize = 1024;
+pub const MAX_ENTRIES: usize = 1024;
 
 /// The memory map as the loader handed it over.
-pub(crate) struct Map {
+pub struct Map {
     entries: [MemoryRange; MAX_ENTRIES],
     len: usize,
     /// Entries that found no room.
@@ -20,7 +18,8 @@ pub(crate) struct Map {
 
 impl Map {
     #[expect(clippy::large_stack_arrays, reason = "the content of a static")]
-    pub(crate) const EMPTY: Self = Self {
+    /// No entries.
+    pub const EMPTY: Self = Self {
         entries: [MemoryRange {
             start: 0,
             end: 0,
@@ -31,7 +30,7 @@ impl Map {
     };
 
     /// Appends an entry; a size that wraps makes it end before its start, which [`check`] reports.
-    pub(crate) fn push(&mut self, start: u64, size: u64, kind: u32) {
+    pub fn push(&mut self, start: u64, size: u64, kind: u32) {
         match self.entries.get_mut(self.len) {
             None => self.lost += 1,
             Some(entry) => {
@@ -45,21 +44,36 @@ impl Map {
         }
     }
 
-    pub(crate) fn entries(&self) -> &[MemoryRange] {
+    /// The entries that found room.
+    #[must_use]
+    pub fn entries(&self) -> &[MemoryRange] {
         self.entries.get(..self.len).unwrap_or_default()
     }
 }
 
-/// Something that occupies memory: name, first address, address past the last.
-pub(crate) type Occupant = (&'static str, u64, u64);
+/// How a program reaches physical memory.
+pub trait Physical {
+    /// The first address past what the CPU can address.
+    fn limit(&self) -> u64;
 
-/// Checks the map and what stands in the memory it describes.
-pub(crate) fn check(
+    /// The eight bytes from `address` on, which is a multiple of eight; what they mean is the program's.
+    fn read_u64(&mut self, address: u64) -> u64;
+
+    /// Stores eight bytes, as [`read_u64`](Self::read_u64) reads them; answers whether the CPU can address them.
+    fn write_u64(&mut self, address: u64, value: u64) -> bool;
+}
+
+/// Something that occupies memory: name, first address, address past the last.
+pub type Occupant = (&'static str, u64, u64);
+
+/// Checks the map and what stands in the memory it describes. Whether RAM is there is not tried in `untouchable` ranges:
+/// the program itself, and what belongs to others.
+pub fn check(
     map: &Map,
     asked: Option<Memory<'_>>,
     occupants: impl Iterator<Item = Occupant> + Clone,
-    record: &Record,
-    phys: &mut Phys,
+    untouchable: &[(u64, u64)],
+    phys: &mut impl Physical,
 ) {
     let entries = map.entries();
     report::equal("memory.entries-too-many", map.lost, 0);
@@ -96,7 +110,7 @@ pub(crate) fn check(
         );
     }
     if disorder.is_none() {
-        writable(entries, record, phys);
+        writable(entries, untouchable, phys);
     }
 }
 
@@ -136,9 +150,8 @@ const STEP: u64 = 16 << 20;
 
 /// Checks that RAM is there and that no two places of it are the same: every place gets a number of its own, all are
 /// read back, and get back what they held.
-fn writable(entries: &[MemoryRange], record: &Record, phys: &mut Phys) {
+fn writable(entries: &[MemoryRange], untouchable: &[(u64, u64)], phys: &mut impl Physical) {
     const PLACES: usize = 1024;
-    let own = (record.base, record.base + entry::image_length());
     let mut places = [(0_u64, 0_u64); PLACES];
     let mut used = 0;
     let mut unreachable = None;
@@ -150,7 +163,7 @@ fn writable(entries: &[MemoryRange], record: &Record, phys: &mut Phys) {
         let edges = [range.start.next_multiple_of(8), last & !7];
         for at in edges.into_iter().chain(inner) {
             let inside = range.start <= at && range.end - at.min(range.end) >= 8;
-            if !inside || overlap(own, (at, at + 8)) {
+            if !inside || untouchable.iter().any(|taken| overlap(*taken, (at, at + 8))) {
                 continue;
             }
             if at + 8 > phys.limit() {
