@@ -136,7 +136,7 @@ impl BoardDevices {
 /// A machine with RAM, vCPUs and devices, ready to boot.
 ///
 /// It works with every [`Vm`], so that what is built on it can be tested with [`hv_core::fake`]; on KVM,
-/// [`Board::on_kvm`] makes one in one step.
+/// `Board::on_kvm`, which is there on Linux on riscv64, makes one in one step.
 #[derive(Debug)]
 pub struct Board<V: Vm> {
     // The vCPUs go before the machine whose parts they are.

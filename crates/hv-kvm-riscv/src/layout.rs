@@ -50,6 +50,18 @@ pub enum Controller {
     },
 }
 
+impl Controller {
+    /// Every range of guest physical addresses it takes.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<GuestRange> {
+        match *self {
+            Self::None => Vec::new(),
+            Self::Plic { range, .. } => vec![range],
+            Self::Aia { aplic, imsics, .. } => vec![aplic, imsics],
+        }
+    }
+}
+
 /// A serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SerialPort {
@@ -299,6 +311,7 @@ mod tests {
             panic!("{:?}", layout.controller);
         };
         assert_eq!((aplic, imsics.len()), (virt::APLIC, 0x4000));
+        assert_eq!(layout.controller.ranges(), [aplic, imsics]);
         // Nothing but vCPUs.
         let bare = Machine::new(Arch::Riscv64, boot_core::MemoryMap::virt(0x1000).unwrap());
         assert_eq!(Layout::of(&bare), Ok(Layout::bare(1)));

@@ -55,8 +55,8 @@ pub(super) struct Aia {
     sources: u32,
     vcpus: u32,
     ids: u32,
-    /// The APLIC's registers, and the interrupt files.
-    ranges: [GuestRange; 2],
+    /// The interrupt files.
+    imsics: GuestRange,
 }
 
 /// Creates the device, where the host has it.
@@ -104,28 +104,26 @@ impl Aia {
             ids: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_IDS)?,
             device,
             vcpus,
-            ranges: [aplic, imsics],
+            imsics,
         }))
     }
 
     /// Initialises the device when all vCPUs exist. `order` has their numbers in the order of creation.
     pub(super) fn finish(&self, order: &[u32]) -> Result<(), KvmError> {
-        let [_, files] = self.ranges;
         for (attribute, index) in (1..).zip(order) {
             let offset = u64::from(KVM_DEV_RISCV_IMSIC_SIZE).saturating_mul(u64::from(*index));
             // The layout has room for all of them. The kernel counts vCPUs in the order of creation from attribute 1 on;
             // attribute 0 is the APLIC.
-            set_address(&self.device, attribute, files.start().saturating_add(offset))?;
+            set_address(
+                &self.device,
+                attribute,
+                self.imsics.start().saturating_add(offset),
+            )?;
         }
         let attr = attribute(KVM_DEV_RISCV_AIA_GRP_CTRL, KVM_DEV_RISCV_AIA_CTRL_INIT.into(), 0);
         self.device
             .set_device_attr(&attr)
             .map_err(refused("KVM_DEV_RISCV_AIA_CTRL_INIT"))
-    }
-
-    /// Where the guest finds it.
-    pub(super) fn ranges(&self) -> &[GuestRange] {
-        &self.ranges
     }
 
     /// The kernel takes any line number and forgets those it does not have.

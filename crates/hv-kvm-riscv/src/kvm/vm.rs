@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use boot_core::{Arch, machine::RiscvHart};
+use boot_core::{Arch, GuestRange, machine::RiscvHart};
 use guest_ram::RamRegion;
 use hv_core::{IrqError, Vm};
 use kvm_bindings::{
@@ -43,6 +43,8 @@ pub(super) struct Inner {
     /// What each hart is to be; empty for harts as KVM gives them.
     pub(super) descriptions: Vec<RiscvHart>,
     pub(super) timebase_frequency: Option<u32>,
+    /// Where the interrupt controller is.
+    reserved: Vec<GuestRange>,
     pub(super) console: SbiConsole,
 }
 
@@ -135,6 +137,7 @@ impl KvmVm {
                 vcpus,
                 descriptions: layout.harts.clone(),
                 timebase_frequency: layout.timebase_frequency,
+                reserved: layout.controller.ranges(),
                 console,
             }
         })))
@@ -272,9 +275,7 @@ impl Vm for KvmVm {
         if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
             return Err(KvmError::RamUnaligned { range });
         }
-        if let Controller::Aia(aia) = &self.0.controller
-            && let Some(&reserved) = aia.ranges().iter().find(|reserved| reserved.overlaps(range))
-        {
+        if let Some(&reserved) = self.0.reserved.iter().find(|reserved| reserved.overlaps(range)) {
             return Err(KvmError::RamReserved { range, reserved });
         }
         let mut slots = self.0.slots();

@@ -277,11 +277,11 @@ mod promises {
             (0_u64..4).prop_map(Step::Claim),
             (0_u64..4, 0_u32..12).prop_map(|(context, source)| Step::Complete(context, source)),
         ];
-        proptest::collection::vec(step, 0..64)
+        proptest::collection::vec(step, 0..40)
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
 
         /// Whatever is done to it: a hart is interrupted exactly while a claim with its threshold would give it something, no
         /// source is claimed twice without a completion, and nothing panics.

@@ -28,6 +28,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::execution_outside_memory_is_a_crash", outside_memory),
     ("run::four_harts_by_hsm", four_harts),
     ("run::vcpus_are_checked", vcpus_are_checked),
+    ("run::slots_are_checked", slots_are_checked),
+    ("run::ram_outlives_its_owners", ram_outlives_its_owners),
 ];
 
 fn exit_page(host: &Host) -> TestResult {
@@ -248,5 +250,83 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
             }
         )
     })?;
+    Ok(None)
+}
+
+fn slots_are_checked(host: &Host) -> TestResult {
+    use boot_core::machine::virt;
+    use guest_ram::GuestRam;
+    use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+    let guest = Guest::new(host, &Code::new(), 1, BoardDevices::default())?;
+    let vm = guest.board.vm();
+    let map = |slot, base, len| {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(base), len)])?;
+        let ram: GuestRam = GuestRam::from_memory(memory.into());
+        Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
+    };
+    let check = |slot, base, len, right: fn(&KvmError) -> bool| -> CheckResult {
+        match map(slot, base, len)? {
+            Err(error) if right(&error) => Ok(()),
+            result => Err(format!("slot {slot} at {base:#x}+{len:#x}: {result:?}").into()),
+        }
+    };
+    let free = 0x9000_0000;
+    check(0, free, 0x1000, |e| matches!(e, KvmError::SlotInUse { slot: 0 }))?;
+    check(1, CODE, 0x1000, |e| {
+        matches!(e, KvmError::RamOverlap { other: 0, .. })
+    })?;
+    check(1, free + 0x800, 0x1000, |e| {
+        matches!(e, KvmError::RamUnaligned { .. })
+    })?;
+    check(1, free, 0x800, |e| matches!(e, KvmError::RamUnaligned { .. }))?;
+    let controller = if host.aia_ids.is_some() {
+        virt::APLIC
+    } else {
+        virt::PLIC
+    };
+    check(1, controller.start(), 0x1000, |e| {
+        matches!(e, KvmError::RamReserved { .. })
+    })?;
+    map(1, free, 0x1000)??;
+    match vm.unmap_ram(2) {
+        Err(KvmError::SlotUnused { slot: 2 }) => {}
+        result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
+    }
+    expect("unmapped base", &vm.unmap_ram(1)?.range().start(), &free)?;
+    map(1, free, 0x1000)??;
+    Ok(None)
+}
+
+/// A vCPU can run when everybody else has dropped the machine and the memory.
+fn ram_outlives_its_owners(host: &Host) -> TestResult {
+    use guest_ram::GuestRam;
+    use hv_core::Exit;
+    use hv_kvm_riscv::{KvmVm, Layout, SbiConsole};
+    use vm_memory::{Bytes as _, GuestAddress};
+
+    let machine = crate::guest::machine(host, 1, host.irqchip())?;
+    let ram = GuestRam::new(&machine.memory)?;
+    let code = Code::new()
+        .set(S0, DATA)
+        .set(T1, 0x5107)
+        .then([store(Width::Word, T1, S0, 0), load(Width::Word, A0, S0, 0)])
+        .exit(A0);
+    ram.memory().write_slice(&code.bytes(), GuestAddress(CODE))?;
+    let console = SbiConsole::new(Box::new(std::io::sink()), std::sync::Arc::new(hv_core::Ignore));
+    let vm = KvmVm::new(&Layout::of(&machine)?, console)?;
+    let mut vcpus = hv_core::assemble(&vm, ram.regions(), 1)?;
+    drop((vm, ram));
+    let [vcpu] = vcpus.as_mut_slice() else {
+        return Err("there is one vCPU".into());
+    };
+    vcpu.set_state(&state())?;
+    match vcpu.run()? {
+        Exit::MmioWrite {
+            address: BoardDevices::EXIT_PAGE,
+            data,
+        } => expect("value", &data.to_vec(), &0x5107_u32.to_le_bytes().to_vec())?,
+        exit => return Err(format!("expected a write to the exit page: {exit:?}").into()),
+    }
     Ok(None)
 }
