@@ -10,10 +10,12 @@ pub(crate) mod run;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 /// Inspect, plan and boot kernel images.
@@ -41,15 +43,22 @@ pub(crate) type Ending = Result<ExitCode, Box<dyn Error>>;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open {}", path.display())]
 pub(crate) struct OpenError {
-    path: PathBuf,
-    source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
+/// Opens a file to be read at any offset. Without waiting: opening a pipe that nobody writes to would take for ever, and
+/// what is no file says so when it is asked for its length.
 pub(crate) fn open(path: &Path) -> Result<File, OpenError> {
-    File::open(path).map_err(|source| OpenError {
-        path: path.to_owned(),
-        source,
-    })
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|source| OpenError {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Something about a file on the command line.

@@ -52,6 +52,11 @@ fn what_is_no_kernel_is_refused_with_its_reason() {
     check_refused(&dir.path().join("missing"), &["cannot open", "No such file"]);
     check_refused(dir.path(), &["a directory"]);
     check_refused(Path::new("/dev/null"), &["a character device"]);
+    // Nobody writes to it, so whoever waits for its first byte waits for ever.
+    let pipe = dir.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    check_refused(&pipe, &["a pipe"]);
     check_refused(
         Path::new("/bin/ls"),
         &["elf", "not supported", "dynamically linked"],

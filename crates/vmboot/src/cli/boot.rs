@@ -10,8 +10,8 @@ use boot_core::{
     protocol,
 };
 
-use super::FileError;
 use super::machine::MachineArgs;
+use super::{FileError, OpenError};
 
 /// The boot to plan.
 #[derive(Debug, clap::Args)]
@@ -125,7 +125,12 @@ impl BootArgs {
 
 fn read_dtb(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut bytes = Vec::new();
-    super::open(path)?
+    // Unlike the other files, this one is read from its start to its end, so it may be a pipe.
+    File::open(path)
+        .map_err(|source| OpenError {
+            path: path.to_owned(),
+            source,
+        })?
         .take(DTB_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(FileError::about(path))?;

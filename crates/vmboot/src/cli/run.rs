@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
-use hv_core::{OnShutdown, Outcome, Policy, SerialInput, StopHandle};
+use hv_core::{Observer, OnShutdown, Outcome, Policy, SerialInput, StopHandle};
 use hv_kvm_x86::{PcBoot, PcDevices, SerialPort};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
@@ -101,14 +101,7 @@ fn start(
     let Boot { plan, machine, .. } = boot;
     let stop = StopHandle::new();
     let observer = Arc::new(timeline.clone());
-    let policy = &Policy {
-        deadline: args.timeout.map(Duration::from_secs),
-        // Linux resets a PC that has no other way by a triple fault.
-        on_shutdown: OnShutdown::Reset,
-        stop: stop.clone(),
-        observer: Arc::clone(&observer) as _,
-        ..Policy::default()
-    };
+    let policy = &policy(args.timeout, stop.clone(), Arc::clone(&observer) as _);
     let mut terminal = None;
     let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
     let outcome = match (plan.arch(), plan.cpus()) {
@@ -171,6 +164,18 @@ fn start(
     Ok(outcome)
 }
 
+/// What ends a run.
+fn policy(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer>) -> Policy {
+    Policy {
+        deadline: timeout.map(Duration::from_secs),
+        // A guest that wants a reset has the keyboard controller; a triple fault is how a kernel ends that did not start.
+        on_shutdown: OnShutdown::Crash,
+        stop,
+        observer,
+        ..Policy::default()
+    }
+}
+
 fn status_of(arch: Arch, outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::PowerOff | Outcome::Stopped => 0,
@@ -182,5 +187,32 @@ fn status_of(arch: Arch, outcome: &Outcome) -> u8 {
         Outcome::Halted => status::HALTED,
         Outcome::Deadline => status::DEADLINE,
         _ => status::CRASH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use boot_core::CpuState;
+    use boot_core::cpu::x86_64::State;
+    use hv_core::fake::{FakeConfig, FakeRam, FakeVm, Step};
+    use hv_core::{Bus, Fault, SystemEvent, assemble, boot};
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_does_not_start_is_no_success() {
+        let check = |step: Step, expected: u8| {
+            let state: CpuState = State::protected_mode(0x10_0000, 0x10, 0x18).into();
+            let vm = FakeVm::new(FakeConfig::new(state.clone(), vec![vec![step.clone()]]));
+            let ram = FakeRam { base: 0, len: 0x1000 };
+            let mut vcpus = assemble(&vm, [ram], 1).unwrap();
+            let policy = policy(None, StopHandle::new(), Arc::new(Timeline::new()));
+            let outcome = boot(&mut vcpus, &state, &Bus::new(), &policy).unwrap();
+            assert_eq!(status_of(Arch::X86_64, &outcome), expected, "{step:?}: {outcome}");
+        };
+        check(Step::Fault(Fault::Shutdown), status::CRASH);
+        check(Step::System(SystemEvent::PowerOff), 0);
+        check(Step::System(SystemEvent::Reset), 0);
+        check(Step::Halt, status::HALTED);
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use hv_core::{SerialInput, StopHandle};
+use hv_core::{InputError, SerialInput, StopHandle};
 use rustix::termios::{self, OptionalActions, Termios};
 
 /// Control-], which ends the run as it ends a telnet session.
@@ -42,8 +42,13 @@ pub(crate) fn connect(input: SerialInput, stop: StopHandle) -> Option<Terminal> 
                 return;
             }
             for byte in bytes {
-                while input.push(&[*byte]).is_err() {
-                    thread::sleep(RETRY);
+                loop {
+                    match input.push(&[*byte]) {
+                        Ok(()) => break,
+                        Err(InputError::Full { .. }) => thread::sleep(RETRY),
+                        // A port that is broken stays so, and the guest's next access to it ends the run.
+                        Err(_) => return,
+                    }
                 }
             }
         }
