@@ -188,14 +188,17 @@ pub const DISTRIBUTOR_V3: &[RegisterBlock] = &[
 /// Offset of the second frame of a redistributor, which has the private interrupts.
 const SGI_FRAME: u32 = 0x1_0000;
 
+/// Offset of `GICR_CTLR`, which is zero while the registers of [`REDISTRIBUTOR`] are written.
+pub const REDISTRIBUTOR_CONTROL: u32 = 0;
+
 /// A redistributor of a GICv3: one vCPU's private interrupts, and where its message interrupts are kept (IHI 0069,
 /// "Redistributor register map").
 pub const REDISTRIBUTOR: &[RegisterBlock] = &[
     // GICR_WAKER.
     RegisterBlock::new(0x0014, 1, Write::Plain),
-    // GICR_CTLR comes first because PROPBASER and PENDBASER are fixed while it has LPIs enabled.
-    RegisterBlock::new(0x0000, 1, Write::Plain),
+    // GICR_PROPBASER and GICR_PENDBASER before GICR_CTLR: they are fixed while that has message interrupts enabled.
     RegisterBlock::new(0x0070, 4, Write::Plain),
+    RegisterBlock::new(REDISTRIBUTOR_CONTROL, 1, Write::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0080, 1, Write::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0400, 8, Write::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0c00, 2, Write::Plain),
@@ -312,7 +315,7 @@ mod tests {
             REDISTRIBUTOR,
             0x2_0000,
             &[
-                0x14, 0x0, 0x7c, 0x1_0080, 0x1_041c, 0x1_0c04, 0x1_0100, 0x1_0200, 0x1_0300,
+                0x14, 0x7c, 0x0, 0x1_0080, 0x1_041c, 0x1_0c04, 0x1_0100, 0x1_0200, 0x1_0300,
             ],
         );
         check(

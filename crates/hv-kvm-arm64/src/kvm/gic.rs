@@ -17,7 +17,10 @@ use kvm_ioctls::{DeviceFd, VmFd};
 use super::{attribute, refused};
 use crate::{
     Gic, GicState, IccRegister, KvmError, LayoutError,
-    gic::{self, CPU_INTERFACE_V2, DISTRIBUTOR_V2, DISTRIBUTOR_V3, REDISTRIBUTOR, RegisterBlock},
+    gic::{
+        self, CPU_INTERFACE_V2, DISTRIBUTOR_V2, DISTRIBUTOR_V3, REDISTRIBUTOR, REDISTRIBUTOR_CONTROL,
+        RegisterBlock,
+    },
     layout,
 };
 
@@ -119,6 +122,10 @@ impl GicDevice {
     pub(super) fn set_vcpu_state(&self, index: u32, state: &GicState) -> Result<(), KvmError> {
         let bits = self.vcpu_bits(index);
         for &(group, blocks) in self.vcpu_blocks() {
+            if self.is_v3 {
+                let attribute = bits | u64::from(REDISTRIBUTOR_CONTROL);
+                attribute::set(&self.device, group, attribute, 0_u32).map_err(failed(group, attribute))?;
+            }
             self.write(group, blocks, bits, &state.frame)?;
         }
         for register in IccRegister::STATE {

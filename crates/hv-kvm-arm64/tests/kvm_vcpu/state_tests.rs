@@ -193,6 +193,11 @@ fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
         (0x1_0200, 0x0000_0006),
         (0x1_0400, 0x1020_3040),
         (0x1_041c, 0x5060_7080),
+        // Message interrupts: their tables, whose addresses are fixed once they are enabled, and enabled; the other bits
+        // of the control register say what the redistributor can do.
+        (0x70, 0x8010_028d),
+        (0x78, 0x8012_0280),
+        (0x00, 7),
     ] {
         state.gic.frame.insert(offset, value);
     }
