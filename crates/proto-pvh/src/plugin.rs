@@ -163,5 +163,11 @@ fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = String> {
     let len = (len > LINUX_CMDLINE).then(|| {
         format!("the command line has {len} bytes: Linux started by PVH keeps only the first {LINUX_CMDLINE}")
     });
-    regions.into_iter().chain(len)
+    let has_initrd = request.initrd_len.is_some_and(|len| len > 0);
+    let module = (!has_initrd && !request.modules.is_empty()).then(|| {
+        String::from(
+            "there are modules but no initrd: Linux started by PVH takes the first module for its initrd",
+        )
+    });
+    regions.into_iter().chain(len).chain(module)
 }

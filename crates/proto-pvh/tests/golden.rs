@@ -309,6 +309,28 @@ fn a_memory_map_of_any_length_arrives_with_a_warning_where_linux_would_stumble()
 }
 
 #[test]
+fn modules_without_an_initrd_carry_a_warning() {
+    let check = |initrd: u64, modules: usize, warned: bool| {
+        let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
+        let module = Module {
+            len: 0x1000,
+            cmdline: Cmdline::new(),
+        };
+        let modules = vec![module; modules];
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(initrd)
+            .with_modules(&modules);
+        let plan = PROTOCOL.plan(&request).unwrap();
+        let found = plan.warnings().iter().any(|text| text.contains("no initrd"));
+        assert_eq!(found, warned, "{initrd} {}", modules.len());
+    };
+    check(0, 0, false);
+    check(0, 1, true);
+    check(0x1000, 0, false);
+    check(0x1000, 2, false);
+}
+
+#[test]
 fn a_command_line_that_linux_would_cut_carries_a_warning() {
     let check = |len: usize, warnings: usize| {
         let (image, machine) = (fixed(16 * MIB), pc(64 * MIB));
