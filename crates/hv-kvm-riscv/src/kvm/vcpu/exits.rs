@@ -77,7 +77,7 @@ impl KvmVcpu {
         let reason = self.fd.get_kvm_run().exit_reason;
         match reason {
             KVM_EXIT_RISCV_SBI => return self.answer_call(),
-            KVM_EXIT_RISCV_CSR => return self.answer_csr(),
+            KVM_EXIT_RISCV_CSR => return Ok(self.answer_csr()),
             KVM_EXIT_INTERNAL_ERROR => return Ok(Exit::Fault(self.internal_error())),
             _ => {}
         }
@@ -150,11 +150,11 @@ impl KvmVcpu {
     }
 
     /// Answers a CSR that KVM leaves to user space: the entropy source is the only one that this harness knows.
-    fn answer_csr(&mut self) -> Result<Exit<'_>, KvmError> {
+    fn answer_csr(&mut self) -> Exit<'_> {
         // SAFETY: as above.
         let csr = unsafe { &mut self.fd.get_kvm_run().__bindgen_anon_1.riscv_csr };
         if csr.csr_num != seed::CSR {
-            return Ok(unsupported(KVM_EXIT_RISCV_CSR));
+            return unsupported(KVM_EXIT_RISCV_CSR);
         }
         let mut entropy = [0; 2];
         // SAFETY: the buffer is valid for writes of its length.
@@ -163,7 +163,7 @@ impl KvmVcpu {
             Ok(len) if len == entropy.len() => seed::value(Some(u16::from_le_bytes(entropy))),
             _ => seed::value(None),
         };
-        Ok(Exit::Interrupted)
+        Exit::Interrupted
     }
 
     fn internal_error(&mut self) -> Fault {

@@ -7,7 +7,7 @@ use kvm_bindings::{KVMIO, kvm_reg_list};
 use vmm_sys_util::{ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
 
 use super::KvmVcpu;
-use crate::{Group, KvmError, Register, Value, VcpuState, kvm::refused};
+use crate::{Group, KvmError, Register, Value, VcpuState};
 
 ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
 
@@ -183,7 +183,8 @@ impl KvmVcpu {
 }
 
 fn list_error(source: io::Error) -> KvmError {
-    refused("KVM_GET_REG_LIST")(kvm_ioctls::Error::new(
-        source.raw_os_error().unwrap_or(libc::EINVAL),
-    ))
+    KvmError::Request {
+        request: "KVM_GET_REG_LIST",
+        source,
+    }
 }
