@@ -207,20 +207,33 @@ pub const REDISTRIBUTOR: &[RegisterBlock] = &[
     RegisterBlock::new(SGI_FRAME + 0x0300, 1, Write::SetClear(SGI_FRAME + 0x0380)),
 ];
 
-/// The distributor of a GICv2, private interrupts included: they are banked, and each vCPU has its own.
+/// The distributor of a GICv2: what it holds for the shared peripheral interrupts (IHI 0048, "Distributor register map").
 pub const DISTRIBUTOR_V2: &[RegisterBlock] = &[
     RegisterBlock::new(0x0000, 1, Write::Plain),
-    RegisterBlock::new(0x0080, BITS + 1, Write::Plain),
-    RegisterBlock::new(0x0400, BYTES + 8, Write::Plain),
-    RegisterBlock::new(0x0800, BYTES + 8, Write::Plain),
-    RegisterBlock::new(0x0c00, PAIRS + 2, Write::Plain),
-    RegisterBlock::new(0x0100, BITS + 1, Write::SetClear(0x0180)),
-    RegisterBlock::new(0x0200, BITS + 1, Write::SetClear(0x0280)),
-    RegisterBlock::new(0x0300, BITS + 1, Write::SetClear(0x0380)),
+    RegisterBlock::new(0x0084, BITS, Write::Plain),
+    RegisterBlock::new(0x0420, BYTES, Write::Plain),
+    RegisterBlock::new(0x0820, BYTES, Write::Plain),
+    RegisterBlock::new(0x0c08, PAIRS, Write::Plain),
+    RegisterBlock::new(0x0104, BITS, Write::SetClear(0x0184)),
+    RegisterBlock::new(0x0204, BITS, Write::SetClear(0x0284)),
+    RegisterBlock::new(0x0304, BITS, Write::SetClear(0x0384)),
+];
+
+/// The registers of a GICv2's distributor of which each vCPU has its own: those of its private interrupts. They have
+/// other offsets than [`CPU_INTERFACE_V2`].
+pub const BANKED_V2: &[RegisterBlock] = &[
+    RegisterBlock::new(0x0080, 1, Write::Plain),
+    RegisterBlock::new(0x0400, 8, Write::Plain),
+    RegisterBlock::new(0x0c00, 2, Write::Plain),
+    RegisterBlock::new(0x0100, 1, Write::SetClear(0x0180)),
+    RegisterBlock::new(0x0200, 1, Write::SetClear(0x0280)),
+    RegisterBlock::new(0x0300, 1, Write::SetClear(0x0380)),
+    // Software-generated interrupts that are pending, by their sender.
+    RegisterBlock::new(0x0f20, 4, Write::SetClear(0x0f10)),
 ];
 
 /// The CPU interface of a GICv2 (IHI 0048, "CPU interface register map"): control, priority mask, binary points, active
-/// priorities.
+/// priorities. KVM passes the upper five bits of the priority mask as the lower ones of the word.
 pub const CPU_INTERFACE_V2: &[RegisterBlock] = &[
     RegisterBlock::new(0x0000, 3, Write::Plain),
     RegisterBlock::new(0x001c, 1, Write::Plain),
@@ -324,6 +337,17 @@ mod tests {
             &[0x0, 0x00f8, 0x07dc, 0x0bdc, 0x0cf4, 0x0178, 0x0278, 0x0378],
         );
         check(CPU_INTERFACE_V2, 0x2000, &[0x8, 0x1c, 0xdc]);
+        check(
+            BANKED_V2,
+            0x1000,
+            &[0x80, 0x41c, 0xc04, 0x100, 0x200, 0x300, 0xf2c],
+        );
+        // What a vCPU has of a GICv2 is kept under its offset alone.
+        check(
+            &[BANKED_V2, CPU_INTERFACE_V2].concat(),
+            0x1000,
+            &[0x80, 0x41c, 0xc04, 0x100, 0x200, 0x300, 0xf2c, 0x8, 0x1c, 0xdc],
+        );
         let clears: Vec<_> = DISTRIBUTOR_V3
             .iter()
             .flat_map(|block| block.registers())

@@ -81,7 +81,8 @@ pub struct Events {
 pub struct GicState {
     /// GICv3: the CPU interface's registers that the host has.
     pub icc: BTreeMap<IccRegister, u64>,
-    /// GICv3: the redistributor's registers by offset. GICv2: the banked registers of the CPU interface by offset.
+    /// GICv3: the redistributor's registers by offset. GICv2: the distributor's banked registers and the CPU
+    /// interface's, whose offsets differ.
     pub frame: BTreeMap<u32, u32>,
 }
 

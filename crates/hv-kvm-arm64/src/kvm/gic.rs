@@ -18,8 +18,8 @@ use super::{attribute, refused};
 use crate::{
     Gic, GicState, IccRegister, KvmError, LayoutError,
     gic::{
-        self, CPU_INTERFACE_V2, DISTRIBUTOR_V2, DISTRIBUTOR_V3, REDISTRIBUTOR, REDISTRIBUTOR_CONTROL,
-        RegisterBlock,
+        self, BANKED_V2, CPU_INTERFACE_V2, DISTRIBUTOR_V2, DISTRIBUTOR_V3, REDISTRIBUTOR,
+        REDISTRIBUTOR_CONTROL, RegisterBlock,
     },
     layout,
 };
@@ -177,7 +177,10 @@ impl GicDevice {
         if self.is_v3 {
             &[(KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, REDISTRIBUTOR)]
         } else {
-            &[(KVM_DEV_ARM_VGIC_GRP_CPU_REGS, CPU_INTERFACE_V2)]
+            &[
+                (KVM_DEV_ARM_VGIC_GRP_DIST_REGS, BANKED_V2),
+                (KVM_DEV_ARM_VGIC_GRP_CPU_REGS, CPU_INTERFACE_V2),
+            ]
         }
     }
 

@@ -408,7 +408,28 @@ fn gic_v2() -> TestResult {
         VcpuFeatures::default(),
         BoardDevices::default(),
     )?;
+    let shared = board.vm().gic_state()?;
     for _ in 0..2 {
+        for vcpu in board.vcpus() {
+            let fresh = vcpu.whole_state()?;
+            let mut dirty = fresh.clone();
+            // Enabled, pending from the first vCPU, a priority; the CPU interface's priority mask.
+            dirty
+                .gic
+                .frame
+                .extend([(0x100, 0x0800_ffff), (0xf20, 1), (0x400, 0x1020_3040), (4, 0x1e)]);
+            vcpu.set_whole_state(&dirty)?;
+            let found = vcpu.whole_state()?.gic.frame;
+            for offset in [0x100, 0xf20, 0x400, 4] {
+                expect(
+                    &format!("GICv2 {offset:#x}"),
+                    &found.get(&offset),
+                    &dirty.gic.frame.get(&offset),
+                )?;
+            }
+            vcpu.reset()?;
+            expect("GICv2 after a reset", &vcpu.whole_state()?.gic, &fresh.gic)?;
+        }
         expect(
             "outcome",
             &board.boot(&guest::entry().into(), &guest::policy())?,
@@ -416,6 +437,7 @@ fn gic_v2() -> TestResult {
         )?;
         hv_core::reset(board.vcpus())?;
         board.vm().reset_gic()?;
+        expect("distributor", &board.vm().gic_state()?, &shared)?;
     }
     Ok(Verdict::Passed)
 }
