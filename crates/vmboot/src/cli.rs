@@ -9,7 +9,7 @@ pub(crate) mod run;
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -81,11 +81,13 @@ impl FileError {
 
 /// Prints a report as JSON or for a person.
 pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    // Standard output alone would make a system call of every line, and an image can have a hundred thousand segments.
+    let mut out = BufWriter::new(io::stdout().lock());
     if json {
         serde_json::to_writer_pretty(&mut out, report)?;
-        writeln!(out)
+        writeln!(out)?;
     } else {
-        out.write_all(text.as_bytes())
+        out.write_all(text.as_bytes())?;
     }
+    out.flush()
 }

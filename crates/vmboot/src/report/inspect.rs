@@ -10,6 +10,7 @@ use super::Hex;
 
 /// What an image is, where its parts go and which protocols can start it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InspectReport {
     /// Always `vmboot.inspect/1`.
     pub schema: String,
@@ -47,6 +48,7 @@ pub struct InspectReport {
 
 /// A part of the image and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SegmentReport {
     /// Offset of the part in the file.
     pub offset: Hex,
@@ -83,6 +85,7 @@ pub enum PlacementReport {
 
 /// An entry point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EntryReport {
     /// How the code there expects to be called.
     pub abi: String,
@@ -92,6 +95,7 @@ pub struct EntryReport {
 
 /// The image inside the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PayloadReport {
     /// The compression, if it is a known one.
     pub codec: Option<String>,
@@ -105,6 +109,7 @@ pub struct PayloadReport {
 
 /// The setup header of a bzImage; a field that its version does not have is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SetupHeaderReport {
     /// Boot protocol version, such as `2.15`.
     pub boot_protocol: String,
@@ -128,6 +133,7 @@ pub struct SetupHeaderReport {
 
 /// Whether a protocol can start the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ProtocolReport {
     /// The protocol's name.
     pub name: String,

@@ -8,6 +8,7 @@ use super::Hex;
 
 /// What a boot writes where, and how the CPUs start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PlanReport {
     /// Always `vmboot.plan/1`.
     pub schema: String,
@@ -31,6 +32,7 @@ pub struct PlanReport {
 
 /// A region of the guest's memory map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MemoryReport {
     /// First address.
     pub start: Hex,
@@ -42,6 +44,7 @@ pub struct MemoryReport {
 
 /// One write to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LoadReport {
     /// What it is.
     pub label: String,
@@ -59,6 +62,7 @@ pub struct LoadReport {
 
 /// The registers a CPU starts with that are not zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CpuReport {
     /// Guest physical address of the first instruction.
     pub entry: Hex,
