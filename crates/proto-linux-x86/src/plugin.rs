@@ -197,6 +197,12 @@ impl BootProtocol for LinuxX86 {
                 what: "modules beside the initrd",
             });
         }
+        if request.device_tree.is_some() {
+            return Err(PlanError::NotInProtocol {
+                protocol: NAME,
+                what: "a device tree",
+            });
+        }
         let header = &call.header;
         let cmdline = request
             .cmdline

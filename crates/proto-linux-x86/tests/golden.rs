@@ -692,5 +692,10 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
         PROTOCOL.plan(&request).unwrap_err().to_string(),
         "the linux protocol cannot hand over modules beside the initrd"
     );
+    let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
+    assert_eq!(
+        PROTOCOL.plan(&request).unwrap_err().to_string(),
+        "the linux protocol cannot hand over a device tree"
+    );
     assert_eq!((PROTOCOL.name(), PROTOCOL.priority()), ("linux", 50));
 }

@@ -69,6 +69,12 @@ impl BootProtocol for Pvh {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         check_request(self, request)?;
+        if request.device_tree.is_some() {
+            return Err(PlanError::NotInProtocol {
+                protocol: NAME,
+                what: "a device tree",
+            });
+        }
         let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
         let cmdline = request.cmdline.to_bytes(usize::MAX)?;

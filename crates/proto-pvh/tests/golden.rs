@@ -309,6 +309,16 @@ fn a_memory_map_of_any_length_arrives_with_a_warning_where_linux_would_stumble()
 }
 
 #[test]
+fn a_device_tree_is_refused_and_not_dropped() {
+    let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
+    let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
+    assert_eq!(
+        PROTOCOL.plan(&request).unwrap_err().to_string(),
+        "the pvh protocol cannot hand over a device tree"
+    );
+}
+
+#[test]
 fn modules_without_an_initrd_carry_a_warning() {
     let check = |initrd: u64, modules: usize, warned: bool| {
         let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
