@@ -79,7 +79,9 @@ impl Lab {
             });
             // Nothing of the job has run as long as L1 is not up, so nothing is hidden by starting it again.
             match outcome {
-                Err(Stop::Ended | Stop::Deadline(_)) if !is_up && attempts < ATTEMPTS => {
+                Err(Stop::Ended | Stop::Deadline(_))
+                    if !is_up && attempts < ATTEMPTS && !process::is_interrupted() =>
+                {
                     say("the KVM host machine did not come up, starting it again");
                     attempts += 1;
                 }
