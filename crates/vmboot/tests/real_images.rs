@@ -81,7 +81,7 @@ const KNOWN: [Known; 6] = [
     },
     Known {
         file: "images/x86_64/memtest86+x64.bin",
-        version: Some("Memtest86+ v6"),
+        version: Some("Memtest86+ v"),
         boot_protocol: Some("2.12"),
         relocation: None,
         starts: &[("linux", 0x10_0200)],
@@ -178,7 +178,7 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
             None if known.format == "elf" && protocol.name == "linux" => {
                 check_plan(path, "linux", Some(elf_entry(path)?))?;
             }
-            None if known.format == "elf" => check_plan(path, &protocol.name, None)?,
+            None if known.format == "elf" && protocol.name == "pvh" => check_plan(path, "pvh", None)?,
             None => assert!(!protocol.supported, "{protocol:?}"),
         }
     }

@@ -193,7 +193,7 @@ fn cmdline(build: Build, setup: &Setup, mode: Mode, base: Option<u64>) -> String
             [None; contract::MAX_MODULES]
         },
         rsdp: Some(setup.acpi_rsdp.unwrap_or(0)),
-        gdt: false,
+        ..Expectation::default()
     };
     let sealed = format!("{mode} {expectation} ");
     format!("{sealed}{}", Seal::over(sealed.as_bytes()))
