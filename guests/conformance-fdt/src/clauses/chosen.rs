@@ -1,0 +1,82 @@
+//! `/chosen` (Devicetree Specification, section 3.6, and Linux `Documentation/devicetree/usage-model.rst`).
+
+use clauses::{check, fail, note, report};
+use contract::{Blob, Expectation};
+
+use super::image::Claim;
+use crate::fdt::Fdt;
+use crate::machine::phys::Phys;
+
+/// The command line: the bytes of `bootargs` without the zero behind them.
+pub(crate) fn cmdline<'a>(tree: &Fdt<'a>) -> &'a [u8] {
+    let bootargs = tree
+        .node("/chosen")
+        .and_then(|chosen| chosen.property("bootargs"));
+    let bootargs = bootargs.unwrap_or_default();
+    bootargs.strip_suffix(b"\0").unwrap_or(bootargs)
+}
+
+/// The initrd: its first address and the one past its last.
+pub(crate) type Initrd = (u64, u64);
+
+/// Checks the node; answers where the initrd is.
+pub(crate) fn check(
+    tree: &Fdt<'_>,
+    expectation: &Expectation<'_>,
+    kernel: &Claim,
+    phys: &Phys,
+) -> Option<Initrd> {
+    let Some(chosen) = tree.node("/chosen") else {
+        fail!("chosen", "no such node"; "one");
+        return None;
+    };
+    let bootargs = chosen.property("bootargs");
+    let zeros = bootargs.unwrap_or(&[0]).iter().filter(|byte| **byte == 0).count();
+    check!("chosen.bootargs", zeros == 1 && bootargs.is_none_or(|it| it.ends_with(b"\0")), "{zeros} zeros";
+        "one, behind the command line");
+    for name in ["rng-seed", "kaslr-seed"] {
+        if let Some(seed) = chosen.property(name) {
+            note!(format_args!("chosen.{name}"), "{} bytes", seed.len());
+            // A guest that used a seed would wipe it; one that is all zeros was never one.
+            check!(format_args!("chosen.{name}"), seed.iter().any(|byte| *byte != 0), "zeros"; "a seed");
+        }
+    }
+    let bounds = ["linux,initrd-start", "linux,initrd-end"].map(|name| chosen.number(name));
+    let initrd = match bounds {
+        [Some(start), Some(end)] => Some((start, end)),
+        _ => None,
+    };
+    let whole = initrd.is_some() || bounds == [None, None];
+    check!("chosen.initrd-bounds", whole && initrd.is_none_or(|(start, end)| start < end),
+        "{:#x} to {:#x}", bounds[0].unwrap_or(0), bounds[1].unwrap_or(0); "a start below the end, or neither");
+    let initrd = initrd.filter(|(start, end)| start < end);
+    match (expectation.initrd, initrd) {
+        (None, None) | (Some(Blob::Absent), None) => {}
+        (None, Some((start, end))) => note!("chosen.initrd", "{} bytes at {start:#x}", end - start),
+        (Some(Blob::Absent), Some((start, _))) => fail!("chosen.initrd", "one at {start:#x}"; "none"),
+        (Some(Blob::Present(content)), None) => fail!("chosen.initrd", "none"; "{content}"),
+        (Some(Blob::Present(content)), Some((start, end))) => {
+            // A length that is wrong may be absurd: then there is no use in reading that much.
+            if end - start == content.len {
+                report::against(
+                    "chosen.initrd-content",
+                    &phys.digest(start, content.len),
+                    Some(&content),
+                );
+            } else {
+                fail!("chosen.initrd-content", "{} bytes", end - start; "{} bytes", content.len);
+            }
+        }
+    }
+    if matches!(expectation.initrd, Some(Blob::Absent)) && initrd.is_none() {
+        report::ok("chosen.initrd");
+    }
+    if let (Some((start, end)), true) = (initrd, cfg!(target_arch = "aarch64")) {
+        // booting.rst: "it must reside entirely within a 1 GB aligned physical memory window of up to 32 GB in size that
+        // fully covers the kernel Image as well".
+        let low = start.min(kernel.start) >> 30;
+        let high = (end.max(kernel.end) - 1) >> 30;
+        check!("chosen.initrd-window", high - low < 32, "{start:#x}-{end:#x}"; "within 32 GiB with the kernel");
+    }
+    initrd
+}

@@ -1,0 +1,89 @@
+//! The header at the start of an `Image` (Linux `Documentation/arch/arm64/booting.rst`, section 4, and
+//! `Documentation/arch/riscv/boot-image-header.rst`). An ELF has zeros there.
+
+/// Length of the header in bytes.
+pub const LEN: usize = 64;
+/// Both architectures place their images by this boundary.
+const BASE_ALIGN: u64 = 2 << 20;
+/// `text_offset` of arm64 Images that do not say how large they are.
+const ARM64_OLD_TEXT_OFFSET: u64 = 0x8_0000;
+
+/// What a header says about the image's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageHeader {
+    /// How far from a 2 MiB boundary the image goes.
+    pub text_offset: u64,
+    /// The memory it needs, itself included; 0 in old arm64 headers.
+    pub image_size: u64,
+}
+
+impl ImageHeader {
+    /// Reads a header; `None` if these bytes are none.
+    #[must_use]
+    pub fn read(bytes: &[u8; LEN]) -> Option<Self> {
+        let word = |at: usize| {
+            let bytes = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u64::from_le_bytes)
+        };
+        let is_arm64 = bytes[56..60] == *b"ARM\x64";
+        if !is_arm64 && bytes[56..60] != *b"RSC\x05" {
+            return None;
+        }
+        let image_size = word(16);
+        let text_offset = if is_arm64 && image_size == 0 {
+            ARM64_OLD_TEXT_OFFSET
+        } else {
+            word(8)
+        };
+        Some(Self {
+            text_offset,
+            image_size,
+        })
+    }
+
+    /// How far `base` lies past a 2 MiB boundary more than it should.
+    #[must_use]
+    pub const fn misplaced_by(&self, base: u64) -> u64 {
+        base.wrapping_sub(self.text_offset) % BASE_ALIGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(magic: &[u8; 4], text_offset: u64, image_size: u64) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        bytes[8..16].copy_from_slice(&text_offset.to_le_bytes());
+        bytes[16..24].copy_from_slice(&image_size.to_le_bytes());
+        bytes[56..60].copy_from_slice(magic);
+        bytes
+    }
+
+    #[test]
+    fn headers_are_told_from_other_bytes() {
+        assert_eq!(ImageHeader::read(&[0; LEN]), None);
+        for (magic, text_offset, size, expected) in [
+            (b"ARM\x64", 0, 0x1000, 0),
+            (b"ARM\x64", 0x1_0000, 0x1000, 0x1_0000),
+            (b"ARM\x64", 0, 0, 0x8_0000),
+            (b"RSC\x05", 0x20_0000, 0x1000, 0x20_0000),
+        ] {
+            let read = ImageHeader::read(&header(magic, text_offset, size)).unwrap();
+            assert_eq!((read.text_offset, read.image_size), (expected, size));
+        }
+    }
+
+    #[test]
+    fn places_are_measured_from_the_boundary() {
+        let at = |text_offset| ImageHeader {
+            text_offset,
+            image_size: 1,
+        };
+        assert_eq!(at(0).misplaced_by(0x8020_0000), 0);
+        assert_eq!(at(0).misplaced_by(0x8028_0000), 0x8_0000);
+        assert_eq!(at(0x8_0000).misplaced_by(0x4008_0000), 0);
+        assert_eq!(at(0x20_0000).misplaced_by(0x8020_0000), 0);
+        assert_eq!(at(0x8_0000).misplaced_by(0x1000), 0x18_1000);
+    }
+}
