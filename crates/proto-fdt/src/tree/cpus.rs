@@ -90,6 +90,9 @@ fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> 
             tree.bytes("interrupt-controller", &[])?;
             tree.cells("#interrupt-cells", &[1])?;
             tree.cells("#address-cells", &[0])?;
+            // It interrupts nobody but its hart. Without this, Linux takes the parent that the root node names for the
+            // devices to be its parent too, finds that the two wait for each other, and starts neither.
+            tree.cells("interrupt-parent", &[phandle])?;
             tree.phandle(phandle)
         })
     })

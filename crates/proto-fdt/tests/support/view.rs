@@ -258,7 +258,9 @@ fn hart(id: u64, cpu: &mut Node, intc: &mut Vec<(u64, u32)>) -> RiscvHart {
     assert!(local.flag("interrupt-controller"));
     local.expect_cells("#interrupt-cells", &[1]);
     local.expect_cells("#address-cells", &[0]);
-    intc.push((id, local.cell("phandle").unwrap()));
+    let phandle = local.cell("phandle").unwrap();
+    local.expect_cells("interrupt-parent", &[phandle]);
+    intc.push((id, phandle));
     local.expect_empty("a hart's interrupt controller");
     hart
 }
