@@ -1,7 +1,7 @@
 //! The ELF that cargo makes of a guest: reading its segments, and writing it again as an ELF32.
 //!
 //! Offsets and sizes follow the gABI's chapters "ELF Header" and "Program Header". Only what the linker writes for
-//! `guests/conformance` has to be understood; all else is an error. The `fmt-elf` crate does this for any file, but the
+//! `guests/conformance` and `guests/conformance-fdt` has to be understood; all else is an error. The `fmt-elf` crate does this for any file, but the
 //! developer tasks must build when it does not.
 
 /// What is wrong with a guest's ELF.
@@ -44,6 +44,55 @@ const EHDR32_LEN: u16 = 52;
 const PHDR32_LEN: u16 = 32;
 const EM_386: u16 = 3;
 const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
+const EM_RISCV: u16 = 243;
+const ET_EXEC: u16 = 2;
+const ET_DYN: u16 = 3;
+
+/// Which ELF64 a guest's program is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    e_type: u16,
+    e_machine: u16,
+    order: Order,
+}
+
+/// The byte order of an ELF's headers and of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Kind {
+    /// x86_64, at one address.
+    pub(crate) const X86_64: Self = Self {
+        e_type: ET_EXEC,
+        e_machine: EM_X86_64,
+        order: Order::Little,
+    };
+    /// arm64, anywhere.
+    pub(crate) const AARCH64: Self = Self {
+        e_type: ET_DYN,
+        e_machine: EM_AARCH64,
+        order: Order::Little,
+    };
+    /// Big-endian arm64, anywhere.
+    pub(crate) const AARCH64_BE: Self = Self {
+        order: Order::Big,
+        ..Self::AARCH64
+    };
+    /// riscv64, anywhere.
+    pub(crate) const RISCV64: Self = Self {
+        e_machine: EM_RISCV,
+        ..Self::AARCH64
+    };
+
+    /// Whether headers and data are big-endian.
+    pub(crate) fn is_big_endian(self) -> bool {
+        self.order == Order::Big
+    }
+}
 
 /// One program header.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +108,7 @@ struct Segment {
 
 /// A guest's ELF64 with its program headers read and checked.
 pub(crate) struct GuestElf<'a> {
-    bytes: &'a [u8],
+    file: Fields<'a>,
     entry: u64,
     segments: Vec<Segment>,
 }
@@ -72,6 +121,8 @@ pub(crate) struct FlatImage {
     pub(crate) entry: u64,
     /// Everything up to the end of the last segment: gaps and what has no bytes in the file are zeros.
     pub(crate) bytes: Vec<u8>,
+    /// How many of `bytes`, from the start, take those of the file; behind them all are zeros.
+    pub(crate) file_len: usize,
     /// The parts that the guest does not write, as ranges of `bytes`.
     pub(crate) read_only: Vec<std::ops::Range<usize>>,
 }
@@ -81,21 +132,26 @@ impl<'a> GuestElf<'a> {
     ///
     /// # Errors
     ///
-    /// The file is cut off, or is not an executable ELF64 for x86-64 with loadable segments in rising order.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, GuestElfError> {
-        let file = Fields(bytes);
+    /// The file is cut off, or is not an ELF64 of this kind with loadable segments in rising order.
+    pub(crate) fn parse(bytes: &'a [u8], kind: Kind) -> Result<Self, GuestElfError> {
+        let file = Fields {
+            bytes,
+            order: kind.order,
+        };
         // The low seven bytes of e_ident: magic, class, byte order, version. The eighth names an ABI, which linkers choose
         // by the features they used.
-        let ident = file.u64(0)? & 0x00ff_ffff_ffff_ffff;
+        let mut ident = file.array::<8>(0)?;
+        ident[7] = 0;
+        let data = if kind.is_big_endian() { 2 } else { 1 };
         for (field, offset, found, expected) in [
             (
                 "e_ident",
                 0,
-                ident,
-                u64::from_le_bytes(*b"\x7fELF\x02\x01\x01\x00"),
+                u64::from_le_bytes(ident),
+                u64::from_le_bytes([0x7f, b'E', b'L', b'F', 2, data, 1, 0]),
             ),
-            ("e_type", 16, file.u16(16)?.into(), 2),
-            ("e_machine", 18, file.u16(18)?.into(), EM_X86_64.into()),
+            ("e_type", 16, file.u16(16)?.into(), kind.e_type.into()),
+            ("e_machine", 18, file.u16(18)?.into(), kind.e_machine.into()),
             ("e_phentsize", 54, file.u16(54)?.into(), PHDR64_LEN),
         ] {
             if found != expected {
@@ -129,8 +185,8 @@ impl<'a> GuestElf<'a> {
             end = segment_end;
         }
         let this = Self {
-            bytes,
             entry: file.u64(24)?,
+            file,
             segments,
         };
         if this.loads().next().is_none() {
@@ -159,6 +215,7 @@ impl<'a> GuestElf<'a> {
             base,
             entry: self.entry,
             bytes: Vec::new(),
+            file_len: 0,
             read_only: Vec::new(),
         };
         for segment in self.loads() {
@@ -166,9 +223,12 @@ impl<'a> GuestElf<'a> {
             image.bytes.resize(start, 0);
             image
                 .bytes
-                .extend_from_slice(Fields(self.bytes).get(segment.offset, segment.filesz)?);
+                .extend_from_slice(self.file.get(segment.offset, segment.filesz)?);
             if segment.flags & PF_W == 0 {
                 image.read_only.push(start..image.bytes.len());
+            }
+            if segment.filesz > 0 {
+                image.file_len = image.bytes.len();
             }
             let end = segment.paddr - base + segment.memsz;
             image.bytes.resize(usize::try_from(end).unwrap_or(usize::MAX), 0);
@@ -241,8 +301,22 @@ impl<'a> GuestElf<'a> {
             .max()
             .unwrap_or(headers);
         out.resize(usize::try_from(content).unwrap_or(usize::MAX), 0);
-        out.extend_from_slice(Fields(self.bytes).get(content, end - content)?);
+        out.extend_from_slice(self.file.get(content, end - content)?);
         Ok(out)
+    }
+
+    /// The same file as one that runs at the addresses it was linked for, and nowhere else.
+    pub(crate) fn to_fixed(&self) -> Vec<u8> {
+        let mut out = self.file.bytes.to_vec();
+        let e_type = match self.file.order {
+            Order::Little => ET_EXEC.to_le_bytes(),
+            Order::Big => ET_EXEC.to_be_bytes(),
+        };
+        // `parse` has read the whole header.
+        if let Some(field) = out.get_mut(16..18) {
+            field.copy_from_slice(&e_type);
+        }
+        out
     }
 
     fn below_4g(&self) -> Result<(), GuestElfError> {
@@ -277,8 +351,12 @@ impl Segment {
     }
 }
 
-/// Little-endian fields of a file.
-struct Fields<'a>(&'a [u8]);
+/// Fields of a file.
+#[derive(Clone, Copy)]
+struct Fields<'a> {
+    bytes: &'a [u8],
+    order: Order,
+}
 
 impl<'a> Fields<'a> {
     fn get(&self, offset: u64, len: u64) -> Result<&'a [u8], GuestElfError> {
@@ -286,30 +364,42 @@ impl<'a> Fields<'a> {
             .ok()
             .zip(offset.checked_add(len).and_then(|end| usize::try_from(end).ok()));
         range
-            .and_then(|(start, end)| self.0.get(start..end))
+            .and_then(|(start, end)| self.bytes.get(start..end))
             .ok_or(GuestElfError::Short {
                 offset,
                 len,
-                file: self.0.len() as u64,
+                file: self.bytes.len() as u64,
             })
     }
 
-    fn bytes<const N: usize>(&self, offset: u64) -> Result<[u8; N], GuestElfError> {
+    fn array<const N: usize>(&self, offset: u64) -> Result<[u8; N], GuestElfError> {
         let mut bytes = [0; N];
         bytes.copy_from_slice(self.get(offset, N as u64)?);
         Ok(bytes)
     }
 
     fn u16(&self, offset: u64) -> Result<u16, GuestElfError> {
-        self.bytes(offset).map(u16::from_le_bytes)
+        let bytes = self.array(offset)?;
+        Ok(match self.order {
+            Order::Little => u16::from_le_bytes(bytes),
+            Order::Big => u16::from_be_bytes(bytes),
+        })
     }
 
     fn u32(&self, offset: u64) -> Result<u32, GuestElfError> {
-        self.bytes(offset).map(u32::from_le_bytes)
+        let bytes = self.array(offset)?;
+        Ok(match self.order {
+            Order::Little => u32::from_le_bytes(bytes),
+            Order::Big => u32::from_be_bytes(bytes),
+        })
     }
 
     fn u64(&self, offset: u64) -> Result<u64, GuestElfError> {
-        self.bytes(offset).map(u64::from_le_bytes)
+        let bytes = self.array(offset)?;
+        Ok(match self.order {
+            Order::Little => u64::from_le_bytes(bytes),
+            Order::Big => u64::from_be_bytes(bytes),
+        })
     }
 }
 
@@ -359,10 +449,10 @@ pub(crate) mod tests {
     #[test]
     fn a_flat_image_is_what_a_loader_makes() {
         let elf = elf64(&SAMPLE);
-        let flat = GuestElf::parse(&elf).unwrap().flatten().unwrap();
+        let flat = GuestElf::parse(&elf, Kind::X86_64).unwrap().flatten().unwrap();
         assert_eq!(
-            (flat.base, flat.entry, flat.bytes.len()),
-            (0x10_0000, 0x10_0200, 0x6000)
+            (flat.base, flat.entry, flat.bytes.len(), flat.file_len),
+            (0x10_0000, 0x10_0200, 0x6000, 0x2045)
         );
         assert_eq!(flat.bytes[..0x1000], elf[0x1000..0x2000]);
         assert_eq!(flat.bytes[0x1000..0x1123], elf[0x2000..0x2123]);
@@ -382,7 +472,7 @@ pub(crate) mod tests {
     #[test]
     fn an_elf32_holds_the_same_segments() {
         let elf = elf64(&SAMPLE);
-        let out = GuestElf::parse(&elf).unwrap().to_elf32().unwrap();
+        let out = GuestElf::parse(&elf, Kind::X86_64).unwrap().to_elf32().unwrap();
         let word = |at: usize| u32::from_le_bytes(out[at..at + 4].try_into().unwrap());
         assert_eq!(out[..8], *b"\x7fELF\x01\x01\x01\x00");
         assert_eq!(word(16), 2 | 3 << 16, "e_type and e_machine");
@@ -399,8 +489,57 @@ pub(crate) mod tests {
         assert_eq!(out[0x1000..], elf[0x1000..0x3045]);
     }
 
+    /// `elf` as one of `kind`: every field that `elf64` wrote, in that byte order.
+    pub(crate) fn as_kind(elf: &[u8], kind: Kind) -> Vec<u8> {
+        let mut out = elf.to_vec();
+        out[16..18].copy_from_slice(&kind.e_type.to_le_bytes());
+        out[18..20].copy_from_slice(&kind.e_machine.to_le_bytes());
+        if kind.is_big_endian() {
+            out[5] = 2;
+            let count = usize::from(u16::from_le_bytes([out[56], out[57]]));
+            let words = [24, 32].into_iter();
+            let words =
+                words.chain((0..count).flat_map(|at| (1..7).map(move |word| 64 + at * 56 + word * 8)));
+            let halves = [16, 18, 54, 56].map(|at| (at, 2)).into_iter();
+            let kinds = (0..count).flat_map(|at| [(64 + at * 56, 4), (68 + at * 56, 4)]);
+            for (at, len) in words.map(|at| (at, 8)).chain(halves).chain(kinds) {
+                out[at..at + len].reverse();
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn a_big_endian_elf_holds_the_same_image() {
+        let little = elf64(&SAMPLE);
+        let flat = GuestElf::parse(&little, Kind::X86_64).unwrap().flatten().unwrap();
+        let big = as_kind(&little, Kind::AARCH64_BE);
+        let other = GuestElf::parse(&big, Kind::AARCH64_BE)
+            .unwrap()
+            .flatten()
+            .unwrap();
+        assert_eq!((flat.base, flat.entry), (other.base, other.entry));
+        assert!(flat.bytes == other.bytes && flat.read_only == other.read_only);
+        assert!(GuestElf::parse(&big, Kind::AARCH64).is_err());
+    }
+
+    #[test]
+    fn a_fixed_elf_differs_in_its_type_alone() {
+        for kind in [Kind::AARCH64, Kind::AARCH64_BE, Kind::RISCV64] {
+            let elf = as_kind(&elf64(&SAMPLE), kind);
+            let fixed = GuestElf::parse(&elf, kind).unwrap().to_fixed();
+            let kind = Kind {
+                e_type: ET_EXEC,
+                ..kind
+            };
+            assert!(GuestElf::parse(&fixed, kind).is_ok());
+            let differ = elf.iter().zip(&fixed).filter(|(one, other)| one != other).count();
+            assert_eq!((differ, fixed.len()), (1, elf.len()));
+        }
+    }
+
     fn check(elf: &[u8], expected: GuestElfError) {
-        let found = GuestElf::parse(elf)
+        let found = GuestElf::parse(elf, Kind::X86_64)
             .and_then(|elf| elf.flatten().and_then(|_| elf.to_elf32()))
             .err();
         assert_eq!(found, Some(expected));
