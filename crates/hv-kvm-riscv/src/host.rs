@@ -17,8 +17,7 @@ use crate::KvmError;
 pub struct Host {
     /// The frequency of the `time` counter in Hz.
     pub timebase_frequency: u32,
-    /// The instruction set, without what a guest cannot use: the hypervisor extension, and the interrupt architecture
-    /// of a machine that has none in the kernel.
+    /// The instruction set, without the hypervisor extension, which no guest of KVM can use.
     pub isa: Isa,
     /// The largest address translation.
     pub mmu: MmuType,
@@ -42,13 +41,18 @@ impl Host {
         }
     }
 
-    /// The reference machine on this host, with `ram` bytes of RAM: harts with everything the host gives them.
+    /// The reference machine on this host, with `ram` bytes of RAM: harts with everything the host gives them. Only a
+    /// machine with IMSICs has Ssaia, by which a guest knows that it reaches them.
     ///
     /// # Errors
     ///
     /// [`VirtError`].
     pub fn machine(&self, ram: u64, vcpus: NonZeroU32, irqchip: RiscvIrqchip) -> Result<Machine, VirtError> {
-        let mut machine = Machine::riscv64_virt(ram, vcpus, &self.isa, self.timebase_frequency, irqchip)?;
+        let isa = match irqchip {
+            RiscvIrqchip::AplicImsic => self.isa.clone(),
+            RiscvIrqchip::Plic | RiscvIrqchip::Aplic => without(&self.isa, "ssaia"),
+        };
+        let mut machine = Machine::riscv64_virt(ram, vcpus, &isa, self.timebase_frequency, irqchip)?;
         if let Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
             for hart in &mut cpus.harts {
                 *hart = RiscvHart {
@@ -69,6 +73,13 @@ impl Host {
         }
         Ok(machine)
     }
+}
+
+/// `isa` without one of its extensions.
+fn without(isa: &Isa, extension: &str) -> Isa {
+    let others = isa.extensions().filter(|name| *name != extension);
+    // A part of an instruction set that has the base is one.
+    Isa::new(others.map(ToOwned::to_owned)).unwrap_or_else(|_| isa.clone())
 }
 
 /// Asks this host's KVM.
@@ -100,7 +111,7 @@ mod tests {
     fn host(aia_ids: Option<u32>) -> Host {
         Host {
             timebase_frequency: 10_000_000,
-            isa: Isa::new(["i", "zicbom"]).unwrap(),
+            isa: Isa::new(["i", "ssaia", "zicbom"]).unwrap(),
             mmu: MmuType::Sv57,
             cbom_block_size: Some(64),
             cboz_block_size: None,
@@ -120,11 +131,12 @@ mod tests {
         };
         assert_eq!(cpus.timebase_frequency, 10_000_000);
         assert_eq!(cpus.harts.len(), 3);
+        let isa = Isa::new(["i", "zicbom"]).unwrap();
         for (id, hart) in (0..).zip(&cpus.harts) {
             let expected = RiscvHart {
                 mmu: MmuType::Sv57,
                 cbom_block_size: Some(64),
-                ..RiscvHart::new(id, host.isa.clone())
+                ..RiscvHart::new(id, isa.clone())
             };
             assert_eq!(*hart, expected);
         }
@@ -136,6 +148,10 @@ mod tests {
             let host = host(Some(ids));
             assert_eq!(host.irqchip(), RiscvIrqchip::AplicImsic);
             let machine = host.machine(1 << 30, NonZeroU32::MIN, host.irqchip()).unwrap();
+            let Cpus::Riscv64(cpus) = &machine.platform.cpus else {
+                panic!("no harts");
+            };
+            assert!(cpus.harts.iter().all(|hart| hart.isa == host.isa));
             let InterruptController::Aplic(aplic) = machine.platform.interrupt_controller else {
                 panic!("no APLIC");
             };

@@ -68,9 +68,8 @@ fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
         let Some(extension) = register.isa_extension() else {
             continue;
         };
-        // An extension without a name cannot be told to a guest. KVM has no nested virtualization, and the interrupt
-        // architecture shows in the machine's interrupt controller.
-        if matches!(extension, IsaExtension::H | IsaExtension::SSAIA) || number(vcpu, register)? == 0 {
+        // An extension without a name cannot be told to a guest, and KVM has no nested virtualization.
+        if extension == IsaExtension::H || number(vcpu, register)? == 0 {
             continue;
         }
         names.extend(extension.name());
