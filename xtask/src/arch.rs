@@ -5,7 +5,6 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::guests::{self, Conformance};
 
 /// A guest architecture, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,8 +26,8 @@ pub(crate) struct ArchRow {
     pub(crate) arch: Arch,
     /// The name in paths, options and messages.
     pub(crate) name: &'static str,
-    /// False until the rest of the workspace can boot a guest of this architecture.
-    pub(crate) supported: bool,
+    /// False until all tasks work for this architecture; until then only `run` does.
+    pub(crate) is_complete: bool,
     /// The emulator that gives a KVM host machine (L1) of this architecture.
     pub(crate) qemu: Qemu,
     /// The architecture's name in Debian's archive.
@@ -43,12 +42,14 @@ pub(crate) struct ArchRow {
     pub(crate) modules_variable: &'static str,
     /// Modules that L1 loads, dependencies first; those built into the kernel are left out.
     pub(crate) modules: &'static [Module],
-    /// The console device of a Linux guest under our harness, and of L1.
-    pub(crate) console: &'static str,
+    /// The boot protocol of a stock Linux kernel, by the name that `vmboot` knows it by.
+    pub(crate) linux_protocol: &'static str,
+    /// The command line of a Linux guest: its console is the serial port, a panic ends it, and so does a reboot.
+    pub(crate) linux_cmdline: &'static str,
     /// Rust target of std programs that run in L1 or in a Linux guest.
     pub(crate) std_target: &'static str,
-    /// The bare-metal guests.
-    pub(crate) guests: &'static [Conformance],
+    /// Rust target of bare-metal guests.
+    pub(crate) bare_target: &'static str,
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
     pub(crate) link_packages: &'static [(&'static str, &'static str)],
     /// The linker for `std_target`, where that is not the default.
@@ -95,7 +96,7 @@ const ROWS: [ArchRow; 3] = [
     ArchRow {
         arch: Arch::X86_64,
         name: "x86_64",
-        supported: true,
+        is_complete: true,
         qemu: Qemu {
             program: "qemu-system-x86_64",
             package: "qemu-system-x86",
@@ -118,9 +119,10 @@ const ROWS: [ArchRow; 3] = [
             Module::required("kvm"),
             Module::required("kvm-amd"),
         ],
-        console: "ttyS0",
+        linux_protocol: "linux",
+        linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
         std_target: "x86_64-unknown-linux-gnu",
-        guests: guests::X86_64,
+        bare_target: "x86_64-unknown-none",
         link_packages: &[
             ("gcc", "/usr/bin/cc"),
             ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
@@ -131,7 +133,7 @@ const ROWS: [ArchRow; 3] = [
     ArchRow {
         arch: Arch::Aarch64,
         name: "aarch64",
-        supported: false,
+        is_complete: false,
         qemu: Qemu {
             program: "qemu-system-aarch64",
             package: "qemu-system-arm",
@@ -149,9 +151,10 @@ const ROWS: [ArchRow; 3] = [
         kernel_variable: "XTASK_KERNEL_AARCH64",
         modules_variable: "XTASK_MODULES_AARCH64",
         modules: &[Module::required("virtio_console")],
-        console: "ttyAMA0",
+        linux_protocol: "fdt-arm64",
+        linux_cmdline: "console=ttyS0 panic=-1",
         std_target: "aarch64-unknown-linux-gnu",
-        guests: guests::AARCH64,
+        bare_target: "aarch64-unknown-none-softfloat",
         link_packages: &[
             ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
             ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
@@ -162,7 +165,7 @@ const ROWS: [ArchRow; 3] = [
     ArchRow {
         arch: Arch::Riscv64,
         name: "riscv64",
-        supported: false,
+        is_complete: false,
         qemu: Qemu {
             program: "qemu-system-riscv64",
             package: "qemu-system-misc",
@@ -176,9 +179,10 @@ const ROWS: [ArchRow; 3] = [
         kernel_variable: "XTASK_KERNEL_RISCV64",
         modules_variable: "XTASK_MODULES_RISCV64",
         modules: &[Module::required("virtio_console"), Module::required("kvm")],
-        console: "ttyS0",
+        linux_protocol: "fdt-riscv64",
+        linux_cmdline: "console=ttyS0 panic=-1",
         std_target: "riscv64gc-unknown-linux-gnu",
-        guests: guests::RISCV64,
+        bare_target: "riscv64gc-unknown-none-elf",
         link_packages: &[
             ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
             ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),
@@ -189,15 +193,25 @@ const ROWS: [ArchRow; 3] = [
 ];
 
 impl Arch {
-    /// The row of this architecture.
+    /// The row of this architecture, for every task.
     ///
     /// # Errors
-    /// [`Error::NotYet`] when nothing can be run on it so far.
+    /// [`Error::NotYet`] when only some tasks work for it so far.
     pub(crate) fn row(self) -> Result<&'static ArchRow, Error> {
-        match ROWS.iter().find(|row| row.arch == self) {
-            Some(row) if row.supported => Ok(row),
-            _ => Err(Error::NotYet { arch: self }),
-        }
+        self.row_to_run()
+            .ok()
+            .filter(|row| row.is_complete)
+            .ok_or(Error::NotYet { arch: self })
+    }
+
+    /// The row of this architecture, for `run`.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] when it has none.
+    pub(crate) fn row_to_run(self) -> Result<&'static ArchRow, Error> {
+        ROWS.iter()
+            .find(|row| row.arch == self)
+            .ok_or(Error::NotYet { arch: self })
     }
 }
 

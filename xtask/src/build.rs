@@ -9,12 +9,12 @@ use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
 use crate::progress::Step;
+use crate::toolchain::StandardLibrary;
 use crate::workspace::Workspace;
 
 /// Builds the program `name` of the package `name` for `row`, statically linked, and gives its path.
 pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
-    ensure_linker(workspace, row)?;
-    let mut command = static_cargo(workspace, row, "build");
+    let mut command = static_cargo(workspace, row, "build")?;
     command.args(["--package", name, "--bin", name, "--release"]);
     let log = workspace.log(&format!("build-{name}"))?;
     {
@@ -40,7 +40,10 @@ pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), 
 
 /// `cargo SUBCOMMAND` set up for statically linked programs, with a target directory of its own: the flags differ
 /// from those of the host's programs, and sharing would build everything again at every change between them.
-pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Command {
+///
+/// What it takes to build and link for `row` is installed.
+pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Result<Command, Error> {
+    ensure_linker(workspace, row)?;
     let mut command = cargo(workspace);
     command
         .args([subcommand, "--target", row.std_target, "--target-dir"])
@@ -51,7 +54,8 @@ pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &st
         let target = row.std_target.to_uppercase().replace('-', "_");
         command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
     }
-    command
+    StandardLibrary::ensure(workspace, row.std_target)?.apply(&mut command, "std,panic_abort");
+    Ok(command)
 }
 
 /// Flags for rustc in addition to the user's own.

@@ -55,20 +55,10 @@ pub(crate) enum Task {
 /// How the guest is booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
-    /// The Linux boot protocol, with the kernel's bzImage.
+    /// The Linux boot protocol of the architecture.
     Linux,
-    /// PVH, with the vmlinux inside that bzImage.
+    /// PVH on x86_64, with the vmlinux inside the bzImage.
     Pvh,
-}
-
-impl Protocol {
-    /// The name that `vmboot` knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Linux => "linux",
-            Self::Pvh => "pvh",
-        }
-    }
 }
 
 /// Options of `run`.

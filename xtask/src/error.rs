@@ -70,8 +70,8 @@ pub(crate) enum Error {
     #[error("no module {name} in {} and it is not built into the kernel", directory.display())]
     NoModule { name: &'static str, directory: PathBuf },
 
-    /// The architecture is known, but nothing can be run on it so far.
-    #[error("{arch} is not yet supported: x86_64 is the only architecture so far")]
+    /// The architecture is known, but the task does not work for it so far.
+    #[error("{arch} is not yet supported by this task: only `run` is, x86_64 is by all")]
     NotYet { arch: Arch },
 
     /// `--host native` on a machine that cannot run every guest.

@@ -23,7 +23,6 @@ mod fixtures;
 mod fuzz;
 mod guest_elf;
 mod guests;
-mod image;
 mod initramfs;
 mod kernel;
 mod packages;
@@ -61,7 +60,10 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Error> {
-    let row = cli.arch.row()?;
+    let row = match cli.task {
+        Task::Run(_) => cli.arch.row_to_run()?,
+        _ => cli.arch.row()?,
+    };
     process::end_children_on_interrupt()?;
     let workspace = Workspace::find()?;
     match &cli.task {

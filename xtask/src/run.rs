@@ -82,11 +82,15 @@ fn arguments(
     let cmdline = args
         .cmdline
         .clone()
-        .unwrap_or_else(|| format!("console={} panic=-1 reboot=k", row.console));
+        .unwrap_or_else(|| row.linux_cmdline.to_owned());
+    let protocol = match args.protocol {
+        Protocol::Linux => row.linux_protocol,
+        Protocol::Pvh => "pvh",
+    };
     let timeout = args.timeout.to_string();
     let vcpus = args.vcpus.to_string();
     let options = [
-        ("--protocol", args.protocol.name()),
+        ("--protocol", protocol),
         ("--memory", &args.memory),
         ("--vcpus", &vcpus),
         ("--cmdline", &cmdline),

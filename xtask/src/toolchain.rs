@@ -1,4 +1,4 @@
-//! Which Rust builds for a bare-metal target here: decided at run time, by what the machine has.
+//! Which Rust builds for a target other than this machine's: decided at run time, by what the machine has.
 //!
 //! In this order: a target that rustup has installed; the standard library's source, of rustup or of Debian's
 //! `rust-web-src`, built by cargo itself; `rustup target add`. A list of targets in `rust-toolchain.toml` would be less
@@ -32,22 +32,43 @@ pub(crate) struct BareMetal {
     linker: Option<PathBuf>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum StandardLibrary {
+/// Where the standard library for a target comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StandardLibrary {
     /// It is installed for the target.
     Installed,
     /// cargo builds it from the source that came with this compiler.
     Source { rustc: Option<&'static str> },
 }
 
+impl StandardLibrary {
+    /// Finds the one for `target`, installing what it takes.
+    pub(crate) fn ensure(workspace: &Workspace, target: &str) -> Result<Self, Error> {
+        let sysroot = own_sysroot(workspace)?;
+        match find(&sysroot, target) {
+            Some(found) => Ok(found),
+            None => install(workspace, &sysroot, target),
+        }
+    }
+
+    /// Makes a cargo command build these `crates` of it, where it is not installed.
+    pub(crate) fn apply(self, command: &mut Command, crates: &str) {
+        if let Self::Source { rustc } = self {
+            command
+                .arg(format!("-Zbuild-std={crates}"))
+                .env("RUSTC_BOOTSTRAP", "1");
+            if let Some(rustc) = rustc {
+                command.env("RUSTC", rustc);
+            }
+        }
+    }
+}
+
 impl BareMetal {
     /// Finds a way to build for `target`, installing what it takes.
     pub(crate) fn ensure(workspace: &Workspace, target: &'static str) -> Result<Self, Error> {
+        let standard_library = StandardLibrary::ensure(workspace, target)?;
         let sysroot = own_sysroot(workspace)?;
-        let standard_library = match find(&sysroot, target) {
-            Some(found) => found,
-            None => install(workspace, &sysroot, target)?,
-        };
         // The compiler brings its linker along, but does not look for that of another compiler.
         let host = format!(
             "lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld",
@@ -67,14 +88,8 @@ impl BareMetal {
         command
             .args([subcommand, "--target", self.target, "--target-dir"])
             .arg(workspace.xtask("bare"));
-        if let StandardLibrary::Source { rustc } = self.standard_library {
-            command
-                .arg("-Zbuild-std=core,alloc,compiler_builtins")
-                .env("RUSTC_BOOTSTRAP", "1");
-            if let Some(rustc) = rustc {
-                command.env("RUSTC", rustc);
-            }
-        }
+        self.standard_library
+            .apply(&mut command, "core,alloc,compiler_builtins");
         if let Some(linker) = &self.linker {
             let target = self.target.to_uppercase().replace('-', "_");
             command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);

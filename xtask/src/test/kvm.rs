@@ -69,12 +69,11 @@ pub(super) fn run(
 
 /// Builds every program that needs KVM, statically linked.
 fn build_programs(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(String, std::path::PathBuf)>, Error> {
-    build::ensure_linker(workspace, row)?;
     let tests = metadata::integration_tests(workspace)?.kvm;
     if tests.is_empty() {
         return Ok(Vec::new());
     }
-    let mut command = build::static_cargo(workspace, row, "test");
+    let mut command = build::static_cargo(workspace, row, "test")?;
     command.arg("--no-run");
     for (package, name) in &tests {
         command.args(["--package", package, "--test", name]);
