@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::guests::{self, Conformance};
 
 /// A guest architecture, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,8 +49,8 @@ pub(crate) struct ArchRow {
     pub(crate) linux_cmdline: &'static str,
     /// Rust target of std programs that run in L1 or in a Linux guest.
     pub(crate) std_target: &'static str,
-    /// Rust target of bare-metal guests.
-    pub(crate) bare_target: &'static str,
+    /// The bare-metal guests.
+    pub(crate) guests: &'static [Conformance],
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
     pub(crate) link_packages: &'static [(&'static str, &'static str)],
     /// The linker for `std_target`, where that is not the default.
@@ -122,7 +123,7 @@ const ROWS: [ArchRow; 3] = [
         linux_protocol: "linux",
         linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
         std_target: "x86_64-unknown-linux-gnu",
-        bare_target: "x86_64-unknown-none",
+        guests: guests::X86_64,
         link_packages: &[
             ("gcc", "/usr/bin/cc"),
             ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
@@ -154,7 +155,7 @@ const ROWS: [ArchRow; 3] = [
         linux_protocol: "fdt-arm64",
         linux_cmdline: "console=ttyS0 panic=-1",
         std_target: "aarch64-unknown-linux-gnu",
-        bare_target: "aarch64-unknown-none-softfloat",
+        guests: guests::AARCH64,
         link_packages: &[
             ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
             ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
@@ -182,7 +183,7 @@ const ROWS: [ArchRow; 3] = [
         linux_protocol: "fdt-riscv64",
         linux_cmdline: "console=ttyS0 panic=-1",
         std_target: "riscv64gc-unknown-linux-gnu",
-        bare_target: "riscv64gc-unknown-none-elf",
+        guests: guests::RISCV64,
         link_packages: &[
             ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
             ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),

@@ -7,7 +7,8 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::bzimage::{self, Options, WrapError};
 use crate::error::{At as _, Error};
-use crate::guest_elf::{GuestElf, GuestElfError};
+use crate::guest_elf::{GuestElf, GuestElfError, Kind};
+use crate::image::{self, ImageError};
 use crate::process;
 use crate::progress::{Step, say};
 use crate::toolchain::BareMetal;
@@ -21,10 +22,12 @@ pub(crate) enum GuestError {
     Elf(#[from] GuestElfError),
     #[error(transparent)]
     Wrap(#[from] WrapError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }
 
 /// How a file is made out of a program that cargo built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Form {
     /// As it is.
     Elf64,
@@ -32,13 +35,96 @@ enum Form {
     Elf32,
     /// As a bzImage with this header.
     BzImage(fn() -> Options),
+    /// As an ELF that runs at one address; it is of this kind.
+    Fixed(Kind),
+    /// As an Image with this header.
+    Image(fn() -> image::Options),
 }
 
-/// A file in `target/guests/ARCH/`: its name, the program of the `conformance` package, and how it is made.
+/// A file in `target/guests/ARCH/`: its name, the program that cargo builds, and how it is made.
 type Build = (&'static str, &'static str, Form);
 
-/// Every build of the conformance guest for x86_64.
-const CONFORMANCE: [Build; 8] = [
+/// What one package gives for one target.
+#[derive(Debug)]
+pub(crate) struct Conformance {
+    package: &'static str,
+    target: &'static str,
+    builds: &'static [Build],
+}
+
+/// The conformance guests of x86_64.
+pub(crate) const X86_64: &[Conformance] = &[Conformance {
+    package: "conformance",
+    target: "x86_64-unknown-none",
+    builds: &X86_64_BUILDS,
+}];
+
+/// The conformance guests of arm64, of both byte orders.
+pub(crate) const AARCH64: &[Conformance] = &[
+    Conformance {
+        package: "conformance-fdt",
+        target: "aarch64-unknown-none-softfloat",
+        builds: &AARCH64_BUILDS,
+    },
+    Conformance {
+        package: "conformance-fdt",
+        target: "aarch64_be-unknown-none-softfloat",
+        builds: &AARCH64_BE_BUILDS,
+    },
+];
+
+/// The conformance guests of riscv64.
+pub(crate) const RISCV64: &[Conformance] = &[Conformance {
+    package: "conformance-fdt",
+    target: "riscv64gc-unknown-none-elf",
+    builds: &RISCV64_BUILDS,
+}];
+
+const AARCH64_BUILDS: [Build; 5] = [
+    ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
+    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::AARCH64)),
+    (
+        "conformance.Image",
+        "conformance-fdt",
+        Form::Image(image::Options::arm64),
+    ),
+    (
+        "conformance-offset.Image",
+        "conformance-fdt",
+        Form::Image(image::Options::arm64_offset),
+    ),
+    (
+        "conformance-old.Image",
+        "conformance-fdt",
+        Form::Image(image::Options::arm64_old),
+    ),
+];
+
+const AARCH64_BE_BUILDS: [Build; 3] = [
+    ("conformance-be-pie.elf", "conformance-fdt", Form::Elf64),
+    (
+        "conformance-be.elf",
+        "conformance-fdt",
+        Form::Fixed(Kind::AARCH64_BE),
+    ),
+    (
+        "conformance-be.Image",
+        "conformance-fdt",
+        Form::Image(image::Options::arm64_big_endian),
+    ),
+];
+
+const RISCV64_BUILDS: [Build; 3] = [
+    ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
+    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::RISCV64)),
+    (
+        "conformance.Image",
+        "conformance-fdt",
+        Form::Image(image::Options::riscv64),
+    ),
+];
+
+const X86_64_BUILDS: [Build; 8] = [
     ("conformance-pvh.elf", "conformance-pvh", Form::Elf64),
     ("conformance-pvh32.elf", "conformance-pvh", Form::Elf32),
     ("conformance-pvh-reloc.elf", "conformance-pvh-reloc", Form::Elf64),
@@ -68,24 +154,27 @@ pub(crate) const INIT: &str = "init";
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let directory = workspace.guests(row.name);
     fs::create_dir_all(&directory).at(&directory)?;
-    conformance(workspace, row, &directory)?;
+    for guest in row.guests {
+        conformance(workspace, guest, &directory)?;
+    }
     init(workspace, row)?;
     Ok(directory)
 }
 
-/// Builds the conformance guest in every form.
-fn conformance(workspace: &Workspace, row: &ArchRow, directory: &Path) -> Result<(), Error> {
-    let bare = BareMetal::ensure(workspace, row.bare_target)?;
+/// Builds a conformance guest in every form.
+fn conformance(workspace: &Workspace, guest: &Conformance, directory: &Path) -> Result<(), Error> {
+    let bare = BareMetal::ensure(workspace, guest.target)?;
     let mut command = bare.cargo(workspace, "build");
     command
         .current_dir(workspace.root().join("guests"))
-        .args(["--package", "conformance", "--release"]);
+        .args(["--package", guest.package, "--release"]);
     {
-        let _step = Step::start("building the conformance guest");
-        process::run_logged(&mut command, &workspace.log("build-conformance")?)?;
+        let _step = Step::start(format!("building the conformance guest for {}", guest.target));
+        let log = workspace.log(&format!("build-conformance-{}", guest.target))?;
+        process::run_logged(&mut command, &log)?;
     }
-    let built = workspace.xtask("bare").join(row.bare_target).join("release");
-    for (name, program, form) in CONFORMANCE {
+    let built = workspace.xtask("bare").join(guest.target).join("release");
+    for &(name, program, form) in guest.builds {
         let source = built.join(program);
         let elf = fs::read(&source).at(&source)?;
         let bytes = form.make(elf).map_err(|source| Error::Guest { name, source })?;
@@ -99,7 +188,9 @@ impl Form {
     fn make(self, elf: Vec<u8>) -> Result<Vec<u8>, GuestError> {
         match self {
             Self::Elf64 => Ok(elf),
-            Self::Elf32 => Ok(GuestElf::parse(&elf)?.to_elf32()?),
+            Self::Elf32 => Ok(GuestElf::parse(&elf, Kind::X86_64)?.to_elf32()?),
+            Self::Fixed(kind) => Ok(GuestElf::parse(&elf, kind)?.to_fixed()),
+            Self::Image(options) => Ok(image::wrap(&elf, &options())?),
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }
     }
@@ -130,7 +221,8 @@ pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Erro
 /// `cargo xtask guests`.
 pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let directory = ensure(workspace, row)?;
-    for (name, ..) in CONFORMANCE.iter().chain([&(INIT, "", Form::Elf64)]) {
+    let conformance = row.guests.iter().flat_map(|guest| guest.builds);
+    for name in conformance.map(|(name, ..)| *name).chain([INIT]) {
         let path = directory.join(name);
         let length = fs::metadata(&path).at(&path)?.len();
         say(&format!("{} ({length} bytes)", path.display()));

@@ -23,6 +23,7 @@ mod fixtures;
 mod fuzz;
 mod guest_elf;
 mod guests;
+mod image;
 mod initramfs;
 mod kernel;
 mod packages;
