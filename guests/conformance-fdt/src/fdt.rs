@@ -225,20 +225,6 @@ impl<'a> Fdt<'a> {
         })
     }
 
-    /// The nodes right below the one at `path`.
-    pub fn children(&self, path: &str) -> impl Iterator<Item = Node<'a>> + use<'a> {
-        let parent = self.node(path);
-        let depth = parent.map_or(0, |parent| parent.depth);
-        let nodes = parent.map(|parent| {
-            self.nodes()
-                .skip_while(move |node| node.at != parent.at)
-                .skip(1)
-                .take_while(move |node| node.depth > depth)
-                .filter(move |node| node.depth == depth + 1)
-        });
-        nodes.into_iter().flatten()
-    }
-
     /// The node of this `phandle`.
     #[must_use]
     pub fn by_phandle(&self, phandle: u32) -> Option<Node<'a>> {
@@ -297,6 +283,17 @@ impl<'a> Node<'a> {
         self.name == name || self.name.split_once('@').is_some_and(|(plain, _)| plain == name)
     }
 
+    /// The nodes right below it.
+    pub fn children(&self) -> impl Iterator<Item = Self> + use<'a> {
+        let Self { at, depth, .. } = *self;
+        self.fdt
+            .nodes()
+            .skip_while(move |node| node.at != at)
+            .skip(1)
+            .take_while(move |node| node.depth > depth)
+            .filter(move |node| node.depth == depth + 1)
+    }
+
     /// Its properties.
     pub fn properties(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let fdt = self.fdt;
@@ -323,6 +320,16 @@ impl<'a> Node<'a> {
     pub fn u32(&self, name: &str) -> Option<u32> {
         let value = self.property(name)?;
         (value.len() == 4).then(|| word(value, 0))?
+    }
+
+    /// The cells of a property; none if it has none, or no whole number of them.
+    pub fn cells(&self, name: &str) -> impl Iterator<Item = u32> + use<'a> {
+        let value = self.property(name).unwrap_or_default();
+        let whole = value.len().is_multiple_of(4).then_some(value);
+        whole
+            .unwrap_or_default()
+            .chunks_exact(4)
+            .filter_map(|cell| word(cell, 0))
     }
 
     /// A property that is a number of one or two cells.
@@ -445,3 +452,6 @@ impl<'a> Iterator for Nodes<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

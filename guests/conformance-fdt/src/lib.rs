@@ -7,15 +7,23 @@ pub mod image_header;
 
 #[cfg(target_os = "none")]
 mod machine {
+    #[cfg(target_arch = "riscv64")]
+    pub(crate) mod aia_plic;
     #[cfg(target_arch = "aarch64")]
     pub(crate) mod arm64;
     pub(crate) mod console;
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) mod gic;
     pub(crate) mod phys;
     #[cfg(target_arch = "riscv64")]
     pub(crate) mod riscv64;
 
+    #[cfg(target_arch = "riscv64")]
+    pub(crate) use aia_plic as irqchip;
     #[cfg(target_arch = "aarch64")]
     pub(crate) use arm64 as arch;
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) use gic as irqchip;
     #[cfg(target_arch = "riscv64")]
     pub(crate) use riscv64 as arch;
 }

@@ -4,6 +4,7 @@ use clauses::{fail, report};
 use contract::Mode;
 
 use crate::fdt::Fdt;
+use crate::machine::irqchip::{self, Controller};
 use crate::machine::{arch, console};
 use crate::run;
 
@@ -13,7 +14,7 @@ pub(crate) fn leave(good: bool) -> ! {
 }
 
 /// Does what `mode` asks; comes back if that is to check.
-pub(crate) fn run(mode: Mode, _: &Fdt<'_>) {
+pub(crate) fn run(mode: Mode, tree: &Fdt<'_>) {
     if mode == Mode::Exit {
         return;
     }
@@ -34,11 +35,48 @@ pub(crate) fn run(mode: Mode, _: &Fdt<'_>) {
             while console::receive().is_none_or(echo) {}
             leave(true)
         }
-        Mode::Echo | Mode::Triple => {
+        Mode::Echo => {
+            let Some(controller) = irqchip::enable_serial(tree) else {
+                fail!("mode", "{mode}"; "a serial port with an interrupt");
+                run::finish()
+            };
+            echo_on_interrupt(&controller);
+            leave(true)
+        }
+        Mode::Triple => {
             fail!("mode", "{mode}"; "a mode that this machine has");
             run::finish()
         }
     }
+}
+
+/// Echoes what each interrupt announces until there is nothing more to do. Interrupts stay masked: the CPU waits for one to be
+/// pending and asks the controller, which answers only if the port's line rose.
+fn echo_on_interrupt(controller: &Controller) {
+    // What came before raised no interrupt, and on some devices never will.
+    if !echo_all() {
+        return;
+    }
+    loop {
+        arch::wait();
+        while let Some(claim) = controller.claim() {
+            let go_on = echo_all();
+            controller.complete(claim);
+            if !go_on {
+                return;
+            }
+        }
+    }
+}
+
+/// Echoes all that came in; answers whether to go on.
+fn echo_all() -> bool {
+    while let Some(byte) = console::receive() {
+        if !echo(byte) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Sends `byte` back; answers whether to go on.

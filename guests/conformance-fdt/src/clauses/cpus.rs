@@ -9,12 +9,16 @@ use crate::machine::arch::{self, Record};
 /// How long a CPU may take to come up or go off.
 const SECONDS: u64 = 10;
 
-fn cpus<'a>(tree: &Fdt<'a>) -> impl Iterator<Item = Node<'a>> + use<'a> {
-    tree.children("/cpus")
+/// The nodes of all CPUs.
+pub(crate) fn cpus<'a>(tree: &Fdt<'a>) -> impl Iterator<Item = Node<'a>> + use<'a> {
+    let cpus = tree.node("/cpus");
+    cpus.into_iter()
+        .flat_map(|cpus| cpus.children())
         .filter(|node| node.text("device_type") == Some("cpu"))
 }
 
-fn id(cpu: &Node<'_>) -> Option<u64> {
+/// A CPU's id: MPIDR affinity or hart id.
+pub(crate) fn id(cpu: &Node<'_>) -> Option<u64> {
     cpu.reg()?.next().map(|(id, _)| id)
 }
 

@@ -65,7 +65,11 @@ pub(crate) fn check(
     for (start, len) in tree.reservations() {
         reserved.push(start, len);
     }
-    for node in tree.children("/reserved-memory") {
+    for node in tree
+        .node("/reserved-memory")
+        .into_iter()
+        .flat_map(|node| node.children())
+    {
         for (start, len) in node.reg().into_iter().flatten() {
             reserved.push(start, len);
         }

@@ -1,0 +1,166 @@
+//! The serial port's interrupt through a GIC (Arm IHI 0048 for version 2, IHI 0069 for version 3).
+#![expect(unsafe_code, reason = "the CPU interface of version 3 is system registers")]
+
+use core::arch::asm;
+
+use contract::Irqchip;
+
+use super::{arch, console};
+use crate::clauses::devices;
+use crate::fdt::Fdt;
+
+const GICD_CTLR: u64 = 0;
+const GICD_IGROUPR: u64 = 0x80;
+const GICD_ISENABLER: u64 = 0x100;
+const GICD_IPRIORITYR: u64 = 0x400;
+const GICD_ITARGETSR: u64 = 0x800;
+const GICD_ICFGR: u64 = 0xc00;
+const GICD_IROUTER: u64 = 0x6000;
+/// Version 3, one security state: affinity routing, both groups.
+const CTLR_V3: u32 = 1 << 4 | 0b11;
+
+/// Version 2: the CPU interface.
+const GICC_CTLR: u64 = 0;
+const GICC_PMR: u64 = 4;
+const GICC_IAR: u64 = 0xc;
+const GICC_EOIR: u64 = 0x10;
+
+/// Version 3: a CPU's redistributor.
+const GICR_TYPER: u64 = 0x8;
+const GICR_WAKER: u64 = 0x14;
+const TYPER_VLPIS: u32 = 1 << 1;
+const TYPER_LAST: u32 = 1 << 4;
+const PROCESSOR_SLEEP: u32 = 1 << 1;
+const CHILDREN_ASLEEP: u32 = 1 << 2;
+const REDISTRIBUTOR_LEN: u64 = 0x2_0000;
+
+/// Interrupts from here on are no interrupts.
+const SPECIAL: u32 = 1020;
+/// The first shared interrupt.
+const FIRST_SPI: u32 = 32;
+const PRIORITY: u8 = 0x80;
+/// Times that a redistributor is asked whether it is awake.
+const PATIENCE: u32 = 1_000_000;
+
+/// A GIC that lets the serial port's interrupt through.
+pub(crate) enum Controller {
+    /// Version 2: address of the CPU interface.
+    V2(u64),
+    /// Version 3: its CPU interface is system registers.
+    V3,
+}
+
+/// Lets the serial port's interrupt through, alone; `None` if the tree does not say how.
+pub(crate) fn enable_serial(tree: &Fdt<'_>) -> Option<Controller> {
+    let (kind, node) = devices::interrupt_controller(tree)?;
+    let mut line = console::stdout(tree)?.cells("interrupts");
+    let (0, number, flags) = (line.next()?, line.next()?, line.next()?) else {
+        return None;
+    };
+    let interrupt = number
+        .checked_add(FIRST_SPI)
+        .filter(|interrupt| *interrupt < SPECIAL)?;
+    let mut ranges = node.reg()?;
+    let (distributor, _) = ranges.next()?;
+    let (second, second_len) = ranges.next()?;
+    let word = u64::from(interrupt / 32 * 4);
+    let bit = 1 << (interrupt % 32);
+    let set = |register, bits| {
+        let address = distributor + register;
+        arch::write_u32(address, arch::read_u32(address) | bits);
+    };
+    // Flags 1 and 2 of the binding are edges.
+    if flags & 0b11 != 0 {
+        set(
+            GICD_ICFGR + u64::from(interrupt / 16 * 4),
+            0b10 << (interrupt % 16 * 2),
+        );
+    }
+    arch::write_u8(distributor + GICD_IPRIORITYR + u64::from(interrupt), PRIORITY);
+    let controller = if kind == Irqchip::GicV2 {
+        // The first registers are read-only and name the CPU that reads them.
+        let own = arch::read_u32(distributor + GICD_ITARGETSR).to_le_bytes()[0];
+        arch::write_u8(distributor + GICD_ITARGETSR + u64::from(interrupt), own.max(1));
+        arch::write_u32(distributor + GICD_CTLR, 1);
+        arch::write_u32(second + GICC_PMR, 0xff);
+        arch::write_u32(second + GICC_CTLR, 1);
+        Controller::V2(second)
+    } else {
+        let own = arch::record().cpu();
+        wake(second, second_len, own)?;
+        arch::write_u32(distributor + GICD_CTLR, CTLR_V3);
+        set(GICD_IGROUPR + word, bit);
+        let router = distributor + GICD_IROUTER + u64::from(interrupt) * 8;
+        let [a, b, c, d, e, f, g, h] = own.to_le_bytes();
+        arch::write_u32(router, u32::from_le_bytes([a, b, c, d]));
+        arch::write_u32(router + 4, u32::from_le_bytes([e, f, g, h]));
+        // SAFETY: the registers say that this CPU takes interrupts of group 1 of every priority; they stay masked.
+        unsafe {
+            asm!("msr s3_0_c12_c12_5, {one}", "isb", "msr s3_0_c4_c6_0, {all}", "msr s3_0_c12_c12_7, {one}", "isb",
+                one = in(reg) 1_u64, all = in(reg) 0xff_u64, options(nomem, nostack, preserves_flags));
+        }
+        Controller::V3
+    };
+    arch::write_u32(distributor + GICD_ISENABLER + word, bit);
+    console::interrupt_on_receive().then_some(controller)
+}
+
+/// Wakes the redistributor of the CPU `own`.
+fn wake(start: u64, len: u64, own: u64) -> Option<()> {
+    let affinity = u32::from_le_bytes([
+        own.to_le_bytes()[0],
+        own.to_le_bytes()[1],
+        own.to_le_bytes()[2],
+        own.to_le_bytes()[4],
+    ]);
+    let mut at = start;
+    while at < start.saturating_add(len) {
+        let typer = arch::read_u32(at + GICR_TYPER);
+        if arch::read_u32(at + GICR_TYPER + 4) == affinity {
+            arch::write_u32(
+                at + GICR_WAKER,
+                arch::read_u32(at + GICR_WAKER) & !PROCESSOR_SLEEP,
+            );
+            let awake = |_: &u32| arch::read_u32(at + GICR_WAKER) & CHILDREN_ASLEEP == 0;
+            return (0..PATIENCE).find(awake).map(|_| ());
+        }
+        if typer & TYPER_LAST != 0 {
+            return None;
+        }
+        at += if typer & TYPER_VLPIS == 0 {
+            REDISTRIBUTOR_LEN
+        } else {
+            2 * REDISTRIBUTOR_LEN
+        };
+    }
+    None
+}
+
+impl Controller {
+    /// The interrupt that is pending, if one is; it is active until [`complete`](Self::complete).
+    pub(crate) fn claim(&self) -> Option<u32> {
+        let answer = match self {
+            Self::V2(interface) => arch::read_u32(interface + GICC_IAR),
+            Self::V3 => {
+                let answer: u64;
+                // SAFETY: acknowledges the interrupt, which is what is wanted.
+                unsafe {
+                    asm!("mrs {}, s3_0_c12_c12_0", "dsb sy", out(reg) answer, options(nostack, preserves_flags));
+                }
+                u32::try_from(answer & 0xff_ffff).unwrap_or(SPECIAL)
+            }
+        };
+        (answer & 0x3ff < SPECIAL).then_some(answer)
+    }
+
+    /// Says that the interrupt is dealt with.
+    pub(crate) fn complete(&self, claim: u32) {
+        match self {
+            Self::V2(interface) => arch::write_u32(interface + GICC_EOIR, claim),
+            // SAFETY: ends the interrupt that was acknowledged.
+            Self::V3 => unsafe {
+                asm!("msr s3_0_c12_c12_1, {}", "isb", in(reg) u64::from(claim), options(nostack, preserves_flags));
+            },
+        }
+    }
+}
