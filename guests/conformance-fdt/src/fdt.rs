@@ -374,6 +374,7 @@ impl<'a> Node<'a> {
 
     /// Address and length of each entry of `reg`, as its parent counts. `None` if there is none, or its length is not that
     /// of whole entries.
+    #[must_use]
     pub fn reg(&self) -> Option<impl Iterator<Item = (u64, u64)> + use<'a>> {
         let value = self.property("reg")?;
         let Bus {

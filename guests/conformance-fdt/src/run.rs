@@ -9,7 +9,7 @@ use contract::Request;
 
 use crate::clauses::{chosen, cpus, devices, image, memory, tree};
 use crate::fdt::{self, Fdt};
-use crate::machine::phys::Phys;
+use crate::machine::phys::{self, Phys};
 use crate::machine::{arch, console};
 use crate::modes;
 
@@ -37,7 +37,7 @@ extern "C" fn kernel_main() -> ! {
     let room = unsafe { &mut *ROOM.0.get() };
     let record = arch::record();
     let mut phys = Phys::new();
-    let blob = fetch_tree(record.tree(), &phys, &mut room.tree);
+    let blob = fetch_tree(record.tree(), &mut room.tree);
     let tree = match Fdt::parse(blob) {
         Ok(tree) => tree,
         Err(error) => {
@@ -70,10 +70,10 @@ extern "C" fn kernel_main() -> ! {
     }
     let expectation = &request.expectation;
     report::against("entry", &record.entry(), expectation.entry.as_ref());
-    let kernel = image::check(&record, &phys, expectation);
+    let kernel = image::check(&record, expectation);
     arch::check_cpu(&record, &tree);
     tree::check(&record, &tree);
-    let initrd = chosen::check(&tree, expectation, &kernel, &phys);
+    let initrd = chosen::check(&tree, expectation, &kernel);
     devices::check(&tree, expectation);
     arch::check_firmware(&tree);
     memory::check(
@@ -90,13 +90,13 @@ extern "C" fn kernel_main() -> ! {
 }
 
 /// Copies the device tree, as much of it as there is room for.
-fn fetch_tree<'a>(address: u64, phys: &Phys, room: &'a mut [u8]) -> &'a [u8] {
+fn fetch_tree(address: u64, room: &mut [u8]) -> &[u8] {
     let (head, _) = room.split_at_mut(fdt::HEADER_LEN);
-    phys.read(address, head);
+    phys::read(address, head);
     let claimed = fdt::claimed_size(head).and_then(|size| usize::try_from(size).ok());
     let len = claimed.unwrap_or(0).clamp(fdt::HEADER_LEN, room.len());
     let (blob, _) = room.split_at_mut(len);
-    phys.read(address, blob);
+    phys::read(address, blob);
     blob
 }
 

@@ -93,11 +93,11 @@ impl fmt::Display for Image {
 /// The interrupt controller that a device tree describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Irqchip {
-    /// A GICv2.
+    /// A GIC of version 2.
     GicV2,
-    /// A GICv3 without an ITS.
+    /// A GIC of version 3 without an ITS.
     GicV3,
-    /// A GICv3 with an ITS.
+    /// A GIC of version 3 with an ITS.
     GicV3Its,
     /// A PLIC.
     Plic,

@@ -5,7 +5,7 @@ use contract::{Blob, Expectation};
 
 use super::image::Claim;
 use crate::fdt::Fdt;
-use crate::machine::phys::Phys;
+use crate::machine::phys;
 
 /// The command line: the bytes of `bootargs` without the zero behind them.
 pub(crate) fn cmdline<'a>(tree: &Fdt<'a>) -> &'a [u8] {
@@ -20,19 +20,15 @@ pub(crate) fn cmdline<'a>(tree: &Fdt<'a>) -> &'a [u8] {
 pub(crate) type Initrd = (u64, u64);
 
 /// Checks the node; answers where the initrd is.
-pub(crate) fn check(
-    tree: &Fdt<'_>,
-    expectation: &Expectation<'_>,
-    kernel: &Claim,
-    phys: &Phys,
-) -> Option<Initrd> {
+pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>, kernel: &Claim) -> Option<Initrd> {
     let Some(chosen) = tree.node("/chosen") else {
         fail!("chosen", "no such node"; "one");
         return None;
     };
     let bootargs = chosen.property("bootargs");
-    let zeros = bootargs.unwrap_or(&[0]).iter().filter(|byte| **byte == 0).count();
-    check!("chosen.bootargs", zeros == 1 && bootargs.is_none_or(|it| it.ends_with(b"\0")), "{zeros} zeros";
+    let zero = bootargs.and_then(|it| it.iter().position(|byte| *byte == 0));
+    check!("chosen.bootargs", bootargs.map(|it| it.len().wrapping_sub(1)) == zero,
+        "the first zero at {} of {} bytes", zero.unwrap_or(0), bootargs.map_or(0, <[u8]>::len);
         "one, behind the command line");
     for name in ["rng-seed", "kaslr-seed"] {
         if let Some(seed) = chosen.property(name) {
@@ -51,7 +47,7 @@ pub(crate) fn check(
         "{:#x} to {:#x}", bounds[0].unwrap_or(0), bounds[1].unwrap_or(0); "a start below the end, or neither");
     let initrd = initrd.filter(|(start, end)| start < end);
     match (expectation.initrd, initrd) {
-        (None, None) | (Some(Blob::Absent), None) => {}
+        (None | Some(Blob::Absent), None) => {}
         (None, Some((start, end))) => note!("chosen.initrd", "{} bytes at {start:#x}", end - start),
         (Some(Blob::Absent), Some((start, _))) => fail!("chosen.initrd", "one at {start:#x}"; "none"),
         (Some(Blob::Present(content)), None) => fail!("chosen.initrd", "none"; "{content}"),
@@ -60,7 +56,7 @@ pub(crate) fn check(
             if end - start == content.len {
                 report::against(
                     "chosen.initrd-content",
-                    &phys.digest(start, content.len),
+                    &phys::digest(start, content.len),
                     Some(&content),
                 );
             } else {

@@ -5,7 +5,7 @@ use contract::{Expectation, Image};
 
 use crate::image_header::{self, ImageHeader};
 use crate::machine::arch::Record;
-use crate::machine::phys::{self, Phys};
+use crate::machine::phys;
 
 /// The memory that the image claims, from its first byte to the one past its last.
 pub(crate) struct Claim {
@@ -14,9 +14,9 @@ pub(crate) struct Claim {
 }
 
 /// Checks the image, and answers what it claims.
-pub(crate) fn check(record: &Record, phys: &Phys, expectation: &Expectation<'_>) -> Claim {
+pub(crate) fn check(record: &Record, expectation: &Expectation<'_>) -> Claim {
     let mut bytes = [0; image_header::LEN];
-    phys.read(record.base, &mut bytes);
+    phys::read(record.base, &mut bytes);
     let header = ImageHeader::read(&bytes);
     let kind = if header.is_some() {
         Image::Image

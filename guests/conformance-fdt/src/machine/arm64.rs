@@ -299,9 +299,10 @@ pub(crate) fn start(id: u64, in_time: &mut dyn FnMut(&mut dyn FnMut() -> bool) -
         return fail!(format_args!("cpus.{id:#x}.starts"), "the error {:#x} from CPU_ON", answer.cast_signed(); "0");
     }
     let done = in_time(&mut || {
+        // SAFETY: the pointer is that of a static, and nothing is read yet.
+        let done = unsafe { &raw const (*slot).done };
         // SAFETY: the started CPU alone writes, words at a time; a word is read whole.
-        let done = unsafe { (&raw const (*slot).done).read_volatile() };
-        done == 1
+        unsafe { done.read_volatile() == 1 }
     });
     check!(format_args!("cpus.{id:#x}.starts"), done, "nothing within ten seconds"; "a report of the CPU");
     if !done {

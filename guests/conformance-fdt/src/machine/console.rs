@@ -79,25 +79,22 @@ pub(crate) fn init(tree: &Fdt<'_>) {
     BASE.store(base.saturating_add(offset.into()), Ordering::Relaxed);
     SHIFT.store(shift.to_le_bytes()[0], Ordering::Relaxed);
     KIND.store(kind(&node), Ordering::Relaxed);
-    match kind(&node) {
-        NS16550A => {
-            // 115200 baud, 8 bits, no parity, one stop bit; no interrupts.
-            write_8250(ns16550a::INTERRUPT_ENABLE, 0);
-            write_8250(ns16550a::LINE_CONTROL, 0x80);
-            write_8250(ns16550a::DATA, 1);
-            write_8250(ns16550a::INTERRUPT_ENABLE, 0);
-            write_8250(ns16550a::LINE_CONTROL, 0x03);
-            write_8250(ns16550a::FIFO_CONTROL, 0x07);
-            write_8250(ns16550a::MODEM_CONTROL, 0x03);
-        }
-        _ => {
-            // Off, no interrupts; 8 bits without queues; on, in both directions. The rate is as firmware left it.
-            arch::write_u32(base.saturating_add(pl011::CONTROL), 0);
-            arch::write_u32(base.saturating_add(pl011::INTERRUPT_MASK), 0);
-            arch::write_u32(base.saturating_add(pl011::INTERRUPT_CLEAR), 0x7ff);
-            arch::write_u32(base.saturating_add(pl011::LINE_CONTROL), 0x60);
-            arch::write_u32(base.saturating_add(pl011::CONTROL), 0x301);
-        }
+    if kind(&node) == NS16550A {
+        // 115200 baud, 8 bits, no parity, one stop bit; no interrupts.
+        write_8250(ns16550a::INTERRUPT_ENABLE, 0);
+        write_8250(ns16550a::LINE_CONTROL, 0x80);
+        write_8250(ns16550a::DATA, 1);
+        write_8250(ns16550a::INTERRUPT_ENABLE, 0);
+        write_8250(ns16550a::LINE_CONTROL, 0x03);
+        write_8250(ns16550a::FIFO_CONTROL, 0x07);
+        write_8250(ns16550a::MODEM_CONTROL, 0x03);
+    } else {
+        // Off, no interrupts; 8 bits without queues; on, in both directions. The rate is as firmware left it.
+        arch::write_u32(base.saturating_add(pl011::CONTROL), 0);
+        arch::write_u32(base.saturating_add(pl011::INTERRUPT_MASK), 0);
+        arch::write_u32(base.saturating_add(pl011::INTERRUPT_CLEAR), 0x7ff);
+        arch::write_u32(base.saturating_add(pl011::LINE_CONTROL), 0x60);
+        arch::write_u32(base.saturating_add(pl011::CONTROL), 0x301);
     }
 }
 

@@ -91,9 +91,9 @@ pub(crate) fn enable_serial(tree: &Fdt<'_>) -> Option<Controller> {
         arch::write_u32(distributor + GICD_CTLR, CTLR_V3);
         set(GICD_IGROUPR + word, bit);
         let router = distributor + GICD_IROUTER + u64::from(interrupt) * 8;
-        let [a, b, c, d, e, f, g, h] = own.to_le_bytes();
-        arch::write_u32(router, u32::from_le_bytes([a, b, c, d]));
-        arch::write_u32(router + 4, u32::from_le_bytes([e, f, g, h]));
+        for (at, half) in [(router, own & 0xffff_ffff), (router + 4, own >> 32)] {
+            arch::write_u32(at, u32::try_from(half).unwrap_or(0));
+        }
         // SAFETY: the registers say that this CPU takes interrupts of group 1 of every priority; they stay masked.
         unsafe {
             asm!("msr s3_0_c12_c12_5, {one}", "isb", "msr s3_0_c4_c6_0, {all}", "msr s3_0_c12_c12_7, {one}", "isb",
@@ -107,12 +107,8 @@ pub(crate) fn enable_serial(tree: &Fdt<'_>) -> Option<Controller> {
 
 /// Wakes the redistributor of the CPU `own`.
 fn wake(start: u64, len: u64, own: u64) -> Option<()> {
-    let affinity = u32::from_le_bytes([
-        own.to_le_bytes()[0],
-        own.to_le_bytes()[1],
-        own.to_le_bytes()[2],
-        own.to_le_bytes()[4],
-    ]);
+    // The same fields as in MPIDR, without the byte between the third and the fourth.
+    let affinity = u32::try_from(own & 0xff_ffff | own >> 8 & 0xff00_0000).ok()?;
     let mut at = start;
     while at < start.saturating_add(len) {
         let typer = arch::read_u32(at + GICR_TYPER);

@@ -219,9 +219,10 @@ pub(crate) fn start(id: u64, in_time: &mut dyn FnMut(&mut dyn FnMut() -> bool) -
         return fail!(format_args!("cpus.{id:#x}.starts"), "the error {error} from hart_start"; "0");
     }
     let done = in_time(&mut || {
+        // SAFETY: the pointer is that of a static, and nothing is read yet.
+        let done = unsafe { &raw const (*slot).done };
         // SAFETY: the started hart alone writes, words at a time; a word is read whole.
-        let done = unsafe { (&raw const (*slot).done).read_volatile() };
-        done == 1
+        unsafe { done.read_volatile() == 1 }
     });
     check!(format_args!("cpus.{id:#x}.starts"), done, "nothing within ten seconds"; "a report of the hart");
     if !done {
@@ -293,7 +294,7 @@ pub(crate) fn read_u8(address: u64) -> u8 {
 pub(crate) fn write_u8(address: u64, value: u8) {
     // SAFETY: as for `read_u8`; no device driven here writes memory on its own.
     unsafe {
-        asm!("sb {}, ({})", in(reg) u64::from(value), in(reg) address, options(nostack, preserves_flags))
+        asm!("sb {}, ({})", in(reg) u64::from(value), in(reg) address, options(nostack, preserves_flags));
     };
 }
 
