@@ -13,3 +13,8 @@ use proto_pvh as _;
 
 pub use boot_core;
 pub use boot_core::registry::{formats, protocols};
+
+/// The example of the workspace's README is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct WorkspaceReadme;
