@@ -29,7 +29,7 @@ impl Map {
         lost: 0,
     };
 
-    /// Appends an entry; a size that wraps makes it end before its start, which [`check`] reports.
+    /// Appends an entry; a size that wraps makes it end before its start, which [`check()`] reports.
     pub fn push(&mut self, start: u64, size: u64, kind: u32) {
         match self.entries.get_mut(self.len) {
             None => self.lost += 1,

@@ -52,11 +52,11 @@ impl ImageHeader {
 mod tests {
     use super::*;
 
-    fn header(magic: &[u8; 4], text_offset: u64, image_size: u64) -> [u8; LEN] {
+    fn header(magic: [u8; 4], text_offset: u64, image_size: u64) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[8..16].copy_from_slice(&text_offset.to_le_bytes());
         bytes[16..24].copy_from_slice(&image_size.to_le_bytes());
-        bytes[56..60].copy_from_slice(magic);
+        bytes[56..60].copy_from_slice(&magic);
         bytes
     }
 
@@ -64,10 +64,10 @@ mod tests {
     fn headers_are_told_from_other_bytes() {
         assert_eq!(ImageHeader::read(&[0; LEN]), None);
         for (magic, text_offset, size, expected) in [
-            (b"ARM\x64", 0, 0x1000, 0),
-            (b"ARM\x64", 0x1_0000, 0x1000, 0x1_0000),
-            (b"ARM\x64", 0, 0, 0x8_0000),
-            (b"RSC\x05", 0x20_0000, 0x1000, 0x20_0000),
+            (*b"ARM\x64", 0, 0x1000, 0),
+            (*b"ARM\x64", 0x1_0000, 0x1000, 0x1_0000),
+            (*b"ARM\x64", 0, 0, 0x8_0000),
+            (*b"RSC\x05", 0x20_0000, 0x1000, 0x20_0000),
         ] {
             let read = ImageHeader::read(&header(magic, text_offset, size)).unwrap();
             assert_eq!((read.text_offset, read.image_size), (expected, size));
