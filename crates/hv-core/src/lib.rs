@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod board;
 mod boot;
 mod bus;
 mod device;
@@ -11,6 +12,7 @@ mod outcome;
 mod run;
 mod vm;
 
+pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
 pub use boot::{VmIrq, assemble, boot, reset};
 pub use bus::{Bus, BusError, Device, DeviceError, IrqError, Verdict};
 pub use device::{

@@ -108,6 +108,16 @@ pub enum RunError<E> {
 }
 
 impl<E> RunError<E> {
+    /// A machine could not be created, because of `source`.
+    #[must_use]
+    pub fn create_vm(source: E) -> Self {
+        Self::Operation {
+            operation: Operation::CreateVm,
+            target: 0,
+            source,
+        }
+    }
+
     /// The hypervisor operation that failed, if it was one.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {

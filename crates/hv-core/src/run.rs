@@ -69,6 +69,7 @@ impl fmt::Debug for Policy {
 
 /// What [`Fault::Shutdown`] means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnShutdown {
     /// The guest crashed.
     #[default]
@@ -79,6 +80,7 @@ pub enum OnShutdown {
 
 /// What an access to an address means that neither RAM nor a device has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnUnclaimed {
     /// Reads give all ones, writes are dropped, the observer is told. This is what a PC does.
     #[default]

@@ -2,9 +2,9 @@
 
 use boot_core::{CpuState, machine::Machine};
 use guest_ram::GuestRam;
-use hv_core::{Operation, Outcome, Policy, RunError, SerialInput};
+use hv_core::{BoardDevices, Outcome, Policy, RunError, SerialInput};
 
-use crate::{BoardDevices, KvmError, Layout, VcpuFeatures};
+use crate::{KvmError, Layout, VcpuFeatures};
 
 /// A machine to make, start and run.
 #[derive(Debug)]
@@ -29,35 +29,27 @@ pub struct MachineBoot<'a> {
 ///
 /// # Errors
 ///
-/// As [`Board::assemble`](crate::Board::assemble) and [`Board::boot`](crate::Board::boot); [`KvmError::Layout`] for a
+/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a
 /// machine that this harness cannot build, and [`KvmError::WrongHost`] where this is not Linux on arm64.
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
-    let layout = Layout::of(boot.machine).map_err(|error| no_machine(error.into()))?;
+    let layout = Layout::of(boot.machine).map_err(|error| RunError::create_vm(error.into()))?;
     imp::boot_machine(boot, &layout, with_input)
-}
-
-fn no_machine(source: KvmError) -> RunError<KvmError> {
-    RunError::Operation {
-        operation: Operation::CreateVm,
-        target: 0,
-        source,
-    }
 }
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod imp {
     use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
-    use crate::Board;
+    use crate::board_on_kvm;
 
     pub(super) fn boot_machine(
         boot: MachineBoot<'_>,
         layout: &Layout,
         with_input: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        let mut board = Board::on_kvm(boot.ram, layout, boot.features, boot.devices)?;
+        let mut board = board_on_kvm(boot.ram, layout, boot.features, boot.devices)?;
         board.input().map(with_input);
         board.boot(boot.state, boot.policy)
     }
@@ -65,14 +57,14 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
 mod imp {
-    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput, no_machine};
+    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
 
     pub(super) fn boot_machine(
         _: MachineBoot<'_>,
         _: &Layout,
         _: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        Err(no_machine(KvmError::WrongHost))
+        Err(RunError::create_vm(KvmError::WrongHost))
     }
 }
 

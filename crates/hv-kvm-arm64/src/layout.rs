@@ -6,10 +6,10 @@
 use boot_core::{
     Arch, GuestRange, MemoryMap,
     machine::{
-        Arm64Cpu, Cpus, GicV2, GicV3, Interrupt, InterruptController, Line, Machine, SerialKind, Syscon,
-        Trigger, virt,
+        Arm64Cpu, Cpus, GicV2, GicV3, Interrupt, InterruptController, Line, Machine, SerialKind, Trigger,
     },
 };
+use hv_core::{DeviceLayout, SerialPort};
 
 use crate::gic;
 
@@ -20,10 +20,8 @@ pub struct Layout {
     pub vcpus: u32,
     /// Its interrupt controller.
     pub gic: Gic,
-    /// Its console, where it has one.
-    pub serial: Option<SerialPort>,
-    /// The register that turns it off or resets it, where it has one.
-    pub syscon: Option<Syscon>,
+    /// Its other devices. Their interrupt lines are shared peripheral interrupts, counted from 0.
+    pub devices: DeviceLayout,
 }
 
 /// An interrupt controller that KVM emulates.
@@ -65,25 +63,6 @@ impl Gic {
             .into_iter()
             .chain(second.copied())
             .chain(rest.iter().copied())
-    }
-}
-
-/// A serial port: an NS16550A with byte-wide registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SerialPort {
-    /// Its registers.
-    pub range: GuestRange,
-    /// Its shared peripheral interrupt, counted from 0.
-    pub spi: u32,
-}
-
-/// The first serial port of the reference machine.
-impl Default for SerialPort {
-    fn default() -> Self {
-        Self {
-            range: virt::SERIAL,
-            spi: virt::SERIAL_LINE,
-        }
     }
 }
 
@@ -194,8 +173,10 @@ impl Layout {
         Ok(Self {
             vcpus,
             gic,
-            serial,
-            syscon: platform.syscon.clone(),
+            devices: DeviceLayout {
+                serial,
+                syscon: platform.syscon.clone(),
+            },
         })
     }
 }
@@ -279,7 +260,10 @@ fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> 
         Some(Interrupt {
             line: Line::Spi(spi),
             trigger: Trigger::EdgeRising,
-        }) if spi < gic::SPIS => Ok(SerialPort { range, spi }),
+        }) if spi < gic::SPIS => Ok(SerialPort {
+            range,
+            line: Some(spi),
+        }),
         found => Err(LayoutError::SerialInterrupt { found }),
     }
 }
@@ -288,7 +272,10 @@ fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> 
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{GicV2m, Serial, virt::Gic as VirtGic};
+    use boot_core::machine::{
+        GicV2m, Serial,
+        virt::{self, Gic as VirtGic},
+    };
 
     use super::*;
 
@@ -299,7 +286,12 @@ mod tests {
     #[test]
     fn reference_machines_can_be_built() {
         let layout = Layout::of(&machine(4, VirtGic::V3WithIts)).unwrap();
-        assert_eq!((layout.vcpus, layout.serial), (4, Some(SerialPort::default())));
+        let serial = SerialPort {
+            range: virt::SERIAL,
+            line: Some(virt::SERIAL_LINE),
+        };
+        assert_eq!((layout.vcpus, layout.devices.serial), (4, Some(serial)));
+        assert_eq!(layout.devices.syscon, machine(4, VirtGic::V3).platform.syscon);
         let ranges: Vec<_> = layout.gic.ranges().collect();
         let redistributors = GuestRange::new(0x0c00_0000, 0x8_0000).unwrap();
         assert_eq!(ranges, [virt::GIC_DISTRIBUTOR, virt::GICV3_ITS, redistributors]);

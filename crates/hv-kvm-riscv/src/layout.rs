@@ -2,8 +2,9 @@
 
 use boot_core::{
     Arch, GuestRange, Machine,
-    machine::{Aplic, Cpus, InterruptController, Line, RiscvHart, Serial, SerialKind, Syscon},
+    machine::{Aplic, Cpus, InterruptController, Line, RiscvHart, Serial, SerialKind},
 };
+use hv_core::{DeviceLayout, SerialPort};
 
 /// A riscv64 machine as this harness builds it: a machine's description, checked.
 ///
@@ -19,10 +20,8 @@ pub struct Layout {
     pub timebase_frequency: Option<u32>,
     /// The interrupt controller for devices.
     pub controller: Controller,
-    /// The console.
-    pub serial: Option<SerialPort>,
-    /// The register that turns the machine off or resets it.
-    pub syscon: Option<Syscon>,
+    /// The other devices. Their interrupt lines are sources of the interrupt controller.
+    pub devices: DeviceLayout,
 }
 
 /// The interrupt controller for devices.
@@ -60,15 +59,6 @@ impl Controller {
             Self::Aia { aplic, imsics, .. } => vec![aplic, imsics],
         }
     }
-}
-
-/// A serial port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SerialPort {
-    /// Its registers.
-    pub range: GuestRange,
-    /// The source of the interrupt controller that it raises, if it interrupts.
-    pub source: Option<u32>,
 }
 
 /// Why this harness cannot build a machine.
@@ -118,8 +108,10 @@ impl Layout {
             harts: Vec::new(),
             timebase_frequency: None,
             controller: Controller::None,
-            serial: None,
-            syscon: None,
+            devices: DeviceLayout {
+                serial: None,
+                syscon: None,
+            },
         }
     }
 
@@ -177,16 +169,18 @@ impl Layout {
                     });
                 }
             },
-            serial: match platform.serial.as_slice() {
-                [] => None,
-                [port] => Some(serial(port)?),
-                _ => {
-                    return Err(LayoutError::Unsupported {
-                        what: "second serial port",
-                    });
-                }
+            devices: DeviceLayout {
+                serial: match platform.serial.as_slice() {
+                    [] => None,
+                    [port] => Some(serial(port)?),
+                    _ => {
+                        return Err(LayoutError::Unsupported {
+                            what: "second serial port",
+                        });
+                    }
+                },
+                syscon: platform.syscon.clone(),
             },
-            syscon: platform.syscon.clone(),
         })
     }
 }
@@ -252,7 +246,7 @@ fn serial(port: &Serial) -> Result<SerialPort, LayoutError> {
         port.range.len(),
         hv_core::Serial::LEN,
     )?;
-    let source = match port.interrupt.map(|interrupt| interrupt.line) {
+    let line = match port.interrupt.map(|interrupt| interrupt.line) {
         None => None,
         Some(Line::Source(source)) => Some(source),
         Some(_) => {
@@ -263,7 +257,7 @@ fn serial(port: &Serial) -> Result<SerialPort, LayoutError> {
     };
     Ok(SerialPort {
         range: port.range,
-        source,
+        line,
     })
 }
 
@@ -297,9 +291,9 @@ mod tests {
         );
         let serial = SerialPort {
             range: virt::SERIAL,
-            source: Some(virt::SERIAL_LINE),
+            line: Some(virt::SERIAL_LINE),
         };
-        assert_eq!(layout.serial, Some(serial));
+        assert_eq!(layout.devices.serial, Some(serial));
         let layout = Layout::of(&machine(4, RiscvIrqchip::AplicImsic)).unwrap();
         let Controller::Aia {
             aplic,

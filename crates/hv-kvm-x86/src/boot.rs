@@ -27,7 +27,7 @@ pub struct PcBoot<'a> {
 ///
 /// # Errors
 ///
-/// As [`Pc::assemble`](crate::Pc::assemble) and [`Pc::boot`](crate::Pc::boot), and [`KvmError::WrongHost`] where
+/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and [`KvmError::WrongHost`] where
 /// this is not Linux on x86_64.
 pub fn boot_pc(
     boot: PcBoot<'_>,
@@ -38,21 +38,15 @@ pub fn boot_pc(
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod imp {
-    use hv_core::Operation;
-
     use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
-    use crate::{Pc, Topology};
+    use crate::{Topology, board_on_kvm};
 
     pub(super) fn boot_pc(
         boot: PcBoot<'_>,
         with_input: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        let topology = Topology::new(boot.vcpus, 1).map_err(|error| RunError::Operation {
-            operation: Operation::CreateVm,
-            target: 0,
-            source: error.into(),
-        })?;
-        let mut pc = Pc::on_kvm(boot.ram, topology, boot.devices)?;
+        let topology = Topology::new(boot.vcpus, 1).map_err(|error| RunError::create_vm(error.into()))?;
+        let mut pc = board_on_kvm(boot.ram, topology, boot.devices)?;
         pc.input().map(with_input);
         pc.boot(boot.state, boot.policy)
     }
@@ -60,15 +54,9 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod imp {
-    use hv_core::Operation;
-
     use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
 
     pub(super) fn boot_pc(_: PcBoot<'_>, _: impl FnOnce(SerialInput)) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::Operation {
-            operation: Operation::CreateVm,
-            target: 0,
-            source: KvmError::WrongHost,
-        })
+        Err(RunError::create_vm(KvmError::WrongHost))
     }
 }

@@ -16,13 +16,14 @@ mod kvm;
 pub use boot::{PcBoot, boot_pc};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
+pub use hv_core::Board;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{KvmVcpu, KvmVm};
+pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
 pub use msr::Msr;
-pub use pc::{Pc, PcDevices, SerialPort};
+pub use pc::{PcDevices, SerialPort};
 pub use state::{
     Activity, Events, Exception, Gpr, Register, RegisterError, SegmentName, SegmentPart, TableName,
     VcpuState, Xsave,

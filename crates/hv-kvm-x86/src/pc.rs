@@ -1,14 +1,13 @@
-//! A small PC: what a kernel needs to start, and what a harness needs to watch it.
+//! The devices of a small PC: what a kernel needs to start, and what a harness needs to watch it.
 
 use std::{fmt, io, sync::Arc};
 
-use boot_core::CpuState;
 use hv_core::{
-    Bus, BusError, ConsoleSink, ExitPort, I8042, Ignore, Observer, Outcome, Policy, Rtc, RunError, Serial,
-    SerialConfig, SerialInput, Space, Vm, VmIrq, assemble, boot,
+    Bus, BusError, ConsoleSink, ExitPort, I8042, Ignore, Observer, Rtc, Serial, SerialConfig, SerialInput,
+    Space, Vm, VmIrq,
 };
 
-/// The serial port of a [`Pc`].
+/// The serial port of a PC.
 pub struct SerialPort {
     /// The first of its eight I/O ports.
     pub base: u16,
@@ -39,7 +38,7 @@ impl fmt::Debug for SerialPort {
     }
 }
 
-/// Which devices a [`Pc`] has.
+/// Which devices a PC has.
 pub struct PcDevices {
     /// The console.
     pub serial: Option<SerialPort>,
@@ -130,120 +129,11 @@ impl PcDevices {
     }
 }
 
-/// A machine with RAM, vCPUs and devices, ready to boot.
-///
-/// It works with every [`Vm`], so that what is built on it can be tested with [`hv_core::fake`]; on KVM,
-/// [`Pc::on_kvm`] makes one in one step.
-#[derive(Debug)]
-pub struct Pc<V: Vm> {
-    // The vCPUs go before the machine whose parts they are.
-    vcpus: Vec<V::Vcpu>,
-    bus: Bus,
-    input: Option<SerialInput>,
-    vm: Arc<V>,
-}
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-impl Pc<crate::KvmVm> {
-    /// A machine on KVM, with all of `ram` as its RAM and the vCPUs of `topology`.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`] with the operation that failed; [`Operation::CreateVm`](hv_core::Operation::CreateVm) where there
-    /// is no KVM.
-    pub fn on_kvm(
-        ram: &guest_ram::GuestRam,
-        topology: crate::Topology,
-        devices: PcDevices,
-    ) -> Result<Self, RunError<crate::KvmError>> {
-        let vm = crate::KvmVm::new(topology).map_err(|source| RunError::Operation {
-            operation: hv_core::Operation::CreateVm,
-            target: 0,
-            source,
-        })?;
-        Self::assemble(vm, ram.regions(), topology.vcpus(), devices)
-    }
-}
-
-impl<V: Vm> Pc<V> {
-    /// Puts a machine together: `ram` in slots 0, 1, …, `vcpus` vCPUs, and `devices`.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`] with the operation that failed.
-    pub fn assemble(
-        vm: V,
-        ram: impl IntoIterator<Item = V::Ram>,
-        vcpus: u32,
-        devices: PcDevices,
-    ) -> Result<Self, RunError<V::Error>> {
-        let vm = Arc::new(vm);
-        let (bus, input) = devices.connect(&vm)?;
-        let vcpus = assemble(&*vm, ram, vcpus)?;
-        Ok(Self {
-            vcpus,
-            bus,
-            input,
-            vm,
-        })
-    }
-
-    /// Starts the first vCPU at `state` and runs the machine until `policy`, the guest or a failure ends it.
-    ///
-    /// # Errors
-    ///
-    /// As [`hv_core::run()`].
-    ///
-    /// # Panics
-    ///
-    /// As [`hv_core::run()`].
-    pub fn boot(&mut self, state: &CpuState, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
-        boot(&mut self.vcpus, state, &self.bus, policy)
-    }
-
-    /// Goes on after [`boot`](Self::boot) or this ended, from where the vCPUs are.
-    ///
-    /// # Errors
-    ///
-    /// As [`hv_core::run()`].
-    ///
-    /// # Panics
-    ///
-    /// As [`hv_core::run()`].
-    pub fn resume(&mut self, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
-        hv_core::run(&mut self.vcpus, &self.bus, policy)
-    }
-
-    /// The machine.
-    #[must_use]
-    pub fn vm(&self) -> &Arc<V> {
-        &self.vm
-    }
-
-    /// The vCPUs, in order of their numbers.
-    #[must_use]
-    pub fn vcpus(&mut self) -> &mut [V::Vcpu] {
-        &mut self.vcpus
-    }
-
-    /// The bus, for further devices.
-    #[must_use]
-    pub fn bus(&mut self) -> &mut Bus {
-        &mut self.bus
-    }
-
-    /// Types into the console, if there is one.
-    #[must_use]
-    pub fn input(&self) -> Option<SerialInput> {
-        self.input.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use boot_core::cpu::x86_64::State;
+    use boot_core::{CpuState, cpu::x86_64::State};
     use hv_core::{
-        Operation,
+        Board, Outcome, Policy, RunError,
         fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
     };
 
@@ -263,16 +153,9 @@ mod tests {
         }
     }
 
-    fn run(
-        devices: PcDevices,
-        script: Vec<Step>,
-        fail_at: Option<usize>,
-    ) -> Result<Outcome, RunError<FakeError>> {
-        let vm = FakeVm::new(FakeConfig {
-            fail_at,
-            ..FakeConfig::new(state(), vec![script])
-        });
-        Pc::assemble(vm, [RAM], 2, devices)?.boot(&state(), &Policy::default())
+    fn pc(devices: PcDevices, script: Vec<Step>) -> Result<Board<FakeVm>, RunError<FakeError>> {
+        let vm = FakeVm::new(FakeConfig::new(state(), vec![script]));
+        Board::assemble(vm, [RAM], 1, |vm| devices.connect(vm))
     }
 
     #[test]
@@ -280,8 +163,7 @@ mod tests {
         let check = |devices, step: Step, expected: &Outcome| {
             // What no device takes ends up at the other exit port.
             let script = vec![step.clone(), out(0x601, 0xee)];
-            let vm = FakeVm::new(FakeConfig::new(state(), vec![script]));
-            let mut pc = Pc::assemble(vm, [RAM], 1, devices).unwrap();
+            let mut pc = pc(devices, script).unwrap();
             pc.bus().insert(Space::Pio, 0x601, 1, ExitPort).unwrap();
             assert_eq!(
                 pc.boot(&state(), &Policy::default()).unwrap(),
@@ -346,7 +228,7 @@ mod tests {
             exit_port: Some(0x3fa),
             ..PcDevices::default()
         };
-        let error = run(devices, Vec::new(), None).unwrap_err();
+        let error = pc(devices, Vec::new()).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -357,31 +239,5 @@ mod tests {
             ),
             "{error}"
         );
-    }
-
-    #[test]
-    fn every_failing_operation_is_reported() {
-        let mut operations = Vec::new();
-        for fail_at in 0.. {
-            match run(
-                PcDevices::default(),
-                vec![out(0x3f9, 2), out(0xf4, 9)],
-                Some(fail_at),
-            ) {
-                Err(error) => operations.extend(error.operation()),
-                Ok(outcome) => {
-                    assert_eq!(outcome, Outcome::DebugExit(9));
-                    break;
-                }
-            }
-        }
-        let first = [
-            Operation::MapRam,
-            Operation::CreateVcpu,
-            Operation::CreateVcpu,
-            Operation::SetState,
-        ];
-        assert_eq!(operations.get(..4), Some(&first[..]));
-        assert!(operations.contains(&Operation::Run), "{operations:?}");
     }
 }

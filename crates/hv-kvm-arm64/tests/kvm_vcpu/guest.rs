@@ -9,7 +9,7 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy};
-use hv_kvm_arm64::{Board, BoardDevices, KvmError, KvmVm, Layout, VcpuFeatures};
+use hv_kvm_arm64::{Board, BoardDevices, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// How a test ended that did not fail.
@@ -103,7 +103,7 @@ pub(crate) fn board_with(
     devices: BoardDevices,
 ) -> Result<(Board<KvmVm>, GuestRam), Box<dyn Error>> {
     let memory = memory(code)?;
-    let board = Board::on_kvm(&memory, layout, features, devices)?;
+    let board = board_on_kvm(&memory, layout, features, devices)?;
     Ok((board, memory))
 }
 

@@ -16,7 +16,7 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Device, DeviceError, Ignore, Outcome, Policy, Verdict, Vm as _};
-use hv_kvm_riscv::{Board, BoardDevices, Host, KvmError, KvmVcpu, KvmVm, Layout, SbiConsole};
+use hv_kvm_riscv::{Board, BoardDevices, Host, KvmError, KvmVcpu, KvmVm, Layout, SbiConsole, board_on_kvm};
 use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::asm::Code;
@@ -93,7 +93,7 @@ impl Guest {
     ) -> Result<Self, Box<dyn Error>> {
         let machine = machine(host, vcpus, irqchip)?;
         let ram = GuestRam::new(&machine.memory)?;
-        let board = Board::on_kvm(&ram, &Layout::of(&machine)?, devices)?;
+        let board = board_on_kvm(&ram, &Layout::of(&machine)?, devices)?;
         let guest = Self { board, ram };
         guest.write(CODE, &code.bytes())?;
         Ok(guest)

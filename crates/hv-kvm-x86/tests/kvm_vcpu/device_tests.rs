@@ -6,7 +6,7 @@ use std::{
 };
 
 use hv_core::{Bus, Device, DeviceError, ExitPort, Milestone, Outcome, Policy, Space, Timeline, Verdict};
-use hv_kvm_x86::{Activity, Pc, PcDevices, SerialPort, Topology};
+use hv_kvm_x86::{Activity, PcDevices, SerialPort, Topology, board_on_kvm};
 
 use crate::{
     asm,
@@ -197,7 +197,7 @@ fn i8042_reset() -> TestResult {
 /// Every vCPU sees its own APIC id and the topology it was made with, in leaf 1 and leaf 0xb.
 fn cpuid() -> TestResult {
     let memory = guest::memory(asm::cpuid())?;
-    let mut pc = Pc::on_kvm(&memory, Topology::new(4, 2)?, PcDevices::default())?;
+    let mut pc = board_on_kvm(&memory, Topology::new(4, 2)?, PcDevices::default())?;
     let questions: [u32; 9] = [1, 0, 0xb, 0, 0xb, 1, 0xb, 2, u32::MAX];
     let answers: Vec<u8> = questions.iter().flat_map(|word| word.to_le_bytes()).collect();
     for index in 0..4_u32 {

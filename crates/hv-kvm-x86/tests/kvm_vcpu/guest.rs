@@ -8,7 +8,7 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy};
-use hv_kvm_x86::{KvmError, KvmVm, Pc, PcDevices, Topology};
+use hv_kvm_x86::{Board, KvmError, KvmVm, PcDevices, Topology, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
@@ -142,9 +142,9 @@ pub(crate) fn pc(
     code: &[u8],
     vcpus: u32,
     devices: PcDevices,
-) -> Result<(Pc<KvmVm>, GuestRam), Box<dyn Error>> {
+) -> Result<(Board<KvmVm>, GuestRam), Box<dyn Error>> {
     let memory = memory(code)?;
-    let pc = Pc::on_kvm(&memory, Topology::new(vcpus, 1)?, devices)?;
+    let pc = board_on_kvm(&memory, Topology::new(vcpus, 1)?, devices)?;
     Ok((pc, memory))
 }
 

@@ -1,0 +1,205 @@
+//! Whole machines on the scripted hypervisor.
+
+use std::sync::Arc;
+
+use boot_core::{CpuState, cpu::aarch64::State, machine::virt};
+use hv_core::{
+    Board, BoardDevices, Bus, BusError, DeviceLayout, ExitPort, Operation, Outcome, Policy, RunError,
+    SerialPort, Space,
+    fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
+};
+
+const RAM: FakeRam = FakeRam {
+    base: virt::RAM_BASE,
+    len: 0x1000,
+};
+
+fn state() -> CpuState {
+    State::new(virt::RAM_BASE).into()
+}
+
+/// A console alone.
+fn layout() -> DeviceLayout {
+    DeviceLayout {
+        serial: Some(SerialPort {
+            range: virt::SERIAL,
+            line: Some(virt::SERIAL_LINE),
+        }),
+        syscon: None,
+    }
+}
+
+fn write(address: u64, data: &[u8]) -> Step {
+    Step::MmioWrite {
+        address,
+        data: data.to_vec(),
+    }
+}
+
+/// A machine of two vCPUs, of which the first follows `script`.
+fn board(
+    layout: &DeviceLayout,
+    devices: BoardDevices,
+    script: Vec<Step>,
+    fail_at: Option<usize>,
+) -> Result<Board<FakeVm>, RunError<FakeError>> {
+    let vm = FakeVm::new(FakeConfig {
+        fail_at,
+        ..FakeConfig::new(state(), vec![script])
+    });
+    Board::assemble(vm, [RAM], 2, |vm| devices.connect(vm, layout))
+}
+
+fn run(
+    layout: &DeviceLayout,
+    devices: BoardDevices,
+    script: Vec<Step>,
+    fail_at: Option<usize>,
+) -> Result<Outcome, RunError<FakeError>> {
+    board(layout, devices, script, fail_at)?.boot(&state(), &Policy::default())
+}
+
+#[test]
+fn devices_are_where_the_layout_says() {
+    let end = 0x1234_5000;
+    let check = |layout: &DeviceLayout, step: Step, expected: &Outcome| {
+        // What no device takes ends up at the other exit page.
+        let devices = BoardDevices {
+            exit_page: Some(end),
+            ..BoardDevices::default()
+        };
+        let script = vec![step.clone(), write(end, &[0xee])];
+        assert_eq!(run(layout, devices, script, None).unwrap(), *expected, "{step:?}");
+    };
+    let (plain, missed) = (layout(), Outcome::DebugExit(0xee));
+    let with_syscon = DeviceLayout {
+        syscon: Some(virt::syscon()),
+        ..layout()
+    };
+    let off = virt::POWEROFF.value.to_le_bytes();
+    check(&plain, write(end + 0xfff, &[3]), &Outcome::DebugExit(3));
+    check(&plain, write(end + 0x1000, &[3]), &missed);
+    check(&plain, write(end - 1, &[3]), &missed);
+    check(&plain, write(virt::SYSCON.start(), &off), &missed);
+    check(
+        &with_syscon,
+        write(virt::SYSCON.start(), &off),
+        &Outcome::PowerOff,
+    );
+}
+
+#[test]
+fn the_console_raises_its_line_and_no_other() {
+    let check = |serial: Option<SerialPort>, expected: &[(u32, bool)]| {
+        let script = vec![
+            // "Ready to send" interrupts are on, then a byte, then the end.
+            write(virt::SERIAL.start() + 1, &[2]),
+            write(virt::SERIAL.start(), b"x"),
+            write(BoardDevices::EXIT_PAGE, &[1]),
+        ];
+        let layout = DeviceLayout { serial, syscon: None };
+        let mut board = board(&layout, BoardDevices::default(), script, None).unwrap();
+        let outcome = board.boot(&state(), &Policy::default()).unwrap();
+        assert_eq!(outcome, Outcome::DebugExit(1));
+        assert_eq!(board.input().is_some(), serial.is_some());
+        assert_eq!(board.vm().irqs(), expected, "{serial:?}");
+    };
+    let edge = [(7, true), (7, false)];
+    let port = |line| {
+        Some(SerialPort {
+            range: virt::SERIAL,
+            line,
+        })
+    };
+    check(port(Some(7)), &edge);
+    check(port(None), &[]);
+    check(None, &[]);
+}
+
+#[test]
+fn a_board_is_typed_into_goes_on_and_takes_further_devices() {
+    let page = 0x0910_0000;
+    let read = Step::MmioRead {
+        address: virt::SERIAL.start(),
+        len: 1,
+    };
+    let script = vec![
+        write(BoardDevices::EXIT_PAGE, &[1]),
+        read,
+        write(page, &[2]),
+        write(page + 4, &[3]),
+    ];
+    let mut board = board(&layout(), BoardDevices::default(), script, None).unwrap();
+    board.bus().insert(Space::Mmio, page, 8, ExitPort).unwrap();
+    board.input().unwrap().push(b"q").unwrap();
+    let policy = Policy::default();
+    assert_eq!(board.boot(&state(), &policy).unwrap(), Outcome::DebugExit(1));
+    assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(2));
+    assert_eq!(board.vm().answers(), [(0, b"q".to_vec())]);
+    assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(3));
+    assert_eq!(board.vcpus().len(), 2);
+}
+
+#[test]
+fn overlapping_devices_are_refused() {
+    let devices = BoardDevices {
+        exit_page: Some(virt::SERIAL.start()),
+        ..BoardDevices::default()
+    };
+    let error = run(&layout(), devices, Vec::new(), None).unwrap_err();
+    assert!(
+        matches!(error, RunError::Bus(BusError::Overlap { .. })),
+        "{error}"
+    );
+}
+
+/// The devices are connected first: where they do not fit together, the hypervisor is asked for nothing.
+#[test]
+fn nothing_is_made_for_devices_that_do_not_fit() {
+    let vm = FakeVm::new(FakeConfig::new(state(), Vec::new()));
+    let mut connected = None;
+    let board = Board::assemble(vm, [RAM], 1, |vm| {
+        connected = Some(Arc::clone(vm));
+        Err(BusError::Empty { base: 0 })
+    });
+    assert!(matches!(
+        board.unwrap_err(),
+        RunError::Bus(BusError::Empty { base: 0 })
+    ));
+    assert_eq!(connected.unwrap().operations(), []);
+    // And a bus without devices is one.
+    let vm = FakeVm::new(FakeConfig::new(state(), Vec::new()));
+    let board = Board::assemble(vm, [RAM], 1, |_| Ok((Bus::new(), None))).unwrap();
+    assert_eq!(
+        board.vm().operations(),
+        [Operation::MapRam, Operation::CreateVcpu]
+    );
+}
+
+#[test]
+fn every_failing_operation_is_reported() {
+    let mut operations = Vec::new();
+    let script = || {
+        vec![
+            write(virt::SERIAL.start() + 1, &[2]),
+            write(BoardDevices::EXIT_PAGE, &[9]),
+        ]
+    };
+    for fail_at in 0.. {
+        match run(&layout(), BoardDevices::default(), script(), Some(fail_at)) {
+            Err(error) => operations.extend(error.operation()),
+            Ok(outcome) => {
+                assert_eq!(outcome, Outcome::DebugExit(9));
+                break;
+            }
+        }
+    }
+    let first = [
+        Operation::MapRam,
+        Operation::CreateVcpu,
+        Operation::CreateVcpu,
+        Operation::SetState,
+    ];
+    assert_eq!(operations.get(..4), Some(&first[..]));
+    assert!(operations.contains(&Operation::Run), "{operations:?}");
+}
