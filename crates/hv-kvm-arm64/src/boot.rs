@@ -30,7 +30,7 @@ pub struct MachineBoot<'a> {
 /// # Errors
 ///
 /// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a
-/// machine that this harness cannot build, and [`KvmError::WrongHost`] where this is not Linux on arm64.
+/// machine that this harness cannot build, and [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on arm64.
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
@@ -57,6 +57,9 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
 mod imp {
+    use boot_core::Arch;
+    use hv_kvm::HarnessError;
+
     use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
 
     pub(super) fn boot_machine(
@@ -64,7 +67,9 @@ mod imp {
         _: &Layout,
         _: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::create_vm(KvmError::WrongHost))
+        Err(RunError::create_vm(
+            HarnessError::WrongHost { guest: Arch::Aarch64 }.into(),
+        ))
     }
 }
 

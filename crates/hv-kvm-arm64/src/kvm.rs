@@ -10,6 +10,7 @@ pub use vm::KvmVm;
 
 use guest_ram::GuestRam;
 use hv_core::{Board, BoardDevices, RunError};
+use hv_kvm::HarnessError;
 
 use crate::{KvmError, Layout, VcpuFeatures};
 
@@ -33,8 +34,5 @@ pub fn board_on_kvm(
 
 /// Names the request that KVM refused.
 fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| KvmError::Request {
-        request,
-        source: error.into(),
-    }
+    move |error| HarnessError::refused(request, error).into()
 }

@@ -17,6 +17,7 @@ pub use error::KvmError;
 pub use features::{HostSupport, VcpuFeatures};
 pub use gic::IccRegister;
 pub use hv_core::{Board, BoardDevices};
+pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use layout::{Gic, Layout, LayoutError};

@@ -28,7 +28,7 @@ pub struct MachineBoot<'a> {
 /// # Errors
 ///
 /// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a
-/// machine that this harness cannot build, and [`KvmError::WrongHost`] where this is not Linux on riscv64.
+/// machine that this harness cannot build, and [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64.
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
@@ -55,6 +55,9 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "riscv64")))]
 mod imp {
+    use boot_core::Arch;
+    use hv_kvm::HarnessError;
+
     use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
 
     pub(super) fn boot_machine(
@@ -62,7 +65,9 @@ mod imp {
         _: &Layout,
         _: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::create_vm(KvmError::WrongHost))
+        Err(RunError::create_vm(
+            HarnessError::WrongHost { guest: Arch::Riscv64 }.into(),
+        ))
     }
 }
 

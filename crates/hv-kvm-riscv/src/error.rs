@@ -2,8 +2,8 @@
 
 use std::io;
 
-use boot_core::{Arch, GuestRange};
 use hv_core::IrqError;
+use hv_kvm::HarnessError;
 
 use crate::{LayoutError, Register, Value};
 
@@ -11,37 +11,9 @@ use crate::{LayoutError, Register, Value};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
-    /// This program was built for another host.
-    #[error("riscv64 guests run on Linux on riscv64 only, and this program was built for another host")]
-    WrongHost,
-    /// KVM's device file cannot be opened.
-    #[error(
-        "/dev/kvm cannot be opened: is the KVM module loaded, and may this user read and write the file (group kvm)?"
-    )]
-    Open(#[source] io::Error),
-    /// KVM speaks another version of its interface.
-    #[error("KVM has interface version {found}, this harness needs {expected}")]
-    ApiVersion {
-        /// What KVM has.
-        found: i32,
-        /// What is needed.
-        expected: i32,
-    },
-    /// KVM lacks something this harness cannot do without.
-    #[error("this KVM does not have {name}")]
-    MissingCapability {
-        /// The capability, by its name in the kernel's interface.
-        name: &'static str,
-    },
-    /// KVM refused a request.
-    #[error("KVM refused {request}")]
-    Request {
-        /// The request, by its name in the kernel's interface.
-        request: &'static str,
-        /// Its answer.
-        #[source]
-        source: io::Error,
-    },
+    /// What goes wrong alike on every architecture.
+    #[error(transparent)]
+    Harness(#[from] HarnessError),
     /// KVM refused to read a register.
     #[error("KVM does not let one read {register}")]
     GetRegister {
@@ -91,54 +63,6 @@ pub enum KvmError {
     /// The machine cannot be built by this harness, on no host.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The machine has no such vCPU.
-    #[error("the machine was made for {count} vCPUs, so there is no vCPU {index}")]
-    NoSuchVcpu {
-        /// The vCPU that was asked for, counted from 0.
-        index: u32,
-        /// How many there are.
-        count: u32,
-    },
-    /// A RAM slot is in use.
-    #[error("RAM slot {slot} is in use; unmap it first")]
-    SlotInUse {
-        /// The slot.
-        slot: u32,
-    },
-    /// A RAM slot is not in use.
-    #[error("RAM slot {slot} is not in use")]
-    SlotUnused {
-        /// The slot.
-        slot: u32,
-    },
-    /// RAM must consist of whole pages.
-    #[error("RAM at {range} does not consist of whole 4 KiB pages")]
-    RamUnaligned {
-        /// Its addresses.
-        range: GuestRange,
-    },
-    /// RAM may not lie where the machine has its interrupt controllers.
-    #[error("RAM at {range} overlaps the interrupt controller at {reserved}; leave a hole there")]
-    RamReserved {
-        /// Its addresses.
-        range: GuestRange,
-        /// What it overlaps.
-        reserved: GuestRange,
-    },
-    /// RAM may not overlap RAM.
-    #[error("RAM at {range} overlaps slot {other}")]
-    RamOverlap {
-        /// Its addresses.
-        range: GuestRange,
-        /// The slot it overlaps.
-        other: u32,
-    },
-    /// A state of another architecture was given to a vCPU.
-    #[error("a state for {found} cannot be given to a riscv64 vCPU")]
-    WrongArch {
-        /// The state's architecture.
-        found: Arch,
-    },
     /// A state has a register that the vCPU does not have.
     #[error("the state has {register}, which this vCPU does not have")]
     ForeignState {

@@ -86,8 +86,8 @@ fn without(isa: &Isa, extension: &str) -> Isa {
 ///
 /// # Errors
 ///
-/// [`KvmError::WrongHost`] where this is not Linux on riscv64, [`KvmError::Open`] where there is no KVM, and whatever
-/// KVM refuses.
+/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64,
+/// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and whatever KVM refuses.
 pub fn host() -> Result<Host, KvmError> {
     imp::host()
 }
@@ -97,10 +97,13 @@ use crate::kvm as imp;
 
 #[cfg(not(all(target_os = "linux", target_arch = "riscv64")))]
 mod imp {
+    use boot_core::Arch;
+    use hv_kvm::HarnessError;
+
     use super::{Host, KvmError};
 
     pub(super) fn host() -> Result<Host, KvmError> {
-        Err(KvmError::WrongHost)
+        Err(HarnessError::WrongHost { guest: Arch::Riscv64 }.into())
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use guest_ram::GuestRam;
 use hv_core::{Board, BoardDevices, RunError, Space};
+use hv_kvm::HarnessError;
 
 use crate::{KvmError, Layout, SbiConsole, SharedSink, layout::Controller};
 
@@ -46,8 +47,5 @@ pub fn board_on_kvm(
 
 /// Names the request that KVM refused.
 fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| KvmError::Request {
-        request,
-        source: error.into(),
-    }
+    move |error| HarnessError::refused(request, error).into()
 }

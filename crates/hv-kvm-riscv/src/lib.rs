@@ -18,6 +18,7 @@ pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
 pub use host::{Host, host};
 pub use hv_core::{Board, BoardDevices};
+pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use layout::{Layout, LayoutError};

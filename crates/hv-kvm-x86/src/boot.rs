@@ -27,7 +27,7 @@ pub struct PcBoot<'a> {
 ///
 /// # Errors
 ///
-/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and [`KvmError::WrongHost`] where
+/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where
 /// this is not Linux on x86_64.
 pub fn boot_pc(
     boot: PcBoot<'_>,
@@ -54,9 +54,14 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod imp {
+    use boot_core::Arch;
+    use hv_kvm::HarnessError;
+
     use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
 
     pub(super) fn boot_pc(_: PcBoot<'_>, _: impl FnOnce(SerialInput)) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::create_vm(KvmError::WrongHost))
+        Err(RunError::create_vm(
+            HarnessError::WrongHost { guest: Arch::X86_64 }.into(),
+        ))
     }
 }

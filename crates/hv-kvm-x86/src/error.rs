@@ -1,8 +1,6 @@
 //! What can go wrong between this harness and KVM.
 
-use std::io;
-
-use boot_core::{Arch, GuestRange};
+use hv_kvm::HarnessError;
 
 use crate::{Msr, RegisterError, TopologyError};
 
@@ -10,37 +8,9 @@ use crate::{Msr, RegisterError, TopologyError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
-    /// This program was built for another host.
-    #[error("x86_64 guests run on Linux on x86_64 only, and this program was built for another host")]
-    WrongHost,
-    /// KVM's device file cannot be opened.
-    #[error(
-        "/dev/kvm cannot be opened: is the KVM module loaded, and may this user read and write the file (group kvm)?"
-    )]
-    Open(#[source] io::Error),
-    /// KVM speaks another version of its interface.
-    #[error("KVM has interface version {found}, this harness needs {expected}")]
-    ApiVersion {
-        /// What KVM has.
-        found: i32,
-        /// What is needed.
-        expected: i32,
-    },
-    /// KVM lacks something this harness cannot do without.
-    #[error("this KVM does not have {name}")]
-    MissingCapability {
-        /// The capability, by its name in the kernel's interface.
-        name: &'static str,
-    },
-    /// KVM refused a request.
-    #[error("KVM refused {request}")]
-    Request {
-        /// The request, by its name in the kernel's interface.
-        request: &'static str,
-        /// Its answer.
-        #[source]
-        source: io::Error,
-    },
+    /// What goes wrong alike on every architecture.
+    #[error(transparent)]
+    Harness(#[from] HarnessError),
     /// KVM refused to write a model-specific register.
     #[error("KVM refused to set {msr} to {value:#x}")]
     SetMsr {
@@ -81,54 +51,6 @@ pub enum KvmError {
     /// The vCPUs cannot be arranged like this.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// The machine has no such vCPU.
-    #[error("the machine was made for {count} vCPUs, so there is no vCPU {index}")]
-    NoSuchVcpu {
-        /// The vCPU that was asked for, counted from 0.
-        index: u32,
-        /// How many there are.
-        count: u32,
-    },
-    /// A RAM slot is in use.
-    #[error("RAM slot {slot} is in use; unmap it first")]
-    SlotInUse {
-        /// The slot.
-        slot: u32,
-    },
-    /// A RAM slot is not in use.
-    #[error("RAM slot {slot} is not in use")]
-    SlotUnused {
-        /// The slot.
-        slot: u32,
-    },
-    /// RAM must consist of whole pages.
-    #[error("RAM at {range} does not consist of whole 4 KiB pages")]
-    RamUnaligned {
-        /// Its addresses.
-        range: GuestRange,
-    },
-    /// RAM may not lie where the machine has its interrupt controllers.
-    #[error("RAM at {range} overlaps {reserved}, which the machine uses for itself; leave a hole there")]
-    RamReserved {
-        /// Its addresses.
-        range: GuestRange,
-        /// What it overlaps.
-        reserved: GuestRange,
-    },
-    /// RAM may not overlap RAM.
-    #[error("RAM at {range} overlaps slot {other}")]
-    RamOverlap {
-        /// Its addresses.
-        range: GuestRange,
-        /// The slot it overlaps.
-        other: u32,
-    },
-    /// A state of another architecture was given to a vCPU.
-    #[error("a state for {found} cannot be given to an x86_64 vCPU")]
-    WrongArch {
-        /// The state's architecture.
-        found: Arch,
-    },
     /// The guest was stopped in the middle of an instruction that does not come to its end.
     #[error(
         "the instruction at which the vCPU stopped could not be completed, so its state cannot be replaced"

@@ -9,6 +9,7 @@ pub use vm::KvmVm;
 
 use guest_ram::GuestRam;
 use hv_core::{Board, RunError};
+use hv_kvm::HarnessError;
 
 use crate::{KvmError, PcDevices, Topology};
 
@@ -29,8 +30,5 @@ pub fn board_on_kvm(
 
 /// Names the request that KVM refused.
 fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| KvmError::Request {
-        request,
-        source: error.into(),
-    }
+    move |error| HarnessError::refused(request, error).into()
 }

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod cpuid;
-pub mod exit_reason;
 pub mod lapic;
 pub mod layout;
 pub mod msr;
@@ -17,6 +16,7 @@ pub use boot::{PcBoot, boot_pc};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
 pub use hv_core::Board;
+pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

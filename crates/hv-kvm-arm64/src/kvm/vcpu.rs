@@ -5,16 +5,14 @@ mod registers;
 
 use std::sync::Arc;
 
-use boot_core::{CpuState, Endian, cpu::aarch64::State};
+use boot_core::{Arch, CpuState, Endian, cpu::aarch64::State};
 use hv_core::{Exit, Interrupter, Vcpu};
-use hv_kvm::Kicker;
+use hv_kvm::{Entry, HarnessError, VcpuFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, KVM_ARM_VCPU_PMU_V3_IRQ, KVM_ARM_VCPU_POWER_OFF,
-    KVM_ARM_VCPU_SVE,
+    KVM_ARM_VCPU_SVE, KVM_EXIT_ARM_NISV,
 };
-use kvm_ioctls::VcpuFd;
 
-use self::exits::Entry;
 use super::{
     attribute, refused,
     vm::{Machine, set_feature},
@@ -27,13 +25,9 @@ use crate::{GicState, KvmError, RegId, RegValue, VcpuState, gic::PMU_INTID, reg:
 /// vCPUs of the machine were created.
 #[derive(Debug)]
 pub struct KvmVcpu {
-    // Dropped in this order: the vCPU's file, which keeps the kernel's machine alive, before the RAM in `machine`.
-    fd: VcpuFd,
+    file: VcpuFile,
     machine: Arc<Machine>,
     index: u32,
-    kicker: Arc<Kicker>,
-    /// The kernel still has to finish the access of the last exit.
-    pending: bool,
     /// The performance monitors, where there are any, are set up.
     pmu_ready: bool,
     /// The state after creation, without the interrupt controller's part, which comes later and is kept there.
@@ -42,28 +36,24 @@ pub struct KvmVcpu {
 
 impl KvmVcpu {
     pub(super) fn create(machine: Arc<Machine>, index: u32) -> Result<Self, KvmError> {
-        let kicker = Kicker::new().map_err(|source| KvmError::Request {
-            request: "sigaction",
-            source,
-        })?;
         // KVM derives a vCPU's affinity from its number.
         let fd = machine
-            .fd
+            .file
+            .fd()
             .create_vcpu(index.into())
             .map_err(refused("KVM_CREATE_VCPU"))?;
         let mut vcpu = Self {
-            fd,
+            file: VcpuFile::new(fd)?,
             machine,
             index,
-            kicker: Arc::new(kicker),
-            pending: false,
             pmu_ready: false,
             fresh: Box::default(),
         };
         vcpu.initialise()?;
         if vcpu.machine.features.sve {
             // Until then most requests are refused, and the vector lengths could be changed.
-            vcpu.fd
+            vcpu.file
+                .fd()
                 .vcpu_finalize(&i32::try_from(KVM_ARM_VCPU_SVE).unwrap_or_default())
                 .map_err(refused("KVM_ARM_VCPU_FINALIZE"))?;
         }
@@ -77,7 +67,10 @@ impl KvmVcpu {
         if self.index > 0 {
             set_feature(&mut init, KVM_ARM_VCPU_POWER_OFF);
         }
-        self.fd.vcpu_init(&init).map_err(refused("KVM_ARM_VCPU_INIT"))
+        self.file
+            .fd()
+            .vcpu_init(&init)
+            .map_err(refused("KVM_ARM_VCPU_INIT"))
     }
 
     /// Does what is possible only when the interrupt controller is there, and needed before the first run.
@@ -86,9 +79,9 @@ impl KvmVcpu {
         if self.machine.features.pmu && !self.pmu_ready {
             let (group, irq) = (KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ);
             let intid = i32::try_from(PMU_INTID).unwrap_or_default();
-            attribute::set(&self.fd, group, irq.into(), intid)
+            attribute::set(self.file.fd(), group, irq.into(), intid)
                 .map_err(refused("KVM_SET_DEVICE_ATTR (KVM_ARM_VCPU_PMU_V3_IRQ)"))?;
-            attribute::request(&self.fd, group, KVM_ARM_VCPU_PMU_V3_INIT)
+            attribute::request(self.file.fd(), group, KVM_ARM_VCPU_PMU_V3_INIT)
                 .map_err(refused("KVM_SET_DEVICE_ATTR (KVM_ARM_VCPU_PMU_V3_INIT)"))?;
             self.pmu_ready = true;
         }
@@ -137,7 +130,8 @@ impl Vcpu for KvmVcpu {
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
         let CpuState::Aarch64(state) = state else {
-            return Err(KvmError::WrongArch { found: state.arch() });
+            let (expected, found) = (Arch::Aarch64, state.arch());
+            return Err(HarnessError::WrongArch { expected, found }.into());
         };
         self.settle()?;
         for (&x, register) in state.x.iter().zip(general()) {
@@ -176,34 +170,25 @@ impl Vcpu for KvmVcpu {
 
     fn run(&mut self) -> Result<Exit<'_>, KvmError> {
         self.prepare()?;
-        let kicker = Arc::clone(&self.kicker);
         let mut patience = exits::Patience::new();
         loop {
-            let Some(entry) = kicker.run(|| self.enter()) else {
-                return Ok(Exit::Interrupted);
-            };
-            match entry? {
-                Entry::Exit => return Ok(self.decode()),
-                Entry::Interrupted => {
-                    kicker.answered();
-                    return Ok(Exit::Interrupted);
-                }
-                Entry::Fault(fault) => return Ok(Exit::Fault(fault)),
-                Entry::Undecoded { syndrome, address } => {
-                    if let Some(fault) = self.undecoded(syndrome, address, &mut patience)? {
+            match self.file.run() {
+                Ok(Entry::Exit(KVM_EXIT_ARM_NISV)) => {
+                    if let Some(fault) = self.undecoded(&mut patience)? {
                         return Ok(Exit::Fault(fault));
                     }
                 }
-                Entry::NoMemory(error) => {
-                    if !patience.wait() {
-                        return Err(refused("KVM_RUN")(error));
-                    }
-                }
+                Ok(Entry::Exit(_)) => return Ok(self.decode()),
+                Ok(Entry::Interrupted) => return Ok(Exit::Interrupted),
+                Ok(Entry::Fault(fault)) => return Ok(Exit::Fault(fault)),
+                // The kernel could not get at guest memory at this moment, and does not say where.
+                Err(error) if error.errno() == libc::EFAULT && patience.wait() => {}
+                Err(error) => return Err(refused("KVM_RUN")(error)),
             }
         }
     }
 
     fn interrupter(&self) -> Arc<dyn Interrupter> {
-        Arc::clone(&self.kicker) as Arc<dyn Interrupter>
+        self.file.interrupter()
     }
 }

@@ -1,18 +1,18 @@
 //! The virtual machine.
-#![expect(unsafe_code, reason = "hands host memory to the kernel as guest RAM")]
+#![expect(unsafe_code, reason = "asks the host for its page size")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use boot_core::{Arch, GuestRange};
+use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
+use hv_kvm::{HarnessError, RamRules, VmFile};
 use kvm_bindings::{
-    KVM_API_VERSION, KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS,
-    KVM_ARM_VCPU_PTRAUTH_GENERIC, KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap,
-    kvm_userspace_memory_region, kvm_vcpu_init,
+    KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
+    KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap, kvm_vcpu_init,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
@@ -34,45 +34,26 @@ const DEFAULT_ADDRESS_BITS: u32 = 40;
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
-/// What the machine's handle and all its vCPUs share. The guest can reach RAM as long as the kernel's machine
-/// exists, which each vCPU's file keeps alive; so the vCPUs keep the RAM alive as well.
+/// What the machine's handle and all its vCPUs share: each of them keeps the guest's RAM alive.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    // Dropped in this order: what keeps the kernel's machine alive goes before the memory it uses.
+    pub(super) file: VmFile,
     gic: OnceLock<GicDevice>,
-    pub(super) fd: VmFd,
-    slots: Mutex<BTreeMap<u32, RamRegion>>,
     vcpus: u32,
     created: Mutex<BTreeSet<u32>>,
     layout: Gic,
-    address_bits: u32,
-    page: u64,
     pub(super) features: VcpuFeatures,
     target: kvm_vcpu_init,
 }
 
 /// Opens KVM and checks that it is one this harness can use.
-fn open() -> Result<Kvm, KvmError> {
-    let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
-    let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
-    let found = kvm.get_api_version();
-    if found != expected {
-        return Err(KvmError::ApiVersion { found, expected });
-    }
-    for (cap, name) in [
-        (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
+fn open() -> Result<Kvm, HarnessError> {
+    hv_kvm::open(&[
         (Cap::OneReg, "KVM_CAP_ONE_REG"),
         (Cap::DeviceCtrl, "KVM_CAP_DEVICE_CTRL"),
         (Cap::ArmPsci02, "KVM_CAP_ARM_PSCI_0_2"),
-        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-        (Cap::MpState, "KVM_CAP_MP_STATE"),
         (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
-    ] {
-        if !kvm.check_extension(cap) {
-            return Err(KvmError::MissingCapability { name });
-        }
-    }
-    Ok(kvm)
+    ])
 }
 
 /// How many bits guest physical addresses can have.
@@ -125,8 +106,8 @@ impl KvmVm {
     ///
     /// # Errors
     ///
-    /// [`KvmError::Open`] where there is no KVM, [`KvmError::MissingCapability`] where it lacks what is needed or asked
-    /// for, and whatever KVM refuses.
+    /// [`HarnessError::Open`] where there is no KVM, [`HarnessError::MissingCapability`] where it lacks what is needed or
+    /// asked for, and whatever KVM refuses.
     pub fn new(layout: &Layout, features: VcpuFeatures) -> Result<Self, KvmError> {
         let kvm = open()?;
         let host = self::features(&kvm);
@@ -140,7 +121,7 @@ impl KvmVm {
             ),
         ] {
             if wanted && !has {
-                return Err(KvmError::MissingCapability { name });
+                return Err(HarnessError::MissingCapability { name }.into());
             }
         }
         let fd = create_vm(&kvm)?;
@@ -166,14 +147,18 @@ impl KvmVm {
             }
         }
         Ok(Self(Arc::new(Machine {
+            file: VmFile::new(
+                fd,
+                RamRules {
+                    page: page_size(),
+                    address_bits: address_bits(&kvm),
+                    reserved: layout.gic.ranges().collect(),
+                },
+            ),
             gic: OnceLock::new(),
-            fd,
-            slots: Mutex::default(),
             vcpus: layout.vcpus,
             created: Mutex::default(),
             layout: layout.gic.clone(),
-            address_bits: address_bits(&kvm),
-            page: page_size(),
             features,
             target,
         })))
@@ -218,21 +203,9 @@ fn page_size() -> u64 {
 }
 
 impl Machine {
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, RamRegion>> {
-        // Nothing in this module panics while it holds the lock.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What vCPUs are initialised with.
     pub(super) fn target(&self) -> kvm_vcpu_init {
         self.target
-    }
-
-    /// Whether guest physical address `address` is RAM.
-    pub(super) fn is_ram(&self, address: u64) -> bool {
-        self.slots()
-            .values()
-            .any(|ram| ram.range().contains_addr(address))
     }
 
     /// The interrupt controller, which exists when all vCPUs do.
@@ -251,27 +224,11 @@ impl Machine {
         let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
         created.insert(index);
         if u32::try_from(created.len()) == Ok(self.vcpus) && self.gic.get().is_none() {
-            let gic = GicDevice::new(&self.fd, &self.layout, self.vcpus)?;
+            let gic = GicDevice::new(self.file.fd(), &self.layout, self.vcpus)?;
             // Only this function sets it, and it holds the lock.
             let _ = self.gic.set(gic);
         }
         Ok(())
-    }
-
-    /// Whole pages, addressable, and clear of the interrupt controller.
-    fn check_ram(&self, range: GuestRange) -> Result<(), KvmError> {
-        let page = self.page;
-        if !range.start().is_multiple_of(page) || !range.len().is_multiple_of(page) {
-            return Err(KvmError::RamUnaligned { range, page });
-        }
-        let bits = self.address_bits;
-        if bits < u64::BITS && (range.end() - 1) >> bits != 0 {
-            return Err(KvmError::RamBeyondAddresses { range, bits });
-        }
-        match self.layout.ranges().find(|reserved| reserved.overlaps(range)) {
-            Some(reserved) => Err(KvmError::RamReserved { range, reserved }),
-            None => Ok(()),
-        }
     }
 }
 
@@ -287,7 +244,7 @@ impl Vm for KvmVm {
     fn create_vcpu(&self, index: u32) -> Result<KvmVcpu, KvmError> {
         let count = self.0.vcpus;
         if index >= count {
-            return Err(KvmError::NoSuchVcpu { index, count });
+            return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }
         let vcpu = KvmVcpu::create(Arc::clone(&self.0), index)?;
         self.0.created(index)?;
@@ -295,52 +252,18 @@ impl Vm for KvmVm {
     }
 
     fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
-        let range = ram.range();
-        self.0.check_ram(range)?;
-        let mut slots = self.0.slots();
-        if slots.contains_key(&slot) {
-            return Err(KvmError::SlotInUse { slot });
-        }
-        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.range().overlaps(range)) {
-            return Err(KvmError::RamOverlap { range, other });
-        }
-        let region = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: range.start(),
-            memory_size: range.len(),
-            userspace_addr: ram.host_addr(),
-        };
-        // SAFETY: the kernel will access `range.len()` bytes from `ram.host_addr()` until the slot is deleted or its machine
-        // is gone. `ram` owns a share of exactly this mapping, and it is put into `slots`, from where only
-        // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Machine`, which every file that keeps
-        // the kernel's machine alive is stored in or together with, and dropped before: the machine's own, the interrupt
-        // controller's, and each vCPU's beside its `Arc<Machine>`. No Rust reference to the memory exists: `RamRegion`
-        // forbids them, and its slots are disjoint.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.insert(slot, ram);
-        Ok(())
+        Ok(self.0.file.map(slot, ram)?)
     }
 
     fn unmap_ram(&self, slot: u32) -> Result<RamRegion, KvmError> {
-        let mut slots = self.0.slots();
-        let Some(ram) = slots.get(&slot) else {
-            return Err(KvmError::SlotUnused { slot });
-        };
-        let region = kvm_userspace_memory_region {
-            slot,
-            guest_phys_addr: ram.range().start(),
-            ..Default::default()
-        };
-        // SAFETY: a size of zero deletes the slot: the kernel is given no memory.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.remove(&slot).ok_or(KvmError::SlotUnused { slot })
+        Ok(self.0.file.unmap(slot)?)
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
         let irq = gic::irq_line(line).ok_or(KvmError::NoSuchLine { line })?;
         self.0
-            .fd
+            .file
+            .fd()
             .set_irq_line(irq, level)
             .map_err(refused("KVM_IRQ_LINE"))
     }

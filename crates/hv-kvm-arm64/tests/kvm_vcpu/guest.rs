@@ -9,7 +9,7 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy};
-use hv_kvm_arm64::{Board, BoardDevices, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
+use hv_kvm_arm64::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// How a test ended that did not fail.
@@ -37,7 +37,7 @@ pub(crate) const RAM_LEN: u64 = 2 << 20;
 /// Why no test can run here, if so. Only the lack of a KVM counts: a KVM that misbehaves fails the tests.
 pub(crate) fn obstacle() -> Option<String> {
     match KvmVm::host_support() {
-        Err(error @ KvmError::Open(_)) => Some(explain(&error)),
+        Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(explain(&error)),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use boot_core::CpuState;
 use hv_core::{Access, Direction, Exit, Fault, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm};
-use hv_kvm_arm64::{BoardDevices, Gic, KvmError, KvmVm, Layout, VcpuFeatures};
+use hv_kvm_arm64::{BoardDevices, Gic, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
@@ -257,34 +257,36 @@ fn slots_are_checked() -> TestResult {
         }
     };
     check(0, 0x9000_0000, 0x1_0000, |e| {
-        matches!(e, KvmError::SlotInUse { slot: 0 })
+        matches!(e, KvmError::Harness(HarnessError::SlotInUse { slot: 0 }))
     })?;
     check(1, 0x800f_0000, 0x2_0000, |e| {
-        matches!(e, KvmError::RamOverlap { other: 0, .. })
+        matches!(e, KvmError::Harness(HarnessError::RamOverlap { other: 0, .. }))
     })?;
     check(
         1,
         0x9000_0800,
         0x1_0000,
-        |e| matches!(e, KvmError::RamUnaligned { range, .. } if range.start() == 0x9000_0800),
+        |e| matches!(e, KvmError::Harness(HarnessError::RamUnaligned { range, .. }) if range.start() == 0x9000_0800),
     )?;
     check(
         1,
         0x9000_0000,
         0x800,
-        |e| matches!(e, KvmError::RamUnaligned { range, .. } if range.len() == 0x800),
+        |e| matches!(e, KvmError::Harness(HarnessError::RamUnaligned { range, .. }) if range.len() == 0x800),
     )?;
     // The distributor, the ITS, and the last page of the redistributors.
     for base in [0x07ff_0000, 0x0803_0000, 0x0c01_0000] {
-        check(1, base, 0x2_0000, |e| matches!(e, KvmError::RamReserved { .. }))?;
+        check(1, base, 0x2_0000, |e| {
+            matches!(e, KvmError::Harness(HarnessError::RamReserved { .. }))
+        })?;
     }
     let bits = KvmVm::host_support()?.address_bits;
     check(1, (1 << bits) - 0x1_0000, 0x2_0000, |e| {
-        matches!(e, KvmError::RamBeyondAddresses { .. })
+        matches!(e, KvmError::Harness(HarnessError::RamBeyondAddresses { .. }))
     })?;
     map(1, (1 << bits) - 0x1_0000, 0x1_0000)??;
     match vm.unmap_ram(3) {
-        Err(KvmError::SlotUnused { slot: 3 }) => {}
+        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 3 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect(
@@ -299,14 +301,14 @@ fn vcpus_are_checked() -> TestResult {
     let vm = KvmVm::new(&guest::layout(2)?, VcpuFeatures::default())?;
     let mut first = vm.create_vcpu(0)?;
     match vm.create_vcpu(2).map(drop) {
-        Err(KvmError::NoSuchVcpu { index: 2, count: 2 }) => {}
+        Err(KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })) => {}
         result => return Err(format!("a vCPU too many: {result:?}").into()),
     }
     match vm.create_vcpu(0).map(drop) {
-        Err(KvmError::Request {
+        Err(KvmError::Harness(HarnessError::Request {
             request: "KVM_CREATE_VCPU",
             ..
-        }) => {}
+        })) => {}
         result => return Err(format!("the same vCPU twice: {result:?}").into()),
     }
     match first.run().map(drop) {
@@ -326,9 +328,10 @@ fn vcpus_are_checked() -> TestResult {
     vm.set_irq(959, true)?;
     let foreign = CpuState::from(boot_core::cpu::riscv64::State::new(0x8000_0000));
     match first.set_state(&foreign) {
-        Err(KvmError::WrongArch {
+        Err(KvmError::Harness(HarnessError::WrongArch {
+            expected: boot_core::Arch::Aarch64,
             found: boot_core::Arch::Riscv64,
-        }) => Ok(Verdict::Passed),
+        })) => Ok(Verdict::Passed),
         result => Err(format!("a state of another architecture: {result:?}").into()),
     }
 }
@@ -377,7 +380,7 @@ fn features_are_checked() -> TestResult {
             )?;
         } else {
             match KvmVm::new(&layout, features) {
-                Err(KvmError::MissingCapability { .. }) => {}
+                Err(KvmError::Harness(HarnessError::MissingCapability { .. })) => {}
                 result => return Err(format!("{features:?}: {result:?}").into()),
             }
         }
@@ -394,10 +397,10 @@ fn gic_v2() -> TestResult {
         let vm = KvmVm::new(&layout, VcpuFeatures::default())?;
         let _first = vm.create_vcpu(0)?;
         return match vm.create_vcpu(1).map(drop) {
-            Err(KvmError::Request {
+            Err(KvmError::Harness(HarnessError::Request {
                 request: "KVM_CREATE_DEVICE (GICv2)",
                 ..
-            }) => Ok(Verdict::CannotRun("this host has no GICv2, which KVM says")),
+            })) => Ok(Verdict::CannotRun("this host has no GICv2, which KVM says")),
             result => Err(format!("a GICv2 where there is none: {result:?}").into()),
         };
     }

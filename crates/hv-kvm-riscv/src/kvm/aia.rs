@@ -7,6 +7,7 @@
 
 use boot_core::{GuestRange, num};
 use hv_core::IrqError;
+use hv_kvm::HarnessError;
 use kvm_bindings::{
     KVM_DEV_RISCV_AIA_ADDR_APLIC, KVM_DEV_RISCV_AIA_CONFIG_HART_BITS, KVM_DEV_RISCV_AIA_CONFIG_IDS,
     KVM_DEV_RISCV_AIA_CONFIG_SRCS, KVM_DEV_RISCV_AIA_CTRL_INIT, KVM_DEV_RISCV_AIA_GRP_ADDR,
@@ -76,7 +77,11 @@ pub(super) fn probe(vm: &VmFd) -> Result<Option<Limits>, KvmError> {
             ids: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_IDS)?,
         })),
         // ENODEV: the host's harts lack the extension, or the kernel lacks the device.
-        Err(KvmError::Request { source, .. }) if source.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(KvmError::Harness(HarnessError::Request { source, .. }))
+            if source.raw_os_error() == Some(libc::ENODEV) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

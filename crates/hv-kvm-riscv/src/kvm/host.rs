@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use boot_core::machine::{Isa, MmuType};
 use hv_core::{Ignore, Vm as _};
+use hv_kvm::HarnessError;
 
 use super::{KvmVcpu, KvmVm, aia, refused, vm};
 use crate::{Host, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
@@ -78,8 +79,5 @@ fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
         1 => (LETTERS.find(name).unwrap_or(LETTERS.len()), *name),
         _ => (LETTERS.len() + 1, *name),
     });
-    Isa::new(names).map_err(|error| KvmError::Request {
-        request: "KVM_GET_REG_LIST",
-        source: io::Error::other(error),
-    })
+    Isa::new(names).map_err(|error| HarnessError::refused("KVM_GET_REG_LIST", io::Error::other(error)).into())
 }

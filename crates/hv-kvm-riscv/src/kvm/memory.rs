@@ -12,7 +12,7 @@ use guest_ram::RamRegion;
 use crate::sbi::GuestBytes;
 
 /// RAM slots by their numbers.
-pub(super) type Slots = BTreeMap<u32, RamRegion>;
+type Slots = BTreeMap<u32, RamRegion>;
 
 /// A byte for each address of `address .. address + len`, in slots that may follow each other; `None` where one has no RAM.
 fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {

@@ -6,16 +6,15 @@ mod registers;
 use std::sync::Arc;
 
 use boot_core::{
-    CpuState,
+    Arch, CpuState,
     cpu::riscv64::State,
     machine::{MmuType, RiscvHart},
 };
 use hv_core::{Exit, Interrupter, Vcpu};
-use hv_kvm::Kicker;
+use hv_kvm::{Entry, HarnessError, VcpuFile};
 use kvm_bindings::kvm_mp_state;
 use kvm_ioctls::VcpuFd;
 
-use self::exits::Entry;
 use super::{refused, vm::Inner};
 use crate::{
     Activity, IsaExtension, KvmError, Register, SbiExtension, Value, VcpuState, state::entry_registers,
@@ -26,32 +25,22 @@ use crate::{
 /// A secondary vCPU waits until the guest starts it through SBI's hart state management; running it blocks until then.
 #[derive(Debug)]
 pub struct KvmVcpu {
-    // Dropped in this order: the vCPU's file, which keeps the kernel's machine alive, before the RAM in `machine`.
-    fd: VcpuFd,
+    file: VcpuFile,
     machine: Arc<Inner>,
     index: u32,
-    kicker: Arc<Kicker>,
     /// Every register that the vCPU has, in ascending order.
     registers: Vec<Register>,
-    /// The kernel still has to finish the access or the call of the last exit.
-    pending: bool,
     /// The state after creation.
     fresh: Box<VcpuState>,
 }
 
 impl KvmVcpu {
     pub(super) fn new(machine: Arc<Inner>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
-        let kicker = Kicker::new().map_err(|source| KvmError::Request {
-            request: "sigaction",
-            source,
-        })?;
         let mut vcpu = Self {
-            fd,
+            file: VcpuFile::new(fd)?,
             machine,
             index,
-            kicker: Arc::new(kicker),
             registers: Vec::new(),
-            pending: false,
             fresh: Box::new(VcpuState::blank()),
         };
         vcpu.registers = vcpu.list()?;
@@ -177,12 +166,17 @@ impl KvmVcpu {
     }
 
     fn read_activity(&self) -> Result<Activity, KvmError> {
-        let state = self.fd.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?;
+        let state = self
+            .file
+            .fd()
+            .get_mp_state()
+            .map_err(refused("KVM_GET_MP_STATE"))?;
         Ok(Activity(state.mp_state))
     }
 
     fn write_activity(&self, activity: Activity) -> Result<(), KvmError> {
-        self.fd
+        self.file
+            .fd()
             .set_mp_state(kvm_mp_state { mp_state: activity.0 })
             .map_err(refused("KVM_SET_MP_STATE"))
     }
@@ -210,7 +204,8 @@ impl Vcpu for KvmVcpu {
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
         let CpuState::Riscv64(state) = state else {
-            return Err(KvmError::WrongArch { found: state.arch() });
+            let (expected, found) = (Arch::Riscv64, state.arch());
+            return Err(HarnessError::WrongArch { expected, found }.into());
         };
         self.settle()?;
         for (register, value) in entry_registers(state) {
@@ -225,22 +220,15 @@ impl Vcpu for KvmVcpu {
     }
 
     fn run(&mut self) -> Result<Exit<'_>, KvmError> {
-        let kicker = Arc::clone(&self.kicker);
-        match kicker.run(|| self.enter()) {
-            // Asked to leave before it entered, which is answered by that.
-            None => Ok(Exit::Interrupted),
-            Some(entry) => match entry? {
-                Entry::Exit => self.decode(),
-                Entry::Interrupted => {
-                    kicker.answered();
-                    Ok(Exit::Interrupted)
-                }
-                Entry::Fault(fault) => Ok(Exit::Fault(fault)),
-            },
+        match self.file.run() {
+            Ok(Entry::Exit(_)) => self.decode(),
+            Ok(Entry::Interrupted) => Ok(Exit::Interrupted),
+            Ok(Entry::Fault(fault)) => Ok(Exit::Fault(fault)),
+            Err(error) => self.give_up(error).map(Exit::Fault),
         }
     }
 
     fn interrupter(&self) -> Arc<dyn Interrupter> {
-        Arc::clone(&self.kicker) as Arc<dyn Interrupter>
+        self.file.interrupter()
     }
 }

@@ -1,5 +1,5 @@
 //! The virtual machine.
-#![expect(unsafe_code, reason = "hands host memory and interrupts to the kernel")]
+#![expect(unsafe_code, reason = "hands interrupts to the kernel")]
 
 use std::{
     collections::BTreeMap,
@@ -7,17 +7,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use boot_core::{Arch, GuestRange, machine::RiscvHart};
+use boot_core::{Arch, machine::RiscvHart};
 use guest_ram::RamRegion;
 use hv_core::{IrqError, Vm};
-use kvm_bindings::{
-    KVM_API_VERSION, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt,
-    kvm_userspace_memory_region,
-};
+use hv_kvm::{HarnessError, RamRules, VmFile};
+use kvm_bindings::{KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use vmm_sys_util::{ioctl::ioctl_with_ref, ioctl_iow_nr};
 
-use super::{KvmVcpu, aia::Aia, memory::Slots, refused};
+use super::{KvmVcpu, aia::Aia, refused};
 use crate::{HartInputs, KvmError, Layout, Plic, layout::Controller as Kind, sbi::SbiConsole};
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
@@ -29,22 +27,20 @@ ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Inner>);
 
-/// What the machine's handle and all its vCPUs share. The guest can reach RAM as long as the kernel's machine
-/// exists, which each vCPU's file keeps alive; so the vCPUs keep the RAM alive as well.
+/// The page size of riscv64.
+const PAGE: u64 = 4096;
+
+/// What the machine's handle and all its vCPUs share: each of them keeps the guest's RAM alive.
 #[derive(Debug)]
 pub(super) struct Inner {
-    // Dropped in this order: everything that keeps the kernel's machine alive before the memory it uses.
-    pub(super) fd: VmFd,
+    pub(super) file: VmFile,
     controller: Controller,
     /// A second handle of each vCPU, by the order of creation, to interrupt it from any thread.
     harts: Mutex<Harts>,
-    slots: Mutex<Slots>,
     vcpus: u32,
     /// What each hart is to be; empty for harts as KVM gives them.
     pub(super) descriptions: Vec<RiscvHart>,
     pub(super) timebase_frequency: Option<u32>,
-    /// Where the interrupt controller is.
-    reserved: Vec<GuestRange>,
     pub(super) console: SbiConsole,
 }
 
@@ -80,24 +76,16 @@ impl HartInputs for Inputs {
 }
 
 /// Opens KVM and checks what this harness cannot do without.
-pub(super) fn open() -> Result<Kvm, KvmError> {
-    let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
-    let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
-    let found = kvm.get_api_version();
-    if found != expected {
-        return Err(KvmError::ApiVersion { found, expected });
-    }
-    for (cap, name) in [
-        (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
-        (Cap::OneReg, "KVM_CAP_ONE_REG"),
-        (Cap::MpState, "KVM_CAP_MP_STATE"),
-        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-    ] {
-        if !kvm.check_extension(cap) {
-            return Err(KvmError::MissingCapability { name });
-        }
-    }
-    Ok(kvm)
+pub(super) fn open() -> Result<Kvm, HarnessError> {
+    hv_kvm::open(&[(Cap::OneReg, "KVM_CAP_ONE_REG")])
+}
+
+/// How many bits guest physical addresses can have; 64 where KVM does not say.
+fn address_bits(vm: &VmFd) -> u32 {
+    u32::try_from(vm.check_extension_raw(KVM_CAP_VM_GPA_BITS.into()))
+        .ok()
+        .filter(|&bits| bits > 0)
+        .unwrap_or(u64::BITS)
 }
 
 impl KvmVm {
@@ -106,7 +94,7 @@ impl KvmVm {
     ///
     /// # Errors
     ///
-    /// [`KvmError::Open`] where there is no KVM; [`KvmError::Machine`] where this host cannot have so many vCPUs;
+    /// [`HarnessError::Open`] where there is no KVM; [`KvmError::Machine`] where this host cannot have so many vCPUs;
     /// whatever KVM refuses.
     pub fn new(layout: &Layout, console: SbiConsole) -> Result<Self, KvmError> {
         let kvm = open()?;
@@ -121,6 +109,11 @@ impl KvmVm {
             });
         }
         let aia = Aia::create(&fd, layout.controller, vcpus)?;
+        let rules = RamRules {
+            page: PAGE,
+            address_bits: address_bits(&fd),
+            reserved: layout.controller.ranges(),
+        };
         Ok(Self(Arc::new_cyclic(|inner| {
             let controller = match (aia, layout.controller) {
                 (Some(aia), _) => Controller::Aia(aia),
@@ -130,14 +123,12 @@ impl KvmVm {
                 (None, _) => Controller::None,
             };
             Inner {
-                fd,
+                file: VmFile::new(fd, rules),
                 controller,
                 harts: Mutex::default(),
-                slots: Mutex::default(),
                 vcpus,
                 descriptions: layout.harts.clone(),
                 timebase_frequency: layout.timebase_frequency,
-                reserved: layout.controller.ranges(),
                 console,
             }
         })))
@@ -179,10 +170,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    pub(super) fn slots(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
-    }
-
     /// Sets the external interrupt of a vCPU from outside the kernel. A vCPU that does not exist yet is told when it
     /// is created.
     fn interrupt(&self, hart: u32, level: bool) -> Result<(), KvmError> {
@@ -209,21 +196,19 @@ impl Inner {
     ) -> Result<KvmVcpu, KvmError> {
         let count = self.vcpus;
         if index >= count {
-            return Err(KvmError::NoSuchVcpu { index, count });
+            return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }
         let mut harts = lock(&self.harts);
         // KVM uses a vCPU's number as its hart id.
         let fd = self
-            .fd
+            .file
+            .fd()
             .create_vcpu(index.into())
             .map_err(refused("KVM_CREATE_VCPU"))?;
         // SAFETY: the file is open: `fd` owns it and lives to the end of this block.
         let handle = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
             .try_clone_to_owned()
-            .map_err(|source| KvmError::Request {
-                request: "fcntl(F_DUPFD_CLOEXEC)",
-                source,
-            })?;
+            .map_err(|error| HarnessError::refused("fcntl(F_DUPFD_CLOEXEC)", error))?;
         harts.order.push(index);
         let vcpu = set_up(fd)?;
         harts.handles.insert(index, handle);
@@ -270,52 +255,11 @@ impl Vm for KvmVm {
     }
 
     fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
-        const PAGE: u64 = 4096;
-        let range = ram.range();
-        if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
-            return Err(KvmError::RamUnaligned { range });
-        }
-        if let Some(&reserved) = self.0.reserved.iter().find(|reserved| reserved.overlaps(range)) {
-            return Err(KvmError::RamReserved { range, reserved });
-        }
-        let mut slots = self.0.slots();
-        if slots.contains_key(&slot) {
-            return Err(KvmError::SlotInUse { slot });
-        }
-        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.range().overlaps(range)) {
-            return Err(KvmError::RamOverlap { range, other });
-        }
-        let region = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: range.start(),
-            memory_size: range.len(),
-            userspace_addr: ram.host_addr(),
-        };
-        // SAFETY: the kernel will access `range.len()` bytes from `ram.host_addr()` until the slot is deleted or its machine
-        // is gone. `ram` owns a share of exactly this mapping, and it is put into `slots`, from where only
-        // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Inner`, which every file that keeps the
-        // kernel's machine alive is stored in or together with: the machine's, the interrupt controller's and the
-        // handles of the vCPUs in it, and each vCPU's own beside its `Arc<Inner>`. No Rust reference to the memory
-        // exists: `RamRegion` forbids them, and its slots are disjoint.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.insert(slot, ram);
-        Ok(())
+        Ok(self.0.file.map(slot, ram)?)
     }
 
     fn unmap_ram(&self, slot: u32) -> Result<RamRegion, KvmError> {
-        let mut slots = self.0.slots();
-        let Some(ram) = slots.get(&slot) else {
-            return Err(KvmError::SlotUnused { slot });
-        };
-        let region = kvm_userspace_memory_region {
-            slot,
-            guest_phys_addr: ram.range().start(),
-            ..Default::default()
-        };
-        // SAFETY: a size of zero deletes the slot: the kernel is given no memory.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.remove(&slot).ok_or(KvmError::SlotUnused { slot })
+        Ok(self.0.file.unmap(slot)?)
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
@@ -324,7 +268,8 @@ impl Vm for KvmVm {
             Controller::Aia(aia) => {
                 aia.check_source(line)?;
                 self.0
-                    .fd
+                    .file
+                    .fd()
                     .set_irq_line(line, level)
                     .map_err(refused("KVM_IRQ_LINE"))
             }

@@ -16,7 +16,9 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Device, DeviceError, Ignore, Outcome, Policy, Verdict, Vm as _};
-use hv_kvm_riscv::{Board, BoardDevices, Host, KvmError, KvmVcpu, KvmVm, Layout, SbiConsole, board_on_kvm};
+use hv_kvm_riscv::{
+    Board, BoardDevices, HarnessError, Host, KvmError, KvmVcpu, KvmVm, Layout, SbiConsole, board_on_kvm,
+};
 use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::asm::Code;
@@ -46,7 +48,7 @@ pub(crate) const DEVICE: u64 = 0x0910_0000;
 pub(crate) fn host() -> Result<Host, String> {
     match hv_kvm_riscv::host() {
         Ok(host) => Ok(host),
-        Err(error @ KvmError::Open(_)) => Err(explain(&error)),
+        Err(error @ KvmError::Harness(HarnessError::Open(_))) => Err(explain(&error)),
         Err(error) => panic!("{}", explain(&error)),
     }
 }

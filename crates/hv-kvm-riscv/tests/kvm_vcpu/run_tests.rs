@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use boot_core::{CpuState, cpu::riscv64::State};
 use hv_core::{Fault, Outcome, Policy, Space, StopHandle, Vcpu as _, Vm as _};
-use hv_kvm_riscv::{BoardDevices, Host, KvmError};
+use hv_kvm_riscv::{BoardDevices, HarnessError, Host, KvmError};
 
 use crate::{
     asm::{
@@ -227,15 +227,18 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
     };
     let vm = guest.board.vm();
     check(vm.create_vcpu(2).map(drop), |error| {
-        matches!(error, KvmError::NoSuchVcpu { index: 2, count: 2 })
+        matches!(
+            error,
+            KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })
+        )
     })?;
     check(vm.create_vcpu(0).map(drop), |error| {
         matches!(
             error,
-            KvmError::Request {
+            KvmError::Harness(HarnessError::Request {
                 request: "KVM_CREATE_VCPU",
                 ..
-            }
+            })
         )
     })?;
     let foreign = CpuState::from(boot_core::cpu::aarch64::State::new(0));
@@ -245,9 +248,10 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
     check(first.set_state(&foreign), |error| {
         matches!(
             error,
-            KvmError::WrongArch {
-                found: boot_core::Arch::Aarch64
-            }
+            KvmError::Harness(HarnessError::WrongArch {
+                expected: boot_core::Arch::Riscv64,
+                found: boot_core::Arch::Aarch64,
+            })
         )
     })?;
     Ok(None)
@@ -272,25 +276,29 @@ fn slots_are_checked(host: &Host) -> TestResult {
         }
     };
     let free = 0x9000_0000;
-    check(0, free, 0x1000, |e| matches!(e, KvmError::SlotInUse { slot: 0 }))?;
+    check(0, free, 0x1000, |e| {
+        matches!(e, KvmError::Harness(HarnessError::SlotInUse { slot: 0 }))
+    })?;
     check(1, CODE, 0x1000, |e| {
-        matches!(e, KvmError::RamOverlap { other: 0, .. })
+        matches!(e, KvmError::Harness(HarnessError::RamOverlap { other: 0, .. }))
     })?;
     check(1, free + 0x800, 0x1000, |e| {
-        matches!(e, KvmError::RamUnaligned { .. })
+        matches!(e, KvmError::Harness(HarnessError::RamUnaligned { .. }))
     })?;
-    check(1, free, 0x800, |e| matches!(e, KvmError::RamUnaligned { .. }))?;
+    check(1, free, 0x800, |e| {
+        matches!(e, KvmError::Harness(HarnessError::RamUnaligned { .. }))
+    })?;
     let controller = if host.aia_ids.is_some() {
         virt::APLIC
     } else {
         virt::PLIC
     };
     check(1, controller.start(), 0x1000, |e| {
-        matches!(e, KvmError::RamReserved { .. })
+        matches!(e, KvmError::Harness(HarnessError::RamReserved { .. }))
     })?;
     map(1, free, 0x1000)??;
     match vm.unmap_ram(2) {
-        Err(KvmError::SlotUnused { slot: 2 }) => {}
+        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 2 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect("unmapped base", &vm.unmap_ram(1)?.range().start(), &free)?;

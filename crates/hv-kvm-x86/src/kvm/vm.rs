@@ -1,19 +1,15 @@
 //! The virtual machine.
-#![expect(unsafe_code, reason = "hands host memory to the kernel as guest RAM")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use boot_core::{Arch, GuestRange};
+use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
+use hv_kvm::{RamRules, VmFile};
 use kvm_bindings::{
-    KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config,
-    kvm_pit_state2, kvm_userspace_memory_region,
+    KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_pit_state2,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, VmFd};
 
 use super::{KvmVcpu, convert, refused};
 use crate::{
@@ -22,6 +18,9 @@ use crate::{
     layout,
 };
 
+/// The page size of x86_64.
+const PAGE: u64 = 4096;
+
 /// A PC under KVM: PIC, I/O APIC, local APICs and PIT are emulated in the kernel, everything else by devices on a bus.
 ///
 /// The numbers of interrupt lines are global system interrupts: 0 to 15 go to the PIC and the I/O APIC, 16 to 23 to
@@ -29,13 +28,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
-/// What the machine's handle and all its vCPUs share. The guest can reach RAM as long as the kernel's machine
-/// exists, which each vCPU's file keeps alive; so the vCPUs keep the RAM alive as well.
+/// What the machine's handle and all its vCPUs share: each of them keeps the guest's RAM alive.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    // Dropped in this order: the kernel's machine before the memory it uses.
-    pub(crate) fd: VmFd,
-    slots: Mutex<BTreeMap<u32, RamRegion>>,
+    pub(crate) file: VmFile,
     pub(crate) topology: Topology,
     supported: Vec<CpuidEntry>,
     tsc_deadline: bool,
@@ -83,30 +79,17 @@ impl KvmVm {
     ///
     /// # Errors
     ///
-    /// [`KvmError::Open`] where there is no KVM, and whatever KVM refuses.
+    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and whatever KVM refuses.
     pub fn new(topology: Topology) -> Result<Self, KvmError> {
-        let kvm = Kvm::new().map_err(|error| KvmError::Open(error.into()))?;
-        let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
-        let found = kvm.get_api_version();
-        if found != expected {
-            return Err(KvmError::ApiVersion { found, expected });
-        }
-        for (cap, name) in [
+        let kvm = hv_kvm::open(&[
             (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
             (Cap::Pit2, "KVM_CAP_PIT2"),
             (Cap::PitState2, "KVM_CAP_PIT_STATE2"),
-            (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
-            (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-            (Cap::MpState, "KVM_CAP_MP_STATE"),
             (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
             (Cap::Debugregs, "KVM_CAP_DEBUGREGS"),
             (Cap::Xsave, "KVM_CAP_XSAVE"),
             (Cap::Xcrs, "KVM_CAP_XCRS"),
-        ] {
-            if !kvm.check_extension(cap) {
-                return Err(KvmError::MissingCapability { name });
-            }
-        }
+        ])?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(refused("KVM_GET_SUPPORTED_CPUID"))
@@ -142,8 +125,14 @@ impl KvmVm {
         fd.create_pit2(pit).map_err(refused("KVM_CREATE_PIT2"))?;
         let fresh_chips = Chips::read(&fd)?;
         Ok(Self(Arc::new(Machine {
-            fd,
-            slots: Mutex::default(),
+            file: VmFile::new(
+                fd,
+                RamRules {
+                    page: PAGE,
+                    address_bits: u64::BITS,
+                    reserved: vec![layout::RESERVED],
+                },
+            ),
             topology,
             supported,
             tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
@@ -165,33 +154,15 @@ impl KvmVm {
     ///
     /// Whatever KVM refuses.
     pub fn reset_chips(&self) -> Result<(), KvmError> {
-        self.0.fresh_chips.write(&self.0.fd)
+        self.0.fresh_chips.write(self.0.file.fd())
     }
 }
 
 impl Machine {
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, RamRegion>> {
-        // Nothing in this module panics while it holds the lock.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The CPUID table of vCPU `index`.
     pub(crate) fn cpuid(&self, index: u32) -> Vec<CpuidEntry> {
         cpuid::for_vcpu(&self.supported, self.topology, index, self.tsc_deadline)
     }
-}
-
-/// Whole pages, clear of what the machine uses for itself.
-fn check_ram(range: GuestRange) -> Result<(), KvmError> {
-    const PAGE: u64 = 4096;
-    if !range.start().is_multiple_of(PAGE) || !range.len().is_multiple_of(PAGE) {
-        return Err(KvmError::RamUnaligned { range });
-    }
-    let reserved = layout::RESERVED;
-    if range.overlaps(reserved) {
-        return Err(KvmError::RamReserved { range, reserved });
-    }
-    Ok(())
 }
 
 impl Vm for KvmVm {
@@ -208,50 +179,17 @@ impl Vm for KvmVm {
     }
 
     fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
-        let range = ram.range();
-        check_ram(range)?;
-        let mut slots = self.0.slots();
-        if slots.contains_key(&slot) {
-            return Err(KvmError::SlotInUse { slot });
-        }
-        if let Some((&other, _)) = slots.iter().find(|(_, other)| other.range().overlaps(range)) {
-            return Err(KvmError::RamOverlap { range, other });
-        }
-        let region = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr: range.start(),
-            memory_size: range.len(),
-            userspace_addr: ram.host_addr(),
-        };
-        // SAFETY: the kernel will access `range.len()` bytes from `ram.host_addr()` until the slot is deleted or its machine
-        // is gone. `ram` owns a share of exactly this mapping, and it is put into `slots`, from where only
-        // `unmap_ram` takes it, after the slot was deleted. `slots` lives in `Machine`, which every file that keeps
-        // the kernel's machine alive is stored together with: this handle's, and each vCPU's beside its `Arc<Machine>`.
-        // No Rust reference to the memory exists: `RamRegion` forbids them, and its slots are disjoint.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.insert(slot, ram);
-        Ok(())
+        Ok(self.0.file.map(slot, ram)?)
     }
 
     fn unmap_ram(&self, slot: u32) -> Result<RamRegion, KvmError> {
-        let mut slots = self.0.slots();
-        let Some(ram) = slots.get(&slot) else {
-            return Err(KvmError::SlotUnused { slot });
-        };
-        let region = kvm_userspace_memory_region {
-            slot,
-            guest_phys_addr: ram.range().start(),
-            ..Default::default()
-        };
-        // SAFETY: a size of zero deletes the slot: the kernel is given no memory.
-        unsafe { self.0.fd.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        slots.remove(&slot).ok_or(KvmError::SlotUnused { slot })
+        Ok(self.0.file.unmap(slot)?)
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
         self.0
-            .fd
+            .file
+            .fd()
             .set_irq_line(line, level)
             .map_err(refused("KVM_IRQ_LINE"))
     }

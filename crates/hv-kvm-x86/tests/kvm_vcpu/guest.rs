@@ -8,7 +8,7 @@ use boot_core::{
 };
 use guest_ram::GuestRam;
 use hv_core::{Outcome, Policy};
-use hv_kvm_x86::{Board, KvmError, KvmVm, PcDevices, Topology, board_on_kvm};
+use hv_kvm_x86::{Board, HarnessError, KvmError, KvmVm, PcDevices, Topology, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
@@ -42,7 +42,7 @@ const CODE32: u16 = 0x18;
 /// Why no test can run here, if so. Only the lack of a KVM counts: a KVM that misbehaves fails the tests.
 pub(crate) fn obstacle() -> Option<String> {
     match KvmVm::new(Topology::new(1, 1).ok()?) {
-        Err(error @ KvmError::Open(_)) => Some(explain(&error)),
+        Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(explain(&error)),
         _ => None,
     }
 }

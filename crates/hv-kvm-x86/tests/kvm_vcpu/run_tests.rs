@@ -6,7 +6,7 @@ use boot_core::CpuState;
 use hv_core::{
     Access, Direction, Exit, Fault, OnShutdown, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm,
 };
-use hv_kvm_x86::{KvmError, KvmVm, PcDevices, Topology};
+use hv_kvm_x86::{HarnessError, KvmError, KvmVm, PcDevices, Topology};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
@@ -258,33 +258,33 @@ fn slots_are_checked() -> TestResult {
         }
     };
     check(0, 0x20_0000, 0x1000, |e| {
-        matches!(e, KvmError::SlotInUse { slot: 0 })
+        matches!(e, KvmError::Harness(HarnessError::SlotInUse { slot: 0 }))
     })?;
     check(1, 0xf_f000, 0x2000, |e| {
-        matches!(e, KvmError::RamOverlap { other: 0, .. })
+        matches!(e, KvmError::Harness(HarnessError::RamOverlap { other: 0, .. }))
     })?;
     check(
         1,
         0x20_0800,
         0x1000,
-        |e| matches!(e, KvmError::RamUnaligned { range } if range.start() == 0x20_0800),
+        |e| matches!(e, KvmError::Harness(HarnessError::RamUnaligned { range, .. }) if range.start() == 0x20_0800),
     )?;
     check(
         1,
         0x20_0000,
         0x800,
-        |e| matches!(e, KvmError::RamUnaligned { range } if range.len() == 0x800),
+        |e| matches!(e, KvmError::Harness(HarnessError::RamUnaligned { range, .. }) if range.len() == 0x800),
     )?;
     check(1, 0xfebf_f000, 0x2000, |e| {
-        matches!(e, KvmError::RamReserved { .. })
+        matches!(e, KvmError::Harness(HarnessError::RamReserved { .. }))
     })?;
     check(1, 0xffff_f000, 0x2000, |e| {
-        matches!(e, KvmError::RamReserved { .. })
+        matches!(e, KvmError::Harness(HarnessError::RamReserved { .. }))
     })?;
     map(1, 0xfebf_f000, 0x1000)??;
     map(2, 0x1_0000_0000, 0x1000)??;
     match vm.unmap_ram(3) {
-        Err(KvmError::SlotUnused { slot: 3 }) => {}
+        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 3 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect("unmapped base", &vm.unmap_ram(2)?.range().start(), &0x1_0000_0000)
@@ -294,21 +294,22 @@ fn vcpus_are_checked() -> TestResult {
     let vm = KvmVm::new(Topology::new(2, 1)?)?;
     let mut first = vm.create_vcpu(0)?;
     match vm.create_vcpu(2) {
-        Err(KvmError::NoSuchVcpu { index: 2, count: 2 }) => {}
+        Err(KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })) => {}
         result => return Err(format!("a vCPU too many: {result:?}").into()),
     }
     match vm.create_vcpu(0) {
-        Err(KvmError::Request {
+        Err(KvmError::Harness(HarnessError::Request {
             request: "KVM_CREATE_VCPU",
             ..
-        }) => {}
+        })) => {}
         result => return Err(format!("the same vCPU twice: {result:?}").into()),
     }
     let foreign = CpuState::from(boot_core::cpu::riscv64::State::new(0x8000_0000));
     match first.set_state(&foreign) {
-        Err(KvmError::WrongArch {
+        Err(KvmError::Harness(HarnessError::WrongArch {
+            expected: boot_core::Arch::X86_64,
             found: boot_core::Arch::Riscv64,
-        }) => Ok(()),
+        })) => Ok(()),
         result => Err(format!("a state of another architecture: {result:?}").into()),
     }
 }

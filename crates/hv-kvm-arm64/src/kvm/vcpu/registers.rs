@@ -1,18 +1,11 @@
 //! Reading and writing registers.
-#![expect(
-    unsafe_code,
-    reason = "asks for the list of registers, which is longer than the binding allows"
-)]
 
 use std::collections::BTreeMap;
 
-use kvm_bindings::{KVMIO, kvm_mp_state, kvm_reg_list, kvm_vcpu_events};
-use vmm_sys_util::{errno, ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
+use kvm_bindings::{kvm_mp_state, kvm_vcpu_events};
 
 use super::KvmVcpu;
 use crate::{Activity, Events, GicState, KvmError, RegId, RegValue, StateError, VcpuState, kvm::refused};
-
-ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
 
 impl KvmVcpu {
     /// The registers that this vCPU has, in ascending order of their ids.
@@ -21,27 +14,7 @@ impl KvmVcpu {
     ///
     /// Whatever KVM refuses.
     pub fn registers(&self) -> Result<Vec<RegId>, KvmError> {
-        // `struct kvm_reg_list` is a count and that many ids. With too small a count the kernel says E2BIG and the right
-        // one, so the first request has room for none. The binding's type stops at 500, and SVE alone has 50.
-        let mut list = vec![0_u64];
-        loop {
-            // SAFETY: the kernel reads the count and writes that many ids behind it, or only the count; `list` has as
-            // many.
-            let result = unsafe { ioctl_with_mut_ptr(&self.fd, KVM_GET_REG_LIST(), list.as_mut_ptr()) };
-            let count = list.first().copied().unwrap_or_default();
-            let count = usize::try_from(count).unwrap_or_default();
-            if result == 0 {
-                let ids = list.into_iter().skip(1).take(count);
-                let mut ids: Vec<_> = ids.map(RegId).collect();
-                ids.sort_unstable();
-                return Ok(ids);
-            }
-            let error = errno::Error::last();
-            if error.errno() != libc::E2BIG || count < list.len() {
-                return Err(refused("KVM_GET_REG_LIST")(error));
-            }
-            list.resize(count.saturating_add(1), 0);
-        }
+        Ok(self.file.register_ids()?.into_iter().map(RegId).collect())
     }
 
     /// Reads everything there is. An access that the last run reported is completed first. No other vCPU may be running.
@@ -94,7 +67,8 @@ impl KvmVcpu {
 
     pub(super) fn read(&self, register: RegId) -> Result<RegValue, KvmError> {
         let mut value = RegValue::zero(register);
-        self.fd
+        self.file
+            .fd()
             .get_one_reg(register.0, value.bytes_mut())
             .map_err(|error| KvmError::GetRegister {
                 register,
@@ -105,7 +79,8 @@ impl KvmVcpu {
 
     /// Writes a value that has the register's size.
     pub(super) fn write(&self, register: RegId, value: &RegValue) -> Result<(), KvmError> {
-        self.fd
+        self.file
+            .fd()
             .set_one_reg(register.0, value.bytes())
             .map_err(|error| KvmError::SetRegister {
                 register,
@@ -116,7 +91,11 @@ impl KvmVcpu {
 
     /// Reads everything but the interrupt controller's part, which is `gic`.
     pub(super) fn read_all(&self, gic: GicState) -> Result<VcpuState, KvmError> {
-        let activity = self.fd.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?;
+        let activity = self
+            .file
+            .fd()
+            .get_mp_state()
+            .map_err(refused("KVM_GET_MP_STATE"))?;
         let events = self
             .fd
             .get_vcpu_events()
@@ -162,13 +141,15 @@ impl KvmVcpu {
         events.exception.serror_pending = state.events.serror_pending.into();
         events.exception.serror_has_esr = state.events.serror_esr.is_some().into();
         events.exception.serror_esr = state.events.serror_esr.unwrap_or_default();
-        self.fd
+        self.file
+            .fd()
             .set_vcpu_events(&events)
             .map_err(refused("KVM_SET_VCPU_EVENTS"))?;
         let activity = kvm_mp_state {
             mp_state: state.activity.0,
         };
-        self.fd
+        self.file
+            .fd()
             .set_mp_state(activity)
             .map_err(refused("KVM_SET_MP_STATE"))
     }

@@ -1,18 +1,7 @@
 //! Reading and writing registers.
-#![expect(unsafe_code, reason = "lists registers into a buffer of run-time size")]
-
-use std::io;
-
-use kvm_bindings::{KVMIO, kvm_reg_list};
-use vmm_sys_util::{ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
 
 use super::KvmVcpu;
 use crate::{Group, KvmError, Register, Value, VcpuState};
-
-ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
-
-/// More registers than any vCPU has.
-const MAX_REGISTERS: u64 = 4096;
 
 impl KvmVcpu {
     /// Every register that this vCPU has, in ascending order of the ids.
@@ -115,7 +104,8 @@ impl KvmVcpu {
 
     pub(super) fn read(&self, register: Register) -> Result<Value, KvmError> {
         let mut bytes = vec![0; register.size()];
-        self.fd
+        self.file
+            .fd()
             .get_one_reg(register.0, &mut bytes)
             .map_err(|error| KvmError::GetRegister {
                 register,
@@ -133,7 +123,8 @@ impl KvmVcpu {
                 expected,
             });
         }
-        self.fd
+        self.file
+            .fd()
             .set_one_reg(register.0, value.bytes())
             .map(drop)
             .map_err(|error| KvmError::SetRegister {
@@ -143,48 +134,8 @@ impl KvmVcpu {
             })
     }
 
-    /// Asks the kernel which registers there are, however many: a vCPU with all extensions has more than the wrapper of
-    /// this request has room for.
+    /// Asks the kernel which registers there are.
     pub(super) fn list(&self) -> Result<Vec<Register>, KvmError> {
-        // The kernel's structure is a count, and then as many ids.
-        let mut buffer = vec![0_u64; 1];
-        let count = match self.fill(&mut buffer) {
-            Ok(()) => 0,
-            Err(error) if error.raw_os_error() == Some(libc::E2BIG) => buffer.first().copied().unwrap_or(0),
-            Err(source) => return Err(list_error(source)),
-        };
-        let room = usize::try_from(count.min(MAX_REGISTERS)).unwrap_or(0);
-        let mut buffer = vec![0_u64; room.saturating_add(1)];
-        if let Some(first) = buffer.first_mut() {
-            *first = count.min(MAX_REGISTERS);
-        }
-        self.fill(&mut buffer).map_err(list_error)?;
-        let mut registers: Vec<_> = buffer.into_iter().skip(1).map(Register).collect();
-        registers.sort_unstable();
-        registers.dedup();
-        Ok(registers)
-    }
-
-    /// `KVM_GET_REG_LIST` into `buffer`, whose first word tells how many follow.
-    fn fill(&self, buffer: &mut [u64]) -> io::Result<()> {
-        let room = buffer.len().saturating_sub(1);
-        match buffer.first() {
-            Some(&count) if usize::try_from(count).is_ok_and(|count| count <= room) => {}
-            _ => return Err(io::ErrorKind::InvalidInput.into()),
-        }
-        let list = buffer.as_mut_ptr().cast::<kvm_reg_list>();
-        // SAFETY: the file is a vCPU's. The kernel reads and writes the count, and writes at most as many words after it
-        // as it says, which the buffer has, as was just checked. `kvm_reg_list` is that count, with the words behind it.
-        match unsafe { ioctl_with_mut_ptr(&self.fd, KVM_GET_REG_LIST(), list) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-}
-
-fn list_error(source: io::Error) -> KvmError {
-    KvmError::Request {
-        request: "KVM_GET_REG_LIST",
-        source,
+        Ok(self.file.register_ids()?.into_iter().map(Register).collect())
     }
 }

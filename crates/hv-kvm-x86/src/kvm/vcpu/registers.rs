@@ -147,7 +147,7 @@ impl KvmVcpu {
     }
 
     fn load(&self, group: Group, state: &mut VcpuState) -> Result<(), KvmError> {
-        let fd = &self.fd;
+        let fd = self.file.fd();
         match group {
             Group::Cpu => {
                 let regs = fd.get_regs().map_err(refused("KVM_GET_REGS"))?;
@@ -193,7 +193,7 @@ impl KvmVcpu {
     }
 
     fn store(&self, group: Group, state: &VcpuState) -> Result<(), KvmError> {
-        let fd = &self.fd;
+        let fd = self.file.fd();
         match group {
             Group::Cpu => {
                 let mut sregs = fd.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
@@ -244,7 +244,7 @@ impl KvmVcpu {
     }
 
     pub(super) fn read_lapic(&self) -> Result<Lapic, KvmError> {
-        let lapic = self.fd.get_lapic().map_err(refused("KVM_GET_LAPIC"))?;
+        let lapic = self.file.fd().get_lapic().map_err(refused("KVM_GET_LAPIC"))?;
         Ok(Lapic::from_bytes(lapic.regs.map(i8::cast_unsigned)))
     }
 
@@ -252,18 +252,18 @@ impl KvmVcpu {
         let lapic = kvm_lapic_state {
             regs: lapic.as_bytes().map(u8::cast_signed),
         };
-        self.fd.set_lapic(&lapic).map_err(refused("KVM_SET_LAPIC"))
+        self.file.fd().set_lapic(&lapic).map_err(refused("KVM_SET_LAPIC"))
     }
 
     fn read_xsave(&self) -> Result<Xsave, KvmError> {
         let Some(extra) = self.extra_xsave_words else {
-            let xsave = self.fd.get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
+            let xsave = self.file.fd().get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
             return Ok(Xsave::from_words(xsave.region.to_vec()));
         };
         let mut xsave = new_xsave(extra)?;
         // SAFETY: the area has the size that KVM_CAP_XSAVE2 named when this vCPU existed already; from then on the
         // kernel does not let the process enable further state components for guests.
-        unsafe { self.fd.get_xsave2(&mut xsave) }.map_err(refused("KVM_GET_XSAVE2"))?;
+        unsafe { self.file.fd().get_xsave2(&mut xsave) }.map_err(refused("KVM_GET_XSAVE2"))?;
         let mut words = xsave.as_fam_struct_ref().xsave.region.to_vec();
         words.extend_from_slice(xsave.as_slice());
         Ok(Xsave::from_words(words))
@@ -286,7 +286,7 @@ impl KvmVcpu {
         region.iter_mut().zip(first).for_each(|(to, from)| *to = *from);
         // SAFETY: the area has the size the kernel reads: 4096 bytes on kernels without KVM_CAP_XSAVE2, otherwise the
         // size that capability named when this vCPU existed already, which cannot grow any more.
-        unsafe { self.fd.set_xsave2(&area) }.map_err(refused("KVM_SET_XSAVE"))
+        unsafe { self.file.fd().set_xsave2(&area) }.map_err(refused("KVM_SET_XSAVE"))
     }
 
     /// The saved MSRs that this vCPU has. Which ones it has depends on its CPUID table; KVM tells by refusing others.
@@ -311,7 +311,11 @@ impl KvmVcpu {
     /// The values of the first `msrs`, up to the first one that KVM refuses.
     fn read_msr_batch(&self, msrs: &[Msr]) -> Result<Vec<u64>, KvmError> {
         let mut request = new_msrs(msrs.iter().take(KVM_MAX_MSR_ENTRIES).map(|&msr| (msr, 0)))?;
-        let read = self.fd.get_msrs(&mut request).map_err(refused("KVM_GET_MSRS"))?;
+        let read = self
+            .file
+            .fd()
+            .get_msrs(&mut request)
+            .map_err(refused("KVM_GET_MSRS"))?;
         Ok(request
             .as_slice()
             .iter()
@@ -323,7 +327,11 @@ impl KvmVcpu {
     pub(super) fn write_msrs(&self, msrs: &[(Msr, u64)]) -> Result<(), KvmError> {
         for batch in msrs.chunks(KVM_MAX_MSR_ENTRIES) {
             let request = new_msrs(batch.iter().copied())?;
-            let written = self.fd.set_msrs(&request).map_err(refused("KVM_SET_MSRS"))?;
+            let written = self
+                .file
+                .fd()
+                .set_msrs(&request)
+                .map_err(refused("KVM_SET_MSRS"))?;
             // KVM stops at the first one it refuses.
             if let Some(&(msr, value)) = batch.get(written) {
                 return Err(KvmError::SetMsr { msr, value });
