@@ -1,5 +1,7 @@
 //! From an ELF file to a kernel image.
 
+use alloc::format;
+
 use boot_core::{
     Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
 };
@@ -17,6 +19,10 @@ const LEAST_ALIGN: u64 = 0x20_0000;
 /// The lowest start of a position-independent image. Below lie address 0, which code takes for a null pointer, and the
 /// memory of a PC's BIOS.
 const LEAST_START: u64 = 0x10_0000;
+
+/// From here on addresses are virtual ones of a kernel: physical addresses have 52 bits at most on arm64 and 56 on riscv64.
+/// Linux's linker scripts for both give no physical addresses, so that `p_paddr` is `p_vaddr`; x86's does.
+const UPPER_HALF: u64 = 1 << 63;
 
 /// The address after the last that 32-bit code reaches.
 const END_OF_32_BITS: u64 = 1 << 32;
@@ -70,6 +76,12 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
         }
         None => Placement::Fixed,
     });
+    if arch != Arch::X86_64 && start >= UPPER_HALF {
+        builder = builder.warning(format!(
+            "it is linked at {start:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
+             is meant to be booted is the Image that was made of it"
+        ));
+    }
     Ok(builder.build()?)
 }
 

@@ -136,6 +136,53 @@ fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
     assert_eq!(report.cpus[0].entry.0, 0x20_0000);
 }
 
+/// A file like a vmlinux of arm64, whose addresses are all virtual.
+fn arm64_vmlinux(path: &Path, e_type: u16) {
+    const LINKED_AT: u64 = 0xffff_8000_8000_0000;
+    sparse_elf(path, 0x2000);
+    let mut bytes = fs::read(path).unwrap();
+    let mut put = |offset: usize, new: &[u8]| bytes[offset..offset + new.len()].copy_from_slice(new);
+    put(16, &e_type.to_le_bytes());
+    put(18, &183u16.to_le_bytes()); // e_machine: EM_AARCH64
+    put(24, &LINKED_AT.to_le_bytes()); // e_entry
+    put(64 + 16, &LINKED_AT.to_le_bytes()); // p_vaddr
+    put(64 + 24, &LINKED_AT.to_le_bytes()); // p_paddr
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
+    const ET_EXEC: u16 = 2;
+    const ET_DYN: u16 = 3;
+    const WARNING: &str = "it is linked at 0xffff800080000000, which is no physical address";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vmlinux");
+    let file = path.to_str().unwrap();
+
+    // Position-independent: it can be placed, and whoever reads the plan is warned.
+    arm64_vmlinux(&path, ET_DYN);
+    let output = vmboot(&["plan", "--json", file]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let plan: PlanReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan.protocol, "fdt-arm64");
+    assert!(
+        matches!(plan.warnings.as_slice(), [warning] if warning.starts_with(WARNING)),
+        "{:?}",
+        plan.warnings
+    );
+
+    // At its link address there is no RAM, and the refusal says why.
+    arm64_vmlinux(&path, ET_EXEC);
+    let output = vmboot(&["plan", file]);
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(
+        error.contains(WARNING) && error.contains("the machine has no RAM there"),
+        "{error}"
+    );
+}
+
 #[test]
 fn the_plan_for_a_person_draws_what_the_options_ask_for() {
     let dir = tempfile::tempdir().unwrap();

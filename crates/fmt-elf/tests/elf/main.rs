@@ -49,6 +49,9 @@ fn describe(image: &KernelImage) -> String {
     for segment in image.segments() {
         write!(text, ", {}={}", segment.range, segment.source).unwrap();
     }
+    for warning in image.warnings() {
+        write!(text, "; {warning}").unwrap();
+    }
     text
 }
 

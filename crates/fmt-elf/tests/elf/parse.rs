@@ -32,6 +32,58 @@ fn every_machine_class_and_byte_order() {
 }
 
 #[test]
+fn a_vmlinux_without_physical_addresses_is_told() {
+    let check = |machine, e_type, base: u64, expected: &str| {
+        let elf = Elf {
+            e_type,
+            ..Elf::new(machine, base, vec![load(base, &[0; 8], 8)])
+        };
+        check(&elf.bytes(), expected);
+    };
+    let warning = |base: u64| {
+        format!(
+            "; it is linked at {base:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
+             is meant to be booted is the Image that was made of it"
+        )
+    };
+    // Where arm64 and riscv64 kernels of today are linked.
+    let (arm64, riscv64) = (0xffff_8000_8000_0000, 0xffff_ffff_8000_0000);
+    check(
+        EM_AARCH64,
+        ET_DYN,
+        arm64,
+        &format!(
+            "aarch64 little, 0x0+n*0x200000 in 0x100000..0xffffffffffffffff, elf64 0xffff800080000000, \
+             0xffff800080000000..0xffff800080000008=0x80..0x88{}",
+            warning(arm64)
+        ),
+    );
+    check(
+        EM_RISCV,
+        ET_EXEC,
+        riscv64,
+        &format!(
+            "riscv64 little, fixed, elf64 0xffffffff80000000, 0xffffffff80000000..0xffffffff80000008=0x80..0x88{}",
+            warning(riscv64)
+        ),
+    );
+    let edge = 0x7fff_ffff_ffff_fff8;
+    check(
+        EM_RISCV,
+        ET_EXEC,
+        edge,
+        "riscv64 little, fixed, elf64 0x7ffffffffffffff8, 0x7ffffffffffffff8..0x8000000000000000=0x80..0x88",
+    );
+    // The linker script of x86 gives physical addresses, so these are just unusual.
+    check(
+        EM_X86_64,
+        ET_EXEC,
+        riscv64,
+        "x86_64 little, fixed, elf64 0xffffffff80000000, 0xffffffff80000000..0xffffffff80000008=0x80..0x88",
+    );
+}
+
+#[test]
 fn other_files_and_other_machines() {
     check(b"", "not an ELF file");
     check(b"\x7fEL", "not an ELF file");

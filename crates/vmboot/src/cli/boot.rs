@@ -77,6 +77,7 @@ impl BootArgs {
         let plan = self
             .protocol(&image)?
             .plan(&request)
+            .inspect_err(|_| tell_oddities(&image))
             .map_err(FileError::about(&self.kernel))?;
         Ok(Boot {
             plan,
@@ -120,6 +121,13 @@ impl BootArgs {
                 }
                 .into()
             })
+    }
+}
+
+/// A plan has the image's warnings in it. Where there is none, what is odd about the image may well be the reason.
+fn tell_oddities(image: &KernelImage) {
+    for warning in image.warnings() {
+        eprintln!("vmboot: warning: {warning}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use boot_core::image::Arm64ImageFacts;
 use boot_core::linux_x86::SetupHeaderFacts;
 use boot_core::{BootProtocol, KernelImage, Placement, Segment};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub struct InspectReport {
     pub payload: Option<PayloadReport>,
     /// The setup header of a bzImage.
     pub linux_x86: Option<SetupHeaderReport>,
+    /// What the header of an arm64 `Image` says beside addresses.
+    pub arm64_image: Option<Arm64ImageReport>,
     /// Every known protocol and whether it can start this image.
     pub protocols: Vec<ProtocolReport>,
     /// What is odd about the image.
@@ -131,6 +134,17 @@ pub struct SetupHeaderReport {
     pub init_size: Option<Hex>,
 }
 
+/// What the header of an arm64 `Image` says beside addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Arm64ImageReport {
+    /// The page size that the kernel was built for, in bytes, where the header says so. A CPU without it cannot run the
+    /// kernel.
+    pub page_size: Option<u32>,
+    /// Whether the kernel may be anywhere in RAM; otherwise it cannot use the RAM below it.
+    pub placed_anywhere: bool,
+}
+
 /// Whether a protocol can start the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -177,6 +191,7 @@ impl InspectReport {
                 unpacked_len: payload.unpacked_len,
             }),
             linux_x86: image.facts().linux_x86.as_ref().map(SetupHeaderReport::from),
+            arm64_image: image.facts().arm64_image.map(Arm64ImageReport::from),
             protocols: protocols
                 .iter()
                 .map(|protocol| ProtocolReport::new(*protocol, image))
@@ -229,6 +244,15 @@ impl From<&SetupHeaderFacts> for SetupHeaderReport {
     }
 }
 
+impl From<Arm64ImageFacts> for Arm64ImageReport {
+    fn from(facts: Arm64ImageFacts) -> Self {
+        Self {
+            page_size: facts.page_size,
+            placed_anywhere: facts.is_placed_anywhere,
+        }
+    }
+}
+
 impl ProtocolReport {
     fn new(protocol: &dyn BootProtocol, image: &KernelImage) -> Self {
         let reason = protocol.supports(image).err().map(|reason| reason.to_string());
@@ -266,6 +290,9 @@ impl fmt::Display for InspectReport {
                 ),
             )?;
         }
+        if let Some(header) = &self.arm64_image {
+            row("boot header", header)?;
+        }
         for segment in &self.segments {
             row(
                 "segment",
@@ -293,6 +320,20 @@ impl fmt::Display for InspectReport {
             row("warning", warning)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Arm64ImageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.page_size {
+            Some(size) => write!(f, "pages of {} KiB", size >> 10)?,
+            None => write!(f, "pages of unknown size")?,
+        }
+        f.write_str(if self.placed_anywhere {
+            ", anywhere in RAM"
+        } else {
+            ", near the start of RAM"
+        })
     }
 }
 
