@@ -15,13 +15,16 @@ use vmboot::report::{InspectReport, PlacementReport, PlanReport};
 #[derive(Clone, Copy)]
 struct Known {
     file: &'static str,
+    arch: &'static str,
     format: &'static str,
     /// How the kernel's version string begins.
     version: Option<&'static str>,
     boot_protocol: Option<&'static str>,
     codec: Option<&'static str>,
-    /// The preferred address and the alignment; `None` for an image that cannot be moved.
-    relocation: Option<(u64, u64)>,
+    /// The preferred address, if there is one, and the alignment; `None` for an image that cannot be moved.
+    relocation: Option<(Option<u64>, u64)>,
+    /// The page size that an arm64 `Image` is for.
+    page_size: Option<u32>,
     /// Entry points by their ABI.
     entries: &'static [&'static str],
     /// The protocols that can start it, with the address it is entered at in a machine of 512 MiB.
@@ -32,11 +35,13 @@ struct Known {
 
 const LINUX: Known = Known {
     file: "",
+    arch: "x86_64",
     format: "bzimage",
     version: None,
     boot_protocol: Some("2.15"),
     codec: None,
-    relocation: Some((0x100_0000, 0x20_0000)),
+    relocation: Some((Some(0x100_0000), 0x20_0000)),
+    page_size: None,
     entries: &["linux-x86-64", "linux-x86-32"],
     starts: &[("linux", 0x100_0200)],
     odd: false,
@@ -45,17 +50,57 @@ const LINUX: Known = Known {
 /// An image that borrows the header of a kernel but runs in real mode.
 const REAL_MODE: Known = Known {
     file: "",
+    arch: "x86_64",
     format: "bzimage",
     version: None,
     boot_protocol: None,
     codec: None,
     relocation: None,
+    page_size: None,
     entries: &["linux-x86-16"],
     starts: &[],
     odd: true,
 };
 
-const KNOWN: [Known; 6] = [
+/// An arm64 `Image`, which goes to the start of RAM.
+const ARM64: Known = Known {
+    file: "",
+    arch: "aarch64",
+    format: "arm64-image",
+    version: None,
+    boot_protocol: None,
+    codec: None,
+    relocation: Some((None, 0x20_0000)),
+    page_size: Some(4096),
+    entries: &["arm64-image"],
+    starts: &[("fdt-arm64", 0x8000_0000)],
+    odd: false,
+};
+
+const KNOWN: [Known; 10] = [
+    Known {
+        file: "kernels/aarch64/debian-13.Image",
+        ..ARM64
+    },
+    Known {
+        file: "images/aarch64/debian-13.Image",
+        ..ARM64
+    },
+    Known {
+        file: "images/aarch64/debian-13-16k.Image",
+        page_size: Some(16384),
+        ..ARM64
+    },
+    Known {
+        file: "kernels/riscv64/debian-13.Image",
+        arch: "riscv64",
+        format: "riscv-image",
+        page_size: None,
+        entries: &["riscv-image"],
+        // `text_offset` is 2 MiB, for firmware that may lie at the start of RAM.
+        starts: &[("fdt-riscv64", 0x8020_0000)],
+        ..ARM64
+    },
     Known {
         file: "kernels/x86_64/debian-13.bzImage",
         version: Some("6.12."),
@@ -133,7 +178,7 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
     let len = fs::metadata(path)?.len();
     assert_eq!(
         (report.format.as_str(), report.arch.as_str(), report.len),
-        (known.format, "x86_64", len)
+        (known.format, known.arch, len)
     );
     let version = report.kernel_version.as_deref();
     assert_eq!(version.is_some(), known.version.is_some(), "{version:?}");
@@ -155,9 +200,17 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
     assert_eq!(codec, known.codec);
     let relocation = match report.placement {
         PlacementReport::Fixed => None,
-        PlacementReport::Relocatable { align, preferred, .. } => preferred.map(|start| (start.0, align.0)),
+        PlacementReport::Relocatable { align, preferred, .. } => {
+            Some((preferred.map(|start| start.0), align.0))
+        }
     };
     assert_eq!(relocation, known.relocation);
+    let arm64_image = report.arm64_image.as_ref();
+    assert_eq!(arm64_image.and_then(|header| header.page_size), known.page_size);
+    if let Some(header) = arm64_image {
+        // All kernels since 4.6.
+        assert!(header.placed_anywhere);
+    }
     let entries: Vec<_> = report.entries.iter().map(|entry| entry.abi.as_str()).collect();
     assert_eq!(entries, known.entries);
     assert_eq!(!report.warnings.is_empty(), known.odd, "{:?}", report.warnings);

@@ -1,57 +1,78 @@
 //! One boot, from a file to its outcome and what the guest printed.
 
+use std::error::Error;
 use std::fs::File;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use boot_core::machine::ReservedMemory;
 use boot_core::{
-    Arch, BootRequest, ByteSource, Cmdline, GuestMemory, GuestRange, Machine, MemoryMap, Module, RegionKind,
+    BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, GuestRange, Machine, Module, RegionKind,
     Sources, detect,
 };
 use guest_ram::GuestRam;
-use hv_core::{OnShutdown, Outcome, Policy};
-use hv_kvm_x86::{PcBoot, PcDevices, SerialPort, boot_pc};
+use hv_core::{OnShutdown, OnUnclaimed, Outcome, Policy};
+
+use super::console::{Answer, Console};
+use super::machine::{Board, Start};
 
 /// A machine and what it is given.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    pub(crate) board: Board,
     pub(crate) memory: u64,
+    /// RAM beside it.
+    pub(crate) banks: Vec<GuestRange>,
     /// Taken out of RAM, with the kind the guest is told.
     pub(crate) carved: Vec<(GuestRange, RegionKind)>,
-    pub(crate) vcpus: u32,
+    /// RAM that the guest is told to leave alone.
+    pub(crate) reserved: Vec<ReservedMemory>,
+    pub(crate) vcpus: NonZeroU32,
     pub(crate) acpi_rsdp: Option<u64>,
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
-    /// Typed into the guest's console as soon as it has printed the text.
-    pub(crate) answer: Option<(&'static str, &'static [u8])>,
+    pub(crate) seeds: Option<Seeds>,
+    /// Typed into the guest's console, one after the other.
+    pub(crate) answers: Vec<Answer>,
+    /// The page whose writes end the run; a PC has none.
+    pub(crate) exit_page: Option<u64>,
     pub(crate) on_shutdown: OnShutdown,
+    pub(crate) on_unclaimed: OnUnclaimed,
     pub(crate) deadline: Duration,
 }
 
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            memory: 256 << 20,
-            carved: Vec::new(),
-            vcpus: 1,
-            acpi_rsdp: None,
-            initrd: None,
-            modules: Vec::new(),
-            answer: None,
-            on_shutdown: OnShutdown::Crash,
-            deadline: Duration::from_mins(1),
-        }
-    }
+/// Randomness for the guest.
+#[derive(Clone, Copy)]
+pub(crate) struct Seeds {
+    pub(crate) rng: &'static [u8],
+    pub(crate) kaslr: u64,
 }
 
 impl Setup {
-    pub(crate) fn memory_map(&self) -> MemoryMap {
-        let mut map = MemoryMap::pc(self.memory).unwrap();
-        for (range, kind) in &self.carved {
-            map.carve(*range, *kind).unwrap();
+    /// 256 MiB, one CPU, and nothing given.
+    pub(crate) fn of(board: Board) -> Self {
+        Self {
+            board,
+            memory: 256 << 20,
+            banks: Vec::new(),
+            carved: Vec::new(),
+            reserved: Vec::new(),
+            vcpus: NonZeroU32::MIN,
+            acpi_rsdp: None,
+            initrd: None,
+            modules: Vec::new(),
+            seeds: None,
+            answers: Vec::new(),
+            exit_page: None,
+            on_shutdown: OnShutdown::Crash,
+            on_unclaimed: OnUnclaimed::Ignore,
+            deadline: Duration::from_mins(1),
         }
-        map
+    }
+
+    /// The description of the machine.
+    pub(crate) fn machine(&self) -> Result<Machine, Box<dyn Error>> {
+        self.board.describe(self)
     }
 }
 
@@ -59,22 +80,26 @@ impl Setup {
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
     pub(crate) console: String,
-    /// Where the kernel was placed.
-    pub(crate) base: u64,
 }
 
-/// Boots the image `file` with `protocol`.
-pub(crate) fn boot(
-    file: &str,
-    protocol: &str,
-    setup: &Setup,
-    cmdline: &str,
-) -> Result<Run, Box<dyn std::error::Error>> {
+impl Run {
+    /// An error that says how the run ended, what was wrong about that, and what the guest printed.
+    pub(crate) fn complaint(&self, what: &str) -> Box<dyn Error> {
+        format!("{}; {what}; console:\n{}", self.outcome, self.console).into()
+    }
+}
+
+/// A kernel file and the plan for it.
+struct Planned {
+    kernel: File,
+    machine: Machine,
+    plan: BootPlan,
+}
+
+fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Planned, Box<dyn Error>> {
     let kernel = File::open(super::fixtures::path(file))?;
     let image = detect(&vmboot::formats()?, &kernel)?;
-    let mut machine = Machine::new(Arch::X86_64, setup.memory_map());
-    machine.vcpus = NonZeroU32::new(setup.vcpus).ok_or("a machine without CPUs")?;
-    machine.acpi_rsdp = setup.acpi_rsdp;
+    let machine = setup.machine()?;
     let cmdline = Cmdline::parse(cmdline)?;
     let modules = setup
         .modules
@@ -85,16 +110,37 @@ pub(crate) fn boot(
                 cmdline: Cmdline::parse(line)?,
             })
         })
-        .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()?;
+        .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     request.initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
+    if let Some(seeds) = &setup.seeds {
+        request = request.with_rng_seed(seeds.rng).with_kaslr_seed(seeds.kaslr);
+    }
     let protocols = vmboot::protocols()?;
     let protocol = protocols
         .iter()
         .find(|known| known.name() == protocol)
         .ok_or("no such protocol")?;
     let plan = protocol.plan(&request)?;
+    Ok(Planned {
+        kernel,
+        machine,
+        plan,
+    })
+}
 
+/// Where the kernel's first byte goes.
+pub(crate) fn kernel_base(file: &str, protocol: &str, setup: &Setup) -> Result<u64, Box<dyn Error>> {
+    Ok(plan(file, protocol, setup, "")?.plan.kernel().start())
+}
+
+/// Boots the image `file` with `protocol`.
+pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Run, Box<dyn Error>> {
+    let Planned {
+        kernel,
+        machine,
+        plan,
+    } = plan(file, protocol, setup, cmdline)?;
     let mut ram = GuestRam::new(&machine.memory)?;
     let files: Vec<&dyn ByteSource> = setup
         .modules
@@ -115,31 +161,23 @@ pub(crate) fn boot(
     let policy = Policy {
         deadline: Some(setup.deadline),
         on_shutdown: setup.on_shutdown,
+        on_unclaimed: setup.on_unclaimed,
         ..Policy::default()
     };
-    let devices = PcDevices {
-        serial: Some(SerialPort::com1(console.clone())),
-        ..PcDevices::default()
-    };
-    let state = plan.cpus().first().ok_or("a plan without CPUs")?;
-    let pc = PcBoot {
+    let start = Start {
+        machine: &machine,
         ram: &ram,
-        vcpus: setup.vcpus,
-        state,
-        devices,
+        state: plan.cpus().first().ok_or("a plan without CPUs")?,
+        console: console.clone(),
+        exit_page: setup.exit_page,
         policy: &policy,
     };
-    let answer = setup.answer;
-    let typed = console.clone();
-    let outcome = boot_pc(pc, move |input| {
-        if let Some((text, bytes)) = answer {
-            typed.when(text, move || input.push(bytes).is_ok());
-        }
-    })?;
+    let outcome = setup
+        .board
+        .run(start, |input| console.converse(&setup.answers, input))?;
     Ok(Run {
         outcome,
         console: console.text(),
-        base: plan.kernel().start(),
     })
 }
 
@@ -149,47 +187,4 @@ fn acpi_rsdp() -> [u8; 20] {
     let sum = rsdp.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     rsdp[8] = sum.wrapping_neg();
     rsdp
-}
-
-/// Collects the guest's output, and may answer it.
-#[derive(Clone, Default)]
-struct Console(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    output: Vec<u8>,
-    answer: Option<(&'static str, Answer)>,
-}
-
-type Answer = Box<dyn FnOnce() -> bool + Send>;
-
-impl Console {
-    fn when(&self, text: &'static str, answer: impl FnOnce() -> bool + Send + 'static) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).answer = Some((text, Box::new(answer)));
-    }
-
-    fn text(&self) -> String {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&state.output).into_owned()
-    }
-}
-
-impl std::io::Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.output.extend_from_slice(bytes);
-        let State { output, answer } = &mut *state;
-        let seen = |text: &str| output.windows(text.len()).any(|window| window == text.as_bytes());
-        if answer.as_ref().is_some_and(|(text, _)| seen(text))
-            && let Some((_, answer)) = answer.take()
-        {
-            // The serial port calls this while it is locked, so the answer comes from a thread of its own.
-            std::thread::spawn(answer);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

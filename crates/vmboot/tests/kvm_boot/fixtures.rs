@@ -3,10 +3,14 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use super::machine::Board;
+
 /// What a case needs.
 pub(crate) struct Needs {
     /// Files below the fixtures directory.
-    pub(crate) files: Vec<&'static str>,
+    pub(crate) files: Vec<String>,
+    /// The machine that it runs on.
+    pub(crate) board: Board,
     /// Whether the guest is more than a small integer-only program, so that KVM must run on hardware (or the
     /// emulation of hardware) that virtualises.
     pub(crate) hardware: bool,
@@ -18,7 +22,7 @@ impl Needs {
         if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
             return Some(format!("/dev/kvm cannot be opened: {error}"));
         }
-        if self.hardware && !has_virtualisation() {
+        if self.hardware && self.board == Board::Pc && !has_virtualisation() {
             return Some("the CPU has neither VMX nor SVM, so KVM cannot run a stock kernel".to_owned());
         }
         if std::env::var_os(VARIABLE).is_none() {
@@ -27,7 +31,9 @@ impl Needs {
             ));
         }
         let missing = self.files.iter().find(|file| !path(file).exists());
-        missing.map(|file| format!("the fixture {file} is missing"))
+        missing
+            .map(|file| format!("the fixture {file} is missing"))
+            .or_else(|| self.board.obstacle())
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod boot;
 mod conformance;
+mod console;
 mod fixtures;
 mod linux;
+mod machine;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 

@@ -1,0 +1,279 @@
+//! The guest of arm64 and riscv64, on their reference machines.
+
+pub(super) mod arm64;
+pub(super) mod riscv64;
+
+use std::error::Error;
+use std::num::NonZeroU32;
+
+use boot_core::machine::virt::{PCI_MEMORY, RAM_BASE, SERIAL};
+use boot_core::machine::{Cpus, InterruptController, ReservedMemory};
+use boot_core::{GuestRange, RegionKind};
+use contract::{Blob, Digest, Expectation, Irqchip, Memory, MemoryRange, Mode};
+use hv_core::{Fault, OnUnclaimed, Outcome};
+
+use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
+use crate::boot::{Run, Seeds, Setup};
+use crate::machine::Board;
+use crate::{Case, TestResult};
+
+/// What is tried on one architecture.
+struct Matrix<'a> {
+    /// Every build; each comes up on the plain machine.
+    builds: &'a [Build],
+    /// Those that come up on machines of every shape.
+    shaped: &'a [Build],
+    /// Those that may run anywhere.
+    movable: &'a [Build],
+    /// Those that secondary CPUs start in.
+    started: &'a [Build],
+    /// The one that the endings and the interrupt controllers are tried with.
+    first: Build,
+    /// Machines with each interrupt controller, the plain one first.
+    boards: &'a [(&'static str, Board)],
+}
+
+impl Matrix<'_> {
+    fn cases(&self) -> Vec<Case> {
+        let Some(&(_, board)) = self.boards.first() else {
+            return Vec::new();
+        };
+        let mut cases = Vec::new();
+        for &build in self.builds {
+            cases.push(conforming("plain", build, Setup::of(board)));
+        }
+        for &build in self.shaped {
+            cases.extend(shapes(board).map(|(name, setup)| conforming(name, build, setup)));
+        }
+        for &build in self.started {
+            cases.push(conforming("four-cpus", build, with_four_cpus(board)));
+        }
+        for &build in self.movable {
+            cases.push(case("moved", build, board, move || moved(build, board)));
+        }
+        for &(name, board) in self.boards {
+            let build = self.first;
+            cases.push(conforming(name, build, with_four_cpus(board)));
+            let name = format!("{name}::serial-input-by-interrupt");
+            let typed = move || echoes(build, Setup::of(board), Mode::Echo);
+            cases.push(case(&name, build, board, typed));
+        }
+        for (name, ending) in ENDINGS {
+            let build = self.first;
+            let run = move || ending(build, Setup::of(board));
+            cases.push(case(name, build, board, run));
+        }
+        cases
+    }
+}
+
+fn conforming(name: &str, build: Build, setup: Setup) -> Case {
+    case(name, build, setup.board, move || {
+        let run = conforms(build, &setup)?;
+        told_of_reservations(&run, &setup)
+    })
+}
+
+/// The guest names what its tree reserves.
+fn told_of_reservations(run: &Run, setup: &Setup) -> TestResult {
+    let told: Vec<_> = run
+        .console
+        .lines()
+        .filter_map(|line| line.trim_end().strip_prefix("note memory.reserved "))
+        .collect();
+    let expected: Vec<_> = setup
+        .reserved
+        .iter()
+        .map(|memory| format!("{:#x}-{:#x}", memory.range.start(), memory.range.end()))
+        .collect();
+    if told == expected {
+        return Ok(());
+    }
+    Err(run.complaint(&format!(
+        "reserved are {expected:?}, and the guest was told of {told:?}"
+    )))
+}
+
+fn with_four_cpus(board: Board) -> Setup {
+    Setup {
+        vcpus: NonZeroU32::MIN.saturating_add(3),
+        ..Setup::of(board)
+    }
+}
+
+/// Machines beside the plain one.
+fn shapes(board: Board) -> [(&'static str, Setup); 4] {
+    let initrd = Some(bytes(300_001));
+    let holes = (0..150)
+        .map(|i| RAM_BASE + 0x800_0000 + i * 0x2000)
+        .map(|start| (range(start, start + 0x1000), RegionKind::Reserved));
+    let reserved = |name, start, end, no_map| ReservedMemory {
+        name: std::borrow::Cow::Borrowed(name),
+        range: range(RAM_BASE + start, RAM_BASE + end),
+        no_map,
+    };
+    [
+        (
+            "small-with-initrd",
+            Setup {
+                memory: 64 << 20,
+                initrd: initrd.clone(),
+                ..Setup::of(board)
+            },
+        ),
+        (
+            "above-4g",
+            Setup {
+                memory: 5 << 30,
+                initrd: initrd.clone(),
+                ..Setup::of(board)
+            },
+        ),
+        (
+            "banks-and-reservations",
+            Setup {
+                memory: 128 << 20,
+                banks: vec![
+                    range(0x1_0000_0000, 0x1_0400_0000),
+                    range(0x2_4000_0000, 0x2_4800_0000),
+                ],
+                reserved: vec![
+                    reserved("firmware", 0x0, 0x2_0000, true),
+                    reserved("log", 0x7f0_1000, 0x7f0_3000, false),
+                ],
+                initrd: Some(bytes(5000)),
+                seeds: Some(Seeds {
+                    rng: b"no randomness, but not zeros either",
+                    kaslr: 0x0123_4567_89ab_cdef,
+                }),
+                ..Setup::of(board)
+            },
+        ),
+        (
+            "long-map",
+            Setup {
+                carved: holes.collect(),
+                initrd,
+                ..Setup::of(board)
+            },
+        ),
+    ]
+}
+
+/// What the guest must find, as words of its command line.
+pub(super) fn expectation(build: Build, setup: &Setup, base: u64) -> Result<String, Box<dyn Error>> {
+    let machine = setup.machine()?;
+    // A device tree has RAM in its memory nodes, and nothing else.
+    let map: Vec<_> = machine
+        .memory
+        .ram()
+        .map(|bank| MemoryRange {
+            start: bank.start(),
+            end: bank.end(),
+            kind: 1,
+        })
+        .collect();
+    let cpus: Vec<u64> = match &machine.platform.cpus {
+        Cpus::Arm64(cpus) => cpus.iter().map(|cpu| cpu.affinity()).collect(),
+        Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
+        _ => return Err("a machine that does not describe its CPUs".into()),
+    };
+    let expectation = Expectation {
+        entry: Some(build.entry),
+        image: Some(build.image),
+        base: Some(base),
+        memory: Some(if map.len() > 8 {
+            Memory::digest_of(&map)
+        } else {
+            Memory::Ranges(&map)
+        }),
+        initrd: Some(match &setup.initrd {
+            Some(bytes) => Blob::Present(Digest::of(bytes)),
+            None => Blob::Absent,
+        }),
+        cpus: Some(contract::Cpus::Ids(&cpus)),
+        irqchip: Some(irqchip(&machine.platform.interrupt_controller)?),
+        serial: Some(SERIAL.start()),
+        ..Expectation::default()
+    };
+    Ok(expectation.to_string())
+}
+
+fn irqchip(controller: &InterruptController) -> Result<Irqchip, Box<dyn Error>> {
+    Ok(match controller {
+        InterruptController::GicV2(_) => Irqchip::GicV2,
+        InterruptController::GicV3(gic) if gic.its.is_some() => Irqchip::GicV3Its,
+        InterruptController::GicV3(_) => Irqchip::GicV3,
+        InterruptController::Plic(_) => Irqchip::Plic,
+        InterruptController::Aplic(aplic) if aplic.imsic.is_some() => Irqchip::AplicImsic,
+        InterruptController::Aplic(_) => Irqchip::Aplic,
+        _ => return Err("a machine that does not describe its interrupt controller".into()),
+    })
+}
+
+/// The place that the builds prefer is taken.
+fn moved(build: Build, board: Board) -> TestResult {
+    let free = crate::boot::kernel_base(build.file, build.protocol, &Setup::of(board))?;
+    let taken = GuestRange::new(free, 0x1000).ok_or("a kernel at the end of the address space")?;
+    let setup = Setup {
+        carved: vec![(taken, RegionKind::Reserved)],
+        ..Setup::of(board)
+    };
+    moves(build, &setup)
+}
+
+/// A run that ends in one way.
+type Ending = fn(Build, Setup) -> TestResult;
+
+/// An address that neither RAM nor a device has.
+const NOTHING: u64 = PCI_MEMORY.start();
+
+/// Every way a guest can end, told apart.
+const ENDINGS: [(&str, Ending); 8] = [
+    ("hang-meets-its-deadline", |build, setup| {
+        stands_still(build, setup, Mode::Hang)
+    }),
+    ("wfi-meets-its-deadline", |build, setup| {
+        stands_still(build, setup, Mode::Halt)
+    }),
+    ("power-off", |build, setup| {
+        let is_off = |outcome: &Outcome| *outcome == Outcome::PowerOff;
+        ends(build, &setup, Mode::PowerOff, is_off)
+    }),
+    ("reset", |build, setup| {
+        ends(build, &setup, Mode::Reset, |outcome| *outcome == Outcome::Reset)
+    }),
+    ("unclaimed-access-is-a-crash-where-asked", |build, setup| {
+        let setup = Setup {
+            on_unclaimed: OnUnclaimed::Crash,
+            ..setup
+        };
+        let is_crash = |outcome: &Outcome| match outcome {
+            Outcome::Crash(report) => {
+                matches!(&report.fault, Fault::Unclaimed(access) if access.address == NOTHING)
+            }
+            _ => false,
+        };
+        ends(build, &setup, Mode::Mmio(NOTHING), is_crash)
+    }),
+    ("first-byte-of-the-exit-page", |build, setup| {
+        let setup = Setup {
+            exit_page: Some(NOTHING),
+            ..setup
+        };
+        // The guest writes one value to the first byte of the page it is told of, and another to the last.
+        let is_first = |outcome: &Outcome| *outcome == Outcome::DebugExit(0x5a);
+        ends(build, &setup, Mode::Mmio(NOTHING), is_first)
+    }),
+    ("last-byte-of-the-exit-page", |build, setup| {
+        let setup = Setup {
+            exit_page: Some(NOTHING),
+            ..setup
+        };
+        let is_first = |outcome: &Outcome| *outcome == Outcome::DebugExit(0x5a);
+        ends(build, &setup, Mode::Mmio(NOTHING + 0xfff), is_first)
+    }),
+    ("serial-input-by-asking", |build, setup| {
+        echoes(build, setup, Mode::EchoPoll)
+    }),
+];

@@ -1,0 +1,76 @@
+//! The guest's console: collects what is printed, and types.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hv_core::SerialInput;
+
+/// A text to wait for, and what is then typed.
+pub(crate) type Answer = (&'static str, &'static [u8]);
+
+/// Collects the guest's output, and answers it.
+#[derive(Clone, Default)]
+pub(crate) struct Console(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    output: Vec<u8>,
+    /// Where the next text may begin.
+    unanswered: usize,
+    answers: VecDeque<Answer>,
+    input: Option<SerialInput>,
+}
+
+impl Console {
+    /// Types each of `answers` into `input` as soon as the guest has printed its text behind that of the one before.
+    pub(crate) fn converse(&self, answers: &[Answer], input: SerialInput) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.answers = answers.iter().copied().collect();
+        state.input = Some(input);
+    }
+
+    /// All that was printed.
+    pub(crate) fn text(&self) -> String {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&state.output).into_owned()
+    }
+}
+
+impl State {
+    /// What is to be typed now.
+    fn due(&mut self) -> Vec<u8> {
+        let mut due = Vec::new();
+        while let Some((text, bytes)) = self.answers.front() {
+            let rest = self.output.get(self.unanswered..).unwrap_or_default();
+            let Some(at) = rest
+                .windows(text.len())
+                .position(|window| window == text.as_bytes())
+            else {
+                break;
+            };
+            self.unanswered += at + text.len();
+            due.extend_from_slice(bytes);
+            self.answers.pop_front();
+        }
+        due
+    }
+}
+
+impl Write for Console {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.output.extend_from_slice(bytes);
+        let due = state.due();
+        if let (false, Some(input)) = (due.is_empty(), state.input.clone()) {
+            // The serial port calls this while it is locked, so the answer comes from a thread of its own. What it cannot
+            // type, the guest does not answer, and the case fails.
+            std::thread::spawn(move || input.push(&due).is_ok());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
