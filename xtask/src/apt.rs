@@ -79,58 +79,50 @@ fn percent(line: &str) -> Option<u64> {
     whole.parse().ok()
 }
 
-/// apt with a configuration of its own.
+/// A configuration of apt below `target/`.
 #[derive(Debug)]
-pub(crate) struct PrivateApt<'a> {
-    workspace: &'a Workspace,
+struct Configuration {
     directory: PathBuf,
-    suite: Suite,
-    debian_arch: &'static str,
 }
 
-impl<'a> PrivateApt<'a> {
-    /// Writes the configuration for one release and architecture, and fetches its package lists.
-    pub(crate) fn update(workspace: &'a Workspace, row: &ArchRow, suite: Suite) -> Result<Self, Error> {
-        let directory = workspace.xtask("apt").join(suite.name()).join(row.name);
-        let apt = Self {
-            workspace,
-            directory,
-            suite,
-            debian_arch: row.debian,
-        };
+impl Configuration {
+    /// Writes one that knows `suite` and nothing else, for one architecture, or for the machine's own.
+    fn write(directory: &Path, suite: &str, debian_arch: Option<&str>) -> Result<Self, Error> {
         for part in ["sources", "lists/partial", "cache/archives/partial", "downloads"] {
-            let path = apt.directory.join(part);
+            let path = directory.join(part);
             fs::create_dir_all(&path).at(&path)?;
         }
         let stanza = sources::derive(&sources::of_machine()?, suite).ok_or_else(|| Error::NoAptSource {
             codename: sources::codename().unwrap_or_default(),
-            variable: row.kernel_variable,
         })?;
-        let path = apt.directory.join("sources/debian.sources");
+        let path = directory.join("sources/debian.sources");
         fs::write(&path, stanza).at(&path)?;
-        let path = apt.configuration();
-        fs::write(&path, apt.configuration_text()).at(&path)?;
-        let log = workspace.log(&format!("apt-update-{}", suite.name()))?;
-        let step = Step::start(format!("fetching the package lists of Debian {}", suite.name()));
-        run(apt.command("apt-get").arg("update"), &log, &step)?;
-        Ok(apt)
+        let configuration = Self {
+            directory: directory.to_path_buf(),
+        };
+        let path = configuration.path();
+        fs::write(&path, configuration.text(debian_arch)).at(&path)?;
+        Ok(configuration)
     }
 
-    fn configuration(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.directory.join("apt.conf")
     }
 
-    fn configuration_text(&self) -> String {
+    fn text(&self, debian_arch: Option<&str>) -> String {
         let directory = self.directory.display();
-        let arch = self.debian_arch;
-        // Translations and application metadata are most of what an update fetches, and nobody reads them here.
+        // What is installed on this machine says nothing about what is wanted here. Translations and application metadata
+        // are most of what an update fetches, and nobody reads them.
+        let other_arch = debian_arch.map_or_else(String::new, |arch| {
+            format!("APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n")
+        });
         format!(
             "Dir::Etc::sourcelist \"/dev/null\";\n\
              Dir::Etc::sourceparts \"{directory}/sources\";\n\
              Dir::State::lists \"{directory}/lists\";\n\
+             Dir::State::status \"/dev/null\";\n\
              Dir::Cache \"{directory}/cache\";\n\
-             APT::Architecture \"{arch}\";\n\
-             APT::Architectures {{ \"{arch}\"; }};\n\
+             {other_arch}\
              APT::Sandbox::User \"root\";\n\
              APT::Update::Error-Mode \"any\";\n\
              Acquire::Languages \"none\";\n\
@@ -140,55 +132,107 @@ impl<'a> PrivateApt<'a> {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("APT_CONFIG", self.configuration()).env("LC_ALL", "C");
+        command.env("APT_CONFIG", self.path()).env("LC_ALL", "C");
         command
+    }
+
+    /// Fetches the package lists; `name` tells which in messages.
+    fn update(&self, workspace: &Workspace, name: &str) -> Result<(), Error> {
+        let log = workspace.log(&format!("apt-update-{name}"))?;
+        let step = Step::start(format!("fetching the package lists of Debian {name}"));
+        run(self.command("apt-get").arg("update"), &log, &step)
+    }
+}
+
+/// apt for a release and an architecture that need not be the machine's.
+#[derive(Debug)]
+pub(crate) struct PrivateApt<'a> {
+    workspace: &'a Workspace,
+    configuration: Configuration,
+    suite: &'static str,
+}
+
+impl<'a> PrivateApt<'a> {
+    /// Writes the configuration for one release and architecture, and fetches its package lists.
+    pub(crate) fn update(workspace: &'a Workspace, row: &ArchRow, suite: Suite) -> Result<Self, Error> {
+        Self::open(workspace, suite.name(), row.name, Some(row.debian))
+    }
+
+    /// The same for a part of the archive and the architecture of this machine.
+    pub(crate) fn of_machine(workspace: &'a Workspace, suite: &'static str) -> Result<Self, Error> {
+        Self::open(workspace, suite, "own", None)
+    }
+
+    fn open(
+        workspace: &'a Workspace,
+        suite: &'static str,
+        name: &str,
+        debian_arch: Option<&str>,
+    ) -> Result<Self, Error> {
+        let directory = workspace.xtask("apt").join(suite).join(name);
+        let configuration = Configuration::write(&directory, suite, debian_arch)?;
+        configuration.update(workspace, suite)?;
+        Ok(Self {
+            workspace,
+            configuration,
+            suite,
+        })
     }
 
     /// The package that a metapackage such as `linux-image-cloud-amd64` stands for.
     pub(crate) fn kernel_package(&self, meta: &str) -> Result<String, Error> {
         let log = self.workspace.log("apt-cache")?;
-        let listing = process::output(self.command("apt-cache").args(["depends", meta]), &log)?;
+        let listing = process::output(
+            self.configuration.command("apt-cache").args(["depends", meta]),
+            &log,
+        )?;
         kernel_dependency(&String::from_utf8_lossy(&listing))
             .map(str::to_owned)
             .ok_or_else(|| Error::NoKernelPackage {
                 package: meta.to_owned(),
-                suite: self.suite.name(),
+                suite: self.suite,
             })
     }
 
-    /// Fetches a package and unpacks it into a directory of its own, which is there in whole or not at all.
-    pub(crate) fn unpack(&self, package: &str, into: &Path) -> Result<(), Error> {
-        let downloads = self.directory.join("downloads");
+    /// Fetches packages and unpacks them into one directory of their own, which is there in whole or not at all.
+    pub(crate) fn unpack(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
+        let list = packages.join(" ");
+        let downloads = self.configuration.directory.join("downloads");
         let download = tempfile::tempdir_in(&downloads).at(&downloads)?;
-        let log = self.workspace.log(&format!("apt-download-{package}"))?;
+        let first = packages.first().copied().unwrap_or_default();
+        let log = self.workspace.log(&format!("apt-download-{first}"))?;
         {
-            let step = Step::start(format!("fetching {package} of Debian {}", self.suite.name()));
+            let step = Step::start(format!("fetching {list} of Debian {}", self.suite));
             run(
-                self.command("apt-get")
-                    .args(["download", package])
+                self.configuration
+                    .command("apt-get")
+                    .arg("download")
+                    .args(packages)
                     .current_dir(download.path()),
                 &log,
                 &step,
             )?;
         }
-        let mut files = fs::read_dir(download.path()).at(download.path())?;
-        let archive = match files.next() {
-            Some(entry) => entry.at(download.path())?.path(),
-            None => {
-                return Err(Error::NotInPackage {
-                    package: package.to_owned(),
-                    what: "archive",
-                });
-            }
-        };
+        let files = fs::read_dir(download.path()).at(download.path())?;
+        let archives: Vec<PathBuf> = files
+            .map(|entry| Ok(entry.at(download.path())?.path()))
+            .collect::<Result<_, Error>>()?;
+        if archives.len() != packages.len() {
+            return Err(Error::NotInPackage {
+                package: list,
+                what: "archive",
+            });
+        }
         let partial = into.with_extension("partial");
         remove_directory(&partial)?;
         fs::create_dir_all(&partial).at(&partial)?;
-        let _step = Step::start(format!("unpacking {package}"));
-        process::run_logged(
-            Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&partial),
-            &log,
-        )?;
+        let _step = Step::start(format!("unpacking {list}"));
+        for archive in archives {
+            process::run_logged(
+                Command::new("dpkg-deb").arg("-x").arg(archive).arg(&partial),
+                &log,
+            )?;
+        }
         remove_directory(into)?;
         fs::rename(&partial, into).at(into)
     }

@@ -1,11 +1,14 @@
 //! Everything that differs between guest architectures, as one table.
 //!
-//! Support for another architecture is a filled-in row: no code elsewhere asks which architecture it is.
+//! Support for another architecture is another row: no code elsewhere asks which architecture it is.
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::apt::Suite;
 use crate::guests::{self, Conformance};
+use crate::kernel::Image;
+use crate::qemu::Qemu;
+use crate::test::loader::{self, Loader};
 
 /// A guest architecture, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,16 +30,22 @@ pub(crate) struct ArchRow {
     pub(crate) arch: Arch,
     /// The name in paths, options and messages.
     pub(crate) name: &'static str,
-    /// False until all tasks work for this architecture; until then only `run` does.
-    pub(crate) is_complete: bool,
-    /// The emulator that gives a KVM host machine (L1) of this architecture.
-    pub(crate) qemu: Qemu,
+    /// The emulated machines that can be the KVM host (L1). Tests run on each; what needs only one takes the first.
+    pub(crate) labs: &'static [LabMachine],
     /// The architecture's name in Debian's archive.
     pub(crate) debian: &'static str,
     /// Debian's metapackage that depends on the newest kernel for virtual machines.
     pub(crate) kernel_meta: &'static str,
     /// Start of the kernel's file name below `boot/` of its package.
     pub(crate) kernel_file: &'static str,
+    /// The format of that file, which is its extension among the fixtures.
+    pub(crate) kernel_format: &'static str,
+    /// True when the kernel holds a vmlinux, which is a fixture of its own.
+    pub(crate) has_vmlinux: bool,
+    /// Earlier releases of Debian whose kernels are fixtures too.
+    pub(crate) earlier_kernels: &'static [Suite],
+    /// Further boot images that the tests on this machine read.
+    pub(crate) images: &'static [Image],
     /// The environment variable that names a kernel to use instead of Debian's.
     pub(crate) kernel_variable: &'static str,
     /// The environment variable that names the modules of that kernel (`/lib/modules/RELEASE`).
@@ -51,6 +60,8 @@ pub(crate) struct ArchRow {
     pub(crate) std_target: &'static str,
     /// The bare-metal guests.
     pub(crate) guests: &'static [Conformance],
+    /// The machines of QEMU whose own loader loads some of them.
+    pub(crate) loaders: &'static [Loader],
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
     pub(crate) link_packages: &'static [(&'static str, &'static str)],
     /// The linker for `std_target`, where that is not the default.
@@ -60,11 +71,13 @@ pub(crate) struct ArchRow {
     pub(crate) kvm_flags: &'static [&'static str],
 }
 
-/// How QEMU plays a KVM host machine.
+/// A KVM host machine as QEMU plays it.
 #[derive(Debug)]
-pub(crate) struct Qemu {
-    pub(crate) program: &'static str,
-    pub(crate) package: &'static str,
+pub(crate) struct LabMachine {
+    /// What tells it from the other machines of its architecture; empty for the only one.
+    pub(crate) variant: &'static str,
+    /// QEMU, in a version that can play this machine.
+    pub(crate) qemu: Qemu,
     /// Machine and processor.
     pub(crate) args: &'static [&'static str],
     /// Kernel command line of L1, before what every architecture gets.
@@ -93,133 +106,178 @@ impl Module {
     }
 }
 
-const ROWS: [ArchRow; 3] = [
-    ArchRow {
-        arch: Arch::X86_64,
-        name: "x86_64",
-        is_complete: true,
-        qemu: Qemu {
-            program: "qemu-system-x86_64",
-            package: "qemu-system-x86",
-            // `max` under TCG has SVM with nested paging.
-            args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
-            // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, so that one boot in ten of a kernel that uses it
-            // crashes. Told not to, L1's kernel uses it no more, nor tells guests that they may; the processor still has
-            // it for a guest that asks nobody.
-            cmdline: "console=ttyS0 clearcpuid=cx16",
-        },
-        debian: "amd64",
-        kernel_meta: "linux-image-cloud-amd64",
-        kernel_file: "vmlinuz-",
-        kernel_variable: "XTASK_KERNEL_X86_64",
-        modules_variable: "XTASK_MODULES_X86_64",
-        modules: &[
-            Module::required("irqbypass"),
-            // Kernels with SEV need it below kvm-amd; the cloud kernel is built without.
-            Module::optional("ccp"),
-            Module::required("kvm"),
-            Module::required("kvm-amd"),
-        ],
-        linux_protocol: "linux",
-        linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
-        std_target: "x86_64-unknown-linux-gnu",
-        guests: guests::X86_64,
-        link_packages: &[
-            ("gcc", "/usr/bin/cc"),
-            ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
-        ],
-        linker: None,
-        kvm_flags: &["vmx", "svm"],
-    },
-    ArchRow {
-        arch: Arch::Aarch64,
-        name: "aarch64",
-        is_complete: false,
-        qemu: Qemu {
-            program: "qemu-system-aarch64",
-            package: "qemu-system-arm",
-            args: &[
-                "-machine",
-                "virt,virtualization=on,gic-version=3",
-                "-cpu",
-                "max,pauth-impdef=on",
+static X86_64: ArchRow = ArchRow {
+    arch: Arch::X86_64,
+    name: "x86_64",
+    labs: &[LabMachine {
+        variant: "",
+        // Version 10.0 lets a guest of L1 read CR4 though KVM intercepts that, and loses interrupts of the guest's.
+        qemu: Qemu::new("qemu-system-x86", "qemu-system-x86_64").before(
+            (10, 0),
+            "bookworm",
+            &[
+                "qemu-system-x86",
+                "qemu-system-common",
+                "qemu-system-data",
+                "seabios",
             ],
-            cmdline: "console=ttyAMA0",
-        },
-        debian: "arm64",
-        kernel_meta: "linux-image-cloud-arm64",
-        kernel_file: "vmlinuz-",
-        kernel_variable: "XTASK_KERNEL_AARCH64",
-        modules_variable: "XTASK_MODULES_AARCH64",
-        modules: &[Module::required("virtio_console")],
-        linux_protocol: "fdt-arm64",
-        linux_cmdline: "console=ttyS0 panic=-1",
-        std_target: "aarch64-unknown-linux-gnu",
-        guests: guests::AARCH64,
-        link_packages: &[
-            ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
-            ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
+        ),
+        // `max` under TCG has SVM with nested paging.
+        args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
+        // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, so that one boot in ten of a kernel that uses it
+        // crashes. Told not to, L1's kernel uses it no more, nor tells guests that they may; the processor still has it
+        // for a guest that asks nobody.
+        cmdline: "console=ttyS0 clearcpuid=cx16",
+    }],
+    debian: "amd64",
+    kernel_meta: "linux-image-cloud-amd64",
+    kernel_file: "vmlinuz-",
+    kernel_format: "bzImage",
+    has_vmlinux: true,
+    earlier_kernels: &[Suite::Bookworm],
+    images: &[
+        Image::file("memtest86+", "boot/memtest86+x64.bin", "memtest86+x64.bin"),
+        Image::file("ipxe", "usr/lib/ipxe/ipxe.lkrn", "ipxe.lkrn"),
+        Image::file("syslinux-common", "usr/lib/syslinux/memdisk", "memdisk"),
+    ],
+    kernel_variable: "XTASK_KERNEL_X86_64",
+    modules_variable: "XTASK_MODULES_X86_64",
+    modules: &[
+        Module::required("irqbypass"),
+        // Kernels with SEV need it below kvm-amd; the cloud kernel is built without.
+        Module::optional("ccp"),
+        Module::required("kvm"),
+        Module::required("kvm-amd"),
+    ],
+    linux_protocol: "linux",
+    linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
+    std_target: "x86_64-unknown-linux-gnu",
+    guests: guests::X86_64,
+    loaders: loader::X86_64,
+    link_packages: &[
+        ("gcc", "/usr/bin/cc"),
+        ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
+    ],
+    linker: None,
+    kvm_flags: &["vmx", "svm"],
+};
+
+static AARCH64: ArchRow = ArchRow {
+    arch: Arch::Aarch64,
+    name: "aarch64",
+    labs: &[LabMachine {
+        variant: "",
+        qemu: Qemu::new("qemu-system-arm", "qemu-system-aarch64"),
+        args: &[
+            "-machine",
+            "virt,virtualization=on,gic-version=3",
+            "-cpu",
+            "max,pauth-impdef=on",
         ],
-        linker: Some("aarch64-linux-gnu-gcc"),
-        kvm_flags: &[],
-    },
-    ArchRow {
-        arch: Arch::Riscv64,
-        name: "riscv64",
-        is_complete: false,
-        qemu: Qemu {
-            program: "qemu-system-riscv64",
-            package: "qemu-system-misc",
+        cmdline: "console=ttyAMA0",
+    }],
+    debian: "arm64",
+    kernel_meta: "linux-image-cloud-arm64",
+    kernel_file: "vmlinuz-",
+    kernel_format: "Image",
+    has_vmlinux: false,
+    earlier_kernels: &[],
+    images: &[
+        Image::kernel("linux-image-arm64", "debian-13.Image"),
+        Image::kernel("linux-image-arm64-16k", "debian-13-16k.Image"),
+    ],
+    kernel_variable: "XTASK_KERNEL_AARCH64",
+    modules_variable: "XTASK_MODULES_AARCH64",
+    modules: &[Module::required("virtio_console")],
+    linux_protocol: "fdt-arm64",
+    linux_cmdline: "console=ttyS0 panic=-1",
+    std_target: "aarch64-unknown-linux-gnu",
+    guests: guests::AARCH64,
+    loaders: loader::AARCH64,
+    link_packages: &[
+        ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
+        ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
+    ],
+    linker: Some("aarch64-linux-gnu-gcc"),
+    kvm_flags: &[],
+};
+
+/// Real in some releases of Debian, provided by another package in others.
+const QEMU_RISCV64: Qemu = Qemu::new("qemu-system-riscv64", "qemu-system-riscv64");
+
+static RISCV64: ArchRow = ArchRow {
+    arch: Arch::Riscv64,
+    name: "riscv64",
+    labs: &[
+        // KVM in here has no interrupt controller; it is in user space, a PLIC.
+        LabMachine {
+            variant: "PLIC",
+            qemu: QEMU_RISCV64,
             // `-cpu max` makes a guest of L1 hang; `rv64` with the H extension does not.
             args: &["-machine", "virt", "-cpu", "rv64,h=true"],
             cmdline: "console=ttyS0",
         },
-        debian: "riscv64",
-        kernel_meta: "linux-image-riscv64",
-        kernel_file: "vmlinux-",
-        kernel_variable: "XTASK_KERNEL_RISCV64",
-        modules_variable: "XTASK_MODULES_RISCV64",
-        modules: &[Module::required("virtio_console"), Module::required("kvm")],
-        linux_protocol: "fdt-riscv64",
-        linux_cmdline: "console=ttyS0 panic=-1",
-        std_target: "riscv64gc-unknown-linux-gnu",
-        guests: guests::RISCV64,
-        link_packages: &[
-            ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
-            ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),
-        ],
-        linker: Some("riscv64-linux-gnu-gcc"),
-        kvm_flags: &[],
-    },
-];
+        // KVM in here has one. Under QEMU 7.2 the kernel hangs with these.
+        LabMachine {
+            variant: "AIA",
+            qemu: QEMU_RISCV64.since(
+                (10, 0),
+                "bookworm-backports",
+                &["qemu-system-riscv", "qemu-system-data", "opensbi"],
+            ),
+            args: &[
+                "-machine",
+                "virt,aia=aplic-imsic",
+                "-cpu",
+                "rv64,h=true,smaia=true,ssaia=true",
+            ],
+            cmdline: "console=ttyS0",
+        },
+    ],
+    debian: "riscv64",
+    kernel_meta: "linux-image-riscv64",
+    kernel_file: "vmlinux-",
+    kernel_format: "Image",
+    has_vmlinux: false,
+    earlier_kernels: &[],
+    images: &[],
+    kernel_variable: "XTASK_KERNEL_RISCV64",
+    modules_variable: "XTASK_MODULES_RISCV64",
+    modules: &[Module::required("virtio_console"), Module::required("kvm")],
+    linux_protocol: "fdt-riscv64",
+    linux_cmdline: "console=ttyS0 panic=-1",
+    std_target: "riscv64gc-unknown-linux-gnu",
+    guests: guests::RISCV64,
+    loaders: loader::RISCV64,
+    link_packages: &[
+        ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
+        ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),
+    ],
+    linker: Some("riscv64-linux-gnu-gcc"),
+    kvm_flags: &[],
+};
 
 impl Arch {
-    /// The row of this architecture, for every task.
-    ///
-    /// # Errors
-    /// [`Error::NotYet`] when only some tasks work for it so far.
-    pub(crate) fn row(self) -> Result<&'static ArchRow, Error> {
-        self.row_to_run()
-            .ok()
-            .filter(|row| row.is_complete)
-            .ok_or(Error::NotYet { arch: self })
+    /// The row of this architecture.
+    pub(crate) fn row(self) -> &'static ArchRow {
+        match self {
+            Self::X86_64 => &X86_64,
+            Self::Aarch64 => &AARCH64,
+            Self::Riscv64 => &RISCV64,
+        }
     }
+}
 
-    /// The row of this architecture, for `run`.
-    ///
-    /// # Errors
-    /// [`Error::NotYet`] when it has none.
-    pub(crate) fn row_to_run(self) -> Result<&'static ArchRow, Error> {
-        ROWS.iter()
-            .find(|row| row.arch == self)
-            .ok_or(Error::NotYet { arch: self })
+impl ArchRow {
+    /// The machine that `run` and other tasks take, which need no more than one.
+    pub(crate) fn first_lab(&self) -> &'static LabMachine {
+        &self.labs[0]
     }
 }
 
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = ROWS.iter().find(|row| row.arch == *self);
-        f.write_str(row.map_or("unknown", |row| row.name))
+        f.write_str(self.row().name)
     }
 }
 
@@ -230,25 +288,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_architecture_has_one_row_of_its_own_name() {
+    fn every_architecture_has_a_row_of_its_own_name() {
         for arch in Arch::value_variants() {
-            let rows: Vec<_> = ROWS.iter().filter(|row| row.arch == *arch).collect();
-            assert_eq!(rows.len(), 1, "{arch:?}");
+            let row = arch.row();
+            assert_eq!(row.arch, *arch);
             let on_command_line = arch.to_possible_value().unwrap();
-            assert_eq!(rows[0].name, on_command_line.get_name());
-            assert!(rows[0].std_target.starts_with(&rows[0].name[..5]));
+            assert_eq!(row.name, on_command_line.get_name());
+            assert!(row.std_target.starts_with(&row.name[..5]));
         }
     }
 
     #[test]
-    fn the_other_two_are_not_yet_supported() {
-        assert!(Arch::X86_64.row().is_ok());
-        for arch in [Arch::Aarch64, Arch::Riscv64] {
-            let error = arch.row().unwrap_err().to_string();
-            assert!(
-                error.contains("not yet") && error.contains(&arch.to_string()),
-                "{error}"
-            );
+    fn machines_of_an_architecture_are_told_apart() {
+        for arch in Arch::value_variants() {
+            let row = arch.row();
+            let mut variants: Vec<_> = row.labs.iter().map(|lab| lab.variant).collect();
+            variants.sort_unstable();
+            variants.dedup();
+            assert_eq!(variants.len(), row.labs.len(), "{arch}");
+            assert_eq!(row.first_lab().variant, row.labs[0].variant);
         }
     }
 }

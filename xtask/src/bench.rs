@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the load path on real kernels.
 
-use crate::arch::ArchRow;
+use crate::arch::Arch;
 use crate::build;
 use crate::cli::BenchArgs;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Fetches the kernels and runs the benches with them.
-pub(crate) fn run(workspace: &Workspace, row: &ArchRow, args: &BenchArgs) -> Result<(), Error> {
-    let fixtures = fixtures::kernels(workspace, row)?;
+pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> {
+    let fixtures = fixtures::kernels(workspace, Arch::X86_64.row())?;
     let mut command = build::cargo(workspace);
     command
         .args(["bench", "--package", "guest-ram", "--bench", "load", "--"])

@@ -15,16 +15,22 @@ use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
 /// Crates that firmware can use.
-const NO_STD: [&str; 5] = [
+const NO_STD: [&str; 7] = [
     "boot-core",
-    "fmt-elf",
     "fmt-bzimage",
+    "fmt-elf",
+    "fmt-pe",
+    "proto-fdt",
     "proto-linux-x86",
     "proto-pvh",
 ];
 
-/// The targets that these are built for: one of the guests' architecture, and one of another.
-const BARE_TARGETS: [&str; 2] = ["x86_64-unknown-none", "aarch64-unknown-none-softfloat"];
+/// The targets that these are built for.
+const BARE_TARGETS: [&str; 3] = [
+    "x86_64-unknown-none",
+    "aarch64-unknown-none-softfloat",
+    "riscv64gc-unknown-none-elf",
+];
 
 /// Workspaces of their own, below the root.
 const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
@@ -32,7 +38,7 @@ const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
 /// A step: its name, and what it does.
 type Step = (
     &'static str,
-    fn(&Workspace, &'static ArchRow, &CiArgs) -> Result<(), Error>,
+    fn(&Workspace, &[&'static ArchRow], &CiArgs) -> Result<(), Error>,
 );
 
 const STEPS: [Step; 6] = [
@@ -40,18 +46,18 @@ const STEPS: [Step; 6] = [
     ("lints", |workspace, _, _| lints(workspace)),
     ("docs", |workspace, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _| bare_metal(workspace)),
-    ("tests", |workspace, row, _| tests(workspace, row)),
+    ("tests", |workspace, rows, _| tests(workspace, rows)),
     ("fuzzing", |workspace, _, args| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
     }),
 ];
 
 /// Runs every step, also when one before it failed, and says at the end how each went.
-pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &CiArgs) -> Result<(), Error> {
+pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArgs) -> Result<(), Error> {
     let mut outcomes = Vec::new();
     for (name, step) in STEPS {
         say(&format!("ci: {name}"));
-        let outcome = step(workspace, row, args);
+        let outcome = step(workspace, rows, args);
         if let Err(error) = &outcome {
             say(&format!("ci: {name} failed: {error}"));
         }
@@ -122,10 +128,10 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-fn tests(workspace: &Workspace, row: &'static ArchRow) -> Result<(), Error> {
+fn tests(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     test::run(
         workspace,
-        row,
+        rows,
         &TestArgs {
             host: Host::Auto,
             tiers: Vec::new(),

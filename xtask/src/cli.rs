@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::arch::Arch;
+use crate::arch::{Arch, ArchRow};
 use crate::place::Host;
 use crate::test::Tier;
 
@@ -16,11 +16,29 @@ use crate::test::Tier;
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// Architecture of the guests.
-    #[arg(long, value_enum, default_value_t = Arch::X86_64, global = true)]
-    pub(crate) arch: Arch,
+    /// Architecture of the guests; may be given several times. Without it, `run` takes x86_64 and the other tasks all.
+    #[arg(long = "arch", value_enum, value_name = "ARCH", global = true)]
+    pub(crate) archs: Vec<Arch>,
     #[command(subcommand)]
     pub(crate) task: Task,
+}
+
+impl Cli {
+    /// The architectures asked for, or these where none was.
+    pub(crate) fn rows(&self, default: &[Arch]) -> Vec<&'static ArchRow> {
+        let archs = if self.archs.is_empty() {
+            default
+        } else {
+            &self.archs
+        };
+        let mut rows: Vec<&'static ArchRow> = Vec::new();
+        for row in archs.iter().map(|arch| arch.row()) {
+            if rows.iter().all(|known| known.arch != row.arch) {
+                rows.push(row);
+            }
+        }
+        rows
+    }
 }
 
 /// The tasks.
@@ -39,12 +57,12 @@ pub(crate) enum Task {
     Run(RunArgs),
     /// Run all tests: on this machine, on KVM, and the guests under another loader.
     ///
-    /// Ends with one summary of passed, failed and skipped tests, each skipped one with its reason, and writes JUnit XML
-    /// to target/xtask/junit.xml. Fails when a test fails or a tier runs none.
+    /// Ends with one summary: what ran where, and how many tests passed, failed and were skipped, each skipped one with
+    /// its reason. Writes JUnit XML to target/xtask/junit.xml. Fails when a test fails or a tier runs none.
     Test(TestArgs),
     /// Build the programs that run inside virtual machines, into target/guests/ARCH/.
     Guests,
-    /// Measure the load path beside linux-loader and beside a plain read, on real kernels.
+    /// Measure the load path beside linux-loader and beside a plain read, on real x86_64 kernels.
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
@@ -140,6 +158,24 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn architectures_may_repeat() {
+        let check = |args: &[&str], expected: &[&str]| {
+            let cli = Cli::parse_from(["xtask"].iter().chain(args));
+            let names: Vec<_> = cli.rows(&[Arch::X86_64]).iter().map(|row| row.name).collect();
+            assert_eq!(names, expected, "{args:?}");
+        };
+        check(&["test"], &["x86_64"]);
+        check(&["test", "--arch", "riscv64"], &["riscv64"]);
+        check(&["--arch", "aarch64", "test", "--arch", "aarch64"], &["aarch64"]);
+        check(
+            &[
+                "test", "--arch", "riscv64", "--arch", "x86_64", "--arch", "riscv64",
+            ],
+            &["riscv64", "x86_64"],
+        );
     }
 
     #[test]

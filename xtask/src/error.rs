@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use lab_init::{Ending, FrameError};
 
-use crate::arch::Arch;
 use crate::guests::GuestError;
 use crate::payload::PayloadError;
 
@@ -51,11 +50,18 @@ pub(crate) enum Error {
     /// The machine's apt sources name no place to fetch Debian's packages from.
     #[error(
         "no entry of this machine's apt sources offers the main component of its own release ({codename}), so there \
-         is no mirror to fetch Debian's kernels from; name a kernel file with {variable} instead"
+         is no mirror to fetch Debian's packages from; name kernel files instead, with XTASK_KERNEL_X86_64 and so on"
     )]
-    NoAptSource {
-        codename: String,
-        variable: &'static str,
+    NoAptSource { codename: String },
+
+    /// The machine's QEMU is of a version that does not do what is asked of it.
+    #[error(
+        "{program} is version {found}, and {expected} is needed (xtask/src/arch.rs says why); install such a version, or put it first on PATH"
+    )]
+    WrongQemu {
+        program: &'static str,
+        found: String,
+        expected: String,
     },
 
     /// A package that should hold a file does not.
@@ -69,10 +75,6 @@ pub(crate) enum Error {
     /// A module that L1 needs is neither in the kernel nor beside it.
     #[error("no module {name} in {} and it is not built into the kernel", directory.display())]
     NoModule { name: &'static str, directory: PathBuf },
-
-    /// The architecture is known, but the task does not work for it so far.
-    #[error("{arch} is not yet supported by this task: only `run` is, x86_64 is by all")]
-    NotYet { arch: Arch },
 
     /// `--host native` on a machine that cannot run every guest.
     #[error("--host native is not possible here: {reason}; use --host lab")]

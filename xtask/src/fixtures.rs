@@ -4,24 +4,14 @@
 //! set. In the lab it is `/fixtures`, on this machine `target/fixtures`, where most entries are links.
 //!
 //! ```text
-//! guests/x86_64/                         every build of guests/, see `guests.rs`:
-//!   conformance-pvh.elf                    ELF64 with a PVH note
-//!   conformance-pvh32.elf                  the same as an ELF32
-//!   conformance-pvh-reloc.elf              ELF64 with a PVH note that allows another place
-//!   conformance-vmlinux.elf                ELF64 like a vmlinux, without a PVH note
-//!   conformance-vmlinux32.elf              the same as an ELF32
-//!   conformance.bzImage                    bzImage that says what a distribution's kernel says
-//!   conformance-32bit.bzImage              bzImage without a 64-bit entry
-//!   conformance-fixed.bzImage              bzImage that cannot be relocated
+//! guests/ARCH/                           every build of guests/ as `guests.rs` lists them, and
 //!   init                                   first program of Linux guests, static
-//! initrd/x86_64/linux.cpio               initramfs of a Linux guest: /init and /payload.bin
-//! initrd/x86_64/payload.bin              the /payload.bin in it
-//! kernels/x86_64/debian-13.bzImage       Debian's current cloud kernel
+//! initrd/ARCH/linux.cpio                 initramfs of a Linux guest: /init and /payload.bin
+//! initrd/ARCH/payload.bin                the /payload.bin in it
+//! kernels/ARCH/debian-13.FORMAT          Debian's current kernel for virtual machines: a bzImage or an Image
 //! kernels/x86_64/debian-13.vmlinux       the ELF inside it
-//! kernels/x86_64/debian-12.bzImage       Debian's previous cloud kernel
-//! images/x86_64/memtest86+x64.bin        other boot images that Debian packages
-//! images/x86_64/ipxe.lkrn
-//! images/x86_64/memdisk
+//! kernels/x86_64/debian-12.bzImage       the one of the release before
+//! images/ARCH/NAME                       other boot images that Debian packages, as `arch.rs` lists them
 //! ```
 
 use std::fs;
@@ -68,17 +58,29 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     kernels(workspace, row)
 }
 
+/// The directory of all fixtures.
+pub(crate) fn directory(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("fixtures")
+}
+
+/// The files below the directory of all fixtures that a test in the lab can need; what is only looked at from outside
+/// would fill the lab's memory.
+pub(crate) fn for_lab(directory: &Path, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for kind in ["guests", "initrd", "kernels"] {
+        files.extend(kernel::walk(&directory.join(kind).join(row.name))?);
+    }
+    Ok(files)
+}
+
 /// Makes sure that the kernels are there, and gives the directory of all fixtures.
 pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let fixtures = Fixtures::open(workspace, row)?;
-    for suite in [Suite::Trixie, Suite::Bookworm] {
+    for suite in [&[Suite::Trixie], row.earlier_kernels].concat() {
         let kernel = kernel::ensure(workspace, row, suite)?;
-        fixtures.link(
-            "kernels",
-            &format!("debian-{}.bzImage", suite.number()),
-            &kernel.image,
-        )?;
-        if suite == Suite::Trixie {
+        let name = format!("debian-{}.{}", suite.number(), row.kernel_format);
+        fixtures.link("kernels", &name, &kernel.image)?;
+        if row.has_vmlinux && suite == Suite::Trixie {
             let vmlinux = vmlinux(workspace, &kernel.image)?;
             fixtures.link("kernels", &format!("debian-{}.vmlinux", suite.number()), &vmlinux)?;
         }
@@ -134,7 +136,7 @@ struct Fixtures {
 
 impl Fixtures {
     fn open(workspace: &Workspace, row: &ArchRow) -> Result<Self, Error> {
-        let directory = workspace.target().join("fixtures");
+        let directory = directory(workspace);
         fs::create_dir_all(&directory).at(&directory)?;
         Ok(Self {
             directory,

@@ -52,6 +52,14 @@ pub(crate) struct Conformance {
     builds: &'static [Build],
 }
 
+impl Conformance {
+    /// True when one of the files it gives has this name.
+    #[cfg(test)]
+    pub(crate) fn makes(&self, name: &str) -> bool {
+        self.builds.iter().any(|(file, ..)| *file == name)
+    }
+}
+
 /// The conformance guests of x86_64.
 pub(crate) const X86_64: &[Conformance] = &[Conformance {
     package: "conformance",

@@ -17,34 +17,43 @@ pub(crate) struct Kernel {
     pub(crate) modules: Option<PathBuf>,
 }
 
-/// A boot image of another kind that Debian packages.
+/// A further boot image that Debian packages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Image {
     package: &'static str,
-    /// Where the package installs it.
-    path: &'static str,
+    content: Content,
     /// Its name among the fixtures.
     pub(crate) name: &'static str,
 }
 
-/// Boot images that are no Linux kernels, for x86_64.
-pub(crate) const IMAGES: [Image; 3] = [
-    Image {
-        package: "memtest86+",
-        path: "boot/memtest86+x64.bin",
-        name: "memtest86+x64.bin",
-    },
-    Image {
-        package: "ipxe",
-        path: "usr/lib/ipxe/ipxe.lkrn",
-        name: "ipxe.lkrn",
-    },
-    Image {
-        package: "syslinux-common",
-        path: "usr/lib/syslinux/memdisk",
-        name: "memdisk",
-    },
-];
+/// Where an image is.
+#[derive(Clone, Copy, Debug)]
+enum Content {
+    /// At this path of the package.
+    File(&'static str),
+    /// The package is a metapackage, and the image the kernel it stands for.
+    Kernel,
+}
+
+impl Image {
+    /// The file at `path` of a package.
+    pub(crate) const fn file(package: &'static str, path: &'static str, name: &'static str) -> Self {
+        Self {
+            package,
+            content: Content::File(path),
+            name,
+        }
+    }
+
+    /// The kernel behind a metapackage.
+    pub(crate) const fn kernel(package: &'static str, name: &'static str) -> Self {
+        Self {
+            package,
+            content: Content::Kernel,
+            name,
+        }
+    }
+}
 
 /// The kernel that `suite` has for virtual machines. The user's own kernel takes the place of the current one.
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Result<Kernel, Error> {
@@ -61,40 +70,42 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Resu
         })?;
         let apt = PrivateApt::update(workspace, row, suite)?;
         let package = apt.kernel_package(row.kernel_meta)?;
-        apt.unpack(&package, &directory)?;
+        apt.unpack(&[&package], &directory)?;
     }
     in_directory(&directory, row)
 }
 
-/// The boot images of [`IMAGES`], with the paths they were unpacked to.
+/// The further boot images of an architecture, with the paths they were unpacked to.
 pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(Image, PathBuf)>, Error> {
     let directory = debian_directory(workspace, row, Suite::Trixie);
-    let place = |image: Image| directory.join(image.package);
-    let missing: Vec<Image> = IMAGES
-        .into_iter()
-        .filter(|image| !place(*image).exists())
-        .collect();
+    let place = |image: &Image| directory.join(image.package);
+    let missing: Vec<&Image> = row.images.iter().filter(|image| !place(image).exists()).collect();
     if !missing.is_empty() {
-        need_apt("memtest86+ ipxe syslinux-common", || {
+        let packages: Vec<_> = missing.iter().map(|image| image.package).collect();
+        need_apt(&packages.join(" "), || {
             "Only the tests that read these images need them.".to_owned()
         })?;
         let apt = PrivateApt::update(workspace, row, Suite::Trixie)?;
         for image in missing {
-            apt.unpack(image.package, &place(image))?;
+            match image.content {
+                Content::File(_) => apt.unpack(&[image.package], &place(image))?,
+                Content::Kernel => apt.unpack(&[&apt.kernel_package(image.package)?], &place(image))?,
+            }
         }
     }
-    IMAGES
-        .into_iter()
+    row.images
+        .iter()
         .map(|image| {
-            let path = place(image).join(image.path);
-            if !path.exists() {
-                let package = image.package.to_owned();
-                return Err(Error::NotInPackage {
-                    package,
-                    what: "boot image of that name",
-                });
-            }
-            Ok((image, path))
+            let directory = place(image);
+            let path = match image.content {
+                Content::File(path) => Some(directory.join(path)).filter(|path| path.exists()),
+                Content::Kernel => first_entry(&directory.join("boot"), row.kernel_file)?,
+            };
+            let path = path.ok_or_else(|| Error::NotInPackage {
+                package: image.package.to_owned(),
+                what: "boot image of that name",
+            })?;
+            Ok((*image, path))
         })
         .collect()
 }
@@ -223,7 +234,7 @@ mod tests {
             modules: Some(directory.path().to_path_buf()),
         };
         let found = kernel
-            .module_files(Arch::X86_64.row().unwrap())
+            .module_files(Arch::X86_64.row())
             .map_err(|error| error.to_string())?;
         Ok(found
             .iter()

@@ -31,6 +31,7 @@ mod payload;
 mod place;
 mod process;
 mod progress;
+mod qemu;
 mod run;
 mod setup;
 mod test;
@@ -39,8 +40,9 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{Parser as _, ValueEnum as _};
 
+use crate::arch::Arch;
 use crate::cli::{Cli, Task};
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -61,19 +63,19 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Error> {
-    let row = match cli.task {
-        Task::Run(_) => cli.arch.row_to_run()?,
-        _ => cli.arch.row()?,
-    };
     process::end_children_on_interrupt()?;
     let workspace = Workspace::find()?;
+    let all = || cli.rows(Arch::value_variants());
     match &cli.task {
-        Task::Setup => setup::run(&workspace, row),
-        Task::Run(args) => run::run(&workspace, row, args),
-        Task::Test(args) => test::run(&workspace, row, args),
-        Task::Guests => guests::run(&workspace, row),
-        Task::Bench(args) => bench::run(&workspace, row, args),
+        Task::Setup => setup::run(&workspace, &all()),
+        Task::Run(args) => cli
+            .rows(&[Arch::X86_64])
+            .into_iter()
+            .try_for_each(|row| run::run(&workspace, row, args)),
+        Task::Test(args) => test::run(&workspace, &all(), args),
+        Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
+        Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
-        Task::Ci(args) => ci::run(&workspace, row, args),
+        Task::Ci(args) => ci::run(&workspace, &all(), args),
     }
 }

@@ -3,6 +3,7 @@
 mod lab;
 mod native;
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use lab_init::Ending;
 
 pub(crate) use lab::Lab;
 
-use crate::arch::ArchRow;
+use crate::arch::{ArchRow, LabMachine};
 use crate::error::{At as _, Error};
 use crate::fixtures;
 use crate::workspace::Workspace;
@@ -72,7 +73,46 @@ pub(crate) enum Report<'a> {
 /// Takes the reports of a job.
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
 
-/// A machine with KVM.
+/// A machine with KVM that programs can run on, before it is known to work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Site {
+    /// This machine.
+    Native,
+    /// One that QEMU emulates.
+    Lab(&'static LabMachine),
+}
+
+impl Site {
+    /// Every machine that the tests of an architecture run on.
+    pub(crate) fn all(row: &'static ArchRow, host: Host) -> Result<Vec<Self>, Error> {
+        match (host, native::unusable(row)) {
+            (Host::Auto | Host::Native, None) => Ok(vec![Self::Native]),
+            (Host::Native, Some(reason)) => Err(Error::NoNativeKvm { reason }),
+            (Host::Auto | Host::Lab, _) => Ok(row.labs.iter().map(Self::Lab).collect()),
+        }
+    }
+
+    /// Makes sure that the machine can be used.
+    pub(crate) fn prepare(self, workspace: &Workspace, row: &'static ArchRow) -> Result<Place, Error> {
+        match self {
+            Self::Native => Ok(Place::Native),
+            Self::Lab(machine) => Ok(Place::Lab(Lab::ensure(workspace, row, machine)?)),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    /// The name in messages and results.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native => f.write_str("native KVM"),
+            Self::Lab(machine) if machine.variant.is_empty() => f.write_str("KVM in the lab"),
+            Self::Lab(machine) => write!(f, "KVM in the lab with {}", machine.variant),
+        }
+    }
+}
+
+/// A machine with KVM that can be used.
 #[derive(Debug)]
 pub(crate) enum Place {
     Native,
@@ -80,20 +120,18 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Chooses the machine, and makes sure that it can be used.
+    /// Chooses one machine, and makes sure that it can be used.
     pub(crate) fn choose(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Self, Error> {
-        match (host, native::unusable(row)) {
-            (Host::Auto | Host::Native, None) => Ok(Self::Native),
-            (Host::Native, Some(reason)) => Err(Error::NoNativeKvm { reason }),
-            (Host::Auto | Host::Lab, _) => Ok(Self::Lab(Lab::ensure(workspace, row)?)),
-        }
+        let sites = Site::all(row, host)?;
+        let first = sites.first().copied().unwrap_or(Site::Lab(row.first_lab()));
+        first.prepare(workspace, row)
     }
 
-    /// Its name in messages and results.
-    pub(crate) fn name(&self) -> &'static str {
+    /// Where it is.
+    pub(crate) fn site(&self) -> Site {
         match self {
-            Self::Native => "native KVM",
-            Self::Lab(_) => "KVM in the lab",
+            Self::Native => Site::Native,
+            Self::Lab(lab) => Site::Lab(lab.machine()),
         }
     }
 

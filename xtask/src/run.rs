@@ -31,7 +31,7 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
         args: arguments(workspace, row, args, kernel)?,
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
-    say(&format!("booting the guest on {}", place.name()));
+    say(&format!("booting the guest on {}", place.site()));
     let mut ending = None;
     place.run(
         workspace,

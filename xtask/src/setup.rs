@@ -5,19 +5,25 @@ use crate::build;
 use crate::error::Error;
 use crate::fixtures;
 use crate::fuzz;
-use crate::place::Lab;
+use crate::place::{Host, Site};
 use crate::progress::say;
 use crate::workspace::Workspace;
 
-/// Installs, fetches and builds everything.
-pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow) -> Result<(), Error> {
-    build::ensure_linker(workspace, row)?;
-    Lab::ensure(workspace, row)?;
-    let fixtures = fixtures::ensure(workspace, row)?;
+/// Installs, fetches and builds everything for these architectures.
+pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
+    for row in rows {
+        build::ensure_linker(workspace, row)?;
+        for site in Site::all(row, Host::Lab)? {
+            site.prepare(workspace, row)?;
+        }
+        let fixtures = fixtures::ensure(workspace, row)?;
+        say(&format!(
+            "the fixtures of {} are in {}",
+            row.name,
+            fixtures.display()
+        ));
+    }
     fuzz::ensure(workspace)?;
-    say(&format!(
-        "everything is there; fixtures in {}",
-        fixtures.display()
-    ));
+    say("everything is there");
     Ok(())
 }

@@ -3,15 +3,15 @@
 //! | tier | what runs | where |
 //! |---|---|---|
 //! | `host` | unit, property, integration and doc tests | this machine |
-//! | `kvm` | test targets named `kvm_*`, statically linked | native KVM or the lab |
-//! | `loader` | the conformance guest's PVH builds | QEMU with its own loader, emulating |
+//! | `kvm` | test targets named `kvm_*`, statically linked, for each architecture | native KVM or the lab |
+//! | `loader` | the builds of the conformance guest that QEMU can load | QEMU with its own loader, emulating |
 //!
 //! A tier that runs no test is a failure, unless a filter was given: a broken set-up must not look like success.
 
 mod host;
 mod kvm;
 mod libtest;
-mod loader;
+pub(crate) mod loader;
 mod metadata;
 mod results;
 
@@ -48,8 +48,11 @@ impl Tier {
 }
 
 /// Runs the tiers and prints the summary.
-pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &TestArgs) -> Result<(), Error> {
-    let fixtures = fixtures::ensure(workspace, row)?;
+pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &TestArgs) -> Result<(), Error> {
+    for row in rows {
+        fixtures::ensure(workspace, row)?;
+    }
+    let fixtures = fixtures::directory(workspace);
     let filter = args.filter.as_deref();
     let mut results = Results::default();
     for tier in Tier::ALL {
@@ -57,13 +60,27 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &TestArgs)
             continue;
         }
         say(&format!("running the tests of the tier {}", tier.name()));
-        let outcome = match tier {
-            Tier::Host => host::run(workspace, &fixtures, filter),
-            Tier::Kvm => kvm::run(workspace, row, args.host, &fixtures, filter),
-            Tier::Loader => loader::run(workspace, row, &fixtures, filter),
-        };
         // A tier that cannot be run is a failure of this tier; the others still have something to say.
-        results.add_tier(tier.name(), outcome, filter.is_some());
+        match tier {
+            Tier::Host => {
+                results.add_tier(
+                    tier.name(),
+                    host::run(workspace, &fixtures, filter),
+                    filter.is_some(),
+                );
+            }
+            Tier::Kvm => {
+                for (site, outcome) in kvm::run(workspace, rows, args.host, &fixtures, filter) {
+                    results.add_tier(format!("{} {site}", tier.name()), outcome, filter.is_some());
+                }
+            }
+            Tier::Loader => {
+                for row in rows {
+                    let outcome = loader::run(workspace, row, &fixtures, filter);
+                    results.add_tier(format!("{} {}", tier.name(), row.name), outcome, filter.is_some());
+                }
+            }
+        }
     }
     results.write_junit(&workspace.xtask("junit.xml"))?;
     print!("{results}");

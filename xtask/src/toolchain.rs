@@ -9,20 +9,23 @@ use std::process::Command;
 
 use crate::build;
 use crate::error::Error;
-use crate::packages::{self, Package};
+use crate::packages::{self, Package, Version};
 use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
 /// Debian's newest Rust, and the source of its standard library.
 const DEBIAN_RUST: [Package; 2] = [
-    Package::file("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
+    Package::at_least("rustc-web", DEBIAN_RUSTC, OLDEST_RUST),
     Package::file("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
 ];
 
 /// The compiler that [`DEBIAN_RUST`] installs, and where it keeps its libraries.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SYSROOT: &str = "/usr";
+
+/// The oldest compiler that builds the workspace: its `rust-version`.
+const OLDEST_RUST: Version = (1, 95);
 
 /// How programs for one bare-metal target are built.
 #[derive(Debug)]
@@ -121,7 +124,8 @@ fn has_source(sysroot: &Path) -> bool {
 
 /// Gets the target from Debian, or else from rustup.
 fn install(workspace: &Workspace, sysroot: &Path, target: &str) -> Result<StandardLibrary, Error> {
-    let from_debian = packages::ensure(workspace, &DEBIAN_RUST);
+    // The source must be of the compiler's version, so neither is installed without the other.
+    let from_debian = packages::install_all(workspace, &DEBIAN_RUST);
     if from_debian.is_err() && process::which("rustup").is_some() {
         let log = workspace.log("rustup-target-add")?;
         let _step = Step::start(format!("adding the target {target}"));
@@ -149,6 +153,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn the_oldest_compiler_is_the_workspaces() {
+        let (major, minor) = OLDEST_RUST;
+        assert_eq!(format!("{major}.{minor}"), env!("CARGO_PKG_RUST_VERSION"));
+    }
 
     #[test]
     fn an_installed_target_comes_before_source() {

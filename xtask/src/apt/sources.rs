@@ -7,7 +7,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::Suite;
 use crate::error::{At as _, Error};
 
 /// What apt reads besides `/etc/apt/sources.list`.
@@ -93,16 +92,15 @@ fn codename_in(os_release: &str) -> Option<String> {
     (value("ID")? == "debian").then(|| value("VERSION_CODENAME"))?
 }
 
-/// A deb822 source for `suite` from the first entry that serves the main component of the machine's own release.
-pub(super) fn derive(machine: &MachineSources, suite: Suite) -> Option<String> {
+/// A deb822 source for `suites` from the first entry that serves the main component of the machine's own release.
+pub(super) fn derive(machine: &MachineSources, suites: &str) -> Option<String> {
     let source = machine.sources.iter().find(|source| {
         let release = |suite: &String| *suite == machine.codename || ALIASES.contains(&suite.as_str());
         source.suites.iter().any(release) && source.components.iter().any(|name| name == "main")
     })?;
     let mut stanza = format!(
-        "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\n",
-        source.uris,
-        suite.name()
+        "Types: deb\nURIs: {}\nSuites: {suites}\nComponents: main\n",
+        source.uris
     );
     for (name, value) in &source.options {
         let value = if name == "Signed-By" && is_single_release_keyring(value) {
@@ -211,7 +209,7 @@ mod tests {
             codename: "bookworm".into(),
             sources,
         };
-        assert_eq!(derive(&machine, Suite::Trixie).as_deref(), expected);
+        assert_eq!(derive(&machine, "trixie").as_deref(), expected);
     }
 
     #[test]

@@ -16,14 +16,15 @@ use lab_init::{Event, Frame, MANIFEST_PATH, Manifest, Program, read_frame};
 
 use super::{Arg, Job, Observer, Report, check_files, environment};
 use crate::apt::Suite;
-use crate::arch::ArchRow;
+use crate::arch::{ArchRow, LabMachine};
 use crate::build;
 use crate::error::{At as _, Error};
+use crate::fixtures;
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Kernel};
-use crate::packages::{self, Package};
 use crate::process::{self, Running};
 use crate::progress::say;
+use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
 /// Memory of L1: it holds the initramfs, unpacked, and the guests' memory.
@@ -48,17 +49,34 @@ const FIXTURES: &str = "/fixtures";
 #[derive(Debug)]
 pub(crate) struct Lab {
     row: &'static ArchRow,
+    machine: &'static LabMachine,
+    emulator: Emulator,
     kernel: Kernel,
     init: PathBuf,
 }
 
 impl Lab {
     /// Makes sure that QEMU, the kernel and the init program are there.
-    pub(crate) fn ensure(workspace: &Workspace, row: &'static ArchRow) -> Result<Self, Error> {
-        packages::ensure(workspace, &[Package::program(row.qemu.package, row.qemu.program)])?;
+    pub(crate) fn ensure(
+        workspace: &Workspace,
+        row: &'static ArchRow,
+        machine: &'static LabMachine,
+    ) -> Result<Self, Error> {
+        let emulator = machine.qemu.ensure(workspace)?;
         let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
         let init = build::static_binary(workspace, row, "lab-init")?;
-        Ok(Self { row, kernel, init })
+        Ok(Self {
+            row,
+            machine,
+            emulator,
+            kernel,
+            init,
+        })
+    }
+
+    /// The machine that QEMU plays.
+    pub(crate) fn machine(&self) -> &'static LabMachine {
+        self.machine
     }
 
     /// Boots L1, runs the job there and waits for the end.
@@ -89,7 +107,7 @@ impl Lab {
             }
         };
         // The scratch directory goes away, the console of the last machine stays for whoever wants to look.
-        let kept = directory.join("console.log");
+        let kept = directory.join(format!("console-{}{}.log", self.row.name, self.machine.variant));
         if console.exists() {
             fs::rename(&console, &kept).at(&console)?;
         }
@@ -127,7 +145,7 @@ impl Lab {
             manifest.modules.push(format!("/{name}"));
         }
         if let Some(fixtures) = &job.fixtures {
-            for file in kernel::walk(fixtures)? {
+            for file in fixtures::for_lab(fixtures, self.row)? {
                 let name = file
                     .strip_prefix(fixtures)
                     .unwrap_or(&file)
@@ -168,9 +186,9 @@ impl Lab {
     fn qemu(&self, initramfs: &Path, console: &Path) -> Command {
         let mut console_option = std::ffi::OsString::from("file:");
         console_option.push(console);
-        let mut command = Command::new(self.row.qemu.program);
+        let mut command = self.emulator.command();
         command
-            .args(self.row.qemu.args)
+            .args(self.machine.args)
             // With more than one processor, QEMU runs code while another processor patches it, and now and then the kernel
             // meets a breakpoint that is gone already.
             .args(["-smp", "1", "-m", &MEMORY_MIB.to_string()])
@@ -191,7 +209,7 @@ impl Lab {
             .arg(initramfs)
             .args([
                 "-append",
-                &format!("{} quiet oops=panic panic=-1", self.row.qemu.cmdline),
+                &format!("{} quiet oops=panic panic=-1", self.machine.cmdline),
             ]);
         command
     }

@@ -1,7 +1,10 @@
 //! Tests that need KVM: programs of targets named `kvm_*`, run on this machine or in the lab.
 
 use std::io::{Write as _, stderr};
-use std::path::Path;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use lab_init::Ending;
@@ -12,91 +15,170 @@ use super::results::Case;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{At as _, Error};
-use crate::place::{Arg, Host, Job, Place, Report, Task};
+use crate::place::{Arg, Host, Job, Place, Report, Site, Task};
 use crate::progress::{Step, say};
 use crate::workspace::Workspace;
 
 /// Time for one test program; each of its tests has a deadline of its own.
 const DEADLINE: Duration = Duration::from_mins(25);
 
-/// Builds the programs, runs them and gives the results of each test.
+/// Where tests of an architecture ran, and the results of each.
+type SiteResults = (String, Result<Vec<Case>, Error>);
+
+/// Builds the programs of every architecture and runs them on every machine there is for it. Emulated machines, which
+/// use one processor each, run side by side.
 pub(super) fn run(
     workspace: &Workspace,
-    row: &'static ArchRow,
+    rows: &[&'static ArchRow],
     host: Host,
     fixtures: &Path,
     filter: Option<&str>,
-) -> Result<Vec<Case>, Error> {
-    let place = Place::choose(workspace, row, host)?;
-    let programs = build_programs(workspace, row)?;
-    // Tests that share few processors would only run into their deadlines side by side.
-    let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-    args.extend(filter.map(Arg::from));
-    let tasks = programs.iter().map(|(_, executable)| Task {
-        executable: executable.clone(),
-        args: args.clone(),
-        deadline: DEADLINE,
-    });
-    let job = Job {
-        tasks: tasks.collect(),
-        fixtures: Some(fixtures.to_path_buf()),
-    };
-    say(&format!(
-        "running {} test programs on {}",
-        programs.len(),
-        place.name()
-    ));
-    let mut reader = Reader::default();
-    let outcome = place.run(workspace, &job, &mut |report| {
-        match report {
-            Report::Ready(uptime) => say(&format!("the KVM host machine is up after {uptime:.1?}")),
-            Report::Started(index) => reader.start(programs.get(index).map_or("", |(name, _)| name)),
-            Report::Stdout(bytes) => reader.output(bytes),
-            Report::Stderr(bytes) => stderr().write_all(bytes).at(Path::new("the terminal"))?,
-            Report::Ended(ending) => reader.end(ending),
+) -> Vec<SiteResults> {
+    let mut runs = Vec::new();
+    for row in rows {
+        match prepare(workspace, row, host) {
+            Ok(prepared) => runs.extend(prepared),
+            Err(error) => runs.push((row.name.to_owned(), Err(error))),
         }
-        Ok(())
+    }
+    let is_single = runs.len() == 1;
+    let slots: Vec<Mutex<Option<SiteResults>>> = runs.iter().map(|_| Mutex::new(None)).collect();
+    let queue = Mutex::new(runs.into_iter().zip(&slots));
+    let work = || {
+        // The lock is held for as long as it takes to take a run, not for the run.
+        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(((name, run), slot)) = take() {
+            let prefix = if is_single {
+                String::new()
+            } else {
+                format!("{name}: ")
+            };
+            let cases = run.map(|run| run.go(workspace, fixtures, filter, prefix));
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, cases));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism()
+            .map_or(1, NonZero::get)
+            .min(slots.len())
+        {
+            scope.spawn(work);
+        }
     });
-    let mut cases = reader.finish();
-    // The tests that ran have results; that the others did not run is one more.
-    cases.extend(
-        outcome
-            .err()
-            .map(|error| Case::failed(place.name(), "every program runs", error.to_string())),
-    );
-    Ok(cases)
+    slots
+        .into_iter()
+        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
+/// The test programs of an architecture, and a machine to run them on.
+struct Run {
+    place: Place,
+    programs: Arc<[(String, PathBuf)]>,
+}
+
+/// A run by its name, or why there is none.
+type Prepared = (String, Result<Run, Error>);
+
+/// Builds the programs of an architecture and prepares its machines.
+fn prepare(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Vec<Prepared>, Error> {
+    let sites = Site::all(row, host)?;
+    let programs: Arc<[_]> = build_programs(workspace, row)?.into();
+    let run = |site: Site| {
+        let programs = Arc::clone(&programs);
+        let run = site.prepare(workspace, row).map(|place| Run { place, programs });
+        (format!("{} on {site}", row.name), run)
+    };
+    Ok(sites.into_iter().map(run).collect())
+}
+
+impl Run {
+    /// Runs the programs and gives the results of each test.
+    fn go(&self, workspace: &Workspace, fixtures: &Path, filter: Option<&str>, prefix: String) -> Vec<Case> {
+        let Self { place, programs } = self;
+        // Tests that share few processors would only run into their deadlines side by side.
+        let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
+        args.extend(filter.map(Arg::from));
+        let tasks = programs.iter().map(|(_, executable)| Task {
+            executable: executable.clone(),
+            args: args.clone(),
+            deadline: DEADLINE,
+        });
+        let job = Job {
+            tasks: tasks.collect(),
+            fixtures: Some(fixtures.to_path_buf()),
+        };
+        say(&format!(
+            "{prefix}running {} test programs on {}",
+            programs.len(),
+            place.site()
+        ));
+        let mut reader = Reader::new(prefix);
+        let outcome = place.run(workspace, &job, &mut |report| {
+            match report {
+                Report::Ready(uptime) => {
+                    reader.say(&format!("the KVM host machine is up after {uptime:.1?}"));
+                }
+                Report::Started(index) => reader.start(programs.get(index).map_or("", |(name, _)| name)),
+                Report::Stdout(bytes) => reader.output(bytes),
+                Report::Stderr(bytes) => stderr().write_all(bytes).at(Path::new("the terminal"))?,
+                Report::Ended(ending) => reader.end(ending),
+            }
+            Ok(())
+        });
+        let mut cases = reader.finish();
+        // The tests that ran have results; that the others did not run is one more.
+        let failure =
+            |error: Error| Case::failed(&place.site().to_string(), "every program runs", error.to_string());
+        cases.extend(outcome.err().map(failure));
+        cases
+    }
 }
 
 /// Builds every program that needs KVM, statically linked.
-fn build_programs(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(String, std::path::PathBuf)>, Error> {
-    let tests = metadata::integration_tests(workspace)?.kvm;
+fn build_programs(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut tests = metadata::integration_tests(workspace)?.kvm;
+    tests.retain(|test| test.is_for(row.name));
     if tests.is_empty() {
         return Ok(Vec::new());
     }
     let mut command = build::static_cargo(workspace, row, "test")?;
     command.arg("--no-run");
-    for (package, name) in &tests {
-        command.args(["--package", package, "--test", name]);
+    for test in &tests {
+        command.args(["--package", &test.package, "--test", &test.name]);
     }
     // Without optimisation an emulated machine takes minutes to copy a kernel; assertions and overflow checks stay.
     command
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
         .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
-    let _step = Step::start("building the tests that need KVM");
+    let _step = Step::start(format!("building the tests that need KVM for {}", row.std_target));
     metadata::test_programs(workspace, &mut command)
 }
 
 /// Reads the output of programs that run one after the other.
 #[derive(Debug, Default)]
 struct Reader {
+    /// What every line starts with on the terminal.
+    prefix: String,
     parser: Parser,
     /// Output since the last end of a line.
     partial: Vec<u8>,
 }
 
 impl Reader {
+    fn new(prefix: String) -> Self {
+        Self {
+            prefix,
+            ..Self::default()
+        }
+    }
+
+    fn say(&self, message: &str) {
+        say(&format!("{}{message}", self.prefix));
+    }
+
     fn start(&mut self, name: &str) {
-        println!("\n{name}:");
+        println!("{}{name}:", self.prefix);
         self.parser.start(name);
     }
 
@@ -111,7 +193,7 @@ impl Reader {
     fn line(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches(['\n', '\r']);
-        println!("{line}");
+        println!("{}{line}", self.prefix);
         self.parser.line(line);
     }
 

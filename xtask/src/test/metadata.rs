@@ -40,14 +40,43 @@ struct Metadata {
 struct Package {
     name: String,
     targets: Vec<Target>,
+    metadata: Option<PackageMetadata>,
+}
+
+/// The part of a package's own `[package.metadata]` that is read here.
+#[derive(Debug, Deserialize)]
+struct PackageMetadata {
+    kvm: Option<Kvm>,
+}
+
+/// `[package.metadata.kvm]`: about the tests that need KVM.
+#[derive(Debug, Deserialize)]
+struct Kvm {
+    /// The only architecture they are for.
+    arch: String,
+}
+
+/// An integration test that needs KVM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KvmTest {
+    pub(super) package: String,
+    pub(super) name: String,
+    /// The only architecture it is for; otherwise it is for all.
+    arch: Option<String>,
+}
+
+impl KvmTest {
+    /// True when it is for this architecture.
+    pub(super) fn is_for(&self, arch: &str) -> bool {
+        self.arch.as_ref().is_none_or(|only| only == arch)
+    }
 }
 
 /// Names of the integration tests of the workspace, split by whether they need KVM.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IntegrationTests {
     pub(super) host: Vec<String>,
-    /// With the package's name.
-    pub(super) kvm: Vec<(String, String)>,
+    pub(super) kvm: Vec<KvmTest>,
 }
 
 /// Asks cargo for the integration tests.
@@ -68,9 +97,15 @@ fn split(metadata: Metadata) -> IntegrationTests {
         kvm: Vec::new(),
     };
     for package in metadata.packages {
+        let kvm = package.metadata.and_then(|metadata| metadata.kvm);
+        let arch = kvm.map(|kvm| kvm.arch);
         for target in package.targets.into_iter().filter(Target::is_test) {
             if target.needs_kvm() {
-                tests.kvm.push((package.name.clone(), target.name));
+                tests.kvm.push(KvmTest {
+                    package: package.name.clone(),
+                    name: target.name,
+                    arch: arch.clone(),
+                });
             } else {
                 tests.host.push(target.name);
             }
@@ -130,16 +165,36 @@ mod tests {
     #[test]
     fn tests_are_split_by_their_names() {
         let json = r#"{"packages":[
-            {"name":"a","targets":[{"name":"a","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
-            {"name":"b","targets":[{"name":"kvm_tool","kind":["bin"]},{"name":"cli","kind":["test"]},{"name":"z","kind":["test"]}]}
+            {"name":"a","metadata":null,
+             "targets":[{"name":"a","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
+            {"name":"b","metadata":{"kvm":{"arch":"riscv64"}},
+             "targets":[{"name":"kvm_tool","kind":["bin"]},{"name":"cli","kind":["test"]},{"name":"kvm_y","kind":["test"]}]},
+            {"name":"c","metadata":{"other":1},"targets":[{"name":"z","kind":["test"]}]}
         ]}"#;
+        let kvm = |package: &str, name: &str, arch: Option<&str>| KvmTest {
+            package: package.into(),
+            name: name.into(),
+            arch: arch.map(str::to_owned),
+        };
         assert_eq!(
             split(serde_json::from_str(json).unwrap()),
             IntegrationTests {
                 host: vec!["cli".into(), "z".into()],
-                kvm: vec![("a".into(), "kvm_x".into())]
+                kvm: vec![kvm("a", "kvm_x", None), kvm("b", "kvm_y", Some("riscv64"))]
             }
         );
+    }
+
+    #[test]
+    fn a_test_may_be_for_one_architecture() {
+        let test = |arch: Option<&str>| KvmTest {
+            package: "p".into(),
+            name: "kvm_x".into(),
+            arch: arch.map(str::to_owned),
+        };
+        assert!(test(None).is_for("x86_64"));
+        assert!(test(Some("x86_64")).is_for("x86_64"));
+        assert!(!test(Some("riscv64")).is_for("x86_64"));
     }
 
     #[test]

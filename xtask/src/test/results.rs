@@ -38,56 +38,90 @@ impl Case {
     }
 }
 
-/// Every test of every tier, with the tier's name.
+/// Every test of every tier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Results {
-    cases: Vec<(&'static str, Case)>,
+    tiers: Vec<TierResults>,
+}
+
+/// The tests that ran the same way at the same place.
+#[derive(Clone, Debug)]
+struct TierResults {
+    /// The tier, and where it ran.
+    name: String,
+    cases: Vec<Case>,
+}
+
+/// How many tests ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
+        let mut counts = Self::default();
+        for case in cases {
+            match case.outcome {
+                Outcome::Passed => counts.passed += 1,
+                Outcome::Failed(_) => counts.failed += 1,
+                Outcome::Skipped(_) => counts.skipped += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
 }
 
 impl Results {
     /// Adds the tests of a tier. No test at all is a failure, unless that `may_be_empty`.
     pub(crate) fn add_tier(
         &mut self,
-        tier: &'static str,
+        name: impl Into<String>,
         outcome: Result<Vec<Case>, Error>,
         may_be_empty: bool,
     ) {
+        let name = name.into();
         let cases = match outcome {
-            Ok(cases) => {
-                let ran = cases
-                    .iter()
-                    .any(|case| !matches!(case.outcome, Outcome::Skipped(_)));
-                let missing = (!ran && !may_be_empty)
-                    .then(|| Case::failed(tier, "at least one test runs", "no test of this tier ran"));
-                cases.into_iter().chain(missing).collect()
+            Ok(mut cases) => {
+                let counts = Counts::of(&cases);
+                if counts.passed + counts.failed == 0 && !may_be_empty {
+                    let message = "no test of this tier ran";
+                    cases.push(Case::failed(&name, "at least one test runs", message));
+                }
+                cases
             }
-            Err(error) => vec![Case::failed(tier, "the tests can be run", error.to_string())],
+            Err(error) => vec![Case::failed(&name, "the tests can be run", error.to_string())],
         };
-        self.cases.extend(cases.into_iter().map(|case| (tier, case)));
+        self.tiers.push(TierResults { name, cases });
     }
 
-    fn count(&self, matches: fn(&Outcome) -> bool) -> usize {
-        self.cases
+    /// Every test, with its tier's name.
+    fn cases(&self) -> impl Iterator<Item = (&str, &Case)> {
+        self.tiers
             .iter()
-            .filter(|(_, case)| matches(&case.outcome))
-            .count()
+            .flat_map(|tier| tier.cases.iter().map(|case| (tier.name.as_str(), case)))
     }
 
-    fn passed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Passed))
-    }
-
-    fn failed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Failed(_)))
-    }
-
-    fn skipped(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Skipped(_)))
+    fn counts(&self) -> Counts {
+        Counts::of(self.cases().map(|(_, case)| case))
     }
 
     /// Success, when nothing failed.
     pub(crate) fn verdict(&self) -> Result<(), Error> {
-        match self.failed() {
+        match self.counts().failed {
             0 => Ok(()),
             1 => Err(Error::Tests {
                 message: "a test failed".to_owned(),
@@ -110,7 +144,7 @@ impl Results {
     fn junit(&self) -> Report {
         let mut report = Report::new("vmboot");
         let mut suites: Vec<TestSuite> = Vec::new();
-        for (tier, case) in &self.cases {
+        for (tier, case) in self.cases() {
             let name = format!("{tier}: {}", case.suite);
             let status = match &case.outcome {
                 Outcome::Passed => TestCaseStatus::success(),
@@ -140,10 +174,10 @@ impl Results {
 }
 
 impl fmt::Display for Results {
-    /// Failed tests, skipped ones by their reasons, and on a line of its own the counts.
+    /// Failed tests, skipped ones by their reasons, the counts of each tier, and on a line of its own those of all.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
-        for (tier, case) in &self.cases {
+        for (tier, case) in self.cases() {
             if let Outcome::Failed(message) = &case.outcome {
                 writeln!(f, "FAILED {tier}: {}: {}", case.suite, case.name)?;
                 for line in message.lines() {
@@ -151,18 +185,15 @@ impl fmt::Display for Results {
                 }
             }
         }
-        for (tier, case) in &self.cases {
+        for (tier, case) in self.cases() {
             if let Outcome::Skipped(reason) = &case.outcome {
                 writeln!(f, "skipped {tier}: {}: {} ({reason})", case.suite, case.name)?;
             }
         }
-        writeln!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed(),
-            self.failed(),
-            self.skipped()
-        )
+        for tier in &self.tiers {
+            writeln!(f, "{}: {}", tier.name, Counts::of(&tier.cases))?;
+        }
+        writeln!(f, "{}", self.counts())
     }
 }
 
@@ -195,7 +226,7 @@ mod tests {
         assert_eq!(
             mixed().to_string(),
             "\nFAILED host: suite: b\n    left 1\n    right 2\nskipped host: suite: c (no KVM)\n\
-             2 passed, 1 failed, 1 skipped\n"
+             host: 2 passed, 1 failed, 1 skipped\n2 passed, 1 failed, 1 skipped\n"
         );
     }
 
