@@ -97,7 +97,8 @@ impl KvmVcpu {
             .get_mp_state()
             .map_err(refused("KVM_GET_MP_STATE"))?;
         let events = self
-            .fd
+            .file
+            .fd()
             .get_vcpu_events()
             .map_err(refused("KVM_GET_VCPU_EVENTS"))?;
         Ok(VcpuState {
