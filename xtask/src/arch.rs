@@ -82,6 +82,8 @@ pub(crate) struct LabMachine {
     pub(crate) args: &'static [&'static str],
     /// Kernel command line of L1, before what every architecture gets.
     pub(crate) cmdline: &'static str,
+    /// The part of their names that the tests have which this machine is there for; none: all tests run on it.
+    pub(crate) only: Option<&'static str>,
 }
 
 /// A kernel module that L1 loads.
@@ -128,6 +130,7 @@ static X86_64: ArchRow = ArchRow {
         // crashes. Told not to, L1's kernel uses it no more, nor tells guests that they may; the processor still has it
         // for a guest that asks nobody.
         cmdline: "console=ttyS0 clearcpuid=cx16",
+        only: None,
     }],
     debian: "amd64",
     kernel_meta: "linux-image-cloud-amd64",
@@ -162,20 +165,38 @@ static X86_64: ArchRow = ArchRow {
     kvm_flags: &["vmx", "svm"],
 };
 
+const QEMU_AARCH64: Qemu = Qemu::new("qemu-system-arm", "qemu-system-aarch64");
+
 static AARCH64: ArchRow = ArchRow {
     arch: Arch::Aarch64,
     name: "aarch64",
-    labs: &[LabMachine {
-        variant: "",
-        qemu: Qemu::new("qemu-system-arm", "qemu-system-aarch64"),
-        args: &[
-            "-machine",
-            "virt,virtualization=on,gic-version=3",
-            "-cpu",
-            "max,pauth-impdef=on",
-        ],
-        cmdline: "console=ttyAMA0",
-    }],
+    labs: &[
+        LabMachine {
+            variant: "GICv3",
+            qemu: QEMU_AARCH64,
+            args: &[
+                "-machine",
+                "virt,virtualization=on,gic-version=3",
+                "-cpu",
+                "max,pauth-impdef=on",
+            ],
+            cmdline: "console=ttyAMA0",
+            only: None,
+        },
+        // QEMU's GICv3 cannot play a GICv2 for guests, as some real ones can.
+        LabMachine {
+            variant: "GICv2",
+            qemu: QEMU_AARCH64,
+            args: &[
+                "-machine",
+                "virt,virtualization=on,gic-version=2",
+                "-cpu",
+                "max,pauth-impdef=on",
+            ],
+            cmdline: "console=ttyAMA0",
+            only: Some("gicv2"),
+        },
+    ],
     debian: "arm64",
     kernel_meta: "linux-image-cloud-arm64",
     kernel_file: "vmlinuz-",
@@ -216,6 +237,7 @@ static RISCV64: ArchRow = ArchRow {
             // `-cpu max` makes a guest of L1 hang; `rv64` with the H extension does not.
             args: &["-machine", "virt", "-cpu", "rv64,h=true"],
             cmdline: "console=ttyS0",
+            only: None,
         },
         // KVM in here has one. Under QEMU 7.2 the kernel hangs with these.
         LabMachine {
@@ -232,6 +254,7 @@ static RISCV64: ArchRow = ArchRow {
                 "rv64,h=true,smaia=true,ssaia=true",
             ],
             cmdline: "console=ttyS0",
+            only: None,
         },
     ],
     debian: "riscv64",

@@ -92,6 +92,14 @@ impl Site {
         }
     }
 
+    /// The part of their names that the tests have which this machine is there for; none: all tests run on it.
+    pub(crate) fn only(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::Lab(machine) => machine.only,
+        }
+    }
+
     /// Makes sure that the machine can be used.
     pub(crate) fn prepare(self, workspace: &Workspace, row: &'static ArchRow) -> Result<Place, Error> {
         match self {

@@ -13,9 +13,9 @@ use crate::Access;
 pub enum Milestone {
     /// The run loop is about to enter the guest for the first time.
     Started,
-    /// The guest wrote its first byte to a serial port.
+    /// The guest wrote its first byte to its console: a serial port, or a call to firmware.
     FirstConsoleByte,
-    /// What the run ends with is decided; the vCPUs are being stopped.
+    /// What the run ends with was decided. Told when every vCPU is out of the guest, with the time of the decision.
     Ended,
 }
 

@@ -260,6 +260,7 @@ fn supervise<E>(
         .deadline
         .and_then(|limit| Instant::now().checked_add(limit));
     let mut decision = None;
+    let mut ended = None;
     while running.iter().any(Option::is_some) {
         let timeout = if decision.is_some() {
             Some(KICK_INTERVAL)
@@ -285,7 +286,7 @@ fn supervise<E>(
         };
         if let (Some(decided), None) = (decided, &decision) {
             decision = Some(decided);
-            policy.observer.milestone(Milestone::Ended, Instant::now());
+            ended = Some(Instant::now());
             stopping.store(true, Ordering::Release);
         }
         if decision.is_some() {
@@ -294,6 +295,10 @@ fn supervise<E>(
             }
         }
     }
+    // Told when every vCPU is out, so that an observer that panics leaves none of them running.
+    policy
+        .observer
+        .milestone(Milestone::Ended, ended.unwrap_or_else(Instant::now));
     decision.unwrap_or_else(|| {
         // Every thread ended without a decision, so every vCPU halted. A decision that a thread sent on its way
         // out was received before its `Out`; only a failure to start the very first thread can still wait here.
@@ -302,7 +307,6 @@ fn supervise<E>(
             Message::Stop => Some(Ok(Outcome::Stopped)),
             Message::Out(_) => None,
         });
-        policy.observer.milestone(Milestone::Ended, Instant::now());
         last.unwrap_or(Ok(Outcome::Halted))
     })
 }

@@ -106,6 +106,16 @@ pub enum LayoutError {
         /// The region.
         range: GuestRange,
     },
+    /// A part of the interrupt controller is larger than its range.
+    #[error("the range of the {part} is {range}, and KVM's has {len:#x} bytes")]
+    GicRange {
+        /// The part.
+        part: &'static str,
+        /// Its range.
+        range: GuestRange,
+        /// How many bytes KVM takes there.
+        len: u64,
+    },
     /// The redistributors do not suffice.
     #[error("the redistributor regions have room for {room} vCPUs, the machine has {vcpus}")]
     TooFewRedistributors {
@@ -207,13 +217,28 @@ fn v2(gic: &GicV2) -> Result<Gic, LayoutError> {
     if gic.v2m.is_some() {
         return Err(LayoutError::GicV2m);
     }
+    check_len("GICv2 distributor", gic.distributor, 0x1000)?;
+    check_len("GICv2 CPU interface", gic.cpu_interface, 0x2000)?;
     Ok(Gic::V2 {
         distributor: gic.distributor,
         cpu_interface: gic.cpu_interface,
     })
 }
 
+/// Refuses a range that is shorter than what KVM puts there, which are fixed sizes (Documentation/virt/kvm/devices/,
+/// `arm-vgic.rst`, `arm-vgic-v3.rst` and `arm-vgic-its.rst`).
+fn check_len(part: &'static str, range: GuestRange, len: u64) -> Result<(), LayoutError> {
+    if range.len() >= len {
+        return Ok(());
+    }
+    Err(LayoutError::GicRange { part, range, len })
+}
+
 fn v3(gic: &GicV3, vcpus: u32) -> Result<Gic, LayoutError> {
+    check_len("GICv3 distributor", gic.distributor, 0x1_0000)?;
+    if let Some(its) = gic.its {
+        check_len("ITS", its, 0x2_0000)?;
+    }
     let mut room = 0_u64;
     for (index, &range) in (0..).zip(&gic.redistributors) {
         let count = redistributors(range);
@@ -369,7 +394,7 @@ mod tests {
         );
         check(
             &|m| {
-                let ram = range(virt::RAM_BASE, 0x1_0000);
+                let ram = range(virt::RAM_BASE, 0x2_0000);
                 m.platform.interrupt_controller = gic(&|gic| gic.its = Some(ram));
             },
             |e| matches!(e, LayoutError::RamOverlap { .. }),
@@ -387,6 +412,52 @@ mod tests {
                 });
             },
             |e| matches!(e, LayoutError::GicV2m),
+        );
+    }
+
+    #[test]
+    fn parts_shorter_than_those_of_kvm_are_refused() {
+        let short = |version, part: &str, change: &dyn Fn(&mut InterruptController)| {
+            let mut machine = machine(2, version);
+            change(&mut machine.platform.interrupt_controller);
+            match Layout::of(&machine) {
+                Err(LayoutError::GicRange { part: found, .. }) => assert_eq!(found, part),
+                result => panic!("{part}: {result:?}"),
+            }
+        };
+        let v2 = |change: fn(&mut GicV2)| {
+            move |controller: &mut InterruptController| match controller {
+                InterruptController::GicV2(gic) => change(gic),
+                _ => panic!("no GICv2"),
+            }
+        };
+        let v3 = |change: fn(&mut GicV3)| {
+            move |controller: &mut InterruptController| match controller {
+                InterruptController::GicV3(gic) => change(gic),
+                _ => panic!("no GICv3"),
+            }
+        };
+        short(
+            VirtGic::V2,
+            "GICv2 distributor",
+            &v2(|gic| gic.distributor = GuestRange::new(gic.distributor.start(), 0xfff).unwrap()),
+        );
+        short(
+            VirtGic::V2,
+            "GICv2 CPU interface",
+            &v2(|gic| gic.cpu_interface = GuestRange::new(gic.cpu_interface.start(), 0x1fff).unwrap()),
+        );
+        short(
+            VirtGic::V3,
+            "GICv3 distributor",
+            &v3(|gic| gic.distributor = GuestRange::new(gic.distributor.start(), 0xffff).unwrap()),
+        );
+        short(
+            VirtGic::V3WithIts,
+            "ITS",
+            &v3(|gic| {
+                gic.its = gic.its.and_then(|its| GuestRange::new(its.start(), 0x1_ffff));
+            }),
         );
     }
 

@@ -69,6 +69,9 @@ pub enum KvmError {
         /// The register.
         register: Register,
     },
+    /// A state has an interrupt file, and the vCPU has none.
+    #[error("the state has the interrupt file of an IMSIC, which this vCPU does not have")]
+    NoImsic,
     /// An interrupt line could not be set.
     #[error(transparent)]
     Irq(#[from] IrqError),

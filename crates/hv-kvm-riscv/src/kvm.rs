@@ -13,7 +13,7 @@ pub use vm::KvmVm;
 use std::sync::Arc;
 
 use guest_ram::GuestRam;
-use hv_core::{Board, BoardDevices, RunError, Space};
+use hv_core::{Board, BoardDevices, Ignore, RunError, Space};
 use hv_kvm::HarnessError;
 
 use crate::{KvmError, Layout, SbiConsole, SharedSink, layout::Controller};
@@ -29,10 +29,11 @@ pub fn board_on_kvm(
     layout: &Layout,
     devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let sink = SharedSink::new(devices.console);
-    let console = SbiConsole::new(Box::new(sink.clone()), Arc::clone(&devices.observer));
+    let sink = SharedSink::new(devices.console, devices.observer);
+    let console = SbiConsole::new(Box::new(sink.clone()), Arc::new(Ignore));
     let devices = BoardDevices {
         console: Some(Box::new(sink)),
+        observer: Arc::new(Ignore),
         ..devices
     };
     let vm = KvmVm::new(layout, console).map_err(RunError::create_vm)?;

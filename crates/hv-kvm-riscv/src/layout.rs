@@ -50,6 +50,15 @@ pub enum Controller {
 }
 
 impl Controller {
+    /// The number of its highest source; 0 where there is none.
+    #[must_use]
+    pub fn sources(&self) -> u32 {
+        match *self {
+            Self::None => 0,
+            Self::Plic { sources, .. } | Self::Aia { sources, .. } => sources,
+        }
+    }
+
     /// Every range of guest physical addresses it takes.
     #[must_use]
     pub fn ranges(&self) -> Vec<GuestRange> {
@@ -76,6 +85,16 @@ pub enum LayoutError {
     Unsupported {
         /// The part.
         what: &'static str,
+    },
+    /// The serial port interrupts through a source that the interrupt controller does not have.
+    #[error(
+        "the serial port has interrupt source {found}, and the interrupt controller has sources 1 to {sources}"
+    )]
+    NoSuchSource {
+        /// The source.
+        found: u32,
+        /// The highest that there is; 0 where there is no interrupt controller.
+        sources: u32,
     },
     /// A number is another than this harness can make.
     #[error("the machine has {what} {found}; this harness can make {expected}")]
@@ -145,34 +164,35 @@ impl Layout {
         for (index, hart) in (0..).zip(&harts) {
             exactly("the hart id", hart.hart_id, index)?;
         }
+        let controller = match &platform.interrupt_controller {
+            InterruptController::Undescribed => Controller::None,
+            InterruptController::Plic(plic) => {
+                at_least(
+                    "a PLIC with a length of",
+                    plic.range.len(),
+                    crate::Plic::len(vcpus),
+                )?;
+                Controller::Plic {
+                    range: plic.range,
+                    sources: plic.sources,
+                }
+            }
+            InterruptController::Aplic(aplic) => aia(aplic, vcpus)?,
+            _ => {
+                return Err(LayoutError::Unsupported {
+                    what: "interrupt controller of another architecture",
+                });
+            }
+        };
         Ok(Self {
             vcpus,
             harts,
             timebase_frequency,
-            controller: match &platform.interrupt_controller {
-                InterruptController::Undescribed => Controller::None,
-                InterruptController::Plic(plic) => {
-                    at_least(
-                        "a PLIC with a length of",
-                        plic.range.len(),
-                        crate::Plic::len(vcpus),
-                    )?;
-                    Controller::Plic {
-                        range: plic.range,
-                        sources: plic.sources,
-                    }
-                }
-                InterruptController::Aplic(aplic) => aia(aplic, vcpus)?,
-                _ => {
-                    return Err(LayoutError::Unsupported {
-                        what: "interrupt controller of another architecture",
-                    });
-                }
-            },
+            controller,
             devices: DeviceLayout {
                 serial: match platform.serial.as_slice() {
                     [] => None,
-                    [port] => Some(serial(port)?),
+                    [port] => Some(serial(port, controller.sources())?),
                     _ => {
                         return Err(LayoutError::Unsupported {
                             what: "second serial port",
@@ -235,7 +255,8 @@ fn aia(aplic: &Aplic, vcpus: u32) -> Result<Controller, LayoutError> {
     })
 }
 
-fn serial(port: &Serial) -> Result<SerialPort, LayoutError> {
+/// The serial port, on an interrupt controller whose highest source is `sources`.
+fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
     if port.kind != SerialKind::NS16550A {
         return Err(LayoutError::Unsupported {
             what: "serial port but an NS16550A with registers of one byte, one byte apart",
@@ -248,7 +269,13 @@ fn serial(port: &Serial) -> Result<SerialPort, LayoutError> {
     )?;
     let line = match port.interrupt.map(|interrupt| interrupt.line) {
         None => None,
-        Some(Line::Source(source)) => Some(source),
+        Some(Line::Source(source)) if (1..=sources).contains(&source) => Some(source),
+        Some(Line::Source(source)) => {
+            return Err(LayoutError::NoSuchSource {
+                found: source,
+                sources,
+            });
+        }
         Some(_) => {
             return Err(LayoutError::Unsupported {
                 what: "interrupt line but a source of a PLIC or APLIC",
@@ -334,7 +361,8 @@ mod tests {
             expected,
         };
         let unsupported = |what| LayoutError::Unsupported { what };
-        let cases: [(Change, LayoutError); 11] = [
+        let source = |found, sources| LayoutError::NoSuchSource { found, sources };
+        let cases: [(Change, LayoutError); 14] = [
             (
                 |m| m.arch = Arch::Aarch64,
                 LayoutError::Arch { found: Arch::Aarch64 },
@@ -377,6 +405,18 @@ mod tests {
                     });
                 },
                 unsupported("interrupt line but a source of a PLIC or APLIC"),
+            ),
+            (
+                |m| m.platform.serial[0].interrupt.as_mut().unwrap().line = Line::Source(0),
+                source(0, 95),
+            ),
+            (
+                |m| m.platform.serial[0].interrupt.as_mut().unwrap().line = Line::Source(96),
+                source(96, 95),
+            ),
+            (
+                |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+                source(virt::SERIAL_LINE, 0),
             ),
             (
                 |m| {

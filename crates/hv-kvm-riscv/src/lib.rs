@@ -26,4 +26,4 @@ pub use plic::{HartInputs, Plic};
 pub use register::{Group, IsaExtension, Register, SbiExtension, Value};
 pub use sbi::SbiConsole;
 pub use sink::SharedSink;
-pub use state::{Activity, VcpuState};
+pub use state::{Activity, ImsicRegister, VcpuState};

@@ -1,6 +1,6 @@
 //! The whole state of a vCPU as plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use boot_core::cpu::riscv64::State;
 
@@ -17,6 +17,47 @@ impl Activity {
     pub const STOPPED: Self = Self(5);
 }
 
+/// A register of a hart's interrupt file, by the number that selects it (RISC-V AIA 1.0, section 3.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImsicRegister(pub u32);
+
+impl ImsicRegister {
+    /// Whether the file interrupts the hart.
+    pub const EIDELIVERY: Self = Self(0x70);
+    /// The first identity that does not.
+    pub const EITHRESHOLD: Self = Self(0x72);
+
+    /// The identities that are pending, 64 a register: `number` counts them from identity 0 on. Of the selectors, which
+    /// count 32 a register, RV64 has every second.
+    #[must_use]
+    pub const fn pending(number: u8) -> Self {
+        Self::of_identities(0x80, number)
+    }
+
+    /// The identities that are enabled, likewise.
+    #[must_use]
+    pub const fn enabled(number: u8) -> Self {
+        Self::of_identities(0xc0, number)
+    }
+
+    /// No file has more than 2048 identities, which are 32 registers.
+    const fn of_identities(first: u32, number: u8) -> Self {
+        #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
+        let number = (number % 32) as u32;
+        Self(first + number * 2)
+    }
+
+    /// Every register of a file whose highest identity is `ids`.
+    pub fn all(ids: u32) -> impl Iterator<Item = Self> {
+        let last = u8::try_from(ids / 64).unwrap_or(u8::MAX).min(31);
+        let identities = move |register: fn(u8) -> Self| (0..=last).map(register);
+        [Self::EIDELIVERY, Self::EITHRESHOLD]
+            .into_iter()
+            .chain(identities(Self::pending))
+            .chain(identities(Self::enabled))
+    }
+}
+
 /// Everything that KVM lets one read of a riscv64 vCPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VcpuState {
@@ -24,6 +65,8 @@ pub struct VcpuState {
     pub activity: Activity,
     /// Every register that the vCPU has.
     pub registers: BTreeMap<Register, Value>,
+    /// The hart's interrupt file; empty where the machine has no AIA, or not all of its vCPUs yet.
+    pub imsic: BTreeMap<ImsicRegister, u64>,
 }
 
 impl VcpuState {
@@ -33,11 +76,12 @@ impl VcpuState {
         Self {
             activity: Activity::RUNNABLE,
             registers: BTreeMap::new(),
+            imsic: BTreeMap::new(),
         }
     }
 
     /// The registers in which this state differs from `other`, with both values. Registers that only tell the time
-    /// ([`Register::is_clock`]) do not count.
+    /// ([`Register::is_clock`]) do not count, and the interrupt file is for [`imsic_differences`](Self::imsic_differences).
     pub fn differences<'a>(
         &'a self,
         other: &'a Self,
@@ -57,6 +101,24 @@ impl VcpuState {
                 )
             })
             .filter(|(register, here, there)| here != there && !register.is_clock())
+    }
+
+    /// The registers of the interrupt file in which this state differs from `other`, with both values.
+    pub fn imsic_differences(
+        &self,
+        other: &Self,
+    ) -> impl Iterator<Item = (ImsicRegister, Option<u64>, Option<u64>)> {
+        let registers: BTreeSet<_> = self.imsic.keys().chain(other.imsic.keys()).copied().collect();
+        registers
+            .into_iter()
+            .map(|register| {
+                (
+                    register,
+                    self.imsic.get(&register).copied(),
+                    other.imsic.get(&register).copied(),
+                )
+            })
+            .filter(|(_, here, there)| here != there)
     }
 }
 
@@ -105,6 +167,7 @@ mod tests {
                 .iter()
                 .map(|&(register, value)| (register, Value::from(value)))
                 .collect(),
+            imsic: BTreeMap::new(),
         };
         let here = state(&[
             (Register::PC, 1),
@@ -124,5 +187,30 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(here.differences(&here).count(), 0);
+    }
+
+    #[test]
+    fn an_interrupt_file_has_the_registers_of_its_identities() {
+        let check = |ids, expected: &[u32]| {
+            let found: Vec<_> = ImsicRegister::all(ids).map(|register| register.0).collect();
+            assert_eq!(found, expected, "{ids}");
+        };
+        check(63, &[0x70, 0x72, 0x80, 0xc0]);
+        check(255, &[0x70, 0x72, 0x80, 0x82, 0x84, 0x86, 0xc0, 0xc2, 0xc4, 0xc6]);
+        assert_eq!(ImsicRegister::all(2047).count(), 2 + 32 + 32);
+        assert_eq!(ImsicRegister::all(u32::MAX).max(), Some(ImsicRegister(0xfe)));
+    }
+
+    #[test]
+    fn differences_of_interrupt_files_are_found_on_both_sides() {
+        let state = |registers: &[(ImsicRegister, u64)]| VcpuState {
+            imsic: registers.iter().copied().collect(),
+            ..VcpuState::blank()
+        };
+        let (eip, eie) = (ImsicRegister::pending(0), ImsicRegister::enabled(0));
+        let here = state(&[(ImsicRegister::EIDELIVERY, 1), (eip, 2)]);
+        let there = state(&[(ImsicRegister::EIDELIVERY, 1), (eip, 3), (eie, 4)]);
+        let found: Vec<_> = here.imsic_differences(&there).collect();
+        assert_eq!(found, [(eip, Some(2), Some(3)), (eie, None, Some(4))]);
     }
 }

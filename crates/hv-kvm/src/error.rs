@@ -137,7 +137,7 @@ fn request_advice(error: &io::Error) -> &'static str {
             .raw_os_error()
             .is_some_and(|number| TOO_MANY_FILES.contains(&number)) =>
         {
-            ": too many files are open; each machine and each vCPU is one (ulimit -n)"
+            ": too many files are open; each machine and each vCPU needs some (ulimit -n)"
         }
         _ => "",
     }

@@ -98,7 +98,7 @@ impl Run {
         let Self { place, programs } = self;
         // Tests that share few processors would only run into their deadlines side by side.
         let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-        args.extend(filter.map(Arg::from));
+        args.extend(filter.or(place.site().only()).map(Arg::from));
         let tasks = programs.iter().map(|(_, executable)| Task {
             executable: executable.clone(),
             args: args.clone(),

@@ -151,12 +151,12 @@ impl GicDevice {
                 failed(KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_CTRL_RESET.into()),
             )?;
         }
-        self.write(
-            KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
-            self.shared_blocks(),
-            0,
-            &self.fresh_shared,
-        )
+        self.set_shared_state(&self.fresh_shared)
+    }
+
+    /// Replaces the part that all vCPUs share; registers that `state` lacks keep their values. No vCPU may be running.
+    pub(super) fn set_shared_state(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
+        self.write(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, self.shared_blocks(), 0, state)
     }
 
     /// Reads the part that all vCPUs share: the distributor's registers by offset.

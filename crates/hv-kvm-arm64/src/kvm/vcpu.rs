@@ -182,7 +182,7 @@ impl Vcpu for KvmVcpu {
                 Ok(Entry::Interrupted) => return Ok(Exit::Interrupted),
                 Ok(Entry::Fault(fault)) => return Ok(Exit::Fault(fault)),
                 // The kernel could not get at guest memory at this moment, and does not say where.
-                Err(error) if error.errno() == libc::EFAULT && patience.wait() => {}
+                Err(error) if error.errno() == libc::EFAULT && self.wait(&mut patience)? => {}
                 Err(error) => return Err(refused("KVM_RUN")(error)),
             }
         }

@@ -177,11 +177,24 @@ impl KvmVm {
     /// The part of the interrupt controller that the vCPUs share: its distributor's registers by offset. No vCPU may be
     /// running.
     ///
+    /// The levels of interrupt lines are not part of it, as they belong to the devices; nor is an ITS, whose state is in
+    /// guest memory and in its own registers.
+    ///
     /// # Errors
     ///
     /// As [`reset_gic`](Self::reset_gic).
     pub fn gic_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
         self.0.gic()?.shared_state()
+    }
+
+    /// Replaces what [`gic_state`](Self::gic_state) reads; registers that `state` lacks keep their values. No vCPU may be
+    /// running.
+    ///
+    /// # Errors
+    ///
+    /// As [`reset_gic`](Self::reset_gic).
+    pub fn set_gic_state(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
+        self.0.gic()?.set_shared_state(state)
     }
 }
 

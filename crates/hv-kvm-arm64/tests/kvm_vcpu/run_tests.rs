@@ -56,7 +56,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::slots_are_checked", slots_are_checked),
     ("run::vcpus_are_checked", vcpus_are_checked),
     ("run::features_are_checked", features_are_checked),
-    ("run::gic_v2_where_the_host_has_it", gic_v2),
+    ("run::gicv2", gic_v2),
 ];
 
 /// The crash of a run, or an error that says how it ended instead.

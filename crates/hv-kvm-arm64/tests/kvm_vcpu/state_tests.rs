@@ -314,6 +314,11 @@ fn dirty_by_guest() -> TestResult {
         return Err("there is one vCPU".into());
     };
     expect_same("after the reset", &vcpu.whole_state()?, &fresh)?;
+    // What was read of the distributor can be put back.
+    board.vm().set_gic_state(&dirty_shared)?;
+    expect("distributor, put back", &board.vm().gic_state()?, &dirty_shared)?;
+    board.vm().reset_gic()?;
+    expect("distributor, reset again", &board.vm().gic_state()?, &shared)?;
     Ok(Verdict::Passed)
 }
 

@@ -5,6 +5,11 @@
 //! initialise.
 #![expect(unsafe_code, reason = "device attributes are read through a pointer")]
 
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use boot_core::{GuestRange, num};
 use hv_core::IrqError;
 use hv_kvm::HarnessError;
@@ -19,7 +24,7 @@ use kvm_ioctls::{DeviceFd, VmFd};
 
 use super::refused;
 use crate::{
-    KvmError,
+    ImsicRegister, KvmError,
     layout::{Controller, hart_index_bits},
 };
 
@@ -32,15 +37,6 @@ mod aplic {
     pub(super) const CLRIE: u64 = 0x1f00;
     /// `target[1]`; the others follow.
     pub(super) const TARGET: u64 = 0x3004;
-}
-
-/// Registers of an interrupt file (RISC-V AIA 1.0, section 3.8).
-mod imsic {
-    pub(super) const EIDELIVERY: u64 = 0x70;
-    pub(super) const EITHRESHOLD: u64 = 0x72;
-    /// `eip0` and `eie0`; on RV64 every second register exists.
-    pub(super) const EIP: u64 = 0x80;
-    pub(super) const EIE: u64 = 0xc0;
 }
 
 /// What the kernel's AIA can do.
@@ -58,6 +54,8 @@ pub(super) struct Aia {
     ids: u32,
     /// The interrupt files.
     imsics: GuestRange,
+    /// Set when the device is initialised; before that nobody reaches its registers.
+    finished: AtomicBool,
 }
 
 /// Creates the device, where the host has it.
@@ -110,6 +108,7 @@ impl Aia {
             device,
             vcpus,
             imsics,
+            finished: AtomicBool::new(false),
         }))
     }
 
@@ -128,7 +127,47 @@ impl Aia {
         let attr = attribute(KVM_DEV_RISCV_AIA_GRP_CTRL, KVM_DEV_RISCV_AIA_CTRL_INIT.into(), 0);
         self.device
             .set_device_attr(&attr)
-            .map_err(refused("KVM_DEV_RISCV_AIA_CTRL_INIT"))
+            .map_err(refused("KVM_DEV_RISCV_AIA_CTRL_INIT"))?;
+        self.finished.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// The interrupt file of vCPU `index`; empty before all vCPUs exist.
+    pub(super) fn imsic(&self, index: u32) -> Result<BTreeMap<ImsicRegister, u64>, KvmError> {
+        let registers = ImsicRegister::all(self.ids).filter(|_| self.is_finished());
+        registers
+            .map(|register| {
+                let value = get_u64(
+                    &self.device,
+                    KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                    selector(index, register),
+                )?;
+                Ok((register, value))
+            })
+            .collect()
+    }
+
+    /// Replaces the interrupt file of vCPU `index`; registers that `state` lacks keep their values.
+    pub(super) fn set_imsic(&self, index: u32, state: &BTreeMap<ImsicRegister, u64>) -> Result<(), KvmError> {
+        for (&register, &value) in state {
+            set_u64(
+                &self.device,
+                KVM_DEV_RISCV_AIA_GRP_IMSIC,
+                selector(index, register),
+                value,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// An interrupt file as it was created: all zeros.
+    pub(super) fn fresh_imsic(&self) -> BTreeMap<ImsicRegister, u64> {
+        let registers = ImsicRegister::all(self.ids).filter(|_| self.is_finished());
+        registers.map(|register| (register, 0)).collect()
     }
 
     /// The kernel takes any line number and forgets those it does not have.
@@ -156,19 +195,14 @@ impl Aia {
         for (register, value) in aplic {
             set_u32(&self.device, KVM_DEV_RISCV_AIA_GRP_APLIC, register, value)?;
         }
-        let mut imsic = vec![imsic::EIDELIVERY, imsic::EITHRESHOLD];
-        for word in 0..=u64::from(self.ids / 64) {
-            imsic.push(imsic::EIE + word * 2);
-            imsic.push(imsic::EIP + word * 2);
-        }
-        for vcpu in 0..u64::from(self.vcpus) {
-            for register in &imsic {
-                let selector = vcpu << KVM_DEV_RISCV_AIA_IMSIC_ISEL_BITS | register;
-                set_u64(&self.device, KVM_DEV_RISCV_AIA_GRP_IMSIC, selector, 0)?;
-            }
-        }
-        Ok(())
+        let fresh = self.fresh_imsic();
+        (0..self.vcpus).try_for_each(|index| self.set_imsic(index, &fresh))
     }
+}
+
+/// The attribute of a register of vCPU `index`, which the kernel finds by its number.
+fn selector(index: u32, register: ImsicRegister) -> u64 {
+    u64::from(index) << KVM_DEV_RISCV_AIA_IMSIC_ISEL_BITS | u64::from(register.0)
 }
 
 fn attribute(group: u32, attr: u64, addr: u64) -> kvm_device_attr {
@@ -193,6 +227,16 @@ fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
     // `addr` is the address of a `u32` that lives until after the call.
     unsafe { device.get_device_attr(&mut attr) }
         .map_err(refused("KVM_GET_DEVICE_ATTR (AIA configuration)"))?;
+    Ok(value)
+}
+
+fn get_u64(device: &DeviceFd, group: u32, attr: u64) -> Result<u64, KvmError> {
+    let mut value = 0_u64;
+    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let mut attr = attribute(group, attr, addr);
+    // SAFETY: the attributes of the groups that this is called for are as long as an `unsigned long` of the kernel, 64 bits
+    // (as above), and `addr` is the address of a `u64` that lives until after the call.
+    unsafe { device.get_device_attr(&mut attr) }.map_err(refused("KVM_GET_DEVICE_ATTR (AIA)"))?;
     Ok(value)
 }
 

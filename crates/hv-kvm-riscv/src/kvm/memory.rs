@@ -8,11 +8,15 @@ use std::{collections::BTreeMap, ptr};
 
 use boot_core::{GuestRange, num};
 use guest_ram::RamRegion;
+use hv_kvm::VmFile;
 
 use crate::sbi::GuestBytes;
 
 /// RAM slots by their numbers.
 type Slots = BTreeMap<u32, RamRegion>;
+
+/// The memory of a machine's guest. Its slots stay as they are during a copy, and no longer.
+pub(super) struct Memory<'a>(pub(super) &'a VmFile);
 
 /// A byte for each address of `address .. address + len`, in slots that may follow each other; `None` where one has no RAM.
 fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {
@@ -31,39 +35,47 @@ fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, us
     Some(pieces)
 }
 
-impl GuestBytes for Slots {
+impl GuestBytes for Memory<'_> {
     fn read(&self, address: u64, data: &mut [u8]) -> bool {
-        let Some(pieces) = pieces(self, address, data.len()) else {
-            return false;
-        };
-        let mut rest = data.iter_mut();
-        for (slot, offset, len) in pieces {
-            for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
-                // SAFETY: `index` is below the length of the slot, whose mapping lives as long as `slot`; so the pointer
-                // stays inside the mapping.
-                let source = unsafe { slot.host_ptr().add(index) };
-                // SAFETY: `source` points into a mapping that is readable and consists of plain bytes. The guest may write
-                // it meanwhile, and a volatile read of one byte gives the old value or the new one.
-                *byte = unsafe { ptr::read_volatile(source) };
-            }
-        }
-        true
+        self.0.with_slots(|slots| read(slots, address, data))
     }
 
     fn write(&self, address: u64, data: &[u8]) -> bool {
-        let Some(pieces) = pieces(self, address, data.len()) else {
-            return false;
-        };
-        let mut rest = data.iter();
-        for (slot, offset, len) in pieces {
-            for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
-                // SAFETY: as in `read`.
-                let target = unsafe { slot.host_ptr().add(index) };
-                // SAFETY: `target` points into a mapping that is writable and to which no Rust reference exists:
-                // `RamRegion` forbids them.
-                unsafe { ptr::write_volatile(target, *byte) };
-            }
-        }
-        true
+        self.0.with_slots(|slots| write(slots, address, data))
     }
+}
+
+fn read(slots: &Slots, address: u64, data: &mut [u8]) -> bool {
+    let Some(pieces) = pieces(slots, address, data.len()) else {
+        return false;
+    };
+    let mut rest = data.iter_mut();
+    for (slot, offset, len) in pieces {
+        for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
+            // SAFETY: `index` is below the length of the slot, whose mapping lives as long as `slot`; so the pointer
+            // stays inside the mapping.
+            let source = unsafe { slot.host_ptr().add(index) };
+            // SAFETY: `source` points into a mapping that is readable and consists of plain bytes. The guest may write
+            // it meanwhile, and a volatile read of one byte gives the old value or the new one.
+            *byte = unsafe { ptr::read_volatile(source) };
+        }
+    }
+    true
+}
+
+fn write(slots: &Slots, address: u64, data: &[u8]) -> bool {
+    let Some(pieces) = pieces(slots, address, data.len()) else {
+        return false;
+    };
+    let mut rest = data.iter();
+    for (slot, offset, len) in pieces {
+        for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
+            // SAFETY: as in `read`.
+            let target = unsafe { slot.host_ptr().add(index) };
+            // SAFETY: `target` points into a mapping that is writable and to which no Rust reference exists:
+            // `RamRegion` forbids them.
+            unsafe { ptr::write_volatile(target, *byte) };
+        }
+    }
+    true
 }

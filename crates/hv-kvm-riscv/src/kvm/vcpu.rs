@@ -215,7 +215,11 @@ impl Vcpu for KvmVcpu {
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
-        let fresh = self.fresh.clone();
+        // The interrupt file comes with the machine's last vCPU, after the state of this one was kept.
+        let fresh = VcpuState {
+            imsic: self.machine.fresh_imsic(),
+            ..(*self.fresh).clone()
+        };
         self.set_whole_state(&fresh)
     }
 

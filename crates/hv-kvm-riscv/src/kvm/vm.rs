@@ -16,7 +16,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use vmm_sys_util::{ioctl::ioctl_with_ref, ioctl_iow_nr};
 
 use super::{KvmVcpu, aia::Aia, refused};
-use crate::{HartInputs, KvmError, Layout, Plic, layout::Controller as Kind, sbi::SbiConsole};
+use crate::{HartInputs, ImsicRegister, KvmError, Layout, Plic, layout::Controller as Kind, sbi::SbiConsole};
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 
@@ -185,6 +185,31 @@ impl Inner {
         match &self.controller {
             Controller::Plic(plic) => Ok(plic.drive(hart)?),
             Controller::None | Controller::Aia(_) => Ok(()),
+        }
+    }
+
+    /// The interrupt file of vCPU `index`; empty where there is none, or not all vCPUs exist yet.
+    pub(super) fn imsic(&self, index: u32) -> Result<BTreeMap<ImsicRegister, u64>, KvmError> {
+        match &self.controller {
+            Controller::Aia(aia) => aia.imsic(index),
+            Controller::None | Controller::Plic(_) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Replaces the interrupt file of vCPU `index`.
+    pub(super) fn set_imsic(&self, index: u32, state: &BTreeMap<ImsicRegister, u64>) -> Result<(), KvmError> {
+        match &self.controller {
+            Controller::Aia(aia) => aia.set_imsic(index, state),
+            Controller::None | Controller::Plic(_) if state.is_empty() => Ok(()),
+            Controller::None | Controller::Plic(_) => Err(KvmError::NoImsic),
+        }
+    }
+
+    /// An interrupt file as it was created; empty where there is none.
+    pub(super) fn fresh_imsic(&self) -> BTreeMap<ImsicRegister, u64> {
+        match &self.controller {
+            Controller::Aia(aia) => aia.fresh_imsic(),
+            Controller::None | Controller::Plic(_) => BTreeMap::new(),
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("irq::machines_are_checked", machines_are_checked),
 ];
 
-const NO_AIA: &str = "this host's KVM has no AIA in the kernel";
+pub(crate) const NO_AIA: &str = "this host's KVM has no AIA in the kernel";
 
 /// Bits of `sie` and `sstatus`.
 const SEIE: u64 = 1 << 9;

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, error::Error};
 
-use boot_core::{CpuState, cpu::riscv64::State};
+use boot_core::{CpuState, cpu::riscv64::State, machine::virt::RiscvIrqchip};
 use hv_core::{Outcome, Vcpu as _};
 use hv_kvm_riscv::{
-    Activity, BoardDevices, Group, Host, KvmError, KvmVcpu, Register, SbiExtension, Value, VcpuState,
+    Activity, BoardDevices, Group, Host, ImsicRegister, KvmError, KvmVcpu, Register, SbiExtension, Value,
+    VcpuState,
 };
 
 use crate::{
@@ -23,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("state::dirty_by_guest_reset_compare", dirty_by_guest),
     ("state::dirty_by_harness_reset_compare", dirty_by_harness),
     ("state::reset_starts_again", reset_starts_again),
+    ("state::interrupt_file", interrupt_file),
     (
         "state::extensions_of_the_description",
         extensions_of_the_description,
@@ -37,6 +39,7 @@ fn expect_same(what: &str, found: &VcpuState, expected: &VcpuState) -> CheckResu
     if !differences.is_empty() {
         return Err(format!("{what}: {}", differences.join("; ")).into());
     }
+    expect(&format!("{what}: interrupt file"), &found.imsic, &expected.imsic)?;
     expect(&format!("{what}: activity"), &found.activity, &expected.activity)
 }
 
@@ -311,9 +314,54 @@ fn reset_starts_again(host: &Host) -> TestResult {
     Ok(None)
 }
 
+/// The interrupt file of an IMSIC is written, read back, taken to another machine and reset.
+fn interrupt_file(host: &Host) -> TestResult {
+    if host.aia_ids.is_none() {
+        return Ok(Some(crate::irq_tests::NO_AIA));
+    }
+    let code = Code::new().then([WFI, jump(-4)]);
+    let guest = || Guest::with_irqchip(host, &code, 2, BoardDevices::default(), RiscvIrqchip::AplicImsic);
+    let mut guests = [guest()?, guest()?];
+    let values = [
+        (ImsicRegister::EIDELIVERY, 1),
+        (ImsicRegister::EITHRESHOLD, 3),
+        (ImsicRegister::pending(0), 0x20),
+        (ImsicRegister::enabled(0), 0x30),
+        (ImsicRegister::enabled(1), u64::MAX),
+    ];
+    let [first_guest, second_guest] = &mut guests;
+    let vcpus = first_guest.board.vcpus();
+    let [boot, secondary] = vcpus else {
+        return Err("there are two vCPUs".into());
+    };
+    let fresh = boot.whole_state()?;
+    if fresh.imsic.is_empty() || fresh.imsic.values().any(|&value| value != 0) {
+        return Err(format!("a new interrupt file is {:?}", fresh.imsic).into());
+    }
+    let mut state = fresh.clone();
+    state.imsic.extend(values);
+    boot.set_whole_state(&state)?;
+    let found = boot.whole_state()?;
+    expect("the file", &found.imsic, &state.imsic)?;
+    expect(
+        "the other vCPU's file",
+        &secondary.whole_state()?.imsic,
+        &fresh.imsic,
+    )?;
+    let other = first(second_guest)?;
+    other.set_whole_state(&found)?;
+    expect("on another machine", &other.whole_state()?.imsic, &state.imsic)?;
+    boot.reset()?;
+    expect_same("after a reset", &boot.whole_state()?, &fresh)?;
+    match bare_vcpu()?.set_whole_state(&state) {
+        Err(KvmError::NoImsic | KvmError::ForeignState { .. }) => Ok(None),
+        result => Err(format!("an interrupt file for a vCPU without one: {result:?}").into()),
+    }
+}
+
 /// What a description leaves out is taken away where KVM can do that, and what it names is there.
 fn extensions_of_the_description(host: &Host) -> TestResult {
-    use boot_core::machine::{Isa, virt::RiscvIrqchip};
+    use boot_core::machine::Isa;
     use hv_core::Vm as _;
     use hv_kvm_riscv::{IsaExtension, KvmVm, Layout, SbiConsole};
 

@@ -12,7 +12,7 @@ use kvm_ioctls::Error;
 use super::KvmVcpu;
 use crate::{
     KvmError, Register,
-    kvm::refused,
+    kvm::{memory::Memory, refused},
     sbi::{Answer, Call},
     seed,
 };
@@ -26,15 +26,20 @@ impl KvmVcpu {
 
     /// The fault behind an error of `KVM_RUN`, if the guest did something at which KVM gives up without an exit reason.
     pub(super) fn give_up(&self, error: Error) -> Result<Fault, KvmError> {
-        if error.errno() != libc::EOPNOTSUPP {
-            return Err(refused("KVM_RUN")(error));
-        }
+        let meaning = match error.errno() {
+            libc::EOPNOTSUPP => {
+                "KVM cannot do what the guest did: it executed code outside RAM, or accessed a device with an instruction \
+                 that KVM does not know"
+            }
+            libc::EIO => "the guest made a misaligned access to a device, which KVM does not take apart",
+            libc::EFAULT => {
+                "the guest met a trap that KVM does not pass on to it, or the host could not give it its memory"
+            }
+            _ => return Err(refused("KVM_RUN")(error)),
+        };
         Ok(Fault::InternalError {
             suberror: error.errno().cast_unsigned(),
-            meaning: Some(
-                "KVM cannot do what the guest did: it executed code outside RAM, or accessed a device with an instruction \
-                 that KVM does not know",
-            ),
+            meaning: Some(meaning),
             pc: self.pc(),
             instruction: Vec::new(),
             data: Vec::new(),
@@ -67,9 +72,13 @@ impl KvmVcpu {
             function: sbi.function_id,
             args: sbi.args,
         };
-        let console = &self.machine.console;
-        let answer = self.machine.file.with_slots(|slots| console.call(&call, slots));
-        match answer.map_err(KvmError::Console)? {
+        let memory = Memory(&self.machine.file);
+        match self
+            .machine
+            .console
+            .call(&call, &memory)
+            .map_err(KvmError::Console)?
+        {
             Answer::Return(values) => {
                 sbi.ret = values;
                 Ok(Exit::Interrupted)

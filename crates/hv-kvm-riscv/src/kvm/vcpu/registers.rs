@@ -33,6 +33,7 @@ impl KvmVcpu {
         Ok(VcpuState {
             activity: self.read_activity()?,
             registers,
+            imsic: self.machine.imsic(self.index)?,
         })
     }
 
@@ -41,16 +42,20 @@ impl KvmVcpu {
     /// Registers that differ are written: some can be read and not written, or written before the first run only, and
     /// have the same value in every state of this vCPU. One that `state` lacks keeps its value.
     ///
+    /// A timer that is set comes back set. On a host without Sstc, Linux then interrupts the guest once before its time.
+    ///
     /// # Errors
     ///
-    /// [`KvmError::ForeignState`] when `state` has a register that this vCPU does not have;
+    /// [`KvmError::ForeignState`] and [`KvmError::NoImsic`] when `state` has a register that this vCPU does not have;
     /// [`KvmError::SetRegister`] when KVM refuses a value.
     pub fn set_whole_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
         self.settle()?;
+        if let Some(&register) = state.registers.keys().find(|&&register| !self.has(register)) {
+            return Err(KvmError::ForeignState { register });
+        }
+        // A timer that expired while the pending interrupts are written would add one to them.
+        self.stop_timer()?;
         for (&register, value) in &state.registers {
-            if !self.has(register) {
-                return Err(KvmError::ForeignState { register });
-            }
             // The timer comes last, see below.
             if register.group() == Some(Group::TIMER) {
                 continue;
@@ -67,6 +72,7 @@ impl KvmVcpu {
                 self.write(register, value)?;
             }
         }
+        self.machine.set_imsic(self.index, &state.imsic)?;
         self.write_activity(state.activity)?;
         // Pending interrupts are among the registers, but the input from outside is a wire and has its own level.
         self.machine.drive(self.index)
@@ -90,6 +96,19 @@ impl KvmVcpu {
     pub fn set_register(&mut self, register: Register, value: &Value) -> Result<(), KvmError> {
         self.settle()?;
         self.write(register, value)
+    }
+
+    /// Stops the timer, if it runs.
+    fn stop_timer(&self) -> Result<(), KvmError> {
+        let (on, off) = (Value::from(1_u64), Value::from(0_u64));
+        if !self.has(Register::TIMER_STATE) || self.read(Register::TIMER_STATE)? != on {
+            return Ok(());
+        }
+        match self.write(Register::TIMER_STATE, &off) {
+            // It expired before it could be stopped.
+            Err(KvmError::SetRegister { .. }) if self.read(Register::TIMER_STATE)? == off => Ok(()),
+            result => result,
+        }
     }
 
     /// The registers that make up a state.

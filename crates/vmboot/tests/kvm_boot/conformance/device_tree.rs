@@ -174,7 +174,7 @@ pub(super) fn expectation(build: Build, setup: &Setup, base: u64) -> Result<Stri
         })
         .collect();
     let cpus: Vec<u64> = match &machine.platform.cpus {
-        Cpus::Arm64(cpus) => cpus.iter().map(|cpu| cpu.affinity()).collect(),
+        Cpus::Arm64(cpus) => cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
         Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
         _ => return Err("a machine that does not describe its CPUs".into()),
     };
