@@ -85,10 +85,7 @@ impl RiscvImage {
         let mut builder = ImageBuilder::new(RiscvImageFormat::NAME, Arch::Riscv64, endian, len)
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
-            .placement(Placement::Relocatable(Relocation {
-                min: text_offset,
-                ..Relocation::aligned(raw::BASE_ALIGN)
-            }))
+            .placement(Placement::Relocatable(Relocation::aligned(raw::BASE_ALIGN)))
             .entry(EntryAbi::RiscvImage, text_offset);
         for oddity in &oddities {
             builder = builder.warning(oddity.to_string());

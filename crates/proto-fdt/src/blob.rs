@@ -1,7 +1,9 @@
 //! Flattened device trees that somebody else made: reading, checking and writing them.
 //!
 //! [`Blob::parse`] expects hostile bytes. It takes time and memory in proportion to the input, at most
-//! [`MAX_LEN`] bytes, and accepts nothing that a reader in the guest could understand in another way.
+//! [`MAX_LEN`] bytes, and accepts nothing that a reader in the guest could understand in another way. What is written again is
+//! in proportion, too: a blob whose names of properties share their ends, which this crate does not do, can grow by as
+//! much as [`MAX_NAME`] bytes for each property.
 
 mod emit;
 mod error;
@@ -16,8 +18,11 @@ use boot_core::GuestRange;
 
 /// The longest tree in bytes: no kernel of either protocol takes a longer one.
 pub const MAX_LEN: usize = 0x20_0000;
-/// How deep nodes may be nested, the root included: as deep as Linux reads them.
-pub const MAX_DEPTH: usize = 64;
+/// How deep nodes may be nested, the root included: as deep as Linux reads them (`unflatten_dt_nodes` in drivers/of/fdt.c
+/// leaves out what is deeper).
+pub const MAX_DEPTH: usize = 63;
+/// The longest name of a node or a property in bytes. The Devicetree Specification has 31; trees in use have longer ones.
+pub const MAX_NAME: usize = 255;
 
 /// A device tree, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,14 +4,17 @@
 //! Two things depend on the boot and are replaced:
 //!
 //! - in `/chosen`, every property that [`Chosen`] can write. What this boot has none of is removed: the command line,
-//!   the initrd and the seeds of another boot have no meaning in this one. Other properties, such as `stdout-path`,
-//!   stay;
-//! - the nodes of memory, with one for every bank of RAM that the machine has.
+//!   the initrd and the seeds of another boot have no meaning in this one. So is what a tree has that was taken from a
+//!   running system and speaks of its boot: the tables of its firmware, its crash dump, the memory that it was kept to.
+//!   Other properties, such as `stdout-path`, stay;
+//! - the nodes of memory, with one for every bank of RAM that the machine has. A bank inside the memory of an old node
+//!   keeps what that node says beside its address, such as its NUMA node.
 
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
 
+use boot_core::machine::ReservedMemory;
 use boot_core::{GuestRange, MemoryMap};
 
 use crate::Chosen;
@@ -48,6 +51,19 @@ pub enum FixupError {
         /// The name of its node.
         name: alloc::string::String,
     },
+    /// The machine reserves memory that the tree does not.
+    #[error(
+        "the machine reserves the memory `{name}` at {range}, and the device tree does not{}: add it below /reserved-memory",
+        if *.no_map { " with no-map" } else { "" }
+    )]
+    NotReserved {
+        /// Its name.
+        name: Cow<'static, str>,
+        /// Where it is.
+        range: GuestRange,
+        /// Whether the guest must not even map it.
+        no_map: bool,
+    },
     /// The tree would become longer than its format allows.
     #[error("the device tree would have more than 4 GiB")]
     TooLong,
@@ -70,18 +86,17 @@ struct Cells {
 }
 
 impl Cells {
-    /// Those of a node's children (Devicetree Specification, "#address-cells and #size-cells": 2 and 1 where the node
-    /// does not say).
+    /// Those of a node's children. The root has to say them (Devicetree Specification, "Root node"), and so has
+    /// `/reserved-memory`, or Linux ignores it. The specification has defaults for other nodes, and Linux has others.
     fn of(node: &Node<'_>, name: &'static str) -> Result<Self, FixupError> {
-        let read = |property, default| match node.property(property) {
-            None => Ok(default),
+        let read = |property| match node.property(property) {
             Some([0, 0, 0, 1]) => Ok(1),
             Some([0, 0, 0, 2]) => Ok(2),
-            Some(_) => Err(FixupError::Cells { node: name, property }),
+            _ => Err(FixupError::Cells { node: name, property }),
         };
         Ok(Self {
-            address: read("#address-cells", 2)?,
-            size: read("#size-cells", 1)?,
+            address: read("#address-cells")?,
+            size: read("#size-cells")?,
         })
     }
 }
@@ -144,6 +159,41 @@ fn ranges(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
         .collect()
 }
 
+/// Checks that the guest is told of everything that the machine reserves: whoever has a tree of his own has to say it
+/// there, as the tree may say more of it than a machine does.
+///
+/// # Errors
+///
+/// [`FixupError::NotReserved`].
+pub fn check_reserved(reserved: &[ReservedMemory], tree: &[Reservation]) -> Result<(), FixupError> {
+    let is_told = |memory: &ReservedMemory| {
+        tree.iter()
+            .any(|told| told.range.contains(memory.range) && (told.no_map || !memory.no_map))
+    };
+    match reserved.iter().find(|memory| !is_told(memory)) {
+        None => Ok(()),
+        Some(memory) => Err(FixupError::NotReserved {
+            name: memory.name.clone(),
+            range: memory.range,
+            no_map: memory.no_map,
+        }),
+    }
+}
+
+/// What a running system adds to `/chosen` about its own boot (Linux `drivers/firmware/efi/libstub/fdt.c`,
+/// `drivers/of/kexec.c`).
+const OF_ANOTHER_BOOT: [&str; 9] = [
+    "linux,uefi-system-table",
+    "linux,uefi-mmap-start",
+    "linux,uefi-mmap-size",
+    "linux,uefi-mmap-desc-size",
+    "linux,uefi-mmap-desc-ver",
+    "linux,uefi-secure-boot",
+    "linux,usable-memory-range",
+    "linux,elfcorehdr",
+    "linux,booted-from-kexec",
+];
+
 /// Replaces what depends on the boot.
 ///
 /// # Errors
@@ -160,7 +210,14 @@ fn fix_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), FixupError>
     let is_memory =
         |node: &Node<'_>| node.base_name() == "memory" || node.property("device_type") == Some(b"memory\0");
     let place = root.children.iter().position(is_memory);
-    root.children.retain(|node| !is_memory(node));
+    let mut old: Vec<_> = root
+        .children
+        .extract_if(.., |node| is_memory(node))
+        .map(|node| {
+            let reg = node.property("reg").and_then(|reg| ranges(reg, cells));
+            (reg.unwrap_or_default(), node.properties)
+        })
+        .collect();
     let mut banks = Vec::new();
     for bank in memory.ram() {
         let mut reg = Vec::new();
@@ -169,6 +226,14 @@ fn fix_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), FixupError>
         let mut node = Node::new(format!("memory@{:x}", bank.start()));
         node.push("device_type", b"memory\0".as_slice());
         node.push("reg", reg);
+        let inside =
+            |(ranges, _): &&mut (Vec<GuestRange>, _)| ranges.iter().any(|range| range.contains(bank));
+        if let Some((_, properties)) = old.iter_mut().find(inside) {
+            properties.retain(|property| !["device_type", "reg"].contains(&&*property.name));
+            node.properties.extend(properties.iter().cloned());
+            // Who refers to the old node by this means one node.
+            properties.retain(|property| !["phandle", "linux,phandle"].contains(&&*property.name));
+        }
         banks.push(node);
     }
     // Every node before that place stayed, so it is there still.
@@ -193,8 +258,10 @@ fn fix_chosen(root: &mut Node<'_>, chosen: &Chosen<'_>) {
         Some(place) => root.children.remove(place),
         None => Node::new("chosen"),
     };
-    node.properties
-        .retain(|property| !Chosen::NAMES.contains(&&*property.name));
+    node.properties.retain(|property| {
+        let name = &*property.name;
+        !Chosen::NAMES.contains(&name) && !OF_ANOTHER_BOOT.contains(&name)
+    });
     for (name, value) in chosen.properties() {
         node.push(name, Cow::Owned(value));
     }

@@ -1,7 +1,7 @@
 //! Where the boot documents allow kernel, initrd and device tree.
 
 use boot_core::machine::{Cpus, MmuType};
-use boot_core::{EntryAbi, GuestRange, Limits, Machine, num};
+use boot_core::{EntryAbi, GuestRange, KernelImage, Limits, Machine, num};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -14,6 +14,9 @@ pub(crate) const MAX_TREE: u64 = 2 * MIB;
 pub(crate) trait Layout {
     /// The limits of the kernel's runtime extent, where it starts by `abi`.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Limits;
+
+    /// The base that the kernel would like to have, if it says one.
+    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
 
     /// The windows that an initrd may be in, best first. None where the kernel itself breaks the rule.
     fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Limits>; 2];
@@ -41,6 +44,10 @@ impl Layout for Arm64 {
             max: 1 << 48,
             ..Limits::NONE
         }
+    }
+
+    fn preferred(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
+        None
     }
 
     /// "it must reside entirely within a 1 GB aligned physical memory window of up to 32 GB in size that fully covers
@@ -98,6 +105,15 @@ impl Layout for Riscv64 {
             },
             ..Self::mapped(machine)
         }
+    }
+
+    /// `text_offset` from the start of RAM, which leaves room for firmware (boot-image-header.rst: "Image load offset,
+    /// little endian"). Kernels run at any boundary of 2 MiB all the same.
+    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
+        image.entry(EntryAbi::RiscvImage)?;
+        let first = machine.memory.ram().next()?.start();
+        // The link addresses of an `Image` count from the start of RAM.
+        num::align_up(first, 2 * MIB)?.checked_add(image.extent().start())
     }
 
     fn initrd(&self, machine: &Machine, _: GuestRange) -> [Option<Limits>; 2] {

@@ -1,13 +1,15 @@
 //! Planning a boot: place everything, write the tree, say where the boot CPU starts.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::place::{Direction, Request};
 use boot_core::{
-    BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, EntryAbi, GuestRange, Limits, Machine,
-    PlacedKernel, PlacementError, Placer, PlanBuilder, PlanError, SourceId, Unsuitable, num, protocol,
+    BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, EntryAbi, GuestRange, KernelImage, Limits,
+    Machine, PlacedKernel, PlacementError, Placer, PlanBuilder, PlanError, RegionKind, SourceId, Unsuitable,
+    num, protocol,
 };
 
 use crate::blob::Blob;
@@ -56,24 +58,34 @@ pub(crate) fn plan(
     };
     let mut reserved = reserved(machine);
     if let Some(tree) = &own_tree {
-        reserved.extend(fixup::reservations(tree).map_err(|error| own(name, error))?);
+        let told = fixup::reservations(tree).map_err(|error| own(name, error))?;
+        fixup::check_reserved(&machine.platform.reserved_memory, &told).map_err(|error| own(name, error))?;
+        reserved.extend(told);
     }
     let mut placer = Placer::new(&machine.memory);
     avoid(&mut placer, reserved.iter().map(|reserved| reserved.range))?;
     let kernel_limits = rules.layout.kernel(machine, abi);
-    let kernel = PlacedKernel::place_below(request.image, &mut placer, kernel_limits.max)?;
+    let preferred = rules.layout.preferred(machine, request.image);
+    let kernel = match preferred
+        .and_then(|base| PlacedKernel::place_at(request.image, &mut placer, base, kernel_limits.max))
+    {
+        Some(kernel) => kernel,
+        None => PlacedKernel::place_below(request.image, &mut placer, kernel_limits.max)?,
+    };
     let entry = kernel
         .entry(request.image, abi)
         .ok_or(no_entry(name, request, rules))?;
 
+    let floor = floor(request.image, &kernel);
+    let mut placer = Placer::new(&machine.memory);
+    let kept = reserved.iter().map(|reserved| reserved.kept_from(KERNEL_PAGE));
+    avoid(&mut placer, kernel.footprint().iter().copied().chain(kept))?;
     let initrd = match request.initrd_len {
         None | Some(0) => None,
-        Some(len) => Some(place(
-            &mut placer,
-            "initrd",
-            len,
-            rules.layout.initrd(machine, kernel.extent()),
-        )?),
+        Some(len) => {
+            let windows = rules.layout.initrd(machine, kernel.extent());
+            Some(place(&mut placer, "initrd", len, above(windows, floor))?)
+        }
     };
     let chosen = Chosen {
         bootargs: &bootargs(request.cmdline, cmdline_max)?,
@@ -97,22 +109,49 @@ pub(crate) fn plan(
             max: MAX_TREE,
         });
     }
-    let windows = rules.layout.tree(machine, kernel.extent()).map(|window| {
+    let windows = above(rules.layout.tree(machine, kernel.extent()), floor).map(|window| {
         // A power of two that the tree fits in: it is 8-byte aligned, and crosses no boundary of 2 MiB.
         window.map(|limits| Limits {
             align: len.next_power_of_two().max(8),
             ..limits
         })
     });
+    let used = || {
+        let kept = reserved.iter().map(|reserved| reserved.kept_from(BLOCK));
+        kernel
+            .footprint()
+            .iter()
+            .copied()
+            .chain(chosen.initrd)
+            .chain(kept)
+    };
+    // Rather in a block that has nothing but RAM: what else is there may need to be mapped in another way.
     let mut placer = Placer::new(&machine.memory);
-    let used = kernel.footprint().iter().copied().chain(chosen.initrd);
-    avoid(&mut placer, used.chain(reserved.iter().map(kept_from_tree)))?;
-    let (dtb_range, dtb_limits) = place(&mut placer, "device tree", len, windows)?;
+    avoid(&mut placer, used().chain(other_than_ram(machine)))?;
+    let (dtb_range, dtb_limits) = match place(&mut placer, "device tree", len, windows) {
+        Ok(placed) => placed,
+        Err(_) => {
+            let mut placer = Placer::new(&machine.memory);
+            avoid(&mut placer, used())?;
+            place(&mut placer, "device tree", len, windows)?
+        }
+    };
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_limits(kernel_limits)
         .bytes("device tree", dtb_range, dtb, dtb_limits)
         .cpu(cpu(entry, dtb_range.start(), boot_cpu));
+    let lowest = machine
+        .memory
+        .ram()
+        .next()
+        .and_then(|ram| num::align_up(ram.start(), BLOCK));
+    if lowest.is_some_and(|lowest| lowest < floor) {
+        builder = builder.warning(format!(
+            "the kernel cannot use the RAM below {floor:#x}, where the lowest room for it is: it is one of those that have to be \
+             near the start of RAM"
+        ));
+    }
     if let Some((range, limits)) = initrd {
         builder = builder.file("initrd", range, SourceId::Initrd, limits);
     }
@@ -163,6 +202,68 @@ fn fitted(mut tree: Blob<'_>, machine: &Machine, chosen: &Chosen<'_>) -> Result<
     tree.to_bytes().ok_or(FixupError::TooLong)
 }
 
+/// What the kernel maps its tree in (arm64 booting.rst, "Setup the device tree").
+const BLOCK: u64 = 0x20_0000;
+
+/// The largest page of any kernel. Linux keeps an initrd by whole pages, and then does not take memory out of its map that
+/// shares one of them (`arm64_memblock_init`, `early_init_dt_reserve_memory`).
+const KERNEL_PAGE: u64 = 0x1_0000;
+
+/// The lowest address that the kernel reaches, where it does not reach all of RAM: an arm64 `Image` without "placed
+/// anywhere" has no linear mapping below its base (arm64 booting.rst, flags, bit 3).
+fn floor(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
+    let is_floored = image
+        .facts()
+        .arm64_image
+        .is_some_and(|facts| !facts.is_placed_anywhere);
+    if is_floored {
+        num::align_down(kernel.extent().start(), BLOCK)
+    } else {
+        0
+    }
+}
+
+/// The parts of `windows` from `floor` on.
+fn above(windows: [Option<Limits>; 2], floor: u64) -> [Option<Limits>; 2] {
+    windows.map(|window| {
+        window.map(|limits| Limits {
+            min: limits.min.max(floor),
+            ..limits
+        })
+    })
+}
+
+/// The blocks that have something other than RAM in them: devices, or regions of the memory map that are no RAM.
+fn other_than_ram(machine: &Machine) -> impl Iterator<Item = GuestRange> + '_ {
+    let regions = machine.memory.regions().iter();
+    let regions = regions.filter(|region| region.kind != RegionKind::Ram);
+    let devices = tree::check::addresses(machine).into_iter();
+    let devices = devices.filter(|(what, _)| *what != "RAM").map(|(_, range)| range);
+    regions
+        .map(|region| region.range)
+        .chain(devices)
+        .map(|range| widened(range, BLOCK))
+}
+
+/// `range` out to multiples of `align`.
+fn widened(range: GuestRange, align: u64) -> GuestRange {
+    let start = num::align_down(range.start(), align);
+    let end = num::align_up(range.end(), align).unwrap_or(u64::MAX);
+    GuestRange::from_bounds(start, end).unwrap_or(range)
+}
+
+impl Reservation {
+    /// What the reservation keeps something out of that the kernel maps by multiples of `align`: all of these that have
+    /// memory which it must not map.
+    fn kept_from(&self, align: u64) -> GuestRange {
+        if self.no_map {
+            widened(self.range, align)
+        } else {
+            self.range
+        }
+    }
+}
+
 fn reserved(machine: &Machine) -> Vec<Reservation> {
     let memory = &machine.platform.reserved_memory;
     memory
@@ -172,19 +273,6 @@ fn reserved(machine: &Machine) -> Vec<Reservation> {
             no_map: memory.no_map,
         })
         .collect()
-}
-
-/// What a reservation keeps the tree out of: the kernel maps the tree in blocks of 2 MiB, so no such block may hold
-/// memory that it must not map (arm64 booting.rst, "Setup the device tree").
-fn kept_from_tree(reserved: &Reservation) -> GuestRange {
-    const BLOCK: u64 = 0x20_0000;
-    let range = reserved.range;
-    if !reserved.no_map {
-        return range;
-    }
-    let start = num::align_down(range.start(), BLOCK);
-    let end = num::align_up(range.end(), BLOCK).unwrap_or(u64::MAX);
-    GuestRange::from_bounds(start, end).unwrap_or(range)
 }
 
 /// Keeps everything away from `ranges`, which may overlap each other.

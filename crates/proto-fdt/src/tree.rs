@@ -1,6 +1,6 @@
 //! Writing the device tree of a machine.
 
-mod check;
+pub(crate) mod check;
 mod cpus;
 mod devices;
 mod interrupts;

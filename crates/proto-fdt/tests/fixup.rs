@@ -9,12 +9,12 @@ mod view;
 
 use std::num::NonZeroU32;
 
-use boot_core::machine::virt::Gic;
+use boot_core::machine::{ReservedMemory, virt::Gic};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
 use machine::Dice;
 use proptest::prelude::*;
-use proto_fdt::blob::{Blob, BlobErrorKind, MAX_DEPTH, MAX_LEN, Node};
-use proto_fdt::fixup::{self, FixupError};
+use proto_fdt::blob::{Blob, BlobErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
+use proto_fdt::fixup::{self, FixupError, Reservation};
 use proto_fdt::{Chosen, tree};
 
 const CHOSEN: [&str; 5] = [
@@ -309,35 +309,43 @@ fn cells_of_the_tree_are_respected() {
     };
     let (one, two): (&[u8], &[u8]) = (&[0, 0, 0, 1], &[0, 0, 0, 2]);
     let bank = &[(0x4000_0000, 0x1000)];
-    check(&[], bank, Ok(&[0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0x10, 0]));
+    let cells = |address, size| [("#address-cells", address), ("#size-cells", size)];
     check(
-        &[("#address-cells", one)],
+        &cells(two, one),
         bank,
-        Ok(&[0x40, 0, 0, 0, 0, 0, 0x10, 0]),
+        Ok(&[0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0x10, 0]),
     );
-    let size = Ok(&[0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0][..]);
-    check(&[("#size-cells", two)], bank, size);
+    check(&cells(one, one), bank, Ok(&[0x40, 0, 0, 0, 0, 0, 0x10, 0]));
     check(
-        &[("#address-cells", one)],
+        &cells(two, two),
+        bank,
+        Ok(&[0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0]),
+    );
+    check(
+        &cells(one, one),
         &[(1 << 32, 0x1000)],
         Err(FixupError::Number { number: 1 << 32 }),
     );
+    let refused = |property| {
+        Err(FixupError::Cells {
+            node: "root",
+            property,
+        })
+    };
     for bad in [&[0, 0, 0, 0][..], &[0, 0, 0, 3], &[1], &[]] {
-        check(
-            &[("#size-cells", bad)],
-            bank,
-            Err(FixupError::Cells {
-                node: "root",
-                property: "#size-cells",
-            }),
-        );
+        check(&cells(two, bad), bank, refused("#size-cells"));
     }
+    // The specification demands both in the root, and readers do not agree on what it means without them.
+    check(&[("#size-cells", one)], bank, refused("#address-cells"));
+    check(&[("#address-cells", one)], bank, refused("#size-cells"));
 }
 
 #[test]
 fn reservations_come_from_both_places() {
     let mut root = Node::new("");
     let mut parent = Node::new("reserved-memory");
+    parent.push("#address-cells", &[0, 0, 0, 2][..]);
+    parent.push("#size-cells", &[0, 0, 0, 1][..]);
     let mut fixed = Node::new("fixed@1000");
     fixed.push(
         "reg",
@@ -381,4 +389,127 @@ fn reservations_come_from_both_places() {
             "{bad:?}"
         );
     }
+}
+
+/// A blob of 2 MiB with as many properties as fit, whose names share one long end.
+#[test]
+fn long_shared_names_are_refused_at_once() {
+    let mut structure = vec![1, 0];
+    (0..60_000).for_each(|offset| structure.extend([3, 0, offset]));
+    structure.extend([2, 9]);
+    let mut strings = vec![b'a'; 1 << 20];
+    strings.push(0);
+    let error = Blob::parse(&blob(&structure, &strings)).unwrap_err();
+    assert_eq!(error.kind, BlobErrorKind::Name);
+    // The longest that there can be are read, and written out one by one.
+    let strings = [vec![b'a'; MAX_NAME], vec![0]].concat();
+    let mut structure = vec![1, 0];
+    (0..u32::try_from(MAX_NAME).unwrap()).for_each(|offset| structure.extend([3, 0, offset]));
+    structure.extend([2, 9]);
+    let bytes = blob(&structure, &strings);
+    let read = Blob::parse(&bytes).unwrap();
+    assert_eq!(read.root.properties.len(), MAX_NAME);
+    assert_eq!(Blob::parse(&read.to_bytes().unwrap()), Ok(read));
+}
+
+/// A machine with two cells for addresses and sizes, and these children of its root.
+fn tree_of(children: Vec<Node<'_>>) -> Blob<'_> {
+    let mut root = Node::new("");
+    root.push("#address-cells", &[0, 0, 0, 2][..]);
+    root.push("#size-cells", &[0, 0, 0, 2][..]);
+    root.children = children;
+    Blob {
+        boot_cpu: 0,
+        reservations: Vec::new(),
+        root,
+    }
+}
+
+fn memory_node(start: u64, len: u64, more: &[(&'static str, u32)]) -> Node<'static> {
+    let mut node = Node::new(format!("memory@{start:x}"));
+    node.push("device_type", &b"memory\0"[..]);
+    node.push("reg", [start.to_be_bytes(), len.to_be_bytes()].concat());
+    for (name, value) in more {
+        node.push(*name, value.to_be_bytes().to_vec());
+    }
+    node
+}
+
+#[test]
+fn banks_keep_what_the_old_nodes_say_of_them() {
+    let old = vec![
+        memory_node(0x8000_0000, 0x4000_0000, &[("numa-node-id", 0), ("phandle", 7)]),
+        memory_node(0x1_0000_0000, 0x4000_0000, &[("numa-node-id", 1)]),
+    ];
+    let mut map = MemoryMap::new();
+    for (start, len) in [
+        (0x8000_0000_u64, 0x1000_0000),
+        (0xa000_0000, 0x1000_0000),
+        (0x1_1000_0000, 0x1000),
+        (0x2_0000_0000, 0x1000),
+    ] {
+        map.insert(GuestRange::new(start, len).unwrap(), RegionKind::Ram)
+            .unwrap();
+    }
+    let mut blob = tree_of(old);
+    fixup::fix(&mut blob, &map, &Chosen::default()).unwrap();
+    let expected = [
+        memory_node(0x8000_0000, 0x1000_0000, &[("numa-node-id", 0), ("phandle", 7)]),
+        // A phandle is one node's.
+        memory_node(0xa000_0000, 0x1000_0000, &[("numa-node-id", 0)]),
+        memory_node(0x1_1000_0000, 0x1000, &[("numa-node-id", 1)]),
+        memory_node(0x2_0000_0000, 0x1000, &[]),
+    ];
+    assert_eq!(blob.root.children[..4], expected);
+}
+
+#[test]
+fn the_boot_of_a_running_system_is_forgotten() {
+    let mut chosen = Node::new("chosen");
+    for name in [
+        "linux,usable-memory-range",
+        "linux,elfcorehdr",
+        "linux,uefi-system-table",
+        "linux,uefi-mmap-start",
+        "linux,booted-from-kexec",
+        "bootargs",
+    ] {
+        chosen.push(name, &[1][..]);
+    }
+    chosen.push("stdout-path", &b"/serial\0"[..]);
+    let mut blob = tree_of(vec![chosen]);
+    fixup::fix(&mut blob, &MemoryMap::new(), &Chosen::default()).unwrap();
+    let names: Vec<_> = blob.root.children[0]
+        .properties
+        .iter()
+        .map(|property| &*property.name)
+        .collect();
+    assert_eq!(names, ["stdout-path"]);
+}
+
+#[test]
+fn what_the_machine_reserves_must_stand_in_the_tree() {
+    let range = |start, len| GuestRange::new(start, len).unwrap();
+    let memory = |no_map| ReservedMemory {
+        name: "firmware".into(),
+        range: range(0x8000_0000, 0x1000),
+        no_map,
+    };
+    let told = |range, no_map| Reservation { range, no_map };
+    let check = |no_map, tree: &[Reservation], is_told: bool| {
+        let found = fixup::check_reserved(&[memory(no_map)], tree);
+        assert_eq!(found.is_ok(), is_told, "{tree:?}: {found:?}");
+    };
+    check(false, &[], false);
+    check(false, &[told(range(0x8000_0000, 0x1000), false)], true);
+    check(false, &[told(range(0x7000_0000, 0x2000_0000), true)], true);
+    check(false, &[told(range(0x8000_0000, 0xfff), false)], false);
+    check(true, &[told(range(0x8000_0000, 0x1000), false)], false);
+    check(true, &[told(range(0x8000_0000, 0x1000), true)], true);
+    let error = fixup::check_reserved(&[memory(true)], &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the machine reserves the memory `firmware` at 0x80000000..0x80001000, and the device tree does not with no-map: add \
+         it below /reserved-memory"
+    );
 }

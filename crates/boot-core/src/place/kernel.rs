@@ -74,6 +74,21 @@ impl PlacedKernel {
         }
     }
 
+    /// The same, with the extent at `base` and nowhere else: `None`, with nothing taken, where the image may not be there,
+    /// where something is in the way, or where it would reach past `max` (exclusive).
+    #[must_use]
+    pub fn place_at(image: &KernelImage, placer: &mut Placer<'_>, base: u64, max: u64) -> Option<Self> {
+        let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
+        match image.placement() {
+            Placement::Relocatable(rule) if rule.allows(base, range.len()) => {
+                let placed = Self::at(image, base)?;
+                placer.reserve(KERNEL_LABEL, range).ok()?;
+                Some(placed)
+            }
+            _ => None,
+        }
+    }
+
     /// `image` with its extent moved to `base`.
     fn at(image: &KernelImage, base: u64) -> Option<Self> {
         let link = image.extent().start();

@@ -100,7 +100,7 @@ fn riscv_images() {
         "riscv-image riscv64 little
          segment 0x200000..0x201000 from 0x0..0x1000
          extent 0x200000..0x500000
-         relocatable 0x200000 + 0x0 in 0x200000..0xffffffffffffffff
+         relocatable 0x200000 + 0x0 in 0x0..0xffffffffffffffff
          entry riscv-image 0x200000",
     );
     check(File::riscv_old(), "riscv-image riscv64 little");

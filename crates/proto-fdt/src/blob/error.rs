@@ -67,7 +67,8 @@ pub enum BlobErrorKind {
         /// How deep they may be.
         max: usize,
     },
-    /// A name that is empty, has no end, or has bytes other than printable ASCII without space and `/`.
+    /// A name that is empty, has no end within [`MAX_NAME`](super::MAX_NAME) bytes, or has bytes other than printable ASCII
+    /// without space and `/`.
     Name,
     /// A property outside of every node.
     PropertyOutside,
@@ -132,7 +133,8 @@ impl fmt::Display for BlobError {
             BlobErrorKind::Depth { max } => write!(f, "nodes are nested deeper than {max}"),
             BlobErrorKind::Name => write!(
                 f,
-                "a name is empty, does not end, or has bytes that names cannot have"
+                "a name is empty, has no end within {} bytes, or has bytes that names cannot have",
+                super::MAX_NAME
             ),
             BlobErrorKind::PropertyOutside => write!(f, "a property outside of every node"),
             BlobErrorKind::PropertyAfterChild => write!(f, "a property behind a child of its node"),

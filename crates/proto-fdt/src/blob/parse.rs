@@ -8,7 +8,7 @@ use boot_core::GuestRange;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::{Blob, BlobError, BlobErrorKind, MAX_DEPTH, MAX_LEN, Node};
+use super::{Blob, BlobError, BlobErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
 use crate::raw::{self, token};
 
 /// Bytes of the blob from some offset on.
@@ -57,7 +57,11 @@ impl<'a> Block<'a> {
     /// The name that begins at `at`.
     fn name(&self, at: usize) -> Result<&'a str, BlobError> {
         let tail = self.bytes.get(at..).unwrap_or_default();
-        let end = tail.iter().position(|byte| *byte == 0);
+        // Properties may share a name, so that a long one would be looked at as often as there are properties.
+        let end = tail
+            .iter()
+            .take(MAX_NAME.saturating_add(1))
+            .position(|byte| *byte == 0);
         end.and_then(|end| tail.get(..end))
             .filter(|name| name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/'))
             .and_then(|name| str::from_utf8(name).ok())

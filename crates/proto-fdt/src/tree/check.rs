@@ -318,7 +318,7 @@ fn check_pci(pci: &PciHost) -> Result<(), TreeError> {
 }
 
 /// Everything of the machine that occupies addresses, with what it is.
-fn addresses(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
+pub(crate) fn addresses(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
     let platform = &machine.platform;
     let mut all: Vec<_> = machine.memory.ram().map(|range| ("RAM", range)).collect();
     match &platform.interrupt_controller {

@@ -195,6 +195,13 @@ impl Case {
                 !no_map || !block.overlaps(dtb.range),
                 "{dtb:?} too near to {reserved}"
             );
+            // The largest page of a kernel, by which it keeps an initrd.
+            let pages = reserved.aligned_out(0x1_0000).unwrap();
+            let initrd = plan.loads().iter().find(|load| load.label == "initrd");
+            assert!(
+                !no_map || initrd.is_none_or(|initrd| !pages.overlaps(initrd.range)),
+                "{initrd:?} too near to {reserved}"
+            );
         }
     }
 

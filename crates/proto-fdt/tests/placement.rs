@@ -1,0 +1,165 @@
+//! Where a boot's parts go on machines whose memory is unusual.
+
+use boot_core::image::Arm64ImageFacts;
+use boot_core::machine::Isa;
+use boot_core::machine::ReservedMemory;
+use boot_core::machine::virt::{Gic, RAM_BASE, RiscvIrqchip};
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder,
+    KernelImage, Machine, Placement, PlanError, RegionKind, Relocation, SourceRange,
+};
+use core::num::NonZeroU32;
+
+const MIB: u64 = 1 << 20;
+
+fn range(start: u64, len: u64) -> GuestRange {
+    GuestRange::new(start, len).unwrap()
+}
+
+fn riscv64_machine() -> Machine {
+    let isa = Isa::rv64gc();
+    Machine::riscv64_virt(256 * MIB, NonZeroU32::MIN, &isa, 10_000_000, RiscvIrqchip::Plic).unwrap()
+}
+
+fn arm64_machine() -> Machine {
+    Machine::arm64_virt(256 * MIB, NonZeroU32::MIN, Gic::V3).unwrap()
+}
+
+/// An `Image` of 1 MiB that uses `need` bytes from `text_offset` on.
+fn image(arch: Arch, abi: EntryAbi, text_offset: u64, need: u64) -> ImageBuilder {
+    ImageBuilder::new("test", arch, Endian::Little, MIB)
+        .segment(SourceRange::whole(MIB), range(text_offset, MIB))
+        .extent(range(text_offset, need))
+        .placement(Placement::Relocatable(Relocation::aligned(2 * MIB)))
+        .entry(abi, text_offset)
+}
+
+fn plan(machine: &Machine, image: &KernelImage, initrd: u64) -> Result<BootPlan, PlanError> {
+    let cmdline = Cmdline::new();
+    let request = BootRequest::new(image, machine, &cmdline).with_initrd(initrd);
+    match machine.arch {
+        Arch::Aarch64 => proto_fdt::PROTOCOL_ARM64.plan(&request),
+        _ => proto_fdt::PROTOCOL_RISCV64.plan(&request),
+    }
+}
+
+fn load(plan: &BootPlan, label: &str) -> GuestRange {
+    plan.loads()
+        .iter()
+        .find(|load| load.label == label)
+        .unwrap()
+        .range
+}
+
+#[test]
+fn a_riscv64_image_goes_to_its_offset_from_the_start_of_ram() {
+    let check = |text_offset, need, taken: Option<GuestRange>, expected| {
+        let mut machine = riscv64_machine();
+        if let Some(taken) = taken {
+            machine.memory.carve(taken, RegionKind::Reserved).unwrap();
+        }
+        let image = image(Arch::Riscv64, EntryAbi::RiscvImage, text_offset, need);
+        let plan = plan(&machine, &image.build().unwrap(), 0x1000).unwrap();
+        assert_eq!(plan.kernel().start(), expected, "{text_offset:#x} {taken:?}");
+    };
+    check(0, 4 * MIB, None, RAM_BASE);
+    check(2 * MIB, 4 * MIB, None, RAM_BASE + 2 * MIB);
+    // Something is there: the lowest other place.
+    let taken = range(RAM_BASE + 3 * MIB, 0x1000);
+    check(2 * MIB, 4 * MIB, Some(taken), RAM_BASE + 4 * MIB);
+    check(2 * MIB, MIB, Some(taken), RAM_BASE + 2 * MIB);
+    // There is no room behind it, but there is before it.
+    check(2 * MIB, 255 * MIB, None, RAM_BASE);
+}
+
+#[test]
+fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
+    let machine = || {
+        let mut machine = arm64_machine();
+        // 8 MiB, in which the kernel has no room.
+        machine
+            .memory
+            .carve(range(RAM_BASE + 8 * MIB, 248 * MIB), RegionKind::Reserved)
+            .unwrap();
+        machine
+            .memory
+            .insert(range(0x1_0000_0000, 64 * MIB), RegionKind::Ram)
+            .unwrap();
+        machine
+    };
+    let check = |is_placed_anywhere, need, initrd| {
+        let facts = Arm64ImageFacts {
+            page_size: Some(4096),
+            is_placed_anywhere,
+        };
+        let image = image(Arch::Aarch64, EntryAbi::Arm64Image, 0, need).arm64_image(facts);
+        plan(&machine(), &image.build().unwrap(), initrd)
+    };
+    // It fits at the start.
+    let near = check(false, 4 * MIB, 0x1000).unwrap();
+    assert_eq!(near.kernel().start(), RAM_BASE);
+    assert!(near.warnings().is_empty(), "{:?}", near.warnings());
+    // It does not, and the RAM that is lost has a warning.
+    let far = check(false, 16 * MIB, 0x1000).unwrap();
+    assert_eq!(far.kernel().start(), 0x1_0000_0000);
+    assert!(load(&far, "initrd").start() > far.kernel().start());
+    assert!(load(&far, "device tree").start() > far.kernel().start());
+    assert!(
+        matches!(far.warnings(), [warning] if warning.contains("below 0x100000000")),
+        "{:?}",
+        far.warnings()
+    );
+    // One that reaches all of RAM has none.
+    let anywhere = check(true, 16 * MIB, 0x1000).unwrap();
+    assert!(anywhere.warnings().is_empty(), "{:?}", anywhere.warnings());
+    // An initrd that has room below the kernel alone.
+    assert!(matches!(
+        check(false, 61 * MIB, 4 * MIB),
+        Err(PlanError::Placement(_))
+    ));
+    let below = check(true, 61 * MIB, 4 * MIB).unwrap();
+    assert!(load(&below, "initrd").end() <= RAM_BASE + 8 * MIB);
+}
+
+#[test]
+fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
+    let image = || {
+        image(Arch::Aarch64, EntryAbi::Arm64Image, 0, 2 * MIB)
+            .build()
+            .unwrap()
+    };
+    let last = RAM_BASE + 254 * MIB;
+    let mut machine = arm64_machine();
+    machine
+        .memory
+        .carve(range(last + 0x1000, 0x1000), RegionKind::Reserved)
+        .unwrap();
+    let tree = load(&plan(&machine, &image(), 0).unwrap(), "device tree");
+    assert!(tree.end() <= last, "{tree}");
+    // Every block has something: then one with RAM that may be mapped.
+    for block in 1..128 {
+        let other = range(RAM_BASE + block * 2 * MIB + 0x1000, 0x1000);
+        if machine.memory.ram().any(|ram| ram.contains(other)) {
+            machine.memory.carve(other, RegionKind::Reserved).unwrap();
+        }
+    }
+    let tree = load(&plan(&machine, &image(), 0).unwrap(), "device tree");
+    assert!(tree.start() > last, "{tree}");
+}
+
+#[test]
+fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
+    let image = image(Arch::Aarch64, EntryAbi::Arm64Image, 0, 2 * MIB)
+        .build()
+        .unwrap();
+    for (no_map, expected) in [(false, 0x8f00_8000), (true, 0x8f00_0000)] {
+        let mut machine = arm64_machine();
+        machine.platform.reserved_memory = vec![ReservedMemory {
+            name: "firmware".into(),
+            range: range(0x8f00_8000, 0xff_8000),
+            no_map,
+        }];
+        let plan = plan(&machine, &image, 0x1000).unwrap();
+        assert_eq!(load(&plan, "initrd").end(), expected, "no-map: {no_map}");
+    }
+}
