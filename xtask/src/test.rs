@@ -2,7 +2,7 @@
 //!
 //! | tier | what runs | where |
 //! |---|---|---|
-//! | `host` | unit, property, integration and doc tests | this machine |
+//! | `host` | unit, property, integration and doc tests, and the unit tests of the guests | this machine |
 //! | `kvm` | test targets named `kvm_*`, statically linked, for each architecture | native KVM or the lab |
 //! | `loader` | the builds of the conformance guest that QEMU can load | QEMU with its own loader, emulating |
 //!

@@ -11,6 +11,7 @@ use std::process;
 use options::{End, Options};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
+use rustix::termios::tcdrain;
 use view::View;
 
 fn main() {
@@ -48,6 +49,8 @@ fn speak(mounted: io::Result<()>, options: Options) -> io::Result<()> {
     if options.echo {
         echo(&mut console)?;
     }
+    // The machine's end does not wait for what is still on its way out, which another CPU may be busy with.
+    tcdrain(&console)?;
     Ok(())
 }
 

@@ -10,19 +10,34 @@ use super::results::Case;
 use crate::build;
 use crate::error::{At as _, Error};
 use crate::fixtures;
+use crate::packages::{self, Package};
 use crate::process::{self, Running};
+use crate::progress::say;
 use crate::workspace::Workspace;
+
+/// Device trees are shown to it.
+const DEVICE_TREE_COMPILER: Package = Package::program("device-tree-compiler", "dtc");
 
 /// Runs the tests and gives the results of each.
 pub(super) fn run(workspace: &Workspace, fixtures: &Path, filter: Option<&str>) -> Result<Vec<Case>, Error> {
+    // Without it, the tests that show trees to it skip themselves and say so.
+    if let Err(error) = packages::ensure(workspace, &[DEVICE_TREE_COMPILER]) {
+        say(&format!("going on without dtc: {error}"));
+    }
     let tests = metadata::integration_tests(workspace)?;
     let mut programs = cargo_test(workspace, fixtures);
     programs.args(["--lib", "--bins"]);
     programs.args(tests.host.iter().flat_map(|name| ["--test", name]));
     let mut docs = cargo_test(workspace, fixtures);
     docs.arg("--doc");
+    // The parts of the guests that run on any machine.
+    let mut guests = cargo_test(workspace, fixtures);
+    guests
+        .args(["--lib", "--bin", "init", "--target-dir"])
+        .arg(workspace.xtask("guests-host"))
+        .current_dir(workspace.root().join("guests"));
     let mut cases = Vec::new();
-    for command in [&mut programs, &mut docs] {
+    for command in [&mut programs, &mut docs, &mut guests] {
         command.args(filter);
         cases.extend(run_cargo(command)?);
     }
