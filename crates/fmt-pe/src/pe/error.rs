@@ -111,6 +111,18 @@ pub enum Malformed {
         /// The length of the file.
         len: u64,
     },
+    /// The bytes of a section begin inside the headers, which firmware refuses (EDK2, `PeCoffLoaderGetImageInfo`).
+    #[error(
+        "the PE section \"{name}\" is filled from byte {offset:#x} of the file on, inside the headers, which end at {headers:#x}"
+    )]
+    SectionInHeaders {
+        /// The section's name.
+        name: SectionName,
+        /// `PointerToRawData`.
+        offset: u32,
+        /// `SizeOfHeaders`.
+        headers: u32,
+    },
     /// A section is outside the image.
     #[error(
         "the PE section \"{name}\" takes {need:#x} bytes from RVA {start:#x} on, outside the image of {image:#x} bytes"

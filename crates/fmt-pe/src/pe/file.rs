@@ -17,7 +17,8 @@ pub const MAX_SECTIONS: u16 = 512;
 /// Whatever bytes it was made of, these hold:
 ///
 /// - headers and sections lie inside the image, and no two of them share an address;
-/// - the bytes of every section lie inside the file, and are not more than the section has in memory;
+/// - the bytes of every section lie inside the file and behind the headers, and are not more than the section has in
+///   memory;
 /// - the entry point, if any, lies inside the image.
 #[derive(Clone, Debug)]
 pub struct PeFile<'a> {
@@ -70,7 +71,7 @@ impl<'a> PeFile<'a> {
         let mut sections = Vec::with_capacity(found.into());
         for index in 0..u64::from(found) {
             let header = source.read(table.saturating_add(index.saturating_mul(size)))?;
-            sections.push(Section::new(&header, source.len(), optional.size_of_image)?);
+            sections.push(Section::new(&header, source.len(), &optional)?);
         }
         check_overlaps(&sections, optional.size_of_headers)?;
         Ok(Some(Self {

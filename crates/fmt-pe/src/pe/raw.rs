@@ -224,7 +224,7 @@ pub struct SectionHeader {
     pub virtual_address: U32,
     /// Length in the file.
     pub size_of_raw_data: U32,
-    /// Start in the file.
+    /// Start in the file; zero where the file has nothing for the section.
     pub pointer_to_raw_data: U32,
     /// Zero in an image.
     pub pointer_to_relocations: U32,

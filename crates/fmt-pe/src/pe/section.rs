@@ -4,7 +4,7 @@ use core::fmt;
 
 use boot_core::SourceRange;
 
-use super::{Malformed, SectionFlags, raw};
+use super::{Malformed, OptionalHeader, SectionFlags, raw};
 
 /// A range of addresses relative to the start of the image in memory: `start..end`, `end` exclusive.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,17 +116,23 @@ pub struct Section {
     /// Where it is in memory, by `VirtualSize`, or by `SizeOfRawData` where that is zero. Inside the image; may be
     /// empty.
     pub range: RvaRange,
-    /// The bytes of the file that fill the start of [`range`](Self::range): never more than it has. What they do not
-    /// fill is zero.
+    /// The bytes of the file that fill the start of [`range`](Self::range): never more than it has, and none of the
+    /// headers. What they do not fill is zero. Empty where `SizeOfRawData` or `PointerToRawData` is zero: the file has
+    /// nothing for the section then, as for a BSS.
     pub data: SourceRange,
     /// What it may be used for.
     pub flags: SectionFlags,
 }
 
 impl Section {
-    /// Checks a section of a file of `len` bytes and an image of `image` bytes.
-    pub(super) fn new(header: &raw::SectionHeader, len: u64, image: u32) -> Result<Self, Malformed> {
+    /// Checks a section of a file of `len` bytes with headers and an image as `optional` says.
+    pub(super) fn new(
+        header: &raw::SectionHeader,
+        len: u64,
+        optional: &OptionalHeader,
+    ) -> Result<Self, Malformed> {
         let name = SectionName(header.name);
+        let (headers, image) = (optional.size_of_headers, optional.size_of_image);
         let raw_size = header.size_of_raw_data.get();
         let need = match header.virtual_size.get() {
             0 => raw_size,
@@ -142,16 +148,23 @@ impl Section {
                 image,
             })?;
         // The alignment of the file may make the file's part longer than the memory's; then the rest is padding.
-        let data = if raw_size == 0 {
-            SourceRange::whole(0)
-        } else {
-            let offset = u64::from(header.pointer_to_raw_data.get());
-            let size = u64::from(raw_size.min(need));
-            let data = SourceRange::new(offset, size).unwrap_or(SourceRange::whole(u64::MAX));
-            if data.end() > len {
-                return Err(Malformed::SectionCut { name, data, len });
+        let data = match (raw_size, header.pointer_to_raw_data.get()) {
+            (0, _) | (_, 0) => SourceRange::whole(0),
+            (_, offset) if offset < headers => {
+                return Err(Malformed::SectionInHeaders {
+                    name,
+                    offset,
+                    headers,
+                });
             }
-            data
+            (_, offset) => {
+                let size = u64::from(raw_size.min(need));
+                let data = SourceRange::new(offset.into(), size).unwrap_or(SourceRange::whole(u64::MAX));
+                if data.end() > len {
+                    return Err(Malformed::SectionCut { name, data, len });
+                }
+                data
+            }
         };
         Ok(Self {
             name,

@@ -260,6 +260,10 @@ pub(crate) fn pe_samples() -> Vec<(&'static str, Vec<u8>)> {
             new().section(at::DATA, ".bss", [0x1000, 0x2000, 0, 0], 0xc000_0080),
         ),
         (
+            "bss-without-pointer",
+            new().section(at::DATA, ".bss", [0x1000, 0x2000, 0x200, 0], 0xc000_0080),
+        ),
+        (
             "unified",
             new().section(at::DATA, ".linux", [0x1000, 0x2000, 0x200, 0x400], 0x4000_0040),
         ),

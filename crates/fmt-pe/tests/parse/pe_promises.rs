@@ -23,6 +23,7 @@ pub(crate) fn check(file: &[u8]) -> bool {
         assert!(taken.iter().all(|other| !other.overlaps(section.range)));
         taken.push(section.range);
         if !section.data.is_empty() {
+            assert!(section.data.offset() >= header.size_of_headers.into());
             let filled = RvaRange::new(section.range.start(), section.data.len() as u32);
             assert_eq!(
                 pe.data_at(filled.expect("inside the section")),

@@ -77,6 +77,20 @@ fn sections() {
         data(".bss", [0x1000, 0x2000, 0, u32::MAX]),
         "section .bss 0x2000..0x3000 from 0x0..0x0",
     );
+    // No place in the file, so nothing of it, whatever the length says: and not the headers.
+    check(
+        data(".bss", [0x1000, 0x2000, 0x200, 0]),
+        "section .bss 0x2000..0x3000 from 0x0..0x0",
+    );
+    check(
+        data(".bss", [0, 0x2000, 0xfff, 0]),
+        "section .bss 0x2000..0x2fff from 0x0..0x0",
+    );
+    // From the end of the headers on.
+    check(
+        data(".data", [0x1000, 0x2000, 0x200, 0x200]),
+        "section .data 0x2000..0x3000 from 0x200..0x400",
+    );
     check(
         data(".data", [0, 0x2000, 0x200, 0x400]),
         "section .data 0x2000..0x2200 from 0x400..0x600",
@@ -162,7 +176,10 @@ fn headers_and_directories() {
             .u32(at::SECTION_ALIGNMENT, 1),
         "headers 0x0..0x200",
     );
-    check(File::pe().u32(at::SIZE_OF_HEADERS, 0x800), "headers 0x0..0x800");
+    check(
+        File::pe().u16(at::SECTIONS, 0).u32(at::SIZE_OF_HEADERS, 0x800),
+        "headers 0x0..0x800",
+    );
     // An image of nothing but headers.
     check(
         File::pe()
@@ -307,6 +324,17 @@ fn malformed_sections() {
             [size, 0x2000, raw, offset],
             &format!("fills bytes {data} of the file, which has 0x800 bytes; is it complete?"),
         );
+    }
+    for offset in [1, 0x80, 0x1ff] {
+        for raw in [1, 0x200, u32::MAX] {
+            check(
+                ".bss",
+                [0x1000, 0x2000, raw, offset],
+                &format!(
+                    "is filled from byte {offset:#x} of the file on, inside the headers, which end at 0x200"
+                ),
+            );
+        }
     }
     check(
         ".data",
