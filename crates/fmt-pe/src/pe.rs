@@ -3,12 +3,21 @@
 //! [`PeFile`] reads headers and section table, by Microsoft's "PE Format" specification, and gives what a loader needs:
 //!
 //! ```
+//! use std::error::Error;
+//!
 //! use boot_core::{SizedSource, SourceRange};
 //! use fmt_pe::pe::{Machine, PeError, PeFile, RelocationType};
 //!
-//! /// Loads `pe` for `base`, ready to be copied there. Gives the image and its entry point.
-//! fn load(pe: &PeFile<'_>, source: SizedSource<'_>, base: u64) -> Result<(Vec<u8>, Option<u64>), PeError> {
+//! /// An image in memory, and the address of its entry point.
+//! type Loaded = (Vec<u8>, Option<u64>);
+//!
+//! /// Loads `pe` for `base`, ready to be copied there.
+//! fn load(pe: &PeFile<'_>, source: SizedSource<'_>, base: u64) -> Result<Loaded, Box<dyn Error>> {
 //!     let header = pe.optional_header();
+//!     let distance = base.wrapping_sub(header.image_base);
+//!     if pe.is_fixed() && distance != 0 {
+//!         return Err(format!("it must be loaded at {:#x}", header.image_base).into());
+//!     }
 //!     let mut image = vec![0; header.size_of_image as usize]; // Up to 4 GiB: a real loader has a limit.
 //!     let mut copy = |data: SourceRange, rva: u32| {
 //!         let at = rva as usize;
@@ -18,7 +27,6 @@
 //!     for section in pe.sections() {
 //!         copy(section.data, section.range.start())?;
 //!     }
-//!     let distance = base.wrapping_sub(header.image_base);
 //!     for relocation in pe.relocations()? {
 //!         let relocation = relocation?;
 //!         let at = relocation.rva as usize;

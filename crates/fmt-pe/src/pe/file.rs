@@ -104,6 +104,14 @@ impl<'a> PeFile<'a> {
         self.characteristics
     }
 
+    /// Whether it must be loaded at [`OptionalHeader::image_base`]: its base relocations were removed
+    /// (`IMAGE_FILE_RELOCS_STRIPPED`). Otherwise it may be moved, even where it has none: a position-independent program
+    /// such as a kernel with an EFI stub needs none.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.characteristics.contains(Characteristics::RELOCS_STRIPPED)
+    }
+
     /// The optional header.
     #[must_use]
     pub fn optional_header(&self) -> &OptionalHeader {
@@ -115,6 +123,21 @@ impl<'a> PeFile<'a> {
     pub fn entry_point(&self) -> Option<u32> {
         let entry = self.optional.address_of_entry_point;
         (entry != 0).then_some(entry)
+    }
+
+    /// The file offset of the PE signature (`e_lfanew` of the DOS header), which the COFF file header follows.
+    #[must_use]
+    pub fn pe_offset(&self) -> u64 {
+        self.pe_offset
+    }
+
+    /// What is between the DOS header and the PE signature: usually a program for MS-DOS (the "MS-DOS Stub"), or a
+    /// kernel's own code and data. Empty where the signature follows the DOS header at once, or lies inside it.
+    #[must_use]
+    pub fn dos_stub(&self) -> SourceRange {
+        let start = num::to_u64(size_of::<raw::DosHeader>());
+        let len = self.pe_offset.saturating_sub(start);
+        SourceRange::new(start, len).unwrap_or(SourceRange::whole(0))
     }
 
     /// The headers, which go to the start of the image.
@@ -153,7 +176,7 @@ impl<'a> PeFile<'a> {
     }
 
     /// The base relocations: what a loader adds its distance from [`OptionalHeader::image_base`] to. Where there is no
-    /// table, there are none.
+    /// table, there are none; whether the image may be moved at all is what [`is_fixed`](Self::is_fixed) says.
     ///
     /// # Errors
     ///

@@ -31,6 +31,12 @@ pub(crate) fn check(file: &[u8]) -> bool {
             );
         }
     }
+    let offset = pe.pe_offset() as usize;
+    assert_eq!(file[offset..offset + 4], *b"PE\0\0");
+    assert_eq!(file[0x3c..0x40], (offset as u32).to_le_bytes());
+    let stub = pe.dos_stub();
+    assert_eq!((stub.offset(), stub.end()), (0x40, pe.pe_offset().max(0x40)));
+    assert_eq!(pe.is_fixed(), file[offset + 22] & 1 != 0);
     assert!(pe.entry_point().is_none_or(|entry| entry > 0 && entry < image));
     assert!(header.section_alignment.is_power_of_two() && header.file_alignment.is_power_of_two());
     for index in 0..=u8::MAX {

@@ -190,6 +190,58 @@ fn headers_and_directories() {
     );
 }
 
+/// Having no base relocations and having had them removed are two things.
+#[test]
+fn whether_an_image_may_be_moved() {
+    let none = || File::pe().directory(5, 0, 0);
+    for (file, is_fixed, relocations) in [
+        (File::pe(), false, 4),
+        // A kernel with an EFI stub: position-independent.
+        (none().u16(at::CHARACTERISTICS, 0x206), false, 0),
+        (none().u16(at::CHARACTERISTICS, 0x207), true, 0),
+        (none().u16(at::CHARACTERISTICS, 0x0001), true, 0),
+        (none().u16(at::CHARACTERISTICS, 0xfffe), false, 0),
+        // The flag decides, whatever table there is.
+        (File::pe().u16(at::CHARACTERISTICS, 0x207), true, 4),
+        (File::pe32().u16(at::CHARACTERISTICS, 0x103), true, 4),
+    ] {
+        let file = file.build();
+        let pe = PeFile::open(SizedSource::new(&file).unwrap()).unwrap().unwrap();
+        let found = (pe.is_fixed(), pe.relocations().unwrap().count());
+        assert_eq!(found, (is_fixed, relocations), "{:?}", pe.characteristics());
+    }
+}
+
+/// The PE signature may be anywhere, even in the DOS header, whose other fields have no meaning.
+#[test]
+fn what_is_before_the_pe_signature() {
+    let headers = File::pe().u32(at::FILE_ALIGNMENT, 4).build()[0x80..0x200].to_vec();
+    for (offset, stub) in [
+        (0x80, 0x40..0x80),
+        (0x48, 0x40..0x48),
+        (0x41, 0x40..0x41),
+        (0x40, 0x40..0x40),
+        // `e_lfanew` is BaseOfCode, too.
+        (0x10, 0x40..0x40),
+        // `e_lfanew` is SectionAlignment, too.
+        (0x04, 0x40..0x40),
+    ] {
+        let file = File::pe()
+            .bytes(offset, &headers)
+            .u32(0x3c, offset as u32)
+            .build();
+        let pe = PeFile::open(SizedSource::new(&file).unwrap()).unwrap().unwrap();
+        let found = pe.dos_stub();
+        assert_eq!(pe.pe_offset(), offset as u64);
+        assert_eq!(
+            (found.offset(), found.end()),
+            (stub.start, stub.end),
+            "{offset:#x}"
+        );
+        crate::pe_promises::check(&file);
+    }
+}
+
 /// Cuts a file of both kinds after every byte.
 #[test]
 fn a_file_may_end_anywhere() {
