@@ -71,6 +71,9 @@ impl Arm64Image {
             }
             .into());
         }
+        if text_offset >= raw::BASE_ALIGN {
+            oddities.push(Oddity::LargeTextOffset { found: text_offset });
+        }
         let unknown = header.flags.get() & !arm64_flags::KNOWN;
         if unknown != 0 {
             oddities.push(Oddity::UnknownFlags(unknown));

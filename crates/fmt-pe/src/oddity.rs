@@ -20,6 +20,13 @@ pub enum Oddity {
         /// The length of the file.
         len: u64,
     },
+    /// `text_offset` of an arm64 kernel is 2 MiB or more, though it counts from a 2 MiB boundary. Linux refuses to be
+    /// built so ("TEXT_OFFSET must be less than 2MB", in `head.S`); kernels patched for one boot loader are so
+    /// nevertheless.
+    LargeTextOffset {
+        /// `text_offset`.
+        found: u64,
+    },
     /// Bits of `flags` that have no meaning.
     UnknownFlags(
         /// Those bits.
@@ -53,6 +60,10 @@ impl fmt::Display for Oddity {
             Self::SmallImageSize { found, len } => write!(
                 f,
                 "image_size at 0x10 is {found:#x}, less than the {len:#x} bytes of the file; those are used"
+            ),
+            Self::LargeTextOffset { found } => write!(
+                f,
+                "text_offset at 0x8 is {found:#x}, though it counts from a 2 MiB boundary; Linux refuses to be built with 0x200000 or more"
             ),
             Self::UnknownFlags(bits) => {
                 write!(

@@ -3,7 +3,7 @@
 use boot_core::image::Arm64ImageFacts;
 use boot_core::{Arch, Endian, EntryAbi, KernelImage, Placement, SizedSource, SourceRange};
 use fmt_pe::pe::PeFile;
-use fmt_pe::{Arm64Image, RiscvImage, Zboot};
+use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot};
 use zerocopy::IntoBytes;
 
 const MIB: u64 = 1 << 20;
@@ -62,6 +62,8 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
             assert_eq!(kernel.endian() == Endian::Big, flags & 1 != 0);
         }
     }
+    let is_large = Oddity::LargeTextOffset { found: text_offset };
+    assert_eq!(kernel.oddities().contains(&is_large), text_offset >= 2 * MIB);
     check_image(file, image, EntryAbi::Arm64Image, text_offset, kernel.is_pe());
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");

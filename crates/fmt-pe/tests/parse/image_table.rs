@@ -39,7 +39,13 @@ fn arm64_images() {
     check(
         new().u64(0x08, 0x50_0004),
         "extent 0x500004..0x700004
-         relocatable 0x200000 + 0x100004 in 0x500004..0x1000000000000",
+         relocatable 0x200000 + 0x100004 in 0x500004..0x1000000000000
+         warning: text_offset at 0x8 is 0x500004, though it counts from a 2 MiB boundary; Linux refuses to be built with 0x200000 or more",
+    );
+    check(
+        new().u64(0x08, 0x20_0000),
+        "relocatable 0x200000 + 0x0 in 0x200000..0x1000000000000
+         warning: text_offset at 0x8 is 0x200000, though it counts from a 2 MiB boundary; Linux refuses to be built with 0x200000 or more",
     );
     // Exactly up to the end of what can be addressed.
     check(new().u64(0x10, 1 << 48), "extent 0x0..0x1000000000000");
@@ -141,6 +147,11 @@ fn an_ordinary_image_is_not_odd() {
     };
     assert_eq!(arm64(File::arm64()), (false, none.to_vec()));
     assert_eq!(arm64(File::arm64().u64(0x18, 0xf)), (false, none.to_vec()));
+    assert_eq!(arm64(File::arm64().u64(0x08, 0x1f_fffc)), (false, none.to_vec()));
+    assert_eq!(
+        arm64(File::arm64().u64(0x08, 0x20_0000)),
+        (false, vec![Oddity::LargeTextOffset { found: 0x20_0000 }])
+    );
     assert_eq!(
         arm64(File::arm64().u64(0x10, IMAGE_LEN as u64)),
         (false, none.to_vec())
