@@ -79,7 +79,8 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     if arch != Arch::X86_64 && start >= UPPER_HALF {
         builder = builder.warning(format!(
             "it is linked at {start:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
-             is meant to be booted is the Image that was made of it"
+             is meant to be booted is the Image that was made of it, which also says how much memory the kernel needs: the early \
+             page tables behind the BSS are in no segment of this file"
         ));
     }
     Ok(builder.build()?)

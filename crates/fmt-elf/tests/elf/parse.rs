@@ -43,7 +43,8 @@ fn a_vmlinux_without_physical_addresses_is_told() {
     let warning = |base: u64| {
         format!(
             "; it is linked at {base:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
-             is meant to be booted is the Image that was made of it"
+             is meant to be booted is the Image that was made of it, which also says how much memory the kernel needs: the early \
+             page tables behind the BSS are in no segment of this file"
         )
     };
     // Where arm64 and riscv64 kernels of today are linked.
@@ -72,7 +73,7 @@ fn a_vmlinux_without_physical_addresses_is_told() {
         EM_RISCV,
         ET_EXEC,
         edge,
-        "riscv64 little, fixed, elf64 0x7ffffffffffffff8, 0x7ffffffffffffff8..0x8000000000000000=0x80..0x88",
+        "riscv64 little, fixed, elf64 0x7ffffffffffffff8, 0x7ffffffffffffff8..0x8000000000000000=0x78..0x80",
     );
     // The linker script of x86 gives physical addresses, so these are just unusual.
     check(
