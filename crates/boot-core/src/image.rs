@@ -185,6 +185,10 @@ pub struct Facts {
     pub linux_x86: Option<SetupHeaderFacts>,
     /// The flags of an arm64 `Image`.
     pub arm64_image: Option<Arm64ImageFacts>,
+    /// The header of a riscv `Image`.
+    pub riscv_image: Option<RiscvImageFacts>,
+    /// The file is also a PE program that UEFI firmware can start (the EFI stub).
+    pub efi_stub: bool,
 }
 
 /// What the header of an arm64 `Image` says beside addresses and byte order (arm64 booting.rst, "Call the kernel
@@ -197,6 +201,13 @@ pub struct Arm64ImageFacts {
     /// Whether the kernel may be placed anywhere in RAM. Otherwise it cannot use the RAM below it and should be as near
     /// to the start of RAM as it can be.
     pub is_placed_anywhere: bool,
+}
+
+/// What the header of a riscv `Image` says beside addresses and byte order (riscv boot-image-header.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RiscvImageFacts {
+    /// The version of the header: major and minor. Headers of one major version are compatible.
+    pub version: (u16, u16),
 }
 
 /// A validated kernel image.

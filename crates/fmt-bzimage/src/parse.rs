@@ -89,8 +89,10 @@ impl BzImage {
         let payload = find_payload(source, &facts, code, &mut oddities)?;
         let kernel_info = read_kernel_info(source, &facts, code, &mut oddities)?;
 
+        let is_pe = is_pe(source)?;
         let mut builder = ImageBuilder::new(BzImageFormat::NAME, Arch::X86_64, Endian::Little, source.len())
-            .linux_x86(facts);
+            .linux_x86(facts)
+            .efi_stub(is_pe);
         builder = place(builder, &layout, setup, code, code_len)?;
         for (abi, addr) in layout.entries() {
             builder = builder.entry(abi, addr);
@@ -109,7 +111,7 @@ impl BzImage {
             header_end,
             setup,
             code,
-            is_pe: is_pe(source)?,
+            is_pe,
             kernel_info,
             oddities,
             image: builder.build().map_err(Malformed::Image)?,

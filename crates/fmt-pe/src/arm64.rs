@@ -90,7 +90,8 @@ impl Arm64Image {
             .extent(layout.extent)
             .placement(Placement::Relocatable(rule(text_offset)))
             .entry(EntryAbi::Arm64Image, text_offset)
-            .arm64_image(facts(&header));
+            .arm64_image(facts(&header))
+            .efi_stub(machine == Some(Machine::ARM64));
         for oddity in &oddities {
             builder = builder.warning(oddity.to_string());
         }

@@ -4,6 +4,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
+use boot_core::image::RiscvImageFacts;
 use boot_core::{
     Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
 };
@@ -86,7 +87,11 @@ impl RiscvImage {
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
             .placement(Placement::Relocatable(Relocation::aligned(raw::BASE_ALIGN)))
-            .entry(EntryAbi::RiscvImage, text_offset);
+            .entry(EntryAbi::RiscvImage, text_offset)
+            .riscv_image(RiscvImageFacts {
+                version: version(&header),
+            })
+            .efi_stub(machine == Some(Machine::RISCV64));
         for oddity in &oddities {
             builder = builder.warning(oddity.to_string());
         }

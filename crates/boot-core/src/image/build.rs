@@ -153,6 +153,18 @@ impl ImageBuilder {
         self
     }
 
+    /// Sets what a riscv `Image` says beside addresses.
+    pub fn riscv_image(mut self, facts: super::RiscvImageFacts) -> Self {
+        self.image.facts.riscv_image = Some(facts);
+        self
+    }
+
+    /// Sets whether the file is also a PE program that UEFI firmware can start. Without it, it is not.
+    pub fn efi_stub(mut self, efi_stub: bool) -> Self {
+        self.image.facts.efi_stub = efi_stub;
+        self
+    }
+
     /// Adds a sentence about something odd.
     pub fn warning(mut self, warning: String) -> Self {
         self.image.warnings.push(warning);

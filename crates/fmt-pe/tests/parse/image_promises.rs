@@ -1,8 +1,8 @@
 //! What every accepted `Image` and zboot file keeps, whatever bytes it was made of.
 
-use boot_core::image::Arm64ImageFacts;
+use boot_core::image::{Arm64ImageFacts, RiscvImageFacts};
 use boot_core::{Arch, Endian, EntryAbi, KernelImage, Placement, SizedSource, SourceRange};
-use fmt_pe::pe::PeFile;
+use fmt_pe::pe::{Machine, PeFile};
 use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot};
 use zerocopy::IntoBytes;
 
@@ -40,6 +40,7 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
         is_placed_anywhere: flags & 8 != 0,
     };
     assert_eq!(image.facts().arm64_image, Some(facts));
+    assert_eq!(image.facts().riscv_image, None);
     assert_eq!(
         (kernel.page_size(), kernel.is_placed_anywhere()),
         (page_size, flags & 8 != 0)
@@ -83,6 +84,11 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
     assert!(has_magic2 || &file[0x30..0x38] == b"RISCV\0\0\0");
     let (major, minor) = kernel.version();
     assert!(major == 0 && (has_magic2 || minor < 2));
+    let facts = RiscvImageFacts {
+        version: (major, minor),
+    };
+    assert_eq!(image.facts().riscv_image, Some(facts));
+    assert_eq!(image.facts().arm64_image, None);
     assert_eq!((image.format(), image.arch()), ("riscv-image", Arch::Riscv64));
     assert_eq!(image.endian() == Endian::Big, file[0x18] & 1 != 0);
     assert_eq!(
@@ -125,7 +131,16 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
     assert!(rule.allows(text_offset, image.extent().len()));
 
     let source = SizedSource::new(&file).expect("a slice has a length");
-    assert_eq!(is_pe, matches!(PeFile::open(source), Ok(Some(_))));
+    let machine = match PeFile::open(source) {
+        Ok(pe) => pe.map(|pe| pe.machine()),
+        Err(_) => None,
+    };
+    assert_eq!(is_pe, machine.is_some());
+    let own = match image.arch() {
+        Arch::Aarch64 => Machine::ARM64,
+        _ => Machine::RISCV64,
+    };
+    assert_eq!(image.facts().efi_stub, machine == Some(own));
 }
 
 /// Checks every promise on `zboot`, which was read from `file`.

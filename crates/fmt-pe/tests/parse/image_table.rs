@@ -21,8 +21,10 @@ fn arm64_images() {
          relocatable 0x200000 + 0x0 in 0x0..0x1000000000000
          entry arm64-image 0x0
          page size 0x1000
-         anywhere true",
+         anywhere true
+         EFI stub false",
     );
+    check(new().stub(0xaa64), "EFI stub true");
     check(
         new().u64(0x08, 0x8_0000).u64(0x18, 0b0111),
         "arm64-image aarch64 big
@@ -107,9 +109,12 @@ fn riscv_images() {
          segment 0x200000..0x201000 from 0x0..0x1000
          extent 0x200000..0x500000
          relocatable 0x200000 + 0x0 in 0x0..0xffffffffffffffff
-         entry riscv-image 0x200000",
+         entry riscv-image 0x200000
+         version 0.2
+         EFI stub false",
     );
-    check(File::riscv_old(), "riscv-image riscv64 little");
+    check(new().stub(0x5064), "version 0.2\nEFI stub true");
+    check(File::riscv_old(), "riscv-image riscv64 little\nversion 0.1");
     check(
         new().u64(0x08, 0),
         "extent 0x0..0x300000
@@ -169,16 +174,19 @@ fn what_is_wrong_with_the_pe_header_of_a_kernel() {
     check(
         File::arm64().stub(0x8664),
         "arm64-image aarch64 little
+         EFI stub false
          warning: its PE header is for x86_64, but the image is for arm64: firmware will not start it",
     );
     check(
         File::riscv().stub(0xaa64),
         "riscv-image riscv64 little
+         EFI stub false
          warning: its PE header is for arm64, but the image is for riscv64: firmware will not start it",
     );
     check(
         arm64().u16(at::MAGIC, 0x30b),
         "arm64-image aarch64 little
+         EFI stub false
          warning: firmware will not start it: the magic number of the PE optional header at 0x98 is 0x030b, neither 0x10b nor 0x20b",
     );
     check(

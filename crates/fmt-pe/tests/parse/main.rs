@@ -86,6 +86,10 @@ fn describe_image(image: &KernelImage) -> Result<String, std::fmt::Error> {
         writeln!(out, "page size {page_size}")?;
         writeln!(out, "anywhere {}", facts.is_placed_anywhere)?;
     }
+    if let Some(facts) = image.facts().riscv_image {
+        writeln!(out, "version {}.{}", facts.version.0, facts.version.1)?;
+    }
+    writeln!(out, "EFI stub {}", image.facts().efi_stub)?;
     for warning in image.warnings() {
         writeln!(out, "warning: {warning}")?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use boot_core::image::Arm64ImageFacts;
+use boot_core::image::{Arm64ImageFacts, RiscvImageFacts};
 use boot_core::linux_x86::SetupHeaderFacts;
 use boot_core::{BootProtocol, KernelImage, Placement, Segment};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,10 @@ pub struct InspectReport {
     pub linux_x86: Option<SetupHeaderReport>,
     /// What the header of an arm64 `Image` says beside addresses.
     pub arm64_image: Option<Arm64ImageReport>,
+    /// What the header of a riscv `Image` says beside addresses.
+    pub riscv_image: Option<RiscvImageReport>,
+    /// Whether the file is also a PE program that UEFI firmware can start.
+    pub efi_stub: bool,
     /// Every known protocol and whether it can start this image.
     pub protocols: Vec<ProtocolReport>,
     /// What is odd about the image.
@@ -145,6 +149,14 @@ pub struct Arm64ImageReport {
     pub placed_anywhere: bool,
 }
 
+/// What the header of a riscv `Image` says beside addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RiscvImageReport {
+    /// The version of the header, such as `0.2`.
+    pub version: String,
+}
+
 /// Whether a protocol can start the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -192,6 +204,8 @@ impl InspectReport {
             }),
             linux_x86: image.facts().linux_x86.as_ref().map(SetupHeaderReport::from),
             arm64_image: image.facts().arm64_image.map(Arm64ImageReport::from),
+            riscv_image: image.facts().riscv_image.map(RiscvImageReport::from),
+            efi_stub: image.facts().efi_stub,
             protocols: protocols
                 .iter()
                 .map(|protocol| ProtocolReport::new(*protocol, image))
@@ -253,6 +267,15 @@ impl From<Arm64ImageFacts> for Arm64ImageReport {
     }
 }
 
+impl From<RiscvImageFacts> for RiscvImageReport {
+    fn from(facts: RiscvImageFacts) -> Self {
+        let (major, minor) = facts.version;
+        Self {
+            version: format!("{major}.{minor}"),
+        }
+    }
+}
+
 impl ProtocolReport {
     fn new(protocol: &dyn BootProtocol, image: &KernelImage) -> Self {
         let reason = protocol.supports(image).err().map(|reason| reason.to_string());
@@ -292,6 +315,12 @@ impl fmt::Display for InspectReport {
         }
         if let Some(header) = &self.arm64_image {
             row("boot header", header)?;
+        }
+        if let Some(header) = &self.riscv_image {
+            row("boot header", &format_args!("version {}", header.version))?;
+        }
+        if self.efi_stub {
+            row("EFI stub", &"UEFI firmware can start the file, too")?;
         }
         for segment in &self.segments {
             row(
