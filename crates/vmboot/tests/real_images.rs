@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
+use boot_core::SizedSource;
+use fmt_pe::pe::{Directory, Machine, PeFile, Subsystem};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
 use vmboot::report::{InspectReport, PlacementReport, PlanReport};
@@ -25,6 +27,8 @@ struct Known {
     relocation: Option<(Option<u64>, u64)>,
     /// The page size that an arm64 `Image` is for.
     page_size: Option<u32>,
+    /// Whether UEFI firmware can start the file, too.
+    efi_stub: bool,
     /// Entry points by their ABI.
     entries: &'static [&'static str],
     /// The protocols that can start it, with the address it is entered at in a machine of 512 MiB.
@@ -42,6 +46,7 @@ const LINUX: Known = Known {
     codec: None,
     relocation: Some((Some(0x100_0000), 0x20_0000)),
     page_size: None,
+    efi_stub: true,
     entries: &["linux-x86-64", "linux-x86-32"],
     starts: &[("linux", 0x100_0200)],
     odd: false,
@@ -57,6 +62,7 @@ const REAL_MODE: Known = Known {
     codec: None,
     relocation: None,
     page_size: None,
+    efi_stub: false,
     entries: &["linux-x86-16"],
     starts: &[],
     odd: true,
@@ -72,6 +78,7 @@ const ARM64: Known = Known {
     codec: None,
     relocation: Some((None, 0x20_0000)),
     page_size: Some(4096),
+    efi_stub: true,
     entries: &["arm64-image"],
     starts: &[("fdt-arm64", 0x8000_0000)],
     odd: false,
@@ -119,6 +126,7 @@ const KNOWN: [Known; 10] = [
         boot_protocol: None,
         // The note PHYS32_RELOC says so.
         relocation: LINUX.relocation,
+        efi_stub: false,
         entries: &["elf64", "pvh"],
         // Both entry points differ from build to build; `check` reads them from the file.
         starts: &[],
@@ -129,6 +137,8 @@ const KNOWN: [Known; 10] = [
         version: Some("Memtest86+ v"),
         boot_protocol: Some("2.12"),
         relocation: None,
+        // Its EFI program is a file of its own.
+        efi_stub: false,
         starts: &[("linux", 0x10_0200)],
         ..LINUX
     },
@@ -211,6 +221,13 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
         // All kernels since 4.6.
         assert!(header.placed_anywhere);
     }
+    let riscv_image = report.riscv_image.as_ref();
+    let is_riscv = known.arch == "riscv64";
+    assert_eq!(
+        riscv_image.map(|header| header.version.as_str()),
+        is_riscv.then_some("0.2")
+    );
+    assert_eq!(report.efi_stub, known.efi_stub);
     let entries: Vec<_> = report.entries.iter().map(|entry| entry.abi.as_str()).collect();
     assert_eq!(entries, known.entries);
     assert_eq!(!report.warnings.is_empty(), known.odd, "{:?}", report.warnings);
@@ -224,6 +241,9 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
             "{segment:?}"
         );
     }
+    if known.format.ends_with("-image") {
+        check_pe(known, path)?;
+    }
     for protocol in &report.protocols {
         let listed = known.starts.iter().find(|(name, _)| *name == protocol.name);
         match listed {
@@ -234,6 +254,40 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
             None if known.format == "elf" && protocol.name == "pvh" => check_plan(path, "pvh", None)?,
             None => assert!(!protocol.supported, "{protocol:?}"),
         }
+    }
+    Ok(())
+}
+
+/// Checks what the PE headers of an `Image` say about its file.
+fn check_pe(known: &Known, path: &str) -> Result<(), Failed> {
+    let file = fs::File::open(path)?;
+    let source = SizedSource::new(&file)?;
+    let pe = PeFile::open(source)?.ok_or("it is no PE file")?;
+    let machine = match known.arch {
+        "aarch64" => Machine::ARM64,
+        _ => Machine::RISCV64,
+    };
+    let header = pe.optional_header();
+    assert_eq!(
+        (pe.machine(), header.subsystem),
+        (machine, Subsystem::EFI_APPLICATION)
+    );
+    // It is position-independent: without base relocations, and it may be moved.
+    assert_eq!((pe.is_fixed(), pe.relocations()?.count()), (false, 0));
+    if header.check_sum != 0 {
+        assert_eq!(pe.compute_check_sum()?, header.check_sum);
+    }
+    assert!(!pe.sections().is_empty());
+    for section in pe.sections() {
+        assert!(
+            !section.data.is_empty() && section.data.end() <= source.len(),
+            "{section:?} is not in the file"
+        );
+    }
+    // The one directory whose start is a file offset.
+    if let Some(table) = pe.directory(Directory::CERTIFICATE) {
+        let end = u64::from(table.virtual_address) + u64::from(table.size);
+        assert!(end <= source.len(), "{table:?} is not in the file");
     }
     Ok(())
 }
