@@ -171,14 +171,14 @@ fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
         plan.warnings
     );
 
-    // At its link address there is no RAM, and the refusal says why.
+    // At its link address nothing can be started, and the refusal says why.
     arm64_vmlinux(&path, ET_EXEC);
     let output = vmboot(&["plan", file]);
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     assert!(
-        error.contains(WARNING) && error.contains("the machine has no RAM there"),
+        error.contains(WARNING) && error.contains("it can only be started below 0x1000000000000"),
         "{error}"
     );
 }
