@@ -72,7 +72,8 @@ impl Arm64Cpu {
 /// The harts of a riscv64 machine, and what they share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RiscvCpus {
-    /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node": `timebase-frequency`).
+    /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node":
+    /// `timebase-frequency`); not zero.
     pub timebase_frequency: u32,
     /// The harts, one for each vCPU in the order of the vCPU indices.
     pub harts: Vec<RiscvHart>,
@@ -87,11 +88,14 @@ pub struct RiscvHart {
     pub isa: Isa,
     /// How it translates addresses.
     pub mmu: MmuType,
-    /// The size in bytes of the blocks that Zicbom's cache management works on; needed where it has that extension.
+    /// The size in bytes of the blocks that Zicbom's cache management works on, a power of two; needed where
+    /// it has that extension.
     pub cbom_block_size: Option<u32>,
-    /// The size in bytes of the blocks that Zicboz zeroes; needed where it has that extension.
+    /// The size in bytes of the blocks that Zicboz zeroes, a power of two; needed where it has that
+    /// extension.
     pub cboz_block_size: Option<u32>,
-    /// The size in bytes of the blocks that Zicbop prefetches.
+    /// The size in bytes of the blocks that Zicbop prefetches, a power of two; needed where it has that
+    /// extension.
     pub cbop_block_size: Option<u32>,
 }
 
@@ -160,7 +164,8 @@ pub struct Isa {
 pub enum IsaError {
     /// A name that cannot stand in an ISA string.
     #[error(
-        "`{0}` is no name of a RISC-V extension: one lower-case letter, or a longer name that begins with s, x or z"
+        "`{0}` is no name of a RISC-V extension: one lower-case letter but s, x and z, or a longer name that \
+         begins with one of these"
     )]
     Name(String),
     /// An extension named twice.
@@ -176,7 +181,8 @@ impl Isa {
     pub const BASE: &'static str = "rv64i";
 
     /// An instruction set with these extensions, the base `i` first. Single-letter extensions go before the longer
-    /// names in the printed string; otherwise the order is kept.
+    /// names in the printed string; otherwise the order is kept. The letters `s`, `x` and `z` are no
+    /// extensions: longer names begin with them.
     ///
     /// # Errors
     ///
@@ -188,6 +194,7 @@ impl Isa {
         for name in extensions {
             let name = name.into();
             let fits = match name.as_bytes() {
+                [b's' | b'x' | b'z'] => false,
                 [letter] => letter.is_ascii_lowercase(),
                 [b's' | b'x' | b'z', rest @ ..] => rest
                     .iter()
@@ -278,7 +285,7 @@ mod tests {
         check(&[], Err(IsaError::NoBase));
         check(&["m", "i"], Err(IsaError::NoBase));
         check(&["i", "i"], Err(IsaError::Twice("i".into())));
-        for bad in ["", "I", "Zicsr", "z_a", "ab", "z\0", "zé"] {
+        for bad in ["", "I", "s", "x", "z", "Zicsr", "z_a", "ab", "z\0", "zé"] {
             check(&["i", bad], Err(IsaError::Name(bad.into())));
         }
         assert_eq!(

@@ -103,7 +103,7 @@ pub struct GicV2m {
     pub frame: GuestRange,
     /// The first SPI that messages raise, as a [`Line::Spi`] number.
     pub first_spi: u32,
-    /// How many SPIs messages may raise.
+    /// How many SPIs messages may raise. No device is wired to one of them.
     pub spis: u32,
 }
 
@@ -118,7 +118,8 @@ pub struct GicV3 {
     pub its: Option<GuestRange>,
 }
 
-/// The arm64 generic timer's interrupts (Linux binding `arm,arch_timer.yaml`).
+/// The arm64 generic timer's interrupts (Linux binding `arm,arch_timer.yaml`). Every CPU has its own timer,
+/// so each is a [`Line::Ppi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arm64Timer {
     /// The secure physical timer's interrupt, which a guest does not use.
@@ -157,7 +158,8 @@ pub struct Plic {
 /// "Advanced PLIC").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Aplic {
-    /// The domain's registers, at least 16 KiB.
+    /// The domain's registers, at least 16 KiB. Where there are no IMSICs, another 32 bytes for each hart
+    /// follow.
     pub range: GuestRange,
     /// The number of the highest source, 1 to 1023; source 0 does not exist.
     pub sources: u32,
@@ -172,7 +174,9 @@ pub struct Aplic {
 /// supervisor file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Imsic {
-    /// The files: 4 KiB for each hart, times two to the power of `guest_index_bits`.
+    /// The files: 4 KiB for each hart, times two to the power of `guest_index_bits`. They begin at a multiple
+    /// of 4 KiB times two to the power of the sum of `guest_index_bits` and `hart_index_bits`, because a guest
+    /// finds the first file by masking these bits out of an address.
     pub range: GuestRange,
     /// The number of the highest interrupt identity, 63 to 2047 and one less than a multiple of 64.
     pub ids: u32,

@@ -54,8 +54,9 @@ pub const GICV3_REDISTRIBUTORS: GuestRange = at(0x0c00_0000, 0x400_0000);
 pub const GICV3_REDISTRIBUTOR_LEN: u64 = 0x2_0000;
 /// How many arm64 CPUs the map has room for.
 pub const MAX_ARM64_CPUS: u32 = 512;
-/// The APLIC.
-pub const APLIC: GuestRange = at(0x0800_0000, 0x8000);
+/// The APLIC: 16 KiB of registers, and room for the 32 bytes that each of [`MAX_RISCV64_HARTS`] has behind
+/// them where there are no IMSICs.
+pub const APLIC: GuestRange = at(0x0800_0000, 0x2_8000);
 /// The PLIC.
 pub const PLIC: GuestRange = at(0x0c00_0000, 0x400_0000);
 /// The interrupt files of the IMSICs: room for [`MAX_RISCV64_HARTS`] without guest files.
@@ -357,24 +358,24 @@ mod tests {
         assert_eq!(gic.redistributors, [GICV3_REDISTRIBUTORS]);
         assert_eq!(machine.platform.cpus.count(), Some(512));
 
-        let riscv64 = |count| {
-            Machine::riscv64_virt(
-                1 << 30,
-                cpus(count),
-                &Isa::rv64gc(),
-                10_000_000,
-                RiscvIrqchip::AplicImsic,
-            )
-        };
-        assert!(riscv64(MAX_RISCV64_HARTS + 1).is_err());
-        let machine = riscv64(MAX_RISCV64_HARTS).unwrap();
-        let InterruptController::Aplic(Aplic {
-            imsic: Some(imsic), ..
-        }) = &machine.platform.interrupt_controller
-        else {
-            panic!("no IMSIC");
-        };
-        assert_eq!(imsic.range, IMSICS);
+        let riscv64 =
+            |count, irqchip| Machine::riscv64_virt(1 << 30, cpus(count), &Isa::rv64gc(), 10_000_000, irqchip);
+        for irqchip in [RiscvIrqchip::Plic, RiscvIrqchip::Aplic, RiscvIrqchip::AplicImsic] {
+            assert!(riscv64(MAX_RISCV64_HARTS + 1, irqchip).is_err(), "{irqchip:?}");
+            let machine = riscv64(MAX_RISCV64_HARTS, irqchip).unwrap();
+            assert_eq!(machine.platform.cpus.count(), Some(4096), "{irqchip:?}");
+            match &machine.platform.interrupt_controller {
+                // Registers of 4 KiB for each hart's context, from 2 MiB on.
+                InterruptController::Plic(plic) => assert!(plic.range.len() >= 0x20_0000 + (4096 << 12)),
+                InterruptController::Aplic(Aplic { range, imsic, .. }) => {
+                    assert_eq!(imsic.is_some(), irqchip == RiscvIrqchip::AplicImsic);
+                    // Registers of 32 bytes for each hart, from 16 KiB on.
+                    assert!(range.len() >= 0x4000 + (4096 << 5));
+                    assert!(imsic.iter().all(|imsic| imsic.range == IMSICS));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
