@@ -39,6 +39,27 @@ pub enum TreeError {
         /// The line.
         line: Line,
     },
+    /// An interrupt that every CPU has one of, on a line that all CPUs share.
+    NotPrivate {
+        /// The device that the line belongs to.
+        device: &'static str,
+        /// The line.
+        line: Line,
+    },
+    /// A device wired to a line that messages raise.
+    MessageLine {
+        /// The device.
+        device: &'static str,
+        /// The line.
+        line: Line,
+    },
+    /// A hart with an extension that works on blocks, but without their size.
+    NoBlockSize {
+        /// The hart.
+        hart_id: u64,
+        /// The extension.
+        extension: &'static str,
+    },
     /// A value outside of what its binding allows.
     Value {
         /// The device.
@@ -49,6 +70,15 @@ pub enum TreeError {
         found: u64,
         /// What it may be.
         expected: &'static str,
+    },
+    /// Registers that begin at no multiple of what they have to.
+    Unaligned {
+        /// The device.
+        device: &'static str,
+        /// Where its registers begin.
+        start: u64,
+        /// What that must be a multiple of.
+        alignment: u64,
     },
     /// Two devices, or a device and RAM, share addresses.
     Overlap {
@@ -102,6 +132,18 @@ impl core::fmt::Display for TreeError {
                 f,
                 "the {device} is wired to {line:?}, which the machine's interrupt controller does not have"
             ),
+            Self::NotPrivate { device, line } => write!(
+                f,
+                "every CPU has a {device} of its own, but its interrupt is {line:?}, which is not a PPI"
+            ),
+            Self::MessageLine { device, line } => write!(
+                f,
+                "the {device} is wired to {line:?}, which the GICv2m frame raises for messages"
+            ),
+            Self::NoBlockSize { hart_id, extension } => write!(
+                f,
+                "hart {hart_id:#x} has the extension {extension}, but no size of the blocks that it works on"
+            ),
             Self::Value {
                 device,
                 field,
@@ -110,6 +152,14 @@ impl core::fmt::Display for TreeError {
             } => write!(
                 f,
                 "the {field} of the {device} is {found:#x}, but must be {expected}"
+            ),
+            Self::Unaligned {
+                device,
+                start,
+                alignment,
+            } => write!(
+                f,
+                "the {device} begins at {start:#x}, but must begin at a multiple of {alignment:#x}"
             ),
             Self::Overlap {
                 first,

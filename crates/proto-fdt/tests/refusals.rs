@@ -4,7 +4,8 @@
 mod reference;
 
 use boot_core::machine::{
-    Arm64Cpu, Arm64Timer, Cpus, Interrupt, InterruptController, Line, PciSpace, Platform, SerialKind,
+    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2m, Imsic, Interrupt, InterruptController, Isa, Line, PciSpace,
+    Platform, RiscvCpus, RiscvHart, SerialKind,
 };
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage,
@@ -29,7 +30,55 @@ fn check(name: &str, change: fn(&mut Machine), expected: fn(&TreeError) -> bool)
 }
 
 const ARM64: &str = "arm64-gicv3-its";
+const GICV2: &str = "arm64-gicv2";
 const PLIC: &str = "riscv64-plic";
+const APLIC: &str = "riscv64-aplic";
+const IMSIC: &str = "riscv64-aplic-imsic";
+
+fn harts(m: &mut Machine) -> &mut RiscvCpus {
+    match &mut m.platform.cpus {
+        Cpus::Riscv64(cpus) => cpus,
+        other => panic!("no harts: {other:?}"),
+    }
+}
+
+fn v2m(m: &mut Machine) -> &mut GicV2m {
+    match &mut m.platform.interrupt_controller {
+        InterruptController::GicV2(gic) => gic.v2m.as_mut().unwrap(),
+        other => panic!("no GICv2: {other:?}"),
+    }
+}
+
+fn aplic(m: &mut Machine) -> &mut Aplic {
+    match &mut m.platform.interrupt_controller {
+        InterruptController::Aplic(aplic) => aplic,
+        other => panic!("no APLIC: {other:?}"),
+    }
+}
+
+fn imsic(m: &mut Machine) -> &mut Imsic {
+    aplic(m).imsic.as_mut().unwrap()
+}
+
+/// The machine with this many CPUs of its kind, and room for whatever each has.
+fn set_cpus(m: &mut Machine, count: u32) {
+    m.vcpus = count.try_into().unwrap();
+    match &mut m.platform.cpus {
+        Cpus::Arm64(cpus) => *cpus = (0..count.into()).map(Arm64Cpu::new).collect(),
+        Cpus::Riscv64(cpus) => {
+            cpus.harts = (0..count.into())
+                .map(|id| RiscvHart::new(id, Isa::rv64gc()))
+                .collect();
+        }
+        other => panic!("no CPUs: {other:?}"),
+    }
+    if let InterruptController::Aplic(Aplic {
+        imsic: Some(imsic), ..
+    }) = &mut m.platform.interrupt_controller
+    {
+        imsic.range = GuestRange::new(imsic.range.start(), 0x1000 * u64::from(count)).unwrap();
+    }
+}
 
 #[test]
 fn cpus_and_parts_of_another_architecture_are_refused() {
@@ -139,15 +188,263 @@ fn values_that_the_bindings_forbid_are_refused() {
         },
         value,
     );
-    check(
-        "riscv64-aplic-imsic",
-        |m| {
-            if let InterruptController::Aplic(aplic) = &mut m.platform.interrupt_controller {
-                aplic.imsic.as_mut().unwrap().hart_index_bits = Some(1);
-            }
-        },
-        value,
+}
+
+/// Changes a reference machine and expects that one value of it is refused, by this name.
+fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &str, value: u64) {
+    let mut machine = machine(name);
+    change(&mut machine);
+    match tree::write(&machine, &Chosen::default()).unwrap_err() {
+        TreeError::Value {
+            device: found_device,
+            field: found_field,
+            found,
+            ..
+        } => assert_eq!((found_device, found_field, found), (device, field, value)),
+        other => panic!("{device} {field} {value}: {other:?}"),
+    }
+}
+
+/// Changes a reference machine and expects that a tree can be written for it.
+fn check_fits(name: &str, change: impl Fn(&mut Machine)) {
+    let mut machine = machine(name);
+    change(&mut machine);
+    assert_eq!(tree::write(&machine, &Chosen::default()).err(), None, "{name}");
+}
+
+#[test]
+fn values_of_harts_are_checked() {
+    type Block = fn(&mut RiscvHart) -> &mut Option<u32>;
+    check_value(
+        PLIC,
+        |m| harts(m).timebase_frequency = 0,
+        "time counter",
+        "frequency",
+        0,
     );
+    let blocks: [(&str, &str, Block); 3] = [
+        ("zicbom", "size of Zicbom's blocks", |hart| {
+            &mut hart.cbom_block_size
+        }),
+        ("zicboz", "size of Zicboz's blocks", |hart| {
+            &mut hart.cboz_block_size
+        }),
+        ("zicbop", "size of Zicbop's blocks", |hart| {
+            &mut hart.cbop_block_size
+        }),
+    ];
+    for (extension, field, block) in blocks {
+        let change = |m: &mut Machine, size| {
+            let hart = &mut harts(m).harts[2];
+            hart.isa = Isa::new(["i", extension]).unwrap();
+            *block(hart) = size;
+        };
+        for bad in [0, 3, 65] {
+            check_value(PLIC, |m| change(m, Some(bad)), "hart", field, bad.into());
+        }
+        check_fits(PLIC, |m| change(m, Some(1)));
+        let mut machine = machine(PLIC);
+        change(&mut machine, None);
+        assert_eq!(
+            tree::write(&machine, &Chosen::default()),
+            Err(TreeError::NoBlockSize {
+                hart_id: 2,
+                extension
+            })
+        );
+    }
+}
+
+#[test]
+fn values_of_arm64_controllers_are_checked() {
+    check_fits(GICV2, |m| set_cpus(m, 8));
+    check_value(GICV2, |m| set_cpus(m, 9), "GICv2", "number of CPUs", 9);
+    let spis = |first_spi, spis| {
+        move |m: &mut Machine| {
+            v2m(m).first_spi = first_spi;
+            v2m(m).spis = spis;
+        }
+    };
+    check_fits(GICV2, spis(987, 1));
+    for (first, count) in [(64, 0), (988, 1), (900, 89), (1, u32::MAX)] {
+        check_value(
+            GICV2,
+            spis(first, count),
+            "GICv2m frame",
+            "number of SPIs",
+            count.into(),
+        );
+    }
+}
+
+#[test]
+fn values_of_riscv64_controllers_are_checked() {
+    let sources = |sources| {
+        move |m: &mut Machine| match &mut m.platform.interrupt_controller {
+            InterruptController::Plic(plic) => plic.sources = sources,
+            InterruptController::Aplic(aplic) => aplic.sources = sources,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (name, device) in [(PLIC, "PLIC"), (APLIC, "APLIC"), (IMSIC, "APLIC")] {
+        check_fits(name, sources(1023));
+        for bad in [0, 1024, u32::MAX] {
+            check_value(name, sources(bad), device, "number of sources", bad.into());
+        }
+    }
+    // The registers of an APLIC: 16 KiB, and 32 bytes for each hart that it interrupts itself.
+    let len = |harts, len| {
+        move |m: &mut Machine| {
+            set_cpus(m, harts);
+            let aplic = aplic(m);
+            aplic.range = GuestRange::new(aplic.range.start(), len).unwrap();
+        }
+    };
+    check_fits(APLIC, len(4, 0x4080));
+    check_value(APLIC, len(4, 0x407f), "APLIC", "size", 0x407f);
+    check_fits(APLIC, len(4096, 0x2_4000));
+    check_value(APLIC, len(4096, 0x8000), "APLIC", "size", 0x8000);
+    check_fits(IMSIC, len(4096, 0x4000));
+    check_value(IMSIC, len(4, 0x3fff), "APLIC", "size", 0x3fff);
+}
+
+#[test]
+fn values_of_imsics_are_checked() {
+    for good in [63, 127, 2047] {
+        check_fits(IMSIC, |m| imsic(m).ids = good);
+    }
+    for bad in [0, 62, 64, 2048, 2111] {
+        let change = |m: &mut Machine| imsic(m).ids = bad;
+        check_value(IMSIC, change, "IMSIC", "number of identities", bad.into());
+    }
+    for bad in [8, 64, u32::MAX] {
+        let change = |m: &mut Machine| imsic(m).guest_index_bits = bad;
+        check_value(IMSIC, change, "IMSIC", "number of guest index bits", bad.into());
+    }
+    // The machine has four harts.
+    check_fits(IMSIC, |m| imsic(m).hart_index_bits = Some(15));
+    for bad in [0, 1, 16, u32::MAX] {
+        let change = |m: &mut Machine| imsic(m).hart_index_bits = Some(bad);
+        check_value(IMSIC, change, "IMSIC", "number of hart index bits", bad.into());
+    }
+    let shrink = |m: &mut Machine| imsic(m).range = GuestRange::new(0x1000_0000, 0x3fff).unwrap();
+    check_value(IMSIC, shrink, "IMSIC", "size", 0x3fff);
+}
+
+#[test]
+fn imsics_begin_where_the_bits_of_their_index_are_zero() {
+    let place = |harts, start, guest_bits, hart_bits| {
+        let mut machine = machine(IMSIC);
+        set_cpus(&mut machine, harts);
+        *imsic(&mut machine) = Imsic {
+            range: GuestRange::new(start, u64::from(harts) << (12 + guest_bits)).unwrap(),
+            ids: 255,
+            guest_index_bits: guest_bits,
+            hart_index_bits: hart_bits,
+        };
+        tree::write(&machine, &Chosen::default()).err()
+    };
+    // Without a number of bits, guests take as many as tell the harts apart.
+    for (harts, guest_bits, hart_bits, alignment) in [
+        (1, 0, None, 0x1000),
+        (2, 0, None, 0x2000),
+        (3, 0, None, 0x4000),
+        (4, 0, None, 0x4000),
+        (5, 0, None, 0x8000),
+        (4, 3, None, 0x2_0000),
+        (4, 0, Some(8), 0x10_0000),
+        (4, 1, Some(15), 0x1000_0000),
+    ] {
+        assert_eq!(place(harts, 0x1000_0000, guest_bits, hart_bits), None);
+        let start = 0x1000_0000 + alignment / 2;
+        assert_eq!(
+            place(harts, start, guest_bits, hart_bits),
+            Some(TreeError::Unaligned {
+                device: "IMSIC",
+                start,
+                alignment
+            })
+        );
+    }
+}
+
+#[test]
+fn the_timer_has_private_lines() {
+    type Timer = fn(&mut Arm64Timer) -> &mut Interrupt;
+    let interrupts: [Timer; 4] = [
+        |timer| &mut timer.secure_physical,
+        |timer| &mut timer.physical,
+        |timer| &mut timer.virtual_timer,
+        |timer| &mut timer.hypervisor,
+    ];
+    for name in [GICV2, ARM64] {
+        for interrupt in interrupts {
+            let mut machine = machine(name);
+            interrupt(machine.platform.timer.as_mut().unwrap()).line = Line::Spi(11);
+            assert_eq!(
+                tree::write(&machine, &Chosen::default()),
+                Err(TreeError::NotPrivate {
+                    device: "timer",
+                    line: Line::Spi(11)
+                })
+            );
+        }
+    }
+}
+
+#[test]
+fn devices_and_messages_have_lines_of_their_own() {
+    // Messages raise the SPIs 64 to 95.
+    let wire = |line| {
+        let mut machine = machine(GICV2);
+        machine.platform.virtio_mmio[1].interrupt.line = line;
+        tree::write(&machine, &Chosen::default()).err()
+    };
+    for line in [Line::Spi(63), Line::Spi(96), Line::Ppi(15)] {
+        assert_eq!(wire(line), None, "{line:?}");
+    }
+    for line in [Line::Spi(64), Line::Spi(95)] {
+        let device = "virtio-mmio slot";
+        assert_eq!(wire(line), Some(TreeError::MessageLine { device, line }));
+    }
+}
+
+#[test]
+fn what_a_refusal_says_names_what_was_found() {
+    let line = Line::Spi(64);
+    for (error, expected) in [
+        (
+            TreeError::NotPrivate {
+                device: "timer",
+                line,
+            },
+            "every CPU has a timer of its own, but its interrupt is Spi(64), which is not a PPI",
+        ),
+        (
+            TreeError::MessageLine {
+                device: "serial port",
+                line,
+            },
+            "the serial port is wired to Spi(64), which the GICv2m frame raises for messages",
+        ),
+        (
+            TreeError::NoBlockSize {
+                hart_id: 18,
+                extension: "zicbom",
+            },
+            "hart 0x12 has the extension zicbom, but no size of the blocks that it works on",
+        ),
+        (
+            TreeError::Unaligned {
+                device: "IMSIC",
+                start: 0x1000,
+                alignment: 0x4000,
+            },
+            "the IMSIC begins at 0x1000, but must begin at a multiple of 0x4000",
+        ),
+    ] {
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]

@@ -38,6 +38,12 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
     );
     let view = view::view(&dtb);
     assert_eq!(view.platform, sayable(machine));
+    // The order of the harts has a meaning for their interrupt controller: it numbers them so.
+    let order = match &machine.platform.cpus {
+        Cpus::Riscv64(cpus) => Some(cpus.harts.iter().map(|hart| hart.hart_id).collect::<Vec<_>>()),
+        _ => None,
+    };
+    assert_eq!(view.counted, order);
     assert_eq!(view.memory, machine.memory.ram().collect::<Vec<_>>());
     let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus).unwrap();
     assert_eq!(view.boot_cpu, u32::try_from(boot_cpu).unwrap_or(0));

@@ -4,8 +4,8 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use boot_core::machine::{
-    Aplic, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost, PciSpace, PciWindow,
-    Serial, SerialKind,
+    Aplic, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost,
+    PciSpace, PciWindow, RiscvCpus, Serial, SerialKind,
 };
 use boot_core::{Arch, GuestRange, Machine};
 
@@ -16,6 +16,9 @@ use crate::TreeError;
 pub(super) fn check(machine: &Machine) -> Result<(), TreeError> {
     check_cpus(machine)?;
     check_arch(machine)?;
+    if let Cpus::Riscv64(cpus) = &machine.platform.cpus {
+        check_harts(cpus)?;
+    }
     check_controller(machine)?;
     check_lines(machine)?;
     check_devices(machine)?;
@@ -103,6 +106,36 @@ fn check_value(
     }
 }
 
+fn check_harts(cpus: &RiscvCpus) -> Result<(), TreeError> {
+    check_value(
+        "time counter",
+        "frequency",
+        cpus.timebase_frequency,
+        |hz| hz > 0,
+        "at least 1 Hz",
+    )?;
+    for hart in &cpus.harts {
+        let blocks = [
+            ("zicbom", "size of Zicbom's blocks", hart.cbom_block_size),
+            ("zicboz", "size of Zicboz's blocks", hart.cboz_block_size),
+            ("zicbop", "size of Zicbop's blocks", hart.cbop_block_size),
+        ];
+        for (extension, field, size) in blocks {
+            match size {
+                Some(size) => check_value("hart", field, size, u64::is_power_of_two, "a power of two")?,
+                None if hart.isa.has(extension) => {
+                    return Err(TreeError::NoBlockSize {
+                        hart_id: hart.hart_id,
+                        extension,
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_controller(machine: &Machine) -> Result<(), TreeError> {
     let vcpus = u64::from(machine.vcpus.get());
     let sources = |device, sources: u32| {
@@ -141,19 +174,36 @@ fn check_controller(machine: &Machine) -> Result<(), TreeError> {
             )
         }
         InterruptController::Plic(plic) => sources("PLIC", plic.sources),
-        InterruptController::Aplic(Aplic {
-            sources: count,
-            imsic,
-            ..
-        }) => {
-            sources("APLIC", *count)?;
-            match imsic {
-                Some(imsic) => check_imsic(imsic, vcpus),
-                None => Ok(()),
-            }
+        InterruptController::Aplic(aplic) => {
+            sources("APLIC", aplic.sources)?;
+            check_aplic(aplic, vcpus)
         }
         _ => Ok(()),
     }
+}
+
+fn check_aplic(aplic: &Aplic, vcpus: u64) -> Result<(), TreeError> {
+    /// The size of a domain's registers (RISC-V AIA, "Memory-mapped control region for an interrupt
+    /// domain").
+    const REGISTERS: u64 = 0x4000;
+    /// The size of a hart's interrupt delivery control structure, which follow the registers.
+    const DELIVERY: u64 = 32;
+    let len = aplic.range.len();
+    let check = |least, expected| check_value("APLIC", "size", len, |len| len >= least, expected);
+    if let Some(imsic) = &aplic.imsic {
+        check(REGISTERS, "at least 16 KiB")?;
+        return check_imsic(imsic, vcpus);
+    }
+    check(
+        vcpus.saturating_mul(DELIVERY).saturating_add(REGISTERS),
+        "at least 16 KiB, and 32 bytes more for each hart",
+    )
+}
+
+/// How many bits of a message's address choose the hart where the tree does not say: the fewest that tell
+/// the harts apart, none for a single one (Linux binding `riscv,imsics.yaml`, and what Linux does).
+fn hart_index_bits(vcpus: u64) -> u32 {
+    vcpus.checked_next_power_of_two().map_or(u64::BITS, u64::ilog2)
 }
 
 fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
@@ -168,7 +218,7 @@ fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
     )?;
     let guest = imsic.guest_index_bits;
     check("number of guest index bits", guest, guest <= 7, "0 to 7")?;
-    let hart = imsic.hart_index_bits.unwrap_or(15);
+    let hart = imsic.hart_index_bits.unwrap_or_else(|| hart_index_bits(vcpus));
     check(
         "number of hart index bits",
         hart,
@@ -184,11 +234,24 @@ fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
         imsic.range.len(),
         |len| files.is_some_and(|files| len >= files),
         "4 KiB for every interrupt file of every hart",
-    )
+    )?;
+    // A guest masks these bits out of the address of a file, and sends its messages to what is left.
+    let start = imsic.range.start();
+    match guest
+        .checked_add(hart)
+        .and_then(|bits| 0x1000u64.checked_shl(bits))
+    {
+        Some(alignment) if !start.is_multiple_of(alignment) => Err(TreeError::Unaligned {
+            device: "IMSIC",
+            start,
+            alignment,
+        }),
+        _ => Ok(()),
+    }
 }
 
-/// Every interrupt of the machine, with the device it belongs to.
-fn interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
+/// Every interrupt of a device of the machine, with the device it belongs to.
+fn device_interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
     let platform = &machine.platform;
     let mut all = Vec::new();
     all.extend(
@@ -206,21 +269,26 @@ fn interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
     if let Some(pins) = platform.pci.as_ref().and_then(|pci| pci.intx) {
         all.extend(pins.map(|line| ("PCI host", line)));
     }
-    if let Some(timer) = platform.timer {
-        let lines = [
+    all
+}
+
+/// The interrupts of the arm64 timer.
+fn timer_interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
+    let lines = |timer: Arm64Timer| {
+        [
             timer.secure_physical,
             timer.physical,
             timer.virtual_timer,
             timer.hypervisor,
-        ];
-        all.extend(lines.map(|line| ("timer", line)));
-    }
-    all
+        ]
+    };
+    let lines = machine.platform.timer.map(lines).into_iter().flatten();
+    lines.map(|line| ("timer", line)).collect()
 }
 
 fn check_lines(machine: &Machine) -> Result<(), TreeError> {
-    for (device, interrupt) in interrupts(machine) {
-        let line = interrupt.line;
+    let (devices, timer) = (device_interrupts(machine), timer_interrupts(machine));
+    for &(device, Interrupt { line, .. }) in devices.iter().chain(&timer) {
         let exists = line.intid().is_some()
             && match (&machine.platform.interrupt_controller, line) {
                 (
@@ -235,7 +303,29 @@ fn check_lines(machine: &Machine) -> Result<(), TreeError> {
             return Err(TreeError::Line { device, line });
         }
     }
+    for (device, Interrupt { line, .. }) in timer {
+        if !matches!(line, Line::Ppi(_)) {
+            return Err(TreeError::NotPrivate { device, line });
+        }
+    }
+    let InterruptController::GicV2(GicV2 { v2m: Some(v2m), .. }) = &machine.platform.interrupt_controller
+    else {
+        return Ok(());
+    };
+    for (device, Interrupt { line, .. }) in devices {
+        if raises(v2m, line) {
+            return Err(TreeError::MessageLine { device, line });
+        }
+    }
     Ok(())
+}
+
+/// Whether messages to the frame raise the line.
+fn raises(v2m: &GicV2m, line: Line) -> bool {
+    match line {
+        Line::Spi(n) => n.checked_sub(v2m.first_spi).is_some_and(|index| index < v2m.spis),
+        _ => false,
+    }
 }
 
 fn check_devices(machine: &Machine) -> Result<(), TreeError> {

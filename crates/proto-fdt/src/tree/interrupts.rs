@@ -201,7 +201,8 @@ fn write_aplic(tree: &mut Writer, aplic: &Aplic, wiring: &Wiring<'_>) -> Result<
     }
     let name = format!("interrupt-controller@{:x}", aplic.range.start());
     tree.node(&name, |tree| {
-        tree.string("compatible", "riscv,aplic")?;
+        // Like that of IMSICs, the binding wants the name of an implementation first. This is QEMU's.
+        tree.strings("compatible", ["qemu,aplic", "riscv,aplic"])?;
         tree.reg(&[aplic.range])?;
         write_controller(tree, 2, phandle::INTERRUPT_CONTROLLER)?;
         write_bus(tree, false)?;
@@ -216,7 +217,7 @@ fn write_aplic(tree: &mut Writer, aplic: &Aplic, wiring: &Wiring<'_>) -> Result<
 fn write_imsic(tree: &mut Writer, imsic: &Imsic, wiring: &Wiring<'_>) -> Result<(), TreeError> {
     let name = format!("interrupt-controller@{:x}", imsic.range.start());
     tree.node(&name, |tree| {
-        tree.string("compatible", "riscv,imsics")?;
+        tree.strings("compatible", ["qemu,imsics", "riscv,imsics"])?;
         tree.reg(&[imsic.range])?;
         write_controller(tree, 0, phandle::MSI_CONTROLLER)?;
         write_bus(tree, false)?;

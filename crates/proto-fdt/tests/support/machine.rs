@@ -57,7 +57,12 @@ struct Addresses(u64);
 impl Addresses {
     /// A range of `len` bytes, aligned to 4 KiB.
     fn take(&mut self, dice: &mut Dice<'_>, len: u64) -> GuestRange {
-        let start = (self.0 + dice.pick(&[0, 0, 0x1000, 0x12_3000])).next_multiple_of(0x1000);
+        self.take_aligned(dice, len, 0x1000)
+    }
+
+    /// A range of `len` bytes, aligned to `alignment`.
+    fn take_aligned(&mut self, dice: &mut Dice<'_>, len: u64, alignment: u64) -> GuestRange {
+        let start = (self.0 + dice.pick(&[0, 0, 0x1000, 0x12_3000])).next_multiple_of(alignment);
         self.0 = start + len;
         GuestRange::new(start, len).unwrap()
     }
@@ -195,16 +200,22 @@ fn harts(dice: &mut Dice<'_>, vcpus: u32) -> Cpus {
             isa.extend(long.into_iter().filter(|_| dice.one_in(3)));
             let mut hart = RiscvHart::new(first + u64::from(index), Isa::new(isa).unwrap());
             hart.mmu = dice.pick(&[MmuType::Sv39, MmuType::Sv48, MmuType::Sv57, MmuType::None]);
-            hart.cbom_block_size = dice.pick(&[None, Some(64)]);
-            hart.cboz_block_size = dice.pick(&[None, Some(128)]);
-            hart.cbop_block_size = dice.pick(&[None, Some(32)]);
+            // An extension needs its block size; a block size without its extension does no harm.
+            let mut block_size =
+                |extension, size| (hart.isa.has(extension) || dice.one_in(2)).then_some(size);
+            let sizes = [
+                block_size("zicbom", 64),
+                block_size("zicboz", 128),
+                block_size("zicbop", 32),
+            ];
+            [hart.cbom_block_size, hart.cboz_block_size, hart.cbop_block_size] = sizes;
             hart
         })
         .collect();
     let boot = usize::from(dice.byte()) % harts.len();
     harts.swap(0, boot);
     Cpus::Riscv64(RiscvCpus {
-        timebase_frequency: dice.below_u32(u32::MAX),
+        timebase_frequency: 1 + dice.below_u32(u32::MAX),
         harts,
     })
 }
@@ -246,15 +257,28 @@ fn riscv_irqchip(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> 
     }
     let imsic = dice.one_in(2).then(|| {
         let guest_index_bits = dice.below_u32(8);
+        let hart_index_bits = dice.pick(&[None, Some(6), Some(15)]);
+        // Where the tree does not say, guests take as many bits as tell the harts apart.
+        let files = match hart_index_bits {
+            Some(bits) => 1 << bits,
+            None => u64::from(vcpus).next_power_of_two(),
+        };
+        let len = (0x1000 << guest_index_bits) * u64::from(vcpus);
         Imsic {
-            range: addresses.take(dice, (0x1000 << guest_index_bits) * u64::from(vcpus)),
+            range: addresses.take_aligned(dice, len, (0x1000 << guest_index_bits) * files),
             ids: dice.pick(&[63, 127, 255, 2047]),
             guest_index_bits,
-            hart_index_bits: dice.pick(&[None, Some(6), Some(15)]),
+            hart_index_bits,
         }
     });
+    // Without IMSICs every hart has registers behind those of the domain.
+    let least = match imsic {
+        Some(_) => 0x4000,
+        None => 0x4000 + 32 * u64::from(vcpus),
+    };
+    let len = least.max(dice.pick(&[0, 0x8000]));
     InterruptController::Aplic(Aplic {
-        range: addresses.take(dice, 0x8000),
+        range: addresses.take(dice, len),
         sources,
         imsic,
     })
@@ -266,6 +290,15 @@ fn interrupt(dice: &mut Dice<'_>, controller: &InterruptController) -> Interrupt
         InterruptController::Plic(Plic { sources, .. })
         | InterruptController::Aplic(Aplic { sources, .. }) => Line::Source(1 + dice.below_u32(*sources)),
         _ if dice.one_in(8) => Line::Ppi(dice.below_u32(16)),
+        // Not one of those that messages raise.
+        InterruptController::GicV2(GicV2 { v2m: Some(v2m), .. }) => {
+            let number = dice.below_u32(988 - v2m.spis);
+            Line::Spi(if number < v2m.first_spi {
+                number
+            } else {
+                number + v2m.spis
+            })
+        }
         _ => Line::Spi(dice.below_u32(988)),
     };
     // The tree has no word for the trigger of a PLIC's line, so there is nothing to read back.

@@ -26,6 +26,15 @@ pub(crate) struct View {
     pub(crate) memory: Vec<GuestRange>,
     pub(crate) chosen: BTreeMap<String, Vec<u8>>,
     pub(crate) boot_cpu: u32,
+    /// The ids of the harts in the order in which the PLIC, the APLIC or the IMSICs count them; `None` where
+    /// there is no such controller.
+    pub(crate) counted: Option<Vec<u64>>,
+}
+
+/// What it takes to read an interrupt specifier.
+struct Wiring {
+    controller: InterruptController,
+    cpus: usize,
 }
 
 impl Node {
@@ -106,6 +115,11 @@ impl Node {
         strings.into_iter().next()
     }
 
+    /// Takes a list of strings that must be there and say this, no more and in this order.
+    fn expect_list(&mut self, name: &str, values: &[&str]) {
+        assert_eq!(self.strings(name).expect(name), values, "{name}");
+    }
+
     /// Takes a string that must be there.
     fn expect(&mut self, name: &str, value: &str) {
         assert_eq!(self.string(name).as_deref(), Some(value), "{name}");
@@ -177,8 +191,12 @@ pub(crate) fn view(dtb: &[u8]) -> View {
     assert!(chosen.children.is_empty());
     let mut intc = Vec::new();
     platform.cpus = cpus(&mut root, &mut intc);
-    platform.interrupt_controller = controller(&mut root, &intc);
-    let wiring = platform.interrupt_controller.clone();
+    let counted;
+    (platform.interrupt_controller, counted) = controller(&mut root, &intc);
+    let wiring = Wiring {
+        controller: platform.interrupt_controller.clone(),
+        cpus: platform.cpus.count().unwrap(),
+    };
     platform.timer = root.child("timer").map(|node| timer(node, &wiring));
     platform.psci = root.child("psci").map(psci);
     platform.reserved_memory = reserved(&mut root);
@@ -200,6 +218,7 @@ pub(crate) fn view(dtb: &[u8]) -> View {
             .filter(|(name, _)| name != "stdout-path")
             .collect(),
         boot_cpu: Fdt::new(dtb).unwrap().boot_cpuid_phys(),
+        counted,
     }
 }
 
@@ -265,11 +284,12 @@ fn hart(id: u64, cpu: &mut Node, intc: &mut Vec<(u64, u32)>) -> RiscvHart {
     hart
 }
 
-fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
+/// The interrupt controller, and the ids of the harts in the order in which it counts them.
+fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Option<Vec<u64>>) {
     let mut nodes = root.children("interrupt-controller");
     let Some(parent) = root.cell("interrupt-parent") else {
         assert!(nodes.is_empty());
-        return InterruptController::Undescribed;
+        return (InterruptController::Undescribed, None);
     };
     let main = nodes
         .iter()
@@ -280,10 +300,12 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
     assert!(node.flag("interrupt-controller"));
     let cells = node.cell("#interrupt-cells").unwrap();
     let compatible = node.strings("compatible").unwrap();
+    let compatible: Vec<&str> = compatible.iter().map(String::as_str).collect();
     let reg = node.reg();
     assert_eq!(reg[0].start(), address);
-    let found = match compatible[0].as_str() {
-        "arm,cortex-a15-gic" => {
+    let mut counted = None;
+    let found = match compatible[..] {
+        ["arm,cortex-a15-gic"] => {
             assert_eq!((cells, reg.len()), (3, 2));
             InterruptController::GicV2(GicV2 {
                 distributor: reg[0],
@@ -299,7 +321,7 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
                 }),
             })
         }
-        "arm,gic-v3" => {
+        ["arm,gic-v3"] => {
             let regions = node.cell("#redistributor-regions").unwrap_or(1);
             assert_eq!((cells, reg.len()), (3, 1 + usize::try_from(regions).unwrap()));
             InterruptController::GicV3(GicV3 {
@@ -312,24 +334,25 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
                 }),
             })
         }
-        "sifive,plic-1.0.0" => {
+        ["sifive,plic-1.0.0", "riscv,plic0"] => {
             assert_eq!((cells, reg.len()), (1, 1));
             node.expect_cells("#address-cells", &[0]);
-            assert_eq!(harts(&mut node), handles(intc));
+            counted = Some(harts(&mut node, intc));
             InterruptController::Plic(Plic {
                 range: reg[0],
                 sources: node.cell("riscv,ndev").unwrap(),
             })
         }
-        "riscv,aplic" => {
+        ["qemu,aplic", "riscv,aplic"] => {
             assert_eq!((cells, reg.len()), (2, 1));
             node.expect_cells("#address-cells", &[0]);
             let imsic = node.cell("msi-parent").map(|handle| {
-                let (address, node) = nodes.pop().expect("the MSI parent");
-                imsic(address, node, handle, intc)
+                let (address, mut node) = nodes.pop().expect("the MSI parent");
+                counted = Some(harts(&mut node, intc));
+                imsic(address, node, handle)
             });
             if imsic.is_none() {
-                assert_eq!(harts(&mut node), handles(intc));
+                counted = Some(harts(&mut node, intc));
             }
             InterruptController::Aplic(Aplic {
                 range: reg[0],
@@ -337,7 +360,7 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
                 imsic,
             })
         }
-        other => panic!("interrupt controller {other}"),
+        _ => panic!("interrupt controller {compatible:?}"),
     };
     if let InterruptController::GicV2(GicV2 { v2m: None, .. })
     | InterruptController::GicV3(GicV3 { its: None, .. }) = found
@@ -346,7 +369,7 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> InterruptController {
     }
     node.expect_empty("the interrupt controller");
     assert!(nodes.is_empty());
-    found
+    (found, counted)
 }
 
 /// The child of a GIC that receives messages.
@@ -360,34 +383,27 @@ fn frame(gic: &mut Node, name: &str, compatible: &str) -> Option<(GuestRange, No
     Some((node.one_reg(address), node))
 }
 
-/// The handles that `interrupts-extended` names, each with the supervisor external interrupt, sorted.
-fn harts(node: &mut Node) -> Vec<u32> {
+/// The ids of the harts that `interrupts-extended` leads to, each by its supervisor external interrupt, in
+/// the order of the property: context, delivery structure or file number n belongs to its entry n.
+fn harts(node: &mut Node, intc: &[(u64, u32)]) -> Vec<u64> {
+    let hart = |entry: &[u32]| {
+        let &[handle, 9] = entry else {
+            panic!("no supervisor external interrupt: {entry:?}");
+        };
+        let known = intc.iter().find(|(_, known)| *known == handle);
+        known.expect("the handle of a hart").0
+    };
     let cells = node.cells("interrupts-extended").unwrap();
-    let mut handles: Vec<_> = cells
-        .chunks(2)
-        .map(|pair| {
-            assert_eq!(pair[1], 9);
-            pair[0]
-        })
-        .collect();
-    handles.sort_unstable();
-    handles
+    cells.chunks(2).map(hart).collect()
 }
 
-fn handles(intc: &[(u64, u32)]) -> Vec<u32> {
-    let mut handles: Vec<_> = intc.iter().map(|(_, handle)| *handle).collect();
-    handles.sort_unstable();
-    handles
-}
-
-fn imsic(address: u64, mut node: Node, handle: u32, intc: &[(u64, u32)]) -> Imsic {
-    node.expect("compatible", "riscv,imsics");
+fn imsic(address: u64, mut node: Node, handle: u32) -> Imsic {
+    node.expect_list("compatible", &["qemu,imsics", "riscv,imsics"]);
     node.expect_cells("phandle", &[handle]);
     node.expect_cells("#interrupt-cells", &[0]);
     node.expect_cells("#address-cells", &[0]);
     node.expect_cells("#msi-cells", &[0]);
     assert!(node.flag("interrupt-controller") && node.flag("msi-controller"));
-    assert_eq!(harts(&mut node), handles(intc));
     let found = Imsic {
         range: node.one_reg(address),
         ids: node.cell("riscv,num-ids").unwrap(),
@@ -399,13 +415,23 @@ fn imsic(address: u64, mut node: Node, handle: u32, intc: &[(u64, u32)]) -> Imsi
 }
 
 /// The interrupts of a list of specifiers.
-fn interrupts(cells: &[u32], controller: &InterruptController) -> Vec<Interrupt> {
-    let trigger = |flags| match flags & 0xf {
+fn interrupts(cells: &[u32], wiring: &Wiring) -> Vec<Interrupt> {
+    let trigger = |flags| match flags {
         1 => Trigger::EdgeRising,
         4 => Trigger::LevelHigh,
-        other => panic!("trigger {other}"),
+        other => panic!("trigger {other:#x}"),
     };
-    let size = match controller {
+    // A GICv2's private lines also say which CPUs have them: all, as bits 8 to 15.
+    let mask = match wiring.controller {
+        InterruptController::GicV2(_) => ((1 << wiring.cpus) - 1) << 8,
+        _ => 0,
+    };
+    let private = |flags: u32| {
+        let cpus = flags & !0xff;
+        assert_eq!(cpus, mask, "the CPUs of a private line");
+        trigger(flags - cpus)
+    };
+    let size = match &wiring.controller {
         InterruptController::GicV2(_) | InterruptController::GicV3(_) => 3,
         InterruptController::Aplic(_) => 2,
         InterruptController::Plic(_) => 1,
@@ -414,7 +440,7 @@ fn interrupts(cells: &[u32], controller: &InterruptController) -> Vec<Interrupt>
     assert!(cells.len().is_multiple_of(size));
     let read = |specifier: &[u32]| match *specifier {
         [0, number, flags] => (Line::Spi(number), trigger(flags)),
-        [1, number, flags] => (Line::Ppi(number), trigger(flags)),
+        [1, number, flags] => (Line::Ppi(number), private(flags)),
         [number, flags] => (Line::Source(number), trigger(flags)),
         [number] => (Line::Source(number), Trigger::LevelHigh),
         _ => panic!("specifier {specifier:?}"),
@@ -426,10 +452,10 @@ fn interrupts(cells: &[u32], controller: &InterruptController) -> Vec<Interrupt>
         .collect()
 }
 
-fn timer(mut node: Node, controller: &InterruptController) -> Arm64Timer {
+fn timer(mut node: Node, wiring: &Wiring) -> Arm64Timer {
     node.expect("compatible", "arm,armv8-timer");
     assert!(node.flag("always-on"));
-    let lines = interrupts(&node.cells("interrupts").unwrap(), controller);
+    let lines = interrupts(&node.cells("interrupts").unwrap(), wiring);
     node.expect_empty("the timer");
     let [secure_physical, physical, virtual_timer, hypervisor] = lines.try_into().unwrap();
     Arm64Timer {
@@ -441,10 +467,12 @@ fn timer(mut node: Node, controller: &InterruptController) -> Arm64Timer {
 }
 
 fn psci(mut node: Node) -> Psci {
-    let version = match node.strings("compatible").unwrap()[0].as_str() {
-        "arm,psci-0.2" => PsciVersion::V0_2,
-        "arm,psci-1.0" => PsciVersion::V1_0,
-        other => panic!("PSCI {other}"),
+    let compatible = node.strings("compatible").unwrap();
+    let compatible: Vec<&str> = compatible.iter().map(String::as_str).collect();
+    let version = match compatible[..] {
+        ["arm,psci-0.2"] => PsciVersion::V0_2,
+        ["arm,psci-1.0", "arm,psci-0.2"] => PsciVersion::V1_0,
+        _ => panic!("PSCI {compatible:?}"),
     };
     let method = match node.string("method").unwrap().as_str() {
         "hvc" => PsciMethod::Hvc,
@@ -483,7 +511,7 @@ fn reserved(root: &mut Node) -> Vec<ReservedMemory> {
 }
 
 /// The serial ports in the order of their aliases.
-fn serials(root: &mut Node, controller: &InterruptController) -> Vec<Serial> {
+fn serials(root: &mut Node, wiring: &Wiring) -> Vec<Serial> {
     let Some(mut aliases) = root.child("aliases") else {
         return Vec::new();
     };
@@ -492,21 +520,23 @@ fn serials(root: &mut Node, controller: &InterruptController) -> Vec<Serial> {
         .map(|path| path.strip_prefix('/').unwrap().to_owned())
         .collect();
     aliases.expect_empty("/aliases");
-    names.iter().map(|name| serial(root, name, controller)).collect()
+    names.iter().map(|name| serial(root, name, wiring)).collect()
 }
 
-fn serial(root: &mut Node, name: &str, controller: &InterruptController) -> Serial {
+fn serial(root: &mut Node, name: &str, wiring: &Wiring) -> Serial {
     let mut node = root.child(name).expect("the alias leads to a port");
     let address = u64::from_str_radix(name.strip_prefix("serial@").unwrap(), 16).unwrap();
-    let (kind, clock_hz) = match node.strings("compatible").unwrap()[0].as_str() {
-        "ns16550a" => (
+    let compatible = node.strings("compatible").unwrap();
+    let compatible: Vec<&str> = compatible.iter().map(String::as_str).collect();
+    let (kind, clock_hz) = match compatible[..] {
+        ["ns16550a"] => (
             SerialKind::Ns16550a {
                 reg_shift: node.cell("reg-shift").unwrap_or(0),
                 reg_io_width: node.cell("reg-io-width").unwrap_or(1),
             },
             node.cell("clock-frequency").unwrap(),
         ),
-        "arm,pl011" => {
+        ["arm,pl011", "arm,primecell"] => {
             let mut clock = root.child(&format!("clock-{address:x}")).unwrap();
             let handle = clock.cell("phandle").unwrap();
             clock.expect("compatible", "fixed-clock");
@@ -517,27 +547,27 @@ fn serial(root: &mut Node, name: &str, controller: &InterruptController) -> Seri
             assert_eq!(node.strings("clock-names").unwrap(), ["uartclk", "apb_pclk"]);
             (SerialKind::Pl011, hz)
         }
-        other => panic!("serial port {other}"),
+        _ => panic!("serial port {compatible:?}"),
     };
     let found = Serial {
         kind,
         range: node.one_reg(address),
         interrupt: node
             .cells("interrupts")
-            .map(|cells| interrupts(&cells, controller)[0]),
+            .map(|cells| interrupts(&cells, wiring)[0]),
         clock_hz,
     };
     node.expect_empty("a serial port");
     found
 }
 
-fn virtio(root: &mut Node, controller: &InterruptController) -> Vec<VirtioMmio> {
+fn virtio(root: &mut Node, wiring: &Wiring) -> Vec<VirtioMmio> {
     let slot = |(address, mut node): (u64, Node)| {
         node.expect("compatible", "virtio,mmio");
         assert!(node.flag("dma-coherent"));
         let found = VirtioMmio {
             range: node.one_reg(address),
-            interrupt: interrupts(&node.cells("interrupts").unwrap(), controller)[0],
+            interrupt: interrupts(&node.cells("interrupts").unwrap(), wiring)[0],
         };
         node.expect_empty("a virtio-mmio slot");
         found
@@ -545,7 +575,7 @@ fn virtio(root: &mut Node, controller: &InterruptController) -> Vec<VirtioMmio> 
     root.children("virtio_mmio").into_iter().map(slot).collect()
 }
 
-fn pci(root: &mut Node, controller: &InterruptController) -> Option<PciHost> {
+fn pci(root: &mut Node, wiring: &Wiring) -> Option<PciHost> {
     let (address, mut node) = root.children("pcie").pop()?;
     node.expect("compatible", "pci-host-ecam-generic");
     node.expect("device_type", "pci");
@@ -573,7 +603,7 @@ fn pci(root: &mut Node, controller: &InterruptController) -> Option<PciHost> {
     let intx = node.cells("interrupt-map").map(|map| {
         node.expect_cells("#interrupt-cells", &[1]);
         node.expect_cells("interrupt-map-mask", &[0x1800, 0, 0, 7]);
-        pins(&map, controller)
+        pins(&map, wiring)
     });
     let msi_map = node.cells("msi-map");
     let msi_parent = node.cell("msi-parent");
@@ -593,8 +623,8 @@ fn pci(root: &mut Node, controller: &InterruptController) -> Option<PciHost> {
 }
 
 /// The lines of slot 0's pins; those of the other slots must be the same, rotated by the slot's number.
-fn pins(map: &[u32], controller: &InterruptController) -> [Interrupt; 4] {
-    let address_cells = match controller {
+fn pins(map: &[u32], wiring: &Wiring) -> [Interrupt; 4] {
+    let address_cells = match wiring.controller {
         InterruptController::GicV2(GicV2 { v2m: Some(_), .. })
         | InterruptController::GicV3(GicV3 { its: Some(_), .. }) => 2,
         _ => 0,
@@ -606,7 +636,7 @@ fn pins(map: &[u32], controller: &InterruptController) -> [Interrupt; 4] {
         .map(|(entry, (slot, pin))| {
             assert_eq!(entry[..5], [slot << 11, 0, 0, pin, 1]);
             assert!(entry[5..5 + address_cells].iter().all(|cell| *cell == 0));
-            interrupts(&entry[5 + address_cells..], controller)[0]
+            interrupts(&entry[5 + address_cells..], wiring)[0]
         })
         .collect();
     for slot in 0..4 {
@@ -623,7 +653,7 @@ fn pins(map: &[u32], controller: &InterruptController) -> [Interrupt; 4] {
 
 fn syscon(root: &mut Node) -> Option<Syscon> {
     let (address, mut node) = root.children("syscon").pop()?;
-    assert_eq!(node.strings("compatible").unwrap(), ["syscon", "simple-mfd"]);
+    node.expect_list("compatible", &["syscon", "simple-mfd"]);
     let handle = node.cell("phandle").unwrap();
     let mut write = |name: &str, compatible: &str| {
         let mut child = node.child(name)?;
