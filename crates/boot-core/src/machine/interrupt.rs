@@ -175,8 +175,8 @@ pub struct Aplic {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Imsic {
     /// The files: 4 KiB for each hart, times two to the power of `guest_index_bits`. They begin at a multiple
-    /// of 4 KiB times two to the power of the sum of `guest_index_bits` and `hart_index_bits`, because a guest
-    /// finds the first file by masking these bits out of an address.
+    /// of 4 KiB times two to the power of the sum of `guest_index_bits` and `hart_index_bits`, because a
+    /// guest finds the first file by masking these bits out of an address.
     pub range: GuestRange,
     /// The number of the highest interrupt identity, 63 to 2047 and one less than a multiple of 64.
     pub ids: u32,
