@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::error::Error;
 
@@ -65,13 +66,13 @@ pub(crate) fn plan(
     let mut placer = Placer::new(&machine.memory);
     avoid(&mut placer, reserved.iter().map(|reserved| reserved.range))?;
     let kernel_limits = rules.layout.kernel(machine, abi);
+    let max = kernel_limits.max;
     let preferred = rules.layout.preferred(machine, request.image);
-    let kernel = match preferred
-        .and_then(|base| PlacedKernel::place_at(request.image, &mut placer, base, kernel_limits.max))
-    {
-        Some(kernel) => kernel,
-        None => PlacedKernel::place_below(request.image, &mut placer, kernel_limits.max)?,
-    };
+    let kernel =
+        match preferred.and_then(|base| PlacedKernel::place_at(request.image, &mut placer, base, max)) {
+            Some(kernel) => kernel,
+            None => PlacedKernel::place_below(request.image, &mut placer, max)?,
+        };
     let entry = kernel
         .entry(request.image, abi)
         .ok_or(no_entry(name, request, rules))?;
@@ -109,48 +110,16 @@ pub(crate) fn plan(
             max: MAX_TREE,
         });
     }
-    let windows = above(rules.layout.tree(machine, kernel.extent()), floor).map(|window| {
-        // A power of two that the tree fits in: it is 8-byte aligned, and crosses no boundary of 2 MiB.
-        window.map(|limits| Limits {
-            align: len.next_power_of_two().max(8),
-            ..limits
-        })
-    });
-    let used = || {
-        let kept = reserved.iter().map(|reserved| reserved.kept_from(BLOCK));
-        kernel
-            .footprint()
-            .iter()
-            .copied()
-            .chain(chosen.initrd)
-            .chain(kept)
-    };
-    // Rather in a block that has nothing but RAM: what else is there may need to be mapped in another way.
-    let mut placer = Placer::new(&machine.memory);
-    avoid(&mut placer, used().chain(other_than_ram(machine)))?;
-    let (dtb_range, dtb_limits) = match place(&mut placer, "device tree", len, windows) {
-        Ok(placed) => placed,
-        Err(_) => {
-            let mut placer = Placer::new(&machine.memory);
-            avoid(&mut placer, used())?;
-            place(&mut placer, "device tree", len, windows)?
-        }
-    };
+    let windows = above(rules.layout.tree(machine, kernel.extent()), floor);
+    let used = kernel.footprint().iter().copied().chain(chosen.initrd);
+    let (dtb_range, dtb_limits) = place_tree(machine, len, windows, used, &reserved)?;
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_limits(kernel_limits)
         .bytes("device tree", dtb_range, dtb, dtb_limits)
         .cpu(cpu(entry, dtb_range.start(), boot_cpu));
-    let lowest = machine
-        .memory
-        .ram()
-        .next()
-        .and_then(|ram| num::align_up(ram.start(), BLOCK));
-    if lowest.is_some_and(|lowest| lowest < floor) {
-        builder = builder.warning(format!(
-            "the kernel cannot use the RAM below {floor:#x}, where the lowest room for it is: it is one of those that have to be \
-             near the start of RAM"
-        ));
+    if let Some(warning) = lost_ram(machine, floor) {
+        builder = builder.warning(warning);
     }
     if let Some((range, limits)) = initrd {
         builder = builder.file("initrd", range, SourceId::Initrd, limits);
@@ -223,6 +192,17 @@ fn floor(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
     }
 }
 
+/// A warning where there is RAM below `floor` in which a smaller kernel could have been.
+fn lost_ram(machine: &Machine, floor: u64) -> Option<String> {
+    let first = machine.memory.ram().next()?;
+    (num::align_up(first.start(), BLOCK)? < floor).then(|| {
+        format!(
+            "the kernel cannot use the RAM below {floor:#x}, where the lowest room for it is: it is one of those that have to be \
+             near the start of RAM"
+        )
+    })
+}
+
 /// The parts of `windows` from `floor` on.
 fn above(windows: [Option<Limits>; 2], floor: u64) -> [Option<Limits>; 2] {
     windows.map(|window| {
@@ -289,6 +269,34 @@ fn avoid(placer: &mut Placer<'_>, ranges: impl Iterator<Item = GuestRange>) -> R
     ranges
         .into_iter()
         .try_for_each(|range| placer.avoid("reserved memory", range))
+}
+
+/// Finds a place for the device tree, which is `len` bytes long, clear of what is `used` and `reserved`.
+fn place_tree(
+    machine: &Machine,
+    len: u64,
+    windows: [Option<Limits>; 2],
+    used: impl Iterator<Item = GuestRange> + Clone,
+    reserved: &[Reservation],
+) -> Result<(GuestRange, Limits), PlacementError> {
+    let windows = windows.map(|window| {
+        // A power of two that the tree fits in: it is 8-byte aligned, and crosses no boundary of 2 MiB.
+        window.map(|limits| Limits {
+            align: len.next_power_of_two().max(8),
+            ..limits
+        })
+    });
+    let kept = reserved.iter().map(|reserved| reserved.kept_from(BLOCK));
+    let taken = used.chain(kept);
+    // Rather in a block that has nothing but RAM: what else is there may need to be mapped in another way.
+    let mut placer = Placer::new(&machine.memory);
+    avoid(&mut placer, taken.clone().chain(other_than_ram(machine)))?;
+    if let Ok(placed) = place(&mut placer, "device tree", len, windows) {
+        return Ok(placed);
+    }
+    let mut placer = Placer::new(&machine.memory);
+    avoid(&mut placer, taken)?;
+    place(&mut placer, "device tree", len, windows)
 }
 
 /// Finds the highest place in the first window that has room, and takes it.
