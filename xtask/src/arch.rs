@@ -108,23 +108,25 @@ impl Module {
     }
 }
 
+/// Version 10.0.2 lets a guest of L1 read the CR4 that L1 gave it, though KVM intercepts that read, and what a stock Linux
+/// guest's first process prints did not arrive.
+pub(crate) const QEMU_X86_64: Qemu = Qemu::new("qemu-system-x86", "qemu-system-x86_64").before(
+    (10, 0),
+    "bookworm",
+    &[
+        "qemu-system-x86",
+        "qemu-system-common",
+        "qemu-system-data",
+        "seabios",
+    ],
+);
+
 static X86_64: ArchRow = ArchRow {
     arch: Arch::X86_64,
     name: "x86_64",
     labs: &[LabMachine {
         variant: "",
-        // Version 10.0.2 lets a guest of L1 read the CR4 that L1 gave it, though KVM intercepts that read, and what a stock
-        // Linux guest's first process prints did not arrive.
-        qemu: Qemu::new("qemu-system-x86", "qemu-system-x86_64").before(
-            (10, 0),
-            "bookworm",
-            &[
-                "qemu-system-x86",
-                "qemu-system-common",
-                "qemu-system-data",
-                "seabios",
-            ],
-        ),
+        qemu: QEMU_X86_64,
         // `max` under TCG has SVM with nested paging.
         args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
         // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, so that one boot in ten of a kernel that uses it
@@ -166,7 +168,7 @@ static X86_64: ArchRow = ArchRow {
     kvm_flags: &["vmx", "svm"],
 };
 
-const QEMU_AARCH64: Qemu = Qemu::new("qemu-system-arm", "qemu-system-aarch64");
+pub(crate) const QEMU_AARCH64: Qemu = Qemu::new("qemu-system-arm", "qemu-system-aarch64");
 
 static AARCH64: ArchRow = ArchRow {
     arch: Arch::Aarch64,
@@ -225,7 +227,14 @@ static AARCH64: ArchRow = ArchRow {
 };
 
 /// Real in some releases of Debian, provided by another package in others.
-const QEMU_RISCV64: Qemu = Qemu::new("qemu-system-riscv64", "qemu-system-riscv64");
+pub(crate) const QEMU_RISCV64: Qemu = Qemu::new("qemu-system-riscv64", "qemu-system-riscv64");
+
+/// Version 7.2 has no Ssaia to switch on by its name of today, and a kernel hangs with its AIA.
+pub(crate) const QEMU_RISCV64_AIA: Qemu = QEMU_RISCV64.since(
+    (10, 0),
+    "bookworm-backports",
+    &["qemu-system-riscv", "qemu-system-data", "opensbi"],
+);
 
 static RISCV64: ArchRow = ArchRow {
     arch: Arch::Riscv64,
@@ -243,11 +252,7 @@ static RISCV64: ArchRow = ArchRow {
         // KVM in here has one. Under QEMU 7.2 the kernel hangs with these.
         LabMachine {
             variant: "AIA",
-            qemu: QEMU_RISCV64.since(
-                (10, 0),
-                "bookworm-backports",
-                &["qemu-system-riscv", "qemu-system-data", "opensbi"],
-            ),
+            qemu: QEMU_RISCV64_AIA,
             args: &[
                 "-machine",
                 "virt,aia=aplic-imsic",

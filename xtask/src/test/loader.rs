@@ -13,10 +13,10 @@ use std::time::Duration;
 use contract::{Blob, Cpus, Digest, Entry, Expectation, Image, Irqchip, Seal};
 
 use super::results::{Case, Outcome};
-use crate::arch::ArchRow;
+use crate::arch::{ArchRow, QEMU_AARCH64, QEMU_RISCV64, QEMU_RISCV64_AIA, QEMU_X86_64};
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
-use crate::qemu::Emulator;
+use crate::qemu::{Emulator, Qemu};
 use crate::workspace::Workspace;
 
 /// Time for one run; it takes a few seconds on an idle machine.
@@ -27,6 +27,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 pub(crate) struct Loader {
     /// The machine's name in the results.
     machine: &'static str,
+    /// QEMU, in a version that has the machine.
+    qemu: Qemu,
     args: &'static [&'static str],
     /// The builds it can load.
     builds: &'static [Build],
@@ -50,6 +52,7 @@ struct Build {
 /// The machines of x86_64. QEMU boots by PVH alone what is not a whole bzImage.
 pub(crate) const X86_64: &[Loader] = &[Loader {
     machine: "q35",
+    qemu: QEMU_X86_64,
     args: &[
         "-machine",
         "q35,accel=tcg",
@@ -74,6 +77,7 @@ pub(crate) const X86_64: &[Loader] = &[Loader {
 pub(crate) const AARCH64: &[Loader] = &[
     Loader {
         machine: "GICv3",
+        qemu: QEMU_AARCH64,
         args: &[
             "-machine",
             "virt,gic-version=3",
@@ -99,6 +103,7 @@ pub(crate) const AARCH64: &[Loader] = &[
     },
     Loader {
         machine: "GICv2",
+        qemu: QEMU_AARCH64,
         args: &[
             "-machine",
             "virt,gic-version=2",
@@ -120,6 +125,7 @@ pub(crate) const AARCH64: &[Loader] = &[
 pub(crate) const RISCV64: &[Loader] = &[
     Loader {
         machine: "PLIC",
+        qemu: QEMU_RISCV64,
         args: &["-machine", "virt", "-cpu", "rv64", "-smp", "2", "-m", "512"],
         builds: &[
             image("conformance.Image", Entry::Riscv64),
@@ -131,6 +137,7 @@ pub(crate) const RISCV64: &[Loader] = &[
     },
     Loader {
         machine: "AIA",
+        qemu: QEMU_RISCV64_AIA,
         args: &[
             "-machine",
             "virt,aia=aplic-imsic",
@@ -177,11 +184,11 @@ pub(super) fn run(
     fixtures: &Path,
     filter: Option<&str>,
 ) -> Result<Vec<Case>, Error> {
-    let emulator = row.first_lab().qemu.ensure(workspace)?;
     let initrd = fixtures.join("initrd").join(row.name).join("payload.bin");
     let initrd_bytes = fs::read(&initrd).at(&initrd)?;
     let mut cases = Vec::new();
     for loader in row.loaders {
+        let emulator = loader.qemu.ensure(workspace)?;
         for build in loader.builds {
             let kernel = fixtures.join("guests").join(row.name).join(build.file);
             let with_initrd = build.takes_initrd.then_some(&initrd);
