@@ -28,7 +28,8 @@ pub struct MachineBoot<'a> {
 /// # Errors
 ///
 /// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a
-/// machine that this harness cannot build, and [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64.
+/// machine that this harness cannot build, and
+/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64.
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),

@@ -27,8 +27,8 @@ pub struct PcBoot<'a> {
 ///
 /// # Errors
 ///
-/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where
-/// this is not Linux on x86_64.
+/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and
+/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on x86_64.
 pub fn boot_pc(
     boot: PcBoot<'_>,
     with_input: impl FnOnce(SerialInput),

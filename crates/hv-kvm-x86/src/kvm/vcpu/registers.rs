@@ -136,7 +136,7 @@ impl KvmVcpu {
     /// # Errors
     ///
     /// [`KvmError::Register`] when there is no such register or the value is too wide for it, [`KvmError::SetMsr`]
-    /// and [`KvmError::Request`] when KVM refuses the value.
+    /// and [`HarnessError::Request`](hv_kvm::HarnessError::Request) when KVM refuses the value.
     pub fn set_register(&mut self, register: Register, value: u64) -> Result<(), KvmError> {
         self.settle()?;
         let group = Group::of(register);
