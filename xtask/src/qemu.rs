@@ -68,14 +68,11 @@ impl Qemu {
         suite: &'static str,
         packages: &'static [&'static str],
     ) -> Self {
-        Self {
-            versions: Versions {
-                since: version,
-                ..self.versions
-            },
-            spare: Some(Spare { suite, packages }),
-            ..self
-        }
+        let versions = Versions {
+            since: version,
+            ..self.versions
+        };
+        self.limited(versions, Spare { suite, packages })
     }
 
     /// A version older than this; a release that has a newer one finds one in the `packages` of `suite`.
@@ -85,12 +82,17 @@ impl Qemu {
         suite: &'static str,
         packages: &'static [&'static str],
     ) -> Self {
+        let versions = Versions {
+            before: Some(version),
+            ..self.versions
+        };
+        self.limited(versions, Spare { suite, packages })
+    }
+
+    const fn limited(self, versions: Versions, spare: Spare) -> Self {
         Self {
-            versions: Versions {
-                before: Some(version),
-                ..self.versions
-            },
-            spare: Some(Spare { suite, packages }),
+            versions,
+            spare: Some(spare),
             ..self
         }
     }

@@ -9,7 +9,7 @@ use std::error::Error;
 use boot_core::machine::virt::{Gic, RiscvIrqchip};
 use boot_core::{CpuState, Machine};
 use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy, SerialInput};
+use hv_core::{BoardDevices, Outcome, Policy, SerialInput};
 
 use super::boot::Setup;
 use super::console::Console;
@@ -34,6 +34,17 @@ pub(crate) struct Start<'a> {
     /// The page whose writes end the run.
     pub(crate) exit_page: Option<u64>,
     pub(crate) policy: &'a Policy,
+}
+
+impl Start<'_> {
+    /// The devices of a machine that a device tree describes.
+    fn devices(&self) -> BoardDevices {
+        BoardDevices {
+            console: Some(Box::new(self.console.clone())),
+            exit_page: self.exit_page,
+            ..BoardDevices::default()
+        }
+    }
 }
 
 impl Board {
@@ -72,8 +83,8 @@ impl Board {
     ) -> Result<Outcome, Box<dyn Error>> {
         match self {
             Self::Pc => x86_64::run(start, with_input),
-            Self::Arm64(_) => arm64::run(start, with_input),
-            Self::Riscv64(_) => riscv64::run(start, with_input),
+            Self::Arm64(_) => arm64::run(&start, with_input),
+            Self::Riscv64(_) => riscv64::run(&start, with_input),
         }
     }
 }

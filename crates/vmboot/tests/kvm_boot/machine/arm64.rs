@@ -41,17 +41,16 @@ pub(super) fn obstacle(gic: Gic) -> Option<String> {
     }
 }
 
-pub(super) fn run(start: Start<'_>, with_input: impl FnOnce(SerialInput)) -> Result<Outcome, Box<dyn Error>> {
+pub(super) fn run(
+    start: &Start<'_>,
+    with_input: impl FnOnce(SerialInput),
+) -> Result<Outcome, Box<dyn Error>> {
     let boot = MachineBoot {
         machine: start.machine,
         ram: start.ram,
         state: start.state,
         features: VcpuFeatures::default(),
-        devices: BoardDevices {
-            console: Some(Box::new(start.console)),
-            exit_page: start.exit_page,
-            ..BoardDevices::default()
-        },
+        devices: start.devices(),
         policy: start.policy,
     };
     Ok(boot_machine(boot, with_input)?)

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use boot_core::Machine;
 use boot_core::machine::virt::RiscvIrqchip;
 use hv_core::{Outcome, SerialInput};
-use hv_kvm_riscv::{BoardDevices, MachineBoot, boot_machine, host};
+use hv_kvm_riscv::{MachineBoot, boot_machine, host};
 
 use super::Start;
 
@@ -27,16 +27,15 @@ pub(super) fn describe(
     Ok(host()?.machine(memory, vcpus, irqchip)?)
 }
 
-pub(super) fn run(start: Start<'_>, with_input: impl FnOnce(SerialInput)) -> Result<Outcome, Box<dyn Error>> {
+pub(super) fn run(
+    start: &Start<'_>,
+    with_input: impl FnOnce(SerialInput),
+) -> Result<Outcome, Box<dyn Error>> {
     let boot = MachineBoot {
         machine: start.machine,
         ram: start.ram,
         state: start.state,
-        devices: BoardDevices {
-            console: Some(Box::new(start.console)),
-            exit_page: start.exit_page,
-            ..BoardDevices::default()
-        },
+        devices: start.devices(),
         policy: start.policy,
     };
     Ok(boot_machine(boot, with_input)?)
