@@ -217,8 +217,7 @@ fn above(windows: [Option<Limits>; 2], floor: u64) -> [Option<Limits>; 2] {
 fn other_than_ram(machine: &Machine) -> impl Iterator<Item = GuestRange> + '_ {
     let regions = machine.memory.regions().iter();
     let regions = regions.filter(|region| region.kind != RegionKind::Ram);
-    let devices = tree::check::addresses(machine).into_iter();
-    let devices = devices.filter(|(what, _)| *what != "RAM").map(|(_, range)| range);
+    let devices = tree::check::devices(machine).into_iter().map(|(_, range)| range);
     regions
         .map(|region| region.range)
         .chain(devices)

@@ -132,14 +132,15 @@ impl Aia {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+    /// The registers of an interrupt file; none before all vCPUs exist.
+    fn imsic_registers(&self) -> impl Iterator<Item = ImsicRegister> + use<> {
+        let is_finished = self.finished.load(Ordering::Acquire);
+        ImsicRegister::all(self.ids).filter(move |_| is_finished)
     }
 
     /// The interrupt file of vCPU `index`; empty before all vCPUs exist.
     pub(super) fn imsic(&self, index: u32) -> Result<BTreeMap<ImsicRegister, u64>, KvmError> {
-        let registers = ImsicRegister::all(self.ids).filter(|_| self.is_finished());
-        registers
+        self.imsic_registers()
             .map(|register| {
                 let value = get_u64(
                     &self.device,
@@ -166,8 +167,7 @@ impl Aia {
 
     /// An interrupt file as it was created: all zeros.
     pub(super) fn fresh_imsic(&self) -> BTreeMap<ImsicRegister, u64> {
-        let registers = ImsicRegister::all(self.ids).filter(|_| self.is_finished());
-        registers.map(|register| (register, 0)).collect()
+        self.imsic_registers().map(|register| (register, 0)).collect()
     }
 
     /// The kernel takes any line number and forgets those it does not have.

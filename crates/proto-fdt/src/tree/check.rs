@@ -407,10 +407,10 @@ fn check_pci(pci: &PciHost) -> Result<(), TreeError> {
     Ok(())
 }
 
-/// Everything of the machine that occupies addresses, with what it is.
-pub(crate) fn addresses(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
+/// Every device of the machine that occupies addresses, with what it is.
+pub(crate) fn devices(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
     let platform = &machine.platform;
-    let mut all: Vec<_> = machine.memory.ram().map(|range| ("RAM", range)).collect();
+    let mut all = Vec::new();
     match &platform.interrupt_controller {
         InterruptController::GicV2(gic) => {
             all.push(("GIC distributor", gic.distributor));
@@ -450,7 +450,8 @@ pub(crate) fn addresses(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
 
 /// No two things share an address. That also makes the names of the nodes unique, which hold the addresses.
 fn check_addresses(machine: &Machine) -> Result<(), TreeError> {
-    let mut all = addresses(machine);
+    let mut all: Vec<_> = machine.memory.ram().map(|range| ("RAM", range)).collect();
+    all.extend(devices(machine));
     all.sort_by_key(|(_, range)| *range);
     for (device, range) in &all {
         check_value(device, "size", range.len(), |len| len > 0, "at least one byte")?;
