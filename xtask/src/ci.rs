@@ -15,8 +15,10 @@ use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
 /// Crates that firmware can use.
-const NO_STD: [&str; 7] = [
+const NO_STD: [&str; 9] = [
+    "boot-cmdline",
     "boot-core",
+    "boot-linux",
     "fmt-bzimage",
     "fmt-elf",
     "fmt-pe",

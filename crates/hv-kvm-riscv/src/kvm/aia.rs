@@ -216,12 +216,12 @@ fn attribute(group: u32, attr: u64, addr: u64) -> kvm_device_attr {
 
 /// The address of a value, as the kernel wants it.
 fn address_of<T>(value: &T) -> u64 {
-    num::to_u64((&raw const *value).expose_provenance())
+    arith::to_u64((&raw const *value).expose_provenance())
 }
 
 fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
     let mut value = 0_u32;
-    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(KVM_DEV_RISCV_AIA_GRP_CONFIG, config.into(), addr);
     // SAFETY: the attributes of this group are 32 bits long (`aia_get_attr` in the kernel's arch/riscv/kvm/aia_device.c), and
     // `addr` is the address of a `u32` that lives until after the call.
@@ -232,7 +232,7 @@ fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
 
 fn get_u64(device: &DeviceFd, group: u32, attr: u64) -> Result<u64, KvmError> {
     let mut value = 0_u64;
-    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(group, attr, addr);
     // SAFETY: the attributes of the groups that this is called for are as long as an `unsigned long` of the kernel, 64 bits
     // (as above), and `addr` is the address of a `u64` that lives until after the call.

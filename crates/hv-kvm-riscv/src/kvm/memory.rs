@@ -20,7 +20,7 @@ pub(super) struct Memory<'a>(pub(super) &'a VmFile);
 
 /// A byte for each address of `address .. address + len`, in slots that may follow each other; `None` where one has no RAM.
 fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {
-    let range = GuestRange::new(address, num::to_u64(len))?;
+    let range = GuestRange::new(address, arith::to_u64(len))?;
     let mut at = range.start();
     let mut pieces = Vec::new();
     while at < range.end() {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use boot_core::machine::ReservedMemory;
@@ -24,7 +25,7 @@ pub(crate) struct Setup {
     /// RAM beside it.
     pub(crate) banks: Vec<GuestRange>,
     /// Taken out of RAM, with the kind the guest is told.
-    pub(crate) carved: Vec<(GuestRange, RegionKind)>,
+    pub(crate) other_regions: Vec<(GuestRange, RegionKind)>,
     /// RAM that the guest is told to leave alone.
     pub(crate) reserved: Vec<ReservedMemory>,
     pub(crate) vcpus: NonZeroU32,
@@ -55,7 +56,7 @@ impl Setup {
             board,
             memory: 256 << 20,
             banks: Vec::new(),
-            carved: Vec::new(),
+            other_regions: Vec::new(),
             reserved: Vec::new(),
             vcpus: NonZeroU32::MIN,
             acpi_rsdp: None,
@@ -104,15 +105,11 @@ fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Plan
     let modules = setup
         .modules
         .iter()
-        .map(|(bytes, line)| {
-            Ok(Module {
-                len: ByteSource::len(bytes)?,
-                cmdline: Cmdline::parse(line)?,
-            })
-        })
+        .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(Cmdline::parse(line)?)))
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
-    request.initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
+    let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
+    request.initrd_len = initrd_len.and_then(NonZeroU64::new);
     if let Some(seeds) = &setup.seeds {
         request = request.with_rng_seed(seeds.rng).with_kaslr_seed(seeds.kaslr);
     }

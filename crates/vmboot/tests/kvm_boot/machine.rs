@@ -67,8 +67,8 @@ impl Board {
         for bank in &setup.banks {
             machine.memory.insert(*bank, boot_core::RegionKind::Ram)?;
         }
-        for (range, kind) in &setup.carved {
-            machine.memory.carve(*range, *kind)?;
+        for (range, kind) in &setup.other_regions {
+            machine.memory.reserve(*range, *kind)?;
         }
         machine.platform.reserved_memory.clone_from(&setup.reserved);
         machine.acpi_rsdp = setup.acpi_rsdp;

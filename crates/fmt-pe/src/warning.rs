@@ -7,7 +7,7 @@ use crate::pe::{self, Machine};
 /// Something strange that does not keep the kernel from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Oddity {
+pub enum Warning {
     /// `image_size` is zero: an arm64 kernel from before 3.17. Its memory is an estimate.
     NoImageSize {
         /// The memory that it is given, in bytes.
@@ -50,7 +50,7 @@ pub enum Oddity {
     PeUnsupported(pe::Unsupported),
 }
 
-impl fmt::Display for Oddity {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoImageSize { estimate } => write!(

@@ -1,11 +1,12 @@
 //! The zero page (`struct boot_params`) and what hangs off it, as the kernel lays it out.
 //!
 //! Offsets and names: Linux `arch/x86/include/uapi/asm/bootparam.h` and `Documentation/arch/x86/zero-page.rst`. The
-//! setup header in its middle is [`SetupHeader`], which boot-core defines once for parsers and loaders.
+//! setup header in its middle is [`SetupHeader`].
 
-use boot_core::linux_x86::SetupHeader;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::setup_header::SetupHeader;
 
 /// How many memory map entries the zero page itself holds; the rest goes into `setup_data` nodes.
 pub const E820_MAX_ENTRIES_ZEROPAGE: usize = 128;
@@ -29,7 +30,7 @@ pub struct E820Entry {
     pub addr: U64,
     /// Length in bytes.
     pub size: U64,
-    /// Address range type; see [`RegionKind::e820_type`](boot_core::RegionKind::e820_type).
+    /// Address range type (ACPI 6.5, table 15.4): 1 for RAM, 2 for reserved memory.
     pub kind: U32,
 }
 

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::{Direction, PlacementError, Placer, Request};
-use crate::image::{EntryAbi, Relocation};
+use super::{PlacementError, RamAllocator};
+use crate::image::EntryAbi;
 use crate::{GuestRange, KernelImage, Placement, Segment};
 
 /// The label of everything that belongs to the kernel.
@@ -17,7 +17,7 @@ pub struct PlacedKernel {
     link: u64,
     base: u64,
     extent: GuestRange,
-    footprint: Vec<GuestRange>,
+    occupied_ranges: Vec<GuestRange>,
     segments: Vec<Segment>,
 }
 
@@ -28,8 +28,8 @@ impl PlacedKernel {
     /// # Errors
     ///
     /// [`PlacementError`] where the image must go where there is no free RAM, or fits nowhere.
-    pub fn place(image: &KernelImage, placer: &mut Placer<'_>) -> Result<Self, PlacementError> {
-        Self::place_below(image, placer, u64::MAX)
+    pub fn place(image: &KernelImage, allocator: &mut RamAllocator<'_>) -> Result<Self, PlacementError> {
+        Self::place_below(image, allocator, u64::MAX)
     }
 
     /// The same, with the whole extent below `max` (exclusive), for entry points that cannot live higher.
@@ -39,7 +39,7 @@ impl PlacedKernel {
     /// Those of [`place`](Self::place), and [`PlacementError::TooHigh`] for a fixed image beyond `max`.
     pub fn place_below(
         image: &KernelImage,
-        placer: &mut Placer<'_>,
+        allocator: &mut RamAllocator<'_>,
         max: u64,
     ) -> Result<Self, PlacementError> {
         let link = image.extent();
@@ -51,24 +51,13 @@ impl PlacedKernel {
             }),
             Placement::Fixed => {
                 let placed = Self::at(image, link.start()).ok_or(no_address(link))?;
-                for range in &placed.footprint {
-                    placer.reserve(KERNEL_LABEL, *range)?;
+                for range in &placed.occupied_ranges {
+                    allocator.reserve(KERNEL_LABEL, *range)?;
                 }
                 Ok(placed)
             }
             Placement::Relocatable(rule) => {
-                let rule = Relocation {
-                    max: rule.max.min(max),
-                    ..rule
-                };
-                let preferred = rule
-                    .preferred
-                    .filter(|start| rule.allows(*start, link.len()))
-                    .and_then(|start| GuestRange::new(start, link.len()));
-                let chosen = match preferred {
-                    Some(range) if placer.reserve(KERNEL_LABEL, range).is_ok() => range,
-                    _ => placer.allocate(&request(rule, link.len()))?,
-                };
+                let chosen = allocator.allocate(KERNEL_LABEL, link.len(), &rule.not_above(max))?;
                 Self::at(image, chosen.start()).ok_or(no_address(chosen))
             }
         }
@@ -77,12 +66,17 @@ impl PlacedKernel {
     /// The same, with the extent at `base` and nowhere else: `None`, with nothing taken, where the image may not be there,
     /// where something is in the way, or where it would reach past `max` (exclusive).
     #[must_use]
-    pub fn place_at(image: &KernelImage, placer: &mut Placer<'_>, base: u64, max: u64) -> Option<Self> {
+    pub fn place_at(
+        image: &KernelImage,
+        allocator: &mut RamAllocator<'_>,
+        base: u64,
+        max: u64,
+    ) -> Option<Self> {
         let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
         match image.placement() {
-            Placement::Relocatable(rule) if rule.allows(base, range.len()) => {
+            Placement::Relocatable(rule) if rule.allow(range) => {
                 let placed = Self::at(image, base)?;
-                placer.reserve(KERNEL_LABEL, range).ok()?;
+                allocator.reserve(KERNEL_LABEL, range).ok()?;
                 Some(placed)
             }
             _ => None,
@@ -104,12 +98,12 @@ impl PlacedKernel {
                 })
             })
             .collect::<Option<_>>()?;
-        let footprint = image.footprint().map(move_range).collect::<Option<_>>()?;
+        let occupied_ranges = image.occupied_ranges().map(move_range).collect::<Option<_>>()?;
         Some(Self {
             link,
             base,
             extent: GuestRange::new(base, image.extent().len())?,
-            footprint,
+            occupied_ranges,
             segments,
         })
     }
@@ -128,15 +122,15 @@ impl PlacedKernel {
 
     /// The parts of the extent that belong to the kernel.
     #[must_use]
-    pub fn footprint(&self) -> &[GuestRange] {
-        &self.footprint
+    pub fn occupied_ranges(&self) -> &[GuestRange] {
+        &self.occupied_ranges
     }
 
     /// The parts of the extent between those that belong to the kernel, sorted by address. The segments of a kernel
     /// that is one piece of memory to itself leave such gaps by their alignment: Linux counts and later frees all
     /// from its first to its last byte. So a protocol that starts such kernels puts nothing there.
     pub fn gaps(&self) -> impl Iterator<Item = GuestRange> + '_ {
-        self.footprint
+        self.occupied_ranges
             .windows(2)
             .filter_map(|pair| match pair {
                 [a, b] => GuestRange::from_bounds(a.end(), b.start()),
@@ -162,18 +156,6 @@ impl PlacedKernel {
     #[must_use]
     pub fn entry(&self, image: &KernelImage, abi: EntryAbi) -> Option<u64> {
         self.address(image.entry(abi)?.addr)
-    }
-}
-
-fn request(rule: Relocation, len: u64) -> Request {
-    Request {
-        label: KERNEL_LABEL,
-        len,
-        align: rule.align,
-        align_offset: rule.align_offset,
-        min: rule.min,
-        max: rule.max,
-        direction: Direction::Lowest,
     }
 }
 

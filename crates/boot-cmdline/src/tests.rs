@@ -2,7 +2,7 @@ use std::borrow::ToOwned;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::*;
+use crate::*;
 
 /// What a line should be read as: its print, its parameters, and init's arguments; or why it is refused.
 type Read<'a> = Result<(&'a str, &'a [(&'a str, Option<&'a str>)], &'a [&'a str]), CmdlineError>;

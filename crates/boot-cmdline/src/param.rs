@@ -5,8 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use super::scan::{self, Token};
-use super::{CmdlineError, CmdlinePart};
+use crate::error::{CmdlineError, CmdlinePart};
+use crate::scan::{self, Token};
 
 /// One kernel parameter: a flag such as `quiet`, or a key with a value such as `root=/dev/vda`.
 ///
@@ -56,7 +56,7 @@ impl Param {
         Ok(Self { raw })
     }
 
-    pub(super) fn from_token(token: Token) -> Result<Self, CmdlineError> {
+    pub(crate) fn from_token(token: Token) -> Result<Self, CmdlineError> {
         Ok(Self { raw: checked(token)? })
     }
 
@@ -128,7 +128,7 @@ impl InitArg {
         Ok(Self { raw })
     }
 
-    pub(super) fn from_token(token: Token) -> Result<Self, CmdlineError> {
+    pub(crate) fn from_token(token: Token) -> Result<Self, CmdlineError> {
         Ok(Self { raw: checked(token)? })
     }
 

@@ -1,6 +1,6 @@
 //! Properties of the command line, measured against a model of the kernel's tokeniser that shares no code with it.
 
-use boot_core::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
+use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

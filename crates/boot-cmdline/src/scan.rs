@@ -6,26 +6,26 @@ use alloc::string::String;
 use core::mem;
 use core::str::CharIndices;
 
-use super::{CmdlineError, CmdlinePart};
+use crate::error::{CmdlineError, CmdlinePart};
 
 /// The word that ends the kernel's parameters and starts init's arguments.
-pub(super) const SEPARATOR: &str = "--";
+pub(crate) const SEPARATOR: &str = "--";
 
 /// One word of a command line in its exact spelling.
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Where it starts in the line, in bytes.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// Its characters, with all quotes.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// The words of a line. After an error there is nothing more to be had.
-pub(super) struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     chars: CharIndices<'a>,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(line: &'a str) -> Self {
+    pub(crate) fn new(line: &'a str) -> Self {
         Self {
             chars: line.char_indices(),
         }
@@ -97,7 +97,7 @@ fn is_separating(character: char) -> bool {
 ///
 /// The kernel's `isspace` works on bytes and counts Latin-1's no-break space among the spaces, so it would cut
 /// `à` (0xC3 0xA0) in two.
-pub(super) fn has_space_byte(character: char) -> bool {
+pub(crate) fn has_space_byte(character: char) -> bool {
     character
         .encode_utf8(&mut [0; 4])
         .bytes()
@@ -105,13 +105,13 @@ pub(super) fn has_space_byte(character: char) -> bool {
 }
 
 /// Whether `text` is one word only when it stands in quotes.
-pub(super) fn needs_quotes(text: &str) -> bool {
+pub(crate) fn needs_quotes(text: &str) -> bool {
     text.chars()
         .any(|character| character == ' ' || has_space_byte(character))
 }
 
 /// Key and value of the word `raw`, as the kernel sees them.
-pub(super) fn split(raw: &str) -> (&str, Option<&str>) {
+pub(crate) fn split(raw: &str) -> (&str, Option<&str>) {
     let (body, quoted) = match raw.strip_prefix('"') {
         Some(body) => (body, true),
         None => (raw, false),
@@ -137,7 +137,7 @@ fn without_closing_quote(text: &str) -> &str {
 /// Where `text` has a word that is `--`, with or without quotes around.
 ///
 /// Not every reader in the kernel knows quotes: `setup_command_line` in `init/main.c` looks for the bytes ` -- `.
-pub(super) fn find_separator(text: &str) -> Option<usize> {
+pub(crate) fn find_separator(text: &str) -> Option<usize> {
     let mut offset = 0_usize;
     for word in text.split(' ') {
         if word.trim_matches('"') == SEPARATOR {
@@ -149,7 +149,7 @@ pub(super) fn find_separator(text: &str) -> Option<usize> {
 }
 
 /// Refuses what no typed text may have: control characters and quotes.
-pub(super) fn check_text(part: CmdlinePart, text: &str) -> Result<(), CmdlineError> {
+pub(crate) fn check_text(part: CmdlinePart, text: &str) -> Result<(), CmdlineError> {
     for (offset, character) in text.char_indices() {
         if character.is_control() {
             return Err(CmdlineError::ControlCharacter {

@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-use boot_core::linux_x86::BootProtocolVersion;
+use boot_linux::x86::BootProtocolVersion;
 
 /// Something strange that does not keep the kernel from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Oddity {
+pub enum Warning {
     /// The protocol is newer than this crate: its newer fields are ignored.
     NewerProtocol(BootProtocolVersion),
     /// The header ends before all fields of its protocol version: the rest counts as absent.
@@ -41,7 +41,7 @@ pub enum Oddity {
     RealModeOnly,
 }
 
-impl fmt::Display for Oddity {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NewerProtocol(version) => {

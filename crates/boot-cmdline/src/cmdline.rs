@@ -1,21 +1,17 @@
-//! The Linux kernel command line: typed building and parsing by the kernel's own rules.
-
-mod error;
-mod param;
-mod scan;
+//! The command line as a whole.
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 use core::str::{self, FromStr};
 
-pub use error::{CmdlineError, CmdlinePart};
-pub use param::{InitArg, Param};
-use scan::Tokens;
+use crate::scan::{self, Tokens};
+use crate::{CmdlineError, InitArg, Param};
 
 /// A Linux kernel command line: parameters for the kernel, and after `--` arguments for init.
 ///
 /// ```
-/// use boot_core::{Cmdline, Param};
+/// use boot_cmdline::{Cmdline, Param};
 ///
 /// let mut cmdline: Cmdline = "console=ttyS0 quiet".parse()?;
 /// cmdline.insert("root", "/dev/vda1")?.insert("dyndbg", "file virtio.c +p")?;
@@ -28,7 +24,7 @@ use scan::Tokens;
 /// assert_eq!(cmdline.get("root").and_then(Param::value), Some("/dev/vda1"));
 /// // A value cannot smuggle in another parameter.
 /// assert!(cmdline.insert("label", "x\" init=/bin/sh \"").is_err());
-/// # Ok::<(), boot_core::CmdlineError>(())
+/// # Ok::<(), boot_cmdline::CmdlineError>(())
 /// ```
 ///
 /// # What the kernel does
@@ -184,7 +180,11 @@ impl Cmdline {
 
     /// Removes every parameter with this key and returns them in order.
     pub fn remove(&mut self, key: &str) -> Vec<Param> {
-        self.params.extract_if(.., |param| param.has_key(key)).collect()
+        let (removed, kept) = mem::take(&mut self.params)
+            .into_iter()
+            .partition(|param| param.has_key(key));
+        self.params = kept;
+        removed
     }
 
     /// Puts `param` in the place of the last parameter with the same key, or after the others where there is none.
@@ -323,6 +323,3 @@ impl FromIterator<Param> for Cmdline {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
