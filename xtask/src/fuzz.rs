@@ -43,9 +43,14 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
     Ok(())
 }
 
+/// Makes sure that what compiles libFuzzer is there.
+pub(crate) fn ensure_compiler(workspace: &Workspace) -> Result<(), Error> {
+    packages::ensure(workspace, &[COMPILER])
+}
+
 /// Makes sure that cargo-fuzz is there, and gives its path.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    packages::ensure(workspace, &[COMPILER])?;
+    ensure_compiler(workspace)?;
     if let Some(installed) = process::which("cargo-fuzz") {
         return Ok(installed);
     }

@@ -35,6 +35,7 @@ mod qemu;
 mod run;
 mod setup;
 mod test;
+mod timing;
 mod toolchain;
 mod workspace;
 
@@ -45,6 +46,7 @@ use clap::{Parser as _, ValueEnum as _};
 use crate::arch::Arch;
 use crate::cli::{Cli, Task};
 use crate::error::Error;
+use crate::timing::Timings;
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -72,7 +74,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .rows(&[Arch::X86_64])
             .into_iter()
             .try_for_each(|row| run::run(&workspace, row, args)),
-        Task::Test(args) => test::run(&workspace, &all(), args),
+        Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
