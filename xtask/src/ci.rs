@@ -8,6 +8,7 @@ use crate::build;
 use crate::cli::{CiArgs, TestArgs};
 use crate::error::Error;
 use crate::fuzz;
+use crate::metadata;
 use crate::place::Host;
 use crate::process;
 use crate::progress::say;
@@ -16,18 +17,7 @@ use crate::timing::Timings;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
-/// Crates that firmware can use.
-const NO_STD: [&str; 7] = [
-    "boot-core",
-    "fmt-bzimage",
-    "fmt-elf",
-    "fmt-pe",
-    "proto-fdt",
-    "proto-linux-x86",
-    "proto-pvh",
-];
-
-/// The targets that these are built for.
+/// The targets that the crates for firmware are built for.
 const BARE_TARGETS: [&str; 3] = [
     "x86_64-unknown-none",
     "aarch64-unknown-none-softfloat",
@@ -127,11 +117,12 @@ fn docs(workspace: &Workspace) -> Result<(), Error> {
 
 /// Builds the crates for firmware, without any feature.
 fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
+    let crates = metadata::pure_crates(workspace)?;
     for target in BARE_TARGETS {
         let bare = BareMetal::ensure(workspace, target)?;
         let mut command: Command = bare.cargo(workspace, "build");
         command.arg("--no-default-features");
-        command.args(NO_STD.iter().flat_map(|name| ["--package", name]));
+        command.args(crates.iter().flat_map(|name| ["--package", name]));
         process::run_shown(&mut command)?;
     }
     Ok(())

@@ -26,6 +26,8 @@ mod guests;
 mod image;
 mod initramfs;
 mod kernel;
+mod metadata;
+mod msrv;
 mod packages;
 mod payload;
 mod place;
@@ -78,6 +80,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Msrv => msrv::run(&workspace),
         Task::Ci(args) => ci::run(&workspace, &all(), args),
     }
 }

@@ -12,7 +12,6 @@ mod host;
 mod kvm;
 mod libtest;
 pub(crate) mod loader;
-mod metadata;
 mod results;
 
 use crate::arch::ArchRow;

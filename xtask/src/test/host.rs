@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::libtest::Parser;
-use super::metadata;
 use super::results::Case;
 use crate::build;
 use crate::error::{At as _, Error};
 use crate::fixtures;
+use crate::metadata;
 use crate::packages::{self, Package};
 use crate::process::{self, Running};
 use crate::progress::say;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use lab_init::Ending;
 
 use super::libtest::Parser;
-use super::metadata;
 use super::results::Case;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{At as _, Error};
+use crate::metadata;
 use crate::place::{Arg, Host, Job, Place, Report, Site, Task};
 use crate::progress::{Step, say};
 use crate::timing::Timings;
