@@ -66,6 +66,10 @@ pub(crate) enum Task {
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
+    /// Build the crates for firmware with the oldest compiler that they are for.
+    ///
+    /// Takes the compiler of a toolchain that rustup has, or else that of Debian 13, unpacked below target/.
+    Msrv,
     /// Run what CI runs: format, lints, docs, bare-metal builds, tests, a short fuzz run.
     Ci(CiArgs),
 }

@@ -14,6 +14,7 @@
 //!     guests/               target directory of what the guests' workspace has for this machine
 //!     logs/                 output of the commands that run behind a progress line
 //!     tools/                cargo-installed tools
+//!     msrv/                 target directory of the oldest compiler
 //!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
 //! ```

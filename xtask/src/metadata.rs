@@ -1,4 +1,4 @@
-//! What cargo knows about the workspace's test targets and what it built.
+//! What cargo knows about the workspace's packages and test targets, and what it built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,12 +11,15 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Test targets whose name starts with this need KVM.
-pub(super) const KVM_PREFIX: &str = "kvm_";
+pub(crate) const KVM_PREFIX: &str = "kvm_";
+
+/// The category of crates.io that packages for firmware have.
+const NO_STD: &str = "no-std";
 
 /// A target of a package, as `cargo metadata` and `cargo build` describe it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Target {
-    pub(super) name: String,
+pub(crate) struct Target {
+    pub(crate) name: String,
     kind: Vec<String>,
 }
 
@@ -39,6 +42,8 @@ struct Metadata {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    #[serde(default)]
+    categories: Vec<String>,
     targets: Vec<Target>,
     metadata: Option<PackageMetadata>,
 }
@@ -58,37 +63,52 @@ struct Kvm {
 
 /// An integration test that needs KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KvmTest {
-    pub(super) package: String,
-    pub(super) name: String,
+pub(crate) struct KvmTest {
+    pub(crate) package: String,
+    pub(crate) name: String,
     /// The only architecture it is for; otherwise it is for all.
     arch: Option<String>,
 }
 
 impl KvmTest {
     /// True when it is for this architecture.
-    pub(super) fn is_for(&self, arch: &str) -> bool {
+    pub(crate) fn is_for(&self, arch: &str) -> bool {
         self.arch.as_ref().is_none_or(|only| only == arch)
     }
 }
 
 /// Names of the integration tests of the workspace, split by whether they need KVM.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct IntegrationTests {
-    pub(super) host: Vec<String>,
-    pub(super) kvm: Vec<KvmTest>,
+pub(crate) struct IntegrationTests {
+    pub(crate) host: Vec<String>,
+    pub(crate) kvm: Vec<KvmTest>,
 }
 
 /// Asks cargo for the integration tests.
-pub(super) fn integration_tests(workspace: &Workspace) -> Result<IntegrationTests, Error> {
+pub(crate) fn integration_tests(workspace: &Workspace) -> Result<IntegrationTests, Error> {
+    Ok(split(read(workspace)?))
+}
+
+/// The packages for firmware, which build without the standard library and with the oldest compiler: those of the
+/// category `no-std`.
+pub(crate) fn pure_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
+    Ok(pure(read(workspace)?))
+}
+
+fn pure(metadata: Metadata) -> Vec<String> {
+    let packages = metadata.packages.into_iter();
+    let pure = packages.filter(|package| package.categories.iter().any(|category| category == NO_STD));
+    pure.map(|package| package.name).collect()
+}
+
+fn read(workspace: &Workspace) -> Result<Metadata, Error> {
     let mut command = build::cargo(workspace);
     command.args(["metadata", "--format-version=1", "--no-deps"]);
     let json = process::output(&mut command, &workspace.log("cargo-metadata")?)?;
-    let metadata: Metadata = serde_json::from_slice(&json).map_err(|source| Error::Json {
+    serde_json::from_slice(&json).map_err(|source| Error::Json {
         what: "cargo metadata".into(),
         source,
-    })?;
-    Ok(split(metadata))
+    })
 }
 
 fn split(metadata: Metadata) -> IntegrationTests {
@@ -126,7 +146,7 @@ struct Message {
 }
 
 /// Runs a cargo command that builds tests, and gives the test programs it made, each as `PACKAGE: NAME`.
-pub(super) fn test_programs(
+pub(crate) fn test_programs(
     workspace: &Workspace,
     command: &mut Command,
 ) -> Result<Vec<(String, PathBuf)>, Error> {
@@ -183,6 +203,16 @@ mod tests {
                 kvm: vec![kvm("a", "kvm_x", None), kvm("b", "kvm_y", Some("riscv64"))]
             }
         );
+    }
+
+    #[test]
+    fn pure_crates_are_known_by_their_category() {
+        let json = r#"{"packages":[
+            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"]},
+            {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"]},
+            {"name":"c","metadata":null,"targets":[]}
+        ]}"#;
+        assert_eq!(pure(serde_json::from_str(json).unwrap()), ["a"]);
     }
 
     #[test]
