@@ -4,13 +4,14 @@ use std::process::Command;
 
 use crate::arch::ArchRow;
 use crate::build;
-use crate::cli::{CiArgs, TestArgs};
+use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::place::Host;
 use crate::process;
 use crate::progress::say;
 use crate::test;
+use crate::tidy;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
@@ -41,8 +42,11 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", |workspace, _, _| format(workspace)),
+    ("house rules", |workspace, _, _| {
+        tidy::run(workspace, &TidyArgs::default())
+    }),
     ("lints", |workspace, _, _| lints(workspace)),
     ("docs", |workspace, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _| bare_metal(workspace)),

@@ -66,7 +66,11 @@ pub(crate) enum Task {
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
-    /// Run what CI runs: format, lints, docs, bare-metal builds, tests, a short fuzz run.
+    /// Check the house rules: who may depend on whom, unsafe code, import circles between files and so on.
+    ///
+    /// Prints every violation as `path:line: rule: what is wrong and what to do`, and fails when there is one.
+    Tidy(TidyArgs),
+    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, tests, a short fuzz run.
     Ci(CiArgs),
 }
 
@@ -139,6 +143,17 @@ pub(crate) struct FuzzArgs {
     /// Time for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) seconds: u32,
+}
+
+/// Options of `tidy`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TidyArgs {
+    /// Show only the violations below these paths, such as crates/fmt-elf.
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Check only these rules; all when none is named.
+    #[arg(long = "rule", value_name = "RULE")]
+    pub(crate) rules: Vec<String>,
 }
 
 /// Options of `ci`.

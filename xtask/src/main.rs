@@ -35,6 +35,7 @@ mod qemu;
 mod run;
 mod setup;
 mod test;
+mod tidy;
 mod toolchain;
 mod workspace;
 
@@ -76,6 +77,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Tidy(args) => tidy::run(&workspace, args),
         Task::Ci(args) => ci::run(&workspace, &all(), args),
     }
 }
