@@ -186,6 +186,18 @@ mod tests {
             "use super::B; pub struct A;",
             None,
         );
+        // Through a re-export that has its module's name.
+        for code in ["crate::parse(x)", "{ use crate::parse; parse(x) }"] {
+            check_files(
+                "pub use parse::parse;",
+                "use crate::other::A; pub fn parse() {}",
+                &format!("pub struct A; fn f() {{ {code} }}"),
+                Some((
+                    "crates/fmt-elf/src/other.rs:1",
+                    "uses crate::parse of crates/fmt-elf/src/parse.rs",
+                )),
+            );
+        }
         // A private import is none of its module's names elsewhere.
         check_files(
             "",

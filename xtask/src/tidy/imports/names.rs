@@ -137,9 +137,8 @@ impl Modules {
             return found;
         };
         let key = (id, name.to_owned());
-        if !followed.insert(key.clone()) {
-            return found;
-        }
+        // `pub use parse::parse` leads from a name to itself, by way of the module of that name.
+        let is_new = followed.insert(key.clone());
         let sees = |is_private: bool| !is_private || self.is_within(from, id);
         for meaning in module.names.get(name).into_iter().flatten() {
             match meaning {
@@ -149,19 +148,21 @@ impl Modules {
                 Name::Module(child) => {
                     found.insert(Meaning::Module(*child));
                 }
-                Name::Import(import) if sees(import.is_private) => {
+                Name::Import(import) if is_new && sees(import.is_private) => {
                     found.extend(self.meanings(id, &import.path, followed));
                 }
                 _ => {}
             }
         }
-        if found.is_empty() {
+        if is_new && found.is_empty() {
             let globs = module.globs.iter().filter(|glob| sees(glob.is_private));
             for glob in globs {
                 found.extend(self.lookup_in_glob(id, glob, name, followed));
             }
         }
-        followed.remove(&key);
+        if is_new {
+            followed.remove(&key);
+        }
         found
     }
 
