@@ -43,17 +43,17 @@ impl Source {
 
     /// The lines where these tokens follow each other.
     pub(super) fn lines_with(&self, sequence: &[&str]) -> Vec<usize> {
-        self.tokens
-            .windows(sequence.len())
-            .filter(|window| {
-                window
-                    .iter()
-                    .map(|token| token.text.as_str())
-                    .eq(sequence.iter().copied())
-            })
-            .filter_map(|window| window.first())
-            .map(|token| token.line)
-            .collect()
+        let mut lines = Vec::new();
+        for (index, token) in self.tokens.iter().enumerate() {
+            // Most tokens are told apart by the first, and this is the innermost loop of the task.
+            if sequence.first().is_some_and(|first| token.text == *first) {
+                let texts = self.tokens.iter().skip(index).map(|token| token.text.as_str());
+                if texts.take(sequence.len()).eq(sequence.iter().copied()) {
+                    lines.push(token.line);
+                }
+            }
+        }
+        lines
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct Module {
 /// What a name stands for.
 #[derive(Clone, Debug)]
 pub(super) enum Name {
-    /// Something defined in this file.
-    Item { file: PathBuf, is_private: bool },
+    /// Something that this module defines.
+    Item { owner: Id, is_private: bool },
     /// A module below.
     Module(Id),
     /// Something of another module.
@@ -144,9 +144,8 @@ impl Modules {
     }
 
     fn add_item(&mut self, tree: &Tree, id: Id, place: &Place, item: &Item) {
-        let file = place.file.clone();
-        let visible = |file| Name::Item {
-            file,
+        let visible = || Name::Item {
+            owner: id,
             is_private: false,
         };
         match item {
@@ -163,22 +162,29 @@ impl Modules {
             }
             Item::Macro(item) => {
                 if let Some(name) = &item.ident {
-                    let owner = if items::is_exported(&item.attrs) { 0 } else { id };
-                    self.name(owner, name.to_string(), visible(file.clone()));
-                    if owner != id {
-                        self.name(id, name.to_string(), visible(file));
+                    let scope = if items::is_exported(&item.attrs) { 0 } else { id };
+                    self.name(scope, name.to_string(), visible());
+                    if scope != id {
+                        self.name(id, name.to_string(), visible());
                     }
                 } else {
                     let mut names = Vec::new();
                     items::names_in_macro(item.mac.tokens.clone(), &mut names);
                     for name in names {
-                        self.name(id, name, visible(file.clone()));
+                        self.name(id, name, visible());
                     }
                 }
             }
             _ => {
                 if let Some((name, is_private)) = items::defined_name(item) {
-                    self.name(id, name, Name::Item { file, is_private });
+                    self.name(
+                        id,
+                        name,
+                        Name::Item {
+                            owner: id,
+                            is_private,
+                        },
+                    );
                 }
             }
         }

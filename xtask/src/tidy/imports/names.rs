@@ -1,15 +1,15 @@
 //! Following a name to the file that defines it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::module::{Id, Import, Modules, Name, Reference};
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Meaning {
-    /// Something that this file defines.
-    Item(PathBuf),
+    /// Something that this module defines.
+    Item(Id),
     Module(Id),
     /// Something of another crate.
     Foreign,
@@ -38,18 +38,13 @@ impl Modules {
                 ..
             }
         );
-        let files = meanings.into_iter().filter_map(|meaning| match meaning {
-            Meaning::Item(file) => Some(file),
+        let owners = meanings.into_iter().filter_map(|meaning| match meaning {
+            Meaning::Item(owner) => Some(owner),
             _ => None,
         });
-        // Which module of a file is meant does not matter.
-        let known = files.filter_map(|file| {
-            let mut modules = (0..self.all.len()).filter(|id| self.file(*id) == file);
-            modules.next()
-        });
-        known
-            .filter(|target| !(is_reexport && self.is_within(*target, id)))
-            .map(|target| self.file(target))
+        owners
+            .filter(|owner| !(is_reexport && self.is_within(*owner, id)))
+            .map(|owner| self.file(owner))
             .collect()
     }
 
@@ -105,8 +100,8 @@ impl Modules {
                 }
                 // A function and a module may have the same name; only the module has something below.
                 Meaning::Item(_) if has_module => {}
-                Meaning::Item(file) => {
-                    found.insert(Meaning::Item(file.clone()));
+                Meaning::Item(owner) => {
+                    found.insert(Meaning::Item(*owner));
                 }
                 Meaning::Foreign => {
                     found.insert(Meaning::Foreign);
@@ -126,7 +121,7 @@ impl Modules {
         if is_foreign {
             Meaning::Foreign
         } else {
-            Meaning::Item(self.file(id).to_path_buf())
+            Meaning::Item(id)
         }
     }
 
@@ -142,8 +137,8 @@ impl Modules {
         let sees = |is_private: bool| !is_private || self.is_within(from, id);
         for meaning in module.names.get(name).into_iter().flatten() {
             match meaning {
-                Name::Item { file, is_private } if sees(*is_private) => {
-                    found.insert(Meaning::Item(file.clone()));
+                Name::Item { owner, is_private } if sees(*is_private) => {
+                    found.insert(Meaning::Item(*owner));
                 }
                 Name::Module(child) => {
                     found.insert(Meaning::Module(*child));
