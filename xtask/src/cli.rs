@@ -66,6 +66,11 @@ pub(crate) enum Task {
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
+    /// Measure how many small changes of the pure crates their own tests notice.
+    ///
+    /// Ends with a table and the changes that no test noticed; fails below 99 %. What cannot be noticed is listed with its
+    /// reason in xtask/equivalent-mutants.toml. The results are below target/xtask/mutants/CRATE/.
+    Mutants(MutantsArgs),
     /// Check the house rules: who may depend on whom, unsafe code, import circles between files and so on.
     ///
     /// Prints every violation as `path:line: rule: what is wrong and what to do`, and fails when there is one.
@@ -143,6 +148,17 @@ pub(crate) struct FuzzArgs {
     /// Time for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) seconds: u32,
+}
+
+/// Options of `mutants`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Crates by their directory, such as fmt-elf; all pure crates when none is named.
+    #[arg(value_name = "CRATE")]
+    pub(crate) crates: Vec<String>,
+    /// Change only these files; a name such as parse.rs, or a glob of whole paths. May be given several times.
+    #[arg(long = "file", value_name = "GLOB")]
+    pub(crate) files: Vec<String>,
 }
 
 /// Options of `tidy`.

@@ -150,6 +150,16 @@ pub(crate) enum Error {
     #[error("{count} violations of the house rules")]
     Tidy { count: usize },
 
+    /// `mutants` was asked for a crate that is not pure.
+    #[error("{name} is none of the pure crates: {known}")]
+    NoPureCrate { name: String, known: String },
+
+    /// Tests notice too few mutants.
+    #[error(
+        "fewer than {least} % of the mutants are caught, or the list of equivalent ones is out of date: {crates}"
+    )]
+    Mutants { least: f64, crates: String },
+
     /// Results could not be written as JUnit XML.
     #[error("writing the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),

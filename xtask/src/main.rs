@@ -26,6 +26,7 @@ mod guests;
 mod image;
 mod initramfs;
 mod kernel;
+mod mutants;
 mod packages;
 mod payload;
 mod place;
@@ -77,6 +78,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Mutants(args) => mutants::run(&workspace, args),
         Task::Tidy(args) => tidy::run(&workspace, args),
         Task::Ci(args) => ci::run(&workspace, &all(), args),
     }

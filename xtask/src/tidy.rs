@@ -18,6 +18,8 @@ mod tree;
 mod unsafety;
 mod violation;
 
+use std::path::Path;
+
 use crate::cli::TidyArgs;
 use crate::error::Error;
 use crate::progress::say;
@@ -70,6 +72,30 @@ pub(crate) fn run(workspace: &Workspace, args: &TidyArgs) -> Result<(), Error> {
             count: violations.len(),
         })
     }
+}
+
+/// A crate that computes from its arguments alone, so that its own tests can reach all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct PureCrate {
+    /// The name of its directory.
+    pub(crate) name: String,
+    /// The name of its package.
+    pub(crate) package: String,
+}
+
+/// The pure crates of the repository.
+pub(crate) fn pure_crates(root: &Path) -> Result<Vec<PureCrate>, Error> {
+    let tree = Tree::read_packages(root)?;
+    let pure = tree
+        .packages()
+        .iter()
+        .filter(|package| dependencies::is_pure(package));
+    Ok(pure
+        .map(|package| PureCrate {
+            name: package.short_name().to_owned(),
+            package: package.name.clone(),
+        })
+        .collect())
 }
 
 fn named(name: &'static str, mut violations: Vec<Violation>) -> Vec<Violation> {

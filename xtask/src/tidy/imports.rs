@@ -157,7 +157,7 @@ mod tests {
             "",
             a,
             "pub struct A; #[cfg(any(test, unix))] use crate::parse::B;",
-            BOTH.map(|(place, message)| (place, message)),
+            BOTH,
         );
     }
 

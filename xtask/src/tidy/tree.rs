@@ -70,6 +70,13 @@ pub(super) enum Kind {
 impl Tree {
     /// Reads the workspace at `root`, and those that it excludes.
     pub(super) fn read(root: &Path) -> Result<Self, Error> {
+        let mut tree = Self::read_packages(root)?;
+        tree.read_files(root)?;
+        Ok(tree)
+    }
+
+    /// Reads the manifests alone.
+    pub(super) fn read_packages(root: &Path) -> Result<Self, Error> {
         let mut tree = Self {
             packages: Vec::new(),
             sources: BTreeMap::new(),
@@ -83,8 +90,12 @@ impl Tree {
             tree.add_workspace(root, Path::new(workspace))?;
         }
         tree.packages.sort_by(|a, b| a.folder.cmp(&b.folder));
+        Ok(tree)
+    }
+
+    fn read_files(&mut self, root: &Path) -> Result<(), Error> {
         let mut files = Vec::new();
-        for package in &tree.packages {
+        for package in &self.packages {
             list_files(root, &package.folder, &mut files)?;
         }
         files.sort();
@@ -92,14 +103,14 @@ impl Tree {
         let read = |path: &Path| fs::read_to_string(root.join(path)).at(path);
         for path in &files {
             if path.extension().is_some_and(|end| end == "rs") {
-                tree.sources
+                self.sources
                     .insert(path.clone(), Source::parse(path, read(path)?)?);
             } else if path.ends_with("README.md") {
-                tree.readmes.insert(path.clone(), read(path)?);
+                self.readmes.insert(path.clone(), read(path)?);
             }
         }
-        tree.files = files;
-        Ok(tree)
+        self.files = files;
+        Ok(())
     }
 
     fn add_workspace(&mut self, root: &Path, folder: &Path) -> Result<(), Error> {
