@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::arch::ArchRow;
 use crate::build;
-use crate::cli::{CiArgs, TestArgs};
+use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
@@ -14,6 +14,7 @@ use crate::process;
 use crate::progress::say;
 use crate::test;
 use crate::timing::Timings;
+use crate::tidy;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
@@ -33,8 +34,11 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", |workspace, _, _, _| format(workspace)),
+    ("house rules", |workspace, _, _, _| {
+        tidy::run(workspace, &TidyArgs::default())
+    }),
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),

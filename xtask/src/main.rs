@@ -28,6 +28,7 @@ mod initramfs;
 mod kernel;
 mod metadata;
 mod msrv;
+mod mutants;
 mod packages;
 mod payload;
 mod place;
@@ -38,6 +39,7 @@ mod run;
 mod setup;
 mod test;
 mod timing;
+mod tidy;
 mod toolchain;
 mod workspace;
 
@@ -81,6 +83,8 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
         Task::Msrv => msrv::run(&workspace),
+        Task::Mutants(args) => mutants::run(&workspace, args),
+        Task::Tidy(args) => tidy::run(&workspace, args),
         Task::Ci(args) => ci::run(&workspace, &all(), args),
     }
 }
