@@ -6,7 +6,7 @@
 use boot_core::machine::Platform;
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder, Machine, MemoryMap,
-    Placement, SourceRange,
+    Placement, RegionKind, SourceRange,
 };
 use libfuzzer_sys::fuzz_target;
 use proto_fdt::blob::{Blob, MAX_LEN};
@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(reserved) = fixup::reservations(&tree) else {
         return;
     };
-    let memory = MemoryMap::virt(256 << 20).unwrap();
+    let mut memory = MemoryMap::new();
+    let ram = GuestRange::new(0x8000_0000, 256 << 20).unwrap();
+    memory.insert(ram, RegionKind::Ram).unwrap();
     let chosen = Chosen {
         bootargs: b"quiet\0",
         initrd: GuestRange::new(0x8800_0000, 0x1000),

@@ -13,8 +13,8 @@ use crate::place::Host;
 use crate::process;
 use crate::progress::say;
 use crate::test;
-use crate::timing::Timings;
 use crate::tidy;
+use crate::timing::Timings;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 

@@ -38,8 +38,8 @@ mod qemu;
 mod run;
 mod setup;
 mod test;
-mod timing;
 mod tidy;
+mod timing;
 mod toolchain;
 mod workspace;
 

@@ -3,13 +3,12 @@
 //! A [`Machine`] is memory and CPUs; its [`Platform`] says which devices stand where. A PC leaves the platform empty:
 //! its devices are described through ACPI or found by probing. The device tree of an arm64 or riscv64 machine is
 //! written from it, and the harness that builds the machine creates its devices from the same value, so the two
-//! cannot disagree. [`virt`] has the layout of the reference machines.
+//! cannot disagree.
 
 mod cpu;
 mod device;
 mod interrupt;
 mod platform;
-pub mod virt;
 
 use core::num::NonZeroU32;
 

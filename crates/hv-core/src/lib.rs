@@ -10,6 +10,7 @@ pub mod fake;
 mod observe;
 mod outcome;
 mod run;
+pub mod virt;
 mod vm;
 
 pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};

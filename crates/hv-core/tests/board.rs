@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use boot_core::{CpuState, cpu::aarch64::State, machine::virt};
+use boot_core::{CpuState, cpu::aarch64::State};
 use hv_core::{
     Board, BoardDevices, Bus, BusError, DeviceLayout, ExitPort, Operation, Outcome, Policy, RunError,
     SerialPort, Space,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
+    virt,
 };
 
 const RAM: FakeRam = FakeRam {

@@ -78,17 +78,15 @@ mod imp {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::{
-        cpu::aarch64::State,
-        machine::{InterruptController, virt},
-    };
+    use boot_core::{cpu::aarch64::State, machine::InterruptController};
+    use hv_core::virt;
 
     use super::*;
 
     /// A machine that cannot be built is refused on every host, before the host is looked at.
     #[test]
     fn refusals_come_first() {
-        let mut machine = Machine::arm64_virt(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
+        let mut machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
         machine.platform.interrupt_controller = InterruptController::Undescribed;
         let boot = MachineBoot {
             machine: &machine,

@@ -297,15 +297,13 @@ fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> 
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{
-        GicV2m, Serial,
-        virt::{self, Gic as VirtGic},
-    };
+    use boot_core::machine::{GicV2m, Serial};
+    use hv_core::virt::{self, Gic as VirtGic};
 
     use super::*;
 
     fn machine(vcpus: u32, gic: VirtGic) -> Machine {
-        Machine::arm64_virt(64 << 20, NonZeroU32::new(vcpus).unwrap(), gic).unwrap()
+        virt::arm64_machine(64 << 20, NonZeroU32::new(vcpus).unwrap(), gic).unwrap()
     }
 
     #[test]

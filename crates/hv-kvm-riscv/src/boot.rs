@@ -76,10 +76,8 @@ mod imp {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::{
-        cpu::riscv64::State,
-        machine::{Isa, virt},
-    };
+    use boot_core::{cpu::riscv64::State, machine::Isa};
+    use hv_core::virt;
 
     use super::*;
 
@@ -88,7 +86,7 @@ mod tests {
     fn refusals_come_first() {
         let isa = Isa::rv64gc();
         let irqchip = virt::RiscvIrqchip::Aplic;
-        let machine = Machine::riscv64_virt(1 << 20, NonZeroU32::MIN, &isa, 10_000_000, irqchip).unwrap();
+        let machine = virt::riscv64_machine(1 << 20, NonZeroU32::MIN, &isa, 10_000_000, irqchip).unwrap();
         let boot = MachineBoot {
             machine: &machine,
             ram: &GuestRam::new(&machine.memory).unwrap(),

@@ -4,11 +4,9 @@ use std::num::NonZeroU32;
 
 use boot_core::{
     Machine,
-    machine::{
-        Cpus, InterruptController, Isa, MmuType, RiscvHart,
-        virt::{self, RiscvIrqchip, VirtError},
-    },
+    machine::{Cpus, InterruptController, Isa, MmuType, RiscvHart},
 };
+use hv_core::virt::{self, RiscvIrqchip, VirtError};
 
 use crate::KvmError;
 
@@ -52,7 +50,7 @@ impl Host {
             RiscvIrqchip::AplicImsic => self.isa.clone(),
             RiscvIrqchip::Plic | RiscvIrqchip::Aplic => without(&self.isa, "ssaia"),
         };
-        let mut machine = Machine::riscv64_virt(ram, vcpus, &isa, self.timebase_frequency, irqchip)?;
+        let mut machine = virt::riscv64_machine(ram, vcpus, &isa, self.timebase_frequency, irqchip)?;
         if let Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
             for hart in &mut cpus.harts {
                 *hart = RiscvHart {

@@ -292,16 +292,14 @@ fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{
-        Interrupt, Isa, Trigger,
-        virt::{self, RiscvIrqchip},
-    };
+    use boot_core::machine::{Interrupt, Isa, Trigger};
+    use hv_core::virt::{self, RiscvIrqchip};
 
     use super::*;
 
     fn machine(vcpus: u32, irqchip: RiscvIrqchip) -> Machine {
         let vcpus = NonZeroU32::new(vcpus).unwrap();
-        Machine::riscv64_virt(1 << 30, vcpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap()
+        virt::riscv64_machine(1 << 30, vcpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap()
     }
 
     #[test]
@@ -334,7 +332,7 @@ mod tests {
         assert_eq!((aplic, imsics.len()), (virt::APLIC, 0x4000));
         assert_eq!(layout.controller.ranges(), [aplic, imsics]);
         // Nothing but vCPUs.
-        let bare = Machine::new(Arch::Riscv64, boot_core::MemoryMap::virt(0x1000).unwrap());
+        let bare = Machine::new(Arch::Riscv64, virt::memory_map(0x1000).unwrap());
         assert_eq!(Layout::of(&bare), Ok(Layout::bare(1)));
     }
 

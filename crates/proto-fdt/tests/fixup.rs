@@ -9,8 +9,9 @@ mod view;
 
 use std::num::NonZeroU32;
 
-use boot_core::machine::{ReservedMemory, virt::Gic};
-use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+use boot_core::machine::ReservedMemory;
+use boot_core::{Arch, GuestRange, MemoryMap, RegionKind};
+use hv_core::virt::{self, Gic};
 use machine::Dice;
 use proptest::prelude::*;
 use proto_fdt::blob::{Blob, BlobErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
@@ -26,7 +27,7 @@ const CHOSEN: [&str; 5] = [
 ];
 
 fn reference() -> Vec<u8> {
-    let machine = Machine::arm64_virt(1 << 30, NonZeroU32::new(2).unwrap(), Gic::V3WithIts).unwrap();
+    let machine = virt::arm64_machine(1 << 30, NonZeroU32::new(2).unwrap(), Gic::V3WithIts).unwrap();
     let chosen = Chosen {
         bootargs: b"old\0",
         initrd: GuestRange::new(0x8000_0000, 0x1000),

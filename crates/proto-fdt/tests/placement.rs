@@ -2,13 +2,13 @@
 
 use boot_core::machine::Isa;
 use boot_core::machine::ReservedMemory;
-use boot_core::machine::virt::{Gic, RAM_BASE, RiscvIrqchip};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange,
     ImageBuilder, KernelImage, Machine, Placement, PlanError, RegionKind, SourceRange,
 };
 use boot_linux::arm64::ImageMetadata;
 use core::num::NonZeroU32;
+use hv_core::virt::{self, Gic, RAM_BASE, RiscvIrqchip};
 use proto_fdt::Warning;
 
 const MIB: u64 = 1 << 20;
@@ -19,11 +19,11 @@ fn range(start: u64, len: u64) -> GuestRange {
 
 fn riscv64_machine() -> Machine {
     let isa = Isa::rv64gc();
-    Machine::riscv64_virt(256 * MIB, NonZeroU32::MIN, &isa, 10_000_000, RiscvIrqchip::Plic).unwrap()
+    virt::riscv64_machine(256 * MIB, NonZeroU32::MIN, &isa, 10_000_000, RiscvIrqchip::Plic).unwrap()
 }
 
 fn arm64_machine() -> Machine {
-    Machine::arm64_virt(256 * MIB, NonZeroU32::MIN, Gic::V3).unwrap()
+    virt::arm64_machine(256 * MIB, NonZeroU32::MIN, Gic::V3).unwrap()
 }
 
 /// An `Image` of 1 MiB that uses `need` bytes from `text_offset` on.

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use boot_core::Machine;
 use boot_core::machine::Isa;
-use boot_core::machine::virt::{self, Gic, RiscvIrqchip};
+use hv_core::virt::{self, Gic, RiscvIrqchip};
 use proto_fdt::{Chosen, tree};
 
 use crate::Seed;
@@ -12,9 +12,9 @@ use crate::Seed;
 /// The trees of the reference machines.
 pub(crate) fn trees() -> Vec<Seed> {
     let cpus = NonZeroU32::new(2).unwrap();
-    let arm64 = |gic| Machine::arm64_virt(256 << 20, cpus, gic).unwrap();
+    let arm64 = |gic| virt::arm64_machine(256 << 20, cpus, gic).unwrap();
     let riscv64 =
-        |irqchip| Machine::riscv64_virt(256 << 20, cpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap();
+        |irqchip| virt::riscv64_machine(256 << 20, cpus, &Isa::rv64gc(), 10_000_000, irqchip).unwrap();
     let machines = [
         ("arm64-gicv2", arm64(Gic::V2)),
         ("arm64-gicv3", arm64(Gic::V3WithIts)),

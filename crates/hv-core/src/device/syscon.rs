@@ -43,9 +43,10 @@ impl Device for SysconDevice {
 
 #[cfg(test)]
 mod tests {
-    use boot_core::machine::{RegisterWrite, virt};
+    use boot_core::machine::RegisterWrite;
 
     use super::*;
+    use crate::virt;
 
     #[test]
     fn its_values_end_the_run_and_others_do_not() {

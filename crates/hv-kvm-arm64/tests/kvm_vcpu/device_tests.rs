@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use boot_core::{Endian, cpu::aarch64::PSTATE_EL1H_DAIF, machine::virt};
-use hv_core::{Device, DeviceError, Milestone, Outcome, Policy, Space, Timeline, Verdict};
+use boot_core::{Endian, cpu::aarch64::PSTATE_EL1H_DAIF};
+use hv_core::{Device, DeviceError, Milestone, Outcome, Policy, Space, Timeline, Verdict, virt};
 use hv_kvm_arm64::{BoardDevices, Layout, VcpuFeatures};
 use vm_memory::{Bytes, GuestAddress};
 

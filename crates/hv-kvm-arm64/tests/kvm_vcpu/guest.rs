@@ -2,13 +2,9 @@
 
 use std::{error::Error, fmt::Write as _, io, num::NonZeroU32, sync::Arc, time::Duration};
 
-use boot_core::{
-    CpuState,
-    cpu::aarch64::State,
-    machine::{Machine, virt},
-};
+use boot_core::{CpuState, cpu::aarch64::State, machine::Machine};
 use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy};
+use hv_core::{Outcome, Policy, virt};
 use hv_kvm_arm64::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -56,7 +52,7 @@ pub(crate) fn explain(error: &dyn Error) -> String {
 /// The reference machine.
 pub(crate) fn machine(vcpus: u32, gic: virt::Gic) -> Result<Machine, Box<dyn Error>> {
     let vcpus = NonZeroU32::new(vcpus).ok_or("a machine has vCPUs")?;
-    Ok(Machine::arm64_virt(RAM_LEN, vcpus, gic)?)
+    Ok(virt::arm64_machine(RAM_LEN, vcpus, gic)?)
 }
 
 /// What the harness needs to know of it.

@@ -389,7 +389,7 @@ fn features_are_checked() -> TestResult {
 }
 
 fn gic_v2() -> TestResult {
-    use boot_core::machine::virt;
+    use hv_core::virt;
 
     let layout = Layout::of(&guest::machine(2, virt::Gic::V2)?)?;
     if !KvmVm::host_support()?.gic_v2 {

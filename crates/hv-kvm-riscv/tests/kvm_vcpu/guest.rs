@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use boot_core::{
-    CpuState, Machine,
-    cpu::riscv64::State,
-    machine::virt::{self, RiscvIrqchip},
-};
+use boot_core::{CpuState, Machine, cpu::riscv64::State};
 use guest_ram::GuestRam;
-use hv_core::{Device, DeviceError, Ignore, Outcome, Policy, Verdict, Vm as _};
+use hv_core::{
+    Device, DeviceError, Ignore, Outcome, Policy, Verdict, Vm as _,
+    virt::{self, RiscvIrqchip},
+};
 use hv_kvm_riscv::{
     Board, BoardDevices, HarnessError, Host, KvmError, KvmVcpu, KvmVm, Layout, SbiConsole, board_on_kvm,
 };

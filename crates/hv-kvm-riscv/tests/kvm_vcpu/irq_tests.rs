@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boot_core::machine::virt::{self, RiscvIrqchip};
+use hv_core::virt::{self, RiscvIrqchip};
 use hv_core::{Outcome, Vm as _};
 use hv_kvm_riscv::{BoardDevices, Host, KvmError, KvmVm, Layout, SbiConsole};
 

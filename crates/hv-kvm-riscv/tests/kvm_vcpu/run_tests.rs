@@ -258,8 +258,8 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
 }
 
 fn slots_are_checked(host: &Host) -> TestResult {
-    use boot_core::machine::virt;
     use guest_ram::GuestRam;
+    use hv_core::virt;
     use vm_memory::{GuestAddress, GuestMemoryMmap};
 
     let guest = Guest::new(host, &Code::new(), 1, BoardDevices::default())?;

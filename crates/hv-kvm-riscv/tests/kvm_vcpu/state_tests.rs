@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, error::Error};
 
-use boot_core::{CpuState, cpu::riscv64::State, machine::virt::RiscvIrqchip};
-use hv_core::{Outcome, Vcpu as _};
+use boot_core::{CpuState, cpu::riscv64::State};
+use hv_core::{Outcome, Vcpu as _, virt::RiscvIrqchip};
 use hv_kvm_riscv::{
     Activity, BoardDevices, Group, Host, ImsicRegister, KvmError, KvmVcpu, Register, SbiExtension, Value,
     VcpuState,

@@ -2,20 +2,20 @@
 
 use std::num::NonZeroU32;
 
-use boot_core::machine::virt::{self, Gic, RiscvIrqchip};
 use boot_core::machine::{
     Aplic, GicV2m, GicV3, Interrupt, InterruptController, Isa, Line, PciHost, PciSpace, PciWindow,
     ReservedMemory, Serial, SerialKind,
 };
 use boot_core::{Arch, GuestRange, Machine};
+use hv_core::virt::{self, Gic, RiscvIrqchip};
 
 /// All of them, by name.
 pub(crate) fn machines() -> Vec<(&'static str, Machine)> {
     let cpus = NonZeroU32::new(4).unwrap();
-    let arm64 = |gic| Machine::arm64_virt(1 << 30, cpus, gic).unwrap();
+    let arm64 = |gic| virt::arm64_machine(1 << 30, cpus, gic).unwrap();
     let riscv64 = |irqchip| {
         let isa = Isa::new(["i", "m", "a", "f", "d", "c", "zicbom", "zicboz", "sstc"]).unwrap();
-        let mut machine = Machine::riscv64_virt(1 << 30, cpus, &isa, 10_000_000, irqchip).unwrap();
+        let mut machine = virt::riscv64_machine(1 << 30, cpus, &isa, 10_000_000, irqchip).unwrap();
         if let boot_core::machine::Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
             for hart in &mut cpus.harts {
                 hart.cbom_block_size = Some(64);

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
-use boot_core::machine::virt::{Gic, RiscvIrqchip};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+use hv_core::virt::{self, Gic, RiscvIrqchip};
 
 use super::number::{number, range, size};
 
@@ -64,10 +64,10 @@ impl MachineArgs {
                 machine.vcpus = self.vcpus;
                 machine
             }
-            Arch::Aarch64 => Machine::arm64_virt(self.memory, self.vcpus, self.gic()?)?,
+            Arch::Aarch64 => virt::arm64_machine(self.memory, self.vcpus, self.gic()?)?,
             Arch::Riscv64 => {
                 let irqchip = self.riscv_irqchip()?.unwrap_or_default();
-                Machine::riscv64_virt(self.memory, self.vcpus, &Isa::rv64gc(), TIMEBASE, irqchip)?
+                virt::riscv64_machine(self.memory, self.vcpus, &Isa::rv64gc(), TIMEBASE, irqchip)?
             }
             other => return Err(MachineError::NoMachine(other).into()),
         };

@@ -4,9 +4,9 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use boot_core::machine::virt::{Gic, RiscvIrqchip};
 use contract::Digest;
 use hv_core::Outcome;
+use hv_core::virt::{Gic, RiscvIrqchip};
 
 use super::boot::{Run, Setup, boot};
 use super::console::Answer;

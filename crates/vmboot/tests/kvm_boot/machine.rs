@@ -6,9 +6,9 @@ mod x86_64;
 
 use std::error::Error;
 
-use boot_core::machine::virt::{Gic, RiscvIrqchip};
 use boot_core::{CpuState, Machine};
 use guest_ram::GuestRam;
+use hv_core::virt::{self, Gic, RiscvIrqchip};
 use hv_core::{BoardDevices, Outcome, Policy, SerialInput};
 
 use super::boot::Setup;
@@ -61,7 +61,7 @@ impl Board {
     pub(crate) fn describe(self, setup: &Setup) -> Result<Machine, Box<dyn Error>> {
         let mut machine = match self {
             Self::Pc => x86_64::describe(setup.memory, setup.vcpus)?,
-            Self::Arm64(gic) => Machine::arm64_virt(setup.memory, setup.vcpus, gic)?,
+            Self::Arm64(gic) => virt::arm64_machine(setup.memory, setup.vcpus, gic)?,
             Self::Riscv64(irqchip) => riscv64::describe(setup.memory, setup.vcpus, irqchip)?,
         };
         for bank in &setup.banks {

@@ -6,10 +6,10 @@ pub(super) mod riscv64;
 use std::error::Error;
 use std::num::NonZeroU32;
 
-use boot_core::machine::virt::{PCI_MEMORY, RAM_BASE, SERIAL};
 use boot_core::machine::{Cpus, InterruptController, ReservedMemory};
 use boot_core::{GuestRange, RegionKind};
 use contract::{Blob, Digest, Expectation, Irqchip, Memory, MemoryRange, Mode};
+use hv_core::virt::{PCI_MEMORY, RAM_BASE, SERIAL};
 use hv_core::{Fault, OnUnclaimed, Outcome};
 
 use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};

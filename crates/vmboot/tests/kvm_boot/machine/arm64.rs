@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::num::NonZeroU32;
 
-use boot_core::Machine;
 use boot_core::cpu::aarch64::State;
-use boot_core::machine::virt::{Gic, RAM_BASE};
 use guest_ram::GuestRam;
+use hv_core::virt::{self, Gic, RAM_BASE};
 use hv_core::{Outcome, Policy, RunError, SerialInput, StopHandle};
 use hv_kvm_arm64::{BoardDevices, HarnessError, KvmError, MachineBoot, VcpuFeatures, boot_machine};
 use rustix::io::Errno;
@@ -16,7 +15,7 @@ use super::Start;
 /// Makes a machine that is stopped before it starts. Only the kernel's own "no such device" tells that the host lacks the
 /// interrupt controller; whatever else goes wrong is for the case itself to meet.
 pub(super) fn obstacle(gic: Gic) -> Option<String> {
-    let machine = Machine::arm64_virt(1 << 20, NonZeroU32::MIN, gic).ok()?;
+    let machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, gic).ok()?;
     let stop = StopHandle::new();
     stop.stop();
     let boot = MachineBoot {

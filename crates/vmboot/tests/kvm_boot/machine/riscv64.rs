@@ -4,7 +4,7 @@ use std::error::Error;
 use std::num::NonZeroU32;
 
 use boot_core::Machine;
-use boot_core::machine::virt::RiscvIrqchip;
+use hv_core::virt::RiscvIrqchip;
 use hv_core::{Outcome, SerialInput};
 use hv_kvm_riscv::{MachineBoot, boot_machine, host};
 

@@ -1,7 +1,7 @@
 //! arm64: both byte orders, `Image` and ELF.
 
-use boot_core::machine::virt::Gic;
 use contract::{Entry, Image};
+use hv_core::virt::Gic;
 
 use super::Matrix;
 use crate::Case;

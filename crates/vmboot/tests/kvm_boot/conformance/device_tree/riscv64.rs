@@ -1,7 +1,7 @@
 //! riscv64: `Image` and ELF.
 
-use boot_core::machine::virt::RiscvIrqchip;
 use contract::{Entry, Image};
+use hv_core::virt::RiscvIrqchip;
 
 use super::Matrix;
 use crate::Case;

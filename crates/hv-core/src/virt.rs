@@ -19,16 +19,16 @@
 //! 0x8000_0000 ─ RAM ──────────────────────────────────────────────────
 //! ```
 
-use alloc::borrow::Cow;
-use alloc::vec::Vec;
-use core::num::NonZeroU32;
+use std::{borrow::Cow, num::NonZeroU32};
 
-use super::{
-    Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Isa, Line,
-    Machine, Platform, Plic, Psci, PsciMethod, PsciVersion, RegisterWrite, RiscvCpus, RiscvHart, Serial,
-    SerialKind, Syscon, VirtioMmio,
+use boot_core::{
+    Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind,
+    machine::{
+        Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2, GicV3, Imsic, Interrupt, InterruptController, Isa, Line,
+        Machine, Platform, Plic, Psci, PsciMethod, PsciVersion, RegisterWrite, RiscvCpus, RiscvHart, Serial,
+        SerialKind, Syscon, VirtioMmio,
+    },
 };
-use crate::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind};
 
 /// `len` bytes from `start`, where the sum is known to fit.
 const fn at(start: u64, len: u64) -> GuestRange {
@@ -141,124 +141,114 @@ pub enum RiscvIrqchip {
     AplicImsic,
 }
 
-impl MemoryMap {
-    /// The map of a reference machine with `len` bytes of RAM from [`RAM_BASE`] on; see [`virt`](self) for the layout.
-    ///
-    /// # Errors
-    ///
-    /// [`MemoryMapError`] where `len` is zero, no multiple of 4 KiB, or too large for the address space.
-    pub fn virt(len: u64) -> Result<Self, MemoryMapError> {
-        if !len.is_multiple_of(0x1000) {
-            return Err(MemoryMapError::Unaligned { len });
-        }
-        let ram = GuestRange::new(RAM_BASE, len).ok_or(MemoryMapError::TooLarge { len })?;
-        let mut map = Self::new();
-        map.insert(ram, RegionKind::Ram)?;
-        Ok(map)
+/// The memory map of a reference machine with `len` bytes of RAM from [`RAM_BASE`] on.
+///
+/// # Errors
+///
+/// [`MemoryMapError`] where `len` is zero, not a multiple of 4 KiB, or too large for the address space.
+pub fn memory_map(len: u64) -> Result<MemoryMap, MemoryMapError> {
+    if !len.is_multiple_of(0x1000) {
+        return Err(MemoryMapError::Unaligned { len });
     }
+    let ram = GuestRange::new(RAM_BASE, len).ok_or(MemoryMapError::TooLarge { len })?;
+    let mut map = MemoryMap::new();
+    map.insert(ram, RegionKind::Ram)?;
+    Ok(map)
 }
 
-impl Machine {
-    /// The reference machine of arm64: `ram` bytes of RAM, one serial port, poweroff and reset by PSCI, and no
-    /// virtio-mmio slots; [`Platform::virtio_mmio`] takes those of [`virtio_mmio`].
-    ///
-    /// # Errors
-    ///
-    /// [`VirtError`].
-    pub fn arm64_virt(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Self, VirtError> {
-        let max = match gic {
-            // The GICv2's target registers have one bit for each CPU.
-            Gic::V2 => 8,
-            Gic::V3 | Gic::V3WithIts => MAX_ARM64_CPUS,
-        };
-        check_cpus(vcpus, max)?;
-        let v3 = |its| {
-            let len = GICV3_REDISTRIBUTOR_LEN.saturating_mul(vcpus.get().into());
-            InterruptController::GicV3(GicV3 {
-                distributor: GIC_DISTRIBUTOR,
-                redistributors: [at(GICV3_REDISTRIBUTORS.start(), len)].into(),
-                its,
-            })
-        };
-        let platform = Platform {
-            cpus: Cpus::Arm64(
-                (0..vcpus.get())
-                    .map(|index| Arm64Cpu::new(Arm64Cpu::affinity_of(index)))
-                    .collect(),
-            ),
-            interrupt_controller: match gic {
-                Gic::V2 => InterruptController::GicV2(GicV2 {
-                    distributor: at(GIC_DISTRIBUTOR.start(), 0x1000),
-                    cpu_interface: GICV2_CPU_INTERFACE,
-                    v2m: None,
-                }),
-                Gic::V3 => v3(None),
-                Gic::V3WithIts => v3(Some(GICV3_ITS)),
-            },
-            timer: Some(Arm64Timer::STANDARD),
-            psci: Some(Psci {
-                method: PsciMethod::Hvc,
-                version: PsciVersion::V1_0,
-            }),
-            ..common(Interrupt::edge(Line::Spi(SERIAL_LINE)))
-        };
-        Ok(Self {
-            vcpus,
-            platform,
-            ..Self::new(Arch::Aarch64, MemoryMap::virt(ram)?)
+/// The reference machine of arm64: `ram` bytes of RAM, one serial port, poweroff and reset by PSCI, and no
+/// virtio-mmio slots; [`Platform::virtio_mmio`] takes those of [`virtio_mmio`].
+///
+/// # Errors
+///
+/// [`VirtError`].
+pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, VirtError> {
+    let max = match gic {
+        // The GICv2's target registers have one bit for each CPU.
+        Gic::V2 => 8,
+        Gic::V3 | Gic::V3WithIts => MAX_ARM64_CPUS,
+    };
+    check_cpus(vcpus, max)?;
+    let v3 = |its| {
+        let len = GICV3_REDISTRIBUTOR_LEN.saturating_mul(vcpus.get().into());
+        InterruptController::GicV3(GicV3 {
+            distributor: GIC_DISTRIBUTOR,
+            redistributors: [at(GICV3_REDISTRIBUTORS.start(), len)].into(),
+            its,
         })
-    }
+    };
+    let mut platform = common_platform(Interrupt::edge(Line::Spi(SERIAL_LINE)));
+    platform.cpus = Cpus::Arm64(
+        (0..vcpus.get())
+            .map(|index| Arm64Cpu::new(Arm64Cpu::affinity_of(index)))
+            .collect(),
+    );
+    platform.interrupt_controller = match gic {
+        Gic::V2 => InterruptController::GicV2(GicV2 {
+            distributor: at(GIC_DISTRIBUTOR.start(), 0x1000),
+            cpu_interface: GICV2_CPU_INTERFACE,
+            v2m: None,
+        }),
+        Gic::V3 => v3(None),
+        Gic::V3WithIts => v3(Some(GICV3_ITS)),
+    };
+    platform.timer = Some(Arm64Timer::STANDARD);
+    platform.psci = Some(Psci {
+        method: PsciMethod::Hvc,
+        version: PsciVersion::V1_0,
+    });
+    let mut machine = Machine::new(Arch::Aarch64, memory_map(ram)?);
+    machine.vcpus = vcpus;
+    machine.platform = platform;
+    Ok(machine)
+}
 
-    /// The reference machine of riscv64: `ram` bytes of RAM, harts with ids from 0 up, all with the instruction set
-    /// `isa`, one serial port, poweroff and reset by SBI, and no virtio-mmio slots; [`Platform::virtio_mmio`] takes
-    /// those of [`virtio_mmio`].
-    ///
-    /// # Errors
-    ///
-    /// [`VirtError`].
-    pub fn riscv64_virt(
-        ram: u64,
-        vcpus: NonZeroU32,
-        isa: &Isa,
-        timebase_frequency: u32,
-        irqchip: RiscvIrqchip,
-    ) -> Result<Self, VirtError> {
-        check_cpus(vcpus, MAX_RISCV64_HARTS)?;
-        let aplic = |imsic| {
-            InterruptController::Aplic(Aplic {
-                range: APLIC,
-                sources: RISCV64_SOURCES,
-                imsic,
-            })
-        };
-        let platform = Platform {
-            cpus: Cpus::Riscv64(RiscvCpus {
-                timebase_frequency,
-                harts: (0..vcpus.get())
-                    .map(|id| RiscvHart::new(id.into(), isa.clone()))
-                    .collect(),
-            }),
-            interrupt_controller: match irqchip {
-                RiscvIrqchip::Plic => InterruptController::Plic(Plic {
-                    range: PLIC,
-                    sources: RISCV64_SOURCES,
-                }),
-                RiscvIrqchip::Aplic => aplic(None),
-                RiscvIrqchip::AplicImsic => aplic(Some(Imsic {
-                    range: at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
-                    ids: IMSIC_IDS,
-                    guest_index_bits: 0,
-                    hart_index_bits: None,
-                })),
-            },
-            ..common(Interrupt::edge(Line::Source(SERIAL_LINE)))
-        };
-        Ok(Self {
-            vcpus,
-            platform,
-            ..Self::new(Arch::Riscv64, MemoryMap::virt(ram)?)
+/// The reference machine of riscv64: `ram` bytes of RAM, harts with ids from 0 up, all with the instruction set
+/// `isa`, one serial port, poweroff and reset by SBI, and no virtio-mmio slots; [`Platform::virtio_mmio`] takes
+/// those of [`virtio_mmio`].
+///
+/// # Errors
+///
+/// [`VirtError`].
+pub fn riscv64_machine(
+    ram: u64,
+    vcpus: NonZeroU32,
+    isa: &Isa,
+    timebase_frequency: u32,
+    irqchip: RiscvIrqchip,
+) -> Result<Machine, VirtError> {
+    check_cpus(vcpus, MAX_RISCV64_HARTS)?;
+    let aplic = |imsic| {
+        InterruptController::Aplic(Aplic {
+            range: APLIC,
+            sources: RISCV64_SOURCES,
+            imsic,
         })
-    }
+    };
+    let mut platform = common_platform(Interrupt::edge(Line::Source(SERIAL_LINE)));
+    platform.cpus = Cpus::Riscv64(RiscvCpus {
+        timebase_frequency,
+        harts: (0..vcpus.get())
+            .map(|id| RiscvHart::new(id.into(), isa.clone()))
+            .collect(),
+    });
+    platform.interrupt_controller = match irqchip {
+        RiscvIrqchip::Plic => InterruptController::Plic(Plic {
+            range: PLIC,
+            sources: RISCV64_SOURCES,
+        }),
+        RiscvIrqchip::Aplic => aplic(None),
+        RiscvIrqchip::AplicImsic => aplic(Some(Imsic {
+            range: at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
+            ids: IMSIC_IDS,
+            guest_index_bits: 0,
+            hart_index_bits: None,
+        })),
+    };
+    let mut machine = Machine::new(Arch::Riscv64, memory_map(ram)?);
+    machine.vcpus = vcpus;
+    machine.platform = platform;
+    Ok(machine)
 }
 
 /// The virtio-mmio slots 0 up to `count` of the reference machines, at most [`VIRTIO_MMIO_SLOTS`], with level-triggered
@@ -275,7 +265,7 @@ pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
                 range: at(start, VIRTIO_MMIO_SLOT_LEN),
                 interrupt: Interrupt::level(match arch {
                     Arch::Riscv64 => Line::Source(number),
-                    Arch::Aarch64 | Arch::X86_64 => Line::Spi(number),
+                    _ => Line::Spi(number),
                 }),
             }
         })
@@ -300,20 +290,19 @@ fn check_cpus(found: NonZeroU32, max: u32) -> Result<(), VirtError> {
     }
 }
 
-/// What both machines have.
-fn common(serial: Interrupt) -> Platform {
-    Platform {
-        model: Cow::Borrowed("vmboot virt"),
-        compatible: [Cow::Borrowed("linux,dummy-virt")].into(),
-        serial: [Serial {
-            kind: SerialKind::NS16550A,
-            range: SERIAL,
-            interrupt: Some(serial),
-            clock_hz: SERIAL_CLOCK_HZ,
-        }]
-        .into(),
-        ..Platform::new()
-    }
+/// The devices that both machines have.
+fn common_platform(serial: Interrupt) -> Platform {
+    let mut platform = Platform::new();
+    platform.model = Cow::Borrowed("vmboot virt");
+    platform.compatible = [Cow::Borrowed("linux,dummy-virt")].into();
+    platform.serial = [Serial {
+        kind: SerialKind::NS16550A,
+        range: SERIAL,
+        interrupt: Some(serial),
+        clock_hz: SERIAL_CLOCK_HZ,
+    }]
+    .into();
+    platform
 }
 
 #[cfg(test)]
@@ -349,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_largest_machines_have_room_for_their_cpus() {
-        let arm64 = |count, gic| Machine::arm64_virt(1 << 30, cpus(count), gic);
+        let arm64 = |count, gic| arm64_machine(1 << 30, cpus(count), gic);
         assert!(arm64(9, Gic::V2).is_err() && arm64(MAX_ARM64_CPUS + 1, Gic::V3).is_err());
         let machine = arm64(MAX_ARM64_CPUS, Gic::V3).unwrap();
         let InterruptController::GicV3(gic) = &machine.platform.interrupt_controller else {
@@ -359,7 +348,7 @@ mod tests {
         assert_eq!(machine.platform.cpus.count(), Some(512));
 
         let riscv64 =
-            |count, irqchip| Machine::riscv64_virt(1 << 30, cpus(count), &Isa::rv64gc(), 10_000_000, irqchip);
+            |count, irqchip| riscv64_machine(1 << 30, cpus(count), &Isa::rv64gc(), 10_000_000, irqchip);
         for irqchip in [RiscvIrqchip::Plic, RiscvIrqchip::Aplic, RiscvIrqchip::AplicImsic] {
             assert!(riscv64(MAX_RISCV64_HARTS + 1, irqchip).is_err(), "{irqchip:?}");
             let machine = riscv64(MAX_RISCV64_HARTS, irqchip).unwrap();
@@ -380,12 +369,9 @@ mod tests {
 
     #[test]
     fn ram_begins_at_its_base_or_not_at_all() {
-        assert_eq!(
-            MemoryMap::virt(0x1000).unwrap().ram_end(),
-            Some(RAM_BASE + 0x1000)
-        );
+        assert_eq!(memory_map(0x1000).unwrap().ram_end(), Some(RAM_BASE + 0x1000));
         for bad in [0, 0xfff, !0xfff] {
-            assert!(MemoryMap::virt(bad).is_err(), "{bad:#x}");
+            assert!(memory_map(bad).is_err(), "{bad:#x}");
         }
     }
 }
