@@ -38,6 +38,7 @@ mod setup;
 mod test;
 mod tidy;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
