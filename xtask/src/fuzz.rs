@@ -9,6 +9,7 @@ use crate::packages::{self, Package};
 use crate::process;
 use crate::progress::{Step, say};
 use crate::toolchain;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// What libFuzzer is compiled with.
@@ -51,20 +52,7 @@ pub(crate) fn ensure_compiler(workspace: &Workspace) -> Result<(), Error> {
 /// Makes sure that cargo-fuzz is there, and gives its path.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
     ensure_compiler(workspace)?;
-    if let Some(installed) = process::which("cargo-fuzz") {
-        return Ok(installed);
-    }
-    let tools = workspace.xtask("tools");
-    let program = tools.join("bin/cargo-fuzz");
-    if !program.exists() {
-        let mut command = build::cargo(workspace);
-        command
-            .args(["install", "--locked", "cargo-fuzz", "--root"])
-            .arg(&tools);
-        let _step = Step::start("installing cargo-fuzz");
-        process::run_logged(&mut command, &workspace.log("install-cargo-fuzz")?)?;
-    }
-    Ok(program)
+    tools::ensure(workspace, "cargo-fuzz")
 }
 
 /// Writes the seeds of every target into its corpus.

@@ -41,6 +41,7 @@ mod test;
 mod tidy;
 mod timing;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

@@ -8,15 +8,15 @@ mod equivalent;
 mod outcomes;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::build;
 use crate::cli::MutantsArgs;
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
-use crate::progress::{Step, say};
+use crate::progress::say;
 use crate::tidy::{PureCrate, pure_crates};
+use crate::tools;
 use crate::workspace::Workspace;
 use equivalent::Equivalents;
 use outcomes::{Outcomes, Score};
@@ -31,7 +31,7 @@ const LEAST_TIMEOUT: &str = "20";
 pub(crate) fn run(workspace: &Workspace, args: &MutantsArgs) -> Result<(), Error> {
     let crates = chosen(pure_crates(workspace.root())?, &args.crates)?;
     let equivalents = Equivalents::read(workspace.root())?;
-    let cargo_mutants = ensure(workspace)?;
+    let cargo_mutants = tools::ensure(workspace, "cargo-mutants")?;
     let mut scores = Vec::new();
     for pure in &crates {
         let outcomes = test(workspace, &cargo_mutants, pure, args)?;
@@ -67,24 +67,6 @@ fn chosen(mut all: Vec<PureCrate>, names: &[String]) -> Result<Vec<PureCrate>, E
     }
     all.retain(|pure| names.is_empty() || names.contains(&pure.name));
     Ok(all)
-}
-
-/// Makes sure that cargo-mutants is there, and gives its path.
-fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    if let Some(installed) = process::which("cargo-mutants") {
-        return Ok(installed);
-    }
-    let tools = workspace.xtask("tools");
-    let program = tools.join("bin/cargo-mutants");
-    if !program.exists() {
-        let mut command = build::cargo(workspace);
-        command
-            .args(["install", "--locked", "cargo-mutants", "--root"])
-            .arg(&tools);
-        let _step = Step::start("installing cargo-mutants");
-        process::run_logged(&mut command, &workspace.log("install-cargo-mutants")?)?;
-    }
-    Ok(program)
 }
 
 /// Runs the tests of one crate against its mutants.

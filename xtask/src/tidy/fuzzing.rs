@@ -8,7 +8,7 @@ use super::violation::Violation;
 
 /// Parsers outside of the formats' crates, and their fuzz targets.
 const PARSERS: [(&str, &str); 2] = [
-    ("crates/cmdline", "cmdline_parse"),
+    ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/proto-fdt", "fdt_fixup"),
 ];
 
@@ -94,12 +94,12 @@ mod tests {
             &[
                 ("crates/fmt-pe/Cargo.toml", &manifest("fmt-pe", "")),
                 ("crates/fmt-pe/src/lib.rs", ""),
-                ("crates/cmdline/Cargo.toml", &manifest("cmdline", "")),
-                ("crates/cmdline/src/lib.rs", ""),
+                ("crates/boot-cmdline/Cargo.toml", &manifest("boot-cmdline", "")),
+                ("crates/boot-cmdline/src/lib.rs", ""),
             ],
             &[
                 (
-                    "crates/cmdline/Cargo.toml:1",
+                    "crates/boot-cmdline/Cargo.toml:1",
                     &format!("{no_target}cmdline_parse.rs"),
                 ),
                 ("crates/fmt-pe/Cargo.toml:1", &format!("{no_target}pe_parse.rs")),

@@ -24,10 +24,9 @@ pub(super) fn manifest(name: &str, end: &str) -> String {
     format!("[package]\nname = \"{name}\"\n{PACKAGE}{end}")
 }
 
-/// Asserts which violations `rule` finds in the good workspace after these files were added or replaced. Each is
-/// expected as `path:line` and a part of the message.
+/// The good workspace after these files were added or replaced.
 #[track_caller]
-pub(super) fn check(rule: fn(&Tree) -> Vec<Violation>, changes: &[(&str, &str)], expected: &[(&str, &str)]) {
+pub(super) fn tree(changes: &[(&str, &str)]) -> Tree {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let boot_core = "\n[dependencies]\nboot-core = { path = \"../boot-core\" }\n";
@@ -57,8 +56,13 @@ pub(super) fn check(rule: fn(&Tree) -> Vec<Violation>, changes: &[(&str, &str)],
     for (path, text) in changes {
         write(root, path, text);
     }
-    let tree = Tree::read(root).unwrap();
-    let found = rule(&tree);
+    Tree::read(root).unwrap()
+}
+
+/// Asserts which violations `rule` finds in [`tree`]. Each is expected as `path:line` and a part of the message.
+#[track_caller]
+pub(super) fn check(rule: fn(&Tree) -> Vec<Violation>, changes: &[(&str, &str)], expected: &[(&str, &str)]) {
+    let found = rule(&tree(changes));
     let is_expected = found.len() == expected.len()
         && found.iter().zip(expected).all(|(violation, (place, message))| {
             format!("{}:{}", violation.path.display(), violation.line) == *place
