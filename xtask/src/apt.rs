@@ -17,34 +17,8 @@ use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
 use crate::progress::Step;
+use crate::suite::Suite;
 use crate::workspace::Workspace;
-
-/// Debian's releases that inputs are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suite {
-    /// Debian 13, whose kernel is the current one.
-    Trixie,
-    /// Debian 12, whose kernel is the previous one.
-    Bookworm,
-}
-
-impl Suite {
-    /// The name in the archive.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Trixie => "trixie",
-            Self::Bookworm => "bookworm",
-        }
-    }
-
-    /// The release's number, which file names carry.
-    pub(crate) fn number(self) -> &'static str {
-        match self {
-            Self::Trixie => "13",
-            Self::Bookworm => "12",
-        }
-    }
-}
 
 /// Runs an apt command with its output in `log` and its progress on `step`.
 pub(crate) fn run(command: &mut Command, log: &Path, step: &Step) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::arch::ArchRow;
+use crate::cargo;
 use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
@@ -44,7 +45,7 @@ pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), 
 /// What it takes to build and link for `row` is installed.
 pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Result<Command, Error> {
     ensure_linker(workspace, row)?;
-    let mut command = cargo(workspace);
+    let mut command = cargo::command(workspace);
     command
         .args([subcommand, "--target", row.std_target, "--target-dir"])
         .arg(workspace.xtask("static"))
@@ -62,13 +63,4 @@ pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &st
 pub(crate) fn with_user_flags(flags: &str) -> String {
     let user = env::var("RUSTFLAGS").unwrap_or_default();
     format!("{user} {flags}").trim().to_owned()
-}
-
-/// cargo at the root of the repository.
-pub(crate) fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .current_dir(workspace.root())
-        .env("CARGO_TERM_COLOR", "never");
-    command
 }

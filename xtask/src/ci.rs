@@ -4,14 +4,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::arch::ArchRow;
-use crate::build;
+use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
-use crate::place::Host;
 use crate::process;
 use crate::progress::say;
+use crate::runner::Host;
 use crate::test;
 use crate::tidy;
 use crate::timing::Timings;
@@ -79,9 +79,9 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
 }
 
 fn format(workspace: &Workspace) -> Result<(), Error> {
-    process::run_shown(build::cargo(workspace).args(["fmt", "--all", "--check"]))?;
+    process::run_shown(cargo::command(workspace).args(["fmt", "--all", "--check"]))?;
     for inner in INNER_WORKSPACES {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .current_dir(workspace.root().join(inner))
             .args(["fmt", "--all", "--check"]);
@@ -100,7 +100,7 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         ("guests", "--all-targets", root.join("guests"), Some("guests")),
         ("fuzz", "--workspace", root.join("fuzz"), Some("fuzz")),
     ] {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .current_dir(directory)
             .args(["clippy", "--all-targets", arguments]);
@@ -114,7 +114,7 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Error> {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command.args(["doc", "--workspace", "--no-deps"]);
     process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }

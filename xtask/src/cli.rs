@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arch::{Arch, ArchRow};
-use crate::place::Host;
-use crate::test::Tier;
+use crate::runner::Host;
+use crate::test::tier::Tier;
 
 /// Developer tasks of the workspace. Each installs or fetches what it misses, where it may.
 #[derive(Debug, Parser)]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::build;
+use crate::cargo;
 use crate::error::Error;
 use crate::process;
 use crate::workspace::Workspace;
@@ -102,7 +102,7 @@ fn pure(metadata: Metadata) -> Vec<String> {
 }
 
 fn read(workspace: &Workspace) -> Result<Metadata, Error> {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command.args(["metadata", "--format-version=1", "--no-deps"]);
     let json = process::output(&mut command, &workspace.log("cargo-metadata")?)?;
     serde_json::from_slice(&json).map_err(|source| Error::Json {

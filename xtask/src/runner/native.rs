@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lab_init::{Ending, MAX_PAYLOAD};
 
-use super::{Arg, Job, Observer, Report, Task, check_files, environment};
+use super::job::{Arg, Job, Observer, Report, Task, check_files, environment};
 use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::process::Running;

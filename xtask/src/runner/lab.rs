@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use lab_init::{Event, Frame, MANIFEST_PATH, Manifest, Program, read_frame};
 
-use super::{Arg, Job, Observer, Report, check_files, environment};
-use crate::apt::Suite;
+use super::job::{Arg, Job, Observer, Report, check_files, environment};
 use crate::arch::{ArchRow, LabMachine};
 use crate::build;
 use crate::error::{At as _, Error};
@@ -25,6 +24,7 @@ use crate::kernel::{self, Kernel};
 use crate::process::{self, Running};
 use crate::progress::say;
 use crate::qemu::Emulator;
+use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 /// Memory of L1: it holds the initramfs, unpacked, and the guests' memory.
