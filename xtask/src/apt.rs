@@ -13,7 +13,6 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
 use crate::progress::Step;
@@ -128,8 +127,13 @@ pub(crate) struct PrivateApt<'a> {
 
 impl<'a> PrivateApt<'a> {
     /// Writes the configuration for one release and architecture, and fetches its package lists.
-    pub(crate) fn update(workspace: &'a Workspace, row: &ArchRow, suite: Suite) -> Result<Self, Error> {
-        Self::open(workspace, suite.name(), row.name, Some(row.debian))
+    pub(crate) fn update(
+        workspace: &'a Workspace,
+        name: &str,
+        debian_arch: &str,
+        suite: Suite,
+    ) -> Result<Self, Error> {
+        Self::open(workspace, suite.name(), name, Some(debian_arch))
     }
 
     /// The same for a part of the archive and the architecture of this machine.

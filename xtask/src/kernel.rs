@@ -34,7 +34,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Resu
         need_apt(row.kernel_meta, || {
             format!("Name a kernel file with {}.", row.kernel_variable)
         })?;
-        let apt = PrivateApt::update(workspace, row, suite)?;
+        let apt = PrivateApt::update(workspace, row.name, row.debian, suite)?;
         let package = apt.kernel_package(row.kernel_meta)?;
         apt.unpack(&[&package], &directory)?;
     }
@@ -51,7 +51,7 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
         need_apt(&packages.join(" "), || {
             "Only the tests that read these images need them.".to_owned()
         })?;
-        let apt = PrivateApt::update(workspace, row, Suite::Trixie)?;
+        let apt = PrivateApt::update(workspace, row.name, row.debian, Suite::Trixie)?;
         for image in missing {
             match image.content {
                 Content::File(_) => apt.unpack(&[image.package], &place(image))?,
