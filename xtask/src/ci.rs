@@ -11,7 +11,7 @@ use crate::fuzz;
 use crate::metadata;
 use crate::place::Host;
 use crate::process;
-use crate::progress::say;
+use crate::progress::{Step as Progress, say};
 use crate::test;
 use crate::timing::Timings;
 use crate::toolchain::BareMetal;
@@ -33,11 +33,12 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("packages", |workspace, _, _, _| packages(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
@@ -126,6 +127,18 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         process::run_shown(&mut command)?;
     }
     Ok(())
+}
+
+/// Packs every published crate, and builds each from its package alone. Other crates are shared with the host's builds.
+fn packages(workspace: &Workspace) -> Result<(), Error> {
+    let mut command = build::cargo(workspace);
+    // What is committed is checked where CI runs; here, what is written.
+    command.args(["package", "--allow-dirty"]);
+    for name in metadata::published_crates(workspace)? {
+        command.args(["--package", &name]);
+    }
+    let _step = Progress::start("packing the published crates, and building each package");
+    process::run_logged(&mut command, &workspace.log("cargo-package")?)
 }
 
 fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {
