@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
 use crate::process;
-use crate::progress::say;
+use crate::progress::{Step as Progress, say};
 use crate::runner::Host;
 use crate::test;
 use crate::tidy;
@@ -34,7 +34,7 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("house rules", |workspace, _, _, _| {
         tidy::run(workspace, &TidyArgs::default())
@@ -42,6 +42,7 @@ const STEPS: [Step; 7] = [
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("packages", |workspace, _, _, _| packages(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
@@ -130,6 +131,18 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         process::run_shown(&mut command)?;
     }
     Ok(())
+}
+
+/// Packs every published crate, and builds each from its package alone. Other crates are shared with the host's builds.
+fn packages(workspace: &Workspace) -> Result<(), Error> {
+    let mut command = cargo::command(workspace);
+    // What is committed is checked where CI runs; here, what is written.
+    command.args(["package", "--allow-dirty"]);
+    for name in metadata::published_crates(workspace)? {
+        command.args(["--package", &name]);
+    }
+    let _step = Progress::start("packing the published crates, and building each package");
+    process::run_logged(&mut command, &workspace.log("cargo-package")?)
 }
 
 fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {

@@ -70,21 +70,19 @@ impl Form {
 
 /// Builds the first program of Linux guests, and gives its path.
 pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
-    let mut command = build::static_cargo(workspace, row, "build")?;
+    let mut command = build::static_cargo(workspace, row, "rustc")?;
     command
         .current_dir(workspace.root().join("guests"))
-        .args(["--package", INIT, "--release"]);
+        .args(["--package", INIT])
+        // Every Linux guest unpacks it, in an emulated machine.
+        .args(["--", "-Cstrip=symbols"]);
     {
         let _step = Step::start("building the init program of Linux guests");
         process::run_logged(&mut command, &workspace.log("build-init")?)?;
     }
     let directory = workspace.guests(row.name);
     fs::create_dir_all(&directory).at(&directory)?;
-    let built = workspace
-        .xtask("static")
-        .join(row.std_target)
-        .join("release")
-        .join(INIT);
+    let built = build::static_output(workspace, row).join(INIT);
     let path = directory.join(INIT);
     fs::copy(&built, &path).at(&built)?;
     Ok(path)

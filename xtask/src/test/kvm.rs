@@ -157,10 +157,6 @@ fn build_programs(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(String, P
     for test in &tests {
         command.args(["--package", &test.package, "--test", &test.name]);
     }
-    // Without optimisation an emulated machine takes minutes to copy a kernel; assertions and overflow checks stay.
-    command
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
-        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     let _step = Step::start(format!("building the tests that need KVM for {}", row.std_target));
     metadata::test_programs(workspace, &mut command)
 }
