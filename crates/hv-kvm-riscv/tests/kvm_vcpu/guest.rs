@@ -229,12 +229,3 @@ impl Device for Recorder {
         Ok(Verdict::Continue)
     }
 }
-
-/// Tries a test once more when it failed: an emulated host loses a timer interrupt or a floating-point register of a guest
-/// now and then, when it is interrupted itself. What is wrong with the harness fails twice.
-pub(crate) fn again(host: &Host, test: fn(&Host) -> TestResult) -> TestResult {
-    test(host).or_else(|error| {
-        eprintln!("once more after: {error}");
-        test(host)
-    })
-}
