@@ -5,8 +5,8 @@
 
 use boot_core::machine::Platform;
 use boot_core::{
-    Arch, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, Machine, MemoryMap,
-    Placement, RegionKind, Relocation, SourceRange,
+    Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder, Machine, MemoryMap,
+    Placement, RegionKind, SourceRange,
 };
 use libfuzzer_sys::fuzz_target;
 use proto_fdt::blob::{Blob, MAX_LEN};
@@ -57,8 +57,8 @@ fuzz_target!(|data: &[u8]| {
 fn check_plan(dtb: &[u8], memory: MemoryMap, reserved: &[fixup::Reservation]) {
     let image = ImageBuilder::new("test", Arch::Aarch64, Endian::Little, 0x1000)
         .segment(SourceRange::whole(0x1000), GuestRange::new(0, 0x1000).unwrap())
-        .placement(Placement::Relocatable(Relocation::aligned(2 << 20)))
-        .entry(EntryAbi::Arm64Image, 0)
+        .placement(Placement::Relocatable(Constraints::aligned(2 << 20)))
+        .entry(EntryAbi::ARM64_IMAGE, 0)
         .build()
         .unwrap();
     let mut machine = Machine::new(Arch::Aarch64, memory);

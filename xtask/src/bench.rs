@@ -13,7 +13,7 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> 
     let fixtures = fixtures::kernels(workspace, Arch::X86_64.row())?;
     let mut command = build::cargo(workspace);
     command
-        .args(["bench", "--package", "guest-ram", "--bench", "load", "--"])
+        .args(["bench", "--package", "vmboot-guest-ram", "--bench", "load", "--"])
         .args(&args.arguments);
     command.env(fixtures::VARIABLE, fixtures);
     process::run_shown(&mut command)

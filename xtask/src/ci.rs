@@ -1,31 +1,24 @@
 //! `cargo xtask ci`: what CI runs, in the order of what fails fastest.
 
 use std::process::Command;
+use std::time::Instant;
 
 use crate::arch::ArchRow;
 use crate::build;
-use crate::cli::{CiArgs, TestArgs};
+use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
+use crate::metadata;
 use crate::place::Host;
 use crate::process;
 use crate::progress::say;
 use crate::test;
+use crate::tidy;
+use crate::timing::Timings;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
-/// Crates that firmware can use.
-const NO_STD: [&str; 7] = [
-    "boot-core",
-    "fmt-bzimage",
-    "fmt-elf",
-    "fmt-pe",
-    "proto-fdt",
-    "proto-linux-x86",
-    "proto-pvh",
-];
-
-/// The targets that these are built for.
+/// The targets that the crates for firmware are built for.
 const BARE_TARGETS: [&str; 3] = [
     "x86_64-unknown-none",
     "aarch64-unknown-none-softfloat",
@@ -35,42 +28,47 @@ const BARE_TARGETS: [&str; 3] = [
 /// Workspaces of their own, below the root.
 const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
 
-/// A step: its name, and what it does.
+/// A step: its name, and what it does. It may name the parts that its time goes into.
 type Step = (
     &'static str,
-    fn(&Workspace, &[&'static ArchRow], &CiArgs) -> Result<(), Error>,
+    fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 6] = [
-    ("format", |workspace, _, _| format(workspace)),
-    ("lints", |workspace, _, _| lints(workspace)),
-    ("docs", |workspace, _, _| docs(workspace)),
-    ("bare-metal builds", |workspace, _, _| bare_metal(workspace)),
-    ("tests", |workspace, rows, _| tests(workspace, rows)),
-    ("fuzzing", |workspace, _, args| {
+const STEPS: [Step; 7] = [
+    ("format", |workspace, _, _, _| format(workspace)),
+    ("house rules", |workspace, _, _, _| {
+        tidy::run(workspace, &TidyArgs::default())
+    }),
+    ("lints", |workspace, _, _, parts| lints(workspace, parts)),
+    ("docs", |workspace, _, _, _| docs(workspace)),
+    ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
+    ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
     }),
 ];
 
-/// Runs every step, also when one before it failed, and says at the end how each went.
+/// Runs every step, also when one before it failed. Ends with a table of how each went and how long it took.
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArgs) -> Result<(), Error> {
-    let mut outcomes = Vec::new();
+    let mut timings = Timings::default();
+    let mut failed = Vec::new();
+    let ci_start = Instant::now();
     for (name, step) in STEPS {
         say(&format!("ci: {name}"));
-        let outcome = step(workspace, rows, args);
-        if let Err(error) = &outcome {
-            say(&format!("ci: {name} failed: {error}"));
-        }
-        outcomes.push((name, outcome.is_ok()));
+        let start = Instant::now();
+        let mut parts = Timings::default();
+        let ending = match step(workspace, rows, args, &mut parts) {
+            Ok(()) => "ok",
+            Err(error) => {
+                say(&format!("ci: {name} failed: {error}"));
+                failed.push(name);
+                "FAILED"
+            }
+        };
+        timings.add(format!("{name}: {ending}"), start.elapsed(), parts);
     }
-    for (name, is_ok) in &outcomes {
-        say(&format!("ci: {name}: {}", if *is_ok { "ok" } else { "FAILED" }));
-    }
-    let failed: Vec<_> = outcomes
-        .iter()
-        .filter(|(_, is_ok)| !is_ok)
-        .map(|(name, _)| *name)
-        .collect();
+    timings.add("in all", ci_start.elapsed(), Timings::default());
+    println!("\n{timings}");
     if failed.is_empty() {
         Ok(())
     } else {
@@ -92,22 +90,27 @@ fn format(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-fn lints(workspace: &Workspace) -> Result<(), Error> {
-    process::run_shown(build::cargo(workspace).args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ]))?;
-    // The programs of Linux guests, and the contract that host code shares with guests.
-    let mut command = build::cargo(workspace);
-    command.current_dir(workspace.root().join("guests"));
-    command
-        .args(["clippy", "--all-targets", "--target-dir"])
-        .arg(workspace.xtask("guests"));
-    process::run_shown(command.args(["--", "--deny", "warnings"]))
+/// Clippy on this workspace and on the inner ones. Their target directories are those of the steps that build them.
+fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
+    fuzz::ensure_compiler(workspace)?;
+    let root = workspace.root();
+    for (name, arguments, directory, target) in [
+        ("crates", "--workspace", root.to_path_buf(), None),
+        // The programs of Linux guests, and the contract that host code shares with guests.
+        ("guests", "--all-targets", root.join("guests"), Some("guests")),
+        ("fuzz", "--workspace", root.join("fuzz"), Some("fuzz")),
+    ] {
+        let mut command = build::cargo(workspace);
+        command
+            .current_dir(directory)
+            .args(["clippy", "--all-targets", arguments]);
+        if let Some(target) = target {
+            command.arg("--target-dir").arg(workspace.xtask(target));
+        }
+        command.args(["--", "--deny", "warnings"]);
+        parts.measure(name, || process::run_shown(&mut command))?;
+    }
+    Ok(())
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Error> {
@@ -118,17 +121,18 @@ fn docs(workspace: &Workspace) -> Result<(), Error> {
 
 /// Builds the crates for firmware, without any feature.
 fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
+    let crates = metadata::pure_crates(workspace)?;
     for target in BARE_TARGETS {
         let bare = BareMetal::ensure(workspace, target)?;
         let mut command: Command = bare.cargo(workspace, "build");
         command.arg("--no-default-features");
-        command.args(NO_STD.iter().flat_map(|name| ["--package", name]));
+        command.args(crates.iter().flat_map(|name| ["--package", name]));
         process::run_shown(&mut command)?;
     }
     Ok(())
 }
 
-fn tests(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
+fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {
     test::run(
         workspace,
         rows,
@@ -137,5 +141,6 @@ fn tests(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> 
             tiers: Vec::new(),
             filter: None,
         },
+        parts,
     )
 }

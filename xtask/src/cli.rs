@@ -66,7 +66,20 @@ pub(crate) enum Task {
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
-    /// Run what CI runs: format, lints, docs, bare-metal builds, tests, a short fuzz run.
+    /// Build the crates for firmware with the oldest compiler that they are for.
+    ///
+    /// Takes the compiler of a toolchain that rustup has, or else that of Debian 13, unpacked below target/.
+    Msrv,
+    /// Measure how many small changes of the pure crates their own tests notice.
+    ///
+    /// Ends with a table and the changes that no test noticed; fails below 99 %. What cannot be noticed is listed with its
+    /// reason in xtask/equivalent-mutants.toml. The results are below target/xtask/mutants/CRATE/.
+    Mutants(MutantsArgs),
+    /// Check the house rules: who may depend on whom, unsafe code, import circles between files and so on.
+    ///
+    /// Prints every violation as `path:line: rule: what is wrong and what to do`, and fails when there is one.
+    Tidy(TidyArgs),
+    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, tests, a short fuzz run.
     Ci(CiArgs),
 }
 
@@ -139,6 +152,28 @@ pub(crate) struct FuzzArgs {
     /// Time for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) seconds: u32,
+}
+
+/// Options of `mutants`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Crates by their directory, such as fmt-elf; all pure crates when none is named.
+    #[arg(value_name = "CRATE")]
+    pub(crate) crates: Vec<String>,
+    /// Change only these files; a name such as parse.rs, or a glob of whole paths. May be given several times.
+    #[arg(long = "file", value_name = "GLOB")]
+    pub(crate) files: Vec<String>,
+}
+
+/// Options of `tidy`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TidyArgs {
+    /// Show only the violations below these paths, such as crates/fmt-elf.
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Check only these rules; all when none is named.
+    #[arg(long = "rule", value_name = "RULE")]
+    pub(crate) rules: Vec<String>,
 }
 
 /// Options of `ci`.

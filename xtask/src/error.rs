@@ -127,6 +127,39 @@ pub(crate) enum Error {
     #[error("{what}: {source}")]
     Json { what: String, source: serde_json::Error },
 
+    /// cargo could not describe a workspace.
+    #[error("{}: {source}", manifest.display())]
+    Metadata {
+        manifest: PathBuf,
+        source: cargo_metadata::Error,
+    },
+
+    /// A manifest is not TOML.
+    #[error("{}: {source}", path.display())]
+    Toml { path: PathBuf, source: toml::de::Error },
+
+    /// A source file is not Rust.
+    #[error("{}:{}: {source}", path.display(), source.span().start().line)]
+    Syntax { path: PathBuf, source: syn::Error },
+
+    /// `tidy --rule` names a rule that does not exist.
+    #[error("no rule is called {name}; the rules are: {known}")]
+    NoRule { name: String, known: String },
+
+    /// The tree violates house rules; each violation was printed.
+    #[error("{count} violations of the house rules")]
+    Tidy { count: usize },
+
+    /// `mutants` was asked for a crate that is not pure.
+    #[error("{name} is none of the pure crates: {known}")]
+    NoPureCrate { name: String, known: String },
+
+    /// Tests notice too few mutants.
+    #[error(
+        "fewer than {least} % of the mutants are caught, or the list of equivalent ones is out of date: {crates}"
+    )]
+    Mutants { least: f64, crates: String },
+
     /// Results could not be written as JUnit XML.
     #[error("writing the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),

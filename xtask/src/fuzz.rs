@@ -1,6 +1,5 @@
 //! `cargo xtask fuzz`: the targets of `fuzz/`.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -9,6 +8,8 @@ use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
 use crate::progress::{Step, say};
+use crate::toolchain;
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// What libFuzzer is compiled with.
@@ -43,23 +44,15 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
     Ok(())
 }
 
+/// Makes sure that what compiles libFuzzer is there.
+pub(crate) fn ensure_compiler(workspace: &Workspace) -> Result<(), Error> {
+    packages::ensure(workspace, &[COMPILER])
+}
+
 /// Makes sure that cargo-fuzz is there, and gives its path.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
-    packages::ensure(workspace, &[COMPILER])?;
-    if let Some(installed) = process::which("cargo-fuzz") {
-        return Ok(installed);
-    }
-    let tools = workspace.xtask("tools");
-    let program = tools.join("bin/cargo-fuzz");
-    if !program.exists() {
-        let mut command = build::cargo(workspace);
-        command
-            .args(["install", "--locked", "cargo-fuzz", "--root"])
-            .arg(&tools);
-        let _step = Step::start("installing cargo-fuzz");
-        process::run_logged(&mut command, &workspace.log("install-cargo-fuzz")?)?;
-    }
-    Ok(program)
+    ensure_compiler(workspace)?;
+    tools::ensure(workspace, "cargo-fuzz")
 }
 
 /// Writes the seeds of every target into its corpus.
@@ -89,7 +82,7 @@ fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Erro
 fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
     let mut command = Command::new(cargo_fuzz);
     command.arg("fuzz").current_dir(workspace.root());
-    if has_nightly(workspace) {
+    if toolchain::of_rustup(workspace, |name| name.starts_with("nightly")).is_some() {
         command
             .env("RUSTUP_TOOLCHAIN", "nightly")
             .env_remove("CARGO")
@@ -98,21 +91,4 @@ fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
         command.env("RUSTC_BOOTSTRAP", "1");
     }
     command
-}
-
-/// True when rustup has a nightly toolchain. Asking must not make rustup install one.
-fn has_nightly(workspace: &Workspace) -> bool {
-    if process::which("rustup").is_none() {
-        return false;
-    }
-    let mut command = Command::new("rustup");
-    command.args(["toolchain", "list"]).current_dir(env::temp_dir());
-    let Ok(log) = workspace.log("rustup-toolchain-list") else {
-        return false;
-    };
-    process::output(&mut command, &log).is_ok_and(|output| {
-        String::from_utf8_lossy(&output)
-            .lines()
-            .any(|line| line.starts_with("nightly"))
-    })
 }

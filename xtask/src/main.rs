@@ -26,6 +26,9 @@ mod guests;
 mod image;
 mod initramfs;
 mod kernel;
+mod metadata;
+mod msrv;
+mod mutants;
 mod packages;
 mod payload;
 mod place;
@@ -35,7 +38,10 @@ mod qemu;
 mod run;
 mod setup;
 mod test;
+mod tidy;
+mod timing;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -45,6 +51,7 @@ use clap::{Parser as _, ValueEnum as _};
 use crate::arch::Arch;
 use crate::cli::{Cli, Task};
 use crate::error::Error;
+use crate::timing::Timings;
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -72,10 +79,13 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .rows(&[Arch::X86_64])
             .into_iter()
             .try_for_each(|row| run::run(&workspace, row, args)),
-        Task::Test(args) => test::run(&workspace, &all(), args),
+        Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Msrv => msrv::run(&workspace),
+        Task::Mutants(args) => mutants::run(&workspace, args),
+        Task::Tidy(args) => tidy::run(&workspace, args),
         Task::Ci(args) => ci::run(&workspace, &all(), args),
     }
 }

@@ -12,7 +12,6 @@ mod host;
 mod kvm;
 mod libtest;
 pub(crate) mod loader;
-mod metadata;
 mod results;
 
 use crate::arch::ArchRow;
@@ -21,6 +20,7 @@ use crate::error::Error;
 use crate::fixtures;
 use crate::progress::say;
 use crate::test::results::Results;
+use crate::timing::Timings;
 use crate::workspace::Workspace;
 
 /// A group of tests that run the same way.
@@ -47,10 +47,17 @@ impl Tier {
     }
 }
 
-/// Runs the tiers and prints the summary.
-pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &TestArgs) -> Result<(), Error> {
+/// Runs the tiers, prints the summary, and adds to `timings` what took how long.
+pub(crate) fn run(
+    workspace: &Workspace,
+    rows: &[&'static ArchRow],
+    args: &TestArgs,
+    timings: &mut Timings,
+) -> Result<(), Error> {
     for row in rows {
-        fixtures::ensure(workspace, row)?;
+        timings.measure(format!("fixtures {}", row.name), || {
+            fixtures::ensure(workspace, row)
+        })?;
     }
     let fixtures = fixtures::directory(workspace);
     let filter = args.filter.as_deref();
@@ -63,26 +70,24 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &TestA
         // A tier that cannot be run is a failure of this tier; the others still have something to say.
         match tier {
             Tier::Host => {
-                results.add_tier(
-                    tier.name(),
-                    host::run(workspace, &fixtures, filter),
-                    filter.is_some(),
-                );
+                let outcome = host::run(workspace, &fixtures, filter, timings);
+                results.add_tier(tier.name(), outcome, filter.is_some());
             }
             Tier::Kvm => {
-                for (site, outcome) in kvm::run(workspace, rows, args.host, &fixtures, filter) {
+                for (site, outcome) in kvm::run(workspace, rows, args.host, &fixtures, filter, timings) {
                     results.add_tier(format!("{} {site}", tier.name()), outcome, filter.is_some());
                 }
             }
             Tier::Loader => {
                 for row in rows {
-                    let outcome = loader::run(workspace, row, &fixtures, filter);
-                    results.add_tier(format!("{} {}", tier.name(), row.name), outcome, filter.is_some());
+                    let name = format!("{} {}", tier.name(), row.name);
+                    let outcome = timings.measure(&name, || loader::run(workspace, row, &fixtures, filter));
+                    results.add_tier(name, outcome, filter.is_some());
                 }
             }
         }
     }
     results.write_junit(&workspace.xtask("junit.xml"))?;
-    print!("{results}");
+    print!("\n{timings}{results}");
     results.verdict()
 }

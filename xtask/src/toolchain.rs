@@ -4,6 +4,7 @@
 //! `rust-web-src`, built by cargo itself; `rustup target add`. A list of targets in `rust-toolchain.toml` would be less
 //! code, but rustup would try to download them where it cannot, and every cargo call would fail.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,10 +74,7 @@ impl BareMetal {
         let standard_library = StandardLibrary::ensure(workspace, target)?;
         let sysroot = own_sysroot(workspace)?;
         // The compiler brings its linker along, but does not look for that of another compiler.
-        let host = format!(
-            "lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld",
-            std::env::consts::ARCH
-        );
+        let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", env::consts::ARCH);
         let linker = Some(sysroot.join(host)).filter(|linker| linker.exists());
         Ok(Self {
             target,
@@ -146,6 +144,18 @@ fn own_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
     command.args(["--print", "sysroot"]).current_dir(workspace.root());
     let output = process::output(&mut command, &workspace.log("rustc-sysroot")?)?;
     Ok(String::from_utf8_lossy(&output).trim_end().into())
+}
+
+/// A toolchain that rustup has installed, by its name. Asking does not make rustup install one.
+pub(crate) fn of_rustup(workspace: &Workspace, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
+    process::which("rustup")?;
+    let mut command = Command::new("rustup");
+    command.args(["toolchain", "list"]).current_dir(env::temp_dir());
+    let log = workspace.log("rustup-toolchain-list").ok()?;
+    let output = process::output(&mut command, &log).ok()?;
+    let text = String::from_utf8_lossy(&output);
+    let mut names = text.lines().filter_map(|line| line.split_whitespace().next());
+    names.find(|name| is_wanted(name)).map(str::to_owned)
 }
 
 #[cfg(test)]

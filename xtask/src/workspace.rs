@@ -12,8 +12,10 @@
 //!     lab/                  initramfs and console log of the last KVM host machine
 //!     fuzz/                 target directory of the fuzz targets
 //!     guests/               target directory of what the guests' workspace has for this machine
+//!     mutants/              results of `cargo xtask mutants` by crate, and the target directory of the mutants
 //!     logs/                 output of the commands that run behind a progress line
 //!     tools/                cargo-installed tools
+//!     msrv/                 target directory of the oldest compiler
 //!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
 //! ```

@@ -5,18 +5,17 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
-use crate::{ByteSource, KernelImage, ReadError, SizedSource};
+use crate::{ByteSource, KernelImage, Priority, ReadError, SizedSource};
 
 /// A kernel image format.
 pub trait KernelFormat: Sync {
     /// The format's name: lower case, unique among the formats in use.
     fn name(&self) -> &'static str;
 
-    /// Formats are asked in the order of rising priority, then by name. Formats whose magic number is certain use
-    /// 100; one that recognises what another format also carries (a bzImage with an EFI stub is a PE file, too) goes
-    /// before or after the other by its number.
-    fn priority(&self) -> u32 {
-        100
+    /// Where [`detect`] asks this format: lower priorities first, equal ones by name. A format whose images are also
+    /// images of another format takes the lower priority of the two.
+    fn priority(&self) -> Priority {
+        Priority::STANDARD
     }
 
     /// Parses the image.
@@ -30,7 +29,7 @@ pub trait KernelFormat: Sync {
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError>;
 }
 
-/// How an image disappoints its format.
+/// Category of a format error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
@@ -47,7 +46,7 @@ pub enum FormatErrorKind {
 pub struct FormatError {
     /// The name of the format.
     pub format: &'static str,
-    /// The kind of disappointment.
+    /// Category of the error.
     pub kind: FormatErrorKind,
     error: Box<dyn Error + Send + Sync>,
 }

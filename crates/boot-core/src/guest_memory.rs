@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{ByteSource, GuestRange, ReadError, num};
+use crate::{ByteSource, GuestRange, ReadError, arith};
 
 /// Guest memory that a [`BootPlan`](crate::BootPlan) can be loaded into.
 ///
@@ -63,7 +63,7 @@ pub trait GuestMemory {
             let chunk = buf.get_mut(..take).unwrap_or_default();
             source.read_exact_at(offset.saturating_add(done), chunk)?;
             self.write(range.start().saturating_add(done), chunk)?;
-            done = done.saturating_add(num::to_u64(take));
+            done = done.saturating_add(arith::to_u64(take));
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl<'a> SliceMemory<'a> {
     ///
     /// Gives the slice back where it would overlap memory that is there, or wrap around the address space.
     pub fn add(&mut self, addr: u64, bytes: &'a mut [u8]) -> Result<(), &'a mut [u8]> {
-        match GuestRange::new(addr, num::to_u64(bytes.len())) {
+        match GuestRange::new(addr, arith::to_u64(bytes.len())) {
             Some(range) if !self.slices.iter().any(|(present, _)| present.overlaps(range)) => {
                 self.slices.push((range, bytes));
                 Ok(())
@@ -162,7 +162,7 @@ fn within(base: GuestRange, range: GuestRange) -> Option<core::ops::Range<usize>
 
 /// The range of `len` bytes at `addr`, for accesses to guest memory.
 fn access(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
-    let len = num::to_u64(len);
+    let len = arith::to_u64(len);
     GuestRange::new(addr, len).ok_or_else(|| {
         let to_the_end = GuestRange::from_bounds(addr, u64::MAX).unwrap_or(GuestRange::EMPTY);
         MemoryError::NotBacked(to_the_end)

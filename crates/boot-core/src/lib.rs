@@ -18,36 +18,45 @@ extern crate alloc;
 extern crate std;
 
 mod arch;
-pub mod cmdline;
+pub mod arith;
+mod constraints;
 pub mod cpu;
 pub mod format;
 mod guest_memory;
 pub mod image;
-pub mod linux_x86;
 pub mod machine;
 pub mod memory_map;
-pub mod num;
-pub mod place;
+mod metadata;
+pub mod placement;
 pub mod plan;
+mod priority;
 pub mod protocol;
 mod range;
 #[cfg(feature = "registry")]
 pub mod registry;
+mod request;
 pub mod source;
+mod value;
+mod warning;
 
 pub use arch::{Arch, Endian};
-pub use cmdline::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
+#[doc(no_inline)]
+pub use boot_cmdline::{Cmdline, CmdlineError};
+pub use constraints::{Constraints, Preference};
 pub use cpu::CpuState;
 pub use format::{DetectError, FormatError, FormatErrorKind, KernelFormat, detect};
 pub use guest_memory::{GuestMemory, MemoryError, SliceMemory};
 pub use image::{
-    Codec, EntryAbi, EntryPoint, ImageBuilder, ImageError, KernelImage, Payload, Placement, Relocation,
-    Segment,
+    Codec, EntryAbi, EntryPoint, ImageBuilder, ImageError, KernelImage, Payload, Placement, Segment,
 };
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
-pub use place::{PlacedKernel, PlacementError, Placer};
-pub use plan::{BootPlan, Content, Limits, Load, LoadError, PlanBuilder, ProofError, SourceId, Sources};
-pub use protocol::{BootProtocol, BootRequest, Module, NoProtocol, PlanError, Unsuitable};
+pub use metadata::Metadata;
+pub use placement::{PlacedKernel, PlacementError, RamAllocator};
+pub use plan::{BootPlan, Content, Load, LoadError, PlanBuilder, SourceId, Sources, ValidationError};
+pub use priority::Priority;
+pub use protocol::{BootProtocol, Incompatible, PlanError, SelectError};
 pub use range::{GuestRange, SourceRange};
+pub use request::{BootRequest, Module};
 pub use source::{Backing, ByteSource, ReadError, ReadErrorKind, SizedSource};
+pub use warning::{Warning, WarningDetail};

@@ -208,7 +208,7 @@ impl MemoryMap {
     ///
     /// [`MemoryMapError::Empty`], or [`MemoryMapError::NotRam`] where `range` is not wholly inside RAM; the map is
     /// then unchanged.
-    pub fn carve(&mut self, range: GuestRange, kind: RegionKind) -> Result<(), MemoryMapError> {
+    pub fn reserve(&mut self, range: GuestRange, kind: RegionKind) -> Result<(), MemoryMapError> {
         if range.is_empty() {
             return Err(MemoryMapError::Empty(range));
         }
@@ -240,7 +240,7 @@ impl MemoryMap {
         self.regions.dedup_by(|later, earlier| {
             let touch = earlier.kind == later.kind && earlier.range.end() == later.range.start();
             if touch {
-                earlier.range = earlier.range.hull(later.range);
+                earlier.range = earlier.range.span(later.range);
             }
             touch
         });
@@ -354,9 +354,9 @@ mod tests {
     fn carving_splits_ram() {
         let mut map = MemoryMap::new();
         map.insert(range(0, 0x10000), RegionKind::Ram).unwrap();
-        map.carve(range(0x4000, 0x5000), RegionKind::AcpiReclaimable)
+        map.reserve(range(0x4000, 0x5000), RegionKind::AcpiReclaimable)
             .unwrap();
-        map.carve(range(0, 0x1000), RegionKind::Reserved).unwrap();
+        map.reserve(range(0, 0x1000), RegionKind::Reserved).unwrap();
         assert_eq!(
             list(&map),
             [
@@ -379,7 +379,7 @@ mod tests {
         check(0xffff, 0x10001, false);
         check(0x20000, 0x20001, false);
         let error = map
-            .carve(range(0x3000, 0x4001), RegionKind::Reserved)
+            .reserve(range(0x3000, 0x4001), RegionKind::Reserved)
             .unwrap_err();
         assert_eq!(error, MemoryMapError::NotRam(range(0x3000, 0x4001)));
     }

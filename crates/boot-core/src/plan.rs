@@ -5,14 +5,13 @@ mod draw;
 mod load;
 
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use build::{PlanBuilder, ProofError};
+pub use build::{PlanBuilder, ValidationError};
 pub use load::{LoadError, Sources};
 
-use crate::{Arch, CpuState, GuestRange, MemoryMap, SourceRange, num};
+use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning};
 
 /// One of the files that a plan takes bytes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,47 +52,9 @@ pub enum Content {
     Zeros,
 }
 
-/// The limits a load has to keep, by its protocol; the finished plan proves that it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limits {
-    /// The start is a multiple of this power of two.
-    pub align: u64,
-    /// The lowest address allowed.
-    pub min: u64,
-    /// The address that the load may end at, at the highest: exclusive.
-    pub max: u64,
-}
-
-impl Limits {
-    /// Anywhere.
-    pub const NONE: Self = Self {
-        align: 1,
-        min: 0,
-        max: u64::MAX,
-    };
-
-    /// Anywhere below 4 GiB, aligned to `align`.
-    #[must_use]
-    pub const fn below_4g(align: u64) -> Self {
-        Self {
-            align,
-            min: 0,
-            max: 1 << 32,
-        }
-    }
-
-    /// Whether `range` keeps them. Nothing keeps an alignment that is no power of two.
-    #[must_use]
-    pub const fn allow(self, range: GuestRange) -> bool {
-        self.align.is_power_of_two()
-            && num::align_down(range.start(), self.align) == range.start()
-            && range.start() >= self.min
-            && range.end() <= self.max
-    }
-}
-
 /// One contiguous write to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Load {
     /// Where. Never empty.
     pub range: GuestRange,
@@ -101,8 +62,8 @@ pub struct Load {
     pub content: Content,
     /// What it is, in the words of the protocol: `zero page`, `initrd`, `kernel`.
     pub label: Cow<'static, str>,
-    /// The limits it keeps.
-    pub limits: Limits,
+    /// Constraints of the protocol that the range meets.
+    pub constraints: Constraints,
     kernel: bool,
 }
 
@@ -113,13 +74,13 @@ impl Load {
         range: GuestRange,
         content: Content,
         label: impl Into<Cow<'static, str>>,
-        limits: Limits,
+        constraints: Constraints,
     ) -> Self {
         Self {
             range,
             content,
             label: label.into(),
-            limits,
+            constraints,
             kernel: false,
         }
     }
@@ -135,7 +96,7 @@ impl Load {
 ///
 /// Only a [`PlanBuilder`] makes one, and it has proved that
 ///
-/// - every load lies in the machine's RAM, and in its limits;
+/// - every load lies in the machine's RAM and meets its constraints;
 /// - no two loads overlap, and nothing but the kernel's own segments lies in what the kernel uses;
 /// - every load's content is exactly as long as the load, and inside its file;
 /// - what the guest is told is RAM is RAM of the machine;
@@ -151,7 +112,7 @@ pub struct BootPlan {
     kernel: GuestRange,
     cpus: Vec<CpuState>,
     source_lens: Vec<(SourceId, u64)>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl BootPlan {
@@ -198,9 +159,9 @@ impl BootPlan {
         &self.source_lens
     }
 
-    /// What is odd about this boot without being wrong, one sentence each.
+    /// Findings of the format and the protocol that do not stop this boot.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 }

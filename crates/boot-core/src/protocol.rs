@@ -6,24 +6,26 @@ use core::error::Error;
 use core::fmt;
 
 use crate::image::EntryAbi;
-use crate::{Arch, BootPlan, Cmdline, CmdlineError, KernelImage, Machine, PlacementError, ProofError};
+use crate::{
+    Arch, BootPlan, BootRequest, CmdlineError, KernelImage, PlacementError, Priority, ValidationError,
+};
 
 /// A boot protocol: how a kernel is called and what it finds in memory.
 pub trait BootProtocol: Sync {
     /// The protocol's name: lower case, unique among the protocols in use.
     fn name(&self) -> &'static str;
 
-    /// Protocols are asked in the order of rising priority, then by name, when the caller names none.
-    fn priority(&self) -> u32 {
-        100
+    /// Where [`select`] asks this protocol: lower priorities first, equal ones by name.
+    fn priority(&self) -> Priority {
+        Priority::STANDARD
     }
 
     /// Whether this protocol can start the image on some machine.
     ///
     /// # Errors
     ///
-    /// [`Unsuitable`] says why it cannot.
-    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable>;
+    /// [`Incompatible`] says why it cannot.
+    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible>;
 
     /// Computes everything a boot needs, as plain data, without touching guest memory.
     ///
@@ -33,103 +35,10 @@ pub trait BootProtocol: Sync {
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError>;
 }
 
-/// A file handed to the kernel beside the initrd, with its own command line.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Module {
-    /// Its length in bytes.
-    pub len: u64,
-    /// Its command line.
-    pub cmdline: Cmdline,
-}
-
-/// What a boot is planned for.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct BootRequest<'a> {
-    /// The kernel.
-    pub image: &'a KernelImage,
-    /// The machine.
-    pub machine: &'a Machine,
-    /// The kernel's command line.
-    pub cmdline: &'a Cmdline,
-    /// The length of the initrd in bytes, where there is one. An initrd of no bytes is none.
-    pub initrd_len: Option<u64>,
-    /// Further files, for protocols that hand over more than an initrd.
-    pub modules: &'a [Module],
-    /// Random bytes for the guest's entropy pool, for protocols that can hand them over. Whoever plans the boot draws
-    /// them: a plan is never random by itself.
-    pub rng_seed: Option<&'a [u8]>,
-    /// A random number for the kernel to choose its own addresses by, for protocols that can hand it over.
-    pub kaslr_seed: Option<u64>,
-    /// A flattened device tree that describes the machine, for protocols that hand one over: it is checked, and only
-    /// what depends on this boot is changed in it. Without it the protocol writes one for
-    /// [`Machine::platform`](crate::Machine::platform).
-    pub device_tree: Option<&'a [u8]>,
-}
-
-impl<'a> BootRequest<'a> {
-    /// A boot without initrd and modules.
-    #[must_use]
-    pub const fn new(image: &'a KernelImage, machine: &'a Machine, cmdline: &'a Cmdline) -> Self {
-        Self {
-            image,
-            machine,
-            cmdline,
-            initrd_len: None,
-            modules: &[],
-            rng_seed: None,
-            kaslr_seed: None,
-            device_tree: None,
-        }
-    }
-
-    /// The same with an initrd of `len` bytes.
-    #[must_use]
-    pub const fn with_initrd(self, len: u64) -> Self {
-        Self {
-            initrd_len: Some(len),
-            ..self
-        }
-    }
-
-    /// The same with modules.
-    #[must_use]
-    pub const fn with_modules(self, modules: &'a [Module]) -> Self {
-        Self { modules, ..self }
-    }
-
-    /// The same with random bytes for the guest's entropy pool.
-    #[must_use]
-    pub const fn with_rng_seed(self, seed: &'a [u8]) -> Self {
-        Self {
-            rng_seed: Some(seed),
-            ..self
-        }
-    }
-
-    /// The same with a random number for the kernel to choose its own addresses by.
-    #[must_use]
-    pub const fn with_kaslr_seed(self, seed: u64) -> Self {
-        Self {
-            kaslr_seed: Some(seed),
-            ..self
-        }
-    }
-
-    /// The same with the caller's own device tree.
-    #[must_use]
-    pub const fn with_device_tree(self, dtb: &'a [u8]) -> Self {
-        Self {
-            device_tree: Some(dtb),
-            ..self
-        }
-    }
-}
-
 /// Why a protocol cannot start an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unsuitable {
+pub enum Incompatible {
     /// The image is for another architecture.
     #[error("it is for {found} machines, the protocol for {expected}")]
     Arch {
@@ -166,13 +75,13 @@ impl fmt::Display for Alternatives<'_> {
 pub enum PlanError {
     /// The protocol cannot start this image.
     #[error("the {format} image cannot be started by the {protocol} protocol: {reason}")]
-    Unsuitable {
+    Incompatible {
         /// The protocol's name.
         protocol: &'static str,
         /// The image's format.
         format: &'static str,
         /// Why not.
-        reason: Unsuitable,
+        reason: Incompatible,
     },
     /// The machine is of another architecture than the image.
     #[error("the image is for {image}, the machine is {machine}")]
@@ -210,7 +119,7 @@ pub enum PlanError {
     },
     /// The finished plan breaks one of the promises every plan keeps.
     #[error("the plan cannot be carried out")]
-    Proof(#[from] ProofError),
+    Proof(#[from] ValidationError),
     /// An error of the protocol's own.
     #[error("the {protocol} protocol cannot plan this boot")]
     Protocol {
@@ -223,14 +132,14 @@ pub enum PlanError {
 
 /// No protocol can start an image; says why for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoProtocol {
+pub struct SelectError {
     /// The image's format.
     pub format: &'static str,
     /// Each protocol that was asked, with its reason.
-    pub refused: Vec<(&'static str, Unsuitable)>,
+    pub refused: Vec<(&'static str, Incompatible)>,
 }
 
-impl fmt::Display for NoProtocol {
+impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no boot protocol can start this {} image", self.format)?;
         for (i, (protocol, reason)) in self.refused.iter().enumerate() {
@@ -240,17 +149,17 @@ impl fmt::Display for NoProtocol {
     }
 }
 
-impl Error for NoProtocol {}
+impl Error for SelectError {}
 
 /// The first protocol, in the order of (priority, name), that supports the image.
 ///
 /// # Errors
 ///
-/// [`NoProtocol`] with every protocol's reason.
+/// [`SelectError`] with every protocol's reason.
 pub fn select<'p>(
     protocols: &[&'p dyn BootProtocol],
     image: &KernelImage,
-) -> Result<&'p dyn BootProtocol, NoProtocol> {
+) -> Result<&'p dyn BootProtocol, SelectError> {
     let mut protocols = protocols.to_vec();
     protocols.sort_by_key(|protocol| (protocol.priority(), protocol.name()));
     let mut refused = Vec::new();
@@ -260,7 +169,7 @@ pub fn select<'p>(
             Err(reason) => refused.push((protocol.name(), reason)),
         }
     }
-    Err(NoProtocol {
+    Err(SelectError {
         format: image.format(),
         refused,
     })
@@ -270,14 +179,16 @@ pub fn select<'p>(
 ///
 /// # Errors
 ///
-/// [`PlanError::Unsuitable`] or [`PlanError::WrongMachine`].
+/// [`PlanError::Incompatible`] or [`PlanError::WrongMachine`].
 pub fn check_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> Result<(), PlanError> {
     let BootRequest { image, machine, .. } = request;
-    protocol.supports(image).map_err(|reason| PlanError::Unsuitable {
-        protocol: protocol.name(),
-        format: image.format(),
-        reason,
-    })?;
+    protocol
+        .supports(image)
+        .map_err(|reason| PlanError::Incompatible {
+            protocol: protocol.name(),
+            format: image.format(),
+            reason,
+        })?;
     if image.arch() == machine.arch {
         Ok(())
     } else {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::num;
+use crate::arith;
 
 /// A range of guest physical addresses: `start..end`, `end` exclusive.
 ///
@@ -91,7 +91,7 @@ impl GuestRange {
 
     /// The smallest range that holds both.
     #[must_use]
-    pub fn hull(self, other: Self) -> Self {
+    pub fn span(self, other: Self) -> Self {
         Self {
             start: self.start.min(other.start),
             end: self.end.max(other.end),
@@ -108,8 +108,8 @@ impl GuestRange {
     #[must_use]
     pub fn aligned_out(self, align: u64) -> Option<Self> {
         Self::from_bounds(
-            num::align_down(self.start, align),
-            num::align_up(self.end, align)?,
+            arith::align_down(self.start, align),
+            arith::align_up(self.end, align)?,
         )
     }
 }

@@ -16,7 +16,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{BootProtocol, KernelFormat};
+use crate::{BootProtocol, KernelFormat, Priority};
 
 /// A registered format.
 #[derive(Clone, Copy)]
@@ -69,13 +69,15 @@ pub fn protocols() -> Result<Vec<&'static dyn BootProtocol>, DuplicateName> {
     sorted(plugins, |protocol| (protocol.priority(), protocol.name()))
 }
 
-fn sorted<T: Copy>(mut plugins: Vec<T>, key: fn(&T) -> (u32, &'static str)) -> Result<Vec<T>, DuplicateName> {
+fn sorted<T: Copy>(
+    mut plugins: Vec<T>,
+    key: fn(&T) -> (Priority, &'static str),
+) -> Result<Vec<T>, DuplicateName> {
     plugins.sort_by_key(|plugin| key(plugin).1);
     for pair in plugins.windows(2) {
-        if let [a, b] = pair
-            && key(a).1 == key(b).1
-        {
-            return Err(DuplicateName(key(a).1));
+        match pair {
+            [a, b] if key(a).1 == key(b).1 => return Err(DuplicateName(key(a).1)),
+            _ => {}
         }
     }
     plugins.sort_by_key(key);
@@ -90,7 +92,9 @@ mod tests {
     fn sorted_by_priority_and_name_and_without_duplicates() {
         let check = |input: &[(u32, &'static str)],
                      expected: Result<&[(u32, &'static str)], &'static str>| {
-            let found = sorted(input.to_vec(), |plugin| *plugin);
+            let found = sorted(input.to_vec(), |(priority, name)| {
+                (Priority::new(*priority), *name)
+            });
             assert_eq!(
                 found.as_deref(),
                 expected.map_err(DuplicateName).as_ref().map(|list| *list)

@@ -7,7 +7,7 @@ use core::fmt;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{SourceRange, num};
+use crate::{SourceRange, arith};
 
 /// Random access to the bytes of an image: a slice, a file, a block device, a network object.
 ///
@@ -81,7 +81,7 @@ impl ReadError {
     /// An error about the `len` bytes from `offset`.
     #[must_use]
     pub fn new(offset: u64, len: usize, kind: ReadErrorKind) -> Self {
-        let range = SourceRange::new(offset, num::to_u64(len))
+        let range = SourceRange::new(offset, arith::to_u64(len))
             .or_else(|| SourceRange::new(offset, u64::MAX.saturating_sub(offset)))
             .unwrap_or(SourceRange::whole(u64::MAX));
         Self { range, kind }
@@ -178,7 +178,7 @@ impl<'a> SizedSource<'a> {
     ///
     /// [`ReadErrorKind::PastEnd`], or what the source fails with.
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.range(offset, num::to_u64(buf.len()))?;
+        self.range(offset, arith::to_u64(buf.len()))?;
         self.inner.read_exact_at(offset, buf)
     }
 
@@ -199,7 +199,7 @@ impl<'a> SizedSource<'a> {
     ///
     /// [`ReadErrorKind::PastEnd`] before anything is allocated, or what the source fails with.
     pub fn read_vec(&self, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
-        self.range(offset, num::to_u64(len))?;
+        self.range(offset, arith::to_u64(len))?;
         let mut bytes = alloc::vec![0; len];
         self.inner.read_exact_at(offset, &mut bytes)?;
         Ok(bytes)
@@ -231,7 +231,7 @@ impl fmt::Debug for SizedSource<'_> {
 
 impl ByteSource for [u8] {
     fn len(&self) -> Result<u64, ReadError> {
-        Ok(num::to_u64(<[u8]>::len(self)))
+        Ok(arith::to_u64(<[u8]>::len(self)))
     }
 
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
@@ -243,7 +243,7 @@ impl ByteSource for [u8] {
                 ReadError::new(
                     offset,
                     buf.len(),
-                    ReadErrorKind::PastEnd(num::to_u64(<[u8]>::len(self))),
+                    ReadErrorKind::PastEnd(arith::to_u64(<[u8]>::len(self))),
                 )
             })?;
         buf.copy_from_slice(bytes);

@@ -1,17 +1,19 @@
 //! The allocator, against a model that tries every address.
 
-use boot_core::place::{Direction, Request};
-use boot_core::{GuestRange, MemoryMap, Placer, RegionKind};
+use boot_core::{Constraints, GuestRange, MemoryMap, Preference, RamAllocator, RegionKind};
 use proptest::prelude::*;
 
 /// The model's address space is small enough to try each address.
 const SPACE: u64 = 256;
 
+/// A length in bytes, and where so many bytes may go.
+type Request = (u64, Constraints);
+
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(Request),
     Reserve(GuestRange),
-    Avoid(GuestRange),
+    Exclude(GuestRange),
 }
 
 fn range() -> impl Strategy<Value = GuestRange> {
@@ -20,34 +22,37 @@ fn range() -> impl Strategy<Value = GuestRange> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let limits = (0..SPACE, prop_oneof![0..SPACE, Just(SPACE), Just(u64::MAX)]);
+    let window = (0..SPACE, prop_oneof![0..SPACE, Just(SPACE), Just(u64::MAX)]);
     let align = (
         prop_oneof![Just(1u64), Just(2), Just(8), Just(64), Just(0), Just(6)],
         0..70u64,
         any::<bool>(),
     );
-    (0..40u64, align, limits, any::<bool>()).prop_map(|(len, (align, remainder, zero), (min, max), low)| {
-        Request {
-            label: "allocation",
-            len,
-            align,
-            align_offset: if zero { 0 } else { remainder },
-            min: if low { 0 } else { min },
-            max,
-            direction: if low {
-                Direction::Lowest
-            } else {
-                Direction::Highest
-            },
-        }
-    })
+    let preference = prop_oneof![
+        Just(Preference::Lowest),
+        Just(Preference::Highest),
+        (0..SPACE + 8).prop_map(Preference::Address),
+    ];
+    (0..40u64, align, window, any::<bool>(), preference).prop_map(
+        |(len, (align, remainder, has_offset), (min, max), has_min, preference)| {
+            let constraints = Constraints::aligned(align)
+                .with_align_offset(if has_offset { remainder } else { 0 })
+                .between(if has_min { min } else { 0 }, max);
+            let constraints = match preference {
+                Preference::Highest => constraints.highest(),
+                Preference::Address(addr) => constraints.prefer(addr),
+                _ => constraints,
+            };
+            (len, constraints)
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => request().prop_map(Step::Allocate),
         1 => range().prop_map(Step::Reserve),
-        1 => range().prop_map(Step::Avoid),
+        1 => range().prop_map(Step::Exclude),
     ]
 }
 
@@ -75,22 +80,25 @@ impl Model {
     }
 
     /// Where the request has to go.
-    fn find(&self, request: &Request) -> Option<GuestRange> {
-        let sensible =
-            request.len > 0 && [1, 2, 8, 64].contains(&request.align) && request.align_offset < request.align;
+    fn find(&self, (len, constraints): &Request) -> Option<GuestRange> {
+        let is_valid = *len > 0
+            && [1, 2, 8, 64].contains(&constraints.align)
+            && constraints.align_offset < constraints.align;
         let fits = |start: &u64| {
-            start % request.align == request.align_offset
-                && *start >= request.min
-                && start + request.len <= request.max.min(SPACE)
-                && GuestRange::new(*start, request.len)
+            start % constraints.align == constraints.align_offset
+                && *start >= constraints.min
+                && start + len <= constraints.max.min(SPACE)
+                && GuestRange::new(*start, *len)
                     .is_some_and(|range| self.is_ram(range) && self.is_free(range))
         };
-        let start = match request.direction {
-            _ if !sensible => None,
-            Direction::Lowest => (0..SPACE).find(fits),
-            Direction::Highest => (0..SPACE).rev().find(fits),
+        let lowest = || (0..SPACE).find(fits);
+        let start = match constraints.preference {
+            _ if !is_valid => None,
+            Preference::Address(addr) => Some(addr).filter(fits).or_else(lowest),
+            Preference::Highest => (0..SPACE).rev().find(fits),
+            _ => lowest(),
         };
-        GuestRange::new(start?, request.len)
+        GuestRange::new(start?, *len)
     }
 }
 
@@ -98,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn the_placer_does_what_trying_every_address_does(
+    fn the_allocator_does_what_trying_every_address_does(
         ram in proptest::collection::vec(range(), 0..6),
         steps in proptest::collection::vec(step(), 0..12),
     ) {
@@ -110,17 +118,17 @@ proptest! {
                 Model::bytes(range).for_each(|addr| model.ram[addr] = true);
             }
         }
-        let mut placer = Placer::new(&map);
+        let mut allocator = RamAllocator::new(&map);
         for step in steps {
             let (done, expected) = match step {
-                Step::Allocate(request) => (placer.allocate(&request).ok(), model.find(&request)),
+                Step::Allocate(request) => (allocator.allocate("allocation", request.0, &request.1).ok(), model.find(&request)),
                 Step::Reserve(range) => {
                     let possible = model.is_ram(range) && model.is_free(range);
-                    (placer.reserve("reservation", range).ok().map(|()| range), possible.then_some(range))
+                    (allocator.reserve("reservation", range).ok().map(|()| range), possible.then_some(range))
                 }
-                Step::Avoid(range) => {
+                Step::Exclude(range) => {
                     let possible = model.is_free(range);
-                    (placer.avoid("hole", range).ok().map(|()| range), possible.then_some(range))
+                    (allocator.exclude("hole", range).ok().map(|()| range), possible.then_some(range))
                 }
             };
             prop_assert_eq!(done, expected);

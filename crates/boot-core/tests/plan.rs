@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Content, GuestRange, Limits, Load, PlacedKernel, Placer, PlanBuilder, SourceId, SourceRange,
+    Constraints, Content, GuestRange, Load, PlacedKernel, PlanBuilder, RamAllocator, SourceId, SourceRange,
 };
 use case::{Case, Dice};
 use proptest::prelude::*;
@@ -34,14 +34,13 @@ fn load(dice: &mut Dice<'_>, case: &Case, kernel: GuestRange) -> Load {
         start = start.saturating_add(dice.number(20));
     }
     let range = GuestRange::new(start, len).unwrap();
-    let limits = if dice.one_in(2) {
-        Limits {
-            align: dice.pick(&[1, 2, 8, 0x1000, 0x1000, 0, 3]),
-            min: dice.pick(&[0, 0x1000, start, start + 1]),
-            max: dice.pick(&[u64::MAX, 1 << 32, range.end(), range.end() - u64::from(len > 0)]),
-        }
+    let constraints = if dice.one_in(2) {
+        Constraints::aligned(dice.pick(&[1, 2, 8, 0x1000, 0x1000, 0, 3])).between(
+            dice.pick(&[0, 0x1000, start, start + 1]),
+            dice.pick(&[u64::MAX, 1 << 32, range.end(), range.end() - u64::from(len > 0)]),
+        )
     } else {
-        Limits::NONE
+        Constraints::NONE
     };
     let odd = u64::from(dice.one_in(8));
     let content = match dice.byte() % 4 {
@@ -52,7 +51,7 @@ fn load(dice: &mut Dice<'_>, case: &Case, kernel: GuestRange) -> Load {
         },
         _ => Content::Zeros,
     };
-    Load::new(range, content, "load", limits)
+    Load::new(range, content, "load", constraints)
 }
 
 #[test]
@@ -66,8 +65,8 @@ fn plans_keep_their_promises_and_none_is_refused_without_reason() {
                 return Ok(());
             };
             let request = case.request(&image);
-            let mut placer = Placer::new(&case.machine.memory);
-            let Ok(kernel) = PlacedKernel::place(&image, &mut placer) else {
+            let mut allocator = RamAllocator::new(&case.machine.memory);
+            let Ok(kernel) = PlacedKernel::place(&image, &mut allocator) else {
                 return Ok(());
             };
             let entry = kernel.address(image.entries()[0].addr).unwrap();

@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use boot_core::cpu::{riscv64, x86_64};
 use boot_core::{
-    Arch, BootPlan, BootRequest, ByteSource, Cmdline, Content, DetectError, Endian, EntryAbi, FormatError,
-    FormatErrorKind, GuestMemory, GuestRange, ImageBuilder, KernelFormat, KernelImage, Limits, Load,
-    LoadError, Machine, MemoryError, MemoryMap, Module, PlacedKernel, Placer, PlanBuilder, ProofError,
-    ReadError, ReadErrorKind, RegionKind, SliceMemory, SourceId, SourceRange, Sources, detect,
+    Arch, BootPlan, BootRequest, ByteSource, Cmdline, Constraints, Content, DetectError, Endian, EntryAbi,
+    FormatError, FormatErrorKind, GuestMemory, GuestRange, ImageBuilder, KernelFormat, KernelImage, Load,
+    LoadError, Machine, MemoryError, MemoryMap, Module, PlacedKernel, PlanBuilder, Priority, RamAllocator,
+    ReadError, ReadErrorKind, RegionKind, SliceMemory, SourceId, SourceRange, Sources, ValidationError,
+    detect,
 };
 
 const KERNEL: [u8; 16] = *b"kernel image....";
@@ -22,25 +23,22 @@ fn image() -> KernelImage {
     ImageBuilder::new("test", Arch::X86_64, Endian::Little, 16)
         .segment(SourceRange::whole(16), range(0x10_0000, 0x10_1000))
         .extent(range(0x10_0000, 0x10_2000))
-        .entry(EntryAbi::Elf64, 0x10_0000)
+        .entry(EntryAbi::ELF64, 0x10_0000)
         .build()
         .unwrap()
 }
 
 /// Plans a boot of [`image`] in 2 MiB with an initrd of eight bytes and one module, and whatever `add` adds.
-fn plan(add: impl FnOnce(PlanBuilder) -> PlanBuilder) -> Result<BootPlan, ProofError> {
+fn plan(add: impl FnOnce(PlanBuilder) -> PlanBuilder) -> Result<BootPlan, ValidationError> {
     let image = image();
     let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
     let cmdline = Cmdline::new();
-    let modules = [Module {
-        len: 4,
-        cmdline: Cmdline::new(),
-    }];
+    let modules = [Module::new(4)];
     let request = BootRequest::new(&image, &machine, &cmdline)
         .with_initrd(8)
         .with_modules(&modules);
-    let mut placer = Placer::new(&machine.memory);
-    let kernel = PlacedKernel::place(&image, &mut placer).unwrap();
+    let mut allocator = RamAllocator::new(&machine.memory);
+    let kernel = PlacedKernel::place(&image, &mut allocator).unwrap();
     add(PlanBuilder::new("test", &request, &kernel)).build()
 }
 
@@ -53,7 +51,7 @@ fn with_initrd(builder: PlanBuilder) -> PlanBuilder {
         "initrd",
         range(0x11_0000, 0x11_0008),
         SourceId::Initrd,
-        Limits::below_4g(0x1000),
+        Constraints::below_4g(0x1000),
     )
 }
 
@@ -83,46 +81,37 @@ fn a_plan_knows_the_kernel_and_what_the_kernel_uses() {
 
 #[test]
 fn every_broken_promise_is_refused() {
-    let check = |add: &dyn Fn(PlanBuilder) -> PlanBuilder, expected: fn(&ProofError) -> bool| {
+    let check = |add: &dyn Fn(PlanBuilder) -> PlanBuilder, expected: fn(&ValidationError) -> bool| {
         let error = plan(add).unwrap_err();
         assert!(expected(&error), "{error:?}");
     };
-    let add = |range, content, limits| {
-        move |builder| with_cpu(builder).load(Load::new(range, Content::clone(&content), "table", limits))
+    let add = |range, content, constraints| {
+        move |builder| {
+            with_cpu(builder).load(Load::new(range, Content::clone(&content), "table", constraints))
+        }
     };
     let page = range(0x1000, 0x2000);
-    check(&add(range(0x1000, 0x1000), Content::Zeros, Limits::NONE), |e| {
-        matches!(e, ProofError::Empty { .. })
-    });
     check(
-        &add(range(0x9_f000, 0xa_1000), Content::Zeros, Limits::NONE),
-        |e| matches!(e, ProofError::NotRam { .. }),
+        &add(range(0x1000, 0x1000), Content::Zeros, Constraints::NONE),
+        |e| matches!(e, ValidationError::Empty { .. }),
     );
-    for limits in [
-        Limits {
-            align: 0x2000,
-            ..Limits::NONE
-        },
-        Limits {
-            align: 3,
-            ..Limits::NONE
-        },
-        Limits {
-            min: 0x1001,
-            ..Limits::NONE
-        },
-        Limits {
-            max: 0x1fff,
-            ..Limits::NONE
-        },
+    check(
+        &add(range(0x9_f000, 0xa_1000), Content::Zeros, Constraints::NONE),
+        |e| matches!(e, ValidationError::NotRam { .. }),
+    );
+    for constraints in [
+        Constraints::aligned(0x2000),
+        Constraints::aligned(3),
+        Constraints::NONE.not_below(0x1001),
+        Constraints::NONE.not_above(0x1fff),
     ] {
-        check(&add(page, Content::Zeros, limits), |e| {
-            matches!(e, ProofError::Limits { .. })
+        check(&add(page, Content::Zeros, constraints), |e| {
+            matches!(e, ValidationError::Constraints { .. })
         });
     }
     let content = Content::Bytes(vec![0; 0xfff]);
-    check(&add(page, content, Limits::NONE), |e| {
-        matches!(e, ProofError::ContentLength { found: 0xfff, .. })
+    check(&add(page, content, Constraints::NONE), |e| {
+        matches!(e, ValidationError::ContentLength { found: 0xfff, .. })
     });
     for (id, len) in [
         (SourceId::Kernel, 17),
@@ -134,20 +123,21 @@ fn every_broken_promise_is_refused() {
             id,
             range: SourceRange::whole(len),
         };
-        check(&add(range(0x1000, 0x1000 + len), content, Limits::NONE), |e| {
-            matches!(e, ProofError::PastEnd { .. })
-        });
+        check(
+            &add(range(0x1000, 0x1000 + len), content, Constraints::NONE),
+            |e| matches!(e, ValidationError::PastEnd { .. }),
+        );
     }
     check(
-        &add(range(0x10_1fff, 0x10_3000), Content::Zeros, Limits::NONE),
-        |e| matches!(e, ProofError::InKernel { .. }),
+        &add(range(0x10_1fff, 0x10_3000), Content::Zeros, Constraints::NONE),
+        |e| matches!(e, ValidationError::InKernel { .. }),
     );
     check(
         &|builder| {
-            let second = Load::new(range(0x1fff, 0x3000), Content::Zeros, "other", Limits::NONE);
-            add(page, Content::Zeros, Limits::NONE)(builder).load(second)
+            let second = Load::new(range(0x1fff, 0x3000), Content::Zeros, "other", Constraints::NONE);
+            add(page, Content::Zeros, Constraints::NONE)(builder).load(second)
         },
-        |e| matches!(e, ProofError::Overlap(..)),
+        |e| matches!(e, ValidationError::Overlap(..)),
     );
     check(
         &|builder| {
@@ -155,22 +145,22 @@ fn every_broken_promise_is_refused() {
             map.insert(range(0, 0x10_0000), RegionKind::Ram).unwrap();
             with_cpu(builder).memory(map)
         },
-        |e| matches!(e, ProofError::MapNotRam(_)),
+        |e| matches!(e, ValidationError::MapNotRam(_)),
     );
-    check(&|builder| builder, |e| matches!(e, ProofError::NoCpu));
+    check(&|builder| builder, |e| matches!(e, ValidationError::NoCpu));
     check(&|builder| builder.cpu(riscv64::State::new(0x10_0000)), |e| {
-        matches!(e, ProofError::CpuArch { .. })
+        matches!(e, ValidationError::CpuArch { .. })
     });
     // In the extent, but in no segment: there is nothing to execute.
     check(
         &|builder| builder.cpu(x86_64::State::protected_mode(0x10_1000, 8, 16)),
-        |e| matches!(e, ProofError::EntryOutside(0x10_1000)),
+        |e| matches!(e, ValidationError::EntryOutside(0x10_1000)),
     );
 }
 
 #[test]
 fn the_picture_shows_regions_loads_and_what_the_kernel_uses() {
-    let picture = plan(|builder| with_initrd(builder).warning("odd".into()))
+    let picture = plan(|builder| with_initrd(builder).warning("odd"))
         .unwrap()
         .to_string();
     let expected = "\
@@ -230,7 +220,12 @@ impl GuestMemory for Failing<'_> {
 #[test]
 fn loading_writes_every_byte_of_the_plan_and_no_other() {
     let plan = plan(|builder| {
-        with_initrd(builder).bytes("table", range(0x11_1000, 0x11_1004), vec![1, 2], Limits::NONE)
+        with_initrd(builder).bytes(
+            "table",
+            range(0x11_1000, 0x11_1004),
+            vec![1, 2],
+            Constraints::NONE,
+        )
     })
     .unwrap();
     let mut ram = vec![0xaa; 0x2_0000];
@@ -343,7 +338,7 @@ fn whichever_write_fails_the_error_says_that_memory_is_incomplete() {
 /// A format that claims images by their first byte.
 struct ByFirstByte {
     name: &'static str,
-    priority: u32,
+    priority: Priority,
     first: u8,
 }
 
@@ -351,7 +346,7 @@ impl KernelFormat for ByFirstByte {
     fn name(&self) -> &'static str {
         self.name
     }
-    fn priority(&self) -> u32 {
+    fn priority(&self) -> Priority {
         self.priority
     }
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
@@ -368,7 +363,7 @@ impl KernelFormat for ByFirstByte {
         Ok((first[0] == self.first).then(|| {
             ImageBuilder::new(self.name, Arch::X86_64, Endian::Little, 1)
                 .segment(SourceRange::whole(1), range(0, 1))
-                .entry(EntryAbi::Elf64, 0)
+                .entry(EntryAbi::ELF64, 0)
                 .build()
                 .unwrap()
         }))
@@ -379,17 +374,17 @@ impl KernelFormat for ByFirstByte {
 fn formats_are_asked_by_priority_whatever_the_order_of_the_slice() {
     let late = ByFirstByte {
         name: "late",
-        priority: 200,
+        priority: Priority::LAST,
         first: b'a',
     };
     let early = ByFirstByte {
         name: "early",
-        priority: 100,
+        priority: Priority::STANDARD,
         first: b'a',
     };
     let other = ByFirstByte {
         name: "another",
-        priority: 200,
+        priority: Priority::LAST,
         first: b'b',
     };
     let formats: [&dyn KernelFormat; 3] = [&late, &other, &early];

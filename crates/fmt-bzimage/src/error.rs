@@ -1,8 +1,8 @@
 //! What can be wrong with a bzImage.
 
 use boot_core::image::ImageError;
-use boot_core::linux_x86::BootProtocolVersion;
 use boot_core::{FormatErrorKind, ReadError};
+use boot_linux::x86::BootProtocolVersion;
 
 /// Why an image that carries the bzImage magic number was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use boot_core::linux_x86::{SetupHeaderFacts, xloadflags};
-use boot_core::{EntryAbi, GuestRange, Placement, Relocation};
+use boot_core::{Constraints, EntryAbi, GuestRange, Placement};
+use boot_linux::x86::{SetupHeaderMetadata, xloadflags};
 
 use crate::error::Malformed;
-use crate::oddity::Oddity;
 use crate::raw;
+use crate::warning::Warning;
 
 /// The end of what 32-bit code can address.
 const FOUR_GIB: u64 = 1 << 32;
@@ -57,11 +57,11 @@ impl Layout {
             } => [
                 entry_64
                     .then(|| load.saturating_add(raw::ENTRY_64))
-                    .map(|addr| (EntryAbi::LinuxX86_64, addr)),
-                entry_32.then_some((EntryAbi::LinuxX86_32, load)),
+                    .map(|addr| (EntryAbi::LINUX_X86_64, addr)),
+                entry_32.then_some((EntryAbi::LINUX_X86_32, load)),
             ],
             Self::RealMode { setup, .. } => [
-                Some((EntryAbi::LinuxX86_16, setup.saturating_add(raw::ENTRY_16))),
+                Some((EntryAbi::LINUX_X86_16, setup.saturating_add(raw::ENTRY_16))),
                 None,
             ],
         };
@@ -71,20 +71,20 @@ impl Layout {
 
 /// Lays out `code_len` bytes of protected-mode code by the header's words. `stored_len` of them are in the file.
 pub(crate) fn layout(
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     code_len: u64,
     stored_len: u64,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Layout, Malformed> {
-    let flags = facts.xloadflags();
+    let flags = metadata.xloadflags();
     let entry_64 = flags & xloadflags::KERNEL_64 != 0;
     if entry_64 && stored_len <= raw::ENTRY_64 {
         return Err(Malformed::Entry64 { code_len: stored_len });
     }
-    let need = match facts.init_size() {
+    let need = match metadata.init_size() {
         Some(found) => {
             if found < code_len {
-                oddities.push(Oddity::SmallInitSize { found, code_len });
+                warnings.push(Warning::SmallInitSize { found, code_len });
             }
             found.max(code_len)
         }
@@ -92,10 +92,10 @@ pub(crate) fn layout(
             .saturating_mul(ESTIMATE_FACTOR)
             .saturating_add(ESTIMATE_SLACK),
     };
-    if facts.is_relocatable() {
-        relocatable(facts, need, entry_64)
+    if metadata.is_relocatable() {
+        relocatable(metadata, need, entry_64)
     } else {
-        fixed(facts, code_len, need, entry_64, oddities)
+        fixed(metadata, code_len, need, entry_64, warnings)
     }
 }
 
@@ -105,35 +105,33 @@ pub(crate) fn layout(
 ///
 /// `min_alignment` would allow a lesser alignment, for a loader that also changes `kernel_alignment` in the header.
 /// It costs the kernel performance and is not made use of.
-fn relocatable(facts: &SetupHeaderFacts, need: u64, entry_64: bool) -> Result<Layout, Malformed> {
-    let align = facts.kernel_alignment().unwrap_or(0);
+fn relocatable(metadata: &SetupHeaderMetadata, need: u64, entry_64: bool) -> Result<Layout, Malformed> {
+    let align = metadata.kernel_alignment().unwrap_or(0);
     if !align.is_power_of_two() {
         return Err(Malformed::KernelAlignment(align));
     }
-    let shift = facts.header().min_alignment;
-    let has_min_alignment = facts.version().0 >= 0x20a && shift != 0;
-    if has_min_alignment && facts.min_alignment().is_none_or(|min| min > align) {
+    let shift = metadata.header().min_alignment;
+    let has_min_alignment = metadata.version().0 >= 0x20a && shift != 0;
+    if has_min_alignment && metadata.min_alignment().is_none_or(|min| min > align) {
         return Err(Malformed::MinAlignment {
             shift,
             kernel_alignment: align,
         });
     }
-    let above_4g = entry_64 && facts.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0;
+    let above_4g = entry_64 && metadata.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0;
     let max = if above_4g { u64::MAX } else { FOUR_GIB };
-    let load = preferred(facts).unwrap_or(raw::LOAD_HIGH);
+    let load = preferred(metadata).unwrap_or(raw::LOAD_HIGH);
     let extent = GuestRange::new(load, need)
         .filter(|extent| extent.end() <= max)
         .ok_or(Malformed::Memory { start: load, need })?;
     Ok(Layout::Kernel {
         load,
         extent,
-        placement: Placement::Relocatable(Relocation {
-            align,
-            align_offset: 0,
-            min: load.max(raw::LOAD_HIGH),
-            max,
-            preferred: Some(load),
-        }),
+        placement: Placement::Relocatable(
+            Constraints::aligned(align)
+                .between(load.max(raw::LOAD_HIGH), max)
+                .prefer(load),
+        ),
         entry_64,
         entry_32: true,
     })
@@ -142,22 +140,22 @@ fn relocatable(facts: &SetupHeaderFacts, need: u64, entry_64: bool) -> Result<La
 /// A kernel that is not relocatable is loaded at `code32_start` and moves itself to `pref_address` if that is
 /// another address. Everything from the lower of the two on belongs to it.
 fn fixed(
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     code_len: u64,
     need: u64,
     entry_64: bool,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Layout, Malformed> {
-    let code32_start = facts.header().code32_start.get();
-    let entry_32 = code32_start != 0 && !is_without_size(facts);
+    let code32_start = metadata.header().code32_start.get();
+    let entry_32 = code32_start != 0 && !is_without_size(metadata);
     let load = match u64::from(code32_start) {
         0 => raw::LOAD_HIGH,
         addr if addr < raw::LOAD_HIGH => return Err(Malformed::Code32Start(code32_start)),
         addr => addr,
     };
     if !entry_64 && !entry_32 {
-        oddities.push(Oddity::RealModeOnly);
-        let old = facts.version().0 < 0x202;
+        warnings.push(Warning::RealModeOnly);
+        let old = metadata.version().0 < 0x202;
         let setup = if old {
             raw::REAL_MODE_BASE_OLD
         } else {
@@ -165,7 +163,7 @@ fn fixed(
         };
         return Ok(Layout::RealMode { setup, load });
     }
-    let runs_at = preferred(facts).unwrap_or(load);
+    let runs_at = preferred(metadata).unwrap_or(load);
     let loaded = GuestRange::new(load, code_len);
     let running = GuestRange::new(runs_at, need);
     let (Some(loaded), Some(running)) = (loaded, running) else {
@@ -173,7 +171,7 @@ fn fixed(
     };
     Ok(Layout::Kernel {
         load,
-        extent: loaded.hull(running),
+        extent: loaded.span(running),
         placement: Placement::Fixed,
         entry_64,
         entry_32,
@@ -185,20 +183,20 @@ fn fixed(
 /// The kernel's own build has always filled this field, if only with the low half of the size before 2.04. A program
 /// that leaves it zero borrows the header to be started by Linux boot loaders, and does so in real mode: its code at
 /// 1 MiB does not follow the kernel's 32-bit conventions. (From 2.04 on, zero is an error.)
-fn is_without_size(facts: &SetupHeaderFacts) -> bool {
-    !is_syssize_whole(facts) && syssize(facts) == 0
+fn is_without_size(metadata: &SetupHeaderMetadata) -> bool {
+    !is_syssize_whole(metadata) && syssize(metadata) == 0
 }
 
 /// Whether `syssize` is the size of the code. Before 2.04 it is but the low 16 bits of it, so the code may be longer
 /// by any multiple of 1 MiB.
-pub(crate) fn is_syssize_whole(facts: &SetupHeaderFacts) -> bool {
-    facts.version().0 >= 0x204
+pub(crate) fn is_syssize_whole(metadata: &SetupHeaderMetadata) -> bool {
+    metadata.version().0 >= 0x204
 }
 
 /// `syssize`, in paragraphs, as far as the protocol version has it.
-pub(crate) fn syssize(facts: &SetupHeaderFacts) -> u32 {
-    let field = facts.header().syssize.get();
-    if is_syssize_whole(facts) {
+pub(crate) fn syssize(metadata: &SetupHeaderMetadata) -> u32 {
+    let field = metadata.header().syssize.get();
+    if is_syssize_whole(metadata) {
         field
     } else {
         field & 0xffff
@@ -206,6 +204,6 @@ pub(crate) fn syssize(facts: &SetupHeaderFacts) -> u32 {
 }
 
 /// `pref_address`, where it is set.
-fn preferred(facts: &SetupHeaderFacts) -> Option<u64> {
-    facts.pref_address().filter(|addr| *addr != 0)
+fn preferred(metadata: &SetupHeaderMetadata) -> Option<u64> {
+    metadata.pref_address().filter(|addr| *addr != 0)
 }

@@ -17,12 +17,12 @@ extern crate alloc;
 
 mod error;
 mod layout;
-mod oddity;
 mod parse;
 mod plugin;
 pub mod raw;
+mod warning;
 
 pub use error::{BzImageError, Malformed, Unsupported};
-pub use oddity::Oddity;
 pub use parse::{BzImage, KernelInfo, parse};
 pub use plugin::{BzImageFormat, FORMAT};
+pub use warning::Warning;

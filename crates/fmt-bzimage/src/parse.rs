@@ -3,21 +3,21 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use boot_core::linux_x86::{
-    BootProtocolVersion, SETUP_HEADER_OFFSET, SetupHeader, SetupHeaderFacts, loadflags,
-};
 use boot_core::{
     Arch, ByteSource, Codec, Endian, GuestRange, ImageBuilder, KernelImage, Payload, Placement, SizedSource,
-    SourceRange, num,
+    SourceRange, arith,
+};
+use boot_linux::x86::{
+    BootProtocolVersion, SETUP_HEADER_OFFSET, SetupHeader, SetupHeaderMetadata, loadflags,
 };
 use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::{BzImageError, Malformed, Unsupported};
 use crate::layout::{Layout, is_syssize_whole, layout, syssize};
-use crate::oddity::Oddity;
 use crate::plugin::BzImageFormat;
 use crate::raw::{self, KernelInfoHeader};
+use crate::warning::Warning;
 
 /// The longest kernel version string that is read. A kernel's own has at most three words of 64 bytes and a
 /// build host's name.
@@ -41,13 +41,13 @@ pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, BzImageErro
 /// A validated bzImage: everything its header says, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BzImage {
-    facts: SetupHeaderFacts,
+    metadata: SetupHeaderMetadata,
     header_end: u64,
     setup: SourceRange,
     code: SourceRange,
     is_pe: bool,
     kernel_info: Option<KernelInfo>,
-    oddities: Vec<Oddity>,
+    warnings: Vec<Warning>,
     image: KernelImage,
 }
 
@@ -77,21 +77,21 @@ impl BzImage {
     }
 
     fn with_header(source: &SizedSource<'_>, header: &SetupHeader) -> Result<Self, BzImageError> {
-        let mut oddities = Vec::new();
+        let mut warnings = Vec::new();
         let setup = check_setup(source, header)?;
-        let (facts, header_end) = check_header(header, &mut oddities)?;
+        let (metadata, header_end) = check_header(header, &mut warnings)?;
         if setup.len() > raw::MAX_SETUP_LEN {
-            oddities.push(Oddity::LongSetup(setup.len()));
+            warnings.push(Warning::LongSetup(setup.len()));
         }
-        let (code, code_len) = find_code(source, &facts, setup.end(), &mut oddities)?;
-        let layout = layout(&facts, code_len, code.len(), &mut oddities)?;
-        let kernel_version = read_version_string(source, header, setup, &mut oddities)?;
-        let payload = find_payload(source, &facts, code, &mut oddities)?;
-        let kernel_info = read_kernel_info(source, &facts, code, &mut oddities)?;
+        let (code, code_len) = find_code(source, &metadata, setup.end(), &mut warnings)?;
+        let layout = layout(&metadata, code_len, code.len(), &mut warnings)?;
+        let kernel_version = read_version_string(source, header, setup, &mut warnings)?;
+        let payload = find_payload(source, &metadata, code, &mut warnings)?;
+        let kernel_info = read_kernel_info(source, &metadata, code, &mut warnings)?;
 
         let is_pe = is_pe(source)?;
         let mut builder = ImageBuilder::new(BzImageFormat::NAME, Arch::X86_64, Endian::Little, source.len())
-            .linux_x86(facts)
+            .metadata(metadata)
             .efi_stub(is_pe);
         builder = place(builder, &layout, setup, code, code_len)?;
         for (abi, addr) in layout.entries() {
@@ -103,17 +103,17 @@ impl BzImage {
         if let Some(payload) = payload {
             builder = builder.payload(payload);
         }
-        for oddity in &oddities {
-            builder = builder.warning(oddity.to_string());
+        for warning in &warnings {
+            builder = builder.warning(warning.to_string());
         }
         Ok(Self {
-            facts,
+            metadata,
             header_end,
             setup,
             code,
             is_pe,
             kernel_info,
-            oddities,
+            warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
@@ -121,13 +121,13 @@ impl BzImage {
     /// The boot protocol version.
     #[must_use]
     pub fn version(&self) -> BootProtocolVersion {
-        self.facts.version()
+        self.metadata.version()
     }
 
     /// The setup header, and which of its fields exist.
     #[must_use]
-    pub fn facts(&self) -> &SetupHeaderFacts {
-        &self.facts
+    pub fn setup_header(&self) -> &SetupHeaderMetadata {
+        &self.metadata
     }
 
     /// The end of the setup header in the file, by its own length byte. What it holds beyond 0x26c, where the last
@@ -158,7 +158,7 @@ impl BzImage {
     /// The kernel's version string; bytes of it that are not printable ASCII became `?`.
     #[must_use]
     pub fn kernel_version(&self) -> Option<&str> {
-        self.image.facts().kernel_version.as_deref()
+        self.image.kernel_version()
     }
 
     /// The compressed kernel inside, by `payload_offset` and `payload_length`.
@@ -178,8 +178,8 @@ impl BzImage {
 
     /// What is strange about the image without being wrong. The image's warnings are these in words.
     #[must_use]
-    pub fn oddities(&self) -> &[Oddity] {
-        &self.oddities
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The format-neutral image.
@@ -225,14 +225,14 @@ fn check_setup(source: &SizedSource<'_>, header: &SetupHeader) -> Result<SourceR
 /// Version, length and kind of the header.
 fn check_header(
     header: &SetupHeader,
-    oddities: &mut Vec<Oddity>,
-) -> Result<(SetupHeaderFacts, u64), BzImageError> {
+    warnings: &mut Vec<Warning>,
+) -> Result<(SetupHeaderMetadata, u64), BzImageError> {
     let version = BootProtocolVersion(header.version.get());
     if !(0x200..=0x2ff).contains(&version.0) {
         return Err(Unsupported::Version(version).into());
     }
     if version.0 > 0x20f {
-        oddities.push(Oddity::NewerProtocol(version));
+        warnings.push(Warning::NewerProtocol(version));
     }
     let end = match header.jump {
         [raw::SHORT_JUMP, len @ 0..=0x7f] => raw::JUMP_END.saturating_add(len.into()),
@@ -243,14 +243,14 @@ fn check_header(
     }
     let expected = raw::header_end(version);
     if end < expected {
-        oddities.push(Oddity::ShortHeader { end, expected });
+        warnings.push(Warning::ShortHeader { end, expected });
     }
     if header.loadflags & loadflags::LOADED_HIGH == 0 {
         let loadflags = header.loadflags;
         return Err(Unsupported::ZImage { loadflags }.into());
     }
     let len = usize::try_from(end.saturating_sub(SETUP_HEADER_OFFSET)).unwrap_or(usize::MAX);
-    Ok((SetupHeaderFacts::new(header, len), end))
+    Ok((SetupHeaderMetadata::new(header, len), end))
 }
 
 /// The protected-mode code, in the file and its length in memory.
@@ -259,16 +259,16 @@ fn check_header(
 /// paragraph may be cut.
 fn find_code(
     source: &SizedSource<'_>,
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     offset: u64,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<(SourceRange, u64), BzImageError> {
     let found = source.len().saturating_sub(offset);
-    let need = u64::from(syssize(facts)).saturating_mul(raw::PARAGRAPH_LEN);
+    let need = u64::from(syssize(metadata)).saturating_mul(raw::PARAGRAPH_LEN);
     if need.saturating_sub(found) >= raw::PARAGRAPH_LEN {
         return Err(Malformed::CodeCut { need, found }.into());
     }
-    let len = if is_syssize_whole(facts) {
+    let len = if is_syssize_whole(metadata) {
         if need == 0 {
             return Err(Malformed::NoSyssize.into());
         }
@@ -277,7 +277,7 @@ fn find_code(
         if found == 0 {
             return Err(Malformed::NoCode { code_offset: offset }.into());
         }
-        oddities.push(Oddity::UnknownCodeLength);
+        warnings.push(Warning::UnknownCodeLength);
         found
     };
     Ok((source.range(offset, len.min(found))?, len))
@@ -313,7 +313,7 @@ fn read_version_string(
     source: &SizedSource<'_>,
     header: &SetupHeader,
     setup: SourceRange,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Option<String>, BzImageError> {
     let pointer = u64::from(header.kernel_version.get());
     if pointer == 0 {
@@ -326,7 +326,7 @@ fn read_version_string(
         _ => Vec::new(),
     };
     let Some(end) = bytes.iter().position(|byte| *byte == 0) else {
-        oddities.push(Oddity::BadVersionString(offset));
+        warnings.push(Warning::BadVersionString(offset));
         return Ok(None);
     };
     let text: String = bytes
@@ -340,14 +340,14 @@ fn read_version_string(
 
 fn find_payload(
     source: &SizedSource<'_>,
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     code: SourceRange,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Option<Payload>, BzImageError> {
-    let (offset, len) = match facts.payload() {
+    let (offset, len) = match metadata.payload() {
         None | Some((0, _)) => return Ok(None),
         Some((_, 0)) => {
-            oddities.push(Oddity::EmptyPayload);
+            warnings.push(Warning::EmptyPayload);
             return Ok(None);
         }
         Some(payload) => payload,
@@ -364,11 +364,9 @@ fn find_payload(
     };
     source.read_exact_at(range.offset(), magic)?;
     let codec = Codec::detect(magic);
-    Ok(Some(Payload {
-        codec,
-        source: range,
-        unpacked_len: unpacked_len(source, codec, range)?,
-    }))
+    let unpacked_len = unpacked_len(source, codec, range)?;
+    let payload = Payload::new(range);
+    Ok(Some(payload.with_codec(codec).with_unpacked_len(unpacked_len)))
 }
 
 /// The length of the unpacked payload. The kernel's build appends it, as 32 bits, to what the compressor wrote; gzip
@@ -381,7 +379,7 @@ fn unpacked_len(
     match codec {
         None => Ok(None),
         Some(Codec::Stored) => Ok(Some(range.len())),
-        Some(_) => match range.len().checked_sub(num::to_u64(size_of::<U32>())) {
+        Some(_) => match range.len().checked_sub(arith::to_u64(size_of::<U32>())) {
             Some(last) => {
                 let len: U32 = source.read(range.offset().saturating_add(last))?;
                 Ok(Some(len.get().into()))
@@ -393,14 +391,14 @@ fn unpacked_len(
 
 fn read_kernel_info(
     source: &SizedSource<'_>,
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     code: SourceRange,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Option<KernelInfo>, BzImageError> {
-    let offset = match facts.kernel_info_offset() {
+    let offset = match metadata.kernel_info_offset() {
         None => return Ok(None),
         Some(0) => {
-            oddities.push(Oddity::NoKernelInfo);
+            warnings.push(Warning::NoKernelInfo);
             return Ok(None);
         }
         Some(offset) => offset,
@@ -434,7 +432,7 @@ fn read_kernel_info(
     }
     let whole = inside(size_total.into())?;
     let fixed = inside(size.into())?;
-    let has_setup_type_max = fixed.len() >= num::to_u64(size_of::<KernelInfoHeader>());
+    let has_setup_type_max = fixed.len() >= arith::to_u64(size_of::<KernelInfoHeader>());
     Ok(Some(KernelInfo {
         fixed,
         variable: SourceRange::new(fixed.end(), whole.end().saturating_sub(fixed.end())).unwrap_or(whole),

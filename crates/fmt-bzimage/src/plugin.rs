@@ -1,6 +1,6 @@
 //! The plugin.
 
-use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage};
+use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority};
 
 use crate::parse;
 
@@ -15,9 +15,8 @@ impl BzImageFormat {
     /// The format's name.
     pub const NAME: &'static str = "bzimage";
 
-    /// The format's priority: before the formats with the usual 100, because a bzImage with an EFI stub is a PE file,
-    /// too, and there only a Linux kernel among others.
-    pub const PRIORITY: u32 = 50;
+    /// The format's priority: a bzImage with an EFI stub is also a PE file.
+    pub const PRIORITY: Priority = Priority::SPECIFIC;
 }
 
 impl KernelFormat for BzImageFormat {
@@ -25,7 +24,7 @@ impl KernelFormat for BzImageFormat {
         Self::NAME
     }
 
-    fn priority(&self) -> u32 {
+    fn priority(&self) -> Priority {
         Self::PRIORITY
     }
 

@@ -1,6 +1,6 @@
 //! Raw layout of a bzImage: numbers and structures as Linux `Documentation/arch/x86/boot.rst` defines them.
 //!
-//! The setup header itself is [`boot_core::linux_x86::SetupHeader`]: whoever boots the kernel needs it, too.
+//! The setup header itself is [`boot_linux::x86::SetupHeader`]: whoever boots the kernel needs it, too.
 //!
 //! ```text
 //!  0x000  +-------------------------+
@@ -16,7 +16,7 @@
 //!         +-------------------------+  end of file
 //! ```
 
-use boot_core::linux_x86::BootProtocolVersion;
+use boot_linux::x86::BootProtocolVersion;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 

@@ -1,6 +1,6 @@
 //! An ELF file whose header and tables are known to be sound, whatever the file is for.
 
-use boot_core::{Endian, ReadErrorKind, SizedSource, SourceRange, num};
+use boot_core::{Endian, ReadErrorKind, SizedSource, SourceRange, arith};
 use zerocopy::FromBytes;
 
 use crate::error::{At, Expected, Part, Unsupported};
@@ -50,7 +50,7 @@ impl<'a> ElfFile<'a> {
                 offset: 0,
             },
             offset: 0,
-            len: num::to_u64(need),
+            len: arith::to_u64(need),
             file_len: source.len(),
         };
         let Ok((ident, _)) = Ident::read_from_prefix(bytes) else {
@@ -147,11 +147,11 @@ impl<'a> ElfFile<'a> {
             expect(
                 at!(class, Ehdr32 | Ehdr64 @ 0, e_shentsize),
                 header.e_shentsize,
-                Expected::Exactly(num::to_u64(size)),
+                Expected::Exactly(arith::to_u64(size)),
             )?;
             let e_shoff = at!(class, Ehdr32 | Ehdr64 @ 0, e_shoff);
             expect(e_shoff, header.e_shoff, Expected::NonZero)?;
-            self.range(Part::SectionHeader, e_shoff, header.e_shoff, num::to_u64(size))?;
+            self.range(Part::SectionHeader, e_shoff, header.e_shoff, arith::to_u64(size))?;
             (
                 SectionHeader::read(&self.source, header.e_shoff, self.encoding)?.sh_info,
                 at!(class, Shdr32 | Shdr64 @ header.e_shoff, sh_info),
@@ -172,7 +172,7 @@ impl<'a> ElfFile<'a> {
             }
             .into());
         }
-        let size = num::to_u64(ProgramHeader::raw_size(class));
+        let size = arith::to_u64(ProgramHeader::raw_size(class));
         expect(
             at!(class, Ehdr32 | Ehdr64 @ 0, e_phentsize),
             header.e_phentsize,
@@ -231,7 +231,7 @@ fn check_header(header: &FileHeader, class: Class) -> Result<(), ElfError> {
     expect(
         at!(class, Ehdr32 | Ehdr64 @ 0, e_ehsize),
         header.e_ehsize,
-        Expected::Exactly(num::to_u64(FileHeader::raw_size(class))),
+        Expected::Exactly(arith::to_u64(FileHeader::raw_size(class))),
     )
 }
 
@@ -288,7 +288,7 @@ impl Iterator for ProgramHeaders<'_> {
             return None;
         }
         let size = ProgramHeader::raw_size(self.file.encoding.class);
-        let distance = num::to_u64(size).saturating_mul(self.next.into());
+        let distance = arith::to_u64(size).saturating_mul(self.next.into());
         let position = self.file.header.e_phoff.saturating_add(distance);
         if self.filled.is_empty()
             && let Err(error) = self.fill(position, size)

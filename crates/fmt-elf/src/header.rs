@@ -213,7 +213,7 @@ macro_rules! at {
         };
         $crate::error::At {
             field: ::core::stringify!($field),
-            offset: u64::saturating_add($base, boot_core::num::to_u64(offset)),
+            offset: u64::saturating_add($base, boot_core::arith::to_u64(offset)),
         }
     }};
 }

@@ -24,6 +24,7 @@ mod parse;
 mod plugin;
 mod pvh;
 pub mod raw;
+mod warning;
 
 pub use error::ElfError;
 pub use file::{ElfFile, MAX_PROGRAM_HEADERS, ProgramHeaders};
@@ -32,3 +33,4 @@ pub use notes::{Note, Notes};
 pub use parse::parse;
 pub use plugin::{ElfFormat, FORMAT};
 pub use pvh::{MAX_NOTES, PvhNotes, XEN_ELFNOTE_PHYS32_ENTRY, XEN_ELFNOTE_PHYS32_RELOC, XenReloc};
+pub use warning::Warning;

@@ -58,7 +58,7 @@ impl Loads {
         } else {
             file.content(header)?
         };
-        self.segments.push((header.index, Segment { source, range }));
+        self.segments.push((header.index, Segment::new(source, range)));
         self.align = self.align.max(header.p_align);
         self.entry.look_in(header, last, range, file.header().e_entry);
         Ok(())

@@ -1,6 +1,6 @@
 //! The notes of a PT_NOTE segment: gABI chapter 5, "Note Section".
 
-use boot_core::{SourceRange, num};
+use boot_core::{SourceRange, arith};
 
 use crate::header::{Decode, NoteHeader};
 use crate::{ElfError, ElfFile};
@@ -27,7 +27,7 @@ impl Note {
     /// [`ElfError::Read`].
     pub fn is_named(&self, file: &ElfFile<'_>, name: &[u8]) -> Result<bool, ElfError> {
         let with_nul = name.len().saturating_add(1);
-        if self.name.len() != num::to_u64(with_nul) {
+        if self.name.len() != arith::to_u64(with_nul) {
             return Ok(false);
         }
         let found = file.source().read_vec(self.name.offset(), with_nul)?;
@@ -73,9 +73,9 @@ impl<'a> Notes<'a> {
         let (start, len) = (self.rest.offset(), self.rest.len());
         // All of these are relative to the note, whose own start is aligned.
         let name_end = HEAD_LEN.checked_add(header.n_namesz.into())?;
-        let desc = num::align_up(name_end, self.align)?;
+        let desc = arith::align_up(name_end, self.align)?;
         let desc_end = desc.checked_add(header.n_descsz.into())?;
-        let next = num::align_up(desc_end, self.align)?.min(len);
+        let next = arith::align_up(desc_end, self.align)?.min(len);
         // A note without a value may end with its name.
         let end = if header.n_descsz == 0 { name_end } else { desc_end };
         if end > len {

@@ -1,15 +1,14 @@
 //! From an ELF file to a kernel image.
 
-use alloc::format;
-
 use boot_core::{
-    Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
+    Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, SizedSource,
 };
 
 use crate::error::{Expected, Unsupported};
 use crate::header::at;
 use crate::loads::Loads;
 use crate::plugin::NAME;
+use crate::warning::Warning;
 use crate::{Class, ElfError, ElfFile, PvhNotes, raw};
 
 /// The least alignment of a position-independent image: that of a large page on every architecture here, which is what
@@ -65,7 +64,7 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
         builder = builder.entry(abi, addr);
     }
     if let Some(addr) = pvh.entry() {
-        builder = builder.entry(EntryAbi::Pvh, addr);
+        builder = builder.entry(EntryAbi::PVH, addr);
     }
     let reloc = pvh.reloc().filter(|_| pvh.entry().is_some());
     builder = builder.placement(match reloc {
@@ -77,11 +76,7 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
         None => Placement::Fixed,
     });
     if arch != Arch::X86_64 && start >= UPPER_HALF {
-        builder = builder.warning(format!(
-            "it is linked at {start:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
-             is meant to be booted is the Image that was made of it, which also says how much memory the kernel needs: the early \
-             page tables behind the BSS are in no segment of this file"
-        ));
+        builder = builder.warning(Warning::VirtualLinkAddress { start });
     }
     Ok(builder.build()?)
 }
@@ -108,10 +103,10 @@ fn machine(file: &ElfFile<'_>) -> Result<(Arch, EntryAbi), ElfError> {
     let machine = file.header().e_machine;
     let at = at!(encoding.class, Ehdr32 | Ehdr64 @ 0, e_machine);
     match (machine, encoding.class, encoding.endian) {
-        (raw::EM_X86_64, Class::Elf64, Endian::Little) => Ok((Arch::X86_64, EntryAbi::Elf64)),
-        (raw::EM_386, Class::Elf32, Endian::Little) => Ok((Arch::X86_64, EntryAbi::Elf32)),
-        (raw::EM_AARCH64, Class::Elf64, _) => Ok((Arch::Aarch64, EntryAbi::Elf64)),
-        (raw::EM_RISCV, Class::Elf64, Endian::Little) => Ok((Arch::Riscv64, EntryAbi::Elf64)),
+        (raw::EM_X86_64, Class::Elf64, Endian::Little) => Ok((Arch::X86_64, EntryAbi::ELF64)),
+        (raw::EM_386, Class::Elf32, Endian::Little) => Ok((Arch::X86_64, EntryAbi::ELF32)),
+        (raw::EM_AARCH64, Class::Elf64, _) => Ok((Arch::Aarch64, EntryAbi::ELF64)),
+        (raw::EM_RISCV, Class::Elf64, Endian::Little) => Ok((Arch::Riscv64, EntryAbi::ELF64)),
         (raw::EM_X86_64 | raw::EM_386 | raw::EM_AARCH64 | raw::EM_RISCV, class, endian) => {
             Err(Unsupported::MachineEncoding {
                 at,
@@ -151,11 +146,11 @@ fn scan(file: &ElfFile<'_>, arch: Arch) -> Result<(Loads, PvhNotes), ElfError> {
 /// The rule for an `ET_DYN` image: it may move by any multiple of its alignment.
 fn anywhere(start: u64, p_align: u64, below_4g: bool) -> Placement {
     let align = p_align.max(LEAST_ALIGN);
-    Placement::Relocatable(Relocation {
-        align_offset: start & align.saturating_sub(1),
-        min: LEAST_START,
-        max: if below_4g { END_OF_32_BITS } else { u64::MAX },
-        preferred: Some(start),
-        ..Relocation::aligned(align)
-    })
+    let max = if below_4g { END_OF_32_BITS } else { u64::MAX };
+    Placement::Relocatable(
+        Constraints::aligned(align)
+            .with_align_offset(start & align.saturating_sub(1))
+            .between(LEAST_START, max)
+            .prefer(start),
+    )
 }

@@ -1,6 +1,6 @@
 //! What the notes of a PVH kernel say: Xen's public `elfnote.h`, and `pvh.pandoc`, "PVH entry point".
 
-use boot_core::{Endian, GuestRange, Placement, Relocation};
+use boot_core::{Constraints, Endian, GuestRange, Placement};
 use zerocopy::byteorder::{BigEndian, LittleEndian, U32, U64};
 
 use crate::error::{At, Expected, Unsupported};
@@ -49,12 +49,12 @@ impl XenReloc {
         } else {
             DEFAULT_ALIGN
         };
-        Placement::Relocatable(Relocation {
-            min: self.min.unwrap_or(0).into(),
-            max: u64::from(self.max.unwrap_or(DEFAULT_MAX)).saturating_add(1),
-            preferred: Some(link_start),
-            ..Relocation::aligned(self.align.map_or(from_headers, u64::from))
-        })
+        let end = u64::from(self.max.unwrap_or(DEFAULT_MAX)).saturating_add(1);
+        Placement::Relocatable(
+            Constraints::aligned(self.align.map_or(from_headers, u64::from))
+                .between(self.min.unwrap_or(0).into(), end)
+                .prefer(link_start),
+        )
     }
 }
 

@@ -1,20 +1,19 @@
 //! The arm64 `Image`.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use boot_core::image::Arm64ImageFacts;
 use boot_core::{
-    Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
+    Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, SizedSource,
 };
+use boot_linux::arm64::ImageMetadata;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::{KernelError, Malformed};
-use crate::oddity::Oddity;
 use crate::pe::Machine;
 use crate::plugin::Arm64ImageFormat;
 use crate::raw::{self, Arm64Header, arm64_flags};
 use crate::stub;
+use crate::warning::Warning;
 
 /// What a kernel from before 3.17, which does not say, is given beyond the length of its file: room for the BSS and the
 /// initial page tables, of which such kernels have about 1 MiB.
@@ -29,7 +28,7 @@ pub struct Arm64Image {
     header: Arm64Header,
     text_offset: u64,
     is_pe: bool,
-    oddities: Vec<Oddity>,
+    warnings: Vec<Warning>,
     image: KernelImage,
 }
 
@@ -54,12 +53,12 @@ impl Arm64Image {
     }
 
     fn with_header(source: SizedSource<'_>, header: Arm64Header) -> Result<Self, KernelError> {
-        let mut oddities = Vec::new();
+        let mut warnings = Vec::new();
         let len = source.len();
         let (text_offset, need) = match header.image_size.get() {
             0 => {
                 let estimate = len.saturating_add(ESTIMATE_SLACK);
-                oddities.push(Oddity::NoImageSize { estimate });
+                warnings.push(Warning::NoImageSize { estimate });
                 (raw::ARM64_OLD_TEXT_OFFSET, estimate)
             }
             image_size => (header.text_offset.get(), image_size),
@@ -72,34 +71,34 @@ impl Arm64Image {
             .into());
         }
         if text_offset >= raw::BASE_ALIGN {
-            oddities.push(Oddity::LargeTextOffset { found: text_offset });
+            warnings.push(Warning::LargeTextOffset { found: text_offset });
         }
         let unknown = header.flags.get() & !arm64_flags::KNOWN;
         if unknown != 0 {
-            oddities.push(Oddity::UnknownFlags(unknown));
+            warnings.push(Warning::UnknownFlags(unknown));
         }
-        let layout = stub::layout(text_offset, need, len, raw::ARM64_MAX, &mut oddities)?;
-        let machine = stub::machine(source, &mut oddities)?;
+        let layout = stub::layout(text_offset, need, len, raw::ARM64_MAX, &mut warnings)?;
+        let machine = stub::machine(source, &mut warnings)?;
         if let Some(found) = machine.filter(|machine| *machine != Machine::ARM64) {
             let expected = Machine::ARM64;
-            oddities.push(Oddity::PeMachine { found, expected });
+            warnings.push(Warning::PeMachine { found, expected });
         }
 
         let mut builder = ImageBuilder::new(Arm64ImageFormat::NAME, Arch::Aarch64, endian(&header), len)
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
             .placement(Placement::Relocatable(rule(text_offset)))
-            .entry(EntryAbi::Arm64Image, text_offset)
-            .arm64_image(facts(&header))
+            .entry(EntryAbi::ARM64_IMAGE, text_offset)
+            .metadata(metadata(&header))
             .efi_stub(machine == Some(Machine::ARM64));
-        for oddity in &oddities {
-            builder = builder.warning(oddity.to_string());
+        for warning in &warnings {
+            builder = builder.warning(*warning);
         }
         Ok(Self {
             header,
             text_offset,
             is_pe: machine.is_some(),
-            oddities,
+            warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
@@ -133,13 +132,13 @@ impl Arm64Image {
     /// The page size that the kernel was built for, in bytes. `None` where the header does not say.
     #[must_use]
     pub fn page_size(&self) -> Option<u32> {
-        facts(&self.header).page_size
+        metadata(&self.header).page_size
     }
 
     /// Whether the kernel may be placed anywhere in RAM, and not only near its start.
     #[must_use]
     pub fn is_placed_anywhere(&self) -> bool {
-        facts(&self.header).is_placed_anywhere
+        metadata(&self.header).is_placed_anywhere
     }
 
     /// Whether the file is also a PE program that UEFI firmware can start (the EFI stub).
@@ -150,8 +149,8 @@ impl Arm64Image {
 
     /// What is strange about the image without being wrong. The image's warnings are these in words.
     #[must_use]
-    pub fn oddities(&self) -> &[Oddity] {
-        &self.oddities
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The format-neutral image.
@@ -179,29 +178,23 @@ fn endian(header: &Arm64Header) -> Endian {
     }
 }
 
-fn facts(header: &Arm64Header) -> Arm64ImageFacts {
+fn metadata(header: &Arm64Header) -> ImageMetadata {
     let flags = header.flags.get();
-    Arm64ImageFacts {
-        page_size: match (flags >> arm64_flags::PAGE_SIZE_SHIFT) & arm64_flags::PAGE_SIZE_MASK {
-            1 => Some(4 << 10),
-            2 => Some(16 << 10),
-            3 => Some(64 << 10),
-            _ => None,
-        },
-        is_placed_anywhere: flags & arm64_flags::PLACED_ANYWHERE != 0,
-    }
+    let page_size = match (flags >> arm64_flags::PAGE_SIZE_SHIFT) & arm64_flags::PAGE_SIZE_MASK {
+        1 => Some(4 << 10),
+        2 => Some(16 << 10),
+        3 => Some(64 << 10),
+        _ => None,
+    };
+    ImageMetadata::new(page_size, flags & arm64_flags::PLACED_ANYWHERE != 0)
 }
 
 /// "The Image must be placed text_offset bytes from a 2MB aligned base address anywhere in usable system RAM".
 ///
 /// The base itself may lie below RAM, as nothing there has "special significance to the kernel", but not below zero. A
 /// planner takes the lowest place there is, so a kernel that wants to be near the start of RAM is.
-fn rule(text_offset: u64) -> Relocation {
-    Relocation {
-        align: raw::BASE_ALIGN,
-        align_offset: text_offset.checked_rem(raw::BASE_ALIGN).unwrap_or(0),
-        min: text_offset,
-        max: raw::ARM64_MAX,
-        preferred: None,
-    }
+fn rule(text_offset: u64) -> Constraints {
+    Constraints::aligned(raw::BASE_ALIGN)
+        .with_align_offset(text_offset.checked_rem(raw::BASE_ALIGN).unwrap_or(0))
+        .between(text_offset, raw::ARM64_MAX)
 }

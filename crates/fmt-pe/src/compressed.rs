@@ -54,11 +54,9 @@ impl Zboot {
                 len: source.len(),
             })?;
         let codec = codec(&source, &header, range)?;
-        let payload = Payload {
-            codec,
-            source: range,
-            unpacked_len: unpacked_len(&source, codec, range)?,
-        };
+        let payload = Payload::new(range)
+            .with_codec(codec)
+            .with_unpacked_len(unpacked_len(&source, codec, range)?);
         let machine = machine(source)?;
         Ok(Some(Self {
             header,

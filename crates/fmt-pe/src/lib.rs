@@ -18,19 +18,19 @@ extern crate alloc;
 mod arm64;
 mod compressed;
 mod error;
-mod oddity;
 pub mod pe;
 mod plugin;
 pub mod raw;
 mod riscv;
 mod stub;
+mod warning;
 
 pub use arm64::Arm64Image;
 pub use compressed::{Zboot, is_gzip};
 pub use error::{KernelError, Malformed, Unsupported};
-pub use oddity::Oddity;
 pub use plugin::{
     ARM64_IMAGE, Arm64ImageFormat, FORMATS, GZIP, GzipFormat, PE, PeFormat, RISCV_IMAGE, RiscvImageFormat,
     ZBOOT, ZbootFormat,
 };
 pub use riscv::RiscvImage;
+pub use warning::Warning;

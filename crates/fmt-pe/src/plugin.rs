@@ -1,6 +1,6 @@
 //! The plugins.
 
-use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, SizedSource};
+use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority, SizedSource};
 
 use crate::arm64::Arm64Image;
 use crate::compressed::{Zboot, is_gzip};
@@ -8,8 +8,8 @@ use crate::error::{KernelError, Unsupported};
 use crate::pe::{self, PeError, PeFile};
 use crate::riscv::RiscvImage;
 
-/// The priority of formats that are PE files, too, but only some among others: before the usual 100, after bzImage.
-const BEFORE_PE: u32 = 60;
+/// Priority of formats whose images are also PE files: before PE, after bzImage.
+const BEFORE_PE: Priority = Priority::new(Priority::SPECIFIC.value() + 10);
 
 /// Every format of this crate, for the list of formats of [`boot_core::detect`].
 pub const FORMATS: [&dyn KernelFormat; 5] = [&ARM64_IMAGE, &RISCV_IMAGE, &ZBOOT, &GZIP, &PE];
@@ -79,7 +79,7 @@ impl KernelFormat for Arm64ImageFormat {
         Self::NAME
     }
 
-    fn priority(&self) -> u32 {
+    fn priority(&self) -> Priority {
         BEFORE_PE
     }
 
@@ -94,7 +94,7 @@ impl KernelFormat for RiscvImageFormat {
         Self::NAME
     }
 
-    fn priority(&self) -> u32 {
+    fn priority(&self) -> Priority {
         BEFORE_PE
     }
 
@@ -109,7 +109,7 @@ impl KernelFormat for ZbootFormat {
         Self::NAME
     }
 
-    fn priority(&self) -> u32 {
+    fn priority(&self) -> Priority {
         BEFORE_PE
     }
 

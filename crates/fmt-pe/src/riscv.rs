@@ -1,28 +1,27 @@
 //! The riscv `Image`.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
-use boot_core::image::RiscvImageFacts;
 use boot_core::{
-    Arch, ByteSource, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, Relocation, SizedSource,
+    Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, SizedSource,
 };
+use boot_linux::riscv::ImageMetadata;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::{KernelError, Malformed, Unsupported};
-use crate::oddity::Oddity;
 use crate::pe::Machine;
 use crate::plugin::RiscvImageFormat;
 use crate::raw::{self, RiscvHeader, riscv_flags};
 use crate::stub;
+use crate::warning::Warning;
 
 /// A validated riscv64 `Image`: everything its header says, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RiscvImage {
     header: RiscvHeader,
     is_pe: bool,
-    oddities: Vec<Oddity>,
+    warnings: Vec<Warning>,
     image: KernelImage,
 }
 
@@ -49,9 +48,9 @@ impl RiscvImage {
     }
 
     fn with_header(source: SizedSource<'_>, header: RiscvHeader) -> Result<Self, KernelError> {
-        let mut oddities = Vec::new();
+        let mut warnings = Vec::new();
         let len = source.len();
-        check_version(&header, &mut oddities)?;
+        check_version(&header, &mut warnings)?;
         let text_offset = header.text_offset.get();
         if !text_offset.is_multiple_of(raw::BASE_ALIGN) {
             return Err(Malformed::TextOffset {
@@ -66,16 +65,16 @@ impl RiscvImage {
         }
         let unknown = header.flags.get() & !riscv_flags::KNOWN;
         if unknown != 0 {
-            oddities.push(Oddity::UnknownFlags(unknown));
+            warnings.push(Warning::UnknownFlags(unknown));
         }
-        let layout = stub::layout(text_offset, need, len, u64::MAX, &mut oddities)?;
-        let machine = stub::machine(source, &mut oddities)?;
+        let layout = stub::layout(text_offset, need, len, u64::MAX, &mut warnings)?;
+        let machine = stub::machine(source, &mut warnings)?;
         match machine {
             Some(Machine::RISCV32) => return Err(Unsupported::Riscv32.into()),
             None | Some(Machine::RISCV64) => {}
             Some(found) => {
                 let expected = Machine::RISCV64;
-                oddities.push(Oddity::PeMachine { found, expected });
+                warnings.push(Warning::PeMachine { found, expected });
             }
         }
 
@@ -86,19 +85,17 @@ impl RiscvImage {
         let mut builder = ImageBuilder::new(RiscvImageFormat::NAME, Arch::Riscv64, endian, len)
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
-            .placement(Placement::Relocatable(Relocation::aligned(raw::BASE_ALIGN)))
-            .entry(EntryAbi::RiscvImage, text_offset)
-            .riscv_image(RiscvImageFacts {
-                version: version(&header),
-            })
+            .placement(Placement::Relocatable(Constraints::aligned(raw::BASE_ALIGN)))
+            .entry(EntryAbi::RISCV_IMAGE, text_offset)
+            .metadata(ImageMetadata::new(version(&header)))
             .efi_stub(machine == Some(Machine::RISCV64));
-        for oddity in &oddities {
-            builder = builder.warning(oddity.to_string());
+        for warning in &warnings {
+            builder = builder.warning(*warning);
         }
         Ok(Self {
             header,
             is_pe: machine.is_some(),
-            oddities,
+            warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
@@ -135,8 +132,8 @@ impl RiscvImage {
 
     /// What is strange about the image without being wrong. The image's warnings are these in words.
     #[must_use]
-    pub fn oddities(&self) -> &[Oddity] {
-        &self.oddities
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The format-neutral image.
@@ -158,7 +155,7 @@ fn version(header: &RiscvHeader) -> (u16, u16) {
 }
 
 /// Headers of one major version are compatible. `magic2` came with 0.2, and the older `magic` may be removed some day.
-fn check_version(header: &RiscvHeader, oddities: &mut Vec<Oddity>) -> Result<(), KernelError> {
+fn check_version(header: &RiscvHeader, warnings: &mut Vec<Warning>) -> Result<(), KernelError> {
     let (major, minor) = version(header);
     if major != 0 {
         return Err(Unsupported::RiscvVersion { major, minor }.into());
@@ -168,7 +165,7 @@ fn check_version(header: &RiscvHeader, oddities: &mut Vec<Oddity>) -> Result<(),
         return Err(Malformed::RiscvMagic2 { found, minor }.into());
     }
     if minor > raw::RISCV_MINOR {
-        oddities.push(Oddity::NewerRiscvHeader { minor });
+        warnings.push(Warning::NewerRiscvHeader { minor });
     }
     Ok(())
 }

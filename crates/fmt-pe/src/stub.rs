@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use boot_core::{GuestRange, SizedSource, SourceRange};
 
 use crate::error::{KernelError, Malformed};
-use crate::oddity::Oddity;
 use crate::pe::{self, Machine, PeError, PeFile};
+use crate::warning::Warning;
 
 /// The link addresses of an `Image`: it starts `text_offset` after address zero.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +25,10 @@ pub(crate) fn layout(
     need: u64,
     len: u64,
     max: u64,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Layout, Malformed> {
     if need < len {
-        oddities.push(Oddity::SmallImageSize { found: need, len });
+        warnings.push(Warning::SmallImageSize { found: need, len });
     }
     let need = need.max(len);
     let at = |len| {
@@ -45,11 +45,11 @@ pub(crate) fn layout(
 
 /// What the PE header of an `Image` is for, where there is one.
 ///
-/// Only firmware needs that header, so what is wrong with it is an oddity. But it knows better than the header of the
+/// Only firmware needs that header, so what is wrong with it is an warning. But it knows better than the header of the
 /// `Image` how long the file must be: a kernel that was cut is refused.
 pub(crate) fn machine(
     source: SizedSource<'_>,
-    oddities: &mut Vec<Oddity>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Option<Machine>, KernelError> {
     match PeFile::open(source) {
         Ok(pe) => Ok(pe.map(|pe| pe.machine())),
@@ -58,11 +58,11 @@ pub(crate) fn machine(
             error @ (pe::Malformed::HeadersCut { .. } | pe::Malformed::SectionCut { .. }),
         )) => Err(Malformed::PeCut(error).into()),
         Err(PeError::Malformed(error)) => {
-            oddities.push(Oddity::PeMalformed(error));
+            warnings.push(Warning::PeMalformed(error));
             Ok(None)
         }
         Err(PeError::Unsupported(error)) => {
-            oddities.push(Oddity::PeUnsupported(error));
+            warnings.push(Warning::PeUnsupported(error));
             Ok(None)
         }
     }

@@ -1,6 +1,6 @@
 //! Which guest physical ranges get memory of the host, and how they are cut into mappings.
 
-use boot_core::{GuestRange, MemoryMap, RegionKind, num};
+use boot_core::{GuestRange, MemoryMap, RegionKind, arith};
 
 use crate::RamError;
 
@@ -26,7 +26,7 @@ pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamE
             .aligned_out(page)
             .ok_or(RamError::TooLarge(region.range))?;
         match ranges.last_mut() {
-            Some(last) if range.start() <= last.end() => *last = last.hull(range),
+            Some(last) if range.start() <= last.end() => *last = last.span(range),
             _ => ranges.push(range),
         }
     }
@@ -42,8 +42,8 @@ pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamE
 /// host can serve as one of the guest only where both addresses are such multiples, so the piece in the middle has
 /// to begin at one in the guest, too: RAM of a PC starts again at 1 MiB.
 pub(crate) fn cut(range: GuestRange) -> impl Iterator<Item = GuestRange> {
-    let first = num::align_up(range.start(), HUGE_PAGE);
-    let last = num::align_down(range.end(), HUGE_PAGE);
+    let first = arith::align_up(range.start(), HUGE_PAGE);
+    let last = arith::align_down(range.end(), HUGE_PAGE);
     let bounds = match first {
         Some(first) if first < last => [range.start(), first, last, range.end()],
         _ => [range.start(), range.end(), range.end(), range.end()],

@@ -1,6 +1,6 @@
 //! How the memory of a machine is mapped.
 
-use boot_core::{GuestRange, MemoryMap, num};
+use boot_core::{GuestRange, MemoryMap, arith};
 use vm_memory::bitmap::NewBitmap;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
@@ -84,7 +84,7 @@ impl RamOptions {
     ///
     /// [`RamError`] where the map has no RAM or the host cannot map as much.
     pub fn build<B: NewBitmap>(self, map: &MemoryMap) -> Result<GuestRam<B>, RamError> {
-        let page = num::to_u64(pages::size());
+        let page = arith::to_u64(pages::size());
         let mut regions = Vec::new();
         for range in layout::backed(map, page)? {
             match self.huge_pages {

@@ -388,6 +388,6 @@ mod tests {
     }
 
     fn num(value: usize) -> u64 {
-        boot_core::num::to_u64(value)
+        boot_core::arith::to_u64(value)
     }
 }

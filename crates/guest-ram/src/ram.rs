@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use boot_core::{
-    Backing, ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, num,
+    Backing, ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, arith,
 };
 use vm_memory::bitmap::{Bitmap, MS};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice};
@@ -153,7 +153,7 @@ impl<B: Bitmap> GuestRam<B> {
         offset: u64,
     ) -> Result<(), MemoryError> {
         self.for_each_part(range, |part, done| {
-            let at = offset.saturating_add(num::to_u64(done));
+            let at = offset.saturating_add(arith::to_u64(done));
             let failed = |kind| MemoryError::Source(ReadError::new(at, part.len(), kind));
             let max = libc::off_t::MAX;
             let Ok(position) = libc::off_t::try_from(at) else {
@@ -188,14 +188,14 @@ impl<B: Bitmap> GuestRam<B> {
         self.for_each_part(range, |part, done| {
             buffer.resize(part.len().min(BUFFER).max(buffer.len()), 0);
             let mut rest = part.clone();
-            let mut at = offset.saturating_add(num::to_u64(done));
+            let mut at = offset.saturating_add(arith::to_u64(done));
             while !rest.is_empty() {
                 let take = rest.len().min(buffer.len());
                 let bytes = buffer.get_mut(..take).unwrap_or_default();
                 source.read_exact_at(at, bytes)?;
                 rest.copy_from(bytes);
                 rest = rest.offset(take).map_err(|error| access(range, error))?;
-                at = at.saturating_add(num::to_u64(take));
+                at = at.saturating_add(arith::to_u64(take));
             }
             Ok(())
         })
@@ -227,7 +227,7 @@ impl<B: Bitmap + Send + Sync> GuestRam<B> {
 /// The range of `len` bytes at `addr`.
 fn span(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
     let to_the_end = || GuestRange::from_bounds(addr, u64::MAX).unwrap_or(GuestRange::EMPTY);
-    GuestRange::new(addr, num::to_u64(len)).ok_or_else(|| MemoryError::NotBacked(to_the_end()))
+    GuestRange::new(addr, arith::to_u64(len)).ok_or_else(|| MemoryError::NotBacked(to_the_end()))
 }
 
 /// An error of the memory itself.
@@ -284,7 +284,7 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
                 };
                 let part = part().ok_or_else(|| {
                     let len = usize::try_from(range.len()).unwrap_or(usize::MAX);
-                    let kind = ReadErrorKind::PastEnd(num::to_u64(bytes.len()));
+                    let kind = ReadErrorKind::PastEnd(arith::to_u64(bytes.len()));
                     ReadError::new(offset, len, kind)
                 })?;
                 self.split_bytes(range, part)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
@@ -59,7 +59,7 @@ impl RamRegion {
     /// [`host_ptr`](Self::host_ptr) as a number, which is how hypervisors want it.
     #[must_use]
     pub fn host_addr(&self) -> u64 {
-        num::to_u64(self.host_ptr().addr())
+        arith::to_u64(self.host_ptr().addr())
     }
 }
 

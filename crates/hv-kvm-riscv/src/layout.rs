@@ -156,7 +156,7 @@ impl Layout {
         if platform.cpus.count().is_some() {
             exactly(
                 "a number of harts of",
-                boot_core::num::to_u64(harts.len()),
+                boot_core::arith::to_u64(harts.len()),
                 vcpus.into(),
             )?;
         }

@@ -208,7 +208,7 @@ fn buffer(len: u64) -> Vec<u8> {
 }
 
 fn count(len: usize) -> u64 {
-    boot_core::num::to_u64(len)
+    boot_core::arith::to_u64(len)
 }
 
 fn low_byte(word: u64) -> u8 {

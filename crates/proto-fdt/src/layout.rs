@@ -1,7 +1,7 @@
 //! Where the boot documents allow kernel, initrd and device tree.
 
 use boot_core::machine::{Cpus, MmuType};
-use boot_core::{EntryAbi, GuestRange, KernelImage, Limits, Machine, num};
+use boot_core::{Constraints, EntryAbi, GuestRange, KernelImage, Machine, arith};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -13,25 +13,21 @@ pub(crate) const MAX_TREE: u64 = 2 * MIB;
 /// The placement rules of one architecture.
 pub(crate) trait Layout {
     /// The limits of the kernel's runtime extent, where it starts by `abi`.
-    fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Limits;
+    fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints;
 
     /// The base that the kernel would like to have, if it says one.
     fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
 
     /// The windows that an initrd may be in, best first. None where the kernel itself breaks the rule.
-    fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Limits>; 2];
+    fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 
     /// The windows that the device tree may be in, best first. The alignment is up to the caller.
-    fn tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Limits>; 2];
+    fn tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 }
 
 /// Page-aligned, from `min` up to `max` (exclusive).
-const fn pages(min: u64, max: u64) -> Limits {
-    Limits {
-        align: 0x1000,
-        min,
-        max,
-    }
+const fn pages(min: u64, max: u64) -> Constraints {
+    Constraints::aligned(0x1000).between(min, max)
 }
 
 /// The rules of `arch/arm64/booting.rst`.
@@ -39,11 +35,8 @@ pub(crate) struct Arm64;
 
 impl Layout for Arm64 {
     /// "within the 48-bit addressable range of physical memory". The image's placement rule says the rest.
-    fn kernel(&self, _: &Machine, _: EntryAbi) -> Limits {
-        Limits {
-            max: 1 << 48,
-            ..Limits::NONE
-        }
+    fn kernel(&self, _: &Machine, _: EntryAbi) -> Constraints {
+        Constraints::NONE.between(0, 1 << 48)
     }
 
     fn preferred(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
@@ -52,22 +45,23 @@ impl Layout for Arm64 {
 
     /// "it must reside entirely within a 1 GB aligned physical memory window of up to 32 GB in size that fully covers
     /// the kernel Image as well": the window that begins with the kernel's GiB, or else the one that ends with it.
-    fn initrd(&self, _: &Machine, kernel: GuestRange) -> [Option<Limits>; 2] {
+    fn initrd(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
         const WINDOW: u64 = 32 * GIB;
-        let first = num::align_down(kernel.start(), GIB);
+        let first = arith::align_down(kernel.start(), GIB);
         let upward = pages(first, first.saturating_add(WINDOW));
-        let downward = num::align_up(kernel.end(), GIB).map(|last| pages(last.saturating_sub(WINDOW), last));
-        let covers = |window: &Limits| kernel.start() >= window.min && kernel.end() <= window.max;
+        let downward =
+            arith::align_up(kernel.end(), GIB).map(|last| pages(last.saturating_sub(WINDOW), last));
+        let covers = |window: &Constraints| kernel.start() >= window.min && kernel.end() <= window.max;
         [Some(upward).filter(covers), downward.filter(covers)]
     }
 
     /// Kernels before 4.2 look for the tree only in the 512 MiB from the 2 MiB boundary below the image; others take
     /// it anywhere.
-    fn tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Limits>; 2] {
-        let first = num::align_down(kernel.start(), 2 * MIB);
+    fn tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
+        let first = arith::align_down(kernel.start(), 2 * MIB);
         [
             Some(pages(first, first.saturating_add(512 * MIB))),
-            Some(Limits::NONE),
+            Some(Constraints::NONE),
         ]
     }
 }
@@ -79,7 +73,7 @@ impl Riscv64 {
     /// What the kernel maps: RAM from its start on, as much as the direct mapping of the weakest hart's translation
     /// has room for. The 4 GiB at the end of the address space are the kernel's own, and older kernels take them
     /// out of the direct mapping.
-    fn mapped(machine: &Machine) -> Limits {
+    fn mapped(machine: &Machine) -> Constraints {
         let weakest = match &machine.platform.cpus {
             Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min(),
             _ => None,
@@ -97,30 +91,27 @@ impl Riscv64 {
 impl Layout for Riscv64 {
     /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs say in their
     /// ELF headers where they want to be.
-    fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Limits {
-        Limits {
-            align: match abi {
-                EntryAbi::RiscvImage => 2 * MIB,
-                _ => 1,
-            },
-            ..Self::mapped(machine)
-        }
+    fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints {
+        Self::mapped(machine).with_align(match abi {
+            EntryAbi::RISCV_IMAGE => 2 * MIB,
+            _ => 1,
+        })
     }
 
     /// `text_offset` from the start of RAM, which leaves room for firmware (boot-image-header.rst: "Image load offset,
     /// little endian"). Kernels run at any boundary of 2 MiB all the same.
     fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
-        image.entry(EntryAbi::RiscvImage)?;
+        image.entry(EntryAbi::RISCV_IMAGE)?;
         let first = machine.memory.ram().next()?.start();
         // The link addresses of an `Image` count from the start of RAM.
-        num::align_up(first, 2 * MIB)?.checked_add(image.extent().start())
+        arith::align_up(first, 2 * MIB)?.checked_add(image.extent().start())
     }
 
-    fn initrd(&self, machine: &Machine, _: GuestRange) -> [Option<Limits>; 2] {
+    fn initrd(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
         [Some(Self::mapped(machine)), None]
     }
 
-    fn tree(&self, machine: &Machine, _: GuestRange) -> [Option<Limits>; 2] {
+    fn tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
         [Some(Self::mapped(machine)), None]
     }
 }

@@ -26,10 +26,12 @@ mod error;
 mod layout;
 mod plan;
 mod plugin;
+mod warning;
 
 pub use error::TreeError;
 pub use plugin::{Arm64, PROTOCOL_ARM64, PROTOCOL_RISCV64, Riscv64};
 pub use tree::Chosen;
+pub use warning::Warning;
 
 #[cfg(feature = "registry")]
 inventory::submit! { boot_core::registry::Protocol(&PROTOCOL_ARM64) }

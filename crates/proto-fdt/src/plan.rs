@@ -1,22 +1,22 @@
 //! Planning a boot: place everything, write the tree, say where the boot CPU starts.
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::error::Error;
 
-use boot_core::place::{Direction, Request};
 use boot_core::{
-    BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, EntryAbi, GuestRange, KernelImage, Limits,
-    Machine, PlacedKernel, PlacementError, Placer, PlanBuilder, PlanError, RegionKind, SourceId, Unsuitable,
-    num, protocol,
+    BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange, Incompatible,
+    KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError, RamAllocator, RegionKind,
+    SourceId, arith, protocol,
 };
+
+use boot_linux::arm64::ImageMetadata;
 
 use crate::blob::Blob;
 use crate::fixup::{self, FixupError, Reservation};
 use crate::layout::{Layout, MAX_TREE};
 use crate::tree::{self, Chosen};
+use crate::warning::Warning;
 
 /// What the two protocols differ in.
 pub(crate) struct Rules {
@@ -63,29 +63,32 @@ pub(crate) fn plan(
         fixup::check_reserved(&machine.platform.reserved_memory, &told).map_err(|error| own(name, error))?;
         reserved.extend(told);
     }
-    let mut placer = Placer::new(&machine.memory);
-    avoid(&mut placer, reserved.iter().map(|reserved| reserved.range))?;
-    let kernel_limits = rules.layout.kernel(machine, abi);
-    let max = kernel_limits.max;
+    let mut allocator = RamAllocator::new(&machine.memory);
+    avoid(&mut allocator, reserved.iter().map(|reserved| reserved.range))?;
+    let kernel_constraints = rules.layout.kernel(machine, abi);
+    let max = kernel_constraints.max;
     let preferred = rules.layout.preferred(machine, request.image);
     let kernel =
-        match preferred.and_then(|base| PlacedKernel::place_at(request.image, &mut placer, base, max)) {
+        match preferred.and_then(|base| PlacedKernel::place_at(request.image, &mut allocator, base, max)) {
             Some(kernel) => kernel,
-            None => PlacedKernel::place_below(request.image, &mut placer, max)?,
+            None => PlacedKernel::place_below(request.image, &mut allocator, max)?,
         };
     let entry = kernel
         .entry(request.image, abi)
         .ok_or(no_entry(name, request, rules))?;
 
     let floor = floor(request.image, &kernel);
-    let mut placer = Placer::new(&machine.memory);
+    let mut allocator = RamAllocator::new(&machine.memory);
     let kept = reserved.iter().map(|reserved| reserved.kept_from(KERNEL_PAGE));
-    avoid(&mut placer, kernel.footprint().iter().copied().chain(kept))?;
+    avoid(
+        &mut allocator,
+        kernel.occupied_ranges().iter().copied().chain(kept),
+    )?;
     let initrd = match request.initrd_len {
-        None | Some(0) => None,
+        None => None,
         Some(len) => {
             let windows = rules.layout.initrd(machine, kernel.extent());
-            Some(place(&mut placer, "initrd", len, above(windows, floor))?)
+            Some(place(&mut allocator, "initrd", len.get(), above(windows, floor))?)
         }
     };
     let chosen = Chosen {
@@ -101,7 +104,7 @@ pub(crate) fn plan(
         Some(tree) => fitted(tree, machine, &chosen).map_err(|error| own(name, error))?,
         None => tree::write(machine, &chosen).map_err(|error| own(name, error))?,
     };
-    let len = num::to_u64(dtb.len());
+    let len = arith::to_u64(dtb.len());
     if len > MAX_TREE {
         return Err(PlanError::TooLarge {
             protocol: name,
@@ -111,18 +114,18 @@ pub(crate) fn plan(
         });
     }
     let windows = above(rules.layout.tree(machine, kernel.extent()), floor);
-    let used = kernel.footprint().iter().copied().chain(chosen.initrd);
-    let (dtb_range, dtb_limits) = place_tree(machine, len, windows, used, &reserved)?;
+    let used = kernel.occupied_ranges().iter().copied().chain(chosen.initrd);
+    let (dtb_range, dtb_constraints) = place_tree(machine, len, windows, used, &reserved)?;
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
-        .kernel_limits(kernel_limits)
-        .bytes("device tree", dtb_range, dtb, dtb_limits)
+        .kernel_constraints(kernel_constraints)
+        .bytes("device tree", dtb_range, dtb, dtb_constraints)
         .cpu(cpu(entry, dtb_range.start(), boot_cpu));
     if let Some(warning) = lost_ram(machine, floor) {
         builder = builder.warning(warning);
     }
-    if let Some((range, limits)) = initrd {
-        builder = builder.file("initrd", range, SourceId::Initrd, limits);
+    if let Some((range, constraints)) = initrd {
+        builder = builder.file("initrd", range, SourceId::Initrd, constraints);
     }
     Ok(builder.build()?)
 }
@@ -140,10 +143,10 @@ fn refuse(protocol: &'static str, request: &BootRequest<'_>) -> Result<(), PlanE
 }
 
 fn no_entry(protocol: &'static str, request: &BootRequest<'_>, rules: &Rules) -> PlanError {
-    PlanError::Unsuitable {
+    PlanError::Incompatible {
         protocol,
         format: request.image.format(),
-        reason: Unsuitable::NoEntry {
+        reason: Incompatible::NoEntry {
             expected: rules.entries,
         },
     }
@@ -182,35 +185,24 @@ const KERNEL_PAGE: u64 = 0x1_0000;
 /// anywhere" has no linear mapping below its base (arm64 booting.rst, flags, bit 3).
 fn floor(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
     let is_floored = image
-        .facts()
-        .arm64_image
-        .is_some_and(|facts| !facts.is_placed_anywhere);
+        .metadata::<ImageMetadata>()
+        .is_some_and(|metadata| !metadata.is_placed_anywhere);
     if is_floored {
-        num::align_down(kernel.extent().start(), BLOCK)
+        arith::align_down(kernel.extent().start(), BLOCK)
     } else {
         0
     }
 }
 
 /// A warning where there is RAM below `floor` in which a smaller kernel could have been.
-fn lost_ram(machine: &Machine, floor: u64) -> Option<String> {
+fn lost_ram(machine: &Machine, floor: u64) -> Option<Warning> {
     let first = machine.memory.ram().next()?;
-    (num::align_up(first.start(), BLOCK)? < floor).then(|| {
-        format!(
-            "the kernel cannot use the RAM below {floor:#x}, where the lowest room for it is: it is one of those that have to be \
-             near the start of RAM"
-        )
-    })
+    (arith::align_up(first.start(), BLOCK)? < floor).then_some(Warning::UnusableRam { floor })
 }
 
 /// The parts of `windows` from `floor` on.
-fn above(windows: [Option<Limits>; 2], floor: u64) -> [Option<Limits>; 2] {
-    windows.map(|window| {
-        window.map(|limits| Limits {
-            min: limits.min.max(floor),
-            ..limits
-        })
-    })
+fn above(windows: [Option<Constraints>; 2], floor: u64) -> [Option<Constraints>; 2] {
+    windows.map(|window| window.map(|constraints| constraints.not_below(floor)))
 }
 
 /// The blocks that have something other than RAM in them: devices, or regions of the memory map that are no RAM.
@@ -226,8 +218,8 @@ fn other_than_ram(machine: &Machine) -> impl Iterator<Item = GuestRange> + '_ {
 
 /// `range` out to multiples of `align`.
 fn widened(range: GuestRange, align: u64) -> GuestRange {
-    let start = num::align_down(range.start(), align);
-    let end = num::align_up(range.end(), align).unwrap_or(u64::MAX);
+    let start = arith::align_down(range.start(), align);
+    let end = arith::align_up(range.end(), align).unwrap_or(u64::MAX);
     GuestRange::from_bounds(start, end).unwrap_or(range)
 }
 
@@ -255,76 +247,67 @@ fn reserved(machine: &Machine) -> Vec<Reservation> {
 }
 
 /// Keeps everything away from `ranges`, which may overlap each other.
-fn avoid(placer: &mut Placer<'_>, ranges: impl Iterator<Item = GuestRange>) -> Result<(), PlacementError> {
+fn avoid(
+    allocator: &mut RamAllocator<'_>,
+    ranges: impl Iterator<Item = GuestRange>,
+) -> Result<(), PlacementError> {
     let mut ranges: Vec<GuestRange> = ranges.collect();
     ranges.sort_unstable();
     ranges.dedup_by(|later, earlier| {
         let meet = later.start() <= earlier.end();
         if meet {
-            *earlier = earlier.hull(*later);
+            *earlier = earlier.span(*later);
         }
         meet
     });
     ranges
         .into_iter()
-        .try_for_each(|range| placer.avoid("reserved memory", range))
+        .try_for_each(|range| allocator.exclude("reserved memory", range))
 }
 
 /// Finds a place for the device tree, which is `len` bytes long, clear of what is `used` and `reserved`.
 fn place_tree(
     machine: &Machine,
     len: u64,
-    windows: [Option<Limits>; 2],
+    windows: [Option<Constraints>; 2],
     used: impl Iterator<Item = GuestRange> + Clone,
     reserved: &[Reservation],
-) -> Result<(GuestRange, Limits), PlacementError> {
+) -> Result<(GuestRange, Constraints), PlacementError> {
     let windows = windows.map(|window| {
         // A power of two that the tree fits in: it is 8-byte aligned, and crosses no boundary of 2 MiB.
-        window.map(|limits| Limits {
-            align: len.next_power_of_two().max(8),
-            ..limits
-        })
+        window.map(|constraints| constraints.with_align(len.next_power_of_two().max(8)))
     });
     let kept = reserved.iter().map(|reserved| reserved.kept_from(BLOCK));
     let taken = used.chain(kept);
     // Rather in a block that has nothing but RAM: what else is there may need to be mapped in another way.
-    let mut placer = Placer::new(&machine.memory);
-    avoid(&mut placer, taken.clone().chain(other_than_ram(machine)))?;
-    if let Ok(placed) = place(&mut placer, "device tree", len, windows) {
+    let mut allocator = RamAllocator::new(&machine.memory);
+    avoid(&mut allocator, taken.clone().chain(other_than_ram(machine)))?;
+    if let Ok(placed) = place(&mut allocator, "device tree", len, windows) {
         return Ok(placed);
     }
-    let mut placer = Placer::new(&machine.memory);
-    avoid(&mut placer, taken)?;
-    place(&mut placer, "device tree", len, windows)
+    let mut allocator = RamAllocator::new(&machine.memory);
+    avoid(&mut allocator, taken)?;
+    place(&mut allocator, "device tree", len, windows)
 }
 
 /// Finds the highest place in the first window that has room, and takes it.
 fn place(
-    placer: &mut Placer<'_>,
+    allocator: &mut RamAllocator<'_>,
     label: &'static str,
     len: u64,
-    windows: [Option<Limits>; 2],
-) -> Result<(GuestRange, Limits), PlacementError> {
+    windows: [Option<Constraints>; 2],
+) -> Result<(GuestRange, Constraints), PlacementError> {
     let mut refusal = None;
-    for limits in windows.into_iter().flatten() {
-        let request = Request {
-            label,
-            len,
-            align: limits.align,
-            align_offset: 0,
-            min: limits.min,
-            max: limits.max,
-            direction: Direction::Highest,
-        };
-        match placer.allocate(&request) {
-            Ok(range) => return Ok((range, limits)),
+    for constraints in windows.into_iter().flatten().map(Constraints::highest) {
+        match allocator.allocate(label, len, &constraints) {
+            Ok(range) => return Ok((range, constraints)),
             Err(error) => refusal = Some(error),
         }
     }
-    // Without a window there is no address below which there could be room.
-    let nowhere = Request {
-        max: 0,
-        ..Request::pages(label, len)
-    };
-    Err(refusal.unwrap_or(PlacementError::NoRoom(nowhere)))
+    // Without a window no address is allowed.
+    Err(refusal.unwrap_or(PlacementError::NoRoom {
+        label,
+        len,
+        constraints: Constraints::NONE.between(0, 0),
+    }))
 }

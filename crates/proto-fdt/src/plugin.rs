@@ -2,7 +2,7 @@
 
 use boot_core::cpu::{aarch64, riscv64};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, KernelImage, PlanError, Unsuitable,
+    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, Incompatible, KernelImage, PlanError,
 };
 
 use crate::layout;
@@ -26,19 +26,19 @@ pub const PROTOCOL_ARM64: Arm64 = Arm64;
 /// The riscv64 protocol, for lists of protocols.
 pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 
-const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::Arm64Image, EntryAbi::Elf64];
-const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RiscvImage, EntryAbi::Elf64];
+const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
+const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RISCV_IMAGE, EntryAbi::ELF64];
 
-fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), Unsuitable> {
+fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), Incompatible> {
     if image.arch() != arch {
-        return Err(Unsuitable::Arch {
+        return Err(Incompatible::Arch {
             expected: arch,
             found: image.arch(),
         });
     }
     match entries.iter().find_map(|abi| image.entry(*abi)) {
         Some(_) => Ok(()),
-        None => Err(Unsuitable::NoEntry { expected: entries }),
+        None => Err(Incompatible::NoEntry { expected: entries }),
     }
 }
 
@@ -47,7 +47,7 @@ impl BootProtocol for Arm64 {
         "fdt-arm64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
         supports(image, Arch::Aarch64, &ARM64_ENTRIES)
     }
 
@@ -73,11 +73,11 @@ impl BootProtocol for Riscv64 {
         "fdt-riscv64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
         supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
         match image.endian() {
             Endian::Little => Ok(()),
-            Endian::Big => Err(Unsuitable::Image(
+            Endian::Big => Err(Incompatible::Image(
                 "it is big-endian, and a riscv64 hart starts little-endian",
             )),
         }

@@ -1,6 +1,6 @@
 //! The device tree compiler reads the trees without a warning, and says in its own words what the golden files say.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p proto-fdt --test dtc` rewrites the golden files.
+//! `UPDATE_GOLDEN=1 cargo test -p vmboot-proto-fdt --test dtc` rewrites the golden files.
 
 #[path = "support/machine.rs"]
 mod machine;

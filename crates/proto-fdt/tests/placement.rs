@@ -1,14 +1,15 @@
 //! Where a boot's parts go on machines whose memory is unusual.
 
-use boot_core::image::Arm64ImageFacts;
 use boot_core::machine::Isa;
 use boot_core::machine::ReservedMemory;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder,
-    KernelImage, Machine, Placement, PlanError, RegionKind, Relocation, SourceRange,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange,
+    ImageBuilder, KernelImage, Machine, Placement, PlanError, RegionKind, SourceRange,
 };
+use boot_linux::arm64::ImageMetadata;
 use core::num::NonZeroU32;
 use hv_core::virt::{self, Gic, RAM_BASE, RiscvIrqchip};
+use proto_fdt::Warning;
 
 const MIB: u64 = 1 << 20;
 
@@ -30,7 +31,7 @@ fn image(arch: Arch, abi: EntryAbi, text_offset: u64, need: u64) -> ImageBuilder
     ImageBuilder::new("test", arch, Endian::Little, MIB)
         .segment(SourceRange::whole(MIB), range(text_offset, MIB))
         .extent(range(text_offset, need))
-        .placement(Placement::Relocatable(Relocation::aligned(2 * MIB)))
+        .placement(Placement::Relocatable(Constraints::aligned(2 * MIB)))
         .entry(abi, text_offset)
 }
 
@@ -56,9 +57,9 @@ fn a_riscv64_image_goes_to_its_offset_from_the_start_of_ram() {
     let check = |text_offset, need, taken: Option<GuestRange>, expected| {
         let mut machine = riscv64_machine();
         if let Some(taken) = taken {
-            machine.memory.carve(taken, RegionKind::Reserved).unwrap();
+            machine.memory.reserve(taken, RegionKind::Reserved).unwrap();
         }
-        let image = image(Arch::Riscv64, EntryAbi::RiscvImage, text_offset, need);
+        let image = image(Arch::Riscv64, EntryAbi::RISCV_IMAGE, text_offset, need);
         let plan = plan(&machine, &image.build().unwrap(), 0x1000).unwrap();
         assert_eq!(plan.kernel().start(), expected, "{text_offset:#x} {taken:?}");
     };
@@ -79,7 +80,7 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
         // 8 MiB, in which the kernel has no room.
         machine
             .memory
-            .carve(range(RAM_BASE + 8 * MIB, 248 * MIB), RegionKind::Reserved)
+            .reserve(range(RAM_BASE + 8 * MIB, 248 * MIB), RegionKind::Reserved)
             .unwrap();
         machine
             .memory
@@ -88,11 +89,8 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
         machine
     };
     let check = |is_placed_anywhere, need, initrd| {
-        let facts = Arm64ImageFacts {
-            page_size: Some(4096),
-            is_placed_anywhere,
-        };
-        let image = image(Arch::Aarch64, EntryAbi::Arm64Image, 0, need).arm64_image(facts);
+        let metadata = ImageMetadata::new(Some(4096), is_placed_anywhere);
+        let image = image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, need).metadata(metadata);
         plan(&machine(), &image.build().unwrap(), initrd)
     };
     // It fits at the start.
@@ -105,7 +103,7 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
     assert!(load(&far, "initrd").start() > far.kernel().start());
     assert!(load(&far, "device tree").start() > far.kernel().start());
     assert!(
-        matches!(far.warnings(), [warning] if warning.contains("below 0x100000000")),
+        matches!(far.warnings(), [warning] if warning.downcast_ref() == Some(&Warning::UnusableRam { floor: 1 << 32 })),
         "{:?}",
         far.warnings()
     );
@@ -124,7 +122,7 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
 #[test]
 fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
     let image = || {
-        image(Arch::Aarch64, EntryAbi::Arm64Image, 0, 2 * MIB)
+        image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, 2 * MIB)
             .build()
             .unwrap()
     };
@@ -132,7 +130,7 @@ fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
     let mut machine = arm64_machine();
     machine
         .memory
-        .carve(range(last + 0x1000, 0x1000), RegionKind::Reserved)
+        .reserve(range(last + 0x1000, 0x1000), RegionKind::Reserved)
         .unwrap();
     let tree = load(&plan(&machine, &image(), 0).unwrap(), "device tree");
     assert!(tree.end() <= last, "{tree}");
@@ -140,7 +138,7 @@ fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
     for block in 1..128 {
         let other = range(RAM_BASE + block * 2 * MIB + 0x1000, 0x1000);
         if machine.memory.ram().any(|ram| ram.contains(other)) {
-            machine.memory.carve(other, RegionKind::Reserved).unwrap();
+            machine.memory.reserve(other, RegionKind::Reserved).unwrap();
         }
     }
     let tree = load(&plan(&machine, &image(), 0).unwrap(), "device tree");
@@ -149,7 +147,7 @@ fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
 
 #[test]
 fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
-    let image = image(Arch::Aarch64, EntryAbi::Arm64Image, 0, 2 * MIB)
+    let image = image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, 2 * MIB)
         .build()
         .unwrap();
     for (no_map, expected) in [(false, 0x8f00_8000), (true, 0x8f00_0000)] {

@@ -8,8 +8,8 @@ use boot_core::machine::{
     Platform, RiscvCpus, RiscvHart, SerialKind,
 };
 use boot_core::{
-    Arch, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage,
-    Machine, MemoryMap, Module, Placement, PlanError, RegionKind, Relocation, SourceRange,
+    Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
+    KernelImage, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, SourceRange,
 };
 use proto_fdt::{Chosen, PROTOCOL_ARM64, PROTOCOL_RISCV64, TreeError, tree};
 
@@ -485,13 +485,13 @@ fn parts_in_impossible_places_are_refused() {
 /// An `Image` of one page that uses `memory` bytes.
 fn image(arch: Arch, endian: Endian, memory: u64) -> KernelImage {
     let abi = match arch {
-        Arch::Aarch64 => EntryAbi::Arm64Image,
-        _ => EntryAbi::RiscvImage,
+        Arch::Aarch64 => EntryAbi::ARM64_IMAGE,
+        _ => EntryAbi::RISCV_IMAGE,
     };
     ImageBuilder::new("image", arch, endian, 0x1000)
         .segment(SourceRange::whole(0x1000), GuestRange::new(0, 0x1000).unwrap())
         .extent(GuestRange::new(0, memory).unwrap())
-        .placement(Placement::Relocatable(Relocation::aligned(2 << 20)))
+        .placement(Placement::Relocatable(Constraints::aligned(2 << 20)))
         .entry(abi, 0)
         .build()
         .unwrap()
@@ -508,10 +508,7 @@ fn requests_that_the_protocols_have_no_words_for_are_refused() {
         let error = PROTOCOL_ARM64.plan(request).unwrap_err();
         assert!(expected(&error), "{error:?}");
     };
-    let modules = [Module {
-        len: 1,
-        cmdline: Cmdline::new(),
-    }];
+    let modules = [Module::new(1)];
     check(&request.with_modules(&modules), |e| {
         matches!(e, PlanError::NotInProtocol { .. })
     });

@@ -1,7 +1,7 @@
 //! What can go wrong beside what boot-core already has words for.
 
-use boot_core::linux_x86::BootProtocolVersion;
 use boot_core::{GuestRange, PlanError};
+use boot_linux::x86::BootProtocolVersion;
 
 use crate::plugin::NAME;
 

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 
 use crate::LinuxX86Error;
 
@@ -75,7 +75,7 @@ impl IdentityMap {
 
     /// The size of all tables in bytes.
     pub(crate) fn len(&self) -> u64 {
-        num::to_u64(self.tables()).saturating_mul(TABLE_LEN)
+        arith::to_u64(self.tables()).saturating_mul(TABLE_LEN)
     }
 
     fn tables(&self) -> usize {
@@ -137,7 +137,7 @@ struct Tables {
 impl Tables {
     fn address(&self, table: usize) -> u64 {
         self.base
-            .saturating_add(num::to_u64(table).saturating_mul(TABLE_LEN))
+            .saturating_add(arith::to_u64(table).saturating_mul(TABLE_LEN))
     }
 
     /// Sets the entry of `table` that `number` (of a page, GiB or 512 GiB) selects by its low nine bits.
@@ -163,7 +163,7 @@ fn merge(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Vec<GuestRange>
     pages.dedup_by(|later, earlier| {
         let touch = later.start() <= earlier.end();
         if touch {
-            *earlier = earlier.hull(*later);
+            *earlier = earlier.span(*later);
         }
         touch
     });
@@ -204,7 +204,7 @@ mod tests {
             let map = IdentityMap::new(ranges.iter().copied()).unwrap();
             let bytes = map.build(base);
             assert_eq!(map.len(), tables * TABLE_LEN, "{ranges:?}");
-            assert_eq!(num::to_u64(bytes.len()), map.len());
+            assert_eq!(arith::to_u64(bytes.len()), map.len());
             for range in ranges.iter().filter(|range| !range.is_empty()) {
                 for addr in [
                     range.start(),

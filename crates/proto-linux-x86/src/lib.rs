@@ -17,8 +17,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod raw;
-
 mod error;
 mod identity;
 mod plugin;

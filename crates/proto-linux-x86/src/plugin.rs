@@ -3,17 +3,15 @@
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
-use boot_core::linux_x86::{SetupHeaderFacts, xloadflags};
-use boot_core::place::Request;
 use boot_core::protocol::check_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, EntryAbi, GuestRange, KernelImage, Limits, PlacedKernel,
-    PlacementError, Placer, PlanBuilder, PlanError, SourceId, Unsuitable,
+    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
+    PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
 };
+use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
 
 use crate::identity::{self, IdentityMap};
-use crate::raw::BootParams;
 use crate::zero_page::{E820, Pointers, header_for_elf, zero_page};
 
 /// The protocol's name.
@@ -55,11 +53,16 @@ pub enum EntryChoice {
 
 impl EntryChoice {
     const fn abis(self) -> &'static [EntryAbi] {
-        use EntryAbi::{Elf32, Elf64, LinuxX86_32, LinuxX86_64};
+        const ALL: [EntryAbi; 4] = [
+            EntryAbi::LINUX_X86_64,
+            EntryAbi::ELF64,
+            EntryAbi::LINUX_X86_32,
+            EntryAbi::ELF32,
+        ];
         match self {
-            Self::Widest => &[LinuxX86_64, Elf64, LinuxX86_32, Elf32],
-            Self::Bits64 => &[LinuxX86_64, Elf64],
-            Self::Bits32 => &[LinuxX86_32, Elf32],
+            Self::Widest => &ALL,
+            Self::Bits64 => ALL.split_at(2).0,
+            Self::Bits32 => ALL.split_at(2).1,
         }
     }
 }
@@ -75,29 +78,25 @@ const FOUR_GIB: u64 = 1 << 32;
 /// Nothing goes into the first page: it holds the BIOS data area, and address zero means "none" everywhere.
 const MIN: u64 = 0x1000;
 
-/// The limits of everything but kernel and initrd.
-const LOW: Limits = Limits {
-    align: 0x1000,
-    min: MIN,
-    max: FOUR_GIB,
-};
+/// Constraints of everything but kernel and initrd.
+const LOW: Constraints = Constraints::aligned(0x1000).between(MIN, FOUR_GIB);
 
 /// How a kernel is to be called.
 struct Call {
     abi: EntryAbi,
     long_mode: bool,
-    header: SetupHeaderFacts,
+    header: SetupHeaderMetadata,
 }
 
 impl Call {
-    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, Unsuitable> {
+    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, Incompatible> {
         if image.arch() != Arch::X86_64 {
-            return Err(Unsuitable::Arch {
+            return Err(Incompatible::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
-        let mut refused = Unsuitable::NoEntry {
+        let mut refused = Incompatible::NoEntry {
             expected: choice.abis(),
         };
         for abi in choice.abis().iter().filter(|abi| image.entry(**abi).is_some()) {
@@ -109,24 +108,24 @@ impl Call {
         Err(refused)
     }
 
-    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, Unsuitable> {
-        let long_mode = matches!(abi, EntryAbi::LinuxX86_64 | EntryAbi::Elf64);
-        let header = match (abi, image.facts().linux_x86) {
-            (EntryAbi::Elf64 | EntryAbi::Elf32, _) => header_for_elf(image, long_mode),
+    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, Incompatible> {
+        let long_mode = matches!(abi, EntryAbi::LINUX_X86_64 | EntryAbi::ELF64);
+        let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
+            (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
             (_, None) => {
-                return Err(Unsuitable::Image(
+                return Err(Incompatible::Image(
                     "it has a Linux entry point but no setup header",
                 ));
             }
-            (_, Some(header)) => header,
+            (_, Some(header)) => *header,
         };
         if !header.has_cmd_line_ptr() {
-            return Err(Unsuitable::Image(
+            return Err(Incompatible::Image(
                 "its boot protocol is older than 2.02: only real-mode code can start it",
             ));
         }
         if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
-            return Err(Unsuitable::Image(
+            return Err(Incompatible::Image(
                 "its setup header says that it has no 64-bit entry point (xloadflags)",
             ));
         }
@@ -144,7 +143,7 @@ impl Call {
 
     /// The end of what the kernel can be started in. An ELF file is linked to its address, so that address is right.
     fn kernel_max(&self) -> u64 {
-        if self.above_4g() || self.abi == EntryAbi::Elf64 {
+        if self.above_4g() || self.abi == EntryAbi::ELF64 {
             identity::END
         } else {
             FOUR_GIB
@@ -155,16 +154,19 @@ impl Call {
     /// left and the kernel can reach it there.
     fn place_initrd(
         &self,
-        placer: &mut Placer<'_>,
+        allocator: &mut RamAllocator<'_>,
         len: u64,
-    ) -> Result<(GuestRange, Limits), PlacementError> {
+    ) -> Result<(GuestRange, Constraints), PlacementError> {
         let own = self.header.initrd_addr_max().saturating_add(1);
-        let place = |placer: &mut Placer<'_>, max| {
-            let range = placer.allocate(&Request::pages("initrd", len).between(MIN, max).highest())?;
-            Ok((range, Limits { max, ..LOW }))
+        let place = |allocator: &mut RamAllocator<'_>, max| {
+            let constraints = LOW.between(MIN, max).highest();
+            let range = allocator.allocate("initrd", len, &constraints)?;
+            Ok((range, constraints))
         };
-        match place(placer, own) {
-            Err(_) if self.above_4g() => place(placer, FOUR_GIB).or_else(|_| place(placer, identity::END)),
+        match place(allocator, own) {
+            Err(_) if self.above_4g() => {
+                place(allocator, FOUR_GIB).or_else(|_| place(allocator, identity::END))
+            }
             placed => placed,
         }
     }
@@ -175,18 +177,18 @@ impl BootProtocol for LinuxX86 {
         NAME
     }
 
-    fn priority(&self) -> u32 {
-        50
+    fn priority(&self) -> Priority {
+        Priority::SPECIFIC
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
         Call::new(self.entry, image).map(|_| ())
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         check_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
-        let call = Call::new(self.entry, image).map_err(|reason| PlanError::Unsuitable {
+        let call = Call::new(self.entry, image).map_err(|reason| PlanError::Incompatible {
             protocol: NAME,
             format: image.format(),
             reason,
@@ -209,29 +211,29 @@ impl BootProtocol for LinuxX86 {
             .to_bytes(usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX))?;
         let e820 = E820::new(&machine.memory, header)?;
 
-        let mut placer = Placer::new(&machine.memory);
-        let kernel = PlacedKernel::place_below(image, &mut placer, call.kernel_max())?;
+        let mut allocator = RamAllocator::new(&machine.memory);
+        let kernel = PlacedKernel::place_below(image, &mut allocator, call.kernel_max())?;
         // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
         for gap in kernel.gaps() {
-            placer.avoid("kernel", gap)?;
+            allocator.exclude("kernel", gap)?;
         }
-        let zero_page_at = low(&mut placer, "zero page", size_of::<BootParams>())?;
+        let zero_page_at = low(&mut allocator, "zero page", size_of::<BootParams>())?;
         let gdt = gdt(call.long_mode);
-        let gdt_at = low(&mut placer, "GDT", gdt.len())?;
-        let cmdline_at = low(&mut placer, "command line", cmdline.len())?;
+        let gdt_at = low(&mut allocator, "GDT", gdt.len())?;
+        let cmdline_at = low(&mut allocator, "command line", cmdline.len())?;
         let nodes_at = match e820.nodes_len() {
             0 => None,
-            len => Some(placer.allocate(&low_request("setup data", len))?),
+            len => Some(allocator.allocate("setup data", len, &LOW)?),
         };
         let initrd = match request.initrd_len {
-            None | Some(0) => None,
-            Some(len) => Some(call.place_initrd(&mut placer, len)?),
+            None => None,
+            Some(len) => Some(call.place_initrd(&mut allocator, len.get())?),
         };
         let initrd_at = initrd.map(|(range, _)| range);
         let tables = if call.long_mode {
             let mapped = [kernel.extent(), zero_page_at, gdt_at, cmdline_at];
             let mapped = mapped.into_iter().chain(nodes_at).chain(initrd_at);
-            Some(place_tables(&mut placer, &mapped)?)
+            Some(place_tables(&mut allocator, &mapped)?)
         } else {
             None
         };
@@ -271,20 +273,20 @@ impl BootProtocol for LinuxX86 {
         if let Some((at, tables)) = tables {
             plan = plan.bytes("page tables", at, tables, LOW);
         }
-        if let Some((at, limits)) = initrd {
-            plan = plan.file("initrd", at, SourceId::Initrd, limits);
+        if let Some((at, constraints)) = initrd {
+            plan = plan.file("initrd", at, SourceId::Initrd, constraints);
         }
         Ok(plan.build()?)
     }
 }
 
-fn low_request(label: &'static str, len: u64) -> Request {
-    Request::pages(label, len).between(LOW.min, LOW.max)
-}
-
 /// The lowest free place: below 640 KiB, where that is RAM and has room.
-fn low(placer: &mut Placer<'_>, label: &'static str, len: usize) -> Result<GuestRange, PlacementError> {
-    placer.allocate(&low_request(label, boot_core::num::to_u64(len)))
+fn low(
+    allocator: &mut RamAllocator<'_>,
+    label: &'static str,
+    len: usize,
+) -> Result<GuestRange, PlacementError> {
+    allocator.allocate(label, boot_core::arith::to_u64(len), &LOW)
 }
 
 /// The four descriptors that boot.rst asks for: two of nothing, [`BOOT_CS`] and [`BOOT_DS`].
@@ -307,16 +309,16 @@ fn gdt(long_mode: bool) -> Vec<u8> {
 /// The tables have to map their own place, which depends on how many there are: so room is sought for as many as
 /// the rest needs, then for more. Below 4 GiB they can touch two GiB more and the 512 GiB around them.
 fn place_tables(
-    placer: &mut Placer<'_>,
+    allocator: &mut RamAllocator<'_>,
     mapped: &(impl Iterator<Item = GuestRange> + Clone),
 ) -> Result<(GuestRange, Vec<u8>), PlanError> {
     let mut len = IdentityMap::new(mapped.clone())?.len();
     loop {
-        let mut attempt = placer.clone();
-        let at = attempt.allocate(&low_request("page tables", len))?;
+        let mut attempt = allocator.clone();
+        let at = attempt.allocate("page tables", len, &LOW)?;
         let map = IdentityMap::new(mapped.clone().chain([at]))?;
         if map.len() <= len {
-            *placer = attempt;
+            *allocator = attempt;
             return Ok((at, map.build(at.start())));
         }
         len = map.len();

@@ -2,16 +2,15 @@
 
 use alloc::vec::Vec;
 
-use boot_core::linux_x86::{SetupHeader, SetupHeaderFacts, loadflags, xloadflags};
 use boot_core::memory_map::pc;
-use boot_core::{GuestRange, KernelImage, MemoryMap, num};
+use boot_core::{GuestRange, KernelImage, MemoryMap, arith};
+use boot_linux::x86::{
+    BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupData,
+    SetupHeader, SetupHeaderMetadata, VID_MODE_NORMAL, loadflags, xloadflags,
+};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::LinuxX86Error;
-use crate::raw::{
-    BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupData,
-    VID_MODE_NORMAL,
-};
 
 /// The entries of one `setup_data` node, so that a node fills a page: kernels map nodes through a small window.
 const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();
@@ -26,8 +25,8 @@ pub(crate) struct E820 {
 }
 
 impl E820 {
-    /// The map for a kernel with the setup header `facts`.
-    pub(crate) fn new(map: &MemoryMap, facts: &SetupHeaderFacts) -> Result<Self, LinuxX86Error> {
+    /// The map for a kernel with the setup header `metadata`.
+    pub(crate) fn new(map: &MemoryMap, metadata: &SetupHeaderMetadata) -> Result<Self, LinuxX86Error> {
         let entries: Vec<_> = map
             .regions()
             .iter()
@@ -37,11 +36,11 @@ impl E820 {
                 kind: region.kind.e820_type().into(),
             })
             .collect();
-        if entries.len() > E820_MAX_ENTRIES_ZEROPAGE && !facts.has_setup_data() {
+        if entries.len() > E820_MAX_ENTRIES_ZEROPAGE && !metadata.has_setup_data() {
             return Err(LinuxX86Error::TooManyRegions {
                 entries: entries.len(),
                 max: E820_MAX_ENTRIES_ZEROPAGE,
-                version: facts.version(),
+                version: metadata.version(),
             });
         }
         Ok(Self { entries })
@@ -61,7 +60,7 @@ impl E820 {
 
     /// The size of all nodes in bytes; zero where none is needed.
     pub(crate) fn nodes_len(&self) -> u64 {
-        num::to_u64(self.rest().len()).saturating_mul(NODE_STRIDE)
+        arith::to_u64(self.rest().len()).saturating_mul(NODE_STRIDE)
     }
 
     /// The nodes, as a chain that starts at `addr`, one a page.
@@ -70,7 +69,7 @@ impl E820 {
         let mut bytes = Vec::new();
         for (i, entries) in self.rest().enumerate() {
             let number = i.saturating_add(1);
-            let start = num::to_u64(number).saturating_mul(NODE_STRIDE);
+            let start = arith::to_u64(number).saturating_mul(NODE_STRIDE);
             let next = if number < count {
                 addr.saturating_add(start)
             } else {
@@ -105,18 +104,18 @@ pub(crate) struct Pointers {
     pub(crate) rsdp: u64,
 }
 
-/// The zero page of a kernel with the setup header `facts`.
+/// The zero page of a kernel with the setup header `metadata`.
 ///
 /// Only what the loader is to fill is filled; `screen_info` stays zero, which says that there is no display, and so
 /// do EDD, APM, IST and EFI.
 pub(crate) fn zero_page(
-    facts: &SetupHeaderFacts,
+    metadata: &SetupHeaderMetadata,
     map: &MemoryMap,
     e820: &E820,
     pointers: &Pointers,
 ) -> BootParams {
     let mut page = BootParams::new_zeroed();
-    let header = facts.bytes();
+    let header = metadata.bytes();
     if let Some(to) = page.hdr.as_mut_bytes().get_mut(..header.len()) {
         to.copy_from_slice(header);
     }
@@ -178,7 +177,7 @@ fn split(value: u64) -> (u32, u32) {
 /// every field a loader fills. The limits are those of the kernel's build: a command line of `COMMAND_LINE_SIZE`
 /// (2048 with its NUL), and an initrd below 2 GiB for 64-bit kernels (`INITRD_MAX` of `header.S`) or below the default
 /// of boot.rst for 32-bit ones, whose lowmem ends there.
-pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderFacts {
+pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderMetadata {
     const VERSION: u16 = 0x020c;
     /// The distance from 0x202 to 0x268, where `handover_offset`, the last field of 2.12, ends.
     const JUMP: u8 = 0x66;
@@ -199,5 +198,5 @@ pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeade
     header.cmdline_size = 2047.into();
     header.pref_address = extent.start().into();
     header.init_size = u32::try_from(extent.len()).unwrap_or(u32::MAX).into();
-    SetupHeaderFacts::new(&header, LEN)
+    SetupHeaderMetadata::new(&header, LEN)
 }

@@ -1,13 +1,12 @@
 //! Golden values: what the guest finds in memory and registers, field by field, after a plan was loaded.
 
 use boot_core::cpu::x86_64::{DescriptorTable, State};
-use boot_core::linux_x86::{SetupHeader, SetupHeaderFacts};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, Endian, EntryAbi, GuestRange, ImageBuilder,
-    KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, Relocation, SliceMemory,
-    SourceRange, Sources, Unsuitable,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
+    ImageBuilder, Incompatible, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
+    RegionKind, SliceMemory, SourceRange, Sources,
 };
-use proto_linux_x86::raw::{BootParams, E820Entry, SetupData};
+use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
 use proto_linux_x86::{EntryChoice, LinuxX86, LinuxX86Error, PROTOCOL};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -39,19 +38,17 @@ const BZIMAGE: BzImage = BzImage {
     xloadflags: XLF_ABOVE,
     initrd_addr_max: 0x7fff_ffff,
     cmdline_size: 2047,
-    entries: &[EntryAbi::LinuxX86_64, EntryAbi::LinuxX86_32],
-    placement: Placement::Relocatable(Relocation {
-        align: 0x20_0000,
-        align_offset: 0,
-        min: 16 * MIB,
-        max: u64::MAX,
-        preferred: Some(16 * MIB),
-    }),
+    entries: &[EntryAbi::LINUX_X86_64, EntryAbi::LINUX_X86_32],
+    placement: Placement::Relocatable(
+        Constraints::aligned(0x20_0000)
+            .between(16 * MIB, u64::MAX)
+            .prefer(16 * MIB),
+    ),
     at: 16 * MIB,
 };
 
 impl BzImage {
-    fn facts(&self) -> SetupHeaderFacts {
+    fn setup_header(&self) -> SetupHeaderMetadata {
         // A value that no field has, so that a field that is lost or invented shows.
         let mut header = SetupHeader::read_from_bytes(&[0xa5; size_of::<SetupHeader>()]).unwrap();
         header.boot_flag = 0xaa55.into();
@@ -60,7 +57,7 @@ impl BzImage {
         header.xloadflags = self.xloadflags.into();
         header.initrd_addr_max = self.initrd_addr_max.into();
         header.cmdline_size = self.cmdline_size.into();
-        SetupHeaderFacts::new(&header, self.header_end - 0x1f1)
+        SetupHeaderMetadata::new(&header, self.header_end - 0x1f1)
     }
 
     fn image(&self) -> KernelImage {
@@ -69,9 +66,9 @@ impl BzImage {
             .segment(SourceRange::whole(KERNEL_LEN), range(KERNEL_LEN))
             .extent(range(KERNEL_EXTENT))
             .placement(self.placement)
-            .linux_x86(self.facts());
+            .metadata(self.setup_header());
         let entry = |abi| match abi {
-            EntryAbi::LinuxX86_64 => self.at + 0x200,
+            EntryAbi::LINUX_X86_64 => self.at + 0x200,
             _ => self.at,
         };
         self.entries
@@ -170,7 +167,7 @@ fn a_bzimage_at_its_64_bit_entry() {
     let loaded = Loaded::new(&plan, &initrd);
 
     let mut expected = BootParams::new_zeroed();
-    expected.hdr = *BZIMAGE.facts().header();
+    expected.hdr = *BZIMAGE.setup_header().header();
     expected.hdr.vid_mode = 0xffff.into();
     expected.hdr.type_of_loader = 0xff;
     expected.hdr.loadflags = 1;
@@ -261,8 +258,8 @@ fn an_elf_kernel_gets_a_header_of_its_own() {
         assert_eq!(state(&plan).rip, 0x100_0100);
         assert_eq!(state(&plan).efer != 0, long);
     };
-    check(EntryAbi::Elf64, 0x7fff_ffff, 1, true);
-    check(EntryAbi::Elf32, 0x37ff_ffff, 0, false);
+    check(EntryAbi::ELF64, 0x7fff_ffff, 1, true);
+    check(EntryAbi::ELF32, 0x37ff_ffff, 0, false);
 }
 
 #[test]
@@ -295,7 +292,7 @@ fn the_32_bit_entry() {
         assert!(labelled(&plan, "page tables").is_none());
     };
     check(EntryChoice::Bits32, BZIMAGE.entries, XLF_ABOVE);
-    check(EntryChoice::Widest, &[EntryAbi::LinuxX86_32], XLF_ABOVE);
+    check(EntryChoice::Widest, &[EntryAbi::LINUX_X86_32], XLF_ABOVE);
     // A 64-bit entry that the header denies is none.
     check(EntryChoice::Widest, BZIMAGE.entries, 0);
 }
@@ -365,7 +362,7 @@ fn a_kernel_without_setup_data_takes_128_regions() {
         version: 0x208,
         placement: Placement::Fixed,
         xloadflags: 0,
-        entries: &[EntryAbi::LinuxX86_32],
+        entries: &[EntryAbi::LINUX_X86_32],
         ..BZIMAGE
     }
     .image();
@@ -446,7 +443,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         version: 0x202,
         xloadflags: 0,
         placement: Placement::Fixed,
-        entries: &[EntryAbi::LinuxX86_32],
+        entries: &[EntryAbi::LINUX_X86_32],
         ..BZIMAGE
     };
     check(2 * GIB, 0x2_0000, old, widest, Some(0x37fe_0000));
@@ -540,13 +537,13 @@ fn kernels_go_where_they_can_run() {
             "the kernel must be at 0x1000000..0x1400000, but the machine has no RAM there; give it more memory",
         ),
     );
-    check(elf(EntryAbi::Elf64, 4 * GIB + MIB), widest, Ok(4 * GIB + MIB));
+    check(elf(EntryAbi::ELF64, 4 * GIB + MIB), widest, Ok(4 * GIB + MIB));
     check(
-        elf(EntryAbi::Elf32, 4 * GIB + MIB),
+        elf(EntryAbi::ELF32, 4 * GIB + MIB),
         widest,
         Err("the kernel must be at 0x100100000..0x100102000, but it can only be started below 0x100000000"),
     );
-    check(elf(EntryAbi::Elf64, MIB), widest, Ok(MIB));
+    check(elf(EntryAbi::ELF64, MIB), widest, Ok(MIB));
 }
 
 #[test]
@@ -554,7 +551,7 @@ fn nothing_goes_between_the_segments_of_a_kernel() {
     let part = |builder: ImageBuilder, at| {
         builder.segment(SourceRange::whole(8), GuestRange::new(at, 0x1000).unwrap())
     };
-    let builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::Elf64, 0x2000);
+    let builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::ELF64, 0x2000);
     let image = part(part(builder, 0x2000), 40 * MIB).build().unwrap();
     let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline);
@@ -573,7 +570,7 @@ fn what_cannot_be_mapped_at_entry_is_refused() {
     let check = |at: u64, expected: &str| {
         let low = GuestRange::new(0, 64 * MIB).unwrap();
         let high = GuestRange::new(1 << 36, (1 << 47) - (1 << 35)).unwrap();
-        let image = elf(EntryAbi::Elf64, at);
+        let image = elf(EntryAbi::ELF64, at);
         assert_eq!(
             place(&image, EntryChoice::Widest, low, high).unwrap_err(),
             expected
@@ -602,7 +599,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
         assert_eq!(error.to_string(), expected);
         let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
         let error = LinuxX86::with_entry(entry).plan(&BootRequest::new(&image, &machine, &cmdline));
-        assert!(matches!(error, Err(PlanError::Unsuitable { .. })));
+        assert!(matches!(error, Err(PlanError::Incompatible { .. })));
     };
     let bzimage = |version, header_end, entries, xloadflags| {
         let placement = Placement::Fixed;
@@ -620,12 +617,12 @@ fn unsuitable_images_are_refused_with_the_reason() {
         EntryChoice::Widest,
         "its boot protocol is older than 2.02: only real-mode code can start it",
     );
-    let protected: &[_] = &[EntryAbi::LinuxX86_32];
+    let protected: &[_] = &[EntryAbi::LINUX_X86_32];
     check(widest, bzimage(0x201, 0x26c, protected, 0), old);
     check(widest, bzimage(0x20f, 0x22b, protected, 0), old);
     check(
         widest,
-        bzimage(0x20f, 0x26c, &[EntryAbi::LinuxX86_16], 0),
+        bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_16], 0),
         "it has no entry point of the kind linux-x86-64 or elf64 or linux-x86-32 or elf32",
     );
     check(
@@ -635,22 +632,22 @@ fn unsuitable_images_are_refused_with_the_reason() {
     );
     check(
         EntryChoice::Bits64,
-        bzimage(0x20f, 0x26c, &[EntryAbi::LinuxX86_64], 0),
+        bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_64], 0),
         "its setup header says that it has no 64-bit entry point (xloadflags)",
     );
     check(
         widest,
-        elf(EntryAbi::LinuxX86_64, MIB),
+        elf(EntryAbi::LINUX_X86_64, MIB),
         "it has a Linux entry point but no setup header",
     );
     let arm = ImageBuilder::new("elf", Arch::Aarch64, Endian::Little, 8)
         .segment(SourceRange::whole(8), GuestRange::new(MIB, 8).unwrap())
-        .entry(EntryAbi::Elf64, MIB)
+        .entry(EntryAbi::ELF64, MIB)
         .build()
         .unwrap();
     assert_eq!(
         PROTOCOL.supports(&arm),
-        Err(Unsuitable::Arch {
+        Err(Incompatible::Arch {
             expected: Arch::X86_64,
             found: Arch::Aarch64
         })
@@ -671,7 +668,7 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
     let old = BzImage {
         version: 0x205,
         xloadflags: 0,
-        entries: &[EntryAbi::LinuxX86_32],
+        entries: &[EntryAbi::LINUX_X86_32],
         ..BZIMAGE
     };
     check(&old, 255, true);
@@ -683,10 +680,7 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
     check(&unlimited, 0x2_0000, true);
 
     let (image, machine, cmdline) = (BZIMAGE.image(), pc(64 * MIB), Cmdline::new());
-    let modules = [Module {
-        len: 1,
-        cmdline: Cmdline::new(),
-    }];
+    let modules = [Module::new(1)];
     let request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
@@ -697,5 +691,5 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
         PROTOCOL.plan(&request).unwrap_err().to_string(),
         "the linux protocol cannot hand over a device tree"
     );
-    assert_eq!((PROTOCOL.name(), PROTOCOL.priority()), ("linux", 50));
+    assert_eq!((PROTOCOL.name(), PROTOCOL.priority().value()), ("linux", 50));
 }

@@ -15,7 +15,7 @@ const STRIDE: u64 = 0x20;
 
 #[test]
 fn planning_takes_one_segment_at_a_time() {
-    let mut builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::Elf64, START);
+    let mut builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::ELF64, START);
     for i in 0..SEGMENTS {
         // A file part, a zeroed part and a gap.
         let range = GuestRange::new(START + i * STRIDE, 16).unwrap();

@@ -21,8 +21,10 @@ pub mod raw;
 
 mod plugin;
 mod start_info;
+mod warning;
 
 pub use plugin::{PROTOCOL, Pvh};
+pub use warning::Warning;
 
 #[cfg(feature = "registry")]
 inventory::submit! { boot_core::registry::Protocol(&PROTOCOL) }

@@ -1,18 +1,17 @@
 //! The protocol itself: placing everything, and the state to enter with.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::place::Request;
 use boot_core::protocol::check_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, EntryAbi, GuestRange, KernelImage, Limits, PlacedKernel,
-    Placer, PlanBuilder, PlanError, SourceId, Unsuitable,
+    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
+    PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
 };
 
 use crate::start_info::Contents;
+use crate::warning::Warning;
 
 /// The protocol's name.
 pub(crate) const NAME: &str = "pvh";
@@ -31,11 +30,7 @@ const DATA: u16 = 0x10;
 
 /// The guest is entered in 32-bit mode without paging, so everything it is given lies below 4 GiB, and nothing at
 /// address zero, which means "not present". The first page stays free as a whole: it holds the BIOS data area.
-const LIMITS: Limits = Limits {
-    align: 0x1000,
-    min: 0x1000,
-    max: 1 << 32,
-};
+const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1 << 32);
 
 /// How many memory regions Linux takes over: it copies them into a zero page with room for so many, without looking.
 const LINUX_REGIONS: usize = 128;
@@ -48,21 +43,21 @@ impl BootProtocol for Pvh {
         NAME
     }
 
-    fn priority(&self) -> u32 {
-        60
+    fn priority(&self) -> Priority {
+        Priority::new(Priority::SPECIFIC.value() + 10)
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Unsuitable> {
+    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
         if image.arch() != Arch::X86_64 {
-            return Err(Unsuitable::Arch {
+            return Err(Incompatible::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
-        match image.entry(EntryAbi::Pvh) {
+        match image.entry(EntryAbi::PVH) {
             Some(_) => Ok(()),
-            None => Err(Unsuitable::NoEntry {
-                expected: &[EntryAbi::Pvh],
+            None => Err(Incompatible::NoEntry {
+                expected: &[EntryAbi::PVH],
             }),
         }
     }
@@ -86,35 +81,36 @@ impl BootProtocol for Pvh {
             module_cmdlines: &module_cmdlines,
         };
 
-        let mut placer = Placer::new(&machine.memory);
-        let kernel = PlacedKernel::place_below(image, &mut placer, LIMITS.max)?;
+        let mut allocator = RamAllocator::new(&machine.memory);
+        let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
         // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
         for gap in kernel.gaps() {
-            placer.avoid("kernel", gap)?;
+            allocator.exclude("kernel", gap)?;
         }
-        let within = |label, len| Request::pages(label, len).between(LIMITS.min, LIMITS.max);
-        let block_at = placer.allocate(&within("start info", contents.len()?))?;
+        let block_at = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
         let places = files
             .iter()
             .map(|file| match file.len {
                 0 => Ok(None),
-                len => placer.allocate(&within(file.label, len).highest()).map(Some),
+                len => allocator
+                    .allocate(file.label, len, &CONSTRAINTS.highest())
+                    .map(Some),
             })
             .collect::<Result<Vec<Option<GuestRange>>, _>>()?;
 
         // Kernel and block lie below 4 GiB.
         let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
-        let entry = kernel.entry(image, EntryAbi::Pvh).unwrap_or_default();
+        let entry = kernel.entry(image, EntryAbi::PVH).unwrap_or_default();
         let mut state = State::protected_mode(low(entry), CODE, DATA);
         state.rbx = block_at.start();
 
         let block = contents.build(block_at.start(), &places)?;
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("start info", block_at, block, LIMITS)
+            .bytes("start info", block_at, block, CONSTRAINTS)
             .cpu(state);
         for (file, place) in files.iter().zip(places) {
             if let Some(place) = place {
-                plan = plan.file(file.id.to_string(), place, file.id, LIMITS);
+                plan = plan.file(file.id.to_string(), place, file.id, CONSTRAINTS);
             }
         }
         for warning in warnings(request) {
@@ -135,10 +131,10 @@ struct File {
 
 /// The files of the request in the order of the module list: the initrd comes first, as Linux expects it.
 fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
-    let initrd = request.initrd_len.filter(|len| *len > 0).map(|len| File {
+    let initrd = request.initrd_len.map(|len| File {
         label: "initrd",
         id: SourceId::Initrd,
-        len,
+        len: len.get(),
         cmdline: None,
     });
     let mut files: Vec<_> = initrd.into_iter().collect();
@@ -157,23 +153,19 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     Ok(files)
 }
 
-/// What the protocol allows but Linux, the most common guest, does not do right.
-fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = String> {
+/// Warnings about requests that the protocol allows but Linux, the most common guest, does not handle.
+fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = Warning> {
     let regions = request.machine.memory.regions().len();
     let len = request.cmdline.encoded_len();
-    let regions = (regions > LINUX_REGIONS).then(|| {
-        format!(
-            "the memory map has {regions} regions: Linux started by PVH has room for {LINUX_REGIONS} and does not check"
-        )
+    let regions = (regions > LINUX_REGIONS).then_some(Warning::MemoryMapTooLong {
+        regions,
+        max: LINUX_REGIONS,
     });
-    let len = (len > LINUX_CMDLINE).then(|| {
-        format!("the command line has {len} bytes: Linux started by PVH keeps only the first {LINUX_CMDLINE}")
+    let len = (len > LINUX_CMDLINE).then_some(Warning::CmdlineTooLong {
+        len,
+        max: LINUX_CMDLINE,
     });
-    let has_initrd = request.initrd_len.is_some_and(|len| len > 0);
-    let module = (!has_initrd && !request.modules.is_empty()).then(|| {
-        String::from(
-            "there are modules but no initrd: Linux started by PVH takes the first module for its initrd",
-        )
-    });
+    let is_module_first = request.initrd_len.is_none() && !request.modules.is_empty();
+    let module = is_module_first.then_some(Warning::ModuleWithoutInitrd);
     regions.into_iter().chain(len).chain(module)
 }

@@ -14,7 +14,7 @@
 
 use alloc::vec::Vec;
 
-use boot_core::{GuestRange, MemoryMap, PlanError, num};
+use boot_core::{GuestRange, MemoryMap, PlanError, arith};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -34,7 +34,7 @@ pub(crate) struct Contents<'a> {
 impl Contents<'_> {
     /// The length of the block in bytes.
     pub(crate) fn len(&self) -> Result<u64, PlanError> {
-        Ok(num::to_u64(self.build(0, &[])?.len()))
+        Ok(arith::to_u64(self.build(0, &[])?.len()))
     }
 
     /// The block at the address `base`, for modules at `places`. A module without a place has no bytes.
@@ -97,7 +97,7 @@ struct Block {
 impl Block {
     /// Appends `bytes` and gives their address.
     fn append(&mut self, bytes: &[u8]) -> U64 {
-        let addr = self.base.saturating_add(num::to_u64(self.bytes.len()));
+        let addr = self.base.saturating_add(arith::to_u64(self.bytes.len()));
         self.bytes.extend_from_slice(bytes);
         addr.into()
     }
@@ -112,7 +112,7 @@ impl Block {
             return Err(PlanError::TooLarge {
                 protocol: NAME,
                 what,
-                found: num::to_u64(table.len()),
+                found: arith::to_u64(table.len()),
                 max: u32::MAX.into(),
             });
         };

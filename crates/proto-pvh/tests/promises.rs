@@ -38,7 +38,7 @@ fn plans_keep_their_promises() {
                 }
                 Err(error) => {
                     prop_assert!(!error.to_string().is_empty());
-                    refused.set(refused.get() + u32::from(image.entry(EntryAbi::Pvh).is_some()));
+                    refused.set(refused.get() + u32::from(image.entry(EntryAbi::PVH).is_some()));
                 }
             }
             Ok(())

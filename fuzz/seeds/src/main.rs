@@ -1,6 +1,7 @@
 //! Writes the seed corpus of every fuzz target to `fuzz/corpus/<target>/seed-<name>`.
 //!
 //! Everything else in those directories, such as what a fuzzer found on its own, is left alone.
+#![forbid(unsafe_code)]
 
 mod bzimage_parse;
 mod elf_parse;
@@ -15,8 +16,11 @@ use std::{fs, io};
 /// A seed's name and its bytes.
 type Seed = (&'static str, Vec<u8>);
 
-/// Every fuzz target and the function that makes its seeds.
-const TARGETS: [(&str, fn() -> Vec<Seed>); 8] = [
+/// A fuzz target and the function that makes its seeds.
+type Target = (&'static str, fn() -> Vec<Seed>);
+
+/// Every fuzz target.
+const TARGETS: [Target; 8] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
     ("fdt_fixup", fdt::trees),

@@ -5,21 +5,27 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::libtest::Parser;
-use super::metadata;
 use super::results::Case;
 use crate::build;
 use crate::error::{At as _, Error};
 use crate::fixtures;
+use crate::metadata;
 use crate::packages::{self, Package};
 use crate::process::{self, Running};
 use crate::progress::say;
+use crate::timing::Timings;
 use crate::workspace::Workspace;
 
 /// Device trees are shown to it.
 const DEVICE_TREE_COMPILER: Package = Package::program("device-tree-compiler", "dtc");
 
 /// Runs the tests and gives the results of each.
-pub(super) fn run(workspace: &Workspace, fixtures: &Path, filter: Option<&str>) -> Result<Vec<Case>, Error> {
+pub(super) fn run(
+    workspace: &Workspace,
+    fixtures: &Path,
+    filter: Option<&str>,
+    timings: &mut Timings,
+) -> Result<Vec<Case>, Error> {
     // Without it, the tests that show trees to it skip themselves and say so.
     if let Err(error) = packages::ensure(workspace, &[DEVICE_TREE_COMPILER]) {
         say(&format!("going on without dtc: {error}"));
@@ -37,9 +43,13 @@ pub(super) fn run(workspace: &Workspace, fixtures: &Path, filter: Option<&str>) 
         .arg(workspace.xtask("guests-host"))
         .current_dir(workspace.root().join("guests"));
     let mut cases = Vec::new();
-    for command in [&mut programs, &mut docs, &mut guests] {
+    for (name, command) in [
+        ("programs", &mut programs),
+        ("docs", &mut docs),
+        ("guests", &mut guests),
+    ] {
         command.args(filter);
-        cases.extend(run_cargo(command)?);
+        cases.extend(timings.measure(format!("host {name}"), || run_cargo(command))?);
     }
     Ok(cases)
 }

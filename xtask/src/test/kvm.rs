@@ -5,18 +5,19 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab_init::Ending;
 
 use super::libtest::Parser;
-use super::metadata;
 use super::results::Case;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{At as _, Error};
+use crate::metadata;
 use crate::place::{Arg, Host, Job, Place, Report, Site, Task};
 use crate::progress::{Step, say};
+use crate::timing::Timings;
 use crate::workspace::Workspace;
 
 /// Time for one test program; each of its tests has a deadline of its own.
@@ -33,16 +34,18 @@ pub(super) fn run(
     host: Host,
     fixtures: &Path,
     filter: Option<&str>,
+    timings: &mut Timings,
 ) -> Vec<SiteResults> {
     let mut runs = Vec::new();
     for row in rows {
-        match prepare(workspace, row, host) {
+        let name = format!("kvm {}: build", row.name);
+        match timings.measure(name, || prepare(workspace, row, host)) {
             Ok(prepared) => runs.extend(prepared),
             Err(error) => runs.push((row.name.to_owned(), Err(error))),
         }
     }
     let is_single = runs.len() == 1;
-    let slots: Vec<Mutex<Option<SiteResults>>> = runs.iter().map(|_| Mutex::new(None)).collect();
+    let slots: Vec<Mutex<Option<(SiteResults, Duration)>>> = runs.iter().map(|_| Mutex::new(None)).collect();
     let queue = Mutex::new(runs.into_iter().zip(&slots));
     let work = || {
         // The lock is held for as long as it takes to take a run, not for the run.
@@ -53,8 +56,10 @@ pub(super) fn run(
             } else {
                 format!("{name}: ")
             };
+            let start = Instant::now();
             let cases = run.map(|run| run.go(workspace, fixtures, filter, prefix));
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, cases));
+            let done = ((name, cases), start.elapsed());
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
     };
     thread::scope(|scope| {
@@ -65,10 +70,14 @@ pub(super) fn run(
             scope.spawn(work);
         }
     });
-    slots
+    let done = slots
         .into_iter()
-        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect()
+        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+    done.map(|(results, elapsed)| {
+        timings.add(format!("kvm {}", results.0), elapsed, Timings::default());
+        results
+    })
+    .collect()
 }
 
 /// The test programs of an architecture, and a machine to run them on.

@@ -3,8 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{EntryAbi, EntryPoint, Facts, KernelImage, Payload, Placement, Relocation, Segment};
-use crate::{Arch, Endian, GuestRange, SourceRange};
+use super::{EntryAbi, EntryPoint, KernelImage, Payload, Placement, Segment};
+use crate::metadata::{Metadata, MetadataMap};
+use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning, WarningDetail};
 
 /// Collects what a parser found and checks it as a whole.
 ///
@@ -63,7 +64,7 @@ pub enum ImageError {
     DuplicateEntry(EntryAbi),
     /// A placement rule that is no rule.
     #[error("alignment {:#x} with remainder {:#x} cannot be met", .0.align, .0.align_offset)]
-    BadAlignment(Relocation),
+    BadAlignment(Constraints),
     /// A placement rule that leaves no room.
     #[error("an image of {len:#x} bytes cannot be placed between {min:#x} and {max:#x}")]
     NoRoom {
@@ -98,7 +99,9 @@ impl ImageBuilder {
             placement: Placement::Fixed,
             entries: Vec::new(),
             payload: None,
-            facts: Facts::default(),
+            kernel_version: None,
+            efi_stub: false,
+            metadata: MetadataMap::default(),
             warnings: Vec::new(),
         };
         Self { image, extent: None }
@@ -110,7 +113,7 @@ impl ImageBuilder {
         self
     }
 
-    /// Sets the runtime extent: all of it belongs to the kernel. Without it, the extent is the hull of the segments,
+    /// Sets the runtime extent: all of it belongs to the kernel. Without it, the extent is the span of the segments,
     /// and in a fixed image the gaps between the segments belong to nobody.
     pub fn extent(mut self, extent: GuestRange) -> Self {
         self.extent = Some(extent);
@@ -137,37 +140,25 @@ impl ImageBuilder {
 
     /// Sets the kernel's version string.
     pub fn kernel_version(mut self, version: String) -> Self {
-        self.image.facts.kernel_version = Some(version);
+        self.image.kernel_version = Some(version);
         self
     }
 
-    /// Sets the Linux x86 setup header.
-    pub fn linux_x86(mut self, facts: crate::linux_x86::SetupHeaderFacts) -> Self {
-        self.image.facts.linux_x86 = Some(facts);
-        self
-    }
-
-    /// Sets what an arm64 `Image` says beside addresses.
-    pub fn arm64_image(mut self, facts: super::Arm64ImageFacts) -> Self {
-        self.image.facts.arm64_image = Some(facts);
-        self
-    }
-
-    /// Sets what a riscv `Image` says beside addresses.
-    pub fn riscv_image(mut self, facts: super::RiscvImageFacts) -> Self {
-        self.image.facts.riscv_image = Some(facts);
+    /// Attaches format-specific metadata for boot protocols. An image has at most one value of each type.
+    pub fn metadata<T: Metadata>(mut self, value: T) -> Self {
+        self.image.metadata.insert(value);
         self
     }
 
     /// Sets whether the file is also a PE program that UEFI firmware can start. Without it, it is not.
     pub fn efi_stub(mut self, efi_stub: bool) -> Self {
-        self.image.facts.efi_stub = efi_stub;
+        self.image.efi_stub = efi_stub;
         self
     }
 
-    /// Adds a sentence about something odd.
-    pub fn warning(mut self, warning: String) -> Self {
-        self.image.warnings.push(warning);
+    /// Adds a warning of the format's own type.
+    pub fn warning<W: WarningDetail>(mut self, warning: W) -> Self {
+        self.image.warnings.push(Warning::new(warning));
         self
     }
 
@@ -182,9 +173,9 @@ impl ImageBuilder {
         let (Some(first), Some(last)) = (image.segments.first(), image.segments.last()) else {
             return Err(ImageError::NoSegments);
         };
-        let hull = first.range.hull(last.range);
+        let span = first.range.span(last.range);
         image.contiguous = extent.is_some() || matches!(image.placement, Placement::Relocatable(_));
-        image.extent = extent.unwrap_or(hull);
+        image.extent = extent.unwrap_or(span);
         check_segments(&image)?;
         check_entries(&image)?;
         if let Placement::Relocatable(rule) = image.placement {
@@ -222,10 +213,11 @@ fn check_segments(image: &KernelImage) -> Result<(), ImageError> {
         }
     }
     for pair in image.segments.windows(2) {
-        if let [a, b] = pair
-            && a.range.overlaps(b.range)
-        {
-            return Err(ImageError::SegmentsOverlap(a.range, b.range));
+        match pair {
+            [a, b] if a.range.overlaps(b.range) => {
+                return Err(ImageError::SegmentsOverlap(a.range, b.range));
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -255,12 +247,14 @@ fn check_entries(image: &KernelImage) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn check_rule(rule: Relocation, len: u64) -> Result<(), ImageError> {
-    if !rule.align.is_power_of_two() || rule.align_offset >= rule.align {
+fn check_rule(rule: Constraints, len: u64) -> Result<(), ImageError> {
+    if !rule.is_valid() {
         return Err(ImageError::BadAlignment(rule));
     }
-    let lowest = crate::place::lowest_congruent(rule.min, rule.align, rule.align_offset);
-    match lowest.and_then(|start| start.checked_add(len)) {
+    match rule
+        .lowest_from(rule.min)
+        .and_then(|start| start.checked_add(len))
+    {
         Some(end) if end <= rule.max => Ok(()),
         _ => Err(ImageError::NoRoom {
             len,
@@ -289,7 +283,7 @@ mod tests {
                 range(0x20_0000, 0x20_2000),
             )
             .segment(SourceRange::new(0, 0x800).unwrap(), range(0x10_0000, 0x10_0800))
-            .entry(EntryAbi::Elf64, 0x10_0000)
+            .entry(EntryAbi::ELF64, 0x10_0000)
     }
 
     #[test]
@@ -298,8 +292,8 @@ mod tests {
         assert_eq!(image.extent(), range(0x10_0000, 0x20_2000));
         assert_eq!(image.segments()[0].range, range(0x10_0000, 0x10_0800));
         assert_eq!(image.segments()[1].zero_part(), range(0x20_0800, 0x20_2000));
-        assert_eq!(image.entry(EntryAbi::Elf64).unwrap().addr, 0x10_0000);
-        assert_eq!(image.entry(EntryAbi::Pvh), None);
+        assert_eq!(image.entry(EntryAbi::ELF64).unwrap().addr, 0x10_0000);
+        assert_eq!(image.entry(EntryAbi::PVH), None);
     }
 
     #[test]
@@ -329,31 +323,23 @@ mod tests {
         check(builder().segment(source, range(0, 0x10)), |e| {
             matches!(e, ImageError::NoEntry)
         });
-        check(valid().entry(EntryAbi::Pvh, 0x1f_ffff), |e| {
+        check(valid().entry(EntryAbi::PVH, 0x1f_ffff), |e| {
             matches!(e, ImageError::EntryOutside(_))
         });
-        check(valid().entry(EntryAbi::Elf64, 0x10_0000), |e| {
+        check(valid().entry(EntryAbi::ELF64, 0x10_0000), |e| {
             matches!(e, ImageError::DuplicateEntry(_))
         });
         for align in [0, 3] {
             check(
-                valid().placement(Placement::Relocatable(Relocation::aligned(align))),
+                valid().placement(Placement::Relocatable(Constraints::aligned(align))),
                 |e| matches!(e, ImageError::BadAlignment(_)),
             );
         }
-        let tight = Relocation {
-            max: 0x10_0000,
-            ..Relocation::aligned(1)
-        };
+        let tight = Constraints::NONE.between(0, 0x10_0000);
         check(valid().placement(Placement::Relocatable(tight)), |e| {
             matches!(e, ImageError::NoRoom { .. })
         });
-        let payload = Payload {
-            codec: None,
-            source: past,
-            unpacked_len: None,
-        };
-        check(valid().payload(payload), |e| {
+        check(valid().payload(Payload::new(past)), |e| {
             matches!(e, ImageError::PayloadPastEnd { .. })
         });
     }

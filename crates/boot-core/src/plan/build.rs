@@ -1,12 +1,14 @@
 //! Building a plan, and proving it.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{BootPlan, Content, Limits, Load, SourceId};
-use crate::place::{KERNEL_LABEL, PlacedKernel};
-use crate::{Arch, BootRequest, CpuState, GuestRange, MemoryMap, SourceRange, num};
+use super::{BootPlan, Content, Load, SourceId};
+use crate::placement::{KERNEL_LABEL, PlacedKernel};
+use crate::{
+    Arch, BootRequest, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning, WarningDetail,
+    arith,
+};
 
 /// Collects what a protocol writer decided and proves it as a whole.
 #[derive(Clone, Debug)]
@@ -15,8 +17,8 @@ pub struct PlanBuilder {
     plan: BootPlan,
     machine: MemoryMap,
     /// Sorted by address, without overlaps.
-    footprint: Vec<GuestRange>,
-    kernel_limits: Limits,
+    occupied_ranges: Vec<GuestRange>,
+    kernel_constraints: Constraints,
 }
 
 /// A promise that a plan would break.
@@ -25,7 +27,7 @@ pub struct PlanBuilder {
 /// nothing has been written to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ProofError {
+pub enum ValidationError {
     /// A load without bytes.
     #[error("the {label} at {:#x} is empty", range.start())]
     Empty {
@@ -42,18 +44,15 @@ pub enum ProofError {
         /// Where.
         range: GuestRange,
     },
-    /// A load outside its limits.
-    #[error(
-        "the {label} at {range} breaks its limits: aligned to {:#x}, from {:#x}, below {:#x}",
-        limits.align, limits.min, limits.max
-    )]
-    Limits {
+    /// A load that does not meet its constraints.
+    #[error("the {label} at {range} does not meet its constraints: it must be{constraints}")]
+    Constraints {
         /// What it is.
         label: Cow<'static, str>,
         /// Where.
         range: GuestRange,
-        /// The limits.
-        limits: Limits,
+        /// The constraints.
+        constraints: Constraints,
     },
     /// Two loads in one place.
     #[error("the {0} at {1} and the {2} at {3} overlap")]
@@ -88,8 +87,8 @@ pub enum ProofError {
         /// The bytes.
         range: SourceRange,
     },
-    /// A memory map for the guest that calls something RAM which the machine does not.
-    #[error("the guest would be told that {0} is RAM, which the machine has not")]
+    /// The guest's memory map lists RAM that the machine does not have.
+    #[error("the guest's memory map lists {0} as RAM, but the machine has none there")]
     MapNotRam(GuestRange),
     /// No CPU to start.
     #[error("the plan starts no CPU")]
@@ -113,7 +112,7 @@ impl PlanBuilder {
     pub fn new(protocol: &'static str, request: &BootRequest<'_>, kernel: &PlacedKernel) -> Self {
         let mut source_lens = Vec::new();
         source_lens.push((SourceId::Kernel, request.image.source_len()));
-        source_lens.extend(request.initrd_len.map(|len| (SourceId::Initrd, len)));
+        source_lens.extend(request.initrd_len.map(|len| (SourceId::Initrd, len.get())));
         source_lens.extend(
             request
                 .modules
@@ -134,8 +133,8 @@ impl PlanBuilder {
         let builder = Self {
             plan,
             machine: request.machine.memory.clone(),
-            footprint: kernel.footprint().to_vec(),
-            kernel_limits: Limits::NONE,
+            occupied_ranges: kernel.occupied_ranges().to_vec(),
+            kernel_constraints: Constraints::NONE,
         };
         kernel.segments().iter().fold(builder, |builder, segment| {
             let content = Content::Source {
@@ -150,7 +149,7 @@ impl PlanBuilder {
             .filter(|(range, _)| !range.is_empty())
             .map(|(range, content)| Load {
                 kernel: true,
-                ..Load::new(range, content, KERNEL_LABEL, Limits::NONE)
+                ..Load::new(range, content, KERNEL_LABEL, Constraints::NONE)
             })
             .fold(builder, Self::load)
         })
@@ -162,21 +161,25 @@ impl PlanBuilder {
         self
     }
 
-    /// Sets the limits that the kernel's runtime extent has to keep, by its protocol. Without it, only the image's own
+    /// Sets the constraints that the kernel's runtime extent has to keep, by its protocol. Without it, only the image's own
     /// placement rule counts.
-    pub fn kernel_limits(mut self, limits: Limits) -> Self {
-        self.kernel_limits = limits;
+    pub fn kernel_constraints(mut self, constraints: Constraints) -> Self {
+        self.kernel_constraints = constraints;
         self
     }
 
     /// Adds bytes at the start of `range`, and zeros in what they leave of it.
-    pub fn bytes(self, label: &'static str, range: GuestRange, mut bytes: Vec<u8>, limits: Limits) -> Self {
-        if let Ok(len) = usize::try_from(range.len())
-            && bytes.len() < len
-        {
-            bytes.resize(len, 0);
+    pub fn bytes(
+        self,
+        label: &'static str,
+        range: GuestRange,
+        mut bytes: Vec<u8>,
+        constraints: Constraints,
+    ) -> Self {
+        if let Ok(len) = usize::try_from(range.len()) {
+            bytes.resize(len.max(bytes.len()), 0);
         }
-        self.load(Load::new(range, Content::Bytes(bytes), label, limits))
+        self.load(Load::new(range, Content::Bytes(bytes), label, constraints))
     }
 
     /// Adds the whole of a file.
@@ -185,13 +188,13 @@ impl PlanBuilder {
         label: impl Into<Cow<'static, str>>,
         range: GuestRange,
         id: SourceId,
-        limits: Limits,
+        constraints: Constraints,
     ) -> Self {
         let content = Content::Source {
             id,
             range: SourceRange::whole(range.len()),
         };
-        self.load(Load::new(range, content, label, limits))
+        self.load(Load::new(range, content, label, constraints))
     }
 
     /// Gives the guest another memory map than the machine's.
@@ -206,9 +209,9 @@ impl PlanBuilder {
         self
     }
 
-    /// Adds a sentence about something odd.
-    pub fn warning(mut self, warning: String) -> Self {
-        self.plan.warnings.push(warning);
+    /// Adds a warning of the protocol's own type.
+    pub fn warning<W: WarningDetail>(mut self, warning: W) -> Self {
+        self.plan.warnings.push(Warning::new(warning));
         self
     }
 
@@ -216,71 +219,76 @@ impl PlanBuilder {
     ///
     /// # Errors
     ///
-    /// [`ProofError`] names the first promise of [`BootPlan`] that does not hold.
-    pub fn build(self) -> Result<BootPlan, ProofError> {
+    /// [`ValidationError`] names the first promise of [`BootPlan`] that does not hold.
+    pub fn build(self) -> Result<BootPlan, ValidationError> {
         let Self {
             mut plan,
             machine,
-            footprint,
-            kernel_limits,
+            occupied_ranges,
+            kernel_constraints,
         } = self;
         plan.loads.sort_by_key(|load| load.range);
         for load in &plan.loads {
-            prove_load(load, &plan, &machine)?;
-            prove_outside_kernel(load, &footprint)?;
+            validate_load(load, &plan, &machine)?;
+            validate_outside_kernel(load, &occupied_ranges)?;
         }
         for pair in plan.loads.windows(2) {
-            if let [a, b] = pair
-                && a.range.overlaps(b.range)
-            {
-                return Err(ProofError::Overlap(
-                    a.label.clone(),
-                    a.range,
-                    b.label.clone(),
-                    b.range,
-                ));
+            match pair {
+                [a, b] if a.range.overlaps(b.range) => {
+                    return Err(ValidationError::Overlap(
+                        a.label.clone(),
+                        a.range,
+                        b.label.clone(),
+                        b.range,
+                    ));
+                }
+                _ => {}
             }
         }
-        if !kernel_limits.allow(plan.kernel) {
-            return Err(ProofError::Limits {
+        if !kernel_constraints.allow(plan.kernel) {
+            return Err(ValidationError::Constraints {
                 label: KERNEL_LABEL.into(),
                 range: plan.kernel,
-                limits: kernel_limits,
+                constraints: kernel_constraints,
             });
         }
-        for range in &footprint {
+        for range in &occupied_ranges {
             if !machine.is_ram(*range) {
-                return Err(ProofError::NotRam {
+                return Err(ValidationError::NotRam {
                     label: KERNEL_LABEL.into(),
                     range: *range,
                 });
             }
         }
         if let Some(range) = plan.memory.ram().find(|range| !machine.is_ram(*range)) {
-            return Err(ProofError::MapNotRam(range));
+            return Err(ValidationError::MapNotRam(range));
         }
-        prove_cpus(&plan)?;
+        validate_cpus(&plan)?;
         Ok(plan)
     }
 }
 
-fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), ProofError> {
+fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), ValidationError> {
     let Load {
         range,
         content,
         label,
-        limits,
+        constraints,
         ..
     } = load;
-    let (range, limits, label) = (*range, *limits, label.clone());
+    let (range, constraints, label) = (*range, *constraints, label.clone());
     if range.is_empty() {
-        return Err(ProofError::Empty { label, range });
+        return Err(ValidationError::Empty { label, range });
     }
     if !machine.is_ram(range) {
-        return Err(ProofError::NotRam { label, range });
+        return Err(ValidationError::NotRam { label, range });
     }
-    if !limits.allow(range) {
-        return Err(ProofError::Limits { label, range, limits });
+    if !constraints.allow(range) {
+        return Err(ValidationError::Constraints {
+            label,
+            range,
+            constraints,
+        });
     }
     let found = match content {
         Content::Source { id, range } => {
@@ -289,7 +297,7 @@ fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), P
                 .iter()
                 .any(|(known, len)| known == id && range.end() <= *len);
             if !inside {
-                return Err(ProofError::PastEnd {
+                return Err(ValidationError::PastEnd {
                     label,
                     id: *id,
                     range: *range,
@@ -297,13 +305,13 @@ fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), P
             }
             range.len()
         }
-        Content::Bytes(bytes) => num::to_u64(bytes.len()),
+        Content::Bytes(bytes) => arith::to_u64(bytes.len()),
         Content::Zeros => range.len(),
     };
     if found == range.len() {
         Ok(())
     } else {
-        Err(ProofError::ContentLength {
+        Err(ValidationError::ContentLength {
             label,
             expected: range.len(),
             found,
@@ -315,13 +323,13 @@ fn prove_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<(), P
 ///
 /// There can be very many segments: so those of the kernel are not compared with each other here, and the others, which
 /// are few, find their place among them by halving.
-fn prove_outside_kernel(load: &Load, footprint: &[GuestRange]) -> Result<(), ProofError> {
+fn validate_outside_kernel(load: &Load, occupied_ranges: &[GuestRange]) -> Result<(), ValidationError> {
     if load.is_kernel() {
         return Ok(());
     }
-    let first = footprint.partition_point(|kernel| kernel.end() <= load.range.start());
-    match footprint.get(first) {
-        Some(kernel) if kernel.overlaps(load.range) => Err(ProofError::InKernel {
+    let first = occupied_ranges.partition_point(|kernel| kernel.end() <= load.range.start());
+    match occupied_ranges.get(first) {
+        Some(kernel) if kernel.overlaps(load.range) => Err(ValidationError::InKernel {
             label: load.label.clone(),
             range: load.range,
             kernel: *kernel,
@@ -330,13 +338,13 @@ fn prove_outside_kernel(load: &Load, footprint: &[GuestRange]) -> Result<(), Pro
     }
 }
 
-fn prove_cpus(plan: &BootPlan) -> Result<(), ProofError> {
+fn validate_cpus(plan: &BootPlan) -> Result<(), ValidationError> {
     if plan.cpus.is_empty() {
-        return Err(ProofError::NoCpu);
+        return Err(ValidationError::NoCpu);
     }
     for cpu in &plan.cpus {
         if cpu.arch() != plan.arch {
-            return Err(ProofError::CpuArch {
+            return Err(ValidationError::CpuArch {
                 expected: plan.arch,
                 found: cpu.arch(),
             });
@@ -344,7 +352,7 @@ fn prove_cpus(plan: &BootPlan) -> Result<(), ProofError> {
         let entry = cpu.entry();
         let in_kernel = |load: &Load| load.is_kernel() && load.range.contains_addr(entry);
         if !plan.loads.iter().any(in_kernel) {
-            return Err(ProofError::EntryOutside(entry));
+            return Err(ValidationError::EntryOutside(entry));
         }
     }
     Ok(())
@@ -354,32 +362,32 @@ fn prove_cpus(plan: &BootPlan) -> Result<(), ProofError> {
 mod tests {
     use super::*;
     use crate::cpu::x86_64;
-    use crate::{Cmdline, Endian, EntryAbi, ImageBuilder, Machine, Placer};
+    use crate::{Cmdline, Endian, EntryAbi, ImageBuilder, Machine, RamAllocator};
 
     #[test]
-    fn the_kernel_keeps_its_protocols_limits() {
-        let check = |limits: Limits, kept: bool| {
+    fn the_kernel_meets_its_protocols_constraints() {
+        let check = |constraints: Constraints, kept: bool| {
             let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
             let image = ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
                 .segment(SourceRange::whole(4), range)
-                .entry(EntryAbi::Elf32, range.start())
+                .entry(EntryAbi::ELF32, range.start())
                 .build()
                 .unwrap();
             let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
             let cmdline = Cmdline::new();
-            let kernel = PlacedKernel::place(&image, &mut Placer::new(&machine.memory)).unwrap();
+            let kernel = PlacedKernel::place(&image, &mut RamAllocator::new(&machine.memory)).unwrap();
             let plan = PlanBuilder::new("test", &BootRequest::new(&image, &machine, &cmdline), &kernel)
                 .cpu(x86_64::State::protected_mode(0x10_1000, 8, 16))
-                .kernel_limits(limits)
+                .kernel_constraints(constraints)
                 .build();
-            assert_eq!(plan.is_ok(), kept, "{limits:?}: {plan:?}");
-            assert!(plan.is_ok() || matches!(plan, Err(ProofError::Limits { .. })));
+            assert_eq!(plan.is_ok(), kept, "{constraints:?}: {plan:?}");
+            assert!(plan.is_ok() || matches!(plan, Err(ValidationError::Constraints { .. })));
         };
-        let limits = |align, min, max| Limits { align, min, max };
-        check(Limits::NONE, true);
-        check(limits(0x1000, 0x10_1000, 0x10_2000), true);
-        check(limits(0x2000, 0, u64::MAX), false);
-        check(limits(1, 0x10_1001, u64::MAX), false);
-        check(limits(1, 0, 0x10_1fff), false);
+        let constraints = |align, min, max| Constraints::aligned(align).between(min, max);
+        check(Constraints::NONE, true);
+        check(constraints(0x1000, 0x10_1000, 0x10_2000), true);
+        check(constraints(0x2000, 0, u64::MAX), false);
+        check(constraints(1, 0x10_1001, u64::MAX), false);
+        check(constraints(1, 0, 0x10_1fff), false);
     }
 }

@@ -3,11 +3,11 @@
 //! Any bytes make a request, and short changes of the bytes make short changes of it. The odds are such that many
 //! requests are possible and the others fail for many different reasons.
 
-use boot_core::linux_x86::{SetupHeader, SetupHeaderFacts};
 use boot_core::{
-    Arch, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage, Machine, MemoryMap,
-    Module, Placement, RegionKind, Relocation, SourceRange,
+    Arch, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage,
+    Machine, MemoryMap, Module, Placement, RegionKind, SourceRange,
 };
+use boot_linux::x86::{SetupHeader, SetupHeaderMetadata};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes as a source of decisions; zeros where they end.
@@ -58,10 +58,7 @@ impl Case {
             _ => Some(dice.number(27)),
         };
         let modules = (0..dice.pick(&[0, 0, 0, 1, 4]))
-            .map(|_| Module {
-                len: dice.number(24) - u64::from(dice.one_in(4)),
-                cmdline: cmdline(dice),
-            })
+            .map(|_| Module::new(dice.number(24) - u64::from(dice.one_in(4))).with_cmdline(cmdline(dice)))
             .collect();
         Self {
             machine,
@@ -164,35 +161,38 @@ pub(crate) fn image(dice: &mut Dice<'_>, memory: &MemoryMap) -> Option<KernelIma
     }
     if dice.one_in(2) {
         let align = 1 << (dice.byte() % 26);
-        builder = builder.placement(Placement::Relocatable(Relocation {
-            align,
-            align_offset: u64::from(dice.one_in(8)) * (dice.number(20) % align),
-            min: u64::from(dice.one_in(4)) * dice.number(40),
-            max: if dice.one_in(4) { dice.number(48) } else { u64::MAX },
-            preferred: dice.one_in(2).then_some(first & !(align - 1)),
+        let constraints = Constraints::aligned(align)
+            .with_align_offset(u64::from(dice.one_in(8)) * (dice.number(20) % align))
+            .between(
+                u64::from(dice.one_in(4)) * dice.number(40),
+                if dice.one_in(4) { dice.number(48) } else { u64::MAX },
+            );
+        builder = builder.placement(Placement::Relocatable(if dice.one_in(2) {
+            constraints.prefer(first & !(align - 1))
+        } else {
+            constraints
         }));
     }
     entries(dice, builder, first).build().ok()
 }
 
 fn entries(dice: &mut Dice<'_>, mut builder: ImageBuilder, first: u64) -> ImageBuilder {
-    use EntryAbi::{Elf32, Elf64, LinuxX86_16, LinuxX86_32, LinuxX86_64, Pvh};
     let kinds: &[EntryAbi] = dice.pick(&[
-        &[LinuxX86_64, LinuxX86_32],
-        &[LinuxX86_64],
-        &[LinuxX86_32],
-        &[LinuxX86_16],
-        &[Elf64],
-        &[Pvh, Elf64],
-        &[Pvh, Elf64],
-        &[Pvh, Elf32],
-        &[Elf32],
+        &[EntryAbi::LINUX_X86_64, EntryAbi::LINUX_X86_32],
+        &[EntryAbi::LINUX_X86_64],
+        &[EntryAbi::LINUX_X86_32],
+        &[EntryAbi::LINUX_X86_16],
+        &[EntryAbi::ELF64],
+        &[EntryAbi::PVH, EntryAbi::ELF64],
+        &[EntryAbi::PVH, EntryAbi::ELF64],
+        &[EntryAbi::PVH, EntryAbi::ELF32],
+        &[EntryAbi::ELF32],
     ]);
     for abi in kinds {
         let offset = u64::from(dice.one_in(2)) * dice.number(12);
         builder = builder.entry(*abi, first + offset);
     }
-    if kinds[0] != LinuxX86_64 && kinds[0] != LinuxX86_32 {
+    if kinds[0] != EntryAbi::LINUX_X86_64 && kinds[0] != EntryAbi::LINUX_X86_32 {
         return builder;
     }
     if dice.one_in(16) {
@@ -221,5 +221,5 @@ fn entries(dice: &mut Dice<'_>, mut builder: ImageBuilder, first: u64) -> ImageB
         0x230 - 0x1f1,
         0x20,
     ]);
-    builder.linux_x86(SetupHeaderFacts::new(&header, len))
+    builder.metadata(SetupHeaderMetadata::new(&header, len))
 }

@@ -1,5 +1,7 @@
 //! What every plan promises, checked the slow and simple way, with nothing of the code that makes plans.
 
+use std::num::NonZeroU64;
+
 use boot_core::{
     BootPlan, BootRequest, Content, CpuState, GuestRange, KernelImage, Load, MemoryMap, Placement,
     RegionKind, SourceId,
@@ -38,9 +40,9 @@ fn share_a_byte(a: GuestRange, b: GuestRange) -> bool {
 pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> Result<(), String> {
     let map = &request.machine.memory;
     let moved = kernel.start().wrapping_sub(request.image.extent().start());
-    let footprint: Vec<_> = request
+    let occupied_ranges: Vec<_> = request
         .image
-        .footprint()
+        .occupied_ranges()
         .map(|part| GuestRange::new(part.start().wrapping_add(moved), part.len()).unwrap())
         .collect();
     for (i, load) in loads.iter().enumerate() {
@@ -49,14 +51,14 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
         ensure!(start < end, "{name} is empty");
         ensure!(is_ram(map, start, end), "{name} is not in RAM");
         ensure!(
-            load.limits.align.is_power_of_two() && start.is_multiple_of(load.limits.align),
+            load.constraints.align.is_power_of_two() && start.is_multiple_of(load.constraints.align),
             "{name} is not aligned to {:#x}",
-            load.limits.align
+            load.constraints.align
         );
         ensure!(
-            load.limits.min <= start && end <= load.limits.max,
+            load.constraints.min <= start && end <= load.constraints.max,
             "{name} is outside {:?}",
-            load.limits
+            load.constraints
         );
         for other in &loads[i + 1..] {
             ensure!(
@@ -65,7 +67,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
             );
         }
         if !load.is_kernel() {
-            for part in &footprint {
+            for part in &occupied_ranges {
                 ensure!(
                     !share_a_byte(load.range, *part),
                     "{name} is in the kernel's {part}"
@@ -76,7 +78,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
             Content::Source { id, range } => {
                 let file = match id {
                     SourceId::Kernel => Some(request.image.source_len()),
-                    SourceId::Initrd => request.initrd_len,
+                    SourceId::Initrd => request.initrd_len.map(NonZeroU64::get),
                     SourceId::Module(index) => request.modules.get(*index).map(|module| module.len),
                     _ => None,
                 };
@@ -92,7 +94,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
         };
         ensure!(len == end - start, "{name} has {len:#x} bytes of content");
     }
-    for part in &footprint {
+    for part in &occupied_ranges {
         ensure!(
             is_ram(map, part.start(), part.end()),
             "the kernel's {part} is not RAM"

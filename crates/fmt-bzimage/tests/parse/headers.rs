@@ -23,21 +23,21 @@ fn a_field_exists_by_version_and_by_the_length_byte() {
                 Ok(Some(kernel)) => kernel,
                 other => panic!("{version:#x} with a header up to {end:#x}: {other:?}"),
             };
-            let facts = kernel.facts();
+            let header = kernel.setup_header();
             let has = |since, field_end| version >= since && end >= field_end;
             let field = |since, field_end, value: u64| has(since, field_end).then_some(value);
             let found = (
-                facts.initrd_addr_max(),
-                facts.kernel_alignment(),
-                facts.is_relocatable(),
-                facts.min_alignment(),
-                facts.xloadflags(),
-                facts.cmdline_size(),
-                facts.payload(),
-                facts.has_setup_data(),
-                (facts.pref_address(), facts.init_size()),
-                facts.handover_offset(),
-                facts.kernel_info_offset(),
+                header.initrd_addr_max(),
+                header.kernel_alignment(),
+                header.is_relocatable(),
+                header.min_alignment(),
+                header.xloadflags(),
+                header.cmdline_size(),
+                header.payload(),
+                header.has_setup_data(),
+                (header.pref_address(), header.init_size()),
+                header.handover_offset(),
+                header.kernel_info_offset(),
             );
             let expected = (
                 field(0x203, 0x230, 0x1111_1111).unwrap_or(0x37ff_ffff),

@@ -46,7 +46,7 @@ fn describe(file: &[u8]) -> String {
 fn describe_kernel(kernel: &BzImage) -> Result<String, std::fmt::Error> {
     let (mut out, image) = (String::new(), kernel.image());
     let pe = if kernel.is_pe() { " and PE" } else { "" };
-    assert_eq!(kernel.image().facts().efi_stub, kernel.is_pe());
+    assert_eq!(kernel.image().has_efi_stub(), kernel.is_pe());
     writeln!(out, "bzImage {}{pe}", kernel.version())?;
     if let Some(version) = kernel.kernel_version() {
         writeln!(out, "kernel {version}")?;
@@ -63,7 +63,7 @@ fn describe_kernel(kernel: &BzImage) -> Result<String, std::fmt::Error> {
             } else {
                 format!("{:#x}", rule.max)
             };
-            let preferred = rule.preferred.unwrap_or(0);
+            let preferred = rule.preferred_address().unwrap_or(0);
             writeln!(
                 out,
                 "relocatable {:#x} in {:#x}..{max}, at {preferred:#x}",

@@ -6,14 +6,14 @@ use fmt_bzimage::BzImage;
 /// Checks every promise on `kernel`, which was read from `file`.
 pub(crate) fn check(file: &[u8], kernel: &BzImage) {
     let len = file.len() as u64;
-    let facts = kernel.facts();
+    let header = kernel.setup_header();
     let image = kernel.image();
 
     // The header is what the file says, up to its own length.
     assert!((0x224..=0x281).contains(&kernel.header_end()));
     let end = kernel.header_end().min(0x26c) as usize;
-    assert_eq!(facts.bytes(), &file[0x1f1..end]);
-    assert_eq!((kernel.version().0 >> 8, facts.header().loadflags & 1), (2, 1));
+    assert_eq!(header.bytes(), &file[0x1f1..end]);
+    assert_eq!((kernel.version().0 >> 8, header.header().loadflags & 1), (2, 1));
 
     // The parts lie in the file, one after the other.
     let (setup, code) = (kernel.setup(), kernel.code());
@@ -56,26 +56,26 @@ pub(crate) fn check(file: &[u8], kernel: &BzImage) {
     }
 
     // The kernel gets the memory it asks for, where it will run.
-    if image.entry(EntryAbi::LinuxX86_16).is_some() {
+    if image.entry(EntryAbi::LINUX_X86_16).is_some() {
         assert_eq!((image.segments().len(), image.entries().len()), (2, 1));
         assert_eq!(image.placement(), Placement::Fixed);
         return;
     }
     assert_eq!(image.segments().len(), 1);
-    let need = facts.init_size().unwrap_or(0).max(last.range.len());
-    let preferred = facts.pref_address().filter(|addr| *addr != 0);
+    let need = header.init_size().unwrap_or(0).max(last.range.len());
+    let preferred = header.pref_address().filter(|addr| *addr != 0);
     match image.placement() {
         Placement::Fixed => {
             let runs_at = preferred.unwrap_or(last.range.start());
             let running = GuestRange::new(runs_at, need).expect("checked by the parser");
-            assert!(!facts.is_relocatable() && image.extent().contains(running));
+            assert!(!header.is_relocatable() && image.extent().contains(running));
         }
         Placement::Relocatable(rule) => {
-            assert!(facts.is_relocatable() && image.extent().len() >= need);
+            assert!(header.is_relocatable() && image.extent().len() >= need);
             assert_eq!(image.extent().start(), last.range.start());
-            assert_eq!(facts.kernel_alignment(), Some(rule.align));
+            assert_eq!(header.kernel_alignment(), Some(rule.align));
             assert!(rule.min >= 0x10_0000 && rule.min >= preferred.unwrap_or(0));
-            assert!(rule.max <= 1 << 32 || facts.xloadflags() & 3 == 3);
+            assert!(rule.max <= 1 << 32 || header.xloadflags() & 3 == 3);
         }
     }
 }

@@ -131,7 +131,7 @@ fn every_sample_is_judged() {
 
 #[test]
 fn the_plugin_says_what_the_parser_says() {
-    assert_eq!((FORMAT.name(), FORMAT.priority()), ("bzimage", 50));
+    assert_eq!((FORMAT.name(), FORMAT.priority().value()), ("bzimage", 50));
     let image = detect(&[&FORMAT], &Image::new(0x20f).build()).unwrap();
     assert_eq!(image.format(), "bzimage");
     assert!(FORMAT.parse(b"MZ").unwrap().is_none());

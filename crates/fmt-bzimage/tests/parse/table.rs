@@ -127,7 +127,8 @@ fn accepted() {
 fn limits_that_are_just_kept_are_not_odd() {
     let warnings = |image: Image| {
         let kernel = fmt_bzimage::BzImage::read(&image.build()).unwrap().unwrap();
-        kernel.image().warnings().to_vec()
+        let warnings = kernel.image().warnings().iter();
+        warnings.map(ToString::to_string).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
     for (version, _) in VERSIONS.into_iter().filter(|(version, _)| *version >= 0x204) {

@@ -39,7 +39,9 @@ fn describe(image: &KernelImage) -> String {
         Placement::Relocatable(rule) => {
             write!(text, ", {:#x}+n*{:#x}", rule.align_offset, rule.align).unwrap();
             write!(text, " in {:#x}..{:#x}", rule.min, rule.max).unwrap();
-            let preferred = rule.preferred.expect("an ELF file prefers its link address");
+            let preferred = rule
+                .preferred_address()
+                .expect("an ELF file prefers its link address");
             assert_eq!(preferred, image.extent().start());
         }
     }

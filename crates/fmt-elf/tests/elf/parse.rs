@@ -402,7 +402,7 @@ fn the_entry_point() {
 
 fn describe_elf64_entry(elf: &Elf) -> Result<u64, String> {
     match fmt_elf::parse(&elf.bytes()) {
-        Ok(image) => Ok(image.unwrap().entry(boot_core::EntryAbi::Elf64).unwrap().addr),
+        Ok(image) => Ok(image.unwrap().entry(boot_core::EntryAbi::ELF64).unwrap().addr),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -428,7 +428,7 @@ fn position_independent_images() {
             text.starts_with(&format!("aarch64 little, {expected}, elf64 ")),
             "{text}"
         );
-        assert_eq!(image.footprint().collect::<Vec<_>>(), [image.extent()]);
+        assert_eq!(image.occupied_ranges().collect::<Vec<_>>(), [image.extent()]);
     };
     with(0, 0x1000, "0x0+n*0x200000 in 0x100000..0xffffffffffffffff");
     with(0x8_0000, 0, "0x80000+n*0x200000 in 0x100000..0xffffffffffffffff");

@@ -51,19 +51,19 @@ fn valid() -> impl Strategy<Value = Case> {
             };
 
             let (arch, abi) = match machine {
-                EM_386 => (Arch::X86_64, EntryAbi::Elf32),
-                EM_X86_64 => (Arch::X86_64, EntryAbi::Elf64),
-                EM_AARCH64 => (Arch::Aarch64, EntryAbi::Elf64),
-                _ => (Arch::Riscv64, EntryAbi::Elf64),
+                EM_386 => (Arch::X86_64, EntryAbi::ELF32),
+                EM_X86_64 => (Arch::X86_64, EntryAbi::ELF64),
+                EM_AARCH64 => (Arch::Aarch64, EntryAbi::ELF64),
+                _ => (Arch::Riscv64, EntryAbi::ELF64),
             };
-            let mut entries = vec![EntryPoint { abi, addr }];
+            let mut entries = vec![EntryPoint::new(abi, addr)];
             if pvh && arch == Arch::X86_64 {
                 let entry = u32::try_from(addr).unwrap();
                 let before = note(8, "GNU", 3, &[0xff; 20]);
                 elf.parts
                     .push(notes(&[before, note(8, "Xen", 18, &words(&[entry]))].concat(), 8));
-                let abi = EntryAbi::Pvh;
-                entries.push(EntryPoint { abi, addr });
+                let abi = EntryAbi::PVH;
+                entries.push(EntryPoint::new(abi, addr));
             }
             let middle = rotation.index(elf.parts.len());
             elf.parts.rotate_left(middle);
@@ -122,10 +122,10 @@ fn segments_by_hand(bytes: &[u8]) -> Vec<Segment> {
         let [offset, paddr, filesz, memsz] = fields.map(|field| number(header + field, width));
         if number(header, 4) == 1 && memsz > 0 {
             let offset = if filesz == 0 { 0 } else { offset };
-            segments.push(Segment {
-                source: SourceRange::new(offset, filesz).unwrap(),
-                range: GuestRange::new(paddr, memsz).unwrap(),
-            });
+            segments.push(Segment::new(
+                SourceRange::new(offset, filesz).unwrap(),
+                GuestRange::new(paddr, memsz).unwrap(),
+            ));
         }
     }
     segments.sort_by_key(|segment| segment.range);
@@ -148,7 +148,7 @@ fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseE
     for entry in image.entries() {
         let inside = |segment: &Segment| segment.range.contains_addr(entry.addr);
         prop_assert!(image.segments().iter().any(inside));
-        if entry.abi == EntryAbi::Pvh {
+        if entry.abi == EntryAbi::PVH {
             prop_assert!(u32::try_from(entry.addr).is_ok());
         }
     }
@@ -157,7 +157,7 @@ fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseE
         let len = image.extent().len();
         let congruent = rule.min - rule.min % rule.align + rule.align_offset;
         let lowest = congruent + if congruent < rule.min { rule.align } else { 0 };
-        prop_assert!(rule.allows(lowest, len));
+        prop_assert!(rule.allow_at(lowest, len));
     }
     prop_assert_eq!(image.segments(), segments_by_hand(bytes));
     Ok(())
@@ -213,7 +213,7 @@ proptest! {
             if part.p_type == PT_LOAD && !part.data.is_empty() {
                 let source = SourceRange::new(offset, part.data.len() as u64).unwrap();
                 let range = GuestRange::new(part.paddr, part.memsz).unwrap();
-                let found = image.segments().contains(&Segment { source, range });
+                let found = image.segments().contains(&Segment::new(source, range));
                 prop_assert!(found, "{} from {}", range, source);
             }
         }

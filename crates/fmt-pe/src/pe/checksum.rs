@@ -3,7 +3,7 @@
 //! Microsoft's specification leaves the algorithm to IMAGHELP.DLL. It is the Internet checksum (RFC 1071) over the file as
 //! 16-bit little-endian words, without the complement, plus the length of the file; the field itself counts as zero.
 
-use boot_core::{ReadError, SizedSource, num};
+use boot_core::{ReadError, SizedSource, arith};
 
 /// How much is read at a time; even, so that no word is cut.
 const CHUNK: usize = 4096;
@@ -16,7 +16,7 @@ pub(super) fn compute(source: &SizedSource<'_>, field: u64) -> Result<u32, ReadE
     while offset < source.len() {
         // Beyond the end of the file, words are zero.
         chunk.fill(0);
-        let read = num::to_u64(source.read_prefix_at(offset, &mut chunk)?);
+        let read = arith::to_u64(source.read_prefix_at(offset, &mut chunk)?);
         let end = offset.saturating_add(read);
         for at in field.max(offset)..field_end.min(end) {
             let index = usize::try_from(at.saturating_sub(offset)).ok();

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use boot_core::{SizedSource, SourceRange, num};
+use boot_core::{SizedSource, SourceRange, arith};
 
 use super::optional::{self, OptionalHeader, check_cut, read};
 use super::relocations::Relocations;
@@ -54,7 +54,7 @@ impl<'a> PeFile<'a> {
         };
         let coff_offset = pe_offset.saturating_add(4);
         let coff: raw::CoffHeader = read(&source, coff_offset)?;
-        let optional_offset = coff_offset.saturating_add(num::to_u64(size_of::<raw::CoffHeader>()));
+        let optional_offset = coff_offset.saturating_add(arith::to_u64(size_of::<raw::CoffHeader>()));
         let (optional, fixed) = optional::read_fixed(&source, optional_offset)?;
         let directories = read_directories(&source, &coff, &optional, optional_offset, fixed)?;
 
@@ -63,7 +63,7 @@ impl<'a> PeFile<'a> {
             return Err(Unsupported::TooManySections { found }.into());
         }
         let table = optional_offset.saturating_add(coff.size_of_optional_header.get().into());
-        let size = num::to_u64(size_of::<raw::SectionHeader>());
+        let size = arith::to_u64(size_of::<raw::SectionHeader>());
         let end = table.saturating_add(u64::from(found).saturating_mul(size));
         check_cut(&source, end)?;
         check_sizes(&source, &optional, end)?;
@@ -135,7 +135,7 @@ impl<'a> PeFile<'a> {
     /// kernel's own code and data. Empty where the signature follows the DOS header at once, or lies inside it.
     #[must_use]
     pub fn dos_stub(&self) -> SourceRange {
-        let start = num::to_u64(size_of::<raw::DosHeader>());
+        let start = arith::to_u64(size_of::<raw::DosHeader>());
         let len = self.pe_offset.saturating_sub(start);
         SourceRange::new(start, len).unwrap_or(SourceRange::whole(0))
     }
@@ -216,16 +216,16 @@ impl<'a> PeFile<'a> {
     /// The file offset of `CheckSum`: signers and checkers leave its four bytes out.
     #[must_use]
     pub fn check_sum_offset(&self) -> u64 {
-        let optional = num::to_u64(size_of::<raw::CoffHeader>()).saturating_add(4);
+        let optional = arith::to_u64(size_of::<raw::CoffHeader>()).saturating_add(4);
         self.pe_offset
             .saturating_add(optional)
-            .saturating_add(num::to_u64(raw::CHECK_SUM_OFFSET))
+            .saturating_add(arith::to_u64(raw::CHECK_SUM_OFFSET))
     }
 }
 
 /// Where the PE signature is, if there is one.
 fn find_signature(source: &SizedSource<'_>) -> Result<Option<u64>, PeError> {
-    let size = num::to_u64(size_of::<raw::DosHeader>());
+    let size = arith::to_u64(size_of::<raw::DosHeader>());
     if source.len() < size {
         return Ok(None);
     }
@@ -247,7 +247,7 @@ fn read_directories(
     offset: u64,
     fixed: u64,
 ) -> Result<Vec<DataDirectory>, PeError> {
-    let size = num::to_u64(size_of::<raw::DataDirectory>());
+    let size = arith::to_u64(size_of::<raw::DataDirectory>());
     let directories = optional.number_of_rva_and_sizes;
     let need = fixed.saturating_add(u64::from(directories).saturating_mul(size));
     let found = coff.size_of_optional_header.get();
@@ -261,7 +261,7 @@ fn read_directories(
         .into());
     }
     let first = offset.saturating_add(fixed);
-    (0..u64::from(directories).min(num::to_u64(raw::DIRECTORIES)))
+    (0..u64::from(directories).min(arith::to_u64(raw::DIRECTORIES)))
         .map(|index| {
             let entry: raw::DataDirectory = read(source, first.saturating_add(index.saturating_mul(size)))?;
             Ok(DataDirectory {

@@ -1,6 +1,6 @@
 //! The optional header: two layouts, one meaning.
 
-use boot_core::{SizedSource, num};
+use boot_core::{SizedSource, arith};
 use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -62,7 +62,7 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
                 number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
                 ..OptionalHeader::with_common(&header.common)
             };
-            Ok((optional, num::to_u64(size_of::<raw::OptionalHeader32>())))
+            Ok((optional, arith::to_u64(size_of::<raw::OptionalHeader32>())))
         }
         raw::MAGIC_PE32_PLUS => {
             let header: raw::OptionalHeader64 = read(source, offset)?;
@@ -77,7 +77,7 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
                 number_of_rva_and_sizes: header.number_of_rva_and_sizes.get(),
                 ..OptionalHeader::with_common(&header.common)
             };
-            Ok((optional, num::to_u64(size_of::<raw::OptionalHeader64>())))
+            Ok((optional, arith::to_u64(size_of::<raw::OptionalHeader64>())))
         }
         raw::MAGIC_ROM => Err(Unsupported::Rom.into()),
         found => Err(Malformed::OptionalMagic { offset, found }.into()),
@@ -114,7 +114,7 @@ impl OptionalHeader {
 
 /// Reads a header, which must be in the file as a whole.
 pub(super) fn read<T: FromBytes + IntoBytes>(source: &SizedSource<'_>, offset: u64) -> Result<T, PeError> {
-    check_cut(source, offset.saturating_add(num::to_u64(size_of::<T>())))?;
+    check_cut(source, offset.saturating_add(arith::to_u64(size_of::<T>())))?;
     Ok(source.read(offset)?)
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use boot_core::{ReadError, SizedSource, SourceRange, num};
+use boot_core::{ReadError, SizedSource, SourceRange, arith};
 
 use super::{Machine, Malformed, PeError, RvaRange, raw};
 
@@ -167,7 +167,7 @@ impl<'a> Relocations<'a> {
             };
             self.source.read_exact_at(self.block.offset(), chunk)?;
             (self.at, self.filled) = (0, chunk.len());
-            self.block = skip(self.block, num::to_u64(chunk.len()));
+            self.block = skip(self.block, arith::to_u64(chunk.len()));
         }
         let bytes = self.chunk.get(self.at..).and_then(|rest| rest.first_chunk());
         self.at = self.at.saturating_add(2);
@@ -180,7 +180,7 @@ impl<'a> Relocations<'a> {
         if range.is_empty() {
             return Ok(false);
         }
-        let header_len = num::to_u64(size_of::<raw::BaseRelocationBlock>());
+        let header_len = arith::to_u64(size_of::<raw::BaseRelocationBlock>());
         let header = match data.len().cmp(&header_len) {
             core::cmp::Ordering::Less => raw::BaseRelocationBlock {
                 page_rva: 0.into(),

@@ -1,9 +1,9 @@
 //! What every accepted `Image` and zboot file keeps, whatever bytes it was made of.
 
-use boot_core::image::{Arm64ImageFacts, RiscvImageFacts};
 use boot_core::{Arch, Endian, EntryAbi, KernelImage, Placement, SizedSource, SourceRange};
+use boot_linux::{arm64, riscv};
 use fmt_pe::pe::{Machine, PeFile};
-use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot};
+use fmt_pe::{Arm64Image, RiscvImage, Warning, Zboot};
 use zerocopy::IntoBytes;
 
 const MIB: u64 = 1 << 20;
@@ -35,12 +35,9 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
         0 => None,
         n => Some(1 << (10 + 2 * n)),
     };
-    let facts = Arm64ImageFacts {
-        page_size,
-        is_placed_anywhere: flags & 8 != 0,
-    };
-    assert_eq!(image.facts().arm64_image, Some(facts));
-    assert_eq!(image.facts().riscv_image, None);
+    let metadata = arm64::ImageMetadata::new(page_size, flags & 8 != 0);
+    assert_eq!(image.metadata(), Some(&metadata));
+    assert_eq!(image.metadata::<riscv::ImageMetadata>(), None);
     assert_eq!(
         (kernel.page_size(), kernel.is_placed_anywhere()),
         (page_size, flags & 8 != 0)
@@ -63,9 +60,9 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
             assert_eq!(kernel.endian() == Endian::Big, flags & 1 != 0);
         }
     }
-    let is_large = Oddity::LargeTextOffset { found: text_offset };
-    assert_eq!(kernel.oddities().contains(&is_large), text_offset >= 2 * MIB);
-    check_image(file, image, EntryAbi::Arm64Image, text_offset, kernel.is_pe());
+    let is_large = Warning::LargeTextOffset { found: text_offset };
+    assert_eq!(kernel.warnings().contains(&is_large), text_offset >= 2 * MIB);
+    check_image(file, image, EntryAbi::ARM64_IMAGE, text_offset, kernel.is_pe());
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");
     };
@@ -84,11 +81,9 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
     assert!(has_magic2 || &file[0x30..0x38] == b"RISCV\0\0\0");
     let (major, minor) = kernel.version();
     assert!(major == 0 && (has_magic2 || minor < 2));
-    let facts = RiscvImageFacts {
-        version: (major, minor),
-    };
-    assert_eq!(image.facts().riscv_image, Some(facts));
-    assert_eq!(image.facts().arm64_image, None);
+    let metadata = riscv::ImageMetadata::new((major, minor));
+    assert_eq!(image.metadata(), Some(&metadata));
+    assert_eq!(image.metadata::<arm64::ImageMetadata>(), None);
     assert_eq!((image.format(), image.arch()), ("riscv-image", Arch::Riscv64));
     assert_eq!(image.endian() == Endian::Big, file[0x18] & 1 != 0);
     assert_eq!(
@@ -99,7 +94,7 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
     check_image(
         file,
         image,
-        EntryAbi::RiscvImage,
+        EntryAbi::RISCV_IMAGE,
         kernel.text_offset(),
         kernel.is_pe(),
     );
@@ -128,7 +123,7 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");
     };
-    assert!(rule.allows(text_offset, image.extent().len()));
+    assert!(rule.allow_at(text_offset, image.extent().len()));
 
     let source = SizedSource::new(&file).expect("a slice has a length");
     let machine = match PeFile::open(source) {
@@ -140,7 +135,7 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
         Arch::Aarch64 => Machine::ARM64,
         _ => Machine::RISCV64,
     };
-    assert_eq!(image.facts().efi_stub, machine == Some(own));
+    assert_eq!(image.has_efi_stub(), machine == Some(own));
 }
 
 /// Checks every promise on `zboot`, which was read from `file`.

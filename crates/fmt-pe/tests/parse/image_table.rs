@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use boot_core::{Codec, Payload, SourceRange};
 use fmt_pe::pe::Machine;
-use fmt_pe::{Arm64Image, Oddity, RiscvImage, Zboot, is_gzip};
+use fmt_pe::{Arm64Image, RiscvImage, Warning, Zboot, is_gzip};
 
 use crate::file::{File, IMAGE_LEN, PE_LEN, at};
 use crate::{check, describe};
@@ -141,21 +141,21 @@ fn riscv_images() {
 
 #[test]
 fn an_ordinary_image_is_not_odd() {
-    let none: [Oddity; 0] = [];
+    let none: [Warning; 0] = [];
     let arm64 = |file: File| {
         let kernel = Arm64Image::read(&file.build()).unwrap().unwrap();
-        (kernel.is_pe(), kernel.oddities().to_vec())
+        (kernel.is_pe(), kernel.warnings().to_vec())
     };
     let riscv = |file: File| {
         let kernel = RiscvImage::read(&file.build()).unwrap().unwrap();
-        (kernel.is_pe(), kernel.oddities().to_vec())
+        (kernel.is_pe(), kernel.warnings().to_vec())
     };
     assert_eq!(arm64(File::arm64()), (false, none.to_vec()));
     assert_eq!(arm64(File::arm64().u64(0x18, 0xf)), (false, none.to_vec()));
     assert_eq!(arm64(File::arm64().u64(0x08, 0x1f_fffc)), (false, none.to_vec()));
     assert_eq!(
         arm64(File::arm64().u64(0x08, 0x20_0000)),
-        (false, vec![Oddity::LargeTextOffset { found: 0x20_0000 }])
+        (false, vec![Warning::LargeTextOffset { found: 0x20_0000 }])
     );
     assert_eq!(
         arm64(File::arm64().u64(0x10, IMAGE_LEN as u64)),
@@ -378,10 +378,10 @@ fn zboot_images() {
         (zboot.machine(), zboot.compression()),
         (Machine::ARM64, &b"gzip"[..])
     );
-    let payload = |codec, unpacked_len| Payload {
-        codec,
-        source: SourceRange::new(0x420, 0x100).unwrap(),
-        unpacked_len,
+    let payload = |codec, unpacked_len| {
+        Payload::new(SourceRange::new(0x420, 0x100).unwrap())
+            .with_codec(codec)
+            .with_unpacked_len(unpacked_len)
     };
     // gzip has the length at its end, other codecs behind it.
     assert_eq!(*zboot.payload(), payload(Some(Codec::Gzip), Some(0x30_0000)));

@@ -18,6 +18,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use boot_core::{DetectError, FormatErrorKind, KernelImage, Placement, SizedSource, detect};
+use boot_linux::{arm64, riscv};
 use fmt_pe::pe::{Directory, PeError, PeFile};
 
 /// Asks every format for `file`, checks the promises of what was accepted, and checks that every line of `expected` is a
@@ -79,17 +80,17 @@ fn describe_image(image: &KernelImage) -> Result<String, std::fmt::Error> {
     for entry in image.entries() {
         writeln!(out, "entry {} {:#x}", entry.abi, entry.addr)?;
     }
-    if let Some(facts) = image.facts().arm64_image {
-        let page_size = facts
+    if let Some(metadata) = image.metadata::<arm64::ImageMetadata>() {
+        let page_size = metadata
             .page_size
             .map_or("unknown".to_owned(), |size| format!("{size:#x}"));
         writeln!(out, "page size {page_size}")?;
-        writeln!(out, "anywhere {}", facts.is_placed_anywhere)?;
+        writeln!(out, "anywhere {}", metadata.is_placed_anywhere)?;
     }
-    if let Some(facts) = image.facts().riscv_image {
-        writeln!(out, "version {}.{}", facts.version.0, facts.version.1)?;
+    if let Some(metadata) = image.metadata::<riscv::ImageMetadata>() {
+        writeln!(out, "version {}.{}", metadata.version.0, metadata.version.1)?;
     }
-    writeln!(out, "EFI stub {}", image.facts().efi_stub)?;
+    writeln!(out, "EFI stub {}", image.has_efi_stub())?;
     for warning in image.warnings() {
         writeln!(out, "warning: {warning}")?;
     }

@@ -197,8 +197,11 @@ fn the_plugins_say_what_the_parsers_say() {
         (&PE, "pe", 100),
     ];
     for (i, (plugin, name, priority)) in plugins.into_iter().enumerate() {
-        assert_eq!((plugin.name(), plugin.priority()), (name, priority));
-        assert_eq!((FORMATS[i].name(), FORMATS[i].priority()), (name, priority));
+        assert_eq!((plugin.name(), plugin.priority().value()), (name, priority));
+        assert_eq!(
+            (FORMATS[i].name(), FORMATS[i].priority().value()),
+            (name, priority)
+        );
         assert!(plugin.parse(b"\x7fELF").unwrap().is_none());
     }
     let check = |plugin: &dyn KernelFormat, source: &dyn ByteSource, kind, text: &str| {

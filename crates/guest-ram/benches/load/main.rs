@@ -1,7 +1,7 @@
 //! Loading a kernel: this workspace beside linux-loader, a bare `pread` and a bare copy from memory.
 //!
 //! ```text
-//! VMBOOT_FIXTURES=DIR cargo bench -p guest-ram --bench load
+//! VMBOOT_FIXTURES=DIR cargo bench -p vmboot-guest-ram --bench load
 //! ```
 //!
 //! Criterion measures each contestant on its own. After it, a table compares them: there all contestants take turns,

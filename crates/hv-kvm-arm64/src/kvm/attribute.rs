@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-use boot_core::num;
+use boot_core::arith;
 use kvm_bindings::kvm_device_attr;
 use kvm_ioctls::{DeviceFd, Error, VcpuFd};
 
@@ -42,7 +42,7 @@ pub(super) fn set<T: Number>(
         flags: 0,
         group,
         attr: attribute,
-        addr: num::to_u64(ptr::from_ref(&value).expose_provenance()),
+        addr: arith::to_u64(ptr::from_ref(&value).expose_provenance()),
     })
 }
 
@@ -65,7 +65,7 @@ pub(super) fn get<T: Number>(device: &DeviceFd, group: u32, attribute: u64) -> R
         flags: 0,
         group,
         attr: attribute,
-        addr: num::to_u64(values.as_mut_ptr().expose_provenance()),
+        addr: arith::to_u64(values.as_mut_ptr().expose_provenance()),
     };
     // SAFETY: every attribute of a GIC is an integer of 32 or 64 bits, so the kernel writes at most 64 bits to `values`,
     // which has at least 64 bits and lives until the call returns. All bit patterns are valid integers.

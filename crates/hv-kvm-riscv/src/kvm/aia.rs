@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 use hv_core::IrqError;
 use hv_kvm::HarnessError;
 use kvm_bindings::{
@@ -213,12 +213,12 @@ fn attribute(group: u32, attr: u64, addr: u64) -> kvm_device_attr {
 
 /// Address of a value for an ioctl.
 fn address_of<T>(value: &T) -> u64 {
-    num::to_u64((&raw const *value).expose_provenance())
+    arith::to_u64((&raw const *value).expose_provenance())
 }
 
 fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
     let mut value = 0_u32;
-    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(KVM_DEV_RISCV_AIA_GRP_CONFIG, config.into(), addr);
     // SAFETY: the attributes of this group have 32 bits (`aia_get_attr` in the kernel's arch/riscv/kvm/aia_device.c), and
     // `addr` is the address of a `u32` that lives until the call returns.
@@ -229,7 +229,7 @@ fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
 
 fn get_u64(device: &DeviceFd, group: u32, attr: u64) -> Result<u64, KvmError> {
     let mut value = 0_u64;
-    let addr = num::to_u64((&raw mut value).expose_provenance());
+    let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(group, attr, addr);
     // SAFETY: the attributes of the groups of all callers have the size of `unsigned long` in the kernel, 64 bits (as above),
     // and `addr` is the address of a `u64` that lives until the call returns.

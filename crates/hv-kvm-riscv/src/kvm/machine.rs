@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use boot_core::machine::RiscvHart;

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, ptr};
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 use guest_ram::RamRegion;
 use hv_kvm::VmFile;
 
@@ -20,7 +20,7 @@ pub(super) struct Memory<'a>(pub(super) &'a VmFile);
 
 /// Pieces of slots (slot, offset, length) that cover `address .. address + len`; `None` if not all of it is RAM.
 fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {
-    let range = GuestRange::new(address, num::to_u64(len))?;
+    let range = GuestRange::new(address, arith::to_u64(len))?;
     let mut at = range.start();
     let mut pieces = Vec::new();
     while at < range.end() {

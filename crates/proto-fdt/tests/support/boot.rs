@@ -2,8 +2,8 @@
 
 use boot_core::machine::{Cpus, MmuType, Platform};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Content, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, KernelImage, Load, Machine, Placement, PlanError, Relocation, SourceId, SourceRange,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Content, CpuState, Endian, EntryAbi,
+    GuestRange, ImageBuilder, KernelImage, Load, Machine, Placement, PlanError, SourceId, SourceRange,
 };
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
@@ -127,7 +127,7 @@ impl Case {
             "the tree crosses a boundary of 2 MiB"
         );
         if self.machine.arch == Arch::Aarch64 {
-            let all = initrd.map_or(kernel, |initrd| initrd.range.hull(kernel));
+            let all = initrd.map_or(kernel, |initrd| initrd.range.span(kernel));
             let window = all.aligned_out(GIB).unwrap();
             assert!(window.len() <= 32 * GIB, "{initrd:?}, kernel {kernel}");
         } else {
@@ -149,7 +149,7 @@ impl Case {
         } else {
             assert_eq!(kernel, link);
         }
-        if self.image.entry(EntryAbi::RiscvImage).is_some() {
+        if self.image.entry(EntryAbi::RISCV_IMAGE).is_some() {
             assert!(kernel.start().is_multiple_of(2 * MIB));
         }
         for segment in self.image.segments() {
@@ -291,10 +291,7 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
     let builder = ImageBuilder::new("test", arch, endian, file);
     let range = |start, len| GuestRange::new(start, len).unwrap();
     let relocatable = |align, align_offset| {
-        Placement::Relocatable(Relocation {
-            align_offset,
-            ..Relocation::aligned(align)
-        })
+        Placement::Relocatable(Constraints::aligned(align).with_align_offset(align_offset))
     };
     let whole = SourceRange::whole(file);
     let builder = match (dice.byte() % 4, arch) {
@@ -302,16 +299,16 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
             .segment(whole, range(0, file))
             .extent(range(0, memory))
             .placement(relocatable(2 * MIB, dice.pick(&[0, 0, 0x8_0000, 0x1000])))
-            .entry(EntryAbi::Arm64Image, 0),
+            .entry(EntryAbi::ARM64_IMAGE, 0),
         (0 | 1, _) => builder
             .segment(whole, range(0, file))
             .extent(range(0, memory))
             .placement(relocatable(2 * MIB, 0))
-            .entry(EntryAbi::RiscvImage, 0),
+            .entry(EntryAbi::RISCV_IMAGE, 0),
         (2, _) => builder
             .segment(whole, range(0x1000, memory))
             .placement(relocatable(dice.pick(&[0x1000, 0x1_0000, 2 * MIB]), 0))
-            .entry(EntryAbi::Elf64, 0x1000 + file / 2),
+            .entry(EntryAbi::ELF64, 0x1000 + file / 2),
         _ => {
             // Most often at the start of RAM or near it, in two parts.
             let banks: Vec<_> = machine.memory.ram().map(GuestRange::start).collect();
@@ -321,7 +318,7 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
             builder
                 .segment(half, range(start, file / 2))
                 .segment(half, range(start + file, file / 2 + 0x100))
-                .entry(EntryAbi::Elf64, start + 4)
+                .entry(EntryAbi::ELF64, start + 4)
         }
     };
     builder.build().unwrap()

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use std::num::NonZeroU64;
+
 use boot_core::cpu::x86_64::State;
 use boot_core::{BootPlan, BootRequest, Content, CpuState, GuestRange, SourceId};
+use boot_linux::x86::SetupHeaderMetadata;
 
 use crate::view::View;
 
@@ -135,9 +138,8 @@ fn header(
     );
     let bytes = request
         .image
-        .facts()
-        .linux_x86
-        .map(|facts| facts.bytes().to_vec());
+        .metadata::<SetupHeaderMetadata>()
+        .map(|header| header.bytes().to_vec());
     if let Some(bytes) = &bytes {
         for (offset, byte) in (0x1f1..).zip(bytes) {
             ensure!(
@@ -241,9 +243,9 @@ fn cmdline(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<Gues
     ensure!(at != 0, "no command line");
     let (line, asked) = (view.string(at)?, request.cmdline.to_string());
     ensure!(line == asked.as_bytes(), "the command line is {line:?}");
-    let max = match request.image.facts().linux_x86 {
+    let max = match request.image.metadata::<SetupHeaderMetadata>() {
         // The field exists since 2.06, in headers that reach it.
-        Some(facts) if facts.version().0 >= 0x206 && facts.bytes().len() >= 0x23c - 0x1f1 => {
+        Some(header) if header.version().0 >= 0x206 && header.bytes().len() >= 0x23c - 0x1f1 => {
             view.number(page + 0x238, 4)?
         }
         Some(_) => 255,
@@ -280,14 +282,17 @@ fn initrd(
         .iter()
         .filter(|load| is_initrd(&load.content))
         .collect();
-    if request.initrd_len.unwrap_or(0) == 0 {
+    if request.initrd_len.is_none() {
         ensure!(
             (at, len) == (0, 0) && loads.is_empty(),
             "an initrd out of nothing at {at:#x}"
         );
         return Ok(());
     }
-    ensure!(Some(len) == request.initrd_len, "the initrd has {len:#x} bytes");
+    ensure!(
+        Some(len) == request.initrd_len.map(NonZeroU64::get),
+        "the initrd has {len:#x} bytes"
+    );
     ensure!(at != 0 && at % 0x1000 == 0, "the initrd is at {at:#x}");
     ensure!(
         loads.len() == 1 && loads[0].range == GuestRange::new(at, len).unwrap(),

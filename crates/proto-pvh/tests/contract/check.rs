@@ -106,9 +106,9 @@ fn modules(
     table: u64,
     count: u64,
 ) -> Result<(), String> {
-    let initrd = request.initrd_len.filter(|len| *len > 0);
+    let initrd = request.initrd_len;
     let mut wanted: Vec<_> = initrd
-        .map(|len| (SourceId::Initrd, len, String::new()))
+        .map(|len| (SourceId::Initrd, len.get(), String::new()))
         .into_iter()
         .collect();
     for (i, module) in request.modules.iter().enumerate() {

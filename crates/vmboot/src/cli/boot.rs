@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
@@ -44,7 +45,7 @@ const DTB_MAX: u64 = 2 << 20;
 #[derive(Debug, thiserror::Error)]
 enum BootError {
     #[error("there is no protocol called `{name}`; known are: {known}")]
-    NoProtocol { name: String, known: String },
+    SelectError { name: String, known: String },
 }
 
 /// A boot with its files open: what is needed to carry the plan out.
@@ -72,12 +73,12 @@ impl BootArgs {
         let (modules, files) = self.modules()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
-        request.initrd_len = initrd_len;
+        request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
         let plan = self
             .protocol(&image)?
             .plan(&request)
-            .inspect_err(|_| tell_oddities(&image))
+            .inspect_err(|_| print_warnings(&image))
             .map_err(FileError::about(&self.kernel))?;
         Ok(Boot {
             plan,
@@ -95,10 +96,7 @@ impl BootArgs {
             let (path, line) = argument.split_once(',').unwrap_or((argument, ""));
             let path = Path::new(path);
             let file = super::open(path)?;
-            modules.push(Module {
-                len: len((path, &file))?,
-                cmdline: Cmdline::parse(line)?,
-            });
+            modules.push(Module::new(len((path, &file))?).with_cmdline(Cmdline::parse(line)?));
             files.push(file);
         }
         Ok((modules, files))
@@ -115,7 +113,7 @@ impl BootArgs {
             .find(|protocol| protocol.name() == name)
             .ok_or_else(|| {
                 let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-                BootError::NoProtocol {
+                BootError::SelectError {
                     name: name.clone(),
                     known: known.join(", "),
                 }
@@ -125,7 +123,7 @@ impl BootArgs {
 }
 
 /// A plan has the image's warnings in it. Where there is none, what is odd about the image may well be the reason.
-fn tell_oddities(image: &KernelImage) {
+fn print_warnings(image: &KernelImage) {
     for warning in image.warnings() {
         eprintln!("vmboot: warning: {warning}");
     }

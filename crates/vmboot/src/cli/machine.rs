@@ -77,7 +77,7 @@ impl MachineArgs {
     /// `machine` with what does not depend on where it comes from.
     pub(crate) fn finish(&self, mut machine: Machine) -> Result<Machine, Box<dyn Error>> {
         for range in &self.reserved {
-            machine.memory.carve(*range, RegionKind::Reserved)?;
+            machine.memory.reserve(*range, RegionKind::Reserved)?;
         }
         machine.acpi_rsdp = self.acpi_rsdp;
         Ok(machine)

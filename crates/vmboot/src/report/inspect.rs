@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use boot_core::image::{Arm64ImageFacts, RiscvImageFacts};
-use boot_core::linux_x86::SetupHeaderFacts;
 use boot_core::{BootProtocol, KernelImage, Placement, Segment};
+use boot_linux::x86::SetupHeaderMetadata;
+use boot_linux::{arm64, riscv};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
@@ -183,7 +183,7 @@ impl InspectReport {
             format: image.format().to_owned(),
             arch: image.arch().name().to_owned(),
             endian: image.endian().name().to_owned(),
-            kernel_version: image.facts().kernel_version.clone(),
+            kernel_version: image.kernel_version().map(ToOwned::to_owned),
             segments: image.segments().iter().map(SegmentReport::from).collect(),
             extent_start: Hex(image.extent().start()),
             extent_end: Hex(image.extent().end()),
@@ -202,15 +202,15 @@ impl InspectReport {
                 len: payload.source.len(),
                 unpacked_len: payload.unpacked_len,
             }),
-            linux_x86: image.facts().linux_x86.as_ref().map(SetupHeaderReport::from),
-            arm64_image: image.facts().arm64_image.map(Arm64ImageReport::from),
-            riscv_image: image.facts().riscv_image.map(RiscvImageReport::from),
-            efi_stub: image.facts().efi_stub,
+            linux_x86: image.metadata().map(SetupHeaderReport::from),
+            arm64_image: image.metadata().map(Arm64ImageReport::from),
+            riscv_image: image.metadata().map(RiscvImageReport::from),
+            efi_stub: image.has_efi_stub(),
             protocols: protocols
                 .iter()
                 .map(|protocol| ProtocolReport::new(*protocol, image))
                 .collect(),
-            warnings: image.warnings().to_vec(),
+            warnings: image.warnings().iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -236,40 +236,40 @@ impl From<Placement> for PlacementReport {
                 align_offset: Hex(rule.align_offset),
                 min: Hex(rule.min),
                 max: Hex(rule.max),
-                preferred: rule.preferred.map(Hex),
+                preferred: rule.preferred_address().map(Hex),
             },
         }
     }
 }
 
-impl From<&SetupHeaderFacts> for SetupHeaderReport {
-    fn from(facts: &SetupHeaderFacts) -> Self {
+impl From<&SetupHeaderMetadata> for SetupHeaderReport {
+    fn from(metadata: &SetupHeaderMetadata) -> Self {
         Self {
-            boot_protocol: facts.version().to_string(),
-            loadflags: Hex(facts.header().loadflags.into()),
-            xloadflags: Hex(facts.xloadflags().into()),
-            cmdline_size: facts.cmdline_size(),
-            initrd_addr_max: Hex(facts.initrd_addr_max()),
-            kernel_alignment: facts.kernel_alignment().map(Hex),
-            relocatable: facts.is_relocatable(),
-            pref_address: facts.pref_address().map(Hex),
-            init_size: facts.init_size().map(Hex),
+            boot_protocol: metadata.version().to_string(),
+            loadflags: Hex(metadata.header().loadflags.into()),
+            xloadflags: Hex(metadata.xloadflags().into()),
+            cmdline_size: metadata.cmdline_size(),
+            initrd_addr_max: Hex(metadata.initrd_addr_max()),
+            kernel_alignment: metadata.kernel_alignment().map(Hex),
+            relocatable: metadata.is_relocatable(),
+            pref_address: metadata.pref_address().map(Hex),
+            init_size: metadata.init_size().map(Hex),
         }
     }
 }
 
-impl From<Arm64ImageFacts> for Arm64ImageReport {
-    fn from(facts: Arm64ImageFacts) -> Self {
+impl From<&arm64::ImageMetadata> for Arm64ImageReport {
+    fn from(metadata: &arm64::ImageMetadata) -> Self {
         Self {
-            page_size: facts.page_size,
-            placed_anywhere: facts.is_placed_anywhere,
+            page_size: metadata.page_size,
+            placed_anywhere: metadata.is_placed_anywhere,
         }
     }
 }
 
-impl From<RiscvImageFacts> for RiscvImageReport {
-    fn from(facts: RiscvImageFacts) -> Self {
-        let (major, minor) = facts.version;
+impl From<&riscv::ImageMetadata> for RiscvImageReport {
+    fn from(metadata: &riscv::ImageMetadata) -> Self {
+        let (major, minor) = metadata.version;
         Self {
             version: format!("{major}.{minor}"),
         }

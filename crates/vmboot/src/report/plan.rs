@@ -86,7 +86,7 @@ impl From<&BootPlan> for PlanReport {
             memory: plan.memory().regions().iter().map(MemoryReport::from).collect(),
             loads: plan.loads().iter().map(LoadReport::from).collect(),
             cpus: plan.cpus().iter().map(CpuReport::from).collect(),
-            warnings: plan.warnings().to_vec(),
+            warnings: plan.warnings().iter().map(ToString::to_string).collect(),
         }
     }
 }

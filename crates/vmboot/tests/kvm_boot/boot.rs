@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs::File;
+use std::num::NonZeroU64;
 
 use boot_core::{BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, Sources, detect};
 use guest_ram::GuestRam;
@@ -39,15 +40,11 @@ fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Plan
     let modules = setup
         .modules
         .iter()
-        .map(|(bytes, line)| {
-            Ok(Module {
-                len: ByteSource::len(bytes)?,
-                cmdline: Cmdline::parse(line)?,
-            })
-        })
+        .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(Cmdline::parse(line)?)))
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
-    request.initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
+    let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
+    request.initrd_len = initrd_len.and_then(NonZeroU64::new);
     if let Some(seeds) = &setup.seeds {
         request = request.with_rng_seed(seeds.rng).with_kaslr_seed(seeds.kaslr);
     }

@@ -35,8 +35,8 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
     for bank in &setup.banks {
         machine.memory.insert(*bank, boot_core::RegionKind::Ram)?;
     }
-    for (range, kind) in &setup.carved {
-        machine.memory.carve(*range, *kind)?;
+    for (range, kind) in &setup.other_regions {
+        machine.memory.reserve(*range, *kind)?;
     }
     machine.platform.reserved_memory.clone_from(&setup.reserved);
     machine.acpi_rsdp = setup.acpi_rsdp;

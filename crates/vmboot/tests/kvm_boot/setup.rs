@@ -18,7 +18,7 @@ pub(crate) struct Setup {
     /// Further ranges of RAM.
     pub(crate) banks: Vec<GuestRange>,
     /// Ranges removed from RAM, with the kind in the memory map of the guest.
-    pub(crate) carved: Vec<(GuestRange, RegionKind)>,
+    pub(crate) other_regions: Vec<(GuestRange, RegionKind)>,
     /// Reserved RAM.
     pub(crate) reserved: Vec<ReservedMemory>,
     pub(crate) vcpus: NonZeroU32,
@@ -49,7 +49,7 @@ impl Setup {
             board,
             memory: 256 << 20,
             banks: Vec::new(),
-            carved: Vec::new(),
+            other_regions: Vec::new(),
             reserved: Vec::new(),
             vcpus: NonZeroU32::MIN,
             acpi_rsdp: None,

@@ -153,7 +153,7 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
         (
             "long-map",
             Setup {
-                carved: holes.collect(),
+                other_regions: holes.collect(),
                 initrd,
                 ..Setup::of(board)
             },
@@ -217,7 +217,7 @@ fn moved(build: Build, board: Board) -> TestResult {
     let free = crate::boot::kernel_base(build.file, build.protocol, &Setup::of(board))?;
     let taken = GuestRange::new(free, 0x1000).ok_or("a kernel at the end of the address space")?;
     let setup = Setup {
-        carved: vec![(taken, RegionKind::Reserved)],
+        other_regions: vec![(taken, RegionKind::Reserved)],
         ..Setup::of(board)
     };
     moves(build, &setup)

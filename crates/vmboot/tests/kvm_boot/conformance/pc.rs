@@ -101,7 +101,7 @@ fn shapes() -> [(&'static str, Setup); 5] {
         (
             "long-map",
             Setup {
-                carved: holes.collect(),
+                other_regions: holes.collect(),
                 initrd,
                 ..pc.clone()
             },
@@ -109,7 +109,7 @@ fn shapes() -> [(&'static str, Setup); 5] {
         (
             "acpi",
             Setup {
-                carved: acpi.to_vec(),
+                other_regions: acpi.to_vec(),
                 acpi_rsdp: Some(0x700_0010),
                 ..pc
             },
@@ -205,7 +205,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// The place that the builds prefer is taken.
 fn moved(build: Build) -> TestResult {
     let setup = Setup {
-        carved: vec![(range(0x100_0000, 0x140_0000), RegionKind::Reserved)],
+        other_regions: vec![(range(0x100_0000, 0x140_0000), RegionKind::Reserved)],
         ..Setup::of(Board::Pc)
     };
     moves(build, &setup)

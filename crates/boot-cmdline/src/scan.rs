@@ -1,0 +1,221 @@
+//! How the kernel cuts a command line into words, and a word into key and value.
+//!
+//! The facts are those of `next_arg` and `isspace` in the kernel's `lib/cmdline.c` and `lib/ctype.c`.
+
+use alloc::string::String;
+use core::mem;
+use core::str::CharIndices;
+
+use crate::error::{CmdlineError, CmdlinePart};
+
+/// The word that ends the kernel's parameters and starts init's arguments.
+pub(crate) const SEPARATOR: &str = "--";
+
+/// One word of a command line in its exact spelling.
+pub(crate) struct Token {
+    /// Where it starts in the line, in bytes.
+    pub(crate) offset: usize,
+    /// Its characters, with all quotes.
+    pub(crate) text: String,
+}
+
+/// The words of a line. After an error there is nothing more to be had.
+pub(crate) struct Tokens<'a> {
+    chars: CharIndices<'a>,
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn new(line: &'a str) -> Self {
+        Self {
+            chars: line.char_indices(),
+        }
+    }
+
+    fn next_token(&mut self) -> Result<Option<Token>, CmdlineError> {
+        let part = CmdlinePart::Line;
+        let mut token = Token {
+            offset: 0,
+            text: String::new(),
+        };
+        let mut open_quote = None;
+        for (offset, character) in self.chars.by_ref() {
+            if open_quote.is_none() && is_separating(character) {
+                if token.text.is_empty() {
+                    continue;
+                }
+                return Ok(Some(token));
+            }
+            if character.is_control() {
+                return Err(CmdlineError::ControlCharacter {
+                    part,
+                    offset,
+                    character,
+                });
+            }
+            if open_quote.is_none() && has_space_byte(character) {
+                return Err(CmdlineError::SpaceByte {
+                    part,
+                    offset,
+                    character,
+                });
+            }
+            if character == '"' {
+                // A quote opens or closes wherever it stands, also in the middle of a word.
+                open_quote = if open_quote.is_none() { Some(offset) } else { None };
+            }
+            if token.text.is_empty() {
+                token.offset = offset;
+            }
+            token.text.push(character);
+        }
+        match open_quote {
+            Some(offset) => Err(CmdlineError::UnbalancedQuote { offset }),
+            None if token.text.is_empty() => Ok(None),
+            None => Ok(Some(token)),
+        }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Result<Token, CmdlineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let token = self.next_token();
+        if token.is_err() {
+            self.chars = "".char_indices();
+        }
+        token.transpose()
+    }
+}
+
+/// Whether `character` separates words: the kernel's `isspace` below 0x80.
+fn is_separating(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// Whether the UTF-8 encoding of `character` has the byte 0xA0.
+///
+/// The kernel's `isspace` works on bytes and counts Latin-1's no-break space among the spaces, so it would cut
+/// `à` (0xC3 0xA0) in two.
+pub(crate) fn has_space_byte(character: char) -> bool {
+    character
+        .encode_utf8(&mut [0; 4])
+        .bytes()
+        .any(|byte| byte == 0xa0)
+}
+
+/// Whether `text` is one word only when it stands in quotes.
+pub(crate) fn needs_quotes(text: &str) -> bool {
+    text.chars()
+        .any(|character| character == ' ' || has_space_byte(character))
+}
+
+/// Key and value of the word `raw`, as the kernel sees them.
+pub(crate) fn split(raw: &str) -> (&str, Option<&str>) {
+    let (body, quoted) = match raw.strip_prefix('"') {
+        Some(body) => (body, true),
+        None => (raw, false),
+    };
+    // A `=` in first place belongs to the key.
+    let mut first = true;
+    let Some((key, value)) = body.split_once(|c| !mem::take(&mut first) && c == '=') else {
+        let key = if quoted { without_closing_quote(body) } else { body };
+        return (key, None);
+    };
+    let value = match value.strip_prefix('"') {
+        Some(value) => without_closing_quote(value),
+        None if quoted => without_closing_quote(value),
+        None => value,
+    };
+    (key, Some(value))
+}
+
+fn without_closing_quote(text: &str) -> &str {
+    text.strip_suffix('"').unwrap_or(text)
+}
+
+/// Where `text` has a word that is `--`, with or without quotes around.
+///
+/// Not every reader in the kernel knows quotes: `setup_command_line` in `init/main.c` looks for the bytes ` -- `.
+pub(crate) fn find_separator(text: &str) -> Option<usize> {
+    let mut offset = 0_usize;
+    for word in text.split(' ') {
+        if word.trim_matches('"') == SEPARATOR {
+            return Some(offset);
+        }
+        offset = offset.saturating_add(word.len()).saturating_add(1);
+    }
+    None
+}
+
+/// Refuses what no typed text may have: control characters and quotes.
+pub(crate) fn check_text(part: CmdlinePart, text: &str) -> Result<(), CmdlineError> {
+    for (offset, character) in text.char_indices() {
+        if character.is_control() {
+            return Err(CmdlineError::ControlCharacter {
+                part,
+                offset,
+                character,
+            });
+        }
+        if character == '"' {
+            return Err(CmdlineError::Quote { part, offset });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_split_as_the_kernel_splits_them() {
+        let cases = [
+            ("quiet", "quiet", None),
+            ("a=b", "a", Some("b")),
+            ("a=", "a", Some("")),
+            ("a=b=c", "a", Some("b=c")),
+            ("=", "=", None),
+            ("=a", "=a", None),
+            ("=a=b", "=a", Some("b")),
+            ("==", "=", Some("")),
+            ("a=\"b c\"", "a", Some("b c")),
+            ("a=\"\"", "a", Some("")),
+            ("\"a=b c\"", "a", Some("b c")),
+            ("\"a=\"", "a", Some("")),
+            ("\"a b\"", "a b", None),
+            ("\"\"", "", None),
+            ("a=b\"c d\"", "a", Some("b\"c d\"")),
+            ("a=\"b\"c", "a", Some("b\"c")),
+            ("a=\"b\"\"c\"", "a", Some("b\"\"c")),
+            ("\"a=\"b\"\"", "a", Some("b\"")),
+            ("a\" \"b=c", "a\" \"b", Some("c")),
+            ("\"a\"b", "a\"b", None),
+            ("\"\"=x", "\"", Some("x")),
+            ("--=x", "--", Some("x")),
+            ("é=ü", "é", Some("ü")),
+        ];
+        for (raw, key, value) in cases {
+            assert_eq!(split(raw), (key, value), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_separator_is_found() {
+        let cases = [
+            ("--", Some(0)),
+            ("\"--\"", Some(0)),
+            ("a=\"b -- c\"", Some(5)),
+            ("a=\"b --\"", Some(5)),
+            ("é --", Some(3)),
+            ("a=--", None),
+            ("--a", None),
+            ("---", None),
+            ("a=\"-- b\"", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(find_separator(text), expected, "{text}");
+        }
+    }
+}

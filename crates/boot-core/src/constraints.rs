@@ -1,0 +1,255 @@
+//! Where something may lie in guest memory.
+
+use core::fmt;
+
+use crate::{GuestRange, arith};
+
+/// Which of the allowed addresses to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Preference {
+    /// The lowest free address.
+    #[default]
+    Lowest,
+    /// The highest free address.
+    Highest,
+    /// This address if it is allowed and free, else the lowest free address.
+    Address(u64),
+}
+
+/// Constraints on the place of an image, a load or an allocation: aligned, inside a window, with a preference.
+///
+/// A range of `len` bytes that starts at `start` meets them when `start mod align == align_offset`, `min <= start`
+/// and `start + len <= max`. The preference chooses among the ranges that do; it forbids none.
+///
+/// ```
+/// use boot_core::Constraints;
+///
+/// let low_page = Constraints::aligned(0x1000).between(0x1000, 1 << 32);
+/// assert!(low_page.allow_at(0x2000, 0x1000));
+/// assert!(!low_page.allow_at(0x2800, 0x1000));
+/// assert!(!low_page.allow_at(0xffff_f000, 0x1001));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Constraints {
+    /// Alignment of the start in bytes: a power of two, at least one.
+    pub align: u64,
+    /// Remainder of the start modulo `align`: below `align`, usually zero. An arm64 `Image` has its `text_offset` here.
+    pub align_offset: u64,
+    /// Lowest address allowed.
+    pub min: u64,
+    /// End of the window: exclusive.
+    pub max: u64,
+    /// Which of the allowed addresses to take.
+    pub preference: Preference,
+}
+
+impl Constraints {
+    /// Any address; the lowest is preferred.
+    pub const NONE: Self = Self::aligned(1);
+
+    /// Any multiple of `align`; the lowest is preferred.
+    #[must_use]
+    pub const fn aligned(align: u64) -> Self {
+        Self {
+            align,
+            align_offset: 0,
+            min: 0,
+            max: u64::MAX,
+            preference: Preference::Lowest,
+        }
+    }
+
+    /// Any multiple of `align` below 4 GiB; the lowest is preferred.
+    #[must_use]
+    pub const fn below_4g(align: u64) -> Self {
+        Self::aligned(align).between(0, 1 << 32)
+    }
+
+    /// The same with another alignment.
+    #[must_use]
+    pub const fn with_align(self, align: u64) -> Self {
+        Self { align, ..self }
+    }
+
+    /// The same with a remainder modulo the alignment.
+    #[must_use]
+    pub const fn with_align_offset(self, align_offset: u64) -> Self {
+        Self { align_offset, ..self }
+    }
+
+    /// The same in the window from `min` up to `max` (exclusive).
+    #[must_use]
+    pub const fn between(self, min: u64, max: u64) -> Self {
+        Self { min, max, ..self }
+    }
+
+    /// The same with the window cut to what lies from `min` on.
+    #[must_use]
+    pub fn not_below(self, min: u64) -> Self {
+        Self {
+            min: self.min.max(min),
+            ..self
+        }
+    }
+
+    /// The same with the window cut to what lies below `max` (exclusive).
+    #[must_use]
+    pub fn not_above(self, max: u64) -> Self {
+        Self {
+            max: self.max.min(max),
+            ..self
+        }
+    }
+
+    /// The same with the highest address preferred.
+    #[must_use]
+    pub const fn highest(self) -> Self {
+        Self {
+            preference: Preference::Highest,
+            ..self
+        }
+    }
+
+    /// The same with `addr` preferred.
+    #[must_use]
+    pub const fn prefer(self, addr: u64) -> Self {
+        Self {
+            preference: Preference::Address(addr),
+            ..self
+        }
+    }
+
+    /// The preferred address, where one is preferred.
+    #[must_use]
+    pub const fn preferred_address(self) -> Option<u64> {
+        match self.preference {
+            Preference::Address(addr) => Some(addr),
+            Preference::Lowest | Preference::Highest => None,
+        }
+    }
+
+    /// Whether the alignment is a power of two above its remainder. Nothing meets constraints that are not valid.
+    #[must_use]
+    pub const fn is_valid(self) -> bool {
+        self.align.is_power_of_two() && self.align_offset < self.align
+    }
+
+    /// Whether `range` meets the constraints.
+    #[must_use]
+    pub const fn allow(self, range: GuestRange) -> bool {
+        self.allow_at(range.start(), range.len())
+    }
+
+    /// Whether `len` bytes from `start` on meet the constraints.
+    #[must_use]
+    pub const fn allow_at(self, start: u64, len: u64) -> bool {
+        let is_inside = match start.checked_add(len) {
+            Some(end) => start >= self.min && end <= self.max,
+            None => false,
+        };
+        let is_aligned = match start.checked_sub(self.align_offset) {
+            Some(base) => arith::align_down(base, self.align) == base,
+            None => false,
+        };
+        self.is_valid() && is_inside && is_aligned
+    }
+
+    /// The lowest range of `len` bytes in `gap` that meets the constraints, or the highest one where that is preferred.
+    pub(crate) fn fit(self, gap: GuestRange, len: u64) -> Option<GuestRange> {
+        let window = GuestRange::from_bounds(gap.start().max(self.min), gap.end().min(self.max))?;
+        let start = match self.preference {
+            Preference::Lowest | Preference::Address(_) => self.lowest_from(window.start())?,
+            Preference::Highest => {
+                let last = window.end().checked_sub(len)?.checked_sub(self.align_offset)?;
+                arith::align_down(last, self.align).checked_add(self.align_offset)?
+            }
+        };
+        GuestRange::new(start, len).filter(|range| window.contains(*range))
+    }
+
+    /// The lowest address from `min` on with the right alignment.
+    pub(crate) fn lowest_from(self, min: u64) -> Option<u64> {
+        let base = arith::align_up(min.saturating_sub(self.align_offset), self.align)?;
+        base.checked_add(self.align_offset)
+    }
+}
+
+/// For error messages, after a length: ` aligned to 0x1000 from 0x1000 up below 0x100000000`. Constraints that exclude
+/// nothing print nothing.
+impl fmt::Display for Constraints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.align > 1 {
+            write!(f, " aligned to {:#x}", self.align)?;
+        }
+        if self.align_offset > 0 {
+            write!(f, " plus {:#x}", self.align_offset)?;
+        }
+        if self.min > 0 {
+            write!(f, " from {:#x} up", self.min)?;
+        }
+        if self.max < u64::MAX {
+            write!(f, " below {:#x}", self.max)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn ranges_are_allowed_by_alignment_and_window() {
+        let check = |constraints: Constraints, start, len, expected| {
+            assert_eq!(
+                constraints.allow_at(start, len),
+                expected,
+                "{constraints:?} {start:#x}"
+            );
+        };
+        let page = Constraints::aligned(0x1000);
+        check(Constraints::NONE, 0, 0, true);
+        check(Constraints::NONE, 1, u64::MAX - 1, true);
+        check(Constraints::NONE, 1, u64::MAX, false);
+        check(page, 0x1000, 1, true);
+        check(page, 0x1001, 1, false);
+        check(page.with_align_offset(0x800), 0x1800, 1, true);
+        check(page.with_align_offset(0x800), 0x400, 1, false);
+        check(page.with_align_offset(0x800), 0x1000, 1, false);
+        check(page.between(0x2000, 0x4000), 0x2000, 0x2000, true);
+        check(page.between(0x2001, 0x4000), 0x2000, 0x2000, false);
+        check(page.between(0x2000, 0x3fff), 0x2000, 0x2000, false);
+        check(Constraints::below_4g(1), 0xffff_ffff, 1, true);
+        check(Constraints::below_4g(1), 0xffff_ffff, 2, false);
+        check(page.prefer(0x5000), 0x1000, 1, true);
+        check(page.highest(), 0x1000, 1, true);
+        check(page.not_below(0x2000).not_below(0x1000), 0x1000, 1, false);
+        check(page.not_above(0x2000).not_above(0x3000), 0x2000, 1, false);
+        for invalid in [
+            Constraints::aligned(0),
+            Constraints::aligned(3),
+            Constraints::aligned(2).with_align_offset(2),
+        ] {
+            assert!(!invalid.is_valid());
+            check(invalid, 6, 1, false);
+        }
+        check(page.with_align(0x800), 0x800, 1, true);
+    }
+
+    #[test]
+    fn only_what_excludes_something_is_printed() {
+        let check = |constraints: Constraints, expected| assert_eq!(constraints.to_string(), expected);
+        check(Constraints::NONE, "");
+        check(Constraints::NONE.highest(), "");
+        check(
+            Constraints::aligned(0x20_0000)
+                .with_align_offset(0x8_0000)
+                .between(0x1000, 1 << 32),
+            " aligned to 0x200000 plus 0x80000 from 0x1000 up below 0x100000000",
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! The image inside an image.
+
+use core::fmt;
+
+use crate::SourceRange;
+
+/// A compression format of a kernel's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// Not compressed.
+    Stored,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// bzip2.
+    Bzip2,
+    /// LZMA in its stand-alone `.lzma` container.
+    Lzma,
+    /// XZ.
+    Xz,
+    /// LZO in the `lzop` container.
+    Lzo,
+    /// LZ4 in the legacy frame that the kernel's build writes.
+    Lz4Legacy,
+    /// LZ4 in the standard frame.
+    Lz4Frame,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
+impl Codec {
+    /// The name used in machine-readable output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Lzma => "lzma",
+            Self::Xz => "xz",
+            Self::Lzo => "lzo",
+            Self::Lz4Legacy => "lz4-legacy",
+            Self::Lz4Frame => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The codec whose magic number `bytes` begin with, and [`Codec::Stored`] for an ELF file; `None` where the
+    /// first bytes say nothing known. Six bytes are enough for every codec.
+    #[must_use]
+    pub fn detect(bytes: &[u8]) -> Option<Self> {
+        const MAGICS: [(&[u8], Codec); 9] = [
+            (&[0x1f, 0x8b], Codec::Gzip),
+            (b"BZh", Codec::Bzip2),
+            (&[0x5d, 0x00, 0x00], Codec::Lzma),
+            (&[0xfd, b'7', b'z', b'X', b'Z', 0x00], Codec::Xz),
+            (&[0x89, b'L', b'Z', b'O'], Codec::Lzo),
+            (&[0x02, 0x21, 0x4c, 0x18], Codec::Lz4Legacy),
+            (&[0x04, 0x22, 0x4d, 0x18], Codec::Lz4Frame),
+            (&[0x28, 0xb5, 0x2f, 0xfd], Codec::Zstd),
+            (&[0x7f, b'E', b'L', b'F'], Codec::Stored),
+        ];
+        MAGICS
+            .into_iter()
+            .find(|(magic, _)| bytes.starts_with(magic))
+            .map(|(_, codec)| codec)
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// An image inside the image, usually compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Payload {
+    /// How it is compressed; `None` where its first bytes are of no known codec.
+    pub codec: Option<Codec>,
+    /// Where it lies in the source.
+    pub source: SourceRange,
+    /// How many bytes it decompresses to, where the container says so. Not verified: a hint.
+    pub unpacked_len: Option<u64>,
+}
+
+impl Payload {
+    /// A payload at these bytes of the source, of an unknown codec and length.
+    #[must_use]
+    pub const fn new(source: SourceRange) -> Self {
+        Self {
+            codec: None,
+            source,
+            unpacked_len: None,
+        }
+    }
+
+    /// The same with a codec.
+    #[must_use]
+    pub const fn with_codec(self, codec: Option<Codec>) -> Self {
+        Self { codec, ..self }
+    }
+
+    /// The same with the length that the container states.
+    #[must_use]
+    pub const fn with_unpacked_len(self, unpacked_len: Option<u64>) -> Self {
+        Self { unpacked_len, ..self }
+    }
+}

@@ -1,0 +1,73 @@
+//! Entry points.
+
+use core::fmt;
+
+/// The calling convention of an entry point: which registers and structures the code there expects.
+///
+/// An open set: the constants are the entry points that this workspace's formats and protocols use, and any other name
+/// makes another identifier. A format and a protocol agree on one by its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryAbi(&'static str);
+
+impl EntryAbi {
+    /// The Linux x86 64-bit boot protocol: long mode, `rsi` holds the zero page (boot.rst, "64-bit Boot Protocol").
+    pub const LINUX_X86_64: Self = Self::new("linux-x86-64");
+    /// The Linux x86 32-bit boot protocol: protected mode, `esi` holds the zero page (boot.rst, "32-bit Boot
+    /// Protocol").
+    pub const LINUX_X86_32: Self = Self::new("linux-x86-32");
+    /// The Linux x86 16-bit boot protocol: real mode, `ds` holds the segment of the setup code (boot.rst, "Running
+    /// the Kernel"). Programs that borrow the kernel's header but need a PC BIOS have only this entry.
+    pub const LINUX_X86_16: Self = Self::new("linux-x86-16");
+    /// PVH: protected mode, `ebx` holds the `hvm_start_info` (Xen `pvh.pandoc`).
+    pub const PVH: Self = Self::new("pvh");
+    /// An arm64 `Image`: `x0` holds the device tree (arm64 booting.rst).
+    pub const ARM64_IMAGE: Self = Self::new("arm64-image");
+    /// A riscv `Image`: `a0` holds the hart id, `a1` the device tree (riscv boot.rst).
+    pub const RISCV_IMAGE: Self = Self::new("riscv-image");
+    /// The entry point of a 64-bit ELF file (`e_entry`), which does not specify a calling convention.
+    pub const ELF64: Self = Self::new("elf64");
+    /// The entry point of a 32-bit ELF file (`e_entry`), which does not specify a calling convention.
+    pub const ELF32: Self = Self::new("elf32");
+
+    /// The identifier with this name: lower case, unique among the calling conventions in use.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// The name, as in command lines and machine-readable output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for EntryAbi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for EntryAbi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryAbi({})", self.name())
+    }
+}
+
+/// An address that the first CPU may start at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct EntryPoint {
+    /// Calling convention of the code there.
+    pub abi: EntryAbi,
+    /// Guest physical link address; it moves with the image.
+    pub addr: u64,
+}
+
+impl EntryPoint {
+    /// An entry point at a link address.
+    #[must_use]
+    pub const fn new(abi: EntryAbi, addr: u64) -> Self {
+        Self { abi, addr }
+    }
+}

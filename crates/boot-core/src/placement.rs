@@ -1,0 +1,309 @@
+//! Placement: one allocator for everything that goes into guest memory.
+//!
+//! A planner first reserves what cannot move and then allocates the rest. The allocator only ever hands out RAM that
+//! nobody has taken, so what it gives cannot overlap.
+
+mod kernel;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub(crate) use kernel::KERNEL_LABEL;
+pub use kernel::PlacedKernel;
+
+use crate::{Constraints, GuestRange, MemoryMap, Preference};
+
+/// Something that could not be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlacementError {
+    /// A fixed range is not RAM.
+    NotRam {
+        /// What it is.
+        label: &'static str,
+        /// Where it would have to go.
+        range: GuestRange,
+    },
+    /// A fixed range is taken.
+    Taken {
+        /// What it is.
+        label: &'static str,
+        /// Where it would have to go.
+        range: GuestRange,
+        /// What is there.
+        by: &'static str,
+        /// Where that is.
+        at: GuestRange,
+    },
+    /// A fixed range is higher than its protocol can reach.
+    TooHigh {
+        /// What it is.
+        label: &'static str,
+        /// Where it would have to go.
+        range: GuestRange,
+        /// The address it would have to end at, at the highest: exclusive.
+        max: u64,
+    },
+    /// No free range meets the constraints.
+    NoRoom {
+        /// What it is.
+        label: &'static str,
+        /// Its length in bytes.
+        len: u64,
+        /// Where it may go.
+        constraints: Constraints,
+    },
+    /// An allocation of no bytes, or with an alignment that is not a power of two above its remainder.
+    InvalidRequest {
+        /// What it is.
+        label: &'static str,
+        /// Its length in bytes.
+        len: u64,
+        /// Where it may go.
+        constraints: Constraints,
+    },
+}
+
+impl fmt::Display for PlacementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRam { label, range } => {
+                write!(
+                    f,
+                    "the {label} must be at {range}, but the machine has no RAM there; give it more memory"
+                )
+            }
+            Self::Taken { label, range, by, at } => {
+                write!(f, "the {label} must be at {range}, but the {by} is at {at}")
+            }
+            Self::TooHigh { label, range, max } => {
+                write!(
+                    f,
+                    "the {label} must be at {range}, but it can only be started below {max:#x}"
+                )
+            }
+            Self::NoRoom {
+                label,
+                len,
+                constraints,
+            } => write!(
+                f,
+                "no free RAM for the {label}: it needs {len:#x} bytes{constraints}"
+            ),
+            Self::InvalidRequest {
+                label,
+                len,
+                constraints,
+            } => write!(
+                f,
+                "invalid request of {len:#x} bytes for the {label}: alignment {:#x}, remainder {:#x}; the length must \
+                 not be zero and the alignment a power of two above the remainder",
+                constraints.align, constraints.align_offset
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PlacementError {}
+
+/// The allocator over one machine's RAM.
+#[derive(Clone, Debug)]
+pub struct RamAllocator<'a> {
+    map: &'a MemoryMap,
+    /// What is taken, by its start: ranges that are not empty and do not overlap. A hostile image can have more than a
+    /// hundred thousand segments, and taking one must not cost time for all the others.
+    taken: BTreeMap<u64, (GuestRange, &'static str)>,
+}
+
+impl<'a> RamAllocator<'a> {
+    /// An allocator over the RAM of `map`, none of it taken.
+    #[must_use]
+    pub const fn new(map: &'a MemoryMap) -> Self {
+        Self {
+            map,
+            taken: BTreeMap::new(),
+        }
+    }
+
+    /// The map it allocates from.
+    #[must_use]
+    pub const fn map(&self) -> &'a MemoryMap {
+        self.map
+    }
+
+    /// Takes exactly `range`. An empty range takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::NotRam`] or [`PlacementError::Taken`].
+    pub fn reserve(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if !self.map.is_ram(range) {
+            return Err(PlacementError::NotRam { label, range });
+        }
+        self.exclude(label, range)
+    }
+
+    /// Takes `range` whether it is RAM or not, so that nothing else goes there. An empty range takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Taken`].
+    pub fn exclude(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        if let Some((at, by)) = self.taken_in(range).next() {
+            return Err(PlacementError::Taken { label, range, by, at });
+        }
+        self.taken.insert(range.start(), (range, label));
+        Ok(())
+    }
+
+    /// What is taken of `range`, sorted by address.
+    fn taken_in(&self, range: GuestRange) -> impl Iterator<Item = (GuestRange, &'static str)> + '_ {
+        let before = self.taken.range(..range.start()).next_back();
+        let inside = self.taken.range(range.start()..range.end());
+        before
+            .into_iter()
+            .chain(inside)
+            .map(|(_, taken)| *taken)
+            .filter(move |(taken, _)| taken.overlaps(range))
+    }
+
+    /// Finds and takes a free range of `len` bytes: the preferred one of those that meet the constraints.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::NoRoom`], or [`PlacementError::InvalidRequest`] where no range could meet the constraints.
+    pub fn allocate(
+        &mut self,
+        label: &'static str,
+        len: u64,
+        constraints: &Constraints,
+    ) -> Result<GuestRange, PlacementError> {
+        let constraints = *constraints;
+        if len == 0 || !constraints.is_valid() {
+            return Err(PlacementError::InvalidRequest {
+                label,
+                len,
+                constraints,
+            });
+        }
+        if let Preference::Address(addr) = constraints.preference {
+            let preferred = GuestRange::new(addr, len).filter(|range| constraints.allow(*range));
+            if let Some(range) = preferred {
+                if self.reserve(label, range).is_ok() {
+                    return Ok(range);
+                }
+            }
+        }
+        let fit = |gap: GuestRange| constraints.fit(gap, len);
+        let gaps = self.gaps();
+        let found = match constraints.preference {
+            Preference::Highest => gaps.into_iter().rev().find_map(fit),
+            Preference::Lowest | Preference::Address(_) => gaps.into_iter().find_map(fit),
+        };
+        let range = found.ok_or(PlacementError::NoRoom {
+            label,
+            len,
+            constraints,
+        })?;
+        self.reserve(label, range)?;
+        Ok(range)
+    }
+
+    /// The free RAM, sorted by address.
+    fn gaps(&self) -> Vec<GuestRange> {
+        let mut gaps = Vec::new();
+        for ram in self.map.ram() {
+            let mut start = ram.start();
+            for (taken, _) in self.taken_in(ram) {
+                gaps.extend(GuestRange::from_bounds(start, taken.start()));
+                start = taken.end();
+            }
+            gaps.extend(GuestRange::from_bounds(start, ram.end()));
+        }
+        gaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+    use crate::RegionKind;
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    fn map() -> MemoryMap {
+        let mut map = MemoryMap::new();
+        map.insert(range(0x1000, 0x9000), RegionKind::Ram).unwrap();
+        map.insert(range(0x9000, 0xa000), RegionKind::Reserved).unwrap();
+        map.insert(range(0x10_0000, 0x20_0000), RegionKind::Ram).unwrap();
+        map
+    }
+
+    #[test]
+    fn allocation_respects_limits_alignment_and_direction() {
+        let map = map();
+        let check = |len, constraints: Constraints, expected: Option<u64>| {
+            let mut allocator = RamAllocator::new(&map);
+            allocator.reserve("kernel", range(0x11_0000, 0x18_0000)).unwrap();
+            let found = allocator.allocate("page", len, &constraints).ok();
+            assert_eq!(found.map(GuestRange::start), expected, "{len:#x} {constraints:?}");
+        };
+        let page = Constraints::aligned(0x1000);
+        check(0x1000, page, Some(0x1000));
+        check(0x1000, page.highest(), Some(0x1f_f000));
+        check(0x1000, page.between(0x2800, u64::MAX), Some(0x3000));
+        check(0x1000, page.between(0, 0x9000).highest(), Some(0x8000));
+        check(0x1000, page.between(0, 0x1fff), None);
+        check(0x9000, page, Some(0x10_0000));
+        check(0x2_0000, page, Some(0x18_0000));
+        check(0x8_0001, page, None);
+        let offset = Constraints::aligned(0x1_0000).with_align_offset(0x3000);
+        check(0x1000, offset, Some(0x3000));
+        check(0x1000, offset.not_below(0x3001), Some(0x10_3000));
+        check(0x1000, offset.highest(), Some(0x1f_3000));
+        check(u64::MAX, page, None);
+        check(0, page, None);
+        for invalid in [0, 3] {
+            check(0x1000, Constraints::aligned(invalid), None);
+        }
+        check(0x1000, Constraints::aligned(2).with_align_offset(2), None);
+        // A preferred address is taken where it is allowed and free; otherwise the lowest one is.
+        check(0x1000, page.prefer(0x5000), Some(0x5000));
+        check(0x1000, page.prefer(0x5800), Some(0x1000));
+        check(0x1000, page.prefer(0x11_0000), Some(0x1000));
+        check(0x1000, page.prefer(0x9000), Some(0x1000));
+        check(0x1000, page.not_above(0x5fff).prefer(0x5000), Some(0x1000));
+    }
+
+    #[test]
+    fn reservations_conflict_by_name() {
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        allocator.reserve("kernel", range(0x11_0000, 0x18_0000)).unwrap();
+        allocator.reserve("left", range(0x10_0000, 0x11_0000)).unwrap();
+        allocator.reserve("right", range(0x18_0000, 0x18_1000)).unwrap();
+        let error = allocator
+            .reserve("initrd", range(0x17_ffff, 0x18_0000))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the initrd must be at 0x17ffff..0x180000, but the kernel is at 0x110000..0x180000"
+        );
+        let error = allocator.reserve("table", range(0x8000, 0x9001)).unwrap_err();
+        assert!(matches!(error, PlacementError::NotRam { label: "table", .. }));
+        allocator.exclude("device", range(0x8000, 0xb000)).unwrap();
+        let error = allocator.reserve("table", range(0x8000, 0x8001)).unwrap_err();
+        assert!(matches!(error, PlacementError::Taken { by: "device", .. }));
+    }
+}

@@ -1,0 +1,106 @@
+//! The setup header of a Linux x86 kernel.
+//!
+//! The header is both input and output: the kernel's build fills most of it; the boot loader reads it, fills the rest
+//! and hands it back inside the zero page. Offsets and meanings: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode
+//! Kernel Header".
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The setup header, from `setup_sects` at 0x1f1 to `kernel_info_offset` at 0x268.
+///
+/// Later fields do not exist in earlier protocol versions; [`SetupHeaderMetadata`](super::SetupHeaderMetadata) knows which do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+#[expect(missing_docs, reason = "fields are named and explained in boot.rst")]
+pub struct SetupHeader {
+    pub setup_sects: u8,
+    pub root_flags: U16,
+    pub syssize: U32,
+    pub ram_size: U16,
+    pub vid_mode: U16,
+    pub root_dev: U16,
+    pub boot_flag: U16,
+    pub jump: [u8; 2],
+    pub header: [u8; 4],
+    pub version: U16,
+    pub realmode_swtch: U32,
+    pub start_sys_seg: U16,
+    pub kernel_version: U16,
+    pub type_of_loader: u8,
+    pub loadflags: u8,
+    pub setup_move_size: U16,
+    pub code32_start: U32,
+    pub ramdisk_image: U32,
+    pub ramdisk_size: U32,
+    pub bootsect_kludge: U32,
+    pub heap_end_ptr: U16,
+    pub ext_loader_ver: u8,
+    pub ext_loader_type: u8,
+    pub cmd_line_ptr: U32,
+    pub initrd_addr_max: U32,
+    pub kernel_alignment: U32,
+    pub relocatable_kernel: u8,
+    pub min_alignment: u8,
+    pub xloadflags: U16,
+    pub cmdline_size: U32,
+    pub hardware_subarch: U32,
+    pub hardware_subarch_data: U64,
+    pub payload_offset: U32,
+    pub payload_length: U32,
+    pub setup_data: U64,
+    pub pref_address: U64,
+    pub init_size: U32,
+    pub handover_offset: U32,
+    pub kernel_info_offset: U32,
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<SetupHeader>() == 0x26c - 0x1f1);
+    assert!(offset_of!(SetupHeader, boot_flag) == 0x1fe - 0x1f1);
+    assert!(offset_of!(SetupHeader, header) == 0x202 - 0x1f1);
+    assert!(offset_of!(SetupHeader, code32_start) == 0x214 - 0x1f1);
+    assert!(offset_of!(SetupHeader, cmd_line_ptr) == 0x228 - 0x1f1);
+    assert!(offset_of!(SetupHeader, xloadflags) == 0x236 - 0x1f1);
+    assert!(offset_of!(SetupHeader, hardware_subarch_data) == 0x240 - 0x1f1);
+    assert!(offset_of!(SetupHeader, pref_address) == 0x258 - 0x1f1);
+    assert!(offset_of!(SetupHeader, kernel_info_offset) == 0x268 - 0x1f1);
+};
+
+/// File offset of the setup header, and its offset in the zero page.
+pub const SETUP_HEADER_OFFSET: u64 = 0x1f1;
+
+/// Bits of `loadflags` (boot.rst).
+pub mod loadflags {
+    /// The protected-mode code is loaded at 1 MiB; clear in a `zImage`.
+    pub const LOADED_HIGH: u8 = 1 << 0;
+    /// The kernel may be told about KASLR by its compressed stage.
+    pub const KASLR_FLAG: u8 = 1 << 1;
+    /// No early messages.
+    pub const QUIET_FLAG: u8 = 1 << 5;
+    /// Do not reload the segment registers in the 32-bit entry point.
+    pub const KEEP_SEGMENTS: u8 = 1 << 6;
+    /// `heap_end_ptr` is valid.
+    pub const CAN_USE_HEAP: u8 = 1 << 7;
+}
+
+/// Bits of `xloadflags` (boot.rst).
+pub mod xloadflags {
+    /// The kernel has the 64-bit entry point at 0x200.
+    pub const KERNEL_64: u16 = 1 << 0;
+    /// Kernel, zero page, command line and initrd may lie above 4 GiB.
+    pub const CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+    /// The kernel has a 32-bit EFI handover entry.
+    pub const EFI_HANDOVER_32: u16 = 1 << 2;
+    /// The kernel has a 64-bit EFI handover entry.
+    pub const EFI_HANDOVER_64: u16 = 1 << 3;
+    /// The kernel supports kexec from EFI boot.
+    pub const EFI_KEXEC: u16 = 1 << 4;
+    /// The kernel can enable five-level paging.
+    pub const FIVE_LEVEL: u16 = 1 << 5;
+    /// Five-level paging is enabled.
+    pub const FIVE_LEVEL_ENABLED: u16 = 1 << 6;
+}

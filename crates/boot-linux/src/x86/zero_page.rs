@@ -1,0 +1,124 @@
+//! The zero page (`struct boot_params`) and what hangs off it, as the kernel lays it out.
+//!
+//! Offsets and names: Linux `arch/x86/include/uapi/asm/bootparam.h` and `Documentation/arch/x86/zero-page.rst`. The
+//! setup header in its middle is [`SetupHeader`].
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::setup_header::SetupHeader;
+
+/// How many memory map entries the zero page itself holds; the rest goes into `setup_data` nodes.
+pub const E820_MAX_ENTRIES_ZEROPAGE: usize = 128;
+
+/// `setup_data` type of further e820 entries.
+pub const SETUP_E820_EXT: u32 = 1;
+
+/// The value of `type_of_loader` for a loader without an assigned id.
+pub const LOADER_UNDEFINED: u8 = 0xff;
+
+/// The value of `vid_mode` for `vga=normal`: leave the display as it is.
+pub const VID_MODE_NORMAL: u16 = 0xffff;
+
+/// An entry of the memory map.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct E820Entry {
+    /// First address.
+    pub addr: U64,
+    /// Length in bytes.
+    pub size: U64,
+    /// Address range type (ACPI 6.5, table 15.4): 1 for RAM, 2 for reserved memory.
+    pub kind: U32,
+}
+
+/// The head of a `setup_data` node; `len` bytes of data follow it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct SetupData {
+    /// Physical address of the next node, or zero.
+    pub next: U64,
+    /// What the data is.
+    pub kind: U32,
+    /// Length of the data in bytes, without this head.
+    pub len: U32,
+}
+
+/// The zero page.
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "fields are named and explained in zero-page.rst")]
+pub struct BootParams {
+    pub screen_info: [u8; 0x40],
+    pub apm_bios_info: [u8; 0x14],
+    _pad2: [u8; 4],
+    pub tboot_addr: U64,
+    pub ist_info: [u8; 0x10],
+    pub acpi_rsdp_addr: U64,
+    _pad3: [u8; 8],
+    pub hd0_info: [u8; 0x10],
+    pub hd1_info: [u8; 0x10],
+    pub sys_desc_table: [u8; 0x10],
+    pub olpc_ofw_header: [u8; 0x10],
+    pub ext_ramdisk_image: U32,
+    pub ext_ramdisk_size: U32,
+    pub ext_cmd_line_ptr: U32,
+    _pad4: [u8; 0x70],
+    pub cc_blob_address: U32,
+    pub edid_info: [u8; 0x80],
+    pub efi_info: [u8; 0x20],
+    pub alt_mem_k: U32,
+    pub scratch: U32,
+    pub e820_entries: u8,
+    pub eddbuf_entries: u8,
+    pub edd_mbr_sig_buf_entries: u8,
+    pub kbd_status: u8,
+    pub secure_boot: u8,
+    _pad5: [u8; 2],
+    pub sentinel: u8,
+    _pad6: u8,
+    pub hdr: SetupHeader,
+    _pad7: [u8; 0x290 - 0x26c],
+    pub edd_mbr_sig_buffer: [U32; 16],
+    pub e820_table: [E820Entry; E820_MAX_ENTRIES_ZEROPAGE],
+    _pad8: [u8; 48],
+    pub eddbuf: [u8; 0x1ec],
+    _pad9: [u8; 276],
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<E820Entry>() == 20);
+    assert!(size_of::<SetupData>() == 16);
+    assert!(size_of::<BootParams>() == 0x1000);
+    assert!(offset_of!(BootParams, apm_bios_info) == 0x040);
+    assert!(offset_of!(BootParams, tboot_addr) == 0x058);
+    assert!(offset_of!(BootParams, ist_info) == 0x060);
+    assert!(offset_of!(BootParams, acpi_rsdp_addr) == 0x070);
+    assert!(offset_of!(BootParams, hd0_info) == 0x080);
+    assert!(offset_of!(BootParams, hd1_info) == 0x090);
+    assert!(offset_of!(BootParams, sys_desc_table) == 0x0a0);
+    assert!(offset_of!(BootParams, olpc_ofw_header) == 0x0b0);
+    assert!(offset_of!(BootParams, ext_ramdisk_image) == 0x0c0);
+    assert!(offset_of!(BootParams, ext_ramdisk_size) == 0x0c4);
+    assert!(offset_of!(BootParams, ext_cmd_line_ptr) == 0x0c8);
+    assert!(offset_of!(BootParams, cc_blob_address) == 0x13c);
+    assert!(offset_of!(BootParams, edid_info) == 0x140);
+    assert!(offset_of!(BootParams, efi_info) == 0x1c0);
+    assert!(offset_of!(BootParams, alt_mem_k) == 0x1e0);
+    assert!(offset_of!(BootParams, scratch) == 0x1e4);
+    assert!(offset_of!(BootParams, e820_entries) == 0x1e8);
+    assert!(offset_of!(BootParams, eddbuf_entries) == 0x1e9);
+    assert!(offset_of!(BootParams, edd_mbr_sig_buf_entries) == 0x1ea);
+    assert!(offset_of!(BootParams, kbd_status) == 0x1eb);
+    assert!(offset_of!(BootParams, secure_boot) == 0x1ec);
+    assert!(offset_of!(BootParams, sentinel) == 0x1ef);
+    assert!(offset_of!(BootParams, hdr) == 0x1f1);
+    assert!(offset_of!(BootParams, edd_mbr_sig_buffer) == 0x290);
+    assert!(offset_of!(BootParams, e820_table) == 0x2d0);
+    assert!(offset_of!(BootParams, eddbuf) == 0xd00);
+};

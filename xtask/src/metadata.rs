@@ -1,0 +1,248 @@
+//! What cargo knows about the workspace's packages and test targets, and what it built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::build;
+use crate::error::Error;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Test targets whose name starts with this need KVM.
+pub(crate) const KVM_PREFIX: &str = "kvm_";
+
+/// The category of crates.io that packages for firmware have.
+const NO_STD: &str = "no-std";
+
+/// A target of a package, as `cargo metadata` and `cargo build` describe it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    kind: Vec<String>,
+}
+
+impl Target {
+    fn is_test(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "test")
+    }
+
+    fn needs_kvm(&self) -> bool {
+        self.name.starts_with(KVM_PREFIX)
+    }
+}
+
+/// The part of `cargo metadata` that is read here.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    #[serde(default)]
+    categories: Vec<String>,
+    targets: Vec<Target>,
+    metadata: Option<PackageMetadata>,
+}
+
+/// The part of a package's own `[package.metadata]` that is read here.
+#[derive(Debug, Deserialize)]
+struct PackageMetadata {
+    kvm: Option<Kvm>,
+}
+
+/// `[package.metadata.kvm]`: about the tests that need KVM.
+#[derive(Debug, Deserialize)]
+struct Kvm {
+    /// The only architecture they are for.
+    arch: String,
+}
+
+/// An integration test that needs KVM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KvmTest {
+    pub(crate) package: String,
+    pub(crate) name: String,
+    /// The only architecture it is for; otherwise it is for all.
+    arch: Option<String>,
+}
+
+impl KvmTest {
+    /// True when it is for this architecture.
+    pub(crate) fn is_for(&self, arch: &str) -> bool {
+        self.arch.as_ref().is_none_or(|only| only == arch)
+    }
+}
+
+/// Names of the integration tests of the workspace, split by whether they need KVM.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct IntegrationTests {
+    pub(crate) host: Vec<String>,
+    pub(crate) kvm: Vec<KvmTest>,
+}
+
+/// Asks cargo for the integration tests.
+pub(crate) fn integration_tests(workspace: &Workspace) -> Result<IntegrationTests, Error> {
+    Ok(split(read(workspace)?))
+}
+
+/// The packages for firmware, which build without the standard library and with the oldest compiler: those of the
+/// category `no-std`.
+pub(crate) fn pure_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
+    Ok(pure(read(workspace)?))
+}
+
+fn pure(metadata: Metadata) -> Vec<String> {
+    let packages = metadata.packages.into_iter();
+    let pure = packages.filter(|package| package.categories.iter().any(|category| category == NO_STD));
+    pure.map(|package| package.name).collect()
+}
+
+fn read(workspace: &Workspace) -> Result<Metadata, Error> {
+    let mut command = build::cargo(workspace);
+    command.args(["metadata", "--format-version=1", "--no-deps"]);
+    let json = process::output(&mut command, &workspace.log("cargo-metadata")?)?;
+    serde_json::from_slice(&json).map_err(|source| Error::Json {
+        what: "cargo metadata".into(),
+        source,
+    })
+}
+
+fn split(metadata: Metadata) -> IntegrationTests {
+    let mut tests = IntegrationTests {
+        host: Vec::new(),
+        kvm: Vec::new(),
+    };
+    for package in metadata.packages {
+        let kvm = package.metadata.and_then(|metadata| metadata.kvm);
+        let arch = kvm.map(|kvm| kvm.arch);
+        for target in package.targets.into_iter().filter(Target::is_test) {
+            if target.needs_kvm() {
+                tests.kvm.push(KvmTest {
+                    package: package.name.clone(),
+                    name: target.name,
+                    arch: arch.clone(),
+                });
+            } else {
+                tests.host.push(target.name);
+            }
+        }
+    }
+    tests.host.sort();
+    tests.host.dedup();
+    tests
+}
+
+/// A message of `cargo --message-format=json`, as far as it is read here.
+#[derive(Debug, Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+}
+
+/// Runs a cargo command that builds tests, and gives the test programs it made, each as `PACKAGE: NAME`.
+pub(crate) fn test_programs(
+    workspace: &Workspace,
+    command: &mut Command,
+) -> Result<Vec<(String, PathBuf)>, Error> {
+    command.arg("--message-format=json-render-diagnostics");
+    let output = process::output(command, &workspace.log("build-kvm-tests")?)?;
+    programs_in(&String::from_utf8_lossy(&output))
+}
+
+fn programs_in(messages: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut programs = Vec::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Message = serde_json::from_str(line).map_err(|source| Error::Json {
+            what: "a message of cargo".into(),
+            source,
+        })?;
+        if let (Some(target), Some(executable)) = (message.target, message.executable)
+            && message.reason == "compiler-artifact"
+            && target.is_test()
+        {
+            // A package of this workspace lies in a directory of its own name.
+            let directory = message.manifest_path.as_deref().and_then(Path::parent);
+            let package = directory
+                .and_then(Path::file_name)
+                .unwrap_or_default()
+                .to_string_lossy();
+            programs.push((format!("{package}: {}", target.name), executable));
+        }
+    }
+    Ok(programs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_split_by_their_names() {
+        let json = r#"{"packages":[
+            {"name":"a","metadata":null,
+             "targets":[{"name":"a","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
+            {"name":"b","metadata":{"kvm":{"arch":"riscv64"}},
+             "targets":[{"name":"kvm_tool","kind":["bin"]},{"name":"cli","kind":["test"]},{"name":"kvm_y","kind":["test"]}]},
+            {"name":"c","metadata":{"other":1},"targets":[{"name":"z","kind":["test"]}]}
+        ]}"#;
+        let kvm = |package: &str, name: &str, arch: Option<&str>| KvmTest {
+            package: package.into(),
+            name: name.into(),
+            arch: arch.map(str::to_owned),
+        };
+        assert_eq!(
+            split(serde_json::from_str(json).unwrap()),
+            IntegrationTests {
+                host: vec!["cli".into(), "z".into()],
+                kvm: vec![kvm("a", "kvm_x", None), kvm("b", "kvm_y", Some("riscv64"))]
+            }
+        );
+    }
+
+    #[test]
+    fn pure_crates_are_known_by_their_category() {
+        let json = r#"{"packages":[
+            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"]},
+            {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"]},
+            {"name":"c","metadata":null,"targets":[]}
+        ]}"#;
+        assert_eq!(pure(serde_json::from_str(json).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_test_may_be_for_one_architecture() {
+        let test = |arch: Option<&str>| KvmTest {
+            package: "p".into(),
+            name: "kvm_x".into(),
+            arch: arch.map(str::to_owned),
+        };
+        assert!(test(None).is_for("x86_64"));
+        assert!(test(Some("x86_64")).is_for("x86_64"));
+        assert!(!test(Some("riscv64")).is_for("x86_64"));
+    }
+
+    #[test]
+    fn only_test_programs_are_taken() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"]},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"vmboot","kind":["bin"]},"executable":"/t/vmboot"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/crates/hv/Cargo.toml","target":{"name":"kvm_x","kind":["test"]},"executable":"/t/kvm_x-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        assert_eq!(
+            programs_in(messages).unwrap(),
+            [("hv: kvm_x".to_owned(), PathBuf::from("/t/kvm_x-1"))]
+        );
+        assert!(programs_in("{").is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! `cargo xtask msrv`: builds the pure crates with the oldest compiler that they are for.
+//!
+//! clippy's `incompatible_msrv` finds library functions that are newer, but not syntax and not what dependencies use; a
+//! compiler of that version finds all. It is a toolchain of rustup where there is one, otherwise the one of Debian 13,
+//! unpacked below `target/` together with the C library it was built for, whose dynamic loader runs it. The programs
+//! that it builds are linked with this machine's own C library, so build scripts run as always.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::apt::{self, PrivateApt, Suite};
+use crate::build;
+use crate::error::{At as _, Error};
+use crate::metadata;
+use crate::packages::Version;
+use crate::process;
+use crate::toolchain;
+use crate::workspace::Workspace;
+
+/// The `rust-version` of the pure crates.
+const OLDEST_RUST: Version = (1, 85);
+
+/// The release of Debian that has it.
+const SUITE: Suite = Suite::Trixie;
+
+/// The compiler, the standard library, and every library that these load.
+const PACKAGES: [&str; 17] = [
+    "rustc",
+    "libstd-rust-1.85",
+    "libstd-rust-dev",
+    "libllvm19",
+    "libc6",
+    "libgcc-s1",
+    "libstdc++6",
+    "libbsd0",
+    "libedit2",
+    "libffi8",
+    "liblzma5",
+    "libmd0",
+    "libtinfo6",
+    "libxml2",
+    "libz3-4",
+    "libzstd1",
+    "zlib1g",
+];
+
+/// What the script is called that runs the unpacked compiler, in the directory it was unpacked to.
+const SCRIPT: &str = "run-rustc";
+
+/// Builds the pure crates with all features and with none.
+pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
+    let rustc = compiler(workspace)?;
+    for features in ["--no-default-features", "--all-features"] {
+        let mut command = build::cargo(workspace);
+        command
+            .args(["build", "--lib", features, "--target-dir"])
+            .arg(workspace.xtask("msrv"))
+            .env("RUSTC", &rustc)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
+        for name in metadata::pure_crates(workspace)? {
+            command.args(["--package", &name]);
+        }
+        process::run_shown(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Finds a compiler of that version, fetching it where it is missing.
+fn compiler(workspace: &Workspace) -> Result<PathBuf, Error> {
+    if let Some(rustc) = of_rustup(workspace)? {
+        return Ok(rustc);
+    }
+    let (major, minor) = OLDEST_RUST;
+    if !apt::is_available() {
+        return Err(Error::MayNotInstall {
+            missing: format!("a Rust {major}.{minor}"),
+            why: "this is no Debian system",
+            advice: format!("Run rustup toolchain install --profile minimal {major}.{minor}"),
+        });
+    }
+    let root = workspace
+        .xtask("debian")
+        .join(SUITE.name())
+        .join("own")
+        .join("rustc");
+    if !root.exists() {
+        PrivateApt::of_machine(workspace, SUITE.name())?.unpack(&PACKAGES, &root)?;
+    }
+    let path = root.join(SCRIPT);
+    fs::write(&path, script(&loader(&root)?)).at(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).at(&path)?;
+    Ok(path)
+}
+
+/// The compiler of a toolchain that rustup has installed.
+fn of_rustup(workspace: &Workspace) -> Result<Option<PathBuf>, Error> {
+    let Some(toolchain) = toolchain::of_rustup(workspace, is_oldest) else {
+        return Ok(None);
+    };
+    let mut command = Command::new("rustup");
+    command.args(["which", "--toolchain", &toolchain, "rustc"]);
+    let path = process::output(&mut command, &workspace.log("rustup-which")?)?;
+    Ok(Some(String::from_utf8_lossy(&path).trim_end().into()))
+}
+
+/// True for `1.85-x86_64-unknown-linux-gnu` and `1.85.1-x86_64-unknown-linux-gnu`.
+fn is_oldest(toolchain: &str) -> bool {
+    let (major, minor) = OLDEST_RUST;
+    toolchain
+        .strip_prefix(&format!("{major}.{minor}"))
+        .is_some_and(|rest| rest.starts_with(['.', '-']))
+}
+
+/// The dynamic loader among the unpacked libraries.
+fn loader(root: &Path) -> Result<String, Error> {
+    let directory = root.join(libraries());
+    for entry in fs::read_dir(&directory).at(&directory)? {
+        let name = entry.at(&directory)?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("ld-linux-") {
+            return Ok(name);
+        }
+    }
+    Err(Error::NotInPackage {
+        package: "libc6".to_owned(),
+        what: "dynamic loader",
+    })
+}
+
+/// The directory of the unpacked libraries.
+fn libraries() -> String {
+    format!("usr/lib/{ARCH}-linux-gnu")
+}
+
+/// A script that runs the compiler which lies beside it. Programs that the compiler starts, such as the linker, are this
+/// machine's and run with its own loader.
+fn script(loader: &str) -> String {
+    let libraries = libraries();
+    format!(
+        "#!/bin/sh\n\
+         root=$(dirname \"$0\")\n\
+         exec \"$root/{libraries}/{loader}\" --library-path \"$root/{libraries}\" \\\n    \
+         \"$root/usr/bin/rustc\" --sysroot \"$root/usr\" \"$@\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn toolchains_are_known_by_their_version() {
+        for (name, expected) in [
+            ("1.85-x86_64-unknown-linux-gnu", true),
+            ("1.85.1-x86_64-unknown-linux-gnu (default)", true),
+            ("1.850.0-x86_64-unknown-linux-gnu", false),
+            ("stable-x86_64-unknown-linux-gnu", false),
+        ] {
+            assert_eq!(is_oldest(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_script_passes_arguments_on_and_finds_what_lies_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("a directory");
+        let lib = root.join(libraries());
+        fs::create_dir_all(&lib).unwrap();
+        assert!(matches!(loader(&root), Err(Error::NotInPackage { .. })));
+        let fake = lib.join("ld-linux-fake.so.1");
+        fs::write(&fake, "#!/bin/sh\nshift 2\nprintf '%s\\n' \"$@\"\n").unwrap();
+        fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = root.join(SCRIPT);
+        fs::write(&path, script(&loader(&root).unwrap())).unwrap();
+        let output = Command::new("sh").arg(&path).args(["a b", "c"]).output().unwrap();
+        let root = root.display();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("{root}/usr/bin/rustc\n--sysroot\n{root}/usr\na b\nc\n")
+        );
+    }
+}

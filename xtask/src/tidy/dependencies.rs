@@ -1,0 +1,342 @@
+//! Rules about who may depend on whom.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::circle::circles;
+use super::tree::{Dependency, Package, Tree};
+use super::violation::Violation;
+
+/// Crates by their directory, and which of the repository's crates they may use. A name may end with `*`.
+struct Family {
+    members: &'static [&'static str],
+    may_use: &'static [&'static str],
+    /// True for crates that compute from their arguments alone: no unsafe code, no operating system.
+    is_pure: bool,
+}
+
+const fn family(members: &'static [&'static str], may_use: &'static [&'static str], is_pure: bool) -> Family {
+    Family {
+        members,
+        may_use,
+        is_pure,
+    }
+}
+
+/// Each family uses only what stands above it. The first row that names a crate is the one that counts.
+const FAMILIES: &[Family] = &[
+    family(
+        &[
+            "crates/boot-cmdline",
+            "crates/boot-linux",
+            "crates/boot-multiboot",
+        ],
+        &["crates/boot-core"],
+        true,
+    ),
+    family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
+    family(&["crates/fmt-*"], &["crates/boot-*", "crates/fmt-*"], true),
+    family(&["crates/proto-*"], &["crates/boot-*"], true),
+    family(&["crates/guest-ram"], &["crates/boot-core"], false),
+    family(
+        &["crates/hv-core"],
+        &["crates/boot-core", "crates/boot-cmdline"],
+        false,
+    ),
+    family(
+        &["crates/hv-kvm"],
+        &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
+        false,
+    ),
+    family(
+        &["crates/hv-kvm-*"],
+        &[
+            "crates/boot-core",
+            "crates/boot-cmdline",
+            "crates/guest-ram",
+            "crates/hv-core",
+            "crates/hv-kvm",
+        ],
+        false,
+    ),
+    family(&["crates/vmboot"], &["crates/*"], false),
+    // What runs inside virtual machines: another loader's guests as much as ours.
+    family(&["guests/contract"], &[], false),
+    family(&["guests/clauses", "guests/init"], &["guests/contract"], false),
+    family(
+        &["guests/conformance*"],
+        &["guests/contract", "guests/clauses"],
+        false,
+    ),
+    family(&["xtask/lab-init"], &[], false),
+    family(&["xtask"], &["guests/contract", "xtask/lab-init"], false),
+    family(&["fuzz", "fuzz/seeds"], &["crates/*"], false),
+];
+
+/// What tests and benches use beyond the table, and why.
+const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("crates/guest-ram", "crates/fmt-*", "the bench loads real kernels"),
+    (
+        "crates/guest-ram",
+        "crates/proto-linux-x86",
+        "the bench loads real kernels",
+    ),
+    (
+        "crates/boot-core",
+        "crates/boot-linux",
+        "its generated requests have setup headers",
+    ),
+    (
+        "crates/proto-fdt",
+        "crates/hv-core",
+        "the trees of the reference machines are its golden files",
+    ),
+    (
+        "crates/vmboot",
+        "guests/contract",
+        "its tests tell guests what they must find",
+    ),
+];
+
+/// Crates of others that only these crates use.
+const RESTRICTED: &[(&str, &[&str])] = &[
+    ("vm-memory", &["crates/guest-ram", "crates/hv-kvm*"]),
+    ("kvm-bindings", &["crates/hv-kvm*"]),
+    ("kvm-ioctls", &["crates/hv-kvm*"]),
+    ("linux-loader", &["crates/guest-ram"]),
+];
+
+/// True for crates that compute from their arguments alone.
+pub(super) fn is_pure(package: &Package) -> bool {
+    family_of(package).is_some_and(|family| family.is_pure)
+}
+
+/// Dependencies between the repository's crates are those of [`FAMILIES`].
+pub(super) fn check(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for package in tree.packages() {
+        let Some(family) = family_of(package) else {
+            let message = format!(
+                "{} is of no family: add it to the table of xtask/src/tidy/dependencies.rs",
+                package.folder.display()
+            );
+            violations.push(Violation::new(&package.manifest.path, 1, message));
+            continue;
+        };
+        for (dependency, folder) in inner(package) {
+            let is_excepted = dependency.is_dev
+                && DEV_EXCEPTIONS
+                    .iter()
+                    .any(|(from, to, _)| matches(from, &package.folder) && matches(to, folder));
+            if !is_excepted && !family.may_use.iter().any(|pattern| matches(pattern, folder)) {
+                let message = format!(
+                    "{} may not use {}: see the table of xtask/src/tidy/dependencies.rs",
+                    package.folder.display(),
+                    folder.display()
+                );
+                violations.push(at(package, dependency, message));
+            }
+        }
+    }
+    violations
+}
+
+/// No crate depends on itself through others, not through dev-dependencies either.
+pub(super) fn check_circles(tree: &Tree) -> Vec<Violation> {
+    let mut edges = BTreeSet::new();
+    for package in tree.packages() {
+        edges.extend(inner(package).map(|(_, folder)| (package.folder.as_path(), folder)));
+    }
+    let describe = |circle: Vec<&Path>| {
+        let first = *circle.first()?;
+        let second = circle.get(1).copied().unwrap_or(first);
+        let package = tree.package(first)?;
+        let (dependency, _) = inner(package).find(|(_, folder)| *folder == second)?;
+        let names: Vec<_> = circle
+            .iter()
+            .chain([&first])
+            .map(|folder| folder.to_string_lossy())
+            .collect();
+        Some(at(
+            package,
+            dependency,
+            format!("a circle of crates: {}", names.join(" -> ")),
+        ))
+    };
+    circles(&edges).into_iter().filter_map(describe).collect()
+}
+
+/// Crates of others that are [`RESTRICTED`] stay where they belong.
+pub(super) fn check_external(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for package in tree.packages() {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.folder.is_none())
+        {
+            let restricted = RESTRICTED.iter().find(|(name, _)| dependency.name == *name);
+            if let Some((name, users)) = restricted
+                && !users.iter().any(|pattern| matches(pattern, &package.folder))
+            {
+                let message = format!("{name} is for {} only", users.join(" and "));
+                violations.push(at(package, dependency, message));
+            }
+        }
+    }
+    violations
+}
+
+fn family_of(package: &Package) -> Option<&'static Family> {
+    let is_of = |family: &&Family| {
+        family
+            .members
+            .iter()
+            .any(|pattern| matches(pattern, &package.folder))
+    };
+    FAMILIES.iter().find(is_of)
+}
+
+/// The dependencies on crates of the repository, each with its directory.
+fn inner(package: &Package) -> impl Iterator<Item = (&Dependency, &Path)> {
+    package
+        .dependencies
+        .iter()
+        .filter_map(|dependency| Some((dependency, dependency.folder.as_deref()?)))
+}
+
+/// True when a directory is that of the pattern, or begins with what stands before its `*`.
+fn matches(pattern: &str, folder: &Path) -> bool {
+    let folder = folder.to_string_lossy();
+    pattern
+        .strip_suffix('*')
+        .map_or(folder == pattern, |start| folder.starts_with(start))
+}
+
+fn at(package: &Package, dependency: &Dependency, message: String) -> Violation {
+    let manifest = &package.manifest;
+    Violation::new(&manifest.path, manifest.line_of(&dependency.key), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{check as check_rule, manifest};
+    use super::*;
+
+    #[test]
+    fn arrows_point_down_the_table() {
+        let uses = |name: &str, table: &str, used: &str| {
+            manifest(
+                name,
+                &format!("\n[{table}]\n{used} = {{ path = \"../{used}\" }}\n"),
+            )
+        };
+        let refused = |name: &str, used: &str, is_refused: bool| {
+            let folder = format!("crates/{name}");
+            let place = format!("{folder}/Cargo.toml:11");
+            let message = format!("{folder} may not use crates/{used}");
+            let expected: &[(&str, &str)] = if is_refused { &[(&place, &message)] } else { &[] };
+            for table in [
+                "dependencies",
+                "dev-dependencies",
+                "target.'cfg(unix)'.dependencies",
+            ] {
+                let changes = [
+                    (format!("{folder}/Cargo.toml"), uses(name, table, used)),
+                    (format!("{folder}/src/lib.rs"), String::new()),
+                    (format!("crates/{used}/Cargo.toml"), manifest(used, "")),
+                    (format!("crates/{used}/src/lib.rs"), String::new()),
+                ];
+                let changes: Vec<_> = changes
+                    .iter()
+                    .map(|(path, text)| (path.as_str(), text.as_str()))
+                    .collect();
+                check_rule(check, &changes, expected);
+            }
+        };
+        refused("fmt-pe", "proto-pvh", true);
+        refused("fmt-pe", "guest-ram", true);
+        refused("fmt-pe", "hv-core", true);
+        refused("proto-pvh", "fmt-elf", true);
+        refused("proto-pvh", "hv-kvm-x86", true);
+        refused("boot-core", "fmt-elf", true);
+        refused("boot-core", "guest-ram", true);
+        refused("hv-core", "hv-kvm", true);
+        refused("fmt-pe", "boot-core", false);
+        refused("boot-core", "boot-cmdline", false);
+        refused("hv-kvm-x86", "guest-ram", false);
+    }
+
+    #[test]
+    fn exceptions_are_for_tests_alone() {
+        let with = |table: &str| {
+            manifest(
+                "guest-ram",
+                &format!("\n[{table}]\nfmt-elf = {{ path = \"../fmt-elf\" }}\n"),
+            )
+        };
+        let lib = ("crates/guest-ram/src/lib.rs", "");
+        let path = "crates/guest-ram/Cargo.toml";
+        check_rule(check, &[lib, (path, &with("dev-dependencies"))], &[]);
+        check_rule(
+            check,
+            &[lib, (path, &with("dependencies"))],
+            &[("crates/guest-ram/Cargo.toml:11", "may not use crates/fmt-elf")],
+        );
+    }
+
+    #[test]
+    fn every_crate_has_a_family() {
+        check_rule(
+            check,
+            &[
+                ("crates/novel/Cargo.toml", &manifest("novel", "")),
+                ("crates/novel/src/lib.rs", ""),
+            ],
+            &[("crates/novel/Cargo.toml:1", "of no family")],
+        );
+    }
+
+    #[test]
+    fn circles_through_tests_count() {
+        check_rule(
+            check_circles,
+            &[(
+                "crates/boot-core/Cargo.toml",
+                &manifest(
+                    "boot-core",
+                    "\n[dev-dependencies]\nfmt-elf = { path = \"../fmt-elf\" }\n",
+                ),
+            )],
+            &[(
+                "crates/boot-core/Cargo.toml:11",
+                "crates/boot-core -> crates/fmt-elf -> crates/boot-core",
+            )],
+        );
+    }
+
+    #[test]
+    fn kvm_stays_in_its_crates() {
+        let with = |name: &str| {
+            manifest(
+                name,
+                "\n[dependencies]\nkvm-ioctls = \"0.25\"\nvm-memory = \"0.18\"\n",
+            )
+        };
+        check_rule(
+            check_external,
+            &[
+                ("crates/boot-core/Cargo.toml", &with("boot-core")),
+                ("crates/hv-kvm-x86/Cargo.toml", &with("hv-kvm-x86")),
+                ("crates/hv-kvm-x86/src/lib.rs", ""),
+            ],
+            &[
+                (
+                    "crates/boot-core/Cargo.toml:11",
+                    "kvm-ioctls is for crates/hv-kvm* only",
+                ),
+                ("crates/boot-core/Cargo.toml:12", "vm-memory is for"),
+            ],
+        );
+    }
+}
