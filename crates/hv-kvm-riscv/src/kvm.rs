@@ -29,11 +29,10 @@ use crate::{IrqchipLayout, KvmError, Layout, SbiConsole, SharedConsole};
 pub fn board_on_kvm(
     ram: &GuestRam,
     layout: &Layout,
-    devices: BoardDevices,
+    mut devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let output = SharedConsole::new(devices.console, devices.observer);
+    let output = SharedConsole::new(devices.console.take(), devices.observer);
     let console = SbiConsole::new(Box::new(output.clone()), Arc::new(NullObserver));
-    let mut devices = devices;
     devices.console = Some(Box::new(output));
     devices.observer = Arc::new(NullObserver);
     let vm = KvmVm::new(layout, console).map_err(RunError::create_vm)?;
