@@ -10,10 +10,11 @@ use boot_core::GuestRange;
 use contract::{Entry, Image, Mode, Seal};
 use hv_core::Outcome;
 
-use super::boot::{Run, Setup, boot, kernel_base};
+use super::board::Board;
+use super::boot::{Run, boot, kernel_base};
+use super::case::{Case, TestResult};
 use super::fixtures::Needs;
-use super::machine::Board;
-use super::{Case, TestResult};
+use super::setup::Setup;
 
 /// A build of the guest and a protocol that starts it.
 #[derive(Clone, Copy)]

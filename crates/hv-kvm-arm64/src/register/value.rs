@@ -1,36 +1,35 @@
-//! Values of registers, which are 4 to 256 bytes long.
+//! Values of registers: 4 to 256 bytes.
 
 use std::fmt;
 
-use super::RegId;
+use super::Register;
 
-/// The value of a register: the bytes that the kernel reads or writes, in the byte order of the host.
+/// Value of a register: the bytes that the kernel reads or writes, in the byte order of the host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegValue(Box<[u8]>);
+pub struct RegisterValue(Box<[u8]>);
 
-/// A value does not have the size of its register.
+/// A value has another size than its register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{register} has {expected} bytes, the value has {found}")]
+#[error("the value for {register} has {found} bytes, the register has {expected}")]
 pub struct WidthError {
     /// The register.
-    pub register: RegId,
-    /// How many bytes it has.
+    pub register: Register,
+    /// Size of the register in bytes.
     pub expected: usize,
-    /// How many the value has.
+    /// Size of the value in bytes.
     pub found: usize,
 }
 
-impl RegValue {
+impl RegisterValue {
     /// A value of all zeros for `register`.
     #[must_use]
-    pub fn zero(register: RegId) -> Self {
+    pub fn zero(register: Register) -> Self {
         Self(vec![0; register.size()].into())
     }
 
-    /// `value` for a `register` of up to 16 bytes; `None` where it has more bits than the register, or the register
-    /// more than 16 bytes.
+    /// `value` for a `register` of up to 16 bytes; `None` if it does not fit or the register has more than 16 bytes.
     #[must_use]
-    pub fn number(register: RegId, value: u128) -> Option<Self> {
+    pub fn number(register: Register, value: u128) -> Option<Self> {
         let bytes: Box<[u8]> = match register.size() {
             4 => u32::try_from(value).ok()?.to_ne_bytes().into(),
             8 => u64::try_from(value).ok()?.to_ne_bytes().into(),
@@ -46,13 +45,13 @@ impl RegValue {
         Self(bytes.into())
     }
 
-    /// Its bytes.
+    /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Its bytes, to be changed.
+    /// The bytes, mutable.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
@@ -69,18 +68,18 @@ impl RegValue {
         }
     }
 
-    /// The value as a number of 64 bits; `None` where it does not fit.
+    /// The value as a number of 64 bits; `None` if it does not fit.
     #[must_use]
     pub fn to_u64(&self) -> Option<u64> {
         u64::try_from(self.to_number()?).ok()
     }
 
-    /// Checks that it has the size of `register`.
+    /// Checks that the value has the size of `register`.
     ///
     /// # Errors
     ///
     /// [`WidthError`].
-    pub fn check(&self, register: RegId) -> Result<(), WidthError> {
+    pub fn check(&self, register: Register) -> Result<(), WidthError> {
         let (expected, found) = (register.size(), self.0.len());
         if expected == found {
             Ok(())
@@ -94,7 +93,7 @@ impl RegValue {
     }
 }
 
-impl fmt::Debug for RegValue {
+impl fmt::Debug for RegisterValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_number() {
             Some(number) => write!(f, "{number:#x}"),
@@ -109,8 +108,8 @@ mod tests {
 
     #[test]
     fn numbers_fit_their_registers() {
-        let check = |register: RegId, value: u128, fits: bool| {
-            let found = RegValue::number(register, value);
+        let check = |register: Register, value: u128, fits: bool| {
+            let found = RegisterValue::number(register, value);
             assert_eq!(found.is_some(), fits, "{register} {value:#x}");
             if let Some(found) = found {
                 assert_eq!(found.to_number(), Some(value));
@@ -118,24 +117,26 @@ mod tests {
                 assert_eq!(found.bytes().len(), register.size());
             }
         };
-        let v0 = RegId::v(0).unwrap();
-        check(RegId::FPCR, u32::MAX.into(), true);
-        check(RegId::FPCR, 1 << 32, false);
-        check(RegId::PC, u64::MAX.into(), true);
-        check(RegId::PC, 1 << 64, false);
+        let v0 = Register::v(0).unwrap();
+        check(Register::FPCR, u32::MAX.into(), true);
+        check(Register::FPCR, 1 << 32, false);
+        check(Register::PC, u64::MAX.into(), true);
+        check(Register::PC, 1 << 64, false);
         check(v0, u128::MAX, true);
-        check(RegId::SVE_FFR, 0, false);
-        assert_eq!(RegValue::zero(RegId::SVE_FFR).to_number(), None);
-        assert_eq!(RegValue::zero(RegId::SVE_FFR).bytes(), [0; 32]);
+        check(Register::SVE_FFR, 0, false);
+        assert_eq!(RegisterValue::zero(Register::SVE_FFR).to_number(), None);
+        assert_eq!(RegisterValue::zero(Register::SVE_FFR).bytes(), [0; 32]);
     }
 
     #[test]
     fn widths_are_checked() {
-        let error = RegValue::from_bytes(&[0; 4]).check(RegId::PC).unwrap_err();
+        let error = RegisterValue::from_bytes(&[0; 4])
+            .check(Register::PC)
+            .unwrap_err();
         assert_eq!(
             error,
             WidthError {
-                register: RegId::PC,
+                register: Register::PC,
                 expected: 8,
                 found: 4
             }

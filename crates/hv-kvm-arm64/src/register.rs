@@ -1,4 +1,4 @@
-//! Registers by the ids that `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG` take.
+//! Ids of registers for `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG`.
 //!
 //! An id is composed of four fields (kernel's Documentation/virt/kvm/api.rst, section 4.68, and the headers it names):
 //!
@@ -14,36 +14,36 @@
 //!                                                0x15 SVE
 //! ```
 
+mod name;
 mod sys;
 mod value;
 
-use std::fmt;
-
+pub use name::RegisterName;
 pub use sys::{SCTLR_EE, SCTLR_M};
-pub use value::{RegValue, WidthError};
+pub use value::{RegisterValue, WidthError};
 
 /// The id of a register.
 ///
-/// The set is open: any number is a `RegId`, those with a name here print it.
+/// An open set: every number is a `Register`. `Display` prints the name of those that have one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegId(pub u64);
+pub struct Register(pub u64);
 
-/// Which part of a vCPU a register belongs to.
+/// Group of registers: bits 16 to 27 of the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegGroup(pub u16);
+pub struct RegisterGroup(pub u16);
 
-impl RegGroup {
+impl RegisterGroup {
     /// `struct kvm_regs`: general-purpose and vector registers.
     pub const CORE: Self = Self(0x10);
-    /// Registers of which there are several behind one encoding: the cache size ids.
+    /// Demultiplexed registers: the cache size ids.
     pub const DEMUX: Self = Self(0x11);
     /// System registers.
     pub const SYSTEM: Self = Self(0x13);
-    /// Pseudo-registers of the firmware that KVM plays.
+    /// Pseudo-registers of the firmware that KVM implements.
     pub const FIRMWARE: Self = Self(0x14);
     /// SVE.
     pub const SVE: Self = Self(0x15);
-    /// Bitmaps of the firmware's features.
+    /// Feature bitmaps of the firmware.
     pub const FIRMWARE_FEATURES: Self = Self(0x16);
 }
 
@@ -64,10 +64,10 @@ const BYTES_32: u64 = 5;
 const BYTES_64: u64 = 6;
 const BYTES_256: u64 = 8;
 
-/// Puts an id together. The parts do not overlap: a group has 12 bits, what is in it 16.
-const fn compose(size: u64, group: RegGroup, rest: u16) -> RegId {
+/// Composes an id. The fields do not overlap: the group has 12 bits, the number in the group 16.
+const fn compose(size: u64, group: RegisterGroup, rest: u16) -> Register {
     #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
-    RegId(ARM64 | size << SIZE_SHIFT | (group.0 as u64) << GROUP_SHIFT | rest as u64)
+    Register(ARM64 | size << SIZE_SHIFT | (group.0 as u64) << GROUP_SHIFT | rest as u64)
 }
 
 /// Index of a member of `struct kvm_regs`, in words of 32 bits.
@@ -85,11 +85,11 @@ mod index {
     pub(super) const FPCR: u16 = 0xd5;
 }
 
-const fn core64(index: u16) -> RegId {
-    compose(BYTES_8, RegGroup::CORE, index)
+const fn core64(index: u16) -> Register {
+    compose(BYTES_8, RegisterGroup::CORE, index)
 }
 
-impl RegId {
+impl Register {
     /// Stack pointer of EL0 (`SP_EL0`).
     pub const SP_EL0: Self = core64(index::SP);
     /// Program counter.
@@ -111,14 +111,14 @@ impl RegId {
     /// Saved process state of the 32-bit FIQ mode.
     pub const SPSR_FIQ: Self = core64(index::SPSR + 8);
     /// Floating-point status, 32 bits.
-    pub const FPSR: Self = compose(BYTES_4, RegGroup::CORE, index::FPSR);
+    pub const FPSR: Self = compose(BYTES_4, RegisterGroup::CORE, index::FPSR);
     /// Floating-point control, 32 bits.
-    pub const FPCR: Self = compose(BYTES_4, RegGroup::CORE, index::FPCR);
+    pub const FPCR: Self = compose(BYTES_4, RegisterGroup::CORE, index::FPCR);
 
     /// The virtual timer's control: `CNTV_CTL_EL0`.
     pub const TIMER_CTL: Self = Self::system(3, 3, 14, 3, 1);
-    /// The virtual timer's counter, `CNTVCT_EL0`. KVM has its id swapped with that of [`TIMER_CVAL`](Self::TIMER_CVAL):
-    /// this is the encoding of `CNTV_CVAL_EL0`.
+    /// The virtual timer's counter, `CNTVCT_EL0`. In the KVM API its id is swapped with that of
+    /// [`TIMER_CVAL`](Self::TIMER_CVAL): it has the encoding of `CNTV_CVAL_EL0`.
     pub const TIMER_CNT: Self = Self::system(3, 3, 14, 3, 2);
     /// The virtual timer's compare value, `CNTV_CVAL_EL0`, under the encoding of `CNTVCT_EL0`.
     pub const TIMER_CVAL: Self = Self::system(3, 3, 14, 0, 2);
@@ -129,14 +129,14 @@ impl RegId {
     /// The physical timer's compare value: `CNTP_CVAL_EL0`. Its id is its encoding.
     pub const PTIMER_CVAL: Self = Self::system(3, 3, 14, 2, 2);
 
-    /// The PSCI version that KVM offers, major in the upper and minor in the lower 16 bits.
+    /// PSCI version of KVM: major in the upper and minor in the lower 16 bits.
     pub const PSCI_VERSION: Self = Self::firmware(0);
 
     /// SVE's first-fault register: the lowest 256 bits.
-    pub const SVE_FFR: Self = compose(BYTES_32, RegGroup::SVE, 0x600);
-    /// Which SVE vector lengths there are: bit *n* stands for *n* + 1 quadwords, 512 bits. Writable until SVE is
+    pub const SVE_FFR: Self = compose(BYTES_32, RegisterGroup::SVE, 0x600);
+    /// Supported SVE vector lengths: bit *n* stands for *n* + 1 quadwords, 512 bits. Writable until SVE is
     /// finalized.
-    pub const SVE_VLS: Self = compose(BYTES_64, RegGroup::SVE, 0xffff);
+    pub const SVE_VLS: Self = compose(BYTES_64, RegisterGroup::SVE, 0xffff);
 
     /// General-purpose register `X0` to `X30`; `None` for other numbers.
     #[must_use]
@@ -154,7 +154,7 @@ impl RegId {
     pub const fn v(n: u8) -> Option<Self> {
         #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
         if n <= 31 {
-            Some(compose(BYTES_16, RegGroup::CORE, index::V0 + 4 * n as u16))
+            Some(compose(BYTES_16, RegisterGroup::CORE, index::V0 + 4 * n as u16))
         } else {
             None
         }
@@ -165,7 +165,7 @@ impl RegId {
     pub const fn sve_z(n: u8) -> Option<Self> {
         #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
         if n <= 31 {
-            Some(compose(BYTES_256, RegGroup::SVE, (n as u16) << 5))
+            Some(compose(BYTES_256, RegisterGroup::SVE, (n as u16) << 5))
         } else {
             None
         }
@@ -176,7 +176,7 @@ impl RegId {
     pub const fn sve_p(n: u8) -> Option<Self> {
         #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
         if n <= 15 {
-            Some(compose(BYTES_32, RegGroup::SVE, 0x400 | (n as u16) << 5))
+            Some(compose(BYTES_32, RegisterGroup::SVE, 0x400 | (n as u16) << 5))
         } else {
             None
         }
@@ -185,26 +185,26 @@ impl RegId {
     /// The system register with this encoding. Bits beyond the width of a field (2, 3, 4, 4, 3) are ignored.
     #[must_use]
     pub const fn system(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> Self {
-        compose(BYTES_8, RegGroup::SYSTEM, encode(op0, op1, crn, crm, op2))
+        compose(BYTES_8, RegisterGroup::SYSTEM, encode(op0, op1, crn, crm, op2))
     }
 
     /// The firmware pseudo-register with this number.
     #[must_use]
     pub const fn firmware(n: u16) -> Self {
-        compose(BYTES_8, RegGroup::FIRMWARE, n)
+        compose(BYTES_8, RegisterGroup::FIRMWARE, n)
     }
 
     /// The firmware feature bitmap with this number.
     #[must_use]
     pub const fn firmware_features(n: u16) -> Self {
-        compose(BYTES_8, RegGroup::FIRMWARE_FEATURES, n)
+        compose(BYTES_8, RegisterGroup::FIRMWARE_FEATURES, n)
     }
 
     /// The cache size id that this value of `CSSELR_EL1` selects, 32 bits.
     #[must_use]
     pub const fn ccsidr(csselr: u8) -> Self {
         #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
-        compose(BYTES_4, RegGroup::DEMUX, csselr as u16)
+        compose(BYTES_4, RegisterGroup::DEMUX, csselr as u16)
     }
 
     /// The size of the register's value in bytes: 1 to 32768, a power of two.
@@ -213,14 +213,14 @@ impl RegId {
         1 << (self.0 >> SIZE_SHIFT & 0xf)
     }
 
-    /// The part of a vCPU it belongs to.
+    /// The group of the register.
     #[must_use]
-    pub const fn group(self) -> RegGroup {
+    pub const fn group(self) -> RegisterGroup {
         let [_, _, low, high, ..] = self.0.to_le_bytes();
-        RegGroup(u16::from_le_bytes([low, high & 0xf]))
+        RegisterGroup(u16::from_le_bytes([low, high & 0xf]))
     }
 
-    /// Whether it is an id of arm64 at all.
+    /// Whether this is an id of arm64.
     #[must_use]
     pub const fn is_arm64(self) -> bool {
         self.0 >> 56 == ARM64 >> 56
@@ -234,115 +234,31 @@ impl RegId {
 
     /// The encoding of a system register (op0, op1, CRn, CRm, op2); `None` for registers of other groups.
     ///
-    /// For the virtual timer's counter and compare value it is the other one's, as in KVM's interface.
+    /// For the virtual timer's counter and compare value, this is the encoding of the respective other, as in the KVM API.
     #[must_use]
     pub fn encoding(self) -> Option<[u8; 5]> {
-        (self.group() == RegGroup::SYSTEM).then(|| decode(self.rest()))
+        (self.group() == RegisterGroup::SYSTEM).then(|| decode(self.rest()))
     }
 
-    /// Whether the register changes by itself as time passes, so that a value read before is not "the" value.
+    /// Whether the register counts time, so that its value changes between two reads.
     #[must_use]
-    pub fn is_clock(self) -> bool {
+    pub fn is_time_counter(self) -> bool {
         matches!(self, Self::TIMER_CNT | Self::PTIMER_CNT)
     }
 
-    /// Whether the register says what kind of CPU it is (op0 3, op1 0, CRn 0, CRm 1 to 7, and `CLIDR_EL1`, `CTR_EL0` and the
-    /// like): part of the machine rather than of its state.
+    /// Whether this is an identification register (op0 3, op1 0, CRn 0, CRm 1 to 7, and `CLIDR_EL1`, `CTR_EL0` and similar):
+    /// part of the configuration rather than of the state.
     #[must_use]
     pub fn is_identification(self) -> bool {
         matches!(
             self.encoding(),
             Some([3, 0, 0, _, _] | [3, 1, 0, 0, _] | [3, 3, 0, 0, 1])
-        ) || self.group() == RegGroup::DEMUX
-    }
-
-    /// Its name, if it has one here.
-    #[must_use]
-    pub fn name(self) -> Option<RegName> {
-        let numbered = |prefix, n: u16| {
-            Some(RegName {
-                prefix,
-                number: Some(n),
-            })
-        };
-        let plain = |name| {
-            Some(RegName {
-                prefix: name,
-                number: None,
-            })
-        };
-        match self {
-            Self::SP_EL0 => return plain("SP_EL0"),
-            Self::PC => return plain("PC"),
-            Self::PSTATE => return plain("PSTATE"),
-            Self::SP_EL1 => return plain("SP_EL1"),
-            Self::ELR_EL1 => return plain("ELR_EL1"),
-            Self::SPSR_EL1 => return plain("SPSR_EL1"),
-            Self::SPSR_ABT => return plain("SPSR_abt"),
-            Self::SPSR_UND => return plain("SPSR_und"),
-            Self::SPSR_IRQ => return plain("SPSR_irq"),
-            Self::SPSR_FIQ => return plain("SPSR_fiq"),
-            Self::FPSR => return plain("FPSR"),
-            Self::FPCR => return plain("FPCR"),
-            Self::PSCI_VERSION => return plain("PSCI version"),
-            Self::SVE_FFR => return plain("FFR"),
-            Self::SVE_VLS => return plain("SVE vector lengths"),
-            _ => {}
-        }
-        let (group, rest) = (self.group(), self.rest());
-        match group {
-            RegGroup::CORE if rest < index::SP => numbered("X", rest / 2),
-            RegGroup::CORE if (index::V0..index::FPSR).contains(&rest) => {
-                numbered("V", (rest - index::V0) / 4)
-            }
-            RegGroup::SVE if rest < 0x400 => numbered("Z", rest >> 5),
-            RegGroup::SVE if rest < 0x600 => numbered("P", (rest & 0x3ff) >> 5),
-            RegGroup::DEMUX => numbered("CCSIDR_EL1 of CSSELR ", rest & 0xff),
-            RegGroup::FIRMWARE => numbered("firmware register ", rest),
-            RegGroup::FIRMWARE_FEATURES => numbered("firmware features ", rest),
-            RegGroup::SYSTEM => sys::name(self),
-            _ => None,
-        }
+        ) || self.group() == RegisterGroup::DEMUX
     }
 }
 
-/// The name of a register, which may end in a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegName {
-    prefix: &'static str,
-    number: Option<u16>,
-}
-
-impl fmt::Display for RegName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.prefix)?;
-        match self.number {
-            Some(number) => write!(f, "{number}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for RegId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.name(), self.encoding()) {
-            (Some(name), _) => write!(f, "{name} ({:#018x})", self.0),
-            (None, Some([op0, op1, crn, crm, op2])) => {
-                write!(f, "S{op0}_{op1}_C{crn}_C{crm}_{op2} ({:#018x})", self.0)
-            }
-            (None, None) => write!(f, "register {:#018x}", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for RegId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Packs the fields of a system register's encoding, as `KVM_REG_ARM64_SYSREG_*_SHIFT` say and the GIC's device
-/// interface does as well.
+/// Packs the encoding of a system register in the layout of `KVM_REG_ARM64_SYSREG_*_SHIFT`, which the GIC attributes also
+/// use.
 #[must_use]
 pub(crate) const fn encode(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> u16 {
     #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
@@ -350,7 +266,7 @@ pub(crate) const fn encode(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> u16 {
     (op0 & 3) << 14 | (op1 & 7) << 11 | (crn & 0xf) << 7 | (crm & 0xf) << 3 | op2 & 7
 }
 
-/// Takes an encoding apart: op0, op1, CRn, CRm, op2.
+/// Unpacks an encoding: op0, op1, CRn, CRm, op2.
 fn decode(encoding: u16) -> [u8; 5] {
     [(14, 3), (11, 7), (7, 0xf), (3, 0xf), (0, 7)].map(|(shift, mask)| {
         let [field, _] = (encoding >> shift & mask).to_le_bytes();
@@ -368,51 +284,55 @@ mod tests {
     /// gives SPSR_FIQ the size of 64 bytes; its other columns and the kernel's headers say 64 bits.
     #[test]
     fn ids_quoted_in_the_document() {
-        let check = |id: Option<RegId>, quoted: u64, name: &str| {
+        let check = |id: Option<Register>, quoted: u64, name: &str| {
             let id = id.expect("the register exists");
             assert_eq!(id.0, quoted, "{id}");
             assert_eq!(id.name().map(|name| name.to_string()).as_deref(), Some(name));
         };
-        check(RegId::x(0), 0x6030_0000_0010_0000, "X0");
-        check(RegId::x(1), 0x6030_0000_0010_0002, "X1");
-        check(RegId::x(30), 0x6030_0000_0010_003c, "X30");
-        check(Some(RegId::SP_EL0), 0x6030_0000_0010_003e, "SP_EL0");
-        check(Some(RegId::PC), 0x6030_0000_0010_0040, "PC");
-        check(Some(RegId::PSTATE), 0x6030_0000_0010_0042, "PSTATE");
-        check(Some(RegId::SP_EL1), 0x6030_0000_0010_0044, "SP_EL1");
-        check(Some(RegId::ELR_EL1), 0x6030_0000_0010_0046, "ELR_EL1");
-        check(Some(RegId::SPSR_EL1), 0x6030_0000_0010_0048, "SPSR_EL1");
-        check(Some(RegId::SPSR_ABT), 0x6030_0000_0010_004a, "SPSR_abt");
-        check(Some(RegId::SPSR_UND), 0x6030_0000_0010_004c, "SPSR_und");
-        check(Some(RegId::SPSR_IRQ), 0x6030_0000_0010_004e, "SPSR_irq");
-        check(Some(RegId::SPSR_FIQ), 0x6030_0000_0010_0050, "SPSR_fiq");
-        check(RegId::v(0), 0x6040_0000_0010_0054, "V0");
-        check(RegId::v(1), 0x6040_0000_0010_0058, "V1");
-        check(RegId::v(31), 0x6040_0000_0010_00d0, "V31");
-        check(Some(RegId::FPSR), 0x6020_0000_0010_00d4, "FPSR");
-        check(Some(RegId::FPCR), 0x6020_0000_0010_00d5, "FPCR");
+        check(Register::x(0), 0x6030_0000_0010_0000, "X0");
+        check(Register::x(1), 0x6030_0000_0010_0002, "X1");
+        check(Register::x(30), 0x6030_0000_0010_003c, "X30");
+        check(Some(Register::SP_EL0), 0x6030_0000_0010_003e, "SP_EL0");
+        check(Some(Register::PC), 0x6030_0000_0010_0040, "PC");
+        check(Some(Register::PSTATE), 0x6030_0000_0010_0042, "PSTATE");
+        check(Some(Register::SP_EL1), 0x6030_0000_0010_0044, "SP_EL1");
+        check(Some(Register::ELR_EL1), 0x6030_0000_0010_0046, "ELR_EL1");
+        check(Some(Register::SPSR_EL1), 0x6030_0000_0010_0048, "SPSR_EL1");
+        check(Some(Register::SPSR_ABT), 0x6030_0000_0010_004a, "SPSR_abt");
+        check(Some(Register::SPSR_UND), 0x6030_0000_0010_004c, "SPSR_und");
+        check(Some(Register::SPSR_IRQ), 0x6030_0000_0010_004e, "SPSR_irq");
+        check(Some(Register::SPSR_FIQ), 0x6030_0000_0010_0050, "SPSR_fiq");
+        check(Register::v(0), 0x6040_0000_0010_0054, "V0");
+        check(Register::v(1), 0x6040_0000_0010_0058, "V1");
+        check(Register::v(31), 0x6040_0000_0010_00d0, "V31");
+        check(Some(Register::FPSR), 0x6020_0000_0010_00d4, "FPSR");
+        check(Some(Register::FPCR), 0x6020_0000_0010_00d5, "FPCR");
         check(
-            Some(RegId::ccsidr(3)),
+            Some(Register::ccsidr(3)),
             0x6020_0000_0011_0003,
             "CCSIDR_EL1 of CSSELR 3",
         );
-        check(Some(RegId::firmware(0)), 0x6030_0000_0014_0000, "PSCI version");
+        check(Some(Register::firmware(0)), 0x6030_0000_0014_0000, "PSCI version");
         check(
-            Some(RegId::firmware(1)),
+            Some(Register::firmware(1)),
             0x6030_0000_0014_0001,
             "firmware register 1",
         );
         check(
-            Some(RegId::firmware_features(2)),
+            Some(Register::firmware_features(2)),
             0x6030_0000_0016_0002,
             "firmware features 2",
         );
-        check(RegId::sve_z(0), 0x6080_0000_0015_0000, "Z0");
-        check(RegId::sve_z(31), 0x6080_0000_0015_03e0, "Z31");
-        check(RegId::sve_p(0), 0x6050_0000_0015_0400, "P0");
-        check(RegId::sve_p(15), 0x6050_0000_0015_05e0, "P15");
-        check(Some(RegId::SVE_FFR), 0x6050_0000_0015_0600, "FFR");
-        check(Some(RegId::SVE_VLS), 0x6060_0000_0015_ffff, "SVE vector lengths");
+        check(Register::sve_z(0), 0x6080_0000_0015_0000, "Z0");
+        check(Register::sve_z(31), 0x6080_0000_0015_03e0, "Z31");
+        check(Register::sve_p(0), 0x6050_0000_0015_0400, "P0");
+        check(Register::sve_p(15), 0x6050_0000_0015_05e0, "P15");
+        check(Some(Register::SVE_FFR), 0x6050_0000_0015_0600, "FFR");
+        check(
+            Some(Register::SVE_VLS),
+            0x6060_0000_0015_ffff,
+            "SVE vector lengths",
+        );
     }
 
     /// `struct kvm_regs` has 31 general-purpose registers of two words, then nine registers of two words and two
@@ -420,35 +340,35 @@ mod tests {
     #[test]
     fn core_ids_follow_the_structure() {
         let mut word = 0_u64;
-        let mut check = |id: RegId, words: u64, size: u64| {
+        let mut check = |id: Register, words: u64, size: u64| {
             assert_eq!(id.0, 0x60 << 56 | size << 52 | 0x10 << 16 | word, "{id}");
             assert_eq!(u64::try_from(id.size()).unwrap(), words * 4, "{id}");
-            assert_eq!(id.group(), RegGroup::CORE);
+            assert_eq!(id.group(), RegisterGroup::CORE);
             word += words;
         };
-        (0..=30).for_each(|n| check(RegId::x(n).unwrap(), 2, 3));
+        (0..=30).for_each(|n| check(Register::x(n).unwrap(), 2, 3));
         for id in [
-            RegId::SP_EL0,
-            RegId::PC,
-            RegId::PSTATE,
-            RegId::SP_EL1,
-            RegId::ELR_EL1,
-            RegId::SPSR_EL1,
-            RegId::SPSR_ABT,
-            RegId::SPSR_UND,
-            RegId::SPSR_IRQ,
-            RegId::SPSR_FIQ,
+            Register::SP_EL0,
+            Register::PC,
+            Register::PSTATE,
+            Register::SP_EL1,
+            Register::ELR_EL1,
+            Register::SPSR_EL1,
+            Register::SPSR_ABT,
+            Register::SPSR_UND,
+            Register::SPSR_IRQ,
+            Register::SPSR_FIQ,
         ] {
             check(id, 2, 3);
         }
         word = word.next_multiple_of(4);
-        let mut check = |id: RegId, words: u64, size: u64| {
+        let mut check = |id: Register, words: u64, size: u64| {
             assert_eq!(id.0, 0x60 << 56 | size << 52 | 0x10 << 16 | word, "{id}");
             word += words;
         };
-        (0..=31).for_each(|n| check(RegId::v(n).unwrap(), 4, 4));
-        check(RegId::FPSR, 1, 2);
-        check(RegId::FPCR, 1, 2);
+        (0..=31).for_each(|n| check(Register::v(n).unwrap(), 4, 4));
+        check(Register::FPSR, 1, 2);
+        check(Register::FPCR, 1, 2);
         // 864 bytes, after the end is padded to the alignment of vector registers.
         assert_eq!(word.next_multiple_of(4) * 4, 864);
     }
@@ -456,22 +376,29 @@ mod tests {
     #[test]
     fn numbers_are_checked() {
         for n in 0..=u8::MAX {
-            assert_eq!(RegId::x(n).is_some(), n <= 30);
-            assert_eq!(RegId::v(n).is_some(), n <= 31);
-            assert_eq!(RegId::sve_z(n).is_some(), n <= 31);
-            assert_eq!(RegId::sve_p(n).is_some(), n <= 15);
+            assert_eq!(Register::x(n).is_some(), n <= 30);
+            assert_eq!(Register::v(n).is_some(), n <= 31);
+            assert_eq!(Register::sve_z(n).is_some(), n <= 31);
+            assert_eq!(Register::sve_p(n).is_some(), n <= 15);
         }
     }
 
     #[test]
     fn ids_of_numbered_registers_differ() {
         let ids: BTreeSet<_> = (0..=u8::MAX)
-            .flat_map(|n| [RegId::x(n), RegId::v(n), RegId::sve_z(n), RegId::sve_p(n)])
+            .flat_map(|n| {
+                [
+                    Register::x(n),
+                    Register::v(n),
+                    Register::sve_z(n),
+                    Register::sve_p(n),
+                ]
+            })
             .flatten()
             .collect();
         assert_eq!(ids.len(), 31 + 32 + 32 + 16);
         assert!(ids.iter().all(|id| id.is_arm64()));
-        assert!(!RegId(0x4030_0000_0014_0000).is_arm64(), "32-bit ARM");
+        assert!(!Register(0x4030_0000_0014_0000).is_arm64(), "32-bit ARM");
     }
 
     #[test]
@@ -479,11 +406,11 @@ mod tests {
         for encoding in 0..=u16::MAX {
             let [op0, op1, crn, crm, op2] = decode(encoding);
             assert_eq!(encode(op0, op1, crn, crm, op2), encoding);
-            let id = RegId::system(op0, op1, crn, crm, op2);
+            let id = Register::system(op0, op1, crn, crm, op2);
             assert_eq!(id.0, 0x6030_0000_0013_0000 | u64::from(encoding));
             assert_eq!(id.encoding(), Some([op0, op1, crn, crm, op2]));
         }
-        assert_eq!(RegId::PC.encoding(), None);
+        assert_eq!(Register::PC.encoding(), None);
         // Fields do not run into each other.
         assert_eq!(encode(4, 8, 16, 16, 8), 0);
     }
@@ -492,26 +419,26 @@ mod tests {
     /// op2 2), and `TIMER_CNT` from that of CNTV_CVAL_EL0 (CRm 3).
     #[test]
     fn the_virtual_timers_ids_are_swapped_and_the_physical_timers_are_not() {
-        assert_eq!(RegId::TIMER_CVAL.encoding(), Some([3, 3, 14, 0, 2]));
-        assert_eq!(RegId::TIMER_CNT.encoding(), Some([3, 3, 14, 3, 2]));
-        assert_eq!(RegId::TIMER_CTL.encoding(), Some([3, 3, 14, 3, 1]));
-        assert_eq!(RegId::PTIMER_CVAL.encoding(), Some([3, 3, 14, 2, 2]));
-        assert_eq!(RegId::PTIMER_CNT.encoding(), Some([3, 3, 14, 0, 1]));
-        assert_eq!(RegId::PTIMER_CTL.encoding(), Some([3, 3, 14, 2, 1]));
-        assert!(RegId::TIMER_CNT.is_clock() && RegId::PTIMER_CNT.is_clock());
-        assert!(!RegId::TIMER_CVAL.is_clock() && !RegId::PTIMER_CVAL.is_clock());
+        assert_eq!(Register::TIMER_CVAL.encoding(), Some([3, 3, 14, 0, 2]));
+        assert_eq!(Register::TIMER_CNT.encoding(), Some([3, 3, 14, 3, 2]));
+        assert_eq!(Register::TIMER_CTL.encoding(), Some([3, 3, 14, 3, 1]));
+        assert_eq!(Register::PTIMER_CVAL.encoding(), Some([3, 3, 14, 2, 2]));
+        assert_eq!(Register::PTIMER_CNT.encoding(), Some([3, 3, 14, 0, 1]));
+        assert_eq!(Register::PTIMER_CTL.encoding(), Some([3, 3, 14, 2, 1]));
+        assert!(Register::TIMER_CNT.is_time_counter() && Register::PTIMER_CNT.is_time_counter());
+        assert!(!Register::TIMER_CVAL.is_time_counter() && !Register::PTIMER_CVAL.is_time_counter());
     }
 
     #[test]
     fn unnamed_registers_print_their_encoding() {
         assert_eq!(
-            RegId::system(3, 1, 15, 2, 7).to_string(),
+            Register::system(3, 1, 15, 2, 7).to_string(),
             "S3_1_C15_C2_7 (0x603000000013cf97)"
         );
         assert_eq!(
-            RegId(0x6030_0000_0017_0000).to_string(),
+            Register(0x6030_0000_0017_0000).to_string(),
             "register 0x6030000000170000"
         );
-        assert_eq!(RegId::FPCR.to_string(), "FPCR (0x60200000001000d5)");
+        assert_eq!(Register::FPCR.to_string(), "FPCR (0x60200000001000d5)");
     }
 }

@@ -1,4 +1,4 @@
-//! Watching a run without taking part in it.
+//! Observation of a run.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,38 +7,38 @@ use std::{
 
 use crate::Access;
 
-/// A point in the life of a machine that is worth a timestamp.
+/// Point in a run that observers get a timestamp of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Milestone {
     /// The run loop is about to enter the guest for the first time.
     Started,
-    /// The guest wrote its first byte to its console: a serial port, or a call to firmware.
+    /// The guest wrote the first byte to its console, through a serial port or a firmware call.
     FirstConsoleByte,
-    /// What the run ends with was decided. Told when every vCPU is out of the guest, with the time of the decision.
+    /// The outcome of the run was decided. Reported after every vCPU has left the guest, with the time of the decision.
     Ended,
 }
 
-/// Told what happens during a run, from whichever thread it happens on. Every method has an empty default.
+/// Callbacks for events of a run, called on the thread of the event. Every method has an empty default.
 pub trait Observer: Send + Sync {
-    /// `milestone` was reached `at` this time.
+    /// `milestone` was reached at time `at`.
     fn milestone(&self, milestone: Milestone, at: Instant) {
         let _ = (milestone, at);
     }
 
-    /// vCPU `vcpu` made an access that neither RAM nor a device has.
-    fn unclaimed(&self, vcpu: u32, access: Access) {
+    /// vCPU `vcpu` accessed an address without RAM and without a device.
+    fn unhandled_access(&self, vcpu: u32, access: Access) {
         let _ = (vcpu, access);
     }
 }
 
-/// An observer that ignores everything.
+/// An observer that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ignore;
+pub struct NullObserver;
 
-impl Observer for Ignore {}
+impl Observer for NullObserver {}
 
-/// An observer that keeps every milestone with its time, counted from when the timeline was made.
+/// An observer that records each milestone with its time since the creation of the timeline.
 #[derive(Debug)]
 pub struct Timeline {
     origin: Instant,
@@ -61,7 +61,7 @@ impl Timeline {
         }
     }
 
-    /// When `milestone` was reached first, if it was.
+    /// Time of the first `milestone`; `None` if it was not reached.
     #[must_use]
     pub fn at(&self, milestone: Milestone) -> Option<Duration> {
         self.entries()
@@ -69,7 +69,7 @@ impl Timeline {
             .find_map(|(entry, at)| (entry == milestone).then_some(at))
     }
 
-    /// Everything that was reached, in the order in which it was reported.
+    /// All milestones, in the order of their reports.
     #[must_use]
     pub fn entries(&self) -> Vec<(Milestone, Duration)> {
         self.entries

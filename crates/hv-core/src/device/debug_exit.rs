@@ -1,27 +1,26 @@
-//! A device with which a guest under test ends its run.
+//! Debug-exit device, with which a guest under test ends its run.
 
-use crate::{Device, DeviceError, Outcome, Verdict};
+use crate::{Device, DeviceAction, DeviceError, Outcome};
 
-/// Every write ends the run with [`Outcome::DebugExit`] and the written value; reads give zero.
+/// Debug-exit device: a write ends the run with [`Outcome::DebugExit`] and the written value; reads give zero.
 ///
-/// It takes accesses of up to four bytes at any offset, little-endian, in either address space; of a longer one the
-/// first four bytes count.
+/// The value is little-endian, at any offset. Bytes after the first four are ignored.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ExitPort;
+pub struct DebugExitDevice;
 
-impl Device for ExitPort {
+impl Device for DebugExitDevice {
     fn read(&mut self, _offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
         data.fill(0);
         Ok(())
     }
 
-    fn write(&mut self, _offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, _offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         let code = data
             .iter()
             .take(4)
             .rev()
             .fold(0, |code, &byte| code << 8 | u32::from(byte));
-        Ok(Verdict::End(Outcome::DebugExit(code)))
+        Ok(DeviceAction::End(Outcome::DebugExit(code)))
     }
 }
 
@@ -33,8 +32,8 @@ mod tests {
     fn the_written_value_is_the_code() {
         let check = |data: &[u8], code| {
             assert_eq!(
-                ExitPort.write(3, data).unwrap(),
-                Verdict::End(Outcome::DebugExit(code))
+                DebugExitDevice.write(3, data).unwrap(),
+                DeviceAction::End(Outcome::DebugExit(code))
             );
         };
         check(&[0x2a], 0x2a);

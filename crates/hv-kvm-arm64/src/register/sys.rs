@@ -1,22 +1,22 @@
 //! Names of system registers (Arm ARM, "AArch64 System register encodings").
 
-use super::{RegId, RegName};
+use super::Register;
 
 macro_rules! system_registers {
     ($($(#[$doc:meta])* $name:ident = $op0:literal $op1:literal $crn:literal $crm:literal $op2:literal,)*) => {
-        impl RegId {
+        impl Register {
             $($(#[$doc])* pub const $name: Self = Self::system($op0, $op1, $crn, $crm, $op2);)*
         }
 
-        const NAMED: &[(RegId, &str)] = &[
-            $((RegId::$name, stringify!($name)),)*
+        const NAMED: &[(Register, &str)] = &[
+            $((Register::$name, stringify!($name)),)*
             // Their names in the Arm ARM; the constants have KVM's.
-            (RegId::TIMER_CTL, "CNTV_CTL_EL0"),
-            (RegId::TIMER_CNT, "CNTVCT_EL0"),
-            (RegId::TIMER_CVAL, "CNTV_CVAL_EL0"),
-            (RegId::PTIMER_CTL, "CNTP_CTL_EL0"),
-            (RegId::PTIMER_CNT, "CNTPCT_EL0"),
-            (RegId::PTIMER_CVAL, "CNTP_CVAL_EL0"),
+            (Register::TIMER_CTL, "CNTV_CTL_EL0"),
+            (Register::TIMER_CNT, "CNTVCT_EL0"),
+            (Register::TIMER_CVAL, "CNTV_CVAL_EL0"),
+            (Register::PTIMER_CTL, "CNTP_CTL_EL0"),
+            (Register::PTIMER_CNT, "CNTPCT_EL0"),
+            (Register::PTIMER_CVAL, "CNTP_CVAL_EL0"),
         ];
     };
 }
@@ -154,7 +154,7 @@ system_registers! {
     FPEXC32_EL2 = 3 4 5 3 0,
 }
 
-impl RegId {
+impl Register {
     /// Breakpoint value `DBGBVR0_EL1` to `DBGBVR15_EL1`; `None` for other numbers. How many a CPU has is in
     /// [`ID_AA64DFR0_EL1`](Self::ID_AA64DFR0_EL1); KVM keeps 16 of them.
     #[must_use]
@@ -194,41 +194,36 @@ impl RegId {
 }
 
 /// op0 2, op1 0, CRn 0; CRm is the number, op2 which of the four kinds.
-const fn debug(n: u8, op2: u8) -> Option<RegId> {
+const fn debug(n: u8, op2: u8) -> Option<Register> {
     if n <= 15 {
-        Some(RegId::system(2, 0, 0, n, op2))
+        Some(Register::system(2, 0, 0, n, op2))
     } else {
         None
     }
 }
 
 /// op0 3, op1 3, CRn 14; the number is split between the lower bits of CRm and op2.
-const fn pmu(n: u8, crm: u8) -> Option<RegId> {
+const fn pmu(n: u8, crm: u8) -> Option<Register> {
     if n <= 30 {
-        Some(RegId::system(3, 3, 14, crm | n >> 3, n & 7))
+        Some(Register::system(3, 3, 14, crm | n >> 3, n & 7))
     } else {
         None
     }
 }
 
-/// The name of a system register.
-pub(super) fn name(id: RegId) -> Option<RegName> {
-    if let Some(&(_, prefix)) = NAMED.iter().find(|(named, _)| *named == id) {
-        return Some(RegName { prefix, number: None });
+/// Name of a system register, and its number if there are several of its kind.
+pub(super) fn name(id: Register) -> Option<(&'static str, Option<u16>)> {
+    if let Some(&(_, name)) = NAMED.iter().find(|(named, _)| *named == id) {
+        return Some((name, None));
     }
-    let numbered = |prefix, number: u8| {
-        Some(RegName {
-            prefix,
-            number: Some(number.into()),
-        })
-    };
+    let numbered = |prefix, number: u8| Some((prefix, Some(number.into())));
     match id.encoding()? {
         [2, 0, 0, n, 4] => numbered("DBGBVR_EL1 ", n),
         [2, 0, 0, n, 5] => numbered("DBGBCR_EL1 ", n),
         [2, 0, 0, n, 6] => numbered("DBGWVR_EL1 ", n),
         [2, 0, 0, n, 7] => numbered("DBGWCR_EL1 ", n),
         [3, 3, 14, crm @ 8..=11, op2] => numbered("PMEVCNTR_EL0 ", (crm & 3) << 3 | op2),
-        // Number 31 is PMCCFILTR_EL0, which was found above.
+        // Number 31 is PMCCFILTR_EL0, which is in the table.
         [3, 3, 14, crm @ 12..=15, op2] => numbered("PMEVTYPER_EL0 ", (crm & 3) << 3 | op2),
         _ => None,
     }
@@ -257,53 +252,53 @@ mod tests {
     #[test]
     #[expect(clippy::unusual_byte_groupings, reason = "op0, op1, CRn, CRm, op2")]
     fn golden_ids() {
-        let check = |id: RegId, bits: u64, name: &str| {
+        let check = |id: Register, bits: u64, name: &str| {
             assert_eq!(id.0, 0x6030_0000_0013_0000 | bits, "{id}");
             assert_eq!(id.name().map(|name| name.to_string()).as_deref(), Some(name));
         };
-        check(RegId::MIDR_EL1, 0b11_000_0000_0000_000, "MIDR_EL1");
-        check(RegId::MPIDR_EL1, 0b11_000_0000_0000_101, "MPIDR_EL1");
-        check(RegId::SCTLR_EL1, 0b11_000_0001_0000_000, "SCTLR_EL1");
-        check(RegId::CPACR_EL1, 0b11_000_0001_0000_010, "CPACR_EL1");
-        check(RegId::TTBR0_EL1, 0b11_000_0010_0000_000, "TTBR0_EL1");
-        check(RegId::TTBR1_EL1, 0b11_000_0010_0000_001, "TTBR1_EL1");
-        check(RegId::TCR_EL1, 0b11_000_0010_0000_010, "TCR_EL1");
-        check(RegId::ESR_EL1, 0b11_000_0101_0010_000, "ESR_EL1");
-        check(RegId::FAR_EL1, 0b11_000_0110_0000_000, "FAR_EL1");
-        check(RegId::PAR_EL1, 0b11_000_0111_0100_000, "PAR_EL1");
-        check(RegId::MAIR_EL1, 0b11_000_1010_0010_000, "MAIR_EL1");
-        check(RegId::VBAR_EL1, 0b11_000_1100_0000_000, "VBAR_EL1");
-        check(RegId::CONTEXTIDR_EL1, 0b11_000_1101_0000_001, "CONTEXTIDR_EL1");
-        check(RegId::TPIDR_EL1, 0b11_000_1101_0000_100, "TPIDR_EL1");
-        check(RegId::CNTKCTL_EL1, 0b11_000_1110_0001_000, "CNTKCTL_EL1");
-        check(RegId::CSSELR_EL1, 0b11_010_0000_0000_000, "CSSELR_EL1");
-        check(RegId::TPIDR_EL0, 0b11_011_1101_0000_010, "TPIDR_EL0");
-        check(RegId::TPIDRRO_EL0, 0b11_011_1101_0000_011, "TPIDRRO_EL0");
-        check(RegId::MDSCR_EL1, 0b10_000_0000_0010_010, "MDSCR_EL1");
-        check(RegId::TIMER_CTL, 0xdf19, "CNTV_CTL_EL0");
-        check(RegId::TIMER_CNT, 0xdf1a, "CNTVCT_EL0");
-        check(RegId::TIMER_CVAL, 0xdf02, "CNTV_CVAL_EL0");
-        check(RegId::dbgbvr(0).unwrap(), 0x8004, "DBGBVR_EL1 0");
-        check(RegId::dbgbcr(15).unwrap(), 0x807d, "DBGBCR_EL1 15");
-        check(RegId::dbgwvr(1).unwrap(), 0x800e, "DBGWVR_EL1 1");
-        check(RegId::dbgwcr(2).unwrap(), 0x8017, "DBGWCR_EL1 2");
-        check(RegId::PMCR_EL0, 0b11_011_1001_1100_000, "PMCR_EL0");
+        check(Register::MIDR_EL1, 0b11_000_0000_0000_000, "MIDR_EL1");
+        check(Register::MPIDR_EL1, 0b11_000_0000_0000_101, "MPIDR_EL1");
+        check(Register::SCTLR_EL1, 0b11_000_0001_0000_000, "SCTLR_EL1");
+        check(Register::CPACR_EL1, 0b11_000_0001_0000_010, "CPACR_EL1");
+        check(Register::TTBR0_EL1, 0b11_000_0010_0000_000, "TTBR0_EL1");
+        check(Register::TTBR1_EL1, 0b11_000_0010_0000_001, "TTBR1_EL1");
+        check(Register::TCR_EL1, 0b11_000_0010_0000_010, "TCR_EL1");
+        check(Register::ESR_EL1, 0b11_000_0101_0010_000, "ESR_EL1");
+        check(Register::FAR_EL1, 0b11_000_0110_0000_000, "FAR_EL1");
+        check(Register::PAR_EL1, 0b11_000_0111_0100_000, "PAR_EL1");
+        check(Register::MAIR_EL1, 0b11_000_1010_0010_000, "MAIR_EL1");
+        check(Register::VBAR_EL1, 0b11_000_1100_0000_000, "VBAR_EL1");
+        check(Register::CONTEXTIDR_EL1, 0b11_000_1101_0000_001, "CONTEXTIDR_EL1");
+        check(Register::TPIDR_EL1, 0b11_000_1101_0000_100, "TPIDR_EL1");
+        check(Register::CNTKCTL_EL1, 0b11_000_1110_0001_000, "CNTKCTL_EL1");
+        check(Register::CSSELR_EL1, 0b11_010_0000_0000_000, "CSSELR_EL1");
+        check(Register::TPIDR_EL0, 0b11_011_1101_0000_010, "TPIDR_EL0");
+        check(Register::TPIDRRO_EL0, 0b11_011_1101_0000_011, "TPIDRRO_EL0");
+        check(Register::MDSCR_EL1, 0b10_000_0000_0010_010, "MDSCR_EL1");
+        check(Register::TIMER_CTL, 0xdf19, "CNTV_CTL_EL0");
+        check(Register::TIMER_CNT, 0xdf1a, "CNTVCT_EL0");
+        check(Register::TIMER_CVAL, 0xdf02, "CNTV_CVAL_EL0");
+        check(Register::dbgbvr(0).unwrap(), 0x8004, "DBGBVR_EL1 0");
+        check(Register::dbgbcr(15).unwrap(), 0x807d, "DBGBCR_EL1 15");
+        check(Register::dbgwvr(1).unwrap(), 0x800e, "DBGWVR_EL1 1");
+        check(Register::dbgwcr(2).unwrap(), 0x8017, "DBGWCR_EL1 2");
+        check(Register::PMCR_EL0, 0b11_011_1001_1100_000, "PMCR_EL0");
         check(
-            RegId::pmevcntr(0).unwrap(),
+            Register::pmevcntr(0).unwrap(),
             0b11_011_1110_1000_000,
             "PMEVCNTR_EL0 0",
         );
         check(
-            RegId::pmevcntr(30).unwrap(),
+            Register::pmevcntr(30).unwrap(),
             0b11_011_1110_1011_110,
             "PMEVCNTR_EL0 30",
         );
         check(
-            RegId::pmevtyper(9).unwrap(),
+            Register::pmevtyper(9).unwrap(),
             0b11_011_1110_1101_001,
             "PMEVTYPER_EL0 9",
         );
-        check(RegId::PMCCFILTR_EL0, 0b11_011_1110_1111_111, "PMCCFILTR_EL0");
+        check(Register::PMCCFILTR_EL0, 0b11_011_1110_1111_111, "PMCCFILTR_EL0");
     }
 
     #[test]
@@ -311,12 +306,12 @@ mod tests {
         let all: Vec<_> = (0..=u8::MAX)
             .flat_map(|n| {
                 [
-                    RegId::dbgbvr(n),
-                    RegId::dbgbcr(n),
-                    RegId::dbgwvr(n),
-                    RegId::dbgwcr(n),
-                    RegId::pmevcntr(n),
-                    RegId::pmevtyper(n),
+                    Register::dbgbvr(n),
+                    Register::dbgbcr(n),
+                    Register::dbgwvr(n),
+                    Register::dbgwcr(n),
+                    Register::pmevcntr(n),
+                    Register::pmevtyper(n),
                 ]
             })
             .flatten()

@@ -1,4 +1,4 @@
-//! One console for several devices.
+//! One console output for several devices.
 
 use std::{
     fmt, io,
@@ -6,48 +6,48 @@ use std::{
     time::Instant,
 };
 
-use hv_core::{ConsoleSink, Milestone, Observer};
+use hv_core::{ConsoleOutput, Milestone, Observer};
 
-/// A sink with several writers. The serial port and the consoles of SBI are the same console to the caller, so that there
-/// is one first byte.
+/// Console output with several writers: the serial port and the SBI consoles share one output and one
+/// [`Milestone::FirstConsoleByte`].
 #[derive(Clone)]
-pub struct SharedSink(Arc<Mutex<Shared>>);
+pub struct SharedConsole(Arc<Mutex<Shared>>);
 
 struct Shared {
-    sink: Box<dyn ConsoleSink>,
+    output: Box<dyn ConsoleOutput>,
     observer: Arc<dyn Observer>,
     first: bool,
 }
 
-impl fmt::Debug for SharedSink {
+impl fmt::Debug for SharedConsole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSink").finish_non_exhaustive()
+        f.debug_struct("SharedConsole").finish_non_exhaustive()
     }
 }
 
-impl SharedSink {
-    /// What is written to any clone of it goes to `sink`, or is thrown away where there is none; `observer` is told about
-    /// the first byte.
+impl SharedConsole {
+    /// An output whose clones write to `output`, or discard the bytes if it is `None`. `observer` receives the first byte
+    /// milestone.
     #[must_use]
-    pub fn new(sink: Option<Box<dyn ConsoleSink>>, observer: Arc<dyn Observer>) -> Self {
+    pub fn new(output: Option<Box<dyn ConsoleOutput>>, observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Mutex::new(Shared {
-            sink: sink.unwrap_or_else(|| Box::new(io::sink())),
+            output: output.unwrap_or_else(|| Box::new(io::sink())),
             observer,
             first: true,
         })))
     }
 }
 
-impl io::Write for SharedSink {
+impl io::Write for SharedConsole {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A poisoned sink panicked in a vCPU's thread, which the run reports by itself.
+        // A poisoned lock means that a vCPU's thread panicked; the run reports that panic.
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !bytes.is_empty() && std::mem::take(&mut shared.first) {
             shared
                 .observer
                 .milestone(Milestone::FirstConsoleByte, Instant::now());
         }
-        shared.sink.write(bytes)?;
+        shared.output.write(bytes)?;
         Ok(bytes.len())
     }
 
@@ -81,10 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn writers_share_a_sink() {
+    fn writers_share_the_output() {
         let (sender, receiver) = mpsc::channel();
         let timeline = Arc::new(Timeline::new());
-        let mut first = SharedSink::new(Some(Box::new(Sent(sender))), timeline.clone());
+        let mut first = SharedConsole::new(Some(Box::new(Sent(sender))), timeline.clone());
         let mut second = first.clone();
         assert_eq!(timeline.entries(), []);
         first.write_all(b"a").unwrap();
@@ -98,6 +98,6 @@ mod tests {
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [b"a", b"b"]);
         drop(receiver);
         assert!(first.write_all(b"c").is_err());
-        SharedSink::new(None, timeline).write_all(b"d").unwrap();
+        SharedConsole::new(None, timeline).write_all(b"d").unwrap();
     }
 }
