@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use contract::{Blob, Cpus, Digest, Entry, Expectation, Image, Irqchip, Seal};
+use contract::{Blob, CmdlineDigest, Cpus, Digest, Entry, Expectation, Image, Irqchip};
 
 use super::results::{Case, Outcome};
 use crate::arch::{ArchRow, QEMU_AARCH64, QEMU_RISCV64, QEMU_RISCV64_AIA, QEMU_X86_64};
@@ -231,9 +231,9 @@ impl Loader {
             cpus: self.cpus,
             ..Expectation::default()
         };
-        let sealed = format!("mode=exit {expectation} ");
-        let seal = Seal::over(sealed.as_bytes());
-        sealed + &seal.to_string()
+        let prefix = format!("mode=exit {expectation} ");
+        let digest = CmdlineDigest::of(prefix.as_bytes());
+        prefix + &digest.to_string()
     }
 
     /// The command that boots `kernel` with this command line.
