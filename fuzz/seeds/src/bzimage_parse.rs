@@ -1,6 +1,6 @@
 //! Seeds for the bzImage parser.
 
-use crate::Seed;
+use crate::seed::Seed;
 
 #[path = "../../../crates/fmt-bzimage/tests/parse/image.rs"]
 mod image;

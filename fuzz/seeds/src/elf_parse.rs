@@ -5,7 +5,7 @@ mod writer;
 
 use writer::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Part, load, note, notes, words};
 
-use crate::Seed;
+use crate::seed::Seed;
 
 /// One small file for every class, byte order, machine and feature the parser knows.
 pub(crate) fn seeds() -> Vec<Seed> {

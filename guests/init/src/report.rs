@@ -1,4 +1,4 @@
-//! What the first process sees of its machine.
+//! Report on the system.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -8,22 +8,23 @@ use std::thread;
 
 use contract::{Digest, Fnv1a64};
 
-/// The file of the initrd whose bytes are hashed.
+/// File in the initrd whose digest is printed.
 const PAYLOAD: &str = "payload.bin";
 
-/// One line each; anything that cannot be read says so in its place.
-pub(crate) struct View {
+/// Values of the report. Those that cannot be read are printed as unknown.
+pub(crate) struct SystemReport {
     release: String,
     machine: String,
     cmdline: io::Result<String>,
     memory_kib: Option<u64>,
     cpus: usize,
-    /// `None`: there is no such file.
+    /// `None` if there is no such file.
     payload: io::Result<Option<Digest>>,
 }
 
-impl View {
-    pub(crate) fn of_machine() -> Self {
+impl SystemReport {
+    /// Reads the values of the running system.
+    pub(crate) fn read() -> Self {
         let names = rustix::system::uname();
         Self {
             release: names.release().to_string_lossy().into_owned(),
@@ -38,7 +39,8 @@ impl View {
     }
 }
 
-impl fmt::Display for View {
+/// One line for each value.
+impl fmt::Display for SystemReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "userspace reached: Linux {} {}", self.release, self.machine)?;
         match &self.cmdline {
@@ -58,13 +60,13 @@ impl fmt::Display for View {
     }
 }
 
-/// The number behind `MemTotal:` (the kernel's `filesystems/proc.rst`), which counts units of 1024 bytes.
+/// `MemTotal` of `/proc/meminfo` in KiB (Linux `filesystems/proc.rst`).
 fn memory_total(meminfo: &str) -> Option<u64> {
     let rest = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     rest.trim().strip_suffix("kB")?.trim_end().parse().ok()
 }
 
-/// The digest of a file, read piece by piece: it may be larger than what memory is left.
+/// The digest of a file, read in pieces: it may be larger than the free memory.
 fn digest_of(path: &Path) -> io::Result<Option<Digest>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -118,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_say_what_is_there_and_what_is_not() {
-        let view = View {
+    fn missing_values_are_printed_as_unknown() {
+        let report = SystemReport {
             release: "6.12".to_owned(),
             machine: "riscv64".to_owned(),
             cmdline: Ok("console=ttyS0 quiet\n".to_owned()),
@@ -129,13 +131,13 @@ mod tests {
         };
         let expected = "userspace reached: Linux 6.12 riscv64\ncmdline: console=ttyS0 quiet\nmemory total: 1024 KiB\n\
                         cpus: 2\npayload: payload.bin 3 0x00000000000000ab\n";
-        assert_eq!(view.to_string(), expected);
-        let view = View {
+        assert_eq!(report.to_string(), expected);
+        let report = SystemReport {
             payload: Ok(None),
             memory_kib: None,
-            ..view
+            ..report
         };
-        assert!(view.to_string().contains("memory total: unknown\n"));
-        assert!(view.to_string().ends_with("payload: none\n"));
+        assert!(report.to_string().contains("memory total: unknown\n"));
+        assert!(report.to_string().ends_with("payload: none\n"));
     }
 }
