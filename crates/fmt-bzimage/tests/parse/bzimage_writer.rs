@@ -1,4 +1,6 @@
-//! Writes small bzImages of every boot protocol version, field by field and independent of the parser.
+//! Writer of small bzImages of every boot protocol version, independent of the parser.
+
+use fmt_test::Fields;
 
 /// The end of boot sector and setup code in the file: `setup_sects` is 2.
 pub(crate) const SETUP_LEN: usize = 0x600;
@@ -31,7 +33,7 @@ pub(crate) const VERSIONS: [(u16, usize); 16] = [
 pub(crate) struct Image(Vec<u8>);
 
 impl Image {
-    /// An image as a kernel's build would make it for `version`. Bytes of no field are 0xcc.
+    /// An image of this protocol version, as the Linux build makes it. Bytes outside fields are 0xcc.
     pub(crate) fn new(version: u16) -> Self {
         let header_end = VERSIONS
             .iter()
@@ -78,33 +80,12 @@ impl Image {
         since(0x20f, |i| i.u32(0x268, 0x1800).kernel_info(0x1800, 16, 16), image)
     }
 
-    pub(crate) fn bytes(mut self, offset: usize, bytes: &[u8]) -> Self {
-        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self
-    }
-
-    pub(crate) fn u8(self, offset: usize, value: u8) -> Self {
-        self.bytes(offset, &[value])
-    }
-
-    pub(crate) fn u16(self, offset: usize, value: u16) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    pub(crate) fn u32(self, offset: usize, value: u32) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    pub(crate) fn u64(self, offset: usize, value: u64) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    /// The same, at an offset in the protected-mode code.
+    /// Writes bytes at an offset in the protected-mode code.
     pub(crate) fn code(self, offset: usize, bytes: &[u8]) -> Self {
         self.bytes(SETUP_LEN + offset, bytes)
     }
 
-    /// Makes the header's length byte say that it ends at `end`.
+    /// Sets the length byte of the header so that it ends at `end`.
     pub(crate) fn header_end(self, end: usize) -> Self {
         self.u8(0x201, (end - 0x202) as u8)
     }
@@ -117,23 +98,19 @@ impl Image {
             .code(offset + 12, &9_u32.to_le_bytes())
     }
 
-    /// The mark of a PE program: what an EFI stub adds.
+    /// Adds the signatures of a PE file, as an EFI stub does.
     pub(crate) fn pe(self) -> Self {
         self.bytes(0, b"MZ").u32(0x3c, 0x40).bytes(0x40, b"PE\0\0")
     }
+}
 
-    /// Cuts the file, or pads it with zeros.
-    pub(crate) fn resize(mut self, len: usize) -> Self {
-        self.0.resize(len, 0);
-        self
-    }
-
-    pub(crate) fn build(self) -> Vec<u8> {
-        self.0
+impl Fields for Image {
+    fn file(&mut self) -> &mut Vec<u8> {
+        &mut self.0
     }
 }
 
-/// One image for every version and for every kind that the parser treats in its own way, with a name.
+/// One image of every version and of every kind that the parser handles differently, with a name.
 pub(crate) fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let names = [
         "2.00", "2.01", "2.02", "2.03", "2.04", "2.05", "2.06", "2.07", "2.08", "2.09", "2.10", "2.11",

@@ -1,56 +1,13 @@
-//! Where the bytes come from: few reads of few bytes, sources that fail, programs of the host.
+//! Number and size of reads, sources that fail, programs of the host.
 
-use std::cell::Cell;
 use std::error::Error;
 
-use boot_core::format::FormatErrorKind;
-use boot_core::{ByteSource, KernelFormat, ReadError, ReadErrorKind};
+use boot_core::{FormatErrorKind, KernelFormat, ReadError};
+use fmt_test::TestSource;
 
-use crate::writer::*;
+use crate::elf_writer::*;
 
-/// A source of `len` bytes of which all but the first are zeros. It counts what is asked of it, and fails from the n-th
-/// read on.
-struct Sparse {
-    start: Vec<u8>,
-    len: u64,
-    reads: Cell<usize>,
-    bytes: Cell<usize>,
-    fail_at: usize,
-}
-
-impl Sparse {
-    fn new(start: Vec<u8>, len: u64) -> Self {
-        Self {
-            start,
-            len,
-            reads: Cell::new(0),
-            bytes: Cell::new(0),
-            fail_at: usize::MAX,
-        }
-    }
-}
-
-impl ByteSource for Sparse {
-    fn len(&self) -> Result<u64, ReadError> {
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        assert!(offset + buf.len() as u64 <= self.len, "a read past the end");
-        if self.reads.get() == self.fail_at {
-            return Err(ReadError::new(offset, buf.len(), ReadErrorKind::Shrunk));
-        }
-        self.reads.set(self.reads.get() + 1);
-        self.bytes.set(self.bytes.get() + buf.len());
-        for (i, byte) in buf.iter_mut().enumerate() {
-            let at = usize::try_from(offset).unwrap() + i;
-            *byte = self.start.get(at).copied().unwrap_or(0);
-        }
-        Ok(())
-    }
-}
-
-/// A kernel whose one segment takes `filesz` bytes from the file, of which `write` wrote the first sixteen.
+/// A kernel whose one segment takes `filesz` bytes from the file, of which the first sixteen are written.
 fn big_kernel(filesz: u64) -> Vec<u8> {
     let elf = Elf::new(
         EM_X86_64,
@@ -69,22 +26,22 @@ fn big_kernel(filesz: u64) -> Vec<u8> {
 #[test]
 fn a_gigabyte_costs_a_handful_of_small_reads() {
     const LEN: u64 = 1 << 30;
-    let source = Sparse::new(big_kernel(LEN - 0x1000), LEN);
+    let source = TestSource::new(big_kernel(LEN - 0x1000)).sparse(LEN);
     let image = fmt_elf::parse(&source).unwrap().unwrap();
     assert_eq!(image.segments()[0].source.len(), LEN - 0x1000);
     assert_eq!(image.entries().len(), 2);
-    // The ELF header, the program headers, the note's head, its name and its value.
-    assert_eq!(source.reads.get(), 5);
-    assert_eq!(source.bytes.get(), 64 + 2 * 56 + 12 + 4 + 4);
+    // The ELF header, the program headers, the note's header, its name and its descriptor.
+    assert_eq!(source.reads(), 5);
+    assert_eq!(source.bytes_read(), 64 + 2 * 56 + 12 + 4 + 4);
 }
 
 #[test]
 fn every_failing_read_is_an_error() {
-    for fail_at in 0..5 {
-        let source = Sparse {
-            fail_at,
-            ..Sparse::new(big_kernel(0x1000), 0x2000)
-        };
+    let new = || TestSource::new(big_kernel(0x1000)).sparse(0x2000);
+    // The length and five reads.
+    assert!(fmt_elf::parse(&new().failing_after(6)).unwrap().is_some());
+    for operations in 0..6 {
+        let source = new().failing_after(operations);
         let error = fmt_elf::FORMAT.parse(&source).unwrap_err();
         assert_eq!(error.kind, FormatErrorKind::Read);
         assert_eq!(error.to_string(), "this elf image cannot be read");
@@ -94,7 +51,7 @@ fn every_failing_read_is_an_error() {
 }
 
 #[test]
-fn the_plugin_tells_malformed_from_unsupported() {
+fn the_plugin_separates_malformed_from_unsupported() {
     let kind = |bytes: &[u8]| fmt_elf::FORMAT.parse(&bytes).map_err(|error| error.kind);
     let good = big_kernel(16);
     assert_eq!(fmt_elf::FORMAT.name(), "elf");
@@ -122,7 +79,7 @@ fn a_user_program_is_refused() {
 
 #[cfg(feature = "registry")]
 #[test]
-fn the_registry_knows_the_format() {
+fn the_format_is_registered() {
     let formats = boot_core::registry::formats().unwrap();
     let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
     assert_eq!(names, ["elf"]);

@@ -1,9 +1,9 @@
-//! The typed view of headers and notes, for callers who want no kernel image.
+//! Access to headers and notes through `ElfFile`.
 
 use boot_core::{Endian, SizedSource, SourceRange};
 use fmt_elf::{Class, ElfFile, Note};
 
-use crate::writer::*;
+use crate::elf_writer::*;
 
 #[test]
 fn headers_and_notes_of_a_big_endian_file() {
@@ -21,7 +21,9 @@ fn headers_and_notes_of_a_big_endian_file() {
     );
     elf.big_endian = true;
     let (bytes, offsets) = elf.write();
-    let file = ElfFile::open(SizedSource::new(&bytes).unwrap()).unwrap().unwrap();
+    let file = ElfFile::parse(SizedSource::new(&bytes).unwrap())
+        .unwrap()
+        .unwrap();
     assert_eq!(file.encoding().class, Class::Elf64);
     assert_eq!(file.encoding().endian, Endian::Big);
     assert_eq!(file.header().e_machine, EM_AARCH64);
@@ -31,8 +33,8 @@ fn headers_and_notes_of_a_big_endian_file() {
     let [load, note] = headers.as_slice() else {
         panic!("{headers:?}")
     };
-    assert_eq!((load.index, load.position, load.p_type), (0, 64, PT_LOAD));
-    assert_eq!((note.index, note.position, note.p_type), (1, 120, PT_NOTE));
+    assert_eq!((load.index, load.header_offset, load.p_type), (0, 64, PT_LOAD));
+    assert_eq!((note.index, note.header_offset, note.p_type), (1, 120, PT_NOTE));
     assert_eq!((load.p_paddr, load.p_memsz, load.p_align), (0x1000, 8, 16));
 
     let start = offsets[1];
@@ -51,7 +53,7 @@ fn headers_and_notes_of_a_big_endian_file() {
         },
     ];
     assert_eq!(notes, expected);
-    let named = |note: &Note, name: &[u8]| note.is_named(&file, name).unwrap();
+    let named = |note: &Note, name: &[u8]| note.has_name(&file.source(), name).unwrap();
     assert!(named(&notes[0], b"Xen"));
     assert!(!named(&notes[0], b"xen") && !named(&notes[0], b"Xe") && !named(&notes[0], b"Xen\0"));
     assert!(!named(&notes[1], b""));
@@ -61,9 +63,11 @@ fn headers_and_notes_of_a_big_endian_file() {
 fn every_header_of_a_long_table_is_read_once() {
     // Longer than one chunk of either class, and no multiple of it.
     for machine in [EM_X86_64, EM_386] {
-        let parts = (0..150).map(|i| load(0x1000 + 16 * i, &[], 16)).collect();
-        let bytes = Elf::new(machine, 0x1000, parts).bytes();
-        let file = ElfFile::open(SizedSource::new(&bytes).unwrap()).unwrap().unwrap();
+        let phdrs = (0..150).map(|i| load(0x1000 + 16 * i, &[], 16)).collect();
+        let bytes = Elf::new(machine, 0x1000, phdrs).bytes();
+        let file = ElfFile::parse(SizedSource::new(&bytes).unwrap())
+            .unwrap()
+            .unwrap();
         assert_eq!(file.program_header_count(), 150);
         let found: Vec<_> = file
             .program_headers()
@@ -77,7 +81,9 @@ fn every_header_of_a_long_table_is_read_once() {
 #[test]
 fn iterators_end_after_an_error() {
     let bytes = Elf::new(EM_X86_64, 0x1000, vec![notes(&[0xff; 64], 4)]).bytes();
-    let file = ElfFile::open(SizedSource::new(&bytes).unwrap()).unwrap().unwrap();
+    let file = ElfFile::parse(SizedSource::new(&bytes).unwrap())
+        .unwrap()
+        .unwrap();
     let header = file.program_headers().next().unwrap().unwrap();
     let mut notes = file.notes(&header).unwrap();
     assert!(notes.next().unwrap().is_err());

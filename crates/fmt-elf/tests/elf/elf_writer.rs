@@ -1,7 +1,7 @@
-//! A small ELF writer: what tests and fuzz seeds are made with.
+//! ELF writer for tests and fuzz seeds.
 //!
-//! It writes every field by hand, in the order of the specification, and shares nothing with the parser, so that a
-//! wrong offset in the one is not hidden by the same wrong offset in the other.
+//! It writes every field by hand in the order of the specification and shares no code with the parser, so that a wrong
+//! offset in one is not hidden by the same wrong offset in the other.
 
 pub(crate) const ET_EXEC: u16 = 2;
 pub(crate) const ET_DYN: u16 = 3;
@@ -18,9 +18,9 @@ pub(crate) const PF_X: u32 = 1;
 pub(crate) const PF_W: u32 = 2;
 pub(crate) const PF_R: u32 = 4;
 
-/// A program header and the bytes it points to.
+/// A program header and the content of its segment.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct Phdr {
     pub(crate) p_type: u32,
     pub(crate) flags: u32,
     pub(crate) vaddr: u64,
@@ -31,8 +31,8 @@ pub(crate) struct Part {
 }
 
 /// A loadable segment at equal virtual and physical addresses that is readable, writable and executable.
-pub(crate) fn load(addr: u64, data: &[u8], memsz: u64) -> Part {
-    Part {
+pub(crate) fn load(addr: u64, data: &[u8], memsz: u64) -> Phdr {
+    Phdr {
         p_type: PT_LOAD,
         flags: PF_R | PF_W | PF_X,
         vaddr: addr,
@@ -43,9 +43,9 @@ pub(crate) fn load(addr: u64, data: &[u8], memsz: u64) -> Part {
     }
 }
 
-/// A note segment that is in no memory.
-pub(crate) fn notes(data: &[u8], align: u64) -> Part {
-    Part {
+/// A note segment that is not loaded.
+pub(crate) fn notes(data: &[u8], align: u64) -> Phdr {
+    Phdr {
         p_type: PT_NOTE,
         flags: PF_R,
         vaddr: 0,
@@ -56,7 +56,7 @@ pub(crate) fn notes(data: &[u8], align: u64) -> Part {
     }
 }
 
-/// A file to be.
+/// An ELF file under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Elf {
     pub(crate) bits64: bool,
@@ -64,44 +64,44 @@ pub(crate) struct Elf {
     pub(crate) e_type: u16,
     pub(crate) machine: u16,
     pub(crate) entry: u64,
-    pub(crate) parts: Vec<Part>,
-    /// Whether the number of program headers stands in section header 0.
+    pub(crate) phdrs: Vec<Phdr>,
+    /// True if section header 0 holds the number of program headers.
     pub(crate) xnum: bool,
 }
 
 impl Elf {
     /// A little-endian ELF64 executable.
-    pub(crate) fn new(machine: u16, entry: u64, parts: Vec<Part>) -> Self {
+    pub(crate) fn new(machine: u16, entry: u64, phdrs: Vec<Phdr>) -> Self {
         Self {
             bits64: machine != EM_386,
             big_endian: false,
             e_type: ET_EXEC,
             machine,
             entry,
-            parts,
+            phdrs,
             xnum: false,
         }
     }
 
-    /// The bytes of the file, and the offset of every part's data.
+    /// The bytes of the file, and the file offset of every segment's content.
     pub(crate) fn write(&self) -> (Vec<u8>, Vec<u64>) {
         let (ehsize, phentsize, shentsize) = if self.bits64 { (64, 56, 64) } else { (52, 32, 40) };
         let phoff = u64::from(ehsize);
-        let table_end = phoff + u64::from(phentsize) * self.parts.len() as u64;
+        let table_end = phoff + u64::from(phentsize) * self.phdrs.len() as u64;
         let shoff = if self.xnum { table_end } else { 0 };
         let mut end = table_end + if self.xnum { u64::from(shentsize) } else { 0 };
         let offsets: Vec<u64> = self
-            .parts
+            .phdrs
             .iter()
-            .map(|part| {
-                let align = part.align.max(1);
-                let offset = end + part.vaddr.wrapping_sub(end) % align;
-                end = offset + part.data.len() as u64;
+            .map(|phdr| {
+                let align = phdr.align.max(1);
+                let offset = end + phdr.vaddr.wrapping_sub(end) % align;
+                end = offset + phdr.data.len() as u64;
                 offset
             })
             .collect();
 
-        let mut out = Out {
+        let mut out = Encoder {
             bytes: Vec::new(),
             big_endian: self.big_endian,
             bits64: self.bits64,
@@ -114,7 +114,7 @@ impl Elf {
         out.half(self.machine);
         out.word(1);
         out.addr(self.entry);
-        out.addr(if self.parts.is_empty() { 0 } else { phoff });
+        out.addr(if self.phdrs.is_empty() { 0 } else { phoff });
         out.addr(shoff);
         out.word(0);
         out.half(ehsize);
@@ -122,37 +122,37 @@ impl Elf {
         out.half(if self.xnum {
             0xffff
         } else {
-            u16::try_from(self.parts.len()).unwrap()
+            u16::try_from(self.phdrs.len()).unwrap()
         });
         out.half(shentsize);
         out.half(0);
         out.half(0);
-        for (part, offset) in self.parts.iter().zip(&offsets) {
-            out.word(part.p_type);
+        for (phdr, offset) in self.phdrs.iter().zip(&offsets) {
+            out.word(phdr.p_type);
             if self.bits64 {
-                out.word(part.flags);
+                out.word(phdr.flags);
             }
             out.addr(*offset);
-            out.addr(part.vaddr);
-            out.addr(part.paddr);
-            out.addr(part.data.len() as u64);
-            out.addr(part.memsz);
+            out.addr(phdr.vaddr);
+            out.addr(phdr.paddr);
+            out.addr(phdr.data.len() as u64);
+            out.addr(phdr.memsz);
             if !self.bits64 {
-                out.word(part.flags);
+                out.word(phdr.flags);
             }
-            out.addr(part.align);
+            out.addr(phdr.align);
         }
         if self.xnum {
             out.word(0);
             out.word(0);
             (0..4).for_each(|_| out.addr(0));
             out.word(0);
-            out.word(u32::try_from(self.parts.len()).unwrap());
+            out.word(u32::try_from(self.phdrs.len()).unwrap());
             (0..2).for_each(|_| out.addr(0));
         }
-        for (part, offset) in self.parts.iter().zip(&offsets) {
+        for (phdr, offset) in self.phdrs.iter().zip(&offsets) {
             out.bytes.resize(usize::try_from(*offset).unwrap(), 0);
-            out.bytes.extend(&part.data);
+            out.bytes.extend(&phdr.data);
         }
         (out.bytes, offsets)
     }
@@ -163,13 +163,14 @@ impl Elf {
     }
 }
 
-struct Out {
+/// Bytes in the encoding of a file.
+struct Encoder {
     bytes: Vec<u8>,
     big_endian: bool,
     bits64: bool,
 }
 
-impl Out {
+impl Encoder {
     fn put<const N: usize>(&mut self, big: [u8; N], little: [u8; N]) {
         self.bytes.extend(if self.big_endian { big } else { little });
     }
@@ -182,7 +183,7 @@ impl Out {
         self.put(value.to_be_bytes(), value.to_le_bytes());
     }
 
-    /// An address, offset or size: as wide as the class says.
+    /// An address, offset or size, as wide as the class requires.
     fn addr(&mut self, value: u64) {
         if self.bits64 {
             self.put(value.to_be_bytes(), value.to_le_bytes());

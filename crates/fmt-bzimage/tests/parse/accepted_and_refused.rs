@@ -1,10 +1,12 @@
-//! Good and bad images, one table each.
+//! Accepted and refused images.
 
+use fmt_test::Fields;
+
+use crate::bzimage_writer::{CODE_LEN, Image, SETUP_LEN, VERSIONS};
 use crate::check;
-use crate::image::{CODE_LEN, Image, SETUP_LEN, VERSIONS};
 
-/// All that is said about an unchanged image of `version` with the length of header it should have.
-fn describe_version(version: u16) -> String {
+/// Summary of an unchanged image of `version`.
+fn version_summary(version: u16) -> String {
     let minor = version & 0xff;
     let mut lines = vec![
         format!("bzImage 2.{minor:02}"),
@@ -18,7 +20,7 @@ fn describe_version(version: u16) -> String {
             line("fixed");
             line("entry linux-x86-32 0x100000");
             line(
-                "warning: the header does not say how long the code is; the whole rest of the file is loaded",
+                "warning: the header does not specify the length of the protected-mode code; the rest of the file is loaded",
             );
         }
         0x204 => {
@@ -55,7 +57,7 @@ fn describe_version(version: u16) -> String {
 #[test]
 fn every_version_has_its_own_fields() {
     for (version, _) in VERSIONS {
-        check(&Image::new(version).build(), &describe_version(version));
+        check(&Image::new(version).build(), &version_summary(version));
     }
 }
 
@@ -86,7 +88,7 @@ fn accepted() {
         new().resize(0x25f1),
         "segment 0x1000000..0x1002000 from 0x600..0x25f1",
     );
-    // An alignment other than the preferred address' still gives a rule.
+    // The preferred address need not be aligned.
     check(
         new().u32(0x230, 0x1000_0000),
         "relocatable 0x10000000 in 0x1000000..any, at 0x1000000",
@@ -114,19 +116,19 @@ fn accepted() {
     check(
         new().u32(0x260, 0x1fff),
         "extent 0x1000000..0x1002000
-         warning: init_size at 0x260 is 0x1fff, less than the 0x2000 bytes that are loaded; those are used",
+         warning: init_size at 0x260 is 0x1fff, less than the 0x2000 bytes of protected-mode code; the length of the code is used",
     );
     check(
         new().u16(0x206, 0x210),
         "bzImage 2.16
-         warning: boot protocol 2.16 is newer than 2.15; what it added is ignored",
+         warning: boot protocol 2.16 is newer than 2.15; newer fields are ignored",
     );
 }
 
 #[test]
-fn limits_that_are_just_kept_are_not_odd() {
+fn values_at_a_limit_give_no_warning() {
     let warnings = |image: Image| {
-        let kernel = fmt_bzimage::BzImage::read(&image.build()).unwrap().unwrap();
+        let kernel = fmt_bzimage::BzImage::parse(&image.build()).unwrap().unwrap();
         let warnings = kernel.image().warnings().iter();
         warnings.map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -146,7 +148,7 @@ fn limits_that_are_just_kept_are_not_odd() {
     assert_eq!(setup(63), none);
     assert_eq!(
         setup(64),
-        ["boot sector and setup code take 0x8200 bytes, more than the 0x8000 they may"]
+        ["the boot sector and setup code take 0x8200 bytes, more than the maximum of 0x8000"]
     );
 }
 
@@ -154,7 +156,7 @@ fn limits_that_are_just_kept_are_not_odd() {
 fn images_that_are_not_relocatable() {
     let new = || Image::new(0x20f).u8(0x234, 0);
     let check = |image: Image, expected: &str| check(&image.build(), expected);
-    // It moves itself to pref_address.
+    // The kernel moves itself to pref_address.
     check(
         new(),
         "segment 0x100000..0x102000 from 0x600..0x2600
@@ -178,7 +180,7 @@ fn images_that_are_not_relocatable() {
 
 #[test]
 fn programs_that_start_in_real_mode_only() {
-    const WARNING: &str = "warning: it starts in real mode only and needs a PC BIOS: it is not a Linux kernel, but borrows its header";
+    const WARNING: &str = "warning: the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel, but is none";
     let check = |image: Image, expected: &str| {
         check(&image.build(), &format!("{WARNING}\n{expected}"));
     };
@@ -191,7 +193,7 @@ fn programs_that_start_in_real_mode_only() {
          fixed
          entry linux-x86-16 0x10200",
     );
-    // As memdisk. The upper half of syssize does not count.
+    // As memdisk. The upper half of syssize is ignored.
     check(
         Image::new(0x203).u16(0x1f4, 0),
         "segment 0x10000..0x10600 from 0x0..0x600
@@ -210,7 +212,7 @@ fn version_strings() {
     let check = |image: Image, expected: &str| check(&image.build(), expected);
     let new = || Image::new(0x20f);
     let found = |file: &[u8]| {
-        let kernel = fmt_bzimage::BzImage::read(&file).unwrap().unwrap();
+        let kernel = fmt_bzimage::BzImage::parse(&file).unwrap().unwrap();
         kernel.kernel_version().map(str::to_owned)
     };
     check(new().bytes(0x500, b"a\x1b[31m\tb\xff\0"), "kernel a?[31m?b?");
@@ -254,7 +256,7 @@ fn payloads() {
         "payload lz4-legacy 0xa00..0xb00",
     );
     check(magic(&[0x28, 0xb5, 0x2f, 0xfd]), "payload zstd 0xa00..0xb00");
-    // Its own length, not its last bytes.
+    // The length of the payload, not its last bytes.
     check(magic(b"\x7fELF"), "payload stored 0xa00..0xb00\nunpacks to 0x100");
     check(magic(b"????"), "payload unknown 0xa00..0xb00");
     // Too short for a magic number and for a length.
@@ -266,7 +268,7 @@ fn payloads() {
         new().u32(0x24c, 0),
         "warning: payload_offset at 0x248 is set, but payload_length at 0x24c is zero",
     );
-    let none = |image: Image| assert!(!crate::describe(&image.build()).contains("payload "));
+    let none = |image: Image| assert!(!crate::summary(&image.build()).contains("payload "));
     none(new().u32(0x248, 0));
     none(new().u32(0x24c, 0));
     none(Image::new(0x207));
@@ -289,8 +291,8 @@ fn kernel_infos() {
         new().u32(0x268, 0x1ff4).code(0x1ff4, b"LToP\x0c\0\0\0\x0c\0\0\0"),
         "kernel_info 0x25f4..0x2600 and 0x2600..0x2600, types None",
     );
-    // 2.14 does not have it: whatever is there is something else.
-    assert!(!crate::describe(&Image::new(0x20e).header_end(0x26c).build()).contains("kernel_info"));
+    // 2.14 does not have kernel_info_offset.
+    assert!(!crate::summary(&Image::new(0x20e).header_end(0x26c).build()).contains("kernel_info"));
 }
 
 #[test]
@@ -310,7 +312,7 @@ fn unsupported() {
     let check = |image: Image, expected: &str| check(&image.build(), expected);
     check(
         Image::new(0x20f).u8(0x211, 0xfe),
-        "unsupported: it is a zImage: LOADED_HIGH is clear in loadflags at 0x211, which are 0xfe; build the kernel as a bzImage",
+        "unsupported: the image is a zImage: LOADED_HIGH is clear in loadflags at 0x211, which is 0xfe; build the kernel as a bzImage",
     );
     for (version, name) in [
         (0x1ff, "1.255"),
@@ -318,7 +320,7 @@ fn unsupported() {
         (0, "0.00"),
         (0xffff, "255.255"),
     ] {
-        let sentence = "unsupported: its boot protocol, at 0x206, is VERSION; this crate knows 2.00 to 2.15 and what is compatible with them";
+        let sentence = "unsupported: the boot protocol version at 0x206 is VERSION; supported are 2.00 to 2.15 and later versions compatible with them";
         check(
             Image::new(0x20f).u16(0x206, version),
             &sentence.replace("VERSION", name),
@@ -332,15 +334,14 @@ fn malformed() {
     let new = || Image::new(0x20f);
     check(
         new().u16(0x1fe, 0x55aa),
-        "boot_flag at 0x1fe is 0x55aa, not 0xaa55",
+        "boot_flag at 0x1fe is 0x55aa, expected 0xaa55",
     );
     check(
         new().u8(0x1f1, 0xff),
-        "the file has 0x2600 bytes, but setup_sects at 0x1f1 announces 0x20000 bytes of boot sector and setup code; is it complete?",
+        "the file has 0x2600 bytes, but setup_sects at 0x1f1 specifies 0x20000 bytes of boot sector and setup code; is the file truncated?",
     );
     for jump in [[0xe9, 0x6a], [0xeb, 0x80], [0xeb, 0xff], [0, 0]] {
-        let sentence =
-            "the bytes at 0x200 are JUMP, not a short forward jump over the setup header (eb 00 to eb 7f)";
+        let sentence = "the bytes at 0x200 are JUMP, expected a short forward jump over the setup header (eb 00 to eb 7f)";
         check(
             new().bytes(0x200, &jump),
             &sentence.replace("JUMP", &format!("{jump:02x?}")),
@@ -348,24 +349,27 @@ fn malformed() {
     }
     check(
         new().header_end(0x223),
-        "the setup header ends at 0x223, by its length byte at 0x201, but every version reaches 0x224",
+        "the setup header ends at 0x223 by its length byte at 0x201, but every protocol version has fields up to 0x224",
     );
-    check(new().u32(0x1f4, 0), "syssize at 0x1f4 is zero: there is no code");
+    check(
+        new().u32(0x1f4, 0),
+        "syssize at 0x1f4 is zero: there is no protected-mode code",
+    );
     for syssize in [0x201, u32::MAX] {
-        let sentence = "syssize at 0x1f4 announces NEED bytes of code after the setup code, but the file holds 0x2000; is it complete?";
+        let sentence = "syssize at 0x1f4 specifies NEED bytes of code after the setup code, but the file has 0x2000; is the file truncated?";
         let need = format!("{:#x}", u64::from(syssize) * 16);
         check(new().u32(0x1f4, syssize), &sentence.replace("NEED", &need));
     }
     check(
         Image::new(0x203).u16(0x1f4, 0).resize(SETUP_LEN),
-        "there is no code after the setup code, which ends at 0x600",
+        "there is no protected-mode code after the setup code, which ends at 0x600",
     );
     check(
         new().u8(0x234, 0).u32(0x214, 0xf_ffff),
-        "code32_start at 0x214 is 0xfffff, but loadflags at 0x211 says that the code is loaded at or above 0x100000",
+        "code32_start at 0x214 is 0xfffff, but with LOADED_HIGH in loadflags at 0x211 it must be at least 0x100000",
     );
     for align in [0, 3, 0x20_0001, u32::MAX] {
-        let sentence = "kernel_alignment at 0x230 is ALIGN, but a relocatable kernel needs a power of two";
+        let sentence = "kernel_alignment at 0x230 of a relocatable kernel is ALIGN, expected a power of two";
         check(
             new().u32(0x230, align),
             &sentence.replace("ALIGN", &format!("{align:#x}")),
@@ -381,17 +385,17 @@ fn malformed() {
     }
     check(
         new().u16(0x236, 1).u32(0x260, u32::MAX),
-        "the kernel needs 0xffffffff bytes (init_size at 0x260) from 0x1000000 on (pref_address at 0x258), more than it can address there",
+        "the kernel needs 0xffffffff bytes (init_size at 0x260) from 0x1000000 (pref_address at 0x258), more than it can address",
     );
     for relocatable in [0, 1] {
         check(
             new().u8(0x234, relocatable).u64(0x258, u64::MAX),
-            "the kernel needs 0x800000 bytes (init_size at 0x260) from 0xffffffffffffffff on (pref_address at 0x258), more than it can address there",
+            "the kernel needs 0x800000 bytes (init_size at 0x260) from 0xffffffffffffffff (pref_address at 0x258), more than it can address",
         );
     }
     check(
         new().u32(0x1f4, 0x20),
-        "xloadflags at 0x236 promises a 64-bit entry point at 0x200, but there are only 0x200 bytes of code",
+        "XLF_KERNEL_64 is set in xloadflags at 0x236, but the 64-bit entry point at 0x200 is outside the 0x200 bytes of code",
     );
 }
 
@@ -401,30 +405,31 @@ fn malformed_parts_of_the_code() {
     let new = || Image::new(0x20f);
     for (offset, len) in [(0x400, 0x1c01), (0x2001, 1), (u32::MAX, 1), (1, u32::MAX)] {
         let sentence = format!(
-            "the payload (payload_offset at 0x248: {offset:#x}, payload_length at 0x24c: {len:#x}) is not inside the 0x2000 bytes of code"
+            "the payload (payload_offset at 0x248: {offset:#x}, payload_length at 0x24c: {len:#x}) is outside the 0x2000 bytes of code"
         );
         check(new().u32(0x248, offset).u32(0x24c, len), &sentence);
     }
     for offset in [0x1ff5, u32::MAX] {
         let sentence = format!(
-            "kernel_info, 0xc bytes at kernel_info_offset {offset:#x} (at 0x268), is not inside the 0x2000 bytes of code"
+            "kernel_info, 0xc bytes at kernel_info_offset {offset:#x} (at 0x268), is outside the 0x2000 bytes of code"
         );
         check(new().u32(0x268, offset), &sentence);
     }
     check(
         new().kernel_info(0x1800, 16, 0x801),
-        "kernel_info, 0x801 bytes at kernel_info_offset 0x1800 (at 0x268), is not inside the 0x2000 bytes of code",
+        "kernel_info, 0x801 bytes at kernel_info_offset 0x1800 (at 0x268), is outside the 0x2000 bytes of code",
     );
     check(
         new().code(0x1800, b"LToQ"),
-        "kernel_info at 0x1e00 begins with [4c, 54, 6f, 51], not with \"LToP\"",
+        "kernel_info at 0x1e00 begins with [4c, 54, 6f, 51], expected \"LToP\"",
     );
     for (size, total) in [(11, 16), (17, 16), (0, 0)] {
-        let sentence =
-            format!("kernel_info at 0x1e00 claims {size:#x} fixed bytes of {total:#x}; at least 12 must be");
+        let sentence = format!(
+            "kernel_info at 0x1e00 has a size of {size:#x} and a size_total of {total:#x}; size must be at least 0xc, size_total at least size"
+        );
         check(new().kernel_info(0x1800, size, total), &sentence);
     }
-    // The preferred address is all right, but the next multiple of the alignment leaves no room.
+    // The preferred address fits, but no multiple of the alignment does.
     check(
         new()
             .u16(0x236, 1)
