@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use boot_core::Machine;
 use boot_core::machine::Isa;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
-use proto_fdt::{Chosen, tree};
+use proto_fdt::{Chosen, create_fdt};
 
 use crate::seed::Seed;
 
@@ -31,7 +31,7 @@ pub(crate) fn trees() -> Vec<Seed> {
         .map(|(name, mut machine)| {
             machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, 1);
             machine.platform.syscon = Some(virt::syscon());
-            (name, tree::write(&machine, &chosen).unwrap())
+            (name, create_fdt(&machine, &chosen).unwrap())
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use boot_core::machine::Cpus;
 use boot_core::{Arch, GuestRange, Machine};
 use machine::Dice;
 use proptest::prelude::*;
-use proto_fdt::{Chosen, tree};
+use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
 /// What the tree can say of a machine: CPUs, slots and reserved memory have no order of their own there.
 fn sayable(machine: &Machine) -> boot_core::machine::Platform {
@@ -30,10 +30,10 @@ fn sayable(machine: &Machine) -> boot_core::machine::Platform {
 }
 
 fn check(machine: &Machine, chosen: &Chosen<'_>) {
-    let dtb = tree::write(machine, chosen).unwrap();
+    let dtb = create_fdt(machine, chosen).unwrap();
     assert_eq!(
         dtb,
-        tree::write(machine, chosen).unwrap(),
+        create_fdt(machine, chosen).unwrap(),
         "equal machines, equal bytes"
     );
     let view = view::view(&dtb);
@@ -45,7 +45,7 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
     };
     assert_eq!(view.counted, order);
     assert_eq!(view.memory, machine.memory.ram().collect::<Vec<_>>());
-    let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus).unwrap();
+    let boot_cpu = boot_cpu_id(&machine.platform.cpus).unwrap();
     assert_eq!(view.boot_cpu, u32::try_from(boot_cpu).unwrap_or(0));
     let number = |value: u64| value.to_be_bytes().to_vec();
     let expected = [
@@ -80,12 +80,10 @@ proptest! {
         rng_seed in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
         kaslr_seed in any::<Option<u64>>(),
     ) {
-        let chosen = Chosen {
-            bootargs: bootargs.as_deref().unwrap_or_default().as_bytes(),
-            initrd: initrd.and_then(|(start, len)| GuestRange::new(u64::from(start) << 16, len.into())),
-            rng_seed: rng_seed.as_deref(),
-            kaslr_seed,
-        };
+        let mut chosen = Chosen::new().with_bootargs(bootargs.as_deref().unwrap_or_default().as_bytes());
+        chosen.initrd = initrd.and_then(|(start, len)| GuestRange::new(u64::from(start) << 16, len.into()));
+        chosen.rng_seed = rng_seed.as_deref();
+        chosen.kaslr_seed = kaslr_seed;
         check(&machine::machine(&mut Dice(&bytes), arch), &chosen);
     }
 }

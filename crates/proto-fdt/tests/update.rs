@@ -14,9 +14,10 @@ use boot_core::{Arch, GuestRange, MemoryMap, RegionKind};
 use hv_core::virt::{self, Gic};
 use machine::Dice;
 use proptest::prelude::*;
-use proto_fdt::blob::{Blob, BlobErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
-use proto_fdt::fixup::{self, FixupError, Reservation};
-use proto_fdt::{Chosen, tree};
+use proto_fdt::device_tree::{DeviceTree, FdtErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
+use proto_fdt::{
+    Chosen, ReservedRange, UpdateFdtError, check_reserved_memory, create_fdt, reserved_ranges, update_fdt,
+};
 
 const CHOSEN: [&str; 5] = [
     "bootargs",
@@ -28,22 +29,21 @@ const CHOSEN: [&str; 5] = [
 
 fn reference() -> Vec<u8> {
     let machine = virt::arm64_machine(1 << 30, NonZeroU32::new(2).unwrap(), Gic::V3WithIts).unwrap();
-    let chosen = Chosen {
-        bootargs: b"old\0",
-        initrd: GuestRange::new(0x8000_0000, 0x1000),
-        rng_seed: Some(&[1]),
-        kaslr_seed: Some(1),
-    };
-    tree::write(&machine, &chosen).unwrap()
+    let chosen = Chosen::new()
+        .with_bootargs(b"old\0")
+        .with_initrd(GuestRange::new(0x8000_0000, 0x1000).unwrap())
+        .with_rng_seed(&[1])
+        .with_kaslr_seed(1);
+    create_fdt(&machine, &chosen).unwrap()
 }
 
 /// `old` fitted to a boot, as an independent parser reads it.
-fn fitted(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::Node, FixupError> {
-    let mut blob = Blob::parse(old)?;
-    fixup::fix(&mut blob, memory, chosen)?;
+fn fitted(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::Node, UpdateFdtError> {
+    let mut blob = DeviceTree::parse(old)?;
+    update_fdt(&mut blob, memory, chosen)?;
     let bytes = blob.to_bytes().unwrap();
     assert_eq!(
-        Blob::parse(&bytes).as_ref(),
+        DeviceTree::parse(&bytes).as_ref(),
         Ok(&blob),
         "what is written is read back"
     );
@@ -91,13 +91,10 @@ proptest! {
         let mut dice = Dice(&bytes);
         let machine = machine::machine(&mut dice, arch);
         let other = machine::machine(&mut dice, arch).memory;
-        let old = tree::write(&machine, &Chosen { rng_seed: Some(&[1, 2]), ..Chosen::default() }).unwrap();
-        let chosen = Chosen {
-            bootargs: bootargs.as_deref().unwrap_or_default().as_bytes(),
-            initrd: initrd.and_then(|start| GuestRange::new(start.into(), 5)),
-            rng_seed: None,
-            kaslr_seed: seed,
-        };
+        let old = create_fdt(&machine, &Chosen::new().with_rng_seed(&[1, 2])).unwrap();
+        let mut chosen = Chosen::new().with_bootargs(bootargs.as_deref().unwrap_or_default().as_bytes());
+        chosen.initrd = initrd.and_then(|start| GuestRange::new(start.into(), 5));
+        chosen.kaslr_seed = seed;
         let mut found = fitted(&old, &other, &chosen).unwrap();
         let mut before = view::Node::parse(&old);
         let old_boot = take_boot(&mut before);
@@ -136,9 +133,9 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(blob) = Blob::parse(&bytes) {
+        if let Ok(blob) = DeviceTree::parse(&bytes) {
             let again = blob.to_bytes().unwrap();
-            prop_assert_eq!(Blob::parse(&again), Ok(blob));
+            prop_assert_eq!(DeviceTree::parse(&again), Ok(blob));
         }
     }
 
@@ -147,7 +144,7 @@ proptest! {
         if let Some(magic) = bytes.get_mut(..4) {
             magic.copy_from_slice(&0xd00d_feed_u32.to_be_bytes());
         }
-        let _ = Blob::parse(&bytes);
+        let _ = DeviceTree::parse(&bytes);
     }
 }
 
@@ -184,10 +181,10 @@ fn name(name: &str) -> u32 {
 
 #[test]
 fn every_broken_rule_of_the_structure_is_named() {
-    use BlobErrorKind as Kind;
+    use FdtErrorKind as Kind;
     let strings = b"a\0bad name\0\0unterminated";
     let check = |structure: &[u32], offset: usize, kind: Kind| {
-        let error = Blob::parse(&blob(structure, strings)).unwrap_err();
+        let error = DeviceTree::parse(&blob(structure, strings)).unwrap_err();
         assert_eq!(
             (error.offset, error.kind),
             (offset, kind),
@@ -195,28 +192,28 @@ fn every_broken_rule_of_the_structure_is_named() {
         );
     };
     let (a, b) = (name("a"), name("b"));
-    assert!(Blob::parse(&blob(&[1, 0, 3, 0, 0, 1, a, 2, 4, 2, 4, 9], strings)).is_ok());
-    check(&[1, 0, 7], 64, Kind::Token { found: 7 });
-    check(&[1, 0, 9], 64, Kind::Unfinished);
-    check(&[9], 56, Kind::Unfinished);
-    check(&[2, 9], 56, Kind::StrayEnd);
-    check(&[1, 0, 2, 2, 9], 68, Kind::StrayEnd);
-    check(&[1, 0, 2, 9, 4], 72, Kind::Trailing);
-    check(&[1, 0, 2, 1, 0, 2, 9], 68, Kind::Trailing);
-    check(&[1, a, 2, 9], 56, Kind::Name);
-    check(&[1, 0, 1, 0, 2, 2, 9], 64, Kind::Name);
-    check(&[1, 0, 1, name("a/"), 2, 2, 9], 68, Kind::Name);
-    check(&[1, 0, 1, u32::MAX, u32::MAX], 68, Kind::Name);
-    check(&[3, 0, 0, 9], 56, Kind::PropertyOutside);
+    assert!(DeviceTree::parse(&blob(&[1, 0, 3, 0, 0, 1, a, 2, 4, 2, 4, 9], strings)).is_ok());
+    check(&[1, 0, 7], 64, Kind::UnknownToken { found: 7 });
+    check(&[1, 0, 9], 64, Kind::UnexpectedEnd);
+    check(&[9], 56, Kind::UnexpectedEnd);
+    check(&[2, 9], 56, Kind::UnexpectedEndNode);
+    check(&[1, 0, 2, 2, 9], 68, Kind::UnexpectedEndNode);
+    check(&[1, 0, 2, 9, 4], 72, Kind::TrailingData);
+    check(&[1, 0, 2, 1, 0, 2, 9], 68, Kind::TrailingData);
+    check(&[1, a, 2, 9], 56, Kind::InvalidName);
+    check(&[1, 0, 1, 0, 2, 2, 9], 64, Kind::InvalidName);
+    check(&[1, 0, 1, name("a/"), 2, 2, 9], 68, Kind::InvalidName);
+    check(&[1, 0, 1, u32::MAX, u32::MAX], 68, Kind::InvalidName);
+    check(&[3, 0, 0, 9], 56, Kind::PropertyOutsideNode);
     check(&[1, 0, 1, a, 2, 3, 0, 0, 2, 9], 76, Kind::PropertyAfterChild);
-    check(&[1, 0, 3, 0, 0, 3, 0, 0, 2, 9], 76, Kind::PropertyTwice);
-    check(&[1, 0, 1, a, 2, 1, b, 2, 1, a, 2, 2, 9], 88, Kind::NodeTwice);
+    check(&[1, 0, 3, 0, 0, 3, 0, 0, 2, 9], 76, Kind::DuplicateProperty);
+    check(&[1, 0, 1, a, 2, 1, b, 2, 1, a, 2, 2, 9], 88, Kind::DuplicateNode);
     // Names of properties: with a space, empty, without an end, outside of the block.
     let block = 56 + 10 * 4;
     for offset in [2, 11, 12, 99] {
         let structure = [1, 0, 3, 0, offset, 2, 4, 4, 4, 9];
-        let error = Blob::parse(&blob(&structure, strings)).unwrap_err();
-        assert_eq!(error.kind, Kind::Name, "{offset}");
+        let error = DeviceTree::parse(&blob(&structure, strings)).unwrap_err();
+        assert_eq!(error.kind, Kind::InvalidName, "{offset}");
         assert!(error.offset == block + usize::try_from(offset).unwrap() || offset == 11);
     }
     let truncated = |what, needed, left| Kind::Truncated { what, needed, left };
@@ -233,28 +230,28 @@ fn every_broken_rule_of_the_structure_is_named() {
     let mut deepest = deep.clone();
     deepest.extend(vec![2; MAX_DEPTH]);
     deepest.push(9);
-    assert!(Blob::parse(&blob(&deepest, strings)).is_ok());
+    assert!(DeviceTree::parse(&blob(&deepest, strings)).is_ok());
     deep.extend([1, a]);
-    check(&deep, 56 + MAX_DEPTH * 8, Kind::Depth { max: MAX_DEPTH });
+    check(&deep, 56 + MAX_DEPTH * 8, Kind::TooDeep { max: MAX_DEPTH });
 }
 
 #[test]
 fn every_broken_rule_of_the_header_is_named() {
-    use BlobErrorKind as Kind;
+    use FdtErrorKind as Kind;
     let check = |field: usize, value: u32, kind: Kind| {
         let mut bytes = reference();
         bytes[field * 4..][..4].copy_from_slice(&value.to_be_bytes());
-        assert_eq!(Blob::parse(&bytes).unwrap_err().kind, kind, "field {field}");
+        assert_eq!(DeviceTree::parse(&bytes).unwrap_err().kind, kind, "field {field}");
     };
     let len = reference().len();
-    check(0, 0xd00d_fee0, Kind::Magic { found: 0xd00d_fee0 });
+    check(0, 0xd00d_fee0, Kind::BadMagic { found: 0xd00d_fee0 });
     let past = Kind::Truncated {
-        what: "whole of it",
+        what: "device tree",
         needed: len + 1,
         left: len,
     };
     check(1, u32::try_from(len).unwrap() + 1, past);
-    let long = Kind::TooLong {
+    let long = Kind::TooLarge {
         found: MAX_LEN + 1,
         max: MAX_LEN,
     };
@@ -264,7 +261,7 @@ fn every_broken_rule_of_the_header_is_named() {
     check(2, 0x24, misaligned("structure block", 4));
     check(3, 0, misaligned("strings block", 1));
     check(4, 0x2c, misaligned("memory reservation block", 8));
-    let version = |version, last_comp_version| Kind::Version {
+    let version = |version, last_comp_version| Kind::UnsupportedVersion {
         version,
         last_comp_version,
     };
@@ -273,9 +270,9 @@ fn every_broken_rule_of_the_header_is_named() {
     assert!(version(16, 16).is_unsupported() && !misaligned("", 1).is_unsupported());
     let mut bytes = reference();
     bytes[40..56].copy_from_slice(&[0xff; 16]);
-    let kind = Blob::parse(&bytes).unwrap_err().kind;
-    assert!(matches!(kind, Kind::Reservation { .. }), "{kind:?}");
-    let error = Blob::parse(b"\x7fELF").unwrap_err();
+    let kind = DeviceTree::parse(&bytes).unwrap_err().kind;
+    assert!(matches!(kind, Kind::InvalidReservation { .. }), "{kind:?}");
+    let error = DeviceTree::parse(b"\x7fELF").unwrap_err();
     assert_eq!(
         error.to_string(),
         "at byte 0x0 of the device tree: the header needs 0x28 bytes, but only 0x4 are left"
@@ -294,17 +291,13 @@ fn cells_of_the_tree_are_respected() {
     };
     let check = |cells: &[(&'static str, &'static [u8])],
                  banks: &[(u64, u64)],
-                 expected: Result<&[u8], FixupError>| {
+                 expected: Result<&[u8], UpdateFdtError>| {
         let mut root = Node::new("");
         for (name, value) in cells {
-            root.push(*name, *value);
+            root.push_property(*name, *value);
         }
-        let mut blob = Blob {
-            boot_cpu: 0,
-            reservations: Vec::new(),
-            root,
-        };
-        let found = fixup::fix(&mut blob, &memory(banks), &Chosen::default());
+        let mut blob = DeviceTree::new(root);
+        let found = update_fdt(&mut blob, &memory(banks), &Chosen::default());
         let found = found.map(|()| blob.root.children[0].property("reg").unwrap());
         assert_eq!(found, expected);
     };
@@ -325,11 +318,11 @@ fn cells_of_the_tree_are_respected() {
     check(
         &cells(one, one),
         &[(1 << 32, 0x1000)],
-        Err(FixupError::Number { number: 1 << 32 }),
+        Err(UpdateFdtError::NumberTooLarge { number: 1 << 32 }),
     );
     let refused = |property| {
-        Err(FixupError::Cells {
-            node: "root",
+        Err(UpdateFdtError::UnsupportedCells {
+            node: "root node",
             property,
         })
     };
@@ -345,28 +338,25 @@ fn cells_of_the_tree_are_respected() {
 fn reservations_come_from_both_places() {
     let mut root = Node::new("");
     let mut parent = Node::new("reserved-memory");
-    parent.push("#address-cells", &[0, 0, 0, 2][..]);
-    parent.push("#size-cells", &[0, 0, 0, 1][..]);
+    parent.push_property("#address-cells", &[0, 0, 0, 2][..]);
+    parent.push_property("#size-cells", &[0, 0, 0, 1][..]);
     let mut fixed = Node::new("fixed@1000");
-    fixed.push(
+    fixed.push_property(
         "reg",
         &[
             0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0x30,
         ][..],
     );
-    fixed.push("no-map", &[][..]);
+    fixed.push_property("no-map", &[][..]);
     // One that the guest places itself.
     let mut dynamic = Node::new("pool");
-    dynamic.push("size", &[0, 0, 0, 1][..]);
+    dynamic.push_property("size", &[0, 0, 0, 1][..]);
     parent.children = vec![fixed, dynamic];
     root.children.push(parent);
     let range = |start, len| GuestRange::new(start, len).unwrap();
-    let mut blob = Blob {
-        boot_cpu: 0,
-        reservations: vec![range(0x9000, 0x10)],
-        root,
-    };
-    let found: Vec<_> = fixup::reservations(&blob)
+    let mut blob = DeviceTree::new(root);
+    blob.memory_reservations = vec![range(0x9000, 0x10)];
+    let found: Vec<_> = reserved_ranges(&blob)
         .unwrap()
         .iter()
         .map(|reservation| (reservation.range, reservation.no_map))
@@ -381,10 +371,10 @@ fn reservations_come_from_both_places() {
     );
     for bad in [&[0; 11][..], &[0; 16], &[0xff; 12]] {
         blob.root.children[0].children[0].properties[0].value = bad.into();
-        let error = fixup::reservations(&blob).unwrap_err();
+        let error = reserved_ranges(&blob).unwrap_err();
         assert_eq!(
             error,
-            FixupError::Reg {
+            UpdateFdtError::InvalidReg {
                 name: "fixed@1000".into()
             },
             "{bad:?}"
@@ -400,38 +390,34 @@ fn long_shared_names_are_refused_at_once() {
     structure.extend([2, 9]);
     let mut strings = vec![b'a'; 1 << 20];
     strings.push(0);
-    let error = Blob::parse(&blob(&structure, &strings)).unwrap_err();
-    assert_eq!(error.kind, BlobErrorKind::Name);
+    let error = DeviceTree::parse(&blob(&structure, &strings)).unwrap_err();
+    assert_eq!(error.kind, FdtErrorKind::InvalidName);
     // The longest that there can be are read, and written out one by one.
     let strings = [vec![b'a'; MAX_NAME], vec![0]].concat();
     let mut structure = vec![1, 0];
     (0..u32::try_from(MAX_NAME).unwrap()).for_each(|offset| structure.extend([3, 0, offset]));
     structure.extend([2, 9]);
     let bytes = blob(&structure, &strings);
-    let read = Blob::parse(&bytes).unwrap();
+    let read = DeviceTree::parse(&bytes).unwrap();
     assert_eq!(read.root.properties.len(), MAX_NAME);
-    assert_eq!(Blob::parse(&read.to_bytes().unwrap()), Ok(read));
+    assert_eq!(DeviceTree::parse(&read.to_bytes().unwrap()), Ok(read));
 }
 
 /// A machine with two cells for addresses and sizes, and these children of its root.
-fn tree_of(children: Vec<Node<'_>>) -> Blob<'_> {
+fn tree_of(children: Vec<Node<'_>>) -> DeviceTree<'_> {
     let mut root = Node::new("");
-    root.push("#address-cells", &[0, 0, 0, 2][..]);
-    root.push("#size-cells", &[0, 0, 0, 2][..]);
+    root.push_property("#address-cells", &[0, 0, 0, 2][..]);
+    root.push_property("#size-cells", &[0, 0, 0, 2][..]);
     root.children = children;
-    Blob {
-        boot_cpu: 0,
-        reservations: Vec::new(),
-        root,
-    }
+    DeviceTree::new(root)
 }
 
 fn memory_node(start: u64, len: u64, more: &[(&'static str, u32)]) -> Node<'static> {
     let mut node = Node::new(format!("memory@{start:x}"));
-    node.push("device_type", &b"memory\0"[..]);
-    node.push("reg", [start.to_be_bytes(), len.to_be_bytes()].concat());
+    node.push_property("device_type", &b"memory\0"[..]);
+    node.push_property("reg", [start.to_be_bytes(), len.to_be_bytes()].concat());
     for (name, value) in more {
-        node.push(*name, value.to_be_bytes().to_vec());
+        node.push_property(*name, value.to_be_bytes().to_vec());
     }
     node
 }
@@ -453,7 +439,7 @@ fn banks_keep_what_the_old_nodes_say_of_them() {
             .unwrap();
     }
     let mut blob = tree_of(old);
-    fixup::fix(&mut blob, &map, &Chosen::default()).unwrap();
+    update_fdt(&mut blob, &map, &Chosen::default()).unwrap();
     let expected = [
         memory_node(0x8000_0000, 0x1000_0000, &[("numa-node-id", 0), ("phandle", 7)]),
         // A phandle is one node's.
@@ -475,11 +461,11 @@ fn the_boot_of_a_running_system_is_forgotten() {
         "linux,booted-from-kexec",
         "bootargs",
     ] {
-        chosen.push(name, &[1][..]);
+        chosen.push_property(name, &[1][..]);
     }
-    chosen.push("stdout-path", &b"/serial\0"[..]);
+    chosen.push_property("stdout-path", &b"/serial\0"[..]);
     let mut blob = tree_of(vec![chosen]);
-    fixup::fix(&mut blob, &MemoryMap::new(), &Chosen::default()).unwrap();
+    update_fdt(&mut blob, &MemoryMap::new(), &Chosen::default()).unwrap();
     let names: Vec<_> = blob.root.children[0]
         .properties
         .iter()
@@ -496,21 +482,21 @@ fn what_the_machine_reserves_must_stand_in_the_tree() {
         range: range(0x8000_0000, 0x1000),
         no_map,
     };
-    let told = |range, no_map| Reservation { range, no_map };
-    let check = |no_map, tree: &[Reservation], is_told: bool| {
-        let found = fixup::check_reserved(&[memory(no_map)], tree);
-        assert_eq!(found.is_ok(), is_told, "{tree:?}: {found:?}");
+    let reserved = ReservedRange::new;
+    let check = |no_map, tree: &[ReservedRange], is_reserved: bool| {
+        let found = check_reserved_memory(&[memory(no_map)], tree);
+        assert_eq!(found.is_ok(), is_reserved, "{tree:?}: {found:?}");
     };
     check(false, &[], false);
-    check(false, &[told(range(0x8000_0000, 0x1000), false)], true);
-    check(false, &[told(range(0x7000_0000, 0x2000_0000), true)], true);
-    check(false, &[told(range(0x8000_0000, 0xfff), false)], false);
-    check(true, &[told(range(0x8000_0000, 0x1000), false)], false);
-    check(true, &[told(range(0x8000_0000, 0x1000), true)], true);
-    let error = fixup::check_reserved(&[memory(true)], &[]).unwrap_err();
+    check(false, &[reserved(range(0x8000_0000, 0x1000), false)], true);
+    check(false, &[reserved(range(0x7000_0000, 0x2000_0000), true)], true);
+    check(false, &[reserved(range(0x8000_0000, 0xfff), false)], false);
+    check(true, &[reserved(range(0x8000_0000, 0x1000), false)], false);
+    check(true, &[reserved(range(0x8000_0000, 0x1000), true)], true);
+    let error = check_reserved_memory(&[memory(true)], &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the machine reserves the memory `firmware` at 0x80000000..0x80001000, and the device tree does not with no-map: add \
-         it below /reserved-memory"
+        "the machine reserves the memory `firmware` at 0x80000000..0x80001000, but the device tree has no such reservation \
+         with no-map: add one to /reserved-memory"
     );
 }

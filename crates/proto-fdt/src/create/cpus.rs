@@ -7,20 +7,21 @@ use alloc::string::ToString;
 use boot_core::Machine;
 use boot_core::machine::{Arm64Cpu, Cpus, Isa, RiscvHart};
 
-use super::node::{Writer, cells_of};
 use super::phandle;
-use crate::TreeError;
+use super::writer::{Writer, cells_of};
+use crate::error::CreateFdtError;
 
-/// Writes `/cpus`, on arm64 with `/psci`, which starts them.
-pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), TreeError> {
+/// Writes `/cpus`.
+pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
     match &machine.platform.cpus {
         Cpus::Arm64(cpus) => {
-            let psci = machine.platform.psci.is_some();
+            let has_psci = machine.platform.psci.is_some();
             let wide = cpus.iter().any(|cpu| is_wide(cpu.affinity()));
             tree.node("cpus", |tree| {
                 tree.cells("#address-cells", &[if wide { 2 } else { 1 }])?;
                 tree.cells("#size-cells", &[0])?;
-                cpus.iter().try_for_each(|cpu| write_arm64(tree, cpu, wide, psci))
+                cpus.iter()
+                    .try_for_each(|cpu| write_arm64(tree, cpu, wide, has_psci))
             })
         }
         Cpus::Riscv64(cpus) => {
@@ -35,7 +36,7 @@ pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), TreeErro
                     .try_for_each(|(hart, phandle)| write_hart(tree, hart, wide, phandle))
             })
         }
-        _ => Err(TreeError::NoCpus),
+        _ => Err(CreateFdtError::NoCpus),
     }
 }
 
@@ -44,8 +45,8 @@ fn is_wide(id: u64) -> bool {
     u32::try_from(id).is_err()
 }
 
-/// What every CPU node begins with.
-fn write_common(tree: &mut Writer, compatible: &str, id: u64, wide: bool) -> Result<(), TreeError> {
+/// The first properties of every CPU node.
+fn write_common(tree: &mut Writer, compatible: &str, id: u64, wide: bool) -> Result<(), CreateFdtError> {
     tree.string("device_type", "cpu")?;
     tree.string("compatible", compatible)?;
     let [high, low] = cells_of(id);
@@ -56,18 +57,18 @@ fn write_common(tree: &mut Writer, compatible: &str, id: u64, wide: bool) -> Res
     }
 }
 
-fn write_arm64(tree: &mut Writer, cpu: &Arm64Cpu, wide: bool, psci: bool) -> Result<(), TreeError> {
+fn write_arm64(tree: &mut Writer, cpu: &Arm64Cpu, wide: bool, has_psci: bool) -> Result<(), CreateFdtError> {
     let id = cpu.affinity();
     tree.node(&format!("cpu@{id:x}"), |tree| {
         write_common(tree, &cpu.compatible, id, wide)?;
-        if psci {
+        if has_psci {
             tree.string("enable-method", "psci")?;
         }
         Ok(())
     })
 }
 
-fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> Result<(), TreeError> {
+fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> Result<(), CreateFdtError> {
     let id = hart.hart_id;
     tree.node(&format!("cpu@{id:x}"), |tree| {
         write_common(tree, "riscv", id, wide)?;
@@ -90,8 +91,8 @@ fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> 
             tree.bytes("interrupt-controller", &[])?;
             tree.cells("#interrupt-cells", &[1])?;
             tree.cells("#address-cells", &[0])?;
-            // It interrupts nobody but its hart. Without this, Linux takes the parent that the root node names for the
-            // devices to be its parent too, finds that the two wait for each other, and starts neither.
+            // The node is its own interrupt parent. It would otherwise inherit the parent in the root node, which is a
+            // child of this one, and Linux would initialize neither.
             tree.cells("interrupt-parent", &[phandle])?;
             tree.phandle(phandle)
         })

@@ -1,59 +1,59 @@
-//! Page tables that map memory to itself, for the 64-bit entry.
+//! Identity-mapping page tables for the 64-bit entry.
 //!
-//! Four levels with pages of 2 MiB, which every 64-bit CPU has (pages of 1 GiB are optional). Each GiB with something
-//! to map costs one table of 4 KiB.
+//! Four levels with pages of 2 MiB, which every 64-bit CPU supports (pages of 1 GiB are optional). Each GiB that contains a
+//! mapping needs one page directory of 4 KiB.
 
 use alloc::vec::Vec;
 
 use boot_core::{GuestRange, arith};
 
-use crate::LinuxX86Error;
+use crate::error::LinuxX86Error;
 
-/// The end of the lower half of the canonical addresses: nothing from here on can be mapped to itself.
-pub(crate) const END: u64 = 1 << 47;
+/// End of the lower half of the canonical addresses. Higher addresses cannot be identity-mapped.
+pub(crate) const MAX_ADDRESS: u64 = 1 << 47;
 
-/// The most that is ever mapped: 4 MiB of tables.
-pub(crate) const MAX_MAPPED: u64 = 1 << 40;
+/// Most bytes that are mapped; they need 4 MiB of tables.
+const MAX_MAPPED: u64 = 1 << 40;
 
-/// The size of a table.
-pub(crate) const TABLE_LEN: u64 = 0x1000;
+/// Size of a table in bytes.
+const TABLE_LEN: u64 = 0x1000;
 
 const ENTRIES: usize = 512;
-/// log2 of what one entry of a page directory maps.
+/// log2 of the bytes that one entry of a page directory maps.
 const PAGE_SHIFT: u32 = 21;
-/// log2 of what one page directory maps.
+/// log2 of the bytes that one page directory maps.
 const DIRECTORY_SHIFT: u32 = 30;
-/// log2 of what one page directory pointer table maps.
-const POINTERS_SHIFT: u32 = 39;
+/// log2 of the bytes that one page directory pointer table maps.
+const PDPT_SHIFT: u32 = 39;
 
 /// Present, writable.
 const TABLE: u64 = 0b11;
 /// Present, writable, a large page.
 const PAGE: u64 = 0b1000_0011;
 
-/// What is to be mapped, and the tables that takes.
+/// An identity mapping, and the tables that it needs.
 ///
-/// The tables lie one after the other: the top level first, then the page directory pointer tables, then the page
-/// directories, each kind in the order of what it maps.
+/// The tables are contiguous: the PML4 first, then the page directory pointer tables (PDPT), then the page directories, each
+/// kind by address.
 #[derive(Debug)]
 pub(crate) struct IdentityMap {
-    /// Sorted, apart from each other, aligned to pages.
+    /// Mapped ranges: sorted, disjoint, aligned to pages of 2 MiB.
     ranges: Vec<GuestRange>,
-    /// Which GiB have a page directory.
+    /// Numbers of the GiB that have a page directory.
     directories: Vec<u64>,
-    /// Which 512 GiB have a page directory pointer table.
-    pointers: Vec<u64>,
+    /// Numbers of the 512 GiB that have a PDPT.
+    pdpts: Vec<u64>,
 }
 
 impl IdentityMap {
-    /// The map of every page that holds a byte of `ranges`.
+    /// The mapping of all pages that overlap `ranges`.
     pub(crate) fn new(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, LinuxX86Error> {
         let ranges = merge(ranges)?;
         let len = ranges
             .iter()
             .fold(0, |sum: u64, range| sum.saturating_add(range.len()));
         if len > MAX_MAPPED {
-            return Err(LinuxX86Error::TooMuchToMap { len, max: MAX_MAPPED });
+            return Err(LinuxX86Error::MappingTooLarge { len, max: MAX_MAPPED });
         }
         let mut directories: Vec<u64> = ranges
             .iter()
@@ -61,19 +61,19 @@ impl IdentityMap {
             .flat_map(|(first, last)| first >> DIRECTORY_SHIFT..=last >> DIRECTORY_SHIFT)
             .collect();
         directories.dedup();
-        let mut pointers: Vec<u64> = directories
+        let mut pdpts: Vec<u64> = directories
             .iter()
-            .map(|gib| gib >> (POINTERS_SHIFT - DIRECTORY_SHIFT))
+            .map(|gib| gib >> (PDPT_SHIFT - DIRECTORY_SHIFT))
             .collect();
-        pointers.dedup();
+        pdpts.dedup();
         Ok(Self {
             ranges,
             directories,
-            pointers,
+            pdpts,
         })
     }
 
-    /// The size of all tables in bytes.
+    /// Size of all tables in bytes.
     pub(crate) fn len(&self) -> u64 {
         arith::to_u64(self.tables()).saturating_mul(TABLE_LEN)
     }
@@ -81,24 +81,24 @@ impl IdentityMap {
     fn tables(&self) -> usize {
         self.directories
             .len()
-            .saturating_add(self.pointers.len())
+            .saturating_add(self.pdpts.len())
             .saturating_add(1)
     }
 
-    /// The tables for the address `base`, where the top level will be.
+    /// The tables, to be loaded at `base`.
     pub(crate) fn build(&self, base: u64) -> Vec<u8> {
         let mut tables = Tables {
             base,
             entries: alloc::vec![0; self.tables().saturating_mul(ENTRIES)],
         };
-        for (i, pointers) in self.pointers.iter().enumerate() {
-            tables.set(0, *pointers, tables.address(pointers_table(i)) | TABLE);
+        for (i, pdpt) in self.pdpts.iter().enumerate() {
+            tables.set(0, *pdpt, tables.address(pdpt_table(i)) | TABLE);
         }
         for (i, gib) in self.directories.iter().enumerate() {
-            let above = gib >> (POINTERS_SHIFT - DIRECTORY_SHIFT);
-            if let Ok(parent) = self.pointers.binary_search(&above) {
+            let above = gib >> (PDPT_SHIFT - DIRECTORY_SHIFT);
+            if let Ok(parent) = self.pdpts.binary_search(&above) {
                 let child = tables.address(self.directory_table(i));
-                tables.set(pointers_table(parent), *gib, child | TABLE);
+                tables.set(pdpt_table(parent), *gib, child | TABLE);
             }
         }
         let pages = self
@@ -118,14 +118,14 @@ impl IdentityMap {
             .collect()
     }
 
-    /// The number of the page directory with this index in [`IdentityMap::directories`].
+    /// The table number of the page directory with this index in [`IdentityMap::directories`].
     fn directory_table(&self, index: usize) -> usize {
-        self.pointers.len().saturating_add(1).saturating_add(index)
+        self.pdpts.len().saturating_add(1).saturating_add(index)
     }
 }
 
-/// The number of the page directory pointer table with this index in [`IdentityMap::pointers`].
-fn pointers_table(index: usize) -> usize {
+/// The table number of the PDPT with this index in [`IdentityMap::pdpts`].
+fn pdpt_table(index: usize) -> usize {
     index.saturating_add(1)
 }
 
@@ -140,7 +140,7 @@ impl Tables {
             .saturating_add(arith::to_u64(table).saturating_mul(TABLE_LEN))
     }
 
-    /// Sets the entry of `table` that `number` (of a page, GiB or 512 GiB) selects by its low nine bits.
+    /// Sets an entry of `table`. Its index is the low nine bits of `number`, the number of a page, a GiB or 512 GiB.
     fn set(&mut self, table: usize, number: u64, value: u64) {
         let index = usize::try_from(number).unwrap_or_default() % ENTRIES;
         let index = table.saturating_mul(ENTRIES).saturating_add(index);
@@ -150,13 +150,18 @@ impl Tables {
     }
 }
 
-/// The pages of `ranges`, sorted and with neighbours joined.
+/// The pages of `ranges`, sorted, with adjacent and overlapping ranges merged.
 fn merge(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Vec<GuestRange>, LinuxX86Error> {
     let mut pages = Vec::new();
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {
         match range.aligned_out(1 << PAGE_SHIFT) {
-            Some(page) if page.end() <= END => pages.push(page),
-            _ => return Err(LinuxX86Error::BeyondPageTables { range, max: END }),
+            Some(page) if page.end() <= MAX_ADDRESS => pages.push(page),
+            _ => {
+                return Err(LinuxX86Error::BeyondPageTables {
+                    range,
+                    max: MAX_ADDRESS,
+                });
+            }
         }
     }
     pages.sort();
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn one_table_for_every_part_with_something_to_map() {
+    fn tables_map_the_ranges_and_nothing_else() {
         let check = |ranges: &[GuestRange], tables: u64| {
             let base = 0x1234_5000;
             let map = IdentityMap::new(ranges.iter().copied()).unwrap();
@@ -213,9 +218,9 @@ mod tests {
                 ] {
                     assert_eq!(translate(&bytes, base, addr), Some(addr), "{ranges:?}");
                 }
-                // The ranges are far enough apart for their neighbourhood to be unmapped.
+                // The page after a range is not mapped unless another range is there.
                 let after = ((range.end() - 1) | 0x1f_ffff) + 1;
-                if !ranges.iter().any(|range| range.contains_addr(after)) && after < END {
+                if !ranges.iter().any(|range| range.contains_addr(after)) && after < MAX_ADDRESS {
                     assert_eq!(translate(&bytes, base, after), None, "{ranges:?}");
                 }
             }
@@ -229,26 +234,32 @@ mod tests {
         check(&[range(8 * GIB, 8 * GIB + 1), range(0, 1)], 4);
         check(&[range(512 * GIB - 1, 512 * GIB + 1)], 5);
         check(&[range(0, 10), range(512 * GIB, 513 * GIB)], 5);
-        check(&[range(END - 1, END)], 3);
+        check(&[range(MAX_ADDRESS - 1, MAX_ADDRESS)], 3);
         check(&[range(0, GIB), range(GIB / 2, 2 * GIB), range(GIB, GIB + 1)], 4);
         check(&[range(0, MAX_MAPPED)], 1 + 2 + 1024);
     }
 
     #[test]
-    fn what_cannot_be_mapped_is_refused() {
+    fn unmappable_ranges_are_refused() {
         let check = |ranges: &[GuestRange], expected| {
             assert_eq!(IdentityMap::new(ranges.iter().copied()).unwrap_err(), expected);
         };
         for range in [
-            range(END - 1, END + 1),
-            range(END, END + 1),
+            range(MAX_ADDRESS - 1, MAX_ADDRESS + 1),
+            range(MAX_ADDRESS, MAX_ADDRESS + 1),
             range(u64::MAX - 1, u64::MAX),
         ] {
-            check(&[range], LinuxX86Error::BeyondPageTables { range, max: END });
+            check(
+                &[range],
+                LinuxX86Error::BeyondPageTables {
+                    range,
+                    max: MAX_ADDRESS,
+                },
+            );
         }
         check(
-            &[range(0, MAX_MAPPED), range(END - 1, END)],
-            LinuxX86Error::TooMuchToMap {
+            &[range(0, MAX_MAPPED), range(MAX_ADDRESS - 1, MAX_ADDRESS)],
+            LinuxX86Error::MappingTooLarge {
                 len: MAX_MAPPED + (1 << PAGE_SHIFT),
                 max: MAX_MAPPED,
             },

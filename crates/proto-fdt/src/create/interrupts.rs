@@ -1,4 +1,4 @@
-//! Interrupt controllers, and how other nodes refer to their lines.
+//! Interrupt controllers, interrupt specifiers, the arm64 timer and PSCI.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -9,14 +9,14 @@ use boot_core::machine::{
     Trigger,
 };
 
-use super::node::Writer;
 use super::phandle;
-use crate::TreeError;
+use super::writer::Writer;
+use crate::error::CreateFdtError;
 
 /// A hart's interrupt number of supervisor external interrupts (RISC-V privileged specification, "scause").
 const SUPERVISOR_EXTERNAL: u32 = 9;
 
-/// What the nodes of a machine need to know to refer to its interrupt controller.
+/// The interrupt controller of a machine, as the other nodes refer to it.
 pub(super) struct Wiring<'a> {
     controller: &'a InterruptController,
     timer: Option<Arm64Timer>,
@@ -24,12 +24,12 @@ pub(super) struct Wiring<'a> {
     vcpus: u32,
 }
 
-/// Who receives a device's messages.
+/// Kind of MSI controller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MsiController {
-    /// A GICv3 ITS, which has to know the device that a message is from.
+    /// A GICv3 ITS: MSIs carry a device id (`msi-map`).
     Its,
-    /// Something that does not care.
+    /// A GICv2m frame or IMSICs: MSIs carry no device id (`msi-parent`).
     Plain,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Wiring<'a> {
         *self.controller != InterruptController::Undescribed
     }
 
-    /// The interrupt specifier of a line that was checked to exist.
+    /// The interrupt specifier of a line that exists.
     pub(super) fn specifier(&self, interrupt: Interrupt) -> Vec<u32> {
         // Numbers of dt-bindings/interrupt-controller/irq.h.
         let trigger = match interrupt.trigger {
@@ -56,7 +56,7 @@ impl<'a> Wiring<'a> {
         };
         match (interrupt.line, self.controller) {
             (Line::Spi(n), _) => [0, n, trigger].into(),
-            // The GICv2 binding wants to know which CPUs a private line is wired to: all of them, as bits 8 to 15.
+            // GICv2 binding: bits 8 to 15 are the mask of CPUs that the PPI is wired to, here all.
             (Line::Ppi(n), InterruptController::GicV2(_)) => {
                 let cpus = 1u32.checked_shl(self.vcpus).unwrap_or(0).wrapping_sub(1) & 0xff;
                 [1, n, trigger | (cpus << 8)].into()
@@ -65,12 +65,12 @@ impl<'a> Wiring<'a> {
             (Line::Source(n), InterruptController::Aplic(_)) => [n, trigger].into(),
             // A PLIC's lines have no trigger type.
             (Line::Source(n), _) => [n].into(),
-            // A kind of line that is newer than this crate; the checks refuse it before.
+            // `Line` is non-exhaustive; validation refuses unknown kinds.
             _ => Vec::new(),
         }
     }
 
-    /// How many cells an address has in the interrupt controller's node: an `interrupt-map` names one for every line.
+    /// `#address-cells` of the interrupt controller's node: each entry of an `interrupt-map` has such an address.
     pub(super) fn address_cells(&self) -> usize {
         match self.controller {
             InterruptController::GicV3(GicV3 { its: Some(_), .. })
@@ -88,7 +88,7 @@ impl<'a> Wiring<'a> {
         }
     }
 
-    /// References to the supervisor external interrupt of every hart, in their order.
+    /// `interrupts-extended` for the supervisor external interrupts of all harts, in order.
     fn harts(&self) -> Vec<u32> {
         (phandle::HARTS..)
             .zip(0..self.vcpus)
@@ -98,7 +98,7 @@ impl<'a> Wiring<'a> {
 }
 
 /// Writes the interrupt controller, the arm64 timer and PSCI.
-pub(super) fn write(tree: &mut Writer, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+pub(super) fn write(tree: &mut Writer, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     match wiring.controller {
         InterruptController::GicV2(gic) => write_gicv2(tree, gic)?,
         InterruptController::GicV3(gic) => write_gicv3(tree, gic)?,
@@ -115,15 +115,15 @@ pub(super) fn write(tree: &mut Writer, wiring: &Wiring<'_>) -> Result<(), TreeEr
     }
 }
 
-/// What every interrupt controller of devices has.
-fn write_controller(tree: &mut Writer, interrupt_cells: u32, phandle: u32) -> Result<(), TreeError> {
+/// The common properties of interrupt controllers.
+fn write_controller(tree: &mut Writer, interrupt_cells: u32, phandle: u32) -> Result<(), CreateFdtError> {
     tree.bytes("interrupt-controller", &[])?;
     tree.cells("#interrupt-cells", &[interrupt_cells])?;
     tree.phandle(phandle)
 }
 
-/// Makes room for a child with an address of the parent's, or says that there is none.
-fn write_bus(tree: &mut Writer, has_child: bool) -> Result<(), TreeError> {
+/// Writes the address cells for a child in the parent's address space, or for no child.
+fn write_bus(tree: &mut Writer, has_child: bool) -> Result<(), CreateFdtError> {
     if has_child {
         tree.cells("#address-cells", &[2])?;
         tree.cells("#size-cells", &[2])?;
@@ -133,10 +133,10 @@ fn write_bus(tree: &mut Writer, has_child: bool) -> Result<(), TreeError> {
     }
 }
 
-fn write_gicv2(tree: &mut Writer, gic: &GicV2) -> Result<(), TreeError> {
+fn write_gicv2(tree: &mut Writer, gic: &GicV2) -> Result<(), CreateFdtError> {
     let name = format!("interrupt-controller@{:x}", gic.distributor.start());
     tree.node(&name, |tree| {
-        // The compatible of the GICv2 that most guests know first.
+        // The `compatible` of GICv2 that most guests match.
         tree.string("compatible", "arm,cortex-a15-gic")?;
         tree.reg(&[gic.distributor, gic.cpu_interface])?;
         write_controller(tree, 3, phandle::INTERRUPT_CONTROLLER)?;
@@ -148,7 +148,7 @@ fn write_gicv2(tree: &mut Writer, gic: &GicV2) -> Result<(), TreeError> {
             tree.string("compatible", "arm,gic-v2m-frame")?;
             tree.reg(&[v2m.frame])?;
             tree.bytes("msi-controller", &[])?;
-            // Unlike interrupt specifiers, these count from INTID 0; the checks made sure that the sum fits.
+            // An INTID, unlike the number in an interrupt specifier: SPI 0 is INTID 32. Validated to fit.
             tree.cells("arm,msi-base-spi", &[v2m.first_spi.saturating_add(32)])?;
             tree.cells("arm,msi-num-spis", &[v2m.spis])?;
             tree.phandle(phandle::MSI_CONTROLLER)
@@ -156,7 +156,7 @@ fn write_gicv2(tree: &mut Writer, gic: &GicV2) -> Result<(), TreeError> {
     })
 }
 
-fn write_gicv3(tree: &mut Writer, gic: &GicV3) -> Result<(), TreeError> {
+fn write_gicv3(tree: &mut Writer, gic: &GicV3) -> Result<(), CreateFdtError> {
     let name = format!("interrupt-controller@{:x}", gic.distributor.start());
     tree.node(&name, |tree| {
         tree.string("compatible", "arm,gic-v3")?;
@@ -182,10 +182,10 @@ fn write_gicv3(tree: &mut Writer, gic: &GicV3) -> Result<(), TreeError> {
     })
 }
 
-fn write_plic(tree: &mut Writer, plic: &Plic, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_plic(tree: &mut Writer, plic: &Plic, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     let name = format!("interrupt-controller@{:x}", plic.range.start());
     tree.node(&name, |tree| {
-        // The second name is the one that kernels before the first knew.
+        // `riscv,plic0` is for older kernels.
         tree.strings("compatible", ["sifive,plic-1.0.0", "riscv,plic0"])?;
         tree.reg(&[plic.range])?;
         write_controller(tree, 1, phandle::INTERRUPT_CONTROLLER)?;
@@ -195,13 +195,13 @@ fn write_plic(tree: &mut Writer, plic: &Plic, wiring: &Wiring<'_>) -> Result<(),
     })
 }
 
-fn write_aplic(tree: &mut Writer, aplic: &Aplic, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_aplic(tree: &mut Writer, aplic: &Aplic, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     if let Some(imsic) = &aplic.imsic {
         write_imsic(tree, imsic, wiring)?;
     }
     let name = format!("interrupt-controller@{:x}", aplic.range.start());
     tree.node(&name, |tree| {
-        // Like that of IMSICs, the binding wants the name of an implementation first. This is QEMU's.
+        // As for IMSICs, the binding requires the name of an implementation first. This is QEMU's.
         tree.strings("compatible", ["qemu,aplic", "riscv,aplic"])?;
         tree.reg(&[aplic.range])?;
         write_controller(tree, 2, phandle::INTERRUPT_CONTROLLER)?;
@@ -214,7 +214,7 @@ fn write_aplic(tree: &mut Writer, aplic: &Aplic, wiring: &Wiring<'_>) -> Result<
     })
 }
 
-fn write_imsic(tree: &mut Writer, imsic: &Imsic, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_imsic(tree: &mut Writer, imsic: &Imsic, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     let name = format!("interrupt-controller@{:x}", imsic.range.start());
     tree.node(&name, |tree| {
         tree.strings("compatible", ["qemu,imsics", "riscv,imsics"])?;
@@ -235,7 +235,7 @@ fn write_imsic(tree: &mut Writer, imsic: &Imsic, wiring: &Wiring<'_>) -> Result<
     })
 }
 
-fn write_timer(tree: &mut Writer, timer: &Arm64Timer, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_timer(tree: &mut Writer, timer: &Arm64Timer, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     tree.node("timer", |tree| {
         tree.string("compatible", "arm,armv8-timer")?;
         let interrupts: Vec<u32> = [
@@ -248,12 +248,12 @@ fn write_timer(tree: &mut Writer, timer: &Arm64Timer, wiring: &Wiring<'_>) -> Re
         .flat_map(|interrupt| wiring.specifier(interrupt))
         .collect();
         tree.cells("interrupts", &interrupts)?;
-        // A virtual machine's timer does not stop when its CPU sleeps.
+        // The timer of a virtual machine does not stop in CPU idle states.
         tree.bytes("always-on", &[])
     })
 }
 
-fn write_psci(tree: &mut Writer, psci: Psci) -> Result<(), TreeError> {
+fn write_psci(tree: &mut Writer, psci: Psci) -> Result<(), CreateFdtError> {
     tree.node("psci", |tree| {
         match psci.version {
             PsciVersion::V0_2 => tree.string("compatible", "arm,psci-0.2")?,

@@ -1,4 +1,4 @@
-//! Reading a blob.
+//! Parsing.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -8,31 +8,32 @@ use boot_core::GuestRange;
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::{Blob, BlobError, BlobErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
+use super::error::{FdtError, FdtErrorKind};
+use super::{DeviceTree, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
 use crate::raw::{self, token};
 
-/// Bytes of the blob from some offset on.
+/// A part of the FDT.
 #[derive(Clone, Copy)]
 struct Block<'a> {
     bytes: &'a [u8],
-    /// The offset of the first of them in the blob.
+    /// Offset of the part in the FDT.
     start: usize,
 }
 
 impl<'a> Block<'a> {
-    const fn error(&self, at: usize, kind: BlobErrorKind) -> BlobError {
-        BlobError {
+    const fn error(&self, at: usize, kind: FdtErrorKind) -> FdtError {
+        FdtError {
             offset: self.start.saturating_add(at),
             kind,
         }
     }
 
-    /// `len` bytes from `at` on.
-    fn get(&self, what: &'static str, at: usize, len: usize) -> Result<&'a [u8], BlobError> {
+    /// `len` bytes at the offset `at` in the block.
+    fn get(&self, what: &'static str, at: usize, len: usize) -> Result<&'a [u8], FdtError> {
         let tail = self.bytes.get(at..).unwrap_or_default();
         tail.get(..len).ok_or(self.error(
             at,
-            BlobErrorKind::Truncated {
+            FdtErrorKind::Truncated {
                 what,
                 needed: len,
                 left: tail.len(),
@@ -44,9 +45,9 @@ impl<'a> Block<'a> {
         &self,
         what: &'static str,
         at: usize,
-    ) -> Result<T, BlobError> {
+    ) -> Result<T, FdtError> {
         let bytes = self.get(what, at, size_of::<T>())?;
-        let truncated = BlobErrorKind::Truncated {
+        let truncated = FdtErrorKind::Truncated {
             what,
             needed: size_of::<T>(),
             left: bytes.len(),
@@ -54,10 +55,10 @@ impl<'a> Block<'a> {
         T::read_from_bytes(bytes).ok().ok_or(self.error(at, truncated))
     }
 
-    /// The name that begins at `at`.
-    fn name(&self, at: usize) -> Result<&'a str, BlobError> {
+    /// The name at the offset `at`.
+    fn name(&self, at: usize) -> Result<&'a str, FdtError> {
         let tail = self.bytes.get(at..).unwrap_or_default();
-        // Properties may share a name, so that a long one would be looked at as often as there are properties.
+        // The limit bounds the time: many properties may refer to one long name.
         let end = tail
             .iter()
             .take(MAX_NAME.saturating_add(1))
@@ -65,19 +66,19 @@ impl<'a> Block<'a> {
         end.and_then(|end| tail.get(..end))
             .filter(|name| name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/'))
             .and_then(|name| str::from_utf8(name).ok())
-            .ok_or(self.error(at, BlobErrorKind::Name))
+            .ok_or(self.error(at, FdtErrorKind::InvalidName))
     }
 }
 
-impl<'a> Blob<'a> {
-    /// Reads a flattened device tree. Bytes behind the length that its header gives do not count.
+impl<'a> DeviceTree<'a> {
+    /// Parses an FDT. Bytes after the `totalsize` of its header are ignored.
     ///
     /// # Errors
     ///
-    /// [`BlobError`] says which byte breaks which rule of the format.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, BlobError> {
+    /// [`FdtError`]: the first violation of the format, with its offset.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FdtError> {
         let (header, whole) = header(bytes)?;
-        let reservations = reservations(&header, whole)?;
+        let memory_reservations = memory_reservations(&header, whole)?;
         let structure = block(
             whole,
             "structure block",
@@ -93,31 +94,31 @@ impl<'a> Blob<'a> {
             1,
         )?;
         Ok(Self {
-            boot_cpu: header.boot_cpuid_phys.get(),
-            reservations,
+            boot_cpuid_phys: header.boot_cpuid_phys.get(),
+            memory_reservations,
             root: tree(structure, strings)?,
         })
     }
 }
 
-/// An offset or length of the format. One that does not fit lies outside of every blob.
+/// An offset or length of the format. One that does not fit is outside of every FDT.
 fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Reads and checks the header; returns it and the bytes that belong to the tree.
-fn header(bytes: &[u8]) -> Result<(raw::Header, Block<'_>), BlobError> {
+/// Reads and checks the header. Returns it and the `totalsize` bytes of the tree.
+fn header(bytes: &[u8]) -> Result<(raw::Header, Block<'_>), FdtError> {
     let all = Block { bytes, start: 0 };
     let header: raw::Header = all.read("header", 0)?;
     if header.magic.get() != raw::MAGIC {
         let found = header.magic.get();
-        return Err(all.error(0, BlobErrorKind::Magic { found }));
+        return Err(all.error(0, FdtErrorKind::BadMagic { found }));
     }
     let (version, last_comp_version) = (header.version.get(), header.last_comp_version.get());
     if version < raw::VERSION || last_comp_version > raw::VERSION {
         return Err(all.error(
             20,
-            BlobErrorKind::Version {
+            FdtErrorKind::UnsupportedVersion {
                 version,
                 last_comp_version,
             },
@@ -127,37 +128,37 @@ fn header(bytes: &[u8]) -> Result<(raw::Header, Block<'_>), BlobError> {
     if total > MAX_LEN {
         return Err(all.error(
             4,
-            BlobErrorKind::TooLong {
+            FdtErrorKind::TooLarge {
                 found: total,
                 max: MAX_LEN,
             },
         ));
     }
-    let bytes = all.get("whole of it", 0, total)?;
+    let bytes = all.get("device tree", 0, total)?;
     Ok((header, Block { bytes, start: 0 }))
 }
 
-/// A block of the blob: `len` bytes from `offset` on, or all that follow.
+/// A block of the FDT: `len` bytes at `offset`, or everything from `offset` to the end.
 fn block<'a>(
     whole: Block<'a>,
     name: &'static str,
     offset: u32,
     len: Option<u32>,
     align: usize,
-) -> Result<Block<'a>, BlobError> {
+) -> Result<Block<'a>, FdtError> {
     let start = to_usize(offset);
     let len = match len {
         Some(len) => to_usize(len),
         None => whole.bytes.len().saturating_sub(start),
     };
-    if start < size_of::<raw::Header>() || !start.is_multiple_of(align) {
-        return Err(whole.error(start, BlobErrorKind::Misaligned { block: name, align }));
+    if start < size_of::<raw::Header>() || start.checked_rem(align) != Some(0) {
+        return Err(whole.error(start, FdtErrorKind::Misaligned { block: name, align }));
     }
     let bytes = whole.get(name, start, len)?;
     Ok(Block { bytes, start })
 }
 
-fn reservations(header: &raw::Header, whole: Block<'_>) -> Result<Vec<GuestRange>, BlobError> {
+fn memory_reservations(header: &raw::Header, whole: Block<'_>) -> Result<Vec<GuestRange>, FdtError> {
     const WHAT: &str = "memory reservation block";
     let block = block(whole, WHAT, header.off_mem_rsvmap.get(), None, 8)?;
     let mut all = Vec::new();
@@ -169,46 +170,48 @@ fn reservations(header: &raw::Header, whole: Block<'_>) -> Result<Vec<GuestRange
         }
         match GuestRange::new(address, size) {
             Some(range) if size > 0 => all.push(range),
-            _ => return Err(block.error(at, BlobErrorKind::Reservation { address, size })),
+            _ => return Err(block.error(at, FdtErrorKind::InvalidReservation { address, size })),
         }
     }
     Ok(all)
 }
 
-/// A node that has not ended yet, and the names that its parts have.
-struct Open<'a> {
+/// A node whose end has not been read, with the names of its properties and children.
+struct OpenNode<'a> {
     node: Node<'a>,
     properties: BTreeSet<&'a str>,
     children: BTreeSet<&'a str>,
 }
 
-/// A tree in the making.
+/// A tree while it is read.
 #[derive(Default)]
-struct Growing<'a> {
-    /// From the root to the node that is being read.
-    open: Vec<Open<'a>>,
-    /// The root once it has ended.
+struct TreeBuilder<'a> {
+    /// The path from the root to the node that is being read.
+    open: Vec<OpenNode<'a>>,
+    /// The root, once its end has been read.
     root: Option<Node<'a>>,
 }
 
-impl<'a> Growing<'a> {
-    fn begin(&mut self, name: &'a str) -> Result<(), BlobErrorKind> {
+impl<'a> TreeBuilder<'a> {
+    fn begin(&mut self, name: &'a str) -> Result<(), FdtErrorKind> {
         if self.root.is_some() {
-            return Err(BlobErrorKind::Trailing);
+            return Err(FdtErrorKind::TrailingData);
         }
-        // The root alone has no name.
+        // Only the root has an empty name.
         if name.is_empty() != self.open.is_empty() {
-            return Err(BlobErrorKind::Name);
+            return Err(FdtErrorKind::InvalidName);
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(BlobErrorKind::Depth { max: MAX_DEPTH });
+            return Err(FdtErrorKind::TooDeep { max: MAX_DEPTH });
         }
-        if let Some(parent) = self.open.last_mut()
-            && !parent.children.insert(name)
+        if self
+            .open
+            .last_mut()
+            .is_some_and(|parent| !parent.children.insert(name))
         {
-            return Err(BlobErrorKind::NodeTwice);
+            return Err(FdtErrorKind::DuplicateNode);
         }
-        self.open.push(Open {
+        self.open.push(OpenNode {
             node: Node::new(name),
             properties: BTreeSet::new(),
             children: BTreeSet::new(),
@@ -216,22 +219,22 @@ impl<'a> Growing<'a> {
         Ok(())
     }
 
-    fn property(&mut self, name: &'a str, value: &'a [u8]) -> Result<(), BlobErrorKind> {
-        let owner = self.open.last_mut().ok_or(BlobErrorKind::PropertyOutside)?;
+    fn property(&mut self, name: &'a str, value: &'a [u8]) -> Result<(), FdtErrorKind> {
+        let owner = self.open.last_mut().ok_or(FdtErrorKind::PropertyOutsideNode)?;
         if name.is_empty() {
-            Err(BlobErrorKind::Name)
+            Err(FdtErrorKind::InvalidName)
         } else if !owner.children.is_empty() {
-            Err(BlobErrorKind::PropertyAfterChild)
+            Err(FdtErrorKind::PropertyAfterChild)
         } else if owner.properties.insert(name) {
-            owner.node.push(name, value);
+            owner.node.push_property(name, value);
             Ok(())
         } else {
-            Err(BlobErrorKind::PropertyTwice)
+            Err(FdtErrorKind::DuplicateProperty)
         }
     }
 
-    fn end(&mut self) -> Result<(), BlobErrorKind> {
-        let Open { node, .. } = self.open.pop().ok_or(BlobErrorKind::StrayEnd)?;
+    fn end(&mut self) -> Result<(), FdtErrorKind> {
+        let OpenNode { node, .. } = self.open.pop().ok_or(FdtErrorKind::UnexpectedEndNode)?;
         match self.open.last_mut() {
             Some(parent) => parent.node.children.push(node),
             None => self.root = Some(node),
@@ -240,9 +243,9 @@ impl<'a> Growing<'a> {
     }
 }
 
-/// Reads the structure block.
-fn tree<'a>(structure: Block<'a>, strings: Block<'a>) -> Result<Node<'a>, BlobError> {
-    let mut tree = Growing::default();
+/// Reads the structure block (section "Structure Block").
+fn tree<'a>(structure: Block<'a>, strings: Block<'a>) -> Result<Node<'a>, FdtError> {
+    let mut tree = TreeBuilder::default();
     let mut at = 0usize;
     loop {
         let here = at;
@@ -267,19 +270,19 @@ fn tree<'a>(structure: Block<'a>, strings: Block<'a>) -> Result<Node<'a>, BlobEr
             }
             token::END_NODE => tree.end().map_err(located)?,
             token::END => {
-                let root = tree.root.ok_or(located(BlobErrorKind::Unfinished))?;
+                let root = tree.root.ok_or(located(FdtErrorKind::UnexpectedEnd))?;
                 return if at == structure.bytes.len() {
                     Ok(root)
                 } else {
-                    Err(structure.error(at, BlobErrorKind::Trailing))
+                    Err(structure.error(at, FdtErrorKind::TrailingData))
                 };
             }
-            found => return Err(located(BlobErrorKind::Token { found })),
+            found => return Err(located(FdtErrorKind::UnknownToken { found })),
         }
     }
 }
 
-/// Where the token after `len` bytes at `at` is: at the next multiple of four.
+/// The offset of the token after `len` bytes at `at`: the next multiple of four.
 fn next_token(at: usize, len: usize) -> usize {
     at.saturating_add(len)
         .checked_next_multiple_of(4)

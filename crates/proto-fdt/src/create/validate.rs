@@ -1,4 +1,4 @@
-//! What must hold of a platform before a tree can be written for it.
+//! Validation of a platform before its tree is written.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -7,13 +7,14 @@ use boot_core::machine::{
     Aplic, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost,
     PciSpace, PciWindow, RiscvCpus, Serial, SerialKind,
 };
-use boot_core::{Arch, GuestRange, Machine};
+use boot_core::{Arch, GuestRange, Machine, arith};
 
+use super::device_ranges::device_ranges;
 use super::interrupts::Wiring;
-use crate::TreeError;
+use crate::error::CreateFdtError;
 
-/// Checks everything that the writers rely on, and what a guest would stumble over.
-pub(super) fn check(machine: &Machine) -> Result<(), TreeError> {
+/// Validates all that the writers rely on, and the requirements of the bindings.
+pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
     check_cpus(machine)?;
     check_arch(machine)?;
     if let Cpus::Riscv64(cpus) = &machine.platform.cpus {
@@ -26,7 +27,7 @@ pub(super) fn check(machine: &Machine) -> Result<(), TreeError> {
     check_reserved(machine)
 }
 
-fn check_cpus(machine: &Machine) -> Result<(), TreeError> {
+fn check_cpus(machine: &Machine) -> Result<(), CreateFdtError> {
     let (mut ids, arch): (Vec<u64>, _) = match &machine.platform.cpus {
         Cpus::Arm64(cpus) => (
             cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
@@ -36,36 +37,33 @@ fn check_cpus(machine: &Machine) -> Result<(), TreeError> {
             cpus.harts.iter().map(|hart| hart.hart_id).collect(),
             Arch::Riscv64,
         ),
-        _ => return Err(TreeError::NoCpus),
+        _ => return Err(CreateFdtError::NoCpus),
     };
     if arch != machine.arch {
-        return Err(TreeError::OtherArch {
+        return Err(CreateFdtError::WrongArch {
             what: "CPUs of another architecture",
             arch: machine.arch,
         });
     }
     let vcpus = machine.vcpus.get();
     if u32::try_from(ids.len()) != Ok(vcpus) {
-        return Err(TreeError::CpuCount {
+        return Err(CreateFdtError::CpuCountMismatch {
             described: ids.len(),
             vcpus,
         });
     }
     ids.sort_unstable();
-    for pair in ids.windows(2) {
-        if let [a, b] = pair
-            && a == b
-        {
-            return Err(TreeError::CpuIdTwice { id: *a });
-        }
+    let is_duplicate = |pair: &&[u64]| pair.first() == pair.last();
+    if let Some([id, ..]) = ids.windows(2).find(is_duplicate) {
+        return Err(CreateFdtError::DuplicateCpuId { id: *id });
     }
     if arch == Arch::Aarch64 && vcpus > 1 && machine.platform.psci.is_none() {
-        return Err(TreeError::NoPsci);
+        return Err(CreateFdtError::NoPsci);
     }
     Ok(())
 }
 
-fn check_arch(machine: &Machine) -> Result<(), TreeError> {
+fn check_arch(machine: &Machine) -> Result<(), CreateFdtError> {
     let platform = &machine.platform;
     let arm64 = machine.arch == Arch::Aarch64;
     let controller = match platform.interrupt_controller {
@@ -77,7 +75,7 @@ fn check_arch(machine: &Machine) -> Result<(), TreeError> {
     let timer = (!arm64 && platform.timer.is_some()).then_some("arm64 generic timer");
     let psci = (!arm64 && platform.psci.is_some()).then_some("PSCI");
     match controller.or(timer).or(psci) {
-        Some(what) => Err(TreeError::OtherArch {
+        Some(what) => Err(CreateFdtError::WrongArch {
             what,
             arch: machine.arch,
         }),
@@ -85,19 +83,19 @@ fn check_arch(machine: &Machine) -> Result<(), TreeError> {
     }
 }
 
-/// A value that must be in a range.
+/// Checks one value.
 fn check_value(
     device: &'static str,
     field: &'static str,
     found: impl Into<u64>,
     allowed: impl FnOnce(u64) -> bool,
     expected: &'static str,
-) -> Result<(), TreeError> {
+) -> Result<(), CreateFdtError> {
     let found = found.into();
     if allowed(found) {
         Ok(())
     } else {
-        Err(TreeError::Value {
+        Err(CreateFdtError::InvalidValue {
             device,
             field,
             found,
@@ -106,7 +104,7 @@ fn check_value(
     }
 }
 
-fn check_harts(cpus: &RiscvCpus) -> Result<(), TreeError> {
+fn check_harts(cpus: &RiscvCpus) -> Result<(), CreateFdtError> {
     check_value(
         "time counter",
         "frequency",
@@ -116,15 +114,15 @@ fn check_harts(cpus: &RiscvCpus) -> Result<(), TreeError> {
     )?;
     for hart in &cpus.harts {
         let blocks = [
-            ("zicbom", "size of Zicbom's blocks", hart.cbom_block_size),
-            ("zicboz", "size of Zicboz's blocks", hart.cboz_block_size),
-            ("zicbop", "size of Zicbop's blocks", hart.cbop_block_size),
+            ("zicbom", "Zicbom block size", hart.cbom_block_size),
+            ("zicboz", "Zicboz block size", hart.cboz_block_size),
+            ("zicbop", "Zicbop block size", hart.cbop_block_size),
         ];
         for (extension, field, size) in blocks {
             match size {
                 Some(size) => check_value("hart", field, size, u64::is_power_of_two, "a power of two")?,
                 None if hart.isa.has(extension) => {
-                    return Err(TreeError::NoBlockSize {
+                    return Err(CreateFdtError::NoBlockSize {
                         hart_id: hart.hart_id,
                         extension,
                     });
@@ -136,7 +134,7 @@ fn check_harts(cpus: &RiscvCpus) -> Result<(), TreeError> {
     Ok(())
 }
 
-fn check_controller(machine: &Machine) -> Result<(), TreeError> {
+fn check_controller(machine: &Machine) -> Result<(), CreateFdtError> {
     let vcpus = u64::from(machine.vcpus.get());
     let sources = |device, sources: u32| {
         check_value(
@@ -182,11 +180,11 @@ fn check_controller(machine: &Machine) -> Result<(), TreeError> {
     }
 }
 
-fn check_aplic(aplic: &Aplic, vcpus: u64) -> Result<(), TreeError> {
+fn check_aplic(aplic: &Aplic, vcpus: u64) -> Result<(), CreateFdtError> {
     /// The size of a domain's registers (RISC-V AIA, "Memory-mapped control region for an interrupt
     /// domain").
     const REGISTERS: u64 = 0x4000;
-    /// The size of a hart's interrupt delivery control structure, which follow the registers.
+    /// The size of a hart's interrupt delivery control (IDC) structure. These follow the registers.
     const DELIVERY: u64 = 32;
     let len = aplic.range.len();
     let check = |least, expected| check_value("APLIC", "size", len, |len| len >= least, expected);
@@ -196,17 +194,17 @@ fn check_aplic(aplic: &Aplic, vcpus: u64) -> Result<(), TreeError> {
     }
     check(
         vcpus.saturating_mul(DELIVERY).saturating_add(REGISTERS),
-        "at least 16 KiB, and 32 bytes more for each hart",
+        "at least 16 KiB and 32 bytes for each hart",
     )
 }
 
-/// How many bits of a message's address choose the hart where the tree does not say: the fewest that tell
-/// the harts apart, none for a single one (Linux binding `riscv,imsics.yaml`, and what Linux does).
+/// The default of `riscv,hart-index-bits`: the fewest bits that distinguish the harts, 0 for a single hart (Linux binding
+/// `riscv,imsics.yaml`).
 fn hart_index_bits(vcpus: u64) -> u32 {
     vcpus.checked_next_power_of_two().map_or(u64::BITS, u64::ilog2)
 }
 
-fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
+fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), CreateFdtError> {
     let check =
         |field, found, allowed: bool, expected| check_value("IMSIC", field, found, |_| allowed, expected);
     let ids = imsic.ids;
@@ -235,13 +233,13 @@ fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
         |len| files.is_some_and(|files| len >= files),
         "4 KiB for every interrupt file of every hart",
     )?;
-    // A guest masks these bits out of the address of a file, and sends its messages to what is left.
+    // The guest clears these bits of an interrupt file's address to get the base address of the IMSICs.
     let start = imsic.range.start();
     match guest
         .checked_add(hart)
         .and_then(|bits| 0x1000u64.checked_shl(bits))
     {
-        Some(alignment) if !start.is_multiple_of(alignment) => Err(TreeError::Unaligned {
+        Some(alignment) if arith::align_down(start, alignment) != start => Err(CreateFdtError::Misaligned {
             device: "IMSIC",
             start,
             alignment,
@@ -250,7 +248,7 @@ fn check_imsic(imsic: &Imsic, vcpus: u64) -> Result<(), TreeError> {
     }
 }
 
-/// Every interrupt of a device of the machine, with the device it belongs to.
+/// The interrupts of all devices, each with the name of the device.
 fn device_interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
     let platform = &machine.platform;
     let mut all = Vec::new();
@@ -286,7 +284,7 @@ fn timer_interrupts(machine: &Machine) -> Vec<(&'static str, Interrupt)> {
     lines.map(|line| ("timer", line)).collect()
 }
 
-fn check_lines(machine: &Machine) -> Result<(), TreeError> {
+fn check_lines(machine: &Machine) -> Result<(), CreateFdtError> {
     let (devices, timer) = (device_interrupts(machine), timer_interrupts(machine));
     for &(device, Interrupt { line, .. }) in devices.iter().chain(&timer) {
         let exists = line.intid().is_some()
@@ -300,12 +298,12 @@ fn check_lines(machine: &Machine) -> Result<(), TreeError> {
                 _ => false,
             };
         if !exists {
-            return Err(TreeError::Line { device, line });
+            return Err(CreateFdtError::NoSuchLine { device, line });
         }
     }
     for (device, Interrupt { line, .. }) in timer {
         if !matches!(line, Line::Ppi(_)) {
-            return Err(TreeError::NotPrivate { device, line });
+            return Err(CreateFdtError::NotPpi { device, line });
         }
     }
     let InterruptController::GicV2(GicV2 { v2m: Some(v2m), .. }) = &machine.platform.interrupt_controller
@@ -313,22 +311,22 @@ fn check_lines(machine: &Machine) -> Result<(), TreeError> {
         return Ok(());
     };
     for (device, Interrupt { line, .. }) in devices {
-        if raises(v2m, line) {
-            return Err(TreeError::MessageLine { device, line });
+        if is_msi_line(v2m, line) {
+            return Err(CreateFdtError::MsiLine { device, line });
         }
     }
     Ok(())
 }
 
-/// Whether messages to the frame raise the line.
-fn raises(v2m: &GicV2m, line: Line) -> bool {
+/// Whether the frame uses the line for MSIs.
+fn is_msi_line(v2m: &GicV2m, line: Line) -> bool {
     match line {
         Line::Spi(n) => n.checked_sub(v2m.first_spi).is_some_and(|index| index < v2m.spis),
         _ => false,
     }
 }
 
-fn check_devices(machine: &Machine) -> Result<(), TreeError> {
+fn check_devices(machine: &Machine) -> Result<(), CreateFdtError> {
     machine.platform.serial.iter().try_for_each(check_serial)?;
     if let Some(syscon) = &machine.platform.syscon {
         for write in [syscon.poweroff, syscon.reset].into_iter().flatten() {
@@ -338,7 +336,7 @@ fn check_devices(machine: &Machine) -> Result<(), TreeError> {
                 "syscon",
                 "register offset",
                 offset,
-                |offset| inside && offset.is_multiple_of(4),
+                |offset| inside && arith::align_down(offset, 4) == offset,
                 "a multiple of 4 inside its range",
             )?;
         }
@@ -348,12 +346,12 @@ fn check_devices(machine: &Machine) -> Result<(), TreeError> {
     };
     check_pci(pci)?;
     if pci.msi && Wiring::new(machine).msi().is_none() {
-        return Err(TreeError::NoMsiController);
+        return Err(CreateFdtError::NoMsiController);
     }
     Ok(())
 }
 
-fn check_serial(serial: &Serial) -> Result<(), TreeError> {
+fn check_serial(serial: &Serial) -> Result<(), CreateFdtError> {
     match serial.kind {
         SerialKind::Ns16550a {
             reg_shift,
@@ -376,13 +374,13 @@ fn check_serial(serial: &Serial) -> Result<(), TreeError> {
     }
 }
 
-fn check_pci(pci: &PciHost) -> Result<(), TreeError> {
+fn check_pci(pci: &PciHost) -> Result<(), CreateFdtError> {
     const BUS: u64 = 1 << 20;
     check_value(
         "PCI host",
         "size of the configuration space",
         pci.ecam.len(),
-        |len| (BUS..=256 * BUS).contains(&len) && len.is_multiple_of(BUS),
+        |len| (BUS..=256 * BUS).contains(&len) && arith::align_down(len, BUS) == len,
         "1 MiB for each of 1 to 256 buses",
     )?;
     for PciWindow {
@@ -407,97 +405,54 @@ fn check_pci(pci: &PciHost) -> Result<(), TreeError> {
     Ok(())
 }
 
-/// Every device of the machine that occupies addresses, with what it is.
-pub(crate) fn devices(machine: &Machine) -> Vec<(&'static str, GuestRange)> {
-    let platform = &machine.platform;
-    let mut all = Vec::new();
-    match &platform.interrupt_controller {
-        InterruptController::GicV2(gic) => {
-            all.push(("GIC distributor", gic.distributor));
-            all.push(("GIC CPU interface", gic.cpu_interface));
-            all.extend(gic.v2m.iter().map(|v2m| ("GICv2m frame", v2m.frame)));
-        }
-        InterruptController::GicV3(gic) => {
-            all.push(("GIC distributor", gic.distributor));
-            all.extend(
-                gic.redistributors
-                    .iter()
-                    .map(|range| ("GIC redistributors", *range)),
-            );
-            all.extend(gic.its.iter().map(|range| ("GIC ITS", *range)));
-        }
-        InterruptController::Plic(plic) => all.push(("PLIC", plic.range)),
-        InterruptController::Aplic(aplic) => {
-            all.push(("APLIC", aplic.range));
-            all.extend(aplic.imsic.iter().map(|imsic| ("IMSIC", imsic.range)));
-        }
-        _ => {}
-    }
-    all.extend(platform.serial.iter().map(|serial| ("serial port", serial.range)));
-    all.extend(
-        platform
-            .virtio_mmio
-            .iter()
-            .map(|slot| ("virtio-mmio slot", slot.range)),
-    );
-    if let Some(pci) = &platform.pci {
-        all.push(("PCI configuration space", pci.ecam));
-        all.extend(pci.windows.iter().map(|window| ("PCI window", window.range)));
-    }
-    all.extend(platform.syscon.iter().map(|syscon| ("syscon", syscon.range)));
-    all
-}
-
-/// No two things share an address. That also makes the names of the nodes unique, which hold the addresses.
-fn check_addresses(machine: &Machine) -> Result<(), TreeError> {
+/// No devices overlap each other or RAM. Since node names contain the addresses, this makes them unique, too.
+fn check_addresses(machine: &Machine) -> Result<(), CreateFdtError> {
     let mut all: Vec<_> = machine.memory.ram().map(|range| ("RAM", range)).collect();
-    all.extend(devices(machine));
+    all.extend(device_ranges(machine));
     all.sort_by_key(|(_, range)| *range);
     for (device, range) in &all {
         check_value(device, "size", range.len(), |len| len > 0, "at least one byte")?;
     }
-    for pair in all.windows(2) {
-        if let [(first, first_range), (second, second_range)] = pair
-            && first_range.overlaps(*second_range)
-        {
-            return Err(TreeError::Overlap {
-                first,
-                first_range: *first_range,
-                second,
-                second_range: *second_range,
-            });
+    check_overlap(&all)
+}
+
+/// No two of the ranges, which are sorted by address, overlap.
+fn check_overlap(ranges: &[(&'static str, GuestRange)]) -> Result<(), CreateFdtError> {
+    for pair in ranges.windows(2) {
+        match pair {
+            [(first, first_range), (second, second_range)] if first_range.overlaps(*second_range) => {
+                return Err(CreateFdtError::Overlap {
+                    first,
+                    first_range: *first_range,
+                    second,
+                    second_range: *second_range,
+                });
+            }
+            _ => {}
         }
     }
     Ok(())
 }
 
-fn check_reserved(machine: &Machine) -> Result<(), TreeError> {
+fn check_reserved(machine: &Machine) -> Result<(), CreateFdtError> {
     let mut reserved: Vec<_> = machine.platform.reserved_memory.iter().collect();
     reserved.sort_by_key(|memory| memory.range);
     for memory in &reserved {
         if memory.range.is_empty() || !machine.memory.is_ram(memory.range) {
-            return Err(TreeError::ReservedNotRam {
+            return Err(CreateFdtError::ReservedMemoryNotRam {
                 name: memory.name.clone(),
                 range: memory.range,
             });
         }
         if memory.name.contains('@') {
-            return Err(TreeError::ReservedName {
+            return Err(CreateFdtError::InvalidReservedMemoryName {
                 name: Cow::clone(&memory.name),
             });
         }
     }
-    for pair in reserved.windows(2) {
-        if let [a, b] = pair
-            && a.range.overlaps(b.range)
-        {
-            return Err(TreeError::Overlap {
-                first: "reserved memory",
-                first_range: a.range,
-                second: "reserved memory",
-                second_range: b.range,
-            });
-        }
-    }
-    Ok(())
+    let ranges: Vec<_> = reserved
+        .iter()
+        .map(|memory| ("reserved memory", memory.range))
+        .collect();
+    check_overlap(&ranges)
 }

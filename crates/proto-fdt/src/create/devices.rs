@@ -1,4 +1,4 @@
-//! Serial ports, virtio-mmio slots, the PCI host and the register for poweroff and reset.
+//! Serial ports, virtio-mmio slots, the PCI host and the syscon for poweroff and reset.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,16 +9,16 @@ use boot_core::machine::{
 };
 
 use super::interrupts::{MsiController, Wiring};
-use super::node::{Writer, cells_of};
 use super::phandle;
-use crate::TreeError;
+use super::writer::{Writer, cells_of};
+use crate::error::CreateFdtError;
 
 pub(super) fn serial_name(serial: &Serial) -> String {
     format!("serial@{:x}", serial.range.start())
 }
 
-/// Writes `/aliases`, so that the guest numbers the serial ports in their order.
-pub(super) fn write_aliases(tree: &mut Writer, platform: &Platform) -> Result<(), TreeError> {
+/// Writes `/aliases`, which numbers the serial ports in their order.
+pub(super) fn write_aliases(tree: &mut Writer, platform: &Platform) -> Result<(), CreateFdtError> {
     if platform.serial.is_empty() {
         return Ok(());
     }
@@ -34,7 +34,11 @@ pub(super) fn write_aliases(tree: &mut Writer, platform: &Platform) -> Result<()
 }
 
 /// Writes the devices.
-pub(super) fn write(tree: &mut Writer, platform: &Platform, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+pub(super) fn write(
+    tree: &mut Writer,
+    platform: &Platform,
+    wiring: &Wiring<'_>,
+) -> Result<(), CreateFdtError> {
     for (serial, clock) in platform.serial.iter().zip(phandle::CLOCKS..) {
         write_serial(tree, serial, clock, wiring)?;
     }
@@ -55,9 +59,9 @@ fn write_serial(
     serial: &Serial,
     clock: u32,
     wiring: &Wiring<'_>,
-) -> Result<(), TreeError> {
+) -> Result<(), CreateFdtError> {
     if serial.kind == SerialKind::Pl011 {
-        // A PL011 refers to its clock by handle; it has one for the baud rate and one for the bus.
+        // A PL011 refers to its clocks (baud rate and bus) by phandle.
         tree.node(&format!("clock-{:x}", serial.range.start()), |tree| {
             tree.string("compatible", "fixed-clock")?;
             tree.cells("#clock-cells", &[0])?;
@@ -96,7 +100,7 @@ fn write_serial(
     })
 }
 
-fn write_virtio(tree: &mut Writer, slot: &VirtioMmio, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_virtio(tree: &mut Writer, slot: &VirtioMmio, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     tree.node(&format!("virtio_mmio@{:x}", slot.range.start()), |tree| {
         tree.string("compatible", "virtio,mmio")?;
         tree.reg(&[slot.range])?;
@@ -106,7 +110,7 @@ fn write_virtio(tree: &mut Writer, slot: &VirtioMmio, wiring: &Wiring<'_>) -> Re
 }
 
 /// `phys.hi` of a PCI address space (IEEE 1275 PCI bus binding, "Physical Address Formats"): bits 24 and 25 are the
-/// space, bit 30 says prefetchable.
+/// space, bit 30 is "prefetchable".
 const fn space_code(space: PciSpace) -> u32 {
     match space {
         PciSpace::Io => 0x0100_0000,
@@ -115,14 +119,14 @@ const fn space_code(space: PciSpace) -> u32 {
     }
 }
 
-fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<(), TreeError> {
+fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     tree.node(&format!("pcie@{:x}", pci.ecam.start()), |tree| {
         tree.string("compatible", "pci-host-ecam-generic")?;
         tree.string("device_type", "pci")?;
         tree.reg(&[pci.ecam])?;
         tree.cells("#address-cells", &[3])?;
         tree.cells("#size-cells", &[2])?;
-        // One bus for each MiB, as the checks made sure.
+        // One MiB for each bus: validated.
         let last_bus = u32::try_from(pci.ecam.len() >> 20)
             .unwrap_or(u32::MAX)
             .saturating_sub(1);
@@ -141,7 +145,7 @@ fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<()
             write_intx(tree, pins, wiring)?;
         }
         match wiring.msi().filter(|_| pci.msi) {
-            // Requester ids are the ITS's device ids, all 65536 of them.
+            // All 65536 requester ids, as device ids of the ITS.
             Some(MsiController::Its) => tree.cells("msi-map", &[0, phandle::MSI_CONTROLLER, 0, 0x1_0000]),
             Some(MsiController::Plain) => tree.cells("msi-parent", &[phandle::MSI_CONTROLLER]),
             None => Ok(()),
@@ -149,17 +153,17 @@ fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<()
     })
 }
 
-/// The pins of four slots: further slots have the same lines as the slot with their number modulo four.
+/// The interrupt map of four slots. The mask maps each further slot to slot number modulo four.
 fn write_intx(
     tree: &mut Writer,
     pins: &[boot_core::machine::Interrupt; 4],
     wiring: &Wiring<'_>,
-) -> Result<(), TreeError> {
+) -> Result<(), CreateFdtError> {
     let mut map = Vec::new();
     for slot in 0..4u32 {
         let lines = pins.iter().cycle().skip(usize::try_from(slot).unwrap_or(0));
         for (pin, line) in (1..=4).zip(lines) {
-            // phys.hi of the slot (bits 11 to 15), phys.mid, phys.lo, pin; then the controller and its line.
+            // phys.hi with the slot in bits 11 to 15, phys.mid, phys.lo, pin; then the controller and the line.
             map.extend([slot << 11, 0, 0, pin, phandle::INTERRUPT_CONTROLLER]);
             map.extend(core::iter::repeat_n(0, wiring.address_cells()));
             map.extend(wiring.specifier(*line));
@@ -170,7 +174,7 @@ fn write_intx(
     tree.cells("interrupt-map-mask", &[3 << 11, 0, 0, 7])
 }
 
-fn write_syscon(tree: &mut Writer, syscon: &Syscon) -> Result<(), TreeError> {
+fn write_syscon(tree: &mut Writer, syscon: &Syscon) -> Result<(), CreateFdtError> {
     tree.node(&format!("syscon@{:x}", syscon.range.start()), |tree| {
         tree.strings("compatible", ["syscon", "simple-mfd"])?;
         tree.reg(&[syscon.range])?;
@@ -185,13 +189,13 @@ fn write_register(
     name: &str,
     compatible: &str,
     write: Option<RegisterWrite>,
-) -> Result<(), TreeError> {
+) -> Result<(), CreateFdtError> {
     let Some(write) = write else {
         return Ok(());
     };
     tree.node(name, |tree| {
         tree.string("compatible", compatible)?;
-        // Older kernels need the handle although the register's node is the parent.
+        // Older kernels need `regmap` although the parent is the syscon.
         tree.cells("regmap", &[phandle::SYSCON])?;
         tree.cells("offset", &[write.offset])?;
         tree.cells("value", &[write.value])

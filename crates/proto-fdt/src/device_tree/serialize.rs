@@ -1,17 +1,17 @@
-//! Writing a blob.
+//! Serialization.
 //!
-//! `vm-fdt` writes the trees that this crate makes itself. It refuses names that are legal or common in trees that
-//! others made (`__symbols__`, names of more than 31 characters), so those are written here.
+//! `vm-fdt`, which writes the trees of [`create_fdt`](crate::create_fdt), rejects names that are common in trees of
+//! other tools, such as `__symbols__` and names of more than 31 characters.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use zerocopy::IntoBytes;
 
-use super::{Blob, MAX_DEPTH, Node};
+use super::{DeviceTree, MAX_DEPTH, Node};
 use crate::raw::{self, token};
 
-/// The structure block and the strings block in the making.
+/// The structure block and the strings block while they are written.
 #[derive(Default)]
 struct Blocks<'a> {
     structure: Vec<u8>,
@@ -19,22 +19,22 @@ struct Blocks<'a> {
     offsets: BTreeMap<&'a str, u32>,
 }
 
-impl Blob<'_> {
-    /// Writes the tree; `None` where it would have more than 4 GiB, or is nested deeper than [`MAX_DEPTH`].
+impl DeviceTree<'_> {
+    /// Serializes the tree as an FDT of version 17. `None` if it would exceed 4 GiB or is nested deeper than
+    /// [`MAX_DEPTH`].
     ///
-    /// The blob is of version 17, with its blocks in the order of the specification and without gaps but those that
-    /// alignment makes.
+    /// The blocks are in the order of the specification, with no gaps except for alignment.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut reservations = Vec::new();
-        for range in &self.reservations {
+        for range in &self.memory_reservations {
             let entry = raw::ReserveEntry {
                 address: range.start().into(),
                 size: range.len().into(),
             };
             reservations.extend_from_slice(entry.as_bytes());
         }
-        // The entry of zeros that ends the list.
+        // An entry of zeros ends the list.
         reservations.extend_from_slice(&[0; size_of::<raw::ReserveEntry>()]);
         let mut blocks = Blocks::default();
         blocks.node(&self.root, MAX_DEPTH)?;
@@ -56,7 +56,7 @@ impl Blob<'_> {
             off_mem_rsvmap: number(off_mem_rsvmap)?,
             version: raw::VERSION.into(),
             last_comp_version: raw::LAST_COMP_VERSION.into(),
-            boot_cpuid_phys: self.boot_cpu.into(),
+            boot_cpuid_phys: self.boot_cpuid_phys.into(),
             size_dt_strings: number(strings.len())?,
             size_dt_struct: number(structure.len())?,
         };
@@ -69,13 +69,13 @@ impl<'a> Blocks<'a> {
         self.structure.extend_from_slice(&token.to_be_bytes());
     }
 
-    /// Fills up to the next token.
+    /// Pads to the next token.
     fn pad(&mut self) {
         let len = self.structure.len().next_multiple_of(4);
         self.structure.resize(len, 0);
     }
 
-    /// The offset of a name in the strings block.
+    /// The offset of a name in the strings block; adds the name if it is new.
     fn name(&mut self, name: &'a str) -> Option<u32> {
         if let Some(offset) = self.offsets.get(name) {
             return Some(*offset);
@@ -87,7 +87,7 @@ impl<'a> Blocks<'a> {
         Some(offset)
     }
 
-    /// Writes a node and all below it, no more than `depth` levels.
+    /// Writes a node and its descendants, at most `depth` levels.
     fn node(&mut self, node: &'a Node<'_>, depth: usize) -> Option<()> {
         let below = depth.checked_sub(1)?;
         self.token(token::BEGIN_NODE);
