@@ -245,7 +245,9 @@ const ENDINGS: [(&str, Ending); 6] = [
             on_shutdown: OnShutdown::Reset,
             ..Setup::of(Board::Pc)
         };
-        ends(build, &setup, Mode::TripleFault, |outcome| *outcome == Outcome::Reset)
+        ends(build, &setup, Mode::TripleFault, |outcome| {
+            *outcome == Outcome::Reset
+        })
     }),
     ("keyboard-controller-reset", |build| {
         let is_reset = |outcome: &Outcome| *outcome == Outcome::Reset;
