@@ -240,7 +240,7 @@ fn an_unknown_protocol_and_an_impossible_command_line_are_named() {
     };
     check(
         &["--protocol", "multiboot"],
-        "there is no protocol called `multiboot`; known are: linux, pvh, fdt-arm64, fdt-riscv64",
+        "unknown protocol `multiboot`; known protocols: linux, pvh, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
     check(&["--cmdline", &"x".repeat(5000)], "command line");
