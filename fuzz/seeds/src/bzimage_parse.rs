@@ -5,7 +5,7 @@ use crate::seed::Seed;
 #[path = "../../../crates/fmt-bzimage/tests/parse/image.rs"]
 mod image;
 
-/// A small kernel for each boot protocol version, and for each special case of the parser.
+/// One small kernel for every boot protocol version and for every kind that the parser treats in its own way.
 pub(crate) fn seeds() -> Vec<Seed> {
     image::samples()
 }

@@ -1,4 +1,4 @@
-//! Seeds for the ELF parser, from the writer of its tests.
+//! Seeds for the ELF parser, from the writer that its tests use.
 
 #[path = "../../../crates/fmt-elf/tests/elf/writer.rs"]
 mod writer;
@@ -7,7 +7,7 @@ use writer::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Part, load, n
 
 use crate::seed::Seed;
 
-/// A small file for each class, byte order, machine and feature of the parser.
+/// One small file for every class, byte order, machine and feature the parser knows.
 pub(crate) fn seeds() -> Vec<Seed> {
     let plain = |machine| Elf::new(machine, 0x10_0000, segments());
     let with = |change: fn(&mut Elf)| {
@@ -51,12 +51,12 @@ pub(crate) fn seeds() -> Vec<Seed> {
     ]
 }
 
-/// A segment of code, and one of zeros at a higher address.
+/// Code, and zeros some way above it.
 fn segments() -> Vec<Part> {
     vec![load(0x10_0000, &[0x90; 32], 0x1000), load(0x20_0000, &[], 0x4000)]
 }
 
-/// A PVH entry note after a note of another owner, and a PVH relocation note.
+/// A PVH entry point after a note of another owner, and a relocation rule.
 fn pvh_notes(align: u8) -> Part {
     let bytes = [
         note(align.into(), "GNU", 3, &[0xab; 20]),

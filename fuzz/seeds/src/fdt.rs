@@ -36,7 +36,7 @@ pub(crate) fn trees() -> Vec<Seed> {
         .collect()
 }
 
-/// Random bytes, each of which describes a machine and a boot.
+/// Pseudo-random inputs, each of which describes a machine and a boot.
 pub(crate) fn boots() -> Vec<Seed> {
     const NAMES: [&str; 8] = [
         "boot-0", "boot-1", "boot-2", "boot-3", "boot-4", "boot-5", "boot-6", "boot-7",

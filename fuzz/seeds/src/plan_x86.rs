@@ -3,7 +3,7 @@
 use crate::seed::Seed;
 use crate::{bzimage_parse, elf_parse};
 
-/// All kernels of the parser seeds, and random bytes, each of which describes a machine and an image.
+/// All kernels of the parser seeds, and pseudo-random inputs, each of which describes a machine and an image.
 pub(crate) fn seeds() -> Vec<Seed> {
     let files = elf_parse::seeds().into_iter().chain(bzimage_parse::seeds());
     let files = files.map(|(name, file)| (name, [&on_a_pc()[..], &file].concat()));
