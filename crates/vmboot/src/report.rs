@@ -8,7 +8,7 @@ mod plan;
 
 pub use hex::Hex;
 pub use inspect::{
-    EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport, SegmentReport,
-    SetupHeaderReport,
+    Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
+    RiscvImageReport, SegmentReport, SetupHeaderReport,
 };
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};
