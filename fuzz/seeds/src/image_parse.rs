@@ -3,7 +3,7 @@
 use crate::pe_parse::file;
 use crate::seed::Seed;
 
-/// One small file for every kind that the parsers treat in their own way.
+/// A small file for each format and special case of the parsers.
 pub(crate) fn seeds() -> Vec<Seed> {
     file::image_samples()
 }
