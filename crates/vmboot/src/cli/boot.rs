@@ -11,8 +11,8 @@ use boot_core::{
     protocol,
 };
 
+use super::files::{FileError, OpenError};
 use super::machine::MachineArgs;
-use super::{FileError, OpenError};
 
 /// The boot to plan.
 #[derive(Debug, clap::Args)]
@@ -63,12 +63,12 @@ impl BootArgs {
         &self,
         machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
-        let kernel = super::open(&self.kernel)?;
+        let kernel = super::files::open(&self.kernel)?;
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::about(&self.kernel))?;
         let machine = machine(image.arch())?;
         let cmdline = Cmdline::parse(&self.cmdline)?;
-        let initrd = self.initrd.as_deref().map(super::open).transpose()?;
+        let initrd = self.initrd.as_deref().map(super::files::open).transpose()?;
         let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
         let (modules, files) = self.modules()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
@@ -95,7 +95,7 @@ impl BootArgs {
         for argument in &self.modules {
             let (path, line) = argument.split_once(',').unwrap_or((argument, ""));
             let path = Path::new(path);
-            let file = super::open(path)?;
+            let file = super::files::open(path)?;
             modules.push(Module::new(len((path, &file))?).with_cmdline(Cmdline::parse(line)?));
             files.push(file);
         }

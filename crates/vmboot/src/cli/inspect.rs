@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use vmboot::report::InspectReport;
 
-use super::{Ending, FileError};
+use super::files::FileError;
+use super::output::Ending;
 
 /// Options of `vmboot inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,9 +19,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Ending {
-    let file = super::open(&args.file)?;
+    let file = super::files::open(&args.file)?;
     let image = boot_core::detect(&vmboot::formats()?, &file).map_err(FileError::about(&args.file))?;
     let report = InspectReport::new(&args.file.to_string_lossy(), &image, &vmboot::protocols()?);
-    super::print(&report, &report.to_string(), args.json)?;
+    super::output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use vmboot::report::PlanReport;
 
-use super::Ending;
 use super::boot::BootArgs;
+use super::output::Ending;
 
 /// Options of `vmboot plan`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,6 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Ending {
     let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
-    super::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
+    super::output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -17,8 +17,8 @@ use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
 use self::timeline::Timeline;
-use super::Ending;
 use super::boot::{Boot, BootArgs};
+use super::output::Ending;
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
