@@ -1,18 +1,17 @@
 //! A caller's tree: what depends on the boot is replaced, everything else stays, and bytes that are no proper tree
 //! are refused with the place and the reason.
 
-#[path = "support/machine.rs"]
-mod machine;
 #[path = "support/view.rs"]
 #[expect(dead_code, reason = "these trees are compared node by node, not as machines")]
 mod view;
 
 use std::num::NonZeroU32;
 
+use arbitrary::Unstructured;
 use boot_core::machine::ReservedMemory;
 use boot_core::{Arch, GuestRange, MemoryMap, RegionKind};
+use boot_testing::fdt;
 use hv_core::virt::{self, Gic};
-use machine::Dice;
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, FdtErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
 use proto_fdt::{
@@ -88,9 +87,9 @@ proptest! {
         seed in any::<Option<u64>>(),
         initrd in any::<Option<u32>>(),
     ) {
-        let mut dice = Dice(&bytes);
-        let machine = machine::machine(&mut dice, arch);
-        let other = machine::machine(&mut dice, arch).memory;
+        let mut u = Unstructured::new(&bytes);
+        let machine = fdt::machine(&mut u, arch).unwrap();
+        let other = fdt::machine(&mut u, arch).unwrap().memory;
         let old = create_fdt(&machine, &Chosen::new().with_rng_seed(&[1, 2])).unwrap();
         let mut chosen = Chosen::new().with_bootargs(bootargs.as_deref().unwrap_or_default().as_bytes());
         chosen.initrd = initrd.and_then(|start| GuestRange::new(start.into(), 5));

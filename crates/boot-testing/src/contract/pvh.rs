@@ -1,12 +1,20 @@
-//! What pvh.pandoc and start_info.h promise a kernel, read back from a plan at the documents' own offsets, with
-//! nothing of the code that makes plans.
+//! Requirements of pvh.pandoc and start_info.h.
 
 use boot_core::{BootPlan, BootRequest, Content, CpuState, GuestRange, SourceId};
 
+use super::address_range_type;
 use crate::view::View;
 
-/// Checks the contract of the plan that `request` led to.
-pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
+/// Checks the plan of `request`.
+///
+/// # Errors
+///
+/// A description of the first requirement that is not met.
+///
+/// # Panics
+///
+/// If an address and a length in the plan exceed the address space.
+pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
     let [CpuState::X86_64(state)] = plan.cpus() else {
         return Err(format!("{} CPUs start", plan.cpus().len()));
     };
@@ -82,15 +90,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, table: u64, count: u64
             view.number(at + 8, 8)?,
             view.number(at + 16, 8)?,
         );
-        let kind = match region.kind.name() {
-            "ram" => 1,
-            "reserved" => 2,
-            "acpi-reclaimable" => 3,
-            "acpi-nvs" => 4,
-            "unusable" => 5,
-            "persistent" => 7,
-            other => return Err(format!("a region of the kind {other}")),
-        };
+        let kind = address_range_type(region.kind)?;
         ensure!(
             entry == (region.range.start(), region.range.len(), kind),
             "{region:?} became {entry:x?}"
