@@ -7,7 +7,7 @@ use boot_core::machine::Isa;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 use proto_fdt::{Chosen, create_fdt};
 
-use crate::Seed;
+use crate::seed::Seed;
 
 /// The trees of the reference machines.
 pub(crate) fn trees() -> Vec<Seed> {

@@ -1,6 +1,6 @@
 //! Seeds for the PE parser.
 
-use crate::Seed;
+use crate::seed::Seed;
 
 #[expect(dead_code, reason = "the tests use more of it than the samples do")]
 #[path = "../../../crates/fmt-pe/tests/parse/file.rs"]

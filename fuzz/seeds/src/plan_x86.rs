@@ -1,6 +1,7 @@
 //! Seeds for planning: files on an ordinary PC, and made-up images.
 
-use crate::{Seed, bzimage_parse, elf_parse};
+use crate::seed::Seed;
+use crate::{bzimage_parse, elf_parse};
 
 /// Every kernel of the parsers' seeds, and numbers that make one machine and image each.
 pub(crate) fn seeds() -> Vec<Seed> {

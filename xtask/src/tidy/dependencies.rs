@@ -35,6 +35,7 @@ const FAMILIES: &[Family] = &[
         true,
     ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
+    family(&["crates/fmt-test"], &["crates/boot-core"], false),
     family(&["crates/fmt-*"], &["crates/boot-*", "crates/fmt-*"], true),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
