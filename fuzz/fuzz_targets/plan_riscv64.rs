@@ -3,16 +3,16 @@
 
 #![no_main]
 
-mod common;
+mod fdt_tree;
 
-use arbitrary::Unstructured;
 use boot_core::Arch;
-use boot_testing::fdt::FdtBoot;
-use libfuzzer_sys::{arbitrary, fuzz_target};
+use boot_test::fdt::FdtBoot;
+use libfuzzer_sys::arbitrary::Unstructured;
+use libfuzzer_sys::fuzz_target;
 use proto_fdt::PROTOCOL_RISCV64;
 
 fuzz_target!(|data: &[u8]| {
-    let boot = FdtBoot::new(&mut Unstructured::new(data), Arch::Riscv64, common::tree);
+    let boot = FdtBoot::new(&mut Unstructured::new(data), Arch::Riscv64, fdt_tree::with_reservations);
     if let Err(error) = boot.unwrap().check(&PROTOCOL_RISCV64) {
         assert!(!error.to_string().is_empty());
     }

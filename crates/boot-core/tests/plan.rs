@@ -7,9 +7,9 @@ use boot_core::cpu::x86_64::State;
 use boot_core::{
     Constraints, Content, GuestRange, Load, PlacedKernel, PlanBuilder, RamAllocator, SourceId, SourceRange,
 };
-use boot_testing::odds::{number, one_in, pick, repeat};
-use boot_testing::promises;
-use boot_testing::x86::{self, X86Boot};
+use boot_test::odds::{number, one_in, pick, repeat};
+use boot_test::promises;
+use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -35,7 +35,10 @@ fn load(u: &mut Unstructured<'_>, boot: &X86Boot, kernel: GuestRange) -> arbitra
     let constraints = if one_in(u, 2)? {
         Constraints::aligned(pick(u, &[1, 2, 8, 0x1000, 0x1000, 0, 3])?).between(
             pick(u, &[0, 0x1000, start, start + 1])?,
-            pick(u, &[u64::MAX, 1 << 32, range.end(), range.end() - u64::from(len > 0)])?,
+            pick(
+                u,
+                &[u64::MAX, 1 << 32, range.end(), range.end() - u64::from(len > 0)],
+            )?,
         )
     } else {
         Constraints::NONE

@@ -6,7 +6,7 @@ mod view;
 use arbitrary::Unstructured;
 use boot_core::machine::Cpus;
 use boot_core::{Arch, GuestRange, Machine};
-use boot_testing::fdt;
+use boot_test::fdt;
 use proptest::prelude::*;
 use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use arbitrary::Unstructured;
 use boot_core::{Arch, GuestRange};
-use boot_testing::fdt;
+use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proto_fdt::{Chosen, create_fdt};
 

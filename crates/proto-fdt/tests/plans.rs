@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use arbitrary::Unstructured;
 use boot_core::{Arch, BootProtocol, GuestRange, Machine};
-use boot_testing::fdt::FdtBoot;
+use boot_test::fdt::FdtBoot;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proto_fdt::device_tree::DeviceTree;

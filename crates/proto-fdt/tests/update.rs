@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use arbitrary::Unstructured;
 use boot_core::machine::ReservedMemory;
 use boot_core::{Arch, GuestRange, MemoryMap, RegionKind};
-use boot_testing::fdt;
+use boot_test::fdt;
 use hv_core::virt::{self, Gic};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, FdtErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};

@@ -4,10 +4,10 @@ use std::cell::Cell;
 
 use arbitrary::{Arbitrary, Unstructured};
 use boot_core::BootProtocol;
-use boot_testing::contract::linux_x86;
-use boot_testing::odds::{one_in, pick};
-use boot_testing::promises;
-use boot_testing::x86::{self, X86Boot};
+use boot_test::contract::linux_x86;
+use boot_test::odds::{one_in, pick};
+use boot_test::promises;
+use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proto_linux_x86::{EntryChoice, LinuxX86};
@@ -22,11 +22,7 @@ fn plans_keep_their_promises() {
             let protocol = LinuxX86::new().with_entry(
                 pick(
                     u,
-                    &[
-                        EntryChoice::Auto,
-                        EntryChoice::Only64Bit,
-                        EntryChoice::Only32Bit,
-                    ],
+                    &[EntryChoice::Auto, EntryChoice::Only64Bit, EntryChoice::Only32Bit],
                 )
                 .unwrap(),
             );

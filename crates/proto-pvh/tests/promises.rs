@@ -4,9 +4,9 @@ use std::cell::Cell;
 
 use arbitrary::{Arbitrary, Unstructured};
 use boot_core::{BootProtocol, EntryAbi};
-use boot_testing::contract::pvh;
-use boot_testing::promises;
-use boot_testing::x86::{self, X86Boot};
+use boot_test::contract::pvh;
+use boot_test::promises;
+use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proto_pvh::PROTOCOL;

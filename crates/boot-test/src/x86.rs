@@ -88,18 +88,21 @@ fn memory(u: &mut Unstructured<'_>) -> Result<MemoryMap> {
             use RegionKind::{AcpiNvs, AcpiReclaimable, Persistent, Ram, Reserved, Unusable};
             let mut start = u64::from(one_in(u, 4)?) * number(u, 34)?;
             for _ in 0..=u.int_in_range(0..=11u8)? {
-                let kind = pick(u, &[
-                    Ram,
-                    Ram,
-                    Ram,
-                    Ram,
-                    Ram,
-                    Reserved,
-                    AcpiReclaimable,
-                    AcpiNvs,
-                    Unusable,
-                    Persistent,
-                ])?;
+                let kind = pick(
+                    u,
+                    &[
+                        Ram,
+                        Ram,
+                        Ram,
+                        Ram,
+                        Ram,
+                        Reserved,
+                        AcpiReclaimable,
+                        AcpiNvs,
+                        Unusable,
+                        Persistent,
+                    ],
+                )?;
                 let range = GuestRange::new(start, number(u, 35)?).unwrap();
                 map.insert(range, kind).unwrap();
                 start = range.end() + u64::from(one_in(u, 2)?) * number(u, 30)?;
@@ -125,7 +128,10 @@ fn image_builder(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<Option<
     let ram: Vec<_> = memory.ram().collect();
     let mut start = match (u.int_in_range(0..=7u8)?, &*ram) {
         (0, _) | (_, []) => number(u, 48)?,
-        (1, _) => pick(u, &[0, 0x1000, 0x10_0000, 0x100_0000, 0xffff_f000, 1 << 32, 1 << 47])?,
+        (1, _) => pick(
+            u,
+            &[0, 0x1000, 0x10_0000, 0x100_0000, 0xffff_f000, 1 << 32, 1 << 47],
+        )?,
         (_, ram) => {
             let ram = pick(u, ram)?;
             ram.start() + number(u, 34)? % ram.len()
@@ -140,7 +146,8 @@ fn image_builder(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<Option<
         let file_len = number(u, 24)?.min(source_len) - u64::from(one_in(u, 4)?);
         let len = file_len + u64::from(one_in(u, 2)?) * number(u, 26)?;
         let offset = number(u, 28)? % (source_len - file_len + 1);
-        let (Some(source), Some(range)) = (SourceRange::new(offset, file_len), GuestRange::new(start, len)) else {
+        let (Some(source), Some(range)) = (SourceRange::new(offset, file_len), GuestRange::new(start, len))
+        else {
             return Ok(None);
         };
         builder = builder.segment(source, range);
@@ -170,17 +177,20 @@ fn image_builder(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<Option<
 }
 
 fn entries(u: &mut Unstructured<'_>, mut builder: ImageBuilder, first: u64) -> Result<ImageBuilder> {
-    let kinds: &[EntryAbi] = pick(u, &[
-        &[EntryAbi::LINUX_X86_64, EntryAbi::LINUX_X86_32][..],
-        &[EntryAbi::LINUX_X86_64],
-        &[EntryAbi::LINUX_X86_32],
-        &[EntryAbi::LINUX_X86_16],
-        &[EntryAbi::ELF64],
-        &[EntryAbi::PVH, EntryAbi::ELF64],
-        &[EntryAbi::PVH, EntryAbi::ELF64],
-        &[EntryAbi::PVH, EntryAbi::ELF32],
-        &[EntryAbi::ELF32],
-    ])?;
+    let kinds: &[EntryAbi] = pick(
+        u,
+        &[
+            &[EntryAbi::LINUX_X86_64, EntryAbi::LINUX_X86_32][..],
+            &[EntryAbi::LINUX_X86_64],
+            &[EntryAbi::LINUX_X86_32],
+            &[EntryAbi::LINUX_X86_16],
+            &[EntryAbi::ELF64],
+            &[EntryAbi::PVH, EntryAbi::ELF64],
+            &[EntryAbi::PVH, EntryAbi::ELF64],
+            &[EntryAbi::PVH, EntryAbi::ELF32],
+            &[EntryAbi::ELF32],
+        ],
+    )?;
     for abi in kinds {
         let offset = u64::from(one_in(u, 2)?) * number(u, 12)?;
         builder = builder.entry(*abi, first + offset);
@@ -197,18 +207,19 @@ fn entries(u: &mut Unstructured<'_>, mut builder: ImageBuilder, first: u64) -> R
     }
     header.boot_flag = 0xaa55.into();
     header.header = *b"HdrS";
-    header.version = pick(u, &[0x20f, 0x20f, 0x20c, 0x209, 0x208, 0x203, 0x201])?
-        .into();
-    header.initrd_addr_max = pick(u, &[0x7fff_ffff, 0x37ff_ffff, 0xffff_ffff, 0, 0xff_ffff])?
-        .into();
+    header.version = pick(u, &[0x20f, 0x20f, 0x20c, 0x209, 0x208, 0x203, 0x201])?.into();
+    header.initrd_addr_max = pick(u, &[0x7fff_ffff, 0x37ff_ffff, 0xffff_ffff, 0, 0xff_ffff])?.into();
     header.xloadflags = pick(u, &[0x3f, 0x7f, 1, 3, 0])?.into();
     header.cmdline_size = pick(u, &[2047, 255, 0, u32::MAX])?.into();
-    let len = pick(u, &[
-        size_of::<SetupHeader>(),
-        0x268 - 0x1f1,
-        0x268 - 0x1f1,
-        0x230 - 0x1f1,
-        0x20,
-    ])?;
+    let len = pick(
+        u,
+        &[
+            size_of::<SetupHeader>(),
+            0x268 - 0x1f1,
+            0x268 - 0x1f1,
+            0x230 - 0x1f1,
+            0x20,
+        ],
+    )?;
     Ok(builder.metadata(SetupHeaderMetadata::new(&header, len)))
 }

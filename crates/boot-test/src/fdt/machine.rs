@@ -53,11 +53,14 @@ pub fn machine(u: &mut Unstructured<'_>, arch: Arch) -> Result<Machine> {
     };
     let mut platform = boot_core::machine::Platform::new();
     platform.model = pick(u, &["", "a machine", "vmboot,virt"])?.into();
-    platform.compatible = pick(u, &[
-        vec![],
-        vec!["linux,dummy-virt".into()],
-        vec!["a,b".into(), "c".into()],
-    ])?;
+    platform.compatible = pick(
+        u,
+        &[
+            vec![],
+            vec!["linux,dummy-virt".into()],
+            vec!["a,b".into(), "c".into()],
+        ],
+    )?;
     platform.cpus = match arch {
         Arch::Aarch64 => arm64_cpus(u, vcpus)?,
         _ => harts(u, vcpus)?,
@@ -116,12 +119,15 @@ fn memory(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<MemoryM
         let least = pick(u, &[0x1000_0000, 0x400_0000, 0x40_0000, 0x1000])?;
         let len = (number(u, 37)? & !0xfff) + least;
         let range = addresses.take(u, len)?;
-        let kind = pick(u, &[
-            RegionKind::Ram,
-            RegionKind::Ram,
-            RegionKind::Ram,
-            RegionKind::Reserved,
-        ])?;
+        let kind = pick(
+            u,
+            &[
+                RegionKind::Ram,
+                RegionKind::Ram,
+                RegionKind::Ram,
+                RegionKind::Reserved,
+            ],
+        )?;
         map.insert(range, kind).unwrap();
     }
     Ok(map)

@@ -3,7 +3,7 @@
 use boot_core::{BootPlan, Content};
 
 /// The loads of a plan whose content is bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct View<'a>(pub &'a BootPlan);
 
 impl View<'_> {

@@ -50,7 +50,11 @@ pub fn maybe<T>(
     n: u8,
     make: impl FnOnce(&mut Unstructured<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
-    if one_in(u, n)? { make(u).map(Some) } else { Ok(None) }
+    if one_in(u, n)? {
+        make(u).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]
