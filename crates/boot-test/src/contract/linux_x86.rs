@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::{BootPlan, BootRequest, Content, CpuState, GuestRange, SourceId};
+use boot_core::{BootPlan, BootRequest, Content, GuestRange, SourceId};
 use boot_linux::x86::SetupHeaderMetadata;
 
-use super::address_range_type;
+use super::{boot_cpu, check_extent, check_region};
 use crate::view::View;
 
 /// The fields of the setup header that the loader fills: start and end. boot.rst marks them "write" or "modify".
@@ -46,16 +46,8 @@ fn within(offset: u64, ranges: &[(u64, u64)]) -> bool {
 ///
 /// If an address and a length in the plan exceed the address space.
 pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
-    let [CpuState::X86_64(state)] = plan.cpus() else {
-        return Err(format!("{} CPUs start", plan.cpus().len()));
-    };
-    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
-        let (start, end) = (plan.kernel().start(), plan.kernel().end());
-        ensure!(
-            load.range.end() <= start || end <= load.range.start(),
-            "{load:?} is in the kernel's extent"
-        );
-    }
+    let state = boot_cpu(plan)?;
+    check_extent(plan)?;
     let view = View(plan);
     let page = state.rsi;
     ensure!(
@@ -218,16 +210,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(
         regions.len()
     );
     for (at, region) in addresses.into_iter().zip(regions) {
-        let entry = (
-            view.number(at, 8)?,
-            view.number(at + 8, 8)?,
-            view.number(at + 16, 4)?,
-        );
-        let kind = address_range_type(region.kind)?;
-        ensure!(
-            entry == (region.range.start(), region.range.len(), kind),
-            "{region:?} became {entry:x?}"
-        );
+        check_region(view, at, 4, region)?;
     }
     Ok(())
 }

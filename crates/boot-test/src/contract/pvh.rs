@@ -1,8 +1,8 @@
 //! Requirements of pvh.pandoc and start_info.h.
 
-use boot_core::{BootPlan, BootRequest, Content, CpuState, GuestRange, SourceId};
+use boot_core::{BootPlan, BootRequest, Content, GuestRange, SourceId};
 
-use super::address_range_type;
+use super::{boot_cpu, check_extent, check_region};
 use crate::view::View;
 
 /// Checks the plan of `request`.
@@ -15,16 +15,8 @@ use crate::view::View;
 ///
 /// If an address and a length in the plan exceed the address space.
 pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
-    let [CpuState::X86_64(state)] = plan.cpus() else {
-        return Err(format!("{} CPUs start", plan.cpus().len()));
-    };
-    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
-        let (start, end) = (plan.kernel().start(), plan.kernel().end());
-        ensure!(
-            load.range.end() <= start || end <= load.range.start(),
-            "{load:?} is in the kernel's extent"
-        );
-    }
+    let state = boot_cpu(plan)?;
+    check_extent(plan)?;
     // ET, bit 4, is not writable.
     ensure!(
         state.cr0 & !0x10 == 1 && state.cr4 == 0 && state.efer == 0,
@@ -85,16 +77,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, table: u64, count: u64
     ensure!(table.is_multiple_of(8), "the memory map is at {table:#x}");
     for (i, region) in (0..).zip(regions) {
         let at = table + 24 * i;
-        let entry = (
-            view.number(at, 8)?,
-            view.number(at + 8, 8)?,
-            view.number(at + 16, 8)?,
-        );
-        let kind = address_range_type(region.kind)?;
-        ensure!(
-            entry == (region.range.start(), region.range.len(), kind),
-            "{region:?} became {entry:x?}"
-        );
+        check_region(view, at, 8, region)?;
     }
     Ok(())
 }
