@@ -23,7 +23,7 @@ type Target = (&'static str, fn() -> Vec<Seed>);
 const TARGETS: [Target; 8] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
-    ("fdt_fixup", fdt::trees),
+    ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
