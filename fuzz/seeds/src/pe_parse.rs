@@ -3,10 +3,10 @@
 use crate::Seed;
 
 #[expect(dead_code, reason = "the tests use more of it than the samples do")]
-#[path = "../../../crates/fmt-pe/tests/parse/file.rs"]
-pub(crate) mod file;
+#[path = "../../../crates/fmt-pe/tests/parse/file_writer.rs"]
+pub(crate) mod file_writer;
 
-/// One small file for every kind that the parser treats in its own way.
+/// One small file of every kind that the parser handles differently.
 pub(crate) fn seeds() -> Vec<Seed> {
-    file::pe_samples()
+    file_writer::pe_samples()
 }
