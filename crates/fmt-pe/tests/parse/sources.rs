@@ -192,9 +192,9 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
         "the file is an EFI application",
     );
     for (plugin, _, _) in plugins {
-        for operations in 0..2 {
+        for (operations, text) in [(0, "cannot read the source"), (1, "cannot read bytes 0x0..")] {
             let source = TestSource::new(File::pe().build()).failing_after(operations);
-            check(plugin, &source, Read, "cannot read bytes 0x0..");
+            check(plugin, &source, Read, text);
         }
     }
 }
