@@ -1,8 +1,8 @@
 //! The state a virtual CPU starts in, as plain data for every architecture.
 //!
-//! A boot protocol says which registers hold what when the first instruction of the kernel runs. Protocol writers
-//! produce a [`CpuState`]; a hypervisor harness applies it. Neither needs to know the other, and because the state
-//! is only data, it can be compared, printed and tested on a host of any architecture.
+//! A boot protocol specifies the registers at the first instruction of the kernel. A planner produces a [`CpuState`], and
+//! a hypervisor harness applies it. It is plain data, so it can be compared, printed and tested on a host of any
+//! architecture.
 
 pub mod aarch64;
 pub mod riscv64;
@@ -37,8 +37,7 @@ impl CpuState {
 
     /// The guest physical address of the first instruction.
     ///
-    /// For x86_64 this is the linear address `CS.base + RIP`, which every protocol of this workspace maps to the
-    /// same physical address.
+    /// For x86_64 this is the linear address `CS.base + RIP`: protocols map the kernel's entry to the same physical address.
     #[must_use]
     pub fn entry(&self) -> u64 {
         match self {

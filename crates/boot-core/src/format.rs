@@ -1,4 +1,4 @@
-//! The plugin trait of image formats, and finding the format of an image.
+//! The plugin trait of image formats, and format detection.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,12 +20,12 @@ pub trait KernelFormat: Sync {
 
     /// Parses the image.
     ///
-    /// `Ok(None)` means that the image is not of this format. An image that is, by its magic number, of this format
-    /// but malformed or not supported is an error.
+    /// `Ok(None)` means that the image is not of this format. An image with the magic number of this format that is malformed
+    /// or not supported is an error.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] says what is wrong with an image of this format.
+    /// [`FormatError`] for an image of this format that cannot be parsed.
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError>;
 }
 
@@ -33,15 +33,15 @@ pub trait KernelFormat: Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
-    /// The image breaks the rules of its format.
+    /// The image violates the specification of its format.
     Malformed,
-    /// The image keeps the rules but needs something this crate does not do.
+    /// The image is valid but needs a feature that the format crate does not implement.
     Unsupported,
     /// The image could not be read.
     Read,
 }
 
-/// An image that a format recognised but could not accept. The format crate's own typed error is its `source`.
+/// An image that a format recognised but could not parse. The format crate's typed error is its `source`.
 #[derive(Debug)]
 pub struct FormatError {
     /// The name of the format.
@@ -89,22 +89,22 @@ impl Error for FormatError {
     }
 }
 
-/// An image of which no [`KernelImage`] could be made.
+/// Why no format parsed an image.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DetectError {
-    /// The source could not be read at all.
+    /// The source cannot be read.
     Read(ReadError),
-    /// The source has no bytes.
+    /// The source is empty.
     Empty,
     /// No format recognised the image.
     Unknown {
-        /// The names of the formats that were asked, in that order.
+        /// The names of the formats, in the order of trial.
         tried: Vec<&'static str>,
         /// The first bytes of the image, up to eight.
         first_bytes: Vec<u8>,
     },
-    /// A format recognised the image but could not accept it.
+    /// A format recognised the image but could not parse it.
     Format(FormatError),
 }
 
@@ -138,12 +138,12 @@ impl Error for DetectError {
     }
 }
 
-/// Asks every format in the order of (priority, name), whatever the order of the slice, and parses the image with
-/// the first one that recognises it.
+/// Parses the image with the first format, in the order of (priority, name), that recognises it. The order of the slice
+/// does not matter.
 ///
 /// # Errors
 ///
-/// [`DetectError`] where no format recognises the image, or where the one that does cannot accept it.
+/// [`DetectError`] where no format recognises the image, or the first that does cannot parse it.
 pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<KernelImage, DetectError> {
     let sized = SizedSource::new(source).map_err(DetectError::Read)?;
     if sized.is_empty() {

@@ -1,4 +1,4 @@
-//! Byte ranges of guest physical memory and of sources, which cannot wrap around.
+//! Ranges of guest physical addresses and of source bytes.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use crate::arith;
 
 /// A range of guest physical addresses: `start..end`, `end` exclusive.
 ///
-/// The end never exceeds `u64::MAX`, so no arithmetic on a range can wrap. A range may be empty.
+/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap. A range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestRange {
     start: u64,
@@ -128,7 +128,7 @@ impl fmt::Debug for GuestRange {
 
 /// A range of bytes in a [`ByteSource`](crate::ByteSource).
 ///
-/// `offset + len` never exceeds `u64::MAX`. Whether the source really is that long is the reader's question.
+/// `offset + len` is at most `u64::MAX`. The source may be shorter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceRange {
     offset: u64,

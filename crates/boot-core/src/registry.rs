@@ -6,13 +6,11 @@
 //! inventory::submit! { boot_core::registry::Format(&FORMAT) }
 //! ```
 //!
-//! # The linker drops what nobody names
+//! # The linker drops unused crates
 //!
-//! A crate that is only a dependency, and of which no item is used, is not linked at all, and then it registers
-//! nothing. Name it once: `use fmt_elf as _;`. A test that asserts the exact list of plugins keeps that from
-//! happening unseen; the `vmboot` crate has one. Where that is not wanted, pass explicit slices to
-//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select) and leave this module alone: it adds
-//! nothing but the list.
+//! A dependency of which no item is used is not linked, and then registers nothing. Name it once: `use fmt_elf as _;`. Test
+//! the exact list of plugins, as the `vmboot` crate does. The alternative to this module is to pass explicit slices to
+//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select).
 
 use alloc::vec::Vec;
 
@@ -35,7 +33,7 @@ pub struct Protocol(
 inventory::collect!(Format);
 inventory::collect!(Protocol);
 
-/// Two plugins of one name.
+/// Two registered plugins have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two plugins are called `{0}`: link only one of them")]
 pub struct DuplicateName(

@@ -9,7 +9,8 @@ use std::cell::Cell;
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Constraints, Content, GuestRange, Load, PlacedKernel, PlanBuilder, RamAllocator, SourceId, SourceRange,
+    BootFile, Constraints, GuestRange, Load, LoadContent, PlacedKernel, PlanBuilder, RamAllocator,
+    SourceRange,
 };
 use case::{Case, Dice};
 use proptest::prelude::*;
@@ -44,12 +45,12 @@ fn load(dice: &mut Dice<'_>, case: &Case, kernel: GuestRange) -> Load {
     };
     let odd = u64::from(dice.one_in(8));
     let content = match dice.byte() % 4 {
-        0 if len < 0x1_0000 => Content::Bytes(vec![0; usize::try_from(len + odd).unwrap()]),
-        1 => Content::Source {
-            id: dice.pick(&[SourceId::Kernel, SourceId::Initrd, SourceId::Module(0)]),
+        0 if len < 0x1_0000 => LoadContent::Bytes(vec![0; usize::try_from(len + odd).unwrap()]),
+        1 => LoadContent::File {
+            id: dice.pick(&[BootFile::Kernel, BootFile::Initrd, BootFile::Module(0)]),
             range: SourceRange::new(dice.number(10) - 1, len + odd).unwrap(),
         },
-        _ => Content::Zeros,
+        _ => LoadContent::Zeros,
     };
     Load::new(range, content, "load", constraints)
 }

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn refusals_come_first() {
         let mut machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
-        machine.platform.interrupt_controller = InterruptController::Undescribed;
+        machine.platform.interrupt_controller = InterruptController::Unspecified;
         let boot = MachineBoot {
             machine: &machine,
             ram: &GuestRam::new(&machine.memory).unwrap(),

@@ -146,7 +146,7 @@ impl Layout {
         let vcpus = machine.vcpus.get();
         let platform = &machine.platform;
         let (harts, timebase_frequency) = match &platform.cpus {
-            Cpus::Undescribed => (Vec::new(), None),
+            Cpus::Unspecified => (Vec::new(), None),
             Cpus::Riscv64(cpus) => (cpus.harts.clone(), Some(cpus.timebase_frequency)),
             _ => {
                 return Err(LayoutError::Unsupported {
@@ -165,7 +165,7 @@ impl Layout {
             exactly("the hart id", hart.hart_id, index)?;
         }
         let controller = match &platform.interrupt_controller {
-            InterruptController::Undescribed => Controller::None,
+            InterruptController::Unspecified => Controller::None,
             InterruptController::Plic(plic) => {
                 at_least(
                     "a PLIC with a length of",
@@ -292,7 +292,7 @@ fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{Interrupt, Isa, Trigger};
+    use boot_core::machine::{Interrupt, Isa};
     use hv_core::virt::{self, RiscvIrqchip};
 
     use super::*;
@@ -397,10 +397,7 @@ mod tests {
             ),
             (
                 |m| {
-                    m.platform.serial[0].interrupt = Some(Interrupt {
-                        line: Line::Spi(1),
-                        trigger: Trigger::LevelHigh,
-                    });
+                    m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Spi(1)));
                 },
                 unsupported("interrupt line but a source of a PLIC or APLIC"),
             ),
@@ -413,7 +410,7 @@ mod tests {
                 source(96, 95),
             ),
             (
-                |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+                |m| m.platform.interrupt_controller = InterruptController::Unspecified,
                 source(virt::SERIAL_LINE, 0),
             ),
             (

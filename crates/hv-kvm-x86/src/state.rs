@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 
 use crate::{Lapic, LapicRegister, Msr};
 
@@ -562,7 +562,7 @@ impl VcpuState {
         }
     }
 
-    fn segment(&self, name: SegmentName) -> &Segment {
+    fn segment(&self, name: SegmentName) -> &SegmentRegister {
         let cpu = &self.cpu;
         match name {
             SegmentName::Cs => &cpu.cs,
@@ -576,7 +576,7 @@ impl VcpuState {
         }
     }
 
-    fn segment_mut(&mut self, name: SegmentName) -> &mut Segment {
+    fn segment_mut(&mut self, name: SegmentName) -> &mut SegmentRegister {
         let cpu = &mut self.cpu;
         match name {
             SegmentName::Cs => &mut cpu.cs,

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::{
-    BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange, Incompatible,
-    KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError, RamAllocator, RegionKind,
-    SourceId, arith, protocol,
+    BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError,
+    RamAllocator, RegionKind, arith, protocol,
 };
 
 use boot_linux::arm64::ImageMetadata;
@@ -35,9 +35,8 @@ pub(crate) fn plan(
     rules: &Rules,
     cpu: impl FnOnce(u64, u64, u64) -> CpuState,
 ) -> Result<BootPlan, PlanError> {
-    protocol::check_request(protocol, request)?;
+    protocol::validate_request(protocol, request)?;
     let name = protocol.name();
-    refuse(name, request)?;
     let machine = request.machine;
     let [image_abi, _] = rules.entries;
     let abi = rules
@@ -125,28 +124,16 @@ pub(crate) fn plan(
         builder = builder.warning(warning);
     }
     if let Some((range, constraints)) = initrd {
-        builder = builder.file("initrd", range, SourceId::Initrd, constraints);
+        builder = builder.file("initrd", range, BootFile::Initrd, constraints);
     }
     Ok(builder.build()?)
-}
-
-/// Refuses what a device tree has no words for.
-fn refuse(protocol: &'static str, request: &BootRequest<'_>) -> Result<(), PlanError> {
-    let what = if !request.modules.is_empty() {
-        "modules"
-    } else if request.machine.acpi_rsdp.is_some() {
-        "the address of ACPI tables"
-    } else {
-        return Ok(());
-    };
-    Err(PlanError::NotInProtocol { protocol, what })
 }
 
 fn no_entry(protocol: &'static str, request: &BootRequest<'_>, rules: &Rules) -> PlanError {
     PlanError::Incompatible {
         protocol,
         format: request.image.format(),
-        reason: Incompatible::NoEntry {
+        reason: IncompatibleImage::NoEntry {
             expected: rules.entries,
         },
     }

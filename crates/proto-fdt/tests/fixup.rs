@@ -491,11 +491,7 @@ fn the_boot_of_a_running_system_is_forgotten() {
 #[test]
 fn what_the_machine_reserves_must_stand_in_the_tree() {
     let range = |start, len| GuestRange::new(start, len).unwrap();
-    let memory = |no_map| ReservedMemory {
-        name: "firmware".into(),
-        range: range(0x8000_0000, 0x1000),
-        no_map,
-    };
+    let memory = |no_map| ReservedMemory::new("firmware", range(0x8000_0000, 0x1000)).with_no_map(no_map);
     let told = |range, no_map| Reservation { range, no_map };
     let check = |no_map, tree: &[Reservation], is_told: bool| {
         let found = fixup::check_reserved(&[memory(no_map)], tree);

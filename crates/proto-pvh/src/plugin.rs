@@ -4,10 +4,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::protocol::check_request;
+use boot_core::protocol::validate_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
-    PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator,
+    RequestPart,
 };
 
 use crate::start_info::Contents;
@@ -47,29 +48,27 @@ impl BootProtocol for Pvh {
         Priority::new(Priority::SPECIFIC.value() + 10)
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
-            return Err(Incompatible::Arch {
+            return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
         match image.entry(EntryAbi::PVH) {
             Some(_) => Ok(()),
-            None => Err(Incompatible::NoEntry {
+            None => Err(IncompatibleImage::NoEntry {
                 expected: &[EntryAbi::PVH],
             }),
         }
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        check_request(self, request)?;
-        if request.device_tree.is_some() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "a device tree",
-            });
-        }
+        validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
         let cmdline = request.cmdline.to_bytes(usize::MAX)?;
@@ -83,10 +82,7 @@ impl BootProtocol for Pvh {
 
         let mut allocator = RamAllocator::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
-        // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
-        for gap in kernel.gaps() {
-            allocator.exclude("kernel", gap)?;
-        }
+        kernel.reserve_gaps(&mut allocator)?;
         let block_at = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
         let places = files
             .iter()
@@ -124,7 +120,7 @@ impl BootProtocol for Pvh {
 struct File {
     /// What placement calls it; the plan's own label says which module it is.
     label: &'static str,
-    id: SourceId,
+    id: BootFile,
     len: u64,
     cmdline: Option<Vec<u8>>,
 }
@@ -133,7 +129,7 @@ struct File {
 fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     let initrd = request.initrd_len.map(|len| File {
         label: "initrd",
-        id: SourceId::Initrd,
+        id: BootFile::Initrd,
         len: len.get(),
         cmdline: None,
     });
@@ -141,7 +137,7 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     for (index, module) in request.modules.iter().enumerate() {
         files.push(File {
             label: "module",
-            id: SourceId::Module(index),
+            id: BootFile::Module(index),
             len: module.len,
             cmdline: if module.cmdline.is_empty() {
                 None

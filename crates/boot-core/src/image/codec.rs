@@ -45,8 +45,8 @@ impl Codec {
         }
     }
 
-    /// The codec whose magic number `bytes` begin with, and [`Codec::Stored`] for an ELF file; `None` where the
-    /// first bytes say nothing known. Six bytes are enough for every codec.
+    /// The codec whose magic number is at the start of `bytes`; [`Codec::Stored`] for an ELF file; `None` for others. Six
+    /// bytes are enough for every codec.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         const MAGICS: [(&[u8], Codec); 9] = [
@@ -77,11 +77,11 @@ impl fmt::Display for Codec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Payload {
-    /// How it is compressed; `None` where its first bytes are of no known codec.
+    /// Compression; `None` where the magic number is of no known codec.
     pub codec: Option<Codec>,
-    /// Where it lies in the source.
+    /// Its bytes in the source.
     pub source: SourceRange,
-    /// How many bytes it decompresses to, where the container says so. Not verified: a hint.
+    /// Uncompressed length in bytes, if the container states one. A hint: it is not verified.
     pub unpacked_len: Option<u64>,
 }
 

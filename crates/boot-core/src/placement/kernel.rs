@@ -9,9 +9,9 @@ use crate::{GuestRange, KernelImage, Placement, Segment};
 /// The label of everything that belongs to the kernel.
 pub(crate) const KERNEL_LABEL: &str = "kernel";
 
-/// A kernel image with a place in guest memory.
+/// A kernel image placed in guest memory.
 ///
-/// All addresses it gives are final: link addresses moved by the distance that placement chose.
+/// Its addresses are final: link addresses plus the distance by which placement moved the image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlacedKernel {
     link: u64,
@@ -22,17 +22,17 @@ pub struct PlacedKernel {
 }
 
 impl PlacedKernel {
-    /// Finds a place for `image` and takes it: a fixed image goes to its address, a relocatable one to the address
-    /// it prefers, or else to the lowest that its rule allows.
+    /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one at its preferred address,
+    /// or else at the lowest that its constraints allow.
     ///
     /// # Errors
     ///
-    /// [`PlacementError`] where the image must go where there is no free RAM, or fits nowhere.
+    /// [`PlacementError`] where a fixed image is not in free RAM, or a relocatable one fits nowhere.
     pub fn place(image: &KernelImage, allocator: &mut RamAllocator<'_>) -> Result<Self, PlacementError> {
         Self::place_below(image, allocator, u64::MAX)
     }
 
-    /// The same, with the whole extent below `max` (exclusive), for entry points that cannot live higher.
+    /// The same with the whole extent below `max` (exclusive).
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl PlacedKernel {
         }
     }
 
-    /// The same, with the extent at `base` and nowhere else: `None`, with nothing taken, where the image may not be there,
-    /// where something is in the way, or where it would reach past `max` (exclusive).
+    /// The same with the extent at `base`. Returns `None` and takes nothing where the image does not allow that address, the
+    /// memory is not free RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,
@@ -108,13 +108,13 @@ impl PlacedKernel {
         })
     }
 
-    /// The address that the start of the image's extent was placed at.
+    /// The start of the extent.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// The runtime extent, from the first to the last address the kernel uses.
+    /// The runtime extent, from the first to the last address that the kernel uses.
     #[must_use]
     pub fn extent(&self) -> GuestRange {
         self.extent
@@ -126,9 +126,21 @@ impl PlacedKernel {
         &self.occupied_ranges
     }
 
-    /// The parts of the extent between those that belong to the kernel, sorted by address. The segments of a kernel
-    /// that is one piece of memory to itself leave such gaps by their alignment: Linux counts and later frees all
-    /// from its first to its last byte. So a protocol that starts such kernels puts nothing there.
+    /// Takes the gaps between [`occupied_ranges`](Self::occupied_ranges), RAM or not, so that nothing else is placed
+    /// inside the extent.
+    ///
+    /// Protocols for Linux need this: the alignment of its segments leaves gaps, but the kernel treats all memory from
+    /// its first to its last byte as its own, and frees parts of it later.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Taken`] where something lies in a gap already.
+    pub fn reserve_gaps(&self, allocator: &mut RamAllocator<'_>) -> Result<(), PlacementError> {
+        self.gaps()
+            .try_for_each(|gap| allocator.exclude(KERNEL_LABEL, gap))
+    }
+
+    /// The parts of the extent between [`occupied_ranges`](Self::occupied_ranges), sorted by address.
     pub fn gaps(&self) -> impl Iterator<Item = GuestRange> + '_ {
         self.occupied_ranges
             .windows(2)

@@ -1,6 +1,6 @@
 //! Guest memory as a plan will leave it, read by address, without writing it.
 
-use boot_core::{BootPlan, Content};
+use boot_core::{BootPlan, LoadContent};
 
 /// The bytes that the plan itself brings.
 pub(crate) struct View<'a>(pub(crate) &'a BootPlan);
@@ -9,7 +9,7 @@ impl View<'_> {
     /// `len` bytes at `addr`, which one load of bytes must hold.
     pub(crate) fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], String> {
         for load in self.0.loads() {
-            if let Content::Bytes(bytes) = &load.content
+            if let LoadContent::Bytes(bytes) = &load.content
                 && let Some(offset) = addr.checked_sub(load.range.start())
                 && offset < load.range.len()
             {

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use boot_core::Machine;
 use boot_core::machine::{
     Aplic, Arm64Timer, GicV2, GicV3, Imsic, Interrupt, InterruptController, Line, Plic, Psci, PsciVersion,
-    Trigger,
 };
 
 use super::node::Writer;
@@ -44,16 +43,12 @@ impl<'a> Wiring<'a> {
     }
 
     pub(super) fn is_described(&self) -> bool {
-        *self.controller != InterruptController::Undescribed
+        *self.controller != InterruptController::Unspecified
     }
 
     /// The interrupt specifier of a line that was checked to exist.
     pub(super) fn specifier(&self, interrupt: Interrupt) -> Vec<u32> {
-        // Numbers of dt-bindings/interrupt-controller/irq.h.
-        let trigger = match interrupt.trigger {
-            Trigger::EdgeRising => 1,
-            Trigger::LevelHigh => 4,
-        };
+        let trigger = interrupt.trigger.irq_type();
         match (interrupt.line, self.controller) {
             (Line::Spi(n), _) => [0, n, trigger].into(),
             // The GICv2 binding wants to know which CPUs a private line is wired to: all of them, as bits 8 to 15.

@@ -96,10 +96,7 @@ pub(crate) fn machine(dice: &mut Dice<'_>, arch: Arch) -> Machine {
         .map(|_| serial(dice, &mut addresses, &controller))
         .collect();
     platform.virtio_mmio = (0..dice.pick(&[0, 1, 2, 9]))
-        .map(|_| VirtioMmio {
-            range: addresses.take(dice, 0x200),
-            interrupt: interrupt(dice, &controller),
-        })
+        .map(|_| VirtioMmio::new(addresses.take(dice, 0x200), interrupt(dice, &controller)))
         .collect();
     platform.pci = dice.one_in(2).then(|| pci(dice, &mut addresses, &controller));
     platform.syscon = dice.one_in(2).then(|| syscon(dice, &mut addresses));
@@ -108,20 +105,19 @@ pub(crate) fn machine(dice: &mut Dice<'_>, arch: Arch) -> Machine {
             if dice.one_in(2) {
                 return Arm64Timer::STANDARD;
             }
-            let mut ppi = || Interrupt {
-                line: Line::Ppi(dice.below_u32(16)),
-                trigger: dice.pick(&[Trigger::EdgeRising, Trigger::LevelHigh]),
+            let mut ppi = || {
+                Interrupt::new(
+                    Line::Ppi(dice.below_u32(16)),
+                    dice.pick(&[Trigger::EdgeRising, Trigger::LevelHigh]),
+                )
             };
-            Arm64Timer {
-                secure_physical: ppi(),
-                physical: ppi(),
-                virtual_timer: ppi(),
-                hypervisor: ppi(),
-            }
+            Arm64Timer::new(ppi(), ppi(), ppi(), ppi())
         });
-        platform.psci = (vcpus > 1 || dice.one_in(2)).then(|| Psci {
-            method: dice.pick(&[PsciMethod::Hvc, PsciMethod::Smc]),
-            version: dice.pick(&[PsciVersion::V0_2, PsciVersion::V1_0]),
+        platform.psci = (vcpus > 1 || dice.one_in(2)).then(|| {
+            Psci::new(
+                dice.pick(&[PsciMethod::Hvc, PsciMethod::Smc]),
+                dice.pick(&[PsciVersion::V0_2, PsciVersion::V1_0]),
+            )
         });
     }
     platform.interrupt_controller = controller;
@@ -158,11 +154,9 @@ fn reserved(dice: &mut Dice<'_>, memory: &MemoryMap) -> Vec<ReservedMemory> {
     for bank in memory.ram() {
         if dice.one_in(3) && bank.len() >= 0x4000 {
             let start = bank.start() + (dice.below(bank.len() - 0x2000) & !0xfff);
-            all.push(ReservedMemory {
-                name: dice.pick(&["secret", "ramoops", "a"]).into(),
-                range: GuestRange::new(start, dice.pick(&[1, 0x1000, 0x1234])).unwrap(),
-                no_map: dice.one_in(2),
-            });
+            let name = dice.pick(&["secret", "ramoops", "a"]);
+            let range = GuestRange::new(start, dice.pick(&[1, 0x1000, 0x1234])).unwrap();
+            all.push(ReservedMemory::new(name, range).with_no_map(dice.one_in(2)));
         }
     }
     all
@@ -214,22 +208,16 @@ fn harts(dice: &mut Dice<'_>, vcpus: u32) -> Cpus {
         .collect();
     let boot = usize::from(dice.byte()) % harts.len();
     harts.swap(0, boot);
-    Cpus::Riscv64(RiscvCpus {
-        timebase_frequency: 1 + dice.below_u32(u32::MAX),
-        harts,
-    })
+    Cpus::Riscv64(RiscvCpus::new(1 + dice.below_u32(u32::MAX), harts))
 }
 
 fn gicv2(dice: &mut Dice<'_>, addresses: &mut Addresses) -> InterruptController {
-    InterruptController::GicV2(GicV2 {
-        distributor: addresses.take(dice, 0x1000),
-        cpu_interface: addresses.take(dice, 0x2000),
-        v2m: dice.one_in(2).then(|| GicV2m {
-            frame: addresses.take(dice, 0x1000),
-            first_spi: dice.below_u32(900),
-            spis: 1 + dice.below_u32(88),
-        }),
-    })
+    let gic = GicV2::new(addresses.take(dice, 0x1000), addresses.take(dice, 0x2000));
+    let v2m = dice.one_in(2).then(|| {
+        let frame = addresses.take(dice, 0x1000);
+        GicV2m::new(frame, dice.below_u32(900), 1 + dice.below_u32(88))
+    });
+    InterruptController::GicV2(gic.with_v2m(v2m))
 }
 
 fn gicv3(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> InterruptController {
@@ -240,20 +228,14 @@ fn gicv3(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> Interrup
     if first < u64::from(vcpus) {
         redistributors.push(addresses.take(dice, (u64::from(vcpus) - first) * REDISTRIBUTOR));
     }
-    InterruptController::GicV3(GicV3 {
-        distributor,
-        redistributors,
-        its: dice.one_in(2).then(|| addresses.take(dice, 0x2_0000)),
-    })
+    let its = dice.one_in(2).then(|| addresses.take(dice, 0x2_0000));
+    InterruptController::GicV3(GicV3::new(distributor, redistributors).with_its(its))
 }
 
 fn riscv_irqchip(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> InterruptController {
     let sources = 1 + dice.below_u32(1023);
     if dice.one_in(2) {
-        return InterruptController::Plic(Plic {
-            range: addresses.take(dice, 0x400_0000),
-            sources,
-        });
+        return InterruptController::Plic(Plic::new(addresses.take(dice, 0x400_0000), sources));
     }
     let imsic = dice.one_in(2).then(|| {
         let guest_index_bits = dice.below_u32(8);
@@ -264,12 +246,10 @@ fn riscv_irqchip(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> 
             None => u64::from(vcpus).next_power_of_two(),
         };
         let len = (0x1000 << guest_index_bits) * u64::from(vcpus);
-        Imsic {
-            range: addresses.take_aligned(dice, len, (0x1000 << guest_index_bits) * files),
-            ids: dice.pick(&[63, 127, 255, 2047]),
-            guest_index_bits,
-            hart_index_bits,
-        }
+        let range = addresses.take_aligned(dice, len, (0x1000 << guest_index_bits) * files);
+        Imsic::new(range, dice.pick(&[63, 127, 255, 2047]))
+            .with_guest_index_bits(guest_index_bits)
+            .with_hart_index_bits(hart_index_bits)
     });
     // Without IMSICs every hart has registers behind those of the domain.
     let least = match imsic {
@@ -277,11 +257,7 @@ fn riscv_irqchip(dice: &mut Dice<'_>, addresses: &mut Addresses, vcpus: u32) -> 
         None => 0x4000 + 32 * u64::from(vcpus),
     };
     let len = least.max(dice.pick(&[0, 0x8000]));
-    InterruptController::Aplic(Aplic {
-        range: addresses.take(dice, len),
-        sources,
-        imsic,
-    })
+    InterruptController::Aplic(Aplic::new(addresses.take(dice, len), sources).with_imsic(imsic))
 }
 
 /// A line that `controller` has.
@@ -303,30 +279,25 @@ fn interrupt(dice: &mut Dice<'_>, controller: &InterruptController) -> Interrupt
     };
     // The tree has no word for the trigger of a PLIC's line, so there is nothing to read back.
     let plic = matches!(controller, InterruptController::Plic(_));
-    Interrupt {
-        line,
-        trigger: if dice.one_in(2) && !plic {
-            Trigger::EdgeRising
-        } else {
-            Trigger::LevelHigh
-        },
+    if dice.one_in(2) && !plic {
+        Interrupt::edge(line)
+    } else {
+        Interrupt::level(line)
     }
 }
 
 fn serial(dice: &mut Dice<'_>, addresses: &mut Addresses, controller: &InterruptController) -> Serial {
-    Serial {
-        kind: match dice.byte() % 3 {
-            0 => SerialKind::NS16550A,
-            1 => SerialKind::Ns16550a {
-                reg_shift: dice.below_u32(4),
-                reg_io_width: dice.pick(&[1, 2, 4]),
-            },
-            _ => SerialKind::Pl011,
+    let kind = match dice.byte() % 3 {
+        0 => SerialKind::NS16550A,
+        1 => SerialKind::Ns16550a {
+            reg_shift: dice.below_u32(4),
+            reg_io_width: dice.pick(&[1, 2, 4]),
         },
-        range: addresses.take(dice, 0x1000),
-        interrupt: (!dice.one_in(4)).then(|| interrupt(dice, controller)),
-        clock_hz: dice.below_u32(u32::MAX),
-    }
+        _ => SerialKind::Pl011,
+    };
+    let range = addresses.take(dice, 0x1000);
+    let interrupt = (!dice.one_in(4)).then(|| interrupt(dice, controller));
+    Serial::new(kind, range, dice.below_u32(u32::MAX)).with_interrupt(interrupt)
 }
 
 fn pci(dice: &mut Dice<'_>, addresses: &mut Addresses, controller: &InterruptController) -> PciHost {
@@ -338,37 +309,28 @@ fn pci(dice: &mut Dice<'_>, addresses: &mut Addresses, controller: &InterruptCon
     );
     let buses = dice.pick(&[1, 2, 256]);
     let ecam = addresses.take(dice, buses << 20);
-    let mut window = |space, len, pci_addr| PciWindow {
-        space,
-        range: addresses.take(dice, len),
-        pci_addr,
-    };
+    let mut window = |space, len, pci_addr| PciWindow::new(space, addresses.take(dice, len), pci_addr);
     let windows = vec![
         window(PciSpace::Io, 0x1_0000, 0),
         window(PciSpace::Memory32, 0x1000_0000, 0xe000_0000),
         window(PciSpace::Memory64, 1 << 36, 0x80_0000_0000),
     ];
-    PciHost {
-        ecam,
-        windows: windows.into_iter().take(dice.pick(&[1, 2, 3])).collect(),
-        intx: dice
-            .one_in(2)
-            .then(|| std::array::from_fn(|_| interrupt(dice, controller))),
-        msi: has_msi && dice.one_in(2),
-    }
+    let windows = windows.into_iter().take(dice.pick(&[1, 2, 3])).collect();
+    let intx: Option<[Interrupt; 4]> = dice
+        .one_in(2)
+        .then(|| std::array::from_fn(|_| interrupt(dice, controller)));
+    PciHost::new(ecam, windows)
+        .with_intx(intx)
+        .with_msi(has_msi && dice.one_in(2))
 }
 
 fn syscon(dice: &mut Dice<'_>, addresses: &mut Addresses) -> Syscon {
     let mut write = || {
-        dice.one_in(2).then(|| RegisterWrite {
-            offset: dice.below_u32(0x400) * 4,
-            value: dice.below_u32(u32::MAX),
-        })
+        dice.one_in(2)
+            .then(|| RegisterWrite::new(dice.below_u32(0x400) * 4, dice.below_u32(u32::MAX)))
     };
     let (poweroff, reset) = (write(), write());
-    Syscon {
-        range: addresses.take(dice, 0x1000),
-        poweroff,
-        reset,
-    }
+    Syscon::new(addresses.take(dice, 0x1000))
+        .with_poweroff(poweroff)
+        .with_reset(reset)
 }

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Content, GuestMemory, GuestRange, KernelFormat,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
 use guest_ram::{GuestRam, HugePages, RamOptions};
@@ -53,7 +53,7 @@ impl Pages {
 
 /// Who loads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Contestant {
+pub(crate) enum Loader {
     /// This workspace from the file to memory that a guest can start in: recognise, parse, plan, load.
     All,
     /// The same on the calling thread alone, as linux-loader does it.
@@ -76,19 +76,19 @@ pub(crate) enum Contestant {
 }
 
 /// In the order of the table's columns.
-pub(crate) const CONTESTANTS: [Contestant; 9] = [
-    Contestant::All,
-    Contestant::AllOneThread,
-    Contestant::Load,
-    Contestant::Copy,
-    Contestant::CopyOneThread,
-    Contestant::LinuxLoader,
-    Contestant::LinuxLoaderAll,
-    Contestant::Pread,
-    Contestant::Memcpy,
+pub(crate) const LOADERS: [Loader; 9] = [
+    Loader::All,
+    Loader::AllOneThread,
+    Loader::Load,
+    Loader::Copy,
+    Loader::CopyOneThread,
+    Loader::LinuxLoader,
+    Loader::LinuxLoaderAll,
+    Loader::Pread,
+    Loader::Memcpy,
 ];
 
-impl Contestant {
+impl Loader {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::All => "parse+plan+load",
@@ -110,7 +110,7 @@ fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
     proto_linux_x86::PROTOCOL.plan(&request).unwrap()
 }
 
-/// One kernel with everything the contestants need.
+/// One kernel with everything the loaders need.
 pub(crate) struct Bench {
     input: Input,
     machine: Machine,
@@ -127,7 +127,7 @@ impl Bench {
         let cmdline: Cmdline = "console=ttyS0 panic=-1".parse().unwrap();
         let plan = plan(&input.file, &machine, &cmdline);
         let copies = plan.loads().iter().filter_map(|load| match &load.content {
-            Content::Source { range, .. } => Some((range.offset(), load.range)),
+            LoadContent::File { range, .. } => Some((range.offset(), load.range)),
             _ => None,
         });
         let copies = copies.collect();
@@ -155,7 +155,7 @@ impl Bench {
         self.copies.iter().map(|(_, range)| range.len()).sum()
     }
 
-    /// Writes to every page that any contestant will write to.
+    /// Writes to every page that any loader will write to.
     pub(crate) fn use_up(&self, ram: &mut GuestRam) {
         let ones = vec![0xff; 1 << 20];
         for range in ram.regions().map(|region| region.range()).collect::<Vec<_>>() {
@@ -168,30 +168,30 @@ impl Bench {
     }
 
     /// Loads once; whatever fails ends the bench.
-    pub(crate) fn load(&mut self, contestant: Contestant, ram: &mut GuestRam) {
+    pub(crate) fn load(&mut self, loader: Loader, ram: &mut GuestRam) {
         let sources = Sources::kernel(&self.input.file);
-        match contestant {
-            Contestant::All => self.all(ram),
-            Contestant::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
-            Contestant::Load => self.plan.load(&sources, ram).unwrap(),
-            Contestant::Copy => self.copy(ram),
-            Contestant::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
-            Contestant::LinuxLoader => self.linux_loader(ram),
-            Contestant::LinuxLoaderAll => {
+        match loader {
+            Loader::All => self.all(ram),
+            Loader::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
+            Loader::Load => self.plan.load(&sources, ram).unwrap(),
+            Loader::Copy => self.copy(ram),
+            Loader::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
+            Loader::LinuxLoader => self.linux_loader(ram),
+            Loader::LinuxLoaderAll => {
                 self.linux_loader(ram);
                 for load in self.plan.loads() {
-                    if let Content::Bytes(bytes) = &load.content {
+                    if let LoadContent::Bytes(bytes) = &load.content {
                         let target = GuestAddress(load.range.start());
                         ram.memory().write_slice(bytes, target).unwrap();
                     }
                 }
             }
-            Contestant::Pread => {
+            Loader::Pread => {
                 for &(offset, range) in &self.copies {
                     pread(&self.input.file, offset, range, ram);
                 }
             }
-            Contestant::Memcpy => {
+            Loader::Memcpy => {
                 for &(offset, range) in &self.copies {
                     let from = usize::try_from(offset).unwrap();
                     let len = usize::try_from(range.len()).unwrap();
@@ -214,7 +214,7 @@ impl Bench {
             ram.copy_from(range, &self.input.file, offset).unwrap();
         }
         let loads = self.plan.loads().iter();
-        for load in loads.filter(|load| load.content == Content::Zeros) {
+        for load in loads.filter(|load| load.content == LoadContent::Zeros) {
             ram.zero(load.range).unwrap();
         }
     }
@@ -231,24 +231,19 @@ impl Bench {
         };
     }
 
-    /// Makes sure that every contestant does the work: the kernel's bytes arrive in used memory.
+    /// Makes sure that every loader does the work: the kernel's bytes arrive in used memory.
     fn check(&mut self) {
-        for contestant in CONTESTANTS {
+        for loader in LOADERS {
             let mut ram = Pages::Plain.map();
             self.use_up(&mut ram);
-            self.load(contestant, &mut ram);
+            self.load(loader, &mut ram);
             for &(offset, range) in &self.copies {
                 let len = usize::try_from(range.len()).unwrap();
                 let from = usize::try_from(offset).unwrap();
                 let mut found = vec![0; len];
                 ram.read(range.start(), &mut found).unwrap();
                 let expected = &self.bytes[from..from + len];
-                assert!(
-                    found == expected,
-                    "{} by {}: {range}",
-                    self.name(),
-                    contestant.name()
-                );
+                assert!(found == expected, "{} by {}: {range}", self.name(), loader.name());
             }
         }
     }
