@@ -65,3 +65,29 @@ impl From<riscv64::State> for CpuState {
         Self::Riscv64(Box::new(state))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Endian;
+
+    #[test]
+    fn a_state_has_its_architecture_and_entry() {
+        let check = |state: CpuState, arch, entry| assert_eq!((state.arch(), state.entry()), (arch, entry));
+        let mut real_mode = x86_64::State::protected_mode(0x200, 8, 16);
+        check(real_mode.clone().into(), Arch::X86_64, 0x200);
+        real_mode.cs.base = 0x1_0000;
+        check(real_mode.into(), Arch::X86_64, 0x1_0200);
+        check(aarch64::State::new(0x4000).into(), Arch::Aarch64, 0x4000);
+        check(riscv64::State::new(0x8000).into(), Arch::Riscv64, 0x8000);
+    }
+
+    #[test]
+    fn new_states_are_zero_but_for_what_is_documented() {
+        let state = aarch64::State::new(1);
+        assert_eq!((state.x, state.sp_el1, state.pc), ([0; 31], 0, 1));
+        assert_eq!((state.pstate, state.data_endian), (0x3c5, Endian::Little));
+        let state = riscv64::State::new(2);
+        assert_eq!((state.x, state.pc, state.satp), ([0; 32], 2, 0));
+    }
+}

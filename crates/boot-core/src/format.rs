@@ -166,3 +166,46 @@ pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<
         first_bytes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn errors_print_their_kind_and_keep_their_source() {
+        let check = |kind, expected| {
+            let error = FormatError::new("flat", kind, "bad magic");
+            assert_eq!(error.to_string(), expected);
+            assert_eq!((error.format, error.kind), ("flat", kind));
+            assert_eq!(error.get_ref().to_string(), "bad magic");
+            assert_eq!(error.source().unwrap().to_string(), "bad magic");
+            let detected = DetectError::Format(error);
+            assert_eq!(detected.to_string(), expected);
+            assert_eq!(detected.source().unwrap().to_string(), "bad magic");
+        };
+        check(FormatErrorKind::Malformed, "this flat image is malformed");
+        check(FormatErrorKind::Unsupported, "this flat image is not supported");
+        check(FormatErrorKind::Read, "this flat image cannot be read");
+    }
+
+    #[test]
+    fn detection_errors_print_what_was_tried() {
+        let error = DetectError::Unknown {
+            tried: ["elf", "pe"].to_vec(),
+            first_bytes: [0x4d, 0x5a].to_vec(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "not a kernel image of a known format: it begins with [4d, 5a], tried elf, pe"
+        );
+        assert!(error.source().is_none());
+        assert_eq!(DetectError::Empty.to_string(), "the image is empty");
+        assert!(DetectError::Empty.source().is_none());
+        let read = || ReadError::new(0, 1, crate::source::ReadErrorKind::Shrunk);
+        assert_eq!(DetectError::Read(read()).to_string(), "the image cannot be read");
+        let source = DetectError::Read(read()).source().unwrap().to_string();
+        assert_eq!(source, read().to_string());
+    }
+}

@@ -260,4 +260,26 @@ mod tests {
         assert!(memory.check(range(0x10, 0x20)).is_ok());
         assert_eq!(ram, [1; 16]);
     }
+
+    #[test]
+    fn accesses_reach_the_slice_at_their_address() {
+        let (mut low, mut high) = ([1u8, 2, 3, 4], [5u8, 6, 7, 8]);
+        let mut memory = SliceMemory::new();
+        memory.add(0x10, &mut low).unwrap();
+        memory.add(0x14, &mut high).unwrap();
+        assert_eq!(memory.slice(range(0x11, 0x13)).unwrap(), [2, 3]);
+        let mut buf = [0; 2];
+        memory.read(0x15, &mut buf).unwrap();
+        assert_eq!(buf, [6, 7]);
+        memory.write(0x16, &[9]).unwrap();
+        memory.zero(range(0x10, 0x12)).unwrap();
+        assert!(matches!(
+            memory.check(range(0x13, 0x15)),
+            Err(MemoryError::NotBacked(found)) if found == range(0x13, 0x15)
+        ));
+        let error = memory.read(u64::MAX - 1, &mut [0; 4]).unwrap_err();
+        assert!(matches!(error, MemoryError::NotBacked(found) if found == range(u64::MAX - 1, u64::MAX)));
+        drop(memory);
+        assert_eq!((low, high), ([0, 0, 3, 4], [5, 6, 9, 8]));
+    }
 }

@@ -383,4 +383,61 @@ mod tests {
             .unwrap_err();
         assert_eq!(error, MemoryMapError::NotRam(range(0x3000, 0x4001)));
     }
+
+    #[test]
+    fn kinds_have_names_and_e820_types() {
+        let check = |kind: RegionKind, name, e820_type| {
+            assert_eq!((kind.name(), kind.e820_type()), (name, e820_type));
+            assert_eq!(std::format!("{kind}"), name);
+        };
+        check(RegionKind::Ram, "ram", 1);
+        check(RegionKind::Reserved, "reserved", 2);
+        check(RegionKind::AcpiReclaimable, "acpi-reclaimable", 3);
+        check(RegionKind::AcpiNvs, "acpi-nvs", 4);
+        check(RegionKind::Unusable, "unusable", 5);
+        check(RegionKind::Persistent, "persistent", 7);
+    }
+
+    #[test]
+    fn ram_is_listed_and_summed() {
+        let mut map = MemoryMap::new();
+        assert_eq!((map.ram_len(), map.ram_end(), map.ram().count()), (0, None, 0));
+        map.insert(range(0x1000, 0x3000), RegionKind::Ram).unwrap();
+        map.insert(range(0x8000, 0x9000), RegionKind::Ram).unwrap();
+        map.insert(range(0x9000, 0xa000), RegionKind::Reserved).unwrap();
+        assert_eq!((map.ram_len(), map.ram_end()), (0x3000, Some(0x9000)));
+        let ram: Vec<_> = map.ram().collect();
+        assert_eq!(ram, [range(0x1000, 0x3000), range(0x8000, 0x9000)]);
+    }
+
+    #[test]
+    fn reservations_at_both_ends_leave_no_empty_region() {
+        let mut map = MemoryMap::new();
+        map.insert(range(0, 0x3000), RegionKind::Ram).unwrap();
+        assert_eq!(
+            map.reserve(range(0x1000, 0x1000), RegionKind::Reserved),
+            Err(MemoryMapError::Empty(range(0x1000, 0x1000)))
+        );
+        map.reserve(range(0, 0x3000), RegionKind::Reserved).unwrap();
+        assert_eq!(list(&map), [(0, 0x3000, RegionKind::Reserved)]);
+        assert!(map.reserve(range(0, 0x1000), RegionKind::AcpiNvs).is_err());
+    }
+
+    #[test]
+    fn sizes_of_a_pc_are_refused_with_the_reason() {
+        use std::string::ToString;
+        let check = |len, expected| assert_eq!(MemoryMap::pc(len).unwrap_err().to_string(), expected);
+        check(
+            0x1f_f000,
+            "0x1ff000 bytes of RAM are too few: at least 0x200000 are needed",
+        );
+        check(
+            0x20_0800,
+            "0x200800 bytes of RAM are not a multiple of the page size, 4096 bytes",
+        );
+        check(
+            u64::MAX - 0xfff,
+            "0xfffffffffffff000 bytes of RAM do not fit the guest physical address space",
+        );
+    }
 }

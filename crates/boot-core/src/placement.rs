@@ -305,4 +305,50 @@ mod tests {
         let error = allocator.reserve("table", range(0x8000, 0x8001)).unwrap_err();
         assert!(matches!(error, PlacementError::Taken { by: "device", .. }));
     }
+
+    #[test]
+    fn errors_say_what_does_not_fit_where() {
+        let check = |error: PlacementError, expected| assert_eq!(error.to_string(), expected);
+        let (label, range) = ("table", range(0x1000, 0x2000));
+        check(
+            PlacementError::NotRam { label, range },
+            "the table must be at 0x1000..0x2000, but the machine has no RAM there; give it more memory",
+        );
+        check(
+            PlacementError::TooHigh {
+                label,
+                range,
+                max: 0x1800,
+            },
+            "the table must be at 0x1000..0x2000, but it can only be started below 0x1800",
+        );
+        check(
+            PlacementError::NoRoom {
+                label,
+                len: 0x10,
+                constraints: Constraints::aligned(8),
+            },
+            "no free RAM for the table: it needs 0x10 bytes aligned to 0x8",
+        );
+        check(
+            PlacementError::InvalidRequest {
+                label,
+                len: 0,
+                constraints: Constraints::aligned(3).with_align_offset(4),
+            },
+            "invalid request of 0x0 bytes for the table: alignment 0x3, remainder 0x4; the length must not be zero \
+             and the alignment a power of two above the remainder",
+        );
+    }
+
+    #[test]
+    fn empty_ranges_take_nothing() {
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        assert_eq!(allocator.map(), &map);
+        allocator.reserve("nothing", range(0, 0)).unwrap();
+        allocator.exclude("nothing", range(0x2000, 0x2000)).unwrap();
+        allocator.reserve("all", range(0x1000, 0x9000)).unwrap();
+        allocator.exclude("nothing", range(0x2000, 0x2000)).unwrap();
+    }
 }

@@ -165,3 +165,31 @@ impl BootPlan {
         &self.warnings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn files_print_their_names() {
+        assert_eq!(
+            [BootFile::Kernel, BootFile::Initrd, BootFile::Module(2)].map(|file| file.to_string()),
+            ["kernel", "initrd", "module 2"]
+        );
+        assert_eq!(std::format!("{:>7}|", BootFile::Kernel), " kernel|");
+    }
+
+    #[test]
+    fn a_load_outside_the_kernel_keeps_its_parts() {
+        let range = GuestRange::new(0x1000, 4).unwrap();
+        let load = Load::new(range, LoadContent::Zeros, "table", Constraints::aligned(8));
+        assert_eq!(
+            (load.range, &load.content, &*load.label),
+            (range, &LoadContent::Zeros, "table")
+        );
+        assert_eq!(load.constraints, Constraints::aligned(8));
+        assert!(!load.is_kernel());
+    }
+}

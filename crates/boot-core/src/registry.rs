@@ -105,4 +105,47 @@ mod tests {
         check(&[(2, "a"), (1, "c"), (1, "a")], Err("a"));
         check(&[], Ok(&[]));
     }
+
+    struct Plugin(&'static str);
+
+    impl KernelFormat for Plugin {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn parse(&self, _: &dyn crate::ByteSource) -> Result<Option<crate::KernelImage>, crate::FormatError> {
+            Ok(None)
+        }
+    }
+
+    impl BootProtocol for Plugin {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn supports(&self, _: &crate::KernelImage) -> Result<(), crate::IncompatibleImage> {
+            Err(crate::IncompatibleImage::Image("never"))
+        }
+
+        fn plan(&self, request: &crate::BootRequest<'_>) -> Result<crate::BootPlan, crate::PlanError> {
+            Err(crate::protocol::validate_request(self, request).unwrap_err())
+        }
+    }
+
+    inventory::submit! { Format(&Plugin("b")) }
+    inventory::submit! { Format(&Plugin("a")) }
+    inventory::submit! { Protocol(&Plugin("d")) }
+    inventory::submit! { Protocol(&Plugin("c")) }
+
+    #[test]
+    fn registered_plugins_are_listed_in_order() {
+        let formats: Vec<_> = formats().unwrap().iter().map(|format| format.name()).collect();
+        assert_eq!(formats, ["a", "b"]);
+        let protocols: Vec<_> = protocols()
+            .unwrap()
+            .iter()
+            .map(|protocol| protocol.name())
+            .collect();
+        assert_eq!(protocols, ["c", "d"]);
+    }
 }

@@ -396,4 +396,73 @@ mod tests {
             "this is a character device, not a regular file or block device"
         );
     }
+
+    /// A source of `LEN` bytes that cannot be read.
+    struct Failing;
+
+    impl Failing {
+        const LEN: u64 = 16;
+    }
+
+    impl ByteSource for Failing {
+        fn len(&self) -> Result<u64, ReadError> {
+            Ok(Self::LEN)
+        }
+
+        fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+            Err(ReadError::new(
+                offset,
+                buf.len(),
+                ReadErrorKind::Source("broken".into()),
+            ))
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_range_and_source() {
+        let range = |offset, len| ReadError::new(offset, len, ReadErrorKind::Shrunk).range;
+        assert_eq!(range(2, 3), SourceRange::new(2, 3).unwrap());
+        assert_eq!(range(u64::MAX, 1), SourceRange::new(u64::MAX, 0).unwrap());
+        let source = SizedSource::new(&Failing).unwrap();
+        let error = source.read_vec(4, 4).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read bytes 0x4..0x8");
+        assert_eq!(error.source().unwrap().to_string(), "broken");
+        let error = ReadError::new(0, 0, ReadErrorKind::Source("broken".into()));
+        assert_eq!(error.to_string(), "cannot read the source");
+        let error = ReadError::new(1, 1, ReadErrorKind::Shrunk);
+        assert_eq!(
+            error.to_string(),
+            "bytes 0x1..0x2 cannot be read: the source became shorter while it was read"
+        );
+        assert!(error.source().is_none());
+    }
+
+    #[test]
+    fn a_prefix_ends_with_the_source_and_reads_only_if_it_has_bytes() {
+        let source = SizedSource::new(&Failing).unwrap();
+        assert_eq!((source.len(), source.is_empty()), (16, false));
+        assert_eq!(source.read_prefix_at(16, &mut [0; 4]).unwrap(), 0);
+        assert!(source.read_prefix_at(15, &mut [0; 4]).is_err());
+        assert_eq!(source.range(8, 8).unwrap(), SourceRange::new(8, 8).unwrap());
+        assert!(source.range(8, 9).is_err());
+        assert_eq!(std::format!("{source:?}"), "SizedSource { len: 16, .. }");
+        assert!(matches!(Failing.backing_store(), BackingStore::Opaque));
+        assert!(SizedSource::new(&[0u8; 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_kinds_of_memory_are_sources() {
+        fn check(source: &dyn ByteSource) {
+            assert_eq!(source.len().unwrap(), 3);
+            let mut buf = [0; 2];
+            source.read_exact_at(1, &mut buf).unwrap();
+            assert_eq!(buf, [8, 9]);
+            assert!(source.read_exact_at(2, &mut buf).is_err());
+            assert!(matches!(source.backing_store(), BackingStore::Bytes([7, 8, 9])));
+        }
+        let bytes = [7u8, 8, 9];
+        check(&bytes);
+        check(&&bytes[..]);
+        check(&bytes.to_vec());
+    }
 }

@@ -334,4 +334,74 @@ mod tests {
         assert_eq!(AccessRights::from_bits(0x0fff).bits(), 0x00ff);
         assert_eq!(AccessRights::from_bits(0x60).dpl(), 3);
     }
+
+    #[test]
+    fn each_access_right_is_one_bit() {
+        type Flag = fn(AccessRights) -> bool;
+        let flags: [(u16, Flag); 6] = [
+            (4, AccessRights::is_code_or_data),
+            (7, AccessRights::is_present),
+            (12, AccessRights::available),
+            (13, AccessRights::is_long),
+            (14, AccessRights::default_big),
+            (15, AccessRights::is_page_granular),
+        ];
+        for (bit, flag) in flags {
+            assert!(flag(AccessRights::from_bits(1 << bit)), "{bit}");
+            assert!(!flag(AccessRights::from_bits(!(1 << bit))), "{bit}");
+        }
+        let rights = AccessRights::from_bits(0xf02a);
+        assert_eq!((rights.segment_type(), rights.dpl()), (0xa, 1));
+    }
+
+    #[test]
+    fn a_descriptor_has_all_parts_of_the_register() {
+        let check = |base, limit, rights, expected: u64| {
+            let segment = SegmentRegister::new(0, base, limit, AccessRights::from_bits(rights));
+            assert_eq!(segment.descriptor(), expected, "{segment:?}");
+        };
+        // Intel SDM volume 3A, figure 3-8: limit in bits 0 to 15 and 48 to 51, base in bits 16 to 39 and 56 to 63.
+        check(0, 0xf_ffff, 0, 0x000f_0000_0000_ffff);
+        check(0xffff_ffff, 0, 0, 0xff00_00ff_ffff_0000);
+        check(0, 0, 0xf0ff, 0x00f0_ff00_0000_0000);
+        check(0, 0x1234_5fff, 1 << 15, 0x0081_0000_0000_2345);
+    }
+
+    #[test]
+    fn modes_differ_in_control_registers_and_code_segment() {
+        let state = State::protected_mode(0x10_0000, 0x8, 0x10);
+        assert_eq!((state.rip, state.rflags, state.rsi), (0x10_0000, 2, 0));
+        assert_eq!((state.cr0, state.cr3, state.cr4, state.efer), (0x11, 0, 0, 0));
+        assert_eq!(state.cs, SegmentRegister::flat(0x8, AccessRights::CODE32));
+        for data in [state.ds, state.es, state.fs, state.gs, state.ss] {
+            assert_eq!(data, SegmentRegister::flat(0x10, AccessRights::DATA32));
+        }
+        assert_eq!((state.tr.limit, state.ldtr.limit), (0x67, 0xffff));
+        assert_eq!(state.gdtr, DescriptorTable::new(0, 0));
+
+        let state = State::long_mode(1 << 32, 0x9000, 0x8, 0x10);
+        assert_eq!((state.rip, state.cr3), (1 << 32, 0x9000));
+        assert_eq!((state.cr0, state.cr4, state.efer), (0x8000_0011, 0x20, 0x500));
+        assert_eq!(state.cs, SegmentRegister::flat(0x8, AccessRights::CODE64));
+        assert_eq!(state.ds, SegmentRegister::flat(0x10, AccessRights::DATA32));
+    }
+
+    #[test]
+    fn control_register_bits_are_those_of_the_manual() {
+        assert_eq!(
+            [cr0::PE, cr0::MP, cr0::ET, cr0::NE, cr0::WP, cr0::PG],
+            [0x1, 0x2, 0x10, 0x20, 0x1_0000, 0x8000_0000]
+        );
+        assert_eq!([cr4::PAE, cr4::LA57], [0x20, 0x1000]);
+        assert_eq!([efer::LME, efer::LMA], [0x100, 0x400]);
+    }
+
+    #[test]
+    fn parts_of_registers_are_kept() {
+        let segment = SegmentRegister::new(1, 2, 3, AccessRights::LDT);
+        assert_eq!((segment.selector, segment.base, segment.limit), (1, 2, 3));
+        assert_eq!(segment.rights, AccessRights::LDT);
+        let table = DescriptorTable::new(4, 5);
+        assert_eq!((table.base, table.limit), (4, 5));
+    }
 }

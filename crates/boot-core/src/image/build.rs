@@ -342,4 +342,83 @@ mod tests {
             matches!(e, ImageError::PayloadPastEnd { .. })
         });
     }
+
+    #[test]
+    fn an_image_has_what_the_parser_found() {
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        struct Flags(u32);
+
+        let rule = Placement::Relocatable(Constraints::aligned(0x1000).not_above(0x40_0000));
+        let payload = Payload::new(SourceRange::new(0xff8, 8).unwrap());
+        let image = valid()
+            .entry(EntryAbi::PVH, 0x20_0000)
+            .extent(range(0x10_0000, 0x30_0000))
+            .placement(rule)
+            .payload(payload)
+            .kernel_version("6.12".into())
+            .efi_stub(true)
+            .metadata(Flags(1))
+            .warning("old")
+            .build()
+            .unwrap();
+        assert_eq!(
+            (image.format(), image.arch(), image.endian()),
+            ("test", Arch::X86_64, Endian::Little)
+        );
+        assert_eq!((image.source_len(), image.segments().len()), (0x1000, 2));
+        assert_eq!(image.extent(), range(0x10_0000, 0x30_0000));
+        assert_eq!((image.placement(), image.payload()), (rule, Some(&payload)));
+        assert_eq!(
+            (image.kernel_version(), image.has_efi_stub()),
+            (Some("6.12"), true)
+        );
+        assert_eq!(image.metadata(), Some(&Flags(1)));
+        assert_eq!(image.warnings(), [Warning::new("old")]);
+        assert_eq!(image.entries().len(), 2);
+        let ranges = |image: &KernelImage| image.occupied_ranges().collect::<Vec<_>>();
+        assert_eq!(ranges(&image), [image.extent()]);
+
+        let image = valid().build().unwrap();
+        assert_eq!(
+            ranges(&image),
+            [range(0x10_0000, 0x10_0800), range(0x20_0000, 0x20_2000)]
+        );
+        let moved = valid()
+            .placement(Placement::Relocatable(Constraints::NONE))
+            .build()
+            .unwrap();
+        assert_eq!(ranges(&moved), [range(0x10_0000, 0x20_2000)]);
+        assert_eq!((image.payload(), image.kernel_version()), (None, None));
+        assert!(!image.has_efi_stub() && image.warnings().is_empty());
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let check = |builder: ImageBuilder, accepted: bool| {
+            let found = builder.build();
+            assert_eq!(found.is_ok(), accepted, "{found:?}");
+        };
+        let segment = |offset, len, start, end| {
+            let source = SourceRange::new(offset, len).unwrap();
+            builder()
+                .segment(source, range(start, end))
+                .entry(EntryAbi::ELF64, start)
+        };
+        check(segment(0xff0, 0x10, 0, 0x10), true);
+        check(segment(0xff1, 0x10, 0, 0x10), false);
+        check(segment(0, 0x10, 0, 0xf), false);
+        let payload = |offset| Payload::new(SourceRange::new(offset, 0x10).unwrap());
+        check(valid().payload(payload(0xff0)), true);
+        check(valid().payload(payload(0xff1)), false);
+        // The extent of `valid` has 0x10_2000 bytes.
+        let window = |min, max| {
+            let rule = Constraints::aligned(0x1000).between(min, max);
+            valid().placement(Placement::Relocatable(rule))
+        };
+        check(window(0x800, 0x10_3000), true);
+        check(window(0x800, 0x10_2fff), false);
+        check(window(u64::MAX - 0x10, u64::MAX), false);
+        check(valid().entry(EntryAbi::PVH, 0x20_1fff), true);
+        check(valid().entry(EntryAbi::PVH, 0x20_2000), false);
+    }
 }

@@ -71,3 +71,19 @@ impl EntryPoint {
         Self { abi, addr }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_their_names() {
+        const OWN: EntryAbi = EntryAbi::new("own");
+        assert_eq!(OWN.name(), "own");
+        assert_eq!(std::format!("{OWN} {OWN:?} {OWN:>4}"), "own EntryAbi(own)  own");
+        assert_eq!(EntryAbi::new("pvh"), EntryAbi::PVH);
+        assert_ne!(OWN, EntryAbi::PVH);
+        let entry = EntryPoint::new(OWN, 7);
+        assert_eq!((entry.abi, entry.addr), (OWN, 7));
+    }
+}

@@ -350,4 +350,45 @@ mod tests {
         );
         assert!(Isa::rv64gc().has("zicsr") && !Isa::rv64gc().has("v"));
     }
+
+    #[test]
+    fn affinities_are_those_of_kvm() {
+        let check = |index, expected| assert_eq!(Arm64Cpu::affinity_of(index), expected, "{index}");
+        check(0, 0);
+        check(15, 0xf);
+        check(16, 0x100);
+        check(0xfff, 0xff0f);
+        check(0x1000, 0x1_0000);
+        check(0xf_ffff, 0xff_ff0f);
+        check(0x10_0000, 0x1_0000_0000);
+        let cpu = Arm64Cpu::new(0x12_8034_5678);
+        assert_eq!(cpu.affinity(), 0x12_0034_5678);
+        assert_eq!(cpu.compatible, "arm,armv8");
+        assert_eq!(cpu.with_compatible("arm,cortex-a57").compatible, "arm,cortex-a57");
+    }
+
+    #[test]
+    fn cpus_are_counted_and_harts_keep_their_options() {
+        let hart = RiscvHart::new(5, Isa::rv64gc());
+        assert_eq!((hart.hart_id, hart.mmu), (5, MmuType::Sv39));
+        let full = hart
+            .clone()
+            .with_mmu(MmuType::Sv57)
+            .with_cbom_block_size(64)
+            .with_cboz_block_size(128)
+            .with_cbop_block_size(32);
+        assert_eq!(full.mmu, MmuType::Sv57);
+        let sizes = (full.cbom_block_size, full.cboz_block_size, full.cbop_block_size);
+        assert_eq!(sizes, (Some(64), Some(128), Some(32)));
+        let harts = RiscvCpus::new(10_000_000, [hart, full].to_vec());
+        assert_eq!(harts.timebase_frequency, 10_000_000);
+        assert_eq!(Cpus::Riscv64(harts).count(), Some(2));
+        assert_eq!(
+            Cpus::Arm64([0, 1, 2].map(Arm64Cpu::new).to_vec()).count(),
+            Some(3)
+        );
+        assert_eq!(Cpus::default().count(), None);
+        let names = [MmuType::None, MmuType::Sv39, MmuType::Sv48, MmuType::Sv57].map(MmuType::name);
+        assert_eq!(names, ["riscv,none", "riscv,sv39", "riscv,sv48", "riscv,sv57"]);
+    }
 }

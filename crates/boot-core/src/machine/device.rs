@@ -323,3 +323,75 @@ impl ReservedMemory {
         Self { no_map, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Line;
+
+    const RANGE: GuestRange = match GuestRange::new(0x1000, 0x200) {
+        Some(range) => range,
+        None => GuestRange::EMPTY,
+    };
+
+    #[test]
+    fn setters_change_one_field() {
+        let line = Interrupt::edge(Line::Spi(1));
+        let serial = Serial::new(SerialKind::Pl011, RANGE, 24_000_000);
+        assert_eq!((serial.kind, serial.range), (SerialKind::Pl011, RANGE));
+        assert_eq!((serial.interrupt, serial.clock_hz), (None, 24_000_000));
+        let expected = Serial {
+            interrupt: Some(line),
+            ..serial.clone()
+        };
+        assert_eq!(serial.with_interrupt(line), expected);
+
+        let slot = VirtioMmio::new(RANGE, line);
+        assert_eq!((slot.range, slot.interrupt), (RANGE, line));
+
+        let window = PciWindow::new(PciSpace::Memory32, RANGE, 7);
+        assert_eq!(
+            (window.space, window.range, window.pci_addr),
+            (PciSpace::Memory32, RANGE, 7)
+        );
+        let host = PciHost::new(RANGE, [window].to_vec());
+        assert_eq!((host.ecam, &host.windows[..]), (RANGE, &[window][..]));
+        assert_eq!((host.intx, host.msi), (None, false));
+        let host = host.with_intx([line; 4]).with_msi(true);
+        assert_eq!((host.intx, host.msi), (Some([line; 4]), true));
+
+        let write = RegisterWrite::new(4, 5);
+        assert_eq!((write.offset, write.value), (4, 5));
+        let syscon = Syscon::new(RANGE);
+        assert_eq!((syscon.range, syscon.poweroff, syscon.reset), (RANGE, None, None));
+        let off = syscon.clone().with_poweroff(write);
+        assert_eq!((off.poweroff, off.reset), (Some(write), None));
+        let reset = syscon.with_reset(write);
+        assert_eq!((reset.poweroff, reset.reset), (None, Some(write)));
+
+        let memory = ReservedMemory::new("firmware", RANGE);
+        assert_eq!(
+            (&*memory.name, memory.range, memory.no_map),
+            ("firmware", RANGE, false)
+        );
+        assert!(memory.with_no_map(true).no_map);
+    }
+
+    #[test]
+    fn values_are_those_of_the_bindings() {
+        assert_eq!(
+            [PciSpace::Io, PciSpace::Memory32, PciSpace::Memory64].map(PciSpace::phys_hi),
+            [0x0100_0000, 0x0200_0000, 0x4300_0000]
+        );
+        assert_eq!(
+            [PciSpace::Io, PciSpace::Memory32, PciSpace::Memory64].map(PciSpace::end),
+            [0x1_0000_0000, 0x1_0000_0000, u64::MAX]
+        );
+        assert_eq!(
+            [PsciMethod::Hvc, PsciMethod::Smc].map(PsciMethod::name),
+            ["hvc", "smc"]
+        );
+        let psci = Psci::new(PsciMethod::Smc, PsciVersion::V0_2);
+        assert_eq!((psci.method, psci.version), (PsciMethod::Smc, PsciVersion::V0_2));
+    }
+}

@@ -340,3 +340,100 @@ impl Imsic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64) -> GuestRange {
+        GuestRange::new(start, 0x1000).unwrap()
+    }
+
+    #[test]
+    fn lines_have_the_numbers_of_their_controller() {
+        let check = |line: Line, expected| assert_eq!(line.intid(), expected, "{line:?}");
+        check(Line::Spi(0), Some(32));
+        check(Line::Spi(987), Some(1019));
+        check(Line::Spi(988), None);
+        check(Line::Ppi(0), Some(16));
+        check(Line::Ppi(15), Some(31));
+        check(Line::Ppi(16), None);
+        check(Line::Source(0), None);
+        check(Line::Source(1), Some(1));
+        check(Line::Source(1023), Some(1023));
+        check(Line::Source(1024), None);
+    }
+
+    #[test]
+    fn triggers_have_the_values_of_the_bindings() {
+        assert_eq!(Trigger::EdgeRising.irq_type(), 1);
+        assert_eq!(Trigger::LevelHigh.irq_type(), 4);
+        let (edge, level) = (Interrupt::edge(Line::Ppi(1)), Interrupt::level(Line::Ppi(1)));
+        assert_eq!(edge, Interrupt::new(Line::Ppi(1), Trigger::EdgeRising));
+        assert_eq!(level, Interrupt::new(Line::Ppi(1), Trigger::LevelHigh));
+        assert_eq!((level.line, level.trigger), (Line::Ppi(1), Trigger::LevelHigh));
+    }
+
+    #[test]
+    fn setters_change_one_field() {
+        let gic = GicV2::new(range(0x1000), range(0x2000));
+        assert_eq!(
+            (gic.distributor, gic.cpu_interface),
+            (range(0x1000), range(0x2000))
+        );
+        assert_eq!(gic.v2m, None);
+        let frame = GicV2m::new(range(0x3000), 64, 32);
+        assert_eq!(
+            (frame.frame, frame.first_spi, frame.spis),
+            (range(0x3000), 64, 32)
+        );
+        let with_frame = gic.clone().with_v2m(frame.clone());
+        assert_eq!(
+            (with_frame.distributor, with_frame.v2m),
+            (gic.distributor, Some(frame))
+        );
+
+        let gic = GicV3::new(range(0x1000), [range(0x2000)].to_vec());
+        assert_eq!(
+            (gic.distributor, &gic.redistributors[..]),
+            (range(0x1000), &[range(0x2000)][..])
+        );
+        assert_eq!(gic.its, None);
+        let with_its = gic.clone().with_its(range(0x3000));
+        assert_eq!(
+            (with_its.distributor, with_its.its),
+            (gic.distributor, Some(range(0x3000)))
+        );
+
+        let plic = Plic::new(range(0x1000), 95);
+        assert_eq!((plic.range, plic.sources), (range(0x1000), 95));
+        let imsic = Imsic::new(range(0x2000), 255);
+        assert_eq!((imsic.range, imsic.ids), (range(0x2000), 255));
+        assert_eq!((imsic.guest_index_bits, imsic.hart_index_bits), (0, None));
+        let imsic = imsic.with_guest_index_bits(2).with_hart_index_bits(3);
+        assert_eq!((imsic.guest_index_bits, imsic.hart_index_bits), (2, Some(3)));
+        let aplic = Aplic::new(range(0x1000), 95);
+        assert_eq!(
+            (aplic.range, aplic.sources, &aplic.imsic),
+            (range(0x1000), 95, &None)
+        );
+        assert_eq!(aplic.with_imsic(imsic.clone()).imsic, Some(imsic));
+    }
+
+    #[test]
+    fn the_standard_timer_has_the_intids_of_the_bsa() {
+        let timer = Arm64Timer::STANDARD;
+        let intids = [
+            timer.secure_physical,
+            timer.physical,
+            timer.virtual_timer,
+            timer.hypervisor,
+        ]
+        .map(|interrupt| interrupt.line.intid());
+        assert_eq!(intids, [29, 30, 27, 26].map(Some));
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| Interrupt::level(Line::Ppi(n)));
+        let timer = Arm64Timer::new(a, b, c, d);
+        assert_eq!((timer.secure_physical, timer.physical), (a, b));
+        assert_eq!((timer.virtual_timer, timer.hypervisor), (c, d));
+    }
+}

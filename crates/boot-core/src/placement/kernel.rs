@@ -177,3 +177,109 @@ fn no_address(range: GuestRange) -> PlacementError {
         range,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arch, Constraints, Endian, ImageBuilder, MemoryMap, RegionKind, SourceRange};
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    /// RAM from 0x1000 to 0x9000.
+    fn map() -> MemoryMap {
+        let mut map = MemoryMap::new();
+        map.insert(range(0x1000, 0x9000), RegionKind::Ram).unwrap();
+        map
+    }
+
+    /// Two segments with a gap of 0x800 bytes, which `rule` places.
+    fn image(rule: Placement) -> KernelImage {
+        ImageBuilder::new("test", Arch::X86_64, Endian::Little, 0x100)
+            .segment(SourceRange::whole(0x100), range(0x2000, 0x2800))
+            .segment(SourceRange::whole(0), range(0x3000, 0x4000))
+            .entry(EntryAbi::ELF64, 0x2004)
+            .placement(rule)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_fixed_image_takes_its_segments_and_reserves_its_gaps() {
+        let (map, image) = (map(), image(Placement::Fixed));
+        let mut allocator = RamAllocator::new(&map);
+        let kernel = PlacedKernel::place_below(&image, &mut allocator, 0x4000).unwrap();
+        assert_eq!((kernel.base(), kernel.extent()), (0x2000, range(0x2000, 0x4000)));
+        assert_eq!(kernel.segments(), image.segments());
+        assert_eq!(kernel.gaps().collect::<Vec<_>>(), [range(0x2800, 0x3000)]);
+        assert_eq!(kernel.entry(&image, EntryAbi::ELF64), Some(0x2004));
+        assert_eq!(kernel.entry(&image, EntryAbi::PVH), None);
+        let mut other = allocator.clone();
+        other.reserve("table", range(0x2800, 0x2900)).unwrap();
+        assert!(matches!(
+            kernel.reserve_gaps(&mut other),
+            Err(PlacementError::Taken {
+                label: "kernel",
+                by: "table",
+                ..
+            })
+        ));
+        kernel.reserve_gaps(&mut allocator).unwrap();
+        assert!(allocator.reserve("table", range(0x2800, 0x2900)).is_err());
+        assert!(matches!(
+            PlacedKernel::place(&image, &mut allocator),
+            Err(PlacementError::Taken { by: "kernel", .. })
+        ));
+        assert!(matches!(
+            PlacedKernel::place_below(&image, &mut RamAllocator::new(&map), 0x3fff),
+            Err(PlacementError::TooHigh { max: 0x3fff, .. })
+        ));
+        assert_eq!(
+            PlacedKernel::place_at(&image, &mut RamAllocator::new(&map), 0x2000, u64::MAX),
+            None
+        );
+    }
+
+    #[test]
+    fn a_relocatable_image_moves_as_a_whole() {
+        let image = image(Placement::Relocatable(
+            Constraints::aligned(0x1000).prefer(0x5000),
+        ));
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        let kernel = PlacedKernel::place(&image, &mut allocator).unwrap();
+        assert_eq!((kernel.base(), kernel.extent()), (0x5000, range(0x5000, 0x7000)));
+        assert_eq!(kernel.occupied_ranges(), [range(0x5000, 0x7000)]);
+        assert_eq!(kernel.gaps().count(), 0);
+        let segments: Vec<_> = kernel.segments().iter().map(|segment| segment.range).collect();
+        assert_eq!(segments, [range(0x5000, 0x5800), range(0x6000, 0x7000)]);
+        assert_eq!(kernel.entry(&image, EntryAbi::ELF64), Some(0x5004));
+        let addresses = [0x1fff, 0x2000, 0x3fff, 0x4000].map(|addr| kernel.address(addr));
+        assert_eq!(addresses, [None, Some(0x5000), Some(0x6fff), None]);
+        let again = PlacedKernel::place_below(&image, &mut allocator, 0x3000).unwrap();
+        assert_eq!(again.base(), 0x1000);
+    }
+
+    #[test]
+    fn an_image_is_placed_at_an_address_that_it_allows() {
+        let image = image(Placement::Relocatable(Constraints::aligned(0x1000)));
+        let map = map();
+        let check = |base, max, expected: bool| {
+            let mut allocator = RamAllocator::new(&map);
+            let placed = PlacedKernel::place_at(&image, &mut allocator, base, max);
+            assert_eq!(
+                placed.map(|kernel| kernel.base()),
+                expected.then_some(base),
+                "{base:#x}"
+            );
+            let is_free = allocator.reserve("table", range(0x3000, 0x3001)).is_ok();
+            assert_eq!(is_free, !expected, "{base:#x}");
+        };
+        check(0x3000, 0x5000, true);
+        check(0x3000, 0x4fff, false);
+        check(0x2800, u64::MAX, false);
+        check(0x8000, u64::MAX, false);
+        check(u64::MAX, u64::MAX, false);
+    }
+}

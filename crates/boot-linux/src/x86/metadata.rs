@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// An accessor whose field was added in version `since` and ends at `end`: its value, and the default.
-    fn check<T: PartialEq + core::fmt::Debug>(
+    fn check<T: PartialEq + fmt::Debug>(
         get: impl Fn(&SetupHeaderMetadata) -> T,
         since: u16,
         end: usize,
