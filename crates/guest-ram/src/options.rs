@@ -83,7 +83,7 @@ impl RamOptions {
         for range in layout::backed(map, page)? {
             match self.huge_pages {
                 HugePages::Advise => {
-                    for piece in layout::cut(range) {
+                    for piece in layout::split_at_huge_pages(range) {
                         regions.push(self.map(piece)?);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Who loads, what, and into which memory.
+//! The loaders that are compared, and their input and memory.
 #![expect(
     unsafe_code,
     reason = "the bare pread reads into mapped memory, as the code it is compared with does"
@@ -24,7 +24,7 @@ const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT]
 /// How memory is mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pages {
-    /// As this workspace does by default.
+    /// The default of this workspace.
     Huge,
     /// As `GuestMemoryMmap::from_ranges` does.
     Plain,
@@ -51,31 +51,31 @@ impl Pages {
     }
 }
 
-/// Who loads.
+/// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loader {
-    /// This workspace from the file to memory that a guest can start in: recognise, parse, plan, load.
+    /// This workspace, from the file to memory that is ready to boot: detect, parse, plan, load.
     All,
-    /// The same on the calling thread alone, as linux-loader does it.
+    /// The same on one thread, like linux-loader.
     AllOneThread,
-    /// Only the last step of it.
+    /// Only the loading.
     Load,
-    /// Only the kernel's segments of it: copied from the file, and zeroed.
+    /// Only the kernel's segments: copied from the file, and zeroed.
     Copy,
-    /// The same on the calling thread alone.
+    /// The same on one thread.
     CopyOneThread,
-    /// linux-loader, which parses and copies, and does not zero.
+    /// linux-loader: parses and copies, but does not zero.
     LinuxLoader,
-    /// linux-loader, and then what it leaves to the VMM: the zero page, command line, GDT and page tables, which are
-    /// taken ready-made from the plan.
+    /// linux-loader, and then the structures that it leaves to the VMM: the zero page, command line, GDT and page tables,
+    /// copied from the plan.
     LinuxLoaderAll,
-    /// One `pread` a segment, straight into memory.
+    /// One `pread` into memory for each segment.
     Pread,
-    /// One copy a segment, from a buffer that holds the file.
+    /// One copy for each segment, from a buffer with the file.
     Memcpy,
 }
 
-/// In the order of the table's columns.
+/// All loaders, in the order of the table's columns.
 pub(crate) const LOADERS: [Loader; 9] = [
     Loader::All,
     Loader::AllOneThread,

@@ -4,13 +4,13 @@
 //! VMBOOT_FIXTURES=DIR cargo bench -p vmboot-guest-ram --bench load
 //! ```
 //!
-//! Criterion measures each loader on its own. After it, a table compares them: there all loaders take turns,
-//! so that whatever else the machine does hits them alike, and the table says how their medians relate.
+//! Criterion measures each loader alone. Then a table compares the medians of runs in turns, so that other load on the
+//! machine affects all loaders alike.
 //!
 //! *Fresh* memory is mapped anew for every load; mapping it is not measured. *Warm* memory was written before. Memory
 //! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
-//! what `GuestMemoryMmap::from_ranges` does. Loaders are compared on the same kind of memory, and once as they
-//! come: this workspace on its default, linux-loader on plain memory.
+//! what `GuestMemoryMmap::from_ranges` does. Loaders are compared on the same kind of memory, and once on their own default:
+//! huge pages for this workspace, plain memory for linux-loader.
 
 mod images;
 mod loaders;
