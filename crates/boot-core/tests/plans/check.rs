@@ -51,7 +51,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
         ensure!(start < end, "{name} is empty");
         ensure!(is_ram(map, start, end), "{name} is not in RAM");
         ensure!(
-            load.constraints.align.is_power_of_two() && start.is_multiple_of(load.constraints.align),
+            load.constraints.align.is_power_of_two() && start & (load.constraints.align - 1) == 0,
             "{name} is not aligned to {:#x}",
             load.constraints.align
         );

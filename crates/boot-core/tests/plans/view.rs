@@ -9,19 +9,21 @@ impl View<'_> {
     /// `len` bytes at `addr`, which one load of bytes must hold.
     pub(crate) fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], String> {
         for load in self.0.loads() {
-            if let LoadContent::Bytes(bytes) = &load.content
-                && let Some(offset) = addr.checked_sub(load.range.start())
-                && offset < load.range.len()
-            {
-                let (start, end) = (
-                    usize::try_from(offset),
-                    usize::try_from(offset.saturating_add(len)),
-                );
-                return bytes.get(start.unwrap()..end.unwrap()).ok_or(format!(
-                    "{len:#x} bytes at {addr:#x} reach out of the {}",
-                    load.label
-                ));
-            }
+            let LoadContent::Bytes(bytes) = &load.content else {
+                continue;
+            };
+            let offset = match addr.checked_sub(load.range.start()) {
+                Some(offset) if offset < load.range.len() => offset,
+                _ => continue,
+            };
+            let (start, end) = (
+                usize::try_from(offset),
+                usize::try_from(offset.saturating_add(len)),
+            );
+            return bytes.get(start.unwrap()..end.unwrap()).ok_or(format!(
+                "{len:#x} bytes at {addr:#x} reach out of the {}",
+                load.label
+            ));
         }
         Err(format!("nothing was written at {addr:#x}"))
     }

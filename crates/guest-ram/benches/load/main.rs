@@ -4,8 +4,8 @@
 //! VMBOOT_FIXTURES=DIR cargo bench -p vmboot-guest-ram --bench load
 //! ```
 //!
-//! Criterion measures each loader alone. Then a table compares the medians of runs in turns, so that other load on the
-//! machine affects all loaders alike.
+//! Criterion measures each method alone. Then a table compares the medians of runs in turns, so that other load on the
+//! machine affects all methods alike.
 //!
 //! *Fresh* memory is mapped anew for every load; mapping it is not measured. *Warm* memory was written before. Memory
 //! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
@@ -13,7 +13,7 @@
 //! huge pages for this workspace, plain memory for linux-loader.
 
 mod images;
-mod loaders;
+mod methods;
 
 use std::env;
 use std::hint::black_box;
@@ -21,19 +21,19 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use guest_ram::GuestRam;
-use loaders::{Bench, LOADERS, Loader, MEMORIES, Pages};
+use methods::{Bench, MEMORIES, METHODS, Method, Pages};
 
 fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
     for bench in benches {
         for pages in MEMORIES {
             let mut group = criterion.benchmark_group(format!("{}/{}", bench.name(), pages.name()));
             group.throughput(Throughput::Bytes(bench.loaded_len()));
-            for loader in LOADERS {
-                group.bench_function(format!("fresh/{}", loader.name()), |bencher| {
+            for method in METHODS {
+                group.bench_function(format!("fresh/{}", method.name()), |bencher| {
                     bencher.iter_batched(
                         || pages.map(),
                         |mut ram| {
-                            bench.load(loader, &mut ram);
+                            bench.load(method, &mut ram);
                             ram
                         },
                         BatchSize::PerIteration,
@@ -41,17 +41,17 @@ fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
                 });
                 let mut ram = pages.map();
                 bench.use_up(&mut ram);
-                group.bench_function(format!("warm/{}", loader.name()), |bencher| {
-                    bencher.iter(|| bench.load(loader, black_box(&mut ram)));
+                group.bench_function(format!("warm/{}", method.name()), |bencher| {
+                    bencher.iter(|| bench.load(method, black_box(&mut ram)));
                 });
             }
         }
     }
 }
 
-fn time(bench: &mut Bench, loader: Loader, ram: &mut GuestRam) -> Duration {
+fn time(bench: &mut Bench, method: Method, ram: &mut GuestRam) -> Duration {
     let start = Instant::now();
-    bench.load(loader, black_box(ram));
+    bench.load(method, black_box(ram));
     start.elapsed()
 }
 
@@ -60,20 +60,20 @@ fn median(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
-/// The medians of all loaders on one kind of memory, which take turns.
+/// The medians of all methods on one kind of memory, which take turns.
 ///
 /// Before each of them an untimed load brings the caches into the same state, whoever went before.
-fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; LOADERS.len()] {
-    let mut times = LOADERS.map(|_| Vec::with_capacity(rounds));
+fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; METHODS.len()] {
+    let mut times = METHODS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
     bench.use_up(&mut warm);
     for _ in 0..rounds {
-        for (loader, times) in LOADERS.into_iter().zip(&mut times) {
-            bench.load(Loader::Pread, &mut warm);
+        for (method, times) in METHODS.into_iter().zip(&mut times) {
+            bench.load(Method::Pread, &mut warm);
             times.push(if fresh {
-                time(bench, loader, &mut pages.map())
+                time(bench, method, &mut pages.map())
             } else {
-                time(bench, loader, &mut warm)
+                time(bench, method, &mut warm)
             });
         }
     }
@@ -87,7 +87,7 @@ fn print_ratios(benches: &mut [Bench]) {
         .and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
     println!(
-        "\nMedians in ms of {rounds} rounds in which all loaders take turns, and their ratios: below 1, this \
+        "\nMedians in ms of {rounds} rounds in which all methods take turns, and their ratios: below 1, this \
          workspace is faster.\n\
          all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
          all-1 and copy-1: on the calling thread alone, as all others are"

@@ -1,4 +1,4 @@
-//! The loaders that are compared, and their input and memory.
+//! The methods that are compared, and their input and memory.
 #![expect(
     unsafe_code,
     reason = "the bare pread reads into mapped memory, as the code it is compared with does"
@@ -53,7 +53,7 @@ impl Pages {
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Loader {
+pub(crate) enum Method {
     /// This workspace, from the file to memory that is ready to boot: detect, parse, plan, load.
     All,
     /// The same on one thread, like linux-loader.
@@ -75,20 +75,20 @@ pub(crate) enum Loader {
     Memcpy,
 }
 
-/// All loaders, in the order of the table's columns.
-pub(crate) const LOADERS: [Loader; 9] = [
-    Loader::All,
-    Loader::AllOneThread,
-    Loader::Load,
-    Loader::Copy,
-    Loader::CopyOneThread,
-    Loader::LinuxLoader,
-    Loader::LinuxLoaderAll,
-    Loader::Pread,
-    Loader::Memcpy,
+/// All methods, in the order of the table's columns.
+pub(crate) const METHODS: [Method; 9] = [
+    Method::All,
+    Method::AllOneThread,
+    Method::Load,
+    Method::Copy,
+    Method::CopyOneThread,
+    Method::LinuxLoader,
+    Method::LinuxLoaderAll,
+    Method::Pread,
+    Method::Memcpy,
 ];
 
-impl Loader {
+impl Method {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::All => "parse+plan+load",
@@ -110,7 +110,7 @@ fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
     proto_linux_x86::PROTOCOL.plan(&request).unwrap()
 }
 
-/// One kernel with everything the loaders need.
+/// One kernel with everything the methods need.
 pub(crate) struct Bench {
     input: Input,
     machine: Machine,
@@ -155,7 +155,7 @@ impl Bench {
         self.copies.iter().map(|(_, range)| range.len()).sum()
     }
 
-    /// Writes to every page that any loader will write to.
+    /// Writes to every page that any method will write to.
     pub(crate) fn use_up(&self, ram: &mut GuestRam) {
         let ones = vec![0xff; 1 << 20];
         for range in ram.regions().map(|region| region.range()).collect::<Vec<_>>() {
@@ -168,16 +168,16 @@ impl Bench {
     }
 
     /// Loads once; whatever fails ends the bench.
-    pub(crate) fn load(&mut self, loader: Loader, ram: &mut GuestRam) {
+    pub(crate) fn load(&mut self, method: Method, ram: &mut GuestRam) {
         let sources = Sources::kernel(&self.input.file);
-        match loader {
-            Loader::All => self.all(ram),
-            Loader::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
-            Loader::Load => self.plan.load(&sources, ram).unwrap(),
-            Loader::Copy => self.copy(ram),
-            Loader::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
-            Loader::LinuxLoader => self.linux_loader(ram),
-            Loader::LinuxLoaderAll => {
+        match method {
+            Method::All => self.all(ram),
+            Method::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
+            Method::Load => self.plan.load(&sources, ram).unwrap(),
+            Method::Copy => self.copy(ram),
+            Method::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
+            Method::LinuxLoader => self.linux_loader(ram),
+            Method::LinuxLoaderAll => {
                 self.linux_loader(ram);
                 for load in self.plan.loads() {
                     if let LoadContent::Bytes(bytes) = &load.content {
@@ -186,12 +186,12 @@ impl Bench {
                     }
                 }
             }
-            Loader::Pread => {
+            Method::Pread => {
                 for &(offset, range) in &self.copies {
                     pread(&self.input.file, offset, range, ram);
                 }
             }
-            Loader::Memcpy => {
+            Method::Memcpy => {
                 for &(offset, range) in &self.copies {
                     let from = usize::try_from(offset).unwrap();
                     let len = usize::try_from(range.len()).unwrap();
@@ -231,19 +231,19 @@ impl Bench {
         };
     }
 
-    /// Makes sure that every loader does the work: the kernel's bytes arrive in used memory.
+    /// Makes sure that every method does the work: the kernel's bytes arrive in used memory.
     fn check(&mut self) {
-        for loader in LOADERS {
+        for method in METHODS {
             let mut ram = Pages::Plain.map();
             self.use_up(&mut ram);
-            self.load(loader, &mut ram);
+            self.load(method, &mut ram);
             for &(offset, range) in &self.copies {
                 let len = usize::try_from(range.len()).unwrap();
                 let from = usize::try_from(offset).unwrap();
                 let mut found = vec![0; len];
                 ram.read(range.start(), &mut found).unwrap();
                 let expected = &self.bytes[from..from + len];
-                assert!(found == expected, "{} by {}: {range}", self.name(), loader.name());
+                assert!(found == expected, "{} by {}: {range}", self.name(), method.name());
             }
         }
     }
