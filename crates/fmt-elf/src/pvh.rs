@@ -99,10 +99,10 @@ impl PvhNotes {
             }
             match note.n_type {
                 XEN_ELFNOTE_PHYS32_ENTRY if note.has_name(&file.source(), XEN)? => {
-                    self.add_entry(file, &note)?
+                    self.add_entry(file, &note)?;
                 }
                 XEN_ELFNOTE_PHYS32_RELOC if note.has_name(&file.source(), XEN)? => {
-                    self.add_reloc(file, &note)?
+                    self.add_reloc(file, &note)?;
                 }
                 _ => {}
             }

@@ -41,7 +41,7 @@
 //!     Ok((image, pe.entry_point().map(|entry| base + u64::from(entry))))
 //! }
 //!
-//! assert!(PeFile::open(SizedSource::new(b"#!/bin/sh\n")?)?.is_none());
+//! assert!(PeFile::parse(SizedSource::new(b"#!/bin/sh\n")?)?.is_none());
 //! # Ok::<(), PeError>(())
 //! ```
 

@@ -1,8 +1,12 @@
-//! What [`KernelImage`] promises, checked on its public view.
+//! Assertions on parsed images.
 
 use boot_core::{EntryAbi, KernelImage, Placement, Segment};
 
-/// Panics unless `image`, which was parsed from a file of `file_len` bytes, keeps every promise of [`KernelImage`].
+/// Asserts the guarantees of [`KernelImage`] on an image that was parsed from a file of `file_len` bytes.
+///
+/// # Panics
+///
+/// If one of the guarantees does not hold.
 pub fn assert_valid_image(image: &KernelImage, file_len: usize) {
     assert_eq!(image.source_len(), file_len as u64);
     assert!(!image.segments().is_empty());
