@@ -54,6 +54,12 @@ const FAMILIES: &[Family] = &[
         &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
         false,
     ),
+    // Support of the harnesses' tests: never published.
+    family(
+        &["crates/hv-kvm-test"],
+        &["crates/boot-core", "crates/hv-core", "crates/hv-kvm"],
+        false,
+    ),
     family(
         &["crates/hv-kvm-*"],
         &[
@@ -81,6 +87,11 @@ const FAMILIES: &[Family] = &[
 
 /// What tests and benches use beyond the table, and why.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "crates/hv-kvm-*",
+        "crates/hv-kvm-test",
+        "what the tests of all three harnesses need",
+    ),
     ("crates/guest-ram", "crates/fmt-*", "the bench loads real kernels"),
     (
         "crates/guest-ram",
