@@ -196,7 +196,7 @@ fn values_that_the_bindings_forbid_are_refused() {
     }
     let syscon = |offset| {
         move |m: &mut Machine| {
-            m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite { offset, value: 1 })
+            m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite { offset, value: 1 });
         }
     };
     check_fits(PLIC, syscon(0xffc));
