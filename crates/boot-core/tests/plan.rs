@@ -5,7 +5,8 @@ use std::cell::Cell;
 use arbitrary::{Arbitrary, Unstructured};
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Constraints, Content, GuestRange, Load, PlacedKernel, PlanBuilder, RamAllocator, SourceId, SourceRange,
+    BootFile, Constraints, GuestRange, Load, LoadContent, PlacedKernel, PlanBuilder, RamAllocator,
+    SourceRange,
 };
 use boot_test::odds::{number, one_in, pick, repeat};
 use boot_test::promises;
@@ -45,12 +46,12 @@ fn load(u: &mut Unstructured<'_>, boot: &X86Boot, kernel: GuestRange) -> arbitra
     };
     let odd = u64::from(one_in(u, 8)?);
     let content = match u.int_in_range(0..=3u8)? {
-        0 if len < 0x1_0000 => Content::Bytes(vec![0; usize::try_from(len + odd).unwrap()]),
-        1 => Content::Source {
-            id: pick(u, &[SourceId::Kernel, SourceId::Initrd, SourceId::Module(0)])?,
+        0 if len < 0x1_0000 => LoadContent::Bytes(vec![0; usize::try_from(len + odd).unwrap()]),
+        1 => LoadContent::File {
+            id: pick(u, &[BootFile::Kernel, BootFile::Initrd, BootFile::Module(0)])?,
             range: SourceRange::new(number(u, 10)? - 1, len + odd).unwrap(),
         },
-        _ => Content::Zeros,
+        _ => LoadContent::Zeros,
     };
     Ok(Load::new(range, content, "load", constraints))
 }

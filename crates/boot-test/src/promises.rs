@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 
 use boot_core::{
-    BootPlan, BootRequest, Content, CpuState, GuestRange, KernelImage, Load, MemoryMap, Placement,
-    RegionKind, SourceId,
+    BootFile, BootPlan, BootRequest, CpuState, GuestRange, KernelImage, Load, LoadContent, MemoryMap,
+    Placement, RegionKind,
 };
 
 /// Whether every byte of `start..end` is RAM.
@@ -51,7 +51,7 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
         ensure!(start < end, "{name} is empty");
         ensure!(is_ram(map, start, end), "{name} is not in RAM");
         ensure!(
-            load.constraints.align.is_power_of_two() && start.is_multiple_of(load.constraints.align),
+            load.constraints.align.is_power_of_two() && start & (load.constraints.align - 1) == 0,
             "{name} is not aligned to {:#x}",
             load.constraints.align
         );
@@ -75,11 +75,11 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
             }
         }
         let len = match &load.content {
-            Content::Source { id, range } => {
+            LoadContent::File { id, range } => {
                 let file = match id {
-                    SourceId::Kernel => Some(request.image.source_len()),
-                    SourceId::Initrd => request.initrd_len.map(NonZeroU64::get),
-                    SourceId::Module(index) => request.modules.get(*index).map(|module| module.len),
+                    BootFile::Kernel => Some(request.image.source_len()),
+                    BootFile::Initrd => request.initrd_len.map(NonZeroU64::get),
+                    BootFile::Module(index) => request.modules.get(*index).map(|module| module.len),
                     _ => None,
                 };
                 ensure!(
@@ -88,8 +88,8 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
                 );
                 range.end() - range.offset()
             }
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::Zeros => end - start,
+            LoadContent::Bytes(bytes) => bytes.len() as u64,
+            LoadContent::Zeros => end - start,
             content => return Err(format!("{name} has unknown content {content:?}")),
         };
         ensure!(len == end - start, "{name} has {len:#x} bytes of content");
@@ -119,7 +119,7 @@ fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
         let start = segment.range.start() - from.start() + to.start();
         let filled = start + (segment.source.end() - segment.source.offset());
         let end = start + segment.range.len();
-        let mut take = |start, end, content: &dyn Fn(&Content) -> bool| {
+        let mut take = |start, end, content: &dyn Fn(&LoadContent) -> bool| {
             if start == end {
                 return Ok(());
             }
@@ -132,9 +132,9 @@ fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
         take(
             start,
             filled,
-            &|content| matches!(content, Content::Source { id: SourceId::Kernel, range } if *range == segment.source),
+            &|content| matches!(content, LoadContent::File { id: BootFile::Kernel, range } if *range == segment.source),
         )?;
-        take(filled, end, &|content| matches!(content, Content::Zeros))?;
+        take(filled, end, &|content| matches!(content, LoadContent::Zeros))?;
     }
     ensure!(
         found.is_empty(),

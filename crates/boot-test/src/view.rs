@@ -1,6 +1,6 @@
 //! The bytes of a plan, read by guest address.
 
-use boot_core::{BootPlan, Content};
+use boot_core::{BootPlan, LoadContent};
 
 /// The loads of a plan whose content is bytes.
 #[derive(Debug)]
@@ -18,19 +18,21 @@ impl View<'_> {
     /// If an offset in a load does not fit `usize`.
     pub fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], String> {
         for load in self.0.loads() {
-            if let Content::Bytes(bytes) = &load.content
-                && let Some(offset) = addr.checked_sub(load.range.start())
-                && offset < load.range.len()
-            {
-                let (start, end) = (
-                    usize::try_from(offset),
-                    usize::try_from(offset.saturating_add(len)),
-                );
-                return bytes.get(start.unwrap()..end.unwrap()).ok_or(format!(
-                    "{len:#x} bytes at {addr:#x} reach out of the {}",
-                    load.label
-                ));
-            }
+            let LoadContent::Bytes(bytes) = &load.content else {
+                continue;
+            };
+            let offset = match addr.checked_sub(load.range.start()) {
+                Some(offset) if offset < load.range.len() => offset,
+                _ => continue,
+            };
+            let (start, end) = (
+                usize::try_from(offset),
+                usize::try_from(offset.saturating_add(len)),
+            );
+            return bytes.get(start.unwrap()..end.unwrap()).ok_or(format!(
+                "{len:#x} bytes at {addr:#x} reach out of the {}",
+                load.label
+            ));
         }
         Err(format!("nothing was written at {addr:#x}"))
     }

@@ -77,15 +77,9 @@ pub const SERIAL_LINE: u32 = 1;
 /// The register that turns the machine off or resets it.
 pub const SYSCON: GuestRange = at(0x0900_1000, 0x1000);
 /// Register write that turns the machine off.
-pub const POWEROFF: RegisterWrite = RegisterWrite {
-    offset: 0,
-    value: 0x5555,
-};
+pub const POWEROFF: RegisterWrite = RegisterWrite::new(0, 0x5555);
 /// Register write that resets the machine.
-pub const RESET: RegisterWrite = RegisterWrite {
-    offset: 0,
-    value: 0x7777,
-};
+pub const RESET: RegisterWrite = RegisterWrite::new(0, 0x7777);
 /// The virtio-mmio slots.
 pub const VIRTIO_MMIO: GuestRange = at(0x0a00_0000, 0x2_0000);
 /// Size of a virtio-mmio slot: one page.
@@ -168,13 +162,10 @@ pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, V
         Gic::V3 | Gic::V3WithIts => MAX_ARM64_CPUS,
     };
     check_cpus(vcpus, max)?;
-    let v3 = |its| {
+    let v3 = |its: Option<GuestRange>| {
         let len = GICV3_REDISTRIBUTOR_LEN.saturating_mul(vcpus.get().into());
-        InterruptController::GicV3(GicV3 {
-            distributor: GIC_DISTRIBUTOR,
-            redistributors: [at(GICV3_REDISTRIBUTORS.start(), len)].into(),
-            its,
-        })
+        let redistributors = [at(GICV3_REDISTRIBUTORS.start(), len)].into();
+        InterruptController::GicV3(GicV3::new(GIC_DISTRIBUTOR, redistributors).with_its(its))
     };
     let mut platform = common_platform(Interrupt::edge(Line::Spi(SERIAL_LINE)));
     platform.cpus = Cpus::Arm64(
@@ -183,19 +174,15 @@ pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, V
             .collect(),
     );
     platform.interrupt_controller = match gic {
-        Gic::V2 => InterruptController::GicV2(GicV2 {
-            distributor: at(GIC_DISTRIBUTOR.start(), 0x1000),
-            cpu_interface: GICV2_CPU_INTERFACE,
-            v2m: None,
-        }),
+        Gic::V2 => InterruptController::GicV2(GicV2::new(
+            at(GIC_DISTRIBUTOR.start(), 0x1000),
+            GICV2_CPU_INTERFACE,
+        )),
         Gic::V3 => v3(None),
         Gic::V3WithIts => v3(Some(GICV3_ITS)),
     };
     platform.timer = Some(Arm64Timer::STANDARD);
-    platform.psci = Some(Psci {
-        method: PsciMethod::Hvc,
-        version: PsciVersion::V1_0,
-    });
+    platform.psci = Some(Psci::new(PsciMethod::Hvc, PsciVersion::V1_0));
     let mut machine = Machine::new(Arch::Aarch64, memory_map(ram)?);
     machine.vcpus = vcpus;
     machine.platform = platform;
@@ -217,32 +204,21 @@ pub fn riscv64_machine(
     irqchip: RiscvIrqchip,
 ) -> Result<Machine, VirtError> {
     check_cpus(vcpus, MAX_RISCV64_HARTS)?;
-    let aplic = |imsic| {
-        InterruptController::Aplic(Aplic {
-            range: APLIC,
-            sources: RISCV64_SOURCES,
-            imsic,
-        })
+    let aplic = |imsic: Option<Imsic>| {
+        InterruptController::Aplic(Aplic::new(APLIC, RISCV64_SOURCES).with_imsic(imsic))
     };
     let mut platform = common_platform(Interrupt::edge(Line::Source(SERIAL_LINE)));
-    platform.cpus = Cpus::Riscv64(RiscvCpus {
-        timebase_frequency,
-        harts: (0..vcpus.get())
-            .map(|id| RiscvHart::new(id.into(), isa.clone()))
-            .collect(),
-    });
+    let harts = (0..vcpus.get())
+        .map(|id| RiscvHart::new(id.into(), isa.clone()))
+        .collect();
+    platform.cpus = Cpus::Riscv64(RiscvCpus::new(timebase_frequency, harts));
     platform.interrupt_controller = match irqchip {
-        RiscvIrqchip::Plic => InterruptController::Plic(Plic {
-            range: PLIC,
-            sources: RISCV64_SOURCES,
-        }),
+        RiscvIrqchip::Plic => InterruptController::Plic(Plic::new(PLIC, RISCV64_SOURCES)),
         RiscvIrqchip::Aplic => aplic(None),
-        RiscvIrqchip::AplicImsic => aplic(Some(Imsic {
-            range: at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
-            ids: IMSIC_IDS,
-            guest_index_bits: 0,
-            hart_index_bits: None,
-        })),
+        RiscvIrqchip::AplicImsic => aplic(Some(Imsic::new(
+            at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
+            IMSIC_IDS,
+        ))),
     };
     let mut machine = Machine::new(Arch::Riscv64, memory_map(ram)?);
     machine.vcpus = vcpus;
@@ -260,25 +236,19 @@ pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
             let start = VIRTIO_MMIO
                 .start()
                 .saturating_add(VIRTIO_MMIO_SLOT_LEN.saturating_mul(slot.into()));
-            VirtioMmio {
-                range: at(start, VIRTIO_MMIO_SLOT_LEN),
-                interrupt: Interrupt::level(match arch {
-                    Arch::Riscv64 => Line::Source(number),
-                    _ => Line::Spi(number),
-                }),
-            }
+            let line = match arch {
+                Arch::Riscv64 => Line::Source(number),
+                _ => Line::Spi(number),
+            };
+            VirtioMmio::new(at(start, VIRTIO_MMIO_SLOT_LEN), Interrupt::level(line))
         })
         .collect()
 }
 
 /// The syscon of the reference machines, for guests that power off without PSCI and SBI.
 #[must_use]
-pub const fn syscon() -> Syscon {
-    Syscon {
-        range: SYSCON,
-        poweroff: Some(POWEROFF),
-        reset: Some(RESET),
-    }
+pub fn syscon() -> Syscon {
+    Syscon::new(SYSCON).with_poweroff(POWEROFF).with_reset(RESET)
 }
 
 fn check_cpus(found: NonZeroU32, max: u32) -> Result<(), VirtError> {
@@ -294,13 +264,8 @@ fn common_platform(serial: Interrupt) -> Platform {
     let mut platform = Platform::new();
     platform.model = Cow::Borrowed("vmboot virt");
     platform.compatible = [Cow::Borrowed("linux,dummy-virt")].into();
-    platform.serial = [Serial {
-        kind: SerialKind::NS16550A,
-        range: SERIAL,
-        interrupt: Some(serial),
-        clock_hz: SERIAL_CLOCK_HZ,
-    }]
-    .into();
+    let port = Serial::new(SerialKind::NS16550A, SERIAL, SERIAL_CLOCK_HZ).with_interrupt(serial);
+    platform.serial = [port].into();
     platform
 }
 

@@ -67,7 +67,7 @@ mod tests {
 
     fn machine() -> Machine {
         let mut machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
-        machine.platform.interrupt_controller = InterruptController::Undescribed;
+        machine.platform.interrupt_controller = InterruptController::Unspecified;
         machine
     }
 

@@ -294,6 +294,7 @@ fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> 
         Some(Interrupt {
             line: Line::Spi(spi),
             trigger: Trigger::EdgeRising,
+            ..
         }) if spi < gic::SPIS => Ok(SerialPort::mmio(range, Some(spi))),
         found => Err(LayoutError::SerialInterrupt { found }),
     }
@@ -351,7 +352,7 @@ mod tests {
             matches!(e, LayoutError::Arch { .. })
         });
         check(
-            &|m| m.platform.interrupt_controller = InterruptController::Undescribed,
+            &|m| m.platform.interrupt_controller = InterruptController::Unspecified,
             |e| matches!(e, LayoutError::NoGic),
         );
         check(&|m| m.vcpus = NonZeroU32::new(3).unwrap(), |e| {
@@ -402,15 +403,13 @@ mod tests {
         );
         check(
             &|m| {
-                m.platform.interrupt_controller = InterruptController::GicV2(GicV2 {
-                    distributor: virt::GIC_DISTRIBUTOR,
-                    cpu_interface: virt::GICV2_CPU_INTERFACE,
-                    v2m: Some(GicV2m {
-                        frame: virt::GICV2M_FRAME,
-                        first_spi: 64,
-                        spis: 32,
-                    }),
-                });
+                m.platform.interrupt_controller = InterruptController::GicV2(
+                    GicV2::new(virt::GIC_DISTRIBUTOR, virt::GICV2_CPU_INTERFACE).with_v2m(GicV2m::new(
+                        virt::GICV2M_FRAME,
+                        64,
+                        32,
+                    )),
+                );
             },
             |e| matches!(e, LayoutError::GicV2m),
         );

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use boot_core::{
     Machine,
-    machine::{Cpus, InterruptController, Isa, MmuType, RiscvHart},
+    machine::{Cpus, InterruptController, Isa, MmuType},
 };
 use hv_core::virt::{self, RiscvIrqchip, VirtError};
 
@@ -52,13 +52,10 @@ impl HostCapabilities {
         let mut machine = virt::riscv64_machine(ram, vcpus, &isa, self.timebase_frequency, irqchip)?;
         if let Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
             for hart in &mut cpus.harts {
-                *hart = RiscvHart {
-                    mmu: self.mmu,
-                    cbom_block_size: self.cbom_block_size,
-                    cboz_block_size: self.cboz_block_size,
-                    cbop_block_size: self.cbop_block_size,
-                    ..hart.clone()
-                };
+                hart.mmu = self.mmu;
+                hart.cbom_block_size = self.cbom_block_size;
+                hart.cboz_block_size = self.cboz_block_size;
+                hart.cbop_block_size = self.cbop_block_size;
             }
         }
         if let (InterruptController::Aplic(aplic), Some(ids)) =
@@ -81,6 +78,8 @@ fn without(isa: &Isa, extension: &str) -> Isa {
 
 #[cfg(test)]
 mod tests {
+    use boot_core::machine::RiscvHart;
+
     use super::*;
 
     fn host(aia_ids: Option<u32>) -> HostCapabilities {
@@ -108,11 +107,9 @@ mod tests {
         assert_eq!(cpus.harts.len(), 3);
         let isa = Isa::new(["i", "zicbom"]).unwrap();
         for (id, hart) in (0..).zip(&cpus.harts) {
-            let expected = RiscvHart {
-                mmu: MmuType::Sv57,
-                cbom_block_size: Some(64),
-                ..RiscvHart::new(id, isa.clone())
-            };
+            let expected = RiscvHart::new(id, isa.clone())
+                .with_mmu(MmuType::Sv57)
+                .with_cbom_block_size(64);
             assert_eq!(*hart, expected);
         }
     }

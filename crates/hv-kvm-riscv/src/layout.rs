@@ -145,7 +145,7 @@ impl Layout {
         let vcpus = machine.vcpus.get();
         let platform = &machine.platform;
         let (harts, timebase_frequency) = match &platform.cpus {
-            Cpus::Undescribed => (Vec::new(), None),
+            Cpus::Unspecified => (Vec::new(), None),
             Cpus::Riscv64(cpus) => (cpus.harts.clone(), Some(cpus.timebase_frequency)),
             _ => {
                 return Err(LayoutError::Unsupported {
@@ -164,7 +164,7 @@ impl Layout {
             exactly("the hart id", hart.hart_id, index)?;
         }
         let irqchip = match &platform.interrupt_controller {
-            InterruptController::Undescribed => IrqchipLayout::None,
+            InterruptController::Unspecified => IrqchipLayout::None,
             InterruptController::Plic(plic) => {
                 at_least(
                     "a PLIC with a length of",
@@ -288,7 +288,7 @@ fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{Interrupt, Isa, Trigger};
+    use boot_core::machine::{Interrupt, Isa};
     use hv_core::virt::{self, RiscvIrqchip};
 
     use super::*;
@@ -390,10 +390,7 @@ mod tests {
             ),
             (
                 |m| {
-                    m.platform.serial[0].interrupt = Some(Interrupt {
-                        line: Line::Spi(1),
-                        trigger: Trigger::LevelHigh,
-                    });
+                    m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Spi(1)));
                 },
                 unsupported("interrupt lines other than a source of a PLIC or APLIC"),
             ),
@@ -406,7 +403,7 @@ mod tests {
                 source(96, 95),
             ),
             (
-                |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+                |m| m.platform.interrupt_controller = InterruptController::Unspecified,
                 source(virt::SERIAL_LINE, 0),
             ),
             (

@@ -180,10 +180,7 @@ mod tests {
                 })
                 .collect();
             if !harts.is_empty() {
-                machine.platform.cpus = Cpus::Riscv64(RiscvCpus {
-                    timebase_frequency: 1,
-                    harts,
-                });
+                machine.platform.cpus = Cpus::Riscv64(RiscvCpus::new(1, harts));
             }
             let mapped = Some((2 * GIB, size - 2 * GIB));
             let kernel = Riscv64.kernel(&machine, EntryAbi::RISCV_IMAGE);

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::{
-    BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange, Incompatible,
-    KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError, RamAllocator, RegionKind,
-    SourceId, arith, protocol,
+    BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError,
+    RamAllocator, RegionKind, arith, protocol,
 };
 use boot_linux::arm64::ImageMetadata;
 
@@ -36,9 +36,8 @@ pub(crate) fn plan(
     parameters: &Parameters,
     cpu: impl FnOnce(u64, u64, u64) -> CpuState,
 ) -> Result<BootPlan, PlanError> {
-    protocol::check_request(protocol, request)?;
+    protocol::validate_request(protocol, request)?;
     let name = protocol.name();
-    refuse(name, request)?;
     let (image, machine) = (request.image, request.machine);
     let [image_abi, _] = parameters.entries;
     let abi = parameters
@@ -135,28 +134,16 @@ pub(crate) fn plan(
         builder = builder.warning(Warning::UnusableRam { below: lowest });
     }
     if let Some((range, constraints)) = initrd {
-        builder = builder.file("initrd", range, SourceId::Initrd, constraints);
+        builder = builder.file("initrd", range, BootFile::Initrd, constraints);
     }
     Ok(builder.build()?)
-}
-
-/// Refuses what the protocols cannot pass to a kernel.
-fn refuse(protocol: &'static str, request: &BootRequest<'_>) -> Result<(), PlanError> {
-    let what = if !request.modules.is_empty() {
-        "modules"
-    } else if request.machine.acpi_rsdp.is_some() {
-        "the address of ACPI tables"
-    } else {
-        return Ok(());
-    };
-    Err(PlanError::NotInProtocol { protocol, what })
 }
 
 fn no_entry(protocol: &'static str, request: &BootRequest<'_>, parameters: &Parameters) -> PlanError {
     PlanError::Incompatible {
         protocol,
         format: request.image.format(),
-        reason: Incompatible::NoEntry {
+        reason: IncompatibleImage::NoEntry {
             expected: parameters.entries,
         },
     }

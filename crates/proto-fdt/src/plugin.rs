@@ -2,7 +2,8 @@
 
 use boot_core::cpu::{aarch64, riscv64};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, Incompatible, KernelImage, PlanError,
+    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, IncompatibleImage, KernelImage, PlanError,
+    RequestPart,
 };
 
 use crate::layout;
@@ -26,19 +27,22 @@ pub const PROTOCOL_ARM64: Arm64 = Arm64;
 /// The riscv64 protocol, for lists of protocols.
 pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 
+/// What the device tree can carry.
+const ACCEPTS: &[RequestPart] = &[RequestPart::Initrd, RequestPart::DeviceTree];
+
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
 const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RISCV_IMAGE, EntryAbi::ELF64];
 
-fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), Incompatible> {
+fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), IncompatibleImage> {
     if image.arch() != arch {
-        return Err(Incompatible::Arch {
+        return Err(IncompatibleImage::Arch {
             expected: arch,
             found: image.arch(),
         });
     }
     match entries.iter().find_map(|abi| image.entry(*abi)) {
         Some(_) => Ok(()),
-        None => Err(Incompatible::NoEntry { expected: entries }),
+        None => Err(IncompatibleImage::NoEntry { expected: entries }),
     }
 }
 
@@ -47,7 +51,11 @@ impl BootProtocol for Arm64 {
         "fdt-arm64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        ACCEPTS
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         supports(image, Arch::Aarch64, &ARM64_ENTRIES)
     }
 
@@ -73,11 +81,15 @@ impl BootProtocol for Riscv64 {
         "fdt-riscv64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        ACCEPTS
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
         match image.endian() {
             Endian::Little => Ok(()),
-            Endian::Big => Err(Incompatible::Image(
+            Endian::Big => Err(IncompatibleImage::Image(
                 "it is big-endian, but a riscv64 hart starts little-endian",
             )),
         }

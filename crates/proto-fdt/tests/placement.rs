@@ -157,11 +157,8 @@ fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
         .unwrap();
     for (no_map, expected) in [(false, 0x8f00_8000), (true, 0x8f00_0000)] {
         let mut machine = arm64_machine();
-        machine.platform.reserved_memory = vec![ReservedMemory {
-            name: "firmware".into(),
-            range: range(0x8f00_8000, 0xff_8000),
-            no_map,
-        }];
+        machine.platform.reserved_memory =
+            vec![ReservedMemory::new("firmware", range(0x8f00_8000, 0xff_8000)).with_no_map(no_map)];
         let plan = plan(&machine, &image, 0x1000).unwrap();
         assert_eq!(load(&plan, "initrd").end(), expected, "no-map: {no_map}");
     }

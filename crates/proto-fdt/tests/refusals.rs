@@ -147,7 +147,7 @@ fn lines_that_do_not_exist_are_refused() {
     );
     check(
         PLIC,
-        |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+        |m| m.platform.interrupt_controller = InterruptController::Unspecified,
         line,
     );
 }
@@ -196,7 +196,7 @@ fn values_that_the_bindings_forbid_are_refused() {
     }
     let syscon = |offset| {
         move |m: &mut Machine| {
-            m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite { offset, value: 1 });
+            m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite::new(offset, 1));
         }
     };
     check_fits(PLIC, syscon(0xffc));
@@ -354,12 +354,10 @@ fn imsics_are_aligned_to_their_index_bits() {
     let place = |harts, start, guest_bits, hart_bits| {
         let mut machine = machine(IMSIC);
         set_cpus(&mut machine, harts);
-        *imsic(&mut machine) = Imsic {
-            range: GuestRange::new(start, u64::from(harts) << (12 + guest_bits)).unwrap(),
-            ids: 255,
-            guest_index_bits: guest_bits,
-            hart_index_bits: hart_bits,
-        };
+        let range = GuestRange::new(start, u64::from(harts) << (12 + guest_bits)).unwrap();
+        *imsic(&mut machine) = Imsic::new(range, 255)
+            .with_guest_index_bits(guest_bits)
+            .with_hart_index_bits(hart_bits);
         create_fdt(&machine, &Chosen::default()).err()
     };
     // Without a number of bits, guests take as many as tell the harts apart.
@@ -531,12 +529,12 @@ fn requests_that_the_protocols_do_not_support_are_refused() {
     };
     let modules = [Module::new(1)];
     check(&request.with_modules(&modules), |e| {
-        matches!(e, PlanError::NotInProtocol { .. })
+        matches!(e, PlanError::NotAccepted { .. })
     });
     let mut acpi = machine.clone();
     acpi.acpi_rsdp = Some(0x8000_0000);
     check(&BootRequest::new(&image, &acpi, &cmdline), |e| {
-        matches!(e, PlanError::NotInProtocol { .. })
+        matches!(e, PlanError::NotAccepted { .. })
     });
     let long: Cmdline = "a".repeat(2048).parse().unwrap();
     check(&BootRequest::new(&image, &machine, &long), |e| {

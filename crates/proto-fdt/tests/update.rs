@@ -537,11 +537,7 @@ fn properties_of_a_previous_boot_are_removed() {
 #[test]
 fn the_tree_must_have_the_reservations_of_the_machine() {
     let range = |start, len| GuestRange::new(start, len).unwrap();
-    let memory = |no_map| ReservedMemory {
-        name: "firmware".into(),
-        range: range(0x8000_0000, 0x1000),
-        no_map,
-    };
+    let memory = |no_map| ReservedMemory::new("firmware", range(0x8000_0000, 0x1000)).with_no_map(no_map);
     let reserved = ReservedRange::new;
     let check = |no_map, tree: &[ReservedRange], is_reserved: bool| {
         let found = check_reserved_memory(&[memory(no_map)], tree);

@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
-use boot_core::protocol::check_request;
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
+use boot_core::protocol::validate_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
-    PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority,
+    RamAllocator, RequestPart,
 };
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
@@ -95,14 +96,14 @@ struct SelectedEntry {
 }
 
 impl SelectedEntry {
-    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, Incompatible> {
+    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
-            return Err(Incompatible::Arch {
+            return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
-        let mut refused = Incompatible::NoEntry {
+        let mut refused = IncompatibleImage::NoEntry {
             expected: choice.abis(),
         };
         for abi in choice.abis().iter().filter(|abi| image.entry(**abi).is_some()) {
@@ -114,24 +115,24 @@ impl SelectedEntry {
         Err(refused)
     }
 
-    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, Incompatible> {
+    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         let long_mode = matches!(abi, EntryAbi::LINUX_X86_64 | EntryAbi::ELF64);
         let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
             (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
             (_, None) => {
-                return Err(Incompatible::Image(
+                return Err(IncompatibleImage::Image(
                     "it has a Linux entry point but no setup header",
                 ));
             }
             (_, Some(header)) => *header,
         };
         if !header.has_cmd_line_ptr() {
-            return Err(Incompatible::Image(
+            return Err(IncompatibleImage::Image(
                 "its boot protocol is older than 2.02: only real-mode code can start it",
             ));
         }
         if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
-            return Err(Incompatible::Image(
+            return Err(IncompatibleImage::Image(
                 "its setup header says that it has no 64-bit entry point (xloadflags)",
             ));
         }
@@ -187,30 +188,22 @@ impl BootProtocol for LinuxX86 {
         Priority::SPECIFIC
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         SelectedEntry::new(self.entry, image).map(|_| ())
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        check_request(self, request)?;
+        validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
         let selected = SelectedEntry::new(self.entry, image).map_err(|reason| PlanError::Incompatible {
             protocol: NAME,
             format: image.format(),
             reason,
         })?;
-        if !request.modules.is_empty() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "modules beside the initrd",
-            });
-        }
-        if request.device_tree.is_some() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "a device tree",
-            });
-        }
         let header = &selected.header;
         let cmdline = request
             .cmdline
@@ -219,10 +212,7 @@ impl BootProtocol for LinuxX86 {
 
         let mut allocator = RamAllocator::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut allocator, selected.kernel_max())?;
-        // Linux uses all of its extent, the gaps between its segments included.
-        for gap in kernel.gaps() {
-            allocator.exclude("kernel", gap)?;
-        }
+        kernel.reserve_gaps(&mut allocator)?;
         let zero_page_at = low(&mut allocator, "zero page", size_of::<BootParams>())?;
         let gdt = gdt(selected.long_mode);
         let gdt_at = low(&mut allocator, "GDT", gdt.len())?;
@@ -262,11 +252,9 @@ impl BootProtocol for LinuxX86 {
             None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
         };
         state.rsi = zero_page_at.start();
-        state.gdtr = DescriptorTable {
-            base: gdt_at.start(),
-            // The length of four descriptors fits 16 bits.
-            limit: u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default(),
-        };
+        // Four descriptors.
+        let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
+        state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
 
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
             .bytes("zero page", zero_page_at, page.as_bytes().to_vec(), LOW)
@@ -280,7 +268,7 @@ impl BootProtocol for LinuxX86 {
             plan = plan.bytes("page tables", at, tables, LOW);
         }
         if let Some((at, constraints)) = initrd {
-            plan = plan.file("initrd", at, SourceId::Initrd, constraints);
+            plan = plan.file("initrd", at, BootFile::Initrd, constraints);
         }
         Ok(plan.build()?)
     }
@@ -302,8 +290,8 @@ fn gdt(long_mode: bool) -> Vec<u8> {
     } else {
         AccessRights::CODE32
     };
-    let code = Segment::flat(BOOT_CS, code).descriptor();
-    let data = Segment::flat(BOOT_DS, AccessRights::DATA32).descriptor();
+    let code = SegmentRegister::flat(BOOT_CS, code).descriptor();
+    let data = SegmentRegister::flat(BOOT_DS, AccessRights::DATA32).descriptor();
     [0, 0, code, data]
         .into_iter()
         .flat_map(u64::to_le_bytes)

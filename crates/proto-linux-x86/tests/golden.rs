@@ -3,7 +3,7 @@
 use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, Incompatible, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
+    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
     RegionKind, SliceMemory, SourceRange, Sources,
 };
 use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
@@ -201,10 +201,7 @@ fn a_bzimage_at_its_64_bit_entry() {
     assert!(loaded.at(0xfff_e000).starts_with(&initrd));
 
     let state = state(&plan);
-    let gdtr = DescriptorTable {
-        base: 0x2000,
-        limit: 0x1f,
-    };
+    let gdtr = DescriptorTable::new(0x2000, 0x1f);
     let mut registers = State::long_mode(0x100_0200, 0x4000, 0x10, 0x18);
     registers.rsi = 0x1000;
     registers.gdtr = gdtr;
@@ -279,10 +276,7 @@ fn the_32_bit_entry() {
         let loaded = Loaded::new(&plan, &[]);
         let mut registers = State::protected_mode(0x100_0000, 0x10, 0x18);
         registers.rsi = 0x1000;
-        registers.gdtr = DescriptorTable {
-            base: 0x2000,
-            limit: 0x1f,
-        };
+        registers.gdtr = DescriptorTable::new(0x2000, 0x1f);
         assert_eq!(*state(&plan), registers);
         let gdt = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
         assert!(
@@ -467,7 +461,8 @@ fn an_initrd_above_4_gib_is_told_in_two_halves() {
     let (image, machine, cmdline) = (BZIMAGE.image(), pc(16 * GIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline).with_initrd(5 * GIB + 1);
     let plan = PROTOCOL.plan(&request).unwrap();
-    let Some(boot_core::Content::Bytes(page)) = labelled(&plan, "zero page").map(|load| &load.content) else {
+    let Some(boot_core::LoadContent::Bytes(page)) = labelled(&plan, "zero page").map(|load| &load.content)
+    else {
         panic!()
     };
     let page = BootParams::read_from_bytes(page).unwrap();
@@ -637,12 +632,12 @@ fn unsuitable_images_are_refused_with_the_reason() {
     check(
         auto,
         bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_16], 0),
-        "it has no entry point of the kind linux-x86-64 or elf64 or linux-x86-32 or elf32",
+        "it has no linux-x86-64 or elf64 or linux-x86-32 or elf32 entry point",
     );
     check(
         EntryChoice::Only64Bit,
         bzimage(0x20f, 0x26c, protected, XLF_ABOVE),
-        "it has no entry point of the kind linux-x86-64 or elf64",
+        "it has no linux-x86-64 or elf64 entry point",
     );
     check(
         EntryChoice::Only64Bit,
@@ -661,7 +656,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
         .unwrap();
     assert_eq!(
         PROTOCOL.supports(&arm),
-        Err(Incompatible::Arch {
+        Err(IncompatibleImage::Arch {
             expected: Arch::X86_64,
             found: Arch::Aarch64
         })
@@ -698,7 +693,7 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
     let request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
-        "the linux protocol cannot hand over modules beside the initrd"
+        "the linux protocol cannot hand over modules"
     );
     let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
     assert_eq!(

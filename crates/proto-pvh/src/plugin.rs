@@ -4,10 +4,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::protocol::check_request;
+use boot_core::protocol::validate_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
-    PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator,
+    RequestPart,
 };
 
 use crate::start_info::{Contents, NAME};
@@ -44,29 +45,27 @@ impl BootProtocol for Pvh {
         Priority::new(Priority::SPECIFIC.value().saturating_add(10))
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
-            return Err(Incompatible::Arch {
+            return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
         match image.entry(EntryAbi::PVH) {
             Some(_) => Ok(()),
-            None => Err(Incompatible::NoEntry {
+            None => Err(IncompatibleImage::NoEntry {
                 expected: &[EntryAbi::PVH],
             }),
         }
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        check_request(self, request)?;
-        if request.device_tree.is_some() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "a device tree",
-            });
-        }
+        validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
         let cmdline = request.cmdline.to_bytes(usize::MAX)?;
@@ -80,10 +79,7 @@ impl BootProtocol for Pvh {
 
         let mut allocator = RamAllocator::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
-        // Linux uses all of its extent, the gaps between its segments included.
-        for gap in kernel.gaps() {
-            allocator.exclude("kernel", gap)?;
-        }
+        kernel.reserve_gaps(&mut allocator)?;
         let block_range = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
         let ranges = files
             .iter()
@@ -121,7 +117,7 @@ impl BootProtocol for Pvh {
 struct File {
     /// Label in placement errors.
     label: &'static str,
-    id: SourceId,
+    id: BootFile,
     len: u64,
     cmdline: Option<Vec<u8>>,
 }
@@ -130,7 +126,7 @@ struct File {
 fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     let initrd = request.initrd_len.map(|len| File {
         label: "initrd",
-        id: SourceId::Initrd,
+        id: BootFile::Initrd,
         len: len.get(),
         cmdline: None,
     });
@@ -138,7 +134,7 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     for (index, module) in request.modules.iter().enumerate() {
         files.push(File {
             label: "module",
-            id: SourceId::Module(index),
+            id: BootFile::Module(index),
             len: module.len,
             cmdline: if module.cmdline.is_empty() {
                 None

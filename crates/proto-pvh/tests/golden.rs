@@ -3,7 +3,7 @@
 use boot_core::cpu::x86_64::State;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, Incompatible, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
+    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
     SliceMemory, SourceRange, Sources,
 };
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
@@ -365,13 +365,13 @@ fn unsuitable_images_are_refused_with_the_reason() {
     };
     assert_eq!(
         PROTOCOL.supports(&image(Arch::X86_64, EntryAbi::ELF64)),
-        Err(Incompatible::NoEntry {
+        Err(IncompatibleImage::NoEntry {
             expected: &[EntryAbi::PVH]
         })
     );
     assert_eq!(
         PROTOCOL.supports(&image(Arch::Riscv64, EntryAbi::PVH)),
-        Err(Incompatible::Arch {
+        Err(IncompatibleImage::Arch {
             expected: Arch::X86_64,
             found: Arch::Riscv64
         })

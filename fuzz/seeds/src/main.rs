@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod bzimage_parse;
+mod cmdline_parse;
 mod elf_parse;
 mod fdt;
 mod image_parse;
@@ -20,8 +21,9 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("bzimage_parse", bzimage_parse::seeds),
+    ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
     ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),

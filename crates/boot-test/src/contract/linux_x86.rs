@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::{BootPlan, BootRequest, Content, GuestRange, SourceId};
+use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent};
 use boot_linux::x86::SetupHeaderMetadata;
 
 use super::{boot_cpu, check_extent, check_region};
@@ -250,11 +250,11 @@ fn initrd(
 ) -> Result<(), String> {
     let at = split(view, page + 0x218, page + 0xc0)?;
     let len = split(view, page + 0x21c, page + 0xc4)?;
-    let is_initrd = |content: &Content| {
+    let is_initrd = |content: &LoadContent| {
         matches!(
             content,
-            Content::Source {
-                id: SourceId::Initrd,
+            LoadContent::File {
+                id: BootFile::Initrd,
                 ..
             }
         )
@@ -371,7 +371,7 @@ fn mapping(view: &View<'_>, cr3: u64, needed: &[GuestRange]) -> Result<(), Strin
         .iter()
         .find(|load| load.range.start() == cr3)
         .unwrap();
-    let Content::Bytes(bytes) = &tables.content else {
+    let LoadContent::Bytes(bytes) = &tables.content else {
         return Err(String::from("the page tables are not bytes"));
     };
     let large = bytes.chunks(8).filter(|entry| entry[0] & 0x80 != 0).count();

@@ -1,6 +1,6 @@
 //! Requirements of pvh.pandoc and start_info.h.
 
-use boot_core::{BootPlan, BootRequest, Content, GuestRange, SourceId};
+use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent};
 
 use super::{boot_cpu, check_extent, check_region};
 use crate::view::View;
@@ -91,11 +91,11 @@ fn modules(
 ) -> Result<(), String> {
     let initrd = request.initrd_len;
     let mut wanted: Vec<_> = initrd
-        .map(|len| (SourceId::Initrd, len.get(), String::new()))
+        .map(|len| (BootFile::Initrd, len.get(), String::new()))
         .into_iter()
         .collect();
     for (i, module) in request.modules.iter().enumerate() {
-        wanted.push((SourceId::Module(i), module.len, module.cmdline.to_string()));
+        wanted.push((BootFile::Module(i), module.len, module.cmdline.to_string()));
     }
     ensure!(
         count == wanted.len() as u64,
@@ -112,7 +112,7 @@ fn modules(
         let loads: Vec<_> = plan
             .loads()
             .iter()
-            .filter(|load| matches!(load.content, Content::Source { id: found, .. } if found == id))
+            .filter(|load| matches!(load.content, LoadContent::File { id: found, .. } if found == id))
             .map(|load| load.range)
             .collect();
         let expected: &[GuestRange] = &[GuestRange::new(paddr, size).unwrap()];

@@ -3,8 +3,8 @@
 use arbitrary::{Result, Unstructured};
 use boot_core::machine::{Cpus, MmuType, Platform};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Content, CpuState, Endian, EntryAbi,
-    GuestRange, ImageBuilder, KernelImage, Load, Machine, Placement, PlanError, SourceId, SourceRange,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi,
+    GuestRange, ImageBuilder, KernelImage, Load, LoadContent, Machine, Placement, PlanError, SourceRange,
 };
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
@@ -142,7 +142,7 @@ impl FdtBoot {
         );
         self.check_kernel(plan, kernel);
         self.check_free(plan, kernel, dtb);
-        let Content::Bytes(bytes) = &dtb.content else {
+        let LoadContent::Bytes(bytes) = &dtb.content else {
             panic!("the device tree is made of bytes");
         };
         assert!(dtb.range.start().is_multiple_of(8) && bytes.len() as u64 == dtb.range.len());
@@ -183,8 +183,8 @@ impl FdtBoot {
             let at = |load: &&Load| load.is_kernel() && load.range.start() == start;
             let load = plan.loads().iter().find(at).expect("the segment");
             if !segment.source.is_empty() {
-                let content = Content::Source {
-                    id: SourceId::Kernel,
+                let content = LoadContent::File {
+                    id: BootFile::Kernel,
                     range: segment.source,
                 };
                 assert_eq!(

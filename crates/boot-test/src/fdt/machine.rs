@@ -67,20 +67,20 @@ pub fn machine(u: &mut Unstructured<'_>, arch: Arch) -> Result<Machine> {
     };
     platform.serial = repeat(pick(u, &[0, 1, 1, 3])?, || serial(u, &mut addresses, &controller))?;
     platform.virtio_mmio = repeat(pick(u, &[0, 1, 2, 9])?, || {
-        Ok(VirtioMmio {
-            range: addresses.take(u, 0x200)?,
-            interrupt: interrupt(u, &controller)?,
-        })
+        Ok(VirtioMmio::new(
+            addresses.take(u, 0x200)?,
+            interrupt(u, &controller)?,
+        ))
     })?;
     platform.pci = maybe(u, 2, |u| pci(u, &mut addresses, &controller))?;
     platform.syscon = maybe(u, 2, |u| syscon(u, &mut addresses))?;
     if arch == Arch::Aarch64 {
         platform.timer = if one_in(u, 4)? { None } else { Some(timer(u)?) };
         if vcpus > 1 || one_in(u, 2)? {
-            platform.psci = Some(Psci {
-                method: pick(u, &[PsciMethod::Hvc, PsciMethod::Smc])?,
-                version: pick(u, &[PsciVersion::V0_2, PsciVersion::V1_0])?,
-            });
+            platform.psci = Some(Psci::new(
+                pick(u, &[PsciMethod::Hvc, PsciMethod::Smc])?,
+                pick(u, &[PsciVersion::V0_2, PsciVersion::V1_0])?,
+            ));
         }
     }
     platform.interrupt_controller = controller;
@@ -97,17 +97,12 @@ fn timer(u: &mut Unstructured<'_>) -> Result<Arm64Timer> {
         return Ok(Arm64Timer::STANDARD);
     }
     let mut ppi = || {
-        Ok(Interrupt {
-            line: Line::Ppi(u.int_in_range(0..=15)?),
-            trigger: pick(u, &[Trigger::EdgeRising, Trigger::LevelHigh])?,
-        })
+        Ok(Interrupt::new(
+            Line::Ppi(u.int_in_range(0..=15)?),
+            pick(u, &[Trigger::EdgeRising, Trigger::LevelHigh])?,
+        ))
     };
-    Ok(Arm64Timer {
-        secure_physical: ppi()?,
-        physical: ppi()?,
-        virtual_timer: ppi()?,
-        hypervisor: ppi()?,
-    })
+    Ok(Arm64Timer::new(ppi()?, ppi()?, ppi()?, ppi()?))
 }
 
 fn memory(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<MemoryMap> {
@@ -138,11 +133,9 @@ fn reserved(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<Vec<Reserved
     for bank in memory.ram() {
         if one_in(u, 3)? && bank.len() >= 0x4000 {
             let start = bank.start() + (u.int_in_range(0..=bank.len() - 0x2001)? & !0xfff);
-            all.push(ReservedMemory {
-                name: pick(u, &["secret", "ramoops", "a"])?.into(),
-                range: GuestRange::new(start, pick(u, &[1, 0x1000, 0x1234])?).unwrap(),
-                no_map: one_in(u, 2)?,
-            });
+            let name = pick(u, &["secret", "ramoops", "a"])?;
+            let range = GuestRange::new(start, pick(u, &[1, 0x1000, 0x1234])?).unwrap();
+            all.push(ReservedMemory::new(name, range).with_no_map(one_in(u, 2)?));
         }
     }
     Ok(all)
@@ -194,24 +187,23 @@ fn harts(u: &mut Unstructured<'_>, vcpus: u32) -> Result<Cpus> {
     }
     let boot = u.choose_index(harts.len())?;
     harts.swap(0, boot);
-    Ok(Cpus::Riscv64(RiscvCpus {
-        timebase_frequency: u.int_in_range(1..=u32::MAX)?,
+    Ok(Cpus::Riscv64(RiscvCpus::new(
+        u.int_in_range(1..=u32::MAX)?,
         harts,
-    }))
+    )))
 }
 
 fn gicv2(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<InterruptController> {
-    Ok(InterruptController::GicV2(GicV2 {
-        distributor: addresses.take(u, 0x1000)?,
-        cpu_interface: addresses.take(u, 0x2000)?,
-        v2m: maybe(u, 2, |u| {
-            Ok(GicV2m {
-                frame: addresses.take(u, 0x1000)?,
-                first_spi: u.int_in_range(0..=899)?,
-                spis: u.int_in_range(1..=88)?,
-            })
-        })?,
-    }))
+    let gic = GicV2::new(addresses.take(u, 0x1000)?, addresses.take(u, 0x2000)?);
+    let v2m = maybe(u, 2, |u| {
+        let frame = addresses.take(u, 0x1000)?;
+        Ok(GicV2m::new(
+            frame,
+            u.int_in_range(0..=899)?,
+            u.int_in_range(1..=88)?,
+        ))
+    })?;
+    Ok(InterruptController::GicV2(gic.with_v2m(v2m)))
 }
 
 fn gicv3(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Result<InterruptController> {
@@ -222,11 +214,9 @@ fn gicv3(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Res
     if first < u64::from(vcpus) {
         redistributors.push(addresses.take(u, (u64::from(vcpus) - first) * REDISTRIBUTOR)?);
     }
-    Ok(InterruptController::GicV3(GicV3 {
-        distributor,
-        redistributors,
-        its: maybe(u, 2, |u| addresses.take(u, 0x2_0000))?,
-    }))
+    let its = maybe(u, 2, |u| addresses.take(u, 0x2_0000))?;
+    let gic = GicV3::new(distributor, redistributors).with_its(its);
+    Ok(InterruptController::GicV3(gic))
 }
 
 fn riscv_irqchip(
@@ -236,10 +226,10 @@ fn riscv_irqchip(
 ) -> Result<InterruptController> {
     let sources = u.int_in_range(1..=1023)?;
     if one_in(u, 2)? {
-        return Ok(InterruptController::Plic(Plic {
-            range: addresses.take(u, 0x400_0000)?,
+        return Ok(InterruptController::Plic(Plic::new(
+            addresses.take(u, 0x400_0000)?,
             sources,
-        }));
+        )));
     }
     let imsic = maybe(u, 2, |u| imsic(u, addresses, vcpus))?;
     // Without IMSICs the APLIC has an IDC structure for each hart.
@@ -248,11 +238,8 @@ fn riscv_irqchip(
         None => 0x4000 + 32 * u64::from(vcpus),
     };
     let len = least.max(pick(u, &[0, 0x8000])?);
-    Ok(InterruptController::Aplic(Aplic {
-        range: addresses.take(u, len)?,
-        sources,
-        imsic,
-    }))
+    let aplic = Aplic::new(addresses.take(u, len)?, sources).with_imsic(imsic);
+    Ok(InterruptController::Aplic(aplic))
 }
 
 fn imsic(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Result<Imsic> {
@@ -264,12 +251,10 @@ fn imsic(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Res
         None => u64::from(vcpus).next_power_of_two(),
     };
     let len = (0x1000 << guest_index_bits) * u64::from(vcpus);
-    Ok(Imsic {
-        range: addresses.take_aligned(u, len, (0x1000 << guest_index_bits) * files)?,
-        ids: pick(u, &[63, 127, 255, 2047])?,
-        guest_index_bits,
-        hart_index_bits,
-    })
+    let range = addresses.take_aligned(u, len, (0x1000 << guest_index_bits) * files)?;
+    Ok(Imsic::new(range, pick(u, &[63, 127, 255, 2047])?)
+        .with_guest_index_bits(guest_index_bits)
+        .with_hart_index_bits(hart_index_bits))
 }
 
 /// A line that `controller` has.
@@ -291,14 +276,12 @@ fn interrupt(u: &mut Unstructured<'_>, controller: &InterruptController) -> Resu
     };
     // The interrupt specifier of a PLIC has no trigger type, so it could not be read back.
     let is_plic = matches!(controller, InterruptController::Plic(_));
-    Ok(Interrupt {
-        line,
-        trigger: if one_in(u, 2)? && !is_plic {
-            Trigger::EdgeRising
-        } else {
-            Trigger::LevelHigh
-        },
-    })
+    let trigger = if one_in(u, 2)? && !is_plic {
+        Trigger::EdgeRising
+    } else {
+        Trigger::LevelHigh
+    };
+    Ok(Interrupt::new(line, trigger))
 }
 
 fn serial(
@@ -314,16 +297,13 @@ fn serial(
         },
         _ => SerialKind::Pl011,
     };
-    Ok(Serial {
-        kind,
-        range: addresses.take(u, 0x1000)?,
-        interrupt: if one_in(u, 4)? {
-            None
-        } else {
-            Some(interrupt(u, controller)?)
-        },
-        clock_hz: u.arbitrary()?,
-    })
+    let range = addresses.take(u, 0x1000)?;
+    let interrupt = if one_in(u, 4)? {
+        None
+    } else {
+        Some(interrupt(u, controller)?)
+    };
+    Ok(Serial::new(kind, range, u.arbitrary()?).with_interrupt(interrupt))
 }
 
 fn pci(
@@ -345,37 +325,24 @@ fn pci(
         (PciSpace::Memory32, 0x1000_0000, 0xe000_0000),
         (PciSpace::Memory64, 1 << 36, 0x80_0000_0000),
     ] {
-        windows.push(PciWindow {
-            space,
-            range: addresses.take(u, len)?,
-            pci_addr,
-        });
+        windows.push(PciWindow::new(space, addresses.take(u, len)?, pci_addr));
     }
     windows.truncate(pick(u, &[1, 2, 3])?);
-    Ok(PciHost {
-        ecam,
-        windows,
-        intx: maybe(u, 2, |u| {
-            let lines = repeat(4, || interrupt(u, controller))?;
-            Ok([lines[0], lines[1], lines[2], lines[3]])
-        })?,
-        msi: has_msi && one_in(u, 2)?,
-    })
+    let intx = maybe(u, 2, |u| {
+        let lines = repeat(4, || interrupt(u, controller))?;
+        Ok([lines[0], lines[1], lines[2], lines[3]])
+    })?;
+    let host = PciHost::new(ecam, windows).with_intx(intx);
+    Ok(host.with_msi(has_msi && one_in(u, 2)?))
 }
 
 fn syscon(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<Syscon> {
     let mut write = || {
         maybe(u, 2, |u| {
-            Ok(RegisterWrite {
-                offset: u.int_in_range(0..=0x3ff)? * 4,
-                value: u.arbitrary()?,
-            })
+            Ok(RegisterWrite::new(u.int_in_range(0..=0x3ff)? * 4, u.arbitrary()?))
         })
     };
     let (poweroff, reset) = (write()?, write()?);
-    Ok(Syscon {
-        range: addresses.take(u, 0x1000)?,
-        poweroff,
-        reset,
-    })
+    let syscon = Syscon::new(addresses.take(u, 0x1000)?);
+    Ok(syscon.with_poweroff(poweroff).with_reset(reset))
 }

@@ -61,11 +61,7 @@ mod tests {
         check(virt::syscon(), 4, &off, DeviceAction::Continue);
         check(virt::syscon(), 0, &[0; 4], DeviceAction::Continue);
         check(virt::syscon(), 0, &off[..2], DeviceAction::Continue);
-        let without = Syscon {
-            poweroff: None,
-            reset: Some(RegisterWrite { offset: 8, value: 1 }),
-            ..virt::syscon()
-        };
+        let without = Syscon::new(virt::SYSCON).with_reset(RegisterWrite::new(8, 1));
         check(without.clone(), 0, &off, DeviceAction::Continue);
         check(without, 8, &[1, 0, 0, 0], DeviceAction::End(Outcome::Reset));
         let mut data = [1; 4];

@@ -1,6 +1,6 @@
 //! Conversion between plain data and the structures of KVM.
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 use kvm_bindings::{
     CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_VCPUEVENT_VALID_NMI_PENDING,
     KVM_VCPUEVENT_VALID_PAYLOAD, KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM,
@@ -10,7 +10,7 @@ use kvm_bindings::{
 
 use crate::{Exception, KvmError, VcpuEvents, cpuid::CpuidEntry};
 
-fn to_segment(segment: &Segment) -> kvm_segment {
+fn to_segment(segment: &SegmentRegister) -> kvm_segment {
     let rights = segment.rights;
     kvm_segment {
         base: segment.base,
@@ -30,7 +30,7 @@ fn to_segment(segment: &Segment) -> kvm_segment {
     }
 }
 
-fn from_segment(segment: &kvm_segment) -> Segment {
+fn from_segment(segment: &kvm_segment) -> SegmentRegister {
     let present = segment.present != 0 && segment.unusable == 0;
     let bits = u16::from(segment.type_ & 0xf)
         | u16::from(segment.s & 1) << 4
@@ -40,12 +40,12 @@ fn from_segment(segment: &kvm_segment) -> Segment {
         | u16::from(segment.l & 1) << 13
         | u16::from(segment.db & 1) << 14
         | u16::from(segment.g & 1) << 15;
-    Segment {
-        selector: segment.selector,
-        base: segment.base,
-        limit: segment.limit,
-        rights: AccessRights::from_bits(bits),
-    }
+    SegmentRegister::new(
+        segment.selector,
+        segment.base,
+        segment.limit,
+        AccessRights::from_bits(bits),
+    )
 }
 
 fn to_table(table: &DescriptorTable) -> kvm_dtable {
@@ -57,10 +57,7 @@ fn to_table(table: &DescriptorTable) -> kvm_dtable {
 }
 
 fn from_table(table: &kvm_dtable) -> DescriptorTable {
-    DescriptorTable {
-        base: table.base,
-        limit: table.limit,
-    }
+    DescriptorTable::new(table.base, table.limit)
 }
 
 /// The general registers of `state`.
@@ -108,41 +105,41 @@ pub(crate) fn to_sregs(state: &State, sregs: &mut kvm_sregs) {
 
 /// Converts the two structures of KVM to a state.
 pub(crate) fn from_kvm(regs: &kvm_regs, sregs: &kvm_sregs) -> State {
-    State {
-        rax: regs.rax,
-        rbx: regs.rbx,
-        rcx: regs.rcx,
-        rdx: regs.rdx,
-        rsi: regs.rsi,
-        rdi: regs.rdi,
-        rsp: regs.rsp,
-        rbp: regs.rbp,
-        r8: regs.r8,
-        r9: regs.r9,
-        r10: regs.r10,
-        r11: regs.r11,
-        r12: regs.r12,
-        r13: regs.r13,
-        r14: regs.r14,
-        r15: regs.r15,
-        rip: regs.rip,
-        rflags: regs.rflags,
-        cs: from_segment(&sregs.cs),
-        ds: from_segment(&sregs.ds),
-        es: from_segment(&sregs.es),
-        fs: from_segment(&sregs.fs),
-        gs: from_segment(&sregs.gs),
-        ss: from_segment(&sregs.ss),
-        tr: from_segment(&sregs.tr),
-        ldtr: from_segment(&sregs.ldt),
-        gdtr: from_table(&sregs.gdt),
-        idtr: from_table(&sregs.idt),
-        cr0: sregs.cr0,
-        cr2: sregs.cr2,
-        cr3: sregs.cr3,
-        cr4: sregs.cr4,
-        efer: sregs.efer,
-    }
+    let mut state = State::protected_mode(0, 0, 0);
+    state.rax = regs.rax;
+    state.rbx = regs.rbx;
+    state.rcx = regs.rcx;
+    state.rdx = regs.rdx;
+    state.rsi = regs.rsi;
+    state.rdi = regs.rdi;
+    state.rsp = regs.rsp;
+    state.rbp = regs.rbp;
+    state.r8 = regs.r8;
+    state.r9 = regs.r9;
+    state.r10 = regs.r10;
+    state.r11 = regs.r11;
+    state.r12 = regs.r12;
+    state.r13 = regs.r13;
+    state.r14 = regs.r14;
+    state.r15 = regs.r15;
+    state.rip = regs.rip;
+    state.rflags = regs.rflags;
+    state.cs = from_segment(&sregs.cs);
+    state.ds = from_segment(&sregs.ds);
+    state.es = from_segment(&sregs.es);
+    state.fs = from_segment(&sregs.fs);
+    state.gs = from_segment(&sregs.gs);
+    state.ss = from_segment(&sregs.ss);
+    state.tr = from_segment(&sregs.tr);
+    state.ldtr = from_segment(&sregs.ldt);
+    state.gdtr = from_table(&sregs.gdt);
+    state.idtr = from_table(&sregs.idt);
+    state.cr0 = sregs.cr0;
+    state.cr2 = sregs.cr2;
+    state.cr3 = sregs.cr3;
+    state.cr4 = sregs.cr4;
+    state.efer = sregs.efer;
+    state
 }
 
 /// KVM's structure for `events`. `kernel_flags` are the flags that the kernel set when it was read last: they say
@@ -262,14 +259,8 @@ mod tests {
         check(&State::protected_mode(0x10_0000, 0x10, 0x18));
         check(&state);
         (state.rax, state.r15, state.rflags) = (1, u64::MAX, 0x46);
-        state.gdtr = DescriptorTable {
-            base: 0x500,
-            limit: 0x1f,
-        };
-        state.idtr = DescriptorTable {
-            base: 0x600,
-            limit: 0xfff,
-        };
+        state.gdtr = DescriptorTable::new(0x500, 0x1f);
+        state.idtr = DescriptorTable::new(0x600, 0xfff);
         state.ldtr.rights = AccessRights::from_bits(0x2);
         (state.cr2, state.cr4) = (0xdead_b000, 0x6a0);
         check(&state);
@@ -277,7 +268,7 @@ mod tests {
 
     #[test]
     fn segments_have_the_bits_kvm_expects() {
-        let kvm = to_segment(&Segment::flat(0x10, AccessRights::CODE64));
+        let kvm = to_segment(&SegmentRegister::flat(0x10, AccessRights::CODE64));
         let found = (
             kvm.type_,
             kvm.s,
@@ -291,12 +282,7 @@ mod tests {
         );
         assert_eq!(found, (0xb, 1, 0, 1, 0, 1, 0, 1, 0));
         assert_eq!((kvm.selector, kvm.base, kvm.limit), (0x10, 0, u32::MAX));
-        let none = to_segment(&Segment {
-            selector: 0,
-            base: 0,
-            limit: 0,
-            rights: AccessRights::from_bits(0),
-        });
+        let none = to_segment(&SegmentRegister::new(0, 0, 0, AccessRights::from_bits(0)));
         assert_eq!((none.present, none.unusable), (0, 1));
     }
 

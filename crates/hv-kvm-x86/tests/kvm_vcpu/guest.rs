@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc};
 
 use boot_core::{
     Arch, CpuState,
-    cpu::x86_64::{AccessRights, DescriptorTable, Segment, State, cr0},
+    cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State, cr0},
 };
 use guest_ram::GuestRam;
 use hv_core::Outcome;
@@ -72,9 +72,9 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
     let memory = ram.memory();
     let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     let descriptors = [
-        Segment::flat(CODE64, AccessRights::CODE64),
-        Segment::flat(DATA_SELECTOR, AccessRights::DATA32),
-        Segment::flat(CODE32, AccessRights::CODE32),
+        SegmentRegister::flat(CODE64, AccessRights::CODE64),
+        SegmentRegister::flat(DATA_SELECTOR, AccessRights::DATA32),
+        SegmentRegister::flat(CODE32, AccessRights::CODE32),
     ];
     for segment in descriptors {
         write(GDT + u64::from(segment.selector), segment.descriptor())?;
@@ -99,10 +99,7 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
 pub(crate) fn long_mode() -> State {
     let mut state = State::long_mode(CODE, PML4, CODE64, DATA_SELECTOR);
     state.rsp = STACK;
-    state.gdtr = DescriptorTable {
-        base: GDT,
-        limit: 0x1f,
-    };
+    state.gdtr = DescriptorTable::new(GDT, 0x1f);
     state
 }
 
@@ -110,31 +107,20 @@ pub(crate) fn long_mode() -> State {
 pub(crate) fn protected_mode() -> State {
     let mut state = State::protected_mode(0x8000, CODE32, DATA_SELECTOR);
     state.rsp = STACK;
-    state.gdtr = DescriptorTable {
-        base: GDT,
-        limit: 0x1f,
-    };
+    state.gdtr = DescriptorTable::new(GDT, 0x1f);
     state
 }
 
 /// Real mode at 0:[`CODE`].
 pub(crate) fn real_mode() -> State {
     let mut state = State::protected_mode(0x8000, 0, 0);
-    let segment = |rights| Segment {
-        selector: 0,
-        base: 0,
-        limit: 0xffff,
-        rights: AccessRights::from_bits(rights),
-    };
+    let segment = |rights| SegmentRegister::new(0, 0, 0xffff, AccessRights::from_bits(rights));
     state.cs = segment(0x9b);
     let data = segment(0x93);
     (state.ds, state.es, state.fs, state.gs, state.ss) = (data, data, data, data, data);
     state.cr0 &= !cr0::PE;
     state.rsp = STACK;
-    state.idtr = DescriptorTable {
-        base: 0,
-        limit: 0x3ff,
-    };
+    state.idtr = DescriptorTable::new(0, 0x3ff);
     state
 }
 

@@ -4,9 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use boot_core::machine::{
-    PciHost, PciSpace, Platform, RegisterWrite, Serial, SerialKind, Syscon, VirtioMmio,
-};
+use boot_core::machine::{PciHost, Platform, RegisterWrite, Serial, SerialKind, Syscon, VirtioMmio};
 
 use super::interrupts::{MsiController, Wiring};
 use super::phandle;
@@ -109,16 +107,6 @@ fn write_virtio(tree: &mut Writer, slot: &VirtioMmio, wiring: &Wiring<'_>) -> Re
     })
 }
 
-/// `phys.hi` of a PCI address space (IEEE 1275 PCI bus binding, "Physical Address Formats"): bits 24 and 25 are the
-/// space, bit 30 is "prefetchable".
-const fn space_code(space: PciSpace) -> u32 {
-    match space {
-        PciSpace::Io => 0x0100_0000,
-        PciSpace::Memory32 => 0x0200_0000,
-        PciSpace::Memory64 => 0x4300_0000,
-    }
-}
-
 fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<(), CreateFdtError> {
     tree.node(&format!("pcie@{:x}", pci.ecam.start()), |tree| {
         tree.string("compatible", "pci-host-ecam-generic")?;
@@ -134,7 +122,7 @@ fn write_pci(tree: &mut Writer, pci: &PciHost, wiring: &Wiring<'_>) -> Result<()
         tree.cells("linux,pci-domain", &[0])?;
         let mut ranges = Vec::new();
         for window in &pci.windows {
-            ranges.push(space_code(window.space));
+            ranges.push(window.space.phys_hi());
             for number in [window.pci_addr, window.range.start(), window.range.len()] {
                 ranges.extend(cells_of(number));
             }

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use boot_core::Machine;
 use boot_core::machine::{
     Aplic, Arm64Timer, GicV2, GicV3, Imsic, Interrupt, InterruptController, Line, Plic, Psci, PsciVersion,
-    Trigger,
 };
 
 use super::phandle;
@@ -44,16 +43,12 @@ impl<'a> Wiring<'a> {
     }
 
     pub(super) fn is_described(&self) -> bool {
-        *self.controller != InterruptController::Undescribed
+        *self.controller != InterruptController::Unspecified
     }
 
     /// The interrupt specifier of a line that exists.
     pub(super) fn specifier(&self, interrupt: Interrupt) -> Vec<u32> {
-        // Numbers of dt-bindings/interrupt-controller/irq.h.
-        let trigger = match interrupt.trigger {
-            Trigger::EdgeRising => 1,
-            Trigger::LevelHigh => 4,
-        };
+        let trigger = interrupt.trigger.irq_type();
         match (interrupt.line, self.controller) {
             (Line::Spi(n), _) => [0, n, trigger].into(),
             // GICv2 binding: bits 8 to 15 are the mask of CPUs that the PPI is wired to, here all.

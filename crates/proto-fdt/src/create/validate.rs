@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use boot_core::machine::{
     Aplic, Arm64Timer, Cpus, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, PciHost,
-    PciSpace, PciWindow, RiscvCpus, Serial, SerialKind,
+    PciWindow, RiscvCpus, Serial, SerialKind,
 };
 use boot_core::{Arch, GuestRange, Machine, arith};
 
@@ -387,13 +387,11 @@ fn check_pci(pci: &PciHost) -> Result<(), CreateFdtError> {
         space,
         range,
         pci_addr,
+        ..
     } in &pci.windows
     {
         let end = pci_addr.checked_add(range.len());
-        let fits = match space {
-            PciSpace::Io | PciSpace::Memory32 => end.is_some_and(|end| end <= 1 << 32),
-            PciSpace::Memory64 => end.is_some(),
-        };
+        let fits = end.is_some_and(|end| end <= space.end());
         check_value(
             "PCI host",
             "PCI address of a window",

@@ -152,10 +152,8 @@ impl Boot {
     /// Calls `load` with the files of the plan.
     pub(crate) fn with_sources<T>(&self, load: impl FnOnce(&Sources<'_>) -> T) -> T {
         let modules: Vec<&dyn ByteSource> = self.modules.iter().map(|file| file as &dyn ByteSource).collect();
-        load(&Sources {
-            kernel: &self.kernel,
-            initrd: self.initrd.as_ref().map(|file| file as &dyn ByteSource),
-            modules: &modules,
-        })
+        let mut sources = Sources::kernel(&self.kernel).with_modules(&modules);
+        sources.initrd = self.initrd.as_ref().map(|file| file as &dyn ByteSource);
+        load(&sources)
     }
 }

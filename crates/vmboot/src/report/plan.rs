@@ -1,7 +1,7 @@
 //! Report on a boot plan.
 
 use boot_core::cpu::x86_64;
-use boot_core::{BootPlan, Content, CpuState, Load, MemoryRegion};
+use boot_core::{BootPlan, CpuState, Load, LoadContent, MemoryRegion};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
@@ -104,10 +104,10 @@ impl From<&MemoryRegion> for MemoryReport {
 impl From<&Load> for LoadReport {
     fn from(load: &Load) -> Self {
         let (content, source, offset) = match &load.content {
-            Content::Source { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
-            Content::Bytes(_) => ("bytes", None, None),
-            Content::Zeros => ("zeros", None, None),
-            // `Content` is non-exhaustive.
+            LoadContent::File { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
+            LoadContent::Bytes(_) => ("bytes", None, None),
+            LoadContent::Zeros => ("zeros", None, None),
+            // `LoadContent` is non-exhaustive.
             _ => ("other", None, None),
         };
         Self {

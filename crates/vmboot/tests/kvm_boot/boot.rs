@@ -79,11 +79,8 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         .iter()
         .map(|(bytes, _)| bytes as &dyn ByteSource)
         .collect();
-    let sources = Sources {
-        kernel: &kernel,
-        initrd: setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource),
-        modules: &files,
-    };
+    let mut sources = Sources::kernel(&kernel).with_modules(&files);
+    sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
     plan.load(&sources, &mut ram)?;
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;

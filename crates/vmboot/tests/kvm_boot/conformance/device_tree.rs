@@ -108,10 +108,8 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
     let holes = (0..150)
         .map(|i| RAM_BASE + 0x800_0000 + i * 0x2000)
         .map(|start| (range(start, start + 0x1000), RegionKind::Reserved));
-    let reserved = |name, start, end, no_map| ReservedMemory {
-        name: std::borrow::Cow::Borrowed(name),
-        range: range(RAM_BASE + start, RAM_BASE + end),
-        no_map,
+    let reserved = |name: &'static str, start, end, no_map| {
+        ReservedMemory::new(name, range(RAM_BASE + start, RAM_BASE + end)).with_no_map(no_map)
     };
     [
         (

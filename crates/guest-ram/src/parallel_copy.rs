@@ -1,7 +1,6 @@
-//! Large copies, split over a few threads.
+//! Large copies on several threads.
 //!
-//! One thread cannot use all of a host's memory bandwidth, and a copy from the page cache into memory that is there
-//! already is bound by nothing else.
+//! One thread cannot use all of a host's memory bandwidth, which limits copies from the page cache to resident memory.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,27 +11,27 @@ use boot_core::{GuestRange, MemoryError};
 
 use crate::layout::HUGE_PAGE;
 
-/// The most threads without being told otherwise. More of them gain little and cost a start each.
+/// The default limit of threads. More of them gain little.
 const MAX_THREADS: usize = 4;
 
-/// How copies are split.
+/// How a copy is divided into chunks for threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Split {
-    /// The most threads, the calling one included; `None` leaves it to this module.
+pub(crate) struct ParallelCopy {
+    /// The limit of threads, the calling one included; `None` for the default.
     pub(crate) threads: Option<usize>,
-    /// Shorter ranges stay on the calling thread: starting another takes as long as copying a part of them.
-    pub(crate) least: u64,
-    /// Chunks end at multiples of this in guest memory. It is the size of a huge page, so that no two threads make the
-    /// host provide the same one.
-    pub(crate) chunk: NonZero<u64>,
+    /// Shorter ranges are copied by the calling thread: starting another takes as long as copying them.
+    pub(crate) min_len: u64,
+    /// Chunks end at multiples of this in guest memory: the size of a huge page, so that two threads never populate the
+    /// same one.
+    pub(crate) chunk_len: NonZero<u64>,
 }
 
-impl Split {
-    /// A number of threads that suits the host.
+impl ParallelCopy {
+    /// As many threads as the process has CPUs, at most [`MAX_THREADS`].
     pub(crate) const AUTOMATIC: Self = Self {
         threads: None,
-        least: 2 * HUGE_PAGE,
-        chunk: NonZero::new(HUGE_PAGE).unwrap(),
+        min_len: 2 * HUGE_PAGE,
+        chunk_len: NonZero::new(HUGE_PAGE).unwrap(),
     };
 
     /// The same with at most `threads` threads, the calling one included.
@@ -43,30 +42,28 @@ impl Split {
         }
     }
 
-    /// The most threads that a range of `chunks` chunks is worth.
+    /// The number of threads for a range of `chunks` chunks.
     fn threads(self, chunks: u64) -> usize {
         let most = self.threads.unwrap_or_else(automatic);
         most.min(usize::try_from(chunks).unwrap_or(usize::MAX))
     }
 
-    /// Calls `work` with every chunk of `range`, from several threads at once, or with all of it where that is not
-    /// worth it.
+    /// Calls `work` with every chunk of `range` on several threads, the calling one included, or once with a short range.
     ///
-    /// Chunks are begun in the order of their addresses and none is begun after one failed. So all chunks before a
-    /// failed one were begun, too, and of several that failed, the first one's error is returned: the one that a single
-    /// thread would have met.
+    /// Chunks are started by ascending address, and none after a failure. So all chunks before a failed one were started,
+    /// and the error of the lowest failed one is returned: the same as with a single thread.
     ///
-    /// The calling thread works as well. Where the host refuses a thread, there is one less.
+    /// A thread that the host cannot start is left out.
     pub(crate) fn run<F>(self, range: GuestRange, work: F) -> Result<(), MemoryError>
     where
         F: Fn(GuestRange) -> Result<(), MemoryError> + Sync,
     {
-        if range.len() < self.least.max(1) {
+        if range.len() < self.min_len.max(1) {
             return work(range);
         }
         let chunks = Chunks {
             range,
-            size: self.chunk,
+            size: self.chunk_len,
         };
         let threads = self.threads(chunks.count());
         if threads < 2 {
@@ -75,7 +72,7 @@ impl Split {
         let next = AtomicU64::new(0);
         let failure = Mutex::new(None::<(u64, MemoryError)>);
         let work_on = || {
-            // The counter only hands out numbers; the threads' start and end order everything else.
+            // The counter only assigns numbers; starting and joining the threads orders the memory accesses.
             while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(error) = work(chunk) {
                     next.store(chunks.count(), Ordering::Relaxed);
@@ -102,15 +99,15 @@ impl Split {
     }
 }
 
-/// One thread for every CPU that this process may use, up to a few.
+/// The number of CPUs of the process, at most [`MAX_THREADS`].
 fn automatic() -> usize {
-    // The answer takes files to read (the quota of the control group), and seldom changes.
+    // It is read from files (the quota of the control group) and seldom changes.
     static CPUS: OnceLock<usize> = OnceLock::new();
     let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
     (*CPUS.get_or_init(cpus)).min(MAX_THREADS)
 }
 
-/// A range cut at the multiples of a size.
+/// A range divided at multiples of a size.
 #[derive(Clone, Copy)]
 struct Chunks {
     /// Not empty.
@@ -150,16 +147,16 @@ mod tests {
         GuestRange::from_bounds(start, end).unwrap()
     }
 
-    fn split(threads: usize, least: u64, chunk: u64) -> Split {
-        Split {
+    fn parallel(threads: usize, min_len: u64, chunk_len: u64) -> ParallelCopy {
+        ParallelCopy {
             threads: Some(threads),
-            least,
-            chunk: NonZero::new(chunk).unwrap(),
+            min_len,
+            chunk_len: NonZero::new(chunk_len).unwrap(),
         }
     }
 
     /// Runs to the end; returns the chunks, sorted, and the threads that worked.
-    fn run(split: Split, range: GuestRange) -> (Vec<(u64, u64)>, BTreeSet<String>) {
+    fn run(copy: ParallelCopy, range: GuestRange) -> (Vec<(u64, u64)>, BTreeSet<String>) {
         let seen = Mutex::new((Vec::new(), BTreeSet::new()));
         let work = |chunk: GuestRange| {
             let mut seen = seen.lock().unwrap();
@@ -167,7 +164,7 @@ mod tests {
             seen.1.insert(format!("{:?}", thread::current().id()));
             Ok(())
         };
-        split.run(range, work).unwrap();
+        copy.run(range, work).unwrap();
         let (mut chunks, threads) = seen.into_inner().unwrap();
         chunks.sort_unstable();
         (chunks, threads)
@@ -176,7 +173,7 @@ mod tests {
     #[test]
     fn chunks_cover_the_range_and_end_at_multiples() {
         let check = |start, end, expected: &[(u64, u64)]| {
-            let found = run(split(3, 1, 0x10), range(start, end)).0;
+            let found = run(parallel(3, 1, 0x10), range(start, end)).0;
             assert_eq!(found, expected, "{start:#x}..{end:#x}");
         };
         check(0, 0, &[(0, 0)]);
@@ -197,17 +194,17 @@ mod tests {
     #[test]
     fn what_is_not_worth_it_stays_in_one_piece_on_the_calling_thread() {
         let own: ThreadId = thread::current().id();
-        for (split, end) in [
-            (split(4, 0x1000, 0x10), 0xfff),
-            (split(1, 0, 0x10), 0x1000),
-            (split(0, 0, 0x10), 0x1000),
-            (split(4, 0, 0x1000), 0x1000),
-            (Split::AUTOMATIC, 2 * HUGE_PAGE - 1),
-            (Split::AUTOMATIC.with_threads(1), 64 * HUGE_PAGE),
+        for (copy, end) in [
+            (parallel(4, 0x1000, 0x10), 0xfff),
+            (parallel(1, 0, 0x10), 0x1000),
+            (parallel(0, 0, 0x10), 0x1000),
+            (parallel(4, 0, 0x1000), 0x1000),
+            (ParallelCopy::AUTOMATIC, 2 * HUGE_PAGE - 1),
+            (ParallelCopy::AUTOMATIC.with_threads(1), 64 * HUGE_PAGE),
         ] {
-            let (chunks, threads) = run(split, range(0, end));
-            assert_eq!(chunks, [(0, end)], "{split:?}");
-            assert_eq!(threads, BTreeSet::from([format!("{own:?}")]), "{split:?}");
+            let (chunks, threads) = run(copy, range(0, end));
+            assert_eq!(chunks, [(0, end)], "{copy:?}");
+            assert_eq!(threads, BTreeSet::from([format!("{own:?}")]), "{copy:?}");
         }
     }
 
@@ -224,7 +221,7 @@ mod tests {
                 .insert(format!("{:?}", thread::current().id()));
             Ok(())
         };
-        split(3, 0, 0x10).run(range(0, 0x30), work).unwrap();
+        parallel(3, 0, 0x10).run(range(0, 0x30), work).unwrap();
         assert_eq!(threads.into_inner().unwrap().len(), 3);
     }
 
@@ -238,7 +235,7 @@ mod tests {
                     _ if threads == 1 => failed_at(range(0x40, 0x50)),
                     _ => Ok(()),
                 };
-                match split(threads, 0, 0x10).run(range(0, 0x1000), work) {
+                match parallel(threads, 0, 0x10).run(range(0, 0x1000), work) {
                     Err(MemoryError::NotBacked(found)) => assert_eq!(found, range(0x40, 0x50)),
                     other => panic!("{other:?}"),
                 }
@@ -253,7 +250,7 @@ mod tests {
             begun.fetch_add(1, Ordering::Relaxed);
             Err(MemoryError::NotBacked(chunk))
         };
-        assert!(split(4, 0, 0x10).run(range(0, 0x1000), work).is_err());
+        assert!(parallel(4, 0, 0x10).run(range(0, 0x1000), work).is_err());
         // Each thread begins at most one chunk more.
         assert!(begun.into_inner() <= 4);
     }

@@ -1,4 +1,4 @@
-//! Who loads, what, and into which memory.
+//! The methods that are compared, and their input and memory.
 #![expect(
     unsafe_code,
     reason = "the bare pread reads into mapped memory, as the code it is compared with does"
@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Content, GuestMemory, GuestRange, KernelFormat,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
 use guest_ram::{GuestRam, HugePages, RamOptions};
@@ -24,7 +24,7 @@ const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT]
 /// How memory is mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pages {
-    /// As this workspace does by default.
+    /// The default of this workspace.
     Huge,
     /// As `GuestMemoryMmap::from_ranges` does.
     Plain,
@@ -51,44 +51,44 @@ impl Pages {
     }
 }
 
-/// Who loads.
+/// What is measured.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Contestant {
-    /// This workspace from the file to memory that a guest can start in: recognise, parse, plan, load.
+pub(crate) enum Method {
+    /// This workspace, from the file to memory that is ready to boot: detect, parse, plan, load.
     All,
-    /// The same on the calling thread alone, as linux-loader does it.
+    /// The same on one thread, like linux-loader.
     AllOneThread,
-    /// Only the last step of it.
+    /// Only the loading.
     Load,
-    /// Only the kernel's segments of it: copied from the file, and zeroed.
+    /// Only the kernel's segments: copied from the file, and zeroed.
     Copy,
-    /// The same on the calling thread alone.
+    /// The same on one thread.
     CopyOneThread,
-    /// linux-loader, which parses and copies, and does not zero.
+    /// linux-loader: parses and copies, but does not zero.
     LinuxLoader,
-    /// linux-loader, and then what it leaves to the VMM: the zero page, command line, GDT and page tables, which are
-    /// taken ready-made from the plan.
+    /// linux-loader, and then the structures that it leaves to the VMM: the zero page, command line, GDT and page tables,
+    /// copied from the plan.
     LinuxLoaderAll,
-    /// One `pread` a segment, straight into memory.
+    /// One `pread` into memory for each segment.
     Pread,
-    /// One copy a segment, from a buffer that holds the file.
+    /// One copy for each segment, from a buffer with the file.
     Memcpy,
 }
 
-/// In the order of the table's columns.
-pub(crate) const CONTESTANTS: [Contestant; 9] = [
-    Contestant::All,
-    Contestant::AllOneThread,
-    Contestant::Load,
-    Contestant::Copy,
-    Contestant::CopyOneThread,
-    Contestant::LinuxLoader,
-    Contestant::LinuxLoaderAll,
-    Contestant::Pread,
-    Contestant::Memcpy,
+/// All methods, in the order of the table's columns.
+pub(crate) const METHODS: [Method; 9] = [
+    Method::All,
+    Method::AllOneThread,
+    Method::Load,
+    Method::Copy,
+    Method::CopyOneThread,
+    Method::LinuxLoader,
+    Method::LinuxLoaderAll,
+    Method::Pread,
+    Method::Memcpy,
 ];
 
-impl Contestant {
+impl Method {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::All => "parse+plan+load",
@@ -110,7 +110,7 @@ fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
     proto_linux_x86::PROTOCOL.plan(&request).unwrap()
 }
 
-/// One kernel with everything the contestants need.
+/// One kernel with everything the methods need.
 pub(crate) struct Bench {
     input: Input,
     machine: Machine,
@@ -127,7 +127,7 @@ impl Bench {
         let cmdline: Cmdline = "console=ttyS0 panic=-1".parse().unwrap();
         let plan = plan(&input.file, &machine, &cmdline);
         let copies = plan.loads().iter().filter_map(|load| match &load.content {
-            Content::Source { range, .. } => Some((range.offset(), load.range)),
+            LoadContent::File { range, .. } => Some((range.offset(), load.range)),
             _ => None,
         });
         let copies = copies.collect();
@@ -155,7 +155,7 @@ impl Bench {
         self.copies.iter().map(|(_, range)| range.len()).sum()
     }
 
-    /// Writes to every page that any contestant will write to.
+    /// Writes to every page that any method will write to.
     pub(crate) fn use_up(&self, ram: &mut GuestRam) {
         let ones = vec![0xff; 1 << 20];
         for range in ram.regions().map(|region| region.range()).collect::<Vec<_>>() {
@@ -168,30 +168,30 @@ impl Bench {
     }
 
     /// Loads once; whatever fails ends the bench.
-    pub(crate) fn load(&mut self, contestant: Contestant, ram: &mut GuestRam) {
+    pub(crate) fn load(&mut self, method: Method, ram: &mut GuestRam) {
         let sources = Sources::kernel(&self.input.file);
-        match contestant {
-            Contestant::All => self.all(ram),
-            Contestant::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
-            Contestant::Load => self.plan.load(&sources, ram).unwrap(),
-            Contestant::Copy => self.copy(ram),
-            Contestant::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
-            Contestant::LinuxLoader => self.linux_loader(ram),
-            Contestant::LinuxLoaderAll => {
+        match method {
+            Method::All => self.all(ram),
+            Method::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
+            Method::Load => self.plan.load(&sources, ram).unwrap(),
+            Method::Copy => self.copy(ram),
+            Method::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
+            Method::LinuxLoader => self.linux_loader(ram),
+            Method::LinuxLoaderAll => {
                 self.linux_loader(ram);
                 for load in self.plan.loads() {
-                    if let Content::Bytes(bytes) = &load.content {
+                    if let LoadContent::Bytes(bytes) = &load.content {
                         let target = GuestAddress(load.range.start());
                         ram.memory().write_slice(bytes, target).unwrap();
                     }
                 }
             }
-            Contestant::Pread => {
+            Method::Pread => {
                 for &(offset, range) in &self.copies {
                     pread(&self.input.file, offset, range, ram);
                 }
             }
-            Contestant::Memcpy => {
+            Method::Memcpy => {
                 for &(offset, range) in &self.copies {
                     let from = usize::try_from(offset).unwrap();
                     let len = usize::try_from(range.len()).unwrap();
@@ -214,7 +214,7 @@ impl Bench {
             ram.copy_from(range, &self.input.file, offset).unwrap();
         }
         let loads = self.plan.loads().iter();
-        for load in loads.filter(|load| load.content == Content::Zeros) {
+        for load in loads.filter(|load| load.content == LoadContent::Zeros) {
             ram.zero(load.range).unwrap();
         }
     }
@@ -231,24 +231,19 @@ impl Bench {
         };
     }
 
-    /// Makes sure that every contestant does the work: the kernel's bytes arrive in used memory.
+    /// Makes sure that every method does the work: the kernel's bytes arrive in used memory.
     fn check(&mut self) {
-        for contestant in CONTESTANTS {
+        for method in METHODS {
             let mut ram = Pages::Plain.map();
             self.use_up(&mut ram);
-            self.load(contestant, &mut ram);
+            self.load(method, &mut ram);
             for &(offset, range) in &self.copies {
                 let len = usize::try_from(range.len()).unwrap();
                 let from = usize::try_from(offset).unwrap();
                 let mut found = vec![0; len];
                 ram.read(range.start(), &mut found).unwrap();
                 let expected = &self.bytes[from..from + len];
-                assert!(
-                    found == expected,
-                    "{} by {}: {range}",
-                    self.name(),
-                    contestant.name()
-                );
+                assert!(found == expected, "{} by {}: {range}", self.name(), method.name());
             }
         }
     }

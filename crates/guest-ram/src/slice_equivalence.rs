@@ -1,4 +1,4 @@
-//! Guest memory behaves as plain slices do, whatever is done to it.
+//! Property test: guest memory behaves like [`SliceMemory`].
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use crate::split::Split;
+use crate::parallel_copy::ParallelCopy;
 use crate::{GuestRam, RamOptions};
 
 const PAGE: u64 = 0x1000;
@@ -80,12 +80,12 @@ fn memory(own: bool) -> GuestRam<AtomicBitmap> {
 }
 
 /// Copies are not split, or into chunks of which some are smaller than a page and some threads find none.
-fn split() -> impl Strategy<Value = Split> {
+fn copy_threads() -> impl Strategy<Value = ParallelCopy> {
     let chunk = prop::sample::select(vec![0x800, 0x1000, 0x7123, 0x1_0000]);
-    (1..4usize, 1..0x4000u64, chunk).prop_map(|(threads, least, chunk)| Split {
+    (1..4usize, 1..0x4000u64, chunk).prop_map(|(threads, min_len, chunk)| ParallelCopy {
         threads: Some(threads),
-        least,
-        chunk: NonZero::new(chunk).unwrap(),
+        min_len,
+        chunk_len: NonZero::new(chunk).unwrap(),
     })
 }
 
@@ -128,14 +128,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn it_behaves_as_slices_do(own: bool, split in split(), actions in actions()) {
+    fn it_behaves_as_slices_do(own: bool, copy in copy_threads(), actions in actions()) {
         let len = |range: &Range<u64>| usize::try_from(range.end - range.start).unwrap();
         let (mut low, mut high) = (vec![0; len(&LOW)], vec![0; len(&HIGH)]);
         let mut model = SliceMemory::new();
         model.add(LOW.start, &mut low).unwrap();
         model.add(HIGH.start, &mut high).unwrap();
         let mut ram = memory(own);
-        ram.split = split;
+        ram.copy = copy;
         let mut dirty = vec![false; usize::try_from(END / PAGE).unwrap()];
 
         for (action, addr, len) in &actions {

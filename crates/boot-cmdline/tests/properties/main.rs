@@ -1,4 +1,6 @@
-//! Properties of the command line, measured against a model of the kernel's tokeniser that shares no code with it.
+//! Properties of the command line, compared with an independent model of the kernel's tokenizer.
+
+mod kernel;
 
 use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
 use proptest::collection::vec;
@@ -7,83 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::string::{RegexGeneratorStrategy, string_regex};
 
-/// A model of what the kernel makes of the bytes of a command line, byte by byte as the kernel works.
-mod kernel {
-    /// Key and value of each parameter, in order.
-    pub(super) type Params = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-    /// What the kernel sees.
-    #[derive(Debug, Default, PartialEq)]
-    pub(super) struct Sight {
-        /// The kernel's own parameters.
-        pub(super) params: Params,
-        /// What init gets, in order.
-        pub(super) init_args: Vec<Vec<u8>>,
-        /// The words, quotes and all.
-        pub(super) words: Vec<Vec<u8>>,
-    }
-
-    fn is_space(byte: u8) -> bool {
-        byte == b' ' || (9..=13).contains(&byte) || byte == 0xa0
-    }
-
-    fn words(line: &[u8]) -> Vec<Vec<u8>> {
-        let mut words = vec![Vec::new()];
-        let mut quotes = 0;
-        for &byte in line {
-            if is_space(byte) && quotes % 2 == 0 {
-                words.push(Vec::new());
-            } else {
-                quotes += usize::from(byte == b'"');
-                words.last_mut().unwrap().push(byte);
-            }
-        }
-        words.retain(|word| !word.is_empty());
-        words
-    }
-
-    fn key_and_value(word: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
-        let outer = word[0] == b'"';
-        let body = &word[usize::from(outer)..];
-        let ends_quoted = word.len() > 1 && word.ends_with(b"\"");
-        let Some(equals) = (1..body.len()).find(|&at| body[at] == b'=') else {
-            let end = body.len() - usize::from(outer && ends_quoted);
-            return (body[..end].to_vec(), None);
-        };
-        let mut from = equals + 1;
-        let inner = body.get(from) == Some(&b'"');
-        from += usize::from(inner);
-        let strip = (inner || outer) && ends_quoted;
-        let end = (body.len() - usize::from(strip)).max(from);
-        (body[..equals].to_vec(), Some(body[from..end].to_vec()))
-    }
-
-    pub(super) fn look(line: &[u8]) -> Sight {
-        let mut sight = Sight {
-            words: words(line),
-            ..Sight::default()
-        };
-        let mut dashes = 0;
-        for word in &sight.words {
-            let (key, value) = key_and_value(word);
-            if value.is_none() && key == b"--" {
-                dashes += 1;
-                continue;
-            }
-            match (dashes, value) {
-                (0, value) => sight.params.push((key, value)),
-                (1, None) => sight.init_args.push(key),
-                (1, Some(value)) => sight.init_args.push([key, b"=".to_vec(), value].concat()),
-                // The kernel drops what follows a second `--`.
-                _ => {}
-            }
-        }
-        sight
-    }
-}
-
-/// What the API says that the kernel sees.
-fn said(cmdline: &Cmdline) -> (kernel::Params, Vec<Vec<u8>>) {
+/// Parameters and init arguments according to the API.
+fn parsed(cmdline: &Cmdline) -> (kernel::Params, Vec<Vec<u8>>) {
     let bytes = |text: &str| text.as_bytes().to_vec();
     let params = cmdline
         .params()
@@ -98,21 +25,21 @@ fn said(cmdline: &Cmdline) -> (kernel::Params, Vec<Vec<u8>>) {
     (params, init_args)
 }
 
-/// Checks everything that holds for every command line there can be.
+/// Checks the invariants of every command line.
 fn check_invariants(cmdline: &Cmdline) -> Result<(), TestCaseError> {
     let print = cmdline.to_string();
     prop_assert!(!print.chars().any(char::is_control), "{print:?}");
 
-    let sight = kernel::look(print.as_bytes());
-    let (params, init_args) = said(cmdline);
-    prop_assert_eq!(sight.params, params, "{}", print);
-    prop_assert_eq!(&sight.init_args, &init_args, "{}", print);
+    let view = kernel::read(print.as_bytes());
+    let (params, init_args) = parsed(cmdline);
+    prop_assert_eq!(view.params, params, "{}", print);
+    prop_assert_eq!(&view.init_args, &init_args, "{}", print);
 
     // Readers that know no quotes find at most one ` -- `, and it is the real one.
     let separators = print.split(' ').filter(|word| *word == "--").count();
     prop_assert!(separators <= 1, "{print:?}");
     prop_assert!(separators == 1 || init_args.is_empty(), "{print:?}");
-    let real = sight.words.iter().filter(|word| *word == b"--").count();
+    let real = view.words.iter().filter(|word| *word == b"--").count();
     prop_assert_eq!(separators, real, "{}", print);
 
     let again = Cmdline::parse(&print);
@@ -134,7 +61,7 @@ fn char_at(text: &str, offset: usize) -> char {
     text[offset..].chars().next().unwrap()
 }
 
-/// Checks that a refused line has what the error says, where the error says it.
+/// Checks the error of a refused line: the offset and the character are right.
 fn check_refusal(line: &str, error: &CmdlineError) -> Result<(), TestCaseError> {
     let quoted_at = |offset: usize| line[..offset].matches('"').count() % 2 == 1;
     match *error {
@@ -173,7 +100,7 @@ fn check_refusal(line: &str, error: &CmdlineError) -> Result<(), TestCaseError> 
         }
         CmdlineError::SecondSeparator { offset } => {
             prop_assert!(line[offset..].starts_with("--"));
-            let before = kernel::look(&line.as_bytes()[..offset]);
+            let before = kernel::read(&line.as_bytes()[..offset]);
             prop_assert!(before.words.contains(&b"--".to_vec()));
         }
         ref other => prop_assert!(false, "no error of a line: {other:?}"),
@@ -181,13 +108,13 @@ fn check_refusal(line: &str, error: &CmdlineError) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// Texts of a regular expression, which is compiled once and not once a case.
+/// Texts that match a regular expression, compiled once.
 fn text(regex: &str) -> RegexGeneratorStrategy<String> {
     string_regex(regex).unwrap()
 }
 
-/// Text in which everything that matters to a command line is frequent.
-fn spiky() -> impl Strategy<Value = String> {
+/// Text with many characters that are special in a command line.
+fn special_text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => text("[ab=\"\\-_ .]{0,16}"),
         2 => text("([ab]|=|\"| |--| -- |\"--|\u{e0}|\u{e9}|\t|\n|\u{1}){0,12}"),
@@ -237,11 +164,11 @@ fn is_legal_value(value: &str) -> bool {
 
 fn key() -> impl Strategy<Value = String> {
     // Few letters, so that keys meet.
-    prop_oneof![8 => text("[ab][-_]?[ab]?"), 1 => spiky()]
+    prop_oneof![8 => text("[ab][-_]?[ab]?"), 1 => special_text()]
 }
 
 fn value() -> impl Strategy<Value = Option<String>> {
-    option::of(prop_oneof![2 => text("[a-z =\\-\u{e0}]{0,8}"), 1 => spiky()])
+    option::of(prop_oneof![2 => text("[a-z =\\-\u{e0}]{0,8}"), 1 => special_text()])
 }
 
 fn param((key, value): (String, Option<String>)) -> Option<Param> {
@@ -270,15 +197,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn any_text_is_read_as_the_kernel_reads_it_or_refused_with_reason(line in spiky()) {
+    fn any_text_is_read_as_the_kernel_reads_it_or_refused_with_reason(line in special_text()) {
         match Cmdline::parse(&line) {
             Ok(cmdline) => {
                 check_invariants(&cmdline)?;
                 prop_assert_eq!(line.matches('"').count() % 2, 0);
-                let sight = kernel::look(line.as_bytes());
-                prop_assert_eq!((sight.params, sight.init_args), said(&cmdline));
+                let view = kernel::read(line.as_bytes());
+                prop_assert_eq!((view.params, view.init_args), parsed(&cmdline));
                 // Only the white space between words changed.
-                prop_assert_eq!(sight.words.join(&b' '), cmdline.to_string().into_bytes());
+                prop_assert_eq!(view.words.join(&b' '), cmdline.to_string().into_bytes());
             }
             Err(error) => check_refusal(&line, &error)?,
         }
@@ -302,14 +229,14 @@ proptest! {
             Err(error) => return Err(TestCaseError::fail(format!("{line:?}: {error}"))),
         };
         check_invariants(&cmdline)?;
-        let sight = kernel::look(line.as_bytes());
-        prop_assert_eq!((sight.params, sight.init_args), said(&cmdline));
-        prop_assert_eq!(sight.words.join(&b' '), cmdline.to_string().into_bytes());
+        let view = kernel::read(line.as_bytes());
+        prop_assert_eq!((view.params, view.init_args), parsed(&cmdline));
+        prop_assert_eq!(view.words.join(&b' '), cmdline.to_string().into_bytes());
     }
 
     #[test]
     fn what_is_inserted_is_what_the_kernel_sees(
-        line in legal_line(), key in key(), value in value(), arg in spiky(),
+        line in legal_line(), key in key(), value in value(), arg in special_text(),
     ) {
         let before = Cmdline::parse(&line).unwrap();
         let mut cmdline = before.clone();
@@ -319,7 +246,7 @@ proptest! {
             None => cmdline.insert_flag(&key).is_ok(),
         };
         prop_assert_eq!(accepted, legal, "{:?} {:?}", key, value);
-        let (mut params, mut args) = said(&before);
+        let (mut params, mut args) = parsed(&before);
         if legal {
             params.push((key.into_bytes(), value.map(String::into_bytes)));
         } else {
@@ -331,8 +258,8 @@ proptest! {
             args.push(arg.into_bytes());
         }
         check_invariants(&cmdline)?;
-        let sight = kernel::look(cmdline.to_string().as_bytes());
-        prop_assert_eq!((sight.params, sight.init_args), (params, args));
+        let view = kernel::read(cmdline.to_string().as_bytes());
+        prop_assert_eq!((view.params, view.init_args), (params, args));
     }
 
     #[test]
