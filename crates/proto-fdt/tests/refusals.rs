@@ -195,7 +195,9 @@ fn values_that_the_bindings_forbid_are_refused() {
         );
     }
     let syscon = |offset| {
-        move |m: &mut Machine| m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite::new(offset, 1))
+        move |m: &mut Machine| {
+            m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite::new(offset, 1));
+        }
     };
     check_fits(PLIC, syscon(0xffc));
     for offset in [1, 0xffe, 0x1000] {
@@ -598,7 +600,9 @@ fn images_that_the_protocols_do_not_support_are_refused() {
 
 #[test]
 fn a_tree_may_have_two_mib() {
-    let (machine, cmdline) = (machine(ARM64), Cmdline::new());
+    let machine = machine(ARM64);
+    // With `bootargs`, the length of the strings block is a multiple of four.
+    let cmdline: Cmdline = "quiet".parse().unwrap();
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let tree_len = |seed_len: usize| {
         let seed = vec![0; seed_len];

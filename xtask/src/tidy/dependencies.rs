@@ -343,6 +343,41 @@ mod tests {
     }
 
     #[test]
+    fn tests_may_use_a_crate_for_tests() {
+        let uses = |name: &str, table: &str, used: &str| {
+            manifest(
+                name,
+                &format!("\n[{table}]\n{used} = {{ path = \"../{used}\" }}\n"),
+            )
+        };
+        let check_table = |table: &str, expected: &[(&str, &str)]| {
+            check_rule(
+                check_circles,
+                &[
+                    (
+                        "crates/boot-core/Cargo.toml",
+                        &uses("boot-core", table, "boot-test"),
+                    ),
+                    (
+                        "crates/boot-test/Cargo.toml",
+                        &uses("boot-test", "dependencies", "boot-core"),
+                    ),
+                    ("crates/boot-test/src/lib.rs", ""),
+                ],
+                expected,
+            );
+        };
+        check_table("dev-dependencies", &[]);
+        check_table(
+            "dependencies",
+            &[(
+                "crates/boot-core/Cargo.toml:11",
+                "crates/boot-core -> crates/boot-test -> crates/boot-core",
+            )],
+        );
+    }
+
+    #[test]
     fn kvm_stays_in_its_crates() {
         let with = |name: &str| {
             manifest(
