@@ -9,15 +9,15 @@ use boot_core::{
     Placement, RegionKind, SourceRange,
 };
 use libfuzzer_sys::fuzz_target;
-use proto_fdt::blob::{Blob, MAX_LEN};
+use proto_fdt::device_tree::{Blob, MAX_LEN};
 use proto_fdt::{Chosen, fixup};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(mut tree) = Blob::parse(data) else {
+    let Ok(mut tree) = DeviceTree::parse(data) else {
         return;
     };
     let again = tree.to_bytes().expect("what was read can be written");
-    assert_eq!(Blob::parse(&again).as_ref(), Ok(&tree));
+    assert_eq!(DeviceTree::parse(&again).as_ref(), Ok(&tree));
     let Ok(reserved) = fixup::reservations(&tree) else {
         return;
     };
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let fitted = tree.to_bytes().unwrap();
     if fitted.len() <= MAX_LEN {
         assert_eq!(
-            Blob::parse(&fitted).as_ref(),
+            DeviceTree::parse(&fitted).as_ref(),
             Ok(&tree),
             "a fitted tree is a proper tree"
         );

@@ -39,8 +39,8 @@ fn check_image(case: &Case, image: &KernelImage) {
     let request = case.request(image);
     check_protocol(&proto_pvh::PROTOCOL, &request, pvh::contract);
     let request = request.with_modules(&[]);
-    for entry in [EntryChoice::Widest, EntryChoice::Bits32] {
-        check_protocol(&LinuxX86::with_entry(entry), &request, linux::contract);
+    for entry in [EntryChoice::Auto, EntryChoice::Only32Bit] {
+        check_protocol(&LinuxX86::new().with_entry(entry), &request, linux::contract);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where the boot documents allow kernel, initrd and device tree.
+//! Placement rules of the boot documents for kernel, initrd and device tree.
 
 use boot_core::machine::{Cpus, MmuType};
 use boot_core::{Constraints, EntryAbi, GuestRange, KernelImage, Machine, arith};
@@ -8,21 +8,21 @@ const GIB: u64 = 1 << 30;
 
 /// The largest device tree of both protocols (arm64 booting.rst, "Setup the device tree"; riscv64 kernels map two
 /// entries of 2 MiB from the one that holds the tree's start, `MAX_FDT_SIZE` in arch/riscv/include/asm/pgtable.h).
-pub(crate) const MAX_TREE: u64 = 2 * MIB;
+pub(crate) const MAX_FDT_SIZE: u64 = 2 * MIB;
 
 /// The placement rules of one architecture.
 pub(crate) trait Layout {
-    /// The limits of the kernel's runtime extent, where it starts by `abi`.
+    /// The constraints of the kernel's runtime extent if it is entered by `abi`.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints;
 
-    /// The base that the kernel would like to have, if it says one.
-    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
+    /// The preferred base of the kernel, if it has one.
+    fn preferred_base(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
 
-    /// The windows that an initrd may be in, best first. None where the kernel itself breaks the rule.
+    /// The windows for the initrd, in order of preference. None if the kernel itself does not meet the rule.
     fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 
-    /// The windows that the device tree may be in, best first. The alignment is up to the caller.
-    fn tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
+    /// The windows for the device tree, in order of preference. The caller sets the alignment.
+    fn device_tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 }
 
 /// Page-aligned, from `min` up to `max` (exclusive).
@@ -34,12 +34,12 @@ const fn pages(min: u64, max: u64) -> Constraints {
 pub(crate) struct Arm64;
 
 impl Layout for Arm64 {
-    /// "within the 48-bit addressable range of physical memory". The image's placement rule says the rest.
+    /// "within the 48-bit addressable range of physical memory". The image's placement rule has the other constraints.
     fn kernel(&self, _: &Machine, _: EntryAbi) -> Constraints {
         Constraints::NONE.between(0, 1 << 48)
     }
 
-    fn preferred(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
+    fn preferred_base(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
         None
     }
 
@@ -55,9 +55,9 @@ impl Layout for Arm64 {
         [Some(upward).filter(covers), downward.filter(covers)]
     }
 
-    /// Kernels before 4.2 look for the tree only in the 512 MiB from the 2 MiB boundary below the image; others take
-    /// it anywhere.
-    fn tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
+    /// Kernels before 4.2 need the tree within 512 MiB of the 2 MiB boundary below the image; later ones accept any
+    /// address.
+    fn device_tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
         let first = arith::align_down(kernel.start(), 2 * MIB);
         [
             Some(pages(first, first.saturating_add(512 * MIB))),
@@ -70,27 +70,26 @@ impl Layout for Arm64 {
 pub(crate) struct Riscv64;
 
 impl Riscv64 {
-    /// What the kernel maps: RAM from its start on, as much as the direct mapping of the weakest hart's translation
-    /// has room for. The 4 GiB at the end of the address space are the kernel's own, and older kernels take them
-    /// out of the direct mapping.
+    /// The RAM in the kernel's direct mapping, whose size depends on the smallest MMU type of the harts. Older kernels
+    /// take the last 4 GiB of the address space, which the kernel itself uses, out of the direct mapping.
     fn mapped(machine: &Machine) -> Constraints {
-        let weakest = match &machine.platform.cpus {
+        let smallest = match &machine.platform.cpus {
             Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min(),
             _ => None,
         };
-        let room = match weakest {
+        let size = match smallest {
             Some(MmuType::Sv57) => 32 << 50,
             Some(MmuType::Sv48) => 64 << 40,
             _ => 128 * GIB,
         };
         let first = machine.memory.ram().next().map_or(0, GuestRange::start);
-        pages(first, first.saturating_add(room).saturating_sub(4 * GIB))
+        pages(first, first.saturating_add(size).saturating_sub(4 * GIB))
     }
 }
 
 impl Layout for Riscv64 {
-    /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs say in their
-    /// ELF headers where they want to be.
+    /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs have their
+    /// alignment in the ELF headers.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints {
         Self::mapped(machine).with_align(match abi {
             EntryAbi::RISCV_IMAGE => 2 * MIB,
@@ -99,11 +98,11 @@ impl Layout for Riscv64 {
     }
 
     /// `text_offset` from the start of RAM, which leaves room for firmware (boot-image-header.rst: "Image load offset,
-    /// little endian"). Kernels run at any boundary of 2 MiB all the same.
-    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
+    /// little endian"). Kernels run at any other 2 MiB boundary, too.
+    fn preferred_base(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
         image.entry(EntryAbi::RISCV_IMAGE)?;
         let first = machine.memory.ram().next()?.start();
-        // The link addresses of an `Image` count from the start of RAM.
+        // The link addresses of an `Image` are offsets from the start of RAM.
         arith::align_up(first, 2 * MIB)?.checked_add(image.extent().start())
     }
 
@@ -111,7 +110,7 @@ impl Layout for Riscv64 {
         [Some(Self::mapped(machine)), None]
     }
 
-    fn tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
+    fn device_tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
         [Some(Self::mapped(machine)), None]
     }
 }

@@ -103,7 +103,7 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
     assert!(load(&far, "initrd").start() > far.kernel().start());
     assert!(load(&far, "device tree").start() > far.kernel().start());
     assert!(
-        matches!(far.warnings(), [warning] if warning.downcast_ref() == Some(&Warning::UnusableRam { floor: 1 << 32 })),
+        matches!(far.warnings(), [warning] if warning.downcast_ref() == Some(&Warning::UnusableRam { below: 1 << 32 })),
         "{:?}",
         far.warnings()
     );

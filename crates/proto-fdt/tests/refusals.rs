@@ -3,6 +3,8 @@
 #[path = "support/reference.rs"]
 mod reference;
 
+use std::error::Error as _;
+
 use boot_core::machine::{
     Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2m, Imsic, Interrupt, InterruptController, Isa, Line, PciSpace,
     Platform, RiscvCpus, RiscvHart, SerialKind,
@@ -11,7 +13,7 @@ use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
     KernelImage, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, SourceRange,
 };
-use proto_fdt::{Chosen, PROTOCOL_ARM64, PROTOCOL_RISCV64, TreeError, tree};
+use proto_fdt::{Chosen, CreateFdtError, PROTOCOL_ARM64, PROTOCOL_RISCV64, create_fdt};
 
 fn machine(name: &str) -> Machine {
     let found = reference::machines()
@@ -21,10 +23,10 @@ fn machine(name: &str) -> Machine {
 }
 
 /// Changes a reference machine and expects that no tree can be written for it.
-fn check(name: &str, change: fn(&mut Machine), expected: fn(&TreeError) -> bool) {
+fn check(name: &str, change: fn(&mut Machine), expected: fn(&CreateFdtError) -> bool) {
     let mut machine = machine(name);
     change(&mut machine);
-    let error = tree::write(&machine, &Chosen::default()).unwrap_err();
+    let error = create_fdt(&machine, &Chosen::default()).unwrap_err();
     assert!(expected(&error), "{error:?}");
     assert!(!error.to_string().is_empty());
 }
@@ -85,13 +87,13 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
     check(
         ARM64,
         |m| m.platform = Platform::new(),
-        |e| *e == TreeError::NoCpus,
+        |e| *e == CreateFdtError::NoCpus,
     );
     check(
         ARM64,
         |m| m.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]),
         |e| {
-            *e == TreeError::CpuCount {
+            *e == CreateFdtError::CpuCountMismatch {
                 described: 1,
                 vcpus: 4,
             }
@@ -100,10 +102,14 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
     check(
         ARM64,
         |m| m.platform.cpus = Cpus::Arm64((0..4).map(|i| Arm64Cpu::new(i / 2)).collect()),
-        |e| *e == TreeError::CpuIdTwice { id: 0 },
+        |e| *e == CreateFdtError::DuplicateCpuId { id: 0 },
     );
-    check(ARM64, |m| m.platform.psci = None, |e| *e == TreeError::NoPsci);
-    let other = |e: &TreeError| matches!(e, TreeError::OtherArch { .. });
+    check(
+        ARM64,
+        |m| m.platform.psci = None,
+        |e| *e == CreateFdtError::NoPsci,
+    );
+    let other = |e: &CreateFdtError| matches!(e, CreateFdtError::WrongArch { .. });
     check(ARM64, |m| m.arch = Arch::Riscv64, other);
     check(PLIC, |m| m.platform.timer = Some(Arm64Timer::STANDARD), other);
     check(
@@ -115,10 +121,10 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
 
 #[test]
 fn lines_that_do_not_exist_are_refused() {
-    let line = |e: &TreeError| {
+    let line = |e: &CreateFdtError| {
         matches!(
             e,
-            TreeError::Line {
+            CreateFdtError::NoSuchLine {
                 device: "serial port",
                 ..
             }
@@ -148,7 +154,7 @@ fn lines_that_do_not_exist_are_refused() {
 
 #[test]
 fn values_that_the_bindings_forbid_are_refused() {
-    let value = |e: &TreeError| matches!(e, TreeError::Value { .. });
+    let value = |e: &CreateFdtError| matches!(e, CreateFdtError::InvalidValue { .. });
     check(
         PLIC,
         |m| {
@@ -194,8 +200,8 @@ fn values_that_the_bindings_forbid_are_refused() {
 fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &str, value: u64) {
     let mut machine = machine(name);
     change(&mut machine);
-    match tree::write(&machine, &Chosen::default()).unwrap_err() {
-        TreeError::Value {
+    match create_fdt(&machine, &Chosen::default()).unwrap_err() {
+        CreateFdtError::InvalidValue {
             device: found_device,
             field: found_field,
             found,
@@ -209,7 +215,7 @@ fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &
 fn check_fits(name: &str, change: impl Fn(&mut Machine)) {
     let mut machine = machine(name);
     change(&mut machine);
-    assert_eq!(tree::write(&machine, &Chosen::default()).err(), None, "{name}");
+    assert_eq!(create_fdt(&machine, &Chosen::default()).err(), None, "{name}");
 }
 
 #[test]
@@ -223,15 +229,9 @@ fn values_of_harts_are_checked() {
         0,
     );
     let blocks: [(&str, &str, Block); 3] = [
-        ("zicbom", "size of Zicbom's blocks", |hart| {
-            &mut hart.cbom_block_size
-        }),
-        ("zicboz", "size of Zicboz's blocks", |hart| {
-            &mut hart.cboz_block_size
-        }),
-        ("zicbop", "size of Zicbop's blocks", |hart| {
-            &mut hart.cbop_block_size
-        }),
+        ("zicbom", "Zicbom block size", |hart| &mut hart.cbom_block_size),
+        ("zicboz", "Zicboz block size", |hart| &mut hart.cboz_block_size),
+        ("zicbop", "Zicbop block size", |hart| &mut hart.cbop_block_size),
     ];
     for (extension, field, block) in blocks {
         let change = |m: &mut Machine, size| {
@@ -246,8 +246,8 @@ fn values_of_harts_are_checked() {
         let mut machine = machine(PLIC);
         change(&mut machine, None);
         assert_eq!(
-            tree::write(&machine, &Chosen::default()),
-            Err(TreeError::NoBlockSize {
+            create_fdt(&machine, &Chosen::default()),
+            Err(CreateFdtError::NoBlockSize {
                 hart_id: 2,
                 extension
             })
@@ -340,7 +340,7 @@ fn imsics_begin_where_the_bits_of_their_index_are_zero() {
         *imsic(&mut machine) = Imsic::new(range, 255)
             .with_guest_index_bits(guest_bits)
             .with_hart_index_bits(hart_bits);
-        tree::write(&machine, &Chosen::default()).err()
+        create_fdt(&machine, &Chosen::default()).err()
     };
     // Without a number of bits, guests take as many as tell the harts apart.
     for (harts, guest_bits, hart_bits, alignment) in [
@@ -357,7 +357,7 @@ fn imsics_begin_where_the_bits_of_their_index_are_zero() {
         let start = 0x1000_0000 + alignment / 2;
         assert_eq!(
             place(harts, start, guest_bits, hart_bits),
-            Some(TreeError::Unaligned {
+            Some(CreateFdtError::Misaligned {
                 device: "IMSIC",
                 start,
                 alignment
@@ -380,8 +380,8 @@ fn the_timer_has_private_lines() {
             let mut machine = machine(name);
             interrupt(machine.platform.timer.as_mut().unwrap()).line = Line::Spi(11);
             assert_eq!(
-                tree::write(&machine, &Chosen::default()),
-                Err(TreeError::NotPrivate {
+                create_fdt(&machine, &Chosen::default()),
+                Err(CreateFdtError::NotPpi {
                     device: "timer",
                     line: Line::Spi(11)
                 })
@@ -396,14 +396,14 @@ fn devices_and_messages_have_lines_of_their_own() {
     let wire = |line| {
         let mut machine = machine(GICV2);
         machine.platform.virtio_mmio[1].interrupt.line = line;
-        tree::write(&machine, &Chosen::default()).err()
+        create_fdt(&machine, &Chosen::default()).err()
     };
     for line in [Line::Spi(63), Line::Spi(96), Line::Ppi(15)] {
         assert_eq!(wire(line), None, "{line:?}");
     }
     for line in [Line::Spi(64), Line::Spi(95)] {
         let device = "virtio-mmio slot";
-        assert_eq!(wire(line), Some(TreeError::MessageLine { device, line }));
+        assert_eq!(wire(line), Some(CreateFdtError::MsiLine { device, line }));
     }
 }
 
@@ -412,33 +412,33 @@ fn what_a_refusal_says_names_what_was_found() {
     let line = Line::Spi(64);
     for (error, expected) in [
         (
-            TreeError::NotPrivate {
+            CreateFdtError::NotPpi {
                 device: "timer",
                 line,
             },
-            "every CPU has a timer of its own, but its interrupt is Spi(64), which is not a PPI",
+            "the timer interrupt of each CPU must be a PPI, but is Spi(64)",
         ),
         (
-            TreeError::MessageLine {
+            CreateFdtError::MsiLine {
                 device: "serial port",
                 line,
             },
-            "the serial port is wired to Spi(64), which the GICv2m frame raises for messages",
+            "the serial port is wired to Spi(64), which the GICv2m frame uses for MSIs",
         ),
         (
-            TreeError::NoBlockSize {
+            CreateFdtError::NoBlockSize {
                 hart_id: 18,
                 extension: "zicbom",
             },
-            "hart 0x12 has the extension zicbom, but no size of the blocks that it works on",
+            "hart 0x12 has the extension zicbom, but no block size for it",
         ),
         (
-            TreeError::Unaligned {
+            CreateFdtError::Misaligned {
                 device: "IMSIC",
                 start: 0x1000,
                 alignment: 0x4000,
             },
-            "the IMSIC begins at 0x1000, but must begin at a multiple of 0x4000",
+            "the IMSIC is at 0x1000, but must be at a multiple of 0x4000",
         ),
     ] {
         assert_eq!(error.to_string(), expected);
@@ -447,7 +447,7 @@ fn what_a_refusal_says_names_what_was_found() {
 
 #[test]
 fn parts_in_impossible_places_are_refused() {
-    let overlap = |e: &TreeError| matches!(e, TreeError::Overlap { .. });
+    let overlap = |e: &CreateFdtError| matches!(e, CreateFdtError::Overlap { .. });
     check(
         PLIC,
         |m| m.platform.serial[1].range = m.platform.serial[0].range,
@@ -461,22 +461,25 @@ fn parts_in_impossible_places_are_refused() {
     check(
         PLIC,
         |m| m.platform.pci.as_mut().unwrap().msi = true,
-        |e| *e == TreeError::NoMsiController,
+        |e| *e == CreateFdtError::NoMsiController,
     );
     check(
         PLIC,
         |m| m.platform.reserved_memory[0].range = GuestRange::new(0xbfff_f000, 0x2000).unwrap(),
-        |e| matches!(e, TreeError::ReservedNotRam { .. }),
+        |e| matches!(e, CreateFdtError::ReservedMemoryNotRam { .. }),
     );
     check(
         PLIC,
         |m| m.platform.reserved_memory[0].name = "a@1".into(),
-        |e| matches!(e, TreeError::ReservedName { .. }),
+        |e| matches!(e, CreateFdtError::InvalidReservedMemoryName { .. }),
     );
     check(
         PLIC,
         |m| m.platform.model = "a\0b".into(),
-        |e| matches!(e, TreeError::Writer(vm_fdt::Error::InvalidString)),
+        |e| {
+            let source = e.source().map(ToString::to_string);
+            matches!(e, CreateFdtError::Writer(_)) && source.as_deref() == Some("Strings cannot contain NUL")
+        },
     );
 }
 

@@ -25,10 +25,10 @@ fn plans_keep_their_promises() {
     TestRunner::new(ProptestConfig::with_cases(10_000))
         .run(&proptest::collection::vec(any::<u8>(), 0..300), |bytes| {
             let dice = &mut Dice(&bytes);
-            let protocol = LinuxX86::with_entry(dice.pick(&[
-                EntryChoice::Widest,
-                EntryChoice::Bits64,
-                EntryChoice::Bits32,
+            let protocol = LinuxX86::new().with_entry(dice.pick(&[
+                EntryChoice::Auto,
+                EntryChoice::Only64Bit,
+                EntryChoice::Only32Bit,
             ]));
             let mut case = Case::new(dice);
             if !dice.one_in(16) {

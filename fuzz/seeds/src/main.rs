@@ -1,6 +1,6 @@
 //! Writes the seed corpus of every fuzz target to `fuzz/corpus/<target>/seed-<name>`.
 //!
-//! Everything else in those directories, such as what a fuzzer found on its own, is left alone.
+//! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
 mod bzimage_parse;
@@ -10,12 +10,12 @@ mod fdt;
 mod image_parse;
 mod pe_parse;
 mod plan_x86;
+mod seed;
 
 use std::path::Path;
 use std::{fs, io};
 
-/// A seed's name and its bytes.
-type Seed = (&'static str, Vec<u8>);
+use seed::Seed;
 
 /// A fuzz target and the function that makes its seeds.
 type Target = (&'static str, fn() -> Vec<Seed>);

@@ -35,6 +35,7 @@ const FAMILIES: &[Family] = &[
         true,
     ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
+    family(&["crates/fmt-test"], &["crates/boot-core"], false),
     family(&["crates/fmt-*"], &["crates/boot-*", "crates/fmt-*"], true),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
@@ -46,6 +47,12 @@ const FAMILIES: &[Family] = &[
     family(
         &["crates/hv-kvm"],
         &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
+        false,
+    ),
+    // Support of the harnesses' tests: never published.
+    family(
+        &["crates/hv-kvm-test"],
+        &["crates/boot-core", "crates/hv-core", "crates/hv-kvm"],
         false,
     ),
     family(
@@ -75,6 +82,11 @@ const FAMILIES: &[Family] = &[
 
 /// What tests and benches use beyond the table, and why.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "crates/hv-kvm-*",
+        "crates/hv-kvm-test",
+        "what the tests of all three harnesses need",
+    ),
     ("crates/guest-ram", "crates/fmt-*", "the bench loads real kernels"),
     (
         "crates/guest-ram",

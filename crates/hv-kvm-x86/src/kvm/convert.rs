@@ -1,4 +1,4 @@
-//! Between this workspace's plain data and KVM's structures.
+//! Conversion between plain data and the structures of KVM.
 
 use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 use kvm_bindings::{
@@ -8,7 +8,7 @@ use kvm_bindings::{
     kvm_vcpu_events,
 };
 
-use crate::{Events, Exception, KvmError, cpuid::CpuidEntry};
+use crate::{Exception, KvmError, VcpuEvents, cpuid::CpuidEntry};
 
 fn to_segment(segment: &SegmentRegister) -> kvm_segment {
     let rights = segment.rights;
@@ -24,7 +24,7 @@ fn to_segment(segment: &SegmentRegister) -> kvm_segment {
         l: rights.is_long().into(),
         g: rights.is_page_granular().into(),
         avl: rights.available().into(),
-        // A segment that is not present cannot be used; a present one can, even with a null selector.
+        // A segment that is not present is unusable; a present one is usable, also with a null selector.
         unusable: (!rights.is_present()).into(),
         padding: 0,
     }
@@ -84,7 +84,7 @@ pub(crate) fn to_regs(state: &State) -> kvm_regs {
     }
 }
 
-/// Puts the system registers of `state` into `sregs`, and leaves the rest of it as it is.
+/// Writes the system registers of `state` to `sregs`; its other fields do not change.
 pub(crate) fn to_sregs(state: &State, sregs: &mut kvm_sregs) {
     sregs.cs = to_segment(&state.cs);
     sregs.ds = to_segment(&state.ds);
@@ -103,7 +103,7 @@ pub(crate) fn to_sregs(state: &State, sregs: &mut kvm_sregs) {
     sregs.efer = state.efer;
 }
 
-/// The state in KVM's two structures.
+/// Converts the two structures of KVM to a state.
 pub(crate) fn from_kvm(regs: &kvm_regs, sregs: &kvm_sregs) -> State {
     let mut state = State::protected_mode(0, 0, 0);
     state.rax = regs.rax;
@@ -144,7 +144,7 @@ pub(crate) fn from_kvm(regs: &kvm_regs, sregs: &kvm_sregs) -> State {
 
 /// KVM's structure for `events`. `kernel_flags` are the flags that the kernel set when it was read last: they say
 /// which of the optional parts this kernel knows.
-pub(crate) fn to_events(events: &Events, kernel_flags: u32) -> kvm_vcpu_events {
+pub(crate) fn to_events(events: &VcpuEvents, kernel_flags: u32) -> kvm_vcpu_events {
     let optional = KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     let mut kvm = kvm_vcpu_events {
         flags: KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | kernel_flags & optional,
@@ -174,7 +174,7 @@ pub(crate) fn to_events(events: &Events, kernel_flags: u32) -> kvm_vcpu_events {
 }
 
 /// The events in KVM's structure. Numbers that belong to no event are left out: the kernel keeps stale ones there.
-pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
+pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> VcpuEvents {
     let exception = if kvm.exception.injected != 0 || kvm.exception.pending != 0 {
         Exception {
             injected: kvm.exception.injected != 0,
@@ -187,7 +187,7 @@ pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
         Exception::default()
     };
     let interrupt_injected = kvm.interrupt.injected != 0;
-    Events {
+    VcpuEvents {
         exception,
         interrupt_injected,
         interrupt_vector: if interrupt_injected { kvm.interrupt.nr } else { 0 },
@@ -204,14 +204,14 @@ pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
     }
 }
 
-/// A table in KVM's structure.
+/// Converts a CPUID table for KVM.
 pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
     let entries: Vec<kvm_cpuid_entry2> = table
         .iter()
         .map(|entry| kvm_cpuid_entry2 {
             function: entry.function,
             index: entry.index,
-            flags: if entry.index_matters {
+            flags: if entry.index_significant {
                 KVM_CPUID_FLAG_SIGNIFCANT_INDEX
             } else {
                 0
@@ -223,19 +223,19 @@ pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
             padding: [0; 3],
         })
         .collect();
-    // A table that is too long is the only thing that can be wrong with it.
+    // The only error is a table that is too long.
     CpuId::from_entries(&entries).ok().ok_or(KvmError::CpuidTooLong {
         len: entries.len(),
         max: KVM_MAX_CPUID_ENTRIES,
     })
 }
 
-/// The table in KVM's structure.
+/// Converts a CPUID table of KVM.
 pub(crate) fn from_cpuid(cpuid: &CpuId) -> Vec<CpuidEntry> {
     let entry = |entry: &kvm_cpuid_entry2| CpuidEntry {
         function: entry.function,
         index: entry.index,
-        index_matters: entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0,
+        index_significant: entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0,
         eax: entry.eax,
         ebx: entry.ebx,
         ecx: entry.ecx,
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn events_survive_the_way_to_kvm_and_back() {
-        let events = Events {
+        let events = VcpuEvents {
             exception: Exception {
                 pending: true,
                 number: 14,
@@ -301,19 +301,19 @@ mod tests {
             interrupt_shadow: 1,
             nmi_pending: true,
             nmi_masked: true,
-            ..Events::default()
+            ..VcpuEvents::default()
         };
-        for events in [Events::default(), events] {
+        for events in [VcpuEvents::default(), events] {
             assert_eq!(from_events(&to_events(&events, u32::MAX)), events);
         }
         assert_eq!(
-            to_events(&Events::default(), 0).flags,
+            to_events(&VcpuEvents::default(), 0).flags,
             5,
             "only what every kernel knows"
         );
         // An idle structure with stale numbers is no event.
         let mut stale = kvm_vcpu_events::default();
         (stale.exception.nr, stale.interrupt.nr, stale.exception_payload) = (13, 0x30, 7);
-        assert_eq!(from_events(&stale), Events::default());
+        assert_eq!(from_events(&stale), VcpuEvents::default());
     }
 }

@@ -7,8 +7,8 @@ use boot_core::{
 };
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
-use proto_fdt::blob::Blob;
-use proto_fdt::{Chosen, tree};
+use proto_fdt::device_tree::DeviceTree;
+use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
 use super::machine::{Dice, machine};
 
@@ -35,7 +35,7 @@ impl Case {
     pub(crate) fn new(dice: &mut Dice<'_>, arch: Arch) -> Self {
         let mut machine = machine(dice, arch);
         let image = image(dice, &machine);
-        let boot_cpu = tree::boot_cpu_id(&machine.platform.cpus).unwrap();
+        let boot_cpu = boot_cpu_id(&machine.platform.cpus).unwrap();
         let mut reserved: Vec<_> = machine
             .platform
             .reserved_memory
@@ -43,13 +43,13 @@ impl Case {
             .map(|memory| (memory.range, memory.no_map))
             .collect();
         let tree = dice.one_in(3).then(|| {
-            let bytes = tree::write(&machine, &Chosen::default()).unwrap();
-            let mut blob = Blob::parse(&bytes).unwrap();
+            let bytes = create_fdt(&machine, &Chosen::default()).unwrap();
+            let mut blob = DeviceTree::parse(&bytes).unwrap();
             for _ in 0..dice.byte() % 3 {
                 // Anywhere: in RAM, beside it, across its end, over another one.
                 let near = machine.memory.ram().next().map_or(0, GuestRange::start);
                 let range = GuestRange::new(near + dice.number(32), dice.number(24)).unwrap();
-                blob.reservations.push(range);
+                blob.memory_reservations.push(range);
                 reserved.push((range, false));
             }
             machine.platform = Platform::new();

@@ -7,13 +7,14 @@ use std::error::Error;
 use std::time::Duration;
 
 use boot_core::GuestRange;
-use contract::{Entry, Image, Mode, Seal};
+use contract::{CmdlineDigest, Entry, Image, Mode};
 use hv_core::Outcome;
 
-use super::boot::{Run, Setup, boot, kernel_base};
+use super::board::Board;
+use super::boot::{Run, boot, kernel_base};
+use super::case::{Case, TestResult};
 use super::fixtures::Needs;
-use super::machine::Board;
-use super::{Case, TestResult};
+use super::setup::Setup;
 
 /// A build of the guest and a protocol that starts it.
 #[derive(Clone, Copy)]
@@ -66,8 +67,8 @@ fn cmdline(build: Build, setup: &Setup, mode: Mode) -> Result<String, Box<dyn Er
         Board::Pc => pc::expectation(build, setup, base)?,
         Board::Arm64(_) | Board::Riscv64(_) => device_tree::expectation(build, setup, base)?,
     };
-    let sealed = format!("{mode} {expectation} ");
-    Ok(format!("{sealed}{}", Seal::over(sealed.as_bytes())))
+    let prefix = format!("{mode} {expectation} ");
+    Ok(format!("{prefix}{}", CmdlineDigest::of(prefix.as_bytes())))
 }
 
 fn run(build: Build, setup: &Setup, mode: Mode) -> Result<Run, Box<dyn Error>> {

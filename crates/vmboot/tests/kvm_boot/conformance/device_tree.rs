@@ -10,12 +10,13 @@ use boot_core::machine::{Cpus, InterruptController, ReservedMemory};
 use boot_core::{GuestRange, RegionKind};
 use contract::{Blob, Digest, Expectation, Irqchip, Memory, MemoryRange, Mode};
 use hv_core::virt::{PCI_MEMORY, RAM_BASE, SERIAL};
-use hv_core::{Fault, OnUnclaimed, Outcome};
+use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
 use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
-use crate::boot::{Run, Seeds, Setup};
-use crate::machine::Board;
-use crate::{Case, TestResult};
+use crate::board::Board;
+use crate::boot::Run;
+use crate::case::{Case, TestResult};
+use crate::setup::{Seeds, Setup};
 
 /// What is tried on one architecture.
 struct Matrix<'a> {
@@ -160,7 +161,7 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
 
 /// What the guest must find, as words of its command line.
 pub(super) fn expectation(build: Build, setup: &Setup, base: u64) -> Result<String, Box<dyn Error>> {
-    let machine = setup.machine()?;
+    let machine = crate::machine::describe(&setup)?;
     // A device tree has RAM in its memory nodes, and nothing else.
     let map: Vec<_> = machine
         .memory
@@ -243,12 +244,12 @@ const ENDINGS: [(&str, Ending); 8] = [
     }),
     ("unclaimed-access-is-a-crash-where-asked", |build, setup| {
         let setup = Setup {
-            on_unclaimed: OnUnclaimed::Crash,
+            unhandled_access: UnhandledAccessPolicy::Crash,
             ..setup
         };
         let is_crash = |outcome: &Outcome| match outcome {
             Outcome::Crash(report) => {
-                matches!(&report.fault, Fault::Unclaimed(access) if access.address == NOTHING)
+                matches!(&report.fault, Fault::UnhandledAccess(access) if access.address == NOTHING)
             }
             _ => false,
         };

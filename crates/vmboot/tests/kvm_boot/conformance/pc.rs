@@ -2,12 +2,12 @@
 
 use boot_core::RegionKind;
 use contract::{Blob, Digest, Entry, Expectation, Image, Memory, MemoryRange, Mode, Module};
-use hv_core::{Fault, OnShutdown, Outcome};
+use hv_core::{Fault, Outcome, ShutdownPolicy};
 
 use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
-use crate::boot::Setup;
-use crate::machine::Board;
-use crate::{Case, TestResult};
+use crate::board::Board;
+use crate::case::{Case, TestResult};
+use crate::setup::Setup;
 
 const BUILDS: [Build; 8] = [
     Build {
@@ -119,7 +119,7 @@ fn shapes() -> [(&'static str, Setup); 5] {
 
 /// The map as the guest must find it, with the type numbers of the ACPI specification (section 15).
 fn expected_map(setup: &Setup) -> Result<Vec<MemoryRange>, Box<dyn std::error::Error>> {
-    let machine = setup.machine()?;
+    let machine = crate::machine::describe(&setup)?;
     let regions = machine.memory.regions().iter();
     Ok(regions
         .map(|region| MemoryRange {
@@ -236,16 +236,18 @@ const ENDINGS: [(&str, Ending); 6] = [
         ends(
             build,
             &Setup::of(Board::Pc),
-            Mode::Triple,
+            Mode::TripleFault,
             |outcome| matches!(outcome, Outcome::Crash(report) if report.fault == Fault::Shutdown),
         )
     }),
     ("triple-fault-is-a-reset-where-asked", |build| {
         let setup = Setup {
-            on_shutdown: OnShutdown::Reset,
+            shutdown: ShutdownPolicy::Reset,
             ..Setup::of(Board::Pc)
         };
-        ends(build, &setup, Mode::Triple, |outcome| *outcome == Outcome::Reset)
+        ends(build, &setup, Mode::TripleFault, |outcome| {
+            *outcome == Outcome::Reset
+        })
     }),
     ("keyboard-controller-reset", |build| {
         let is_reset = |outcome: &Outcome| *outcome == Outcome::Reset;
