@@ -114,3 +114,104 @@ impl Layout for Riscv64 {
         [Some(Self::mapped(machine)), None]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use boot_core::machine::{Isa, RiscvCpus, RiscvHart};
+    use boot_core::{Arch, Endian, ImageBuilder, MemoryMap, RegionKind, SourceRange};
+
+    use super::*;
+
+    fn range(start: u64, len: u64) -> GuestRange {
+        GuestRange::new(start, len).unwrap()
+    }
+
+    fn machine(arch: Arch, ram: u64) -> Machine {
+        let mut memory = MemoryMap::new();
+        memory.insert(range(ram, GIB), RegionKind::Ram).unwrap();
+        Machine::new(arch, memory)
+    }
+
+    fn bounds(windows: [Option<Constraints>; 2]) -> [Option<(u64, u64)>; 2] {
+        windows.map(|window| window.map(|window| (window.min, window.max)))
+    }
+
+    #[test]
+    fn arm64_kernels_have_48_bit_addresses() {
+        let kernel = Arm64.kernel(&machine(Arch::Aarch64, GIB), EntryAbi::ARM64_IMAGE);
+        assert_eq!((kernel.align, kernel.min, kernel.max), (1, 0, 1 << 48));
+    }
+
+    #[test]
+    fn arm64_initrds_share_a_window_of_32_gib_with_the_kernel() {
+        let check = |kernel: GuestRange, expected| {
+            let windows = Arm64.initrd(&machine(Arch::Aarch64, GIB), kernel);
+            assert!(windows.iter().flatten().all(|window| window.align == 0x1000));
+            assert_eq!(bounds(windows), expected, "{kernel}");
+        };
+        let up = |gib: u64| Some((gib * GIB, (gib + 32) * GIB));
+        check(range(40 * GIB + 5, GIB), [up(40), up(10)]);
+        check(range(40 * GIB, GIB), [up(40), up(9)]);
+        check(range(40 * GIB, 32 * GIB), [up(40), up(40)]);
+        check(range(0, GIB), [up(0), Some((0, GIB))]);
+        // From the middle of a GiB on, 32 GiB fit no window.
+        check(range(40 * GIB + 5, 32 * GIB), [None, None]);
+    }
+
+    #[test]
+    fn arm64_trees_are_near_the_kernel_if_possible() {
+        let windows = Arm64.device_tree(&machine(Arch::Aarch64, GIB), range(GIB + 3 * MIB, MIB));
+        let near = (GIB + 2 * MIB, GIB + 514 * MIB);
+        assert_eq!(bounds(windows), [Some(near), Some((0, u64::MAX))]);
+    }
+
+    #[test]
+    fn riscv64_loads_are_in_the_direct_mapping_of_every_hart() {
+        let check = |mmus: &[MmuType], size: u64| {
+            let mut machine = machine(Arch::Riscv64, 2 * GIB);
+            let harts: Vec<_> = (0..)
+                .zip(mmus)
+                .map(|(id, mmu)| {
+                    let mut hart = RiscvHart::new(id, Isa::rv64gc());
+                    hart.mmu = *mmu;
+                    hart
+                })
+                .collect();
+            if !harts.is_empty() {
+                machine.platform.cpus = Cpus::Riscv64(RiscvCpus::new(1, harts));
+            }
+            let mapped = Some((2 * GIB, size - 2 * GIB));
+            let kernel = Riscv64.kernel(&machine, EntryAbi::RISCV_IMAGE);
+            assert_eq!(Some((kernel.min, kernel.max)), mapped, "{mmus:?}");
+            assert_eq!(kernel.align, 2 * MIB);
+            assert_eq!(Riscv64.kernel(&machine, EntryAbi::ELF64).align, 1);
+            let kernel = range(2 * GIB, GIB);
+            assert_eq!(bounds(Riscv64.initrd(&machine, kernel)), [mapped, None]);
+            assert_eq!(bounds(Riscv64.device_tree(&machine, kernel)), [mapped, None]);
+        };
+        check(&[], 128 * GIB);
+        check(&[MmuType::Sv39], 128 * GIB);
+        check(&[MmuType::Sv48, MmuType::Sv57], 64 << 40);
+        check(&[MmuType::Sv57], 32 << 50);
+        check(&[MmuType::Sv57, MmuType::Sv39, MmuType::Sv48], 128 * GIB);
+    }
+
+    #[test]
+    fn riscv64_images_prefer_their_offset_from_the_first_boundary_in_ram() {
+        let check = |ram, abi, expected| {
+            let image = ImageBuilder::new("test", Arch::Riscv64, Endian::Little, 8)
+                .segment(SourceRange::whole(8), range(2 * MIB, 8))
+                .entry(abi, 2 * MIB)
+                .build()
+                .unwrap();
+            let found = Riscv64.preferred_base(&machine(Arch::Riscv64, ram), &image);
+            assert_eq!(found, expected, "{ram:#x}");
+            assert_eq!(Arm64.preferred_base(&machine(Arch::Aarch64, ram), &image), None);
+        };
+        check(GIB, EntryAbi::RISCV_IMAGE, Some(GIB + 2 * MIB));
+        check(GIB + 0x1000, EntryAbi::RISCV_IMAGE, Some(GIB + 4 * MIB));
+        check(GIB, EntryAbi::ELF64, None);
+    }
+}

@@ -147,10 +147,9 @@ pub fn reserved_ranges(tree: &DeviceTree<'_>) -> Result<Vec<ReservedRange>, Upda
 /// The ranges of a `reg`.
 fn parse_reg(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
     const CELL: usize = 4;
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0, |number: u64, byte| (number << 8) | u64::from(*byte))
+    let number = |bytes: &[u8]| match *bytes {
+        [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
+        _ => bytes.try_into().ok().map(u64::from_be_bytes),
     };
     let address_len = cells.address.checked_mul(CELL)?;
     let entry_len = cells.size.checked_mul(CELL)?.checked_add(address_len)?;
@@ -161,7 +160,7 @@ fn parse_reg(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
     entries
         .map(|entry| {
             let (address, size) = entry.split_at_checked(address_len)?;
-            GuestRange::new(number(address), number(size))
+            GuestRange::new(number(address)?, number(size)?)
         })
         .collect()
 }

@@ -1,13 +1,12 @@
 //! An independent parser reads back every node and every value that was written, and nothing else.
 
-#[path = "support/machine.rs"]
-mod machine;
 #[path = "support/view.rs"]
 mod view;
 
+use arbitrary::Unstructured;
 use boot_core::machine::Cpus;
 use boot_core::{Arch, GuestRange, Machine};
-use machine::Dice;
+use boot_test::fdt;
 use proptest::prelude::*;
 use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
@@ -84,6 +83,6 @@ proptest! {
         chosen.initrd = initrd.and_then(|(start, len)| GuestRange::new(u64::from(start) << 16, len.into()));
         chosen.rng_seed = rng_seed.as_deref();
         chosen.kaslr_seed = kaslr_seed;
-        check(&machine::machine(&mut Dice(&bytes), arch), &chosen);
+        check(&fdt::machine(&mut Unstructured::new(&bytes), arch).unwrap(), &chosen);
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p vmboot-proto-fdt --test dtc` rewrites the golden files.
 
-#[path = "support/machine.rs"]
-mod machine;
 #[path = "support/reference.rs"]
 mod reference;
 
@@ -11,9 +9,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use arbitrary::Unstructured;
 use boot_core::{Arch, GuestRange};
+use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
-use machine::Dice;
 use proto_fdt::{Chosen, create_fdt};
 
 /// What `dtc` makes of a tree: its source, and what it complains of.
@@ -64,7 +63,7 @@ fn arbitrary(arch: Arch) -> Result<(), Failed> {
                 state.to_be_bytes()[0]
             })
             .collect();
-        let machine = machine::machine(&mut Dice(&bytes), arch);
+        let machine = fdt::machine(&mut Unstructured::new(&bytes), arch)?;
         decompile(&create_fdt(&machine, &Chosen::default())?)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What cannot be described or planned is refused, by name.
+//! Machines that cannot be described and boots that cannot be planned are refused with the reason.
 
 #[path = "support/reference.rs"]
 mod reference;
@@ -7,7 +7,7 @@ use std::error::Error as _;
 
 use boot_core::machine::{
     Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2m, Imsic, Interrupt, InterruptController, Isa, Line, PciSpace,
-    Platform, RiscvCpus, RiscvHart, SerialKind,
+    Platform, RegisterWrite, RiscvCpus, RiscvHart, SerialKind,
 };
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
@@ -185,6 +185,22 @@ fn values_that_the_bindings_forbid_are_refused() {
         |m| m.platform.pci.as_mut().unwrap().windows[1].space = PciSpace::Memory32,
         value,
     );
+    for len in [0x18_0000, 257 << 20] {
+        check_value(
+            PLIC,
+            |m| m.platform.pci.as_mut().unwrap().ecam = GuestRange::new(0x3000_0000, len).unwrap(),
+            "PCI host",
+            "size of the configuration space",
+            len,
+        );
+    }
+    let syscon = |offset| {
+        move |m: &mut Machine| m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite::new(offset, 1))
+    };
+    check_fits(PLIC, syscon(0xffc));
+    for offset in [1, 0xffe, 0x1000] {
+        check_value(PLIC, syscon(offset), "syscon", "register offset", offset.into());
+    }
     check(
         ARM64,
         |m| {
@@ -332,7 +348,7 @@ fn values_of_imsics_are_checked() {
 }
 
 #[test]
-fn imsics_begin_where_the_bits_of_their_index_are_zero() {
+fn imsics_are_aligned_to_their_index_bits() {
     let place = |harts, start, guest_bits, hart_bits| {
         let mut machine = machine(IMSIC);
         set_cpus(&mut machine, harts);
@@ -408,7 +424,7 @@ fn devices_and_messages_have_lines_of_their_own() {
 }
 
 #[test]
-fn what_a_refusal_says_names_what_was_found() {
+fn errors_state_what_was_found() {
     let line = Line::Spi(64);
     for (error, expected) in [
         (
@@ -446,7 +462,7 @@ fn what_a_refusal_says_names_what_was_found() {
 }
 
 #[test]
-fn parts_in_impossible_places_are_refused() {
+fn overlapping_and_misplaced_parts_are_refused() {
     let overlap = |e: &CreateFdtError| matches!(e, CreateFdtError::Overlap { .. });
     check(
         PLIC,
@@ -499,7 +515,7 @@ fn image(arch: Arch, endian: Endian, memory: u64) -> KernelImage {
 }
 
 #[test]
-fn requests_that_the_protocols_have_no_words_for_are_refused() {
+fn requests_that_the_protocols_do_not_support_are_refused() {
     let cmdline = Cmdline::new();
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let machine = machine("arm64-gicv3-its");
@@ -531,9 +547,78 @@ fn requests_that_the_protocols_have_no_words_for_are_refused() {
     check(&request.with_initrd(1 << 40), |e| {
         matches!(e, PlanError::Placement(_))
     });
-    assert!(PROTOCOL_RISCV64.supports(&image).is_err());
-    let big = self::image(Arch::Riscv64, Endian::Big, 0x1000);
-    assert!(PROTOCOL_RISCV64.supports(&big).is_err());
+}
+
+#[test]
+fn images_that_the_protocols_do_not_support_are_refused() {
+    let check = |protocol: &dyn BootProtocol, image: &KernelImage, expected: &str| {
+        assert_eq!(protocol.supports(image).unwrap_err().to_string(), expected);
+    };
+    let arm64 = image(Arch::Aarch64, Endian::Big, 0x1000);
+    let riscv64 = image(Arch::Riscv64, Endian::Little, 0x1000);
+    assert_eq!(PROTOCOL_ARM64.supports(&arm64), Ok(()));
+    assert_eq!(PROTOCOL_RISCV64.supports(&riscv64), Ok(()));
+    check(
+        &PROTOCOL_ARM64,
+        &riscv64,
+        "it is for riscv64 machines, the protocol for aarch64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &arm64,
+        "it is for aarch64 machines, the protocol for riscv64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &image(Arch::Riscv64, Endian::Big, 0x1000),
+        "it is big-endian, but a riscv64 hart starts little-endian",
+    );
+    let other_entry = |arch| {
+        ImageBuilder::new("test", arch, Endian::Little, 8)
+            .segment(SourceRange::whole(8), GuestRange::new(0, 8).unwrap())
+            .entry(EntryAbi::PVH, 0)
+            .build()
+            .unwrap()
+    };
+    check(
+        &PROTOCOL_ARM64,
+        &other_entry(Arch::Aarch64),
+        "it has no entry point of the kind arm64-image or elf64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &other_entry(Arch::Riscv64),
+        "it has no entry point of the kind riscv-image or elf64",
+    );
+    assert_eq!(
+        (PROTOCOL_ARM64.name(), PROTOCOL_RISCV64.name()),
+        ("fdt-arm64", "fdt-riscv64")
+    );
+}
+
+#[test]
+fn a_tree_may_have_two_mib() {
+    let (machine, cmdline) = (machine(ARM64), Cmdline::new());
+    let image = image(Arch::Aarch64, Endian::Little, 0x1000);
+    let tree_len = |seed_len: usize| {
+        let seed = vec![0; seed_len];
+        let request = BootRequest::new(&image, &machine, &cmdline).with_rng_seed(&seed);
+        let plan = PROTOCOL_ARM64.plan(&request)?;
+        let tree = plan.loads().iter().find(|load| load.label == "device tree");
+        Ok::<_, PlanError>(tree.unwrap().range.len())
+    };
+    let empty = usize::try_from(tree_len(0).unwrap()).unwrap();
+    let rest = (2 << 20) - empty;
+    assert!(rest % 4 == 0, "values are padded to 4 bytes: {rest}");
+    assert_eq!(tree_len(rest).unwrap(), 2 << 20);
+    assert!(matches!(
+        tree_len(rest + 1),
+        Err(PlanError::TooLarge {
+            found: 0x20_0004,
+            max: 0x20_0000,
+            ..
+        })
+    ));
 }
 
 const GIB: u64 = 1 << 30;
@@ -566,7 +651,7 @@ fn places(name: &str, banks: &[(u64, u64)], kernel: u64, initrd: u64) -> [GuestR
 }
 
 #[test]
-fn initrd_and_tree_go_as_high_as_their_windows_reach() {
+fn initrd_and_tree_are_at_the_highest_allowed_address() {
     const RAM: u64 = 0x8000_0000;
     // All of RAM is near: both at its end.
     let [kernel, initrd, dtb] = places("arm64-gicv3", &[(RAM, GIB / 4)], 1 << 24, 0x1234);
@@ -599,7 +684,7 @@ fn initrd_and_tree_go_as_high_as_their_windows_reach() {
 }
 
 #[test]
-fn the_tree_shares_no_block_with_memory_that_must_not_be_mapped() {
+fn the_tree_shares_no_block_with_no_map_memory() {
     let mut machine = machine("arm64-gicv3");
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let cmdline = Cmdline::new();

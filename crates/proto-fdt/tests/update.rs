@@ -1,18 +1,16 @@
-//! A caller's tree: what depends on the boot is replaced, everything else stays, and bytes that are no proper tree
-//! are refused with the place and the reason.
+//! Updates of a caller's tree change only what depends on the boot, and invalid trees are refused with offset and reason.
 
-#[path = "support/machine.rs"]
-mod machine;
 #[path = "support/view.rs"]
 #[expect(dead_code, reason = "these trees are compared node by node, not as machines")]
 mod view;
 
 use std::num::NonZeroU32;
 
+use arbitrary::Unstructured;
 use boot_core::machine::ReservedMemory;
 use boot_core::{Arch, GuestRange, MemoryMap, RegionKind};
+use boot_test::fdt;
 use hv_core::virt::{self, Gic};
-use machine::Dice;
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, FdtErrorKind, MAX_DEPTH, MAX_LEN, MAX_NAME, Node};
 use proto_fdt::{
@@ -37,8 +35,8 @@ fn reference() -> Vec<u8> {
     create_fdt(&machine, &chosen).unwrap()
 }
 
-/// `old` fitted to a boot, as an independent parser reads it.
-fn fitted(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::Node, UpdateFdtError> {
+/// `old` updated for a boot, read by an independent parser.
+fn updated(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::Node, UpdateFdtError> {
     let mut blob = DeviceTree::parse(old)?;
     update_fdt(&mut blob, memory, chosen)?;
     let bytes = blob.to_bytes().unwrap();
@@ -50,11 +48,11 @@ fn fitted(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::N
     Ok(view::Node::parse(&bytes))
 }
 
-/// What a boot changes in a tree, taken out of it.
+/// The parts of a tree that depend on the boot.
 struct Boot {
     properties: Vec<Option<Vec<u8>>>,
     memory: Vec<(u64, Vec<u8>)>,
-    /// What else is in `/chosen`.
+    /// The rest of `/chosen`.
     chosen: view::Node,
 }
 
@@ -88,14 +86,14 @@ proptest! {
         seed in any::<Option<u64>>(),
         initrd in any::<Option<u32>>(),
     ) {
-        let mut dice = Dice(&bytes);
-        let machine = machine::machine(&mut dice, arch);
-        let other = machine::machine(&mut dice, arch).memory;
+        let mut u = Unstructured::new(&bytes);
+        let machine = fdt::machine(&mut u, arch).unwrap();
+        let other = fdt::machine(&mut u, arch).unwrap().memory;
         let old = create_fdt(&machine, &Chosen::new().with_rng_seed(&[1, 2])).unwrap();
         let mut chosen = Chosen::new().with_bootargs(bootargs.as_deref().unwrap_or_default().as_bytes());
         chosen.initrd = initrd.and_then(|start| GuestRange::new(start.into(), 5));
         chosen.kaslr_seed = seed;
-        let mut found = fitted(&old, &other, &chosen).unwrap();
+        let mut found = updated(&old, &other, &chosen).unwrap();
         let mut before = view::Node::parse(&old);
         let old_boot = take_boot(&mut before);
         let boot = take_boot(&mut found);
@@ -180,7 +178,7 @@ fn name(name: &str) -> u32 {
 }
 
 #[test]
-fn every_broken_rule_of_the_structure_is_named() {
+fn invalid_structure_blocks_are_refused() {
     use FdtErrorKind as Kind;
     let strings = b"a\0bad name\0\0unterminated";
     let check = |structure: &[u32], offset: usize, kind: Kind| {
@@ -236,7 +234,7 @@ fn every_broken_rule_of_the_structure_is_named() {
 }
 
 #[test]
-fn every_broken_rule_of_the_header_is_named() {
+fn invalid_headers_are_refused() {
     use FdtErrorKind as Kind;
     let check = |field: usize, value: u32, kind: Kind| {
         let mut bytes = reference();
@@ -267,16 +265,78 @@ fn every_broken_rule_of_the_header_is_named() {
     };
     check(5, 16, version(16, 16));
     check(6, 18, version(17, 18));
+    check(
+        1,
+        u32::try_from(MAX_LEN).unwrap(),
+        Kind::Truncated {
+            what: "device tree",
+            needed: MAX_LEN,
+            left: len,
+        },
+    );
     assert!(version(16, 16).is_unsupported() && !misaligned("", 1).is_unsupported());
-    let mut bytes = reference();
-    bytes[40..56].copy_from_slice(&[0xff; 16]);
-    let kind = DeviceTree::parse(&bytes).unwrap_err().kind;
-    assert!(matches!(kind, Kind::InvalidReservation { .. }), "{kind:?}");
+    // Later versions that are compatible with version 17.
+    for (version, last_comp_version) in [(17, 17), (18, 16), (18, 17)] {
+        let mut bytes = reference();
+        bytes[20..24].copy_from_slice(&u32::to_be_bytes(version));
+        bytes[24..28].copy_from_slice(&u32::to_be_bytes(last_comp_version));
+        assert!(DeviceTree::parse(&bytes).is_ok(), "{version} {last_comp_version}");
+    }
     let error = DeviceTree::parse(b"\x7fELF").unwrap_err();
     assert_eq!(
         error.to_string(),
         "at byte 0x0 of the device tree: the header needs 0x28 bytes, but only 0x4 are left"
     );
+}
+
+#[test]
+fn memory_reservations_are_not_empty() {
+    // The block has one entry, at the offset 40, and then the entry of zeros.
+    let parse = |address: u64, size: u64| {
+        let mut tree = tree_of(Vec::new());
+        tree.memory_reservations
+            .push(GuestRange::new(0x1000, 0x1000).unwrap());
+        let mut bytes = tree.to_bytes().unwrap();
+        bytes[40..48].copy_from_slice(&address.to_be_bytes());
+        bytes[48..56].copy_from_slice(&size.to_be_bytes());
+        let parsed = DeviceTree::parse(&bytes);
+        parsed.map(|tree| tree.memory_reservations)
+    };
+    for (address, size) in [(0, 0x1000), (0x1000, 1)] {
+        assert_eq!(
+            parse(address, size),
+            Ok(vec![GuestRange::new(address, size).unwrap()])
+        );
+    }
+    assert_eq!(parse(0, 0), Ok(Vec::new()));
+    for (address, size) in [(0x1000, 0), (u64::MAX, 2), (u64::MAX, u64::MAX)] {
+        let error = parse(address, size).unwrap_err();
+        assert_eq!(
+            (error.offset, error.kind),
+            (40, FdtErrorKind::InvalidReservation { address, size })
+        );
+    }
+}
+
+#[test]
+fn memory_nodes_are_found_by_name_and_by_type() {
+    let named = Node::new("memory");
+    let mut typed = Node::new("ram@0");
+    typed.push_property("device_type", &b"memory\0"[..]);
+    let mut other = Node::new("memory-controller@0");
+    other.push_property("device_type", &b"memory-controller\0"[..]);
+    let mut tree = tree_of(vec![other.clone(), named, Node::new("soc"), typed]);
+    let mut map = MemoryMap::new();
+    map.insert(GuestRange::new(0x1000, 0x2000).unwrap(), RegionKind::Ram)
+        .unwrap();
+    update_fdt(&mut tree, &map, &Chosen::new()).unwrap();
+    let expected = [
+        other,
+        memory_node(0x1000, 0x2000, &[]),
+        Node::new("soc"),
+        Node::new("chosen"),
+    ];
+    assert_eq!(tree.root.children, expected);
 }
 
 #[test]
@@ -335,7 +395,7 @@ fn cells_of_the_tree_are_respected() {
 }
 
 #[test]
-fn reservations_come_from_both_places() {
+fn reservations_are_in_the_block_and_in_nodes() {
     let mut root = Node::new("");
     let mut parent = Node::new("reserved-memory");
     parent.push_property("#address-cells", &[0, 0, 0, 2][..]);
@@ -348,7 +408,7 @@ fn reservations_come_from_both_places() {
         ][..],
     );
     fixed.push_property("no-map", &[][..]);
-    // One that the guest places itself.
+    // A dynamic reservation has no `reg`.
     let mut dynamic = Node::new("pool");
     dynamic.push_property("size", &[0, 0, 0, 1][..]);
     parent.children = vec![fixed, dynamic];
@@ -382,7 +442,7 @@ fn reservations_come_from_both_places() {
     }
 }
 
-/// A blob of 2 MiB with as many properties as fit, whose names share one long end.
+/// 60,000 properties whose names share one long suffix.
 #[test]
 fn long_shared_names_are_refused_at_once() {
     let mut structure = vec![1, 0];
@@ -392,7 +452,7 @@ fn long_shared_names_are_refused_at_once() {
     strings.push(0);
     let error = DeviceTree::parse(&blob(&structure, &strings)).unwrap_err();
     assert_eq!(error.kind, FdtErrorKind::InvalidName);
-    // The longest that there can be are read, and written out one by one.
+    // Names of the longest length are accepted, and serialized as strings of their own.
     let strings = [vec![b'a'; MAX_NAME], vec![0]].concat();
     let mut structure = vec![1, 0];
     (0..u32::try_from(MAX_NAME).unwrap()).for_each(|offset| structure.extend([3, 0, offset]));
@@ -423,7 +483,7 @@ fn memory_node(start: u64, len: u64, more: &[(&'static str, u32)]) -> Node<'stat
 }
 
 #[test]
-fn banks_keep_what_the_old_nodes_say_of_them() {
+fn banks_inherit_the_properties_of_the_old_nodes() {
     let old = vec![
         memory_node(0x8000_0000, 0x4000_0000, &[("numa-node-id", 0), ("phandle", 7)]),
         memory_node(0x1_0000_0000, 0x4000_0000, &[("numa-node-id", 1)]),
@@ -442,7 +502,7 @@ fn banks_keep_what_the_old_nodes_say_of_them() {
     update_fdt(&mut blob, &map, &Chosen::default()).unwrap();
     let expected = [
         memory_node(0x8000_0000, 0x1000_0000, &[("numa-node-id", 0), ("phandle", 7)]),
-        // A phandle is one node's.
+        // A phandle must stay unique.
         memory_node(0xa000_0000, 0x1000_0000, &[("numa-node-id", 0)]),
         memory_node(0x1_1000_0000, 0x1000, &[("numa-node-id", 1)]),
         memory_node(0x2_0000_0000, 0x1000, &[]),
@@ -451,7 +511,7 @@ fn banks_keep_what_the_old_nodes_say_of_them() {
 }
 
 #[test]
-fn the_boot_of_a_running_system_is_forgotten() {
+fn properties_of_a_previous_boot_are_removed() {
     let mut chosen = Node::new("chosen");
     for name in [
         "linux,usable-memory-range",
@@ -475,7 +535,7 @@ fn the_boot_of_a_running_system_is_forgotten() {
 }
 
 #[test]
-fn what_the_machine_reserves_must_stand_in_the_tree() {
+fn the_tree_must_have_the_reservations_of_the_machine() {
     let range = |start, len| GuestRange::new(start, len).unwrap();
     let memory = |no_map| ReservedMemory::new("firmware", range(0x8000_0000, 0x1000)).with_no_map(no_map);
     let reserved = ReservedRange::new;

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use boot_core::Machine;
 use boot_core::machine::Isa;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 use proto_fdt::{Chosen, create_fdt};
@@ -21,11 +20,7 @@ pub(crate) fn trees() -> Vec<Seed> {
         ("riscv64-plic", riscv64(RiscvIrqchip::Plic)),
         ("riscv64-aplic-imsic", riscv64(RiscvIrqchip::AplicImsic)),
     ];
-    let chosen = Chosen {
-        bootargs: b"quiet\0",
-        rng_seed: Some(&[1, 2, 3]),
-        ..Chosen::default()
-    };
+    let chosen = Chosen::new().with_bootargs(b"quiet\0").with_rng_seed(&[1, 2, 3]);
     machines
         .into_iter()
         .map(|(name, mut machine)| {

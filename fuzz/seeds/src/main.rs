@@ -25,7 +25,7 @@ const TARGETS: [Target; 9] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
-    ("fdt_fixup", fdt::trees),
+    ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),

@@ -9,7 +9,7 @@ use super::violation::Violation;
 /// Parsers outside of the formats' crates, and their fuzz targets.
 const PARSERS: [(&str, &str); 2] = [
     ("crates/boot-cmdline", "cmdline_parse"),
-    ("crates/proto-fdt", "fdt_fixup"),
+    ("crates/proto-fdt", "fdt_update"),
 ];
 
 /// The published crates that parse one image format each; the fuzz target is called after the format.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use boot_core::{Endian, cpu::aarch64::PSTATE_EL1H_DAIF};
-use hv_core::{AddressSpace, Device, DeviceAction, DeviceError, Milestone, Outcome, Policy, Timeline, virt};
+use hv_core::{AddressSpace, Milestone, Outcome, Timeline, virt};
 use hv_kvm_arm64::{Layout, VcpuFeatures};
 use hv_kvm_test::Recorder;
 use vm_memory::{Bytes, GuestAddress};
@@ -59,7 +59,7 @@ fn run_with_page(
 
 fn mmio_widths() -> TestResult {
     let (outcome, page) = run_with_page(guest_code::mmio_widths(), guest::entry())?;
-    let expected: Writes = vec![
+    let expected = vec![
         (0, vec![0x02]),
         (2, vec![0x04, 0x04]),
         (4, vec![0x06, 0x06, 0x07, 0x08]),
@@ -72,7 +72,7 @@ fn mmio_widths() -> TestResult {
 fn mmio_edges() -> TestResult {
     // Byte 0 reads 0x01, byte 0xfff reads 0x00; bytes 0xffc to 0xfff read fd fe ff 00.
     let (outcome, page) = run_with_page(guest_code::mmio_edges(), guest::entry())?;
-    let expected: Writes = vec![(0, vec![1]), (0xfff, vec![1])];
+    let expected = vec![(0, vec![1]), (0xfff, vec![1])];
     expect("writes", &page.take_writes(), &expected)?;
     expect_outcome(&outcome, &Outcome::DebugExit(0x00ff_fefd))
 }
@@ -93,7 +93,7 @@ fn big_endian() -> TestResult {
         let outcome = board.boot(&state.into(), &hv_kvm_test::policy())?;
         let in_ram: [u8; 4] = memory.memory().read_obj(GuestAddress(guest::DATA))?;
         expect("in RAM", &in_ram, &bytes)?;
-        let writes: Writes = vec![(0, bytes.to_vec())];
+        let writes = vec![(0, bytes.to_vec())];
         expect("on the device", &page.take_writes(), &writes)?;
         // Bytes 4 to 7 of the device read 05 06 07 08, and the lowest byte of that word is what the guest ends with.
         expect("outcome", &outcome, &Outcome::DebugExit(last))?;

@@ -4,8 +4,7 @@ use std::{thread, time::Duration};
 
 use boot_core::CpuState;
 use hv_core::{
-    Access, AccessKind, AddressSpace, Fault, Outcome, Policy, StopHandle, UnhandledAccessPolicy, Vcpu,
-    VcpuExit, Vm,
+    Access, AccessKind, AddressSpace, Fault, Outcome, StopHandle, UnhandledAccessPolicy, Vcpu, VcpuExit, Vm,
 };
 use hv_kvm_arm64::{BoardDevices, GicLayout, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures};
 use hv_kvm_test::Recorder;
@@ -39,10 +38,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::deadline_ends_a_wait", || deadline(guest_code::halt())),
     ("run::stop_from_another_thread", stop_from_another_thread),
     ("run::pair_loads_from_devices_are_faults", || {
-        handle_no_syndrome(guest_code::load_pair_from_device(), 0x0a00_0008, AccessKind::Read)
+        no_syndrome(guest_code::load_pair_from_device(), 0x0a00_0008, AccessKind::Read)
     }),
     ("run::write_back_stores_to_devices_are_faults", || {
-        handle_no_syndrome(
+        no_syndrome(
             guest_code::store_with_write_back_to_device(),
             0x0a00_0010,
             AccessKind::Write,
@@ -112,18 +111,18 @@ fn stop_from_another_thread() -> TestResult {
 }
 
 /// An access without instruction syndrome names its address, direction and instruction.
-fn handle_no_syndrome(code: &[u8], at: u64, towards: Direction) -> TestResult {
+fn no_syndrome(code: &[u8], at: u64, kind: AccessKind) -> TestResult {
     let report = crash(guest::run(code, guest::entry())?)?;
     let Fault::NoSyndrome {
         address,
-        direction,
+        kind: found,
         syndrome,
     } = report.fault
     else {
         return Err(format!("another fault: {}", report.fault).into());
     };
     expect("address", &address, &at)?;
-    expect("direction", &direction, &towards)?;
+    expect("kind", &found, &kind)?;
     // Translation fault at level 1, 2 or 3 of the second stage.
     expect("fault status", &(syndrome & 0x3c), &0x04)?;
     expect("pc", &report.state.entry(), &(guest::CODE + 4))?;
@@ -217,7 +216,7 @@ fn secondaries(vcpus: u32) -> TestResult {
             &Outcome::DebugExit(vcpus - 1),
         )?;
         let affinities: Vec<_> = recorder
-            .take()
+            .take_data()
             .iter()
             .map(|write| {
                 write

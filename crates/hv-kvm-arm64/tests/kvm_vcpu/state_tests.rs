@@ -6,7 +6,7 @@ use boot_core::Endian;
 use hv_core::{Outcome, Vcpu, VcpuExit, Vm};
 use hv_kvm_arm64::{
     BoardDevices, IccRegister, KvmError, KvmVcpu, KvmVm, MpState, Register, RegisterGroup, RegisterValue,
-    VcpuEvents, VcpuFeatures, VcpuState,
+    VcpuFeatures, VcpuState,
 };
 
 use crate::{
@@ -180,10 +180,7 @@ fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
         state.set(id, value)?;
     }
     state.mp_state = MpState::STOPPED;
-    state.events = VcpuEvents {
-        serror_pending: true,
-        serror_esr: state.events.serror_esr,
-    };
+    state.events.serror_pending = true;
     state.gic.icc.insert(IccRegister::PMR_EL1, 0xf0);
     state.gic.icc.insert(IccRegister::IGRPEN1_EL1, 1);
     // The redistributor's second frame: groups, enables, pending state, priorities.

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use boot_core::{CpuState, cpu::riscv64::State};
-use hv_core::{AddressSpace, Fault, Outcome, Policy, StopHandle, Vcpu as _, Vm as _};
+use hv_core::{AddressSpace, Fault, Outcome, StopHandle, Vcpu as _, Vm as _};
 use hv_kvm_riscv::{BoardDevices, HarnessError, HostCapabilities, KvmError};
 use hv_kvm_test::{RecordedAccess, Recorder};
 
@@ -306,7 +306,7 @@ fn slots_are_checked(host: &HostCapabilities) -> TestResult {
 /// A vCPU can run when everybody else has dropped the machine and the memory.
 fn ram_outlives_its_owners(host: &HostCapabilities) -> TestResult {
     use guest_ram::GuestRam;
-    use hv_core::Exit;
+    use hv_core::VcpuExit;
     use hv_kvm_riscv::{KvmVm, Layout, SbiConsole};
     use vm_memory::{Bytes as _, GuestAddress};
 

@@ -240,7 +240,7 @@ fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
         )
         .set(T0, BoardDevices::EXIT_PAGE)
         .then([store(Width::Word, S0, T0, 0), jump(0)]);
-    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
+    let mut guest = Guest::new(host, &code, 1, guest::devices())?;
     let reset_state = first(&mut guest)?.save_state()?;
     guest.ends("outcome", &Outcome::DebugExit(0x108))?;
     let vcpu = first(&mut guest)?;
@@ -268,7 +268,7 @@ fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
     vcpu.reset()?;
     expect_same("after a reset", &vcpu.save_state()?, &reset_state)?;
     // And the same as a vCPU of a new machine.
-    let mut other = Guest::new(host, &code, 1, crate::guest::devices())?;
+    let mut other = Guest::new(host, &code, 1, guest::devices())?;
     let other = first(&mut other)?.save_state()?;
     expect_same("beside a fresh vCPU", &first(&mut guest)?.save_state()?, &other)?;
     Ok(None)
@@ -285,7 +285,7 @@ fn first(guest: &mut Guest) -> Result<&mut KvmVcpu, Box<dyn Error>> {
 fn dirty_by_harness(host: &HostCapabilities) -> TestResult {
     let code = Code::new().then([WFI, jump(-4)]);
     for ran in [false, true] {
-        let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
+        let mut guest = Guest::new(host, &code, 1, guest::devices())?;
         let reset_state = first(&mut guest)?.save_state()?;
         if ran {
             let outcome = guest.board.boot(&guest::state(), &hv_kvm_test::short_policy())?;
@@ -314,7 +314,7 @@ fn reset_starts_again(host: &HostCapabilities) -> TestResult {
             store(Width::Word, crate::guest_code::A0, S0, 0),
         ])
         .exit(crate::guest_code::A0);
-    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
+    let mut guest = Guest::new(host, &code, 1, guest::devices())?;
     for round in 1..4 {
         guest.ends("round", &Outcome::DebugExit(round))?;
         hv_core::reset_vcpus(guest.board.vcpus_mut())?;
@@ -330,7 +330,7 @@ fn interrupt_file(host: &HostCapabilities) -> TestResult {
         return Ok(Some(crate::irq_tests::NO_AIA));
     }
     let code = Code::new().then([WFI, jump(-4)]);
-    let guest = || Guest::with_irqchip(host, &code, 2, crate::guest::devices(), RiscvIrqchip::AplicImsic);
+    let guest = || Guest::with_irqchip(host, &code, 2, guest::devices(), RiscvIrqchip::AplicImsic);
     let mut guests = [guest()?, guest()?];
     let values = [
         (ImsicRegister::EIDELIVERY, 1),

@@ -99,8 +99,8 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         exit_page: setup.exit_page,
         policy: &policy,
     };
-    let outcome = machine::run(setup.board, start, |input| {
-        console.converse(&setup.answers, input)
+    let outcome = machine::run(setup.board, &start, |input| {
+        console.converse(&setup.answers, input);
     })?;
     Ok(Run {
         outcome,

@@ -46,12 +46,12 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
 /// Builds the machine on this host's KVM and runs it.
 pub(crate) fn run(
     board: Board,
-    start: Start<'_>,
+    start: &Start<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, Box<dyn Error>> {
     match board {
-        Board::Pc => x86_64::run(&start, with_input),
-        Board::Arm64(_) => arm64::run(&start, with_input),
-        Board::Riscv64(_) => riscv64::run(&start, with_input),
+        Board::Pc => x86_64::run(start, with_input),
+        Board::Arm64(_) => arm64::run(start, with_input),
+        Board::Riscv64(_) => riscv64::run(start, with_input),
     }
 }

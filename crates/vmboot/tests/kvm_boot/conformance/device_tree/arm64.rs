@@ -6,7 +6,7 @@ use hv_core::virt::Gic;
 use super::Matrix;
 use crate::board::Board;
 use crate::case::Case;
-use crate::conformance::Build;
+use crate::conformance::build::Build;
 
 const fn image(name: &'static str, file: &'static str) -> Build {
     Build {

@@ -6,7 +6,7 @@ use hv_core::virt::RiscvIrqchip;
 use super::Matrix;
 use crate::board::Board;
 use crate::case::Case;
-use crate::conformance::Build;
+use crate::conformance::build::Build;
 
 const fn build(name: &'static str, file: &'static str, image: Image) -> Build {
     Build {

@@ -1,19 +1,19 @@
-//! What every accepted PE file keeps, whatever bytes it was made of.
+//! Invariants of every accepted PE file.
 
 use boot_core::{SizedSource, SourceRange};
-use fmt_pe::pe::{Directory, PeFile, RelocationType, RvaRange};
+use fmt_pe::pe::{DirectoryEntry, PeFile, RelocationType, RvaRange};
 
-/// Reads `file` and checks every promise on what is accepted. Whether it was.
+/// Parses `file` and checks the invariants of an accepted file. True if it was accepted.
 pub(crate) fn check(file: &[u8]) -> bool {
     let source = SizedSource::new(&file).expect("a slice has a length");
-    let Ok(Some(pe)) = PeFile::open(source) else {
+    let Ok(Some(pe)) = PeFile::parse(source) else {
         return false;
     };
     let len = file.len() as u64;
     let header = pe.optional_header();
     let image = header.size_of_image;
 
-    // Headers and sections are in the file and in the image, and share no address.
+    // Headers and sections lie in the file and in the image and do not overlap.
     assert!(pe.headers().end() <= len && header.size_of_headers <= image);
     assert_eq!(pe.headers(), SourceRange::whole(header.size_of_headers.into()));
     let mut taken = vec![RvaRange::new(0, header.size_of_headers).expect("inside the image")];
@@ -31,16 +31,15 @@ pub(crate) fn check(file: &[u8]) -> bool {
             );
         }
     }
-    let offset = pe.pe_offset() as usize;
+    let e_lfanew = u32::from_le_bytes(*file[0x3c..].first_chunk().expect("a DOS header"));
+    let offset = e_lfanew as usize;
     assert_eq!(file[offset..offset + 4], *b"PE\0\0");
-    assert_eq!(file[0x3c..0x40], (offset as u32).to_le_bytes());
-    let stub = pe.dos_stub();
-    assert_eq!((stub.offset(), stub.end()), (0x40, pe.pe_offset().max(0x40)));
-    assert_eq!(pe.is_fixed(), file[offset + 22] & 1 != 0);
+    assert_eq!(pe.check_sum_offset(), u64::from(e_lfanew) + 24 + 64);
+    assert_eq!(pe.is_relocs_stripped(), file[offset + 22] & 1 != 0);
     assert!(pe.entry_point().is_none_or(|entry| entry > 0 && entry < image));
     assert!(header.section_alignment.is_power_of_two() && header.file_alignment.is_power_of_two());
     for index in 0..=u8::MAX {
-        if let Some(entry) = pe.directory(Directory(index)) {
+        if let Some(entry) = pe.directory(DirectoryEntry(index)) {
             assert!(index < 16 && entry.size > 0);
             let range = RvaRange::new(entry.virtual_address, entry.size);
             let data = range.and_then(|range| pe.data_at(range));
@@ -48,16 +47,13 @@ pub(crate) fn check(file: &[u8]) -> bool {
         }
     }
 
-    // Base relocations are in the image, and not more than the file has room for.
+    // Base relocations lie in the image, and there are not more than fit the file.
     let mut count = 0;
     for relocation in pe.relocations().into_iter().flatten().map_while(Result::ok) {
-        assert!(relocation.kind != RelocationType::ABSOLUTE && relocation.kind.0 < 16);
-        let end = u64::from(relocation.rva) + u64::from(relocation.kind.width(pe.machine()));
+        assert_ne!(relocation.relocation_type, RelocationType::ABSOLUTE);
+        let width = relocation.relocation_type.width().expect("a supported type");
+        let end = u64::from(relocation.rva) + u64::from(width);
         assert!(end > relocation.rva.into() && end <= image.into());
-        assert_eq!(
-            relocation.low_half.is_some(),
-            relocation.kind == RelocationType::HIGHADJ
-        );
         count += 1;
     }
     assert!(count <= file.len() / 2);

@@ -1,41 +1,38 @@
-//! Kernels that are compressed as a whole: recognised and named, but not unpacked here.
+//! EFI zboot images.
 //!
-//! Nothing of such a file can be placed in memory before it is unpacked, nor does it have an entry point, so no
-//! [`KernelImage`](boot_core::KernelImage) can be made of it.
+//! The compressed kernel must be decompressed before it can be placed, so there is no
+//! [`KernelImage`](boot_core::KernelImage) of such a file.
 
 use boot_core::{ByteSource, Codec, Payload, SizedSource, SourceRange};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::error::{KernelError, Malformed};
+use crate::error::{LinuxImageError, Malformed};
 use crate::pe::{Machine, PeError, PeFile};
 use crate::raw::{self, ZbootHeader};
 
-/// The first bytes of a gzip file: the magic number, and deflate, the only method there is (RFC 1952).
-const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
-
-/// How many bytes [`Codec::detect`] looks at.
+/// Number of bytes that [`Codec::detect`] needs.
 const CODEC_MAGIC_LEN: u64 = 6;
 
-/// An EFI zboot image: an EFI application that unpacks a kernel and starts it (Linux
+/// EFI zboot image: an EFI application that decompresses and starts a kernel (Linux
 /// `drivers/firmware/efi/libstub/zboot-header.S`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Zboot {
+pub struct ZbootImage {
     header: ZbootHeader,
     machine: Machine,
     payload: Payload,
 }
 
-impl Zboot {
-    /// Reads and validates the start of an EFI zboot image. `Ok(None)` means that the source is something else: it has no
-    /// "MZ" at its start, or no "zimg" at 4.
+impl ZbootImage {
+    /// Parses and validates the header of an EFI zboot image. `Ok(None)` if the source does not have "MZ" at 0 and "zimg"
+    /// at 4.
     ///
-    /// The PE headers are not checked but for the machine that they name.
+    /// Of the PE headers only the machine type is used; errors in them are ignored.
     ///
     /// # Errors
     ///
-    /// [`KernelError`] where the source has the magic number, but is malformed or cannot be read.
-    pub fn read(source: &dyn ByteSource) -> Result<Option<Self>, KernelError> {
+    /// [`LinuxImageError`] if the source has both but is malformed, or if it cannot be read.
+    pub fn parse(source: &dyn ByteSource) -> Result<Option<Self>, LinuxImageError> {
         let source = SizedSource::new(source)?;
         let mut header = ZbootHeader::new_zeroed();
         let read = source.read_prefix_at(0, header.as_mut_bytes())?;
@@ -43,7 +40,7 @@ impl Zboot {
             return Ok(None);
         }
         if read < raw::HEADER_LEN {
-            return Err(Malformed::HeaderCut { len: source.len() }.into());
+            return Err(Malformed::HeaderTruncated { len: source.len() }.into());
         }
         let (offset, size) = (header.payload_offset.get(), header.payload_size.get());
         let range = SourceRange::new(offset.into(), size.into())
@@ -65,43 +62,42 @@ impl Zboot {
         }))
     }
 
-    /// The header as it is in the file.
+    /// Header as in the file.
     #[must_use]
     pub fn header(&self) -> &ZbootHeader {
         &self.header
     }
 
-    /// What the program, and the kernel in it, runs on. [`Machine::UNKNOWN`] where the PE header does not say or is
-    /// broken.
+    /// Machine type from the PE header; [`Machine::UNKNOWN`] if that is malformed or absent.
     #[must_use]
     pub fn machine(&self) -> Machine {
         self.machine
     }
 
-    /// The compressed kernel. What it unpacks to is an `Image`, padded to all the memory that the kernel needs.
+    /// Compressed kernel. It decompresses to an `Image`, padded to the memory that the kernel needs.
     #[must_use]
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// The name of the compression, as the header has it: `gzip`, `lz4`, `lzma`, `lzo`, `xzkern` or `zstd22`.
+    /// Name of the compression in the header: `gzip`, `lz4`, `lzma`, `lzo`, `xzkern` or `zstd22`.
     #[must_use]
     pub fn compression(&self) -> &[u8] {
         name(&self.header.compression)
     }
 }
 
-/// The bytes before the first zero.
+/// Bytes before the first zero.
 fn name(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The codec by the name in the header; by the first bytes of the payload, where the name is not known.
+/// Codec with the name in the header or, for an unknown name, with the magic number of the payload.
 fn codec(
     source: &SizedSource<'_>,
     header: &ZbootHeader,
     payload: SourceRange,
-) -> Result<Option<Codec>, KernelError> {
+) -> Result<Option<Codec>, LinuxImageError> {
     let known = match name(&header.compression) {
         b"gzip" => Some(Codec::Gzip),
         b"lz4" => Some(Codec::Lz4Legacy),
@@ -118,13 +114,13 @@ fn codec(
     Ok(Codec::detect(&source.read_vec(payload.offset(), len)?))
 }
 
-/// The length of the unpacked kernel: the last 32 bits of a gzip stream; for other codecs, the 32 bits after the payload,
-/// where the kernel's build puts it.
+/// Decompressed length: the last 32 bits of a gzip stream; for other codecs, the 32 bits after the payload, which the Linux
+/// build appends.
 fn unpacked_len(
     source: &SizedSource<'_>,
     codec: Option<Codec>,
     payload: SourceRange,
-) -> Result<Option<u64>, KernelError> {
+) -> Result<Option<u64>, LinuxImageError> {
     let offset = match codec {
         None => return Ok(None),
         Some(Codec::Stored) => return Ok(Some(payload.len())),
@@ -137,21 +133,10 @@ fn unpacked_len(
     Ok((read == size_of::<U32>()).then(|| len.get().into()))
 }
 
-fn machine(source: SizedSource<'_>) -> Result<Machine, KernelError> {
-    match PeFile::open(source) {
+fn machine(source: SizedSource<'_>) -> Result<Machine, LinuxImageError> {
+    match PeFile::parse(source) {
         Ok(Some(pe)) => Ok(pe.machine()),
         Err(PeError::Read(error)) => Err(error.into()),
         Ok(None) | Err(PeError::Malformed(_) | PeError::Unsupported(_)) => Ok(Machine::UNKNOWN),
     }
-}
-
-/// Whether the source is a gzip file, such as an `Image.gz`. What is in it, only unpacking tells.
-///
-/// # Errors
-///
-/// [`KernelError::Read`].
-pub fn is_gzip(source: &dyn ByteSource) -> Result<bool, KernelError> {
-    let mut magic = [0; 3];
-    SizedSource::new(source)?.read_prefix_at(0, &mut magic)?;
-    Ok(magic == GZIP)
 }

@@ -1,22 +1,22 @@
-//! What pvh.pandoc and start_info.h promise a kernel, read back from a plan at the documents' own offsets, with
-//! nothing of the code that makes plans.
+//! Requirements of pvh.pandoc and start_info.h.
 
-use boot_core::{BootFile, BootPlan, BootRequest, CpuState, GuestRange, LoadContent};
+use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent};
 
+use super::{boot_cpu, check_extent, check_region};
 use crate::view::View;
 
-/// Checks the contract of the plan that `request` led to.
-pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
-    let [CpuState::X86_64(state)] = plan.cpus() else {
-        return Err(format!("{} CPUs start", plan.cpus().len()));
-    };
-    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
-        let (start, end) = (plan.kernel().start(), plan.kernel().end());
-        ensure!(
-            load.range.end() <= start || end <= load.range.start(),
-            "{load:?} is in the kernel's extent"
-        );
-    }
+/// Checks the plan of `request`.
+///
+/// # Errors
+///
+/// A description of the first requirement that is not met.
+///
+/// # Panics
+///
+/// If an address and a length in the plan exceed the address space.
+pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
+    let state = boot_cpu(plan)?;
+    check_extent(plan)?;
     // ET, bit 4, is not writable.
     ensure!(
         state.cr0 & !0x10 == 1 && state.cr4 == 0 && state.efer == 0,
@@ -77,24 +77,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, table: u64, count: u64
     ensure!(table.is_multiple_of(8), "the memory map is at {table:#x}");
     for (i, region) in (0..).zip(regions) {
         let at = table + 24 * i;
-        let entry = (
-            view.number(at, 8)?,
-            view.number(at + 8, 8)?,
-            view.number(at + 16, 8)?,
-        );
-        let kind = match region.kind.name() {
-            "ram" => 1,
-            "reserved" => 2,
-            "acpi-reclaimable" => 3,
-            "acpi-nvs" => 4,
-            "unusable" => 5,
-            "persistent" => 7,
-            other => return Err(format!("a region of the kind {other}")),
-        };
-        ensure!(
-            entry == (region.range.start(), region.range.len(), kind),
-            "{region:?} became {entry:x?}"
-        );
+        check_region(view, at, 8, region)?;
     }
     Ok(())
 }

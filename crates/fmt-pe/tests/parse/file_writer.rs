@@ -1,4 +1,6 @@
-//! Writes small `Image`, PE and compressed files, field by field and independent of the parser.
+//! Writer of small `Image`, PE and compressed files, independent of the parser.
+
+use fmt_test::Fields;
 
 /// The length of an `Image` under construction.
 pub(crate) const IMAGE_LEN: usize = 0x1000;
@@ -6,8 +8,8 @@ pub(crate) const IMAGE_LEN: usize = 0x1000;
 /// The length of a PE file under construction.
 pub(crate) const PE_LEN: usize = 0x800;
 
-/// Offsets of fields in a PE file under construction, of either kind.
-pub(crate) mod at {
+/// Offsets of fields in a PE file under construction.
+pub(crate) mod offset {
     pub(crate) const MACHINE: usize = 0x84;
     pub(crate) const SECTIONS: usize = 0x86;
     pub(crate) const SIZE_OF_OPTIONAL_HEADER: usize = 0x94;
@@ -20,7 +22,7 @@ pub(crate) mod at {
     pub(crate) const SIZE_OF_HEADERS: usize = 0xd4;
     pub(crate) const CHECK_SUM: usize = 0xd8;
     pub(crate) const SUBSYSTEM: usize = 0xdc;
-    /// Of PE32+ only, from here on: `NumberOfRvaAndSizes`, and the first directory, section and base relocation.
+    /// PE32+ only from here on: `NumberOfRvaAndSizes`, and the first directory, section and base relocation.
     pub(crate) const DIRECTORY_COUNT: usize = 0x104;
     pub(crate) const DIRECTORIES: usize = 0x108;
     pub(crate) const TEXT: usize = 0x188;
@@ -80,15 +82,15 @@ impl File {
         Self::any_pe(0x20b, 240)
             .u64(0xb0, 0x1_4000_0000) // ImageBase
             .u64(0xe0, 0x10_0000) // SizeOfStackReserve
-            .u32(at::DIRECTORY_COUNT, 16)
+            .u32(offset::DIRECTORY_COUNT, 16)
             .directory(5, 0x3000, 0x14)
-            .sections(at::TEXT)
+            .sections(offset::TEXT)
     }
 
     /// The same as PE32, for x86.
     pub(crate) fn pe32() -> Self {
         Self::any_pe(0x10b, 224)
-            .u16(at::MACHINE, 0x14c)
+            .u16(offset::MACHINE, 0x14c)
             .u32(0xb4, 0x40_0000) // ImageBase
             .u32(0xe0, 0x10_0000) // SizeOfStackReserve
             .u32(0xf4, 16) // NumberOfRvaAndSizes
@@ -103,19 +105,19 @@ impl File {
             .bytes(0, b"MZ")
             .u32(0x3c, 0x80) // e_lfanew
             .bytes(0x80, b"PE\0\0")
-            .u16(at::MACHINE, 0xaa64)
-            .u16(at::SECTIONS, 3)
+            .u16(offset::MACHINE, 0xaa64)
+            .u16(offset::SECTIONS, 3)
             .u32(0x88, 0x6000_0000) // TimeDateStamp
-            .u16(at::SIZE_OF_OPTIONAL_HEADER, size_of_optional_header)
-            .u16(at::CHARACTERISTICS, 0x22e)
-            .u16(at::MAGIC, magic)
-            .u32(at::ENTRY, 0x1000)
-            .u32(at::SECTION_ALIGNMENT, 0x1000)
-            .u32(at::FILE_ALIGNMENT, 0x200)
+            .u16(offset::SIZE_OF_OPTIONAL_HEADER, size_of_optional_header)
+            .u16(offset::CHARACTERISTICS, 0x22e)
+            .u16(offset::MAGIC, magic)
+            .u32(offset::ENTRY, 0x1000)
+            .u32(offset::SECTION_ALIGNMENT, 0x1000)
+            .u32(offset::FILE_ALIGNMENT, 0x200)
             .u16(0xc4, 3) // MajorImageVersion
-            .u32(at::SIZE_OF_IMAGE, 0x4000)
-            .u32(at::SIZE_OF_HEADERS, 0x200)
-            .u16(at::SUBSYSTEM, 10)
+            .u32(offset::SIZE_OF_IMAGE, 0x4000)
+            .u32(offset::SIZE_OF_HEADERS, 0x200)
+            .u16(offset::SUBSYSTEM, 10)
             .u16(0xde, 0x160) // DllCharacteristics
             .block(0, 0x2000, &[0xa000, 0xa008, 0x0000, 0x3ff0, 0xaff8, 0x0000])
     }
@@ -138,13 +140,13 @@ impl File {
 
     /// A data directory of a PE32+ file.
     pub(crate) fn directory(self, index: usize, start: u32, size: u32) -> Self {
-        let offset = at::DIRECTORIES + 8 * index;
-        self.u32(offset, start).u32(offset + 4, size)
+        let entry = offset::DIRECTORIES + 8 * index;
+        self.u32(entry, start).u32(entry + 4, size)
     }
 
     /// A block of base relocations at an offset in the table.
     pub(crate) fn block(self, offset: usize, page: u32, entries: &[u16]) -> Self {
-        let offset = at::BLOCK + offset;
+        let offset = offset::BLOCK + offset;
         let size = 8 + 2 * entries.len();
         let entries = entries.iter().zip((8..).step_by(2));
         entries
@@ -166,9 +168,9 @@ impl File {
             .u32(0x520, 0x40_0000) // what follows the payload
     }
 
-    /// The same `Image` as a PE program for `machine`, too: with all of [`pe`](Self::pe) behind its own header.
-    pub(crate) fn stub(self, machine: u16) -> Self {
-        let pe = Self::pe().u16(at::MACHINE, machine).build();
+    /// The same `Image` with the PE header of an EFI stub for `machine`: all of [`pe`](Self::pe) after its own header.
+    pub(crate) fn efi_stub(self, machine: u16) -> Self {
+        let pe = Self::pe().u16(offset::MACHINE, machine).build();
         self.bytes(0, b"MZ")
             .u32(0x3c, 0x80)
             .bytes(0x40, &pe[0x40..PE_LEN])
@@ -178,36 +180,15 @@ impl File {
     pub(crate) fn gzip() -> Self {
         Self(b"\x1f\x8b\x08\x08\0\0\0\0\x02\x03Image\0\x03\0\0\0\0\0\0\0\0\0".to_vec())
     }
+}
 
-    pub(crate) fn bytes(mut self, offset: usize, bytes: &[u8]) -> Self {
-        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self
-    }
-
-    pub(crate) fn u16(self, offset: usize, value: u16) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    pub(crate) fn u32(self, offset: usize, value: u32) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    pub(crate) fn u64(self, offset: usize, value: u64) -> Self {
-        self.bytes(offset, &value.to_le_bytes())
-    }
-
-    /// Cuts the file, or pads it with zeros.
-    pub(crate) fn resize(mut self, len: usize) -> Self {
-        self.0.resize(len, 0);
-        self
-    }
-
-    pub(crate) fn build(self) -> Vec<u8> {
-        self.0
+impl Fields for File {
+    fn file(&mut self) -> &mut Vec<u8> {
+        &mut self.0
     }
 }
 
-/// One `Image`, zboot or gzip file for every kind that the parsers treat in their own way, with a name.
+/// One `Image`, zboot or gzip file of every kind that the parsers handle differently, with a name.
 pub(crate) fn image_samples() -> Vec<(&'static str, Vec<u8>)> {
     let kinds = [
         ("arm64", File::arm64()),
@@ -219,13 +200,13 @@ pub(crate) fn image_samples() -> Vec<(&'static str, Vec<u8>)> {
             "arm64-old-big-endian",
             File::arm64_old().u64(0x08, 0x8_0000_u64.swap_bytes()),
         ),
-        ("arm64-efi", File::arm64().stub(0xaa64)),
+        ("arm64-efi", File::arm64().efi_stub(0xaa64)),
         ("arm64-high", File::arm64().u64(0x08, 0x123_4000)),
         ("riscv", File::riscv()),
         ("riscv-old", File::riscv_old()),
         ("riscv-newer", File::riscv().u32(0x20, 3)),
-        ("riscv-efi", File::riscv().stub(0x5064)),
-        ("riscv32", File::riscv().stub(0x5032)),
+        ("riscv-efi", File::riscv().efi_stub(0x5064)),
+        ("riscv32", File::riscv().efi_stub(0x5032)),
         ("zboot", File::zboot()),
         ("zboot-zstd", File::zboot().bytes(0x18, b"zstd22\0")),
         ("gzip", File::gzip()),
@@ -236,42 +217,51 @@ pub(crate) fn image_samples() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// One PE file for every kind that the parser treats in its own way, with a name.
+/// One PE file of every kind that the parser handles differently, with a name.
 pub(crate) fn pe_samples() -> Vec<(&'static str, Vec<u8>)> {
     let new = File::pe;
     let kinds = [
         ("pe32-plus", new()),
         ("pe32", File::pe32()),
-        ("riscv64", new().u16(at::MACHINE, 0x5064)),
+        ("riscv64", new().u16(offset::MACHINE, 0x5064)),
         (
             "two-blocks",
             new().block(0, 0x1000, &[0xa000]).block(12, 0x2000, &[]),
         ),
         (
-            "adjusted",
+            "every-relocation",
+            new().block(0, 0x2000, &[0x1000, 0x2002, 0x3004, 0xa008, 0, 0]),
+        ),
+        (
+            "unsupported-relocation",
             new().block(0, 0x2000, &[0x4000, 0x1234, 0x1002, 0x2004, 0xa008, 0]),
         ),
         ("no-relocations", new().directory(5, 0, 0)),
-        ("no-directories", new().u32(at::DIRECTORY_COUNT, 0)),
-        ("no-sections", new().u16(at::SECTIONS, 0)),
-        ("no-entry", new().u32(at::ENTRY, 0)),
+        ("no-directories", new().u32(offset::DIRECTORY_COUNT, 0)),
+        ("no-sections", new().u16(offset::SECTIONS, 0)),
+        ("no-entry", new().u32(offset::ENTRY, 0)),
         (
             "bss",
-            new().section(at::DATA, ".bss", [0x1000, 0x2000, 0, 0], 0xc000_0080),
+            new().section(offset::DATA, ".bss", [0x1000, 0x2000, 0, 0], 0xc000_0080),
         ),
         (
             "bss-without-pointer",
-            new().section(at::DATA, ".bss", [0x1000, 0x2000, 0x200, 0], 0xc000_0080),
+            new().section(offset::DATA, ".bss", [0x1000, 0x2000, 0x200, 0], 0xc000_0080),
         ),
         (
             "unified",
-            new().section(at::DATA, ".linux", [0x1000, 0x2000, 0x200, 0x400], 0x4000_0040),
+            new().section(
+                offset::DATA,
+                ".linux",
+                [0x1000, 0x2000, 0x200, 0x400],
+                0x4000_0040,
+            ),
         ),
-        ("windows", new().u16(at::SUBSYSTEM, 3)),
-        ("rom", new().u16(at::MAGIC, 0x107)),
+        ("windows", new().u16(offset::SUBSYSTEM, 3)),
+        ("rom", new().u16(offset::MAGIC, 0x107)),
         ("odd-length", new().resize(PE_LEN + 1)),
         ("zboot", File::zboot()),
-        ("arm64-image", File::arm64().stub(0xaa64)),
+        ("arm64-image", File::arm64().efi_stub(0xaa64)),
     ];
     kinds
         .into_iter()

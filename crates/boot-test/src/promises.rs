@@ -1,4 +1,4 @@
-//! What every plan promises, checked the slow and simple way, with nothing of the code that makes plans.
+//! The promises of every plan, checked in the simplest way.
 
 use std::num::NonZeroU64;
 
@@ -7,17 +7,8 @@ use boot_core::{
     Placement, RegionKind,
 };
 
-/// Fails with a sentence where a condition does not hold.
-macro_rules! ensure {
-    ($condition:expr, $($message:tt)+) => {
-        if !$condition {
-            return Err(format!($($message)+));
-        }
-    };
-}
-
-/// Whether every byte of `start..end` is RAM: walks from region to region.
-pub(crate) fn is_ram(map: &MemoryMap, start: u64, end: u64) -> bool {
+/// Whether every byte of `start..end` is RAM.
+fn is_ram(map: &MemoryMap, start: u64, end: u64) -> bool {
     let mut at = start;
     while at < end {
         let region = map
@@ -36,8 +27,17 @@ fn share_a_byte(a: GuestRange, b: GuestRange) -> bool {
     a.start().max(b.start()) < a.end().min(b.end())
 }
 
-/// The promises about loads: in RAM, apart, in their limits, filled exactly, outside of what the kernel uses.
-pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> Result<(), String> {
+/// Checks loads: they are in RAM, do not overlap each other or the kernel, meet their constraints, and are as long as their
+/// content.
+///
+/// # Errors
+///
+/// A description of the first promise that is broken.
+///
+/// # Panics
+///
+/// If the kernel is moved past the end of the address space.
+pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> Result<(), String> {
     let map = &request.machine.memory;
     let moved = kernel.start().wrapping_sub(request.image.extent().start());
     let occupied_ranges: Vec<_> = request
@@ -103,7 +103,7 @@ pub(crate) fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRang
     Ok(())
 }
 
-/// The kernel's loads are the image's segments, moved as the image allows.
+/// Checks the kernel's loads: the segments of the image, moved as its placement rule allows.
 fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
     let (from, to) = (image.extent(), plan.kernel());
     ensure!(from.len() == to.len(), "the extent {from} became {to}");
@@ -143,15 +143,23 @@ fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
     Ok(())
 }
 
-/// Everything that [`BootPlan`] promises for a plan that `request` led to.
-pub(crate) fn plan(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
+/// Checks all promises of [`BootPlan`] for the plan of `request`, on x86_64.
+///
+/// # Errors
+///
+/// A description of the first promise that is broken.
+///
+/// # Panics
+///
+/// If the plan moves the kernel past the end of the address space.
+pub fn plan(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
     loads(request, plan.loads(), plan.kernel())?;
     kernel(request.image, plan)?;
     ensure!(
         plan.memory() == &request.machine.memory,
         "the guest gets another memory map"
     );
-    ensure!(!plan.cpus().is_empty(), "no CPU starts");
+    ensure!(!plan.cpus().is_empty(), "no CPU is started");
     for cpu in plan.cpus() {
         let entry = match cpu {
             CpuState::X86_64(state) => state.cs.base + state.rip,

@@ -1,18 +1,17 @@
-//! What boot.rst and zero-page.rst promise a kernel, read back from a plan at the documents' own offsets, with
-//! nothing of the code that makes plans.
+//! Requirements of boot.rst and zero-page.rst.
 
 use std::collections::BTreeSet;
 
 use std::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::{BootFile, BootPlan, BootRequest, CpuState, GuestRange, LoadContent};
+use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent};
 use boot_linux::x86::SetupHeaderMetadata;
 
+use super::{boot_cpu, check_extent, check_region};
 use crate::view::View;
 
-/// What the loader may change in the setup header: the fields that boot.rst marks "write" or "modify" and that this
-/// protocol fills. First offset, end.
+/// The fields of the setup header that the loader fills: start and end. boot.rst marks them "write" or "modify".
 const FILLED: [(u64, u64); 8] = [
     (0x1fa, 0x1fc), // vid_mode
     (0x210, 0x212), // type_of_loader, loadflags
@@ -24,7 +23,7 @@ const FILLED: [(u64, u64); 8] = [
     (0x250, 0x258), // setup_data
 ];
 
-/// What is filled outside of the setup header, beside the e820 table.
+/// The other parts of the zero page that the loader fills, except for the e820 table.
 const OUTSIDE: [(u64, u64); 5] = [
     (0x070, 0x078), // acpi_rsdp_addr
     (0x0c0, 0x0cc), // ext_ramdisk_image, ext_ramdisk_size, ext_cmd_line_ptr
@@ -37,18 +36,18 @@ fn within(offset: u64, ranges: &[(u64, u64)]) -> bool {
     ranges.iter().any(|(start, end)| (*start..*end).contains(&offset))
 }
 
-/// Checks the contract of the plan that `request` led to.
-pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
-    let [CpuState::X86_64(state)] = plan.cpus() else {
-        return Err(format!("{} CPUs start", plan.cpus().len()));
-    };
-    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
-        let (start, end) = (plan.kernel().start(), plan.kernel().end());
-        ensure!(
-            load.range.end() <= start || end <= load.range.start(),
-            "{load:?} is in the kernel's extent"
-        );
-    }
+/// Checks the plan of `request`.
+///
+/// # Errors
+///
+/// A description of the first requirement that is not met.
+///
+/// # Panics
+///
+/// If an address and a length in the plan exceed the address space.
+pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
+    let state = boot_cpu(plan)?;
+    check_extent(plan)?;
     let view = View(plan);
     let page = state.rsi;
     ensure!(
@@ -107,7 +106,7 @@ pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(),
     }
 }
 
-/// The setup header: the file's, but for what the loader fills.
+/// Checks the setup header: it is that of the file, except for the fields that the loader fills.
 fn header(
     request: &BootRequest<'_>,
     plan: &BootPlan,
@@ -179,7 +178,7 @@ fn header(
     Ok(())
 }
 
-/// The table and its extension list the machine's regions.
+/// Checks that the e820 table and its extension list the machine's regions.
 fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(), String> {
     let count = view.number(page + 0x1e8, 1)?;
     ensure!(count <= 128, "{count} entries in the zero page");
@@ -211,29 +210,12 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(
         regions.len()
     );
     for (at, region) in addresses.into_iter().zip(regions) {
-        let entry = (
-            view.number(at, 8)?,
-            view.number(at + 8, 8)?,
-            view.number(at + 16, 4)?,
-        );
-        let kind = match region.kind.name() {
-            "ram" => 1,
-            "reserved" => 2,
-            "acpi-reclaimable" => 3,
-            "acpi-nvs" => 4,
-            "unusable" => 5,
-            "persistent" => 7,
-            other => return Err(format!("a region of the kind {other}")),
-        };
-        ensure!(
-            entry == (region.range.start(), region.range.len(), kind),
-            "{region:?} became {entry:x?}"
-        );
+        check_region(view, at, 4, region)?;
     }
     Ok(())
 }
 
-/// Low and high half.
+/// The number with these low and high 32 bits.
 fn split(view: &View<'_>, low: u64, high: u64) -> Result<u64, String> {
     Ok(view.number(low, 4)? | view.number(high, 4)? << 32)
 }
@@ -352,7 +334,7 @@ fn registers(view: &View<'_>, state: &State) -> Result<(), String> {
     Ok(())
 }
 
-/// The 2 MiB page that `addr` is translated by, walking the four levels as the CPU does.
+/// The physical address of the 2 MiB page that maps `addr`.
 fn walk(view: &View<'_>, cr3: u64, addr: u64) -> Result<u64, String> {
     let mut table = cr3;
     for shift in [39, 30, 21] {
@@ -371,13 +353,13 @@ fn walk(view: &View<'_>, cr3: u64, addr: u64) -> Result<u64, String> {
     unreachable!("the last level returns")
 }
 
-/// Every page of `needed` is mapped to itself, and no others are.
+/// Checks that the pages of `needed` are identity-mapped, and that no others are mapped.
 fn mapping(view: &View<'_>, cr3: u64, needed: &[GuestRange]) -> Result<(), String> {
     let pages: BTreeSet<_> = needed
         .iter()
         .flat_map(|range| range.start() >> 21..=(range.end() - 1) >> 21)
         .collect();
-    // All of a small map, and the ends of a large one.
+    // All pages of a small map, and both ends of a large one.
     let edges = pages.iter().take(512).chain(pages.iter().rev().take(512));
     for page in edges {
         let to = walk(view, cr3, page << 21)?;

@@ -1,5 +1,6 @@
-//! Boots made from bytes, and what a plan of them must keep, by the words of the boot documents.
+//! A generated boot by device tree, and the requirements that its plan must meet.
 
+use arbitrary::{Result, Unstructured};
 use boot_core::machine::{Cpus, MmuType, Platform};
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi,
@@ -7,77 +8,98 @@ use boot_core::{
 };
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
-use proto_fdt::device_tree::DeviceTree;
-use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
-use super::machine::{Dice, machine};
+use super::machine::machine;
+use crate::odds::{number, one_in, pick};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Everything that a boot is planned for.
-pub(crate) struct Case {
+/// A boot of an arm64 or riscv64 machine.
+#[derive(Clone, Debug)]
+pub struct FdtBoot {
     machine: Machine,
     image: KernelImage,
     cmdline: Cmdline,
     initrd_len: Option<u64>,
     rng_seed: Vec<u8>,
     kaslr_seed: u64,
-    /// The caller's own tree.
+    /// A tree of the caller.
     tree: Option<Vec<u8>>,
-    /// What must stay free, and whether it needs to be far from the tree.
+    /// Reserved memory, and whether the guest must not map it.
     reserved: Vec<(GuestRange, bool)>,
-    /// The id of the CPU that boots.
+    /// The id of the boot CPU.
     boot_cpu: u64,
 }
 
-impl Case {
-    pub(crate) fn new(dice: &mut Dice<'_>, arch: Arch) -> Self {
-        let mut machine = machine(dice, arch);
-        let image = image(dice, &machine);
-        let boot_cpu = boot_cpu_id(&machine.platform.cpus).unwrap();
+impl FdtBoot {
+    /// A boot of a generated machine of `arch`, aarch64 or riscv64. One boot in three has a tree of the caller, made by
+    /// `create_fdt` for the machine and these memory reservations.
+    ///
+    /// # Errors
+    ///
+    /// None of its own; see [`Unstructured::int_in_range`].
+    ///
+    /// # Panics
+    ///
+    /// Never: all generated values are valid.
+    pub fn new(
+        u: &mut Unstructured<'_>,
+        arch: Arch,
+        create_fdt: impl FnOnce(&Machine, Vec<GuestRange>) -> Vec<u8>,
+    ) -> Result<Self> {
+        let mut machine = machine(u, arch)?;
+        let image = image(u, &machine)?;
+        let boot_cpu = match &machine.platform.cpus {
+            Cpus::Arm64(cpus) => cpus[0].affinity(),
+            Cpus::Riscv64(cpus) => cpus.harts[0].hart_id,
+            other => panic!("{other:?}"),
+        };
         let mut reserved: Vec<_> = machine
             .platform
             .reserved_memory
             .iter()
             .map(|memory| (memory.range, memory.no_map))
             .collect();
-        let tree = dice.one_in(3).then(|| {
-            let bytes = create_fdt(&machine, &Chosen::default()).unwrap();
-            let mut blob = DeviceTree::parse(&bytes).unwrap();
-            for _ in 0..dice.byte() % 3 {
-                // Anywhere: in RAM, beside it, across its end, over another one.
-                let near = machine.memory.ram().next().map_or(0, GuestRange::start);
-                let range = GuestRange::new(near + dice.number(32), dice.number(24)).unwrap();
-                blob.memory_reservations.push(range);
+        let tree = if one_in(u, 3)? {
+            let mut reservations = Vec::new();
+            for _ in 0..u.int_in_range(0..=2u8)? {
+                // In RAM, outside of it, across its end, or over another one.
+                let ram = machine.memory.ram().next().map_or(0, GuestRange::start);
+                let range = GuestRange::new(ram + number(u, 32)?, number(u, 24)?).unwrap();
+                reservations.push(range);
                 reserved.push((range, false));
             }
+            let tree = create_fdt(&machine, reservations);
             machine.platform = Platform::new();
-            blob.to_bytes().unwrap()
-        });
+            Some(tree)
+        } else {
+            None
+        };
         let boot_cpu = match tree {
-            // The header's field has 32 bits, and holds nothing where that is too little.
+            // `boot_cpuid_phys` has 32 bits; it is 0 for a larger id.
             Some(_) => u64::from(u32::try_from(boot_cpu).unwrap_or(0)),
             None => boot_cpu,
         };
-        let len = dice.pick(&[0, 20, 40, 100, 200, 300, 900, 1022, 1023, 1024, 2046, 2048]);
+        let len = pick(u, &[0, 20, 40, 100, 200, 300, 900, 1022, 1023, 1024, 2046, 2048])?;
         let mut line = "root=/dev/vda quiet ".repeat(len / 20 + 1);
         line.truncate(len);
-        Self {
+        let initrd_len = match u.int_in_range(0..=3u8)? {
+            0 => None,
+            1 if one_in(u, 3)? => Some(number(u, 38)?),
+            _ => Some(number(u, 26)? - u64::from(one_in(u, 8)?)),
+        };
+        Ok(Self {
             machine,
             image,
             cmdline: line.parse().unwrap(),
-            initrd_len: match dice.byte() % 4 {
-                0 => None,
-                1 if dice.one_in(3) => Some(dice.number(38)),
-                _ => Some(dice.number(26) - u64::from(dice.one_in(8))),
-            },
-            rng_seed: vec![7; usize::from(dice.byte())],
-            kaslr_seed: dice.number(64),
+            initrd_len,
+            rng_seed: vec![7; usize::from(u.arbitrary::<u8>()?)],
+            kaslr_seed: number(u, 64)?,
             tree,
             reserved,
             boot_cpu,
-        }
+        })
     }
 
     fn request(&self) -> BootRequest<'_> {
@@ -94,13 +116,17 @@ impl Case {
         }
     }
 
-    /// Plans the boot and checks the plan. A refusal is no failure.
-    pub(crate) fn check(&self) -> Result<(), PlanError> {
-        let request = self.request();
-        let plan = match self.machine.arch {
-            Arch::Aarch64 => proto_fdt::PROTOCOL_ARM64.plan(&request)?,
-            _ => proto_fdt::PROTOCOL_RISCV64.plan(&request)?,
-        };
+    /// Plans the boot by `protocol` and checks the plan.
+    ///
+    /// # Errors
+    ///
+    /// The error of the planner, which is not a failure of the check.
+    ///
+    /// # Panics
+    ///
+    /// If the plan does not meet a requirement.
+    pub fn check(&self, protocol: &dyn BootProtocol) -> std::result::Result<(), PlanError> {
+        let plan = protocol.plan(&self.request())?;
         self.check_plan(&plan);
         Ok(())
     }
@@ -140,7 +166,7 @@ impl Case {
         self.check_cpu(plan, kernel, dtb.range.start());
     }
 
-    /// The image lies where its header says, every segment at its distance.
+    /// The kernel is at an address that its placement rule allows, and its segments keep their distances.
     fn check_kernel(&self, plan: &BootPlan, kernel: GuestRange) {
         let link = self.image.extent();
         assert_eq!(kernel.len(), link.len());
@@ -169,7 +195,7 @@ impl Case {
         }
     }
 
-    /// Everything is in RAM, nothing overlaps anything, and what is reserved stays free.
+    /// All loads are in RAM and overlap neither each other nor reserved memory.
     fn check_free(&self, plan: &BootPlan, kernel: GuestRange, dtb: &Load) {
         let ram: Vec<_> = self.machine.memory.ram().collect();
         for (i, load) in plan.loads().iter().enumerate() {
@@ -183,19 +209,19 @@ impl Case {
                     .skip(i + 1)
                     .all(|other| !load.range.overlaps(other.range))
             );
-            assert!(load.is_kernel() || !load.range.overlaps(kernel) || !self.claims_all());
+            assert!(load.is_kernel() || !load.range.overlaps(kernel) || !self.uses_extent());
             for (reserved, _) in &self.reserved {
                 assert!(!reserved.overlaps(load.range), "{load:?} in reserved {reserved}");
             }
         }
         for (reserved, no_map) in &self.reserved {
-            assert!(!self.claims_all() || !reserved.overlaps(kernel));
+            assert!(!self.uses_extent() || !reserved.overlaps(kernel));
             let block = reserved.aligned_out(2 * MIB).unwrap();
             assert!(
                 !no_map || !block.overlaps(dtb.range),
                 "{dtb:?} too near to {reserved}"
             );
-            // The largest page of a kernel, by which it keeps an initrd.
+            // The largest page size of a kernel: Linux reserves an initrd by whole pages.
             let pages = reserved.aligned_out(0x1_0000).unwrap();
             let initrd = plan.loads().iter().find(|load| load.label == "initrd");
             assert!(
@@ -205,12 +231,12 @@ impl Case {
         }
     }
 
-    /// Whether the kernel uses all of its extent, and not only its segments.
-    fn claims_all(&self) -> bool {
+    /// Whether the kernel uses all of its extent, not only its segments.
+    fn uses_extent(&self) -> bool {
         matches!(self.image.placement(), Placement::Relocatable(_))
     }
 
-    /// The tree says what the boot is, to an independent parser.
+    /// An independent parser reads the boot parameters and the memory from the tree.
     fn check_tree(&self, dtb: &[u8], initrd: Option<GuestRange>) {
         let fdt = Fdt::new(dtb).unwrap();
         let chosen = fdt.find_node("/chosen").unwrap();
@@ -265,7 +291,7 @@ impl Case {
     }
 }
 
-/// How much RAM a riscv64 Linux maps directly (vm-layout.rst), less the 4 GiB that older ones keep for themselves.
+/// Size of the direct mapping of riscv64 Linux (vm-layout.rst) without its last 4 GiB, which older kernels do not map.
 fn direct_mapping(cpus: &Cpus) -> u64 {
     let weakest = match cpus {
         Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min().unwrap(),
@@ -279,13 +305,13 @@ fn direct_mapping(cpus: &Cpus) -> u64 {
     all - 4 * GIB
 }
 
-/// An `Image`, or an ELF file that is fixed or not.
-fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
+/// An `Image`, or an ELF file that is fixed or relocatable.
+fn image(u: &mut Unstructured<'_>, machine: &Machine) -> Result<KernelImage> {
     let arch = machine.arch;
-    let file = 0x40 + dice.number(22);
-    let memory = file + dice.number(24);
+    let file = 0x40 + number(u, 22)?;
+    let memory = file + number(u, 24)?;
     let endian = match arch {
-        Arch::Aarch64 => dice.pick(&[Endian::Little, Endian::Big]),
+        Arch::Aarch64 => pick(u, &[Endian::Little, Endian::Big])?,
         _ => Endian::Little,
     };
     let builder = ImageBuilder::new("test", arch, endian, file);
@@ -294,11 +320,11 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
         Placement::Relocatable(Constraints::aligned(align).with_align_offset(align_offset))
     };
     let whole = SourceRange::whole(file);
-    let builder = match (dice.byte() % 4, arch) {
+    let builder = match (u.int_in_range(0..=3u8)?, arch) {
         (0 | 1, Arch::Aarch64) => builder
             .segment(whole, range(0, file))
             .extent(range(0, memory))
-            .placement(relocatable(2 * MIB, dice.pick(&[0, 0, 0x8_0000, 0x1000])))
+            .placement(relocatable(2 * MIB, pick(u, &[0, 0, 0x8_0000, 0x1000])?))
             .entry(EntryAbi::ARM64_IMAGE, 0),
         (0 | 1, _) => builder
             .segment(whole, range(0, file))
@@ -307,13 +333,13 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
             .entry(EntryAbi::RISCV_IMAGE, 0),
         (2, _) => builder
             .segment(whole, range(0x1000, memory))
-            .placement(relocatable(dice.pick(&[0x1000, 0x1_0000, 2 * MIB]), 0))
+            .placement(relocatable(pick(u, &[0x1000, 0x1_0000, 2 * MIB])?, 0))
             .entry(EntryAbi::ELF64, 0x1000 + file / 2),
         _ => {
-            // Most often at the start of RAM or near it, in two parts.
+            // At the start of RAM or near it, in two segments.
             let banks: Vec<_> = machine.memory.ram().map(GuestRange::start).collect();
-            let near = if banks.is_empty() { 0 } else { dice.pick(&banks) };
-            let start = near + dice.pick(&[0, 0, 0x8_0000, 0x20_0000]);
+            let near = if banks.is_empty() { 0 } else { pick(u, &banks)? };
+            let start = near + pick(u, &[0, 0, 0x8_0000, 0x20_0000])?;
             let half = SourceRange::whole(file / 2);
             builder
                 .segment(half, range(start, file / 2))
@@ -321,5 +347,5 @@ fn image(dice: &mut Dice<'_>, machine: &Machine) -> KernelImage {
                 .entry(EntryAbi::ELF64, start + 4)
         }
     };
-    builder.build().unwrap()
+    Ok(builder.build().unwrap())
 }

@@ -1,5 +1,5 @@
-//! Arbitrary bytes as a caller's device tree: they are refused, or fitted to the boot, and then they say what the boot
-//! is and reserve what they reserved.
+//! Arbitrary bytes as a caller's device tree: parsing and updating fail with an error, or the updated tree has the boot
+//! parameters and the same reservations, and nothing is loaded where it reserves memory.
 
 #![no_main]
 
@@ -9,52 +9,45 @@ use boot_core::{
     Placement, RegionKind, SourceRange,
 };
 use libfuzzer_sys::fuzz_target;
-use proto_fdt::device_tree::{Blob, MAX_LEN};
-use proto_fdt::{Chosen, fixup};
+use proto_fdt::device_tree::{DeviceTree, MAX_LEN};
+use proto_fdt::{Chosen, ReservedRange, reserved_ranges, update_fdt};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut tree) = DeviceTree::parse(data) else {
         return;
     };
-    let again = tree.to_bytes().expect("what was read can be written");
+    let again = tree.to_bytes().expect("a parsed tree can be serialized");
     assert_eq!(DeviceTree::parse(&again).as_ref(), Ok(&tree));
-    let Ok(reserved) = fixup::reservations(&tree) else {
+    let Ok(reserved) = reserved_ranges(&tree) else {
         return;
     };
     let mut memory = MemoryMap::new();
     let ram = GuestRange::new(0x8000_0000, 256 << 20).unwrap();
     memory.insert(ram, RegionKind::Ram).unwrap();
-    let chosen = Chosen {
-        bootargs: b"quiet\0",
-        initrd: GuestRange::new(0x8800_0000, 0x1000),
-        rng_seed: None,
-        kaslr_seed: Some(1),
-    };
-    if fixup::fix(&mut tree, &memory, &chosen).is_err() {
+    let chosen = Chosen::new()
+        .with_bootargs(b"quiet\0")
+        .with_initrd(GuestRange::new(0x8800_0000, 0x1000).unwrap())
+        .with_kaslr_seed(1);
+    if update_fdt(&mut tree, &memory, &chosen).is_err() {
         return;
     }
-    let fitted = tree.to_bytes().unwrap();
-    if fitted.len() <= MAX_LEN {
+    let updated = tree.to_bytes().unwrap();
+    if updated.len() <= MAX_LEN {
         assert_eq!(
-            DeviceTree::parse(&fitted).as_ref(),
+            DeviceTree::parse(&updated).as_ref(),
             Ok(&tree),
-            "a fitted tree is a proper tree"
+            "an updated tree is valid"
         );
     }
-    assert_eq!(fixup::reservations(&tree).as_ref(), Ok(&reserved));
-    let node = tree
-        .root
-        .children
-        .iter()
-        .find(|node| node.name == "chosen")
-        .unwrap();
+    assert_eq!(reserved_ranges(&tree).as_ref(), Ok(&reserved));
+    let node = tree.root.child("chosen").unwrap();
     assert_eq!(node.property("bootargs"), Some(&b"quiet\0"[..]));
     assert_eq!(node.property("rng-seed"), None);
     check_plan(data, memory, &reserved);
 });
 
-/// Nothing of a boot with this tree goes where the tree reserves memory.
-fn check_plan(dtb: &[u8], memory: MemoryMap, reserved: &[fixup::Reservation]) {
+/// A boot with this tree loads nothing where the tree reserves memory.
+fn check_plan(dtb: &[u8], memory: MemoryMap, reserved: &[ReservedRange]) {
     let image = ImageBuilder::new("test", Arch::Aarch64, Endian::Little, 0x1000)
         .segment(SourceRange::whole(0x1000), GuestRange::new(0, 0x1000).unwrap())
         .placement(Placement::Relocatable(Constraints::aligned(2 << 20)))

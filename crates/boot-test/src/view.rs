@@ -1,13 +1,22 @@
-//! Guest memory as a plan will leave it, read by address, without writing it.
+//! The bytes of a plan, read by guest address.
 
 use boot_core::{BootPlan, LoadContent};
 
-/// The bytes that the plan itself brings.
-pub(crate) struct View<'a>(pub(crate) &'a BootPlan);
+/// The loads of a plan whose content is bytes.
+#[derive(Debug)]
+pub struct View<'a>(pub &'a BootPlan);
 
 impl View<'_> {
-    /// `len` bytes at `addr`, which one load of bytes must hold.
-    pub(crate) fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], String> {
+    /// `len` bytes at `addr`.
+    ///
+    /// # Errors
+    ///
+    /// A message unless one load has all these bytes.
+    ///
+    /// # Panics
+    ///
+    /// If an offset in a load does not fit `usize`.
+    pub fn bytes(&self, addr: u64, len: u64) -> Result<&[u8], String> {
         for load in self.0.loads() {
             let LoadContent::Bytes(bytes) = &load.content else {
                 continue;
@@ -28,8 +37,12 @@ impl View<'_> {
         Err(format!("nothing was written at {addr:#x}"))
     }
 
-    /// A little-endian number of `len` bytes.
-    pub(crate) fn number(&self, addr: u64, len: u64) -> Result<u64, String> {
+    /// The little-endian number of `len` bytes at `addr`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bytes`](Self::bytes).
+    pub fn number(&self, addr: u64, len: u64) -> Result<u64, String> {
         let bytes = self.bytes(addr, len)?;
         Ok(bytes
             .iter()
@@ -37,8 +50,12 @@ impl View<'_> {
             .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// The bytes at `addr` up to a zero.
-    pub(crate) fn string(&self, addr: u64) -> Result<Vec<u8>, String> {
+    /// The bytes from `addr` up to the first NUL.
+    ///
+    /// # Errors
+    ///
+    /// As for [`bytes`](Self::bytes).
+    pub fn string(&self, addr: u64) -> Result<Vec<u8>, String> {
         let mut string = Vec::new();
         for at in addr.. {
             match self.number(at, 1)? {

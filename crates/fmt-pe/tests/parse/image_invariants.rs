@@ -1,18 +1,18 @@
-//! What every accepted `Image` and zboot file keeps, whatever bytes it was made of.
+//! Invariants of every accepted `Image` and zboot file.
 
 use boot_core::{Arch, Endian, EntryAbi, KernelImage, Placement, SizedSource, SourceRange};
 use boot_linux::{arm64, riscv};
 use fmt_pe::pe::{Machine, PeFile};
-use fmt_pe::{Arm64Image, RiscvImage, Warning, Zboot};
+use fmt_pe::{Arm64Image, RiscvImage, Warning, ZbootImage};
 use zerocopy::IntoBytes;
 
 const MIB: u64 = 1 << 20;
 
-/// Reads `file` as every format of `Image` there is and checks every promise on what is accepted. Whether anything was.
+/// Parses `file` as each of the formats and checks the invariants of accepted images. True if one was accepted.
 pub(crate) fn check_all(file: &[u8]) -> bool {
-    let arm64 = Arm64Image::read(&file).ok().flatten();
-    let riscv = RiscvImage::read(&file).ok().flatten();
-    let zboot = Zboot::read(&file).ok().flatten();
+    let arm64 = Arm64Image::parse(&file).ok().flatten();
+    let riscv = RiscvImage::parse(&file).ok().flatten();
+    let zboot = ZbootImage::parse(&file).ok().flatten();
     if let Some(image) = &arm64 {
         check_arm64(file, image);
     }
@@ -25,7 +25,7 @@ pub(crate) fn check_all(file: &[u8]) -> bool {
     arm64.is_some() || riscv.is_some() || zboot.is_some()
 }
 
-/// Checks every promise on `kernel`, which was read from `file`.
+/// Checks the invariants of `kernel`, which was parsed from `file`.
 pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
     let (flags, image) = (u64_at(file, 0x18), kernel.image());
     assert_eq!(kernel.header().as_bytes(), &file[..64]);
@@ -62,7 +62,13 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
     }
     let is_large = Warning::LargeTextOffset { found: text_offset };
     assert_eq!(kernel.warnings().contains(&is_large), text_offset >= 2 * MIB);
-    check_image(file, image, EntryAbi::ARM64_IMAGE, text_offset, kernel.is_pe());
+    check_image(
+        file,
+        image,
+        EntryAbi::ARM64_IMAGE,
+        text_offset,
+        kernel.has_pe_header(),
+    );
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");
     };
@@ -73,7 +79,7 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
     assert_eq!((rule.min, rule.max), (text_offset, 1 << 48));
 }
 
-/// Checks every promise on `kernel`, which was read from `file`.
+/// Checks the invariants of `kernel`, which was parsed from `file`.
 pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
     let image = kernel.image();
     assert_eq!(kernel.header().as_bytes(), &file[..64]);
@@ -96,7 +102,7 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
         image,
         EntryAbi::RISCV_IMAGE,
         kernel.text_offset(),
-        kernel.is_pe(),
+        kernel.has_pe_header(),
     );
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");
@@ -104,8 +110,9 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
     assert_eq!((rule.align, rule.align_offset, rule.min), (2 * MIB, 0, 0));
 }
 
-/// What both have in common: the whole file at the start of the extent, which begins at `text_offset`.
-fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64, is_pe: bool) {
+/// Checks the common invariants: the whole file is at the start of the extent, which begins at `text_offset`.
+fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64, has_pe_header: bool) {
+    fmt_test::assert_valid_image(image, file.len());
     let [segment] = image.segments() else {
         panic!("it has one segment");
     };
@@ -126,11 +133,11 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
     assert!(rule.allow_at(text_offset, image.extent().len()));
 
     let source = SizedSource::new(&file).expect("a slice has a length");
-    let machine = match PeFile::open(source) {
+    let machine = match PeFile::parse(source) {
         Ok(pe) => pe.map(|pe| pe.machine()),
         Err(_) => None,
     };
-    assert_eq!(is_pe, machine.is_some());
+    assert_eq!(has_pe_header, machine.is_some());
     let own = match image.arch() {
         Arch::Aarch64 => Machine::ARM64,
         _ => Machine::RISCV64,
@@ -138,8 +145,8 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
     assert_eq!(image.has_efi_stub(), machine == Some(own));
 }
 
-/// Checks every promise on `zboot`, which was read from `file`.
-pub(crate) fn check_zboot(file: &[u8], zboot: &Zboot) {
+/// Checks the invariants of `zboot`, which was parsed from `file`.
+pub(crate) fn check_zboot(file: &[u8], zboot: &ZbootImage) {
     assert_eq!(zboot.header().as_bytes(), &file[..64]);
     assert_eq!((&file[..2], &file[4..8]), (&b"MZ"[..], &b"zimg"[..]));
     let payload = zboot.payload();
