@@ -24,6 +24,6 @@ pub use lapic::{Lapic, LapicRegister};
 pub use layout::{Layout, LayoutError, VcpuConfig};
 pub use msr::Msr;
 pub use state::{
-    DescriptorTableRegister, Exception, Gpr, MpState, Register, RegisterError, SegmentField, SegmentRegister,
+    DescriptorTableRegister, Exception, Gpr, MpState, Register, RegisterError, SegmentField, SegmentName,
     VcpuEvents, VcpuState, Xsave,
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use boot_core::cpu::x86_64::{self, AccessRights, DescriptorTable, State};
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 
 use crate::{Lapic, LapicRegister, Msr};
 
@@ -207,7 +207,7 @@ impl Gpr {
 /// A segment register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
-pub enum SegmentRegister {
+pub enum SegmentName {
     Cs,
     Ds,
     Es,
@@ -218,7 +218,7 @@ pub enum SegmentRegister {
     Ldtr,
 }
 
-impl SegmentRegister {
+impl SegmentName {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Cs,
@@ -264,7 +264,7 @@ pub enum Register {
     /// The flags.
     Rflags,
     /// A part of a segment register.
-    Segment(SegmentRegister, SegmentField),
+    Segment(SegmentName, SegmentField),
     /// The base of a descriptor table.
     TableBase(DescriptorTableRegister),
     /// The limit of a descriptor table, 16 bits.
@@ -333,7 +333,7 @@ impl Register {
     /// The registers of every vCPU, without MSRs.
     pub fn all() -> impl Iterator<Item = Self> {
         use SegmentField::{Base, Limit, Rights, Selector};
-        let segments = SegmentRegister::ALL
+        let segments = SegmentName::ALL
             .into_iter()
             .flat_map(|name| [Selector, Base, Limit, Rights].map(|part| Self::Segment(name, part)));
         let tables = [DescriptorTableRegister::Gdtr, DescriptorTableRegister::Idtr]
@@ -565,31 +565,31 @@ impl VcpuState {
         }
     }
 
-    fn segment(&self, name: SegmentRegister) -> &x86_64::SegmentRegister {
+    fn segment(&self, name: SegmentName) -> &SegmentRegister {
         let cpu = &self.cpu;
         match name {
-            SegmentRegister::Cs => &cpu.cs,
-            SegmentRegister::Ds => &cpu.ds,
-            SegmentRegister::Es => &cpu.es,
-            SegmentRegister::Fs => &cpu.fs,
-            SegmentRegister::Gs => &cpu.gs,
-            SegmentRegister::Ss => &cpu.ss,
-            SegmentRegister::Tr => &cpu.tr,
-            SegmentRegister::Ldtr => &cpu.ldtr,
+            SegmentName::Cs => &cpu.cs,
+            SegmentName::Ds => &cpu.ds,
+            SegmentName::Es => &cpu.es,
+            SegmentName::Fs => &cpu.fs,
+            SegmentName::Gs => &cpu.gs,
+            SegmentName::Ss => &cpu.ss,
+            SegmentName::Tr => &cpu.tr,
+            SegmentName::Ldtr => &cpu.ldtr,
         }
     }
 
-    fn segment_mut(&mut self, name: SegmentRegister) -> &mut x86_64::SegmentRegister {
+    fn segment_mut(&mut self, name: SegmentName) -> &mut SegmentRegister {
         let cpu = &mut self.cpu;
         match name {
-            SegmentRegister::Cs => &mut cpu.cs,
-            SegmentRegister::Ds => &mut cpu.ds,
-            SegmentRegister::Es => &mut cpu.es,
-            SegmentRegister::Fs => &mut cpu.fs,
-            SegmentRegister::Gs => &mut cpu.gs,
-            SegmentRegister::Ss => &mut cpu.ss,
-            SegmentRegister::Tr => &mut cpu.tr,
-            SegmentRegister::Ldtr => &mut cpu.ldtr,
+            SegmentName::Cs => &mut cpu.cs,
+            SegmentName::Ds => &mut cpu.ds,
+            SegmentName::Es => &mut cpu.es,
+            SegmentName::Fs => &mut cpu.fs,
+            SegmentName::Gs => &mut cpu.gs,
+            SegmentName::Ss => &mut cpu.ss,
+            SegmentName::Tr => &mut cpu.tr,
+            SegmentName::Ldtr => &mut cpu.ldtr,
         }
     }
 
@@ -654,10 +654,10 @@ mod tests {
         let too_wide = |register, value| Err(RegisterError::TooWide { register, value });
         let missing = |register| Err(RegisterError::Missing { register });
         check(Register::Gpr(Gpr::R15), u64::MAX, Ok(()));
-        let selector = Register::Segment(SegmentRegister::Gs, SegmentField::Selector);
+        let selector = Register::Segment(SegmentName::Gs, SegmentField::Selector);
         check(selector, 0xffff, Ok(()));
         check(selector, 0x1_0000, too_wide(selector, 0x1_0000));
-        let limit = Register::Segment(SegmentRegister::Tr, SegmentField::Limit);
+        let limit = Register::Segment(SegmentName::Tr, SegmentField::Limit);
         check(limit, 0x1_0000_0000, too_wide(limit, 0x1_0000_0000));
         for register in [Register::Mxcsr, Register::Lapic(LapicRegister::TPR)] {
             check(register, u64::MAX, too_wide(register, u64::MAX));

@@ -252,7 +252,7 @@ impl BootProtocol for LinuxX86 {
             None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
         };
         state.rsi = zero_page_at.start();
-        // The length of four descriptors fits 16 bits.
+        // Four descriptors.
         let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
         state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
 

@@ -196,8 +196,9 @@ fn harts(u: &mut Unstructured<'_>, vcpus: u32) -> Result<Cpus> {
 fn gicv2(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<InterruptController> {
     let gic = GicV2::new(addresses.take(u, 0x1000)?, addresses.take(u, 0x2000)?);
     let v2m = maybe(u, 2, |u| {
+        let frame = addresses.take(u, 0x1000)?;
         Ok(GicV2m::new(
-            addresses.take(u, 0x1000)?,
+            frame,
             u.int_in_range(0..=899)?,
             u.int_in_range(1..=88)?,
         ))
@@ -214,9 +215,8 @@ fn gicv3(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Res
         redistributors.push(addresses.take(u, (u64::from(vcpus) - first) * REDISTRIBUTOR)?);
     }
     let its = maybe(u, 2, |u| addresses.take(u, 0x2_0000))?;
-    Ok(InterruptController::GicV3(
-        GicV3::new(distributor, redistributors).with_its(its),
-    ))
+    let gic = GicV3::new(distributor, redistributors).with_its(its);
+    Ok(InterruptController::GicV3(gic))
 }
 
 fn riscv_irqchip(
@@ -238,9 +238,8 @@ fn riscv_irqchip(
         None => 0x4000 + 32 * u64::from(vcpus),
     };
     let len = least.max(pick(u, &[0, 0x8000])?);
-    Ok(InterruptController::Aplic(
-        Aplic::new(addresses.take(u, len)?, sources).with_imsic(imsic),
-    ))
+    let aplic = Aplic::new(addresses.take(u, len)?, sources).with_imsic(imsic);
+    Ok(InterruptController::Aplic(aplic))
 }
 
 fn imsic(u: &mut Unstructured<'_>, addresses: &mut Addresses, vcpus: u32) -> Result<Imsic> {
@@ -277,11 +276,12 @@ fn interrupt(u: &mut Unstructured<'_>, controller: &InterruptController) -> Resu
     };
     // The interrupt specifier of a PLIC has no trigger type, so it could not be read back.
     let is_plic = matches!(controller, InterruptController::Plic(_));
-    Ok(if one_in(u, 2)? && !is_plic {
-        Interrupt::edge(line)
+    let trigger = if one_in(u, 2)? && !is_plic {
+        Trigger::EdgeRising
     } else {
-        Interrupt::level(line)
-    })
+        Trigger::LevelHigh
+    };
+    Ok(Interrupt::new(line, trigger))
 }
 
 fn serial(
@@ -332,9 +332,8 @@ fn pci(
         let lines = repeat(4, || interrupt(u, controller))?;
         Ok([lines[0], lines[1], lines[2], lines[3]])
     })?;
-    Ok(PciHost::new(ecam, windows)
-        .with_intx(intx)
-        .with_msi(has_msi && one_in(u, 2)?))
+    let host = PciHost::new(ecam, windows).with_intx(intx);
+    Ok(host.with_msi(has_msi && one_in(u, 2)?))
 }
 
 fn syscon(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<Syscon> {
@@ -344,7 +343,6 @@ fn syscon(u: &mut Unstructured<'_>, addresses: &mut Addresses) -> Result<Syscon>
         })
     };
     let (poweroff, reset) = (write()?, write()?);
-    Ok(Syscon::new(addresses.take(u, 0x1000)?)
-        .with_poweroff(poweroff)
-        .with_reset(reset))
+    let syscon = Syscon::new(addresses.take(u, 0x1000)?);
+    Ok(syscon.with_poweroff(poweroff).with_reset(reset))
 }

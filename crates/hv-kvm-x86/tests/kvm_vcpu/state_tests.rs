@@ -4,8 +4,8 @@ use std::{error::Error, fmt::Write as _};
 
 use hv_core::{Outcome, Vcpu, VcpuExit, Vm};
 use hv_kvm_x86::{
-    Gpr, KvmError, KvmVm, LapicRegister, MpState, Msr, Register, RegisterError, SegmentField,
-    SegmentRegister, VcpuState,
+    Gpr, KvmError, KvmVm, LapicRegister, MpState, Msr, Register, RegisterError, SegmentField, SegmentName,
+    VcpuState,
 };
 
 use crate::{
@@ -131,11 +131,11 @@ fn unusual() -> Vec<(Register, u64)> {
         (Register::Dr6, 0xffff_0ff1),
         (Register::Dr7, 0x401),
         (
-            Register::Segment(SegmentRegister::Fs, SegmentField::Base),
+            Register::Segment(SegmentName::Fs, SegmentField::Base),
             0x7fff_0000,
         ),
         (
-            Register::Segment(SegmentRegister::Gs, SegmentField::Base),
+            Register::Segment(SegmentName::Gs, SegmentField::Base),
             0xffff_8000_0000_0000,
         ),
         (Register::FpuControl, 0x27f),
