@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use boot_core::Machine;
 use boot_core::machine::Isa;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 use proto_fdt::{Chosen, create_fdt};
