@@ -153,7 +153,7 @@ fn arm64_vmlinux(path: &Path, e_type: u16) {
 fn an_arm64_vmlinux_causes_a_warning_or_an_error() {
     const ET_EXEC: u16 = 2;
     const ET_DYN: u16 = 3;
-    const WARNING: &str = "it is linked at 0xffff800080000000, which is no physical address";
+    const WARNING: &str = "the file is linked to 0xffff800080000000, a kernel's virtual address";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vmlinux");
     let file = path.to_str().unwrap();
@@ -245,4 +245,8 @@ fn invalid_options_are_rejected_with_the_reason() {
     check(&["--cmdline", &"x".repeat(5000)], "command line");
     check(&["--memory", "1M"], "at least 0x200000 are needed");
     check(&["--reserve", "0x9f000..0xa1000"], "not inside RAM");
+    check(
+        &["--irqchip", "gicv3-its"],
+        "machines for x86_64 images do not support the interrupt controller gicv3-its",
+    );
 }

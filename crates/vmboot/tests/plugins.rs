@@ -1,4 +1,4 @@
-//! The linker drops plugin crates that nobody names; this list is what must be there.
+//! The exact list of plugins: the linker drops plugin crates without a reference to them.
 
 #[test]
 fn every_plugin_is_linked_in_the_documented_order() {

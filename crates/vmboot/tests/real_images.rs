@@ -1,6 +1,6 @@
-//! `inspect` and `plan` on real boot images of several makers.
+//! `inspect` and `plan` on boot images of several projects.
 //!
-//! An image that is not here is shown as ignored; `cargo xtask test` fetches them all.
+//! A case without its image is ignored; `cargo xtask test` fetches all images.
 
 use std::fs;
 use std::io::Read;
@@ -13,28 +13,28 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
 use vmboot::report::{InspectReport, PlacementReport, PlanReport};
 
-/// What an image's maker says about it.
+/// Expected properties of an image.
 #[derive(Clone, Copy)]
 struct Known {
     file: &'static str,
     arch: &'static str,
     format: &'static str,
-    /// How the kernel's version string begins.
+    /// Start of the version string.
     version: Option<&'static str>,
     boot_protocol: Option<&'static str>,
     codec: Option<&'static str>,
-    /// The preferred address, if there is one, and the alignment; `None` for an image that cannot be moved.
+    /// Preferred address, if there is one, and alignment; `None` for an image that is not relocatable.
     relocation: Option<(Option<u64>, u64)>,
-    /// The page size that an arm64 `Image` is for.
+    /// Page size of an arm64 `Image`.
     page_size: Option<u32>,
-    /// Whether UEFI firmware can start the file, too.
+    /// Whether the file is also an EFI application.
     efi_stub: bool,
-    /// Entry points by their ABI.
+    /// ABIs of the entry points.
     entries: &'static [&'static str],
-    /// The protocols that can start it, with the address it is entered at in a machine of 512 MiB.
+    /// Supported protocols, with the entry address on a machine with 512 MiB.
     starts: &'static [(&'static str, u64)],
-    /// Whether the image is odd enough for a warning.
-    odd: bool,
+    /// Whether there are warnings about the image.
+    has_warnings: bool,
 }
 
 const LINUX: Known = Known {
@@ -49,10 +49,10 @@ const LINUX: Known = Known {
     efi_stub: true,
     entries: &["linux-x86-64", "linux-x86-32"],
     starts: &[("linux", 0x100_0200)],
-    odd: false,
+    has_warnings: false,
 };
 
-/// An image that borrows the header of a kernel but runs in real mode.
+/// An image with the setup header of a kernel that runs in real mode.
 const REAL_MODE: Known = Known {
     file: "",
     arch: "x86_64",
@@ -65,10 +65,10 @@ const REAL_MODE: Known = Known {
     efi_stub: false,
     entries: &["linux-x86-16"],
     starts: &[],
-    odd: true,
+    has_warnings: true,
 };
 
-/// An arm64 `Image`, which goes to the start of RAM.
+/// An arm64 `Image`, which is loaded at the start of RAM.
 const ARM64: Known = Known {
     file: "",
     arch: "aarch64",
@@ -81,7 +81,7 @@ const ARM64: Known = Known {
     efi_stub: true,
     entries: &["arm64-image"],
     starts: &[("fdt-arm64", 0x8000_0000)],
-    odd: false,
+    has_warnings: false,
 };
 
 const KNOWN: [Known; 10] = [
@@ -104,7 +104,7 @@ const KNOWN: [Known; 10] = [
         format: "riscv-image",
         page_size: None,
         entries: &["riscv-image"],
-        // `text_offset` is 2 MiB, for firmware that may lie at the start of RAM.
+        // `text_offset` is 2 MiB, because firmware can be at the start of RAM.
         starts: &[("fdt-riscv64", 0x8020_0000)],
         ..ARM64
     },
@@ -124,11 +124,11 @@ const KNOWN: [Known; 10] = [
         file: "kernels/x86_64/debian-13.vmlinux",
         format: "elf",
         boot_protocol: None,
-        // The note PHYS32_RELOC says so.
+        // From the note PHYS32_RELOC.
         relocation: LINUX.relocation,
         efi_stub: false,
         entries: &["elf64", "pvh"],
-        // Both entry points differ from build to build; `check` reads them from the file.
+        // The entry points depend on the build; `check` reads them from the file.
         starts: &[],
         ..LINUX
     },
@@ -137,7 +137,7 @@ const KNOWN: [Known; 10] = [
         version: Some("Memtest86+ v"),
         boot_protocol: Some("2.12"),
         relocation: None,
-        // Its EFI program is a file of its own.
+        // Its EFI application is a separate file.
         efi_stub: false,
         starts: &[("linux", 0x10_0200)],
         ..LINUX
@@ -174,7 +174,7 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
 }
 
-/// The JSON that a call of the command prints.
+/// Runs the command and parses its JSON output.
 fn vmboot<T: DeserializeOwned>(args: &[&str]) -> Result<T, Failed> {
     let output = Command::new(env!("CARGO_BIN_EXE_vmboot")).args(args).output()?;
     if !output.status.success() {
@@ -230,7 +230,12 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
     assert_eq!(report.efi_stub, known.efi_stub);
     let entries: Vec<_> = report.entries.iter().map(|entry| entry.abi.as_str()).collect();
     assert_eq!(entries, known.entries);
-    assert_eq!(!report.warnings.is_empty(), known.odd, "{:?}", report.warnings);
+    assert_eq!(
+        !report.warnings.is_empty(),
+        known.has_warnings,
+        "{:?}",
+        report.warnings
+    );
     for segment in &report.segments {
         assert!(
             segment.offset.0 + segment.file_len <= len,
@@ -272,7 +277,7 @@ fn check_pe(known: &Known, path: &str) -> Result<(), Failed> {
         (pe.machine(), header.subsystem),
         (machine, Subsystem::EFI_APPLICATION)
     );
-    // It is position-independent: without base relocations, and it may be moved.
+    // It is position-independent: relocatable, and without base relocations.
     assert_eq!((pe.is_relocs_stripped(), pe.relocations()?.count()), (false, 0));
     if header.check_sum != 0 {
         assert_eq!(pe.compute_check_sum()?, header.check_sum);
@@ -284,7 +289,7 @@ fn check_pe(known: &Known, path: &str) -> Result<(), Failed> {
             "{section:?} is not in the file"
         );
     }
-    // The one directory whose start is a file offset.
+    // The only directory whose address is a file offset.
     if let Some(table) = pe.directory(DirectoryEntry::CERTIFICATE) {
         let end = u64::from(table.virtual_address) + u64::from(table.size);
         assert!(end <= source.len(), "{table:?} is not in the file");

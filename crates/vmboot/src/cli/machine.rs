@@ -1,36 +1,38 @@
-//! The machine to plan for.
+//! Machine options of `plan` and `run`.
 
 use std::error::Error;
+use std::fmt;
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+use clap::ValueEnum;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
 use super::number::{number, range, size};
 
-/// The machine: a PC, or the reference machine of arm64 or riscv64, whichever the image is for.
+/// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MachineArgs {
-    /// The guest's memory.
+    /// Size of guest memory.
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     pub(crate) memory: u64,
-    /// The number of virtual CPUs.
+    /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) vcpus: NonZeroU32,
-    /// The interrupt controller; without it, gicv3-its for arm64 and plic for riscv64.
+    /// Interrupt controller [default: gicv3-its for arm64, plic for riscv64].
     #[arg(long, value_name = "NAME")]
     pub(crate) irqchip: Option<Irqchip>,
-    /// The guest physical address of the ACPI RSDP.
+    /// Guest physical address of the ACPI RSDP.
     #[arg(long, value_name = "ADDRESS", value_parser = number)]
     acpi_rsdp: Option<u64>,
-    /// Take a range out of RAM: the guest is told to leave it alone. May be given several times.
+    /// Reserve a range of RAM in the guest's memory map; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,
 }
 
-/// An interrupt controller that can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// Value of `--irqchip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Irqchip {
     Gicv2,
     Gicv3,
@@ -40,20 +42,28 @@ pub(crate) enum Irqchip {
     AplicImsic,
 }
 
-/// What cannot be asked for.
+/// The name in the option.
+impl fmt::Display for Irqchip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value()
+            .map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
+/// Error in the machine options.
 #[derive(Debug, thiserror::Error)]
 enum MachineError {
-    #[error("there is no machine for {0} images here")]
+    #[error("no machine supports {0} images")]
     NoMachine(Arch),
-    #[error("a machine for {arch} images cannot have the interrupt controller {irqchip:?}")]
+    #[error("machines for {arch} images do not support the interrupt controller {irqchip}")]
     WrongIrqchip { arch: Arch, irqchip: Irqchip },
 }
 
-/// How fast the `time` counter of a riscv64 machine runs that no host has made yet, in Hz.
+/// Frequency of the `time` counter of a planned riscv64 machine in Hz; `run` uses that of the host.
 const TIMEBASE: u32 = 10_000_000;
 
 impl MachineArgs {
-    /// The machine for images of `arch`, as every host can plan it.
+    /// The machine for images of `arch`, independent of the host.
     pub(crate) fn reference(&self, arch: Arch) -> Result<Machine, Box<dyn Error>> {
         let machine = match arch {
             Arch::X86_64 => {
@@ -74,7 +84,7 @@ impl MachineArgs {
         self.finish(machine)
     }
 
-    /// `machine` with what does not depend on where it comes from.
+    /// Adds reserved ranges and the RSDP to `machine`.
     pub(crate) fn finish(&self, mut machine: Machine) -> Result<Machine, Box<dyn Error>> {
         for range in &self.reserved {
             machine.memory.reserve(*range, RegionKind::Reserved)?;
@@ -83,7 +93,7 @@ impl MachineArgs {
         Ok(machine)
     }
 
-    /// The interrupt controller of an arm64 machine.
+    /// Interrupt controller of an arm64 machine.
     pub(crate) fn gic(&self) -> Result<Gic, Box<dyn Error>> {
         Ok(match self.irqchip {
             None | Some(Irqchip::Gicv3Its) => Gic::V3WithIts,
@@ -99,7 +109,7 @@ impl MachineArgs {
         })
     }
 
-    /// The interrupt controller of a riscv64 machine, where one was asked for.
+    /// Interrupt controller of a riscv64 machine, if the option is present.
     pub(crate) fn riscv_irqchip(&self) -> Result<Option<RiscvIrqchip>, Box<dyn Error>> {
         Ok(Some(match self.irqchip {
             None => return Ok(None),

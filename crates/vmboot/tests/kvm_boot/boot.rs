@@ -1,4 +1,4 @@
-//! One boot, from a file to its outcome and what the guest printed.
+//! A boot, from a file to its outcome and console output.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,15 +12,15 @@ use super::console::Console;
 use super::machine::{self, Start};
 use super::setup::Setup;
 
-/// How a boot ended.
+/// Outcome of a boot.
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
     pub(crate) console: String,
 }
 
 impl Run {
-    /// An error that says how the run ended, what was wrong about that, and what the guest printed.
-    pub(crate) fn complaint(&self, what: &str) -> Box<dyn Error> {
+    /// An error with the outcome, the message `what`, and the console output.
+    pub(crate) fn failure(&self, what: &str) -> Box<dyn Error> {
         format!("{}; {what}; console:\n{}", self.outcome, self.console).into()
     }
 }
@@ -61,7 +61,7 @@ fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Plan
     })
 }
 
-/// Where the kernel's first byte goes.
+/// The load address of the kernel.
 pub(crate) fn kernel_base(file: &str, protocol: &str, setup: &Setup) -> Result<u64, Box<dyn Error>> {
     Ok(plan(file, protocol, setup, "")?.plan.kernel().start())
 }
@@ -108,7 +108,7 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
     })
 }
 
-/// A root pointer of ACPI 1.0 that points to no tables: signature, checksum, OEM, revision, address of the RSDT.
+/// An ACPI 1.0 root pointer without tables: signature, checksum, OEM, revision, address of the RSDT.
 fn acpi_rsdp() -> [u8; 20] {
     let mut rsdp = *b"RSD PTR \0vmboot\0\0\0\0\0";
     let sum = rsdp.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));

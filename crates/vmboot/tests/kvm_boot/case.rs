@@ -18,7 +18,7 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn into_trial(self) -> Trial {
         let Self { name, needs, run } = self;
-        Trial::ignorable_test(name, move || match needs.obstacle() {
+        Trial::ignorable_test(name, move || match needs.skip_reason() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => run()
                 .map(|()| Completion::Completed)

@@ -13,7 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "x86_64" => pc::cases(),
         "aarch64" => device_tree::arm64::cases(),
         "riscv64" => device_tree::riscv64::cases(),
-        // No harness runs there.
+        // There is no harness for this host.
         _ => Vec::new(),
     }
 }

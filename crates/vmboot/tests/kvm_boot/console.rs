@@ -1,4 +1,4 @@
-//! The guest's console: collects what is printed, and types.
+//! Guest console that collects output and replies with input.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -6,31 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hv_core::SerialInput;
 
-/// A text to wait for, and what is then typed.
+/// A text to wait for, and the input to send after it.
 pub(crate) type Answer = (&'static str, &'static [u8]);
 
-/// Collects the guest's output, and answers it.
+/// Collects output and replies with input.
 #[derive(Clone, Default)]
 pub(crate) struct Console(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     output: Vec<u8>,
-    /// Where the next text may begin.
+    /// Offset in the output from which the next text is searched.
     unanswered: usize,
     answers: VecDeque<Answer>,
     input: Option<SerialInput>,
 }
 
 impl Console {
-    /// Types each of `answers` into `input` as soon as the guest has printed its text behind that of the one before.
+    /// Sends each of `answers` to `input` when the guest has printed its text after the text of the previous one.
     pub(crate) fn converse(&self, answers: &[Answer], input: SerialInput) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.answers = answers.iter().copied().collect();
         state.input = Some(input);
     }
 
-    /// All that was printed.
+    /// The output so far.
     pub(crate) fn text(&self) -> String {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&state.output).into_owned()
@@ -38,7 +38,7 @@ impl Console {
 }
 
 impl State {
-    /// What is to be typed now.
+    /// The input to send now.
     fn due(&mut self) -> Vec<u8> {
         let mut due = Vec::new();
         while let Some((text, bytes)) = self.answers.front() {
@@ -63,8 +63,8 @@ impl Write for Console {
         state.output.extend_from_slice(bytes);
         let due = state.due();
         if let (false, Some(input)) = (due.is_empty(), state.input.clone()) {
-            // The serial port calls this while it is locked, so the answer comes from a thread of its own. What it cannot
-            // type, the guest does not answer, and the case fails.
+            // The serial port is locked here, so another thread sends the input. If that fails, the guest does not echo it and
+            // the case fails.
             std::thread::spawn(move || input.push(&due).is_ok());
         }
         Ok(bytes.len())

@@ -1,4 +1,4 @@
-//! What a case needs to run, and why it cannot.
+//! Requirements of cases.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -6,20 +6,19 @@ use std::path::PathBuf;
 use super::board::Board;
 use super::machine;
 
-/// What a case needs.
+/// Requirements of a case.
 pub(crate) struct Needs {
     /// Files below the fixtures directory.
     pub(crate) files: Vec<String>,
-    /// The machine that it runs on.
+    /// Kind of the machine.
     pub(crate) board: Board,
-    /// Whether the guest is more than a small integer-only program, so that KVM must run on hardware (or the
-    /// emulation of hardware) that virtualises.
+    /// Whether KVM must use hardware virtualisation, as for all guests other than small integer-only programs.
     pub(crate) hardware: bool,
 }
 
 impl Needs {
-    /// The reason why the case cannot run here.
-    pub(crate) fn obstacle(&self) -> Option<String> {
+    /// Reason why the case cannot run on this host.
+    pub(crate) fn skip_reason(&self) -> Option<String> {
         if let Err(error) = File::options().read(true).write(true).open("/dev/kvm") {
             return Some(format!("/dev/kvm cannot be opened: {error}"));
         }
@@ -34,7 +33,7 @@ impl Needs {
         let missing = self.files.iter().find(|file| !path(file).exists());
         missing
             .map(|file| format!("the fixture {file} is missing"))
-            .or_else(|| machine::obstacle(self.board))
+            .or_else(|| machine::skip_reason(self.board))
     }
 }
 
@@ -47,7 +46,7 @@ fn has_virtualisation() -> bool {
         .any(|flag| flag == "vmx" || flag == "svm")
 }
 
-/// The path of a fixture. Only for cases whose [`Needs`] name it.
+/// The path of a fixture, which must be listed in [`Needs`].
 pub(crate) fn path(file: &str) -> PathBuf {
     PathBuf::from(std::env::var_os(VARIABLE).unwrap_or_default()).join(file)
 }

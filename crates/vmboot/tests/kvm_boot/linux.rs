@@ -1,4 +1,4 @@
-//! Stock Linux kernels, to userspace.
+//! Stock Linux kernels, booted to userspace.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use super::console::Answer;
 use super::fixtures::{Needs, path};
 use super::setup::Setup;
 
-/// A kernel, the protocol that starts it and the machine that it is started on.
+/// A kernel, the protocol that boots it, and its machine.
 #[derive(Clone, Copy)]
 struct Kernel {
     name: &'static str,
@@ -24,13 +24,13 @@ struct Kernel {
     board: Board,
 }
 
-/// A machine's size, what init is told to do there, and how that ends.
+/// Size of the machine, options of init, and expected outcome.
 #[derive(Clone)]
-struct Course {
+struct Scenario {
     name: &'static str,
     vcpus: u32,
-    /// Words for init.
-    words: &'static str,
+    /// Options of init on the kernel command line.
+    options: &'static str,
     answers: &'static [Answer],
     end: Outcome,
 }
@@ -71,20 +71,20 @@ const RISCV64: [Kernel; 2] = [
     riscv64("debian-13-image-aplic-imsic", RiscvIrqchip::AplicImsic),
 ];
 
-/// What is tried on a machine like `board`.
-fn courses(board: Board) -> Vec<Course> {
-    // A PC without ACPI cannot be switched off, so init resets it; and its kernel finds one CPU.
+/// Scenarios on a machine of kind `board`.
+fn scenarios(board: Board) -> Vec<Scenario> {
+    // Without ACPI, a PC has no power-off, so init resets it, and its kernel finds only one CPU.
     let is_pc = board == Board::Pc;
-    let plain = Course {
+    let plain = Scenario {
         name: "to-userspace",
         vcpus: 1,
-        words: "",
+        options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
     };
-    let typed = Course {
+    let typed = Scenario {
         name: "serial-input",
-        words: " init.echo",
+        options: " init.echo",
         answers: &[
             ("init: echoing lines", b"Knock, knock!\n"),
             ("echo: Knock, knock!", b"quit\n"),
@@ -94,14 +94,14 @@ fn courses(board: Board) -> Vec<Course> {
     if is_pc {
         return vec![plain, typed];
     }
-    let four_cpus = Course {
+    let four_cpus = Scenario {
         name: "four-cpus",
         vcpus: 4,
         ..plain.clone()
     };
-    let reboot = Course {
+    let reboot = Scenario {
         name: "reboot",
-        words: " init.end=reboot",
+        options: " init.end=reboot",
         end: Outcome::Reset,
         ..plain.clone()
     };
@@ -113,35 +113,35 @@ pub(crate) fn cases() -> Vec<Case> {
         "x86_64" => ("x86_64", &X86_64),
         "aarch64" => ("aarch64", &AARCH64),
         "riscv64" => ("riscv64", &RISCV64),
-        // No harness runs there.
+        // There is no harness for this host.
         _ => return Vec::new(),
     };
     let mut cases = Vec::new();
     for &kernel in kernels {
-        let courses = courses(kernel.board).into_iter();
-        cases.extend(courses.map(|course| case(arch, kernel, course)));
+        let scenarios = scenarios(kernel.board).into_iter();
+        cases.extend(scenarios.map(|scenario| case(arch, kernel, scenario)));
     }
     cases
 }
 
-fn case(arch: &str, kernel: Kernel, course: Course) -> Case {
+fn case(arch: &str, kernel: Kernel, scenario: Scenario) -> Case {
     let (initrd, payload) = (
         format!("initrd/{arch}/linux.cpio"),
         format!("initrd/{arch}/payload.bin"),
     );
     Case {
-        name: format!("linux::{}::{}", kernel.name, course.name),
+        name: format!("linux::{}::{}", kernel.name, scenario.name),
         needs: Needs {
             files: vec![kernel.file.into(), initrd.clone(), payload.clone()],
             board: kernel.board,
             hardware: true,
         },
-        run: Box::new(move || to_userspace(&kernel, &course, &initrd, &payload)),
+        run: Box::new(move || to_userspace(&kernel, &scenario, &initrd, &payload)),
     }
 }
 
-fn to_userspace(kernel: &Kernel, course: &Course, initrd: &str, payload: &str) -> TestResult {
-    // A PC's kernel looks for ways to reboot that this one does not have, unless it is told the one that it has.
+fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
+    // Otherwise the kernel tries other ways to reboot first, which this PC lacks.
     let reboot = if kernel.board == Board::Pc {
         " reboot=k"
     } else {
@@ -149,13 +149,13 @@ fn to_userspace(kernel: &Kernel, course: &Course, initrd: &str, payload: &str) -
     };
     let cmdline = format!(
         "console=ttyS0 panic=-1{reboot} quiet words=\"two words\"{}",
-        course.words
+        scenario.options
     );
     let setup = Setup {
         memory: 512 << 20,
-        vcpus: NonZeroU32::new(course.vcpus).ok_or("a machine without CPUs")?,
+        vcpus: NonZeroU32::new(scenario.vcpus).ok_or("a machine without CPUs")?,
         initrd: Some(fs::read(path(initrd))?),
-        answers: course.answers.to_vec(),
+        answers: scenario.answers.to_vec(),
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)
     };
@@ -164,22 +164,22 @@ fn to_userspace(kernel: &Kernel, course: &Course, initrd: &str, payload: &str) -
     let expected = [
         "userspace reached: Linux ".to_owned(),
         format!("cmdline: {cmdline}"),
-        format!("cpus: {}", course.vcpus),
+        format!("cpus: {}", scenario.vcpus),
         format!("payload: payload.bin {len} {hash:#018x}"),
     ];
-    let answered = course.answers.iter().map(|(text, _)| (*text).to_owned());
+    let answered = scenario.answers.iter().map(|(text, _)| (*text).to_owned());
     let missing: Vec<_> = expected
         .into_iter()
         .chain(answered)
         .filter(|text| !run.console.contains(text.as_str()))
         .collect();
-    if missing.is_empty() && run.outcome == course.end {
+    if missing.is_empty() && run.outcome == scenario.end {
         return check_memory(&run, setup.memory);
     }
-    Err(run.complaint(&format!("not printed: {missing:?}")))
+    Err(run.failure(&format!("not printed: {missing:?}")))
 }
 
-/// The kernel must have found nearly all of the memory, and no more than there is.
+/// Checks that the kernel found at least 80 % of the memory, and not more than all of it.
 fn check_memory(run: &Run, memory: u64) -> TestResult {
     let line = run
         .console
@@ -193,5 +193,5 @@ fn check_memory(run: &Run, memory: u64) -> TestResult {
     if (total / 10 * 8..=total).contains(&kib) {
         return Ok(());
     }
-    Err(run.complaint(&format!("the guest found {kib} KiB of {total} KiB")))
+    Err(run.failure(&format!("the guest found {kib} KiB of {total} KiB")))
 }

@@ -17,11 +17,11 @@ use super::setup::Setup;
 pub(crate) use self::start::Start;
 
 /// Reason why this host cannot run a machine of this kind.
-pub(crate) fn obstacle(board: Board) -> Option<String> {
+pub(crate) fn skip_reason(board: Board) -> Option<String> {
     match board {
         Board::Pc => None,
-        Board::Arm64(gic) => arm64::obstacle(gic),
-        Board::Riscv64(irqchip) => riscv64::obstacle(irqchip),
+        Board::Arm64(gic) => arm64::skip_reason(gic),
+        Board::Riscv64(irqchip) => riscv64::skip_reason(irqchip),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Build {
     pub(super) image: Image,
 }
 
-/// A case that needs the file of `build` and a machine like `board`.
+/// A case that needs the file of `build` and a machine of kind `board`.
 pub(super) fn case(
     name: &str,
     build: Build,
@@ -39,7 +39,7 @@ pub(super) fn range(start: u64, end: u64) -> GuestRange {
     GuestRange::from_bounds(start, end).expect("a range in a table")
 }
 
-/// Bytes that no shifted or repeated page could be mistaken for.
+/// Bytes without a period, to detect shifted and repeated pages.
 pub(super) fn bytes(len: u32) -> Vec<u8> {
     (0..len)
         .map(|i| i.wrapping_mul(0x9e37_79b1).to_be_bytes()[0])

@@ -13,7 +13,7 @@ use crate::boot::{Run, boot, kernel_base};
 use crate::case::TestResult;
 use crate::setup::Setup;
 
-/// The command line that tells the guest what to do and everything it must find.
+/// The command line with `mode` and the expectation.
 fn cmdline(build: Build, setup: &Setup, mode: Mode) -> Result<String, Box<dyn Error>> {
     let base = kernel_base(build.file, build.protocol, setup)?;
     let expectation = match setup.board {
@@ -28,15 +28,15 @@ fn run(build: Build, setup: &Setup, mode: Mode) -> Result<Run, Box<dyn Error>> {
     boot(build.file, build.protocol, setup, &cmdline(build, setup, mode)?)
 }
 
-/// How the guest leaves a machine like `board` when nothing was wrong.
-fn left_well(board: Board) -> Outcome {
+/// The outcome of a successful run on a machine of kind `board`.
+fn success(board: Board) -> Outcome {
     match board {
         Board::Pc => Outcome::DebugExit(0x10),
         Board::Arm64(_) | Board::Riscv64(_) => Outcome::PowerOff,
     }
 }
 
-/// The guest checks its contract and finds nothing wrong.
+/// Checks that all clauses hold.
 pub(super) fn conforms(build: Build, setup: &Setup) -> Result<Run, Box<dyn Error>> {
     let run = run(build, setup, Mode::Exit)?;
     let failed: Vec<_> = run
@@ -46,18 +46,18 @@ pub(super) fn conforms(build: Build, setup: &Setup) -> Result<Run, Box<dyn Error
         .collect();
     let passed = run.console.lines().filter(|line| line.starts_with("ok ")).count();
     let total = format!("conformance: {passed} ok, 0 failed");
-    // Every build checks at least its registers, its image and its memory map.
-    if run.outcome == left_well(setup.board)
+    // Every build checks at least its registers, image and memory map.
+    if run.outcome == success(setup.board)
         && failed.is_empty()
         && passed >= 30
         && run.console.contains(&total)
     {
         return Ok(run);
     }
-    Err(run.complaint(&format!("failed clauses: {failed:#?}")))
+    Err(run.failure(&format!("failed clauses: {failed:#?}")))
 }
 
-/// A relocatable kernel whose preferred place is taken on `setup` goes elsewhere and runs there.
+/// Checks that a relocatable kernel whose preferred address is not available on `setup` is moved and conforms.
 pub(super) fn moves(build: Build, setup: &Setup) -> TestResult {
     let free = Setup::of(setup.board);
     let preferred = kernel_base(build.file, build.protocol, &free)?;
@@ -68,38 +68,38 @@ pub(super) fn moves(build: Build, setup: &Setup) -> TestResult {
     conforms(build, setup).map(|_| ())
 }
 
-/// The guest does what `mode` says, and the run ends as it must.
+/// Checks that the guest runs `mode` and that the outcome is as `expected`.
 pub(super) fn ends(build: Build, setup: &Setup, mode: Mode, expected: fn(&Outcome) -> bool) -> TestResult {
     let run = run(build, setup, mode)?;
-    // Without this line the guest never came as far as to do what it was asked.
+    // The guest prints this line when it starts `mode`.
     let ready = mode.to_string();
     if run.console.lines().any(|line| line.trim_end() == ready) && expected(&run.outcome) {
         return Ok(());
     }
-    Err(run.complaint(&format!("{mode} must end in another way")))
+    Err(run.failure(&format!("unexpected outcome of {mode}")))
 }
 
-/// How long a guest may stand still that will not end: long enough to come up, even in an emulated host.
-const STANDSTILL: Duration = Duration::from_secs(8);
+/// Deadline of a guest that does not end the run. It must suffice to boot, also on an emulated host.
+const HANG_DEADLINE: Duration = Duration::from_secs(8);
 
-/// A guest that does nothing more meets its deadline.
-pub(super) fn stands_still(build: Build, setup: Setup, mode: Mode) -> TestResult {
+/// Checks that a guest that hangs reaches its deadline.
+pub(super) fn hangs(build: Build, setup: Setup, mode: Mode) -> TestResult {
     let setup = Setup {
-        deadline: STANDSTILL,
+        deadline: HANG_DEADLINE,
         ..setup
     };
     ends(build, &setup, mode, |outcome| *outcome == Outcome::Deadline)
 }
 
-/// Types into the guest and reads the answer.
+/// Checks that the guest echoes console input.
 pub(super) fn echoes(build: Build, setup: Setup, mode: Mode) -> TestResult {
     let setup = Setup {
         answers: vec![("mode=echo", b"Knock, knock!"), ("Knock, knock!", b"q")],
         ..setup
     };
     let run = run(build, &setup, mode)?;
-    if run.console.contains("Knock, knock!q") && run.outcome == left_well(setup.board) {
+    if run.console.contains("Knock, knock!q") && run.outcome == success(setup.board) {
         return Ok(());
     }
-    Err(run.complaint(&format!("{mode} must echo what is typed")))
+    Err(run.failure(&format!("{mode} must echo the input")))
 }

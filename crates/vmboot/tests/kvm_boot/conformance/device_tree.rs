@@ -1,4 +1,4 @@
-//! The guest of arm64 and riscv64, on their reference machines.
+//! Cases on the reference machines of arm64 and riscv64.
 
 pub(super) mod arm64;
 pub(super) mod riscv64;
@@ -12,25 +12,25 @@ use hv_core::virt::{PCI_MEMORY, RAM_BASE};
 use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
 use super::build::{Build, bytes, case, range};
-use super::checks::{conforms, echoes, ends, moves, stands_still};
+use super::checks::{conforms, echoes, ends, hangs, moves};
 use crate::board::Board;
 use crate::boot::Run;
 use crate::case::{Case, TestResult};
 use crate::setup::{Seeds, Setup};
 
-/// What is tried on one architecture.
+/// Cases of one architecture.
 struct Matrix<'a> {
-    /// Every build; each comes up on the plain machine.
+    /// All builds, for the plain machine.
     builds: &'a [Build],
-    /// Those that come up on machines of every shape.
+    /// Builds for machines of every shape.
     shaped: &'a [Build],
-    /// Those that may run anywhere.
+    /// Relocatable builds.
     movable: &'a [Build],
-    /// Those that secondary CPUs start in.
+    /// Builds for machines with secondary CPUs.
     started: &'a [Build],
-    /// The one that the endings and the interrupt controllers are tried with.
+    /// The build for the modes and the interrupt controllers.
     first: Build,
-    /// Machines with each interrupt controller, the plain one first.
+    /// Machines with each interrupt controller; the first is the plain machine.
     boards: &'a [(&'static str, Board)],
 }
 
@@ -71,13 +71,13 @@ impl Matrix<'_> {
 fn conforming(name: &str, build: Build, setup: Setup) -> Case {
     case(name, build, setup.board, move || {
         let run = conforms(build, &setup)?;
-        told_of_reservations(&run, &setup)
+        check_reservations(&run, &setup)
     })
 }
 
-/// The guest names what its tree reserves.
-fn told_of_reservations(run: &Run, setup: &Setup) -> TestResult {
-    let told: Vec<_> = run
+/// Checks that the guest found the reserved memory of the setup.
+fn check_reservations(run: &Run, setup: &Setup) -> TestResult {
+    let found: Vec<_> = run
         .console
         .lines()
         .filter_map(|line| line.trim_end().strip_prefix("note memory.reserved "))
@@ -87,11 +87,11 @@ fn told_of_reservations(run: &Run, setup: &Setup) -> TestResult {
         .iter()
         .map(|memory| format!("{:#x}-{:#x}", memory.range.start(), memory.range.end()))
         .collect();
-    if told == expected {
+    if found == expected {
         return Ok(());
     }
-    Err(run.complaint(&format!(
-        "reserved are {expected:?}, and the guest was told of {told:?}"
+    Err(run.failure(&format!(
+        "the setup reserves {expected:?}, and the guest found {found:?}"
     )))
 }
 
@@ -102,7 +102,7 @@ fn with_four_cpus(board: Board) -> Setup {
     }
 }
 
-/// Machines beside the plain one.
+/// Machines other than the plain one.
 fn shapes(board: Board) -> [(&'static str, Setup); 4] {
     let initrd = Some(bytes(300_001));
     let holes = (0..150)
@@ -159,7 +159,7 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
     ]
 }
 
-/// The place that the builds prefer is taken.
+/// The preferred address of the build is reserved.
 fn moved(build: Build, board: Board) -> TestResult {
     let free = crate::boot::kernel_base(build.file, build.protocol, &Setup::of(board))?;
     let taken = GuestRange::new(free, 0x1000).ok_or("a kernel at the end of the address space")?;
@@ -170,19 +170,19 @@ fn moved(build: Build, board: Board) -> TestResult {
     moves(build, &setup)
 }
 
-/// A run that ends in one way.
+/// Check of one outcome.
 type Ending = fn(Build, Setup) -> TestResult;
 
-/// An address that neither RAM nor a device has.
-const NOTHING: u64 = PCI_MEMORY.start();
+/// An address without RAM and devices.
+const UNMAPPED: u64 = PCI_MEMORY.start();
 
-/// Every way a guest can end, told apart.
+/// Cases for each outcome of a guest.
 const ENDINGS: [(&str, Ending); 8] = [
     ("hang-meets-its-deadline", |build, setup| {
-        stands_still(build, setup, Mode::Hang)
+        hangs(build, setup, Mode::Hang)
     }),
     ("wfi-meets-its-deadline", |build, setup| {
-        stands_still(build, setup, Mode::Halt)
+        hangs(build, setup, Mode::Halt)
     }),
     ("power-off", |build, setup| {
         let is_off = |outcome: &Outcome| *outcome == Outcome::PowerOff;
@@ -198,28 +198,28 @@ const ENDINGS: [(&str, Ending); 8] = [
         };
         let is_crash = |outcome: &Outcome| match outcome {
             Outcome::Crash(report) => {
-                matches!(&report.fault, Fault::UnhandledAccess(access) if access.address == NOTHING)
+                matches!(&report.fault, Fault::UnhandledAccess(access) if access.address == UNMAPPED)
             }
             _ => false,
         };
-        ends(build, &setup, Mode::Mmio(NOTHING), is_crash)
+        ends(build, &setup, Mode::Mmio(UNMAPPED), is_crash)
     }),
     ("first-byte-of-the-exit-page", |build, setup| {
         let setup = Setup {
-            exit_page: Some(NOTHING),
+            exit_page: Some(UNMAPPED),
             ..setup
         };
-        // The guest writes one value to the first byte of the page it is told of, and another to the last.
+        // The guest writes different values to the first and the last byte of the page.
         let is_first = |outcome: &Outcome| *outcome == Outcome::DebugExit(0x5a);
-        ends(build, &setup, Mode::Mmio(NOTHING), is_first)
+        ends(build, &setup, Mode::Mmio(UNMAPPED), is_first)
     }),
     ("last-byte-of-the-exit-page", |build, setup| {
         let setup = Setup {
-            exit_page: Some(NOTHING),
+            exit_page: Some(UNMAPPED),
             ..setup
         };
         let is_first = |outcome: &Outcome| *outcome == Outcome::DebugExit(0x5a);
-        ends(build, &setup, Mode::Mmio(NOTHING + 0xfff), is_first)
+        ends(build, &setup, Mode::Mmio(UNMAPPED + 0xfff), is_first)
     }),
     ("serial-input-by-asking", |build, setup| {
         echoes(build, setup, Mode::EchoPoll)

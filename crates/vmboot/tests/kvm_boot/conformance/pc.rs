@@ -1,11 +1,11 @@
-//! The guest of x86_64, on PCs.
+//! Cases on PCs.
 
 use boot_core::RegionKind;
 use contract::{Entry, Image, Mode};
 use hv_core::{Fault, Outcome, ShutdownPolicy};
 
 use super::build::{Build, bytes, case, range};
-use super::checks::{conforms, echoes, ends, moves, stands_still};
+use super::checks::{conforms, echoes, ends, hangs, moves};
 use crate::board::Board;
 use crate::case::{Case, TestResult};
 use crate::setup::Setup;
@@ -69,11 +69,11 @@ const BUILDS: [Build; 8] = [
     },
 ];
 
-/// The machines every build must come up on.
+/// The machines for all builds.
 fn shapes() -> [(&'static str, Setup); 5] {
     let pc = Setup::of(Board::Pc);
     let initrd = Some(bytes(300_001));
-    // 150 pages taken out of RAM leave 150 pieces of RAM between them: more than the zero page's table holds.
+    // 150 reserved pages divide RAM into more ranges than the e820 table of the zero page can hold.
     let holes = (0..150)
         .map(|i| 0x800_0000 + i * 0x2000)
         .map(|start| (range(start, start + 0x1000), RegionKind::Reserved));
@@ -141,7 +141,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The place that the builds prefer is taken.
+/// The preferred address of the build is reserved.
 fn moved(build: Build) -> TestResult {
     let setup = Setup {
         other_regions: vec![(range(0x100_0000, 0x140_0000), RegionKind::Reserved)],
@@ -150,7 +150,7 @@ fn moved(build: Build) -> TestResult {
     moves(build, &setup)
 }
 
-/// Modules with and without command lines of their own.
+/// Modules with and without command lines.
 fn modules(build: Build) -> TestResult {
     let setup = Setup {
         initrd: Some(bytes(5000)),
@@ -160,16 +160,16 @@ fn modules(build: Build) -> TestResult {
     conforms(build, &setup).map(|_| ())
 }
 
-/// A run that ends in one way.
+/// Check of one outcome.
 type Ending = fn(Build) -> TestResult;
 
-/// Every way a guest can end, told apart.
+/// Cases for each outcome of a guest.
 const ENDINGS: [(&str, Ending); 6] = [
     ("hang-meets-its-deadline", |build| {
-        stands_still(build, Setup::of(Board::Pc), Mode::Hang)
+        hangs(build, Setup::of(Board::Pc), Mode::Hang)
     }),
     ("hlt-meets-its-deadline", |build| {
-        stands_still(build, Setup::of(Board::Pc), Mode::Halt)
+        hangs(build, Setup::of(Board::Pc), Mode::Halt)
     }),
     ("triple-fault-is-a-crash", |build| {
         ends(

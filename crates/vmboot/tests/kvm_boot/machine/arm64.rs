@@ -14,7 +14,7 @@ use super::start::Start;
 
 /// Builds a machine that is stopped before it starts. Only `ENODEV` means that the host lacks the interrupt controller; the
 /// case itself reports other errors.
-pub(super) fn obstacle(gic: Gic) -> Option<String> {
+pub(super) fn skip_reason(gic: Gic) -> Option<String> {
     let machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, gic).ok()?;
     let stop = StopHandle::new();
     stop.stop();

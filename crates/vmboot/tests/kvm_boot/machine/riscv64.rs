@@ -1,4 +1,4 @@
-//! The reference machine of riscv64, with harts like the host's.
+//! The reference machine of riscv64, with the harts of the host.
 
 use std::error::Error;
 use std::num::NonZeroU32;
@@ -10,8 +10,8 @@ use hv_kvm_riscv::{MachineBoot, boot_machine, host_capabilities};
 
 use super::start::Start;
 
-/// A PLIC is in user space, so that every host has it.
-pub(super) fn obstacle(irqchip: RiscvIrqchip) -> Option<String> {
+/// The PLIC is emulated in user space, so every host supports it.
+pub(super) fn skip_reason(irqchip: RiscvIrqchip) -> Option<String> {
     // The case itself reports an error of the query.
     let has_aia = host_capabilities().map_or(true, |host| host.aia_ids.is_some());
     (irqchip != RiscvIrqchip::Plic && !has_aia).then(|| {

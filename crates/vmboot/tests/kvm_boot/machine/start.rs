@@ -1,4 +1,4 @@
-//! A machine that is loaded.
+//! A loaded machine.
 
 use boot_core::{CpuState, Machine};
 use guest_ram::GuestRam;
@@ -6,13 +6,13 @@ use hv_core::{BoardDevices, Policy};
 
 use crate::console::Console;
 
-/// A machine that is loaded.
+/// A loaded machine, ready to run.
 pub(crate) struct Start<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) ram: &'a GuestRam,
     pub(crate) state: &'a CpuState,
     pub(crate) console: Console,
-    /// The page whose writes end the run.
+    /// Address of the debug-exit page.
     pub(crate) exit_page: Option<u64>,
     pub(crate) policy: &'a Policy,
 }

@@ -27,9 +27,9 @@ const fn elf(name: &'static str, file: &'static str) -> Build {
 
 const BUILDS: [Build; 8] = [
     image("image", "guests/aarch64/conformance.Image"),
-    // Not at a multiple of 2 MiB, as kernels before 5.8.
+    // `text_offset` is not a multiple of 2 MiB, as before Linux 5.8.
     image("image-offset", "guests/aarch64/conformance-offset.Image"),
-    // Does not say how large it is, as kernels before 3.17.
+    // No `image_size`, as before Linux 3.17.
     image("image-old", "guests/aarch64/conformance-old.Image"),
     image("image-big-endian", "guests/aarch64/conformance-be.Image"),
     elf("elf", "guests/aarch64/conformance.elf"),

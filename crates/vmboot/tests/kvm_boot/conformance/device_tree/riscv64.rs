@@ -24,7 +24,7 @@ const BUILDS: [Build; 3] = [
     build("elf-pie", "guests/riscv64/conformance-pie.elf", Image::Elf),
 ];
 
-/// An APLIC without IMSICs is not among them: KVM has none.
+/// KVM has no APLIC without IMSICs.
 const BOARDS: [(&str, Board); 2] = [
     ("plic", Board::Riscv64(RiscvIrqchip::Plic)),
     ("aplic-imsic", Board::Riscv64(RiscvIrqchip::AplicImsic)),

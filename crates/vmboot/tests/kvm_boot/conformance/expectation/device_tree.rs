@@ -9,14 +9,14 @@ use hv_core::virt::SERIAL;
 use crate::conformance::build::Build;
 use crate::setup::Setup;
 
-/// What the guest must find, as words of its command line.
+/// The expectation on arm64 and riscv64.
 pub(in crate::conformance) fn expectation(
     build: Build,
     setup: &Setup,
     base: u64,
 ) -> Result<String, Box<dyn Error>> {
     let machine = crate::machine::describe(setup)?;
-    // A device tree has RAM in its memory nodes, and nothing else.
+    // The memory nodes of a device tree contain only RAM.
     let map: Vec<_> = machine
         .memory
         .ram()
@@ -29,7 +29,7 @@ pub(in crate::conformance) fn expectation(
     let cpus: Vec<u64> = match &machine.platform.cpus {
         Cpus::Arm64(cpus) => cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
         Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
-        _ => return Err("a machine that does not describe its CPUs".into()),
+        _ => return Err("a machine without a description of its CPUs".into()),
     };
     let expectation = Expectation {
         entry: Some(build.entry),
@@ -60,6 +60,6 @@ fn irqchip(controller: &InterruptController) -> Result<Irqchip, Box<dyn Error>> 
         InterruptController::Plic(_) => Irqchip::Plic,
         InterruptController::Aplic(aplic) if aplic.imsic.is_some() => Irqchip::AplicImsic,
         InterruptController::Aplic(_) => Irqchip::Aplic,
-        _ => return Err("a machine that does not describe its interrupt controller".into()),
+        _ => return Err("a machine without a description of its interrupt controller".into()),
     })
 }

@@ -6,7 +6,7 @@ use contract::{Blob, Digest, Entry, Expectation, Memory, MemoryRange, Module};
 use crate::conformance::build::Build;
 use crate::setup::Setup;
 
-/// The map as the guest must find it, with the type numbers of the ACPI specification (section 15).
+/// The memory map of a PC, with the types of the ACPI specification (section 15).
 fn expected_map(setup: &Setup) -> Result<Vec<MemoryRange>, Box<dyn std::error::Error>> {
     let machine = crate::machine::describe(setup)?;
     let regions = machine.memory.regions().iter();
@@ -25,7 +25,7 @@ fn expected_map(setup: &Setup) -> Result<Vec<MemoryRange>, Box<dyn std::error::E
         .collect())
 }
 
-/// What the guest must find, as words of its command line.
+/// The expectation on a PC.
 pub(in crate::conformance) fn expectation(
     build: Build,
     setup: &Setup,
