@@ -223,7 +223,7 @@ impl fmt::Display for Fault {
                  interrupt table)",
             ),
             Self::InternalError { suberror, meaning, pc, instruction, data } => {
-                write!(f, "the hypervisor reported internal error {suberror}")?;
+                write!(f, "the hypervisor reported an internal error, suberror {suberror}")?;
                 if let Some(meaning) = meaning {
                     write!(f, " ({meaning})")?;
                 }
