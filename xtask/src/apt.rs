@@ -13,38 +13,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
 use crate::progress::Step;
+use crate::suite::Suite;
 use crate::workspace::Workspace;
-
-/// Debian's releases that inputs are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suite {
-    /// Debian 13, whose kernel is the current one.
-    Trixie,
-    /// Debian 12, whose kernel is the previous one.
-    Bookworm,
-}
-
-impl Suite {
-    /// The name in the archive.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Trixie => "trixie",
-            Self::Bookworm => "bookworm",
-        }
-    }
-
-    /// The release's number, which file names carry.
-    pub(crate) fn number(self) -> &'static str {
-        match self {
-            Self::Trixie => "13",
-            Self::Bookworm => "12",
-        }
-    }
-}
 
 /// Runs an apt command with its output in `log` and its progress on `step`.
 pub(crate) fn run(command: &mut Command, log: &Path, step: &Step) -> Result<(), Error> {
@@ -154,8 +127,13 @@ pub(crate) struct PrivateApt<'a> {
 
 impl<'a> PrivateApt<'a> {
     /// Writes the configuration for one release and architecture, and fetches its package lists.
-    pub(crate) fn update(workspace: &'a Workspace, row: &ArchRow, suite: Suite) -> Result<Self, Error> {
-        Self::open(workspace, suite.name(), row.name, Some(row.debian))
+    pub(crate) fn update(
+        workspace: &'a Workspace,
+        name: &str,
+        debian_arch: &str,
+        suite: Suite,
+    ) -> Result<Self, Error> {
+        Self::open(workspace, suite.name(), name, Some(debian_arch))
     }
 
     /// The same for a part of the archive and the architecture of this machine.

@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use crate::apt::Suite;
-use crate::guests::{self, Conformance};
-use crate::kernel::Image;
-use crate::qemu::Qemu;
-use crate::test::loader::{self, Loader};
+use crate::guests::builds::{self, Conformance};
+use crate::kernel::images::Image;
+use crate::qemu::{Qemu, versions};
+use crate::suite::Suite;
+use crate::test::loader::machines::{self, Loader};
 
 /// A guest architecture, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -108,25 +108,12 @@ impl Module {
     }
 }
 
-/// Version 10.0.2 lets a guest of L1 read the CR4 that L1 gave it, though KVM intercepts that read, and what a stock Linux
-/// guest's first process prints did not arrive.
-pub(crate) const QEMU_X86_64: Qemu = Qemu::new("qemu-system-x86", "qemu-system-x86_64").before(
-    (10, 0),
-    "bookworm",
-    &[
-        "qemu-system-x86",
-        "qemu-system-common",
-        "qemu-system-data",
-        "seabios",
-    ],
-);
-
 static X86_64: ArchRow = ArchRow {
     arch: Arch::X86_64,
     name: "x86_64",
     labs: &[LabMachine {
         variant: "",
-        qemu: QEMU_X86_64,
+        qemu: versions::X86_64,
         // `max` under TCG has SVM with nested paging.
         args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
         // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, so that one boot in ten of a kernel that uses it
@@ -158,8 +145,8 @@ static X86_64: ArchRow = ArchRow {
     linux_protocol: "linux",
     linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
     std_target: "x86_64-unknown-linux-gnu",
-    guests: guests::X86_64,
-    loaders: loader::X86_64,
+    guests: builds::X86_64,
+    loaders: machines::X86_64,
     link_packages: &[
         ("gcc", "/usr/bin/cc"),
         ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
@@ -168,15 +155,13 @@ static X86_64: ArchRow = ArchRow {
     kvm_flags: &["vmx", "svm"],
 };
 
-pub(crate) const QEMU_AARCH64: Qemu = Qemu::new("qemu-system-arm", "qemu-system-aarch64");
-
 static AARCH64: ArchRow = ArchRow {
     arch: Arch::Aarch64,
     name: "aarch64",
     labs: &[
         LabMachine {
             variant: "GICv3",
-            qemu: QEMU_AARCH64,
+            qemu: versions::AARCH64,
             args: &[
                 "-machine",
                 "virt,virtualization=on,gic-version=3",
@@ -189,7 +174,7 @@ static AARCH64: ArchRow = ArchRow {
         // QEMU's GICv3 cannot play a GICv2 for guests, as some real ones can.
         LabMachine {
             variant: "GICv2",
-            qemu: QEMU_AARCH64,
+            qemu: versions::AARCH64,
             args: &[
                 "-machine",
                 "virt,virtualization=on,gic-version=2",
@@ -216,8 +201,8 @@ static AARCH64: ArchRow = ArchRow {
     linux_protocol: "fdt-arm64",
     linux_cmdline: "console=ttyS0 panic=-1",
     std_target: "aarch64-unknown-linux-gnu",
-    guests: guests::AARCH64,
-    loaders: loader::AARCH64,
+    guests: builds::AARCH64,
+    loaders: machines::AARCH64,
     link_packages: &[
         ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
         ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
@@ -226,16 +211,6 @@ static AARCH64: ArchRow = ArchRow {
     kvm_flags: &[],
 };
 
-/// Real in some releases of Debian, provided by another package in others.
-pub(crate) const QEMU_RISCV64: Qemu = Qemu::new("qemu-system-riscv64", "qemu-system-riscv64");
-
-/// Version 7.2 has no Ssaia to switch on by its name of today, and a kernel hangs with its AIA.
-pub(crate) const QEMU_RISCV64_AIA: Qemu = QEMU_RISCV64.since(
-    (10, 0),
-    "bookworm-backports",
-    &["qemu-system-riscv", "qemu-system-data", "opensbi"],
-);
-
 static RISCV64: ArchRow = ArchRow {
     arch: Arch::Riscv64,
     name: "riscv64",
@@ -243,7 +218,7 @@ static RISCV64: ArchRow = ArchRow {
         // KVM in here has no interrupt controller; it is in user space, a PLIC.
         LabMachine {
             variant: "PLIC",
-            qemu: QEMU_RISCV64,
+            qemu: versions::RISCV64,
             // `-cpu max` makes a guest of L1 hang; `rv64` with the H extension does not.
             args: &["-machine", "virt", "-cpu", "rv64,h=true"],
             cmdline: "console=ttyS0",
@@ -252,7 +227,7 @@ static RISCV64: ArchRow = ArchRow {
         // KVM in here has one. Under QEMU 7.2 the kernel hangs with these.
         LabMachine {
             variant: "AIA",
-            qemu: QEMU_RISCV64_AIA,
+            qemu: versions::RISCV64_AIA,
             args: &[
                 "-machine",
                 "virt,aia=aplic-imsic",
@@ -276,8 +251,8 @@ static RISCV64: ArchRow = ArchRow {
     linux_protocol: "fdt-riscv64",
     linux_cmdline: "console=ttyS0 panic=-1",
     std_target: "riscv64gc-unknown-linux-gnu",
-    guests: guests::RISCV64,
-    loaders: loader::RISCV64,
+    guests: builds::RISCV64,
+    loaders: machines::RISCV64,
     link_packages: &[
         ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
         ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the load path on real kernels.
 
 use crate::arch::Arch;
-use crate::build;
+use crate::cargo;
 use crate::cli::BenchArgs;
 use crate::error::Error;
 use crate::fixtures;
@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// Fetches the kernels and runs the benches with them.
 pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> {
     let fixtures = fixtures::kernels(workspace, Arch::X86_64.row())?;
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command
         .args(["bench", "--package", "vmboot-guest-ram", "--bench", "load", "--"])
         .args(&args.arguments);

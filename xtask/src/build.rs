@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::arch::ArchRow;
+use crate::cargo;
 use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
@@ -15,17 +16,18 @@ use crate::workspace::Workspace;
 /// Builds the program `name` of the package `name` for `row`, statically linked, and gives its path.
 pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
     let mut command = static_cargo(workspace, row, "build")?;
-    command.args(["--package", name, "--bin", name, "--release"]);
+    command.args(["--package", name, "--bin", name]);
     let log = workspace.log(&format!("build-{name}"))?;
     {
         let _step = Step::start(format!("building {name} for {}", row.std_target));
         process::run_logged(&mut command, &log)?;
     }
-    Ok(workspace
-        .xtask("static")
-        .join(row.std_target)
-        .join("release")
-        .join(name))
+    Ok(static_output(workspace, row).join(name))
+}
+
+/// Where [`static_cargo`] puts the programs of `row`.
+pub(crate) fn static_output(workspace: &Workspace, row: &ArchRow) -> PathBuf {
+    workspace.xtask("static").join(row.std_target).join("debug")
 }
 
 /// Makes sure that static std programs for `row` can be linked.
@@ -41,15 +43,22 @@ pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), 
 /// `cargo SUBCOMMAND` set up for statically linked programs, with a target directory of its own: the flags differ
 /// from those of the host's programs, and sharing would build everything again at every change between them.
 ///
+/// All of them have one profile, so that the standard library is built once where it has to be built. Without optimisation
+/// an emulated machine takes minutes to copy a kernel; assertions and overflow checks stay.
+///
 /// What it takes to build and link for `row` is installed.
 pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Result<Command, Error> {
     ensure_linker(workspace, row)?;
-    let mut command = cargo(workspace);
+    let mut command = cargo::command(workspace);
     command
         .args([subcommand, "--target", row.std_target, "--target-dir"])
         .arg(workspace.xtask("static"))
         .env("RUSTFLAGS", with_user_flags("-Ctarget-feature=+crt-static"))
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
+        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+        // The workspace of the guests has another.
+        .env("CARGO_PROFILE_DEV_PANIC", "unwind");
     if let Some(linker) = row.linker {
         let target = row.std_target.to_uppercase().replace('-', "_");
         command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
@@ -62,13 +71,4 @@ pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &st
 pub(crate) fn with_user_flags(flags: &str) -> String {
     let user = env::var("RUSTFLAGS").unwrap_or_default();
     format!("{user} {flags}").trim().to_owned()
-}
-
-/// cargo at the root of the repository.
-pub(crate) fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .current_dir(workspace.root())
-        .env("CARGO_TERM_COLOR", "never");
-    command
 }

@@ -300,11 +300,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// boot.rst, "The Image Checksum": appended to what it is taken of, it makes the CRC-32 of all zero. So it is the CRC
 /// without the inversion at the end.
 fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
-        })
-    })
+    !crc32fast::hash(bytes)
 }
 
 #[cfg(test)]

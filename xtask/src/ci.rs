@@ -4,14 +4,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::arch::ArchRow;
-use crate::build;
+use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
-use crate::place::Host;
 use crate::process;
-use crate::progress::say;
+use crate::progress::{Step as Progress, say};
+use crate::runner::Host;
 use crate::test;
 use crate::tidy;
 use crate::timing::Timings;
@@ -34,7 +34,7 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("house rules", |workspace, _, _, _| {
         tidy::run(workspace, &TidyArgs::default())
@@ -42,6 +42,7 @@ const STEPS: [Step; 7] = [
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("packages", |workspace, _, _, _| packages(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
@@ -79,9 +80,9 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
 }
 
 fn format(workspace: &Workspace) -> Result<(), Error> {
-    process::run_shown(build::cargo(workspace).args(["fmt", "--all", "--check"]))?;
+    process::run_shown(cargo::command(workspace).args(["fmt", "--all", "--check"]))?;
     for inner in INNER_WORKSPACES {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .current_dir(workspace.root().join(inner))
             .args(["fmt", "--all", "--check"]);
@@ -100,7 +101,7 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         ("guests", "--all-targets", root.join("guests"), Some("guests")),
         ("fuzz", "--workspace", root.join("fuzz"), Some("fuzz")),
     ] {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .current_dir(directory)
             .args(["clippy", "--all-targets", arguments]);
@@ -114,7 +115,7 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
 }
 
 fn docs(workspace: &Workspace) -> Result<(), Error> {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command.args(["doc", "--workspace", "--no-deps"]);
     process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
@@ -130,6 +131,18 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         process::run_shown(&mut command)?;
     }
     Ok(())
+}
+
+/// Packs every published crate, and builds each from its package alone. Other crates are shared with the host's builds.
+fn packages(workspace: &Workspace) -> Result<(), Error> {
+    let mut command = cargo::command(workspace);
+    // What is committed is checked where CI runs; here, what is written.
+    command.args(["package", "--allow-dirty"]);
+    for name in metadata::published_crates(workspace)? {
+        command.args(["--package", &name]);
+    }
+    let _step = Progress::start("packing the published crates, and building each package");
+    process::run_logged(&mut command, &workspace.log("cargo-package")?)
 }
 
 fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arch::{Arch, ArchRow};
-use crate::place::Host;
-use crate::test::Tier;
+use crate::runner::Host;
+use crate::test::tier::Tier;
 
 /// Developer tasks of the workspace. Each installs or fetches what it misses, where it may.
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ pub(crate) enum Task {
     ///
     /// Prints every violation as `path:line: rule: what is wrong and what to do`, and fails when there is one.
     Tidy(TidyArgs),
-    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, tests, a short fuzz run.
+    /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, packages, tests, a short fuzz run.
     Ci(CiArgs),
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lab_init::{Ending, FrameError};
 
-use crate::guests::GuestError;
-use crate::payload::PayloadError;
+use crate::guests::error::GuestError;
+use crate::payload::error::PayloadError;
 
 /// Why a task failed.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::apt::Suite;
 use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::guests;
@@ -29,6 +28,7 @@ use crate::kernel;
 use crate::packages::{self, Package};
 use crate::payload;
 use crate::progress::Step;
+use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 /// The environment variable that names the directory.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::build;
+use crate::cargo;
 use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
@@ -57,7 +57,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
 
 /// Writes the seeds of every target into its corpus.
 fn seeds(workspace: &Workspace) -> Result<(), Error> {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command
         .current_dir(workspace.root().join("fuzz"))
         .args(["run", "--package", "fuzz-seeds", "--target-dir"])

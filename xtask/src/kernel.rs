@@ -1,11 +1,15 @@
 //! Kernels and other real boot images: Debian's, fetched once, or files that the user names.
 
+pub(crate) mod images;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::apt::{self, PrivateApt, Suite};
+use self::images::{Content, Image};
+use crate::apt::{self, PrivateApt};
 use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
+use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 /// A kernel with its modules.
@@ -15,44 +19,6 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
     /// The directory that `/lib/modules/RELEASE` would be; absent when everything is built in.
     pub(crate) modules: Option<PathBuf>,
-}
-
-/// A further boot image that Debian packages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Image {
-    package: &'static str,
-    content: Content,
-    /// Its name among the fixtures.
-    pub(crate) name: &'static str,
-}
-
-/// Where an image is.
-#[derive(Clone, Copy, Debug)]
-enum Content {
-    /// At this path of the package.
-    File(&'static str),
-    /// The package is a metapackage, and the image the kernel it stands for.
-    Kernel,
-}
-
-impl Image {
-    /// The file at `path` of a package.
-    pub(crate) const fn file(package: &'static str, path: &'static str, name: &'static str) -> Self {
-        Self {
-            package,
-            content: Content::File(path),
-            name,
-        }
-    }
-
-    /// The kernel behind a metapackage.
-    pub(crate) const fn kernel(package: &'static str, name: &'static str) -> Self {
-        Self {
-            package,
-            content: Content::Kernel,
-            name,
-        }
-    }
 }
 
 /// The kernel that `suite` has for virtual machines. The user's own kernel takes the place of the current one.
@@ -68,7 +34,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Resu
         need_apt(row.kernel_meta, || {
             format!("Name a kernel file with {}.", row.kernel_variable)
         })?;
-        let apt = PrivateApt::update(workspace, row, suite)?;
+        let apt = PrivateApt::update(workspace, row.name, row.debian, suite)?;
         let package = apt.kernel_package(row.kernel_meta)?;
         apt.unpack(&[&package], &directory)?;
     }
@@ -85,7 +51,7 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
         need_apt(&packages.join(" "), || {
             "Only the tests that read these images need them.".to_owned()
         })?;
-        let apt = PrivateApt::update(workspace, row, Suite::Trixie)?;
+        let apt = PrivateApt::update(workspace, row.name, row.debian, Suite::Trixie)?;
         for image in missing {
             match image.content {
                 Content::File(_) => apt.unpack(&[image.package], &place(image))?,

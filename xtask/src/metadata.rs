@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::build;
+use crate::cargo;
 use crate::error::Error;
 use crate::process;
 use crate::workspace::Workspace;
@@ -44,6 +44,8 @@ struct Package {
     name: String,
     #[serde(default)]
     categories: Vec<String>,
+    /// The registries it may go to; absent when to all.
+    publish: Option<Vec<String>>,
     targets: Vec<Target>,
     metadata: Option<PackageMetadata>,
 }
@@ -101,8 +103,19 @@ fn pure(metadata: Metadata) -> Vec<String> {
     pure.map(|package| package.name).collect()
 }
 
+/// The packages that are for crates.io.
+pub(crate) fn published_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
+    Ok(published(read(workspace)?))
+}
+
+fn published(metadata: Metadata) -> Vec<String> {
+    let packages = metadata.packages.into_iter();
+    let published = packages.filter(|package| package.publish.is_none());
+    published.map(|package| package.name).collect()
+}
+
 fn read(workspace: &Workspace) -> Result<Metadata, Error> {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command.args(["metadata", "--format-version=1", "--no-deps"]);
     let json = process::output(&mut command, &workspace.log("cargo-metadata")?)?;
     serde_json::from_slice(&json).map_err(|source| Error::Json {
@@ -206,13 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn pure_crates_are_known_by_their_category() {
+    fn crates_are_told_apart_by_their_manifests() {
         let json = r#"{"packages":[
-            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"]},
-            {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"]},
-            {"name":"c","metadata":null,"targets":[]}
+            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"],"publish":null},
+            {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"],"publish":[]},
+            {"name":"c","metadata":null,"targets":[],"publish":null}
         ]}"#;
         assert_eq!(pure(serde_json::from_str(json).unwrap()), ["a"]);
+        assert_eq!(published(serde_json::from_str(json).unwrap()), ["a", "c"]);
     }
 
     #[test]

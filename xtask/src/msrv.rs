@@ -11,12 +11,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::apt::{self, PrivateApt, Suite};
-use crate::build;
+use crate::apt::{self, PrivateApt};
+use crate::cargo;
 use crate::error::{At as _, Error};
 use crate::metadata;
 use crate::packages::Version;
 use crate::process;
+use crate::suite::Suite;
 use crate::toolchain;
 use crate::workspace::Workspace;
 
@@ -54,7 +55,7 @@ const SCRIPT: &str = "run-rustc";
 pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     let rustc = compiler(workspace)?;
     for features in ["--no-default-features", "--all-features"] {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .args(["build", "--lib", features, "--target-dir"])
             .arg(workspace.xtask("msrv"))

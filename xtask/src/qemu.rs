@@ -1,5 +1,7 @@
 //! QEMU, in a version that does what is asked of it: the machine's own, or one unpacked below `target/`.
 
+pub(crate) mod versions;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;

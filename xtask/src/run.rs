@@ -4,15 +4,16 @@ use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::apt::Suite;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::{Protocol, RunArgs};
 use crate::error::{At as _, Error};
 use crate::fixtures;
 use crate::kernel;
-use crate::place::{Arg, Job, Place, Report, Task};
 use crate::progress::say;
+use crate::runner::Runner;
+use crate::runner::job::{Arg, Job, Report, Task};
+use crate::suite::Suite;
 use crate::workspace::Workspace;
 
 /// What our init program prints first.
@@ -23,7 +24,7 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// Prepares everything, runs the guest and shows its console.
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<(), Error> {
-    let place = Place::choose(workspace, row, args.host)?;
+    let place = Runner::choose(workspace, row, args.host)?;
     let vmboot = build::static_binary(workspace, row, "vmboot")?;
     let kernel = guest_kernel(workspace, row, args)?;
     let task = Task {
@@ -31,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
         args: arguments(workspace, row, args, kernel)?,
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
-    say(&format!("booting the guest on {}", place.site()));
+    say(&format!("booting the guest on {}", place.kind()));
     let mut ending = None;
     place.run(
         workspace,

@@ -13,7 +13,9 @@ mod kvm;
 mod libtest;
 pub(crate) mod loader;
 mod results;
+pub(crate) mod tier;
 
+use self::tier::Tier;
 use crate::arch::ArchRow;
 use crate::cli::TestArgs;
 use crate::error::Error;
@@ -22,30 +24,6 @@ use crate::progress::say;
 use crate::test::results::Results;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
-
-/// A group of tests that run the same way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Tier {
-    /// Unit, property, integration and doc tests, on this machine.
-    Host,
-    /// Tests that need KVM.
-    Kvm,
-    /// The conformance guest under QEMU's own loader: the checks are checked.
-    Loader,
-}
-
-impl Tier {
-    const ALL: [Self; 3] = [Self::Host, Self::Kvm, Self::Loader];
-
-    /// The name in the summary.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Kvm => "kvm",
-            Self::Loader => "loader",
-        }
-    }
-}
 
 /// Runs the tiers, prints the summary, and adds to `timings` what took how long.
 pub(crate) fn run(

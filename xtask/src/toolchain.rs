@@ -8,7 +8,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::build;
+use crate::cargo;
 use crate::error::Error;
 use crate::packages::{self, Package, Version};
 use crate::process;
@@ -85,7 +85,7 @@ impl BareMetal {
 
     /// `cargo SUBCOMMAND` set up for the target, with a target directory of its own.
     pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command
             .args([subcommand, "--target", self.target, "--target-dir"])
             .arg(workspace.xtask("bare"));

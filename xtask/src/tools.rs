@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::build;
+use crate::cargo;
 use crate::error::Error;
 use crate::process;
 use crate::progress::Step;
@@ -16,7 +16,7 @@ pub(crate) fn ensure(workspace: &Workspace, name: &str) -> Result<PathBuf, Error
     let tools = workspace.xtask("tools");
     let program = tools.join("bin").join(name);
     if !program.exists() {
-        let mut command = build::cargo(workspace);
+        let mut command = cargo::command(workspace);
         command.args(["install", "--locked", name, "--root"]).arg(&tools);
         let _step = Step::start(format!("installing {name}"));
         process::run_logged(&mut command, &workspace.log(&format!("install-{name}"))?)?;

@@ -1,4 +1,4 @@
-//! The two protocols.
+//! The protocols of arm64 and riscv64.
 
 use boot_core::cpu::{aarch64, riscv64};
 use boot_core::{
@@ -6,18 +6,18 @@ use boot_core::{
 };
 
 use crate::layout;
-use crate::plan::{self, Rules};
+use crate::plan::{self, Parameters};
 
 /// The arm64 boot protocol: `x0` holds the address of the device tree (Linux `arch/arm64/booting.rst`).
 ///
-/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+/// Starts `Image` files and ELF files, both by the same rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arm64;
 
 /// The riscv64 boot protocol: `a0` holds the hart id, `a1` the address of the device tree (Linux
 /// `arch/riscv/boot.rst`).
 ///
-/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+/// Starts `Image` files and ELF files, both by the same rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Riscv64;
 
@@ -52,13 +52,13 @@ impl BootProtocol for Arm64 {
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        let rules = Rules {
+        let parameters = Parameters {
             entries: &ARM64_ENTRIES,
             // arch/arm64/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 2048, the NUL included.
             cmdline_max: 2047,
             layout: &layout::Arm64,
         };
-        plan::plan(self, request, &rules, |pc, dtb, _| {
+        plan::plan(self, request, &parameters, |pc, dtb, _| {
             let mut state = aarch64::State::new(pc);
             let [x0, ..] = &mut state.x;
             *x0 = dtb;
@@ -78,19 +78,19 @@ impl BootProtocol for Riscv64 {
         match image.endian() {
             Endian::Little => Ok(()),
             Endian::Big => Err(Incompatible::Image(
-                "it is big-endian, and a riscv64 hart starts little-endian",
+                "it is big-endian, but a riscv64 hart starts little-endian",
             )),
         }
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        let rules = Rules {
+        let parameters = Parameters {
             entries: &RISCV64_ENTRIES,
             // arch/riscv/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 1024, the NUL included.
             cmdline_max: 1023,
             layout: &layout::Riscv64,
         };
-        plan::plan(self, request, &rules, |pc, dtb, boot_hart| {
+        plan::plan(self, request, &parameters, |pc, dtb, boot_hart| {
             let mut state = riscv64::State::new(pc);
             if let Some([a0, a1]) = state.x.get_mut(10..12) {
                 *a0 = boot_hart;

@@ -1,12 +1,13 @@
-//! The command line.
+//! Command line of `vmboot`.
 
 pub(crate) mod boot;
-pub(crate) mod files;
+pub(crate) mod file;
 pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod number;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod result;
 pub(crate) mod run;
 
 use clap::{Parser, Subcommand};
@@ -21,9 +22,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say what an image is: its format, its parts, its entry points, and which protocols can start it.
+    /// Show the format, segments and entry points of an image, and the protocols that can boot it.
     Inspect(inspect::Args),
-    /// Compute a boot and draw the guest's memory, without a virtual machine.
+    /// Plan a boot and show the guest's memory, without a virtual machine.
     Plan(plan::Args),
     /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
     Run(run::Args),

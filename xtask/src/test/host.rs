@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::libtest::Parser;
 use super::results::Case;
-use crate::build;
+use crate::cargo;
 use crate::error::{At as _, Error};
 use crate::fixtures;
 use crate::metadata;
@@ -55,7 +55,7 @@ pub(super) fn run(
 }
 
 fn cargo_test(workspace: &Workspace, fixtures: &Path) -> Command {
-    let mut command = build::cargo(workspace);
+    let mut command = cargo::command(workspace);
     command
         .args(["test", "--workspace", "--no-fail-fast"])
         .env(fixtures::VARIABLE, fixtures);

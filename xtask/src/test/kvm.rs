@@ -15,8 +15,9 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{At as _, Error};
 use crate::metadata;
-use crate::place::{Arg, Host, Job, Place, Report, Site, Task};
 use crate::progress::{Step, say};
+use crate::runner::job::{Arg, Job, Report, Task};
+use crate::runner::{Host, Runner, RunnerKind};
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
@@ -82,7 +83,7 @@ pub(super) fn run(
 
 /// The test programs of an architecture, and a machine to run them on.
 struct Run {
-    place: Place,
+    place: Runner,
     programs: Arc<[(String, PathBuf)]>,
 }
 
@@ -91,9 +92,9 @@ type Prepared = (String, Result<Run, Error>);
 
 /// Builds the programs of an architecture and prepares its machines.
 fn prepare(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Vec<Prepared>, Error> {
-    let sites = Site::all(row, host)?;
+    let sites = RunnerKind::all(row, host)?;
     let programs: Arc<[_]> = build_programs(workspace, row)?.into();
-    let run = |site: Site| {
+    let run = |site: RunnerKind| {
         let programs = Arc::clone(&programs);
         let run = site.prepare(workspace, row).map(|place| Run { place, programs });
         (format!("{} on {site}", row.name), run)
@@ -107,7 +108,7 @@ impl Run {
         let Self { place, programs } = self;
         // Tests that share few processors would only run into their deadlines side by side.
         let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-        args.extend(filter.or(place.site().only()).map(Arg::from));
+        args.extend(filter.or(place.kind().only()).map(Arg::from));
         let tasks = programs.iter().map(|(_, executable)| Task {
             executable: executable.clone(),
             args: args.clone(),
@@ -120,7 +121,7 @@ impl Run {
         say(&format!(
             "{prefix}running {} test programs on {}",
             programs.len(),
-            place.site()
+            place.kind()
         ));
         let mut reader = Reader::new(prefix);
         let outcome = place.run(workspace, &job, &mut |report| {
@@ -138,7 +139,7 @@ impl Run {
         let mut cases = reader.finish();
         // The tests that ran have results; that the others did not run is one more.
         let failure =
-            |error: Error| Case::failed(&place.site().to_string(), "every program runs", error.to_string());
+            |error: Error| Case::failed(&place.kind().to_string(), "every program runs", error.to_string());
         cases.extend(outcome.err().map(failure));
         cases
     }
@@ -156,10 +157,6 @@ fn build_programs(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(String, P
     for test in &tests {
         command.args(["--package", &test.package, "--test", &test.name]);
     }
-    // Without optimisation an emulated machine takes minutes to copy a kernel; assertions and overflow checks stay.
-    command
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
-        .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     let _step = Step::start(format!("building the tests that need KVM for {}", row.std_target));
     metadata::test_programs(workspace, &mut command)
 }

@@ -2,6 +2,8 @@
 //!
 //! Were a check of the guest wrong in the same way as our loader, both would agree. QEMU's loader was written by others.
 
+pub(crate) mod machines;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
@@ -10,172 +12,18 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use contract::{Blob, Cpus, Digest, Entry, Expectation, Image, Irqchip, Seal};
+use contract::{Blob, CmdlineDigest, Digest, Expectation};
 
+use self::machines::{Build, Loader};
 use super::results::{Case, Outcome};
-use crate::arch::{ArchRow, QEMU_AARCH64, QEMU_RISCV64, QEMU_RISCV64_AIA, QEMU_X86_64};
+use crate::arch::ArchRow;
 use crate::error::{At as _, Error};
 use crate::process::{self, Running};
-use crate::qemu::{Emulator, Qemu};
+use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
 /// Time for one run; it takes a few seconds on an idle machine.
 const DEADLINE: Duration = Duration::from_mins(2);
-
-/// A machine that QEMU emulates and loads a guest into.
-#[derive(Debug)]
-pub(crate) struct Loader {
-    /// The machine's name in the results.
-    machine: &'static str,
-    /// QEMU, in a version that has the machine.
-    qemu: Qemu,
-    args: &'static [&'static str],
-    /// The builds it can load.
-    builds: &'static [Build],
-    /// What the guest has to find, whichever build it is.
-    irqchip: Option<Irqchip>,
-    cpus: Option<Cpus<'static>>,
-    /// QEMU's exit code when all clauses held, and when one did not.
-    exit_codes: (i32, i32),
-}
-
-/// A build of the guest, and how QEMU takes it.
-#[derive(Clone, Copy, Debug)]
-struct Build {
-    file: &'static str,
-    entry: Entry,
-    image: Image,
-    /// Whether it is run a second time, with an initrd. QEMU gives an ELF for arm64 none: it is no kernel to it.
-    takes_initrd: bool,
-}
-
-/// The machines of x86_64. QEMU boots by PVH alone what is not a whole bzImage.
-pub(crate) const X86_64: &[Loader] = &[Loader {
-    machine: "q35",
-    qemu: QEMU_X86_64,
-    args: &[
-        "-machine",
-        "q35,accel=tcg",
-        "-m",
-        "256",
-        "-device",
-        "isa-debug-exit,iobase=0xf4,iosize=4",
-    ],
-    builds: &[
-        pvh("conformance-pvh.elf"),
-        pvh("conformance-pvh32.elf"),
-        pvh("conformance-pvh-reloc.elf"),
-    ],
-    irqchip: None,
-    cpus: None,
-    // What the guest writes to the debug-exit port (0x10 and 0x11), doubled, plus one.
-    exit_codes: (0x21, 0x23),
-}];
-
-/// The machines of arm64. Their RAM begins at 1 GiB and an ELF that runs at one address is linked for 2 GiB, so there must
-/// be more than one of RAM.
-pub(crate) const AARCH64: &[Loader] = &[
-    Loader {
-        machine: "GICv3",
-        qemu: QEMU_AARCH64,
-        args: &[
-            "-machine",
-            "virt,gic-version=3",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "1536",
-        ],
-        builds: &[
-            image("conformance.Image", Entry::Arm64),
-            image("conformance-offset.Image", Entry::Arm64),
-            image("conformance-old.Image", Entry::Arm64),
-            Build {
-                takes_initrd: false,
-                ..elf("conformance.elf", Entry::Arm64QemuElf)
-            },
-        ],
-        irqchip: Some(Irqchip::GicV3Its),
-        cpus: Some(Cpus::Ids(&[0, 1])),
-        exit_codes: (0, 0),
-    },
-    Loader {
-        machine: "GICv2",
-        qemu: QEMU_AARCH64,
-        args: &[
-            "-machine",
-            "virt,gic-version=2",
-            "-cpu",
-            "cortex-a72",
-            "-smp",
-            "2",
-            "-m",
-            "512",
-        ],
-        builds: &[image("conformance.Image", Entry::Arm64)],
-        irqchip: Some(Irqchip::GicV2),
-        cpus: Some(Cpus::Ids(&[0, 1])),
-        exit_codes: (0, 0),
-    },
-];
-
-/// The machines of riscv64.
-pub(crate) const RISCV64: &[Loader] = &[
-    Loader {
-        machine: "PLIC",
-        qemu: QEMU_RISCV64,
-        args: &["-machine", "virt", "-cpu", "rv64", "-smp", "2", "-m", "512"],
-        builds: &[
-            image("conformance.Image", Entry::Riscv64),
-            elf("conformance.elf", Entry::Riscv64),
-        ],
-        irqchip: Some(Irqchip::Plic),
-        cpus: Some(Cpus::Ids(&[0, 1])),
-        exit_codes: (0, 0),
-    },
-    Loader {
-        machine: "AIA",
-        qemu: QEMU_RISCV64_AIA,
-        args: &[
-            "-machine",
-            "virt,aia=aplic-imsic",
-            "-cpu",
-            "rv64,smaia=true,ssaia=true",
-            "-smp",
-            "2",
-            "-m",
-            "512",
-        ],
-        builds: &[image("conformance.Image", Entry::Riscv64)],
-        irqchip: Some(Irqchip::AplicImsic),
-        cpus: Some(Cpus::Ids(&[0, 1])),
-        exit_codes: (0, 0),
-    },
-];
-
-const fn pvh(file: &'static str) -> Build {
-    elf(file, Entry::Pvh)
-}
-
-const fn elf(file: &'static str, entry: Entry) -> Build {
-    Build {
-        file,
-        entry,
-        image: Image::Elf,
-        takes_initrd: true,
-    }
-}
-
-const fn image(file: &'static str, entry: Entry) -> Build {
-    Build {
-        file,
-        entry,
-        image: Image::Image,
-        takes_initrd: true,
-    }
-}
 
 /// Runs every build on every machine, with and without an initrd. Each clause that the guest checks is a test.
 pub(super) fn run(
@@ -231,9 +79,9 @@ impl Loader {
             cpus: self.cpus,
             ..Expectation::default()
         };
-        let sealed = format!("mode=exit {expectation} ");
-        let seal = Seal::over(sealed.as_bytes());
-        sealed + &seal.to_string()
+        let prefix = format!("mode=exit {expectation} ");
+        let digest = CmdlineDigest::of(prefix.as_bytes());
+        prefix + &digest.to_string()
     }
 
     /// The command that boots `kernel` with this command line.
@@ -365,12 +213,12 @@ mod tests {
     fn the_guest_is_told_what_to_expect() {
         for (loader, initrd, expected) in [
             (
-                &X86_64[0],
+                &machines::X86_64[0],
                 None,
                 "mode=exit expect.entry=pvh expect.image=elf expect.initrd=none expect.cmdline=",
             ),
             (
-                &RISCV64[0],
+                &machines::RISCV64[0],
                 Some(b"x".as_slice()),
                 "mode=exit expect.entry=riscv64 expect.image=image expect.initrd=1:0xaf63f54c86021707 \
                  expect.cpus=0x0,0x1 expect.irqchip=plic expect.cmdline=",

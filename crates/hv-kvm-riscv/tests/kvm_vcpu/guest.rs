@@ -130,12 +130,3 @@ pub(crate) fn bare_vcpu() -> Result<KvmVcpu, Box<dyn Error>> {
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     Ok(KvmVm::new(&Layout::vcpus_only(1), console)?.create_vcpu(0)?)
 }
-
-/// Tries a test once more when it failed: an emulated host loses a timer interrupt or a floating-point register of a guest
-/// now and then, when it is interrupted itself. What is wrong with the harness fails twice.
-pub(crate) fn again(host: &HostCapabilities, test: fn(&HostCapabilities) -> TestResult) -> TestResult {
-    test(host).or_else(|error| {
-        eprintln!("once more after: {error}");
-        test(host)
-    })
-}

@@ -135,6 +135,11 @@ pub(crate) const fn move_to_double(rd: u32, rs1: u32) -> u32 {
     0x79 << 25 | rs1 << 15 | rd << 7 | 0x53
 }
 
+/// `fd[rd] = fd[rs1] * fd[rs2]` in double precision, rounded to nearest.
+pub(crate) const fn multiply_double(rd: u32, rs1: u32, rs2: u32) -> u32 {
+    0x09 << 25 | rs2 << 20 | rs1 << 15 | rd << 7 | 0x53
+}
+
 pub(crate) const ECALL: u32 = 0x73;
 pub(crate) const WFI: u32 = 0x1050_0073;
 

@@ -1,6 +1,6 @@
-//! A device tree as an independent parser reads it, and the machine that it describes.
+//! Reads a device tree with an independent parser, and turns it back into the machine that it describes.
 //!
-//! Reading takes what it understands out of the tree, so that at the end nothing may be left.
+//! Every node and property that is read is removed from the tree. In the end the tree must be empty.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,24 @@ use boot_core::machine::{
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
-/// A node with what has not been read of it yet.
+/// The properties and children of a node that have not been read.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Node {
     properties: BTreeMap<String, Vec<u8>>,
     children: BTreeMap<String, Node>,
 }
 
-/// What a tree says.
+/// The contents of a tree.
 pub(crate) struct View {
     pub(crate) platform: Platform,
     pub(crate) memory: Vec<GuestRange>,
     pub(crate) chosen: BTreeMap<String, Vec<u8>>,
     pub(crate) boot_cpu: u32,
-    /// The ids of the harts in the order in which the PLIC, the APLIC or the IMSICs count them; `None` where
-    /// there is no such controller.
+    /// The ids of the harts in the order of the PLIC, the APLIC or the IMSICs; `None` without such a controller.
     pub(crate) counted: Option<Vec<u64>>,
 }
 
-/// What it takes to read an interrupt specifier.
+/// The context of interrupt specifiers.
 struct Wiring {
     controller: InterruptController,
     cpus: usize,
@@ -71,9 +70,12 @@ impl Node {
             let (base, address) = full.split_once('@')?;
             (base == name).then(|| u64::from_str_radix(address, 16).expect("an address in hexadecimal"))
         };
-        let mut found: Vec<_> = self
-            .children
-            .extract_if(.., |full, _| address(full).is_some())
+        let (matching, others): (BTreeMap<_, _>, _) = std::mem::take(&mut self.children)
+            .into_iter()
+            .partition(|(full, _)| address(full).is_some());
+        self.children = others;
+        let mut found: Vec<_> = matching
+            .into_iter()
             .map(|(full, node)| (address(&full).unwrap(), node))
             .collect();
         found.sort_by_key(|(address, _)| *address);
@@ -92,9 +94,13 @@ impl Node {
 
     fn cells(&mut self, name: &str) -> Option<Vec<u32>> {
         let value = self.bytes(name)?;
-        let (cells, rest) = value.as_chunks::<4>();
-        assert!(rest.is_empty(), "{name} has {} bytes", value.len());
-        Some(cells.iter().map(|cell| u32::from_be_bytes(*cell)).collect())
+        let cells = value.chunks_exact(4);
+        assert!(cells.remainder().is_empty(), "{name} has {} bytes", value.len());
+        Some(
+            cells
+                .map(|cell| u32::from_be_bytes(cell.try_into().unwrap()))
+                .collect(),
+        )
     }
 
     fn cell(&mut self, name: &str) -> Option<u32> {
@@ -437,7 +443,7 @@ fn interrupts(cells: &[u32], wiring: &Wiring) -> Vec<Interrupt> {
         InterruptController::Plic(_) => 1,
         other => panic!("interrupts without a controller: {other:?}"),
     };
-    assert!(cells.len().is_multiple_of(size));
+    assert!(cells.len() % size == 0);
     let read = |specifier: &[u32]| match *specifier {
         [0, number, flags] => (Line::Spi(number), trigger(flags)),
         [1, number, flags] => (Line::Ppi(number), private(flags)),
@@ -629,7 +635,7 @@ fn pins(map: &[u32], wiring: &Wiring) -> [Interrupt; 4] {
         | InterruptController::GicV3(GicV3 { its: Some(_), .. }) => 2,
         _ => 0,
     };
-    assert!(map.len().is_multiple_of(16));
+    assert!(map.len() % 16 == 0);
     let lines: Vec<Interrupt> = map
         .chunks(map.len() / 16)
         .zip((0..4).flat_map(|slot| (1..=4).map(move |pin| (slot, pin))))

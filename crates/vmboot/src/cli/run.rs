@@ -18,7 +18,7 @@ use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 use self::console::Console;
 use self::timeline::Timeline;
 use super::boot::{Boot, BootArgs};
-use super::output::Ending;
+use super::result::CommandResult;
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ mod status {
     pub(super) const RESET: u8 = 7;
 }
 
-pub(crate) fn run(args: &Args) -> Ending {
+pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
     let boot = args.boot.plan(|arch| machine(args, arch))?;
     timeline.reached("planned");

@@ -87,7 +87,7 @@ impl fmt::Display for Reference {
 
 /// Where the modules of a file are looked for.
 #[derive(Clone, Debug)]
-struct Place {
+struct Runner {
     file: PathBuf,
     /// The directory of its children.
     children: PathBuf,
@@ -98,7 +98,7 @@ impl Modules {
     pub(super) fn read(tree: &Tree, root: &Path) -> Self {
         let mut modules = Self::default();
         if let Some(source) = tree.source(root) {
-            let place = Place {
+            let place = Runner {
                 file: root.to_path_buf(),
                 children: root.parent().unwrap_or(Path::new("")).to_path_buf(),
             };
@@ -118,7 +118,7 @@ impl Modules {
         modules.flat_map(|(id, module)| module.references.iter().map(move |reference| (id, reference)))
     }
 
-    fn add(&mut self, tree: &Tree, parent: Option<Id>, place: &Place, items: &[Item]) -> Id {
+    fn add(&mut self, tree: &Tree, parent: Option<Id>, place: &Runner, items: &[Item]) -> Id {
         let id = self.all.len();
         let found = paths::paths_in(items);
         let local = found.local_imports.into_iter().map(|leaf| Reference::Import {
@@ -143,7 +143,7 @@ impl Modules {
         id
     }
 
-    fn add_item(&mut self, tree: &Tree, id: Id, place: &Place, item: &Item) {
+    fn add_item(&mut self, tree: &Tree, id: Id, place: &Runner, item: &Item) {
         let visible = || Name::Item {
             owner: id,
             is_private: false,
@@ -208,11 +208,11 @@ impl Modules {
         }
     }
 
-    fn add_module(&mut self, tree: &Tree, parent: Id, place: &Place, item: &syn::ItemMod) -> Option<Id> {
+    fn add_module(&mut self, tree: &Tree, parent: Id, place: &Runner, item: &syn::ItemMod) -> Option<Id> {
         let name = item.ident.to_string();
         let below = place.children.join(&name);
         if let Some((_, items)) = &item.content {
-            let place = Place {
+            let place = Runner {
                 file: place.file.clone(),
                 children: below,
             };
@@ -222,9 +222,9 @@ impl Modules {
             let directory = place.file.parent()?;
             let file = relative_to(Path::new(""), &directory.join(path));
             let children = file.parent()?.to_path_buf();
-            Place { file, children }
+            Runner { file, children }
         } else {
-            Place {
+            Runner {
                 file: below.with_extension("rs"),
                 children: below,
             }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use contract::{Mode, Seal};
+use contract::{CmdlineDigest, Mode};
 use hv_core::Outcome;
 
 use super::build::Build;
@@ -20,8 +20,8 @@ fn cmdline(build: Build, setup: &Setup, mode: Mode) -> Result<String, Box<dyn Er
         Board::Pc => expectation::pc::expectation(build, setup, base)?,
         Board::Arm64(_) | Board::Riscv64(_) => expectation::device_tree::expectation(build, setup, base)?,
     };
-    let sealed = format!("{mode} {expectation} ");
-    Ok(format!("{sealed}{}", Seal::over(sealed.as_bytes())))
+    let prefix = format!("{mode} {expectation} ");
+    Ok(format!("{prefix}{}", CmdlineDigest::of(prefix.as_bytes())))
 }
 
 fn run(build: Build, setup: &Setup, mode: Mode) -> Result<Run, Box<dyn Error>> {

@@ -175,7 +175,7 @@ const ENDINGS: [(&str, Ending); 6] = [
         ends(
             build,
             &Setup::of(Board::Pc),
-            Mode::Triple,
+            Mode::TripleFault,
             |outcome| matches!(outcome, Outcome::Crash(report) if report.fault == Fault::Shutdown),
         )
     }),
@@ -184,7 +184,9 @@ const ENDINGS: [(&str, Ending); 6] = [
             shutdown: ShutdownPolicy::Reset,
             ..Setup::of(Board::Pc)
         };
-        ends(build, &setup, Mode::Triple, |outcome| *outcome == Outcome::Reset)
+        ends(build, &setup, Mode::TripleFault, |outcome| {
+            *outcome == Outcome::Reset
+        })
     }),
     ("keyboard-controller-reset", |build| {
         let is_reset = |outcome: &Outcome| *outcome == Outcome::Reset;

@@ -1,0 +1,105 @@
+//! Where programs that need KVM run: on this machine, or in the lab.
+
+pub(crate) mod job;
+mod lab;
+mod native;
+
+use std::fmt;
+
+pub(crate) use lab::Lab;
+
+use self::job::{Job, Observer};
+use crate::arch::{ArchRow, LabMachine};
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+/// `--host`: where KVM comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Host {
+    /// This machine if it can run every guest, the lab otherwise.
+    #[default]
+    Auto,
+    /// This machine's own KVM.
+    Native,
+    /// A KVM host machine emulated by QEMU.
+    Lab,
+}
+
+/// A machine with KVM that programs can run on, before it is known to work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RunnerKind {
+    /// This machine.
+    Native,
+    /// One that QEMU emulates.
+    Lab(&'static LabMachine),
+}
+
+impl RunnerKind {
+    /// Every machine that the tests of an architecture run on.
+    pub(crate) fn all(row: &'static ArchRow, host: Host) -> Result<Vec<Self>, Error> {
+        match (host, native::unusable(row)) {
+            (Host::Auto | Host::Native, None) => Ok(vec![Self::Native]),
+            (Host::Native, Some(reason)) => Err(Error::NoNativeKvm { reason }),
+            (Host::Auto | Host::Lab, _) => Ok(row.labs.iter().map(Self::Lab).collect()),
+        }
+    }
+
+    /// The part of their names that the tests have which this machine is there for; none: all tests run on it.
+    pub(crate) fn only(self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::Lab(machine) => machine.only,
+        }
+    }
+
+    /// Makes sure that the machine can be used.
+    pub(crate) fn prepare(self, workspace: &Workspace, row: &'static ArchRow) -> Result<Runner, Error> {
+        match self {
+            Self::Native => Ok(Runner::Native),
+            Self::Lab(machine) => Ok(Runner::Lab(Lab::ensure(workspace, row, machine)?)),
+        }
+    }
+}
+
+impl fmt::Display for RunnerKind {
+    /// The name in messages and results.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native => f.write_str("native KVM"),
+            Self::Lab(machine) if machine.variant.is_empty() => f.write_str("KVM in the lab"),
+            Self::Lab(machine) => write!(f, "KVM in the lab with {}", machine.variant),
+        }
+    }
+}
+
+/// A machine with KVM that can be used.
+#[derive(Debug)]
+pub(crate) enum Runner {
+    Native,
+    Lab(Lab),
+}
+
+impl Runner {
+    /// Chooses one machine, and makes sure that it can be used.
+    pub(crate) fn choose(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Self, Error> {
+        let sites = RunnerKind::all(row, host)?;
+        let first = sites.first().copied().unwrap_or(RunnerKind::Lab(row.first_lab()));
+        first.prepare(workspace, row)
+    }
+
+    /// Where it is.
+    pub(crate) fn kind(&self) -> RunnerKind {
+        match self {
+            Self::Native => RunnerKind::Native,
+            Self::Lab(lab) => RunnerKind::Lab(lab.machine()),
+        }
+    }
+
+    /// Runs all programs of a job, whatever the ones before ended with.
+    pub(crate) fn run(&self, workspace: &Workspace, job: &Job, observer: Observer<'_>) -> Result<(), Error> {
+        match self {
+            Self::Native => native::run(job, observer),
+            Self::Lab(lab) => lab.run(workspace, job, observer),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Programs to run where KVM is.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lab_init::Ending;
+
+use crate::error::{At as _, Error};
+use crate::fixtures;
+
+/// Programs to run one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) tasks: Vec<Task>,
+    /// A directory that the programs find through the variable of [`fixtures::VARIABLE`].
+    pub(crate) fixtures: Option<PathBuf>,
+}
+
+/// One program of a job, statically linked.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) executable: PathBuf,
+    pub(crate) args: Vec<Arg>,
+    pub(crate) deadline: Duration,
+}
+
+/// An argument of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Arg {
+    Text(String),
+    /// A file, whose path is another one in the lab.
+    File(PathBuf),
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// What happens while a job runs. Output belongs to the program that started last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Report<'a> {
+    /// The KVM host machine is up, this long after its kernel started.
+    Ready(Duration),
+    Started(usize),
+    Stdout(&'a [u8]),
+    Stderr(&'a [u8]),
+    Ended(Ending),
+}
+
+/// Takes the reports of a job.
+pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
+
+/// The environment of a program; `fixtures` is the directory as the program sees it.
+pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut environment = vec![
+        pair("PATH", "/usr/bin:/bin"),
+        pair("TMPDIR", "/tmp"),
+        pair("RUST_BACKTRACE", "1"),
+    ];
+    environment.extend(fixtures.map(|directory| pair(fixtures::VARIABLE, directory)));
+    environment
+}
+
+/// Refuses a job whose files are not all there, before anything is started.
+pub(super) fn check_files(job: &Job) -> Result<(), Error> {
+    for task in &job.tasks {
+        let files = task.args.iter().filter_map(|arg| match arg {
+            Arg::File(path) => Some(path),
+            Arg::Text(_) => None,
+        });
+        for path in files.chain([&task.executable]) {
+            fs::metadata(path).at(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! The lab: a KVM host machine (L1) that QEMU emulates.
+//!
+//! L1 boots a stock Debian kernel with an initramfs made here. Its init program is the `lab-init` package, which takes
+//! the work from a manifest and reports through a virtio-serial port that is QEMU's standard output on this side; the
+//! console of the L1 kernel goes to a file, of which an error shows the end.
+
+use std::fs;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use lab_init::{Event, Frame, MANIFEST_PATH, Manifest, Program, read_frame};
+
+use super::job::{Arg, Job, Observer, Report, check_files, environment};
+use crate::arch::{ArchRow, LabMachine};
+use crate::build;
+use crate::error::{At as _, Error};
+use crate::fixtures;
+use crate::initramfs::Initramfs;
+use crate::kernel::{self, Kernel};
+use crate::process::{self, Running};
+use crate::progress::say;
+use crate::qemu::Emulator;
+use crate::suite::Suite;
+use crate::workspace::Workspace;
+
+/// Memory of L1: it holds the initramfs, unpacked, and the guests' memory.
+const MEMORY_MIB: u32 = 2048;
+
+/// Time for L1 to come up; it takes four seconds on an idle machine, and a minute on one with ten things to do.
+const BOOT: Duration = Duration::from_mins(5);
+
+/// Time for L1 to power off after its work.
+const SHUTDOWN: Duration = Duration::from_mins(1);
+
+/// How often L1 is started until it comes up: emulators have their own bugs.
+const ATTEMPTS: u32 = 3;
+
+/// The virtio-serial port, as L1 names the first port of the first controller.
+const REPORT_PORT: &str = "/dev/vport0p1";
+
+/// Where the fixtures lie in L1.
+const FIXTURES: &str = "/fixtures";
+
+/// A KVM host machine that can be started.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    row: &'static ArchRow,
+    machine: &'static LabMachine,
+    emulator: Emulator,
+    kernel: Kernel,
+    init: PathBuf,
+}
+
+impl Lab {
+    /// Makes sure that QEMU, the kernel and the init program are there.
+    pub(crate) fn ensure(
+        workspace: &Workspace,
+        row: &'static ArchRow,
+        machine: &'static LabMachine,
+    ) -> Result<Self, Error> {
+        let emulator = machine.qemu.ensure(workspace)?;
+        let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+        let init = build::static_binary(workspace, row, "lab-init")?;
+        Ok(Self {
+            row,
+            machine,
+            emulator,
+            kernel,
+            init,
+        })
+    }
+
+    /// The machine that QEMU plays.
+    pub(crate) fn machine(&self) -> &'static LabMachine {
+        self.machine
+    }
+
+    /// Boots L1, runs the job there and waits for the end.
+    pub(super) fn run(&self, workspace: &Workspace, job: &Job, observer: Observer<'_>) -> Result<(), Error> {
+        check_files(job)?;
+        let directory = workspace.xtask("lab");
+        fs::create_dir_all(&directory).at(&directory)?;
+        let scratch = tempfile::tempdir_in(&directory).at(&directory)?;
+        let initramfs = scratch.path().join("initramfs.cpio");
+        self.pack(job, &initramfs)?;
+        let console = scratch.path().join("console.log");
+        let mut attempts = 1;
+        let outcome = loop {
+            let mut is_up = false;
+            let outcome = self.boot(job, &initramfs, &console, &mut |report| {
+                is_up = true;
+                observer(report)
+            });
+            // Nothing of the job has run as long as L1 is not up, so nothing is hidden by starting it again.
+            match outcome {
+                Err(Stop::Ended | Stop::Deadline(_))
+                    if !is_up && attempts < ATTEMPTS && !process::is_interrupted() =>
+                {
+                    say("the KVM host machine did not come up, starting it again");
+                    attempts += 1;
+                }
+                outcome => break outcome,
+            }
+        };
+        // The scratch directory goes away, the console of the last machine stays for whoever wants to look.
+        let kept = directory.join(format!("console-{}{}.log", self.row.name, self.machine.variant));
+        if console.exists() {
+            fs::rename(&console, &kept).at(&console)?;
+        }
+        match outcome {
+            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Ended) => Err(Error::LabStopped {
+                tail: process::tail(&kept)?,
+                console: kept,
+            }),
+            Err(Stop::Deadline(deadline)) => Err(Error::LabDeadline {
+                deadline,
+                tail: process::tail(&kept)?,
+                console: kept,
+            }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Writes the initramfs: init, modules, programs, their files, the fixtures, and the manifest.
+    fn pack(&self, job: &Job, path: &Path) -> Result<(), Error> {
+        let mut archive = Initramfs::create(path)?;
+        archive.file("init", 0o755, &self.init)?;
+        let mut manifest = Manifest {
+            report: REPORT_PORT.to_owned(),
+            ..Manifest::default()
+        };
+        for module in self.kernel.module_files(self.row)? {
+            let name = module
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let name = format!("lab/modules/{name}");
+            archive.file(&name, 0o644, &module)?;
+            manifest.modules.push(format!("/{name}"));
+        }
+        if let Some(fixtures) = &job.fixtures {
+            for file in fixtures::for_lab(fixtures, self.row)? {
+                let name = file
+                    .strip_prefix(fixtures)
+                    .unwrap_or(&file)
+                    .to_string_lossy()
+                    .into_owned();
+                archive.file(&format!("{}/{name}", &FIXTURES[1..]), 0o755, &file)?;
+            }
+        }
+        for (number, task) in job.tasks.iter().enumerate() {
+            let program = format!("lab/{number}/{}", file_name(&task.executable));
+            archive.file(&program, 0o755, &task.executable)?;
+            let mut args = Vec::new();
+            for (position, arg) in task.args.iter().enumerate() {
+                args.push(match arg {
+                    Arg::Text(text) => text.clone(),
+                    Arg::File(path) => {
+                        let name = format!("lab/{number}/{position}/{}", file_name(path));
+                        archive.file(&name, 0o644, path)?;
+                        format!("/{name}")
+                    }
+                });
+            }
+            manifest.programs.push(Program {
+                path: format!("/{program}"),
+                args,
+                env: environment(job.fixtures.as_ref().map(|_| FIXTURES)),
+                deadline_secs: task.deadline.as_secs(),
+            });
+        }
+        let json = serde_json::to_vec(&manifest).map_err(|source| Error::Json {
+            what: "the lab's manifest".into(),
+            source,
+        })?;
+        archive.bytes(&MANIFEST_PATH[1..], 0o644, &json)?;
+        archive.finish()
+    }
+
+    fn qemu(&self, initramfs: &Path, console: &Path) -> Command {
+        let mut console_option = std::ffi::OsString::from("file:");
+        console_option.push(console);
+        let mut command = self.emulator.command();
+        command
+            .args(self.machine.args)
+            // With more than one processor, QEMU runs code while another processor patches it, and now and then the kernel
+            // meets a breakpoint that is gone already.
+            .args(["-smp", "1", "-m", &MEMORY_MIB.to_string()])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .arg("-serial")
+            .arg(console_option)
+            // As a file, the channel counts as open for the whole life of the machine; L1 waits for a reader otherwise.
+            .args(["-chardev", "file,id=report,path=/dev/stdout"])
+            .args([
+                "-device",
+                "virtio-serial-pci",
+                "-device",
+                "virtserialport,chardev=report,nr=1",
+            ])
+            .arg("-kernel")
+            .arg(&self.kernel.image)
+            .arg("-initrd")
+            .arg(initramfs)
+            .args([
+                "-append",
+                &format!("{} quiet oops=panic panic=-1", self.machine.cmdline),
+            ]);
+        command
+    }
+
+    /// Starts QEMU and follows the reports until it ends.
+    fn boot(&self, job: &Job, initramfs: &Path, console: &Path, observer: Observer<'_>) -> Result<(), Stop> {
+        let work = job.tasks.iter().map(|task| task.deadline).sum::<Duration>();
+        let mut command = self.qemu(initramfs, console);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let mut running = Running::start(&mut command)?;
+        let id = running.id();
+        let Some(stdout) = running.child().stdout.take() else {
+            return Err(Stop::Ended);
+        };
+        let (alive, stop) = mpsc::channel::<()>();
+        // The machine is waited for only after this thread has ended, so the id is that of our QEMU all the time.
+        let watchdog = thread::spawn(move || {
+            let mut deadline = BOOT;
+            loop {
+                match stop.recv_timeout(deadline) {
+                    Ok(()) => deadline = work + SHUTDOWN,
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {
+                        process::kill(id);
+                        return Some(deadline);
+                    }
+                }
+            }
+        });
+        let outcome = follow(stdout, job.tasks.len(), &mut |report| {
+            if matches!(report, Report::Ready(_)) {
+                // The watchdog is gone when it has just stopped the machine; then its verdict counts.
+                let _: Result<(), mpsc::SendError<()>> = alive.send(());
+            }
+            observer(report)
+        });
+        if outcome.is_err() {
+            process::kill(id);
+        }
+        drop(alive);
+        let late = watchdog.join().unwrap_or_default();
+        running.wait()?;
+        late.map_or(outcome, |deadline| Err(Stop::Deadline(deadline)))
+    }
+}
+
+/// Why L1 did not do all of its work.
+enum Stop {
+    Ended,
+    Deadline(Duration),
+    Error(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Passes the reports on until the channel ends. Succeeds when all the work was done.
+fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> Result<(), Stop> {
+    let mut channel = BufReader::new(channel);
+    let mut done = false;
+    let mut ended = 0;
+    while let Some(frame) = read_frame(&mut channel)? {
+        match frame {
+            Frame::Stdout(bytes) => observer(Report::Stdout(&bytes))?,
+            Frame::Stderr(bytes) => observer(Report::Stderr(&bytes))?,
+            Frame::Event(Event::Ready { uptime_ms }) => {
+                observer(Report::Ready(Duration::from_millis(uptime_ms)))?;
+            }
+            Frame::Event(Event::Started { index }) => observer(Report::Started(index))?,
+            Frame::Event(Event::Ended { ending, .. }) => {
+                ended += 1;
+                observer(Report::Ended(ending))?;
+            }
+            Frame::Event(Event::Failed { message }) => return Err(Error::Lab { message }.into()),
+            Frame::Event(Event::Finished) => done = true,
+        }
+    }
+    if done && ended == tasks {
+        Ok(())
+    } else {
+        Err(Stop::Ended)
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_init::{Ending, write_frame};
+
+    use super::*;
+
+    /// Follows a channel with these events and one task; tells whether the work counts as done.
+    fn is_done(events: &[Event]) -> bool {
+        let mut channel = Vec::new();
+        for event in events {
+            write_frame(&mut channel, &Frame::Event(event.clone())).unwrap();
+        }
+        follow(channel.as_slice(), 1, &mut |_| Ok(())).is_ok()
+    }
+
+    #[test]
+    fn work_is_done_only_when_all_of_it_was_reported() {
+        let ended = Event::Ended {
+            index: 0,
+            ending: Ending::Exited(1),
+        };
+        assert!(is_done(&[
+            Event::Ready { uptime_ms: 1 },
+            Event::Started { index: 0 },
+            ended.clone(),
+            Event::Finished
+        ]));
+        assert!(!is_done(&[Event::Finished]));
+        assert!(!is_done(&[ended]));
+        assert!(!is_done(&[Event::Failed {
+            message: "no /dev/kvm".into()
+        }]));
+        assert!(!is_done(&[]));
+    }
+}

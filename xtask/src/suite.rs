@@ -1,0 +1,28 @@
+//! Debian's releases.
+
+/// Debian's releases that inputs are taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// Debian 13, whose kernel is the current one.
+    Trixie,
+    /// Debian 12, whose kernel is the previous one.
+    Bookworm,
+}
+
+impl Suite {
+    /// The name in the archive.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trixie => "trixie",
+            Self::Bookworm => "bookworm",
+        }
+    }
+
+    /// The release's number, which file names carry.
+    pub(crate) fn number(self) -> &'static str {
+        match self {
+            Self::Trixie => "13",
+            Self::Bookworm => "12",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The machines whose own loader loads the guests, and the builds that each can load.
+
+use contract::{Cpus, Entry, Image, Irqchip};
+
+use crate::qemu::{Qemu, versions};
+
+/// A machine that QEMU emulates and loads a guest into.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    /// The machine's name in the results.
+    pub(super) machine: &'static str,
+    /// QEMU, in a version that has the machine.
+    pub(super) qemu: Qemu,
+    pub(super) args: &'static [&'static str],
+    /// The builds it can load.
+    pub(super) builds: &'static [Build],
+    /// What the guest has to find, whichever build it is.
+    pub(super) irqchip: Option<Irqchip>,
+    pub(super) cpus: Option<Cpus<'static>>,
+    /// QEMU's exit code when all clauses held, and when one did not.
+    pub(super) exit_codes: (i32, i32),
+}
+
+/// A build of the guest, and how QEMU takes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Build {
+    pub(super) file: &'static str,
+    pub(super) entry: Entry,
+    pub(super) image: Image,
+    /// Whether it is run a second time, with an initrd. QEMU gives an ELF for arm64 none: it is no kernel to it.
+    pub(super) takes_initrd: bool,
+}
+
+/// The machines of x86_64. QEMU boots by PVH alone what is not a whole bzImage.
+pub(crate) const X86_64: &[Loader] = &[Loader {
+    machine: "q35",
+    qemu: versions::X86_64,
+    args: &[
+        "-machine",
+        "q35,accel=tcg",
+        "-m",
+        "256",
+        "-device",
+        "isa-debug-exit,iobase=0xf4,iosize=4",
+    ],
+    builds: &[
+        pvh("conformance-pvh.elf"),
+        pvh("conformance-pvh32.elf"),
+        pvh("conformance-pvh-reloc.elf"),
+    ],
+    irqchip: None,
+    cpus: None,
+    // What the guest writes to the debug-exit port (0x10 and 0x11), doubled, plus one.
+    exit_codes: (0x21, 0x23),
+}];
+
+/// The machines of arm64. Their RAM begins at 1 GiB and an ELF that runs at one address is linked for 2 GiB, so there must
+/// be more than one of RAM.
+pub(crate) const AARCH64: &[Loader] = &[
+    Loader {
+        machine: "GICv3",
+        qemu: versions::AARCH64,
+        args: &[
+            "-machine",
+            "virt,gic-version=3",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "1536",
+        ],
+        builds: &[
+            image("conformance.Image", Entry::Arm64),
+            image("conformance-offset.Image", Entry::Arm64),
+            image("conformance-old.Image", Entry::Arm64),
+            Build {
+                takes_initrd: false,
+                ..elf("conformance.elf", Entry::Arm64QemuElf)
+            },
+        ],
+        irqchip: Some(Irqchip::GicV3Its),
+        cpus: Some(Cpus::Ids(&[0, 1])),
+        exit_codes: (0, 0),
+    },
+    Loader {
+        machine: "GICv2",
+        qemu: versions::AARCH64,
+        args: &[
+            "-machine",
+            "virt,gic-version=2",
+            "-cpu",
+            "cortex-a72",
+            "-smp",
+            "2",
+            "-m",
+            "512",
+        ],
+        builds: &[image("conformance.Image", Entry::Arm64)],
+        irqchip: Some(Irqchip::GicV2),
+        cpus: Some(Cpus::Ids(&[0, 1])),
+        exit_codes: (0, 0),
+    },
+];
+
+/// The machines of riscv64.
+pub(crate) const RISCV64: &[Loader] = &[
+    Loader {
+        machine: "PLIC",
+        qemu: versions::RISCV64,
+        args: &["-machine", "virt", "-cpu", "rv64", "-smp", "2", "-m", "512"],
+        builds: &[
+            image("conformance.Image", Entry::Riscv64),
+            elf("conformance.elf", Entry::Riscv64),
+        ],
+        irqchip: Some(Irqchip::Plic),
+        cpus: Some(Cpus::Ids(&[0, 1])),
+        exit_codes: (0, 0),
+    },
+    Loader {
+        machine: "AIA",
+        qemu: versions::RISCV64_AIA,
+        args: &[
+            "-machine",
+            "virt,aia=aplic-imsic",
+            "-cpu",
+            "rv64,smaia=true,ssaia=true",
+            "-smp",
+            "2",
+            "-m",
+            "512",
+        ],
+        builds: &[image("conformance.Image", Entry::Riscv64)],
+        irqchip: Some(Irqchip::AplicImsic),
+        cpus: Some(Cpus::Ids(&[0, 1])),
+        exit_codes: (0, 0),
+    },
+];
+
+const fn pvh(file: &'static str) -> Build {
+    elf(file, Entry::Pvh)
+}
+
+const fn elf(file: &'static str, entry: Entry) -> Build {
+    Build {
+        file,
+        entry,
+        image: Image::Elf,
+        takes_initrd: true,
+    }
+}
+
+const fn image(file: &'static str, entry: Entry) -> Build {
+    Build {
+        file,
+        entry,
+        image: Image::Image,
+        takes_initrd: true,
+    }
+}

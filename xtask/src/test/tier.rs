@@ -1,0 +1,25 @@
+//! The tiers of tests.
+
+/// A group of tests that run the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Tier {
+    /// Unit, property, integration and doc tests, on this machine.
+    Host,
+    /// Tests that need KVM.
+    Kvm,
+    /// The conformance guest under QEMU's own loader: the checks are checked.
+    Loader,
+}
+
+impl Tier {
+    pub(super) const ALL: [Self; 3] = [Self::Host, Self::Kvm, Self::Loader];
+
+    /// The name in the summary.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Kvm => "kvm",
+            Self::Loader => "loader",
+        }
+    }
+}
