@@ -295,7 +295,7 @@ mod tests {
                 data: vec![0x20],
             },
             &[
-                "internal error 1",
+                "suberror 1",
                 "emulation failure",
                 "0x100000",
                 "c5 f8",
