@@ -223,7 +223,7 @@ impl fmt::Display for Fault {
                  interrupt table)",
             ),
             Self::InternalError { suberror, meaning, pc, instruction, data } => {
-                write!(f, "the hypervisor reported internal error {suberror}")?;
+                write!(f, "the hypervisor reported an internal error, suberror {suberror}")?;
                 if let Some(meaning) = meaning {
                     write!(f, " ({meaning})")?;
                 }
@@ -295,7 +295,7 @@ mod tests {
                 data: vec![0x20],
             },
             &[
-                "internal error 1",
+                "suberror 1",
                 "emulation failure",
                 "0x100000",
                 "c5 f8",

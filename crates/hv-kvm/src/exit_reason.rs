@@ -206,7 +206,7 @@ mod tests {
     fn a_report_has_everything_in_it() {
         let words = [1, u64::from_le_bytes([2, 0xcd, 0x03, 0, 0, 0, 0, 0])];
         let text = internal_error(1, &words, Some(0x10_0034)).to_string();
-        for part in ["internal error 1", "0x100034", "cd 03"] {
+        for part in ["suberror 1", "0x100034", "cd 03"] {
             assert!(text.contains(part), "{text}");
         }
     }
