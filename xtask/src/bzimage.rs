@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use crate::guest_elf::{FlatImage, GuestElf, GuestElfError, Kind};
+use crate::guest_elf::{ElfTarget, FlatImage, GuestElf, GuestElfError};
 
 /// What a wrapped guest says of itself.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 ///
 /// See [`WrapError`].
 pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, WrapError> {
-    let flat = GuestElf::parse(elf, Kind::X86_64)?.flatten()?;
+    let flat = GuestElf::parse(elf, ElfTarget::X86_64)?.flatten()?;
     if options.entry_64 && flat.entry != flat.base + 0x200 {
         return Err(WrapError::Entry {
             found: flat.entry,
@@ -440,13 +440,9 @@ mod tests {
         };
         assert!(size > u64::from(u32::MAX));
         check(
-            &[],
+            &elf64(&[]),
             Options::default(),
-            WrapError::Elf(GuestElfError::Short {
-                offset: 0,
-                len: 8,
-                file: 0,
-            }),
+            WrapError::Elf(GuestElfError::NoSegments),
         );
     }
 }

@@ -12,7 +12,7 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::bzimage;
 use crate::error::{At as _, Error};
-use crate::guest_elf::{GuestElf, Kind};
+use crate::guest_elf::{ElfTarget, GuestElf};
 use crate::image;
 use crate::process;
 use crate::progress::{Step, say};
@@ -60,8 +60,8 @@ impl Form {
     fn make(self, elf: Vec<u8>) -> Result<Vec<u8>, GuestError> {
         match self {
             Self::Elf64 => Ok(elf),
-            Self::Elf32 => Ok(GuestElf::parse(&elf, Kind::X86_64)?.to_elf32()?),
-            Self::Fixed(kind) => Ok(GuestElf::parse(&elf, kind)?.to_fixed()),
+            Self::Elf32 => Ok(GuestElf::parse(&elf, ElfTarget::X86_64)?.to_elf32()?),
+            Self::Fixed(target) => Ok(GuestElf::parse(&elf, target)?.to_et_exec()),
             Self::Image(options) => Ok(image::wrap(&elf, &options())?),
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }

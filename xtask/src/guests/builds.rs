@@ -1,7 +1,7 @@
 //! The guests of each architecture, and the files that are made out of each.
 
 use crate::bzimage::Options;
-use crate::guest_elf::Kind;
+use crate::guest_elf::ElfTarget;
 use crate::image;
 
 /// How a file is made out of a program that cargo built.
@@ -14,7 +14,7 @@ pub(crate) enum Form {
     /// As a bzImage with this header.
     BzImage(fn() -> Options),
     /// As an ELF that runs at one address; it is of this kind.
-    Fixed(Kind),
+    Fixed(ElfTarget),
     /// As an Image with this header.
     Image(fn() -> image::Options),
 }
@@ -68,7 +68,11 @@ pub(crate) const RISCV64: &[Conformance] = &[Conformance {
 
 const AARCH64_BUILDS: [Build; 5] = [
     ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
-    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::AARCH64)),
+    (
+        "conformance.elf",
+        "conformance-fdt",
+        Form::Fixed(ElfTarget::AARCH64),
+    ),
     (
         "conformance.Image",
         "conformance-fdt",
@@ -91,7 +95,7 @@ const AARCH64_BE_BUILDS: [Build; 3] = [
     (
         "conformance-be.elf",
         "conformance-fdt",
-        Form::Fixed(Kind::AARCH64_BE),
+        Form::Fixed(ElfTarget::AARCH64_BE),
     ),
     (
         "conformance-be.Image",
@@ -102,7 +106,11 @@ const AARCH64_BE_BUILDS: [Build; 3] = [
 
 const RISCV64_BUILDS: [Build; 3] = [
     ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
-    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::RISCV64)),
+    (
+        "conformance.elf",
+        "conformance-fdt",
+        Form::Fixed(ElfTarget::RISCV64),
+    ),
     (
         "conformance.Image",
         "conformance-fdt",
