@@ -1,5 +1,5 @@
-//! Wraps a guest's ELF into an `Image`, as the kernel's build wraps a vmlinux: the bytes of the file from the first one on,
-//! with a header over the first 64.
+//! Wraps a guest's ELF into an `Image`, as the kernel's build wraps a vmlinux: the loaded bytes, with a header in the
+//! first 64.
 //!
 //! ```text
 //! offset   arm64                     riscv64
@@ -12,23 +12,23 @@
 //! 0x38     magic "ARM\x64"           magic2 "RSC\x05"
 //! ```
 //!
-//! Every number is one of `Documentation/arch/arm64/booting.rst` or `Documentation/arch/riscv/boot-image-header.rst`. There is
-//! no PE header: the guest is no EFI application.
+//! Fields and offsets follow `Documentation/arch/arm64/booting.rst` and `Documentation/arch/riscv/boot-image-header.rst`.
+//! There is no PE header: the guest is not an EFI application.
 
 use crate::guest_elf::{ElfTarget, GuestElf, GuestElfError};
 
-/// What an Image says of itself.
+/// Fields of the header that differ between the Images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// The guest's ELF.
+    /// Type, machine and byte order of the guest's ELF.
     pub(crate) target: ElfTarget,
-    /// Whether its header is that of riscv64.
+    /// True for the header of riscv64, false for that of arm64.
     is_riscv64: bool,
-    /// `text_offset`: how far past a 2 MiB boundary the image belongs. A multiple of 4 KiB.
+    /// `text_offset`: bytes from a 2 MiB boundary to the image. A multiple of 4 KiB.
     pub(crate) text_offset: u64,
-    /// `image_size` counts this much memory behind the guest's own. `None` leaves the field zero, as before Linux 3.17; then
-    /// there are no flags either.
-    pub(crate) spare: Option<u64>,
+    /// Bytes by which `image_size` exceeds the guest's memory. `None` leaves `image_size` and `flags` zero, as kernels
+    /// before Linux 3.17 do.
+    pub(crate) extra_memory: Option<u64>,
     /// Bits 1 to 3 of `flags`: page size and placement, arm64 only.
     pub(crate) flags: u64,
 }
@@ -45,13 +45,13 @@ const OLD_TEXT_OFFSET: u64 = 0x8_0000;
 const RISCV_VERSION: u32 = 2;
 
 impl Options {
-    /// What a distribution's arm64 kernel says.
+    /// The values of a distribution's arm64 kernel.
     pub(crate) fn arm64() -> Self {
         Self {
             target: ElfTarget::AARCH64,
             is_riscv64: false,
             text_offset: 0,
-            spare: Some(0x10_0000),
+            extra_memory: Some(0x10_0000),
             flags: PAGE_4K | ANYWHERE,
         }
     }
@@ -64,7 +64,7 @@ impl Options {
         }
     }
 
-    /// An arm64 kernel of the time between 3.17 and 4.6: off the boundary, near the start of RAM.
+    /// An arm64 kernel of Linux 3.17 to 4.5: with a `text_offset`, and near the start of RAM.
     pub(crate) fn arm64_offset() -> Self {
         Self {
             text_offset: 0x1_0000,
@@ -73,17 +73,17 @@ impl Options {
         }
     }
 
-    /// An arm64 kernel before 3.17, which does not say how much memory it needs.
+    /// An arm64 kernel before Linux 3.17, without `image_size`.
     pub(crate) fn arm64_old() -> Self {
         Self {
             text_offset: OLD_TEXT_OFFSET,
-            spare: None,
+            extra_memory: None,
             flags: 0,
             ..Self::arm64()
         }
     }
 
-    /// What a distribution's riscv64 kernel says.
+    /// The values of a distribution's riscv64 kernel.
     pub(crate) fn riscv64() -> Self {
         Self {
             target: ElfTarget::RISCV64,
@@ -95,28 +95,28 @@ impl Options {
     }
 }
 
-/// Why a guest cannot be wrapped.
+/// Error of wrapping a guest into an Image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ImageError {
-    /// The ELF is not one of ours.
+    /// The guest's ELF cannot be used.
     #[error(transparent)]
     Elf(#[from] GuestElfError),
-    /// An Image is entered at its first byte.
+    /// The entry point is not the first byte, where an Image is entered.
     #[error(
         "the ELF's entry point is {found:#x}; an Image is entered at its first byte, which is at {expected:#x}"
     )]
     Entry { found: u64, expected: u64 },
-    /// Where the header belongs, there is something else.
+    /// The guest has bytes other than zero in the place of the header.
     #[error("the guest has {found:#x} at offset {offset:#x}, where an Image has its header")]
     NoRoom { offset: usize, found: u8 },
-    /// The guest ends within what would be its header.
-    #[error("the guest has {len:#x} bytes; an Image's header alone takes {HEADER_LEN:#x}")]
+    /// The guest is shorter than the header.
+    #[error("the guest has {len:#x} bytes; an Image's header takes {HEADER_LEN:#x}")]
     Short { len: usize },
 }
 
 const HEADER_LEN: usize = 64;
-/// The jump that the guest brings along.
+/// Length of `code0`, the guest's own jump.
 const JUMP_LEN: usize = 4;
 const PAGE: u64 = 4096;
 
@@ -150,14 +150,14 @@ pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, ImageError>
         });
     }
     let mut put = |offset: usize, bytes: &[u8]| header[offset..offset + bytes.len()].copy_from_slice(bytes);
-    if let Some(spare) = options.spare {
+    if let Some(extra_memory) = options.extra_memory {
         let order = if options.target.is_big_endian() {
             BIG_ENDIAN
         } else {
             0
         };
         put(0x08, &options.text_offset.to_le_bytes());
-        put(0x10, &memory.saturating_add(spare).to_le_bytes());
+        put(0x10, &memory.saturating_add(extra_memory).to_le_bytes());
         put(0x18, &(options.flags | order).to_le_bytes());
     } else if options.target.is_big_endian() {
         // Before 3.17, in the byte order of the kernel.
