@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
                 Report::Stdout(bytes) => show(&mut stdout(), bytes)?,
                 Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
                 Report::Ready(uptime) => {
-                    print_status(&format!("the KVM host machine is ready after {uptime:.1?}"))
+                    print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
                 }
                 Report::Started(_) => {}
                 Report::Ended(how) => ending = Some(how),

@@ -95,18 +95,14 @@ fn an_elf32_holds_the_same_segments() {
     // The bytes are read here without the crate that wrote them.
     let word = |at: usize| u32::from_le_bytes(out[at..at + 4].try_into().unwrap());
     assert_eq!(out[..16], *b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0");
-    assert_eq!(word(16), 2 | 3 << 16, "e_type and e_machine");
+    assert_eq!(word(16), 0x3_0002, "e_type and e_machine");
     assert_eq!(
         (word(20), word(24), word(28)),
         (1, 0x10_0000, 52),
         "e_version, e_entry, e_phoff"
     );
     assert_eq!((word(32), word(36)), (0, 0), "e_shoff and e_flags");
-    assert_eq!(
-        (word(40), word(44)),
-        (52 | 32 << 16, 5),
-        "e_ehsize to e_shentsize"
-    );
+    assert_eq!((word(40), word(44)), (0x20_0034, 5), "e_ehsize to e_shentsize");
     assert_eq!(word(48), 0, "e_shnum and e_shstrndx");
     for (index, (p_type, flags, offset, paddr, filesz, memsz)) in SAMPLE.iter().enumerate() {
         let at = 52 + index * 32;
