@@ -1,14 +1,14 @@
-//! Arbitrary bytes through the bzImage parser: it must not panic, and what it accepts must keep its promises.
+//! Parses arbitrary bytes as a bzImage: no panic, and every accepted image has the invariants of the tests.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/fmt-bzimage/tests/parse/promises.rs"]
-mod promises;
+#[path = "../../crates/fmt-bzimage/tests/parse/invariants.rs"]
+mod invariants;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(Some(kernel)) = fmt_bzimage::BzImage::read(&data) {
-        promises::check(data, &kernel);
+    if let Ok(Some(kernel)) = fmt_bzimage::BzImage::parse(&data) {
+        invariants::check(data, &kernel);
     }
 });

@@ -1,20 +1,19 @@
-//! An arbitrary machine, image, command line, initrd and tree: planning a boot on arm64 fails with an error, or the plan
-//! keeps every rule of the boot document, says a checker that shares no code with the planner.
+//! An arbitrary arm64 machine, image, command line, initrd and device tree: planning fails with an error, or the plan meets
+//! every requirement of the boot document. The checker shares no code with the planner.
 
 #![no_main]
 
-#[path = "../../crates/proto-fdt/tests/support/boot.rs"]
-mod boot;
-#[path = "../../crates/proto-fdt/tests/support/machine.rs"]
-mod machine;
+mod fdt_tree;
 
-use boot::Case;
 use boot_core::Arch;
+use boot_test::fdt::FdtBoot;
+use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use machine::Dice;
+use proto_fdt::PROTOCOL_ARM64;
 
 fuzz_target!(|data: &[u8]| {
-    if let Err(error) = Case::new(&mut Dice(data), Arch::Aarch64).check() {
+    let boot = FdtBoot::new(&mut Unstructured::new(data), Arch::Aarch64, fdt_tree::with_reservations);
+    if let Err(error) = boot.unwrap().check(&PROTOCOL_ARM64) {
         assert!(!error.to_string().is_empty());
     }
 });

@@ -1,4 +1,4 @@
-//! Hands the linker script to every program of this package.
+//! Sets the linker script of the programs in this package.
 
 fn main() {
     let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
@@ -7,7 +7,7 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-T{directory}/kernel.ld");
         println!("cargo::rustc-link-arg-bins=--build-id=sha1");
         println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
-        // One image at one address: the last word on whether to link a position-independent executable, whatever rustc asks.
+        // The image is linked at a fixed address; this overrides rustc's `-pie`.
         println!("cargo::rustc-link-arg-bins=--no-pie");
     }
 }

@@ -1,4 +1,4 @@
-//! The command line as a whole.
+//! Kernel command lines.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,39 +22,38 @@ use crate::{CmdlineError, InitArg, Param};
 ///     r#"console=hvc0 quiet root=/dev/vda1 dyndbg="file virtio.c +p" -- single"#
 /// );
 /// assert_eq!(cmdline.get("root").and_then(Param::value), Some("/dev/vda1"));
-/// // A value cannot smuggle in another parameter.
+/// // A value cannot add another parameter.
 /// assert!(cmdline.insert("label", "x\" init=/bin/sh \"").is_err());
 /// # Ok::<(), boot_cmdline::CmdlineError>(())
 /// ```
 ///
-/// # What the kernel does
+/// # Syntax
 ///
-/// The rules are those of `next_arg` (`lib/cmdline.c`), `parse_args` (`kernel/params.c`) and `init/main.c`:
-/// - White space separates words. A `"` anywhere in a word opens or closes a quotation, in which white space does
-///   not separate. Quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`) are taken off, others
-///   stay. There is no escape character.
-/// - The first `=`, unless it is the word's first character, ends the key. A word without one is a flag.
-/// - In keys, `-` and `_` are the same.
-/// - Every parameter is handled, in order, also where a key occurs twice. For most keys the last one wins, and
-///   [`get`](Self::get) follows that; some, such as `console`, add up: [`get_all`](Self::get_all).
-/// - The first word `--` ends the kernel's parameters; the words after it go to init as they are, up to a second
-///   `--`, after which the kernel drops everything.
+/// The syntax is that of `next_arg` (`lib/cmdline.c`), `parse_args` (`kernel/params.c`) and `init/main.c`:
+/// - White space separates words. A `"` anywhere in a word starts or ends a quotation, in which white space does not
+///   separate. Quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`) are removed, others are kept.
+///   There is no escape character.
+/// - The first `=`, unless it is the first character of the word, ends the key. A word without one is a flag.
+/// - In keys, `-` and `_` are equal.
+/// - All parameters are handled in order, also if a key occurs twice. For most keys the last one is used, as
+///   [`get`](Self::get) returns it; for some, such as `console`, all of them: [`get_all`](Self::get_all).
+/// - The first word `--` ends the kernel's parameters. The words after it are arguments of init, up to a second `--`: the
+///   kernel ignores the rest.
 ///
-/// # What is refused
+/// # Refused lines
 ///
-/// A line that the kernel, or some reader in it, would understand otherwise than this type says: quotes that do not
-/// balance, control characters other than white space between words, a second `--`, or a `--` that is quoted or
-/// hides in a quotation. The text must be UTF-8; the kernel itself sees bytes and takes the byte 0xA0 for a space,
-/// so a character with that byte in its encoding (`à`, for one) is accepted in quotes only.
+/// Refused are lines that a parser in the kernel may read differently: unbalanced quotes, control characters other than
+/// white space between words, a second `--`, and a word `--` in quotes. The text must be UTF-8. The kernel reads bytes and
+/// treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is accepted in quotes only.
 ///
 /// # Spelling and equality
 ///
-/// A parsed line keeps the order and the exact spelling of its words and prints them with one space in between,
-/// so a line that was already spaced so prints back byte for byte. Lines are equal where they print the same.
+/// A parsed line keeps the order and the exact spelling of its words, and prints them separated by one space. Lines are
+/// equal if their printed text is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cmdline {
     params: Vec<Param>,
-    /// `None` where the line has no `--`; a `--` without arguments is kept as it was written.
+    /// `None` without a `--`; a `--` without arguments is kept.
     init_args: Option<Vec<InitArg>>,
 }
 
@@ -68,11 +67,11 @@ impl Cmdline {
         }
     }
 
-    /// Reads a command line. White space at the start and the end, such as a final newline, is dropped.
+    /// Parses a command line. White space at the start and the end, such as a final newline, is removed.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError`] with the offset of what is wrong; see [what is refused](Self#what-is-refused).
+    /// [`CmdlineError`] with the offset; see [refused lines](Self#refused-lines).
     pub fn parse(line: &str) -> Result<Self, CmdlineError> {
         let mut cmdline = Self::new();
         for token in Tokens::new(line) {
@@ -90,11 +89,11 @@ impl Cmdline {
         Ok(cmdline)
     }
 
-    /// Reads a command line from bytes, without a terminating NUL.
+    /// Parses a command line from bytes, without a terminating NUL.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError::NotUtf8`], and what [`parse`](Self::parse) refuses; a NUL is a control character.
+    /// [`CmdlineError::NotUtf8`], and those of [`parse`](Self::parse). A NUL is a control character.
     pub fn from_bytes(line: &[u8]) -> Result<Self, CmdlineError> {
         match str::from_utf8(line) {
             Ok(line) => Self::parse(line),
@@ -105,7 +104,7 @@ impl Cmdline {
         }
     }
 
-    /// Whether the line has no word at all, not even `--`.
+    /// Whether the line has no word; `--` is one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.params.is_empty() && self.init_args.is_none()
@@ -123,7 +122,7 @@ impl Cmdline {
         self.init_args.as_deref().unwrap_or_default()
     }
 
-    /// The last parameter with this key, which for most keys is the one that counts.
+    /// The last parameter with this key, which is the effective one for most keys.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Param> {
         self.params.iter().rfind(|param| param.has_key(key))
@@ -141,7 +140,7 @@ impl Cmdline {
     ///
     /// # Errors
     ///
-    /// What [`Param::with_value`] refuses; the line is then as it was.
+    /// Those of [`Param::with_value`]; the line is then unchanged.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<&mut Self, CmdlineError> {
         self.push(Param::with_value(key, value)?);
         Ok(self)
@@ -151,17 +150,17 @@ impl Cmdline {
     ///
     /// # Errors
     ///
-    /// What [`Param::flag`] refuses; the line is then as it was.
+    /// Those of [`Param::flag`]; the line is then unchanged.
     pub fn insert_flag(&mut self, key: &str) -> Result<&mut Self, CmdlineError> {
         self.push(Param::flag(key)?);
         Ok(self)
     }
 
-    /// Adds an argument for init after the others. The first one brings the `--` with it.
+    /// Adds an argument for init after the others, and a `--` before the first one.
     ///
     /// # Errors
     ///
-    /// What [`InitArg::new`] refuses; the line is then as it was.
+    /// Those of [`InitArg::new`]; the line is then unchanged.
     pub fn insert_init_arg(&mut self, text: &str) -> Result<&mut Self, CmdlineError> {
         let arg = InitArg::new(text)?;
         self.init_args.get_or_insert_default().push(arg);
@@ -173,7 +172,7 @@ impl Cmdline {
         self.params.push(param);
     }
 
-    /// Adds a parameter before all others, so that a later one with the same key outdoes it.
+    /// Adds a parameter before all others, so that a later one with the same key overrides it.
     pub fn push_front(&mut self, param: Param) {
         self.params.insert(0, param);
     }
@@ -187,15 +186,16 @@ impl Cmdline {
         removed
     }
 
-    /// Puts `param` in the place of the last parameter with the same key, or after the others where there is none.
+    /// Replaces the last parameter with the same key by `param`, or adds it after the others if there is none. Removes the
+    /// other parameters with that key.
     ///
-    /// Every other parameter with that key goes. Returns those that are gone, in order.
+    /// Returns the removed parameters, the replaced one included, in order.
     pub fn replace(&mut self, param: Param) -> Vec<Param> {
         let last = self.params.iter().rposition(|other| other.has_key(param.key()));
         let removed = self.remove(param.key());
         match last {
             Some(last) => {
-                // All that were removed before the last one moved its place forward.
+                // The removed parameters before the last one lower its index.
                 let place = last.saturating_add(1).saturating_sub(removed.len());
                 self.params.insert(place, param);
             }
@@ -211,7 +211,7 @@ impl Cmdline {
 
     /// Adds the words of `other` after the words of this line: parameters to parameters, init's to init's.
     ///
-    /// Where both have a key for which the last one wins, it is that of `other`: `defaults.merge(users)`.
+    /// For a key in both, the parameter of `other` is the last one: `defaults.merge(users)`.
     pub fn merge(&mut self, other: Self) {
         self.params.extend(other.params);
         if let Some(args) = other.init_args {
@@ -222,7 +222,7 @@ impl Cmdline {
     /// The length of the printed line in bytes, without a terminating NUL.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        // The words are in memory, none of them empty, so the sum with a space each cannot reach the type's end.
+        // All words are in memory and not empty, so the sum with a space each does not overflow.
         self.words().fold(0, |len, word| {
             let space = usize::from(len != 0);
             len.saturating_add(space).saturating_add(word.len())
@@ -243,7 +243,7 @@ impl Cmdline {
         Ok(())
     }
 
-    /// The bytes that go into guest memory: the printed line and a terminating NUL.
+    /// The bytes for guest memory: the printed line and a terminating NUL.
     ///
     /// `max_len` is the limit in bytes without the NUL, as for [`check_len`](Self::check_len).
     ///
@@ -263,7 +263,7 @@ impl Cmdline {
         Ok(bytes)
     }
 
-    /// Every word in its exact spelling, the `--` included.
+    /// All words in their exact spelling, with the `--`.
     fn words(&self) -> impl Iterator<Item = &str> {
         let separator = self.init_args.is_some().then_some(scan::SEPARATOR);
         let params = self.params.iter().map(Param::as_str);

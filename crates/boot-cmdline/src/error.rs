@@ -1,91 +1,91 @@
-//! What can be wrong with a command line.
+//! Errors of command lines.
 
 use core::fmt;
 use core::str::Utf8Error;
 
-/// A command line, or a part that should go into one, that was refused.
+/// Why a command line or a part of one is refused.
 ///
-/// Every offset counts bytes from the start of the text that was passed in, whose role [`CmdlinePart`] names.
+/// Offsets are in bytes from the start of the text that [`CmdlinePart`] names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CmdlineError {
     /// The bytes are not UTF-8.
-    #[error("the command line is not UTF-8 from byte {offset} on")]
+    #[error("the command line is not UTF-8 at byte {offset}")]
     NotUtf8 {
-        /// Where the first invalid sequence starts.
+        /// Offset of the first invalid sequence.
         offset: usize,
-        /// How it is invalid.
+        /// The error of the UTF-8 decoder.
         source: Utf8Error,
     },
-    /// A control character (Unicode category Cc, which includes NUL) where it would reach the kernel.
+    /// A control character (Unicode category Cc, NUL included) other than white space between words.
     #[error("control character {character:?} at byte {offset} of the {part}")]
     ControlCharacter {
-        /// The text that has it.
+        /// The text.
         part: CmdlinePart,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
         /// The character.
         character: char,
     },
-    /// A character outside quotes whose UTF-8 encoding has the byte 0xA0, which the kernel takes for a space.
+    /// A character outside quotes whose UTF-8 encoding has the byte 0xA0, which the kernel treats as a space.
     #[error(
         "character {character:?} at byte {offset} of the {part} is encoded with the byte 0xa0, which the kernel \
-         takes for a space: it may stand in a quoted value only"
+         treats as a space: use it in a quoted value only"
     )]
     SpaceByte {
-        /// The text that has it.
+        /// The text.
         part: CmdlinePart,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
         /// The character.
         character: char,
     },
-    /// A quote that is never closed.
-    #[error("the double quote at byte {offset} of the command line is never closed")]
+    /// A quote that is not closed.
+    #[error("the double quote at byte {offset} of the command line is not closed")]
     UnbalancedQuote {
-        /// Where the quote stands.
+        /// Its offset.
         offset: usize,
     },
     /// A `"` in a key, value or init argument: the kernel has no way to escape it.
-    #[error("double quote at byte {offset} of the {part}: the kernel's command line cannot carry one there")]
+    #[error("double quote at byte {offset} of the {part}: a kernel command line has no escape for it")]
     Quote {
-        /// The text that has it.
+        /// The text.
         part: CmdlinePart,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
-    /// A key without characters.
+    /// An empty key.
     #[error("the key is empty")]
     EmptyKey,
     /// A space or `=` in a key.
     #[error("{character:?} at byte {offset} of the key: it would end the key there")]
     KeyCharacter {
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
         /// The character.
         character: char,
     },
-    /// A word `--` inside quotes, inside a value or used as a key or init argument.
+    /// A word `--` in quotes, in a value, as a key or as an init argument.
     ///
-    /// It would end the kernel's parameters, for all readers in the kernel or for some.
+    /// Some parsers in the kernel end the kernel's parameters there.
     #[error(
-        "the word `--` at byte {offset} of the {part}: the kernel can take it for the end of its parameters; \
-         give arguments for init as such"
+        "the word `--` at byte {offset} of the {part}: the kernel may end its parameters there; \
+         add arguments of init separately"
     )]
     HiddenSeparator {
-        /// The text that has it.
+        /// The text.
         part: CmdlinePart,
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
-    /// A second `--`: the kernel drops everything after it.
-    #[error("second `--` at byte {offset} of the command line: the kernel ignores all that follows it")]
+    /// A second `--`: the kernel ignores the words after it.
+    #[error("second `--` at byte {offset} of the command line: the kernel ignores the words after it")]
     SecondSeparator {
-        /// Where it stands.
+        /// Its offset.
         offset: usize,
     },
-    /// The line is longer than the kernel or the boot protocol can take.
-    #[error("the command line has {len} bytes, but the kernel takes at most {max}: shorten it")]
+    /// The line is longer than the limit of the kernel or of the boot protocol.
+    #[error("the command line has {len} bytes, but the kernel accepts at most {max}")]
     TooLong {
         /// The encoded length in bytes, without the terminating NUL.
         len: usize,
@@ -94,11 +94,11 @@ pub enum CmdlineError {
     },
 }
 
-/// Which text a [`CmdlineError`] is about.
+/// The text that a [`CmdlineError`] refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CmdlinePart {
-    /// A whole command line that was parsed.
+    /// A command line.
     Line,
     /// The key of a parameter.
     Key,

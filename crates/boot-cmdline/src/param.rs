@@ -1,4 +1,4 @@
-//! The words of a command line: parameters of the kernel, and arguments for init.
+//! Parameters of the kernel and arguments of init.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -10,8 +10,8 @@ use crate::scan::{self, Token};
 
 /// One kernel parameter: a flag such as `quiet`, or a key with a value such as `root=/dev/vda`.
 ///
-/// It keeps its exact spelling, which [`Display`](fmt::Display) prints and equality compares; [`key`](Self::key)
-/// and [`value`](Self::value) are what the kernel makes of it.
+/// [`Display`](fmt::Display) and equality use its exact spelling; [`key`](Self::key) and [`value`](Self::value) are those
+/// that the kernel reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Param {
     raw: String,
@@ -29,11 +29,10 @@ impl Param {
         Ok(Self { raw: key.to_owned() })
     }
 
-    /// A parameter with a value, which may be empty. A value with spaces is put into quotes.
+    /// A parameter with a value, which may be empty. A value with spaces is quoted.
     ///
-    /// The kernel's parser honours the quotes. A few early readers do not: `arch/x86/lib/cmdline.c`, for one, takes
-    /// every space for the end of a word, so to it `a="b nokaslr"` is also a `nokaslr`. Refuse spaces in values
-    /// that come from someone who must not choose kernel parameters.
+    /// The kernel's main parser handles the quotes. Some early parsers do not: `arch/x86/lib/cmdline.c` ends a word at every
+    /// space, so that `a="b nokaslr"` includes a `nokaslr`. Refuse spaces in values from untrusted users.
     ///
     /// # Errors
     ///
@@ -43,9 +42,9 @@ impl Param {
         check_key(key)?;
         let part = CmdlinePart::Value;
         scan::check_text(part, value)?;
-        if value.contains(' ')
-            && let Some(offset) = scan::find_separator(value)
-        {
+        // A value that is only `--` follows a `=`, so no parser takes it for the separator.
+        let separator = scan::find_separator(value).filter(|_| value.contains(' '));
+        if let Some(offset) = separator {
             return Err(CmdlineError::HiddenSeparator { part, offset });
         }
         let raw = if scan::needs_quotes(value) {
@@ -60,21 +59,21 @@ impl Param {
         Ok(Self { raw: checked(token)? })
     }
 
-    /// The key as the kernel sees it, without quotes around the whole parameter.
+    /// The key as the kernel reads it, without quotes around the whole parameter.
     ///
-    /// A parsed parameter can have an unusual key, with quotes and spaces in it or none at all (`""`).
+    /// The key of a parsed parameter may contain quotes and spaces, and may be empty (`""`).
     #[must_use]
     pub fn key(&self) -> &str {
         scan::split(&self.raw).0
     }
 
-    /// The value as the kernel sees it, without the quotes around it; `None` where the parameter is a flag.
+    /// The value as the kernel reads it, without quotes around it; `None` for a flag.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         scan::split(&self.raw).1
     }
 
-    /// Whether `key` names this parameter. As in the kernel, `-` and `_` are the same in keys; case matters.
+    /// Whether this parameter has the key `key`. As in the kernel, `-` and `_` are equal, and case matters.
     #[must_use]
     pub fn has_key(&self, key: &str) -> bool {
         let fold = |byte| if byte == b'-' { b'_' } else { byte };
@@ -94,32 +93,29 @@ impl fmt::Display for Param {
     }
 }
 
-/// One argument that the kernel hands to init: a word after `--`.
+/// One argument of init: a word after `--`.
 ///
-/// It keeps its exact spelling, which [`Display`](fmt::Display) prints and equality compares; [`text`](Self::text)
-/// is what init gets.
+/// [`Display`](fmt::Display) and equality use its exact spelling; [`text`](Self::text) is the argument that init gets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InitArg {
     raw: String,
 }
 
 impl InitArg {
-    /// An argument with this text, which may have spaces and may be empty; it is then put into quotes.
+    /// An argument with this text, which may be empty. Text with spaces and empty text is quoted.
     ///
-    /// Old kernels, whose `next_arg` was still in `kernel/params.c`, leave the closing quote on an argument that
-    /// has no `=`.
+    /// Old kernels, with `next_arg` in `kernel/params.c`, do not remove the closing quote of an argument without `=`.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError`] where `text` has a `"`, a control character or the word `--` (at which the kernel stops
-    /// for good).
+    /// [`CmdlineError`] where `text` has a `"`, a control character or the word `--`.
     pub fn new(text: &str) -> Result<Self, CmdlineError> {
         let part = CmdlinePart::InitArg;
         scan::check_text(part, text)?;
         if let Some(offset) = scan::find_separator(text) {
             return Err(CmdlineError::HiddenSeparator { part, offset });
         }
-        // Quotes stand around the whole word: with `key="value"` the text would have to have a key.
+        // The whole word is quoted, because text without a key cannot be quoted as `key="value"`.
         let raw = if text.is_empty() || scan::needs_quotes(text) {
             format!("\"{text}\"")
         } else {
@@ -134,7 +130,7 @@ impl InitArg {
 
     /// The text that init gets as one element of its `argv`.
     ///
-    /// The kernel cuts the word into key and value like a parameter, takes the quotes off, and joins it again.
+    /// The kernel splits the word into key and value like a parameter, removes the quotes, and joins them again.
     #[must_use]
     pub fn text(&self) -> String {
         match scan::split(&self.raw) {
@@ -180,7 +176,7 @@ fn check_key(key: &str) -> Result<(), CmdlineError> {
     Ok(())
 }
 
-/// The spelling of a word that was read from a line, where no `--` hides in it.
+/// The text of a parsed word, which must not contain a word `--`.
 fn checked(token: Token) -> Result<String, CmdlineError> {
     match scan::find_separator(&token.text) {
         Some(offset) => Err(CmdlineError::HiddenSeparator {

@@ -1,6 +1,6 @@
-//! How the kernel cuts a command line into words, and a word into key and value.
+//! Splitting a command line into words, and a word into key and value, as the kernel does.
 //!
-//! The facts are those of `next_arg` and `isspace` in the kernel's `lib/cmdline.c` and `lib/ctype.c`.
+//! The rules are those of `next_arg` and `isspace` in the kernel's `lib/cmdline.c` and `lib/ctype.c`.
 
 use alloc::string::String;
 use core::mem;
@@ -13,13 +13,13 @@ pub(crate) const SEPARATOR: &str = "--";
 
 /// One word of a command line in its exact spelling.
 pub(crate) struct Token {
-    /// Where it starts in the line, in bytes.
+    /// Its offset in the line, in bytes.
     pub(crate) offset: usize,
     /// Its characters, with all quotes.
     pub(crate) text: String,
 }
 
-/// The words of a line. After an error there is nothing more to be had.
+/// The words of a line. Ends after an error.
 pub(crate) struct Tokens<'a> {
     chars: CharIndices<'a>,
 }
@@ -60,7 +60,7 @@ impl<'a> Tokens<'a> {
                 });
             }
             if character == '"' {
-                // A quote opens or closes wherever it stands, also in the middle of a word.
+                // A quote in the middle of a word counts, too.
                 open_quote = if open_quote.is_none() { Some(offset) } else { None };
             }
             if token.text.is_empty() {
@@ -95,8 +95,7 @@ fn is_separating(character: char) -> bool {
 
 /// Whether the UTF-8 encoding of `character` has the byte 0xA0.
 ///
-/// The kernel's `isspace` works on bytes and counts Latin-1's no-break space among the spaces, so it would cut
-/// `à` (0xC3 0xA0) in two.
+/// The kernel's `isspace` works on bytes and includes the no-break space of Latin-1, so it splits `à` (0xC3 0xA0).
 pub(crate) fn has_space_byte(character: char) -> bool {
     character
         .encode_utf8(&mut [0; 4])
@@ -104,19 +103,19 @@ pub(crate) fn has_space_byte(character: char) -> bool {
         .any(|byte| byte == 0xa0)
 }
 
-/// Whether `text` is one word only when it stands in quotes.
+/// Whether `text` must be quoted to be one word.
 pub(crate) fn needs_quotes(text: &str) -> bool {
     text.chars()
         .any(|character| character == ' ' || has_space_byte(character))
 }
 
-/// Key and value of the word `raw`, as the kernel sees them.
+/// Key and value of the word `raw`, as the kernel splits it.
 pub(crate) fn split(raw: &str) -> (&str, Option<&str>) {
     let (body, quoted) = match raw.strip_prefix('"') {
         Some(body) => (body, true),
         None => (raw, false),
     };
-    // A `=` in first place belongs to the key.
+    // A `=` as the first character is part of the key.
     let mut first = true;
     let Some((key, value)) = body.split_once(|c| !mem::take(&mut first) && c == '=') else {
         let key = if quoted { without_closing_quote(body) } else { body };
@@ -134,9 +133,9 @@ fn without_closing_quote(text: &str) -> &str {
     text.strip_suffix('"').unwrap_or(text)
 }
 
-/// Where `text` has a word that is `--`, with or without quotes around.
+/// The offset of the first word `--` in `text`, with or without quotes around it.
 ///
-/// Not every reader in the kernel knows quotes: `setup_command_line` in `init/main.c` looks for the bytes ` -- `.
+/// Not all parsers in the kernel handle quotes: `setup_command_line` in `init/main.c` searches for the bytes ` -- `.
 pub(crate) fn find_separator(text: &str) -> Option<usize> {
     let mut offset = 0_usize;
     for word in text.split(' ') {
@@ -148,7 +147,7 @@ pub(crate) fn find_separator(text: &str) -> Option<usize> {
     None
 }
 
-/// Refuses what no typed text may have: control characters and quotes.
+/// Refuses control characters and quotes.
 pub(crate) fn check_text(part: CmdlinePart, text: &str) -> Result<(), CmdlineError> {
     for (offset, character) in text.char_indices() {
         if character.is_control() {

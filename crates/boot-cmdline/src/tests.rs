@@ -153,7 +153,7 @@ fn bytes_that_are_not_text_are_refused_where_they_stand() {
         "{error:?}"
     );
     assert!(core::error::Error::source(&error).is_some());
-    assert_eq!(error.to_string(), "the command line is not UTF-8 from byte 2 on");
+    assert_eq!(error.to_string(), "the command line is not UTF-8 at byte 2");
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn errors_say_what_and_where() {
         ),
         (
             Cmdline::parse("\"").unwrap_err(),
-            "the double quote at byte 0 of the command line is never closed",
+            "the double quote at byte 0 of the command line is not closed",
         ),
         (
             Param::flag("a b").unwrap_err(),
@@ -387,16 +387,16 @@ fn errors_say_what_and_where() {
         ),
         (
             Param::with_value("a", "\"").unwrap_err(),
-            "double quote at byte 0 of the value: the kernel's command line cannot carry one there",
+            "double quote at byte 0 of the value: a kernel command line has no escape for it",
         ),
         (
             InitArg::new("--").unwrap_err(),
-            "the word `--` at byte 0 of the init argument: the kernel can take it for the end of its parameters; \
-             give arguments for init as such",
+            "the word `--` at byte 0 of the init argument: the kernel may end its parameters there; \
+             add arguments of init separately",
         ),
         (
             Cmdline::parse("ab").unwrap().check_len(1).unwrap_err(),
-            "the command line has 2 bytes, but the kernel takes at most 1: shorten it",
+            "the command line has 2 bytes, but the kernel accepts at most 1",
         ),
     ];
     for (error, expected) in cases {

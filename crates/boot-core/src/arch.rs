@@ -60,3 +60,25 @@ impl fmt::Display for Endian {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn names_are_printed() {
+        let check =
+            |arch: Arch, expected| assert_eq!((arch.name(), &*arch.to_string()), (expected, expected));
+        check(Arch::X86_64, "x86_64");
+        check(Arch::Aarch64, "aarch64");
+        check(Arch::Riscv64, "riscv64");
+        let check = |endian: Endian, expected| {
+            assert_eq!((endian.name(), &*endian.to_string()), (expected, expected));
+        };
+        check(Endian::Little, "little");
+        check(Endian::Big, "big");
+        assert_eq!(std::format!("{:>8}|", Arch::X86_64), "  x86_64|");
+    }
+}

@@ -1,4 +1,4 @@
-//! Arithmetic that parsers of hostile input need everywhere.
+//! Alignment and widening.
 
 /// Widens a length or index to the 64 bits that file offsets and guest addresses have.
 #[must_use]

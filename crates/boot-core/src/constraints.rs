@@ -1,10 +1,10 @@
-//! Where something may lie in guest memory.
+//! Constraints on addresses in guest memory.
 
 use core::fmt;
 
 use crate::{GuestRange, arith};
 
-/// Which of the allowed addresses to take.
+/// The preferred one of the allowed addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preference {
@@ -13,14 +13,14 @@ pub enum Preference {
     Lowest,
     /// The highest free address.
     Highest,
-    /// This address if it is allowed and free, else the lowest free address.
+    /// This address if it is allowed and free, otherwise the lowest free address.
     Address(u64),
 }
 
-/// Constraints on the place of an image, a load or an allocation: aligned, inside a window, with a preference.
+/// Constraints on the address of an image, a load or an allocation: alignment, window and preference.
 ///
 /// A range of `len` bytes that starts at `start` meets them when `start mod align == align_offset`, `min <= start`
-/// and `start + len <= max`. The preference chooses among the ranges that do; it forbids none.
+/// and `start + len <= max`. The preference selects one of these ranges; it excludes none.
 ///
 /// ```
 /// use boot_core::Constraints;
@@ -41,7 +41,7 @@ pub struct Constraints {
     pub min: u64,
     /// End of the window: exclusive.
     pub max: u64,
-    /// Which of the allowed addresses to take.
+    /// The preferred one of the allowed addresses.
     pub preference: Preference,
 }
 
@@ -85,7 +85,7 @@ impl Constraints {
         Self { min, max, ..self }
     }
 
-    /// The same with the window cut to what lies from `min` on.
+    /// The same with the start of the window raised to `min`.
     #[must_use]
     pub fn not_below(self, min: u64) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Constraints {
         }
     }
 
-    /// The same with the window cut to what lies below `max` (exclusive).
+    /// The same with the end of the window lowered to `max` (exclusive).
     #[must_use]
     pub fn not_above(self, max: u64) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Constraints {
         }
     }
 
-    /// The preferred address, where one is preferred.
+    /// The preferred address, if any.
     #[must_use]
     pub const fn preferred_address(self) -> Option<u64> {
         match self.preference {
@@ -130,7 +130,7 @@ impl Constraints {
         }
     }
 
-    /// Whether the alignment is a power of two above its remainder. Nothing meets constraints that are not valid.
+    /// Whether the alignment is a power of two and the remainder is below it. No range meets invalid constraints.
     #[must_use]
     pub const fn is_valid(self) -> bool {
         self.align.is_power_of_two() && self.align_offset < self.align
@@ -176,8 +176,8 @@ impl Constraints {
     }
 }
 
-/// For error messages, after a length: ` aligned to 0x1000 from 0x1000 up below 0x100000000`. Constraints that exclude
-/// nothing print nothing.
+/// For error messages, with a leading space: ` aligned to 0x1000 from 0x1000 up below 0x100000000`. Constraints that
+/// exclude nothing print nothing.
 impl fmt::Display for Constraints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.align > 1 {

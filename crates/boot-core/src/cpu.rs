@@ -1,8 +1,8 @@
 //! The state a virtual CPU starts in, as plain data for every architecture.
 //!
-//! A boot protocol says which registers hold what when the first instruction of the kernel runs. Protocol writers
-//! produce a [`CpuState`]; a hypervisor harness applies it. Neither needs to know the other, and because the state
-//! is only data, it can be compared, printed and tested on a host of any architecture.
+//! A boot protocol specifies the registers at the first instruction of the kernel. A planner produces a [`CpuState`], and
+//! a hypervisor harness applies it. It is plain data, so it can be compared, printed and tested on a host of any
+//! architecture.
 
 pub mod aarch64;
 pub mod riscv64;
@@ -37,8 +37,7 @@ impl CpuState {
 
     /// The guest physical address of the first instruction.
     ///
-    /// For x86_64 this is the linear address `CS.base + RIP`, which every protocol of this workspace maps to the
-    /// same physical address.
+    /// For x86_64 this is the linear address `CS.base + RIP`: protocols map the kernel's entry to the same physical address.
     #[must_use]
     pub fn entry(&self) -> u64 {
         match self {
@@ -64,5 +63,31 @@ impl From<aarch64::State> for CpuState {
 impl From<riscv64::State> for CpuState {
     fn from(state: riscv64::State) -> Self {
         Self::Riscv64(Box::new(state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Endian;
+
+    #[test]
+    fn a_state_has_its_architecture_and_entry() {
+        let check = |state: CpuState, arch, entry| assert_eq!((state.arch(), state.entry()), (arch, entry));
+        let mut real_mode = x86_64::State::protected_mode(0x200, 8, 16);
+        check(real_mode.clone().into(), Arch::X86_64, 0x200);
+        real_mode.cs.base = 0x1_0000;
+        check(real_mode.into(), Arch::X86_64, 0x1_0200);
+        check(aarch64::State::new(0x4000).into(), Arch::Aarch64, 0x4000);
+        check(riscv64::State::new(0x8000).into(), Arch::Riscv64, 0x8000);
+    }
+
+    #[test]
+    fn new_states_are_zero_but_for_what_is_documented() {
+        let state = aarch64::State::new(1);
+        assert_eq!((state.x, state.sp_el1, state.pc), ([0; 31], 0, 1));
+        assert_eq!((state.pstate, state.data_endian), (0x3c5, Endian::Little));
+        let state = riscv64::State::new(2);
+        assert_eq!((state.x, state.pc, state.satp), ([0; 32], 2, 0));
     }
 }

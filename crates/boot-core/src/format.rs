@@ -1,4 +1,4 @@
-//! The plugin trait of image formats, and finding the format of an image.
+//! The plugin trait of image formats, and format detection.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,12 +20,12 @@ pub trait KernelFormat: Sync {
 
     /// Parses the image.
     ///
-    /// `Ok(None)` means that the image is not of this format. An image that is, by its magic number, of this format
-    /// but malformed or not supported is an error.
+    /// `Ok(None)` means that the image is not of this format. An image with the magic number of this format that is malformed
+    /// or not supported is an error.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] says what is wrong with an image of this format.
+    /// [`FormatError`] for an image of this format that cannot be parsed.
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError>;
 }
 
@@ -33,15 +33,15 @@ pub trait KernelFormat: Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
-    /// The image breaks the rules of its format.
+    /// The image violates the specification of its format.
     Malformed,
-    /// The image keeps the rules but needs something this crate does not do.
+    /// The image is valid but needs a feature that the format crate does not implement.
     Unsupported,
     /// The image could not be read.
     Read,
 }
 
-/// An image that a format recognised but could not accept. The format crate's own typed error is its `source`.
+/// An image that a format recognised but could not parse. The format crate's typed error is its `source`.
 #[derive(Debug)]
 pub struct FormatError {
     /// The name of the format.
@@ -89,22 +89,22 @@ impl Error for FormatError {
     }
 }
 
-/// An image of which no [`KernelImage`] could be made.
+/// Why no format parsed an image.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DetectError {
-    /// The source could not be read at all.
+    /// The source cannot be read.
     Read(ReadError),
-    /// The source has no bytes.
+    /// The source is empty.
     Empty,
     /// No format recognised the image.
     Unknown {
-        /// The names of the formats that were asked, in that order.
+        /// The names of the formats, in the order of trial.
         tried: Vec<&'static str>,
         /// The first bytes of the image, up to eight.
         first_bytes: Vec<u8>,
     },
-    /// A format recognised the image but could not accept it.
+    /// A format recognised the image but could not parse it.
     Format(FormatError),
 }
 
@@ -138,12 +138,12 @@ impl Error for DetectError {
     }
 }
 
-/// Asks every format in the order of (priority, name), whatever the order of the slice, and parses the image with
-/// the first one that recognises it.
+/// Parses the image with the first format, in the order of (priority, name), that recognises it. The order of the slice
+/// does not matter.
 ///
 /// # Errors
 ///
-/// [`DetectError`] where no format recognises the image, or where the one that does cannot accept it.
+/// [`DetectError`] where no format recognises the image, or the first that does cannot parse it.
 pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<KernelImage, DetectError> {
     let sized = SizedSource::new(source).map_err(DetectError::Read)?;
     if sized.is_empty() {
@@ -165,4 +165,47 @@ pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<
         tried: formats.iter().map(|format| format.name()).collect(),
         first_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn errors_print_their_kind_and_keep_their_source() {
+        let check = |kind, expected| {
+            let error = FormatError::new("flat", kind, "bad magic");
+            assert_eq!(error.to_string(), expected);
+            assert_eq!((error.format, error.kind), ("flat", kind));
+            assert_eq!(error.get_ref().to_string(), "bad magic");
+            assert_eq!(error.source().unwrap().to_string(), "bad magic");
+            let detected = DetectError::Format(error);
+            assert_eq!(detected.to_string(), expected);
+            assert_eq!(detected.source().unwrap().to_string(), "bad magic");
+        };
+        check(FormatErrorKind::Malformed, "this flat image is malformed");
+        check(FormatErrorKind::Unsupported, "this flat image is not supported");
+        check(FormatErrorKind::Read, "this flat image cannot be read");
+    }
+
+    #[test]
+    fn detection_errors_print_what_was_tried() {
+        let error = DetectError::Unknown {
+            tried: ["elf", "pe"].to_vec(),
+            first_bytes: [0x4d, 0x5a].to_vec(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "not a kernel image of a known format: it begins with [4d, 5a], tried elf, pe"
+        );
+        assert!(error.source().is_none());
+        assert_eq!(DetectError::Empty.to_string(), "the image is empty");
+        assert!(DetectError::Empty.source().is_none());
+        let read = || ReadError::new(0, 1, crate::source::ReadErrorKind::Shrunk);
+        assert_eq!(DetectError::Read(read()).to_string(), "the image cannot be read");
+        let source = DetectError::Read(read()).source().unwrap().to_string();
+        assert_eq!(source, read().to_string());
+    }
 }

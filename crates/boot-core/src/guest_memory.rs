@@ -1,4 +1,4 @@
-//! Writing to guest memory, whoever owns it.
+//! Access to guest memory.
 
 use alloc::vec::Vec;
 
@@ -6,45 +6,44 @@ use crate::{ByteSource, GuestRange, ReadError, arith};
 
 /// Guest memory that a [`BootPlan`](crate::BootPlan) can be loaded into.
 ///
-/// The crate `guest-ram` implements it for `vm-memory`; [`SliceMemory`] implements it for plain slices, which is
-/// what firmware and tests have.
+/// The crate `guest-ram` implements it for `vm-memory`; [`SliceMemory`] for slices, as firmware and tests have them.
 pub trait GuestMemory {
-    /// Checks that all of `range` is there and may be written, without touching it.
+    /// Checks that all of `range` is writable guest memory, without an access.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotBacked`] where it is not.
+    /// [`MemoryError::NotBacked`] where a byte is not.
     fn check(&self, range: GuestRange) -> Result<(), MemoryError>;
 
     /// Writes `bytes` at `addr`.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where not every byte could be written.
+    /// [`MemoryError`] where not all bytes could be written.
     fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError>;
 
     /// Fills `range` with zeros.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where not every byte could be written.
+    /// [`MemoryError`] where not all bytes could be written.
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError>;
 
     /// Fills `buf` with the bytes at `addr`.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotBacked`] where not every byte is there.
+    /// [`MemoryError::NotBacked`] where a byte is not guest memory.
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError>;
 
     /// Fills `range` with the bytes of `source` from `offset` on.
     ///
-    /// The default reads through a buffer of 64 KiB. Implementations that can read straight into guest memory
-    /// should: see [`ByteSource::backing`].
+    /// The default copies through a buffer of 64 KiB. Implementations can avoid it with
+    /// [`ByteSource::backing_store`].
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where the source failed or not every byte could be written.
+    /// [`MemoryError`] where the source failed or not all bytes could be written.
     fn copy_from(
         &mut self,
         range: GuestRange,
@@ -69,30 +68,29 @@ pub trait GuestMemory {
     }
 }
 
-/// Guest memory that could not be read or written.
+/// A failed access to guest memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// No guest memory at (all of) these addresses.
-    #[error("the guest has no memory at all of {0}")]
+    /// Not all of these addresses are guest memory.
+    #[error("not all of {0} is guest memory")]
     NotBacked(GuestRange),
     /// The source of the bytes failed.
     #[error("the bytes to load cannot be read")]
     Source(#[from] ReadError),
-    /// The memory itself failed.
+    /// The access failed.
     #[error("guest memory at {range} cannot be accessed")]
     Access {
-        /// Where.
+        /// The range.
         range: GuestRange,
-        /// What the owner of the memory says.
+        /// The error of the memory.
         source: alloc::boxed::Box<dyn core::error::Error + Send + Sync>,
     },
 }
 
 /// Guest memory in plain slices, each at a guest physical address.
 ///
-/// For firmware, which owns its memory as slices, and for tests, which want to look at what was written. An access
-/// must lie within one slice.
+/// For firmware and tests. An access must be within one slice.
 ///
 /// ```
 /// use boot_core::{GuestMemory, SliceMemory};
@@ -111,7 +109,7 @@ pub struct SliceMemory<'a> {
 }
 
 impl<'a> SliceMemory<'a> {
-    /// No memory at all.
+    /// Guest memory without a slice.
     #[must_use]
     pub const fn new() -> Self {
         Self { slices: Vec::new() }
@@ -121,7 +119,7 @@ impl<'a> SliceMemory<'a> {
     ///
     /// # Errors
     ///
-    /// Gives the slice back where it would overlap memory that is there, or wrap around the address space.
+    /// The slice, where it would overlap memory that was added before, or wrap around the address space.
     pub fn add(&mut self, addr: u64, bytes: &'a mut [u8]) -> Result<(), &'a mut [u8]> {
         match GuestRange::new(addr, arith::to_u64(bytes.len())) {
             Some(range) if !self.slices.iter().any(|(present, _)| present.overlaps(range)) => {
@@ -132,7 +130,7 @@ impl<'a> SliceMemory<'a> {
         }
     }
 
-    /// The bytes of `range`, where one slice holds them all.
+    /// The bytes of `range`, all of them in one slice.
     ///
     /// # Errors
     ///
@@ -261,5 +259,27 @@ mod tests {
         assert!(memory.copy_from(range(0x10, 0x18), &[0u8; 4], 0).is_err());
         assert!(memory.check(range(0x10, 0x20)).is_ok());
         assert_eq!(ram, [1; 16]);
+    }
+
+    #[test]
+    fn accesses_reach_the_slice_at_their_address() {
+        let (mut low, mut high) = ([1u8, 2, 3, 4], [5u8, 6, 7, 8]);
+        let mut memory = SliceMemory::new();
+        memory.add(0x10, &mut low).unwrap();
+        memory.add(0x14, &mut high).unwrap();
+        assert_eq!(memory.slice(range(0x11, 0x13)).unwrap(), [2, 3]);
+        let mut buf = [0; 2];
+        memory.read(0x15, &mut buf).unwrap();
+        assert_eq!(buf, [6, 7]);
+        memory.write(0x16, &[9]).unwrap();
+        memory.zero(range(0x10, 0x12)).unwrap();
+        assert!(matches!(
+            memory.check(range(0x13, 0x15)),
+            Err(MemoryError::NotBacked(found)) if found == range(0x13, 0x15)
+        ));
+        let error = memory.read(u64::MAX - 1, &mut [0; 4]).unwrap_err();
+        assert!(matches!(error, MemoryError::NotBacked(found) if found == range(u64::MAX - 1, u64::MAX)));
+        drop(memory);
+        assert_eq!((low, high), ([0, 0, 3, 4], [5, 6, 9, 8]));
     }
 }

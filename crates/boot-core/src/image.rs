@@ -1,4 +1,4 @@
-//! A kernel image as a format parser understood it: what goes where, how it may move, and where it starts.
+//! A parsed kernel image: segments, placement and entry points.
 
 mod build;
 mod codec;
@@ -14,16 +14,16 @@ pub use entry::{EntryAbi, EntryPoint};
 use crate::metadata::{Metadata, MetadataMap};
 use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning};
 
-/// A piece of the image and the guest physical range it fills.
+/// A part of the image and the guest physical range that it fills.
 ///
-/// The addresses are *link addresses*: where the piece goes if the image is not moved. A relocatable image moves as
-/// a whole, all its segments by the same distance.
+/// The addresses are *link addresses*: those of an image that is not moved. A relocatable image is moved as a whole, all
+/// segments by the same distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Segment {
     /// The bytes of the source that fill the start of [`range`](Self::range). May be empty; never longer than it.
     pub source: SourceRange,
-    /// The guest physical range. What the source does not fill is zeroed.
+    /// The guest physical range. The part that the source does not fill is zeroed.
     pub range: GuestRange,
 }
 
@@ -52,19 +52,18 @@ impl Segment {
 pub enum Placement {
     /// Only at its link addresses.
     Fixed,
-    /// Wherever the start of the runtime extent meets the constraints and its end is inside them.
+    /// At any address where the runtime extent meets the constraints.
     Relocatable(Constraints),
 }
 
 /// A validated kernel image.
 ///
-/// Only an [`ImageBuilder`] makes one, and it refuses images that break a promise of this type. So whoever holds a
-/// `KernelImage`, from whatever parser, can rely on:
+/// Only [`ImageBuilder::build`] creates one. It checks, for every parser, that
 ///
-/// - segments are sorted by address, do not overlap, lie inside [`extent`](Self::extent) and never wrap;
-/// - every segment's source range lies inside the source as it was when parsed;
-/// - every entry point lies inside a segment, and there is at least one of each;
-/// - the placement rule can be met by some address.
+/// - segments are sorted by address, do not overlap and are inside [`extent`](Self::extent);
+/// - every segment's source range is inside the source;
+/// - every entry point is inside a segment, and there is at least one of each;
+/// - some address meets the placement constraints.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelImage {
     format: &'static str,
@@ -84,7 +83,7 @@ pub struct KernelImage {
 }
 
 impl KernelImage {
-    /// The name of the format that parsed it.
+    /// The name of its format.
     #[must_use]
     pub fn format(&self) -> &'static str {
         self.format
@@ -114,7 +113,7 @@ impl KernelImage {
         &self.segments
     }
 
-    /// The guest physical range that the kernel uses before it has read any memory map: its segments and what it
+    /// The guest physical range that the kernel uses before it has read a memory map: its segments and the memory that it
     /// needs beyond them (`init_size`, `image_size`, BSS). Nothing else may be placed there.
     #[must_use]
     pub fn extent(&self) -> GuestRange {
@@ -145,19 +144,19 @@ impl KernelImage {
         &self.entries
     }
 
-    /// The entry point of one ABI.
+    /// The entry point with this ABI, if any.
     #[must_use]
     pub fn entry(&self, abi: EntryAbi) -> Option<EntryPoint> {
         self.entries.iter().copied().find(|entry| entry.abi == abi)
     }
 
-    /// The image inside this image, if there is one.
+    /// The image inside this image, if any.
     #[must_use]
     pub fn payload(&self) -> Option<&Payload> {
         self.payload.as_ref()
     }
 
-    /// The kernel's own version string, for example `6.12.57+deb13-cloud-amd64 (…) #1 SMP …`, where the image has one.
+    /// The kernel's version string, for example `6.12.57+deb13-cloud-amd64 (…) #1 SMP …`, if the image has one.
     #[must_use]
     pub fn kernel_version(&self) -> Option<&str> {
         self.kernel_version.as_deref()
@@ -169,13 +168,13 @@ impl KernelImage {
         self.efi_stub
     }
 
-    /// Format-specific metadata of one type, where the format attached it.
+    /// Format-specific metadata of one type, if the format attached it.
     #[must_use]
     pub fn metadata<T: Metadata>(&self) -> Option<&T> {
         self.metadata.get()
     }
 
-    /// Findings of the parser that do not stop the image from being loaded.
+    /// Warnings of the parser.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

@@ -1,9 +1,8 @@
-//! The machine a kernel is to run on, as far as its boot depends on it.
+//! The machine that a boot is planned for.
 //!
-//! A [`Machine`] is memory and CPUs; its [`Platform`] says which devices stand where. A PC leaves the platform empty:
-//! its devices are described through ACPI or found by probing. The device tree of an arm64 or riscv64 machine is
-//! written from it, and the harness that builds the machine creates its devices from the same value, so the two
-//! cannot disagree.
+//! A [`Machine`] is memory and CPUs; its [`Platform`] lists the devices and their addresses. A PC's platform is empty:
+//! its devices are described by ACPI or found by probing. For arm64 and riscv64, the device tree is written from the
+//! platform, and the harness creates its devices from the same value, so that the two agree.
 
 mod cpu;
 mod device;
@@ -30,13 +29,13 @@ use crate::{Arch, MemoryMap};
 pub struct Machine {
     /// The architecture of its CPUs.
     pub arch: Arch,
-    /// Its physical memory, and what the guest is to be told about it.
+    /// Its physical memory map.
     pub memory: MemoryMap,
-    /// How many virtual CPUs it has.
+    /// Number of virtual CPUs.
     pub vcpus: NonZeroU32,
-    /// The guest physical address of the ACPI RSDP, where there is one.
+    /// The guest physical address of the ACPI RSDP, if any.
     pub acpi_rsdp: Option<u64>,
-    /// Its devices, as far as the guest is to be told about them.
+    /// The devices that are described to the guest.
     pub platform: Platform,
 }
 

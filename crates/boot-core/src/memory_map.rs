@@ -1,17 +1,17 @@
-//! The guest's physical memory: what is RAM, what is not, and what the guest is told about it.
+//! The guest's physical memory map.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::GuestRange;
+use crate::{GuestRange, arith};
 
-/// What a region of guest physical memory is.
+/// Type of a region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RegionKind {
     /// Ordinary memory.
     Ram,
-    /// Not to be touched by the guest: firmware, devices, or memory somebody else owns.
+    /// Not usable by the guest: firmware, devices, or memory in other use.
     Reserved,
     /// ACPI tables; ordinary memory once the guest has read them.
     AcpiReclaimable,
@@ -24,7 +24,7 @@ pub enum RegionKind {
 }
 
 impl RegionKind {
-    /// The name used in pictures and machine-readable output.
+    /// The name in drawings and machine-readable output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,16 +60,16 @@ impl fmt::Display for RegionKind {
 /// A region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemoryRegion {
-    /// Its addresses. Never empty in a map.
+    /// Its addresses; not empty in a map.
     pub range: GuestRange,
-    /// What it is.
+    /// Its type.
     pub kind: RegionKind,
 }
 
-/// A map of guest physical memory: sorted regions that do not overlap, with holes between them.
+/// A map of guest physical memory: sorted regions without overlaps. Adjacent regions of one kind are merged.
 ///
-/// One map describes the machine to the planner and, handed on in the plan, to the guest: the e820 table, the PVH
-/// memory map and the device tree's memory nodes all come from it. Neighbours of one kind are merged.
+/// The planner takes it from the machine and passes it on in the plan. The e820 table, the PVH memory map and the device
+/// tree's memory nodes are generated from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryMap {
     regions: Vec<MemoryRegion>,
@@ -82,35 +82,35 @@ pub enum MemoryMapError {
     /// A region without bytes.
     #[error("the region at {:#x} is empty", .0.start())]
     Empty(GuestRange),
-    /// A region where there is one already.
+    /// A region that overlaps another one.
     #[error("the region {new} overlaps the {} region {}", present.kind, present.range)]
     Overlap {
         /// The region to add.
         new: GuestRange,
-        /// The region that is there.
+        /// The region in the map.
         present: MemoryRegion,
     },
-    /// A reservation where there is no RAM.
-    #[error("{0} is not inside RAM, so it cannot be taken out of it")]
+    /// A reservation outside RAM.
+    #[error("{0} is not inside RAM and cannot be reserved")]
     NotRam(GuestRange),
-    /// Less memory than a machine of this kind needs.
+    /// Less RAM than the machine needs.
     #[error("{len:#x} bytes of RAM are too few: at least {min:#x} are needed")]
     TooSmall {
-        /// The size asked for.
+        /// The size in bytes.
         len: u64,
-        /// The smallest size possible.
+        /// The smallest size in bytes.
         min: u64,
     },
-    /// RAM that would reach past the end of the address space.
+    /// More RAM than the address space has room for.
     #[error("{len:#x} bytes of RAM do not fit the guest physical address space")]
     TooLarge {
-        /// The size asked for.
+        /// The size in bytes.
         len: u64,
     },
     /// A size that is not a whole number of pages.
     #[error("{len:#x} bytes of RAM are not a multiple of the page size, 4096 bytes")]
     Unaligned {
-        /// The size asked for.
+        /// The size in bytes.
         len: u64,
     },
 }
@@ -139,7 +139,7 @@ pub mod pc {
 }
 
 impl MemoryMap {
-    /// A map without a region.
+    /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self { regions: Vec::new() }
@@ -147,7 +147,7 @@ impl MemoryMap {
 
     /// The map of a PC with `len` bytes of RAM; see [`pc`] for the layout.
     ///
-    /// As on real hardware, the RAM behind the BIOS area at 640 KiB to 1 MiB counts in `len` but is not usable.
+    /// As on a PC, the RAM at 640 KiB to 1 MiB counts in `len` but is not usable.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl MemoryMap {
         if len < MIN {
             return Err(MemoryMapError::TooSmall { len, min: MIN });
         }
-        if !len.is_multiple_of(0x1000) {
+        if arith::align_down(len, 0x1000) != len {
             return Err(MemoryMapError::Unaligned { len });
         }
         let too_large = MemoryMapError::TooLarge { len };
@@ -182,7 +182,7 @@ impl MemoryMap {
         Ok(map)
     }
 
-    /// Adds a region where the map has none.
+    /// Adds a region that does not overlap another one.
     ///
     /// # Errors
     ///
@@ -202,11 +202,11 @@ impl MemoryMap {
         Ok(())
     }
 
-    /// Turns a part of RAM into a region of another kind: what the guest must leave alone.
+    /// Turns a part of RAM into a region of another kind.
     ///
     /// # Errors
     ///
-    /// [`MemoryMapError::Empty`], or [`MemoryMapError::NotRam`] where `range` is not wholly inside RAM; the map is
+    /// [`MemoryMapError::Empty`], or [`MemoryMapError::NotRam`] where not all of `range` is RAM; the map is
     /// then unchanged.
     pub fn reserve(&mut self, range: GuestRange, kind: RegionKind) -> Result<(), MemoryMapError> {
         if range.is_empty() {
@@ -261,7 +261,7 @@ impl MemoryMap {
             .map(|region| region.range)
     }
 
-    /// How many bytes of RAM there are.
+    /// The size of the RAM in bytes.
     #[must_use]
     pub fn ram_len(&self) -> u64 {
         self.ram().fold(0, |sum, range| sum.saturating_add(range.len()))
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn carving_splits_ram() {
+    fn reservations_split_ram() {
         let mut map = MemoryMap::new();
         map.insert(range(0, 0x10000), RegionKind::Ram).unwrap();
         map.reserve(range(0x4000, 0x5000), RegionKind::AcpiReclaimable)
@@ -382,5 +382,62 @@ mod tests {
             .reserve(range(0x3000, 0x4001), RegionKind::Reserved)
             .unwrap_err();
         assert_eq!(error, MemoryMapError::NotRam(range(0x3000, 0x4001)));
+    }
+
+    #[test]
+    fn kinds_have_names_and_e820_types() {
+        let check = |kind: RegionKind, name, e820_type| {
+            assert_eq!((kind.name(), kind.e820_type()), (name, e820_type));
+            assert_eq!(std::format!("{kind}"), name);
+        };
+        check(RegionKind::Ram, "ram", 1);
+        check(RegionKind::Reserved, "reserved", 2);
+        check(RegionKind::AcpiReclaimable, "acpi-reclaimable", 3);
+        check(RegionKind::AcpiNvs, "acpi-nvs", 4);
+        check(RegionKind::Unusable, "unusable", 5);
+        check(RegionKind::Persistent, "persistent", 7);
+    }
+
+    #[test]
+    fn ram_is_listed_and_summed() {
+        let mut map = MemoryMap::new();
+        assert_eq!((map.ram_len(), map.ram_end(), map.ram().count()), (0, None, 0));
+        map.insert(range(0x1000, 0x3000), RegionKind::Ram).unwrap();
+        map.insert(range(0x8000, 0x9000), RegionKind::Ram).unwrap();
+        map.insert(range(0x9000, 0xa000), RegionKind::Reserved).unwrap();
+        assert_eq!((map.ram_len(), map.ram_end()), (0x3000, Some(0x9000)));
+        let ram: Vec<_> = map.ram().collect();
+        assert_eq!(ram, [range(0x1000, 0x3000), range(0x8000, 0x9000)]);
+    }
+
+    #[test]
+    fn reservations_at_both_ends_leave_no_empty_region() {
+        let mut map = MemoryMap::new();
+        map.insert(range(0, 0x3000), RegionKind::Ram).unwrap();
+        assert_eq!(
+            map.reserve(range(0x1000, 0x1000), RegionKind::Reserved),
+            Err(MemoryMapError::Empty(range(0x1000, 0x1000)))
+        );
+        map.reserve(range(0, 0x3000), RegionKind::Reserved).unwrap();
+        assert_eq!(list(&map), [(0, 0x3000, RegionKind::Reserved)]);
+        assert!(map.reserve(range(0, 0x1000), RegionKind::AcpiNvs).is_err());
+    }
+
+    #[test]
+    fn sizes_of_a_pc_are_refused_with_the_reason() {
+        use std::string::ToString;
+        let check = |len, expected| assert_eq!(MemoryMap::pc(len).unwrap_err().to_string(), expected);
+        check(
+            0x1f_f000,
+            "0x1ff000 bytes of RAM are too few: at least 0x200000 are needed",
+        );
+        check(
+            0x20_0800,
+            "0x200800 bytes of RAM are not a multiple of the page size, 4096 bytes",
+        );
+        check(
+            u64::MAX - 0xfff,
+            "0xfffffffffffff000 bytes of RAM do not fit the guest physical address space",
+        );
     }
 }

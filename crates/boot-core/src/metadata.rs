@@ -1,8 +1,7 @@
 //! Format-specific metadata of an image, by type.
 //!
-//! A format attaches values that only some boot protocols understand: a Linux setup header, the flags of an arm64
-//! `Image`. boot-core knows none of these types; a format and a protocol agree on one by sharing the crate that
-//! defines it.
+//! A format attaches values for particular boot protocols: a Linux setup header, the flags of an arm64 `Image`. Their
+//! types are defined in crates that the format and the protocol share, not here.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,7 +1,6 @@
 //! Placement: one allocator for everything that goes into guest memory.
 //!
-//! A planner first reserves what cannot move and then allocates the rest. The allocator only ever hands out RAM that
-//! nobody has taken, so what it gives cannot overlap.
+//! A planner reserves fixed ranges first and then allocates the others. Allocated ranges are RAM and never overlap.
 
 mod kernel;
 
@@ -14,53 +13,53 @@ pub use kernel::PlacedKernel;
 
 use crate::{Constraints, GuestRange, MemoryMap, Preference};
 
-/// Something that could not be placed.
+/// Why something cannot be placed in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlacementError {
     /// A fixed range is not RAM.
     NotRam {
-        /// What it is.
+        /// Label of what is placed.
         label: &'static str,
-        /// Where it would have to go.
+        /// The fixed range.
         range: GuestRange,
     },
-    /// A fixed range is taken.
+    /// A fixed range overlaps one that is taken.
     Taken {
-        /// What it is.
+        /// Label of what is placed.
         label: &'static str,
-        /// Where it would have to go.
+        /// The fixed range.
         range: GuestRange,
-        /// What is there.
+        /// Label of the taken range.
         by: &'static str,
-        /// Where that is.
+        /// The taken range.
         at: GuestRange,
     },
-    /// A fixed range is higher than its protocol can reach.
+    /// A fixed range ends above the limit of its protocol.
     TooHigh {
-        /// What it is.
+        /// Label of what is placed.
         label: &'static str,
-        /// Where it would have to go.
+        /// The fixed range.
         range: GuestRange,
-        /// The address it would have to end at, at the highest: exclusive.
+        /// The limit: exclusive.
         max: u64,
     },
     /// No free range meets the constraints.
     NoRoom {
-        /// What it is.
+        /// Label of what is placed.
         label: &'static str,
         /// Its length in bytes.
         len: u64,
-        /// Where it may go.
+        /// The constraints.
         constraints: Constraints,
     },
     /// An allocation of no bytes, or with an alignment that is not a power of two above its remainder.
     InvalidRequest {
-        /// What it is.
+        /// Label of what is placed.
         label: &'static str,
         /// Its length in bytes.
         len: u64,
-        /// Where it may go.
+        /// The constraints.
         constraints: Constraints,
     },
 }
@@ -107,17 +106,17 @@ impl fmt::Display for PlacementError {
 
 impl core::error::Error for PlacementError {}
 
-/// The allocator over one machine's RAM.
+/// An allocator of a machine's RAM.
 #[derive(Clone, Debug)]
 pub struct RamAllocator<'a> {
     map: &'a MemoryMap,
-    /// What is taken, by its start: ranges that are not empty and do not overlap. A hostile image can have more than a
-    /// hundred thousand segments, and taking one must not cost time for all the others.
+    /// The taken ranges by their start: not empty, without overlap. A hostile image can have more than a hundred thousand
+    /// segments, so a reservation must not take time proportional to their number.
     taken: BTreeMap<u64, (GuestRange, &'static str)>,
 }
 
 impl<'a> RamAllocator<'a> {
-    /// An allocator over the RAM of `map`, none of it taken.
+    /// An allocator of the RAM of `map`; all of it is free.
     #[must_use]
     pub const fn new(map: &'a MemoryMap) -> Self {
         Self {
@@ -147,7 +146,7 @@ impl<'a> RamAllocator<'a> {
         self.exclude(label, range)
     }
 
-    /// Takes `range` whether it is RAM or not, so that nothing else goes there. An empty range takes nothing.
+    /// Takes `range`, RAM or not, so that it is not allocated. An empty range takes nothing.
     ///
     /// # Errors
     ///
@@ -163,7 +162,7 @@ impl<'a> RamAllocator<'a> {
         Ok(())
     }
 
-    /// What is taken of `range`, sorted by address.
+    /// The taken ranges that overlap `range`, sorted by address.
     fn taken_in(&self, range: GuestRange) -> impl Iterator<Item = (GuestRange, &'static str)> + '_ {
         let before = self.taken.range(..range.start()).next_back();
         let inside = self.taken.range(range.start()..range.end());
@@ -174,7 +173,7 @@ impl<'a> RamAllocator<'a> {
             .filter(move |(taken, _)| taken.overlaps(range))
     }
 
-    /// Finds and takes a free range of `len` bytes: the preferred one of those that meet the constraints.
+    /// Takes a free range of `len` bytes that meets the constraints: the preferred one.
     ///
     /// # Errors
     ///
@@ -305,5 +304,51 @@ mod tests {
         allocator.exclude("device", range(0x8000, 0xb000)).unwrap();
         let error = allocator.reserve("table", range(0x8000, 0x8001)).unwrap_err();
         assert!(matches!(error, PlacementError::Taken { by: "device", .. }));
+    }
+
+    #[test]
+    fn errors_say_what_does_not_fit_where() {
+        let check = |error: PlacementError, expected| assert_eq!(error.to_string(), expected);
+        let (label, range) = ("table", range(0x1000, 0x2000));
+        check(
+            PlacementError::NotRam { label, range },
+            "the table must be at 0x1000..0x2000, but the machine has no RAM there; give it more memory",
+        );
+        check(
+            PlacementError::TooHigh {
+                label,
+                range,
+                max: 0x1800,
+            },
+            "the table must be at 0x1000..0x2000, but it can only be started below 0x1800",
+        );
+        check(
+            PlacementError::NoRoom {
+                label,
+                len: 0x10,
+                constraints: Constraints::aligned(8),
+            },
+            "no free RAM for the table: it needs 0x10 bytes aligned to 0x8",
+        );
+        check(
+            PlacementError::InvalidRequest {
+                label,
+                len: 0,
+                constraints: Constraints::aligned(3).with_align_offset(4),
+            },
+            "invalid request of 0x0 bytes for the table: alignment 0x3, remainder 0x4; the length must not be zero \
+             and the alignment a power of two above the remainder",
+        );
+    }
+
+    #[test]
+    fn empty_ranges_take_nothing() {
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        assert_eq!(allocator.map(), &map);
+        allocator.reserve("nothing", range(0, 0)).unwrap();
+        allocator.exclude("nothing", range(0x2000, 0x2000)).unwrap();
+        allocator.reserve("all", range(0x1000, 0x9000)).unwrap();
+        allocator.exclude("nothing", range(0x2000, 0x2000)).unwrap();
     }
 }

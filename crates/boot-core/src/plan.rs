@@ -13,19 +13,19 @@ pub use load::{LoadError, Sources};
 
 use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning};
 
-/// One of the files that a plan takes bytes from.
+/// A file of a boot: plans refer to bytes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum SourceId {
+pub enum BootFile {
     /// The kernel image.
     Kernel,
     /// The initrd.
     Initrd,
-    /// A module, by its index in the request.
+    /// A module, by its index in [`BootRequest::modules`](crate::BootRequest::modules).
     Module(usize),
 }
 
-impl fmt::Display for SourceId {
+impl fmt::Display for BootFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel => f.pad("kernel"),
@@ -35,18 +35,18 @@ impl fmt::Display for SourceId {
     }
 }
 
-/// What fills a load.
+/// Content of a load.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Content {
-    /// Bytes of a file, as many as the load's range is long.
-    Source {
+pub enum LoadContent {
+    /// Bytes of a file, as many as the load has.
+    File {
         /// The file.
-        id: SourceId,
+        id: BootFile,
         /// The bytes.
         range: SourceRange,
     },
-    /// These bytes, as many as the load's range is long.
+    /// These bytes, as many as the load has.
     Bytes(Vec<u8>),
     /// Zeros.
     Zeros,
@@ -56,23 +56,23 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Load {
-    /// Where. Never empty.
+    /// Guest physical range; not empty.
     pub range: GuestRange,
-    /// What.
-    pub content: Content,
-    /// What it is, in the words of the protocol: `zero page`, `initrd`, `kernel`.
+    /// Content.
+    pub content: LoadContent,
+    /// Name for messages, as the protocol calls it: `zero page`, `initrd`, `kernel`.
     pub label: Cow<'static, str>,
-    /// Constraints of the protocol that the range meets.
+    /// Constraints of the protocol on the range.
     pub constraints: Constraints,
     kernel: bool,
 }
 
 impl Load {
-    /// A load that is no part of the kernel.
+    /// A load that is not part of the kernel.
     #[must_use]
     pub fn new(
         range: GuestRange,
-        content: Content,
+        content: LoadContent,
         label: impl Into<Cow<'static, str>>,
         constraints: Constraints,
     ) -> Self {
@@ -92,14 +92,14 @@ impl Load {
     }
 }
 
-/// A finished, proved plan of a boot.
+/// A validated plan of a boot.
 ///
-/// Only a [`PlanBuilder`] makes one, and it has proved that
+/// Only [`PlanBuilder::build`] creates one. It checks that
 ///
-/// - every load lies in the machine's RAM and meets its constraints;
-/// - no two loads overlap, and nothing but the kernel's own segments lies in what the kernel uses;
-/// - every load's content is exactly as long as the load, and inside its file;
-/// - what the guest is told is RAM is RAM of the machine;
+/// - every load is in the machine's RAM and meets its constraints;
+/// - loads do not overlap, and only the kernel's segments are in the memory that the kernel uses;
+/// - the content of every load is exactly as long as the load, and inside its file;
+/// - all RAM in the guest's memory map is RAM of the machine;
 /// - every CPU starts inside the kernel.
 ///
 /// Equal requests give equal plans. [`Display`](fmt::Display) draws the guest's memory.
@@ -111,12 +111,12 @@ pub struct BootPlan {
     memory: MemoryMap,
     kernel: GuestRange,
     cpus: Vec<CpuState>,
-    source_lens: Vec<(SourceId, u64)>,
+    file_lens: Vec<(BootFile, u64)>,
     warnings: Vec<Warning>,
 }
 
 impl BootPlan {
-    /// The name of the protocol that made the plan.
+    /// The name of the protocol that computed the plan.
     #[must_use]
     pub fn protocol(&self) -> &'static str {
         self.protocol
@@ -128,7 +128,7 @@ impl BootPlan {
         self.arch
     }
 
-    /// What is written to guest memory, sorted by address.
+    /// The writes to guest memory, sorted by address.
     #[must_use]
     pub fn loads(&self) -> &[Load] {
         &self.loads
@@ -140,28 +140,56 @@ impl BootPlan {
         &self.memory
     }
 
-    /// The kernel's runtime extent at its final place.
+    /// The kernel's runtime extent at its final address.
     #[must_use]
     pub fn kernel(&self) -> GuestRange {
         self.kernel
     }
 
-    /// The entry states of the CPUs that the harness starts; the first is the boot CPU. CPUs beyond these wait, as
-    /// their architecture does at reset, until the guest starts them.
+    /// The entry states of the CPUs that the harness starts; the first is the boot CPU. The guest
+    /// starts the others.
     #[must_use]
     pub fn cpus(&self) -> &[CpuState] {
         &self.cpus
     }
 
-    /// The files the plan takes bytes from, with the length each had when the plan was made.
+    /// The files of the boot, with the length of each at planning time.
     #[must_use]
-    pub fn source_lens(&self) -> &[(SourceId, u64)] {
-        &self.source_lens
+    pub fn file_lens(&self) -> &[(BootFile, u64)] {
+        &self.file_lens
     }
 
-    /// Findings of the format and the protocol that do not stop this boot.
+    /// Warnings of the format and of the protocol.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn files_print_their_names() {
+        assert_eq!(
+            [BootFile::Kernel, BootFile::Initrd, BootFile::Module(2)].map(|file| file.to_string()),
+            ["kernel", "initrd", "module 2"]
+        );
+        assert_eq!(std::format!("{:>7}|", BootFile::Kernel), " kernel|");
+    }
+
+    #[test]
+    fn a_load_outside_the_kernel_keeps_its_parts() {
+        let range = GuestRange::new(0x1000, 4).unwrap();
+        let load = Load::new(range, LoadContent::Zeros, "table", Constraints::aligned(8));
+        assert_eq!(
+            (load.range, &load.content, &*load.label),
+            (range, &LoadContent::Zeros, "table")
+        );
+        assert_eq!(load.constraints, Constraints::aligned(8));
+        assert!(!load.is_kernel());
     }
 }

@@ -1,21 +1,21 @@
-//! The order in which plugins are asked.
+//! The order in which plugins are tried.
 
-/// The place of a format or a protocol in the order of asking: lower values first, equal ones by name.
+/// The rank of a format or a protocol: lower values are tried first, equal ones by name.
 ///
-/// The constants are the bands that plugins of this workspace use. A plugin that has to come before or after a known
-/// one takes a value between two bands: `Priority::new(Priority::SPECIFIC.value() + 1)`.
+/// The constants are the bands of this workspace's plugins. A plugin that has to come before or after another one takes a
+/// value between two bands: `Priority::new(Priority::SPECIFIC.value() + 1)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u32);
 
 impl Priority {
-    /// Formats and protocols that claim an image before every other one.
+    /// Formats and protocols that are tried before all others.
     pub const FIRST: Self = Self(0);
     /// Formats whose images are also images of a [`STANDARD`](Self::STANDARD) format: a bzImage and an arm64 `Image`
-    /// are PE files, too. Protocols that a kernel with several entry points should be started by first.
+    /// are PE files, too. Protocols that are preferred for a kernel with several entry points.
     pub const SPECIFIC: Self = Self(50);
     /// Formats with a magic number of their own, and protocols with an entry point of their own. The default.
     pub const STANDARD: Self = Self(100);
-    /// Formats and protocols that accept what nobody else does.
+    /// Fallback formats and protocols.
     pub const LAST: Self = Self(1000);
 
     /// A priority between the bands.
@@ -24,7 +24,7 @@ impl Priority {
         Self(value)
     }
 
-    /// The number: lower ones are asked first.
+    /// The number: lower ones are tried first.
     #[must_use]
     pub const fn value(self) -> u32 {
         self.0

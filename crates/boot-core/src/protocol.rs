@@ -1,4 +1,4 @@
-//! The plugin trait of boot protocols, what they are asked for and how they say no.
+//! The plugin trait of boot protocols, the choice of a protocol, and the errors of planning.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -7,7 +7,8 @@ use core::fmt;
 
 use crate::image::EntryAbi;
 use crate::{
-    Arch, BootPlan, BootRequest, CmdlineError, KernelImage, PlacementError, Priority, ValidationError,
+    Arch, BootPlan, BootRequest, CmdlineError, KernelImage, PlacementError, Priority, RequestPart,
+    ValidationError,
 };
 
 /// A boot protocol: how a kernel is called and what it finds in memory.
@@ -20,25 +21,32 @@ pub trait BootProtocol: Sync {
         Priority::STANDARD
     }
 
-    /// Whether this protocol can start the image on some machine.
-    ///
-    /// # Errors
-    ///
-    /// [`Incompatible`] says why it cannot.
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible>;
+    /// The optional parts of a request that this protocol can hand over to the kernel. [`validate_request`] refuses
+    /// the others. The default is none.
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[]
+    }
 
-    /// Computes everything a boot needs, as plain data, without touching guest memory.
+    /// Checks that this protocol can start the image on some machine.
     ///
     /// # Errors
     ///
-    /// [`PlanError`] where the image, the machine and the rest of the request do not go together.
+    /// [`IncompatibleImage`] with the reason why it cannot.
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage>;
+
+    /// Computes everything a boot needs, as plain data, without touching guest memory. Implementations call
+    /// [`validate_request`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`] where the protocol cannot boot this image on this machine with the rest of the request.
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError>;
 }
 
 /// Why a protocol cannot start an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Incompatible {
+pub enum IncompatibleImage {
     /// The image is for another architecture.
     #[error("it is for {found} machines, the protocol for {expected}")]
     Arch {
@@ -47,13 +55,13 @@ pub enum Incompatible {
         /// The image's architecture.
         found: Arch,
     },
-    /// The image has no entry point the protocol knows how to call.
-    #[error("it has no entry point of the kind {}", Alternatives(.expected))]
+    /// The image has no entry point of an ABI that the protocol can call.
+    #[error("it has no {} entry point", Alternatives(.expected))]
     NoEntry {
-        /// The entry points that would do.
+        /// The ABIs that the protocol can call.
         expected: &'static [EntryAbi],
     },
-    /// The image's own headers rule the protocol out.
+    /// The image's headers exclude the protocol. The text completes the sentence "cannot be started: …".
     #[error("{0}")]
     Image(&'static str),
 }
@@ -81,7 +89,7 @@ pub enum PlanError {
         /// The image's format.
         format: &'static str,
         /// Why not.
-        reason: Incompatible,
+        reason: IncompatibleImage,
     },
     /// The machine is of another architecture than the image.
     #[error("the image is for {image}, the machine is {machine}")]
@@ -91,19 +99,19 @@ pub enum PlanError {
         /// The machine's architecture.
         machine: Arch,
     },
-    /// Something has no place in the machine's memory.
+    /// The kernel or a structure of the protocol does not fit the machine's memory.
     #[error(transparent)]
     Placement(#[from] PlacementError),
-    /// The command line cannot be handed to this kernel.
+    /// The kernel cannot take this command line.
     #[error("the kernel command line cannot be used")]
     Cmdline(#[from] CmdlineError),
-    /// The request asks for something the protocol has no words for.
-    #[error("the {protocol} protocol cannot hand over {what}")]
-    NotInProtocol {
+    /// The request has a part that the protocol cannot hand over to the kernel.
+    #[error("the {protocol} protocol cannot hand over {part}")]
+    NotAccepted {
         /// The protocol's name.
         protocol: &'static str,
-        /// What it cannot hand over.
-        what: &'static str,
+        /// The part.
+        part: RequestPart,
     },
     /// A value exceeds what the protocol's structures can hold.
     #[error("{what} is {found:#x}, but the {protocol} protocol allows at most {max:#x}")]
@@ -117,9 +125,9 @@ pub enum PlanError {
         /// The largest value allowed.
         max: u64,
     },
-    /// The finished plan breaks one of the promises every plan keeps.
-    #[error("the plan cannot be carried out")]
-    Proof(#[from] ValidationError),
+    /// The finished plan is not valid.
+    #[error("the plan is not valid")]
+    Validation(#[from] ValidationError),
     /// An error of the protocol's own.
     #[error("the {protocol} protocol cannot plan this boot")]
     Protocol {
@@ -130,13 +138,14 @@ pub enum PlanError {
     },
 }
 
-/// No protocol can start an image; says why for each.
+/// No protocol can start an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SelectError {
     /// The image's format.
     pub format: &'static str,
-    /// Each protocol that was asked, with its reason.
-    pub refused: Vec<(&'static str, Incompatible)>,
+    /// Each protocol in the order of trial, with the reason why it cannot start the image.
+    pub refused: Vec<(&'static str, IncompatibleImage)>,
 }
 
 impl fmt::Display for SelectError {
@@ -151,11 +160,11 @@ impl fmt::Display for SelectError {
 
 impl Error for SelectError {}
 
-/// The first protocol, in the order of (priority, name), that supports the image.
+/// Returns the first protocol, in the order of (priority, name), that supports the image.
 ///
 /// # Errors
 ///
-/// [`SelectError`] with every protocol's reason.
+/// [`SelectError`] with the reason of each protocol.
 pub fn select<'p>(
     protocols: &[&'p dyn BootProtocol],
     image: &KernelImage,
@@ -175,12 +184,13 @@ pub fn select<'p>(
     })
 }
 
-/// The checks every protocol begins with: it supports the image, and image and machine agree.
+/// Checks what every protocol requires of a request: the protocol supports the image, image and machine have the same
+/// architecture, and the request has no part that the protocol does not [accept](BootProtocol::accepts).
 ///
 /// # Errors
 ///
-/// [`PlanError::Incompatible`] or [`PlanError::WrongMachine`].
-pub fn check_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> Result<(), PlanError> {
+/// [`PlanError::Incompatible`], [`PlanError::WrongMachine`] or [`PlanError::NotAccepted`].
+pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> Result<(), PlanError> {
     let BootRequest { image, machine, .. } = request;
     protocol
         .supports(image)
@@ -189,12 +199,157 @@ pub fn check_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> 
             format: image.format(),
             reason,
         })?;
-    if image.arch() == machine.arch {
-        Ok(())
-    } else {
-        Err(PlanError::WrongMachine {
+    if image.arch() != machine.arch {
+        return Err(PlanError::WrongMachine {
             image: image.arch(),
             machine: machine.arch,
-        })
+        });
+    }
+    let refused = |part: &RequestPart| request.has(*part) && !protocol.accepts().contains(part);
+    match RequestPart::ALL.into_iter().find(refused) {
+        Some(part) => Err(PlanError::NotAccepted {
+            protocol: protocol.name(),
+            part,
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+    use crate::{Cmdline, Endian, GuestRange, ImageBuilder, Machine, MemoryMap, Module, SourceRange};
+
+    struct Fake {
+        name: &'static str,
+        priority: Priority,
+        accepts: &'static [RequestPart],
+    }
+
+    const FAKE: Fake = Fake {
+        name: "fake",
+        priority: Priority::STANDARD,
+        accepts: &[],
+    };
+
+    const NO_ENTRY: IncompatibleImage = IncompatibleImage::NoEntry {
+        expected: &[EntryAbi::PVH, EntryAbi::ELF32],
+    };
+
+    impl BootProtocol for Fake {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn priority(&self) -> Priority {
+            self.priority
+        }
+
+        fn accepts(&self) -> &'static [RequestPart] {
+            self.accepts
+        }
+
+        fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+            image.entry(EntryAbi::PVH).map(|_| ()).ok_or(NO_ENTRY)
+        }
+
+        fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+            Err(validate_request(self, request).unwrap_err())
+        }
+    }
+
+    fn image(abi: EntryAbi) -> KernelImage {
+        ImageBuilder::new("flat", Arch::X86_64, Endian::Little, 4)
+            .segment(SourceRange::whole(4), GuestRange::new(0x10_0000, 4).unwrap())
+            .entry(abi, 0x10_0000)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_request_is_refused_with_the_reason() {
+        let (pvh, elf) = (image(EntryAbi::PVH), image(EntryAbi::ELF64));
+        let x86 = Machine::new(Arch::X86_64, MemoryMap::new());
+        let arm = Machine::new(Arch::Aarch64, MemoryMap::new());
+        let cmdline = Cmdline::new();
+        let modules = [Module::new(1)];
+        let check = |request: BootRequest<'_>, accepts: &'static [RequestPart], expected: Option<&str>| {
+            let found = validate_request(&Fake { accepts, ..FAKE }, &request);
+            assert_eq!(found.err().map(|error| error.to_string()).as_deref(), expected);
+        };
+        let request = |image, machine| BootRequest::new(image, machine, &cmdline);
+        check(request(&pvh, &x86), &[], None);
+        check(
+            request(&elf, &x86),
+            &[],
+            Some("the flat image cannot be started by the fake protocol: it has no pvh or elf32 entry point"),
+        );
+        check(
+            request(&pvh, &arm),
+            &[],
+            Some("the image is for x86_64, the machine is aarch64"),
+        );
+        let full = request(&pvh, &x86).with_initrd(1).with_modules(&modules);
+        check(full, &[RequestPart::Initrd, RequestPart::Modules], None);
+        check(
+            full,
+            &[RequestPart::Modules],
+            Some("the fake protocol cannot hand over an initrd"),
+        );
+        check(
+            full,
+            &[RequestPart::Initrd],
+            Some("the fake protocol cannot hand over modules"),
+        );
+        check(
+            request(&pvh, &x86).with_device_tree(&[]),
+            &[RequestPart::Initrd],
+            Some("the fake protocol cannot hand over a device tree"),
+        );
+    }
+
+    #[test]
+    fn the_first_protocol_that_supports_the_image_is_selected() {
+        let protocol = |name, priority| Fake {
+            name,
+            priority,
+            accepts: &[],
+        };
+        let last = protocol("a", Priority::LAST);
+        let second = protocol("c", Priority::STANDARD);
+        let first = protocol("b", Priority::STANDARD);
+        let all: [&dyn BootProtocol; 3] = [&last, &second, &first];
+        assert_eq!(select(&all, &image(EntryAbi::PVH)).unwrap().name(), "b");
+        let error = select(&all[..2], &image(EntryAbi::ELF64)).err().unwrap();
+        assert_eq!(error.refused, [("c", NO_ENTRY), ("a", NO_ENTRY)]);
+        assert_eq!(
+            error.to_string(),
+            "no boot protocol can start this flat image: c: it has no pvh or elf32 entry point; \
+             a: it has no pvh or elf32 entry point"
+        );
+    }
+
+    #[test]
+    fn a_protocol_accepts_nothing_and_has_the_standard_priority_by_default() {
+        struct Defaults;
+
+        impl BootProtocol for Defaults {
+            fn name(&self) -> &'static str {
+                "defaults"
+            }
+
+            fn supports(&self, _: &KernelImage) -> Result<(), IncompatibleImage> {
+                Ok(())
+            }
+
+            fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+                Err(validate_request(self, request).unwrap_err())
+            }
+        }
+
+        assert_eq!(Defaults.accepts(), []);
+        assert_eq!(Defaults.priority(), Priority::STANDARD);
     }
 }

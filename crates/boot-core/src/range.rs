@@ -1,4 +1,4 @@
-//! Byte ranges of guest physical memory and of sources, which cannot wrap around.
+//! Ranges of guest physical addresses and of source bytes.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use crate::arith;
 
 /// A range of guest physical addresses: `start..end`, `end` exclusive.
 ///
-/// The end never exceeds `u64::MAX`, so no arithmetic on a range can wrap. A range may be empty.
+/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap. A range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestRange {
     start: u64,
@@ -128,7 +128,7 @@ impl fmt::Debug for GuestRange {
 
 /// A range of bytes in a [`ByteSource`](crate::ByteSource).
 ///
-/// `offset + len` never exceeds `u64::MAX`. Whether the source really is that long is the reader's question.
+/// `offset + len` is at most `u64::MAX`. The source may be shorter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceRange {
     offset: u64,
@@ -222,5 +222,52 @@ mod tests {
         check(range(0, 10), range(2, 5), true, true);
         check(range(0, 10), range(5, 5), false, true);
         check(range(5, 5), range(5, 5), false, true);
+    }
+
+    #[test]
+    fn bounds_and_lengths() {
+        let range = |start, end| GuestRange::from_bounds(start, end).unwrap();
+        assert_eq!(GuestRange::new(2, 3), Some(range(2, 5)));
+        assert_eq!(
+            (range(2, 5).start(), range(2, 5).end(), range(2, 5).len()),
+            (2, 5, 3)
+        );
+        assert_eq!([2, 5].map(|end| range(2, end).is_empty()), [true, false]);
+        assert_eq!(
+            [1, 2, 4, 5].map(|addr| range(2, 5).contains_addr(addr)),
+            [false, true, true, false]
+        );
+        assert_eq!(range(2, 5).intersection(range(4, 9)), Some(range(4, 5)));
+        assert_eq!(range(4, 9).intersection(range(2, 5)), Some(range(4, 5)));
+        assert_eq!(range(2, 5).span(range(7, 9)), range(2, 9));
+        assert_eq!(range(7, 9).span(range(2, 5)), range(2, 9));
+        assert_eq!(range(2, 5).moved_to(7), Some(range(7, 10)));
+        assert_eq!(range(2, 5).moved_to(u64::MAX), None);
+        assert_eq!(
+            range(0x1001, 0x1fff).aligned_out(0x1000),
+            Some(range(0x1000, 0x2000))
+        );
+        assert_eq!(range(0, u64::MAX).aligned_out(0x1000), None);
+        assert_eq!(std::format!("{0} {0:?}", range(16, 32)), "0x10..0x20 0x10..0x20");
+    }
+
+    #[test]
+    fn containment_counts_both_ends() {
+        let range = |start, end| GuestRange::from_bounds(start, end).unwrap();
+        let check = |a: GuestRange, b, expected| assert_eq!(a.contains(b), expected, "{a} and {b}");
+        check(range(2, 5), range(2, 5), true);
+        check(range(2, 5), range(1, 5), false);
+        check(range(2, 5), range(2, 6), false);
+        check(range(2, 5), range(5, 5), true);
+        check(range(2, 5), range(6, 6), false);
+    }
+
+    #[test]
+    fn source_ranges_have_offset_and_length() {
+        let range = SourceRange::new(2, 3).unwrap();
+        assert_eq!((range.offset(), range.end(), range.len()), (2, 5, 3));
+        assert!(!range.is_empty() && SourceRange::whole(0).is_empty());
+        assert_eq!(SourceRange::whole(5), SourceRange::new(0, 5).unwrap());
+        assert_eq!(std::format!("{range} {range:?}"), "0x2..0x5 0x2..0x5");
     }
 }

@@ -6,13 +6,11 @@
 //! inventory::submit! { boot_core::registry::Format(&FORMAT) }
 //! ```
 //!
-//! # The linker drops what nobody names
+//! # The linker drops unused crates
 //!
-//! A crate that is only a dependency, and of which no item is used, is not linked at all, and then it registers
-//! nothing. Name it once: `use fmt_elf as _;`. A test that asserts the exact list of plugins keeps that from
-//! happening unseen; the `vmboot` crate has one. Where that is not wanted, pass explicit slices to
-//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select) and leave this module alone: it adds
-//! nothing but the list.
+//! A dependency of which no item is used is not linked, and then registers nothing. Name it once: `use fmt_elf as _;`. Test
+//! the exact list of plugins, as the `vmboot` crate does. The alternative to this module is to pass explicit slices to
+//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select).
 
 use alloc::vec::Vec;
 
@@ -35,7 +33,7 @@ pub struct Protocol(
 inventory::collect!(Format);
 inventory::collect!(Protocol);
 
-/// Two plugins of one name.
+/// Two registered plugins have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two plugins are called `{0}`: link only one of them")]
 pub struct DuplicateName(
@@ -106,5 +104,48 @@ mod tests {
         );
         check(&[(2, "a"), (1, "c"), (1, "a")], Err("a"));
         check(&[], Ok(&[]));
+    }
+
+    struct Plugin(&'static str);
+
+    impl KernelFormat for Plugin {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn parse(&self, _: &dyn crate::ByteSource) -> Result<Option<crate::KernelImage>, crate::FormatError> {
+            Ok(None)
+        }
+    }
+
+    impl BootProtocol for Plugin {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn supports(&self, _: &crate::KernelImage) -> Result<(), crate::IncompatibleImage> {
+            Err(crate::IncompatibleImage::Image("never"))
+        }
+
+        fn plan(&self, request: &crate::BootRequest<'_>) -> Result<crate::BootPlan, crate::PlanError> {
+            Err(crate::protocol::validate_request(self, request).unwrap_err())
+        }
+    }
+
+    inventory::submit! { Format(&Plugin("b")) }
+    inventory::submit! { Format(&Plugin("a")) }
+    inventory::submit! { Protocol(&Plugin("d")) }
+    inventory::submit! { Protocol(&Plugin("c")) }
+
+    #[test]
+    fn registered_plugins_are_listed_in_order() {
+        let formats: Vec<_> = formats().unwrap().iter().map(|format| format.name()).collect();
+        assert_eq!(formats, ["a", "b"]);
+        let protocols: Vec<_> = protocols()
+            .unwrap()
+            .iter()
+            .map(|protocol| protocol.name())
+            .collect();
+        assert_eq!(protocols, ["c", "d"]);
     }
 }

@@ -1,10 +1,11 @@
-//! What a boot is planned from: kernel, machine, command line, initrd, modules and seeds.
+//! The input of planning: kernel, machine, command line, initrd, modules and seeds.
 
+use core::fmt;
 use core::num::NonZeroU64;
 
 use crate::{Cmdline, KernelImage, Machine};
 
-/// A file handed to the kernel beside the initrd, with its own command line.
+/// A file for the kernel beside the initrd, with a command line of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Module {
@@ -31,7 +32,39 @@ impl Module {
     }
 }
 
-/// Everything that a boot is planned from.
+/// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
+///
+/// The random seeds are not among them: a kernel can do without, so a protocol may ignore them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RequestPart {
+    /// [`BootRequest::initrd_len`].
+    Initrd,
+    /// [`BootRequest::modules`].
+    Modules,
+    /// [`BootRequest::device_tree`].
+    DeviceTree,
+    /// [`Machine::acpi_rsdp`].
+    AcpiRsdp,
+}
+
+impl RequestPart {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Initrd, Self::Modules, Self::DeviceTree, Self::AcpiRsdp];
+}
+
+impl fmt::Display for RequestPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Initrd => "an initrd",
+            Self::Modules => "modules",
+            Self::DeviceTree => "a device tree",
+            Self::AcpiRsdp => "the address of the ACPI RSDP",
+        })
+    }
+}
+
+/// The input of planning.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BootRequest<'a> {
@@ -43,16 +76,14 @@ pub struct BootRequest<'a> {
     pub cmdline: &'a Cmdline,
     /// Length of the initrd in bytes, if there is one.
     pub initrd_len: Option<NonZeroU64>,
-    /// Further files, for protocols that hand over more than an initrd.
+    /// Files beside the initrd, for protocols that have modules.
     pub modules: &'a [Module],
-    /// Random bytes for the guest's entropy pool, for protocols that can hand them over. The
-    /// caller draws them: equal requests give equal plans.
+    /// Random bytes for the guest's entropy pool. Protocols that cannot hand them over ignore them.
     pub rng_seed: Option<&'a [u8]>,
-    /// A random number for the kernel to choose its own addresses by, for protocols that can hand it over.
+    /// Random number for KASLR. Protocols that cannot hand it over ignore it.
     pub kaslr_seed: Option<u64>,
-    /// A flattened device tree that describes the machine, for protocols that hand one over: it is checked, and only
-    /// what depends on this boot is changed in it. Without it the protocol writes one for
-    /// [`Machine::platform`](crate::Machine::platform).
+    /// A flattened device tree of the machine. The protocol validates it and changes the parts that depend on this boot.
+    /// Without one, the protocol generates it from [`Machine::platform`](crate::Machine::platform).
     pub device_tree: Option<&'a [u8]>,
 }
 
@@ -72,7 +103,18 @@ impl<'a> BootRequest<'a> {
         }
     }
 
-    /// The same with an initrd of `len` bytes. An empty initrd is none.
+    /// Whether the request has this part.
+    #[must_use]
+    pub const fn has(&self, part: RequestPart) -> bool {
+        match part {
+            RequestPart::Initrd => self.initrd_len.is_some(),
+            RequestPart::Modules => !self.modules.is_empty(),
+            RequestPart::DeviceTree => self.device_tree.is_some(),
+            RequestPart::AcpiRsdp => self.machine.acpi_rsdp.is_some(),
+        }
+    }
+
+    /// The same with an initrd of `len` bytes. A length of zero means no initrd.
     #[must_use]
     pub const fn with_initrd(self, len: u64) -> Self {
         Self {
@@ -96,7 +138,7 @@ impl<'a> BootRequest<'a> {
         }
     }
 
-    /// The same with a random number for the kernel to choose its own addresses by.
+    /// The same with a random number for KASLR.
     #[must_use]
     pub const fn with_kaslr_seed(self, seed: u64) -> Self {
         Self {
@@ -105,12 +147,88 @@ impl<'a> BootRequest<'a> {
         }
     }
 
-    /// The same with the caller's own device tree.
+    /// The same with a flattened device tree.
     #[must_use]
     pub const fn with_device_tree(self, dtb: &'a [u8]) -> Self {
         Self {
             device_tree: Some(dtb),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+    use crate::{Arch, Endian, EntryAbi, GuestRange, ImageBuilder, MemoryMap, SourceRange};
+
+    fn image() -> KernelImage {
+        ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
+            .segment(SourceRange::whole(4), GuestRange::new(0x10_0000, 4).unwrap())
+            .entry(EntryAbi::ELF64, 0x10_0000)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_request_has_the_parts_that_were_set() {
+        let image = image();
+        let bare = Machine::new(Arch::X86_64, MemoryMap::new());
+        let mut acpi = bare.clone();
+        acpi.acpi_rsdp = Some(0xe_0000);
+        let cmdline = Cmdline::new();
+        let modules = [Module::new(1)];
+        let request = |machine| BootRequest::new(&image, machine, &cmdline);
+        let check = |request: BootRequest<'_>, expected: &[RequestPart]| {
+            let found: std::vec::Vec<_> = RequestPart::ALL
+                .into_iter()
+                .filter(|part| request.has(*part))
+                .collect();
+            assert_eq!(found, expected);
+        };
+        check(request(&bare), &[]);
+        check(request(&bare).with_initrd(0), &[]);
+        check(request(&bare).with_initrd(1), &[RequestPart::Initrd]);
+        check(request(&bare).with_modules(&modules), &[RequestPart::Modules]);
+        check(request(&bare).with_device_tree(&[]), &[RequestPart::DeviceTree]);
+        check(request(&acpi), &[RequestPart::AcpiRsdp]);
+        check(request(&bare).with_rng_seed(&[1]).with_kaslr_seed(1), &[]);
+    }
+
+    #[test]
+    fn setters_keep_what_was_set_before() {
+        let (image, cmdline) = (image(), Cmdline::parse("quiet").unwrap());
+        let machine = Machine::new(Arch::X86_64, MemoryMap::new());
+        let modules = [Module::new(7).with_cmdline(cmdline.clone())];
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(5)
+            .with_modules(&modules)
+            .with_rng_seed(&[1, 2])
+            .with_kaslr_seed(3)
+            .with_device_tree(&[4]);
+        assert_eq!(request.initrd_len, NonZeroU64::new(5));
+        assert_eq!(
+            (request.modules[0].len, &request.modules[0].cmdline),
+            (7, &cmdline)
+        );
+        assert_eq!(request.rng_seed, Some(&[1, 2][..]));
+        assert_eq!(request.kaslr_seed, Some(3));
+        assert_eq!(request.device_tree, Some(&[4][..]));
+        assert_eq!(request.cmdline, &cmdline);
+    }
+
+    #[test]
+    fn parts_print_as_objects_of_a_sentence() {
+        assert_eq!(
+            RequestPart::ALL.map(|part| part.to_string()),
+            [
+                "an initrd",
+                "modules",
+                "a device tree",
+                "the address of the ACPI RSDP"
+            ]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Where image bytes come from: fallible random access, with the length asked once.
+//! Fallible random access to the bytes of an image.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,55 +11,55 @@ use crate::{SourceRange, arith};
 
 /// Random access to the bytes of an image: a slice, a file, a block device, a network object.
 ///
-/// Parsers read headers through it and never the whole image; what belongs into guest memory goes there straight
-/// from the source. A source may fail at any time, and it may turn out shorter than it said: both are errors,
-/// never a fault.
+/// Parsers read headers only; segments are copied from the source to guest memory. A source may fail at any time, and may
+/// become shorter: both are errors.
 #[expect(
     clippy::len_without_is_empty,
-    reason = "an empty source is only seen after `len` succeeded"
+    reason = "`len` can fail; `SizedSource` has `is_empty`"
 )]
 pub trait ByteSource {
-    /// The length in bytes. Callers ask once and keep the answer; see [`SizedSource`].
+    /// The length in bytes. [`SizedSource`] reads it once.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the source cannot tell, for example because it is a directory.
+    /// [`ReadError`] where the source has no length, for example because it is a directory.
     fn len(&self) -> Result<u64, ReadError>;
 
     /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where not every byte could be read; the content of `buf` is then unspecified.
+    /// [`ReadError`] where not all bytes could be read; the content of `buf` is then unspecified.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError>;
 
-    /// What lies behind the source, for guest memories that know a faster way than [`read_exact_at`].
+    /// The memory or file behind the source, for guest memory that can copy faster than through [`read_exact_at`].
     ///
     /// [`read_exact_at`]: Self::read_exact_at
-    fn backing(&self) -> Backing<'_> {
-        Backing::Opaque
+    fn backing_store(&self) -> BackingStore<'_> {
+        BackingStore::Opaque
     }
 }
 
-/// What lies behind a [`ByteSource`].
+/// The memory or file behind a [`ByteSource`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Backing<'a> {
-    /// Nothing that can be named: use [`ByteSource::read_exact_at`].
+pub enum BackingStore<'a> {
+    /// Neither: use [`ByteSource::read_exact_at`].
     Opaque,
-    /// The bytes themselves.
+    /// Memory with all bytes of the source.
     Bytes(&'a [u8]),
-    /// A file or block device that can be read at any offset; offsets are those of the source.
+    /// A file or block device with positioned reads; its offsets are those of the source.
     #[cfg(all(unix, feature = "std"))]
     File(std::os::fd::BorrowedFd<'a>),
 }
 
 /// A read from a [`ByteSource`] that failed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ReadError {
-    /// Which bytes were wanted.
+    /// The bytes to read.
     pub range: SourceRange,
-    /// Why they could not be had.
+    /// Why they could not be read.
     pub kind: ReadErrorKind,
 }
 
@@ -69,11 +69,11 @@ pub struct ReadError {
 pub enum ReadErrorKind {
     /// The range ends past the end of the source, which has this many bytes.
     PastEnd(u64),
-    /// The source ended early: it is shorter than it said at first, so it changed while it was read.
+    /// The source became shorter while it was read.
     Shrunk,
-    /// The source is no file with a length: a directory, a terminal, a pipe.
+    /// The source is not a file with a length, but this: a directory, a character device, a pipe.
     NotAFile(&'static str),
-    /// The source itself failed.
+    /// The source failed.
     Source(Box<dyn Error + Send + Sync>),
 }
 
@@ -95,13 +95,13 @@ impl fmt::Display for ReadError {
             ReadErrorKind::PastEnd(len) => {
                 write!(
                     f,
-                    "bytes {range} were wanted, but there are only {len:#x} ({len}) bytes"
+                    "bytes {range} are past the end: there are only {len:#x} ({len}) bytes"
                 )
             }
             ReadErrorKind::Shrunk => {
                 write!(
                     f,
-                    "bytes {range} are gone: the source became shorter while it was read"
+                    "bytes {range} cannot be read: the source became shorter while it was read"
                 )
             }
             ReadErrorKind::NotAFile(what) => {
@@ -122,10 +122,10 @@ impl Error for ReadError {
     }
 }
 
-/// A [`ByteSource`] whose length was asked once.
+/// A [`ByteSource`] with its length.
 ///
-/// Every read is checked against that length first, so a parser that gets a wild offset from a hostile header
-/// learns so before anything is allocated or read.
+/// Every read is checked against the length before anything is allocated or read, so offsets of a hostile header fail
+/// early.
 #[derive(Clone, Copy)]
 pub struct SizedSource<'a> {
     inner: &'a dyn ByteSource,
@@ -133,11 +133,11 @@ pub struct SizedSource<'a> {
 }
 
 impl<'a> SizedSource<'a> {
-    /// Asks `inner` for its length.
+    /// Reads the length of `inner`.
     ///
     /// # Errors
     ///
-    /// What [`ByteSource::len`] fails with.
+    /// The error of [`ByteSource::len`].
     pub fn new(inner: &'a dyn ByteSource) -> Result<Self, ReadError> {
         Ok(Self {
             inner,
@@ -145,7 +145,7 @@ impl<'a> SizedSource<'a> {
         })
     }
 
-    /// The length in bytes, as it was when this value was made.
+    /// The length in bytes, as it was at creation.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
@@ -157,7 +157,7 @@ impl<'a> SizedSource<'a> {
         self.len == 0
     }
 
-    /// The range of `len` bytes from `offset`, where it lies in the source.
+    /// The range of `len` bytes from `offset`, checked to be inside the source.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl<'a> SizedSource<'a> {
     ///
     /// # Errors
     ///
-    /// [`ReadErrorKind::PastEnd`], or what the source fails with.
+    /// [`ReadErrorKind::PastEnd`], or the error of the source.
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         self.range(offset, arith::to_u64(buf.len()))?;
         self.inner.read_exact_at(offset, buf)
@@ -186,18 +186,18 @@ impl<'a> SizedSource<'a> {
     ///
     /// # Errors
     ///
-    /// [`ReadErrorKind::PastEnd`], or what the source fails with.
+    /// [`ReadErrorKind::PastEnd`], or the error of the source.
     pub fn read<T: FromBytes + IntoBytes>(&self, offset: u64) -> Result<T, ReadError> {
         let mut value = T::new_zeroed();
         self.read_exact_at(offset, value.as_mut_bytes())?;
         Ok(value)
     }
 
-    /// Reads `len` bytes from `offset`. Callers bound `len` themselves: all of it is allocated.
+    /// Reads `len` bytes from `offset` into a new vector. Callers bound `len`.
     ///
     /// # Errors
     ///
-    /// [`ReadErrorKind::PastEnd`] before anything is allocated, or what the source fails with.
+    /// [`ReadErrorKind::PastEnd`] before anything is allocated, or the error of the source.
     pub fn read_vec(&self, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
         self.range(offset, arith::to_u64(len))?;
         let mut bytes = alloc::vec![0; len];
@@ -205,11 +205,11 @@ impl<'a> SizedSource<'a> {
         Ok(bytes)
     }
 
-    /// Reads up to `buf.len()` bytes from `offset`: fewer only where the source ends before. Returns how many.
+    /// Reads up to `buf.len()` bytes from `offset`, fewer at the end of the source. Returns their number.
     ///
     /// # Errors
     ///
-    /// What the source fails with.
+    /// The error of the source.
     pub fn read_prefix_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ReadError> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let take = left.min(buf.len());
@@ -250,8 +250,8 @@ impl ByteSource for [u8] {
         Ok(())
     }
 
-    fn backing(&self) -> Backing<'_> {
-        Backing::Bytes(self)
+    fn backing_store(&self) -> BackingStore<'_> {
+        BackingStore::Bytes(self)
     }
 }
 
@@ -266,8 +266,8 @@ macro_rules! forward_to_slice {
                 ByteSource::read_exact_at(&self[..], offset, buf)
             }
 
-            fn backing(&self) -> Backing<'_> {
-                Backing::Bytes(&self[..])
+            fn backing_store(&self) -> BackingStore<'_> {
+                BackingStore::Bytes(&self[..])
             }
         }
     )*};
@@ -284,8 +284,8 @@ impl<const N: usize> ByteSource for [u8; N] {
         ByteSource::read_exact_at(self.as_slice(), offset, buf)
     }
 
-    fn backing(&self) -> Backing<'_> {
-        Backing::Bytes(self)
+    fn backing_store(&self) -> BackingStore<'_> {
+        BackingStore::Bytes(self)
     }
 }
 
@@ -297,7 +297,7 @@ mod file {
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileExt, FileTypeExt};
 
-    use super::{Backing, ByteSource, ReadError, ReadErrorKind};
+    use super::{BackingStore, ByteSource, ReadError, ReadErrorKind};
 
     fn io(offset: u64, len: usize, error: std::io::Error) -> ReadError {
         ReadError::new(offset, len, ReadErrorKind::Source(Box::new(error)))
@@ -335,8 +335,8 @@ mod file {
             })
         }
 
-        fn backing(&self) -> Backing<'_> {
-            Backing::File(self.as_fd())
+        fn backing_store(&self) -> BackingStore<'_> {
+            BackingStore::File(self.as_fd())
         }
     }
 }
@@ -355,7 +355,7 @@ mod tests {
         let error = source.read::<[u8; 2]>(3).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "bytes 0x3..0x5 were wanted, but there are only 0x4 (4) bytes"
+            "bytes 0x3..0x5 are past the end: there are only 0x4 (4) bytes"
         );
         assert!(source.read_vec(u64::MAX, 2).is_err());
         assert!(source.range(u64::MAX, 2).is_err());
@@ -395,5 +395,74 @@ mod tests {
             error.to_string(),
             "this is a character device, not a regular file or block device"
         );
+    }
+
+    /// A source of `LEN` bytes that cannot be read.
+    struct Failing;
+
+    impl Failing {
+        const LEN: u64 = 16;
+    }
+
+    impl ByteSource for Failing {
+        fn len(&self) -> Result<u64, ReadError> {
+            Ok(Self::LEN)
+        }
+
+        fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+            Err(ReadError::new(
+                offset,
+                buf.len(),
+                ReadErrorKind::Source("broken".into()),
+            ))
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_range_and_source() {
+        let range = |offset, len| ReadError::new(offset, len, ReadErrorKind::Shrunk).range;
+        assert_eq!(range(2, 3), SourceRange::new(2, 3).unwrap());
+        assert_eq!(range(u64::MAX, 1), SourceRange::new(u64::MAX, 0).unwrap());
+        let source = SizedSource::new(&Failing).unwrap();
+        let error = source.read_vec(4, 4).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read bytes 0x4..0x8");
+        assert_eq!(error.source().unwrap().to_string(), "broken");
+        let error = ReadError::new(0, 0, ReadErrorKind::Source("broken".into()));
+        assert_eq!(error.to_string(), "cannot read the source");
+        let error = ReadError::new(1, 1, ReadErrorKind::Shrunk);
+        assert_eq!(
+            error.to_string(),
+            "bytes 0x1..0x2 cannot be read: the source became shorter while it was read"
+        );
+        assert!(error.source().is_none());
+    }
+
+    #[test]
+    fn a_prefix_ends_with_the_source_and_reads_only_if_it_has_bytes() {
+        let source = SizedSource::new(&Failing).unwrap();
+        assert_eq!((source.len(), source.is_empty()), (16, false));
+        assert_eq!(source.read_prefix_at(16, &mut [0; 4]).unwrap(), 0);
+        assert!(source.read_prefix_at(15, &mut [0; 4]).is_err());
+        assert_eq!(source.range(8, 8).unwrap(), SourceRange::new(8, 8).unwrap());
+        assert!(source.range(8, 9).is_err());
+        assert_eq!(std::format!("{source:?}"), "SizedSource { len: 16, .. }");
+        assert!(matches!(Failing.backing_store(), BackingStore::Opaque));
+        assert!(SizedSource::new(&[0u8; 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_kinds_of_memory_are_sources() {
+        fn check(source: &dyn ByteSource) {
+            assert_eq!(source.len().unwrap(), 3);
+            let mut buf = [0; 2];
+            source.read_exact_at(1, &mut buf).unwrap();
+            assert_eq!(buf, [8, 9]);
+            assert!(source.read_exact_at(2, &mut buf).is_err());
+            assert!(matches!(source.backing_store(), BackingStore::Bytes([7, 8, 9])));
+        }
+        let bytes = [7u8, 8, 9];
+        check(&bytes);
+        check(&&bytes[..]);
+        check(&bytes.to_vec());
     }
 }

@@ -1,4 +1,4 @@
-//! Values of types that boot-core does not know: compared, hashed and cloned without naming the type.
+//! Values of any type behind a trait object: compared, hashed and cloned.
 
 use alloc::boxed::Box;
 use core::any::Any;

@@ -1,4 +1,4 @@
-//! Warnings: findings that stop neither parsing nor planning, as typed values.
+//! Typed warnings of formats and protocols.
 
 use alloc::sync::Arc;
 use core::any::Any;
@@ -37,7 +37,7 @@ impl<T: Any + Clone + fmt::Debug + fmt::Display + Eq + Hash + Send + Sync> Warni
 #[derive(Clone)]
 pub struct Warning(Arc<dyn Detail>);
 
-/// A [`Value`] that can be printed for a person.
+/// A [`Value`] with `Display`.
 trait Detail: Value + fmt::Display {}
 
 impl<T: Value + fmt::Display> Detail for T {}

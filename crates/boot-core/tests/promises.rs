@@ -4,10 +4,10 @@ use std::cell::Cell;
 
 use boot_core::cpu::{riscv64, x86_64};
 use boot_core::{
-    Arch, BootPlan, BootRequest, ByteSource, Cmdline, Constraints, Content, DetectError, Endian, EntryAbi,
+    Arch, BootFile, BootPlan, BootRequest, ByteSource, Cmdline, Constraints, DetectError, Endian, EntryAbi,
     FormatError, FormatErrorKind, GuestMemory, GuestRange, ImageBuilder, KernelFormat, KernelImage, Load,
-    LoadError, Machine, MemoryError, MemoryMap, Module, PlacedKernel, PlanBuilder, Priority, RamAllocator,
-    ReadError, ReadErrorKind, RegionKind, SliceMemory, SourceId, SourceRange, Sources, ValidationError,
+    LoadContent, LoadError, Machine, MemoryError, MemoryMap, Module, PlacedKernel, PlanBuilder, Priority,
+    RamAllocator, ReadError, ReadErrorKind, RegionKind, SliceMemory, SourceRange, Sources, ValidationError,
     detect,
 };
 
@@ -50,7 +50,7 @@ fn with_initrd(builder: PlanBuilder) -> PlanBuilder {
     with_cpu(builder).file(
         "initrd",
         range(0x11_0000, 0x11_0008),
-        SourceId::Initrd,
+        BootFile::Initrd,
         Constraints::below_4g(0x1000),
     )
 }
@@ -87,16 +87,21 @@ fn every_broken_promise_is_refused() {
     };
     let add = |range, content, constraints| {
         move |builder| {
-            with_cpu(builder).load(Load::new(range, Content::clone(&content), "table", constraints))
+            with_cpu(builder).load(Load::new(
+                range,
+                LoadContent::clone(&content),
+                "table",
+                constraints,
+            ))
         }
     };
     let page = range(0x1000, 0x2000);
     check(
-        &add(range(0x1000, 0x1000), Content::Zeros, Constraints::NONE),
+        &add(range(0x1000, 0x1000), LoadContent::Zeros, Constraints::NONE),
         |e| matches!(e, ValidationError::Empty { .. }),
     );
     check(
-        &add(range(0x9_f000, 0xa_1000), Content::Zeros, Constraints::NONE),
+        &add(range(0x9_f000, 0xa_1000), LoadContent::Zeros, Constraints::NONE),
         |e| matches!(e, ValidationError::NotRam { .. }),
     );
     for constraints in [
@@ -105,21 +110,21 @@ fn every_broken_promise_is_refused() {
         Constraints::NONE.not_below(0x1001),
         Constraints::NONE.not_above(0x1fff),
     ] {
-        check(&add(page, Content::Zeros, constraints), |e| {
+        check(&add(page, LoadContent::Zeros, constraints), |e| {
             matches!(e, ValidationError::Constraints { .. })
         });
     }
-    let content = Content::Bytes(vec![0; 0xfff]);
+    let content = LoadContent::Bytes(vec![0; 0xfff]);
     check(&add(page, content, Constraints::NONE), |e| {
         matches!(e, ValidationError::ContentLength { found: 0xfff, .. })
     });
     for (id, len) in [
-        (SourceId::Kernel, 17),
-        (SourceId::Initrd, 9),
-        (SourceId::Module(0), 5),
-        (SourceId::Module(1), 1),
+        (BootFile::Kernel, 17),
+        (BootFile::Initrd, 9),
+        (BootFile::Module(0), 5),
+        (BootFile::Module(1), 1),
     ] {
-        let content = Content::Source {
+        let content = LoadContent::File {
             id,
             range: SourceRange::whole(len),
         };
@@ -129,13 +134,18 @@ fn every_broken_promise_is_refused() {
         );
     }
     check(
-        &add(range(0x10_1fff, 0x10_3000), Content::Zeros, Constraints::NONE),
+        &add(range(0x10_1fff, 0x10_3000), LoadContent::Zeros, Constraints::NONE),
         |e| matches!(e, ValidationError::InKernel { .. }),
     );
     check(
         &|builder| {
-            let second = Load::new(range(0x1fff, 0x3000), Content::Zeros, "other", Constraints::NONE);
-            add(page, Content::Zeros, Constraints::NONE)(builder).load(second)
+            let second = Load::new(
+                range(0x1fff, 0x3000),
+                LoadContent::Zeros,
+                "other",
+                Constraints::NONE,
+            );
+            add(page, LoadContent::Zeros, Constraints::NONE)(builder).load(second)
         },
         |e| matches!(e, ValidationError::Overlap(..)),
     );
@@ -257,34 +267,27 @@ fn loading_checks_everything_before_the_first_write() {
     };
     let all = Sources::kernel(&KERNEL).with_initrd(&INITRD);
     check(&Sources::kernel(&KERNEL), 0x2_0000, |e| {
-        matches!(e, LoadError::Missing(SourceId::Initrd))
+        matches!(e, LoadError::Missing(BootFile::Initrd))
     });
     check(&all.with_initrd(&[0; 9]), 0x2_0000, |e| {
         matches!(
             e,
             LoadError::Changed {
-                id: SourceId::Initrd,
+                id: BootFile::Initrd,
                 expected: 8,
                 found: 9
             }
         )
     });
-    check(
-        &Sources {
-            kernel: &Broken { len: None },
-            ..all
-        },
-        0x2_0000,
-        |e| {
-            matches!(
-                e,
-                LoadError::Unreadable {
-                    id: SourceId::Kernel,
-                    ..
-                }
-            )
-        },
-    );
+    check(&Sources::kernel(&Broken { len: None }), 0x2_0000, |e| {
+        matches!(
+            e,
+            LoadError::Unreadable {
+                id: BootFile::Kernel,
+                ..
+            }
+        )
+    });
     check(&all, 0x1_0004, |e| matches!(e, LoadError::NoMemory { .. }));
 }
 

@@ -4,11 +4,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ImageMetadata {
-    /// Page size that the kernel was built for, in bytes: 4, 16 or 64 KiB. A CPU without it cannot run the kernel.
-    /// `None` where the header does not specify it.
+    /// Page size of the kernel in bytes: 4, 16 or 64 KiB. The CPU must support it. `None` where the header does not specify
+    /// it.
     pub page_size: Option<u32>,
-    /// Whether the kernel may be placed anywhere in RAM (flags, bit 3). Otherwise it cannot use the RAM below it and
-    /// should be as near to the start of RAM as possible.
+    /// Whether the kernel may be placed anywhere in RAM (flags, bit 3). Otherwise it cannot use the RAM below its address and
+    /// should be as close to the start of RAM as possible.
     pub is_placed_anywhere: bool,
 }
 
@@ -20,5 +20,20 @@ impl ImageMetadata {
             page_size,
             is_placed_anywhere,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ImageMetadata;
+
+    #[test]
+    fn metadata_has_what_it_was_made_of() {
+        let metadata = ImageMetadata::new(Some(0x4000), true);
+        assert_eq!(
+            (metadata.page_size, metadata.is_placed_anywhere),
+            (Some(0x4000), true)
+        );
+        assert_eq!(super::super::riscv::ImageMetadata::new((0, 2)).version, (0, 2));
     }
 }

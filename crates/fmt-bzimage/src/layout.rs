@@ -1,4 +1,4 @@
-//! Where the protected-mode code goes, how much memory it needs there, and where it starts.
+//! Load address of the code, memory that the kernel needs, placement and entry points.
 
 use alloc::vec::Vec;
 
@@ -9,38 +9,38 @@ use crate::error::Malformed;
 use crate::raw;
 use crate::warning::Warning;
 
-/// The end of what 32-bit code can address.
+/// End of the addresses that 32-bit code can reach.
 const FOUR_GIB: u64 = 1 << 32;
 
-/// What a kernel older than 2.10, which does not say, is given beyond [`ESTIMATE_FACTOR`] times its code: room for a
-/// stack, a heap and the start of the BSS, also where it runs at 2 MiB and not at 1 MiB.
+/// Part of the estimate for kernels without `init_size` (before 2.10), added to [`ESTIMATE_FACTOR`] times the code: stack,
+/// heap, start of the BSS, and the distance to 2 MiB if the kernel runs there instead of at 1 MiB.
 const ESTIMATE_SLACK: u64 = 1 << 20;
 
-/// How many times its own length a kernel older than 2.10 may need while it unpacks itself: the compressed code, which
-/// is moved out of the way first, and a kernel that is up to four times as long.
+/// Part of the estimate for kernels without `init_size` (before 2.10): multiple of the length of the code. While it is
+/// decompressed, a kernel needs the moved compressed code and up to four times its length.
 const ESTIMATE_FACTOR: u64 = 5;
 
-/// The addresses of an image.
+/// Addresses of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// A kernel with an entry point in protected or long mode: its code alone is loaded.
+    /// Kernel with an entry point in protected or long mode. Only the protected-mode code is loaded.
     Kernel {
-        /// The link address of the code.
+        /// Link address of the code.
         load: u64,
-        /// The runtime extent; it holds the code.
+        /// Runtime extent; it contains the code.
         extent: GuestRange,
-        /// The placement rule.
+        /// Placement rule.
         placement: Placement,
-        /// Whether there is a 64-bit entry point, at [`raw::ENTRY_64`].
+        /// True if there is a 64-bit entry point, at [`raw::ENTRY_64`] in the code.
         entry_64: bool,
-        /// Whether there is a 32-bit entry point, at the code's start.
+        /// True if there is a 32-bit entry point, at the start of the code.
         entry_32: bool,
     },
-    /// A program that only starts in real mode: boot sector and setup code are loaded, too.
+    /// Program that starts in real mode only. The real-mode code is loaded, too.
     RealMode {
-        /// Where boot sector and setup code go.
+        /// Load address of the real-mode code.
         setup: u64,
-        /// Where the code goes.
+        /// Load address of the protected-mode code.
         load: u64,
     },
 }
@@ -69,8 +69,8 @@ impl Layout {
     }
 }
 
-/// Lays out `code_len` bytes of protected-mode code by the header's words. `stored_len` of them are in the file.
-pub(crate) fn layout(
+/// Determines the addresses of `code_len` bytes of protected-mode code, of which `stored_len` are in the file.
+pub(crate) fn compute_layout(
     metadata: &SetupHeaderMetadata,
     code_len: u64,
     stored_len: u64,
@@ -79,51 +79,60 @@ pub(crate) fn layout(
     let flags = metadata.xloadflags();
     let entry_64 = flags & xloadflags::KERNEL_64 != 0;
     if entry_64 && stored_len <= raw::ENTRY_64 {
-        return Err(Malformed::Entry64 { code_len: stored_len });
+        return Err(Malformed::Entry64OutsideCode { code_len: stored_len });
     }
     let need = match metadata.init_size() {
-        Some(found) => {
-            if found < code_len {
-                warnings.push(Warning::SmallInitSize { found, code_len });
+        Some(init_size) => {
+            if init_size < code_len {
+                warnings.push(Warning::SmallInitSize { init_size, code_len });
             }
-            found.max(code_len)
+            init_size.max(code_len)
         }
         None => code_len
             .saturating_mul(ESTIMATE_FACTOR)
             .saturating_add(ESTIMATE_SLACK),
     };
     if metadata.is_relocatable() {
-        relocatable(metadata, need, entry_64)
+        relocatable_layout(metadata, need, entry_64)
     } else {
-        fixed(metadata, code_len, need, entry_64, warnings)
+        fixed_layout(metadata, code_len, need, entry_64, warnings)
     }
 }
 
-/// A relocatable kernel runs where it is loaded if that is a multiple of `kernel_alignment` and not below
-/// `pref_address`. Elsewhere it moves itself up first, to the next such address: then the memory it needs would not
-/// begin where it was loaded. So such places are not allowed here, and the extent is true wherever the kernel goes.
+/// Layout of a relocatable kernel.
 ///
-/// `min_alignment` would allow a lesser alignment, for a loader that also changes `kernel_alignment` in the header.
-/// It costs the kernel performance and is not made use of.
-fn relocatable(metadata: &SetupHeaderMetadata, need: u64, entry_64: bool) -> Result<Layout, Malformed> {
+/// The kernel runs at its load address if that is a multiple of `kernel_alignment` and not below `pref_address`; otherwise
+/// it first moves itself up to the next such address. The placement rule admits only addresses where it does not move, so
+/// that the memory it needs begins at the load address.
+///
+/// `min_alignment` is checked but not used: a lower alignment requires a change of `kernel_alignment` in the header and
+/// costs performance.
+fn relocatable_layout(
+    metadata: &SetupHeaderMetadata,
+    need: u64,
+    entry_64: bool,
+) -> Result<Layout, Malformed> {
     let align = metadata.kernel_alignment().unwrap_or(0);
     if !align.is_power_of_two() {
         return Err(Malformed::KernelAlignment(align));
     }
-    let shift = metadata.header().min_alignment;
-    let has_min_alignment = metadata.version().0 >= 0x20a && shift != 0;
+    let exponent = metadata.header().min_alignment;
+    let has_min_alignment = metadata.version().0 >= 0x20a && exponent != 0;
     if has_min_alignment && metadata.min_alignment().is_none_or(|min| min > align) {
         return Err(Malformed::MinAlignment {
-            shift,
+            exponent,
             kernel_alignment: align,
         });
     }
     let above_4g = entry_64 && metadata.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0;
     let max = if above_4g { u64::MAX } else { FOUR_GIB };
-    let load = preferred(metadata).unwrap_or(raw::LOAD_HIGH);
+    let load = pref_address(metadata).unwrap_or(raw::LOAD_HIGH);
     let extent = GuestRange::new(load, need)
         .filter(|extent| extent.end() <= max)
-        .ok_or(Malformed::Memory { start: load, need })?;
+        .ok_or(Malformed::AddressOverflow {
+            start: load,
+            len: need,
+        })?;
     Ok(Layout::Kernel {
         load,
         extent,
@@ -137,9 +146,10 @@ fn relocatable(metadata: &SetupHeaderMetadata, need: u64, entry_64: bool) -> Res
     })
 }
 
-/// A kernel that is not relocatable is loaded at `code32_start` and moves itself to `pref_address` if that is
-/// another address. Everything from the lower of the two on belongs to it.
-fn fixed(
+/// Layout of a kernel that is not relocatable.
+///
+/// It is loaded at `code32_start` and moves itself to `pref_address` if that is another address. The extent spans both.
+fn fixed_layout(
     metadata: &SetupHeaderMetadata,
     code_len: u64,
     need: u64,
@@ -147,7 +157,7 @@ fn fixed(
     warnings: &mut Vec<Warning>,
 ) -> Result<Layout, Malformed> {
     let code32_start = metadata.header().code32_start.get();
-    let entry_32 = code32_start != 0 && !is_without_size(metadata);
+    let entry_32 = code32_start != 0 && !has_no_size(metadata);
     let load = match u64::from(code32_start) {
         0 => raw::LOAD_HIGH,
         addr if addr < raw::LOAD_HIGH => return Err(Malformed::Code32Start(code32_start)),
@@ -163,11 +173,14 @@ fn fixed(
         };
         return Ok(Layout::RealMode { setup, load });
     }
-    let runs_at = preferred(metadata).unwrap_or(load);
+    let runs_at = pref_address(metadata).unwrap_or(load);
     let loaded = GuestRange::new(load, code_len);
     let running = GuestRange::new(runs_at, need);
     let (Some(loaded), Some(running)) = (loaded, running) else {
-        return Err(Malformed::Memory { start: runs_at, need });
+        return Err(Malformed::AddressOverflow {
+            start: runs_at,
+            len: need,
+        });
     };
     Ok(Layout::Kernel {
         load,
@@ -178,32 +191,31 @@ fn fixed(
     })
 }
 
-/// Whether the header's `syssize` says nothing at all.
+/// True if `syssize` is zero in a protocol version before 2.04. (From 2.04 on, zero is an error.)
 ///
-/// The kernel's own build has always filled this field, if only with the low half of the size before 2.04. A program
-/// that leaves it zero borrows the header to be started by Linux boot loaders, and does so in real mode: its code at
-/// 1 MiB does not follow the kernel's 32-bit conventions. (From 2.04 on, zero is an error.)
-fn is_without_size(metadata: &SetupHeaderMetadata) -> bool {
-    !is_syssize_whole(metadata) && syssize(metadata) == 0
+/// The Linux build has always set this field, before 2.04 to the low 16 bits of the size. A program that leaves it zero
+/// uses the header so that Linux boot loaders start it in real mode; its code at 1 MiB has no 32-bit entry point.
+fn has_no_size(metadata: &SetupHeaderMetadata) -> bool {
+    !is_syssize_complete(metadata) && syssize(metadata) == 0
 }
 
-/// Whether `syssize` is the size of the code. Before 2.04 it is but the low 16 bits of it, so the code may be longer
-/// by any multiple of 1 MiB.
-pub(crate) fn is_syssize_whole(metadata: &SetupHeaderMetadata) -> bool {
+/// True if `syssize` is the size of the code. Before 2.04 it is only the low 16 bits, so the code may be longer by any
+/// multiple of 1 MiB.
+pub(crate) fn is_syssize_complete(metadata: &SetupHeaderMetadata) -> bool {
     metadata.version().0 >= 0x204
 }
 
-/// `syssize`, in paragraphs, as far as the protocol version has it.
+/// Value of `syssize` in paragraphs, limited to the bits that the protocol version has.
 pub(crate) fn syssize(metadata: &SetupHeaderMetadata) -> u32 {
     let field = metadata.header().syssize.get();
-    if is_syssize_whole(metadata) {
+    if is_syssize_complete(metadata) {
         field
     } else {
         field & 0xffff
     }
 }
 
-/// `pref_address`, where it is set.
-fn preferred(metadata: &SetupHeaderMetadata) -> Option<u64> {
+/// Value of `pref_address`, if it is set.
+fn pref_address(metadata: &SetupHeaderMetadata) -> Option<u64> {
     metadata.pref_address().filter(|addr| *addr != 0)
 }

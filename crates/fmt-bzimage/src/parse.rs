@@ -1,6 +1,6 @@
-//! From bytes to a validated bzImage.
+//! The bzImage parser.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use boot_core::{
@@ -14,61 +14,62 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::{BzImageError, Malformed, Unsupported};
-use crate::layout::{Layout, is_syssize_whole, layout, syssize};
-use crate::plugin::BzImageFormat;
+use crate::layout::{Layout, compute_layout, is_syssize_complete, syssize};
 use crate::raw::{self, KernelInfoHeader};
 use crate::warning::Warning;
 
-/// The longest kernel version string that is read. A kernel's own has at most three words of 64 bytes and a
-/// build host's name.
+/// Name of the format.
+pub(crate) const NAME: &str = "bzimage";
+
+/// Maximum length of the kernel version string, with its NUL. The string of Linux has at most three words of 64 bytes and
+/// the name of the build host.
 const VERSION_STRING_MAX: u64 = 512;
 
-/// How many bytes [`Codec::detect`] looks at.
+/// Number of bytes that [`Codec::detect`] needs.
 const CODEC_MAGIC_LEN: usize = 6;
 
-/// Parses a bzImage. `Ok(None)` means that the source is something else: it has no "HdrS" at 0x202.
+/// Parses a bzImage. `Ok(None)` if the source does not have the magic number "HdrS" at 0x202.
 ///
-/// A Linux kernel from before protocol 2.00 has no magic number of its own, only the mark of every boot sector, so it is
-/// "something else", too.
+/// A kernel with a boot protocol before 2.00 does not have that number and is not recognised.
 ///
 /// # Errors
 ///
-/// [`BzImageError`] where the source has the magic number, but is malformed, not supported or cannot be read.
+/// [`BzImageError`] if the source has the magic number but is malformed or unsupported, or if it cannot be read.
 pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, BzImageError> {
-    Ok(BzImage::read(source)?.map(BzImage::into_image))
+    Ok(BzImage::parse(source)?.map(BzImage::into_image))
 }
 
-/// A validated bzImage: everything its header says, by name.
+/// Validated bzImage: the contents of its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BzImage {
     metadata: SetupHeaderMetadata,
     header_end: u64,
-    setup: SourceRange,
-    code: SourceRange,
-    is_pe: bool,
+    real_mode_code: SourceRange,
+    protected_mode_code: SourceRange,
     kernel_info: Option<KernelInfo>,
     warnings: Vec<Warning>,
     image: KernelImage,
 }
 
-/// What `kernel_info` says (2.15 on; boot.rst, "The kernel_info").
+/// `kernel_info` structure (protocol 2.15 and later; boot.rst, "The kernel_info").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct KernelInfo {
-    /// The fixed part.
+    /// File range of the fixed-size data.
     pub fixed: SourceRange,
-    /// The variable part, which follows the fixed one. May be empty.
+    /// File range of the variable-size data, which follows the fixed-size data. May be empty.
     pub variable: SourceRange,
-    /// The highest type of `setup_data` that the kernel knows, where the fixed part is long enough to say so.
+    /// `setup_type_max`: highest `setup_data` type that the kernel supports; `None` if `size` excludes the field.
     pub setup_type_max: Option<u32>,
 }
 
 impl BzImage {
-    /// Reads and validates a bzImage. `Ok(None)` means that the source is something else.
+    /// Parses and validates a bzImage. `Ok(None)` if the source does not have the magic number "HdrS" at 0x202.
     ///
     /// # Errors
     ///
-    /// As [`parse`].
-    pub fn read(source: &dyn ByteSource) -> Result<Option<Self>, BzImageError> {
+    /// As [`parse()`].
+    pub fn parse(source: &dyn ByteSource) -> Result<Option<Self>, BzImageError> {
         let source = SizedSource::new(source)?;
         match read_header(&source)? {
             Some(header) => Self::with_header(&source, &header).map(Some),
@@ -78,22 +79,22 @@ impl BzImage {
 
     fn with_header(source: &SizedSource<'_>, header: &SetupHeader) -> Result<Self, BzImageError> {
         let mut warnings = Vec::new();
-        let setup = check_setup(source, header)?;
+        let real_mode_code = find_real_mode_code(source, header)?;
         let (metadata, header_end) = check_header(header, &mut warnings)?;
-        if setup.len() > raw::MAX_SETUP_LEN {
-            warnings.push(Warning::LongSetup(setup.len()));
+        if real_mode_code.len() > raw::MAX_REAL_MODE_CODE_LEN {
+            warnings.push(Warning::LargeRealModeCode(real_mode_code.len()));
         }
-        let (code, code_len) = find_code(source, &metadata, setup.end(), &mut warnings)?;
-        let layout = layout(&metadata, code_len, code.len(), &mut warnings)?;
-        let kernel_version = read_version_string(source, header, setup, &mut warnings)?;
+        let (code, code_len) =
+            find_protected_mode_code(source, &metadata, real_mode_code.end(), &mut warnings)?;
+        let layout = compute_layout(&metadata, code_len, code.len(), &mut warnings)?;
+        let kernel_version = read_version_string(source, header, real_mode_code, &mut warnings)?;
         let payload = find_payload(source, &metadata, code, &mut warnings)?;
         let kernel_info = read_kernel_info(source, &metadata, code, &mut warnings)?;
 
-        let is_pe = is_pe(source)?;
-        let mut builder = ImageBuilder::new(BzImageFormat::NAME, Arch::X86_64, Endian::Little, source.len())
+        let mut builder = ImageBuilder::new(NAME, Arch::X86_64, Endian::Little, source.len())
             .metadata(metadata)
-            .efi_stub(is_pe);
-        builder = place(builder, &layout, setup, code, code_len)?;
+            .efi_stub(has_pe_header(source)?);
+        builder = add_layout(builder, &layout, real_mode_code, code, code_len)?;
         for (abi, addr) in layout.entries() {
             builder = builder.entry(abi, addr);
         }
@@ -104,106 +105,105 @@ impl BzImage {
             builder = builder.payload(payload);
         }
         for warning in &warnings {
-            builder = builder.warning(warning.to_string());
+            builder = builder.warning(*warning);
         }
         Ok(Self {
             metadata,
             header_end,
-            setup,
-            code,
-            is_pe,
+            real_mode_code,
+            protected_mode_code: code,
             kernel_info,
             warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
 
-    /// The boot protocol version.
+    /// Boot protocol version.
     #[must_use]
-    pub fn version(&self) -> BootProtocolVersion {
+    pub fn protocol_version(&self) -> BootProtocolVersion {
         self.metadata.version()
     }
 
-    /// The setup header, and which of its fields exist.
+    /// Setup header. Fields that do not exist by version or length are absent.
     #[must_use]
     pub fn setup_header(&self) -> &SetupHeaderMetadata {
         &self.metadata
     }
 
-    /// The end of the setup header in the file, by its own length byte. What it holds beyond 0x26c, where the last
-    /// field of 2.15 ends, has no meaning.
+    /// File offset of the end of the setup header, by its length byte. Bytes beyond 0x26c, the end of the last field of
+    /// protocol 2.15, have no meaning.
     #[must_use]
-    pub fn header_end(&self) -> u64 {
+    pub fn setup_header_end(&self) -> u64 {
         self.header_end
     }
 
-    /// Boot sector and real-mode setup code.
+    /// File range of the real-mode code: the boot sector and the setup code.
     #[must_use]
-    pub fn setup(&self) -> SourceRange {
-        self.setup
+    pub fn real_mode_code(&self) -> SourceRange {
+        self.real_mode_code
     }
 
-    /// The protected-mode code, as far as the file holds it: the last of its 16-byte paragraphs may be cut.
+    /// File range of the protected-mode code. The last 16-byte paragraph may be incomplete.
     #[must_use]
-    pub fn code(&self) -> SourceRange {
-        self.code
+    pub fn protected_mode_code(&self) -> SourceRange {
+        self.protected_mode_code
     }
 
-    /// Whether the file is also a PE program that UEFI firmware can start (the EFI stub).
+    /// True if the file is also a PE program that UEFI firmware can start (the EFI stub).
     #[must_use]
-    pub fn is_pe(&self) -> bool {
-        self.is_pe
+    pub fn has_efi_stub(&self) -> bool {
+        self.image.has_efi_stub()
     }
 
-    /// The kernel's version string; bytes of it that are not printable ASCII became `?`.
+    /// Version string of the kernel, with `?` in place of bytes that are not printable ASCII.
     #[must_use]
     pub fn kernel_version(&self) -> Option<&str> {
         self.image.kernel_version()
     }
 
-    /// The compressed kernel inside, by `payload_offset` and `payload_length`.
+    /// Compressed kernel, from `payload_offset` and `payload_length`.
     ///
-    /// For every codec but gzip, whose own trailer it is, the last four bytes are a length that the kernel's build
-    /// appended and not part of the compressed stream.
+    /// The last four bytes are the length of the decompressed kernel. They are part of the stream with gzip; with other
+    /// codecs, the Linux build has appended them.
     #[must_use]
     pub fn payload(&self) -> Option<&Payload> {
         self.image.payload()
     }
 
-    /// `kernel_info`.
+    /// `kernel_info`, if the kernel has it.
     #[must_use]
     pub fn kernel_info(&self) -> Option<&KernelInfo> {
         self.kernel_info.as_ref()
     }
 
-    /// What is strange about the image without being wrong. The image's warnings are these in words.
+    /// Warnings of the parser; [`KernelImage::warnings`] has the same.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The format-neutral image.
+    /// Format-neutral image.
     #[must_use]
     pub fn image(&self) -> &KernelImage {
         &self.image
     }
 
-    /// The format-neutral image.
+    /// Converts to the format-neutral image.
     #[must_use]
     pub fn into_image(self) -> KernelImage {
         self.image
     }
 }
 
-/// The setup header, or `None` where there is none. Bytes beyond the end of the source are zero.
+/// Setup header, or `None` without the magic number. Bytes beyond the end of the source are zero.
 fn read_header(source: &SizedSource<'_>) -> Result<Option<SetupHeader>, BzImageError> {
     let mut header = SetupHeader::new_zeroed();
     source.read_prefix_at(SETUP_HEADER_OFFSET, header.as_mut_bytes())?;
     Ok((header.header == raw::HEADER_MAGIC).then_some(header))
 }
 
-/// Boot sector and setup code, which are in the file as a whole.
-fn check_setup(source: &SizedSource<'_>, header: &SetupHeader) -> Result<SourceRange, Malformed> {
+/// File range of the boot sector and the setup code.
+fn find_real_mode_code(source: &SizedSource<'_>, header: &SetupHeader) -> Result<SourceRange, Malformed> {
     let boot_flag = header.boot_flag.get();
     if boot_flag != raw::BOOT_FLAG {
         return Err(Malformed::BootFlag(boot_flag));
@@ -212,31 +212,31 @@ fn check_setup(source: &SizedSource<'_>, header: &SetupHeader) -> Result<SourceR
         0 => raw::DEFAULT_SETUP_SECTS,
         sects => sects,
     };
-    let need = u64::from(sects).saturating_add(1).saturating_mul(raw::SECTOR_LEN);
-    if source.len() < need {
-        return Err(Malformed::SetupCut {
-            len: source.len(),
-            need,
+    let len = u64::from(sects).saturating_add(1).saturating_mul(raw::SECTOR_LEN);
+    if source.len() < len {
+        return Err(Malformed::RealModeCodeTruncated {
+            file_len: source.len(),
+            expected: len,
         });
     }
-    Ok(SourceRange::whole(need))
+    Ok(SourceRange::whole(len))
 }
 
-/// Version, length and kind of the header.
+/// Checks the version, length and load flags of the header. Returns the header and its end in the file.
 fn check_header(
     header: &SetupHeader,
     warnings: &mut Vec<Warning>,
 ) -> Result<(SetupHeaderMetadata, u64), BzImageError> {
     let version = BootProtocolVersion(header.version.get());
     if !(0x200..=0x2ff).contains(&version.0) {
-        return Err(Unsupported::Version(version).into());
+        return Err(Unsupported::ProtocolVersion(version).into());
     }
     if version.0 > 0x20f {
         warnings.push(Warning::NewerProtocol(version));
     }
     let end = match header.jump {
         [raw::SHORT_JUMP, len @ 0..=0x7f] => raw::JUMP_END.saturating_add(len.into()),
-        found => return Err(Malformed::Jump { found }.into()),
+        found => return Err(Malformed::JumpInstruction { found }.into()),
     };
     if end < raw::HEADER_END_2_00 {
         return Err(Malformed::HeaderTooShort { end }.into());
@@ -253,29 +253,28 @@ fn check_header(
     Ok((SetupHeaderMetadata::new(header, len), end))
 }
 
-/// The protected-mode code, in the file and its length in memory.
+/// File range of the protected-mode code, and its length in memory.
 ///
-/// Code that is no multiple of 16 bytes long is announced rounded up, and some builds do not pad the file: its last
-/// paragraph may be cut.
-fn find_code(
+/// `syssize` is rounded up to 16 bytes, and some builds do not pad the file. So the last paragraph may be incomplete.
+fn find_protected_mode_code(
     source: &SizedSource<'_>,
     metadata: &SetupHeaderMetadata,
     offset: u64,
     warnings: &mut Vec<Warning>,
 ) -> Result<(SourceRange, u64), BzImageError> {
     let found = source.len().saturating_sub(offset);
-    let need = u64::from(syssize(metadata)).saturating_mul(raw::PARAGRAPH_LEN);
-    if need.saturating_sub(found) >= raw::PARAGRAPH_LEN {
-        return Err(Malformed::CodeCut { need, found }.into());
+    let expected = u64::from(syssize(metadata)).saturating_mul(raw::PARAGRAPH_LEN);
+    if expected.saturating_sub(found) >= raw::PARAGRAPH_LEN {
+        return Err(Malformed::ProtectedModeCodeTruncated { expected, found }.into());
     }
-    let len = if is_syssize_whole(metadata) {
-        if need == 0 {
-            return Err(Malformed::NoSyssize.into());
+    let len = if is_syssize_complete(metadata) {
+        if expected == 0 {
+            return Err(Malformed::ZeroSyssize.into());
         }
-        need
+        expected
     } else {
         if found == 0 {
-            return Err(Malformed::NoCode { code_offset: offset }.into());
+            return Err(Malformed::NoProtectedModeCode { offset }.into());
         }
         warnings.push(Warning::UnknownCodeLength);
         found
@@ -284,14 +283,14 @@ fn find_code(
 }
 
 /// Adds the segments, the extent and the placement rule.
-fn place(
+fn add_layout(
     builder: ImageBuilder,
     layout: &Layout,
-    setup: SourceRange,
+    real_mode_code: SourceRange,
     code: SourceRange,
     code_len: u64,
 ) -> Result<ImageBuilder, Malformed> {
-    let at = |start, len| GuestRange::new(start, len).ok_or(Malformed::Memory { start, need: len });
+    let at = |start, len| GuestRange::new(start, len).ok_or(Malformed::AddressOverflow { start, len });
     Ok(match *layout {
         Layout::Kernel {
             load,
@@ -302,17 +301,18 @@ fn place(
             .segment(code, at(load, code_len)?)
             .extent(extent)
             .placement(placement),
-        Layout::RealMode { setup: base, load } => builder
-            .segment(setup, at(base, setup.len())?)
+        Layout::RealMode { setup, load } => builder
+            .segment(real_mode_code, at(setup, real_mode_code.len())?)
             .segment(code, at(load, code_len)?)
             .placement(Placement::Fixed),
     })
 }
 
+/// Version string that `kernel_version` points to.
 fn read_version_string(
     source: &SizedSource<'_>,
     header: &SetupHeader,
-    setup: SourceRange,
+    real_mode_code: SourceRange,
     warnings: &mut Vec<Warning>,
 ) -> Result<Option<String>, BzImageError> {
     let pointer = u64::from(header.kernel_version.get());
@@ -320,13 +320,16 @@ fn read_version_string(
         return Ok(None);
     }
     let offset = pointer.saturating_add(raw::KERNEL_VERSION_BASE);
-    let len = setup.end().saturating_sub(offset).min(VERSION_STRING_MAX);
+    let len = real_mode_code
+        .end()
+        .saturating_sub(offset)
+        .min(VERSION_STRING_MAX);
     let bytes = match usize::try_from(len) {
         Ok(len) if len > 0 => source.read_vec(offset, len)?,
         _ => Vec::new(),
     };
     let Some(end) = bytes.iter().position(|byte| *byte == 0) else {
-        warnings.push(Warning::BadVersionString(offset));
+        warnings.push(Warning::InvalidVersionString(offset));
         return Ok(None);
     };
     let text: String = bytes
@@ -338,6 +341,7 @@ fn read_version_string(
     Ok((!text.is_empty()).then_some(text))
 }
 
+/// Payload, its codec and its decompressed length.
 fn find_payload(
     source: &SizedSource<'_>,
     metadata: &SetupHeaderMetadata,
@@ -352,7 +356,7 @@ fn find_payload(
         }
         Some(payload) => payload,
     };
-    let range = part_of(code, offset, len).ok_or(Malformed::Payload {
+    let range = subrange(code, offset, len).ok_or(Malformed::PayloadOutsideCode {
         offset,
         len,
         code_len: code.len(),
@@ -369,8 +373,7 @@ fn find_payload(
     Ok(Some(payload.with_codec(codec).with_unpacked_len(unpacked_len)))
 }
 
-/// The length of the unpacked payload. The kernel's build appends it, as 32 bits, to what the compressor wrote; gzip
-/// does so itself.
+/// Decompressed length of the payload: its last 32 bits, written by gzip itself or appended by the Linux build.
 fn unpacked_len(
     source: &SizedSource<'_>,
     codec: Option<Codec>,
@@ -389,6 +392,7 @@ fn unpacked_len(
     }
 }
 
+/// Reads and checks `kernel_info`.
 fn read_kernel_info(
     source: &SizedSource<'_>,
     metadata: &SetupHeaderMetadata,
@@ -404,7 +408,7 @@ fn read_kernel_info(
         Some(offset) => offset,
     };
     let inside = |len: u64| {
-        part_of(code, offset, len).ok_or(Malformed::KernelInfoOutside {
+        subrange(code, offset, len).ok_or(Malformed::KernelInfoOutsideCode {
             offset,
             len,
             code_len: code.len(),
@@ -412,7 +416,7 @@ fn read_kernel_info(
     };
     let start = inside(raw::KERNEL_INFO_MIN_LEN.into())?.offset();
     let mut info = KernelInfoHeader::new_zeroed();
-    // The shortest structure may be the last in the file; `size` tells whether what was read beyond it counts.
+    // The structure may end with the file before `setup_type_max`, which is used only if `size` includes it.
     source.read_prefix_at(start, info.as_mut_bytes())?;
     if info.header != raw::KERNEL_INFO_MAGIC {
         return Err(Malformed::KernelInfoMagic {
@@ -440,14 +444,14 @@ fn read_kernel_info(
     }))
 }
 
-/// The `len` bytes at `offset` of `whole`, where it has them.
-fn part_of(whole: SourceRange, offset: u64, len: u64) -> Option<SourceRange> {
+/// Subrange of `len` bytes at `offset` of `whole`; `None` if it is not inside.
+fn subrange(whole: SourceRange, offset: u64, len: u64) -> Option<SourceRange> {
     let part = SourceRange::new(whole.offset().checked_add(offset)?, len)?;
     (part.end() <= whole.end()).then_some(part)
 }
 
-/// Whether the file begins like a PE program: `MZ`, and `PE\0\0` where the DOS header's last field points.
-fn is_pe(source: &SizedSource<'_>) -> Result<bool, BzImageError> {
+/// True if the file has a DOS header that points to a PE signature.
+fn has_pe_header(source: &SizedSource<'_>) -> Result<bool, BzImageError> {
     let magic: [u8; 2] = source.read(0)?;
     let offset: U32 = source.read(0x3c)?;
     let mut signature = [0; 4];

@@ -1,21 +1,21 @@
-//! The plugin.
+//! bzImage as a format plugin of `boot-core`.
 
 use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority};
 
-use crate::parse;
+use crate::parse::{self, parse};
 
 /// The bzImage format, for the list of formats of [`boot_core::detect`].
 pub const FORMAT: BzImageFormat = BzImageFormat;
 
-/// The plugin of the bzImage format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the bzImage format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BzImageFormat;
 
 impl BzImageFormat {
-    /// The format's name.
-    pub const NAME: &'static str = "bzimage";
+    /// Name of the format.
+    pub const NAME: &'static str = parse::NAME;
 
-    /// The format's priority: a bzImage with an EFI stub is also a PE file.
+    /// Priority of the format: before PE, because a bzImage with an EFI stub is also a PE file.
     pub const PRIORITY: Priority = Priority::SPECIFIC;
 }
 

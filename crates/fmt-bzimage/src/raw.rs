@@ -1,6 +1,6 @@
-//! Raw layout of a bzImage: numbers and structures as Linux `Documentation/arch/x86/boot.rst` defines them.
+//! Raw layout of a bzImage (Linux `Documentation/arch/x86/boot.rst`).
 //!
-//! The setup header itself is [`boot_linux::x86::SetupHeader`]: whoever boots the kernel needs it, too.
+//! The setup header is [`boot_linux::x86::SetupHeader`], which boot protocols share.
 //!
 //! ```text
 //!  0x000  +-------------------------+
@@ -20,9 +20,9 @@ use boot_linux::x86::BootProtocolVersion;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The fixed part of `kernel_info` (boot.rst, "The kernel_info").
+/// Fixed-size data of `kernel_info` (boot.rst, "The kernel_info").
 ///
-/// `setup_type_max` exists where `size` reaches it.
+/// `setup_type_max` exists only if `size` includes it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -30,11 +30,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct KernelInfoHeader {
     /// [`KERNEL_INFO_MAGIC`].
     pub header: [u8; 4],
-    /// Length of the fixed part in bytes, this structure included.
+    /// Length of the fixed-size data in bytes, including this structure.
     pub size: U32,
-    /// Length of the fixed and the variable part in bytes.
+    /// Length of the fixed-size and variable-size data in bytes.
     pub size_total: U32,
-    /// The highest type of `setup_data` and `setup_indirect` that the kernel knows.
+    /// Highest type of `setup_data` and `setup_indirect` that the kernel supports.
     pub setup_type_max: U32,
 }
 
@@ -46,44 +46,43 @@ const _: () = {
     assert!(offset_of!(KernelInfoHeader, setup_type_max) == 12);
 };
 
-/// What [`KernelInfoHeader::header`] must be: "Linux top".
+/// Value of [`KernelInfoHeader::header`].
 pub const KERNEL_INFO_MAGIC: [u8; 4] = *b"LToP";
 
-/// The length of `kernel_info` before it had `setup_type_max`: the shortest that can be.
+/// Minimum of [`KernelInfoHeader::size`]: the length without `setup_type_max`.
 pub const KERNEL_INFO_MIN_LEN: u32 = 12;
 
-/// What the setup header's `boot_flag` must be.
+/// Value of `boot_flag` in the setup header.
 pub const BOOT_FLAG: u16 = 0xaa55;
 
-/// What the setup header's `header` must be.
+/// Value of `header` in the setup header.
 pub const HEADER_MAGIC: [u8; 4] = *b"HdrS";
 
-/// The opcode of the short jump whose operand says how long the setup header is.
+/// Opcode of the short jump at 0x200. Its operand is the length of the setup header from [`JUMP_END`].
 pub const SHORT_JUMP: u8 = 0xeb;
 
-/// Where the setup header's length is counted from.
+/// File offset after the jump instruction.
 pub const JUMP_END: u64 = 0x202;
 
-/// The end of the setup header of protocol 2.00: no header that can be used is shorter.
+/// End of the setup header of protocol 2.00, the shortest one.
 pub const HEADER_END_2_00: u64 = 0x224;
 
-/// The unit of `setup_sects`.
+/// Unit of `setup_sects` in bytes.
 pub const SECTOR_LEN: u64 = 512;
 
-/// What `setup_sects` means where it is zero.
+/// Number of sectors if `setup_sects` is zero.
 pub const DEFAULT_SETUP_SECTS: u8 = 4;
 
-/// How long the boot sector and the setup code may be together.
-pub const MAX_SETUP_LEN: u64 = 32 << 10;
+/// Maximum length of the boot sector and the setup code in bytes.
+pub const MAX_REAL_MODE_CODE_LEN: u64 = 32 << 10;
 
-/// The unit of `syssize`.
+/// Unit of `syssize` in bytes.
 pub const PARAGRAPH_LEN: u64 = 16;
 
-/// What is added to `kernel_version` to make it a file offset.
+/// File offset that `kernel_version` is relative to.
 pub const KERNEL_VERSION_BASE: u64 = 0x200;
 
-/// Where the protected-mode code goes by default, and the lowest address it can go to (boot.rst, "Loading The Rest
-/// of The Kernel").
+/// Default and lowest load address of the protected-mode code (boot.rst, "Loading The Rest of The Kernel").
 pub const LOAD_HIGH: u64 = 0x10_0000;
 
 /// Offset of the 64-bit entry point in the protected-mode code (boot.rst, "64-bit Boot Protocol").
@@ -92,14 +91,14 @@ pub const ENTRY_64: u64 = 0x200;
 /// Offset of the 16-bit entry point in the real-mode code (boot.rst, "Running the Kernel").
 pub const ENTRY_16: u64 = 0x200;
 
-/// Where the real-mode code goes from protocol 2.02 on: the lowest address of those it may go to.
+/// Load address of the real-mode code in protocol 2.02 and later: the lowest one allowed.
 pub const REAL_MODE_BASE: u64 = 0x1_0000;
 
-/// Where the real-mode code goes before protocol 2.02.
+/// Load address of the real-mode code before protocol 2.02.
 pub const REAL_MODE_BASE_OLD: u64 = 0x9_0000;
 
-/// Where the setup header of a protocol version ends: after the last field it has (boot.rst, "The Real-Mode Kernel
-/// Header"). For versions newer than 2.15, this is the end of 2.15.
+/// End of the setup header of a protocol version: the end of its last field (boot.rst, "The Real-Mode Kernel Header").
+/// For versions newer than 2.15, the end of 2.15.
 #[must_use]
 pub const fn header_end(version: BootProtocolVersion) -> u64 {
     match version.0 {

@@ -1,43 +1,46 @@
-//! What is strange about a bzImage without being wrong.
+//! Warnings of the bzImage parser.
 
 use core::fmt;
 
 use boot_linux::x86::BootProtocolVersion;
 
-/// Something strange that does not keep the kernel from being loaded.
+/// Warning of the bzImage parser: a finding that does not stop the kernel from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The protocol is newer than this crate: its newer fields are ignored.
+    /// The boot protocol is newer than 2.15. Newer fields are ignored.
     NewerProtocol(BootProtocolVersion),
-    /// The header ends before all fields of its protocol version: the rest counts as absent.
+    /// The header ends before the last field of its protocol version. The remaining fields count as absent.
     ShortHeader {
-        /// The end of the header in the file.
+        /// End of the header in the file.
         end: u64,
-        /// The end that the protocol version implies.
+        /// End of the header of this protocol version.
         expected: u64,
     },
-    /// Setup code longer than the 32 KiB that real-mode loaders must reserve for it. In bytes.
-    LongSetup(u64),
-    /// The file cannot tell how long the protected-mode code is (before 2.04): all the rest of the file is taken.
+    /// The real-mode code is longer than 32 KiB, the size that boot loaders must reserve for it.
+    LargeRealModeCode(
+        /// Length of the real-mode code in bytes.
+        u64,
+    ),
+    /// The header does not specify the length of the protected-mode code (before 2.04). The rest of the file is loaded.
     UnknownCodeLength,
-    /// `kernel_version` points outside the setup code, or at no text that ends there.
-    BadVersionString(
-        /// The file offset that it points at.
+    /// `kernel_version` does not point to a NUL-terminated string in the real-mode code.
+    InvalidVersionString(
+        /// File offset that it points to.
         u64,
     ),
     /// `payload_offset` is set, but `payload_length` is zero.
     EmptyPayload,
-    /// `init_size` is smaller than the code that is loaded: the code's own length is used.
+    /// `init_size` is smaller than the protected-mode code. The length of the code is used instead.
     SmallInitSize {
-        /// `init_size`.
-        found: u64,
-        /// The length of the protected-mode code.
+        /// Value of `init_size`.
+        init_size: u64,
+        /// Length of the protected-mode code in bytes.
         code_len: u64,
     },
-    /// The header carries no `kernel_info` although its protocol version has it.
+    /// `kernel_info_offset` is zero although the protocol version has `kernel_info`.
     NoKernelInfo,
-    /// Neither a 32-bit nor a 64-bit entry point: the image starts in real mode and expects a PC BIOS.
+    /// The image has neither a 32-bit nor a 64-bit entry point: it starts in real mode and needs a PC BIOS.
     RealModeOnly,
 }
 
@@ -47,26 +50,26 @@ impl fmt::Display for Warning {
             Self::NewerProtocol(version) => {
                 write!(
                     f,
-                    "boot protocol {version} is newer than 2.15; what it added is ignored"
+                    "boot protocol {version} is newer than 2.15; newer fields are ignored"
                 )
             }
             Self::ShortHeader { end, expected } => write!(
                 f,
-                "the setup header ends at {end:#x}, but its boot protocol has fields up to {expected:#x}; those are taken as absent"
+                "the setup header ends at {end:#x}, but its boot protocol has fields up to {expected:#x}; the remaining fields are treated as absent"
             ),
-            Self::LongSetup(len) => {
+            Self::LargeRealModeCode(len) => {
                 write!(
                     f,
-                    "boot sector and setup code take {len:#x} bytes, more than the 0x8000 they may"
+                    "the boot sector and setup code take {len:#x} bytes, more than the maximum of 0x8000"
                 )
             }
             Self::UnknownCodeLength => {
                 write!(
                     f,
-                    "the header does not say how long the code is; the whole rest of the file is loaded"
+                    "the header does not specify the length of the protected-mode code; the rest of the file is loaded"
                 )
             }
-            Self::BadVersionString(offset) => {
+            Self::InvalidVersionString(offset) => {
                 write!(
                     f,
                     "the kernel version string at {offset:#x} does not lie in the setup code"
@@ -76,15 +79,15 @@ impl fmt::Display for Warning {
                 f,
                 "payload_offset at 0x248 is set, but payload_length at 0x24c is zero"
             ),
-            Self::SmallInitSize { found, code_len } => write!(
+            Self::SmallInitSize { init_size, code_len } => write!(
                 f,
-                "init_size at 0x260 is {found:#x}, less than the {code_len:#x} bytes that are loaded; those are used"
+                "init_size at 0x260 is {init_size:#x}, less than the {code_len:#x} bytes of protected-mode code; the length of the code is used"
             ),
             Self::NoKernelInfo => write!(f, "kernel_info_offset at 0x268 is zero: there is no kernel_info"),
             Self::RealModeOnly => {
                 write!(
                     f,
-                    "it starts in real mode only and needs a PC BIOS: it is not a Linux kernel, but borrows its header"
+                    "the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel, but is none"
                 )
             }
         }

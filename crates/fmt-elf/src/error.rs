@@ -1,31 +1,40 @@
-//! What can be wrong with an ELF file, each time with the field, where it is, and what was found.
+//! Errors of the ELF parser.
 
 use core::fmt;
 
-use boot_core::format::FormatErrorKind;
-use boot_core::{Endian, GuestRange, ImageError, ReadError};
+use boot_core::{Endian, FormatErrorKind, GuestRange, ImageError, ReadError};
 
-use crate::{Class, MAX_NOTES, MAX_PROGRAM_HEADERS};
+use crate::encoding::Class;
+use crate::limits::{MAX_NOTES, MAX_PROGRAM_HEADERS};
 
-/// A header field and its place in the file.
+/// Field of a header and its position in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct At {
-    /// The field's name in the specification.
-    pub field: &'static str,
-    /// The file offset of its first byte.
+#[non_exhaustive]
+pub struct Field {
+    /// Name in the specification.
+    pub name: &'static str,
+    /// File offset of its first byte.
     pub offset: u64,
 }
 
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` at byte {:#x}", self.field, self.offset)
+impl Field {
+    /// Field with this name at this file offset.
+    #[must_use]
+    pub const fn new(name: &'static str, offset: u64) -> Self {
+        Self { name, offset }
     }
 }
 
-/// What a field must hold.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` at byte {:#x}", self.name, self.offset)
+    }
+}
+
+/// Values that are valid in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Expected {
+pub enum ValidValues {
     /// This value.
     Exactly(u64),
     /// One of two values.
@@ -38,7 +47,30 @@ pub enum Expected {
     NonZero,
 }
 
-impl fmt::Display for Expected {
+impl ValidValues {
+    /// Checks the value of a field.
+    pub(crate) fn check(self, field: Field, value: impl Into<u64>) -> Result<(), ElfError> {
+        let value = value.into();
+        let is_valid = match self {
+            Self::Exactly(expected) => value == expected,
+            Self::Either(a, b) => value == a || value == b,
+            Self::PowerOfTwoOrZero => value == 0 || value.is_power_of_two(),
+            Self::PowerOfTwo => value.is_power_of_two(),
+            Self::NonZero => value != 0,
+        };
+        if is_valid {
+            Ok(())
+        } else {
+            Err(ElfError::InvalidField {
+                field,
+                value,
+                expected: self,
+            })
+        }
+    }
+}
+
+impl fmt::Display for ValidValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exactly(value) => write!(f, "{value:#x}"),
@@ -50,270 +82,272 @@ impl fmt::Display for Expected {
     }
 }
 
-/// A structure or a range of bytes that a header points to.
+/// Region of the file that must lie inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Part {
-    /// The ELF header.
+pub enum FileRegion {
+    /// ELF header.
     FileHeader,
-    /// The program header table.
-    ProgramHeaders,
+    /// Program header table.
+    ProgramHeaderTable,
     /// Section header 0.
-    SectionHeader,
-    /// The file content of the program header with this index.
+    SectionHeader0,
+    /// Content of the segment with this program header index.
     Segment(u32),
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for FileRegion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FileHeader => write!(f, "the ELF header"),
-            Self::ProgramHeaders => write!(f, "the program header table"),
-            Self::SectionHeader => write!(f, "section header 0"),
+            Self::ProgramHeaderTable => write!(f, "the program header table"),
+            Self::SectionHeader0 => write!(f, "section header 0"),
             Self::Segment(index) => write!(f, "the content of program header {index}"),
         }
     }
 }
 
-/// Why an ELF file is no kernel image that this crate accepts.
+/// Error of the ELF parser.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ElfError {
     /// The file could not be read.
     #[error("the ELF file cannot be read")]
     Read(#[from] ReadError),
-    /// The file keeps the rules but is nothing this crate loads.
+    /// The file is well-formed, but this crate does not load its kind.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// A field holds what it must not.
-    #[error("{at} is {found:#x}, expected {expected}")]
-    Value {
+    /// A field has an invalid value.
+    #[error("{field} is {value:#x}, expected {expected}")]
+    InvalidField {
         /// The field.
-        at: At,
-        /// What it holds.
-        found: u64,
-        /// What it may hold.
-        expected: Expected,
+        field: Field,
+        /// Its value.
+        value: u64,
+        /// Valid values.
+        expected: ValidValues,
     },
-    /// A part of the file that a header points to ends past the end of the file.
+    /// A region that a header refers to ends past the end of the file.
     #[error(
-        "{part} ends past the end of the file: {len:#x} bytes at offset {offset:#x} ({at}) of a file of {file_len:#x} \
+        "{region} ends past the end of the file: {len:#x} bytes at offset {offset:#x} ({field}) of a file of {file_len:#x} \
          bytes; is the file truncated?"
     )]
-    PastEnd {
-        /// What is cut.
-        part: Part,
-        /// The field that points there.
-        at: At,
-        /// The file offset it starts at.
+    Truncated {
+        /// The region.
+        region: FileRegion,
+        /// The field that refers to it.
+        field: Field,
+        /// File offset of the region.
         offset: u64,
-        /// Its length in bytes.
+        /// Length of the region in bytes.
         len: u64,
-        /// The length of the file in bytes.
+        /// Length of the file in bytes.
         file_len: u64,
     },
-    /// A segment with more bytes in the file than in memory.
-    #[error("program header {index}: {at} is {filesz:#x}, more than its `p_memsz` of {memsz:#x}")]
-    FileLargerThanMemory {
-        /// The program header's index.
+    /// `p_filesz` of a segment exceeds its `p_memsz`.
+    #[error("program header {index}: {field} is {filesz:#x}, more than its `p_memsz` of {memsz:#x}")]
+    FileSizeExceedsMemorySize {
+        /// Index of the program header.
         index: u32,
-        /// Its `p_filesz`.
-        at: At,
-        /// The value of `p_filesz`.
+        /// The field `p_filesz`.
+        field: Field,
+        /// Value of `p_filesz`.
         filesz: u64,
-        /// The value of `p_memsz`.
+        /// Value of `p_memsz`.
         memsz: u64,
     },
-    /// A segment that does not end in its address space.
+    /// A segment exceeds the address space of the file's class.
     #[error(
-        "program header {index}: {memsz:#x} bytes from {start:#x} ({at}) do not fit the {class} address space"
+        "program header {index}: {memsz:#x} bytes from {start:#x} ({field}) do not fit the {class} address space"
     )]
-    Wraps {
-        /// The program header's index.
+    AddressOverflow {
+        /// Index of the program header.
         index: u32,
-        /// The address field: `p_vaddr` or `p_paddr`.
-        at: At,
-        /// The value of the address field.
+        /// The field `p_vaddr` or `p_paddr`.
+        field: Field,
+        /// Value of the field.
         start: u64,
-        /// The value of `p_memsz`.
+        /// Value of `p_memsz`.
         memsz: u64,
-        /// The class of the file.
+        /// Class of the file.
         class: Class,
     },
-    /// A segment whose virtual address and file offset disagree modulo `p_align`.
+    /// `p_vaddr` and `p_offset` of a segment are not congruent modulo `p_align`.
     #[error(
-        "program header {index}: `p_vaddr` {vaddr:#x} and `p_offset` {offset:#x} must be congruent modulo {at}, which is \
+        "program header {index}: `p_vaddr` {vaddr:#x} and `p_offset` {offset:#x} must be congruent modulo {field}, which is \
          {align:#x}"
     )]
     Misaligned {
-        /// The program header's index.
+        /// Index of the program header.
         index: u32,
-        /// Its `p_align`.
-        at: At,
-        /// The value of `p_vaddr`.
+        /// The field `p_align`.
+        field: Field,
+        /// Value of `p_vaddr`.
         vaddr: u64,
-        /// The value of `p_offset`.
+        /// Value of `p_offset`.
         offset: u64,
-        /// The value of `p_align`.
+        /// Value of `p_align`.
         align: u64,
     },
-    /// Two segments share physical addresses.
+    /// Two segments overlap in physical memory.
     #[error(
         "program headers {} and {} overlap: physical addresses {} and {}",
         .first.0, .second.0, .first.1, .second.1
     )]
-    Overlap {
-        /// The index and the physical addresses of the lower one.
+    SegmentsOverlap {
+        /// Index and physical range of the segment with the lower address.
         first: (u32, GuestRange),
-        /// The index and the physical addresses of the higher one.
+        /// Index and physical range of the segment with the higher address.
         second: (u32, GuestRange),
     },
-    /// No segment to load.
+    /// No `PT_LOAD` program header has a size in memory.
     #[error("none of the {count} program headers is a PT_LOAD with a size: there is nothing to load")]
-    NothingToLoad {
-        /// The number of program headers.
+    NoLoadableSegment {
+        /// Number of program headers.
         count: u32,
     },
-    /// An entry point outside every segment.
+    /// The entry point lies outside every segment.
     #[error(
-        "{at} is {entry:#x}, which is neither a virtual address in an executable segment nor a physical address in any \
+        "{field} is {entry:#x}, which is neither a virtual address in an executable segment nor a physical address in any \
          segment"
     )]
-    EntryOutside {
+    EntryOutsideSegments {
         /// The field `e_entry`.
-        at: At,
+        field: Field,
         /// Its value.
         entry: u64,
     },
-    /// An entry point that lies in two executable segments at once.
-    #[error("{at} is {entry:#x}, a virtual address of two segments: physical {first:#x} and {second:#x}")]
+    /// The entry point is a virtual address of two executable segments.
+    #[error("{field} is {entry:#x}, a virtual address of two segments: physical {first:#x} and {second:#x}")]
     AmbiguousEntry {
         /// The field `e_entry`.
-        at: At,
+        field: Field,
         /// Its value.
         entry: u64,
-        /// The physical address by the one segment.
+        /// Physical address in the first segment.
         first: u64,
-        /// The physical address by the other segment.
+        /// Physical address in the second segment.
         second: u64,
     },
-    /// No entry point of any kind.
-    #[error("{at} is 0 and there is no PVH entry note: the file has no entry point")]
+    /// The file has neither an ELF nor a PVH entry point.
+    #[error("{field} is 0 and there is no PVH entry note: the file has no entry point")]
     NoEntry {
         /// The field `e_entry`.
-        at: At,
+        field: Field,
     },
-    /// A note that ends past the end of its segment.
+    /// A note ends past the end of its segment.
     #[error("the note at byte {offset:#x} ends past its PT_NOTE segment, which ends at byte {end:#x}")]
-    NotePastEnd {
-        /// The file offset of the note.
+    NoteTruncated {
+        /// File offset of the note.
         offset: u64,
-        /// The file offset of the end of the segment.
+        /// File offset of the end of the segment.
         end: u64,
     },
-    /// A PVH entry note whose value is no number.
+    /// The value of a PVH entry note is neither 32 nor 64 bits long.
     #[error("the PVH entry note at byte {offset:#x} has a value of {len} bytes, expected 4 or 8")]
     PvhEntrySize {
-        /// The file offset of the value.
+        /// File offset of the value.
         offset: u64,
-        /// Its length in bytes.
+        /// Length of the value in bytes.
         len: u64,
     },
-    /// A PVH entry point where no 32-bit processor can start, or outside every segment.
+    /// A PVH entry point lies above 4 GiB or outside every segment.
     #[error(
         "the PVH entry point {entry:#x} (note at byte {offset:#x}) is not a physical address below 4 GiB in any segment"
     )]
-    PvhEntryOutside {
-        /// The file offset of the note's value.
+    InvalidPvhEntry {
+        /// File offset of the note's value.
         offset: u64,
         /// The entry point.
         entry: u64,
     },
-    /// Two PVH entry notes that differ.
-    #[error("two PVH entry notes disagree: {first:#x} and {second:#x}")]
-    PvhEntryTwice {
-        /// The first entry point.
+    /// Two PVH entry notes have different values.
+    #[error("the file has two different PVH entry points: {first:#x} and {second:#x}")]
+    ConflictingPvhEntries {
+        /// First entry point.
         first: u64,
-        /// The second entry point.
+        /// Second entry point.
         second: u64,
     },
-    /// Two PVH relocation notes.
+    /// The file has a second PVH relocation note.
     #[error("there is a second PVH relocation note at byte {offset:#x}")]
-    PvhRelocTwice {
-        /// The file offset of the second one's value.
+    DuplicatePvhReloc {
+        /// File offset of the value of the second note.
         offset: u64,
     },
-    /// The image as a whole breaks a promise of [`KernelImage`](boot_core::KernelImage).
+    /// The file does not make a valid [`KernelImage`](boot_core::KernelImage).
     #[error("the ELF file makes no valid kernel image")]
     Image(#[from] ImageError),
 }
 
-/// What this crate does not load although it is well-formed.
+/// Reason why this crate does not load a well-formed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// A machine this crate does not know.
+    /// Unsupported machine.
     #[error(
-        "{at} is {machine}: unsupported, the kernels supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
+        "{field} is {machine}: unsupported, the kernels supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
     )]
     Machine {
         /// The field `e_machine`.
-        at: At,
+        field: Field,
         /// Its value.
         machine: u16,
     },
-    /// A machine in a class or byte order that is not supported for it.
-    #[error("{class} {endian}-endian files for machine {machine} ({at}) are unsupported")]
+    /// Class or byte order that is not supported for the machine.
+    #[error("{class} {endian}-endian files for machine {machine} ({field}) are unsupported")]
     MachineEncoding {
         /// The field `e_machine`.
-        at: At,
+        field: Field,
         /// Its value.
         machine: u16,
-        /// The class of the file.
+        /// Class of the file.
         class: Class,
-        /// The byte order of the file.
+        /// Byte order of the file.
         endian: Endian,
     },
-    /// An object file: ET_REL.
-    #[error("unsupported: an object file or kernel module ({at} is ET_REL), not a linked kernel")]
-    Object {
+    /// Relocatable file, `ET_REL`: an object file or a kernel module.
+    #[error("unsupported: an object file or kernel module ({field} is ET_REL), not a linked kernel")]
+    RelocatableFile {
         /// The field `e_type`.
-        at: At,
+        field: Field,
     },
-    /// A core dump: ET_CORE.
-    #[error("unsupported: a core dump ({at} is ET_CORE), not a kernel")]
-    Core {
+    /// Core file, `ET_CORE`.
+    #[error("unsupported: a core dump ({field} is ET_CORE), not a kernel")]
+    CoreFile {
         /// The field `e_type`.
-        at: At,
+        field: Field,
     },
-    /// A program for a running operating system: it has a PT_INTERP program header.
+    /// Dynamically linked program of an operating system: the file has a `PT_INTERP` program header.
     #[error(
-        "unsupported: a dynamically linked user program, not a kernel (program header {index} is PT_INTERP, {at})"
+        "unsupported: a dynamically linked user program, not a kernel (program header {index} is PT_INTERP, {field})"
     )]
-    UserProgram {
-        /// The index of the PT_INTERP program header.
+    DynamicallyLinked {
+        /// Index of the `PT_INTERP` program header.
         index: u32,
-        /// Its `p_type`.
-        at: At,
+        /// Its field `p_type`.
+        field: Field,
     },
-    /// More program headers than any kernel has.
-    #[error("{at} counts {count} program headers: at most {MAX_PROGRAM_HEADERS} are supported")]
+    /// More than [`MAX_PROGRAM_HEADERS`] program headers.
+    #[error("{field} counts {count} program headers: at most {MAX_PROGRAM_HEADERS} are supported")]
     TooManyProgramHeaders {
-        /// The field that counts them: `e_phnum` or, in files with very many, `sh_info`.
-        at: At,
-        /// The number of program headers.
+        /// The field `e_phnum` or, with `PN_XNUM`, `sh_info` of section header 0.
+        field: Field,
+        /// Number of program headers.
         count: u32,
     },
-    /// More notes than any kernel has.
-    #[error("there are more than {MAX_NOTES} notes, up to byte {offset:#x}: more are unsupported")]
+    /// More than [`MAX_NOTES`] notes.
+    #[error(
+        "the file has more than {MAX_NOTES} notes, which is unsupported (the name of the next one is at byte {offset:#x})"
+    )]
     TooManyNotes {
-        /// The file offset of the first note too many.
+        /// File offset of the name of the first note beyond the limit.
         offset: u64,
     },
 }
 
 impl ElfError {
-    /// Whether the file breaks the rules, needs something this crate does not do, or could not be read.
+    /// Category of the error.
     #[must_use]
     pub fn kind(&self) -> FormatErrorKind {
         match self {
@@ -321,5 +355,40 @@ impl ElfError {
             Self::Unsupported(_) => FormatErrorKind::Unsupported,
             _ => FormatErrorKind::Malformed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ElfError, Field, ValidValues};
+
+    #[test]
+    fn values_are_valid_or_an_error_with_all_details() {
+        let field = Field::new("e_field", 7);
+        let check = |valid: ValidValues, accepted: &[u64], refused: &[u64]| {
+            for value in accepted {
+                assert!(valid.check(field, *value).is_ok(), "{valid:?} {value}");
+            }
+            for value in refused {
+                let Err(ElfError::InvalidField {
+                    field: found,
+                    value: rejected,
+                    expected,
+                }) = valid.check(field, *value)
+                else {
+                    panic!("{valid:?} {value}");
+                };
+                assert_eq!((found, rejected, expected), (field, *value, valid));
+            }
+        };
+        check(ValidValues::Exactly(3), &[3], &[0, 2, 4]);
+        check(ValidValues::Either(3, 5), &[3, 5], &[0, 4, 6]);
+        check(
+            ValidValues::PowerOfTwoOrZero,
+            &[0, 1, 2, 1 << 63],
+            &[3, 6, u64::MAX],
+        );
+        check(ValidValues::PowerOfTwo, &[1, 2, 1 << 63], &[0, 3, 6, u64::MAX]);
+        check(ValidValues::NonZero, &[1, u64::MAX], &[0]);
     }
 }

@@ -1,42 +1,15 @@
-//! The headers with native integers, read from either class and either byte order by one path.
-
-use core::fmt;
+//! Headers with native integers, decoded from either class and either byte order.
 
 use boot_core::{Endian, ReadError, SizedSource};
 use zerocopy::byteorder::{BigEndian, ByteOrder, LittleEndian};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::encoding::{Class, Encoding};
 use crate::raw;
 
-/// The width of a file's addresses and offsets: `e_ident[EI_CLASS]`.
+/// ELF header (gABI chapter 4). Fields have the names and meanings of the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// 32 bits.
-    Elf32,
-    /// 64 bits.
-    Elf64,
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Elf32 => "32-bit",
-            Self::Elf64 => "64-bit",
-        })
-    }
-}
-
-/// How the structures of one file are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Encoding {
-    /// The width of addresses and offsets.
-    pub class: Class,
-    /// The byte order.
-    pub endian: Endian,
-}
-
-/// The ELF header, gABI chapter 4. Fields have the specification's names and meanings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[expect(
     missing_docs,
     reason = "the fields are named and explained in the specification"
@@ -57,18 +30,20 @@ pub struct FileHeader {
     pub e_shstrndx: u16,
 }
 
-/// A program header, gABI chapter 5, and where it was found. Fields have the specification's names and meanings.
+/// Program header (gABI chapter 5) and its position. Fields prefixed with `p_` have the names and meanings of the
+/// specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[expect(
     missing_docs,
     reason = "the fields are named and explained in the specification"
 )]
 pub struct ProgramHeader {
-    /// Its place in the table, from 0.
+    /// Index in the program header table, from 0.
     pub index: u32,
-    /// The file offset of its first byte.
-    pub position: u64,
-    /// The class of the file, on which the layout of the header depends.
+    /// File offset of the header itself.
+    pub header_offset: u64,
+    /// Class of the file, which determines the layout of the header.
     pub class: Class,
     pub p_type: u32,
     pub p_flags: u32,
@@ -80,13 +55,13 @@ pub struct ProgramHeader {
     pub p_align: u64,
 }
 
-/// The fields of section header 0 that matter to a file with very many program headers.
+/// The field of section header 0 that counts program headers beyond `PN_XNUM`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SectionHeader {
     pub(crate) sh_info: u32,
 }
 
-/// The head of a note.
+/// Header of a note (gABI chapter 5, "Note Section").
 #[derive(Clone, Copy, Debug)]
 #[expect(
     clippy::struct_field_names,
@@ -98,19 +73,19 @@ pub(crate) struct NoteHeader {
     pub(crate) n_type: u32,
 }
 
-/// A structure with native integers that stands for its raw forms of either class and either byte order.
+/// Structure with native integers that can be decoded from its raw form in either class and byte order.
 pub(crate) trait Decode: Sized {
-    /// What 32-bit files hold.
+    /// Raw form in 32-bit files.
     type Raw32<O: ByteOrder>: FromBytes + IntoBytes;
-    /// What 64-bit files hold.
+    /// Raw form in 64-bit files.
     type Raw64<O: ByteOrder>: FromBytes + IntoBytes;
 
-    /// Makes the native form of the one.
+    /// Converts the 32-bit form.
     fn from_raw32<O: ByteOrder>(raw: Self::Raw32<O>) -> Self;
-    /// Makes the native form of the other.
+    /// Converts the 64-bit form.
     fn from_raw64<O: ByteOrder>(raw: Self::Raw64<O>) -> Self;
 
-    /// The size of the raw form in bytes.
+    /// Size of the raw form in bytes.
     fn raw_size(class: Class) -> usize {
         match class {
             Class::Elf32 => size_of::<Self::Raw32<LittleEndian>>(),
@@ -118,7 +93,7 @@ pub(crate) trait Decode: Sized {
         }
     }
 
-    /// Reads it from `offset` of a source.
+    /// Reads the structure at `offset` of a source.
     fn read(source: &SizedSource<'_>, offset: u64, encoding: Encoding) -> Result<Self, ReadError> {
         match (encoding.class, encoding.endian) {
             (Class::Elf32, Endian::Little) => source.read(offset).map(Self::from_raw32::<LittleEndian>),
@@ -128,7 +103,7 @@ pub(crate) trait Decode: Sized {
         }
     }
 
-    /// Decodes the first [`raw_size`](Self::raw_size) bytes; `None` where there are fewer.
+    /// Decodes the first [`raw_size`](Self::raw_size) bytes; `None` if there are fewer.
     fn decode(bytes: &[u8], encoding: Encoding) -> Option<Self> {
         fn prefix<T: FromBytes>(bytes: &[u8]) -> Option<T> {
             T::read_from_prefix(bytes).ok().map(|(raw, _)| raw)
@@ -142,7 +117,7 @@ pub(crate) trait Decode: Sized {
     }
 }
 
-/// The conversions of the two classes differ in the width of the integers alone, so each is written once.
+/// Implements [`Decode`] for both classes, which differ only in the width of the integers.
 macro_rules! decode {
     ($native:ident from $raw32:ident, $raw64:ident: |$class:ident, $raw:ident| $value:expr) => {
         impl Decode for $native {
@@ -178,10 +153,10 @@ decode!(FileHeader from Ehdr32, Ehdr64: |_class, raw| FileHeader {
     e_shstrndx: raw.e_shstrndx.into(),
 });
 
-// The table's reader, which knows the place, fills `index` and `position`.
+// `ProgramHeaders` sets `index` and `header_offset`.
 decode!(ProgramHeader from Phdr32, Phdr64: |class, raw| ProgramHeader {
     index: 0,
-    position: 0,
+    header_offset: 0,
     class,
     p_type: raw.p_type.into(),
     p_flags: raw.p_flags.into(),
@@ -203,19 +178,23 @@ decode!(NoteHeader from Nhdr, Nhdr: |_class, raw| NoteHeader {
     n_type: raw.n_type.into(),
 });
 
-/// Where a field of a header lies in the file, for error messages: `at!(class, Ehdr32 | Ehdr64 @ base, e_phoff)`.
-macro_rules! at {
+/// [`Field`](crate::error::Field) of a raw structure at file offset `base`: `field!(class, Ehdr32 | Ehdr64 @ base, e_phoff)`.
+macro_rules! field {
     ($class:expr, $raw32:ident | $raw64:ident @ $base:expr, $field:ident) => {{
         use zerocopy::byteorder::LittleEndian;
         let offset = match $class {
-            $crate::Class::Elf32 => ::core::mem::offset_of!($crate::raw::$raw32<LittleEndian>, $field),
-            $crate::Class::Elf64 => ::core::mem::offset_of!($crate::raw::$raw64<LittleEndian>, $field),
+            $crate::encoding::Class::Elf32 => {
+                ::core::mem::offset_of!($crate::raw::$raw32<LittleEndian>, $field)
+            }
+            $crate::encoding::Class::Elf64 => {
+                ::core::mem::offset_of!($crate::raw::$raw64<LittleEndian>, $field)
+            }
         };
-        $crate::error::At {
-            field: ::core::stringify!($field),
-            offset: u64::saturating_add($base, boot_core::arith::to_u64(offset)),
-        }
+        $crate::error::Field::new(
+            ::core::stringify!($field),
+            u64::saturating_add($base, boot_core::arith::to_u64(offset)),
+        )
     }};
 }
 
-pub(crate) use at;
+pub(crate) use field;

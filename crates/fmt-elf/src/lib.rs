@@ -15,22 +15,26 @@
 
 extern crate alloc;
 
-pub mod error;
+mod encoding;
+mod error;
 mod file;
 mod header;
-mod loads;
+mod limits;
 mod notes;
 mod parse;
 mod plugin;
 mod pvh;
 pub mod raw;
+mod segments;
 mod warning;
 
-pub use error::ElfError;
-pub use file::{ElfFile, MAX_PROGRAM_HEADERS, ProgramHeaders};
-pub use header::{Class, Encoding, FileHeader, ProgramHeader};
+pub use encoding::{Class, Encoding};
+pub use error::{ElfError, Field, FileRegion, Unsupported, ValidValues};
+pub use file::{ElfFile, ProgramHeaders};
+pub use header::{FileHeader, ProgramHeader};
+pub use limits::{MAX_NOTES, MAX_PROGRAM_HEADERS};
 pub use notes::{Note, Notes};
 pub use parse::parse;
 pub use plugin::{ElfFormat, FORMAT};
-pub use pvh::{MAX_NOTES, PvhNotes, XEN_ELFNOTE_PHYS32_ENTRY, XEN_ELFNOTE_PHYS32_RELOC, XenReloc};
+pub use pvh::{Phys32Reloc, PvhNotes, XEN_ELFNOTE_PHYS32_ENTRY, XEN_ELFNOTE_PHYS32_RELOC};
 pub use warning::Warning;

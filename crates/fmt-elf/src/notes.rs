@@ -1,89 +1,97 @@
-//! The notes of a PT_NOTE segment: gABI chapter 5, "Note Section".
+//! Notes of a `PT_NOTE` segment (gABI chapter 5, "Note Section").
 
-use boot_core::{SourceRange, arith};
+use boot_core::{SizedSource, SourceRange, arith};
 
+use crate::encoding::Encoding;
+use crate::error::ElfError;
 use crate::header::{Decode, NoteHeader};
-use crate::{ElfError, ElfFile};
 
-/// The length of a note's head, in files of both classes.
-const HEAD_LEN: u64 = 12;
+/// Length of the note header, in files of both classes.
+const HEADER_LEN: u64 = 12;
 
-/// A note, by where its parts lie in the file.
+/// Note: the file ranges of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Note {
-    /// What the value means, to those who know the name.
+    /// Type of the note; its meaning depends on the name.
     pub n_type: u32,
-    /// The name of whoever defined the type, with its terminating NUL.
+    /// Name of the originator that defines the type, with its terminating NUL.
     pub name: SourceRange,
-    /// The value.
+    /// Descriptor: the value of the note.
     pub desc: SourceRange,
 }
 
 impl Note {
-    /// Whether the note's name is `name`, which is given without the terminating NUL.
+    /// True if the name is `name`, given without the terminating NUL. `source` is the file of the note.
     ///
     /// # Errors
     ///
     /// [`ElfError::Read`].
-    pub fn is_named(&self, file: &ElfFile<'_>, name: &[u8]) -> Result<bool, ElfError> {
+    pub fn has_name(&self, source: &SizedSource<'_>, name: &[u8]) -> Result<bool, ElfError> {
         let with_nul = name.len().saturating_add(1);
         if self.name.len() != arith::to_u64(with_nul) {
             return Ok(false);
         }
-        let found = file.source().read_vec(self.name.offset(), with_nul)?;
+        let found = source.read_vec(self.name.offset(), with_nul)?;
         Ok(found.strip_suffix(&[0]) == Some(name))
     }
 }
 
-/// The notes of one segment, none of which reaches past the segment's end. Ends after the first error.
+/// Iterator over the notes of one segment. It ends after the first error.
 ///
-/// Where `p_align` is 8, values and notes are aligned to 8 bytes, otherwise to 4: linkers make both, and write 0, 1 or
-/// 4 for the latter. The padding after the last note may be missing, and a rest that is too short for a note is
-/// padding.
+/// Descriptors and notes are aligned to 8 bytes if `p_align` is 8, otherwise to 4: linkers write both layouts, the latter
+/// with a `p_align` of 0, 1 or 4. The padding after the last note may be missing. Bytes at the end that are too short for
+/// a note header are ignored.
 #[derive(Clone, Debug)]
 pub struct Notes<'a> {
-    file: ElfFile<'a>,
-    /// The part of the segment that is left.
+    source: SizedSource<'a>,
+    encoding: Encoding,
+    /// Remaining part of the segment.
     rest: SourceRange,
     align: u64,
 }
 
 impl<'a> Notes<'a> {
-    pub(crate) fn new(file: ElfFile<'a>, content: SourceRange, p_align: u64) -> Self {
+    pub(crate) fn new(
+        source: SizedSource<'a>,
+        encoding: Encoding,
+        content: SourceRange,
+        p_align: u64,
+    ) -> Self {
         Self {
-            file,
+            source,
+            encoding,
             rest: content,
             align: if p_align == 8 { 8 } else { 4 },
         }
     }
 
-    /// Reads the note at the start of what is left. There are enough bytes for its head.
+    /// Reads the first remaining note, and the bytes remaining after it. There are enough bytes for its header.
     fn read(&self) -> Result<(Note, SourceRange), ElfError> {
         let start = self.rest.offset();
-        let header = NoteHeader::read(&self.file.source(), start, self.file.encoding())?;
-        self.lay_out(header).ok_or(ElfError::NotePastEnd {
+        let header = NoteHeader::read(&self.source, start, self.encoding)?;
+        self.split_note(header).ok_or(ElfError::NoteTruncated {
             offset: start,
             end: self.rest.end(),
         })
     }
 
-    /// Where the parts of the note at the start of what is left lie, and what is left after it; `None` where it ends
-    /// past the segment's end.
-    fn lay_out(&self, header: NoteHeader) -> Option<(Note, SourceRange)> {
+    /// Ranges of the first remaining note and of the bytes remaining after it; `None` if the note ends past the end of
+    /// the segment.
+    fn split_note(&self, header: NoteHeader) -> Option<(Note, SourceRange)> {
         let (start, len) = (self.rest.offset(), self.rest.len());
-        // All of these are relative to the note, whose own start is aligned.
-        let name_end = HEAD_LEN.checked_add(header.n_namesz.into())?;
+        // All of these are relative to the start of the note, which is aligned.
+        let name_end = HEADER_LEN.checked_add(header.n_namesz.into())?;
         let desc = arith::align_up(name_end, self.align)?;
         let desc_end = desc.checked_add(header.n_descsz.into())?;
         let next = arith::align_up(desc_end, self.align)?.min(len);
-        // A note without a value may end with its name.
+        // A note with an empty descriptor may end with its name.
         let end = if header.n_descsz == 0 { name_end } else { desc_end };
         if end > len {
             return None;
         }
         let note = Note {
             n_type: header.n_type,
-            name: SourceRange::new(start.checked_add(HEAD_LEN)?, header.n_namesz.into())?,
+            name: SourceRange::new(start.checked_add(HEADER_LEN)?, header.n_namesz.into())?,
             desc: SourceRange::new(start.checked_add(desc.min(end))?, header.n_descsz.into())?,
         };
         let rest = SourceRange::new(start.checked_add(next)?, len.checked_sub(next)?)?;
@@ -95,7 +103,7 @@ impl Iterator for Notes<'_> {
     type Item = Result<Note, ElfError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.len() < HEAD_LEN {
+        if self.rest.len() < HEADER_LEN {
             return None;
         }
         let (note, rest) = match self.read() {

@@ -1,25 +1,28 @@
-//! The crate as a plugin of `boot-core`.
+//! ELF as a format plugin of `boot-core`.
 
-use boot_core::format::FormatError;
-use boot_core::{ByteSource, KernelFormat, KernelImage};
+use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage};
 
-/// The name of the format.
-pub(crate) const NAME: &str = "elf";
+use crate::parse::{self, parse};
 
-/// The ELF format.
+/// The ELF format, for the list of formats of [`boot_core::detect`].
+pub const FORMAT: ElfFormat = ElfFormat;
+
+/// Plugin of the ELF format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ElfFormat;
 
-/// The ELF format, for slices of formats.
-pub const FORMAT: ElfFormat = ElfFormat;
+impl ElfFormat {
+    /// Name of the format.
+    pub const NAME: &'static str = parse::NAME;
+}
 
 impl KernelFormat for ElfFormat {
     fn name(&self) -> &'static str {
-        NAME
+        Self::NAME
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        crate::parse(source).map_err(|error| FormatError::new(NAME, error.kind(), error))
+        parse(source).map_err(|error| FormatError::new(Self::NAME, error.kind(), error))
     }
 }
 

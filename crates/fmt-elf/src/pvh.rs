@@ -1,50 +1,51 @@
-//! What the notes of a PVH kernel say: Xen's public `elfnote.h`, and `pvh.pandoc`, "PVH entry point".
+//! Xen notes of a PVH kernel (Xen public header `elfnote.h`; `pvh.pandoc`).
 
 use boot_core::{Constraints, Endian, GuestRange, Placement};
 use zerocopy::byteorder::{BigEndian, LittleEndian, U32, U64};
 
-use crate::error::{At, Expected, Unsupported};
-use crate::file::expect;
-use crate::{ElfError, ElfFile, Note, ProgramHeader};
+use crate::error::{ElfError, Field, Unsupported, ValidValues};
+use crate::file::ElfFile;
+use crate::header::ProgramHeader;
+use crate::limits::MAX_NOTES;
+use crate::notes::Note;
 
-/// The note type of the physical 32-bit entry point.
+/// Note type: physical address of the 32-bit PVH entry point.
 pub const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
-/// The note type of the constraints for moving the image.
+/// Note type: constraints on relocating the image.
 pub const XEN_ELFNOTE_PHYS32_RELOC: u32 = 19;
 
-/// The highest number of notes this crate reads in one file. Linux has fewer than twenty.
-pub const MAX_NOTES: u32 = 4096;
-
-/// The name of the notes' owner.
+/// Name of the notes.
 const XEN: &[u8] = b"Xen";
 
-/// `elfnote.h`: the alignment where neither the note nor the program headers have a better one.
+/// Alignment if neither the note nor a program header specifies one (`elfnote.h`).
 const DEFAULT_ALIGN: u64 = 0x20_0000;
 
-/// `elfnote.h`: the lowest `p_align` that counts as the image's alignment.
-const LEAST_P_ALIGN: u64 = 0x1000;
+/// Lowest `p_align` that is used as the alignment of the image (`elfnote.h`).
+const MIN_P_ALIGN: u64 = 0x1000;
 
-/// `elfnote.h`: the highest address of the image's last byte.
+/// Highest address of the last byte of the image, if the note does not specify one (`elfnote.h`).
 const DEFAULT_MAX: u32 = u32::MAX;
 
-/// The constraints of a `PHYS32_RELOC` note. Its presence says that the PVH entry point copes with being moved.
+/// Value of an `XEN_ELFNOTE_PHYS32_RELOC` note: the image may be relocated within these constraints.
+///
+/// A note may be too short for all fields; those that are absent have the defaults of `elfnote.h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct XenReloc {
-    /// The required alignment of the image's start.
+#[non_exhaustive]
+pub struct Phys32Reloc {
+    /// Alignment of the start of the image: a power of two.
     pub align: Option<u32>,
-    /// The lowest address for the image's start.
+    /// Lowest address of the start of the image.
     pub min: Option<u32>,
-    /// The highest address for the image's last byte.
+    /// Highest address of the last byte of the image.
     pub max: Option<u32>,
 }
 
-impl XenReloc {
-    /// The rule for an image that starts at `link_start` unless it is moved, and whose program headers ask for
-    /// `p_align` at the highest.
+impl Phys32Reloc {
+    /// Placement of an image that is linked to start at `link_start` and whose highest `p_align` is `p_align`.
     #[must_use]
     pub fn placement(&self, link_start: u64, p_align: u64) -> Placement {
-        let from_headers = if p_align >= LEAST_P_ALIGN {
+        let from_headers = if p_align >= MIN_P_ALIGN {
             p_align
         } else {
             DEFAULT_ALIGN
@@ -58,62 +59,68 @@ impl XenReloc {
     }
 }
 
-/// The PVH notes of a file.
+/// PVH notes of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PvhNotes {
-    /// The physical entry point and the file offset of the value.
+    /// Physical address of the entry point, and file offset of the note's value.
     entry: Option<(u64, u64)>,
-    reloc: Option<XenReloc>,
-    seen: u32,
+    reloc: Option<Phys32Reloc>,
+    /// Number of notes read, of any name and type.
+    count: u32,
 }
 
 impl PvhNotes {
-    /// The physical address of the PVH entry point, below 4 GiB.
+    /// Physical address of the PVH entry point, below 4 GiB.
     #[must_use]
     pub fn entry(&self) -> Option<u64> {
         self.entry.map(|(entry, _)| entry)
     }
 
-    /// The constraints for moving the image, where it may be moved.
+    /// Constraints on relocating the image; `None` if it must not be relocated.
     #[must_use]
-    pub fn reloc(&self) -> Option<XenReloc> {
+    pub fn reloc(&self) -> Option<Phys32Reloc> {
         self.reloc
     }
 
-    /// Adds what the notes of one `PT_NOTE` program header say. Notes of other owners and of other types are skipped.
+    /// Reads the notes of one `PT_NOTE` segment. Notes with other names or types are ignored.
     ///
     /// # Errors
     ///
-    /// [`ElfError::NotePastEnd`], the errors whose names begin with `Pvh`, [`Unsupported::TooManyNotes`],
-    /// [`ElfError::PastEnd`] or [`ElfError::Read`].
-    pub fn read(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
+    /// [`ElfError::NoteTruncated`], [`ElfError::PvhEntrySize`], [`ElfError::InvalidPvhEntry`],
+    /// [`ElfError::ConflictingPvhEntries`], [`ElfError::DuplicatePvhReloc`], [`ElfError::InvalidField`],
+    /// [`Unsupported::TooManyNotes`], [`ElfError::Truncated`] or [`ElfError::Read`].
+    pub fn read_segment(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
         for note in file.notes(header)? {
             let note = note?;
-            self.seen = self.seen.saturating_add(1);
-            if self.seen > MAX_NOTES {
+            self.count = self.count.saturating_add(1);
+            if self.count > MAX_NOTES {
                 let offset = note.name.offset();
                 return Err(Unsupported::TooManyNotes { offset }.into());
             }
             match note.n_type {
-                XEN_ELFNOTE_PHYS32_ENTRY if note.is_named(file, XEN)? => self.add_entry(file, &note)?,
-                XEN_ELFNOTE_PHYS32_RELOC if note.is_named(file, XEN)? => self.add_reloc(file, &note)?,
+                XEN_ELFNOTE_PHYS32_ENTRY if note.has_name(&file.source(), XEN)? => {
+                    self.add_entry(file, &note)?
+                }
+                XEN_ELFNOTE_PHYS32_RELOC if note.has_name(&file.source(), XEN)? => {
+                    self.add_reloc(file, &note)?
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Checks the entry point, if there is one, against the segments: it must lie in one of them.
-    pub(crate) fn check(&self, segments: impl IntoIterator<Item = GuestRange>) -> Result<(), ElfError> {
+    /// Checks that the entry point, if there is one, lies in a segment.
+    pub(crate) fn check_entry(&self, segments: impl IntoIterator<Item = GuestRange>) -> Result<(), ElfError> {
         match self.entry {
             Some((entry, offset)) if !segments.into_iter().any(|range| range.contains_addr(entry)) => {
-                Err(ElfError::PvhEntryOutside { offset, entry })
+                Err(ElfError::InvalidPvhEntry { offset, entry })
             }
             _ => Ok(()),
         }
     }
 
-    /// The value has the width of a pointer in Linux, and 32 bits in `elfnote.h`; the address has 32 bits in both.
+    /// The value is as wide as a pointer in Linux and 32 bits wide by `elfnote.h`. The address fits 32 bits in both.
     fn add_entry(&mut self, file: &ElfFile<'_>, note: &Note) -> Result<(), ElfError> {
         let offset = note.desc.offset();
         let entry = match note.desc.len() {
@@ -122,10 +129,12 @@ impl PvhNotes {
             len => return Err(ElfError::PvhEntrySize { offset, len }),
         };
         if u32::try_from(entry).is_err() {
-            return Err(ElfError::PvhEntryOutside { offset, entry });
+            return Err(ElfError::InvalidPvhEntry { offset, entry });
         }
         match self.entry {
-            Some((first, _)) if first != entry => Err(ElfError::PvhEntryTwice { first, second: entry }),
+            Some((first, _)) if first != entry => {
+                Err(ElfError::ConflictingPvhEntries { first, second: entry })
+            }
             _ => {
                 self.entry = Some((entry, offset));
                 Ok(())
@@ -136,7 +145,7 @@ impl PvhNotes {
     fn add_reloc(&mut self, file: &ElfFile<'_>, note: &Note) -> Result<(), ElfError> {
         let offset = note.desc.offset();
         if self.reloc.is_some() {
-            return Err(ElfError::PvhRelocTwice { offset });
+            return Err(ElfError::DuplicatePvhReloc { offset });
         }
         let word = |i: u64| {
             let start = i.saturating_mul(4);
@@ -145,17 +154,13 @@ impl PvhNotes {
             }
             read_u32(file, offset.saturating_add(start)).map(Some)
         };
-        let reloc = XenReloc {
+        let reloc = Phys32Reloc {
             align: word(0)?,
             min: word(1)?,
             max: word(2)?,
         };
         if let Some(align) = reloc.align {
-            let at = At {
-                field: "PHYS32_RELOC alignment",
-                offset,
-            };
-            expect(at, align, Expected::PowerOfTwo)?;
+            ValidValues::PowerOfTwo.check(Field::new("PHYS32_RELOC alignment", offset), align)?;
         }
         self.reloc = Some(reloc);
         Ok(())

@@ -1,8 +1,7 @@
-//! The structures of an ELF file, in the order of the specification and under its names.
+//! Raw structures of an ELF file, in the order and with the names of the specification.
 //!
 //! System V gABI, chapters 4 ("ELF Header", "Sections") and 5 ("Program Header", "Note Section"). Every structure is
-//! generic over the byte order `O` and has no alignment, so one definition reads little- and big-endian files from
-//! any offset. Nothing here is validated.
+//! generic over the byte order `O` and has an alignment of 1. Values are not validated.
 
 #![expect(
     missing_docs,
@@ -33,7 +32,7 @@ pub const EM_X86_64: u16 = 62;
 pub const EM_AARCH64: u16 = 183;
 pub const EM_RISCV: u16 = 243;
 
-/// The `e_phnum` that says: the number of program headers is in `sh_info` of section header 0.
+/// Value of `e_phnum` if the number of program headers is in `sh_info` of section header 0.
 pub const PN_XNUM: u16 = 0xffff;
 
 pub const PT_LOAD: u32 = 1;
@@ -42,7 +41,7 @@ pub const PT_NOTE: u32 = 4;
 
 pub const PF_X: u32 = 1;
 
-/// The first bytes of every ELF file.
+/// `e_ident`: the first bytes of every ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ident {
@@ -57,7 +56,7 @@ pub struct Ident {
 
 const _: () = assert!(size_of::<Ident>() == 16 && offset_of!(Ident, os_abi) == 7);
 
-/// The ELF header of a 32-bit file.
+/// ELF header of a 32-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ehdr32<O: ByteOrder> {
@@ -83,7 +82,7 @@ const _: () = assert!(
         && offset_of!(Ehdr32<LittleEndian>, e_phnum) == 44
 );
 
-/// The ELF header of a 64-bit file.
+/// ELF header of a 64-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Ehdr64<O: ByteOrder> {
@@ -109,7 +108,7 @@ const _: () = assert!(
         && offset_of!(Ehdr64<LittleEndian>, e_phnum) == 56
 );
 
-/// A program header of a 32-bit file.
+/// Program header of a 32-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Phdr32<O: ByteOrder> {
@@ -129,7 +128,7 @@ const _: () = assert!(
         && offset_of!(Phdr32<LittleEndian>, p_align) == 28
 );
 
-/// A program header of a 64-bit file.
+/// Program header of a 64-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Phdr64<O: ByteOrder> {
@@ -149,7 +148,7 @@ const _: () = assert!(
         && offset_of!(Phdr64<LittleEndian>, p_align) == 48
 );
 
-/// A section header of a 32-bit file.
+/// Section header of a 32-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Shdr32<O: ByteOrder> {
@@ -168,7 +167,7 @@ pub struct Shdr32<O: ByteOrder> {
 const _: () =
     assert!(size_of::<Shdr32<LittleEndian>>() == 40 && offset_of!(Shdr32<LittleEndian>, sh_info) == 28);
 
-/// A section header of a 64-bit file.
+/// Section header of a 64-bit file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Shdr64<O: ByteOrder> {
@@ -187,7 +186,7 @@ pub struct Shdr64<O: ByteOrder> {
 const _: () =
     assert!(size_of::<Shdr64<LittleEndian>>() == 64 && offset_of!(Shdr64<LittleEndian>, sh_info) == 44);
 
-/// The head of a note. Its words are 32 bits wide in files of both classes.
+/// Header of a note. Its words are 32 bits wide in files of both classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Nhdr<O: ByteOrder> {

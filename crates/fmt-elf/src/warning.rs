@@ -1,15 +1,15 @@
-//! Findings about an ELF file that do not stop it from being loaded.
+//! Warnings of the ELF parser.
 
 use core::fmt;
 
-/// A finding about an ELF file that does not stop it from being loaded.
+/// Warning of the ELF parser: a finding that does not stop the file from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The file is linked to a kernel's virtual address, as the `vmlinux` of arm64 and riscv64 is: its `Image` is what
-    /// boot loaders are meant to start, and only the `Image` specifies how much memory the kernel needs.
+    /// The physical addresses of the file are a kernel's virtual addresses, as in the `vmlinux` of arm64 and riscv64. Boot
+    /// loaders should start the `Image` instead, which also specifies how much memory the kernel needs.
     VirtualLinkAddress {
-        /// Lowest link address.
+        /// Lowest address of a segment.
         start: u64,
     },
 }

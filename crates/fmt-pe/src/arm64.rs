@@ -1,4 +1,4 @@
-//! The arm64 `Image`.
+//! The arm64 `Image` (Linux arm64 booting.rst).
 
 use alloc::vec::Vec;
 
@@ -8,38 +8,39 @@ use boot_core::{
 use boot_linux::arm64::ImageMetadata;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::error::{KernelError, Malformed};
+use crate::error::{LinuxImageError, Malformed};
+use crate::linux_image::{compute_layout, pe_machine};
 use crate::pe::Machine;
-use crate::plugin::Arm64ImageFormat;
 use crate::raw::{self, Arm64Header, arm64_flags};
-use crate::stub;
 use crate::warning::Warning;
 
-/// What a kernel from before 3.17, which does not say, is given beyond the length of its file: room for the BSS and the
-/// initial page tables, of which such kernels have about 1 MiB.
+/// Name of the format.
+pub(crate) const NAME: &str = "arm64-image";
+
+/// Estimate of the memory that a kernel without `image_size` (before 3.17) needs beyond the length of its file. The BSS and
+/// the initial page tables of such kernels take about 1 MiB.
 const ESTIMATE_SLACK: u64 = 16 << 20;
 
-/// Instructions of arm64 are four bytes long and aligned, so an image is, too.
-const INSTRUCTION: u64 = 4;
+/// Alignment of an image: that of its first instruction.
+const INSTRUCTION_ALIGN: u64 = 4;
 
-/// A validated arm64 `Image`: everything its header says, by name.
+/// Validated arm64 `Image`: the contents of its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arm64Image {
     header: Arm64Header,
     text_offset: u64,
-    is_pe: bool,
+    has_pe_header: bool,
     warnings: Vec<Warning>,
     image: KernelImage,
 }
 
 impl Arm64Image {
-    /// Reads and validates an arm64 `Image`. `Ok(None)` means that the source is something else: it has no "ARM\x64" at
-    /// 0x38.
+    /// Parses and validates an arm64 `Image`. `Ok(None)` if the source does not have "ARM\x64" at 0x38.
     ///
     /// # Errors
     ///
-    /// [`KernelError`] where the source has the magic number, but is malformed or cannot be read.
-    pub fn read(source: &dyn ByteSource) -> Result<Option<Self>, KernelError> {
+    /// [`LinuxImageError`] if the source has the magic number but is malformed, or if it cannot be read.
+    pub fn parse(source: &dyn ByteSource) -> Result<Option<Self>, LinuxImageError> {
         let source = SizedSource::new(source)?;
         let mut header = Arm64Header::new_zeroed();
         let read = source.read_prefix_at(0, header.as_mut_bytes())?;
@@ -47,12 +48,12 @@ impl Arm64Image {
             return Ok(None);
         }
         if read < raw::HEADER_LEN {
-            return Err(Malformed::HeaderCut { len: source.len() }.into());
+            return Err(Malformed::HeaderTruncated { len: source.len() }.into());
         }
         Self::with_header(source, header).map(Some)
     }
 
-    fn with_header(source: SizedSource<'_>, header: Arm64Header) -> Result<Self, KernelError> {
+    fn with_header(source: SizedSource<'_>, header: Arm64Header) -> Result<Self, LinuxImageError> {
         let mut warnings = Vec::new();
         let len = source.len();
         let (text_offset, need) = match header.image_size.get() {
@@ -63,10 +64,10 @@ impl Arm64Image {
             }
             image_size => (header.text_offset.get(), image_size),
         };
-        if !text_offset.is_multiple_of(INSTRUCTION) {
+        if text_offset % INSTRUCTION_ALIGN != 0 {
             return Err(Malformed::TextOffset {
                 found: text_offset,
-                align: INSTRUCTION,
+                align: INSTRUCTION_ALIGN,
             }
             .into());
         }
@@ -77,17 +78,17 @@ impl Arm64Image {
         if unknown != 0 {
             warnings.push(Warning::UnknownFlags(unknown));
         }
-        let layout = stub::layout(text_offset, need, len, raw::ARM64_MAX, &mut warnings)?;
-        let machine = stub::machine(source, &mut warnings)?;
+        let layout = compute_layout(text_offset, need, len, raw::ARM64_MAX, &mut warnings)?;
+        let machine = pe_machine(source, &mut warnings)?;
         if let Some(found) = machine.filter(|machine| *machine != Machine::ARM64) {
             let expected = Machine::ARM64;
             warnings.push(Warning::PeMachine { found, expected });
         }
 
-        let mut builder = ImageBuilder::new(Arm64ImageFormat::NAME, Arch::Aarch64, endian(&header), len)
+        let mut builder = ImageBuilder::new(NAME, Arch::Aarch64, endian(&header), len)
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
-            .placement(Placement::Relocatable(rule(text_offset)))
+            .placement(Placement::Relocatable(constraints(text_offset)))
             .entry(EntryAbi::ARM64_IMAGE, text_offset)
             .metadata(metadata(&header))
             .efi_stub(machine == Some(Machine::ARM64));
@@ -97,77 +98,76 @@ impl Arm64Image {
         Ok(Self {
             header,
             text_offset,
-            is_pe: machine.is_some(),
+            has_pe_header: machine.is_some(),
             warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
 
-    /// The header as it is in the file.
+    /// Header as in the file.
     #[must_use]
     pub fn header(&self) -> &Arm64Header {
         &self.header
     }
 
-    /// How far from a 2 MiB boundary the image goes, in bytes. Where `image_size` is zero, this is 0x80000 whatever the
-    /// header says.
+    /// Distance of the image from a 2 MiB boundary in bytes: `text_offset`, or 0x80000 if `image_size` is zero.
     #[must_use]
     pub fn text_offset(&self) -> u64 {
         self.text_offset
     }
 
-    /// How much memory the image needs from its start on, in bytes. `None` where the header does not say; the image's
-    /// extent is an estimate then.
+    /// Memory that the kernel needs from the start of the image, in bytes. `None` if `image_size` is zero; then the extent
+    /// of the image is an estimate.
     #[must_use]
     pub fn image_size(&self) -> Option<u64> {
         Some(self.header.image_size.get()).filter(|size| *size != 0)
     }
 
-    /// The byte order of code and data, by the flags, or, before 3.17, by the byte order of `text_offset`.
+    /// Byte order of the kernel, from the flags; before 3.17, from the byte order of `text_offset`.
     #[must_use]
     pub fn endian(&self) -> Endian {
         self.image.endian()
     }
 
-    /// The page size that the kernel was built for, in bytes. `None` where the header does not say.
+    /// Page size of the kernel in bytes; `None` if it is not specified.
     #[must_use]
     pub fn page_size(&self) -> Option<u32> {
         metadata(&self.header).page_size
     }
 
-    /// Whether the kernel may be placed anywhere in RAM, and not only near its start.
+    /// True if the kernel may be placed anywhere in RAM, not only near its start.
     #[must_use]
     pub fn is_placed_anywhere(&self) -> bool {
         metadata(&self.header).is_placed_anywhere
     }
 
-    /// Whether the file is also a PE program that UEFI firmware can start (the EFI stub).
+    /// True if the file has a valid PE header, of any machine type.
     #[must_use]
-    pub fn is_pe(&self) -> bool {
-        self.is_pe
+    pub fn has_pe_header(&self) -> bool {
+        self.has_pe_header
     }
 
-    /// What is strange about the image without being wrong. The image's warnings are these in words.
+    /// Warnings of the parser; [`KernelImage::warnings`] has the same.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The format-neutral image.
+    /// Format-neutral image.
     #[must_use]
     pub fn image(&self) -> &KernelImage {
         &self.image
     }
 
-    /// The format-neutral image.
+    /// Converts to the format-neutral image.
     #[must_use]
     pub fn into_image(self) -> KernelImage {
         self.image
     }
 }
 
-/// "In these cases image_size is zero and text_offset is 0x80000 in the endianness of the kernel": the flag for the byte
-/// order came with `image_size`.
+/// Byte order of the kernel. Kernels without `image_size` do not have the flag; their `text_offset` is 0x80000 in the byte
+/// order of the kernel.
 fn endian(header: &Arm64Header) -> Endian {
     let is_old = header.image_size.get() == 0;
     let is_swapped = header.text_offset.get().swap_bytes() == raw::ARM64_OLD_TEXT_OFFSET;
@@ -189,11 +189,11 @@ fn metadata(header: &Arm64Header) -> ImageMetadata {
     ImageMetadata::new(page_size, flags & arm64_flags::PLACED_ANYWHERE != 0)
 }
 
-/// "The Image must be placed text_offset bytes from a 2MB aligned base address anywhere in usable system RAM".
+/// Constraints on the start of the image: `text_offset` bytes from a 2 MiB boundary (booting.rst, "Call the kernel image").
 ///
-/// The base itself may lie below RAM, as nothing there has "special significance to the kernel", but not below zero. A
-/// planner takes the lowest place there is, so a kernel that wants to be near the start of RAM is.
-fn rule(text_offset: u64) -> Constraints {
+/// The boundary may lie below RAM, but not below address zero. A planner takes the lowest address, so a kernel that must be
+/// near the start of RAM is placed there.
+fn constraints(text_offset: u64) -> Constraints {
     Constraints::aligned(raw::BASE_ALIGN)
         .with_align_offset(text_offset.checked_rem(raw::BASE_ALIGN).unwrap_or(0))
         .between(text_offset, raw::ARM64_MAX)

@@ -1,27 +1,27 @@
-//! What can be wrong with an `Image` or a compressed kernel.
+//! Errors of the `Image`, zboot and gzip parsers.
 
-use boot_core::image::ImageError;
-use boot_core::{Codec, FormatErrorKind, ReadError, SourceRange};
+use boot_core::{Codec, FormatErrorKind, ImageError, ReadError, SourceRange};
 
 use crate::pe::{self, Machine};
+use crate::raw::HEADER_LEN;
 
-/// Why an image that carries the magic number of an `Image` or a compressed kernel was not accepted.
+/// Error of the `Image`, zboot and gzip parsers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KernelError {
+pub enum LinuxImageError {
     /// The image could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The image breaks the rules of the format.
+    /// The image is malformed.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The image keeps the rules but needs something this crate does not do.
+    /// The image is well-formed, but this crate does not support its kind.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
 
-impl KernelError {
-    /// The kind of error, as format-neutral code needs it.
+impl LinuxImageError {
+    /// Category of the error.
     #[must_use]
     pub const fn kind(&self) -> FormatErrorKind {
         match self {
@@ -32,102 +32,99 @@ impl KernelError {
     }
 }
 
-/// How an image breaks the rules of the format. Offsets are those of the file.
+/// Violation of the format. Offsets are file offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
     /// The file ends inside the header.
-    #[error(
-        "the file has {len:#x} bytes, but the header has {:#x}; is it complete?",
-        crate::raw::HEADER_LEN
-    )]
-    HeaderCut {
-        /// The length of the file.
+    #[error("the file has {len:#x} bytes, but the header has {HEADER_LEN:#x}; is the file truncated?")]
+    HeaderTruncated {
+        /// Length of the file in bytes.
         len: u64,
     },
-    /// A riscv header without the magic number that its version needs.
-    #[error("magic2 at 0x38 is {found:02x?}, not \"RSC\\x05\", which header version 0.{minor} needs")]
+    /// `magic2` of a riscv header of version 0.2 or later is wrong.
+    #[error("magic2 at 0x38 is {found:02x?}, expected \"RSC\\x05\" in a header of version 0.{minor}")]
     RiscvMagic2 {
-        /// What was found.
+        /// Value of `magic2`.
         found: [u8; 4],
-        /// The minor header version.
+        /// Minor version of the header.
         minor: u16,
     },
-    /// A riscv `Image` without a size.
-    #[error("image_size at 0x10 is zero, but a riscv kernel must say how much memory it needs")]
-    NoImageSize,
+    /// `image_size` of a riscv `Image` is zero.
+    #[error("image_size at 0x10 is zero, but it is mandatory in a riscv Image")]
+    ZeroImageSize,
     /// `text_offset` is not aligned.
-    #[error("text_offset at 0x8 is {found:#x}, which is no multiple of {align:#x}")]
+    #[error("text_offset at 0x8 is {found:#x}, expected a multiple of {align:#x}")]
     TextOffset {
-        /// What was found.
+        /// Value of `text_offset`.
         found: u64,
-        /// What it must be a multiple of.
+        /// Required alignment.
         align: u64,
     },
-    /// The memory that the kernel needs does not fit behind its offset.
+    /// The memory that the kernel needs ends past the addresses that it can use.
     #[error(
-        "the kernel needs {need:#x} bytes (image_size at 0x10) from {text_offset:#x} on (text_offset at 0x8), more than it can address there"
+        "the kernel needs {len:#x} bytes (image_size at 0x10) from {text_offset:#x} (text_offset at 0x8), more than it can address"
     )]
-    Memory {
-        /// `text_offset`.
+    AddressOverflow {
+        /// Value of `text_offset`.
         text_offset: u64,
-        /// `image_size`, the length of the file, or an estimate.
-        need: u64,
-    },
-    /// The file ends before what its PE header announces.
-    #[error(transparent)]
-    PeCut(pe::Malformed),
-    /// The compressed kernel of a zboot image is not inside the file.
-    #[error(
-        "the compressed kernel (payload offset at 0x8: {offset:#x}, payload size at 0xc: {size:#x}) is not inside the file, which has {len:#x} bytes; is it complete?"
-    )]
-    ZbootPayload {
-        /// The payload offset.
-        offset: u32,
-        /// The payload size.
-        size: u32,
-        /// The length of the file.
+        /// Memory that it needs in bytes: `image_size`, the length of the file, or an estimate.
         len: u64,
     },
-    /// What the header says makes no loadable image.
+    /// The file ends before the PE headers or sections in its PE header.
+    #[error(transparent)]
+    PeTruncated(pe::Malformed),
+    /// The payload of a zboot image lies outside the file.
+    #[error(
+        "the payload (payload_offset at 0x8: {offset:#x}, payload_size at 0xc: {size:#x}) is empty or outside the file, which has {len:#x} bytes; is the file truncated?"
+    )]
+    ZbootPayload {
+        /// Value of `payload_offset`.
+        offset: u32,
+        /// Value of `payload_size`.
+        size: u32,
+        /// Length of the file in bytes.
+        len: u64,
+    },
+    /// The header does not make a valid [`KernelImage`](boot_core::KernelImage).
     #[error(transparent)]
     Image(#[from] ImageError),
 }
 
-/// What an image needs that this crate does not do.
+/// Reason why this crate does not support a well-formed image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// A riscv header of another major version.
+    /// The major version of a riscv header is not 0.
     #[error(
-        "its header version, at 0x20, is {major}.{minor}; this crate knows 0.1, 0.2 and what is compatible with them"
+        "the header version at 0x20 is {major}.{minor}; supported are 0.1, 0.2 and later versions compatible with them"
     )]
     RiscvVersion {
-        /// The major version.
+        /// Major version.
         major: u16,
-        /// The minor version.
+        /// Minor version.
         minor: u16,
     },
     /// A kernel for 32-bit riscv.
     #[error(
-        "its PE header says that it is a kernel for {}; only the 64-bit architecture is supported",
+        "the machine type in the PE header is {}; only 64-bit riscv is supported",
         Machine::RISCV32
     )]
     Riscv32,
-    /// An EFI application that unpacks a kernel.
+    /// EFI zboot image: an EFI application that decompresses and starts a kernel.
     #[error(
-        "it is an EFI zboot image, which needs a firmware: a program for {machine} with a kernel inside that is compressed with {}, at bytes {payload}; unpack that and boot it",
-        .codec.map_or("an unknown codec", Codec::name)
+        "the file is an EFI zboot image for {machine}, which only UEFI firmware can run; decompress the kernel at bytes {payload} ({}) and boot it",
+        .codec.map_or("unknown codec", Codec::name)
     )]
     Zboot {
-        /// What the program, and the kernel with it, is for.
+        /// Machine type.
         machine: Machine,
-        /// The codec of the kernel inside; `None` where it is of no known codec.
+        /// Codec of the compressed kernel; `None` if it is unknown.
         codec: Option<Codec>,
-        /// The compressed kernel.
+        /// File range of the compressed kernel.
         payload: SourceRange,
     },
-    /// A gzip file.
-    #[error("it is compressed with gzip; unpack it first (\"gunzip\" does) and boot what comes out")]
+    /// gzip file.
+    #[error("the file is compressed with gzip; decompress it with \"gunzip\" and boot the result")]
     Gzip,
 }

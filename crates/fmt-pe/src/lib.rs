@@ -16,21 +16,22 @@
 extern crate alloc;
 
 mod arm64;
-mod compressed;
 mod error;
+mod gzip;
+mod linux_image;
 pub mod pe;
 mod plugin;
 pub mod raw;
 mod riscv;
-mod stub;
 mod warning;
+mod zboot;
 
 pub use arm64::Arm64Image;
-pub use compressed::{Zboot, is_gzip};
-pub use error::{KernelError, Malformed, Unsupported};
+pub use error::{LinuxImageError, Malformed, Unsupported};
 pub use plugin::{
     ARM64_IMAGE, Arm64ImageFormat, FORMATS, GZIP, GzipFormat, PE, PeFormat, RISCV_IMAGE, RiscvImageFormat,
     ZBOOT, ZbootFormat,
 };
 pub use riscv::RiscvImage;
 pub use warning::Warning;
+pub use zboot::ZbootImage;

@@ -1,22 +1,22 @@
-//! PE/COFF images: EFI applications and drivers, and kernels that are both a kernel and an EFI application.
+//! PE/COFF images: EFI applications and drivers, and kernels with an EFI stub (Microsoft "PE Format").
 //!
-//! [`PeFile`] reads headers and section table, by Microsoft's "PE Format" specification, and gives what a loader needs:
+//! [`PeFile`] gives a loader the headers, sections, base relocations and checksum:
 //!
 //! ```
 //! use std::error::Error;
 //!
 //! use boot_core::{SizedSource, SourceRange};
-//! use fmt_pe::pe::{Machine, PeError, PeFile, RelocationType};
+//! use fmt_pe::pe::{PeError, PeFile, RelocationType};
 //!
-//! /// An image in memory, and the address of its entry point.
+//! /// Image in memory, and the address of its entry point.
 //! type Loaded = (Vec<u8>, Option<u64>);
 //!
 //! /// Loads `pe` for `base`, ready to be copied there.
 //! fn load(pe: &PeFile<'_>, source: SizedSource<'_>, base: u64) -> Result<Loaded, Box<dyn Error>> {
 //!     let header = pe.optional_header();
-//!     let distance = base.wrapping_sub(header.image_base);
-//!     if pe.is_fixed() && distance != 0 {
-//!         return Err(format!("it must be loaded at {:#x}", header.image_base).into());
+//!     let delta = base.wrapping_sub(header.image_base);
+//!     if pe.is_relocs_stripped() && delta != 0 {
+//!         return Err(format!("the image must be loaded at {:#x}", header.image_base).into());
 //!     }
 //!     let mut image = vec![0; header.size_of_image as usize]; // Up to 4 GiB: a real loader has a limit.
 //!     let mut copy = |data: SourceRange, rva: u32| {
@@ -30,12 +30,12 @@
 //!     for relocation in pe.relocations()? {
 //!         let relocation = relocation?;
 //!         let at = relocation.rva as usize;
-//!         match relocation.kind {
+//!         match relocation.relocation_type {
 //!             RelocationType::DIR64 => {
 //!                 let field = image[at..].first_chunk_mut().expect("checked by the parser");
-//!                 *field = u64::from_le_bytes(*field).wrapping_add(distance).to_le_bytes();
+//!                 *field = u64::from_le_bytes(*field).wrapping_add(delta).to_le_bytes();
 //!             }
-//!             kind => panic!("no EFI application for {} has {kind} relocations", Machine::ARM64),
+//!             other => return Err(format!("{other} relocations are not implemented").into()),
 //!         }
 //!     }
 //!     Ok((image, pe.entry_point().map(|entry| base + u64::from(entry))))
@@ -46,17 +46,21 @@
 //! ```
 
 mod checksum;
-mod codes;
+mod constants;
 mod error;
 mod file;
 mod optional;
 pub mod raw;
 mod relocations;
+mod rva;
 mod section;
+mod section_name;
 
-pub use codes::{Characteristics, Directory, DllCharacteristics, Machine, SectionFlags, Subsystem};
+pub use constants::{DirectoryEntry, MAX_SECTIONS, Machine, RelocationType, SectionFlags, Subsystem};
 pub use error::{Malformed, PeError, Unsupported};
-pub use file::{DataDirectory, MAX_SECTIONS, PeFile};
+pub use file::{DataDirectory, PeFile};
 pub use optional::OptionalHeader;
-pub use relocations::{BaseRelocation, RelocationType, Relocations};
-pub use section::{RvaRange, Section, SectionName};
+pub use relocations::{BaseRelocation, Relocations};
+pub use rva::RvaRange;
+pub use section::Section;
+pub use section_name::SectionName;

@@ -1,17 +1,18 @@
-//! The plugins.
+//! The formats of this crate as plugins of `boot-core`.
 
 use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority, SizedSource};
 
-use crate::arm64::Arm64Image;
-use crate::compressed::{Zboot, is_gzip};
-use crate::error::{KernelError, Unsupported};
+use crate::arm64::{self, Arm64Image};
+use crate::error::{LinuxImageError, Unsupported};
+use crate::gzip::is_gzip;
 use crate::pe::{self, PeError, PeFile};
-use crate::riscv::RiscvImage;
+use crate::riscv::{self, RiscvImage};
+use crate::zboot::ZbootImage;
 
 /// Priority of formats whose images are also PE files: before PE, after bzImage.
 const BEFORE_PE: Priority = Priority::new(Priority::SPECIFIC.value() + 10);
 
-/// Every format of this crate, for the list of formats of [`boot_core::detect`].
+/// All formats of this crate, for the list of formats of [`boot_core::detect`].
 pub const FORMATS: [&dyn KernelFormat; 5] = [&ARM64_IMAGE, &RISCV_IMAGE, &ZBOOT, &GZIP, &PE];
 
 /// The arm64 `Image` format.
@@ -20,57 +21,57 @@ pub const ARM64_IMAGE: Arm64ImageFormat = Arm64ImageFormat;
 /// The riscv64 `Image` format.
 pub const RISCV_IMAGE: RiscvImageFormat = RiscvImageFormat;
 
-/// The EFI zboot format: recognised, and refused with what it is.
+/// The EFI zboot format: recognised and refused as unsupported.
 pub const ZBOOT: ZbootFormat = ZbootFormat;
 
-/// The gzip format: recognised, and refused with what it is.
+/// The gzip format: recognised and refused as unsupported.
 pub const GZIP: GzipFormat = GzipFormat;
 
-/// The PE format, for files that are no kernel of another format: recognised, and refused with what it is.
+/// The PE format, for files that no other format recognises: refused as unsupported, with the kind of file.
 pub const PE: PeFormat = PeFormat;
 
-/// The plugin of the arm64 `Image` format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the arm64 `Image` format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arm64ImageFormat;
 
-/// The plugin of the riscv64 `Image` format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the riscv64 `Image` format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RiscvImageFormat;
 
-/// The plugin of the EFI zboot format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the EFI zboot format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ZbootFormat;
 
-/// The plugin of the gzip format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the gzip format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GzipFormat;
 
-/// The plugin of the PE format.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plugin of the PE format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeFormat;
 
 impl Arm64ImageFormat {
-    /// The format's name.
-    pub const NAME: &'static str = "arm64-image";
+    /// Name of the format.
+    pub const NAME: &'static str = arm64::NAME;
 }
 
 impl RiscvImageFormat {
-    /// The format's name.
-    pub const NAME: &'static str = "riscv-image";
+    /// Name of the format.
+    pub const NAME: &'static str = riscv::NAME;
 }
 
 impl ZbootFormat {
-    /// The format's name.
+    /// Name of the format.
     pub const NAME: &'static str = "efi-zboot";
 }
 
 impl GzipFormat {
-    /// The format's name.
+    /// Name of the format.
     pub const NAME: &'static str = "gzip";
 }
 
 impl PeFormat {
-    /// The format's name.
+    /// Name of the format.
     pub const NAME: &'static str = "pe";
 }
 
@@ -84,7 +85,7 @@ impl KernelFormat for Arm64ImageFormat {
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        let image = Arm64Image::read(source).map_err(|error| kernel_error(Self::NAME, error))?;
+        let image = Arm64Image::parse(source).map_err(|error| format_error(Self::NAME, error))?;
         Ok(image.map(Arm64Image::into_image))
     }
 }
@@ -99,7 +100,7 @@ impl KernelFormat for RiscvImageFormat {
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        let image = RiscvImage::read(source).map_err(|error| kernel_error(Self::NAME, error))?;
+        let image = RiscvImage::parse(source).map_err(|error| format_error(Self::NAME, error))?;
         Ok(image.map(RiscvImage::into_image))
     }
 }
@@ -114,7 +115,7 @@ impl KernelFormat for ZbootFormat {
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        let error = match Zboot::read(source) {
+        let error = match ZbootImage::parse(source) {
             Ok(None) => return Ok(None),
             Ok(Some(zboot)) => Unsupported::Zboot {
                 machine: zboot.machine(),
@@ -124,7 +125,7 @@ impl KernelFormat for ZbootFormat {
             .into(),
             Err(error) => error,
         };
-        Err(kernel_error(Self::NAME, error))
+        Err(format_error(Self::NAME, error))
     }
 }
 
@@ -137,9 +138,9 @@ impl KernelFormat for GzipFormat {
         let error = match is_gzip(source) {
             Ok(false) => return Ok(None),
             Ok(true) => Unsupported::Gzip.into(),
-            Err(error) => error,
+            Err(error) => error.into(),
         };
-        Err(kernel_error(Self::NAME, error))
+        Err(format_error(Self::NAME, error))
     }
 }
 
@@ -149,10 +150,10 @@ impl KernelFormat for PeFormat {
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        let open = || -> Result<Option<pe::Unsupported>, PeError> {
-            Ok(PeFile::open(SizedSource::new(source)?)?.map(|file| what_it_is(&file)))
+        let parse = || -> Result<Option<pe::Unsupported>, PeError> {
+            Ok(PeFile::parse(SizedSource::new(source)?)?.map(|file| unsupported_kind(&file)))
         };
-        let error = match open() {
+        let error = match parse() {
             Ok(None) => return Ok(None),
             Ok(Some(unsupported)) => unsupported.into(),
             Err(error) => error,
@@ -161,8 +162,8 @@ impl KernelFormat for PeFormat {
     }
 }
 
-/// What a PE file is that is no kernel.
-fn what_it_is(file: &PeFile<'_>) -> pe::Unsupported {
+/// Kind of a PE file that is not a kernel.
+fn unsupported_kind(file: &PeFile<'_>) -> pe::Unsupported {
     let (machine, subsystem) = (file.machine(), file.optional_header().subsystem);
     if !subsystem.is_efi() {
         pe::Unsupported::Program { subsystem, machine }
@@ -173,7 +174,7 @@ fn what_it_is(file: &PeFile<'_>) -> pe::Unsupported {
     }
 }
 
-fn kernel_error(format: &'static str, error: KernelError) -> FormatError {
+fn format_error(format: &'static str, error: LinuxImageError) -> FormatError {
     FormatError::new(format, error.kind(), error)
 }
 

@@ -1,9 +1,9 @@
-//! Raw layout of the headers of `Image` and zboot files, in the order of the kernel's documents.
+//! Raw layout of the headers of `Image` and zboot files.
 //!
-//! An `Image` begins with its header and is, from there to its end, what goes into memory:
+//! An `Image` begins with its header and is loaded as a whole:
 //!
 //! ```text
-//!  0x00  code0, code1    entry point; "MZ" where the file is a PE program, too
+//!  0x00  code0, code1    entry point; "MZ" if the file is also a PE image
 //!  0x08  text_offset
 //!  0x10  image_size
 //!  0x18  flags
@@ -22,13 +22,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 )]
 #[repr(C)]
 pub struct Arm64Header {
-    /// Executable code; begins with "MZ" where the file is a PE program, too.
+    /// Executable code; begins with "MZ" if the file is also a PE image.
     pub code0: [u8; 4],
     /// Executable code.
     pub code1: [u8; 4],
-    /// Where the image goes, from a 2 MiB boundary on. Before 3.17, in the kernel's own byte order.
+    /// Distance of the image from a 2 MiB boundary. Before 3.17, in the byte order of the kernel.
     pub text_offset: U64,
-    /// How much memory the image needs from its start on; zero before 3.17.
+    /// Memory that the kernel needs from the start of the image; zero before 3.17.
     pub image_size: U64,
     /// See [`arm64_flags`].
     pub flags: U64,
@@ -40,7 +40,7 @@ pub struct Arm64Header {
     pub res4: U64,
     /// [`ARM64_MAGIC`].
     pub magic: [u8; 4],
-    /// File offset of the PE header, where the file is a PE program, too.
+    /// File offset of the PE header, if the file is also a PE image.
     pub res5: U32,
 }
 
@@ -50,17 +50,17 @@ pub struct Arm64Header {
 )]
 #[repr(C)]
 pub struct RiscvHeader {
-    /// Executable code; begins with "MZ" where the file is a PE program, too.
+    /// Executable code; begins with "MZ" if the file is also a PE image.
     pub code0: [u8; 4],
     /// Executable code.
     pub code1: [u8; 4],
-    /// Where the image goes, from the start of RAM on.
+    /// Preferred distance of the image from the start of RAM.
     pub text_offset: U64,
-    /// How much memory the image needs from its start on.
+    /// Memory that the kernel needs from the start of the image.
     pub image_size: U64,
     /// See [`riscv_flags`].
     pub flags: U64,
-    /// The version of this header: the major one in the upper 16 bits, the minor one in the lower.
+    /// Version of the header: major version in the upper 16 bits, minor version in the lower.
     pub version: U32,
     /// Reserved.
     pub res1: U32,
@@ -70,11 +70,11 @@ pub struct RiscvHeader {
     pub magic: [u8; 8],
     /// [`RISCV_MAGIC2`], since version 0.2.
     pub magic2: [u8; 4],
-    /// File offset of the PE header, where the file is a PE program, too.
+    /// File offset of the PE header, if the file is also a PE image.
     pub res3: U32,
 }
 
-/// The start of an EFI zboot image: a PE program that unpacks a kernel (Linux
+/// Header of an EFI zboot image (Linux
 /// `drivers/firmware/efi/libstub/zboot-header.S`).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
@@ -87,13 +87,13 @@ pub struct ZbootHeader {
     pub image_type: [u8; 4],
     /// File offset of the compressed kernel.
     pub payload_offset: U32,
-    /// Length of the compressed kernel in bytes, without a length that the kernel's build appended to it.
+    /// Length of the compressed kernel in bytes, without the decompressed length that the Linux build appends.
     pub payload_size: U32,
     /// Reserved.
     pub reserved: [U32; 2],
-    /// Name of the compression with a zero at its end, such as `gzip` or `zstd22`.
+    /// NUL-terminated name of the compression, such as `gzip` or `zstd22`.
     pub compression: [u8; 32],
-    /// 0x818223cd: the mark of a Linux PE program.
+    /// 0x818223cd: magic number of a Linux PE image.
     pub linux_pe_magic: U32,
     /// File offset of the PE header.
     pub pe_offset: U32,
@@ -123,57 +123,57 @@ const _: () = {
     assert!(offset_of!(ZbootHeader, pe_offset) == 0x3c);
 };
 
-/// The length of each of the headers.
+/// Length of each of the headers.
 pub const HEADER_LEN: usize = 64;
 
-/// What [`Arm64Header::magic`] must be.
+/// Value of [`Arm64Header::magic`].
 pub const ARM64_MAGIC: [u8; 4] = *b"ARM\x64";
 
-/// What [`RiscvHeader::magic`] is.
+/// Value of [`RiscvHeader::magic`].
 pub const RISCV_MAGIC: [u8; 8] = *b"RISCV\0\0\0";
 
-/// What [`RiscvHeader::magic2`] must be from version 0.2 on.
+/// Value of [`RiscvHeader::magic2`] since version 0.2.
 pub const RISCV_MAGIC2: [u8; 4] = *b"RSC\x05";
 
-/// What [`ZbootHeader::image_type`] must be.
+/// Value of [`ZbootHeader::image_type`].
 pub const ZBOOT_MAGIC: [u8; 4] = *b"zimg";
 
-/// The first two bytes of a PE program.
+/// First two bytes of a PE image.
 pub const MZ: [u8; 2] = *b"MZ";
 
-/// The bits of [`Arm64Header::flags`].
+/// Bits of [`Arm64Header::flags`].
 pub mod arm64_flags {
     /// The kernel is big-endian.
     pub const BIG_ENDIAN: u64 = 1 << 0;
-    /// Where the page size begins: two bits.
+    /// Position of the two bits of the page size.
     pub const PAGE_SIZE_SHIFT: u32 = 1;
-    /// The two bits of the page size, shifted down: 0 is "not said", 1 is 4 KiB, 2 is 16 KiB, 3 is 64 KiB.
+    /// Mask of the page size after the shift: 0 is unspecified, 1 is 4 KiB, 2 is 16 KiB, 3 is 64 KiB.
     pub const PAGE_SIZE_MASK: u64 = 3;
     /// The kernel may be placed anywhere in RAM.
     pub const PLACED_ANYWHERE: u64 = 1 << 3;
-    /// Every bit that has a meaning.
+    /// All bits that have a meaning.
     pub const KNOWN: u64 = 0xf;
 }
 
-/// The bits of [`RiscvHeader::flags`].
+/// Bits of [`RiscvHeader::flags`].
 pub mod riscv_flags {
     /// The kernel is big-endian.
     pub const BIG_ENDIAN: u64 = 1 << 0;
-    /// Every bit that has a meaning.
+    /// All bits that have a meaning.
     pub const KNOWN: u64 = 1;
 }
 
-/// The boundary that images are placed from, or at: 2 MiB (arm64 booting.rst; riscv boot.rst, "Kernel location").
+/// Alignment of the address that an image is placed relative to: 2 MiB (arm64 booting.rst; riscv boot.rst, "Kernel location").
 pub const BASE_ALIGN: u64 = 2 << 20;
 
-/// The `text_offset` of an arm64 kernel before 3.17, which has no `image_size`.
+/// `text_offset` of an arm64 kernel without `image_size` (before 3.17).
 pub const ARM64_OLD_TEXT_OFFSET: u64 = 0x8_0000;
 
-/// The end of the physical addresses that an arm64 image may use: it must lie in the 48-bit range.
+/// End of the 48-bit physical addresses that an arm64 image must lie in.
 pub const ARM64_MAX: u64 = 1 << 48;
 
-/// The newest minor version of the riscv header that this crate knows: 0.2.
+/// Newest minor version of the riscv header that this crate supports: 0.2.
 pub const RISCV_MINOR: u16 = 2;
 
-/// The minor version since which [`RiscvHeader::magic2`] is the magic number.
+/// Minor version that introduced [`RiscvHeader::magic2`].
 pub const RISCV_MAGIC2_SINCE: u16 = 2;

@@ -1,4 +1,4 @@
-//! The riscv `Image`.
+//! The riscv `Image` (Linux riscv boot-image-header.rst).
 
 use alloc::vec::Vec;
 use core::mem::offset_of;
@@ -9,50 +9,52 @@ use boot_core::{
 use boot_linux::riscv::ImageMetadata;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::error::{KernelError, Malformed, Unsupported};
+use crate::error::{LinuxImageError, Malformed, Unsupported};
+use crate::linux_image::{compute_layout, pe_machine};
 use crate::pe::Machine;
-use crate::plugin::RiscvImageFormat;
 use crate::raw::{self, RiscvHeader, riscv_flags};
-use crate::stub;
 use crate::warning::Warning;
 
-/// A validated riscv64 `Image`: everything its header says, by name.
+/// Name of the format.
+pub(crate) const NAME: &str = "riscv-image";
+
+/// Validated riscv64 `Image`: the contents of its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RiscvImage {
     header: RiscvHeader,
-    is_pe: bool,
+    has_pe_header: bool,
     warnings: Vec<Warning>,
     image: KernelImage,
 }
 
 impl RiscvImage {
-    /// Reads and validates a riscv64 `Image`. `Ok(None)` means that the source is something else: it has neither
-    /// "RSC\x05" at 0x38 nor, as the first version of the header, only "RISCV" at 0x30.
+    /// Parses and validates a riscv64 `Image`. `Ok(None)` if the source has neither "RSC\x05" at 0x38 nor "RISCV" at 0x30,
+    /// the only magic number of header version 0.1.
     ///
     /// # Errors
     ///
-    /// [`KernelError`] where the source has the magic number, but is malformed, not supported or cannot be read.
-    pub fn read(source: &dyn ByteSource) -> Result<Option<Self>, KernelError> {
+    /// [`LinuxImageError`] if the source has a magic number but is malformed or unsupported, or if it cannot be read.
+    pub fn parse(source: &dyn ByteSource) -> Result<Option<Self>, LinuxImageError> {
         let source = SizedSource::new(source)?;
         let mut header = RiscvHeader::new_zeroed();
         let read = source.read_prefix_at(0, header.as_mut_bytes())?;
-        // Its zeros must be in the file, too.
+        // The zeros in the magic number must be in the file.
         let has_magic = header.magic == raw::RISCV_MAGIC && read >= offset_of!(RiscvHeader, magic2);
         if header.magic2 != raw::RISCV_MAGIC2 && !has_magic {
             return Ok(None);
         }
         if read < raw::HEADER_LEN {
-            return Err(Malformed::HeaderCut { len: source.len() }.into());
+            return Err(Malformed::HeaderTruncated { len: source.len() }.into());
         }
         Self::with_header(source, header).map(Some)
     }
 
-    fn with_header(source: SizedSource<'_>, header: RiscvHeader) -> Result<Self, KernelError> {
+    fn with_header(source: SizedSource<'_>, header: RiscvHeader) -> Result<Self, LinuxImageError> {
         let mut warnings = Vec::new();
         let len = source.len();
         check_version(&header, &mut warnings)?;
         let text_offset = header.text_offset.get();
-        if !text_offset.is_multiple_of(raw::BASE_ALIGN) {
+        if text_offset % raw::BASE_ALIGN != 0 {
             return Err(Malformed::TextOffset {
                 found: text_offset,
                 align: raw::BASE_ALIGN,
@@ -61,14 +63,14 @@ impl RiscvImage {
         }
         let need = header.image_size.get();
         if need == 0 {
-            return Err(Malformed::NoImageSize.into());
+            return Err(Malformed::ZeroImageSize.into());
         }
         let unknown = header.flags.get() & !riscv_flags::KNOWN;
         if unknown != 0 {
             warnings.push(Warning::UnknownFlags(unknown));
         }
-        let layout = stub::layout(text_offset, need, len, u64::MAX, &mut warnings)?;
-        let machine = stub::machine(source, &mut warnings)?;
+        let layout = compute_layout(text_offset, need, len, u64::MAX, &mut warnings)?;
+        let machine = pe_machine(source, &mut warnings)?;
         match machine {
             Some(Machine::RISCV32) => return Err(Unsupported::Riscv32.into()),
             None | Some(Machine::RISCV64) => {}
@@ -82,7 +84,7 @@ impl RiscvImage {
             0 => Endian::Little,
             _ => Endian::Big,
         };
-        let mut builder = ImageBuilder::new(RiscvImageFormat::NAME, Arch::Riscv64, endian, len)
+        let mut builder = ImageBuilder::new(NAME, Arch::Riscv64, endian, len)
             .segment(layout.source, layout.segment)
             .extent(layout.extent)
             .placement(Placement::Relocatable(Constraints::aligned(raw::BASE_ALIGN)))
@@ -94,55 +96,55 @@ impl RiscvImage {
         }
         Ok(Self {
             header,
-            is_pe: machine.is_some(),
+            has_pe_header: machine.is_some(),
             warnings,
             image: builder.build().map_err(Malformed::Image)?,
         })
     }
 
-    /// The header as it is in the file.
+    /// Header as in the file.
     #[must_use]
     pub fn header(&self) -> &RiscvHeader {
         &self.header
     }
 
-    /// The version of the header: major and minor.
+    /// Version of the header: major and minor.
     #[must_use]
     pub fn version(&self) -> (u16, u16) {
         version(&self.header)
     }
 
-    /// How far from the start of RAM the image wants to be, in bytes, which leaves room for firmware: a multiple of 2 MiB.
+    /// Preferred distance of the image from the start of RAM in bytes, which leaves room for firmware: a multiple of 2 MiB.
     #[must_use]
     pub fn text_offset(&self) -> u64 {
         self.header.text_offset.get()
     }
 
-    /// How much memory the image needs from its start on, in bytes; not zero.
+    /// Memory that the kernel needs from the start of the image, in bytes; not zero.
     #[must_use]
     pub fn image_size(&self) -> u64 {
         self.header.image_size.get()
     }
 
-    /// Whether the file is also a PE program that UEFI firmware can start (the EFI stub).
+    /// True if the file has a valid PE header, of any machine type.
     #[must_use]
-    pub fn is_pe(&self) -> bool {
-        self.is_pe
+    pub fn has_pe_header(&self) -> bool {
+        self.has_pe_header
     }
 
-    /// What is strange about the image without being wrong. The image's warnings are these in words.
+    /// Warnings of the parser; [`KernelImage::warnings`] has the same.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The format-neutral image.
+    /// Format-neutral image.
     #[must_use]
     pub fn image(&self) -> &KernelImage {
         &self.image
     }
 
-    /// The format-neutral image.
+    /// Converts to the format-neutral image.
     #[must_use]
     pub fn into_image(self) -> KernelImage {
         self.image
@@ -154,8 +156,8 @@ fn version(header: &RiscvHeader) -> (u16, u16) {
     (u16::from_le_bytes([c, d]), u16::from_le_bytes([a, b]))
 }
 
-/// Headers of one major version are compatible. `magic2` came with 0.2, and the older `magic` may be removed some day.
-fn check_version(header: &RiscvHeader, warnings: &mut Vec<Warning>) -> Result<(), KernelError> {
+/// Checks the version. Headers of one major version are compatible. `magic2` exists since 0.2, which deprecates `magic`.
+fn check_version(header: &RiscvHeader, warnings: &mut Vec<Warning>) -> Result<(), LinuxImageError> {
     let (major, minor) = version(header);
     if major != 0 {
         return Err(Unsupported::RiscvVersion { major, minor }.into());

@@ -1,52 +1,51 @@
-//! What is strange about an `Image` without being wrong.
+//! Warnings of the `Image` parsers.
 
 use core::fmt;
 
 use crate::pe::{self, Machine};
 
-/// Something strange that does not keep the kernel from being loaded.
+/// Warning of the `Image` parsers: a finding that does not stop the kernel from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// `image_size` is zero: an arm64 kernel from before 3.17. Its memory is an estimate.
+    /// `image_size` is zero, as in arm64 kernels before 3.17. The memory that the kernel needs is an estimate.
     NoImageSize {
-        /// The memory that it is given, in bytes.
+        /// Estimate in bytes.
         estimate: u64,
     },
-    /// `image_size` is smaller than the file: the file's own length is used.
+    /// `image_size` is smaller than the file. The length of the file is used instead.
     SmallImageSize {
-        /// `image_size`.
-        found: u64,
-        /// The length of the file.
+        /// Value of `image_size`.
+        image_size: u64,
+        /// Length of the file in bytes.
         len: u64,
     },
-    /// `text_offset` of an arm64 kernel is 2 MiB or more, though it counts from a 2 MiB boundary. Linux refuses to be
-    /// built so ("TEXT_OFFSET must be less than 2MB", in `head.S`); kernels patched for one boot loader are so
-    /// nevertheless.
+    /// `text_offset` of an arm64 kernel is 2 MiB or more. The Linux build does not allow this ("TEXT_OFFSET must be less
+    /// than 2MB", `head.S`), but kernels patched for certain boot loaders have it.
     LargeTextOffset {
-        /// `text_offset`.
+        /// Value of `text_offset`.
         found: u64,
     },
-    /// Bits of `flags` that have no meaning.
+    /// Bits of `flags` are set that have no meaning.
     UnknownFlags(
         /// Those bits.
         u64,
     ),
-    /// The riscv header is newer than this crate, but compatible: what it added is ignored.
+    /// The riscv header has a newer, compatible version. Newer fields are ignored.
     NewerRiscvHeader {
-        /// The minor version.
+        /// Minor version.
         minor: u16,
     },
-    /// The PE header, which only firmware needs, is for another architecture.
+    /// The PE header, which only firmware uses, has the machine type of another architecture.
     PeMachine {
-        /// The machine that it names.
+        /// Machine type in the PE header.
         found: Machine,
-        /// The machine of the `Image`.
+        /// Machine type of the `Image`.
         expected: Machine,
     },
-    /// The PE header, which only firmware needs, is broken.
+    /// The PE header, which only firmware uses, is malformed.
     PeMalformed(pe::Malformed),
-    /// The PE header, which only firmware needs, is of a kind that this crate does not know.
+    /// The PE header, which only firmware uses, is not supported by this crate.
     PeUnsupported(pe::Unsupported),
 }
 
@@ -55,29 +54,26 @@ impl fmt::Display for Warning {
         match self {
             Self::NoImageSize { estimate } => write!(
                 f,
-                "image_size at 0x10 is zero, as in kernels before 3.17; it is given {estimate:#x} bytes, which is an estimate"
+                "image_size at 0x10 is zero, as in kernels before 3.17; {estimate:#x} bytes are reserved, which is an estimate"
             ),
-            Self::SmallImageSize { found, len } => write!(
+            Self::SmallImageSize { image_size, len } => write!(
                 f,
-                "image_size at 0x10 is {found:#x}, less than the {len:#x} bytes of the file; those are used"
+                "image_size at 0x10 is {image_size:#x}, less than the {len:#x} bytes of the file; the length of the file is used"
             ),
             Self::LargeTextOffset { found } => write!(
                 f,
-                "text_offset at 0x8 is {found:#x}, though it counts from a 2 MiB boundary; Linux refuses to be built with 0x200000 or more"
+                "text_offset at 0x8 is {found:#x}; it is relative to a 2 MiB boundary, and the Linux build does not allow 0x200000 or more"
             ),
             Self::UnknownFlags(bits) => {
-                write!(
-                    f,
-                    "flags at 0x18 have bits without a meaning, {bits:#x}; they are ignored"
-                )
+                write!(f, "flags at 0x18 has unknown bits, {bits:#x}; they are ignored")
             }
             Self::NewerRiscvHeader { minor } => write!(
                 f,
-                "the header version at 0x20 is 0.{minor}, newer than 0.2; what it added is ignored"
+                "the header version at 0x20 is 0.{minor}, newer than 0.2; newer fields are ignored"
             ),
             Self::PeMachine { found, expected } => write!(
                 f,
-                "its PE header is for {found}, but the image is for {expected}: firmware will not start it"
+                "the PE header is for {found}, but the image is for {expected}: firmware will not start it"
             ),
             Self::PeMalformed(error) => write!(f, "firmware will not start it: {error}"),
             Self::PeUnsupported(error) => write!(f, "firmware may not start it: {error}"),

@@ -1,23 +1,23 @@
-//! Which guest physical ranges get memory of the host, and how they are cut into mappings.
+//! The guest physical ranges that are backed by host memory, and their division into mappings.
 
 use boot_core::{GuestRange, MemoryMap, RegionKind, arith};
 
 use crate::RamError;
 
-/// The size of the pages that x86_64, arm64 and riscv64 build from a table of 4 KiB pages.
+/// Size in bytes of a huge page of x86_64, arm64 and riscv64 with pages of 4 KiB.
 pub(crate) const HUGE_PAGE: u64 = 0x20_0000;
 
-/// Whether memory of the host stands behind a region of this kind.
+/// Whether a region of this kind is backed by host memory.
 fn is_backed(kind: RegionKind) -> bool {
     match kind {
-        // Ordinary memory whose first content is tables; somebody has to write them.
+        // ACPI tables are written to ordinary memory.
         RegionKind::Ram | RegionKind::AcpiReclaimable | RegionKind::AcpiNvs => true,
-        // Devices, firmware, broken memory, and memory that has a file of its own.
+        // Devices, firmware, memory with errors, and persistent memory, which has a file.
         _ => false,
     }
 }
 
-/// The ranges to map, sorted: every backed region widened to `page` bytes, neighbours joined.
+/// The ranges to map, sorted: backed regions widened to pages of `page` bytes; adjacent ones are joined.
 pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamError> {
     let mut ranges: Vec<GuestRange> = Vec::new();
     for region in map.regions().iter().filter(|region| is_backed(region.kind)) {
@@ -36,12 +36,12 @@ pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamE
     Ok(ranges)
 }
 
-/// Cuts a range at the first and the last boundary of huge pages in it.
+/// Splits a range at its first and its last boundary of huge pages.
 ///
-/// Linux places an anonymous mapping at a multiple of 2 MiB where its length is one (since 6.7). A huge page of the
-/// host can serve as one of the guest only where both addresses are such multiples, so the piece in the middle has
-/// to begin at one in the guest, too: RAM of a PC starts again at 1 MiB.
-pub(crate) fn cut(range: GuestRange) -> impl Iterator<Item = GuestRange> {
+/// Linux aligns an anonymous mapping to 2 MiB if its length is a multiple (since 6.7). A huge page of the host can back one
+/// of the guest only if both addresses are aligned, so the middle piece must be aligned in the guest, too: the high RAM of
+/// a PC starts at 1 MiB.
+pub(crate) fn split_at_huge_pages(range: GuestRange) -> impl Iterator<Item = GuestRange> {
     let first = arith::align_up(range.start(), HUGE_PAGE);
     let last = arith::align_down(range.end(), HUGE_PAGE);
     let bounds = match first {
@@ -115,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn cutting_keeps_every_byte_and_aligns_the_middle() {
+    fn splitting_keeps_every_byte_and_aligns_the_middle() {
         let check = |start, end, expected: &[(u64, u64)]| {
-            let found: Vec<_> = cut(range(start, end))
+            let found: Vec<_> = split_at_huge_pages(range(start, end))
                 .map(|piece| (piece.start(), piece.end()))
                 .collect();
             assert_eq!(found, expected);

@@ -4,25 +4,8 @@ use boot_core::{GuestRange, MemoryMap, arith};
 use vm_memory::bitmap::NewBitmap;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
-use crate::split::Split;
-use crate::{GuestRam, RamError, layout, pages};
-
-/// Whether the host shall put transparent huge pages behind guest memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HugePages {
-    /// Ask for them (`MADV_HUGEPAGE`).
-    ///
-    /// A guest boots and runs faster: one fault of the host instead of 512, and one entry of the second-stage page
-    /// table instead of 512. The price is that the first byte that is touched takes up to 2 MiB of the host. Regions
-    /// are cut into mappings at the first and the last boundary of 2 MiB in them, which huge pages need.
-    #[default]
-    Advise,
-    /// Ask for small pages (`MADV_NOHUGEPAGE`): the least memory, for hosts that pack many idle guests.
-    Avoid,
-    /// Ask for nothing: what the host does with a process that gives no advice.
-    HostDefault,
-}
+use crate::parallel_copy::ParallelCopy;
+use crate::{GuestRam, HugePages, RamError, layout, pages};
 
 /// How the memory of a machine is mapped.
 ///
@@ -42,8 +25,19 @@ pub struct RamOptions {
     copy_threads: Option<usize>,
 }
 
+impl GuestRam {
+    /// Maps memory for `map` with the default [`RamOptions`] and without a dirty bitmap.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RamOptions::build`].
+    pub fn new(map: &MemoryMap) -> Result<Self, RamError> {
+        RamOptions::new().build(map)
+    }
+}
+
 impl RamOptions {
-    /// Huge pages are asked for; memory is provided when it is first touched; a few threads carry out large copies.
+    /// Huge pages are advised, pages are populated on first access, and a few threads share large copies.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -53,14 +47,14 @@ impl RamOptions {
         }
     }
 
-    /// The same with another wish for huge pages. Hosts may ignore it, and then nothing fails.
+    /// The same with another advice about huge pages. A host that ignores it is not an error.
     #[must_use]
     pub const fn huge_pages(self, huge_pages: HugePages) -> Self {
         Self { huge_pages, ..self }
     }
 
-    /// The same, but all memory is provided at once (`true`): building takes longer, and fails where the host has
-    /// too little memory, but the guest never waits for a page of the host.
+    /// The same; `true` populates all pages at once: `build` takes longer, and fails where the host has too little memory,
+    /// but the guest has no page faults of the host.
     #[must_use]
     pub const fn populate(self, populate: bool) -> Self {
         Self { populate, ..self }
@@ -77,19 +71,19 @@ impl RamOptions {
 
     /// Maps memory for every region of `map` that is RAM or holds ACPI tables, zeroed.
     ///
-    /// Regions are widened to whole pages of the host, because a hypervisor can only hand out whole pages, and
-    /// neighbours share a mapping. Every mapping is anonymous and private.
+    /// Regions are widened to whole pages of the host, because memory slots consist of whole pages; adjacent regions share
+    /// a mapping. Every mapping is anonymous and private.
     ///
     /// # Errors
     ///
-    /// [`RamError`] where the map has no RAM or the host cannot map as much.
+    /// [`RamError`] where the map has no RAM or the host cannot map it.
     pub fn build<B: NewBitmap>(self, map: &MemoryMap) -> Result<GuestRam<B>, RamError> {
         let page = arith::to_u64(pages::size());
         let mut regions = Vec::new();
         for range in layout::backed(map, page)? {
             match self.huge_pages {
                 HugePages::Advise => {
-                    for piece in layout::cut(range) {
+                    for piece in layout::split_at_huge_pages(range) {
                         regions.push(self.map(piece)?);
                     }
                 }
@@ -97,11 +91,11 @@ impl RamOptions {
             }
         }
         let memory = GuestMemoryMmap::from_regions(regions)?;
-        let split = Split {
+        let copy = ParallelCopy {
             threads: self.copy_threads,
-            ..Split::AUTOMATIC
+            ..ParallelCopy::AUTOMATIC
         };
-        Ok(GuestRam::from_own(memory, split))
+        Ok(GuestRam::from_own_mappings(memory, copy))
     }
 
     fn map<B: NewBitmap>(self, range: GuestRange) -> Result<GuestRegionMmap<B>, RamError> {

@@ -1,8 +1,7 @@
 //! The system calls and raw writes on mapped guest memory: the only unsafe code of the crate.
 //!
 //! Everything here works on a [`VolatileSlice`], which proves that its bytes are mapped for as long as it lives and
-//! that no Rust reference to them exists. So these bytes may change behind the compiler's back, which is all that
-//! any of the calls does.
+//! that no Rust reference to them exists. The calls only change these bytes.
 #![expect(unsafe_code, reason = "system calls on guest memory take its address")]
 
 use std::io;
@@ -14,14 +13,14 @@ use vm_memory::{VolatileMemoryError, VolatileSlice};
 
 use crate::HugePages;
 
-/// How much is looked at and provided at once: large enough that system calls do not count, small enough that what
-/// the host has just cleared is still in a cache when it is written.
+/// Number of bytes to check and populate at once: large enough for the system calls not to matter, small enough for the
+/// cleared pages to be in the cache when they are written.
 pub(crate) const CHUNK: usize = 0x20_0000;
 
-/// No page of any host is smaller, so a chunk never has more pages than this.
+/// The largest number of pages in a chunk: pages have at least 4 KiB.
 const MAX_PAGES: usize = CHUNK / 0x1000;
 
-/// Below this length, writing is cheaper than talking to the host about pages.
+/// Below this length, writing is cheaper than system calls about pages.
 const MIN_CALL: usize = 0x1_0000;
 
 /// The size of the host's pages in bytes: a power of two.
@@ -37,14 +36,14 @@ pub(crate) fn size() -> usize {
     })
 }
 
-/// A slice cut into what lies before, in and after its whole pages.
+/// The parts of a slice before, in and after its whole pages.
 struct Parts<'a, B> {
     head: VolatileSlice<'a, B>,
     pages: VolatileSlice<'a, B>,
     tail: VolatileSlice<'a, B>,
 }
 
-/// Cuts `slice` at the page boundaries in it.
+/// Splits `slice` at its first and last page boundary.
 fn parts<'a, B: BitmapSlice>(slice: &VolatileSlice<'a, B>) -> Result<Parts<'a, B>, VolatileMemoryError> {
     let start = slice.ptr_guard().as_ptr().addr();
     let to_page = start.wrapping_neg() & (size() - 1);
@@ -53,7 +52,7 @@ fn parts<'a, B: BitmapSlice>(slice: &VolatileSlice<'a, B>) -> Result<Parts<'a, B
     Ok(Parts { head, pages, tail })
 }
 
-/// Tells the host which pages to use. It is only advice: a host without huge pages is no error.
+/// Advises the host about huge pages. A host without them is not an error.
 pub(crate) fn advise_huge<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, huge_pages: HugePages) {
     #[cfg(target_os = "linux")]
     {
@@ -69,22 +68,22 @@ pub(crate) fn advise_huge<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, huge_pag
     let _ = (slice, huge_pages);
 }
 
-/// Provides every whole page of `slice`, writable, without changing a byte.
+/// Populates all whole pages of `slice` for writing. Their bytes do not change.
 #[cfg(target_os = "linux")]
 pub(crate) fn populate<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> io::Result<()> {
     // SAFETY: the bytes of the slice are mapped, and this advice changes none of them.
     unsafe { madvise(slice, libc::MADV_POPULATE_WRITE) }
 }
 
-/// Hosts other than Linux have no call for this.
+/// Not implemented for hosts other than Linux.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn populate<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether `slice` is large and its first whole page is not in memory. A host that does not tell counts as a no.
+/// Whether `slice` is large and its first whole page is not resident; false where the host cannot tell.
 ///
-/// Memory for a kernel is fresh as a whole or in use as a whole, so one page tells about the slice.
+/// Memory for a kernel is usually either new or in use as a whole, so one page is enough.
 pub(crate) fn begins_fresh<B: BitmapSlice>(
     slice: &VolatileSlice<'_, B>,
 ) -> Result<bool, VolatileMemoryError> {
@@ -97,10 +96,9 @@ pub(crate) fn begins_fresh<B: BitmapSlice>(
     Ok(resident(&first, &mut residency).is_ok_and(|pages| pages == [0]))
 }
 
-/// Provides the whole pages of a chunk that is about to be written.
+/// Populates the whole pages of a chunk before it is written.
 ///
-/// This is about a quarter faster than one fault a page. It does not matter whether it works: the write itself
-/// provides what is missing.
+/// This is about a quarter faster than one page fault for each page. Failure is ignored: the write populates the pages, too.
 pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
     let pages = parts(chunk)?.pages;
     if pages.len() >= MIN_CALL {
@@ -111,11 +109,10 @@ pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(
 
 /// Fills `slice` with zeros.
 ///
-/// With `discard`, whole pages that are not in memory are not written but dropped, which is cheap where they never
-/// were there and right where they are swapped out.
+/// With `discard`, whole pages that are not resident are dropped instead of written, which also covers pages that are
+/// swapped out.
 ///
-/// `discard` must only be set for memory in an anonymous private mapping: everywhere else a dropped page comes back
-/// with other bytes than zeros.
+/// `discard` must only be set for memory in an anonymous private mapping: elsewhere, a dropped page does not read as zeros.
 pub(crate) fn zero<B: BitmapSlice>(
     slice: &VolatileSlice<'_, B>,
     discard: bool,
@@ -137,9 +134,9 @@ pub(crate) fn zero<B: BitmapSlice>(
     Ok(())
 }
 
-/// Zeroes whole pages, at most a chunk of them: writes those that are in memory and drops the others.
+/// Zeroes whole pages, at most a chunk of them: writes resident pages and drops the others.
 ///
-/// A page that a device or another process has pinned is in memory, so it stays the same page.
+/// A page that a device or another process has pinned is resident, so it is not replaced.
 fn zero_pages<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
     let mut residency = [0; MAX_PAGES];
     let Ok(residency) = resident(chunk, &mut residency) else {
@@ -169,7 +166,7 @@ fn drop_pages<B: BitmapSlice>(pages: &VolatileSlice<'_, B>) -> io::Result<()> {
     unsafe { madvise(pages, libc::MADV_DONTNEED) }
 }
 
-/// Only Linux promises zeros.
+/// Only Linux specifies zeros.
 #[cfg(not(target_os = "linux"))]
 fn drop_pages<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -192,7 +189,7 @@ unsafe fn madvise<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, advice: libc::c_
     }
 }
 
-/// Which pages of a slice of whole pages are in memory: 1 for those that are, 0 for the others.
+/// Residency of the pages of a slice of whole pages: 1 for resident pages, 0 for others.
 #[cfg(target_os = "linux")]
 fn resident<'a, B: BitmapSlice>(
     slice: &VolatileSlice<'_, B>,
@@ -214,7 +211,7 @@ fn resident<'a, B: BitmapSlice>(
     Ok(residency)
 }
 
-/// Hosts other than Linux are not asked.
+/// Not implemented for hosts other than Linux.
 #[cfg(not(target_os = "linux"))]
 fn resident<'a, B: BitmapSlice>(_: &VolatileSlice<'_, B>, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
     Err(io::ErrorKind::Unsupported.into())
@@ -228,9 +225,9 @@ fn fill<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) {
     unsafe { start.as_ptr().write_bytes(0, slice.len()) };
 }
 
-/// Why a file's bytes did not arrive in guest memory.
+/// Why a file could not be read into guest memory.
 pub(crate) enum ReadAtError {
-    /// The file ended before.
+    /// The file ended early.
     Eof,
     /// The kernel could not write to the guest memory.
     Memory(io::Error),
@@ -282,7 +279,7 @@ pub(crate) fn read_at<B: BitmapSlice>(
     Ok(())
 }
 
-// Miri knows neither mincore nor madvise nor file mappings: these and the tests of the whole crate need a real host.
+// Miri supports neither mincore nor madvise nor file mappings: these and the tests of the whole crate need a real host.
 #[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use boot_core::{GuestMemory, GuestRange, MemoryMap, RegionKind};

@@ -6,87 +6,74 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use boot_core::{
-    Backing, ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, arith,
+    BackingStore, ByteSource, GuestMemory, GuestRange, MemoryError, ReadError, ReadErrorKind, arith,
 };
 use vm_memory::bitmap::{Bitmap, MS};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice};
 
+use crate::RamRegion;
 use crate::pages::{self, ReadAtError};
-use crate::split::Split;
-use crate::{RamError, RamOptions, RamRegion};
+use crate::parallel_copy::ParallelCopy;
 
-/// How many bytes of a source that is neither memory nor a file are held at once.
+/// Size in bytes of the buffer for a source that is neither memory nor a file.
 const BUFFER: usize = 0x4_0000;
 
 /// Guest memory over [`vm_memory`], for loading a [`BootPlan`](boot_core::BootPlan) and for running what was loaded.
 ///
-/// Either mapped for a [`MemoryMap`] ([`new`](Self::new), [`RamOptions`]) or wrapped around the memory that a VMM has
-/// already ([`from_memory`](Self::from_memory)). Clones share the memory. Everything that is written through it is
-/// marked in the dirty bitmap `B`.
+/// Either mapped for a `MemoryMap` ([`new`](Self::new), [`RamOptions`](crate::RamOptions)) or wrapped around existing
+/// memory of a VMM ([`from_memory`](Self::from_memory)). Clones share the memory. Writes through it are marked in the dirty
+/// bitmap `B`.
 ///
-/// An access may span regions that are adjacent in guest physical memory. One that is not backed as a whole fails
-/// before anything is written.
+/// An access may span regions that are adjacent in guest physical memory. One that is not completely backed fails before
+/// anything is written.
 pub struct GuestRam<B: Bitmap = ()> {
     memory: Arc<GuestMemoryMmap<B>>,
-    /// Whether every region is an anonymous private mapping that this crate made.
-    own: bool,
-    /// How large copies are divided among threads.
-    pub(crate) split: Split,
-}
-
-impl GuestRam {
-    /// Maps memory for `map` with the default [`RamOptions`] and without a dirty bitmap.
-    ///
-    /// # Errors
-    ///
-    /// As [`RamOptions::build`].
-    pub fn new(map: &MemoryMap) -> Result<Self, RamError> {
-        RamOptions::new().build(map)
-    }
+    /// Whether every region is an anonymous private mapping of this crate.
+    has_own_mappings: bool,
+    /// Threads for large copies.
+    pub(crate) copy: ParallelCopy,
 }
 
 impl<B: Bitmap> GuestRam<B> {
-    /// Wraps memory that exists already, of whatever kind: anonymous, shared, files, huge pages of the host.
+    /// Wraps existing memory of any kind: anonymous, shared, files, huge pages of the host.
     ///
-    /// Nothing is known about such mappings, so [`zero`](GuestMemory::zero) always writes.
+    /// [`zero`](GuestMemory::zero) always writes to such mappings.
     #[must_use]
     pub fn from_memory(memory: Arc<GuestMemoryMmap<B>>) -> Self {
         Self {
             memory,
-            own: false,
-            split: Split::AUTOMATIC,
+            has_own_mappings: false,
+            copy: ParallelCopy::AUTOMATIC,
         }
     }
 
-    /// Takes memory of which every region is an anonymous private mapping that nobody else has seen.
-    pub(crate) fn from_own(memory: GuestMemoryMmap<B>, split: Split) -> Self {
+    /// Takes memory of which every region is an anonymous private mapping without other users.
+    pub(crate) fn from_own_mappings(memory: GuestMemoryMmap<B>, copy: ParallelCopy) -> Self {
         Self {
             memory: Arc::new(memory),
-            own: true,
-            split,
+            has_own_mappings: true,
+            copy,
         }
     }
 
-    /// The same memory, into which at most `most` threads copy at once, the calling one included. Clones of the value
-    /// that this was called on keep their number.
+    /// The same memory with at most `most` threads for a copy, the calling one included. Existing clones keep their number.
     ///
-    /// Copies of several MiB from memory and from files are worth more than one thread. By default there are as many
-    /// as the process has CPUs, at most four. They live as long as the copy. Where the host refuses one, the copy goes
-    /// on without it. What arrives, what is marked dirty and which error is returned never depend on their number.
+    /// Copies of several MiB from memory and from files use several threads. The default is the number of CPUs of the
+    /// process, at most four. They end with the copy. If the host cannot start one, the copy continues without it. The
+    /// result, the dirty bitmap and the returned error do not depend on their number.
     ///
-    /// With 1, and with 0, which counts as 1, no thread is ever started and nothing is asked about CPUs. That is the
-    /// choice for a process whose system call filter kills it for either, and for one that must not take more than
-    /// one CPU from its neighbours.
+    /// With 1 (or 0, which counts as 1) no thread is started and the number of CPUs is not read. Use it for a process whose
+    /// system call filter forbids either, or that must not use more than one CPU.
     #[must_use]
     pub fn with_copy_threads(self, most: usize) -> Self {
-        let split = self.split.with_threads(most);
-        Self { split, ..self }
+        let copy = self.copy.with_threads(most);
+        Self { copy, ..self }
     }
 
     /// The memory itself, to be shared with devices.
     ///
-    /// Where this crate mapped it, [`zero`](GuestMemory::zero) relies on its being what it is: a VMM that registers it
-    /// with `userfaultfd` or maps something else over it wraps it anew with [`from_memory`](Self::from_memory).
+    /// For mappings of this crate, [`zero`](GuestMemory::zero) drops pages. A VMM that registers the memory with
+    /// `userfaultfd` or maps other memory over it must wrap it again with [`from_memory`](Self::from_memory).
     #[must_use]
     pub fn memory(&self) -> &Arc<GuestMemoryMmap<B>> {
         &self.memory
@@ -97,7 +84,7 @@ impl<B: Bitmap> GuestRam<B> {
     where
         B: Send + Sync + 'static,
     {
-        // No region reaches past the last address: vm-memory does not make such.
+        // vm-memory has no regions past the last address.
         self.memory.iter().filter_map(RamRegion::new)
     }
 
@@ -105,7 +92,7 @@ impl<B: Bitmap> GuestRam<B> {
         self.pieces(range).map(drop)
     }
 
-    /// The pieces of `range`, which together are all of it, or an error where a byte is not backed.
+    /// The pieces of `range` in order, or an error where a byte is not backed.
     fn pieces(
         &self,
         range: GuestRange,
@@ -120,8 +107,8 @@ impl<B: Bitmap> GuestRam<B> {
             .map_while(Result::ok))
     }
 
-    /// Calls `copy` for every part of `range`, with the number of bytes before it. Parts of memory that is not there
-    /// yet are of moderate size, and their pages are provided first.
+    /// Calls `copy` for every part of `range`, with the number of bytes before it. Memory without pages is split into parts
+    /// of moderate size, and their pages are populated first.
     fn for_each_part<F>(&self, range: GuestRange, mut copy: F) -> Result<(), MemoryError>
     where
         F: FnMut(&VolatileSlice<'_, MS<'_, GuestMemoryMmap<B>>>, usize) -> Result<(), MemoryError>,
@@ -157,7 +144,7 @@ impl<B: Bitmap> GuestRam<B> {
             let failed = |kind| MemoryError::Source(ReadError::new(at, part.len(), kind));
             let max = libc::off_t::MAX;
             let Ok(position) = libc::off_t::try_from(at) else {
-                // No file is longer than its offsets can say.
+                // No file is longer than its largest offset.
                 return Err(failed(ReadErrorKind::PastEnd(
                     u64::try_from(max).unwrap_or(u64::MAX),
                 )));
@@ -204,18 +191,23 @@ impl<B: Bitmap> GuestRam<B> {
 
 impl<B: Bitmap + Send + Sync> GuestRam<B> {
     /// [`copy_from_file`](Self::copy_from_file) on several threads where that is faster.
-    fn split_file(&self, range: GuestRange, file: BorrowedFd<'_>, offset: u64) -> Result<(), MemoryError> {
+    fn copy_from_file_parallel(
+        &self,
+        range: GuestRange,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), MemoryError> {
         self.check_all(range)?;
-        self.split.run(range, |chunk| {
+        self.copy.run(range, |chunk| {
             let before = chunk.start().saturating_sub(range.start());
             self.copy_from_file(chunk, file, offset.saturating_add(before))
         })
     }
 
     /// [`copy_from_bytes`](Self::copy_from_bytes) on several threads where that is faster.
-    fn split_bytes(&self, range: GuestRange, bytes: &[u8]) -> Result<(), MemoryError> {
+    fn copy_from_bytes_parallel(&self, range: GuestRange, bytes: &[u8]) -> Result<(), MemoryError> {
         self.check_all(range)?;
-        self.split.run(range, |chunk| {
+        self.copy.run(range, |chunk| {
             let before = usize::try_from(chunk.start().saturating_sub(range.start())).ok();
             // `bytes` is as long as the range, so there is something for every chunk.
             let rest = before.and_then(|before| bytes.get(before..));
@@ -230,7 +222,7 @@ fn span(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
     GuestRange::new(addr, arith::to_u64(len)).ok_or_else(|| MemoryError::NotBacked(to_the_end()))
 }
 
-/// An error of the memory itself.
+/// An error of the memory.
 fn access(range: GuestRange, source: impl Error + Send + Sync + 'static) -> MemoryError {
     MemoryError::Access {
         range,
@@ -244,14 +236,13 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
     }
 
     fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-        self.split_bytes(span(addr, bytes.len())?, bytes)
+        self.copy_from_bytes_parallel(span(addr, bytes.len())?, bytes)
     }
 
-    /// Fills `range` with zeros: pages that are in memory are written, and in memory that this crate mapped, pages
-    /// that are not are left to the host, which provides them zeroed.
+    /// Fills `range` with zeros. In mappings of this crate, only resident pages are written: the host zeroes the others.
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
         for piece in self.pieces(range)? {
-            pages::zero(&piece, self.own).map_err(|error| access(range, error))?;
+            pages::zero(&piece, self.has_own_mappings).map_err(|error| access(range, error))?;
         }
         Ok(())
     }
@@ -265,18 +256,18 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
         Ok(())
     }
 
-    /// Fills `range` with the bytes of `source` from `offset` on: bytes in memory are copied, files are read straight
-    /// into guest memory, everything else goes through a buffer.
+    /// Fills `range` with the bytes of `source` from `offset` on: bytes in memory are copied, files are read into guest
+    /// memory, other sources are copied through a buffer.
     ///
-    /// A file that has become shorter is [`ReadErrorKind::Shrunk`]. Its cursor stays where it is.
+    /// A file that became shorter is [`ReadErrorKind::Shrunk`]. Its cursor does not move.
     fn copy_from(
         &mut self,
         range: GuestRange,
         source: &dyn ByteSource,
         offset: u64,
     ) -> Result<(), MemoryError> {
-        match source.backing() {
-            Backing::Bytes(bytes) => {
+        match source.backing_store() {
+            BackingStore::Bytes(bytes) => {
                 let part = || {
                     let start = usize::try_from(offset).ok()?;
                     let len = usize::try_from(range.len()).ok()?;
@@ -287,9 +278,9 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
                     let kind = ReadErrorKind::PastEnd(arith::to_u64(bytes.len()));
                     ReadError::new(offset, len, kind)
                 })?;
-                self.split_bytes(range, part)
+                self.copy_from_bytes_parallel(range, part)
             }
-            Backing::File(file) => self.split_file(range, file, offset),
+            BackingStore::File(file) => self.copy_from_file_parallel(range, file, offset),
             _ => self.copy_from_any(range, source, offset),
         }
     }
@@ -299,8 +290,8 @@ impl<B: Bitmap> Clone for GuestRam<B> {
     fn clone(&self) -> Self {
         Self {
             memory: Arc::clone(&self.memory),
-            own: self.own,
-            split: self.split,
+            has_own_mappings: self.has_own_mappings,
+            copy: self.copy,
         }
     }
 }
@@ -313,8 +304,8 @@ impl<B: Bitmap> fmt::Debug for GuestRam<B> {
             .filter_map(|region| GuestRange::new(region.start_addr().0, region.len()));
         f.debug_struct("GuestRam")
             .field("regions", &ranges.collect::<Vec<_>>())
-            .field("own", &self.own)
-            .field("split", &self.split)
+            .field("has_own_mappings", &self.has_own_mappings)
+            .field("copy", &self.copy)
             .finish()
     }
 }

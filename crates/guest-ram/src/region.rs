@@ -1,4 +1,4 @@
-//! Regions of guest memory for whoever hands them to a hypervisor.
+//! Regions of guest memory for the memory slots of a hypervisor.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use boot_core::{GuestRange, arith};
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
-/// A mapping, whatever its bitmap.
+/// A mapping with any type of bitmap.
 trait Mapping: Send + Sync {
     fn host(&self) -> *mut u8;
 }
@@ -18,10 +18,10 @@ impl<B: Bitmap + Send + Sync> Mapping for MmapRegion<B> {
     }
 }
 
-/// A region of guest memory: its guest physical addresses, and shared ownership of the mapping behind them.
+/// A region of guest memory: its guest physical addresses, and shared ownership of its mapping.
 ///
-/// A hypervisor back end keeps this value for as long as the guest can reach the memory: the mapping cannot go away
-/// before, whatever becomes of the [`GuestRam`](crate::GuestRam) it came from.
+/// A hypervisor back end keeps this value for as long as the guest can access the memory. The mapping lives as long, even if
+/// the [`GuestRam`](crate::GuestRam) is dropped.
 #[derive(Clone)]
 pub struct RamRegion {
     range: GuestRange,
@@ -29,7 +29,7 @@ pub struct RamRegion {
 }
 
 impl RamRegion {
-    /// The region, or `None` where it would reach past the last address.
+    /// The region, or `None` where it would end past the last address.
     pub(crate) fn new<B>(region: &GuestRegionMmap<B>) -> Option<Self>
     where
         B: Bitmap + Send + Sync + 'static,
@@ -46,17 +46,17 @@ impl RamRegion {
         self.range
     }
 
-    /// Where the region begins in this process. Its [`range`](Self::range)`().len()` bytes are mapped there for as
-    /// long as this value or a clone of it lives.
+    /// The address of the region in this process. Its [`range`](Self::range)`().len()` bytes are mapped there for as long as
+    /// this value or a clone of it lives.
     ///
-    /// The guest and other threads may change the bytes at any time, so no Rust reference may be made to them.
+    /// The guest and other threads may change the bytes at any time, so no Rust reference to them may exist.
     /// Writes through the pointer, the guest's included, are not marked in a dirty bitmap.
     #[must_use]
     pub fn host_ptr(&self) -> *mut u8 {
         self.mapping.host()
     }
 
-    /// [`host_ptr`](Self::host_ptr) as a number, which is how hypervisors want it.
+    /// [`host_ptr`](Self::host_ptr) as a number, for memory slots.
     #[must_use]
     pub fn host_addr(&self) -> u64 {
         arith::to_u64(self.host_ptr().addr())

@@ -168,7 +168,10 @@ fn a_truncated_file_is_an_error_at_its_end() {
         let options = RamOptions::new().copy_threads(threads);
         let mut ram: GuestRam<AtomicBitmap> = options.build(&map(&[(0, 0x80_0000)])).unwrap();
         let error = ram.copy_from(range(0, 0x60_0000), &on_disk, 0).unwrap_err();
-        let MemoryError::Source(ReadError { range: gone, kind }) = error else {
+        let MemoryError::Source(ReadError {
+            range: gone, kind, ..
+        }) = error
+        else {
             panic!("{error}");
         };
         assert!(matches!(kind, ReadErrorKind::Shrunk), "{kind:?}");

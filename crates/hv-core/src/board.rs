@@ -1,4 +1,4 @@
-//! A whole machine: RAM, vCPUs and devices, ready to boot.
+//! Complete machines: RAM, vCPUs and devices.
 
 mod devices;
 
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use boot_core::CpuState;
 
 pub use self::devices::{BoardDevices, DeviceLayout, SerialPort};
-use crate::{Bus, BusError, Outcome, Policy, RunError, SerialInput, Vm, assemble, boot, run};
+use crate::{Bus, BusError, Outcome, Policy, RunError, SerialInput, Vm, boot, init_vm, run};
 
-/// A machine with RAM, vCPUs and devices, ready to boot.
+/// A complete machine: RAM, vCPUs and devices.
 ///
-/// It works with every [`Vm`], so that what is built on it can be tested with [`fake`](crate::fake); the harness of each
-/// architecture has a function that makes one on its hypervisor in one step.
+/// Generic over the [`Vm`], so code that uses boards can be tested with [`fake`](crate::fake). The harness of each
+/// architecture has a function that builds one on its hypervisor.
 #[derive(Debug)]
 pub struct Board<V: Vm> {
-    // The vCPUs go before the machine whose parts they are.
+    // Dropped before the virtual machine.
     vcpus: Vec<V::Vcpu>,
     bus: Bus,
     input: Option<SerialInput>,
@@ -23,14 +23,15 @@ pub struct Board<V: Vm> {
 }
 
 impl<V: Vm> Board<V> {
-    /// Puts a machine together: `ram` in slots 0, 1, …, vCPUs 0 to `vcpus` - 1, and the devices that `connect` puts on a
-    /// bus. It is given the machine, for their interrupt lines, and returns the console's input if there is a console;
-    /// [`BoardDevices::connect`] does this for the devices that most machines have.
+    /// Builds a machine of `ram` in slots 0, 1, …, vCPUs 0 to `vcpus` - 1, and devices.
+    ///
+    /// `connect` creates the bus with the devices and returns it with the console's input, if there is a console. Its
+    /// argument is the virtual machine, for interrupt lines. [`BoardDevices::connect`] does this for the usual devices.
     ///
     /// # Errors
     ///
-    /// [`RunError`] with the operation or the device that failed.
-    pub fn assemble(
+    /// [`RunError`] with the operation or the device that failed. The devices are connected before RAM and vCPUs are created.
+    pub fn new(
         vm: V,
         ram: impl IntoIterator<Item = V::Ram>,
         vcpus: u32,
@@ -38,7 +39,7 @@ impl<V: Vm> Board<V> {
     ) -> Result<Self, RunError<V::Error>> {
         let vm = Arc::new(vm);
         let (bus, input) = connect(&vm)?;
-        let vcpus = assemble(&*vm, ram, vcpus)?;
+        let vcpus = init_vm(&*vm, ram, vcpus)?;
         Ok(Self {
             vcpus,
             bus,
@@ -47,7 +48,8 @@ impl<V: Vm> Board<V> {
         })
     }
 
-    /// Starts the first vCPU at `state` and runs the machine until `policy`, the guest or a failure ends it.
+    /// Sets the registers of the first vCPU to `state` and runs the machine until the guest, `policy` or a failure ends the
+    /// run.
     ///
     /// # Errors
     ///
@@ -60,7 +62,7 @@ impl<V: Vm> Board<V> {
         boot(&mut self.vcpus, state, &self.bus, policy)
     }
 
-    /// Goes on after [`boot`](Self::boot) or this ended, from where the vCPUs are.
+    /// Continues the machine from its current state after [`boot`](Self::boot) or `resume` returned.
     ///
     /// # Errors
     ///
@@ -73,7 +75,7 @@ impl<V: Vm> Board<V> {
         run(&mut self.vcpus, &self.bus, policy)
     }
 
-    /// The machine.
+    /// The virtual machine.
     #[must_use]
     pub fn vm(&self) -> &Arc<V> {
         &self.vm
@@ -81,19 +83,19 @@ impl<V: Vm> Board<V> {
 
     /// The vCPUs, in order of their numbers.
     #[must_use]
-    pub fn vcpus(&mut self) -> &mut [V::Vcpu] {
+    pub fn vcpus_mut(&mut self) -> &mut [V::Vcpu] {
         &mut self.vcpus
     }
 
     /// The bus, for further devices.
     #[must_use]
-    pub fn bus(&mut self) -> &mut Bus {
+    pub fn bus_mut(&mut self) -> &mut Bus {
         &mut self.bus
     }
 
-    /// Types into the console, if there is one.
+    /// Input of the console, if there is a console.
     #[must_use]
-    pub fn input(&self) -> Option<SerialInput> {
+    pub fn console_input(&self) -> Option<SerialInput> {
         self.input.clone()
     }
 }

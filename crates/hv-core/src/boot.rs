@@ -1,4 +1,4 @@
-//! From a hypervisor's parts to a running guest.
+//! Set-up, boot and reset of virtual machines.
 
 use std::{fmt, sync::Arc};
 
@@ -6,12 +6,12 @@ use boot_core::CpuState;
 
 use crate::{Bus, IrqError, IrqLine, Operation, Outcome, Policy, RunError, Vcpu, Vm, run};
 
-/// Maps `ram` as slots 0, 1, … and creates vCPUs 0 to `vcpus` - 1.
+/// Maps `ram` as slots 0, 1, … and creates vCPUs 0 to `vcpus` - 1 of `vm`.
 ///
 /// # Errors
 ///
-/// [`RunError::Operation`] with the slot or vCPU that the back end refused.
-pub fn assemble<V: Vm>(
+/// [`RunError::Operation`] with the slot or vCPU that failed.
+pub fn init_vm<V: Vm>(
     vm: &V,
     ram: impl IntoIterator<Item = V::Ram>,
     vcpus: u32,
@@ -34,11 +34,12 @@ pub fn assemble<V: Vm>(
         .collect()
 }
 
-/// Gives the first of `vcpus` its entry state and runs them all; the others wait to be started by the guest.
+/// Sets the registers of the first of `vcpus` to `state` and runs all of them; the others wait until the guest starts
+/// them.
 ///
 /// # Errors
 ///
-/// As [`run()`]; also [`RunError::Operation`] when the back end refuses the state.
+/// As [`run()`]; also [`RunError::Operation`] when the registers cannot be set.
 ///
 /// # Panics
 ///
@@ -58,12 +59,12 @@ pub fn boot<V: Vcpu>(
     run(vcpus, bus, policy)
 }
 
-/// Puts all `vcpus` back into the state they were created in, as a machine reset does. RAM and devices stay.
+/// Resets all `vcpus` to their state after creation, as a machine reset does. RAM and devices are not changed.
 ///
 /// # Errors
 ///
-/// [`RunError::Operation`] with the vCPU that could not be reset.
-pub fn reset<V: Vcpu>(vcpus: &mut [V]) -> Result<(), RunError<V::Error>> {
+/// [`RunError::Operation`] with the vCPU that failed.
+pub fn reset_vcpus<V: Vcpu>(vcpus: &mut [V]) -> Result<(), RunError<V::Error>> {
     for vcpu in vcpus {
         vcpu.reset().map_err(|source| RunError::Operation {
             operation: Operation::Reset,
@@ -74,13 +75,13 @@ pub fn reset<V: Vcpu>(vcpus: &mut [V]) -> Result<(), RunError<V::Error>> {
     Ok(())
 }
 
-/// An interrupt line of a virtual machine, as devices want it.
-pub struct VmIrq<V> {
+/// Interrupt line of a virtual machine, for devices.
+pub struct VmIrqLine<V> {
     vm: Arc<V>,
     line: u32,
 }
 
-impl<V> VmIrq<V> {
+impl<V> VmIrqLine<V> {
     /// Line `line` of `vm`.
     #[must_use]
     pub fn new(vm: Arc<V>, line: u32) -> Self {
@@ -88,19 +89,18 @@ impl<V> VmIrq<V> {
     }
 }
 
-impl<V> fmt::Debug for VmIrq<V> {
+impl<V> fmt::Debug for VmIrqLine<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VmIrq")
+        f.debug_struct("VmIrqLine")
             .field("line", &self.line)
             .finish_non_exhaustive()
     }
 }
 
-impl<V: Vm> IrqLine for VmIrq<V> {
+impl<V: Vm> IrqLine for VmIrqLine<V> {
     fn pulse(&self) -> Result<(), IrqError> {
-        self.vm.pulse_irq(self.line).map_err(|source| IrqError {
-            line: self.line,
-            source: source.into(),
-        })
+        self.vm
+            .pulse_irq(self.line)
+            .map_err(|source| IrqError::new(self.line, source))
     }
 }

@@ -1,4 +1,4 @@
-//! Devices and the buses that find them by address.
+//! The device trait, and the bus that dispatches accesses by address.
 
 use std::{
     error::Error,
@@ -6,12 +6,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Outcome, Space};
+use crate::{AddressSpace, Outcome};
 
-/// What a device wants after a write.
+/// Action of the run loop after a write to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The guest goes on.
+#[non_exhaustive]
+pub enum DeviceAction {
+    /// The guest continues.
     Continue,
     /// The run ends with this outcome.
     End(Outcome),
@@ -19,38 +20,38 @@ pub enum Verdict {
 
 /// A device with registers that the guest reads and writes.
 ///
-/// Offsets count from the first address of the range under which the device was put on a bus. An access never
-/// reaches past that range.
+/// Offsets count from the first address of the device's range on the bus. An access never extends past that range.
 pub trait Device: Send {
-    /// Fills `data` with what the guest reads at `offset`.
+    /// Handles a read at `offset`: fills `data`.
     ///
     /// # Errors
     ///
-    /// [`DeviceError`] when the *host's* side of the device fails. What the guest does wrong is not an error.
+    /// [`DeviceError`] when the host side of the device fails. A guest error is not one.
     fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError>;
 
-    /// Takes what the guest writes at `offset`.
+    /// Handles a write of `data` at `offset`.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError>;
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError>;
 }
 
-/// The host's side of a device failed.
+/// Failure of the host side of a device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// An interrupt could not be raised.
     #[error(transparent)]
     Irq(#[from] IrqError),
-    /// The guest's output could not be written.
-    #[error("the guest's console output could not be written")]
+    /// Console output could not be written.
+    #[error("console output of the guest could not be written")]
     Console(#[source] io::Error),
 }
 
-/// An interrupt line could not be set.
+/// Failure to set an interrupt line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[error("setting interrupt line {line} failed")]
 pub struct IrqError {
     /// The line.
@@ -60,29 +61,27 @@ pub struct IrqError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// A device could not be put on the bus.
+/// Failure to add a device to a bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
     /// The range is empty.
-    #[error("a device range at {base:#x} is empty")]
+    #[error("the device range at {base:#x} is empty")]
     Empty {
         /// First address.
         base: u64,
     },
-    /// The range reaches past the end of its address space.
-    #[error(
-        "the device range at {base:#x}, {len:#x} bytes long, reaches past the last address of {space:?} space"
-    )]
-    OutOfSpace {
+    /// The range extends past the end of its address space.
+    #[error("the device range of {len:#x} bytes at {base:#x} extends past the last {space}")]
+    OutOfRange {
         /// The address space.
-        space: Space,
+        space: AddressSpace,
         /// First address.
         base: u64,
         /// Length in bytes.
         len: u64,
     },
-    /// Another device is there already.
+    /// The range overlaps that of another device.
     #[error(
         "the device range {base:#x}..={last:#x} overlaps the device at {other_base:#x}..={other_last:#x}"
     )]
@@ -91,23 +90,23 @@ pub enum BusError {
         base: u64,
         /// Last address.
         last: u64,
-        /// First address of the device that is there.
+        /// First address of the other device.
         other_base: u64,
-        /// Last address of the device that is there.
+        /// Last address of the other device.
         other_last: u64,
     },
 }
 
-/// An inclusive address range and the device behind it.
+/// A device and its inclusive address range.
 struct Entry {
     base: u64,
     last: u64,
     device: Mutex<Box<dyn Device>>,
 }
 
-/// Every device of a machine, by I/O port and by guest physical address.
+/// The devices of a machine, by I/O port and by guest physical address.
 ///
-/// Each device has a lock of its own: vCPUs that use different devices do not wait for each other.
+/// Each device has its own lock, so vCPUs that access different devices do not wait for each other.
 #[derive(Default)]
 pub struct Bus {
     pio: Vec<Entry>,
@@ -124,6 +123,17 @@ impl fmt::Debug for Bus {
     }
 }
 
+impl IrqError {
+    /// A failure to set `line`.
+    #[must_use]
+    pub fn new(line: u32, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            line,
+            source: source.into(),
+        }
+    }
+}
+
 impl Bus {
     /// A bus without devices.
     #[must_use]
@@ -131,31 +141,31 @@ impl Bus {
         Self::default()
     }
 
-    /// Puts `device` at `len` addresses from `base` of `space`.
+    /// Adds `device` at `len` addresses from `base` of `space`.
     ///
     /// # Errors
     ///
     /// [`BusError`] when the range is empty, leaves the address space or overlaps another device.
     pub fn insert(
         &mut self,
-        space: Space,
+        space: AddressSpace,
         base: u64,
         len: u64,
         device: impl Device + 'static,
     ) -> Result<(), BusError> {
         let highest = match space {
-            Space::Pio => u64::from(u16::MAX),
-            Space::Mmio => u64::MAX,
+            AddressSpace::Pio => u64::from(u16::MAX),
+            AddressSpace::Mmio => u64::MAX,
         };
         let Some(rest) = len.checked_sub(1) else {
             return Err(BusError::Empty { base });
         };
         let Some(last) = base.checked_add(rest).filter(|&last| last <= highest) else {
-            return Err(BusError::OutOfSpace { space, base, len });
+            return Err(BusError::OutOfRange { space, base, len });
         };
         let entries = match space {
-            Space::Pio => &mut self.pio,
-            Space::Mmio => &mut self.mmio,
+            AddressSpace::Pio => &mut self.pio,
+            AddressSpace::Mmio => &mut self.mmio,
         };
         // Entries are sorted and disjoint, so only the neighbours of the new one can overlap it.
         let at = entries.partition_point(|entry| entry.last < base);
@@ -178,19 +188,19 @@ impl Bus {
         Ok(())
     }
 
-    /// Reads from the device that has the whole access. `Ok(false)`: no device has it, and `data` is all ones,
-    /// as on a bus where nobody answers.
+    /// Reads from the device whose range contains the whole access. `Ok(false)` where there is none; `data` is then all
+    /// ones.
     ///
     /// # Errors
     ///
     /// The device's [`DeviceError`].
-    pub fn read(&self, space: Space, address: u64, data: &mut [u8]) -> Result<bool, DeviceError> {
+    pub fn read(&self, space: AddressSpace, address: u64, data: &mut [u8]) -> Result<bool, DeviceError> {
         let Some((entry, offset)) = self.find(space, address, data.len()) else {
             data.fill(0xff);
             return Ok(false);
         };
-        // A device whose lock is poisoned panicked in another vCPU's thread; that panic ends the run and is
-        // reported there, so going on with the device here hides nothing.
+        // A poisoned lock means that the device panicked in another vCPU's thread. That panic ends the run and is
+        // reported there.
         entry
             .device
             .lock()
@@ -199,12 +209,17 @@ impl Bus {
         Ok(true)
     }
 
-    /// Writes to the device that has the whole access. `Ok(None)`: no device has it.
+    /// Writes to the device whose range contains the whole access. `Ok(None)` where there is none.
     ///
     /// # Errors
     ///
     /// The device's [`DeviceError`].
-    pub fn write(&self, space: Space, address: u64, data: &[u8]) -> Result<Option<Verdict>, DeviceError> {
+    pub fn write(
+        &self,
+        space: AddressSpace,
+        address: u64,
+        data: &[u8],
+    ) -> Result<Option<DeviceAction>, DeviceError> {
         let Some((entry, offset)) = self.find(space, address, data.len()) else {
             return Ok(None);
         };
@@ -216,10 +231,10 @@ impl Bus {
             .map(Some)
     }
 
-    fn find(&self, space: Space, address: u64, len: usize) -> Option<(&Entry, u64)> {
+    fn find(&self, space: AddressSpace, address: u64, len: usize) -> Option<(&Entry, u64)> {
         let entries = match space {
-            Space::Pio => &self.pio,
-            Space::Mmio => &self.mmio,
+            AddressSpace::Pio => &self.pio,
+            AddressSpace::Mmio => &self.mmio,
         };
         let rest = u64::try_from(len).ok()?.checked_sub(1)?;
         let last = address.checked_add(rest)?;
@@ -248,9 +263,9 @@ mod tests {
             Ok(())
         }
 
-        fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+        fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
             self.1.lock().unwrap().push((offset, data.to_vec()));
-            Ok(Verdict::Continue)
+            Ok(DeviceAction::Continue)
         }
     }
 
@@ -278,7 +293,7 @@ mod tests {
                 other_last,
             })
         };
-        for space in [Space::Pio, Space::Mmio] {
+        for space in [AddressSpace::Pio, AddressSpace::Mmio] {
             check(space, 0x110, 0xf0, Ok(()));
             check(space, 0, 0x100, Ok(()));
             check(space, 0x210, 1, Ok(()));
@@ -291,53 +306,53 @@ mod tests {
                 space,
                 u64::MAX,
                 2,
-                Err(BusError::OutOfSpace {
+                Err(BusError::OutOfRange {
                     space,
                     base: u64::MAX,
                     len: 2,
                 }),
             );
         }
-        check(Space::Pio, 0xffff, 1, Ok(()));
+        check(AddressSpace::Pio, 0xffff, 1, Ok(()));
         check(
-            Space::Pio,
+            AddressSpace::Pio,
             0xffff,
             2,
-            Err(BusError::OutOfSpace {
-                space: Space::Pio,
+            Err(BusError::OutOfRange {
+                space: AddressSpace::Pio,
                 base: 0xffff,
                 len: 2,
             }),
         );
-        check(Space::Mmio, u64::MAX, 1, Ok(()));
+        check(AddressSpace::Mmio, u64::MAX, 1, Ok(()));
     }
 
     #[test]
     fn accesses_go_to_the_device_that_has_them_whole() {
         let log = Arc::default();
         let mut bus = Bus::new();
-        bus.insert(Space::Mmio, 0x1000, 0x100, Probe(7, Arc::clone(&log)))
+        bus.insert(AddressSpace::Mmio, 0x1000, 0x100, Probe(7, Arc::clone(&log)))
             .unwrap();
-        bus.insert(Space::Pio, 0x1000, 1, probe(8)).unwrap();
+        bus.insert(AddressSpace::Pio, 0x1000, 1, probe(8)).unwrap();
         let check = |space, address, len, expected: Option<u8>| {
             let mut data = vec![0; len];
             let claimed = bus.read(space, address, &mut data).unwrap();
             assert_eq!(claimed, expected.is_some(), "{space:?} {address:#x}+{len}");
             assert_eq!(data, vec![expected.unwrap_or(0xff); len]);
         };
-        check(Space::Mmio, 0x1000, 4, Some(7));
-        check(Space::Mmio, 0x10fc, 4, Some(7));
-        check(Space::Mmio, 0x10fd, 4, None);
-        check(Space::Mmio, 0xfff, 2, None);
-        check(Space::Mmio, 0x1100, 1, None);
-        check(Space::Mmio, u64::MAX, 8, None);
-        check(Space::Pio, 0x1000, 1, Some(8));
-        check(Space::Pio, 0x1000, 2, None);
+        check(AddressSpace::Mmio, 0x1000, 4, Some(7));
+        check(AddressSpace::Mmio, 0x10fc, 4, Some(7));
+        check(AddressSpace::Mmio, 0x10fd, 4, None);
+        check(AddressSpace::Mmio, 0xfff, 2, None);
+        check(AddressSpace::Mmio, 0x1100, 1, None);
+        check(AddressSpace::Mmio, u64::MAX, 8, None);
+        check(AddressSpace::Pio, 0x1000, 1, Some(8));
+        check(AddressSpace::Pio, 0x1000, 2, None);
         assert_eq!(
-            bus.write(Space::Mmio, 0x10ff, &[5]).unwrap(),
-            Some(Verdict::Continue)
+            bus.write(AddressSpace::Mmio, 0x10ff, &[5]).unwrap(),
+            Some(DeviceAction::Continue)
         );
-        assert_eq!(bus.write(Space::Mmio, 0x10ff, &[5, 6]).unwrap(), None);
+        assert_eq!(bus.write(AddressSpace::Mmio, 0x10ff, &[5, 6]).unwrap(), None);
         assert_eq!(*log.lock().unwrap(), [(0xff, vec![5])]);
     }
 
@@ -354,7 +369,7 @@ mod tests {
             let mut accepted: Vec<(u64, u64, u8)> = Vec::new();
             for (tag, (base, len)) in (0u8..).zip(ranges) {
                 let fits = len > 0 && accepted.iter().all(|&(b, l, _)| base + len <= b || b + l <= base);
-                prop_assert_eq!(bus.insert(Space::Pio, base, len, probe(tag)).is_ok(), fits);
+                prop_assert_eq!(bus.insert(AddressSpace::Pio, base, len, probe(tag)).is_ok(), fits);
                 if fits {
                     accepted.push((base, len, tag));
                 }
@@ -365,7 +380,7 @@ mod tests {
                     .find(|&&(b, l, _)| b <= address && address + u64::try_from(len).unwrap() <= b + l)
                     .map(|&(_, _, tag)| tag);
                 let mut data = vec![0; len];
-                prop_assert_eq!(bus.read(Space::Pio, address, &mut data).unwrap(), expected.is_some());
+                prop_assert_eq!(bus.read(AddressSpace::Pio, address, &mut data).unwrap(), expected.is_some());
                 prop_assert_eq!(data, vec![expected.unwrap_or(0xff); len]);
             }
         }

@@ -1,13 +1,13 @@
-//! The devices that a small machine needs.
+//! Device models.
 
-mod exit_port;
+mod debug_exit;
 mod i8042;
 mod rtc;
 mod serial;
 mod syscon;
 
-pub use exit_port::ExitPort;
+pub use debug_exit::DebugExitDevice;
 pub use i8042::I8042;
 pub use rtc::Rtc;
-pub use serial::{ConsoleSink, InputError, IrqLine, Serial, SerialConfig, SerialInput};
+pub use serial::{ConsoleOutput, InputError, IrqLine, Serial, SerialConfig, SerialInput};
 pub use syscon::SysconDevice;

@@ -1,21 +1,21 @@
-//! Why a virtual CPU stopped running guest code.
+//! Exits of a virtual CPU.
 
 use std::fmt;
 
-/// Why [`Vcpu::run`](crate::Vcpu::run) returned.
+/// Reason why [`Vcpu::run`](crate::Vcpu::run) returned.
 ///
-/// The accesses borrow the hypervisor's own buffer: an answer to a read is written into `data`, and the guest
-/// sees it when the vCPU runs again. Everything that the run loop cannot answer is a [`Fault`], which owns its data.
+/// The accesses borrow the hypervisor's buffer. The result of a read is written into `data`; the guest sees it when the
+/// vCPU runs again. Every exit that the run loop cannot handle is a [`Fault`], which owns its data.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Exit<'a> {
+pub enum VcpuExit<'a> {
     /// The guest reads an I/O port. `data` holds `data.len() / size` elements, each to be filled in.
     IoRead {
         /// The port.
         port: u16,
         /// Width of one access in bytes: 1, 2 or 4.
         size: u8,
-        /// The answer, element by element; longer than `size` for a string instruction.
+        /// Buffer for the result, element by element; longer than `size` for a string instruction.
         data: &'a mut [u8],
     },
     /// The guest writes an I/O port.
@@ -24,34 +24,34 @@ pub enum Exit<'a> {
         port: u16,
         /// Width of one access in bytes: 1, 2 or 4.
         size: u8,
-        /// What is written, element by element; longer than `size` for a string instruction.
+        /// The written bytes, element by element; longer than `size` for a string instruction.
         data: &'a [u8],
     },
     /// The guest reads memory that no RAM slot backs.
     MmioRead {
         /// Guest physical address.
         address: u64,
-        /// The answer, to be filled in.
+        /// Buffer for the result.
         data: &'a mut [u8],
     },
     /// The guest writes memory that no RAM slot backs.
     MmioWrite {
         /// Guest physical address.
         address: u64,
-        /// What is written.
+        /// The written bytes.
         data: &'a [u8],
     },
-    /// The guest waits for an interrupt that the hypervisor does not model itself.
+    /// The guest halted, and no interrupt controller in the hypervisor can wake it.
     Halt,
-    /// The guest asked its firmware interface (PSCI, SBI) for something that concerns the whole machine.
+    /// The guest made a call to its firmware interface (PSCI, SBI) that concerns the whole machine.
     System(SystemEvent),
-    /// Nothing happened in the guest: somebody interrupted the vCPU, or it has not been started yet.
+    /// No guest event: the vCPU was kicked, received a signal, or has not been started yet.
     Interrupted,
-    /// The vCPU cannot go on.
+    /// The vCPU cannot continue.
     Fault(Fault),
 }
 
-/// What a guest asked of the machine as a whole.
+/// Request of the guest to the machine as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SystemEvent {
@@ -59,91 +59,123 @@ pub enum SystemEvent {
     PowerOff,
     /// Reset.
     Reset,
-    /// The guest declares that it crashed.
+    /// The guest reports a crash.
     Crash,
-    /// Any other kind, by the hypervisor's own number.
+    /// Any other request, by the hypervisor's number.
     Other(u32),
 }
 
-/// Which address space an access goes to.
+/// Address space of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Space {
+pub enum AddressSpace {
     /// x86 I/O ports, 0 to 0xffff.
     Pio,
     /// Guest physical addresses.
     Mmio,
 }
 
-/// The direction of an access, seen from the guest.
+/// Kind of an access, seen from the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
+pub enum AccessKind {
     /// The guest reads.
     Read,
     /// The guest writes.
     Write,
 }
 
-/// One access to a device address, without its data.
+/// An access to a device address, without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Access {
     /// Address space.
-    pub space: Space,
-    /// Direction.
-    pub direction: Direction,
+    pub space: AddressSpace,
+    /// Read or write.
+    pub kind: AccessKind,
     /// First address.
     pub address: u64,
     /// Length in bytes.
     pub len: usize,
 }
 
-impl fmt::Display for Access {
+impl fmt::Display for AddressSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        f.pad(match self {
+            Self::Pio => "I/O port",
+            Self::Mmio => "guest physical address",
+        })
+    }
+}
+
+impl fmt::Display for AccessKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
+impl Access {
+    /// An access of `len` bytes at `address`.
+    #[must_use]
+    pub const fn new(space: AddressSpace, kind: AccessKind, address: u64, len: usize) -> Self {
+        Self {
             space,
-            direction,
+            kind,
             address,
             len,
-        } = self;
-        let direction = match direction {
-            Direction::Read => "read of",
-            Direction::Write => "write to",
-        };
-        match space {
-            Space::Pio => write!(f, "{len}-byte {direction} I/O port {address:#06x}"),
-            Space::Mmio => write!(f, "{len}-byte {direction} guest physical address {address:#x}"),
         }
     }
 }
 
-/// A reason why a vCPU cannot go on, with everything the hypervisor told about it.
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            space,
+            kind,
+            address,
+            len,
+        } = self;
+        let kind = match kind {
+            AccessKind::Read => "read of",
+            AccessKind::Write => "write to",
+        };
+        match space {
+            AddressSpace::Pio => write!(f, "{len}-byte {kind} {space} {address:#06x}"),
+            AddressSpace::Mmio => write!(f, "{len}-byte {kind} {space} {address:#x}"),
+        }
+    }
+}
+
+/// Reason why a vCPU cannot continue, with all data that the hypervisor reported.
 ///
-/// `Display` is one sentence that names the values a person needs to look further.
+/// `Display` is one sentence with the values needed for further diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The CPU shut down; on x86 that is a triple fault.
+    /// The CPU entered the shutdown state; on x86, a triple fault.
     Shutdown,
-    /// The hypervisor gave up.
+    /// The hypervisor reported an internal error.
     InternalError {
-        /// The hypervisor's number for the reason.
+        /// The hypervisor's number of the error.
         suberror: u32,
-        /// What that number means, where it is known.
+        /// Meaning of that number, where it is known.
         meaning: Option<&'static str>,
-        /// The address of the instruction, where it could be read.
+        /// Address of the instruction, where it could be read.
         pc: Option<u64>,
-        /// The bytes of the instruction, where the hypervisor gave them.
+        /// Bytes of the instruction; empty where the hypervisor did not report them.
         instruction: Vec<u8>,
-        /// Further data, in the hypervisor's own layout.
+        /// Further data, in the hypervisor's layout.
         data: Vec<u64>,
     },
-    /// The hardware refused to enter the guest with this state.
+    /// The hardware refused to enter the guest with the current vCPU state.
     EntryFailed {
-        /// The hardware's own reason: a VMX exit reason or an SVM exit code.
+        /// The hardware's reason: a VMX exit reason or an SVM exit code.
         reason: u64,
-        /// The host CPU on which it happened.
+        /// Number of the host CPU.
         cpu: u32,
     },
-    /// Guest memory could not be accessed on the host's side.
+    /// The host could not access guest memory.
     MemoryFault {
         /// Guest physical address.
         address: u64,
@@ -152,30 +184,31 @@ pub enum Fault {
         /// The hypervisor's flags for the access.
         flags: u64,
     },
-    /// A debug event that nobody asked for.
+    /// A debug exception that the harness did not request.
     Debug {
-        /// The address of the instruction.
+        /// Address of the instruction.
         pc: u64,
-        /// The exception number, in the architecture's own numbering.
+        /// Exception number of the architecture.
         exception: u32,
     },
-    /// The guest accessed an address that neither RAM nor a device has, and the policy is to stop then.
-    Unclaimed(Access),
-    /// The guest accessed a device with an instruction that the hardware does not take apart for hypervisors: a load or
-    /// store of two registers, of a vector register, or with write-back.
-    Undecoded {
+    /// The guest accessed an address without RAM and without a device, under
+    /// [`UnhandledAccessPolicy::Crash`](crate::UnhandledAccessPolicy::Crash).
+    UnhandledAccess(Access),
+    /// The guest accessed a device with an instruction for which the hardware reports no valid instruction syndrome: a load
+    /// or store of two registers, of a vector register, or with write-back.
+    NoSyndrome {
         /// Guest physical address.
         address: u64,
-        /// The direction.
-        direction: Direction,
-        /// What the hardware tells about the access, in its own layout.
+        /// Read or write.
+        kind: AccessKind,
+        /// Syndrome of the access, in the hardware's layout.
         syndrome: u64,
     },
-    /// The guest declared through its firmware interface that it crashed, or asked for what the harness cannot do.
+    /// The guest reported a crash through its firmware interface, or made a request that the harness does not support.
     System(SystemEvent),
-    /// An exit that this harness does not handle.
+    /// An exit reason that the harness does not handle.
     Unsupported {
-        /// The hypervisor's number of the exit reason.
+        /// Number of the exit reason.
         reason: u32,
         /// Its name, where it is known.
         name: Option<&'static str>,
@@ -190,7 +223,7 @@ impl fmt::Display for Fault {
                  interrupt table)",
             ),
             Self::InternalError { suberror, meaning, pc, instruction, data } => {
-                write!(f, "the hypervisor gave up with suberror {suberror}")?;
+                write!(f, "the hypervisor reported internal error {suberror}")?;
                 if let Some(meaning) = meaning {
                     write!(f, " ({meaning})")?;
                 }
@@ -213,27 +246,25 @@ impl fmt::Display for Fault {
             }
             Self::EntryFailed { reason, cpu } => write!(
                 f,
-                "the hardware of host CPU {cpu} refused to enter the guest, reason {reason:#x}; the vCPU's state is \
-                 not one this CPU accepts"
+                "host CPU {cpu} refused to enter the guest with reason {reason:#x}: the vCPU state is invalid for this CPU"
             ),
             Self::MemoryFault { address, len, flags } => write!(
                 f,
-                "guest memory at {address:#x}, {len:#x} bytes, cannot be accessed on the host (flags {flags:#x})"
+                "the host cannot access {len:#x} bytes of guest memory at {address:#x} (flags {flags:#x})"
             ),
             Self::Debug { pc, exception } => {
-                write!(f, "debug exception {exception} at instruction address {pc:#x}, which nobody asked for")
+                write!(f, "unexpected debug exception {exception} at instruction address {pc:#x}")
             }
-            Self::Unclaimed(access) => write!(f, "{access}, where there is neither RAM nor a device"),
-            Self::Undecoded { address, direction, syndrome } => write!(
+            Self::UnhandledAccess(access) => write!(f, "{access}, which has neither RAM nor a device"),
+            Self::NoSyndrome { address, kind, syndrome } => write!(
                 f,
-                "the guest accesses guest physical address {address:#x}, which is not RAM, with an instruction that \
-                 the hardware does not take apart ({direction:?}, syndrome {syndrome:#x}); a device needs plain loads and \
-                 stores of one general-purpose register"
+                "{kind} at guest physical address {address:#x}, which is not RAM, without a valid instruction syndrome \
+                 ({syndrome:#x}); device accesses need loads and stores of one general-purpose register"
             ),
-            Self::System(SystemEvent::Crash) => f.write_str("the guest reported that it crashed"),
-            Self::System(event) => write!(f, "the guest asked for {event:?}, which this harness cannot do"),
+            Self::System(SystemEvent::Crash) => f.write_str("the guest reported a crash"),
+            Self::System(event) => write!(f, "the guest requested {event:?}, which this harness does not support"),
             Self::Unsupported { reason, name } => {
-                write!(f, "the hypervisor stopped the vCPU with reason {reason}")?;
+                write!(f, "the hypervisor stopped the vCPU with exit reason {reason}")?;
                 if let Some(name) = name {
                     write!(f, " ({name})")?;
                 }
@@ -263,7 +294,13 @@ mod tests {
                 instruction: vec![0xc5, 0xf8],
                 data: vec![0x20],
             },
-            &["suberror 1", "emulation failure", "0x100000", "c5 f8", "0x20"],
+            &[
+                "internal error 1",
+                "emulation failure",
+                "0x100000",
+                "c5 f8",
+                "0x20",
+            ],
         );
         check(
             Fault::EntryFailed {
@@ -295,12 +332,12 @@ mod tests {
             &["27", "KVM_EXIT_HYPERV"],
         );
         check(
-            Fault::Undecoded {
+            Fault::NoSyndrome {
                 address: 0x900_0000,
-                direction: Direction::Write,
+                kind: AccessKind::Write,
                 syndrome: 0x46,
             },
-            &["0x9000000", "Write", "0x46"],
+            &["0x9000000", "write", "0x46"],
         );
         check(
             Fault::Debug {
@@ -309,21 +346,14 @@ mod tests {
             },
             &["0x7c00", "3"],
         );
-        let access = Access {
-            space: Space::Pio,
-            direction: Direction::Read,
-            address: 0x60,
-            len: 1,
-        };
-        check(Fault::Unclaimed(access), &["1-byte read of I/O port 0x0060"]);
-        let access = Access {
-            space: Space::Mmio,
-            direction: Direction::Write,
-            address: 0xd000_0000,
-            len: 4,
-        };
+        let access = Access::new(AddressSpace::Pio, AccessKind::Read, 0x60, 1);
         check(
-            Fault::Unclaimed(access),
+            Fault::UnhandledAccess(access),
+            &["1-byte read of I/O port 0x0060"],
+        );
+        let access = Access::new(AddressSpace::Mmio, AccessKind::Write, 0xd000_0000, 4);
+        check(
+            Fault::UnhandledAccess(access),
             &["4-byte write to guest physical address 0xd0000000"],
         );
     }

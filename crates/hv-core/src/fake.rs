@@ -1,7 +1,7 @@
-//! A hypervisor that runs scripts instead of guests, and fails where it is told to.
+//! Fake hypervisor for tests: vCPUs follow scripts, and chosen operations fail.
 //!
-//! It tests everything that is written against [`Vm`] and [`Vcpu`] on any host, and the failures a real
-//! hypervisor almost never shows: [`FakeConfig::fail_at`] makes the *n*-th operation fail, so a test tries every *n*.
+//! Code that uses [`Vm`] and [`Vcpu`] can be tested with it on any host. [`FakeConfig::fail_at`] makes the *n*-th operation
+//! fail, so a test can try every *n*.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,19 +10,19 @@ use std::{
 
 use boot_core::{Arch, CpuState};
 
-use crate::{Exit, Fault, Interrupter, Operation, SystemEvent, Vcpu, Vm};
+use crate::{Fault, Operation, SystemEvent, Vcpu, VcpuExit, VcpuKicker, Vm};
 
-/// One thing that a scripted vCPU does.
+/// Step of a vCPU script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Read `count` elements of `size` bytes from an I/O port; the answer goes to [`FakeVm::answers`].
+    /// Read `count` elements of `size` bytes from an I/O port; the result goes to [`FakeVm::read_results`].
     IoRead {
         /// The port.
         port: u16,
         /// Width of one element in bytes.
         size: u8,
-        /// How many elements.
+        /// Number of elements.
         count: usize,
     },
     /// Write to an I/O port.
@@ -34,7 +34,7 @@ pub enum Step {
         /// The elements.
         data: Vec<u8>,
     },
-    /// Read `len` bytes from a device address; the answer goes to [`FakeVm::answers`].
+    /// Read `len` bytes from a device address; the result goes to [`FakeVm::read_results`].
     MmioRead {
         /// Guest physical address.
         address: u64,
@@ -48,56 +48,71 @@ pub enum Step {
         /// The bytes.
         data: Vec<u8>,
     },
-    /// Wait for an interrupt in user space.
+    /// Exit with [`VcpuExit::Halt`].
     Halt,
-    /// Ask the firmware interface for something.
+    /// Make a call to the firmware interface.
     System(SystemEvent),
-    /// Leave the guest for no reason, as after a stray signal.
-    Stray,
-    /// Stop with a fault.
+    /// Exit without a guest event, as after an unrelated signal.
+    SpuriousExit,
+    /// Exit with a fault.
     Fault(Fault),
-    /// Execute guest code until interrupted. A script that is at its end does this too.
+    /// Execute guest code until kicked. The end of a script has the same effect.
     Spin,
     /// Panic, as a bug in a back end would.
     Panic,
 }
 
-/// What a [`FakeVm`] does.
+/// Configuration of a [`FakeVm`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FakeConfig {
-    /// The state in which vCPUs are created. Its architecture is the machine's.
+    /// Reset state of the vCPUs, which determines the architecture of the machine.
     pub reset_state: CpuState,
-    /// What each vCPU does, by its number; a vCPU without a script spins.
+    /// Scripts of the vCPUs, by vCPU number; a vCPU without a script spins.
     pub scripts: Vec<Vec<Step>>,
-    /// Which operation fails, counted from 0 over the whole machine; `None` for none.
+    /// Number of the operation that fails, counted from 0 over the whole machine.
     pub fail_at: Option<usize>,
-    /// How many interrupts each vCPU misses, as a real one does that is on the verge of entering the guest.
-    pub lost_interrupts: u32,
+    /// Number of kicks that each vCPU loses, as a vCPU can that is about to enter the guest.
+    pub lost_kicks: u32,
 }
 
 impl FakeConfig {
-    /// Runs `scripts` from `reset_state` without failures.
+    /// A machine that runs `scripts` without failures.
     #[must_use]
     pub fn new(reset_state: CpuState, scripts: Vec<Vec<Step>>) -> Self {
         Self {
             reset_state,
             scripts,
             fail_at: None,
-            lost_interrupts: 0,
+            lost_kicks: 0,
         }
+    }
+
+    /// Makes operation number `number` fail.
+    #[must_use]
+    pub fn with_failure(mut self, number: Option<usize>) -> Self {
+        self.fail_at = number;
+        self
+    }
+
+    /// Sets the number of kicks that each vCPU loses.
+    #[must_use]
+    pub fn with_lost_kicks(mut self, kicks: u32) -> Self {
+        self.lost_kicks = kicks;
+        self
     }
 }
 
-/// An operation of the fake failed.
+/// Failure of an operation of the fake hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FakeError {
-    /// It was told to.
-    #[error("operation {number} ({operation}) was told to fail")]
+    /// The operation is the one of [`FakeConfig::fail_at`].
+    #[error("injected failure of operation {number} ({operation})")]
     Injected {
-        /// Which operation, counted from 0.
+        /// Number of the operation, counted from 0.
         number: usize,
-        /// What it was.
+        /// The operation.
         operation: Operation,
     },
     /// The vCPU exists already.
@@ -114,7 +129,7 @@ pub enum FakeError {
     },
     /// The slot is not in use.
     #[error("RAM slot {slot} is not in use")]
-    SlotUnused {
+    SlotNotInUse {
         /// The slot.
         slot: u32,
     },
@@ -123,12 +138,12 @@ pub enum FakeError {
     SlotOverlap {
         /// The new slot.
         slot: u32,
-        /// The one it overlaps.
+        /// The slot it overlaps.
         other: u32,
     },
     /// The state belongs to another architecture.
-    #[error("a state for {found} cannot be given to a vCPU of {expected}")]
-    WrongArch {
+    #[error("the state is for {found}, the vCPU is {expected}")]
+    ArchMismatch {
         /// The machine's architecture.
         expected: Arch,
         /// The state's architecture.
@@ -136,7 +151,7 @@ pub enum FakeError {
     },
 }
 
-/// RAM without memory: only the addresses count.
+/// RAM without memory: a range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FakeRam {
     /// First guest physical address.
@@ -152,7 +167,7 @@ impl FakeRam {
     }
 }
 
-/// A virtual machine that runs scripts.
+/// Fake virtual machine.
 #[derive(Debug)]
 pub struct FakeVm {
     config: FakeConfig,
@@ -167,7 +182,7 @@ struct Shared {
     inside: usize,
     slots: BTreeMap<u32, FakeRam>,
     irqs: Vec<(u32, bool)>,
-    answers: Vec<(u32, Vec<u8>)>,
+    read_results: Vec<(u32, Vec<u8>)>,
 }
 
 impl Shared {
@@ -188,7 +203,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeVm {
-    /// A machine that behaves as `config` says.
+    /// A machine with this configuration.
     #[must_use]
     pub fn new(config: FakeConfig) -> Self {
         let shared = Shared {
@@ -201,27 +216,27 @@ impl FakeVm {
         }
     }
 
-    /// Every operation that was begun, in order.
+    /// All operations so far, failed ones included, in order.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         lock(&self.shared).operations.clone()
     }
 
-    /// Every level that an interrupt line was set to, in order.
+    /// All changes of interrupt lines, in order.
     #[must_use]
     pub fn irqs(&self) -> Vec<(u32, bool)> {
         lock(&self.shared).irqs.clone()
     }
 
-    /// What the reads of the scripts were answered with, and to which vCPU, in the order in which it ran again.
+    /// Results of the reads of the scripts with their vCPU numbers, in the order in which the vCPUs ran again.
     #[must_use]
-    pub fn answers(&self) -> Vec<(u32, Vec<u8>)> {
-        lock(&self.shared).answers.clone()
+    pub fn read_results(&self) -> Vec<(u32, Vec<u8>)> {
+        lock(&self.shared).read_results.clone()
     }
 
-    /// How many threads are inside [`Vcpu::run`] at this moment.
+    /// Number of threads that are inside [`Vcpu::run`].
     #[must_use]
-    pub fn running(&self) -> usize {
+    pub fn running_vcpus(&self) -> usize {
         lock(&self.shared).inside
     }
 }
@@ -251,10 +266,10 @@ impl Vm for FakeVm {
             state: self.config.reset_state.clone(),
             buffer: Vec::new(),
             read_pending: false,
-            doorbell: Arc::new(Doorbell {
-                state: Mutex::new(Bell {
-                    rung: false,
-                    lose: self.config.lost_interrupts,
+            kicker: Arc::new(FakeKicker {
+                state: Mutex::new(KickState {
+                    kicked: false,
+                    lose: self.config.lost_kicks,
                 }),
                 changed: Condvar::new(),
             }),
@@ -278,7 +293,7 @@ impl Vm for FakeVm {
     fn unmap_ram(&self, slot: u32) -> Result<FakeRam, FakeError> {
         let mut shared = lock(&self.shared);
         shared.begin(Operation::UnmapRam)?;
-        shared.slots.remove(&slot).ok_or(FakeError::SlotUnused { slot })
+        shared.slots.remove(&slot).ok_or(FakeError::SlotNotInUse { slot })
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), FakeError> {
@@ -289,7 +304,7 @@ impl Vm for FakeVm {
     }
 }
 
-/// A vCPU that follows a script.
+/// Fake vCPU that follows a script.
 #[derive(Debug)]
 pub struct FakeVcpu {
     index: u32,
@@ -298,16 +313,16 @@ pub struct FakeVcpu {
     state: CpuState,
     buffer: Vec<u8>,
     read_pending: bool,
-    doorbell: Arc<Doorbell>,
+    kicker: Arc<FakeKicker>,
     shared: Arc<Mutex<Shared>>,
 }
 
 impl FakeVcpu {
-    fn step(&mut self, step: Step) -> Exit<'_> {
+    fn step(&mut self, step: Step) -> VcpuExit<'_> {
         match step {
             Step::IoRead { port, size, count } => {
-                self.expect_answer(usize::from(size).saturating_mul(count));
-                Exit::IoRead {
+                self.begin_read(usize::from(size).saturating_mul(count));
+                VcpuExit::IoRead {
                     port,
                     size,
                     data: &mut self.buffer,
@@ -315,40 +330,40 @@ impl FakeVcpu {
             }
             Step::IoWrite { port, size, data } => {
                 self.buffer = data;
-                Exit::IoWrite {
+                VcpuExit::IoWrite {
                     port,
                     size,
                     data: &self.buffer,
                 }
             }
             Step::MmioRead { address, len } => {
-                self.expect_answer(len);
-                Exit::MmioRead {
+                self.begin_read(len);
+                VcpuExit::MmioRead {
                     address,
                     data: &mut self.buffer,
                 }
             }
             Step::MmioWrite { address, data } => {
                 self.buffer = data;
-                Exit::MmioWrite {
+                VcpuExit::MmioWrite {
                     address,
                     data: &self.buffer,
                 }
             }
-            Step::Halt => Exit::Halt,
-            Step::System(event) => Exit::System(event),
-            Step::Stray => Exit::Interrupted,
-            Step::Fault(fault) => Exit::Fault(fault),
+            Step::Halt => VcpuExit::Halt,
+            Step::System(event) => VcpuExit::System(event),
+            Step::SpuriousExit => VcpuExit::Interrupted,
+            Step::Fault(fault) => VcpuExit::Fault(fault),
             Step::Spin => {
-                self.doorbell.wait();
-                Exit::Interrupted
+                self.kicker.wait();
+                VcpuExit::Interrupted
             }
             #[expect(clippy::panic, reason = "panicking is what this step is for")]
-            Step::Panic => panic!("the script of vCPU {} says so", self.index),
+            Step::Panic => panic!("scripted panic of vCPU {}", self.index),
         }
     }
 
-    fn expect_answer(&mut self, len: usize) {
+    fn begin_read(&mut self, len: usize) {
         self.buffer = vec![0; len];
         self.read_pending = true;
     }
@@ -362,7 +377,7 @@ impl Vcpu for FakeVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, FakeError> {
-        lock(&self.shared).begin(Operation::State)?;
+        lock(&self.shared).begin(Operation::GetState)?;
         Ok(self.state.clone())
     }
 
@@ -370,7 +385,7 @@ impl Vcpu for FakeVcpu {
         lock(&self.shared).begin(Operation::SetState)?;
         let (expected, found) = (self.reset_state.arch(), state.arch());
         if expected != found {
-            return Err(FakeError::WrongArch { expected, found });
+            return Err(FakeError::ArchMismatch { expected, found });
         }
         self.state = state.clone();
         Ok(())
@@ -382,27 +397,27 @@ impl Vcpu for FakeVcpu {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<Exit<'_>, FakeError> {
+    fn run(&mut self) -> Result<VcpuExit<'_>, FakeError> {
         {
             let mut shared = lock(&self.shared);
             shared.begin(Operation::Run)?;
             if std::mem::take(&mut self.read_pending) {
                 shared
-                    .answers
+                    .read_results
                     .push((self.index, std::mem::take(&mut self.buffer)));
             }
             shared.inside = shared.inside.saturating_add(1);
         }
         let _inside = Inside(Arc::clone(&self.shared));
-        if self.doorbell.take() {
-            return Ok(Exit::Interrupted);
+        if self.kicker.take() {
+            return Ok(VcpuExit::Interrupted);
         }
         let step = self.script.pop_front().unwrap_or(Step::Spin);
         Ok(self.step(step))
     }
 
-    fn interrupter(&self) -> Arc<dyn Interrupter> {
-        Arc::clone(&self.doorbell) as Arc<dyn Interrupter>
+    fn kicker(&self) -> Arc<dyn VcpuKicker> {
+        Arc::clone(&self.kicker) as Arc<dyn VcpuKicker>
     }
 }
 
@@ -417,38 +432,38 @@ impl Drop for Inside {
 }
 
 #[derive(Debug)]
-struct Doorbell {
-    state: Mutex<Bell>,
+struct FakeKicker {
+    state: Mutex<KickState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct Bell {
-    rung: bool,
+struct KickState {
+    kicked: bool,
     lose: u32,
 }
 
-impl Doorbell {
+impl FakeKicker {
     fn take(&self) -> bool {
-        std::mem::take(&mut lock(&self.state).rung)
+        std::mem::take(&mut lock(&self.state).kicked)
     }
 
     fn wait(&self) {
-        let mut bell = lock(&self.state);
-        while !std::mem::take(&mut bell.rung) {
-            bell = self.changed.wait(bell).unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
+        while !std::mem::take(&mut state.kicked) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-impl Interrupter for Doorbell {
-    fn interrupt(&self) {
-        let mut bell = lock(&self.state);
-        if let Some(rest) = bell.lose.checked_sub(1) {
-            bell.lose = rest;
+impl VcpuKicker for FakeKicker {
+    fn kick(&self) {
+        let mut state = lock(&self.state);
+        if let Some(rest) = state.lose.checked_sub(1) {
+            state.lose = rest;
             return;
         }
-        bell.rung = true;
+        state.kicked = true;
         self.changed.notify_all();
     }
 }

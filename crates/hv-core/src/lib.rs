@@ -5,22 +5,25 @@ mod board;
 mod boot;
 mod bus;
 mod device;
+mod error;
 mod exit;
 pub mod fake;
-mod observe;
+mod observer;
 mod outcome;
 mod run;
 pub mod virt;
 mod vm;
 
 pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
-pub use boot::{VmIrq, assemble, boot, reset};
-pub use bus::{Bus, BusError, Device, DeviceError, IrqError, Verdict};
+pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
+pub use bus::{Bus, BusError, Device, DeviceAction, DeviceError, IrqError};
 pub use device::{
-    ConsoleSink, ExitPort, I8042, InputError, IrqLine, Rtc, Serial, SerialConfig, SerialInput, SysconDevice,
+    ConsoleOutput, DebugExitDevice, I8042, InputError, IrqLine, Rtc, Serial, SerialConfig, SerialInput,
+    SysconDevice,
 };
-pub use exit::{Access, Direction, Exit, Fault, Space, SystemEvent};
-pub use observe::{Ignore, Milestone, Observer, Timeline};
-pub use outcome::{CrashReport, Outcome, RunError};
-pub use run::{OnShutdown, OnUnclaimed, Policy, StopHandle, run};
-pub use vm::{Interrupter, Operation, Vcpu, Vm};
+pub use error::RunError;
+pub use exit::{Access, AccessKind, AddressSpace, Fault, SystemEvent, VcpuExit};
+pub use observer::{Milestone, NullObserver, Observer, Timeline};
+pub use outcome::{CrashReport, Outcome};
+pub use run::{Policy, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
+pub use vm::{Operation, Vcpu, VcpuKicker, Vm};

@@ -1,13 +1,13 @@
-//! The run loop: one thread per vCPU, one supervisor, one outcome.
+//! The run loop: one thread per vCPU, and a supervisor that determines the outcome.
 //!
 //! ```text
-//!   vCPU 0 ──┐  decisions, "I am out"
+//!   vCPU 0 ──┐  decisions, end of the thread
 //!   vCPU 1 ──┼──────────────▶ supervisor ──▶ Outcome
 //!   stop() ──┘                  │  ▲ deadline
-//!                               └──┴─▶ interrupts, repeated until every vCPU is out
+//!                               └──┴─▶ kicks, repeated until every vCPU has left the guest
 //! ```
 //!
-//! The first decision wins. The threads are scoped: when [`run`] returns, none is left.
+//! The first decision is the outcome. The threads are scoped: all have ended when [`run`] returns.
 
 use std::{
     fmt,
@@ -22,38 +22,76 @@ use std::{
 };
 
 use crate::{
-    Access, Bus, CrashReport, Direction, Exit, Fault, Ignore, Interrupter, Milestone, Observer, Operation,
-    Outcome, RunError, Space, SystemEvent, Vcpu, Verdict,
+    Access, AccessKind, AddressSpace, Bus, CrashReport, DeviceAction, Fault, Milestone, NullObserver,
+    Observer, Operation, Outcome, RunError, SystemEvent, Vcpu, VcpuExit, VcpuKicker,
 };
 
-/// How long the supervisor waits before it interrupts a vCPU that has not answered once more.
+/// Time between two kicks of a vCPU that has not left the guest.
 const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What a run does about the things a guest may do.
+/// Policy of a run: limits, handling of guest events, and observation.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Policy {
-    /// The longest time the run may take; without one it may take forever.
+    /// Time limit of the run; `None` for no limit.
     pub deadline: Option<Duration>,
-    /// What a CPU shutdown (on x86: a triple fault) means.
-    pub on_shutdown: OnShutdown,
-    /// What an access means that neither RAM nor a device has.
-    pub on_unclaimed: OnUnclaimed,
-    /// Ends the run from outside.
+    /// Policy for a CPU shutdown (on x86: a triple fault).
+    pub shutdown: ShutdownPolicy,
+    /// Policy for accesses to addresses without RAM and without a device.
+    pub unhandled_access: UnhandledAccessPolicy,
+    /// Handle that stops the run from another thread.
     pub stop: StopHandle,
-    /// Told what happens.
+    /// Observer of the run.
     pub observer: Arc<dyn Observer>,
 }
 
 impl Default for Policy {
-    /// No deadline, a shutdown is a crash, unclaimed accesses read as all ones.
+    /// No deadline; a shutdown is a crash; unhandled reads give all ones; events are not observed.
     fn default() -> Self {
         Self {
             deadline: None,
-            on_shutdown: OnShutdown::default(),
-            on_unclaimed: OnUnclaimed::default(),
+            shutdown: ShutdownPolicy::default(),
+            unhandled_access: UnhandledAccessPolicy::default(),
             stop: StopHandle::default(),
-            observer: Arc::new(Ignore),
+            observer: Arc::new(NullObserver),
         }
+    }
+}
+
+impl Policy {
+    /// Sets the time limit of the run.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the policy for a CPU shutdown.
+    #[must_use]
+    pub fn with_shutdown(mut self, shutdown: ShutdownPolicy) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets the policy for accesses to addresses without RAM and without a device.
+    #[must_use]
+    pub fn with_unhandled_access(mut self, unhandled_access: UnhandledAccessPolicy) -> Self {
+        self.unhandled_access = unhandled_access;
+        self
+    }
+
+    /// Sets the handle that stops the run.
+    #[must_use]
+    pub fn with_stop(mut self, stop: StopHandle) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Sets the observer of the run.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
     }
 }
 
@@ -61,37 +99,37 @@ impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
             .field("deadline", &self.deadline)
-            .field("on_shutdown", &self.on_shutdown)
-            .field("on_unclaimed", &self.on_unclaimed)
+            .field("shutdown", &self.shutdown)
+            .field("unhandled_access", &self.unhandled_access)
             .finish_non_exhaustive()
     }
 }
 
-/// What [`Fault::Shutdown`] means.
+/// Policy for [`Fault::Shutdown`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum OnShutdown {
-    /// The guest crashed.
+pub enum ShutdownPolicy {
+    /// The run ends with [`Outcome::Crash`].
     #[default]
     Crash,
-    /// The guest resets the machine, as a PC's chipset does. Linux does this on purpose with `reboot=t`.
+    /// The run ends with [`Outcome::Reset`]: a PC chipset resets the machine. Linux uses this for `reboot=t`.
     Reset,
 }
 
-/// What an access to an address means that neither RAM nor a device has.
+/// Policy for accesses to addresses without RAM and without a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum OnUnclaimed {
-    /// Reads give all ones, writes are dropped, the observer is told. This is what a PC does.
+pub enum UnhandledAccessPolicy {
+    /// Reads give all ones and writes are ignored, as on a PC. The observer is notified.
     #[default]
     Ignore,
-    /// The run ends with [`Fault::Unclaimed`].
+    /// The run ends with [`Outcome::Crash`] and [`Fault::UnhandledAccess`].
     Crash,
 }
 
-/// Ends runs from another thread.
+/// Handle that stops runs from another thread.
 ///
-/// A stop is final: a run with a handle that was stopped before ends at once.
+/// A stop is permanent: a later run with the same handle ends at once.
 #[derive(Clone, Default)]
 pub struct StopHandle(Arc<Mutex<StopState>>);
 
@@ -109,13 +147,13 @@ impl fmt::Debug for StopHandle {
 }
 
 impl StopHandle {
-    /// A handle that has not been stopped.
+    /// A handle that is not stopped.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends every run that uses this handle, now and later, with [`Outcome::Stopped`].
+    /// Ends all current and later runs that use this handle with [`Outcome::Stopped`].
     pub fn stop(&self) {
         self.with(|state| {
             state.requested = true;
@@ -131,7 +169,7 @@ impl StopHandle {
         self.with(|state| state.requested)
     }
 
-    /// Calls `notify` when the handle is stopped, at once if it already is, until the subscription is dropped.
+    /// Calls `notify` when the handle is stopped (at once if it is stopped already), until the subscription is dropped.
     fn subscribe(&self, notify: impl Fn() + Send + 'static) -> Subscription {
         let id = self.with(|state| {
             if state.requested {
@@ -165,28 +203,28 @@ impl Drop for Subscription {
     }
 }
 
-/// What the supervisor hears.
+/// Message to the supervisor.
 enum Message<E> {
-    /// A vCPU decided how the run ends.
+    /// A vCPU decided the outcome.
     Decided(Result<Outcome, RunError<E>>),
-    /// The thread of a vCPU ends: it will not enter the guest again.
+    /// The thread of a vCPU ends; it does not enter the guest again.
     Out(usize),
-    /// Somebody called [`StopHandle::stop`].
+    /// [`StopHandle::stop`] was called.
     Stop,
 }
 
-/// Runs all `vcpus`, each on a thread of its own, until one of them, the deadline or the stop handle ends the run.
+/// Runs each of `vcpus` on its own thread until one of them, the deadline or the stop handle ends the run.
 ///
-/// Every vCPU is out of the guest and every thread has ended when this returns, whatever it returns, so the vCPUs
-/// can be looked at, reset and run again.
+/// On return, with any result, every vCPU has left the guest and every thread has ended, so the vCPUs can be read, reset
+/// and run again.
 ///
 /// # Errors
 ///
-/// [`RunError`] when the host fails: an operation of the back end, a device, or a thread that cannot be started.
+/// [`RunError`] for failures of the host: an operation of the back end, a device, or the start of a thread.
 ///
 /// # Panics
 ///
-/// A panic in a device or in the back end ends the run and is passed on.
+/// A panic in a device or in the back end ends the run and is propagated.
 pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
     if vcpus.is_empty() {
         return Err(RunError::NoVcpus);
@@ -195,15 +233,15 @@ pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outco
     let stopping = AtomicBool::new(false);
     let notify = sender.clone();
     let subscription = policy.stop.subscribe(move || {
-        // Nobody listens any more when the run has just ended by itself.
+        // The receiver is gone if the run has just ended.
         let _ = notify.send(Message::Stop);
     });
     policy.observer.milestone(Milestone::Started, Instant::now());
     let result = thread::scope(|scope| {
-        let mut running: Vec<Option<Arc<dyn Interrupter>>> = Vec::new();
+        let mut running: Vec<Option<Arc<dyn VcpuKicker>>> = Vec::new();
         for (slot, vcpu) in vcpus.iter_mut().enumerate() {
             let index = vcpu.index();
-            let interrupter = vcpu.interrupter();
+            let kicker = vcpu.kicker();
             let guard = OutGuard {
                 sender: sender.clone(),
                 slot,
@@ -213,13 +251,13 @@ pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outco
                 thread::Builder::new()
                     .name(format!("vcpu-{index}"))
                     .spawn_scoped(scope, move || {
-                        if let Some(decision) = drive(vcpu, bus, policy, stopping) {
-                            // The supervisor listens until every guard is dropped.
+                        if let Some(decision) = run_vcpu(vcpu, bus, policy, stopping) {
+                            // The supervisor receives until every guard is dropped.
                             let _ = guard.sender.send(Message::Decided(decision));
                         }
                     });
             match spawned {
-                Ok(_) => running.push(Some(interrupter)),
+                Ok(_) => running.push(Some(kicker)),
                 Err(source) => {
                     let _ = sender.send(Message::Decided(Err(RunError::Thread { vcpu: index, source })));
                     break;
@@ -232,7 +270,7 @@ pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outco
     result
 }
 
-/// Tells the supervisor that a vCPU's thread ends, even when it ends by a panic.
+/// Notifies the supervisor when a vCPU's thread ends, also by a panic.
 struct OutGuard<E> {
     sender: Sender<Message<E>>,
     slot: usize,
@@ -241,21 +279,21 @@ struct OutGuard<E> {
 impl<E> Drop for OutGuard<E> {
     fn drop(&mut self) {
         if thread::panicking() {
-            // The others are stopped; `thread::scope` then passes the panic on in place of this outcome.
+            // Stops the other vCPUs; `thread::scope` then propagates the panic in place of this outcome.
             let _ = self.sender.send(Message::Stop);
         }
         let _ = self.sender.send(Message::Out(self.slot));
     }
 }
 
-/// Waits for the first decision, then gets every vCPU out.
+/// Waits for the first decision, then makes every vCPU leave the guest.
 fn supervise<E>(
     receiver: &Receiver<Message<E>>,
-    running: &mut [Option<Arc<dyn Interrupter>>],
+    running: &mut [Option<Arc<dyn VcpuKicker>>],
     policy: &Policy,
     stopping: &AtomicBool,
 ) -> Result<Outcome, RunError<E>> {
-    // A deadline too far away to be expressed is none.
+    // A deadline that `Instant` cannot represent is no deadline.
     let deadline = policy
         .deadline
         .and_then(|limit| Instant::now().checked_add(limit));
@@ -280,8 +318,8 @@ fn supervise<E>(
                 }
                 None
             }
-            // `run` holds a sender, so the channel cannot be disconnected: this is the timeout. After the
-            // decision it means that it is time to kick again, which happens below.
+            // `run` holds a sender, so the channel is never disconnected and this is the timeout. After the decision it
+            // is the time for the next kick, below.
             Err(_) => Some(Ok(Outcome::Deadline)),
         };
         if let (Some(decided), None) = (decided, &decision) {
@@ -290,18 +328,18 @@ fn supervise<E>(
             stopping.store(true, Ordering::Release);
         }
         if decision.is_some() {
-            for interrupter in running.iter().flatten() {
-                interrupter.interrupt();
+            for kicker in running.iter().flatten() {
+                kicker.kick();
             }
         }
     }
-    // Told when every vCPU is out, so that an observer that panics leaves none of them running.
+    // Reported after every vCPU has left the guest: an observer that panics then leaves none of them running.
     policy
         .observer
         .milestone(Milestone::Ended, ended.unwrap_or_else(Instant::now));
     decision.unwrap_or_else(|| {
-        // Every thread ended without a decision, so every vCPU halted. A decision that a thread sent on its way
-        // out was received before its `Out`; only a failure to start the very first thread can still wait here.
+        // Every thread ended without a decision, so every vCPU halted. A decision of a thread was received before its
+        // `Out`; only a failure to start the first thread can still be in the channel.
         let last = receiver.try_iter().find_map(|message| match message {
             Message::Decided(result) => Some(result),
             Message::Stop => Some(Ok(Outcome::Stopped)),
@@ -311,8 +349,8 @@ fn supervise<E>(
     })
 }
 
-/// Runs one vCPU until it decides how the run ends, or until it is told to stop or halts for good: `None`.
-fn drive<V: Vcpu>(
+/// Runs one vCPU until it decides the outcome; `None` if it was stopped or halted.
+fn run_vcpu<V: Vcpu>(
     vcpu: &mut V,
     bus: &Bus,
     policy: &Policy,
@@ -330,40 +368,25 @@ fn drive<V: Vcpu>(
                 }));
             }
         };
+        let dispatcher = AccessDispatcher {
+            bus,
+            policy,
+            vcpu: index,
+        };
         let step = match exit {
-            Exit::IoRead { port, size, data } => Accessor {
-                bus,
-                policy,
-                vcpu: index,
-            }
-            .pio_read(port, size, data),
-            Exit::IoWrite { port, size, data } => Accessor {
-                bus,
-                policy,
-                vcpu: index,
-            }
-            .pio_write(port, size, data),
-            Exit::MmioRead { address, data } => Accessor {
-                bus,
-                policy,
-                vcpu: index,
-            }
-            .read(Space::Mmio, address, data),
-            Exit::MmioWrite { address, data } => Accessor {
-                bus,
-                policy,
-                vcpu: index,
-            }
-            .write(Space::Mmio, address, data),
-            Exit::Halt => return None,
-            Exit::Interrupted => ControlFlow::Continue(()),
-            Exit::System(SystemEvent::PowerOff) => ControlFlow::Break(End::Outcome(Outcome::PowerOff)),
-            Exit::System(SystemEvent::Reset) => ControlFlow::Break(End::Outcome(Outcome::Reset)),
-            Exit::System(event) => ControlFlow::Break(End::Fault(Fault::System(event))),
-            Exit::Fault(Fault::Shutdown) if policy.on_shutdown == OnShutdown::Reset => {
+            VcpuExit::IoRead { port, size, data } => dispatcher.pio_read(port, size, data),
+            VcpuExit::IoWrite { port, size, data } => dispatcher.pio_write(port, size, data),
+            VcpuExit::MmioRead { address, data } => dispatcher.read(AddressSpace::Mmio, address, data),
+            VcpuExit::MmioWrite { address, data } => dispatcher.write(AddressSpace::Mmio, address, data),
+            VcpuExit::Halt => return None,
+            VcpuExit::Interrupted => ControlFlow::Continue(()),
+            VcpuExit::System(SystemEvent::PowerOff) => ControlFlow::Break(End::Outcome(Outcome::PowerOff)),
+            VcpuExit::System(SystemEvent::Reset) => ControlFlow::Break(End::Outcome(Outcome::Reset)),
+            VcpuExit::System(event) => ControlFlow::Break(End::Fault(Fault::System(event))),
+            VcpuExit::Fault(Fault::Shutdown) if policy.shutdown == ShutdownPolicy::Reset => {
                 ControlFlow::Break(End::Outcome(Outcome::Reset))
             }
-            Exit::Fault(fault) => ControlFlow::Break(End::Fault(fault)),
+            VcpuExit::Fault(fault) => ControlFlow::Break(End::Fault(fault)),
         };
         let ControlFlow::Break(end) = step else { continue };
         return Some(match end {
@@ -374,11 +397,7 @@ fn drive<V: Vcpu>(
                 source,
             }),
             End::Fault(fault) => match vcpu.state() {
-                Ok(state) => Ok(Outcome::Crash(Box::new(CrashReport {
-                    vcpu: index,
-                    fault,
-                    state,
-                }))),
+                Ok(state) => Ok(Outcome::Crash(Box::new(CrashReport::new(index, fault, state)))),
                 Err(source) => Err(RunError::CrashState {
                     vcpu: index,
                     fault: Box::new(fault),
@@ -390,69 +409,59 @@ fn drive<V: Vcpu>(
     None
 }
 
-/// Why a vCPU's access ends the run.
+/// Reason why a vCPU ends the run.
 enum End {
     Outcome(Outcome),
     Fault(Fault),
     Device(Access, crate::DeviceError),
 }
 
-/// Takes the accesses of one vCPU to the bus and applies the policy.
-struct Accessor<'a> {
+/// Dispatches the accesses of one vCPU to the bus and applies the policy.
+struct AccessDispatcher<'a> {
     bus: &'a Bus,
     policy: &'a Policy,
     vcpu: u32,
 }
 
-impl Accessor<'_> {
+impl AccessDispatcher<'_> {
     fn pio_read(&self, port: u16, size: u8, data: &mut [u8]) -> ControlFlow<End> {
         for element in data.chunks_mut(usize::from(size.max(1))) {
-            self.read(Space::Pio, port.into(), element)?;
+            self.read(AddressSpace::Pio, port.into(), element)?;
         }
         ControlFlow::Continue(())
     }
 
     fn pio_write(&self, port: u16, size: u8, data: &[u8]) -> ControlFlow<End> {
         for element in data.chunks(usize::from(size.max(1))) {
-            self.write(Space::Pio, port.into(), element)?;
+            self.write(AddressSpace::Pio, port.into(), element)?;
         }
         ControlFlow::Continue(())
     }
 
-    fn read(&self, space: Space, address: u64, data: &mut [u8]) -> ControlFlow<End> {
-        let access = Access {
-            space,
-            direction: Direction::Read,
-            address,
-            len: data.len(),
-        };
+    fn read(&self, space: AddressSpace, address: u64, data: &mut [u8]) -> ControlFlow<End> {
+        let access = Access::new(space, AccessKind::Read, address, data.len());
         match self.bus.read(space, address, data) {
             Ok(true) => ControlFlow::Continue(()),
-            Ok(false) => self.unclaimed(access),
+            Ok(false) => self.unhandled(access),
             Err(error) => ControlFlow::Break(End::Device(access, error)),
         }
     }
 
-    fn write(&self, space: Space, address: u64, data: &[u8]) -> ControlFlow<End> {
-        let access = Access {
-            space,
-            direction: Direction::Write,
-            address,
-            len: data.len(),
-        };
+    fn write(&self, space: AddressSpace, address: u64, data: &[u8]) -> ControlFlow<End> {
+        let access = Access::new(space, AccessKind::Write, address, data.len());
         match self.bus.write(space, address, data) {
-            Ok(Some(Verdict::Continue)) => ControlFlow::Continue(()),
-            Ok(Some(Verdict::End(outcome))) => ControlFlow::Break(End::Outcome(outcome)),
-            Ok(None) => self.unclaimed(access),
+            Ok(Some(DeviceAction::Continue)) => ControlFlow::Continue(()),
+            Ok(Some(DeviceAction::End(outcome))) => ControlFlow::Break(End::Outcome(outcome)),
+            Ok(None) => self.unhandled(access),
             Err(error) => ControlFlow::Break(End::Device(access, error)),
         }
     }
 
-    fn unclaimed(&self, access: Access) -> ControlFlow<End> {
-        self.policy.observer.unclaimed(self.vcpu, access);
-        match self.policy.on_unclaimed {
-            OnUnclaimed::Ignore => ControlFlow::Continue(()),
-            OnUnclaimed::Crash => ControlFlow::Break(End::Fault(Fault::Unclaimed(access))),
+    fn unhandled(&self, access: Access) -> ControlFlow<End> {
+        self.policy.observer.unhandled_access(self.vcpu, access);
+        match self.policy.unhandled_access {
+            UnhandledAccessPolicy::Ignore => ControlFlow::Continue(()),
+            UnhandledAccessPolicy::Crash => ControlFlow::Break(End::Fault(Fault::UnhandledAccess(access))),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The reference machines of arm64 and riscv64: where their RAM and devices are.
+//! Reference machines of arm64 and riscv64, and their memory layout.
 //!
-//! Both share one map, so that a program for one finds its way in the other. RAM begins at 2 GiB, devices are below.
+//! Both have the same layout: RAM from 2 GiB on, devices below.
 //!
 //! ```text
 //!                 arm64                          riscv64
-//! 0x0000_0000 ─ nothing: a stray null pointer faults ─────────────────
+//! 0x0000_0000 ─ nothing: null pointers fault ────────────────────────
 //! 0x0800_0000 ─ GIC distributor ────────────┬─ APLIC ─────────────────
 //! 0x0801_0000 ─ GICv2 CPU interface ────────┤
 //! 0x0802_0000 ─ GICv3 ITS ──────────────────┤
@@ -30,7 +30,7 @@ use boot_core::{
     },
 };
 
-/// `len` bytes from `start`, where the sum is known to fit.
+/// `len` bytes from `start`; the end must not overflow.
 const fn at(start: u64, len: u64) -> GuestRange {
     match GuestRange::new(start, len) {
         Some(range) => range,
@@ -48,76 +48,69 @@ pub const GICV2_CPU_INTERFACE: GuestRange = at(0x0801_0000, 0x2000);
 pub const GICV3_ITS: GuestRange = at(0x0802_0000, 0x2_0000);
 /// The message frame of a GICv2.
 pub const GICV2M_FRAME: GuestRange = at(0x0804_0000, 0x1000);
-/// The redistributors of a GICv3: room for [`MAX_ARM64_CPUS`].
+/// The redistributors of a GICv3: space for [`MAX_ARM64_CPUS`].
 pub const GICV3_REDISTRIBUTORS: GuestRange = at(0x0c00_0000, 0x400_0000);
 /// The size of one CPU's redistributor.
 pub const GICV3_REDISTRIBUTOR_LEN: u64 = 0x2_0000;
-/// How many arm64 CPUs the map has room for.
+/// Largest number of arm64 CPUs.
 pub const MAX_ARM64_CPUS: u32 = 512;
-/// The APLIC: 16 KiB of registers, and room for the 32 bytes that each of [`MAX_RISCV64_HARTS`] has behind
-/// them where there are no IMSICs.
+/// The APLIC: 16 KiB of registers, followed by 32 bytes for each of [`MAX_RISCV64_HARTS`] (used without IMSICs).
 pub const APLIC: GuestRange = at(0x0800_0000, 0x2_8000);
 /// The PLIC.
 pub const PLIC: GuestRange = at(0x0c00_0000, 0x400_0000);
-/// The interrupt files of the IMSICs: room for [`MAX_RISCV64_HARTS`] without guest files.
+/// The interrupt files of the IMSICs: space for [`MAX_RISCV64_HARTS`] without guest files.
 pub const IMSICS: GuestRange = at(0x1000_0000, 0x100_0000);
 /// The size of one interrupt file.
 pub const IMSIC_FILE_LEN: u64 = 0x1000;
-/// How many riscv64 harts the map has room for.
+/// Largest number of riscv64 harts.
 pub const MAX_RISCV64_HARTS: u32 = 4096;
-/// The highest source of the PLIC or APLIC.
+/// Highest source of the PLIC or APLIC.
 pub const RISCV64_SOURCES: u32 = 95;
-/// The highest interrupt identity of the IMSICs.
+/// Highest interrupt identity of the IMSICs.
 pub const IMSIC_IDS: u32 = 255;
 /// The serial port, an NS16550A with byte-wide registers.
 pub const SERIAL: GuestRange = at(0x0900_0000, 0x1000);
-/// The serial port's clock in Hz: that of a PC, so that a divisor of one is 115200 baud.
+/// Clock of the serial port in Hz, as on a PC: a divisor of one is 115200 baud.
 pub const SERIAL_CLOCK_HZ: u32 = 1_843_200;
-/// The serial port's line, edge-triggered: an SPI on arm64, a source on riscv64.
+/// Interrupt line of the serial port, edge-triggered: an SPI on arm64, a source on riscv64.
 pub const SERIAL_LINE: u32 = 1;
 /// The register that turns the machine off or resets it.
 pub const SYSCON: GuestRange = at(0x0900_1000, 0x1000);
-/// What turns the machine off.
-pub const POWEROFF: RegisterWrite = RegisterWrite {
-    offset: 0,
-    value: 0x5555,
-};
-/// What resets the machine.
-pub const RESET: RegisterWrite = RegisterWrite {
-    offset: 0,
-    value: 0x7777,
-};
+/// Register write that turns the machine off.
+pub const POWEROFF: RegisterWrite = RegisterWrite::new(0, 0x5555);
+/// Register write that resets the machine.
+pub const RESET: RegisterWrite = RegisterWrite::new(0, 0x7777);
 /// The virtio-mmio slots.
 pub const VIRTIO_MMIO: GuestRange = at(0x0a00_0000, 0x2_0000);
-/// The size of one virtio-mmio slot: a page, so that each can be mapped and watched by itself.
+/// Size of a virtio-mmio slot: one page.
 pub const VIRTIO_MMIO_SLOT_LEN: u64 = 0x1000;
-/// How many virtio-mmio slots there are at the most.
+/// Largest number of virtio-mmio slots.
 pub const VIRTIO_MMIO_SLOTS: u32 = 32;
-/// The line of the first virtio-mmio slot; the others follow.
+/// Interrupt line of the first virtio-mmio slot; the others follow.
 pub const VIRTIO_MMIO_FIRST_LINE: u32 = 16;
 /// The configuration space of a PCI host.
 pub const PCI_ECAM: GuestRange = at(0x3000_0000, 0x1000_0000);
 /// The 32-bit memory window of a PCI host.
 pub const PCI_MEMORY: GuestRange = at(0x4000_0000, 0x4000_0000);
 
-/// Why a reference machine cannot be as asked.
+/// Reason why a reference machine is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VirtError {
-    /// Its memory.
+    /// The memory size is not possible.
     #[error(transparent)]
     Memory(#[from] MemoryMapError),
-    /// More CPUs than the interrupt controller's addresses have room for.
-    #[error("{found} CPUs are too many for this machine: it has room for {max}")]
+    /// The number of CPUs exceeds the limit of the interrupt controller.
+    #[error("{found} CPUs exceed the limit of {max} of this machine")]
     TooManyCpus {
-        /// How many were asked for.
+        /// Requested number of CPUs.
         found: NonZeroU32,
-        /// How many there may be.
+        /// Largest number of CPUs.
         max: u32,
     },
 }
 
-/// Which interrupt controller a reference machine of arm64 has.
+/// Interrupt controller of a reference machine of arm64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Gic {
     /// A GICv2, for at most eight CPUs.
@@ -129,13 +122,13 @@ pub enum Gic {
     V3WithIts,
 }
 
-/// Which interrupt controller a reference machine of riscv64 has.
+/// Interrupt controller of a reference machine of riscv64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RiscvIrqchip {
     /// A PLIC.
     #[default]
     Plic,
-    /// An APLIC that interrupts the harts itself.
+    /// An APLIC that delivers interrupts directly.
     Aplic,
     /// An APLIC that forwards to IMSICs.
     AplicImsic,
@@ -169,13 +162,10 @@ pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, V
         Gic::V3 | Gic::V3WithIts => MAX_ARM64_CPUS,
     };
     check_cpus(vcpus, max)?;
-    let v3 = |its| {
+    let v3 = |its: Option<GuestRange>| {
         let len = GICV3_REDISTRIBUTOR_LEN.saturating_mul(vcpus.get().into());
-        InterruptController::GicV3(GicV3 {
-            distributor: GIC_DISTRIBUTOR,
-            redistributors: [at(GICV3_REDISTRIBUTORS.start(), len)].into(),
-            its,
-        })
+        let redistributors = [at(GICV3_REDISTRIBUTORS.start(), len)].into();
+        InterruptController::GicV3(GicV3::new(GIC_DISTRIBUTOR, redistributors).with_its(its))
     };
     let mut platform = common_platform(Interrupt::edge(Line::Spi(SERIAL_LINE)));
     platform.cpus = Cpus::Arm64(
@@ -184,19 +174,15 @@ pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, V
             .collect(),
     );
     platform.interrupt_controller = match gic {
-        Gic::V2 => InterruptController::GicV2(GicV2 {
-            distributor: at(GIC_DISTRIBUTOR.start(), 0x1000),
-            cpu_interface: GICV2_CPU_INTERFACE,
-            v2m: None,
-        }),
+        Gic::V2 => InterruptController::GicV2(GicV2::new(
+            at(GIC_DISTRIBUTOR.start(), 0x1000),
+            GICV2_CPU_INTERFACE,
+        )),
         Gic::V3 => v3(None),
         Gic::V3WithIts => v3(Some(GICV3_ITS)),
     };
     platform.timer = Some(Arm64Timer::STANDARD);
-    platform.psci = Some(Psci {
-        method: PsciMethod::Hvc,
-        version: PsciVersion::V1_0,
-    });
+    platform.psci = Some(Psci::new(PsciMethod::Hvc, PsciVersion::V1_0));
     let mut machine = Machine::new(Arch::Aarch64, memory_map(ram)?);
     machine.vcpus = vcpus;
     machine.platform = platform;
@@ -218,32 +204,21 @@ pub fn riscv64_machine(
     irqchip: RiscvIrqchip,
 ) -> Result<Machine, VirtError> {
     check_cpus(vcpus, MAX_RISCV64_HARTS)?;
-    let aplic = |imsic| {
-        InterruptController::Aplic(Aplic {
-            range: APLIC,
-            sources: RISCV64_SOURCES,
-            imsic,
-        })
+    let aplic = |imsic: Option<Imsic>| {
+        InterruptController::Aplic(Aplic::new(APLIC, RISCV64_SOURCES).with_imsic(imsic))
     };
     let mut platform = common_platform(Interrupt::edge(Line::Source(SERIAL_LINE)));
-    platform.cpus = Cpus::Riscv64(RiscvCpus {
-        timebase_frequency,
-        harts: (0..vcpus.get())
-            .map(|id| RiscvHart::new(id.into(), isa.clone()))
-            .collect(),
-    });
+    let harts = (0..vcpus.get())
+        .map(|id| RiscvHart::new(id.into(), isa.clone()))
+        .collect();
+    platform.cpus = Cpus::Riscv64(RiscvCpus::new(timebase_frequency, harts));
     platform.interrupt_controller = match irqchip {
-        RiscvIrqchip::Plic => InterruptController::Plic(Plic {
-            range: PLIC,
-            sources: RISCV64_SOURCES,
-        }),
+        RiscvIrqchip::Plic => InterruptController::Plic(Plic::new(PLIC, RISCV64_SOURCES)),
         RiscvIrqchip::Aplic => aplic(None),
-        RiscvIrqchip::AplicImsic => aplic(Some(Imsic {
-            range: at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
-            ids: IMSIC_IDS,
-            guest_index_bits: 0,
-            hart_index_bits: None,
-        })),
+        RiscvIrqchip::AplicImsic => aplic(Some(Imsic::new(
+            at(IMSICS.start(), IMSIC_FILE_LEN.saturating_mul(vcpus.get().into())),
+            IMSIC_IDS,
+        ))),
     };
     let mut machine = Machine::new(Arch::Riscv64, memory_map(ram)?);
     machine.vcpus = vcpus;
@@ -261,25 +236,19 @@ pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
             let start = VIRTIO_MMIO
                 .start()
                 .saturating_add(VIRTIO_MMIO_SLOT_LEN.saturating_mul(slot.into()));
-            VirtioMmio {
-                range: at(start, VIRTIO_MMIO_SLOT_LEN),
-                interrupt: Interrupt::level(match arch {
-                    Arch::Riscv64 => Line::Source(number),
-                    _ => Line::Spi(number),
-                }),
-            }
+            let line = match arch {
+                Arch::Riscv64 => Line::Source(number),
+                _ => Line::Spi(number),
+            };
+            VirtioMmio::new(at(start, VIRTIO_MMIO_SLOT_LEN), Interrupt::level(line))
         })
         .collect()
 }
 
-/// The syscon of the reference machines, for guests that use neither PSCI nor SBI to turn the machine off.
+/// The syscon of the reference machines, for guests that power off without PSCI and SBI.
 #[must_use]
-pub const fn syscon() -> Syscon {
-    Syscon {
-        range: SYSCON,
-        poweroff: Some(POWEROFF),
-        reset: Some(RESET),
-    }
+pub fn syscon() -> Syscon {
+    Syscon::new(SYSCON).with_poweroff(POWEROFF).with_reset(RESET)
 }
 
 fn check_cpus(found: NonZeroU32, max: u32) -> Result<(), VirtError> {
@@ -295,13 +264,8 @@ fn common_platform(serial: Interrupt) -> Platform {
     let mut platform = Platform::new();
     platform.model = Cow::Borrowed("vmboot virt");
     platform.compatible = [Cow::Borrowed("linux,dummy-virt")].into();
-    platform.serial = [Serial {
-        kind: SerialKind::NS16550A,
-        range: SERIAL,
-        interrupt: Some(serial),
-        clock_hz: SERIAL_CLOCK_HZ,
-    }]
-    .into();
+    let port = Serial::new(SerialKind::NS16550A, SERIAL, SERIAL_CLOCK_HZ).with_interrupt(serial);
+    platform.serial = [port].into();
     platform
 }
 
@@ -314,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_devices_share_an_address_and_none_is_ram() {
+    fn devices_do_not_overlap_each_other_or_ram() {
         let arm64 = [
             GIC_DISTRIBUTOR,
             GICV2_CPU_INTERFACE,
@@ -337,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_machines_have_room_for_their_cpus() {
+    fn the_largest_machines_have_space_for_their_cpus() {
         let arm64 = |count, gic| arm64_machine(1 << 30, cpus(count), gic);
         assert!(arm64(9, Gic::V2).is_err() && arm64(MAX_ARM64_CPUS + 1, Gic::V3).is_err());
         let machine = arm64(MAX_ARM64_CPUS, Gic::V3).unwrap();
@@ -368,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn ram_begins_at_its_base_or_not_at_all() {
+    fn ram_starts_at_its_base() {
         assert_eq!(memory_map(0x1000).unwrap().ram_end(), Some(RAM_BASE + 0x1000));
         for bad in [0, 0xfff, !0xfff] {
             assert!(memory_map(bad).is_err(), "{bad:#x}");

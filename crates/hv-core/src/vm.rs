@@ -1,12 +1,12 @@
-//! What a hypervisor back end offers: virtual machines and their virtual CPUs.
+//! Traits of a hypervisor back end: virtual machines and virtual CPUs.
 
 use std::{error::Error, fmt, sync::Arc};
 
 use boot_core::{Arch, CpuState};
 
-use crate::Exit;
+use crate::VcpuExit;
 
-/// What was being done when a back end failed.
+/// Operation of a back end, for error reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -14,14 +14,14 @@ pub enum Operation {
     CreateVm,
     /// Creating a vCPU.
     CreateVcpu,
-    /// Giving the guest a RAM slot.
+    /// Mapping a RAM slot.
     MapRam,
-    /// Taking a RAM slot away.
+    /// Unmapping a RAM slot.
     UnmapRam,
     /// Changing the level of an interrupt line.
     SetIrq,
     /// Reading a vCPU's registers.
-    State,
+    GetState,
     /// Writing a vCPU's registers.
     SetState,
     /// Resetting a vCPU.
@@ -38,7 +38,7 @@ impl fmt::Display for Operation {
             Self::MapRam => "mapping a RAM slot",
             Self::UnmapRam => "unmapping a RAM slot",
             Self::SetIrq => "setting an interrupt line",
-            Self::State => "reading the registers of a vCPU",
+            Self::GetState => "reading the registers of a vCPU",
             Self::SetState => "writing the registers of a vCPU",
             Self::Reset => "resetting a vCPU",
             Self::Run => "running a vCPU",
@@ -48,47 +48,47 @@ impl fmt::Display for Operation {
 
 /// A virtual machine: RAM slots, interrupt lines, and a source of vCPUs.
 ///
-/// The trait has no policy: which devices there are, and which exits end a run, is decided above it. All methods
-/// take `&self` because devices raise interrupts from vCPU threads.
+/// The trait has no policy: the devices, and the exits that end a run, are decided above it. All methods take `&self`
+/// because devices raise interrupts from vCPU threads.
 pub trait Vm: Send + Sync + 'static {
-    /// The error of every operation of this back end.
+    /// Error type of the back end.
     type Error: Error + Send + Sync + 'static;
-    /// The back end's vCPU.
+    /// vCPU type of the back end.
     type Vcpu: Vcpu<Error = Self::Error>;
-    /// A handle that *owns* a piece of host memory to be used as guest RAM. The machine keeps the handle for as long
-    /// as the guest can reach the memory, so the memory outlives its slot.
+    /// Handle that owns host memory for use as guest RAM. The machine keeps the handle while the guest can access the
+    /// memory, so the memory outlives its slot.
     type Ram: Send + Sync + 'static;
 
     /// The architecture of the guest.
     fn arch(&self) -> Arch;
 
-    /// Creates vCPU number `index`, counted from 0, in its reset state. vCPU 0 is the one that boots; where the
-    /// architecture has a way to start the others from inside the guest, they wait for it.
+    /// Creates vCPU number `index`, counted from 0, in its reset state. vCPU 0 is the boot CPU; the others wait until the
+    /// guest starts them in the way of the architecture (SIPI, PSCI `CPU_ON`, SBI HSM).
     ///
     /// # Errors
     ///
-    /// The back end's own; creating the same index twice is one of them.
+    /// Errors of the back end; a second vCPU of the same index is one.
     fn create_vcpu(&self, index: u32) -> Result<Self::Vcpu, Self::Error>;
 
-    /// Gives the guest `ram` as slot number `slot`.
+    /// Maps `ram` as slot number `slot`.
     ///
     /// # Errors
     ///
-    /// The back end's own; a slot that is in use and RAM that overlaps another slot are among them.
+    /// Errors of the back end, among them a slot in use and RAM that overlaps another slot.
     fn map_ram(&self, slot: u32, ram: Self::Ram) -> Result<(), Self::Error>;
 
-    /// Takes slot number `slot` away from the guest and returns its memory.
+    /// Unmaps slot number `slot` and returns its memory.
     ///
     /// # Errors
     ///
-    /// The back end's own; a slot that is not in use is one of them.
+    /// Errors of the back end; a slot that is not in use is one.
     fn unmap_ram(&self, slot: u32) -> Result<Self::Ram, Self::Error>;
 
     /// Sets the level of interrupt line `line` (on a PC: the global system interrupt).
     ///
     /// # Errors
     ///
-    /// The back end's own.
+    /// Errors of the back end.
     fn set_irq(&self, line: u32, level: bool) -> Result<(), Self::Error>;
 
     /// Raises and lowers interrupt line `line`: one edge.
@@ -104,52 +104,52 @@ pub trait Vm: Send + Sync + 'static {
 
 /// A virtual CPU.
 ///
-/// The registers that a boot protocol speaks of are reached through [`CpuState`]. Each back end offers its whole
-/// register file as well, through typed ids of its own.
+/// [`CpuState`] holds the registers that boot protocols define. Each back end also has access to its whole register
+/// file, through its own typed ids.
 pub trait Vcpu: Send + 'static {
-    /// The error of every operation of this back end.
+    /// Error type of the back end.
     type Error: Error + Send + Sync + 'static;
 
     /// The vCPU's number, counted from 0.
     fn index(&self) -> u32;
 
-    /// Reads the registers. An access that the last [`run`](Self::run) reported is completed first.
+    /// Reads the registers. Completes the access that the last [`run`](Self::run) reported first.
     ///
     /// # Errors
     ///
-    /// The back end's own.
+    /// Errors of the back end.
     fn state(&mut self) -> Result<CpuState, Self::Error>;
 
-    /// Writes the registers. Everything that [`CpuState`] does not speak of keeps its value.
+    /// Writes the registers. Registers that are not in [`CpuState`] keep their values.
     ///
     /// # Errors
     ///
-    /// The back end's own; a state of another architecture is one of them.
+    /// Errors of the back end; a state of another architecture is one.
     fn set_state(&mut self, state: &CpuState) -> Result<(), Self::Error>;
 
-    /// Puts the whole vCPU back into the state it was created in.
+    /// Resets the vCPU to its state after creation.
     ///
     /// # Errors
     ///
-    /// The back end's own.
+    /// Errors of the back end.
     fn reset(&mut self) -> Result<(), Self::Error>;
 
-    /// Runs guest code until something needs the harness.
+    /// Runs guest code until an exit.
     ///
     /// # Errors
     ///
-    /// The back end's own. What the *guest* did wrong is an [`Exit::Fault`], not an error.
-    fn run(&mut self) -> Result<Exit<'_>, Self::Error>;
+    /// Errors of the back end. A guest error is a [`VcpuExit::Fault`], not an error.
+    fn run(&mut self) -> Result<VcpuExit<'_>, Self::Error>;
 
-    /// A handle with which other threads get this vCPU out of [`run`](Self::run).
-    fn interrupter(&self) -> Arc<dyn Interrupter>;
+    /// A handle that makes this vCPU leave [`run`](Self::run) from another thread.
+    fn kicker(&self) -> Arc<dyn VcpuKicker>;
 }
 
-/// Gets a vCPU out of [`Vcpu::run`] from another thread.
-pub trait Interrupter: Send + Sync {
-    /// Asks the vCPU to leave, or not to enter, [`Vcpu::run`], which then returns [`Exit::Interrupted`].
+/// Makes a vCPU leave [`Vcpu::run`] from another thread.
+pub trait VcpuKicker: Send + Sync {
+    /// Requests that the vCPU leaves [`Vcpu::run`], or does not enter it. `run` then returns [`VcpuExit::Interrupted`].
     ///
-    /// A request can be lost while the vCPU is on the verge of entering the guest, so callers repeat it until
-    /// the vCPU has answered. One that arrives while the vCPU is not running makes its next `run` return at once.
-    fn interrupt(&self);
+    /// A request can be lost while the vCPU is about to enter the guest, so callers repeat it until the vCPU has left. A
+    /// request that arrives while the vCPU is not running makes its next `run` return at once.
+    fn kick(&self);
 }

@@ -1,11 +1,11 @@
-//! Whole machines on the scripted hypervisor.
+//! Boards on the fake hypervisor.
 
 use std::sync::Arc;
 
-use boot_core::{CpuState, cpu::aarch64::State};
+use boot_core::{Arch, CpuState, cpu::aarch64::State};
 use hv_core::{
-    Board, BoardDevices, Bus, BusError, DeviceLayout, ExitPort, Operation, Outcome, Policy, RunError,
-    SerialPort, Space,
+    AddressSpace, Board, BoardDevices, Bus, BusError, DebugExitDevice, DeviceLayout, Operation, Outcome,
+    Policy, RunError, SerialPort,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
     virt,
 };
@@ -19,15 +19,13 @@ fn state() -> CpuState {
     State::new(virt::RAM_BASE).into()
 }
 
+fn devices() -> BoardDevices {
+    BoardDevices::new(Arch::Aarch64)
+}
+
 /// A console alone.
 fn layout() -> DeviceLayout {
-    DeviceLayout {
-        serial: Some(SerialPort {
-            range: virt::SERIAL,
-            line: Some(virt::SERIAL_LINE),
-        }),
-        syscon: None,
-    }
+    DeviceLayout::new().with_serial(Some(SerialPort::mmio(virt::SERIAL, Some(virt::SERIAL_LINE))))
 }
 
 fn write(address: u64, data: &[u8]) -> Step {
@@ -44,11 +42,8 @@ fn board(
     script: Vec<Step>,
     fail_at: Option<usize>,
 ) -> Result<Board<FakeVm>, RunError<FakeError>> {
-    let vm = FakeVm::new(FakeConfig {
-        fail_at,
-        ..FakeConfig::new(state(), vec![script])
-    });
-    Board::assemble(vm, [RAM], 2, |vm| devices.connect(vm, layout))
+    let vm = FakeVm::new(FakeConfig::new(state(), vec![script]).with_failure(fail_at));
+    Board::new(vm, [RAM], 2, |vm| devices.connect(vm, layout))
 }
 
 fn run(
@@ -61,22 +56,16 @@ fn run(
 }
 
 #[test]
-fn devices_are_where_the_layout_says() {
+fn devices_are_at_the_addresses_of_the_layout() {
     let end = 0x1234_5000;
     let check = |layout: &DeviceLayout, step: Step, expected: &Outcome| {
-        // What no device takes ends up at the other exit page.
-        let devices = BoardDevices {
-            exit_page: Some(end),
-            ..BoardDevices::default()
-        };
+        // The second write, to the exit page, ends the run if the first one does not.
+        let devices = devices().with_exit_page(Some(end));
         let script = vec![step.clone(), write(end, &[0xee])];
         assert_eq!(run(layout, devices, script, None).unwrap(), *expected, "{step:?}");
     };
     let (plain, missed) = (layout(), Outcome::DebugExit(0xee));
-    let with_syscon = DeviceLayout {
-        syscon: Some(virt::syscon()),
-        ..layout()
-    };
+    let with_syscon = layout().with_syscon(Some(virt::syscon()));
     let off = virt::POWEROFF.value.to_le_bytes();
     check(&plain, write(end + 0xfff, &[3]), &Outcome::DebugExit(3));
     check(&plain, write(end + 0x1000, &[3]), &missed);
@@ -98,27 +87,22 @@ fn the_console_raises_its_line_and_no_other() {
             write(virt::SERIAL.start(), b"x"),
             write(BoardDevices::EXIT_PAGE, &[1]),
         ];
-        let layout = DeviceLayout { serial, syscon: None };
-        let mut board = board(&layout, BoardDevices::default(), script, None).unwrap();
+        let layout = DeviceLayout::new().with_serial(serial);
+        let mut board = board(&layout, devices(), script, None).unwrap();
         let outcome = board.boot(&state(), &Policy::default()).unwrap();
         assert_eq!(outcome, Outcome::DebugExit(1));
-        assert_eq!(board.input().is_some(), serial.is_some());
+        assert_eq!(board.console_input().is_some(), serial.is_some());
         assert_eq!(board.vm().irqs(), expected, "{serial:?}");
     };
     let edge = [(7, true), (7, false)];
-    let port = |line| {
-        Some(SerialPort {
-            range: virt::SERIAL,
-            line,
-        })
-    };
+    let port = |line| Some(SerialPort::mmio(virt::SERIAL, line));
     check(port(Some(7)), &edge);
     check(port(None), &[]);
     check(None, &[]);
 }
 
 #[test]
-fn a_board_is_typed_into_goes_on_and_takes_further_devices() {
+fn a_board_takes_input_and_further_devices_and_resumes() {
     let page = 0x0910_0000;
     let read = Step::MmioRead {
         address: virt::SERIAL.start(),
@@ -130,23 +114,23 @@ fn a_board_is_typed_into_goes_on_and_takes_further_devices() {
         write(page, &[2]),
         write(page + 4, &[3]),
     ];
-    let mut board = board(&layout(), BoardDevices::default(), script, None).unwrap();
-    board.bus().insert(Space::Mmio, page, 8, ExitPort).unwrap();
-    board.input().unwrap().push(b"q").unwrap();
+    let mut board = board(&layout(), devices(), script, None).unwrap();
+    board
+        .bus_mut()
+        .insert(AddressSpace::Mmio, page, 8, DebugExitDevice)
+        .unwrap();
+    board.console_input().unwrap().push(b"q").unwrap();
     let policy = Policy::default();
     assert_eq!(board.boot(&state(), &policy).unwrap(), Outcome::DebugExit(1));
     assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(2));
-    assert_eq!(board.vm().answers(), [(0, b"q".to_vec())]);
+    assert_eq!(board.vm().read_results(), [(0, b"q".to_vec())]);
     assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(3));
-    assert_eq!(board.vcpus().len(), 2);
+    assert_eq!(board.vcpus_mut().len(), 2);
 }
 
 #[test]
 fn overlapping_devices_are_refused() {
-    let devices = BoardDevices {
-        exit_page: Some(virt::SERIAL.start()),
-        ..BoardDevices::default()
-    };
+    let devices = devices().with_exit_page(Some(virt::SERIAL.start()));
     let error = run(&layout(), devices, Vec::new(), None).unwrap_err();
     assert!(
         matches!(error, RunError::Bus(BusError::Overlap { .. })),
@@ -154,12 +138,12 @@ fn overlapping_devices_are_refused() {
     );
 }
 
-/// The devices are connected first: where they do not fit together, the hypervisor is asked for nothing.
+/// The devices are connected first: where they overlap, no operation of the hypervisor is started.
 #[test]
-fn nothing_is_made_for_devices_that_do_not_fit() {
+fn overlapping_devices_start_no_operation() {
     let vm = FakeVm::new(FakeConfig::new(state(), Vec::new()));
     let mut connected = None;
-    let board = Board::assemble(vm, [RAM], 1, |vm| {
+    let board = Board::new(vm, [RAM], 1, |vm| {
         connected = Some(Arc::clone(vm));
         Err(BusError::Empty { base: 0 })
     });
@@ -168,9 +152,9 @@ fn nothing_is_made_for_devices_that_do_not_fit() {
         RunError::Bus(BusError::Empty { base: 0 })
     ));
     assert_eq!(connected.unwrap().operations(), []);
-    // And a bus without devices is one.
+    // A bus without devices is accepted.
     let vm = FakeVm::new(FakeConfig::new(state(), Vec::new()));
-    let board = Board::assemble(vm, [RAM], 1, |_| Ok((Bus::new(), None))).unwrap();
+    let board = Board::new(vm, [RAM], 1, |_| Ok((Bus::new(), None))).unwrap();
     assert_eq!(
         board.vm().operations(),
         [Operation::MapRam, Operation::CreateVcpu]
@@ -187,7 +171,7 @@ fn every_failing_operation_is_reported() {
         ]
     };
     for fail_at in 0.. {
-        match run(&layout(), BoardDevices::default(), script(), Some(fail_at)) {
+        match run(&layout(), devices(), script(), Some(fail_at)) {
             Err(error) => operations.extend(error.operation()),
             Ok(outcome) => {
                 assert_eq!(outcome, Outcome::DebugExit(9));

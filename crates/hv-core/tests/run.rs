@@ -1,4 +1,4 @@
-//! The run loop against the scripted hypervisor.
+//! The run loop on the fake hypervisor.
 
 use std::{
     io,
@@ -10,11 +10,11 @@ use std::{
 
 use boot_core::cpu::{riscv64, x86_64::State};
 use hv_core::{
-    Access, Bus, CrashReport, Device, DeviceError, Direction, ExitPort, Fault, I8042, Milestone, Observer,
-    OnShutdown, OnUnclaimed, Operation, Outcome, Policy, RunError, Serial, SerialConfig, Space, StopHandle,
-    SystemEvent, Timeline, Vcpu, Verdict, Vm, VmIrq, assemble, boot,
+    Access, AccessKind, AddressSpace, Bus, CrashReport, DebugExitDevice, Device, DeviceAction, DeviceError,
+    Fault, I8042, Milestone, Observer, Operation, Outcome, Policy, RunError, Serial, SerialConfig,
+    ShutdownPolicy, StopHandle, SystemEvent, Timeline, UnhandledAccessPolicy, Vcpu, Vm, VmIrqLine, boot,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
-    reset, run,
+    init_vm, reset_vcpus, run,
 };
 
 fn entry() -> boot_core::CpuState {
@@ -63,15 +63,15 @@ impl Setup {
         let vm = Arc::new(FakeVm::new(config));
         let console = Console::default();
         let mut bus = Bus::new();
-        let serial = Serial::new(SerialConfig {
-            irq: Box::new(VmIrq::new(Arc::clone(&vm), Serial::COM1_IRQ)),
-            sink: Box::new(console.clone()),
-            observer: Arc::new(hv_core::Ignore),
-        });
-        bus.insert(Space::Pio, Serial::COM1_BASE.into(), Serial::LEN, serial)
+        let serial = Serial::new(SerialConfig::new(
+            Box::new(VmIrqLine::new(Arc::clone(&vm), Serial::COM1_IRQ)),
+            Box::new(console.clone()),
+        ));
+        bus.insert(AddressSpace::Pio, Serial::COM1_BASE.into(), Serial::LEN, serial)
             .unwrap();
-        bus.insert(Space::Pio, 0xf4, 1, ExitPort).unwrap();
-        bus.insert(Space::Pio, I8042::PORT.into(), 1, I8042).unwrap();
+        bus.insert(AddressSpace::Pio, 0xf4, 1, DebugExitDevice).unwrap();
+        bus.insert(AddressSpace::Pio, I8042::PORT.into(), 1, I8042)
+            .unwrap();
         Self { vm, bus, console }
     }
 
@@ -80,9 +80,9 @@ impl Setup {
     }
 
     fn boot(&self, vcpus: u32, policy: &Policy) -> Result<Outcome, RunError<FakeError>> {
-        let mut vcpus = assemble(&*self.vm, [ram(0, 0x1000_0000)], vcpus)?;
+        let mut vcpus = init_vm(&*self.vm, [ram(0, 0x1000_0000)], vcpus)?;
         let result = boot(&mut vcpus, &entry(), &self.bus, policy);
-        assert_eq!(self.vm.running(), 0, "a vCPU is still running");
+        assert_eq!(self.vm.running_vcpus(), 0, "a vCPU is still running");
         result
     }
 }
@@ -97,7 +97,7 @@ fn check(scripts: &[Vec<Step>], expected: &Outcome) {
 }
 
 fn crash(vcpu: u32, fault: Fault, state: boot_core::CpuState) -> Outcome {
-    Outcome::Crash(Box::new(CrashReport { vcpu, fault, state }))
+    Outcome::Crash(Box::new(CrashReport::new(vcpu, fault, state)))
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn guests_end_runs() {
     check(&[vec![Step::Halt], vec![out(0xf4, 1)]], &Outcome::DebugExit(1));
     check(&[vec![], vec![out(0xf4, 2)], vec![]], &Outcome::DebugExit(2));
     check(
-        &[vec![Step::Stray, Step::Stray, out(0xf4, 3)]],
+        &[vec![Step::SpuriousExit, Step::SpuriousExit, out(0xf4, 3)]],
         &Outcome::DebugExit(3),
     );
     // What no device has is ignored by default.
@@ -158,28 +158,17 @@ fn faults_end_runs_with_a_report() {
 #[test]
 fn policies_change_what_events_mean() {
     let shutdown = vec![vec![Step::Fault(Fault::Shutdown)]];
-    let policy = Policy {
-        on_shutdown: OnShutdown::Reset,
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_shutdown(ShutdownPolicy::Reset);
     assert_eq!(Setup::scripts(shutdown).boot(1, &policy).unwrap(), Outcome::Reset);
 
-    let policy = Policy {
-        on_unclaimed: OnUnclaimed::Crash,
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_unhandled_access(UnhandledAccessPolicy::Crash);
     let read = Step::MmioRead {
         address: 0xd000_0000,
         len: 4,
     };
-    let access = Access {
-        space: Space::Mmio,
-        direction: Direction::Read,
-        address: 0xd000_0000,
-        len: 4,
-    };
+    let access = Access::new(AddressSpace::Mmio, AccessKind::Read, 0xd000_0000, 4);
     let outcome = Setup::scripts(vec![vec![read]]).boot(1, &policy).unwrap();
-    assert_eq!(outcome, crash(0, Fault::Unclaimed(access), entry()));
+    assert_eq!(outcome, crash(0, Fault::UnhandledAccess(access), entry()));
 }
 
 #[test]
@@ -194,8 +183,8 @@ fn accesses_are_answered_element_by_element() {
             Ok(())
         }
 
-        fn write(&mut self, _offset: u64, _data: &[u8]) -> Result<Verdict, DeviceError> {
-            Ok(Verdict::Continue)
+        fn write(&mut self, _offset: u64, _data: &[u8]) -> Result<DeviceAction, DeviceError> {
+            Ok(DeviceAction::Continue)
         }
     }
 
@@ -225,10 +214,18 @@ fn accesses_are_answered_element_by_element() {
         },
         out(0xf4, 0),
     ]]);
-    setup.bus.insert(Space::Pio, 0x500, 2, Counter(0)).unwrap();
-    setup.bus.insert(Space::Mmio, 0x1000, 4, Counter(0x10)).unwrap();
+    setup.bus.insert(AddressSpace::Pio, 0x500, 2, Counter(0)).unwrap();
+    setup
+        .bus
+        .insert(AddressSpace::Mmio, 0x1000, 4, Counter(0x10))
+        .unwrap();
     assert_eq!(setup.boot(1, &Policy::default()).unwrap(), Outcome::DebugExit(0));
-    let answers: Vec<Vec<u8>> = setup.vm.answers().into_iter().map(|(_, answer)| answer).collect();
+    let answers: Vec<Vec<u8>> = setup
+        .vm
+        .read_results()
+        .into_iter()
+        .map(|(_, answer)| answer)
+        .collect();
     assert_eq!(
         answers,
         [vec![1, 1, 2, 2, 3, 3], vec![4], vec![0x11; 4], vec![0xff; 2]]
@@ -238,34 +235,22 @@ fn accesses_are_answered_element_by_element() {
 
 #[test]
 fn the_deadline_gets_every_vcpu_out() {
-    for lost_interrupts in [0, 1, 20] {
-        let config = FakeConfig {
-            lost_interrupts,
-            ..FakeConfig::new(reset_state(), Vec::new())
-        };
-        let policy = Policy {
-            deadline: Some(Duration::from_millis(5)),
-            ..Policy::default()
-        };
+    for lost_kicks in [0, 1, 20] {
+        let config = FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(lost_kicks);
+        let policy = Policy::default().with_deadline(Duration::from_millis(5));
         assert_eq!(
             Setup::new(config).boot(4, &policy).unwrap(),
             Outcome::Deadline,
-            "{lost_interrupts} lost"
+            "{lost_kicks} lost"
         );
     }
     // A deadline beyond all time is none, one that has passed already ends the run at once.
-    let policy = Policy {
-        deadline: Some(Duration::MAX),
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_deadline(Duration::MAX);
     assert_eq!(
         Setup::scripts(vec![vec![out(0xf4, 1)]]).boot(1, &policy).unwrap(),
         Outcome::DebugExit(1)
     );
-    let policy = Policy {
-        deadline: Some(Duration::ZERO),
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_deadline(Duration::ZERO);
     assert_eq!(
         Setup::scripts(Vec::new()).boot(1, &policy).unwrap(),
         Outcome::Deadline
@@ -274,18 +259,12 @@ fn the_deadline_gets_every_vcpu_out() {
 
 #[test]
 fn a_stop_from_outside_gets_every_vcpu_out() {
-    let setup = Setup::new(FakeConfig {
-        lost_interrupts: 3,
-        ..FakeConfig::new(reset_state(), Vec::new())
-    });
+    let setup = Setup::new(FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(3));
     let stop = StopHandle::new();
-    let policy = Policy {
-        stop: stop.clone(),
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_stop(stop.clone());
     thread::scope(|scope| {
         scope.spawn(|| {
-            while setup.vm.running() < 3 {
+            while setup.vm.running_vcpus() < 3 {
                 thread::yield_now();
             }
             stop.stop();
@@ -303,12 +282,12 @@ fn a_stop_from_outside_gets_every_vcpu_out() {
 #[test]
 fn vcpus_can_be_reset_and_run_again() {
     let setup = Setup::scripts(vec![vec![out(0xf4, 1), out(0xf4, 2)]]);
-    let mut vcpus = assemble(&*setup.vm, [], 2).unwrap();
+    let mut vcpus = init_vm(&*setup.vm, [], 2).unwrap();
     for code in [1, 2] {
         let outcome = boot(&mut vcpus, &entry(), &setup.bus, &Policy::default()).unwrap();
         assert_eq!(outcome, Outcome::DebugExit(code));
         assert_eq!(vcpus[0].state().unwrap(), entry());
-        reset(&mut vcpus).unwrap();
+        reset_vcpus(&mut vcpus).unwrap();
         assert_eq!(vcpus[0].state().unwrap(), reset_state());
     }
 }
@@ -340,25 +319,24 @@ fn back_ends_refuse_what_makes_no_sense() {
         vm.map_ram(1, ram(0xfff, 0x1001)),
         Err(FakeError::SlotOverlap { slot: 1, other: 0 })
     );
-    assert_eq!(vm.unmap_ram(1), Err(FakeError::SlotUnused { slot: 1 }));
+    assert_eq!(vm.unmap_ram(1), Err(FakeError::SlotNotInUse { slot: 1 }));
     assert_eq!(vm.unmap_ram(0), Ok(ram(0, 0x1000)));
     vm.map_ram(1, ram(0xfff, 0x1001)).unwrap();
     let foreign = riscv64::State::new(0x8000_0000).into();
     assert!(matches!(
         vcpu.set_state(&foreign),
-        Err(FakeError::WrongArch { .. })
+        Err(FakeError::ArchMismatch { .. })
     ));
 }
 
 #[test]
 fn a_panic_ends_the_run_and_is_passed_on() {
-    let setup = Setup::new(FakeConfig {
-        lost_interrupts: 2,
-        ..FakeConfig::new(reset_state(), vec![vec![out(0x80, 0), Step::Panic], vec![]])
-    });
+    let setup = Setup::new(
+        FakeConfig::new(reset_state(), vec![vec![out(0x80, 0), Step::Panic], vec![]]).with_lost_kicks(2),
+    );
     let result = catch_unwind(AssertUnwindSafe(|| setup.boot(2, &Policy::default())));
     assert!(result.is_err(), "{result:?}");
-    assert_eq!(setup.vm.running(), 0);
+    assert_eq!(setup.vm.running_vcpus(), 0);
 }
 
 /// A script in which every operation of a run happens: console output with its interrupt, and a fault that has
@@ -386,18 +364,15 @@ fn eventful() -> Vec<Vec<Step>> {
 fn fail_each(vcpus: u32) -> Vec<Operation> {
     let mut failed = Vec::new();
     for fail_at in 0.. {
-        let config = FakeConfig {
-            fail_at: Some(fail_at),
-            ..FakeConfig::new(reset_state(), eventful())
-        };
+        let config = FakeConfig::new(reset_state(), eventful()).with_failure(Some(fail_at));
         let setup = Setup::new(config);
         let result = (|| {
-            let mut vcpus = assemble(&*setup.vm, [ram(0, 0x1000), ram(0x1000, 0x1000)], vcpus)?;
+            let mut vcpus = init_vm(&*setup.vm, [ram(0, 0x1000), ram(0x1000, 0x1000)], vcpus)?;
             let outcome = boot(&mut vcpus, &entry(), &setup.bus, &Policy::default())?;
-            reset(&mut vcpus)?;
+            reset_vcpus(&mut vcpus)?;
             Ok::<_, RunError<FakeError>>(outcome)
         })();
-        assert_eq!(setup.vm.running(), 0, "operation {fail_at}");
+        assert_eq!(setup.vm.running_vcpus(), 0, "operation {fail_at}");
         let Some(&operation) = setup.vm.operations().get(fail_at) else {
             assert_eq!(result.unwrap(), crash(0, Fault::Shutdown, entry()));
             break;
@@ -429,10 +404,10 @@ fn fail_each(vcpus: u32) -> Vec<Operation> {
 
 #[test]
 fn every_failing_operation_is_reported() {
-    use Operation::{CreateVcpu, MapRam, Reset, Run, SetIrq, SetState, State};
+    use Operation::{CreateVcpu, GetState, MapRam, Reset, Run, SetIrq, SetState};
     // The guest does not acknowledge the port's interrupt, so the byte it sends raises no second one.
     let expected = [
-        MapRam, MapRam, CreateVcpu, SetState, Run, SetIrq, SetIrq, Run, Run, Run, State, Reset,
+        MapRam, MapRam, CreateVcpu, SetState, Run, SetIrq, SetIrq, Run, Run, Run, GetState, Reset,
     ];
     assert_eq!(fail_each(1), expected);
     // Two vCPUs race, so which operation the n-th is differs from run to run once they are started.
@@ -453,7 +428,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 #[test]
-fn observers_hear_of_milestones_and_unclaimed_accesses() {
+fn observers_receive_milestones_and_unhandled_accesses() {
     #[derive(Default)]
     struct Log(Timeline, Mutex<Vec<(u32, Access)>>);
 
@@ -462,25 +437,17 @@ fn observers_hear_of_milestones_and_unclaimed_accesses() {
             self.0.milestone(milestone, at);
         }
 
-        fn unclaimed(&self, vcpu: u32, access: Access) {
+        fn unhandled_access(&self, vcpu: u32, access: Access) {
             self.1.lock().unwrap().push((vcpu, access));
         }
     }
 
     let log = Arc::new(Log::default());
     let setup = Setup::scripts(vec![vec![out(0x80, 7), out(0xf4, 0)]]);
-    let policy = Policy {
-        observer: log.clone(),
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_observer(log.clone());
     setup.boot(1, &policy).unwrap();
     assert!(log.0.at(Milestone::Started).unwrap() <= log.0.at(Milestone::Ended).unwrap());
-    let access = Access {
-        space: Space::Pio,
-        direction: Direction::Write,
-        address: 0x80,
-        len: 1,
-    };
+    let access = Access::new(AddressSpace::Pio, AccessKind::Write, 0x80, 1);
     assert_eq!(*log.1.lock().unwrap(), [(0, access)]);
 }
 

@@ -1,79 +1,77 @@
-//! What can go wrong between this harness and KVM.
+//! Errors of this harness.
 
 use std::io;
 
 use hv_kvm::HarnessError;
 
-use crate::{LayoutError, RegId, StateError};
+use crate::{LayoutError, Register, StateError};
 
-/// An operation on a KVM virtual machine failed.
+/// Failure of an operation on a KVM virtual machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
-    /// What goes wrong alike on every architecture.
+    /// An error that does not depend on the architecture.
     #[error(transparent)]
     Harness(#[from] HarnessError),
-    /// KVM refused to read a register.
-    #[error("KVM does not let one read {register}")]
+    /// A read of a register failed.
+    #[error("KVM cannot read {register}")]
     GetRegister {
         /// The register.
-        register: RegId,
-        /// Its answer.
+        register: Register,
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// KVM refused to write a register.
-    #[error("KVM does not let one set {register} to that value")]
+    /// A write of a register failed.
+    #[error("KVM does not accept the value for {register}")]
     SetRegister {
         /// The register.
-        register: RegId,
-        /// Its answer.
+        register: Register,
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// KVM reports a register of another size than its id says.
-    #[error("{register} does not have the size it is used with")]
+    /// The size of a register is not the expected one.
+    #[error("the size of {register} is not the expected one")]
     RegisterSize {
         /// The register.
-        register: RegId,
+        register: Register,
     },
-    /// KVM refused to read or write a part of the interrupt controller.
-    #[error("KVM refused access to attribute {attribute:#x} of group {group} of the interrupt controller")]
+    /// Access to an attribute of the interrupt controller failed.
+    #[error("access to attribute {attribute:#x} in group {group} of the interrupt controller failed")]
     GicAttribute {
         /// The group, `KVM_DEV_ARM_VGIC_GRP_*`.
         group: u32,
         /// The attribute.
         attribute: u64,
-        /// Its answer.
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// A value does not belong to the register, or the vCPU does not have the register.
+    /// A value has the wrong size for its register, or the register does not exist.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The machine cannot be built.
+    /// This harness cannot build the machine.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The interrupt controller can be made only when all vCPUs are there.
-    #[error(
-        "only {created} of the machine's {count} vCPUs were created, so it has no interrupt controller yet"
-    )]
-    Unfinished {
-        /// How many there are.
+    /// The interrupt controller does not exist because not all vCPUs were created.
+    #[error("the interrupt controller does not exist before all vCPUs: {created} of {count} were created")]
+    VcpusNotCreated {
+        /// Number of created vCPUs.
         created: u32,
-        /// How many there will be.
+        /// Number of vCPUs of the machine.
         count: u32,
     },
-    /// The interrupt controller has no such line.
-    #[error("there is no shared peripheral interrupt {line}; the last one is {}", crate::gic::SPIS - 1)]
-    NoSuchLine {
-        /// The line that was asked for, counted from 0.
+    /// The interrupt line does not exist.
+    #[error("shared peripheral interrupt {line} does not exist; the last one is {}", crate::gic::SPIS - 1)]
+    NoSuchInterruptLine {
+        /// Number of the line, counted from 0.
         line: u32,
     },
-    /// The state comes from a vCPU with other registers.
-    #[error("the state has {register}, which this vCPU does not have")]
-    ForeignState {
+    /// A saved state contains a register that the vCPU does not have.
+    #[error("the saved state contains {register}, which this vCPU does not have")]
+    MissingRegister {
         /// The register.
-        register: RegId,
+        register: Register,
     },
 }

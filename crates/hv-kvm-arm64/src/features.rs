@@ -1,27 +1,52 @@
-//! Optional parts of vCPUs, and what a host's KVM can do.
+//! Optional features of vCPUs, and capabilities of a host.
 
-/// Optional parts of a machine's vCPUs. All of its vCPUs have the same.
+/// Optional features of the vCPUs of a machine, the same for all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct VcpuFeatures {
-    /// Performance monitors (PMUv3), with [`gic::PMU_INTID`](crate::gic::PMU_INTID) as their interrupt.
+    /// Performance monitors (PMUv3) with interrupt [`gic::PMU_INTID`](crate::gic::PMU_INTID).
     pub pmu: bool,
     /// Scalable vectors (SVE), with every vector length of the host.
     pub sve: bool,
-    /// Pointer authentication, of addresses and generic.
+    /// Pointer authentication, address and generic.
     pub pointer_auth: bool,
 }
 
-/// What a host's KVM can do.
+impl VcpuFeatures {
+    /// Sets the performance monitors.
+    #[must_use]
+    pub const fn with_pmu(mut self, pmu: bool) -> Self {
+        self.pmu = pmu;
+        self
+    }
+
+    /// Sets scalable vectors.
+    #[must_use]
+    pub const fn with_sve(mut self, sve: bool) -> Self {
+        self.sve = sve;
+        self
+    }
+
+    /// Sets pointer authentication.
+    #[must_use]
+    pub const fn with_pointer_auth(mut self, pointer_auth: bool) -> Self {
+        self.pointer_auth = pointer_auth;
+        self
+    }
+}
+
+/// Capabilities of a host's KVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct HostSupport {
-    /// How many bits guest physical addresses can have.
+#[non_exhaustive]
+pub struct HostCapabilities {
+    /// Number of bits of guest physical addresses.
     pub address_bits: u32,
-    /// The optional parts of vCPUs that it has.
+    /// Supported features of vCPUs.
     pub features: VcpuFeatures,
-    /// Whether machines can have a GICv2.
+    /// GICv2 support.
     pub gic_v2: bool,
-    /// Whether machines can have a GICv3.
+    /// GICv3 support.
     pub gic_v3: bool,
-    /// Whether a GICv3 can have an ITS.
+    /// ITS support.
     pub its: bool,
 }

@@ -1,20 +1,19 @@
-//! The interrupt controller's numbers: how KVM is told where it is, which line is meant, and which registers make up
-//! its state.
+//! The interrupt controller (GIC): addresses, interrupt lines and the registers of its state, as plain data.
 //!
 //! Documentation/virt/kvm/devices/arm-vgic-v3.rst, arm-vgic.rst (version 2) and arm-vgic-its.rst; registers: Arm IHI 0069
 //! (GICv3) and IHI 0048 (GICv2).
 
 use std::fmt;
 
-use crate::reg;
+use crate::register;
 
-/// How many interrupt ids the GIC has: the most that KVM takes, which is a multiple of 32 below 1024.
+/// Number of interrupt ids of the GIC: the largest one that KVM supports, a multiple of 32 below 1024.
 pub const INTIDS: u32 = 992;
 
 /// The first shared peripheral interrupt.
 const FIRST_SPI: u32 = 32;
 
-/// How many shared peripheral interrupts there are.
+/// Number of shared peripheral interrupts.
 pub const SPIS: u32 = INTIDS - FIRST_SPI;
 
 /// The interrupt of the performance monitors that the Arm Base System Architecture recommends: PPI 7, so INTID 23.
@@ -26,8 +25,8 @@ const TYPE_SPI: u32 = 1;
 /// `KVM_ARM_IRQ_TYPE_SHIFT`.
 const TYPE_SHIFT: u32 = 24;
 
-/// What `KVM_IRQ_LINE` calls shared peripheral interrupt `spi`, counted from 0 as in device trees; `None` where the GIC has
-/// no such line.
+/// Number of shared peripheral interrupt `spi` (counted from 0 as in device trees) for `KVM_IRQ_LINE`; `None` if it does not
+/// exist.
 #[must_use]
 pub const fn irq_line(spi: u32) -> Option<u32> {
     if spi < SPIS {
@@ -51,7 +50,7 @@ pub const fn redistributor_region(base: u64, count: u64, index: u64) -> Option<u
     Some(count << 52 | base | index)
 }
 
-/// `MPIDR_EL1` as the GIC's attributes want it in their upper half: Aff3, Aff2, Aff1, Aff0 in one word.
+/// `MPIDR_EL1` in the format of GIC attributes: Aff3, Aff2, Aff1, Aff0 in the upper 32 bits.
 #[must_use]
 pub const fn attribute_mpidr(mpidr: u64) -> u64 {
     let affinities = mpidr & 0x00ff_ffff;
@@ -66,9 +65,9 @@ pub struct IccRegister(pub u16);
 macro_rules! icc_registers {
     ($($(#[$doc:meta])* $name:ident = $op1:literal $crn:literal $crm:literal $op2:literal,)*) => {
         impl IccRegister {
-            $($(#[$doc])* pub const $name: Self = Self(reg::encode(3, $op1, $crn, $crm, $op2));)*
+            $($(#[$doc])* pub const $name: Self = Self(register::encode(3, $op1, $crn, $crm, $op2));)*
 
-            /// Its name, if it has one here.
+            /// Name of the register without the prefix `ICC_`; `None` for registers without a constant.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {
                 [$((Self::$name, stringify!($name)),)*]
@@ -76,9 +75,9 @@ macro_rules! icc_registers {
                     .find_map(|(register, name)| (register == self).then_some(name))
             }
 
-            /// Those that make up the state of a CPU interface, in the order in which they are written: the control
-            /// register first, because the binary points depend on it. Whether the second to fourth active priority
-            /// registers exist depends on how many priority bits the host has.
+            /// Registers of the state of a CPU interface, in the order of writes: the control register first, because the
+            /// binary points depend on it. The second to fourth active priority registers exist only on hosts with enough
+            /// priority bits.
             pub const STATE: &'static [Self] = &[$(Self::$name,)*];
         }
     };
@@ -126,28 +125,28 @@ impl fmt::Debug for IccRegister {
     }
 }
 
-/// How a register is given a value.
+/// Effect of writes to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub enum WriteMode {
     /// The register takes the value.
     Plain,
-    /// Ones set bits, zeros do nothing; ones written at this offset clear bits.
+    /// Ones set bits and zeros have no effect; ones written at this offset clear bits.
     SetClear(u32),
 }
 
 /// Registers of 32 bits at consecutive offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterBlock {
-    /// Offset of the first.
+    /// Offset of the first register.
     pub offset: u32,
-    /// How many.
+    /// Number of registers.
     pub count: u32,
-    /// How they are written.
-    pub write: Write,
+    /// Effect of writes.
+    pub write: WriteMode,
 }
 
 impl RegisterBlock {
-    const fn new(offset: u32, count: u32, write: Write) -> Self {
+    const fn new(offset: u32, count: u32, write: WriteMode) -> Self {
         Self { offset, count, write }
     }
 
@@ -156,88 +155,88 @@ impl RegisterBlock {
         (0..self.count).map(move |n| {
             let at = |offset: u32| offset.saturating_add(n.saturating_mul(4));
             let clear = match self.write {
-                Write::Plain => None,
-                Write::SetClear(clear) => Some(at(clear)),
+                WriteMode::Plain => None,
+                WriteMode::SetClear(clear) => Some(at(clear)),
             };
             (at(self.offset), clear)
         })
     }
 }
 
-/// How many words of one bit, two bits, eight bits and 64 bits for each SPI there are.
+/// Number of words for one bit, two bits, eight bits and 64 bits per SPI.
 const BITS: u32 = SPIS / 32;
 const PAIRS: u32 = SPIS / 16;
 const BYTES: u32 = SPIS / 4;
 const QUADS: u32 = SPIS * 2;
 
-/// The distributor of a GICv3: what it holds for the shared peripheral interrupts (IHI 0069, "Distributor register map").
+/// Registers of a GICv3 distributor for the shared peripheral interrupts (IHI 0069, "Distributor register map").
 /// Configuration goes before enables; pending and active state last; the control register first, so that affinity
 /// routing is on for everything after it.
 pub const DISTRIBUTOR_V3: &[RegisterBlock] = &[
-    RegisterBlock::new(0x0000, 1, Write::Plain),
-    RegisterBlock::new(0x0084, BITS, Write::Plain),
-    RegisterBlock::new(0x0420, BYTES, Write::Plain),
-    RegisterBlock::new(0x0c08, PAIRS, Write::Plain),
-    RegisterBlock::new(0x6100, QUADS, Write::Plain),
-    RegisterBlock::new(0x0104, BITS, Write::SetClear(0x0184)),
-    // ISPENDR takes its value as it is through this interface; ICPENDR is ignored.
-    RegisterBlock::new(0x0204, BITS, Write::Plain),
-    RegisterBlock::new(0x0304, BITS, Write::SetClear(0x0384)),
+    RegisterBlock::new(0x0000, 1, WriteMode::Plain),
+    RegisterBlock::new(0x0084, BITS, WriteMode::Plain),
+    RegisterBlock::new(0x0420, BYTES, WriteMode::Plain),
+    RegisterBlock::new(0x0c08, PAIRS, WriteMode::Plain),
+    RegisterBlock::new(0x6100, QUADS, WriteMode::Plain),
+    RegisterBlock::new(0x0104, BITS, WriteMode::SetClear(0x0184)),
+    // Writes to ISPENDR through this interface set the value; ICPENDR is ignored.
+    RegisterBlock::new(0x0204, BITS, WriteMode::Plain),
+    RegisterBlock::new(0x0304, BITS, WriteMode::SetClear(0x0384)),
 ];
 
-/// Offset of the second frame of a redistributor, which has the private interrupts.
+/// Offset of the second frame of a redistributor, for the private interrupts.
 const SGI_FRAME: u32 = 0x1_0000;
 
 /// Offset of `GICR_CTLR`, which is zero while the registers of [`REDISTRIBUTOR`] are written.
 pub const REDISTRIBUTOR_CONTROL: u32 = 0;
 
-/// A redistributor of a GICv3: one vCPU's private interrupts, and where its message interrupts are kept (IHI 0069,
+/// Registers of a GICv3 redistributor: private interrupts and LPI tables of one vCPU (IHI 0069,
 /// "Redistributor register map").
 pub const REDISTRIBUTOR: &[RegisterBlock] = &[
     // GICR_WAKER.
-    RegisterBlock::new(0x0014, 1, Write::Plain),
-    // GICR_PROPBASER and GICR_PENDBASER before GICR_CTLR: they are fixed while that has message interrupts enabled.
-    RegisterBlock::new(0x0070, 4, Write::Plain),
-    RegisterBlock::new(REDISTRIBUTOR_CONTROL, 1, Write::Plain),
-    RegisterBlock::new(SGI_FRAME + 0x0080, 1, Write::Plain),
-    RegisterBlock::new(SGI_FRAME + 0x0400, 8, Write::Plain),
-    RegisterBlock::new(SGI_FRAME + 0x0c00, 2, Write::Plain),
-    RegisterBlock::new(SGI_FRAME + 0x0100, 1, Write::SetClear(SGI_FRAME + 0x0180)),
-    RegisterBlock::new(SGI_FRAME + 0x0200, 1, Write::Plain),
-    RegisterBlock::new(SGI_FRAME + 0x0300, 1, Write::SetClear(SGI_FRAME + 0x0380)),
+    RegisterBlock::new(0x0014, 1, WriteMode::Plain),
+    // GICR_PROPBASER and GICR_PENDBASER before GICR_CTLR: they are read-only while LPIs are enabled there.
+    RegisterBlock::new(0x0070, 4, WriteMode::Plain),
+    RegisterBlock::new(REDISTRIBUTOR_CONTROL, 1, WriteMode::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0080, 1, WriteMode::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0400, 8, WriteMode::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0c00, 2, WriteMode::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0100, 1, WriteMode::SetClear(SGI_FRAME + 0x0180)),
+    RegisterBlock::new(SGI_FRAME + 0x0200, 1, WriteMode::Plain),
+    RegisterBlock::new(SGI_FRAME + 0x0300, 1, WriteMode::SetClear(SGI_FRAME + 0x0380)),
 ];
 
-/// The distributor of a GICv2: what it holds for the shared peripheral interrupts (IHI 0048, "Distributor register map").
+/// Registers of a GICv2 distributor for the shared peripheral interrupts (IHI 0048, "Distributor register map").
 pub const DISTRIBUTOR_V2: &[RegisterBlock] = &[
-    RegisterBlock::new(0x0000, 1, Write::Plain),
-    RegisterBlock::new(0x0084, BITS, Write::Plain),
-    RegisterBlock::new(0x0420, BYTES, Write::Plain),
-    RegisterBlock::new(0x0820, BYTES, Write::Plain),
-    RegisterBlock::new(0x0c08, PAIRS, Write::Plain),
-    RegisterBlock::new(0x0104, BITS, Write::SetClear(0x0184)),
-    RegisterBlock::new(0x0204, BITS, Write::SetClear(0x0284)),
-    RegisterBlock::new(0x0304, BITS, Write::SetClear(0x0384)),
+    RegisterBlock::new(0x0000, 1, WriteMode::Plain),
+    RegisterBlock::new(0x0084, BITS, WriteMode::Plain),
+    RegisterBlock::new(0x0420, BYTES, WriteMode::Plain),
+    RegisterBlock::new(0x0820, BYTES, WriteMode::Plain),
+    RegisterBlock::new(0x0c08, PAIRS, WriteMode::Plain),
+    RegisterBlock::new(0x0104, BITS, WriteMode::SetClear(0x0184)),
+    RegisterBlock::new(0x0204, BITS, WriteMode::SetClear(0x0284)),
+    RegisterBlock::new(0x0304, BITS, WriteMode::SetClear(0x0384)),
 ];
 
-/// The registers of a GICv2's distributor of which each vCPU has its own: those of its private interrupts. They have
-/// other offsets than [`CPU_INTERFACE_V2`].
+/// Banked registers of a GICv2 distributor: those of the private interrupts. Their offsets do not overlap those of
+/// [`CPU_INTERFACE_V2`].
 pub const BANKED_V2: &[RegisterBlock] = &[
-    RegisterBlock::new(0x0080, 1, Write::Plain),
-    RegisterBlock::new(0x0400, 8, Write::Plain),
-    RegisterBlock::new(0x0c00, 2, Write::Plain),
-    RegisterBlock::new(0x0100, 1, Write::SetClear(0x0180)),
-    RegisterBlock::new(0x0200, 1, Write::SetClear(0x0280)),
-    RegisterBlock::new(0x0300, 1, Write::SetClear(0x0380)),
-    // Software-generated interrupts that are pending, by their sender.
-    RegisterBlock::new(0x0f20, 4, Write::SetClear(0x0f10)),
+    RegisterBlock::new(0x0080, 1, WriteMode::Plain),
+    RegisterBlock::new(0x0400, 8, WriteMode::Plain),
+    RegisterBlock::new(0x0c00, 2, WriteMode::Plain),
+    RegisterBlock::new(0x0100, 1, WriteMode::SetClear(0x0180)),
+    RegisterBlock::new(0x0200, 1, WriteMode::SetClear(0x0280)),
+    RegisterBlock::new(0x0300, 1, WriteMode::SetClear(0x0380)),
+    // Pending software-generated interrupts, by sender.
+    RegisterBlock::new(0x0f20, 4, WriteMode::SetClear(0x0f10)),
 ];
 
 /// The CPU interface of a GICv2 (IHI 0048, "CPU interface register map"): control, priority mask, binary points, active
 /// priorities. KVM passes the upper five bits of the priority mask as the lower ones of the word.
 pub const CPU_INTERFACE_V2: &[RegisterBlock] = &[
-    RegisterBlock::new(0x0000, 3, Write::Plain),
-    RegisterBlock::new(0x001c, 1, Write::Plain),
-    RegisterBlock::new(0x00d0, 4, Write::Plain),
+    RegisterBlock::new(0x0000, 3, WriteMode::Plain),
+    RegisterBlock::new(0x001c, 1, WriteMode::Plain),
+    RegisterBlock::new(0x00d0, 4, WriteMode::Plain),
 ];
 
 #[cfg(test)]

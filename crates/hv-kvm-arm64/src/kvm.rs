@@ -1,7 +1,9 @@
-//! The back end itself: KVM's requests.
+//! The KVM back end.
 
 mod attribute;
 mod gic;
+mod machine;
+mod request;
 mod vcpu;
 mod vm;
 
@@ -10,11 +12,10 @@ pub use vm::KvmVm;
 
 use guest_ram::GuestRam;
 use hv_core::{Board, BoardDevices, RunError};
-use hv_kvm::HarnessError;
 
-use crate::{KvmError, Layout, VcpuFeatures};
+use crate::{KvmError, Layout};
 
-/// A machine on KVM: `layout`, with all of `ram` as its RAM.
+/// Builds the machine of `layout` on KVM, with all of `ram` as its RAM.
 ///
 /// # Errors
 ///
@@ -23,16 +24,10 @@ use crate::{KvmError, Layout, VcpuFeatures};
 pub fn board_on_kvm(
     ram: &GuestRam,
     layout: &Layout,
-    features: VcpuFeatures,
     devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let vm = KvmVm::new(layout, features).map_err(RunError::create_vm)?;
-    Board::assemble(vm, ram.regions(), layout.vcpus, |vm| {
+    let vm = KvmVm::new(layout).map_err(RunError::create_vm)?;
+    Board::new(vm, ram.regions(), layout.vcpus, |vm| {
         devices.connect(vm, &layout.devices)
     })
-}
-
-/// Names the request that KVM refused.
-fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| HarnessError::refused(request, error).into()
 }

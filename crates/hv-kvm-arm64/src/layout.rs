@@ -1,7 +1,7 @@
-//! What the harness has to know of a [`Machine`]: where its interrupt controller and devices are.
+//! Layout of a machine: vCPUs, interrupt controller and devices, derived from its [`Machine`].
 //!
-//! The device tree is written from the same [`Machine`], so the two cannot disagree. What this harness cannot build is
-//! refused here, before there is a virtual machine.
+//! The device tree is written from the same [`Machine`]. Machines that this harness cannot build are refused here, before a
+//! virtual machine is created.
 
 use boot_core::{
     Arch, GuestRange, MemoryMap,
@@ -11,42 +11,46 @@ use boot_core::{
 };
 use hv_core::{DeviceLayout, SerialPort};
 
-use crate::gic;
+use crate::{VcpuFeatures, gic};
 
 /// A machine that this harness can build.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layout {
-    /// How many vCPUs it has.
+    /// Number of vCPUs.
     pub vcpus: u32,
-    /// Its interrupt controller.
-    pub gic: Gic,
-    /// Its other devices. Their interrupt lines are shared peripheral interrupts, counted from 0.
+    /// Optional features of the vCPUs.
+    pub features: VcpuFeatures,
+    /// The interrupt controller.
+    pub gic: GicLayout,
+    /// Other devices. Their interrupt lines are shared peripheral interrupts, counted from 0.
     pub devices: DeviceLayout,
 }
 
-/// An interrupt controller that KVM emulates.
+/// Version and addresses of an interrupt controller in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gic {
-    /// Version 2; only on hosts whose own controller is one, or can act as one.
+#[non_exhaustive]
+pub enum GicLayout {
+    /// GICv2; requires a host with a GICv2 or a GICv3 with GICv2 support.
     V2 {
         /// The distributor.
         distributor: GuestRange,
         /// The CPU interface.
         cpu_interface: GuestRange,
     },
-    /// Version 3.
+    /// GICv3.
     V3 {
         /// The distributor.
         distributor: GuestRange,
         /// The redistributor regions, in the order of the vCPUs.
         redistributors: Vec<GuestRange>,
-        /// The interrupt translation service, where there is one.
+        /// The interrupt translation service, if there is one.
         its: Option<GuestRange>,
     },
 }
 
-impl Gic {
-    /// Every range of guest physical addresses it takes.
+impl GicLayout {
+    /// All guest physical ranges of the controller.
     pub fn ranges(&self) -> impl Iterator<Item = GuestRange> {
         let (first, second, rest): (_, _, &[GuestRange]) = match self {
             Self::V2 {
@@ -66,84 +70,82 @@ impl Gic {
     }
 }
 
-/// The harness cannot build a machine.
+/// Reason why this harness cannot build a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// It has another architecture.
-    #[error("this harness runs arm64 machines, and the machine is one of {found}")]
+    /// The machine has another architecture.
+    #[error("this harness builds arm64 machines, the machine is {found}")]
     Arch {
-        /// The machine's.
+        /// Architecture of the machine.
         found: Arch,
     },
-    /// It has no GIC.
-    #[error("the machine does not describe an interrupt controller that arm64 has: give it a GICv2 or GICv3")]
+    /// The machine does not describe a GIC.
+    #[error("the machine does not describe a GICv2 or GICv3")]
     NoGic,
-    /// KVM's GIC numbers CPUs by itself.
-    #[error("vCPU {index} is to have affinity {found:#x}, and KVM gives it {expected:#x}")]
+    /// The affinity of a CPU differs from the one that KVM assigns.
+    #[error("vCPU {index} is described with affinity {found:#x}, KVM assigns {expected:#x}")]
     Affinity {
-        /// The vCPU.
+        /// Number of the vCPU.
         index: usize,
-        /// The machine's affinity for it.
+        /// Affinity in the description.
         found: u64,
-        /// KVM's.
+        /// Affinity that KVM assigns.
         expected: u64,
     },
-    /// The list of CPUs has another length than the machine has vCPUs.
+    /// The number of described CPUs differs from the number of vCPUs.
     #[error("the machine has {vcpus} vCPUs and describes {described} CPUs")]
     CpuCount {
-        /// How many vCPUs.
+        /// Number of vCPUs.
         vcpus: u32,
-        /// How many descriptions.
+        /// Number of described CPUs.
         described: usize,
     },
-    /// The redistributors cannot be where the machine says.
+    /// The range of a redistributor region is not possible.
     #[error(
-        "the redistributor region {range} cannot be made: it takes a multiple of 128 KiB at a multiple of 64 KiB, for at \
-         most 4095 vCPUs"
+        "the redistributor region {range} is invalid: its size must be a multiple of 128 KiB, at most for 4095 vCPUs, at a \
+         multiple of 64 KiB"
     )]
     Redistributors {
         /// The region.
         range: GuestRange,
     },
-    /// A part of the interrupt controller is larger than its range.
-    #[error("the range of the {part} is {range}, and KVM's has {len:#x} bytes")]
+    /// The range of a part of the interrupt controller is too small.
+    #[error("the range {range} of the {part} is smaller than its {len:#x} bytes in KVM")]
     GicRange {
-        /// The part.
+        /// Name of the part.
         part: &'static str,
         /// Its range.
         range: GuestRange,
-        /// How many bytes KVM takes there.
+        /// Size of the part in KVM in bytes.
         len: u64,
     },
-    /// The redistributors do not suffice.
-    #[error("the redistributor regions have room for {room} vCPUs, the machine has {vcpus}")]
+    /// The redistributor regions are too small for the vCPUs.
+    #[error("the redistributor regions have space for {room} vCPUs, the machine has {vcpus}")]
     TooFewRedistributors {
-        /// For how many they have room.
+        /// Number of vCPUs that the regions have space for.
         room: u64,
-        /// How many there are.
+        /// Number of vCPUs.
         vcpus: u32,
     },
-    /// MSI frames are not emulated by KVM.
-    #[error("the machine has a GICv2m frame, which this harness cannot make")]
+    /// The machine has a GICv2m frame, which KVM does not emulate.
+    #[error("the machine has a GICv2m frame, which this harness does not support")]
     GicV2m,
-    /// The serial port is of another kind.
-    #[error(
-        "the console at {range} is of a kind this harness does not have: it has NS16550A with byte-wide registers"
-    )]
+    /// The kind of the serial port is not supported.
+    #[error("the serial port at {range} is not an NS16550A with registers of one byte")]
     SerialKind {
         /// Its registers.
         range: GuestRange,
     },
-    /// The serial port's range is too small.
-    #[error("the console at {range} has fewer than eight registers")]
+    /// The range of the serial port is too small.
+    #[error("the serial port at {range} has fewer than eight registers")]
     SerialRange {
         /// Its registers.
         range: GuestRange,
     },
-    /// The serial port's interrupt cannot be raised.
+    /// The interrupt of the serial port is not supported.
     #[error(
-        "the console's interrupt is {found:?}; this harness raises edge-triggered shared peripheral interrupts below {}",
+        "the serial port has interrupt {found:?}; supported are edge-triggered shared peripheral interrupts below {}",
         gic::SPIS
     )]
     SerialInterrupt {
@@ -153,19 +155,19 @@ pub enum LayoutError {
     /// RAM and the interrupt controller overlap.
     #[error("RAM at {ram} overlaps the interrupt controller at {device}")]
     RamOverlap {
-        /// The RAM.
+        /// Range of the RAM.
         ram: GuestRange,
-        /// The interrupt controller's part.
+        /// Range of the interrupt controller.
         device: GuestRange,
     },
 }
 
 impl Layout {
-    /// What `machine` asks of the harness.
+    /// The layout of `machine`, without optional features of the vCPUs.
     ///
     /// # Errors
     ///
-    /// [`LayoutError`] for what this harness cannot build.
+    /// [`LayoutError`] for machines that this harness cannot build.
     pub fn of(machine: &Machine) -> Result<Self, LayoutError> {
         if machine.arch != Arch::Aarch64 {
             return Err(LayoutError::Arch { found: machine.arch });
@@ -182,17 +184,24 @@ impl Layout {
         let serial = platform.serial.first().map(serial).transpose()?;
         Ok(Self {
             vcpus,
+            features: VcpuFeatures::default(),
             gic,
-            devices: DeviceLayout {
-                serial,
-                syscon: platform.syscon.clone(),
-            },
+            devices: DeviceLayout::new()
+                .with_serial(serial)
+                .with_syscon(platform.syscon.clone()),
         })
+    }
+
+    /// Sets the optional features of the vCPUs.
+    #[must_use]
+    pub fn with_features(mut self, features: VcpuFeatures) -> Self {
+        self.features = features;
+        self
     }
 }
 
 fn check_cpus(cpus: &Cpus, vcpus: u32) -> Result<(), LayoutError> {
-    // Without a description, the CPUs are as KVM makes them.
+    // CPUs without a description are those of KVM.
     let Cpus::Arm64(cpus) = cpus else { return Ok(()) };
     if u32::try_from(cpus.len()) != Ok(vcpus) {
         return Err(LayoutError::CpuCount {
@@ -213,19 +222,19 @@ fn check_cpus(cpus: &Cpus, vcpus: u32) -> Result<(), LayoutError> {
     Ok(())
 }
 
-fn v2(gic: &GicV2) -> Result<Gic, LayoutError> {
+fn v2(gic: &GicV2) -> Result<GicLayout, LayoutError> {
     if gic.v2m.is_some() {
         return Err(LayoutError::GicV2m);
     }
     check_len("GICv2 distributor", gic.distributor, 0x1000)?;
     check_len("GICv2 CPU interface", gic.cpu_interface, 0x2000)?;
-    Ok(Gic::V2 {
+    Ok(GicLayout::V2 {
         distributor: gic.distributor,
         cpu_interface: gic.cpu_interface,
     })
 }
 
-/// Refuses a range that is shorter than what KVM puts there, which are fixed sizes (Documentation/virt/kvm/devices/,
+/// Refuses a range that is smaller than the part in KVM, whose size is fixed (Documentation/virt/kvm/devices/,
 /// `arm-vgic.rst`, `arm-vgic-v3.rst` and `arm-vgic-its.rst`).
 fn check_len(part: &'static str, range: GuestRange, len: u64) -> Result<(), LayoutError> {
     if range.len() >= len {
@@ -234,7 +243,7 @@ fn check_len(part: &'static str, range: GuestRange, len: u64) -> Result<(), Layo
     Err(LayoutError::GicRange { part, range, len })
 }
 
-fn v3(gic: &GicV3, vcpus: u32) -> Result<Gic, LayoutError> {
+fn v3(gic: &GicV3, vcpus: u32) -> Result<GicLayout, LayoutError> {
     check_len("GICv3 distributor", gic.distributor, 0x1_0000)?;
     if let Some(its) = gic.its {
         check_len("ITS", its, 0x2_0000)?;
@@ -252,19 +261,19 @@ fn v3(gic: &GicV3, vcpus: u32) -> Result<Gic, LayoutError> {
     if room < u64::from(vcpus) {
         return Err(LayoutError::TooFewRedistributors { room, vcpus });
     }
-    Ok(Gic::V3 {
+    Ok(GicLayout::V3 {
         distributor: gic.distributor,
         redistributors: gic.redistributors.clone(),
         its: gic.its,
     })
 }
 
-/// How many redistributors a region has room for.
+/// Number of redistributors that fit into a region.
 pub(crate) fn redistributors(range: GuestRange) -> u64 {
     range.len() / gic::REDISTRIBUTOR_LEN
 }
 
-fn check_ram(memory: &MemoryMap, gic: &Gic) -> Result<(), LayoutError> {
+fn check_ram(memory: &MemoryMap, gic: &GicLayout) -> Result<(), LayoutError> {
     for ram in memory.ram() {
         if let Some(device) = gic.ranges().find(|device| device.overlaps(ram)) {
             return Err(LayoutError::RamOverlap { ram, device });
@@ -285,10 +294,8 @@ fn serial(port: &boot_core::machine::Serial) -> Result<SerialPort, LayoutError> 
         Some(Interrupt {
             line: Line::Spi(spi),
             trigger: Trigger::EdgeRising,
-        }) if spi < gic::SPIS => Ok(SerialPort {
-            range,
-            line: Some(spi),
-        }),
+            ..
+        }) if spi < gic::SPIS => Ok(SerialPort::mmio(range, Some(spi))),
         found => Err(LayoutError::SerialInterrupt { found }),
     }
 }
@@ -309,10 +316,7 @@ mod tests {
     #[test]
     fn reference_machines_can_be_built() {
         let layout = Layout::of(&machine(4, VirtGic::V3WithIts)).unwrap();
-        let serial = SerialPort {
-            range: virt::SERIAL,
-            line: Some(virt::SERIAL_LINE),
-        };
+        let serial = SerialPort::mmio(virt::SERIAL, Some(virt::SERIAL_LINE));
         assert_eq!((layout.vcpus, layout.devices.serial), (4, Some(serial)));
         assert_eq!(layout.devices.syscon, machine(4, VirtGic::V3).platform.syscon);
         let ranges: Vec<_> = layout.gic.ranges().collect();
@@ -325,9 +329,9 @@ mod tests {
         }
     }
 
-    /// One change to a machine that can be built, and what it is refused for.
+    /// Each case changes a machine that can be built and expects an error.
     #[test]
-    fn what_cannot_be_built_is_refused() {
+    fn machines_that_cannot_be_built_are_refused() {
         let check = |change: &dyn Fn(&mut Machine), right: fn(&LayoutError) -> bool| {
             let mut machine = machine(2, VirtGic::V3);
             change(&mut machine);
@@ -348,7 +352,7 @@ mod tests {
             matches!(e, LayoutError::Arch { .. })
         });
         check(
-            &|m| m.platform.interrupt_controller = InterruptController::Undescribed,
+            &|m| m.platform.interrupt_controller = InterruptController::Unspecified,
             |e| matches!(e, LayoutError::NoGic),
         );
         check(&|m| m.vcpus = NonZeroU32::new(3).unwrap(), |e| {
@@ -399,22 +403,20 @@ mod tests {
         );
         check(
             &|m| {
-                m.platform.interrupt_controller = InterruptController::GicV2(GicV2 {
-                    distributor: virt::GIC_DISTRIBUTOR,
-                    cpu_interface: virt::GICV2_CPU_INTERFACE,
-                    v2m: Some(GicV2m {
-                        frame: virt::GICV2M_FRAME,
-                        first_spi: 64,
-                        spis: 32,
-                    }),
-                });
+                m.platform.interrupt_controller = InterruptController::GicV2(
+                    GicV2::new(virt::GIC_DISTRIBUTOR, virt::GICV2_CPU_INTERFACE).with_v2m(GicV2m::new(
+                        virt::GICV2M_FRAME,
+                        64,
+                        32,
+                    )),
+                );
             },
             |e| matches!(e, LayoutError::GicV2m),
         );
     }
 
     #[test]
-    fn parts_shorter_than_those_of_kvm_are_refused() {
+    fn ranges_smaller_than_the_parts_in_kvm_are_refused() {
         let short = |version, part: &str, change: &dyn Fn(&mut InterruptController)| {
             let mut machine = machine(2, version);
             change(&mut machine.platform.interrupt_controller);
@@ -460,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn consoles_that_cannot_be_built_are_refused() {
+    fn serial_ports_that_cannot_be_built_are_refused() {
         let range = |start, len| GuestRange::new(start, len).unwrap();
         let serial = |change: &dyn Fn(&mut Serial), right: fn(&LayoutError) -> bool| {
             let mut machine = machine(2, VirtGic::V3);

@@ -3,7 +3,7 @@
 pub mod gic;
 pub mod layout;
 pub mod nisv;
-pub mod reg;
+pub mod register;
 pub mod state;
 
 mod boot;
@@ -14,12 +14,12 @@ mod kvm;
 
 pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
-pub use features::{HostSupport, VcpuFeatures};
+pub use features::{HostCapabilities, VcpuFeatures};
 pub use gic::IccRegister;
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
-pub use layout::{Gic, Layout, LayoutError};
-pub use reg::{RegGroup, RegId, RegValue, WidthError};
-pub use state::{Activity, Events, GicState, StateError, VcpuState};
+pub use layout::{GicLayout, Layout, LayoutError};
+pub use register::{Register, RegisterGroup, RegisterValue, WidthError};
+pub use state::{GicState, MpState, StateError, VcpuEvents, VcpuState};

@@ -1,11 +1,10 @@
-//! Data aborts without instruction syndrome: what `KVM_EXIT_ARM_NISV` says.
+//! Data aborts without a valid instruction syndrome (`KVM_EXIT_ARM_NISV`).
 //!
-//! On most loads and stores to an address without RAM the CPU tells the hypervisor the register, the width and the
-//! direction. On others (two registers, vector registers, write-back, atomics) its syndrome says no more than that there
-//! was an access, and KVM hands the fault on (`KVM_CAP_ARM_NISV_TO_USER`). Cache maintenance by address also ends up
-//! here: it never has an instruction syndrome.
+//! For most loads and stores to an address without RAM, the syndrome contains the register, the width and the direction.
+//! For others (two registers, vector registers, write-back, atomics) it does not, and KVM exits to user space
+//! (`KVM_CAP_ARM_NISV_TO_USER`). So do cache maintenance instructions by address, which never have an instruction syndrome.
 
-use hv_core::{Direction, Fault};
+use hv_core::{AccessKind, Fault};
 
 /// `ISS.CM`: the fault comes from cache maintenance or address translation (Arm ARM, "ISS encoding for an exception from
 /// a Data Abort").
@@ -14,29 +13,34 @@ pub const ISS_CM: u64 = 1 << 8;
 /// `ISS.WnR`: the access is a write. Set for cache maintenance as well.
 pub const ISS_WNR: u64 = 1 << 6;
 
-/// What is to be done about a data abort without instruction syndrome.
+/// Handling of a data abort without a valid instruction syndrome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Response {
-    /// Cache maintenance on guest RAM that the host does not have in memory at this moment: the instruction runs again.
+#[non_exhaustive]
+pub enum NisvAction {
+    /// Cache maintenance on guest RAM that the host has not mapped: run the instruction again.
     Retry,
-    /// Cache maintenance where there is no RAM and so no cache: the instruction is stepped over.
+    /// Cache maintenance at an address without RAM: skip the instruction.
     Skip,
-    /// An access that nobody can take apart.
+    /// An access that cannot be emulated.
     Fault(Fault),
 }
 
-/// Decides from the sanitized syndrome and the address of `KVM_EXIT_ARM_NISV`, and whether RAM is there.
+/// Classifies a data abort by the sanitized syndrome and the address of `KVM_EXIT_ARM_NISV`, and whether the address is RAM.
 #[must_use]
-pub fn respond(esr_iss: u64, fault_ipa: u64, is_ram: bool) -> Response {
+pub fn classify(esr_iss: u64, fault_ipa: u64, is_ram: bool) -> NisvAction {
     if esr_iss & ISS_CM != 0 {
-        return if is_ram { Response::Retry } else { Response::Skip };
-    }
-    Response::Fault(Fault::Undecoded {
-        address: fault_ipa,
-        direction: if esr_iss & ISS_WNR == 0 {
-            Direction::Read
+        return if is_ram {
+            NisvAction::Retry
         } else {
-            Direction::Write
+            NisvAction::Skip
+        };
+    }
+    NisvAction::Fault(Fault::NoSyndrome {
+        address: fault_ipa,
+        kind: if esr_iss & ISS_WNR == 0 {
+            AccessKind::Read
+        } else {
+            AccessKind::Write
         },
         syndrome: esr_iss,
     })
@@ -47,22 +51,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn responses() {
+    fn aborts_are_classified() {
         let check =
-            |iss, is_ram, expected| assert_eq!(respond(iss, 0x900_0000, is_ram), expected, "{iss:#x}");
-        let fault = |direction, syndrome| {
-            Response::Fault(Fault::Undecoded {
+            |iss, is_ram, expected| assert_eq!(classify(iss, 0x900_0000, is_ram), expected, "{iss:#x}");
+        let fault = |kind, syndrome| {
+            NisvAction::Fault(Fault::NoSyndrome {
                 address: 0x900_0000,
-                direction,
+                kind,
                 syndrome,
             })
         };
         // Translation fault, level 3: 0b000111.
-        check(0x07, false, fault(Direction::Read, 0x07));
-        check(0x47, false, fault(Direction::Write, 0x47));
-        check(0x07, true, fault(Direction::Read, 0x07));
-        check(0x147, false, Response::Skip);
-        check(0x147, true, Response::Retry);
-        check(0x107, true, Response::Retry);
+        check(0x07, false, fault(AccessKind::Read, 0x07));
+        check(0x47, false, fault(AccessKind::Write, 0x47));
+        check(0x07, true, fault(AccessKind::Read, 0x07));
+        check(0x147, false, NisvAction::Skip);
+        check(0x147, true, NisvAction::Retry);
+        check(0x107, true, NisvAction::Retry);
     }
 }

@@ -1,35 +1,36 @@
-//! The whole state of a vCPU, as plain data.
+//! Saved state of a vCPU as plain data.
 
 use std::collections::BTreeMap;
 
-use crate::{IccRegister, RegId, RegValue, WidthError};
+use crate::{IccRegister, Register, RegisterValue, WidthError};
 
-/// Everything that KVM keeps for one vCPU.
+/// Saved state of a vCPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VcpuState {
-    /// Every register that `KVM_GET_REG_LIST` names.
-    pub registers: BTreeMap<RegId, RegValue>,
-    /// Whether it runs.
-    pub activity: Activity,
-    /// Exceptions that wait for it.
-    pub events: Events,
-    /// Its part of the interrupt controller.
+    /// The registers of `KVM_GET_REG_LIST`.
+    pub registers: BTreeMap<Register, RegisterValue>,
+    /// Run state.
+    pub mp_state: MpState,
+    /// Pending exceptions.
+    pub events: VcpuEvents,
+    /// Part of the interrupt controller that belongs to the vCPU.
     pub gic: GicState,
 }
 
 impl VcpuState {
-    /// The value of a register of up to 64 bits; `None` where the state does not have it.
+    /// Value of a register of up to 64 bits; `None` if the state does not contain it.
     #[must_use]
-    pub fn get(&self, register: RegId) -> Option<u64> {
+    pub fn get(&self, register: Register) -> Option<u64> {
         self.registers.get(&register)?.to_u64()
     }
 
-    /// Replaces the value of a register that the state has.
+    /// Sets the value of a register that the state contains.
     ///
     /// # Errors
     ///
     /// [`StateError`].
-    pub fn set(&mut self, register: RegId, value: RegValue) -> Result<(), StateError> {
+    pub fn set(&mut self, register: Register, value: RegisterValue) -> Result<(), StateError> {
         value.check(register)?;
         *self
             .registers
@@ -39,50 +40,52 @@ impl VcpuState {
     }
 }
 
-/// A register cannot be set in a state.
+/// Failure to set a register of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The vCPU does not have it.
-    #[error("the vCPU has no {register}")]
+    /// The register does not exist.
+    #[error("the vCPU does not have {register}")]
     Missing {
         /// The register.
-        register: RegId,
+        register: Register,
     },
-    /// The value has another size.
+    /// The value has the wrong size.
     #[error(transparent)]
     Width(#[from] WidthError),
 }
 
-/// Whether a vCPU runs: `KVM_MP_STATE_*`.
+/// Run state of a vCPU: a `KVM_MP_STATE_*` number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Activity(pub u32);
+pub struct MpState(pub u32);
 
-impl Activity {
-    /// It runs, or would if it were entered.
+impl MpState {
+    /// Executes instructions.
     pub const RUNNABLE: Self = Self(0);
-    /// It is off, and waits for PSCI's `CPU_ON`.
+    /// Off: waits for PSCI `CPU_ON`.
     pub const STOPPED: Self = Self(5);
-    /// PSCI suspended the whole system.
+    /// Suspended by PSCI `SYSTEM_SUSPEND`.
     pub const SUSPENDED: Self = Self(10);
 }
 
-/// Exceptions that KVM will give to a vCPU when it runs next.
+/// Pending exceptions of a vCPU (`struct kvm_vcpu_events`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// A system error waits.
+#[non_exhaustive]
+pub struct VcpuEvents {
+    /// An SError is pending.
     pub serror_pending: bool,
-    /// Its syndrome, where the host has RAS.
+    /// Syndrome of the SError, on hosts with RAS.
     pub serror_esr: Option<u64>,
 }
 
-/// One vCPU's part of the interrupt controller.
+/// Part of the interrupt controller that belongs to one vCPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GicState {
-    /// GICv3: the CPU interface's registers that the host has.
+    /// GICv3: registers of the CPU interface that the host supports.
     pub icc: BTreeMap<IccRegister, u64>,
-    /// GICv3: the redistributor's registers by offset. GICv2: the distributor's banked registers and the CPU
-    /// interface's, whose offsets differ.
+    /// GICv3: registers of the redistributor by offset. GICv2: banked registers of the distributor and registers of the CPU
+    /// interface, whose offsets do not overlap.
     pub frame: BTreeMap<u32, u32>,
 }
 
@@ -91,22 +94,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registers_are_set_where_they_are() {
+    fn only_registers_of_the_state_can_be_set() {
         let mut state = VcpuState::default();
-        state.registers.insert(RegId::PC, RegValue::zero(RegId::PC));
-        let value = |register| RegValue::number(register, 7).unwrap();
-        assert_eq!(state.set(RegId::PC, value(RegId::PC)), Ok(()));
-        assert_eq!(state.get(RegId::PC), Some(7));
+        state
+            .registers
+            .insert(Register::PC, RegisterValue::zero(Register::PC));
+        let value = |register| RegisterValue::number(register, 7).unwrap();
+        assert_eq!(state.set(Register::PC, value(Register::PC)), Ok(()));
+        assert_eq!(state.get(Register::PC), Some(7));
         assert_eq!(
-            state.set(RegId::FPCR, value(RegId::FPCR)),
+            state.set(Register::FPCR, value(Register::FPCR)),
             Err(StateError::Missing {
-                register: RegId::FPCR
+                register: Register::FPCR
             })
         );
         assert!(matches!(
-            state.set(RegId::PC, value(RegId::FPCR)),
+            state.set(Register::PC, value(Register::FPCR)),
             Err(StateError::Width(_))
         ));
-        assert_eq!(state.get(RegId::FPCR), None);
+        assert_eq!(state.get(Register::FPCR), None);
     }
 }

@@ -1,35 +1,21 @@
-//! A whole run in one call, available by name on every host.
+//! A complete run in one call, available on every host.
 
-use boot_core::{CpuState, machine::Machine};
-use guest_ram::GuestRam;
-use hv_core::{BoardDevices, Outcome, Policy, RunError, SerialInput};
+use hv_core::{Outcome, RunError, SerialInput};
 
 use crate::{KvmError, Layout};
 
-/// A machine to make, start and run.
-#[derive(Debug)]
-pub struct MachineBoot<'a> {
-    /// What it is to be: the same value that its device tree was written from.
-    pub machine: &'a Machine,
-    /// Its RAM, already loaded.
-    pub ram: &'a GuestRam,
-    /// The entry state of the first vCPU.
-    pub state: &'a CpuState,
-    /// What its devices are connected to.
-    pub devices: BoardDevices,
-    /// What ends the run.
-    pub policy: &'a Policy,
-}
+/// A machine to build and boot on KVM.
+pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a>;
 
-/// Makes the machine on this host's KVM, starts it and runs it until it ends.
+/// Builds the machine on KVM of this host, boots it and runs it until it ends.
 ///
-/// `with_input` is given the console's input, if there is a console, before the guest starts.
+/// `with_input` receives the console's input, if there is a console, before the guest starts.
 ///
 /// # Errors
 ///
-/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a
-/// machine that this harness cannot build, and
-/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64.
+/// Those of [`Board::new`](hv_core::Board::new) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a machine
+/// that this harness cannot build, and [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where the
+/// host is not Linux on riscv64.
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
@@ -48,9 +34,7 @@ mod imp {
         layout: &Layout,
         with_input: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        let mut board = board_on_kvm(boot.ram, layout, boot.devices)?;
-        board.input().map(with_input);
-        board.boot(boot.state, boot.policy)
+        boot.run_on(|ram, devices| board_on_kvm(ram, layout, devices), with_input)
     }
 }
 
@@ -66,9 +50,8 @@ mod imp {
         _: &Layout,
         _: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::create_vm(
-            HarnessError::WrongHost { guest: Arch::Riscv64 }.into(),
-        ))
+        let error = HarnessError::UnsupportedHost { guest: Arch::Riscv64 };
+        Err(RunError::create_vm(error.into()))
     }
 }
 
@@ -76,24 +59,28 @@ mod imp {
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::{cpu::riscv64::State, machine::Isa};
-    use hv_core::virt;
+    use boot_core::{CpuState, Machine, cpu::riscv64::State, machine::Isa};
+    use guest_ram::GuestRam;
+    use hv_core::{Policy, virt};
+
+    fn machine() -> Machine {
+        let (isa, irqchip) = (Isa::rv64gc(), virt::RiscvIrqchip::Aplic);
+        virt::riscv64_machine(1 << 20, NonZeroU32::MIN, &isa, 10_000_000, irqchip).unwrap()
+    }
+
+    fn state() -> CpuState {
+        State::new(virt::RAM_BASE).into()
+    }
 
     use super::*;
 
-    /// A machine that cannot be built is refused on every host, before the host is looked at.
+    /// The layout is checked before the host: the error is the same on every host.
     #[test]
-    fn refusals_come_first() {
-        let isa = Isa::rv64gc();
-        let irqchip = virt::RiscvIrqchip::Aplic;
-        let machine = virt::riscv64_machine(1 << 20, NonZeroU32::MIN, &isa, 10_000_000, irqchip).unwrap();
-        let boot = MachineBoot {
-            machine: &machine,
-            ram: &GuestRam::new(&machine.memory).unwrap(),
-            state: &State::new(virt::RAM_BASE).into(),
-            devices: BoardDevices::default(),
-            policy: &Policy::default(),
-        };
+    fn machines_that_cannot_be_built_are_refused_on_every_host() {
+        let machine = machine();
+        let ram = GuestRam::new(&machine.memory).unwrap();
+        let (state, policy) = (state(), Policy::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

@@ -1,41 +1,41 @@
-//! What can go wrong between this harness and KVM.
+//! Errors of this harness.
 
 use std::io;
 
 use hv_core::IrqError;
 use hv_kvm::HarnessError;
 
-use crate::{LayoutError, Register, Value};
+use crate::{LayoutError, Register, RegisterValue};
 
-/// An operation on a KVM virtual machine failed.
+/// Failure of an operation on a KVM virtual machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
-    /// What goes wrong alike on every architecture.
+    /// An error that does not depend on the architecture.
     #[error(transparent)]
     Harness(#[from] HarnessError),
-    /// KVM refused to read a register.
-    #[error("KVM does not let one read {register}")]
+    /// A read of a register failed.
+    #[error("KVM cannot read {register}")]
     GetRegister {
         /// The register.
         register: Register,
-        /// Its answer.
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// KVM refused to write a register.
-    #[error("KVM refused to set {register} to {value:?}")]
+    /// A write of a register failed.
+    #[error("KVM does not accept {value:?} for {register}")]
     SetRegister {
         /// The register.
         register: Register,
         /// The value.
-        value: Value,
-        /// Its answer.
+        value: RegisterValue,
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// A value has not the size of the register.
-    #[error("{register} has {expected} bytes, not {found}")]
+    /// A value has another size than its register.
+    #[error("the value for {register} has {found} bytes, the register has {expected}")]
     ValueSize {
         /// The register.
         register: Register,
@@ -44,38 +44,38 @@ pub enum KvmError {
         /// The size of the register in bytes.
         expected: usize,
     },
-    /// The machine describes an extension of the instruction set that this host does not have.
-    #[error("this host's KVM cannot give a vCPU the ISA extension {name}")]
-    MissingExtension {
-        /// The extension, as the device tree spells it.
+    /// The machine describes an ISA extension that KVM of this host does not support.
+    #[error("KVM of this host does not support the ISA extension {name}")]
+    MissingIsaExtension {
+        /// Name of the extension in device trees.
         name: String,
     },
-    /// This host cannot have the machine as it is described.
-    #[error("this host cannot give a machine {what}: {found} is asked for, {expected} is possible")]
-    Machine {
-        /// What is asked for.
+    /// The machine describes a number that this host does not support.
+    #[error("the machine describes {what} {found}, this host supports {expected}")]
+    HostMismatch {
+        /// Name of the number.
         what: &'static str,
-        /// What the machine says.
+        /// Number in the description.
         found: u64,
-        /// What would do.
+        /// Number that the host supports.
         expected: u64,
     },
-    /// The machine cannot be built by this harness, on no host.
+    /// This harness cannot build the machine, on any host.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// A state has a register that the vCPU does not have.
-    #[error("the state has {register}, which this vCPU does not have")]
-    ForeignState {
+    /// A saved state contains a register that the vCPU does not have.
+    #[error("the saved state contains {register}, which this vCPU does not have")]
+    MissingRegister {
         /// The register.
         register: Register,
     },
-    /// A state has an interrupt file, and the vCPU has none.
-    #[error("the state has the interrupt file of an IMSIC, which this vCPU does not have")]
+    /// A saved state contains an interrupt file, and the vCPU has none.
+    #[error("the saved state contains an IMSIC interrupt file, which this vCPU does not have")]
     NoImsic,
     /// An interrupt line could not be set.
     #[error(transparent)]
     Irq(#[from] IrqError),
-    /// The guest's output through SBI could not be written.
-    #[error("the guest's console output could not be written")]
+    /// SBI console output could not be written.
+    #[error("console output of the guest could not be written")]
     Console(#[source] io::Error),
 }

@@ -1,36 +1,35 @@
-//! What a machine on this host can be, in terms of the machine's description.
+//! Capabilities of a host, and machines that it can run.
 
 use std::num::NonZeroU32;
 
 use boot_core::{
     Machine,
-    machine::{Cpus, InterruptController, Isa, MmuType, RiscvHart},
+    machine::{Cpus, InterruptController, Isa, MmuType},
 };
 use hv_core::virt::{self, RiscvIrqchip, VirtError};
 
-use crate::KvmError;
-
-/// What this host's KVM gives its vCPUs.
+/// Capabilities of a host's KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
+#[non_exhaustive]
+pub struct HostCapabilities {
     /// The frequency of the `time` counter in Hz.
     pub timebase_frequency: u32,
-    /// The instruction set, without the hypervisor extension, which no guest of KVM can use.
+    /// Instruction set of vCPUs, without the hypervisor extension.
     pub isa: Isa,
-    /// The largest address translation.
+    /// Largest address translation mode.
     pub mmu: MmuType,
-    /// Block size of Zicbom in bytes, where the host has it.
+    /// Block size of Zicbom in bytes, on hosts with that extension.
     pub cbom_block_size: Option<u32>,
-    /// Block size of Zicboz in bytes, where the host has it.
+    /// Block size of Zicboz in bytes, on hosts with that extension.
     pub cboz_block_size: Option<u32>,
-    /// Block size of Zicbop in bytes, where the host has it.
+    /// Block size of Zicbop in bytes, on hosts with that extension.
     pub cbop_block_size: Option<u32>,
-    /// The highest interrupt identity of the AIA in the kernel, where the host has it.
+    /// Highest interrupt identity of the AIA in the kernel; `None` on hosts without an AIA.
     pub aia_ids: Option<u32>,
 }
 
-impl Host {
-    /// The best interrupt controller: the AIA in the kernel, or else the PLIC in user space.
+impl HostCapabilities {
+    /// The preferred interrupt controller: the AIA in the kernel, otherwise the PLIC in user space.
     #[must_use]
     pub fn irqchip(&self) -> RiscvIrqchip {
         match self.aia_ids {
@@ -39,8 +38,8 @@ impl Host {
         }
     }
 
-    /// The reference machine on this host, with `ram` bytes of RAM: harts with everything the host gives them. Only a
-    /// machine with IMSICs has Ssaia, by which a guest knows that it reaches them.
+    /// The reference machine with `ram` bytes of RAM, and with all capabilities of the host. Only a machine with IMSICs has
+    /// the extension Ssaia.
     ///
     /// # Errors
     ///
@@ -53,13 +52,10 @@ impl Host {
         let mut machine = virt::riscv64_machine(ram, vcpus, &isa, self.timebase_frequency, irqchip)?;
         if let Cpus::Riscv64(cpus) = &mut machine.platform.cpus {
             for hart in &mut cpus.harts {
-                *hart = RiscvHart {
-                    mmu: self.mmu,
-                    cbom_block_size: self.cbom_block_size,
-                    cboz_block_size: self.cboz_block_size,
-                    cbop_block_size: self.cbop_block_size,
-                    ..hart.clone()
-                };
+                hart.mmu = self.mmu;
+                hart.cbom_block_size = self.cbom_block_size;
+                hart.cboz_block_size = self.cboz_block_size;
+                hart.cbop_block_size = self.cbop_block_size;
             }
         }
         if let (InterruptController::Aplic(aplic), Some(ids)) =
@@ -73,44 +69,21 @@ impl Host {
     }
 }
 
-/// `isa` without one of its extensions.
+/// `isa` without `extension`.
 fn without(isa: &Isa, extension: &str) -> Isa {
     let others = isa.extensions().filter(|name| *name != extension);
-    // A part of an instruction set that has the base is one.
+    // The rest still contains the base, so this does not fail.
     Isa::new(others.map(ToOwned::to_owned)).unwrap_or_else(|_| isa.clone())
-}
-
-/// Asks this host's KVM.
-///
-/// # Errors
-///
-/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on riscv64,
-/// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and whatever KVM refuses.
-pub fn host() -> Result<Host, KvmError> {
-    imp::host()
-}
-
-#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
-use crate::kvm as imp;
-
-#[cfg(not(all(target_os = "linux", target_arch = "riscv64")))]
-mod imp {
-    use boot_core::Arch;
-    use hv_kvm::HarnessError;
-
-    use super::{Host, KvmError};
-
-    pub(super) fn host() -> Result<Host, KvmError> {
-        Err(HarnessError::WrongHost { guest: Arch::Riscv64 }.into())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use boot_core::machine::RiscvHart;
+
     use super::*;
 
-    fn host(aia_ids: Option<u32>) -> Host {
-        Host {
+    fn host(aia_ids: Option<u32>) -> HostCapabilities {
+        HostCapabilities {
             timebase_frequency: 10_000_000,
             isa: Isa::new(["i", "ssaia", "zicbom"]).unwrap(),
             mmu: MmuType::Sv57,
@@ -122,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_what_the_host_has() {
+    fn a_machine_has_the_capabilities_of_the_host() {
         let host = host(None);
         assert_eq!(host.irqchip(), RiscvIrqchip::Plic);
         let vcpus = NonZeroU32::new(3).unwrap();
@@ -134,11 +107,9 @@ mod tests {
         assert_eq!(cpus.harts.len(), 3);
         let isa = Isa::new(["i", "zicbom"]).unwrap();
         for (id, hart) in (0..).zip(&cpus.harts) {
-            let expected = RiscvHart {
-                mmu: MmuType::Sv57,
-                cbom_block_size: Some(64),
-                ..RiscvHart::new(id, isa.clone())
-            };
+            let expected = RiscvHart::new(id, isa.clone())
+                .with_mmu(MmuType::Sv57)
+                .with_cbom_block_size(64);
             assert_eq!(*hart, expected);
         }
     }

@@ -1,24 +1,26 @@
-//! The back end itself: KVM's requests.
+//! The KVM back end.
 
 mod aia;
 mod host;
+mod machine;
 mod memory;
+mod request;
 mod vcpu;
 mod vm;
 
-pub(crate) use host::host;
+pub(crate) use host::host_capabilities;
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;
 
 use std::sync::Arc;
 
 use guest_ram::GuestRam;
-use hv_core::{Board, BoardDevices, Ignore, RunError, Space};
-use hv_kvm::HarnessError;
+use hv_core::{AddressSpace, Board, BoardDevices, NullObserver, RunError};
 
-use crate::{KvmError, Layout, SbiConsole, SharedSink, layout::Controller};
+use crate::{IrqchipLayout, KvmError, Layout, SbiConsole, SharedConsole};
 
-/// A machine on KVM: `layout`, with all of `ram` as its RAM. The consoles of SBI are its console as well.
+/// Builds the machine of `layout` on KVM, with all of `ram` as its RAM. The SBI consoles and the serial port share the
+/// console output.
 ///
 /// # Errors
 ///
@@ -27,26 +29,18 @@ use crate::{KvmError, Layout, SbiConsole, SharedSink, layout::Controller};
 pub fn board_on_kvm(
     ram: &GuestRam,
     layout: &Layout,
-    devices: BoardDevices,
+    mut devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let sink = SharedSink::new(devices.console, devices.observer);
-    let console = SbiConsole::new(Box::new(sink.clone()), Arc::new(Ignore));
-    let devices = BoardDevices {
-        console: Some(Box::new(sink)),
-        observer: Arc::new(Ignore),
-        ..devices
-    };
+    let output = SharedConsole::new(devices.console.take(), devices.observer);
+    let console = SbiConsole::new(Box::new(output.clone()), Arc::new(NullObserver));
+    devices.console = Some(Box::new(output));
+    devices.observer = Arc::new(NullObserver);
     let vm = KvmVm::new(layout, console).map_err(RunError::create_vm)?;
-    Board::assemble(vm, ram.regions(), layout.vcpus, |vm| {
+    Board::new(vm, ram.regions(), layout.vcpus, |vm| {
         let (mut bus, input) = devices.connect(vm, &layout.devices)?;
-        if let (Some(plic), Controller::Plic { range, .. }) = (vm.plic(), layout.controller) {
-            bus.insert(Space::Mmio, range.start(), range.len(), plic)?;
+        if let (Some(plic), IrqchipLayout::Plic { range, .. }) = (vm.plic(), layout.irqchip) {
+            bus.insert(AddressSpace::Mmio, range.start(), range.len(), plic)?;
         }
         Ok((bus, input))
     })
-}
-
-/// Names the request that KVM refused.
-fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| HarnessError::refused(request, error).into()
 }

@@ -1,4 +1,4 @@
-//! What of a machine's description the harness builds.
+//! Layout of a machine: vCPUs, interrupt controller and devices, derived from its [`Machine`].
 
 use boot_core::{
     Arch, GuestRange, Machine,
@@ -6,51 +6,53 @@ use boot_core::{
 };
 use hv_core::{DeviceLayout, SerialPort};
 
-/// A riscv64 machine as this harness builds it: a machine's description, checked.
+/// A riscv64 machine that this harness can build.
 ///
-/// The same [`Machine`] is what the device tree is written from, so the guest is told of the devices that it finds.
-/// Devices that nobody here makes, such as virtio-mmio slots, may be described as well: put them on the board's bus.
+/// The device tree is written from the same [`Machine`]. The description may contain devices that this harness does not
+/// create, such as virtio-mmio slots; the caller adds them to the board's bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layout {
-    /// How many vCPUs there are. Hart ids are vCPU numbers.
+    /// Number of vCPUs. Hart ids are vCPU numbers.
     pub vcpus: u32,
-    /// What each hart is, in the order of the vCPUs. Empty for harts as KVM gives them by default.
+    /// Descriptions of the harts, in the order of the vCPUs. Empty for the default harts of KVM.
     pub harts: Vec<RiscvHart>,
-    /// The frequency of the `time` counter in Hz that the guest is told; `None` where it is told nothing.
+    /// Described frequency of the `time` counter in Hz; `None` if not described.
     pub timebase_frequency: Option<u32>,
     /// The interrupt controller for devices.
-    pub controller: Controller,
-    /// The other devices. Their interrupt lines are sources of the interrupt controller.
+    pub irqchip: IrqchipLayout,
+    /// Other devices. Their interrupt lines are sources of the interrupt controller.
     pub devices: DeviceLayout,
 }
 
-/// The interrupt controller for devices.
+/// Kind and addresses of the interrupt controller for devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Controller {
-    /// None: devices cannot interrupt.
+#[non_exhaustive]
+pub enum IrqchipLayout {
+    /// No interrupt controller: devices cannot raise interrupts.
     None,
     /// A PLIC in user space.
     Plic {
-        /// Its registers.
+        /// Registers.
         range: GuestRange,
-        /// The number of its highest source.
+        /// Highest source.
         sources: u32,
     },
     /// An APLIC and an IMSIC for each hart, in the kernel.
     Aia {
-        /// The APLIC's registers.
+        /// Registers of the APLIC.
         aplic: GuestRange,
-        /// The number of its highest source.
+        /// Highest source.
         sources: u32,
-        /// The interrupt files: 4 KiB for each hart, in the order of the harts.
+        /// Interrupt files: 4 KiB for each hart, in the order of the harts.
         imsics: GuestRange,
-        /// The number of the highest interrupt identity.
+        /// Highest interrupt identity.
         ids: u32,
     },
 }
 
-impl Controller {
-    /// The number of its highest source; 0 where there is none.
+impl IrqchipLayout {
+    /// Highest source; 0 without an interrupt controller.
     #[must_use]
     pub fn sources(&self) -> u32 {
         match *self {
@@ -59,7 +61,7 @@ impl Controller {
         }
     }
 
-    /// Every range of guest physical addresses it takes.
+    /// All guest physical ranges of the interrupt controller.
     #[must_use]
     pub fn ranges(&self) -> Vec<GuestRange> {
         match *self {
@@ -70,40 +72,40 @@ impl Controller {
     }
 }
 
-/// Why this harness cannot build a machine.
+/// Reason why this harness cannot build a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// It is of another architecture.
-    #[error("a machine of {found} cannot be built with riscv64 vCPUs")]
+    /// The machine has another architecture.
+    #[error("this harness builds riscv64 machines, the machine is {found}")]
     Arch {
-        /// Its architecture.
+        /// Architecture of the machine.
         found: Arch,
     },
-    /// It has a part that this harness does not make.
-    #[error("this harness makes no {what}")]
+    /// The machine has a part that this harness does not support.
+    #[error("this harness does not support {what}")]
     Unsupported {
         /// The part.
         what: &'static str,
     },
-    /// The serial port interrupts through a source that the interrupt controller does not have.
+    /// The interrupt source of the serial port does not exist.
     #[error(
-        "the serial port has interrupt source {found}, and the interrupt controller has sources 1 to {sources}"
+        "the serial port has interrupt source {found}; the interrupt controller has sources 1 to {sources}"
     )]
     NoSuchSource {
         /// The source.
         found: u32,
-        /// The highest that there is; 0 where there is no interrupt controller.
+        /// Highest source; 0 without an interrupt controller.
         sources: u32,
     },
-    /// A number is another than this harness can make.
-    #[error("the machine has {what} {found}; this harness can make {expected}")]
+    /// A number is not supported.
+    #[error("the machine has {what} {found}; this harness supports {expected}")]
     Value {
-        /// What the number is.
+        /// Name of the number.
         what: &'static str,
         /// The number.
         found: u64,
-        /// What would do: the number itself, or the smallest that does.
+        /// The supported number, or the smallest one.
         expected: u64,
     },
 }
@@ -112,25 +114,22 @@ pub enum LayoutError {
 const APLIC_LEN: u64 = 0x4000;
 const IMSIC_LEN: u64 = 0x1000;
 
-/// How many bits tell `vcpus` harts apart, as a guest computes it that is not told.
+/// Number of bits of a hart index of `vcpus` harts, which is the default of the device tree property.
 #[must_use]
 pub fn hart_index_bits(vcpus: u32) -> u32 {
     u32::BITS.saturating_sub(vcpus.saturating_sub(1).leading_zeros())
 }
 
 impl Layout {
-    /// `vcpus` vCPUs as KVM gives them, and nothing else.
+    /// `vcpus` default vCPUs of KVM without an interrupt controller and without devices.
     #[must_use]
-    pub const fn bare(vcpus: u32) -> Self {
+    pub const fn vcpus_only(vcpus: u32) -> Self {
         Self {
             vcpus,
             harts: Vec::new(),
             timebase_frequency: None,
-            controller: Controller::None,
-            devices: DeviceLayout {
-                serial: None,
-                syscon: None,
-            },
+            irqchip: IrqchipLayout::None,
+            devices: DeviceLayout::new(),
         }
     }
 
@@ -146,7 +145,7 @@ impl Layout {
         let vcpus = machine.vcpus.get();
         let platform = &machine.platform;
         let (harts, timebase_frequency) = match &platform.cpus {
-            Cpus::Undescribed => (Vec::new(), None),
+            Cpus::Unspecified => (Vec::new(), None),
             Cpus::Riscv64(cpus) => (cpus.harts.clone(), Some(cpus.timebase_frequency)),
             _ => {
                 return Err(LayoutError::Unsupported {
@@ -164,15 +163,15 @@ impl Layout {
         for (index, hart) in (0..).zip(&harts) {
             exactly("the hart id", hart.hart_id, index)?;
         }
-        let controller = match &platform.interrupt_controller {
-            InterruptController::Undescribed => Controller::None,
+        let irqchip = match &platform.interrupt_controller {
+            InterruptController::Unspecified => IrqchipLayout::None,
             InterruptController::Plic(plic) => {
                 at_least(
                     "a PLIC with a length of",
                     plic.range.len(),
-                    crate::Plic::len(vcpus),
+                    crate::Plic::mmio_len(vcpus),
                 )?;
-                Controller::Plic {
+                IrqchipLayout::Plic {
                     range: plic.range,
                     sources: plic.sources,
                 }
@@ -180,7 +179,16 @@ impl Layout {
             InterruptController::Aplic(aplic) => aia(aplic, vcpus)?,
             _ => {
                 return Err(LayoutError::Unsupported {
-                    what: "interrupt controller of another architecture",
+                    what: "an interrupt controller of another architecture",
+                });
+            }
+        };
+        let serial = match platform.serial.as_slice() {
+            [] => None,
+            [port] => Some(serial(port, irqchip.sources())?),
+            _ => {
+                return Err(LayoutError::Unsupported {
+                    what: "a second serial port",
                 });
             }
         };
@@ -188,19 +196,10 @@ impl Layout {
             vcpus,
             harts,
             timebase_frequency,
-            controller,
-            devices: DeviceLayout {
-                serial: match platform.serial.as_slice() {
-                    [] => None,
-                    [port] => Some(serial(port, controller.sources())?),
-                    _ => {
-                        return Err(LayoutError::Unsupported {
-                            what: "second serial port",
-                        });
-                    }
-                },
-                syscon: platform.syscon.clone(),
-            },
+            irqchip,
+            devices: DeviceLayout::new()
+                .with_serial(serial)
+                .with_syscon(platform.syscon.clone()),
         })
     }
 }
@@ -227,10 +226,10 @@ fn at_least(what: &'static str, found: u64, expected: u64) -> Result<(), LayoutE
     })
 }
 
-fn aia(aplic: &Aplic, vcpus: u32) -> Result<Controller, LayoutError> {
+fn aia(aplic: &Aplic, vcpus: u32) -> Result<IrqchipLayout, LayoutError> {
     let Some(imsic) = &aplic.imsic else {
         return Err(LayoutError::Unsupported {
-            what: "APLIC without IMSICs",
+            what: "an APLIC without IMSICs",
         });
     };
     let files = IMSIC_LEN.saturating_mul(vcpus.into());
@@ -247,7 +246,7 @@ fn aia(aplic: &Aplic, vcpus: u32) -> Result<Controller, LayoutError> {
         imsic.hart_index_bits.unwrap_or(bits).into(),
         bits.into(),
     )?;
-    Ok(Controller::Aia {
+    Ok(IrqchipLayout::Aia {
         aplic: aplic.range,
         sources: aplic.sources,
         imsics: imsic.range,
@@ -255,11 +254,11 @@ fn aia(aplic: &Aplic, vcpus: u32) -> Result<Controller, LayoutError> {
     })
 }
 
-/// The serial port, on an interrupt controller whose highest source is `sources`.
+/// Checks the serial port. `sources` is the highest source of the interrupt controller.
 fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
     if port.kind != SerialKind::NS16550A {
         return Err(LayoutError::Unsupported {
-            what: "serial port but an NS16550A with registers of one byte, one byte apart",
+            what: "serial ports other than an NS16550A with registers of one byte",
         });
     }
     at_least(
@@ -278,21 +277,18 @@ fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
         }
         Some(_) => {
             return Err(LayoutError::Unsupported {
-                what: "interrupt line but a source of a PLIC or APLIC",
+                what: "interrupt lines other than a source of a PLIC or APLIC",
             });
         }
     };
-    Ok(SerialPort {
-        range: port.range,
-        line,
-    })
+    Ok(SerialPort::mmio(port.range, line))
 }
 
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
-    use boot_core::machine::{Interrupt, Isa, Trigger};
+    use boot_core::machine::{Interrupt, Isa};
     use hv_core::virt::{self, RiscvIrqchip};
 
     use super::*;
@@ -308,36 +304,33 @@ mod tests {
         assert_eq!((layout.vcpus, layout.harts.len()), (4, 4));
         assert_eq!(layout.timebase_frequency, Some(10_000_000));
         assert_eq!(
-            layout.controller,
-            Controller::Plic {
+            layout.irqchip,
+            IrqchipLayout::Plic {
                 range: virt::PLIC,
                 sources: 95
             }
         );
-        let serial = SerialPort {
-            range: virt::SERIAL,
-            line: Some(virt::SERIAL_LINE),
-        };
+        let serial = SerialPort::mmio(virt::SERIAL, Some(virt::SERIAL_LINE));
         assert_eq!(layout.devices.serial, Some(serial));
         let layout = Layout::of(&machine(4, RiscvIrqchip::AplicImsic)).unwrap();
-        let Controller::Aia {
+        let IrqchipLayout::Aia {
             aplic,
             sources: 95,
             imsics,
             ids: 255,
-        } = layout.controller
+        } = layout.irqchip
         else {
-            panic!("{:?}", layout.controller);
+            panic!("{:?}", layout.irqchip);
         };
         assert_eq!((aplic, imsics.len()), (virt::APLIC, 0x4000));
-        assert_eq!(layout.controller.ranges(), [aplic, imsics]);
-        // Nothing but vCPUs.
+        assert_eq!(layout.irqchip.ranges(), [aplic, imsics]);
+        // vCPUs without devices.
         let bare = Machine::new(Arch::Riscv64, virt::memory_map(0x1000).unwrap());
-        assert_eq!(Layout::of(&bare), Ok(Layout::bare(1)));
+        assert_eq!(Layout::of(&bare), Ok(Layout::vcpus_only(1)));
     }
 
     #[test]
-    fn others_are_refused() {
+    fn machines_that_cannot_be_built_are_refused() {
         type Change = fn(&mut Machine);
         fn imsic(machine: &mut Machine) -> &mut boot_core::machine::Imsic {
             match &mut machine.platform.interrupt_controller {
@@ -389,20 +382,17 @@ mod tests {
                         aplic.imsic = None;
                     }
                 },
-                unsupported("APLIC without IMSICs"),
+                unsupported("an APLIC without IMSICs"),
             ),
             (
                 |m| m.platform.serial[0].kind = SerialKind::Pl011,
-                unsupported("serial port but an NS16550A with registers of one byte, one byte apart"),
+                unsupported("serial ports other than an NS16550A with registers of one byte"),
             ),
             (
                 |m| {
-                    m.platform.serial[0].interrupt = Some(Interrupt {
-                        line: Line::Spi(1),
-                        trigger: Trigger::LevelHigh,
-                    });
+                    m.platform.serial[0].interrupt = Some(Interrupt::level(Line::Spi(1)));
                 },
-                unsupported("interrupt line but a source of a PLIC or APLIC"),
+                unsupported("interrupt lines other than a source of a PLIC or APLIC"),
             ),
             (
                 |m| m.platform.serial[0].interrupt.as_mut().unwrap().line = Line::Source(0),
@@ -413,7 +403,7 @@ mod tests {
                 source(96, 95),
             ),
             (
-                |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+                |m| m.platform.interrupt_controller = InterruptController::Unspecified,
                 source(virt::SERIAL_LINE, 0),
             ),
             (
@@ -421,7 +411,7 @@ mod tests {
                     let port = m.platform.serial[0].clone();
                     m.platform.serial.push(port);
                 },
-                unsupported("second serial port"),
+                unsupported("a second serial port"),
             ),
         ];
         for (change, expected) in cases {
@@ -432,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_tell_the_harts_apart() {
+    fn hart_indices_have_enough_bits() {
         for (vcpus, expected) in [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (512, 9), (513, 10)] {
             assert_eq!(hart_index_bits(vcpus), expected, "{vcpus}");
         }

@@ -4,26 +4,28 @@ pub mod layout;
 pub mod plic;
 pub mod register;
 pub mod sbi;
-pub mod seed;
+pub mod seed_csr;
 pub mod state;
 
 mod boot;
 mod error;
 mod host;
+mod host_query;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 mod kvm;
-mod sink;
+mod shared_console;
 
 pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
-pub use host::{Host, host};
+pub use host::HostCapabilities;
+pub use host_query::host_capabilities;
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
-pub use layout::{Layout, LayoutError};
-pub use plic::{HartInputs, Plic};
-pub use register::{Group, IsaExtension, Register, SbiExtension, Value};
+pub use layout::{IrqchipLayout, Layout, LayoutError};
+pub use plic::{HartInterrupts, Plic};
+pub use register::{IsaExtension, Register, RegisterGroup, RegisterValue, SbiExtension};
 pub use sbi::SbiConsole;
-pub use sink::SharedSink;
-pub use state::{Activity, ImsicRegister, VcpuState};
+pub use shared_console::SharedConsole;
+pub use state::{ImsicRegister, MpState, VcpuState};

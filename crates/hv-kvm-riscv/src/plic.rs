@@ -1,7 +1,7 @@
-//! A platform-level interrupt controller in user space, for hosts whose KVM has no interrupt controller of its own.
+//! Platform-level interrupt controller (PLIC) in user space, for hosts without an interrupt controller in the kernel.
 //!
-//! Registers and behaviour: RISC-V Platform-Level Interrupt Controller Specification 1.0.0, with the register map that the
-//! Linux binding `sifive,plic-1.0.0.yaml` is about. Context *n* is the supervisor mode of hart *n*.
+//! Registers and behaviour: RISC-V Platform-Level Interrupt Controller Specification 1.0.0, with the register map of the
+//! Linux binding `sifive,plic-1.0.0.yaml`. Context *n* is the supervisor mode of hart *n*.
 //!
 //! ```text
 //! 0x00_0000  priority of source 0, 1, …              4 bytes each
@@ -15,11 +15,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hv_core::{Device, DeviceError, IrqError, Verdict};
+use hv_core::{Device, DeviceAction, DeviceError, IrqError};
 
-/// How many sources a controller can have, source 0 included, which does not exist.
+/// Largest number of sources, including source 0, which does not exist.
 const MAX_SOURCES: usize = 1024;
-/// Where the parts of the register map begin, and how far two contexts are apart.
+/// Offsets of the parts of the register map, and distances between contexts.
 const PENDING: u64 = 0x1000;
 const ENABLES: u64 = 0x2000;
 const ENABLE_STRIDE: u64 = 0x80;
@@ -31,48 +31,48 @@ const CLAIM: u64 = 4;
 /// Priorities and thresholds have three bits, as in SiFive's controllers.
 const PRIORITY_MASK: u32 = 7;
 
-/// The external interrupt inputs of a machine's harts.
-pub trait HartInputs: Send + Sync + 'static {
+/// Supervisor external interrupt inputs of the harts.
+pub trait HartInterrupts: Send + Sync + 'static {
     /// Sets the supervisor external interrupt of hart `hart`.
     ///
     /// # Errors
     ///
-    /// [`IrqError`] when the back end refuses.
+    /// [`IrqError`] when the back end fails.
     fn set(&self, hart: u32, level: bool) -> Result<(), IrqError>;
 }
 
-/// The controller. Clones are the same controller: one sits on the bus, another takes the devices' lines.
+/// The controller. Clones share its state: one is the device on the bus, another receives the interrupt lines.
 #[derive(Clone)]
 pub struct Plic(Arc<Mutex<State>>);
 
 struct State {
     sources: Vec<Source>,
     contexts: Vec<Context>,
-    inputs: Box<dyn HartInputs>,
+    inputs: Box<dyn HartInterrupts>,
 }
 
 /// A source and its gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent facts about a wire and its gateway"
+    reason = "independent flags of a line and its gateway"
 )]
 struct Source {
     priority: u32,
     /// The level of the device's line.
     level: bool,
     pending: bool,
-    /// A context claimed it and has not completed it; the gateway passes nothing on until then.
+    /// Claimed and not completed: the gateway does not forward further interrupts.
     claimed: bool,
-    /// The line rose while it was claimed.
-    again: bool,
+    /// A rising edge occurred while the source was claimed.
+    rose_while_claimed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Context {
     enabled: [u32; MAX_SOURCES / 32],
     threshold: u32,
-    /// What the hart was told last.
+    /// Last level of the hart's input.
     output: bool,
 }
 
@@ -101,12 +101,12 @@ impl fmt::Debug for Plic {
 }
 
 impl Plic {
-    /// The highest source that can exist.
+    /// Highest possible source.
     pub const MAX_SOURCE: u32 = 1023;
 
-    /// A controller with the sources 1 to `sources`, at most [`MAX_SOURCE`](Self::MAX_SOURCE), and a supervisor context
-    /// for each of `harts` harts.
-    pub fn new(sources: u32, harts: u32, inputs: impl HartInputs) -> Self {
+    /// A controller with sources 1 to `sources`, at most [`MAX_SOURCE`](Self::MAX_SOURCE), and one supervisor context for each
+    /// of `harts` harts.
+    pub fn new(sources: u32, harts: u32, inputs: impl HartInterrupts) -> Self {
         let sources = usize::try_from(sources.min(Self::MAX_SOURCE)).unwrap_or(0);
         let harts = usize::try_from(harts).unwrap_or(0);
         Self(Arc::new(Mutex::new(State {
@@ -116,40 +116,37 @@ impl Plic {
         })))
     }
 
-    /// How many addresses the registers of a controller for `harts` harts take.
+    /// Size of the register map of a controller for `harts` harts in bytes.
     #[must_use]
-    pub fn len(harts: u32) -> u64 {
+    pub fn mmio_len(harts: u32) -> u64 {
         CONTEXTS.saturating_add(CONTEXT_STRIDE.saturating_mul(harts.into()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A poisoned controller belongs to a vCPU thread that panicked, which the run reports by itself.
+        // A poisoned lock means that a vCPU's thread panicked; the run reports that panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the level of the line of `source`. A rising edge makes the source pending, and so does a line that is
-    /// still high when the guest completes the interrupt; a line that falls again does not take it back.
+    /// Sets the level of the interrupt line `source`. The source becomes pending on a rising edge, and if the line is high
+    /// when the guest completes the interrupt. A falling edge does not clear it.
     ///
     /// # Errors
     ///
-    /// [`IrqError`] where there is no such source, and when a hart cannot be interrupted.
-    pub fn set_source(&self, source: u32, level: bool) -> Result<(), IrqError> {
+    /// [`IrqError`] when the source does not exist or a hart's input cannot be set.
+    pub fn set_irq(&self, source: u32, level: bool) -> Result<(), IrqError> {
         let mut state = self.lock();
         let entry = usize::try_from(source)
             .ok()
             .filter(|&source| source != 0)
             .and_then(|source| state.sources.get_mut(source));
         let Some(entry) = entry else {
-            return Err(IrqError {
-                line: source,
-                source: "the PLIC has no such source".into(),
-            });
+            return Err(IrqError::new(source, "the PLIC does not have this source"));
         };
         let rises = level && !entry.level;
         entry.level = level;
         if rises {
             if entry.claimed {
-                entry.again = true;
+                entry.rose_while_claimed = true;
             } else {
                 entry.pending = true;
             }
@@ -157,12 +154,13 @@ impl Plic {
         state.update()
     }
 
-    /// Tells hart `hart` its external interrupt once more, because it forgot: its registers were replaced.
+    /// Sets the external interrupt input of hart `hart` to its current level again, after the registers of the hart were
+    /// replaced.
     ///
     /// # Errors
     ///
     /// [`IrqError`] when the hart's input cannot be set.
-    pub fn drive(&self, hart: u32) -> Result<(), IrqError> {
+    pub fn resend(&self, hart: u32) -> Result<(), IrqError> {
         let state = self.lock();
         let context = usize::try_from(hart)
             .ok()
@@ -173,11 +171,11 @@ impl Plic {
         }
     }
 
-    /// Puts every register back to zero, and forgets what is pending. The devices' lines keep their levels.
+    /// Resets all registers to zero and clears pending interrupts. The interrupt lines keep their levels.
     ///
     /// # Errors
     ///
-    /// [`IrqError`] when a hart's input cannot be lowered.
+    /// [`IrqError`] when a hart's input cannot be set.
     pub fn reset(&self) -> Result<(), IrqError> {
         let mut state = self.lock();
         for source in &mut state.sources {
@@ -198,7 +196,7 @@ impl Plic {
 }
 
 impl State {
-    /// The source that `context` would be given: the highest priority, and of equals the lowest number.
+    /// The source for a claim by `context`: the highest priority, then the lowest number.
     fn best(&self, context: &Context) -> Option<usize> {
         let mut best: Option<(usize, u32)> = None;
         for (number, source) in self.sources.iter().enumerate().skip(1) {
@@ -212,7 +210,7 @@ impl State {
         best.map(|(number, _)| number)
     }
 
-    /// Tells every hart whose external interrupt changed.
+    /// Sets the inputs of the harts whose level changed.
     fn update(&mut self) -> Result<(), IrqError> {
         let outputs: Vec<bool> = self
             .contexts
@@ -232,25 +230,27 @@ impl State {
         Ok(())
     }
 
-    /// Reads the register at `offset`, a multiple of four. What does not exist reads as zero.
+    /// Reads the register at `offset`, a multiple of four. Offsets without a register read as zero.
     fn read(&mut self, offset: u64) -> Result<u32, IrqError> {
-        Ok(match Place::of(offset) {
-            Place::Priority(source) => self.sources.get(source).map_or(0, |source| source.priority),
-            Place::Pending(word) => self
+        Ok(match PlicRegister::of(offset) {
+            PlicRegister::Priority(source) => self.sources.get(source).map_or(0, |source| source.priority),
+            PlicRegister::Pending(word) => self
                 .sources
                 .iter()
                 .skip(word.saturating_mul(32))
                 .take(32)
                 .enumerate()
                 .fold(0, |bits, (bit, source)| bits | u32::from(source.pending) << bit),
-            Place::Enable(context, word) => self
+            PlicRegister::Enable(context, word) => self
                 .contexts
                 .get(context)
                 .and_then(|context| context.enabled.get(word))
                 .copied()
                 .unwrap_or(0),
-            Place::Threshold(context) => self.contexts.get(context).map_or(0, |context| context.threshold),
-            Place::Claim(context) => {
+            PlicRegister::Threshold(context) => {
+                self.contexts.get(context).map_or(0, |context| context.threshold)
+            }
+            PlicRegister::Claim(context) => {
                 let claimed = self.contexts.get(context).and_then(|context| self.best(context));
                 let Some(number) = claimed else {
                     return Ok(0);
@@ -262,20 +262,20 @@ impl State {
                 self.update()?;
                 u32::try_from(number).unwrap_or(0)
             }
-            Place::Nothing => 0,
+            PlicRegister::Nothing => 0,
         })
     }
 
     fn write(&mut self, offset: u64, value: u32) -> Result<(), IrqError> {
-        match Place::of(offset) {
+        match PlicRegister::of(offset) {
             // Source 0 does not exist.
-            Place::Priority(0) | Place::Pending(_) | Place::Nothing => return Ok(()),
-            Place::Priority(source) => {
+            PlicRegister::Priority(0) | PlicRegister::Pending(_) | PlicRegister::Nothing => return Ok(()),
+            PlicRegister::Priority(source) => {
                 if let Some(source) = self.sources.get_mut(source) {
                     source.priority = value & PRIORITY_MASK;
                 }
             }
-            Place::Enable(context, word) => {
+            PlicRegister::Enable(context, word) => {
                 let exists = self.existing(word);
                 let enabled = self
                     .contexts
@@ -285,12 +285,12 @@ impl State {
                     *enabled = value & exists;
                 }
             }
-            Place::Threshold(context) => {
+            PlicRegister::Threshold(context) => {
                 if let Some(context) = self.contexts.get_mut(context) {
                     context.threshold = value & PRIORITY_MASK;
                 }
             }
-            Place::Claim(context) => {
+            PlicRegister::Claim(context) => {
                 // "If the completion ID does not match an interrupt source that is currently enabled for the target, the
                 // completion is silently ignored" (section 9).
                 let number = usize::try_from(value).unwrap_or(usize::MAX);
@@ -300,15 +300,15 @@ impl State {
                     .is_some_and(|context| context.is_enabled(number));
                 if let Some(source) = self.sources.get_mut(number).filter(|s| enabled && s.claimed) {
                     source.claimed = false;
-                    source.pending |= source.level || std::mem::take(&mut source.again);
-                    source.again = false;
+                    source.pending |= source.level || std::mem::take(&mut source.rose_while_claimed);
+                    source.rose_while_claimed = false;
                 }
             }
         }
         self.update()
     }
 
-    /// The bits of an enable word that belong to sources.
+    /// Bits of an enable word for sources that exist.
     fn existing(&self, word: usize) -> u32 {
         let first = word.saturating_mul(32);
         (0..32)
@@ -317,9 +317,9 @@ impl State {
     }
 }
 
-/// What is at an offset.
+/// Register at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum PlicRegister {
     Priority(usize),
     /// A word of pending bits.
     Pending(usize),
@@ -330,7 +330,7 @@ enum Place {
     Nothing,
 }
 
-impl Place {
+impl PlicRegister {
     fn of(offset: u64) -> Self {
         let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let after = |start: u64| offset.saturating_sub(start);
@@ -357,7 +357,7 @@ impl Place {
 }
 
 impl Device for Plic {
-    /// Every register is 32 bits wide and is read as such; of another access nothing is there, and nothing is claimed.
+    /// Registers have 32 bits. Accesses of other widths read as zero, are ignored as writes, and claim nothing.
     fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
         if let (Ok(data), true) = (<&mut [u8; 4]>::try_from(&mut *data), offset.is_multiple_of(4)) {
             *data = self.lock().read(offset)?.to_le_bytes();
@@ -367,11 +367,11 @@ impl Device for Plic {
         Ok(())
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         if let (Ok(data), true) = (<[u8; 4]>::try_from(data), offset.is_multiple_of(4)) {
             self.lock().write(offset, u32::from_le_bytes(data))?;
         }
-        Ok(Verdict::Continue)
+        Ok(DeviceAction::Continue)
     }
 }
 

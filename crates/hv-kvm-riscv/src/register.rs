@@ -1,7 +1,7 @@
-//! The register ids of a riscv64 vCPU, as KVM's one-register interface numbers them.
+//! Ids of registers for `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG`.
 //!
 //! An id is composed of the architecture, the register's size, a group and an index within it; the numbers come from
-//! the kernel's Documentation/virt/kvm/api.rst, "4.68 KVM_SET_ONE_REG", and `arch/riscv/include/uapi/asm/kvm.h`:
+//! the kernel's Documentation/virt/kvm/api.rst, "4.68 KVM_SET_ONE_REG", and `arch/riscv/include/uapi/guest_code/kvm.h`:
 //!
 //! ```text
 //! 63    56 55 52 51                32 31    24 23       16 15        0
@@ -15,18 +15,18 @@ mod name;
 mod value;
 
 pub use extension::{IsaExtension, SbiExtension};
-pub use value::Value;
+pub use value::RegisterValue;
 
-/// The id of one register. A number that no KVM known here has is a valid value: it prints as a number.
+/// Id of a register. An open set: every number is a `Register`. `Display` prints the name of known registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Register(pub u64);
 
 /// The group of a register: bits 24 to 31 of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group(pub u8);
+pub struct RegisterGroup(pub u8);
 
-impl Group {
-    /// What the vCPU is: `struct kvm_riscv_config`.
+impl RegisterGroup {
+    /// Configuration of the vCPU: `struct kvm_riscv_config`.
     pub const CONFIG: Self = Self(1);
     /// `pc`, the integer registers and the privilege mode: `struct kvm_riscv_core`.
     pub const CORE: Self = Self(2);
@@ -38,9 +38,9 @@ impl Group {
     pub const FP_F: Self = Self(5);
     /// The floating-point registers of the D extension, 64 bits each.
     pub const FP_D: Self = Self(6);
-    /// Which extensions of the instruction set the vCPU has.
+    /// Enables of ISA extensions.
     pub const ISA_EXTENSION: Self = Self(7);
-    /// Which SBI extensions the vCPU's firmware interface has.
+    /// Enables of SBI extensions.
     pub const SBI_EXTENSION: Self = Self(8);
     /// Registers of the V extension.
     pub const VECTOR: Self = Self(9);
@@ -50,7 +50,7 @@ impl Group {
 
 /// `KVM_REG_RISCV`.
 const RISCV: u64 = 0x8000_0000_0000_0000;
-/// Where the size's power of two stands (`KVM_REG_SIZE_SHIFT`), and its mask.
+/// Position (`KVM_REG_SIZE_SHIFT`) and mask of the binary logarithm of the size.
 const SIZE_SHIFT: u32 = 52;
 const SIZE_MASK: u64 = 0xf << SIZE_SHIFT;
 /// `KVM_REG_SIZE_U32` and `KVM_REG_SIZE_U64`: four and eight bytes as powers of two.
@@ -69,13 +69,13 @@ const VECTOR_BASE: u16 = 6;
     clippy::as_conversions,
     reason = "`From` is not const; every conversion here widens"
 )]
-const fn compose(size: u64, group: Group, subgroup: u8, index: u16) -> Register {
+const fn compose(size: u64, group: RegisterGroup, subgroup: u8, index: u16) -> Register {
     Register(
         RISCV | size | (group.0 as u64) << GROUP_SHIFT | (subgroup as u64) << SUBGROUP_SHIFT | index as u64,
     )
 }
 
-const fn word(group: Group, index: u16) -> Register {
+const fn word(group: RegisterGroup, index: u16) -> Register {
     compose(SIZE_U64, group, 0, index)
 }
 
@@ -95,54 +95,54 @@ macro_rules! registers {
 }
 
 registers! {
-    Group::CONFIG, 0, 0 =>
+    RegisterGroup::CONFIG, 0, 0 =>
         /// The single-letter extensions, `a` in bit 0 to `z` in bit 25; written before the first run only.
         ISA
-        /// Block size of Zicbom in bytes; there where the host has the extension.
+        /// Block size of Zicbom in bytes, on hosts with the extension.
         ZICBOM_BLOCK_SIZE
-        /// What SBI tells as `mvendorid`; written before the first run only.
+        /// `mvendorid` of SBI; written before the first run only.
         MVENDORID
-        /// What SBI tells as `marchid`; written before the first run only.
+        /// `marchid` of SBI; written before the first run only.
         MARCHID
-        /// What SBI tells as `mimpid`; written before the first run only.
+        /// `mimpid` of SBI; written before the first run only.
         MIMPID
-        /// Block size of Zicboz in bytes; there where the host has the extension.
+        /// Block size of Zicboz in bytes, on hosts with the extension.
         ZICBOZ_BLOCK_SIZE
-        /// The largest mode that `satp` takes: 8 for Sv39, 9 for Sv48, 10 for Sv57. Read-only.
+        /// Largest mode of `satp`: 8 for Sv39, 9 for Sv48, 10 for Sv57. Read-only.
         SATP_MODE
-        /// Block size of Zicbop in bytes; there where the host has the extension.
+        /// Block size of Zicbop in bytes, on hosts with the extension.
         ZICBOP_BLOCK_SIZE;
-    Group::CORE, 0, 0 =>
+    RegisterGroup::CORE, 0, 0 =>
         /// Program counter.
         PC;
-    Group::CORE, 0, 32 =>
+    RegisterGroup::CORE, 0, 32 =>
         /// Privilege mode: [`MODE_S`](Self::MODE_S) or [`MODE_U`](Self::MODE_U).
         MODE;
-    Group::CSR, 0, 0 =>
+    RegisterGroup::CSR, 0, 0 =>
         /// Supervisor status.
         SSTATUS
-        /// Which interrupts are enabled.
+        /// Interrupt enables.
         SIE
-        /// Where traps go.
+        /// Trap vector.
         STVEC
-        /// A word for the trap handler.
+        /// Scratch register of the trap handler.
         SSCRATCH
-        /// Where the last trap came from.
+        /// Exception program counter.
         SEPC
-        /// Why the last trap was taken.
+        /// Trap cause.
         SCAUSE
-        /// An address or instruction that belongs to the last trap.
+        /// Trap value: an address or instruction.
         STVAL
-        /// Which interrupts are pending.
+        /// Pending interrupts.
         SIP
         /// Address translation.
         SATP
-        /// Which counters user mode may read.
+        /// Counter enables of user mode.
         SCOUNTEREN
-        /// What user mode may execute.
+        /// Environment configuration of user mode.
         SENVCFG;
-    Group::CSR, AIA, 0 =>
-        /// Which register the alias CSRs reach.
+    RegisterGroup::CSR, AIA, 0 =>
+        /// Register select of the alias CSRs.
         SISELECT
         /// Priorities of the interrupts 0 to 7.
         IPRIO1
@@ -156,20 +156,20 @@ registers! {
         IPRIO1H
         /// High half of `iprio2` on RV32.
         IPRIO2H;
-    Group::CSR, SMSTATEEN, 0 =>
-        /// What state user mode may reach.
+    RegisterGroup::CSR, SMSTATEEN, 0 =>
+        /// State enables of user mode.
         SSTATEEN0;
-    Group::TIMER, 0, 0 =>
+    RegisterGroup::TIMER, 0, 0 =>
         /// Frequency of the `time` counter in Hz. Read-only.
         TIMER_FREQUENCY
-        /// The `time` counter. It is one for the whole machine.
+        /// The `time` counter, common to the whole machine.
         TIMER_TIME
-        /// At which time the timer interrupt comes.
+        /// Time of the timer interrupt.
         TIMER_COMPARE
-        /// 1 while KVM itself waits for that time, 0 otherwise.
+        /// 1 while a timer of KVM is armed, 0 otherwise.
         TIMER_STATE;
-    Group::VECTOR, 0, 0 =>
-        /// First element that an instruction works on.
+    RegisterGroup::VECTOR, 0, 0 =>
+        /// First element of the next instruction.
         VSTART
         /// Number of elements.
         VL
@@ -179,8 +179,8 @@ registers! {
         VCSR
         /// Length of a vector register in bytes. Read-only.
         VLENB;
-    Group::SBI_STATE, 0, 0 =>
-        /// Low half of the address at which steal time is reported; all ones for nowhere.
+    RegisterGroup::SBI_STATE, 0, 0 =>
+        /// Low half of the address of the steal time structure; all ones if disabled.
         STEAL_TIME_LO
         /// High half of that address.
         STEAL_TIME_HI;
@@ -193,27 +193,26 @@ impl Register {
     pub const MODE_S: u64 = 1;
 
     /// `fcsr` as the F extension's group has it; 32 bits. See [`f32`](Self::f32).
-    pub const FCSR_F: Self = compose(SIZE_U32, Group::FP_F, 0, 32);
+    pub const FCSR_F: Self = compose(SIZE_U32, RegisterGroup::FP_F, 0, 32);
     /// `fcsr` as the D extension's group has it; 32 bits.
-    pub const FCSR_D: Self = compose(SIZE_U32, Group::FP_D, 0, 32);
+    pub const FCSR_D: Self = compose(SIZE_U32, RegisterGroup::FP_D, 0, 32);
 
-    /// Integer register `x1` to `x31`; `None` for any other number, `x0` included: KVM has no id for it.
+    /// Integer register `x1` to `x31`; `None` for other numbers, including `x0`, which has no id.
     #[must_use]
     pub const fn x(number: u16) -> Option<Self> {
         match number {
-            1..=31 => Some(word(Group::CORE, number)),
+            1..=31 => Some(word(RegisterGroup::CORE, number)),
             _ => None,
         }
     }
 
     /// `f0` to `f31` of a vCPU that has the F extension and not D; `None` for any other number.
     ///
-    /// With D, this group and that of [`f64`](Self::f64) are two views of the same memory, and this one shows halves of
-    /// other registers under these ids.
+    /// With D, this group and that of [`f64`](Self::f64) alias the same memory, and these ids give halves of other registers.
     #[must_use]
     pub const fn f32(number: u16) -> Option<Self> {
         match number {
-            0..=31 => Some(compose(SIZE_U32, Group::FP_F, 0, number)),
+            0..=31 => Some(compose(SIZE_U32, RegisterGroup::FP_F, 0, number)),
             _ => None,
         }
     }
@@ -222,7 +221,7 @@ impl Register {
     #[must_use]
     pub const fn f64(number: u16) -> Option<Self> {
         match number {
-            0..=31 => Some(word(Group::FP_D, number)),
+            0..=31 => Some(word(RegisterGroup::FP_D, number)),
             _ => None,
         }
     }
@@ -237,26 +236,26 @@ impl Register {
         #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
         let size = (vlenb.ilog2() as u64) << SIZE_SHIFT;
         match VECTOR_BASE.checked_add(number) {
-            Some(index) => Some(compose(size, Group::VECTOR, 0, index)),
+            Some(index) => Some(compose(size, RegisterGroup::VECTOR, 0, index)),
             None => None,
         }
     }
 
-    /// The switch of one extension of the instruction set: 1 where the vCPU has it. Written before the first run only.
+    /// Enable of an ISA extension: 1 if the vCPU has it. Written before the first run only.
     #[must_use]
     pub const fn isa(extension: IsaExtension) -> Self {
-        word(Group::ISA_EXTENSION, extension.0)
+        word(RegisterGroup::ISA_EXTENSION, extension.0)
     }
 
-    /// The switch of one SBI extension: 1 where the guest may call it. Written before the first run only.
+    /// Enable of an SBI extension: 1 if the guest can call it. Written before the first run only.
     #[must_use]
     pub const fn sbi(extension: SbiExtension) -> Self {
-        word(Group::SBI_EXTENSION, extension.0)
+        word(RegisterGroup::SBI_EXTENSION, extension.0)
     }
 
-    /// Its group; `None` where this is no register of a riscv64 vCPU.
+    /// The group; `None` for ids that are not of riscv64.
     #[must_use]
-    pub const fn group(self) -> Option<Group> {
+    pub const fn group(self) -> Option<RegisterGroup> {
         let [
             index_low,
             index_high,
@@ -269,42 +268,42 @@ impl Register {
         ] = self.0.to_le_bytes();
         let _ = (index_low, index_high, subgroup);
         if arch == 0x80 && zero_low == 0 && zero_high == 0 && size.trailing_zeros() >= 4 {
-            Some(Group(group))
+            Some(RegisterGroup(group))
         } else {
             None
         }
     }
 
-    /// Its subgroup: bits 16 to 23.
+    /// The subgroup: bits 16 to 23.
     #[must_use]
     pub const fn subgroup(self) -> u8 {
         let [_, _, subgroup, ..] = self.0.to_le_bytes();
         subgroup
     }
 
-    /// Its index within group and subgroup: bits 0 to 15.
+    /// The index in group and subgroup: bits 0 to 15.
     #[must_use]
     pub const fn index(self) -> u16 {
         let [low, high, ..] = self.0.to_le_bytes();
         u16::from_le_bytes([low, high])
     }
 
-    /// How many bytes its value has.
+    /// Size of the value in bytes.
     #[must_use]
     pub const fn size(self) -> usize {
         1 << ((self.0 & SIZE_MASK) >> SIZE_SHIFT)
     }
 
-    /// The extension it switches, if it is such a switch.
+    /// The ISA extension of an enable register; `None` for other registers.
     #[must_use]
     pub fn isa_extension(self) -> Option<IsaExtension> {
-        (self.group() == Some(Group::ISA_EXTENSION) && self.subgroup() == 0)
+        (self.group() == Some(RegisterGroup::ISA_EXTENSION) && self.subgroup() == 0)
             .then_some(IsaExtension(self.index()))
     }
 
-    /// Whether it only tells the time: it differs from one reading to the next.
+    /// Whether the register counts time, so that its value changes between two reads.
     #[must_use]
-    pub fn is_clock(self) -> bool {
+    pub fn is_time_counter(self) -> bool {
         self == Self::TIMER_TIME
     }
 }

@@ -1,7 +1,7 @@
-//! The calls to the supervisor binary interface that KVM leaves to user space: consoles and the end of the machine.
+//! SBI calls that KVM forwards to user space: consoles, shutdown and reset.
 //!
 //! Numbers and behaviour: RISC-V Supervisor Binary Interface Specification 2.0, chapters 5 ("Legacy Extensions"), 10 ("System
-//! Reset Extension") and 12 ("Debug Console Extension"). KVM answers everything else itself.
+//! Reset Extension") and 12 ("Debug Console Extension"). KVM handles all other calls.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use hv_core::{ConsoleSink, InputError, Milestone, Observer, SerialInput, SystemEvent};
+use hv_core::{ConsoleOutput, InputError, Milestone, Observer, SerialInput, SystemEvent};
 
 /// Extension numbers.
 const LEGACY_PUTCHAR: u64 = 1;
@@ -19,26 +19,27 @@ const LEGACY_SHUTDOWN: u64 = 8;
 const DBCN: u64 = 0x4442_434e;
 const SRST: u64 = 0x5352_5354;
 
-/// The longest piece of console output or input that one call moves. A call may always move less than it was asked for.
-const PIECE: u64 = 4096;
+/// Largest number of console bytes that one call transfers. A call may transfer fewer bytes than requested.
+const MAX_TRANSFER: u64 = 4096;
 
-/// A call: `a7`, `a6` and `a0` to `a5`.
+/// An SBI call: `a7`, `a6` and `a0` to `a5`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// Which extension.
+pub struct SbiCall {
+    /// Extension id.
     pub extension: u64,
-    /// Which of its functions.
+    /// Function id.
     pub function: u64,
-    /// The arguments.
+    /// Arguments.
     pub args: [u64; 6],
 }
 
-/// What becomes of a call.
+/// Outcome of an SBI call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The guest goes on with these values in `a0` and `a1`.
+#[non_exhaustive]
+pub enum SbiOutcome {
+    /// The call returns these values in `a0` and `a1`.
     Return([u64; 2]),
-    /// The machine ends; the call does not return.
+    /// The machine is shut down or reset; the call does not return.
     System(SystemEvent),
 }
 
@@ -52,28 +53,28 @@ impl Code {
     const INVALID_PARAM: Self = Self(-3);
 }
 
-fn answer(code: Code, value: u64) -> Answer {
-    Answer::Return([code.0.cast_unsigned(), value])
+fn sbiret(code: Code, value: u64) -> SbiOutcome {
+    SbiOutcome::Return([code.0.cast_unsigned(), value])
 }
 
-/// Guest memory, as the debug console reaches it. The guest may change it at any time.
-pub trait GuestBytes {
-    /// Copies `data.len()` bytes from guest physical `address`; false, with `data` in any state, where not all of it is
-    /// RAM.
+/// Access to guest memory for the debug console. The guest may change the memory at any time.
+pub trait GuestMemoryAccess {
+    /// Copies `data.len()` bytes from guest physical address `address`; false if not all of the range is RAM. `data` is then
+    /// unspecified.
     #[must_use]
     fn read(&self, address: u64, data: &mut [u8]) -> bool;
 
-    /// Copies `data` to guest physical `address`; false, with nothing written, where not all of it is RAM.
+    /// Copies `data` to guest physical address `address`; false, without a write, if not all of the range is RAM.
     #[must_use]
     fn write(&self, address: u64, data: &[u8]) -> bool;
 }
 
-/// The console behind the calls. Clones are the same console.
+/// SBI console. Clones share its state.
 #[derive(Clone)]
 pub struct SbiConsole(Arc<Mutex<Console>>);
 
 struct Console {
-    sink: Box<dyn ConsoleSink>,
+    output: Box<dyn ConsoleOutput>,
     observer: Arc<dyn Observer>,
     first: bool,
     input: VecDeque<u8>,
@@ -86,10 +87,10 @@ impl fmt::Debug for SbiConsole {
 }
 
 impl SbiConsole {
-    /// A console whose output goes to `sink`; `observer` is told about the first byte.
-    pub fn new(sink: Box<dyn ConsoleSink>, observer: Arc<dyn Observer>) -> Self {
+    /// A console with this output; `observer` receives the first byte milestone.
+    pub fn new(output: Box<dyn ConsoleOutput>, observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Mutex::new(Console {
-            sink,
+            output,
             observer,
             first: true,
             input: VecDeque::new(),
@@ -97,15 +98,15 @@ impl SbiConsole {
     }
 
     fn lock(&self) -> MutexGuard<'_, Console> {
-        // A poisoned console belongs to a vCPU thread that panicked, which the run reports by itself.
+        // A poisoned lock means that a vCPU's thread panicked; the run reports that panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues all of `bytes` for the guest to ask for, or nothing.
+    /// Queues all of `bytes` as input for the guest, or none of them.
     ///
     /// # Errors
     ///
-    /// [`InputError::Full`] when more than [`SerialInput::CAPACITY`] bytes would wait.
+    /// [`InputError::Full`] when the queue would exceed [`SerialInput::CAPACITY`] bytes.
     pub fn push(&self, bytes: &[u8]) -> Result<(), InputError> {
         let mut console = self.lock();
         let room = SerialInput::CAPACITY.saturating_sub(console.input.len());
@@ -119,57 +120,63 @@ impl SbiConsole {
         Ok(())
     }
 
-    /// Answers a call.
+    /// Handles a call.
     ///
     /// # Errors
     ///
-    /// The sink's own: the host cannot take the guest's output.
-    pub fn call(&self, call: &Call, memory: &dyn GuestBytes) -> io::Result<Answer> {
+    /// Errors of the output.
+    pub fn handle(&self, call: &SbiCall, memory: &dyn GuestMemoryAccess) -> io::Result<SbiOutcome> {
         let [first, second, third, ..] = call.args;
         Ok(match (call.extension, call.function) {
-            // The legacy functions have no number of their own, and change `a0` alone.
+            // Legacy extensions have no function id and change only `a0`.
             (LEGACY_PUTCHAR, _) => {
                 self.lock().write(&[low_byte(first)])?;
-                Answer::Return([0, second])
+                SbiOutcome::Return([0, second])
             }
             (LEGACY_GETCHAR, _) => {
                 let byte = self.lock().input.pop_front();
-                Answer::Return([byte.map_or(u64::MAX, u64::from), second])
+                SbiOutcome::Return([byte.map_or(u64::MAX, u64::from), second])
             }
-            (LEGACY_SHUTDOWN, _) => Answer::System(SystemEvent::PowerOff),
+            (LEGACY_SHUTDOWN, _) => SbiOutcome::System(SystemEvent::PowerOff),
             (DBCN, 0) => self.debug_write(first, second, third, memory)?,
             (DBCN, 1) => self.debug_read(first, second, third, memory),
             (DBCN, 2) => {
                 self.lock().write(&[low_byte(first)])?;
-                answer(Code::SUCCESS, 0)
+                sbiret(Code::SUCCESS, 0)
             }
             (SRST, 0) => match first {
-                0 => Answer::System(SystemEvent::PowerOff),
-                1 | 2 => Answer::System(SystemEvent::Reset),
-                _ => answer(Code::INVALID_PARAM, 0),
+                0 => SbiOutcome::System(SystemEvent::PowerOff),
+                1 | 2 => SbiOutcome::System(SystemEvent::Reset),
+                _ => sbiret(Code::INVALID_PARAM, 0),
             },
-            _ => answer(Code::NOT_SUPPORTED, 0),
+            _ => sbiret(Code::NOT_SUPPORTED, 0),
         })
     }
 
     /// "Write bytes to the debug console from input memory" (12.1).
-    fn debug_write(&self, len: u64, low: u64, high: u64, memory: &dyn GuestBytes) -> io::Result<Answer> {
+    fn debug_write(
+        &self,
+        len: u64,
+        low: u64,
+        high: u64,
+        memory: &dyn GuestMemoryAccess,
+    ) -> io::Result<SbiOutcome> {
         let mut data = buffer(len);
         if high != 0 || !memory.read(low, &mut data) {
-            return Ok(answer(Code::INVALID_PARAM, 0));
+            return Ok(sbiret(Code::INVALID_PARAM, 0));
         }
         if !data.is_empty() {
             self.lock().write(&data)?;
         }
-        Ok(answer(Code::SUCCESS, count(data.len())))
+        Ok(sbiret(Code::SUCCESS, count(data.len())))
     }
 
     /// "Read bytes from the debug console into an output memory" (12.2).
-    fn debug_read(&self, len: u64, low: u64, high: u64, memory: &dyn GuestBytes) -> Answer {
+    fn debug_read(&self, len: u64, low: u64, high: u64, memory: &dyn GuestMemoryAccess) -> SbiOutcome {
         let mut data = buffer(len);
-        // The whole of what the guest offers has to be its memory, even where less is waiting.
+        // The whole buffer must be RAM, even if less input is queued.
         if high != 0 || !memory.read(low, &mut data) {
-            return answer(Code::INVALID_PARAM, 0);
+            return sbiret(Code::INVALID_PARAM, 0);
         }
         let mut console = self.lock();
         let waiting = data.len().min(console.input.len());
@@ -178,10 +185,10 @@ impl SbiConsole {
             *byte = *input;
         }
         if !memory.write(low, &data) {
-            return answer(Code::INVALID_PARAM, 0);
+            return sbiret(Code::INVALID_PARAM, 0);
         }
         console.input.drain(..waiting);
-        answer(Code::SUCCESS, count(waiting))
+        sbiret(Code::SUCCESS, count(waiting))
     }
 }
 
@@ -191,13 +198,13 @@ impl Console {
             self.observer
                 .milestone(Milestone::FirstConsoleByte, Instant::now());
         }
-        self.sink.write(bytes)
+        self.output.write(bytes)
     }
 }
 
-/// Room for one piece of at most `len` bytes.
+/// Buffer for one transfer of at most `len` bytes.
 fn buffer(len: u64) -> Vec<u8> {
-    vec![0; usize::try_from(len.min(PIECE)).unwrap_or(0)]
+    vec![0; usize::try_from(len.min(MAX_TRANSFER)).unwrap_or(0)]
 }
 
 fn count(len: usize) -> u64 {

@@ -1,53 +1,52 @@
-//! The whole state of a vCPU as plain data.
+//! Saved state of a vCPU as plain data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use boot_core::cpu::riscv64::State;
 
-use crate::{Register, Value};
+use crate::{Register, RegisterValue};
 
-/// What a vCPU is doing: a `KVM_MP_STATE_*` number.
+/// Run state of a vCPU: a `KVM_MP_STATE_*` number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Activity(pub u32);
+pub struct MpState(pub u32);
 
-impl Activity {
+impl MpState {
     /// Executes instructions.
     pub const RUNNABLE: Self = Self(0);
-    /// Waits to be started through SBI's hart state management: what a secondary vCPU does after creation.
+    /// Waits to be started with SBI HSM: the state of a secondary vCPU after creation.
     pub const STOPPED: Self = Self(5);
 }
 
-/// A register of a hart's interrupt file, by the number that selects it (RISC-V AIA 1.0, section 3.8).
+/// Register of an IMSIC interrupt file, by its selector (RISC-V AIA 1.0, section 3.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImsicRegister(pub u32);
 
 impl ImsicRegister {
-    /// Whether the file interrupts the hart.
+    /// Enables delivery of interrupts.
     pub const EIDELIVERY: Self = Self(0x70);
-    /// The first identity that does not.
+    /// Identities from this one on are not delivered.
     pub const EITHRESHOLD: Self = Self(0x72);
 
-    /// The identities that are pending, 64 a register: `number` counts them from identity 0 on. Of the selectors, which
-    /// count 32 a register, RV64 has every second.
+    /// Pending bits of 64 identities from `number` times 64 on. The selectors count 32 identities; RV64 has the even ones.
     #[must_use]
     pub const fn pending(number: u8) -> Self {
         Self::of_identities(0x80, number)
     }
 
-    /// The identities that are enabled, likewise.
+    /// Enable bits of 64 identities from `number` times 64 on.
     #[must_use]
     pub const fn enabled(number: u8) -> Self {
         Self::of_identities(0xc0, number)
     }
 
-    /// No file has more than 2048 identities, which are 32 registers.
+    /// A file has at most 2048 identities: 32 registers.
     const fn of_identities(first: u32, number: u8) -> Self {
         #[expect(clippy::as_conversions, reason = "widening, and From is not const")]
         let number = (number % 32) as u32;
         Self(first + number * 2)
     }
 
-    /// Every register of a file whose highest identity is `ids`.
+    /// All registers of a file with highest identity `ids`.
     pub fn all(ids: u32) -> impl Iterator<Item = Self> {
         let last = u8::try_from(ids / 64).unwrap_or(u8::MAX).min(31);
         let identities = move |register: fn(u8) -> Self| (0..=last).map(register);
@@ -58,34 +57,35 @@ impl ImsicRegister {
     }
 }
 
-/// Everything that KVM lets one read of a riscv64 vCPU.
+/// Saved state of a riscv64 vCPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VcpuState {
-    /// Whether the vCPU runs or waits to be started.
-    pub activity: Activity,
-    /// Every register that the vCPU has.
-    pub registers: BTreeMap<Register, Value>,
-    /// The hart's interrupt file; empty where the machine has no AIA, or not all of its vCPUs yet.
+    /// Run state.
+    pub mp_state: MpState,
+    /// All registers of the vCPU.
+    pub registers: BTreeMap<Register, RegisterValue>,
+    /// IMSIC interrupt file; empty for a machine without an AIA, or before all vCPUs exist.
     pub imsic: BTreeMap<ImsicRegister, u64>,
 }
 
 impl VcpuState {
     /// A state without registers.
     #[must_use]
-    pub const fn blank() -> Self {
+    pub const fn empty() -> Self {
         Self {
-            activity: Activity::RUNNABLE,
+            mp_state: MpState::RUNNABLE,
             registers: BTreeMap::new(),
             imsic: BTreeMap::new(),
         }
     }
 
-    /// The registers in which this state differs from `other`, with both values. Registers that only tell the time
-    /// ([`Register::is_clock`]) do not count, and the interrupt file is for [`imsic_differences`](Self::imsic_differences).
-    pub fn differences<'a>(
+    /// Registers whose values differ in this state and `other`, with both values; without time counters
+    /// ([`Register::is_time_counter`]). For the interrupt file, see [`imsic_diff`](Self::imsic_diff).
+    pub fn diff<'a>(
         &'a self,
         other: &'a Self,
-    ) -> impl Iterator<Item = (Register, Option<&'a Value>, Option<&'a Value>)> {
+    ) -> impl Iterator<Item = (Register, Option<&'a RegisterValue>, Option<&'a RegisterValue>)> {
         let only_there = other
             .registers
             .keys()
@@ -100,11 +100,11 @@ impl VcpuState {
                     other.registers.get(register),
                 )
             })
-            .filter(|(register, here, there)| here != there && !register.is_clock())
+            .filter(|(register, here, there)| here != there && !register.is_time_counter())
     }
 
-    /// The registers of the interrupt file in which this state differs from `other`, with both values.
-    pub fn imsic_differences(
+    /// Registers of the interrupt file whose values differ in this state and `other`, with both values.
+    pub fn imsic_diff(
         &self,
         other: &Self,
     ) -> impl Iterator<Item = (ImsicRegister, Option<u64>, Option<u64>)> {
@@ -122,9 +122,7 @@ impl VcpuState {
     }
 }
 
-/// The registers that a boot protocol speaks of, with their values in `state`: what an entry state comes down to.
-///
-/// The vCPU starts in supervisor mode; what else the entry state does not mention keeps its value.
+/// Registers of an entry state with their values. The vCPU starts in supervisor mode; other registers keep their values.
 pub fn entry_registers(state: &State) -> impl Iterator<Item = (Register, u64)> {
     let integers = (0..)
         .zip(state.x)
@@ -162,10 +160,10 @@ mod tests {
     #[test]
     fn differences_are_found_on_both_sides() {
         let state = |registers: &[(Register, u64)]| VcpuState {
-            activity: Activity::RUNNABLE,
+            mp_state: MpState::RUNNABLE,
             registers: registers
                 .iter()
-                .map(|&(register, value)| (register, Value::from(value)))
+                .map(|&(register, value)| (register, RegisterValue::from(value)))
                 .collect(),
             imsic: BTreeMap::new(),
         };
@@ -181,12 +179,12 @@ mod tests {
             (Register::STVEC, 5),
             (Register::TIMER_TIME, 40),
         ]);
-        let mut found: Vec<_> = here.differences(&there).map(|(register, ..)| register).collect();
+        let mut found: Vec<_> = here.diff(&there).map(|(register, ..)| register).collect();
         found.sort_unstable();
         let mut expected = [Register::SATP, Register::SIE, Register::STVEC];
         expected.sort_unstable();
         assert_eq!(found, expected);
-        assert_eq!(here.differences(&here).count(), 0);
+        assert_eq!(here.diff(&here).count(), 0);
     }
 
     #[test]
@@ -205,12 +203,12 @@ mod tests {
     fn differences_of_interrupt_files_are_found_on_both_sides() {
         let state = |registers: &[(ImsicRegister, u64)]| VcpuState {
             imsic: registers.iter().copied().collect(),
-            ..VcpuState::blank()
+            ..VcpuState::empty()
         };
         let (eip, eie) = (ImsicRegister::pending(0), ImsicRegister::enabled(0));
         let here = state(&[(ImsicRegister::EIDELIVERY, 1), (eip, 2)]);
         let there = state(&[(ImsicRegister::EIDELIVERY, 1), (eip, 3), (eie, 4)]);
-        let found: Vec<_> = here.imsic_differences(&there).collect();
+        let found: Vec<_> = here.imsic_diff(&there).collect();
         assert_eq!(found, [(eip, Some(2), Some(3)), (eie, None, Some(4))]);
     }
 }

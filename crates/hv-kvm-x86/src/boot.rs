@@ -1,54 +1,40 @@
-//! A whole run in one call, available by name on every host.
+//! A complete run in one call, available on every host.
 
-use boot_core::CpuState;
-use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy, RunError, SerialInput};
+use hv_core::{Outcome, RunError, SerialInput};
 
-use crate::{KvmError, PcDevices};
+use crate::{KvmError, Layout, VcpuConfig};
 
-/// A machine to make, start and run.
-#[derive(Debug)]
-pub struct PcBoot<'a> {
-    /// Its RAM, already loaded.
-    pub ram: &'a GuestRam,
-    /// How many vCPUs it has, each a core of its own.
-    pub vcpus: u32,
-    /// The entry state of the first vCPU.
-    pub state: &'a CpuState,
-    /// Its devices.
-    pub devices: PcDevices,
-    /// What ends the run.
-    pub policy: &'a Policy,
-}
+/// A machine to build and boot on KVM.
+pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a, VcpuConfig>;
 
-/// Makes the machine on this host's KVM, starts it and runs it until it ends.
+/// Builds the machine on KVM of this host, boots it and runs it until it ends.
 ///
-/// `with_input` is given the console's input, if there is a console, before the guest starts.
+/// `with_input` receives the console's input, if there is a console, before the guest starts.
 ///
 /// # Errors
 ///
-/// As [`Board::assemble`](hv_core::Board::assemble) and [`Board::boot`](hv_core::Board::boot), and
-/// [`HarnessError::WrongHost`](hv_kvm::HarnessError::WrongHost) where this is not Linux on x86_64.
-pub fn boot_pc(
-    boot: PcBoot<'_>,
+/// Those of [`Board::new`](hv_core::Board::new) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a machine
+/// that this harness cannot build, and [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where the
+/// host is not Linux on x86_64.
+pub fn boot_machine(
+    boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
-    imp::boot_pc(boot, with_input)
+    let layout = Layout::of(boot.machine, boot.config).map_err(|error| RunError::create_vm(error.into()))?;
+    imp::boot_machine(boot, &layout, with_input)
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod imp {
-    use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
-    use crate::{Topology, board_on_kvm};
+    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
+    use crate::board_on_kvm;
 
-    pub(super) fn boot_pc(
-        boot: PcBoot<'_>,
+    pub(super) fn boot_machine(
+        boot: MachineBoot<'_>,
+        layout: &Layout,
         with_input: impl FnOnce(SerialInput),
     ) -> Result<Outcome, RunError<KvmError>> {
-        let topology = Topology::new(boot.vcpus, 1).map_err(|error| RunError::create_vm(error.into()))?;
-        let mut pc = board_on_kvm(boot.ram, topology, boot.devices)?;
-        pc.input().map(with_input);
-        pc.boot(boot.state, boot.policy)
+        boot.run_on(|ram, devices| board_on_kvm(ram, layout, devices), with_input)
     }
 }
 
@@ -57,11 +43,52 @@ mod imp {
     use boot_core::Arch;
     use hv_kvm::HarnessError;
 
-    use super::{KvmError, Outcome, PcBoot, RunError, SerialInput};
+    use super::{KvmError, Layout, MachineBoot, Outcome, RunError, SerialInput};
 
-    pub(super) fn boot_pc(_: PcBoot<'_>, _: impl FnOnce(SerialInput)) -> Result<Outcome, RunError<KvmError>> {
-        Err(RunError::create_vm(
-            HarnessError::WrongHost { guest: Arch::X86_64 }.into(),
-        ))
+    pub(super) fn boot_machine(
+        _: MachineBoot<'_>,
+        _: &Layout,
+        _: impl FnOnce(SerialInput),
+    ) -> Result<Outcome, RunError<KvmError>> {
+        let error = HarnessError::UnsupportedHost { guest: Arch::X86_64 };
+        Err(RunError::create_vm(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use boot_core::{Arch, CpuState, Machine, MemoryMap, cpu::x86_64::State};
+    use guest_ram::GuestRam;
+    use hv_core::Policy;
+
+    fn machine() -> Machine {
+        let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        machine.vcpus = NonZeroU32::new(1000).unwrap();
+        machine
+    }
+
+    fn state() -> CpuState {
+        State::protected_mode(0x10_0000, 0x10, 0x18).into()
+    }
+
+    use super::*;
+
+    /// The layout is checked before the host: the error is the same on every host.
+    #[test]
+    fn machines_that_cannot_be_built_are_refused_on_every_host() {
+        let machine = machine();
+        let ram = GuestRam::new(&machine.memory).unwrap();
+        let (state, policy) = (state(), Policy::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let error = boot_machine(boot, |_| ()).unwrap_err();
+        let RunError::Operation {
+            source: KvmError::Layout(_),
+            ..
+        } = error
+        else {
+            panic!("{error:?}");
+        };
     }
 }

@@ -1,18 +1,17 @@
-//! The CPUID table of a vCPU, made from what KVM supports.
+//! CPUID tables of vCPUs.
 //!
-//! `KVM_GET_SUPPORTED_CPUID` answers for the host CPU it happens to run on: APIC ids, core counts and cache sharing
-//! are the host's. A guest that believes them builds a wrong topology, so every leaf that speaks of
-//! them is rewritten for each vCPU. Layouts: Intel SDM 2A, `CPUID`; AMD APM 3, appendix E.
+//! `KVM_GET_SUPPORTED_CPUID` reports APIC ids, core counts and cache sharing of the current host CPU. They do not match the
+//! topology of the guest, so the leaves that contain them are rewritten for each vCPU. Layouts: Intel SDM 2A, `CPUID`; AMD APM 3, appendix E.
 
-/// One leaf or subleaf.
+/// A leaf or subleaf of CPUID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuidEntry {
-    /// The leaf: `EAX` on entry.
+    /// Leaf: `EAX` on entry.
     pub function: u32,
-    /// The subleaf: `ECX` on entry, if it matters.
+    /// Subleaf: `ECX` on entry, if significant.
     pub index: u32,
-    /// Whether `index` matters.
-    pub index_matters: bool,
+    /// Whether `index` is significant.
+    pub index_significant: bool,
     /// Result.
     pub eax: u32,
     /// Result.
@@ -23,57 +22,57 @@ pub struct CpuidEntry {
     pub edx: u32,
 }
 
-/// How the vCPUs of a machine are arranged: one package, cores in it, threads in each core.
+/// Topology of the vCPUs: one package with cores of equally many threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
     vcpus: u32,
     threads_per_core: u32,
 }
 
-/// A topology that no machine can have.
+/// Invalid topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopologyError {
-    /// There are no vCPUs, or no threads in a core.
-    #[error("a machine needs at least one vCPU and one thread per core, not {vcpus} and {threads_per_core}")]
+    /// The number of vCPUs or of threads per core is zero.
+    #[error("{vcpus} vCPUs and {threads_per_core} threads per core: both must be at least 1")]
     Zero {
-        /// vCPUs asked for.
+        /// Number of vCPUs.
         vcpus: u32,
-        /// Threads per core asked for.
+        /// Number of threads per core.
         threads_per_core: u32,
     },
-    /// The last core would have fewer threads than the others.
-    #[error("{vcpus} vCPUs cannot be divided into cores of {threads_per_core} threads")]
+    /// The number of vCPUs is not a multiple of the number of threads per core.
+    #[error("{vcpus} vCPUs are not a multiple of {threads_per_core} threads per core")]
     Uneven {
-        /// vCPUs asked for.
+        /// Number of vCPUs.
         vcpus: u32,
-        /// Threads per core asked for.
+        /// Number of threads per core.
         threads_per_core: u32,
     },
-    /// The APIC ids do not fit into the eight bits of an xAPIC.
+    /// The APIC ids do not fit into the eight bits of an xAPIC id.
     #[error(
-        "{vcpus} vCPUs in cores of {threads_per_core} threads need APIC id {highest}; the highest possible one is {}",
+        "{vcpus} vCPUs in cores of {threads_per_core} threads need APIC id {highest}; the highest one is {}",
         Topology::MAX_APIC_ID
     )]
     TooMany {
-        /// vCPUs asked for.
+        /// Number of vCPUs.
         vcpus: u32,
-        /// Threads per core asked for.
+        /// Number of threads per core.
         threads_per_core: u32,
-        /// The highest APIC id that would be needed.
+        /// The highest APIC id that is needed.
         highest: u64,
     },
 }
 
 impl Topology {
-    /// The highest APIC id that is not the broadcast id of an xAPIC.
+    /// Highest APIC id: the one below the broadcast id of an xAPIC.
     pub const MAX_APIC_ID: u32 = 254;
 
     /// A package of `vcpus` hardware threads in cores of `threads_per_core`.
     ///
     /// # Errors
     ///
-    /// [`TopologyError`] says what is impossible about it.
+    /// [`TopologyError`] for numbers that are not possible.
     pub fn new(vcpus: u32, threads_per_core: u32) -> Result<Self, TopologyError> {
         if vcpus == 0 || threads_per_core == 0 {
             return Err(TopologyError::Zero {
@@ -103,30 +102,30 @@ impl Topology {
         })
     }
 
-    /// How many vCPUs there are.
+    /// Number of vCPUs.
     #[must_use]
     pub fn vcpus(self) -> u32 {
         self.vcpus
     }
 
-    /// The APIC id of vCPU `index`, counted from 0. Ids have gaps where a core's thread count is no power of two.
+    /// APIC id of vCPU `index`, counted from 0. Ids have gaps if the number of threads per core is not a power of two.
     #[must_use]
     pub fn apic_id(self, index: u32) -> u32 {
         ((index / self.threads_per_core) << self.thread_bits()) | (index % self.threads_per_core)
     }
 
-    /// How many low bits of an APIC id number the threads of a core.
+    /// Number of low APIC id bits that select the thread of a core.
     fn thread_bits(self) -> u32 {
         ceil_log2(self.threads_per_core)
     }
 
-    /// How many low bits of an APIC id number the threads of the package.
+    /// Number of low APIC id bits that select the thread of the package.
     fn package_bits(self) -> u32 {
         self.thread_bits() + ceil_log2(self.vcpus / self.threads_per_core)
     }
 }
 
-/// The number of bits that `count` different values need.
+/// Number of bits for `count` different values.
 fn ceil_log2(count: u32) -> u32 {
     u32::BITS - count.saturating_sub(1).leading_zeros()
 }
@@ -161,13 +160,12 @@ const CMP_LEGACY: u32 = 1 << 1;
 /// Leaf 0x8000_0001 `ECX` on AMD: SVM.
 const SVM: u32 = 1 << 2;
 
-/// Makes the table of vCPU `index` from the one KVM supports.
+/// Builds the table of vCPU `index` from the one that KVM supports.
 ///
-/// - APIC ids, core and thread counts and cache sharing become those of `topology`, in every leaf that has them;
-/// - the "running under a hypervisor" bit is set;
-/// - the TSC deadline timer is offered if `tsc_deadline` says that the in-kernel APIC has it, which the
-///   supported table does not tell;
-/// - VMX and SVM are hidden: what a nested hypervisor keeps in the CPU is not part of the state this harness can reset.
+/// - APIC ids, core and thread counts and cache sharing are set to those of `topology` in every leaf that has them;
+/// - the hypervisor bit is set;
+/// - the TSC deadline timer bit is set to `tsc_deadline`: the supported table does not contain it;
+/// - VMX and SVM are cleared: the state of nested virtualization is not part of the state that this harness resets.
 #[must_use]
 pub fn for_vcpu(
     supported: &[CpuidEntry],
@@ -245,8 +243,8 @@ fn patched(
     entry
 }
 
-/// Bits 14 to 25 of a cache's `EAX`, how many ids share it less one: level 3 is shared by the package, lower levels
-/// by the threads of a core. Bits 5 to 7 are the level.
+/// Sets bits 14 to 25 of a cache's `EAX`, the number of ids that share it less one: the package shares level 3, the threads
+/// of a core share lower levels. Bits 5 to 7 are the level.
 fn shared_cache(eax: u32, thread_ids: u32, package_ids: u32) -> u32 {
     let sharing = if eax >> 5 & 7 >= 3 {
         package_ids
@@ -256,14 +254,14 @@ fn shared_cache(eax: u32, thread_ids: u32, package_ids: u32) -> u32 {
     eax & !(0xfff << 14) | (sharing - 1) << 14
 }
 
-/// The subleaves of a topology leaf: threads of a core, cores of the package, and the end mark.
+/// The subleaves of a topology leaf: threads of a core, cores of the package, and the terminator.
 fn topology_leaf(leaf: u32, topology: Topology, apic_id: u32) -> [CpuidEntry; 3] {
     const THREAD: u32 = 1 << 8;
     const CORE: u32 = 2 << 8;
     let subleaf = |index, shift, count, level_type| CpuidEntry {
         function: leaf,
         index,
-        index_matters: true,
+        index_significant: true,
         eax: shift,
         ebx: count,
         ecx: index | level_type,
@@ -303,7 +301,7 @@ mod tests {
     fn cache(function: u32, index: u32, level: u32) -> CpuidEntry {
         CpuidEntry {
             index,
-            index_matters: true,
+            index_significant: true,
             ..leaf(function, 0xffff_c001 | level << 5, 0x1c0_003f, 0x3f, 0)
         }
     }
@@ -413,16 +411,16 @@ mod tests {
             cache(4, 0, 1),
             cache(4, 3, 3),
             CpuidEntry {
-                index_matters: true,
+                index_significant: true,
                 index: 4,
                 ..leaf(4, 0, 0, 0, 0)
             },
             CpuidEntry {
-                index_matters: true,
+                index_significant: true,
                 ..leaf(0xb, 1, 2, 0x100, 0x57)
             },
             CpuidEntry {
-                index_matters: true,
+                index_significant: true,
                 ..leaf(0x1f, 1, 2, 0x100, 0x57)
             },
             leaf(0x8000_0001, 0, 0, 0x121, 0),

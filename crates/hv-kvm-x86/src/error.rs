@@ -1,64 +1,62 @@
-//! What can go wrong between this harness and KVM.
+//! Errors of this harness.
 
 use hv_kvm::HarnessError;
 
-use crate::{Msr, RegisterError, TopologyError};
+use crate::{LayoutError, Msr, RegisterError};
 
-/// An operation on a KVM virtual machine failed.
+/// Failure of an operation on a KVM virtual machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
-    /// What goes wrong alike on every architecture.
+    /// An error that does not depend on the architecture.
     #[error(transparent)]
     Harness(#[from] HarnessError),
-    /// KVM refused to write a model-specific register.
-    #[error("KVM refused to set {msr} to {value:#x}")]
+    /// A write of a model-specific register failed.
+    #[error("KVM does not accept {value:#x} for {msr}")]
     SetMsr {
         /// The register.
         msr: Msr,
         /// The value.
         value: u64,
     },
-    /// KVM refused to read a model-specific register.
-    #[error("KVM does not let one read {msr}")]
+    /// A read of a model-specific register failed.
+    #[error("KVM cannot read {msr}")]
     GetMsr {
         /// The register.
         msr: Msr,
     },
-    /// A request names more model-specific registers than KVM takes at once.
-    #[error("{count} model-specific registers are too many for one request")]
+    /// An ioctl has more model-specific registers than KVM allows.
+    #[error("{count} model-specific registers exceed the limit of one ioctl")]
     TooManyMsrs {
-        /// How many there are.
+        /// Their number.
         count: usize,
     },
-    /// An XSAVE area of this size cannot be made.
+    /// The size of an XSAVE area is not possible.
     #[error("an XSAVE area cannot have {words} words beyond its first 4096 bytes")]
     XsaveSize {
         /// Words beyond the first 4096 bytes.
         words: usize,
     },
-    /// The CPUID table has more entries than KVM takes.
-    #[error("the CPUID table has {len} entries, KVM takes at most {max}")]
+    /// The CPUID table has more entries than KVM allows.
+    #[error("the CPUID table has {len} entries, KVM allows at most {max}")]
     CpuidTooLong {
-        /// How many there are.
+        /// Their number.
         len: usize,
-        /// How many are possible.
+        /// Largest possible number.
         max: usize,
     },
     /// A register does not exist or cannot hold the value.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// The vCPUs cannot be arranged like this.
+    /// This harness cannot build the machine.
     #[error(transparent)]
-    Topology(#[from] TopologyError),
-    /// The guest was stopped in the middle of an instruction that does not come to its end.
-    #[error(
-        "the instruction at which the vCPU stopped could not be completed, so its state cannot be replaced"
-    )]
-    Incomplete,
-    /// The vCPUs of a machine can be made into another state only from one with the same registers.
-    #[error("the state has register {msr}, which this vCPU does not have")]
-    ForeignState {
+    Layout(#[from] LayoutError),
+    /// The I/O of the instruction at which the vCPU stopped could not be completed.
+    #[error("the pending I/O of the vCPU could not be completed, so its state cannot be replaced")]
+    IoIncomplete,
+    /// A saved state contains a register that the vCPU does not have.
+    #[error("the saved state contains {msr}, which this vCPU does not have")]
+    MissingRegister {
         /// The register.
         msr: Msr,
     },

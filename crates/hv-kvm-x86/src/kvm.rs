@@ -1,6 +1,8 @@
-//! The back end itself: KVM's requests.
+//! The KVM back end.
 
 mod convert;
+mod machine;
+mod request;
 mod vcpu;
 mod vm;
 
@@ -8,12 +10,11 @@ pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;
 
 use guest_ram::GuestRam;
-use hv_core::{Board, RunError};
-use hv_kvm::HarnessError;
+use hv_core::{Board, BoardDevices, RunError};
 
-use crate::{KvmError, PcDevices, Topology};
+use crate::{KvmError, Layout};
 
-/// A PC on KVM, with all of `ram` as its RAM and the vCPUs of `topology`.
+/// Builds the PC of `layout` on KVM, with all of `ram` as its RAM.
 ///
 /// # Errors
 ///
@@ -21,14 +22,11 @@ use crate::{KvmError, PcDevices, Topology};
 /// KVM.
 pub fn board_on_kvm(
     ram: &GuestRam,
-    topology: Topology,
-    devices: PcDevices,
+    layout: &Layout,
+    devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let vm = KvmVm::new(topology).map_err(RunError::create_vm)?;
-    Board::assemble(vm, ram.regions(), topology.vcpus(), |vm| devices.connect(vm))
-}
-
-/// Names the request that KVM refused.
-fn refused(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> KvmError {
-    move |error| HarnessError::refused(request, error).into()
+    let vm = KvmVm::new(layout).map_err(RunError::create_vm)?;
+    Board::new(vm, ram.regions(), layout.topology.vcpus(), |vm| {
+        devices.connect(vm, &layout.devices)
+    })
 }

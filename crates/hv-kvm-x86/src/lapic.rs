@@ -1,4 +1,4 @@
-//! The local APIC's register page, as `KVM_GET_LAPIC` lays it out (SDM 3A 11.4.1).
+//! Registers of the local APIC in the layout of `KVM_GET_LAPIC` (SDM 3A 11.4.1).
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ impl LapicRegister {
     pub const VERSION: Self = Self(0x30);
     /// Task priority.
     pub const TPR: Self = Self(0x80);
-    /// Processor priority, which follows from the task priority and the interrupts in service.
+    /// Processor priority, derived from the task priority and the interrupts in service.
     pub const PPR: Self = Self(0xa0);
     /// Logical destination.
     pub const LDR: Self = Self(0xd0);
     /// Destination format.
     pub const DFR: Self = Self(0xe0);
-    /// Spurious interrupt vector, and whether the APIC is enabled by software.
+    /// Spurious interrupt vector and software enable.
     pub const SVR: Self = Self(0xf0);
     /// Error status.
     pub const ESR: Self = Self(0x280);
@@ -81,7 +81,7 @@ impl Default for Lapic {
 }
 
 impl fmt::Debug for Lapic {
-    /// Prints the registers that are not zero.
+    /// Lists the registers that are not zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let registers = (0..0x400).step_by(16).filter_map(LapicRegister::at);
         f.debug_map()
@@ -127,8 +127,8 @@ impl Lapic {
         }
     }
 
-    /// Connects the pins as a PC does: LINT0 takes interrupts of the PIC (`ExtINT`), LINT1 is the NMI.
-    pub fn connect_pins(&mut self) {
+    /// Configures the local interrupt pins of a PC: LINT0 for interrupts of the PIC (`ExtINT`), LINT1 for the NMI.
+    pub fn configure_lint(&mut self) {
         for (register, mode) in [
             (LapicRegister::LVT_LINT0, DELIVERY_EXT_INT),
             (LapicRegister::LVT_LINT1, DELIVERY_NMI),
@@ -144,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pins_are_connected_as_on_a_pc() {
+    fn local_interrupt_pins_are_those_of_a_pc() {
         let mut lapic = Lapic::default();
         lapic.set(LapicRegister::LVT_LINT0, 0x1_0000);
         lapic.set(LapicRegister::LVT_LINT1, 0x1_0155);
-        lapic.connect_pins();
+        lapic.configure_lint();
         assert_eq!(lapic.get(LapicRegister::LVT_LINT0), 0x700);
         assert_eq!(lapic.get(LapicRegister::LVT_LINT1), 0x455);
         assert_eq!(format!("{lapic:?}"), "{848: 1792, 864: 1109}");

@@ -1,34 +1,105 @@
-//! Guest physical addresses that a PC under KVM uses for itself.
+//! Layout of a PC under KVM: vCPUs, devices, and the guest physical addresses that KVM reserves.
 //!
 //! ```text
 //!   0xfec0_0000  I/O APIC                       emulated in the kernel
 //!   0xfee0_0000  local APIC, and MSI writes     emulated in the kernel
 //!   0xfffb_c000  identity page table, one page  used by KVM on Intel hosts without unrestricted guests
 //!   0xfffb_d000  task state segment, 3 pages    likewise
-//!  0x1_0000_0000 RAM may go on here
+//!  0x1_0000_0000 RAM may continue here
 //! ```
 
-use boot_core::GuestRange;
+use boot_core::{Arch, GuestRange, Machine};
+use hv_core::DeviceLayout;
 
-/// The I/O APIC's registers (the address every PC chipset uses).
+use crate::{Topology, TopologyError};
+
+/// I/O APIC registers, at the address that PC chipsets use.
 pub const IO_APIC: u64 = 0xfec0_0000;
 
-/// The local APIC's registers after reset (SDM 3A 11.4.1); writes by devices to this MiB are message-signalled interrupts.
+/// Local APIC registers after reset (SDM 3A 11.4.1); device writes to this MiB are message-signalled interrupts.
 pub const LOCAL_APIC: u64 = 0xfee0_0000;
 
-/// Where `KVM_SET_IDENTITY_MAP_ADDR` puts its page: just below the task state segment.
+/// Address for `KVM_SET_IDENTITY_MAP_ADDR`: the page below the task state segment.
 pub const IDENTITY_MAP: u64 = 0xfffb_c000;
 
-/// Where `KVM_SET_TSS_ADDR` puts its three pages.
+/// Address for `KVM_SET_TSS_ADDR`: three pages.
 pub const TSS: u64 = 0xfffb_d000;
 
-/// What no RAM slot may overlap: from the I/O APIC to the end of the first 4 GiB.
+/// Range without RAM: from the I/O APIC to the end of the first 4 GiB.
 ///
-/// A machine's memory map must leave this range out, as `boot_core::MemoryMap::pc` does.
+/// The memory maps of `boot_core::MemoryMap::pc` have no RAM there.
 pub const RESERVED: GuestRange = GuestRange::from_bounds(IO_APIC, 0x1_0000_0000).unwrap();
+
+/// vCPU configuration that a [`Machine`] does not describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VcpuConfig {
+    /// Number of threads in each core, a divisor of the number of vCPUs.
+    pub threads_per_core: u32,
+}
+
+impl Default for VcpuConfig {
+    /// One thread per core.
+    fn default() -> Self {
+        Self { threads_per_core: 1 }
+    }
+}
+
+/// A PC that this harness can build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layout {
+    /// Topology of the vCPUs.
+    pub topology: Topology,
+    /// Devices of the machine. Interrupt lines are global system interrupts.
+    pub devices: DeviceLayout,
+}
+
+/// Reason why this harness cannot build a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// The machine has another architecture.
+    #[error("this harness builds x86_64 machines, the machine is {found}")]
+    Arch {
+        /// Architecture of the machine.
+        found: Arch,
+    },
+    /// The number of vCPUs or of threads per core is not possible.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+}
+
+impl Layout {
+    /// A PC with the vCPUs of `topology` and the devices of [`DeviceLayout::pc`].
+    #[must_use]
+    pub const fn new(topology: Topology) -> Self {
+        Self {
+            topology,
+            devices: DeviceLayout::pc(),
+        }
+    }
+
+    /// The layout of `machine`. Its devices are those of [`DeviceLayout::pc`]: a PC's platform is not described.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] for machines that this harness cannot build.
+    pub fn of(machine: &Machine, config: VcpuConfig) -> Result<Self, LayoutError> {
+        if machine.arch != Arch::X86_64 {
+            return Err(LayoutError::Arch { found: machine.arch });
+        }
+        Ok(Self::new(Topology::new(
+            machine.vcpus.get(),
+            config.threads_per_core,
+        )?))
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use boot_core::MemoryMap;
 
     use super::*;
@@ -48,7 +119,26 @@ mod tests {
     }
 
     #[test]
-    fn memory_maps_of_pcs_leave_it_out() {
+    fn machines_of_other_architectures_and_impossible_topologies_are_refused() {
+        let config = VcpuConfig { threads_per_core: 2 };
+        let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        assert!(matches!(
+            Layout::of(&machine, config),
+            Err(LayoutError::Topology(TopologyError::Uneven { .. }))
+        ));
+        machine.vcpus = NonZeroU32::new(4).unwrap();
+        let layout = Layout::of(&machine, config).unwrap();
+        assert_eq!(layout.topology, Topology::new(4, 2).unwrap());
+        assert_eq!(layout.devices, DeviceLayout::pc());
+        machine.arch = Arch::Riscv64;
+        assert_eq!(
+            Layout::of(&machine, config),
+            Err(LayoutError::Arch { found: Arch::Riscv64 })
+        );
+    }
+
+    #[test]
+    fn memory_maps_of_pcs_have_no_ram_in_the_reserved_range() {
         for size in [2 << 20, 3 << 30, 4 << 30, 64 << 30] {
             let map = MemoryMap::pc(size).unwrap();
             assert!(map.ram().all(|ram| !ram.overlaps(RESERVED)), "{size:#x}");

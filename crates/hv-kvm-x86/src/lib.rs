@@ -4,7 +4,6 @@ pub mod cpuid;
 pub mod lapic;
 pub mod layout;
 pub mod msr;
-pub mod pc;
 pub mod state;
 
 mod boot;
@@ -12,19 +11,19 @@ mod error;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 
-pub use boot::{PcBoot, boot_pc};
+pub use boot::{MachineBoot, boot_machine};
 pub use cpuid::{Topology, TopologyError};
 pub use error::KvmError;
-pub use hv_core::Board;
+pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
+pub use layout::{Layout, LayoutError, VcpuConfig};
 pub use msr::Msr;
-pub use pc::{PcDevices, SerialPort};
 pub use state::{
-    Activity, Events, Exception, Gpr, Register, RegisterError, SegmentName, SegmentPart, TableName,
-    VcpuState, Xsave,
+    DescriptorTableRegister, Exception, Gpr, MpState, Register, RegisterError, SegmentField, SegmentName,
+    VcpuEvents, VcpuState, Xsave,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A model-specific register.
 ///
-/// The set is open: any number is an `Msr`, those with a name here print it.
+/// An open set: every number is an `Msr`. `Display` prints the name of those that have a constant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Msr(pub u32);
 
@@ -13,7 +13,8 @@ macro_rules! msrs {
         impl Msr {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// The register's name in its manufacturer's manual, without the `IA32_`, `MSR_` prefix, if it has one here.
+            /// Name of the register in the manufacturer's manual without the prefix `IA32_` or `MSR_`; `None` for registers
+            /// without a constant.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -40,7 +41,7 @@ msrs! {
     APIC_BASE = 0x1b,
     /// Feature control.
     FEATURE_CONTROL = 0x3a,
-    /// Offset that software added to the time stamp counter.
+    /// Offset of the time stamp counter, set by software.
     TSC_ADJUST = 0x3b,
     /// Speculation control.
     SPEC_CTRL = 0x48,
@@ -50,7 +51,7 @@ msrs! {
     MPERF = 0xe7,
     /// Cycles at the actual frequency.
     APERF = 0xe8,
-    /// Which memory type range registers there are.
+    /// Memory type range register capabilities.
     MTRR_CAP = 0xfe,
     /// Architectural capabilities.
     ARCH_CAPABILITIES = 0x10a,
@@ -66,7 +67,7 @@ msrs! {
     MISC_ENABLE = 0x1a0,
     /// Page attribute table.
     PAT = 0x277,
-    /// Default memory type, and whether the ranges are enabled.
+    /// Default memory type, and enable of the ranges.
     MTRR_DEF_TYPE = 0x2ff,
     /// Deadline of the local APIC's timer.
     TSC_DEADLINE = 0x6e0,
@@ -86,11 +87,11 @@ msrs! {
     FS_BASE = 0xc000_0100,
     /// Base of `GS`.
     GS_BASE = 0xc000_0101,
-    /// What `SWAPGS` exchanges with the base of `GS`.
+    /// Value that `SWAPGS` exchanges with the base of `GS`.
     KERNEL_GS_BASE = 0xc000_0102,
-    /// What `RDTSCP` returns besides the time.
+    /// Auxiliary value of `RDTSCP`.
     TSC_AUX = 0xc000_0103,
-    /// Ratio of the guest's to the host's time stamp counter.
+    /// Ratio of the guest's time stamp counter to that of the host.
     AMD64_TSC_RATIO = 0xc000_0104,
     /// Virtual machine control on AMD.
     VM_CR = 0xc001_0114,
@@ -100,27 +101,27 @@ msrs! {
     KVM_SYSTEM_TIME_NEW = 0x4b56_4d01,
     /// Asynchronous page faults.
     KVM_ASYNC_PF_EN = 0x4b56_4d02,
-    /// Time that the host took away.
+    /// Steal time.
     KVM_STEAL_TIME = 0x4b56_4d03,
     /// Paravirtual end of interrupt.
     KVM_PV_EOI_EN = 0x4b56_4d04,
-    /// Whether the host polls when the guest halts.
+    /// Control of host polling when the guest halts.
     KVM_POLL_CONTROL = 0x4b56_4d05,
     /// Interrupt of asynchronous page faults.
     KVM_ASYNC_PF_INT = 0x4b56_4d06,
     /// Acknowledgement of asynchronous page faults.
     KVM_ASYNC_PF_ACK = 0x4b56_4d07,
-    /// Whether the guest may be migrated.
+    /// Control of migration.
     KVM_MIGRATION_CONTROL = 0x4b56_4d08,
 }
 
 impl Msr {
-    /// The paravirtual registers of Hyper-V, which a guest sees only where its CPUID says so.
+    /// The paravirtual registers of Hyper-V.
     const HYPER_V: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4000_01ff;
 
-    /// Registers that are part of a vCPU's state although `KVM_GET_MSR_INDEX_LIST` leaves them out: the memory type
-    /// ranges (SDM 3A 12.11) and the machine check banks (SDM 3B 16.3.2), as many as KVM may have.
-    pub fn unlisted() -> impl Iterator<Item = Self> {
+    /// Registers of a vCPU's state that `KVM_GET_MSR_INDEX_LIST` does not contain: the memory type ranges (SDM 3A 12.11) and
+    /// the machine check banks (SDM 3B 16.3.2), up to the largest numbers that KVM supports.
+    pub fn not_in_index_list() -> impl Iterator<Item = Self> {
         const VARIABLE_RANGES: u32 = 8;
         const BANKS: u32 = 32;
         let variable = (0..2 * VARIABLE_RANGES).map(|n| 0x200 + n);
@@ -133,16 +134,16 @@ impl Msr {
             .map(Self)
     }
 
-    /// Whether the register changes by itself as time passes, so that a value read before is not "the" value.
+    /// Whether the register counts time, so that its value changes between two reads.
     #[must_use]
-    pub fn is_clock(self) -> bool {
+    pub fn is_time_counter(self) -> bool {
         const HV_VP_RUNTIME: u32 = 0x4000_0010;
         const HV_TIME_REF_COUNT: u32 = 0x4000_0020;
         matches!(self, Self::TSC | Self::MPERF | Self::APERF)
             || matches!(self.0, HV_VP_RUNTIME | HV_TIME_REF_COUNT)
     }
 
-    /// Whether the register belongs to Hyper-V's interface, which this harness does not offer to guests.
+    /// Whether the register belongs to the Hyper-V interface, which this harness does not offer to guests.
     #[must_use]
     pub fn is_hyper_v(self) -> bool {
         Self::HYPER_V.contains(&self.0)
@@ -173,8 +174,8 @@ pub const MTRR_ENABLE: u64 = 1 << 11;
 /// `MTRR_DEF_TYPE`: the default type is write-back.
 pub const MTRR_WRITE_BACK: u64 = 6;
 
-/// What firmware would have left in the MSRs when it starts an operating system, where that is not their reset value:
-/// fast strings on, and all memory write-back by default (after reset it is uncacheable).
+/// MSR values that firmware sets before it starts an operating system, where they differ from the reset values: fast
+/// strings enabled, and write-back as the default memory type (uncacheable after reset).
 pub const BOOT: [(Msr, u64); 2] = [
     (Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS),
     (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK),
@@ -203,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn unlisted_registers_are_the_ranges_and_the_banks() {
-        let registers: BTreeSet<_> = Msr::unlisted().map(|msr| msr.0).collect();
+    fn registers_outside_the_list_are_the_ranges_and_the_banks() {
+        let registers: BTreeSet<_> = Msr::not_in_index_list().map(|msr| msr.0).collect();
         assert_eq!(registers.len(), 16 + 11 + 1 + 128);
         for number in [
             0x200, 0x20f, 0x250, 0x258, 0x259, 0x268, 0x26f, 0x2ff, 0x400, 0x47f,
@@ -214,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn clocks_are_told_apart() {
-        assert!(Msr::TSC.is_clock() && Msr(0x4000_0020).is_clock());
-        assert!(!Msr::TSC_AUX.is_clock() && !Msr::TSC_ADJUST.is_clock());
+    fn time_counters_and_hyper_v_registers_are_recognized() {
+        assert!(Msr::TSC.is_time_counter() && Msr(0x4000_0020).is_time_counter());
+        assert!(!Msr::TSC_AUX.is_time_counter() && !Msr::TSC_ADJUST.is_time_counter());
         assert!(Msr(0x4000_0000).is_hyper_v() && !Msr::KVM_STEAL_TIME.is_hyper_v());
     }
 }

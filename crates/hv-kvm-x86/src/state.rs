@@ -1,13 +1,14 @@
-//! The whole state of a vCPU as plain data, and typed ids for every register in it.
+//! Saved state of a vCPU as plain data, and typed ids of its registers.
 
 use std::{collections::BTreeMap, fmt};
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 
 use crate::{Lapic, LapicRegister, Msr};
 
-/// Everything that KVM lets one read and write of an x86_64 vCPU, except nested virtualization.
+/// Saved state of an x86_64 vCPU: all state that KVM can read and write, except nested virtualization.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VcpuState {
     /// General and system registers.
     pub cpu: State,
@@ -15,9 +16,9 @@ pub struct VcpuState {
     pub cr8: u64,
     /// Base and mode of the local APIC.
     pub apic_base: u64,
-    /// External interrupts that are about to be delivered, one bit per vector.
+    /// External interrupts that were accepted and not delivered yet, one bit per vector.
     pub interrupt_bitmap: [u64; 4],
-    /// Extended control register 0: which state components are enabled.
+    /// Extended control register 0: enabled state components.
     pub xcr0: u64,
     /// FPU, SSE and all further state components.
     pub xsave: Xsave,
@@ -29,39 +30,40 @@ pub struct VcpuState {
     pub dr7: u64,
     /// The local APIC's registers.
     pub lapic: Lapic,
-    /// Whether the vCPU runs, halts or waits to be started.
-    pub activity: Activity,
-    /// Exceptions and interrupts on their way.
-    pub events: Events,
-    /// Every model-specific register that KVM saves and this vCPU has.
+    /// Run state.
+    pub mp_state: MpState,
+    /// Pending and injected exceptions and interrupts.
+    pub events: VcpuEvents,
+    /// Model-specific registers.
     pub msrs: BTreeMap<Msr, u64>,
 }
 
-/// What a vCPU is doing: a `KVM_MP_STATE_*` number.
+/// Run state of a vCPU: a `KVM_MP_STATE_*` number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Activity(pub u32);
+pub struct MpState(pub u32);
 
-impl Activity {
+impl MpState {
     /// Executes instructions.
     pub const RUNNABLE: Self = Self(0);
-    /// Waits for INIT: what a secondary vCPU does after creation.
+    /// Waits for INIT: the state of a secondary vCPU after creation.
     pub const UNINITIALIZED: Self = Self(1);
-    /// Got INIT, waits for SIPI.
+    /// Received INIT, waits for SIPI.
     pub const INIT_RECEIVED: Self = Self(2);
     /// Executed `HLT`.
     pub const HALTED: Self = Self(3);
-    /// Got SIPI, is about to execute instructions.
+    /// Received SIPI.
     pub const SIPI_RECEIVED: Self = Self(4);
 }
 
-/// Exceptions and interrupts on their way into a vCPU (`struct kvm_vcpu_events`).
+/// Pending and injected exceptions and interrupts of a vCPU (`struct kvm_vcpu_events`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent facts, as the kernel's structure has them"
+    reason = "independent flags of the kernel's structure"
 )]
-pub struct Events {
-    /// An exception that is injected or pending.
+pub struct VcpuEvents {
+    /// Injected or pending exception.
     pub exception: Exception,
     /// An interrupt is injected.
     pub interrupt_injected: bool,
@@ -69,18 +71,18 @@ pub struct Events {
     pub interrupt_vector: u8,
     /// It is a software interrupt.
     pub interrupt_soft: bool,
-    /// Interrupts are held off for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`. AMD hardware does not
-    /// tell the two apart, and both bits are read back for either.
+    /// Interrupts are blocked for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`. AMD hardware does not distinguish
+    /// them: both bits are then set.
     pub interrupt_shadow: u8,
     /// An NMI is injected.
     pub nmi_injected: bool,
     /// An NMI is pending.
     pub nmi_pending: bool,
-    /// NMIs are held off until `IRET`.
+    /// NMIs are blocked until `IRET`.
     pub nmi_masked: bool,
     /// The vCPU is in system management mode.
     pub smm: bool,
-    /// System management mode was entered while NMIs were held off.
+    /// System management mode was entered while NMIs were blocked.
     pub smm_inside_nmi: bool,
     /// A system management interrupt is pending.
     pub smi_pending: bool,
@@ -90,18 +92,19 @@ pub struct Events {
     pub triple_fault_pending: bool,
 }
 
-/// An exception on its way into a vCPU.
+/// Injected or pending exception of a vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Exception {
-    /// It is being delivered.
+    /// The exception is injected.
     pub injected: bool,
-    /// It waits to be delivered.
+    /// The exception is pending.
     pub pending: bool,
     /// Its number.
     pub number: u8,
     /// Its error code, if it has one.
     pub error_code: Option<u32>,
-    /// What it will put into `CR2` or `DR6`, if that has not happened yet.
+    /// Value for `CR2` or `DR6`, if not written yet.
     pub payload: Option<u64>,
 }
 
@@ -110,7 +113,7 @@ pub struct Exception {
 pub struct Xsave(Vec<u32>);
 
 impl fmt::Debug for Xsave {
-    /// Prints the words that are not zero, by their byte offset.
+    /// Lists the words that are not zero, by byte offset.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
         f.debug_map()
@@ -123,7 +126,7 @@ impl Xsave {
     /// Size of the smallest area, in words.
     pub const MIN_WORDS: usize = 1024;
 
-    /// Words that hold `XSTATE_BV`, which components are not in their initial state.
+    /// Index of `XSTATE_BV`: the components that are not in their initial state.
     const XSTATE_BV: usize = 128;
     /// Bits of `XSTATE_BV`: the x87 FPU and SSE.
     const X87: u32 = 1 << 0;
@@ -150,7 +153,7 @@ impl Xsave {
         if let Some(word) = self.0.get_mut(at) {
             *word = value;
         }
-        // A component that is marked as initial would be loaded as such, whatever the area holds for it.
+        // For a component that is marked as initial, the contents of the area are ignored.
         if let Some(present) = self.0.get_mut(Self::XSTATE_BV) {
             *present |= component;
         }
@@ -231,7 +234,7 @@ impl SegmentName {
 
 /// A part of a segment register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SegmentPart {
+pub enum SegmentField {
     /// The selector, 16 bits.
     Selector,
     /// The base address.
@@ -245,7 +248,7 @@ pub enum SegmentPart {
 /// A descriptor table register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
-pub enum TableName {
+pub enum DescriptorTableRegister {
     Gdtr,
     Idtr,
 }
@@ -261,11 +264,11 @@ pub enum Register {
     /// The flags.
     Rflags,
     /// A part of a segment register.
-    Segment(SegmentName, SegmentPart),
+    Segment(SegmentName, SegmentField),
     /// The base of a descriptor table.
-    TableBase(TableName),
+    TableBase(DescriptorTableRegister),
     /// The limit of a descriptor table, 16 bits.
-    TableLimit(TableName),
+    TableLimit(DescriptorTableRegister),
     /// Control register 0.
     Cr0,
     /// Control register 2: the address of the last page fault.
@@ -306,11 +309,11 @@ pub enum Register {
     Msr(Msr),
 }
 
-/// A register could not be accessed.
+/// Failure to access a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// There is no such register: its number is out of range, or the vCPU does not have this MSR.
+    /// The register does not exist: its number is out of range, or the vCPU does not have the MSR.
     #[error("this vCPU has no register {register:?}")]
     Missing {
         /// The register.
@@ -327,13 +330,13 @@ pub enum RegisterError {
 }
 
 impl Register {
-    /// Every register that every vCPU has, which leaves out the MSRs.
+    /// The registers of every vCPU, without MSRs.
     pub fn all() -> impl Iterator<Item = Self> {
-        use SegmentPart::{Base, Limit, Rights, Selector};
+        use SegmentField::{Base, Limit, Rights, Selector};
         let segments = SegmentName::ALL
             .into_iter()
             .flat_map(|name| [Selector, Base, Limit, Rights].map(|part| Self::Segment(name, part)));
-        let tables = [TableName::Gdtr, TableName::Idtr]
+        let tables = [DescriptorTableRegister::Gdtr, DescriptorTableRegister::Idtr]
             .into_iter()
             .flat_map(|name| [Self::TableBase(name), Self::TableLimit(name)]);
         let single = [
@@ -371,21 +374,21 @@ impl Register {
     }
 }
 
-/// First words of the parts of the legacy area (SDM 1, table 13-1).
+/// Indices of words in the legacy area (SDM 1, table 13-1).
 const FCW_FSW: usize = 0;
 const MXCSR: usize = 6;
 const ST0: usize = 8;
 const XMM0: usize = 40;
 
-/// The first word of entry `n` of a table of 16-byte entries, if there are more than `n` of them.
+/// Index of the first word of entry `n` in a table of `count` 16-byte entries.
 fn entry(first: usize, n: u8, count: u8) -> Option<usize> {
     (n < count).then(|| first.saturating_add(usize::from(n).saturating_mul(4)))
 }
 
 impl VcpuState {
-    /// A state with nothing in it, to be filled in group by group.
+    /// A state of zeros, without MSRs.
     #[cfg(any(test, all(target_os = "linux", target_arch = "x86_64")))]
-    pub(crate) fn blank() -> Self {
+    pub(crate) fn zeroed() -> Self {
         Self {
             cpu: State::protected_mode(0, 0, 0),
             cr8: 0,
@@ -397,8 +400,8 @@ impl VcpuState {
             dr6: 0,
             dr7: 0,
             lapic: Lapic::default(),
-            activity: Activity::RUNNABLE,
-            events: Events::default(),
+            mp_state: MpState::RUNNABLE,
+            events: VcpuEvents::default(),
             msrs: BTreeMap::new(),
         }
     }
@@ -413,10 +416,10 @@ impl VcpuState {
             Register::Segment(name, part) => {
                 let segment = self.segment(name);
                 match part {
-                    SegmentPart::Selector => segment.selector.into(),
-                    SegmentPart::Base => segment.base,
-                    SegmentPart::Limit => segment.limit.into(),
-                    SegmentPart::Rights => segment.rights.bits().into(),
+                    SegmentField::Selector => segment.selector.into(),
+                    SegmentField::Base => segment.base,
+                    SegmentField::Limit => segment.limit.into(),
+                    SegmentField::Rights => segment.rights.bits().into(),
                 }
             }
             Register::TableBase(name) => self.table(name).base,
@@ -447,8 +450,8 @@ impl VcpuState {
     ///
     /// # Errors
     ///
-    /// [`RegisterError`] when there is no such register or the value does not fit into it. Whether the CPU accepts
-    /// the value shows when the state is given to it.
+    /// [`RegisterError`] when the register does not exist or the value does not fit into it. KVM checks the value when the
+    /// state is restored.
     pub fn set(&mut self, register: Register, value: u64) -> Result<(), RegisterError> {
         let missing = RegisterError::Missing { register };
         let too_wide = RegisterError::TooWide { register, value };
@@ -461,10 +464,10 @@ impl VcpuState {
             Register::Segment(name, part) => {
                 let segment = self.segment_mut(name);
                 match part {
-                    SegmentPart::Selector => segment.selector = narrow16()?,
-                    SegmentPart::Base => segment.base = value,
-                    SegmentPart::Limit => segment.limit = narrow32()?,
-                    SegmentPart::Rights => segment.rights = AccessRights::from_bits(narrow16()?),
+                    SegmentField::Selector => segment.selector = narrow16()?,
+                    SegmentField::Base => segment.base = value,
+                    SegmentField::Limit => segment.limit = narrow32()?,
+                    SegmentField::Rights => segment.rights = AccessRights::from_bits(narrow16()?),
                 }
             }
             Register::TableBase(name) => self.table_mut(name).base = value,
@@ -562,7 +565,7 @@ impl VcpuState {
         }
     }
 
-    fn segment(&self, name: SegmentName) -> &Segment {
+    fn segment(&self, name: SegmentName) -> &SegmentRegister {
         let cpu = &self.cpu;
         match name {
             SegmentName::Cs => &cpu.cs,
@@ -576,7 +579,7 @@ impl VcpuState {
         }
     }
 
-    fn segment_mut(&mut self, name: SegmentName) -> &mut Segment {
+    fn segment_mut(&mut self, name: SegmentName) -> &mut SegmentRegister {
         let cpu = &mut self.cpu;
         match name {
             SegmentName::Cs => &mut cpu.cs,
@@ -590,17 +593,17 @@ impl VcpuState {
         }
     }
 
-    fn table(&self, name: TableName) -> &DescriptorTable {
+    fn table(&self, name: DescriptorTableRegister) -> &DescriptorTable {
         match name {
-            TableName::Gdtr => &self.cpu.gdtr,
-            TableName::Idtr => &self.cpu.idtr,
+            DescriptorTableRegister::Gdtr => &self.cpu.gdtr,
+            DescriptorTableRegister::Idtr => &self.cpu.idtr,
         }
     }
 
-    fn table_mut(&mut self, name: TableName) -> &mut DescriptorTable {
+    fn table_mut(&mut self, name: DescriptorTableRegister) -> &mut DescriptorTable {
         match name {
-            TableName::Gdtr => &mut self.cpu.gdtr,
-            TableName::Idtr => &mut self.cpu.idtr,
+            DescriptorTableRegister::Gdtr => &mut self.cpu.gdtr,
+            DescriptorTableRegister::Idtr => &mut self.cpu.idtr,
         }
     }
 }
@@ -611,18 +614,17 @@ mod tests {
 
     use super::*;
 
-    fn blank() -> VcpuState {
+    fn state_with_msr() -> VcpuState {
         VcpuState {
             msrs: BTreeMap::from([(Msr::LSTAR, 0)]),
-            ..VcpuState::blank()
+            ..VcpuState::zeroed()
         }
     }
 
-    /// Every register is a place of its own: writing all of them, each with another value, and then reading all
-    /// of them gives every value back.
+    /// Every register is stored separately: after writes of different values to all of them, reads give each value.
     #[test]
-    fn registers_do_not_share_places() {
-        let mut state = blank();
+    fn registers_do_not_overlap() {
+        let mut state = state_with_msr();
         let registers: Vec<_> = Register::all().chain([Register::Msr(Msr::LSTAR)]).collect();
         assert_eq!(registers.iter().collect::<HashSet<_>>().len(), registers.len());
         for (value, &register) in (0x81..).zip(&registers) {
@@ -642,20 +644,20 @@ mod tests {
     #[test]
     fn widths_and_numbers_are_checked() {
         let check = |register, value, expected: Result<(), RegisterError>| {
-            let mut state = blank();
+            let mut state = state_with_msr();
             let before = state.clone();
             assert_eq!(state.set(register, value), expected, "{register:?}");
             if expected.is_err() {
-                assert_eq!(state, before, "a refused value leaves no trace");
+                assert_eq!(state, before, "a refused value changes nothing");
             }
         };
         let too_wide = |register, value| Err(RegisterError::TooWide { register, value });
         let missing = |register| Err(RegisterError::Missing { register });
         check(Register::Gpr(Gpr::R15), u64::MAX, Ok(()));
-        let selector = Register::Segment(SegmentName::Gs, SegmentPart::Selector);
+        let selector = Register::Segment(SegmentName::Gs, SegmentField::Selector);
         check(selector, 0xffff, Ok(()));
         check(selector, 0x1_0000, too_wide(selector, 0x1_0000));
-        let limit = Register::Segment(SegmentName::Tr, SegmentPart::Limit);
+        let limit = Register::Segment(SegmentName::Tr, SegmentField::Limit);
         check(limit, 0x1_0000_0000, too_wide(limit, 0x1_0000_0000));
         for register in [Register::Mxcsr, Register::Lapic(LapicRegister::TPR)] {
             check(register, u64::MAX, too_wide(register, u64::MAX));
@@ -663,7 +665,7 @@ mod tests {
         for register in [
             Register::FpuControl,
             Register::FpuStatus,
-            Register::TableLimit(TableName::Idtr),
+            Register::TableLimit(DescriptorTableRegister::Idtr),
         ] {
             check(register, 0x1_0000, too_wide(register, 0x1_0000));
         }
@@ -675,13 +677,13 @@ mod tests {
             Register::Msr(Msr::STAR),
         ] {
             check(register, 0, missing(register));
-            assert_eq!(blank().get(register), None);
+            assert_eq!(state_with_msr().get(register), None);
         }
     }
 
     #[test]
     fn fpu_registers_lie_where_fxsave_puts_them() {
-        let mut state = blank();
+        let mut state = state_with_msr();
         let check = |state: &mut VcpuState, register, value: u64, byte: usize, component: u32| {
             state.set(register, value).unwrap();
             let words = state.xsave.words();

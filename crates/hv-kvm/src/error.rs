@@ -1,60 +1,60 @@
-//! What can go wrong between KVM and the harness of any architecture.
+//! Errors of KVM that do not depend on the architecture.
 
 use std::io;
 
 use boot_core::{Arch, GuestRange};
 
-/// An operation on a KVM virtual machine failed, in a way that does not depend on the architecture. The harnesses have
-/// errors of their own, of which this is one.
+/// Failure of an operation on a KVM virtual machine, independent of the architecture. The error type of each harness
+/// contains it as one variant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HarnessError {
-    /// This program was built for another host.
-    #[error("{guest} guests run on Linux on {guest} only, and this program was built for another host")]
-    WrongHost {
-        /// The architecture of the harness.
+    /// The program was built for a host of another architecture or operating system.
+    #[error("{guest} guests need KVM of a {guest} Linux host; this program was built for another host")]
+    UnsupportedHost {
+        /// Architecture of the guest.
         guest: Arch,
     },
-    /// KVM's device file cannot be opened.
+    /// `/dev/kvm` cannot be opened.
     #[error("/dev/kvm cannot be opened{}", open_advice(.0))]
     Open(#[source] io::Error),
-    /// KVM speaks another version of its interface.
-    #[error("KVM has interface version {found}, this harness needs {expected}")]
+    /// The version of the KVM API is not supported.
+    #[error("the KVM API has version {found}, version {expected} is needed")]
     ApiVersion {
-        /// What KVM has.
+        /// Version of KVM.
         found: i32,
-        /// What is needed.
+        /// Supported version.
         expected: i32,
     },
-    /// KVM lacks something that the harness cannot do without, or that was asked for.
-    #[error("this KVM does not have {name}")]
+    /// KVM lacks a required or requested capability.
+    #[error("KVM of this host lacks {name}")]
     MissingCapability {
-        /// The capability, by its name in the kernel's interface.
+        /// Name of the capability in the KVM API.
         name: &'static str,
     },
-    /// KVM, or the host's kernel on its behalf, refused a request.
-    #[error("KVM refused {request}{}", request_advice(.source))]
+    /// An ioctl or another system call failed.
+    #[error("{request} failed{}", request_advice(.source))]
     Request {
-        /// The request, by its name in the kernel's interface.
+        /// Name of the ioctl or system call.
         request: &'static str,
-        /// Its answer.
+        /// Error of the kernel.
         #[source]
         source: io::Error,
     },
-    /// The machine has no such vCPU.
-    #[error("the machine was made for {count} vCPUs, so there is no vCPU {index}")]
+    /// The vCPU number is out of range.
+    #[error("vCPU {index} does not exist: the machine has {count} vCPUs")]
     NoSuchVcpu {
-        /// The vCPU that was asked for, counted from 0.
+        /// Number of the vCPU, counted from 0.
         index: u32,
-        /// How many there are.
+        /// Number of vCPUs.
         count: u32,
     },
-    /// A state of another architecture was given to a vCPU.
-    #[error("a state for {found} cannot be given to a vCPU of {expected}")]
-    WrongArch {
-        /// The vCPU's architecture.
+    /// A CPU state is for another architecture than the vCPU.
+    #[error("the state is for {found}, the vCPU is {expected}")]
+    ArchMismatch {
+        /// Architecture of the vCPU.
         expected: Arch,
-        /// The state's architecture.
+        /// Architecture of the state.
         found: Arch,
     },
     /// A RAM slot is in use.
@@ -65,48 +65,48 @@ pub enum HarnessError {
     },
     /// A RAM slot is not in use.
     #[error("RAM slot {slot} is not in use")]
-    SlotUnused {
+    SlotNotInUse {
         /// The slot.
         slot: u32,
     },
-    /// RAM must consist of whole pages.
-    #[error("RAM at {range} does not consist of whole pages of {page:#x} bytes")]
+    /// RAM does not consist of whole pages.
+    #[error("RAM at {range} does not consist of whole pages of {page_size:#x} bytes")]
     RamUnaligned {
-        /// Its addresses.
+        /// Range of the RAM.
         range: GuestRange,
-        /// The host's page size in bytes.
-        page: u64,
+        /// Page size of the host in bytes.
+        page_size: u64,
     },
-    /// RAM must be addressable.
-    #[error("RAM at {range} reaches past the {bits} bits of guest physical addresses that this host has")]
-    RamBeyondAddresses {
-        /// Its addresses.
+    /// RAM extends past the guest physical address space.
+    #[error("RAM at {range} extends past the guest physical address space of {bits} bits")]
+    RamOutOfRange {
+        /// Range of the RAM.
         range: GuestRange,
-        /// How many bits addresses have.
+        /// Number of address bits.
         bits: u32,
     },
-    /// RAM may not lie where the machine has its interrupt controllers.
-    #[error("RAM at {range} overlaps {reserved}, which the machine uses for itself; leave a hole there")]
+    /// RAM overlaps a range that the virtual machine reserves, such as that of an interrupt controller.
+    #[error("RAM at {range} overlaps the reserved range {reserved}")]
     RamReserved {
-        /// Its addresses.
+        /// Range of the RAM.
         range: GuestRange,
-        /// What it overlaps.
+        /// The reserved range.
         reserved: GuestRange,
     },
-    /// RAM may not overlap RAM.
+    /// RAM overlaps that of another slot.
     #[error("RAM at {range} overlaps slot {other}")]
     RamOverlap {
-        /// Its addresses.
+        /// Range of the RAM.
         range: GuestRange,
-        /// The slot it overlaps.
+        /// The other slot.
         other: u32,
     },
 }
 
 impl HarnessError {
-    /// KVM refused `request`, named as in the kernel's interface, with `source`.
+    /// A failure of the ioctl or system call `request` with `source`.
     #[must_use]
-    pub fn refused(request: &'static str, source: impl Into<io::Error>) -> Self {
+    pub fn request(request: &'static str, source: impl Into<io::Error>) -> Self {
         Self::Request {
             request,
             source: source.into(),
@@ -114,30 +114,31 @@ impl HarnessError {
     }
 }
 
-/// What a person can do about a `/dev/kvm` that cannot be opened.
+/// Advice for a `/dev/kvm` that cannot be opened.
 fn open_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            ": load the kernel's module for KVM, and see that the machine lets its kernel use virtualization (VMX or SVM, \
-             EL2, or the H extension)"
+            ": load the KVM module of the kernel, and enable hardware virtualization (VMX or SVM, EL2, or the H extension)"
         }
-        io::ErrorKind::PermissionDenied => ": this user may not read and write it; its group, often kvm, may",
+        io::ErrorKind::PermissionDenied => {
+            ": the user needs read and write access, usually by membership of the group kvm"
+        }
         _ => "",
     }
 }
 
-/// What a person can do about a refusal, where its reason lies outside the request.
+/// Advice for errors whose cause lies outside the request.
 fn request_advice(error: &io::Error) -> &'static str {
     /// `ENFILE` and `EMFILE`, which have no kind of their own.
     const TOO_MANY_FILES: [i32; 2] = [23, 24];
     match error.kind() {
         io::ErrorKind::OutOfMemory => ": the host has too little free memory",
-        io::ErrorKind::ResourceBusy => ": something else on this host uses its virtualization",
+        io::ErrorKind::ResourceBusy => ": another hypervisor of this host is active",
         _ if error
             .raw_os_error()
             .is_some_and(|number| TOO_MANY_FILES.contains(&number)) =>
         {
-            ": too many files are open; each machine and each vCPU needs some (ulimit -n)"
+            ": too many open files; raise the limit (ulimit -n)"
         }
         _ => "",
     }
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_say_what_to_do_where_it_depends_on_the_answer() {
+    fn errors_have_advice_where_the_cause_is_known() {
         let check = |error: HarnessError, expected: &str| {
             let text = error.to_string();
             match expected {
@@ -160,13 +161,13 @@ mod tests {
             assert!(error.source().is_some(), "{text}");
         };
         let open = |number| HarnessError::Open(io::Error::from_raw_os_error(number));
-        let refused = |number| HarnessError::refused("KVM_CREATE_VM", io::Error::from_raw_os_error(number));
+        let refused = |number| HarnessError::request("KVM_CREATE_VM", io::Error::from_raw_os_error(number));
         // Linux's numbers: ENOENT, EPERM, EACCES, ENOMEM, EBUSY, EINVAL, ENFILE, EMFILE.
         check(open(2), "module");
         check(open(13), "group");
         check(open(22), "");
         check(refused(12), "memory");
-        check(refused(16), "something else");
+        check(refused(16), "another hypervisor");
         check(refused(23), "ulimit");
         check(refused(24), "ulimit");
         check(refused(22), "");

@@ -1,10 +1,10 @@
-//! KVM's exit reasons and internal errors, decoded from plain numbers.
+//! KVM exit reasons and internal errors, as plain numbers.
 //!
 //! Numbers and layouts: `include/uapi/linux/kvm.h` and the kernel's Documentation/virt/kvm/api.rst, section 5.
 
-use hv_core::{Exit, Fault};
+use hv_core::{Fault, VcpuExit};
 
-/// The name of a `KVM_EXIT_*` number, if it has one.
+/// Name of a `KVM_EXIT_*` number; `None` for unknown numbers.
 #[must_use]
 pub fn name(reason: u32) -> Option<&'static str> {
     const NAMES: [&str; 41] = [
@@ -53,10 +53,10 @@ pub fn name(reason: u32) -> Option<&'static str> {
     NAMES.get(usize::try_from(reason).ok()?).copied()
 }
 
-/// Whether the operation behind an exit is finished only when the vCPU enters the kernel again, so that its registers are
-/// those after the operation (api.rst, section 5, the note on `KVM_EXIT_IO` and others).
+/// Whether the operation of an exit completes, with its effect on the registers, only at the next `KVM_RUN` (api.rst,
+/// section 5, note on `KVM_EXIT_IO` and others).
 #[must_use]
-pub fn is_finished_by_entry(reason: u32) -> bool {
+pub fn completes_on_entry(reason: u32) -> bool {
     const IO: u32 = 2;
     const HYPERCALL: u32 = 3;
     const MMIO: u32 = 6;
@@ -71,46 +71,46 @@ pub fn is_finished_by_entry(reason: u32) -> bool {
     )
 }
 
-/// An exit that the harness does not handle, with its name.
+/// The exit for a reason that the harness does not handle.
 #[must_use]
-pub fn unsupported<'a>(reason: u32) -> Exit<'a> {
-    Exit::Fault(Fault::Unsupported {
+pub fn unsupported<'a>(reason: u32) -> VcpuExit<'a> {
+    VcpuExit::Fault(Fault::Unsupported {
         reason,
         name: name(reason),
     })
 }
 
-/// `KVM_INTERNAL_ERROR_EMULATION`: the instruction emulator could not go on.
-pub const EMULATION: u32 = 1;
+/// `KVM_INTERNAL_ERROR_EMULATION`: KVM could not emulate an instruction.
+pub const INTERNAL_ERROR_EMULATION: u32 = 1;
 
-/// Set in the first data word of an emulation failure when the instruction's bytes follow
+/// Flag in the first data word of an emulation failure: the bytes of the instruction follow
 /// (`KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES`).
 const HAS_INSTRUCTION: u64 = 1 << 0;
 
 /// The longest x86 instruction, and so the size of the kernel's buffer for it.
 const INSTRUCTION_MAX: usize = 15;
 
-/// What a `KVM_INTERNAL_ERROR_*` number means.
+/// Meaning of a `KVM_INTERNAL_ERROR_*` number; `None` for unknown numbers.
 #[must_use]
 pub fn internal_error_meaning(suberror: u32) -> Option<&'static str> {
     Some(match suberror {
-        EMULATION => "KVM could not emulate the instruction",
-        2 => "exceptions were raised at the same time",
+        INTERNAL_ERROR_EMULATION => "KVM could not emulate the instruction",
+        2 => "exceptions occurred simultaneously",
         3 => "an event could not be delivered to the guest",
-        4 => "the hardware left the guest for a reason KVM does not know",
+        4 => "the hardware reported an unknown exit reason",
         _ => return None,
     })
 }
 
 /// Decodes `KVM_EXIT_INTERNAL_ERROR`.
 ///
-/// `data` are the words that the kernel declared valid; `pc` is the vCPU's instruction pointer. For an emulation
-/// failure the kernel puts a flag word first and then, if a flag says so, one byte of length and up to 15 bytes of
-/// the instruction, which are part of the words as well.
+/// `data` holds the valid data words; `pc` is the vCPU's instruction pointer. For an emulation
+/// failure, the first word holds flags. If the flag for instruction bytes is set, a byte with their number and up to 15
+/// instruction bytes follow in the next words.
 #[must_use]
 pub fn internal_error(suberror: u32, data: &[u64], pc: Option<u64>) -> Fault {
     let instruction = match data {
-        [flags, rest @ ..] if suberror == EMULATION && flags & HAS_INSTRUCTION != 0 => {
+        [flags, rest @ ..] if suberror == INTERNAL_ERROR_EMULATION && flags & HAS_INSTRUCTION != 0 => {
             let bytes: Vec<u8> = rest.iter().flat_map(|word| word.to_le_bytes()).collect();
             match bytes.split_first() {
                 Some((&len, bytes)) => bytes
@@ -154,7 +154,7 @@ mod tests {
     fn accesses_and_calls_are_finished_by_entry() {
         let check = |reason, expected| {
             assert_eq!(
-                is_finished_by_entry(reason),
+                completes_on_entry(reason),
                 expected,
                 "{reason} {:?}",
                 name(reason)
@@ -192,21 +192,21 @@ mod tests {
         };
         // Length 5, then c5 f8 77 90 90: vzeroupper and two nops.
         let words = [1, u64::from_le_bytes([5, 0xc5, 0xf8, 0x77, 0x90, 0x90, 0, 0]), 0];
-        check(EMULATION, &words, &[0xc5, 0xf8, 0x77, 0x90, 0x90]);
-        check(EMULATION, &[0, words[1], 0], &[]);
+        check(INTERNAL_ERROR_EMULATION, &words, &[0xc5, 0xf8, 0x77, 0x90, 0x90]);
+        check(INTERNAL_ERROR_EMULATION, &[0, words[1], 0], &[]);
         check(3, &words, &[]);
-        check(EMULATION, &[], &[]);
-        check(EMULATION, &[1], &[]);
+        check(INTERNAL_ERROR_EMULATION, &[], &[]);
+        check(INTERNAL_ERROR_EMULATION, &[1], &[]);
         // A length past the buffer is cut to the buffer.
-        check(EMULATION, &[1, u64::MAX, u64::MAX], &[0xff; 15]);
-        check(EMULATION, &[1, u64::MAX], &[0xff; 7]);
+        check(INTERNAL_ERROR_EMULATION, &[1, u64::MAX, u64::MAX], &[0xff; 15]);
+        check(INTERNAL_ERROR_EMULATION, &[1, u64::MAX], &[0xff; 7]);
     }
 
     #[test]
     fn a_report_has_everything_in_it() {
         let words = [1, u64::from_le_bytes([2, 0xcd, 0x03, 0, 0, 0, 0, 0])];
         let text = internal_error(1, &words, Some(0x10_0034)).to_string();
-        for part in ["suberror 1", "0x100034", "cd 03"] {
+        for part in ["internal error 1", "0x100034", "cd 03"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Getting a vCPU thread out of `KVM_RUN` with a signal.
+//! Interruption of `KVM_RUN` with a signal.
 #![expect(unsafe_code, reason = "sends a signal to one particular thread")]
 
 use std::{
@@ -7,17 +7,16 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use hv_core::Interrupter;
+use hv_core::VcpuKicker;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler, unblock_signal};
 
-/// The signal that interrupts vCPU threads: the first real-time signal. A program that uses this harness must leave
-/// it alone.
+/// Signal that interrupts vCPU threads: the first real-time signal. A program that uses this harness must not use it.
 #[must_use]
 pub fn kick_signal() -> libc::c_int {
     SIGRTMIN()
 }
 
-/// Does nothing: it is enough that the signal is delivered, because `KVM_RUN` then returns `EINTR`.
+/// Empty: delivery of the signal makes `KVM_RUN` return `EINTR`.
 extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
 /// Installs the handler of [`kick_signal`], once per process.
@@ -34,20 +33,20 @@ pub fn install_kick_handler() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// Who is inside `KVM_RUN`, and who wants them out.
+/// Kicks one vCPU out of `KVM_RUN` with a signal to its thread.
 #[derive(Debug)]
-pub struct Kicker(Mutex<State>);
+pub struct SignalKicker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The thread that is inside `KVM_RUN`, or about to be.
+    /// The thread that is inside `KVM_RUN` or about to enter it.
     thread: Option<libc::pthread_t>,
-    /// Somebody asked for it to leave.
+    /// A kick was requested and not acknowledged yet.
     requested: bool,
 }
 
-impl Kicker {
-    /// The kicker of one vCPU. The signal has its handler from then on.
+impl SignalKicker {
+    /// The kicker of one vCPU. Installs the handler of the signal.
     ///
     /// # Errors
     ///
@@ -63,7 +62,7 @@ impl Kicker {
     }
 
     /// Calls `enter`, which enters `KVM_RUN`, with the calling thread as the one to interrupt; `None` without calling it
-    /// if the vCPU has been asked to leave already, which is answered by that.
+    /// if the vCPU has been asked to leave already, which is acknowledge by that.
     pub fn run<R>(&self, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
         let mut state = self.lock();
@@ -73,19 +72,19 @@ impl Kicker {
         // SAFETY: pthread_self has no preconditions.
         state.thread = Some(unsafe { libc::pthread_self() });
         drop(state);
-        // Taken back even if `enter` panics.
+        // Unregisters the thread also if `enter` panics.
         let _entered = Entered(self);
         Some(enter())
     }
 
-    /// Notes that the thread left because it was asked to.
-    pub fn answered(&self) {
+    /// Clears a pending kick after the thread has left `KVM_RUN`.
+    pub fn acknowledge(&self) {
         self.lock().requested = false;
     }
 }
 
-/// A thread is registered as inside `KVM_RUN` until this is dropped.
-struct Entered<'a>(&'a Kicker);
+/// Registration of a thread as inside `KVM_RUN`, until dropped.
+struct Entered<'a>(&'a SignalKicker);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
@@ -93,25 +92,25 @@ impl Drop for Entered<'_> {
     }
 }
 
-impl Interrupter for Kicker {
-    fn interrupt(&self) {
+impl VcpuKicker for SignalKicker {
+    fn kick(&self) {
         let mut state = self.lock();
         state.requested = true;
         if let Some(thread) = state.thread {
-            // SAFETY: a thread is in `state.thread` only while it is inside `Kicker::run`, which takes it out under the
-            // lock held here. So this thread is alive, and its id belongs to nobody else. The signal has a handler:
-            // a `Kicker` exists only after it was installed.
+            // SAFETY: `state.thread` is set only while that thread is inside `SignalKicker::run`, which clears it under the
+            // lock held here. So the thread is alive and its id is valid. The signal has a handler: a `SignalKicker` exists
+            // only after the handler was installed.
             unsafe { libc::pthread_kill(thread, kick_signal()) };
         }
     }
 }
 
-/// Unblocks the signal, once per thread: a thread inherits its mask from whoever started it, and with the signal
-/// blocked it could never be interrupted.
+/// Unblocks the signal, once per thread: a thread inherits its signal mask from its parent, and a blocked signal does not
+/// interrupt `KVM_RUN`.
 fn accept_signal() {
     thread_local!(static ACCEPTED: Cell<bool> = const { Cell::new(false) });
     if !ACCEPTED.replace(true) {
-        // It can fail for an invalid signal number only, which installing the handler would have refused.
+        // Fails only for an invalid signal number, for which the installation of the handler has failed before.
         let _ = unblock_signal(kick_signal());
     }
 }
@@ -126,20 +125,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_from_before_is_answered_without_entering() {
-        let kicker = Kicker::new().unwrap();
-        kicker.interrupt();
+    fn a_pending_kick_prevents_the_entry() {
+        let kicker = SignalKicker::new().unwrap();
+        kicker.kick();
         assert_eq!(kicker.run(|| ()), None);
         assert_eq!(kicker.run(|| 7), Some(7));
-        kicker.interrupt();
-        kicker.answered();
+        kicker.kick();
+        kicker.acknowledge();
         assert_eq!(kicker.run(|| 8), Some(8));
     }
 
-    /// A system call that only a signal ends, as `KVM_RUN` of a guest that loops, ends when its thread is kicked.
+    /// A kick ends a system call that only a signal can end, such as `KVM_RUN` of a guest that loops.
     #[test]
     fn a_blocked_thread_is_interrupted() {
-        let kicker = Kicker::new().unwrap();
+        let kicker = SignalKicker::new().unwrap();
         let inside = AtomicBool::new(false);
         thread::scope(|scope| {
             let blocked = scope.spawn(|| {
@@ -153,9 +152,9 @@ mod tests {
             while !inside.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            // Again and again: the first request may come just before the thread blocks.
+            // Repeated, because a kick can arrive just before the thread blocks.
             while !blocked.is_finished() {
-                kicker.interrupt();
+                kicker.kick();
                 thread::yield_now();
             }
             assert_eq!(blocked.join().unwrap(), Some((-1, Some(libc::EINTR))));
@@ -163,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_leaves_nobody_registered() {
-        let kicker = Kicker::new().unwrap();
+    fn a_panic_unregisters_the_thread() {
+        let kicker = SignalKicker::new().unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             kicker.run(|| panic!("on purpose"));
         }));

@@ -1,4 +1,4 @@
-//! KVM's requests, as far as they are the same on every architecture.
+//! KVM file descriptors and ioctls that are common to all architectures.
 
 mod vcpu;
 mod vm;
@@ -7,18 +7,17 @@ use kvm_bindings::KVM_API_VERSION;
 use kvm_ioctls::{Cap, Kvm};
 
 pub use self::{
-    vcpu::{Entry, VcpuFile},
+    vcpu::{RunStatus, VcpuFile},
     vm::VmFile,
 };
 use crate::HarnessError;
 
-/// Opens KVM and checks that it has what every harness needs, and `needed` as well: capabilities, each with its name in
-/// the kernel's interface.
+/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed` (each
+/// with its name in the KVM API).
 ///
 /// # Errors
 ///
-/// [`HarnessError::Open`] where there is no KVM, [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`]
-/// where it will not do.
+/// [`HarnessError::Open`], [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`].
 pub fn open(needed: &[(Cap, &'static str)]) -> Result<Kvm, HarnessError> {
     const ALWAYS: [(Cap, &str); 3] = [
         (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),

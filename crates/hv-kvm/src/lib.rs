@@ -2,6 +2,7 @@
 
 pub mod exit_reason;
 
+mod boot;
 mod error;
 #[cfg(target_os = "linux")]
 mod kick;
@@ -12,12 +13,13 @@ mod kick;
 mod kvm;
 mod ram;
 
+pub use boot::MachineBoot;
 pub use error::HarnessError;
 #[cfg(target_os = "linux")]
-pub use kick::{Kicker, install_kick_handler, kick_signal};
+pub use kick::{SignalKicker, install_kick_handler, kick_signal};
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
-pub use kvm::{Entry, VcpuFile, VmFile, open};
-pub use ram::RamRules;
+pub use kvm::{RunStatus, VcpuFile, VmFile, open};
+pub use ram::RamConstraints;

@@ -1,36 +1,47 @@
-//! Where RAM can be.
+//! Constraints on the addresses of RAM.
 
 use boot_core::GuestRange;
 
 use crate::HarnessError;
 
-/// Where a machine's RAM can be.
+/// Constraints on the addresses of a machine's RAM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RamRules {
-    /// The host's page size in bytes, of which RAM slots consist.
-    pub page: u64,
-    /// How many bits guest physical addresses have; 64 where KVM does not say.
+#[non_exhaustive]
+pub struct RamConstraints {
+    /// Page size of the host in bytes; RAM slots consist of whole pages.
+    pub page_size: u64,
+    /// Number of bits of guest physical addresses; 64 where KVM does not report it.
     pub address_bits: u32,
-    /// What the machine uses for itself.
+    /// Ranges that the virtual machine reserves.
     pub reserved: Vec<GuestRange>,
 }
 
-impl RamRules {
-    /// Checks that `range` consists of whole pages, is addressable, and is clear of what the machine uses for itself.
+impl RamConstraints {
+    /// Constraints with these limits and reserved ranges.
+    #[must_use]
+    pub const fn new(page_size: u64, address_bits: u32, reserved: Vec<GuestRange>) -> Self {
+        Self {
+            page_size,
+            address_bits,
+            reserved,
+        }
+    }
+
+    /// Checks that `range` consists of whole pages, lies in the address space, and does not overlap a reserved range.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::RamUnaligned`], [`HarnessError::RamBeyondAddresses`] and [`HarnessError::RamReserved`].
+    /// [`HarnessError::RamUnaligned`], [`HarnessError::RamOutOfRange`] and [`HarnessError::RamReserved`].
     pub fn check(&self, range: GuestRange) -> Result<(), HarnessError> {
-        let page = self.page;
-        if !range.start().is_multiple_of(page) || !range.len().is_multiple_of(page) {
-            return Err(HarnessError::RamUnaligned { range, page });
+        let page_size = self.page_size;
+        if !range.start().is_multiple_of(page_size) || !range.len().is_multiple_of(page_size) {
+            return Err(HarnessError::RamUnaligned { range, page_size });
         }
         let bits = self.address_bits;
-        // A range is never empty, and its end is past the last address that it has.
+        // The end of a range is exclusive.
         let highest = range.end().saturating_sub(1);
         if highest.checked_shr(bits).is_some_and(|rest| rest != 0) {
-            return Err(HarnessError::RamBeyondAddresses { range, bits });
+            return Err(HarnessError::RamOutOfRange { range, bits });
         }
         match self.reserved.iter().find(|reserved| reserved.overlaps(range)) {
             Some(&reserved) => Err(HarnessError::RamReserved { range, reserved }),
@@ -44,25 +55,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_place_for_ram_is_refused() {
+    fn ranges_outside_the_constraints_are_refused() {
         let range = |start, len| GuestRange::new(start, len).unwrap();
-        let rules = |address_bits| RamRules {
-            page: 0x4000,
-            address_bits,
-            reserved: vec![range(0x10_0000, 0x1000), range(0x20_0000, 0x1_0000)],
+        let constraints = |address_bits| {
+            let reserved = vec![range(0x10_0000, 0x1000), range(0x20_0000, 0x1_0000)];
+            RamConstraints::new(0x4000, address_bits, reserved)
         };
         let check = |bits, start, len, expected: Option<fn(&HarnessError) -> bool>| {
-            let result = rules(bits).check(range(start, len));
+            let result = constraints(bits).check(range(start, len));
             match (&result, expected) {
                 (Ok(()), None) => {}
                 (Err(error), Some(right)) if right(error) => {}
                 _ => panic!("{bits} bits, {start:#x}+{len:#x}: {result:?}"),
             }
         };
-        let unaligned: fn(&HarnessError) -> bool =
-            |e| matches!(e, HarnessError::RamUnaligned { page: 0x4000, .. });
-        let beyond: fn(&HarnessError) -> bool =
-            |e| matches!(e, HarnessError::RamBeyondAddresses { bits: 32, .. });
+        let unaligned: fn(&HarnessError) -> bool = |e| {
+            matches!(
+                e,
+                HarnessError::RamUnaligned {
+                    page_size: 0x4000,
+                    ..
+                }
+            )
+        };
+        let beyond: fn(&HarnessError) -> bool = |e| matches!(e, HarnessError::RamOutOfRange { bits: 32, .. });
         check(32, 0, 0x4000, None);
         check(32, 0x1000, 0x4000, Some(unaligned));
         check(32, 0x4000, 0x1000, Some(unaligned));

@@ -1,194 +1,145 @@
-//! What a device tree cannot say about a machine.
+//! Errors of [`create_fdt`](crate::create_fdt).
 
 use alloc::borrow::Cow;
+use core::fmt;
 
 use boot_core::machine::Line;
 use boot_core::{Arch, GuestRange};
 
-/// Why no device tree can be written for a machine.
-#[derive(Debug, PartialEq, Eq)]
+/// A machine cannot be described by a device tree.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TreeError {
-    /// The platform has no CPUs: a device tree has to name them.
+pub enum CreateFdtError {
+    /// The platform describes no CPUs.
+    #[error("the machine's platform describes no CPUs; describe them, or pass a device tree of your own")]
     NoCpus,
-    /// The platform's list of CPUs is not as long as the machine has CPUs.
-    CpuCount {
-        /// How many CPUs the platform describes.
+    /// The platform describes more or fewer CPUs than the machine has.
+    #[error("the machine has {vcpus} CPUs, but its platform describes {described}")]
+    CpuCountMismatch {
+        /// Number of CPUs in the platform.
         described: usize,
-        /// How many CPUs the machine has.
+        /// Number of CPUs of the machine.
         vcpus: u32,
     },
-    /// Two CPUs have one id.
-    CpuIdTwice {
+    /// Two CPUs have the same id.
+    #[error("two CPUs of the machine have the id {id:#x}")]
+    DuplicateCpuId {
         /// The hart id, or the affinity of an arm64 CPU.
         id: u64,
     },
-    /// Several arm64 CPUs without PSCI: nothing could start the others.
+    /// Several arm64 CPUs without PSCI, which starts the secondary CPUs.
+    #[error("the machine has several CPUs but no PSCI to start the secondary CPUs")]
     NoPsci,
-    /// Something that machines of this architecture do not have.
-    OtherArch {
-        /// What it is.
+    /// A part that machines of this architecture do not have.
+    #[error("an {arch} machine has no {what}")]
+    WrongArch {
+        /// The part.
         what: &'static str,
-        /// The machine's architecture.
+        /// Architecture of the machine.
         arch: Arch,
     },
-    /// An interrupt line that the machine's interrupt controller has not.
-    Line {
-        /// The device that the line belongs to.
+    /// An interrupt line that the interrupt controller does not have.
+    #[error("the {device} is wired to {line:?}, which the machine's interrupt controller does not have")]
+    NoSuchLine {
+        /// The device with this interrupt.
         device: &'static str,
         /// The line.
         line: Line,
     },
-    /// An interrupt that every CPU has one of, on a line that all CPUs share.
-    NotPrivate {
-        /// The device that the line belongs to.
+    /// A per-CPU interrupt on a line that is not a PPI.
+    #[error("the {device} interrupt of each CPU must be a PPI, but is {line:?}")]
+    NotPpi {
+        /// The device with this interrupt.
         device: &'static str,
         /// The line.
         line: Line,
     },
-    /// A device wired to a line that messages raise.
-    MessageLine {
+    /// A device on an SPI that the GICv2m frame uses for MSIs.
+    #[error("the {device} is wired to {line:?}, which the GICv2m frame uses for MSIs")]
+    MsiLine {
         /// The device.
         device: &'static str,
         /// The line.
         line: Line,
     },
-    /// A hart with an extension that works on blocks, but without their size.
+    /// A hart with a cache block extension (Zicbom, Zicboz, Zicbop) but no block size.
+    #[error("hart {hart_id:#x} has the extension {extension}, but no block size for it")]
     NoBlockSize {
         /// The hart.
         hart_id: u64,
         /// The extension.
         extension: &'static str,
     },
-    /// A value outside of what its binding allows.
-    Value {
+    /// A value that the binding does not allow.
+    #[error("the {field} of the {device} is {found:#x}, but must be {expected}")]
+    InvalidValue {
         /// The device.
         device: &'static str,
-        /// The value's name.
+        /// Name of the value.
         field: &'static str,
         /// The value.
         found: u64,
-        /// What it may be.
+        /// The values allowed.
         expected: &'static str,
     },
-    /// Registers that begin at no multiple of what they have to.
-    Unaligned {
+    /// Registers at an unaligned address.
+    #[error("the {device} is at {start:#x}, but must be at a multiple of {alignment:#x}")]
+    Misaligned {
         /// The device.
         device: &'static str,
-        /// Where its registers begin.
+        /// Address of its registers.
         start: u64,
-        /// What that must be a multiple of.
+        /// Required alignment in bytes.
         alignment: u64,
     },
-    /// Two devices, or a device and RAM, share addresses.
+    /// Two devices, or a device and RAM, overlap.
+    #[error("the {first} at {first_range} and the {second} at {second_range} overlap")]
     Overlap {
-        /// One of them.
+        /// One device, or RAM.
         first: &'static str,
         /// Its addresses.
         first_range: GuestRange,
-        /// The other.
+        /// The other one.
         second: &'static str,
         /// Its addresses.
         second_range: GuestRange,
     },
-    /// A PCI host whose messages nothing receives.
+    /// A PCI host with MSIs on a machine without an MSI controller.
+    #[error("the PCI host has MSIs, but the machine's interrupt controller has no MSI controller")]
     NoMsiController,
     /// Reserved memory outside of RAM.
-    ReservedNotRam {
+    #[error("the reserved memory `{name}` at {range} is not inside RAM")]
+    ReservedMemoryNotRam {
         /// Its name.
         name: Cow<'static, str>,
-        /// Where it is.
+        /// Its addresses.
         range: GuestRange,
     },
-    /// A name of reserved memory that already has an address; the node's name is made of both.
-    ReservedName {
+    /// A name of reserved memory with a unit address. The node name gets one from the address.
+    #[error("the name `{name}` of reserved memory must not contain `@`")]
+    InvalidReservedMemoryName {
         /// The name.
         name: Cow<'static, str>,
     },
-    /// A name or a string that the format cannot hold.
-    Writer(vm_fdt::Error),
+    /// The FDT writer refused a name, a string or the size of the tree.
+    #[error("the device tree cannot be written")]
+    Writer(#[from] FdtWriterError),
 }
 
-impl core::fmt::Display for TreeError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NoCpus => write!(
-                f,
-                "the machine's platform describes no CPUs; describe them, or pass a device tree of your own"
-            ),
-            Self::CpuCount { described, vcpus } => {
-                write!(
-                    f,
-                    "the machine has {vcpus} CPUs, but its platform describes {described}"
-                )
-            }
-            Self::CpuIdTwice { id } => write!(f, "two CPUs of the machine have the id {id:#x}"),
-            Self::NoPsci => write!(
-                f,
-                "the machine has several CPUs but no PSCI, so the guest could not start the others"
-            ),
-            Self::OtherArch { what, arch } => write!(f, "an {arch} machine has no {what}"),
-            Self::Line { device, line } => write!(
-                f,
-                "the {device} is wired to {line:?}, which the machine's interrupt controller does not have"
-            ),
-            Self::NotPrivate { device, line } => write!(
-                f,
-                "every CPU has a {device} of its own, but its interrupt is {line:?}, which is not a PPI"
-            ),
-            Self::MessageLine { device, line } => write!(
-                f,
-                "the {device} is wired to {line:?}, which the GICv2m frame raises for messages"
-            ),
-            Self::NoBlockSize { hart_id, extension } => write!(
-                f,
-                "hart {hart_id:#x} has the extension {extension}, but no size of the blocks that it works on"
-            ),
-            Self::Value {
-                device,
-                field,
-                found,
-                expected,
-            } => write!(
-                f,
-                "the {field} of the {device} is {found:#x}, but must be {expected}"
-            ),
-            Self::Unaligned {
-                device,
-                start,
-                alignment,
-            } => write!(
-                f,
-                "the {device} begins at {start:#x}, but must begin at a multiple of {alignment:#x}"
-            ),
-            Self::Overlap {
-                first,
-                first_range,
-                second,
-                second_range,
-            } => write!(
-                f,
-                "the {first} at {first_range} and the {second} at {second_range} overlap"
-            ),
-            Self::NoMsiController => write!(
-                f,
-                "the PCI host sends messages, but the interrupt controller has nothing that receives them"
-            ),
-            Self::ReservedNotRam { name, range } => {
-                write!(f, "the reserved memory `{name}` at {range} is not inside RAM")
-            }
-            Self::ReservedName { name } => {
-                write!(f, "the name `{name}` of reserved memory may not contain `@`")
-            }
-            Self::Writer(error) => write!(f, "the device tree cannot be written: {error}"),
-        }
+/// Error of the FDT writer. The type of the underlying library is private.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FdtWriterError(vm_fdt::Error);
+
+impl FdtWriterError {
+    pub(crate) const fn new(error: vm_fdt::Error) -> Self {
+        Self(error)
     }
 }
 
-impl core::error::Error for TreeError {}
-
-impl From<vm_fdt::Error> for TreeError {
-    fn from(error: vm_fdt::Error) -> Self {
-        Self::Writer(error)
+impl fmt::Display for FdtWriterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
+
+impl core::error::Error for FdtWriterError {}

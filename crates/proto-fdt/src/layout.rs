@@ -1,4 +1,4 @@
-//! Where the boot documents allow kernel, initrd and device tree.
+//! Placement rules of the boot documents for kernel, initrd and device tree.
 
 use boot_core::machine::{Cpus, MmuType};
 use boot_core::{Constraints, EntryAbi, GuestRange, KernelImage, Machine, arith};
@@ -8,21 +8,21 @@ const GIB: u64 = 1 << 30;
 
 /// The largest device tree of both protocols (arm64 booting.rst, "Setup the device tree"; riscv64 kernels map two
 /// entries of 2 MiB from the one that holds the tree's start, `MAX_FDT_SIZE` in arch/riscv/include/asm/pgtable.h).
-pub(crate) const MAX_TREE: u64 = 2 * MIB;
+pub(crate) const MAX_FDT_SIZE: u64 = 2 * MIB;
 
 /// The placement rules of one architecture.
 pub(crate) trait Layout {
-    /// The limits of the kernel's runtime extent, where it starts by `abi`.
+    /// The constraints of the kernel's runtime extent if it is entered by `abi`.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints;
 
-    /// The base that the kernel would like to have, if it says one.
-    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
+    /// The preferred base of the kernel, if it has one.
+    fn preferred_base(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
 
-    /// The windows that an initrd may be in, best first. None where the kernel itself breaks the rule.
+    /// The windows for the initrd, in order of preference. None if the kernel itself does not meet the rule.
     fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 
-    /// The windows that the device tree may be in, best first. The alignment is up to the caller.
-    fn tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
+    /// The windows for the device tree, in order of preference. The caller sets the alignment.
+    fn device_tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 }
 
 /// Page-aligned, from `min` up to `max` (exclusive).
@@ -34,12 +34,12 @@ const fn pages(min: u64, max: u64) -> Constraints {
 pub(crate) struct Arm64;
 
 impl Layout for Arm64 {
-    /// "within the 48-bit addressable range of physical memory". The image's placement rule says the rest.
+    /// "within the 48-bit addressable range of physical memory". The image's placement rule has the other constraints.
     fn kernel(&self, _: &Machine, _: EntryAbi) -> Constraints {
         Constraints::NONE.between(0, 1 << 48)
     }
 
-    fn preferred(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
+    fn preferred_base(&self, _: &Machine, _: &KernelImage) -> Option<u64> {
         None
     }
 
@@ -55,9 +55,9 @@ impl Layout for Arm64 {
         [Some(upward).filter(covers), downward.filter(covers)]
     }
 
-    /// Kernels before 4.2 look for the tree only in the 512 MiB from the 2 MiB boundary below the image; others take
-    /// it anywhere.
-    fn tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
+    /// Kernels before 4.2 need the tree within 512 MiB of the 2 MiB boundary below the image; later ones accept any
+    /// address.
+    fn device_tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
         let first = arith::align_down(kernel.start(), 2 * MIB);
         [
             Some(pages(first, first.saturating_add(512 * MIB))),
@@ -70,27 +70,26 @@ impl Layout for Arm64 {
 pub(crate) struct Riscv64;
 
 impl Riscv64 {
-    /// What the kernel maps: RAM from its start on, as much as the direct mapping of the weakest hart's translation
-    /// has room for. The 4 GiB at the end of the address space are the kernel's own, and older kernels take them
-    /// out of the direct mapping.
+    /// The RAM in the kernel's direct mapping, whose size depends on the smallest MMU type of the harts. Older kernels
+    /// take the last 4 GiB of the address space, which the kernel itself uses, out of the direct mapping.
     fn mapped(machine: &Machine) -> Constraints {
-        let weakest = match &machine.platform.cpus {
+        let smallest = match &machine.platform.cpus {
             Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min(),
             _ => None,
         };
-        let room = match weakest {
+        let size = match smallest {
             Some(MmuType::Sv57) => 32 << 50,
             Some(MmuType::Sv48) => 64 << 40,
             _ => 128 * GIB,
         };
         let first = machine.memory.ram().next().map_or(0, GuestRange::start);
-        pages(first, first.saturating_add(room).saturating_sub(4 * GIB))
+        pages(first, first.saturating_add(size).saturating_sub(4 * GIB))
     }
 }
 
 impl Layout for Riscv64 {
-    /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs say in their
-    /// ELF headers where they want to be.
+    /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs have their
+    /// alignment in the ELF headers.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints {
         Self::mapped(machine).with_align(match abi {
             EntryAbi::RISCV_IMAGE => 2 * MIB,
@@ -99,11 +98,11 @@ impl Layout for Riscv64 {
     }
 
     /// `text_offset` from the start of RAM, which leaves room for firmware (boot-image-header.rst: "Image load offset,
-    /// little endian"). Kernels run at any boundary of 2 MiB all the same.
-    fn preferred(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
+    /// little endian"). Kernels run at any other 2 MiB boundary, too.
+    fn preferred_base(&self, machine: &Machine, image: &KernelImage) -> Option<u64> {
         image.entry(EntryAbi::RISCV_IMAGE)?;
         let first = machine.memory.ram().next()?.start();
-        // The link addresses of an `Image` count from the start of RAM.
+        // The link addresses of an `Image` are offsets from the start of RAM.
         arith::align_up(first, 2 * MIB)?.checked_add(image.extent().start())
     }
 
@@ -111,7 +110,108 @@ impl Layout for Riscv64 {
         [Some(Self::mapped(machine)), None]
     }
 
-    fn tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
+    fn device_tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
         [Some(Self::mapped(machine)), None]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use boot_core::machine::{Isa, RiscvCpus, RiscvHart};
+    use boot_core::{Arch, Endian, ImageBuilder, MemoryMap, RegionKind, SourceRange};
+
+    use super::*;
+
+    fn range(start: u64, len: u64) -> GuestRange {
+        GuestRange::new(start, len).unwrap()
+    }
+
+    fn machine(arch: Arch, ram: u64) -> Machine {
+        let mut memory = MemoryMap::new();
+        memory.insert(range(ram, GIB), RegionKind::Ram).unwrap();
+        Machine::new(arch, memory)
+    }
+
+    fn bounds(windows: [Option<Constraints>; 2]) -> [Option<(u64, u64)>; 2] {
+        windows.map(|window| window.map(|window| (window.min, window.max)))
+    }
+
+    #[test]
+    fn arm64_kernels_have_48_bit_addresses() {
+        let kernel = Arm64.kernel(&machine(Arch::Aarch64, GIB), EntryAbi::ARM64_IMAGE);
+        assert_eq!((kernel.align, kernel.min, kernel.max), (1, 0, 1 << 48));
+    }
+
+    #[test]
+    fn arm64_initrds_share_a_window_of_32_gib_with_the_kernel() {
+        let check = |kernel: GuestRange, expected| {
+            let windows = Arm64.initrd(&machine(Arch::Aarch64, GIB), kernel);
+            assert!(windows.iter().flatten().all(|window| window.align == 0x1000));
+            assert_eq!(bounds(windows), expected, "{kernel}");
+        };
+        let up = |gib: u64| Some((gib * GIB, (gib + 32) * GIB));
+        check(range(40 * GIB + 5, GIB), [up(40), up(10)]);
+        check(range(40 * GIB, GIB), [up(40), up(9)]);
+        check(range(40 * GIB, 32 * GIB), [up(40), up(40)]);
+        check(range(0, GIB), [up(0), Some((0, GIB))]);
+        // From the middle of a GiB on, 32 GiB fit no window.
+        check(range(40 * GIB + 5, 32 * GIB), [None, None]);
+    }
+
+    #[test]
+    fn arm64_trees_are_near_the_kernel_if_possible() {
+        let windows = Arm64.device_tree(&machine(Arch::Aarch64, GIB), range(GIB + 3 * MIB, MIB));
+        let near = (GIB + 2 * MIB, GIB + 514 * MIB);
+        assert_eq!(bounds(windows), [Some(near), Some((0, u64::MAX))]);
+    }
+
+    #[test]
+    fn riscv64_loads_are_in_the_direct_mapping_of_every_hart() {
+        let check = |mmus: &[MmuType], size: u64| {
+            let mut machine = machine(Arch::Riscv64, 2 * GIB);
+            let harts: Vec<_> = (0..)
+                .zip(mmus)
+                .map(|(id, mmu)| {
+                    let mut hart = RiscvHart::new(id, Isa::rv64gc());
+                    hart.mmu = *mmu;
+                    hart
+                })
+                .collect();
+            if !harts.is_empty() {
+                machine.platform.cpus = Cpus::Riscv64(RiscvCpus::new(1, harts));
+            }
+            let mapped = Some((2 * GIB, size - 2 * GIB));
+            let kernel = Riscv64.kernel(&machine, EntryAbi::RISCV_IMAGE);
+            assert_eq!(Some((kernel.min, kernel.max)), mapped, "{mmus:?}");
+            assert_eq!(kernel.align, 2 * MIB);
+            assert_eq!(Riscv64.kernel(&machine, EntryAbi::ELF64).align, 1);
+            let kernel = range(2 * GIB, GIB);
+            assert_eq!(bounds(Riscv64.initrd(&machine, kernel)), [mapped, None]);
+            assert_eq!(bounds(Riscv64.device_tree(&machine, kernel)), [mapped, None]);
+        };
+        check(&[], 128 * GIB);
+        check(&[MmuType::Sv39], 128 * GIB);
+        check(&[MmuType::Sv48, MmuType::Sv57], 64 << 40);
+        check(&[MmuType::Sv57], 32 << 50);
+        check(&[MmuType::Sv57, MmuType::Sv39, MmuType::Sv48], 128 * GIB);
+    }
+
+    #[test]
+    fn riscv64_images_prefer_their_offset_from_the_first_boundary_in_ram() {
+        let check = |ram, abi, expected| {
+            let image = ImageBuilder::new("test", Arch::Riscv64, Endian::Little, 8)
+                .segment(SourceRange::whole(8), range(2 * MIB, 8))
+                .entry(abi, 2 * MIB)
+                .build()
+                .unwrap();
+            let found = Riscv64.preferred_base(&machine(Arch::Riscv64, ram), &image);
+            assert_eq!(found, expected, "{ram:#x}");
+            assert_eq!(Arm64.preferred_base(&machine(Arch::Aarch64, ram), &image), None);
+        };
+        check(GIB, EntryAbi::RISCV_IMAGE, Some(GIB + 2 * MIB));
+        check(GIB + 0x1000, EntryAbi::RISCV_IMAGE, Some(GIB + 4 * MIB));
+        check(GIB, EntryAbi::ELF64, None);
     }
 }

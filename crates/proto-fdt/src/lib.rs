@@ -17,20 +17,23 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod blob;
-pub mod fixup;
+pub mod device_tree;
 pub mod raw;
-pub mod tree;
 
+mod chosen;
+mod create;
 mod error;
 mod layout;
 mod plan;
 mod plugin;
+mod update;
 mod warning;
 
-pub use error::TreeError;
+pub use chosen::Chosen;
+pub use create::{boot_cpu_id, create_fdt};
+pub use error::{CreateFdtError, FdtWriterError};
 pub use plugin::{Arm64, PROTOCOL_ARM64, PROTOCOL_RISCV64, Riscv64};
-pub use tree::Chosen;
+pub use update::{ReservedRange, UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
 pub use warning::Warning;
 
 #[cfg(feature = "registry")]

@@ -1,23 +1,24 @@
-//! The two protocols.
+//! The protocols of arm64 and riscv64.
 
 use boot_core::cpu::{aarch64, riscv64};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, Incompatible, KernelImage, PlanError,
+    Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, IncompatibleImage, KernelImage, PlanError,
+    RequestPart,
 };
 
 use crate::layout;
-use crate::plan::{self, Rules};
+use crate::plan::{self, Parameters};
 
 /// The arm64 boot protocol: `x0` holds the address of the device tree (Linux `arch/arm64/booting.rst`).
 ///
-/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+/// Starts `Image` files and ELF files, both by the same rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arm64;
 
 /// The riscv64 boot protocol: `a0` holds the hart id, `a1` the address of the device tree (Linux
 /// `arch/riscv/boot.rst`).
 ///
-/// It starts `Image` files, and ELF files by the same rules: a bare-metal program finds its device tree as Linux does.
+/// Starts `Image` files and ELF files, both by the same rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Riscv64;
 
@@ -26,19 +27,22 @@ pub const PROTOCOL_ARM64: Arm64 = Arm64;
 /// The riscv64 protocol, for lists of protocols.
 pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 
+/// What the device tree can carry.
+const ACCEPTS: &[RequestPart] = &[RequestPart::Initrd, RequestPart::DeviceTree];
+
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
 const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RISCV_IMAGE, EntryAbi::ELF64];
 
-fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), Incompatible> {
+fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), IncompatibleImage> {
     if image.arch() != arch {
-        return Err(Incompatible::Arch {
+        return Err(IncompatibleImage::Arch {
             expected: arch,
             found: image.arch(),
         });
     }
     match entries.iter().find_map(|abi| image.entry(*abi)) {
         Some(_) => Ok(()),
-        None => Err(Incompatible::NoEntry { expected: entries }),
+        None => Err(IncompatibleImage::NoEntry { expected: entries }),
     }
 }
 
@@ -47,18 +51,22 @@ impl BootProtocol for Arm64 {
         "fdt-arm64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        ACCEPTS
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         supports(image, Arch::Aarch64, &ARM64_ENTRIES)
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        let rules = Rules {
+        let parameters = Parameters {
             entries: &ARM64_ENTRIES,
             // arch/arm64/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 2048, the NUL included.
             cmdline_max: 2047,
             layout: &layout::Arm64,
         };
-        plan::plan(self, request, &rules, |pc, dtb, _| {
+        plan::plan(self, request, &parameters, |pc, dtb, _| {
             let mut state = aarch64::State::new(pc);
             let [x0, ..] = &mut state.x;
             *x0 = dtb;
@@ -73,24 +81,28 @@ impl BootProtocol for Riscv64 {
         "fdt-riscv64"
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        ACCEPTS
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
         match image.endian() {
             Endian::Little => Ok(()),
-            Endian::Big => Err(Incompatible::Image(
-                "it is big-endian, and a riscv64 hart starts little-endian",
+            Endian::Big => Err(IncompatibleImage::Image(
+                "it is big-endian, but a riscv64 hart starts little-endian",
             )),
         }
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        let rules = Rules {
+        let parameters = Parameters {
             entries: &RISCV64_ENTRIES,
             // arch/riscv/include/uapi/asm/setup.h: COMMAND_LINE_SIZE is 1024, the NUL included.
             cmdline_max: 1023,
             layout: &layout::Riscv64,
         };
-        plan::plan(self, request, &rules, |pc, dtb, boot_hart| {
+        plan::plan(self, request, &parameters, |pc, dtb, boot_hart| {
             let mut state = riscv64::State::new(pc);
             if let Some([a0, a1]) = state.x.get_mut(10..12) {
                 *a0 = boot_hart;

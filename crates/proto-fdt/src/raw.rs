@@ -1,4 +1,4 @@
-//! The flattened device tree as it lies in memory (Devicetree Specification v0.4, "Flattened Devicetree Format").
+//! Structures of the flattened device tree (Devicetree Specification v0.4, "Flattened Devicetree (DTB) Format").
 
 use core::mem::offset_of;
 
@@ -24,7 +24,7 @@ pub struct Header {
 
 const _: () = assert!(size_of::<Header>() == 40 && offset_of!(Header, size_dt_struct) == 36);
 
-/// An entry of the memory reservation block (section "Memory Reservation Block"); zeros end the list.
+/// An entry of the memory reservation block (section "Memory Reservation Block"); an entry of zeros ends the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "fields are named and explained in the specification")]
@@ -35,7 +35,7 @@ pub struct ReserveEntry {
 
 const _: () = assert!(size_of::<ReserveEntry>() == 16 && offset_of!(ReserveEntry, size) == 8);
 
-/// What follows the token of a property (section "Structure Block").
+/// The start of a property, after its token (section "Structure Block").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "fields are named and explained in the specification")]
@@ -46,23 +46,23 @@ pub struct Property {
 
 const _: () = assert!(size_of::<Property>() == 8 && offset_of!(Property, nameoff) == 4);
 
-/// The header's first field.
+/// `magic` of the header.
 pub const MAGIC: u32 = 0xd00d_feed;
-/// The version of the format that this crate reads and writes.
+/// The version that this crate reads and writes.
 pub const VERSION: u32 = 17;
-/// The oldest version that a reader may be made for and still read version 17.
+/// The oldest version whose readers can read version 17.
 pub const LAST_COMP_VERSION: u32 = 16;
 
 /// Tokens of the structure block.
 pub mod token {
-    /// A node begins; its name follows.
+    /// Start of a node; its name follows.
     pub const BEGIN_NODE: u32 = 1;
-    /// A node ends.
+    /// End of a node.
     pub const END_NODE: u32 = 2;
-    /// A property; its length, the offset of its name and its value follow.
+    /// A property; [`Property`](super::Property) and the value follow.
     pub const PROP: u32 = 3;
-    /// Nothing.
+    /// Ignored.
     pub const NOP: u32 = 4;
-    /// The structure block ends.
+    /// End of the structure block.
     pub const END: u32 = 9;
 }

@@ -1,26 +1,26 @@
-//! Findings about a boot by device tree that do not stop it.
+//! Warnings of the device tree protocols.
 
 use core::fmt;
 
-/// A finding about a boot by device tree that does not stop it.
+/// A warning of the device tree protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The arm64 `Image` has to be near the start of RAM ("placed anywhere" is clear), but lies higher: the kernel does
-    /// not use the RAM below it.
+    /// The kernel cannot use RAM below its base: it is an arm64 `Image` that must be near the start of RAM (bit 3 of its
+    /// flags is clear), but there was no room for it there.
     UnusableRam {
-        /// Lowest address that the kernel uses.
-        floor: u64,
+        /// Lowest address that the kernel can use.
+        below: u64,
     },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnusableRam { floor } => write!(
+            Self::UnusableRam { below } => write!(
                 f,
-                "the kernel cannot use the RAM below {floor:#x}: its Image must be near the start of RAM, and this is the lowest free \
-                 place"
+                "the kernel cannot use the RAM below {below:#x}: its Image must be near the start of RAM, but there is no room \
+                 at a lower address"
             ),
         }
     }

@@ -2,8 +2,6 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p vmboot-proto-fdt --test dtc` rewrites the golden files.
 
-#[path = "support/machine.rs"]
-mod machine;
 #[path = "support/reference.rs"]
 mod reference;
 
@@ -11,10 +9,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use arbitrary::Unstructured;
 use boot_core::{Arch, GuestRange};
+use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
-use machine::Dice;
-use proto_fdt::{Chosen, tree};
+use proto_fdt::{Chosen, create_fdt};
 
 /// What `dtc` makes of a tree: its source, and what it complains of.
 fn decompile(dtb: &[u8]) -> Result<String, Failed> {
@@ -64,20 +63,19 @@ fn arbitrary(arch: Arch) -> Result<(), Failed> {
                 state.to_be_bytes()[0]
             })
             .collect();
-        let machine = machine::machine(&mut Dice(&bytes), arch);
-        decompile(&tree::write(&machine, &Chosen::default())?)?;
+        let machine = fdt::machine(&mut Unstructured::new(&bytes), arch)?;
+        decompile(&create_fdt(&machine, &Chosen::default())?)?;
     }
     Ok(())
 }
 
 /// A boot with everything that a tree can say about it.
 fn chosen() -> Chosen<'static> {
-    Chosen {
-        bootargs: b"console=ttyS0 root=/dev/vda\0",
-        initrd: GuestRange::new(0x8800_0000, 0x1234),
-        rng_seed: Some(&[1, 2, 3, 4, 5]),
-        kaslr_seed: Some(0x0123_4567_89ab_cdef),
-    }
+    Chosen::new()
+        .with_bootargs(b"console=ttyS0 root=/dev/vda\0")
+        .with_initrd(GuestRange::new(0x8800_0000, 0x1234).unwrap())
+        .with_rng_seed(&[1, 2, 3, 4, 5])
+        .with_kaslr_seed(0x0123_4567_89ab_cdef)
 }
 
 fn main() -> ExitCode {
@@ -94,7 +92,7 @@ fn main() -> ExitCode {
     }
     let reference = reference::machines().into_iter().map(|(name, machine)| {
         Trial::test(name, move || {
-            golden(name, &decompile(&tree::write(&machine, &chosen())?)?)
+            golden(name, &decompile(&create_fdt(&machine, &chosen())?)?)
         })
     });
     let arbitrary = [Arch::Aarch64, Arch::Riscv64]

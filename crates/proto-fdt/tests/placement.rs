@@ -1,4 +1,4 @@
-//! Where a boot's parts go on machines whose memory is unusual.
+//! Placement on machines with unusual memory maps.
 
 use boot_core::machine::Isa;
 use boot_core::machine::ReservedMemory;
@@ -65,16 +65,16 @@ fn a_riscv64_image_goes_to_its_offset_from_the_start_of_ram() {
     };
     check(0, 4 * MIB, None, RAM_BASE);
     check(2 * MIB, 4 * MIB, None, RAM_BASE + 2 * MIB);
-    // Something is there: the lowest other place.
+    // Its range is not free: the lowest other address.
     let taken = range(RAM_BASE + 3 * MIB, 0x1000);
     check(2 * MIB, 4 * MIB, Some(taken), RAM_BASE + 4 * MIB);
     check(2 * MIB, MIB, Some(taken), RAM_BASE + 2 * MIB);
-    // There is no room behind it, but there is before it.
+    // There is room only below it.
     check(2 * MIB, 255 * MIB, None, RAM_BASE);
 }
 
 #[test]
-fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
+fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
     let machine = || {
         let mut machine = arm64_machine();
         // 8 MiB, in which the kernel has no room.
@@ -93,24 +93,29 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
         let image = image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, need).metadata(metadata);
         plan(&machine(), &image.build().unwrap(), initrd)
     };
-    // It fits at the start.
+    // There is room at the start of RAM.
     let near = check(false, 4 * MIB, 0x1000).unwrap();
     assert_eq!(near.kernel().start(), RAM_BASE);
     assert!(near.warnings().is_empty(), "{:?}", near.warnings());
-    // It does not, and the RAM that is lost has a warning.
+    // There is none, and the unusable RAM has a warning.
     let far = check(false, 16 * MIB, 0x1000).unwrap();
     assert_eq!(far.kernel().start(), 0x1_0000_0000);
     assert!(load(&far, "initrd").start() > far.kernel().start());
     assert!(load(&far, "device tree").start() > far.kernel().start());
     assert!(
-        matches!(far.warnings(), [warning] if warning.downcast_ref() == Some(&Warning::UnusableRam { floor: 1 << 32 })),
+        matches!(far.warnings(), [warning] if warning.downcast_ref() == Some(&Warning::UnusableRam { below: 1 << 32 })),
         "{:?}",
         far.warnings()
     );
-    // One that reaches all of RAM has none.
+    assert_eq!(
+        far.warnings()[0].to_string(),
+        "the kernel cannot use the RAM below 0x100000000: its Image must be near the start of RAM, but there is no room at a \
+         lower address"
+    );
+    // An Image with the flag for any physical placement has no warning.
     let anywhere = check(true, 16 * MIB, 0x1000).unwrap();
     assert!(anywhere.warnings().is_empty(), "{:?}", anywhere.warnings());
-    // An initrd that has room below the kernel alone.
+    // The only room for the initrd is below the kernel.
     assert!(matches!(
         check(false, 61 * MIB, 4 * MIB),
         Err(PlanError::Placement(_))
@@ -120,7 +125,7 @@ fn an_arm64_image_that_has_to_be_near_the_start_of_ram_gets_nothing_below_it() {
 }
 
 #[test]
-fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
+fn the_tree_is_in_a_block_of_ram_alone_if_possible() {
     let image = || {
         image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, 2 * MIB)
             .build()
@@ -134,7 +139,7 @@ fn the_tree_is_in_a_block_of_nothing_but_ram_where_there_is_one() {
         .unwrap();
     let tree = load(&plan(&machine, &image(), 0).unwrap(), "device tree");
     assert!(tree.end() <= last, "{tree}");
-    // Every block has something: then one with RAM that may be mapped.
+    // No block has only RAM: then the highest block with room.
     for block in 1..128 {
         let other = range(RAM_BASE + block * 2 * MIB + 0x1000, 0x1000);
         if machine.memory.ram().any(|ram| ram.contains(other)) {
@@ -152,11 +157,8 @@ fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
         .unwrap();
     for (no_map, expected) in [(false, 0x8f00_8000), (true, 0x8f00_0000)] {
         let mut machine = arm64_machine();
-        machine.platform.reserved_memory = vec![ReservedMemory {
-            name: "firmware".into(),
-            range: range(0x8f00_8000, 0xff_8000),
-            no_map,
-        }];
+        machine.platform.reserved_memory =
+            vec![ReservedMemory::new("firmware", range(0x8f00_8000, 0xff_8000)).with_no_map(no_map)];
         let plan = plan(&machine, &image, 0x1000).unwrap();
         assert_eq!(load(&plan, "initrd").end(), expected, "no-map: {no_map}");
     }

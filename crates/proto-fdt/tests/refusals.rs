@@ -1,17 +1,19 @@
-//! What cannot be described or planned is refused, by name.
+//! Machines that cannot be described and boots that cannot be planned are refused with the reason.
 
 #[path = "support/reference.rs"]
 mod reference;
 
+use std::error::Error as _;
+
 use boot_core::machine::{
     Aplic, Arm64Cpu, Arm64Timer, Cpus, GicV2m, Imsic, Interrupt, InterruptController, Isa, Line, PciSpace,
-    Platform, RiscvCpus, RiscvHart, SerialKind,
+    Platform, RegisterWrite, RiscvCpus, RiscvHart, SerialKind,
 };
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
     KernelImage, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, SourceRange,
 };
-use proto_fdt::{Chosen, PROTOCOL_ARM64, PROTOCOL_RISCV64, TreeError, tree};
+use proto_fdt::{Chosen, CreateFdtError, PROTOCOL_ARM64, PROTOCOL_RISCV64, create_fdt};
 
 fn machine(name: &str) -> Machine {
     let found = reference::machines()
@@ -21,10 +23,10 @@ fn machine(name: &str) -> Machine {
 }
 
 /// Changes a reference machine and expects that no tree can be written for it.
-fn check(name: &str, change: fn(&mut Machine), expected: fn(&TreeError) -> bool) {
+fn check(name: &str, change: fn(&mut Machine), expected: fn(&CreateFdtError) -> bool) {
     let mut machine = machine(name);
     change(&mut machine);
-    let error = tree::write(&machine, &Chosen::default()).unwrap_err();
+    let error = create_fdt(&machine, &Chosen::default()).unwrap_err();
     assert!(expected(&error), "{error:?}");
     assert!(!error.to_string().is_empty());
 }
@@ -85,13 +87,13 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
     check(
         ARM64,
         |m| m.platform = Platform::new(),
-        |e| *e == TreeError::NoCpus,
+        |e| *e == CreateFdtError::NoCpus,
     );
     check(
         ARM64,
         |m| m.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]),
         |e| {
-            *e == TreeError::CpuCount {
+            *e == CreateFdtError::CpuCountMismatch {
                 described: 1,
                 vcpus: 4,
             }
@@ -100,10 +102,14 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
     check(
         ARM64,
         |m| m.platform.cpus = Cpus::Arm64((0..4).map(|i| Arm64Cpu::new(i / 2)).collect()),
-        |e| *e == TreeError::CpuIdTwice { id: 0 },
+        |e| *e == CreateFdtError::DuplicateCpuId { id: 0 },
     );
-    check(ARM64, |m| m.platform.psci = None, |e| *e == TreeError::NoPsci);
-    let other = |e: &TreeError| matches!(e, TreeError::OtherArch { .. });
+    check(
+        ARM64,
+        |m| m.platform.psci = None,
+        |e| *e == CreateFdtError::NoPsci,
+    );
+    let other = |e: &CreateFdtError| matches!(e, CreateFdtError::WrongArch { .. });
     check(ARM64, |m| m.arch = Arch::Riscv64, other);
     check(PLIC, |m| m.platform.timer = Some(Arm64Timer::STANDARD), other);
     check(
@@ -115,10 +121,10 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
 
 #[test]
 fn lines_that_do_not_exist_are_refused() {
-    let line = |e: &TreeError| {
+    let line = |e: &CreateFdtError| {
         matches!(
             e,
-            TreeError::Line {
+            CreateFdtError::NoSuchLine {
                 device: "serial port",
                 ..
             }
@@ -141,14 +147,14 @@ fn lines_that_do_not_exist_are_refused() {
     );
     check(
         PLIC,
-        |m| m.platform.interrupt_controller = InterruptController::Undescribed,
+        |m| m.platform.interrupt_controller = InterruptController::Unspecified,
         line,
     );
 }
 
 #[test]
 fn values_that_the_bindings_forbid_are_refused() {
-    let value = |e: &TreeError| matches!(e, TreeError::Value { .. });
+    let value = |e: &CreateFdtError| matches!(e, CreateFdtError::InvalidValue { .. });
     check(
         PLIC,
         |m| {
@@ -179,6 +185,22 @@ fn values_that_the_bindings_forbid_are_refused() {
         |m| m.platform.pci.as_mut().unwrap().windows[1].space = PciSpace::Memory32,
         value,
     );
+    for len in [0x18_0000, 257 << 20] {
+        check_value(
+            PLIC,
+            |m| m.platform.pci.as_mut().unwrap().ecam = GuestRange::new(0x3000_0000, len).unwrap(),
+            "PCI host",
+            "size of the configuration space",
+            len,
+        );
+    }
+    let syscon = |offset| {
+        move |m: &mut Machine| m.platform.syscon.as_mut().unwrap().reset = Some(RegisterWrite::new(offset, 1))
+    };
+    check_fits(PLIC, syscon(0xffc));
+    for offset in [1, 0xffe, 0x1000] {
+        check_value(PLIC, syscon(offset), "syscon", "register offset", offset.into());
+    }
     check(
         ARM64,
         |m| {
@@ -194,8 +216,8 @@ fn values_that_the_bindings_forbid_are_refused() {
 fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &str, value: u64) {
     let mut machine = machine(name);
     change(&mut machine);
-    match tree::write(&machine, &Chosen::default()).unwrap_err() {
-        TreeError::Value {
+    match create_fdt(&machine, &Chosen::default()).unwrap_err() {
+        CreateFdtError::InvalidValue {
             device: found_device,
             field: found_field,
             found,
@@ -209,7 +231,7 @@ fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &
 fn check_fits(name: &str, change: impl Fn(&mut Machine)) {
     let mut machine = machine(name);
     change(&mut machine);
-    assert_eq!(tree::write(&machine, &Chosen::default()).err(), None, "{name}");
+    assert_eq!(create_fdt(&machine, &Chosen::default()).err(), None, "{name}");
 }
 
 #[test]
@@ -223,15 +245,9 @@ fn values_of_harts_are_checked() {
         0,
     );
     let blocks: [(&str, &str, Block); 3] = [
-        ("zicbom", "size of Zicbom's blocks", |hart| {
-            &mut hart.cbom_block_size
-        }),
-        ("zicboz", "size of Zicboz's blocks", |hart| {
-            &mut hart.cboz_block_size
-        }),
-        ("zicbop", "size of Zicbop's blocks", |hart| {
-            &mut hart.cbop_block_size
-        }),
+        ("zicbom", "Zicbom block size", |hart| &mut hart.cbom_block_size),
+        ("zicboz", "Zicboz block size", |hart| &mut hart.cboz_block_size),
+        ("zicbop", "Zicbop block size", |hart| &mut hart.cbop_block_size),
     ];
     for (extension, field, block) in blocks {
         let change = |m: &mut Machine, size| {
@@ -246,8 +262,8 @@ fn values_of_harts_are_checked() {
         let mut machine = machine(PLIC);
         change(&mut machine, None);
         assert_eq!(
-            tree::write(&machine, &Chosen::default()),
-            Err(TreeError::NoBlockSize {
+            create_fdt(&machine, &Chosen::default()),
+            Err(CreateFdtError::NoBlockSize {
                 hart_id: 2,
                 extension
             })
@@ -332,17 +348,15 @@ fn values_of_imsics_are_checked() {
 }
 
 #[test]
-fn imsics_begin_where_the_bits_of_their_index_are_zero() {
+fn imsics_are_aligned_to_their_index_bits() {
     let place = |harts, start, guest_bits, hart_bits| {
         let mut machine = machine(IMSIC);
         set_cpus(&mut machine, harts);
-        *imsic(&mut machine) = Imsic {
-            range: GuestRange::new(start, u64::from(harts) << (12 + guest_bits)).unwrap(),
-            ids: 255,
-            guest_index_bits: guest_bits,
-            hart_index_bits: hart_bits,
-        };
-        tree::write(&machine, &Chosen::default()).err()
+        let range = GuestRange::new(start, u64::from(harts) << (12 + guest_bits)).unwrap();
+        *imsic(&mut machine) = Imsic::new(range, 255)
+            .with_guest_index_bits(guest_bits)
+            .with_hart_index_bits(hart_bits);
+        create_fdt(&machine, &Chosen::default()).err()
     };
     // Without a number of bits, guests take as many as tell the harts apart.
     for (harts, guest_bits, hart_bits, alignment) in [
@@ -359,7 +373,7 @@ fn imsics_begin_where_the_bits_of_their_index_are_zero() {
         let start = 0x1000_0000 + alignment / 2;
         assert_eq!(
             place(harts, start, guest_bits, hart_bits),
-            Some(TreeError::Unaligned {
+            Some(CreateFdtError::Misaligned {
                 device: "IMSIC",
                 start,
                 alignment
@@ -382,8 +396,8 @@ fn the_timer_has_private_lines() {
             let mut machine = machine(name);
             interrupt(machine.platform.timer.as_mut().unwrap()).line = Line::Spi(11);
             assert_eq!(
-                tree::write(&machine, &Chosen::default()),
-                Err(TreeError::NotPrivate {
+                create_fdt(&machine, &Chosen::default()),
+                Err(CreateFdtError::NotPpi {
                     device: "timer",
                     line: Line::Spi(11)
                 })
@@ -398,49 +412,49 @@ fn devices_and_messages_have_lines_of_their_own() {
     let wire = |line| {
         let mut machine = machine(GICV2);
         machine.platform.virtio_mmio[1].interrupt.line = line;
-        tree::write(&machine, &Chosen::default()).err()
+        create_fdt(&machine, &Chosen::default()).err()
     };
     for line in [Line::Spi(63), Line::Spi(96), Line::Ppi(15)] {
         assert_eq!(wire(line), None, "{line:?}");
     }
     for line in [Line::Spi(64), Line::Spi(95)] {
         let device = "virtio-mmio slot";
-        assert_eq!(wire(line), Some(TreeError::MessageLine { device, line }));
+        assert_eq!(wire(line), Some(CreateFdtError::MsiLine { device, line }));
     }
 }
 
 #[test]
-fn what_a_refusal_says_names_what_was_found() {
+fn errors_state_what_was_found() {
     let line = Line::Spi(64);
     for (error, expected) in [
         (
-            TreeError::NotPrivate {
+            CreateFdtError::NotPpi {
                 device: "timer",
                 line,
             },
-            "every CPU has a timer of its own, but its interrupt is Spi(64), which is not a PPI",
+            "the timer interrupt of each CPU must be a PPI, but is Spi(64)",
         ),
         (
-            TreeError::MessageLine {
+            CreateFdtError::MsiLine {
                 device: "serial port",
                 line,
             },
-            "the serial port is wired to Spi(64), which the GICv2m frame raises for messages",
+            "the serial port is wired to Spi(64), which the GICv2m frame uses for MSIs",
         ),
         (
-            TreeError::NoBlockSize {
+            CreateFdtError::NoBlockSize {
                 hart_id: 18,
                 extension: "zicbom",
             },
-            "hart 0x12 has the extension zicbom, but no size of the blocks that it works on",
+            "hart 0x12 has the extension zicbom, but no block size for it",
         ),
         (
-            TreeError::Unaligned {
+            CreateFdtError::Misaligned {
                 device: "IMSIC",
                 start: 0x1000,
                 alignment: 0x4000,
             },
-            "the IMSIC begins at 0x1000, but must begin at a multiple of 0x4000",
+            "the IMSIC is at 0x1000, but must be at a multiple of 0x4000",
         ),
     ] {
         assert_eq!(error.to_string(), expected);
@@ -448,8 +462,8 @@ fn what_a_refusal_says_names_what_was_found() {
 }
 
 #[test]
-fn parts_in_impossible_places_are_refused() {
-    let overlap = |e: &TreeError| matches!(e, TreeError::Overlap { .. });
+fn overlapping_and_misplaced_parts_are_refused() {
+    let overlap = |e: &CreateFdtError| matches!(e, CreateFdtError::Overlap { .. });
     check(
         PLIC,
         |m| m.platform.serial[1].range = m.platform.serial[0].range,
@@ -463,22 +477,25 @@ fn parts_in_impossible_places_are_refused() {
     check(
         PLIC,
         |m| m.platform.pci.as_mut().unwrap().msi = true,
-        |e| *e == TreeError::NoMsiController,
+        |e| *e == CreateFdtError::NoMsiController,
     );
     check(
         PLIC,
         |m| m.platform.reserved_memory[0].range = GuestRange::new(0xbfff_f000, 0x2000).unwrap(),
-        |e| matches!(e, TreeError::ReservedNotRam { .. }),
+        |e| matches!(e, CreateFdtError::ReservedMemoryNotRam { .. }),
     );
     check(
         PLIC,
         |m| m.platform.reserved_memory[0].name = "a@1".into(),
-        |e| matches!(e, TreeError::ReservedName { .. }),
+        |e| matches!(e, CreateFdtError::InvalidReservedMemoryName { .. }),
     );
     check(
         PLIC,
         |m| m.platform.model = "a\0b".into(),
-        |e| matches!(e, TreeError::Writer(vm_fdt::Error::InvalidString)),
+        |e| {
+            let source = e.source().map(ToString::to_string);
+            matches!(e, CreateFdtError::Writer(_)) && source.as_deref() == Some("Strings cannot contain NUL")
+        },
     );
 }
 
@@ -498,7 +515,7 @@ fn image(arch: Arch, endian: Endian, memory: u64) -> KernelImage {
 }
 
 #[test]
-fn requests_that_the_protocols_have_no_words_for_are_refused() {
+fn requests_that_the_protocols_do_not_support_are_refused() {
     let cmdline = Cmdline::new();
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let machine = machine("arm64-gicv3-its");
@@ -510,12 +527,12 @@ fn requests_that_the_protocols_have_no_words_for_are_refused() {
     };
     let modules = [Module::new(1)];
     check(&request.with_modules(&modules), |e| {
-        matches!(e, PlanError::NotInProtocol { .. })
+        matches!(e, PlanError::NotAccepted { .. })
     });
     let mut acpi = machine.clone();
     acpi.acpi_rsdp = Some(0x8000_0000);
     check(&BootRequest::new(&image, &acpi, &cmdline), |e| {
-        matches!(e, PlanError::NotInProtocol { .. })
+        matches!(e, PlanError::NotAccepted { .. })
     });
     let long: Cmdline = "a".repeat(2048).parse().unwrap();
     check(&BootRequest::new(&image, &machine, &long), |e| {
@@ -530,9 +547,78 @@ fn requests_that_the_protocols_have_no_words_for_are_refused() {
     check(&request.with_initrd(1 << 40), |e| {
         matches!(e, PlanError::Placement(_))
     });
-    assert!(PROTOCOL_RISCV64.supports(&image).is_err());
-    let big = self::image(Arch::Riscv64, Endian::Big, 0x1000);
-    assert!(PROTOCOL_RISCV64.supports(&big).is_err());
+}
+
+#[test]
+fn images_that_the_protocols_do_not_support_are_refused() {
+    let check = |protocol: &dyn BootProtocol, image: &KernelImage, expected: &str| {
+        assert_eq!(protocol.supports(image).unwrap_err().to_string(), expected);
+    };
+    let arm64 = image(Arch::Aarch64, Endian::Big, 0x1000);
+    let riscv64 = image(Arch::Riscv64, Endian::Little, 0x1000);
+    assert_eq!(PROTOCOL_ARM64.supports(&arm64), Ok(()));
+    assert_eq!(PROTOCOL_RISCV64.supports(&riscv64), Ok(()));
+    check(
+        &PROTOCOL_ARM64,
+        &riscv64,
+        "it is for riscv64 machines, the protocol for aarch64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &arm64,
+        "it is for aarch64 machines, the protocol for riscv64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &image(Arch::Riscv64, Endian::Big, 0x1000),
+        "it is big-endian, but a riscv64 hart starts little-endian",
+    );
+    let other_entry = |arch| {
+        ImageBuilder::new("test", arch, Endian::Little, 8)
+            .segment(SourceRange::whole(8), GuestRange::new(0, 8).unwrap())
+            .entry(EntryAbi::PVH, 0)
+            .build()
+            .unwrap()
+    };
+    check(
+        &PROTOCOL_ARM64,
+        &other_entry(Arch::Aarch64),
+        "it has no entry point of the kind arm64-image or elf64",
+    );
+    check(
+        &PROTOCOL_RISCV64,
+        &other_entry(Arch::Riscv64),
+        "it has no entry point of the kind riscv-image or elf64",
+    );
+    assert_eq!(
+        (PROTOCOL_ARM64.name(), PROTOCOL_RISCV64.name()),
+        ("fdt-arm64", "fdt-riscv64")
+    );
+}
+
+#[test]
+fn a_tree_may_have_two_mib() {
+    let (machine, cmdline) = (machine(ARM64), Cmdline::new());
+    let image = image(Arch::Aarch64, Endian::Little, 0x1000);
+    let tree_len = |seed_len: usize| {
+        let seed = vec![0; seed_len];
+        let request = BootRequest::new(&image, &machine, &cmdline).with_rng_seed(&seed);
+        let plan = PROTOCOL_ARM64.plan(&request)?;
+        let tree = plan.loads().iter().find(|load| load.label == "device tree");
+        Ok::<_, PlanError>(tree.unwrap().range.len())
+    };
+    let empty = usize::try_from(tree_len(0).unwrap()).unwrap();
+    let rest = (2 << 20) - empty;
+    assert!(rest % 4 == 0, "values are padded to 4 bytes: {rest}");
+    assert_eq!(tree_len(rest).unwrap(), 2 << 20);
+    assert!(matches!(
+        tree_len(rest + 1),
+        Err(PlanError::TooLarge {
+            found: 0x20_0004,
+            max: 0x20_0000,
+            ..
+        })
+    ));
 }
 
 const GIB: u64 = 1 << 30;
@@ -565,7 +651,7 @@ fn places(name: &str, banks: &[(u64, u64)], kernel: u64, initrd: u64) -> [GuestR
 }
 
 #[test]
-fn initrd_and_tree_go_as_high_as_their_windows_reach() {
+fn initrd_and_tree_are_at_the_highest_allowed_address() {
     const RAM: u64 = 0x8000_0000;
     // All of RAM is near: both at its end.
     let [kernel, initrd, dtb] = places("arm64-gicv3", &[(RAM, GIB / 4)], 1 << 24, 0x1234);
@@ -598,7 +684,7 @@ fn initrd_and_tree_go_as_high_as_their_windows_reach() {
 }
 
 #[test]
-fn the_tree_shares_no_block_with_memory_that_must_not_be_mapped() {
+fn the_tree_shares_no_block_with_no_map_memory() {
     let mut machine = machine("arm64-gicv3");
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let cmdline = Cmdline::new();

@@ -1,45 +1,44 @@
-//! What can go wrong beside what boot-core already has words for.
+//! Errors of the Linux x86 protocol.
 
 use boot_core::{GuestRange, PlanError};
 use boot_linux::x86::BootProtocolVersion;
 
-use crate::plugin::NAME;
+/// The protocol's name.
+pub(crate) const NAME: &str = "linux";
 
-/// Why a boot cannot be planned by the Linux x86 protocol.
-///
-/// Planning reports it as the source of a [`PlanError::Protocol`].
+/// A boot cannot be planned by the Linux x86 protocol. The source of a [`PlanError::Protocol`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinuxX86Error {
-    /// A memory map longer than the zero page holds, for a kernel without the list that takes the rest.
+    /// The memory map does not fit the zero page, and the kernel is too old for `SETUP_E820_EXT`.
     #[error(
-        "the memory map has {entries} entries, but a kernel of boot protocol {version} takes at most {max} (more need \
-         2.09); merge some regions"
+        "the memory map has {entries} entries, but a kernel of boot protocol {version} supports at most {max} (2.09 and \
+         later support more); merge some regions"
     )]
     TooManyRegions {
-        /// How many entries the memory map has.
+        /// Number of entries of the memory map.
         entries: usize,
-        /// How many the zero page holds.
+        /// Number of entries in the zero page.
         max: usize,
-        /// The kernel's boot protocol version.
+        /// Boot protocol version of the kernel.
         version: BootProtocolVersion,
     },
-    /// Memory that four-level page tables cannot map to itself.
-    #[error("{range} must be mapped at entry, but page tables of four levels end at {max:#x}")]
+    /// Memory beyond what four-level page tables can identity-map.
+    #[error("{range} must be identity-mapped, but four-level page tables map only addresses below {max:#x}")]
     BeyondPageTables {
         /// The memory.
         range: GuestRange,
-        /// The end of what can be mapped: exclusive.
+        /// End of the addresses that can be mapped: exclusive.
         max: u64,
     },
-    /// More memory to map at entry than page tables are made for.
+    /// Too much memory to identity-map.
     #[error(
-        "kernel, initrd and boot structures span {len:#x} bytes, but at most {max:#x} can be mapped at entry"
+        "kernel, initrd and boot structures need {len:#x} bytes of identity mapping, but at most {max:#x} are supported"
     )]
-    TooMuchToMap {
-        /// How much there is to map, in bytes.
+    MappingTooLarge {
+        /// Bytes to map, in pages of 2 MiB.
         len: u64,
-        /// How much can be mapped.
+        /// Bytes that can be mapped.
         max: u64,
     },
 }

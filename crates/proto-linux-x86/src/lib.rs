@@ -18,7 +18,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
-mod identity;
+mod page_tables;
 mod plugin;
 mod zero_page;
 

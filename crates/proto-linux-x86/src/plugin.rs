@@ -1,57 +1,64 @@
-//! The protocol itself: choosing an entry point, placing everything, and the state to enter with.
+//! The planner: entry point, placement and entry state.
 
 use alloc::vec::Vec;
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
-use boot_core::protocol::check_request;
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
+use boot_core::protocol::validate_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
-    PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority,
+    RamAllocator, RequestPart,
 };
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
 
-use crate::identity::{self, IdentityMap};
-use crate::zero_page::{E820, Pointers, header_for_elf, zero_page};
+use crate::error::NAME;
+use crate::page_tables::{self, IdentityMap};
+use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
 
-/// The protocol's name.
-pub(crate) const NAME: &str = "linux";
+/// The Linux x86 boot protocol with [`EntryChoice::Auto`], for lists of protocols.
+pub const PROTOCOL: LinuxX86 = LinuxX86::new();
 
-/// The protocol with the default choices: the 64-bit entry where there is one, else the 32-bit one.
-pub const PROTOCOL: LinuxX86 = LinuxX86 {
-    entry: EntryChoice::Widest,
-};
-
-/// The Linux x86 boot protocol.
+/// The Linux x86 boot protocol (Linux `Documentation/arch/x86/boot.rst`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LinuxX86 {
-    /// Which of the image's entry points to use.
+    /// The entry point to use.
     pub entry: EntryChoice,
 }
 
 impl LinuxX86 {
-    /// The protocol with this choice of the entry point.
+    /// The protocol with [`EntryChoice::Auto`].
     #[must_use]
-    pub const fn with_entry(entry: EntryChoice) -> Self {
-        Self { entry }
+    pub const fn new() -> Self {
+        Self {
+            entry: EntryChoice::Auto,
+        }
+    }
+
+    /// The same with another choice of the entry point.
+    #[must_use]
+    pub const fn with_entry(mut self, entry: EntryChoice) -> Self {
+        self.entry = entry;
+        self
     }
 }
 
-/// Which of an image's entry points to use.
+/// Choice of the entry point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryChoice {
-    /// The 64-bit one where there is one, else the 32-bit one.
+    /// The 64-bit entry point if the kernel has one, else the 32-bit one.
     #[default]
-    Widest,
-    /// The 64-bit one only.
-    Bits64,
-    /// The 32-bit one only.
-    Bits32,
+    Auto,
+    /// The 64-bit entry point only.
+    Only64Bit,
+    /// The 32-bit entry point only.
+    Only32Bit,
 }
 
 impl EntryChoice {
+    /// The entry points allowed, in order of preference.
     const fn abis(self) -> &'static [EntryAbi] {
         const ALL: [EntryAbi; 4] = [
             EntryAbi::LINUX_X86_64,
@@ -60,9 +67,9 @@ impl EntryChoice {
             EntryAbi::ELF32,
         ];
         match self {
-            Self::Widest => &ALL,
-            Self::Bits64 => ALL.split_at(2).0,
-            Self::Bits32 => ALL.split_at(2).1,
+            Self::Auto => &ALL,
+            Self::Only64Bit => ALL.split_at(2).0,
+            Self::Only32Bit => ALL.split_at(2).1,
         }
     }
 }
@@ -72,60 +79,60 @@ const BOOT_CS: u16 = 0x10;
 /// `__BOOT_DS` (boot.rst).
 const BOOT_DS: u16 = 0x18;
 
-/// 32-bit code, and the kernel's early 32-bit trampolines, end here.
+/// End of the addresses of 32-bit code, which includes the kernel's early trampolines.
 const FOUR_GIB: u64 = 1 << 32;
 
-/// Nothing goes into the first page: it holds the BIOS data area, and address zero means "none" everywhere.
+/// Lowest address of a load. The first page contains the BIOS data area, and an address of 0 means "none".
 const MIN: u64 = 0x1000;
 
-/// Constraints of everything but kernel and initrd.
+/// Constraints of all loads except kernel and initrd.
 const LOW: Constraints = Constraints::aligned(0x1000).between(MIN, FOUR_GIB);
 
-/// How a kernel is to be called.
-struct Call {
+/// The entry point that a kernel is started at.
+struct SelectedEntry {
     abi: EntryAbi,
     long_mode: bool,
     header: SetupHeaderMetadata,
 }
 
-impl Call {
-    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, Incompatible> {
+impl SelectedEntry {
+    fn new(choice: EntryChoice, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
-            return Err(Incompatible::Arch {
+            return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
-        let mut refused = Incompatible::NoEntry {
+        let mut refused = IncompatibleImage::NoEntry {
             expected: choice.abis(),
         };
         for abi in choice.abis().iter().filter(|abi| image.entry(**abi).is_some()) {
             match Self::with_abi(*abi, image) {
-                Ok(call) => return Ok(call),
+                Ok(entry) => return Ok(entry),
                 Err(reason) => refused = reason,
             }
         }
         Err(refused)
     }
 
-    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, Incompatible> {
+    fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         let long_mode = matches!(abi, EntryAbi::LINUX_X86_64 | EntryAbi::ELF64);
         let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
             (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
             (_, None) => {
-                return Err(Incompatible::Image(
+                return Err(IncompatibleImage::Image(
                     "it has a Linux entry point but no setup header",
                 ));
             }
             (_, Some(header)) => *header,
         };
         if !header.has_cmd_line_ptr() {
-            return Err(Incompatible::Image(
+            return Err(IncompatibleImage::Image(
                 "its boot protocol is older than 2.02: only real-mode code can start it",
             ));
         }
         if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
-            return Err(Incompatible::Image(
+            return Err(IncompatibleImage::Image(
                 "its setup header says that it has no 64-bit entry point (xloadflags)",
             ));
         }
@@ -136,36 +143,36 @@ impl Call {
         })
     }
 
-    /// Whether kernel and initrd may lie above 4 GiB.
-    fn above_4g(&self) -> bool {
+    /// Whether kernel and initrd may be above 4 GiB.
+    fn can_be_above_4g(&self) -> bool {
         self.long_mode && self.header.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0
     }
 
-    /// The end of what the kernel can be started in. An ELF file is linked to its address, so that address is right.
+    /// End of the addresses that the kernel can be started at. The link address of an ELF file needs no further check.
     fn kernel_max(&self) -> u64 {
-        if self.above_4g() || self.abi == EntryAbi::ELF64 {
-            identity::END
+        if self.can_be_above_4g() || self.abi == EntryAbi::ELF64 {
+            page_tables::MAX_ADDRESS
         } else {
             FOUR_GIB
         }
     }
 
-    /// The place for the initrd: as high as the kernel's own limit allows, and above it only where nothing else is
-    /// left and the kernel can reach it there.
+    /// Allocates the initrd at the highest address that `initrd_addr_max` allows. If there is no room, and the kernel
+    /// supports it, at the highest one below 4 GiB, or else anywhere.
     fn place_initrd(
         &self,
         allocator: &mut RamAllocator<'_>,
         len: u64,
     ) -> Result<(GuestRange, Constraints), PlacementError> {
-        let own = self.header.initrd_addr_max().saturating_add(1);
+        let max = self.header.initrd_addr_max().saturating_add(1);
         let place = |allocator: &mut RamAllocator<'_>, max| {
             let constraints = LOW.between(MIN, max).highest();
             let range = allocator.allocate("initrd", len, &constraints)?;
             Ok((range, constraints))
         };
-        match place(allocator, own) {
-            Err(_) if self.above_4g() => {
-                place(allocator, FOUR_GIB).or_else(|_| place(allocator, identity::END))
+        match place(allocator, max) {
+            Err(_) if self.can_be_above_4g() => {
+                place(allocator, FOUR_GIB).or_else(|_| place(allocator, page_tables::MAX_ADDRESS))
             }
             placed => placed,
         }
@@ -181,44 +188,33 @@ impl BootProtocol for LinuxX86 {
         Priority::SPECIFIC
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
-        Call::new(self.entry, image).map(|_| ())
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+        SelectedEntry::new(self.entry, image).map(|_| ())
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        check_request(self, request)?;
+        validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
-        let call = Call::new(self.entry, image).map_err(|reason| PlanError::Incompatible {
+        let selected = SelectedEntry::new(self.entry, image).map_err(|reason| PlanError::Incompatible {
             protocol: NAME,
             format: image.format(),
             reason,
         })?;
-        if !request.modules.is_empty() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "modules beside the initrd",
-            });
-        }
-        if request.device_tree.is_some() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "a device tree",
-            });
-        }
-        let header = &call.header;
+        let header = &selected.header;
         let cmdline = request
             .cmdline
             .to_bytes(usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX))?;
         let e820 = E820::new(&machine.memory, header)?;
 
         let mut allocator = RamAllocator::new(&machine.memory);
-        let kernel = PlacedKernel::place_below(image, &mut allocator, call.kernel_max())?;
-        // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
-        for gap in kernel.gaps() {
-            allocator.exclude("kernel", gap)?;
-        }
+        let kernel = PlacedKernel::place_below(image, &mut allocator, selected.kernel_max())?;
+        kernel.reserve_gaps(&mut allocator)?;
         let zero_page_at = low(&mut allocator, "zero page", size_of::<BootParams>())?;
-        let gdt = gdt(call.long_mode);
+        let gdt = gdt(selected.long_mode);
         let gdt_at = low(&mut allocator, "GDT", gdt.len())?;
         let cmdline_at = low(&mut allocator, "command line", cmdline.len())?;
         let nodes_at = match e820.nodes_len() {
@@ -227,10 +223,10 @@ impl BootProtocol for LinuxX86 {
         };
         let initrd = match request.initrd_len {
             None => None,
-            Some(len) => Some(call.place_initrd(&mut allocator, len.get())?),
+            Some(len) => Some(selected.place_initrd(&mut allocator, len.get())?),
         };
         let initrd_at = initrd.map(|(range, _)| range);
-        let tables = if call.long_mode {
+        let tables = if selected.long_mode {
             let mapped = [kernel.extent(), zero_page_at, gdt_at, cmdline_at];
             let mapped = mapped.into_iter().chain(nodes_at).chain(initrd_at);
             Some(place_tables(&mut allocator, &mapped)?)
@@ -238,7 +234,7 @@ impl BootProtocol for LinuxX86 {
             None
         };
 
-        let pointers = Pointers {
+        let addresses = BootAddresses {
             code: kernel
                 .segments()
                 .first()
@@ -248,19 +244,17 @@ impl BootProtocol for LinuxX86 {
             setup_data: nodes_at.map_or(0, GuestRange::start),
             rsdp: machine.acpi_rsdp.unwrap_or(0),
         };
-        let page = zero_page(header, &machine.memory, &e820, &pointers);
-        let entry = kernel.entry(image, call.abi).unwrap_or_default();
+        let page = zero_page(header, &machine.memory, &e820, &addresses);
+        let entry = kernel.entry(image, selected.abi).unwrap_or_default();
         let mut state = match &tables {
             Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),
-            // The kernel lies below 4 GiB here.
+            // The kernel is below 4 GiB here.
             None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
         };
         state.rsi = zero_page_at.start();
-        state.gdtr = DescriptorTable {
-            base: gdt_at.start(),
-            // Four descriptors.
-            limit: u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default(),
-        };
+        // Four descriptors.
+        let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
+        state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
 
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
             .bytes("zero page", zero_page_at, page.as_bytes().to_vec(), LOW)
@@ -274,13 +268,13 @@ impl BootProtocol for LinuxX86 {
             plan = plan.bytes("page tables", at, tables, LOW);
         }
         if let Some((at, constraints)) = initrd {
-            plan = plan.file("initrd", at, SourceId::Initrd, constraints);
+            plan = plan.file("initrd", at, BootFile::Initrd, constraints);
         }
         Ok(plan.build()?)
     }
 }
 
-/// The lowest free place: below 640 KiB, where that is RAM and has room.
+/// Allocates the lowest free address, usually below 640 KiB.
 fn low(
     allocator: &mut RamAllocator<'_>,
     label: &'static str,
@@ -289,25 +283,26 @@ fn low(
     allocator.allocate(label, boot_core::arith::to_u64(len), &LOW)
 }
 
-/// The four descriptors that boot.rst asks for: two of nothing, [`BOOT_CS`] and [`BOOT_DS`].
+/// The GDT of boot.rst: two null descriptors, [`BOOT_CS`] and [`BOOT_DS`].
 fn gdt(long_mode: bool) -> Vec<u8> {
     let code = if long_mode {
         AccessRights::CODE64
     } else {
         AccessRights::CODE32
     };
-    let code = Segment::flat(BOOT_CS, code).descriptor();
-    let data = Segment::flat(BOOT_DS, AccessRights::DATA32).descriptor();
+    let code = SegmentRegister::flat(BOOT_CS, code).descriptor();
+    let data = SegmentRegister::flat(BOOT_DS, AccessRights::DATA32).descriptor();
     [0, 0, code, data]
         .into_iter()
         .flat_map(u64::to_le_bytes)
         .collect()
 }
 
-/// Places and builds page tables that map `mapped` and themselves.
+/// Allocates and builds page tables that map `mapped` and themselves.
 ///
-/// The tables have to map their own place, which depends on how many there are: so room is sought for as many as
-/// the rest needs, then for more. Below 4 GiB they can touch two GiB more and the 512 GiB around them.
+/// The address of the tables depends on their number, and their number on their address, since they map themselves. So the
+/// length starts with the tables for `mapped` alone, and grows until it suffices. Mapping the tables, which are below 4 GiB,
+/// needs at most two more page directories and one more PDPT.
 fn place_tables(
     allocator: &mut RamAllocator<'_>,
     mapped: &(impl Iterator<Item = GuestRange> + Clone),

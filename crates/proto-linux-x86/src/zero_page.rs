@@ -1,4 +1,4 @@
-//! Filling the zero page.
+//! The zero page.
 
 use alloc::vec::Vec;
 
@@ -10,22 +10,22 @@ use boot_linux::x86::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::LinuxX86Error;
+use crate::error::LinuxX86Error;
 
-/// The entries of one `setup_data` node, so that a node fills a page: kernels map nodes through a small window.
+/// Entries of one `setup_data` node. A node fits a page, since kernels map nodes through a small window.
 const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();
 
-/// The distance between two nodes.
+/// Distance between two nodes in bytes.
 const NODE_STRIDE: u64 = 0x1000;
 
-/// The memory map in the form the kernel takes: what fits the zero page, and nodes for the rest.
+/// The memory map as e820 entries: a table in the zero page, and `setup_data` nodes for the entries that do not fit.
 #[derive(Debug)]
 pub(crate) struct E820 {
     entries: Vec<E820Entry>,
 }
 
 impl E820 {
-    /// The map for a kernel with the setup header `metadata`.
+    /// The e820 entries of `map`, for a kernel with the setup header `metadata`.
     pub(crate) fn new(map: &MemoryMap, metadata: &SetupHeaderMetadata) -> Result<Self, LinuxX86Error> {
         let entries: Vec<_> = map
             .regions()
@@ -46,28 +46,28 @@ impl E820 {
         Ok(Self { entries })
     }
 
-    /// What goes into the zero page.
+    /// The entries in the zero page.
     fn table(&self) -> &[E820Entry] {
         let len = self.entries.len().min(E820_MAX_ENTRIES_ZEROPAGE);
         self.entries.get(..len).unwrap_or_default()
     }
 
-    /// What does not.
-    fn rest(&self) -> impl ExactSizeIterator<Item = &[E820Entry]> {
+    /// The entries of each node.
+    fn node_entries(&self) -> impl ExactSizeIterator<Item = &[E820Entry]> {
         let rest = self.entries.get(E820_MAX_ENTRIES_ZEROPAGE..);
         rest.unwrap_or_default().chunks(ENTRIES_PER_NODE)
     }
 
-    /// The size of all nodes in bytes; zero where none is needed.
+    /// Size of all nodes in bytes; zero without nodes.
     pub(crate) fn nodes_len(&self) -> u64 {
-        arith::to_u64(self.rest().len()).saturating_mul(NODE_STRIDE)
+        arith::to_u64(self.node_entries().len()).saturating_mul(NODE_STRIDE)
     }
 
-    /// The nodes, as a chain that starts at `addr`, one a page.
+    /// The nodes as a linked list at `addr`, one node in each page.
     pub(crate) fn nodes(&self, addr: u64) -> Vec<u8> {
-        let count = self.rest().len();
+        let count = self.node_entries().len();
         let mut bytes = Vec::new();
-        for (i, entries) in self.rest().enumerate() {
+        for (i, entries) in self.node_entries().enumerate() {
             let number = i.saturating_add(1);
             let start = arith::to_u64(number).saturating_mul(NODE_STRIDE);
             let next = if number < count {
@@ -78,7 +78,7 @@ impl E820 {
             let head = SetupData {
                 next: next.into(),
                 kind: SETUP_E820_EXT.into(),
-                // A node is a page at most.
+                // A node has at most one page.
                 len: u32::try_from(entries.as_bytes().len()).unwrap_or_default().into(),
             };
             bytes.extend_from_slice(head.as_bytes());
@@ -89,47 +89,46 @@ impl E820 {
     }
 }
 
-/// Where everything is that the zero page points to.
+/// Addresses in the zero page.
 #[derive(Debug)]
-pub(crate) struct Pointers {
-    /// The start of the kernel's protected-mode code, where it was loaded.
+pub(crate) struct BootAddresses {
+    /// The kernel's protected-mode code.
     pub(crate) code: u64,
     /// The command line.
     pub(crate) cmdline: u64,
     /// The initrd.
     pub(crate) initrd: Option<GuestRange>,
-    /// The first `setup_data` node, or zero.
+    /// The first `setup_data` node; zero without nodes.
     pub(crate) setup_data: u64,
-    /// The ACPI RSDP, or zero.
+    /// The ACPI RSDP; zero without ACPI.
     pub(crate) rsdp: u64,
 }
 
 /// The zero page of a kernel with the setup header `metadata`.
 ///
-/// Only what the loader is to fill is filled; `screen_info` stays zero, which says that there is no display, and so
-/// do EDD, APM, IST and EFI.
+/// Fields that the loader does not have to fill are zero: no display (`screen_info`), EDD, APM, IST or EFI.
 pub(crate) fn zero_page(
     metadata: &SetupHeaderMetadata,
     map: &MemoryMap,
     e820: &E820,
-    pointers: &Pointers,
+    addresses: &BootAddresses,
 ) -> BootParams {
     let mut page = BootParams::new_zeroed();
     let header = metadata.bytes();
     if let Some(to) = page.hdr.as_mut_bytes().get_mut(..header.len()) {
         to.copy_from_slice(header);
     }
-    fill_header(&mut page.hdr, pointers);
-    let initrd = pointers.initrd.unwrap_or(GuestRange::EMPTY);
+    fill_header(&mut page.hdr, addresses);
+    let initrd = addresses.initrd.unwrap_or(GuestRange::EMPTY);
     let ((image, ext_image), (size, ext_size)) = (split(initrd.start()), split(initrd.len()));
     page.hdr.ramdisk_image = image.into();
     page.hdr.ramdisk_size = size.into();
     page.ext_ramdisk_image = ext_image.into();
     page.ext_ramdisk_size = ext_size.into();
-    let (cmdline, ext_cmdline) = split(pointers.cmdline);
+    let (cmdline, ext_cmdline) = split(addresses.cmdline);
     page.hdr.cmd_line_ptr = cmdline.into();
     page.ext_cmd_line_ptr = ext_cmdline.into();
-    page.acpi_rsdp_addr = pointers.rsdp.into();
+    page.acpi_rsdp_addr = addresses.rsdp.into();
     page.alt_mem_k = alt_mem_k(map).into();
     let table = e820.table();
     page.e820_entries = u8::try_from(table.len()).unwrap_or(u8::MAX);
@@ -139,23 +138,23 @@ pub(crate) fn zero_page(
     page
 }
 
-fn fill_header(header: &mut SetupHeader, pointers: &Pointers) {
+fn fill_header(header: &mut SetupHeader, addresses: &BootAddresses) {
     header.type_of_loader = LOADER_UNDEFINED;
     header.ext_loader_type = 0;
     header.ext_loader_ver = 0;
     header.vid_mode = VID_MODE_NORMAL.into();
-    // The other flags speak to real-mode code, which does not run, or are the kernel's own.
+    // The other flags are for real-mode code, which does not run, or internal to the kernel.
     header.loadflags &= loadflags::LOADED_HIGH;
-    // A 32-bit field: a kernel above 4 GiB, which has a 64-bit entry, does not read it.
-    if let Ok(code) = u32::try_from(pointers.code) {
+    // The field has 32 bits. A kernel above 4 GiB is started at its 64-bit entry point and does not read it.
+    if let Ok(code) = u32::try_from(addresses.code) {
         header.code32_start = code.into();
     }
-    // The platform is a PC, whatever the file says.
+    // The platform is a PC.
     header.hardware_subarch = 0.into();
-    header.setup_data = pointers.setup_data.into();
+    header.setup_data = addresses.setup_data.into();
 }
 
-/// The RAM from 1 MiB to the first hole in KiB, as the BIOS call E801h counts it.
+/// RAM from 1 MiB to the first hole in KiB, as for the BIOS call E801h.
 fn alt_mem_k(map: &MemoryMap) -> u32 {
     let high = map
         .ram()
@@ -164,26 +163,26 @@ fn alt_mem_k(map: &MemoryMap) -> u32 {
     u32::try_from(high.unwrap_or(0) >> 10).unwrap_or(u32::MAX)
 }
 
-/// Low and high half.
+/// Low and high 32 bits.
 fn split(value: u64) -> (u32, u32) {
-    // Each half fits by construction.
+    // Each half has 32 bits.
     let half = |bits: u64| u32::try_from(bits).unwrap_or_default();
     (half(value & 0xffff_ffff), half(value >> 32))
 }
 
-/// The setup header for a kernel that comes without one, as an ELF file.
+/// The setup header for an ELF kernel, which has none.
 ///
-/// It says boot protocol 2.12, as the kernel's own PVH entry does when it makes up a zero page: the version that has
-/// every field a loader fills. The limits are those of the kernel's build: a command line of `COMMAND_LINE_SIZE`
-/// (2048 with its NUL), and an initrd below 2 GiB for 64-bit kernels (`INITRD_MAX` of `header.S`) or below the default
-/// of boot.rst for 32-bit ones, whose lowmem ends there.
+/// Its boot protocol version is 2.12, which has all fields that a loader fills; Linux uses the same in the zero page of its
+/// PVH entry. The limits are those of the kernel's sources: a command line of `COMMAND_LINE_SIZE` (2048 with its NUL), and
+/// an initrd below 2 GiB for 64-bit kernels (`INITRD_MAX` of `header.S`), or below the default of boot.rst for 32-bit ones,
+/// where lowmem ends.
 pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderMetadata {
     const VERSION: u16 = 0x020c;
-    /// The distance from 0x202 to 0x268, where `handover_offset`, the last field of 2.12, ends.
+    /// From offset 0x202 to 0x268, the end of `handover_offset`, which is the last field of 2.12.
     const JUMP: u8 = 0x66;
-    /// The length from 0x1f1 to the same end.
+    /// From offset 0x1f1 to the same end.
     const LEN: usize = 0x268 - 0x1f1;
-    /// `CONFIG_PHYSICAL_ALIGN` unless a build says otherwise.
+    /// The default of `CONFIG_PHYSICAL_ALIGN`.
     const ALIGNMENT: u32 = 0x20_0000;
     let extent = image.extent();
     let mut header = SetupHeader::new_zeroed();

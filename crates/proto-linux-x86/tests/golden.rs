@@ -3,7 +3,7 @@
 use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, Incompatible, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
+    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
     RegionKind, SliceMemory, SourceRange, Sources,
 };
 use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
@@ -201,10 +201,7 @@ fn a_bzimage_at_its_64_bit_entry() {
     assert!(loaded.at(0xfff_e000).starts_with(&initrd));
 
     let state = state(&plan);
-    let gdtr = DescriptorTable {
-        base: 0x2000,
-        limit: 0x1f,
-    };
+    let gdtr = DescriptorTable::new(0x2000, 0x1f);
     let mut registers = State::long_mode(0x100_0200, 0x4000, 0x10, 0x18);
     registers.rsi = 0x1000;
     registers.gdtr = gdtr;
@@ -272,16 +269,14 @@ fn the_32_bit_entry() {
         }
         .image();
         let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
-        let plan = LinuxX86::with_entry(entry)
+        let plan = LinuxX86::new()
+            .with_entry(entry)
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
         let loaded = Loaded::new(&plan, &[]);
         let mut registers = State::protected_mode(0x100_0000, 0x10, 0x18);
         registers.rsi = 0x1000;
-        registers.gdtr = DescriptorTable {
-            base: 0x2000,
-            limit: 0x1f,
-        };
+        registers.gdtr = DescriptorTable::new(0x2000, 0x1f);
         assert_eq!(*state(&plan), registers);
         let gdt = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
         assert!(
@@ -291,10 +286,10 @@ fn the_32_bit_entry() {
         );
         assert!(labelled(&plan, "page tables").is_none());
     };
-    check(EntryChoice::Bits32, BZIMAGE.entries, XLF_ABOVE);
-    check(EntryChoice::Widest, &[EntryAbi::LINUX_X86_32], XLF_ABOVE);
+    check(EntryChoice::Only32Bit, BZIMAGE.entries, XLF_ABOVE);
+    check(EntryChoice::Auto, &[EntryAbi::LINUX_X86_32], XLF_ABOVE);
     // A 64-bit entry that the header denies is none.
-    check(EntryChoice::Widest, BZIMAGE.entries, 0);
+    check(EntryChoice::Auto, BZIMAGE.entries, 0);
 }
 
 /// 64 MiB of RAM from zero and `count - 1` more regions, none of which touch.
@@ -377,8 +372,8 @@ fn a_kernel_without_setup_data_takes_128_regions() {
     };
     assert_eq!(
         source.to_string(),
-        "the memory map has 129 entries, but a kernel of boot protocol 2.08 takes at most 128 (more need 2.09); merge \
-         some regions"
+        "the memory map has 129 entries, but a kernel of boot protocol 2.08 supports at most 128 (2.09 and later support \
+         more); merge some regions"
     );
     assert!(matches!(
         source.downcast_ref(),
@@ -391,7 +386,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
     let check = |ram: u64, len: u64, bzimage: BzImage, entry, expected: Option<u64>| {
         let (image, machine, cmdline) = (bzimage.image(), pc(ram), Cmdline::new());
         let request = BootRequest::new(&image, &machine, &cmdline).with_initrd(len);
-        let found = LinuxX86::with_entry(entry).plan(&request);
+        let found = LinuxX86::new().with_entry(entry).plan(&request);
         let found = found.map(|plan| labelled(&plan, "initrd").unwrap().range.start());
         assert_eq!(
             found.as_ref().ok(),
@@ -399,7 +394,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
             "{ram:#x} {len:#x} {found:?}"
         );
     };
-    let widest = EntryChoice::Widest;
+    let auto = EntryChoice::Auto;
     let with = |initrd_addr_max, xloadflags| BzImage {
         xloadflags,
         initrd_addr_max,
@@ -407,37 +402,49 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
     };
     let max = 0x7fff_ffff;
     // RAM ends before the limit does.
-    check(64 * MIB, 1, BZIMAGE, widest, Some(64 * MIB - 0x1000));
-    check(64 * MIB, 0x1001, BZIMAGE, widest, Some(64 * MIB - 0x2000));
+    check(64 * MIB, 1, BZIMAGE, auto, Some(64 * MIB - 0x1000));
+    check(64 * MIB, 0x1001, BZIMAGE, auto, Some(64 * MIB - 0x2000));
     // The limit is the last byte's.
-    check(4 * GIB, 0x1000, BZIMAGE, widest, Some(0x7fff_f000));
+    check(4 * GIB, 0x1000, BZIMAGE, auto, Some(0x7fff_f000));
     check(
         4 * GIB,
         MIB,
         with(0x37ff_ffff, XLF_ABOVE),
-        widest,
+        auto,
         Some(0x37f0_0000),
     );
     check(
         4 * GIB,
         0x2_0000,
         with(0x37ff_fffe, XLF_ABOVE),
-        widest,
+        auto,
         Some(0x37fd_f000),
     );
     // Over the limit, but below 4 GiB, where there is no room below the limit and the kernel does not mind.
-    check(6 * GIB, 2 * GIB, with(max, XLF_ABOVE), widest, Some(GIB));
-    check(6 * GIB, 2 * GIB, with(max, XLF_64), widest, None);
-    check(6 * GIB, 2 * GIB, with(max, XLF_ABOVE), EntryChoice::Bits32, None);
+    check(6 * GIB, 2 * GIB, with(max, XLF_ABOVE), auto, Some(GIB));
+    check(6 * GIB, 2 * GIB, with(max, XLF_64), auto, None);
+    check(
+        6 * GIB,
+        2 * GIB,
+        with(max, XLF_ABOVE),
+        EntryChoice::Only32Bit,
+        None,
+    );
     // Above 4 GiB, where RAM goes on.
-    check(8 * GIB, 3 * GIB, with(max, XLF_ABOVE), widest, Some(6 * GIB));
-    check(8 * GIB, 3 * GIB, with(max, XLF_64), widest, None);
-    check(8 * GIB, 3 * GIB, with(max, XLF_ABOVE), EntryChoice::Bits32, None);
+    check(8 * GIB, 3 * GIB, with(max, XLF_ABOVE), auto, Some(6 * GIB));
+    check(8 * GIB, 3 * GIB, with(max, XLF_64), auto, None);
+    check(
+        8 * GIB,
+        3 * GIB,
+        with(max, XLF_ABOVE),
+        EntryChoice::Only32Bit,
+        None,
+    );
     // More than there is anywhere, and more than addresses are.
-    check(8 * GIB, 8 * GIB, with(max, XLF_ABOVE), widest, None);
-    check(8 * GIB, u64::MAX, with(max, XLF_ABOVE), widest, None);
+    check(8 * GIB, 8 * GIB, with(max, XLF_ABOVE), auto, None);
+    check(8 * GIB, u64::MAX, with(max, XLF_ABOVE), auto, None);
     // Between kernel and the end of RAM there is no room: below the kernel.
-    check(24 * MIB, 6 * MIB, BZIMAGE, widest, Some(10 * MIB));
+    check(24 * MIB, 6 * MIB, BZIMAGE, auto, Some(10 * MIB));
     // Before 2.03 the limit is boot.rst's.
     let old = BzImage {
         version: 0x202,
@@ -446,7 +453,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         entries: &[EntryAbi::LINUX_X86_32],
         ..BZIMAGE
     };
-    check(2 * GIB, 0x2_0000, old, widest, Some(0x37fe_0000));
+    check(2 * GIB, 0x2_0000, old, auto, Some(0x37fe_0000));
 }
 
 #[test]
@@ -454,7 +461,8 @@ fn an_initrd_above_4_gib_is_told_in_two_halves() {
     let (image, machine, cmdline) = (BZIMAGE.image(), pc(16 * GIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline).with_initrd(5 * GIB + 1);
     let plan = PROTOCOL.plan(&request).unwrap();
-    let Some(boot_core::Content::Bytes(page)) = labelled(&plan, "zero page").map(|load| &load.content) else {
+    let Some(boot_core::LoadContent::Bytes(page)) = labelled(&plan, "zero page").map(|load| &load.content)
+    else {
         panic!()
     };
     let page = BootParams::read_from_bytes(page).unwrap();
@@ -503,7 +511,9 @@ fn place(image: &KernelImage, entry: EntryChoice, low: GuestRange, high: GuestRa
     map.insert(low, RegionKind::Ram).unwrap();
     map.insert(high, RegionKind::Ram).unwrap();
     let (machine, cmdline) = (Machine::new(Arch::X86_64, map), Cmdline::new());
-    let plan = LinuxX86::with_entry(entry).plan(&BootRequest::new(image, &machine, &cmdline));
+    let plan = LinuxX86::new()
+        .with_entry(entry)
+        .plan(&BootRequest::new(image, &machine, &cmdline));
     plan.map(|plan| plan.kernel().start())
         .map_err(|error| error.to_string())
 }
@@ -515,16 +525,16 @@ fn kernels_go_where_they_can_run() {
         let found = place(&image, entry, low, GuestRange::new(4 * GIB, GIB).unwrap());
         assert_eq!(found.as_ref().map_err(|error| &**error).copied(), expected);
     };
-    let widest = EntryChoice::Widest;
-    check(BZIMAGE.image(), widest, Ok(4 * GIB));
+    let auto = EntryChoice::Auto;
+    check(BZIMAGE.image(), auto, Ok(4 * GIB));
     let no_room = "no free RAM for the kernel: it needs 0x400000 bytes aligned to 0x200000 from 0x1000000 up below \
                    0x100000000";
-    check(BZIMAGE.image(), EntryChoice::Bits32, Err(no_room));
+    check(BZIMAGE.image(), EntryChoice::Only32Bit, Err(no_room));
     let low_only = BzImage {
         xloadflags: XLF_64,
         ..BZIMAGE
     };
-    check(low_only.image(), widest, Err(no_room));
+    check(low_only.image(), auto, Err(no_room));
     // A kernel that must be where there is no RAM.
     let fixed = BzImage {
         placement: Placement::Fixed,
@@ -532,18 +542,18 @@ fn kernels_go_where_they_can_run() {
     };
     check(
         fixed.image(),
-        widest,
+        auto,
         Err(
             "the kernel must be at 0x1000000..0x1400000, but the machine has no RAM there; give it more memory",
         ),
     );
-    check(elf(EntryAbi::ELF64, 4 * GIB + MIB), widest, Ok(4 * GIB + MIB));
+    check(elf(EntryAbi::ELF64, 4 * GIB + MIB), auto, Ok(4 * GIB + MIB));
     check(
         elf(EntryAbi::ELF32, 4 * GIB + MIB),
-        widest,
+        auto,
         Err("the kernel must be at 0x100100000..0x100102000, but it can only be started below 0x100000000"),
     );
-    check(elf(EntryAbi::ELF64, MIB), widest, Ok(MIB));
+    check(elf(EntryAbi::ELF64, MIB), auto, Ok(MIB));
 }
 
 #[test]
@@ -571,10 +581,7 @@ fn what_cannot_be_mapped_at_entry_is_refused() {
         let low = GuestRange::new(0, 64 * MIB).unwrap();
         let high = GuestRange::new(1 << 36, (1 << 47) - (1 << 35)).unwrap();
         let image = elf(EntryAbi::ELF64, at);
-        assert_eq!(
-            place(&image, EntryChoice::Widest, low, high).unwrap_err(),
-            expected
-        );
+        assert_eq!(place(&image, EntryChoice::Auto, low, high).unwrap_err(), expected);
     };
     check(
         1 << 47,
@@ -587,7 +594,7 @@ fn what_cannot_be_mapped_at_entry_is_refused() {
         panic!()
     };
     assert!(
-        matches!(source.downcast_ref(), Some(LinuxX86Error::TooMuchToMap { .. })),
+        matches!(source.downcast_ref(), Some(LinuxX86Error::MappingTooLarge { .. })),
         "{source}"
     );
 }
@@ -595,10 +602,12 @@ fn what_cannot_be_mapped_at_entry_is_refused() {
 #[test]
 fn unsuitable_images_are_refused_with_the_reason() {
     let check = |entry, image: KernelImage, expected: &str| {
-        let error = LinuxX86::with_entry(entry).supports(&image).unwrap_err();
+        let error = LinuxX86::new().with_entry(entry).supports(&image).unwrap_err();
         assert_eq!(error.to_string(), expected);
         let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
-        let error = LinuxX86::with_entry(entry).plan(&BootRequest::new(&image, &machine, &cmdline));
+        let error = LinuxX86::new()
+            .with_entry(entry)
+            .plan(&BootRequest::new(&image, &machine, &cmdline));
         assert!(matches!(error, Err(PlanError::Incompatible { .. })));
     };
     let bzimage = |version, header_end, entries, xloadflags| {
@@ -613,30 +622,30 @@ fn unsuitable_images_are_refused_with_the_reason() {
         };
         image.image()
     };
-    let (widest, old) = (
-        EntryChoice::Widest,
+    let (auto, old) = (
+        EntryChoice::Auto,
         "its boot protocol is older than 2.02: only real-mode code can start it",
     );
     let protected: &[_] = &[EntryAbi::LINUX_X86_32];
-    check(widest, bzimage(0x201, 0x26c, protected, 0), old);
-    check(widest, bzimage(0x20f, 0x22b, protected, 0), old);
+    check(auto, bzimage(0x201, 0x26c, protected, 0), old);
+    check(auto, bzimage(0x20f, 0x22b, protected, 0), old);
     check(
-        widest,
+        auto,
         bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_16], 0),
-        "it has no entry point of the kind linux-x86-64 or elf64 or linux-x86-32 or elf32",
+        "it has no linux-x86-64 or elf64 or linux-x86-32 or elf32 entry point",
     );
     check(
-        EntryChoice::Bits64,
+        EntryChoice::Only64Bit,
         bzimage(0x20f, 0x26c, protected, XLF_ABOVE),
-        "it has no entry point of the kind linux-x86-64 or elf64",
+        "it has no linux-x86-64 or elf64 entry point",
     );
     check(
-        EntryChoice::Bits64,
+        EntryChoice::Only64Bit,
         bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_64], 0),
         "its setup header says that it has no 64-bit entry point (xloadflags)",
     );
     check(
-        widest,
+        auto,
         elf(EntryAbi::LINUX_X86_64, MIB),
         "it has a Linux entry point but no setup header",
     );
@@ -647,7 +656,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
         .unwrap();
     assert_eq!(
         PROTOCOL.supports(&arm),
-        Err(Incompatible::Arch {
+        Err(IncompatibleImage::Arch {
             expected: Arch::X86_64,
             found: Arch::Aarch64
         })
@@ -684,7 +693,7 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
     let request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
-        "the linux protocol cannot hand over modules beside the initrd"
+        "the linux protocol cannot hand over modules"
     );
     let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
     assert_eq!(

@@ -1,19 +1,13 @@
-//! Whatever the image and the machine are: planning fails with an error, or the plan keeps every promise.
-
-#[path = "../../boot-core/tests/plans/case.rs"]
-mod case;
-#[macro_use]
-#[path = "../../boot-core/tests/plans/check.rs"]
-mod check;
-#[path = "contract/check.rs"]
-mod contract;
-#[path = "../../boot-core/tests/plans/view.rs"]
-mod view;
+//! For arbitrary images and machines, planning fails with an error or the plan keeps every promise.
 
 use std::cell::Cell;
 
+use arbitrary::{Arbitrary, Unstructured};
 use boot_core::BootProtocol;
-use case::{Case, Dice};
+use boot_test::contract::linux_x86;
+use boot_test::odds::{one_in, pick};
+use boot_test::promises;
+use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use proto_linux_x86::{EntryChoice, LinuxX86};
@@ -24,24 +18,26 @@ fn plans_keep_their_promises() {
     let add_one = |count: &Cell<u32>| count.set(count.get() + 1);
     TestRunner::new(ProptestConfig::with_cases(10_000))
         .run(&proptest::collection::vec(any::<u8>(), 0..300), |bytes| {
-            let dice = &mut Dice(&bytes);
-            let protocol = LinuxX86::with_entry(dice.pick(&[
-                EntryChoice::Widest,
-                EntryChoice::Bits64,
-                EntryChoice::Bits32,
-            ]));
-            let mut case = Case::new(dice);
-            if !dice.one_in(16) {
-                case.modules.clear();
+            let u = &mut Unstructured::new(&bytes);
+            let protocol = LinuxX86::new().with_entry(
+                pick(
+                    u,
+                    &[EntryChoice::Auto, EntryChoice::Only64Bit, EntryChoice::Only32Bit],
+                )
+                .unwrap(),
+            );
+            let mut boot = X86Boot::arbitrary(u).unwrap();
+            if !one_in(u, 16).unwrap() {
+                boot.modules.clear();
             }
-            let Some(image) = case::image(dice, &case.machine.memory) else {
+            let Ok(image) = x86::image(u, &boot.machine.memory) else {
                 return Ok(());
             };
-            let request = case.request(&image);
+            let request = boot.request(&image);
             match protocol.plan(&request) {
                 Ok(plan) => {
-                    check::plan(&request, &plan).map_err(TestCaseError::fail)?;
-                    contract::contract(&request, &plan).map_err(TestCaseError::fail)?;
+                    promises::plan(&request, &plan).map_err(TestCaseError::fail)?;
+                    linux_x86::check(&request, &plan).map_err(TestCaseError::fail)?;
                     prop_assert_eq!(&plan, &protocol.plan(&request).unwrap());
                     let is_long = plan.to_string().contains("page tables");
                     add_one(if is_long { &long } else { &protected });
@@ -57,6 +53,6 @@ fn plans_keep_their_promises() {
     let counts = [long.get(), protected.get(), refused.get()];
     assert!(
         counts.iter().all(|count| *count > 300),
-        "the dice are loaded: {counts:?}"
+        "too few of a kind: {counts:?}"
     );
 }

@@ -1,42 +1,40 @@
-//! The protocol itself: placing everything, and the state to enter with.
+//! The planner: placement, start info and entry state.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::protocol::check_request;
+use boot_core::protocol::validate_request;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange, Incompatible, KernelImage,
-    PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator, SourceId,
+    Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator,
+    RequestPart,
 };
 
-use crate::start_info::Contents;
+use crate::start_info::{Contents, NAME};
 use crate::warning::Warning;
 
-/// The protocol's name.
-pub(crate) const NAME: &str = "pvh";
-
-/// The protocol.
+/// The PVH boot protocol, for lists of protocols.
 pub const PROTOCOL: Pvh = Pvh;
 
-/// The PVH boot protocol.
+/// The PVH boot protocol (Xen `docs/misc/pvh.pandoc`): starts images with an [`EntryAbi::PVH`] entry point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pvh;
 
-/// Selectors for flat segments. The protocol leaves them open, and the guest finds no table behind them: "the OS is
-/// in charge of setting up its own stack, GDT and IDT".
-const CODE: u16 = 0x08;
-const DATA: u16 = 0x10;
+/// Selectors of the flat segments. The protocol does not define them, and there is no GDT: "the OS is in charge of setting
+/// up its own stack, GDT and IDT".
+const CODE_SELECTOR: u16 = 0x08;
+const DATA_SELECTOR: u16 = 0x10;
 
-/// The guest is entered in 32-bit mode without paging, so everything it is given lies below 4 GiB, and nothing at
-/// address zero, which means "not present". The first page stays free as a whole: it holds the BIOS data area.
+/// Constraints of all loads. They must be below 4 GiB, because the guest starts in 32-bit mode without paging, and not at
+/// address 0, which means "not present". The first page, which contains the BIOS data area, is left free.
 const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1 << 32);
 
-/// How many memory regions Linux takes over: it copies them into a zero page with room for so many, without looking.
-const LINUX_REGIONS: usize = 128;
+/// Number of memory regions that Linux has room for: it copies them, unchecked, into the e820 table of a zero page.
+const LINUX_MAX_REGIONS: usize = 128;
 
-/// The longest command line that Linux keeps: `COMMAND_LINE_SIZE` without the terminating zero.
-const LINUX_CMDLINE: usize = 2047;
+/// Length of the longest command line of Linux: `COMMAND_LINE_SIZE` without the terminating NUL.
+const LINUX_MAX_CMDLINE: usize = 2047;
 
 impl BootProtocol for Pvh {
     fn name(&self) -> &'static str {
@@ -44,32 +42,30 @@ impl BootProtocol for Pvh {
     }
 
     fn priority(&self) -> Priority {
-        Priority::new(Priority::SPECIFIC.value() + 10)
+        Priority::new(Priority::SPECIFIC.value().saturating_add(10))
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), Incompatible> {
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
-            return Err(Incompatible::Arch {
+            return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
                 found: image.arch(),
             });
         }
         match image.entry(EntryAbi::PVH) {
             Some(_) => Ok(()),
-            None => Err(Incompatible::NoEntry {
+            None => Err(IncompatibleImage::NoEntry {
                 expected: &[EntryAbi::PVH],
             }),
         }
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
-        check_request(self, request)?;
-        if request.device_tree.is_some() {
-            return Err(PlanError::NotInProtocol {
-                protocol: NAME,
-                what: "a device tree",
-            });
-        }
+        validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
         let cmdline = request.cmdline.to_bytes(usize::MAX)?;
@@ -83,12 +79,9 @@ impl BootProtocol for Pvh {
 
         let mut allocator = RamAllocator::new(&machine.memory);
         let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
-        // Nothing goes between the kernel's segments: all of its extent is the kernel's to it.
-        for gap in kernel.gaps() {
-            allocator.exclude("kernel", gap)?;
-        }
-        let block_at = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
-        let places = files
+        kernel.reserve_gaps(&mut allocator)?;
+        let block_range = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
+        let ranges = files
             .iter()
             .map(|file| match file.len {
                 0 => Ok(None),
@@ -98,19 +91,19 @@ impl BootProtocol for Pvh {
             })
             .collect::<Result<Vec<Option<GuestRange>>, _>>()?;
 
-        // Kernel and block lie below 4 GiB.
+        // The kernel is below 4 GiB.
         let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
         let entry = kernel.entry(image, EntryAbi::PVH).unwrap_or_default();
-        let mut state = State::protected_mode(low(entry), CODE, DATA);
-        state.rbx = block_at.start();
+        let mut state = State::protected_mode(low(entry), CODE_SELECTOR, DATA_SELECTOR);
+        state.rbx = block_range.start();
 
-        let block = contents.build(block_at.start(), &places)?;
+        let block = contents.build(block_range.start(), &ranges)?;
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("start info", block_at, block, CONSTRAINTS)
+            .bytes("start info", block_range, block, CONSTRAINTS)
             .cpu(state);
-        for (file, place) in files.iter().zip(places) {
-            if let Some(place) = place {
-                plan = plan.file(file.id.to_string(), place, file.id, CONSTRAINTS);
+        for (file, range) in files.iter().zip(ranges) {
+            if let Some(range) = range {
+                plan = plan.file(file.id.to_string(), range, file.id, CONSTRAINTS);
             }
         }
         for warning in warnings(request) {
@@ -122,18 +115,18 @@ impl BootProtocol for Pvh {
 
 /// A file that becomes a module of the start info.
 struct File {
-    /// What placement calls it; the plan's own label says which module it is.
+    /// Label in placement errors.
     label: &'static str,
-    id: SourceId,
+    id: BootFile,
     len: u64,
     cmdline: Option<Vec<u8>>,
 }
 
-/// The files of the request in the order of the module list: the initrd comes first, as Linux expects it.
+/// The files of the request in the order of the module list. The initrd is first, as Linux expects.
 fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     let initrd = request.initrd_len.map(|len| File {
         label: "initrd",
-        id: SourceId::Initrd,
+        id: BootFile::Initrd,
         len: len.get(),
         cmdline: None,
     });
@@ -141,7 +134,7 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     for (index, module) in request.modules.iter().enumerate() {
         files.push(File {
             label: "module",
-            id: SourceId::Module(index),
+            id: BootFile::Module(index),
             len: module.len,
             cmdline: if module.cmdline.is_empty() {
                 None
@@ -153,19 +146,19 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     Ok(files)
 }
 
-/// Warnings about requests that the protocol allows but Linux, the most common guest, does not handle.
+/// Warnings about requests that PVH allows but Linux does not support.
 fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = Warning> {
     let regions = request.machine.memory.regions().len();
     let len = request.cmdline.encoded_len();
-    let regions = (regions > LINUX_REGIONS).then_some(Warning::MemoryMapTooLong {
+    let regions = (regions > LINUX_MAX_REGIONS).then_some(Warning::TooManyRegions {
         regions,
-        max: LINUX_REGIONS,
+        max: LINUX_MAX_REGIONS,
     });
-    let len = (len > LINUX_CMDLINE).then_some(Warning::CmdlineTooLong {
+    let len = (len > LINUX_MAX_CMDLINE).then_some(Warning::CmdlineTruncated {
         len,
-        max: LINUX_CMDLINE,
+        max: LINUX_MAX_CMDLINE,
     });
     let is_module_first = request.initrd_len.is_none() && !request.modules.is_empty();
-    let module = is_module_first.then_some(Warning::ModuleWithoutInitrd);
+    let module = is_module_first.then_some(Warning::ModuleAsInitrd);
     regions.into_iter().chain(len).chain(module)
 }

@@ -1,6 +1,4 @@
-//! The start info and its tables, as the hypervisor lays them out.
-//!
-//! Offsets and names: Xen `xen/include/public/arch-x86/hvm/start_info.h`, prefixes dropped.
+//! `hvm_start_info` and its tables (Xen `xen/include/public/arch-x86/hvm/start_info.h`). Names are without their prefixes.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -8,10 +6,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// `XEN_HVM_START_MAGIC_VALUE`: "xEn3" with bit 7 of the "E" set.
 pub const MAGIC: u32 = 0x336e_c578;
 
-/// The version of the structure that has the memory map.
+/// Version of the structure: 1 adds the memory map.
 pub const VERSION: u32 = 1;
 
-/// `hvm_start_info`. An address of zero means that there is nothing.
+/// `hvm_start_info`. An address of zero means "not present".
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -21,19 +19,19 @@ pub struct StartInfo {
     pub magic: U32,
     /// [`VERSION`].
     pub version: U32,
-    /// `SIF_` flags; zero in a guest without privileges.
+    /// `SIF_` flags; zero in an unprivileged guest.
     pub flags: U32,
-    /// How many entries the module list has.
+    /// Number of entries of the module list.
     pub nr_modules: U32,
     /// Physical address of the module list.
     pub modlist_paddr: U64,
-    /// Physical address of the command line, with a terminating zero.
+    /// Physical address of the NUL-terminated command line.
     pub cmdline_paddr: U64,
     /// Physical address of the ACPI RSDP.
     pub rsdp_paddr: U64,
     /// Physical address of the memory map.
     pub memmap_paddr: U64,
-    /// How many entries the memory map has.
+    /// Number of entries of the memory map.
     pub memmap_entries: U32,
     /// Zero.
     pub reserved: U32,
@@ -47,9 +45,9 @@ pub struct StartInfo {
 pub struct ModlistEntry {
     /// Physical address of the module.
     pub paddr: U64,
-    /// Its size in bytes.
+    /// Size of the module in bytes.
     pub size: U64,
-    /// Physical address of its command line, with a terminating zero.
+    /// Physical address of its NUL-terminated command line.
     pub cmdline_paddr: U64,
     /// Zero.
     pub reserved: U64,

@@ -1,16 +1,15 @@
-//! The start info and everything it points to, as one block of memory.
+//! The start info and the structures that it points to, in one block of memory.
 //!
 //! ```text
-//! ┌ start info     56 bytes, at the address that EBX holds
-//! ├ memory map     24 bytes a region
-//! ├ command line   with its terminating zero
-//! ├ command lines  of the modules that have one, each with its terminating zero
-//! └ module list    32 bytes a module
+//! ┌ start info     56 bytes, its address in EBX
+//! ├ memory map     24 bytes for each region
+//! ├ command line   NUL-terminated
+//! ├ command lines  of the modules that have one, NUL-terminated
+//! └ module list    32 bytes for each module
 //! ```
 //!
-//! One function lays the block out, and takes each address and count from the very table that it has just appended:
-//! so they cannot disagree with what is there. It is called twice: to learn the block's length, which does not
-//! depend on any address, and then with the final addresses.
+//! [`Contents::build`] is called twice: for the length of the block, which does not depend on addresses, and with the
+//! final addresses.
 
 use alloc::vec::Vec;
 
@@ -18,16 +17,18 @@ use boot_core::{GuestRange, MemoryMap, PlanError, arith};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::plugin::NAME;
 use crate::raw::{MAGIC, MemmapEntry, ModlistEntry, StartInfo, VERSION};
 
-/// What goes into the block.
+/// The protocol's name.
+pub(crate) const NAME: &str = "pvh";
+
+/// Contents of the block.
 pub(crate) struct Contents<'a> {
     pub(crate) memory: &'a MemoryMap,
-    /// With its terminating zero.
+    /// With the terminating NUL.
     pub(crate) cmdline: &'a [u8],
     pub(crate) rsdp: Option<u64>,
-    /// A module's command line, if it has one, with its terminating zero.
+    /// The command line of each module, with the terminating NUL.
     pub(crate) module_cmdlines: &'a [Option<Vec<u8>>],
 }
 
@@ -37,8 +38,8 @@ impl Contents<'_> {
         Ok(arith::to_u64(self.build(0, &[])?.len()))
     }
 
-    /// The block at the address `base`, for modules at `places`. A module without a place has no bytes.
-    pub(crate) fn build(&self, base: u64, places: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
+    /// The block at the address `base`, for modules at `ranges`. An empty module has no range.
+    pub(crate) fn build(&self, base: u64, ranges: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
         let mut block = Block {
             base,
             bytes: StartInfo::new_zeroed().as_bytes().to_vec(),
@@ -56,16 +57,16 @@ impl Contents<'_> {
             .collect();
         let (memmap_paddr, memmap_entries) = block.table("the number of memory regions", &memmap)?;
         let cmdline_paddr = block.append(self.cmdline);
-        let places = places.iter().copied().chain(core::iter::repeat(None));
+        let ranges = ranges.iter().copied().chain(core::iter::repeat(None));
         let modlist: Vec<_> = self
             .module_cmdlines
             .iter()
-            .zip(places)
-            .map(|(cmdline, place)| {
-                let place = place.unwrap_or(GuestRange::EMPTY);
+            .zip(ranges)
+            .map(|(cmdline, range)| {
+                let range = range.unwrap_or(GuestRange::EMPTY);
                 ModlistEntry {
-                    paddr: place.start().into(),
-                    size: place.len().into(),
+                    paddr: range.start().into(),
+                    size: range.len().into(),
                     cmdline_paddr: cmdline.as_deref().map_or(U64::ZERO, |line| block.append(line)),
                     reserved: U64::ZERO,
                 }
@@ -88,21 +89,21 @@ impl Contents<'_> {
     }
 }
 
-/// The block while it grows.
+/// The block while it is built.
 struct Block {
     base: u64,
     bytes: Vec<u8>,
 }
 
 impl Block {
-    /// Appends `bytes` and gives their address.
+    /// Appends `bytes`; returns their address.
     fn append(&mut self, bytes: &[u8]) -> U64 {
         let addr = self.base.saturating_add(arith::to_u64(self.bytes.len()));
         self.bytes.extend_from_slice(bytes);
         addr.into()
     }
 
-    /// Appends a table on a multiple of eight bytes and gives its address, zero where it is empty, and its length.
+    /// Appends a table at a multiple of eight bytes; returns its address and number of entries, both zero if it is empty.
     fn table<T: IntoBytes + Immutable>(
         &mut self,
         what: &'static str,

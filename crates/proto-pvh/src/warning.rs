@@ -1,43 +1,43 @@
-//! Requests that PVH allows but Linux, the most common guest, does not handle.
+//! Warnings of the PVH protocol.
 
 use core::fmt;
 
-/// A request that PVH allows but Linux, the most common guest, does not handle.
+/// A request that PVH allows but Linux does not support. Other guests may support it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Linux copies the memory map into a table of fixed length without a check.
-    MemoryMapTooLong {
+    /// The memory map has more regions than Linux has room for. Linux does not check the number.
+    TooManyRegions {
         /// Number of regions.
         regions: usize,
-        /// Length of the table.
+        /// Number of regions that Linux has room for.
         max: usize,
     },
     /// Linux truncates the command line.
-    CmdlineTooLong {
+    CmdlineTruncated {
         /// Length in bytes, without the terminating NUL.
         len: usize,
-        /// Length that is kept.
+        /// Length that Linux keeps.
         max: usize,
     },
-    /// Linux takes the first module for its initrd.
-    ModuleWithoutInitrd,
+    /// There are modules but no initrd: Linux uses the first module as its initrd.
+    ModuleAsInitrd,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MemoryMapTooLong { regions, max } => write!(
+            Self::TooManyRegions { regions, max } => write!(
                 f,
-                "the memory map has {regions} regions, but Linux started by PVH has room for {max} and does not check"
+                "the memory map has {regions} regions, but Linux has room for {max} at its PVH entry point and does not check"
             ),
-            Self::CmdlineTooLong { len, max } => write!(
+            Self::CmdlineTruncated { len, max } => write!(
                 f,
-                "the command line has {len} bytes, but Linux started by PVH keeps only the first {max}"
+                "the command line has {len} bytes, but Linux keeps only the first {max} at its PVH entry point"
             ),
-            Self::ModuleWithoutInitrd => f.write_str(
-                "there are modules but no initrd: Linux started by PVH takes the first module for its initrd",
-            ),
+            Self::ModuleAsInitrd => {
+                f.write_str("there are modules but no initrd: Linux uses the first module as its initrd")
+            }
         }
     }
 }

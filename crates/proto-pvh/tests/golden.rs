@@ -3,7 +3,7 @@
 use boot_core::cpu::x86_64::State;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, Incompatible, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
+    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
     SliceMemory, SourceRange, Sources,
 };
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
@@ -187,7 +187,7 @@ fn a_kernel_alone() {
 }
 
 #[test]
-fn kernels_of_both_classes_go_where_their_notes_say() {
+fn kernels_of_both_classes_are_placed_by_their_rule() {
     let check = |class, placement, expected: Result<u64, &str>| {
         let mut map = MemoryMap::new();
         for (start, len) in [(0, 4 * MIB), (3 * GIB, 16 * MIB), (4 * GIB, GIB)] {
@@ -253,7 +253,7 @@ fn nothing_goes_above_4_gib() {
 }
 
 #[test]
-fn a_memory_map_of_any_length_arrives_with_a_warning_where_linux_would_stumble() {
+fn a_memory_map_of_any_length_is_passed_with_a_warning_beyond_the_limit_of_linux() {
     let check = |count: u32, warnings: &[&str]| {
         let mut map = MemoryMap::new();
         let kinds = [
@@ -293,16 +293,20 @@ fn a_memory_map_of_any_length_arrives_with_a_warning_where_linux_would_stumble()
     check(128, &[]);
     check(
         129,
-        &["the memory map has 129 regions: Linux started by PVH has room for 128 and does not check"],
+        &[
+            "the memory map has 129 regions, but Linux has room for 128 at its PVH entry point and does not check",
+        ],
     );
     check(
         300,
-        &["the memory map has 300 regions: Linux started by PVH has room for 128 and does not check"],
+        &[
+            "the memory map has 300 regions, but Linux has room for 128 at its PVH entry point and does not check",
+        ],
     );
 }
 
 #[test]
-fn a_device_tree_is_refused_and_not_dropped() {
+fn a_device_tree_is_refused() {
     let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
     assert_eq!(
@@ -312,7 +316,7 @@ fn a_device_tree_is_refused_and_not_dropped() {
 }
 
 #[test]
-fn modules_without_an_initrd_carry_a_warning() {
+fn modules_without_an_initrd_have_a_warning() {
     let check = |initrd: u64, modules: usize, warned: bool| {
         let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
         let module = Module::new(0x1000);
@@ -324,7 +328,7 @@ fn modules_without_an_initrd_carry_a_warning() {
         let found = plan
             .warnings()
             .iter()
-            .any(|warning| warning.downcast_ref() == Some(&Warning::ModuleWithoutInitrd));
+            .any(|warning| warning.downcast_ref() == Some(&Warning::ModuleAsInitrd));
         assert_eq!(found, warned, "{initrd} {}", modules.len());
     };
     check(0, 0, false);
@@ -334,7 +338,7 @@ fn modules_without_an_initrd_carry_a_warning() {
 }
 
 #[test]
-fn a_command_line_that_linux_would_cut_carries_a_warning() {
+fn a_command_line_that_linux_truncates_has_a_warning() {
     let check = |len: usize, warnings: usize| {
         let (image, machine) = (fixed(16 * MIB), pc(64 * MIB));
         let cmdline: Cmdline = "a".repeat(len).parse().unwrap();
@@ -361,13 +365,13 @@ fn unsuitable_images_are_refused_with_the_reason() {
     };
     assert_eq!(
         PROTOCOL.supports(&image(Arch::X86_64, EntryAbi::ELF64)),
-        Err(Incompatible::NoEntry {
+        Err(IncompatibleImage::NoEntry {
             expected: &[EntryAbi::PVH]
         })
     );
     assert_eq!(
         PROTOCOL.supports(&image(Arch::Riscv64, EntryAbi::PVH)),
-        Err(Incompatible::Arch {
+        Err(IncompatibleImage::Arch {
             expected: Arch::X86_64,
             found: Arch::Riscv64
         })

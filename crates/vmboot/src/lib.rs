@@ -3,7 +3,7 @@
 
 pub mod report;
 
-// A plugin crate that nobody names is not linked, and then it registers nothing. See `boot_core::registry`.
+// The linker drops a plugin crate without a reference to it. See `boot_core::registry`.
 use fmt_bzimage as _;
 use fmt_elf as _;
 use fmt_pe as _;
@@ -14,7 +14,7 @@ use proto_pvh as _;
 pub use boot_core;
 pub use boot_core::registry::{formats, protocols};
 
-/// The example of the workspace's README is a test, too.
+/// Tests the example in the README of the workspace.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct WorkspaceReadme;

@@ -1,4 +1,5 @@
-//! The `vmboot` command: what an image is, what booting it would do, and booting it.
+//! The `vmboot` command: inspects, plans and boots kernel images.
+#![forbid(unsafe_code)]
 
 mod cli;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// An error and what caused it, as one sentence.
+/// The messages of an error and its sources, separated by colons.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

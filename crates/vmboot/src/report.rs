@@ -1,7 +1,6 @@
-//! What `vmboot inspect` and `vmboot plan` say, as data with a stable JSON form.
+//! Reports of `vmboot inspect` and `vmboot plan`, with a stable JSON form.
 //!
-//! The form is described in the crate's `SCHEMA.md`. Fields are only ever added; a change of meaning changes the
-//! number in `schema`.
+//! `SCHEMA.md` of this crate describes the JSON form. New fields keep the version in `schema`; other changes increment it.
 
 mod hex;
 mod inspect;
@@ -9,7 +8,7 @@ mod plan;
 
 pub use hex::Hex;
 pub use inspect::{
-    EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport, SegmentReport,
-    SetupHeaderReport,
+    Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
+    RiscvImageReport, SegmentReport, SetupHeaderReport,
 };
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};

@@ -1,4 +1,4 @@
-//! The command on files that are at hand everywhere: what is no kernel is named, and nothing panics.
+//! The command on generated files: errors and reports.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -18,7 +18,7 @@ fn stderr(output: &Output) -> &str {
     str::from_utf8(&output.stderr).unwrap()
 }
 
-/// Asserts that `inspect` and `plan` both refuse `path` with status 1 and these words.
+/// Asserts that `inspect` and `plan` both fail on `path` with status 1 and an error that contains `words`.
 fn check_refused(path: &Path, words: &[&str]) {
     let path = path.to_str().unwrap();
     for command in ["inspect", "plan"] {
@@ -37,7 +37,7 @@ fn check_refused(path: &Path, words: &[&str]) {
 }
 
 #[test]
-fn what_is_no_kernel_is_refused_with_its_reason() {
+fn files_that_are_not_kernels_are_rejected_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -52,7 +52,7 @@ fn what_is_no_kernel_is_refused_with_its_reason() {
     check_refused(&dir.path().join("missing"), &["cannot open", "No such file"]);
     check_refused(dir.path(), &["a directory"]);
     check_refused(Path::new("/dev/null"), &["a character device"]);
-    // Nobody writes to it, so whoever waits for its first byte waits for ever.
+    // A FIFO without a writer: opening or reading it must not block.
     let pipe = dir.path().join("pipe");
     let mode = rustix::fs::Mode::RUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -63,8 +63,7 @@ fn what_is_no_kernel_is_refused_with_its_reason() {
     );
 }
 
-/// The smallest ELF of x86_64: header, one program header, and a note that makes it a PVH kernel, in a file of `len`
-/// bytes of which all but the first page is a hole.
+/// A minimal x86_64 ELF with a PVH note, in a sparse file of `len` bytes.
 fn sparse_elf(path: &Path, len: u64) {
     let mut elf = Vec::new();
     elf.extend_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -136,7 +135,7 @@ fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
     assert_eq!(report.cpus[0].entry.0, 0x20_0000);
 }
 
-/// A file like a vmlinux of arm64, whose addresses are all virtual.
+/// An ELF like an arm64 vmlinux, whose physical addresses are virtual.
 fn arm64_vmlinux(path: &Path, e_type: u16) {
     const LINKED_AT: u64 = 0xffff_8000_8000_0000;
     sparse_elf(path, 0x2000);
@@ -151,7 +150,7 @@ fn arm64_vmlinux(path: &Path, e_type: u16) {
 }
 
 #[test]
-fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
+fn an_arm64_vmlinux_causes_a_warning_or_an_error() {
     const ET_EXEC: u16 = 2;
     const ET_DYN: u16 = 3;
     const WARNING: &str = "it is linked at 0xffff800080000000, which is no physical address";
@@ -159,7 +158,7 @@ fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
     let path = dir.path().join("vmlinux");
     let file = path.to_str().unwrap();
 
-    // Position-independent: it can be placed, and whoever reads the plan is warned.
+    // Position-independent: the plan has a warning.
     arm64_vmlinux(&path, ET_DYN);
     let output = vmboot(&["plan", "--json", file]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -171,7 +170,7 @@ fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
         plan.warnings
     );
 
-    // At its link address nothing can be started, and the refusal says why.
+    // Not relocatable: the plan fails with an error that explains it.
     arm64_vmlinux(&path, ET_EXEC);
     let output = vmboot(&["plan", file]);
     let error = stderr(&output);
@@ -184,7 +183,7 @@ fn a_vmlinux_that_is_not_meant_to_be_booted_is_told_apart() {
 }
 
 #[test]
-fn the_plan_for_a_person_draws_what_the_options_ask_for() {
+fn the_text_of_a_plan_shows_the_effect_of_the_options() {
     let dir = tempfile::tempdir().unwrap();
     let kernel = dir.path().join("kernel.elf");
     sparse_elf(&kernel, 0x2000);
@@ -229,7 +228,7 @@ fn a_wrong_command_line_ends_with_status_2() {
 }
 
 #[test]
-fn an_unknown_protocol_and_an_impossible_command_line_are_named() {
+fn invalid_options_are_rejected_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let kernel = dir.path().join("kernel.elf");
     sparse_elf(&kernel, 0x2000);
@@ -240,7 +239,7 @@ fn an_unknown_protocol_and_an_impossible_command_line_are_named() {
     };
     check(
         &["--protocol", "multiboot"],
-        "there is no protocol called `multiboot`; known are: linux, pvh, fdt-arm64, fdt-riscv64",
+        "unknown protocol `multiboot`; known protocols: linux, pvh, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
     check(&["--cmdline", &"x".repeat(5000)], "command line");

@@ -1,11 +1,11 @@
 //! Seeds for the bzImage parser.
 
-use crate::Seed;
+use crate::seed::Seed;
 
-#[path = "../../../crates/fmt-bzimage/tests/parse/image.rs"]
-mod image;
+#[path = "../../../crates/fmt-bzimage/tests/parse/bzimage_writer.rs"]
+mod bzimage_writer;
 
-/// One small kernel for every boot protocol version and for every kind that the parser treats in its own way.
+/// One small kernel of every boot protocol version and of every kind that the parser handles differently.
 pub(crate) fn seeds() -> Vec<Seed> {
-    image::samples()
+    bzimage_writer::samples()
 }

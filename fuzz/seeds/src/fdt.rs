@@ -1,15 +1,14 @@
-//! Seeds for device trees, and for planning boots with one.
+//! Seeds of device trees, and of boots with device trees.
 
 use std::num::NonZeroU32;
 
-use boot_core::Machine;
 use boot_core::machine::Isa;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
-use proto_fdt::{Chosen, tree};
+use proto_fdt::{Chosen, create_fdt};
 
-use crate::Seed;
+use crate::seed::Seed;
 
-/// The trees of the reference machines.
+/// Device trees of the reference machines.
 pub(crate) fn trees() -> Vec<Seed> {
     let cpus = NonZeroU32::new(2).unwrap();
     let arm64 = |gic| virt::arm64_machine(256 << 20, cpus, gic).unwrap();
@@ -21,22 +20,18 @@ pub(crate) fn trees() -> Vec<Seed> {
         ("riscv64-plic", riscv64(RiscvIrqchip::Plic)),
         ("riscv64-aplic-imsic", riscv64(RiscvIrqchip::AplicImsic)),
     ];
-    let chosen = Chosen {
-        bootargs: b"quiet\0",
-        rng_seed: Some(&[1, 2, 3]),
-        ..Chosen::default()
-    };
+    let chosen = Chosen::new().with_bootargs(b"quiet\0").with_rng_seed(&[1, 2, 3]);
     machines
         .into_iter()
         .map(|(name, mut machine)| {
             machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, 1);
             machine.platform.syscon = Some(virt::syscon());
-            (name, tree::write(&machine, &chosen).unwrap())
+            (name, create_fdt(&machine, &chosen).unwrap())
         })
         .collect()
 }
 
-/// Numbers that make one machine and one boot each.
+/// Pseudo-random inputs, each of which describes a machine and a boot.
 pub(crate) fn boots() -> Vec<Seed> {
     const NAMES: [&str; 8] = [
         "boot-0", "boot-1", "boot-2", "boot-3", "boot-4", "boot-5", "boot-6", "boot-7",
@@ -45,7 +40,7 @@ pub(crate) fn boots() -> Vec<Seed> {
         .into_iter()
         .zip(1u64..)
         .map(|(name, mut state)| {
-            // A simple generator (Knuth's MMIX).
+            // Linear congruential generator (Knuth's MMIX).
             let mut byte = || {
                 state = state
                     .wrapping_mul(0x5851_f42d_4c95_7f2d)

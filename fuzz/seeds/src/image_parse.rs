@@ -1,9 +1,9 @@
 //! Seeds for the parsers of arm64, riscv64 and zboot images.
 
-use crate::Seed;
-use crate::pe_parse::file;
+use crate::pe_parse::file_writer;
+use crate::seed::Seed;
 
-/// One small file for every kind that the parsers treat in their own way.
+/// A small file for each format and special case of the parsers.
 pub(crate) fn seeds() -> Vec<Seed> {
-    file::image_samples()
+    file_writer::image_samples()
 }

@@ -1,29 +1,31 @@
 //! Writes the seed corpus of every fuzz target to `fuzz/corpus/<target>/seed-<name>`.
 //!
-//! Everything else in those directories, such as what a fuzzer found on its own, is left alone.
+//! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
 mod bzimage_parse;
+mod cmdline_parse;
 mod elf_parse;
 mod fdt;
 mod image_parse;
 mod pe_parse;
 mod plan_x86;
+mod seed;
 
 use std::path::Path;
 use std::{fs, io};
 
-/// A seed's name and its bytes.
-type Seed = (&'static str, Vec<u8>);
+use seed::Seed;
 
 /// A fuzz target and the function that makes its seeds.
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("bzimage_parse", bzimage_parse::seeds),
+    ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
-    ("fdt_fixup", fdt::trees),
+    ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),

@@ -1,12 +1,12 @@
 //! Seeds for the PE parser.
 
-use crate::Seed;
+use crate::seed::Seed;
 
-#[expect(dead_code, reason = "the tests use more of it than the samples do")]
-#[path = "../../../crates/fmt-pe/tests/parse/file.rs"]
-pub(crate) mod file;
+#[expect(dead_code, reason = "some functions are only for the tests")]
+#[path = "../../../crates/fmt-pe/tests/parse/file_writer.rs"]
+pub(crate) mod file_writer;
 
-/// One small file for every kind that the parser treats in its own way.
+/// A small file for each special case of the parser.
 pub(crate) fn seeds() -> Vec<Seed> {
-    file::pe_samples()
+    file_writer::pe_samples()
 }

@@ -1,8 +1,9 @@
-//! Seeds for planning: files on an ordinary PC, and made-up images.
+//! Seeds for planning: kernel files on a PC, and generated images.
 
-use crate::{Seed, bzimage_parse, elf_parse};
+use crate::seed::Seed;
+use crate::{bzimage_parse, elf_parse};
 
-/// Every kernel of the parsers' seeds, and numbers that make one machine and image each.
+/// All kernels of the parser seeds, and pseudo-random inputs, each of which describes a machine and an image.
 pub(crate) fn seeds() -> Vec<Seed> {
     let files = elf_parse::seeds().into_iter().chain(bzimage_parse::seeds());
     let files = files.map(|(name, file)| (name, [&on_a_pc()[..], &file].concat()));
@@ -22,14 +23,14 @@ const NAMES: [&str; 8] = [
     "made-up-7",
 ];
 
-/// A file follows; 64 bytes that make a PC with more than 256 MiB and an initrd of 1 MiB.
+/// Prefix of a file: 64 bytes that describe a PC with more than 256 MiB and an initrd of 1 MiB.
 fn on_a_pc() -> [u8; 65] {
     let mut prefix = [0; 65];
     prefix[..9].copy_from_slice(&[1, 0, 28, 0, 0, 0, 2, 20, 0]);
     prefix
 }
 
-/// 200 bytes of a simple generator (Knuth's MMIX).
+/// 200 bytes of a linear congruential generator (Knuth's MMIX).
 fn made_up(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = vec![0];

@@ -1,13 +1,13 @@
-//! Questions to a memory map.
+//! Queries on memory maps.
 
 use contract::MemoryRange;
 
-/// RAM, as the ACPI specification (section 15) numbers address range types.
+/// Address range type of RAM (ACPI specification, section 15).
 pub const RAM: u32 = 1;
 
-/// Index of the first entry that is empty, wraps, or does not start at or after the end of the one before it.
+/// Index of the first entry that is empty, wraps, or starts below the end of the previous one.
 #[must_use]
-pub fn first_disorder(map: &[MemoryRange]) -> Option<usize> {
+pub fn first_unsorted(map: &[MemoryRange]) -> Option<usize> {
     let mut end = 0;
     for (index, range) in map.iter().enumerate() {
         if range.start >= range.end || range.start < end {
@@ -18,7 +18,8 @@ pub fn first_disorder(map: &[MemoryRange]) -> Option<usize> {
     None
 }
 
-/// Whether RAM entries hold every byte of `start..end`; adjacent entries count as one. An empty range is held if its address is.
+/// Whether every byte of `start..end` is in a RAM entry; adjacent entries count as one. For an empty range, whether `start` is in
+/// a RAM entry.
 #[must_use]
 pub fn is_ram(map: &[MemoryRange], start: u64, end: u64) -> bool {
     let mut at = start;
@@ -49,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn disorder_is_found() {
+    fn unsorted_entries_are_found() {
         for (map, expected) in [
             (&[][..], None),
             (&[range(0, 1, 1), range(1, 2, 1), range(9, 10, 2)], None),
@@ -59,7 +60,7 @@ mod tests {
             (&[range(4, 5, 1), range(0, 1, 1)], Some(1)),
             (&[range(0, 1, 1), range(2, 3, 1), range(2, 3, 2)], Some(2)),
         ] {
-            assert_eq!(first_disorder(map), expected, "{map:?}");
+            assert_eq!(first_unsorted(map), expected, "{map:?}");
         }
     }
 

@@ -1,71 +1,71 @@
-//! One line per clause, and their total.
-#![expect(unsafe_code, reason = "a function is kept in an atomic")]
+//! Report on the console: one line per clause, and a summary.
+#![expect(unsafe_code, reason = "a function pointer is stored in an atomic")]
 
 use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// Sends one byte to whoever reads the report.
-pub type Send = fn(u8);
+/// Writes one byte of the report.
+pub type WriteByte = fn(u8);
 
-/// A [`Send`], or null: nobody reads.
-static SEND: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// The output, a [`WriteByte`]; null before [`set_output`].
+static OUTPUT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static OK: AtomicU32 = AtomicU32::new(0);
 static FAILED: AtomicU32 = AtomicU32::new(0);
 
-/// Sends every line by `send` from now on.
-pub fn to(send: Send) {
-    SEND.store(send as *mut (), Ordering::Relaxed);
+/// Sets the output of all further lines.
+pub fn set_output(write_byte: WriteByte) {
+    OUTPUT.store(write_byte as *mut (), Ordering::Relaxed);
 }
 
-struct Sink;
+struct Output;
 
-impl fmt::Write for Sink {
+impl fmt::Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let send = SEND.load(Ordering::Relaxed);
-        if !send.is_null() {
-            // SAFETY: `to` alone writes the atomic, and what it writes is a function of this type; pointers to functions
-            // are as large as others on every target this builds for.
-            let send = unsafe { core::mem::transmute::<*mut (), Send>(send) };
-            text.bytes().for_each(send);
+        let output = OUTPUT.load(Ordering::Relaxed);
+        if !output.is_null() {
+            // SAFETY: the only nonnull values of the atomic are functions of this type, stored by `set_output`. Function
+            // pointers have the size of other pointers on every supported target.
+            let write_byte = unsafe { core::mem::transmute::<*mut (), WriteByte>(output) };
+            text.bytes().for_each(write_byte);
         }
         Ok(())
     }
 }
 
-/// One more. There is one CPU that reports; the instructions of `fetch_add` need not work where its memory is not cached, as
-/// on an arm64 whose MMU is off.
-fn count(counter: &AtomicU32) {
+/// Increments a counter. Not by `fetch_add`: exclusive accesses are not guaranteed to work on uncached memory, as on arm64 with
+/// the MMU off. Only one CPU reports.
+fn increment(counter: &AtomicU32) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 /// Prints a line.
 pub fn line(text: fmt::Arguments<'_>) {
-    // Sending cannot fail; an error could only come from a `Display` of ours, and none makes one.
-    let _ = fmt::write(&mut Sink, format_args!("{text}\r\n"));
+    // `Output` never fails, and no `Display` implementation here returns an error.
+    let _ = fmt::write(&mut Output, format_args!("{text}\r\n"));
 }
 
 /// Prints `ok NAME`.
 pub fn ok(name: impl fmt::Display) {
-    count(&OK);
+    increment(&OK);
     line(format_args!("ok {name}"));
 }
 
 /// Prints `FAIL NAME: found X, expected Y`.
 pub fn fail(name: impl fmt::Display, found: fmt::Arguments<'_>, expected: fmt::Arguments<'_>) {
-    count(&FAILED);
+    increment(&FAILED);
     line(format_args!("FAIL {name}: found {found}, expected {expected}"));
 }
 
-/// Prints the total; answers whether nothing failed and something was checked.
+/// Prints the summary. Returns whether no clause failed and at least one was checked.
 #[must_use]
-pub fn total() -> bool {
+pub fn summary() -> bool {
     let (ok, failed) = (OK.load(Ordering::Relaxed), FAILED.load(Ordering::Relaxed));
     line(format_args!("conformance: {ok} ok, {failed} failed"));
     failed == 0 && ok > 0
 }
 
-/// Prints `note NAME …`: something found that nobody asked for.
+/// Prints `note NAME …`: a value without an expectation or a clause.
 #[macro_export]
 macro_rules! note {
     ($name:expr, $($text:tt)*) => {
@@ -73,7 +73,7 @@ macro_rules! note {
     };
 }
 
-/// Fails a clause: name, what was found; what was expected.
+/// Fails a clause: name, format of the found value; format of the expected value.
 #[macro_export]
 macro_rules! fail {
     ($name:expr, $($found:expr),+; $($expected:expr),+) => {
@@ -81,7 +81,7 @@ macro_rules! fail {
     };
 }
 
-/// Checks a clause: name, condition, what was found; what was expected.
+/// Checks a clause: name, condition, format of the found value; format of the expected value.
 #[macro_export]
 macro_rules! check {
     ($name:expr, $holds:expr, $($found:expr),+; $($expected:expr),+) => {
@@ -93,23 +93,23 @@ macro_rules! check {
     };
 }
 
-/// Checks that a number is exactly this one.
-pub fn equal(name: impl fmt::Display, found: u64, expected: u64) {
+/// Checks that two numbers are equal.
+pub fn check_equal(name: impl fmt::Display, found: u64, expected: u64) {
     check!(name, found == expected, "{found:#x}"; "{expected:#x}");
 }
 
-/// Checks `found` against what was asked, or notes it if nothing was.
-pub fn against<T: fmt::Display + PartialEq>(name: impl fmt::Display, found: &T, asked: Option<&T>) {
-    match asked {
+/// Checks that `found` equals the expectation; without one, prints a note.
+pub fn check_expected<T: fmt::Display + PartialEq>(name: impl fmt::Display, found: &T, expected: Option<&T>) {
+    match expected {
         None => note!(name, "{found}"),
-        Some(asked) => check!(name, found == asked, "{found}"; "{asked}"),
+        Some(expected) => check!(name, found == expected, "{found}"; "{expected}"),
     }
 }
 
-/// Like [`against`], in hexadecimal.
-pub fn address_against(name: impl fmt::Display, found: u64, asked: Option<u64>) {
-    match asked {
+/// Like [`check_expected`], in hexadecimal.
+pub fn check_expected_address(name: impl fmt::Display, found: u64, expected: Option<u64>) {
+    match expected {
         None => note!(name, "{found:#x}"),
-        Some(asked) => equal(name, found, asked),
+        Some(expected) => check_equal(name, found, expected),
     }
 }

@@ -1,14 +1,14 @@
-//! A reader of flattened device trees (Devicetree Specification v0.4, chapter 5), without an allocator.
+//! Parser of flattened device trees (Devicetree Specification v0.4, chapter 5), without an allocator.
 //!
-//! [`Fdt::parse`] walks the whole tree once, so what comes after meets no malformed token.
+//! [`Fdt::parse`] checks every token, so that later accesses do not fail.
 
 use core::fmt;
 
-/// First word of a tree.
+/// First word of the header.
 pub const MAGIC: u32 = 0xd00d_feed;
 /// Length of the header in bytes (version 17).
 pub const HEADER_LEN: usize = 40;
-/// The deepest nesting read.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
 
 const BEGIN_NODE: u32 = 1;
@@ -17,43 +17,47 @@ const PROP: u32 = 3;
 const NOP: u32 = 4;
 const END: u32 = 9;
 
-/// Why bytes are no device tree.
+/// Error of [`Fdt::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FdtError {
-    /// The first word is another.
+    /// The first word is not [`MAGIC`].
     Magic(u32),
-    /// `totalsize` is larger than what there is, or smaller than the header.
+    /// `totalsize` is larger than the buffer, or smaller than the header.
     TotalSize(u32),
-    /// The tree cannot be read by a reader of version 17: its version and the oldest one it is compatible with.
+    /// The tree is not compatible with version 17: `version` and `last_comp_version`.
     Version(u32, u32),
-    /// A block lies outside the tree, or not at its alignment: which one, and its offset.
+    /// A block is outside the tree or misaligned: its name and offset.
     Block(&'static str, u32),
-    /// The memory reservation block has no end.
+    /// The memory reservation block has no terminating entry.
     Reservations,
-    /// A token that must not stand there, or is cut off, at this offset of the structure block.
+    /// An unexpected or truncated token at this offset in the structure block.
     Structure(usize),
 }
 
 impl fmt::Display for FdtError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Magic(found) => write!(f, "the magic {found:#x} instead of {MAGIC:#x}"),
-            Self::TotalSize(found) => write!(f, "a totalsize of {found:#x}"),
-            Self::Version(found, oldest) => write!(f, "version {found}, compatible with {oldest}"),
-            Self::Block(name, offset) => write!(f, "the {name} block at {offset:#x}"),
-            Self::Reservations => f.write_str("no end of the memory reservation block"),
-            Self::Structure(offset) => write!(f, "a malformed token at {offset:#x} of the structure block"),
+            Self::Magic(found) => write!(f, "magic {found:#x} instead of {MAGIC:#x}"),
+            Self::TotalSize(found) => write!(f, "invalid totalsize {found:#x}"),
+            Self::Version(found, oldest) => {
+                write!(f, "version {found}, compatible with {oldest}, instead of 17")
+            }
+            Self::Block(name, offset) => write!(f, "invalid {name} block at offset {offset:#x}"),
+            Self::Reservations => f.write_str("no terminating entry in the memory reservation block"),
+            Self::Structure(offset) => {
+                write!(f, "malformed token at offset {offset:#x} in the structure block")
+            }
         }
     }
 }
 
-/// A device tree, read and checked.
+/// A validated device tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Fdt<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
     reservations: &'a [u8],
-    /// Its length in bytes.
+    /// Size in bytes.
     pub total: u32,
     /// `boot_cpuid_phys`.
     pub boot_cpu: u32,
@@ -64,16 +68,16 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// The text from `at` up to its zero.
-fn text(bytes: &[u8], at: usize) -> Option<&str> {
+/// The zero-terminated string at `at`.
+fn string(bytes: &[u8], at: usize) -> Option<&str> {
     let rest = bytes.get(at..)?;
     let end = rest.iter().position(|byte| *byte == 0)?;
     str::from_utf8(rest.get(..end)?).ok()
 }
 
-/// The total size that the header of `bytes` claims, if its magic is right.
+/// `totalsize` of the header, if its magic is valid.
 #[must_use]
-pub fn claimed_size(header: &[u8]) -> Option<u32> {
+pub fn total_size(header: &[u8]) -> Option<u32> {
     (word(header, 0)? == MAGIC).then(|| word(header, 4))?
 }
 
@@ -85,7 +89,7 @@ enum Token<'a> {
 }
 
 impl<'a> Fdt<'a> {
-    /// Reads the tree at the start of `bytes`, and all of it.
+    /// Parses the tree at the start of `bytes` and checks all of it.
     ///
     /// # Errors
     ///
@@ -132,7 +136,7 @@ impl<'a> Fdt<'a> {
         Ok(this)
     }
 
-    /// Reads every token: nodes nest and end, properties stand before child nodes, one root node without a name.
+    /// Checks every token: nodes are nested and ended, properties precede child nodes, and there is one root node, without a name.
     fn check_structure(&self) -> Result<(), FdtError> {
         let (mut at, mut depth, mut roots) = (0, 0_usize, 0);
         let mut may_have_properties = false;
@@ -161,35 +165,35 @@ impl<'a> Fdt<'a> {
         }
     }
 
-    /// The token at `at`, and where the next one stands.
+    /// The token at `at`, and the offset of the next one.
     fn token(&self, mut at: usize) -> Option<(Token<'a>, usize)> {
         while word(self.structure, at)? == NOP {
             at += 4;
         }
-        let behind = at + 4;
+        let body = at + 4;
         match word(self.structure, at)? {
             BEGIN_NODE => {
-                let name = text(self.structure, behind)?;
-                Some((Token::Begin(name), (behind + name.len() + 1).next_multiple_of(4)))
+                let name = string(self.structure, body)?;
+                Some((Token::Begin(name), (body + name.len() + 1).next_multiple_of(4)))
             }
-            END_NODE => Some((Token::End, behind)),
+            END_NODE => Some((Token::End, body)),
             PROP => {
-                let len = usize::try_from(word(self.structure, behind)?).ok()?;
-                let name = usize::try_from(word(self.structure, behind + 4)?).ok()?;
-                let start = behind + 8;
+                let len = usize::try_from(word(self.structure, body)?).ok()?;
+                let name = usize::try_from(word(self.structure, body + 4)?).ok()?;
+                let start = body + 8;
                 let end = start.checked_add(len)?;
                 let value = self.structure.get(start..end)?;
                 Some((
-                    Token::Prop(text(self.strings, name)?, value),
+                    Token::Prop(string(self.strings, name)?, value),
                     end.checked_next_multiple_of(4)?,
                 ))
             }
-            END => Some((Token::Finish, behind)),
+            END => Some((Token::Finish, body)),
             _ => None,
         }
     }
 
-    /// The memory reservation block: start and length of each entry.
+    /// Start and length of each entry of the memory reservation block.
     pub fn reservations(&self) -> impl Iterator<Item = (u64, u64)> + use<'a> {
         let entries = self.reservations.chunks_exact(16);
         let entries = entries.filter_map(|entry| Some((cells(entry, 2)?, cells(entry.get(8..)?, 2)?)));
@@ -207,7 +211,7 @@ impl<'a> Fdt<'a> {
         }
     }
 
-    /// The node at `path`, which starts with `/`; a component may leave a unit address out.
+    /// The node at `path`, which starts with `/`. Components may omit the unit address.
     #[must_use]
     pub fn node(&self, path: &str) -> Option<Node<'a>> {
         let components = || path.split('/').filter(|component| !component.is_empty());
@@ -218,21 +222,21 @@ impl<'a> Fdt<'a> {
                 return wanted == 0;
             }
             matched = matched.min(node.depth - 1);
-            if matched + 1 == node.depth && components().nth(matched).is_some_and(|it| node.is_called(it)) {
+            if matched + 1 == node.depth && components().nth(matched).is_some_and(|it| node.has_name(it)) {
                 matched += 1;
             }
             matched == wanted && node.depth == wanted
         })
     }
 
-    /// The node of this `phandle`.
+    /// The node with this `phandle`.
     #[must_use]
     pub fn by_phandle(&self, phandle: u32) -> Option<Node<'a>> {
         self.nodes().find(|node| node.u32("phandle") == Some(phandle))
     }
 }
 
-/// A big-endian number of `count` cells at the start of `bytes`; none has more than two.
+/// The big-endian number of `count` cells, at most two, at the start of `bytes`.
 fn cells(bytes: &[u8], count: u32) -> Option<u64> {
     match count {
         0 => Some(0),
@@ -242,12 +246,12 @@ fn cells(bytes: &[u8], count: u32) -> Option<u64> {
     }
 }
 
-/// How a node's children count their addresses.
+/// Address format of the children of a node.
 #[derive(Clone, Copy, Debug)]
 struct Bus {
     address_cells: u32,
     size_cells: u32,
-    /// Whether an address there is the same one for the CPU.
+    /// Whether addresses equal those of the CPU.
     identity: bool,
 }
 
@@ -259,31 +263,31 @@ impl Bus {
     };
 }
 
-/// One node.
+/// A node.
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
     fdt: Fdt<'a>,
     at: usize,
     depth: usize,
     bus: Bus,
-    /// Its name with the unit address.
+    /// Name, with the unit address.
     pub name: &'a str,
 }
 
 impl<'a> Node<'a> {
     /// Whether this is the same node as `other`.
     #[must_use]
-    pub const fn is(&self, other: &Self) -> bool {
+    pub const fn is_same_node(&self, other: &Self) -> bool {
         self.at == other.at
     }
 
-    /// Whether its name is `name`, with or without the unit address.
+    /// Whether the name is `name`, with or without the unit address.
     #[must_use]
-    pub fn is_called(&self, name: &str) -> bool {
+    pub fn has_name(&self, name: &str) -> bool {
         self.name == name || self.name.split_once('@').is_some_and(|(plain, _)| plain == name)
     }
 
-    /// The nodes right below it.
+    /// The child nodes.
     pub fn children(&self) -> impl Iterator<Item = Self> + use<'a> {
         let Self { at, depth, .. } = *self;
         self.fdt
@@ -294,7 +298,7 @@ impl<'a> Node<'a> {
             .filter(move |node| node.depth == depth + 1)
     }
 
-    /// Its properties.
+    /// The properties.
     pub fn properties(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let fdt = self.fdt;
         let mut at = self.at;
@@ -315,14 +319,14 @@ impl<'a> Node<'a> {
             .map(|(_, value)| value)
     }
 
-    /// A property that is one cell.
+    /// The value of a property that is one cell.
     #[must_use]
     pub fn u32(&self, name: &str) -> Option<u32> {
         let value = self.property(name)?;
         (value.len() == 4).then(|| word(value, 0))?
     }
 
-    /// The cells of a property; none if it has none, or no whole number of them.
+    /// The cells of a property; empty if there is none or its length is not a multiple of 4.
     pub fn cells(&self, name: &str) -> impl Iterator<Item = u32> + use<'a> {
         let value = self.property(name).unwrap_or_default();
         let whole = value.len().is_multiple_of(4).then_some(value);
@@ -332,7 +336,7 @@ impl<'a> Node<'a> {
             .filter_map(|cell| word(cell, 0))
     }
 
-    /// A property that is a number of one or two cells.
+    /// The value of a property that is a number of one or two cells.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         let value = self.property(name)?;
@@ -343,37 +347,37 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A property that is a text with a zero behind it, and nothing behind that.
+    /// The value of a property that is one zero-terminated string.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&'a str> {
+    pub fn string(&self, name: &str) -> Option<&'a str> {
         let value = self.property(name)?;
-        let found = text(value, 0)?;
+        let found = string(value, 0)?;
         (found.len() + 1 == value.len()).then_some(found)
     }
 
-    /// Whether a list of texts holds `wanted`.
+    /// Whether the string list in property `name` contains `wanted`.
     #[must_use]
-    pub fn lists(&self, name: &str, wanted: &str) -> bool {
+    pub fn contains_string(&self, name: &str, wanted: &str) -> bool {
         let value = self.property(name).unwrap_or_default();
         value
             .split(|byte| *byte == 0)
-            .any(|text| text == wanted.as_bytes())
+            .any(|string| string == wanted.as_bytes())
     }
 
-    /// Whether `compatible` holds `wanted`.
+    /// Whether `compatible` contains `wanted`.
     #[must_use]
     pub fn is_compatible(&self, wanted: &str) -> bool {
-        self.lists("compatible", wanted)
+        self.contains_string("compatible", wanted)
     }
 
-    /// Whether it can be used: it has no `status`, or one that says so.
+    /// Whether the device is operational: no `status`, or "okay".
     #[must_use]
     pub fn is_okay(&self) -> bool {
-        self.property("status").is_none() || matches!(self.text("status"), Some("okay" | "ok"))
+        self.property("status").is_none() || matches!(self.string("status"), Some("okay" | "ok"))
     }
 
-    /// Address and length of each entry of `reg`, as its parent counts. `None` if there is none, or its length is not that
-    /// of whole entries.
+    /// Address and length of each entry of `reg`. `None` if there is no `reg` or its length is not a multiple of the entry
+    /// length.
     #[must_use]
     pub fn reg(&self) -> Option<impl Iterator<Item = (u64, u64)> + use<'a>> {
         let value = self.property("reg")?;
@@ -386,19 +390,19 @@ impl<'a> Node<'a> {
             return None;
         }
         let len = usize::try_from(4 * (address_cells + size_cells)).ok()?;
-        let behind = usize::try_from(4 * address_cells).ok()?;
+        let size_offset = usize::try_from(4 * address_cells).ok()?;
         if len == 0 || value.is_empty() || !value.len().is_multiple_of(len) {
             return None;
         }
         Some(value.chunks_exact(len).filter_map(move |entry| {
             Some((
                 cells(entry, address_cells)?,
-                cells(entry.get(behind..)?, size_cells)?,
+                cells(entry.get(size_offset..)?, size_cells)?,
             ))
         }))
     }
 
-    /// The first entry of `reg`, if its address is one of the CPU.
+    /// The first entry of `reg`, if its address is a CPU address.
     #[must_use]
     pub fn range(&self) -> Option<(u64, u64)> {
         self.reg()?.next().filter(|_| self.bus.identity)
@@ -409,7 +413,7 @@ impl<'a> Node<'a> {
             address_cells: self.u32("#address-cells").unwrap_or(2),
             size_cells: self.u32("#size-cells").unwrap_or(1),
             // "If the property is defined with an <empty> value, it specifies that the parent and child address space is
-            // identical"; the root's children are addressed as the CPU does.
+            // identical"; children of the root have CPU addresses.
             identity: self.depth == 0
                 || self.bus.identity && self.property("ranges").is_some_and(<[u8]>::is_empty),
         }
@@ -422,7 +426,7 @@ pub struct Nodes<'a> {
     fdt: Fdt<'a>,
     at: usize,
     depth: usize,
-    /// For each depth, how the nodes there count.
+    /// Address format at each depth.
     buses: [Bus; MAX_DEPTH + 1],
 }
 

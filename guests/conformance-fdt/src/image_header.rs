@@ -1,24 +1,24 @@
 //! The header at the start of an `Image` (Linux `Documentation/arch/arm64/booting.rst`, section 4, and
-//! `Documentation/arch/riscv/boot-image-header.rst`). An ELF has zeros there.
+//! `Documentation/arch/riscv/boot-image-header.rst`). Zeros in the ELF files of this program.
 
 /// Length of the header in bytes.
 pub const LEN: usize = 64;
-/// Both architectures place their images by this boundary.
+/// Alignment of images, before `text_offset`.
 const BASE_ALIGN: u64 = 2 << 20;
-/// `text_offset` of arm64 Images that do not say how large they are.
+/// `text_offset` of arm64 Images without `image_size`.
 const ARM64_OLD_TEXT_OFFSET: u64 = 0x8_0000;
 
-/// What a header says about the image's place.
+/// Placement fields of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageHeader {
-    /// How far from a 2 MiB boundary the image goes.
+    /// Offset of the image from a 2 MiB boundary.
     pub text_offset: u64,
-    /// The memory it needs, itself included; 0 in old arm64 headers.
+    /// Memory that the kernel uses, including the image; 0 in old arm64 headers.
     pub image_size: u64,
 }
 
 impl ImageHeader {
-    /// Reads a header; `None` if these bytes are none.
+    /// Parses a header; `None` without its magic.
     #[must_use]
     pub fn read(bytes: &[u8; LEN]) -> Option<Self> {
         let word = |at: usize| {
@@ -41,9 +41,9 @@ impl ImageHeader {
         })
     }
 
-    /// How far `base` lies past a 2 MiB boundary more than it should.
+    /// Distance of `base` from the preceding valid address.
     #[must_use]
-    pub const fn misplaced_by(&self, base: u64) -> u64 {
+    pub const fn misalignment(&self, base: u64) -> u64 {
         base.wrapping_sub(self.text_offset) % BASE_ALIGN
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_told_from_other_bytes() {
+    fn headers_are_recognised() {
         assert_eq!(ImageHeader::read(&[0; LEN]), None);
         for (magic, text_offset, size, expected) in [
             (*b"ARM\x64", 0, 0x1000, 0),
@@ -75,15 +75,15 @@ mod tests {
     }
 
     #[test]
-    fn places_are_measured_from_the_boundary() {
+    fn misalignment_is_relative_to_text_offset() {
         let at = |text_offset| ImageHeader {
             text_offset,
             image_size: 1,
         };
-        assert_eq!(at(0).misplaced_by(0x8020_0000), 0);
-        assert_eq!(at(0).misplaced_by(0x8028_0000), 0x8_0000);
-        assert_eq!(at(0x8_0000).misplaced_by(0x4008_0000), 0);
-        assert_eq!(at(0x20_0000).misplaced_by(0x8020_0000), 0);
-        assert_eq!(at(0x8_0000).misplaced_by(0x1000), 0x18_1000);
+        assert_eq!(at(0).misalignment(0x8020_0000), 0);
+        assert_eq!(at(0).misalignment(0x8028_0000), 0x8_0000);
+        assert_eq!(at(0x8_0000).misalignment(0x4008_0000), 0);
+        assert_eq!(at(0x20_0000).misalignment(0x8020_0000), 0);
+        assert_eq!(at(0x8_0000).misalignment(0x1000), 0x18_1000);
     }
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
-// Plain data in, answers out: these also build and are tested on a host.
+// Pure functions, which are also built and tested on the host.
 pub mod fdt;
 pub mod image_header;
 
@@ -12,6 +12,7 @@ mod machine {
     #[cfg(target_arch = "aarch64")]
     pub(crate) mod arm64;
     pub(crate) mod console;
+    pub(crate) mod exception;
     #[cfg(target_arch = "aarch64")]
     pub(crate) mod gic;
     pub(crate) mod phys;
@@ -38,6 +39,8 @@ mod clauses {
     pub(crate) mod tree;
 }
 
+#[cfg(target_os = "none")]
+mod exit;
 #[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]

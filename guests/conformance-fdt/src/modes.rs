@@ -1,19 +1,14 @@
-//! What the program does instead of checking.
+//! Operations other than the check of the clauses.
 
 use clauses::{fail, report};
 use contract::Mode;
 
+use crate::exit;
 use crate::fdt::Fdt;
 use crate::machine::irqchip::{self, Controller};
 use crate::machine::{arch, console};
-use crate::run;
 
-/// Says that the run went well, or that it did not, and leaves.
-pub(crate) fn leave(good: bool) -> ! {
-    if good { arch::power_off() } else { arch::reset() }
-}
-
-/// Does what `mode` asks; comes back if that is to check.
+/// Runs `mode`; returns only for [`Mode::Exit`].
 pub(crate) fn run(mode: Mode, tree: &Fdt<'_>) {
     if mode == Mode::Exit {
         return;
@@ -29,31 +24,31 @@ pub(crate) fn run(mode: Mode, tree: &Fdt<'_>) {
         Mode::PowerOff => arch::power_off(),
         Mode::Mmio(address) => {
             mmio(address);
-            leave(true)
+            exit::exit(true)
         }
         Mode::EchoPoll => {
             while console::receive().is_none_or(echo) {}
-            leave(true)
+            exit::exit(true)
         }
         Mode::Echo => {
             let Some(controller) = irqchip::enable_serial(tree) else {
                 fail!("mode", "{mode}"; "a serial port with an interrupt");
-                run::finish()
+                exit::finish()
             };
             echo_on_interrupt(&controller);
-            leave(true)
+            exit::exit(true)
         }
-        Mode::Triple => {
-            fail!("mode", "{mode}"; "a mode that this machine has");
-            run::finish()
+        Mode::TripleFault => {
+            fail!("mode", "{mode}"; "a mode that this machine supports");
+            exit::finish()
         }
     }
 }
 
-/// Echoes what each interrupt announces until there is nothing more to do. Interrupts stay masked: the CPU waits for one to be
-/// pending and asks the controller, which answers only if the port's line rose.
+/// Echoes received bytes at each interrupt until a `q`. Interrupts remain masked: the CPU waits for a pending interrupt and
+/// claims it at the controller.
 fn echo_on_interrupt(controller: &Controller) {
-    // What came before raised no interrupt, and on some devices never will.
+    // Bytes received before raised no interrupt, and on some devices never do.
     if !echo_all() {
         return;
     }
@@ -69,7 +64,7 @@ fn echo_on_interrupt(controller: &Controller) {
     }
 }
 
-/// Echoes all that came in; answers whether to go on.
+/// Echoes all received bytes; returns false after a `q`.
 fn echo_all() -> bool {
     while let Some(byte) = console::receive() {
         if !echo(byte) {
@@ -79,7 +74,7 @@ fn echo_all() -> bool {
     true
 }
 
-/// Sends `byte` back; answers whether to go on.
+/// Sends `byte`; returns false for `q`.
 fn echo(byte: u8) -> bool {
     console::send(byte);
     byte != b'q'
@@ -90,7 +85,7 @@ fn mmio(page: u64) {
     let own = base..base + crate::machine::phys::image_length();
     for (address, value) in [(page, 0x5a), (page.saturating_add(4095), 0xa5)] {
         if own.contains(&address) {
-            report::line(format_args!("mmio {address:#x}: the program's own memory"));
+            report::line(format_args!("mmio {address:#x}: inside the program"));
             continue;
         }
         let before = arch::read_u8(address);

@@ -1,49 +1,50 @@
-//! From the entry code to the last line.
-#![expect(unsafe_code, reason = "the entry code calls in by name")]
+//! Main function, called by the entry code.
+#![expect(unsafe_code, reason = "the entry code calls a function by its symbol")]
 
 use core::cell::UnsafeCell;
 
-use clauses::memory::Map;
+use clauses::memory::MemoryMap;
 use clauses::{fail, note, report};
 use contract::Request;
 
 use crate::clauses::{chosen, cpus, devices, image, memory, tree};
+use crate::exit;
 use crate::fdt::{self, Fdt};
 use crate::machine::phys::{self, Phys};
 use crate::machine::{arch, console};
 use crate::modes;
 
-/// Memory too large for the stack.
-struct Room {
-    /// The device tree: a copy, as the memory that the loader put it into is written to by the clauses about RAM.
+/// Buffers that are too large for the stack.
+struct Buffers {
+    /// Copy of the device tree: the clauses about RAM write to the memory of the original.
     tree: [u8; tree::MAX_LEN],
-    map: Map,
+    map: MemoryMap,
 }
 
-struct Once(UnsafeCell<Room>);
+struct Once(UnsafeCell<Buffers>);
 
-// SAFETY: there is one CPU that runs Rust code, and `kernel_main` alone takes the content, once.
+// SAFETY: one CPU runs Rust code, and only `kernel_main` accesses the content, once.
 unsafe impl Sync for Once {}
 
-static ROOM: Once = Once(UnsafeCell::new(Room {
+static BUFFERS: Once = Once(UnsafeCell::new(Buffers {
     tree: [0; tree::MAX_LEN],
-    map: Map::EMPTY,
+    map: MemoryMap::EMPTY,
 }));
 
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main() -> ! {
-    report::to(console::send);
-    // SAFETY: the entry code calls this function once and nothing else does, so this is the only reference.
-    let room = unsafe { &mut *ROOM.0.get() };
+    report::set_output(console::send);
+    // SAFETY: the entry code calls this function once and there is no other caller, so the reference is unique.
+    let buffers = unsafe { &mut *BUFFERS.0.get() };
     let record = arch::record();
     let mut phys = Phys::new();
-    let blob = fetch_tree(record.tree(), &mut room.tree);
+    let blob = copy_tree(record.tree(), &mut buffers.tree);
     let tree = match Fdt::parse(blob) {
         Ok(tree) => tree,
         Err(error) => {
-            // Without a tree there is no serial port: where firmware has no console either, the reset says it all.
+            // Without a tree there is no serial port. If firmware has no console either, the reset is the only sign of failure.
             fail!("tree", "{error}"; "a device tree at {:#x}", record.tree());
-            finish()
+            exit::finish()
         }
     };
     arch::find_firmware(&tree);
@@ -58,18 +59,18 @@ extern "C" fn kernel_main() -> ! {
     let request = match Request::parse(cmdline) {
         Ok(request) => request,
         Err(error) => {
-            fail!("cmdline.tokens", "{error}"; "tokens this program knows");
-            finish()
+            fail!("cmdline.tokens", "{error}"; "valid tokens");
+            exit::finish()
         }
     };
     modes::run(request.mode, &tree);
 
-    match request.seal {
-        Some(seal) => report::against("cmdline.bytes", &seal.found, Some(&seal.expected)),
+    match request.cmdline {
+        Some(digest) => report::check_expected("cmdline.bytes", &digest.found, Some(&digest.expected)),
         None => note!("cmdline.bytes", "{}", contract::Digest::of(cmdline)),
     }
     let expectation = &request.expectation;
-    report::against("entry", &record.entry(), expectation.entry.as_ref());
+    report::check_expected("entry", &record.entry(), expectation.entry.as_ref());
     let kernel = image::check(&record, expectation);
     arch::check_cpu(&record, &tree);
     tree::check(&record, &tree);
@@ -82,31 +83,26 @@ extern "C" fn kernel_main() -> ! {
         &kernel,
         initrd,
         record.tree(),
-        &mut room.map,
+        &mut buffers.map,
         &mut phys,
     );
     cpus::check(&record, &tree, expectation);
-    finish()
+    exit::finish()
 }
 
-/// Copies the device tree, as much of it as there is room for.
-fn fetch_tree(address: u64, room: &mut [u8]) -> &[u8] {
-    let (head, _) = room.split_at_mut(fdt::HEADER_LEN);
+/// Copies the device tree, at most as much as fits into `buffer`.
+fn copy_tree(address: u64, buffer: &mut [u8]) -> &[u8] {
+    let (head, _) = buffer.split_at_mut(fdt::HEADER_LEN);
     phys::read(address, head);
-    let claimed = fdt::claimed_size(head).and_then(|size| usize::try_from(size).ok());
-    let len = claimed.unwrap_or(0).clamp(fdt::HEADER_LEN, room.len());
-    let (blob, _) = room.split_at_mut(len);
+    let total_size = fdt::total_size(head).and_then(|size| usize::try_from(size).ok());
+    let len = total_size.unwrap_or(0).clamp(fdt::HEADER_LEN, buffer.len());
+    let (blob, _) = buffer.split_at_mut(len);
     phys::read(address, blob);
     blob
-}
-
-/// Prints the total and leaves.
-pub(crate) fn finish() -> ! {
-    modes::leave(report::total())
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     fail!("panic", "{info}"; "none");
-    finish()
+    exit::finish()
 }

@@ -1,12 +1,12 @@
-//! Segment descriptors as they stand in a descriptor table (Intel SDM volume 3, sections 3.4.5 and 8.2.2).
+//! Segment descriptors (Intel SDM volume 3, sections 3.4.5 and 8.2.2).
 
 use core::fmt;
 
-/// An eight-byte descriptor.
+/// An eight-byte segment descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor(pub u64);
 
-/// What the boot protocols call a flat 4 GiB segment: base 0 and this limit.
+/// Limit of a flat 4 GiB segment.
 pub const FLAT_LIMIT: u32 = 0xffff_ffff;
 
 impl Descriptor {
@@ -14,13 +14,13 @@ impl Descriptor {
         u32::try_from((self.0 >> low) & ((1 << count) - 1)).unwrap_or(u32::MAX)
     }
 
-    /// Linear address of the segment's first byte.
+    /// Linear base address.
     #[must_use]
     pub fn base(self) -> u32 {
         self.bits(16, 24) | self.bits(56, 8) << 24
     }
 
-    /// The last offset inside the segment, granularity applied.
+    /// Last valid offset, with the granularity bit applied.
     #[must_use]
     pub fn limit(self) -> u32 {
         let raw = self.bits(0, 16) | self.bits(48, 4) << 16;
@@ -31,7 +31,7 @@ impl Descriptor {
         }
     }
 
-    /// Base 0, limit 4 GiB.
+    /// Whether the base is 0 and the limit 4 GiB.
     #[must_use]
     pub fn is_flat(self) -> bool {
         self.base() == 0 && self.limit() == FLAT_LIMIT
@@ -41,13 +41,13 @@ impl Descriptor {
         self.bits(47, 1) == 1 && self.bits(44, 1) == 1
     }
 
-    /// A present code segment that may also be read, of privilege level 0.
+    /// Whether this is a present, readable code segment of privilege level 0.
     #[must_use]
     pub fn is_readable_code(self) -> bool {
         self.is_present_segment() && self.bits(43, 1) == 1 && self.bits(41, 1) == 1 && self.bits(45, 2) == 0
     }
 
-    /// A present data segment that may be written and grows upwards, of privilege level 0.
+    /// Whether this is a present, writable, expand-up data segment of privilege level 0.
     #[must_use]
     pub fn is_writable_data(self) -> bool {
         self.is_present_segment() && self.bits(41, 3) == 0b001 && self.bits(45, 2) == 0
@@ -65,8 +65,8 @@ impl Descriptor {
         self.bits(54, 1) == 1
     }
 
-    /// A present 32-bit task state segment. The busy bit may differ: it is the loaded register's that counts, and a
-    /// loader that sets registers directly need not mark the table.
+    /// Whether this is a present 32-bit task state segment. The busy bit is ignored: a loader that sets TR directly need not set
+    /// it in the table.
     #[must_use]
     pub fn is_task_state_32(self) -> bool {
         self.bits(47, 1) == 1 && self.bits(44, 1) == 0 && self.bits(40, 4) & !0b10 == 0b1001
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_are_told_apart() {
+    fn types_and_rights_are_decoded() {
         check(0x00af_9b00_0000_ffff, [true, true, false, true, false, false]);
         check(0x00cf_9b00_0000_ffff, [true, true, false, false, true, false]);
         check(0x00cf_9300_0000_ffff, [true, false, true, false, true, false]);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn base_and_limit_are_put_together() {
+    fn base_and_limit_are_decoded() {
         let it = Descriptor(0x1280_8b34_5678_0067);
         assert_eq!((it.base(), it.limit()), (0x1234_5678, 0x67_fff));
         let it = Descriptor(0x0005_8b00_0000_0067);

@@ -1,12 +1,12 @@
-# The three ways in. Each one records the CPU as the loader left it, finds the image's physical address, checks that
-# everything without bytes in the file is zero, maps the image to its virtual address and calls kernel_main there.
+# The three entry points. Each one records the CPU state, determines the physical address of the image, checks that memory
+# without file content is zero, maps the image to its virtual address and calls kernel_main there.
 #
-# Up to that call, nothing but this page and the memory behind the image's file bytes is written.
+# Before that call, only this page and the memory without file content are written.
 
 .section .head, "awx", @progbits
 
-.set PATTERN, 0x5ea1b007        # what a segment probe must read
-.set FAULTED, 0xfa017ed0        # what it reads if the access faulted
+.set PATTERN, 0x5ea1b007        # expected value of a segment probe
+.set FAULTED, 0xfa017ed0        # its value if the access faulted
 
 .set CODE64, 0x08               # selectors of own_gdt
 .set DATA,   0x10
@@ -15,7 +15,7 @@
 .set PAGE, 4096
 .set T_PML5,    0 * PAGE        # offsets from __tables
 .set T_PML4,    1 * PAGE
-.set T_ID_PDPT, 2 * PAGE        # maps this page to itself
+.set T_ID_PDPT, 2 * PAGE        # identity-maps this page
 .set T_ID_PD,   3 * PAGE
 .set T_K_PDPT,  4 * PAGE        # maps the image
 .set T_K_PD,    5 * PAGE
@@ -37,8 +37,8 @@ image_start:
 # ------------------------------------------------------------------------------------------------------------------
 .code32
 startup_32:
-    # There is no stack, and only a call tells where we are. boot_params has a scratch field for just that; it gets its
-    # old content back. lea and mov keep the flags as they came.
+    # Position-independent 32-bit code needs a call, and so a stack: boot_params has a scratch field for this purpose. Its content
+    # is restored. lea and mov do not change the flags.
     movl    %esp, %eax
     leal    0x1e8(%esi), %esp
     movl    0x1e4(%esi), %edx
@@ -50,12 +50,12 @@ startup_32:
     cmpl    %edx, pattern - image_start(%ecx)
     jne     broken_ds
     movl    ${ABI_LINUX32}, {ABI} + record - image_start(%ecx)
-    # This protocol promises ss as well; it is replaced before any access through it can be caught.
+    # This protocol specifies ss too. It is probed here because it is replaced before the IDT is loaded.
     movl    %ss:pattern - image_start(%ecx), %edx
     movl    %edx, {PROBE_SS} + record - image_start(%ecx)
     jmp     common_32
 
-# 64-bit Linux entry: 0x200 bytes past the first; rsi = boot_params.
+# 64-bit Linux entry: 0x200 bytes after the first; rsi = boot_params.
 # ------------------------------------------------------------------------------------------------------------------
 .org 0x200
 .code64
@@ -89,7 +89,7 @@ startup_64:
     movl    %edx, {EFER} + 4 + record(%rip)
     jmp     common_64
 
-# What was found at entry; see `Record`.
+# CPU state at entry; see `EntryRecord`.
 # ------------------------------------------------------------------------------------------------------------------
 .org 0x400
 .globl record
@@ -106,7 +106,7 @@ own_gdt:
 own_gdt_end:
 
 .balign 8
-own_gdtr:                       # limit, then the base: filled in once known
+own_gdtr:                       # limit, base; the base is set at run time
     .word   own_gdt_end - own_gdt - 1
     .quad   0
 own_idtr:
@@ -123,7 +123,7 @@ first_stack_top:
 own_idt:                        # 32 gates of 32-bit code
     .fill   32 * 8, 1, 0
 
-# The 64-bit entry goes on. rbp = image address, rbx = cr4; every general register is recorded.
+# Continuation of the 64-bit entry. rbp = image address, rbx = cr4; every general register is recorded.
 # ------------------------------------------------------------------------------------------------------------------
 .code64
 common_64:
@@ -139,8 +139,8 @@ common_64:
     sgdt    {GDTR} + record(%rip)
     sidt    {IDTR} + record(%rip)
 
-    # The first eight bytes behind the file's that are not zero, then zero for all. String instructions: where ring 0 is
-    # emulated one instruction at a time, a loop over as much takes a second.
+    # Finds the first nonzero eight bytes without file content, then zeroes all of them. By string instructions, because a loop
+    # takes about a second on a KVM that emulates ring 0 code.
     leaq    __bss_offset(%rbp), %rdi
     movq    %rdi, %rdx
     movl    $__image_length, %ecx
@@ -160,7 +160,7 @@ common_64:
     rep stosb
 
     leaq    __tables_offset(%rbp), %r8
-    # This page, 2 MiB around it, to itself.
+    # Identity-maps the 2 MiB that contain this page.
     leaq    T_ID_PDPT + PRESENT_WRITABLE(%r8), %rax
     movq    %rbp, %rdx
     shrq    $39, %rdx
@@ -178,7 +178,7 @@ common_64:
     shlq    $21, %rax
     orq     $LARGE_PAGE, %rax
     movq    %rax, T_ID_PD(%r8, %rdx, 8)
-    # The image to __virt_base: entries 511, 510 and 8 of the three upper levels.
+    # Maps the image to __virt_base: entries 511, 510 and 8 of the three upper levels.
     leaq    T_K_PDPT + PRESENT_WRITABLE(%r8), %rax
     movq    %rax, T_PML4 + 511 * 8(%r8)
     leaq    T_K_PD + PRESENT_WRITABLE(%r8), %rax
@@ -194,7 +194,7 @@ common_64:
     addq    $8, %rdi
     decl    %ecx
     jnz     5b
-    # A loader that turned five-level paging on cannot be undone here; one table more on top serves.
+    # Five-level paging cannot be disabled in long mode; add a PML5.
     leaq    T_PML4 + PRESENT_WRITABLE(%r8), %rax
     movq    %rax, T_PML5(%r8)
     movq    %rax, T_PML5 + 511 * 8(%r8)
@@ -212,7 +212,7 @@ common_64:
     pushq   %rax
     lretq
 
-# Both ways meet: own tables and own code segment, still at the physical address.
+# Common continuation: own page tables and code segment, still at the physical address.
 enter_64:
     movl    $DATA, %eax
     movl    %eax, %ds
@@ -227,7 +227,7 @@ enter_64:
 7:  hlt
     jmp     7b
 
-# PVH entry: 32-bit, ebx = start_info. No stack; the image is where its ELF says.
+# PVH entry: 32-bit, ebx = start_info. No stack; the image is at its link address.
 # ------------------------------------------------------------------------------------------------------------------
 .code32
 .globl pvh_start
@@ -236,7 +236,7 @@ pvh_start:
     movl    $__phys_base, %ecx
     jmp     8f
 
-# PVH entry of an image that a loader may have moved. Only ebx points at memory of ours; its magic gets back what it had.
+# PVH entry of a relocatable image. Without a stack, the call uses the magic in start_info, which is restored.
 .globl pvh_start_reloc
 pvh_start_reloc:
     movl    %esp, %eax
@@ -251,7 +251,7 @@ pvh_start_reloc:
     jne     broken_ds
     movl    ${ABI_PVH}, {ABI} + record - image_start(%ecx)
 
-# eax = esp at entry, ecx = image address; ebx, ebp, esi, edi, the segments and IF, TF, VM as the loader left them.
+# eax = esp at entry, ecx = image address; ebx, ebp, esi, edi, the segments and IF, TF, VM as at entry.
 common_32:
     movl    %eax, {RSP} + record - image_start(%ecx)
     movl    %ebx, {RBX} + record - image_start(%ecx)
@@ -276,7 +276,7 @@ common_32:
     movl    %cr4, %eax
     movl    %eax, {CR4} + record - image_start(%ecx)
 
-    # A stack segment of our own, for the flags and for faults in the probes.
+    # Own stack segment, to read the flags and to handle faults of the probes.
     leal    own_gdt - image_start(%ecx), %eax
     movl    %eax, own_gdtr - image_start + 2(%ecx)
     lgdt    own_gdtr - image_start(%ecx)
@@ -289,7 +289,7 @@ common_32:
     cli
     cld
 
-    # Every fault lands in faulted_32.
+    # All exceptions go to faulted_32.
     leal    faulted_32 - image_start(%ecx), %eax
     movl    %eax, %edx
     andl    $0xffff, %eax
@@ -306,8 +306,7 @@ common_32:
     jnz     1b
     lidt    own_idtr - image_start(%ecx)
 
-    # What the loader's segments really are stands in the CPU alone; reading and writing through them shows base and
-    # rights.
+    # The hidden parts of the segment registers cannot be read; accesses through them test base and rights.
     leal    1f - image_start(%ecx), %edi
     movl    %cs:pattern - image_start(%ecx), %eax
 1:  movl    %eax, {PROBE_CS} + record - image_start(%ecx)
@@ -322,7 +321,7 @@ common_32:
     movl    write_slot - image_start(%ecx), %eax
 1:  movl    %eax, {PROBE_ES_WRITE} + record - image_start(%ecx)
 
-    # clflush checks the limit like a load, but touches nothing: the top of 4 GiB may be anything.
+    # clflush checks the limit like a load but does not access the memory at the end of 4 GiB.
     pushl   %ecx
     movl    $1, %eax
     cpuid
@@ -346,7 +345,7 @@ common_32:
     movl    %eax, %ds
     movl    %eax, %es
 
-    # Can this CPU do long mode? Reading EFER is safe only then.
+    # Without long mode there is no EFER.
     pushl   %ecx
     movl    $0x80000000, %eax
     cpuid
@@ -387,7 +386,7 @@ common_32:
     xorl    %eax, %eax
     rep stosb
 
-    # The same tables as above; the upper halves of all entries are zero below 4 GiB.
+    # The same page tables as above; the upper halves of all entries are zero below 4 GiB.
     leal    __tables_offset(%ebp), %esi
     leal    T_ID_PDPT + PRESENT_WRITABLE(%esi), %eax
     movl    %eax, T_PML4(%esi)
@@ -438,7 +437,7 @@ faulted_32:
     movl    $FAULTED, %eax
     jmp     *%edi
 
-# Failing with nothing but code: the words go out through cs, without a stack.
+# Reports an early failure on the serial port, without a stack and with data accesses through cs.
 broken_ds:
     leal    broken_ds_text - image_start(%ecx), %esi
     jmp     last_words

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 
-// Plain data in, answers out: these also build and are tested on a host.
+// Pure functions, which are also built and tested on the host.
 pub mod descriptor;
 pub mod page_walk;
 pub mod setup_header;
@@ -23,6 +23,8 @@ mod clauses {
     pub(crate) mod pvh;
 }
 
+#[cfg(target_os = "none")]
+mod exit;
 #[cfg(target_os = "none")]
 mod modes;
 #[cfg(target_os = "none")]

@@ -1,49 +1,53 @@
-//! From the entry code to the last line.
-#![expect(unsafe_code, reason = "the entry code calls in by name")]
+//! Main function, called by the entry code.
+#![expect(unsafe_code, reason = "the entry code calls a function by its symbol")]
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use clauses::memory::{Map, Occupant};
+use clauses::memory::{MemoryMap, NamedRange};
 use clauses::{fail, image, memory, note, report};
 use contract::{Entry, Request};
 
 use crate::clauses::{cpu, linux, pvh};
-use crate::machine::entry::{self, Record};
+use crate::exit;
+use crate::machine::entry::{self, EntryRecord};
 use crate::machine::phys::Phys;
 use crate::machine::serial::Serial;
 use crate::machine::trap;
 use crate::modes;
 
-/// The longest command line read.
+/// Maximum length of the command line.
 const MAX_CMDLINE: usize = 64 << 10;
 
-/// Memory too large for the stack.
-struct Room {
+/// Buffers that are too large for the stack.
+struct Buffers {
     cmdline: [u8; MAX_CMDLINE],
-    map: Map,
+    map: MemoryMap,
 }
 
-struct Once(UnsafeCell<Room>);
+struct Once(UnsafeCell<Buffers>);
 
-// SAFETY: there is one CPU, and `kernel_main` alone takes the content, once.
+// SAFETY: there is one CPU, and only `kernel_main` accesses the content, once.
 unsafe impl Sync for Once {}
 
-static ROOM: Once = Once(UnsafeCell::new(Room {
+static BUFFERS: Once = Once(UnsafeCell::new(Buffers {
     cmdline: [0; MAX_CMDLINE],
-    map: Map::EMPTY,
+    map: MemoryMap::EMPTY,
 }));
-/// That [`kernel_main`] runs; it must do so once.
+/// Whether [`kernel_main`] was called.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 #[unsafe(no_mangle)]
 extern "sysv64" fn kernel_main() -> ! {
     Serial::init();
-    report::to(Serial::send);
+    report::set_output(Serial::send);
     trap::init();
-    assert!(!RUNNING.swap(true, Ordering::Relaxed), "kernel_main runs once");
-    // SAFETY: `RUNNING` proves that this is the only time that this reference is made.
-    let room = unsafe { &mut *ROOM.0.get() };
+    assert!(
+        !RUNNING.swap(true, Ordering::Relaxed),
+        "kernel_main must be called once"
+    );
+    // SAFETY: by the check of `RUNNING` this is executed once, so the reference is unique.
+    let buffers = unsafe { &mut *BUFFERS.0.get() };
     let record = entry::record();
     let mut phys = Phys::new();
     report::line(format_args!(
@@ -52,54 +56,54 @@ extern "sysv64" fn kernel_main() -> ! {
         record.base
     ));
 
-    let Some(len) = fetch_cmdline(&record, &mut phys, &mut room.cmdline) else {
-        fail!("cmdline.end", "no zero within {MAX_CMDLINE} bytes"; "one");
-        finish()
+    let Some(len) = copy_cmdline(&record, &mut phys, &mut buffers.cmdline) else {
+        fail!("cmdline.end", "no terminating zero within {MAX_CMDLINE} bytes"; "a terminating zero");
+        exit::finish()
     };
-    let cmdline = room.cmdline.get(..len).unwrap_or_default();
+    let cmdline = buffers.cmdline.get(..len).unwrap_or_default();
     let request = match Request::parse(cmdline) {
         Ok(request) => request,
         Err(error) => {
-            fail!("cmdline.tokens", "{error}"; "tokens this program knows");
-            finish()
+            fail!("cmdline.tokens", "{error}"; "valid tokens");
+            exit::finish()
         }
     };
     modes::run(request.mode, &mut phys);
 
-    match request.seal {
-        Some(seal) => report::against("cmdline.bytes", &seal.found, Some(&seal.expected)),
+    match request.cmdline {
+        Some(digest) => report::check_expected("cmdline.bytes", &digest.found, Some(&digest.expected)),
         None => note!("cmdline.bytes", "{}", contract::Digest::of(cmdline)),
     }
     let expectation = &request.expectation;
-    report::against("entry", &record.entry(), expectation.entry.as_ref());
-    report::address_against("image.base", record.base, expectation.base);
+    report::check_expected("entry", &record.entry(), expectation.entry.as_ref());
+    report::check_expected_address("image.base", record.base, expectation.base);
     image::patterns();
     image::bss(record.dirty);
-    report::equal("image.aligned", record.base % 4096, 0);
+    report::check_equal("image.aligned", record.base % 4096, 0);
     cpu::check(&record, &mut phys, expectation.gdt);
     let own = [(record.base, record.base + entry::image_length())];
     if record.entry() == Entry::Pvh {
-        pvh::read_map(&record, &mut phys, &mut room.map);
-        let occupants = pvh::check(&record, &mut phys, expectation, cmdline);
-        let image: Occupant = ("image", record.base, record.base + entry::image_length());
-        let occupants = [image].into_iter().chain(occupants);
-        memory::check(&room.map, expectation.memory, occupants, &own, &mut phys);
+        pvh::read_map(&record, &mut phys, &mut buffers.map);
+        let occupied = pvh::check(&record, &mut phys, expectation, cmdline);
+        let image: NamedRange = ("image", record.base, record.base + entry::image_length());
+        let occupied = [image].into_iter().chain(occupied);
+        memory::check(&buffers.map, expectation.memory, occupied, &own, &mut phys);
     } else {
-        linux::read_map(&record, &mut phys, &mut room.map);
-        let occupants = linux::check(&record, &mut phys, expectation, cmdline);
+        linux::read_map(&record, &mut phys, &mut buffers.map);
+        let occupied = linux::check(&record, &mut phys, expectation, cmdline);
         memory::check(
-            &room.map,
+            &buffers.map,
             expectation.memory,
-            occupants.into_iter(),
+            occupied.into_iter(),
             &own,
             &mut phys,
         );
     }
-    finish()
+    exit::finish()
 }
 
-/// Copies the command line without its terminating zero; answers its length, or `None` if it has no end.
-fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
+/// Copies the command line without its terminating zero and returns its length; `None` if there is no terminating zero.
+fn copy_cmdline(record: &EntryRecord, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
     let address = match record.entry() {
         Entry::Pvh => pvh::cmdline_address(record, phys),
         _ => linux::cmdline_address(record, phys),
@@ -116,13 +120,8 @@ fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<
     None
 }
 
-/// Prints the total and leaves.
-pub(crate) fn finish() -> ! {
-    modes::leave(report::total())
-}
-
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     fail!("panic", "{info}"; "none");
-    finish()
+    exit::finish()
 }

@@ -1,9 +1,9 @@
-//! The setup header of a bzImage: which of its bytes a loader must leave as they are in the file.
+//! Setup header of a bzImage: which bytes a loader may change.
 
-/// Offset of the setup header in the file's first sector and in the zero page.
+/// Offset of the setup header in the first sector of the file, and in the zero page.
 pub const START: u64 = 0x1f1;
 
-/// Fields that boot.rst marks "write", "modify" or "kernel internal": first byte, byte past the last.
+/// Fields of type "write", "modify" or "kernel internal" in boot.rst: start and end (exclusive).
 const CHANGEABLE: [(u64, u64); 16] = [
     (0x1f2, 0x1f4), // root_flags
     (0x1f8, 0x1fa), // ram_size
@@ -23,7 +23,7 @@ const CHANGEABLE: [(u64, u64); 16] = [
     (0x250, 0x258), // setup_data
 ];
 
-/// Whether a loader may change the byte at `offset`, counted like [`START`].
+/// Whether a loader may change the byte at `offset` in the zero page.
 #[must_use]
 pub fn may_change(offset: u64) -> bool {
     CHANGEABLE
@@ -31,7 +31,7 @@ pub fn may_change(offset: u64) -> bool {
         .any(|(start, end)| (*start..*end).contains(&offset))
 }
 
-/// Offset past the header's last byte, from the byte at 0x201 (boot.rst, "jump").
+/// End of the header, exclusive, from the byte at 0x201 (boot.rst, "jump").
 #[must_use]
 pub const fn end(jump_distance: u8) -> u64 {
     0x202 + jump_distance as u64
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_only_fields_are_guarded() {
+    fn read_only_fields_must_not_change() {
         for (offset, expected) in [
             (START, false), // setup_sects
             (0x1f4, false), // syssize

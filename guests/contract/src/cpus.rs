@@ -1,21 +1,20 @@
-//! The CPUs a guest expects.
+//! Expected CPUs.
 
 use core::fmt;
 
-use crate::parse::number;
+use crate::number::number;
 
-/// The ids of all CPUs, in the order in which the guest must find them.
+/// Ids of all CPUs, in the expected order.
 #[derive(Clone, Copy, Debug)]
 pub enum Cpus<'a> {
-    /// The ids themselves.
+    /// A list of ids.
     Ids(&'a [u64]),
-    /// The ids as they stand on a command line; only [`Request::parse`](crate::Request::parse) makes these, after it has
-    /// checked every one.
+    /// Validated text of a command line; only [`Request::parse`](crate::Request::parse) creates this variant.
     Text(&'a str),
 }
 
 impl<'a> Cpus<'a> {
-    /// The ids one by one.
+    /// Iterates over the ids.
     pub fn ids(self) -> impl Iterator<Item = u64> + use<'a> {
         let (ids, text) = match self {
             Self::Ids(ids) => (ids, None),
@@ -35,7 +34,7 @@ impl fmt::Display for Cpus<'_> {
     }
 }
 
-/// Reads `ID,ID,…`, at least one.
+/// Parses `ID,ID,…` with at least one id.
 pub(crate) fn cpus(text: &str) -> Option<Cpus<'_>> {
     text.split(',')
         .all(|id| number(id).is_some())
@@ -49,7 +48,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn ids_survive_the_command_line() {
+    fn ids_round_trip() {
         let ids = [0, 1, 0x100, u64::MAX];
         let text = Cpus::Ids(&ids).to_string();
         assert_eq!(text, "0x0,0x1,0x100,0xffffffffffffffff");

@@ -1,11 +1,11 @@
-//! Length and FNV-1a hash of a run of bytes.
+//! Length and FNV-1a hash of a byte string.
 
 use core::fmt;
 
-/// The 64-bit FNV-1a hash, fed piece by piece.
+/// Incremental 64-bit FNV-1a hash.
 ///
-/// Not a cryptographic hash: it tells accidents (a shifted page, a truncated file) apart, not attacks. It was chosen because a
-/// guest without an allocator or SIMD computes it in three lines.
+/// FNV-1a is not a cryptographic hash: it detects accidental changes such as a shifted page or a truncated file, not attacks. It
+/// needs neither an allocator nor SIMD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fnv1a64(u64);
 
@@ -13,20 +13,20 @@ impl Fnv1a64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
 
-    /// The hash of no bytes.
+    /// The hash of the empty string.
     #[must_use]
     pub const fn new() -> Self {
         Self(Self::OFFSET_BASIS)
     }
 
-    /// Takes in `bytes`, after all that came before.
+    /// Appends `bytes` to the hashed data.
     pub fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(Self::PRIME);
         }
     }
 
-    /// The hash of every byte taken in so far.
+    /// The hash of all bytes so far.
     #[must_use]
     pub const fn finish(self) -> u64 {
         self.0
@@ -39,7 +39,7 @@ impl Default for Fnv1a64 {
     }
 }
 
-/// Length and [`Fnv1a64`] hash of a run of bytes; written `LEN:0xHASH`.
+/// Length and [`Fnv1a64`] hash of a byte string; displayed as `LEN:0xHASH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
     /// Length in bytes.
@@ -54,7 +54,7 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         let mut hash = Fnv1a64::new();
         hash.update(bytes);
-        // A slice is never longer than `isize::MAX` bytes, so this never saturates.
+        // The length of a slice is at most `isize::MAX`, so the conversion cannot fail.
         Self {
             len: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             hash: hash.finish(),

@@ -1,4 +1,4 @@
-//! What a guest is to find, and how that is written on a command line.
+//! Expectations of a test, and their form on a command line.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use crate::cpus::Cpus;
 use crate::digest::Digest;
 use crate::memory::Memory;
 
-/// The boot ABI the guest was entered by.
+/// Boot ABI of the entry point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Xen's x86/HVM direct boot ABI.
@@ -19,8 +19,8 @@ pub enum Entry {
     Arm64,
     /// Linux's riscv64 boot protocol, for an `Image` or an ELF: `a0` holds the hart id, `a1` the device tree.
     Riscv64,
-    /// What QEMU's own loader does with an arm64 ELF: no register holds anything, and its `virt` machine's device tree
-    /// stands at the start of RAM.
+    /// QEMU's loader with an arm64 ELF: `x0` to `x3` are zero, and the device tree of the `virt` machine is at the start of
+    /// RAM.
     Arm64QemuElf,
 }
 
@@ -53,14 +53,14 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The kind of file the guest was loaded from.
+/// Format of the file that the guest was loaded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
-    /// An ELF: there is no setup header that the loader could have copied.
+    /// ELF: the zero page holds no setup header of a file.
     Elf,
-    /// A bzImage: the zero page must hold its setup header.
+    /// bzImage: the zero page holds its setup header.
     BzImage,
-    /// An arm64 or riscv64 `Image`: it begins with that header, which the guest's ELF does not have.
+    /// arm64 or riscv64 `Image`: the image starts with the `Image` header.
     Image,
 }
 
@@ -90,20 +90,20 @@ impl fmt::Display for Image {
     }
 }
 
-/// The interrupt controller that a device tree describes.
+/// Interrupt controller in a device tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Irqchip {
-    /// A GIC of version 2.
+    /// GICv2.
     GicV2,
-    /// A GIC of version 3 without an ITS.
+    /// GICv3 without an ITS.
     GicV3,
-    /// A GIC of version 3 with an ITS.
+    /// GICv3 with an ITS.
     GicV3Its,
-    /// A PLIC.
+    /// PLIC.
     Plic,
-    /// An APLIC that interrupts the harts itself.
+    /// APLIC in direct delivery mode.
     Aplic,
-    /// An APLIC that sends messages to IMSICs.
+    /// APLIC in MSI delivery mode, with IMSICs.
     AplicImsic,
 }
 
@@ -136,12 +136,12 @@ impl fmt::Display for Irqchip {
     }
 }
 
-/// Something that is there with known bytes, or must not be there.
+/// A file in guest memory that must be absent, or have certain bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blob {
-    /// Nothing: address and size must be zero.
+    /// Absent: address and size must be zero.
     Absent,
-    /// Exactly these bytes.
+    /// Present, with these bytes.
     Present(Digest),
 }
 
@@ -157,9 +157,9 @@ impl fmt::Display for Blob {
 /// A PVH module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Its bytes.
+    /// Digest of the content.
     pub content: Digest,
-    /// Its command line without the terminating zero; `None`: it must have none (`cmdline_paddr` is zero).
+    /// Digest of the command line without the terminating zero; `None`: `cmdline_paddr` must be zero.
     pub cmdline: Option<Digest>,
 }
 
@@ -170,13 +170,13 @@ impl fmt::Display for Module {
     }
 }
 
-/// Modules an [`Expectation`] can describe.
+/// Maximum number of modules in an [`Expectation`].
 pub const MAX_MODULES: usize = 16;
 
-/// Everything a guest can be told to expect. A field that is `None` (or `false`) is not checked against anything: the
-/// guest then prints what it found as a note.
+/// All values that a test can expect. If a field is `None` (or `false`), the guest prints the value as a note and checks
+/// nothing.
 ///
-/// [`Display`](fmt::Display) writes the command-line tokens, separated by single blanks; numbers are decimal, or hexadecimal
+/// [`Display`](fmt::Display) writes the command-line tokens, separated by single spaces; numbers are decimal, or hexadecimal
 /// after `0x`:
 ///
 /// | token | field |
@@ -195,13 +195,13 @@ pub const MAX_MODULES: usize = 16;
 /// | `expect.serial=ADDRESS` | [`serial`](Self::serial) |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expectation<'a> {
-    /// The entry the guest must have been started at.
+    /// Entry point of the guest.
     pub entry: Option<Entry>,
-    /// The file it must have been loaded from.
+    /// Format of the kernel file.
     pub image: Option<Image>,
-    /// Guest-physical address its first byte must stand at.
+    /// Guest-physical address of the first byte of the image.
     pub base: Option<u64>,
-    /// The memory map it must be handed.
+    /// Memory map in the boot parameters or the device tree.
     pub memory: Option<Memory<'a>>,
     /// The initial RAM disk; under PVH this is module 0.
     pub initrd: Option<Blob>,
@@ -211,14 +211,13 @@ pub struct Expectation<'a> {
     pub modules: [Option<Module>; MAX_MODULES],
     /// Address of the ACPI root pointer; 0: the field must be zero.
     pub rsdp: Option<u64>,
-    /// The descriptor table in memory must describe the loaded selectors even where the ABI leaves that open, as PVH does.
+    /// Whether the GDT in memory must have entries for the loaded selectors under PVH, whose ABI does not require them.
     pub gdt: bool,
-    /// The ids of the CPUs in a device tree, in its order: MPIDR affinities or hart ids. All but the one that boots are to be
-    /// started.
+    /// Ids of the CPUs in the device tree, in its order: MPIDR affinities or hart ids. The guest starts all secondary CPUs.
     pub cpus: Option<Cpus<'a>>,
-    /// The interrupt controller in a device tree.
+    /// Interrupt controller in the device tree.
     pub irqchip: Option<Irqchip>,
-    /// Address of the serial port at which a device tree's `stdout-path` points.
+    /// Address of the serial port that `stdout-path` of the device tree selects.
     pub serial: Option<u64>,
 }
 
@@ -267,7 +266,7 @@ impl fmt::Display for Expectation<'_> {
     }
 }
 
-/// Puts one blank between tokens and none around them.
+/// Writes tokens separated by single spaces.
 struct Tokens<'f, 'b> {
     f: &'f mut fmt::Formatter<'b>,
     first: bool,
@@ -282,22 +281,22 @@ impl Tokens<'_, '_> {
     }
 }
 
-/// The last token of a command line, `expect.cmdline=LEN:HASH`: digest of every byte before it, blanks included. Nothing may
-/// follow it, so a byte more, less or different anywhere in the line is seen.
+/// Digest of the command line itself, as its last token `expect.cmdline=LEN:HASH`. It covers every byte before the token,
+/// spaces included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seal(Digest);
+pub struct CmdlineDigest(Digest);
 
-impl Seal {
+impl CmdlineDigest {
     pub(crate) const KEY: &'static str = "expect.cmdline=";
 
-    /// The seal to put behind `prefix`, which must be empty or end with a blank.
+    /// The token to append to `prefix`, which must be empty or end with a space.
     #[must_use]
-    pub fn over(prefix: &[u8]) -> Self {
+    pub fn of(prefix: &[u8]) -> Self {
         Self(Digest::of(prefix))
     }
 }
 
-impl fmt::Display for Seal {
+impl fmt::Display for CmdlineDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", Self::KEY, self.0)
     }

@@ -21,11 +21,12 @@ mod digest;
 mod expectation;
 mod memory;
 mod mode;
+mod number;
 mod parse;
 
 pub use cpus::Cpus;
 pub use digest::{Digest, Fnv1a64};
-pub use expectation::{Blob, Entry, Expectation, Image, Irqchip, MAX_MODULES, Module, Seal};
+pub use expectation::{Blob, CmdlineDigest, Entry, Expectation, Image, Irqchip, MAX_MODULES, Module};
 pub use memory::{Memory, MemoryRange, Ranges};
 pub use mode::Mode;
-pub use parse::{ParseError, ParseErrorKind, Request, SealCheck};
+pub use parse::{CmdlineCheck, ParseError, ParseErrorKind, Request};

@@ -1,16 +1,16 @@
-//! The memory map a guest expects.
+//! Expected memory map.
 
 use core::fmt;
 
 use crate::digest::Fnv1a64;
-use crate::parse::number;
+use crate::number::number;
 
 /// One entry of a memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryRange {
     /// First guest-physical address.
     pub start: u64,
-    /// The address just past the range.
+    /// End of the range, exclusive.
     pub end: u64,
     /// Address range type of the ACPI specification, section 15: 1 is RAM, 2 reserved, 3 ACPI, 4 NVS.
     pub kind: u32,
@@ -22,29 +22,28 @@ impl fmt::Display for MemoryRange {
     }
 }
 
-/// A whole memory map, in the order in which the guest must find it.
+/// A complete memory map, in the expected order.
 #[derive(Clone, Copy, Debug)]
 pub enum Memory<'a> {
-    /// The entries themselves.
+    /// A list of entries.
     Ranges(&'a [MemoryRange]),
-    /// The entries as they stand on a command line; only [`Request::parse`](crate::Request::parse) makes these, after
-    /// it has checked every one.
+    /// Validated text of a command line; only [`Request::parse`](crate::Request::parse) creates this variant.
     Text(&'a str),
-    /// For maps too long for a command line: their number and [`Memory::hash`].
+    /// Number of entries and [`Memory::hash`], for maps that are too long for a command line.
     Digest {
         /// Number of entries.
         count: u64,
-        /// Hash of all of them.
+        /// Hash of all entries.
         hash: u64,
     },
 }
 
 impl<'a> Memory<'a> {
-    /// The expectation of exactly `ranges`, by number and hash.
+    /// The digest form of `ranges`.
     #[must_use]
     pub fn digest_of(ranges: &[MemoryRange]) -> Self {
         Self::Digest {
-            // A slice is never longer than `isize::MAX` bytes, so this never saturates.
+            // The length of a slice is at most `isize::MAX`, so the conversion cannot fail.
             count: u64::try_from(ranges.len()).unwrap_or(u64::MAX),
             hash: Self::hash(ranges.iter().copied()),
         }
@@ -61,7 +60,7 @@ impl<'a> Memory<'a> {
         hash.finish()
     }
 
-    /// The entries one by one; `None` when only their digest is known.
+    /// Iterates over the entries; `None` for a digest.
     #[must_use]
     pub const fn ranges(self) -> Option<Ranges<'a>> {
         match self {
@@ -117,7 +116,7 @@ impl Iterator for Ranges<'_> {
     }
 }
 
-/// Reads `START-END:KIND`, whose end must lie past its start.
+/// Parses `START-END:KIND` with START below END.
 pub(crate) fn range(text: &str) -> Option<MemoryRange> {
     let (extent, kind) = text.split_once(':')?;
     let (start, end) = extent.split_once('-')?;
@@ -129,7 +128,7 @@ pub(crate) fn range(text: &str) -> Option<MemoryRange> {
     (range.start < range.end).then_some(range)
 }
 
-/// Reads a list of ranges or `COUNT#HASH`.
+/// Parses a list of ranges or `COUNT#HASH`.
 pub(crate) fn memory(text: &str) -> Option<Memory<'_>> {
     if let Some((count, hash)) = text.split_once('#') {
         return Some(Memory::Digest {
@@ -167,7 +166,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_list_survives_the_command_line() {
+    fn lists_round_trip() {
         let text = Memory::Ranges(&MAP).to_string();
         assert_eq!(
             text,
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_survives_the_command_line_and_sees_every_field() {
+    fn digests_round_trip_and_cover_every_field() {
         let text = Memory::digest_of(&MAP).to_string();
         let Some(Memory::Digest { count: 3, hash }) = memory(&text) else {
             panic!("{text}")

@@ -1,40 +1,40 @@
-//! What the guest program does after it has said hello.
+//! What the guest program does after its first line of output.
 
 use core::fmt;
 
-use crate::parse::number;
+use crate::number::number;
 
-/// What the guest program is to do; `mode=…` on its command line.
+/// Operation of the guest program; `mode=…` on its command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Checks every clause and leaves: through the debug-exit port, PSCI or SBI.
+    /// Checks every clause and ends the run through the debug-exit port, PSCI or SBI.
     #[default]
     Exit,
-    /// Spins for ever with interrupts off.
+    /// Spins forever with interrupts disabled.
     Hang,
-    /// Halts for ever with interrupts off.
+    /// Halts forever with interrupts disabled.
     Halt,
-    /// Causes a triple fault; only an x86 can.
-    Triple,
-    /// Resets the machine: through the i8042, PSCI or SBI.
+    /// Causes a triple fault; x86 only.
+    TripleFault,
+    /// Resets the machine through the i8042, PSCI or SBI.
     Reset,
-    /// Switches the machine off by PSCI or SBI; an x86 without ACPI cannot.
+    /// Powers the machine off through PSCI or SBI; not on x86.
     PowerOff,
     /// Reads, writes and reads again the first and the last byte of the page at this address.
     Mmio(u64),
-    /// Echoes what comes in on the serial port, woken by its interrupt, until a `q`.
+    /// Echoes serial input until a `q`, driven by interrupts.
     Echo,
-    /// Echoes what comes in on the serial port, asking it again and again, until a `q`.
+    /// Echoes serial input until a `q`, polling the port.
     EchoPoll,
 }
 
 impl Mode {
-    /// The modes that take no argument, by the word that names them.
+    /// Names of the modes without an argument.
     const PLAIN: [(&'static str, Self); 8] = [
         ("exit", Self::Exit),
         ("hang", Self::Hang),
         ("hlt", Self::Halt),
-        ("triple", Self::Triple),
+        ("triple", Self::TripleFault),
         ("reset", Self::Reset),
         ("poweroff", Self::PowerOff),
         ("echo", Self::Echo),
@@ -71,7 +71,7 @@ mod tests {
     use std::string::ToString as _;
 
     #[test]
-    fn every_mode_survives_the_command_line() {
+    fn every_mode_round_trips() {
         let plain = Mode::PLAIN.iter().map(|(_, mode)| *mode);
         for mode in plain.chain([Mode::Mmio(0xfeed_0000)]) {
             let text = mode.to_string();

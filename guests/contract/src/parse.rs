@@ -1,41 +1,41 @@
-//! From a command line to a [`Request`].
+//! Parser of guest command lines.
 
 use core::fmt;
 
 use crate::cpus;
 use crate::digest::Digest;
-use crate::expectation::{Blob, Entry, Expectation, Image, Irqchip, Module, Seal};
+use crate::expectation::{Blob, CmdlineDigest, Entry, Expectation, Image, Irqchip, Module};
 use crate::memory;
 use crate::mode::Mode;
+use crate::number::number;
 
-/// What a command line asks of a guest program.
+/// A parsed guest command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
-    /// What to do.
+    /// Operation of the guest program.
     pub mode: Mode,
-    /// What to find.
+    /// Values that the guest must find.
     pub expectation: Expectation<'a>,
-    /// What the command line says of itself, beside what it is.
-    pub seal: Option<SealCheck>,
+    /// Expected and actual digest of the command line, if it ends with a [`CmdlineDigest`].
+    pub cmdline: Option<CmdlineCheck>,
 }
 
-/// Both sides of a [`Seal`]; the line is unharmed if they are equal.
+/// Expected and actual digest of a command line; equal if the command line arrived unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealCheck {
-    /// What the seal says.
+pub struct CmdlineCheck {
+    /// The digest in the token.
     pub expected: Digest,
-    /// The digest of the bytes that stand before it.
+    /// The digest of the bytes before the token.
     pub found: Digest,
 }
 
 impl<'a> Request<'a> {
-    /// Reads the tokens of `cmdline` that are meant for the guest program: those that start with `expect` or `mode=`. Others may be
-    /// anything.
+    /// Parses the tokens of `cmdline` that start with `expect` or `mode=`. Other tokens are ignored.
     ///
     /// # Errors
     ///
-    /// A token of ours that is unknown, malformed, there twice or (the seal) not last: what a test asks and the guest
-    /// cannot understand must not pass for checked.
+    /// A token is unknown, malformed or a duplicate, or bytes follow the [`CmdlineDigest`]. An expectation that the guest
+    /// cannot parse must fail the test.
     pub fn parse(cmdline: &'a [u8]) -> Result<Self, ParseError> {
         let mut request = Request::default();
         let mut mode_seen = false;
@@ -55,23 +55,23 @@ impl<'a> Request<'a> {
             })?;
             if let Some(mode) = token.strip_prefix("mode=") {
                 if core::mem::replace(&mut mode_seen, true) {
-                    return Err(fail(ParseErrorKind::Twice));
+                    return Err(fail(ParseErrorKind::Duplicate));
                 }
                 request.mode = Mode::parse(mode).ok_or(fail(ParseErrorKind::Malformed))?;
-            } else if let Some(seal) = token.strip_prefix(Seal::KEY) {
-                let expected = digest(seal).ok_or(fail(ParseErrorKind::Malformed))?;
+            } else if let Some(value) = token.strip_prefix(CmdlineDigest::KEY) {
+                let expected = digest(value).ok_or(fail(ParseErrorKind::Malformed))?;
                 if end != cmdline.len() {
-                    return Err(fail(ParseErrorKind::SealNotLast {
+                    return Err(fail(ParseErrorKind::CmdlineDigestNotLast {
                         trailing: cmdline.len().saturating_sub(end),
                     }));
                 }
                 let prefix = cmdline.get(..at).unwrap_or_default();
-                request.seal = Some(SealCheck {
+                request.cmdline = Some(CmdlineCheck {
                     expected,
                     found: Digest::of(prefix),
                 });
             } else {
-                request.expectation.take(token).map_err(fail)?;
+                request.expectation.parse_token(token).map_err(fail)?;
             }
         }
         Ok(request)
@@ -79,10 +79,10 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Expectation<'a> {
-    fn take(&mut self, token: &'a str) -> Result<(), ParseErrorKind> {
+    fn parse_token(&mut self, token: &'a str) -> Result<(), ParseErrorKind> {
         let Some((key, value)) = token.split_once('=') else {
             return match token {
-                "expect.gdt" if self.gdt => Err(ParseErrorKind::Twice),
+                "expect.gdt" if self.gdt => Err(ParseErrorKind::Duplicate),
                 "expect.gdt" => {
                     self.gdt = true;
                     Ok(())
@@ -115,22 +115,12 @@ impl<'a> Expectation<'a> {
 fn set<T>(slot: &mut Option<T>, value: Option<T>) -> Result<(), ParseErrorKind> {
     match (&slot, value) {
         (_, None) => Err(ParseErrorKind::Malformed),
-        (Some(_), _) => Err(ParseErrorKind::Twice),
+        (Some(_), _) => Err(ParseErrorKind::Duplicate),
         (None, value) => {
             *slot = value;
             Ok(())
         }
     }
-}
-
-/// Reads a number: decimal, or hexadecimal after `0x`.
-pub(crate) fn number(text: &str) -> Option<u64> {
-    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
-    // `from_str_radix` also takes a sign.
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_hexdigit())
-        .then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
 fn digest(text: &str) -> Option<Digest> {
@@ -163,7 +153,7 @@ fn module(text: &str) -> Option<Module> {
     }
 }
 
-/// A token that cannot be understood.
+/// A token that is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseError {
@@ -177,22 +167,22 @@ pub struct ParseError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
-    /// No such key.
+    /// The key is unknown.
     Unknown,
-    /// The value is not what its key wants.
+    /// The value is malformed.
     Malformed,
-    /// The key stands there a second time.
-    Twice,
-    /// A module number past [`MAX_MODULES`](crate::MAX_MODULES).
+    /// The key occurred before.
+    Duplicate,
+    /// The module number is not below [`MAX_MODULES`](crate::MAX_MODULES).
     ModuleIndex,
-    /// Something follows the seal.
-    SealNotLast {
-        /// Number of bytes behind it.
+    /// Bytes follow the [`CmdlineDigest`].
+    CmdlineDigestNotLast {
+        /// Number of bytes after the token.
         trailing: usize,
     },
     /// The token is not UTF-8.
     NotText {
-        /// Number of good bytes before the first bad one.
+        /// Number of valid bytes at its start.
         valid: usize,
     },
 }
@@ -203,18 +193,18 @@ impl fmt::Display for ParseError {
         match self.kind {
             ParseErrorKind::Unknown => f.write_str("has an unknown key"),
             ParseErrorKind::Malformed => f.write_str("has a malformed value"),
-            ParseErrorKind::Twice => f.write_str("stands there twice"),
+            ParseErrorKind::Duplicate => f.write_str("is a duplicate"),
             ParseErrorKind::ModuleIndex => {
                 write!(
                     f,
-                    "names a module past the last possible one, {}",
+                    "has a module number above {}",
                     crate::MAX_MODULES.saturating_sub(1)
                 )
             }
-            ParseErrorKind::SealNotLast { trailing } => {
+            ParseErrorKind::CmdlineDigestNotLast { trailing } => {
                 write!(f, "must be the last one, but {trailing} bytes follow")
             }
-            ParseErrorKind::NotText { valid } => write!(f, "is not text after its first {valid} bytes"),
+            ParseErrorKind::NotText { valid } => write!(f, "is not UTF-8 after its first {valid} bytes"),
         }
     }
 }
@@ -228,7 +218,7 @@ mod tests {
     use std::format;
     use std::string::ToString as _;
 
-    /// Parses `cmdline`; answers what it would print as, or the error.
+    /// Parses `cmdline` and compares the displayed request, or the error.
     fn check(cmdline: &str, expected: Result<&str, (usize, ParseErrorKind)>) {
         let found = Request::parse(cmdline.as_bytes())
             .map(|request| format!("{} {}", request.mode, request.expectation))
@@ -241,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_read_or_refused() {
+    fn tokens_are_parsed_or_rejected() {
         use ParseErrorKind as Kind;
         check("", Ok("mode=exit"));
         check("console=ttyS0  quiet expectation", Err((21, Kind::Unknown)));
@@ -259,10 +249,10 @@ mod tests {
             "expect.initrd=none expect.gdt",
             Ok("mode=exit expect.initrd=none expect.gdt"),
         );
-        check("x expect.gdt expect.gdt", Err((13, Kind::Twice)));
+        check("x expect.gdt expect.gdt", Err((13, Kind::Duplicate)));
         check("expect.gdt=1", Err((0, Kind::Unknown)));
-        check("mode=exit mode=exit", Err((10, Kind::Twice)));
-        check("expect.base=1 expect.base=1", Err((14, Kind::Twice)));
+        check("mode=exit mode=exit", Err((10, Kind::Duplicate)));
+        check("expect.base=1 expect.base=1", Err((14, Kind::Duplicate)));
         check("expect.colour=red", Err((0, Kind::Unknown)));
         check("expect.base=+1", Err((0, Kind::Malformed)));
         check("expect.base=0x", Err((0, Kind::Malformed)));
@@ -270,7 +260,10 @@ mod tests {
         check("expect.module.16=1:2", Err((0, Kind::ModuleIndex)));
         check("expect.module.0=1:2:3", Err((0, Kind::Malformed)));
         check("expect.entry=multiboot", Err((0, Kind::Malformed)));
-        check("expect.cmdline=0:0 ", Err((0, Kind::SealNotLast { trailing: 1 })));
+        check(
+            "expect.cmdline=0:0 ",
+            Err((0, Kind::CmdlineDigestNotLast { trailing: 1 })),
+        );
         check("expect.cmdline=0", Err((0, Kind::Malformed)));
         check(
             "expect.cpus=0,256 expect.irqchip=gicv3-its expect.serial=0x9000000",
@@ -281,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_survives_the_command_line() {
+    fn every_keyword_round_trips() {
         for entry in ["pvh", "linux64", "linux32", "arm64", "riscv64", "arm64-qemu-elf"] {
             check(
                 &format!("expect.entry={entry}"),
@@ -303,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_not_text_is_refused() {
+    fn a_token_that_is_not_utf8_is_rejected() {
         let error = Request::parse(b"\xff expect\xff").unwrap_err();
         assert_eq!(
             (error.offset, error.kind),
@@ -313,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_survives_the_command_line() {
+    fn all_expectations_round_trip() {
         let ranges = [
             MemoryRange {
                 start: 0,
@@ -356,20 +349,20 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_sees_every_change_before_it() {
+    fn the_cmdline_digest_detects_every_change() {
         let prefix = "a  b=\"c d\" ";
-        let line = format!("{prefix}{}", Seal::over(prefix.as_bytes()));
-        let whole = Request::parse(line.as_bytes()).unwrap().seal.unwrap();
+        let line = format!("{prefix}{}", CmdlineDigest::of(prefix.as_bytes()));
+        let whole = Request::parse(line.as_bytes()).unwrap().cmdline.unwrap();
         assert_eq!(whole.expected, whole.found);
         for at in 0..prefix.len() - 1 {
             let mut changed = line.clone().into_bytes();
             changed[at] ^= 1;
-            let seal = Request::parse(&changed).unwrap().seal.unwrap();
-            assert_ne!(seal.expected, seal.found, "a change of byte {at} passes");
+            let check = Request::parse(&changed).unwrap().cmdline.unwrap();
+            assert_ne!(check.expected, check.found, "a change of byte {at} passes");
             let mut shorter = line.clone().into_bytes();
             shorter.remove(at);
-            let seal = Request::parse(&shorter).unwrap().seal.unwrap();
-            assert_ne!(seal.expected, seal.found, "a missing byte {at} passes");
+            let check = Request::parse(&shorter).unwrap().cmdline.unwrap();
+            assert_ne!(check.expected, check.found, "a missing byte {at} passes");
         }
     }
 }

@@ -2,31 +2,33 @@
 #![forbid(unsafe_code)]
 
 mod options;
-mod view;
+mod report;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process;
 
-use options::{End, Options};
+use options::{Options, Shutdown};
+use report::SystemReport;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::tcdrain;
-use view::View;
 
 fn main() {
     let mounted = mount_all();
     let options = fs::read_to_string("/proc/cmdline")
         .map(|line| Options::parse(&line))
         .unwrap_or_default();
-    // A console that takes no output leaves nobody to tell; the end of the machine can still be seen.
-    let _ = speak(mounted, options);
-    end(options
-        .end
-        .unwrap_or_else(|| End::of_machine(&rustix::system::uname().machine().to_string_lossy())))
+    // Without a console there is no way to report the error; the shutdown is still visible to the monitor.
+    let _ = print_report(mounted, options);
+    shut_down(
+        options
+            .shutdown
+            .unwrap_or_else(|| Shutdown::for_machine(&rustix::system::uname().machine().to_string_lossy())),
+    )
 }
 
-/// Mounts what the rest looks at.
+/// Mounts the file systems that the report reads.
 fn mount_all() -> io::Result<()> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         fs::create_dir_all(target)?;
@@ -35,26 +37,26 @@ fn mount_all() -> io::Result<()> {
     Ok(())
 }
 
-/// Says everything there is to say.
-fn speak(mounted: io::Result<()>, options: Options) -> io::Result<()> {
-    // What the kernel opened for standard output was not there before devtmpfs, unless the initrd brought it along.
+/// Prints the report and, if requested, echoes input.
+fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
+    // Standard output is closed unless the initrd contained /dev/console: the kernel opened it before devtmpfs was mounted.
     let mut console = OpenOptions::new().read(true).write(true).open("/dev/console")?;
     if let Err(error) = mounted {
         writeln!(console, "init: cannot mount: {error}")?;
     }
-    if options.unknown_end {
-        writeln!(console, "init: init.end is neither poweroff nor reboot")?;
+    if options.unknown_shutdown {
+        writeln!(console, "init: init.end must be poweroff or reboot")?;
     }
-    write!(console, "{}", View::of_machine())?;
+    write!(console, "{}", SystemReport::read())?;
     if options.echo {
         echo(&mut console)?;
     }
-    // The machine's end does not wait for what is still on its way out, which another CPU may be busy with.
+    // The shutdown does not wait for pending output, which another CPU may be sending.
     tcdrain(&console)?;
     Ok(())
 }
 
-/// Answers each line with itself, until one says `quit`.
+/// Echoes lines until `quit`.
 fn echo(console: &mut File) -> io::Result<()> {
     let lines = BufReader::new(console.try_clone()?);
     writeln!(console, "init: echoing lines until \"quit\"")?;
@@ -68,16 +70,16 @@ fn echo(console: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-fn end(how: End) -> ! {
+fn shut_down(how: Shutdown) -> ! {
     rustix::fs::sync();
     let commands = match how {
-        End::PowerOff => [RebootCommand::PowerOff, RebootCommand::Restart],
-        End::Reboot => [RebootCommand::Restart, RebootCommand::PowerOff],
+        Shutdown::PowerOff => [RebootCommand::PowerOff, RebootCommand::Restart],
+        Shutdown::Reboot => [RebootCommand::Restart, RebootCommand::PowerOff],
     };
     for command in commands {
-        // Comes back only if the kernel refuses; then the other way may do.
+        // Returns only on failure; then try the other command.
         let _ = reboot(command);
     }
-    // The kernel panics when its first process ends, which a monitor sees too.
+    // The kernel panics when init exits.
     process::exit(1)
 }

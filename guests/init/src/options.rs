@@ -1,20 +1,20 @@
-//! What the kernel's command line asks of this program.
+//! Options on the kernel command line.
 
 use std::path::Path;
 
-/// How to end the machine.
+/// Kind of shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Shutdown {
     /// `init.end=poweroff`.
     PowerOff,
     /// `init.end=reboot`.
     Reboot,
 }
 
-impl End {
-    /// The way that a monitor sees on a machine like this one. An x86 without ACPI has nothing to switch itself off with:
-    /// Linux then only halts. Everywhere else firmware does it (ACPI, PSCI, SBI).
-    pub(crate) fn of_machine(machine: &str) -> Self {
+impl Shutdown {
+    /// The kind that works on this machine. Without ACPI, x86 has no power-off and Linux only halts; elsewhere firmware powers the
+    /// machine off (ACPI, PSCI, SBI).
+    pub(crate) fn for_machine(machine: &str) -> Self {
         let acpi = ["/sys/firmware/acpi", "/proc/acpi"]
             .iter()
             .any(|path| Path::new(path).exists());
@@ -31,15 +31,15 @@ impl End {
     }
 }
 
-/// The words of the command line that are for this program.
+/// The options of this program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// `init.end=…`; `None`: [`End::of_machine`].
-    pub(crate) end: Option<End>,
+    /// `init.end=…`; `None`: [`Shutdown::for_machine`].
+    pub(crate) shutdown: Option<Shutdown>,
     /// `init.echo`.
     pub(crate) echo: bool,
-    /// There is a value of `init.end` that means nothing.
-    pub(crate) unknown_end: bool,
+    /// Whether `init.end` has an unknown value.
+    pub(crate) unknown_shutdown: bool,
 }
 
 impl Options {
@@ -48,9 +48,9 @@ impl Options {
         for word in cmdline.split_ascii_whitespace() {
             match word.split_once('=') {
                 None if word == "init.echo" => options.echo = true,
-                Some(("init.end", "poweroff")) => options.end = Some(End::PowerOff),
-                Some(("init.end", "reboot")) => options.end = Some(End::Reboot),
-                Some(("init.end", _)) => options.unknown_end = true,
+                Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
+                Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
+                Some(("init.end", _)) => options.unknown_shutdown = true,
                 _ => {}
             }
         }
@@ -62,26 +62,26 @@ impl Options {
 mod tests {
     use super::*;
 
-    fn check(cmdline: &str, end: Option<End>, echo: bool, unknown_end: bool) {
+    fn check(cmdline: &str, shutdown: Option<Shutdown>, echo: bool, unknown_shutdown: bool) {
         assert_eq!(
             Options::parse(cmdline),
             Options {
-                end,
+                shutdown,
                 echo,
-                unknown_end
+                unknown_shutdown
             },
             "{cmdline:?}"
         );
     }
 
     #[test]
-    fn words_are_read() {
+    fn options_are_parsed() {
         check("", None, false, false);
         check("console=ttyS0 init.echo\n", None, true, false);
-        check("init.end=poweroff", Some(End::PowerOff), false, false);
+        check("init.end=poweroff", Some(Shutdown::PowerOff), false, false);
         check(
             "a init.end=poweroff init.end=reboot b",
-            Some(End::Reboot),
+            Some(Shutdown::Reboot),
             false,
             false,
         );
@@ -91,13 +91,13 @@ mod tests {
     #[test]
     fn only_an_x86_without_acpi_reboots() {
         for (machine, acpi, expected) in [
-            ("x86_64", false, End::Reboot),
-            ("i686", false, End::Reboot),
-            ("x86_64", true, End::PowerOff),
-            ("aarch64", false, End::PowerOff),
-            ("riscv64", false, End::PowerOff),
+            ("x86_64", false, Shutdown::Reboot),
+            ("i686", false, Shutdown::Reboot),
+            ("x86_64", true, Shutdown::PowerOff),
+            ("aarch64", false, Shutdown::PowerOff),
+            ("riscv64", false, Shutdown::PowerOff),
         ] {
-            assert_eq!(End::choose(machine, acpi), expected, "{machine} {acpi}");
+            assert_eq!(Shutdown::choose(machine, acpi), expected, "{machine} {acpi}");
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use contract::{Blob, Digest, Expectation, Seal};
+use contract::{Blob, CmdlineDigest, Digest, Expectation};
 
 use self::machines::{Build, Loader};
 use super::results::{Case, Outcome};
@@ -79,9 +79,9 @@ impl Loader {
             cpus: self.cpus,
             ..Expectation::default()
         };
-        let sealed = format!("mode=exit {expectation} ");
-        let seal = Seal::over(sealed.as_bytes());
-        sealed + &seal.to_string()
+        let prefix = format!("mode=exit {expectation} ");
+        let digest = CmdlineDigest::of(prefix.as_bytes());
+        prefix + &digest.to_string()
     }
 
     /// The command that boots `kernel` with this command line.

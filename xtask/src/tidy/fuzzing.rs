@@ -9,10 +9,10 @@ use super::violation::Violation;
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
 const PARSERS: [(&str, &str); 2] = [
     ("crates/boot-cmdline", "cmdline_parse"),
-    ("crates/proto-fdt", "fdt_fixup"),
+    ("crates/proto-fdt", "fdt_update"),
 ];
 
-/// Prefix of the crates that parse an image format; the fuzz target is named after the format.
+/// Prefix of the published crates that parse an image format; the fuzz target is named after the format.
 const FORMATS: &str = "fmt-";
 
 /// Every parser has a fuzz target that calls it, and every fuzz target has seeds.
@@ -45,7 +45,10 @@ fn target_of(package: &Package) -> Option<String> {
     let listed = PARSERS
         .iter()
         .find(|(folder, _)| package.folder == Path::new(folder));
-    let format = package.short_name().strip_prefix(FORMATS);
+    let format = package
+        .short_name()
+        .strip_prefix(FORMATS)
+        .filter(|_| package.is_published);
     listed
         .map(|(_, target)| (*target).to_owned())
         .or_else(|| format.map(|format| format!("{}_parse", format.replace('-', "_"))))

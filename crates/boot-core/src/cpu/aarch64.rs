@@ -7,10 +7,11 @@ use crate::Endian;
 /// Arm ARM, `SPSR_EL1`: `D` is bit 9, `A` bit 8, `I` bit 7, `F` bit 6 and `M[4:0]` = `0b00101` is EL1h.
 pub const PSTATE_EL1H_DAIF: u64 = 0x3c5;
 
-/// The registers of an arm64 CPU that a boot protocol speaks of.
+/// The registers of an arm64 CPU that boot protocols specify.
 ///
-/// Everything else keeps the value the architecture or the hypervisor gives it at reset: MMU and caches off.
+/// The others keep their reset values: MMU and caches are off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct State {
     /// General-purpose registers `X0` to `X30`.
     pub x: [u64; 31],

@@ -1,9 +1,10 @@
 //! Entry state of a riscv64 hart (Linux `Documentation/arch/riscv/boot.rst`, "Register state").
 
-/// The registers of a riscv64 hart that a boot protocol speaks of.
+/// The registers of a riscv64 hart that boot protocols specify.
 ///
-/// Everything else keeps the value it has at reset: supervisor mode, interrupts disabled.
+/// The others keep their reset values: supervisor mode, interrupts disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct State {
     /// General-purpose registers `x0` to `x31`; `x[0]` stays zero, `x[10]` is `a0`, `x[11]` is `a1`.
     pub x: [u64; 32],

@@ -125,7 +125,8 @@ impl AccessRights {
 
 /// A segment register with its hidden part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Segment {
+#[non_exhaustive]
+pub struct SegmentRegister {
     /// The visible selector.
     pub selector: u16,
     /// Linear base address.
@@ -136,7 +137,18 @@ pub struct Segment {
     pub rights: AccessRights,
 }
 
-impl Segment {
+impl SegmentRegister {
+    /// A segment register with these parts.
+    #[must_use]
+    pub const fn new(selector: u16, base: u64, limit: u32, rights: AccessRights) -> Self {
+        Self {
+            selector,
+            base,
+            limit,
+            rights,
+        }
+    }
+
     /// A flat segment: base 0, limit 4 GiB - 1.
     #[must_use]
     pub const fn flat(selector: u16, rights: AccessRights) -> Self {
@@ -150,8 +162,7 @@ impl Segment {
 
     /// The eight-byte descriptor that loading this segment from a GDT would need (SDM 3.4.5).
     ///
-    /// Building the table from the segments keeps the registers and the table from disagreeing. A base above
-    /// 4 GiB does not fit an eight-byte descriptor; its high half is not part of the result.
+    /// A table built from it agrees with the register. The descriptor has the low 32 bits of the base only.
     #[must_use]
     pub const fn descriptor(&self) -> u64 {
         #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
@@ -171,6 +182,7 @@ impl Segment {
 
 /// The register of a descriptor table (GDTR, IDTR).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct DescriptorTable {
     /// Linear address of the table.
     pub base: u64,
@@ -178,12 +190,20 @@ pub struct DescriptorTable {
     pub limit: u16,
 }
 
-/// The registers of an x86 CPU that a boot protocol speaks of.
+impl DescriptorTable {
+    /// A table at `base` whose last byte is at `base + limit`.
+    #[must_use]
+    pub const fn new(base: u64, limit: u16) -> Self {
+        Self { base, limit }
+    }
+}
+
+/// The registers of an x86 CPU that boot protocols specify.
 ///
-/// Everything else (FPU, debug registers, MSRs, local APIC) keeps its value from reset or is the harness's own
-/// business.
+/// The others (FPU, debug registers, MSRs, local APIC) keep their reset values or are set by the harness.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
+#[non_exhaustive]
 pub struct State {
     pub rax: u64,
     pub rbx: u64,
@@ -203,14 +223,14 @@ pub struct State {
     pub r15: u64,
     pub rip: u64,
     pub rflags: u64,
-    pub cs: Segment,
-    pub ds: Segment,
-    pub es: Segment,
-    pub fs: Segment,
-    pub gs: Segment,
-    pub ss: Segment,
-    pub tr: Segment,
-    pub ldtr: Segment,
+    pub cs: SegmentRegister,
+    pub ds: SegmentRegister,
+    pub es: SegmentRegister,
+    pub fs: SegmentRegister,
+    pub gs: SegmentRegister,
+    pub ss: SegmentRegister,
+    pub tr: SegmentRegister,
+    pub ldtr: SegmentRegister,
     pub gdtr: DescriptorTable,
     pub idtr: DescriptorTable,
     pub cr0: u64,
@@ -226,7 +246,7 @@ impl State {
     /// `code` and `data` are the selectors of `CS` and of the data segments.
     #[must_use]
     pub fn protected_mode(eip: u32, code: u16, data: u16) -> Self {
-        let data = Segment::flat(data, AccessRights::DATA32);
+        let data = SegmentRegister::flat(data, AccessRights::DATA32);
         Self {
             rax: 0,
             rbx: 0,
@@ -246,24 +266,14 @@ impl State {
             r15: 0,
             rip: u64::from(eip),
             rflags: RFLAGS_CLEAR,
-            cs: Segment::flat(code, AccessRights::CODE32),
+            cs: SegmentRegister::flat(code, AccessRights::CODE32),
             ds: data,
             es: data,
             fs: data,
             gs: data,
             ss: data,
-            tr: Segment {
-                selector: 0,
-                base: 0,
-                limit: 0x67,
-                rights: AccessRights::TSS32_BUSY,
-            },
-            ldtr: Segment {
-                selector: 0,
-                base: 0,
-                limit: 0xffff,
-                rights: AccessRights::LDT,
-            },
+            tr: SegmentRegister::new(0, 0, 0x67, AccessRights::TSS32_BUSY),
+            ldtr: SegmentRegister::new(0, 0, 0xffff, AccessRights::LDT),
             gdtr: DescriptorTable::default(),
             idtr: DescriptorTable::default(),
             cr0: cr0::PE | cr0::ET,
@@ -281,7 +291,7 @@ impl State {
     pub fn long_mode(rip: u64, cr3: u64, code: u16, data: u16) -> Self {
         let mut state = Self::protected_mode(0, code, data);
         state.rip = rip;
-        state.cs = Segment::flat(code, AccessRights::CODE64);
+        state.cs = SegmentRegister::flat(code, AccessRights::CODE64);
         state.tr.rights = AccessRights::TSS64_BUSY;
         state.cr0 |= cr0::PG;
         state.cr3 = cr3;
@@ -298,16 +308,20 @@ mod tests {
     #[test]
     fn descriptors_match_the_values_linux_documents() {
         // GDT_ENTRY(flags, base, limit) of the kernel's own boot code gives these for flat segments.
-        let check = |segment: Segment, expected: u64| assert_eq!(segment.descriptor(), expected);
-        check(Segment::flat(0x10, AccessRights::CODE64), 0x00af_9b00_0000_ffff);
-        check(Segment::flat(0x10, AccessRights::CODE32), 0x00cf_9b00_0000_ffff);
-        check(Segment::flat(0x18, AccessRights::DATA32), 0x00cf_9300_0000_ffff);
-        let tss = Segment {
-            selector: 0x20,
-            base: 0x1234_5678,
-            limit: 0x67,
-            rights: AccessRights::TSS32_BUSY,
-        };
+        let check = |segment: SegmentRegister, expected: u64| assert_eq!(segment.descriptor(), expected);
+        check(
+            SegmentRegister::flat(0x10, AccessRights::CODE64),
+            0x00af_9b00_0000_ffff,
+        );
+        check(
+            SegmentRegister::flat(0x10, AccessRights::CODE32),
+            0x00cf_9b00_0000_ffff,
+        );
+        check(
+            SegmentRegister::flat(0x18, AccessRights::DATA32),
+            0x00cf_9300_0000_ffff,
+        );
+        let tss = SegmentRegister::new(0x20, 0x1234_5678, 0x67, AccessRights::TSS32_BUSY);
         check(tss, 0x1200_8b34_5678_0067);
     }
 
@@ -319,5 +333,75 @@ mod tests {
         assert!(!code.default_big() && !code.available());
         assert_eq!(AccessRights::from_bits(0x0fff).bits(), 0x00ff);
         assert_eq!(AccessRights::from_bits(0x60).dpl(), 3);
+    }
+
+    #[test]
+    fn each_access_right_is_one_bit() {
+        type Flag = fn(AccessRights) -> bool;
+        let flags: [(u16, Flag); 6] = [
+            (4, AccessRights::is_code_or_data),
+            (7, AccessRights::is_present),
+            (12, AccessRights::available),
+            (13, AccessRights::is_long),
+            (14, AccessRights::default_big),
+            (15, AccessRights::is_page_granular),
+        ];
+        for (bit, flag) in flags {
+            assert!(flag(AccessRights::from_bits(1 << bit)), "{bit}");
+            assert!(!flag(AccessRights::from_bits(!(1 << bit))), "{bit}");
+        }
+        let rights = AccessRights::from_bits(0xf02a);
+        assert_eq!((rights.segment_type(), rights.dpl()), (0xa, 1));
+    }
+
+    #[test]
+    fn a_descriptor_has_all_parts_of_the_register() {
+        let check = |base, limit, rights, expected: u64| {
+            let segment = SegmentRegister::new(0, base, limit, AccessRights::from_bits(rights));
+            assert_eq!(segment.descriptor(), expected, "{segment:?}");
+        };
+        // Intel SDM volume 3A, figure 3-8: limit in bits 0 to 15 and 48 to 51, base in bits 16 to 39 and 56 to 63.
+        check(0, 0xf_ffff, 0, 0x000f_0000_0000_ffff);
+        check(0xffff_ffff, 0, 0, 0xff00_00ff_ffff_0000);
+        check(0, 0, 0xf0ff, 0x00f0_ff00_0000_0000);
+        check(0, 0x1234_5fff, 1 << 15, 0x0081_0000_0000_2345);
+    }
+
+    #[test]
+    fn modes_differ_in_control_registers_and_code_segment() {
+        let state = State::protected_mode(0x10_0000, 0x8, 0x10);
+        assert_eq!((state.rip, state.rflags, state.rsi), (0x10_0000, 2, 0));
+        assert_eq!((state.cr0, state.cr3, state.cr4, state.efer), (0x11, 0, 0, 0));
+        assert_eq!(state.cs, SegmentRegister::flat(0x8, AccessRights::CODE32));
+        for data in [state.ds, state.es, state.fs, state.gs, state.ss] {
+            assert_eq!(data, SegmentRegister::flat(0x10, AccessRights::DATA32));
+        }
+        assert_eq!((state.tr.limit, state.ldtr.limit), (0x67, 0xffff));
+        assert_eq!(state.gdtr, DescriptorTable::new(0, 0));
+
+        let state = State::long_mode(1 << 32, 0x9000, 0x8, 0x10);
+        assert_eq!((state.rip, state.cr3), (1 << 32, 0x9000));
+        assert_eq!((state.cr0, state.cr4, state.efer), (0x8000_0011, 0x20, 0x500));
+        assert_eq!(state.cs, SegmentRegister::flat(0x8, AccessRights::CODE64));
+        assert_eq!(state.ds, SegmentRegister::flat(0x10, AccessRights::DATA32));
+    }
+
+    #[test]
+    fn control_register_bits_are_those_of_the_manual() {
+        assert_eq!(
+            [cr0::PE, cr0::MP, cr0::ET, cr0::NE, cr0::WP, cr0::PG],
+            [0x1, 0x2, 0x10, 0x20, 0x1_0000, 0x8000_0000]
+        );
+        assert_eq!([cr4::PAE, cr4::LA57], [0x20, 0x1000]);
+        assert_eq!([efer::LME, efer::LMA], [0x100, 0x400]);
+    }
+
+    #[test]
+    fn parts_of_registers_are_kept() {
+        let segment = SegmentRegister::new(1, 2, 3, AccessRights::LDT);
+        assert_eq!((segment.selector, segment.base, segment.limit), (1, 2, 3));
+        assert_eq!(segment.rights, AccessRights::LDT);
+        let table = DescriptorTable::new(4, 5);
+        assert_eq!((table.base, table.limit), (4, 5));
     }
 }

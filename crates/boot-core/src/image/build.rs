@@ -1,4 +1,4 @@
-//! Building a [`KernelImage`], with the checks that make its promises true for every parser.
+//! Building and validating a [`KernelImage`].
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,10 +7,9 @@ use super::{EntryAbi, EntryPoint, KernelImage, Payload, Placement, Segment};
 use crate::metadata::{Metadata, MetadataMap};
 use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning, WarningDetail};
 
-/// Collects what a parser found and checks it as a whole.
+/// Collects the parts of a parsed image and validates them as a whole.
 ///
-/// The parser's own errors name header fields and file offsets; the checks here are the last line, so that a plugin
-/// with a bug cannot hand a broken image to a planner.
+/// Errors of a parser name header fields and file offsets. The checks here protect planners from a parser with a bug.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ImageBuilder {
@@ -18,11 +17,11 @@ pub struct ImageBuilder {
     extent: Option<GuestRange>,
 }
 
-/// What is wrong with an image as a whole.
+/// Why an image as a whole is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// Nothing to load.
+    /// An image without a segment.
     #[error("the image has no segment to load")]
     NoSegments,
     /// A segment without bytes.
@@ -53,7 +52,7 @@ pub enum ImageError {
         /// The extent.
         extent: GuestRange,
     },
-    /// Nowhere to start.
+    /// An image without an entry point.
     #[error("the image has no entry point")]
     NoEntry,
     /// An entry point outside every segment.
@@ -62,10 +61,10 @@ pub enum ImageError {
     /// Two entry points of one ABI.
     #[error("the image has two {0} entry points")]
     DuplicateEntry(EntryAbi),
-    /// A placement rule that is no rule.
+    /// Placement constraints with an invalid alignment.
     #[error("alignment {:#x} with remainder {:#x} cannot be met", .0.align, .0.align_offset)]
     BadAlignment(Constraints),
-    /// A placement rule that leaves no room.
+    /// Placement constraints that no address meets.
     #[error("an image of {len:#x} bytes cannot be placed between {min:#x} and {max:#x}")]
     NoRoom {
         /// The length of the extent.
@@ -113,14 +112,14 @@ impl ImageBuilder {
         self
     }
 
-    /// Sets the runtime extent: all of it belongs to the kernel. Without it, the extent is the span of the segments,
-    /// and in a fixed image the gaps between the segments belong to nobody.
+    /// Sets the runtime extent: all of it is used by the kernel. The default is the span of the segments; in a fixed image
+    /// the gaps between them are then free.
     pub fn extent(mut self, extent: GuestRange) -> Self {
         self.extent = Some(extent);
         self
     }
 
-    /// Sets the placement rule. Without it, the image is fixed.
+    /// Sets the placement rule. The default is fixed.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.image.placement = placement;
         self
@@ -150,7 +149,7 @@ impl ImageBuilder {
         self
     }
 
-    /// Sets whether the file is also a PE program that UEFI firmware can start. Without it, it is not.
+    /// Sets whether the file is also a PE program that UEFI firmware can start. The default is `false`.
     pub fn efi_stub(mut self, efi_stub: bool) -> Self {
         self.image.efi_stub = efi_stub;
         self
@@ -162,11 +161,11 @@ impl ImageBuilder {
         self
     }
 
-    /// Checks everything and hands out the image.
+    /// Validates the image.
     ///
     /// # Errors
     ///
-    /// [`ImageError`] names the first promise of [`KernelImage`] that does not hold.
+    /// [`ImageError`] with the first check of [`KernelImage`] that fails.
     pub fn build(self) -> Result<KernelImage, ImageError> {
         let Self { mut image, extent } = self;
         image.segments.sort_by_key(|segment| segment.range);
@@ -342,5 +341,84 @@ mod tests {
         check(valid().payload(Payload::new(past)), |e| {
             matches!(e, ImageError::PayloadPastEnd { .. })
         });
+    }
+
+    #[test]
+    fn an_image_has_what_the_parser_found() {
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        struct Flags(u32);
+
+        let rule = Placement::Relocatable(Constraints::aligned(0x1000).not_above(0x40_0000));
+        let payload = Payload::new(SourceRange::new(0xff8, 8).unwrap());
+        let image = valid()
+            .entry(EntryAbi::PVH, 0x20_0000)
+            .extent(range(0x10_0000, 0x30_0000))
+            .placement(rule)
+            .payload(payload)
+            .kernel_version("6.12".into())
+            .efi_stub(true)
+            .metadata(Flags(1))
+            .warning("old")
+            .build()
+            .unwrap();
+        assert_eq!(
+            (image.format(), image.arch(), image.endian()),
+            ("test", Arch::X86_64, Endian::Little)
+        );
+        assert_eq!((image.source_len(), image.segments().len()), (0x1000, 2));
+        assert_eq!(image.extent(), range(0x10_0000, 0x30_0000));
+        assert_eq!((image.placement(), image.payload()), (rule, Some(&payload)));
+        assert_eq!(
+            (image.kernel_version(), image.has_efi_stub()),
+            (Some("6.12"), true)
+        );
+        assert_eq!(image.metadata(), Some(&Flags(1)));
+        assert_eq!(image.warnings(), [Warning::new("old")]);
+        assert_eq!(image.entries().len(), 2);
+        let ranges = |image: &KernelImage| image.occupied_ranges().collect::<Vec<_>>();
+        assert_eq!(ranges(&image), [image.extent()]);
+
+        let image = valid().build().unwrap();
+        assert_eq!(
+            ranges(&image),
+            [range(0x10_0000, 0x10_0800), range(0x20_0000, 0x20_2000)]
+        );
+        let moved = valid()
+            .placement(Placement::Relocatable(Constraints::NONE))
+            .build()
+            .unwrap();
+        assert_eq!(ranges(&moved), [range(0x10_0000, 0x20_2000)]);
+        assert_eq!((image.payload(), image.kernel_version()), (None, None));
+        assert!(!image.has_efi_stub() && image.warnings().is_empty());
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let check = |builder: ImageBuilder, accepted: bool| {
+            let found = builder.build();
+            assert_eq!(found.is_ok(), accepted, "{found:?}");
+        };
+        let segment = |offset, len, start, end| {
+            let source = SourceRange::new(offset, len).unwrap();
+            builder()
+                .segment(source, range(start, end))
+                .entry(EntryAbi::ELF64, start)
+        };
+        check(segment(0xff0, 0x10, 0, 0x10), true);
+        check(segment(0xff1, 0x10, 0, 0x10), false);
+        check(segment(0, 0x10, 0, 0xf), false);
+        let payload = |offset| Payload::new(SourceRange::new(offset, 0x10).unwrap());
+        check(valid().payload(payload(0xff0)), true);
+        check(valid().payload(payload(0xff1)), false);
+        // The extent of `valid` has 0x10_2000 bytes.
+        let window = |min, max| {
+            let rule = Constraints::aligned(0x1000).between(min, max);
+            valid().placement(Placement::Relocatable(rule))
+        };
+        check(window(0x800, 0x10_3000), true);
+        check(window(0x800, 0x10_2fff), false);
+        check(window(u64::MAX - 0x10, u64::MAX), false);
+        check(valid().entry(EntryAbi::PVH, 0x20_1fff), true);
+        check(valid().entry(EntryAbi::PVH, 0x20_2000), false);
     }
 }

@@ -45,8 +45,8 @@ impl Codec {
         }
     }
 
-    /// The codec whose magic number `bytes` begin with, and [`Codec::Stored`] for an ELF file; `None` where the
-    /// first bytes say nothing known. Six bytes are enough for every codec.
+    /// The codec whose magic number is at the start of `bytes`; [`Codec::Stored`] for an ELF file; `None` for others. Six
+    /// bytes are enough for every codec.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         const MAGICS: [(&[u8], Codec); 9] = [
@@ -77,11 +77,11 @@ impl fmt::Display for Codec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Payload {
-    /// How it is compressed; `None` where its first bytes are of no known codec.
+    /// Compression; `None` where the magic number is of no known codec.
     pub codec: Option<Codec>,
-    /// Where it lies in the source.
+    /// Its bytes in the source.
     pub source: SourceRange,
-    /// How many bytes it decompresses to, where the container says so. Not verified: a hint.
+    /// Uncompressed length in bytes, if the container states one. A hint: it is not verified.
     pub unpacked_len: Option<u64>,
 }
 
@@ -106,5 +106,47 @@ impl Payload {
     #[must_use]
     pub const fn with_unpacked_len(self, unpacked_len: Option<u64>) -> Self {
         Self { unpacked_len, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn codecs_are_detected_by_their_magic_numbers() {
+        let check = |bytes: &[u8], codec: Codec, name| {
+            assert_eq!(Codec::detect(bytes), Some(codec));
+            assert_eq!(Codec::detect(&[bytes, &[0; 8]].concat()), Some(codec));
+            assert_eq!(Codec::detect(&bytes[1..]), None);
+            assert_eq!((codec.name(), &*codec.to_string()), (name, name));
+        };
+        check(b"\x1f\x8b", Codec::Gzip, "gzip");
+        check(b"BZh", Codec::Bzip2, "bzip2");
+        check(b"\x5d\0\0", Codec::Lzma, "lzma");
+        check(b"\xfd7zXZ\0", Codec::Xz, "xz");
+        check(b"\x89LZO", Codec::Lzo, "lzo");
+        check(b"\x02\x21\x4c\x18", Codec::Lz4Legacy, "lz4-legacy");
+        check(b"\x04\x22\x4d\x18", Codec::Lz4Frame, "lz4");
+        check(b"\x28\xb5\x2f\xfd", Codec::Zstd, "zstd");
+        check(b"\x7fELF", Codec::Stored, "stored");
+        assert_eq!(Codec::detect(b""), None);
+    }
+
+    #[test]
+    fn payloads_keep_what_was_set() {
+        let source = SourceRange::whole(5);
+        let payload = Payload::new(source);
+        assert_eq!(
+            (payload.source, payload.codec, payload.unpacked_len),
+            (source, None, None)
+        );
+        let payload = payload.with_codec(Some(Codec::Xz)).with_unpacked_len(Some(9));
+        assert_eq!(
+            (payload.source, payload.codec, payload.unpacked_len),
+            (source, Some(Codec::Xz), Some(9))
+        );
     }
 }

@@ -4,8 +4,8 @@ use core::fmt;
 
 /// The calling convention of an entry point: which registers and structures the code there expects.
 ///
-/// An open set: the constants are the entry points that this workspace's formats and protocols use, and any other name
-/// makes another identifier. A format and a protocol agree on one by its name.
+/// An open set: the constants are the conventions of this workspace's formats and protocols, and [`new`](Self::new)
+/// defines others. Identifiers are equal if their names are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryAbi(&'static str);
 
@@ -16,7 +16,7 @@ impl EntryAbi {
     /// Protocol").
     pub const LINUX_X86_32: Self = Self::new("linux-x86-32");
     /// The Linux x86 16-bit boot protocol: real mode, `ds` holds the segment of the setup code (boot.rst, "Running
-    /// the Kernel"). Programs that borrow the kernel's header but need a PC BIOS have only this entry.
+    /// the Kernel"). Programs that use the kernel's header but need a PC BIOS have only this entry.
     pub const LINUX_X86_16: Self = Self::new("linux-x86-16");
     /// PVH: protected mode, `ebx` holds the `hvm_start_info` (Xen `pvh.pandoc`).
     pub const PVH: Self = Self::new("pvh");
@@ -54,13 +54,13 @@ impl fmt::Debug for EntryAbi {
     }
 }
 
-/// An address that the first CPU may start at.
+/// An address at which the boot CPU may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct EntryPoint {
     /// Calling convention of the code there.
     pub abi: EntryAbi,
-    /// Guest physical link address; it moves with the image.
+    /// Link address; it moves with the image.
     pub addr: u64,
 }
 
@@ -69,5 +69,21 @@ impl EntryPoint {
     #[must_use]
     pub const fn new(abi: EntryAbi, addr: u64) -> Self {
         Self { abi, addr }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_their_names() {
+        const OWN: EntryAbi = EntryAbi::new("own");
+        assert_eq!(OWN.name(), "own");
+        assert_eq!(std::format!("{OWN} {OWN:?} {OWN:>4}"), "own EntryAbi(own)  own");
+        assert_eq!(EntryAbi::new("pvh"), EntryAbi::PVH);
+        assert_ne!(OWN, EntryAbi::PVH);
+        let entry = EntryPoint::new(OWN, 7);
+        assert_eq!((entry.abi, entry.addr), (OWN, 7));
     }
 }

@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cpus {
-    /// Described elsewhere.
+    /// Not specified here; a guest gets them from elsewhere, as a PC's gets them from ACPI.
     #[default]
-    Undescribed,
+    Unspecified,
     /// arm64 CPUs, one for each vCPU in the order of the vCPU indices.
     Arm64(Vec<Arm64Cpu>),
     /// riscv64 harts.
@@ -18,11 +18,11 @@ pub enum Cpus {
 }
 
 impl Cpus {
-    /// How many there are; `None` where they are not described.
+    /// Number of CPUs; `None` where they are not specified.
     #[must_use]
     pub fn count(&self) -> Option<usize> {
         match self {
-            Self::Undescribed => None,
+            Self::Unspecified => None,
             Self::Arm64(cpus) => Some(cpus.len()),
             Self::Riscv64(cpus) => Some(cpus.harts.len()),
         }
@@ -31,6 +31,7 @@ impl Cpus {
 
 /// An arm64 CPU (Linux binding `arm/cpus.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Arm64Cpu {
     /// The affinity fields of its `MPIDR_EL1`: Aff0, Aff1 and Aff2 in bits 0 to 23, Aff3 in bits 32 to 39. Other bits
     /// of the register may be set and do not count.
@@ -52,14 +53,23 @@ impl Arm64Cpu {
         }
     }
 
+    /// The same with a type, as the device tree's `compatible` names it.
+    #[must_use]
+    pub fn with_compatible(self, compatible: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            compatible: compatible.into(),
+            ..self
+        }
+    }
+
     /// Its affinity, without the other bits of `MPIDR_EL1`.
     #[must_use]
     pub const fn affinity(&self) -> u64 {
         self.mpidr & Self::AFFINITY
     }
 
-    /// The affinity that the vCPU with this index gets where nobody says otherwise: 16 CPUs to an Aff1, so that one
-    /// GICv3 target list reaches all of them, and 256 Aff1 to an Aff2. KVM numbers vCPUs so.
+    /// The default affinity of the vCPU with this index, as KVM assigns it: 16 CPUs for each Aff1, so that one GICv3
+    /// target list reaches all of them, and 256 Aff1 for each Aff2.
     #[must_use]
     pub const fn affinity_of(index: u32) -> u64 {
         // Every field is masked to its width, so nothing is lost by moving it to its place.
@@ -71,6 +81,7 @@ impl Arm64Cpu {
 
 /// The harts of a riscv64 machine, and what they share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct RiscvCpus {
     /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node":
     /// `timebase-frequency`); not zero.
@@ -79,8 +90,20 @@ pub struct RiscvCpus {
     pub harts: Vec<RiscvHart>,
 }
 
+impl RiscvCpus {
+    /// Harts that share a `time` counter of this frequency in Hz.
+    #[must_use]
+    pub const fn new(timebase_frequency: u32, harts: Vec<RiscvHart>) -> Self {
+        Self {
+            timebase_frequency,
+            harts,
+        }
+    }
+}
+
 /// A riscv64 hart (Linux bindings `riscv/cpus.yaml` and `riscv/extensions.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct RiscvHart {
     /// Its hart id.
     pub hart_id: u64,
@@ -112,13 +135,46 @@ impl RiscvHart {
             cbop_block_size: None,
         }
     }
+
+    /// The same with another translation mode.
+    #[must_use]
+    pub fn with_mmu(self, mmu: MmuType) -> Self {
+        Self { mmu, ..self }
+    }
+
+    /// The same with a block size in bytes for Zicbom.
+    #[must_use]
+    pub fn with_cbom_block_size(self, size: u32) -> Self {
+        Self {
+            cbom_block_size: Some(size),
+            ..self
+        }
+    }
+
+    /// The same with a block size in bytes for Zicboz.
+    #[must_use]
+    pub fn with_cboz_block_size(self, size: u32) -> Self {
+        Self {
+            cboz_block_size: Some(size),
+            ..self
+        }
+    }
+
+    /// The same with a block size in bytes for Zicbop.
+    #[must_use]
+    pub fn with_cbop_block_size(self, size: u32) -> Self {
+        Self {
+            cbop_block_size: Some(size),
+            ..self
+        }
+    }
 }
 
-/// How a hart translates addresses at the most (`mmu-type` in Linux binding `riscv/cpus.yaml`).
+/// The largest translation mode of a hart (`mmu-type` in Linux binding `riscv/cpus.yaml`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MmuType {
-    /// Not at all.
+    /// No translation.
     None,
     /// Sv39: three levels.
     Sv39,
@@ -143,8 +199,8 @@ impl MmuType {
 
 /// The instruction set of an RV64I hart: its extensions by name.
 ///
-/// The device tree says it twice, as a list (`riscv,isa-base`, `riscv,isa-extensions`) and as one string
-/// (`riscv,isa`) for kernels before 6.6. Both come from this one list.
+/// The device tree has it twice: as a list (`riscv,isa-base`, `riscv,isa-extensions`), and as one string (`riscv,isa`)
+/// for kernels before 6.6. Both come from this list.
 ///
 /// ```
 /// use boot_core::machine::Isa;
@@ -162,10 +218,10 @@ pub struct Isa {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IsaError {
-    /// A name that cannot stand in an ISA string.
+    /// A name that an ISA string cannot contain.
     #[error(
-        "`{0}` is no name of a RISC-V extension: one lower-case letter but s, x and z, or a longer name that \
-         begins with one of these"
+        "`{0}` is not the name of a RISC-V extension: expected one lower-case letter other than s, x and z, or a \
+         longer name that begins with one of these"
     )]
     Name(String),
     /// An extension named twice.
@@ -293,5 +349,46 @@ mod tests {
             Isa::new(Isa::rv64gc().extensions().map(ToString::to_string)).unwrap()
         );
         assert!(Isa::rv64gc().has("zicsr") && !Isa::rv64gc().has("v"));
+    }
+
+    #[test]
+    fn affinities_are_those_of_kvm() {
+        let check = |index, expected| assert_eq!(Arm64Cpu::affinity_of(index), expected, "{index}");
+        check(0, 0);
+        check(15, 0xf);
+        check(16, 0x100);
+        check(0xfff, 0xff0f);
+        check(0x1000, 0x1_0000);
+        check(0xf_ffff, 0xff_ff0f);
+        check(0x10_0000, 0x1_0000_0000);
+        let cpu = Arm64Cpu::new(0x12_8034_5678);
+        assert_eq!(cpu.affinity(), 0x12_0034_5678);
+        assert_eq!(cpu.compatible, "arm,armv8");
+        assert_eq!(cpu.with_compatible("arm,cortex-a57").compatible, "arm,cortex-a57");
+    }
+
+    #[test]
+    fn cpus_are_counted_and_harts_keep_their_options() {
+        let hart = RiscvHart::new(5, Isa::rv64gc());
+        assert_eq!((hart.hart_id, hart.mmu), (5, MmuType::Sv39));
+        let full = hart
+            .clone()
+            .with_mmu(MmuType::Sv57)
+            .with_cbom_block_size(64)
+            .with_cboz_block_size(128)
+            .with_cbop_block_size(32);
+        assert_eq!(full.mmu, MmuType::Sv57);
+        let sizes = (full.cbom_block_size, full.cboz_block_size, full.cbop_block_size);
+        assert_eq!(sizes, (Some(64), Some(128), Some(32)));
+        let harts = RiscvCpus::new(10_000_000, [hart, full].to_vec());
+        assert_eq!(harts.timebase_frequency, 10_000_000);
+        assert_eq!(Cpus::Riscv64(harts).count(), Some(2));
+        assert_eq!(
+            Cpus::Arm64([0, 1, 2].map(Arm64Cpu::new).to_vec()).count(),
+            Some(3)
+        );
+        assert_eq!(Cpus::default().count(), None);
+        let names = [MmuType::None, MmuType::Sv39, MmuType::Sv48, MmuType::Sv57].map(MmuType::name);
+        assert_eq!(names, ["riscv,none", "riscv,sv39", "riscv,sv48", "riscv,sv57"]);
     }
 }

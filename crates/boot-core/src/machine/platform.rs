@@ -7,16 +7,16 @@ use super::{
     Arm64Timer, Cpus, InterruptController, PciHost, Psci, ReservedMemory, Serial, Syscon, VirtioMmio,
 };
 
-/// The devices of a machine that a guest cannot find on its own, as plain data.
+/// The devices of a machine that a guest cannot discover, as plain data.
 ///
-/// Nothing here is checked by itself: whoever writes a description for the guest refuses what it cannot say, such as
-/// an interrupt line that the interrupt controller has not.
+/// Nothing is checked here. A writer of a description for the guest returns an error for what it cannot express, such
+/// as an interrupt line that the interrupt controller does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Platform {
-    /// The machine's name for people; empty for none (Devicetree Specification, "Root node": `model`).
+    /// The machine's human-readable name; empty for none (Devicetree Specification, "Root node": `model`).
     pub model: Cow<'static, str>,
-    /// The machine's name for programs, most specific first (Devicetree Specification, "Root node": `compatible`).
+    /// The machine's identifiers, most specific first (Devicetree Specification, "Root node": `compatible`).
     pub compatible: Vec<Cow<'static, str>>,
     /// Its CPUs, in the order of the vCPU indices; the first is the boot CPU.
     pub cpus: Cpus,
@@ -34,7 +34,7 @@ pub struct Platform {
     pub pci: Option<PciHost>,
     /// A register that turns the machine off or resets it.
     pub syscon: Option<Syscon>,
-    /// RAM that the guest is told about and must leave alone.
+    /// RAM that is described to the guest as reserved.
     pub reserved_memory: Vec<ReservedMemory>,
 }
 
@@ -45,8 +45,8 @@ impl Platform {
         Self {
             model: Cow::Borrowed(""),
             compatible: Vec::new(),
-            cpus: Cpus::Undescribed,
-            interrupt_controller: InterruptController::Undescribed,
+            cpus: Cpus::Unspecified,
+            interrupt_controller: InterruptController::Unspecified,
             timer: None,
             psci: None,
             serial: Vec::new(),

@@ -9,9 +9,9 @@ use crate::{GuestRange, KernelImage, Placement, Segment};
 /// The label of everything that belongs to the kernel.
 pub(crate) const KERNEL_LABEL: &str = "kernel";
 
-/// A kernel image with a place in guest memory.
+/// A kernel image placed in guest memory.
 ///
-/// All addresses it gives are final: link addresses moved by the distance that placement chose.
+/// Its addresses are final: link addresses plus the distance by which placement moved the image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlacedKernel {
     link: u64,
@@ -22,17 +22,17 @@ pub struct PlacedKernel {
 }
 
 impl PlacedKernel {
-    /// Finds a place for `image` and takes it: a fixed image goes to its address, a relocatable one to the address
-    /// it prefers, or else to the lowest that its rule allows.
+    /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one at its preferred address,
+    /// or else at the lowest that its constraints allow.
     ///
     /// # Errors
     ///
-    /// [`PlacementError`] where the image must go where there is no free RAM, or fits nowhere.
+    /// [`PlacementError`] where a fixed image is not in free RAM, or a relocatable one fits nowhere.
     pub fn place(image: &KernelImage, allocator: &mut RamAllocator<'_>) -> Result<Self, PlacementError> {
         Self::place_below(image, allocator, u64::MAX)
     }
 
-    /// The same, with the whole extent below `max` (exclusive), for entry points that cannot live higher.
+    /// The same with the whole extent below `max` (exclusive).
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl PlacedKernel {
         }
     }
 
-    /// The same, with the extent at `base` and nowhere else: `None`, with nothing taken, where the image may not be there,
-    /// where something is in the way, or where it would reach past `max` (exclusive).
+    /// The same with the extent at `base`. Returns `None` and takes nothing where the image does not allow that address, the
+    /// memory is not free RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,
@@ -108,13 +108,13 @@ impl PlacedKernel {
         })
     }
 
-    /// The address that the start of the image's extent was placed at.
+    /// The start of the extent.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// The runtime extent, from the first to the last address the kernel uses.
+    /// The runtime extent, from the first to the last address that the kernel uses.
     #[must_use]
     pub fn extent(&self) -> GuestRange {
         self.extent
@@ -126,9 +126,21 @@ impl PlacedKernel {
         &self.occupied_ranges
     }
 
-    /// The parts of the extent between those that belong to the kernel, sorted by address. The segments of a kernel
-    /// that is one piece of memory to itself leave such gaps by their alignment: Linux counts and later frees all
-    /// from its first to its last byte. So a protocol that starts such kernels puts nothing there.
+    /// Takes the gaps between [`occupied_ranges`](Self::occupied_ranges), RAM or not, so that nothing else is placed
+    /// inside the extent.
+    ///
+    /// Protocols for Linux need this: the alignment of its segments leaves gaps, but the kernel treats all memory from
+    /// its first to its last byte as its own, and frees parts of it later.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Taken`] where something lies in a gap already.
+    pub fn reserve_gaps(&self, allocator: &mut RamAllocator<'_>) -> Result<(), PlacementError> {
+        self.gaps()
+            .try_for_each(|gap| allocator.exclude(KERNEL_LABEL, gap))
+    }
+
+    /// The parts of the extent between [`occupied_ranges`](Self::occupied_ranges), sorted by address.
     pub fn gaps(&self) -> impl Iterator<Item = GuestRange> + '_ {
         self.occupied_ranges
             .windows(2)
@@ -163,5 +175,111 @@ fn no_address(range: GuestRange) -> PlacementError {
     PlacementError::NotRam {
         label: KERNEL_LABEL,
         range,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arch, Constraints, Endian, ImageBuilder, MemoryMap, RegionKind, SourceRange};
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    /// RAM from 0x1000 to 0x9000.
+    fn map() -> MemoryMap {
+        let mut map = MemoryMap::new();
+        map.insert(range(0x1000, 0x9000), RegionKind::Ram).unwrap();
+        map
+    }
+
+    /// Two segments with a gap of 0x800 bytes, which `rule` places.
+    fn image(rule: Placement) -> KernelImage {
+        ImageBuilder::new("test", Arch::X86_64, Endian::Little, 0x100)
+            .segment(SourceRange::whole(0x100), range(0x2000, 0x2800))
+            .segment(SourceRange::whole(0), range(0x3000, 0x4000))
+            .entry(EntryAbi::ELF64, 0x2004)
+            .placement(rule)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_fixed_image_takes_its_segments_and_reserves_its_gaps() {
+        let (map, image) = (map(), image(Placement::Fixed));
+        let mut allocator = RamAllocator::new(&map);
+        let kernel = PlacedKernel::place_below(&image, &mut allocator, 0x4000).unwrap();
+        assert_eq!((kernel.base(), kernel.extent()), (0x2000, range(0x2000, 0x4000)));
+        assert_eq!(kernel.segments(), image.segments());
+        assert_eq!(kernel.gaps().collect::<Vec<_>>(), [range(0x2800, 0x3000)]);
+        assert_eq!(kernel.entry(&image, EntryAbi::ELF64), Some(0x2004));
+        assert_eq!(kernel.entry(&image, EntryAbi::PVH), None);
+        let mut other = allocator.clone();
+        other.reserve("table", range(0x2800, 0x2900)).unwrap();
+        assert!(matches!(
+            kernel.reserve_gaps(&mut other),
+            Err(PlacementError::Taken {
+                label: "kernel",
+                by: "table",
+                ..
+            })
+        ));
+        kernel.reserve_gaps(&mut allocator).unwrap();
+        assert!(allocator.reserve("table", range(0x2800, 0x2900)).is_err());
+        assert!(matches!(
+            PlacedKernel::place(&image, &mut allocator),
+            Err(PlacementError::Taken { by: "kernel", .. })
+        ));
+        assert!(matches!(
+            PlacedKernel::place_below(&image, &mut RamAllocator::new(&map), 0x3fff),
+            Err(PlacementError::TooHigh { max: 0x3fff, .. })
+        ));
+        assert_eq!(
+            PlacedKernel::place_at(&image, &mut RamAllocator::new(&map), 0x2000, u64::MAX),
+            None
+        );
+    }
+
+    #[test]
+    fn a_relocatable_image_moves_as_a_whole() {
+        let image = image(Placement::Relocatable(
+            Constraints::aligned(0x1000).prefer(0x5000),
+        ));
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        let kernel = PlacedKernel::place(&image, &mut allocator).unwrap();
+        assert_eq!((kernel.base(), kernel.extent()), (0x5000, range(0x5000, 0x7000)));
+        assert_eq!(kernel.occupied_ranges(), [range(0x5000, 0x7000)]);
+        assert_eq!(kernel.gaps().count(), 0);
+        let segments: Vec<_> = kernel.segments().iter().map(|segment| segment.range).collect();
+        assert_eq!(segments, [range(0x5000, 0x5800), range(0x6000, 0x7000)]);
+        assert_eq!(kernel.entry(&image, EntryAbi::ELF64), Some(0x5004));
+        let addresses = [0x1fff, 0x2000, 0x3fff, 0x4000].map(|addr| kernel.address(addr));
+        assert_eq!(addresses, [None, Some(0x5000), Some(0x6fff), None]);
+        let again = PlacedKernel::place_below(&image, &mut allocator, 0x3000).unwrap();
+        assert_eq!(again.base(), 0x1000);
+    }
+
+    #[test]
+    fn an_image_is_placed_at_an_address_that_it_allows() {
+        let image = image(Placement::Relocatable(Constraints::aligned(0x1000)));
+        let map = map();
+        let check = |base, max, expected: bool| {
+            let mut allocator = RamAllocator::new(&map);
+            let placed = PlacedKernel::place_at(&image, &mut allocator, base, max);
+            assert_eq!(
+                placed.map(|kernel| kernel.base()),
+                expected.then_some(base),
+                "{base:#x}"
+            );
+            let is_free = allocator.reserve("table", range(0x3000, 0x3001)).is_ok();
+            assert_eq!(is_free, !expected, "{base:#x}");
+        };
+        check(0x3000, 0x5000, true);
+        check(0x3000, 0x4fff, false);
+        check(0x2800, u64::MAX, false);
+        check(0x8000, u64::MAX, false);
+        check(u64::MAX, u64::MAX, false);
     }
 }

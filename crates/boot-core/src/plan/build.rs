@@ -1,16 +1,16 @@
-//! Building a plan, and proving it.
+//! Building and validating a plan.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::{BootPlan, Content, Load, SourceId};
+use super::{BootFile, BootPlan, Load, LoadContent};
 use crate::placement::{KERNEL_LABEL, PlacedKernel};
 use crate::{
     Arch, BootRequest, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning, WarningDetail,
     arith,
 };
 
-/// Collects what a protocol writer decided and proves it as a whole.
+/// Collects loads, memory map and CPU states of a plan, and validates them as a whole.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PlanBuilder {
@@ -21,79 +21,79 @@ pub struct PlanBuilder {
     kernel_constraints: Constraints,
 }
 
-/// A promise that a plan would break.
+/// Why a plan is not valid.
 ///
-/// Most of these are a protocol writer's mistake; an image with impossible wishes can cause them too. Either way
-/// nothing has been written to guest memory.
+/// Most variants are errors of the protocol crate; an image with contradictory headers can cause some of them. Nothing has
+/// been written to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidationError {
     /// A load without bytes.
     #[error("the {label} at {:#x} is empty", range.start())]
     Empty {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where.
+        /// Its range.
         range: GuestRange,
     },
     /// A load outside the machine's RAM.
     #[error("the {label} at {range} is not inside the machine's RAM")]
     NotRam {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where.
+        /// Its range.
         range: GuestRange,
     },
     /// A load that does not meet its constraints.
     #[error("the {label} at {range} does not meet its constraints: it must be{constraints}")]
     Constraints {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where.
+        /// Its range.
         range: GuestRange,
         /// The constraints.
         constraints: Constraints,
     },
-    /// Two loads in one place.
+    /// Two loads that overlap.
     #[error("the {0} at {1} and the {2} at {3} overlap")]
     Overlap(Cow<'static, str>, GuestRange, Cow<'static, str>, GuestRange),
     /// A load in memory that the kernel uses.
-    #[error("the {label} at {range} lies in what the kernel uses, {kernel}")]
+    #[error("the {label} at {range} overlaps the memory that the kernel uses, {kernel}")]
     InKernel {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where.
+        /// Its range.
         range: GuestRange,
-        /// What the kernel uses.
+        /// The memory that the kernel uses.
         kernel: GuestRange,
     },
-    /// Content that is longer or shorter than its place.
-    #[error("the {label} has {found:#x} bytes for a place of {expected:#x}")]
+    /// Content that is longer or shorter than its load.
+    #[error("the {label} has {found:#x} bytes of content in a range of {expected:#x} bytes")]
     ContentLength {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// The length of the place.
+        /// The length of the load in bytes.
         expected: u64,
-        /// The length of the content.
+        /// The length of the content in bytes.
         found: u64,
     },
-    /// Content outside its file.
-    #[error("the {label} is bytes {range} of the {id}, which is not that long")]
+    /// Content past the end of its file, or of a file that the request does not have.
+    #[error("the {label} refers to bytes {range} of the {id}, past its end")]
     PastEnd {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
         /// The file.
-        id: SourceId,
+        id: BootFile,
         /// The bytes.
         range: SourceRange,
     },
     /// The guest's memory map lists RAM that the machine does not have.
     #[error("the guest's memory map lists {0} as RAM, but the machine has none there")]
     MapNotRam(GuestRange),
-    /// No CPU to start.
+    /// A plan without a CPU state.
     #[error("the plan starts no CPU")]
     NoCpu,
-    /// A CPU of another architecture.
+    /// A CPU state of another architecture.
     #[error("a {found} CPU state in a plan for {expected}")]
     CpuArch {
         /// The plan's architecture.
@@ -102,23 +102,23 @@ pub enum ValidationError {
         found: Arch,
     },
     /// A CPU that starts outside the kernel.
-    #[error("a CPU starts at {0:#x}, where no part of the kernel is")]
+    #[error("a CPU starts at {0:#x}, outside the kernel")]
     EntryOutside(u64),
 }
 
 impl PlanBuilder {
-    /// A plan of `protocol` for `request`, with the kernel's segments as its first loads. The guest is given the
-    /// machine's memory map unless [`memory`](Self::memory) says otherwise.
+    /// A plan of `protocol` for `request` that loads the kernel's segments. The guest's memory map is the machine's unless
+    /// [`memory`](Self::memory) sets another one.
     pub fn new(protocol: &'static str, request: &BootRequest<'_>, kernel: &PlacedKernel) -> Self {
-        let mut source_lens = Vec::new();
-        source_lens.push((SourceId::Kernel, request.image.source_len()));
-        source_lens.extend(request.initrd_len.map(|len| (SourceId::Initrd, len.get())));
-        source_lens.extend(
+        let mut file_lens = Vec::new();
+        file_lens.push((BootFile::Kernel, request.image.source_len()));
+        file_lens.extend(request.initrd_len.map(|len| (BootFile::Initrd, len.get())));
+        file_lens.extend(
             request
                 .modules
                 .iter()
                 .enumerate()
-                .map(|(i, module)| (SourceId::Module(i), module.len)),
+                .map(|(i, module)| (BootFile::Module(i), module.len)),
         );
         let plan = BootPlan {
             protocol,
@@ -127,7 +127,7 @@ impl PlanBuilder {
             memory: request.machine.memory.clone(),
             kernel: kernel.extent(),
             cpus: Vec::new(),
-            source_lens,
+            file_lens,
             warnings: request.image.warnings().to_vec(),
         };
         let builder = Self {
@@ -137,13 +137,13 @@ impl PlanBuilder {
             kernel_constraints: Constraints::NONE,
         };
         kernel.segments().iter().fold(builder, |builder, segment| {
-            let content = Content::Source {
-                id: SourceId::Kernel,
+            let content = LoadContent::File {
+                id: BootFile::Kernel,
                 range: segment.source,
             };
             [
                 (segment.file_part(), content),
-                (segment.zero_part(), Content::Zeros),
+                (segment.zero_part(), LoadContent::Zeros),
             ]
             .into_iter()
             .filter(|(range, _)| !range.is_empty())
@@ -161,14 +161,13 @@ impl PlanBuilder {
         self
     }
 
-    /// Sets the constraints that the kernel's runtime extent has to keep, by its protocol. Without it, only the image's own
-    /// placement rule counts.
+    /// Sets the protocol's constraints on the kernel's runtime extent. The default is none.
     pub fn kernel_constraints(mut self, constraints: Constraints) -> Self {
         self.kernel_constraints = constraints;
         self
     }
 
-    /// Adds bytes at the start of `range`, and zeros in what they leave of it.
+    /// Adds a load of `bytes`, padded with zeros to the length of `range`.
     pub fn bytes(
         self,
         label: &'static str,
@@ -179,31 +178,31 @@ impl PlanBuilder {
         if let Ok(len) = usize::try_from(range.len()) {
             bytes.resize(len.max(bytes.len()), 0);
         }
-        self.load(Load::new(range, Content::Bytes(bytes), label, constraints))
+        self.load(Load::new(range, LoadContent::Bytes(bytes), label, constraints))
     }
 
-    /// Adds the whole of a file.
+    /// Adds a load of a whole file.
     pub fn file(
         self,
         label: impl Into<Cow<'static, str>>,
         range: GuestRange,
-        id: SourceId,
+        id: BootFile,
         constraints: Constraints,
     ) -> Self {
-        let content = Content::Source {
+        let content = LoadContent::File {
             id,
             range: SourceRange::whole(range.len()),
         };
         self.load(Load::new(range, content, label, constraints))
     }
 
-    /// Gives the guest another memory map than the machine's.
+    /// Sets the guest's memory map.
     pub fn memory(mut self, memory: MemoryMap) -> Self {
         self.plan.memory = memory;
         self
     }
 
-    /// Adds a CPU to start; the first is the boot CPU.
+    /// Adds the state of a CPU to start; the first is the boot CPU.
     pub fn cpu(mut self, state: impl Into<CpuState>) -> Self {
         self.plan.cpus.push(state.into());
         self
@@ -215,11 +214,11 @@ impl PlanBuilder {
         self
     }
 
-    /// Proves the plan and hands it out.
+    /// Validates the plan.
     ///
     /// # Errors
     ///
-    /// [`ValidationError`] names the first promise of [`BootPlan`] that does not hold.
+    /// [`ValidationError`] with the first check of [`BootPlan`] that fails.
     pub fn build(self) -> Result<BootPlan, ValidationError> {
         let Self {
             mut plan,
@@ -291,9 +290,9 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
         });
     }
     let found = match content {
-        Content::Source { id, range } => {
+        LoadContent::File { id, range } => {
             let inside = plan
-                .source_lens
+                .file_lens
                 .iter()
                 .any(|(known, len)| known == id && range.end() <= *len);
             if !inside {
@@ -305,8 +304,8 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
             }
             range.len()
         }
-        Content::Bytes(bytes) => arith::to_u64(bytes.len()),
-        Content::Zeros => range.len(),
+        LoadContent::Bytes(bytes) => arith::to_u64(bytes.len()),
+        LoadContent::Zeros => range.len(),
     };
     if found == range.len() {
         Ok(())
@@ -319,10 +318,8 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
     }
 }
 
-/// A load is either part of the kernel, and then inside what the kernel uses, or wholly outside of that.
-///
-/// There can be very many segments: so those of the kernel are not compared with each other here, and the others, which
-/// are few, find their place among them by halving.
+/// Refuses a load that is not part of the kernel but overlaps memory that the kernel uses. There may be many occupied
+/// ranges, so the search is binary.
 fn validate_outside_kernel(load: &Load, occupied_ranges: &[GuestRange]) -> Result<(), ValidationError> {
     if load.is_kernel() {
         return Ok(());

@@ -1,14 +1,14 @@
-//! Drawing a plan's memory map for a person.
+//! The memory map of a plan as text.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{BootPlan, Content, Load};
+use super::{BootPlan, Load, LoadContent};
 use crate::{GuestRange, MemoryRegion};
 
-/// A size with the largest binary unit that keeps it exact, or the largest that keeps one decimal.
+/// A size in the largest binary unit in which it is at least one, cut to one decimal.
 #[must_use]
 pub(crate) fn size(len: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -27,7 +27,7 @@ pub(crate) fn size(len: u64) -> String {
     format!("{len} B")
 }
 
-/// What one row of the picture shows.
+/// A row of the memory map.
 struct Row<'a> {
     range: GuestRange,
     label: &'a str,
@@ -35,7 +35,7 @@ struct Row<'a> {
 }
 
 impl BootPlan {
-    /// What lies in `region`: the loads, and what the kernel uses beyond its loads.
+    /// The loads in `region`, and the memory that the kernel uses beyond its loads.
     fn rows_in(&self, region: MemoryRegion) -> Vec<Row<'_>> {
         let mut rows: Vec<Row<'_>> = self
             .loads()
@@ -69,13 +69,13 @@ impl BootPlan {
 
 fn note(load: &Load) -> String {
     match &load.content {
-        Content::Source { id, range } => format!("{id} bytes {range}"),
-        Content::Bytes(_) => String::from("written by the protocol"),
-        Content::Zeros => String::from("zeroed"),
+        LoadContent::File { id, range } => format!("{id} bytes {range}"),
+        LoadContent::Bytes(_) => String::from("written by the protocol"),
+        LoadContent::Zeros => String::from("zeroed"),
     }
 }
 
-/// Draws the guest's memory from the lowest address up: a box a region, a row a load.
+/// Prints the guest's memory map by ascending address: a box for each region, a row for each load.
 impl fmt::Display for BootPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} boot on {}", self.protocol(), self.arch())?;

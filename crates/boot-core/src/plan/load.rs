@@ -1,12 +1,13 @@
-//! Carrying a plan out.
+//! Loading a plan into guest memory.
 
 use alloc::borrow::Cow;
 
-use super::{BootPlan, Content, SourceId};
+use super::{BootFile, BootPlan, LoadContent};
 use crate::{ByteSource, GuestMemory, GuestRange, MemoryError, ReadError};
 
-/// The files that a plan takes bytes from.
+/// The files of a boot, open for reading.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Sources<'a> {
     /// The kernel image.
     pub kernel: &'a dyn ByteSource,
@@ -17,7 +18,7 @@ pub struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Only a kernel.
+    /// A kernel without initrd and modules.
     #[must_use]
     pub const fn kernel(kernel: &'a dyn ByteSource) -> Self {
         Self {
@@ -42,77 +43,77 @@ impl<'a> Sources<'a> {
         Self { modules, ..self }
     }
 
-    fn get(&self, id: SourceId) -> Option<&'a dyn ByteSource> {
+    fn get(&self, id: BootFile) -> Option<&'a dyn ByteSource> {
         match id {
-            SourceId::Kernel => Some(self.kernel),
-            SourceId::Initrd => self.initrd,
-            SourceId::Module(index) => self.modules.get(index).copied(),
+            BootFile::Kernel => Some(self.kernel),
+            BootFile::Initrd => self.initrd,
+            BootFile::Module(index) => self.modules.get(index).copied(),
         }
     }
 }
 
-/// Why a plan could not be carried out.
+/// Why a plan could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// A file of the plan was not given.
-    #[error("the plan needs the {0}, which was not given; nothing was written")]
-    Missing(SourceId),
-    /// A file cannot tell its length.
+    /// A file of the plan is missing from [`Sources`].
+    #[error("the plan needs the {0}, which is missing; nothing was written")]
+    Missing(BootFile),
+    /// The length of a file cannot be read.
     #[error("the {id} cannot be read; nothing was written")]
     Unreadable {
         /// The file.
-        id: SourceId,
-        /// Why.
+        id: BootFile,
+        /// The error of the source.
         source: ReadError,
     },
-    /// A file is not the one the plan was made for.
+    /// A file has another length than at planning time.
     #[error("the {id} has {found:#x} bytes, but the plan was made for {expected:#x}; nothing was written")]
     Changed {
         /// The file.
-        id: SourceId,
-        /// Its length when the plan was made.
+        id: BootFile,
+        /// Its length at planning time, in bytes.
         expected: u64,
-        /// Its length now.
+        /// Its length now, in bytes.
         found: u64,
     },
-    /// Guest memory is not what the machine of the plan said.
-    #[error("the {label} has no place at {range}; nothing was written")]
+    /// The guest memory lacks RAM that the machine of the plan has.
+    #[error("there is no guest memory for the {label} at {range}; nothing was written")]
     NoMemory {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where it should go.
+        /// Its range.
         range: GuestRange,
-        /// What the memory says.
+        /// The error of the guest memory.
         source: MemoryError,
     },
-    /// Writing failed midway: the guest must not be started.
+    /// A write failed after others succeeded: the guest must not be started.
     #[error(
         "the {label} could not be written to {range}; guest memory is incomplete and must not be started"
     )]
     Incomplete {
-        /// What it is.
+        /// Label of the load.
         label: Cow<'static, str>,
-        /// Where it should go.
+        /// Its range.
         range: GuestRange,
-        /// What went wrong.
+        /// The error of the guest memory or of the source.
         source: MemoryError,
     },
 }
 
 impl BootPlan {
-    /// Writes everything to guest memory.
+    /// Writes all loads to guest memory.
     ///
-    /// First every file's length and every load's place are checked, so that what can be known to fail fails before
-    /// the first write.
+    /// The length of every file and the range of every load are checked before the first write.
     ///
     /// # Errors
     ///
     /// [`LoadError`]. After [`LoadError::Incomplete`] guest memory is undefined; after every other error it is
     /// untouched.
     pub fn load(&self, sources: &Sources<'_>, memory: &mut dyn GuestMemory) -> Result<(), LoadError> {
-        for &(id, expected) in self.source_lens() {
-            let used = |content: &Content| matches!(content, Content::Source { id: used, .. } if *used == id);
+        for &(id, expected) in self.file_lens() {
+            let used =
+                |content: &LoadContent| matches!(content, LoadContent::File { id: used, .. } if *used == id);
             if !self.loads().iter().any(|load| used(&load.content)) {
                 continue;
             }
@@ -133,12 +134,12 @@ impl BootPlan {
         }
         for load in self.loads() {
             let written = match &load.content {
-                Content::Source { id, range } => {
+                LoadContent::File { id, range } => {
                     let source = sources.get(*id).ok_or(LoadError::Missing(*id))?;
                     memory.copy_from(load.range, source, range.offset())
                 }
-                Content::Bytes(bytes) => memory.write(load.range.start(), bytes),
-                Content::Zeros => memory.zero(load.range),
+                LoadContent::Bytes(bytes) => memory.write(load.range.start(), bytes),
+                LoadContent::Zeros => memory.zero(load.range),
             };
             written.map_err(|source| LoadError::Incomplete {
                 label: load.label.clone(),

@@ -1,4 +1,4 @@
-//! Which fields of a setup header exist.
+//! The setup header with its version and length.
 
 use core::fmt;
 
@@ -20,10 +20,10 @@ impl fmt::Display for BootProtocolVersion {
     }
 }
 
-/// A setup header with the knowledge of which of its fields exist.
+/// A setup header with its real length.
 ///
-/// A field exists when the protocol version has it *and* the header, by its own length byte, reaches it. The
-/// accessors give the documented default where a field does not exist.
+/// A field exists if the boot protocol version has it and the length of the header includes it. The accessors return the
+/// documented default for a field that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SetupHeaderMetadata {
     header: SetupHeader,
@@ -31,8 +31,8 @@ pub struct SetupHeaderMetadata {
 }
 
 impl SetupHeaderMetadata {
-    /// Keeps the first `len` bytes of `header`, counted from 0x1f1, and forgets what lies beyond: those bytes belong
-    /// to something else. A `len` longer than the known header is cut.
+    /// Keeps the first `len` bytes of `header`, counted from 0x1f1, and clears the others: they are not part of the header.
+    /// A `len` above the size of [`SetupHeader`] is reduced to it.
     #[must_use]
     pub fn new(header: &SetupHeader, len: usize) -> Self {
         let len = len.min(size_of::<SetupHeader>());
@@ -49,7 +49,7 @@ impl SetupHeaderMetadata {
         &self.header
     }
 
-    /// The bytes of the header up to its real length: what belongs at 0x1f1 of the zero page.
+    /// The bytes of the header up to its real length, for offset 0x1f1 of the zero page.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.header.as_bytes().get(..self.len).unwrap_or_default()
@@ -61,14 +61,15 @@ impl SetupHeaderMetadata {
         BootProtocolVersion(self.header.version.get())
     }
 
-    /// `get` of the header where the field that ends at `end` (offset in the zero page) exists since `since`.
+    /// The result of `get` if the field exists: it ends at the offset `end` of the zero page and was added in version
+    /// `since`.
     fn since<T>(&self, since: u16, end: usize, get: impl FnOnce(&SetupHeader) -> T) -> Option<T> {
         let reached = self.len.checked_add(0x1f1).is_some_and(|len| len >= end);
         (self.version().0 >= since && reached).then(|| get(&self.header))
     }
 
-    /// Whether the header has the `cmd_line_ptr` field (2.02 on). Kernels without it find their command line, and
-    /// everything else, through real-mode code only.
+    /// Whether the header has the `cmd_line_ptr` field (2.02 on). Kernels without it find their command line through
+    /// real-mode code only.
     #[must_use]
     pub fn has_cmd_line_ptr(&self) -> bool {
         self.since(0x202, 0x22c, |_| ()).is_some()
@@ -82,7 +83,7 @@ impl SetupHeaderMetadata {
             .into()
     }
 
-    /// The alignment a relocatable kernel needs (2.05 on).
+    /// The alignment of a relocatable kernel in bytes (2.05 on).
     #[must_use]
     pub fn kernel_alignment(&self) -> Option<u64> {
         self.since(0x205, 0x234, |header| header.kernel_alignment.get().into())
@@ -95,8 +96,8 @@ impl SetupHeaderMetadata {
             .is_some_and(|flag| flag != 0)
     }
 
-    /// The smallest alignment the kernel can live with, in bytes (2.10 on). A field of zero says nothing about it,
-    /// and a shift of 64 or more is no alignment: `None` for both.
+    /// The smallest alignment that the kernel supports, in bytes (2.10 on). `None` for a shift of zero, which means that
+    /// none is stated, and of 64 or more, which is not an alignment.
     #[must_use]
     pub fn min_alignment(&self) -> Option<u64> {
         self.since(0x20a, 0x236, |header| header.min_alignment)
@@ -136,13 +137,13 @@ impl SetupHeaderMetadata {
         self.since(0x209, 0x258, |_| ()).is_some()
     }
 
-    /// The address the kernel would like to be loaded at (2.10 on).
+    /// The preferred load address (2.10 on).
     #[must_use]
     pub fn pref_address(&self) -> Option<u64> {
         self.since(0x20a, 0x260, |header| header.pref_address.get())
     }
 
-    /// How much memory from its runtime start the kernel needs before it reads the memory map (2.10 on).
+    /// Number of bytes from the runtime start that the kernel needs before it reads the memory map (2.10 on).
     #[must_use]
     pub fn init_size(&self) -> Option<u64> {
         self.since(0x20a, 0x264, |header| header.init_size.get().into())
@@ -173,35 +174,96 @@ mod tests {
         SetupHeaderMetadata::new(&header, end - 0x1f1)
     }
 
-    #[test]
-    fn a_field_exists_by_version_and_by_length() {
-        let check = |version, end, init_size: Option<u64>, cmdline_size| {
-            let metadata = metadata(version, end);
-            assert_eq!(
-                (metadata.init_size(), metadata.cmdline_size()),
-                (init_size, cmdline_size),
-                "{version:#x}"
-            );
-            assert_eq!(metadata.bytes().len(), end - 0x1f1);
-        };
-        check(0x20f, 0x26c, Some(0x1111_1111), 0x1111_1111);
-        check(0x20a, 0x264, Some(0x1111_1111), 0x1111_1111);
-        check(0x20a, 0x263, None, 0x1111_1111);
-        check(0x209, 0x264, None, 0x1111_1111);
-        check(0x205, 0x264, None, 255);
+    /// An accessor whose field was added in version `since` and ends at `end`: its value, and the default.
+    fn check<T: PartialEq + fmt::Debug>(
+        get: impl Fn(&SetupHeaderMetadata) -> T,
+        since: u16,
+        end: usize,
+        value: &T,
+        default: &T,
+    ) {
+        for (version, end, expected) in [
+            (since, end, value),
+            (0x20f, 0x26c, value),
+            (since - 1, 0x26c, default),
+            (since, end - 1, default),
+            (since - 1, end - 1, default),
+        ] {
+            let found = get(&metadata(version, end));
+            assert_eq!(found, *expected, "version {version:#x}, end {end:#x}");
+        }
     }
 
     #[test]
-    fn bytes_beyond_the_real_length_are_forgotten() {
+    fn a_field_exists_by_version_and_by_length() {
+        type Header = SetupHeaderMetadata;
+        const VALUE: u32 = 0x1111_1111;
+        let wide = u64::from(VALUE);
+        check(Header::has_cmd_line_ptr, 0x202, 0x22c, &true, &false);
+        check(Header::initrd_addr_max, 0x203, 0x230, &wide, &0x37ff_ffff);
+        check(Header::kernel_alignment, 0x205, 0x234, &Some(wide), &None);
+        check(Header::is_relocatable, 0x205, 0x235, &true, &false);
+        check(Header::min_alignment, 0x20a, 0x236, &Some(1 << 0x11), &None);
+        check(Header::xloadflags, 0x20c, 0x238, &0x1111, &0);
+        check(Header::cmdline_size, 0x206, 0x23c, &wide, &255);
+        check(Header::payload, 0x208, 0x250, &Some((wide, wide)), &None);
+        check(Header::has_setup_data, 0x209, 0x258, &true, &false);
+        check(
+            Header::pref_address,
+            0x20a,
+            0x260,
+            &Some(0x1111_1111_1111_1111),
+            &None,
+        );
+        check(Header::init_size, 0x20a, 0x264, &Some(wide), &None);
+        check(Header::handover_offset, 0x20b, 0x268, &Some(wide), &None);
+        check(Header::kernel_info_offset, 0x20f, 0x26c, &Some(wide), &None);
+    }
+
+    #[test]
+    fn each_accessor_reads_its_own_field() {
+        let mut header = SetupHeader::new_zeroed();
+        header.version = 0x20f.into();
+        header.initrd_addr_max = 1.into();
+        header.kernel_alignment = 2.into();
+        header.min_alignment = 3;
+        header.xloadflags = 4.into();
+        header.cmdline_size = 5.into();
+        header.payload_offset = 6.into();
+        header.payload_length = 7.into();
+        header.pref_address = 8.into();
+        header.init_size = 9.into();
+        header.handover_offset = 10.into();
+        header.kernel_info_offset = 11.into();
+        let metadata = SetupHeaderMetadata::new(&header, usize::MAX);
+        assert_eq!(metadata.initrd_addr_max(), 1);
+        assert_eq!(metadata.kernel_alignment(), Some(2));
+        assert!(!metadata.is_relocatable());
+        assert_eq!(metadata.min_alignment(), Some(8));
+        assert_eq!(metadata.xloadflags(), 4);
+        assert_eq!(metadata.cmdline_size(), 5);
+        assert_eq!(metadata.payload(), Some((6, 7)));
+        assert_eq!(metadata.pref_address(), Some(8));
+        assert_eq!(metadata.init_size(), Some(9));
+        assert_eq!(metadata.handover_offset(), Some(10));
+        assert_eq!(metadata.kernel_info_offset(), Some(11));
+        assert_eq!(metadata.header(), &header);
+        assert_eq!(metadata.bytes(), header.as_bytes());
+    }
+
+    #[test]
+    fn bytes_beyond_the_real_length_are_cleared() {
         let metadata = metadata(0x20f, 0x230);
         assert_eq!(metadata.header().kernel_alignment.get(), 0);
         assert_eq!(metadata.initrd_addr_max(), 0x1111_1111);
         assert!(!metadata.is_relocatable());
         assert_eq!(metadata.version().0, 0x20f);
+        assert_eq!(metadata.bytes(), &metadata.header().as_bytes()[..0x230 - 0x1f1]);
+        assert_eq!(metadata.bytes()[0], 0x11);
     }
 
     #[test]
-    fn min_alignment_is_a_shift_that_may_say_nothing() {
+    fn min_alignment_is_a_shift_from_1_to_63() {
         let check = |shift, expected| {
             let mut header = SetupHeader::new_zeroed();
             header.version = 0x20a.into();

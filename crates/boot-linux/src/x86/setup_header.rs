@@ -1,7 +1,7 @@
 //! The setup header of a Linux x86 kernel.
 //!
-//! The header is both input and output: the kernel's build fills most of it; the boot loader reads it, fills the rest
-//! and hands it back inside the zero page. Offsets and meanings: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode
+//! The header is both input and output: the kernel's build writes most of it; the boot loader reads it, writes the other
+//! fields and passes it to the kernel inside the zero page. Offsets and meanings: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode
 //! Kernel Header".
 
 use zerocopy::little_endian::{U16, U32, U64};
@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The setup header, from `setup_sects` at 0x1f1 to `kernel_info_offset` at 0x268.
 ///
-/// Later fields do not exist in earlier protocol versions; [`SetupHeaderMetadata`](super::SetupHeaderMetadata) knows which do.
+/// Not all fields exist in all boot protocol versions: use [`SetupHeaderMetadata`](super::SetupHeaderMetadata)
+/// to read them.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -76,8 +77,8 @@ pub const SETUP_HEADER_OFFSET: u64 = 0x1f1;
 /// Bits of `loadflags` (boot.rst).
 pub mod loadflags {
     /// The protected-mode code is loaded at 1 MiB; clear in a `zImage`.
-    pub const LOADED_HIGH: u8 = 1 << 0;
-    /// The kernel may be told about KASLR by its compressed stage.
+    pub const LOADED_HIGH: u8 = 1;
+    /// KASLR is enabled; set by the compressed kernel for the kernel proper.
     pub const KASLR_FLAG: u8 = 1 << 1;
     /// No early messages.
     pub const QUIET_FLAG: u8 = 1 << 5;
@@ -90,7 +91,7 @@ pub mod loadflags {
 /// Bits of `xloadflags` (boot.rst).
 pub mod xloadflags {
     /// The kernel has the 64-bit entry point at 0x200.
-    pub const KERNEL_64: u16 = 1 << 0;
+    pub const KERNEL_64: u16 = 1;
     /// Kernel, zero page, command line and initrd may lie above 4 GiB.
     pub const CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
     /// The kernel has a 32-bit EFI handover entry.
@@ -103,4 +104,35 @@ pub mod xloadflags {
     pub const FIVE_LEVEL: u16 = 1 << 5;
     /// Five-level paging is enabled.
     pub const FIVE_LEVEL_ENABLED: u16 = 1 << 6;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{loadflags, xloadflags};
+
+    #[test]
+    fn flags_are_the_bits_of_the_document() {
+        assert_eq!(
+            [
+                loadflags::LOADED_HIGH,
+                loadflags::KASLR_FLAG,
+                loadflags::QUIET_FLAG,
+                loadflags::KEEP_SEGMENTS,
+                loadflags::CAN_USE_HEAP,
+            ],
+            [0x01, 0x02, 0x20, 0x40, 0x80]
+        );
+        assert_eq!(
+            [
+                xloadflags::KERNEL_64,
+                xloadflags::CAN_BE_LOADED_ABOVE_4G,
+                xloadflags::EFI_HANDOVER_32,
+                xloadflags::EFI_HANDOVER_64,
+                xloadflags::EFI_KEXEC,
+                xloadflags::FIVE_LEVEL,
+                xloadflags::FIVE_LEVEL_ENABLED,
+            ],
+            [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40]
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! The zero page (`struct boot_params`) and what hangs off it, as the kernel lays it out.
+//! The zero page (`struct boot_params`), e820 entries and `setup_data` nodes.
 //!
 //! Offsets and names: Linux `arch/x86/include/uapi/asm/bootparam.h` and `Documentation/arch/x86/zero-page.rst`. The
 //! setup header in its middle is [`SetupHeader`].
@@ -8,16 +8,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::setup_header::SetupHeader;
 
-/// How many memory map entries the zero page itself holds; the rest goes into `setup_data` nodes.
+/// Number of memory map entries in the zero page; further ones are in `setup_data` nodes.
 pub const E820_MAX_ENTRIES_ZEROPAGE: usize = 128;
 
 /// `setup_data` type of further e820 entries.
 pub const SETUP_E820_EXT: u32 = 1;
 
-/// The value of `type_of_loader` for a loader without an assigned id.
+/// Value of `type_of_loader` for a loader without an assigned id.
 pub const LOADER_UNDEFINED: u8 = 0xff;
 
-/// The value of `vid_mode` for `vga=normal`: leave the display as it is.
+/// Value of `vid_mode` for `vga=normal`: keep the video mode.
 pub const VID_MODE_NORMAL: u16 = 0xffff;
 
 /// An entry of the memory map.
@@ -34,7 +34,7 @@ pub struct E820Entry {
     pub kind: U32,
 }
 
-/// The head of a `setup_data` node; `len` bytes of data follow it.
+/// The header of a `setup_data` node; `len` bytes of data follow it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -42,9 +42,9 @@ pub struct E820Entry {
 pub struct SetupData {
     /// Physical address of the next node, or zero.
     pub next: U64,
-    /// What the data is.
+    /// Type of the data: `SETUP_…`.
     pub kind: U32,
-    /// Length of the data in bytes, without this head.
+    /// Length of the data in bytes, without this header.
     pub len: U32,
 }
 

@@ -1,9 +1,10 @@
 //! Which fields of the setup header exist, and files that end anywhere.
 
 use fmt_bzimage::BzImage;
+use fmt_test::Fields;
 
-use crate::image::{CODE_LEN, Image, SETUP_LEN, VERSIONS};
-use crate::{check, describe};
+use crate::bzimage_writer::{CODE_LEN, Image, SETUP_LEN, VERSIONS};
+use crate::{check, summary};
 
 #[test]
 fn a_field_exists_by_version_and_by_the_length_byte() {
@@ -19,7 +20,7 @@ fn a_field_exists_by_version_and_by_the_length_byte() {
                 .u32(0x268, 0) // kernel_info_offset
                 .header_end(end)
                 .build();
-            let kernel = match BzImage::read(&file) {
+            let kernel = match BzImage::parse(&file) {
                 Ok(Some(kernel)) => kernel,
                 other => panic!("{version:#x} with a header up to {end:#x}: {other:?}"),
             };
@@ -58,18 +59,18 @@ fn a_field_exists_by_version_and_by_the_length_byte() {
 }
 
 #[test]
-fn a_header_shorter_than_its_version_is_told() {
+fn a_header_shorter_than_its_version_gives_a_warning() {
     for (version, end) in VERSIONS {
-        let is_told = |end: usize| {
+        let has_warning = |end: usize| {
             let image = Image::new(version).u32(0x1f4, 0x200).header_end(end);
-            describe(&image.build()).contains("warning: the setup header ends at")
+            summary(&image.build()).contains("warning: the setup header ends at")
         };
-        assert!(!is_told(end) && !is_told(0x281), "{version:#x}");
-        assert!(end == 0x224 || is_told(end - 1), "{version:#x}");
+        assert!(!has_warning(end) && !has_warning(0x281), "{version:#x}");
+        assert!(end == 0x224 || has_warning(end - 1), "{version:#x}");
     }
 }
 
-/// Cuts an image of every version after every byte.
+/// Truncates an image of every version after every byte.
 #[test]
 fn a_file_may_end_anywhere() {
     for (version, _) in VERSIONS {
@@ -82,7 +83,7 @@ fn a_file_may_end_anywhere() {
                 check(
                     cut,
                     &format!(
-                        "malformed: the file has {len:#x} bytes, but setup_sects at 0x1f1 announces 0x600 bytes of boot sector and setup code; is it complete?"
+                        "malformed: the file has {len:#x} bytes, but setup_sects at 0x1f1 specifies 0x600 bytes of boot sector and setup code; is the file truncated?"
                     ),
                 );
             } else if file.len() - len >= 16 {
@@ -90,12 +91,12 @@ fn a_file_may_end_anywhere() {
                 check(
                     cut,
                     &format!(
-                        "malformed: syssize at 0x1f4 announces {CODE_LEN:#x} bytes of code after the setup code, but the file holds {found:#x}; is it complete?"
+                        "malformed: syssize at 0x1f4 specifies {CODE_LEN:#x} bytes of code after the setup code, but the file has {found:#x}; is the file truncated?"
                     ),
                 );
             } else {
                 assert!(
-                    describe(cut).starts_with("bzImage 2."),
+                    summary(cut).starts_with("bzImage 2."),
                     "{version:#x} cut to {len:#x}"
                 );
             }
@@ -103,7 +104,7 @@ fn a_file_may_end_anywhere() {
     }
 }
 
-/// The code of a version without a trustworthy size is the rest of the file, however `syssize` was cut to 16 bits.
+/// Before 2.04, `syssize` has only the low 16 bits of the size, so the code is the rest of the file.
 #[test]
 fn an_old_kernel_is_as_long_as_its_file() {
     let paragraphs = 0x1_0200_u32;

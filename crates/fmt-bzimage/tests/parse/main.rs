@@ -1,27 +1,27 @@
-//! The parser against images of every version, against broken ones, and against arbitrary bytes.
+//! Tests of the parser with images of every version, malformed images and arbitrary bytes.
 
 #![expect(
     clippy::cast_possible_truncation,
     reason = "offsets and lengths of the test images are a few KiB"
 )]
 
+mod accepted_and_refused;
+mod bzimage_writer;
 mod headers;
-mod image;
-mod promises;
+mod invariants;
 mod properties;
 mod sources;
-mod table;
 
 use std::fmt::Write;
 
 use boot_core::Placement;
 use fmt_bzimage::{BzImage, BzImageError};
 
-/// Reads `file`, checks the promises of what was accepted, and checks that every line of `expected` is a line of what
-/// [`describe`] says about it.
+/// Parses `file`, checks the invariants of an accepted image, and checks that every line of `expected` is a line of the
+/// [`summary`].
 #[track_caller]
 fn check(file: &[u8], expected: &str) {
-    let found = describe(file);
+    let found = summary(file);
     for line in expected.lines().map(str::trim).filter(|line| !line.is_empty()) {
         assert!(found.lines().any(|l| l == line), "no line `{line}` in:\n{found}");
     }
@@ -29,12 +29,12 @@ fn check(file: &[u8], expected: &str) {
     assert!(!is_refused || found.trim() == expected.trim());
 }
 
-/// What the parser says about `file`, one fact a line.
-fn describe(file: &[u8]) -> String {
-    match BzImage::read(&file) {
+/// The accepted image, one property per line, or the error.
+fn summary(file: &[u8]) -> String {
+    match BzImage::parse(&file) {
         Ok(Some(kernel)) => {
-            promises::check(file, &kernel);
-            describe_kernel(&kernel).expect("writing to a string")
+            invariants::check(file, &kernel);
+            image_summary(&kernel).expect("writing to a string")
         }
         Ok(None) => "something else".to_owned(),
         Err(BzImageError::Malformed(error)) => format!("malformed: {error}"),
@@ -43,11 +43,10 @@ fn describe(file: &[u8]) -> String {
     }
 }
 
-fn describe_kernel(kernel: &BzImage) -> Result<String, std::fmt::Error> {
+fn image_summary(kernel: &BzImage) -> Result<String, std::fmt::Error> {
     let (mut out, image) = (String::new(), kernel.image());
-    let pe = if kernel.is_pe() { " and PE" } else { "" };
-    assert_eq!(kernel.image().has_efi_stub(), kernel.is_pe());
-    writeln!(out, "bzImage {}{pe}", kernel.version())?;
+    let pe = if kernel.has_efi_stub() { " and PE" } else { "" };
+    writeln!(out, "bzImage {}{pe}", kernel.protocol_version())?;
     if let Some(version) = kernel.kernel_version() {
         writeln!(out, "kernel {version}")?;
     }

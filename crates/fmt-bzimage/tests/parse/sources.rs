@@ -1,71 +1,20 @@
-//! Sources that fail, lie about their length, or are very long; and the plugin.
+//! Sources that fail, shrink or are very long; and the plugin.
 
-use std::cell::Cell;
-
-use boot_core::{ByteSource, FormatErrorKind, KernelFormat, ReadError, ReadErrorKind, detect};
+use boot_core::{ByteSource, FormatErrorKind, KernelFormat, ReadErrorKind, detect};
 use fmt_bzimage::{BzImage, BzImageError, FORMAT};
+use fmt_test::{Fields, TestSource};
 
-use crate::image::{Image, samples};
-use crate::promises;
+use crate::bzimage_writer::{Image, samples};
+use crate::invariants;
 
-/// Claims to be `len` bytes long, of which it holds the first; the rest is zero, or missing.
-struct Odd {
-    bytes: Vec<u8>,
-    len: u64,
-    is_sparse: bool,
-    /// How many more operations succeed.
-    left: Cell<u32>,
-    largest_read: Cell<usize>,
-}
-
-impl Odd {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            len: bytes.len() as u64,
-            bytes,
-            is_sparse: false,
-            left: Cell::new(u32::MAX),
-            largest_read: Cell::new(0),
-        }
-    }
-
-    fn count(&self, offset: u64, len: usize) -> Result<(), ReadError> {
-        let left = self.left.get().checked_sub(1);
-        self.left
-            .set(left.ok_or_else(|| ReadError::new(offset, len, ReadErrorKind::Source("no more".into())))?);
-        Ok(())
-    }
-}
-
-impl ByteSource for Odd {
-    fn len(&self) -> Result<u64, ReadError> {
-        self.count(0, 0)?;
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.count(offset, buf.len())?;
-        self.largest_read.set(self.largest_read.get().max(buf.len()));
-        for (at, byte) in (offset..).zip(buf.iter_mut()) {
-            *byte = match self.bytes.get(at as usize) {
-                Some(byte) => *byte,
-                None if self.is_sparse => 0,
-                None => return Err(ReadError::new(offset, 1, ReadErrorKind::Shrunk)),
-            };
-        }
-        Ok(())
-    }
-}
-
-/// The error of the failing operation comes out, whichever it is, and nothing is made up.
+/// A failing operation gives the error of the source, whichever operation it is.
 #[test]
 fn the_nth_operation_fails() {
     for (name, file) in samples() {
         let mut operations = 0;
         let outcome = loop {
-            let source = Odd::new(file.clone());
-            source.left.set(operations);
-            match BzImage::read(&source) {
+            let source = TestSource::new(file.clone()).failing_after(operations);
+            match BzImage::parse(&source) {
                 Err(BzImageError::Read(error)) => {
                     assert!(matches!(error.kind, ReadErrorKind::Source(_)), "{name}: {error}");
                 }
@@ -73,7 +22,7 @@ fn the_nth_operation_fails() {
             }
             operations += 1;
         };
-        let expected = BzImage::read(&file).map_err(|error| error.to_string());
+        let expected = BzImage::parse(&file).map_err(|error| error.to_string());
         assert_eq!(outcome, expected, "{name}");
         assert!((2..=12).contains(&operations), "{name}: {operations} operations");
     }
@@ -83,9 +32,8 @@ fn the_nth_operation_fails() {
 fn a_file_that_shrinks_is_an_error() {
     let file = Image::new(0x20f).build();
     for len in 0x206..0x1e10 {
-        let mut source = Odd::new(file.clone());
-        source.bytes.truncate(len);
-        let outcome = BzImage::read(&source);
+        let source = TestSource::new(file.clone()).shrunk_to(len);
+        let outcome = BzImage::parse(&source);
         let Err(BzImageError::Read(error)) = outcome else {
             panic!("cut to {len:#x}: {outcome:?}");
         };
@@ -96,33 +44,32 @@ fn a_file_that_shrinks_is_an_error() {
     }
 }
 
-/// The parser reads headers, however long the file is.
+/// The parser reads only headers, however long the file is.
 #[test]
 fn a_huge_file_is_not_read() {
     for len in [1 << 40, u64::MAX] {
-        let mut source = Odd::new(Image::new(0x20f).u32(0x1f4, u32::MAX).u32(0x260, 0).build());
-        (source.len, source.is_sparse) = (len, true);
-        let kernel = BzImage::read(&source).unwrap().unwrap();
+        let file = Image::new(0x20f).u32(0x1f4, u32::MAX).u32(0x260, 0).build();
+        let source = TestSource::new(file).sparse(len);
+        let kernel = BzImage::parse(&source).unwrap().unwrap();
         assert_eq!(kernel.image().extent().len(), 16 * u64::from(u32::MAX));
-        assert!(source.largest_read.get() <= 512);
+        assert!(source.largest_read() <= 512);
 
         // Without a size in the header, the rest of the file is the code.
-        let mut source = Odd::new(Image::new(0x203).build());
-        (source.len, source.is_sparse) = (len, true);
-        let outcome = BzImage::read(&source);
+        let source = TestSource::new(Image::new(0x203).build()).sparse(len);
+        let outcome = BzImage::parse(&source);
         match len {
             u64::MAX => assert!(matches!(outcome, Err(BzImageError::Malformed(_))), "{outcome:?}"),
-            _ => assert_eq!(outcome.unwrap().unwrap().code().len(), len - 0x600),
+            _ => assert_eq!(outcome.unwrap().unwrap().protected_mode_code().len(), len - 0x600),
         }
     }
 }
 
 #[test]
-fn every_sample_is_judged() {
+fn every_sample_is_accepted_or_refused() {
     for (name, file) in samples() {
-        let outcome = BzImage::read(&file);
+        let outcome = BzImage::parse(&file);
         match &outcome {
-            Ok(Some(kernel)) => promises::check(&file, kernel),
+            Ok(Some(kernel)) => invariants::check(&file, kernel),
             Err(BzImageError::Unsupported(_)) if name == "zimage" => {}
             other => panic!("{name}: {other:?}"),
         }
@@ -130,7 +77,7 @@ fn every_sample_is_judged() {
 }
 
 #[test]
-fn the_plugin_says_what_the_parser_says() {
+fn the_plugin_returns_the_image_and_errors_of_the_parser() {
     assert_eq!((FORMAT.name(), FORMAT.priority().value()), ("bzimage", 50));
     let image = detect(&[&FORMAT], &Image::new(0x20f).build()).unwrap();
     assert_eq!(image.format(), "bzimage");
@@ -155,9 +102,8 @@ fn the_plugin_says_what_the_parser_says() {
     check(
         &new().u8(0x211, 0).build(),
         FormatErrorKind::Unsupported,
-        "it is a zImage",
+        "the image is a zImage",
     );
-    let source = Odd::new(new().build());
-    source.left.set(1);
+    let source = TestSource::new(new().build()).failing_after(1);
     check(&source, FormatErrorKind::Read, "cannot read bytes 0x1f1..0x26c");
 }

@@ -1,24 +1,24 @@
 //! The parser against files made by an independent writer. Every table goes through [`check`].
 
+mod elf_writer;
+mod headers_and_notes;
 mod parse;
 mod properties;
 mod pvh;
-mod reads;
-mod view;
-mod writer;
+mod sources;
 
 use std::error::Error;
 use std::fmt::Write;
 
 use boot_core::{KernelImage, Placement};
-use writer::{EM_X86_64, Elf, load, notes};
+use elf_writer::{EM_X86_64, Elf, load, notes};
 
-/// Parses `bytes` and compares what came out, image or error, with `expected`.
+/// Parses `bytes` and compares the summary of the image, or the error with its sources, with `expected`.
 #[track_caller]
 fn check(bytes: &[u8], expected: &str) {
     let found = match fmt_elf::parse(&bytes) {
         Ok(None) => "not an ELF file".to_owned(),
-        Ok(Some(image)) => describe(&image),
+        Ok(Some(image)) => summary(&image),
         Err(error) => {
             let mut text = error.to_string();
             let mut source = error.source();
@@ -32,7 +32,8 @@ fn check(bytes: &[u8], expected: &str) {
     assert_eq!(found, expected);
 }
 
-fn describe(image: &KernelImage) -> String {
+/// One line about an image: placement, entry points, segments, warnings.
+fn summary(image: &KernelImage) -> String {
     let mut text = format!("{} {}", image.arch(), image.endian());
     match image.placement() {
         Placement::Fixed => text.push_str(", fixed"),
@@ -64,7 +65,7 @@ fn patched(bytes: &[u8], offset: usize, new: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An x86_64 kernel of one segment: file bytes 0x80..0xa0 at 0x100000, which is 0x1000 bytes long in memory.
+/// An x86_64 kernel of one segment: file bytes 0x80..0xa0 at 0x100000, 0x1000 bytes in memory.
 fn kernel() -> Elf {
     Elf::new(EM_X86_64, 0x10_0000, vec![load(0x10_0000, &[0x90; 0x20], 0x1000)])
 }
@@ -72,8 +73,9 @@ fn kernel() -> Elf {
 /// The same kernel with notes.
 fn kernel_with_notes(data: &[u8], align: u64) -> Elf {
     let mut elf = kernel();
-    elf.parts.push(notes(data, align));
+    elf.phdrs.push(notes(data, align));
     elf
 }
 
-const X86: &str = "x86_64 little, fixed, elf64 0x100000, 0x100000..0x101000=0x80..0xa0";
+/// Summary of [`kernel`].
+const X86_KERNEL: &str = "x86_64 little, fixed, elf64 0x100000, 0x100000..0x101000=0x80..0xa0";

@@ -1,11 +1,11 @@
-//! What the parser makes of whole files: every kind it accepts and every way it refuses, with the words it uses.
+//! Accepted files and every error of the parser, with its text.
 
-use crate::writer::*;
-use crate::{X86, check, describe, kernel, patched};
+use crate::elf_writer::*;
+use crate::{X86_KERNEL, check, kernel, patched, summary};
 
 #[test]
 fn every_machine_class_and_byte_order() {
-    check(&kernel().bytes(), X86);
+    check(&kernel().bytes(), X86_KERNEL);
 
     let code = vec![load(0x4000_0000, &[0; 8], 8)];
     let mut arm64 = Elf::new(EM_AARCH64, 0x4000_0004, code.clone());
@@ -32,7 +32,7 @@ fn every_machine_class_and_byte_order() {
 }
 
 #[test]
-fn a_vmlinux_without_physical_addresses_is_told() {
+fn a_vmlinux_without_physical_addresses_gives_a_warning() {
     let check = |machine, e_type, base: u64, expected: &str| {
         let elf = Elf {
             e_type,
@@ -42,12 +42,11 @@ fn a_vmlinux_without_physical_addresses_is_told() {
     };
     let warning = |base: u64| {
         format!(
-            "; it is linked at {base:#x}, which is no physical address but a kernel's virtual one, as in a Linux vmlinux; what \
-             is meant to be booted is the Image that was made of it, which also says how much memory the kernel needs: the early \
-             page tables behind the BSS are in no segment of this file"
+            "; the file is linked to {base:#x}, a kernel's virtual address, as a Linux vmlinux is; boot the Image that was made \
+             from it instead: only the Image specifies how much memory the kernel needs for its early page tables behind the BSS"
         )
     };
-    // Where arm64 and riscv64 kernels of today are linked.
+    // Link addresses of current arm64 and riscv64 kernels.
     let (arm64, riscv64) = (0xffff_8000_8000_0000, 0xffff_ffff_8000_0000);
     check(
         EM_AARCH64,
@@ -75,7 +74,7 @@ fn a_vmlinux_without_physical_addresses_is_told() {
         edge,
         "riscv64 little, fixed, elf64 0x7ffffffffffffff8, 0x7ffffffffffffff8..0x8000000000000000=0x78..0x80",
     );
-    // The linker script of x86 gives physical addresses, so these are just unusual.
+    // The linker script of x86 sets physical addresses, so these are only unusual.
     check(
         EM_X86_64,
         ET_EXEC,
@@ -181,11 +180,11 @@ fn header_fields() {
 }
 
 #[test]
-fn the_number_of_program_headers_may_stand_in_section_header_0() {
+fn section_header_0_may_hold_the_number_of_program_headers() {
     let mut elf = kernel();
     elf.xnum = true;
     // The section header pushes the segment from 0x80 to 0xc0.
-    let accepted = X86.replace("0x80..0xa0", "0xc0..0xe0");
+    let accepted = X86_KERNEL.replace("0x80..0xa0", "0xc0..0xe0");
     check(&elf.bytes(), &accepted);
     let field = |offset, new: &[u8], expected: &str| check(&patched(&elf.bytes(), offset, new), expected);
     field(58, &[40], "`e_shentsize` at byte 0x3a is 0x28, expected 0x40");
@@ -218,28 +217,28 @@ fn the_number_of_program_headers_may_stand_in_section_header_0() {
          a file of 0xe0 bytes; is the file truncated?",
     );
 
-    // More headers than `e_phnum` can count, all but the last of a type that nobody reads.
+    // More headers than `e_phnum` can count, all but the last of an ignored type.
     let mut many = kernel();
-    let ignored = Part {
+    let ignored = Phdr {
         p_type: 0x6474_e551,
         ..load(0, &[], 0)
     };
-    many.parts.splice(0..0, vec![ignored; 0x1_0000]);
+    many.phdrs.splice(0..0, vec![ignored; 0x1_0000]);
     many.xnum = true;
     let (bytes, offsets) = many.write();
     let start = offsets[0x1_0000];
     check(
         &bytes,
-        &X86.replace("0x80..0xa0", &format!("{start:#x}..{:#x}", start + 0x20)),
+        &X86_KERNEL.replace("0x80..0xa0", &format!("{start:#x}..{:#x}", start + 0x20)),
     );
 }
 
 #[test]
 fn segments() {
     let with =
-        |parts: Vec<Part>, expected: &str| check(&Elf::new(EM_X86_64, 0x10_0000, parts).bytes(), expected);
+        |phdrs: Vec<Phdr>, expected: &str| check(&Elf::new(EM_X86_64, 0x10_0000, phdrs).bytes(), expected);
     let code = load(0x10_0000, &[0x90; 0x10], 0x10);
-    // A segment of zeros alone, in an order that is not that of the addresses, and one without bytes.
+    // A segment of zeros only, not in the order of addresses, and one without a size.
     with(
         vec![
             load(0x30_0000, &[], 0x8000),
@@ -264,7 +263,7 @@ fn segments() {
         vec![code.clone(), load(!0xf, &[], 0x11)],
         "program header 1: 0x11 bytes from 0xfffffffffffffff0 (`p_vaddr` at byte 0x88) do not fit the 64-bit address space",
     );
-    let high = Part {
+    let high = Phdr {
         paddr: u64::MAX - 0xf,
         ..load(0, &[], 0x10)
     };
@@ -287,7 +286,7 @@ fn segments() {
          of a file of 0x9f bytes; is the file truncated?",
     );
     // The virtual addresses of a 64-bit kernel may reach the very end of the address space.
-    let top = Part {
+    let top = Phdr {
         vaddr: u64::MAX - 0xf,
         ..load(0x10_0000, &[0; 16], 16)
     };
@@ -299,7 +298,7 @@ fn segments() {
 
 #[test]
 fn segments_of_32_bit_files_stay_below_4_gib() {
-    let with = |part: Part| Elf::new(EM_386, 0xffff_fff0, vec![part]).bytes();
+    let with = |phdr: Phdr| Elf::new(EM_386, 0xffff_fff0, vec![phdr]).bytes();
     check(
         &with(load(0xffff_fff0, &[1; 16], 16)),
         "x86_64 little, fixed, elf32 0xfffffff0, 0xfffffff0..0x100000000=0x60..0x70",
@@ -313,18 +312,18 @@ fn segments_of_32_bit_files_stay_below_4_gib() {
 #[test]
 fn alignment() {
     let with = |vaddr: u64, align: u64, expected: &str| {
-        let part = Part {
+        let phdr = Phdr {
             vaddr,
             align,
             ..load(0x10_0000, &[0x90; 0x20], 0x1000)
         };
-        check(&Elf::new(EM_X86_64, 0x10_0000, vec![part]).bytes(), expected);
+        check(&Elf::new(EM_X86_64, 0x10_0000, vec![phdr]).bytes(), expected);
     };
-    let at = |offset: u64| X86.replace("0x80..0xa0", &format!("{offset:#x}..{:#x}", offset + 0x20));
+    let at = |offset: u64| X86_KERNEL.replace("0x80..0xa0", &format!("{offset:#x}..{:#x}", offset + 0x20));
     with(0x10_0000, 0, &at(0x78));
     with(0x10_0000, 1, &at(0x78));
     with(0x10_0000, 0x1000, &at(0x1000));
-    // The physical address has no part in it.
+    // The physical address does not matter.
     with(0x8_1234, 0x1000, &at(0x234));
     with(
         0x10_0000,
@@ -336,9 +335,9 @@ fn alignment() {
         "program header 0: `p_vaddr` 0x100000 and `p_offset` 0x80 must be congruent modulo `p_align` at byte 0x70, which is \
          0x100",
     );
-    // Where the file gives no bytes, its offset means nothing.
+    // The offset of a segment without file content is not checked.
     let mut elf = kernel();
-    elf.parts.push(load(0x20_0000, &[], 0x1000));
+    elf.phdrs.push(load(0x20_0000, &[], 0x1000));
     let bytes = patched(&elf.bytes(), 64 + 56 + 8, &[0xff; 8]);
     check(
         &bytes,
@@ -348,14 +347,14 @@ fn alignment() {
 
 #[test]
 fn the_entry_point() {
-    let with = |entry: u64, parts: &[Part], expected: &str| {
-        let text = match describe_elf64_entry(&Elf::new(EM_X86_64, entry, parts.to_vec())) {
+    let with = |entry: u64, phdrs: &[Phdr], expected: &str| {
+        let text = match elf64_entry(&Elf::new(EM_X86_64, entry, phdrs.to_vec())) {
             Ok(addr) => format!("{addr:#x}"),
             Err(error) => error,
         };
         assert_eq!(text, expected);
     };
-    let part = |vaddr: u64, paddr: u64, flags: u32| Part {
+    let phdr = |vaddr: u64, paddr: u64, flags: u32| Phdr {
         flags,
         vaddr,
         ..load(paddr, &[0; 16], 0x1000)
@@ -367,9 +366,9 @@ fn the_entry_point() {
         )
     };
     let high = 0xffff_ffff_8100_0000;
-    let text = part(high, 0x100_0000, PF_R | PF_X);
-    let data = part(high + 0x1000, 0x100_1000, PF_R | PF_W);
-    // By specification: virtual. As Linux on x86 does: physical.
+    let text = phdr(high, 0x100_0000, PF_R | PF_X);
+    let data = phdr(high + 0x1000, 0x100_1000, PF_R | PF_W);
+    // Virtual by the specification; physical in Linux on x86.
     with(high, &[text.clone(), data.clone()], "0x1000000");
     with(high + 0xfff, &[text.clone(), data.clone()], "0x1000fff");
     with(0x100_0000, &[text.clone(), data.clone()], "0x1000000");
@@ -380,27 +379,34 @@ fn the_entry_point() {
     );
     with(0x100_2000, &[text.clone(), data], &outside(0x100_2000));
     // Linux's per-CPU segment has virtual addresses from 0 on, but no code.
-    let percpu = part(0x100_0000, 0x200_0000, PF_R | PF_W);
+    let percpu = phdr(0x100_0000, 0x200_0000, PF_R | PF_W);
     with(0x100_0000, &[text.clone(), percpu], "0x1000000");
-    // A virtual address wins over a physical one.
-    let crossed = [part(0x1000, 0x2000, PF_X), part(0x2000, 0x3000, PF_X)];
+    // A virtual address has precedence over a physical one.
+    let crossed = [phdr(0x1000, 0x2000, PF_X), phdr(0x2000, 0x3000, PF_X)];
     with(0x2008, &crossed, "0x3008");
-    let twice = [part(0x1000, 0x2000, PF_X), part(0x1000, 0x3000, PF_X)];
+    let twice = [phdr(0x1000, 0x2000, PF_X), phdr(0x1000, 0x3000, PF_X)];
     with(
         0x1008,
         &twice,
         "`e_entry` at byte 0x18 is 0x1008, a virtual address of two segments: physical 0x2008 and 0x3008",
     );
-    // Zero is an address where there is code, and otherwise says that there is none.
-    with(0, &[part(0, 0x1000, PF_X)], "0x1000");
+    // Segments that agree on the physical address overlap.
+    let overlapping = [phdr(0x1000, 0x2000, PF_X), phdr(0x1000, 0x2000, PF_X)];
+    with(
+        0x1008,
+        &overlapping,
+        "program headers 0 and 1 overlap: physical addresses 0x2000..0x3000 and 0x2000..0x3000",
+    );
+    // Zero is an address if code is there, and otherwise means no entry point.
+    with(0, &[phdr(0, 0x1000, PF_X)], "0x1000");
     with(
         0,
-        &[part(0, 0, PF_R)],
+        &[phdr(0, 0, PF_R)],
         "`e_entry` at byte 0x18 is 0 and there is no PVH entry note: the file has no entry point",
     );
 }
 
-fn describe_elf64_entry(elf: &Elf) -> Result<u64, String> {
+fn elf64_entry(elf: &Elf) -> Result<u64, String> {
     match fmt_elf::parse(&elf.bytes()) {
         Ok(image) => Ok(image.unwrap().entry(boot_core::EntryAbi::ELF64).unwrap().addr),
         Err(error) => Err(error.to_string()),
@@ -414,7 +420,7 @@ fn position_independent_images() {
             EM_AARCH64,
             start,
             vec![
-                Part {
+                Phdr {
                     align,
                     ..load(start, &[0; 8], 0x1000)
                 },
@@ -423,7 +429,7 @@ fn position_independent_images() {
         );
         elf.e_type = ET_DYN;
         let image = fmt_elf::parse(&elf.bytes()).unwrap().unwrap();
-        let text = describe(&image);
+        let text = summary(&image);
         assert!(
             text.starts_with(&format!("aarch64 little, {expected}, elf64 ")),
             "{text}"

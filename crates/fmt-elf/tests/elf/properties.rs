@@ -1,13 +1,14 @@
-//! What holds for every file, whatever its bytes.
+//! Properties that hold for every file.
 
-use boot_core::{Arch, Endian, EntryAbi, EntryPoint, GuestRange, KernelImage, Placement};
-use boot_core::{Segment, SourceRange};
+use boot_core::{
+    Arch, Endian, EntryAbi, EntryPoint, GuestRange, KernelImage, Placement, Segment, SourceRange,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::writer::*;
+use crate::elf_writer::*;
 
-/// A valid file and what the parser must make of it.
+/// A valid file and the expected image.
 #[derive(Clone, Debug)]
 struct Case {
     elf: Elf,
@@ -40,12 +41,12 @@ fn valid() -> impl Strategy<Value = Case> {
             elf.e_type = if position_independent { ET_DYN } else { ET_EXEC };
             elf.xnum = xnum;
 
-            let filled: Vec<Part> = elf.parts.iter().filter(|part| part.memsz > 0).cloned().collect();
-            let part = pick.get(&filled);
-            let distance = distance.index(usize::try_from(part.memsz).unwrap()) as u64;
-            let addr = part.paddr + distance;
+            let filled: Vec<Phdr> = elf.phdrs.iter().filter(|phdr| phdr.memsz > 0).cloned().collect();
+            let phdr = pick.get(&filled);
+            let distance = distance.index(usize::try_from(phdr.memsz).unwrap()) as u64;
+            let addr = phdr.paddr + distance;
             elf.entry = if virtual_entry {
-                part.vaddr + distance
+                phdr.vaddr + distance
             } else {
                 addr
             };
@@ -60,37 +61,37 @@ fn valid() -> impl Strategy<Value = Case> {
             if pvh && arch == Arch::X86_64 {
                 let entry = u32::try_from(addr).unwrap();
                 let before = note(8, "GNU", 3, &[0xff; 20]);
-                elf.parts
+                elf.phdrs
                     .push(notes(&[before, note(8, "Xen", 18, &words(&[entry]))].concat(), 8));
                 let abi = EntryAbi::PVH;
                 entries.push(EntryPoint::new(abi, addr));
             }
-            let middle = rotation.index(elf.parts.len());
-            elf.parts.rotate_left(middle);
+            let middle = rotation.index(elf.phdrs.len());
+            elf.phdrs.rotate_left(middle);
             Case { elf, entries, arch }
         })
 }
 
-/// Segments one after the other from `base` on, at virtual addresses of their own where there is room for them.
-fn place(base: u64, segments: &[(u64, usize, u64)], bits64: bool) -> Vec<Part> {
+/// Segments one after the other from `base` on, with separate virtual addresses.
+fn place(base: u64, segments: &[(u64, usize, u64)], bits64: bool) -> Vec<Phdr> {
     let distance = if bits64 {
         0xffff_ffff_8000_0000
     } else {
         0x8000_0000
     };
     let mut addr = base;
-    let mut parts = Vec::new();
+    let mut phdrs = Vec::new();
     for (i, (gap, filesz, zeros)) in segments.iter().enumerate() {
         addr += gap;
         // The first one is never empty, so that there is something to load.
         let memsz = *filesz as u64 + zeros + u64::from(i == 0);
-        parts.push(Part {
+        phdrs.push(Phdr {
             vaddr: addr + distance,
             ..load(addr, &vec![0x90; *filesz], memsz)
         });
         addr += memsz;
     }
-    parts
+    phdrs
 }
 
 /// The segments that the program headers of `bytes` ask for, read by hand.
@@ -132,38 +133,14 @@ fn segments_by_hand(bytes: &[u8]) -> Vec<Segment> {
     segments
 }
 
-/// Checks the promises of `KernelImage` one by one, and the segments against the headers.
-fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {
-    prop_assert_eq!(image.source_len(), bytes.len() as u64);
-    prop_assert!(!image.segments().is_empty());
-    prop_assert!(!image.entries().is_empty());
-    let mut end = 0;
-    for segment in image.segments() {
-        prop_assert!(!segment.range.is_empty() && segment.range.start() >= end);
-        prop_assert!(image.extent().contains(segment.range));
-        prop_assert!(segment.source.len() <= segment.range.len());
-        prop_assert!(segment.source.end() <= image.source_len());
-        end = segment.range.end();
-    }
-    for entry in image.entries() {
-        let inside = |segment: &Segment| segment.range.contains_addr(entry.addr);
-        prop_assert!(image.segments().iter().any(inside));
-        if entry.abi == EntryAbi::PVH {
-            prop_assert!(u32::try_from(entry.addr).is_ok());
-        }
-    }
-    if let Placement::Relocatable(rule) = image.placement() {
-        prop_assert!(rule.align.is_power_of_two() && rule.align_offset < rule.align);
-        let len = image.extent().len();
-        let congruent = rule.min - rule.min % rule.align + rule.align_offset;
-        let lowest = congruent + if congruent < rule.min { rule.align } else { 0 };
-        prop_assert!(rule.allow_at(lowest, len));
-    }
+/// Checks the promises of `KernelImage`, and the segments against the program headers.
+fn check_image(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {
+    fmt_test::assert_valid_image(image, bytes.len());
     prop_assert_eq!(image.segments(), segments_by_hand(bytes));
     Ok(())
 }
 
-/// Changes that reach past every check with some luck: single bytes, and whole words that are close to a limit.
+/// Changes that may get past the first checks: single bytes, and whole words that are close to a limit.
 fn mutations() -> impl Strategy<Value = Vec<(Index, Vec<u8>)>> {
     let word = prop_oneof![
         any::<u64>(),
@@ -195,24 +172,24 @@ proptest! {
             start.copy_from_slice(b"\x7fELF\x02\x01\x01");
         }
         if let Ok(Some(image)) = fmt_elf::parse(&bytes) {
-            keeps_its_promises(&image, &bytes)?;
+            check_image(&image, &bytes)?;
         }
     }
 
     #[test]
-    fn what_the_writer_writes_is_what_the_parser_reads(case in valid()) {
+    fn the_parser_reads_what_the_writer_writes(case in valid()) {
         let (bytes, offsets) = case.elf.write();
         let image = fmt_elf::parse(&bytes).unwrap().unwrap();
-        keeps_its_promises(&image, &bytes)?;
+        check_image(&image, &bytes)?;
         prop_assert_eq!(image.arch(), case.arch);
         let endian = if case.elf.big_endian { Endian::Big } else { Endian::Little };
         prop_assert_eq!(image.endian(), endian);
         prop_assert_eq!(image.entries(), case.entries);
         prop_assert_eq!(image.placement() == Placement::Fixed, case.elf.e_type == ET_EXEC);
-        for (part, offset) in case.elf.parts.iter().zip(offsets) {
-            if part.p_type == PT_LOAD && !part.data.is_empty() {
-                let source = SourceRange::new(offset, part.data.len() as u64).unwrap();
-                let range = GuestRange::new(part.paddr, part.memsz).unwrap();
+        for (phdr, offset) in case.elf.phdrs.iter().zip(offsets) {
+            if phdr.p_type == PT_LOAD && !phdr.data.is_empty() {
+                let source = SourceRange::new(offset, phdr.data.len() as u64).unwrap();
+                let range = GuestRange::new(phdr.paddr, phdr.memsz).unwrap();
                 let found = image.segments().contains(&Segment::new(source, range));
                 prop_assert!(found, "{} from {}", range, source);
             }
@@ -220,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_file_is_refused_or_keeps_its_promises(case in valid(), mutations in mutations(), cut in any::<Option<Index>>()) {
+    fn a_damaged_file_is_refused_or_gives_a_valid_image(case in valid(), mutations in mutations(), cut in any::<Option<Index>>()) {
         let mut bytes = case.elf.bytes();
         for (index, new) in mutations {
             // Most of the time at the headers, where a change matters.
@@ -232,7 +209,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len() * 4));
         }
         if let Ok(Some(image)) = fmt_elf::parse(&bytes) {
-            keeps_its_promises(&image, &bytes)?;
+            check_image(&image, &bytes)?;
         }
     }
 }

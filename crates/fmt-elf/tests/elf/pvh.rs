@@ -1,7 +1,7 @@
-//! Notes and what they say about PVH.
+//! Notes, and the PVH entry point and relocation.
 
-use crate::writer::*;
-use crate::{X86, check, describe, kernel_with_notes, patched};
+use crate::elf_writer::*;
+use crate::{X86_KERNEL, check, kernel_with_notes, patched, summary};
 
 const PVH_REST: &str = "elf64 0x100000, pvh 0x100008, 0x100000..0x101000=0xb0..0xd0";
 
@@ -10,7 +10,7 @@ fn pvh_entry() {
     let with =
         |data: &[u8], align: u64, expected: &str| check(&kernel_with_notes(data, align).bytes(), expected);
     let accepted = format!("x86_64 little, fixed, {PVH_REST}");
-    let without = X86.replace("0x80..0xa0", "0xb0..0xd0");
+    let without = X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0");
     let entry = words(&[0x10_0008]);
     let wide = 0x10_0008u64.to_le_bytes();
     let build_id = |align| note(align, "GNU", 3, &[7; 20]);
@@ -29,7 +29,7 @@ fn pvh_entry() {
             &accepted,
         );
     }
-    // The padding after the last value may be missing, and after a name without a value, too.
+    // The padding after the last descriptor may be missing, and after a name without a descriptor, too.
     let padded = note(8, "Xen", 18, &entry);
     assert_eq!(padded.len(), 24);
     with(&padded[..20], 8, &accepted);
@@ -42,7 +42,7 @@ fn pvh_entry() {
         4,
         &accepted,
     );
-    // Other owners' notes, other notes of the owner, and a rest that holds no note.
+    // Notes of other names, other types, and bytes that are too short for a note.
     with(&note(4, "xen", 18, &entry), 4, &without);
     with(&note(4, "Xen.", 18, &entry), 4, &without);
     with(&note(4, "Xen", 17, &entry), 4, &without);
@@ -73,10 +73,10 @@ fn pvh_entry() {
         ]
         .concat(),
         4,
-        "two PVH entry notes disagree: 0x100008 and 0x100010",
+        "the file has two different PVH entry points: 0x100008 and 0x100010",
     );
 
-    // PVH is enough of an entry point, and it is nothing on other architectures.
+    // A PVH entry point alone is enough; notes of other architectures are ignored.
     let mut elf = kernel_with_notes(&note(4, "Xen", 18, &entry), 4);
     elf.entry = 0;
     check(&elf.bytes(), &accepted.replace("elf64 0x100000, ", ""));
@@ -102,7 +102,7 @@ fn pvh_in_a_32_bit_file() {
     );
     let expected = "x86_64 little, fixed, elf32 0x100000, pvh 0x100004, 0x100000..0x100010=0x80..0x90";
     check(&elf.bytes(), expected);
-    elf.parts.swap(0, 1);
+    elf.phdrs.swap(0, 1);
     check(&elf.bytes(), &expected.replace("0x80..0x90", "0x90..0xa0"));
 }
 
@@ -117,7 +117,7 @@ fn notes_stay_inside_their_segment() {
     with(&patched(&bytes, 0, &[0xff; 4]), &format!("{past} 0xe4"));
     with(&patched(&bytes, 4, &[0xff; 4]), &format!("{past} 0xe4"));
     let mut elf = kernel_with_notes(&bytes, 4);
-    elf.parts.push(load(0x20_0000, &[0xff; 64], 64));
+    elf.phdrs.push(load(0x20_0000, &[0xff; 64], 64));
     let mut short = elf.bytes();
     let p_filesz = 64 + 56 + 32;
     assert_eq!(short[p_filesz], 20);
@@ -132,12 +132,12 @@ fn notes_stay_inside_their_segment() {
         "the content of program header 1 ends past the end of the file: 0x1000000000012 bytes at offset 0x110 (`p_offset` at \
          byte 0x80) of a file of 0x170 bytes; is the file truncated?",
     );
-    // A great many notes are no notes of a kernel.
+    // The limit on the number of notes.
     let many = vec![0; 12 * 4096];
-    with(&many, &X86.replace("0x80..0xa0", "0xb0..0xd0"));
+    with(&many, &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"));
     with(
         &[many, vec![0; 12]].concat(),
-        "there are more than 4096 notes, up to byte 0xc0dc: more are unsupported",
+        "the file has more than 4096 notes, which is unsupported (the name of the next one is at byte 0xc0dc)",
     );
 }
 
@@ -146,16 +146,16 @@ fn pvh_relocation() {
     let entry = note(4, "Xen", 18, &words(&[0x10_0008]));
     let with = |p_align: u64, reloc: &[u32]| {
         let mut elf = kernel_with_notes(&[note(4, "Xen", 19, &words(reloc)), entry.clone()].concat(), 4);
-        elf.parts[0].align = p_align;
+        elf.phdrs[0].align = p_align;
         match fmt_elf::parse(&elf.bytes()) {
-            Ok(image) => match describe(&image.unwrap()).split_once(", elf64") {
+            Ok(image) => match summary(&image.unwrap()).split_once(", elf64") {
                 Some((rule, _)) => rule.replace("x86_64 little, ", ""),
                 None => unreachable!(),
             },
             Err(error) => error.to_string(),
         }
     };
-    // `elfnote.h`: 2 MiB unless the note or the program headers, at 4 KiB or more, say otherwise.
+    // `elfnote.h`: 2 MiB, unless the note specifies another alignment or `p_align` is at least 4 KiB.
     assert_eq!(with(16, &[]), "0x0+n*0x200000 in 0x0..0x100000000");
     assert_eq!(with(0x1000, &[]), "0x0+n*0x1000 in 0x0..0x100000000");
     assert_eq!(with(0x1000, &[0x100_0000]), "0x0+n*0x1000000 in 0x0..0x100000000");
@@ -163,7 +163,7 @@ fn pvh_relocation() {
         with(16, &[0x20_0000, 0x100_0000]),
         "0x0+n*0x200000 in 0x1000000..0x100000000"
     );
-    // The last byte may lie at the maximum; a longer note has values that mean nothing yet.
+    // The last byte may lie at the maximum; further values of a longer note have no meaning.
     let full = "0x0+n*0x200000 in 0x1000000..0x40000000";
     assert_eq!(with(16, &[0x20_0000, 0x100_0000, 0x3fff_ffff]), full);
     assert_eq!(with(16, &[0x20_0000, 0x100_0000, 0x3fff_ffff, 7]), full);
@@ -177,11 +177,17 @@ fn pvh_relocation() {
     );
     assert_eq!(with(16, &[1, 9, 8]), "the ELF file makes no valid kernel image");
 
-    // Without an entry point there is nothing that could be moved.
+    // Notes of the same type by another name are ignored.
+    let foreign = [note(4, "xen", 19, &[]), entry].concat();
+    check(
+        &kernel_with_notes(&foreign, 4).bytes(),
+        &format!("x86_64 little, fixed, {PVH_REST}"),
+    );
+    // Without a PVH entry point the note has no effect.
     let lone = note(4, "Xen", 19, &[]);
     check(
         &kernel_with_notes(&lone, 4).bytes(),
-        &X86.replace("0x80..0xa0", "0xb0..0xd0"),
+        &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"),
     );
     check(
         &kernel_with_notes(&[lone.clone(), lone].concat(), 4).bytes(),

@@ -1,20 +1,20 @@
 //! The checksum of a PE file.
 //!
-//! Microsoft's specification leaves the algorithm to IMAGHELP.DLL. It is the Internet checksum (RFC 1071) over the file as
-//! 16-bit little-endian words, without the complement, plus the length of the file; the field itself counts as zero.
+//! The specification refers to IMAGHELP.DLL for the algorithm. It is the Internet checksum (RFC 1071) without the complement
+//! over the 16-bit little-endian words of the file, plus the length of the file. The field itself counts as zero.
 
 use boot_core::{ReadError, SizedSource, arith};
 
-/// How much is read at a time; even, so that no word is cut.
+/// Number of bytes per read: even, so that a word is never split.
 const CHUNK: usize = 4096;
 
-/// The checksum of a file whose field is at `field`.
+/// Checksum of a file with the field `CheckSum` at file offset `field`.
 pub(super) fn compute(source: &SizedSource<'_>, field: u64) -> Result<u32, ReadError> {
     let field_end = field.saturating_add(4);
     let mut chunk = [0; CHUNK];
     let (mut sum, mut offset) = (0_u64, 0);
     while offset < source.len() {
-        // Beyond the end of the file, words are zero.
+        // A last odd byte is padded with zero.
         chunk.fill(0);
         let read = arith::to_u64(source.read_prefix_at(offset, &mut chunk)?);
         let end = offset.saturating_add(read);
@@ -24,8 +24,8 @@ pub(super) fn compute(source: &SizedSource<'_>, field: u64) -> Result<u32, ReadE
                 *byte = 0;
             }
         }
-        let (words, _) = chunk.as_chunks();
-        let words = words.iter().map(|word| u64::from(u16::from_le_bytes(*word)));
+        let words = chunk.chunks_exact(2).filter_map(|word| word.first_chunk());
+        let words = words.map(|word| u64::from(u16::from_le_bytes(*word)));
         sum = fold(sum.saturating_add(words.sum()));
         offset = end;
     }
@@ -33,7 +33,7 @@ pub(super) fn compute(source: &SizedSource<'_>, field: u64) -> Result<u32, ReadE
     Ok(u32::from_le_bytes([a, b, c, d]))
 }
 
-/// Adds the carries of 16-bit words to the sum that they are carries of, until there are none.
+/// Adds the carries of a sum of 16-bit words to it until there are none.
 fn fold(mut sum: u64) -> u64 {
     while sum > 0xffff {
         sum = (sum & 0xffff).saturating_add(sum >> 16);

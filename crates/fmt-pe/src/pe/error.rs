@@ -1,26 +1,28 @@
-//! What can be wrong with a PE file.
+//! Errors of the PE parser.
 
 use boot_core::{FormatErrorKind, ReadError, SourceRange};
 
-use super::{Directory, Machine, RelocationType, RvaRange, SectionName, Subsystem};
+use super::constants::{DirectoryEntry, MAX_SECTIONS, Machine, RelocationType, Subsystem};
+use super::rva::RvaRange;
+use super::section_name::SectionName;
 
-/// Why a file that carries the PE signature was not accepted.
+/// Error of the PE parser.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeError {
     /// The file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The file breaks the rules of the format.
+    /// The file is malformed.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The file keeps the rules but needs something this crate does not do.
+    /// The file is well-formed, but not supported.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
 
 impl PeError {
-    /// The kind of error, as format-neutral code needs it.
+    /// Category of the error.
     #[must_use]
     pub const fn kind(&self) -> FormatErrorKind {
         match self {
@@ -31,47 +33,45 @@ impl PeError {
     }
 }
 
-/// How a file breaks the rules of the format.
-///
-/// Offsets of the file are written as such; an *RVA* is an address relative to the start of the image in memory.
+/// Violation of the format. An *RVA* is an address relative to the start of the image in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
     /// The file ends inside the headers.
-    #[error("the PE headers reach to {end:#x}, but the file has {len:#x} bytes; is it complete?")]
-    HeadersCut {
-        /// The file offset that the headers reach to.
+    #[error("the PE headers end at {end:#x}, but the file has {len:#x} bytes; is the file truncated?")]
+    HeadersTruncated {
+        /// File offset of the end of the headers.
         end: u64,
-        /// The length of the file.
+        /// Length of the file.
         len: u64,
     },
-    /// An optional header that is none.
+    /// The magic number of the optional header is unknown.
     #[error(
-        "the magic number of the PE optional header at {offset:#x} is {found:#06x}, neither 0x10b nor 0x20b"
+        "the magic number of the PE optional header at {offset:#x} is {found:#06x}, expected 0x10b or 0x20b"
     )]
     OptionalMagic {
         /// The file offset of the field.
         offset: u64,
-        /// What was found.
+        /// Value found.
         found: u16,
     },
-    /// The optional header is shorter than its fields.
+    /// `SizeOfOptionalHeader` is too small for the optional header.
     #[error(
         "SizeOfOptionalHeader of the PE header is {found:#x}, but the optional header at {offset:#x} with its {directories} data directories has {need:#x} bytes"
     )]
     OptionalHeaderTooShort {
         /// The file offset of the optional header.
         offset: u64,
-        /// What was found.
+        /// Value found.
         found: u16,
         /// The number of data directories.
         directories: u32,
-        /// What is needed.
+        /// Length needed.
         need: u64,
     },
-    /// An alignment that is none.
+    /// `SectionAlignment` or `FileAlignment` is invalid.
     #[error(
-        "SectionAlignment {section:#x} and FileAlignment {file:#x} of the PE header must be powers of two, and the first not below the second"
+        "SectionAlignment {section:#x} and FileAlignment {file:#x} of the PE header must be powers of two, the first not below the second"
     )]
     Alignment {
         /// `SectionAlignment`.
@@ -79,14 +79,14 @@ pub enum Malformed {
         /// `FileAlignment`.
         file: u32,
     },
-    /// `SizeOfHeaders` does not fit the headers and the image.
+    /// `SizeOfHeaders` is less than the headers or more than the image.
     #[error(
-        "SizeOfHeaders of the PE header is {found:#x}, but the headers end at {end:#x} and the image, by SizeOfImage, at {image:#x}"
+        "SizeOfHeaders of the PE header is {found:#x}, expected at least {end:#x}, the end of the headers, and at most {image:#x}, the SizeOfImage"
     )]
     SizeOfHeaders {
-        /// What was found.
+        /// Value found.
         found: u32,
-        /// Where the section table ends.
+        /// End of the section table.
         end: u64,
         /// `SizeOfImage`.
         image: u32,
@@ -94,134 +94,138 @@ pub enum Malformed {
     /// The entry point is outside the image.
     #[error("the PE entry point is at RVA {found:#x}, outside the image of {image:#x} bytes")]
     EntryPoint {
-        /// What was found.
+        /// Value found.
         found: u32,
         /// `SizeOfImage`.
         image: u32,
     },
-    /// The file ends before the bytes of a section.
+    /// The file ends before the content of a section.
     #[error(
-        "the PE section \"{name}\" fills bytes {data} of the file, which has {len:#x} bytes; is it complete?"
+        "the content of the PE section \"{name}\" is at bytes {data}, but the file has {len:#x} bytes; is the file truncated?"
     )]
-    SectionCut {
-        /// The section's name.
+    SectionTruncated {
+        /// Name of the section.
         name: SectionName,
-        /// Where its bytes should be.
+        /// File range of the content.
         data: SourceRange,
-        /// The length of the file.
+        /// Length of the file.
         len: u64,
     },
-    /// The bytes of a section begin inside the headers, which firmware refuses (EDK2, `PeCoffLoaderGetImageInfo`).
+    /// The content of a section begins inside the headers. UEFI firmware refuses this (EDK2, `PeCoffLoaderGetImageInfo`).
     #[error(
-        "the PE section \"{name}\" is filled from byte {offset:#x} of the file on, inside the headers, which end at {headers:#x}"
+        "the content of the PE section \"{name}\" is at byte {offset:#x}, inside the headers, which end at {headers:#x}"
     )]
     SectionInHeaders {
-        /// The section's name.
+        /// Name of the section.
         name: SectionName,
         /// `PointerToRawData`.
         offset: u32,
         /// `SizeOfHeaders`.
         headers: u32,
     },
-    /// A section is outside the image.
+    /// A section lies outside the image.
     #[error(
-        "the PE section \"{name}\" takes {need:#x} bytes from RVA {start:#x} on, outside the image of {image:#x} bytes"
+        "the PE section \"{name}\" takes {need:#x} bytes from RVA {start:#x}, outside the image of {image:#x} bytes"
     )]
-    SectionOutside {
-        /// The section's name.
+    SectionOutsideImage {
+        /// Name of the section.
         name: SectionName,
-        /// Its start in memory.
+        /// RVA of the start.
         start: u32,
-        /// Its length in memory.
+        /// Length in memory.
         need: u32,
         /// `SizeOfImage`.
         image: u32,
     },
-    /// Two sections, or a section and the headers, share an address.
-    #[error("the PE section \"{name}\" at RVAs {range} overlaps what is at {other}")]
+    /// Two sections, or a section and the headers, overlap in memory.
+    #[error("the PE section \"{name}\" at RVAs {range} overlaps another section or the headers at {other}")]
     SectionsOverlap {
-        /// The section's name.
+        /// Name of the section.
         name: SectionName,
-        /// Where it is.
+        /// Its range in memory.
         range: RvaRange,
-        /// The other section, or the headers.
+        /// Range of the other section or of the headers.
         other: RvaRange,
     },
-    /// A data directory is not in the bytes of one section.
-    #[error("the PE {directory} takes {size:#x} bytes from RVA {start:#x} on, which the file does not fill")]
-    DirectoryOutside {
+    /// The table of a data directory is not in the file range of one section.
+    #[error("the PE {directory} ({size:#x} bytes from RVA {start:#x}) is not in the file")]
+    DirectoryOutsideFile {
         /// The directory.
-        directory: Directory,
+        directory: DirectoryEntry,
         /// Its start in memory.
         start: u32,
         /// Its length.
         size: u32,
     },
-    /// A block of base relocations is no block.
+    /// The size of a block of base relocations is invalid.
     #[error(
-        "the block of base relocations at RVA {rva:#x} claims {size:#x} bytes; it must be an even number from 8 on and end with the table, at {end:#x}"
+        "the block of base relocations at RVA {rva:#x} has a size of {size:#x} bytes; it must be even, at least 8, and not exceed the table, which ends at {end:#x}"
     )]
     RelocationBlock {
-        /// Where the block is.
+        /// RVA of the block.
         rva: u32,
         /// Its size.
         size: u32,
         /// The end of the table.
         end: u32,
     },
-    /// A base relocation of two entries ends after the first.
-    #[error("the base relocation of RVA {rva:#x} needs a second entry, but its block ends")]
-    RelocationCut {
-        /// What is relocated.
-        rva: u32,
-    },
-    /// A base relocation outside the image.
-    #[error("the base relocation ({kind}) of RVA {rva:#x} is outside the image of {image:#x} bytes")]
-    RelocationOutside {
-        /// What is relocated.
+    /// The field of a base relocation lies outside the image.
+    #[error(
+        "the base relocation ({relocation_type}) of RVA {rva:#x} is outside the image of {image:#x} bytes"
+    )]
+    RelocationOutsideImage {
+        /// RVA of the field.
         rva: u64,
-        /// How.
-        kind: RelocationType,
+        /// Type of the relocation.
+        relocation_type: RelocationType,
         /// `SizeOfImage`.
         image: u32,
     },
 }
 
-/// What a file needs that this crate does not do.
+/// Reason why this crate does not support a well-formed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
     /// A ROM image.
-    #[error("it is a PE ROM image; only PE32 and PE32+ are supported")]
+    #[error("the file is a PE ROM image; only PE32 and PE32+ are supported")]
     Rom,
-    /// More sections than anybody needs.
-    #[error("it has {found} PE sections; this crate takes up to {}", super::MAX_SECTIONS)]
+    /// More than [`MAX_SECTIONS`] sections.
+    #[error("the file has {found} PE sections; at most {MAX_SECTIONS} are supported")]
     TooManySections {
-        /// How many.
+        /// Number of sections.
         found: u16,
     },
-    /// A program for UEFI firmware that is no kernel by itself.
-    #[error("it is an {subsystem} for {machine}, which needs a firmware to run it")]
+    /// Base relocation of an unsupported type.
+    #[error("the base relocation of RVA {rva:#x} has the unsupported type {}", .relocation_type.0)]
+    RelocationType {
+        /// RVA of the field.
+        rva: u64,
+        /// The type.
+        relocation_type: RelocationType,
+    },
+    /// EFI image that is not a kernel.
+    #[error("the file is an {subsystem} for {machine}, which only UEFI firmware can run")]
     EfiProgram {
-        /// What kind of program.
+        /// Subsystem.
         subsystem: Subsystem,
-        /// What it runs on.
+        /// Machine type.
         machine: Machine,
     },
-    /// A kernel with its command line and initrd in one EFI application.
+    /// Unified kernel image: an EFI application that contains a kernel, its command line and an initrd.
     #[error(
-        "it is a unified kernel image for {machine}: an EFI application, which needs a firmware, with a kernel inside; take that out (\"objcopy --dump-section .linux=FILE\" does) and boot it"
+        "the file is a unified kernel image for {machine}, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy --dump-section .linux=FILE\" and boot it"
     )]
     UnifiedKernelImage {
-        /// What it runs on.
+        /// Machine type.
         machine: Machine,
     },
-    /// A program of an operating system.
-    #[error("it is a program ({subsystem}) for {machine} and no kernel")]
+    /// Program of an operating system.
+    #[error("the file is a program ({subsystem}) for {machine}, not a kernel")]
     Program {
-        /// What kind of program.
+        /// Subsystem.
         subsystem: Subsystem,
-        /// What it runs on.
+        /// Machine type.
         machine: Machine,
     },
 }

@@ -1,54 +1,52 @@
-//! From bytes to a validated PE file.
+//! The parser of PE headers.
 
 use alloc::vec::Vec;
 
 use boot_core::{SizedSource, SourceRange, arith};
 
-use super::optional::{self, OptionalHeader, check_cut, read};
+use super::checksum;
+use super::constants::{DirectoryEntry, MAX_SECTIONS, Machine};
+use super::error::{Malformed, PeError, Unsupported};
+use super::optional::{self, OptionalHeader, check_headers_end, read};
+use super::raw;
 use super::relocations::Relocations;
-use super::section::{RvaRange, Section, file_part};
-use super::{Characteristics, Directory, Machine, Malformed, PeError, Unsupported, checksum, raw};
+use super::rva::RvaRange;
+use super::section::{Section, file_range};
 
-/// How many sections a file may have. Windows takes 96; unified kernel images have some for every profile.
-pub const MAX_SECTIONS: u16 = 512;
-
-/// A validated PE32 or PE32+ image file.
+/// Validated PE32 or PE32+ image file.
 ///
-/// Whatever bytes it was made of, these hold:
-///
-/// - headers and sections lie inside the image, and no two of them share an address;
-/// - the bytes of every section lie inside the file and behind the headers, and are not more than the section has in
-///   memory;
-/// - the entry point, if any, lies inside the image.
+/// - Headers and sections lie inside the image and do not overlap.
+/// - The file range of every section lies inside the file, after the headers, and is not longer than the section in memory.
+/// - The entry point, if any, lies inside the image.
 #[derive(Clone, Debug)]
 pub struct PeFile<'a> {
     source: SizedSource<'a>,
     pe_offset: u64,
     machine: Machine,
-    time_date_stamp: u32,
-    characteristics: Characteristics,
+    is_relocs_stripped: bool,
     optional: OptionalHeader,
     directories: Vec<DataDirectory>,
     sections: Vec<Section>,
 }
 
-/// Where a table is in memory. Not checked: [`PeFile::data_at`] says where its bytes are, if anywhere.
+/// Data directory: location of a table. It is not checked; [`PeFile::data_at`] returns its file range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct DataDirectory {
-    /// Its start relative to the image; in the directory of certificates, its file offset.
+    /// RVA of the table; for the certificate table, its file offset.
     pub virtual_address: u32,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u32,
 }
 
 impl<'a> PeFile<'a> {
-    /// Reads and validates the headers. `Ok(None)` means that the source is something else: it has no "MZ" at its
-    /// start, or no "PE\0\0" where the DOS header points.
+    /// Parses and validates the headers. `Ok(None)` if the source does not begin with "MZ", or does not have "PE\0\0" at
+    /// the offset in the DOS header.
     ///
     /// # Errors
     ///
-    /// [`PeError`] where the source has both, but is malformed, not supported or cannot be read.
-    pub fn open(source: SizedSource<'a>) -> Result<Option<Self>, PeError> {
+    /// [`PeError`] if the source has both but is malformed or unsupported, or if it cannot be read.
+    pub fn parse(source: SizedSource<'a>) -> Result<Option<Self>, PeError> {
         let Some(pe_offset) = find_signature(&source)? else {
             return Ok(None);
         };
@@ -65,7 +63,7 @@ impl<'a> PeFile<'a> {
         let table = optional_offset.saturating_add(coff.size_of_optional_header.get().into());
         let size = arith::to_u64(size_of::<raw::SectionHeader>());
         let end = table.saturating_add(u64::from(found).saturating_mul(size));
-        check_cut(&source, end)?;
+        check_headers_end(&source, end)?;
         check_sizes(&source, &optional, end)?;
 
         let mut sections = Vec::with_capacity(found.into());
@@ -78,81 +76,53 @@ impl<'a> PeFile<'a> {
             source,
             pe_offset,
             machine: Machine(coff.machine.get()),
-            time_date_stamp: coff.time_date_stamp.get(),
-            characteristics: Characteristics::from_bits_retain(coff.characteristics.get()),
+            is_relocs_stripped: coff.characteristics.get() & raw::RELOCS_STRIPPED != 0,
             optional,
             directories,
             sections,
         }))
     }
 
-    /// What it runs on.
+    /// Machine type.
     #[must_use]
     pub fn machine(&self) -> Machine {
         self.machine
     }
 
-    /// When it was made, in seconds since 1970; or a hash, or zero, in reproducible builds.
+    /// True if the base relocations were removed (`IMAGE_FILE_RELOCS_STRIPPED`): the image must be loaded at
+    /// [`OptionalHeader::image_base`]. Otherwise it may be relocated, even without base relocations: a position-independent
+    /// image such as a kernel with an EFI stub needs none.
     #[must_use]
-    pub fn time_date_stamp(&self) -> u32 {
-        self.time_date_stamp
+    pub fn is_relocs_stripped(&self) -> bool {
+        self.is_relocs_stripped
     }
 
-    /// What kind of file it is.
-    #[must_use]
-    pub fn characteristics(&self) -> Characteristics {
-        self.characteristics
-    }
-
-    /// Whether it must be loaded at [`OptionalHeader::image_base`]: its base relocations were removed
-    /// (`IMAGE_FILE_RELOCS_STRIPPED`). Otherwise it may be moved, even where it has none: a position-independent program
-    /// such as a kernel with an EFI stub needs none.
-    #[must_use]
-    pub fn is_fixed(&self) -> bool {
-        self.characteristics.contains(Characteristics::RELOCS_STRIPPED)
-    }
-
-    /// The optional header.
+    /// Optional header.
     #[must_use]
     pub fn optional_header(&self) -> &OptionalHeader {
         &self.optional
     }
 
-    /// The entry point, relative to the image. `None` where there is none, as in a library.
+    /// RVA of the entry point; `None` if there is none.
     #[must_use]
     pub fn entry_point(&self) -> Option<u32> {
         let entry = self.optional.address_of_entry_point;
         (entry != 0).then_some(entry)
     }
 
-    /// The file offset of the PE signature (`e_lfanew` of the DOS header), which the COFF file header follows.
-    #[must_use]
-    pub fn pe_offset(&self) -> u64 {
-        self.pe_offset
-    }
-
-    /// What is between the DOS header and the PE signature: usually a program for MS-DOS (the "MS-DOS Stub"), or a
-    /// kernel's own code and data. Empty where the signature follows the DOS header at once, or lies inside it.
-    #[must_use]
-    pub fn dos_stub(&self) -> SourceRange {
-        let start = arith::to_u64(size_of::<raw::DosHeader>());
-        let len = self.pe_offset.saturating_sub(start);
-        SourceRange::new(start, len).unwrap_or(SourceRange::whole(0))
-    }
-
-    /// The headers, which go to the start of the image.
+    /// File range of the headers, which are loaded to the start of the image.
     #[must_use]
     pub fn headers(&self) -> SourceRange {
         SourceRange::whole(self.optional.size_of_headers.into())
     }
 
-    /// The sections, in the order of the section table.
+    /// Sections, in the order of the section table.
     #[must_use]
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
 
-    /// The first section of one name.
+    /// First section with this name.
     #[must_use]
     pub fn section(&self, name: &[u8]) -> Option<&Section> {
         self.sections
@@ -160,60 +130,55 @@ impl<'a> PeFile<'a> {
             .find(|section| section.name.as_bytes() == name)
     }
 
-    /// A data directory. `None` where the file does not have it, or has it empty.
+    /// Data directory; `None` if it is absent or empty.
     #[must_use]
-    pub fn directory(&self, directory: Directory) -> Option<DataDirectory> {
+    pub fn directory(&self, directory: DirectoryEntry) -> Option<DataDirectory> {
         let entry = self.directories.get(usize::from(directory.0)).copied();
         entry.filter(|entry| entry.size != 0)
     }
 
-    /// The bytes of the file that are at `range` in memory. `None` where they are in no section and not in the headers,
-    /// or in a part of a section that the file does not fill.
+    /// File range of the bytes at `range` in memory; `None` if they are not all in the headers or in the file range of one
+    /// section.
     #[must_use]
     pub fn data_at(&self, range: RvaRange) -> Option<SourceRange> {
-        let in_headers = file_part(0, self.headers(), range);
-        in_headers.or_else(|| self.sections.iter().find_map(|section| section.file_part(range)))
+        let in_headers = file_range(0, self.headers(), range);
+        in_headers.or_else(|| self.sections.iter().find_map(|section| section.file_range(range)))
     }
 
-    /// The base relocations: what a loader adds its distance from [`OptionalHeader::image_base`] to. Where there is no
-    /// table, there are none; whether the image may be moved at all is what [`is_fixed`](Self::is_fixed) says.
+    /// Base relocations. There are none without a base relocation table;
+    /// [`is_relocs_stripped`](Self::is_relocs_stripped) tells whether the image may be relocated.
     ///
     /// # Errors
     ///
-    /// [`Malformed::DirectoryOutside`] where the table is not in the file. What is wrong with an entry, or where the source
-    /// fails, is an error of the iterator.
+    /// [`Malformed::DirectoryOutsideFile`] if the table does not lie in the file. Errors of entries and of the source are
+    /// items of the iterator.
     pub fn relocations(&self) -> Result<Relocations<'a>, PeError> {
-        let table = match self.directory(Directory::BASE_RELOCATION) {
+        let table = match self.directory(DirectoryEntry::BASE_RELOCATION) {
             None => (RvaRange::default(), SourceRange::whole(0)),
             Some(DataDirectory {
                 virtual_address: start,
                 size,
             }) => RvaRange::new(start, size)
                 .and_then(|range| Some((range, self.data_at(range)?)))
-                .ok_or(Malformed::DirectoryOutside {
-                    directory: Directory::BASE_RELOCATION,
+                .ok_or(Malformed::DirectoryOutsideFile {
+                    directory: DirectoryEntry::BASE_RELOCATION,
                     start,
                     size,
                 })?,
         };
-        Ok(Relocations::new(
-            self.source,
-            table,
-            self.machine,
-            self.optional.size_of_image,
-        ))
+        Ok(Relocations::new(self.source, table, self.optional.size_of_image))
     }
 
-    /// Computes the checksum that `CheckSum` should have, over the whole file.
+    /// Computes the value that `CheckSum` should have, from the whole file.
     ///
     /// # Errors
     ///
-    /// [`PeError::Read`] where the source fails.
+    /// [`PeError::Read`].
     pub fn compute_check_sum(&self) -> Result<u32, PeError> {
         Ok(checksum::compute(&self.source, self.check_sum_offset())?)
     }
 
-    /// The file offset of `CheckSum`: signers and checkers leave its four bytes out.
+    /// File offset of the four bytes of `CheckSum`, which signatures do not cover.
     #[must_use]
     pub fn check_sum_offset(&self) -> u64 {
         let optional = arith::to_u64(size_of::<raw::CoffHeader>()).saturating_add(4);
@@ -223,7 +188,7 @@ impl<'a> PeFile<'a> {
     }
 }
 
-/// Where the PE signature is, if there is one.
+/// File offset of the PE signature, if there is one.
 fn find_signature(source: &SizedSource<'_>) -> Result<Option<u64>, PeError> {
     let size = arith::to_u64(size_of::<raw::DosHeader>());
     if source.len() < size {
@@ -239,7 +204,7 @@ fn find_signature(source: &SizedSource<'_>) -> Result<Option<u64>, PeError> {
     Ok((read == signature.len() && signature == raw::PE_SIGNATURE).then_some(offset))
 }
 
-/// The data directories, which must fit the optional header. Those that have no meaning are left out.
+/// Reads the data directories, which must fit the optional header. Those beyond the specified sixteen are ignored.
 fn read_directories(
     source: &SizedSource<'_>,
     coff: &raw::CoffHeader,
@@ -282,7 +247,7 @@ fn check_sizes(source: &SizedSource<'_>, optional: &OptionalHeader, end: u64) ->
     if u64::from(found) < end || found > image {
         return Err(Malformed::SizeOfHeaders { found, end, image });
     }
-    check_cut(source, found.into())?;
+    check_headers_end(source, found.into())?;
     let entry = optional.address_of_entry_point;
     if entry >= image {
         return Err(Malformed::EntryPoint { found: entry, image });
@@ -290,7 +255,7 @@ fn check_sizes(source: &SizedSource<'_>, optional: &OptionalHeader, end: u64) ->
     Ok(())
 }
 
-/// Checks that no two sections, nor a section and the headers, share an address.
+/// Checks that sections and headers do not overlap in memory.
 fn check_overlaps(sections: &[Section], size_of_headers: u32) -> Result<(), Malformed> {
     let mut sorted: Vec<&Section> = sections
         .iter()

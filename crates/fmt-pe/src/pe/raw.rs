@@ -1,7 +1,7 @@
-//! Raw layout of PE files, in the order of Microsoft's "PE Format" specification and with its names.
+//! Raw layout of PE files, in the order and with the names of Microsoft's "PE Format" specification.
 //!
 //! ```text
-//!  0x00          DOS header; its last field says where the signature is
+//!  0x00          DOS header; its last field is the offset of the signature
 //!  e_lfanew      "PE\0\0"
 //!      + 0x04    COFF file header
 //!      + 0x18    optional header, with the data directories at its end
@@ -64,7 +64,7 @@ pub struct DosHeader {
 )]
 #[repr(C)]
 pub struct CoffHeader {
-    /// A [`Machine`](super::Machine).
+    /// Machine type.
     pub machine: U16,
     /// The number of entries in the section table.
     pub number_of_sections: U16,
@@ -76,7 +76,7 @@ pub struct CoffHeader {
     pub number_of_symbols: U32,
     /// Length of the optional header, data directories included.
     pub size_of_optional_header: U16,
-    /// [`Characteristics`](super::Characteristics).
+    /// Flags such as [`RELOCS_STRIPPED`].
     pub characteristics: U16,
 }
 
@@ -104,9 +104,9 @@ pub struct OptionalHeader32 {
     pub base_of_code: U32,
     /// Start of the data, relative to the image base.
     pub base_of_data: U32,
-    /// The address that the image was linked for.
+    /// Link address of the image.
     pub image_base: U32,
-    /// What is common to both kinds.
+    /// Fields common to PE32 and PE32+.
     pub common: OptionalCommon,
     /// Stack to reserve.
     pub size_of_stack_reserve: U32,
@@ -144,9 +144,9 @@ pub struct OptionalHeader64 {
     pub address_of_entry_point: U32,
     /// Start of the code, relative to the image base.
     pub base_of_code: U32,
-    /// The address that the image was linked for.
+    /// Link address of the image.
     pub image_base: U64,
-    /// What is common to both kinds.
+    /// Fields common to PE32 and PE32+.
     pub common: OptionalCommon,
     /// Stack to reserve.
     pub size_of_stack_reserve: U64,
@@ -192,19 +192,19 @@ pub struct OptionalCommon {
     pub size_of_headers: U32,
     /// Checksum of the file.
     pub check_sum: U32,
-    /// A [`Subsystem`](super::Subsystem).
+    /// Subsystem.
     pub subsystem: U16,
-    /// [`DllCharacteristics`](super::DllCharacteristics).
+    /// Flags.
     pub dll_characteristics: U16,
 }
 
-/// A data directory: where a table is in memory.
+/// Data directory: location of a table.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct DataDirectory {
-    /// Start, relative to the image base; a file offset in the directory of certificates.
+    /// RVA of the table; for the certificate table, its file offset.
     pub virtual_address: U32,
     /// Length in bytes.
     pub size: U32,
@@ -224,7 +224,7 @@ pub struct SectionHeader {
     pub virtual_address: U32,
     /// Length in the file.
     pub size_of_raw_data: U32,
-    /// Start in the file; zero where the file has nothing for the section.
+    /// Start in the file; zero if the section has no bytes in the file.
     pub pointer_to_raw_data: U32,
     /// Zero in an image.
     pub pointer_to_relocations: U32,
@@ -234,7 +234,7 @@ pub struct SectionHeader {
     pub number_of_relocations: U16,
     /// Zero in an image.
     pub number_of_linenumbers: U16,
-    /// [`SectionFlags`](super::SectionFlags).
+    /// Contents and access rights.
     pub characteristics: U32,
 }
 
@@ -244,9 +244,9 @@ pub struct SectionHeader {
 )]
 #[repr(C)]
 pub struct BaseRelocationBlock {
-    /// What the entries' offsets are added to, relative to the image base.
+    /// RVA that the offsets of the entries are relative to.
     pub page_rva: U32,
-    /// Length of the block in bytes, this structure included.
+    /// Length of the block in bytes, including this structure.
     pub block_size: U32,
 }
 
@@ -268,10 +268,10 @@ const _: () = {
     assert!(size_of::<BaseRelocationBlock>() == 8);
 };
 
-/// What [`DosHeader::e_magic`] must be.
+/// Value of [`DosHeader::e_magic`].
 pub const DOS_MAGIC: [u8; 2] = *b"MZ";
 
-/// What [`DosHeader::e_lfanew`] points at.
+/// Signature at the offset [`DosHeader::e_lfanew`].
 pub const PE_SIGNATURE: [u8; 4] = *b"PE\0\0";
 
 /// The magic number of the optional header of PE32.
@@ -283,8 +283,11 @@ pub const MAGIC_PE32_PLUS: u16 = 0x20b;
 /// The magic number of the optional header of a ROM image.
 pub const MAGIC_ROM: u16 = 0x107;
 
-/// The offset of the checksum in either optional header.
+/// Offset of `CheckSum` in the optional headers of PE32 and PE32+.
 pub const CHECK_SUM_OFFSET: usize = 64;
 
-/// How many data directories have a meaning.
+/// `IMAGE_FILE_RELOCS_STRIPPED` in [`CoffHeader::characteristics`]: the base relocations were removed.
+pub const RELOCS_STRIPPED: u16 = 0x0001;
+
+/// Number of data directories that the specification defines.
 pub const DIRECTORIES: usize = 16;

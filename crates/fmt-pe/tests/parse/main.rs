@@ -1,16 +1,16 @@
-//! The parsers against files of every kind, against broken ones, and against arbitrary bytes.
+//! Tests of the parsers with files of every kind, malformed files and arbitrary bytes.
 
 #![expect(
     clippy::cast_possible_truncation,
     reason = "offsets and lengths of the test files are a few KiB"
 )]
 
-mod file;
-mod image_promises;
-mod image_table;
-mod pe_promises;
+mod file_writer;
+mod image_invariants;
+mod images;
+mod pe_headers;
+mod pe_invariants;
 mod pe_relocations;
-mod pe_table;
 mod properties;
 mod sources;
 
@@ -19,19 +19,19 @@ use std::fmt::Write;
 
 use boot_core::{DetectError, FormatErrorKind, KernelImage, Placement, SizedSource, detect};
 use boot_linux::{arm64, riscv};
-use fmt_pe::pe::{Directory, PeError, PeFile};
+use fmt_pe::pe::{DirectoryEntry, PeError, PeFile};
 
-/// Asks every format for `file`, checks the promises of what was accepted, and checks that every line of `expected` is a
-/// line of what [`describe`] says about it.
+/// Parses `file` with every format, checks the invariants of an accepted image, and checks that every line of `expected`
+/// is a line of the [`summary`].
 #[track_caller]
 fn check(file: &[u8], expected: &str) {
-    compare(&describe(file), expected);
+    compare(&summary(file), expected);
 }
 
 /// The same for the PE headers alone.
 #[track_caller]
 fn check_pe(file: &[u8], expected: &str) {
-    compare(&describe_pe(file), expected);
+    compare(&pe_summary(file), expected);
 }
 
 #[track_caller]
@@ -43,11 +43,11 @@ fn compare(found: &str, expected: &str) {
     assert!(!is_refused || found.trim() == expected.trim(), "{found}");
 }
 
-/// What the formats say about `file`, one fact a line.
-fn describe(file: &[u8]) -> String {
-    image_promises::check_all(file);
+/// The accepted image, one property per line, or the error.
+fn summary(file: &[u8]) -> String {
+    image_invariants::check_all(file);
     match detect(&fmt_pe::FORMATS, &file) {
-        Ok(image) => describe_image(&image).expect("writing to a string"),
+        Ok(image) => image_summary(&image).expect("writing to a string"),
         Err(DetectError::Empty | DetectError::Unknown { .. }) => "something else".to_owned(),
         Err(DetectError::Format(error)) => {
             let kind = match error.kind {
@@ -62,7 +62,7 @@ fn describe(file: &[u8]) -> String {
     }
 }
 
-fn describe_image(image: &KernelImage) -> Result<String, std::fmt::Error> {
+fn image_summary(image: &KernelImage) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     writeln!(out, "{} {} {}", image.format(), image.arch(), image.endian())?;
     for segment in image.segments() {
@@ -97,17 +97,17 @@ fn describe_image(image: &KernelImage) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-/// What the PE headers of `file` say, one fact a line.
-fn describe_pe(file: &[u8]) -> String {
-    pe_promises::check(file);
-    match PeFile::open(SizedSource::new(&file).expect("a slice has a length")) {
-        Ok(Some(pe)) => describe_pe_file(&pe).expect("writing to a string"),
+/// The PE headers, one property per line, or the error.
+fn pe_summary(file: &[u8]) -> String {
+    pe_invariants::check(file);
+    match PeFile::parse(SizedSource::new(&file).expect("a slice has a length")) {
+        Ok(Some(pe)) => pe_file_summary(&pe).expect("writing to a string"),
         Ok(None) => "something else".to_owned(),
-        Err(error) => describe_pe_error(&error),
+        Err(error) => pe_error_summary(&error),
     }
 }
 
-fn describe_pe_error(error: &PeError) -> String {
+fn pe_error_summary(error: &PeError) -> String {
     match error {
         PeError::Malformed(error) => format!("malformed: {error}"),
         PeError::Unsupported(error) => format!("unsupported: {error}"),
@@ -115,25 +115,17 @@ fn describe_pe_error(error: &PeError) -> String {
     }
 }
 
-fn describe_pe_file(pe: &PeFile<'_>) -> Result<String, std::fmt::Error> {
+fn pe_file_summary(pe: &PeFile<'_>) -> Result<String, std::fmt::Error> {
     let (mut out, header) = (String::new(), pe.optional_header());
     let kind = if header.is_pe32_plus { "PE32+" } else { "PE32" };
     writeln!(out, "{kind} {} for {}", header.subsystem, pe.machine())?;
-    writeln!(out, "flags {:?}", pe.characteristics())?;
-    writeln!(out, "loading flags {:?}", header.dll_characteristics)?;
+    writeln!(out, "stripped of relocations {}", pe.is_relocs_stripped())?;
     writeln!(
         out,
         "image {:#x} at {:#x}",
         header.size_of_image, header.image_base
     )?;
     writeln!(out, "headers {}", pe.headers())?;
-    writeln!(out, "stack {:#x}", header.size_of_stack_reserve)?;
-    writeln!(out, "made at {:#x}", pe.time_date_stamp())?;
-    writeln!(
-        out,
-        "version {}.{}",
-        header.image_version.0, header.image_version.1
-    )?;
     if let Some(entry) = pe.entry_point() {
         writeln!(out, "entry {entry:#x}")?;
     }
@@ -144,7 +136,7 @@ fn describe_pe_file(pe: &PeFile<'_>) -> Result<String, std::fmt::Error> {
             section.name, section.range, section.data
         )?;
     }
-    for directory in (0..16).map(Directory) {
+    for directory in (0..16).map(DirectoryEntry) {
         if let Some(entry) = pe.directory(directory) {
             writeln!(
                 out,
@@ -158,18 +150,17 @@ fn describe_pe_file(pe: &PeFile<'_>) -> Result<String, std::fmt::Error> {
             for relocation in relocations {
                 match relocation {
                     Ok(relocation) => {
-                        let name = relocation.kind.name(pe.machine()).unwrap_or("?");
-                        write!(out, "relocation {:#x} {name}", relocation.rva)?;
-                        if let Some(half) = relocation.low_half {
-                            write!(out, " {half:#x}")?;
-                        }
-                        writeln!(out)?;
+                        writeln!(
+                            out,
+                            "relocation {:#x} {}",
+                            relocation.rva, relocation.relocation_type
+                        )?;
                     }
-                    Err(error) => writeln!(out, "relocation {}", describe_pe_error(&error))?,
+                    Err(error) => writeln!(out, "relocation {}", pe_error_summary(&error))?,
                 }
             }
         }
-        Err(error) => writeln!(out, "relocations {}", describe_pe_error(&error))?,
+        Err(error) => writeln!(out, "relocations {}", pe_error_summary(&error))?,
     }
     Ok(out)
 }

@@ -1,70 +1,20 @@
-//! Sources that fail, lie about their length, or are very long; and the plugins.
-
-use std::cell::Cell;
+//! Sources that fail, shrink or are very long; and the plugins.
 
 use boot_core::FormatErrorKind::{Malformed, Read, Unsupported};
 use boot_core::{ByteSource, KernelFormat, ReadError, ReadErrorKind, SizedSource, detect};
 use fmt_pe::pe::{PeError, PeFile};
 use fmt_pe::{
-    ARM64_IMAGE, Arm64Image, FORMATS, GZIP, KernelError, PE, RISCV_IMAGE, RiscvImage, ZBOOT, Zboot,
+    ARM64_IMAGE, Arm64Image, FORMATS, GZIP, LinuxImageError, PE, RISCV_IMAGE, RiscvImage, ZBOOT, ZbootImage,
 };
+use fmt_test::{Fields, TestSource};
 
-use crate::file::{File, at, image_samples, pe_samples};
-use crate::{image_promises, pe_promises};
+use crate::file_writer::{File, image_samples, offset, pe_samples};
+use crate::{image_invariants, pe_invariants};
 
-/// Claims to be `len` bytes long, of which it holds the first; the rest is zero, or missing.
-struct Odd {
-    bytes: Vec<u8>,
-    len: u64,
-    is_sparse: bool,
-    /// How many more operations succeed.
-    left: Cell<u32>,
-    largest_read: Cell<usize>,
-}
-
-impl Odd {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            len: bytes.len() as u64,
-            bytes,
-            is_sparse: false,
-            left: Cell::new(u32::MAX),
-            largest_read: Cell::new(0),
-        }
-    }
-
-    fn count(&self, offset: u64, len: usize) -> Result<(), ReadError> {
-        let left = self.left.get().checked_sub(1);
-        self.left
-            .set(left.ok_or_else(|| ReadError::new(offset, len, ReadErrorKind::Source("no more".into())))?);
-        Ok(())
-    }
-}
-
-impl ByteSource for Odd {
-    fn len(&self) -> Result<u64, ReadError> {
-        self.count(0, 0)?;
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.count(offset, buf.len())?;
-        self.largest_read.set(self.largest_read.get().max(buf.len()));
-        for (at, byte) in (offset..).zip(buf.iter_mut()) {
-            *byte = match self.bytes.get(at as usize) {
-                Some(byte) => *byte,
-                None if self.is_sparse => 0,
-                None => return Err(ReadError::new(offset, 1, ReadErrorKind::Shrunk)),
-            };
-        }
-        Ok(())
-    }
-}
-
-/// Everything that can be read from `source`, in words; or the error of the source.
-fn read_all(source: &dyn ByteSource) -> Result<String, ReadError> {
-    let kernel = |error: KernelError| match error {
-        KernelError::Read(error) => Err(error),
+/// Debug output of everything that the parsers return for `source`, or the error of the source.
+fn parse_all(source: &dyn ByteSource) -> Result<String, ReadError> {
+    let kernel = |error: LinuxImageError| match error {
+        LinuxImageError::Read(error) => Err(error),
         error => Ok(error.to_string()),
     };
     let pe = |error: PeError| match error {
@@ -72,12 +22,11 @@ fn read_all(source: &dyn ByteSource) -> Result<String, ReadError> {
         error => Ok(error.to_string()),
     };
     let mut words = vec![
-        Arm64Image::read(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
-        RiscvImage::read(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
-        Zboot::read(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
-        fmt_pe::is_gzip(source).map_or_else(kernel, |is| Ok(is.to_string()))?,
+        Arm64Image::parse(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
+        RiscvImage::parse(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
+        ZbootImage::parse(source).map_or_else(kernel, |image| Ok(format!("{image:?}")))?,
     ];
-    match PeFile::open(SizedSource::new(source)?) {
+    match PeFile::parse(SizedSource::new(source)?) {
         Ok(None) => {}
         Ok(Some(file)) => {
             words.push(
@@ -98,56 +47,51 @@ fn read_all(source: &dyn ByteSource) -> Result<String, ReadError> {
     Ok(words.join("\n"))
 }
 
-/// The error of the failing operation comes out, whichever it is, and nothing is made up.
+/// A failing operation gives the error of the source, whichever operation it is.
 #[test]
 fn the_nth_operation_fails() {
     for (name, file) in image_samples().into_iter().chain(pe_samples()) {
         let mut operations = 0;
         let outcome = loop {
-            let source = Odd::new(file.clone());
-            source.left.set(operations);
-            match read_all(&source) {
+            let source = TestSource::new(file.clone()).failing_after(operations);
+            match parse_all(&source) {
                 Err(error) => assert!(matches!(error.kind, ReadErrorKind::Source(_)), "{name}: {error}"),
                 Ok(outcome) => break outcome,
             }
             operations += 1;
         };
-        assert_eq!(outcome, read_all(&file).unwrap(), "{name}");
-        assert!((9..=120).contains(&operations), "{name}: {operations} operations");
+        assert_eq!(outcome, parse_all(&file).unwrap(), "{name}");
+        assert!((7..=118).contains(&operations), "{name}: {operations} operations");
     }
 }
 
 #[test]
 fn a_file_that_shrinks_is_an_error() {
-    let mut source = Odd::new(File::arm64().stub(0xaa64).build());
+    let file = File::arm64().efi_stub(0xaa64).build();
     for len in 0..0x200 {
-        source.bytes.truncate(0x200 - len);
-        let outcome = Arm64Image::read(&source);
+        let source = TestSource::new(file.clone()).shrunk_to(0x200 - len);
+        let outcome = Arm64Image::parse(&source);
         match outcome {
-            Err(KernelError::Read(error)) => assert!(matches!(error.kind, ReadErrorKind::Shrunk)),
-            // The headers are there.
+            Err(LinuxImageError::Read(error)) => assert!(matches!(error.kind, ReadErrorKind::Shrunk)),
+            // The headers are complete.
             Ok(Some(kernel)) if len == 0 => assert_eq!(kernel.image().source_len(), 0x1000),
             outcome => panic!("cut to {:#x}: {outcome:?}", 0x200 - len),
         }
     }
 }
 
-/// The parsers read headers, however long the file is.
+/// The parsers read only headers, however long the file is.
 #[test]
 fn a_huge_file_is_not_read() {
-    let huge = |file: File, len| {
-        let mut source = Odd::new(file.build());
-        (source.len, source.is_sparse) = (len, true);
-        source
-    };
+    let huge = |file: File, len| TestSource::new(file.build()).sparse(len);
     for (file, len) in [
-        (File::arm64().stub(0xaa64), 1 << 48),
-        (File::riscv().stub(0x5064), 1 << 62),
+        (File::arm64().efi_stub(0xaa64), 1 << 48),
+        (File::riscv().efi_stub(0x5064), 1 << 62),
     ] {
         let source = huge(file, len);
         let image = detect(&FORMATS, &source).unwrap();
         assert_eq!(image.extent().len(), len);
-        assert!(source.largest_read.get() <= 256);
+        assert!(source.largest_read() <= 256);
     }
     for (file, len) in [
         (File::arm64(), (1 << 48) + 1),
@@ -165,30 +109,30 @@ fn a_huge_file_is_not_read() {
     }
     let source = huge(
         File::pe()
-            .u16(at::SECTIONS, 512)
-            .u32(at::SIZE_OF_HEADERS, 0x5188)
-            .u32(at::SIZE_OF_IMAGE, u32::MAX),
+            .u16(offset::SECTIONS, 512)
+            .u32(offset::SIZE_OF_HEADERS, 0x5188)
+            .u32(offset::SIZE_OF_IMAGE, u32::MAX),
         u64::MAX,
     );
-    let pe = PeFile::open(SizedSource::new(&source).unwrap()).map(|pe| pe.map(|pe| pe.sections().len()));
+    let pe = PeFile::parse(SizedSource::new(&source).unwrap()).map(|pe| pe.map(|pe| pe.sections().len()));
     assert!(matches!(pe, Err(PeError::Malformed(_))), "{pe:?}");
-    assert!(source.largest_read.get() <= 256);
+    assert!(source.largest_read() <= 256);
 }
 
 #[test]
-fn every_sample_is_judged() {
+fn every_sample_is_accepted_or_refused() {
     for (name, file) in image_samples() {
-        let is_accepted = image_promises::check_all(&file);
+        let is_accepted = image_invariants::check_all(&file);
         assert_eq!(is_accepted, !matches!(name, "gzip" | "riscv32"), "{name}");
-        pe_promises::check(&file);
+        pe_invariants::check(&file);
     }
     for (name, file) in pe_samples() {
-        assert_eq!(pe_promises::check(&file), name != "rom", "{name}");
+        assert_eq!(pe_invariants::check(&file), name != "rom", "{name}");
     }
 }
 
 #[test]
-fn the_plugins_say_what_the_parsers_say() {
+fn the_plugins_return_the_images_and_errors_of_the_parsers() {
     let plugins: [(&dyn KernelFormat, &str, u32); 5] = [
         (&ARM64_IMAGE, "arm64-image", 60),
         (&RISCV_IMAGE, "riscv-image", 60),
@@ -209,7 +153,7 @@ fn the_plugins_say_what_the_parsers_say() {
         assert_eq!((error.format, error.kind), (plugin.name(), kind));
         let inner = error.get_ref();
         assert!(inner.to_string().starts_with(text), "{inner}");
-        assert!(inner.is::<KernelError>() != inner.is::<PeError>());
+        assert!(inner.is::<LinuxImageError>() != inner.is::<PeError>());
     };
     check(
         &ARM64_IMAGE,
@@ -221,37 +165,43 @@ fn the_plugins_say_what_the_parsers_say() {
         &RISCV_IMAGE,
         &File::riscv().u32(0x20, 1 << 16).build(),
         Unsupported,
-        "its header version",
+        "the header version",
     );
     check(
         &ZBOOT,
         &File::zboot().build(),
         Unsupported,
-        "it is an EFI zboot image",
+        "the file is an EFI zboot image",
     );
     check(
         &GZIP,
         &File::gzip().build(),
         Unsupported,
-        "it is compressed with gzip",
+        "the file is compressed with gzip",
     );
     check(
         &PE,
-        &File::pe().u16(at::MAGIC, 0).build(),
+        &File::pe().u16(offset::MAGIC, 0).build(),
         Malformed,
         "the magic number",
     );
-    check(&PE, &File::pe().build(), Unsupported, "it is an EFI application");
+    check(
+        &PE,
+        &File::pe().build(),
+        Unsupported,
+        "the file is an EFI application",
+    );
     for (plugin, _, _) in plugins {
-        let source = Odd::new(File::pe().build());
-        source.left.set(1);
-        check(plugin, &source, Read, "cannot read bytes 0x0..");
+        for (operations, text) in [(0, "cannot read the source"), (1, "cannot read bytes 0x0..")] {
+            let source = TestSource::new(File::pe().build()).failing_after(operations);
+            check(plugin, &source, Read, text);
+        }
     }
 }
 
 #[cfg(feature = "registry")]
 #[test]
-fn the_registry_knows_the_formats() {
+fn the_formats_are_registered() {
     let formats = boot_core::registry::formats().unwrap();
     let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
     assert_eq!(names, ["arm64-image", "efi-zboot", "riscv-image", "gzip", "pe"]);

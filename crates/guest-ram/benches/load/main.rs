@@ -4,36 +4,36 @@
 //! VMBOOT_FIXTURES=DIR cargo bench -p vmboot-guest-ram --bench load
 //! ```
 //!
-//! Criterion measures each contestant on its own. After it, a table compares them: there all contestants take turns,
-//! so that whatever else the machine does hits them alike, and the table says how their medians relate.
+//! Criterion measures each method alone. Then a table compares the medians of runs in turns, so that other load on the
+//! machine affects all methods alike.
 //!
 //! *Fresh* memory is mapped anew for every load; mapping it is not measured. *Warm* memory was written before. Memory
 //! is mapped either as this workspace does by default (*huge pages advised*) or without advice (*plain*), which is
-//! what `GuestMemoryMmap::from_ranges` does. Contestants are compared on the same kind of memory, and once as they
-//! come: this workspace on its default, linux-loader on plain memory.
+//! what `GuestMemoryMmap::from_ranges` does. Loaders are compared on the same kind of memory, and once on their own default:
+//! huge pages for this workspace, plain memory for linux-loader.
 
-mod contest;
 mod images;
+mod methods;
 
 use std::env;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use contest::{Bench, CONTESTANTS, Contestant, MEMORIES, Pages};
 use criterion::{BatchSize, Criterion, Throughput};
 use guest_ram::GuestRam;
+use methods::{Bench, MEMORIES, METHODS, Method, Pages};
 
 fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
     for bench in benches {
         for pages in MEMORIES {
             let mut group = criterion.benchmark_group(format!("{}/{}", bench.name(), pages.name()));
             group.throughput(Throughput::Bytes(bench.loaded_len()));
-            for contestant in CONTESTANTS {
-                group.bench_function(format!("fresh/{}", contestant.name()), |bencher| {
+            for method in METHODS {
+                group.bench_function(format!("fresh/{}", method.name()), |bencher| {
                     bencher.iter_batched(
                         || pages.map(),
                         |mut ram| {
-                            bench.load(contestant, &mut ram);
+                            bench.load(method, &mut ram);
                             ram
                         },
                         BatchSize::PerIteration,
@@ -41,17 +41,17 @@ fn criterion_groups(criterion: &mut Criterion, benches: &mut [Bench]) {
                 });
                 let mut ram = pages.map();
                 bench.use_up(&mut ram);
-                group.bench_function(format!("warm/{}", contestant.name()), |bencher| {
-                    bencher.iter(|| bench.load(contestant, black_box(&mut ram)));
+                group.bench_function(format!("warm/{}", method.name()), |bencher| {
+                    bencher.iter(|| bench.load(method, black_box(&mut ram)));
                 });
             }
         }
     }
 }
 
-fn time(bench: &mut Bench, contestant: Contestant, ram: &mut GuestRam) -> Duration {
+fn time(bench: &mut Bench, method: Method, ram: &mut GuestRam) -> Duration {
     let start = Instant::now();
-    bench.load(contestant, black_box(ram));
+    bench.load(method, black_box(ram));
     start.elapsed()
 }
 
@@ -60,20 +60,20 @@ fn median(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
-/// The medians of all contestants on one kind of memory, which take turns.
+/// The medians of all methods on one kind of memory, which take turns.
 ///
 /// Before each of them an untimed load brings the caches into the same state, whoever went before.
-fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; CONTESTANTS.len()] {
-    let mut times = CONTESTANTS.map(|_| Vec::with_capacity(rounds));
+fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; METHODS.len()] {
+    let mut times = METHODS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
     bench.use_up(&mut warm);
     for _ in 0..rounds {
-        for (contestant, times) in CONTESTANTS.into_iter().zip(&mut times) {
-            bench.load(Contestant::Pread, &mut warm);
+        for (method, times) in METHODS.into_iter().zip(&mut times) {
+            bench.load(Method::Pread, &mut warm);
             times.push(if fresh {
-                time(bench, contestant, &mut pages.map())
+                time(bench, method, &mut pages.map())
             } else {
-                time(bench, contestant, &mut warm)
+                time(bench, method, &mut warm)
             });
         }
     }
@@ -87,7 +87,7 @@ fn print_ratios(benches: &mut [Bench]) {
         .and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(DEFAULT_ROUNDS);
     println!(
-        "\nMedians in ms of {rounds} rounds in which all contestants take turns, and their ratios: below 1, this \
+        "\nMedians in ms of {rounds} rounds in which all methods take turns, and their ratios: below 1, this \
          workspace is faster.\n\
          all: parse, plan and load; copy: only the kernel's segments; ll: linux-loader; ll+: and the boot data, too;\n\
          all-1 and copy-1: on the calling thread alone, as all others are"

@@ -1,40 +1,118 @@
-//! The devices of machines that a device tree describes: all of them memory-mapped.
+//! Devices of boards: serial console, reset and power-off, real-time clock, debug exit.
 
 use std::{fmt, io, sync::Arc};
 
-use boot_core::{GuestRange, machine::Syscon};
+use boot_core::{Arch, GuestRange, machine::Syscon};
 
 use crate::{
-    Bus, BusError, ConsoleSink, ExitPort, Ignore, IrqError, IrqLine, Observer, Serial, SerialConfig,
-    SerialInput, Space, SysconDevice, Vm, VmIrq,
+    AddressSpace, Bus, BusError, ConsoleOutput, DebugExitDevice, I8042, IrqError, IrqLine, NullObserver,
+    Observer, Rtc, Serial, SerialConfig, SerialInput, SysconDevice, Vm, VmIrqLine,
 };
 
-/// Where [`BoardDevices`] are: what of a machine's description it takes to put them on a bus.
+/// Addresses of a machine's devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceLayout {
-    /// The console, where there is one.
+    /// Serial port of the console.
     pub serial: Option<SerialPort>,
-    /// The register that turns the machine off or resets it, where there is one.
+    /// Register that turns the machine off or resets it.
     pub syscon: Option<Syscon>,
+    /// I/O port of the keyboard controller, whose reset command ends the run.
+    pub i8042: Option<u16>,
+    /// First I/O port of the real-time clock, which has the host's time.
+    pub rtc: Option<u16>,
 }
 
-/// A memory-mapped serial port: an NS16550A with byte-wide registers.
+impl DeviceLayout {
+    /// A layout without devices.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            serial: None,
+            syscon: None,
+            i8042: None,
+            rtc: None,
+        }
+    }
+
+    /// The devices of a PC at their usual I/O ports: COM1, keyboard controller and real-time clock.
+    #[must_use]
+    pub const fn pc() -> Self {
+        Self {
+            serial: Some(SerialPort::COM1),
+            syscon: None,
+            i8042: Some(I8042::PORT),
+            rtc: Some(Rtc::PORT),
+        }
+    }
+
+    /// Sets the serial port of the console.
+    #[must_use]
+    pub const fn with_serial(mut self, serial: Option<SerialPort>) -> Self {
+        self.serial = serial;
+        self
+    }
+
+    /// Sets the register that turns the machine off or resets it.
+    #[must_use]
+    pub fn with_syscon(mut self, syscon: Option<Syscon>) -> Self {
+        self.syscon = syscon;
+        self
+    }
+}
+
+/// Address and interrupt line of a serial port: an NS16550A with eight registers of one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SerialPort {
-    /// Its registers.
-    pub range: GuestRange,
-    /// The interrupt line that it raises, in the numbering of [`Vm::set_irq`]; `None` for a port that is polled.
+    /// Address space of the registers.
+    pub space: AddressSpace,
+    /// Address of the first register.
+    pub base: u64,
+    /// Interrupt line, in the numbering of [`Vm::set_irq`]; `None` for a port that is polled.
     pub line: Option<u32>,
 }
 
-/// What the devices of a [`DeviceLayout`] are connected to on the host's side, and those that no guest is told about.
+impl SerialPort {
+    /// The first serial port of a PC.
+    pub const COM1: Self = Self {
+        space: AddressSpace::Pio,
+        base: 0x3f8,
+        line: Some(Serial::COM1_IRQ),
+    };
+
+    /// A serial port with its registers at I/O port `base`.
+    #[must_use]
+    pub fn pio(base: u16, line: Option<u32>) -> Self {
+        Self {
+            space: AddressSpace::Pio,
+            base: base.into(),
+            line,
+        }
+    }
+
+    /// A serial port with its registers at the start of the guest physical range `range`.
+    #[must_use]
+    pub const fn mmio(range: GuestRange, line: Option<u32>) -> Self {
+        Self {
+            space: AddressSpace::Mmio,
+            base: range.start(),
+            line,
+        }
+    }
+}
+
+/// Host side of a board's devices, and debug-exit devices, which are not described to the guest.
+#[non_exhaustive]
 pub struct BoardDevices {
-    /// Where the output of the console goes; thrown away where there is none.
-    pub console: Option<Box<dyn ConsoleSink>>,
-    /// A guest physical page without RAM that ends the run with the value written to it. It must lie outside the
-    /// machine's RAM: hypervisors give RAM precedence, and writes to it would never be seen.
+    /// Output of the console; `None` to discard it.
+    pub console: Option<Box<dyn ConsoleOutput>>,
+    /// First of four I/O ports that end the run with the value written to them; x86 only.
+    pub exit_port: Option<u16>,
+    /// Guest physical address of a page that ends the run with the value written to it. The page must lie outside the
+    /// machine's RAM: writes to RAM do not reach devices.
     pub exit_page: Option<u64>,
-    /// Told about the first byte on the console.
+    /// Observer of the first byte on the console.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -42,23 +120,13 @@ impl fmt::Debug for BoardDevices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoardDevices")
             .field("console", &self.console.is_some())
+            .field("exit_port", &self.exit_port)
             .field("exit_page", &self.exit_page)
             .finish_non_exhaustive()
     }
 }
 
-impl Default for BoardDevices {
-    /// Output is thrown away, and there is an exit page at [`BoardDevices::EXIT_PAGE`].
-    fn default() -> Self {
-        Self {
-            console: None,
-            exit_page: Some(Self::EXIT_PAGE),
-            observer: Arc::new(Ignore),
-        }
-    }
-}
-
-/// The line of a device that is polled.
+/// Line of a device that is polled.
 struct NoIrq;
 
 impl IrqLine for NoIrq {
@@ -68,49 +136,108 @@ impl IrqLine for NoIrq {
 }
 
 impl BoardDevices {
-    /// Where test guests look for the exit page: behind the syscon of the reference machines.
+    /// The debug-exit port that test guests use on x86.
+    pub const EXIT_PORT: u16 = 0xf4;
+
+    /// Number of I/O ports of [`exit_port`](Self::exit_port): it takes 32-bit values.
+    pub const EXIT_PORT_LEN: u64 = 4;
+
+    /// Address of the debug-exit page that test guests use on arm64 and riscv64: behind the syscon of the reference
+    /// machines.
     pub const EXIT_PAGE: u64 = 0x0900_f000;
 
     /// Size of [`exit_page`](Self::exit_page) in bytes.
     pub const EXIT_PAGE_LEN: u64 = 4096;
 
-    /// A bus with the devices of `layout`, connected to these, and the console's input if there is a console. An
-    /// interrupt controller is not among them: it belongs to the machine.
+    /// Devices that discard the console's output and have the debug-exit device of `arch`: [`EXIT_PORT`](Self::EXIT_PORT)
+    /// on x86_64, [`EXIT_PAGE`](Self::EXIT_PAGE) elsewhere.
+    #[must_use]
+    pub fn new(arch: Arch) -> Self {
+        let is_pc = arch == Arch::X86_64;
+        Self {
+            console: None,
+            exit_port: is_pc.then_some(Self::EXIT_PORT),
+            exit_page: (!is_pc).then_some(Self::EXIT_PAGE),
+            observer: Arc::new(NullObserver),
+        }
+    }
+
+    /// Sets the output of the console.
+    #[must_use]
+    pub fn with_console(mut self, console: impl ConsoleOutput + 'static) -> Self {
+        self.console = Some(Box::new(console));
+        self
+    }
+
+    /// Sets the first of the debug-exit ports, or removes them.
+    #[must_use]
+    pub fn with_exit_port(mut self, exit_port: Option<u16>) -> Self {
+        self.exit_port = exit_port;
+        self
+    }
+
+    /// Sets the debug-exit page, or removes it.
+    #[must_use]
+    pub fn with_exit_page(mut self, exit_page: Option<u64>) -> Self {
+        self.exit_page = exit_page;
+        self
+    }
+
+    /// Sets the observer of the first byte on the console.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Creates the devices of `layout` on a bus. Also returns the console's input, if there is a console. Interrupt
+    /// controllers are part of the virtual machine, not of these devices.
     ///
     /// # Errors
     ///
-    /// [`BusError`] when two of them overlap.
+    /// [`BusError`] when two devices overlap.
     pub fn connect<V: Vm>(
         self,
         vm: &Arc<V>,
         layout: &DeviceLayout,
     ) -> Result<(Bus, Option<SerialInput>), BusError> {
-        let Self {
-            console,
-            exit_page,
-            observer,
-        } = self;
         let mut bus = Bus::new();
         let mut input = None;
         if let Some(port) = layout.serial {
             let irq: Box<dyn IrqLine> = match port.line {
-                Some(line) => Box::new(VmIrq::new(Arc::clone(vm), line)),
+                Some(line) => Box::new(VmIrqLine::new(Arc::clone(vm), line)),
                 None => Box::new(NoIrq),
             };
-            let serial = Serial::new(SerialConfig {
-                irq,
-                sink: console.unwrap_or_else(|| Box::new(io::sink())),
-                observer,
-            });
+            let output = self.console.unwrap_or_else(|| Box::new(io::sink()));
+            let serial = Serial::new(SerialConfig::new(irq, output).with_observer(self.observer));
             input = Some(serial.input());
-            bus.insert(Space::Mmio, port.range.start(), Serial::LEN, serial)?;
+            bus.insert(port.space, port.base, Serial::LEN, serial)?;
+        }
+        if let Some(port) = layout.rtc {
+            bus.insert(AddressSpace::Pio, port.into(), Rtc::LEN, Rtc::default())?;
+        }
+        if let Some(port) = layout.i8042 {
+            bus.insert(AddressSpace::Pio, port.into(), 1, I8042)?;
         }
         if let Some(syscon) = &layout.syscon {
             let device = SysconDevice::new(syscon.clone());
-            bus.insert(Space::Mmio, syscon.range.start(), syscon.range.len(), device)?;
+            bus.insert(
+                AddressSpace::Mmio,
+                syscon.range.start(),
+                syscon.range.len(),
+                device,
+            )?;
         }
-        if let Some(address) = exit_page {
-            bus.insert(Space::Mmio, address, Self::EXIT_PAGE_LEN, ExitPort)?;
+        if let Some(port) = self.exit_port {
+            bus.insert(
+                AddressSpace::Pio,
+                port.into(),
+                Self::EXIT_PORT_LEN,
+                DebugExitDevice,
+            )?;
+        }
+        if let Some(address) = self.exit_page {
+            bus.insert(AddressSpace::Mmio, address, Self::EXIT_PAGE_LEN, DebugExitDevice)?;
         }
         Ok((bus, input))
     }

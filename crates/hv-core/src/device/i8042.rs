@@ -1,8 +1,8 @@
-//! The part of a keyboard controller that resets a PC.
+//! Keyboard controller (i8042), limited to its reset command.
 
-use crate::{Device, DeviceError, Outcome, Verdict};
+use crate::{Device, DeviceAction, DeviceError, Outcome};
 
-/// Command that pulses output line 0, which is wired to the CPU's reset.
+/// Command that pulses output line 0, the reset line of the CPU.
 const PULSE_RESET: u8 = 0xfe;
 
 /// Status: the output buffer has a byte for the driver.
@@ -10,14 +10,13 @@ const OUTPUT_FULL: u8 = 1 << 0;
 
 /// The command and status port (0x64) of an i8042 whose only function is command 0xfe, "reset the CPU".
 ///
-/// Put it on one port. Its status always says "output buffer full, input buffer empty". So a driver that
-/// looks for a keyboard drains the output, finds that it never ends and concludes at once that there is no
-/// controller, while a reset sequence that waits for an empty input buffer never has to wait.
+/// It occupies one port. Its status is always "output buffer full, input buffer empty": a driver that probes for a keyboard
+/// cannot drain the output and gives up at once, and a reset sequence that waits for an empty input buffer does not wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct I8042;
 
 impl I8042 {
-    /// The port it has on a PC.
+    /// Its I/O port on a PC.
     pub const PORT: u16 = 0x64;
 }
 
@@ -27,10 +26,10 @@ impl Device for I8042 {
         Ok(())
     }
 
-    fn write(&mut self, _offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, _offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         Ok(match data {
-            [PULSE_RESET] => Verdict::End(Outcome::Reset),
-            _ => Verdict::Continue,
+            [PULSE_RESET] => DeviceAction::End(Outcome::Reset),
+            _ => DeviceAction::Continue,
         })
     }
 }
@@ -43,9 +42,9 @@ mod tests {
     fn only_the_reset_command_resets() {
         for command in 0..=u8::MAX {
             let expected = if command == 0xfe {
-                Verdict::End(Outcome::Reset)
+                DeviceAction::End(Outcome::Reset)
             } else {
-                Verdict::Continue
+                DeviceAction::Continue
             };
             assert_eq!(
                 I8042.write(0, &[command]).unwrap(),

@@ -1,10 +1,10 @@
-//! The real-time clock of a PC, an MC146818.
+//! Real-time clock of a PC (MC146818).
 
 use std::{fmt, time::SystemTime};
 
 use time::{OffsetDateTime, Weekday};
 
-use crate::{Device, DeviceError, Verdict};
+use crate::{Device, DeviceAction, DeviceError};
 
 /// Registers of the MC146818 (its data sheet, "Address map"), and the century as PC firmware keeps it.
 mod register {
@@ -30,10 +30,10 @@ const HOURS_24: u8 = 1 << 1;
 /// Register D: the time and the memory are valid.
 const VALID: u8 = 1 << 7;
 
-/// A clock that tells the time in UTC and does nothing else: no alarm, no periodic interrupt, no way to set it.
+/// Real-time clock with the time in UTC. It is read-only and has no alarm and no periodic interrupt.
 ///
-/// It has an index port and a data port. Without it, Linux waits for a second or more, several times during boot, for
-/// an update cycle that never ends, because reads of an empty port give all ones.
+/// It has an index port and a data port. Without a clock, Linux waits for a second or more, several times during boot, for
+/// the end of an update cycle, because reads of a port without a device give all ones.
 pub struct Rtc {
     index: u8,
     clock: Box<dyn Fn() -> SystemTime + Send>,
@@ -48,16 +48,16 @@ impl fmt::Debug for Rtc {
 }
 
 impl Default for Rtc {
-    /// A clock that tells the host's time.
+    /// A clock with the host's time.
     fn default() -> Self {
         Self::new(SystemTime::now)
     }
 }
 
 impl Rtc {
-    /// The first of its two ports on a PC.
+    /// First of its two I/O ports on a PC.
     pub const PORT: u16 = 0x70;
-    /// How many ports it has.
+    /// Number of its I/O ports.
     pub const LEN: u64 = 2;
 
     /// A clock that tells the time of `clock`.
@@ -97,12 +97,12 @@ impl Device for Rtc {
         Ok(())
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         if let (0, [index, ..]) = (offset, data) {
             // Bit 7 masks non-maskable interrupts, which nothing raises here.
             self.index = index & 0x7f;
         }
-        Ok(Verdict::Continue)
+        Ok(DeviceAction::Continue)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A 16550A serial port: the console of most guests.
+//! Serial port (16550A).
 
 use std::{
     collections::VecDeque,
@@ -10,45 +10,65 @@ use std::{
 
 use vm_superio::{Trigger, serial};
 
-use crate::{Device, DeviceError, IrqError, Milestone, Observer, Verdict};
+use crate::{Device, DeviceAction, DeviceError, IrqError, Milestone, NullObserver, Observer};
 
-/// An interrupt line that a device can raise.
+/// Edge-triggered interrupt line of a device.
 pub trait IrqLine: Send {
-    /// Raises and lowers the line: one edge.
+    /// Raises and lowers the line.
     ///
     /// # Errors
     ///
-    /// [`IrqError`] when the back end refuses.
+    /// [`IrqError`] when the back end fails.
     fn pulse(&self) -> Result<(), IrqError>;
 }
 
-/// Where the guest's console output goes.
+/// Output of a guest console.
 ///
-/// Every [`io::Write`] that can be sent to another thread is one.
-pub trait ConsoleSink: Send {
-    /// Takes the next bytes, in order, and makes them visible before it returns.
+/// Implemented for every [`io::Write`] that is [`Send`].
+pub trait ConsoleOutput: Send {
+    /// Writes and flushes the next bytes of the output.
     ///
     /// # Errors
     ///
-    /// An error ends the run.
+    /// Errors of the host; an error ends the run.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-impl<W: Write + Send> ConsoleSink for W {
+impl<W: Write + Send> ConsoleOutput for W {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)?;
         self.flush()
     }
 }
 
-/// What a serial port is connected to.
+/// Connections of a serial port.
+#[non_exhaustive]
 pub struct SerialConfig {
-    /// The interrupt line, pulsed for "byte received" and "ready to send".
+    /// Interrupt line, pulsed for "received data available" and "transmitter holding register empty".
     pub irq: Box<dyn IrqLine>,
-    /// Where output goes.
-    pub sink: Box<dyn ConsoleSink>,
-    /// Told about [`Milestone::FirstConsoleByte`].
+    /// Output of the guest.
+    pub output: Box<dyn ConsoleOutput>,
+    /// Observer of [`Milestone::FirstConsoleByte`].
     pub observer: Arc<dyn Observer>,
+}
+
+impl SerialConfig {
+    /// A serial port with this interrupt line and output, without an observer.
+    #[must_use]
+    pub fn new(irq: Box<dyn IrqLine>, output: Box<dyn ConsoleOutput>) -> Self {
+        Self {
+            irq,
+            output,
+            observer: Arc::new(NullObserver),
+        }
+    }
+
+    /// Sets the observer of the first byte.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
 }
 
 impl fmt::Debug for SerialConfig {
@@ -57,7 +77,7 @@ impl fmt::Debug for SerialConfig {
     }
 }
 
-/// A 16550A with eight registers of one byte each, at whatever base it is put on a bus.
+/// A 16550A with eight registers of one byte. Its address is that of its range on the bus.
 #[derive(Clone)]
 pub struct Serial(Arc<Mutex<Port>>);
 
@@ -68,15 +88,15 @@ impl fmt::Debug for Serial {
 }
 
 struct Port {
-    uart: vm_superio::Serial<Line, serial::NoEvents, Output>,
-    /// Input for which the UART's own FIFO has no room yet.
+    uart: vm_superio::Serial<UartIrq, serial::NoEvents, UartOutput>,
+    /// Input that does not fit into the UART's FIFO yet.
     pending: VecDeque<u8>,
 }
 
 impl Serial {
-    /// How many registers, and so how many addresses, the port has.
+    /// Number of registers.
     pub const LEN: u64 = 8;
-    /// I/O port base of the first serial port of a PC.
+    /// First I/O port of the first serial port of a PC.
     pub const COM1_BASE: u16 = 0x3f8;
     /// Interrupt line of the first serial port of a PC.
     pub const COM1_IRQ: u32 = 4;
@@ -84,27 +104,31 @@ impl Serial {
     /// A port in its reset state.
     #[must_use]
     pub fn new(config: SerialConfig) -> Self {
-        let SerialConfig { irq, sink, observer } = config;
-        let output = Output {
-            sink,
+        let SerialConfig {
+            irq,
+            output,
+            observer,
+        } = config;
+        let output = UartOutput {
+            output,
             observer,
             first: true,
         };
-        let uart = vm_superio::Serial::new(Line(irq), output);
+        let uart = vm_superio::Serial::new(UartIrq(irq), output);
         Self(Arc::new(Mutex::new(Port {
             uart,
             pending: VecDeque::new(),
         })))
     }
 
-    /// A handle through which other threads type into the guest's console.
+    /// A handle for the input of the port.
     #[must_use]
     pub fn input(&self) -> SerialInput {
         SerialInput(Arc::clone(&self.0))
     }
 }
 
-/// Types into a guest's console.
+/// Input of a serial port. Clones share the port.
 #[derive(Clone)]
 pub struct SerialInput(Arc<Mutex<Port>>);
 
@@ -114,28 +138,28 @@ impl fmt::Debug for SerialInput {
     }
 }
 
-/// Input could not be handed to the guest.
+/// Failure to queue input for the guest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// The guest does not read its input, and the queue has no room for this much more.
-    #[error("{len} bytes of console input do not fit: {room} bytes are left until the guest reads some")]
+    /// The input does not fit into the queue of bytes that the guest has not read.
+    #[error("{len} bytes of console input do not fit into the {room} bytes left in the queue")]
     Full {
-        /// How many bytes were to be queued.
+        /// Length of the input in bytes.
         len: usize,
-        /// How many bytes fit.
+        /// Free space in the queue in bytes.
         room: usize,
     },
-    /// The serial port failed.
+    /// The interrupt could not be raised.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
 impl SerialInput {
-    /// How many bytes may wait for a guest that does not read them.
+    /// Capacity of the queue in bytes.
     pub const CAPACITY: usize = 64 << 10;
 
-    /// Queues all of `bytes` for the guest, or nothing.
+    /// Queues all of `bytes` for the guest, or none of them.
     ///
     /// # Errors
     ///
@@ -155,7 +179,7 @@ impl SerialInput {
     }
 }
 
-/// A poisoned port belongs to a vCPU thread that panicked, which the run reports by itself.
+/// A poisoned port means that a vCPU's thread panicked; the run reports that panic.
 fn lock(port: &Mutex<Port>) -> MutexGuard<'_, Port> {
     port.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -167,7 +191,7 @@ impl Port {
             let room = self.uart.fifo_capacity();
             let (front, _) = self.pending.as_slices();
             let chunk = front.get(..room).unwrap_or(front);
-            // Zero bytes are taken while the guest has the port in loop-back mode: they wait.
+            // The UART takes no bytes in loop-back mode.
             let taken = self.uart.enqueue_raw_bytes(chunk).map_err(device_error)?;
             if taken == 0 {
                 break;
@@ -187,7 +211,7 @@ impl Device for Serial {
         port.feed()
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         let mut port = lock(&self.0);
         for (register, &byte) in (offset..).zip(data) {
             if let Ok(register) = u8::try_from(register) {
@@ -195,7 +219,7 @@ impl Device for Serial {
             }
         }
         port.feed()?;
-        Ok(Verdict::Continue)
+        Ok(DeviceAction::Continue)
     }
 }
 
@@ -203,14 +227,14 @@ fn device_error(error: serial::Error<IrqError>) -> DeviceError {
     match error {
         serial::Error::Trigger(error) => DeviceError::Irq(error),
         serial::Error::IOError(error) => DeviceError::Console(error),
-        // `feed` asks for the room first, so this is the UART contradicting itself.
+        // `feed` never enqueues more than the capacity.
         serial::Error::FullFifo => DeviceError::Console(io::ErrorKind::StorageFull.into()),
     }
 }
 
-struct Line(Box<dyn IrqLine>);
+struct UartIrq(Box<dyn IrqLine>);
 
-impl Trigger for Line {
+impl Trigger for UartIrq {
     type E = IrqError;
 
     fn trigger(&self) -> Result<(), IrqError> {
@@ -218,20 +242,20 @@ impl Trigger for Line {
     }
 }
 
-/// The UART's transmit side.
-struct Output {
-    sink: Box<dyn ConsoleSink>,
+/// Transmitter of the UART.
+struct UartOutput {
+    output: Box<dyn ConsoleOutput>,
     observer: Arc<dyn Observer>,
     first: bool,
 }
 
-impl Write for Output {
+impl Write for UartOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if std::mem::take(&mut self.first) {
             self.observer
                 .milestone(Milestone::FirstConsoleByte, Instant::now());
         }
-        self.sink.write(bytes)?;
+        self.output.write(bytes)?;
         Ok(bytes.len())
     }
 
@@ -270,10 +294,7 @@ mod tests {
 
     impl IrqLine for Broken {
         fn pulse(&self) -> Result<(), IrqError> {
-            Err(IrqError {
-                line: 4,
-                source: "no irqchip".into(),
-            })
+            Err(IrqError::new(4, "no irqchip"))
         }
     }
 
@@ -301,13 +322,10 @@ mod tests {
         }
     }
 
-    fn port(irq: impl IrqLine + 'static, sink: impl Write + Send + 'static) -> (Serial, Arc<Timeline>) {
+    fn port(irq: impl IrqLine + 'static, output: impl Write + Send + 'static) -> (Serial, Arc<Timeline>) {
         let observer = Arc::new(Timeline::new());
-        let config = SerialConfig {
-            irq: Box::new(irq),
-            sink: Box::new(sink),
-            observer: Arc::clone(&observer) as _,
-        };
+        let config =
+            SerialConfig::new(Box::new(irq), Box::new(output)).with_observer(Arc::clone(&observer) as _);
         (Serial::new(config), observer)
     }
 
@@ -318,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn output_reaches_the_sink_and_the_first_byte_is_a_milestone() {
-        let sink = Shared::default();
-        let (mut serial, timeline) = port(Counter::default(), sink.clone());
+    fn output_is_written_and_the_first_byte_is_a_milestone() {
+        let output = Shared::default();
+        let (mut serial, timeline) = port(Counter::default(), output.clone());
         assert!(timeline.at(Milestone::FirstConsoleByte).is_none());
         for byte in b"hello" {
             serial.write(DATA, &[*byte]).unwrap();
         }
-        assert_eq!(*sink.0.lock().unwrap(), b"hello");
+        assert_eq!(*output.0.lock().unwrap(), b"hello");
         assert!(timeline.at(Milestone::FirstConsoleByte).is_some());
         assert_eq!(timeline.entries().len(), 1);
     }

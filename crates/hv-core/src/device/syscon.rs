@@ -1,17 +1,17 @@
-//! A register that turns a machine off or resets it.
+//! Power-off and reset register (syscon).
 
 use boot_core::machine::Syscon;
 
-use crate::{Device, DeviceError, Outcome, Verdict};
+use crate::{Device, DeviceAction, DeviceError, Outcome};
 
-/// The device behind a [`Syscon`]: writing its values ends the run.
+/// Device of a [`Syscon`]: writes of its values end the run.
 ///
-/// Put it on the range that the [`Syscon`] names. Registers read as zeros; other writes do nothing.
+/// Its range on the bus is that of the [`Syscon`]. Registers read as zero; other writes have no effect.
 #[derive(Clone, Debug)]
 pub struct SysconDevice(Syscon);
 
 impl SysconDevice {
-    /// The device that `syscon` describes.
+    /// The device of `syscon`.
     #[must_use]
     pub const fn new(syscon: Syscon) -> Self {
         Self(syscon)
@@ -24,19 +24,19 @@ impl Device for SysconDevice {
         Ok(())
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
         let Ok(value) = data.try_into().map(u32::from_le_bytes) else {
-            return Ok(Verdict::Continue);
+            return Ok(DeviceAction::Continue);
         };
         let is = |register: Option<boot_core::machine::RegisterWrite>| {
             register.is_some_and(|register| u64::from(register.offset) == offset && register.value == value)
         };
         Ok(if is(self.0.poweroff) {
-            Verdict::End(Outcome::PowerOff)
+            DeviceAction::End(Outcome::PowerOff)
         } else if is(self.0.reset) {
-            Verdict::End(Outcome::Reset)
+            DeviceAction::End(Outcome::Reset)
         } else {
-            Verdict::Continue
+            DeviceAction::Continue
         })
     }
 }
@@ -56,18 +56,14 @@ mod tests {
         };
         let off = virt::POWEROFF.value.to_le_bytes();
         let reset = virt::RESET.value.to_le_bytes();
-        check(virt::syscon(), 0, &off, Verdict::End(Outcome::PowerOff));
-        check(virt::syscon(), 0, &reset, Verdict::End(Outcome::Reset));
-        check(virt::syscon(), 4, &off, Verdict::Continue);
-        check(virt::syscon(), 0, &[0; 4], Verdict::Continue);
-        check(virt::syscon(), 0, &off[..2], Verdict::Continue);
-        let without = Syscon {
-            poweroff: None,
-            reset: Some(RegisterWrite { offset: 8, value: 1 }),
-            ..virt::syscon()
-        };
-        check(without.clone(), 0, &off, Verdict::Continue);
-        check(without, 8, &[1, 0, 0, 0], Verdict::End(Outcome::Reset));
+        check(virt::syscon(), 0, &off, DeviceAction::End(Outcome::PowerOff));
+        check(virt::syscon(), 0, &reset, DeviceAction::End(Outcome::Reset));
+        check(virt::syscon(), 4, &off, DeviceAction::Continue);
+        check(virt::syscon(), 0, &[0; 4], DeviceAction::Continue);
+        check(virt::syscon(), 0, &off[..2], DeviceAction::Continue);
+        let without = Syscon::new(virt::SYSCON).with_reset(RegisterWrite::new(8, 1));
+        check(without.clone(), 0, &off, DeviceAction::Continue);
+        check(without, 8, &[1, 0, 0, 0], DeviceAction::End(Outcome::Reset));
         let mut data = [1; 4];
         SysconDevice::new(virt::syscon()).read(0, &mut data).unwrap();
         assert_eq!(data, [0; 4]);

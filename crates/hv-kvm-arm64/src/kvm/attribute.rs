@@ -1,5 +1,5 @@
-//! Device attributes: numbers that `KVM_SET_DEVICE_ATTR` and `KVM_GET_DEVICE_ATTR` pass by address.
-#![expect(unsafe_code, reason = "lets the kernel write to a number")]
+//! Device attributes: integers that `KVM_SET_DEVICE_ATTR` and `KVM_GET_DEVICE_ATTR` pass by address.
+#![expect(unsafe_code, reason = "passes addresses of integers to KVM_GET_DEVICE_ATTR")]
 
 use std::ptr;
 
@@ -7,7 +7,7 @@ use boot_core::arith;
 use kvm_bindings::kvm_device_attr;
 use kvm_ioctls::{DeviceFd, Error, VcpuFd};
 
-/// Something that has attributes.
+/// File descriptor with attributes.
 pub(super) trait HasAttributes {
     fn set(&self, attribute: &kvm_device_attr) -> Result<(), Error>;
 }
@@ -24,7 +24,7 @@ impl HasAttributes for VcpuFd {
     }
 }
 
-/// A number that an attribute can have.
+/// Type of the value of an attribute.
 pub(super) trait Number: Copy + Default {}
 
 impl Number for i32 {}
@@ -46,7 +46,7 @@ pub(super) fn set<T: Number>(
     })
 }
 
-/// Sets an attribute that is a request and has no value.
+/// Sets an attribute without a value.
 pub(super) fn request(of: &impl HasAttributes, group: u32, attribute: u32) -> Result<(), Error> {
     of.set(&kvm_device_attr {
         flags: 0,
@@ -56,9 +56,9 @@ pub(super) fn request(of: &impl HasAttributes, group: u32, attribute: u32) -> Re
     })
 }
 
-/// Reads an attribute of a GIC. `T` must be the type that the kernel's document gives for the group.
+/// Reads an attribute of a GIC. `T` must be the type of the group in the KVM documentation.
 pub(super) fn get<T: Number>(device: &DeviceFd, group: u32, attribute: u64) -> Result<T, Error> {
-    // Room for the largest of the types, in case the kernel's is larger than `T`.
+    // Space for the largest type, in case the kernel writes more than `T`.
     let mut values = [T::default(); 2];
     const { assert!(size_of::<[T; 2]>() >= size_of::<u64>()) };
     let mut attribute = kvm_device_attr {
@@ -67,8 +67,8 @@ pub(super) fn get<T: Number>(device: &DeviceFd, group: u32, attribute: u64) -> R
         attr: attribute,
         addr: arith::to_u64(values.as_mut_ptr().expose_provenance()),
     };
-    // SAFETY: every attribute of a GIC is a number of 32 or 64 bits, and the kernel writes no more than that to `values`,
-    // which has at least 64 bits and lives until the call is over. Any bits are a valid number.
+    // SAFETY: every attribute of a GIC is an integer of 32 or 64 bits, so the kernel writes at most 64 bits to `values`,
+    // which has at least 64 bits and lives until the call returns. All bit patterns are valid integers.
     unsafe { device.get_device_attr(&mut attribute) }?;
     let [value, _] = values;
     Ok(value)

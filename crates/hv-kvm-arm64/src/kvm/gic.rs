@@ -14,9 +14,9 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{DeviceFd, VmFd};
 
-use super::{attribute, refused};
+use super::{attribute, request::failed_request};
 use crate::{
-    Gic, GicState, IccRegister, KvmError, LayoutError,
+    GicLayout, GicState, IccRegister, KvmError, LayoutError,
     gic::{
         self, BANKED_V2, CPU_INTERFACE_V2, DISTRIBUTOR_V2, DISTRIBUTOR_V3, REDISTRIBUTOR,
         REDISTRIBUTOR_CONTROL, RegisterBlock,
@@ -24,18 +24,18 @@ use crate::{
     layout,
 };
 
-/// The interrupt controller of a machine whose vCPUs all exist.
+/// The interrupt controller of a machine. Created after all vCPUs.
 #[derive(Debug)]
 pub(super) struct GicDevice {
     device: DeviceFd,
     its: Option<DeviceFd>,
     is_v3: bool,
-    /// State after creation: of each vCPU's part, and of the shared part.
-    fresh_vcpus: Vec<GicState>,
-    fresh_shared: BTreeMap<u32, u32>,
+    /// Reset states of the part of each vCPU and of the shared part.
+    vcpu_reset_states: Vec<GicState>,
+    shared_reset_state: BTreeMap<u32, u32>,
 }
 
-/// Creates a device of this type, or says that KVM has none.
+/// Creates a device.
 pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_ioctls::Error> {
     fd.create_device(&mut kvm_create_device {
         type_: kind,
@@ -44,31 +44,31 @@ pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_i
     })
 }
 
-/// The types of devices a machine may have.
+/// Types of devices.
 pub(super) const V2: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V2;
 pub(super) const V3: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3;
 pub(super) const ITS: kvm_device_type = kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_ITS;
 
 impl GicDevice {
-    /// Creates and initialises the interrupt controller for `vcpus` vCPUs, which all exist and have not run yet.
-    pub(super) fn new(fd: &VmFd, layout: &Gic, vcpus: u32) -> Result<Self, KvmError> {
+    /// Creates and initialises the interrupt controller for `vcpus` vCPUs, which must exist and not have run yet.
+    pub(super) fn new(fd: &VmFd, layout: &GicLayout, vcpus: u32) -> Result<Self, KvmError> {
         let (device, its) = match layout {
-            Gic::V2 {
+            GicLayout::V2 {
                 distributor,
                 cpu_interface,
             } => {
-                let device = create(fd, V2).map_err(refused("KVM_CREATE_DEVICE (GICv2)"))?;
+                let device = create(fd, V2).map_err(failed_request("KVM_CREATE_DEVICE (GICv2)"))?;
                 set_address(&device, KVM_VGIC_V2_ADDR_TYPE_DIST, distributor.start())?;
                 set_address(&device, KVM_VGIC_V2_ADDR_TYPE_CPU, cpu_interface.start())?;
                 initialise(&device)?;
                 (device, None)
             }
-            Gic::V3 {
+            GicLayout::V3 {
                 distributor,
                 redistributors,
                 its,
             } => {
-                let device = create(fd, V3).map_err(refused("KVM_CREATE_DEVICE (GICv3)"))?;
+                let device = create(fd, V3).map_err(failed_request("KVM_CREATE_DEVICE (GICv3)"))?;
                 set_address(&device, KVM_VGIC_V3_ADDR_TYPE_DIST, distributor.start())?;
                 for (index, &range) in (0..).zip(redistributors) {
                     let region =
@@ -83,14 +83,14 @@ impl GicDevice {
         let mut this = Self {
             device,
             its,
-            is_v3: matches!(layout, Gic::V3 { .. }),
-            fresh_vcpus: Vec::new(),
-            fresh_shared: BTreeMap::new(),
+            is_v3: matches!(layout, GicLayout::V3 { .. }),
+            vcpu_reset_states: Vec::new(),
+            shared_reset_state: BTreeMap::new(),
         };
-        this.fresh_vcpus = (0..vcpus)
+        this.vcpu_reset_states = (0..vcpus)
             .map(|index| this.vcpu_state(index))
             .collect::<Result<_, _>>()?;
-        this.fresh_shared = this.shared_state()?;
+        this.shared_reset_state = this.shared_state()?;
         Ok(this)
     }
 
@@ -107,7 +107,7 @@ impl GicDevice {
                 let attribute = self.vcpu_bits(index) | u64::from(register.0);
                 match attribute::get(&self.device, KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, attribute) {
                     Ok(value) => drop(state.icc.insert(register, value)),
-                    // The host has fewer priority bits than this active priority register is for.
+                    // The host has too few priority bits for this active priority register.
                     Err(error) if matches!(error.errno(), libc::EINVAL | libc::ENXIO) => {}
                     Err(error) => {
                         return Err(failed(KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, attribute)(error));
@@ -118,7 +118,7 @@ impl GicDevice {
         Ok(state)
     }
 
-    /// Writes the part of vCPU `index`; registers that `state` lacks keep their values. No vCPU may be running.
+    /// Writes the part of vCPU `index`. Registers that `state` does not contain keep their values. No vCPU may be running.
     pub(super) fn set_vcpu_state(&self, index: u32, state: &GicState) -> Result<(), KvmError> {
         let bits = self.vcpu_bits(index);
         for &(group, blocks) in self.vcpu_blocks() {
@@ -139,27 +139,27 @@ impl GicDevice {
         Ok(())
     }
 
-    /// The part of vCPU `index` as it was created.
-    pub(super) fn fresh_vcpu(&self, index: u32) -> Option<&GicState> {
-        self.fresh_vcpus.get(usize::try_from(index).ok()?)
+    /// Reset state of the part of vCPU `index`.
+    pub(super) fn vcpu_reset_state(&self, index: u32) -> Option<&GicState> {
+        self.vcpu_reset_states.get(usize::try_from(index).ok()?)
     }
 
-    /// Puts the part that all vCPUs share back into the state it was created in. No vCPU may be running.
+    /// Resets the shared part. No vCPU may be running.
     pub(super) fn reset_shared(&self) -> Result<(), KvmError> {
         if let Some(its) = &self.its {
             attribute::request(its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_CTRL_RESET).map_err(
                 failed(KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_CTRL_RESET.into()),
             )?;
         }
-        self.set_shared_state(&self.fresh_shared)
+        self.set_shared_state(&self.shared_reset_state)
     }
 
-    /// Replaces the part that all vCPUs share; registers that `state` lacks keep their values. No vCPU may be running.
+    /// Writes the shared part. Registers that `state` does not contain keep their values. No vCPU may be running.
     pub(super) fn set_shared_state(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
         self.write(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, self.shared_blocks(), 0, state)
     }
 
-    /// Reads the part that all vCPUs share: the distributor's registers by offset.
+    /// Reads the shared part: the registers of the distributor by offset.
     pub(super) fn shared_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
         self.read(KVM_DEV_ARM_VGIC_GRP_DIST_REGS, self.shared_blocks(), 0)
     }
@@ -172,7 +172,7 @@ impl GicDevice {
         }
     }
 
-    /// The groups of registers that each vCPU has its own of.
+    /// Groups of registers that belong to one vCPU.
     fn vcpu_blocks(&self) -> &'static [(u32, &'static [RegisterBlock])] {
         if self.is_v3 {
             &[(KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, REDISTRIBUTOR)]
@@ -184,7 +184,7 @@ impl GicDevice {
         }
     }
 
-    /// What says in an attribute which vCPU is meant: its affinity for a GICv3, its number for a GICv2.
+    /// Bits of an attribute that select the vCPU: its affinity for a GICv3, its number for a GICv2.
     fn vcpu_bits(&self, index: u32) -> u64 {
         if self.is_v3 {
             gic::attribute_mpidr(Arm64Cpu::affinity_of(index))
@@ -256,7 +256,7 @@ fn initialise_control(device: &DeviceFd) -> Result<(), KvmError> {
 }
 
 fn new_its(fd: &VmFd, range: GuestRange) -> Result<DeviceFd, KvmError> {
-    let its = create(fd, ITS).map_err(refused("KVM_CREATE_DEVICE (ITS)"))?;
+    let its = create(fd, ITS).map_err(failed_request("KVM_CREATE_DEVICE (ITS)"))?;
     set_address(&its, KVM_VGIC_ITS_ADDR_TYPE, range.start())?;
     initialise_control(&its)?;
     Ok(its)

@@ -2,14 +2,14 @@
 #![expect(unsafe_code, reason = "asks the host for its page size")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{HarnessError, RamRules, VmFile};
+use hv_kvm::{HarnessError, RamConstraints, VmFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
     KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap, kvm_vcpu_init,
@@ -17,36 +17,24 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
 use super::{
-    KvmVcpu,
-    gic::{self as device, GicDevice},
-    refused,
+    gic::{self as device},
+    machine::{Machine, set_feature},
+    request::failed_request,
+    vcpu::KvmVcpu,
 };
-use crate::{Gic, HostSupport, KvmError, Layout, VcpuFeatures, gic};
+use crate::{HostCapabilities, KvmError, Layout, VcpuFeatures, gic};
 
-/// The size of guest physical addresses on hosts that do not say it.
+/// Number of bits of guest physical addresses on hosts that do not report it.
 const DEFAULT_ADDRESS_BITS: u32 = 40;
 
-/// An arm64 machine under KVM: the GIC, the timers and PSCI are emulated in the kernel, everything else by devices on a
-/// bus.
+/// An arm64 machine under KVM. The kernel emulates the GIC, the timers and PSCI; other devices are on a bus.
 ///
-/// The numbers of interrupt lines are those of shared peripheral interrupts, counted from 0 as in device trees. The
-/// interrupt controller comes into being with the last vCPU; before that no vCPU can run.
+/// Interrupt lines are shared peripheral interrupts, counted from 0 as in device trees. The interrupt controller is created
+/// with the last vCPU; before that no vCPU can run.
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
-/// What the machine's handle and all its vCPUs share: each of them keeps the guest's RAM alive.
-#[derive(Debug)]
-pub(crate) struct Machine {
-    pub(super) file: VmFile,
-    gic: OnceLock<GicDevice>,
-    vcpus: u32,
-    created: Mutex<BTreeSet<u32>>,
-    layout: Gic,
-    pub(super) features: VcpuFeatures,
-    target: kvm_vcpu_init,
-}
-
-/// Opens KVM and checks that it is one this harness can use.
+/// Opens KVM with the capabilities that this harness needs.
 fn open() -> Result<Kvm, HarnessError> {
     hv_kvm::open(&[
         (Cap::OneReg, "KVM_CAP_ONE_REG"),
@@ -56,7 +44,7 @@ fn open() -> Result<Kvm, HarnessError> {
     ])
 }
 
-/// How many bits guest physical addresses can have.
+/// Number of bits of guest physical addresses.
 fn address_bits(kvm: &Kvm) -> u32 {
     u32::try_from(kvm.get_host_ipa_limit())
         .ok()
@@ -64,14 +52,14 @@ fn address_bits(kvm: &Kvm) -> u32 {
         .unwrap_or(DEFAULT_ADDRESS_BITS)
 }
 
-/// Creates a machine with as many bits of guest physical addresses as the host has.
+/// Creates a virtual machine with the largest guest physical address space of the host.
 fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
     let vm = if kvm.check_extension(Cap::ArmVmIPASize) {
         kvm.create_vm_with_ipa_size(address_bits(kvm))
     } else {
         kvm.create_vm()
     };
-    vm.map_err(refused("KVM_CREATE_VM"))
+    vm.map_err(failed_request("KVM_CREATE_VM"))
 }
 
 fn features(kvm: &Kvm) -> VcpuFeatures {
@@ -84,16 +72,16 @@ fn features(kvm: &Kvm) -> VcpuFeatures {
 }
 
 impl KvmVm {
-    /// What this host's KVM can do. Machines are made for it and thrown away.
+    /// Queries the capabilities of this host's KVM, with temporary virtual machines.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
-    pub fn host_support() -> Result<HostSupport, KvmError> {
+    pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
         let kvm = open()?;
         let (v3, v2) = (create_vm(&kvm)?, create_vm(&kvm)?);
         let gic_v3 = device::create(&v3, device::V3);
-        Ok(HostSupport {
+        Ok(HostCapabilities {
             address_bits: address_bits(&kvm),
             features: features(&kvm),
             gic_v2: device::create(&v2, device::V2).is_ok(),
@@ -102,13 +90,14 @@ impl KvmVm {
         })
     }
 
-    /// Creates a machine as `layout` says, without RAM, whose vCPUs will have `features`.
+    /// Creates the machine of `layout`, without RAM.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Open`] where there is no KVM, [`HarnessError::MissingCapability`] where it lacks what is needed or
-    /// asked for, and whatever KVM refuses.
-    pub fn new(layout: &Layout, features: VcpuFeatures) -> Result<Self, KvmError> {
+    /// [`HarnessError::Open`] where there is no KVM, [`HarnessError::MissingCapability`] for a missing capability or feature,
+    /// and errors of KVM.
+    pub fn new(layout: &Layout) -> Result<Self, KvmError> {
+        let features = layout.features;
         let kvm = open()?;
         let host = self::features(&kvm);
         for (wanted, has, name) in [
@@ -125,16 +114,16 @@ impl KvmVm {
             }
         }
         let fd = create_vm(&kvm)?;
-        // Without it, an access that the hardware does not take apart ends KVM_RUN with an error that names no address.
+        // Without it, an access without a valid instruction syndrome makes KVM_RUN fail, without the address.
         let nisv = kvm_enable_cap {
             cap: KVM_CAP_ARM_NISV_TO_USER,
             ..kvm_enable_cap::default()
         };
         fd.enable_cap(&nisv)
-            .map_err(refused("KVM_ENABLE_CAP (KVM_CAP_ARM_NISV_TO_USER)"))?;
+            .map_err(failed_request("KVM_ENABLE_CAP (KVM_CAP_ARM_NISV_TO_USER)"))?;
         let mut target = kvm_vcpu_init::default();
         fd.get_preferred_target(&mut target)
-            .map_err(refused("KVM_ARM_PREFERRED_TARGET"))?;
+            .map_err(failed_request("KVM_ARM_PREFERRED_TARGET"))?;
         set_feature(&mut target, KVM_ARM_VCPU_PSCI_0_2);
         for (wanted, feature) in [
             (features.pmu, KVM_ARM_VCPU_PMU_V3),
@@ -149,11 +138,7 @@ impl KvmVm {
         Ok(Self(Arc::new(Machine {
             file: VmFile::new(
                 fd,
-                RamRules {
-                    page: page_size(),
-                    address_bits: address_bits(&kvm),
-                    reserved: layout.gic.ranges().collect(),
-                },
+                RamConstraints::new(page_size(), address_bits(&kvm), layout.gic.ranges().collect()),
             ),
             gic: OnceLock::new(),
             vcpus: layout.vcpus,
@@ -164,85 +149,43 @@ impl KvmVm {
         })))
     }
 
-    /// Puts the part of the interrupt controller that the vCPUs share, and its ITS, back into the state they were
-    /// created in. A machine reset is this and a reset of every vCPU. No vCPU may be running.
+    /// Resets the shared part of the interrupt controller, and its ITS, to their state after creation. A machine reset is
+    /// this and a reset of every vCPU. No vCPU may be running.
     ///
     /// # Errors
     ///
-    /// [`KvmError::Unfinished`] before all vCPUs exist, and whatever KVM refuses.
-    pub fn reset_gic(&self) -> Result<(), KvmError> {
+    /// [`KvmError::VcpusNotCreated`] before all vCPUs exist, and errors of KVM.
+    pub fn reset_irqchip(&self) -> Result<(), KvmError> {
         self.0.gic()?.reset_shared()
     }
 
-    /// The part of the interrupt controller that the vCPUs share: its distributor's registers by offset. No vCPU may be
-    /// running.
+    /// Saves the shared part of the interrupt controller: the registers of its distributor by offset. No vCPU may be running.
     ///
-    /// The levels of interrupt lines are not part of it, as they belong to the devices; nor is an ITS, whose state is in
-    /// guest memory and in its own registers.
+    /// It does not include the levels of interrupt lines, which belong to the devices, nor the state of the ITS.
     ///
     /// # Errors
     ///
-    /// As [`reset_gic`](Self::reset_gic).
-    pub fn gic_state(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
+    /// As [`reset_irqchip`](Self::reset_irqchip).
+    pub fn save_distributor(&self) -> Result<BTreeMap<u32, u32>, KvmError> {
         self.0.gic()?.shared_state()
     }
 
-    /// Replaces what [`gic_state`](Self::gic_state) reads; registers that `state` lacks keep their values. No vCPU may be
-    /// running.
+    /// Restores the registers that [`save_distributor`](Self::save_distributor) saves. Registers that `state` does not contain
+    /// keep their values. No vCPU may be running.
     ///
     /// # Errors
     ///
-    /// As [`reset_gic`](Self::reset_gic).
-    pub fn set_gic_state(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
+    /// As [`reset_irqchip`](Self::reset_irqchip).
+    pub fn restore_distributor(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
         self.0.gic()?.set_shared_state(state)
     }
 }
 
-/// Sets a bit of the features that vCPUs are initialised with.
-pub(super) fn set_feature(init: &mut kvm_vcpu_init, feature: u32) {
-    if let Some(word) = usize::try_from(feature / 32)
-        .ok()
-        .and_then(|word| init.features.get_mut(word))
-    {
-        *word |= 1 << (feature % 32);
-    }
-}
-
-/// The host's page size, of which RAM slots consist.
+/// Page size of the host.
 fn page_size() -> u64 {
     // SAFETY: sysconf has no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u64::try_from(size).unwrap_or(4096)
-}
-
-impl Machine {
-    /// What vCPUs are initialised with.
-    pub(super) fn target(&self) -> kvm_vcpu_init {
-        self.target
-    }
-
-    /// The interrupt controller, which exists when all vCPUs do.
-    pub(super) fn gic(&self) -> Result<&GicDevice, KvmError> {
-        self.gic.get().ok_or_else(|| {
-            let created = self.created.lock().unwrap_or_else(PoisonError::into_inner).len();
-            KvmError::Unfinished {
-                created: u32::try_from(created).unwrap_or(u32::MAX),
-                count: self.vcpus,
-            }
-        })
-    }
-
-    /// Notes that vCPU `index` was created and initialised; with the last one comes the interrupt controller.
-    fn created(&self, index: u32) -> Result<(), KvmError> {
-        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
-        created.insert(index);
-        if u32::try_from(created.len()) == Ok(self.vcpus) && self.gic.get().is_none() {
-            let gic = GicDevice::new(self.file.fd(), &self.layout, self.vcpus)?;
-            // Only this function sets it, and it holds the lock.
-            let _ = self.gic.set(gic);
-        }
-        Ok(())
-    }
 }
 
 impl Vm for KvmVm {
@@ -273,11 +216,11 @@ impl Vm for KvmVm {
     }
 
     fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
-        let irq = gic::irq_line(line).ok_or(KvmError::NoSuchLine { line })?;
+        let irq = gic::irq_line(line).ok_or(KvmError::NoSuchInterruptLine { line })?;
         self.0
             .file
             .fd()
             .set_irq_line(irq, level)
-            .map_err(refused("KVM_IRQ_LINE"))
+            .map_err(failed_request("KVM_IRQ_LINE"))
     }
 }

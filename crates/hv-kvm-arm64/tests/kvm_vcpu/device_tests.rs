@@ -1,18 +1,16 @@
 //! Devices, interrupts and what the guest sees of its CPU.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use boot_core::{Endian, cpu::aarch64::PSTATE_EL1H_DAIF};
-use hv_core::{Device, DeviceError, Milestone, Outcome, Policy, Space, Timeline, Verdict, virt};
-use hv_kvm_arm64::{BoardDevices, Layout, VcpuFeatures};
+use hv_core::{AddressSpace, Milestone, Outcome, Timeline, virt};
+use hv_kvm_arm64::{Layout, VcpuFeatures};
+use hv_kvm_test::Recorder;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
-    asm,
     guest::{self, Console, Test, TestResult, expect, expect_outcome},
+    guest_code,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -20,19 +18,19 @@ pub(crate) const TESTS: &[Test] = &[
     ("device::mmio_first_and_last_byte_of_a_page", mmio_edges),
     ("device::exit_page_first_byte", || {
         expect_outcome(
-            &guest::run(asm::exit_first_byte(), guest::entry())?,
+            &guest::run(guest_code::exit_first_byte(), guest::entry())?,
             &Outcome::DebugExit(0x11),
         )
     }),
     ("device::exit_page_last_byte", || {
         expect_outcome(
-            &guest::run(asm::exit_last_byte(), guest::entry())?,
+            &guest::run(guest_code::exit_last_byte(), guest::entry())?,
             &Outcome::DebugExit(0x22),
         )
     }),
     ("device::cache_maintenance_without_ram_is_stepped_over", || {
         expect_outcome(
-            &guest::run(asm::cache_maintenance(), guest::entry())?,
+            &guest::run(guest_code::cache_maintenance(), guest::entry())?,
             &Outcome::DebugExit(0xcc),
         )
     }),
@@ -45,91 +43,37 @@ pub(crate) const TESTS: &[Test] = &[
     ("device::interrupts_without_its", interrupts_without_its),
 ];
 
-/// Answers reads with zeros and records writes.
-#[derive(Clone, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Recorder {
-    pub(crate) fn take(&self) -> Vec<Vec<u8>> {
-        mem::take(&mut self.0.lock().expect("no test panics with the lock held"))
-    }
-}
-
-impl Device for Recorder {
-    fn read(&mut self, _offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
-        data.fill(0);
-        Ok(())
-    }
-
-    fn write(&mut self, _offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
-        self.0
-            .lock()
-            .expect("no test panics with the lock held")
-            .push(data.to_vec());
-        Ok(Verdict::Continue)
-    }
-}
-
-/// Remembers the offset of every write to a page of which every byte reads as its offset's low byte plus one.
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Writes>>);
-
-type Writes = Vec<(u64, Vec<u8>)>;
-
-impl Page {
-    fn writes(&self) -> Writes {
-        self.0.lock().expect("no test panics with the lock held").clone()
-    }
-}
-
-impl Device for Page {
-    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
-        for (at, byte) in (offset..).zip(data) {
-            *byte = at.to_le_bytes()[0].wrapping_add(1);
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Verdict, DeviceError> {
-        self.0
-            .lock()
-            .expect("no test panics with the lock held")
-            .push((offset, data.to_vec()));
-        Ok(Verdict::Continue)
-    }
-}
-
 /// A machine with the page at 0x0a00_0000, run to its end.
 fn run_with_page(
     code: &[u8],
     state: boot_core::cpu::aarch64::State,
-) -> Result<(Outcome, Page), Box<dyn std::error::Error>> {
-    let page = Page::default();
-    let (mut board, _memory) = guest::board(code, 1, BoardDevices::default())?;
+) -> Result<(Outcome, Recorder), Box<dyn std::error::Error>> {
+    let page = Recorder::with_pattern(1);
+    let (mut board, _memory) = guest::board(code, 1, guest::devices())?;
     board
-        .bus()
-        .insert(Space::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
-    let outcome = board.boot(&state.into(), &guest::policy())?;
+        .bus_mut()
+        .insert(AddressSpace::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
+    let outcome = board.boot(&state.into(), &hv_kvm_test::policy())?;
     Ok((outcome, page))
 }
 
 fn mmio_widths() -> TestResult {
-    let (outcome, page) = run_with_page(asm::mmio_widths(), guest::entry())?;
-    let expected: Writes = vec![
+    let (outcome, page) = run_with_page(guest_code::mmio_widths(), guest::entry())?;
+    let expected = vec![
         (0, vec![0x02]),
         (2, vec![0x04, 0x04]),
         (4, vec![0x06, 0x06, 0x07, 0x08]),
         (8, vec![0x0a, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10]),
     ];
-    expect("writes", &page.writes(), &expected)?;
+    expect("writes", &page.take_writes(), &expected)?;
     expect_outcome(&outcome, &Outcome::DebugExit(0))
 }
 
 fn mmio_edges() -> TestResult {
     // Byte 0 reads 0x01, byte 0xfff reads 0x00; bytes 0xffc to 0xfff read fd fe ff 00.
-    let (outcome, page) = run_with_page(asm::mmio_edges(), guest::entry())?;
-    let expected: Writes = vec![(0, vec![1]), (0xfff, vec![1])];
-    expect("writes", &page.writes(), &expected)?;
+    let (outcome, page) = run_with_page(guest_code::mmio_edges(), guest::entry())?;
+    let expected = vec![(0, vec![1]), (0xfff, vec![1])];
+    expect("writes", &page.take_writes(), &expected)?;
     expect_outcome(&outcome, &Outcome::DebugExit(0x00ff_fefd))
 }
 
@@ -139,33 +83,33 @@ fn big_endian() -> TestResult {
         (Endian::Little, [0x44, 0x33, 0x22, 0x11], 0x05),
         (Endian::Big, [0x11, 0x22, 0x33, 0x44], 0x08),
     ] {
-        let page = Page::default();
-        let (mut board, memory) = guest::board(asm::big_endian(), 1, BoardDevices::default())?;
+        let page = Recorder::with_pattern(1);
+        let (mut board, memory) = guest::board(guest_code::big_endian(), 1, guest::devices())?;
         board
-            .bus()
-            .insert(Space::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
+            .bus_mut()
+            .insert(AddressSpace::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
         let mut state = guest::entry();
         state.data_endian = endian;
-        let outcome = board.boot(&state.into(), &guest::policy())?;
+        let outcome = board.boot(&state.into(), &hv_kvm_test::policy())?;
         let in_ram: [u8; 4] = memory.memory().read_obj(GuestAddress(guest::DATA))?;
         expect("in RAM", &in_ram, &bytes)?;
-        let writes: Writes = vec![(0, bytes.to_vec())];
-        expect("on the device", &page.writes(), &writes)?;
+        let writes = vec![(0, bytes.to_vec())];
+        expect("on the device", &page.take_writes(), &writes)?;
         // Bytes 4 to 7 of the device read 05 06 07 08, and the lowest byte of that word is what the guest ends with.
         expect("outcome", &outcome, &Outcome::DebugExit(last))?;
     }
-    Ok(guest::Verdict::Passed)
+    Ok(None)
 }
 
 fn entry_state() -> TestResult {
-    let (mut board, memory) = guest::board(asm::entry_state(), 1, BoardDevices::default())?;
+    let (mut board, memory) = guest::board(guest_code::entry_state(), 1, guest::devices())?;
     let mut state = guest::entry();
     let [x0, x1, x2, x3, ..] = &mut state.x;
     (*x0, *x1, *x2, *x3) = (0x8100_0000, 1, 2, u64::MAX);
     let (sp, pstate) = (state.sp_el1, state.pstate);
     expect(
         "outcome",
-        &board.boot(&state.into(), &guest::policy())?,
+        &board.boot(&state.into(), &hv_kvm_test::policy())?,
         &Outcome::DebugExit(0),
     )?;
     let found: [u64; 10] = memory.memory().read_obj(GuestAddress(guest::DATA))?;
@@ -183,12 +127,12 @@ fn entry_state() -> TestResult {
     expect("SPSel", &sp_sel, &1)?;
     expect("SP", &found_sp, &sp)?;
     expect("X0 to X3", &x, &[0x8100_0000, 1, 2, u64::MAX])?;
-    Ok(guest::Verdict::Passed)
+    Ok(None)
 }
 
 fn psci_version() -> TestResult {
-    match guest::run(asm::psci_version(), guest::entry())? {
-        Outcome::DebugExit(version) if version >= 0x1_0000 => Ok(guest::Verdict::Passed),
+    match guest::run(guest_code::psci_version(), guest::entry())? {
+        Outcome::DebugExit(version) if version >= 0x1_0000 => Ok(None),
         outcome => Err(format!("expected PSCI 1.0 or later: {outcome}").into()),
     }
 }
@@ -196,16 +140,11 @@ fn psci_version() -> TestResult {
 fn console() -> TestResult {
     let console = Console::default();
     let timeline = Arc::new(Timeline::new());
-    let devices = BoardDevices {
-        console: Some(Box::new(console.clone())),
-        observer: timeline.clone(),
-        ..BoardDevices::default()
-    };
-    let (mut board, _memory) = guest::board(asm::console(), 1, devices)?;
-    let policy = Policy {
-        observer: timeline.clone(),
-        ..guest::policy()
-    };
+    let devices = guest::devices()
+        .with_console(console.clone())
+        .with_observer(timeline.clone());
+    let (mut board, _memory) = guest::board(guest_code::console(), 1, devices)?;
+    let policy = hv_kvm_test::policy().with_observer(timeline.clone());
     expect(
         "outcome",
         &board.boot(&guest::entry().into(), &policy)?,
@@ -222,7 +161,7 @@ fn console() -> TestResult {
         &reached,
         &vec![Milestone::Started, Milestone::FirstConsoleByte, Milestone::Ended],
     )?;
-    Ok(guest::Verdict::Passed)
+    Ok(None)
 }
 
 /// The entry state of the interrupt guest: the INTID to wait for, and which of the two it is.
@@ -237,17 +176,17 @@ const SERIAL: u64 = 1;
 const TIMER: u64 = 2;
 
 fn serial_interrupt() -> TestResult {
-    let (mut board, _memory) = guest::board(asm::interrupt(), 1, BoardDevices::default())?;
-    let input = board.input().ok_or("the machine has a console")?;
+    let (mut board, _memory) = guest::board(guest_code::interrupt(), 1, guest::devices())?;
+    let input = board.console_input().ok_or("the machine has a console")?;
     input.push(b"q")?;
     let intid = virt::SERIAL_LINE + 32;
-    let outcome = board.boot(&interrupt_entry(intid.into(), SERIAL), &guest::policy())?;
+    let outcome = board.boot(&interrupt_entry(intid.into(), SERIAL), &hv_kvm_test::policy())?;
     expect_outcome(&outcome, &Outcome::DebugExit(u32::from(b'q') << 16 | intid))
 }
 
 fn timer_interrupt() -> TestResult {
-    let (mut board, _memory) = guest::board(asm::interrupt(), 1, BoardDevices::default())?;
-    let outcome = board.boot(&interrupt_entry(27, TIMER), &guest::policy())?;
+    let (mut board, _memory) = guest::board(guest_code::interrupt(), 1, guest::devices())?;
+    let outcome = board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::policy())?;
     expect_outcome(&outcome, &Outcome::DebugExit(27))
 }
 
@@ -262,15 +201,15 @@ fn interrupts_without_its() -> TestResult {
     }
     let layout = Layout::of(&machine)?;
     let (mut board, _memory) = guest::board_with(
-        asm::interrupt(),
+        guest_code::interrupt(),
         &layout,
         VcpuFeatures::default(),
-        BoardDevices::default(),
+        guest::devices(),
     )?;
     expect(
         "first vCPU",
-        &board.boot(&interrupt_entry(27, TIMER), &guest::policy())?,
+        &board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::policy())?,
         &Outcome::DebugExit(27),
     )?;
-    Ok(guest::Verdict::Passed)
+    Ok(None)
 }

@@ -1,22 +1,15 @@
 //! A machine for a handful of instructions.
 
-use std::{error::Error, fmt::Write as _, io, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{error::Error, num::NonZeroU32, sync::Arc};
 
-use boot_core::{CpuState, cpu::aarch64::State, machine::Machine};
+use boot_core::{Arch, CpuState, cpu::aarch64::State, machine::Machine};
 use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy, virt};
+use hv_core::{Outcome, virt};
 use hv_kvm_arm64::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
+pub(crate) use hv_kvm_test::{CheckResult as Check, Console, TestResult, expect};
+use hv_kvm_test::{explain, policy};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-/// How a test ended that did not fail.
-pub(crate) enum Verdict {
-    Passed,
-    /// The host lacks what the test is about.
-    CannotRun(&'static str),
-}
-
-pub(crate) type TestResult = Result<Verdict, Box<dyn Error>>;
-pub(crate) type Check = Result<(), Box<dyn Error>>;
 pub(crate) type Test = (&'static str, fn() -> TestResult);
 
 // ```text
@@ -30,23 +23,12 @@ pub(crate) const DATA: u64 = CODE + 0x8000;
 const STACK: u64 = CODE + 0xc000;
 pub(crate) const RAM_LEN: u64 = 2 << 20;
 
-/// Why no test can run here, if so. Only the lack of a KVM counts: a KVM that misbehaves fails the tests.
-pub(crate) fn obstacle() -> Option<String> {
-    match KvmVm::host_support() {
+/// Reason why no test can run on this host. Only a missing KVM is one: other errors fail the tests.
+pub(crate) fn skip_reason() -> Option<String> {
+    match KvmVm::host_capabilities() {
         Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(explain(&error)),
         _ => None,
     }
-}
-
-/// An error with everything behind it.
-pub(crate) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        write!(text, ": {error}").expect("a String takes everything");
-        source = error.source();
-    }
-    text
 }
 
 /// The reference machine.
@@ -58,6 +40,11 @@ pub(crate) fn machine(vcpus: u32, gic: virt::Gic) -> Result<Machine, Box<dyn Err
 /// What the harness needs to know of it.
 pub(crate) fn layout(vcpus: u32) -> Result<Layout, Box<dyn Error>> {
     Ok(Layout::of(&machine(vcpus, virt::Gic::V3WithIts)?)?)
+}
+
+/// The usual devices.
+pub(crate) fn devices() -> BoardDevices {
+    BoardDevices::new(Arch::Aarch64)
 }
 
 /// RAM of one region.
@@ -99,66 +86,18 @@ pub(crate) fn board_with(
     devices: BoardDevices,
 ) -> Result<(Board<KvmVm>, GuestRam), Box<dyn Error>> {
     let memory = memory(code)?;
-    let board = board_on_kvm(&memory, layout, features, devices)?;
+    let board = board_on_kvm(&memory, &layout.clone().with_features(features), devices)?;
     Ok((board, memory))
-}
-
-/// Long enough for anything that ends, on the slowest host.
-pub(crate) fn policy() -> Policy {
-    Policy {
-        deadline: Some(Duration::from_mins(1)),
-        ..Policy::default()
-    }
-}
-
-/// A deadline for guests that do not end.
-pub(crate) fn short_policy() -> Policy {
-    Policy {
-        deadline: Some(Duration::from_millis(100)),
-        ..Policy::default()
-    }
 }
 
 /// Runs `code` from `state` on one vCPU with the usual devices.
 pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
-    let (mut board, _memory) = board(code, 1, BoardDevices::default())?;
+    let (mut board, _memory) = board(code, 1, devices())?;
     Ok(board.boot(&CpuState::from(state), &policy())?)
-}
-
-/// Checks one thing in words.
-pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Check {
-    if found == expected {
-        return Ok(());
-    }
-    Err(format!("{what}: found {found:x?}, expected {expected:x?}").into())
 }
 
 /// Checks how a guest ended, as a whole test.
 pub(crate) fn expect_outcome(found: &Outcome, expected: &Outcome) -> TestResult {
     expect("outcome", found, expected)?;
-    Ok(Verdict::Passed)
-}
-
-/// A console that can be read.
-#[derive(Clone, Default)]
-pub(crate) struct Console(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Console {
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().expect("no test panics with the lock held").clone()
-    }
-}
-
-impl io::Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .expect("no test panics with the lock held")
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(None)
 }

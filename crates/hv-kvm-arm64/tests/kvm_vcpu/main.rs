@@ -1,13 +1,13 @@
 //! The harness on real KVM: small bare-metal guests at EL1.
 //!
-//! A host without a usable KVM shows every test as ignored, with the reason.
+//! On a host without KVM, every test is ignored with the reason.
 
-#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-mod asm;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod device_tests;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod guest;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod guest_code;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod register_tests;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
@@ -15,41 +15,19 @@ mod run_tests;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod state_tests;
 
-use libtest_mimic::{Arguments, Completion, Trial};
-
-fn main() {
-    libtest_mimic::run(&Arguments::from_args(), trials()).exit();
-}
-
 #[cfg(not(all(target_os = "linux", target_arch = "aarch64")))]
-fn trials() -> Vec<Trial> {
-    let reason = "KVM for arm64 guests needs an arm64 Linux host";
-    vec![Trial::ignorable_test("kvm_vcpu", move || {
-        Ok(Completion::ignored_with(reason))
-    })]
+fn main() {
+    hv_kvm_test::skip("kvm_vcpu", "KVM for arm64 guests needs an arm64 Linux host")
 }
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-fn trials() -> Vec<Trial> {
-    use guest::Verdict;
-
-    let obstacle = guest::obstacle();
+fn main() {
+    let skip = guest::skip_reason();
     let tests = register_tests::TESTS
         .iter()
         .chain(run_tests::TESTS)
         .chain(device_tests::TESTS)
         .chain(state_tests::TESTS);
-    tests
-        .map(|&(name, test)| {
-            let obstacle = obstacle.clone();
-            Trial::ignorable_test(name, move || match obstacle {
-                Some(reason) => Ok(Completion::ignored_with(reason)),
-                None => match test() {
-                    Ok(Verdict::Passed) => Ok(Completion::Completed),
-                    Ok(Verdict::CannotRun(reason)) => Ok(Completion::ignored_with(reason)),
-                    Err(error) => Err(guest::explain(&*error).into()),
-                },
-            })
-        })
-        .collect()
+    let trials = tests.map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), test));
+    hv_kvm_test::run(trials.collect())
 }

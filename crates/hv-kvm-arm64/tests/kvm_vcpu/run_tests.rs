@@ -3,43 +3,48 @@
 use std::{thread, time::Duration};
 
 use boot_core::CpuState;
-use hv_core::{Access, Direction, Exit, Fault, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm};
-use hv_kvm_arm64::{BoardDevices, Gic, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures};
+use hv_core::{
+    Access, AccessKind, AddressSpace, Fault, Outcome, StopHandle, UnhandledAccessPolicy, Vcpu, VcpuExit, Vm,
+};
+use hv_kvm_arm64::{BoardDevices, GicLayout, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures};
+use hv_kvm_test::Recorder;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
-    asm,
-    device_tests::Recorder,
-    guest::{self, Check, Test, TestResult, Verdict, expect, expect_outcome},
+    guest::{self, Check, Test, TestResult, expect, expect_outcome},
+    guest_code,
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("run::exit_page", || {
         expect_outcome(
-            &guest::run(asm::exit(), guest::entry())?,
+            &guest::run(guest_code::exit(), guest::entry())?,
             &Outcome::DebugExit(0x1234_5664),
         )
     }),
     ("run::psci_off", || {
         expect_outcome(
-            &guest::run(asm::system_off(), guest::entry())?,
+            &guest::run(guest_code::system_off(), guest::entry())?,
             &Outcome::PowerOff,
         )
     }),
     ("run::psci_reset", || {
-        expect_outcome(&guest::run(asm::system_reset(), guest::entry())?, &Outcome::Reset)
+        expect_outcome(
+            &guest::run(guest_code::system_reset(), guest::entry())?,
+            &Outcome::Reset,
+        )
     }),
-    ("run::deadline_ends_a_loop", || deadline(asm::spin())),
-    ("run::deadline_ends_a_wait", || deadline(asm::halt())),
+    ("run::deadline_ends_a_loop", || deadline(guest_code::spin())),
+    ("run::deadline_ends_a_wait", || deadline(guest_code::halt())),
     ("run::stop_from_another_thread", stop_from_another_thread),
     ("run::pair_loads_from_devices_are_faults", || {
-        undecoded(asm::load_pair_from_device(), 0x0a00_0008, Direction::Read)
+        no_syndrome(guest_code::load_pair_from_device(), 0x0a00_0008, AccessKind::Read)
     }),
     ("run::write_back_stores_to_devices_are_faults", || {
-        undecoded(
-            asm::store_with_write_back_to_device(),
+        no_syndrome(
+            guest_code::store_with_write_back_to_device(),
             0x0a00_0010,
-            Direction::Write,
+            AccessKind::Write,
         )
     }),
     (
@@ -69,32 +74,29 @@ fn crash(outcome: Outcome) -> Result<hv_core::CrashReport, Box<dyn std::error::E
 
 /// The deadline gets the vCPU out, and it can be used again afterwards.
 fn deadline(code: &[u8]) -> TestResult {
-    let (mut board, memory) = guest::board(code, 1, BoardDevices::default())?;
+    let (mut board, memory) = guest::board(code, 1, guest::devices())?;
     let state = guest::entry().into();
     expect(
         "first run",
-        &board.boot(&state, &guest::short_policy())?,
+        &board.boot(&state, &hv_kvm_test::short_policy())?,
         &Outcome::Deadline,
     )?;
     memory
         .memory()
-        .write_slice(asm::exit(), GuestAddress(guest::CODE))?;
-    hv_core::reset(board.vcpus())?;
+        .write_slice(guest_code::exit(), GuestAddress(guest::CODE))?;
+    hv_core::reset_vcpus(board.vcpus_mut())?;
     expect_outcome(
-        &board.boot(&state, &guest::policy())?,
+        &board.boot(&state, &hv_kvm_test::policy())?,
         &Outcome::DebugExit(0x1234_5664),
     )
 }
 
 fn stop_from_another_thread() -> TestResult {
-    for code in [asm::spin(), asm::halt()] {
+    for code in [guest_code::spin(), guest_code::halt()] {
         // More vCPUs than host CPUs: the others wait for CPU_ON, and have to come out as well.
-        let (mut board, _memory) = guest::board(code, 4, BoardDevices::default())?;
+        let (mut board, _memory) = guest::board(code, 4, guest::devices())?;
         let stop = StopHandle::new();
-        let policy = Policy {
-            stop: stop.clone(),
-            ..guest::policy()
-        };
+        let policy = hv_kvm_test::policy().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
@@ -105,46 +107,46 @@ fn stop_from_another_thread() -> TestResult {
         // A handle that was stopped ends the next run at once.
         expect("again", &board.resume(&policy)?, &Outcome::Stopped)?;
     }
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 /// An access without instruction syndrome names its address, direction and instruction.
-fn undecoded(code: &[u8], at: u64, towards: Direction) -> TestResult {
+fn no_syndrome(code: &[u8], at: u64, kind: AccessKind) -> TestResult {
     let report = crash(guest::run(code, guest::entry())?)?;
-    let Fault::Undecoded {
+    let Fault::NoSyndrome {
         address,
-        direction,
+        kind: found,
         syndrome,
     } = report.fault
     else {
         return Err(format!("another fault: {}", report.fault).into());
     };
     expect("address", &address, &at)?;
-    expect("direction", &direction, &towards)?;
+    expect("kind", &found, &kind)?;
     // Translation fault at level 1, 2 or 3 of the second stage.
     expect("fault status", &(syndrome & 0x3c), &0x04)?;
     expect("pc", &report.state.entry(), &(guest::CODE + 4))?;
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 /// KVM gives the guest an abort where there are no instructions, and again for its vectors: it never ends by itself.
 fn execution_outside_memory() -> TestResult {
-    let (mut board, _memory) = guest::board(asm::jump_to_nowhere(), 1, BoardDevices::default())?;
+    let (mut board, _memory) = guest::board(guest_code::jump_to_nowhere(), 1, guest::devices())?;
     expect(
         "outcome",
-        &board.boot(&guest::entry().into(), &guest::short_policy())?,
+        &board.boot(&guest::entry().into(), &hv_kvm_test::short_policy())?,
         &Outcome::Deadline,
     )?;
-    let [vcpu] = board.vcpus() else {
+    let [vcpu] = board.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
     // The vector for a synchronous exception from EL1 with its own stack pointer.
     expect("pc", &vcpu.state()?.entry(), &0x4000_0200)?;
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 fn unmapped_slot_is_device_space() -> TestResult {
-    let (mut board, _memory) = guest::board(asm::read_second_slot(), 1, BoardDevices::default())?;
+    let (mut board, _memory) = guest::board(guest_code::read_second_slot(), 1, guest::devices())?;
     let base = guest::CODE + guest::RAM_LEN;
     let second = guest::ram(base, 0x1_0000)?;
     second.memory().write_obj(0x5107_u32, GuestAddress(base))?;
@@ -152,10 +154,7 @@ fn unmapped_slot_is_device_space() -> TestResult {
         board.vm().map_ram(1, ram)?;
     }
     let state = guest::entry().into();
-    let policy = Policy {
-        on_unclaimed: OnUnclaimed::Crash,
-        ..guest::policy()
-    };
+    let policy = hv_kvm_test::policy().with_unhandled_access(UnhandledAccessPolicy::Crash);
     expect(
         "mapped",
         &board.boot(&state, &policy)?,
@@ -164,51 +163,46 @@ fn unmapped_slot_is_device_space() -> TestResult {
     let ram = board.vm().unmap_ram(1)?;
     expect("address of the slot", &ram.range().start(), &base)?;
     let report = crash(board.boot(&state, &policy)?)?;
-    let access = Access {
-        space: Space::Mmio,
-        direction: Direction::Read,
-        address: base,
-        len: 4,
-    };
-    expect("unmapped", &report.fault, &Fault::Unclaimed(access))?;
+    let access = Access::new(AddressSpace::Mmio, AccessKind::Read, base, 4);
+    expect("unmapped", &report.fault, &Fault::UnhandledAccess(access))?;
     board.vm().map_ram(1, ram)?;
     expect_outcome(&board.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))
 }
 
 /// A vCPU can run when everybody else has dropped the machine and the memory.
 fn ram_outlives_its_owners() -> TestResult {
-    let memory = guest::memory(asm::write_ram())?;
-    let vm = KvmVm::new(&guest::layout(1)?, VcpuFeatures::default())?;
-    let mut vcpus = hv_core::assemble(&vm, memory.regions(), 1)?;
+    let memory = guest::memory(guest_code::write_ram())?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let mut vcpus = hv_core::init_vm(&vm, memory.regions(), 1)?;
     drop((vm, memory));
     let [vcpu] = vcpus.as_mut_slice() else {
         return Err("there is one vCPU".into());
     };
     vcpu.set_state(&guest::entry().into())?;
     match vcpu.run()? {
-        Exit::MmioRead {
+        VcpuExit::MmioRead {
             address: 0x0a00_0000,
             data,
         } => data.copy_from_slice(&0xcafe_u32.to_le_bytes()),
         exit => return Err(format!("expected a read of the device page: {exit:?}").into()),
     }
     match vcpu.run()? {
-        Exit::MmioWrite {
+        VcpuExit::MmioWrite {
             address: BoardDevices::EXIT_PAGE,
             data,
         } => expect("value", &data.to_vec(), &0xcafe_u32.to_le_bytes().to_vec())?,
         exit => return Err(format!("expected a write to the exit page: {exit:?}").into()),
     }
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 /// The guest starts all others with PSCI, after creation and after a reset.
 fn secondaries(vcpus: u32) -> TestResult {
-    let (mut board, memory) = guest::board(asm::start_others(), vcpus, BoardDevices::default())?;
+    let (mut board, memory) = guest::board(guest_code::start_others(), vcpus, guest::devices())?;
     let recorder = Recorder::default();
     board
-        .bus()
-        .insert(Space::Mmio, 0x0a00_0000, 0x1000, recorder.clone())?;
+        .bus_mut()
+        .insert(AddressSpace::Mmio, 0x0a00_0000, 0x1000, recorder.clone())?;
     let mut state = guest::entry();
     if let Some(x0) = state.x.first_mut() {
         *x0 = vcpus.into();
@@ -218,11 +212,11 @@ fn secondaries(vcpus: u32) -> TestResult {
         memory.memory().write_obj(0_u32, GuestAddress(guest::DATA))?;
         expect(
             round,
-            &board.boot(&state, &guest::policy())?,
+            &board.boot(&state, &hv_kvm_test::policy())?,
             &Outcome::DebugExit(vcpus - 1),
         )?;
         let affinities: Vec<_> = recorder
-            .take()
+            .take_data()
             .iter()
             .map(|write| {
                 write
@@ -236,14 +230,14 @@ fn secondaries(vcpus: u32) -> TestResult {
             .map(boot_core::machine::Arm64Cpu::affinity_of)
             .collect();
         expect("affinities", &affinities, &expected)?;
-        hv_core::reset(board.vcpus())?;
-        board.vm().reset_gic()?;
+        hv_core::reset_vcpus(board.vcpus_mut())?;
+        board.vm().reset_irqchip()?;
     }
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 fn slots_are_checked() -> TestResult {
-    let vm = KvmVm::new(&guest::layout(1)?, VcpuFeatures::default())?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
     let map = |slot, base, len| {
         let ram = guest::ram(base, len)?;
         Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
@@ -280,13 +274,13 @@ fn slots_are_checked() -> TestResult {
             matches!(e, KvmError::Harness(HarnessError::RamReserved { .. }))
         })?;
     }
-    let bits = KvmVm::host_support()?.address_bits;
+    let bits = KvmVm::host_capabilities()?.address_bits;
     check(1, (1 << bits) - 0x1_0000, 0x2_0000, |e| {
-        matches!(e, KvmError::Harness(HarnessError::RamBeyondAddresses { .. }))
+        matches!(e, KvmError::Harness(HarnessError::RamOutOfRange { .. }))
     })?;
     map(1, (1 << bits) - 0x1_0000, 0x1_0000)??;
     match vm.unmap_ram(3) {
-        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 3 })) => {}
+        Err(KvmError::Harness(HarnessError::SlotNotInUse { slot: 3 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect(
@@ -294,11 +288,11 @@ fn slots_are_checked() -> TestResult {
         &vm.unmap_ram(1)?.range().start(),
         &((1 << bits) - 0x1_0000),
     )?;
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 fn vcpus_are_checked() -> TestResult {
-    let vm = KvmVm::new(&guest::layout(2)?, VcpuFeatures::default())?;
+    let vm = KvmVm::new(&guest::layout(2)?)?;
     let mut first = vm.create_vcpu(0)?;
     match vm.create_vcpu(2).map(drop) {
         Err(KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })) => {}
@@ -312,117 +306,99 @@ fn vcpus_are_checked() -> TestResult {
         result => return Err(format!("the same vCPU twice: {result:?}").into()),
     }
     match first.run().map(drop) {
-        Err(KvmError::Unfinished { created: 1, count: 2 }) => {}
+        Err(KvmError::VcpusNotCreated { created: 1, count: 2 }) => {}
         result => return Err(format!("a run before all vCPUs exist: {result:?}").into()),
     }
-    match vm.reset_gic() {
-        Err(KvmError::Unfinished { .. }) => {}
+    match vm.reset_irqchip() {
+        Err(KvmError::VcpusNotCreated { .. }) => {}
         result => return Err(format!("a reset before all vCPUs exist: {result:?}").into()),
     }
     let second = vm.create_vcpu(1)?;
     expect("number", &second.index(), &1)?;
     match vm.set_irq(960, true) {
-        Err(KvmError::NoSuchLine { line: 960 }) => {}
+        Err(KvmError::NoSuchInterruptLine { line: 960 }) => {}
         result => return Err(format!("a line that is not there: {result:?}").into()),
     }
     vm.set_irq(959, true)?;
     let foreign = CpuState::from(boot_core::cpu::riscv64::State::new(0x8000_0000));
     match first.set_state(&foreign) {
-        Err(KvmError::Harness(HarnessError::WrongArch {
+        Err(KvmError::Harness(HarnessError::ArchMismatch {
             expected: boot_core::Arch::Aarch64,
             found: boot_core::Arch::Riscv64,
-        })) => Ok(Verdict::Passed),
+        })) => Ok(None),
         result => Err(format!("a state of another architecture: {result:?}").into()),
     }
 }
 
 /// What the host has can be had, and what it lacks is refused by name.
 fn features_are_checked() -> TestResult {
-    let host = KvmVm::host_support()?.features;
+    let host = KvmVm::host_capabilities()?.features;
     let layout = guest::layout(2)?;
     for (has, features) in [
-        (
-            host.pmu,
-            VcpuFeatures {
-                pmu: true,
-                ..VcpuFeatures::default()
-            },
-        ),
-        (
-            host.sve,
-            VcpuFeatures {
-                sve: true,
-                ..VcpuFeatures::default()
-            },
-        ),
-        (
-            host.pointer_auth,
-            VcpuFeatures {
-                pointer_auth: true,
-                ..VcpuFeatures::default()
-            },
-        ),
+        (host.pmu, VcpuFeatures::default().with_pmu(true)),
+        (host.sve, VcpuFeatures::default().with_sve(true)),
+        (host.pointer_auth, VcpuFeatures::default().with_pointer_auth(true)),
         (true, host),
     ] {
         if has {
             let (mut board, _memory) =
-                guest::board_with(asm::exit(), &layout, features, BoardDevices::default())?;
+                guest::board_with(guest_code::exit(), &layout, features, guest::devices())?;
             expect(
                 &format!("{features:?}"),
-                &board.boot(&guest::entry().into(), &guest::policy())?,
+                &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
                 &Outcome::DebugExit(0x1234_5664),
             )?;
-            hv_core::reset(board.vcpus())?;
+            hv_core::reset_vcpus(board.vcpus_mut())?;
             expect(
                 &format!("{features:?} after a reset"),
-                &board.boot(&guest::entry().into(), &guest::policy())?,
+                &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
                 &Outcome::DebugExit(0x1234_5664),
             )?;
         } else {
-            match KvmVm::new(&layout, features) {
+            match KvmVm::new(&layout.clone().with_features(features)) {
                 Err(KvmError::Harness(HarnessError::MissingCapability { .. })) => {}
                 result => return Err(format!("{features:?}: {result:?}").into()),
             }
         }
     }
-    Ok(Verdict::Passed)
+    Ok(None)
 }
 
 fn gic_v2() -> TestResult {
     use hv_core::virt;
 
     let layout = Layout::of(&guest::machine(2, virt::Gic::V2)?)?;
-    if !KvmVm::host_support()?.gic_v2 {
+    if !KvmVm::host_capabilities()?.gic_v2 {
         // The refusal is part of the test.
-        let vm = KvmVm::new(&layout, VcpuFeatures::default())?;
+        let vm = KvmVm::new(&layout)?;
         let _first = vm.create_vcpu(0)?;
         return match vm.create_vcpu(1).map(drop) {
             Err(KvmError::Harness(HarnessError::Request {
                 request: "KVM_CREATE_DEVICE (GICv2)",
                 ..
-            })) => Ok(Verdict::CannotRun("this host has no GICv2, which KVM says")),
+            })) => Ok(Some("this host has no GICv2, which KVM says")),
             result => Err(format!("a GICv2 where there is none: {result:?}").into()),
         };
     }
-    expect("version", &matches!(layout.gic, Gic::V2 { .. }), &true)?;
+    expect("version", &matches!(layout.gic, GicLayout::V2 { .. }), &true)?;
     let (mut board, _memory) = guest::board_with(
-        asm::exit(),
+        guest_code::exit(),
         &layout,
         VcpuFeatures::default(),
-        BoardDevices::default(),
+        guest::devices(),
     )?;
-    let shared = board.vm().gic_state()?;
+    let shared = board.vm().save_distributor()?;
     for _ in 0..2 {
-        for vcpu in board.vcpus() {
-            let fresh = vcpu.whole_state()?;
-            let mut dirty = fresh.clone();
+        for vcpu in board.vcpus_mut() {
+            let reset_state = vcpu.save_state()?;
+            let mut dirty = reset_state.clone();
             // Enabled, pending from the first vCPU, a priority; the CPU interface's priority mask.
             dirty
                 .gic
                 .frame
                 .extend([(0x100, 0x0800_ffff), (0xf20, 1), (0x400, 0x1020_3040), (4, 0x1e)]);
-            vcpu.set_whole_state(&dirty)?;
-            let found = vcpu.whole_state()?.gic.frame;
+            vcpu.restore_state(&dirty)?;
+            let found = vcpu.save_state()?.gic.frame;
             for offset in [0x100, 0xf20, 0x400, 4] {
                 expect(
                     &format!("GICv2 {offset:#x}"),
@@ -431,16 +407,16 @@ fn gic_v2() -> TestResult {
                 )?;
             }
             vcpu.reset()?;
-            expect("GICv2 after a reset", &vcpu.whole_state()?.gic, &fresh.gic)?;
+            expect("GICv2 after a reset", &vcpu.save_state()?.gic, &reset_state.gic)?;
         }
         expect(
             "outcome",
-            &board.boot(&guest::entry().into(), &guest::policy())?,
+            &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
             &Outcome::DebugExit(0x1234_5664),
         )?;
-        hv_core::reset(board.vcpus())?;
-        board.vm().reset_gic()?;
-        expect("distributor", &board.vm().gic_state()?, &shared)?;
+        hv_core::reset_vcpus(board.vcpus_mut())?;
+        board.vm().reset_irqchip()?;
+        expect("distributor", &board.vm().save_distributor()?, &shared)?;
     }
-    Ok(Verdict::Passed)
+    Ok(None)
 }

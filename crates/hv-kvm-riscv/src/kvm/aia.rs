@@ -1,16 +1,16 @@
-//! The advanced interrupt architecture in the kernel: an APLIC, and an IMSIC for each vCPU.
+//! Advanced interrupt architecture (AIA) in the kernel: an APLIC, and an IMSIC for each vCPU.
 //!
-//! The order, from Documentation/virt/kvm/devices/ and the kernel's own checks: create the device before any vCPU runs;
+//! Order of operations, from Documentation/virt/kvm/devices/ and the checks of the kernel: create the device before any vCPU runs;
 //! set sources, identities and the APLIC's address; create all vCPUs; set the address of each vCPU's interrupt file;
 //! initialise.
-#![expect(unsafe_code, reason = "device attributes are read through a pointer")]
+#![expect(unsafe_code, reason = "passes addresses of integers to KVM_GET_DEVICE_ATTR")]
 
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 use hv_core::IrqError;
 use hv_kvm::HarnessError;
 use kvm_bindings::{
@@ -22,13 +22,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{DeviceFd, VmFd};
 
-use super::refused;
+use super::request::failed_request;
 use crate::{
     ImsicRegister, KvmError,
-    layout::{Controller, hart_index_bits},
+    layout::{IrqchipLayout, hart_index_bits},
 };
 
-/// Registers of an APLIC's domain (RISC-V AIA 1.0, section 4.5), as far as a reset touches them.
+/// Registers of an APLIC domain that a reset writes (RISC-V AIA 1.0, section 4.5).
 mod aplic {
     pub(super) const DOMAINCFG: u64 = 0x0000;
     /// `sourcecfg[1]`; the others follow.
@@ -39,10 +39,10 @@ mod aplic {
     pub(super) const TARGET: u64 = 0x3004;
 }
 
-/// What the kernel's AIA can do.
+/// Limits of the AIA in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// The highest interrupt identity.
+    /// Highest interrupt identity.
     pub(super) ids: u32,
 }
 
@@ -54,27 +54,27 @@ pub(super) struct Aia {
     ids: u32,
     /// The interrupt files.
     imsics: GuestRange,
-    /// Set when the device is initialised; before that nobody reaches its registers.
+    /// Whether the device is initialised; before that its registers are not accessible.
     finished: AtomicBool,
 }
 
-/// Creates the device, where the host has it.
+/// Creates the device.
 fn create(vm: &VmFd) -> Result<DeviceFd, KvmError> {
     let mut device = kvm_create_device {
         type_: kvm_device_type_KVM_DEV_TYPE_RISCV_AIA,
         ..kvm_create_device::default()
     };
     vm.create_device(&mut device)
-        .map_err(refused("KVM_CREATE_DEVICE (KVM_DEV_TYPE_RISCV_AIA)"))
+        .map_err(failed_request("KVM_CREATE_DEVICE (KVM_DEV_TYPE_RISCV_AIA)"))
 }
 
-/// What the AIA of a new machine can do; `None` where the host has none.
+/// Limits of the AIA; `None` on hosts without an AIA.
 pub(super) fn probe(vm: &VmFd) -> Result<Option<Limits>, KvmError> {
     match create(vm) {
         Ok(device) => Ok(Some(Limits {
             ids: get_config(&device, KVM_DEV_RISCV_AIA_CONFIG_IDS)?,
         })),
-        // ENODEV: the host's harts lack the extension, or the kernel lacks the device.
+        // ENODEV: the harts of the host lack the extension, or the kernel lacks the device.
         Err(KvmError::Harness(HarnessError::Request { source, .. }))
             if source.raw_os_error() == Some(libc::ENODEV) =>
         {
@@ -85,14 +85,14 @@ pub(super) fn probe(vm: &VmFd) -> Result<Option<Limits>, KvmError> {
 }
 
 impl Aia {
-    /// Creates the device that `controller` describes, as far as that goes without vCPUs.
-    pub(super) fn create(vm: &VmFd, controller: Controller, vcpus: u32) -> Result<Option<Self>, KvmError> {
-        let Controller::Aia {
+    /// Creates the device of `layout`, without the configuration that needs vCPUs.
+    pub(super) fn create(vm: &VmFd, layout: IrqchipLayout, vcpus: u32) -> Result<Option<Self>, KvmError> {
+        let IrqchipLayout::Aia {
             aplic,
             sources,
             imsics,
             ids,
-        } = controller
+        } = layout
         else {
             return Ok(None);
         };
@@ -112,12 +112,12 @@ impl Aia {
         }))
     }
 
-    /// Initialises the device when all vCPUs exist. `order` has their numbers in the order of creation.
+    /// Initialises the device after the creation of all vCPUs. `order` has their numbers in the order of creation.
     pub(super) fn finish(&self, order: &[u32]) -> Result<(), KvmError> {
         for (attribute, index) in (1..).zip(order) {
             let offset = u64::from(KVM_DEV_RISCV_IMSIC_SIZE).saturating_mul(u64::from(*index));
-            // The layout has room for all of them. The kernel counts vCPUs in the order of creation from attribute 1 on;
-            // attribute 0 is the APLIC.
+            // The layout has space for all vCPUs. Attribute 0 is the APLIC; from attribute 1 on, the kernel numbers vCPUs in
+            // the order of creation.
             set_address(
                 &self.device,
                 attribute,
@@ -127,18 +127,18 @@ impl Aia {
         let attr = attribute(KVM_DEV_RISCV_AIA_GRP_CTRL, KVM_DEV_RISCV_AIA_CTRL_INIT.into(), 0);
         self.device
             .set_device_attr(&attr)
-            .map_err(refused("KVM_DEV_RISCV_AIA_CTRL_INIT"))?;
+            .map_err(failed_request("KVM_DEV_RISCV_AIA_CTRL_INIT"))?;
         self.finished.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// The registers of an interrupt file; none before all vCPUs exist.
+    /// Registers of an interrupt file; empty before all vCPUs exist.
     fn imsic_registers(&self) -> impl Iterator<Item = ImsicRegister> + use<> {
         let is_finished = self.finished.load(Ordering::Acquire);
         ImsicRegister::all(self.ids).filter(move |_| is_finished)
     }
 
-    /// The interrupt file of vCPU `index`; empty before all vCPUs exist.
+    /// Reads the interrupt file of vCPU `index`; empty before all vCPUs exist.
     pub(super) fn imsic(&self, index: u32) -> Result<BTreeMap<ImsicRegister, u64>, KvmError> {
         self.imsic_registers()
             .map(|register| {
@@ -152,7 +152,7 @@ impl Aia {
             .collect()
     }
 
-    /// Replaces the interrupt file of vCPU `index`; registers that `state` lacks keep their values.
+    /// Writes the interrupt file of vCPU `index`. Registers that `state` does not contain keep their values.
     pub(super) fn set_imsic(&self, index: u32, state: &BTreeMap<ImsicRegister, u64>) -> Result<(), KvmError> {
         for (&register, &value) in state {
             set_u64(
@@ -165,23 +165,20 @@ impl Aia {
         Ok(())
     }
 
-    /// An interrupt file as it was created: all zeros.
-    pub(super) fn fresh_imsic(&self) -> BTreeMap<ImsicRegister, u64> {
+    /// Reset state of an interrupt file: all zeros.
+    pub(super) fn imsic_reset_state(&self) -> BTreeMap<ImsicRegister, u64> {
         self.imsic_registers().map(|register| (register, 0)).collect()
     }
 
-    /// The kernel takes any line number and forgets those it does not have.
+    /// Checks a source: the kernel ignores sources that do not exist.
     pub(super) fn check_source(&self, source: u32) -> Result<(), IrqError> {
         if (1..=self.sources).contains(&source) {
             return Ok(());
         }
-        Err(IrqError {
-            line: source,
-            source: "the APLIC has no such source".into(),
-        })
+        Err(IrqError::new(source, "the APLIC does not have this source"))
     }
 
-    /// Puts all registers back to zero.
+    /// Resets all registers to zero.
     pub(super) fn reset(&self) -> Result<(), KvmError> {
         let mut aplic = vec![(aplic::DOMAINCFG, 0)];
         for word in 0..=u64::from(self.sources / 32) {
@@ -195,12 +192,12 @@ impl Aia {
         for (register, value) in aplic {
             set_u32(&self.device, KVM_DEV_RISCV_AIA_GRP_APLIC, register, value)?;
         }
-        let fresh = self.fresh_imsic();
-        (0..self.vcpus).try_for_each(|index| self.set_imsic(index, &fresh))
+        let reset_state = self.imsic_reset_state();
+        (0..self.vcpus).try_for_each(|index| self.set_imsic(index, &reset_state))
     }
 }
 
-/// The attribute of a register of vCPU `index`, which the kernel finds by its number.
+/// Attribute of a register of vCPU `index`.
 fn selector(index: u32, register: ImsicRegister) -> u64 {
     u64::from(index) << KVM_DEV_RISCV_AIA_IMSIC_ISEL_BITS | u64::from(register.0)
 }
@@ -214,7 +211,7 @@ fn attribute(group: u32, attr: u64, addr: u64) -> kvm_device_attr {
     }
 }
 
-/// The address of a value, as the kernel wants it.
+/// Address of a value for an ioctl.
 fn address_of<T>(value: &T) -> u64 {
     arith::to_u64((&raw const *value).expose_provenance())
 }
@@ -223,10 +220,10 @@ fn get_config(device: &DeviceFd, config: u32) -> Result<u32, KvmError> {
     let mut value = 0_u32;
     let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(KVM_DEV_RISCV_AIA_GRP_CONFIG, config.into(), addr);
-    // SAFETY: the attributes of this group are 32 bits long (`aia_get_attr` in the kernel's arch/riscv/kvm/aia_device.c), and
-    // `addr` is the address of a `u32` that lives until after the call.
+    // SAFETY: the attributes of this group have 32 bits (`aia_get_attr` in the kernel's arch/riscv/kvm/aia_device.c), and
+    // `addr` is the address of a `u32` that lives until the call returns.
     unsafe { device.get_device_attr(&mut attr) }
-        .map_err(refused("KVM_GET_DEVICE_ATTR (AIA configuration)"))?;
+        .map_err(failed_request("KVM_GET_DEVICE_ATTR (AIA configuration)"))?;
     Ok(value)
 }
 
@@ -234,9 +231,9 @@ fn get_u64(device: &DeviceFd, group: u32, attr: u64) -> Result<u64, KvmError> {
     let mut value = 0_u64;
     let addr = arith::to_u64((&raw mut value).expose_provenance());
     let mut attr = attribute(group, attr, addr);
-    // SAFETY: the attributes of the groups that this is called for are as long as an `unsigned long` of the kernel, 64 bits
-    // (as above), and `addr` is the address of a `u64` that lives until after the call.
-    unsafe { device.get_device_attr(&mut attr) }.map_err(refused("KVM_GET_DEVICE_ATTR (AIA)"))?;
+    // SAFETY: the attributes of the groups of all callers have the size of `unsigned long` in the kernel, 64 bits (as above),
+    // and `addr` is the address of a `u64` that lives until the call returns.
+    unsafe { device.get_device_attr(&mut attr) }.map_err(failed_request("KVM_GET_DEVICE_ATTR (AIA)"))?;
     Ok(value)
 }
 
@@ -251,11 +248,11 @@ fn set_address(device: &DeviceFd, attr: u64, value: u64) -> Result<(), KvmError>
 fn set_u32(device: &DeviceFd, group: u32, attr: u64, value: u32) -> Result<(), KvmError> {
     device
         .set_device_attr(&attribute(group, attr, address_of(&value)))
-        .map_err(refused("KVM_SET_DEVICE_ATTR (AIA)"))
+        .map_err(failed_request("KVM_SET_DEVICE_ATTR (AIA)"))
 }
 
 fn set_u64(device: &DeviceFd, group: u32, attr: u64, value: u64) -> Result<(), KvmError> {
     device
         .set_device_attr(&attribute(group, attr, address_of(&value)))
-        .map_err(refused("KVM_SET_DEVICE_ATTR (AIA)"))
+        .map_err(failed_request("KVM_SET_DEVICE_ATTR (AIA)"))
 }

@@ -1,23 +1,25 @@
-//! What this host's KVM gives its vCPUs.
+//! Query of the capabilities of this host.
 
 use std::{io, sync::Arc};
 
 use boot_core::machine::{Isa, MmuType};
-use hv_core::{Ignore, Vm as _};
+use hv_core::{NullObserver, Vm as _};
 use hv_kvm::HarnessError;
 
-use super::{KvmVcpu, KvmVm, aia, refused, vm};
-use crate::{Host, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
+use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
+use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
 
-/// Asks a machine that is thrown away.
-pub(crate) fn host() -> Result<Host, KvmError> {
-    let scratch = vm::open()?.create_vm().map_err(refused("KVM_CREATE_VM"))?;
+/// Queries a temporary virtual machine.
+pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
+    let scratch = machine::open()?
+        .create_vm()
+        .map_err(failed_request("KVM_CREATE_VM"))?;
     let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
-    let console = SbiConsole::new(Box::new(io::sink()), Arc::new(Ignore));
-    let vm = KvmVm::new(&Layout::bare(1), console)?;
+    let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
+    let vm = KvmVm::new(&Layout::vcpus_only(1), console)?;
     let mut vcpu = vm.create_vcpu(0)?;
-    Ok(Host {
-        timebase_frequency: fitting(&mut vcpu, Register::TIMER_FREQUENCY)?,
+    Ok(HostCapabilities {
+        timebase_frequency: number_u32(&mut vcpu, Register::TIMER_FREQUENCY)?,
         isa: isa(&mut vcpu)?,
         mmu: match number(&mut vcpu, Register::SATP_MODE)? {
             // The modes of `satp` (RISC-V Privileged Architecture, "Supervisor Address Translation and Protection").
@@ -42,11 +44,11 @@ fn number(vcpu: &mut KvmVcpu, register: Register) -> Result<u64, KvmError> {
     })
 }
 
-/// A number that has to fit into 32 bits, because the device tree has no more for it.
-fn fitting(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
+/// A number of at most 32 bits, the size of its device tree property.
+fn number_u32(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
     let found = number(vcpu, register)?;
-    u32::try_from(found).ok().ok_or(KvmError::Machine {
-        what: "a number too large for its device tree",
+    u32::try_from(found).ok().ok_or(KvmError::HostMismatch {
+        what: "number in a device tree",
         found,
         expected: u32::MAX.into(),
     })
@@ -54,14 +56,14 @@ fn fitting(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
 
 fn optional(vcpu: &mut KvmVcpu, register: Register) -> Result<Option<u32>, KvmError> {
     if vcpu.has(register) {
-        fitting(vcpu, register).map(Some)
+        number_u32(vcpu, register).map(Some)
     } else {
         Ok(None)
     }
 }
 
-/// The extensions that a vCPU has by default, in the order that ISA strings have them: single letters first, and of
-/// these the base first ("ISA Extension Naming Conventions" of the unprivileged specification).
+/// The default extensions of a vCPU, in the order of ISA strings: single letters first, starting with the base ("ISA
+/// Extension Naming Conventions" of the unprivileged specification).
 fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
     const LETTERS: &str = "imafdqlcbpvh";
     let mut names = Vec::new();
@@ -69,7 +71,7 @@ fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
         let Some(extension) = register.isa_extension() else {
             continue;
         };
-        // An extension without a name cannot be told to a guest, and KVM has no nested virtualization.
+        // Extensions without a name cannot be described to a guest. KVM has no nested virtualization.
         if extension == IsaExtension::H || number(vcpu, register)? == 0 {
             continue;
         }
@@ -79,5 +81,5 @@ fn isa(vcpu: &mut KvmVcpu) -> Result<Isa, KvmError> {
         1 => (LETTERS.find(name).unwrap_or(LETTERS.len()), *name),
         _ => (LETTERS.len() + 1, *name),
     });
-    Isa::new(names).map_err(|error| HarnessError::refused("KVM_GET_REG_LIST", io::Error::other(error)).into())
+    Isa::new(names).map_err(|error| HarnessError::request("KVM_GET_REG_LIST", io::Error::other(error)).into())
 }

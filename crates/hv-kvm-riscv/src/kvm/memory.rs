@@ -1,24 +1,24 @@
-//! Guest memory for the debug console.
+//! Access to guest memory for the debug console.
 #![expect(
     unsafe_code,
-    reason = "copies between this program and memory that the guest may write meanwhile"
+    reason = "copies from and to memory that the guest may write concurrently"
 )]
 
 use std::{collections::BTreeMap, ptr};
 
-use boot_core::{GuestRange, num};
+use boot_core::{GuestRange, arith};
 use guest_ram::RamRegion;
 use hv_kvm::VmFile;
 
-use crate::sbi::GuestBytes;
+use crate::sbi::GuestMemoryAccess;
 
 /// RAM slots by their numbers.
 type Slots = BTreeMap<u32, RamRegion>;
 
-/// The memory of a machine's guest. Its slots stay as they are during a copy, and no longer.
+/// Guest memory of a machine. The slots do not change during a copy.
 pub(super) struct Memory<'a>(pub(super) &'a VmFile);
 
-/// A byte for each address of `address .. address + len`, in slots that may follow each other; `None` where one has no RAM.
+/// Pieces of slots (slot, offset, length) that cover `address .. address + len`; `None` if not all of it is RAM.
 fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, usize, usize)>> {
     let range = GuestRange::new(address, arith::to_u64(len))?;
     let mut at = range.start();
@@ -35,7 +35,7 @@ fn pieces(slots: &Slots, address: u64, len: usize) -> Option<Vec<(&RamRegion, us
     Some(pieces)
 }
 
-impl GuestBytes for Memory<'_> {
+impl GuestMemoryAccess for Memory<'_> {
     fn read(&self, address: u64, data: &mut [u8]) -> bool {
         self.0.with_slots(|slots| read(slots, address, data))
     }
@@ -52,11 +52,11 @@ fn read(slots: &Slots, address: u64, data: &mut [u8]) -> bool {
     let mut rest = data.iter_mut();
     for (slot, offset, len) in pieces {
         for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
-            // SAFETY: `index` is below the length of the slot, whose mapping lives as long as `slot`; so the pointer
-            // stays inside the mapping.
+            // SAFETY: `index` is below the length of the slot, whose mapping lives as long as `slot`, so the pointer is
+            // inside the mapping.
             let source = unsafe { slot.host_ptr().add(index) };
-            // SAFETY: `source` points into a mapping that is readable and consists of plain bytes. The guest may write
-            // it meanwhile, and a volatile read of one byte gives the old value or the new one.
+            // SAFETY: `source` points into a readable mapping of bytes. The guest may write it concurrently; a volatile read
+            // of one byte gives the old or the new value.
             *byte = unsafe { ptr::read_volatile(source) };
         }
     }
@@ -72,8 +72,8 @@ fn write(slots: &Slots, address: u64, data: &[u8]) -> bool {
         for (index, byte) in (offset..).zip(rest.by_ref().take(len)) {
             // SAFETY: as in `read`.
             let target = unsafe { slot.host_ptr().add(index) };
-            // SAFETY: `target` points into a mapping that is writable and to which no Rust reference exists:
-            // `RamRegion` forbids them.
+            // SAFETY: `target` points into a writable mapping to which no Rust reference exists: `RamRegion` does not give
+            // any.
             unsafe { ptr::write_volatile(target, *byte) };
         }
     }

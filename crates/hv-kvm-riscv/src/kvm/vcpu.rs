@@ -1,4 +1,4 @@
-//! The virtual CPU.
+//! Virtual CPUs.
 
 mod exits;
 mod registers;
@@ -10,53 +10,53 @@ use boot_core::{
     cpu::riscv64::State,
     machine::{MmuType, RiscvHart},
 };
-use hv_core::{Exit, Interrupter, Vcpu};
-use hv_kvm::{Entry, HarnessError, VcpuFile};
+use hv_core::{Vcpu, VcpuExit, VcpuKicker};
+use hv_kvm::{HarnessError, RunStatus, VcpuFile};
 use kvm_bindings::kvm_mp_state;
 use kvm_ioctls::VcpuFd;
 
-use super::{refused, vm::Inner};
+use super::{machine::Machine, request::failed_request};
 use crate::{
-    Activity, IsaExtension, KvmError, Register, SbiExtension, Value, VcpuState, state::entry_registers,
+    IsaExtension, KvmError, MpState, Register, RegisterValue, SbiExtension, VcpuState, state::entry_registers,
 };
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
 ///
-/// A secondary vCPU waits until the guest starts it through SBI's hart state management; running it blocks until then.
+/// [`run`](Vcpu::run) of a secondary vCPU blocks until the guest starts it with SBI HSM.
 #[derive(Debug)]
 pub struct KvmVcpu {
     file: VcpuFile,
-    machine: Arc<Inner>,
+    machine: Arc<Machine>,
     index: u32,
-    /// Every register that the vCPU has, in ascending order.
+    /// Registers of the vCPU, in ascending order.
     registers: Vec<Register>,
-    /// The state after creation.
-    fresh: Box<VcpuState>,
+    /// State after creation.
+    reset_state: Box<VcpuState>,
 }
 
 impl KvmVcpu {
-    pub(super) fn new(machine: Arc<Inner>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
+    pub(super) fn new(machine: Arc<Machine>, fd: VcpuFd, index: u32) -> Result<Self, KvmError> {
         let mut vcpu = Self {
             file: VcpuFile::new(fd)?,
             machine,
             index,
             registers: Vec::new(),
-            fresh: Box::new(VcpuState::blank()),
+            reset_state: Box::new(VcpuState::empty()),
         };
         vcpu.registers = vcpu.list()?;
         vcpu.configure()?;
-        // Some registers are there only with the extension that they belong to.
+        // The set of registers depends on the enabled extensions.
         vcpu.registers = vcpu.list()?;
         vcpu.write_activity(if index == 0 {
-            Activity::RUNNABLE
+            MpState::RUNNABLE
         } else {
-            Activity::STOPPED
+            MpState::STOPPED
         })?;
-        vcpu.fresh = Box::new(vcpu.whole_state()?);
+        vcpu.reset_state = Box::new(vcpu.save_state()?);
         Ok(vcpu)
     }
 
-    /// Sets what can be set before the first run only.
+    /// Writes the configuration that cannot change after the first run.
     fn configure(&mut self) -> Result<(), KvmError> {
         let machine = Arc::clone(&self.machine);
         if let Some(hart) = usize::try_from(self.index)
@@ -66,27 +66,26 @@ impl KvmVcpu {
             self.configure_isa(hart)?;
             self.check_description(hart, machine.timebase_frequency)?;
         }
-        // The debug console, which KVM leaves to user space, is off until somebody says that he answers it. An old kernel
-        // does not have it, and a guest asks before it uses it.
+        // DBCN stays disabled until user space enables it. Old kernels do not have it; guests probe for it.
         let debug_console = Register::sbi(SbiExtension::DBCN);
         if self.has(debug_console) {
-            self.write(debug_console, &Value::from(1_u64))?;
+            self.write(debug_console, &RegisterValue::from(1_u64))?;
         }
         Ok(())
     }
 
-    /// Gives the vCPU the extensions of its description.
+    /// Enables the extensions of the description.
     ///
-    /// One that is not described is taken away where KVM can do that. It cannot hide all of them, and a guest does not
-    /// look for what it is not told of.
+    /// Disables extensions that are not described, where KVM supports that. Guests do not use extensions that are not
+    /// described.
     fn configure_isa(&self, hart: &RiscvHart) -> Result<(), KvmError> {
         for name in hart.isa.extensions() {
             let register = IsaExtension::from_name(name).map(Register::isa);
             let Some(register) = register.filter(|&register| self.has(register)) else {
-                return Err(KvmError::MissingExtension { name: name.into() });
+                return Err(KvmError::MissingIsaExtension { name: name.into() });
             };
             if self.read(register)?.to_u64() == Some(0) {
-                self.write(register, &Value::from(1_u64))?;
+                self.write(register, &RegisterValue::from(1_u64))?;
             }
         }
         for &register in &self.registers {
@@ -94,7 +93,7 @@ impl KvmVcpu {
                 .isa_extension()
                 .is_none_or(|extension| extension.name().is_some_and(|name| hart.isa.has(name)));
             if !described {
-                match self.write(register, &Value::from(0_u64)) {
+                match self.write(register, &RegisterValue::from(0_u64)) {
                     Ok(()) => {}
                     Err(KvmError::SetRegister { source, .. })
                         if source.raw_os_error() == Some(libc::EINVAL) => {}
@@ -105,7 +104,7 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// Refuses a description that this host does not come up to, before a guest believes it.
+    /// Refuses a description that the host does not match.
     fn check_description(&self, hart: &RiscvHart, timebase_frequency: Option<u32>) -> Result<(), KvmError> {
         let check = |what, register, described: Option<u64>, fits: fn(u64, u64) -> bool| {
             let Some(found) = described else { return Ok(()) };
@@ -117,7 +116,7 @@ impl KvmVcpu {
             if fits(found, expected) {
                 Ok(())
             } else {
-                Err(KvmError::Machine {
+                Err(KvmError::HostMismatch {
                     what,
                     found,
                     expected,
@@ -132,30 +131,30 @@ impl KvmVcpu {
             _ => 0,
         };
         check(
-            "this timer frequency",
+            "the timer frequency",
             Register::TIMER_FREQUENCY,
             timebase_frequency.map(u64::from),
             equal,
         )?;
         check(
-            "this address translation",
+            "the address translation mode",
             Register::SATP_MODE,
             Some(mode),
             |found, most| found <= most,
         )?;
         for (what, register, described) in [
             (
-                "this Zicbom block size",
+                "the Zicbom block size",
                 Register::ZICBOM_BLOCK_SIZE,
                 hart.cbom_block_size,
             ),
             (
-                "this Zicboz block size",
+                "the Zicboz block size",
                 Register::ZICBOZ_BLOCK_SIZE,
                 hart.cboz_block_size,
             ),
             (
-                "this Zicbop block size",
+                "the Zicbop block size",
                 Register::ZICBOP_BLOCK_SIZE,
                 hart.cbop_block_size,
             ),
@@ -165,20 +164,20 @@ impl KvmVcpu {
         Ok(())
     }
 
-    fn read_activity(&self) -> Result<Activity, KvmError> {
+    fn read_activity(&self) -> Result<MpState, KvmError> {
         let state = self
             .file
             .fd()
             .get_mp_state()
-            .map_err(refused("KVM_GET_MP_STATE"))?;
-        Ok(Activity(state.mp_state))
+            .map_err(failed_request("KVM_GET_MP_STATE"))?;
+        Ok(MpState(state.mp_state))
     }
 
-    fn write_activity(&self, activity: Activity) -> Result<(), KvmError> {
+    fn write_activity(&self, mp_state: MpState) -> Result<(), KvmError> {
         self.file
             .fd()
-            .set_mp_state(kvm_mp_state { mp_state: activity.0 })
-            .map_err(refused("KVM_SET_MP_STATE"))
+            .set_mp_state(kvm_mp_state { mp_state: mp_state.0 })
+            .map_err(failed_request("KVM_SET_MP_STATE"))
     }
 }
 
@@ -190,7 +189,7 @@ impl Vcpu for KvmVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, KvmError> {
-        self.settle()?;
+        self.complete_io()?;
         let number = |register| self.read(register).map(|value| value.to_u64().unwrap_or(0));
         let mut state = State::new(number(Register::PC)?);
         state.satp = number(Register::SATP)?;
@@ -205,34 +204,34 @@ impl Vcpu for KvmVcpu {
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
         let CpuState::Riscv64(state) = state else {
             let (expected, found) = (Arch::Riscv64, state.arch());
-            return Err(HarnessError::WrongArch { expected, found }.into());
+            return Err(HarnessError::ArchMismatch { expected, found }.into());
         };
-        self.settle()?;
+        self.complete_io()?;
         for (register, value) in entry_registers(state) {
-            self.write(register, &Value::from(value))?;
+            self.write(register, &RegisterValue::from(value))?;
         }
         Ok(())
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
-        // The interrupt file comes with the machine's last vCPU, after the state of this one was kept.
-        let fresh = VcpuState {
-            imsic: self.machine.fresh_imsic(),
-            ..(*self.fresh).clone()
+        // The interrupt file is created with the last vCPU of the machine, after the state of this one was saved.
+        let reset_state = VcpuState {
+            imsic: self.machine.imsic_reset_state(),
+            ..(*self.reset_state).clone()
         };
-        self.set_whole_state(&fresh)
+        self.restore_state(&reset_state)
     }
 
-    fn run(&mut self) -> Result<Exit<'_>, KvmError> {
+    fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         match self.file.run() {
-            Ok(Entry::Exit(_)) => self.decode(),
-            Ok(Entry::Interrupted) => Ok(Exit::Interrupted),
-            Ok(Entry::Fault(fault)) => Ok(Exit::Fault(fault)),
-            Err(error) => self.give_up(error).map(Exit::Fault),
+            Ok(RunStatus::Exit(_)) => self.decode(),
+            Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
+            Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(fault)),
+            Err(error) => self.fault_from_errno(error).map(VcpuExit::Fault),
         }
     }
 
-    fn interrupter(&self) -> Arc<dyn Interrupter> {
-        self.file.interrupter()
+    fn kicker(&self) -> Arc<dyn VcpuKicker> {
+        self.file.kicker()
     }
 }

@@ -12,7 +12,7 @@ impl Harts {
     }
 }
 
-impl HartInputs for Harts {
+impl HartInterrupts for Harts {
     fn set(&self, hart: u32, level: bool) -> Result<(), IrqError> {
         self.0.lock().unwrap().push((hart, level));
         Ok(())
@@ -22,10 +22,10 @@ impl HartInputs for Harts {
 /// A hart that cannot be interrupted.
 struct Broken;
 
-impl HartInputs for Broken {
+impl HartInterrupts for Broken {
     fn set(&self, hart: u32, _: bool) -> Result<(), IrqError> {
         let source: Box<dyn Error + Send + Sync> = "no vCPU".into();
-        Err(IrqError { line: hart, source })
+        Err(IrqError::new(hart, source))
     }
 }
 
@@ -41,7 +41,7 @@ fn read(plic: &mut Plic, offset: u64) -> u32 {
 
 fn write(plic: &mut Plic, offset: u64, value: u32) {
     let verdict = plic.write(offset, &value.to_le_bytes()).unwrap();
-    assert_eq!(verdict, Verdict::Continue);
+    assert_eq!(verdict, DeviceAction::Continue);
 }
 
 /// A controller with 40 sources and two harts; the first takes all sources, the second none, and every source has
@@ -61,10 +61,10 @@ fn plic() -> (Plic, Harts) {
 fn an_interrupt_from_edge_to_completion() {
     let (mut plic, harts) = plic();
     assert_eq!(harts.take(), []);
-    plic.set_source(33, true).unwrap();
+    plic.set_irq(33, true).unwrap();
     assert_eq!(harts.take(), [(0, true)]);
     assert_eq!(read(&mut plic, 0x1004), 1 << 1, "pending");
-    plic.set_source(33, false).unwrap();
+    plic.set_irq(33, false).unwrap();
     assert_eq!(harts.take(), [], "a line that falls does not take it back");
     assert_eq!(read(&mut plic, CLAIM_0), 33);
     assert_eq!(harts.take(), [(0, false)]);
@@ -77,7 +77,7 @@ fn an_interrupt_from_edge_to_completion() {
 #[test]
 fn a_high_line_interrupts_again_after_completion() {
     let (mut plic, harts) = plic();
-    plic.set_source(5, true).unwrap();
+    plic.set_irq(5, true).unwrap();
     assert_eq!(read(&mut plic, CLAIM_0), 5);
     assert_eq!(read(&mut plic, CLAIM_0), 0, "not before completion");
     harts.take();
@@ -90,8 +90,8 @@ fn a_high_line_interrupts_again_after_completion() {
 fn an_edge_during_service_is_kept() {
     let (mut plic, harts) = plic();
     let pulse = |plic: &Plic| {
-        plic.set_source(5, true).unwrap();
-        plic.set_source(5, false).unwrap();
+        plic.set_irq(5, true).unwrap();
+        plic.set_irq(5, false).unwrap();
     };
     pulse(&plic);
     assert_eq!(read(&mut plic, CLAIM_0), 5);
@@ -112,7 +112,7 @@ fn priorities_decide_and_equals_go_by_number() {
     write(&mut plic, 4 * 20, 3);
     write(&mut plic, 4 * 2, 0);
     for source in [2, 3, 20, 7] {
-        plic.set_source(source, true).unwrap();
+        plic.set_irq(source, true).unwrap();
     }
     // Source 2 has priority 0: it never interrupts.
     for expected in [7, 20, 3, 0] {
@@ -124,7 +124,7 @@ fn priorities_decide_and_equals_go_by_number() {
 fn thresholds_hold_notifications_back() {
     let (mut plic, harts) = plic();
     write(&mut plic, THRESHOLD_0, 1);
-    plic.set_source(4, true).unwrap();
+    plic.set_irq(4, true).unwrap();
     assert_eq!(harts.take(), [], "priority 1 is not above threshold 1");
     // "The PLIC will ... return the ID of the highest-priority pending interrupt" whatever the threshold is.
     assert_eq!(read(&mut plic, CLAIM_0), 4);
@@ -140,7 +140,7 @@ fn thresholds_hold_notifications_back() {
 #[test]
 fn harts_are_told_apart() {
     let (mut plic, harts) = plic();
-    plic.set_source(9, true).unwrap();
+    plic.set_irq(9, true).unwrap();
     assert_eq!(harts.take(), [(0, true)]);
     write(&mut plic, 0x2080, 1 << 9);
     assert_eq!(harts.take(), [(1, true)]);
@@ -183,14 +183,14 @@ fn registers_that_do_not_exist() {
     }
     assert_eq!(harts.take(), []);
     for source in [0, 41, u32::MAX] {
-        assert_eq!(plic.set_source(source, true).unwrap_err().line, source);
+        assert_eq!(plic.set_irq(source, true).unwrap_err().line, source);
     }
 }
 
 #[test]
 fn accesses_of_other_widths_do_nothing() {
     let (mut plic, harts) = plic();
-    plic.set_source(1, true).unwrap();
+    plic.set_irq(1, true).unwrap();
     for (offset, len) in [(CLAIM_0, 1), (CLAIM_0, 2), (CLAIM_0 - 4, 8), (CLAIM_0 + 2, 4)] {
         let mut data = vec![0xee; len];
         plic.read(offset, &mut data).unwrap();
@@ -204,9 +204,9 @@ fn accesses_of_other_widths_do_nothing() {
 #[test]
 fn a_reset_forgets_all_but_the_lines() {
     let (mut plic, harts) = plic();
-    plic.set_source(1, true).unwrap();
-    plic.set_source(2, true).unwrap();
-    plic.set_source(2, false).unwrap();
+    plic.set_irq(1, true).unwrap();
+    plic.set_irq(2, true).unwrap();
+    plic.set_irq(2, false).unwrap();
     harts.take();
     plic.reset().unwrap();
     assert_eq!(harts.take(), [(0, false)]);
@@ -223,11 +223,11 @@ fn a_reset_forgets_all_but_the_lines() {
 #[test]
 fn harts_are_told_once_more_on_demand() {
     let (plic, harts) = plic();
-    plic.set_source(1, true).unwrap();
+    plic.set_irq(1, true).unwrap();
     harts.take();
-    plic.drive(0).unwrap();
-    plic.drive(1).unwrap();
-    plic.drive(2).unwrap();
+    plic.resend(0).unwrap();
+    plic.resend(1).unwrap();
+    plic.resend(2).unwrap();
     assert_eq!(harts.take(), [(0, true), (1, false)]);
 }
 
@@ -236,19 +236,19 @@ fn a_hart_that_cannot_be_interrupted_is_an_error() {
     let mut plic = Plic::new(1, 1, Broken);
     write(&mut plic, 4, 1);
     plic.write(0x2000, &2_u32.to_le_bytes()).unwrap();
-    assert_eq!(plic.set_source(1, true).unwrap_err().line, 0);
+    assert_eq!(plic.set_irq(1, true).unwrap_err().line, 0);
     let error = plic.write(THRESHOLD_0, &[0; 4]).unwrap_err();
     assert!(matches!(error, DeviceError::Irq(_)), "{error}");
 }
 
 #[test]
 fn sizes() {
-    assert_eq!(Plic::len(1), 0x20_1000);
+    assert_eq!(Plic::mmio_len(1), 0x20_1000);
     // The largest controller of the binding: 15872 contexts in 64 MiB.
-    assert_eq!(Plic::len(15872), 0x400_0000);
+    assert_eq!(Plic::mmio_len(15872), 0x400_0000);
     let plic = Plic::new(u32::MAX, 1, Harts::default());
-    plic.set_source(Plic::MAX_SOURCE, true).unwrap();
-    assert!(plic.set_source(Plic::MAX_SOURCE + 1, true).is_err());
+    plic.set_irq(Plic::MAX_SOURCE, true).unwrap();
+    assert!(plic.set_irq(Plic::MAX_SOURCE + 1, true).is_err());
 }
 
 mod promises {
@@ -294,7 +294,7 @@ mod promises {
             for step in steps {
                 match step {
                     Step::Source(source, level) => {
-                        let known = plic.set_source(source, level).is_ok();
+                        let known = plic.set_irq(source, level).is_ok();
                         prop_assert_eq!(known, (1..=9).contains(&source));
                     }
                     Step::Write(offset, value) => {

@@ -1,10 +1,10 @@
-//! KVM's own numbers of ISA and SBI extensions.
+//! Numbers of ISA and SBI extensions in the KVM API.
 
-/// An extension of the instruction set, by KVM's number (`enum KVM_RISCV_ISA_EXT_ID`).
+/// An extension of the instruction set, by its KVM number (`enum KVM_RISCV_ISA_EXT_ID`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IsaExtension(pub u16);
 
-/// The names of the ISA extensions, in the order of KVM's numbers, as the device tree spells them.
+/// Names of the ISA extensions in device trees, in the order of the KVM numbers.
 const ISA_NAMES: [&str; 71] = [
     "a",
     "c",
@@ -99,13 +99,13 @@ impl IsaExtension {
     /// Vectors.
     pub const V: Self = Self(15);
 
-    /// Its name as the device tree spells it, if it is known.
+    /// Name in device trees; `None` for unknown numbers.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         ISA_NAMES.get(usize::from(self.0)).copied()
     }
 
-    /// The extension of that name.
+    /// The extension with this name in device trees.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let index = ISA_NAMES.iter().position(|known| *known == name)?;
@@ -113,7 +113,7 @@ impl IsaExtension {
     }
 }
 
-/// An SBI extension, by KVM's number (`enum KVM_RISCV_SBI_EXT_ID`).
+/// An SBI extension, by its KVM number (`enum KVM_RISCV_SBI_EXT_ID`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SbiExtension(pub u16);
 
@@ -139,10 +139,10 @@ impl SbiExtension {
     pub const SRST: Self = Self(4);
     /// Hart state management.
     pub const HSM: Self = Self(5);
-    /// The debug console. KVM has it switched off until it is asked for, because it needs an answer from outside.
+    /// Debug console (DBCN). It stays disabled until user space enables it.
     pub const DBCN: Self = Self(9);
 
-    /// Its name, if it is known.
+    /// Name; `None` for unknown numbers.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         SBI_NAMES.get(usize::from(self.0)).copied()

@@ -1,25 +1,25 @@
-//! The contents of a register.
+//! Values of registers.
 
 use std::fmt;
 
-/// What a register holds: as many bytes as its id says, least significant first.
+/// Value of a register: its bytes, least significant first.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Value(Vec<u8>);
+pub struct RegisterValue(Vec<u8>);
 
-impl Value {
+impl RegisterValue {
     /// A value from its bytes.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The value as a number; `None` where it has more than eight bytes.
+    /// The value as a number; `None` for more than eight bytes.
     #[must_use]
     pub fn to_u64(&self) -> Option<u64> {
         let mut bytes = [0; 8];
@@ -28,19 +28,19 @@ impl Value {
     }
 }
 
-impl From<u32> for Value {
+impl From<u32> for RegisterValue {
     fn from(value: u32) -> Self {
         Self(value.to_le_bytes().to_vec())
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for RegisterValue {
     fn from(value: u64) -> Self {
         Self(value.to_le_bytes().to_vec())
     }
 }
 
-impl fmt::Debug for Value {
+impl fmt::Debug for RegisterValue {
     /// A hexadecimal number, the most significant byte first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("0x")?;
@@ -54,14 +54,22 @@ mod tests {
 
     #[test]
     fn numbers_and_bytes() {
-        let check = |value: Value, number: Option<u64>, text: &str| {
+        let check = |value: RegisterValue, number: Option<u64>, text: &str| {
             assert_eq!(value.to_u64(), number);
             assert_eq!(format!("{value:?}"), text);
         };
-        check(Value::from(0x1234_u32), Some(0x1234), "0x00001234");
-        check(Value::from(u64::MAX), Some(u64::MAX), "0xffffffffffffffff");
-        check(Value::from_bytes(vec![1, 2]), Some(0x201), "0x0201");
-        check(Value::from_bytes(Vec::new()), Some(0), "0x");
-        check(Value::from_bytes((1..=9).collect()), None, "0x090807060504030201");
+        check(RegisterValue::from(0x1234_u32), Some(0x1234), "0x00001234");
+        check(
+            RegisterValue::from(u64::MAX),
+            Some(u64::MAX),
+            "0xffffffffffffffff",
+        );
+        check(RegisterValue::from_bytes(vec![1, 2]), Some(0x201), "0x0201");
+        check(RegisterValue::from_bytes(Vec::new()), Some(0), "0x");
+        check(
+            RegisterValue::from_bytes((1..=9).collect()),
+            None,
+            "0x090807060504030201",
+        );
     }
 }

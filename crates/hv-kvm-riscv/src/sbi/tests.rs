@@ -23,7 +23,7 @@ impl Ram {
     }
 }
 
-impl GuestBytes for Ram {
+impl GuestMemoryAccess for Ram {
     fn read(&self, address: u64, data: &mut [u8]) -> bool {
         match self.range(address, data.len()) {
             Some(range) => {
@@ -66,10 +66,10 @@ fn console() -> (SbiConsole, Output, Arc<Timeline>) {
     (console, output, timeline)
 }
 
-fn call(extension: u64, function: u64, args: &[u64]) -> Call {
+fn call(extension: u64, function: u64, args: &[u64]) -> SbiCall {
     let mut all = [0; 6];
     all[..args.len()].copy_from_slice(args);
-    Call {
+    SbiCall {
         extension,
         function,
         args: all,
@@ -84,15 +84,15 @@ const INVALID_PARAM: u64 = 3_u64.wrapping_neg();
 fn every_call_has_its_answer() {
     let (console, output, timeline) = console();
     let ram = Ram::new(0x2000);
-    let check = |what: Call, expected: Answer, printed: &[u8]| {
-        assert_eq!(console.call(&what, &ram).unwrap(), expected, "{what:x?}");
+    let check = |what: SbiCall, expected: SbiOutcome, printed: &[u8]| {
+        assert_eq!(console.handle(&what, &ram).unwrap(), expected, "{what:x?}");
         assert_eq!(
             std::mem::take(&mut *output.0.lock().unwrap()),
             printed,
             "{what:x?}"
         );
     };
-    let returns = |error, value| Answer::Return([error, value]);
+    let returns = |error, value| SbiOutcome::Return([error, value]);
     // The debug console: write, write nothing, write a byte.
     check(call(DBCN, 0, &[0, BASE, 0]), returns(OK, 0), b"");
     assert!(timeline.entries().is_empty());
@@ -116,11 +116,15 @@ fn every_call_has_its_answer() {
     // The legacy console leaves a1 alone.
     check(call(1, 7, &[0x42, 9]), returns(0, 9), b"B");
     check(call(2, 7, &[0x42, 9]), returns(u64::MAX, 9), b"");
-    check(call(8, 0, &[]), Answer::System(SystemEvent::PowerOff), b"");
+    check(call(8, 0, &[]), SbiOutcome::System(SystemEvent::PowerOff), b"");
     // System reset.
-    check(call(SRST, 0, &[0]), Answer::System(SystemEvent::PowerOff), b"");
-    check(call(SRST, 0, &[1]), Answer::System(SystemEvent::Reset), b"");
-    check(call(SRST, 0, &[2]), Answer::System(SystemEvent::Reset), b"");
+    check(
+        call(SRST, 0, &[0]),
+        SbiOutcome::System(SystemEvent::PowerOff),
+        b"",
+    );
+    check(call(SRST, 0, &[1]), SbiOutcome::System(SystemEvent::Reset), b"");
+    check(call(SRST, 0, &[2]), SbiOutcome::System(SystemEvent::Reset), b"");
     check(call(SRST, 0, &[3]), returns(INVALID_PARAM, 0), b"");
     check(call(SRST, 1, &[0]), returns(NOT_SUPPORTED, 0), b"");
     check(call(0x0800_0000, 0, &[]), returns(NOT_SUPPORTED, 0), b"");
@@ -130,8 +134,8 @@ fn every_call_has_its_answer() {
 fn long_output_goes_in_pieces() {
     let (console, output, _) = console();
     let ram = Ram::new(0x2000);
-    let answer = console.call(&call(DBCN, 0, &[0x2000, BASE, 0]), &ram).unwrap();
-    assert_eq!(answer, Answer::Return([OK, 0x1000]));
+    let answer = console.handle(&call(DBCN, 0, &[0x2000, BASE, 0]), &ram).unwrap();
+    assert_eq!(answer, SbiOutcome::Return([OK, 0x1000]));
     assert_eq!(*output.0.lock().unwrap(), ram.bytes()[..0x1000]);
 }
 
@@ -139,8 +143,8 @@ fn long_output_goes_in_pieces() {
 fn input_is_read_as_far_as_it_goes() {
     let (console, _, _) = console();
     let ram = Ram::new(16);
-    let read = |len, address| match console.call(&call(DBCN, 1, &[len, address, 0]), &ram) {
-        Ok(Answer::Return(values)) => values,
+    let read = |len, address| match console.handle(&call(DBCN, 1, &[len, address, 0]), &ram) {
+        Ok(SbiOutcome::Return(values)) => values,
         other => panic!("{other:?}"),
     };
     console.push(b"hello").unwrap();
@@ -150,8 +154,8 @@ fn input_is_read_as_far_as_it_goes() {
     assert_eq!(read(10, BASE), [OK, 0]);
     assert_eq!(ram.bytes()[..6], *b"hello\x05");
     console.push(b"!").unwrap();
-    let answer = console.call(&call(2, 0, &[0, 5]), &ram).unwrap();
-    assert_eq!(answer, Answer::Return([u64::from(b'!'), 5]));
+    let answer = console.handle(&call(2, 0, &[0, 5]), &ram).unwrap();
+    assert_eq!(answer, SbiOutcome::Return([u64::from(b'!'), 5]));
 }
 
 #[test]
@@ -176,13 +180,13 @@ fn a_sink_that_fails_is_an_error_of_the_host() {
         }
     }
 
-    let console = SbiConsole::new(Box::new(Broken), Arc::new(hv_core::Ignore));
+    let console = SbiConsole::new(Box::new(Broken), Arc::new(hv_core::NullObserver));
     for what in [
         call(DBCN, 0, &[1, BASE, 0]),
         call(DBCN, 2, &[1]),
         call(1, 0, &[1]),
     ] {
-        let error = console.call(&what, &Ram::new(1)).unwrap_err();
+        let error = console.handle(&what, &Ram::new(1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{what:x?}");
     }
 }

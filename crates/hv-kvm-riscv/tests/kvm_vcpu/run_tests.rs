@@ -3,17 +3,17 @@
 use std::{thread, time::Duration};
 
 use boot_core::{CpuState, cpu::riscv64::State};
-use hv_core::{Fault, Outcome, Policy, Space, StopHandle, Vcpu as _, Vm as _};
-use hv_kvm_riscv::{BoardDevices, HarnessError, Host, KvmError};
+use hv_core::{AddressSpace, Fault, Outcome, StopHandle, Vcpu as _, Vm as _};
+use hv_kvm_riscv::{BoardDevices, HarnessError, HostCapabilities, KvmError};
+use hv_kvm_test::{RecordedAccess, Recorder};
 
 use crate::{
-    asm::{
+    guest::{
+        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Test, TestResult, expect, policy, short_policy, state,
+    },
+    guest_code::{
         A0, A1, A7, Code, ECALL, S0, T0, T1, T2, WFI, Width, ZERO, add, addi, branch_unequal, jump, jump_to,
         load, store,
-    },
-    guest::{
-        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Recorder, Seen, Test, TestResult, expect, policy,
-        short_policy, state,
     },
 };
 
@@ -32,14 +32,14 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::ram_outlives_its_owners", ram_outlives_its_owners),
 ];
 
-fn exit_page(host: &Host) -> TestResult {
+fn exit_page(host: &HostCapabilities) -> TestResult {
     let code = Code::new().set(A0, 0x1234_5678).exit(A0);
-    Guest::new(host, &code, 1, BoardDevices::default())?.ends("outcome", &Outcome::DebugExit(0x1234_5678))?;
+    Guest::new(host, &code, 1, crate::guest::devices())?.ends("outcome", &Outcome::DebugExit(0x1234_5678))?;
     Ok(None)
 }
 
 /// Every register of the entry state arrives.
-fn entry_registers(host: &Host) -> TestResult {
+fn entry_registers(host: &HostCapabilities) -> TestResult {
     // Every register but x5 is stored, with x5 for the base.
     let stores = (1..32).filter(|&x| x != T0);
     let code = Code::new()
@@ -49,7 +49,7 @@ fn entry_registers(host: &Host) -> TestResult {
                 .map(|x| store(Width::Double, x, T0, 8 * x.cast_signed())),
         )
         .exit(A0);
-    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     let mut state = State::new(CODE);
     for (number, x) in (0_u64..).zip(&mut state.x).skip(1) {
         *x = number << 56 | 0x00de_0000_0000_0000 | number;
@@ -64,7 +64,7 @@ fn entry_registers(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn device_page(host: &Host) -> TestResult {
+fn device_page(host: &HostCapabilities) -> TestResult {
     let code = Code::new()
         .set(S0, DEVICE)
         .set(T2, DEVICE + 0xfff)
@@ -76,71 +76,68 @@ fn device_page(host: &Host) -> TestResult {
             add(A0, T0, T1),
         ])
         .exit(A0);
-    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
-    let recorder = Recorder::default();
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
+    let recorder = Recorder::with_pattern(0xa0);
     guest
         .board
-        .bus()
-        .insert(Space::Mmio, DEVICE, 0x1000, recorder.clone())?;
+        .bus_mut()
+        .insert(AddressSpace::Mmio, DEVICE, 0x1000, recorder.clone())?;
     guest.ends("sum", &Outcome::DebugExit(0xa0 + 0x9f))?;
     let expected = [
-        Seen::Read(0, 1),
-        Seen::Read(0xfff, 1),
-        Seen::Write(0xfff, vec![0xa0]),
-        Seen::Write(0, vec![0x9f]),
+        RecordedAccess::Read(0, 1),
+        RecordedAccess::Read(0xfff, 1),
+        RecordedAccess::Write(0xfff, vec![0xa0]),
+        RecordedAccess::Write(0, vec![0x9f]),
     ];
-    expect("accesses", &recorder.seen(), &expected.to_vec())?;
+    expect("accesses", &recorder.take(), &expected.to_vec())?;
     Ok(None)
 }
 
-fn every_width(host: &Host) -> TestResult {
+fn every_width(host: &HostCapabilities) -> TestResult {
     let mut code = Code::new().set(S0, DEVICE);
     let widths = [Width::Byte, Width::Half, Width::Word, Width::Double];
     for (width, offset) in widths.into_iter().zip([0, 8, 16, 24]) {
         code = code.then([load(width, T0, S0, offset), store(width, T0, S0, offset + 32)]);
     }
-    let mut guest = Guest::new(host, &code.exit(ZERO), 1, BoardDevices::default())?;
-    let recorder = Recorder::default();
+    let mut guest = Guest::new(host, &code.exit(ZERO), 1, crate::guest::devices())?;
+    let recorder = Recorder::with_pattern(0xa0);
     guest
         .board
-        .bus()
-        .insert(Space::Mmio, DEVICE, 0x1000, recorder.clone())?;
+        .bus_mut()
+        .insert(AddressSpace::Mmio, DEVICE, 0x1000, recorder.clone())?;
     guest.ends("outcome", &Outcome::DebugExit(0))?;
     let mut expected = Vec::new();
     for (len, offset) in [(1_u8, 0_u8), (2, 8), (4, 16), (8, 24)] {
-        expected.push(Seen::Read(offset.into(), len.into()));
+        expected.push(RecordedAccess::Read(offset.into(), len.into()));
         let data = (0..len).map(|byte| 0xa0 + offset + byte).collect();
-        expected.push(Seen::Write(u64::from(offset) + 32, data));
+        expected.push(RecordedAccess::Write(u64::from(offset) + 32, data));
     }
-    expect("accesses", &recorder.seen(), &expected)?;
+    expect("accesses", &recorder.take(), &expected)?;
     Ok(None)
 }
 
 /// The deadline gets the vCPU out, and it can be used again afterwards.
-fn deadline(host: &Host, endless: u32) -> TestResult {
+fn deadline(host: &HostCapabilities, endless: u32) -> TestResult {
     let code = Code::new().then([endless, jump(-4)]);
-    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     expect(
         "first run",
         &guest.board.boot(&state(), &short_policy())?,
         &Outcome::Deadline,
     )?;
     guest.write(CODE, &Code::new().set(A0, 7).exit(A0).bytes())?;
-    hv_core::reset(guest.board.vcpus())?;
+    hv_core::reset_vcpus(guest.board.vcpus_mut())?;
     guest.ends("second run", &Outcome::DebugExit(7))?;
     Ok(None)
 }
 
-fn stop_from_another_thread(host: &Host) -> TestResult {
+fn stop_from_another_thread(host: &HostCapabilities) -> TestResult {
     for endless in [jump(0), WFI] {
         // More vCPUs than host CPUs: the others wait to be started, and have to come out as well.
         let code = Code::new().then([endless, jump(-4)]);
-        let mut guest = Guest::new(host, &code, 4, BoardDevices::default())?;
+        let mut guest = Guest::new(host, &code, 4, crate::guest::devices())?;
         let stop = StopHandle::new();
-        let policy = Policy {
-            stop: stop.clone(),
-            ..policy()
-        };
+        let policy = policy().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
@@ -154,9 +151,9 @@ fn stop_from_another_thread(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn outside_memory(host: &Host) -> TestResult {
+fn outside_memory(host: &HostCapabilities) -> TestResult {
     let code = Code::new().set(T0, DEVICE).then([jump_to(T0)]);
-    let outcome = Guest::new(host, &code, 1, BoardDevices::default())?.boot()?;
+    let outcome = Guest::new(host, &code, 1, crate::guest::devices())?.boot()?;
     let Outcome::Crash(report) = outcome else {
         return Err(format!("the guest did not crash: {outcome}").into());
     };
@@ -170,7 +167,7 @@ fn outside_memory(host: &Host) -> TestResult {
 
 /// The boot hart starts three others, each with its hart id in `a0` and an opaque value in `a1`; each notes both and the last
 /// one that is there is waited for.
-fn four_harts(host: &Host) -> TestResult {
+fn four_harts(host: &HostCapabilities) -> TestResult {
     let mut code = Code::new();
     for hart in 1..4 {
         // hart_start(hart, OTHERS, 0x100 + hart), extension "HSM".
@@ -202,7 +199,7 @@ fn four_harts(host: &Host) -> TestResult {
         WFI,
         jump(-4),
     ]);
-    let mut guest = Guest::new(host, &code.exit(ZERO), 4, BoardDevices::default())?;
+    let mut guest = Guest::new(host, &code.exit(ZERO), 4, crate::guest::devices())?;
     guest.write(OTHERS, &others.bytes())?;
     for round in ["first", "after a reset"] {
         guest.write(DATA, &[0xff; 64])?;
@@ -210,14 +207,14 @@ fn four_harts(host: &Host) -> TestResult {
         for hart in 1..4 {
             expect("hart id", &guest.read_u64(DATA + 16 * hart)?, &hart)?;
         }
-        hv_core::reset(guest.board.vcpus())?;
-        guest.board.vm().reset_chips()?;
+        hv_core::reset_vcpus(guest.board.vcpus_mut())?;
+        guest.board.vm().reset_irqchip()?;
     }
     Ok(None)
 }
 
-fn vcpus_are_checked(host: &Host) -> TestResult {
-    let mut guest = Guest::new(host, &Code::new(), 2, BoardDevices::default())?;
+fn vcpus_are_checked(host: &HostCapabilities) -> TestResult {
+    let mut guest = Guest::new(host, &Code::new(), 2, crate::guest::devices())?;
     let check = |result: Result<_, KvmError>, right: fn(&KvmError) -> bool| -> CheckResult {
         match result {
             Err(error) if right(&error) => Ok(()),
@@ -242,13 +239,13 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
         )
     })?;
     let foreign = CpuState::from(boot_core::cpu::aarch64::State::new(0));
-    let [first, ..] = guest.board.vcpus() else {
+    let [first, ..] = guest.board.vcpus_mut() else {
         return Err("there are two vCPUs".into());
     };
     check(first.set_state(&foreign), |error| {
         matches!(
             error,
-            KvmError::Harness(HarnessError::WrongArch {
+            KvmError::Harness(HarnessError::ArchMismatch {
                 expected: boot_core::Arch::Riscv64,
                 found: boot_core::Arch::Aarch64,
             })
@@ -257,12 +254,12 @@ fn vcpus_are_checked(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn slots_are_checked(host: &Host) -> TestResult {
+fn slots_are_checked(host: &HostCapabilities) -> TestResult {
     use guest_ram::GuestRam;
     use hv_core::virt;
     use vm_memory::{GuestAddress, GuestMemoryMmap};
 
-    let guest = Guest::new(host, &Code::new(), 1, BoardDevices::default())?;
+    let guest = Guest::new(host, &Code::new(), 1, crate::guest::devices())?;
     let vm = guest.board.vm();
     let map = |slot, base, len| {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(base), len)])?;
@@ -298,7 +295,7 @@ fn slots_are_checked(host: &Host) -> TestResult {
     })?;
     map(1, free, 0x1000)??;
     match vm.unmap_ram(2) {
-        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 2 })) => {}
+        Err(KvmError::Harness(HarnessError::SlotNotInUse { slot: 2 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect("unmapped base", &vm.unmap_ram(1)?.range().start(), &free)?;
@@ -307,9 +304,9 @@ fn slots_are_checked(host: &Host) -> TestResult {
 }
 
 /// A vCPU can run when everybody else has dropped the machine and the memory.
-fn ram_outlives_its_owners(host: &Host) -> TestResult {
+fn ram_outlives_its_owners(host: &HostCapabilities) -> TestResult {
     use guest_ram::GuestRam;
-    use hv_core::Exit;
+    use hv_core::VcpuExit;
     use hv_kvm_riscv::{KvmVm, Layout, SbiConsole};
     use vm_memory::{Bytes as _, GuestAddress};
 
@@ -321,16 +318,19 @@ fn ram_outlives_its_owners(host: &Host) -> TestResult {
         .then([store(Width::Word, T1, S0, 0), load(Width::Word, A0, S0, 0)])
         .exit(A0);
     ram.memory().write_slice(&code.bytes(), GuestAddress(CODE))?;
-    let console = SbiConsole::new(Box::new(std::io::sink()), std::sync::Arc::new(hv_core::Ignore));
+    let console = SbiConsole::new(
+        Box::new(std::io::sink()),
+        std::sync::Arc::new(hv_core::NullObserver),
+    );
     let vm = KvmVm::new(&Layout::of(&machine)?, console)?;
-    let mut vcpus = hv_core::assemble(&vm, ram.regions(), 1)?;
+    let mut vcpus = hv_core::init_vm(&vm, ram.regions(), 1)?;
     drop((vm, ram));
     let [vcpu] = vcpus.as_mut_slice() else {
         return Err("there is one vCPU".into());
     };
     vcpu.set_state(&state())?;
     match vcpu.run()? {
-        Exit::MmioWrite {
+        VcpuExit::MmioWrite {
             address: BoardDevices::EXIT_PAGE,
             data,
         } => expect("value", &data.to_vec(), &0x5107_u32.to_le_bytes().to_vec())?,

@@ -1,11 +1,13 @@
 //! The calls to SBI that come out of the kernel, made by guests.
 
 use hv_core::{Outcome, Vcpu as _};
-use hv_kvm_riscv::{BoardDevices, Host};
+use hv_kvm_riscv::HostCapabilities;
 
 use crate::{
-    asm::{A0, A1, A2, A6, A7, Code, ECALL, S0, S1, T0, Width, ZERO, addi, jump, load, or, slli, store},
     guest::{Console, DATA, Guest, Test, TestResult, expect},
+    guest_code::{
+        A0, A1, A2, A6, A7, Code, ECALL, S0, S1, T0, Width, ZERO, addi, jump, load, or, slli, store,
+    },
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -30,12 +32,12 @@ fn keep(code: Code, address: u64) -> Code {
         .then([store(Width::Double, A0, T0, 0), store(Width::Double, A1, T0, 8)])
 }
 
-fn debug_console_writes(host: &Host) -> TestResult {
+fn debug_console_writes(host: &HostCapabilities) -> TestResult {
     let code = Code::new().set(A0, 5).set(A1, DATA).set(A2, 0).call(DBCN, 0);
     let code = keep(code, DATA + 0x100).set(A0, u64::from(b'!')).call(DBCN, 2);
     let code = keep(code, DATA + 0x110).exit(ZERO);
     let console = Console::default();
-    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.write(DATA, b"hello, world")?;
     guest.ends("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"hello!".to_vec())?;
@@ -46,12 +48,12 @@ fn debug_console_writes(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn debug_console_reads(host: &Host) -> TestResult {
+fn debug_console_reads(host: &HostCapabilities) -> TestResult {
     // Ten bytes are asked for, three are there; then none.
     let read = |code: Code| code.set(A0, 10).set(A1, DATA).set(A2, 0).call(DBCN, 1);
     let code = keep(read(Code::new()), DATA + 0x100);
     let code = keep(read(code), DATA + 0x110).exit(ZERO);
-    let mut guest = Guest::new(host, &code, 1, BoardDevices::default())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     guest.write(DATA, b"..........")?;
     guest.board.vm().console().push(b"abc")?;
     guest.ends("outcome", &Outcome::DebugExit(0))?;
@@ -61,7 +63,7 @@ fn debug_console_reads(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn debug_console_stays_inside_ram(host: &Host) -> TestResult {
+fn debug_console_stays_inside_ram(host: &HostCapabilities) -> TestResult {
     // The last byte of RAM, then one byte more; then an address beyond 64 bits.
     let end = crate::guest::CODE + crate::guest::RAM_LEN;
     let write = |code: Code, len, low, high| code.set(A0, len).set(A1, low).set(A2, high).call(DBCN, 0);
@@ -69,7 +71,7 @@ fn debug_console_stays_inside_ram(host: &Host) -> TestResult {
     let code = keep(write(code, 2, end - 1, 0), DATA + 16);
     let code = keep(write(code, 1, DATA, 1), DATA + 32).exit(ZERO);
     let console = Console::default();
-    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.write(end - 1, b"x")?;
     guest.ends("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"x".to_vec())?;
@@ -81,10 +83,10 @@ fn debug_console_stays_inside_ram(host: &Host) -> TestResult {
 }
 
 /// Whether KVM lets guests call the functions of version 0.1: a kernel can be built without.
-fn has_legacy(host: &Host) -> Result<bool, Box<dyn std::error::Error>> {
+fn has_legacy(host: &HostCapabilities) -> Result<bool, Box<dyn std::error::Error>> {
     // Function 3 of the base extension, "probe SBI extension", for "console putchar".
     let code = Code::new().set(A0, 1).call(0x10, 3).exit(A1);
-    match Guest::new(host, &code, 1, BoardDevices::default())?.boot()? {
+    match Guest::new(host, &code, 1, crate::guest::devices())?.boot()? {
         Outcome::DebugExit(found) => Ok(found != 0),
         outcome => Err(format!("the extension could not be probed: {outcome}").into()),
     }
@@ -92,7 +94,7 @@ fn has_legacy(host: &Host) -> Result<bool, Box<dyn std::error::Error>> {
 
 const NO_LEGACY: &str = "this host's KVM was built without the legacy functions of SBI";
 
-fn legacy_console(host: &Host) -> TestResult {
+fn legacy_console(host: &HostCapabilities) -> TestResult {
     if !has_legacy(host)? {
         return Ok(Some(NO_LEGACY));
     }
@@ -108,7 +110,7 @@ fn legacy_console(host: &Host) -> TestResult {
     let code = keep(code, DATA + 16).then([addi(A0, S0, 0), addi(A1, S1, 0)]);
     let code = keep(code, DATA).exit(ZERO);
     let console = Console::default();
-    let mut guest = Guest::new(host, &code, 1, console.devices())?;
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.board.vm().console().push(b"z")?;
     guest.ends("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"z".to_vec())?;
@@ -122,7 +124,7 @@ fn legacy_console(host: &Host) -> TestResult {
 }
 
 /// A call that was answered is complete when the state is read, and replacing the state does not change it afterwards.
-fn state_shows_the_answer(host: &Host) -> TestResult {
+fn state_shows_the_answer(host: &HostCapabilities) -> TestResult {
     let code = Code::new()
         .set(A0, u64::from(b'a'))
         .set(A7, DBCN)
@@ -130,8 +132,8 @@ fn state_shows_the_answer(host: &Host) -> TestResult {
         .then([ECALL, jump(0)]);
     let at_call = crate::guest::CODE + u64::try_from(code.bytes().len())? - 8;
     let console = Console::default();
-    let mut guest = Guest::new(host, &code, 1, console.devices())?;
-    let [vcpu] = guest.board.vcpus() else {
+    let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
+    let [vcpu] = guest.board.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
     vcpu.set_state(&crate::guest::state())?;
@@ -151,37 +153,37 @@ fn state_shows_the_answer(host: &Host) -> TestResult {
     Ok(None)
 }
 
-fn power_off_and_reset(host: &Host) -> TestResult {
+fn power_off_and_reset(host: &HostCapabilities) -> TestResult {
     const SRST: u64 = 0x5352_5354;
     for (kind, expected) in [(0, Outcome::PowerOff), (1, Outcome::Reset), (2, Outcome::Reset)] {
         let code = Code::new().set(A0, kind).set(A1, 0).call(SRST, 0).exit(A0);
-        let mut guest = Guest::new(host, &code, 2, BoardDevices::default())?;
+        let mut guest = Guest::new(host, &code, 2, crate::guest::devices())?;
         for round in 0..2 {
             guest.ends(&format!("reset type {kind}, round {round}"), &expected)?;
             // KVM stopped all vCPUs; a reset makes the boot hart run again.
-            hv_core::reset(guest.board.vcpus())?;
+            hv_core::reset_vcpus(guest.board.vcpus_mut())?;
         }
     }
     Ok(None)
 }
 
-fn legacy_shutdown(host: &Host) -> TestResult {
+fn legacy_shutdown(host: &HostCapabilities) -> TestResult {
     if !has_legacy(host)? {
         return Ok(Some(NO_LEGACY));
     }
     let code = Code::new().set(A7, 8).then([ECALL, jump(0)]);
-    Guest::new(host, &code, 1, BoardDevices::default())?.ends("outcome", &Outcome::PowerOff)?;
+    Guest::new(host, &code, 1, crate::guest::devices())?.ends("outcome", &Outcome::PowerOff)?;
     Ok(None)
 }
 
 /// An experimental extension comes out of the kernel, too.
-fn others_are_not_supported(host: &Host) -> TestResult {
+fn others_are_not_supported(host: &HostCapabilities) -> TestResult {
     let code = keep(Code::new().call(0x0800_0001, 0), DATA)
         .set(S0, DATA)
         .then([load(Width::Double, A0, S0, 0), slli(A1, A0, 0), or(A0, A0, A1)])
         .exit(A0);
     // SBI_ERR_NOT_SUPPORTED is -2.
-    Guest::new(host, &code, 1, BoardDevices::default())?
+    Guest::new(host, &code, 1, crate::guest::devices())?
         .ends("answer", &Outcome::DebugExit(2_u32.wrapping_neg()))?;
     Ok(None)
 }

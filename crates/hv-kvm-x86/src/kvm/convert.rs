@@ -1,6 +1,6 @@
-//! Between this workspace's plain data and KVM's structures.
+//! Conversion between plain data and the structures of KVM.
 
-use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, Segment, State};
+use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 use kvm_bindings::{
     CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_VCPUEVENT_VALID_NMI_PENDING,
     KVM_VCPUEVENT_VALID_PAYLOAD, KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM,
@@ -8,9 +8,9 @@ use kvm_bindings::{
     kvm_vcpu_events,
 };
 
-use crate::{Events, Exception, KvmError, cpuid::CpuidEntry};
+use crate::{Exception, KvmError, VcpuEvents, cpuid::CpuidEntry};
 
-fn to_segment(segment: &Segment) -> kvm_segment {
+fn to_segment(segment: &SegmentRegister) -> kvm_segment {
     let rights = segment.rights;
     kvm_segment {
         base: segment.base,
@@ -24,13 +24,13 @@ fn to_segment(segment: &Segment) -> kvm_segment {
         l: rights.is_long().into(),
         g: rights.is_page_granular().into(),
         avl: rights.available().into(),
-        // A segment that is not present cannot be used; a present one can, even with a null selector.
+        // A segment that is not present is unusable; a present one is usable, also with a null selector.
         unusable: (!rights.is_present()).into(),
         padding: 0,
     }
 }
 
-fn from_segment(segment: &kvm_segment) -> Segment {
+fn from_segment(segment: &kvm_segment) -> SegmentRegister {
     let present = segment.present != 0 && segment.unusable == 0;
     let bits = u16::from(segment.type_ & 0xf)
         | u16::from(segment.s & 1) << 4
@@ -40,12 +40,12 @@ fn from_segment(segment: &kvm_segment) -> Segment {
         | u16::from(segment.l & 1) << 13
         | u16::from(segment.db & 1) << 14
         | u16::from(segment.g & 1) << 15;
-    Segment {
-        selector: segment.selector,
-        base: segment.base,
-        limit: segment.limit,
-        rights: AccessRights::from_bits(bits),
-    }
+    SegmentRegister::new(
+        segment.selector,
+        segment.base,
+        segment.limit,
+        AccessRights::from_bits(bits),
+    )
 }
 
 fn to_table(table: &DescriptorTable) -> kvm_dtable {
@@ -57,10 +57,7 @@ fn to_table(table: &DescriptorTable) -> kvm_dtable {
 }
 
 fn from_table(table: &kvm_dtable) -> DescriptorTable {
-    DescriptorTable {
-        base: table.base,
-        limit: table.limit,
-    }
+    DescriptorTable::new(table.base, table.limit)
 }
 
 /// The general registers of `state`.
@@ -87,7 +84,7 @@ pub(crate) fn to_regs(state: &State) -> kvm_regs {
     }
 }
 
-/// Puts the system registers of `state` into `sregs`, and leaves the rest of it as it is.
+/// Writes the system registers of `state` to `sregs`; its other fields do not change.
 pub(crate) fn to_sregs(state: &State, sregs: &mut kvm_sregs) {
     sregs.cs = to_segment(&state.cs);
     sregs.ds = to_segment(&state.ds);
@@ -106,48 +103,48 @@ pub(crate) fn to_sregs(state: &State, sregs: &mut kvm_sregs) {
     sregs.efer = state.efer;
 }
 
-/// The state in KVM's two structures.
+/// Converts the two structures of KVM to a state.
 pub(crate) fn from_kvm(regs: &kvm_regs, sregs: &kvm_sregs) -> State {
-    State {
-        rax: regs.rax,
-        rbx: regs.rbx,
-        rcx: regs.rcx,
-        rdx: regs.rdx,
-        rsi: regs.rsi,
-        rdi: regs.rdi,
-        rsp: regs.rsp,
-        rbp: regs.rbp,
-        r8: regs.r8,
-        r9: regs.r9,
-        r10: regs.r10,
-        r11: regs.r11,
-        r12: regs.r12,
-        r13: regs.r13,
-        r14: regs.r14,
-        r15: regs.r15,
-        rip: regs.rip,
-        rflags: regs.rflags,
-        cs: from_segment(&sregs.cs),
-        ds: from_segment(&sregs.ds),
-        es: from_segment(&sregs.es),
-        fs: from_segment(&sregs.fs),
-        gs: from_segment(&sregs.gs),
-        ss: from_segment(&sregs.ss),
-        tr: from_segment(&sregs.tr),
-        ldtr: from_segment(&sregs.ldt),
-        gdtr: from_table(&sregs.gdt),
-        idtr: from_table(&sregs.idt),
-        cr0: sregs.cr0,
-        cr2: sregs.cr2,
-        cr3: sregs.cr3,
-        cr4: sregs.cr4,
-        efer: sregs.efer,
-    }
+    let mut state = State::protected_mode(0, 0, 0);
+    state.rax = regs.rax;
+    state.rbx = regs.rbx;
+    state.rcx = regs.rcx;
+    state.rdx = regs.rdx;
+    state.rsi = regs.rsi;
+    state.rdi = regs.rdi;
+    state.rsp = regs.rsp;
+    state.rbp = regs.rbp;
+    state.r8 = regs.r8;
+    state.r9 = regs.r9;
+    state.r10 = regs.r10;
+    state.r11 = regs.r11;
+    state.r12 = regs.r12;
+    state.r13 = regs.r13;
+    state.r14 = regs.r14;
+    state.r15 = regs.r15;
+    state.rip = regs.rip;
+    state.rflags = regs.rflags;
+    state.cs = from_segment(&sregs.cs);
+    state.ds = from_segment(&sregs.ds);
+    state.es = from_segment(&sregs.es);
+    state.fs = from_segment(&sregs.fs);
+    state.gs = from_segment(&sregs.gs);
+    state.ss = from_segment(&sregs.ss);
+    state.tr = from_segment(&sregs.tr);
+    state.ldtr = from_segment(&sregs.ldt);
+    state.gdtr = from_table(&sregs.gdt);
+    state.idtr = from_table(&sregs.idt);
+    state.cr0 = sregs.cr0;
+    state.cr2 = sregs.cr2;
+    state.cr3 = sregs.cr3;
+    state.cr4 = sregs.cr4;
+    state.efer = sregs.efer;
+    state
 }
 
 /// KVM's structure for `events`. `kernel_flags` are the flags that the kernel set when it was read last: they say
 /// which of the optional parts this kernel knows.
-pub(crate) fn to_events(events: &Events, kernel_flags: u32) -> kvm_vcpu_events {
+pub(crate) fn to_events(events: &VcpuEvents, kernel_flags: u32) -> kvm_vcpu_events {
     let optional = KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     let mut kvm = kvm_vcpu_events {
         flags: KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | kernel_flags & optional,
@@ -177,7 +174,7 @@ pub(crate) fn to_events(events: &Events, kernel_flags: u32) -> kvm_vcpu_events {
 }
 
 /// The events in KVM's structure. Numbers that belong to no event are left out: the kernel keeps stale ones there.
-pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
+pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> VcpuEvents {
     let exception = if kvm.exception.injected != 0 || kvm.exception.pending != 0 {
         Exception {
             injected: kvm.exception.injected != 0,
@@ -190,7 +187,7 @@ pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
         Exception::default()
     };
     let interrupt_injected = kvm.interrupt.injected != 0;
-    Events {
+    VcpuEvents {
         exception,
         interrupt_injected,
         interrupt_vector: if interrupt_injected { kvm.interrupt.nr } else { 0 },
@@ -207,14 +204,14 @@ pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> Events {
     }
 }
 
-/// A table in KVM's structure.
+/// Converts a CPUID table for KVM.
 pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
     let entries: Vec<kvm_cpuid_entry2> = table
         .iter()
         .map(|entry| kvm_cpuid_entry2 {
             function: entry.function,
             index: entry.index,
-            flags: if entry.index_matters {
+            flags: if entry.index_significant {
                 KVM_CPUID_FLAG_SIGNIFCANT_INDEX
             } else {
                 0
@@ -226,19 +223,19 @@ pub(crate) fn to_cpuid(table: &[CpuidEntry]) -> Result<CpuId, KvmError> {
             padding: [0; 3],
         })
         .collect();
-    // A table that is too long is the only thing that can be wrong with it.
+    // The only error is a table that is too long.
     CpuId::from_entries(&entries).ok().ok_or(KvmError::CpuidTooLong {
         len: entries.len(),
         max: KVM_MAX_CPUID_ENTRIES,
     })
 }
 
-/// The table in KVM's structure.
+/// Converts a CPUID table of KVM.
 pub(crate) fn from_cpuid(cpuid: &CpuId) -> Vec<CpuidEntry> {
     let entry = |entry: &kvm_cpuid_entry2| CpuidEntry {
         function: entry.function,
         index: entry.index,
-        index_matters: entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0,
+        index_significant: entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0,
         eax: entry.eax,
         ebx: entry.ebx,
         ecx: entry.ecx,
@@ -262,14 +259,8 @@ mod tests {
         check(&State::protected_mode(0x10_0000, 0x10, 0x18));
         check(&state);
         (state.rax, state.r15, state.rflags) = (1, u64::MAX, 0x46);
-        state.gdtr = DescriptorTable {
-            base: 0x500,
-            limit: 0x1f,
-        };
-        state.idtr = DescriptorTable {
-            base: 0x600,
-            limit: 0xfff,
-        };
+        state.gdtr = DescriptorTable::new(0x500, 0x1f);
+        state.idtr = DescriptorTable::new(0x600, 0xfff);
         state.ldtr.rights = AccessRights::from_bits(0x2);
         (state.cr2, state.cr4) = (0xdead_b000, 0x6a0);
         check(&state);
@@ -277,7 +268,7 @@ mod tests {
 
     #[test]
     fn segments_have_the_bits_kvm_expects() {
-        let kvm = to_segment(&Segment::flat(0x10, AccessRights::CODE64));
+        let kvm = to_segment(&SegmentRegister::flat(0x10, AccessRights::CODE64));
         let found = (
             kvm.type_,
             kvm.s,
@@ -291,18 +282,13 @@ mod tests {
         );
         assert_eq!(found, (0xb, 1, 0, 1, 0, 1, 0, 1, 0));
         assert_eq!((kvm.selector, kvm.base, kvm.limit), (0x10, 0, u32::MAX));
-        let none = to_segment(&Segment {
-            selector: 0,
-            base: 0,
-            limit: 0,
-            rights: AccessRights::from_bits(0),
-        });
+        let none = to_segment(&SegmentRegister::new(0, 0, 0, AccessRights::from_bits(0)));
         assert_eq!((none.present, none.unusable), (0, 1));
     }
 
     #[test]
     fn events_survive_the_way_to_kvm_and_back() {
-        let events = Events {
+        let events = VcpuEvents {
             exception: Exception {
                 pending: true,
                 number: 14,
@@ -315,19 +301,19 @@ mod tests {
             interrupt_shadow: 1,
             nmi_pending: true,
             nmi_masked: true,
-            ..Events::default()
+            ..VcpuEvents::default()
         };
-        for events in [Events::default(), events] {
+        for events in [VcpuEvents::default(), events] {
             assert_eq!(from_events(&to_events(&events, u32::MAX)), events);
         }
         assert_eq!(
-            to_events(&Events::default(), 0).flags,
+            to_events(&VcpuEvents::default(), 0).flags,
             5,
             "only what every kernel knows"
         );
         // An idle structure with stale numbers is no event.
         let mut stale = kvm_vcpu_events::default();
         (stale.exception.nr, stale.interrupt.nr, stale.exception_payload) = (13, 0x30, 7);
-        assert_eq!(from_events(&stale), Events::default());
+        assert_eq!(from_events(&stale), VcpuEvents::default());
     }
 }

@@ -1,46 +1,48 @@
-//! The virtual CPU.
+//! Virtual CPUs.
+
 mod exits;
 mod registers;
 
 use std::sync::Arc;
 
 use boot_core::{Arch, CpuState};
-use hv_core::{Exit, Interrupter, Vcpu};
-use hv_kvm::{Entry, HarnessError, VcpuFile};
+use hv_core::{Vcpu, VcpuExit, VcpuKicker};
+use hv_kvm::{HarnessError, RunStatus, VcpuFile};
 use kvm_bindings::kvm_xsave;
 use kvm_ioctls::Cap;
 
-use super::{convert, refused, vm::Machine};
+use super::{convert, machine::Machine, request::failed_request};
 use crate::{KvmError, VcpuState, msr};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
 ///
-/// A secondary vCPU waits for INIT and SIPI from the guest, as on hardware; running it blocks until then.
+/// [`run`](Vcpu::run) of a secondary vCPU blocks until it receives INIT and SIPI from the guest, as on hardware.
 #[derive(Debug)]
 pub struct KvmVcpu {
     file: VcpuFile,
     machine: Arc<Machine>,
     index: u32,
-    /// Size of the XSAVE area, in words beyond the first 4096 bytes; `None` on kernels that know no larger one.
+    /// Size of the XSAVE area beyond the first 4096 bytes, in words; `None` on kernels without `KVM_CAP_XSAVE2`.
     extra_xsave_words: Option<usize>,
-    /// The kernel reported an exit while it finished an access: the next `run` starts with it.
+    /// Completion of pending I/O caused a further exit, which the next `run` reports.
     unreported: bool,
-    /// The state after creation.
-    fresh: Box<VcpuState>,
+    /// State after creation.
+    reset_state: Box<VcpuState>,
 }
+
 impl KvmVcpu {
     pub(super) fn create(machine: Arc<Machine>, index: u32) -> Result<Self, KvmError> {
         let count = machine.topology.vcpus();
         if index >= count {
             return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }
-        // KVM uses a vCPU's number as its initial APIC id.
+        // KVM uses the vCPU id as the initial APIC id.
         let fd = machine
             .file
             .fd()
             .create_vcpu(machine.topology.apic_id(index).into())
-            .map_err(refused("KVM_CREATE_VCPU"))?;
-        // Asked for after a vCPU exists, when the state components of guests cannot change any more.
+            .map_err(failed_request("KVM_CREATE_VCPU"))?;
+        // Read after a vCPU exists: from then on the state components of guests are fixed.
         let xsave_size = machine.file.fd().check_extension_int(Cap::Xsave2);
         let extra_xsave_words = usize::try_from(xsave_size)
             .ok()
@@ -50,20 +52,20 @@ impl KvmVcpu {
                     .div_ceil(size_of::<u32>())
             });
         let cpuid = convert::to_cpuid(&machine.cpuid(index))?;
-        fd.set_cpuid2(&cpuid).map_err(refused("KVM_SET_CPUID2"))?;
+        fd.set_cpuid2(&cpuid).map_err(failed_request("KVM_SET_CPUID2"))?;
         let mut vcpu = Self {
             file: VcpuFile::new(fd)?,
             machine,
             index,
             extra_xsave_words,
             unreported: false,
-            fresh: Box::new(VcpuState::blank()),
+            reset_state: Box::new(VcpuState::zeroed()),
         };
         vcpu.write_msrs(&msr::BOOT)?;
         let mut lapic = vcpu.read_lapic()?;
-        lapic.connect_pins();
+        lapic.configure_lint();
         vcpu.write_lapic(&lapic)?;
-        vcpu.fresh = Box::new(vcpu.whole_state()?);
+        vcpu.reset_state = Box::new(vcpu.save_state()?);
         Ok(vcpu)
     }
 }
@@ -76,47 +78,59 @@ impl Vcpu for KvmVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, KvmError> {
-        self.settle()?;
-        let regs = self.file.fd().get_regs().map_err(refused("KVM_GET_REGS"))?;
-        let sregs = self.file.fd().get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+        self.complete_io()?;
+        let regs = self
+            .file
+            .fd()
+            .get_regs()
+            .map_err(failed_request("KVM_GET_REGS"))?;
+        let sregs = self
+            .file
+            .fd()
+            .get_sregs()
+            .map_err(failed_request("KVM_GET_SREGS"))?;
         Ok(convert::from_kvm(&regs, &sregs).into())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
         let CpuState::X86_64(state) = state else {
             let (expected, found) = (Arch::X86_64, state.arch());
-            return Err(HarnessError::WrongArch { expected, found }.into());
+            return Err(HarnessError::ArchMismatch { expected, found }.into());
         };
-        self.discard()?;
-        let mut sregs = self.file.fd().get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+        self.abort_io()?;
+        let mut sregs = self
+            .file
+            .fd()
+            .get_sregs()
+            .map_err(failed_request("KVM_GET_SREGS"))?;
         convert::to_sregs(state, &mut sregs);
         self.file
             .fd()
             .set_sregs(&sregs)
-            .map_err(refused("KVM_SET_SREGS"))?;
+            .map_err(failed_request("KVM_SET_SREGS"))?;
         self.file
             .fd()
             .set_regs(&convert::to_regs(state))
-            .map_err(refused("KVM_SET_REGS"))
+            .map_err(failed_request("KVM_SET_REGS"))
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
-        let fresh = self.fresh.clone();
-        self.set_whole_state(&fresh)
+        let reset_state = self.reset_state.clone();
+        self.restore_state(&reset_state)
     }
 
-    fn run(&mut self) -> Result<Exit<'_>, KvmError> {
+    fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         if std::mem::take(&mut self.unreported) {
             return Ok(self.decode());
         }
-        Ok(match self.file.run().map_err(refused("KVM_RUN"))? {
-            Entry::Exit(_) => self.decode(),
-            Entry::Interrupted => Exit::Interrupted,
-            Entry::Fault(fault) => Exit::Fault(fault),
+        Ok(match self.file.run().map_err(failed_request("KVM_RUN"))? {
+            RunStatus::Exit(_) => self.decode(),
+            RunStatus::Interrupted => VcpuExit::Interrupted,
+            RunStatus::Fault(fault) => VcpuExit::Fault(fault),
         })
     }
 
-    fn interrupter(&self) -> Arc<dyn Interrupter> {
-        self.file.interrupter()
+    fn kicker(&self) -> Arc<dyn VcpuKicker> {
+        self.file.kicker()
     }
 }

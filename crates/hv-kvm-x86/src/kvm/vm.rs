@@ -5,82 +5,34 @@ use std::{collections::BTreeSet, sync::Arc};
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{RamRules, VmFile};
-use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_irqchip, kvm_pit_config, kvm_pit_state2,
-};
-use kvm_ioctls::{Cap, VmFd};
+use hv_kvm::{RamConstraints, VmFile};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
+use kvm_ioctls::Cap;
 
-use super::{KvmVcpu, convert, refused};
-use crate::{
-    KvmError, Msr, Topology,
-    cpuid::{self, CpuidEntry},
-    layout,
+use super::{
+    convert,
+    machine::{IrqchipState, Machine},
+    request::failed_request,
+    vcpu::KvmVcpu,
 };
+use crate::{KvmError, Layout, Msr, Topology, layout};
 
-/// The page size of x86_64.
+/// Page size of x86_64.
 const PAGE: u64 = 4096;
 
-/// A PC under KVM: PIC, I/O APIC, local APICs and PIT are emulated in the kernel, everything else by devices on a bus.
+/// A PC under KVM. The kernel emulates PIC, I/O APIC, local APICs and PIT; other devices are on a bus.
 ///
-/// The numbers of interrupt lines are global system interrupts: 0 to 15 go to the PIC and the I/O APIC, 16 to 23 to
-/// the I/O APIC alone.
+/// Interrupt lines are global system interrupts: 0 to 15 go to the PIC and the I/O APIC, 16 to 23 to the I/O APIC only.
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
-/// What the machine's handle and all its vCPUs share: each of them keeps the guest's RAM alive.
-#[derive(Debug)]
-pub(crate) struct Machine {
-    pub(crate) file: VmFile,
-    pub(crate) topology: Topology,
-    supported: Vec<CpuidEntry>,
-    tsc_deadline: bool,
-    /// The MSRs that may be part of a vCPU's state, in ascending order; which ones are depends on its CPUID table.
-    pub(crate) msrs: Vec<Msr>,
-    fresh_chips: Chips,
-}
-
-/// The state of the interrupt controllers and the timer.
-#[derive(Clone)]
-struct Chips {
-    irqchips: [kvm_irqchip; 3],
-    pit: kvm_pit_state2,
-}
-
-impl std::fmt::Debug for Chips {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chips")
-            .field("pit", &self.pit)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Chips {
-    fn read(fd: &VmFd) -> Result<Self, KvmError> {
-        let mut irqchips = [kvm_irqchip::default(); 3];
-        for (chip_id, chip) in (0..).zip(&mut irqchips) {
-            chip.chip_id = chip_id;
-            fd.get_irqchip(chip).map_err(refused("KVM_GET_IRQCHIP"))?;
-        }
-        let pit = fd.get_pit2().map_err(refused("KVM_GET_PIT2"))?;
-        Ok(Self { irqchips, pit })
-    }
-
-    fn write(&self, fd: &VmFd) -> Result<(), KvmError> {
-        for chip in &self.irqchips {
-            fd.set_irqchip(chip).map_err(refused("KVM_SET_IRQCHIP"))?;
-        }
-        fd.set_pit2(&self.pit).map_err(refused("KVM_SET_PIT2"))
-    }
-}
-
 impl KvmVm {
-    /// Creates a machine for the vCPUs of `topology`, without RAM.
+    /// Creates a machine with the vCPU topology of `layout`, without RAM.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and whatever KVM refuses.
-    pub fn new(topology: Topology) -> Result<Self, KvmError> {
+    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and errors of KVM.
+    pub fn new(layout: &Layout) -> Result<Self, KvmError> {
         let kvm = hv_kvm::open(&[
             (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
             (Cap::Pit2, "KVM_CAP_PIT2"),
@@ -92,76 +44,63 @@ impl KvmVm {
         ])?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(refused("KVM_GET_SUPPORTED_CPUID"))
+            .map_err(failed_request("KVM_GET_SUPPORTED_CPUID"))
             .map(|cpuid| convert::from_cpuid(&cpuid))?;
         let listed = kvm
             .get_msr_index_list()
-            .map_err(refused("KVM_GET_MSR_INDEX_LIST"))?
+            .map_err(failed_request("KVM_GET_MSR_INDEX_LIST"))?
             .as_slice()
             .iter()
             .map(|&index| Msr(index))
             .filter(|msr| !msr.is_hyper_v())
             .collect::<Vec<_>>();
-        // Some kernels do list what others leave out.
-        let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::unlisted()).collect();
+        // Some kernels list registers that others do not.
+        let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::not_in_index_list()).collect();
 
-        let fd = kvm.create_vm().map_err(refused("KVM_CREATE_VM"))?;
-        // Both addresses matter on Intel hosts only; both must be set before the first vCPU is created.
+        let fd = kvm.create_vm().map_err(failed_request("KVM_CREATE_VM"))?;
+        // Both addresses are used on Intel hosts only; both must be set before the first vCPU is created.
         fd.set_identity_map_address(layout::IDENTITY_MAP)
-            .map_err(refused("KVM_SET_IDENTITY_MAP_ADDR"))?;
+            .map_err(failed_request("KVM_SET_IDENTITY_MAP_ADDR"))?;
         #[expect(
             clippy::as_conversions,
             clippy::cast_possible_truncation,
             reason = "usize is u64 on x86_64"
         )]
         fd.set_tss_address(layout::TSS as usize)
-            .map_err(refused("KVM_SET_TSS_ADDR"))?;
-        fd.create_irq_chip().map_err(refused("KVM_CREATE_IRQCHIP"))?;
-        // With the dummy, reading the speaker's port shows the timer's output, which some guests wait for.
+            .map_err(failed_request("KVM_SET_TSS_ADDR"))?;
+        fd.create_irq_chip()
+            .map_err(failed_request("KVM_CREATE_IRQCHIP"))?;
+        // With this flag, reads of the speaker port return the timer output, which some guests poll.
         let pit = kvm_pit_config {
             flags: KVM_PIT_SPEAKER_DUMMY,
             ..kvm_pit_config::default()
         };
-        fd.create_pit2(pit).map_err(refused("KVM_CREATE_PIT2"))?;
-        let fresh_chips = Chips::read(&fd)?;
+        fd.create_pit2(pit).map_err(failed_request("KVM_CREATE_PIT2"))?;
+        let irqchip_reset_state = IrqchipState::read(&fd)?;
         Ok(Self(Arc::new(Machine {
-            file: VmFile::new(
-                fd,
-                RamRules {
-                    page: PAGE,
-                    address_bits: u64::BITS,
-                    reserved: vec![layout::RESERVED],
-                },
-            ),
-            topology,
+            file: VmFile::new(fd, RamConstraints::new(PAGE, u64::BITS, vec![layout::RESERVED])),
+            topology: layout.topology,
             supported,
             tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
             msrs: msrs.into_iter().collect(),
-            fresh_chips,
+            irqchip_reset_state,
         })))
     }
 
-    /// How the vCPUs are arranged.
+    /// Topology of the vCPUs.
     #[must_use]
     pub fn topology(&self) -> Topology {
         self.0.topology
     }
 
-    /// Puts the interrupt controllers and the timer back into the state they were created in. A machine reset is
-    /// this and a reset of every vCPU.
+    /// Resets the interrupt controllers and the PIT to their state after creation. A machine reset is this and a reset of
+    /// every vCPU.
     ///
     /// # Errors
     ///
-    /// Whatever KVM refuses.
-    pub fn reset_chips(&self) -> Result<(), KvmError> {
-        self.0.fresh_chips.write(self.0.file.fd())
-    }
-}
-
-impl Machine {
-    /// The CPUID table of vCPU `index`.
-    pub(crate) fn cpuid(&self, index: u32) -> Vec<CpuidEntry> {
-        cpuid::for_vcpu(&self.supported, self.topology, index, self.tsc_deadline)
+    /// Errors of KVM.
+    pub fn reset_irqchip(&self) -> Result<(), KvmError> {
+        self.0.irqchip_reset_state.write(self.0.file.fd())
     }
 }
 
@@ -191,6 +130,6 @@ impl Vm for KvmVm {
             .file
             .fd()
             .set_irq_line(line, level)
-            .map_err(refused("KVM_IRQ_LINE"))
+            .map_err(failed_request("KVM_IRQ_LINE"))
     }
 }

@@ -1,14 +1,16 @@
 //! A machine for a handful of instructions.
 
-use std::{error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc};
 
 use boot_core::{
-    CpuState,
-    cpu::x86_64::{AccessRights, DescriptorTable, Segment, State, cr0},
+    Arch, CpuState,
+    cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State, cr0},
 };
 use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy};
-use hv_kvm_x86::{Board, HarnessError, KvmError, KvmVm, PcDevices, Topology, board_on_kvm};
+use hv_core::Outcome;
+pub(crate) use hv_kvm_test::{Console, expect};
+use hv_kvm_test::{explain, policy};
+use hv_kvm_x86::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, Topology, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
@@ -39,23 +41,22 @@ const CODE64: u16 = 0x08;
 const DATA_SELECTOR: u16 = 0x10;
 const CODE32: u16 = 0x18;
 
-/// Why no test can run here, if so. Only the lack of a KVM counts: a KVM that misbehaves fails the tests.
-pub(crate) fn obstacle() -> Option<String> {
-    match KvmVm::new(Topology::new(1, 1).ok()?) {
+/// Reason why no test can run on this host. Only a missing KVM is one: other errors fail the tests.
+pub(crate) fn skip_reason() -> Option<String> {
+    match KvmVm::new(&layout(1).ok()?) {
         Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(explain(&error)),
         _ => None,
     }
 }
 
-/// An error with everything behind it.
-pub(crate) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        write!(text, ": {error}").expect("a String takes everything");
-        source = error.source();
-    }
-    text
+/// A PC of `vcpus` cores with one thread each.
+pub(crate) fn layout(vcpus: u32) -> Result<Layout, Box<dyn Error>> {
+    Ok(Layout::new(Topology::new(vcpus, 1)?))
+}
+
+/// The usual devices.
+pub(crate) fn devices() -> BoardDevices {
+    BoardDevices::new(Arch::X86_64)
 }
 
 /// RAM of one region.
@@ -71,9 +72,9 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
     let memory = ram.memory();
     let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     let descriptors = [
-        Segment::flat(CODE64, AccessRights::CODE64),
-        Segment::flat(DATA_SELECTOR, AccessRights::DATA32),
-        Segment::flat(CODE32, AccessRights::CODE32),
+        SegmentRegister::flat(CODE64, AccessRights::CODE64),
+        SegmentRegister::flat(DATA_SELECTOR, AccessRights::DATA32),
+        SegmentRegister::flat(CODE32, AccessRights::CODE32),
     ];
     for segment in descriptors {
         write(GDT + u64::from(segment.selector), segment.descriptor())?;
@@ -98,10 +99,7 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
 pub(crate) fn long_mode() -> State {
     let mut state = State::long_mode(CODE, PML4, CODE64, DATA_SELECTOR);
     state.rsp = STACK;
-    state.gdtr = DescriptorTable {
-        base: GDT,
-        limit: 0x1f,
-    };
+    state.gdtr = DescriptorTable::new(GDT, 0x1f);
     state
 }
 
@@ -109,31 +107,20 @@ pub(crate) fn long_mode() -> State {
 pub(crate) fn protected_mode() -> State {
     let mut state = State::protected_mode(0x8000, CODE32, DATA_SELECTOR);
     state.rsp = STACK;
-    state.gdtr = DescriptorTable {
-        base: GDT,
-        limit: 0x1f,
-    };
+    state.gdtr = DescriptorTable::new(GDT, 0x1f);
     state
 }
 
 /// Real mode at 0:[`CODE`].
 pub(crate) fn real_mode() -> State {
     let mut state = State::protected_mode(0x8000, 0, 0);
-    let segment = |rights| Segment {
-        selector: 0,
-        base: 0,
-        limit: 0xffff,
-        rights: AccessRights::from_bits(rights),
-    };
+    let segment = |rights| SegmentRegister::new(0, 0, 0xffff, AccessRights::from_bits(rights));
     state.cs = segment(0x9b);
     let data = segment(0x93);
     (state.ds, state.es, state.fs, state.gs, state.ss) = (data, data, data, data, data);
     state.cr0 &= !cr0::PE;
     state.rsp = STACK;
-    state.idtr = DescriptorTable {
-        base: 0,
-        limit: 0x3ff,
-    };
+    state.idtr = DescriptorTable::new(0, 0x3ff);
     state
 }
 
@@ -141,63 +128,15 @@ pub(crate) fn real_mode() -> State {
 pub(crate) fn pc(
     code: &[u8],
     vcpus: u32,
-    devices: PcDevices,
+    devices: BoardDevices,
 ) -> Result<(Board<KvmVm>, GuestRam), Box<dyn Error>> {
     let memory = memory(code)?;
-    let pc = board_on_kvm(&memory, Topology::new(vcpus, 1)?, devices)?;
+    let pc = board_on_kvm(&memory, &layout(vcpus)?, devices)?;
     Ok((pc, memory))
-}
-
-/// Long enough for anything that ends, on the slowest host.
-pub(crate) fn policy() -> Policy {
-    Policy {
-        deadline: Some(Duration::from_mins(1)),
-        ..Policy::default()
-    }
-}
-
-/// A deadline for guests that do not end.
-pub(crate) fn short_policy() -> Policy {
-    Policy {
-        deadline: Some(Duration::from_millis(100)),
-        ..Policy::default()
-    }
 }
 
 /// Runs `code` from `state` on one vCPU with the usual devices.
 pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
-    let (mut pc, _memory) = pc(code, 1, PcDevices::default())?;
+    let (mut pc, _memory) = pc(code, 1, devices())?;
     Ok(pc.boot(&CpuState::from(state), &policy())?)
-}
-
-/// Checks one thing in words.
-pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> TestResult {
-    if found == expected {
-        return Ok(());
-    }
-    Err(format!("{what}: found {found:x?}, expected {expected:x?}").into())
-}
-
-/// A console that can be read.
-#[derive(Clone, Default)]
-pub(crate) struct Console(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Console {
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().expect("no test panics with the lock held").clone()
-    }
-}
-
-impl io::Write for Console {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .expect("no test panics with the lock held")
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,30 +4,31 @@ use std::{thread, time::Duration};
 
 use boot_core::CpuState;
 use hv_core::{
-    Access, Direction, Exit, Fault, OnShutdown, OnUnclaimed, Outcome, Policy, Space, StopHandle, Vcpu, Vm,
+    Access, AccessKind, AddressSpace, Fault, Outcome, ShutdownPolicy, StopHandle, UnhandledAccessPolicy,
+    Vcpu, VcpuExit, Vm,
 };
-use hv_kvm_x86::{HarnessError, KvmError, KvmVm, PcDevices, Topology};
+use hv_kvm_x86::{HarnessError, KvmError, KvmVm};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
-    asm,
     guest::{self, Test, TestResult, expect},
+    guest_code,
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("run::long_mode", || {
-        mode(asm::long_exit(), guest::long_mode(), 0x1234_5664)
+        mode(guest_code::long_exit(), guest::long_mode(), 0x1234_5664)
     }),
     ("run::protected_mode", || {
-        mode(asm::protected_exit(), guest::protected_mode(), 0x1234_5632)
+        mode(guest_code::protected_exit(), guest::protected_mode(), 0x1234_5632)
     }),
     ("run::real_mode", || {
-        mode(asm::real_exit(), guest::real_mode(), 0x1234_5616)
+        mode(guest_code::real_exit(), guest::real_mode(), 0x1234_5616)
     }),
     ("run::triple_fault_is_a_crash", triple_fault_is_a_crash),
     ("run::triple_fault_may_mean_reset", triple_fault_may_mean_reset),
-    ("run::deadline_ends_a_loop", || deadline(asm::spin())),
-    ("run::deadline_ends_a_halt", || deadline(asm::halt())),
+    ("run::deadline_ends_a_loop", || deadline(guest_code::spin())),
+    ("run::deadline_ends_a_halt", || deadline(guest_code::halt())),
     ("run::stop_from_another_thread", stop_from_another_thread),
     (
         "run::execution_outside_memory_is_an_internal_error",
@@ -64,17 +65,14 @@ fn crash(outcome: Outcome) -> Result<hv_core::CrashReport, Box<dyn std::error::E
 }
 
 fn triple_fault_is_a_crash() -> TestResult {
-    let report = crash(guest::run(asm::triple_fault(), guest::long_mode())?)?;
+    let report = crash(guest::run(guest_code::triple_fault(), guest::long_mode())?)?;
     expect("vCPU", &report.vcpu, &0)?;
     expect("fault", &report.fault, &Fault::Shutdown)
 }
 
 fn triple_fault_may_mean_reset() -> TestResult {
-    let (mut pc, _memory) = guest::pc(asm::triple_fault(), 1, PcDevices::default())?;
-    let policy = Policy {
-        on_shutdown: OnShutdown::Reset,
-        ..guest::policy()
-    };
+    let (mut pc, _memory) = guest::pc(guest_code::triple_fault(), 1, guest::devices())?;
+    let policy = hv_kvm_test::policy().with_shutdown(ShutdownPolicy::Reset);
     expect(
         "outcome",
         &pc.boot(&guest::long_mode().into(), &policy)?,
@@ -84,33 +82,30 @@ fn triple_fault_may_mean_reset() -> TestResult {
 
 /// The deadline gets the vCPU out, and it can be used again afterwards.
 fn deadline(code: &[u8]) -> TestResult {
-    let (mut pc, memory) = guest::pc(code, 1, PcDevices::default())?;
+    let (mut pc, memory) = guest::pc(code, 1, guest::devices())?;
     let state = guest::long_mode().into();
     expect(
         "first run",
-        &pc.boot(&state, &guest::short_policy())?,
+        &pc.boot(&state, &hv_kvm_test::short_policy())?,
         &Outcome::Deadline,
     )?;
     memory
         .memory()
-        .write_slice(asm::long_exit(), GuestAddress(guest::CODE))?;
-    hv_core::reset(pc.vcpus())?;
+        .write_slice(guest_code::long_exit(), GuestAddress(guest::CODE))?;
+    hv_core::reset_vcpus(pc.vcpus_mut())?;
     expect(
         "second run",
-        &pc.boot(&state, &guest::policy())?,
+        &pc.boot(&state, &hv_kvm_test::policy())?,
         &Outcome::DebugExit(0x1234_5664),
     )
 }
 
 fn stop_from_another_thread() -> TestResult {
-    for code in [asm::spin(), asm::halt()] {
+    for code in [guest_code::spin(), guest_code::halt()] {
         // More vCPUs than host CPUs: the others wait for SIPI, and have to come out as well.
-        let (mut pc, _memory) = guest::pc(code, 4, PcDevices::default())?;
+        let (mut pc, _memory) = guest::pc(code, 4, guest::devices())?;
         let stop = StopHandle::new();
-        let policy = Policy {
-            stop: stop.clone(),
-            ..guest::policy()
-        };
+        let policy = hv_kvm_test::policy().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
@@ -125,7 +120,7 @@ fn stop_from_another_thread() -> TestResult {
 }
 
 fn execution_outside_memory() -> TestResult {
-    let report = crash(guest::run(asm::jump_to_nowhere(), guest::long_mode())?)?;
+    let report = crash(guest::run(guest_code::jump_to_nowhere(), guest::long_mode())?)?;
     let Fault::InternalError { suberror, pc, .. } = report.fault else {
         return Err(format!("another fault: {}", report.fault).into());
     };
@@ -135,7 +130,7 @@ fn execution_outside_memory() -> TestResult {
 }
 
 fn internal_error_has_the_instruction() -> TestResult {
-    let report = crash(guest::run(asm::exchange_on_device(), guest::long_mode())?)?;
+    let report = crash(guest::run(guest_code::exchange_on_device(), guest::long_mode())?)?;
     let Fault::InternalError {
         suberror,
         pc,
@@ -163,28 +158,20 @@ fn internal_error_has_the_instruction() -> TestResult {
 }
 
 fn unmapped_slot_is_device_space() -> TestResult {
-    let (mut pc, _memory) = guest::pc(asm::read_second_slot(), 1, PcDevices::default())?;
+    let (mut pc, _memory) = guest::pc(guest_code::read_second_slot(), 1, guest::devices())?;
     let second = guest::ram(0x20_0000, 0x1000)?;
     second.memory().write_obj(0x5107_u32, GuestAddress(0x20_0000))?;
     for ram in second.regions() {
         pc.vm().map_ram(1, ram)?;
     }
     let state = guest::long_mode().into();
-    let policy = Policy {
-        on_unclaimed: OnUnclaimed::Crash,
-        ..guest::policy()
-    };
+    let policy = hv_kvm_test::policy().with_unhandled_access(UnhandledAccessPolicy::Crash);
     expect("mapped", &pc.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))?;
     let ram = pc.vm().unmap_ram(1)?;
     expect("address of the slot", &ram.range().start(), &0x20_0000)?;
     let report = crash(pc.boot(&state, &policy)?)?;
-    let access = Access {
-        space: Space::Mmio,
-        direction: Direction::Read,
-        address: 0x20_0000,
-        len: 4,
-    };
-    expect("unmapped", &report.fault, &Fault::Unclaimed(access))?;
+    let access = Access::new(AddressSpace::Mmio, AccessKind::Read, 0x20_0000, 4);
+    expect("unmapped", &report.fault, &Fault::UnhandledAccess(access))?;
     pc.vm().map_ram(1, ram)?;
     expect(
         "mapped again",
@@ -195,16 +182,16 @@ fn unmapped_slot_is_device_space() -> TestResult {
 
 /// A vCPU can run when everybody else has dropped the machine and the memory.
 fn ram_outlives_its_owners() -> TestResult {
-    let memory = guest::memory(asm::write_ram())?;
-    let vm = KvmVm::new(Topology::new(1, 1)?)?;
-    let mut vcpus = hv_core::assemble(&vm, memory.regions(), 1)?;
+    let memory = guest::memory(guest_code::write_ram())?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let mut vcpus = hv_core::init_vm(&vm, memory.regions(), 1)?;
     drop((vm, memory));
     let [vcpu] = vcpus.as_mut_slice() else {
         return Err("there is one vCPU".into());
     };
     vcpu.set_state(&guest::long_mode().into())?;
     match vcpu.run()? {
-        Exit::IoRead {
+        VcpuExit::IoRead {
             port: 0x500,
             size: 4,
             data,
@@ -212,7 +199,7 @@ fn ram_outlives_its_owners() -> TestResult {
         exit => return Err(format!("expected a read of port 0x500: {exit:?}").into()),
     }
     match vcpu.run()? {
-        Exit::IoWrite {
+        VcpuExit::IoWrite {
             port: 0xf4,
             size: 4,
             data,
@@ -222,30 +209,35 @@ fn ram_outlives_its_owners() -> TestResult {
 }
 
 fn four_vcpus() -> TestResult {
-    use crate::device_tests::Recorder;
+    use hv_kvm_test::Recorder;
 
-    let (mut pc, memory) = guest::pc(asm::start_others(), 4, PcDevices::default())?;
+    let (mut pc, memory) = guest::pc(guest_code::start_others(), 4, guest::devices())?;
     memory
         .memory()
-        .write_slice(asm::secondary(), GuestAddress(0xb000))?;
+        .write_slice(guest_code::secondary(), GuestAddress(0xb000))?;
     memory.memory().write_obj(3_u32, GuestAddress(guest::DATA + 4))?;
     let recorder = Recorder::default();
-    pc.bus().insert(Space::Pio, 0x500, 4, recorder.clone())?;
+    pc.bus_mut()
+        .insert(AddressSpace::Pio, 0x500, 4, recorder.clone())?;
     let state = guest::long_mode().into();
     for round in ["first", "after a reset"] {
         memory.memory().write_obj(0_u32, GuestAddress(guest::DATA))?;
-        expect(round, &pc.boot(&state, &guest::policy())?, &Outcome::DebugExit(3))?;
-        let mut ids = recorder.take();
+        expect(
+            round,
+            &pc.boot(&state, &hv_kvm_test::policy())?,
+            &Outcome::DebugExit(3),
+        )?;
+        let mut ids = recorder.take_data();
         ids.sort();
         expect("APIC ids", &ids, &vec![vec![1], vec![2], vec![3]])?;
-        hv_core::reset(pc.vcpus())?;
-        pc.vm().reset_chips()?;
+        hv_core::reset_vcpus(pc.vcpus_mut())?;
+        pc.vm().reset_irqchip()?;
     }
     Ok(())
 }
 
 fn slots_are_checked() -> TestResult {
-    let vm = KvmVm::new(Topology::new(1, 1)?)?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
     let map = |slot, base, len| {
         let ram = guest::ram(base, len)?;
         Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
@@ -284,14 +276,14 @@ fn slots_are_checked() -> TestResult {
     map(1, 0xfebf_f000, 0x1000)??;
     map(2, 0x1_0000_0000, 0x1000)??;
     match vm.unmap_ram(3) {
-        Err(KvmError::Harness(HarnessError::SlotUnused { slot: 3 })) => {}
+        Err(KvmError::Harness(HarnessError::SlotNotInUse { slot: 3 })) => {}
         result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
     }
     expect("unmapped base", &vm.unmap_ram(2)?.range().start(), &0x1_0000_0000)
 }
 
 fn vcpus_are_checked() -> TestResult {
-    let vm = KvmVm::new(Topology::new(2, 1)?)?;
+    let vm = KvmVm::new(&guest::layout(2)?)?;
     let mut first = vm.create_vcpu(0)?;
     match vm.create_vcpu(2) {
         Err(KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })) => {}
@@ -306,7 +298,7 @@ fn vcpus_are_checked() -> TestResult {
     }
     let foreign = CpuState::from(boot_core::cpu::riscv64::State::new(0x8000_0000));
     match first.set_state(&foreign) {
-        Err(KvmError::Harness(HarnessError::WrongArch {
+        Err(KvmError::Harness(HarnessError::ArchMismatch {
             expected: boot_core::Arch::X86_64,
             found: boot_core::Arch::Riscv64,
         })) => Ok(()),

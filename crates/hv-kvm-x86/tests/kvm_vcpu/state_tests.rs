@@ -2,15 +2,15 @@
 
 use std::{error::Error, fmt::Write as _};
 
-use hv_core::{Exit, Outcome, Vcpu, Vm};
+use hv_core::{Outcome, Vcpu, VcpuExit, Vm};
 use hv_kvm_x86::{
-    Activity, Events, Gpr, KvmError, KvmVm, LapicRegister, Msr, PcDevices, Register, RegisterError,
-    SegmentName, SegmentPart, Topology, VcpuState,
+    Gpr, KvmError, KvmVm, LapicRegister, MpState, Msr, Register, RegisterError, SegmentField, SegmentName,
+    VcpuState,
 };
 
 use crate::{
-    asm,
     guest::{self, Test, TestResult, expect},
+    guest_code,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -46,24 +46,25 @@ fn difference(found: &VcpuState, expected: &VcpuState) -> Option<String> {
         .msrs
         .keys()
         .chain(found.msrs.keys())
-        .filter(|msr| !msr.is_clock())
+        .filter(|msr| !msr.is_time_counter())
     {
         let (a, b) = (found.msrs.get(msr), expected.msrs.get(msr));
         if a != b {
             note(msr.to_string(), format!("{a:x?}"), format!("{b:x?}"));
         }
     }
-    if found.activity != expected.activity {
+    if found.mp_state != expected.mp_state {
         note(
-            "activity".into(),
-            format!("{:?}", found.activity),
-            format!("{:?}", expected.activity),
+            "mp_state".into(),
+            format!("{:?}", found.mp_state),
+            format!("{:?}", expected.mp_state),
         );
     }
     // Which instruction threw an interrupt shadow is not kept on AMD hardware; that there is one is.
-    let shadow = |state: &VcpuState| Events {
-        interrupt_shadow: u8::from(state.events.interrupt_shadow != 0),
-        ..state.events
+    let shadow = |state: &VcpuState| {
+        let mut events = state.events;
+        events.interrupt_shadow = u8::from(events.interrupt_shadow != 0);
+        events
     };
     if shadow(found) != shadow(expected) {
         note(
@@ -97,7 +98,7 @@ fn expect_same(found: &VcpuState, expected: &VcpuState) -> TestResult {
 }
 
 fn fresh_vcpu() -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
-    Ok(KvmVm::new(Topology::new(1, 1)?)?.create_vcpu(0)?)
+    Ok(KvmVm::new(&guest::layout(1)?)?.create_vcpu(0)?)
 }
 
 fn boot_state_round_trip() -> TestResult {
@@ -129,9 +130,12 @@ fn unusual() -> Vec<(Register, u64)> {
         (Register::Dr(3), 0x4000),
         (Register::Dr6, 0xffff_0ff1),
         (Register::Dr7, 0x401),
-        (Register::Segment(SegmentName::Fs, SegmentPart::Base), 0x7fff_0000),
         (
-            Register::Segment(SegmentName::Gs, SegmentPart::Base),
+            Register::Segment(SegmentName::Fs, SegmentField::Base),
+            0x7fff_0000,
+        ),
+        (
+            Register::Segment(SegmentName::Gs, SegmentField::Base),
             0xffff_8000_0000_0000,
         ),
         (Register::FpuControl, 0x27f),
@@ -166,7 +170,7 @@ fn unusual() -> Vec<(Register, u64)> {
 
 /// A 64-bit state that differs from a fresh one in every group.
 fn unusual_state(vcpu: &mut hv_kvm_x86::KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
-    let mut state = vcpu.whole_state()?;
+    let mut state = vcpu.save_state()?;
     let mut cpu = guest::long_mode();
     cpu.ldtr.rights = state.cpu.ldtr.rights;
     state.cpu = cpu;
@@ -176,7 +180,7 @@ fn unusual_state(vcpu: &mut hv_kvm_x86::KvmVcpu) -> Result<VcpuState, Box<dyn Er
     // The task priority is the same register seen from two sides, and the processor priority follows it.
     state.set(Register::Lapic(LapicRegister::TPR), 0x50)?;
     state.set(Register::Lapic(LapicRegister::PPR), 0x50)?;
-    state.activity = Activity::HALTED;
+    state.mp_state = MpState::HALTED;
     state.events.nmi_masked = true;
     state.events.interrupt_shadow = 1;
     Ok(state)
@@ -184,16 +188,16 @@ fn unusual_state(vcpu: &mut hv_kvm_x86::KvmVcpu) -> Result<VcpuState, Box<dyn Er
 
 fn whole_state_round_trip() -> TestResult {
     let mut vcpu = fresh_vcpu()?;
-    let fresh = vcpu.whole_state()?;
-    vcpu.set_whole_state(&fresh)?;
-    expect_same(&vcpu.whole_state()?, &fresh)?;
+    let reset_state = vcpu.save_state()?;
+    vcpu.restore_state(&reset_state)?;
+    expect_same(&vcpu.save_state()?, &reset_state)?;
     let unusual = unusual_state(&mut vcpu)?;
-    vcpu.set_whole_state(&unusual)?;
-    expect_same(&vcpu.whole_state()?, &unusual)?;
+    vcpu.restore_state(&unusual)?;
+    expect_same(&vcpu.save_state()?, &unusual)?;
     // The state goes over to another vCPU of the same kind.
     let mut other = fresh_vcpu()?;
-    other.set_whole_state(&unusual)?;
-    expect_same(&other.whole_state()?, &unusual)
+    other.restore_state(&unusual)?;
+    expect_same(&other.save_state()?, &unusual)
 }
 
 fn single_registers() -> TestResult {
@@ -230,25 +234,26 @@ fn register_errors() -> TestResult {
         }) => {}
         result => return Err(format!("an invalid memory type: {result:?}").into()),
     }
-    let mut foreign = vcpu.whole_state()?;
+    let mut foreign = vcpu.save_state()?;
     foreign.msrs.insert(msr, 0);
-    match vcpu.set_whole_state(&foreign) {
-        Err(KvmError::ForeignState { msr: found }) if found == msr => Ok(()),
+    match vcpu.restore_state(&foreign) {
+        Err(KvmError::MissingRegister { msr: found }) if found == msr => Ok(()),
         result => Err(format!("a state with a foreign register: {result:?}").into()),
     }
 }
 
 fn guest_sees_what_was_set() -> TestResult {
-    let (mut pc, _memory) = guest::pc(asm::firmware_state(), 1, PcDevices::default())?;
-    let recorder = crate::device_tests::Recorder::default();
-    pc.bus().insert(hv_core::Space::Pio, 0x500, 4, recorder.clone())?;
-    let [vcpu] = pc.vcpus() else {
+    let (mut pc, _memory) = guest::pc(guest_code::firmware_state(), 1, guest::devices())?;
+    let recorder = hv_kvm_test::Recorder::default();
+    pc.bus_mut()
+        .insert(hv_core::AddressSpace::Pio, 0x500, 4, recorder.clone())?;
+    let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
     vcpu.set_register(Register::Msr(Msr::MTRR_DEF_TYPE), 0xc06)?;
     vcpu.set_register(Register::Lapic(LapicRegister::LVT_LINT0), 0x1_0700)?;
-    pc.boot(&guest::long_mode().into(), &guest::policy())?;
-    let words: Vec<_> = recorder.take();
+    pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let words: Vec<_> = recorder.take_data();
     expect(
         "MTRR_DEF_TYPE",
         &words.first(),
@@ -262,17 +267,17 @@ fn guest_sees_what_was_set() -> TestResult {
 }
 
 fn dirty_by_guest() -> TestResult {
-    let (mut pc, _memory) = guest::pc(asm::dirty(), 1, PcDevices::default())?;
-    let [vcpu] = pc.vcpus() else {
+    let (mut pc, _memory) = guest::pc(guest_code::dirty(), 1, guest::devices())?;
+    let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
-    let fresh = vcpu.whole_state()?;
-    let outcome = pc.boot(&guest::long_mode().into(), &guest::policy())?;
+    let reset_state = vcpu.save_state()?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
     expect("outcome", &outcome, &Outcome::DebugExit(2))?;
-    let [vcpu] = pc.vcpus() else {
+    let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
-    let dirty = vcpu.whole_state()?;
+    let dirty = vcpu.save_state()?;
     // The guest did what it was there for: these registers are dirty now.
     for (register, value) in [
         (Register::Gpr(Gpr::R15), 15),
@@ -290,43 +295,43 @@ fn dirty_by_guest() -> TestResult {
         expect(&format!("dirty {register:?}"), &dirty.get(register), &Some(value))?;
     }
     vcpu.reset()?;
-    expect_same(&vcpu.whole_state()?, &fresh)
+    expect_same(&vcpu.save_state()?, &reset_state)
 }
 
 fn dirty_by_harness() -> TestResult {
     let mut vcpu = fresh_vcpu()?;
-    let fresh = vcpu.whole_state()?;
+    let reset_state = vcpu.save_state()?;
     let unusual = unusual_state(&mut vcpu)?;
-    vcpu.set_whole_state(&unusual)?;
-    if difference(&vcpu.whole_state()?, &fresh).is_none() {
+    vcpu.restore_state(&unusual)?;
+    if difference(&vcpu.save_state()?, &reset_state).is_none() {
         return Err("the vCPU is not dirty".into());
     }
     vcpu.reset()?;
-    expect_same(&vcpu.whole_state()?, &fresh)?;
+    expect_same(&vcpu.save_state()?, &reset_state)?;
     // A vCPU that was reset is like one that was just created.
-    expect_same(&vcpu.whole_state()?, &fresh_vcpu()?.whole_state()?)
+    expect_same(&vcpu.save_state()?, &fresh_vcpu()?.save_state()?)
 }
 
 fn reset_starts_again() -> TestResult {
-    let (mut pc, _memory) = guest::pc(asm::timer_irq(), 1, PcDevices::default())?;
+    let (mut pc, _memory) = guest::pc(guest_code::timer_irq(), 1, guest::devices())?;
     let state = guest::long_mode().into();
     for round in ["first", "second", "third"] {
         // The interrupt is in service when the guest ends: without a reset no other would come.
         expect(
             round,
-            &pc.boot(&state, &guest::policy())?,
+            &pc.boot(&state, &hv_kvm_test::policy())?,
             &Outcome::DebugExit(0x71),
         )?;
-        hv_core::reset(pc.vcpus())?;
-        pc.vm().reset_chips()?;
+        hv_core::reset_vcpus(pc.vcpus_mut())?;
+        pc.vm().reset_irqchip()?;
     }
     Ok(())
 }
 
 /// One vCPU with `code`, at its first instruction.
 fn at_code(code: &[u8]) -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
-    let vm = KvmVm::new(Topology::new(1, 1)?)?;
-    let mut vcpus = hv_core::assemble(&vm, guest::memory(code)?.regions(), 1)?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let mut vcpus = hv_core::init_vm(&vm, guest::memory(code)?.regions(), 1)?;
     let mut vcpu = vcpus.pop().ok_or("there is one vCPU")?;
     vcpu.set_state(&guest::long_mode().into())?;
     Ok(vcpu)
@@ -334,9 +339,9 @@ fn at_code(code: &[u8]) -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
 
 /// After an exit for an access, the state is the one behind the instruction.
 fn access_is_complete() -> TestResult {
-    let mut vcpu = at_code(asm::write_ram())?;
+    let mut vcpu = at_code(guest_code::write_ram())?;
     match vcpu.run()? {
-        Exit::IoRead {
+        VcpuExit::IoRead {
             port: 0x500,
             size: 4,
             data,
@@ -347,7 +352,7 @@ fn access_is_complete() -> TestResult {
     // `mov edx, imm32` is five bytes long, `in eax, dx` one.
     expect("RIP", &vcpu.state()?.entry(), &(guest::CODE + 6))?;
     match vcpu.run()? {
-        Exit::IoWrite {
+        VcpuExit::IoWrite {
             port: 0xf4,
             size: 4,
             data,
@@ -358,23 +363,23 @@ fn access_is_complete() -> TestResult {
 
 /// A new state replaces what the kernel still had to finish.
 fn reset_in_the_middle() -> TestResult {
-    let mut vcpu = at_code(asm::pio_echo())?;
-    let fresh = fresh_vcpu()?.whole_state()?;
+    let mut vcpu = at_code(guest_code::pio_echo())?;
+    let reset_state = fresh_vcpu()?.save_state()?;
     // Three echoes are three reads and three writes; then comes the first exit of `rep insw`.
     for _ in 0..6 {
         vcpu.run()?;
     }
     match vcpu.run()? {
-        Exit::IoRead {
+        VcpuExit::IoRead {
             port: 0x500, size: 2, ..
         } => {}
         exit => return Err(format!("expected a string read of port 0x500: {exit:?}").into()),
     }
     vcpu.reset()?;
-    expect_same(&vcpu.whole_state()?, &fresh)?;
+    expect_same(&vcpu.save_state()?, &reset_state)?;
     vcpu.set_state(&guest::long_mode().into())?;
     match vcpu.run()? {
-        Exit::IoRead {
+        VcpuExit::IoRead {
             port: 0x500, size: 1, ..
         } => Ok(()),
         exit => Err(format!("expected the first read again: {exit:?}").into()),

@@ -1,4 +1,4 @@
-//! A machine's file, and the memory that its guest can reach.
+//! VM file descriptor, and the RAM slots of the virtual machine.
 #![expect(unsafe_code, reason = "hands host memory to the kernel as guest RAM")]
 
 use std::{
@@ -11,42 +11,42 @@ use guest_ram::RamRegion;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 
-use crate::{HarnessError, RamRules};
+use crate::{HarnessError, RamConstraints};
 
-/// The file of a virtual machine, and the RAM that its guest has.
+/// File descriptor of a virtual machine, with its RAM slots.
 ///
-/// The RAM stays alive as long as this does. When this is dropped, the guest loses it first: a vCPU that outlives its
-/// machine finds no memory. So keep this with every vCPU that is to run.
+/// It owns the memory of the slots and deletes the slots when dropped, so a vCPU that runs later has no RAM. Every vCPU
+/// must therefore keep it alive.
 #[derive(Debug)]
 pub struct VmFile {
     fd: VmFd,
-    rules: RamRules,
+    constraints: RamConstraints,
     slots: Mutex<BTreeMap<u32, RamRegion>>,
 }
 
 impl VmFile {
-    /// A machine without RAM, whose RAM will be where `rules` let it be.
+    /// Wraps the descriptor of a machine without RAM; `constraints` apply to all later slots.
     #[must_use]
-    pub fn new(fd: VmFd, rules: RamRules) -> Self {
+    pub fn new(fd: VmFd, constraints: RamConstraints) -> Self {
         Self {
             fd,
-            rules,
+            constraints,
             slots: Mutex::default(),
         }
     }
 
-    /// The file.
+    /// The descriptor.
     #[must_use]
     pub fn fd(&self) -> &VmFd {
         &self.fd
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<u32, RamRegion>> {
-        // A panic with the lock held comes from a caller's closure, which has no way to change the slots.
+        // A panic with the lock held comes from a caller's closure, which cannot change the slots.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `f` with the slots, which meanwhile stay as they are.
+    /// Calls `f` with the RAM slots, which do not change during the call.
     pub fn with_slots<R>(&self, f: impl FnOnce(&BTreeMap<u32, RamRegion>) -> R) -> R {
         f(&self.slots())
     }
@@ -57,15 +57,15 @@ impl VmFile {
         self.with_slots(|slots| slots.values().any(|ram| ram.range().contains_addr(address)))
     }
 
-    /// Gives the guest `ram` as slot number `slot`.
+    /// Maps `ram` as slot number `slot`.
     ///
     /// # Errors
     ///
-    /// As [`RamRules::check`]; [`HarnessError::SlotInUse`], [`HarnessError::RamOverlap`], and
-    /// [`HarnessError::Request`] when KVM refuses.
+    /// As [`RamConstraints::check`]; [`HarnessError::SlotInUse`], [`HarnessError::RamOverlap`], and
+    /// [`HarnessError::Request`].
     pub fn map(&self, slot: u32, ram: RamRegion) -> Result<(), HarnessError> {
         let range = ram.range();
-        self.rules.check(range)?;
+        self.constraints.check(range)?;
         let mut slots = self.slots();
         if slots.contains_key(&slot) {
             return Err(HarnessError::SlotInUse { slot });
@@ -81,19 +81,19 @@ impl VmFile {
         result
     }
 
-    /// Takes slot number `slot` away from the guest and returns its memory.
+    /// Unmaps slot number `slot` and returns its memory.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::SlotUnused`], and [`HarnessError::Request`] when KVM refuses.
+    /// [`HarnessError::SlotNotInUse`], and [`HarnessError::Request`].
     pub fn unmap(&self, slot: u32) -> Result<RamRegion, HarnessError> {
         let mut slots = self.slots();
-        let ram = slots.get(&slot).ok_or(HarnessError::SlotUnused { slot })?;
+        let ram = slots.get(&slot).ok_or(HarnessError::SlotNotInUse { slot })?;
         self.set_slot(slot, ram, 0)?;
-        slots.remove(&slot).ok_or(HarnessError::SlotUnused { slot })
+        slots.remove(&slot).ok_or(HarnessError::SlotNotInUse { slot })
     }
 
-    /// Makes the first `len` bytes of `ram`, all or none of them, slot number `slot`.
+    /// Maps the first `len` bytes of `ram` (all, or none to delete the slot) as slot number `slot`.
     fn set_slot(&self, slot: u32, ram: &RamRegion, len: u64) -> Result<(), HarnessError> {
         let region = kvm_userspace_memory_region {
             slot,
@@ -102,15 +102,13 @@ impl VmFile {
             memory_size: len,
             userspace_addr: ram.host_addr(),
         };
-        // SAFETY: from now on the kernel accesses `len` bytes from `ram.host_addr()`, until the slot is deleted, which is
-        // what a length of zero asks for. The memory is mapped for as long as `ram` or a clone of it lives, and one
-        // lives in `self.slots`: `map` has put it there, and leaves it there unless the kernel refused the slot;
-        // `unmap` and `drop` take it out after the kernel has deleted the slot, or not at all, and nobody else can take
-        // anything out. When the kernel has deleted a slot, nothing reaches its memory any more, whoever still has a
-        // file of the machine or of a vCPU: it waits for those that are in the guest. No Rust reference to the memory
-        // exists: `RamRegion` forbids them.
+        // SAFETY: the kernel accesses `len` bytes from `ram.host_addr()` until the slot is deleted by a length of zero.
+        // The memory stays mapped while `ram` or a clone of it lives, and one lives in `self.slots`: `map` inserts it and
+        // removes it only if the ioctl failed; `unmap` and `drop` remove it only after the slot was deleted, and no other
+        // code removes entries. After the deletion of a slot no vCPU can access its memory: the kernel waits for those
+        // in the guest. No Rust reference to the memory exists: `RamRegion` does not give any.
         unsafe { self.fd.set_user_memory_region(region) }
-            .map_err(|error| HarnessError::refused("KVM_SET_USER_MEMORY_REGION", error))
+            .map_err(|error| HarnessError::request("KVM_SET_USER_MEMORY_REGION", error))
     }
 }
 
@@ -119,7 +117,7 @@ impl Drop for VmFile {
         let slots = mem::take(&mut *self.slots());
         for (slot, ram) in slots {
             if self.set_slot(slot, &ram, 0).is_err() {
-                // The guest may still reach it, so it has to stay: for ever, for want of a later moment.
+                // The guest may still access the memory, so it is leaked.
                 mem::forget(ram);
             }
         }

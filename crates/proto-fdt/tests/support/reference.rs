@@ -48,11 +48,7 @@ fn furnish(machine: &mut Machine) {
     };
     let platform = &mut machine.platform;
     if let InterruptController::GicV2(gic) = &mut platform.interrupt_controller {
-        gic.v2m = Some(GicV2m {
-            frame: virt::GICV2M_FRAME,
-            first_spi: 64,
-            spis: 32,
-        });
+        gic.v2m = Some(GicV2m::new(virt::GICV2M_FRAME, 64, 32));
     }
     let msi = match &platform.interrupt_controller {
         InterruptController::GicV3(GicV3 { its, .. }) => its.is_some(),
@@ -61,32 +57,22 @@ fn furnish(machine: &mut Machine) {
     };
     platform.virtio_mmio = virt::virtio_mmio(arch, 2);
     platform.syscon = Some(virt::syscon());
-    platform.pci = Some(PciHost {
-        ecam: virt::PCI_ECAM,
-        windows: vec![
-            PciWindow {
-                space: PciSpace::Memory32,
-                range: virt::PCI_MEMORY,
-                pci_addr: virt::PCI_MEMORY.start(),
-            },
-            PciWindow {
-                space: PciSpace::Memory64,
-                range: GuestRange::new(1 << 39, 1 << 38).unwrap(),
-                pci_addr: 1 << 39,
-            },
-        ],
-        intx: Some([3, 4, 5, 6].map(line)),
-        msi,
-    });
-    platform.serial.push(Serial {
-        kind: SerialKind::Pl011,
-        range: GuestRange::new(0x0900_2000, 0x1000).unwrap(),
-        interrupt: Some(line(2)),
-        clock_hz: 24_000_000,
-    });
-    platform.reserved_memory.push(ReservedMemory {
-        name: "secret".into(),
-        range: GuestRange::new(0x9000_0000, 0x1_0000).unwrap(),
-        no_map: true,
-    });
+    let high = GuestRange::new(1 << 39, 1 << 38).unwrap();
+    let windows = vec![
+        PciWindow::new(PciSpace::Memory32, virt::PCI_MEMORY, virt::PCI_MEMORY.start()),
+        PciWindow::new(PciSpace::Memory64, high, high.start()),
+    ];
+    platform.pci = Some(
+        PciHost::new(virt::PCI_ECAM, windows)
+            .with_intx([3, 4, 5, 6].map(line))
+            .with_msi(msi),
+    );
+    let pl011 = GuestRange::new(0x0900_2000, 0x1000).unwrap();
+    platform
+        .serial
+        .push(Serial::new(SerialKind::Pl011, pl011, 24_000_000).with_interrupt(line(2)));
+    let secret = GuestRange::new(0x9000_0000, 0x1_0000).unwrap();
+    platform
+        .reserved_memory
+        .push(ReservedMemory::new("secret", secret).with_no_map(true));
 }

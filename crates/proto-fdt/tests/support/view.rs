@@ -1,6 +1,6 @@
-//! A device tree as an independent parser reads it, and the machine that it describes.
+//! Reads a device tree with an independent parser, and turns it back into the machine that it describes.
 //!
-//! Reading takes what it understands out of the tree, so that at the end nothing may be left.
+//! Every node and property that is read is removed from the tree. In the end the tree must be empty.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,24 @@ use boot_core::machine::{
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
-/// A node with what has not been read of it yet.
+/// The properties and children of a node that have not been read.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Node {
     properties: BTreeMap<String, Vec<u8>>,
     children: BTreeMap<String, Node>,
 }
 
-/// What a tree says.
+/// The contents of a tree.
 pub(crate) struct View {
     pub(crate) platform: Platform,
     pub(crate) memory: Vec<GuestRange>,
     pub(crate) chosen: BTreeMap<String, Vec<u8>>,
     pub(crate) boot_cpu: u32,
-    /// The ids of the harts in the order in which the PLIC, the APLIC or the IMSICs count them; `None` where
-    /// there is no such controller.
+    /// The ids of the harts in the order of the PLIC, the APLIC or the IMSICs; `None` without such a controller.
     pub(crate) counted: Option<Vec<u64>>,
 }
 
-/// What it takes to read an interrupt specifier.
+/// The context of interrupt specifiers.
 struct Wiring {
     controller: InterruptController,
     cpus: usize,
@@ -71,9 +70,12 @@ impl Node {
             let (base, address) = full.split_once('@')?;
             (base == name).then(|| u64::from_str_radix(address, 16).expect("an address in hexadecimal"))
         };
-        let mut found: Vec<_> = self
-            .children
-            .extract_if(.., |full, _| address(full).is_some())
+        let (matching, others): (BTreeMap<_, _>, _) = std::mem::take(&mut self.children)
+            .into_iter()
+            .partition(|(full, _)| address(full).is_some());
+        self.children = others;
+        let mut found: Vec<_> = matching
+            .into_iter()
             .map(|(full, node)| (address(&full).unwrap(), node))
             .collect();
         found.sort_by_key(|(address, _)| *address);
@@ -92,9 +94,13 @@ impl Node {
 
     fn cells(&mut self, name: &str) -> Option<Vec<u32>> {
         let value = self.bytes(name)?;
-        let (cells, rest) = value.as_chunks::<4>();
-        assert!(rest.is_empty(), "{name} has {} bytes", value.len());
-        Some(cells.iter().map(|cell| u32::from_be_bytes(*cell)).collect())
+        let cells = value.chunks_exact(4);
+        assert!(cells.remainder().is_empty(), "{name} has {} bytes", value.len());
+        Some(
+            cells
+                .map(|cell| u32::from_be_bytes(cell.try_into().unwrap()))
+                .collect(),
+        )
     }
 
     fn cell(&mut self, name: &str) -> Option<u32> {
@@ -250,10 +256,7 @@ fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>) -> Cpus {
     }
     node.expect_empty("/cpus");
     match timebase {
-        Some(timebase_frequency) => Cpus::Riscv64(RiscvCpus {
-            timebase_frequency,
-            harts,
-        }),
+        Some(timebase_frequency) => Cpus::Riscv64(RiscvCpus::new(timebase_frequency, harts)),
         None => Cpus::Arm64(arm64),
     }
 }
@@ -289,7 +292,7 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Opt
     let mut nodes = root.children("interrupt-controller");
     let Some(parent) = root.cell("interrupt-parent") else {
         assert!(nodes.is_empty());
-        return (InterruptController::Undescribed, None);
+        return (InterruptController::Unspecified, None);
     };
     let main = nodes
         .iter()
@@ -307,41 +310,29 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Opt
     let found = match compatible[..] {
         ["arm,cortex-a15-gic"] => {
             assert_eq!((cells, reg.len()), (3, 2));
-            InterruptController::GicV2(GicV2 {
-                distributor: reg[0],
-                cpu_interface: reg[1],
-                v2m: frame(&mut node, "v2m", "arm,gic-v2m-frame").map(|(frame, mut v2m)| {
-                    let found = GicV2m {
-                        frame,
-                        first_spi: v2m.cell("arm,msi-base-spi").unwrap() - 32,
-                        spis: v2m.cell("arm,msi-num-spis").unwrap(),
-                    };
-                    v2m.expect_empty("the frame");
-                    found
-                }),
-            })
+            let v2m = frame(&mut node, "v2m", "arm,gic-v2m-frame").map(|(frame, mut v2m)| {
+                let first_spi = v2m.cell("arm,msi-base-spi").unwrap() - 32;
+                let spis = v2m.cell("arm,msi-num-spis").unwrap();
+                v2m.expect_empty("the frame");
+                GicV2m::new(frame, first_spi, spis)
+            });
+            InterruptController::GicV2(GicV2::new(reg[0], reg[1]).with_v2m(v2m))
         }
         ["arm,gic-v3"] => {
             let regions = node.cell("#redistributor-regions").unwrap_or(1);
             assert_eq!((cells, reg.len()), (3, 1 + usize::try_from(regions).unwrap()));
-            InterruptController::GicV3(GicV3 {
-                distributor: reg[0],
-                redistributors: reg[1..].to_vec(),
-                its: frame(&mut node, "msi-controller", "arm,gic-v3-its").map(|(range, mut its)| {
-                    its.expect_cells("#msi-cells", &[1]);
-                    its.expect_empty("the ITS");
-                    range
-                }),
-            })
+            let its = frame(&mut node, "msi-controller", "arm,gic-v3-its").map(|(range, mut its)| {
+                its.expect_cells("#msi-cells", &[1]);
+                its.expect_empty("the ITS");
+                range
+            });
+            InterruptController::GicV3(GicV3::new(reg[0], reg[1..].to_vec()).with_its(its))
         }
         ["sifive,plic-1.0.0", "riscv,plic0"] => {
             assert_eq!((cells, reg.len()), (1, 1));
             node.expect_cells("#address-cells", &[0]);
             counted = Some(harts(&mut node, intc));
-            InterruptController::Plic(Plic {
-                range: reg[0],
-                sources: node.cell("riscv,ndev").unwrap(),
-            })
+            InterruptController::Plic(Plic::new(reg[0], node.cell("riscv,ndev").unwrap()))
         }
         ["qemu,aplic", "riscv,aplic"] => {
             assert_eq!((cells, reg.len()), (2, 1));
@@ -354,11 +345,8 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Opt
             if imsic.is_none() {
                 counted = Some(harts(&mut node, intc));
             }
-            InterruptController::Aplic(Aplic {
-                range: reg[0],
-                sources: node.cell("riscv,num-sources").unwrap(),
-                imsic,
-            })
+            let sources = node.cell("riscv,num-sources").unwrap();
+            InterruptController::Aplic(Aplic::new(reg[0], sources).with_imsic(imsic))
         }
         _ => panic!("interrupt controller {compatible:?}"),
     };
@@ -404,12 +392,9 @@ fn imsic(address: u64, mut node: Node, handle: u32) -> Imsic {
     node.expect_cells("#address-cells", &[0]);
     node.expect_cells("#msi-cells", &[0]);
     assert!(node.flag("interrupt-controller") && node.flag("msi-controller"));
-    let found = Imsic {
-        range: node.one_reg(address),
-        ids: node.cell("riscv,num-ids").unwrap(),
-        guest_index_bits: node.cell("riscv,guest-index-bits").unwrap_or(0),
-        hart_index_bits: node.cell("riscv,hart-index-bits"),
-    };
+    let found = Imsic::new(node.one_reg(address), node.cell("riscv,num-ids").unwrap())
+        .with_guest_index_bits(node.cell("riscv,guest-index-bits").unwrap_or(0))
+        .with_hart_index_bits(node.cell("riscv,hart-index-bits"));
     node.expect_empty("the IMSIC");
     found
 }
@@ -437,7 +422,7 @@ fn interrupts(cells: &[u32], wiring: &Wiring) -> Vec<Interrupt> {
         InterruptController::Plic(_) => 1,
         other => panic!("interrupts without a controller: {other:?}"),
     };
-    assert!(cells.len().is_multiple_of(size));
+    assert!(cells.len() % size == 0);
     let read = |specifier: &[u32]| match *specifier {
         [0, number, flags] => (Line::Spi(number), trigger(flags)),
         [1, number, flags] => (Line::Ppi(number), private(flags)),
@@ -448,7 +433,7 @@ fn interrupts(cells: &[u32], wiring: &Wiring) -> Vec<Interrupt> {
     cells
         .chunks(size)
         .map(read)
-        .map(|(line, trigger)| Interrupt { line, trigger })
+        .map(|(line, trigger)| Interrupt::new(line, trigger))
         .collect()
 }
 
@@ -458,12 +443,7 @@ fn timer(mut node: Node, wiring: &Wiring) -> Arm64Timer {
     let lines = interrupts(&node.cells("interrupts").unwrap(), wiring);
     node.expect_empty("the timer");
     let [secure_physical, physical, virtual_timer, hypervisor] = lines.try_into().unwrap();
-    Arm64Timer {
-        secure_physical,
-        physical,
-        virtual_timer,
-        hypervisor,
-    }
+    Arm64Timer::new(secure_physical, physical, virtual_timer, hypervisor)
 }
 
 fn psci(mut node: Node) -> Psci {
@@ -480,7 +460,7 @@ fn psci(mut node: Node) -> Psci {
         other => panic!("method {other}"),
     };
     node.expect_empty("PSCI");
-    Psci { method, version }
+    Psci::new(method, version)
 }
 
 fn reserved(root: &mut Node) -> Vec<ReservedMemory> {
@@ -496,11 +476,8 @@ fn reserved(root: &mut Node) -> Vec<ReservedMemory> {
         .map(|full| {
             let (name, address) = full.split_once('@').unwrap();
             let mut child = node.child(&full).unwrap();
-            let memory = ReservedMemory {
-                name: name.to_owned().into(),
-                range: child.one_reg(u64::from_str_radix(address, 16).unwrap()),
-                no_map: child.flag("no-map"),
-            };
+            let range = child.one_reg(u64::from_str_radix(address, 16).unwrap());
+            let memory = ReservedMemory::new(name.to_owned(), range).with_no_map(child.flag("no-map"));
             child.expect_empty("reserved memory");
             memory
         })
@@ -549,14 +526,10 @@ fn serial(root: &mut Node, name: &str, wiring: &Wiring) -> Serial {
         }
         _ => panic!("serial port {compatible:?}"),
     };
-    let found = Serial {
-        kind,
-        range: node.one_reg(address),
-        interrupt: node
-            .cells("interrupts")
-            .map(|cells| interrupts(&cells, wiring)[0]),
-        clock_hz,
-    };
+    let interrupt = node
+        .cells("interrupts")
+        .map(|cells| interrupts(&cells, wiring)[0]);
+    let found = Serial::new(kind, node.one_reg(address), clock_hz).with_interrupt(interrupt);
     node.expect_empty("a serial port");
     found
 }
@@ -565,10 +538,8 @@ fn virtio(root: &mut Node, wiring: &Wiring) -> Vec<VirtioMmio> {
     let slot = |(address, mut node): (u64, Node)| {
         node.expect("compatible", "virtio,mmio");
         assert!(node.flag("dma-coherent"));
-        let found = VirtioMmio {
-            range: node.one_reg(address),
-            interrupt: interrupts(&node.cells("interrupts").unwrap(), wiring)[0],
-        };
+        let interrupt = interrupts(&node.cells("interrupts").unwrap(), wiring)[0];
+        let found = VirtioMmio::new(node.one_reg(address), interrupt);
         node.expect_empty("a virtio-mmio slot");
         found
     };
@@ -589,15 +560,15 @@ fn pci(root: &mut Node, wiring: &Wiring) -> Option<PciHost> {
         .cells("ranges")
         .unwrap()
         .chunks(7)
-        .map(|cells| PciWindow {
-            space: match cells[0] {
+        .map(|cells| {
+            let space = match cells[0] {
                 0x0100_0000 => PciSpace::Io,
                 0x0200_0000 => PciSpace::Memory32,
                 0x4300_0000 => PciSpace::Memory64,
                 other => panic!("space {other:#x}"),
-            },
-            pci_addr: join(&cells[1..3]),
-            range: GuestRange::new(join(&cells[3..5]), join(&cells[5..7])).unwrap(),
+            };
+            let range = GuestRange::new(join(&cells[3..5]), join(&cells[5..7])).unwrap();
+            PciWindow::new(space, range, join(&cells[1..3]))
         })
         .collect();
     let intx = node.cells("interrupt-map").map(|map| {
@@ -614,12 +585,8 @@ fn pci(root: &mut Node, wiring: &Wiring) -> Option<PciHost> {
         assert_eq!(parent, 2);
     }
     node.expect_empty("the PCI host");
-    Some(PciHost {
-        ecam,
-        windows,
-        intx,
-        msi: msi_map.is_some() || msi_parent.is_some(),
-    })
+    let msi = msi_map.is_some() || msi_parent.is_some();
+    Some(PciHost::new(ecam, windows).with_intx(intx).with_msi(msi))
 }
 
 /// The lines of slot 0's pins; those of the other slots must be the same, rotated by the slot's number.
@@ -629,7 +596,7 @@ fn pins(map: &[u32], wiring: &Wiring) -> [Interrupt; 4] {
         | InterruptController::GicV3(GicV3 { its: Some(_), .. }) => 2,
         _ => 0,
     };
-    assert!(map.len().is_multiple_of(16));
+    assert!(map.len() % 16 == 0);
     let lines: Vec<Interrupt> = map
         .chunks(map.len() / 16)
         .zip((0..4).flat_map(|slot| (1..=4).map(move |pin| (slot, pin))))
@@ -659,20 +626,15 @@ fn syscon(root: &mut Node) -> Option<Syscon> {
         let mut child = node.child(name)?;
         child.expect("compatible", compatible);
         child.expect_cells("regmap", &[handle]);
-        let found = RegisterWrite {
-            offset: child.cell("offset").unwrap(),
-            value: child.cell("value").unwrap(),
-        };
+        let found = RegisterWrite::new(child.cell("offset").unwrap(), child.cell("value").unwrap());
         child.expect_empty(name);
         Some(found)
     };
     let poweroff = write("poweroff", "syscon-poweroff");
     let reset = write("reboot", "syscon-reboot");
-    let found = Syscon {
-        range: node.one_reg(address),
-        poweroff,
-        reset,
-    };
+    let found = Syscon::new(node.one_reg(address))
+        .with_poweroff(poweroff)
+        .with_reset(reset);
     node.expect_empty("the syscon");
     Some(found)
 }

@@ -1,4 +1,4 @@
-//! What `plan` and `run` have in common: the files, the machine and the plan.
+//! Boot options of `plan` and `run`: files, machine and plan.
 
 use std::error::Error;
 use std::fs::File;
@@ -11,44 +11,44 @@ use boot_core::{
     protocol,
 };
 
+use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
-use super::{FileError, OpenError};
 
-/// The boot to plan.
+/// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
-    /// The kernel image.
+    /// Path of the kernel image.
     kernel: PathBuf,
-    /// The boot protocol; without it, the first that can start the image.
+    /// Boot protocol [default: the first that supports the image].
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// The kernel's command line.
+    /// Kernel command line.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
     cmdline: String,
-    /// The initrd.
+    /// Path of the initrd.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
-    /// A further file for the kernel, with its own command line after a comma; may be given several times.
+    /// Boot module, with an optional command line after a comma; can be repeated.
     #[arg(long = "module", value_name = "FILE[,LINE]")]
     modules: Vec<String>,
-    /// A flattened device tree of the machine, to be fitted to this boot; without it one is written.
+    /// Flattened device tree of the machine, to be updated for this boot [default: a generated one].
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
 }
 
-/// No device tree is longer (arm64 booting.rst), so no more of a file is read.
+/// Maximum size of a device tree (arm64 booting.rst).
 const DTB_MAX: u64 = 2 << 20;
 
-/// What cannot be asked for.
+/// Error in the boot options.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
-    #[error("there is no protocol called `{name}`; known are: {known}")]
-    SelectError { name: String, known: String },
+    #[error("unknown protocol `{name}`; known protocols: {known}")]
+    UnknownProtocol { name: String, known: String },
 }
 
-/// A boot with its files open: what is needed to carry the plan out.
+/// A planned boot with its open files.
 pub(crate) struct Boot {
     pub(crate) plan: BootPlan,
     pub(crate) machine: Machine,
@@ -58,17 +58,18 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
-    /// Opens every file, recognises the kernel and plans the boot on the machine that `machine` makes for it.
+    /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for its
+    /// architecture.
     pub(crate) fn plan(
         &self,
         machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
-        let kernel = super::open(&self.kernel)?;
+        let kernel = file::open(&self.kernel)?;
         let image =
-            boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::about(&self.kernel))?;
+            boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
         let machine = machine(image.arch())?;
         let cmdline = Cmdline::parse(&self.cmdline)?;
-        let initrd = self.initrd.as_deref().map(super::open).transpose()?;
+        let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
         let (modules, files) = self.modules()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
@@ -79,7 +80,7 @@ impl BootArgs {
             .protocol(&image)?
             .plan(&request)
             .inspect_err(|_| print_warnings(&image))
-            .map_err(FileError::about(&self.kernel))?;
+            .map_err(FileError::with_path(&self.kernel))?;
         Ok(Boot {
             plan,
             machine,
@@ -95,7 +96,7 @@ impl BootArgs {
         for argument in &self.modules {
             let (path, line) = argument.split_once(',').unwrap_or((argument, ""));
             let path = Path::new(path);
-            let file = super::open(path)?;
+            let file = file::open(path)?;
             modules.push(Module::new(len((path, &file))?).with_cmdline(Cmdline::parse(line)?));
             files.push(file);
         }
@@ -113,7 +114,7 @@ impl BootArgs {
             .find(|protocol| protocol.name() == name)
             .ok_or_else(|| {
                 let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-                BootError::SelectError {
+                BootError::UnknownProtocol {
                     name: name.clone(),
                     known: known.join(", "),
                 }
@@ -122,7 +123,7 @@ impl BootArgs {
     }
 }
 
-/// A plan has the image's warnings in it. Where there is none, what is odd about the image may well be the reason.
+/// Prints the warnings of an image that cannot be planned: they may explain the error.
 fn print_warnings(image: &KernelImage) {
     for warning in image.warnings() {
         eprintln!("vmboot: warning: {warning}");
@@ -131,7 +132,7 @@ fn print_warnings(image: &KernelImage) {
 
 fn read_dtb(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut bytes = Vec::new();
-    // Unlike the other files, this one is read from its start to its end, so it may be a pipe.
+    // Unlike the other files, this one is read sequentially, so it can be a pipe.
     File::open(path)
         .map_err(|source| OpenError {
             path: path.to_owned(),
@@ -139,22 +140,20 @@ fn read_dtb(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         })?
         .take(DTB_MAX + 1)
         .read_to_end(&mut bytes)
-        .map_err(FileError::about(path))?;
+        .map_err(FileError::with_path(path))?;
     Ok(bytes)
 }
 
 fn len((path, file): (&Path, &File)) -> Result<u64, FileError> {
-    ByteSource::len(file).map_err(FileError::about(path))
+    ByteSource::len(file).map_err(FileError::with_path(path))
 }
 
 impl Boot {
     /// Calls `load` with the files of the plan.
     pub(crate) fn with_sources<T>(&self, load: impl FnOnce(&Sources<'_>) -> T) -> T {
         let modules: Vec<&dyn ByteSource> = self.modules.iter().map(|file| file as &dyn ByteSource).collect();
-        load(&Sources {
-            kernel: &self.kernel,
-            initrd: self.initrd.as_ref().map(|file| file as &dyn ByteSource),
-            modules: &modules,
-        })
+        let mut sources = Sources::kernel(&self.kernel).with_modules(&modules);
+        sources.initrd = self.initrd.as_ref().map(|file| file as &dyn ByteSource);
+        load(&sources)
     }
 }

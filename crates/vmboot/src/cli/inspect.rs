@@ -5,22 +5,24 @@ use std::process::ExitCode;
 
 use vmboot::report::InspectReport;
 
-use super::{Ending, FileError};
+use super::file::{self, FileError};
+use super::output;
+use super::result::CommandResult;
 
 /// Options of `vmboot inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print JSON, as described in the crate's SCHEMA.md.
+    /// Print JSON, as described in SCHEMA.md of this crate.
     #[arg(long)]
     json: bool,
-    /// The image.
+    /// Path of the image.
     file: PathBuf,
 }
 
-pub(crate) fn run(args: &Args) -> Ending {
-    let file = super::open(&args.file)?;
-    let image = boot_core::detect(&vmboot::formats()?, &file).map_err(FileError::about(&args.file))?;
+pub(crate) fn run(args: &Args) -> CommandResult {
+    let file = file::open(&args.file)?;
+    let image = boot_core::detect(&vmboot::formats()?, &file).map_err(FileError::with_path(&args.file))?;
     let report = InspectReport::new(&args.file.to_string_lossy(), &image, &vmboot::protocols()?);
-    super::print(&report, &report.to_string(), args.json)?;
+    output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,11 @@
-//! Numbers as people type them.
+//! Numbers in options.
 
 use boot_core::GuestRange;
 
-/// Why a number was not understood.
+/// Error in a number.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NumberError {
-    #[error("expected a size such as 512M, 2G, 65536 or 0x10000")]
+    #[error("expected a number such as 512M, 2G, 65536 or 0x10000")]
     Size(#[source] Option<std::num::ParseIntError>),
     #[error("the size does not fit 64 bits")]
     TooLarge,
@@ -13,7 +13,7 @@ pub(crate) enum NumberError {
     Range,
 }
 
-/// A number, decimal or hexadecimal after `0x`.
+/// Parses a number: decimal, or hexadecimal after `0x`.
 pub(crate) fn number(text: &str) -> Result<u64, NumberError> {
     let parsed = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
@@ -22,7 +22,7 @@ pub(crate) fn number(text: &str) -> Result<u64, NumberError> {
     parsed.map_err(|error| NumberError::Size(Some(error)))
 }
 
-/// A number of bytes; the suffixes K, M, G and T count in powers of 1024.
+/// Parses a number of bytes. The suffixes K, M, G and T are powers of 1024.
 pub(crate) fn size(text: &str) -> Result<u64, NumberError> {
     let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
     let last = text
@@ -39,7 +39,7 @@ pub(crate) fn size(text: &str) -> Result<u64, NumberError> {
     }
 }
 
-/// A range of addresses, `START..END`.
+/// Parses a range of addresses, `START..END`.
 pub(crate) fn range(text: &str) -> Result<GuestRange, NumberError> {
     let (start, end) = text.split_once("..").ok_or(NumberError::Range)?;
     GuestRange::from_bounds(size(start)?, size(end)?)

@@ -4,21 +4,22 @@ use std::process::ExitCode;
 
 use vmboot::report::PlanReport;
 
-use super::Ending;
 use super::boot::BootArgs;
+use super::output;
+use super::result::CommandResult;
 
 /// Options of `vmboot plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
-    /// Print JSON, as described in the crate's SCHEMA.md.
+    /// Print JSON, as described in SCHEMA.md of this crate.
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Ending {
+pub(crate) fn run(args: &Args) -> CommandResult {
     let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
-    super::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
+    output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

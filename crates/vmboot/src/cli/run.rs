@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
-use hv_core::{Observer, OnShutdown, Outcome, Policy, SerialInput, StopHandle};
-use hv_kvm_x86::{PcBoot, PcDevices, SerialPort};
+use hv_core::{BoardDevices, Observer, Outcome, Policy, SerialInput, ShutdownPolicy, StopHandle};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
 use self::timeline::Timeline;
-use super::Ending;
 use super::boot::{Boot, BootArgs};
+use super::result::CommandResult;
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
@@ -29,20 +28,20 @@ pub(crate) struct Args {
     /// End the run after this many seconds, with status 4.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Say on standard error when what happened.
+    /// Print a timeline of the run to standard error.
     #[arg(long)]
     timeline: bool,
-    /// A text the guest must print; its time goes into the timeline, and without it the status is 5.
+    /// Expect the guest to print this text: its time is in the timeline; the status is 5 if it does not.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     milestone: Option<String>,
 }
 
-/// What cannot be run.
+/// No harness for the architecture of the guest.
 #[derive(Debug, thiserror::Error)]
-#[error("this version cannot run {0} guests, only inspect and plan them")]
+#[error("vmboot cannot run {0} guests, only inspect and plan them")]
 struct NoHarness(Arch);
 
-/// How a run ends, as an exit status. See the crate's README.
+/// Exit statuses of runs. See the README of the crate.
 mod status {
     pub(super) const CRASH: u8 = 3;
     pub(super) const DEADLINE: u8 = 4;
@@ -51,7 +50,7 @@ mod status {
     pub(super) const RESET: u8 = 7;
 }
 
-pub(crate) fn run(args: &Args) -> Ending {
+pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
     let boot = args.boot.plan(|arch| machine(args, arch))?;
     timeline.reached("planned");
@@ -72,25 +71,25 @@ pub(crate) fn run(args: &Args) -> Ending {
     if status != 0 {
         eprintln!("vmboot: {outcome}");
     } else if args.milestone.is_some() && !seen.get() {
-        eprintln!("vmboot: {outcome}, but did not print the milestone's text before");
+        eprintln!("vmboot: {outcome}, but did not print the text of the milestone");
         return Ok(ExitCode::from(status::NO_MILESTONE));
     }
     Ok(ExitCode::from(status))
 }
 
-/// The machine for images of `arch`, as this host can make it.
+/// The machine for images of `arch` on this host.
 fn machine(args: &Args, arch: Arch) -> Result<Machine, Box<dyn Error>> {
     let wanted = &args.boot.machine;
     if arch != Arch::Riscv64 {
         return wanted.reference(arch);
     }
-    // The instruction set and the clock of a riscv64 guest are the host's.
-    let host = riscv64::host()?;
+    // A riscv64 guest has the instruction set and the timer frequency of the host.
+    let host = riscv64::host_capabilities()?;
     let irqchip = wanted.riscv_irqchip()?.unwrap_or_else(|| host.irqchip());
     wanted.finish(host.machine(wanted.memory, wanted.vcpus, irqchip)?)
 }
 
-/// Makes the machine of the plan on this host's KVM and runs it.
+/// Builds the machine of the plan on this host's KVM and runs it.
 fn start(
     args: &Args,
     boot: &Boot,
@@ -104,82 +103,47 @@ fn start(
     let policy = &policy(args.timeout, stop.clone(), Arc::clone(&observer) as _);
     let mut terminal = None;
     let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
-    let outcome = match (plan.arch(), plan.cpus()) {
-        (Arch::X86_64, [state, ..]) => {
-            let serial = Some(SerialPort::com1(console));
-            let devices = PcDevices {
-                serial,
-                observer,
-                ..PcDevices::default()
-            };
-            let vcpus = machine.vcpus.get();
-            x86_64::boot_pc(
-                PcBoot {
-                    ram,
-                    vcpus,
-                    state,
-                    devices,
-                    policy,
-                },
-                with_input,
-            )?
+    let arch = plan.arch();
+    let state = plan.cpus().first().ok_or(NoHarness(arch))?;
+    let devices = BoardDevices::new(arch)
+        .with_console(console)
+        .with_observer(observer);
+    let outcome = match arch {
+        Arch::X86_64 => {
+            let boot = x86_64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
+            x86_64::boot_machine(boot, with_input)?
         }
-        (Arch::Aarch64, [state, ..]) => {
-            let console = Some(Box::new(console) as _);
-            let devices = arm64::BoardDevices {
-                console,
-                observer,
-                ..Default::default()
-            };
-            let features = arm64::VcpuFeatures::default();
-            let boot = arm64::MachineBoot {
-                machine,
-                ram,
-                state,
-                features,
-                devices,
-                policy,
-            };
+        Arch::Aarch64 => {
+            let boot = arm64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
             arm64::boot_machine(boot, with_input)?
         }
-        (Arch::Riscv64, [state, ..]) => {
-            let console = Some(Box::new(console) as _);
-            let devices = riscv64::BoardDevices {
-                console,
-                observer,
-                ..Default::default()
-            };
-            let boot = riscv64::MachineBoot {
-                machine,
-                ram,
-                state,
-                devices,
-                policy,
-            };
+        Arch::Riscv64 => {
+            let boot = riscv64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
             riscv64::boot_machine(boot, with_input)?
         }
-        (arch, _) => return Err(NoHarness(arch).into()),
+        arch => return Err(NoHarness(arch).into()),
     };
     drop(terminal);
     Ok(outcome)
 }
 
-/// What ends a run.
+/// The policy of the run.
 fn policy(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer>) -> Policy {
-    Policy {
-        deadline: timeout.map(Duration::from_secs),
-        // A guest that wants a reset has the keyboard controller; a triple fault is how a kernel ends that did not start.
-        on_shutdown: OnShutdown::Crash,
-        stop,
-        observer,
-        ..Policy::default()
+    // A guest that requests a reset uses the keyboard controller; a triple fault is a kernel that failed to start.
+    let policy = Policy::default()
+        .with_shutdown(ShutdownPolicy::Crash)
+        .with_stop(stop)
+        .with_observer(observer);
+    match timeout {
+        Some(seconds) => policy.with_deadline(Duration::from_secs(seconds)),
+        None => policy,
     }
 }
 
 fn status_of(arch: Arch, outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::PowerOff | Outcome::Stopped => 0,
-        // A PC without ACPI has no power-off: its guests end by a reset.
+        // A PC without ACPI has no power-off: its guests end with a reset.
         Outcome::Reset if arch == Arch::X86_64 => 0,
         Outcome::Reset => status::RESET,
         // As QEMU's isa-debug-exit does; a status has eight bits.
@@ -195,17 +159,17 @@ mod tests {
     use boot_core::CpuState;
     use boot_core::cpu::x86_64::State;
     use hv_core::fake::{FakeConfig, FakeRam, FakeVm, Step};
-    use hv_core::{Bus, Fault, SystemEvent, assemble, boot};
+    use hv_core::{Bus, Fault, SystemEvent, boot, init_vm};
 
     use super::*;
 
     #[test]
-    fn a_kernel_that_does_not_start_is_no_success() {
+    fn a_kernel_that_does_not_start_is_a_failure() {
         let check = |step: Step, expected: u8| {
             let state: CpuState = State::protected_mode(0x10_0000, 0x10, 0x18).into();
             let vm = FakeVm::new(FakeConfig::new(state.clone(), vec![vec![step.clone()]]));
             let ram = FakeRam { base: 0, len: 0x1000 };
-            let mut vcpus = assemble(&vm, [ram], 1).unwrap();
+            let mut vcpus = init_vm(&vm, [ram], 1).unwrap();
             let policy = policy(None, StopHandle::new(), Arc::new(Timeline::new()));
             let outcome = boot(&mut vcpus, &state, &Bus::new(), &policy).unwrap();
             assert_eq!(status_of(Arch::X86_64, &outcome), expected, "{step:?}: {outcome}");

@@ -1,11 +1,11 @@
-//! Numbers that are read as hexadecimal.
+//! Hexadecimal numbers.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An address or offset. In JSON it is a string such as `"0x100000"`: JSON readers that keep numbers as
-/// floating point cannot hold 64-bit addresses.
+/// An address or offset. A string such as `"0x100000"` in JSON, because JSON parsers with floating-point numbers cannot
+/// represent all 64-bit values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex(
     /// The number.

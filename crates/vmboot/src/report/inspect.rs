@@ -1,4 +1,4 @@
-//! What an image is.
+//! Report on an image.
 
 use std::fmt;
 
@@ -9,83 +9,83 @@ use serde::{Deserialize, Serialize};
 
 use super::Hex;
 
-/// What an image is, where its parts go and which protocols can start it.
+/// Report on an image: format, segments, entry points and supported protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InspectReport {
     /// Always `vmboot.inspect/1`.
     pub schema: String,
-    /// The file as it was named.
+    /// Path of the file, as on the command line.
     pub file: String,
-    /// The length of the file in bytes.
+    /// Length of the file in bytes.
     pub len: u64,
-    /// The format's name.
+    /// Name of the format.
     pub format: String,
-    /// The architecture's name.
+    /// Name of the architecture.
     pub arch: String,
     /// `little` or `big`.
     pub endian: String,
-    /// The kernel's own version string.
+    /// Version string in the image.
     pub kernel_version: Option<String>,
-    /// What goes into memory, at link addresses.
+    /// Segments, in ascending order of their link addresses.
     pub segments: Vec<SegmentReport>,
-    /// Start of what the kernel uses before it reads a memory map.
+    /// Start of the memory that the kernel uses before it reads the memory map.
     pub extent_start: Hex,
-    /// Its end, exclusive.
+    /// End of that memory, exclusive.
     pub extent_end: Hex,
-    /// Where the image may be placed.
+    /// Placement rule of the image.
     pub placement: PlacementReport,
-    /// Where it may be started.
+    /// Entry points.
     pub entries: Vec<EntryReport>,
-    /// The image inside the image.
+    /// Compressed kernel in the image.
     pub payload: Option<PayloadReport>,
-    /// The setup header of a bzImage.
+    /// Setup header of a bzImage.
     pub linux_x86: Option<SetupHeaderReport>,
-    /// What the header of an arm64 `Image` says beside addresses.
+    /// Header of an arm64 `Image`.
     pub arm64_image: Option<Arm64ImageReport>,
-    /// What the header of a riscv `Image` says beside addresses.
+    /// Header of a riscv `Image`.
     pub riscv_image: Option<RiscvImageReport>,
-    /// Whether the file is also a PE program that UEFI firmware can start.
+    /// Whether the image is also an EFI application.
     pub efi_stub: bool,
-    /// Every known protocol and whether it can start this image.
+    /// All known protocols, and whether they support this image.
     pub protocols: Vec<ProtocolReport>,
-    /// What is odd about the image.
+    /// Warnings about the image.
     pub warnings: Vec<String>,
 }
 
-/// A part of the image and its place.
+/// A segment of the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentReport {
-    /// Offset of the part in the file.
+    /// Offset in the file.
     pub offset: Hex,
-    /// How many bytes come from the file.
+    /// Number of bytes in the file.
     pub file_len: u64,
-    /// Guest physical link address.
+    /// Link address in guest physical memory.
     pub start: Hex,
-    /// Its end, exclusive.
+    /// End, exclusive.
     pub end: Hex,
-    /// How many bytes at the end are zeroed.
+    /// Number of zeroed bytes at the end.
     pub zero_len: u64,
 }
 
-/// Where an image may be placed.
+/// Placement rule of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "kebab-case")]
 pub enum PlacementReport {
-    /// Only at its link addresses.
+    /// Only at the link addresses.
     Fixed,
-    /// Where the start of its extent meets these conditions.
+    /// At any address of the start of the extent that meets these conditions.
     Relocatable {
-        /// The alignment.
+        /// Alignment in bytes.
         align: Hex,
-        /// The remainder modulo the alignment.
+        /// Remainder modulo the alignment.
         align_offset: Hex,
-        /// The lowest address.
+        /// Lowest start address.
         min: Hex,
-        /// The highest end, exclusive.
+        /// Highest end address, exclusive.
         max: Hex,
-        /// The address it prefers.
+        /// Preferred start address.
         preferred: Option<Hex>,
     },
 }
@@ -94,27 +94,27 @@ pub enum PlacementReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EntryReport {
-    /// How the code there expects to be called.
+    /// Name of the entry ABI.
     pub abi: String,
-    /// Guest physical link address.
+    /// Link address in guest physical memory.
     pub address: Hex,
 }
 
-/// The image inside the image.
+/// Compressed kernel in an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PayloadReport {
-    /// The compression, if it is a known one.
+    /// Compression format, if it is known.
     pub codec: Option<String>,
     /// Offset in the file.
     pub offset: Hex,
     /// Length in the file.
     pub len: u64,
-    /// Length once unpacked, where the container says so.
+    /// Uncompressed length, if the image contains it.
     pub unpacked_len: Option<u64>,
 }
 
-/// The setup header of a bzImage; a field that its version does not have is null.
+/// Setup header of a bzImage. Fields that its version lacks are null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SetupHeaderReport {
@@ -124,56 +124,55 @@ pub struct SetupHeaderReport {
     pub loadflags: Hex,
     /// `xloadflags`.
     pub xloadflags: Hex,
-    /// The longest command line in bytes.
+    /// Maximum length of the command line in bytes.
     pub cmdline_size: u64,
-    /// The highest address of an initrd's last byte.
+    /// Highest address of the last byte of the initrd.
     pub initrd_addr_max: Hex,
-    /// The alignment of a relocatable kernel.
+    /// Alignment of a relocatable kernel.
     pub kernel_alignment: Option<Hex>,
-    /// Whether the kernel may be moved.
+    /// Whether the kernel is relocatable.
     pub relocatable: bool,
-    /// The preferred address.
+    /// Preferred load address.
     pub pref_address: Option<Hex>,
-    /// The memory needed from the runtime start.
+    /// Size of the memory that the kernel needs from its start address.
     pub init_size: Option<Hex>,
 }
 
-/// What the header of an arm64 `Image` says beside addresses.
+/// Header of an arm64 `Image`, without its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Arm64ImageReport {
-    /// The page size that the kernel was built for, in bytes, where the header says so. A CPU without it cannot run the
-    /// kernel.
+    /// Page size of the kernel in bytes, if the header specifies it. The CPU must support this page size.
     pub page_size: Option<u32>,
-    /// Whether the kernel may be anywhere in RAM; otherwise it cannot use the RAM below it.
+    /// Whether the kernel can be anywhere in RAM; otherwise it cannot use the RAM below it.
     pub placed_anywhere: bool,
 }
 
-/// What the header of a riscv `Image` says beside addresses.
+/// Header of a riscv `Image`, without its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RiscvImageReport {
-    /// The version of the header, such as `0.2`.
+    /// Version of the header, such as `0.2`.
     pub version: String,
 }
 
-/// Whether a protocol can start the image.
+/// Whether a protocol supports the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProtocolReport {
-    /// The protocol's name.
+    /// Name of the protocol.
     pub name: String,
-    /// Whether it can.
+    /// Whether the protocol can boot the image.
     pub supported: bool,
-    /// Why not.
+    /// Reason if not.
     pub reason: Option<String>,
 }
 
 impl InspectReport {
-    /// The schema this crate writes.
+    /// Current schema.
     pub const SCHEMA: &'static str = "vmboot.inspect/1";
 
-    /// The report on `image`, which was read from `file`.
+    /// Creates the report on `image`, which was read from `file`.
     #[must_use]
     pub fn new(file: &str, image: &KernelImage, protocols: &[&dyn BootProtocol]) -> Self {
         Self {
@@ -287,7 +286,7 @@ impl ProtocolReport {
     }
 }
 
-/// The report for a person.
+/// The report as text.
 impl fmt::Display for InspectReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<12} {value}");
@@ -320,19 +319,19 @@ impl fmt::Display for InspectReport {
             row("boot header", &format_args!("version {}", header.version))?;
         }
         if self.efi_stub {
-            row("EFI stub", &"UEFI firmware can start the file, too")?;
+            row("EFI stub", &"yes: the file is also an EFI application")?;
         }
         for segment in &self.segments {
             row(
                 "segment",
                 &format_args!(
-                    "{}..{}: {} bytes from offset {}, {} zeroed",
+                    "{}..{}: {} bytes at offset {}, {} bytes zeroed",
                     segment.start, segment.end, segment.file_len, segment.offset, segment.zero_len
                 ),
             )?;
         }
         row(
-            "uses",
+            "extent",
             &format_args!("{}..{}", self.extent_start, self.extent_end),
         )?;
         row("placement", &self.placement)?;
@@ -355,13 +354,13 @@ impl fmt::Display for InspectReport {
 impl fmt::Display for Arm64ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.page_size {
-            Some(size) => write!(f, "pages of {} KiB", size >> 10)?,
-            None => write!(f, "pages of unknown size")?,
+            Some(size) => write!(f, "page size {} KiB", size >> 10)?,
+            None => write!(f, "page size unspecified")?,
         }
         f.write_str(if self.placed_anywhere {
-            ", anywhere in RAM"
+            ", placed anywhere in RAM"
         } else {
-            ", near the start of RAM"
+            ", placed near the start of RAM"
         })
     }
 }
@@ -383,7 +382,7 @@ impl fmt::Display for PlacementReport {
                 }
                 write!(f, ", within {min}..{max}")?;
                 match preferred {
-                    Some(preferred) => write!(f, ", preferably {preferred}"),
+                    Some(preferred) => write!(f, ", preferred {preferred}"),
                     None => Ok(()),
                 }
             }
@@ -396,7 +395,7 @@ impl fmt::Display for PayloadReport {
         let codec = self.codec.as_deref().unwrap_or("unknown compression");
         write!(f, "{codec}, {} bytes at offset {}", self.len, self.offset)?;
         match self.unpacked_len {
-            Some(len) => write!(f, ", unpacks to {len} bytes"),
+            Some(len) => write!(f, ", {len} bytes uncompressed"),
             None => Ok(()),
         }
     }
@@ -405,8 +404,8 @@ impl fmt::Display for PayloadReport {
 impl fmt::Display for ProtocolReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            None => write!(f, "{}: can start it", self.name),
-            Some(reason) => write!(f, "{}: cannot start it, {reason}", self.name),
+            None => write!(f, "{}: supported", self.name),
+            Some(reason) => write!(f, "{}: not supported: {reason}", self.name),
         }
     }
 }

@@ -1,36 +1,36 @@
-//! What a boot would do.
+//! Report on a boot plan.
 
 use boot_core::cpu::x86_64;
-use boot_core::{BootPlan, Content, CpuState, Load, MemoryRegion};
+use boot_core::{BootPlan, CpuState, Load, LoadContent, MemoryRegion};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
 
-/// What a boot writes where, and how the CPUs start.
+/// Report on a boot plan: memory map, loads and CPU state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlanReport {
     /// Always `vmboot.plan/1`.
     pub schema: String,
-    /// The protocol's name.
+    /// Name of the protocol.
     pub protocol: String,
-    /// The architecture's name.
+    /// Name of the architecture.
     pub arch: String,
-    /// Start of what the kernel uses before it reads a memory map.
+    /// Start of the memory that the kernel uses before it reads the memory map.
     pub kernel_start: Hex,
-    /// Its end, exclusive.
+    /// End of that memory, exclusive.
     pub kernel_end: Hex,
-    /// The memory map the guest is given.
+    /// Memory map for the guest.
     pub memory: Vec<MemoryReport>,
-    /// What is written to guest memory, by rising address.
+    /// Writes to guest memory, in ascending order of addresses.
     pub loads: Vec<LoadReport>,
-    /// The entry states of the CPUs that are started.
+    /// Entry states of the CPUs that are started.
     pub cpus: Vec<CpuReport>,
-    /// What is odd about this boot.
+    /// Warnings about this boot.
     pub warnings: Vec<String>,
 }
 
-/// A region of the guest's memory map.
+/// A region of the memory map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
@@ -42,11 +42,11 @@ pub struct MemoryReport {
     pub kind: String,
 }
 
-/// One write to guest memory.
+/// A write to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LoadReport {
-    /// What it is.
+    /// Name of the content.
     pub label: String,
     /// First address.
     pub start: Hex,
@@ -54,24 +54,24 @@ pub struct LoadReport {
     pub end: Hex,
     /// `source`, `bytes` or `zeros`.
     pub content: String,
-    /// For `source`: which file, `kernel`, `initrd` or `module N`.
+    /// For `source`: the file, `kernel`, `initrd` or `module N`.
     pub source: Option<String>,
-    /// For `source`: the offset in that file.
+    /// For `source`: the offset in the file.
     pub offset: Option<Hex>,
 }
 
-/// The registers a CPU starts with that are not zero.
+/// Nonzero registers of a CPU at entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CpuReport {
     /// Guest physical address of the first instruction.
     pub entry: Hex,
-    /// Register names and values, in the order of the architecture's manual.
+    /// Register names and values, in the order of the architecture manual.
     pub registers: Vec<(String, Hex)>,
 }
 
 impl PlanReport {
-    /// The schema this crate writes.
+    /// Current schema.
     pub const SCHEMA: &'static str = "vmboot.plan/1";
 }
 
@@ -104,10 +104,10 @@ impl From<&MemoryRegion> for MemoryReport {
 impl From<&Load> for LoadReport {
     fn from(load: &Load) -> Self {
         let (content, source, offset) = match &load.content {
-            Content::Source { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
-            Content::Bytes(_) => ("bytes", None, None),
-            Content::Zeros => ("zeros", None, None),
-            // `Content` may grow before this report learns the new word.
+            LoadContent::File { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
+            LoadContent::Bytes(_) => ("bytes", None, None),
+            LoadContent::Zeros => ("zeros", None, None),
+            // `LoadContent` is non-exhaustive.
             _ => ("other", None, None),
         };
         Self {

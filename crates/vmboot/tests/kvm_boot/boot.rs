@@ -2,80 +2,15 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::num::NonZeroU32;
 use std::num::NonZeroU64;
-use std::time::Duration;
 
-use boot_core::machine::ReservedMemory;
-use boot_core::{
-    BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, GuestRange, Machine, Module, RegionKind,
-    Sources, detect,
-};
+use boot_core::{BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, Sources, detect};
 use guest_ram::GuestRam;
-use hv_core::{OnShutdown, OnUnclaimed, Outcome, Policy};
+use hv_core::{Outcome, Policy};
 
-use super::console::{Answer, Console};
-use super::machine::{Board, Start};
-
-/// A machine and what it is given.
-#[derive(Clone)]
-pub(crate) struct Setup {
-    pub(crate) board: Board,
-    pub(crate) memory: u64,
-    /// RAM beside it.
-    pub(crate) banks: Vec<GuestRange>,
-    /// Taken out of RAM, with the kind the guest is told.
-    pub(crate) other_regions: Vec<(GuestRange, RegionKind)>,
-    /// RAM that the guest is told to leave alone.
-    pub(crate) reserved: Vec<ReservedMemory>,
-    pub(crate) vcpus: NonZeroU32,
-    pub(crate) acpi_rsdp: Option<u64>,
-    pub(crate) initrd: Option<Vec<u8>>,
-    pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
-    pub(crate) seeds: Option<Seeds>,
-    /// Typed into the guest's console, one after the other.
-    pub(crate) answers: Vec<Answer>,
-    /// The page whose writes end the run; a PC has none.
-    pub(crate) exit_page: Option<u64>,
-    pub(crate) on_shutdown: OnShutdown,
-    pub(crate) on_unclaimed: OnUnclaimed,
-    pub(crate) deadline: Duration,
-}
-
-/// Randomness for the guest.
-#[derive(Clone, Copy)]
-pub(crate) struct Seeds {
-    pub(crate) rng: &'static [u8],
-    pub(crate) kaslr: u64,
-}
-
-impl Setup {
-    /// 256 MiB, one CPU, and nothing given.
-    pub(crate) fn of(board: Board) -> Self {
-        Self {
-            board,
-            memory: 256 << 20,
-            banks: Vec::new(),
-            other_regions: Vec::new(),
-            reserved: Vec::new(),
-            vcpus: NonZeroU32::MIN,
-            acpi_rsdp: None,
-            initrd: None,
-            modules: Vec::new(),
-            seeds: None,
-            answers: Vec::new(),
-            exit_page: None,
-            on_shutdown: OnShutdown::Crash,
-            on_unclaimed: OnUnclaimed::Ignore,
-            deadline: Duration::from_mins(1),
-        }
-    }
-
-    /// The description of the machine.
-    pub(crate) fn machine(&self) -> Result<Machine, Box<dyn Error>> {
-        self.board.describe(self)
-    }
-}
+use super::console::Console;
+use super::machine::{self, Start};
+use super::setup::Setup;
 
 /// How a boot ended.
 pub(crate) struct Run {
@@ -100,7 +35,7 @@ struct Planned {
 fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Planned, Box<dyn Error>> {
     let kernel = File::open(super::fixtures::path(file))?;
     let image = detect(&vmboot::formats()?, &kernel)?;
-    let machine = setup.machine()?;
+    let machine = machine::describe(setup)?;
     let cmdline = Cmdline::parse(cmdline)?;
     let modules = setup
         .modules
@@ -144,23 +79,18 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         .iter()
         .map(|(bytes, _)| bytes as &dyn ByteSource)
         .collect();
-    let sources = Sources {
-        kernel: &kernel,
-        initrd: setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource),
-        modules: &files,
-    };
+    let mut sources = Sources::kernel(&kernel).with_modules(&files);
+    sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
     plan.load(&sources, &mut ram)?;
     if let Some(addr) = setup.acpi_rsdp {
         ram.write(addr, &acpi_rsdp())?;
     }
 
     let console = Console::default();
-    let policy = Policy {
-        deadline: Some(setup.deadline),
-        on_shutdown: setup.on_shutdown,
-        on_unclaimed: setup.on_unclaimed,
-        ..Policy::default()
-    };
+    let policy = Policy::default()
+        .with_deadline(setup.deadline)
+        .with_shutdown(setup.shutdown)
+        .with_unhandled_access(setup.unhandled_access);
     let start = Start {
         machine: &machine,
         ram: &ram,
@@ -169,9 +99,9 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         exit_page: setup.exit_page,
         policy: &policy,
     };
-    let outcome = setup
-        .board
-        .run(start, |input| console.converse(&setup.answers, input))?;
+    let outcome = machine::run(setup.board, &start, |input| {
+        console.converse(&setup.answers, input);
+    })?;
     Ok(Run {
         outcome,
         console: console.text(),

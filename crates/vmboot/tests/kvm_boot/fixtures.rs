@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::machine::Board;
+use super::board::Board;
+use super::machine;
 
 /// What a case needs.
 pub(crate) struct Needs {
@@ -33,7 +34,7 @@ impl Needs {
         let missing = self.files.iter().find(|file| !path(file).exists());
         missing
             .map(|file| format!("the fixture {file} is missing"))
-            .or_else(|| self.board.obstacle())
+            .or_else(|| machine::obstacle(self.board))
     }
 }
 

@@ -8,11 +8,12 @@ use contract::Digest;
 use hv_core::Outcome;
 use hv_core::virt::{Gic, RiscvIrqchip};
 
-use super::boot::{Run, Setup, boot};
+use super::board::Board;
+use super::boot::{Run, boot};
+use super::case::{Case, TestResult};
 use super::console::Answer;
 use super::fixtures::{Needs, path};
-use super::machine::Board;
-use super::{Case, TestResult};
+use super::setup::Setup;
 
 /// A kernel, the protocol that starts it and the machine that it is started on.
 #[derive(Clone, Copy)]

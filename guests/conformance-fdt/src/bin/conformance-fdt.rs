@@ -1,4 +1,4 @@
-//! The program; all of it is in the library.
+//! The program. Its code is in the library.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use conformance_fdt as _;

@@ -1,13 +1,13 @@
-//! `/chosen` (Devicetree Specification, section 3.6, and Linux `Documentation/devicetree/usage-model.rst`).
+//! Clauses about `/chosen` (Devicetree Specification, section 3.6, and Linux `Documentation/devicetree/usage-model.rst`).
 
 use clauses::{check, fail, note, report};
 use contract::{Blob, Expectation};
 
-use super::image::Claim;
+use super::image::ClaimedRange;
 use crate::fdt::Fdt;
 use crate::machine::phys;
 
-/// The command line: the bytes of `bootargs` without the zero behind them.
+/// The command line: `bootargs` without its terminating zero.
 pub(crate) fn cmdline<'a>(tree: &Fdt<'a>) -> &'a [u8] {
     let bootargs = tree
         .node("/chosen")
@@ -16,24 +16,24 @@ pub(crate) fn cmdline<'a>(tree: &Fdt<'a>) -> &'a [u8] {
     bootargs.strip_suffix(b"\0").unwrap_or(bootargs)
 }
 
-/// The initrd: its first address and the one past its last.
+/// Start and end (exclusive) of the initrd.
 pub(crate) type Initrd = (u64, u64);
 
-/// Checks the node; answers where the initrd is.
-pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>, kernel: &Claim) -> Option<Initrd> {
+/// Checks the node. Returns the range of the initrd.
+pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>, kernel: &ClaimedRange) -> Option<Initrd> {
     let Some(chosen) = tree.node("/chosen") else {
-        fail!("chosen", "no such node"; "one");
+        fail!("chosen", "no such node"; "a node");
         return None;
     };
     let bootargs = chosen.property("bootargs");
     let zero = bootargs.and_then(|it| it.iter().position(|byte| *byte == 0));
     check!("chosen.bootargs", bootargs.map(|it| it.len().wrapping_sub(1)) == zero,
         "the first zero at {} of {} bytes", zero.unwrap_or(0), bootargs.map_or(0, <[u8]>::len);
-        "one, behind the command line");
+        "one zero, at the end");
     for name in ["rng-seed", "kaslr-seed"] {
         if let Some(seed) = chosen.property(name) {
             note!(format_args!("chosen.{name}"), "{} bytes", seed.len());
-            // A guest that used a seed would wipe it; one that is all zeros was never one.
+            // A guest that uses a seed erases it, so zeros are not a seed.
             check!(format_args!("chosen.{name}"), seed.iter().any(|byte| *byte != 0), "zeros"; "a seed");
         }
     }
@@ -44,17 +44,17 @@ pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>, kernel: &Clai
     };
     let whole = initrd.is_some() || bounds == [None, None];
     check!("chosen.initrd-bounds", whole && initrd.is_none_or(|(start, end)| start < end),
-        "{:#x} to {:#x}", bounds[0].unwrap_or(0), bounds[1].unwrap_or(0); "a start below the end, or neither");
+        "{:#x} to {:#x}", bounds[0].unwrap_or(0), bounds[1].unwrap_or(0); "both with start below end, or neither");
     let initrd = initrd.filter(|(start, end)| start < end);
     match (expectation.initrd, initrd) {
         (None | Some(Blob::Absent), None) => {}
         (None, Some((start, end))) => note!("chosen.initrd", "{} bytes at {start:#x}", end - start),
-        (Some(Blob::Absent), Some((start, _))) => fail!("chosen.initrd", "one at {start:#x}"; "none"),
+        (Some(Blob::Absent), Some((start, _))) => fail!("chosen.initrd", "an initrd at {start:#x}"; "none"),
         (Some(Blob::Present(content)), None) => fail!("chosen.initrd", "none"; "{content}"),
         (Some(Blob::Present(content)), Some((start, end))) => {
-            // A length that is wrong may be absurd: then there is no use in reading that much.
+            // Do not read the bytes if the length is wrong: it may be arbitrarily large.
             if end - start == content.len {
-                report::against(
+                report::check_expected(
                     "chosen.initrd-content",
                     &phys::digest(start, content.len),
                     Some(&content),
@@ -72,7 +72,7 @@ pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>, kernel: &Clai
         // fully covers the kernel Image as well".
         let low = start.min(kernel.start) >> 30;
         let high = (end.max(kernel.end) - 1) >> 30;
-        check!("chosen.initrd-window", high - low < 32, "{start:#x}-{end:#x}"; "within 32 GiB with the kernel");
+        check!("chosen.initrd-window", high - low < 32, "{start:#x}-{end:#x}"; "within 32 GiB that include the kernel");
     }
     initrd
 }

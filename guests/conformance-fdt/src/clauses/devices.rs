@@ -1,4 +1,4 @@
-//! The devices that every machine has: interrupt controller and serial port.
+//! Clauses about the interrupt controller and the serial port.
 
 use clauses::{check, fail, report};
 use contract::{Expectation, Irqchip};
@@ -6,7 +6,7 @@ use contract::{Expectation, Irqchip};
 use crate::fdt::{Fdt, Node};
 use crate::machine::console;
 
-/// The interrupt controllers, and the value of `compatible` that tells each: for those of one line, the more special first.
+/// Values of `compatible` and their interrupt controllers.
 const CONTROLLERS: [(&str, Irqchip); 6] = [
     ("arm,gic-v3", Irqchip::GicV3),
     ("arm,cortex-a15-gic", Irqchip::GicV2),
@@ -16,10 +16,9 @@ const CONTROLLERS: [(&str, Irqchip); 6] = [
     ("riscv,plic0", Irqchip::Plic),
 ];
 
-/// The controller that devices interrupt, with its node.
+/// The interrupt controller of the devices, with its node.
 pub(crate) fn interrupt_controller<'a>(tree: &Fdt<'a>) -> Option<(Irqchip, Node<'a>)> {
-    // An APLIC of machine level has no place in a tree for a supervisor, but firmware leaves it there, disabled or handing
-    // all on to its child.
+    // Firmware may leave the machine-level APLIC in the tree, disabled or with a child that it delegates to.
     let mut found = tree.nodes().filter_map(|node| {
         let (_, kind) = CONTROLLERS
             .iter()
@@ -38,21 +37,21 @@ pub(crate) fn interrupt_controller<'a>(tree: &Fdt<'a>) -> Option<(Irqchip, Node<
 
 pub(crate) fn check(tree: &Fdt<'_>, expectation: &Expectation<'_>) {
     match interrupt_controller(tree) {
-        None => fail!("irqchip", "no node of one known"; "an interrupt controller"),
+        None => fail!("irqchip", "no known interrupt controller"; "an interrupt controller"),
         Some((kind, node)) => {
-            report::against("irqchip", &kind, expectation.irqchip.as_ref());
-            check!("irqchip.controller", node.property("interrupt-controller").is_some(), "{} without it", node.name;
+            report::check_expected("irqchip", &kind, expectation.irqchip.as_ref());
+            check!("irqchip.controller", node.property("interrupt-controller").is_some(), "no such property in {}", node.name;
                 "interrupt-controller");
-            check!("irqchip.reg", node.range().is_some_and(|(_, len)| len > 0), "none"; "where its registers are");
+            check!("irqchip.reg", node.range().is_some_and(|(_, len)| len > 0), "none"; "the address of its registers");
         }
     }
     let serial = console::stdout(tree);
     let range = serial.and_then(|serial| serial.range());
-    check!("chosen.stdout-path", serial.is_some(), "no path to a node"; "one to the serial port");
+    check!("chosen.stdout-path", serial.is_some(), "no path of a node"; "the path of the serial port");
     if let (Some(serial), Some((address, len))) = (serial, range) {
-        report::address_against("serial.address", address, expectation.serial);
-        check!("serial.reg", len >= 8, "{len:#x} bytes"; "room for the registers");
-        check!("serial.usable", serial.is_okay(), "a node whose status says it is not"; "one to use");
+        report::check_expected_address("serial.address", address, expectation.serial);
+        check!("serial.reg", len >= 8, "{len:#x} bytes"; "at least 8 bytes of registers");
+        check!("serial.usable", serial.is_okay(), "a status other than okay"; "okay");
     } else {
         check!("serial.address", expectation.serial.is_none(), "no registers"; "{:#x}", expectation.serial.unwrap_or(0));
     }

@@ -1,19 +1,19 @@
-//! Memory: the banks that the tree describes, and what it reserves.
+//! Clauses about the memory nodes and reserved memory.
 
-use clauses::memory::{self, Map, Occupant};
+use clauses::memory::{self, MemoryMap, NamedRange};
 use clauses::memory_map::overlap;
 use clauses::{check, fail, note};
 use contract::Expectation;
 
-use super::image::Claim;
+use super::image::ClaimedRange;
 use crate::fdt::Fdt;
 use crate::machine::phys::Phys;
 
 const MAX_RESERVED: usize = 64;
-/// Address range type of RAM.
+/// Address range type of RAM (ACPI specification, section 15).
 const RAM: u32 = 1;
 
-/// Memory that is not to be touched: first address and the one past the last.
+/// Reserved memory: start and end (exclusive) of each range.
 struct Reserved {
     ranges: [(u64, u64); MAX_RESERVED],
     len: usize,
@@ -23,7 +23,7 @@ impl Reserved {
     fn push(&mut self, start: u64, len: u64) {
         note!("memory.reserved", "{start:#x}-{:#x}", start.saturating_add(len));
         match self.ranges.get_mut(self.len) {
-            None => fail!("memory.reserved", "more ranges"; "{MAX_RESERVED} at the most"),
+            None => fail!("memory.reserved", "more ranges"; "at most {MAX_RESERVED}"),
             Some(range) => {
                 *range = (start, start.saturating_add(len));
                 self.len += 1;
@@ -36,19 +36,19 @@ impl Reserved {
     }
 }
 
-/// Takes the banks into `map`, and checks them and what stands in them.
+/// Adds the banks to `map` and checks them and the ranges in use.
 pub(crate) fn check(
     tree: &Fdt<'_>,
     expectation: &Expectation<'_>,
-    kernel: &Claim,
+    kernel: &ClaimedRange,
     initrd: Option<(u64, u64)>,
     tree_at: u64,
-    map: &mut Map,
+    map: &mut MemoryMap,
     phys: &mut Phys,
 ) {
     for bank in tree
         .nodes()
-        .filter(|node| node.text("device_type") == Some("memory"))
+        .filter(|node| node.string("device_type") == Some("memory"))
     {
         let name = format_args!("memory.bank.{}", bank.name);
         let mut count = 0;
@@ -56,7 +56,7 @@ pub(crate) fn check(
             map.push(start, len, RAM);
             count += 1;
         }
-        check!(name, count > 0, "no whole entry in reg"; "one or more");
+        check!(name, count > 0, "no entry in reg"; "at least one");
     }
     let mut reserved = Reserved {
         ranges: [(0, 0); MAX_RESERVED],
@@ -75,12 +75,12 @@ pub(crate) fn check(
         }
     }
     let image = (kernel.start, kernel.end);
-    let shared = reserved.ranges().iter().find(|range| overlap(image, **range));
-    check!("place.kernel.unreserved", shared.is_none(), "{:#x}-{:#x} reserved",
-        shared.map_or(0, |it| it.0), shared.map_or(0, |it| it.1); "nothing of {:#x}-{:#x}", image.0, image.1);
+    let overlapping = reserved.ranges().iter().find(|range| overlap(image, **range));
+    check!("place.kernel.unreserved", overlapping.is_none(), "{:#x}-{:#x} reserved",
+        overlapping.map_or(0, |it| it.0), overlapping.map_or(0, |it| it.1); "no reservation in {:#x}-{:#x}", image.0, image.1);
 
     let tree_end = tree_at.saturating_add(tree.total.into());
-    let occupants: [Occupant; 3] = [
+    let occupied: [NamedRange; 3] = [
         ("kernel", kernel.start, kernel.end),
         ("device-tree", tree_at, tree_end),
         ("initrd", initrd.map_or(0, |it| it.0), initrd.map_or(0, |it| it.1)),
@@ -89,9 +89,9 @@ pub(crate) fn check(
         kernel.start,
         kernel.start.saturating_add(crate::machine::phys::image_length()),
     );
-    let mut untouchable = [(0, 0); MAX_RESERVED + 1];
+    let mut excluded = [(0, 0); MAX_RESERVED + 1];
     let used = reserved.len + 1;
-    for (slot, range) in untouchable
+    for (slot, range) in excluded
         .iter_mut()
         .zip([&own].into_iter().chain(reserved.ranges()))
     {
@@ -100,8 +100,8 @@ pub(crate) fn check(
     memory::check(
         map,
         expectation.memory,
-        occupants.into_iter(),
-        untouchable.get(..used).unwrap_or_default(),
+        occupied.into_iter(),
+        excluded.get(..used).unwrap_or_default(),
         phys,
     );
 }

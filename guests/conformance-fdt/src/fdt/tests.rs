@@ -1,8 +1,8 @@
-//! Trees are put together here, word by word, as section 5 of the Devicetree Specification says.
+//! Tests with device trees built word by word (Devicetree Specification, chapter 5).
 
 use super::*;
 
-/// What a structure block is made of.
+/// A token of a structure block.
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Begin(&'a str),
@@ -13,7 +13,7 @@ enum Part<'a> {
 
 use Part::{Begin, End as EndNode, Nop, Prop};
 
-/// A blob of these parts and reservations, with gaps of a word between its blocks.
+/// Builds a device tree of these tokens and reservations, with gaps between its blocks.
 fn blob(parts: &[Part<'_>], reservations: &[(u64, u64)]) -> Vec<u8> {
     let mut strings: Vec<u8> = Vec::new();
     let mut structure: Vec<u8> = Vec::new();
@@ -78,7 +78,7 @@ fn be(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// A small machine: a serial port on a bus, one on a bus that translates, two CPUs.
+/// The tree of a machine with a serial port on an identity-mapped bus, one on a translated bus, and two CPUs.
 fn sample() -> Vec<u8> {
     let (two, one, none) = (be(&[2]), be(&[1]), be(&[0]));
     let reg = be(&[0, 0x1000_0000, 0, 0x100]);
@@ -165,20 +165,20 @@ fn nodes_are_found_by_path_name_and_phandle() {
     assert_eq!(children, ["cpu@0", "cpu@1"]);
     let first = tree.node("/cpus/cpu@0").unwrap();
     assert_eq!(first.children().count(), 0);
-    assert!(first.is(&cpus.children().next().unwrap()) && !first.is(&cpus));
+    assert!(first.is_same_node(&cpus.children().next().unwrap()) && !first.is_same_node(&cpus));
     let reserved: Vec<_> = tree.reservations().collect();
     assert_eq!(reserved, [(0x8000_0000, 0x1000), (1, 2)]);
 }
 
 #[test]
-fn properties_are_read_as_their_parents_count() {
+fn reg_follows_the_cells_of_the_parent() {
     let bytes = sample();
     let tree = Fdt::parse(&bytes).unwrap();
     let reg = |path: &str| -> Vec<_> { tree.node(path).unwrap().reg().unwrap().collect() };
     assert_eq!(reg("/cpus/cpu@1"), [(1, 0)]);
     assert_eq!(reg("/soc/serial"), [(0x1000_0000, 0x100)]);
     assert_eq!(reg("/bus/serial"), [(0x40, 4), (0x80, 8)]);
-    // An address on a bus that translates is none of the CPU's.
+    // An address on a translated bus is not a CPU address.
     assert_eq!(
         tree.node("/soc/serial").unwrap().range(),
         Some((0x1000_0000, 0x100))
@@ -191,7 +191,7 @@ fn properties_are_read_as_their_parents_count() {
         (root.u32("#size-cells"), root.number("#size-cells")),
         (Some(2), Some(2))
     );
-    assert_eq!((root.u32("compatible"), root.text("compatible")), (None, None));
+    assert_eq!((root.u32("compatible"), root.string("compatible")), (None, None));
     assert!(root.property("ranges").is_none() && root.reg().is_none());
     let (first, second) = (
         tree.node("/cpus/cpu@0").unwrap(),
@@ -207,7 +207,7 @@ fn properties_are_read_as_their_parents_count() {
 }
 
 #[test]
-fn malformed_headers_are_refused() {
+fn malformed_headers_are_rejected() {
     let whole = sample();
     let total = u32::try_from(whole.len()).unwrap();
     for (index, value, expected) in [
@@ -228,12 +228,12 @@ fn malformed_headers_are_refused() {
         assert_eq!(Fdt::parse(&bytes).err(), Some(expected), "field {index}");
     }
     assert_eq!(Fdt::parse(&[]).err(), Some(FdtError::Magic(0)));
-    assert_eq!(claimed_size(&whole), Some(total));
-    assert_eq!((claimed_size(&[0; 8]), claimed_size(&whole[..6])), (None, None));
+    assert_eq!(total_size(&whole), Some(total));
+    assert_eq!((total_size(&[0; 8]), total_size(&whole[..6])), (None, None));
 }
 
 #[test]
-fn malformed_structures_are_refused() {
+fn malformed_structures_are_rejected() {
     for parts in [
         &[][..],
         &[Begin("")],
@@ -258,7 +258,7 @@ fn malformed_structures_are_refused() {
 }
 
 #[test]
-fn no_change_of_a_byte_makes_the_reader_panic() {
+fn no_change_of_a_byte_causes_a_panic() {
     let whole = sample();
     for at in 0..whole.len() {
         for value in [0, 1, 0x7f, 0x80, 0xff] {

@@ -1,9 +1,6 @@
-//! The serial port's interrupt through a PLIC, an APLIC, or an APLIC and this hart's IMSIC (RISC-V Platform-Level Interrupt
+//! Serial port interrupt through a PLIC, an APLIC, or an APLIC and the IMSIC of this hart (RISC-V Platform-Level Interrupt
 //! Controller Specification 1.0; RISC-V Advanced Interrupt Architecture 1.0, chapters 3 and 4).
-#![expect(
-    unsafe_code,
-    reason = "interrupts are enabled, and the IMSIC is reached, by CSRs"
-)]
+#![expect(unsafe_code, reason = "interrupt enables and the IMSIC are CSRs")]
 
 use core::arch::asm;
 
@@ -13,7 +10,7 @@ use super::{arch, console};
 use crate::clauses::{cpus, devices};
 use crate::fdt::{Fdt, Node};
 
-/// The supervisor's external interrupt, in `sie` and as the line of a hart's own controller.
+/// Supervisor external interrupt: bit in `sie` and number in `interrupts-extended`.
 const SUPERVISOR_EXTERNAL: u32 = 9;
 
 const PLIC_ENABLE: u64 = 0x2000;
@@ -25,12 +22,12 @@ const PLIC_CLAIM: u64 = 4;
 const APLIC_DOMAINCFG: u64 = 0;
 const DOMAINCFG_IE: u32 = 1 << 8;
 const DOMAINCFG_DM: u32 = 1 << 2;
-/// One word for each source; that of source 0 would be `domaincfg`.
+/// One word for each source, starting with source 1 after `domaincfg`.
 const APLIC_SOURCECFG: u64 = 0;
 const RISING_EDGE: u32 = 4;
 const LEVEL_HIGH: u32 = 6;
 const APLIC_SETIENUM: u64 = 0x1edc;
-/// One word for each source; that of source 0 would be `genmsi`.
+/// One word for each source, starting with source 1 after `genmsi`.
 const APLIC_TARGET: u64 = 0x3000;
 const APLIC_IDC: u64 = 0x4000;
 const APLIC_IDC_LEN: u64 = 32;
@@ -41,20 +38,20 @@ const IDC_CLAIMI: u64 = 0x1c;
 const EIDELIVERY: u64 = 0x70;
 const EITHRESHOLD: u64 = 0x72;
 const EIE0: u64 = 0xc0;
-/// The identity that the serial port's message has.
+/// Interrupt identity in the MSI of the serial port.
 const MESSAGE: u32 = 1;
 
-/// An interrupt controller that lets the serial port's interrupt through.
+/// An interrupt controller with the serial port interrupt enabled.
 pub(crate) enum Controller {
-    /// A PLIC: address of this hart's claim register.
+    /// PLIC: address of the claim register of this hart.
     Plic(u64),
-    /// An APLIC: address of this hart's claim register.
+    /// APLIC: address of the claim register of this hart.
     Aplic(u64),
-    /// An APLIC that sends messages to this hart's IMSIC.
+    /// APLIC that sends MSIs to the IMSIC of this hart.
     Imsic,
 }
 
-/// Lets the serial port's interrupt through, alone; `None` if the tree does not say how.
+/// Enables only the serial port interrupt; `None` if the tree does not describe it.
 pub(crate) fn enable_serial(tree: &Fdt<'_>) -> Option<Controller> {
     let (kind, node) = devices::interrupt_controller(tree)?;
     let (base, _) = node.range()?;
@@ -100,12 +97,12 @@ pub(crate) fn enable_serial(tree: &Fdt<'_>) -> Option<Controller> {
             Controller::Imsic
         }
     };
-    // SAFETY: the interrupt may become pending; `sstatus.SIE` stays clear, so it is not taken.
+    // SAFETY: the interrupt can become pending but is not taken, as `sstatus.SIE` is clear.
     unsafe { asm!("csrs sie, {}", in(reg) 1_u64 << SUPERVISOR_EXTERNAL, options(nostack, preserves_flags)) };
     console::interrupt_on_receive().then_some(controller)
 }
 
-/// Which of the lines in `interrupts-extended` is this hart's external interrupt.
+/// Index in `interrupts-extended` of the external interrupt of this hart.
 fn own_index(tree: &Fdt<'_>, controller: &Node<'_>) -> Option<u32> {
     let own = arch::record().cpu();
     let hart = cpus::cpus(tree).find(|cpu| cpus::id(cpu) == Some(own))?;
@@ -123,21 +120,21 @@ fn own_index(tree: &Fdt<'_>, controller: &Node<'_>) -> Option<u32> {
 }
 
 fn write_imsic(register: u64, value: u64) {
-    // SAFETY: siselect names a register of the interrupt file that sireg then is; both belong to the supervisor.
+    // SAFETY: siselect selects the register of the interrupt file that sireg accesses; both are supervisor CSRs.
     unsafe {
         asm!("csrw 0x150, {}", "csrw 0x151, {}", in(reg) register, in(reg) value, options(nostack, preserves_flags));
     }
 }
 
 impl Controller {
-    /// The interrupt that is pending, if one is; it is active until [`complete`](Self::complete).
+    /// Claims the pending interrupt, if there is one, until [`complete`](Self::complete).
     pub(crate) fn claim(&self) -> Option<u32> {
         let claim = match self {
             Self::Plic(register) => arch::read_u32(*register),
             Self::Aplic(register) => arch::read_u32(*register) >> 16,
             Self::Imsic => {
                 let top: u64;
-                // SAFETY: a write to stopei claims what the read tells, which is what is wanted.
+                // SAFETY: the write to stopei claims the interrupt that the read returns, as intended.
                 unsafe { asm!("csrrw {}, 0x15c, x0", out(reg) top, options(nostack, preserves_flags)) };
                 u32::try_from(top >> 16).unwrap_or(0)
             }
@@ -145,7 +142,7 @@ impl Controller {
         (claim != 0).then_some(claim)
     }
 
-    /// Says that the interrupt is dealt with; an APLIC and an IMSIC knew it when it was claimed.
+    /// Completes the interrupt. An APLIC and an IMSIC complete it when it is claimed.
     pub(crate) fn complete(&self, claim: u32) {
         if let Self::Plic(register) = self {
             arch::write_u32(*register, claim);

@@ -1,7 +1,7 @@
-//! arm64: the ways in, PSCI, the counter, and what a device access is.
+//! arm64: entry points, PSCI, the counter, and device accesses.
 #![expect(
     unsafe_code,
-    reason = "the entry code is assembly; registers, firmware calls and devices are instructions"
+    reason = "entry code, registers, firmware calls and device accesses need assembly"
 )]
 
 use core::arch::{asm, global_asm};
@@ -14,24 +14,23 @@ use contract::Entry;
 
 use crate::fdt::{Fdt, Node};
 
-/// The CPU as the loader left it.
+/// CPU state at entry.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Record {
+pub(crate) struct EntryRecord {
     x: [u64; 4],
-    /// Physical address of the image's first byte.
+    /// Physical address of the first byte of the image.
     pub(crate) base: u64,
     current_el: u64,
     daif: u64,
     spsel: u64,
     sctlr: u64,
     mpidr: u64,
-    /// Offset in the image of the first bytes without file content that were not zero, in steps of eight; all ones if there
-    /// were none.
+    /// Offset in the image of the first nonzero bytes without file content, a multiple of eight; all ones if there are none.
     pub(crate) dirty: u64,
 }
 
-/// What a started CPU finds and reports; the boot CPU fills in the first field.
+/// State of a secondary CPU at its start. The boot CPU sets the first field, the secondary CPU the others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Secondary {
@@ -49,15 +48,15 @@ struct Secondary {
 global_asm!(
     include_str!("arm64.s"),
     BIG_ENDIAN = const cfg!(target_endian = "big") as u32,
-    RECORD_LEN = const size_of::<Record>(),
-    X0 = const offset_of!(Record, x),
-    BASE = const offset_of!(Record, base),
-    CURRENT_EL = const offset_of!(Record, current_el),
-    DAIF = const offset_of!(Record, daif),
-    SPSEL = const offset_of!(Record, spsel),
-    SCTLR = const offset_of!(Record, sctlr),
-    MPIDR = const offset_of!(Record, mpidr),
-    DIRTY = const offset_of!(Record, dirty),
+    RECORD_LEN = const size_of::<EntryRecord>(),
+    X0 = const offset_of!(EntryRecord, x),
+    BASE = const offset_of!(EntryRecord, base),
+    CURRENT_EL = const offset_of!(EntryRecord, current_el),
+    DAIF = const offset_of!(EntryRecord, daif),
+    SPSEL = const offset_of!(EntryRecord, spsel),
+    SCTLR = const offset_of!(EntryRecord, sctlr),
+    MPIDR = const offset_of!(EntryRecord, mpidr),
+    DIRTY = const offset_of!(EntryRecord, dirty),
     S_USES_SMC = const offset_of!(Secondary, uses_smc),
     S_CONTEXT = const offset_of!(Secondary, context),
     S_CURRENT_EL = const offset_of!(Secondary, current_el),
@@ -71,34 +70,34 @@ global_asm!(
 
 unsafe extern "C" {
     #[link_name = "record"]
-    static RECORD: Record;
+    static RECORD: EntryRecord;
     #[link_name = "secondary_start"]
     static SECONDARY_START: [u8; 0];
 }
 
-/// Reads a system register.
+/// Reads a system register whose read has no side effects.
 macro_rules! system_register {
     ($name:literal) => {{
         let value: u64;
-        // SAFETY: reading this register has no effect.
+        // SAFETY: reading this register has no side effects.
         unsafe { asm!(concat!("mrs {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
         value
     }};
 }
 
-/// What the entry code recorded.
-pub(crate) fn record() -> Record {
-    // SAFETY: the entry code wrote every field before it called `kernel_main`, nothing writes them any more, and any bit
-    // pattern is a value of each field.
+/// The record of the entry code.
+pub(crate) fn record() -> EntryRecord {
+    // SAFETY: the entry code initialised every field before it called `kernel_main`, the record does not change afterwards, and
+    // any bit pattern is valid for each field.
     unsafe { (&raw const RECORD).read_volatile() }
 }
 
-/// Where QEMU's `virt` machine has the device tree when it loads an ELF ("Hardware configuration information for bare-metal
+/// Address of the device tree if QEMU's `virt` machine loads an ELF ("Hardware configuration information for bare-metal
 /// programming" in its documentation): the start of RAM.
 const QEMU_RAM: u64 = 0x4000_0000;
 
-impl Record {
-    /// The entry that was taken: a loader that knows the boot protocol leaves an address in `x0`.
+impl EntryRecord {
+    /// The boot ABI: `x0` is nonzero under the Linux boot protocol.
     pub(crate) const fn entry(&self) -> Entry {
         let [tree, ..] = self.x;
         if tree == 0 {
@@ -114,7 +113,7 @@ impl Record {
         if tree == 0 { QEMU_RAM } else { tree }
     }
 
-    /// The id that the device tree has of this CPU: its affinity fields.
+    /// Id of this CPU in the device tree: the affinity fields of MPIDR.
     pub(crate) const fn cpu(&self) -> u64 {
         affinity(self.mpidr)
     }
@@ -131,41 +130,41 @@ const SCTLR_C: u64 = 1 << 2;
 const SCTLR_EE: u64 = 1 << 25;
 
 /// Checks the registers of the boot CPU (booting.rst, "Before jumping into the kernel").
-pub(crate) fn check_cpu(record: &Record, _: &Fdt<'_>) {
+pub(crate) fn check_cpu(record: &EntryRecord, _: &Fdt<'_>) {
     let [x0, x1, x2, x3] = record.x;
     if record.entry() == Entry::Arm64 {
         check!("cpu.x0", x0.is_multiple_of(8), "{x0:#x}"; "a multiple of 8");
-        report::equal("cpu.x1", x1, 0);
-        report::equal("cpu.x2", x2, 0);
-        report::equal("cpu.x3", x3, 0);
+        report::check_equal("cpu.x1", x1, 0);
+        report::check_equal("cpu.x2", x2, 0);
+        report::check_equal("cpu.x3", x3, 0);
     } else {
         note!("cpu.x", "{x0:#x} {x1:#x} {x2:#x} {x3:#x}");
     }
     check_state("cpu", record.current_el, record.daif, record.spsel, record.sctlr);
     let frequency = system_register!("cntfrq_el0");
-    check!("cpu.counter-frequency", frequency != 0, "0"; "the counter's frequency in CNTFRQ_EL0");
+    check!("cpu.counter-frequency", frequency != 0, "0"; "a frequency in CNTFRQ_EL0");
 }
 
 fn check_state(name: impl core::fmt::Display, current_el: u64, daif: u64, spsel: u64, sctlr: u64) {
-    report::equal(format_args!("{name}.el"), current_el >> 2 & 3, 1);
-    report::equal(
+    report::check_equal(format_args!("{name}.el"), current_el >> 2 & 3, 1);
+    report::check_equal(
         format_args!("{name}.interrupts-off"),
         daif & DAIF_MASKED,
         DAIF_MASKED,
     );
-    report::equal(format_args!("{name}.sp-el1"), spsel & 1, 1);
-    report::equal(format_args!("{name}.mmu-off"), sctlr & SCTLR_M, 0);
-    report::equal(format_args!("{name}.cache-off"), sctlr & SCTLR_C, 0);
+    report::check_equal(format_args!("{name}.sp-el1"), spsel & 1, 1);
+    report::check_equal(format_args!("{name}.mmu-off"), sctlr & SCTLR_M, 0);
+    report::check_equal(format_args!("{name}.cache-off"), sctlr & SCTLR_C, 0);
     let found = if sctlr & SCTLR_EE == 0 { "little" } else { "big" };
     if cfg!(target_endian = "big") {
-        // No document says how a big-endian program finds its CPU; it switches by itself.
+        // No document specifies EE at the entry of a big-endian image; the entry code sets it.
         note!(format_args!("{name}.endian"), "{found}, switched to big");
     } else {
         check!(format_args!("{name}.endian"), found == "little", "{found}"; "little");
     }
 }
 
-/// First address past what the CPU can address without an MMU.
+/// End of the physical address space, exclusive.
 pub(crate) fn address_limit() -> u64 {
     let bits = match system_register!("id_aa64mmfr0_el1") & 0xf {
         0 => 32,
@@ -179,37 +178,37 @@ pub(crate) fn address_limit() -> u64 {
     1 << bits
 }
 
-/// The counter, which rises [`frequency`] times a second.
+/// The counter; its frequency is [`frequency`].
 pub(crate) fn counter() -> u64 {
     system_register!("cntvct_el0")
 }
 
-/// How often the counter rises in a second.
+/// Frequency of the counter in Hz.
 pub(crate) fn frequency(_: &Fdt<'_>) -> u64 {
     system_register!("cntfrq_el0")
 }
 
-/// How PSCI is called; [`Method`]'s values.
+/// Conduit of PSCI calls: one of the `METHOD_*` values.
 static METHOD: AtomicU8 = AtomicU8::new(METHOD_NONE);
 const METHOD_NONE: u8 = 0;
 const METHOD_HVC: u8 = 1;
 const METHOD_SMC: u8 = 2;
 
-/// PSCI functions (DEN0022, section 5.1); the last three in their 64-bit form where they have one.
+/// PSCI functions (DEN0022, section 5.1), in their 64-bit form where there is one.
 const PSCI_VERSION: u64 = 0x8400_0000;
 const SYSTEM_OFF: u64 = 0x8400_0008;
 const SYSTEM_RESET: u64 = 0x8400_0009;
 const CPU_ON: u64 = 0xc400_0003;
 const AFFINITY_INFO: u64 = 0xc400_0004;
-/// `AFFINITY_INFO` answers that the CPU is off.
+/// Return value of `AFFINITY_INFO` for a CPU that is off.
 const IS_OFF: u64 = 1;
 
 fn psci(function: u64, arguments: [u64; 3]) -> u64 {
     let [one, two, three] = arguments;
     let answer;
     match METHOD.load(Ordering::Relaxed) {
-        // SAFETY: by the SMC calling convention the callee keeps all registers but x0 to x17. No PSCI function used here
-        // writes memory of this CPU; a CPU it starts writes its own `Secondary`, which is read by volatile accesses.
+        // SAFETY: the SMC calling convention preserves all registers except x0 to x17. No PSCI function used here writes memory;
+        // a started CPU writes `Secondary`, which is read by volatile accesses.
         METHOD_HVC => unsafe {
             asm!("hvc #0", inout("x0") function => answer, inout("x1") one => _, inout("x2") two => _,
                 inout("x3") three => _, clobber_abi("C"), options(nostack));
@@ -230,9 +229,9 @@ fn psci_node<'a>(tree: &Fdt<'a>) -> Option<Node<'a>> {
         .find(|node| versions.iter().any(|version| node.is_compatible(version)))
 }
 
-/// Finds out from the device tree how firmware is called.
+/// Reads the conduit of PSCI from the device tree.
 pub(crate) fn find_firmware(tree: &Fdt<'_>) {
-    let method = match psci_node(tree).and_then(|node| node.text("method")) {
+    let method = match psci_node(tree).and_then(|node| node.string("method")) {
         Some("hvc") => METHOD_HVC,
         Some("smc") => METHOD_SMC,
         _ => METHOD_NONE,
@@ -240,10 +239,10 @@ pub(crate) fn find_firmware(tree: &Fdt<'_>) {
     METHOD.store(method, Ordering::Relaxed);
 }
 
-/// Checks that firmware and timer are described and there.
+/// Checks that firmware and timer are described and available.
 pub(crate) fn check_firmware(tree: &Fdt<'_>) {
-    let method = psci_node(tree).and_then(|node| node.text("method"));
-    check!("psci.method", matches!(method, Some("hvc" | "smc")), "{}", method.unwrap_or("no such node"); "hvc or smc");
+    let method = psci_node(tree).and_then(|node| node.string("method"));
+    check!("psci.method", matches!(method, Some("hvc" | "smc")), "{}", method.unwrap_or("no PSCI node"); "hvc or smc");
     let version = psci(PSCI_VERSION, [0; 3]);
     let (major, minor) = (version >> 16, version & 0xffff);
     check!("psci.version", (1..256).contains(&major) || version == 2, "{major}.{minor}"; "0.2 or later");
@@ -256,20 +255,20 @@ pub(crate) fn check_firmware(tree: &Fdt<'_>) {
     check!("timer.interrupts", lines >= 3, "{lines} interrupts of arm,armv8-timer"; "at least three");
 }
 
-/// Checks the properties of a CPU's node that the architecture asks for.
+/// Checks the architecture-specific properties of a CPU node.
 pub(crate) fn check_cpu_node(cpu: &Node<'_>, id: u64, alone: bool) {
-    let method = cpu.text("enable-method");
+    let method = cpu.string("enable-method");
     check!(format_args!("cpus.{id:#x}.enable-method"), method == Some("psci") || alone && method.is_none(),
         "{}", method.unwrap_or("none"); "psci");
 }
 
-struct Slot(UnsafeCell<Secondary>);
+struct SharedSecondary(UnsafeCell<Secondary>);
 
-// SAFETY: every access to the content is volatile and by raw pointer; the protocol in `start` says who may when.
-unsafe impl Sync for Slot {}
+// SAFETY: every access to the content is volatile and by raw pointer; `start` orders the accesses of the CPUs.
+unsafe impl Sync for SharedSecondary {}
 
-static SLOT: Slot = Slot(UnsafeCell::new(NOTHING_FOUND));
-const NOTHING_FOUND: Secondary = Secondary {
+static SECONDARY: SharedSecondary = SharedSecondary(UnsafeCell::new(EMPTY));
+const EMPTY: Secondary = Secondary {
     uses_smc: 0,
     context: 0,
     current_el: 0,
@@ -281,14 +280,14 @@ const NOTHING_FOUND: Secondary = Secondary {
     done: 0,
 };
 
-/// Starts the CPU `id`, checks what it found, and sees it off again.
-pub(crate) fn start(id: u64, in_time: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
-    let slot = SLOT.0.get();
+/// Starts the CPU `id`, checks its state, and waits until it is off again.
+pub(crate) fn start(id: u64, wait_until: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> bool) {
+    let slot = SECONDARY.0.get();
     let prepared = Secondary {
         uses_smc: u64::from(METHOD.load(Ordering::Relaxed) == METHOD_SMC),
-        ..NOTHING_FOUND
+        ..EMPTY
     };
-    // SAFETY: no other CPU runs: the ones before this are off. The pointer is that of a static.
+    // SAFETY: no other CPU runs, as those started before are off. The pointer is that of a static.
     unsafe { slot.write_volatile(prepared) };
     let context = slot.expose_provenance() as u64;
     let entry = (&raw const SECONDARY_START).addr() as u64;
@@ -296,36 +295,36 @@ pub(crate) fn start(id: u64, in_time: &mut dyn FnMut(&mut dyn FnMut() -> bool) -
     unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
     let answer = psci(CPU_ON, [id, entry, context]);
     if answer != 0 {
-        return fail!(format_args!("cpus.{id:#x}.starts"), "the error {:#x} from CPU_ON", answer.cast_signed(); "0");
+        return fail!(format_args!("cpus.{id:#x}.starts"), "error {:#x} from CPU_ON", answer.cast_signed(); "0");
     }
-    let done = in_time(&mut || {
-        // SAFETY: the pointer is that of a static, and nothing is read yet.
+    let done = wait_until(&mut || {
+        // SAFETY: the pointer is that of a static; this only computes an address.
         let done = unsafe { &raw const (*slot).done };
-        // SAFETY: the started CPU alone writes, words at a time; a word is read whole.
+        // SAFETY: only the started CPU writes, in aligned words, so the read is atomic.
         unsafe { done.read_volatile() == 1 }
     });
-    check!(format_args!("cpus.{id:#x}.starts"), done, "nothing within ten seconds"; "a report of the CPU");
+    check!(format_args!("cpus.{id:#x}.starts"), done, "no report within 10 s"; "a report of the CPU");
     if !done {
         return;
     }
-    // SAFETY: a barrier: what was written before `done` is read after it.
+    // SAFETY: a barrier: the writes before `done` are visible after it.
     unsafe { asm!("dsb sy", options(nostack, preserves_flags)) };
-    // SAFETY: the started CPU wrote all it will ever write.
+    // SAFETY: the started CPU does not write after `done`.
     let found = unsafe { slot.read_volatile() };
     let name = format_args!("cpus.{id:#x}");
-    report::equal(format_args!("{name}.id"), affinity(found.mpidr), id);
-    report::equal(format_args!("{name}.context"), found.context, context);
-    report::equal(
+    report::check_equal(format_args!("{name}.id"), affinity(found.mpidr), id);
+    report::check_equal(format_args!("{name}.context"), found.context, context);
+    report::check_equal(
         format_args!("{name}.counter-frequency"),
         found.frequency,
         system_register!("cntfrq_el0"),
     );
     check_state(name, found.current_el, found.daif, found.spsel, found.sctlr);
-    let off = in_time(&mut || psci(AFFINITY_INFO, [id, 0, 0]) == IS_OFF);
-    check!(format_args!("{name}.off"), off, "still on after ten seconds"; "off by CPU_OFF");
+    let off = wait_until(&mut || psci(AFFINITY_INFO, [id, 0, 0]) == IS_OFF);
+    check!(format_args!("{name}.off"), off, "still on after 10 s"; "off by CPU_OFF");
 }
 
-/// Switches the machine off.
+/// Powers the machine off.
 pub(crate) fn power_off() -> ! {
     psci(SYSTEM_OFF, [0; 3]);
     stop()
@@ -337,42 +336,40 @@ pub(crate) fn reset() -> ! {
     stop()
 }
 
-/// Does nothing more, with interrupts masked.
+/// Halts with interrupts masked.
 pub(crate) fn stop() -> ! {
     loop {
         wait();
     }
 }
 
-/// Waits for an interrupt, which stays masked.
+/// Waits for an interrupt, which remains masked.
 pub(crate) fn wait() {
-    // SAFETY: waits, and does nothing else.
+    // SAFETY: the instruction only waits.
     unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
 }
 
-/// Sends `byte` to whoever reads where the machine has no serial port; there is nobody.
+/// Sends `byte` to the console of firmware; arm64 firmware has none.
 pub(crate) fn firmware_send(_: u8) {}
 
-/// Reads a byte of a device.
-///
-/// By one instruction with a plain address: a hypervisor need not understand others.
+/// Reads a byte of a device by one load with a base register, which every hypervisor can emulate.
 pub(crate) fn read_u8(address: u64) -> u8 {
     let value: u32;
-    // SAFETY: the address is one of a device, as the device tree or the command line says; what its registers do upon a
-    // read is what its driver wants. There is no MMU, so an address is a physical one.
+    // SAFETY: the address is that of a device in the device tree or on the command line, and its driver expects the side
+    // effects of the read. The MMU is off, so addresses are physical.
     unsafe { asm!("ldrb {:w}, [{}]", out(reg) value, in(reg) address, options(nostack, preserves_flags)) };
     value.to_le_bytes()[0]
 }
 
 /// Writes a byte to a device; see [`read_u8`].
 pub(crate) fn write_u8(address: u64, value: u8) {
-    // SAFETY: as for `read_u8`; no device driven here writes memory on its own.
+    // SAFETY: as for `read_u8`; no device that this program uses writes to memory.
     unsafe {
         asm!("strb {:w}, [{}]", in(reg) u32::from(value), in(reg) address, options(nostack, preserves_flags));
     }
 }
 
-/// Reads a word of a device; devices are little-endian.
+/// Reads a 32-bit register of a device, which is little-endian.
 pub(crate) fn read_u32(address: u64) -> u32 {
     let value: u32;
     // SAFETY: as for `read_u8`.
@@ -380,20 +377,10 @@ pub(crate) fn read_u32(address: u64) -> u32 {
     u32::from_le(value)
 }
 
-/// Writes a word to a device; devices are little-endian.
+/// Writes a 32-bit register of a device, which is little-endian.
 pub(crate) fn write_u32(address: u64, value: u32) {
     // SAFETY: as for `write_u8`.
     unsafe {
         asm!("str {:w}, [{}]", in(reg) value.to_le(), in(reg) address, options(nostack, preserves_flags));
     }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn exception_entry(vector: u64, syndrome: u64, address: u64, fault_address: u64) -> ! {
-    fail!(
-        "exception",
-        "vector {vector}, syndrome {syndrome:#x} at pc {address:#x}, far {fault_address:#x}";
-        "none"
-    );
-    crate::run::finish()
 }

@@ -1,5 +1,5 @@
-// The way in for the boot CPU, and for those that it starts. The first records the CPU as the loader left it, checks that
-// everything without bytes in the file is zero, relocates the program and calls kernel_main. MMU and caches stay off.
+// Entry points of the boot CPU and of secondary CPUs. The former records the CPU state, checks that memory without file content
+// is zero, relocates the program and calls kernel_main. MMU and caches stay off.
 
 .section .head, "awx", %progbits
 
@@ -7,8 +7,8 @@
 .set SCTLR_EE, 1 << 25          // data accesses are big-endian
 .set R_AARCH64_RELATIVE, 1027
 
-// Reads SCTLR of this exception level into \value; instructions are little-endian always, but data accesses may have to be
-// switched before the first one.
+// Reads SCTLR of this exception level into \value; instructions are always little-endian, but data accesses may need a
+// switch before the first one.
 .macro own_byte_order value, spare
     mrs     \spare, CurrentEL
     cmp     \spare, #EL2
@@ -31,7 +31,7 @@
 2:  isb
 .endm
 
-// An Image has its header here, which the wrapper fills in; an ELF keeps the zeros.
+// xtask writes the header of an Image here; zeros in an ELF.
 .globl image_start
 image_start:
     b       start
@@ -56,7 +56,7 @@ start:
     msr     daifset, #15
     msr     spsel, #1
 
-    // What has no bytes in the file: where the first is that is not zero; and make it so.
+    // Finds the first nonzero bytes without file content, then zeroes all of them.
     adrp    x7, __bss_start
     add     x7, x7, :lo12:__bss_start
     adrp    x8, __image_end
@@ -73,7 +73,7 @@ start:
     b       1b
 3:  str     x9, [x4, {DIRTY}]
 
-    // Every word that holds an address: written for the place the image was linked for.
+    // Applies the relocations, which are relative to the link address.
     adrp    x7, __rela_start
     add     x7, x7, :lo12:__rela_start
     adrp    x8, __rela_end
@@ -109,7 +109,7 @@ stuck:
     wfi
     b       stuck
 
-// Where PSCI starts a CPU: x0 is the address of its `Secondary`. Without a stack: it writes down what it found and goes.
+// Entry point of secondary CPUs: x0 is the address of `Secondary`. Records the CPU state without a stack, and calls CPU_OFF.
 .globl secondary_start
 secondary_start:
     own_byte_order x5, x6

@@ -1,4 +1,4 @@
-//! The serial port that the device tree names: an NS16550A or a PL011, asked until it has room.
+//! Serial port of `stdout-path`: an NS16550A or a PL011, with polled output.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -6,15 +6,15 @@ use crate::fdt::{Fdt, Node};
 
 use super::arch;
 
-/// Times that a byte waits for room before it is sent all the same: a device that never has room must not hang the program.
-const PATIENCE: u32 = 100_000;
+/// Maximum number of polls before a byte. The byte is then sent anyway, so that a broken device does not hang the program.
+const MAX_POLLS: u32 = 100_000;
 
-/// What the console is; set once, before the first byte.
+/// Kind of the console; set once, before the first byte.
 static KIND: AtomicU8 = AtomicU8::new(FIRMWARE);
 static BASE: AtomicU64 = AtomicU64::new(0);
 static SHIFT: AtomicU8 = AtomicU8::new(0);
 
-/// No serial port: what firmware has.
+/// No serial port: the console of firmware.
 const FIRMWARE: u8 = 0;
 const NS16550A: u8 = 1;
 const PL011: u8 = 2;
@@ -43,18 +43,18 @@ mod pl011 {
     pub(super) const RECEIVE_INTERRUPT: u32 = 1 << 4;
 }
 
-/// The node that `stdout-path` names, by path or by alias, without the options behind a colon.
+/// The node of `stdout-path`, which is a path or an alias; options after a colon are ignored.
 pub(crate) fn stdout<'a>(tree: &Fdt<'a>) -> Option<Node<'a>> {
-    let path = tree.node("/chosen")?.text("stdout-path")?;
+    let path = tree.node("/chosen")?.string("stdout-path")?;
     let path = path.split(':').next()?;
     if path.starts_with('/') {
         tree.node(path)
     } else {
-        tree.node(tree.node("/aliases")?.text(path)?)
+        tree.node(tree.node("/aliases")?.string(path)?)
     }
 }
 
-/// Whether a driver here knows the port, and which.
+/// The kind of the port, or `FIRMWARE` if it is unknown.
 fn kind(node: &Node<'_>) -> u8 {
     if node.is_compatible("ns16550a") {
         NS16550A
@@ -65,7 +65,7 @@ fn kind(node: &Node<'_>) -> u8 {
     }
 }
 
-/// Takes the port that `stdout-path` names, or else the first one.
+/// Initialises the port of `stdout-path`, or else the first known port.
 pub(crate) fn init(tree: &Fdt<'_>) {
     let node = stdout(tree)
         .into_iter()
@@ -89,7 +89,7 @@ pub(crate) fn init(tree: &Fdt<'_>) {
         write_8250(ns16550a::FIFO_CONTROL, 0x07);
         write_8250(ns16550a::MODEM_CONTROL, 0x03);
     } else {
-        // Off, no interrupts; 8 bits without queues; on, in both directions. The rate is as firmware left it.
+        // Disable, mask interrupts, 8 data bits without FIFOs, enable both directions. The baud rate stays as set by firmware.
         arch::write_u32(base.saturating_add(pl011::CONTROL), 0);
         arch::write_u32(base.saturating_add(pl011::INTERRUPT_MASK), 0);
         arch::write_u32(base.saturating_add(pl011::INTERRUPT_CLEAR), 0x7ff);
@@ -118,7 +118,7 @@ fn write_8250(register: u64, value: u8) {
 pub(crate) fn send(byte: u8) {
     match KIND.load(Ordering::Relaxed) {
         NS16550A => {
-            for _ in 0..PATIENCE {
+            for _ in 0..MAX_POLLS {
                 if read_8250(ns16550a::LINE_STATUS) & ns16550a::TRANSMITTER_EMPTY != 0 {
                     break;
                 }
@@ -126,7 +126,7 @@ pub(crate) fn send(byte: u8) {
             write_8250(ns16550a::DATA, byte);
         }
         PL011 => {
-            for _ in 0..PATIENCE {
+            for _ in 0..MAX_POLLS {
                 if arch::read_u32(base().saturating_add(pl011::FLAGS)) & pl011::TRANSMIT_FULL == 0 {
                     break;
                 }
@@ -137,7 +137,7 @@ pub(crate) fn send(byte: u8) {
     }
 }
 
-/// The next byte received, if there is one.
+/// The next received byte, if there is one.
 pub(crate) fn receive() -> Option<u8> {
     match KIND.load(Ordering::Relaxed) {
         NS16550A => {
@@ -153,7 +153,7 @@ pub(crate) fn receive() -> Option<u8> {
     }
 }
 
-/// Asks for an interrupt on each byte received; answers whether there is a port that can.
+/// Enables the receive interrupt. Returns whether there is a serial port.
 pub(crate) fn interrupt_on_receive() -> bool {
     match KIND.load(Ordering::Relaxed) {
         NS16550A => {

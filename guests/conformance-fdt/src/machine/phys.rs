@@ -1,10 +1,10 @@
-//! Physical memory. There is no MMU, so an address is a pointer.
+//! Access to physical memory. The MMU is off, so addresses are physical.
 #![expect(
     unsafe_code,
-    reason = "memory that no Rust object owns is reached by raw address"
+    reason = "memory outside of Rust objects is accessed by its address"
 )]
 
-use clauses::memory::Physical;
+use clauses::memory::PhysicalMemory;
 use contract::{Digest, Fnv1a64};
 
 use super::arch;
@@ -16,13 +16,12 @@ unsafe extern "C" {
     static IMAGE_END: [u8; 0];
 }
 
-/// Length of the program in memory.
+/// Length of the image in memory.
 pub(crate) fn image_length() -> u64 {
     ((&raw const IMAGE_END).addr() - (&raw const IMAGE_START).addr()) as u64
 }
 
-/// Reads one byte; the program's own bytes may be read, too. What the CPU cannot address reads as ones, like a bus that
-/// nobody drives.
+/// Reads one byte, also of the program itself. Bytes outside the physical address space read as 0xff.
 fn read_u8(address: u64) -> u8 {
     if address >= arch::address_limit() {
         return 0xff;
@@ -30,14 +29,14 @@ fn read_u8(address: u64) -> u8 {
     arch::read_u8(address)
 }
 
-/// Fills `buffer` from `address` on.
+/// Fills `buffer` from `address`.
 pub(crate) fn read(address: u64, buffer: &mut [u8]) {
     for (byte, at) in buffer.iter_mut().zip(address..) {
         *byte = read_u8(at);
     }
 }
 
-/// The digest of `len` bytes from `address` on.
+/// The digest of `len` bytes from `address`.
 pub(crate) fn digest(address: u64, len: u64) -> Digest {
     let mut hash = Fnv1a64::new();
     for at in address..address.saturating_add(len) {
@@ -49,12 +48,12 @@ pub(crate) fn digest(address: u64, len: u64) -> Digest {
     }
 }
 
-/// Where a pointer to `address` points; both have 64 bits here.
+/// Converts an address to a pointer-sized integer; both have 64 bits here.
 fn pointer_to(address: u64) -> usize {
     usize::try_from(address).unwrap_or(usize::MAX)
 }
 
-/// All memory but the program's own.
+/// Physical memory; writes to the program itself panic.
 pub(crate) struct Phys {
     own: core::ops::Range<u64>,
 }
@@ -67,13 +66,13 @@ impl Phys {
         }
     }
 
-    /// Whether any of the eight bytes from `address` on is the program's own.
+    /// Whether any of the eight bytes from `address` belongs to the program.
     fn is_own(&self, address: u64) -> bool {
         address < self.own.end && address.saturating_add(8) > self.own.start
     }
 }
 
-impl Physical for Phys {
+impl PhysicalMemory for Phys {
     fn limit(&self) -> u64 {
         arch::address_limit()
     }
@@ -81,10 +80,10 @@ impl Physical for Phys {
     fn read_u64(&mut self, address: u64) -> u64 {
         assert!(
             address.is_multiple_of(8),
-            "without an MMU, memory is read in its own units"
+            "with the MMU off, accesses must be aligned"
         );
-        // SAFETY: the address is aligned and one of RAM, as the loader says; an exception, which ends the program with a
-        // failed clause, shows that it is not. Any bit pattern is a number.
+        // SAFETY: the address is aligned and, by the memory map of the loader, RAM; if it is not, the exception is a failed
+        // clause and ends the program. Any bit pattern is a valid `u64`.
         unsafe { core::ptr::with_exposed_provenance::<u64>(pointer_to(address)).read_volatile() }
     }
 
@@ -93,7 +92,7 @@ impl Physical for Phys {
         if address >= arch::address_limit() || !address.is_multiple_of(8) {
             return false;
         }
-        // SAFETY: as for reading; no Rust object lives outside the image.
+        // SAFETY: as for reading; no Rust object is outside the image.
         unsafe { core::ptr::with_exposed_provenance_mut::<u64>(pointer_to(address)).write_volatile(value) };
         true
     }

@@ -1,5 +1,5 @@
-# The way in for the boot hart, and for those that it starts. The first records the hart as the loader left it, checks that
-# everything without bytes in the file is zero, relocates the program and calls kernel_main. The MMU stays off.
+# Entry points of the boot hart and of secondary harts. The former records the hart state, checks that memory without file content
+# is zero, relocates the program and calls kernel_main. The MMU stays off.
 
 .section .head, "awx", @progbits
 .option push
@@ -7,7 +7,7 @@
 
 .set R_RISCV_RELATIVE, 3
 
-# An Image has its header here, which the wrapper fills in; an ELF keeps the zeros.
+# xtask writes the header of an Image here; zeros in an ELF.
 .globl image_start
 image_start:
     .option push
@@ -31,7 +31,7 @@ start:
     lla     s0, image_start
     sd      s0, {BASE}(t0)
 
-    # What has no bytes in the file: where the first is that is not zero; and make it so.
+    # Finds the first nonzero bytes without file content, then zeroes all of them.
     lla     t1, __bss_start
     lla     t2, __image_end
     li      t3, -1
@@ -46,7 +46,7 @@ start:
     j       1b
 3:  sd      t3, {DIRTY}(t0)
 
-    # Every word that holds an address: written for the place the image was linked for.
+    # Applies the relocations, which are relative to the link address.
     lla     t1, __rela_start
     lla     t2, __rela_end
     lla     t3, linked_at
@@ -73,8 +73,8 @@ stuck:
     wfi
     j       stuck
 
-# Where SBI starts a hart: a0 is its id, a1 the address of its `Secondary`. Without a stack: it writes down what it found
-# and goes.
+# Entry point of secondary harts: a0 is the hart id, a1 the address of `Secondary`. Records the hart state without a stack, and
+# calls hart_stop.
 .balign 4
 .globl secondary_start
 secondary_start:

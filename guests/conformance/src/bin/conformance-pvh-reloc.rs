@@ -1,4 +1,4 @@
-//! A PVH kernel that may be moved.
+//! A relocatable PVH kernel.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",

@@ -1,4 +1,4 @@
-//! A PVH kernel, like a vmlinux: the note names its 32-bit entry, the ELF header its 64-bit one.
+//! A PVH kernel like a vmlinux: the 32-bit entry point is in the note, the 64-bit entry point in the ELF header.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",

@@ -3,13 +3,13 @@
 use crate::machine::phys::Phys;
 use clauses::{check, report};
 
-/// Checks the root pointer's address and, if there is one, that a root pointer stands there.
-pub(crate) fn root(address: u64, phys: &mut Phys, asked: Option<u64>) {
-    report::address_against("acpi.root", address, asked);
+/// Checks the address of the root pointer and, if it is not zero, the root pointer there.
+pub(crate) fn root(address: u64, phys: &mut Phys, expected: Option<u64>) {
+    report::check_expected_address("acpi.root", address, expected);
     if address == 0 {
         return;
     }
-    // The first 20 bytes are those of ACPI 1.0, with a checksum of their own.
+    // The first 20 bytes are the structure of ACPI 1.0, which has a checksum of its own.
     let mut root = [0; 20];
     phys.read(address, &mut root);
     let sum = root.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));

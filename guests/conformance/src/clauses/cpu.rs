@@ -1,15 +1,15 @@
-//! The CPU at entry: registers, control registers, segments, descriptor table.
+//! Clauses about the CPU at entry: registers, control registers, segments, descriptor table.
 
 use clauses::{check, fail, note, report};
 use contract::Entry;
 
 use crate::descriptor::Descriptor;
-use crate::machine::entry::{Probe, Record};
+use crate::machine::entry::{EntryRecord, Probe};
 use crate::machine::phys::Phys;
-use crate::page_walk::Tables;
+use crate::page_walk::PageTables;
 
 const CR0_PE: u64 = 1 << 0;
-/// Extension type: fixed to one on every CPU with long mode, so not a writeable bit.
+/// Extension type: always one on CPUs with long mode, so not a writable bit.
 const CR0_ET: u64 = 1 << 4;
 const CR0_PG: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
@@ -23,22 +23,22 @@ const FLAG_VM: u64 = 1 << 17;
 const BOOT_CS: u16 = 0x10;
 const BOOT_DS: u16 = 0x18;
 
-pub(crate) fn check(record: &Record, phys: &mut Phys, gdt_asked: bool) {
+pub(crate) fn check(record: &EntryRecord, phys: &mut Phys, gdt_required: bool) {
     match record.entry() {
-        Entry::Pvh => pvh(record, phys, gdt_asked),
+        Entry::Pvh => pvh(record, phys, gdt_required),
         Entry::Linux32 => linux32(record, phys),
-        // `Record::entry` knows no other.
+        // `EntryRecord::entry` returns no other value.
         _ => linux64(record, phys),
     }
-    report::equal("cpu.interrupts-off", record.rflags & FLAG_IF, 0);
+    report::check_equal("cpu.interrupts-off", record.rflags & FLAG_IF, 0);
     notes(record);
 }
 
 /// Xen's pvh.pandoc, "x86/HVM direct boot ABI".
-fn pvh(record: &Record, phys: &mut Phys, gdt_asked: bool) {
-    report::equal("cpu.cr0", record.cr0 & !CR0_ET, CR0_PE);
-    report::equal("cpu.cr4", record.cr4, 0);
-    report::equal("cpu.eflags-vm-tf", record.rflags & (FLAG_VM | FLAG_TF), 0);
+fn pvh(record: &EntryRecord, phys: &mut Phys, gdt_required: bool) {
+    report::check_equal("cpu.cr0", record.cr0 & !CR0_ET, CR0_PE);
+    report::check_equal("cpu.cr4", record.cr4, 0);
+    report::check_equal("cpu.eflags-vm-tf", record.rflags & (FLAG_VM | FLAG_TF), 0);
     probes(record);
     let mut tables = LoaderTables { record, phys };
     for (name, selector, kind) in [
@@ -47,27 +47,27 @@ fn pvh(record: &Record, phys: &mut Phys, gdt_asked: bool) {
         ("es", record.es, Kind::Data),
         ("ss", record.ss, Kind::Data),
     ] {
-        tables.described(name, selector, kind, gdt_asked);
+        tables.check_descriptor(name, selector, kind, gdt_required);
     }
-    tables.described("tr", record.tr, Kind::TaskState, gdt_asked);
+    tables.check_descriptor("tr", record.tr, Kind::TaskState, gdt_required);
 }
 
 /// boot.rst, "32-bit Boot Protocol".
-fn linux32(record: &Record, phys: &mut Phys) {
-    report::equal("cpu.cr0", record.cr0 & (CR0_PE | CR0_PG), CR0_PE);
-    report::equal("cpu.ebp", record.rbp, 0);
-    report::equal("cpu.edi", record.rdi, 0);
-    report::equal("cpu.ebx", record.rbx, 0);
+fn linux32(record: &EntryRecord, phys: &mut Phys) {
+    report::check_equal("cpu.cr0", record.cr0 & (CR0_PE | CR0_PG), CR0_PE);
+    report::check_equal("cpu.ebp", record.rbp, 0);
+    report::check_equal("cpu.edi", record.rdi, 0);
+    report::check_equal("cpu.ebx", record.rbx, 0);
     probes(record);
     check!("cpu.ss-access", record.probe_ss == Probe::GOOD, "{}", record.probe_ss; "{}", Probe::GOOD);
     boot_segments(record, phys, Kind::Code32);
 }
 
 /// boot.rst, "64-bit Boot Protocol".
-fn linux64(record: &Record, phys: &mut Phys) {
-    report::equal("cpu.cr0", record.cr0 & (CR0_PE | CR0_PG), CR0_PE | CR0_PG);
-    report::equal("cpu.cr4-pae", record.cr4 & CR4_PAE, CR4_PAE);
-    report::equal(
+fn linux64(record: &EntryRecord, phys: &mut Phys) {
+    report::check_equal("cpu.cr0", record.cr0 & (CR0_PE | CR0_PG), CR0_PE | CR0_PG);
+    report::check_equal("cpu.cr4-pae", record.cr4 & CR4_PAE, CR4_PAE);
+    report::check_equal(
         "cpu.efer-long-mode",
         record.efer & (EFER_LME | EFER_LMA),
         EFER_LME | EFER_LMA,
@@ -75,23 +75,23 @@ fn linux64(record: &Record, phys: &mut Phys) {
     boot_segments(record, phys, Kind::Code64);
 }
 
-fn boot_segments(record: &Record, phys: &mut Phys, code: Kind) {
+fn boot_segments(record: &EntryRecord, phys: &mut Phys, code: Kind) {
     for (name, found, expected) in [
         ("cpu.cs", record.cs, BOOT_CS),
         ("cpu.ds", record.ds, BOOT_DS),
         ("cpu.es", record.es, BOOT_DS),
         ("cpu.ss", record.ss, BOOT_DS),
     ] {
-        report::equal(name, found.into(), expected.into());
+        report::check_equal(name, found.into(), expected.into());
     }
     let mut tables = LoaderTables { record, phys };
-    tables.described("boot-cs", BOOT_CS, code, true);
-    tables.described("boot-ds", BOOT_DS, Kind::Data, true);
+    tables.check_descriptor("boot-cs", BOOT_CS, code, true);
+    tables.check_descriptor("boot-ds", BOOT_DS, Kind::Data, true);
 }
 
-/// What accesses through the loader's segments did, before the first of them was replaced.
-fn probes(record: &Record) {
-    // The entry code has stored all of the record through ds.
+/// Checks the results of accesses through the segments of the loader.
+fn probes(record: &EntryRecord) {
+    // The entry code wrote the record through ds.
     report::ok("cpu.ds-access");
     for (name, probe) in [
         ("cpu.cs-access", record.probe_cs),
@@ -106,7 +106,7 @@ fn probes(record: &Record) {
         ("cpu.es-limit", record.probe_es_limit),
     ] {
         if probe == Probe::UNTRIED {
-            note!(name, "not tried: this CPU has no clflush");
+            note!(name, "not tested: this CPU has no clflush");
         } else {
             check!(name, probe == Probe::GOOD, "{probe} at 0xffffffc0"; "a limit of 4 GiB");
         }
@@ -122,7 +122,7 @@ enum Kind {
 }
 
 impl Kind {
-    const fn words(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
             Self::Code32 => "flat readable 32-bit code",
             Self::Code64 => "flat readable 64-bit code",
@@ -144,21 +144,21 @@ impl Kind {
 }
 
 struct LoaderTables<'a> {
-    record: &'a Record,
+    record: &'a EntryRecord,
     phys: &'a mut Phys,
 }
 
 impl LoaderTables<'_> {
-    /// Checks the descriptor of `selector`. If there is none, that is a failure only where a table is `required`: PVH
-    /// promises what the CPU holds, not what memory does.
-    fn described(&mut self, name: &str, selector: u16, kind: Kind, required: bool) {
+    /// Checks the descriptor of `selector`. A missing descriptor is a failure only if it is `required`: the PVH ABI specifies the
+    /// segment registers but not the table in memory.
+    fn check_descriptor(&mut self, name: &str, selector: u16, kind: Kind, required: bool) {
         let name = format_args!("gdt.{name}");
         match self.descriptor(selector) {
-            Some(found) => check!(name, kind.fits(found), "{found}"; "{}", kind.words()),
+            Some(found) => check!(name, kind.fits(found), "{found}"; "{}", kind.description()),
             None if required => {
                 let (base, limit) = self.record.gdt();
                 fail!(name, "no entry for selector {selector:#x} in the table at {base:#x}, limit {limit:#x}";
-                    "{}", kind.words());
+                    "{}", kind.description());
             }
             None => note!(name, "selector {selector:#x} has no entry in the table"),
         }
@@ -167,7 +167,7 @@ impl LoaderTables<'_> {
     fn descriptor(&mut self, selector: u16) -> Option<Descriptor> {
         let (base, limit) = self.record.gdt();
         let offset = selector & !0b111;
-        // The null selector and those of a local table describe nothing here.
+        // Neither the null selector nor a selector of the LDT has an entry in the GDT.
         if offset == 0 || selector & 0b100 != 0 || offset.checked_add(7)? > limit {
             return None;
         }
@@ -175,7 +175,7 @@ impl LoaderTables<'_> {
         let physical = if self.record.cr0 & CR0_PG == 0 {
             linear
         } else {
-            let tables = Tables::of_registers(self.record.cr3, self.record.cr4);
+            let tables = PageTables::from_registers(self.record.cr3, self.record.cr4);
             tables
                 .walk(linear, &mut |at| self.phys.read_u64(at))
                 .ok()?
@@ -185,9 +185,9 @@ impl LoaderTables<'_> {
     }
 }
 
-/// What no protocol fixes, for the reader of a log.
-fn notes(record: &Record) {
-    let Record {
+/// Prints the registers as notes.
+fn notes(record: &EntryRecord) {
+    let EntryRecord {
         cr0,
         cr3,
         cr4,
@@ -199,7 +199,7 @@ fn notes(record: &Record) {
         "cpu.control",
         "cr0={cr0:#x} cr3={cr3:#x} cr4={cr4:#x} efer={efer:#x} flags={rflags:#x}"
     );
-    let Record {
+    let EntryRecord {
         rax,
         rbx,
         rcx,
@@ -215,7 +215,7 @@ fn notes(record: &Record) {
         "cpu.registers",
         "ax={rax:#x} bx={rbx:#x} cx={rcx:#x} dx={rdx:#x} sp={rsp:#x} bp={rbp:#x} si={rsi:#x} di={rdi:#x} r8={r8:#x}"
     );
-    let Record {
+    let EntryRecord {
         cs,
         ds,
         es,

@@ -1,30 +1,30 @@
-//! `hvm_start_info`, its modules and its memory map (Xen's `hvm/start_info.h`).
+//! Clauses about `hvm_start_info`, its modules and its memory map (Xen's `hvm/start_info.h`).
 
-use clauses::memory::{Map, Occupant};
+use clauses::memory::{MemoryMap, NamedRange};
 use clauses::{check, fail, note, report};
 use contract::{Blob, Digest, Expectation, MAX_MODULES, Module};
 
 use super::acpi;
 
-use crate::machine::entry::Record;
+use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
 
 const MAGIC: u32 = 0x336e_c578;
 const INFO_LEN: u64 = 56;
 const MODULE_LEN: u64 = 32;
 const MEMMAP_ENTRY_LEN: u64 = 24;
-/// Modules looked at; a loader that says more has most likely written rubbish.
-const SANE_MODULES: u64 = 64;
-/// The longest module command line read.
+/// Maximum number of modules that are checked.
+const CHECKED_MODULES: u64 = 64;
+/// Maximum length of a module's command line.
 const MAX_MODULE_CMDLINE: u64 = 4096;
 
-/// Address of the command line; 0: there is none.
-pub(crate) fn cmdline_address(record: &Record, phys: &mut Phys) -> u64 {
+/// Address of the command line; 0 if there is none.
+pub(crate) fn cmdline_address(record: &EntryRecord, phys: &mut Phys) -> u64 {
     phys.read_u64(record.rbx + 24)
 }
 
-/// Reads the memory map, as far as there is one.
-pub(crate) fn read_map(record: &Record, phys: &mut Phys, map: &mut Map) {
+/// Reads the memory map, if `hvm_start_info` has one.
+pub(crate) fn read_map(record: &EntryRecord, phys: &mut Phys, map: &mut MemoryMap) {
     let info = record.rbx;
     if phys.read_u32(info) != MAGIC || phys.read_u32(info + 4) < 1 {
         return;
@@ -40,26 +40,26 @@ pub(crate) fn read_map(record: &Record, phys: &mut Phys, map: &mut Map) {
     }
 }
 
-/// Checks the start info and all it points at, but for the memory map's content; answers where those things are.
+/// Checks `hvm_start_info` and the structures it points to, except the entries of the memory map. Returns the ranges in use.
 pub(crate) fn check(
-    record: &Record,
+    record: &EntryRecord,
     phys: &mut Phys,
     expectation: &Expectation<'_>,
     cmdline: &[u8],
-) -> [Occupant; MAX_MODULES + 4] {
-    let mut occupants = [("", 0, 0); MAX_MODULES + 4];
-    let mut slots = occupants.iter_mut();
+) -> [NamedRange; MAX_MODULES + 4] {
+    let mut occupied = [("", 0, 0); MAX_MODULES + 4];
+    let mut slots = occupied.iter_mut();
     let mut occupy = |name, start: u64, len: u64| {
         if let Some(slot) = slots.next() {
             *slot = (name, start, start.saturating_add(len));
         }
     };
     let info = record.rbx;
-    report::equal("pvh.magic", phys.read_u32(info).into(), MAGIC.into());
+    report::check_equal("pvh.magic", phys.read_u32(info).into(), MAGIC.into());
     let version = phys.read_u32(info + 4);
-    check!("pvh.version", version >= 1, "{version}"; "1 or later, which has the memory map");
-    report::equal("pvh.flags", phys.read_u32(info + 8).into(), 0);
-    report::equal("pvh.reserved", phys.read_u32(info + 52).into(), 0);
+    check!("pvh.version", version >= 1, "{version}"; "at least 1, which has the memory map");
+    report::check_equal("pvh.flags", phys.read_u32(info + 8).into(), 0);
+    report::check_equal("pvh.reserved", phys.read_u32(info + 52).into(), 0);
     occupy("start-info", info, INFO_LEN);
 
     let cmdline_address = cmdline_address(record, phys);
@@ -72,29 +72,29 @@ pub(crate) fn check(
     check!("pvh.memory-map", entries > 0 && table != 0, "{entries} entries at {table:#x}"; "a memory map");
     let dirty = (0..entries.min(4096))
         .find(|index| phys.read_u32(table.wrapping_add(index * MEMMAP_ENTRY_LEN).wrapping_add(20)) != 0);
-    check!("pvh.memory-map-reserved", dirty.is_none(), "a value in the last field of entry {}", dirty.unwrap_or(0);
-        "zero in the reserved field of each");
+    check!("pvh.memory-map-reserved", dirty.is_none(), "a nonzero reserved field in entry {}", dirty.unwrap_or(0);
+        "zero reserved fields");
     occupy("memory-map", table, entries * MEMMAP_ENTRY_LEN);
 
     acpi::root(phys.read_u64(info + 32), phys, expectation.rsdp);
 
     let count = u64::from(phys.read_u32(info + 12));
     let list = phys.read_u64(info + 16);
-    report::address_against("pvh.modules", count, expectation.module_count);
-    check!("pvh.module-list", count == 0 || list != 0, "no list of {count} modules"; "an address");
+    report::check_expected_address("pvh.modules", count, expectation.module_count);
+    check!("pvh.module-list", count == 0 || list != 0, "a module list at address 0 for {count} modules"; "an address");
     match expectation.initrd {
-        Some(Blob::Absent) => report::equal("pvh.no-initrd", count, 0),
-        Some(Blob::Present(_)) if count == 0 => fail!("pvh.initrd", "no module"; "it as module 0"),
+        Some(Blob::Absent) => report::check_equal("pvh.no-initrd", count, 0),
+        Some(Blob::Present(_)) if count == 0 => fail!("pvh.initrd", "no module"; "the initrd as module 0"),
         _ => {}
     }
     if count > 0 {
         occupy("module-list", list, count.saturating_mul(MODULE_LEN));
     }
-    for index in 0..count.min(SANE_MODULES) {
+    for index in 0..count.min(CHECKED_MODULES) {
         let entry = list.wrapping_add(index * MODULE_LEN);
         let (address, len) = (phys.read_u64(entry), phys.read_u64(entry.wrapping_add(8)));
         let cmdline_address = phys.read_u64(entry.wrapping_add(16));
-        report::equal(
+        report::check_equal(
             format_args!("pvh.module.{index}.reserved"),
             phys.read_u64(entry.wrapping_add(24)),
             0,
@@ -104,14 +104,14 @@ pub(crate) fn check(
             "{len} bytes at {address:#x}, command line at {cmdline_address:#x}"
         );
         occupy("module", address, len);
-        let asked = usize::try_from(index)
+        let expected = usize::try_from(index)
             .ok()
             .and_then(|index| expectation.modules.get(index).copied().flatten());
         let initrd = match expectation.initrd {
             Some(Blob::Present(content)) if index == 0 => Some(content),
             _ => None,
         };
-        module(index, address, len, cmdline_address, phys, asked, initrd);
+        check_module(index, address, len, cmdline_address, phys, expected, initrd);
     }
     let missing = expectation
         .modules
@@ -119,46 +119,46 @@ pub(crate) fn check(
         .enumerate()
         .skip(usize::try_from(count).unwrap_or(usize::MAX));
     for (index, _) in missing.filter(|(_, module)| module.is_some()) {
-        fail!(format_args!("pvh.module.{index}"), "{count} modules"; "this one as well");
+        fail!(format_args!("pvh.module.{index}"), "{count} modules"; "module {index}");
     }
-    occupants
+    occupied
 }
 
-fn module(
+fn check_module(
     index: u64,
     address: u64,
     len: u64,
     cmdline_address: u64,
     phys: &mut Phys,
-    asked: Option<Module>,
+    expected: Option<Module>,
     initrd: Option<Digest>,
 ) {
     for (what, content) in [
-        ("content", asked.map(|module| module.content)),
+        ("content", expected.map(|module| module.content)),
         ("initrd", initrd),
     ] {
         let Some(content) = content else { continue };
         let name = format_args!("pvh.module.{index}.{what}");
-        // A length that is wrong may be absurd: then there is no use in reading that much.
+        // Do not read the bytes if the length is wrong: it may be arbitrarily large.
         if len == content.len {
-            report::against(name, &phys.digest(address, len), Some(&content));
+            report::check_expected(name, &phys.digest(address, len), Some(&content));
         } else {
             fail!(name, "{len} bytes"; "{} bytes", content.len);
         }
     }
-    let Some(Module { cmdline, .. }) = asked else {
+    let Some(Module { cmdline, .. }) = expected else {
         return;
     };
     let name = format_args!("pvh.module.{index}.cmdline");
     let Some(cmdline) = cmdline else {
-        return report::equal(name, cmdline_address, 0);
+        return report::check_equal(name, cmdline_address, 0);
     };
     if cmdline_address == 0 {
         return fail!(name, "none"; "{cmdline}");
     }
     let end = (0..MAX_MODULE_CMDLINE).find(|at| phys.read_byte(cmdline_address.wrapping_add(*at)) == 0);
     match end {
-        None => fail!(name, "no end within {MAX_MODULE_CMDLINE} bytes"; "{cmdline}"),
-        Some(len) => report::against(name, &phys.digest(cmdline_address, len), Some(&cmdline)),
+        None => fail!(name, "no terminating zero within {MAX_MODULE_CMDLINE} bytes"; "{cmdline}"),
+        Some(len) => report::check_expected(name, &phys.digest(cmdline_address, len), Some(&cmdline)),
     }
 }

@@ -1,19 +1,16 @@
-//! The ways in, and what they recorded.
-#![expect(
-    unsafe_code,
-    reason = "the entry code is assembly, and what it records is memory that it wrote"
-)]
+//! Entry points and the CPU state that they record.
+#![expect(unsafe_code, reason = "the entry code is assembly, which writes the record")]
 
 use core::arch::global_asm;
 use core::mem::offset_of;
 
 use contract::Entry;
 
-/// The CPU as the loader left it. 32-bit entries leave the upper halves and the registers they have not zero; the 32-bit
-/// Linux entry must spend `eax`, `ecx` and `edx` to find out where it is, and no protocol says anything about them.
+/// CPU state at entry. After a 32-bit entry, the upper halves of registers and 64-bit-only registers are zero. The 32-bit Linux
+/// entry overwrites `eax`, `ecx` and `edx` to find its address; no protocol specifies their values.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Record {
+pub(crate) struct EntryRecord {
     abi: u64,
     /// Physical address of the image's first byte.
     pub(crate) base: u64,
@@ -31,8 +28,8 @@ pub(crate) struct Record {
     pub(crate) cr3: u64,
     pub(crate) cr4: u64,
     pub(crate) efer: u64,
-    /// Offset in the image of the first bytes without file content that were not zero, in steps of four or eight; all ones
-    /// if there were none.
+    /// Offset in the image of the first nonzero bytes without file content, a multiple of four or eight; all ones if there
+    /// are none.
     pub(crate) dirty: u64,
     pub(crate) cs: u16,
     pub(crate) ds: u16,
@@ -44,7 +41,7 @@ pub(crate) struct Record {
     pub(crate) ldtr: u16,
     gdtr: [u8; 16],
     idtr: [u8; 16],
-    /// What was read through the loader's segments, 32-bit entries only; see [`Probe`].
+    /// Results of accesses through the segments of the loader; 32-bit entries only.
     pub(crate) probe_cs: Probe,
     pub(crate) probe_es: Probe,
     pub(crate) probe_es_write: Probe,
@@ -54,15 +51,15 @@ pub(crate) struct Record {
     pub(crate) probe_es_limit: Probe,
 }
 
-/// The outcome of one access through a segment as the loader left it.
+/// Result of an access through a segment of the loader.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Probe(pub(crate) u32);
 
 impl Probe {
-    /// Not tried under this entry or on this CPU.
+    /// Not tested at this entry point or on this CPU.
     pub(crate) const UNTRIED: Self = Self(0);
-    /// `PATTERN` in the assembly: the access went where it should.
+    /// The access reached the expected memory; `PATTERN` in the assembly.
     pub(crate) const GOOD: Self = Self(0x5ea1_b007);
     /// The access raised an exception.
     pub(crate) const FAULTED: Self = Self(0xfa01_7ed0);
@@ -71,15 +68,15 @@ impl Probe {
 impl core::fmt::Display for Probe {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match *self {
-            Self::GOOD => f.write_str("the image's bytes"),
+            Self::GOOD => f.write_str("the bytes of the image"),
             Self::FAULTED => f.write_str("an exception"),
             Self(other) => write!(f, "other bytes ({other:#010x})"),
         }
     }
 }
 
-impl Record {
-    /// The entry that was taken.
+impl EntryRecord {
+    /// The boot ABI of the entry point.
     pub(crate) const fn entry(&self) -> Entry {
         match self.abi {
             ABI_PVH => Entry::Pvh,
@@ -90,7 +87,7 @@ impl Record {
 
     /// Base and limit of the loader's GDT.
     pub(crate) fn gdt(&self) -> (u64, u16) {
-        // A 32-bit sgdt stores six bytes; those behind it stay zero.
+        // A 32-bit sgdt stores six bytes; the others stay zero.
         table_register(&self.gdtr)
     }
 
@@ -117,55 +114,55 @@ global_asm!(
     ABI_PVH = const ABI_PVH,
     ABI_LINUX32 = const ABI_LINUX32,
     ABI_LINUX64 = const ABI_LINUX64,
-    RECORD_LEN = const size_of::<Record>(),
-    ABI = const offset_of!(Record, abi),
-    BASE = const offset_of!(Record, base),
-    RAX = const offset_of!(Record, rax),
-    RCX = const offset_of!(Record, rcx),
-    RDX = const offset_of!(Record, rdx),
-    RBX = const offset_of!(Record, rbx),
-    RSP = const offset_of!(Record, rsp),
-    RBP = const offset_of!(Record, rbp),
-    RSI = const offset_of!(Record, rsi),
-    RDI = const offset_of!(Record, rdi),
-    R8 = const offset_of!(Record, r8),
-    RFLAGS = const offset_of!(Record, rflags),
-    CR0 = const offset_of!(Record, cr0),
-    CR3 = const offset_of!(Record, cr3),
-    CR4 = const offset_of!(Record, cr4),
-    EFER = const offset_of!(Record, efer),
-    DIRTY = const offset_of!(Record, dirty),
-    CS = const offset_of!(Record, cs),
-    DS = const offset_of!(Record, ds),
-    ES = const offset_of!(Record, es),
-    FS = const offset_of!(Record, fs),
-    GS = const offset_of!(Record, gs),
-    SS = const offset_of!(Record, ss),
-    TR = const offset_of!(Record, tr),
-    LDTR = const offset_of!(Record, ldtr),
-    GDTR = const offset_of!(Record, gdtr),
-    IDTR = const offset_of!(Record, idtr),
-    PROBE_CS = const offset_of!(Record, probe_cs),
-    PROBE_ES = const offset_of!(Record, probe_es),
-    PROBE_ES_WRITE = const offset_of!(Record, probe_es_write),
-    PROBE_SS = const offset_of!(Record, probe_ss),
-    PROBE_CS_LIMIT = const offset_of!(Record, probe_cs_limit),
-    PROBE_DS_LIMIT = const offset_of!(Record, probe_ds_limit),
-    PROBE_ES_LIMIT = const offset_of!(Record, probe_es_limit),
+    RECORD_LEN = const size_of::<EntryRecord>(),
+    ABI = const offset_of!(EntryRecord, abi),
+    BASE = const offset_of!(EntryRecord, base),
+    RAX = const offset_of!(EntryRecord, rax),
+    RCX = const offset_of!(EntryRecord, rcx),
+    RDX = const offset_of!(EntryRecord, rdx),
+    RBX = const offset_of!(EntryRecord, rbx),
+    RSP = const offset_of!(EntryRecord, rsp),
+    RBP = const offset_of!(EntryRecord, rbp),
+    RSI = const offset_of!(EntryRecord, rsi),
+    RDI = const offset_of!(EntryRecord, rdi),
+    R8 = const offset_of!(EntryRecord, r8),
+    RFLAGS = const offset_of!(EntryRecord, rflags),
+    CR0 = const offset_of!(EntryRecord, cr0),
+    CR3 = const offset_of!(EntryRecord, cr3),
+    CR4 = const offset_of!(EntryRecord, cr4),
+    EFER = const offset_of!(EntryRecord, efer),
+    DIRTY = const offset_of!(EntryRecord, dirty),
+    CS = const offset_of!(EntryRecord, cs),
+    DS = const offset_of!(EntryRecord, ds),
+    ES = const offset_of!(EntryRecord, es),
+    FS = const offset_of!(EntryRecord, fs),
+    GS = const offset_of!(EntryRecord, gs),
+    SS = const offset_of!(EntryRecord, ss),
+    TR = const offset_of!(EntryRecord, tr),
+    LDTR = const offset_of!(EntryRecord, ldtr),
+    GDTR = const offset_of!(EntryRecord, gdtr),
+    IDTR = const offset_of!(EntryRecord, idtr),
+    PROBE_CS = const offset_of!(EntryRecord, probe_cs),
+    PROBE_ES = const offset_of!(EntryRecord, probe_es),
+    PROBE_ES_WRITE = const offset_of!(EntryRecord, probe_es_write),
+    PROBE_SS = const offset_of!(EntryRecord, probe_ss),
+    PROBE_CS_LIMIT = const offset_of!(EntryRecord, probe_cs_limit),
+    PROBE_DS_LIMIT = const offset_of!(EntryRecord, probe_ds_limit),
+    PROBE_ES_LIMIT = const offset_of!(EntryRecord, probe_es_limit),
     options(att_syntax)
 );
 
 unsafe extern "C" {
     #[link_name = "record"]
-    static RECORD: Record;
+    static RECORD: EntryRecord;
     #[link_name = "__image_end"]
     static IMAGE_END: [u8; 0];
     #[link_name = "image_start"]
     static IMAGE_START: [u8; 0];
 }
 
-/// What the entry code recorded.
-pub(crate) fn record() -> Record {
+/// The record of the entry code.
+pub(crate) fn record() -> EntryRecord {
     // SAFETY: the entry code wrote every field before it called `kernel_main`, nothing writes them any more, and any bit
     // pattern is a value of each field.
     unsafe { (&raw const RECORD).read_volatile() }

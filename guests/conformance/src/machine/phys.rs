@@ -1,20 +1,20 @@
-//! Physical memory, seen through a window of one large page that moves over it.
-#![expect(unsafe_code, reason = "the window is a page-table entry and a raw address")]
+//! Access to physical memory through a movable window of one large page.
+#![expect(unsafe_code, reason = "the window is a page table entry and a raw address")]
 
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 
-use clauses::memory::Physical;
+use clauses::memory::PhysicalMemory;
 use contract::{Digest, Fnv1a64};
 
 use super::entry;
 
 const PAGE: usize = 4096;
 const LARGE: u64 = 2 << 20;
-/// Linear address of the window: entry 0 of the table whose entry 8 maps the image.
+/// Linear address of the window: entry 0 of the page directory whose entry 8 maps the image.
 const WINDOW: usize = 0xffff_ffff_8000_0000;
 const WINDOW_ENTRY: usize = 0;
-/// Indexes, among the tables at `__tables`, of the table that holds the window's entry and of the top one.
+/// Indexes in `__tables` of the page directory of the window, and of the PML4.
 const WINDOW_TABLE: usize = 5;
 const PML4: usize = 1;
 const PRESENT_WRITABLE_LARGE: u64 = 0x83;
@@ -25,17 +25,17 @@ unsafe extern "C" {
     static TABLES: [[u64; PAGE / 8]; 7];
 }
 
-/// The window; there is only one, so this is only made once.
+/// The window. There is only one, so this is created only once.
 pub(crate) struct Phys {
-    /// Physical address of the large page seen, and how.
-    seen: Option<(u64, u64)>,
-    /// First address past what the CPU can address.
+    /// Physical address and attributes of the mapped large page.
+    mapped: Option<(u64, u64)>,
+    /// End of the physical address space, exclusive.
     limit: u64,
     attributes: u64,
 }
 
 impl Phys {
-    /// Takes the window, and takes away the mapping that the entry code stood on.
+    /// Creates the window and removes the identity mapping of the entry code.
     pub(crate) fn new() -> Self {
         let bits = if __cpuid(0x8000_0000).eax >= 0x8000_0008 {
             __cpuid(0x8000_0008).eax & 0xff
@@ -46,7 +46,7 @@ impl Phys {
             set_entry(PML4, entry, 0);
         }
         let mut this = Self {
-            seen: None,
+            mapped: None,
             limit: 1 << bits.clamp(32, 52),
             attributes: 0,
         };
@@ -54,41 +54,38 @@ impl Phys {
         this
     }
 
-    /// From now on, look past the caches.
-    pub(crate) fn uncached(&mut self) {
+    /// Makes all further accesses uncached.
+    pub(crate) fn set_uncached(&mut self) {
         self.attributes = UNCACHED;
     }
 
-    /// Fills `buffer` from `address` on. What the CPU cannot address reads as ones, like a bus that nobody drives.
+    /// Fills `buffer` from `address`. Bytes outside the physical address space read as 0xff.
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) {
         let (mut at, mut rest) = (address, buffer);
         while !rest.is_empty() {
             let in_page = usize::try_from(LARGE - at % LARGE)
                 .unwrap_or(usize::MAX)
                 .min(rest.len());
-            let (part, behind) = rest.split_at_mut(in_page);
+            let (part, remaining) = rest.split_at_mut(in_page);
             match self.pointer(at) {
-                // SAFETY: the window maps these addresses up to the end of the large page, and `part` ends there at the latest.
-                // No Rust object lives in the window, so the two do not overlap. What lies there may change by `write`, but not
-                // meanwhile.
+                // SAFETY: the window maps these addresses up to the end of the large page, and `part` does not cross it. No Rust
+                // object is in the window, so the two do not overlap. Only `write` changes the memory, not concurrently.
                 Some(pointer) => unsafe { pointer.copy_to_nonoverlapping(part.as_mut_ptr(), part.len()) },
                 None => part.fill(0xff),
             }
             at = at.wrapping_add(u64::try_from(in_page).unwrap_or(0));
-            rest = behind;
+            rest = remaining;
         }
     }
 
-    /// Reads one byte, by one access of a byte.
+    /// Reads one byte by a one-byte access.
     pub(crate) fn read_byte(&mut self, address: u64) -> u8 {
-        // SAFETY: the window maps this address, and no Rust object lives in the window.
+        // SAFETY: the window maps this address, and no Rust object is in the window.
         self.pointer(address)
             .map_or(0xff, |pointer| unsafe { pointer.read_volatile() })
     }
 
-    /// Stores `byte` at `address`; answers whether the CPU can address it.
-    ///
-    /// The address must not belong to this program's image.
+    /// Writes `byte` to `address`, which must be outside the image of this program. Returns whether the CPU can address it.
     pub(crate) fn write(&mut self, address: u64, byte: u8) -> bool {
         let base = entry::record().base;
         assert!(
@@ -98,7 +95,7 @@ impl Phys {
         let Some(pointer) = self.pointer(address) else {
             return false;
         };
-        // SAFETY: the window maps this address for writing, and no Rust object lives outside the image.
+        // SAFETY: the window maps this address for writing, and no Rust object is outside the image.
         unsafe { pointer.write_volatile(byte) };
         true
     }
@@ -115,7 +112,7 @@ impl Phys {
         u64::from_le_bytes(bytes)
     }
 
-    /// The digest of `len` bytes from `address` on.
+    /// The digest of `len` bytes from `address`.
     pub(crate) fn digest(&mut self, address: u64, len: u64) -> Digest {
         let mut hash = Fnv1a64::new();
         let mut chunk = [0; 512];
@@ -133,20 +130,20 @@ impl Phys {
         }
     }
 
-    /// Where the window shows `address`; moves it there if need be.
+    /// Pointer to `address` in the window, after mapping its page.
     fn pointer(&mut self, address: u64) -> Option<*mut u8> {
         if address >= self.limit {
             return None;
         }
         let page = address & !(LARGE - 1);
-        if self.seen != Some((page, self.attributes)) {
+        if self.mapped != Some((page, self.attributes)) {
             set_entry(
                 WINDOW_TABLE,
                 WINDOW_ENTRY,
                 page | self.attributes | PRESENT_WRITABLE_LARGE,
             );
-            self.seen = Some((page, self.attributes));
-            // SAFETY: invlpg drops a translation; the next access loads the entry just written.
+            self.mapped = Some((page, self.attributes));
+            // SAFETY: invlpg drops the translation of the window; the next access loads the new entry.
             unsafe { asm!("invlpg [{}]", in(reg) WINDOW, options(nostack, preserves_flags)) };
         }
         let offset = usize::try_from(address & (LARGE - 1)).ok()?;
@@ -154,14 +151,14 @@ impl Phys {
     }
 
     fn flush_all(&mut self) {
-        self.seen = None;
-        // SAFETY: loading CR3 with its own value drops every translation and changes none that is in use: the image's
-        // and the stack's entries are the same as before.
+        self.mapped = None;
+        // SAFETY: loading CR3 with its current value only drops cached translations; the entries of the image and of the stack
+        // did not change.
         unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
     }
 }
 
-impl Physical for Phys {
+impl PhysicalMemory for Phys {
     fn limit(&self) -> u64 {
         self.limit
     }
@@ -180,9 +177,9 @@ impl Physical for Phys {
 fn set_entry(table: usize, entry: usize, value: u64) {
     assert!(entry < PAGE / 8, "a page table has 512 entries");
     let tables: *mut [u64; PAGE / 8] = (&raw const TABLES).cast_mut().cast();
-    // SAFETY: `table` is below the seven tables that the linker script reserves and `entry` was just checked, so the pointer
-    // stays inside them.
+    // SAFETY: `table` is below seven, the number of tables in the linker script, and `entry` is below 512, so the pointer is
+    // inside the tables.
     let pointer = unsafe { tables.cast::<u64>().add(table * (PAGE / 8) + entry) };
-    // SAFETY: the tables belong to this program, are writable, and are only ever accessed here.
+    // SAFETY: the tables belong to this program, are writable, and are accessed only here.
     unsafe { pointer.write_volatile(value) };
 }

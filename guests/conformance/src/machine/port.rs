@@ -1,9 +1,9 @@
 //! Port I/O.
-#![expect(unsafe_code, reason = "port I/O is instructions that Rust has no words for")]
+#![expect(unsafe_code, reason = "port I/O needs assembly")]
 
 use core::arch::asm;
 
-/// A byte-wide port.
+/// An 8-bit I/O port.
 #[derive(Clone, Copy)]
 pub(crate) struct Port(u16);
 
@@ -12,15 +12,15 @@ impl Port {
         Self(address)
     }
 
-    /// The port `offset` behind this one.
+    /// The port at `offset` from this one.
     pub(crate) const fn plus(self, offset: u16) -> Self {
         Self(self.0 + offset)
     }
 
     pub(crate) fn read(self) -> u8 {
         let value;
-        // SAFETY: `in` touches neither memory nor flags. This program owns the whole machine; what a device does upon
-        // the read is what its driver here wants.
+        // SAFETY: `in` accesses neither memory nor flags. This program owns the machine, and its drivers expect the side effects
+        // of the read.
         unsafe {
             asm!("in al, dx", in("dx") self.0, out("al") value, options(nomem, nostack, preserves_flags));
         }
@@ -28,7 +28,7 @@ impl Port {
     }
 
     pub(crate) fn write(self, value: u8) {
-        // SAFETY: `out` touches neither memory nor flags, and no device driven here writes memory on its own.
+        // SAFETY: `out` accesses neither memory nor flags, and no device that this program uses writes to memory.
         unsafe {
             asm!("out dx, al", in("dx") self.0, in("al") value, options(nomem, nostack, preserves_flags));
         }

@@ -1,5 +1,5 @@
 //! Exceptions, and the serial port's interrupt through the two 8259s.
-#![expect(unsafe_code, reason = "the IDT is a CPU structure that points at assembly")]
+#![expect(unsafe_code, reason = "the IDT points to assembly")]
 
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
@@ -9,10 +9,12 @@ use super::port::Port;
 use super::serial::Serial;
 use clauses::fail;
 
+use crate::exit;
+
 global_asm!(include_str!("trap.s"), options(att_syntax));
 
 const VECTORS: usize = 48;
-/// Vector of IRQ 0 once the interrupt controllers are set up; the CPU's own vectors end below it.
+/// Vector of IRQ 0; lower vectors are exceptions.
 const IRQ_BASE: u8 = 32;
 const CODE64: u64 = 0x08;
 
@@ -26,12 +28,12 @@ unsafe extern "C" {
 #[repr(C, align(16))]
 struct Idt(UnsafeCell<[[u64; 2]; VECTORS]>);
 
-// SAFETY: there is one CPU, and `init` alone touches the table, once, before interrupts are on.
+// SAFETY: there is one CPU, and only `init` accesses the table, once, before it enables interrupts.
 unsafe impl Sync for Idt {}
 
 static IDT: Idt = Idt(UnsafeCell::new([[0; 2]; VECTORS]));
 
-/// What the CPU and the stubs push for an exception.
+/// Stack frame of an exception, pushed by the CPU and the assembly.
 #[repr(C)]
 struct Frame {
     vector: u64,
@@ -39,27 +41,27 @@ struct Frame {
     rip: u64,
 }
 
-/// Sends every exception to [`exception_entry`], whatever the loader left in the IDT.
+/// Installs an IDT whose exceptions call [`exception_entry`].
 pub(crate) fn init() {
-    // SAFETY: the table of addresses is constant data of the assembly above.
+    // SAFETY: the addresses are constant data in the assembly.
     let handlers = unsafe { HANDLERS };
     let gates = handlers.map(|address| {
         let low = (address & 0xffff) | CODE64 << 16 | 0x8e00 << 32 | (address >> 16 & 0xffff) << 48;
         [low, address >> 32]
     });
-    // SAFETY: see `Sync`: nobody else holds a reference, and the CPU does not know of the table yet.
+    // SAFETY: by the argument at `Sync` there is no other reference, and the CPU does not use the table yet.
     unsafe { IDT.0.get().write(gates) };
-    // The entry code loaded the same GDT by its physical address, which will not stay mapped; a gate needs it.
+    // The entry code loaded the same GDT by its physical address, which `Phys::new` unmaps; interrupt gates need the GDT.
     let gdt = table_register((&raw const GDT).addr(), size_of::<[u64; 4]>());
     let idt = table_register(IDT.0.get().addr(), size_of::<Idt>());
-    // SAFETY: both tables are filled, live as long as the program, and the GDT is the one in use.
+    // SAFETY: both tables are initialised and static, and the GDT has the content of the current one.
     unsafe {
         asm!("lgdt [{}]", "lidt [{}]", in(reg) &raw const gdt, in(reg) &raw const idt,
             options(readonly, nostack, preserves_flags));
     }
 }
 
-/// What `lgdt` and `lidt` load: limit and linear address.
+/// Operand of `lgdt` and `lidt`: limit and linear address.
 fn table_register(address: usize, len: usize) -> [u8; 10] {
     let mut register = [0; 10];
     let (limit, base) = register.split_at_mut(2);
@@ -81,10 +83,10 @@ extern "sysv64" fn exception_entry(frame: &Frame) -> ! {
         frame.rip;
         "none"
     );
-    crate::run::finish()
+    exit::finish()
 }
 
-/// Bytes that came in by interrupt and nobody took yet.
+/// Bytes received by the interrupt handler.
 static QUEUE: [AtomicU8; 256] = [const { AtomicU8::new(0) }; 256];
 static QUEUE_END: AtomicUsize = AtomicUsize::new(0);
 
@@ -102,7 +104,7 @@ const PIC_MAIN: Port = Port::at(0x20);
 const PIC_SECOND: Port = Port::at(0xa0);
 const END_OF_INTERRUPT: u8 = 0x20;
 
-/// Lets IRQ 4 through, alone, and hands each byte that it announces to `each` until that answers false.
+/// Enables IRQ 4 alone and calls `each` with each received byte until it returns false.
 pub(crate) fn on_serial_interrupt(mut each: impl FnMut(u8) -> bool) {
     for (pic, base, wiring) in [(PIC_MAIN, IRQ_BASE, 1 << 2), (PIC_SECOND, IRQ_BASE + 8, 2)] {
         pic.write(0x11);
@@ -114,7 +116,7 @@ pub(crate) fn on_serial_interrupt(mut each: impl FnMut(u8) -> bool) {
     PIC_MAIN.plus(1).write(!(1 << 4));
     PIC_SECOND.plus(1).write(!0);
     Serial::interrupt_on_receive();
-    // What came before raised no interrupt, and on some devices never will.
+    // Bytes received before raised no interrupt, and on some devices never do.
     while let Some(byte) = Serial::receive() {
         if !each(byte) {
             return;
@@ -129,8 +131,8 @@ pub(crate) fn on_serial_interrupt(mut each: impl FnMut(u8) -> bool) {
                 return;
             }
         }
-        // SAFETY: the IDT is in place. `sti` takes effect after the `hlt` behind it, so an interrupt that comes in between
-        // still ends the halt; the handler changes nothing but the queue, which are atomics.
+        // SAFETY: the IDT is loaded. `sti` takes effect after the next instruction, so a pending interrupt ends the `hlt`. The
+        // handler changes only the queue, which consists of atomics.
         unsafe { asm!("sti", "hlt", "cli") };
     }
 }

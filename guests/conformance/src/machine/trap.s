@@ -1,5 +1,5 @@
-# Exceptions end the program; IRQ 4 is the serial port's. All other lines are masked, but the interrupt controllers
-# may still answer with their spurious vectors.
+# Exceptions end the program; IRQ 4 is the serial port. All other IRQs are masked, but the interrupt controllers can deliver
+# spurious interrupts.
 
 .text
 .code64
@@ -77,7 +77,7 @@ serial_interrupt:
 spurious_interrupt:
     iretq
 
-# Where each vector goes; read once to build the IDT.
+# Handler addresses of all vectors, for the IDT.
 .section .rodata
 .balign 8
 .globl vectors

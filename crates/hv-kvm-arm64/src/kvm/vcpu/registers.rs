@@ -1,45 +1,47 @@
-//! Reading and writing registers.
+//! Access to registers and saved states.
 
 use std::collections::BTreeMap;
 
 use kvm_bindings::{kvm_mp_state, kvm_vcpu_events};
 
 use super::KvmVcpu;
-use crate::{Activity, Events, GicState, KvmError, RegId, RegValue, StateError, VcpuState, kvm::refused};
+use crate::{
+    GicState, KvmError, MpState, Register, RegisterValue, StateError, VcpuEvents, VcpuState,
+    kvm::request::failed_request,
+};
 
 impl KvmVcpu {
     /// The registers that this vCPU has, in ascending order of their ids.
     ///
     /// # Errors
     ///
-    /// Whatever KVM refuses.
-    pub fn registers(&self) -> Result<Vec<RegId>, KvmError> {
-        Ok(self.file.register_ids()?.into_iter().map(RegId).collect())
+    /// Errors of KVM.
+    pub fn registers(&self) -> Result<Vec<Register>, KvmError> {
+        Ok(self.file.register_ids()?.into_iter().map(Register).collect())
     }
 
-    /// Reads everything there is. An access that the last run reported is completed first. No other vCPU may be running.
+    /// Saves the whole state of the vCPU. Completes the I/O of the last exit first. No other vCPU may be running.
     ///
     /// # Errors
     ///
-    /// [`KvmError::Unfinished`] before all vCPUs exist, and whatever KVM refuses.
-    pub fn whole_state(&mut self) -> Result<VcpuState, KvmError> {
-        self.settle()?;
+    /// [`KvmError::VcpusNotCreated`] before all vCPUs exist, and errors of KVM.
+    pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
+        self.complete_io()?;
         let gic = self.machine.gic()?.vcpu_state(self.index)?;
         self.read_all(gic)
     }
 
-    /// Replaces everything there is, except registers that only tell the time ([`RegId::is_clock`]). No other vCPU may be
-    /// running.
+    /// Restores a saved state, except time counters ([`Register::is_time_counter`]). No other vCPU may be running.
     ///
-    /// Registers are written where they differ: some can be read and not written, and then they have the same value in
-    /// every state of this vCPU. One that `state` lacks keeps its value.
+    /// Only registers that differ are written: some are read-only, and have the same value in every state of this vCPU.
+    /// Registers that `state` does not contain keep their values.
     ///
     /// # Errors
     ///
-    /// [`KvmError::ForeignState`] when `state` has a register that this vCPU does not have; [`KvmError::Unfinished`];
-    /// whatever KVM refuses.
-    pub fn set_whole_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
-        self.settle()?;
+    /// [`KvmError::MissingRegister`] when `state` has a register that this vCPU does not have; [`KvmError::VcpusNotCreated`];
+    /// errors of KVM.
+    pub fn restore_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
+        self.complete_io()?;
         self.replace(state, |_| true)
     }
 
@@ -47,9 +49,9 @@ impl KvmVcpu {
     ///
     /// # Errors
     ///
-    /// [`KvmError::GetRegister`] when there is no such register.
-    pub fn register(&mut self, register: RegId) -> Result<RegValue, KvmError> {
-        self.settle()?;
+    /// [`KvmError::GetRegister`] for a register that does not exist.
+    pub fn register(&mut self, register: Register) -> Result<RegisterValue, KvmError> {
+        self.complete_io()?;
         self.read(register)
     }
 
@@ -57,16 +59,16 @@ impl KvmVcpu {
     ///
     /// # Errors
     ///
-    /// [`KvmError::State`] when the value has another size than the register, [`KvmError::SetRegister`] when there is no
-    /// such register or KVM refuses the value.
-    pub fn set_register(&mut self, register: RegId, value: &RegValue) -> Result<(), KvmError> {
-        self.settle()?;
+    /// [`KvmError::State`] for a value of the wrong size; [`KvmError::SetRegister`] for a register that does not exist or a
+    /// value that KVM does not accept.
+    pub fn set_register(&mut self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
+        self.complete_io()?;
         value.check(register).map_err(StateError::from)?;
         self.write(register, value)
     }
 
-    pub(super) fn read(&self, register: RegId) -> Result<RegValue, KvmError> {
-        let mut value = RegValue::zero(register);
+    pub(super) fn read(&self, register: Register) -> Result<RegisterValue, KvmError> {
+        let mut value = RegisterValue::zero(register);
         self.file
             .fd()
             .get_one_reg(register.0, value.bytes_mut())
@@ -77,8 +79,8 @@ impl KvmVcpu {
         Ok(value)
     }
 
-    /// Writes a value that has the register's size.
-    pub(super) fn write(&self, register: RegId, value: &RegValue) -> Result<(), KvmError> {
+    /// Writes a value of the size of the register.
+    pub(super) fn write(&self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
         self.file
             .fd()
             .set_one_reg(register.0, value.bytes())
@@ -89,22 +91,22 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// Reads everything but the interrupt controller's part, which is `gic`.
+    /// Saves the whole state, with `gic` as the part of the interrupt controller.
     pub(super) fn read_all(&self, gic: GicState) -> Result<VcpuState, KvmError> {
-        let activity = self
+        let mp_state = self
             .file
             .fd()
             .get_mp_state()
-            .map_err(refused("KVM_GET_MP_STATE"))?;
+            .map_err(failed_request("KVM_GET_MP_STATE"))?;
         let events = self
             .file
             .fd()
             .get_vcpu_events()
-            .map_err(refused("KVM_GET_VCPU_EVENTS"))?;
+            .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
         Ok(VcpuState {
             registers: self.read_registers()?,
-            activity: Activity(activity.mp_state),
-            events: Events {
+            mp_state: MpState(mp_state.mp_state),
+            events: VcpuEvents {
                 serror_pending: events.exception.serror_pending != 0,
                 serror_esr: (events.exception.serror_has_esr != 0).then_some(events.exception.serror_esr),
             },
@@ -112,25 +114,25 @@ impl KvmVcpu {
         })
     }
 
-    fn read_registers(&self) -> Result<BTreeMap<RegId, RegValue>, KvmError> {
+    fn read_registers(&self) -> Result<BTreeMap<Register, RegisterValue>, KvmError> {
         self.registers()?
             .into_iter()
             .map(|register| Ok((register, self.read(register)?)))
             .collect()
     }
 
-    /// Makes the vCPU's state `state`, as far as `is_wanted` says for its registers.
+    /// Restores `state`, limited to the registers that `is_wanted` selects.
     pub(super) fn replace(
         &mut self,
         state: &VcpuState,
-        is_wanted: impl Fn(RegId) -> bool,
+        is_wanted: impl Fn(Register) -> bool,
     ) -> Result<(), KvmError> {
         let gic = self.machine.gic()?;
         let current = self.read_registers()?;
         for (&register, value) in &state.registers {
             match current.get(&register) {
-                None => return Err(KvmError::ForeignState { register }),
-                Some(found) if found == value || register.is_clock() || !is_wanted(register) => {}
+                None => return Err(KvmError::MissingRegister { register }),
+                Some(found) if found == value || register.is_time_counter() || !is_wanted(register) => {}
                 Some(_) => {
                     value.check(register).map_err(StateError::from)?;
                     self.write(register, value)?;
@@ -145,13 +147,13 @@ impl KvmVcpu {
         self.file
             .fd()
             .set_vcpu_events(&events)
-            .map_err(refused("KVM_SET_VCPU_EVENTS"))?;
-        let activity = kvm_mp_state {
-            mp_state: state.activity.0,
+            .map_err(failed_request("KVM_SET_VCPU_EVENTS"))?;
+        let mp_state = kvm_mp_state {
+            mp_state: state.mp_state.0,
         };
         self.file
             .fd()
-            .set_mp_state(activity)
-            .map_err(refused("KVM_SET_MP_STATE"))
+            .set_mp_state(mp_state)
+            .map_err(failed_request("KVM_SET_MP_STATE"))
     }
 }

@@ -1,10 +1,7 @@
-//! What the kernel says when it comes back from the guest, as far as it is particular to riscv64.
-#![expect(
-    unsafe_code,
-    reason = "reads and answers the unions of the kernel's run structure"
-)]
+//! Exits that are specific to riscv64, and completion of pending I/O.
+#![expect(unsafe_code, reason = "reads and writes the unions of `struct kvm_run`")]
 
-use hv_core::{Exit, Fault};
+use hv_core::{Fault, VcpuExit};
 use hv_kvm::exit_reason;
 use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_RISCV_CSR, KVM_EXIT_RISCV_SBI};
 use kvm_ioctls::Error;
@@ -12,30 +9,32 @@ use kvm_ioctls::Error;
 use super::KvmVcpu;
 use crate::{
     KvmError, Register,
-    kvm::{memory::Memory, refused},
-    sbi::{Answer, Call},
-    seed,
+    kvm::{memory::Memory, request::failed_request},
+    sbi::{SbiCall, SbiOutcome},
+    seed_csr,
 };
 
 impl KvmVcpu {
-    /// Lets the kernel finish the access or the call of the last exit, without running any further instruction.
-    pub(super) fn settle(&mut self) -> Result<(), KvmError> {
-        // An instruction has one access, so nothing new comes of it.
-        self.file.settle().map(drop).map_err(refused("KVM_RUN"))
+    /// Completes the I/O or call of the last exit without the execution of further instructions.
+    pub(super) fn complete_io(&mut self) -> Result<(), KvmError> {
+        // An instruction has one access, so there is no further exit.
+        self.file
+            .complete_io()
+            .map(drop)
+            .map_err(failed_request("KVM_RUN"))
     }
 
-    /// The fault behind an error of `KVM_RUN`, if the guest did something at which KVM gives up without an exit reason.
-    pub(super) fn give_up(&self, error: Error) -> Result<Fault, KvmError> {
+    /// Converts errors of `KVM_RUN` that guest actions cause to a fault: KVM has no exit reason for them.
+    pub(super) fn fault_from_errno(&self, error: Error) -> Result<Fault, KvmError> {
         let meaning = match error.errno() {
             libc::EOPNOTSUPP => {
-                "KVM cannot do what the guest did: it executed code outside RAM, or accessed a device with an instruction \
-                 that KVM does not know"
+                "the guest executed code outside RAM, or accessed a device with an instruction that KVM cannot emulate"
             }
-            libc::EIO => "the guest made a misaligned access to a device, which KVM does not take apart",
+            libc::EIO => "the guest made a misaligned access to a device, which KVM cannot emulate",
             libc::EFAULT => {
-                "the guest met a trap that KVM does not pass on to it, or the host could not give it its memory"
+                "the guest raised a trap that KVM does not forward, or the host could not map guest memory"
             }
-            _ => return Err(refused("KVM_RUN")(error)),
+            _ => return Err(failed_request("KVM_RUN")(error)),
         };
         Ok(Fault::InternalError {
             suberror: error.errno().cast_unsigned(),
@@ -46,14 +45,14 @@ impl KvmVcpu {
         })
     }
 
-    /// The exit that stands in the run structure.
-    pub(super) fn decode(&mut self) -> Result<Exit<'_>, KvmError> {
+    /// Decodes the exit in `struct kvm_run`.
+    pub(super) fn decode(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         Ok(match self.file.kvm_run().exit_reason {
-            KVM_EXIT_RISCV_SBI => return self.answer_call(),
-            KVM_EXIT_RISCV_CSR => self.answer_csr(),
+            KVM_EXIT_RISCV_SBI => return self.handle_sbi_call(),
+            KVM_EXIT_RISCV_CSR => self.handle_csr(),
             KVM_EXIT_INTERNAL_ERROR => {
                 let pc = self.pc();
-                Exit::Fault(self.file.internal_error(pc))
+                VcpuExit::Fault(self.file.internal_error(pc))
             }
             _ => self.file.decode(),
         })
@@ -63,11 +62,11 @@ impl KvmVcpu {
         self.read(Register::PC).ok().and_then(|value| value.to_u64())
     }
 
-    /// Answers a call to SBI that KVM leaves to user space. The guest goes on with the next run.
-    fn answer_call(&mut self) -> Result<Exit<'_>, KvmError> {
-        // SAFETY: the exit reason says that this is the union's valid field, and its parts are plain numbers.
+    /// Handles an SBI call that KVM forwards to user space. The guest continues with the next run.
+    fn handle_sbi_call(&mut self) -> Result<VcpuExit<'_>, KvmError> {
+        // SAFETY: the exit reason selects this field of the union, and its fields are integers.
         let sbi = unsafe { &mut self.file.kvm_run().__bindgen_anon_1.riscv_sbi };
-        let call = Call {
+        let call = SbiCall {
             extension: sbi.extension_id,
             function: sbi.function_id,
             args: sbi.args,
@@ -76,31 +75,31 @@ impl KvmVcpu {
         match self
             .machine
             .console
-            .call(&call, &memory)
+            .handle(&call, &memory)
             .map_err(KvmError::Console)?
         {
-            Answer::Return(values) => {
+            SbiOutcome::Return(values) => {
                 sbi.ret = values;
-                Ok(Exit::Interrupted)
+                Ok(VcpuExit::Interrupted)
             }
-            Answer::System(event) => Ok(Exit::System(event)),
+            SbiOutcome::System(event) => Ok(VcpuExit::System(event)),
         }
     }
 
-    /// Answers a CSR that KVM leaves to user space: the entropy source is the only one that this harness knows.
-    fn answer_csr(&mut self) -> Exit<'_> {
+    /// Handles an access to a CSR that KVM forwards to user space: `seed` is the only one that this harness emulates.
+    fn handle_csr(&mut self) -> VcpuExit<'_> {
         // SAFETY: as above.
         let csr = unsafe { &mut self.file.kvm_run().__bindgen_anon_1.riscv_csr };
-        if csr.csr_num != seed::CSR {
+        if csr.csr_num != seed_csr::NUMBER {
             return exit_reason::unsupported(KVM_EXIT_RISCV_CSR);
         }
         let mut entropy = [0; 2];
         // SAFETY: the buffer is valid for writes of its length.
-        let got = unsafe { libc::getrandom(entropy.as_mut_ptr().cast(), entropy.len(), 0) };
-        csr.ret_value = match usize::try_from(got) {
-            Ok(len) if len == entropy.len() => seed::value(Some(u16::from_le_bytes(entropy))),
-            _ => seed::value(None),
+        let result = unsafe { libc::getrandom(entropy.as_mut_ptr().cast(), entropy.len(), 0) };
+        csr.ret_value = match usize::try_from(result) {
+            Ok(len) if len == entropy.len() => seed_csr::value(Some(u16::from_le_bytes(entropy))),
+            _ => seed_csr::value(None),
         };
-        Exit::Interrupted
+        VcpuExit::Interrupted
     }
 }

@@ -1,10 +1,10 @@
-//! Reading and writing registers.
+//! Access to registers and saved states.
 
 use super::KvmVcpu;
-use crate::{Group, KvmError, Register, Value, VcpuState};
+use crate::{KvmError, Register, RegisterGroup, RegisterValue, VcpuState};
 
 impl KvmVcpu {
-    /// Every register that this vCPU has, in ascending order of the ids.
+    /// Registers of this vCPU, in ascending order of the ids.
     #[must_use]
     pub fn registers(&self) -> &[Register] {
         &self.registers
@@ -16,55 +16,54 @@ impl KvmVcpu {
         self.registers.binary_search(&register).is_ok()
     }
 
-    /// Reads everything there is. An access that the last run reported is completed first.
+    /// Saves the whole state of the vCPU. Completes the I/O of the last exit first.
     ///
-    /// Where the vCPU has the D extension, its registers stand for those of the F extension: KVM shows the same memory
-    /// under both, and the D extension's view has all of it.
+    /// With the D extension, the state contains its registers and not those of the F extension, which alias them.
     ///
     /// # Errors
     ///
-    /// Whatever KVM refuses.
-    pub fn whole_state(&mut self) -> Result<VcpuState, KvmError> {
-        self.settle()?;
+    /// Errors of KVM.
+    pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
+        self.complete_io()?;
         let registers = self
             .saved()
             .map(|register| Ok((register, self.read(register)?)))
             .collect::<Result<_, KvmError>>()?;
         Ok(VcpuState {
-            activity: self.read_activity()?,
+            mp_state: self.read_activity()?,
             registers,
             imsic: self.machine.imsic(self.index)?,
         })
     }
 
-    /// Replaces everything there is, except registers that only tell the time ([`Register::is_clock`]).
+    /// Restores a saved state, except time counters ([`Register::is_time_counter`]).
     ///
-    /// Registers that differ are written: some can be read and not written, or written before the first run only, and
-    /// have the same value in every state of this vCPU. One that `state` lacks keeps its value.
+    /// Only registers that differ are written: some are read-only, or read-only after the first run, and have the same value
+    /// in every state of this vCPU. Registers that `state` does not contain keep their values.
     ///
-    /// A timer that is set comes back set. On a host without Sstc, Linux then interrupts the guest once before its time.
+    /// An armed timer is armed again. On hosts without Sstc, Linux then interrupts the guest once before the set time.
     ///
     /// # Errors
     ///
-    /// [`KvmError::ForeignState`] and [`KvmError::NoImsic`] when `state` has a register that this vCPU does not have;
-    /// [`KvmError::SetRegister`] when KVM refuses a value.
-    pub fn set_whole_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
-        self.settle()?;
+    /// [`KvmError::MissingRegister`] and [`KvmError::NoImsic`] when `state` contains a register that this vCPU does not have;
+    /// [`KvmError::SetRegister`] for a value that KVM does not accept.
+    pub fn restore_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
+        self.complete_io()?;
         if let Some(&register) = state.registers.keys().find(|&&register| !self.has(register)) {
-            return Err(KvmError::ForeignState { register });
+            return Err(KvmError::MissingRegister { register });
         }
-        // A timer that expired while the pending interrupts are written would add one to them.
+        // A timer that expires during the writes of pending interrupts would set another one.
         self.stop_timer()?;
         for (&register, value) in &state.registers {
             // The timer comes last, see below.
-            if register.group() == Some(Group::TIMER) {
+            if register.group() == Some(RegisterGroup::TIMER) {
                 continue;
             }
             if self.read(register)? != *value {
                 self.write(register, value)?;
             }
         }
-        // Linux takes 1 for the time to wait for when the timer is switched on, so the time is written after that.
+        // Linux uses 1 as the compare value when the timer is enabled, so the compare value is written after that.
         for register in [Register::TIMER_STATE, Register::TIMER_COMPARE] {
             if let Some(value) = state.registers.get(&register)
                 && self.read(register)? != *value
@@ -73,18 +72,18 @@ impl KvmVcpu {
             }
         }
         self.machine.set_imsic(self.index, &state.imsic)?;
-        self.write_activity(state.activity)?;
-        // Pending interrupts are among the registers, but the input from outside is a wire and has its own level.
-        self.machine.drive(self.index)
+        self.write_activity(state.mp_state)?;
+        // Pending interrupts are among the registers, but the external interrupt input has the level of the PLIC output.
+        self.machine.resend(self.index)
     }
 
     /// Reads one register.
     ///
     /// # Errors
     ///
-    /// [`KvmError::GetRegister`] when there is no such register.
-    pub fn register(&mut self, register: Register) -> Result<Value, KvmError> {
-        self.settle()?;
+    /// [`KvmError::GetRegister`] for a register that does not exist.
+    pub fn register(&mut self, register: Register) -> Result<RegisterValue, KvmError> {
+        self.complete_io()?;
         self.read(register)
     }
 
@@ -92,36 +91,39 @@ impl KvmVcpu {
     ///
     /// # Errors
     ///
-    /// [`KvmError::ValueSize`] when the value has not its size, [`KvmError::SetRegister`] when KVM refuses the value.
-    pub fn set_register(&mut self, register: Register, value: &Value) -> Result<(), KvmError> {
-        self.settle()?;
+    /// [`KvmError::ValueSize`] for a value of the wrong size, [`KvmError::SetRegister`] for a value that KVM does not accept.
+    pub fn set_register(&mut self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
+        self.complete_io()?;
         self.write(register, value)
     }
 
-    /// Stops the timer, if it runs.
+    /// Stops the timer, if it is armed.
     fn stop_timer(&self) -> Result<(), KvmError> {
-        let (on, off) = (Value::from(1_u64), Value::from(0_u64));
+        let (on, off) = (RegisterValue::from(1_u64), RegisterValue::from(0_u64));
         if !self.has(Register::TIMER_STATE) || self.read(Register::TIMER_STATE)? != on {
             return Ok(());
         }
         match self.write(Register::TIMER_STATE, &off) {
-            // It expired before it could be stopped.
+            // The timer expired first.
             Err(KvmError::SetRegister { .. }) if self.read(Register::TIMER_STATE)? == off => Ok(()),
             result => result,
         }
     }
 
-    /// The registers that make up a state.
+    /// Registers of a saved state.
     fn saved(&self) -> impl Iterator<Item = Register> + '_ {
         let group = |register: &Register| register.group();
-        let has_d = self.registers.iter().any(|r| group(r) == Some(Group::FP_D));
+        let has_d = self
+            .registers
+            .iter()
+            .any(|r| group(r) == Some(RegisterGroup::FP_D));
         self.registers
             .iter()
-            .filter(move |register| !has_d || group(register) != Some(Group::FP_F))
+            .filter(move |register| !has_d || group(register) != Some(RegisterGroup::FP_F))
             .copied()
     }
 
-    pub(super) fn read(&self, register: Register) -> Result<Value, KvmError> {
+    pub(super) fn read(&self, register: Register) -> Result<RegisterValue, KvmError> {
         let mut bytes = vec![0; register.size()];
         self.file
             .fd()
@@ -130,10 +132,10 @@ impl KvmVcpu {
                 register,
                 source: error.into(),
             })?;
-        Ok(Value::from_bytes(bytes))
+        Ok(RegisterValue::from_bytes(bytes))
     }
 
-    pub(super) fn write(&self, register: Register, value: &Value) -> Result<(), KvmError> {
+    pub(super) fn write(&self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
         let (found, expected) = (value.bytes().len(), register.size());
         if found != expected {
             return Err(KvmError::ValueSize {
@@ -153,7 +155,7 @@ impl KvmVcpu {
             })
     }
 
-    /// Asks the kernel which registers there are.
+    /// Queries the list of registers.
     pub(super) fn list(&self) -> Result<Vec<Register>, KvmError> {
         Ok(self.file.register_ids()?.into_iter().map(Register).collect())
     }

@@ -1,76 +1,83 @@
-//! What the kernel says when it comes back from the guest, as far as it is particular to x86.
+//! Exits that are specific to x86, and completion of pending I/O.
 #![expect(
     unsafe_code,
-    reason = "reads the unions of the kernel's run structure and the data behind it"
+    reason = "reads the unions of `struct kvm_run` and the I/O data after it"
 )]
 
 use std::slice;
 
-use hv_core::{Exit, Fault};
-use hv_kvm::{Entry, exit_reason};
+use hv_core::{Fault, VcpuExit};
+use hv_kvm::{RunStatus, exit_reason};
 use kvm_bindings::{
     KVM_EXIT_DEBUG, KVM_EXIT_HLT, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_SHUTDOWN,
     kvm_run,
 };
 
 use super::KvmVcpu;
-use crate::{KvmError, kvm::refused};
+use crate::{KvmError, kvm::request::failed_request};
 
 impl KvmVcpu {
-    /// Lets the kernel finish the access of the last exit, without running any further instruction.
+    /// Completes the I/O of the last exit without the execution of further instructions.
     ///
-    /// An instruction may consist of several accesses. Then the next one is kept for the next `run`.
-    pub(super) fn settle(&mut self) -> Result<(), KvmError> {
+    /// If the instruction has a further access, the next `run` reports it.
+    pub(super) fn complete_io(&mut self) -> Result<(), KvmError> {
         if !self.unreported {
-            let entry = self.file.settle().map_err(refused("KVM_RUN"))?;
-            self.unreported = matches!(entry, Some(Entry::Exit(_)));
+            let entry = self.file.complete_io().map_err(failed_request("KVM_RUN"))?;
+            self.unreported = matches!(entry, Some(RunStatus::Exit(_)));
         }
         Ok(())
     }
 
-    /// Brings the instruction of the last exit to its end, whatever becomes of it: the state is replaced next.
-    pub(super) fn discard(&mut self) -> Result<(), KvmError> {
-        // Enough for the parts of the longest access; a repeated string instruction ends when its count is zero.
-        const PARTS: usize = 64;
-        for _ in 0..PARTS {
+    /// Completes all I/O of the instruction of the last exit and discards its results: the state is replaced next.
+    pub(super) fn abort_io(&mut self) -> Result<(), KvmError> {
+        // Upper limit for the accesses of one instruction; a repeated string instruction ends when its count is zero.
+        const MAX_ACCESSES: usize = 64;
+        for _ in 0..MAX_ACCESSES {
             self.unreported = false;
-            self.settle()?;
-            if !self.file.is_pending() {
+            self.complete_io()?;
+            if !self.file.is_io_pending() {
                 return Ok(());
             }
-            let mut regs = self.file.fd().get_regs().map_err(refused("KVM_GET_REGS"))?;
+            let mut regs = self
+                .file
+                .fd()
+                .get_regs()
+                .map_err(failed_request("KVM_GET_REGS"))?;
             regs.rcx = 0;
-            self.file.fd().set_regs(&regs).map_err(refused("KVM_SET_REGS"))?;
+            self.file
+                .fd()
+                .set_regs(&regs)
+                .map_err(failed_request("KVM_SET_REGS"))?;
         }
-        Err(KvmError::Incomplete)
+        Err(KvmError::IoIncomplete)
     }
 
-    /// The exit that stands in the run structure.
-    pub(super) fn decode(&mut self) -> Exit<'_> {
+    /// Decodes the exit in `struct kvm_run`.
+    pub(super) fn decode(&mut self) -> VcpuExit<'_> {
         match self.file.kvm_run().exit_reason {
             KVM_EXIT_IO => self.decode_pio(),
-            KVM_EXIT_HLT => Exit::Halt,
-            KVM_EXIT_SHUTDOWN => Exit::Fault(Fault::Shutdown),
+            KVM_EXIT_HLT => VcpuExit::Halt,
+            KVM_EXIT_SHUTDOWN => VcpuExit::Fault(Fault::Shutdown),
             KVM_EXIT_DEBUG => {
-                // SAFETY: the reason says that this is the union's valid field, and its parts are plain numbers.
+                // SAFETY: the exit reason selects this field of the union, and its fields are integers.
                 let arch = unsafe { self.file.kvm_run().__bindgen_anon_1.debug }.arch;
-                Exit::Fault(Fault::Debug {
+                VcpuExit::Fault(Fault::Debug {
                     pc: arch.pc,
                     exception: arch.exception,
                 })
             }
             KVM_EXIT_INTERNAL_ERROR => {
                 let pc = self.file.fd().get_regs().ok().map(|regs| regs.rip);
-                Exit::Fault(self.file.internal_error(pc))
+                VcpuExit::Fault(self.file.internal_error(pc))
             }
             _ => self.file.decode(),
         }
     }
 
-    fn decode_pio(&mut self) -> Exit<'_> {
+    fn decode_pio(&mut self) -> VcpuExit<'_> {
         let run_size = self.machine.file.fd().run_size();
         let run = self.file.kvm_run();
-        // SAFETY: the reason says that this is the union's valid field, and its parts are plain numbers.
+        // SAFETY: the exit reason selects this field of the union, and its fields are integers.
         let io = unsafe { run.__bindgen_anon_1.io };
         let run: *mut kvm_run = run;
         let len = usize::from(io.size).saturating_mul(usize::try_from(io.count).unwrap_or(usize::MAX));
@@ -78,21 +85,20 @@ impl KvmVcpu {
         if offset < size_of::<kvm_run>() || offset.checked_add(len).is_none_or(|end| end > run_size) {
             return exit_reason::unsupported(KVM_EXIT_IO);
         }
-        // SAFETY: the run structure is the start of a mapping of `run_size` bytes that lives as long as `self.file`, and
+        // SAFETY: `struct kvm_run` is the start of a mapping of `run_size` bytes that lives as long as `self.file`, and
         // `offset` lies in it.
         let first = unsafe { run.cast::<u8>().add(offset) };
-        // SAFETY: `len` bytes from `first` lie in that mapping, behind the run structure, so no other reference
-        // covers them; the result borrows `self`, so the kernel, which accesses them during KVM_RUN only, does not
-        // meanwhile. Any bytes are valid.
+        // SAFETY: `len` bytes from `first` lie in that mapping after `struct kvm_run`, so no other reference covers them.
+        // The kernel accesses them only during KVM_RUN, and the result borrows `self`. All byte values are valid.
         let data = unsafe { slice::from_raw_parts_mut(first, len) };
         if u32::from(io.direction) == KVM_EXIT_IO_IN {
-            Exit::IoRead {
+            VcpuExit::IoRead {
                 port: io.port,
                 size: io.size,
                 data,
             }
         } else {
-            Exit::IoWrite {
+            VcpuExit::IoWrite {
                 port: io.port,
                 size: io.size,
                 data,

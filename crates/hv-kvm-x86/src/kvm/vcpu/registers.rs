@@ -1,5 +1,5 @@
-//! Reading and writing registers, group by group.
-#![expect(unsafe_code, reason = "passes XSAVE areas of run-time size to the kernel")]
+//! Access to registers, in groups.
+#![expect(unsafe_code, reason = "passes XSAVE areas of run-time size to KVM")]
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use kvm_bindings::{
 
 use super::KvmVcpu;
 use crate::{
-    Activity, KvmError, Lapic, Msr, Register, RegisterError, VcpuState, Xsave,
-    kvm::{convert, refused},
+    KvmError, Lapic, MpState, Msr, Register, RegisterError, VcpuState, Xsave,
+    kvm::{convert, request::failed_request},
 };
 
-/// The registers that one of KVM's requests reads or writes together.
+/// Registers that one ioctl reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
     Cpu,
@@ -22,7 +22,7 @@ enum Group {
     Xsave,
     Debug,
     Lapic,
-    Activity,
+    MpState,
     Events,
     Msr(Msr),
 }
@@ -58,16 +58,16 @@ impl Group {
 }
 
 impl KvmVcpu {
-    /// Reads everything there is. An access that the last run reported is completed first.
+    /// Saves the whole state of the vCPU. Completes the I/O of the last exit first.
     ///
     /// # Errors
     ///
-    /// Whatever KVM refuses.
-    pub fn whole_state(&mut self) -> Result<VcpuState, KvmError> {
-        self.settle()?;
-        let mut state = VcpuState::blank();
+    /// Errors of KVM.
+    pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
+        self.complete_io()?;
+        let mut state = VcpuState::zeroed();
         for group in [
-            Group::Activity,
+            Group::MpState,
             Group::Cpu,
             Group::Xcrs,
             Group::Xsave,
@@ -81,21 +81,21 @@ impl KvmVcpu {
         Ok(state)
     }
 
-    /// Replaces everything there is, except registers that only tell the time ([`Msr::is_clock`]).
+    /// Restores a saved state, except time counters ([`Msr::is_time_counter`]).
     ///
-    /// Of the other model-specific registers, those that differ are written: some can be read and not written,
-    /// and then they have the same value in every state of this vCPU. One that `state` lacks keeps its value.
+    /// Only model-specific registers that differ are written: some are read-only, and have the same value in every state of
+    /// this vCPU. Registers that `state` does not contain keep their values.
     ///
     /// # Errors
     ///
-    /// [`KvmError::ForeignState`] when `state` has a register that this vCPU does not have; [`KvmError::Incomplete`];
-    /// whatever KVM refuses.
-    pub fn set_whole_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
-        self.discard()?;
-        // The APIC's mode comes with the system registers, so it goes after them; MSRs like the timer's deadline
-        // depend on the APIC; events come last because everything else can cancel them.
+    /// [`KvmError::MissingRegister`] when `state` has a register that this vCPU does not have; [`KvmError::IoIncomplete`];
+    /// errors of KVM.
+    pub fn restore_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
+        self.abort_io()?;
+        // The mode of the local APIC is among the system registers, so the APIC follows them. MSRs such as the TSC deadline
+        // depend on the APIC. Events are last because other writes can cancel them.
         for group in [
-            Group::Activity,
+            Group::MpState,
             Group::Cpu,
             Group::Xcrs,
             Group::Xsave,
@@ -106,25 +106,25 @@ impl KvmVcpu {
         }
         let current = self.read_msrs()?;
         let mut changed = Vec::new();
-        for (&msr, &value) in state.msrs.iter().filter(|(msr, _)| !msr.is_clock()) {
+        for (&msr, &value) in state.msrs.iter().filter(|(msr, _)| !msr.is_time_counter()) {
             match current.get(&msr) {
                 Some(&found) if found == value => {}
                 Some(_) => changed.push((msr, value)),
-                None => return Err(KvmError::ForeignState { msr }),
+                None => return Err(KvmError::MissingRegister { msr }),
             }
         }
         self.write_msrs(&changed)?;
         self.store(Group::Events, state)
     }
 
-    /// Reads one register. Of model-specific registers, every one that KVM knows can be read, not only the saved ones.
+    /// Reads one register. All model-specific registers that KVM supports can be read, not only those in a saved state.
     ///
     /// # Errors
     ///
-    /// [`KvmError::Register`] when there is no such register, [`KvmError::GetMsr`] when there is no such MSR.
+    /// [`KvmError::Register`] for a register that does not exist, [`KvmError::GetMsr`] for an MSR that does not exist.
     pub fn register(&mut self, register: Register) -> Result<u64, KvmError> {
-        self.settle()?;
-        let mut state = VcpuState::blank();
+        self.complete_io()?;
+        let mut state = VcpuState::zeroed();
         self.load(Group::of(register), &mut state)?;
         state
             .get(register)
@@ -135,12 +135,12 @@ impl KvmVcpu {
     ///
     /// # Errors
     ///
-    /// [`KvmError::Register`] when there is no such register or the value is too wide for it, [`KvmError::SetMsr`]
-    /// and [`HarnessError::Request`](hv_kvm::HarnessError::Request) when KVM refuses the value.
+    /// [`KvmError::Register`] for a register that does not exist or a value that is too wide; [`KvmError::SetMsr`] and
+    /// [`HarnessError::Request`](hv_kvm::HarnessError::Request) for a value that KVM does not accept.
     pub fn set_register(&mut self, register: Register, value: u64) -> Result<(), KvmError> {
-        self.settle()?;
+        self.complete_io()?;
         let group = Group::of(register);
-        let mut state = VcpuState::blank();
+        let mut state = VcpuState::zeroed();
         self.load(group, &mut state)?;
         state.set(register, value)?;
         self.store(group, &state)
@@ -150,17 +150,17 @@ impl KvmVcpu {
         let fd = self.file.fd();
         match group {
             Group::Cpu => {
-                let regs = fd.get_regs().map_err(refused("KVM_GET_REGS"))?;
-                let sregs = fd.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+                let regs = fd.get_regs().map_err(failed_request("KVM_GET_REGS"))?;
+                let sregs = fd.get_sregs().map_err(failed_request("KVM_GET_SREGS"))?;
                 state.cpu = convert::from_kvm(&regs, &sregs);
                 state.cr8 = sregs.cr8;
                 state.apic_base = sregs.apic_base;
                 state.interrupt_bitmap = sregs.interrupt_bitmap;
             }
             Group::Xcrs => {
-                let xcrs = fd.get_xcrs().map_err(refused("KVM_GET_XCRS"))?;
+                let xcrs = fd.get_xcrs().map_err(failed_request("KVM_GET_XCRS"))?;
                 let used = usize::try_from(xcrs.nr_xcrs).unwrap_or(usize::MAX);
-                // The FPU alone is what a CPU without XSAVE has.
+                // A CPU without XSAVE has the x87 component only.
                 state.xcr0 = xcrs
                     .xcrs
                     .iter()
@@ -170,15 +170,21 @@ impl KvmVcpu {
             }
             Group::Xsave => state.xsave = self.read_xsave()?,
             Group::Debug => {
-                let debug = fd.get_debug_regs().map_err(refused("KVM_GET_DEBUGREGS"))?;
+                let debug = fd.get_debug_regs().map_err(failed_request("KVM_GET_DEBUGREGS"))?;
                 (state.dr, state.dr6, state.dr7) = (debug.db, debug.dr6, debug.dr7);
             }
             Group::Lapic => state.lapic = self.read_lapic()?,
-            Group::Activity => {
-                state.activity = Activity(fd.get_mp_state().map_err(refused("KVM_GET_MP_STATE"))?.mp_state);
+            Group::MpState => {
+                state.mp_state = MpState(
+                    fd.get_mp_state()
+                        .map_err(failed_request("KVM_GET_MP_STATE"))?
+                        .mp_state,
+                );
             }
             Group::Events => {
-                let events = fd.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
+                let events = fd
+                    .get_vcpu_events()
+                    .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
                 state.events = convert::from_events(&events);
             }
             Group::Msr(msr) => {
@@ -196,14 +202,14 @@ impl KvmVcpu {
         let fd = self.file.fd();
         match group {
             Group::Cpu => {
-                let mut sregs = fd.get_sregs().map_err(refused("KVM_GET_SREGS"))?;
+                let mut sregs = fd.get_sregs().map_err(failed_request("KVM_GET_SREGS"))?;
                 convert::to_sregs(&state.cpu, &mut sregs);
                 sregs.cr8 = state.cr8;
                 sregs.apic_base = state.apic_base;
                 sregs.interrupt_bitmap = state.interrupt_bitmap;
-                fd.set_sregs(&sregs).map_err(refused("KVM_SET_SREGS"))?;
+                fd.set_sregs(&sregs).map_err(failed_request("KVM_SET_SREGS"))?;
                 fd.set_regs(&convert::to_regs(&state.cpu))
-                    .map_err(refused("KVM_SET_REGS"))
+                    .map_err(failed_request("KVM_SET_REGS"))
             }
             Group::Xcrs => {
                 let mut xcrs = kvm_xcrs {
@@ -213,7 +219,7 @@ impl KvmVcpu {
                 if let Some(first) = xcrs.xcrs.first_mut() {
                     first.value = state.xcr0;
                 }
-                fd.set_xcrs(&xcrs).map_err(refused("KVM_SET_XCRS"))
+                fd.set_xcrs(&xcrs).map_err(failed_request("KVM_SET_XCRS"))
             }
             Group::Xsave => self.write_xsave(&state.xsave),
             Group::Debug => {
@@ -223,18 +229,21 @@ impl KvmVcpu {
                     dr7: state.dr7,
                     ..Default::default()
                 };
-                fd.set_debug_regs(&debug).map_err(refused("KVM_SET_DEBUGREGS"))
+                fd.set_debug_regs(&debug)
+                    .map_err(failed_request("KVM_SET_DEBUGREGS"))
             }
             Group::Lapic => self.write_lapic(&state.lapic),
-            Group::Activity => fd
+            Group::MpState => fd
                 .set_mp_state(kvm_mp_state {
-                    mp_state: state.activity.0,
+                    mp_state: state.mp_state.0,
                 })
-                .map_err(refused("KVM_SET_MP_STATE")),
+                .map_err(failed_request("KVM_SET_MP_STATE")),
             Group::Events => {
-                let kernel = fd.get_vcpu_events().map_err(refused("KVM_GET_VCPU_EVENTS"))?;
+                let kernel = fd
+                    .get_vcpu_events()
+                    .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
                 fd.set_vcpu_events(&convert::to_events(&state.events, kernel.flags))
-                    .map_err(refused("KVM_SET_VCPU_EVENTS"))
+                    .map_err(failed_request("KVM_SET_VCPU_EVENTS"))
             }
             Group::Msr(msr) => {
                 let value = state.msrs.get(&msr).copied().ok_or(KvmError::GetMsr { msr })?;
@@ -244,7 +253,11 @@ impl KvmVcpu {
     }
 
     pub(super) fn read_lapic(&self) -> Result<Lapic, KvmError> {
-        let lapic = self.file.fd().get_lapic().map_err(refused("KVM_GET_LAPIC"))?;
+        let lapic = self
+            .file
+            .fd()
+            .get_lapic()
+            .map_err(failed_request("KVM_GET_LAPIC"))?;
         Ok(Lapic::from_bytes(lapic.regs.map(i8::cast_unsigned)))
     }
 
@@ -252,18 +265,25 @@ impl KvmVcpu {
         let lapic = kvm_lapic_state {
             regs: lapic.as_bytes().map(u8::cast_signed),
         };
-        self.file.fd().set_lapic(&lapic).map_err(refused("KVM_SET_LAPIC"))
+        self.file
+            .fd()
+            .set_lapic(&lapic)
+            .map_err(failed_request("KVM_SET_LAPIC"))
     }
 
     fn read_xsave(&self) -> Result<Xsave, KvmError> {
         let Some(extra) = self.extra_xsave_words else {
-            let xsave = self.file.fd().get_xsave().map_err(refused("KVM_GET_XSAVE"))?;
+            let xsave = self
+                .file
+                .fd()
+                .get_xsave()
+                .map_err(failed_request("KVM_GET_XSAVE"))?;
             return Ok(Xsave::from_words(xsave.region.to_vec()));
         };
         let mut xsave = new_xsave(extra)?;
-        // SAFETY: the area has the size that KVM_CAP_XSAVE2 named when this vCPU existed already; from then on the
-        // kernel does not let the process enable further state components for guests.
-        unsafe { self.file.fd().get_xsave2(&mut xsave) }.map_err(refused("KVM_GET_XSAVE2"))?;
+        // SAFETY: the area has the size that KVM_CAP_XSAVE2 reported after this vCPU was created; from then on the kernel
+        // does not allow the process to enable further state components for guests.
+        unsafe { self.file.fd().get_xsave2(&mut xsave) }.map_err(failed_request("KVM_GET_XSAVE2"))?;
         let mut words = xsave.as_fam_struct_ref().xsave.region.to_vec();
         words.extend_from_slice(xsave.as_slice());
         Ok(Xsave::from_words(words))
@@ -280,16 +300,16 @@ impl KvmVcpu {
             .iter_mut()
             .zip(rest)
             .for_each(|(to, from)| *to = *from);
-        // SAFETY: `as_mut_fam_struct` asks that the length of the flexible array stays as it is; only `region` is
+        // SAFETY: `as_mut_fam_struct` requires that the length of the flexible array does not change; only `region` is
         // written here.
         let region = unsafe { &mut area.as_mut_fam_struct().xsave.region };
         region.iter_mut().zip(first).for_each(|(to, from)| *to = *from);
-        // SAFETY: the area has the size the kernel reads: 4096 bytes on kernels without KVM_CAP_XSAVE2, otherwise the
-        // size that capability named when this vCPU existed already, which cannot grow any more.
-        unsafe { self.file.fd().set_xsave2(&area) }.map_err(refused("KVM_SET_XSAVE"))
+        // SAFETY: the area has the size that the kernel reads: 4096 bytes on kernels without KVM_CAP_XSAVE2, otherwise the
+        // size that the capability reported after this vCPU was created, which cannot grow.
+        unsafe { self.file.fd().set_xsave2(&area) }.map_err(failed_request("KVM_SET_XSAVE"))
     }
 
-    /// The saved MSRs that this vCPU has. Which ones it has depends on its CPUID table; KVM tells by refusing others.
+    /// Reads the MSRs of a saved state. The vCPU has a subset that depends on its CPUID table; reads of the others fail.
     fn read_msrs(&self) -> Result<BTreeMap<Msr, u64>, KvmError> {
         let mut values = BTreeMap::new();
         let mut rest = self.machine.msrs.as_slice();
@@ -298,7 +318,7 @@ impl KvmVcpu {
             let read = self.read_msr_batch(batch)?;
             let done = read.len();
             values.extend(batch.iter().copied().zip(read));
-            // KVM stops at the first one it refuses: go on behind that one.
+            // KVM stops at the first MSR that it cannot read: continue after it.
             rest = if done < batch.len() {
                 rest.get(done.saturating_add(1)..).unwrap_or(&[])
             } else {
@@ -308,14 +328,14 @@ impl KvmVcpu {
         Ok(values)
     }
 
-    /// The values of the first `msrs`, up to the first one that KVM refuses.
+    /// The values of `msrs`, up to the first one that KVM cannot read.
     fn read_msr_batch(&self, msrs: &[Msr]) -> Result<Vec<u64>, KvmError> {
         let mut request = new_msrs(msrs.iter().take(KVM_MAX_MSR_ENTRIES).map(|&msr| (msr, 0)))?;
         let read = self
             .file
             .fd()
             .get_msrs(&mut request)
-            .map_err(refused("KVM_GET_MSRS"))?;
+            .map_err(failed_request("KVM_GET_MSRS"))?;
         Ok(request
             .as_slice()
             .iter()
@@ -331,8 +351,8 @@ impl KvmVcpu {
                 .file
                 .fd()
                 .set_msrs(&request)
-                .map_err(refused("KVM_SET_MSRS"))?;
-            // KVM stops at the first one it refuses.
+                .map_err(failed_request("KVM_SET_MSRS"))?;
+            // KVM stops at the first MSR that it cannot write.
             if let Some(&(msr, value)) = batch.get(written) {
                 return Err(KvmError::SetMsr { msr, value });
             }
@@ -342,7 +362,7 @@ impl KvmVcpu {
 }
 
 fn new_xsave(extra_words: usize) -> Result<KvmXsave, KvmError> {
-    // A size that does not fit is the only thing that can be wrong with it.
+    // The only error is a size that is too large.
     KvmXsave::new(extra_words)
         .ok()
         .ok_or(KvmError::XsaveSize { words: extra_words })

@@ -1,19 +1,19 @@
-//! The guest's console output: passed on at once, and searched for the milestone.
+//! Console output of the guest: forwarded at once, and searched for the text of the milestone.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hv_core::ConsoleSink;
+use hv_core::ConsoleOutput;
 
 use super::timeline::Timeline;
 
-/// Passes output on and notes when a text appears in it.
+/// Forwards output and records when a text appears in it.
 #[derive(Debug)]
 pub(crate) struct Console<W> {
     out: W,
     text: Option<String>,
-    /// The last bytes of the output, one fewer than the text has: where it may have begun.
+    /// The last bytes of the output, at most one fewer than the text: a possible beginning of it.
     tail: Vec<u8>,
     seen: Seen,
     timeline: Timeline,
@@ -62,7 +62,7 @@ impl<W: Write> Console<W> {
     }
 }
 
-impl<W: Write + Send> ConsoleSink for Console<W> {
+impl<W: Write + Send> ConsoleOutput for Console<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.search(bytes);
         self.out.write_all(bytes)?;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_found_however_the_output_is_cut() {
+    fn a_text_is_found_in_any_division_of_the_output() {
         let check = |output: &[&str], expected: bool| {
             let mut console = Console::new(Vec::new(), Some("reached: Linux".to_owned()), Timeline::new());
             for part in output {

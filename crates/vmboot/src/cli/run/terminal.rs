@@ -1,4 +1,4 @@
-//! The terminal's input, typed into the guest.
+//! Terminal input for the guest console.
 
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -8,30 +8,30 @@ use std::time::Duration;
 use hv_core::{InputError, SerialInput, StopHandle};
 use rustix::termios::{self, OptionalActions, Termios};
 
-/// Control-], which ends the run as it ends a telnet session.
+/// Control-], which ends the run, as in telnet.
 const ESCAPE: u8 = 0x1d;
 
-/// How long to wait before offering the guest input again for which it had no room.
+/// Time before a retry when the input queue of the guest is full.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Gives the terminal its settings back when dropped.
+/// Restores the settings of the terminal when dropped.
 pub(crate) struct Terminal {
     before: Termios,
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Nothing is left to be done where the terminal is gone.
+        // Fails only if the terminal was closed.
         let _ = termios::tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &self.before);
     }
 }
 
-/// Types what standard input brings into the guest. A terminal is switched to raw mode until the result is dropped:
-/// every key goes to the guest, and Control-] ends the run.
+/// Forwards standard input to the guest console. A terminal is in raw mode until the result is dropped; Control-] ends the
+/// run.
 pub(crate) fn connect(input: SerialInput, stop: StopHandle) -> Option<Terminal> {
     let terminal = raw_terminal();
     let raw = terminal.is_some();
-    // The thread is not joined: it may wait for a key for ever, and the program ends without it.
+    // The thread is not joined: it may block on input until the program ends.
     thread::spawn(move || {
         let mut buf = [0; 256];
         let mut stdin = io::stdin().lock();
@@ -46,7 +46,7 @@ pub(crate) fn connect(input: SerialInput, stop: StopHandle) -> Option<Terminal> 
                     match input.push(&[*byte]) {
                         Ok(()) => break,
                         Err(InputError::Full { .. }) => thread::sleep(RETRY),
-                        // A port that is broken stays so, and the guest's next access to it ends the run.
+                        // The serial port failed; the next access of the guest to it ends the run.
                         Err(_) => return,
                     }
                 }

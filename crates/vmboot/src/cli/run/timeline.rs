@@ -1,4 +1,4 @@
-//! When what happened in a run.
+//! Timeline of a run.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hv_core::{Milestone, Observer};
 
-/// A list of events with their times, shared by everybody who sees one.
+/// Events with their times. Clones share the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     origin: Instant,
@@ -22,12 +22,12 @@ impl Timeline {
         }
     }
 
-    /// Notes that `event` happens now.
+    /// Records `event` with the current time.
     pub(crate) fn reached(&self, event: impl Into<String>) {
-        self.note(event.into(), Instant::now());
+        self.record(event.into(), Instant::now());
     }
 
-    fn note(&self, event: String, at: Instant) {
+    fn record(&self, event: String, at: Instant) {
         let since = at.saturating_duration_since(self.origin);
         self.events
             .lock()
@@ -41,14 +41,14 @@ impl Observer for Timeline {
         let event = match milestone {
             Milestone::Started => "guest started",
             Milestone::FirstConsoleByte => "first console byte",
-            // The end is noted when everything is torn down.
+            // The outcome is recorded after the end of the run.
             _ => return,
         };
-        self.note(event.to_owned(), at);
+        self.record(event.to_owned(), at);
     }
 }
 
-/// A line an event: the time since the start and since the event before, in milliseconds.
+/// One line per event: the time since the start and since the previous event, in milliseconds.
 impl fmt::Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,19 +3,20 @@
 pub(super) mod arm64;
 pub(super) mod riscv64;
 
-use std::error::Error;
 use std::num::NonZeroU32;
 
-use boot_core::machine::{Cpus, InterruptController, ReservedMemory};
+use boot_core::machine::ReservedMemory;
 use boot_core::{GuestRange, RegionKind};
-use contract::{Blob, Digest, Expectation, Irqchip, Memory, MemoryRange, Mode};
-use hv_core::virt::{PCI_MEMORY, RAM_BASE, SERIAL};
-use hv_core::{Fault, OnUnclaimed, Outcome};
+use contract::Mode;
+use hv_core::virt::{PCI_MEMORY, RAM_BASE};
+use hv_core::{Fault, Outcome, UnhandledAccessPolicy};
 
-use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
-use crate::boot::{Run, Seeds, Setup};
-use crate::machine::Board;
-use crate::{Case, TestResult};
+use super::build::{Build, bytes, case, range};
+use super::checks::{conforms, echoes, ends, moves, stands_still};
+use crate::board::Board;
+use crate::boot::Run;
+use crate::case::{Case, TestResult};
+use crate::setup::{Seeds, Setup};
 
 /// What is tried on one architecture.
 struct Matrix<'a> {
@@ -107,10 +108,8 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
     let holes = (0..150)
         .map(|i| RAM_BASE + 0x800_0000 + i * 0x2000)
         .map(|start| (range(start, start + 0x1000), RegionKind::Reserved));
-    let reserved = |name, start, end, no_map| ReservedMemory {
-        name: std::borrow::Cow::Borrowed(name),
-        range: range(RAM_BASE + start, RAM_BASE + end),
-        no_map,
+    let reserved = |name: &'static str, start, end, no_map| {
+        ReservedMemory::new(name, range(RAM_BASE + start, RAM_BASE + end)).with_no_map(no_map)
     };
     [
         (
@@ -160,57 +159,6 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
     ]
 }
 
-/// What the guest must find, as words of its command line.
-pub(super) fn expectation(build: Build, setup: &Setup, base: u64) -> Result<String, Box<dyn Error>> {
-    let machine = setup.machine()?;
-    // A device tree has RAM in its memory nodes, and nothing else.
-    let map: Vec<_> = machine
-        .memory
-        .ram()
-        .map(|bank| MemoryRange {
-            start: bank.start(),
-            end: bank.end(),
-            kind: 1,
-        })
-        .collect();
-    let cpus: Vec<u64> = match &machine.platform.cpus {
-        Cpus::Arm64(cpus) => cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
-        Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.hart_id).collect(),
-        _ => return Err("a machine that does not describe its CPUs".into()),
-    };
-    let expectation = Expectation {
-        entry: Some(build.entry),
-        image: Some(build.image),
-        base: Some(base),
-        memory: Some(if map.len() > 8 {
-            Memory::digest_of(&map)
-        } else {
-            Memory::Ranges(&map)
-        }),
-        initrd: Some(match &setup.initrd {
-            Some(bytes) => Blob::Present(Digest::of(bytes)),
-            None => Blob::Absent,
-        }),
-        cpus: Some(contract::Cpus::Ids(&cpus)),
-        irqchip: Some(irqchip(&machine.platform.interrupt_controller)?),
-        serial: Some(SERIAL.start()),
-        ..Expectation::default()
-    };
-    Ok(expectation.to_string())
-}
-
-fn irqchip(controller: &InterruptController) -> Result<Irqchip, Box<dyn Error>> {
-    Ok(match controller {
-        InterruptController::GicV2(_) => Irqchip::GicV2,
-        InterruptController::GicV3(gic) if gic.its.is_some() => Irqchip::GicV3Its,
-        InterruptController::GicV3(_) => Irqchip::GicV3,
-        InterruptController::Plic(_) => Irqchip::Plic,
-        InterruptController::Aplic(aplic) if aplic.imsic.is_some() => Irqchip::AplicImsic,
-        InterruptController::Aplic(_) => Irqchip::Aplic,
-        _ => return Err("a machine that does not describe its interrupt controller".into()),
-    })
-}
-
 /// The place that the builds prefer is taken.
 fn moved(build: Build, board: Board) -> TestResult {
     let free = crate::boot::kernel_base(build.file, build.protocol, &Setup::of(board))?;
@@ -245,12 +193,12 @@ const ENDINGS: [(&str, Ending); 8] = [
     }),
     ("unclaimed-access-is-a-crash-where-asked", |build, setup| {
         let setup = Setup {
-            on_unclaimed: OnUnclaimed::Crash,
+            unhandled_access: UnhandledAccessPolicy::Crash,
             ..setup
         };
         let is_crash = |outcome: &Outcome| match outcome {
             Outcome::Crash(report) => {
-                matches!(&report.fault, Fault::Unclaimed(access) if access.address == NOTHING)
+                matches!(&report.fault, Fault::UnhandledAccess(access) if access.address == NOTHING)
             }
             _ => false,
         };

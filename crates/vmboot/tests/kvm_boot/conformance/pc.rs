@@ -1,13 +1,14 @@
 //! The guest of x86_64, on PCs.
 
 use boot_core::RegionKind;
-use contract::{Blob, Digest, Entry, Expectation, Image, Memory, MemoryRange, Mode, Module};
-use hv_core::{Fault, OnShutdown, Outcome};
+use contract::{Entry, Image, Mode};
+use hv_core::{Fault, Outcome, ShutdownPolicy};
 
-use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
-use crate::boot::Setup;
-use crate::machine::Board;
-use crate::{Case, TestResult};
+use super::build::{Build, bytes, case, range};
+use super::checks::{conforms, echoes, ends, moves, stands_still};
+use crate::board::Board;
+use crate::case::{Case, TestResult};
+use crate::setup::Setup;
 
 const BUILDS: [Build; 8] = [
     Build {
@@ -117,68 +118,6 @@ fn shapes() -> [(&'static str, Setup); 5] {
     ]
 }
 
-/// The map as the guest must find it, with the type numbers of the ACPI specification (section 15).
-fn expected_map(setup: &Setup) -> Result<Vec<MemoryRange>, Box<dyn std::error::Error>> {
-    let machine = setup.machine()?;
-    let regions = machine.memory.regions().iter();
-    Ok(regions
-        .map(|region| MemoryRange {
-            start: region.range.start(),
-            end: region.range.end(),
-            kind: match region.kind {
-                RegionKind::Ram => 1,
-                RegionKind::Reserved => 2,
-                RegionKind::AcpiReclaimable => 3,
-                RegionKind::AcpiNvs => 4,
-                other => panic!("no case uses {other}"),
-            },
-        })
-        .collect())
-}
-
-/// What the guest must find, as words of its command line.
-pub(super) fn expectation(
-    build: Build,
-    setup: &Setup,
-    base: u64,
-) -> Result<String, Box<dyn std::error::Error>> {
-    let map = expected_map(setup)?;
-    let mut modules = [None; contract::MAX_MODULES];
-    let initrd = setup.initrd.iter().map(|bytes| (bytes, ""));
-    let files = initrd.chain(setup.modules.iter().map(|(bytes, line)| (bytes, *line)));
-    for (slot, (bytes, line)) in modules.iter_mut().zip(files.clone()) {
-        let cmdline = (!line.is_empty()).then(|| Digest::of(line.as_bytes()));
-        *slot = Some(Module {
-            content: Digest::of(bytes),
-            cmdline,
-        });
-    }
-    let pvh = build.entry == Entry::Pvh;
-    let expectation = Expectation {
-        entry: Some(build.entry),
-        image: (!pvh).then_some(build.image),
-        base: Some(base),
-        memory: Some(if map.len() > 8 {
-            Memory::digest_of(&map)
-        } else {
-            Memory::Ranges(&map)
-        }),
-        initrd: (!pvh).then(|| match &setup.initrd {
-            Some(bytes) => Blob::Present(Digest::of(bytes)),
-            None => Blob::Absent,
-        }),
-        module_count: pvh.then(|| u64::try_from(files.count()).expect("few files")),
-        modules: if pvh {
-            modules
-        } else {
-            [None; contract::MAX_MODULES]
-        },
-        rsdp: Some(setup.acpi_rsdp.unwrap_or(0)),
-        ..Expectation::default()
-    };
-    Ok(expectation.to_string())
-}
-
 pub(super) fn cases() -> Vec<Case> {
     let case =
         |name: &str, build, run: Box<dyn FnOnce() -> TestResult + Send>| case(name, build, Board::Pc, run);
@@ -236,16 +175,18 @@ const ENDINGS: [(&str, Ending); 6] = [
         ends(
             build,
             &Setup::of(Board::Pc),
-            Mode::Triple,
+            Mode::TripleFault,
             |outcome| matches!(outcome, Outcome::Crash(report) if report.fault == Fault::Shutdown),
         )
     }),
     ("triple-fault-is-a-reset-where-asked", |build| {
         let setup = Setup {
-            on_shutdown: OnShutdown::Reset,
+            shutdown: ShutdownPolicy::Reset,
             ..Setup::of(Board::Pc)
         };
-        ends(build, &setup, Mode::Triple, |outcome| *outcome == Outcome::Reset)
+        ends(build, &setup, Mode::TripleFault, |outcome| {
+            *outcome == Outcome::Reset
+        })
     }),
     ("keyboard-controller-reset", |build| {
         let is_reset = |outcome: &Outcome| *outcome == Outcome::Reset;

@@ -6,16 +6,16 @@ use std::num::NonZeroU32;
 use boot_core::Machine;
 use hv_core::virt::RiscvIrqchip;
 use hv_core::{Outcome, SerialInput};
-use hv_kvm_riscv::{MachineBoot, boot_machine, host};
+use hv_kvm_riscv::{MachineBoot, boot_machine, host_capabilities};
 
-use super::Start;
+use super::start::Start;
 
 /// A PLIC is in user space, so that every host has it.
 pub(super) fn obstacle(irqchip: RiscvIrqchip) -> Option<String> {
-    // A host that cannot be asked is for the case itself to meet.
-    let has_aia = host().map_or(true, |host| host.aia_ids.is_some());
+    // The case itself reports an error of the query.
+    let has_aia = host_capabilities().map_or(true, |host| host.aia_ids.is_some());
     (irqchip != RiscvIrqchip::Plic && !has_aia).then(|| {
-        "this host's KVM has no AIA: its harts lack the extension, or its kernel the device".to_owned()
+        "KVM of this host has no AIA: its harts lack the extension, or its kernel the device".to_owned()
     })
 }
 
@@ -24,19 +24,13 @@ pub(super) fn describe(
     vcpus: NonZeroU32,
     irqchip: RiscvIrqchip,
 ) -> Result<Machine, Box<dyn Error>> {
-    Ok(host()?.machine(memory, vcpus, irqchip)?)
+    Ok(host_capabilities()?.machine(memory, vcpus, irqchip)?)
 }
 
 pub(super) fn run(
     start: &Start<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, Box<dyn Error>> {
-    let boot = MachineBoot {
-        machine: start.machine,
-        ram: start.ram,
-        state: start.state,
-        devices: start.devices(),
-        policy: start.policy,
-    };
-    Ok(boot_machine(boot, with_input)?)
+    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.policy);
+    Ok(boot_machine(boot.with_devices(start.devices()), with_input)?)
 }

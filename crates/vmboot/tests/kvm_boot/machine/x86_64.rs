@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 
 use boot_core::{Arch, Machine, MemoryMap};
 use hv_core::{Outcome, SerialInput};
-use hv_kvm_x86::{PcBoot, PcDevices, SerialPort, boot_pc};
+use hv_kvm_x86::{MachineBoot, boot_machine};
 
-use super::Start;
+use super::start::Start;
 
 pub(super) fn describe(memory: u64, vcpus: NonZeroU32) -> Result<Machine, Box<dyn Error>> {
     let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(memory)?);
@@ -15,17 +15,10 @@ pub(super) fn describe(memory: u64, vcpus: NonZeroU32) -> Result<Machine, Box<dy
     Ok(machine)
 }
 
-/// A PC has an exit port and no exit page.
-pub(super) fn run(start: Start<'_>, with_input: impl FnOnce(SerialInput)) -> Result<Outcome, Box<dyn Error>> {
-    let boot = PcBoot {
-        ram: start.ram,
-        vcpus: start.machine.vcpus.get(),
-        state: start.state,
-        devices: PcDevices {
-            serial: Some(SerialPort::com1(start.console)),
-            ..PcDevices::default()
-        },
-        policy: start.policy,
-    };
-    Ok(boot_pc(boot, with_input)?)
+pub(super) fn run(
+    start: &Start<'_>,
+    with_input: impl FnOnce(SerialInput),
+) -> Result<Outcome, Box<dyn Error>> {
+    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.policy);
+    Ok(boot_machine(boot.with_devices(start.devices()), with_input)?)
 }

@@ -4,9 +4,9 @@ use contract::{Entry, Image};
 use hv_core::virt::Gic;
 
 use super::Matrix;
-use crate::Case;
-use crate::conformance::Build;
-use crate::machine::Board;
+use crate::board::Board;
+use crate::case::Case;
+use crate::conformance::build::Build;
 
 const fn image(name: &'static str, file: &'static str) -> Build {
     Build {

@@ -4,9 +4,9 @@ use contract::{Entry, Image};
 use hv_core::virt::RiscvIrqchip;
 
 use super::Matrix;
-use crate::Case;
-use crate::conformance::Build;
-use crate::machine::Board;
+use crate::board::Board;
+use crate::case::Case;
+use crate::conformance::build::Build;
 
 const fn build(name: &'static str, file: &'static str, image: Image) -> Build {
     Build {

@@ -1,0 +1,13 @@
+//! Test support of the format crates: sources that fail, shrink or are sparse; files written field by field and changed at
+//! random; checks of parsed images.
+#![forbid(unsafe_code)]
+
+mod change;
+mod fields;
+mod image;
+mod source;
+
+pub use change::{Change, apply, change};
+pub use fields::Fields;
+pub use image::assert_valid_image;
+pub use source::TestSource;

@@ -1,0 +1,90 @@
+//! Observation of a run.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::Access;
+
+/// Point in a run that observers get a timestamp of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Milestone {
+    /// The run loop is about to enter the guest for the first time.
+    Started,
+    /// The guest wrote the first byte to its console, through a serial port or a firmware call.
+    FirstConsoleByte,
+    /// The outcome of the run was decided. Reported after every vCPU has left the guest, with the time of the decision.
+    Ended,
+}
+
+/// Callbacks for events of a run, called on the thread of the event. Every method has an empty default.
+pub trait Observer: Send + Sync {
+    /// `milestone` was reached at time `at`.
+    fn milestone(&self, milestone: Milestone, at: Instant) {
+        let _ = (milestone, at);
+    }
+
+    /// vCPU `vcpu` accessed an address without RAM and without a device.
+    fn unhandled_access(&self, vcpu: u32, access: Access) {
+        let _ = (vcpu, access);
+    }
+}
+
+/// An observer that ignores all events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullObserver;
+
+impl Observer for NullObserver {}
+
+/// An observer that records each milestone with its time since the creation of the timeline.
+#[derive(Debug)]
+pub struct Timeline {
+    origin: Instant,
+    entries: Mutex<Vec<(Milestone, Duration)>>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timeline {
+    /// A timeline that starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// Time of the first `milestone`; `None` if it was not reached.
+    #[must_use]
+    pub fn at(&self, milestone: Milestone) -> Option<Duration> {
+        self.entries()
+            .into_iter()
+            .find_map(|(entry, at)| (entry == milestone).then_some(at))
+    }
+
+    /// All milestones, in the order of their reports.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(Milestone, Duration)> {
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Observer for Timeline {
+    fn milestone(&self, milestone: Milestone, at: Instant) {
+        let since = at.saturating_duration_since(self.origin);
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((milestone, since));
+    }
+}

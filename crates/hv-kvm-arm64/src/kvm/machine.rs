@@ -1,0 +1,64 @@
+//! State of a virtual machine that its handle and all its vCPUs share.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use hv_kvm::VmFile;
+use kvm_bindings::kvm_vcpu_init;
+
+use super::gic::GicDevice;
+use crate::{GicLayout, KvmError, VcpuFeatures};
+
+/// State that the handle of the machine and all its vCPUs share. Each of them keeps the guest's RAM mapped.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) file: VmFile,
+    pub(super) gic: OnceLock<GicDevice>,
+    pub(super) vcpus: u32,
+    pub(super) created: Mutex<BTreeSet<u32>>,
+    pub(super) layout: GicLayout,
+    pub(super) features: VcpuFeatures,
+    pub(super) target: kvm_vcpu_init,
+}
+
+impl Machine {
+    /// Argument of `KVM_ARM_VCPU_INIT`.
+    pub(super) fn target(&self) -> kvm_vcpu_init {
+        self.target
+    }
+
+    /// The interrupt controller, which is created with the last vCPU.
+    pub(super) fn gic(&self) -> Result<&GicDevice, KvmError> {
+        self.gic.get().ok_or_else(|| {
+            let created = self.created.lock().unwrap_or_else(PoisonError::into_inner).len();
+            KvmError::VcpusNotCreated {
+                created: u32::try_from(created).unwrap_or(u32::MAX),
+                count: self.vcpus,
+            }
+        })
+    }
+
+    /// Registers vCPU `index` as created and initialised. Creates the interrupt controller with the last one.
+    pub(super) fn created(&self, index: u32) -> Result<(), KvmError> {
+        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        created.insert(index);
+        if u32::try_from(created.len()) == Ok(self.vcpus) && self.gic.get().is_none() {
+            let gic = GicDevice::new(self.file.fd(), &self.layout, self.vcpus)?;
+            // Only this function sets it, with the lock held.
+            let _ = self.gic.set(gic);
+        }
+        Ok(())
+    }
+}
+
+/// Sets a feature bit of `KVM_ARM_VCPU_INIT`.
+pub(super) fn set_feature(init: &mut kvm_vcpu_init, feature: u32) {
+    if let Some(word) = usize::try_from(feature / 32)
+        .ok()
+        .and_then(|word| init.features.get_mut(word))
+    {
+        *word |= 1 << (feature % 32);
+    }
+}

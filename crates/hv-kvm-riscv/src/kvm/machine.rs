@@ -1,0 +1,181 @@
+//! State of a virtual machine that its handle and all its vCPUs share.
+#![expect(
+    unsafe_code,
+    reason = "passes a structure to KVM_INTERRUPT, and duplicates a file descriptor"
+)]
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use boot_core::machine::RiscvHart;
+use hv_core::IrqError;
+use hv_kvm::{HarnessError, VmFile};
+use kvm_bindings::{KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use vmm_sys_util::{ioctl::ioctl_with_ref, ioctl_iow_nr};
+
+use super::{aia::Aia, request::failed_request};
+use crate::{HartInterrupts, ImsicRegister, KvmError, Plic, sbi::SbiConsole};
+
+ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
+
+/// State that the handle of the machine and all its vCPUs share. Each of them keeps the guest's RAM mapped.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) file: VmFile,
+    pub(super) irqchip: Irqchip,
+    /// Duplicates of the vCPU file descriptors, for interrupts from any thread.
+    pub(super) harts: Mutex<Harts>,
+    pub(super) vcpus: u32,
+    /// Descriptions of the harts; empty for the default harts of KVM.
+    pub(super) descriptions: Vec<RiscvHart>,
+    pub(super) timebase_frequency: Option<u32>,
+    pub(super) console: SbiConsole,
+}
+
+/// The vCPUs that were created.
+#[derive(Debug, Default)]
+pub(super) struct Harts {
+    /// vCPU numbers in the order of creation, by which the AIA attributes are numbered.
+    order: Vec<u32>,
+    handles: BTreeMap<u32, OwnedFd>,
+}
+
+/// Interrupt controller for devices.
+#[derive(Debug)]
+pub(super) enum Irqchip {
+    None,
+    Plic(Plic),
+    Aia(Aia),
+}
+
+/// Connection of the PLIC to the vCPUs. The machine owns the PLIC, so this reference is weak.
+pub(super) struct PlicOutputs(pub(super) Weak<Machine>);
+
+impl HartInterrupts for PlicOutputs {
+    fn set(&self, hart: u32, level: bool) -> Result<(), IrqError> {
+        let Some(machine) = self.0.upgrade() else {
+            // The machine was dropped.
+            return Ok(());
+        };
+        machine
+            .interrupt(hart, level)
+            .map_err(|error| IrqError::new(hart, error))
+    }
+}
+
+/// Opens KVM with the capabilities that this harness needs.
+pub(super) fn open() -> Result<Kvm, HarnessError> {
+    hv_kvm::open(&[(Cap::OneReg, "KVM_CAP_ONE_REG")])
+}
+
+/// Number of bits of guest physical addresses; 64 if KVM does not report it.
+pub(super) fn address_bits(vm: &VmFd) -> u32 {
+    u32::try_from(vm.check_extension_raw(KVM_CAP_VM_GPA_BITS.into()))
+        .ok()
+        .filter(|&bits| bits > 0)
+        .unwrap_or(u64::BITS)
+}
+
+/// Locks `mutex`. No code panics with the lock held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Machine {
+    /// Sets the external interrupt input of a vCPU. For a vCPU that does not exist yet, its creation does this.
+    fn interrupt(&self, hart: u32, level: bool) -> Result<(), KvmError> {
+        let harts = lock(&self.harts);
+        match harts.handles.get(&hart) {
+            Some(handle) => raise(handle, level),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the external interrupt input of vCPU `hart` to its current level again, after its registers were replaced.
+    pub(super) fn resend(&self, hart: u32) -> Result<(), KvmError> {
+        match &self.irqchip {
+            Irqchip::Plic(plic) => Ok(plic.resend(hart)?),
+            Irqchip::None | Irqchip::Aia(_) => Ok(()),
+        }
+    }
+
+    /// Reads the interrupt file of vCPU `index`; empty without an AIA, or before all vCPUs exist.
+    pub(super) fn imsic(&self, index: u32) -> Result<BTreeMap<ImsicRegister, u64>, KvmError> {
+        match &self.irqchip {
+            Irqchip::Aia(aia) => aia.imsic(index),
+            Irqchip::None | Irqchip::Plic(_) => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Writes the interrupt file of vCPU `index`.
+    pub(super) fn set_imsic(&self, index: u32, state: &BTreeMap<ImsicRegister, u64>) -> Result<(), KvmError> {
+        match &self.irqchip {
+            Irqchip::Aia(aia) => aia.set_imsic(index, state),
+            Irqchip::None | Irqchip::Plic(_) if state.is_empty() => Ok(()),
+            Irqchip::None | Irqchip::Plic(_) => Err(KvmError::NoImsic),
+        }
+    }
+
+    /// Reset state of an interrupt file; empty without an AIA.
+    pub(super) fn imsic_reset_state(&self) -> BTreeMap<ImsicRegister, u64> {
+        match &self.irqchip {
+            Irqchip::Aia(aia) => aia.imsic_reset_state(),
+            Irqchip::None | Irqchip::Plic(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Creates vCPU `index` in the kernel and completes it with `set_up`, before interrupts can reach it.
+    pub(super) fn create_hart<T>(
+        &self,
+        index: u32,
+        set_up: impl FnOnce(VcpuFd) -> Result<T, KvmError>,
+    ) -> Result<T, KvmError> {
+        let count = self.vcpus;
+        if index >= count {
+            return Err(HarnessError::NoSuchVcpu { index, count }.into());
+        }
+        let mut harts = lock(&self.harts);
+        // KVM uses the vCPU id as the hart id.
+        let fd = self
+            .file
+            .fd()
+            .create_vcpu(index.into())
+            .map_err(failed_request("KVM_CREATE_VCPU"))?;
+        // SAFETY: the descriptor is open: `fd` owns it and lives until the end of this statement.
+        let handle = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
+            .try_clone_to_owned()
+            .map_err(|error| HarnessError::request("fcntl(F_DUPFD_CLOEXEC)", error))?;
+        harts.order.push(index);
+        let vcpu = set_up(fd)?;
+        harts.handles.insert(index, handle);
+        let all = u32::try_from(harts.order.len()) == Ok(count);
+        if let (Irqchip::Aia(aia), true) = (&self.irqchip, all) {
+            // The AIA is initialised between the creation of the last vCPU and the first run.
+            aia.finish(&harts.order)?;
+        }
+        drop(harts);
+        self.resend(index)?;
+        Ok(vcpu)
+    }
+}
+
+/// Sets the external interrupt of a vCPU with `KVM_INTERRUPT`, which is allowed while the vCPU runs.
+fn raise(vcpu: &OwnedFd, level: bool) -> Result<(), KvmError> {
+    let interrupt = kvm_interrupt {
+        irq: if level {
+            KVM_INTERRUPT_SET
+        } else {
+            KVM_INTERRUPT_UNSET
+        }
+        .cast_unsigned(),
+    };
+    // SAFETY: the descriptor is that of a vCPU, and the kernel reads one `kvm_interrupt` from a valid pointer.
+    match unsafe { ioctl_with_ref(vcpu, KVM_INTERRUPT(), &interrupt) } {
+        0 => Ok(()),
+        _ => Err(failed_request("KVM_INTERRUPT")(kvm_ioctls::Error::last())),
+    }
+}

@@ -1,0 +1,78 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod console;
+mod recorder;
+
+use std::{error::Error, fmt, time::Duration};
+
+use hv_core::Policy;
+use libtest_mimic::{Arguments, Completion, Trial};
+
+pub use console::Console;
+pub use recorder::{RecordedAccess, Recorder};
+
+/// Result of a check.
+pub type CheckResult = Result<(), Box<dyn Error>>;
+
+/// Result of a test. `Ok(Some(reason))`: the host lacks a feature that the test needs.
+pub type TestResult = Result<Option<&'static str>, Box<dyn Error>>;
+
+/// A test named `name`. With a `skip` reason, it is reported as ignored with that reason.
+pub fn trial(name: &str, skip: Option<String>, test: impl FnOnce() -> TestResult + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || match skip {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => match test() {
+            Ok(None) => Ok(Completion::Completed),
+            Ok(Some(reason)) => Ok(Completion::ignored_with(reason)),
+            Err(error) => Err(explain(&*error).into()),
+        },
+    })
+}
+
+/// Runs the tests as the command line requests, and exits.
+pub fn run(tests: Vec<Trial>) -> ! {
+    libtest_mimic::run(&Arguments::from_args(), tests).exit()
+}
+
+/// Reports the test target `name` as one ignored test with `reason`, and exits.
+pub fn skip(name: &str, reason: &str) -> ! {
+    run(vec![trial(name, Some(reason.to_owned()), || Ok(None))])
+}
+
+/// The message of an error and those of its sources.
+#[must_use]
+pub fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Compares two values.
+///
+/// # Errors
+///
+/// A message with `what` and both values, where they differ.
+pub fn expect<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) -> CheckResult {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{what}: found {found:x?}, expected {expected:x?}").into())
+}
+
+/// A policy with a deadline that is sufficient for guests that end, on the slowest host.
+#[must_use]
+pub fn policy() -> Policy {
+    Policy::default().with_deadline(Duration::from_mins(1))
+}
+
+/// A policy with a deadline for guests that do not end.
+#[must_use]
+pub fn short_policy() -> Policy {
+    Policy::default().with_deadline(Duration::from_millis(200))
+}

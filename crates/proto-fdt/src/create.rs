@@ -1,0 +1,114 @@
+//! Creating the device tree of a machine.
+
+mod cpus;
+mod device_ranges;
+mod devices;
+mod interrupts;
+mod phandle;
+mod validate;
+mod writer;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use boot_core::Machine;
+use boot_core::machine::{Cpus, ReservedMemory};
+
+use crate::chosen::Chosen;
+use crate::error::CreateFdtError;
+pub(crate) use device_ranges::device_ranges;
+use interrupts::Wiring;
+use writer::Writer;
+
+/// Creates the flattened device tree of `machine` for one boot.
+///
+/// Equal arguments give equal bytes. The tree follows the Devicetree Specification v0.4 and the Linux bindings named in
+/// the documentation of each part of [`Platform`](boot_core::machine::Platform).
+///
+/// # Errors
+///
+/// [`CreateFdtError`] if the platform is inconsistent or a device tree cannot describe it.
+pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, CreateFdtError> {
+    validate::validate(machine)?;
+    let platform = &machine.platform;
+    let wiring = Wiring::new(machine);
+    let mut tree = Writer::new()?;
+    tree.boot_cpu(boot_cpu_id(&platform.cpus));
+    tree.root(|tree| {
+        tree.cells("#address-cells", &[2])?;
+        tree.cells("#size-cells", &[2])?;
+        if !platform.model.is_empty() {
+            tree.string("model", &platform.model)?;
+        }
+        if !platform.compatible.is_empty() {
+            tree.strings("compatible", platform.compatible.iter().map(|name| &**name))?;
+        }
+        if wiring.is_described() {
+            tree.cells("interrupt-parent", &[phandle::INTERRUPT_CONTROLLER])?;
+        }
+        write_chosen(tree, chosen, stdout_path(machine).as_deref())?;
+        devices::write_aliases(tree, platform)?;
+        for bank in machine.memory.ram() {
+            tree.node(&format!("memory@{:x}", bank.start()), |tree| {
+                tree.string("device_type", "memory")?;
+                tree.reg(&[bank])
+            })?;
+        }
+        write_reserved(tree, &platform.reserved_memory)?;
+        cpus::write(tree, machine)?;
+        interrupts::write(tree, &wiring)?;
+        devices::write(tree, platform, &wiring)
+    })?;
+    tree.finish()
+}
+
+/// The id of the boot CPU, which is the first of the platform: its `reg` in the tree, and `a0` at the entry on riscv64.
+/// `None` without CPUs.
+#[must_use]
+pub fn boot_cpu_id(cpus: &Cpus) -> Option<u64> {
+    match cpus {
+        Cpus::Arm64(cpus) => cpus.first().map(boot_core::machine::Arm64Cpu::affinity),
+        Cpus::Riscv64(cpus) => cpus.harts.first().map(|hart| hart.hart_id),
+        _ => None,
+    }
+}
+
+fn write_chosen(
+    tree: &mut Writer,
+    chosen: &Chosen<'_>,
+    stdout_path: Option<&str>,
+) -> Result<(), CreateFdtError> {
+    tree.node("chosen", |tree| {
+        for (name, value) in chosen.properties() {
+            tree.bytes(name, &value)?;
+        }
+        match stdout_path {
+            Some(path) => tree.string("stdout-path", path),
+            None => Ok(()),
+        }
+    })
+}
+
+/// The path of the console: the first serial port.
+fn stdout_path(machine: &Machine) -> Option<String> {
+    let console = machine.platform.serial.first()?;
+    Some(format!("/{}", devices::serial_name(console)))
+}
+
+fn write_reserved(tree: &mut Writer, reserved: &[ReservedMemory]) -> Result<(), CreateFdtError> {
+    if reserved.is_empty() {
+        return Ok(());
+    }
+    tree.node("reserved-memory", |tree| {
+        tree.cells("#address-cells", &[2])?;
+        tree.cells("#size-cells", &[2])?;
+        tree.bytes("ranges", &[])?;
+        reserved.iter().try_for_each(|memory| {
+            tree.node(&format!("{}@{:x}", memory.name, memory.range.start()), |tree| {
+                tree.reg(&[memory.range])?;
+                tree.flag("no-map", memory.no_map)
+            })
+        })
+    })
+}

@@ -1,0 +1,100 @@
+//! `/cpus` (Devicetree Specification, "/cpus Node Properties"; Linux bindings `arm/cpus.yaml`, `riscv/cpus.yaml` and
+//! `riscv/extensions.yaml`).
+
+use alloc::format;
+use alloc::string::ToString;
+
+use boot_core::Machine;
+use boot_core::machine::{Arm64Cpu, Cpus, Isa, RiscvHart};
+
+use super::phandle;
+use super::writer::{Writer, cells_of};
+use crate::error::CreateFdtError;
+
+/// Writes `/cpus`.
+pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
+    match &machine.platform.cpus {
+        Cpus::Arm64(cpus) => {
+            let has_psci = machine.platform.psci.is_some();
+            let wide = cpus.iter().any(|cpu| is_wide(cpu.affinity()));
+            tree.node("cpus", |tree| {
+                tree.cells("#address-cells", &[if wide { 2 } else { 1 }])?;
+                tree.cells("#size-cells", &[0])?;
+                cpus.iter()
+                    .try_for_each(|cpu| write_arm64(tree, cpu, wide, has_psci))
+            })
+        }
+        Cpus::Riscv64(cpus) => {
+            let wide = cpus.harts.iter().any(|hart| is_wide(hart.hart_id));
+            tree.node("cpus", |tree| {
+                tree.cells("#address-cells", &[if wide { 2 } else { 1 }])?;
+                tree.cells("#size-cells", &[0])?;
+                tree.cells("timebase-frequency", &[cpus.timebase_frequency])?;
+                cpus.harts
+                    .iter()
+                    .zip(phandle::HARTS..)
+                    .try_for_each(|(hart, phandle)| write_hart(tree, hart, wide, phandle))
+            })
+        }
+        _ => Err(CreateFdtError::NoCpus),
+    }
+}
+
+/// Whether an id needs two cells.
+fn is_wide(id: u64) -> bool {
+    u32::try_from(id).is_err()
+}
+
+/// The first properties of every CPU node.
+fn write_common(tree: &mut Writer, compatible: &str, id: u64, wide: bool) -> Result<(), CreateFdtError> {
+    tree.string("device_type", "cpu")?;
+    tree.string("compatible", compatible)?;
+    let [high, low] = cells_of(id);
+    if wide {
+        tree.cells("reg", &[high, low])
+    } else {
+        tree.cells("reg", &[low])
+    }
+}
+
+fn write_arm64(tree: &mut Writer, cpu: &Arm64Cpu, wide: bool, has_psci: bool) -> Result<(), CreateFdtError> {
+    let id = cpu.affinity();
+    tree.node(&format!("cpu@{id:x}"), |tree| {
+        write_common(tree, &cpu.compatible, id, wide)?;
+        if has_psci {
+            tree.string("enable-method", "psci")?;
+        }
+        Ok(())
+    })
+}
+
+fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> Result<(), CreateFdtError> {
+    let id = hart.hart_id;
+    tree.node(&format!("cpu@{id:x}"), |tree| {
+        write_common(tree, "riscv", id, wide)?;
+        tree.string("status", "okay")?;
+        tree.string("riscv,isa", &hart.isa.to_string())?;
+        tree.string("riscv,isa-base", Isa::BASE)?;
+        tree.strings("riscv,isa-extensions", hart.isa.extensions())?;
+        tree.string("mmu-type", hart.mmu.name())?;
+        for (name, size) in [
+            ("riscv,cbom-block-size", hart.cbom_block_size),
+            ("riscv,cboz-block-size", hart.cboz_block_size),
+            ("riscv,cbop-block-size", hart.cbop_block_size),
+        ] {
+            if let Some(size) = size {
+                tree.cells(name, &[size])?;
+            }
+        }
+        tree.node("interrupt-controller", |tree| {
+            tree.string("compatible", "riscv,cpu-intc")?;
+            tree.bytes("interrupt-controller", &[])?;
+            tree.cells("#interrupt-cells", &[1])?;
+            tree.cells("#address-cells", &[0])?;
+            // The node is its own interrupt parent. It would otherwise inherit the parent in the root node, which is a
+            // child of this one, and Linux would initialize neither.
+            tree.cells("interrupt-parent", &[phandle])?;
+            tree.phandle(phandle)
+        })
+    })
+}

@@ -1,0 +1,66 @@
+//! Configuration of a boot.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use boot_core::machine::ReservedMemory;
+use boot_core::{GuestRange, RegionKind};
+use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
+
+use super::board::Board;
+use super::console::Answer;
+
+/// A machine, its initrd, modules and seeds, and the policy of its run.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) board: Board,
+    pub(crate) memory: u64,
+    /// Further ranges of RAM.
+    pub(crate) banks: Vec<GuestRange>,
+    /// Ranges removed from RAM, with the kind in the memory map of the guest.
+    pub(crate) other_regions: Vec<(GuestRange, RegionKind)>,
+    /// Reserved RAM.
+    pub(crate) reserved: Vec<ReservedMemory>,
+    pub(crate) vcpus: NonZeroU32,
+    pub(crate) acpi_rsdp: Option<u64>,
+    pub(crate) initrd: Option<Vec<u8>>,
+    pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
+    pub(crate) seeds: Option<Seeds>,
+    /// Input for the console, in order.
+    pub(crate) answers: Vec<Answer>,
+    /// Debug-exit page; a PC has none.
+    pub(crate) exit_page: Option<u64>,
+    pub(crate) shutdown: ShutdownPolicy,
+    pub(crate) unhandled_access: UnhandledAccessPolicy,
+    pub(crate) deadline: Duration,
+}
+
+/// Randomness for the guest.
+#[derive(Clone, Copy)]
+pub(crate) struct Seeds {
+    pub(crate) rng: &'static [u8],
+    pub(crate) kaslr: u64,
+}
+
+impl Setup {
+    /// 256 MiB and one CPU, without initrd, modules and seeds.
+    pub(crate) fn of(board: Board) -> Self {
+        Self {
+            board,
+            memory: 256 << 20,
+            banks: Vec::new(),
+            other_regions: Vec::new(),
+            reserved: Vec::new(),
+            vcpus: NonZeroU32::MIN,
+            acpi_rsdp: None,
+            initrd: None,
+            modules: Vec::new(),
+            seeds: None,
+            answers: Vec::new(),
+            exit_page: None,
+            shutdown: ShutdownPolicy::Crash,
+            unhandled_access: UnhandledAccessPolicy::Ignore,
+            deadline: Duration::from_mins(1),
+        }
+    }
+}
