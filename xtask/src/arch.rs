@@ -52,7 +52,7 @@ pub(crate) struct ArchRow {
     pub(crate) modules_variable: &'static str,
     /// Modules that L1 loads, dependencies first; those built into the kernel are left out.
     pub(crate) modules: &'static [Module],
-    /// The boot protocol of a stock Linux kernel, by the name that `vmboot` knows it by.
+    /// `vmboot`'s name of the boot protocol of a stock Linux kernel.
     pub(crate) linux_protocol: &'static str,
     /// The command line of a Linux guest: its console is the serial port, a panic ends it, and so does a reboot.
     pub(crate) linux_cmdline: &'static str,

@@ -319,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// Follows a channel with these events and one task; tells whether the work counts as done.
+    /// Follows a channel with these events and one task; true when the task counts as done.
     fn is_done(events: &[Event]) -> bool {
         let mut channel = Vec::new();
         for event in events {
