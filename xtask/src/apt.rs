@@ -1,9 +1,8 @@
-//! apt: running it with a progress bar, and a private configuration of it below `target/`.
+//! Runs apt with a progress bar and with a private configuration below `target/`.
 //!
-//! Kernels and other inputs come from Debian releases that need not be the machine's own, and for architectures that
-//! need not be the machine's own. The private configuration makes apt do that without a trace in the system and without
-//! root: its own source list, package lists and cache, selected by the environment variable `APT_CONFIG`. apt checks the
-//! signatures, with the keys that the machine's own sources are checked with.
+//! Kernels and other inputs come from Debian releases and for architectures other than the machine's. The private
+//! configuration has its own source list, package lists and cache, selected by the environment variable `APT_CONFIG`; so
+//! apt needs no root and changes nothing in the system. apt checks signatures with the keys of the machine's own sources.
 
 mod sources;
 
@@ -13,7 +12,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::process::{self, Running};
 use crate::progress::Step;
 use crate::suite::Suite;
@@ -21,20 +20,20 @@ use crate::workspace::Workspace;
 
 /// Runs an apt command with its output in `log` and its progress on `step`.
 pub(crate) fn run(command: &mut Command, log: &Path, step: &Step) -> Result<(), Error> {
-    let mut file = fs::File::create(log).at(log)?;
-    // Status lines and ordinary output share standard output; a line that is no status line is ordinary.
+    let mut file = fs::File::create(log).with_path(log)?;
+    // Status lines and ordinary output share standard output.
     command.args(["-o", "APT::Status-Fd=1"]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(file.try_clone().at(log)?);
+        .stderr(file.try_clone().with_path(log)?);
     let mut running = Running::start(command)?;
     if let Some(stdout) = running.child().stdout.take() {
         for line in BufReader::new(stdout).lines() {
-            let line = line.at(log)?;
+            let line = line.with_path(log)?;
             match percent(&line) {
                 Some(percent) => step.percent(percent),
-                None => writeln!(file, "{line}").at(log)?,
+                None => writeln!(file, "{line}").with_path(log)?,
             }
         }
     }
@@ -59,22 +58,22 @@ struct Configuration {
 }
 
 impl Configuration {
-    /// Writes one that knows `suite` and nothing else, for one architecture, or for the machine's own.
+    /// Writes a configuration for `suite` only, for `debian_arch` or else the machine's architecture.
     fn write(directory: &Path, suite: &str, debian_arch: Option<&str>) -> Result<Self, Error> {
         for part in ["sources", "lists/partial", "cache/archives/partial", "downloads"] {
             let path = directory.join(part);
-            fs::create_dir_all(&path).at(&path)?;
+            fs::create_dir_all(&path).with_path(&path)?;
         }
         let stanza = sources::derive(&sources::of_machine()?, suite).ok_or_else(|| Error::NoAptSource {
             codename: sources::codename().unwrap_or_default(),
         })?;
         let path = directory.join("sources/debian.sources");
-        fs::write(&path, stanza).at(&path)?;
+        fs::write(&path, stanza).with_path(&path)?;
         let configuration = Self {
             directory: directory.to_path_buf(),
         };
         let path = configuration.path();
-        fs::write(&path, configuration.text(debian_arch)).at(&path)?;
+        fs::write(&path, configuration.text(debian_arch)).with_path(&path)?;
         Ok(configuration)
     }
 
@@ -84,8 +83,8 @@ impl Configuration {
 
     fn text(&self, debian_arch: Option<&str>) -> String {
         let directory = self.directory.display();
-        // What is installed on this machine says nothing about what is wanted here. Translations and application metadata
-        // are most of what an update fetches, and nobody reads them.
+        // The packages installed on this machine do not count here. Translations and application metadata are most of what
+        // an update fetches, and are not used.
         let other_arch = debian_arch.map_or_else(String::new, |arch| {
             format!("APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\n")
         });
@@ -109,7 +108,7 @@ impl Configuration {
         command
     }
 
-    /// Fetches the package lists; `name` tells which in messages.
+    /// Fetches the package lists; `name` is for messages.
     fn update(&self, workspace: &Workspace, name: &str) -> Result<(), Error> {
         let log = workspace.log(&format!("apt-update-{name}"))?;
         let step = Step::start(format!("fetching the package lists of Debian {name}"));
@@ -117,7 +116,7 @@ impl Configuration {
     }
 }
 
-/// apt for a release and an architecture that need not be the machine's.
+/// apt for a release and an architecture other than the machine's.
 #[derive(Debug)]
 pub(crate) struct PrivateApt<'a> {
     workspace: &'a Workspace,
@@ -136,7 +135,7 @@ impl<'a> PrivateApt<'a> {
         Self::open(workspace, suite.name(), name, Some(debian_arch))
     }
 
-    /// The same for a part of the archive and the architecture of this machine.
+    /// The same for a suite of the archive and the architecture of this machine.
     pub(crate) fn of_machine(workspace: &'a Workspace, suite: &'static str) -> Result<Self, Error> {
         Self::open(workspace, suite, "own", None)
     }
@@ -157,7 +156,7 @@ impl<'a> PrivateApt<'a> {
         })
     }
 
-    /// The package that a metapackage such as `linux-image-cloud-amd64` stands for.
+    /// The kernel package that a metapackage such as `linux-image-cloud-amd64` depends on.
     pub(crate) fn kernel_package(&self, meta: &str) -> Result<String, Error> {
         let log = self.workspace.log("apt-cache")?;
         let listing = process::output(
@@ -172,11 +171,11 @@ impl<'a> PrivateApt<'a> {
             })
     }
 
-    /// Fetches packages and unpacks them into one directory of their own, which is there in whole or not at all.
+    /// Fetches packages and unpacks them into a directory, which exists only once it is complete.
     pub(crate) fn unpack(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
         let list = packages.join(" ");
         let downloads = self.configuration.directory.join("downloads");
-        let download = tempfile::tempdir_in(&downloads).at(&downloads)?;
+        let download = tempfile::tempdir_in(&downloads).with_path(&downloads)?;
         let first = packages.first().copied().unwrap_or_default();
         let log = self.workspace.log(&format!("apt-download-{first}"))?;
         {
@@ -191,9 +190,9 @@ impl<'a> PrivateApt<'a> {
                 &step,
             )?;
         }
-        let files = fs::read_dir(download.path()).at(download.path())?;
+        let files = fs::read_dir(download.path()).with_path(download.path())?;
         let archives: Vec<PathBuf> = files
-            .map(|entry| Ok(entry.at(download.path())?.path()))
+            .map(|entry| Ok(entry.with_path(download.path())?.path()))
             .collect::<Result<_, Error>>()?;
         if archives.len() != packages.len() {
             return Err(Error::NotInPackage {
@@ -203,7 +202,7 @@ impl<'a> PrivateApt<'a> {
         }
         let partial = into.with_extension("partial");
         remove_directory(&partial)?;
-        fs::create_dir_all(&partial).at(&partial)?;
+        fs::create_dir_all(&partial).with_path(&partial)?;
         let _step = Step::start(format!("unpacking {list}"));
         for archive in archives {
             process::run_logged(
@@ -212,14 +211,14 @@ impl<'a> PrivateApt<'a> {
             )?;
         }
         remove_directory(into)?;
-        fs::rename(&partial, into).at(into)
+        fs::rename(&partial, into).with_path(into)
     }
 }
 
 /// Removes a directory that may be absent.
 fn remove_directory(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(path),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_path(path),
         _ => Ok(()),
     }
 }
@@ -233,7 +232,7 @@ fn kernel_dependency(listing: &str) -> Option<&str> {
         .find(|package| package.starts_with("linux-image-"))
 }
 
-/// True where the machine can fetch Debian packages at all.
+/// True when the machine can fetch Debian packages.
 pub(crate) fn is_available() -> bool {
     process::which("apt-get").is_some()
         && process::which("dpkg-deb").is_some()
@@ -245,7 +244,7 @@ pub(crate) fn file_from_environment(variable: &'static str) -> Result<Option<Pat
     let Some(path) = env::var_os(variable).map(PathBuf::from) else {
         return Ok(None);
     };
-    fs::metadata(&path).at(&path)?;
+    fs::metadata(&path).with_path(&path)?;
     Ok(Some(path))
 }
 

@@ -1,6 +1,6 @@
-//! Everything that differs between guest architectures, as one table.
+//! Table of everything that differs between guest architectures.
 //!
-//! Support for another architecture is another row: no code elsewhere asks which architecture it is.
+//! Another architecture is another row: other code reads the row and does not test the architecture.
 
 use std::fmt;
 
@@ -24,13 +24,13 @@ pub(crate) enum Arch {
     Riscv64,
 }
 
-/// What the tasks need to know about one architecture.
+/// Properties of one architecture.
 #[derive(Debug)]
 pub(crate) struct ArchRow {
     pub(crate) arch: Arch,
     /// The name in paths, options and messages.
     pub(crate) name: &'static str,
-    /// The emulated machines that can be the KVM host (L1). Tests run on each; what needs only one takes the first.
+    /// The emulated KVM host machines (L1). Tests run on each; other tasks use the first.
     pub(crate) labs: &'static [LabMachine],
     /// The architecture's name in Debian's archive.
     pub(crate) debian: &'static str,
@@ -42,7 +42,7 @@ pub(crate) struct ArchRow {
     pub(crate) kernel_format: &'static str,
     /// True when the kernel holds a vmlinux, which is a fixture of its own.
     pub(crate) has_vmlinux: bool,
-    /// Earlier releases of Debian whose kernels are fixtures too.
+    /// Earlier releases of Debian whose kernels are fixtures as well.
     pub(crate) earlier_kernels: &'static [Suite],
     /// Further boot images that the tests on this machine read.
     pub(crate) images: &'static [Image],
@@ -52,7 +52,7 @@ pub(crate) struct ArchRow {
     pub(crate) modules_variable: &'static str,
     /// Modules that L1 loads, dependencies first; those built into the kernel are left out.
     pub(crate) modules: &'static [Module],
-    /// The boot protocol of a stock Linux kernel, by the name that `vmboot` knows it by.
+    /// `vmboot`'s name of the boot protocol of a stock Linux kernel.
     pub(crate) linux_protocol: &'static str,
     /// The command line of a Linux guest: its console is the serial port, a panic ends it, and so does a reboot.
     pub(crate) linux_cmdline: &'static str,
@@ -66,23 +66,22 @@ pub(crate) struct ArchRow {
     pub(crate) link_packages: &'static [(&'static str, &'static str)],
     /// The linker for `std_target`, where that is not the default.
     pub(crate) linker: Option<&'static str>,
-    /// Flags in `/proc/cpuinfo`, one of which tells that KVM on a machine of this architecture runs any guest.
-    /// Empty: every machine of this architecture that has `/dev/kvm` does.
+    /// Flags in `/proc/cpuinfo`, of which one is present when KVM can run any guest. Empty: `/dev/kvm` is sufficient.
     pub(crate) kvm_flags: &'static [&'static str],
 }
 
-/// A KVM host machine as QEMU plays it.
+/// A KVM host machine that QEMU emulates.
 #[derive(Debug)]
 pub(crate) struct LabMachine {
-    /// What tells it from the other machines of its architecture; empty for the only one.
+    /// Distinguishes it from the other machines of its architecture; empty if there is only one.
     pub(crate) variant: &'static str,
-    /// QEMU, in a version that can play this machine.
+    /// QEMU, with the versions that can emulate this machine.
     pub(crate) qemu: Qemu,
     /// Machine and processor.
     pub(crate) args: &'static [&'static str],
-    /// Kernel command line of L1, before what every architecture gets.
+    /// Start of L1's kernel command line; the rest is the same for every architecture.
     pub(crate) cmdline: &'static str,
-    /// The part of their names that the tests have which this machine is there for; none: all tests run on it.
+    /// Name filter of the tests that run on this machine; `None`: all run.
     pub(crate) only: Option<&'static str>,
 }
 
@@ -91,7 +90,7 @@ pub(crate) struct LabMachine {
 pub(crate) struct Module {
     /// Its file name up to `.ko`.
     pub(crate) name: &'static str,
-    /// True when L1 works without it where the kernel does not have it.
+    /// True when L1 works without it.
     pub(crate) optional: bool,
 }
 
@@ -116,9 +115,8 @@ static X86_64: ArchRow = ArchRow {
         qemu: versions::X86_64,
         // `max` under TCG has SVM with nested paging.
         args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
-        // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, so that one boot in ten of a kernel that uses it
-        // crashes. Told not to, L1's kernel uses it no more, nor tells guests that they may; the processor still has it
-        // for a guest that asks nobody.
+        // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, and one boot in ten of a kernel that uses it crashes.
+        // With this option L1's kernel does not use the instruction and hides it from guests in CPUID.
         cmdline: "console=ttyS0 clearcpuid=cx16",
         only: None,
     }],
@@ -171,7 +169,7 @@ static AARCH64: ArchRow = ArchRow {
             cmdline: "console=ttyAMA0",
             only: None,
         },
-        // QEMU's GICv3 cannot play a GICv2 for guests, as some real ones can.
+        // QEMU's GICv3 does not support GICv2 guests, as some real ones do.
         LabMachine {
             variant: "GICv2",
             qemu: versions::AARCH64,
@@ -215,7 +213,7 @@ static RISCV64: ArchRow = ArchRow {
     arch: Arch::Riscv64,
     name: "riscv64",
     labs: &[
-        // KVM in here has no interrupt controller; it is in user space, a PLIC.
+        // KVM has no interrupt controller here; user space emulates a PLIC.
         LabMachine {
             variant: "PLIC",
             qemu: versions::RISCV64,
@@ -224,7 +222,7 @@ static RISCV64: ArchRow = ArchRow {
             cmdline: "console=ttyS0",
             only: None,
         },
-        // KVM in here has one. Under QEMU 7.2 the kernel hangs with these.
+        // KVM has APLIC and IMSIC here. Under QEMU 7.2 the kernel hangs with them.
         LabMachine {
             variant: "AIA",
             qemu: versions::RISCV64_AIA,
@@ -273,7 +271,7 @@ impl Arch {
 }
 
 impl ArchRow {
-    /// The machine that `run` and other tasks take, which need no more than one.
+    /// The machine of tasks that need only one, such as `run`.
     pub(crate) fn first_lab(&self) -> &'static LabMachine {
         &self.labs[0]
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the load path on real kernels.
+//! `cargo xtask bench`: measures the load path on real kernels.
 
 use crate::arch::Arch;
 use crate::cargo;

@@ -1,4 +1,4 @@
-//! Building programs that run elsewhere: statically linked ones for L1 and for Linux guests.
+//! Builds statically linked programs, which run in L1 and in Linux guests.
 
 use std::env;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::progress::Step;
 use crate::toolchain::StandardLibrary;
 use crate::workspace::Workspace;
 
-/// Builds the program `name` of the package `name` for `row`, statically linked, and gives its path.
+/// Builds the program `name` of the package `name` for `row`, statically linked, and returns its path.
 pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
     let mut command = static_cargo(workspace, row, "build")?;
     command.args(["--package", name, "--bin", name]);
@@ -25,12 +25,12 @@ pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) ->
     Ok(static_output(workspace, row).join(name))
 }
 
-/// Where [`static_cargo`] puts the programs of `row`.
+/// Output directory of [`static_cargo`] for `row`.
 pub(crate) fn static_output(workspace: &Workspace, row: &ArchRow) -> PathBuf {
     workspace.xtask("static").join(row.std_target).join("debug")
 }
 
-/// Makes sure that static std programs for `row` can be linked.
+/// Installs what is needed to link static std programs for `row`.
 pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let wanted: Vec<Package> = row
         .link_packages
@@ -40,13 +40,13 @@ pub(crate) fn ensure_linker(workspace: &Workspace, row: &ArchRow) -> Result<(), 
     packages::ensure(workspace, &wanted)
 }
 
-/// `cargo SUBCOMMAND` set up for statically linked programs, with a target directory of its own: the flags differ
-/// from those of the host's programs, and sharing would build everything again at every change between them.
+/// `cargo SUBCOMMAND` for statically linked programs. It has a target directory of its own, because other flags than those
+/// of the host's programs in the same directory would cause rebuilds.
 ///
-/// All of them have one profile, so that the standard library is built once where it has to be built. Without optimisation
-/// an emulated machine takes minutes to copy a kernel; assertions and overflow checks stay.
+/// All these programs have one profile, so that the standard library, where it is built from source, is built once. They are
+/// optimised, because an emulated machine otherwise takes minutes to copy a kernel; assertions and overflow checks stay on.
 ///
-/// What it takes to build and link for `row` is installed.
+/// Installs what is needed to build and link for `row`.
 pub(crate) fn static_cargo(workspace: &Workspace, row: &ArchRow, subcommand: &str) -> Result<Command, Error> {
     ensure_linker(workspace, row)?;
     let mut command = cargo::command(workspace);

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! offset                what
-//! 0x000                 boot sector, empty but for
+//! 0x000                 boot sector, zero except for
 //! 0x1f1                   the setup header, version 2.15
-//! 0x26c                   real-mode code: says that this needs another loader, and halts
+//! 0x26c                   real-mode code: prints that the 32-bit or 64-bit protocol is needed, and halts
 //! 0x300                   the version string
 //! (setup_sects+1)*512   the protected-mode code: the guest's memory, byte for byte, zeros included;
 //!                         its first byte is the 32-bit entry, 0x200 further is the 64-bit one
@@ -12,18 +12,18 @@
 //! syssize*16 - 4          CRC-32 over all before it
 //! ```
 //!
-//! Every number is one of `Documentation/arch/x86/boot.rst`. There is no payload: the guest is its own kernel.
+//! Fields and offsets follow `Documentation/arch/x86/boot.rst`. There is no compressed payload: the guest is the kernel.
 
 use std::ops::Range;
 
-use crate::guest_elf::{FlatImage, GuestElf, GuestElfError, Kind};
+use crate::guest_elf::{ElfTarget, FlatImage, GuestElf, GuestElfError};
 
-/// What a wrapped guest says of itself.
+/// Fields of the setup header that differ between the bzImages.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The text at which `kernel_version` points.
+    /// The string that `kernel_version` points to.
     pub(crate) version: String,
-    /// `relocatable_kernel`. A kernel that is not is loaded at 0x100000, its `pref_address` too.
+    /// `relocatable_kernel`. Without it, the kernel is loaded at 0x100000, and `pref_address` is that as well.
     pub(crate) relocatable: bool,
     /// `XLF_KERNEL_64`: there is a 64-bit entry.
     pub(crate) entry_64: bool,
@@ -35,14 +35,14 @@ pub(crate) struct Options {
     pub(crate) cmdline_size: u32,
     /// `initrd_addr_max`.
     pub(crate) initrd_addr_max: u32,
-    /// Memory that the guest claims behind its image, on top of `init_size`.
-    pub(crate) spare: u32,
-    /// `setup_sects`; 0 stands for 4, as it always has.
+    /// Bytes by which `init_size` exceeds the image.
+    pub(crate) extra_memory: u32,
+    /// `setup_sects`; 0 means 4, as boot.rst defines.
     pub(crate) setup_sects: u8,
 }
 
 impl Default for Options {
-    /// What a distribution's kernel says.
+    /// The values of a distribution's kernel.
     fn default() -> Self {
         Self {
             version: "conformance guest".to_owned(),
@@ -52,14 +52,14 @@ impl Default for Options {
             alignment: 0x20_0000,
             cmdline_size: 2047,
             initrd_addr_max: 0x7fff_ffff,
-            spare: 0x10_0000,
+            extra_memory: 0x10_0000,
             setup_sects: 27,
         }
     }
 }
 
 impl Options {
-    /// A 32-bit kernel: no 64-bit entry, nothing above 4 GiB.
+    /// A 32-bit kernel: no 64-bit entry, not loadable above 4 GiB.
     pub(crate) fn only_32_bit() -> Self {
         Self {
             entry_64: false,
@@ -68,7 +68,7 @@ impl Options {
         }
     }
 
-    /// A kernel that runs at 0x100000 and nowhere else.
+    /// A kernel that runs at 0x100000 only.
     pub(crate) fn not_relocatable() -> Self {
         Self {
             relocatable: false,
@@ -78,40 +78,40 @@ impl Options {
     }
 }
 
-/// Why a guest cannot be wrapped.
+/// Error of wrapping a guest into a bzImage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum WrapError {
-    /// The ELF is not one of ours.
+    /// The guest's ELF cannot be used.
     #[error(transparent)]
     Elf(#[from] GuestElfError),
-    /// The 64-bit entry is not where the protocol wants it.
+    /// The 64-bit entry is not at the offset that boot.rst defines.
     #[error(
-        "the ELF's entry point is {found:#x}; a 64-bit entry must stand 0x200 past the image's start, at {expected:#x}"
+        "the ELF's entry point is {found:#x}; the 64-bit entry must be 0x200 bytes past the image's start, at {expected:#x}"
     )]
     Entry { found: u64, expected: u64 },
-    /// The version string reaches past the setup sectors.
+    /// The version string does not fit in the setup sectors.
     #[error("the version string ends at {end:#x}, past the {setup:#x} bytes of {sectors} setup sectors")]
     NoRoomForVersion { end: usize, setup: usize, sectors: u8 },
-    /// The image and what it claims behind itself are too large for the header's fields.
-    #[error("the image with its spare memory takes {size:#x} bytes, more than a 32-bit field can say")]
+    /// A size exceeds the header's 32-bit fields.
+    #[error("the image and its extra memory take {size:#x} bytes, more than a 32-bit field holds")]
     TooLarge { size: u64 },
-    /// The alignment is no power of two, or less than a page.
+    /// The alignment is not a power of two, or is less than a page.
     #[error("a kernel_alignment of {found:#x} is not a power of two of at least 4 KiB")]
     Alignment { found: u32 },
 }
 
 const SECTOR: usize = 512;
-/// Where the setup header starts, and the first byte behind that of version 2.15.
+/// The setup header of version 2.15, as a range of file offsets.
 const HEADER: Range<usize> = 0x1f1..0x26c;
 const VERSION_STRING: usize = 0x300;
-/// `kernel_version`: where the string stands, less 0x200.
+/// `kernel_version`: offset of the string, minus 0x200.
 const VERSION_POINTER: u16 = 0x100;
-/// Where a bzImage's protected-mode code is loaded unless its header allows another place.
+/// Address of the protected-mode code where the header does not allow another one.
 const DEFAULT_LOAD_ADDRESS: u32 = 0x10_0000;
-/// A loader may place the guest at any page.
+/// `min_alignment`: a loader may place the guest at any page.
 const MIN_ALIGNMENT: u8 = 12;
-/// `SETUP_RNG_SEED`: the guest steps over the types it does not know, but cannot follow a `SETUP_INDIRECT`.
+/// `SETUP_RNG_SEED`: the guest skips types that it does not handle, but cannot follow a `SETUP_INDIRECT`.
 const SETUP_TYPE_MAX: u32 = 9;
 
 const LOADED_HIGH: u8 = 1 << 0;
@@ -124,7 +124,7 @@ const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 ///
 /// See [`WrapError`].
 pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, WrapError> {
-    let flat = GuestElf::parse(elf, Kind::X86_64)?.flatten()?;
+    let flat = GuestElf::parse(elf, ElfTarget::X86_64)?.flatten()?;
     if options.entry_64 && flat.entry != flat.base + 0x200 {
         return Err(WrapError::Entry {
             found: flat.entry,
@@ -139,7 +139,7 @@ pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, WrapError> 
     let mut image = flat.bytes.clone();
     image.resize(image.len().next_multiple_of(16), 0);
     let info_offset = image.len();
-    // kernel_info ends with a copy of the header, and the header tells the length of all: build it once to measure.
+    // kernel_info contains a copy of the header, and the header has the length of everything: this one is for its length.
     let blank = kernel_info(&[0; HEADER.end - HEADER.start], &flat);
     let checksum_offset = (info_offset + blank.len() + 4).next_multiple_of(16) - 4;
     let len = field(checksum_offset as u64 + 4)?;
@@ -147,7 +147,7 @@ pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, WrapError> 
         options,
         base: flat.base,
         paragraphs: len / 16,
-        init_size: field(u64::from(len).next_multiple_of(0x1000) + u64::from(options.spare))?,
+        init_size: field(u64::from(len).next_multiple_of(0x1000) + u64::from(options.extra_memory))?,
         info_offset: field(info_offset as u64)?,
     };
     let mut file = setup(&header)?;
@@ -163,7 +163,7 @@ fn field(size: u64) -> Result<u32, WrapError> {
     u32::try_from(size).ok().ok_or(WrapError::TooLarge { size })
 }
 
-/// What the header needs to know.
+/// Values of the setup header.
 struct Header<'a> {
     options: &'a Options,
     base: u64,
@@ -172,7 +172,7 @@ struct Header<'a> {
     info_offset: u32,
 }
 
-/// Boot sector and setup sectors.
+/// Builds the boot sector and the setup sectors.
 fn setup(header: &Header<'_>) -> Result<Vec<u8>, WrapError> {
     let options = header.options;
     let sectors = if options.setup_sects == 0 {
@@ -225,8 +225,8 @@ fn setup(header: &Header<'_>) -> Result<Vec<u8>, WrapError> {
     Ok(setup)
 }
 
-/// Runs at segment:0x6c of the setup, where cs is the segment of offset 0x200. Prints [`REAL_MODE_TEXT`], which stands right
-/// behind, with the BIOS, and halts.
+/// Runs at segment:0x6c of the setup, where cs is the segment of offset 0x200. Prints [`REAL_MODE_TEXT`], which follows
+/// the code, through the BIOS, and halts.
 const REAL_MODE_CODE: [u8; 26 + REAL_MODE_TEXT.len()] = {
     let [text_low, text_high] = REAL_MODE_TEXT_OFFSET.to_le_bytes();
     let code = [
@@ -257,7 +257,7 @@ const REAL_MODE_CODE: [u8; 26 + REAL_MODE_TEXT.len()] = {
     }
     all
 };
-/// From file offset 0x200, which cs:0 is: behind the header and 26 bytes of code.
+/// Offset from cs:0, which is file offset 0x200: after the header and 26 bytes of code.
 const REAL_MODE_TEXT_OFFSET: u16 = 0x86;
 const REAL_MODE_TEXT: &[u8] =
     b"This guest has no real-mode code: use the 32-bit or 64-bit boot protocol.\r\n\0";
@@ -290,15 +290,15 @@ fn kernel_info(header: &[u8], flat: &FlatImage) -> Vec<u8> {
     info
 }
 
-/// FNV-1a, 64 bits, as the guests' `contract` crate has it; the root workspace does not depend on the guests'.
+/// 64-bit FNV-1a, the same as in the guests' `contract` crate.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// boot.rst, "The Image Checksum": appended to what it is taken of, it makes the CRC-32 of all zero. So it is the CRC
-/// without the inversion at the end.
+/// The checksum of boot.rst, "The Image Checksum": CRC-32 without the final inversion. The CRC of a file that ends with it
+/// is 0.
 fn crc32(bytes: &[u8]) -> u32 {
     !crc32fast::hash(bytes)
 }
@@ -432,7 +432,7 @@ mod tests {
             check(&elf, options, WrapError::Alignment { found });
         }
         let options = Options {
-            spare: u32::MAX,
+            extra_memory: u32::MAX,
             ..Options::default()
         };
         let WrapError::TooLarge { size } = wrap(&elf, &options).unwrap_err() else {
@@ -440,13 +440,9 @@ mod tests {
         };
         assert!(size > u64::from(u32::MAX));
         check(
-            &[],
+            &elf64(&[]),
             Options::default(),
-            WrapError::Elf(GuestElfError::Short {
-                offset: 0,
-                len: 8,
-                file: 0,
-            }),
+            WrapError::Elf(GuestElfError::NoSegments),
         );
     }
 }

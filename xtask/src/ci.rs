@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what CI runs, in the order of what fails fastest.
+//! `cargo xtask ci`: the steps of CI, the fastest first.
 
 use std::process::Command;
 use std::time::Instant;
@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
 use crate::process;
-use crate::progress::{Step as Progress, say};
+use crate::profile;
+use crate::progress::{Step as Progress, print_status};
 use crate::runner::Host;
 use crate::test;
 use crate::tidy;
@@ -18,17 +19,17 @@ use crate::timing::Timings;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
-/// The targets that the crates for firmware are built for.
+/// The targets that the pure crates are built for.
 const BARE_TARGETS: [&str; 3] = [
     "x86_64-unknown-none",
     "aarch64-unknown-none-softfloat",
     "riscv64gc-unknown-none-elf",
 ];
 
-/// Workspaces of their own, below the root.
+/// Workspaces below the root that are not part of the root's.
 const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
 
-/// A step: its name, and what it does. It may name the parts that its time goes into.
+/// A step: its name, and its function, which may add the times of its parts to the timings.
 type Step = (
     &'static str,
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
@@ -49,26 +50,26 @@ const STEPS: [Step; 8] = [
     }),
 ];
 
-/// Runs every step, also when one before it failed. Ends with a table of how each went and how long it took.
+/// Runs every step, even after a failure. Ends with a table of the result and the time of each.
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArgs) -> Result<(), Error> {
     let mut timings = Timings::default();
     let mut failed = Vec::new();
     let ci_start = Instant::now();
     for (name, step) in STEPS {
-        say(&format!("ci: {name}"));
+        print_status(&format!("ci: {name}"));
         let start = Instant::now();
         let mut parts = Timings::default();
         let ending = match step(workspace, rows, args, &mut parts) {
             Ok(()) => "ok",
             Err(error) => {
-                say(&format!("ci: {name} failed: {error}"));
+                print_status(&format!("ci: {name} failed: {error}"));
                 failed.push(name);
                 "FAILED"
             }
         };
         timings.add(format!("{name}: {ending}"), start.elapsed(), parts);
     }
-    timings.add("in all", ci_start.elapsed(), Timings::default());
+    timings.add("total", ci_start.elapsed(), Timings::default());
     println!("\n{timings}");
     if failed.is_empty() {
         Ok(())
@@ -91,7 +92,7 @@ fn format(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-/// Clippy on this workspace and on the inner ones. Their target directories are those of the steps that build them.
+/// Clippy on this workspace and on the inner ones.
 fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
     fuzz::ensure_compiler(workspace)?;
     let root = workspace.root();
@@ -120,28 +121,31 @@ fn docs(workspace: &Workspace) -> Result<(), Error> {
     process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Builds the crates for firmware, without any feature.
+/// Builds the pure crates for bare metal, without any feature.
 fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
     let crates = metadata::pure_crates(workspace)?;
+    let profile = profile::release_variables(workspace, "guests")?;
     for target in BARE_TARGETS {
         let bare = BareMetal::ensure(workspace, target)?;
         let mut command: Command = bare.cargo(workspace, "build");
-        command.arg("--no-default-features");
+        // With the guests' profile, both share the standard library where it is built from source.
+        command.args(["--release", "--no-default-features"]);
+        command.envs(profile.iter().map(|(name, value)| (name, value)));
         command.args(crates.iter().flat_map(|name| ["--package", name]));
         process::run_shown(&mut command)?;
     }
     Ok(())
 }
 
-/// Packs every published crate, and builds each from its package alone. Other crates are shared with the host's builds.
+/// Packages every published crate, and builds each from its package.
 fn packages(workspace: &Workspace) -> Result<(), Error> {
     let mut command = cargo::command(workspace);
-    // What is committed is checked where CI runs; here, what is written.
+    // In a developer's tree, uncommitted changes are packaged as well.
     command.args(["package", "--allow-dirty"]);
     for name in metadata::published_crates(workspace)? {
         command.args(["--package", &name]);
     }
-    let _step = Progress::start("packing the published crates, and building each package");
+    let _step = Progress::start("packaging the published crates, and building each package");
     process::run_logged(&mut command, &workspace.log("cargo-package")?)
 }
 

@@ -8,7 +8,7 @@ use crate::arch::{Arch, ArchRow};
 use crate::runner::Host;
 use crate::test::tier::Tier;
 
-/// Developer tasks of the workspace. Each installs or fetches what it misses, where it may.
+/// Developer tasks of the workspace. Each installs or fetches what it needs.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask",
@@ -16,7 +16,7 @@ use crate::test::tier::Tier;
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// Architecture of the guests; may be given several times. Without it, `run` takes x86_64 and the other tasks all.
+    /// Architecture of the guests; may be given several times. Default: x86_64 for `run`, all for the other tasks.
     #[arg(long = "arch", value_enum, value_name = "ARCH", global = true)]
     pub(crate) archs: Vec<Arch>,
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// The architectures asked for, or these where none was.
+    /// The selected architectures, or `default` if none is selected.
     pub(crate) fn rows(&self, default: &[Arch]) -> Vec<&'static ArchRow> {
         let archs = if self.archs.is_empty() {
             default
@@ -46,56 +46,56 @@ impl Cli {
 pub(crate) enum Task {
     /// Install, fetch and build everything that the other tasks need.
     ///
-    /// Every other task does by itself what it needs of this. What is there already is left alone, so a second call
-    /// costs nothing. As root on Debian, missing packages are installed; elsewhere the command to type is shown.
+    /// Every other task does the part of this that it needs. What is already installed is kept. Missing packages are
+    /// installed on Debian as root; otherwise the error message has the command that installs them.
     Setup,
     /// Boot a stock Linux kernel to userspace through these crates, on KVM.
     ///
-    /// Boots Debian's current cloud kernel with an initramfs that says what it sees and ends the machine. The guest's
-    /// console goes to standard output, the timeline (loaded, first console byte, userspace) to standard error. Succeeds
-    /// when the guest reached userspace and ended the machine by itself.
+    /// Boots Debian's current cloud kernel with an initramfs whose init program prints what it finds and powers the machine
+    /// off. The guest's console goes to standard output, the timeline (loaded, first console byte, userspace) to standard
+    /// error. Succeeds when the guest reaches userspace and powers off.
     Run(RunArgs),
-    /// Run all tests: on this machine, on KVM, and the guests under another loader.
+    /// Run all tests: on this machine, on KVM, and the guests under QEMU's loader.
     ///
-    /// Ends with one summary: what ran where, and how many tests passed, failed and were skipped, each skipped one with
-    /// its reason. Writes JUnit XML to target/xtask/junit.xml. Fails when a test fails or a tier runs none.
+    /// Ends with a summary: the tests that passed, failed and were skipped on each machine, with the reason of each skipped
+    /// one. Writes JUnit XML to target/xtask/junit.xml. Fails when a test fails or a tier runs no test.
     Test(TestArgs),
     /// Build the programs that run inside virtual machines, into target/guests/ARCH/.
     Guests,
-    /// Measure the load path beside linux-loader and beside a plain read, on real x86_64 kernels.
+    /// Compare the time to load x86_64 kernels with linux-loader and with a plain read.
     Bench(BenchArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
-    /// Build the crates for firmware with the oldest compiler that they are for.
+    /// Build the pure crates with the oldest compiler that they support.
     ///
-    /// Takes the compiler of a toolchain that rustup has, or else that of Debian 13, unpacked below target/.
+    /// Uses the compiler of a rustup toolchain if installed, otherwise that of Debian 13, unpacked below target/.
     Msrv,
-    /// Measure how many small changes of the pure crates their own tests notice.
+    /// Measure how many mutants of the pure crates their own tests catch.
     ///
-    /// Ends with a table and the changes that no test noticed; fails below 99 %. What cannot be noticed is listed with its
-    /// reason in xtask/equivalent-mutants.toml. The results are below target/xtask/mutants/CRATE/.
+    /// Ends with a table and the missed mutants; fails below 99 % caught. Equivalent mutants are listed with their reason in
+    /// xtask/equivalent-mutants.toml. The results are below target/xtask/mutants/CRATE/.
     Mutants(MutantsArgs),
-    /// Check the house rules: who may depend on whom, unsafe code, import circles between files and so on.
+    /// Check the house rules: dependencies between crates, unsafe code, import circles between files and others.
     ///
-    /// Prints every violation as `path:line: rule: what is wrong and what to do`, and fails when there is one.
+    /// Prints every violation as `path:line: rule: what is wrong and what to do`. Fails when there is one.
     Tidy(TidyArgs),
     /// Run what CI runs: format, house rules, lints, docs, bare-metal builds, packages, tests, a short fuzz run.
     Ci(CiArgs),
 }
 
-/// How the guest is booted.
+/// Boot protocol of the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// The Linux boot protocol of the architecture.
     Linux,
-    /// PVH on x86_64, with the vmlinux inside the bzImage.
+    /// PVH on x86_64, with the vmlinux extracted from the bzImage.
     Pvh,
 }
 
 /// Options of `run`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Where KVM comes from: this machine, an emulated KVM host machine, or whichever works.
+    /// Where KVM runs: on this machine or on an emulated KVM host machine.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub(crate) host: Host,
     /// Boot protocol.
@@ -104,7 +104,7 @@ pub(crate) struct RunArgs {
     /// Boot this kernel instead of Debian's.
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
-    /// Boot with this initramfs instead of ours; then reaching userspace is not checked.
+    /// Boot with this initramfs instead of the default one; reaching userspace is then not checked.
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
     /// The guest's command line, instead of one that puts its console on the serial port.
@@ -116,7 +116,7 @@ pub(crate) struct RunArgs {
     /// The guest's memory, such as 512M or 1G.
     #[arg(long, value_name = "SIZE", default_value = "512M")]
     pub(crate) memory: String,
-    /// Give up after this many seconds.
+    /// Fail after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) timeout: u64,
 }
@@ -124,7 +124,7 @@ pub(crate) struct RunArgs {
 /// Options of `test`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Where KVM comes from: this machine, an emulated KVM host machine, or whichever works.
+    /// Where KVM runs: on this machine or on an emulated KVM host machine.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub(crate) host: Host,
     /// Run these tiers only.
@@ -146,10 +146,10 @@ pub(crate) struct BenchArgs {
 /// Options of `fuzz`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FuzzArgs {
-    /// Fuzz these targets; all when none is named.
+    /// Fuzz these targets; default: all.
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
-    /// Time for each target.
+    /// Seconds for each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub(crate) seconds: u32,
 }
@@ -157,7 +157,7 @@ pub(crate) struct FuzzArgs {
 /// Options of `mutants`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MutantsArgs {
-    /// Crates by their directory, such as fmt-elf; all pure crates when none is named.
+    /// Directory names of crates, such as fmt-elf; default: all pure crates.
     #[arg(value_name = "CRATE")]
     pub(crate) crates: Vec<String>,
     /// Change only these files; a name such as parse.rs, or a glob of whole paths. May be given several times.
@@ -171,7 +171,7 @@ pub(crate) struct TidyArgs {
     /// Show only the violations below these paths, such as crates/fmt-elf.
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Check only these rules; all when none is named.
+    /// Check only these rules; default: all.
     #[arg(long = "rule", value_name = "RULE")]
     pub(crate) rules: Vec<String>,
 }
@@ -179,7 +179,7 @@ pub(crate) struct TidyArgs {
 /// Options of `ci`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CiArgs {
-    /// Time for each fuzz target.
+    /// Seconds for each fuzz target.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) fuzz_seconds: u32,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a task, in the words of the person who typed the command.
+//! Errors of the tasks.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use lab_init::{Ending, FrameError};
 
+use crate::extract_vmlinux::error::ExtractError;
 use crate::guests::error::GuestError;
-use crate::payload::error::PayloadError;
 
-/// Why a task failed.
+/// Error of a task.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {
@@ -22,7 +22,7 @@ pub(crate) enum Error {
     #[error("cannot start {program}: {source}")]
     Start { program: String, source: io::Error },
 
-    /// A command ended with an error; its last words are shown, all of them are in the log.
+    /// A command failed. Contains the end of its output; the log has all of it.
     #[error("{command} failed ({status}):\n{tail}\n(all of its output is in {})", log.display())]
     Command {
         command: String,
@@ -31,15 +31,15 @@ pub(crate) enum Error {
         log: PathBuf,
     },
 
-    /// A command that shows its own output ended with an error.
+    /// A command whose output was shown failed.
     #[error("{command} failed ({status})")]
     Shown { command: String, status: ExitStatus },
 
-    /// Somebody pressed Ctrl-C, or asked for an end in another way.
+    /// Ctrl-C, SIGTERM or SIGHUP ended the task.
     #[error("interrupted")]
     Interrupted,
 
-    /// Something has to be installed, and this user or system does not allow xtask to do it.
+    /// A package is missing, and xtask cannot install it as this user or on this system.
     #[error("missing: {missing}\nxtask cannot install it here ({why}). {advice}")]
     MayNotInstall {
         missing: String,
@@ -47,14 +47,14 @@ pub(crate) enum Error {
         advice: String,
     },
 
-    /// The machine's apt sources name no place to fetch Debian's packages from.
+    /// The machine's apt sources have no mirror of its own release.
     #[error(
         "no entry of this machine's apt sources offers the main component of its own release ({codename}), so there \
          is no mirror to fetch Debian's packages from; name kernel files instead, with XTASK_KERNEL_X86_64 and so on"
     )]
     NoAptSource { codename: String },
 
-    /// The machine's QEMU is of a version that does not do what is asked of it.
+    /// The machine's QEMU has a version that cannot run the machine.
     #[error(
         "{program} is version {found}, and {expected} is needed (xtask/src/arch.rs says why); install such a version, or put it first on PATH"
     )]
@@ -64,48 +64,48 @@ pub(crate) enum Error {
         expected: String,
     },
 
-    /// A package that should hold a file does not.
-    #[error("the Debian package {package} holds no {what}")]
+    /// A package lacks an expected file.
+    #[error("the Debian package {package} has no {what}")]
     NotInPackage { package: String, what: &'static str },
 
-    /// apt does not know what a metapackage depends on.
-    #[error("apt knows no kernel package behind {package} in {suite}")]
+    /// A metapackage depends on no kernel package.
+    #[error("{package} of Debian {suite} depends on no package linux-image-*")]
     NoKernelPackage { package: String, suite: &'static str },
 
-    /// A module that L1 needs is neither in the kernel nor beside it.
-    #[error("no module {name} in {} and it is not built into the kernel", directory.display())]
+    /// A module that L1 needs is neither built into the kernel nor in its module directory.
+    #[error("no module {name} in {}, and it is not built into the kernel", directory.display())]
     NoModule { name: &'static str, directory: PathBuf },
 
-    /// `--host native` on a machine that cannot run every guest.
+    /// `--host native` on a machine whose KVM cannot be used.
     #[error("--host native is not possible here: {reason}; use --host lab")]
     NoNativeKvm { reason: String },
 
-    /// The vmlinux inside a bzImage could not be unpacked.
+    /// The vmlinux in a bzImage could not be extracted.
     #[error("{}: {source}", path.display())]
-    Payload { path: PathBuf, source: PayloadError },
+    ExtractVmlinux { path: PathBuf, source: ExtractError },
 
-    /// A guest could not be made out of what cargo built.
+    /// The ELF that cargo built for a guest could not be converted.
     #[error("{name}: {source}")]
     Guest { name: &'static str, source: GuestError },
 
-    /// The KVM host machine sent something that is not a report.
+    /// The KVM host machine sent an invalid frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
 
-    /// The KVM host machine could not do its work.
+    /// The KVM host machine reported an error.
     #[error("the KVM host machine failed: {message}")]
     Lab { message: String },
 
-    /// The KVM host machine ended without having done its work.
+    /// The KVM host machine stopped before all programs ended.
     #[error(
-        "the KVM host machine stopped before its work was done; the end of its console:\n{tail}\n(all of it is in {})",
+        "the KVM host machine stopped before all programs had ended; the end of its console:\n{tail}\n(all of it is in {})",
         console.display()
     )]
     LabStopped { tail: String, console: PathBuf },
 
-    /// The KVM host machine took too long.
+    /// The KVM host machine exceeded its deadline.
     #[error(
-        "the KVM host machine was stopped after {deadline:?} without an end; the end of its console:\n{tail}\n\
+        "the KVM host machine exceeded its deadline of {deadline:?} and was stopped; the end of its console:\n{tail}\n\
          (all of it is in {})",
         console.display()
     )]
@@ -115,7 +115,7 @@ pub(crate) enum Error {
         console: PathBuf,
     },
 
-    /// The program that was run did not succeed.
+    /// The program in `run` failed.
     #[error("{program} {ending}")]
     Program { program: String, ending: Ending },
 
@@ -123,42 +123,42 @@ pub(crate) enum Error {
     #[error("{message}")]
     Tests { message: String },
 
-    /// JSON that this program wrote, or got from cargo, is not what it should be.
+    /// JSON could not be written, or cargo's JSON is not as expected.
     #[error("{what}: {source}")]
     Json { what: String, source: serde_json::Error },
 
-    /// cargo could not describe a workspace.
+    /// `cargo metadata` failed.
     #[error("{}: {source}", manifest.display())]
     Metadata {
         manifest: PathBuf,
         source: cargo_metadata::Error,
     },
 
-    /// A manifest is not TOML.
+    /// A manifest or a list is not valid TOML.
     #[error("{}: {source}", path.display())]
     Toml { path: PathBuf, source: toml::de::Error },
 
-    /// A source file is not Rust.
+    /// A source file cannot be parsed as Rust.
     #[error("{}:{}: {source}", path.display(), source.span().start().line)]
     Syntax { path: PathBuf, source: syn::Error },
 
     /// `tidy --rule` names a rule that does not exist.
-    #[error("no rule is called {name}; the rules are: {known}")]
+    #[error("there is no rule {name}; the rules are: {known}")]
     NoRule { name: String, known: String },
 
-    /// The tree violates house rules; each violation was printed.
+    /// House rules are violated; each violation was printed.
     #[error("{count} violations of the house rules")]
     Tidy { count: usize },
 
     /// `mutants` was asked for a crate that is not pure.
-    #[error("{name} is none of the pure crates: {known}")]
+    #[error("{name} is not one of the pure crates: {known}")]
     NoPureCrate { name: String, known: String },
 
-    /// Tests notice too few mutants.
+    /// Tests catch too few mutants.
     #[error(
-        "fewer than {least} % of the mutants are caught, or the list of equivalent ones is out of date: {crates}"
+        "fewer than {min} % of the mutants are caught, or the list of equivalent mutants is out of date: {crates}"
     )]
-    Mutants { least: f64, crates: String },
+    Mutants { min: f64, crates: String },
 
     /// Results could not be written as JUnit XML.
     #[error("writing the JUnit report: {0}")]
@@ -170,13 +170,13 @@ pub(crate) enum Error {
 }
 
 /// Adds the path to an I/O error.
-pub(crate) trait At<T> {
-    /// Says which file or directory the error is about.
-    fn at(self, path: &Path) -> Result<T, Error>;
+pub(crate) trait WithPath<T> {
+    /// Converts the error to [`Error::File`] with this path.
+    fn with_path(self, path: &Path) -> Result<T, Error>;
 }
 
-impl<T> At<T> for io::Result<T> {
-    fn at(self, path: &Path) -> Result<T, Error> {
+impl<T> WithPath<T> for io::Result<T> {
+    fn with_path(self, path: &Path) -> Result<T, Error> {
         self.map_err(|source| Error::File {
             path: path.to_path_buf(),
             source,

@@ -1,7 +1,7 @@
 //! The fixtures: real and generated inputs of the KVM tests, of the tests on real images, and of the benches.
 //!
-//! The variable `VMBOOT_FIXTURES` names a directory of this form. Tests that need it count as skipped where it is not
-//! set. In the lab it is `/fixtures`, on this machine `target/fixtures`, where most entries are links.
+//! The environment variable `VMBOOT_FIXTURES` names a directory with this layout. Without it, tests that need fixtures count
+//! as skipped. It is `/fixtures` in the lab, and on this machine `target/fixtures`, where most entries are links.
 //!
 //! ```text
 //! guests/ARCH/                           every build of guests/ as `guests.rs` lists them, and
@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::arch::ArchRow;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
+use crate::extract_vmlinux;
 use crate::guests;
 use crate::initramfs::Initramfs;
 use crate::kernel;
 use crate::packages::{self, Package};
-use crate::payload;
 use crate::progress::Step;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
@@ -34,13 +34,13 @@ use crate::workspace::Workspace;
 /// The environment variable that names the directory.
 pub(crate) const VARIABLE: &str = "VMBOOT_FIXTURES";
 
-/// The tool that unpacks a vmlinux.
+/// The tool that decompresses a vmlinux.
 const ZSTD: Package = Package::program("zstd", "zstd");
 
-/// Length of `/payload.bin`: no multiple of a page or a word, so that a lost tail shows.
+/// Length of `/payload.bin`: not a multiple of a page or a word, so that a truncation is noticed.
 const PAYLOAD_LENGTH: usize = (1 << 20) + 4321;
 
-/// Makes sure that every fixture is there, and gives the directory.
+/// Builds or fetches every missing fixture, and returns the directory.
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let built = guests::ensure(workspace, row)?;
     let fixtures = Fixtures::open(workspace, row)?;
@@ -63,8 +63,7 @@ pub(crate) fn directory(workspace: &Workspace) -> PathBuf {
     workspace.target().join("fixtures")
 }
 
-/// The files below the directory of all fixtures that a test in the lab can need; what is only looked at from outside
-/// would fill the lab's memory.
+/// The fixtures for tests in the lab. Those that only host tests read are left out, to save the lab's memory.
 pub(crate) fn for_lab(directory: &Path, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for kind in ["guests", "initrd", "kernels"] {
@@ -73,7 +72,7 @@ pub(crate) fn for_lab(directory: &Path, row: &ArchRow) -> Result<Vec<PathBuf>, E
     Ok(files)
 }
 
-/// Makes sure that the kernels are there, and gives the directory of all fixtures.
+/// Fetches every missing kernel, and returns the directory of all fixtures.
 pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let fixtures = Fixtures::open(workspace, row)?;
     for suite in [&[Suite::Trixie], row.earlier_kernels].concat() {
@@ -88,7 +87,7 @@ pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, E
     Ok(fixtures.directory)
 }
 
-/// Makes the initramfs of a Linux guest, and gives its path.
+/// Builds the initramfs of a Linux guest and returns its path.
 pub(crate) fn linux_initrd(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let init = guests::init(workspace, row)?;
     pack_initrd(&Fixtures::open(workspace, row)?, &init)
@@ -98,7 +97,7 @@ fn pack_initrd(fixtures: &Fixtures, init: &Path) -> Result<PathBuf, Error> {
     let content = payload();
     let directory = fixtures.kind("initrd")?;
     let copy = directory.join("payload.bin");
-    fs::write(&copy, &content).at(&copy)?;
+    fs::write(&copy, &content).with_path(&copy)?;
     let path = directory.join("linux.cpio");
     let mut archive = Initramfs::create(&path)?;
     archive.file("init", 0o755, init)?;
@@ -107,12 +106,12 @@ fn pack_initrd(fixtures: &Fixtures, init: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// The vmlinux inside a bzImage, unpacked when that has not been done before.
+/// The vmlinux in a bzImage; extracted on the first call for an image.
 pub(crate) fn vmlinux(workspace: &Workspace, image: &Path) -> Result<PathBuf, Error> {
-    let metadata = fs::metadata(image).at(image)?;
+    let metadata = fs::metadata(image).with_path(image)?;
     let modified = metadata
         .modified()
-        .at(image)?
+        .with_path(image)?
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let name = image.file_name().unwrap_or_default().to_string_lossy();
@@ -121,9 +120,9 @@ pub(crate) fn vmlinux(workspace: &Workspace, image: &Path) -> Result<PathBuf, Er
     let vmlinux = directory.join(name);
     if !vmlinux.exists() {
         packages::ensure(workspace, &[ZSTD])?;
-        fs::create_dir_all(&directory).at(&directory)?;
-        let _step = Step::start(format!("unpacking the vmlinux inside {}", image.display()));
-        payload::unpack(image, &vmlinux)?;
+        fs::create_dir_all(&directory).with_path(&directory)?;
+        let _step = Step::start(format!("extracting the vmlinux from {}", image.display()));
+        extract_vmlinux::extract(image, &vmlinux)?;
     }
     Ok(vmlinux)
 }
@@ -137,7 +136,7 @@ struct Fixtures {
 impl Fixtures {
     fn open(workspace: &Workspace, row: &ArchRow) -> Result<Self, Error> {
         let directory = directory(workspace);
-        fs::create_dir_all(&directory).at(&directory)?;
+        fs::create_dir_all(&directory).with_path(&directory)?;
         Ok(Self {
             directory,
             arch: row.name,
@@ -147,24 +146,24 @@ impl Fixtures {
     /// The directory of one kind of fixtures.
     fn kind(&self, kind: &str) -> Result<PathBuf, Error> {
         let directory = self.directory.join(kind).join(self.arch);
-        fs::create_dir_all(&directory).at(&directory)?;
+        fs::create_dir_all(&directory).with_path(&directory)?;
         Ok(directory)
     }
 
-    /// Makes `name` a link to `file`, whatever it was before.
+    /// Makes `name` a link to `file`, and replaces an existing entry.
     fn link(&self, kind: &str, name: &str, file: &Path) -> Result<(), Error> {
         let link = self.kind(kind)?.join(name);
         if fs::read_link(&link).is_ok_and(|target| target == file) {
             return Ok(());
         }
         match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&link),
-            _ => symlink(file, &link).at(&link),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_path(&link),
+            _ => symlink(file, &link).with_path(&link),
         }
     }
 }
 
-/// Bytes without a pattern that damage could repeat: the high bytes of a linear congruential sequence, with the
+/// Pseudo-random bytes, so that displaced data is noticed: the high bytes of a linear congruential sequence with the
 /// multiplier and increment of Knuth's MMIX.
 fn payload() -> Vec<u8> {
     let mut state = 0_u64;

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/`.
+//! `cargo xtask fuzz`: runs the targets of `fuzz/`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,15 +7,15 @@ use crate::cargo;
 use crate::error::Error;
 use crate::packages::{self, Package};
 use crate::process;
-use crate::progress::{Step, say};
+use crate::progress::{Step, print_status};
 use crate::toolchain;
 use crate::tools;
 use crate::workspace::Workspace;
 
-/// What libFuzzer is compiled with.
+/// The compiler of libFuzzer.
 const COMPILER: Package = Package::program("g++", "c++");
 
-/// Memory above which an input counts as a crash, and seconds for a single input.
+/// Limits per input: more memory or more seconds count as a crash.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=10"];
 
 /// Writes the seeds and runs each target for some seconds.
@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
         targets.to_vec()
     };
     for target in targets {
-        say(&format!("fuzzing {target} for {seconds} s"));
+        print_status(&format!("fuzzing {target} for {seconds} s"));
         let mut command = nightly(workspace, &cargo_fuzz);
         command
             .args(["run", &target, "--target-dir"])
@@ -44,12 +44,12 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
     Ok(())
 }
 
-/// Makes sure that what compiles libFuzzer is there.
+/// Installs the compiler of libFuzzer if it is missing.
 pub(crate) fn ensure_compiler(workspace: &Workspace) -> Result<(), Error> {
     packages::ensure(workspace, &[COMPILER])
 }
 
-/// Makes sure that cargo-fuzz is there, and gives its path.
+/// Installs cargo-fuzz if it is missing, and returns its path.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf, Error> {
     ensure_compiler(workspace)?;
     tools::ensure(workspace, "cargo-fuzz")
@@ -77,8 +77,8 @@ fn list(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Result<Vec<String>, Erro
         .collect())
 }
 
-/// cargo-fuzz with a compiler that has sanitizers: nightly where rustup has it. The stable compiler has them as well and
-/// hides them, which `RUSTC_BOOTSTRAP` undoes.
+/// cargo-fuzz with a compiler that supports sanitizers: rustup's nightly if installed, otherwise the stable one with
+/// `RUSTC_BOOTSTRAP`.
 fn nightly(workspace: &Workspace, cargo_fuzz: &PathBuf) -> Command {
     let mut command = Command::new(cargo_fuzz);
     command.arg("fuzz").current_dir(workspace.root());

@@ -6,26 +6,26 @@ pub(crate) mod error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::builds::{Conformance, Form};
+use self::builds::{Conformance, OutputFormat};
 use self::error::GuestError;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::bzimage;
-use crate::error::{At as _, Error};
-use crate::guest_elf::{GuestElf, Kind};
+use crate::error::{Error, WithPath as _};
+use crate::guest_elf::{ElfTarget, GuestElf};
 use crate::image;
 use crate::process;
-use crate::progress::{Step, say};
+use crate::progress::{Step, print_status};
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
-/// The name of the first program of Linux guests.
+/// Name of the init program of Linux guests.
 pub(crate) const INIT: &str = "init";
 
-/// Builds every guest and gives the directory they lie in.
+/// Builds every guest and returns their directory.
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let directory = workspace.guests(row.name);
-    fs::create_dir_all(&directory).at(&directory)?;
+    fs::create_dir_all(&directory).with_path(&directory)?;
     for guest in row.guests {
         conformance(workspace, guest, &directory)?;
     }
@@ -33,7 +33,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     Ok(directory)
 }
 
-/// Builds a conformance guest in every form.
+/// Builds a conformance guest and converts it to each format.
 fn conformance(workspace: &Workspace, guest: &Conformance, directory: &Path) -> Result<(), Error> {
     let bare = BareMetal::ensure(workspace, guest.target)?;
     let mut command = bare.cargo(workspace, "build");
@@ -46,45 +46,48 @@ fn conformance(workspace: &Workspace, guest: &Conformance, directory: &Path) -> 
         process::run_logged(&mut command, &log)?;
     }
     let built = workspace.xtask("bare").join(guest.target).join("release");
-    for &(name, program, form) in guest.builds {
+    for &(name, program, format) in guest.builds {
         let source = built.join(program);
-        let elf = fs::read(&source).at(&source)?;
-        let bytes = form.make(elf).map_err(|source| Error::Guest { name, source })?;
+        let elf = fs::read(&source).with_path(&source)?;
+        let bytes = format
+            .convert(elf)
+            .map_err(|source| Error::Guest { name, source })?;
         let path = directory.join(name);
-        fs::write(&path, bytes).at(&path)?;
+        fs::write(&path, bytes).with_path(&path)?;
     }
     Ok(())
 }
 
-impl Form {
-    fn make(self, elf: Vec<u8>) -> Result<Vec<u8>, GuestError> {
+impl OutputFormat {
+    /// Converts the ELF64 that cargo built to this format.
+    fn convert(self, elf: Vec<u8>) -> Result<Vec<u8>, GuestError> {
         match self {
             Self::Elf64 => Ok(elf),
-            Self::Elf32 => Ok(GuestElf::parse(&elf, Kind::X86_64)?.to_elf32()?),
-            Self::Fixed(kind) => Ok(GuestElf::parse(&elf, kind)?.to_fixed()),
+            Self::Elf32 => Ok(GuestElf::parse(&elf, ElfTarget::X86_64)?.to_elf32()?),
+            Self::Elf64Exec(target) => Ok(GuestElf::parse(&elf, target)?.to_et_exec()),
             Self::Image(options) => Ok(image::wrap(&elf, &options())?),
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }
     }
 }
 
-/// Builds the first program of Linux guests, and gives its path.
+/// Builds the init program of Linux guests and returns its path.
 pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let mut command = build::static_cargo(workspace, row, "rustc")?;
     command
         .current_dir(workspace.root().join("guests"))
         .args(["--package", INIT])
-        // Every Linux guest unpacks it, in an emulated machine.
+        // Every Linux guest unpacks it, often in an emulated machine: keep it small.
         .args(["--", "-Cstrip=symbols"]);
     {
         let _step = Step::start("building the init program of Linux guests");
         process::run_logged(&mut command, &workspace.log("build-init")?)?;
     }
     let directory = workspace.guests(row.name);
-    fs::create_dir_all(&directory).at(&directory)?;
+    fs::create_dir_all(&directory).with_path(&directory)?;
     let built = build::static_output(workspace, row).join(INIT);
     let path = directory.join(INIT);
-    fs::copy(&built, &path).at(&built)?;
+    fs::copy(&built, &path).with_path(&built)?;
     Ok(path)
 }
 
@@ -94,8 +97,8 @@ pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
     for name in conformance.map(|(name, ..)| *name).chain([INIT]) {
         let path = directory.join(name);
-        let length = fs::metadata(&path).at(&path)?.len();
-        say(&format!("{} ({length} bytes)", path.display()));
+        let length = fs::metadata(&path).with_path(&path)?.len();
+        print_status(&format!("{} ({length} bytes)", path.display()));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Wraps a guest's ELF into an `Image`, as the kernel's build wraps a vmlinux: the bytes of the file from the first one on,
-//! with a header over the first 64.
+//! Wraps a guest's ELF into an `Image`, as the kernel's build wraps a vmlinux: the loaded bytes, with a header in the
+//! first 64.
 //!
 //! ```text
 //! offset   arm64                     riscv64
@@ -12,23 +12,23 @@
 //! 0x38     magic "ARM\x64"           magic2 "RSC\x05"
 //! ```
 //!
-//! Every number is one of `Documentation/arch/arm64/booting.rst` or `Documentation/arch/riscv/boot-image-header.rst`. There is
-//! no PE header: the guest is no EFI application.
+//! Fields and offsets follow `Documentation/arch/arm64/booting.rst` and `Documentation/arch/riscv/boot-image-header.rst`.
+//! There is no PE header: the guest is not an EFI application.
 
-use crate::guest_elf::{GuestElf, GuestElfError, Kind};
+use crate::guest_elf::{ElfTarget, GuestElf, GuestElfError};
 
-/// What an Image says of itself.
+/// Fields of the header that differ between the Images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// The guest's ELF.
-    pub(crate) kind: Kind,
-    /// Whether its header is that of riscv64.
+    /// Type, machine and byte order of the guest's ELF.
+    pub(crate) target: ElfTarget,
+    /// True for the header of riscv64, false for that of arm64.
     is_riscv64: bool,
-    /// `text_offset`: how far past a 2 MiB boundary the image belongs. A multiple of 4 KiB.
+    /// `text_offset`: bytes from a 2 MiB boundary to the image. A multiple of 4 KiB.
     pub(crate) text_offset: u64,
-    /// `image_size` counts this much memory behind the guest's own. `None` leaves the field zero, as before Linux 3.17; then
-    /// there are no flags either.
-    pub(crate) spare: Option<u64>,
+    /// Bytes by which `image_size` exceeds the guest's memory. `None` leaves `image_size` and `flags` zero, as kernels
+    /// before Linux 3.17 do.
+    pub(crate) extra_memory: Option<u64>,
     /// Bits 1 to 3 of `flags`: page size and placement, arm64 only.
     pub(crate) flags: u64,
 }
@@ -45,13 +45,13 @@ const OLD_TEXT_OFFSET: u64 = 0x8_0000;
 const RISCV_VERSION: u32 = 2;
 
 impl Options {
-    /// What a distribution's arm64 kernel says.
+    /// The values of a distribution's arm64 kernel.
     pub(crate) fn arm64() -> Self {
         Self {
-            kind: Kind::AARCH64,
+            target: ElfTarget::AARCH64,
             is_riscv64: false,
             text_offset: 0,
-            spare: Some(0x10_0000),
+            extra_memory: Some(0x10_0000),
             flags: PAGE_4K | ANYWHERE,
         }
     }
@@ -59,12 +59,12 @@ impl Options {
     /// A big-endian arm64 kernel.
     pub(crate) fn arm64_big_endian() -> Self {
         Self {
-            kind: Kind::AARCH64_BE,
+            target: ElfTarget::AARCH64_BE,
             ..Self::arm64()
         }
     }
 
-    /// An arm64 kernel of the time between 3.17 and 4.6: off the boundary, near the start of RAM.
+    /// An arm64 kernel of Linux 3.17 to 4.5: with a `text_offset`, and near the start of RAM.
     pub(crate) fn arm64_offset() -> Self {
         Self {
             text_offset: 0x1_0000,
@@ -73,20 +73,20 @@ impl Options {
         }
     }
 
-    /// An arm64 kernel before 3.17, which does not say how much memory it needs.
+    /// An arm64 kernel before Linux 3.17, without `image_size`.
     pub(crate) fn arm64_old() -> Self {
         Self {
             text_offset: OLD_TEXT_OFFSET,
-            spare: None,
+            extra_memory: None,
             flags: 0,
             ..Self::arm64()
         }
     }
 
-    /// What a distribution's riscv64 kernel says.
+    /// The values of a distribution's riscv64 kernel.
     pub(crate) fn riscv64() -> Self {
         Self {
-            kind: Kind::RISCV64,
+            target: ElfTarget::RISCV64,
             is_riscv64: true,
             text_offset: 0x20_0000,
             flags: 0,
@@ -95,28 +95,28 @@ impl Options {
     }
 }
 
-/// Why a guest cannot be wrapped.
+/// Error of wrapping a guest into an Image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ImageError {
-    /// The ELF is not one of ours.
+    /// The guest's ELF cannot be used.
     #[error(transparent)]
     Elf(#[from] GuestElfError),
-    /// An Image is entered at its first byte.
+    /// The entry point is not the first byte, where an Image is entered.
     #[error(
         "the ELF's entry point is {found:#x}; an Image is entered at its first byte, which is at {expected:#x}"
     )]
     Entry { found: u64, expected: u64 },
-    /// Where the header belongs, there is something else.
+    /// The guest has bytes other than zero in the place of the header.
     #[error("the guest has {found:#x} at offset {offset:#x}, where an Image has its header")]
     NoRoom { offset: usize, found: u8 },
-    /// The guest ends within what would be its header.
-    #[error("the guest has {len:#x} bytes; an Image's header alone takes {HEADER_LEN:#x}")]
+    /// The guest is shorter than the header.
+    #[error("the guest has {len:#x} bytes; an Image's header takes {HEADER_LEN:#x}")]
     Short { len: usize },
 }
 
 const HEADER_LEN: usize = 64;
-/// The jump that the guest brings along.
+/// Length of `code0`, the guest's own jump.
 const JUMP_LEN: usize = 4;
 const PAGE: u64 = 4096;
 
@@ -126,7 +126,7 @@ const PAGE: u64 = 4096;
 ///
 /// See [`ImageError`].
 pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, ImageError> {
-    let flat = GuestElf::parse(elf, options.kind)?.flatten()?;
+    let flat = GuestElf::parse(elf, options.target)?.flatten()?;
     if flat.entry != flat.base {
         return Err(ImageError::Entry {
             found: flat.entry,
@@ -150,16 +150,16 @@ pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, ImageError>
         });
     }
     let mut put = |offset: usize, bytes: &[u8]| header[offset..offset + bytes.len()].copy_from_slice(bytes);
-    if let Some(spare) = options.spare {
-        let order = if options.kind.is_big_endian() {
+    if let Some(extra_memory) = options.extra_memory {
+        let order = if options.target.is_big_endian() {
             BIG_ENDIAN
         } else {
             0
         };
         put(0x08, &options.text_offset.to_le_bytes());
-        put(0x10, &memory.saturating_add(spare).to_le_bytes());
+        put(0x10, &memory.saturating_add(extra_memory).to_le_bytes());
         put(0x18, &(options.flags | order).to_le_bytes());
-    } else if options.kind.is_big_endian() {
+    } else if options.target.is_big_endian() {
         // Before 3.17, in the byte order of the kernel.
         put(0x08, &options.text_offset.to_be_bytes());
     } else {
@@ -178,19 +178,18 @@ pub(crate) fn wrap(elf: &[u8], options: &Options) -> Result<Vec<u8>, ImageError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest_elf::tests::{SAMPLE, as_kind, elf64};
+    use crate::guest_elf::tests::{SAMPLE, elf64_for};
 
     /// [`SAMPLE`] with its entry at its first byte, where there is a jump and room for a header.
-    fn sample(kind: Kind) -> Vec<u8> {
-        let mut elf = elf64(&SAMPLE);
-        elf[24..32].copy_from_slice(&0x10_0000_u64.to_le_bytes());
+    fn sample(target: ElfTarget, entry: u64) -> Vec<u8> {
+        let mut elf = elf64_for(target, &SAMPLE, entry);
         elf[0x1004..0x1040].fill(0);
-        as_kind(&elf, kind)
+        elf
     }
 
     /// `text_offset`, `image_size`, `flags`, the four words behind them, and the magic.
     fn check(options: Options, words: [u64; 6], magic: [u8; 4]) {
-        let elf = sample(options.kind);
+        let elf = sample(options.target, 0);
         let file = wrap(&elf, &options).unwrap();
         let word = |index: usize| u64::from_le_bytes(file[8 + index * 8..16 + index * 8].try_into().unwrap());
         assert_eq!([0, 1, 2, 3, 4, 5].map(word), words, "{options:?}");
@@ -218,7 +217,7 @@ mod tests {
         );
         check(Options::arm64_old(), [0x8_0000, 0, 0, 0, 0, 0], *b"ARM\x64");
         let old_big = Options {
-            kind: Kind::AARCH64_BE,
+            target: ElfTarget::AARCH64_BE,
             ..Options::arm64_old()
         };
         check(old_big, [0x8_0000_u64.swap_bytes(), 0, 0, 0, 0, 0], *b"ARM\x64");
@@ -233,20 +232,17 @@ mod tests {
     fn guests_that_have_no_room_for_a_header_are_refused() {
         let options = Options::arm64();
         let check = |elf: &[u8], expected| assert_eq!(wrap(elf, &options).err(), Some(expected));
-        let mut elf = sample(options.kind);
+        let mut elf = sample(options.target, 0);
         elf[0x103f] = 7;
         check(&elf, ImageError::NoRoom { offset: 63, found: 7 });
-        elf[24] = 4;
         check(
-            &elf,
+            &sample(options.target, 4),
             ImageError::Entry {
                 found: 0x10_0004,
                 expected: 0x10_0000,
             },
         );
-        let short = elf64(&[(1, 7, 0x1000, 0x10_0000, 0x20, 0x20)]);
-        let mut short = as_kind(&short, options.kind);
-        short[25] = 0;
+        let short = elf64_for(options.target, &[(1, 7, 0x1000, 0x10_0000, 0x20, 0x20)], 0);
         check(&short, ImageError::Short { len: 0x20 });
     }
 }

@@ -1,4 +1,4 @@
-//! Initramfs archives in the `newc` form that Linux unpacks (`Documentation/driver-api/early-userspace/buffer-format.rst`).
+//! Writes initramfs archives in the `newc` format (`Documentation/driver-api/early-userspace/buffer-format.rst`).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
 /// An archive that is being written.
 #[derive(Debug)]
@@ -16,14 +16,14 @@ pub(crate) struct Initramfs {
     path: PathBuf,
     output: BufWriter<File>,
     directories: BTreeSet<String>,
-    /// Entries of one number would be links to one file.
+    /// Each entry has a number of its own: entries with the same number are hard links.
     next_inode: u32,
 }
 
 impl Initramfs {
     /// Starts an archive with `/dev/console`, which the kernel opens before it runs init.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let output = BufWriter::new(File::create(path).at(path)?);
+        let output = BufWriter::new(File::create(path).with_path(path)?);
         let mut archive = Self {
             path: path.to_path_buf(),
             output,
@@ -40,10 +40,10 @@ impl Initramfs {
         Ok(archive)
     }
 
-    /// Adds a file with the content of another one.
+    /// Adds a copy of the file `source`.
     pub(crate) fn file(&mut self, name: &str, mode: u32, source: &Path) -> Result<(), Error> {
-        let mut file = File::open(source).at(source)?;
-        let length = file.metadata().at(source)?.len();
+        let mut file = File::open(source).with_path(source)?;
+        let length = file.metadata().with_path(source)?.len();
         self.parents(name)?;
         let entry = self.entry(name, ModeFileType::Regular, mode);
         self.write(entry, &mut file, length)
@@ -59,10 +59,12 @@ impl Initramfs {
     /// Completes the archive.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let Self { path, output, .. } = self;
-        trailer(output).and_then(|mut output| output.flush()).at(&path)
+        trailer(output)
+            .and_then(|mut output| output.flush())
+            .with_path(&path)
     }
 
-    /// Adds the directories above `name` that are not there yet: Linux creates none by itself.
+    /// Adds the missing parent directories of `name`, which Linux does not create.
     fn parents(&mut self, name: &str) -> Result<(), Error> {
         for (end, _) in name.match_indices('/') {
             let directory = &name[..end];
@@ -86,13 +88,13 @@ impl Initramfs {
     fn write(&mut self, entry: NewcBuilder, content: &mut dyn Read, length: u64) -> Result<(), Error> {
         // The format has 32 bits for the length of a file.
         let too_long = || io::Error::from(io::ErrorKind::FileTooLarge);
-        let length = u32::try_from(length).or(Err(too_long())).at(&self.path)?;
+        let length = u32::try_from(length).or(Err(too_long())).with_path(&self.path)?;
         let mut writer = entry.write(&mut self.output, length);
-        let copied = io::copy(content, &mut writer).at(&self.path)?;
+        let copied = io::copy(content, &mut writer).with_path(&self.path)?;
         if copied != u64::from(length) {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).at(&self.path);
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).with_path(&self.path);
         }
-        writer.finish().at(&self.path)?;
+        writer.finish().with_path(&self.path)?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Kernels and other real boot images: Debian's, fetched once, or files that the user names.
+//! Kernels and other boot images: Debian's, fetched once, or the user's files.
 
 pub(crate) mod images;
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use self::images::{Content, Image};
 use crate::apt::{self, PrivateApt};
 use crate::arch::ArchRow;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
@@ -17,11 +17,11 @@ use crate::workspace::Workspace;
 pub(crate) struct Kernel {
     /// The boot image.
     pub(crate) image: PathBuf,
-    /// The directory that `/lib/modules/RELEASE` would be; absent when everything is built in.
+    /// The directory `/lib/modules/RELEASE`; `None` when everything is built in.
     pub(crate) modules: Option<PathBuf>,
 }
 
-/// The kernel that `suite` has for virtual machines. The user's own kernel takes the place of the current one.
+/// The kernel of `suite` for virtual machines. A kernel that the user names replaces the current one.
 pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Result<Kernel, Error> {
     if suite == Suite::Trixie
         && let Some(image) = apt::file_from_environment(row.kernel_variable)?
@@ -31,7 +31,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Resu
     }
     let directory = debian_directory(workspace, row, suite).join("kernel");
     if !directory.exists() {
-        need_apt(row.kernel_meta, || {
+        require_apt(row.kernel_meta, || {
             format!("Name a kernel file with {}.", row.kernel_variable)
         })?;
         let apt = PrivateApt::update(workspace, row.name, row.debian, suite)?;
@@ -44,25 +44,29 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow, suite: Suite) -> Resu
 /// The further boot images of an architecture, with the paths they were unpacked to.
 pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(Image, PathBuf)>, Error> {
     let directory = debian_directory(workspace, row, Suite::Trixie);
-    let place = |image: &Image| directory.join(image.package);
-    let missing: Vec<&Image> = row.images.iter().filter(|image| !place(image).exists()).collect();
+    let location = |image: &Image| directory.join(image.package);
+    let missing: Vec<&Image> = row
+        .images
+        .iter()
+        .filter(|image| !location(image).exists())
+        .collect();
     if !missing.is_empty() {
         let packages: Vec<_> = missing.iter().map(|image| image.package).collect();
-        need_apt(&packages.join(" "), || {
+        require_apt(&packages.join(" "), || {
             "Only the tests that read these images need them.".to_owned()
         })?;
         let apt = PrivateApt::update(workspace, row.name, row.debian, Suite::Trixie)?;
         for image in missing {
             match image.content {
-                Content::File(_) => apt.unpack(&[image.package], &place(image))?,
-                Content::Kernel => apt.unpack(&[&apt.kernel_package(image.package)?], &place(image))?,
+                Content::File(_) => apt.unpack(&[image.package], &location(image))?,
+                Content::Kernel => apt.unpack(&[&apt.kernel_package(image.package)?], &location(image))?,
             }
         }
     }
     row.images
         .iter()
         .map(|image| {
-            let directory = place(image);
+            let directory = location(image);
             let path = match image.content {
                 Content::File(path) => Some(directory.join(path)).filter(|path| path.exists()),
                 Content::Kernel => first_entry(&directory.join("boot"), row.kernel_file)?,
@@ -80,14 +84,14 @@ fn debian_directory(workspace: &Workspace, row: &ArchRow, suite: Suite) -> PathB
     workspace.xtask("debian").join(suite.name()).join(row.name)
 }
 
-/// Refuses to go on where Debian's packages cannot be fetched.
-fn need_apt(missing: &str, advice: impl FnOnce() -> String) -> Result<(), Error> {
+/// Fails where Debian's packages cannot be fetched.
+fn require_apt(missing: &str, advice: impl FnOnce() -> String) -> Result<(), Error> {
     if apt::is_available() {
         return Ok(());
     }
     Err(Error::MayNotInstall {
         missing: missing.to_owned(),
-        why: "this is no Debian system",
+        why: "this is not a Debian system",
         advice: advice(),
     })
 }
@@ -114,8 +118,8 @@ fn in_directory(directory: &Path, row: &ArchRow) -> Result<Kernel, Error> {
 /// The first entry, in the order of names, that starts with `prefix`.
 fn first_entry(directory: &Path, prefix: &str) -> Result<Option<PathBuf>, Error> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(directory).at(directory)? {
-        let name = entry.at(directory)?.file_name();
+    for entry in fs::read_dir(directory).with_path(directory)? {
+        let name = entry.with_path(directory)?.file_name();
         if name.to_string_lossy().starts_with(prefix) {
             names.push(name);
         }
@@ -131,7 +135,7 @@ impl Kernel {
             return Ok(Vec::new());
         };
         let builtin = directory.join("modules.builtin");
-        let builtin = fs::read_to_string(&builtin).at(&builtin)?;
+        let builtin = fs::read_to_string(&builtin).with_path(&builtin)?;
         let files = walk(&directory.join("kernel"))?;
         let mut found = Vec::new();
         for module in row.modules {
@@ -167,8 +171,8 @@ pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     let mut pending = vec![directory.to_path_buf()];
     while let Some(directory) = pending.pop() {
-        for entry in fs::read_dir(&directory).at(&directory)? {
-            let path = entry.at(&directory)?.path();
+        for entry in fs::read_dir(&directory).with_path(&directory)? {
+            let path = entry.with_path(&directory)?.path();
             if path.is_dir() {
                 pending.push(path);
             } else {

@@ -1,14 +1,14 @@
 //! Developer tasks of the workspace: `cargo xtask --help`.
 //!
-//! Each task gets by itself what it needs: packages of the system ([`packages`]), Debian's kernels through a private apt
-//! configuration ([`apt`], [`kernel`]), a Rust for bare metal ([`toolchain`]). Nothing is kept outside `target/`
-//! ([`workspace`]) and the package manager.
+//! Each task installs or fetches what it needs: system packages ([`packages`]), Debian's kernels through a private apt
+//! configuration ([`apt`], [`kernel`]), the standard library for other targets ([`toolchain`]). Apart from system packages,
+//! everything is stored below `target/` ([`workspace`]).
 //!
-//! What needs KVM runs in a [`place`]: natively, or in the *lab*, a KVM host machine that QEMU emulates. Its init program
-//! is the `lab-init` package next door. Everything that depends on the architecture is a row of [`arch`].
+//! A [`runner`] runs programs that need KVM: natively, or in the *lab*, a KVM host machine that QEMU emulates. The lab's
+//! init program is the package `lab-init`. Everything that depends on the architecture is a row of [`arch`].
 //!
-//! The files that tests and benches use are [`fixtures`]; the environment variable `VMBOOT_FIXTURES` names their
-//! directory.
+//! The files that tests and benches use are [`fixtures`], in the directory that the environment variable
+//! `VMBOOT_FIXTURES` names.
 #![forbid(unsafe_code)]
 
 mod apt;
@@ -20,6 +20,7 @@ mod cargo;
 mod ci;
 mod cli;
 mod error;
+mod extract_vmlinux;
 mod fixtures;
 mod fuzz;
 mod guest_elf;
@@ -31,8 +32,8 @@ mod metadata;
 mod msrv;
 mod mutants;
 mod packages;
-mod payload;
 mod process;
+mod profile;
 mod progress;
 mod qemu;
 mod run;
@@ -59,7 +60,7 @@ use crate::workspace::Workspace;
 fn main() -> ExitCode {
     match dispatch(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // What was ended by that has errors of its own, which say nothing.
+        // The error is then that of the child process that was ended.
         Err(_) if process::is_interrupted() => {
             eprintln!("error: {}", Error::Interrupted);
             ExitCode::from(process::INTERRUPTED_CODE)

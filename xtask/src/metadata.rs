@@ -1,4 +1,4 @@
-//! What cargo knows about the workspace's packages and test targets, and what it built.
+//! The workspace's packages and test targets from `cargo metadata`, and test programs from cargo's messages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +44,7 @@ struct Package {
     name: String,
     #[serde(default)]
     categories: Vec<String>,
-    /// The registries it may go to; absent when to all.
+    /// The registries that it may be published to; `None`: all.
     publish: Option<Vec<String>>,
     targets: Vec<Target>,
     metadata: Option<PackageMetadata>,
@@ -68,7 +68,7 @@ struct Kvm {
 pub(crate) struct KvmTest {
     pub(crate) package: String,
     pub(crate) name: String,
-    /// The only architecture it is for; otherwise it is for all.
+    /// The only architecture it is for; `None`: all.
     arch: Option<String>,
 }
 
@@ -103,7 +103,7 @@ fn pure(metadata: Metadata) -> Vec<String> {
     pure.map(|package| package.name).collect()
 }
 
-/// The packages that are for crates.io.
+/// The packages that are published on crates.io.
 pub(crate) fn published_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
     Ok(published(read(workspace)?))
 }
@@ -158,7 +158,7 @@ struct Message {
     manifest_path: Option<PathBuf>,
 }
 
-/// Runs a cargo command that builds tests, and gives the test programs it made, each as `PACKAGE: NAME`.
+/// Runs a cargo command that builds tests, and returns the test programs, each as `PACKAGE: NAME`.
 pub(crate) fn test_programs(
     workspace: &Workspace,
     command: &mut Command,

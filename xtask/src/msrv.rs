@@ -1,9 +1,9 @@
-//! `cargo xtask msrv`: builds the pure crates with the oldest compiler that they are for.
+//! `cargo xtask msrv`: builds the pure crates with the oldest compiler that they support.
 //!
-//! clippy's `incompatible_msrv` finds library functions that are newer, but not syntax and not what dependencies use; a
-//! compiler of that version finds all. It is a toolchain of rustup where there is one, otherwise the one of Debian 13,
-//! unpacked below `target/` together with the C library it was built for, whose dynamic loader runs it. The programs
-//! that it builds are linked with this machine's own C library, so build scripts run as always.
+//! clippy's `incompatible_msrv` finds newer library functions, but neither newer syntax nor what dependencies use; a compiler
+//! of that version finds all of it. The compiler is a rustup toolchain if one is installed, otherwise that of Debian 13. The
+//! latter is unpacked below `target/` together with its C library, whose dynamic loader runs it. The programs that it builds
+//! are linked with this machine's C library, so build scripts run as usual.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use crate::apt::{self, PrivateApt};
 use crate::cargo;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::metadata;
 use crate::packages::Version;
 use crate::process;
@@ -24,10 +24,10 @@ use crate::workspace::Workspace;
 /// The `rust-version` of the pure crates.
 const OLDEST_RUST: Version = (1, 85);
 
-/// The release of Debian that has it.
+/// The release of Debian with that version.
 const SUITE: Suite = Suite::Trixie;
 
-/// The compiler, the standard library, and every library that these load.
+/// The compiler, the standard library, and the shared libraries that the compiler loads.
 const PACKAGES: [&str; 17] = [
     "rustc",
     "libstd-rust-1.85",
@@ -48,7 +48,7 @@ const PACKAGES: [&str; 17] = [
     "zlib1g",
 ];
 
-/// What the script is called that runs the unpacked compiler, in the directory it was unpacked to.
+/// Name of the script that runs the unpacked compiler, in the directory it is unpacked to.
 const SCRIPT: &str = "run-rustc";
 
 /// Builds the pure crates with all features and with none.
@@ -69,7 +69,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds a compiler of that version, fetching it where it is missing.
+/// Finds a compiler of that version; fetches it if it is missing.
 fn compiler(workspace: &Workspace) -> Result<PathBuf, Error> {
     if let Some(rustc) = of_rustup(workspace)? {
         return Ok(rustc);
@@ -78,7 +78,7 @@ fn compiler(workspace: &Workspace) -> Result<PathBuf, Error> {
     if !apt::is_available() {
         return Err(Error::MayNotInstall {
             missing: format!("a Rust {major}.{minor}"),
-            why: "this is no Debian system",
+            why: "this is not a Debian system",
             advice: format!("Run rustup toolchain install --profile minimal {major}.{minor}"),
         });
     }
@@ -91,8 +91,8 @@ fn compiler(workspace: &Workspace) -> Result<PathBuf, Error> {
         PrivateApt::of_machine(workspace, SUITE.name())?.unpack(&PACKAGES, &root)?;
     }
     let path = root.join(SCRIPT);
-    fs::write(&path, script(&loader(&root)?)).at(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).at(&path)?;
+    fs::write(&path, script(&loader(&root)?)).with_path(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).with_path(&path)?;
     Ok(path)
 }
 
@@ -118,8 +118,12 @@ fn is_oldest(toolchain: &str) -> bool {
 /// The dynamic loader among the unpacked libraries.
 fn loader(root: &Path) -> Result<String, Error> {
     let directory = root.join(libraries());
-    for entry in fs::read_dir(&directory).at(&directory)? {
-        let name = entry.at(&directory)?.file_name().to_string_lossy().into_owned();
+    for entry in fs::read_dir(&directory).with_path(&directory)? {
+        let name = entry
+            .with_path(&directory)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with("ld-linux-") {
             return Ok(name);
         }
@@ -135,8 +139,8 @@ fn libraries() -> String {
     format!("usr/lib/{ARCH}-linux-gnu")
 }
 
-/// A script that runs the compiler which lies beside it. Programs that the compiler starts, such as the linker, are this
-/// machine's and run with its own loader.
+/// A script that runs the compiler in its directory. Programs that the compiler starts, such as the linker, are this
+/// machine's and run with this machine's dynamic loader.
 fn script(loader: &str) -> String {
     let libraries = libraries();
     format!(

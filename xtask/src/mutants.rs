@@ -1,8 +1,8 @@
-//! `cargo xtask mutants`: how many small changes of a pure crate its own tests notice.
+//! `cargo xtask mutants`: measures how many mutants of a pure crate its own tests catch.
 //!
 //! `cargo-mutants` changes one thing at a time in a copy of the sources and runs the crate's unit and integration tests. A
-//! change that no test notices is *missed*: a test is lacking, or the change is *equivalent* and cannot be noticed. The
-//! equivalent ones are listed with their reasons in `xtask/equivalent-mutants.toml` ([`equivalent`]).
+//! mutant that no test catches is *missed*: a test is lacking, or the mutant is *equivalent*: it behaves like the original.
+//! Equivalent mutants are listed with their reasons in `xtask/equivalent-mutants.toml` ([`equivalent`]).
 
 mod equivalent;
 mod outcomes;
@@ -12,24 +12,24 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cli::MutantsArgs;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::process::{self, Running};
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::tidy::{PureCrate, pure_crates};
 use crate::tools;
 use crate::workspace::Workspace;
 use equivalent::Equivalents;
 use outcomes::{Outcomes, Score};
 
-/// The least share of the viable mutants that has to be caught, in per cent.
-const LEAST_SCORE: f64 = 99.0;
+/// Minimum share of the viable mutants that must be caught, in per cent.
+const MIN_SCORE: f64 = 99.0;
 
-/// Seconds that the tests of a mutant may take at least; otherwise five times as long as without a change.
-const LEAST_TIMEOUT: &str = "20";
+/// Minimum timeout of the tests of a mutant, in seconds. The timeout is otherwise five times the unmutated run's time.
+const MIN_TIMEOUT_SECONDS: &str = "20";
 
 /// Runs the tests of each crate against its mutants, then shows the scores.
 pub(crate) fn run(workspace: &Workspace, args: &MutantsArgs) -> Result<(), Error> {
-    let crates = chosen(pure_crates(workspace.root())?, &args.crates)?;
+    let crates = select(pure_crates(workspace.root())?, &args.crates)?;
     let equivalents = Equivalents::read(workspace.root())?;
     let cargo_mutants = tools::ensure(workspace, "cargo-mutants")?;
     let mut scores = Vec::new();
@@ -40,21 +40,21 @@ pub(crate) fn run(workspace: &Workspace, args: &MutantsArgs) -> Result<(), Error
     println!("{}", outcomes::table(&scores));
     let failed: Vec<_> = scores
         .iter()
-        .filter(|score| !score.is_at_least(LEAST_SCORE))
+        .filter(|score| !score.is_at_least(MIN_SCORE))
         .map(|score| score.name.clone())
         .collect();
     if failed.is_empty() {
         Ok(())
     } else {
         Err(Error::Mutants {
-            least: LEAST_SCORE,
+            min: MIN_SCORE,
             crates: failed.join(", "),
         })
     }
 }
 
 /// The crates of these names, or all of them.
-fn chosen(mut all: Vec<PureCrate>, names: &[String]) -> Result<Vec<PureCrate>, Error> {
+fn select(mut all: Vec<PureCrate>, names: &[String]) -> Result<Vec<PureCrate>, Error> {
     let unknown = names
         .iter()
         .find(|name| all.iter().all(|pure| pure.name != **name));
@@ -76,13 +76,13 @@ fn test(
     pure: &PureCrate,
     args: &MutantsArgs,
 ) -> Result<Outcomes, Error> {
-    say(&format!("testing the mutants of {}", pure.name));
+    print_status(&format!("testing the mutants of {}", pure.name));
     let output = workspace.xtask("mutants").join(&pure.name);
-    fs::create_dir_all(&output).at(&output)?;
+    fs::create_dir_all(&output).with_path(&output)?;
     let results = output.join("mutants.out/outcomes.json");
-    // What an earlier run left must not be taken for this run's.
+    // Results of an earlier run must not be mistaken for this run's.
     if results.exists() {
-        fs::remove_file(&results).at(&results)?;
+        fs::remove_file(&results).with_path(&results)?;
     }
     let mut command = command(workspace, cargo_mutants, pure, args);
     command
@@ -90,7 +90,7 @@ fn test(
         .arg(&output)
         .args(["--", "--lib", "--tests"]);
     let status = Running::start(&mut command)?.wait()?;
-    // It fails for a missed mutant, too; then there are results to show.
+    // It also fails for a missed mutant; the results are then complete.
     match (status.code(), Outcomes::read(&results)?) {
         (Some(0 | 2 | 3), Some(outcomes)) => Ok(outcomes),
         _ => Err(Error::Shown {
@@ -116,7 +116,7 @@ fn command(workspace: &Workspace, cargo_mutants: &Path, pure: &PureCrate, args: 
             &pure.package,
         ])
         .args(["--all-features", "--cap-lints=true", "--jobs=1"])
-        .args(["--minimum-test-timeout", LEAST_TIMEOUT])
+        .args(["--minimum-test-timeout", MIN_TIMEOUT_SECONDS])
         .env("CARGO_TARGET_DIR", workspace.xtask("mutants/target"))
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_PROFILE_TEST_DEBUG", "0");
@@ -142,13 +142,13 @@ mod tests {
         };
         let check = |names: &[&str], expected: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let chosen = chosen(all(), &names).unwrap();
+            let chosen = select(all(), &names).unwrap();
             let packages: Vec<_> = chosen.iter().map(|pure| pure.package.as_str()).collect();
             assert_eq!(packages, expected, "{names:?}");
         };
         check(&[], &["prefix-fmt-elf", "prefix-fmt-pe"]);
         check(&["fmt-pe"], &["prefix-fmt-pe"]);
-        let error = chosen(all(), &["hv-core".to_owned()]).unwrap_err().to_string();
+        let error = select(all(), &["hv-core".to_owned()]).unwrap_err().to_string();
         assert!(
             error.contains("hv-core") && error.contains("fmt-elf, fmt-pe"),
             "{error}"

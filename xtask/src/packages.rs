@@ -1,4 +1,4 @@
-//! Packages of the system that a task needs: looked for by what they install, installed only when one is missing.
+//! System packages that a task needs. A package is installed only when a program or file of it is missing.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::apt;
 use crate::error::Error;
 use crate::process;
-use crate::progress::{Step, say};
+use crate::progress::{Step, print_status};
 use crate::workspace::Workspace;
 
-/// Set once the package lists were fetched; they stay fresh for as long as a task takes.
+/// Set once the package lists were fetched in this run.
 static ARE_LISTS_FRESH: AtomicBool = AtomicBool::new(false);
 
-/// A Debian package and how to see without apt that what it gives is there.
+/// A Debian package, and how to detect that it is installed without apt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
     pub(crate) name: &'static str,
     pub(crate) probe: Probe,
 }
 
-/// A version, as far as anything depends on it: major and minor.
+/// Major and minor version.
 pub(crate) type Version = (u32, u32);
 
-/// What shows that a package, or the same program from elsewhere, is installed.
+/// Detects that a package, or the same program from another source, is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// A program on `PATH`.
     Program(&'static str),
-    /// A program, by its path or on `PATH`, that `--version` tells to be at least this new.
+    /// A program, by its path or on `PATH`, whose `--version` is at least this.
     AtLeast(&'static str, Version),
     /// A file.
     File(&'static str),
@@ -44,7 +44,7 @@ impl Package {
         Self::new(name, Probe::Program(program))
     }
 
-    /// A package known by the program it installs, whose older versions do not do.
+    /// A package known by the program it installs, in at least this version.
     pub(crate) const fn at_least(name: &'static str, program: &'static str, version: Version) -> Self {
         Self::new(name, Probe::AtLeast(program, version))
     }
@@ -64,8 +64,8 @@ impl Package {
         }
     }
 
-    /// The package in the words of an advice.
-    fn wanted(self) -> String {
+    /// The package's name, and the required version if there is one.
+    fn description(self) -> String {
         match self.probe {
             Probe::AtLeast(_, (major, minor)) => format!("{} (at least version {major}.{minor})", self.name),
             Probe::Program(_) | Probe::File(_) => self.name.to_owned(),
@@ -73,7 +73,7 @@ impl Package {
     }
 }
 
-/// The version of a program, as it tells it itself.
+/// The version that a program prints.
 fn version_of(program: &str) -> Option<Version> {
     let output = Command::new(process::which(program)?)
         .arg("--version")
@@ -97,10 +97,10 @@ pub(crate) fn are_present(packages: &[Package]) -> bool {
     packages.iter().all(|package| package.is_present())
 }
 
-/// Makes sure that all of `packages` are there, installing what is missing in one go.
+/// Installs those of `packages` that are missing, with one call of apt.
 ///
 /// # Errors
-/// [`Error::MayNotInstall`] with the command to type where xtask may not install, or the error of apt.
+/// [`Error::MayNotInstall`] with the command to run where xtask cannot install, or the error of apt.
 pub(crate) fn ensure(workspace: &Workspace, packages: &[Package]) -> Result<(), Error> {
     let missing: Vec<Package> = packages
         .iter()
@@ -111,24 +111,24 @@ pub(crate) fn ensure(workspace: &Workspace, packages: &[Package]) -> Result<(), 
     match packages.iter().find(|package| !package.is_present()) {
         None => Ok(()),
         Some(package) => Err(Error::NotInPackage {
-            package: package.wanted(),
+            package: package.description(),
             what: "file or program that it is known for",
         }),
     }
 }
 
-/// Installs all of `packages`, or says how to; a package that is there already is brought up to date.
+/// Installs or upgrades all of `packages`, or returns an error with the command that does.
 pub(crate) fn install_all(workspace: &Workspace, packages: &[Package]) -> Result<(), Error> {
     if packages.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<String> = packages.iter().map(|package| package.wanted()).collect();
+    let wanted: Vec<String> = packages.iter().map(|package| package.description()).collect();
     let missing = wanted.join(", ");
     if process::which("apt-get").is_none() {
         return Err(Error::MayNotInstall {
-            advice: format!("Install what your system has in the place of these Debian packages: {missing}."),
+            advice: format!("Install your system's equivalents of these Debian packages: {missing}."),
             missing,
-            why: "this is no Debian system",
+            why: "this is not a Debian system",
         });
     }
     if !rustix::process::geteuid().is_root() {
@@ -151,12 +151,12 @@ fn advice(packages: &[Package]) -> String {
 }
 
 fn install(workspace: &Workspace, packages: &[Package]) -> Result<(), Error> {
-    // With lists of unknown age, apt installs versions of that age, or asks a mirror for files that are gone.
+    // With old lists, apt installs old versions or requests files that the mirror no longer has.
     if !ARE_LISTS_FRESH.swap(true, Ordering::Relaxed) {
         let step = Step::start("fetching the package lists");
         let mut command = Command::new("apt-get");
         if let Err(error) = apt::run(command.arg("update"), &workspace.log("apt-update")?, &step) {
-            say(&format!("going on with the package lists that are here: {error}"));
+            print_status(&format!("using the existing package lists: {error}"));
         }
     }
     let names = || packages.iter().map(|package| package.name);
@@ -221,6 +221,6 @@ mod tests {
             advice.contains("apt-get install") && advice.contains(" one") && advice.contains(" two"),
             "{advice}"
         );
-        assert_eq!(packages[1].wanted(), "two (at least version 10.0)");
+        assert_eq!(packages[1].description(), "two (at least version 10.0)");
     }
 }

@@ -1,4 +1,4 @@
-//! Running other programs: their output kept, shown or taken, and none of them left behind.
+//! Running other programs with their output logged, shown or captured. All of them end with xtask.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
 /// Processes to end when xtask is interrupted.
 static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
@@ -23,15 +23,15 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The exit code of a program that was interrupted, as shells give it.
 pub(crate) const INTERRUPTED_CODE: u8 = 130;
 
-/// How long an interrupted xtask may take to clean up behind itself.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time for an interrupted xtask to clean up.
+const CLEANUP_TIME: Duration = Duration::from_secs(5);
 
 /// How much of a log an error shows.
 const TAIL_LINES: usize = 25;
 const TAIL_BYTES: i64 = 16 * 1024;
 
-/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started through this module. The task that waits for it
-/// then fails, and cleans up on its way out.
+/// Makes Ctrl-C, SIGTERM and SIGHUP end every program that was started through this module. The task that waits for one
+/// then fails and cleans up.
 pub(crate) fn end_children_on_interrupt() -> Result<(), Error> {
     ctrlc::set_handler(|| {
         INTERRUPTED.store(true, Ordering::SeqCst);
@@ -41,7 +41,7 @@ pub(crate) fn end_children_on_interrupt() -> Result<(), Error> {
                 let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::TERM);
             }
         }
-        thread::sleep(GRACE);
+        thread::sleep(CLEANUP_TIME);
         exit(INTERRUPTED_CODE.into());
     })?;
     Ok(())
@@ -89,7 +89,7 @@ impl Running {
 
     /// Waits for the end.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, Error> {
-        self.child.wait().at(Path::new(&self.name))
+        self.child.wait().with_path(Path::new(&self.name))
     }
 }
 
@@ -110,21 +110,21 @@ impl Drop for Running {
 /// Kills the process `id`, which this program started and has not waited for.
 pub(crate) fn kill(id: u32) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself in this moment.
+        // It may have ended by itself.
         let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::KILL);
     }
 }
 
 /// Runs `command` with its output in the file `log`.
 pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<(), Error> {
-    let file = File::create(log).at(log)?;
-    let second = file.try_clone().at(log)?;
+    let file = File::create(log).with_path(log)?;
+    let second = file.try_clone().with_path(log)?;
     command.stdin(Stdio::null()).stdout(file).stderr(second);
     let status = Running::start(command)?.wait()?;
     finish_logged(command, status, log)
 }
 
-/// The error of a command whose output is in `log`, if it is one.
+/// Converts the exit status of a command whose output is in `log` to a result.
 pub(crate) fn finish_logged(command: &Command, status: ExitStatus, log: &Path) -> Result<(), Error> {
     if status.success() {
         return Ok(());
@@ -151,14 +151,14 @@ pub(crate) fn run_shown(command: &mut Command) -> Result<(), Error> {
     }
 }
 
-/// Runs `command` and takes its standard output; its standard error goes to `log`.
+/// Runs `command` and returns its standard output; its standard error goes to `log`.
 pub(crate) fn output(command: &mut Command, log: &Path) -> Result<Vec<u8>, Error> {
-    let file = File::create(log).at(log)?;
+    let file = File::create(log).with_path(log)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
     let mut running = Running::start(command)?;
     let mut taken = Vec::new();
     if let Some(stdout) = running.child().stdout.as_mut() {
-        stdout.read_to_end(&mut taken).at(log)?;
+        stdout.read_to_end(&mut taken).with_path(log)?;
     }
     let status = running.wait()?;
     finish_logged(command, status, log)?;
@@ -167,11 +167,12 @@ pub(crate) fn output(command: &mut Command, log: &Path) -> Result<Vec<u8>, Error
 
 /// The last lines of a text file, for an error message.
 pub(crate) fn tail(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).at(path)?;
-    let length = i64::try_from(file.metadata().at(path)?.len()).unwrap_or(i64::MAX);
-    file.seek(SeekFrom::End(-length.min(TAIL_BYTES))).at(path)?;
+    let mut file = File::open(path).with_path(path)?;
+    let length = i64::try_from(file.metadata().with_path(path)?.len()).unwrap_or(i64::MAX);
+    file.seek(SeekFrom::End(-length.min(TAIL_BYTES)))
+        .with_path(path)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).at(path)?;
+    file.read_to_end(&mut bytes).with_path(path)?;
     Ok(last_lines(&String::from_utf8_lossy(&bytes)))
 }
 
@@ -192,7 +193,7 @@ pub(crate) fn describe(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Where a program lies on `PATH`, or in the directories for administration that a user's `PATH` often leaves out.
+/// Path of a program on `PATH` or in the `sbin` directories, which a user's `PATH` often lacks.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

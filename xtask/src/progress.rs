@@ -1,11 +1,11 @@
-//! Progress on the terminal: one line per step, with a spinner or a bar where somebody can watch it.
+//! Progress on the terminal: one line per step, with a spinner or a bar on an interactive terminal.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A step that takes its time. It says so when it starts, and disappears from an interactive terminal when it ends.
+/// A step that may take long. It is announced when it starts; its line is removed from an interactive terminal when it ends.
 #[derive(Debug)]
 pub(crate) struct Step {
     bar: ProgressBar,
@@ -16,7 +16,7 @@ impl Step {
     pub(crate) fn start(message: impl Into<String>) -> Self {
         let message = message.into();
         if !stderr().is_terminal() {
-            say(&message);
+            print_status(&message);
             return Self {
                 bar: ProgressBar::hidden(),
             };
@@ -44,12 +44,12 @@ impl Drop for Step {
     }
 }
 
-/// A bar template, or indicatif's own where the template is wrong.
+/// A bar template; indicatif's default if the template does not parse.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// One line to the person at the terminal.
-pub(crate) fn say(message: &str) {
+/// Prints one status line to standard error.
+pub(crate) fn print_status(message: &str) {
     eprintln!("xtask: {message}");
 }

@@ -1,4 +1,4 @@
-//! QEMU, in a version that does what is asked of it: the machine's own, or one unpacked below `target/`.
+//! Finds a QEMU of a suitable version: the machine's own, or one from Debian unpacked below `target/`.
 
 pub(crate) mod versions;
 
@@ -10,47 +10,47 @@ use crate::apt::{self, PrivateApt};
 use crate::error::Error;
 use crate::packages::{self, Package, Version};
 use crate::process;
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::workspace::Workspace;
 
-/// The emulator of one architecture, and which versions of it will do.
+/// The emulator of one architecture, and its suitable versions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Qemu {
     program: &'static str,
-    /// The package, by a name that every release of Debian knows.
+    /// The package, by a name that is valid in every release of Debian.
     package: &'static str,
     versions: Versions,
-    /// Where Debian has such a version, for releases that have another.
-    spare: Option<Spare>,
+    /// Where Debian has a suitable version, if the machine's own is not.
+    fallback: Option<Fallback>,
 }
 
 /// A range of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Versions {
-    /// The first that will do.
+    /// The oldest suitable version.
     since: Version,
-    /// The first after it that will not.
+    /// The first later version that is not suitable.
     before: Option<Version>,
 }
 
-/// A part of Debian's archive, and packages of it that have all files of an emulator. The libraries are those of the
-/// machine's own emulator.
+/// A suite of Debian's archive, and its packages with the files of an emulator. Shared libraries are those of the machine's
+/// own emulator.
 #[derive(Clone, Copy, Debug)]
-struct Spare {
+struct Fallback {
     suite: &'static str,
     packages: &'static [&'static str],
 }
 
-/// A program that will do.
+/// An emulator of a suitable version.
 #[derive(Clone, Debug)]
 pub(crate) struct Emulator {
     program: PathBuf,
-    /// The root directory that it was unpacked into, if it was.
+    /// The root directory that it was unpacked to; `None` for the machine's own.
     root: Option<PathBuf>,
 }
 
 impl Qemu {
-    /// Any version that xtask knows how to use.
+    /// Any version that xtask supports, 7.2 or later.
     pub(crate) const fn new(package: &'static str, program: &'static str) -> Self {
         Self {
             program,
@@ -59,11 +59,11 @@ impl Qemu {
                 since: (7, 2),
                 before: None,
             },
-            spare: None,
+            fallback: None,
         }
     }
 
-    /// A version at least this new; a release that has an older one finds one in the `packages` of `suite`.
+    /// Requires this version or later; otherwise the `packages` of `suite` are unpacked.
     pub(crate) const fn since(
         self,
         version: Version,
@@ -74,10 +74,10 @@ impl Qemu {
             since: version,
             ..self.versions
         };
-        self.limited(versions, Spare { suite, packages })
+        self.with_fallback(versions, Fallback { suite, packages })
     }
 
-    /// A version older than this; a release that has a newer one finds one in the `packages` of `suite`.
+    /// Requires a version older than this; otherwise the `packages` of `suite` are unpacked.
     pub(crate) const fn before(
         self,
         version: Version,
@@ -88,21 +88,21 @@ impl Qemu {
             before: Some(version),
             ..self.versions
         };
-        self.limited(versions, Spare { suite, packages })
+        self.with_fallback(versions, Fallback { suite, packages })
     }
 
-    const fn limited(self, versions: Versions, spare: Spare) -> Self {
+    const fn with_fallback(self, versions: Versions, fallback: Fallback) -> Self {
         Self {
             versions,
-            spare: Some(spare),
+            fallback: Some(fallback),
             ..self
         }
     }
 
-    /// Finds one that will do, installing or unpacking it where it is missing.
+    /// Finds a suitable version; installs or unpacks one if there is none.
     ///
     /// # Errors
-    /// [`Error::WrongQemu`] where the machine has a version that will not do, and no other can be had.
+    /// [`Error::WrongQemu`] when the machine's version is not suitable and there is no other.
     pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<Emulator, Error> {
         packages::ensure(workspace, &[Package::program(self.package, self.program)])?;
         let own = Emulator {
@@ -113,16 +113,16 @@ impl Qemu {
         if found.is_some_and(|version| self.versions.contain(version)) {
             return Ok(own);
         }
-        let Some(spare) = self.spare.filter(|_| apt::is_available()) else {
+        let Some(fallback) = self.fallback.filter(|_| apt::is_available()) else {
             return Err(self.wrong(found));
         };
-        let root = workspace.xtask("qemu").join(spare.suite).join(self.program);
+        let root = workspace.xtask("qemu").join(fallback.suite).join(self.program);
         if !root.exists() {
-            say(&format!(
-                "this machine's {} will not do, unpacking one of {} below target/",
+            print_status(&format!(
+                "this machine's {} is not of {}, unpacking one below target/",
                 self.program, self.versions
             ));
-            PrivateApt::of_machine(workspace, spare.suite)?.unpack(spare.packages, &root)?;
+            PrivateApt::of_machine(workspace, fallback.suite)?.unpack(fallback.packages, &root)?;
         }
         let unpacked = Emulator {
             program: root.join("usr/bin").join(self.program),
@@ -168,7 +168,7 @@ impl Emulator {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.root {
-            // It looks for its other files beside itself, and for its modules where they would be if it were installed.
+            // It finds its data files relative to itself, but looks for its modules in the installed location.
             let modules = format!("usr/lib/{}-linux-gnu/qemu", std::env::consts::ARCH);
             command.env("QEMU_MODULE_DIR", root.join(modules));
         }

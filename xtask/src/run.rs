@@ -1,4 +1,4 @@
-//! `cargo xtask run`: a Linux kernel, booted to userspace by the `vmboot` command on KVM.
+//! `cargo xtask run`: boots a Linux kernel to userspace with the `vmboot` command on KVM.
 
 use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use std::time::Duration;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::{Protocol, RunArgs};
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::fixtures;
 use crate::kernel;
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::runner::Runner;
 use crate::runner::job::{Arg, Job, Report, Task};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
-/// What our init program prints first.
+/// The first line that our init program prints.
 const MILESTONE: &str = "userspace reached";
 
-/// Time that a run in the lab takes beside the guest's own.
+/// Time of a run in the lab in addition to the guest's.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// Prepares everything, runs the guest and shows its console.
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<(), Error> {
-    let place = Runner::choose(workspace, row, args.host)?;
+    let runner = Runner::ensure(workspace, row, args.host)?;
     let vmboot = build::static_binary(workspace, row, "vmboot")?;
     let kernel = guest_kernel(workspace, row, args)?;
     let task = Task {
@@ -32,9 +32,9 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
         args: arguments(workspace, row, args, kernel)?,
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
-    say(&format!("booting the guest on {}", place.kind()));
+    print_status(&format!("booting the guest on {}", runner.kind()));
     let mut ending = None;
-    place.run(
+    runner.run(
         workspace,
         &Job {
             tasks: vec![task],
@@ -44,7 +44,9 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
             match report {
                 Report::Stdout(bytes) => show(&mut stdout(), bytes)?,
                 Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
-                Report::Ready(uptime) => say(&format!("the KVM host machine is up after {uptime:.1?}")),
+                Report::Ready(uptime) => {
+                    print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
+                }
                 Report::Started(_) => {}
                 Report::Ended(how) => ending = Some(how),
             }
@@ -68,7 +70,7 @@ fn guest_kernel(workspace: &Workspace, row: &ArchRow, args: &RunArgs) -> Result<
     let image = kernel::ensure(workspace, row, Suite::Trixie)?.image;
     match args.protocol {
         Protocol::Linux => Ok(image),
-        // A bzImage has no PVH entry, the vmlinux inside it has.
+        // A bzImage has no PVH entry; the vmlinux in it has one.
         Protocol::Pvh => fixtures::vmlinux(workspace, &image),
     }
 }
@@ -105,7 +107,7 @@ fn arguments(
     );
     arguments.push("--timeline".into());
     let initrd = if let Some(initrd) = &args.initrd {
-        // What somebody else's initramfs prints is not ours to know.
+        // The user's initramfs need not print the milestone.
         initrd.clone()
     } else {
         arguments.extend(["--milestone".into(), MILESTONE.into()]);
@@ -115,10 +117,10 @@ fn arguments(
     Ok(arguments)
 }
 
-/// Writes output at once: a console's last line often has no end.
+/// Writes output and flushes it: the last line of a console often has no newline.
 fn show(terminal: &mut impl std::io::Write, bytes: &[u8]) -> Result<(), Error> {
     terminal
         .write_all(bytes)
         .and_then(|()| terminal.flush())
-        .at(Path::new("the terminal"))
+        .with_path(Path::new("the terminal"))
 }

@@ -1,4 +1,4 @@
-//! Where programs that need KVM run: on this machine, or in the lab.
+//! Runs programs that need KVM: on this machine, or in the lab.
 
 pub(crate) mod job;
 mod lab;
@@ -25,7 +25,7 @@ pub(crate) enum Host {
     Lab,
 }
 
-/// A machine with KVM that programs can run on, before it is known to work.
+/// Selects a machine with KVM; [`RunnerKind::prepare`] makes it usable.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RunnerKind {
     /// This machine.
@@ -44,7 +44,7 @@ impl RunnerKind {
         }
     }
 
-    /// The part of their names that the tests have which this machine is there for; none: all tests run on it.
+    /// Name filter of the tests that run on this machine; `None`: all run.
     pub(crate) fn only(self) -> Option<&'static str> {
         match self {
             Self::Native => None,
@@ -52,7 +52,7 @@ impl RunnerKind {
         }
     }
 
-    /// Makes sure that the machine can be used.
+    /// Installs and builds what the machine needs.
     pub(crate) fn prepare(self, workspace: &Workspace, row: &'static ArchRow) -> Result<Runner, Error> {
         match self {
             Self::Native => Ok(Runner::Native),
@@ -72,7 +72,7 @@ impl fmt::Display for RunnerKind {
     }
 }
 
-/// A machine with KVM that can be used.
+/// A machine with KVM that is ready to run programs.
 #[derive(Debug)]
 pub(crate) enum Runner {
     Native,
@@ -80,14 +80,14 @@ pub(crate) enum Runner {
 }
 
 impl Runner {
-    /// Chooses one machine, and makes sure that it can be used.
-    pub(crate) fn choose(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Self, Error> {
-        let sites = RunnerKind::all(row, host)?;
-        let first = sites.first().copied().unwrap_or(RunnerKind::Lab(row.first_lab()));
+    /// Prepares the first machine of an architecture.
+    pub(crate) fn ensure(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Self, Error> {
+        let kinds = RunnerKind::all(row, host)?;
+        let first = kinds.first().copied().unwrap_or(RunnerKind::Lab(row.first_lab()));
         first.prepare(workspace, row)
     }
 
-    /// Where it is.
+    /// Its kind.
     pub(crate) fn kind(&self) -> RunnerKind {
         match self {
             Self::Native => RunnerKind::Native,
@@ -95,7 +95,7 @@ impl Runner {
         }
     }
 
-    /// Runs all programs of a job, whatever the ones before ended with.
+    /// Runs all programs of a job. A program that fails does not stop the job.
     pub(crate) fn run(&self, workspace: &Workspace, job: &Job, observer: Observer<'_>) -> Result<(), Error> {
         match self {
             Self::Native => native::run(job, observer),

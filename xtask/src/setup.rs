@@ -1,11 +1,11 @@
-//! `cargo xtask setup`: all that the other tasks would get when they need it.
+//! `cargo xtask setup`: installs and fetches in advance what the other tasks need.
 
 use crate::arch::ArchRow;
 use crate::build;
 use crate::error::Error;
 use crate::fixtures;
 use crate::fuzz;
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::runner::{Host, RunnerKind};
 use crate::workspace::Workspace;
 
@@ -13,17 +13,17 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     for row in rows {
         build::ensure_linker(workspace, row)?;
-        for site in RunnerKind::all(row, Host::Lab)? {
-            site.prepare(workspace, row)?;
+        for kind in RunnerKind::all(row, Host::Lab)? {
+            kind.prepare(workspace, row)?;
         }
         let fixtures = fixtures::ensure(workspace, row)?;
-        say(&format!(
+        print_status(&format!(
             "the fixtures of {} are in {}",
             row.name,
             fixtures.display()
         ));
     }
     fuzz::ensure(workspace)?;
-    say("everything is there");
+    print_status("everything is installed");
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Debian's releases.
+//! Releases of Debian.
 
-/// Debian's releases that inputs are taken from.
+/// A release of Debian that packages are fetched from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Suite {
     /// Debian 13, whose kernel is the current one.
@@ -18,7 +18,7 @@ impl Suite {
         }
     }
 
-    /// The release's number, which file names carry.
+    /// The release's number, for file names.
     pub(crate) fn number(self) -> &'static str {
         match self {
             Self::Trixie => "13",

@@ -6,7 +6,7 @@
 //! | `kvm` | test targets named `kvm_*`, statically linked, for each architecture | native KVM or the lab |
 //! | `loader` | the builds of the conformance guest that QEMU can load | QEMU with its own loader, emulating |
 //!
-//! A tier that runs no test is a failure, unless a filter was given: a broken set-up must not look like success.
+//! A tier that runs no test is a failure unless a filter was given, so that a broken set-up is noticed.
 
 mod host;
 mod kvm;
@@ -20,12 +20,12 @@ use crate::arch::ArchRow;
 use crate::cli::TestArgs;
 use crate::error::Error;
 use crate::fixtures;
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::test::results::Results;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Runs the tiers, prints the summary, and adds to `timings` what took how long.
+/// Runs the tiers, prints the summary, and adds the time of each part to `timings`.
 pub(crate) fn run(
     workspace: &Workspace,
     rows: &[&'static ArchRow],
@@ -44,16 +44,16 @@ pub(crate) fn run(
         if !args.tiers.is_empty() && !args.tiers.contains(&tier) {
             continue;
         }
-        say(&format!("running the tests of the tier {}", tier.name()));
-        // A tier that cannot be run is a failure of this tier; the others still have something to say.
+        print_status(&format!("running the tests of tier {}", tier.name()));
+        // A tier that cannot be run is a failure of this tier; the others run nevertheless.
         match tier {
             Tier::Host => {
                 let outcome = host::run(workspace, &fixtures, filter, timings);
                 results.add_tier(tier.name(), outcome, filter.is_some());
             }
             Tier::Kvm => {
-                for (site, outcome) in kvm::run(workspace, rows, args.host, &fixtures, filter, timings) {
-                    results.add_tier(format!("{} {site}", tier.name()), outcome, filter.is_some());
+                for (kind, outcome) in kvm::run(workspace, rows, args.host, &fixtures, filter, timings) {
+                    results.add_tier(format!("{} {kind}", tier.name()), outcome, filter.is_some());
                 }
             }
             Tier::Loader => {
@@ -67,5 +67,5 @@ pub(crate) fn run(
     }
     results.write_junit(&workspace.xtask("junit.xml"))?;
     print!("\n{timings}{results}");
-    results.verdict()
+    results.to_result()
 }

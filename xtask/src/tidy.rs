@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the house rules that no compiler checks.
 //!
-//! A rule reads the [`tree::Tree`] and gives its violations. What a rule allows, such as which crate may use which, is a
-//! table at the head of its file.
+//! A rule reads the [`tree::Tree`] and returns its violations. What a rule allows, such as the dependencies of each crate, is
+//! a table at the start of its file.
 
 mod circle;
 mod code;
@@ -22,12 +22,12 @@ use std::path::Path;
 
 use crate::cli::TidyArgs;
 use crate::error::Error;
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::workspace::Workspace;
 use tree::Tree;
 use violation::Violation;
 
-/// A rule: its name, and what finds its violations.
+/// A rule: its name, and the function that finds its violations.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
 const RULES: [Rule; 14] = [
@@ -47,9 +47,9 @@ const RULES: [Rule; 14] = [
     ("import-circle", imports::check),
 ];
 
-/// Checks the rules and prints what violates them.
+/// Checks the rules and prints the violations.
 pub(crate) fn run(workspace: &Workspace, args: &TidyArgs) -> Result<(), Error> {
-    let rules = chosen(&args.rules)?;
+    let rules = select(&args.rules)?;
     let tree = Tree::read(workspace.root())?;
     let mut violations: Vec<Violation> = rules
         .iter()
@@ -65,7 +65,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TidyArgs) -> Result<(), Error> {
     }
     if violations.is_empty() {
         let files = tree.sources().count();
-        say(&format!("{} house rules hold in {files} files", rules.len()));
+        print_status(&format!("{} house rules hold in {files} files", rules.len()));
         Ok(())
     } else {
         Err(Error::Tidy {
@@ -74,7 +74,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TidyArgs) -> Result<(), Error> {
     }
 }
 
-/// A crate that computes from its arguments alone, so that its own tests can reach all of it.
+/// A pure crate: no I/O and no unsafe code, so that its own tests can cover all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct PureCrate {
     /// The name of its directory.
@@ -106,7 +106,7 @@ fn named(name: &'static str, mut violations: Vec<Violation>) -> Vec<Violation> {
 }
 
 /// The rules of these names, or all of them.
-fn chosen(names: &[String]) -> Result<Vec<Rule>, Error> {
+fn select(names: &[String]) -> Result<Vec<Rule>, Error> {
     let unknown = names
         .iter()
         .find(|name| RULES.iter().all(|(rule, _)| rule != name));
@@ -137,7 +137,7 @@ mod tests {
     fn rules_are_chosen_by_name() {
         let names = |wanted: &[&str]| {
             let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-            chosen(&wanted).map(|rules| rules.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+            select(&wanted).map(|rules| rules.iter().map(|(name, _)| *name).collect::<Vec<_>>())
         };
         assert_eq!(names(&["readme", "mod-rs"]).unwrap(), ["mod-rs", "readme"]);
         assert_eq!(names(&[]).unwrap().len(), RULES.len());

@@ -1,9 +1,9 @@
-//! How long the parts of a task took, as a table.
+//! Table of the time that each step of a task took.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The parts of a task in the order of their ends. Parts may have run side by side.
+/// The steps of a task in the order in which they ended. Steps may run in parallel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timings {
     rows: Vec<Row>,
@@ -13,12 +13,12 @@ pub(crate) struct Timings {
 struct Row {
     name: String,
     elapsed: Duration,
-    /// True for a part of the step whose row comes before.
+    /// True for a part of the preceding step.
     is_part: bool,
 }
 
 impl Timings {
-    /// Adds a step that took `elapsed`, and the parts it is made of.
+    /// Adds a step that took `elapsed`, and its parts.
     pub(crate) fn add(&mut self, name: impl Into<String>, elapsed: Duration, parts: Self) {
         self.rows.push(Row {
             name: name.into(),

@@ -1,8 +1,8 @@
-//! Which Rust builds for a target other than this machine's: decided at run time, by what the machine has.
+//! Selects the standard library for a target other than this machine's, at run time.
 //!
 //! In this order: a target that rustup has installed; the standard library's source, of rustup or of Debian's
-//! `rust-web-src`, built by cargo itself; `rustup target add`. A list of targets in `rust-toolchain.toml` would be less
-//! code, but rustup would try to download them where it cannot, and every cargo call would fail.
+//! `rust-web-src`, built by cargo; `rustup target add`. A list of targets in `rust-toolchain.toml` would make rustup download
+//! them, and where it cannot, every call of cargo would fail.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
-/// Debian's newest Rust, and the source of its standard library.
+/// Debian's newest Rust compiler, and the source of its standard library.
 const DEBIAN_RUST: [Package; 2] = [
     Package::at_least("rustc-web", DEBIAN_RUSTC, OLDEST_RUST),
     Package::file("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
 ];
 
-/// The compiler that [`DEBIAN_RUST`] installs, and where it keeps its libraries.
+/// The compiler that [`DEBIAN_RUST`] installs, and its sysroot.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SYSROOT: &str = "/usr";
 
@@ -36,17 +36,17 @@ pub(crate) struct BareMetal {
     linker: Option<PathBuf>,
 }
 
-/// Where the standard library for a target comes from.
+/// Source of the standard library for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StandardLibrary {
-    /// It is installed for the target.
+    /// Installed for the target.
     Installed,
-    /// cargo builds it from the source that came with this compiler.
+    /// Built by cargo from the source of this compiler; `None` is the default compiler.
     Source { rustc: Option<&'static str> },
 }
 
 impl StandardLibrary {
-    /// Finds the one for `target`, installing what it takes.
+    /// Finds the one for `target`; installs it if it is missing.
     pub(crate) fn ensure(workspace: &Workspace, target: &str) -> Result<Self, Error> {
         let sysroot = own_sysroot(workspace)?;
         match find(&sysroot, target) {
@@ -55,7 +55,7 @@ impl StandardLibrary {
         }
     }
 
-    /// Makes a cargo command build these `crates` of it, where it is not installed.
+    /// Makes a cargo command build these `crates` of the standard library, unless it is installed.
     pub(crate) fn apply(self, command: &mut Command, crates: &str) {
         if let Self::Source { rustc } = self {
             command
@@ -69,11 +69,11 @@ impl StandardLibrary {
 }
 
 impl BareMetal {
-    /// Finds a way to build for `target`, installing what it takes.
+    /// Finds the standard library and the linker for `target`; installs what is missing.
     pub(crate) fn ensure(workspace: &Workspace, target: &'static str) -> Result<Self, Error> {
         let standard_library = StandardLibrary::ensure(workspace, target)?;
         let sysroot = own_sysroot(workspace)?;
-        // The compiler brings its linker along, but does not look for that of another compiler.
+        // A compiler finds its own rust-lld, but not that of another compiler.
         let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", env::consts::ARCH);
         let linker = Some(sysroot.join(host)).filter(|linker| linker.exists());
         Ok(Self {
@@ -99,7 +99,7 @@ impl BareMetal {
     }
 }
 
-/// What is there already.
+/// Finds what is already installed.
 fn find(sysroot: &Path, target: &str) -> Option<StandardLibrary> {
     if sysroot.join("lib/rustlib").join(target).join("lib").exists() {
         return Some(StandardLibrary::Installed);
@@ -120,7 +120,7 @@ fn has_source(sysroot: &Path) -> bool {
         .exists()
 }
 
-/// Gets the target from Debian, or else from rustup.
+/// Installs the target from Debian, otherwise from rustup.
 fn install(workspace: &Workspace, sysroot: &Path, target: &str) -> Result<StandardLibrary, Error> {
     // The source must be of the compiler's version, so neither is installed without the other.
     let from_debian = packages::install_all(workspace, &DEBIAN_RUST);
@@ -138,7 +138,7 @@ fn install(workspace: &Workspace, sysroot: &Path, target: &str) -> Result<Standa
     })
 }
 
-/// Where the compiler that cargo uses keeps its libraries.
+/// The sysroot of the compiler that cargo uses.
 fn own_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
     let mut command = Command::new("rustc");
     command.args(["--print", "sysroot"]).current_dir(workspace.root());
@@ -146,7 +146,7 @@ fn own_sysroot(workspace: &Workspace) -> Result<PathBuf, Error> {
     Ok(String::from_utf8_lossy(&output).trim_end().into())
 }
 
-/// A toolchain that rustup has installed, by its name. Asking does not make rustup install one.
+/// Name of an installed rustup toolchain. The query does not make rustup install one.
 pub(crate) fn of_rustup(workspace: &Workspace, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
     process::which("rustup")?;
     let mut command = Command::new("rustup");

@@ -1,4 +1,4 @@
-//! Cargo's subcommands that the tasks use: the installed one, or one below `target/`.
+//! Subcommands of cargo that the tasks use: the installed one, or one installed below `target/`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
-/// Makes sure that the package's program of the same name is there, and gives its path.
+/// Installs the package if its program of the same name is missing, and returns the program's path.
 pub(crate) fn ensure(workspace: &Workspace, name: &str) -> Result<PathBuf, Error> {
     if let Some(installed) = process::which(name) {
         return Ok(installed);

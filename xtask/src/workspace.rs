@@ -1,4 +1,4 @@
-//! Where things lie: the repository, and the directories below `target/` that the tasks write to.
+//! Paths: the repository, and the directories below `target/` that the tasks write to.
 //!
 //! ```text
 //! target/
@@ -11,10 +11,11 @@
 //!     bare/                 target directory of bare-metal programs
 //!     lab/                  initramfs and console log of the last KVM host machine
 //!     fuzz/                 target directory of the fuzz targets
-//!     guests/               target directory of what the guests' workspace has for this machine
+//!     guests/               target directory of clippy for the guests' workspace
+//!     guests-host/          target directory of the guests' tests that run on this machine
 //!     mutants/              results of `cargo xtask mutants` by crate, and the target directory of the mutants
 //!     logs/                 output of the commands that run behind a progress line
-//!     tools/                cargo-installed tools
+//!     tools/                subcommands of cargo, installed by cargo
 //!     msrv/                 target directory of the oldest compiler
 //!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
@@ -24,7 +25,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
 /// The repository and its target directory.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl Workspace {
         let manifest = PathBuf::from(manifest);
         let root = manifest.parent().unwrap_or(&manifest).to_path_buf();
         let target = match env::var_os("CARGO_TARGET_DIR") {
-            Some(target) => std::path::absolute(&target).at(Path::new(&target))?,
+            Some(target) => std::path::absolute(&target).with_path(Path::new(&target))?,
             None => root.join("target"),
         };
         Ok(Self { root, target })
@@ -61,15 +62,15 @@ impl Workspace {
         self.target.join("xtask").join(path)
     }
 
-    /// Where the guests of this architecture are built to.
+    /// The output directory of this architecture's guests.
     pub(crate) fn guests(&self, arch: &str) -> PathBuf {
         self.target.join("guests").join(arch)
     }
 
-    /// The file that keeps the output of the command `name`, in a directory that exists.
+    /// The log file for the output of the command `name`; creates its directory.
     pub(crate) fn log(&self, name: &str) -> Result<PathBuf, Error> {
         let directory = self.xtask("logs");
-        fs::create_dir_all(&directory).at(&directory)?;
+        fs::create_dir_all(&directory).with_path(&directory)?;
         Ok(directory.join(name).with_extension("log"))
     }
 }

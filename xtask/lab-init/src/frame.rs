@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use crate::Event;
 
-/// The most bytes that one frame carries; longer output is split.
+/// Maximum payload of a frame, in bytes; longer output is split.
 pub const MAX_PAYLOAD: usize = 32 * 1024;
 
 const KIND_EVENT: u8 = b'E';
@@ -27,11 +27,11 @@ pub enum Frame {
 pub enum FrameError {
     /// The channel failed, or ended inside a frame.
     Io(io::Error),
-    /// The first byte of a frame is none that this version knows.
+    /// The first byte of a frame is not a known kind.
     UnknownKind(u8),
     /// The payload is longer than [`MAX_PAYLOAD`].
     TooLong(usize),
-    /// An event is not the JSON that [`Event`] stands for.
+    /// The payload is not an [`Event`] in JSON.
     Event(serde_json::Error),
 }
 
@@ -46,7 +46,7 @@ impl core::fmt::Display for FrameError {
                     "the lab sent a frame of {length} bytes, and {MAX_PAYLOAD} is the limit"
                 )
             }
-            Self::Event(error) => write!(f, "the lab sent an event that cannot be understood: {error}"),
+            Self::Event(error) => write!(f, "the lab sent an invalid event: {error}"),
         }
     }
 }
@@ -91,7 +91,7 @@ pub fn write_frame(channel: &mut impl Write, frame: &Frame) -> Result<(), FrameE
         Ok(length) if payload.len() <= MAX_PAYLOAD => length,
         _ => return Err(FrameError::TooLong(payload.len())),
     };
-    // One write per frame: a port that takes whole writes then never tears a frame apart.
+    // One write per frame, so that frames of different threads do not mix.
     let mut bytes = Vec::with_capacity(payload.len().saturating_add(5));
     bytes.push(kind);
     bytes.extend_from_slice(&length.to_le_bytes());
@@ -175,7 +175,7 @@ mod tests {
             (&b"1\xff\xff\xff\xff"[..], "4294967295 bytes"),
             (&b"1\x04\0\0\0ab"[..], "report channel failed"),
             (&b"1\x04"[..], "report channel failed"),
-            (&b"E\x02\0\0\0{}"[..], "cannot be understood"),
+            (&b"E\x02\0\0\0{}"[..], "invalid event"),
         ] {
             let error = error_of(bytes);
             assert!(error.contains(words), "{error:?} does not say {words:?}");

@@ -1,7 +1,7 @@
-//! The init program proper.
+//! The init program.
 //!
-//! It never returns while the machine lives: whatever happens, the machine is powered off at the end, and an error is
-//! reported both on the report channel (when that is open) and on the console.
+//! It always ends by powering the machine off. An error is printed to the console and, once the report channel is open,
+//! reported there as well.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -29,16 +29,16 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 /// How long a device node may take to appear after its driver was loaded.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the output pipes of a program that ended may stay open, when a stray child still holds them.
+/// How long to read the output pipes of a program that has ended, if a child process keeps them open.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often a running program is looked at.
+/// Interval for polling a running program.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Where frames go; shared by the threads that forward output.
+/// The report channel, shared by the threads that forward output.
 type Channel = Arc<Mutex<File>>;
 
-/// Does all the work of the machine and powers it off.
+/// Runs the manifest and powers the machine off.
 pub(crate) fn run() {
     if let Err(error) = work() {
         eprintln!("lab-init: {error}");
@@ -105,7 +105,7 @@ fn load_module(path: &Path) -> Result<(), StepError> {
     }
 }
 
-/// Waits until a device node is there.
+/// Waits until a device node exists.
 fn wait_for(path: &Path) -> Result<(), StepError> {
     let started = Instant::now();
     while !path.exists() {

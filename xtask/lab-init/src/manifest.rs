@@ -1,11 +1,11 @@
-//! The work order of L1, and the events it reports.
+//! The manifest of L1, and the events that L1 reports.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the manifest lies in the initramfs.
+/// Path of the manifest in the initramfs.
 pub const MANIFEST_PATH: &str = "/lab/manifest.json";
 
-/// What the init program of L1 has to do, in this order: load the modules, run the programs, power off.
+/// The tasks of L1's init program, in this order: load the modules, run the programs, power off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The character device that frames are written to.
@@ -29,7 +29,7 @@ pub struct Program {
     pub deadline_secs: u64,
 }
 
-/// What happens in L1, as JSON in a [`Frame::Event`](crate::Frame::Event).
+/// An event in L1, sent as JSON in a [`Frame::Event`](crate::Frame::Event).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The system is mounted, the modules are loaded and `/dev/kvm` is there.
@@ -49,12 +49,12 @@ pub enum Event {
         /// How it ended.
         ending: Ending,
     },
-    /// L1 cannot do what the manifest asks; nothing more is run.
+    /// An error in L1; no further program is run.
     Failed {
         /// What went wrong, as a sentence.
         message: String,
     },
-    /// Everything was done; L1 powers off now.
+    /// All programs have ended; L1 powers off.
     Finished,
 }
 

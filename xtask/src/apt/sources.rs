@@ -1,18 +1,18 @@
-//! Deriving a source for another Debian release from the machine's own apt sources.
+//! Derives an apt source for another Debian release from the machine's own apt sources.
 //!
-//! The mirror, the keys and the options are the machine's: a mirror that somebody set up for a reason (a proxy, a
-//! snapshot, an internal copy) is used for the other release as well, and no host name stands in this repository.
+//! The mirror, the keys and the options are the machine's: a proxy, a snapshot or an internal mirror is used for the other
+//! release as well, and this repository names no host.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
-/// What apt reads besides `/etc/apt/sources.list`.
+/// Directory that apt reads in addition to `/etc/apt/sources.list`.
 const PARTS: &str = "/etc/apt/sources.list.d";
 
-/// Fields of a deb822 source, and options of a one-line source, that say how to reach and check the mirror.
+/// Fields of a deb822 source, and options of a one-line source, about access to the mirror and its signatures.
 const KEPT: [&str; 6] = [
     "Signed-By",
     "Trusted",
@@ -31,7 +31,7 @@ const ALIASES: [&str; 5] = ["oldstable", "stable", "testing", "unstable", "sid"]
 /// One entry of the machine's apt sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Where the archive is, as apt understands it: one URI or several with blanks between.
+    /// URIs of the archive, separated by blanks.
     uris: String,
     suites: Vec<String>,
     components: Vec<String>,
@@ -39,7 +39,7 @@ pub(super) struct Source {
     options: Vec<(String, String)>,
 }
 
-/// What the machine's sources say, with the name of the release the machine runs.
+/// The machine's sources, and the codename of its release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MachineSources {
     codename: String,
@@ -50,9 +50,9 @@ pub(super) struct MachineSources {
 pub(super) fn of_machine() -> Result<MachineSources, Error> {
     let mut sources = one_line(&read("/etc/apt/sources.list".as_ref())?);
     let mut parts: Vec<_> = match fs::read_dir(PARTS) {
-        Ok(entries) => entries.collect::<Result<_, _>>().at(Path::new(PARTS))?,
+        Ok(entries) => entries.collect::<Result<_, _>>().with_path(Path::new(PARTS))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).at(Path::new(PARTS)),
+        Err(error) => return Err(error).with_path(Path::new(PARTS)),
     };
     parts.sort_by_key(fs::DirEntry::file_name);
     for part in parts {
@@ -73,7 +73,7 @@ pub(super) fn of_machine() -> Result<MachineSources, Error> {
 fn read(path: &Path) -> Result<String, Error> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.at(path),
+        other => other.with_path(path),
     }
 }
 

@@ -1,28 +1,28 @@
-//! The guests of each architecture, and the files that are made out of each.
+//! The guests of each architecture, and the files that each is converted to.
 
 use crate::bzimage::Options;
-use crate::guest_elf::Kind;
+use crate::guest_elf::ElfTarget;
 use crate::image;
 
-/// How a file is made out of a program that cargo built.
+/// File format that a program built by cargo is converted to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Form {
-    /// As it is.
+pub(crate) enum OutputFormat {
+    /// The ELF64 as cargo builds it.
     Elf64,
-    /// As a 32-bit ELF.
+    /// An ELF32.
     Elf32,
-    /// As a bzImage with this header.
+    /// A bzImage with these header fields.
     BzImage(fn() -> Options),
-    /// As an ELF that runs at one address; it is of this kind.
-    Fixed(Kind),
-    /// As an Image with this header.
+    /// The ELF64 with the type `ET_EXEC`. The target is that of the ELF from cargo.
+    Elf64Exec(ElfTarget),
+    /// An Image with these header fields.
     Image(fn() -> image::Options),
 }
 
-/// A file in `target/guests/ARCH/`: its name, the program that cargo builds, and how it is made.
-pub(crate) type Build = (&'static str, &'static str, Form);
+/// A file in `target/guests/ARCH/`: its name, the program that cargo builds, and the format.
+pub(crate) type Build = (&'static str, &'static str, OutputFormat);
 
-/// What one package gives for one target.
+/// The files built from one package for one target.
 #[derive(Debug)]
 pub(crate) struct Conformance {
     pub(crate) package: &'static str,
@@ -31,9 +31,9 @@ pub(crate) struct Conformance {
 }
 
 impl Conformance {
-    /// True when one of the files it gives has this name.
+    /// True when one of the files has this name.
     #[cfg(test)]
-    pub(crate) fn makes(&self, name: &str) -> bool {
+    pub(crate) fn produces(&self, name: &str) -> bool {
         self.builds.iter().any(|(file, ..)| *file == name)
     }
 }
@@ -67,68 +67,88 @@ pub(crate) const RISCV64: &[Conformance] = &[Conformance {
 }];
 
 const AARCH64_BUILDS: [Build; 5] = [
-    ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
-    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::AARCH64)),
+    ("conformance-pie.elf", "conformance-fdt", OutputFormat::Elf64),
+    (
+        "conformance.elf",
+        "conformance-fdt",
+        OutputFormat::Elf64Exec(ElfTarget::AARCH64),
+    ),
     (
         "conformance.Image",
         "conformance-fdt",
-        Form::Image(image::Options::arm64),
+        OutputFormat::Image(image::Options::arm64),
     ),
     (
         "conformance-offset.Image",
         "conformance-fdt",
-        Form::Image(image::Options::arm64_offset),
+        OutputFormat::Image(image::Options::arm64_offset),
     ),
     (
         "conformance-old.Image",
         "conformance-fdt",
-        Form::Image(image::Options::arm64_old),
+        OutputFormat::Image(image::Options::arm64_old),
     ),
 ];
 
 const AARCH64_BE_BUILDS: [Build; 3] = [
-    ("conformance-be-pie.elf", "conformance-fdt", Form::Elf64),
+    ("conformance-be-pie.elf", "conformance-fdt", OutputFormat::Elf64),
     (
         "conformance-be.elf",
         "conformance-fdt",
-        Form::Fixed(Kind::AARCH64_BE),
+        OutputFormat::Elf64Exec(ElfTarget::AARCH64_BE),
     ),
     (
         "conformance-be.Image",
         "conformance-fdt",
-        Form::Image(image::Options::arm64_big_endian),
+        OutputFormat::Image(image::Options::arm64_big_endian),
     ),
 ];
 
 const RISCV64_BUILDS: [Build; 3] = [
-    ("conformance-pie.elf", "conformance-fdt", Form::Elf64),
-    ("conformance.elf", "conformance-fdt", Form::Fixed(Kind::RISCV64)),
+    ("conformance-pie.elf", "conformance-fdt", OutputFormat::Elf64),
+    (
+        "conformance.elf",
+        "conformance-fdt",
+        OutputFormat::Elf64Exec(ElfTarget::RISCV64),
+    ),
     (
         "conformance.Image",
         "conformance-fdt",
-        Form::Image(image::Options::riscv64),
+        OutputFormat::Image(image::Options::riscv64),
     ),
 ];
 
 const X86_64_BUILDS: [Build; 8] = [
-    ("conformance-pvh.elf", "conformance-pvh", Form::Elf64),
-    ("conformance-pvh32.elf", "conformance-pvh", Form::Elf32),
-    ("conformance-pvh-reloc.elf", "conformance-pvh-reloc", Form::Elf64),
-    ("conformance-vmlinux.elf", "conformance-linux", Form::Elf64),
-    ("conformance-vmlinux32.elf", "conformance-linux", Form::Elf32),
+    ("conformance-pvh.elf", "conformance-pvh", OutputFormat::Elf64),
+    ("conformance-pvh32.elf", "conformance-pvh", OutputFormat::Elf32),
+    (
+        "conformance-pvh-reloc.elf",
+        "conformance-pvh-reloc",
+        OutputFormat::Elf64,
+    ),
+    (
+        "conformance-vmlinux.elf",
+        "conformance-linux",
+        OutputFormat::Elf64,
+    ),
+    (
+        "conformance-vmlinux32.elf",
+        "conformance-linux",
+        OutputFormat::Elf32,
+    ),
     (
         "conformance.bzImage",
         "conformance-linux",
-        Form::BzImage(Options::default),
+        OutputFormat::BzImage(Options::default),
     ),
     (
         "conformance-32bit.bzImage",
         "conformance-linux",
-        Form::BzImage(Options::only_32_bit),
+        OutputFormat::BzImage(Options::only_32_bit),
     ),
     (
         "conformance-fixed.bzImage",
         "conformance-linux",
-        Form::BzImage(Options::not_relocatable),
+        OutputFormat::BzImage(Options::not_relocatable),
     ),
 ];

@@ -1,10 +1,10 @@
-//! Why a guest could not be made.
+//! Error of converting a guest.
 
 use crate::bzimage::WrapError;
 use crate::guest_elf::GuestElfError;
 use crate::image::ImageError;
 
-/// Why a guest could not be made out of what cargo built.
+/// Error of converting the ELF that cargo built for a guest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum GuestError {

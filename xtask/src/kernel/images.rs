@@ -1,20 +1,20 @@
-//! Boot images that tests read, beside the kernels that virtual machines boot.
+//! Further boot images that tests read.
 
-/// A further boot image that Debian packages.
+/// A boot image in a Debian package.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Image {
     pub(crate) package: &'static str,
     pub(crate) content: Content,
-    /// Its name among the fixtures.
+    /// Its file name in the fixtures.
     pub(crate) name: &'static str,
 }
 
 /// Where an image is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content {
-    /// At this path of the package.
+    /// The file at this path of the package.
     File(&'static str),
-    /// The package is a metapackage, and the image the kernel it stands for.
+    /// The kernel of the package that this metapackage depends on.
     Kernel,
 }
 
@@ -28,7 +28,7 @@ impl Image {
         }
     }
 
-    /// The kernel behind a metapackage.
+    /// The kernel of a metapackage.
     pub(crate) const fn kernel(package: &'static str, name: &'static str) -> Self {
         Self {
             package,

@@ -1,16 +1,16 @@
-//! The list of mutants that no test can tell from the original.
+//! The list of equivalent mutants: those that behave like the original.
 
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
-/// Where the list is, from the root of the repository.
+/// Path of the list, relative to the root of the repository.
 const LIST: &str = "xtask/equivalent-mutants.toml";
 
-/// The mutants that cannot be caught.
+/// The equivalent mutants.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Equivalents {
@@ -41,7 +41,7 @@ impl Equivalents {
     /// Reads the list of the repository.
     pub(super) fn read(root: &Path) -> Result<Self, Error> {
         let path = root.join(LIST);
-        let text = fs::read_to_string(&path).at(&path)?;
+        let text = fs::read_to_string(&path).with_path(&path)?;
         toml::from_str(&text).map_err(|source| Error::Toml { path, source })
     }
 }

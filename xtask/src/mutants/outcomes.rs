@@ -1,4 +1,4 @@
-//! What became of the mutants of a crate, and how that is shown.
+//! Results of the mutants of a crate, and their table.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::equivalent::{Equivalent, Equivalents};
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
 /// `outcomes.json` of cargo-mutants, as far as it is read here.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ impl Outcomes {
         if !path.exists() {
             return Ok(None);
         }
-        let json = fs::read(path).at(path)?;
+        let json = fs::read(path).with_path(path)?;
         let outcomes = serde_json::from_slice(&json).map_err(|source| Error::Json {
             what: path.display().to_string(),
             source,
@@ -91,12 +91,12 @@ pub(super) struct Score {
     equivalent: usize,
     /// Names of the mutants that were missed and are not equivalent.
     missed: Vec<String>,
-    /// Entries of the list of which fewer mutants were missed than they say.
+    /// Entries of the list with a higher count than mutants were missed.
     stale: Vec<String>,
 }
 
 impl Score {
-    /// Counts, with what is missed and listed as equivalent apart.
+    /// Counts the mutants. Missed ones that are listed as equivalent are counted separately.
     pub(super) fn new(name: &str, outcomes: &Outcomes, equivalents: &Equivalents) -> Self {
         let count = |summary| outcomes.mutants(summary).count();
         let mut left: Vec<(&Equivalent, usize)> =
@@ -132,12 +132,12 @@ impl Score {
         }
     }
 
-    /// The mutants that compile and that a test can notice.
+    /// Number of mutants that compile and are not equivalent.
     fn viable(&self) -> usize {
         self.caught + self.timeout + self.missed.len()
     }
 
-    /// The share of them that is noticed, in per cent. A test that no longer ends has noticed.
+    /// The share of them that is caught, in per cent. A timeout counts as caught.
     #[expect(clippy::cast_precision_loss, reason = "numbers of mutants are small")]
     fn percent(&self) -> f64 {
         match self.viable() {
@@ -146,7 +146,7 @@ impl Score {
         }
     }
 
-    /// True when enough is caught, and the list of equivalent mutants is true.
+    /// True when at least this share is caught, and no entry of the list is stale.
     pub(super) fn is_at_least(&self, percent: f64) -> bool {
         self.percent() >= percent && self.stale.is_empty()
     }

@@ -1,9 +1,9 @@
-//! The emulator of each machine, in a version that can play it.
+//! The emulator of each machine, with its suitable versions.
 
 use super::Qemu;
 
-/// Version 10.0.2 lets a guest of L1 read the CR4 that L1 gave it, though KVM intercepts that read, and what a stock Linux
-/// guest's first process prints did not arrive.
+/// Under version 10.0.2, a read of CR4 in a guest of L1 returns L1's value although KVM intercepts the read, and the output
+/// of a stock Linux guest's init process is lost.
 pub(crate) const X86_64: Qemu = Qemu::new("qemu-system-x86", "qemu-system-x86_64").before(
     (10, 0),
     "bookworm",
@@ -17,10 +17,10 @@ pub(crate) const X86_64: Qemu = Qemu::new("qemu-system-x86", "qemu-system-x86_64
 
 pub(crate) const AARCH64: Qemu = Qemu::new("qemu-system-arm", "qemu-system-aarch64");
 
-/// Real in some releases of Debian, provided by another package in others.
+/// The package exists in some releases of Debian; in others another package provides it.
 pub(crate) const RISCV64: Qemu = Qemu::new("qemu-system-riscv64", "qemu-system-riscv64");
 
-/// Version 7.2 has no Ssaia to switch on by its name of today, and a kernel hangs with its AIA.
+/// Version 7.2 lacks the property `ssaia`, and the kernel hangs with its AIA.
 pub(crate) const RISCV64_AIA: Qemu = RISCV64.since(
     (10, 0),
     "bookworm-backports",

@@ -1,4 +1,4 @@
-//! Programs to run where KVM is.
+//! Programs for a runner, and the reports about them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use lab_init::Ending;
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::fixtures;
 
 /// Programs to run one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) tasks: Vec<Task>,
-    /// A directory that the programs find through the variable of [`fixtures::VARIABLE`].
+    /// Value of the environment variable [`fixtures::VARIABLE`].
     pub(crate) fixtures: Option<PathBuf>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Arg {
     Text(String),
-    /// A file, whose path is another one in the lab.
+    /// A file. Its path differs in the lab.
     File(PathBuf),
 }
 
@@ -39,7 +39,7 @@ impl From<&str> for Arg {
     }
 }
 
-/// What happens while a job runs. Output belongs to the program that started last.
+/// An event of a running job. Output is of the program that started last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Report<'a> {
     /// The KVM host machine is up, this long after its kernel started.
@@ -65,7 +65,7 @@ pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {
     environment
 }
 
-/// Refuses a job whose files are not all there, before anything is started.
+/// Checks that all files of a job exist.
 pub(super) fn check_files(job: &Job) -> Result<(), Error> {
     for task in &job.tasks {
         let files = task.args.iter().filter_map(|arg| match arg {
@@ -73,7 +73,7 @@ pub(super) fn check_files(job: &Job) -> Result<(), Error> {
             Arg::Text(_) => None,
         });
         for path in files.chain([&task.executable]) {
-            fs::metadata(path).at(path)?;
+            fs::metadata(path).with_path(path)?;
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! The lab: a KVM host machine (L1) that QEMU emulates.
 //!
-//! L1 boots a stock Debian kernel with an initramfs made here. Its init program is the `lab-init` package, which takes
-//! the work from a manifest and reports through a virtio-serial port that is QEMU's standard output on this side; the
-//! console of the L1 kernel goes to a file, of which an error shows the end.
+//! L1 boots a stock Debian kernel with an initramfs made here. Its init program is the package `lab-init`. It reads
+//! a manifest of the programs to run, and reports through a virtio-serial port that QEMU connects to its standard output.
+//! The console of the L1 kernel goes to a file; error messages contain its end.
 
 use std::fs;
 use std::io::BufReader;
@@ -17,32 +17,32 @@ use lab_init::{Event, Frame, MANIFEST_PATH, Manifest, Program, read_frame};
 use super::job::{Arg, Job, Observer, Report, check_files, environment};
 use crate::arch::{ArchRow, LabMachine};
 use crate::build;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::fixtures;
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Kernel};
 use crate::process::{self, Running};
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::qemu::Emulator;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
-/// Memory of L1: it holds the initramfs, unpacked, and the guests' memory.
+/// Memory of L1, for the unpacked initramfs and the guests' memory.
 const MEMORY_MIB: u32 = 2048;
 
-/// Time for L1 to come up; it takes four seconds on an idle machine, and a minute on one with ten things to do.
-const BOOT: Duration = Duration::from_mins(5);
+/// Time for L1 to boot: four seconds on an idle machine, a minute on a loaded one.
+const BOOT_DEADLINE: Duration = Duration::from_mins(5);
 
-/// Time for L1 to power off after its work.
-const SHUTDOWN: Duration = Duration::from_mins(1);
+/// Time for L1 to power off after the last program.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_mins(1);
 
-/// How often L1 is started until it comes up: emulators have their own bugs.
+/// Number of attempts to boot L1: the emulators have bugs that prevent some boots.
 const ATTEMPTS: u32 = 3;
 
-/// The virtio-serial port, as L1 names the first port of the first controller.
+/// L1's name of the virtio-serial port: the first port of the first controller.
 const REPORT_PORT: &str = "/dev/vport0p1";
 
-/// Where the fixtures lie in L1.
+/// Directory of the fixtures in L1.
 const FIXTURES: &str = "/fixtures";
 
 /// A KVM host machine that can be started.
@@ -74,17 +74,17 @@ impl Lab {
         })
     }
 
-    /// The machine that QEMU plays.
+    /// The emulated machine.
     pub(crate) fn machine(&self) -> &'static LabMachine {
         self.machine
     }
 
-    /// Boots L1, runs the job there and waits for the end.
+    /// Boots L1, runs the job there and waits for QEMU to exit.
     pub(super) fn run(&self, workspace: &Workspace, job: &Job, observer: Observer<'_>) -> Result<(), Error> {
         check_files(job)?;
         let directory = workspace.xtask("lab");
-        fs::create_dir_all(&directory).at(&directory)?;
-        let scratch = tempfile::tempdir_in(&directory).at(&directory)?;
+        fs::create_dir_all(&directory).with_path(&directory)?;
+        let scratch = tempfile::tempdir_in(&directory).with_path(&directory)?;
         let initramfs = scratch.path().join("initramfs.cpio");
         self.pack(job, &initramfs)?;
         let console = scratch.path().join("console.log");
@@ -95,29 +95,29 @@ impl Lab {
                 is_up = true;
                 observer(report)
             });
-            // Nothing of the job has run as long as L1 is not up, so nothing is hidden by starting it again.
+            // Before L1 is ready no program has run, so a retry hides no failure of a program.
             match outcome {
-                Err(Stop::Ended | Stop::Deadline(_))
+                Err(BootError::Ended | BootError::Deadline(_))
                     if !is_up && attempts < ATTEMPTS && !process::is_interrupted() =>
                 {
-                    say("the KVM host machine did not come up, starting it again");
+                    print_status("the KVM host machine did not boot, starting it again");
                     attempts += 1;
                 }
                 outcome => break outcome,
             }
         };
-        // The scratch directory goes away, the console of the last machine stays for whoever wants to look.
+        // The scratch directory is removed; the console of the last machine is kept.
         let kept = directory.join(format!("console-{}{}.log", self.row.name, self.machine.variant));
         if console.exists() {
-            fs::rename(&console, &kept).at(&console)?;
+            fs::rename(&console, &kept).with_path(&console)?;
         }
         match outcome {
-            Err(Stop::Error(error)) => Err(error),
-            Err(Stop::Ended) => Err(Error::LabStopped {
+            Err(BootError::Error(error)) => Err(error),
+            Err(BootError::Ended) => Err(Error::LabStopped {
                 tail: process::tail(&kept)?,
                 console: kept,
             }),
-            Err(Stop::Deadline(deadline)) => Err(Error::LabDeadline {
+            Err(BootError::Deadline(deadline)) => Err(Error::LabDeadline {
                 deadline,
                 tail: process::tail(&kept)?,
                 console: kept,
@@ -189,13 +189,13 @@ impl Lab {
         let mut command = self.emulator.command();
         command
             .args(self.machine.args)
-            // With more than one processor, QEMU runs code while another processor patches it, and now and then the kernel
-            // meets a breakpoint that is gone already.
+            // With more than one processor, QEMU may run code that another processor is patching, and the kernel sometimes
+            // hits a breakpoint that was already removed.
             .args(["-smp", "1", "-m", &MEMORY_MIB.to_string()])
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .arg("-serial")
             .arg(console_option)
-            // As a file, the channel counts as open for the whole life of the machine; L1 waits for a reader otherwise.
+            // With a file, the port is open from the start; with other back ends L1 waits until a reader connects.
             .args(["-chardev", "file,id=report,path=/dev/stdout"])
             .args([
                 "-device",
@@ -215,7 +215,13 @@ impl Lab {
     }
 
     /// Starts QEMU and follows the reports until it ends.
-    fn boot(&self, job: &Job, initramfs: &Path, console: &Path, observer: Observer<'_>) -> Result<(), Stop> {
+    fn boot(
+        &self,
+        job: &Job,
+        initramfs: &Path,
+        console: &Path,
+        observer: Observer<'_>,
+    ) -> Result<(), BootError> {
         let work = job.tasks.iter().map(|task| task.deadline).sum::<Duration>();
         let mut command = self.qemu(initramfs, console);
         command
@@ -225,15 +231,15 @@ impl Lab {
         let mut running = Running::start(&mut command)?;
         let id = running.id();
         let Some(stdout) = running.child().stdout.take() else {
-            return Err(Stop::Ended);
+            return Err(BootError::Ended);
         };
         let (alive, stop) = mpsc::channel::<()>();
-        // The machine is waited for only after this thread has ended, so the id is that of our QEMU all the time.
+        // QEMU is waited for only after this thread has ended, so the process id cannot be reused before.
         let watchdog = thread::spawn(move || {
-            let mut deadline = BOOT;
+            let mut deadline = BOOT_DEADLINE;
             loop {
                 match stop.recv_timeout(deadline) {
-                    Ok(()) => deadline = work + SHUTDOWN,
+                    Ok(()) => deadline = work + SHUTDOWN_DEADLINE,
                     Err(RecvTimeoutError::Disconnected) => return None,
                     Err(RecvTimeoutError::Timeout) => {
                         process::kill(id);
@@ -244,7 +250,7 @@ impl Lab {
         });
         let outcome = follow(stdout, job.tasks.len(), &mut |report| {
             if matches!(report, Report::Ready(_)) {
-                // The watchdog is gone when it has just stopped the machine; then its verdict counts.
+                // Fails when the watchdog has just stopped the machine; its result is then returned below.
                 let _: Result<(), mpsc::SendError<()>> = alive.send(());
             }
             observer(report)
@@ -255,25 +261,25 @@ impl Lab {
         drop(alive);
         let late = watchdog.join().unwrap_or_default();
         running.wait()?;
-        late.map_or(outcome, |deadline| Err(Stop::Deadline(deadline)))
+        late.map_or(outcome, |deadline| Err(BootError::Deadline(deadline)))
     }
 }
 
-/// Why L1 did not do all of its work.
-enum Stop {
+/// Why a boot of L1 ended before all programs had ended.
+enum BootError {
     Ended,
     Deadline(Duration),
     Error(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
+impl<E: Into<Error>> From<E> for BootError {
     fn from(error: E) -> Self {
         Self::Error(error.into())
     }
 }
 
-/// Passes the reports on until the channel ends. Succeeds when all the work was done.
-fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> Result<(), Stop> {
+/// Forwards the reports until the channel ends. Succeeds when all programs have ended.
+fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> Result<(), BootError> {
     let mut channel = BufReader::new(channel);
     let mut done = false;
     let mut ended = 0;
@@ -296,7 +302,7 @@ fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> 
     if done && ended == tasks {
         Ok(())
     } else {
-        Err(Stop::Ended)
+        Err(BootError::Ended)
     }
 }
 
@@ -313,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// Follows a channel with these events and one task; tells whether the work counts as done.
+    /// Follows a channel with these events and one task; true when the task counts as done.
     fn is_done(events: &[Event]) -> bool {
         let mut channel = Vec::new();
         for event in events {

@@ -13,23 +13,20 @@ use lab_init::{Ending, MAX_PAYLOAD};
 
 use super::job::{Arg, Job, Observer, Report, Task, check_files, environment};
 use crate::arch::ArchRow;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::process::Running;
 
 /// Why this machine's own KVM cannot be used; `None` when it can.
 pub(super) fn unusable(row: &ArchRow) -> Option<String> {
     if std::env::consts::ARCH != row.name {
-        return Some(format!(
-            "this is a machine of another architecture than {}",
-            row.name
-        ));
+        return Some(format!("this machine's architecture is not {}", row.name));
     }
     let cpuinfo = match fs::read_to_string("/proc/cpuinfo") {
         Ok(text) => text,
         Err(error) => return Some(format!("/proc/cpuinfo: {error}")),
     };
     if !has_flag(&cpuinfo, row.kvm_flags) {
-        // A KVM without them may emulate ring 0 in software, and then stops at instructions that any Linux uses.
+        // A KVM without them may emulate ring 0 in software and fail at instructions that Linux uses.
         return Some(format!(
             "the processor does not offer {}",
             row.kvm_flags.join(" or ")
@@ -43,7 +40,7 @@ pub(super) fn unusable(row: &ArchRow) -> Option<String> {
         .map(|error| format!("/dev/kvm: {error}"))
 }
 
-/// True when the first processor of `/proc/cpuinfo` has one of `flags`, or none is asked for.
+/// True when the first processor of `/proc/cpuinfo` has one of `flags`, or `flags` is empty.
 fn has_flag(cpuinfo: &str, flags: &[&str]) -> bool {
     let line = cpuinfo
         .lines()
@@ -100,9 +97,9 @@ fn run_one(task: &Task, fixtures: Option<&str>, observer: Observer<'_>) -> Resul
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    // Closing both of its outputs, a program is as good as ended; one that lives on gets the rest of its time.
+    // The program has closed both outputs, and has until its deadline to exit.
     loop {
-        match running.child().try_wait().at(&task.executable)? {
+        match running.child().try_wait().with_path(&task.executable)? {
             Some(status) => return Ok(ending(status)),
             None if Instant::now() >= end => return Ok(Ending::DeadlinePassed),
             None => thread::sleep(Duration::from_millis(5)),
@@ -117,7 +114,7 @@ fn ending(status: ExitStatus) -> Ending {
     )
 }
 
-/// Sends what comes out of `pipe` until it is closed, or nobody listens any more.
+/// Sends the data of `pipe` until the pipe is closed or the receiver is dropped.
 fn forward(mut pipe: impl Read + Send + 'static, is_error: bool, sender: Sender<Output>) {
     thread::spawn(move || {
         let mut buffer = vec![0; MAX_PAYLOAD];

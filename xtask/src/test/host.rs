@@ -1,4 +1,4 @@
-//! Tests that run on this machine: everything that `cargo test` runs, but for what needs KVM.
+//! Tests that run on this machine: everything that `cargo test` runs, except tests that need KVM.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -7,28 +7,28 @@ use std::process::{Command, Stdio};
 use super::libtest::Parser;
 use super::results::Case;
 use crate::cargo;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::fixtures;
 use crate::metadata;
 use crate::packages::{self, Package};
 use crate::process::{self, Running};
-use crate::progress::say;
+use crate::progress::print_status;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Device trees are shown to it.
+/// Tests check device trees with it.
 const DEVICE_TREE_COMPILER: Package = Package::program("device-tree-compiler", "dtc");
 
-/// Runs the tests and gives the results of each.
+/// Runs the tests and returns the result of each.
 pub(super) fn run(
     workspace: &Workspace,
     fixtures: &Path,
     filter: Option<&str>,
     timings: &mut Timings,
 ) -> Result<Vec<Case>, Error> {
-    // Without it, the tests that show trees to it skip themselves and say so.
+    // Without it, the tests that use it count as skipped.
     if let Err(error) = packages::ensure(workspace, &[DEVICE_TREE_COMPILER]) {
-        say(&format!("going on without dtc: {error}"));
+        print_status(&format!("going on without dtc: {error}"));
     }
     let tests = metadata::integration_tests(workspace)?;
     let mut programs = cargo_test(workspace, fixtures);
@@ -36,7 +36,7 @@ pub(super) fn run(
     programs.args(tests.host.iter().flat_map(|name| ["--test", name]));
     let mut docs = cargo_test(workspace, fixtures);
     docs.arg("--doc");
-    // The parts of the guests that run on any machine.
+    // The guests' libraries and the init program, which run on any machine.
     let mut guests = cargo_test(workspace, fixtures);
     guests
         .args(["--lib", "--bin", "init", "--target-dir"])
@@ -62,21 +62,21 @@ fn cargo_test(workspace: &Workspace, fixtures: &Path) -> Command {
     command
 }
 
-/// Runs one `cargo test`, shows all it prints and reads the results.
+/// Runs one `cargo test`, shows its output and reads the results.
 fn run_cargo(command: &mut Command) -> Result<Vec<Case>, Error> {
-    // cargo names the programs on standard error and they print to standard output: one pipe keeps the order.
+    // cargo prints the programs' names to standard error, the programs print to standard output: one pipe keeps the order.
     let pipe = Path::new("a pipe");
-    let (reader, writer) = io::pipe().at(pipe)?;
+    let (reader, writer) = io::pipe().with_path(pipe)?;
     command
         .stdin(Stdio::null())
-        .stdout(writer.try_clone().at(pipe)?)
+        .stdout(writer.try_clone().with_path(pipe)?)
         .stderr(writer);
     let mut running = Running::start(command)?;
-    // The command holds the ends for writing; without them the pipe ends with the programs.
+    // The command holds write ends of the pipe; without them the pipe ends when the programs do.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut parser = Parser::default();
     for line in BufReader::new(reader).split(b'\n') {
-        let line = String::from_utf8_lossy(&line.at(pipe)?).into_owned();
+        let line = String::from_utf8_lossy(&line.with_path(pipe)?).into_owned();
         println!("{line}");
         match program(&line) {
             Some(name) => parser.start(&name),

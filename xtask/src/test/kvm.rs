@@ -13,9 +13,9 @@ use super::libtest::Parser;
 use super::results::Case;
 use crate::arch::ArchRow;
 use crate::build;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::metadata;
-use crate::progress::{Step, say};
+use crate::progress::{Step, print_status};
 use crate::runner::job::{Arg, Job, Report, Task};
 use crate::runner::{Host, Runner, RunnerKind};
 use crate::timing::Timings;
@@ -24,11 +24,11 @@ use crate::workspace::Workspace;
 /// Time for one test program; each of its tests has a deadline of its own.
 const DEADLINE: Duration = Duration::from_mins(25);
 
-/// Where tests of an architecture ran, and the results of each.
-type SiteResults = (String, Result<Vec<Case>, Error>);
+/// Name of a run, and the result of each test.
+type RunResults = (String, Result<Vec<Case>, Error>);
 
-/// Builds the programs of every architecture and runs them on every machine there is for it. Emulated machines, which
-/// use one processor each, run side by side.
+/// Builds the programs of every architecture and runs them on each of its machines. Emulated machines, which use one
+/// processor each, run in parallel.
 pub(super) fn run(
     workspace: &Workspace,
     rows: &[&'static ArchRow],
@@ -36,7 +36,7 @@ pub(super) fn run(
     fixtures: &Path,
     filter: Option<&str>,
     timings: &mut Timings,
-) -> Vec<SiteResults> {
+) -> Vec<RunResults> {
     let mut runs = Vec::new();
     for row in rows {
         let name = format!("kvm {}: build", row.name);
@@ -46,10 +46,10 @@ pub(super) fn run(
         }
     }
     let is_single = runs.len() == 1;
-    let slots: Vec<Mutex<Option<(SiteResults, Duration)>>> = runs.iter().map(|_| Mutex::new(None)).collect();
+    let slots: Vec<Mutex<Option<(RunResults, Duration)>>> = runs.iter().map(|_| Mutex::new(None)).collect();
     let queue = Mutex::new(runs.into_iter().zip(&slots));
     let work = || {
-        // The lock is held for as long as it takes to take a run, not for the run.
+        // The lock is held while a run is taken, not while it runs.
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         while let Some(((name, run), slot)) = take() {
             let prefix = if is_single {
@@ -58,7 +58,7 @@ pub(super) fn run(
                 format!("{name}: ")
             };
             let start = Instant::now();
-            let cases = run.map(|run| run.go(workspace, fixtures, filter, prefix));
+            let cases = run.map(|run| run.execute(workspace, fixtures, filter, prefix));
             let done = ((name, cases), start.elapsed());
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
@@ -83,32 +83,40 @@ pub(super) fn run(
 
 /// The test programs of an architecture, and a machine to run them on.
 struct Run {
-    place: Runner,
+    runner: Runner,
     programs: Arc<[(String, PathBuf)]>,
 }
 
-/// A run by its name, or why there is none.
+/// Name of a run, and the run or the error of its preparation.
 type Prepared = (String, Result<Run, Error>);
 
 /// Builds the programs of an architecture and prepares its machines.
 fn prepare(workspace: &Workspace, row: &'static ArchRow, host: Host) -> Result<Vec<Prepared>, Error> {
-    let sites = RunnerKind::all(row, host)?;
+    let kinds = RunnerKind::all(row, host)?;
     let programs: Arc<[_]> = build_programs(workspace, row)?.into();
-    let run = |site: RunnerKind| {
+    let run = |kind: RunnerKind| {
         let programs = Arc::clone(&programs);
-        let run = site.prepare(workspace, row).map(|place| Run { place, programs });
-        (format!("{} on {site}", row.name), run)
+        let run = kind
+            .prepare(workspace, row)
+            .map(|runner| Run { runner, programs });
+        (format!("{} on {kind}", row.name), run)
     };
-    Ok(sites.into_iter().map(run).collect())
+    Ok(kinds.into_iter().map(run).collect())
 }
 
 impl Run {
-    /// Runs the programs and gives the results of each test.
-    fn go(&self, workspace: &Workspace, fixtures: &Path, filter: Option<&str>, prefix: String) -> Vec<Case> {
-        let Self { place, programs } = self;
-        // Tests that share few processors would only run into their deadlines side by side.
+    /// Runs the programs and returns the result of each test.
+    fn execute(
+        &self,
+        workspace: &Workspace,
+        fixtures: &Path,
+        filter: Option<&str>,
+        prefix: String,
+    ) -> Vec<Case> {
+        let Self { runner, programs } = self;
+        // One at a time: tests that share one processor would exceed their deadlines.
         let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-        args.extend(filter.or(place.kind().only()).map(Arg::from));
+        args.extend(filter.or(runner.kind().only()).map(Arg::from));
         let tasks = programs.iter().map(|(_, executable)| Task {
             executable: executable.clone(),
             args: args.clone(),
@@ -118,28 +126,33 @@ impl Run {
             tasks: tasks.collect(),
             fixtures: Some(fixtures.to_path_buf()),
         };
-        say(&format!(
+        print_status(&format!(
             "{prefix}running {} test programs on {}",
             programs.len(),
-            place.kind()
+            runner.kind()
         ));
         let mut reader = Reader::new(prefix);
-        let outcome = place.run(workspace, &job, &mut |report| {
+        let outcome = runner.run(workspace, &job, &mut |report| {
             match report {
                 Report::Ready(uptime) => {
-                    reader.say(&format!("the KVM host machine is up after {uptime:.1?}"));
+                    reader.print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
                 }
                 Report::Started(index) => reader.start(programs.get(index).map_or("", |(name, _)| name)),
                 Report::Stdout(bytes) => reader.output(bytes),
-                Report::Stderr(bytes) => stderr().write_all(bytes).at(Path::new("the terminal"))?,
+                Report::Stderr(bytes) => stderr().write_all(bytes).with_path(Path::new("the terminal"))?,
                 Report::Ended(ending) => reader.end(ending),
             }
             Ok(())
         });
         let mut cases = reader.finish();
-        // The tests that ran have results; that the others did not run is one more.
-        let failure =
-            |error: Error| Case::failed(&place.kind().to_string(), "every program runs", error.to_string());
+        // An error of the run is one more failed test.
+        let failure = |error: Error| {
+            Case::failed(
+                &runner.kind().to_string(),
+                "every program runs",
+                error.to_string(),
+            )
+        };
         cases.extend(outcome.err().map(failure));
         cases
     }
@@ -179,8 +192,8 @@ impl Reader {
         }
     }
 
-    fn say(&self, message: &str) {
-        say(&format!("{}{message}", self.prefix));
+    fn print_status(&self, message: &str) {
+        print_status(&format!("{}{message}", self.prefix));
     }
 
     fn start(&mut self, name: &str) {

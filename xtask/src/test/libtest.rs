@@ -1,8 +1,8 @@
-//! Reading what test programs print: those of libtest and of libtest-mimic.
+//! Parses the output of test programs, those of libtest and of libtest-mimic.
 //!
-//! A line `test NAME ... OUTCOME` is a result. When a test writes to the terminal by itself, its outcome stands at the
+//! A line `test NAME ... OUTCOME` is a result. When a test writes to the terminal itself, its outcome is at the
 //! start of a later line. The messages of failed tests follow at the end, below `---- NAME stdout ----` or `---- NAME
-//! ----`. A program that does not come to its line `test result:` has crashed, and that is a failure of its own.
+//! ----`. A program that prints no line `test result:` has crashed; that is a failure as well.
 
 use super::results::{Case, Outcome};
 
@@ -10,7 +10,7 @@ use super::results::{Case, Outcome};
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     cases: Vec<Case>,
-    /// The program that runs now.
+    /// The current program.
     suite: Option<Suite>,
 }
 
@@ -39,7 +39,7 @@ impl Parser {
         });
     }
 
-    /// The program that runs now has ended, `how` if it did so before its time.
+    /// The current program has ended; `how` is the reason to report if it printed no result.
     pub(crate) fn end(&mut self, how: &str) {
         let Some(suite) = self.suite.take() else { return };
         if suite.is_complete {
@@ -119,7 +119,7 @@ impl Parser {
 
 /// The name and the rest of `test NAME ... REST`.
 fn test_line(line: &str) -> Option<(&str, &str)> {
-    // Names of doc tests hold blanks, so the last dots count; what a test prints after them seldom has any.
+    // Names of doc tests contain blanks, so the name ends at the dots.
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     Some((name.trim_end(), rest))
 }

@@ -1,6 +1,6 @@
-//! The conformance guest under another loader than ours: QEMU's own `-kernel`, emulating.
+//! Runs the conformance guest under an independent loader, QEMU's `-kernel`, with TCG.
 //!
-//! Were a check of the guest wrong in the same way as our loader, both would agree. QEMU's loader was written by others.
+//! A check of the guest that is wrong in the same way as our loader passes under our loader, and fails here.
 
 pub(crate) mod machines;
 
@@ -17,12 +17,12 @@ use contract::{Blob, CmdlineDigest, Digest, Expectation};
 use self::machines::{Build, Loader};
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 use crate::process::{self, Running};
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
-/// Time for one run; it takes a few seconds on an idle machine.
+/// Deadline of one run, which takes a few seconds on an idle machine.
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Runs every build on every machine, with and without an initrd. Each clause that the guest checks is a test.
@@ -33,7 +33,7 @@ pub(super) fn run(
     filter: Option<&str>,
 ) -> Result<Vec<Case>, Error> {
     let initrd = fixtures.join("initrd").join(row.name).join("payload.bin");
-    let initrd_bytes = fs::read(&initrd).at(&initrd)?;
+    let initrd_bytes = fs::read(&initrd).with_path(&initrd)?;
     let mut cases = Vec::new();
     for loader in row.loaders {
         let emulator = loader.qemu.ensure(workspace)?;
@@ -68,7 +68,7 @@ pub(super) fn run(
 }
 
 impl Loader {
-    /// What the guest has to find, as its command line.
+    /// The command line, which tells the guest what to expect.
     fn command_line(&self, build: &Build, initrd: Option<&[u8]>) -> String {
         let initrd = initrd.map_or(Blob::Absent, |bytes| Blob::Present(Digest::of(bytes)));
         let expectation = Expectation {
@@ -103,7 +103,7 @@ impl Loader {
     }
 }
 
-/// Boots the guest; gives what it printed and QEMU's exit code, which is absent when QEMU had to be stopped.
+/// Boots the guest. Returns its output and QEMU's exit code, which is `None` when QEMU was killed.
 fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), Error> {
     command
         .stdin(Stdio::null())
@@ -119,7 +119,7 @@ fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), E
     });
     let mut output = Vec::new();
     if let Some(stdout) = running.child().stdout.as_mut() {
-        stdout.read_to_end(&mut output).at(kernel)?;
+        stdout.read_to_end(&mut output).with_path(kernel)?;
     }
     drop(alive);
     // A watchdog cannot fail: it only waits and kills.
@@ -128,7 +128,7 @@ fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), E
     Ok((String::from_utf8_lossy(&output).into_owned(), code))
 }
 
-/// Reads the guest's lines `ok NAME` and `FAIL NAME: found …`, and holds its total and exit code against them.
+/// Parses the guest's lines `ok NAME` and `FAIL NAME: found …`, and checks its total and exit code against them.
 fn read(suite: &str, output: &str, code: Option<i32>, (held, broken): (i32, i32)) -> Vec<Case> {
     let case = |name: &str, outcome| Case {
         suite: suite.to_owned(),
@@ -238,7 +238,7 @@ mod tests {
                 assert!(!loader.builds.is_empty(), "{arch} {}", loader.machine);
                 for build in loader.builds {
                     assert!(
-                        row.guests.iter().any(|guest| guest.makes(build.file)),
+                        row.guests.iter().any(|guest| guest.produces(build.file)),
                         "{}",
                         build.file
                     );

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
-    /// With what the test said.
+    /// With the test's message.
     Failed(String),
     /// With the reason.
     Skipped(String),
@@ -44,10 +44,10 @@ pub(crate) struct Results {
     tiers: Vec<TierResults>,
 }
 
-/// The tests that ran the same way at the same place.
+/// The tests of one tier on one machine.
 #[derive(Clone, Debug)]
 struct TierResults {
-    /// The tier, and where it ran.
+    /// The tier, and the machine if there are several.
     name: String,
     cases: Vec<Case>,
 }
@@ -119,8 +119,8 @@ impl Results {
         Counts::of(self.cases().map(|(_, case)| case))
     }
 
-    /// Success, when nothing failed.
-    pub(crate) fn verdict(&self) -> Result<(), Error> {
+    /// Success if no test failed.
+    pub(crate) fn to_result(&self) -> Result<(), Error> {
         match self.counts().failed {
             0 => Ok(()),
             1 => Err(Error::Tests {
@@ -135,9 +135,9 @@ impl Results {
     /// Writes all results as JUnit XML.
     pub(crate) fn write_junit(&self, path: &Path) -> Result<(), Error> {
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).at(directory)?;
+            fs::create_dir_all(directory).with_path(directory)?;
         }
-        self.junit().serialize(File::create(path).at(path)?)?;
+        self.junit().serialize(File::create(path).with_path(path)?)?;
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Results {
 }
 
 impl fmt::Display for Results {
-    /// Failed tests, skipped ones by their reasons, the counts of each tier, and on a line of its own those of all.
+    /// Failed tests, skipped tests with their reasons, the counts of each tier, and on the last line the total.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
         for (tier, case) in self.cases() {
@@ -232,10 +232,10 @@ mod tests {
 
     #[test]
     fn a_failure_decides() {
-        assert!(mixed().verdict().is_err());
+        assert!(mixed().to_result().is_err());
         let mut results = Results::default();
         results.add_tier("host", Ok(vec![case("a", Outcome::Passed)]), false);
-        assert!(results.verdict().is_ok());
+        assert!(results.to_result().is_ok());
     }
 
     #[test]
@@ -243,10 +243,10 @@ mod tests {
         for cases in [vec![], vec![case("a", Outcome::Skipped("no KVM".into()))]] {
             let mut results = Results::default();
             results.add_tier("kvm", Ok(cases.clone()), false);
-            assert!(results.verdict().is_err());
+            assert!(results.to_result().is_err());
             let mut filtered = Results::default();
             filtered.add_tier("kvm", Ok(cases), true);
-            assert!(filtered.verdict().is_ok());
+            assert!(filtered.to_result().is_ok());
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
             true,
         );
         assert!(results.to_string().contains("no /dev/kvm"));
-        assert!(results.verdict().is_err());
+        assert!(results.to_result().is_err());
     }
 
     #[test]

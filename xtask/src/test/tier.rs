@@ -7,7 +7,7 @@ pub(crate) enum Tier {
     Host,
     /// Tests that need KVM.
     Kvm,
-    /// The conformance guest under QEMU's own loader: the checks are checked.
+    /// The conformance guest under QEMU's own loader, which tests the guest's checks.
     Loader,
 }
 

@@ -1,11 +1,11 @@
-//! Rules about what may be written in Rust files.
+//! Rules about the code in Rust files.
 
 use std::path::Path;
 
 use super::tree::Tree;
 use super::violation::Violation;
 
-/// Where code may differ between architectures, and why.
+/// Directories where `target_arch` is allowed, and the reason.
 const TARGET_ARCH: [(&str, &str); 2] = [
     (
         "crates/hv-kvm",
@@ -17,11 +17,11 @@ const TARGET_ARCH: [(&str, &str); 2] = [
     ),
 ];
 
-/// Tokens that do not stay in the tree, and what to do instead.
+/// Forbidden tokens, and what to do instead.
 const FORBIDDEN: [(&[&str], &str); 7] = [
     (
         &["#", "[", "ignore"],
-        "let the test say why it cannot run here, and count as skipped",
+        "report why the test cannot run here, so that it counts as skipped",
     ),
     (&["should_panic"], "assert the error that is returned"),
     (&["todo", "!"], "write the code"),
@@ -34,7 +34,7 @@ const FORBIDDEN: [(&[&str], &str); 7] = [
     ),
 ];
 
-/// `target_arch` stands only in the directories of [`TARGET_ARCH`]: elsewhere the architecture is a value.
+/// `target_arch` is used only in the directories of [`TARGET_ARCH`]; elsewhere the architecture is a value.
 pub(super) fn check_target_arch(tree: &Tree) -> Vec<Violation> {
     let message = "`target_arch` is for the crates around KVM's ioctls; take the architecture as a value";
     let is_allowed = |path: &Path| {

@@ -1,4 +1,4 @@
-//! Rules about who may depend on whom.
+//! Rules about dependencies between crates.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,11 +7,11 @@ use super::circle::circles;
 use super::tree::{Dependency, Package, Tree};
 use super::violation::Violation;
 
-/// Crates by their directory, and which of the repository's crates they may use. A name may end with `*`.
+/// Crates by their directory, and the repository's crates that they may use. A name may end with `*`.
 struct Family {
     members: &'static [&'static str],
     may_use: &'static [&'static str],
-    /// True for crates that compute from their arguments alone: no unsafe code, no operating system.
+    /// True for pure crates: no I/O, no operating system, no unsafe code.
     is_pure: bool,
 }
 
@@ -23,7 +23,7 @@ const fn family(members: &'static [&'static str], may_use: &'static [&'static st
     }
 }
 
-/// Each family uses only what stands above it. The first row that names a crate is the one that counts.
+/// Each family uses only families above it. The first row that matches a crate applies.
 const FAMILIES: &[Family] = &[
     family(
         &[
@@ -72,7 +72,7 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     family(&["crates/vmboot"], &["crates/*"], false),
-    // What runs inside virtual machines: another loader's guests as much as ours.
+    // Programs that run inside virtual machines; they do not use the crates that boot them.
     family(&["guests/contract"], &[], false),
     family(&["guests/clauses", "guests/init"], &["guests/contract"], false),
     family(
@@ -85,7 +85,7 @@ const FAMILIES: &[Family] = &[
     family(&["fuzz", "fuzz/seeds"], &["crates/*"], false),
 ];
 
-/// What tests and benches use beyond the table, and why.
+/// Dev-dependencies in addition to the table, and the reason of each.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "crates/hv-kvm-*",
@@ -115,7 +115,7 @@ const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Crates of others that only these crates use.
+/// External crates that only these crates may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("vm-memory", &["crates/guest-ram", "crates/hv-kvm*"]),
     ("kvm-bindings", &["crates/hv-kvm*"]),
@@ -123,7 +123,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("linux-loader", &["crates/guest-ram"]),
 ];
 
-/// True for crates that compute from their arguments alone.
+/// True for pure crates.
 pub(super) fn is_pure(package: &Package) -> bool {
     family_of(package).is_some_and(|family| family.is_pure)
 }
@@ -158,10 +158,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-/// Crates for tests alone, which the tests of the crates that they use may use.
+/// Crates for tests only. The tests of the crates that they depend on may depend on them.
 const TEST_CRATES: &[&str] = &["crates/boot-test"];
 
-/// No crate depends on itself through others, not through dev-dependencies either, except for those on [`TEST_CRATES`].
+/// No crate depends on itself through others. Dev-dependencies count, except those on [`TEST_CRATES`].
 pub(super) fn check_circles(tree: &Tree) -> Vec<Violation> {
     let mut edges = BTreeSet::new();
     for package in tree.packages() {
@@ -193,7 +193,7 @@ pub(super) fn check_circles(tree: &Tree) -> Vec<Violation> {
     circles(&edges).into_iter().filter_map(describe).collect()
 }
 
-/// Crates of others that are [`RESTRICTED`] stay where they belong.
+/// Only the crates in [`RESTRICTED`] use the external crates listed there.
 pub(super) fn check_external(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for package in tree.packages() {

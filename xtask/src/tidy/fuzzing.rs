@@ -6,13 +6,13 @@ use super::imports;
 use super::tree::{Package, Tree};
 use super::violation::Violation;
 
-/// Parsers outside of the formats' crates, and their fuzz targets.
+/// Parsers outside the `fmt-*` crates, and their fuzz targets.
 const PARSERS: [(&str, &str); 2] = [
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/proto-fdt", "fdt_update"),
 ];
 
-/// The published crates that parse one image format each; the fuzz target is called after the format.
+/// Prefix of the published crates that parse an image format; the fuzz target is named after the format.
 const FORMATS: &str = "fmt-";
 
 /// Every parser has a fuzz target that calls it, and every fuzz target has seeds.

@@ -5,28 +5,28 @@ use std::path::Component;
 use super::tree::Tree;
 use super::violation::Violation;
 
-/// The most lines that a Rust file may have.
-const MOST_LINES: usize = 800;
+/// Maximum number of lines of a Rust file.
+const MAX_LINES: usize = 800;
 
-/// Names that tell nothing about what is inside.
-const EMPTY_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
+/// Words in names that do not describe the content.
+const VAGUE_NAMES: [&str; 6] = ["common", "helper", "helpers", "misc", "util", "utils"];
 
-/// No Rust file is longer than [`MOST_LINES`].
+/// No Rust file is longer than [`MAX_LINES`].
 pub(super) fn check_length(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in tree.sources() {
         let lines = source.text.lines().count();
-        if lines > MOST_LINES {
+        if lines > MAX_LINES {
             let message = format!(
-                "{lines} lines, at most {MOST_LINES} are allowed; split the file by what its parts do"
+                "{lines} lines, at most {MAX_LINES} are allowed; split the file by what its parts do"
             );
-            violations.push(Violation::new(&source.path, MOST_LINES + 1, message));
+            violations.push(Violation::new(&source.path, MAX_LINES + 1, message));
         }
     }
     violations
 }
 
-/// No crate, directory, file or inline module has one of the [`EMPTY_NAMES`].
+/// No crate, directory, file or inline module has one of the [`VAGUE_NAMES`].
 pub(super) fn check_names(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in tree.sources() {
@@ -43,8 +43,8 @@ pub(super) fn check_names(tree: &Tree) -> Vec<Violation> {
             _ => None,
         });
         for (name, line) in in_path.chain(modules) {
-            if is_empty_name(&name) {
-                let message = format!("`{name}` tells nothing about what is inside; name it by what it does");
+            if is_vague_name(&name) {
+                let message = format!("`{name}` does not describe the content; name it by what it does");
                 violations.push(Violation::new(&source.path, line, message));
             }
         }
@@ -52,9 +52,9 @@ pub(super) fn check_names(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
-fn is_empty_name(name: &str) -> bool {
+fn is_vague_name(name: &str) -> bool {
     let mut words = name.split(['-', '_']);
-    words.any(|word| EMPTY_NAMES.contains(&word))
+    words.any(|word| VAGUE_NAMES.contains(&word))
 }
 
 /// A module with children is `foo.rs` beside `foo/`.

@@ -1,4 +1,4 @@
-//! Rule: what all packages have in common is written once, in the workspace's manifest.
+//! Rule: packages inherit common keys from the workspace's manifest.
 
 use toml::Value;
 

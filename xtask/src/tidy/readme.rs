@@ -3,7 +3,7 @@
 use super::tree::{Kind, Package, Tree};
 use super::violation::Violation;
 
-/// Words after the opening of a code block with which rustdoc still compiles it.
+/// Info strings of code blocks that rustdoc compiles.
 const COMPILED: [&str; 4] = ["", "rust", "no_run", "edition2024"];
 
 /// Every published library has a README.md that is its crate page and holds an example.

@@ -1,4 +1,4 @@
-//! A small workspace in which every rule holds, for the rules' tests to spoil.
+//! A small workspace in which every rule holds. Tests of the rules change it to violate one.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the rules read: every package of the repository with its manifest and its Rust files.
+//! Input of the rules: every package of the repository with its manifest and its Rust files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +8,9 @@ use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Target
 use toml::{Table, Value};
 
 use super::source::Source;
-use crate::error::{At as _, Error};
+use crate::error::{Error, WithPath as _};
 
-/// The repository as the rules see it. All paths are relative to its root.
+/// Packages and files of the repository. All paths are relative to its root.
 pub(super) struct Tree {
     packages: Vec<Package>,
     sources: BTreeMap<PathBuf, Source>,
@@ -50,7 +50,7 @@ pub(super) struct Dependency {
     pub(super) is_dev: bool,
 }
 
-/// Something that cargo compiles as a crate.
+/// A target of a package.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) name: String,
@@ -100,7 +100,7 @@ impl Tree {
         }
         files.sort();
         files.dedup();
-        let read = |path: &Path| fs::read_to_string(root.join(path)).at(path);
+        let read = |path: &Path| fs::read_to_string(root.join(path)).with_path(path);
         for path in &files {
             if path.extension().is_some_and(|end| end == "rs") {
                 self.sources
@@ -210,7 +210,7 @@ impl Package {
 
 impl Manifest {
     fn read(root: &Path, path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(root.join(path)).at(path)?;
+        let text = fs::read_to_string(root.join(path)).with_path(path)?;
         let table = text.parse().map_err(|source| Error::Toml {
             path: path.to_path_buf(),
             source,
@@ -257,17 +257,17 @@ fn kind(kinds: &[TargetKind]) -> Kind {
     }
 }
 
-/// Adds the files below `folder`, but those that cargo or a tool makes.
+/// Adds the files below `folder`, except those that cargo or a tool generates.
 fn list_files(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let absolute = root.join(folder);
-    for entry in fs::read_dir(&absolute).at(&absolute)? {
-        let entry = entry.at(&absolute)?;
+    for entry in fs::read_dir(&absolute).with_path(&absolute)? {
+        let entry = entry.with_path(&absolute)?;
         let name = entry.file_name();
         let path = folder.join(&name);
         let is_made = ["target", "corpus", "artifacts", "coverage"]
             .iter()
             .any(|made| name == *made);
-        if entry.file_type().at(&absolute)?.is_file() {
+        if entry.file_type().with_path(&absolute)?.is_file() {
             files.push(path);
         } else if !is_made && !name.to_string_lossy().starts_with('.') {
             list_files(root, &path, files)?;

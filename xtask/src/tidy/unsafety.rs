@@ -1,4 +1,4 @@
-//! Rules about unsafe code. The compiler denies it wherever no `expect` stands; these rules are about the exceptions.
+//! Rules about unsafe code. The compiler denies it except where an `expect` allows it; these rules are about the exceptions.
 
 use super::dependencies::is_pure;
 use super::source::{Source, Token};
@@ -60,7 +60,7 @@ fn unsafe_line(source: &Source) -> Option<usize> {
     source.lines_with(&["unsafe"]).first().copied()
 }
 
-/// Unsafe code stands behind an `expect` with a reason, never behind an `allow`.
+/// Unsafe code needs an `expect` with a reason; an `allow` is not accepted.
 pub(super) fn check_reasons(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in tree.sources() {

@@ -1,4 +1,4 @@
-//! The machines whose own loader loads the guests, and the builds that each can load.
+//! The machines of QEMU that load guests with QEMU's own loader, and the builds that each can load.
 
 use contract::{Cpus, Entry, Image, Irqchip};
 
@@ -14,10 +14,10 @@ pub(crate) struct Loader {
     pub(super) args: &'static [&'static str],
     /// The builds it can load.
     pub(super) builds: &'static [Build],
-    /// What the guest has to find, whichever build it is.
+    /// Expectations of the guest, the same for each build.
     pub(super) irqchip: Option<Irqchip>,
     pub(super) cpus: Option<Cpus<'static>>,
-    /// QEMU's exit code when all clauses held, and when one did not.
+    /// QEMU's exit code when all clauses hold, and when one does not.
     pub(super) exit_codes: (i32, i32),
 }
 
@@ -27,11 +27,11 @@ pub(super) struct Build {
     pub(super) file: &'static str,
     pub(super) entry: Entry,
     pub(super) image: Image,
-    /// Whether it is run a second time, with an initrd. QEMU gives an ELF for arm64 none: it is no kernel to it.
+    /// True for a second run with an initrd. QEMU passes none to an ELF for arm64, which it does not treat as a kernel.
     pub(super) takes_initrd: bool,
 }
 
-/// The machines of x86_64. QEMU boots by PVH alone what is not a whole bzImage.
+/// The machines of x86_64. QEMU boots an ELF by PVH only.
 pub(crate) const X86_64: &[Loader] = &[Loader {
     machine: "q35",
     qemu: versions::X86_64,
@@ -54,8 +54,8 @@ pub(crate) const X86_64: &[Loader] = &[Loader {
     exit_codes: (0x21, 0x23),
 }];
 
-/// The machines of arm64. Their RAM begins at 1 GiB and an ELF that runs at one address is linked for 2 GiB, so there must
-/// be more than one of RAM.
+/// The machines of arm64. Their RAM begins at 1 GiB, and the ELF of type `ET_EXEC` is linked for 2 GiB, so they need
+/// more than 1 GiB of RAM.
 pub(crate) const AARCH64: &[Loader] = &[
     Loader {
         machine: "GICv3",

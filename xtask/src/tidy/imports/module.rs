@@ -47,7 +47,7 @@ pub(super) struct Import {
     pub(super) is_private: bool,
 }
 
-/// A place that names something.
+/// A location that names something.
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
     /// A `use`, by itself; `is_reexport` when it is more than private.
@@ -85,9 +85,9 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Where the modules of a file are looked for.
+/// File of a module, and the directory of its child modules.
 #[derive(Clone, Debug)]
-struct Runner {
+struct ModuleLocation {
     file: PathBuf,
     /// The directory of its children.
     children: PathBuf,
@@ -98,11 +98,11 @@ impl Modules {
     pub(super) fn read(tree: &Tree, root: &Path) -> Self {
         let mut modules = Self::default();
         if let Some(source) = tree.source(root) {
-            let place = Runner {
+            let location = ModuleLocation {
                 file: root.to_path_buf(),
                 children: root.parent().unwrap_or(Path::new("")).to_path_buf(),
             };
-            modules.add(tree, None, &place, &source.syntax.items);
+            modules.add(tree, None, &location, &source.syntax.items);
         }
         modules
     }
@@ -118,7 +118,7 @@ impl Modules {
         modules.flat_map(|(id, module)| module.references.iter().map(move |reference| (id, reference)))
     }
 
-    fn add(&mut self, tree: &Tree, parent: Option<Id>, place: &Runner, items: &[Item]) -> Id {
+    fn add(&mut self, tree: &Tree, parent: Option<Id>, location: &ModuleLocation, items: &[Item]) -> Id {
         let id = self.all.len();
         let found = paths::paths_in(items);
         let local = found.local_imports.into_iter().map(|leaf| Reference::Import {
@@ -129,7 +129,7 @@ impl Modules {
         let macros = found.macros.into_iter().map(Reference::Macro);
         self.all.push(Module {
             parent,
-            file: place.file.clone(),
+            file: location.file.clone(),
             names: BTreeMap::new(),
             globs: Vec::new(),
             references: local.chain(code).chain(macros).collect(),
@@ -138,19 +138,19 @@ impl Modules {
             .iter()
             .filter(|item| !items::is_test(items::attributes(item)))
         {
-            self.add_item(tree, id, place, item);
+            self.add_item(tree, id, location, item);
         }
         id
     }
 
-    fn add_item(&mut self, tree: &Tree, id: Id, place: &Runner, item: &Item) {
+    fn add_item(&mut self, tree: &Tree, id: Id, location: &ModuleLocation, item: &Item) {
         let visible = || Name::Item {
             owner: id,
             is_private: false,
         };
         match item {
             Item::Mod(item) => {
-                if let Some(child) = self.add_module(tree, id, place, item) {
+                if let Some(child) = self.add_module(tree, id, location, item) {
                     self.name(id, item.ident.to_string(), Name::Module(child));
                 }
             }
@@ -208,29 +208,35 @@ impl Modules {
         }
     }
 
-    fn add_module(&mut self, tree: &Tree, parent: Id, place: &Runner, item: &syn::ItemMod) -> Option<Id> {
+    fn add_module(
+        &mut self,
+        tree: &Tree,
+        parent: Id,
+        location: &ModuleLocation,
+        item: &syn::ItemMod,
+    ) -> Option<Id> {
         let name = item.ident.to_string();
-        let below = place.children.join(&name);
+        let below = location.children.join(&name);
         if let Some((_, items)) = &item.content {
-            let place = Runner {
-                file: place.file.clone(),
+            let location = ModuleLocation {
+                file: location.file.clone(),
                 children: below,
             };
-            return Some(self.add(tree, Some(parent), &place, items));
+            return Some(self.add(tree, Some(parent), &location, items));
         }
-        let place = if let Some(path) = items::path_attribute(&item.attrs) {
-            let directory = place.file.parent()?;
+        let location = if let Some(path) = items::path_attribute(&item.attrs) {
+            let directory = location.file.parent()?;
             let file = relative_to(Path::new(""), &directory.join(path));
             let children = file.parent()?.to_path_buf();
-            Runner { file, children }
+            ModuleLocation { file, children }
         } else {
-            Runner {
+            ModuleLocation {
                 file: below.with_extension("rs"),
                 children: below,
             }
         };
-        let source = tree.source(&place.file)?;
-        Some(self.add(tree, Some(parent), &place, &source.syntax.items))
+        let source = tree.source(&location.file)?;
+        Some(self.add(tree, Some(parent), &location, &source.syntax.items))
     }
 
     fn name(&mut self, id: Id, name: String, meaning: Name) {

@@ -1,8 +1,8 @@
-//! Unpacking the vmlinux out of a bzImage.
+//! Extracts the vmlinux from a bzImage, like the kernel's `scripts/extract-vmlinux`.
 //!
-//! The setup header says where the compressed payload lies (`Documentation/arch/x86/boot.rst`, `payload_offset` and
-//! `payload_length`, since protocol 2.08). This reads just these fields; everything else in the header is the business of
-//! the `fmt-bzimage` crate, which the developer tasks must not depend on: they have to build when it does not.
+//! The setup header has the location of the compressed payload: `payload_offset` and `payload_length` of
+//! `Documentation/arch/x86/boot.rst`, since protocol 2.08. xtask does not depend on the `fmt-bzimage` crate, so that it
+//! builds when that crate does not.
 
 pub(crate) mod error;
 
@@ -12,16 +12,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use self::error::{HEADER, PayloadError};
-use crate::error::{At as _, Error};
+use self::error::{ExtractError, HEADER};
+use crate::error::{Error, WithPath as _};
 use crate::process::Running;
 
 /// A zstd frame starts with this number, stored little-endian (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// No vmlinux is larger than this; a size above it is damage, and is not unpacked.
+/// Limit of the decompressed size; a larger size is taken for damage.
 const LARGEST_VMLINUX: u64 = 1 << 30;
 
-/// Where the compressed bytes lie in a bzImage.
+/// Location of the compressed bytes in a bzImage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Payload {
     /// From the start of the file.
@@ -30,17 +30,17 @@ struct Payload {
 }
 
 /// Finds the payload, given the start of the file and the file's length.
-fn locate(start: &[u8], file: u64) -> Result<Payload, PayloadError> {
+fn locate(start: &[u8], file: u64) -> Result<Payload, ExtractError> {
     let header: &[u8; HEADER] = start
         .first_chunk()
-        .ok_or(PayloadError::TooShort { found: start.len() })?;
+        .ok_or(ExtractError::TooShort { found: start.len() })?;
     let magic = bytes(header, 0x202);
     if magic != *b"HdrS" {
-        return Err(PayloadError::NoMagic { found: magic });
+        return Err(ExtractError::NoMagic { found: magic });
     }
     let version = u16::from_le_bytes(bytes(header, 0x206));
     if version < 0x0208 {
-        return Err(PayloadError::TooOld { version });
+        return Err(ExtractError::TooOld { version });
     }
     let [setup_sects] = bytes(header, 0x1f1);
     let offset = u32::from_le_bytes(bytes(header, 0x248));
@@ -55,9 +55,9 @@ fn locate(start: &[u8], file: u64) -> Result<Payload, PayloadError> {
         offset: (setup + 1) * 512 + u64::from(offset),
         length: u64::from(length),
     };
-    // The last four bytes are the unpacked size, so a payload that is all magic and size is the shortest.
+    // A payload has at least the magic number and, as its last four bytes, the decompressed size.
     if payload.length < 8 || payload.offset + payload.length > file {
-        return Err(PayloadError::OutsideFile { offset, length, file });
+        return Err(ExtractError::OutsideFile { offset, length, file });
     }
     Ok(payload)
 }
@@ -69,49 +69,49 @@ fn bytes<const N: usize>(header: &[u8; HEADER], offset: usize) -> [u8; N] {
     found
 }
 
-/// Unpacks the vmlinux in the bzImage `image` into the file `vmlinux`, which is there in whole or not at all.
-pub(crate) fn unpack(image: &Path, vmlinux: &Path) -> Result<(), Error> {
-    let malformed = |source| Error::Payload {
+/// Extracts the vmlinux in the bzImage `image` to the file `vmlinux`, which exists only once it is complete.
+pub(crate) fn extract(image: &Path, vmlinux: &Path) -> Result<(), Error> {
+    let malformed = |source| Error::ExtractVmlinux {
         path: image.to_path_buf(),
         source,
     };
-    let mut file = File::open(image).at(image)?;
-    let length = file.metadata().at(image)?.len();
+    let mut file = File::open(image).with_path(image)?;
+    let length = file.metadata().with_path(image)?.len();
     let mut start = Vec::with_capacity(HEADER);
     Read::by_ref(&mut file)
         .take(HEADER as u64)
         .read_to_end(&mut start)
-        .at(image)?;
+        .with_path(image)?;
     let payload = locate(&start, length).map_err(malformed)?;
 
     let mut magic = [0; 4];
-    file.seek(SeekFrom::Start(payload.offset)).at(image)?;
-    file.read_exact(&mut magic).at(image)?;
+    file.seek(SeekFrom::Start(payload.offset)).with_path(image)?;
+    file.read_exact(&mut magic).with_path(image)?;
     if magic != ZSTD_MAGIC {
-        return Err(malformed(PayloadError::NotZstd { found: magic }));
+        return Err(malformed(ExtractError::NotZstd { found: magic }));
     }
     let mut size = [0; 4];
     file.seek(SeekFrom::Start(payload.offset + payload.length - 4))
-        .at(image)?;
-    file.read_exact(&mut size).at(image)?;
+        .with_path(image)?;
+    file.read_exact(&mut size).with_path(image)?;
     let size = u64::from(u32::from_le_bytes(size));
     if size == 0 || size > LARGEST_VMLINUX {
-        return Err(malformed(PayloadError::BadSize { size }));
+        return Err(malformed(ExtractError::BadSize { size }));
     }
-    file.seek(SeekFrom::Start(payload.offset)).at(image)?;
+    file.seek(SeekFrom::Start(payload.offset)).with_path(image)?;
     let partial = vmlinux.with_extension("partial");
     let found = decompress(file.take(payload.length - 4), &partial, size, image)?;
     if found != size {
-        fs::remove_file(&partial).at(&partial)?;
-        return Err(malformed(PayloadError::WrongSize {
+        fs::remove_file(&partial).with_path(&partial)?;
+        return Err(malformed(ExtractError::WrongSize {
             expected: size,
             found,
         }));
     }
-    fs::rename(&partial, vmlinux).at(vmlinux)
+    fs::rename(&partial, vmlinux).with_path(vmlinux)
 }
 
-/// Runs the zstd tool, and takes no more than one byte beyond `size`. Gives the number of bytes taken.
+/// Runs the zstd tool and reads at most one byte more than `size`. Returns the number of bytes read.
 fn decompress(mut packed: impl Read + Send, output: &Path, size: u64, image: &Path) -> Result<u64, Error> {
     let mut command = Command::new("zstd");
     command
@@ -121,24 +121,26 @@ fn decompress(mut packed: impl Read + Send, output: &Path, size: u64, image: &Pa
         .stderr(Stdio::null());
     let mut running = Running::start(&mut command)?;
     let (stdin, stdout) = (running.child().stdin.take(), running.child().stdout.take());
-    let mut file = File::create(output).at(output)?;
+    let mut file = File::create(output).with_path(output)?;
     let taken = thread::scope(|scope| {
         if let Some(mut stdin) = stdin {
-            // zstd closes its end when it fails; that it failed is then seen by its exit code.
+            // zstd closes its end when it fails; its exit code then reports the failure.
             scope.spawn(move || io::copy(&mut packed, &mut stdin));
         }
         stdout.map_or(Ok(0), |stdout| io::copy(&mut stdout.take(size + 1), &mut file))
     });
-    let taken = taken.and_then(|taken| file.flush().map(|()| taken)).at(output)?;
+    let taken = taken
+        .and_then(|taken| file.flush().map(|()| taken))
+        .with_path(output)?;
     if taken > size {
-        // zstd waits for somebody to take the rest; dropping it ends it.
+        // zstd still has output to write; dropping `running` ends it.
         return Ok(taken);
     }
     let status = running.wait()?;
     if !status.success() {
-        return Err(Error::Payload {
+        return Err(Error::ExtractVmlinux {
             path: image.to_path_buf(),
-            source: PayloadError::Zstd(status),
+            source: ExtractError::Zstd(status),
         });
     }
     Ok(taken)
@@ -192,7 +194,11 @@ mod tests {
         check(&header(0x020f, 3, 0x40, 0x100), 0x93f, Err("past the end"));
         check(&header(0x020f, 3, u32::MAX, u32::MAX), 0x940, Err("past the end"));
         check(&header(0x020f, 3, 0, 7), 0x10000, Err("past the end"));
-        check(&header(0x0207, 3, 0x40, 0x100), 0x940, Err("2.07 does not say"));
+        check(
+            &header(0x0207, 3, 0x40, 0x100),
+            0x940,
+            Err("2.07 has no payload_offset"),
+        );
         check(&[0; HEADER], 0x940, Err("HdrS"));
         check(&[0; HEADER - 1], 0x940, Err("591 bytes"));
         check(&[], 0, Err("0 bytes"));
@@ -207,7 +213,7 @@ mod tests {
         bytes.extend_from_slice(payload);
         fs::write(&image, bytes).unwrap();
         let vmlinux = directory.path().join("vmlinux");
-        let error = unpack(&image, &vmlinux).unwrap_err().to_string();
+        let error = extract(&image, &vmlinux).unwrap_err().to_string();
         assert!(!vmlinux.exists());
         error
     }
@@ -216,7 +222,7 @@ mod tests {
     fn a_payload_that_is_not_what_it_claims_is_refused() {
         let with_size = |size: u32| [&ZSTD_MAGIC[..], &size.to_le_bytes()[..]].concat();
         assert!(error_of(b"\x02\x21\x4c\x18....").contains("only zstd"));
-        assert!(error_of(&with_size(0)).contains("unpack to 0 bytes"));
-        assert!(error_of(&with_size(u32::MAX)).contains("unpack to 4294967295 bytes"));
+        assert!(error_of(&with_size(0)).contains("field is 0 bytes"));
+        assert!(error_of(&with_size(u32::MAX)).contains("field is 4294967295 bytes"));
     }
 }
