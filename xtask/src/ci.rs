@@ -9,6 +9,7 @@ use crate::cli::{CiArgs, TestArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
+use crate::msrv;
 use crate::place::Host;
 use crate::process;
 use crate::progress::{Step as Progress, say};
@@ -33,11 +34,12 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("oldest Rust", |workspace, _, _, _| msrv::run(workspace)),
     ("packages", |workspace, _, _, _| packages(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
@@ -123,7 +125,7 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         let bare = BareMetal::ensure(workspace, target)?;
         let mut command: Command = bare.cargo(workspace, "build");
         command.arg("--no-default-features");
-        command.args(crates.iter().flat_map(|name| ["--package", name]));
+        command.args(crates.iter().flat_map(|pure| ["--package", &pure.name]));
         process::run_shown(&mut command)?;
     }
     Ok(())

@@ -70,7 +70,7 @@ pub(crate) enum Task {
     ///
     /// Takes the compiler of a toolchain that rustup has, or else that of Debian 13, unpacked below target/.
     Msrv,
-    /// Run what CI runs: format, lints, docs, bare-metal builds, packages, tests, a short fuzz run.
+    /// Run what CI runs: format, lints, docs, bare-metal builds, the oldest Rust, packages, tests, a short fuzz run.
     Ci(CiArgs),
 }
 
