@@ -9,6 +9,7 @@ use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
+use crate::msrv;
 use crate::process;
 use crate::profile;
 use crate::progress::{Step as Progress, print_status};
@@ -35,7 +36,7 @@ type Step = (
     fn(&Workspace, &[&'static ArchRow], &CiArgs, &mut Timings) -> Result<(), Error>,
 );
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", |workspace, _, _, _| format(workspace)),
     ("house rules", |workspace, _, _, _| {
         tidy::run(workspace, &TidyArgs::default())
@@ -43,6 +44,7 @@ const STEPS: [Step; 8] = [
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
+    ("MSRV", |workspace, _, _, _| msrv::run(workspace)),
     ("packages", |workspace, _, _, _| packages(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
@@ -131,7 +133,7 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         // With the guests' profile, both share the standard library where it is built from source.
         command.args(["--release", "--no-default-features"]);
         command.envs(profile.iter().map(|(name, value)| (name, value)));
-        command.args(crates.iter().flat_map(|name| ["--package", name]));
+        command.args(crates.iter().flat_map(|pure| ["--package", &pure.name]));
         process::run_shown(&mut command)?;
     }
     Ok(())

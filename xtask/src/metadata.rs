@@ -46,6 +46,7 @@ struct Package {
     categories: Vec<String>,
     /// The registries that it may be published to; `None`: all.
     publish: Option<Vec<String>>,
+    rust_version: Option<String>,
     targets: Vec<Target>,
     metadata: Option<PackageMetadata>,
 }
@@ -91,16 +92,28 @@ pub(crate) fn integration_tests(workspace: &Workspace) -> Result<IntegrationTest
     Ok(split(read(workspace)?))
 }
 
+/// A package for firmware.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PureCrate {
+    pub(crate) name: String,
+    /// The oldest compiler that it promises to build with.
+    pub(crate) rust_version: Option<String>,
+}
+
 /// The packages for firmware, which build without the standard library and with the oldest compiler: those of the
 /// category `no-std`.
-pub(crate) fn pure_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
+pub(crate) fn pure_crates(workspace: &Workspace) -> Result<Vec<PureCrate>, Error> {
     Ok(pure(read(workspace)?))
 }
 
-fn pure(metadata: Metadata) -> Vec<String> {
+fn pure(metadata: Metadata) -> Vec<PureCrate> {
     let packages = metadata.packages.into_iter();
     let pure = packages.filter(|package| package.categories.iter().any(|category| category == NO_STD));
-    pure.map(|package| package.name).collect()
+    pure.map(|package| PureCrate {
+        name: package.name,
+        rust_version: package.rust_version,
+    })
+    .collect()
 }
 
 /// The packages that are published on crates.io.
@@ -221,11 +234,15 @@ mod tests {
     #[test]
     fn crates_are_told_apart_by_their_manifests() {
         let json = r#"{"packages":[
-            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"],"publish":null},
+            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"],"publish":null,"rust_version":"1.85"},
             {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"],"publish":[]},
             {"name":"c","metadata":null,"targets":[],"publish":null}
         ]}"#;
-        assert_eq!(pure(serde_json::from_str(json).unwrap()), ["a"]);
+        let expected = PureCrate {
+            name: "a".into(),
+            rust_version: Some("1.85".into()),
+        };
+        assert_eq!(pure(serde_json::from_str(json).unwrap()), [expected]);
         assert_eq!(published(serde_json::from_str(json).unwrap()), ["a", "c"]);
     }
 

@@ -61,8 +61,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
             .arg(workspace.xtask("msrv"))
             .env("RUSTC", &rustc)
             .env("CARGO_PROFILE_DEV_DEBUG", "0");
-        for name in metadata::pure_crates(workspace)? {
-            command.args(["--package", &name]);
+        for pure in metadata::pure_crates(workspace)? {
+            command.args(["--package", &pure.name]);
         }
         process::run_shown(&mut command)?;
     }
@@ -154,6 +154,17 @@ fn script(loader: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pure_crates_promise_that_version() {
+        let crates = metadata::pure_crates(&Workspace::find().unwrap()).unwrap();
+        assert!(!crates.is_empty());
+        let (major, minor) = OLDEST_RUST;
+        let promise = Some(format!("{major}.{minor}"));
+        for pure in crates {
+            assert_eq!(pure.rust_version, promise, "{}", pure.name);
+        }
+    }
 
     #[test]
     fn toolchains_are_known_by_their_version() {
