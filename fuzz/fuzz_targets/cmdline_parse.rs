@@ -26,10 +26,7 @@ fn check_accepted(cmdline: &Cmdline, data: &[u8]) {
         Ok([printed.as_bytes(), b"\0".as_slice()].concat())
     );
     if let Some(max) = len.checked_sub(1) {
-        assert_eq!(
-            cmdline.to_bytes(max),
-            Err(CmdlineError::TooLong { len, max })
-        );
+        assert_eq!(cmdline.to_bytes(max), Err(CmdlineError::TooLong { len, max }));
     }
 
     // The kernel reads the same from the original and from the printed line.

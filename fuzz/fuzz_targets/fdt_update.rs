@@ -5,8 +5,8 @@
 
 use boot_core::machine::Platform;
 use boot_core::{
-    Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder, Machine, MemoryMap,
-    Placement, RegionKind, SourceRange,
+    Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
+    Machine, MemoryMap, Placement, RegionKind, SourceRange,
 };
 use libfuzzer_sys::fuzz_target;
 use proto_fdt::device_tree::{DeviceTree, MAX_LEN};

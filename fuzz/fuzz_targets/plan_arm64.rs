@@ -12,7 +12,11 @@ use libfuzzer_sys::fuzz_target;
 use proto_fdt::PROTOCOL_ARM64;
 
 fuzz_target!(|data: &[u8]| {
-    let boot = FdtBoot::new(&mut Unstructured::new(data), Arch::Aarch64, fdt_tree::with_reservations);
+    let boot = FdtBoot::new(
+        &mut Unstructured::new(data),
+        Arch::Aarch64,
+        fdt_tree::with_reservations,
+    );
     if let Err(error) = boot.unwrap().check(&PROTOCOL_ARM64) {
         assert!(!error.to_string().is_empty());
     }

@@ -294,13 +294,7 @@ mod tests {
                 instruction: vec![0xc5, 0xf8],
                 data: vec![0x20],
             },
-            &[
-                "suberror 1",
-                "emulation failure",
-                "0x100000",
-                "c5 f8",
-                "0x20",
-            ],
+            &["suberror 1", "emulation failure", "0x100000", "c5 f8", "0x20"],
         );
         check(
             Fault::EntryFailed {
