@@ -33,6 +33,8 @@ enum Form {
     Elf64,
     /// As a 32-bit ELF.
     Elf32,
+    /// As the bytes of its memory, without an ELF header.
+    Flat,
     /// As a bzImage with this header.
     BzImage(fn() -> Options),
     /// As an ELF that runs at one address; it is of this kind.
@@ -132,7 +134,7 @@ const RISCV64_BUILDS: [Build; 3] = [
     ),
 ];
 
-const X86_64_BUILDS: [Build; 8] = [
+const X86_64_BUILDS: [Build; 13] = [
     ("conformance-pvh.elf", "conformance-pvh", Form::Elf64),
     ("conformance-pvh32.elf", "conformance-pvh", Form::Elf32),
     ("conformance-pvh-reloc.elf", "conformance-pvh-reloc", Form::Elf64),
@@ -152,6 +154,27 @@ const X86_64_BUILDS: [Build; 8] = [
         "conformance-fixed.bzImage",
         "conformance-linux",
         Form::BzImage(Options::not_relocatable),
+    ),
+    ("conformance-multiboot.elf", "conformance-multiboot", Form::Elf32),
+    (
+        "conformance-multiboot-aout.elf",
+        "conformance-multiboot-aout",
+        Form::Elf64,
+    ),
+    (
+        "conformance-multiboot-aout.bin",
+        "conformance-multiboot-aout",
+        Form::Flat,
+    ),
+    (
+        "conformance-multiboot2.elf",
+        "conformance-multiboot2",
+        Form::Elf64,
+    ),
+    (
+        "conformance-multiboot2-reloc.elf",
+        "conformance-multiboot2-reloc",
+        Form::Elf64,
     ),
 ];
 
@@ -198,6 +221,11 @@ impl Form {
             Self::Elf64 => Ok(elf),
             Self::Elf32 => Ok(GuestElf::parse(&elf, Kind::X86_64)?.to_elf32()?),
             Self::Fixed(kind) => Ok(GuestElf::parse(&elf, kind)?.to_fixed()),
+            Self::Flat => {
+                let mut flat = GuestElf::parse(&elf, Kind::X86_64)?.flatten()?;
+                flat.bytes.truncate(flat.file_len);
+                Ok(flat.bytes)
+            }
             Self::Image(options) => Ok(image::wrap(&elf, &options())?),
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }

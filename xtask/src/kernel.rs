@@ -1,6 +1,7 @@
 //! Kernels and other real boot images: Debian's, fetched once, or files that the user names.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::apt::{self, PrivateApt, Suite};
@@ -24,6 +25,8 @@ pub(crate) struct Image {
     content: Content,
     /// Its name among the fixtures.
     pub(crate) name: &'static str,
+    /// The kind of fixtures it belongs to: only `kernels` are there in the lab.
+    pub(crate) kind: &'static str,
 }
 
 /// Where an image is.
@@ -31,6 +34,8 @@ pub(crate) struct Image {
 enum Content {
     /// At this path of the package.
     File(&'static str),
+    /// At this path of the package, compressed by gzip.
+    Gzip(&'static str),
     /// The package is a metapackage, and the image the kernel it stands for.
     Kernel,
 }
@@ -42,6 +47,17 @@ impl Image {
             package,
             content: Content::File(path),
             name,
+            kind: "images",
+        }
+    }
+
+    /// The kernel at `path` of a package, compressed by gzip, that the lab boots.
+    pub(crate) const fn gzip(package: &'static str, path: &'static str, name: &'static str) -> Self {
+        Self {
+            package,
+            content: Content::Gzip(path),
+            name,
+            kind: "kernels",
         }
     }
 
@@ -51,6 +67,7 @@ impl Image {
             package,
             content: Content::Kernel,
             name,
+            kind: "images",
         }
     }
 }
@@ -88,7 +105,7 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
         let apt = PrivateApt::update(workspace, row, Suite::Trixie)?;
         for image in missing {
             match image.content {
-                Content::File(_) => apt.unpack(&[image.package], &place(image))?,
+                Content::File(_) | Content::Gzip(_) => apt.unpack(&[image.package], &place(image))?,
                 Content::Kernel => apt.unpack(&[&apt.kernel_package(image.package)?], &place(image))?,
             }
         }
@@ -99,15 +116,34 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
             let directory = place(image);
             let path = match image.content {
                 Content::File(path) => Some(directory.join(path)).filter(|path| path.exists()),
+                Content::Gzip(path) => Some(directory.join(path)).filter(|path| path.exists()),
                 Content::Kernel => first_entry(&directory.join("boot"), row.kernel_file)?,
             };
             let path = path.ok_or_else(|| Error::NotInPackage {
                 package: image.package.to_owned(),
                 what: "boot image of that name",
             })?;
+            let path = match image.content {
+                Content::Gzip(_) => gunzip(&path)?,
+                Content::File(_) | Content::Kernel => path,
+            };
             Ok((*image, path))
         })
         .collect()
+}
+
+/// Unpacks `PATH.gz` to `PATH`, unless that has been done before; gives its path.
+fn gunzip(packed: &Path) -> Result<PathBuf, Error> {
+    let path = packed.with_extension("");
+    if path.exists() {
+        return Ok(path);
+    }
+    let partial = packed.with_extension("partial");
+    let mut input = flate2::read::GzDecoder::new(fs::File::open(packed).at(packed)?);
+    let mut output = fs::File::create(&partial).at(&partial)?;
+    io::copy(&mut input, &mut output).at(packed)?;
+    fs::rename(&partial, &path).at(&path)?;
+    Ok(path)
 }
 
 fn debian_directory(workspace: &Workspace, row: &ArchRow, suite: Suite) -> PathBuf {
@@ -240,6 +276,26 @@ mod tests {
             .iter()
             .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect())
+    }
+
+    #[test]
+    fn what_is_compressed_is_unpacked_once() {
+        use std::io::Write as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let packed = directory.path().join("kernel.gz");
+        let mut encoder =
+            flate2::write::GzEncoder::new(fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+        encoder.write_all(b"a kernel").unwrap();
+        encoder.finish().unwrap();
+        let path = gunzip(&packed).unwrap();
+        assert_eq!(path, directory.path().join("kernel"));
+        assert_eq!(fs::read(&path).unwrap(), b"a kernel");
+        fs::write(&packed, "no gzip").unwrap();
+        assert_eq!(gunzip(&packed).unwrap(), path);
+        fs::remove_file(&path).unwrap();
+        assert!(gunzip(&packed).is_err());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clauses::memory::{Map, Occupant};
 use clauses::{fail, image, memory, note, report};
 use contract::{Entry, Request};
 
-use crate::clauses::{cpu, linux, pvh};
+use crate::clauses::{cpu, linux, multiboot, pvh};
 use crate::machine::entry::{self, Record};
 use crate::machine::phys::Phys;
 use crate::machine::serial::Serial;
@@ -78,22 +78,26 @@ extern "sysv64" fn kernel_main() -> ! {
     report::equal("image.aligned", record.base % 4096, 0);
     cpu::check(&record, &mut phys, expectation.gdt);
     let own = [(record.base, record.base + entry::image_length())];
-    if record.entry() == Entry::Pvh {
-        pvh::read_map(&record, &mut phys, &mut room.map);
-        let occupants = pvh::check(&record, &mut phys, expectation, cmdline);
-        let image: Occupant = ("image", record.base, record.base + entry::image_length());
-        let occupants = [image].into_iter().chain(occupants);
-        memory::check(&room.map, expectation.memory, occupants, &own, &mut phys);
-    } else {
-        linux::read_map(&record, &mut phys, &mut room.map);
-        let occupants = linux::check(&record, &mut phys, expectation, cmdline);
-        memory::check(
-            &room.map,
-            expectation.memory,
-            occupants.into_iter(),
-            &own,
-            &mut phys,
-        );
+    let image: Occupant = ("image", record.base, record.base + entry::image_length());
+    let asked = expectation.memory;
+    match record.entry() {
+        Entry::Pvh => {
+            pvh::read_map(&record, &mut phys, &mut room.map);
+            let occupants = pvh::check(&record, &mut phys, expectation, cmdline);
+            let occupants = [image].into_iter().chain(occupants);
+            memory::check(&room.map, asked, occupants, &own, &mut phys);
+        }
+        Entry::Multiboot | Entry::Multiboot2 => {
+            multiboot::read_map(&record, &mut phys, &mut room.map);
+            let occupants = multiboot::check(&record, &mut phys, expectation, cmdline, &room.map);
+            let occupants = [image].into_iter().chain(occupants.iter());
+            memory::check(&room.map, asked, occupants, &own, &mut phys);
+        }
+        _ => {
+            linux::read_map(&record, &mut phys, &mut room.map);
+            let occupants = linux::check(&record, &mut phys, expectation, cmdline);
+            memory::check(&room.map, asked, occupants.into_iter(), &own, &mut phys);
+        }
     }
     finish()
 }
@@ -102,6 +106,7 @@ extern "sysv64" fn kernel_main() -> ! {
 fn fetch_cmdline(record: &Record, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
     let address = match record.entry() {
         Entry::Pvh => pvh::cmdline_address(record, phys),
+        Entry::Multiboot | Entry::Multiboot2 => multiboot::cmdline_address(record, phys),
         _ => linux::cmdline_address(record, phys),
     };
     if address == 0 {

@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) seeds: Option<Seeds>,
     /// Typed into the guest's console, one after the other.
     pub(crate) answers: Vec<Answer>,
+    /// The run is stopped as soon as the guest has printed this.
+    pub(crate) stop_at: Option<&'static str>,
     /// The page whose writes end the run; a PC has none.
     pub(crate) exit_page: Option<u64>,
     pub(crate) on_shutdown: OnShutdown,
@@ -64,6 +66,7 @@ impl Setup {
             modules: Vec::new(),
             seeds: None,
             answers: Vec::new(),
+            stop_at: None,
             exit_page: None,
             on_shutdown: OnShutdown::Crash,
             on_unclaimed: OnUnclaimed::Ignore,
@@ -161,6 +164,9 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         on_unclaimed: setup.on_unclaimed,
         ..Policy::default()
     };
+    if let Some(text) = setup.stop_at {
+        console.stop_at(text, policy.stop.clone());
+    }
     let start = Start {
         machine: &machine,
         ram: &ram,

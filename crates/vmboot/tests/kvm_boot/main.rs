@@ -9,6 +9,7 @@ mod console;
 mod fixtures;
 mod linux;
 mod machine;
+mod xen;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
@@ -45,6 +46,9 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The guests share the machine's few CPUs; side by side they would only run into their deadlines.
     arguments.test_threads = arguments.test_threads.or(Some(1));
-    let cases = conformance::cases().into_iter().chain(linux::cases());
+    let cases = conformance::cases()
+        .into_iter()
+        .chain(linux::cases())
+        .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();
 }
