@@ -1,7 +1,7 @@
 //! Seeds for the ELF parser, from the writer that its tests use.
 
 #[path = "../../../crates/fmt-elf/tests/elf/writer.rs"]
-mod writer;
+pub(crate) mod writer;
 
 use writer::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Part, load, note, notes, words};
 

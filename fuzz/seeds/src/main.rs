@@ -7,6 +7,7 @@ mod bzimage_parse;
 mod elf_parse;
 mod fdt;
 mod image_parse;
+mod multiboot_parse;
 mod pe_parse;
 mod plan_x86;
 
@@ -20,11 +21,12 @@ type Seed = (&'static str, Vec<u8>);
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("elf_parse", elf_parse::seeds),
     ("fdt_fixup", fdt::trees),
     ("image_parse", image_parse::seeds),
+    ("multiboot_parse", multiboot_parse::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),

@@ -49,7 +49,7 @@ struct Build {
     takes_initrd: bool,
 }
 
-/// The machines of x86_64. QEMU boots by PVH alone what is not a whole bzImage.
+/// The machines of x86_64. QEMU boots by PVH or Multiboot what is not a whole bzImage.
 pub(crate) const X86_64: &[Loader] = &[Loader {
     machine: "q35",
     qemu: QEMU_X86_64,
@@ -65,6 +65,9 @@ pub(crate) const X86_64: &[Loader] = &[Loader {
         pvh("conformance-pvh.elf"),
         pvh("conformance-pvh32.elf"),
         pvh("conformance-pvh-reloc.elf"),
+        multiboot("conformance-multiboot.elf"),
+        multiboot("conformance-multiboot-aout.elf"),
+        multiboot("conformance-multiboot-aout.bin"),
     ],
     irqchip: None,
     cpus: None,
@@ -159,6 +162,10 @@ const fn pvh(file: &'static str) -> Build {
     elf(file, Entry::Pvh)
 }
 
+const fn multiboot(file: &'static str) -> Build {
+    elf(file, Entry::Multiboot)
+}
+
 const fn elf(file: &'static str, entry: Entry) -> Build {
     Build {
         file,
@@ -195,7 +202,7 @@ pub(super) fn run(
             for initrd in [None].into_iter().chain(with_initrd.map(Some)) {
                 let alone = if initrd.is_some() { "with initrd" } else { "alone" };
                 let suite = format!("{} on {}, {alone}", build.file, loader.machine);
-                let line = loader.command_line(build, initrd.map(|_| initrd_bytes.as_slice()));
+                let line = loader.command_line(build, &kernel, initrd.map(|_| initrd_bytes.as_slice()));
                 let mut command = loader.qemu(&emulator, &kernel, &line);
                 if let Some(initrd) = initrd {
                     command.arg("-initrd").arg(initrd);
@@ -221,7 +228,7 @@ pub(super) fn run(
 
 impl Loader {
     /// What the guest has to find, as its command line.
-    fn command_line(&self, build: &Build, initrd: Option<&[u8]>) -> String {
+    fn command_line(&self, build: &Build, kernel: &Path, initrd: Option<&[u8]>) -> String {
         let initrd = initrd.map_or(Blob::Absent, |bytes| Blob::Present(Digest::of(bytes)));
         let expectation = Expectation {
             entry: Some(build.entry),
@@ -232,7 +239,12 @@ impl Loader {
             ..Expectation::default()
         };
         let sealed = format!("mode=exit {expectation} ");
-        let seal = Seal::over(sealed.as_bytes());
+        // As a Multiboot loader, QEMU puts the file's name before the command line.
+        let first = match build.entry {
+            Entry::Multiboot => format!("{} ", kernel.display()),
+            _ => String::new(),
+        };
+        let seal = Seal::over((first + &sealed).as_bytes());
         sealed + &seal.to_string()
     }
 

@@ -296,7 +296,7 @@ fn entry_points_of_other_layouts_are_left_out() {
     );
     // File content where the ELF headers have zeros.
     check(
-        &with_addresses(&[notes(&[7; 16], 4)], |at| at.load_end += 8),
+        &with_addresses(&[notes(&note(4, "GNU", 3, &[7; 16]), 4)], |at| at.load_end += 8),
         "fixed, multiboot 0x100004, 0x100000..0x101000=0xb0..0xf8",
         &["elf64"],
     );

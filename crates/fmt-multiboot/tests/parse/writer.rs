@@ -3,7 +3,7 @@
 //! Every field is written by hand, in the order of the specifications, and nothing is shared with the parser.
 
 /// Address fields, in the order of a header.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
     pub(crate) header: u32,
     pub(crate) load: u32,

@@ -4,7 +4,7 @@ use boot_core::RegionKind;
 use contract::{Blob, Digest, Entry, Expectation, Image, Memory, MemoryRange, Mode, Module};
 use hv_core::{Fault, OnShutdown, Outcome};
 
-use super::{Build, bytes, case, conforms, echoes, ends, moves, range, stands_still};
+use super::{Build, bytes, case, conforms, echoes, ends, kernel_base, moves, range, stands_still};
 use crate::boot::Setup;
 use crate::machine::Board;
 use crate::{Case, TestResult};
@@ -66,6 +66,42 @@ const BUILDS: [Build; 8] = [
         entry: Entry::Linux64,
         image: Image::BzImage,
     },
+];
+
+const fn multiboot(name: &'static str, file: &'static str) -> Build {
+    Build {
+        name,
+        file,
+        protocol: "multiboot",
+        entry: Entry::Multiboot,
+        image: Image::Elf,
+    }
+}
+
+const fn multiboot2(name: &'static str, file: &'static str) -> Build {
+    Build {
+        protocol: "multiboot2",
+        entry: Entry::Multiboot2,
+        ..multiboot(name, file)
+    }
+}
+
+/// One build for each Multiboot version, and those that are loaded in another way.
+const MULTIBOOT: [Build; 5] = [
+    multiboot("multiboot", "guests/x86_64/conformance-multiboot.elf"),
+    multiboot2("multiboot2", "guests/x86_64/conformance-multiboot2.elf"),
+    multiboot(
+        "multiboot-addresses-elf",
+        "guests/x86_64/conformance-multiboot-aout.elf",
+    ),
+    multiboot(
+        "multiboot-addresses",
+        "guests/x86_64/conformance-multiboot-aout.bin",
+    ),
+    multiboot2(
+        "multiboot2-relocatable",
+        "guests/x86_64/conformance-multiboot2-reloc.elf",
+    ),
 ];
 
 /// The machines every build must come up on.
@@ -144,36 +180,40 @@ pub(super) fn expectation(
 ) -> Result<String, Box<dyn std::error::Error>> {
     let map = expected_map(setup)?;
     let mut modules = [None; contract::MAX_MODULES];
+    let multiboot = matches!(build.entry, Entry::Multiboot | Entry::Multiboot2);
+    let mut files: Vec<_> = setup.modules.iter().map(|(bytes, line)| (bytes, *line)).collect();
     let initrd = setup.initrd.iter().map(|bytes| (bytes, ""));
-    let files = initrd.chain(setup.modules.iter().map(|(bytes, line)| (bytes, *line)));
-    for (slot, (bytes, line)) in modules.iter_mut().zip(files.clone()) {
+    // PVH hands the initrd over as the first module, Multiboot as the last.
+    let place = if multiboot { files.len() } else { 0 };
+    files.splice(place..place, initrd);
+    for (slot, (bytes, line)) in modules.iter_mut().zip(&files) {
         let cmdline = (!line.is_empty()).then(|| Digest::of(line.as_bytes()));
         *slot = Some(Module {
             content: Digest::of(bytes),
             cmdline,
         });
     }
-    let pvh = build.entry == Entry::Pvh;
+    let has_modules = multiboot || build.entry == Entry::Pvh;
     let expectation = Expectation {
         entry: Some(build.entry),
-        image: (!pvh).then_some(build.image),
+        image: (!has_modules).then_some(build.image),
         base: Some(base),
         memory: Some(if map.len() > 8 {
             Memory::digest_of(&map)
         } else {
             Memory::Ranges(&map)
         }),
-        initrd: (!pvh).then(|| match &setup.initrd {
+        initrd: (!has_modules).then(|| match &setup.initrd {
             Some(bytes) => Blob::Present(Digest::of(bytes)),
             None => Blob::Absent,
         }),
-        module_count: pvh.then(|| u64::try_from(files.count()).expect("few files")),
-        modules: if pvh {
+        module_count: has_modules.then(|| u64::try_from(files.len()).expect("few files")),
+        modules: if has_modules {
             modules
         } else {
             [None; contract::MAX_MODULES]
         },
-        rsdp: Some(setup.acpi_rsdp.unwrap_or(0)),
+        rsdp: (!multiboot).then(|| setup.acpi_rsdp.unwrap_or(0)),
         ..Expectation::default()
     };
     Ok(expectation.to_string())
@@ -189,11 +229,26 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(case(machine, build, Box::new(run)));
         }
     }
+    let [first, second, others @ ..] = MULTIBOOT;
+    for build in [first, second] {
+        for (machine, setup) in shapes() {
+            let run = move || conforms(build, &setup).map(|_| ());
+            cases.push(case(machine, build, Box::new(run)));
+        }
+    }
     let [pvh, _, pvh_relocatable, .., bzimage, _, _] = BUILDS;
+    let [.., multiboot_relocatable] = MULTIBOOT;
     for build in [pvh_relocatable, bzimage] {
         cases.push(case("moved", build, Box::new(move || moved(build))));
     }
-    cases.push(case("modules", pvh, Box::new(move || modules(pvh))));
+    cases.push(case(
+        "at-the-end-of-ram",
+        multiboot_relocatable,
+        Box::new(move || at_the_end_of_ram(multiboot_relocatable)),
+    ));
+    for build in [pvh, first, second].into_iter().chain(others) {
+        cases.push(case("modules", build, Box::new(move || modules(build))));
+    }
     for build in [pvh, bzimage] {
         for (name, ending) in ENDINGS {
             cases.push(case(name, build, Box::new(move || ending(build))));
@@ -209,6 +264,16 @@ fn moved(build: Build) -> TestResult {
         ..Setup::of(Board::Pc)
     };
     moves(build, &setup)
+}
+
+/// A kernel that prefers the highest address is put there, and runs.
+fn at_the_end_of_ram(build: Build) -> TestResult {
+    let setup = Setup::of(Board::Pc);
+    let base = kernel_base(build.file, build.protocol, &setup)?;
+    if base < setup.memory - (2 << 20) {
+        return Err(format!("the kernel is at {base:#x}").into());
+    }
+    conforms(build, &setup).map(|_| ())
 }
 
 /// Modules with and without command lines of their own.

@@ -166,7 +166,10 @@ fn own_header(record: &Record, phys: &mut Phys) -> (u32, bool) {
     let mut requested = 0;
     let mut relocatable = false;
     let mut next = header + 16;
-    while let Some(tag) = tags(next, end, phys).next() {
+    loop {
+        let Some(tag) = tags(next, end, phys).next() else {
+            break;
+        };
         // The upper half of the word holds the flags; bit 0 is "optional".
         let (kind, optional) = (tag.kind & 0xffff, tag.kind & 0x1_0000 != 0);
         match kind {
