@@ -5,11 +5,15 @@
 
 mod hex;
 mod inspect;
+mod multiboot;
 mod plan;
 
 pub use hex::Hex;
 pub use inspect::{
     EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport, SegmentReport,
     SetupHeaderReport,
+};
+pub use multiboot::{
+    AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};
