@@ -277,7 +277,7 @@ fn what_is_optional_is_left_out_with_a_warning() {
             header.requests = (0..=6)
                 .filter(|tag| *tag != 5)
                 .map(|tag| InfoRequest::new(InfoTag(tag), false))
-                .collect()
+                .collect();
         },
         &[],
     );

@@ -38,15 +38,22 @@ fn describe(image: &KernelImage) -> String {
         Placement::Fixed => "fixed",
         Placement::Relocatable(_) => "relocatable",
     };
-    let mut text = format!("{placement}");
+    let mut text = placement.to_owned();
     for entry in image.entries() {
         write!(text, ", {} {:#x}", entry.abi, entry.addr).unwrap();
     }
-    for segment in image.segments() {
-        write!(text, ", {}={}", segment.range, segment.source).unwrap();
-    }
+    text.push_str(&segments(image));
     for warning in image.warnings() {
         write!(text, "; {warning}").unwrap();
+    }
+    text
+}
+
+/// The segments of an image, each with a comma before it.
+fn segments(image: &KernelImage) -> String {
+    let mut text = String::new();
+    for segment in image.segments() {
+        write!(text, ", {}={}", segment.range, segment.source).unwrap();
     }
     text
 }

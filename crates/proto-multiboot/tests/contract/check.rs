@@ -118,7 +118,7 @@ impl Info<'_> {
             Some(rule) => ensure!(
                 u64::from(rule.min) <= self.plan.kernel().start()
                     && self.plan.kernel().end() <= u64::from(rule.max) + 1
-                    && self.plan.kernel().start() % u64::from(rule.align) == 0,
+                    && self.plan.kernel().start().is_multiple_of(rule.align.into()),
                 "{} breaks {rule:?}",
                 self.plan.kernel()
             ),
@@ -218,7 +218,7 @@ impl Info<'_> {
             .map(|load| (load.range.start(), load.range.end()))
             .collect();
         ensure!(
-            end - start == len && start % 0x1000 == 0,
+            end - start == len && start.is_multiple_of(0x1000),
             "the {id} is at {start:#x}"
         );
         if len == 0 {
