@@ -10,9 +10,11 @@ use boot_multiboot::{MULTIBOOT, MULTIBOOT2, v2::SEARCH_LEN};
 use crate::error::{Expected, MultibootError, Unsupported};
 use crate::header::{at, expect};
 use crate::layout::{Layout, covers};
-use crate::plugin::NAME;
 use crate::warning::Warning;
 use crate::{v1, v2};
+
+/// The name of the format.
+pub(crate) const NAME: &str = "multiboot";
 
 /// What a PE file begins with.
 const PE_MAGIC: &[u8] = b"MZ";

@@ -3,8 +3,7 @@
 use boot_core::format::FormatError;
 use boot_core::{ByteSource, KernelFormat, KernelImage, Priority};
 
-/// The name of the format.
-pub(crate) const NAME: &str = "multiboot";
+use crate::parse::{NAME, parse};
 
 /// The Multiboot format, of both versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +23,7 @@ impl KernelFormat for MultibootFormat {
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        crate::parse(source).map_err(|error| FormatError::new(NAME, error.kind(), error))
+        parse(source).map_err(|error| FormatError::new(NAME, error.kind(), error))
     }
 }
 

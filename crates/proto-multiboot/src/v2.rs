@@ -12,16 +12,14 @@ use boot_core::{
 };
 use boot_multiboot::v2::{BOOTLOADER_MAGIC, InfoTag, console_flags};
 use boot_multiboot::{MULTIBOOT2, Multiboot2 as Metadata};
-use info::Contents;
+pub use info::Rsdp;
+use info::{Contents, NAME};
 
 use crate::error::RequestError;
 use crate::files::{self, CONSTRAINTS};
 use crate::place;
 use crate::v1::{check_entry, no_device_tree};
 use crate::warning::Warning;
-
-/// The protocol's name.
-pub(crate) const NAME: &str = "multiboot2";
 
 /// Multiboot2, without a copy of an RSDP.
 pub const PROTOCOL_MULTIBOOT2: Multiboot2 = Multiboot2 { rsdp: None };
@@ -30,26 +28,6 @@ pub const PROTOCOL_MULTIBOOT2: Multiboot2 = Multiboot2 { rsdp: None };
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Multiboot2 {
     rsdp: Option<Rsdp>,
-}
-
-/// A copy of the machine's RSDP, as the ACPI specification defines it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Rsdp {
-    /// Of ACPI 1.0.
-    Old([u8; 20]),
-    /// Of ACPI 2.0 or later.
-    New([u8; 36]),
-}
-
-impl Rsdp {
-    /// The information tag that holds it.
-    const fn tag(self) -> InfoTag {
-        match self {
-            Self::Old(_) => InfoTag::ACPI_OLD_RSDP,
-            Self::New(_) => InfoTag::ACPI_NEW_RSDP,
-        }
-    }
 }
 
 impl Multiboot2 {

@@ -89,7 +89,7 @@ extern "sysv64" fn kernel_main() -> ! {
         }
         Entry::Multiboot | Entry::Multiboot2 => {
             multiboot::read_map(&record, &mut phys, &mut room.map);
-            let occupants = multiboot::check(&record, &mut phys, expectation, cmdline, &room.map);
+            let occupants = multiboot::check_all(&record, &mut phys, expectation, cmdline, &room.map);
             let occupants = [image].into_iter().chain(occupants.iter());
             memory::check(&room.map, asked, occupants, &own, &mut phys);
         }

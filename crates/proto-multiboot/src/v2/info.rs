@@ -9,9 +9,31 @@ use boot_multiboot::v2::{
 use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{NAME, Rsdp};
 use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
 use crate::files::{File, bounds};
+
+/// The protocol's name.
+pub(super) const NAME: &str = "multiboot2";
+
+/// A copy of the machine's RSDP, as the ACPI specification defines it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rsdp {
+    /// Of ACPI 1.0.
+    Old([u8; 20]),
+    /// Of ACPI 2.0 or later.
+    New([u8; 36]),
+}
+
+impl Rsdp {
+    /// The information tag that holds it.
+    pub(super) const fn tag(self) -> InfoTag {
+        match self {
+            Self::Old(_) => InfoTag::ACPI_OLD_RSDP,
+            Self::New(_) => InfoTag::ACPI_NEW_RSDP,
+        }
+    }
+}
 
 /// What goes into the information.
 pub(super) struct Contents<'a> {

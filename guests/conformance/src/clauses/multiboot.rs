@@ -1,39 +1,15 @@
 //! The information of Multiboot 1 (Multiboot 0.6.96, 3.3) and of Multiboot2 (Multiboot2 2.0, 3.6).
 
+mod parts;
 mod v1;
 mod v2;
 
-use clauses::memory::{Map, Occupant};
-use clauses::{check, fail, note, report};
-use contract::{Blob, Entry, Expectation, MAX_MODULES};
+use clauses::memory::Map;
+use contract::{Entry, Expectation};
+use parts::Occupants;
 
-use super::modules::{self, Found};
 use crate::machine::entry::Record;
 use crate::machine::phys::Phys;
-
-/// Modules looked at; a loader that says more has most likely written rubbish.
-const SANE_MODULES: u64 = 64;
-/// The longest boot loader name that is plausible.
-const MAX_NAME: u64 = 256;
-
-/// Things that occupy memory, as far as there is room for them.
-pub(crate) struct Occupants {
-    list: [Occupant; MAX_MODULES + 8],
-    len: usize,
-}
-
-impl Occupants {
-    fn push(&mut self, name: &'static str, start: u64, len: u64) {
-        if let Some(slot) = self.list.get_mut(self.len) {
-            *slot = (name, start, start.saturating_add(len));
-            self.len += 1;
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Occupant> + Clone + '_ {
-        self.list.iter().take(self.len).copied()
-    }
-}
 
 /// Address of the command line; 0: there is none.
 pub(crate) fn cmdline_address(record: &Record, phys: &mut Phys) -> u64 {
@@ -52,106 +28,17 @@ pub(crate) fn read_map(record: &Record, phys: &mut Phys, map: &mut Map) {
 }
 
 /// Checks the information, but for the memory map's content; answers what is where.
-pub(crate) fn check(
+pub(crate) fn check_all(
     record: &Record,
     phys: &mut Phys,
     expectation: &Expectation<'_>,
     cmdline: &[u8],
     map: &Map,
 ) -> Occupants {
-    let mut occupants = Occupants {
-        list: [("", 0, 0); MAX_MODULES + 8],
-        len: 0,
-    };
+    let mut occupants = Occupants::new();
     match record.entry() {
         Entry::Multiboot => v1::check(record, phys, expectation, cmdline, map, &mut occupants),
         _ => v2::check(record, phys, expectation, map, &mut occupants),
     }
     occupants
-}
-
-/// Checks `mem_lower` and `mem_upper`: their limits, and where a memory map is expected, that they are those of the map.
-fn memory_sizes(prefix: &str, lower: u32, upper: u32, expectation: &Expectation<'_>, map: &Map) {
-    check!(format_args!("{prefix}.mem-lower-limit"), lower <= 640, "{lower} KiB"; "640 KiB or less");
-    if expectation.memory.is_none() {
-        note!(
-            format_args!("{prefix}.memory-sizes"),
-            "{lower} KiB and {upper} KiB"
-        );
-        return;
-    }
-    let from = |start: u64| {
-        let holder = map
-            .entries()
-            .iter()
-            .find(|range| range.kind == 1 && range.start <= start && start < range.end);
-        holder.map_or(0, |range| range.end - start) >> 10
-    };
-    report::equal(format_args!("{prefix}.mem-lower"), lower.into(), from(0).min(640));
-    report::equal(
-        format_args!("{prefix}.mem-upper"),
-        upper.into(),
-        from(1 << 20).min(u32::MAX.into()),
-    );
-}
-
-/// Checks the boot loader's name: characters up to a zero, and at least one.
-fn loader_name(prefix: &str, address: u64, phys: &mut Phys) {
-    let name = format_args!("{prefix}.boot-loader-name");
-    match modules::string_len(address, MAX_NAME, phys) {
-        None => fail!(name, "no end within {MAX_NAME} bytes"; "a name"),
-        Some(len) => {
-            let is_text = (0..len).all(|at| {
-                phys.read_byte(address.wrapping_add(at)).is_ascii_graphic()
-                    || phys.read_byte(address.wrapping_add(at)) == b' '
-            });
-            check!(name, len > 0 && is_text, "{len} bytes, printable: {is_text}"; "a printable name");
-        }
-    }
-}
-
-/// Checks how many modules there are; with an expected initrd it is the last of them.
-fn module_count(prefix: &str, count: u64, expectation: &Expectation<'_>) {
-    report::address_against(format_args!("{prefix}.modules"), count, expectation.module_count);
-    match expectation.initrd {
-        Some(Blob::Absent) => report::equal(format_args!("{prefix}.no-initrd"), count, 0),
-        Some(Blob::Present(_)) if count == 0 => {
-            fail!(format_args!("{prefix}.initrd"), "no module"; "it as the last module");
-        }
-        _ => {}
-    }
-    modules::missing(prefix, count, expectation);
-}
-
-/// Checks a module: on a page, as all our headers ask, with its content and its string.
-fn module(
-    prefix: &str,
-    (index, count): (u64, u64),
-    (start, end): (u32, u32),
-    cmdline_address: u64,
-    phys: &mut Phys,
-    expectation: &Expectation<'_>,
-) {
-    note!(
-        format_args!("{prefix}.module.{index}"),
-        "{start:#x} to {end:#x}, string at {cmdline_address:#x}"
-    );
-    report::equal(
-        format_args!("{prefix}.module.{index}.aligned"),
-        u64::from(start) % 4096,
-        0,
-    );
-    check!(format_args!("{prefix}.module.{index}.order"), start <= end, "{start:#x} to {end:#x}";
-        "an end that is not below the start");
-    let initrd = match expectation.initrd {
-        Some(Blob::Present(content)) if index + 1 == count => Some(content),
-        _ => None,
-    };
-    let found = Found {
-        index,
-        address: start.into(),
-        len: end.saturating_sub(start).into(),
-        cmdline_address,
-    };
-    modules::check(prefix, &found, phys, modules::asked(index, expectation), initrd);
 }

@@ -4,7 +4,7 @@ use clauses::memory::Map;
 use clauses::{check, fail, note, report};
 use contract::Expectation;
 
-use super::{Occupants, SANE_MODULES, loader_name, memory_sizes, module, module_count};
+use super::parts::{Occupants, SANE_MODULES, loader_name, memory_sizes, module, module_count};
 use crate::clauses::modules::string_len;
 use crate::machine::entry::Record;
 use crate::machine::phys::Phys;
