@@ -15,6 +15,7 @@
 
 extern crate alloc;
 
+mod bios_data;
 mod block;
 mod error;
 mod files;

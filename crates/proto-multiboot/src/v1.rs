@@ -20,6 +20,7 @@ use boot_multiboot::v1::{BOOTLOADER_MAGIC, Info, MmapEntry, Module, info_flags};
 use boot_multiboot::{MULTIBOOT, Multiboot as Metadata};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::bios_data::BiosData;
 use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
 use crate::files::{self, CONSTRAINTS, File, bounds};
 use crate::place;
@@ -77,6 +78,7 @@ impl BootProtocol for Multiboot {
         let mut allocator = RamAllocator::new(&machine.memory);
         let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
         let len = arith::to_u64(contents.build(0, &[])?.len());
+        let bios_data = BiosData::reserve(&mut allocator);
         let info = allocator.allocate("boot information", len, &CONSTRAINTS)?;
         let places = files::place(&files, &mut allocator)?;
         let block = contents.build(files::low(info.start()), &places)?;
@@ -84,7 +86,7 @@ impl BootProtocol for Multiboot {
         let plan = PlanBuilder::new(NAME, request, &kernel)
             .bytes("boot information", info, block, CONSTRAINTS)
             .cpu(state);
-        Ok(files::add(plan, &files, &places).build()?)
+        Ok(files::add(bios_data.add(plan), &files, &places).build()?)
     }
 }
 

@@ -15,6 +15,7 @@ use boot_multiboot::{MULTIBOOT2, Multiboot2 as Metadata};
 pub use info::Rsdp;
 use info::{Contents, NAME};
 
+use crate::bios_data::BiosData;
 use crate::error::RequestError;
 use crate::files::{self, CONSTRAINTS};
 use crate::place;
@@ -153,6 +154,7 @@ impl BootProtocol for Multiboot2 {
             load_base: header.relocatable.map(|_| files::low(kernel.base())),
         };
         let len = arith::to_u64(contents.build(&[])?.len());
+        let bios_data = BiosData::reserve(&mut allocator);
         let info = allocator.allocate("boot information", len, &CONSTRAINTS)?;
         let places = files::place(&files, &mut allocator)?;
         let block = contents.build(&places)?;
@@ -163,6 +165,6 @@ impl BootProtocol for Multiboot2 {
         for warning in warnings {
             plan = plan.warning(warning);
         }
-        Ok(files::add(plan, &files, &places).build()?)
+        Ok(files::add(bios_data.add(plan), &files, &places).build()?)
     }
 }

@@ -377,6 +377,49 @@ fn memory_sizes_end_at_the_first_hole() {
 }
 
 #[test]
+fn the_bios_data_area_has_the_size_of_base_memory() {
+    let check = |kernel_at: u64, map: MemoryMap, expected: Option<u16>| {
+        let image = ImageBuilder::new("multiboot", Arch::X86_64, Endian::Little, 0x100)
+            .segment(
+                SourceRange::whole(0x100),
+                GuestRange::new(kernel_at, 0x100).unwrap(),
+            )
+            .entry(MULTIBOOT, kernel_at)
+            .entry(MULTIBOOT2, kernel_at)
+            .build()
+            .unwrap();
+        let (machine, cmdline) = (Machine::new(Arch::X86_64, map), Cmdline::new());
+        let request = BootRequest::new(&image, &machine, &cmdline);
+        for protocol in [&PROTOCOL_MULTIBOOT as &dyn BootProtocol, &PROTOCOL_MULTIBOOT2] {
+            let plan = protocol.plan(&request).unwrap();
+            let area = plan.loads().iter().find(|load| load.label == "BIOS data area");
+            let found = area.map(|load| match &load.content {
+                Content::Bytes(bytes) => {
+                    assert_eq!(load.range, GuestRange::new(0x400, 0x100).unwrap());
+                    assert!(
+                        bytes
+                            .iter()
+                            .enumerate()
+                            .all(|(i, byte)| *byte == 0 || i == 0x13 || i == 0x14)
+                    );
+                    u16::from_le_bytes([bytes[0x13], bytes[0x14]])
+                }
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(found, expected);
+        }
+    };
+    let pc = || MemoryMap::pc(16 * MIB).unwrap();
+    check(MIB, pc(), Some(640));
+    // The kernel is there itself.
+    check(0x480, pc(), None);
+    let mut high = MemoryMap::new();
+    high.insert(GuestRange::new(MIB, 16 * MIB).unwrap(), RegionKind::Ram)
+        .unwrap();
+    check(2 * MIB, high, None);
+}
+
+#[test]
 fn nothing_reaches_the_end_of_32_bits() {
     let mut map = MemoryMap::new();
     for (start, end) in [(0, 4 * MIB), (0xc000_0000, 1 << 32)] {

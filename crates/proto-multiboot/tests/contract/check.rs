@@ -19,7 +19,10 @@ pub(crate) fn contract(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(),
             load.range.end() <= start || end <= load.range.start(),
             "{load:?} is in the kernel's extent"
         );
-        ensure!(load.range.start() >= 0x1000, "{load:?} is in the first page");
+        ensure!(
+            load.range.start() >= 0x1000 || load.label == "BIOS data area",
+            "{load:?} is in the first page"
+        );
     }
     // ET, bit 4, is not writable.
     ensure!(
