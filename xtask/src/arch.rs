@@ -130,6 +130,11 @@ static X86_64: ArchRow = ArchRow {
         Image::file("memtest86+", "boot/memtest86+x64.bin", "memtest86+x64.bin"),
         Image::file("ipxe", "usr/lib/ipxe/ipxe.lkrn", "ipxe.lkrn"),
         Image::file("syslinux-common", "usr/lib/syslinux/memdisk", "memdisk"),
+        Image::gzip(
+            "xen-hypervisor-4.20-amd64",
+            "boot/xen-4.20-amd64.gz",
+            "xen-4.20.elf",
+        ),
     ],
     kernel_variable: "XTASK_KERNEL_X86_64",
     modules_variable: "XTASK_MODULES_X86_64",

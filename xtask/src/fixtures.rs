@@ -53,7 +53,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     }
     pack_initrd(&fixtures, &built.join(guests::INIT))?;
     for (image, path) in kernel::ensure_images(workspace, row)? {
-        fixtures.link("images", image.name, &path)?;
+        fixtures.link(image.kind, image.name, &path)?;
     }
     kernels(workspace, row)
 }

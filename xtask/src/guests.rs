@@ -65,6 +65,11 @@ impl OutputFormat {
             Self::Elf64 => Ok(elf),
             Self::Elf32 => Ok(GuestElf::parse(&elf, ElfTarget::X86_64)?.to_elf32()?),
             Self::Elf64Exec(target) => Ok(GuestElf::parse(&elf, target)?.to_et_exec()),
+            Self::Flat => {
+                let mut flat = GuestElf::parse(&elf, ElfTarget::X86_64)?.flatten()?;
+                flat.bytes.truncate(flat.file_len);
+                Ok(flat.bytes)
+            }
             Self::Image(options) => Ok(image::wrap(&elf, &options())?),
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }

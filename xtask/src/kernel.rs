@@ -3,6 +3,7 @@
 pub(crate) mod images;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use self::images::{Content, Image};
@@ -58,7 +59,7 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
         let apt = PrivateApt::update(workspace, row.name, row.debian, Suite::Trixie)?;
         for image in missing {
             match image.content {
-                Content::File(_) => apt.unpack(&[image.package], &location(image))?,
+                Content::File(_) | Content::Gzip(_) => apt.unpack(&[image.package], &location(image))?,
                 Content::Kernel => apt.unpack(&[&apt.kernel_package(image.package)?], &location(image))?,
             }
         }
@@ -69,15 +70,34 @@ pub(crate) fn ensure_images(workspace: &Workspace, row: &ArchRow) -> Result<Vec<
             let directory = location(image);
             let path = match image.content {
                 Content::File(path) => Some(directory.join(path)).filter(|path| path.exists()),
+                Content::Gzip(path) => Some(directory.join(path)).filter(|path| path.exists()),
                 Content::Kernel => first_entry(&directory.join("boot"), row.kernel_file)?,
             };
             let path = path.ok_or_else(|| Error::NotInPackage {
                 package: image.package.to_owned(),
                 what: "boot image of that name",
             })?;
+            let path = match image.content {
+                Content::Gzip(_) => gunzip(&path)?,
+                Content::File(_) | Content::Kernel => path,
+            };
             Ok((*image, path))
         })
         .collect()
+}
+
+/// Unpacks `PATH.gz` to `PATH`, unless that has been done before; gives its path.
+fn gunzip(packed: &Path) -> Result<PathBuf, Error> {
+    let path = packed.with_extension("");
+    if path.exists() {
+        return Ok(path);
+    }
+    let partial = packed.with_extension("partial");
+    let mut input = flate2::read::GzDecoder::new(fs::File::open(packed).with_path(packed)?);
+    let mut output = fs::File::create(&partial).with_path(&partial)?;
+    io::copy(&mut input, &mut output).with_path(packed)?;
+    fs::rename(&partial, &path).with_path(&path)?;
+    Ok(path)
 }
 
 fn debian_directory(workspace: &Workspace, row: &ArchRow, suite: Suite) -> PathBuf {
@@ -210,6 +230,26 @@ mod tests {
             .iter()
             .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect())
+    }
+
+    #[test]
+    fn what_is_compressed_is_unpacked_once() {
+        use std::io::Write as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let packed = directory.path().join("kernel.gz");
+        let mut encoder =
+            flate2::write::GzEncoder::new(fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+        encoder.write_all(b"a kernel").unwrap();
+        encoder.finish().unwrap();
+        let path = gunzip(&packed).unwrap();
+        assert_eq!(path, directory.path().join("kernel"));
+        assert_eq!(fs::read(&path).unwrap(), b"a kernel");
+        fs::write(&packed, "no gzip").unwrap();
+        assert_eq!(gunzip(&packed).unwrap(), path);
+        fs::remove_file(&path).unwrap();
+        assert!(gunzip(&packed).is_err());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The requirements of boot protocols, checked in a plan at the offsets of the documents.
 
 pub mod linux_x86;
+pub mod multiboot;
 pub mod pvh;
 
 use boot_core::cpu::x86_64::State;

@@ -6,9 +6,11 @@ pub mod report;
 // The linker drops a plugin crate without a reference to it. See `boot_core::registry`.
 use fmt_bzimage as _;
 use fmt_elf as _;
+use fmt_multiboot as _;
 use fmt_pe as _;
 use proto_fdt as _;
 use proto_linux_x86 as _;
+use proto_multiboot as _;
 use proto_pvh as _;
 
 pub use boot_core;

@@ -4,11 +4,15 @@
 
 mod hex;
 mod inspect;
+mod multiboot;
 mod plan;
 
 pub use hex::Hex;
 pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
     RiscvImageReport, SegmentReport, SetupHeaderReport,
+};
+pub use multiboot::{
+    AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};

@@ -11,6 +11,7 @@ fn every_plugin_is_linked_in_the_documented_order() {
             "arm64-image",
             "efi-zboot",
             "riscv-image",
+            "multiboot",
             "elf",
             "gzip",
             "pe"
@@ -18,5 +19,15 @@ fn every_plugin_is_linked_in_the_documented_order() {
     );
     let protocols = vmboot::protocols().unwrap();
     let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-    assert_eq!(protocols, ["linux", "pvh", "fdt-arm64", "fdt-riscv64"]);
+    assert_eq!(
+        protocols,
+        [
+            "multiboot2",
+            "multiboot",
+            "linux",
+            "pvh",
+            "fdt-arm64",
+            "fdt-riscv64"
+        ]
+    );
 }

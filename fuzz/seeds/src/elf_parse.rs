@@ -1,7 +1,7 @@
 //! Seeds for the ELF parser, from the writer that its tests use.
 
 #[path = "../../../crates/fmt-elf/tests/elf/elf_writer.rs"]
-mod elf_writer;
+pub(crate) mod elf_writer;
 
 use elf_writer::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 

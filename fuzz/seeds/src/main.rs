@@ -8,6 +8,7 @@ mod cmdline_parse;
 mod elf_parse;
 mod fdt;
 mod image_parse;
+mod multiboot_parse;
 mod pe_parse;
 mod plan_x86;
 mod seed;
@@ -27,6 +28,7 @@ const TARGETS: [Target; 9] = [
     ("elf_parse", elf_parse::seeds),
     ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
+    ("multiboot_parse", multiboot_parse::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),

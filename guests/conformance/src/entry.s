@@ -24,6 +24,9 @@
 .set PRESENT_WRITABLE, 0x3
 .set LARGE_PAGE, 0x83           # present, writable, 2 MiB
 
+.set MULTIBOOT_MAGIC, 0x2badb002
+.set MULTIBOOT2_MAGIC, 0x36d76289
+
 .set CR0_PE_PG, 0x80000001
 .set CR4_PAE, 1 << 5
 .set CR4_LA57, 1 << 12
@@ -37,6 +40,11 @@ image_start:
 # ------------------------------------------------------------------------------------------------------------------
 .code32
 startup_32:
+    # An ELF32 that Multiboot starts has this entry point, too. Linux loaders do not set eax to such a magic number.
+    cmpl    $MULTIBOOT_MAGIC, %eax
+    je      multiboot_start
+    cmpl    $MULTIBOOT2_MAGIC, %eax
+    je      multiboot2_start
     # Position-independent 32-bit code needs a call, and so a stack: boot_params has a scratch field for this purpose. Its content
     # is restored. lea and mov do not change the flags.
     movl    %esp, %eax
@@ -251,6 +259,34 @@ pvh_start_reloc:
     jne     broken_ds
     movl    ${ABI_PVH}, {ABI} + record - image_start(%ecx)
 
+    jmp     common_32
+
+# Multiboot entries: 32-bit, eax = magic number, ebx = information. No stack, and Multiboot2 may have moved the image. Of what
+# ebx points at, the second word gets back what it had.
+.globl multiboot_start
+multiboot_start:
+    movl    ${ABI_MULTIBOOT}, %edi
+    jmp     1f
+.globl multiboot2_start
+multiboot2_start:
+    movl    ${ABI_MULTIBOOT2}, %edi
+1:  movl    %eax, %ebp
+    movl    %esp, %eax
+    leal    8(%ebx), %esp
+    movl    4(%ebx), %edx
+    call    1f
+1:  popl    %ecx
+    movl    %edx, 4(%ebx)
+    leal    image_start - 1b(%ecx), %ecx
+    movl    $PATTERN, %edx
+    cmpl    %edx, pattern - image_start(%ecx)
+    jne     broken_ds
+    movl    %edi, {ABI} + record - image_start(%ecx)
+    movl    %ebp, {RAX} + record - image_start(%ecx)
+    # These protocols promise ss as well; it is replaced before any access through it can be caught.
+    movl    %ss:pattern - image_start(%ecx), %edx
+    movl    %edx, {PROBE_SS} + record - image_start(%ecx)
+
 # eax = esp at entry, ecx = image address; ebx, ebp, esi, edi, the segments and IF, TF, VM as at entry.
 common_32:
     movl    %eax, {RSP} + record - image_start(%ecx)
@@ -320,6 +356,13 @@ common_32:
     je      1f
     movl    write_slot - image_start(%ecx), %eax
 1:  movl    %eax, {PROBE_ES_WRITE} + record - image_start(%ecx)
+
+    leal    1f - image_start(%ecx), %edi
+    movl    %fs:pattern - image_start(%ecx), %eax
+1:  movl    %eax, {PROBE_FS} + record - image_start(%ecx)
+    leal    1f - image_start(%ecx), %edi
+    movl    %gs:pattern - image_start(%ecx), %eax
+1:  movl    %eax, {PROBE_GS} + record - image_start(%ecx)
 
     # clflush checks the limit like a load but does not access the memory at the end of 4 GiB.
     pushl   %ecx

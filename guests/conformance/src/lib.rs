@@ -20,6 +20,8 @@ mod clauses {
     pub(crate) mod acpi;
     pub(crate) mod cpu;
     pub(crate) mod linux;
+    pub(crate) mod modules;
+    pub(crate) mod multiboot;
     pub(crate) mod pvh;
 }
 

@@ -8,7 +8,7 @@ use clauses::memory::{MemoryMap, NamedRange};
 use clauses::{fail, image, memory, note, report};
 use contract::{Entry, Request};
 
-use crate::clauses::{cpu, linux, pvh};
+use crate::clauses::{cpu, linux, multiboot, pvh};
 use crate::exit;
 use crate::machine::entry::{self, EntryRecord};
 use crate::machine::phys::Phys;
@@ -82,22 +82,26 @@ extern "sysv64" fn kernel_main() -> ! {
     report::check_equal("image.aligned", record.base % 4096, 0);
     cpu::check(&record, &mut phys, expectation.gdt);
     let own = [(record.base, record.base + entry::image_length())];
-    if record.entry() == Entry::Pvh {
-        pvh::read_map(&record, &mut phys, &mut buffers.map);
-        let occupied = pvh::check(&record, &mut phys, expectation, cmdline);
-        let image: NamedRange = ("image", record.base, record.base + entry::image_length());
-        let occupied = [image].into_iter().chain(occupied);
-        memory::check(&buffers.map, expectation.memory, occupied, &own, &mut phys);
-    } else {
-        linux::read_map(&record, &mut phys, &mut buffers.map);
-        let occupied = linux::check(&record, &mut phys, expectation, cmdline);
-        memory::check(
-            &buffers.map,
-            expectation.memory,
-            occupied.into_iter(),
-            &own,
-            &mut phys,
-        );
+    let image: NamedRange = ("image", record.base, record.base + entry::image_length());
+    let expected = expectation.memory;
+    match record.entry() {
+        Entry::Pvh => {
+            pvh::read_map(&record, &mut phys, &mut buffers.map);
+            let occupied = pvh::check(&record, &mut phys, expectation, cmdline);
+            let occupied = [image].into_iter().chain(occupied);
+            memory::check(&buffers.map, expected, occupied, &own, &mut phys);
+        }
+        Entry::Multiboot | Entry::Multiboot2 => {
+            multiboot::read_map(&record, &mut phys, &mut buffers.map);
+            let occupied = multiboot::check_all(&record, &mut phys, expectation, cmdline, &buffers.map);
+            let occupied = [image].into_iter().chain(occupied.iter());
+            memory::check(&buffers.map, expected, occupied, &own, &mut phys);
+        }
+        _ => {
+            linux::read_map(&record, &mut phys, &mut buffers.map);
+            let occupied = linux::check(&record, &mut phys, expectation, cmdline);
+            memory::check(&buffers.map, expected, occupied.into_iter(), &own, &mut phys);
+        }
     }
     exit::finish()
 }
@@ -106,6 +110,7 @@ extern "sysv64" fn kernel_main() -> ! {
 fn copy_cmdline(record: &EntryRecord, phys: &mut Phys, buffer: &mut [u8]) -> Option<usize> {
     let address = match record.entry() {
         Entry::Pvh => pvh::cmdline_address(record, phys),
+        Entry::Multiboot | Entry::Multiboot2 => multiboot::cmdline_address(record, phys),
         _ => linux::cmdline_address(record, phys),
     };
     if address == 0 {

@@ -15,6 +15,10 @@ pub enum Entry {
     Linux64,
     /// The 32-bit Linux boot protocol.
     Linux32,
+    /// Multiboot 1.
+    Multiboot,
+    /// Multiboot2.
+    Multiboot2,
     /// Linux's arm64 boot protocol, for an `Image` or an ELF: `x0` holds the device tree.
     Arm64,
     /// Linux's riscv64 boot protocol, for an `Image` or an ELF: `a0` holds the hart id, `a1` the device tree.
@@ -25,10 +29,12 @@ pub enum Entry {
 }
 
 impl Entry {
-    const WORDS: [(&'static str, Self); 6] = [
+    const WORDS: [(&'static str, Self); 8] = [
         ("pvh", Self::Pvh),
         ("linux64", Self::Linux64),
         ("linux32", Self::Linux32),
+        ("multiboot", Self::Multiboot),
+        ("multiboot2", Self::Multiboot2),
         ("arm64", Self::Arm64),
         ("riscv64", Self::Riscv64),
         ("arm64-qemu-elf", Self::Arm64QemuElf),
@@ -154,12 +160,13 @@ impl fmt::Display for Blob {
     }
 }
 
-/// A PVH module.
+/// A module of PVH or Multiboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module {
     /// Digest of the content.
     pub content: Digest,
-    /// Digest of the command line without the terminating zero; `None`: `cmdline_paddr` must be zero.
+    /// Digest of the command line without the terminating zero; `None`: the module must have none (its address is zero, or for
+    /// Multiboot2 it is empty).
     pub cmdline: Option<Digest>,
 }
 
@@ -181,7 +188,7 @@ pub const MAX_MODULES: usize = 16;
 ///
 /// | token | field |
 /// |---|---|
-/// | `expect.entry=pvh` / `linux64` / `linux32` / `arm64` / `riscv64` / `arm64-qemu-elf` | [`entry`](Self::entry) |
+/// | `expect.entry=pvh` / `linux64` / `linux32` / `multiboot` / `multiboot2` / `arm64` / `riscv64` / `arm64-qemu-elf` | [`entry`](Self::entry) |
 /// | `expect.image=elf` / `bzimage` / `image` | [`image`](Self::image) |
 /// | `expect.base=ADDRESS` | [`base`](Self::base) |
 /// | `expect.mem=START-END:TYPE,…` or `expect.mem=COUNT#HASH` | [`memory`](Self::memory) |
@@ -203,11 +210,11 @@ pub struct Expectation<'a> {
     pub base: Option<u64>,
     /// Memory map in the boot parameters or the device tree.
     pub memory: Option<Memory<'a>>,
-    /// The initial RAM disk; under PVH this is module 0.
+    /// The initial RAM disk; under PVH this is module 0, under Multiboot the last module.
     pub initrd: Option<Blob>,
-    /// Number of PVH modules.
+    /// Number of modules of PVH or Multiboot.
     pub module_count: Option<u64>,
-    /// PVH modules by their index.
+    /// Those modules by their index.
     pub modules: [Option<Module>; MAX_MODULES],
     /// Address of the ACPI root pointer; 0: the field must be zero.
     pub rsdp: Option<u64>,

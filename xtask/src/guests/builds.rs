@@ -11,6 +11,8 @@ pub(crate) enum OutputFormat {
     Elf64,
     /// An ELF32.
     Elf32,
+    /// The memory of the program, without an ELF header.
+    Flat,
     /// A bzImage with these header fields.
     BzImage(fn() -> Options),
     /// The ELF64 with the type `ET_EXEC`. The target is that of the ELF from cargo.
@@ -118,7 +120,7 @@ const RISCV64_BUILDS: [Build; 3] = [
     ),
 ];
 
-const X86_64_BUILDS: [Build; 8] = [
+const X86_64_BUILDS: [Build; 13] = [
     ("conformance-pvh.elf", "conformance-pvh", OutputFormat::Elf64),
     ("conformance-pvh32.elf", "conformance-pvh", OutputFormat::Elf32),
     (
@@ -150,5 +152,30 @@ const X86_64_BUILDS: [Build; 8] = [
         "conformance-fixed.bzImage",
         "conformance-linux",
         OutputFormat::BzImage(Options::not_relocatable),
+    ),
+    (
+        "conformance-multiboot.elf",
+        "conformance-multiboot",
+        OutputFormat::Elf32,
+    ),
+    (
+        "conformance-multiboot-aout.elf",
+        "conformance-multiboot-aout",
+        OutputFormat::Elf64,
+    ),
+    (
+        "conformance-multiboot-aout.bin",
+        "conformance-multiboot-aout",
+        OutputFormat::Flat,
+    ),
+    (
+        "conformance-multiboot2.elf",
+        "conformance-multiboot2",
+        OutputFormat::Elf64,
+    ),
+    (
+        "conformance-multiboot2-reloc.elf",
+        "conformance-multiboot2-reloc",
+        OutputFormat::Elf64,
     ),
 ];

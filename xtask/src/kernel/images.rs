@@ -7,6 +7,8 @@ pub(crate) struct Image {
     pub(crate) content: Content,
     /// Its file name in the fixtures.
     pub(crate) name: &'static str,
+    /// The directory in the fixtures: the lab has `kernels` only.
+    pub(crate) kind: &'static str,
 }
 
 /// Where an image is.
@@ -14,6 +16,8 @@ pub(crate) struct Image {
 pub(crate) enum Content {
     /// The file at this path of the package.
     File(&'static str),
+    /// The file at this path of the package, compressed with gzip.
+    Gzip(&'static str),
     /// The kernel of the package that this metapackage depends on.
     Kernel,
 }
@@ -25,6 +29,17 @@ impl Image {
             package,
             content: Content::File(path),
             name,
+            kind: "images",
+        }
+    }
+
+    /// The gzip-compressed kernel at `path` of a package, for tests in the lab.
+    pub(crate) const fn gzip(package: &'static str, path: &'static str, name: &'static str) -> Self {
+        Self {
+            package,
+            content: Content::Gzip(path),
+            name,
+            kind: "kernels",
         }
     }
 
@@ -34,6 +49,7 @@ impl Image {
             package,
             content: Content::Kernel,
             name,
+            kind: "images",
         }
     }
 }

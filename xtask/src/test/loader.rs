@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use contract::{Blob, CmdlineDigest, Digest, Expectation};
+use contract::{Blob, CmdlineDigest, Digest, Entry, Expectation};
 
 use self::machines::{Build, Loader};
 use super::results::{Case, Outcome};
@@ -43,7 +43,7 @@ pub(super) fn run(
             for initrd in [None].into_iter().chain(with_initrd.map(Some)) {
                 let alone = if initrd.is_some() { "with initrd" } else { "alone" };
                 let suite = format!("{} on {}, {alone}", build.file, loader.machine);
-                let line = loader.command_line(build, initrd.map(|_| initrd_bytes.as_slice()));
+                let line = loader.command_line(build, &kernel, initrd.map(|_| initrd_bytes.as_slice()));
                 let mut command = loader.qemu(&emulator, &kernel, &line);
                 if let Some(initrd) = initrd {
                     command.arg("-initrd").arg(initrd);
@@ -69,7 +69,7 @@ pub(super) fn run(
 
 impl Loader {
     /// The command line, which tells the guest what to expect.
-    fn command_line(&self, build: &Build, initrd: Option<&[u8]>) -> String {
+    fn command_line(&self, build: &Build, kernel: &Path, initrd: Option<&[u8]>) -> String {
         let initrd = initrd.map_or(Blob::Absent, |bytes| Blob::Present(Digest::of(bytes)));
         let expectation = Expectation {
             entry: Some(build.entry),
@@ -80,7 +80,12 @@ impl Loader {
             ..Expectation::default()
         };
         let prefix = format!("mode=exit {expectation} ");
-        let digest = CmdlineDigest::of(prefix.as_bytes());
+        // As a Multiboot loader, QEMU puts the file name before the command line.
+        let file_name = match build.entry {
+            Entry::Multiboot => format!("{} ", kernel.display()),
+            _ => String::new(),
+        };
+        let digest = CmdlineDigest::of((file_name + &prefix).as_bytes());
         prefix + &digest.to_string()
     }
 
@@ -224,7 +229,7 @@ mod tests {
                  expect.cpus=0x0,0x1 expect.irqchip=plic expect.cmdline=",
             ),
         ] {
-            let line = loader.command_line(&loader.builds[0], initrd);
+            let line = loader.command_line(&loader.builds[0], Path::new("kernel"), initrd);
             assert!(line.starts_with(expected), "{line}");
         }
     }

@@ -7,7 +7,7 @@ use boot_linux::x86::SetupHeaderMetadata;
 use boot_linux::{arm64, riscv};
 use serde::{Deserialize, Serialize};
 
-use super::Hex;
+use super::{Hex, Multiboot2Report, MultibootReport};
 
 /// Report on an image: format, segments, entry points and supported protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,10 @@ pub struct InspectReport {
     pub arm64_image: Option<Arm64ImageReport>,
     /// Header of a riscv `Image`.
     pub riscv_image: Option<RiscvImageReport>,
+    /// The Multiboot 1 header.
+    pub multiboot: Option<MultibootReport>,
+    /// The Multiboot2 header.
+    pub multiboot2: Option<Multiboot2Report>,
     /// Whether the image is also an EFI application.
     pub efi_stub: bool,
     /// All known protocols, and whether they support this image.
@@ -204,6 +208,8 @@ impl InspectReport {
             linux_x86: image.metadata().map(SetupHeaderReport::from),
             arm64_image: image.metadata().map(Arm64ImageReport::from),
             riscv_image: image.metadata().map(RiscvImageReport::from),
+            multiboot: image.metadata().map(MultibootReport::from),
+            multiboot2: image.metadata().map(Multiboot2Report::from),
             efi_stub: image.has_efi_stub(),
             protocols: protocols
                 .iter()
@@ -317,6 +323,12 @@ impl fmt::Display for InspectReport {
         }
         if let Some(header) = &self.riscv_image {
             row("boot header", &format_args!("version {}", header.version))?;
+        }
+        if let Some(header) = &self.multiboot2 {
+            row("boot header", header)?;
+        }
+        if let Some(header) = &self.multiboot {
+            row("boot header", header)?;
         }
         if self.efi_stub {
             row("EFI stub", &"yes: the file is also an EFI application")?;

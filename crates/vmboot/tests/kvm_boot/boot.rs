@@ -91,6 +91,9 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         .with_deadline(setup.deadline)
         .with_shutdown(setup.shutdown)
         .with_unhandled_access(setup.unhandled_access);
+    if let Some(text) = setup.stop_at {
+        console.stop_at(text, policy.stop.clone());
+    }
     let start = Start {
         machine: &machine,
         ram: &ram,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hv_core::SerialInput;
+use hv_core::{SerialInput, StopHandle};
 
 /// A text to wait for, and the input to send after it.
 pub(crate) type Answer = (&'static str, &'static [u8]);
@@ -20,6 +20,7 @@ struct State {
     unanswered: usize,
     answers: VecDeque<Answer>,
     input: Option<SerialInput>,
+    stop: Option<(&'static str, StopHandle)>,
 }
 
 impl Console {
@@ -30,6 +31,12 @@ impl Console {
         state.input = Some(input);
     }
 
+    /// Stops the run as soon as the guest has printed `text`.
+    pub(crate) fn stop_at(&self, text: &'static str, stop: StopHandle) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stop = Some((text, stop));
+    }
+
     /// The output so far.
     pub(crate) fn text(&self) -> String {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,6 +45,20 @@ impl Console {
 }
 
 impl State {
+    /// The run to stop, once its text is there. The text may have come in pieces.
+    fn stop(&mut self) -> Option<StopHandle> {
+        let (text, _) = self.stop.as_ref()?;
+        let is_there = self
+            .output
+            .windows(text.len())
+            .any(|window| window == text.as_bytes());
+        if is_there {
+            self.stop.take().map(|(_, stop)| stop)
+        } else {
+            None
+        }
+    }
+
     /// The input to send now.
     fn due(&mut self) -> Vec<u8> {
         let mut due = Vec::new();
@@ -66,6 +87,10 @@ impl Write for Console {
             // The serial port is locked here, so another thread sends the input. If that fails, the guest does not echo it and
             // the case fails.
             std::thread::spawn(move || input.push(&due).is_ok());
+        }
+        if let Some(stop) = state.stop() {
+            // From a thread of its own, for the same reason.
+            std::thread::spawn(move || stop.stop());
         }
         Ok(bytes.len())
     }

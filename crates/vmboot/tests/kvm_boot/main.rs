@@ -12,6 +12,7 @@ mod fixtures;
 mod linux;
 mod machine;
 mod setup;
+mod xen;
 
 use libtest_mimic::Arguments;
 
@@ -21,6 +22,9 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The guests share few CPUs: in parallel they would exceed their deadlines.
     arguments.test_threads = arguments.test_threads.or(Some(1));
-    let cases = conformance::cases().into_iter().chain(linux::cases());
+    let cases = conformance::cases()
+        .into_iter()
+        .chain(linux::cases())
+        .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();
 }

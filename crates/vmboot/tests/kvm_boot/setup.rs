@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) seeds: Option<Seeds>,
     /// Input for the console, in order.
     pub(crate) answers: Vec<Answer>,
+    /// Text of the guest that stops the run.
+    pub(crate) stop_at: Option<&'static str>,
     /// Debug-exit page; a PC has none.
     pub(crate) exit_page: Option<u64>,
     pub(crate) shutdown: ShutdownPolicy,
@@ -57,6 +59,7 @@ impl Setup {
             modules: Vec::new(),
             seeds: None,
             answers: Vec::new(),
+            stop_at: None,
             exit_page: None,
             shutdown: ShutdownPolicy::Crash,
             unhandled_access: UnhandledAccessPolicy::Ignore,

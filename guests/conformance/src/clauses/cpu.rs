@@ -27,6 +27,7 @@ pub(crate) fn check(record: &EntryRecord, phys: &mut Phys, gdt_required: bool) {
     match record.entry() {
         Entry::Pvh => pvh(record, phys, gdt_required),
         Entry::Linux32 => linux32(record, phys),
+        Entry::Multiboot | Entry::Multiboot2 => multiboot(record),
         // `EntryRecord::entry` returns no other value.
         _ => linux64(record, phys),
     }
@@ -50,6 +51,20 @@ fn pvh(record: &EntryRecord, phys: &mut Phys, gdt_required: bool) {
         tables.check_descriptor(name, selector, kind, gdt_required);
     }
     tables.check_descriptor("tr", record.tr, Kind::TaskState, gdt_required);
+}
+
+/// Multiboot 0.6.96, 3.2, and Multiboot2 2.0, 3.3. The magic number is checked with the information.
+fn multiboot(record: &EntryRecord) {
+    report::check_equal("cpu.cr0", record.cr0 & (CR0_PE | CR0_PG), CR0_PE);
+    report::check_equal("cpu.eflags-vm", record.rflags & FLAG_VM, 0);
+    probes(record);
+    for (name, probe) in [
+        ("cpu.ss-access", record.probe_ss),
+        ("cpu.fs-access", record.probe_fs),
+        ("cpu.gs-access", record.probe_gs),
+    ] {
+        check!(name, probe == Probe::GOOD, "{probe}"; "{}", Probe::GOOD);
+    }
 }
 
 /// boot.rst, "32-bit Boot Protocol".

@@ -2,9 +2,10 @@
 
 use clauses::memory::{MemoryMap, NamedRange};
 use clauses::{check, fail, note, report};
-use contract::{Blob, Digest, Expectation, MAX_MODULES, Module};
+use contract::{Blob, Expectation, MAX_MODULES};
 
 use super::acpi;
+use super::modules::{self, Found};
 
 use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
@@ -15,8 +16,6 @@ const MODULE_LEN: u64 = 32;
 const MEMMAP_ENTRY_LEN: u64 = 24;
 /// Maximum number of modules that are checked.
 const CHECKED_MODULES: u64 = 64;
-/// Maximum length of a module's command line.
-const MAX_MODULE_CMDLINE: u64 = 4096;
 
 /// Address of the command line; 0 if there is none.
 pub(crate) fn cmdline_address(record: &EntryRecord, phys: &mut Phys) -> u64 {
@@ -104,61 +103,19 @@ pub(crate) fn check(
             "{len} bytes at {address:#x}, command line at {cmdline_address:#x}"
         );
         occupy("module", address, len);
-        let expected = usize::try_from(index)
-            .ok()
-            .and_then(|index| expectation.modules.get(index).copied().flatten());
+        let expected = modules::expected(index, expectation);
         let initrd = match expectation.initrd {
             Some(Blob::Present(content)) if index == 0 => Some(content),
             _ => None,
         };
-        check_module(index, address, len, cmdline_address, phys, expected, initrd);
+        let found = Found {
+            index,
+            address,
+            len,
+            cmdline_address,
+        };
+        modules::check("pvh", &found, phys, expected, initrd);
     }
-    let missing = expectation
-        .modules
-        .iter()
-        .enumerate()
-        .skip(usize::try_from(count).unwrap_or(usize::MAX));
-    for (index, _) in missing.filter(|(_, module)| module.is_some()) {
-        fail!(format_args!("pvh.module.{index}"), "{count} modules"; "module {index}");
-    }
+    modules::missing("pvh", count, expectation);
     occupied
-}
-
-fn check_module(
-    index: u64,
-    address: u64,
-    len: u64,
-    cmdline_address: u64,
-    phys: &mut Phys,
-    expected: Option<Module>,
-    initrd: Option<Digest>,
-) {
-    for (what, content) in [
-        ("content", expected.map(|module| module.content)),
-        ("initrd", initrd),
-    ] {
-        let Some(content) = content else { continue };
-        let name = format_args!("pvh.module.{index}.{what}");
-        // Do not read the bytes if the length is wrong: it may be arbitrarily large.
-        if len == content.len {
-            report::check_expected(name, &phys.digest(address, len), Some(&content));
-        } else {
-            fail!(name, "{len} bytes"; "{} bytes", content.len);
-        }
-    }
-    let Some(Module { cmdline, .. }) = expected else {
-        return;
-    };
-    let name = format_args!("pvh.module.{index}.cmdline");
-    let Some(cmdline) = cmdline else {
-        return report::check_equal(name, cmdline_address, 0);
-    };
-    if cmdline_address == 0 {
-        return fail!(name, "none"; "{cmdline}");
-    }
-    let end = (0..MAX_MODULE_CMDLINE).find(|at| phys.read_byte(cmdline_address.wrapping_add(*at)) == 0);
-    match end {
-        None => fail!(name, "no terminating zero within {MAX_MODULE_CMDLINE} bytes"; "{cmdline}"),
-        Some(len) => report::check_expected(name, &phys.digest(cmdline_address, len), Some(&cmdline)),
-    }
 }

@@ -46,6 +46,8 @@ pub(crate) struct EntryRecord {
     pub(crate) probe_es: Probe,
     pub(crate) probe_es_write: Probe,
     pub(crate) probe_ss: Probe,
+    pub(crate) probe_fs: Probe,
+    pub(crate) probe_gs: Probe,
     pub(crate) probe_cs_limit: Probe,
     pub(crate) probe_ds_limit: Probe,
     pub(crate) probe_es_limit: Probe,
@@ -81,6 +83,8 @@ impl EntryRecord {
         match self.abi {
             ABI_PVH => Entry::Pvh,
             ABI_LINUX32 => Entry::Linux32,
+            ABI_MULTIBOOT => Entry::Multiboot,
+            ABI_MULTIBOOT2 => Entry::Multiboot2,
             _ => Entry::Linux64,
         }
     }
@@ -108,12 +112,16 @@ fn table_register(stored: &[u8; 16]) -> (u64, u16) {
 const ABI_PVH: u64 = 1;
 const ABI_LINUX32: u64 = 2;
 const ABI_LINUX64: u64 = 3;
+const ABI_MULTIBOOT: u64 = 4;
+const ABI_MULTIBOOT2: u64 = 5;
 
 global_asm!(
     include_str!("../entry.s"),
     ABI_PVH = const ABI_PVH,
     ABI_LINUX32 = const ABI_LINUX32,
     ABI_LINUX64 = const ABI_LINUX64,
+    ABI_MULTIBOOT = const ABI_MULTIBOOT,
+    ABI_MULTIBOOT2 = const ABI_MULTIBOOT2,
     RECORD_LEN = const size_of::<EntryRecord>(),
     ABI = const offset_of!(EntryRecord, abi),
     BASE = const offset_of!(EntryRecord, base),
@@ -146,6 +154,8 @@ global_asm!(
     PROBE_ES = const offset_of!(EntryRecord, probe_es),
     PROBE_ES_WRITE = const offset_of!(EntryRecord, probe_es_write),
     PROBE_SS = const offset_of!(EntryRecord, probe_ss),
+    PROBE_FS = const offset_of!(EntryRecord, probe_fs),
+    PROBE_GS = const offset_of!(EntryRecord, probe_gs),
     PROBE_CS_LIMIT = const offset_of!(EntryRecord, probe_cs_limit),
     PROBE_DS_LIMIT = const offset_of!(EntryRecord, probe_ds_limit),
     PROBE_ES_LIMIT = const offset_of!(EntryRecord, probe_es_limit),

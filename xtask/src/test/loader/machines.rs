@@ -47,6 +47,9 @@ pub(crate) const X86_64: &[Loader] = &[Loader {
         pvh("conformance-pvh.elf"),
         pvh("conformance-pvh32.elf"),
         pvh("conformance-pvh-reloc.elf"),
+        multiboot("conformance-multiboot.elf"),
+        multiboot("conformance-multiboot-aout.elf"),
+        multiboot("conformance-multiboot-aout.bin"),
     ],
     irqchip: None,
     cpus: None,
@@ -139,6 +142,10 @@ pub(crate) const RISCV64: &[Loader] = &[
 
 const fn pvh(file: &'static str) -> Build {
     elf(file, Entry::Pvh)
+}
+
+const fn multiboot(file: &'static str) -> Build {
+    elf(file, Entry::Multiboot)
 }
 
 const fn elf(file: &'static str, entry: Entry) -> Build {

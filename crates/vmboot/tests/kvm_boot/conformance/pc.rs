@@ -7,6 +7,7 @@ use hv_core::{Fault, Outcome, ShutdownPolicy};
 use super::build::{Build, bytes, case, range};
 use super::checks::{conforms, echoes, ends, hangs, moves};
 use crate::board::Board;
+use crate::boot::kernel_base;
 use crate::case::{Case, TestResult};
 use crate::setup::Setup;
 
@@ -69,6 +70,42 @@ const BUILDS: [Build; 8] = [
     },
 ];
 
+const fn multiboot(name: &'static str, file: &'static str) -> Build {
+    Build {
+        name,
+        file,
+        protocol: "multiboot",
+        entry: Entry::Multiboot,
+        image: Image::Elf,
+    }
+}
+
+const fn multiboot2(name: &'static str, file: &'static str) -> Build {
+    Build {
+        protocol: "multiboot2",
+        entry: Entry::Multiboot2,
+        ..multiboot(name, file)
+    }
+}
+
+/// One build for each Multiboot version, and those that are loaded in another way.
+const MULTIBOOT: [Build; 5] = [
+    multiboot("multiboot", "guests/x86_64/conformance-multiboot.elf"),
+    multiboot2("multiboot2", "guests/x86_64/conformance-multiboot2.elf"),
+    multiboot(
+        "multiboot-addresses-elf",
+        "guests/x86_64/conformance-multiboot-aout.elf",
+    ),
+    multiboot(
+        "multiboot-addresses",
+        "guests/x86_64/conformance-multiboot-aout.bin",
+    ),
+    multiboot2(
+        "multiboot2-relocatable",
+        "guests/x86_64/conformance-multiboot2-reloc.elf",
+    ),
+];
+
 /// The machines for all builds.
 fn shapes() -> [(&'static str, Setup); 5] {
     let pc = Setup::of(Board::Pc);
@@ -128,11 +165,26 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(case(machine, build, Box::new(run)));
         }
     }
+    let [first, second, others @ ..] = MULTIBOOT;
+    for build in [first, second] {
+        for (machine, setup) in shapes() {
+            let run = move || conforms(build, &setup).map(|_| ());
+            cases.push(case(machine, build, Box::new(run)));
+        }
+    }
     let [pvh, _, pvh_relocatable, .., bzimage, _, _] = BUILDS;
+    let [.., multiboot_relocatable] = MULTIBOOT;
     for build in [pvh_relocatable, bzimage] {
         cases.push(case("moved", build, Box::new(move || moved(build))));
     }
-    cases.push(case("modules", pvh, Box::new(move || modules(pvh))));
+    cases.push(case(
+        "at-the-end-of-ram",
+        multiboot_relocatable,
+        Box::new(move || at_the_end_of_ram(multiboot_relocatable)),
+    ));
+    for build in [pvh, first, second].into_iter().chain(others) {
+        cases.push(case("modules", build, Box::new(move || modules(build))));
+    }
     for build in [pvh, bzimage] {
         for (name, ending) in ENDINGS {
             cases.push(case(name, build, Box::new(move || ending(build))));
@@ -148,6 +200,16 @@ fn moved(build: Build) -> TestResult {
         ..Setup::of(Board::Pc)
     };
     moves(build, &setup)
+}
+
+/// A kernel that prefers the highest address is put there, and runs.
+fn at_the_end_of_ram(build: Build) -> TestResult {
+    let setup = Setup::of(Board::Pc);
+    let base = kernel_base(build.file, build.protocol, &setup)?;
+    if base < setup.memory - (2 << 20) {
+        return Err(format!("the kernel is at {base:#x}").into());
+    }
+    conforms(build, &setup).map(|_| ())
 }
 
 /// Modules with and without command lines.

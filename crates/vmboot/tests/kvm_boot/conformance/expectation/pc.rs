@@ -33,36 +33,40 @@ pub(in crate::conformance) fn expectation(
 ) -> Result<String, Box<dyn std::error::Error>> {
     let map = expected_map(setup)?;
     let mut modules = [None; contract::MAX_MODULES];
+    let is_multiboot = matches!(build.entry, Entry::Multiboot | Entry::Multiboot2);
+    let mut files: Vec<_> = setup.modules.iter().map(|(bytes, line)| (bytes, *line)).collect();
     let initrd = setup.initrd.iter().map(|bytes| (bytes, ""));
-    let files = initrd.chain(setup.modules.iter().map(|(bytes, line)| (bytes, *line)));
-    for (slot, (bytes, line)) in modules.iter_mut().zip(files.clone()) {
+    // The initrd is the first module of PVH, and the last one of Multiboot.
+    let index = if is_multiboot { files.len() } else { 0 };
+    files.splice(index..index, initrd);
+    for (slot, (bytes, line)) in modules.iter_mut().zip(&files) {
         let cmdline = (!line.is_empty()).then(|| Digest::of(line.as_bytes()));
         *slot = Some(Module {
             content: Digest::of(bytes),
             cmdline,
         });
     }
-    let pvh = build.entry == Entry::Pvh;
+    let has_modules = is_multiboot || build.entry == Entry::Pvh;
     let expectation = Expectation {
         entry: Some(build.entry),
-        image: (!pvh).then_some(build.image),
+        image: (!has_modules).then_some(build.image),
         base: Some(base),
         memory: Some(if map.len() > 8 {
             Memory::digest_of(&map)
         } else {
             Memory::Ranges(&map)
         }),
-        initrd: (!pvh).then(|| match &setup.initrd {
+        initrd: (!has_modules).then(|| match &setup.initrd {
             Some(bytes) => Blob::Present(Digest::of(bytes)),
             None => Blob::Absent,
         }),
-        module_count: pvh.then(|| u64::try_from(files.count()).expect("few files")),
-        modules: if pvh {
+        module_count: has_modules.then(|| u64::try_from(files.len()).expect("few files")),
+        modules: if has_modules {
             modules
         } else {
             [None; contract::MAX_MODULES]
         },
-        rsdp: Some(setup.acpi_rsdp.unwrap_or(0)),
+        rsdp: (!is_multiboot).then(|| setup.acpi_rsdp.unwrap_or(0)),
         ..Expectation::default()
     };
     Ok(expectation.to_string())

@@ -1,0 +1,71 @@
+//! Placing the kernel, and the state to enter it with.
+
+use alloc::boxed::Box;
+
+use boot_core::cpu::x86_64::State;
+use boot_core::{EntryAbi, ImageBuilder, KernelImage, PlacedKernel, Placement, PlanError, RamAllocator};
+
+use crate::files::low;
+
+/// The end of what 32-bit code reaches.
+const MAX: u64 = 1 << 32;
+
+/// Selectors of flat segments. The protocols leave them open, and the guest finds no table behind them.
+const CODE: u16 = 0x08;
+const DATA: u16 = 0x10;
+
+/// Places the kernel by `placement`, whatever the rule of the image itself: that is for its other entry points.
+pub(crate) fn kernel(
+    protocol: &'static str,
+    image: &KernelImage,
+    abi: EntryAbi,
+    placement: Placement,
+    allocator: &mut RamAllocator<'_>,
+) -> Result<PlacedKernel, PlanError> {
+    let kernel = if image.placement() == placement {
+        PlacedKernel::place_below(image, allocator, MAX)?
+    } else {
+        let image = with_placement(image, abi, placement).map_err(|error| PlanError::Protocol {
+            protocol,
+            source: Box::new(error),
+        })?;
+        PlacedKernel::place_below(&image, allocator, MAX)?
+    };
+    kernel.reserve_gaps(allocator)?;
+    Ok(kernel)
+}
+
+/// The image with the entry point of one protocol and another placement rule.
+fn with_placement(
+    image: &KernelImage,
+    abi: EntryAbi,
+    placement: Placement,
+) -> Result<KernelImage, boot_core::ImageError> {
+    let mut builder = ImageBuilder::new(image.format(), image.arch(), image.endian(), image.source_len())
+        .placement(placement);
+    if image.occupied_ranges().eq([image.extent()]) {
+        builder = builder.extent(image.extent());
+    }
+    for segment in image.segments() {
+        builder = builder.segment(segment.source, segment.range);
+    }
+    if let Some(entry) = image.entry(abi) {
+        builder = builder.entry(abi, entry.addr);
+    }
+    builder.build()
+}
+
+/// The state at the kernel's entry point (Multiboot 0.6.96, 3.2; Multiboot2 2.0, 3.3).
+pub(crate) fn state(
+    kernel: &PlacedKernel,
+    image: &KernelImage,
+    abi: EntryAbi,
+    magic: u32,
+    info: u64,
+) -> State {
+    let entry = kernel.entry(image, abi).unwrap_or_default();
+    let mut state = State::protected_mode(low(entry), CODE, DATA);
+    state.rax = magic.into();
+    state.rbx = info;
+    state
+}

@@ -1,0 +1,180 @@
+//! Multiboot 1: the information structure (Multiboot 0.6.96, 3.3), and the plan.
+//!
+//! ```text
+//! ┌ information structure   116 bytes, at the address that EBX holds
+//! ├ memory map              24 bytes a region
+//! ├ module list             16 bytes a module
+//! ├ boot loader name        with its terminating zero
+//! ├ command line            with its terminating zero
+//! └ strings of the modules  each with its terminating zero
+//! ```
+
+use alloc::vec::Vec;
+
+use boot_core::protocol::validate_request;
+use boot_core::{
+    Arch, BootPlan, BootProtocol, BootRequest, GuestRange, IncompatibleImage, KernelImage, MemoryMap,
+    Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
+};
+use boot_multiboot::v1::{BOOTLOADER_MAGIC, Info, MmapEntry, Module, info_flags};
+use boot_multiboot::{MULTIBOOT, Multiboot as Metadata};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::bios_data::BiosData;
+use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
+use crate::files::{self, CONSTRAINTS, File, bounds};
+use crate::place;
+
+/// The protocol's name.
+const NAME: &str = "multiboot";
+
+/// Multiboot 1.
+pub const PROTOCOL_MULTIBOOT: Multiboot = Multiboot;
+
+/// The boot protocol of the Multiboot Specification 0.6.96.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Multiboot;
+
+impl BootProtocol for Multiboot {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// Before the protocols that start an ELF file by a guess at its calling convention.
+    fn priority(&self) -> Priority {
+        Priority::new(Priority::SPECIFIC.value().saturating_sub(5))
+    }
+
+    fn accepts(&self) -> &'static [RequestPart] {
+        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+        check_entry(image, &[MULTIBOOT])?;
+        let Some(header) = image.metadata::<Metadata>() else {
+            return Ok(());
+        };
+        if header.requires_video() {
+            return Err(IncompatibleImage::Image(
+                "its Multiboot header requires video mode information, which is not handed over",
+            ));
+        }
+        match header.unknown_requirements() {
+            0 => Ok(()),
+            _ => Err(IncompatibleImage::Image(
+                "its Multiboot header has a required flag that version 0.6.96 does not define",
+            )),
+        }
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        validate_request(self, request)?;
+        let (image, machine) = (request.image, request.machine);
+        let files = files::files(request)?;
+        let cmdline = request.cmdline.to_bytes(usize::MAX)?;
+        let contents = Contents {
+            memory: &machine.memory,
+            cmdline: &cmdline,
+            files: &files,
+        };
+
+        let mut allocator = RamAllocator::new(&machine.memory);
+        let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
+        let len = arith::to_u64(contents.build(0, &[])?.len());
+        let bios_data = BiosData::reserve(&mut allocator);
+        let info = allocator.allocate("boot information", len, &CONSTRAINTS)?;
+        let places = files::place(&files, &mut allocator)?;
+        let block = contents.build(files::low(info.start()), &places)?;
+        let state = place::state(&kernel, image, MULTIBOOT, BOOTLOADER_MAGIC, info.start());
+        let plan = PlanBuilder::new(NAME, request, &kernel)
+            .bytes("boot information", info, block, CONSTRAINTS)
+            .cpu(state);
+        Ok(files::add(bios_data.add(plan), &files, &places).build()?)
+    }
+}
+
+/// The image must be for x86 and have the entry point.
+pub(crate) fn check_entry(
+    image: &KernelImage,
+    expected: &'static [boot_core::EntryAbi],
+) -> Result<(), IncompatibleImage> {
+    if image.arch() != Arch::X86_64 {
+        return Err(IncompatibleImage::Arch {
+            expected: Arch::X86_64,
+            found: image.arch(),
+        });
+    }
+    match expected.iter().find_map(|abi| image.entry(*abi)) {
+        Some(_) => Ok(()),
+        None => Err(IncompatibleImage::NoEntry { expected }),
+    }
+}
+
+/// What goes into the information.
+struct Contents<'a> {
+    memory: &'a MemoryMap,
+    /// With its terminating zero.
+    cmdline: &'a [u8],
+    files: &'a [File],
+}
+
+impl Contents<'_> {
+    /// The block at `base` for modules in these places. Its length depends on neither.
+    fn build(&self, base: u32, places: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
+        let mut block = Block::new(base);
+        let mut info = Info::new_zeroed();
+        block.push(info.as_bytes());
+
+        let entries: Vec<_> = self
+            .memory
+            .regions()
+            .iter()
+            .map(|region| MmapEntry {
+                size: ENTRY_SIZE.into(),
+                base_addr: region.range.start().into(),
+                length: region.range.len().into(),
+                kind: region.kind.e820_type().into(),
+            })
+            .collect();
+        info.mmap_length = len32(NAME, entries.as_bytes().len())?.into();
+        info.mmap_addr = block.push(entries.as_bytes()).into();
+
+        // The strings follow the list, which holds their addresses.
+        let mut modules: Vec<_> = self.files.iter().map(|_| Module::new_zeroed()).collect();
+        let list = block.len();
+        info.mods_addr = block.push(modules.as_bytes()).into();
+        info.mods_count = len32(NAME, modules.len())?.into();
+        info.boot_loader_name = block.push(BOOT_LOADER_NAME).into();
+        info.cmdline = block.push(self.cmdline).into();
+        for (i, (module, file)) in modules.iter_mut().zip(self.files).enumerate() {
+            let (start, end) = bounds(places.get(i).copied().flatten());
+            module.mod_start = start.into();
+            module.mod_end = end.into();
+            if !file.cmdline.is_empty() {
+                module.string = block.push(&file.cmdline).into();
+            }
+        }
+        for (i, module) in modules.iter().enumerate() {
+            block.patch(list.saturating_add(i.saturating_mul(size_of::<Module>())), module);
+        }
+
+        let (lower, upper) = basic_memory(self.memory);
+        info.mem_lower = lower.into();
+        info.mem_upper = upper.into();
+        info.flags = FLAGS.into();
+        block.patch(0, &info);
+        len32(NAME, block.len())?;
+        Ok(block.into_bytes())
+    }
+}
+
+/// What `size` of a memory map entry counts: all but itself.
+const ENTRY_SIZE: u32 = 20;
+const _: () = assert!(size_of::<MmapEntry>() == 24);
+
+/// The fields that are valid.
+const FLAGS: u32 = info_flags::MEMORY
+    | info_flags::CMDLINE
+    | info_flags::MODULES
+    | info_flags::MEMORY_MAP
+    | info_flags::BOOT_LOADER_NAME;
