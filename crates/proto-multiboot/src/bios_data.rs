@@ -3,6 +3,7 @@
 //! Neither specification has it: it is what a BIOS leaves behind. Xen places its real-mode trampoline by the size of base memory in
 //! there, and does not get as far as its console where that is zero.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use boot_core::{Constraints, GuestRange, PlanBuilder, RamAllocator};
@@ -26,8 +27,7 @@ impl BiosData {
         let is_free = lower > 0 && allocator.reserve("BIOS data area", range).is_ok();
         // `mem_lower` is 640 at the most.
         let lower = u16::try_from(lower).unwrap_or_default();
-        let mut bytes = Vec::new();
-        bytes.resize(BASE_MEMORY, 0);
+        let mut bytes = vec![0; BASE_MEMORY];
         bytes.extend_from_slice(&lower.to_le_bytes());
         Self(is_free.then_some((range, bytes)))
     }

@@ -259,7 +259,7 @@ mod tests {
         check("expect.base=0x10000000000000000", Err((0, Kind::Malformed)));
         check("expect.module.16=1:2", Err((0, Kind::ModuleIndex)));
         check("expect.module.0=1:2:3", Err((0, Kind::Malformed)));
-        check("expect.entry=multiboot", Err((0, Kind::Malformed)));
+        check("expect.entry=multiboot3", Err((0, Kind::Malformed)));
         check(
             "expect.cmdline=0:0 ",
             Err((0, Kind::CmdlineDigestNotLast { trailing: 1 })),

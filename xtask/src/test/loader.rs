@@ -229,7 +229,7 @@ mod tests {
                  expect.cpus=0x0,0x1 expect.irqchip=plic expect.cmdline=",
             ),
         ] {
-            let line = loader.command_line(&loader.builds[0], Path::new("kernel"), initrd);
+            let line = loader.command_line(&loader.builds[0], Path::new("/kernel"), initrd);
             assert!(line.starts_with(expected), "{line}");
         }
     }

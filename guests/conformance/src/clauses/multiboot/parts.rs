@@ -39,7 +39,13 @@ impl Occupants {
 }
 
 /// Checks `mem_lower` and `mem_upper`: their limits, and where a memory map is expected, that they are those of the map.
-pub(super) fn memory_sizes(prefix: &str, lower: u32, upper: u32, expectation: &Expectation<'_>, map: &MemoryMap) {
+pub(super) fn memory_sizes(
+    prefix: &str,
+    lower: u32,
+    upper: u32,
+    expectation: &Expectation<'_>,
+    map: &MemoryMap,
+) {
     check!(format_args!("{prefix}.mem-lower-limit"), lower <= 640, "{lower} KiB"; "640 KiB or less");
     if expectation.memory.is_none() {
         note!(
@@ -118,5 +124,11 @@ pub(super) fn module(
         len: end.saturating_sub(start).into(),
         cmdline_address,
     };
-    modules::check(prefix, &found, phys, modules::expected(index, expectation), initrd);
+    modules::check(
+        prefix,
+        &found,
+        phys,
+        modules::expected(index, expectation),
+        initrd,
+    );
 }
