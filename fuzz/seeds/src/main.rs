@@ -22,7 +22,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
