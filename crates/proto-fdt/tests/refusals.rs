@@ -585,12 +585,12 @@ fn images_that_the_protocols_do_not_support_are_refused() {
     check(
         &PROTOCOL_ARM64,
         &other_entry(Arch::Aarch64),
-        "it has no entry point of the kind arm64-image or elf64",
+        "it has no arm64-image or elf64 entry point",
     );
     check(
         &PROTOCOL_RISCV64,
         &other_entry(Arch::Riscv64),
-        "it has no entry point of the kind riscv-image or elf64",
+        "it has no riscv-image or elf64 entry point",
     );
     assert_eq!(
         (PROTOCOL_ARM64.name(), PROTOCOL_RISCV64.name()),

@@ -238,8 +238,8 @@ fn invalid_options_are_rejected_with_the_reason() {
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
     };
     check(
-        &["--protocol", "multiboot"],
-        "unknown protocol `multiboot`; known protocols: linux, pvh, fdt-arm64, fdt-riscv64",
+        &["--protocol", "xen-pv"],
+        "unknown protocol `xen-pv`; known protocols: multiboot2, multiboot, linux, pvh, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
     check(&["--cmdline", &"x".repeat(5000)], "command line");
