@@ -5,8 +5,8 @@ mod writer;
 
 use writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
 
-use crate::seed::Seed;
 use crate::elf_parse::elf_writer::{EM_386, EM_X86_64, Elf, Phdr, load, note, notes, words};
+use crate::seed::Seed;
 
 const BASE: u32 = 0x10_0000;
 
