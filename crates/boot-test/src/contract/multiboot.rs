@@ -1,8 +1,9 @@
 //! Requirements of Multiboot 0.6.96 and Multiboot2 2.0.
 
-use boot_core::{BootFile, BootPlan, BootRequest, CpuState, LoadContent};
+use boot_core::{BootFile, BootPlan, BootRequest, LoadContent};
 use boot_multiboot::Multiboot2;
 
+use super::{boot_cpu, check_extent};
 use crate::promises;
 use crate::view::View;
 
@@ -16,16 +17,10 @@ use crate::view::View;
 ///
 /// If an address and a length in the plan exceed the address space.
 pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
-    let [CpuState::X86_64(state)] = plan.cpus() else {
-        return Err(format!("{} CPUs start", plan.cpus().len()));
-    };
+    let state = boot_cpu(plan)?;
     promises::loads(request, plan.loads(), plan.kernel())?;
+    check_extent(plan)?;
     for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
-        let (start, end) = (plan.kernel().start(), plan.kernel().end());
-        ensure!(
-            load.range.end() <= start || end <= load.range.start(),
-            "{load:?} is in the kernel's extent"
-        );
         ensure!(
             load.range.start() >= 0x1000 || load.label == "BIOS data area",
             "{load:?} is in the first page"
