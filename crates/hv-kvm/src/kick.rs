@@ -5,10 +5,15 @@ use std::{
     cell::Cell,
     io,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use hv_core::VcpuKicker;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler, unblock_signal};
+
+/// Minimum time between two signals to a thread. Real-time signals are queued, so a thread that receives them faster than it
+/// handles them executes nothing else.
+const SIGNAL_INTERVAL: Duration = Duration::from_micros(500);
 
 /// Signal that interrupts vCPU threads: the first real-time signal. A program that uses this harness must not use it.
 #[must_use]
@@ -43,6 +48,8 @@ struct State {
     thread: Option<libc::pthread_t>,
     /// A kick was requested and not acknowledged yet.
     requested: bool,
+    /// Time of the last signal since `thread` was set.
+    signalled: Option<Instant>,
 }
 
 impl SignalKicker {
@@ -62,7 +69,7 @@ impl SignalKicker {
     }
 
     /// Calls `enter`, which enters `KVM_RUN`, with the calling thread as the one to interrupt; `None` without calling it
-    /// if the vCPU has been asked to leave already, which is acknowledge by that.
+    /// if a kick is pending, which acknowledges the kick.
     pub fn run<R>(&self, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
         let mut state = self.lock();
@@ -71,6 +78,7 @@ impl SignalKicker {
         }
         // SAFETY: pthread_self has no preconditions.
         state.thread = Some(unsafe { libc::pthread_self() });
+        state.signalled = None;
         drop(state);
         // Unregisters the thread also if `enter` panics.
         let _entered = Entered(self);
@@ -96,7 +104,11 @@ impl VcpuKicker for SignalKicker {
     fn kick(&self) {
         let mut state = self.lock();
         state.requested = true;
-        if let Some(thread) = state.thread {
+        let is_recent = |time: Instant| time.elapsed() < SIGNAL_INTERVAL;
+        if let Some(thread) = state.thread
+            && !state.signalled.is_some_and(is_recent)
+        {
+            state.signalled = Some(Instant::now());
             // SAFETY: `state.thread` is set only while that thread is inside `SignalKicker::run`, which clears it under the
             // lock held here. So the thread is alive and its id is valid. The signal has a handler: a `SignalKicker` exists
             // only after the handler was installed.
@@ -152,7 +164,8 @@ mod tests {
             while !inside.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            // Repeated, because a kick can arrive just before the thread blocks.
+            // Repeated, because a kick can arrive just before the thread blocks. Without a pause, so that signals would queue up
+            // if every kick sent one.
             while !blocked.is_finished() {
                 kicker.kick();
                 thread::yield_now();

@@ -82,7 +82,7 @@ impl VcpuFile {
     /// Errors of `KVM_RUN` other than an interruption.
     pub fn run(&mut self) -> Result<RunStatus, Error> {
         let kicker = Arc::clone(&self.kicker);
-        // Asked to leave before it entered, which is acknowledge by that.
+        // A kick was pending, and is acknowledged now.
         let Some(entry) = kicker.run(|| self.enter()) else {
             return Ok(RunStatus::Interrupted);
         };
