@@ -115,6 +115,30 @@ pub(crate) fn kill(id: u32) {
     }
 }
 
+/// Ids of the running processes that the process `id` has started.
+pub(crate) fn children(id: u32) -> Result<Vec<u32>, Error> {
+    let directory = Path::new("/proc");
+    let mut children = Vec::new();
+    for entry in fs::read_dir(directory).with_path(directory)? {
+        let name = entry.with_path(directory)?.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A process can end at any time; one that has ended is no child.
+        let stat = fs::read_to_string(directory.join(&name).join("stat")).unwrap_or_default();
+        if parent(&stat) == Some(id) {
+            children.push(process);
+        }
+    }
+    Ok(children)
+}
+
+/// The parent in the content of `/proc/ID/stat`: `ID (NAME) STATE PARENT …`. The name can contain blanks and parentheses.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Runs `command` with its output in the file `log`.
 pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<(), Error> {
     let file = File::create(log).with_path(log)?;
@@ -225,6 +249,15 @@ mod tests {
         let id = running.id();
         drop(running);
         assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn children_are_found_by_their_parent() {
+        assert_eq!(parent("7 (a ) b) S 42 7 7 0 -1"), Some(42));
+        assert_eq!(parent(""), None);
+        let running = Running::start(Command::new("sleep").arg("1000")).unwrap();
+        assert!(children(std::process::id()).unwrap().contains(&running.id()));
+        assert_eq!(children(running.id()).unwrap(), Vec::<u32>::new());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use super::libtest::Parser;
 use super::results::Case;
@@ -18,6 +21,9 @@ use crate::workspace::Workspace;
 
 /// Tests check device trees with it.
 const DEVICE_TREE_COMPILER: Package = Package::program("device-tree-compiler", "dtc");
+
+/// Time without output after which a program is killed. libtest prints a line when a test takes over a minute, but only once.
+const MAX_SILENCE: Duration = Duration::from_mins(10);
 
 /// Runs the tests and returns the result of each.
 pub(super) fn run(
@@ -49,7 +55,7 @@ pub(super) fn run(
         ("guests", &mut guests),
     ] {
         command.args(filter);
-        cases.extend(timings.measure(format!("host {name}"), || run_cargo(command))?);
+        cases.extend(timings.measure(format!("host {name}"), || run_cargo(command, MAX_SILENCE))?);
     }
     Ok(cases)
 }
@@ -62,8 +68,9 @@ fn cargo_test(workspace: &Workspace, fixtures: &Path) -> Command {
     command
 }
 
-/// Runs one `cargo test`, shows its output and reads the results.
-fn run_cargo(command: &mut Command) -> Result<Vec<Case>, Error> {
+/// Runs one `cargo test`, shows its output and reads the results. A test program that prints nothing for `max_silence` is
+/// killed; its current test has then failed, and cargo goes on with the next program.
+fn run_cargo(command: &mut Command, max_silence: Duration) -> Result<Vec<Case>, Error> {
     // cargo prints the programs' names to standard error, the programs print to standard output: one pipe keeps the order.
     let pipe = Path::new("a pipe");
     let (reader, writer) = io::pipe().with_path(pipe)?;
@@ -74,13 +81,28 @@ fn run_cargo(command: &mut Command) -> Result<Vec<Case>, Error> {
     let mut running = Running::start(command)?;
     // The command holds write ends of the pipe; without them the pipe ends when the programs do.
     command.stdout(Stdio::null()).stderr(Stdio::null());
+    let lines = read_lines(reader);
     let mut parser = Parser::default();
-    for line in BufReader::new(reader).split(b'\n') {
-        let line = String::from_utf8_lossy(&line.with_path(pipe)?).into_owned();
-        println!("{line}");
-        match program(&line) {
-            Some(name) => parser.start(&name),
-            None => parser.line(&line),
+    loop {
+        match lines.recv_timeout(max_silence) {
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line.with_path(pipe)?).into_owned();
+                println!("{line}");
+                match program(&line) {
+                    Some(name) => parser.start(&name),
+                    None => parser.line(&line),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                parser.end(&format!(
+                    "killed after {} s without output",
+                    max_silence.as_secs()
+                ));
+                for child in process::children(running.id())? {
+                    process::kill(child);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     let status = running.wait()?;
@@ -92,6 +114,19 @@ fn run_cargo(command: &mut Command) -> Result<Vec<Case>, Error> {
         cases.push(Case::failed("cargo test", "everything builds and runs", message));
     }
     Ok(cases)
+}
+
+/// Reads the lines of `reader` on a thread of its own.
+fn read_lines(reader: io::PipeReader) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(reader).split(b'\n') {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// The test program that cargo announces in this line, such as
@@ -116,6 +151,7 @@ fn program(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::Outcome;
     use super::*;
 
     #[test]
@@ -142,7 +178,7 @@ mod tests {
     fn output_is_read_program_by_program() {
         let script = "echo '     Running unittests src/lib.rs (t/deps/a-1)' >&2; echo 'test x ... ok'; \
                       echo 'test result: ok.'; echo '     Running tests/b.rs (t/deps/b-2)' >&2; exit 101";
-        let cases = run_cargo(Command::new("sh").args(["-c", script])).unwrap();
+        let cases = run_cargo(Command::new("sh").args(["-c", script]), MAX_SILENCE).unwrap();
         let seen: Vec<_> = cases
             .iter()
             .map(|case| (case.suite.as_str(), case.name.as_str()))
@@ -154,8 +190,36 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_program_is_killed() {
+        let script = "echo '     Running unittests src/lib.rs (t/deps/a-1)'; echo 'test x ... ok'; \
+                      echo 'test y has been running for over 60 seconds'; sleep 1000; \
+                      echo '     Running unittests src/lib.rs (t/deps/b-2)'; echo 'test z ... ok'; \
+                      echo 'test result: ok.'; exit 101";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let cases = run_cargo(&mut command, Duration::from_millis(200)).unwrap();
+        let seen: Vec<_> = cases
+            .iter()
+            .map(|case| (case.suite.as_str(), case.name.as_str(), case.outcome.clone()))
+            .collect();
+        let killed = "no outcome: killed after 0 s without output".to_owned();
+        assert_eq!(
+            seen,
+            [
+                ("a", "x", Outcome::Passed),
+                ("a", "y", Outcome::Failed(killed)),
+                ("b", "z", Outcome::Passed)
+            ]
+        );
+    }
+
+    #[test]
     fn a_build_that_fails_is_a_failure() {
-        let cases = run_cargo(Command::new("sh").args(["-c", "echo 'error: no' >&2; exit 101"])).unwrap();
+        let cases = run_cargo(
+            Command::new("sh").args(["-c", "echo 'error: no' >&2; exit 101"]),
+            MAX_SILENCE,
+        )
+        .unwrap();
         assert_eq!(cases.len(), 1);
         assert_eq!(cases[0].name, "everything builds and runs");
     }

@@ -21,6 +21,8 @@ struct Suite {
     first: usize,
     /// A test that has started, and whose outcome has not been seen.
     pending: Option<String>,
+    /// Tests that libtest has reported as slow, and whose outcomes have not been seen.
+    slow: Vec<String>,
     /// Index of the case whose message is read.
     message_of: Option<usize>,
     is_complete: bool,
@@ -34,6 +36,7 @@ impl Parser {
             name: name.to_owned(),
             first: self.cases.len(),
             pending: None,
+            slow: Vec::new(),
             message_of: None,
             is_complete: false,
         });
@@ -45,11 +48,15 @@ impl Parser {
         if suite.is_complete {
             return;
         }
-        let name = suite
-            .pending
-            .unwrap_or_else(|| "the program runs to its end".to_owned());
-        self.cases
-            .push(Case::failed(&suite.name, &name, format!("no outcome: {how}")));
+        let mut names = suite.slow;
+        names.extend(suite.pending);
+        if names.is_empty() {
+            names.push("the program runs to its end".to_owned());
+        }
+        for name in names {
+            self.cases
+                .push(Case::failed(&suite.name, &name, format!("no outcome: {how}")));
+        }
     }
 
     /// Takes one line without its end.
@@ -75,6 +82,8 @@ impl Parser {
                 message.push_str(line);
                 message.push('\n');
             }
+        } else if let Some(name) = slow_test(line) {
+            suite.slow.push(name.to_owned());
         } else if let Some((name, rest)) = test_line(line) {
             match outcome(rest) {
                 Some(outcome) => self.push(name, outcome),
@@ -90,6 +99,7 @@ impl Parser {
     fn push(&mut self, name: &str, outcome: Outcome) {
         if let Some(suite) = &mut self.suite {
             suite.pending = None;
+            suite.slow.retain(|slow| slow != name);
             self.cases.push(Case {
                 suite: suite.name.clone(),
                 name: name.to_owned(),
@@ -122,6 +132,14 @@ fn test_line(line: &str) -> Option<(&str, &str)> {
     // Names of doc tests contain blanks, so the name ends at the dots.
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     Some((name.trim_end(), rest))
+}
+
+/// The name in `test NAME has been running for over 60 seconds`.
+fn slow_test(line: &str) -> Option<&str> {
+    let (name, _) = line
+        .strip_prefix("test ")?
+        .split_once(" has been running for over ")?;
+    Some(name)
 }
 
 fn outcome(text: &str) -> Option<Outcome> {
@@ -241,6 +259,19 @@ mod tests {
                 "the program runs to its end",
                 failed("no outcome: it ended early"),
             )],
+        );
+    }
+
+    #[test]
+    fn a_slow_test_without_outcome_has_failed() {
+        check(
+            "running 3 tests\ntest a has been running for over 60 seconds\n\
+             test b has been running for over 60 seconds\ntest b ... ok\ntest c ... ok\n",
+            &[
+                ("b", Outcome::Passed),
+                ("c", Outcome::Passed),
+                ("a", failed("no outcome: it ended early")),
+            ],
         );
     }
 
