@@ -30,7 +30,7 @@ use violation::Violation;
 /// A rule: its name, and the function that finds its violations.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     ("dependencies", dependencies::check),
     ("dependency-circle", dependencies::check_circles),
     ("external-dependencies", dependencies::check_external),
@@ -44,6 +44,7 @@ const RULES: [Rule; 14] = [
     ("fuzz-target", fuzzing::check),
     ("readme", readme::check),
     ("inheritance", manifests::check),
+    ("licences", manifests::check_licences),
     ("import-circle", imports::check),
 ];
 

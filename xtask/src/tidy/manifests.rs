@@ -1,4 +1,4 @@
-//! Rule: packages inherit common keys from the workspace's manifest.
+//! Rules: packages inherit common keys from the workspace's manifest, and published ones contain the licences.
 
 use toml::Value;
 
@@ -12,6 +12,9 @@ const INHERITED: [(&str, &str); 4] = [
     ("package.edition.workspace", "edition.workspace = true"),
     ("package.license.workspace", "license.workspace = true"),
 ];
+
+/// Files with the texts of the licences.
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 /// Every package inherits its lints, version, edition and licence.
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
@@ -32,10 +35,43 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     violations
 }
 
+/// Every published package contains the texts of its licences.
+pub(super) fn check_licences(tree: &Tree) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for package in tree.packages().iter().filter(|package| package.is_published) {
+        for name in LICENCES {
+            if !tree.files().contains(&package.folder.join(name)) {
+                let message = format!("no {name} beside it; add a symbolic link to the file in the root");
+                violations.push(Violation::new(&package.manifest.path, 1, message));
+            }
+        }
+    }
+    violations
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check as check_rule, manifest};
     use super::*;
+
+    #[test]
+    fn published_packages_contain_licences() {
+        check_rule(check_licences, &[], &[]);
+        let new = |end| manifest("new", "").replace("[lints]", end);
+        let check_new = |manifest: &str, expected: &[(&str, &str)]| {
+            let files = [
+                ("crates/new/Cargo.toml", manifest),
+                ("crates/new/src/lib.rs", ""),
+                ("crates/new/LICENSE-MIT", ""),
+            ];
+            check_rule(check_licences, &files, expected);
+        };
+        check_new(
+            &new("[lints]"),
+            &[("crates/new/Cargo.toml:1", "no LICENSE-APACHE")],
+        );
+        check_new(&new("publish = false\n\n[lints]"), &[]);
+    }
 
     #[test]
     fn packages_inherit() {

@@ -53,6 +53,11 @@ pub(super) fn tree(changes: &[(&str, &str)]) -> Tree {
     for (path, text) in good {
         write(root, path, &text);
     }
+    for package in ["boot-core", "fmt-elf"] {
+        for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            write(root, &format!("crates/{package}/{licence}"), "");
+        }
+    }
     for (path, text) in changes {
         write(root, path, text);
     }

@@ -267,7 +267,7 @@ fn list_files(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()
         let is_made = ["target", "corpus", "artifacts", "coverage"]
             .iter()
             .any(|made| name == *made);
-        if entry.file_type().with_path(&absolute)?.is_file() {
+        if !entry.file_type().with_path(&absolute)?.is_dir() {
             files.push(path);
         } else if !is_made && !name.to_string_lossy().starts_with('.') {
             list_files(root, &path, files)?;
