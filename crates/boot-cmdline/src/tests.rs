@@ -13,8 +13,21 @@ fn check(line: &str, expected: &Read<'_>) {
             assert_eq!(found.to_string(), *print, "{line:?}");
             let found_params: Vec<_> = found.params().iter().map(|p| (p.key(), p.value())).collect();
             assert_eq!(found_params, *params, "{line:?}");
+            let words = found.params().iter().map(Param::to_string);
+            let args = found.init_args().iter().map(InitArg::to_string);
+            let separator = print.split(' ').any(|word| word == "--").then(|| "--".to_owned());
+            let words: Vec<_> = words.chain(separator).chain(args).collect();
+            assert_eq!(words.join(" "), *print, "{line:?}");
             let found_args: Vec<String> = found.init_args().iter().map(InitArg::text).collect();
             assert_eq!(found_args, *init_args, "{line:?}");
+            assert_eq!(found.is_empty(), print.is_empty(), "{line:?}");
+            assert_eq!(line.parse().as_ref(), Ok(&found), "{line:?}");
+            assert_eq!(Cmdline::try_from(line).as_ref(), Ok(&found), "{line:?}");
+            assert_eq!(
+                Cmdline::try_from(line.as_bytes()).as_ref(),
+                Ok(&found),
+                "{line:?}"
+            );
             assert_eq!(Cmdline::from_bytes(line.as_bytes()), Ok(found), "{line:?}");
         }
         (Err(found), Err(expected)) => assert_eq!(found, *expected, "{line:?}"),
