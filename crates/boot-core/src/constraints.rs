@@ -241,6 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn only_an_address_is_a_preferred_address() {
+        let page = Constraints::aligned(0x1000);
+        assert_eq!(page.preferred_address(), None);
+        assert_eq!(page.highest().preferred_address(), None);
+        assert_eq!(page.prefer(0x5000).preferred_address(), Some(0x5000));
+        assert_eq!(page.prefer(0x5000).highest().preferred_address(), None);
+    }
+
+    #[test]
     fn only_what_excludes_something_is_printed() {
         let check = |constraints: Constraints, expected| assert_eq!(constraints.to_string(), expected);
         check(Constraints::NONE, "");
