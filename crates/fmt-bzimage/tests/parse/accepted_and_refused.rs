@@ -199,6 +199,12 @@ fn programs_that_start_in_real_mode_only() {
         "segment 0x10000..0x10600 from 0x0..0x600
          entry linux-x86-16 0x10200",
     );
+    // From 2.02 on, setup code has a place below 0x90000.
+    check(
+        Image::new(0x202).u16(0x1f4, 0),
+        "segment 0x10000..0x10600 from 0x0..0x600
+         entry linux-x86-16 0x10200",
+    );
     // Before 2.02, setup code has one place only.
     check(
         Image::new(0x201).u16(0x1f4, 0),

@@ -90,5 +90,7 @@ fn image_summary(kernel: &BzImage) -> Result<String, std::fmt::Error> {
     for warning in image.warnings() {
         writeln!(out, "warning: {warning}")?;
     }
+    // Both lists are the same.
+    assert_eq!(kernel.warnings().len(), image.warnings().len());
     Ok(out)
 }
