@@ -62,6 +62,7 @@ pub(crate) fn check_arm64(file: &[u8], kernel: &Arm64Image) {
     }
     let is_large = Warning::LargeTextOffset { found: text_offset };
     assert_eq!(kernel.warnings().contains(&is_large), text_offset >= 2 * MIB);
+    assert_eq!(kernel.warnings().len(), image.warnings().len());
     check_image(
         file,
         image,
@@ -97,6 +98,7 @@ pub(crate) fn check_riscv(file: &[u8], kernel: &RiscvImage) {
         (u64_at(file, 0x08), u64_at(file, 0x10))
     );
     assert_eq!(image.extent().len(), kernel.image_size().max(file.len() as u64));
+    assert_eq!(kernel.warnings().len(), image.warnings().len());
     check_image(
         file,
         image,
