@@ -109,7 +109,7 @@ fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
     );
     assert_eq!(
         far.warnings()[0].to_string(),
-        "the kernel cannot use the RAM below 0x100000000: its Image must be near the start of RAM, but there is no room at a \
+        "the kernel cannot use the RAM below 0x100000000: it should be loaded at the start of RAM, but there is no room at a \
          lower address"
     );
     // An Image with the flag for any physical placement has no warning.

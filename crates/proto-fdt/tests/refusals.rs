@@ -434,21 +434,21 @@ fn errors_state_what_was_found() {
                 device: "timer",
                 line,
             },
-            "the timer interrupt of each CPU must be a PPI, but is Spi(64)",
+            "the timer interrupt of each CPU must be a PPI, but is SPI 64",
         ),
         (
             CreateFdtError::MsiLine {
                 device: "serial port",
                 line,
             },
-            "the serial port is wired to Spi(64), which the GICv2m frame uses for MSIs",
+            "the serial port is wired to SPI 64, which the GICv2m frame uses for MSIs",
         ),
         (
             CreateFdtError::NoBlockSize {
                 hart_id: 18,
                 extension: "zicbom",
             },
-            "hart 0x12 has the extension zicbom, but no block size for it",
+            "hart 0x12 has the extension zicbom, but its block size is unspecified",
         ),
         (
             CreateFdtError::Misaligned {
@@ -457,6 +457,20 @@ fn errors_state_what_was_found() {
                 alignment: 0x4000,
             },
             "the IMSIC is at 0x1000, but must be at a multiple of 0x4000",
+        ),
+        (
+            CreateFdtError::NoSuchLine {
+                device: "serial port",
+                line: Line::Source(1024),
+            },
+            "the serial port is wired to interrupt source 1024, which the interrupt controller does not have",
+        ),
+        (
+            CreateFdtError::WrongArch {
+                what: "a GIC",
+                arch: Arch::Riscv64,
+            },
+            "the platform has a GIC, which riscv64 machines cannot have",
         ),
     ] {
         assert_eq!(error.to_string(), expected);
@@ -573,7 +587,7 @@ fn images_that_the_protocols_do_not_support_are_refused() {
     check(
         &PROTOCOL_RISCV64,
         &image(Arch::Riscv64, Endian::Big, 0x1000),
-        "it is big-endian, but a riscv64 hart starts little-endian",
+        "it is big-endian, but the entry state of a riscv64 hart is little-endian",
     );
     let other_entry = |arch| {
         ImageBuilder::new("test", arch, Endian::Little, 8)
