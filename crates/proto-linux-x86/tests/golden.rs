@@ -372,12 +372,12 @@ fn a_kernel_without_setup_data_takes_128_regions() {
     };
     assert_eq!(
         source.to_string(),
-        "the memory map has 129 entries, but a kernel of boot protocol 2.08 supports at most 128 (2.09 and later support \
-         more); merge some regions"
+        "the memory map has 129 regions, but a kernel of boot protocol 2.08 supports only 128; kernels of 2.09 and later \
+         support more"
     );
     assert!(matches!(
         source.downcast_ref(),
-        Some(LinuxX86Error::TooManyRegions { entries: 129, .. })
+        Some(LinuxX86Error::TooManyRegions { regions: 129, .. })
     ));
 }
 
@@ -624,7 +624,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
     };
     let (auto, old) = (
         EntryChoice::Auto,
-        "its boot protocol is older than 2.02: only real-mode code can start it",
+        "its setup header has no cmd_line_ptr, which boot protocol 2.02 introduced",
     );
     let protected: &[_] = &[EntryAbi::LINUX_X86_32];
     check(auto, bzimage(0x201, 0x26c, protected, 0), old);
@@ -642,7 +642,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
     check(
         EntryChoice::Only64Bit,
         bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_64], 0),
-        "its setup header says that it has no 64-bit entry point (xloadflags)",
+        "it has no 64-bit entry point: XLF_KERNEL_64 in xloadflags is clear",
     );
     check(
         auto,

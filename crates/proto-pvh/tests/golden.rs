@@ -294,13 +294,13 @@ fn a_memory_map_of_any_length_is_passed_with_a_warning_beyond_the_limit_of_linux
     check(
         129,
         &[
-            "the memory map has 129 regions, but Linux has room for 128 at its PVH entry point and does not check",
+            "the memory map has 129 regions, but Linux has room for 128 at its PVH entry point and does not check their number",
         ],
     );
     check(
         300,
         &[
-            "the memory map has 300 regions, but Linux has room for 128 at its PVH entry point and does not check",
+            "the memory map has 300 regions, but Linux has room for 128 at its PVH entry point and does not check their number",
         ],
     );
 }
