@@ -49,7 +49,7 @@ fn read(ram: &impl GuestMemory, range: GuestRange) -> Vec<u8> {
     bytes
 }
 
-/// A source that does not say what is behind it.
+/// A source without a known backing store.
 struct Opaque<'a>(&'a [u8]);
 
 impl ByteSource for Opaque<'_> {
