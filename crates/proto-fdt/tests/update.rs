@@ -1,4 +1,4 @@
-//! Updates of a caller's tree change only what depends on the boot, and invalid trees are refused with offset and reason.
+//! Updates of an existing tree change only what depends on the boot, and invalid trees are refused with offset and reason.
 
 #[path = "support/view.rs"]
 #[expect(dead_code, reason = "these trees are compared node by node, not as machines")]
@@ -146,7 +146,7 @@ proptest! {
     }
 }
 
-/// A blob of these words of a structure block and these strings.
+/// An FDT with these words of the structure block and these strings.
 fn blob(structure: &[u32], strings: &[u8]) -> Vec<u8> {
     let structure: Vec<u8> = structure.iter().flat_map(|word| word.to_be_bytes()).collect();
     let number = |n: usize| u32::try_from(n).unwrap();
@@ -170,7 +170,7 @@ fn blob(structure: &[u32], strings: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The word of a name with up to three letters.
+/// The word that contains a name of up to three letters.
 fn name(name: &str) -> u32 {
     let mut word = [0; 4];
     word[..name.len()].copy_from_slice(name.as_bytes());
@@ -391,7 +391,7 @@ fn cells_of_the_tree_are_respected() {
     for bad in [&[0, 0, 0, 0][..], &[0, 0, 0, 3], &[1], &[]] {
         check(&cells(two, bad), bank, refused("#size-cells"));
     }
-    // The specification demands both in the root, and readers do not agree on what it means without them.
+    // The specification requires both in the root, and readers use different defaults without them.
     check(&[("#size-cells", one)], bank, refused("#address-cells"));
     check(&[("#address-cells", one)], bank, refused("#size-cells"));
 }
