@@ -21,8 +21,8 @@ const BUFFER: usize = 0x4_0000;
 /// Guest memory over [`vm_memory`], for loading a [`BootPlan`](boot_core::BootPlan) and for the memory slots of a hypervisor.
 ///
 /// [`new`](Self::new) and [`RamOptions`](crate::RamOptions) map memory for a [`MemoryMap`](boot_core::MemoryMap);
-/// [`from_memory`](Self::from_memory) wraps existing memory of a VMM. Clones share the memory. `B` is the dirty bitmap, such as
-/// [`AtomicBitmap`](vm_memory::bitmap::AtomicBitmap); writes through this type are marked in it. `()` is no bitmap.
+/// [`from_memory`](Self::from_memory) wraps existing memory of a VMM. Clones share the memory. `B` is the dirty bitmap, in which
+/// writes through this type are marked: `AtomicBitmap` of vm-memory, or `()` for none.
 ///
 /// An access may span regions that are adjacent in guest physical memory. If a part of its range has no memory, it fails
 /// before anything is written.

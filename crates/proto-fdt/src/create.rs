@@ -27,6 +27,22 @@ use writer::Writer;
 /// [`Platform`](boot_core::machine::Platform) name. `stdout-path` is the first serial port. Equal arguments result in equal
 /// bytes. For an existing tree use [`update_fdt`](crate::update_fdt).
 ///
+/// ```
+/// use boot_core::machine::{Arm64Cpu, Cpus};
+/// use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+/// use proto_fdt::{Chosen, create_fdt};
+///
+/// let mut memory = MemoryMap::new();
+/// memory.insert(GuestRange::new(0x8000_0000, 64 << 20).unwrap(), RegionKind::Ram)?;
+/// let mut machine = Machine::new(Arch::Aarch64, memory);
+/// machine.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]);
+/// // Also set interrupt controller, timer, PSCI and devices.
+///
+/// let dtb = create_fdt(&machine, &Chosen::new().with_bootargs(b"console=ttyAMA0\0"))?;
+/// # assert!(proto_fdt::device_tree::DeviceTree::parse(&dtb)?.root.child("memory@80000000").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`CreateFdtError`] if the platform is incomplete or inconsistent, or violates a binding.

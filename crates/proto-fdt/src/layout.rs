@@ -71,7 +71,7 @@ pub(crate) struct Riscv64;
 
 impl Riscv64 {
     /// The RAM in the kernel's direct mapping (vm-layout.rst). Its size depends on the smallest MMU type of the harts, and
-    /// is 4 GiB less in older kernels, which map themselves in the last 4 GiB.
+    /// is 4 GiB less in older kernels, which use the last 4 GiB of the address space themselves.
     fn mapped(machine: &Machine) -> Constraints {
         let smallest = match &machine.platform.cpus {
             Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min(),

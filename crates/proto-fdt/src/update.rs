@@ -112,8 +112,8 @@ impl Cells {
 ///
 /// # Errors
 ///
-/// [`UpdateFdtError::UnsupportedCells`] if `/reserved-memory` has other cells than 1 or 2 or none, and
-/// [`UpdateFdtError::InvalidReg`] if the `reg` of a child is malformed.
+/// [`UpdateFdtError::UnsupportedCells`] if `#address-cells` or `#size-cells` of `/reserved-memory` is missing or neither 1
+/// nor 2, and [`UpdateFdtError::InvalidReg`] if the `reg` of a child is malformed.
 pub fn reserved_ranges(tree: &DeviceTree<'_>) -> Result<Vec<ReservedRange>, UpdateFdtError> {
     let mut all: Vec<_> = tree
         .memory_reservations
@@ -228,9 +228,8 @@ const PREVIOUS_BOOT: [&str; 9] = [
 ///
 /// # Errors
 ///
-/// [`UpdateFdtError::UnsupportedCells`] if the root node has other cells than 1 or 2 or none, and
-/// [`UpdateFdtError::NumberTooLarge`] if an address or size of RAM does not fit them. The tree may then be partly
-/// updated.
+/// [`UpdateFdtError::UnsupportedCells`] if `#address-cells` or `#size-cells` of the root node is missing or neither 1 nor 2,
+/// and [`UpdateFdtError::NumberTooLarge`] if an address or size of RAM does not fit. The tree may then be partly updated.
 pub fn update_fdt(
     tree: &mut DeviceTree<'_>,
     memory: &MemoryMap,

@@ -51,12 +51,12 @@ impl LinuxX86 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryChoice {
-    /// The 64-bit entry point if the kernel has one that can be used, else the 32-bit entry point.
+    /// The 64-bit entry point if the kernel has a usable one, else the 32-bit entry point.
     #[default]
     Auto,
-    /// The 64-bit entry point only.
+    /// Only the 64-bit entry point: [`EntryAbi::LINUX_X86_64`] or [`EntryAbi::ELF64`].
     Only64Bit,
-    /// The 32-bit entry point only.
+    /// Only the 32-bit entry point: [`EntryAbi::LINUX_X86_32`] or [`EntryAbi::ELF32`].
     Only32Bit,
 }
 
