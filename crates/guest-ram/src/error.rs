@@ -4,14 +4,14 @@ use boot_core::GuestRange;
 use vm_memory::mmap::MmapRegionError;
 use vm_memory::{GuestRegionCollectionError, VolatileMemoryError};
 
-/// Why the memory of a machine cannot be mapped.
+/// The memory of a machine cannot be mapped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RamError {
-    /// The memory map has no region that is backed by host memory.
+    /// The memory map has no region of RAM or ACPI tables.
     #[error("the memory map has no RAM")]
     NoRam,
-    /// A region of RAM cannot be widened to pages of the host, or is larger than the host's address space.
+    /// A region of RAM is too large for the address space of the host, or its last page ends past the last address.
     #[error("the RAM at {0} does not fit this host's address space")]
     TooLarge(GuestRange),
     /// The host cannot map a region.
@@ -22,21 +22,19 @@ pub enum RamError {
         /// The error of the host.
         source: MmapRegionError,
     },
-    /// The regions do not form a valid guest memory.
-    #[error("the mapped regions do not form a guest memory")]
+    /// vm-memory rejects the regions.
+    #[error("vm-memory rejects the regions of RAM")]
     Regions(#[from] GuestRegionCollectionError),
     /// The host cannot populate a region.
-    #[error(
-        "the host cannot provide the RAM at {range} up front; this needs Linux 5.14 and as much free memory"
-    )]
+    #[error("the host cannot populate the RAM at {range}, which requires Linux 5.14 and enough free memory")]
     Populate {
         /// The region.
         range: GuestRange,
         /// The error of the host.
         source: std::io::Error,
     },
-    /// The mapping is shorter than requested.
-    #[error("the mapping for the RAM at {range} cannot be used")]
+    /// vm-memory cannot access all of the mapping of a region.
+    #[error("the host mapped less memory than the RAM at {range}")]
     Mapping {
         /// The region.
         range: GuestRange,

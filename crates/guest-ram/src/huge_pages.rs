@@ -6,13 +6,13 @@
 pub enum HugePages {
     /// Ask for them (`MADV_HUGEPAGE`).
     ///
-    /// A guest boots and runs faster: one page fault of the host instead of 512, and one entry of the second-stage page
-    /// table instead of 512. In return, the first access takes up to 2 MiB of host memory. Regions are split into
-    /// mappings at the first and the last boundary of 2 MiB, which huge pages need.
+    /// A guest boots and runs faster: one page fault of the host and one entry of the second-stage page table replace 512 of
+    /// each. The cost is that the first access to a page takes up to 2 MiB of host memory. Regions are split at their
+    /// first and last boundary of 2 MiB, so that the mapping between is aligned.
     #[default]
     Advise,
-    /// Ask for small pages (`MADV_NOHUGEPAGE`): the least memory, for hosts that pack many idle guests.
+    /// Ask for small pages (`MADV_NOHUGEPAGE`): uses the least host memory, for hosts with many idle guests.
     Avoid,
-    /// Give no advice: the default of the host.
+    /// Give no advice: the host's setting applies (`/sys/kernel/mm/transparent_hugepage/enabled`).
     HostDefault,
 }

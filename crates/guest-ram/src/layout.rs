@@ -1,4 +1,4 @@
-//! The guest physical ranges that are backed by host memory, and their division into mappings.
+//! The guest physical ranges that have host memory, and their division into mappings.
 
 use boot_core::{GuestRange, MemoryMap, RegionKind, arith};
 
@@ -12,12 +12,12 @@ fn is_backed(kind: RegionKind) -> bool {
     match kind {
         // ACPI tables are written to ordinary memory.
         RegionKind::Ram | RegionKind::AcpiReclaimable | RegionKind::AcpiNvs => true,
-        // Devices, firmware, memory with errors, and persistent memory, which has a file.
+        // Devices, firmware, memory with errors, and persistent memory, which is backed by a file.
         _ => false,
     }
 }
 
-/// The ranges to map, sorted: backed regions widened to pages of `page` bytes; adjacent ones are joined.
+/// The ranges to map, sorted: the backed regions, extended to pages of `page` bytes, with adjacent regions joined.
 pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamError> {
     let mut ranges: Vec<GuestRange> = Vec::new();
     for region in map.regions().iter().filter(|region| is_backed(region.kind)) {
@@ -38,9 +38,9 @@ pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamE
 
 /// Splits a range at its first and its last boundary of huge pages.
 ///
-/// Linux aligns an anonymous mapping to 2 MiB if its length is a multiple (since 6.7). A huge page of the host can back one
-/// of the guest only if both addresses are aligned, so the middle piece must be aligned in the guest, too: the high RAM of
-/// a PC starts at 1 MiB.
+/// A huge page of the host can back a huge page of the guest only if both addresses are aligned. Linux, since 6.7, aligns the
+/// host address of an anonymous mapping whose length is a multiple of 2 MiB; the split aligns the guest address: the high RAM
+/// of a PC starts at 1 MiB.
 pub(crate) fn split_at_huge_pages(range: GuestRange) -> impl Iterator<Item = GuestRange> {
     let first = arith::align_up(range.start(), HUGE_PAGE);
     let last = arith::align_down(range.end(), HUGE_PAGE);

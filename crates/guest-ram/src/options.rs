@@ -1,4 +1,4 @@
-//! How the memory of a machine is mapped.
+//! Options of mapping the memory of a machine.
 
 use boot_core::{GuestRange, MemoryMap, arith};
 use vm_memory::bitmap::NewBitmap;
@@ -7,7 +7,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, Vola
 use crate::parallel_copy::ParallelCopy;
 use crate::{GuestRam, HugePages, RamError, layout, pages};
 
-/// How the memory of a machine is mapped.
+/// Options of mapping the memory of a machine.
 ///
 /// ```
 /// use boot_core::MemoryMap;
@@ -30,14 +30,15 @@ impl GuestRam {
     ///
     /// # Errors
     ///
-    /// Those of [`RamOptions::build`].
+    /// The errors of [`RamOptions::build`].
     pub fn new(map: &MemoryMap) -> Result<Self, RamError> {
         RamOptions::new().build(map)
     }
 }
 
 impl RamOptions {
-    /// Huge pages are advised, pages are populated on first access, and a few threads share large copies.
+    /// The defaults: [`HugePages::Advise`], pages are populated at the first access, and copies use the default number of
+    /// threads of [`GuestRam::with_copy_threads`].
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -47,36 +48,37 @@ impl RamOptions {
         }
     }
 
-    /// The same with another advice about huge pages. A host that ignores it is not an error.
+    /// Sets the advice to the host about huge pages. The host may ignore it without an error.
     #[must_use]
     pub const fn huge_pages(self, huge_pages: HugePages) -> Self {
         Self { huge_pages, ..self }
     }
 
-    /// The same; `true` populates all pages at once: `build` takes longer, and fails where the host has too little memory,
-    /// but the guest has no page faults of the host.
+    /// Sets whether [`build`](Self::build) populates all pages. It then takes longer, and fails if the host has too little
+    /// memory, but later accesses cause no page faults of the host.
     #[must_use]
     pub const fn populate(self, populate: bool) -> Self {
         Self { populate, ..self }
     }
 
-    /// The same with [`GuestRam::with_copy_threads`] of what is built.
+    /// Sets the largest number of threads of a copy, as [`GuestRam::with_copy_threads`] does.
     #[must_use]
-    pub const fn copy_threads(self, most: usize) -> Self {
+    pub const fn copy_threads(self, max: usize) -> Self {
         Self {
-            copy_threads: Some(most),
+            copy_threads: Some(max),
             ..self
         }
     }
 
-    /// Maps memory for every region of `map` that is RAM or holds ACPI tables, zeroed.
+    /// Maps zeroed memory for the regions of `map` that are RAM, ACPI reclaimable or ACPI NVS. Reserved, unusable and
+    /// persistent regions have no memory.
     ///
-    /// Regions are widened to whole pages of the host, because memory slots consist of whole pages; adjacent regions share
+    /// Regions are extended to whole pages of the host, because memory slots consist of whole pages; adjacent regions share
     /// a mapping. Every mapping is anonymous and private.
     ///
     /// # Errors
     ///
-    /// [`RamError`] where the map has no RAM or the host cannot map it.
+    /// [`RamError`] if the map has no such region, or the host cannot map or populate one.
     pub fn build<B: NewBitmap>(self, map: &MemoryMap) -> Result<GuestRam<B>, RamError> {
         let page = arith::to_u64(pages::size());
         let mut regions = Vec::new();
@@ -102,7 +104,7 @@ impl RamOptions {
         let Ok(len) = usize::try_from(range.len()) else {
             return Err(RamError::TooLarge(range));
         };
-        // This maps with MAP_ANONYMOUS and MAP_PRIVATE, which zeroing relies on.
+        // vm-memory maps with MAP_ANONYMOUS and MAP_PRIVATE; `zero` relies on both.
         let mapping = MmapRegion::new(len).map_err(|source| RamError::Map { range, source })?;
         let slice = mapping
             .get_slice(0, len)

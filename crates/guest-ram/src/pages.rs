@@ -13,8 +13,8 @@ use vm_memory::{VolatileMemoryError, VolatileSlice};
 
 use crate::HugePages;
 
-/// Number of bytes to check and populate at once: large enough for the system calls not to matter, small enough for the
-/// cleared pages to be in the cache when they are written.
+/// Number of bytes to check and populate at once: large, so that the time of the system calls is negligible, but small, so
+/// that the cleared pages are in the cache when they are written.
 pub(crate) const CHUNK: usize = 0x20_0000;
 
 /// The largest number of pages in a chunk: pages have at least 4 KiB.
@@ -81,9 +81,9 @@ pub(crate) fn populate<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<(
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether `slice` is large and its first whole page is not resident; false where the host cannot tell.
+/// Whether `slice` is large and its first whole page is not resident. False if the host cannot tell.
 ///
-/// Memory for a kernel is usually either new or in use as a whole, so one page is enough.
+/// One page is enough: memory for a kernel is usually either unused or resident as a whole.
 pub(crate) fn begins_fresh<B: BitmapSlice>(
     slice: &VolatileSlice<'_, B>,
 ) -> Result<bool, VolatileMemoryError> {
@@ -109,10 +109,9 @@ pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(
 
 /// Fills `slice` with zeros.
 ///
-/// With `discard`, whole pages that are not resident are dropped instead of written, which also covers pages that are
-/// swapped out.
+/// With `discard`, whole pages that are not resident are dropped instead of written. They may be swapped out.
 ///
-/// `discard` must only be set for memory in an anonymous private mapping: elsewhere, a dropped page does not read as zeros.
+/// `discard` must only be set for memory in an anonymous private mapping: a dropped page of another does not read as zeros.
 pub(crate) fn zero<B: BitmapSlice>(
     slice: &VolatileSlice<'_, B>,
     discard: bool,
@@ -161,8 +160,8 @@ fn drop_pages<B: BitmapSlice>(pages: &VolatileSlice<'_, B>) -> io::Result<()> {
     // SAFETY: the bytes of the slice are mapped and stay mapped. They may change at any time, and this advice makes
     // them zero: `zero` is only told to discard for mappings that `RamOptions::map` made, which are anonymous and
     // private, and madvise(2) promises "zero-fill-on-demand pages" for those. The mapping cannot have been replaced
-    // since, because `GuestRam` hands out shared references and volatile slices only; whoever replaced it by unsafe
-    // code would read other bytes, never touch other memory than the mapping's own.
+    // since, because `GuestRam` returns only shared references and volatile slices. If unsafe code has replaced it, the
+    // advice still affects no memory outside of the mapping's addresses.
     unsafe { madvise(pages, libc::MADV_DONTNEED) }
 }
 
@@ -225,7 +224,7 @@ fn fill<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) {
     unsafe { start.as_ptr().write_bytes(0, slice.len()) };
 }
 
-/// Why a file could not be read into guest memory.
+/// A file could not be read into guest memory.
 pub(crate) enum ReadAtError {
     /// The file ended early.
     Eof,

@@ -11,7 +11,7 @@ use boot_core::{GuestRange, MemoryError};
 
 use crate::layout::HUGE_PAGE;
 
-/// The default limit of threads. More of them gain little.
+/// The default limit of threads. More threads gain little.
 const MAX_THREADS: usize = 4;
 
 /// How a copy is divided into chunks for threads.
@@ -19,10 +19,10 @@ const MAX_THREADS: usize = 4;
 pub(crate) struct ParallelCopy {
     /// The limit of threads, the calling one included; `None` for the default.
     pub(crate) threads: Option<usize>,
-    /// Shorter ranges are copied by the calling thread: starting another takes as long as copying them.
+    /// Shorter ranges, in bytes, are copied by the calling thread: to start another takes as long as the copy.
     pub(crate) min_len: u64,
-    /// Chunks end at multiples of this in guest memory: the size of a huge page, so that two threads never populate the
-    /// same one.
+    /// Chunks end at multiples of this guest physical address: the size of a huge page, so that two threads never populate
+    /// the same huge page.
     pub(crate) chunk_len: NonZero<u64>,
 }
 
@@ -53,7 +53,7 @@ impl ParallelCopy {
     /// Chunks are started by ascending address, and none after a failure. So all chunks before a failed one were started,
     /// and the error of the lowest failed one is returned: the same as with a single thread.
     ///
-    /// A thread that the host cannot start is left out.
+    /// If the host cannot start a thread, the others do its work.
     pub(crate) fn run<F>(self, range: GuestRange, work: F) -> Result<(), MemoryError>
     where
         F: Fn(GuestRange) -> Result<(), MemoryError> + Sync,
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Runs to the end; returns the chunks, sorted, and the threads that worked.
+    /// Runs a copy; returns the chunks, sorted, and the threads that copied them.
     fn run(copy: ParallelCopy, range: GuestRange) -> (Vec<(u64, u64)>, BTreeSet<String>) {
         let seen = Mutex::new((Vec::new(), BTreeSet::new()));
         let work = |chunk: GuestRange| {
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn several_threads_work_at_once() {
-        // Nobody gets past the barrier before three threads have come to it.
+        // The barrier blocks until three threads have reached it.
         let barrier = std::sync::Barrier::new(3);
         let threads = Mutex::new(BTreeSet::new());
         let work = |_: GuestRange| {

@@ -18,14 +18,14 @@ use crate::parallel_copy::ParallelCopy;
 /// Size in bytes of the buffer for a source that is neither memory nor a file.
 const BUFFER: usize = 0x4_0000;
 
-/// Guest memory over [`vm_memory`], for loading a [`BootPlan`](boot_core::BootPlan) and for running what was loaded.
+/// Guest memory over [`vm_memory`], for loading a [`BootPlan`](boot_core::BootPlan) and for the memory slots of a hypervisor.
 ///
-/// Either mapped for a `MemoryMap` ([`new`](Self::new), [`RamOptions`](crate::RamOptions)) or wrapped around existing
-/// memory of a VMM ([`from_memory`](Self::from_memory)). Clones share the memory. Writes through it are marked in the dirty
-/// bitmap `B`.
+/// [`new`](Self::new) and [`RamOptions`](crate::RamOptions) map memory for a [`MemoryMap`](boot_core::MemoryMap);
+/// [`from_memory`](Self::from_memory) wraps existing memory of a VMM. Clones share the memory. `B` is the dirty bitmap, in which
+/// writes through this type are marked: `AtomicBitmap` of vm-memory, or `()` for none.
 ///
-/// An access may span regions that are adjacent in guest physical memory. One that is not completely backed fails before
-/// anything is written.
+/// An access may span regions that are adjacent in guest physical memory. If a part of its range has no memory, it fails
+/// before anything is written.
 pub struct GuestRam<B: Bitmap = ()> {
     memory: Arc<GuestMemoryMmap<B>>,
     /// Whether every region is an anonymous private mapping of this crate.
@@ -35,9 +35,9 @@ pub struct GuestRam<B: Bitmap = ()> {
 }
 
 impl<B: Bitmap> GuestRam<B> {
-    /// Wraps existing memory of any kind: anonymous, shared, files, huge pages of the host.
+    /// Wraps existing memory with mappings of any kind: anonymous, shared, of files or of huge pages.
     ///
-    /// [`zero`](GuestMemory::zero) always writes to such mappings.
+    /// [`zero`](GuestMemory::zero) writes every byte of such mappings.
     #[must_use]
     pub fn from_memory(memory: Arc<GuestMemoryMmap<B>>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl<B: Bitmap> GuestRam<B> {
         }
     }
 
-    /// Takes memory of which every region is an anonymous private mapping without other users.
+    /// Takes memory without other users, whose regions are all anonymous private mappings.
     pub(crate) fn from_own_mappings(memory: GuestMemoryMmap<B>, copy: ParallelCopy) -> Self {
         Self {
             memory: Arc::new(memory),
@@ -56,30 +56,30 @@ impl<B: Bitmap> GuestRam<B> {
         }
     }
 
-    /// The same memory with at most `most` threads for a copy, the calling one included. Existing clones keep their number.
+    /// Sets the largest number of threads of a copy, the calling thread included. Existing clones keep their number.
     ///
-    /// Copies of several MiB from memory and from files use several threads. The default is the number of CPUs of the
-    /// process, at most four. They end with the copy. If the host cannot start one, the copy continues without it. The
-    /// result, the dirty bitmap and the returned error do not depend on their number.
+    /// The default is the number of CPUs of the process, at most four. Only copies of several MiB from memory and from files
+    /// use more than one thread.
     ///
-    /// With 1 (or 0, which counts as 1) no thread is started and the number of CPUs is not read. Use it for a process whose
-    /// system call filter forbids either, or that must not use more than one CPU.
+    /// With 1 (or 0, which counts as 1) no thread is started and the number of CPUs is not read, for a process whose system
+    /// call filter forbids either.
     #[must_use]
-    pub fn with_copy_threads(self, most: usize) -> Self {
-        let copy = self.copy.with_threads(most);
+    pub fn with_copy_threads(self, max: usize) -> Self {
+        let copy = self.copy.with_threads(max);
         Self { copy, ..self }
     }
 
-    /// The memory itself, to be shared with devices.
+    /// The memory itself, for devices.
     ///
-    /// For mappings of this crate, [`zero`](GuestMemory::zero) drops pages. A VMM that registers the memory with
-    /// `userfaultfd` or maps other memory over it must wrap it again with [`from_memory`](Self::from_memory).
+    /// In mappings of this crate, [`zero`](GuestMemory::zero) discards pages that are not resident (`MADV_DONTNEED`). A VMM
+    /// that registers the memory with `userfaultfd` or maps other memory over it must wrap the memory again with
+    /// [`from_memory`](Self::from_memory).
     #[must_use]
     pub fn memory(&self) -> &Arc<GuestMemoryMmap<B>> {
         &self.memory
     }
 
-    /// The regions, sorted by guest physical address, for the memory slots of a hypervisor.
+    /// All regions, sorted by guest physical address, for the memory slots of a hypervisor.
     pub fn regions(&self) -> impl Iterator<Item = RamRegion> + '_
     where
         B: Send + Sync + 'static,
@@ -92,7 +92,7 @@ impl<B: Bitmap> GuestRam<B> {
         self.pieces(range).map(drop)
     }
 
-    /// The pieces of `range` in order, or an error where a byte is not backed.
+    /// The pieces of `range` in order, or an error if a byte has no memory.
     fn pieces(
         &self,
         range: GuestRange,
@@ -107,8 +107,8 @@ impl<B: Bitmap> GuestRam<B> {
             .map_while(Result::ok))
     }
 
-    /// Calls `copy` for every part of `range`, with the number of bytes before it. Memory without pages is split into parts
-    /// of moderate size, and their pages are populated first.
+    /// Calls `copy` for every part of `range`, with the number of bytes before the part. Memory that is not resident is split
+    /// into chunks, whose pages are populated before the call.
     fn for_each_part<F>(&self, range: GuestRange, mut copy: F) -> Result<(), MemoryError>
     where
         F: FnMut(&VolatileSlice<'_, MS<'_, GuestMemoryMmap<B>>>, usize) -> Result<(), MemoryError>,
@@ -239,7 +239,8 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
         self.copy_from_bytes_parallel(span(addr, bytes.len())?, bytes)
     }
 
-    /// Fills `range` with zeros. In mappings of this crate, only resident pages are written: the host zeroes the others.
+    /// Fills `range` with zeros. In large ranges of the crate's own mappings only resident pages are written: the host zeroes
+    /// the others.
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
         for piece in self.pieces(range)? {
             pages::zero(&piece, self.has_own_mappings).map_err(|error| access(range, error))?;
@@ -259,7 +260,7 @@ impl<B: Bitmap + Send + Sync> GuestMemory for GuestRam<B> {
     /// Fills `range` with the bytes of `source` from `offset` on: bytes in memory are copied, files are read into guest
     /// memory, other sources are copied through a buffer.
     ///
-    /// A file that became shorter is [`ReadErrorKind::Shrunk`]. Its cursor does not move.
+    /// The cursor of a file does not move. If the file became shorter, the error is [`ReadErrorKind::Shrunk`].
     fn copy_from(
         &mut self,
         range: GuestRange,

@@ -20,8 +20,8 @@ impl<B: Bitmap + Send + Sync> Mapping for MmapRegion<B> {
 
 /// A region of guest memory: its guest physical addresses, and shared ownership of its mapping.
 ///
-/// A hypervisor back end keeps this value for as long as the guest can access the memory. The mapping lives as long, even if
-/// the [`GuestRam`](crate::GuestRam) is dropped.
+/// Keep this value for as long as a memory slot refers to the mapping: the memory stays mapped even if the
+/// [`GuestRam`](crate::GuestRam) is dropped.
 #[derive(Clone)]
 pub struct RamRegion {
     range: GuestRange,
@@ -29,7 +29,7 @@ pub struct RamRegion {
 }
 
 impl RamRegion {
-    /// The region, or `None` where it would end past the last address.
+    /// The region, or `None` if it would end past the last address.
     pub(crate) fn new<B>(region: &GuestRegionMmap<B>) -> Option<Self>
     where
         B: Bitmap + Send + Sync + 'static,
@@ -46,17 +46,17 @@ impl RamRegion {
         self.range
     }
 
-    /// The address of the region in this process. Its [`range`](Self::range)`().len()` bytes are mapped there for as long as
-    /// this value or a clone of it lives.
+    /// The address of the region in this process. `self.range().len()` bytes are mapped there while this value or a clone of
+    /// it exists.
     ///
-    /// The guest and other threads may change the bytes at any time, so no Rust reference to them may exist.
-    /// Writes through the pointer, the guest's included, are not marked in a dirty bitmap.
+    /// The guest and other threads may change the bytes at any time, so no Rust reference to them may exist. Writes through
+    /// the pointer and writes of the guest are not marked in the dirty bitmap.
     #[must_use]
     pub fn host_ptr(&self) -> *mut u8 {
         self.mapping.host()
     }
 
-    /// [`host_ptr`](Self::host_ptr) as a number, for memory slots.
+    /// [`host_ptr`](Self::host_ptr) as a number, for memory slots (`userspace_addr` of `KVM_SET_USER_MEMORY_REGION`).
     #[must_use]
     pub fn host_addr(&self) -> u64 {
         arith::to_u64(self.host_ptr().addr())

@@ -1,4 +1,4 @@
-//! What guest memory promises, on every kind of mapping.
+//! Behaviour of guest memory on every kind of mapping.
 
 #![cfg(all(target_os = "linux", not(miri)))]
 
@@ -30,7 +30,7 @@ fn map(ranges: &[(u64, u64)]) -> MemoryMap {
     map
 }
 
-/// Bytes that differ from their neighbours, on every page anew.
+/// Bytes that differ from their neighbours and from those of other pages.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len)
         .map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 0xff).unwrap() | 1)
@@ -49,7 +49,7 @@ fn read(ram: &impl GuestMemory, range: GuestRange) -> Vec<u8> {
     bytes
 }
 
-/// A source that does not say what is behind it.
+/// A source without a known backing store.
 struct Opaque<'a>(&'a [u8]);
 
 impl ByteSource for Opaque<'_> {
@@ -64,7 +64,7 @@ impl ByteSource for Opaque<'_> {
 
 #[test]
 fn every_source_arrives_across_adjacent_regions() {
-    // Cut at 2 and 4 MiB: three mappings, of which the pattern crosses both boundaries.
+    // Split at 2 and 4 MiB: three mappings. The pattern crosses both boundaries.
     let memory_map = map(&[(0x1f_0000, 0x41_0000)]);
     let bytes = pattern(0x21_0003);
     let on_disk = file(&bytes);
@@ -82,7 +82,7 @@ fn every_source_arrives_across_adjacent_regions() {
 }
 
 #[test]
-fn every_wish_for_pages_gives_the_same_memory() {
+fn every_advice_about_huge_pages_results_in_the_same_memory() {
     let memory_map = MemoryMap::pc(8 << 20).unwrap();
     let whole = [(0, 0xa_0000), (0x10_0000, 0x80_0000)];
     let cut = [(0, 0xa_0000), (0x10_0000, 0x20_0000), (0x20_0000, 0x80_0000)];
@@ -125,12 +125,12 @@ fn around_the_hole_below_4_gib() {
     check(&mut ram, 0x1_0000_0000, 4, true);
     check(&mut ram, 0x1_00ff_fffc, 4, true);
     check(&mut ram, 0x1_00ff_fffd, 4, false);
-    // What did not fit was not written in part either.
+    // The accesses that did not fit wrote nothing.
     assert_eq!(read(&ram, range(0xbfff_fffd, 0xc000_0000)), [0; 3]);
     assert!(ram.write(u64::MAX, &[0, 0]).is_err());
     assert!(ram.read(u64::MAX, &mut [0, 0]).is_err());
 
-    // Where RAM goes on across 4 GiB, so do accesses.
+    // Accesses can cross 4 GiB if RAM does.
     let four = 0x1_0000_0000;
     let ranges = [
         (GuestAddress(four - 0x2000), 0x2000),
@@ -176,7 +176,7 @@ fn a_truncated_file_is_an_error_at_its_end() {
         };
         assert!(matches!(kind, ReadErrorKind::Shrunk), "{kind:?}");
         assert!(gone.offset() <= 0x50_0001 && gone.end() == 0x60_0000, "{gone}");
-        // What arrived is marked, for it may be there.
+        // The bytes before the end of the file are marked: they may have been written.
         assert!(read(&ram, range(0, 0x50_0001)) == bytes[..0x50_0001]);
         for addr in [0, 0x4f_ffff, 0x50_0000] {
             assert!(is_dirty(&ram, addr), "{addr:#x}");
@@ -204,7 +204,7 @@ fn the_number_of_threads_changes_nothing_but_time() {
                 is_dirty(&ram, 0xbf_f000) && !is_dirty(&ram, 0xc0_0000),
                 "{threads}"
             );
-            // A range that is not there as a whole stays untouched.
+            // A range that is not completely in memory stays unchanged.
             let beyond = range(0xd0_0000, 0x100_0001);
             assert!(
                 matches!(ram.copy_from(beyond, source, 0), Err(MemoryError::NotBacked(found)) if found == beyond)
@@ -246,7 +246,7 @@ fn a_file_that_is_cut_again_and_again_never_kills_the_process() {
 }
 
 #[test]
-fn files_that_cannot_be_read_say_why() {
+fn files_that_cannot_be_read_are_errors_with_the_reason() {
     let mut ram = GuestRam::new(&map(&[(0, 0x10_0000)])).unwrap();
     let mut check = |file: &File, offset: u64, expected: &dyn Fn(&ReadErrorKind) -> bool| match ram.copy_from(
         range(0, 0x1000),
@@ -307,7 +307,7 @@ fn memory_that_cannot_be_written_is_an_error_of_the_memory() {
         "guest memory at 0x0..0x200000 cannot be accessed"
     );
     assert!(error.source().is_some());
-    // How much was written is not known, so all of it counts as written.
+    // The number of written bytes is unknown, so all are marked.
     assert!(is_dirty(&ram, 0) && is_dirty(&ram, 0x1f_ffff));
 }
 
@@ -331,7 +331,7 @@ fn zeroing_used_memory_clears_exactly_the_range() {
     let rams: [(&str, GuestRam); 5] = [
         ("own, huge pages", own(HugePages::Advise)),
         ("own, small pages", own(HugePages::Avoid)),
-        // Dropping pages of these two would bring the pattern back.
+        // In these two, dropped pages would contain the pattern again.
         ("private file", on_disk(libc::MAP_PRIVATE)),
         ("shared file", on_disk(libc::MAP_SHARED)),
         (
@@ -347,7 +347,7 @@ fn zeroing_used_memory_clears_exactly_the_range() {
             (0, LEN),
         ] {
             let bytes = pattern(usize::try_from(LEN).unwrap());
-            // Every second megabyte stays as it is: fresh at first, zeroed later.
+            // Every second megabyte is unchanged: fresh at first, zeroed later.
             for megabyte in (0..6u64).step_by(2) {
                 let from = usize::try_from(megabyte << 20).unwrap();
                 ram.write(megabyte << 20, &bytes[from..from + (1 << 20)]).unwrap();

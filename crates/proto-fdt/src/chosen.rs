@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use boot_core::GuestRange;
 
-/// Boot parameters in `/chosen` (Devicetree Specification, "/chosen Node"; `chosen.yaml` of dt-schema).
+/// Boot parameters in `/chosen` (Devicetree Specification, "/chosen Node"; `chosen.yaml` of dt-schema), for
+/// [`create_fdt`](crate::create_fdt) and [`update_fdt`](crate::update_fdt).
 ///
 /// ```
 /// use boot_core::GuestRange;
@@ -19,11 +20,11 @@ use boot_core::GuestRange;
 #[non_exhaustive]
 pub struct Chosen<'a> {
     /// `bootargs`: the kernel command line with its terminating NUL, as
-    /// [`Cmdline::to_bytes`](boot_core::Cmdline::to_bytes) returns it. If empty, there is no such property.
+    /// [`Cmdline::to_bytes`](boot_core::Cmdline::to_bytes) returns it. An empty slice omits the property.
     pub bootargs: &'a [u8],
-    /// `linux,initrd-start` and, exclusive, `linux,initrd-end`.
+    /// `linux,initrd-start` and `linux,initrd-end`: the addresses of the initrd.
     pub initrd: Option<GuestRange>,
-    /// `rng-seed`: random bytes for the entropy pool.
+    /// `rng-seed`: random bytes for the guest's entropy pool.
     pub rng_seed: Option<&'a [u8]>,
     /// `kaslr-seed`: a random number for kernel address space layout randomization.
     pub kaslr_seed: Option<u64>,
@@ -47,7 +48,7 @@ impl<'a> Chosen<'a> {
         Self { bootargs, ..self }
     }
 
-    /// Sets `linux,initrd-start` and `linux,initrd-end`.
+    /// Sets `linux,initrd-start` and `linux,initrd-end`: the addresses of the initrd.
     #[must_use]
     pub const fn with_initrd(self, initrd: GuestRange) -> Self {
         Self {
@@ -56,7 +57,7 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Sets `rng-seed`.
+    /// Sets `rng-seed`: random bytes for the guest's entropy pool.
     #[must_use]
     pub const fn with_rng_seed(self, seed: &'a [u8]) -> Self {
         Self {
@@ -65,7 +66,7 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Sets `kaslr-seed`.
+    /// Sets `kaslr-seed`: a random number for KASLR.
     #[must_use]
     pub const fn with_kaslr_seed(self, seed: u64) -> Self {
         Self {

@@ -23,12 +23,29 @@ use writer::Writer;
 
 /// Creates the flattened device tree of `machine` for one boot.
 ///
-/// Equal arguments give equal bytes. The tree follows the Devicetree Specification v0.4 and the Linux bindings named in
-/// the documentation of each part of [`Platform`](boot_core::machine::Platform).
+/// The tree follows the Devicetree Specification v0.4 and the Linux bindings that the parts of
+/// [`Platform`](boot_core::machine::Platform) name. `stdout-path` is the first serial port. Equal arguments result in equal
+/// bytes. For an existing tree use [`update_fdt`](crate::update_fdt).
+///
+/// ```
+/// use boot_core::machine::{Arm64Cpu, Cpus};
+/// use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+/// use proto_fdt::{Chosen, create_fdt};
+///
+/// let mut memory = MemoryMap::new();
+/// memory.insert(GuestRange::new(0x8000_0000, 64 << 20).unwrap(), RegionKind::Ram)?;
+/// let mut machine = Machine::new(Arch::Aarch64, memory);
+/// machine.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]);
+/// // Also set interrupt controller, timer, PSCI and devices.
+///
+/// let dtb = create_fdt(&machine, &Chosen::new().with_bootargs(b"console=ttyAMA0\0"))?;
+/// # assert!(proto_fdt::device_tree::DeviceTree::parse(&dtb)?.root.child("memory@80000000").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
-/// [`CreateFdtError`] if the platform is inconsistent or a device tree cannot describe it.
+/// [`CreateFdtError`] if the platform is incomplete or inconsistent, or violates a binding.
 pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, CreateFdtError> {
     validate::validate(machine)?;
     let platform = &machine.platform;
@@ -63,8 +80,9 @@ pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, Cre
     tree.finish()
 }
 
-/// The id of the boot CPU, which is the first of the platform: its `reg` in the tree, and `a0` at the entry on riscv64.
-/// `None` without CPUs.
+/// The id of the boot CPU, which is the first CPU of the platform. `None` without CPUs.
+///
+/// On arm64 it is the affinity, on riscv64 the hart id, which `a0` contains at entry. It is the `reg` of the CPU's node.
 #[must_use]
 pub fn boot_cpu_id(cpus: &Cpus) -> Option<u64> {
     match cpus {

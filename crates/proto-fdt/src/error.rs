@@ -6,15 +6,17 @@ use core::fmt;
 use boot_core::machine::Line;
 use boot_core::{Arch, GuestRange};
 
-/// A machine cannot be described by a device tree.
+/// The device tree of a machine cannot be created.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateFdtError {
-    /// The platform describes no CPUs.
-    #[error("the machine's platform describes no CPUs; describe them, or pass a device tree of your own")]
+    /// The platform has no CPUs of arm64 or riscv64.
+    #[error(
+        "the platform of the machine has no CPUs: set `Platform::cpus`, or add a device tree to the request"
+    )]
     NoCpus,
-    /// The platform describes more or fewer CPUs than the machine has.
-    #[error("the machine has {vcpus} CPUs, but its platform describes {described}")]
+    /// The numbers of CPUs in the platform and in the machine differ.
+    #[error("the machine has {vcpus} CPUs, but its platform describes {described} CPUs")]
     CpuCountMismatch {
         /// Number of CPUs in the platform.
         described: usize,
@@ -24,54 +26,54 @@ pub enum CreateFdtError {
     /// Two CPUs have the same id.
     #[error("two CPUs of the machine have the id {id:#x}")]
     DuplicateCpuId {
-        /// The hart id, or the affinity of an arm64 CPU.
+        /// Affinity of an arm64 CPU, or hart id.
         id: u64,
     },
-    /// Several arm64 CPUs without PSCI, which starts the secondary CPUs.
-    #[error("the machine has several CPUs but no PSCI to start the secondary CPUs")]
+    /// The platform has several arm64 CPUs but no PSCI, which starts the secondary CPUs.
+    #[error("the platform has several CPUs but no PSCI, which is necessary to start the secondary CPUs")]
     NoPsci,
-    /// A part that machines of this architecture do not have.
-    #[error("an {arch} machine has no {what}")]
+    /// The platform has a part that machines of this architecture cannot have.
+    #[error("the platform has {what}, which {arch} machines cannot have")]
     WrongArch {
-        /// The part.
+        /// The part, with its article.
         what: &'static str,
         /// Architecture of the machine.
         arch: Arch,
     },
-    /// An interrupt line that the interrupt controller does not have.
-    #[error("the {device} is wired to {line:?}, which the machine's interrupt controller does not have")]
+    /// The interrupt line of a device does not exist.
+    #[error("the {device} is wired to {}, which the interrupt controller does not have", LineName(*.line))]
     NoSuchLine {
         /// The device with this interrupt.
         device: &'static str,
-        /// The line.
+        /// The interrupt line.
         line: Line,
     },
-    /// A per-CPU interrupt on a line that is not a PPI.
-    #[error("the {device} interrupt of each CPU must be a PPI, but is {line:?}")]
+    /// A per-CPU interrupt is not on a PPI.
+    #[error("the {device} interrupt of each CPU must be a PPI, but is {}", LineName(*.line))]
     NotPpi {
         /// The device with this interrupt.
         device: &'static str,
-        /// The line.
+        /// The interrupt line.
         line: Line,
     },
-    /// A device on an SPI that the GICv2m frame uses for MSIs.
-    #[error("the {device} is wired to {line:?}, which the GICv2m frame uses for MSIs")]
+    /// The GICv2m frame uses the interrupt line of a device for MSIs.
+    #[error("the {device} is wired to {}, which the GICv2m frame uses for MSIs", LineName(*.line))]
     MsiLine {
         /// The device.
         device: &'static str,
-        /// The line.
+        /// The interrupt line.
         line: Line,
     },
-    /// A hart with a cache block extension (Zicbom, Zicboz, Zicbop) but no block size.
-    #[error("hart {hart_id:#x} has the extension {extension}, but no block size for it")]
+    /// A hart has a cache block extension (Zicbom, Zicboz or Zicbop), but its block size is unspecified.
+    #[error("hart {hart_id:#x} has the extension {extension}, but its block size is unspecified")]
     NoBlockSize {
-        /// The hart.
+        /// Id of the hart.
         hart_id: u64,
-        /// The extension.
+        /// Name of the extension.
         extension: &'static str,
     },
-    /// A value that the binding does not allow.
-    #[error("the {field} of the {device} is {found:#x}, but must be {expected}")]
+    /// The Linux binding of a device does not allow a value.
+    #[error("the {field} of the {device} is {found} ({found:#x}), but must be {expected}")]
     InvalidValue {
         /// The device.
         device: &'static str,
@@ -79,10 +81,10 @@ pub enum CreateFdtError {
         field: &'static str,
         /// The value.
         found: u64,
-        /// The values allowed.
+        /// Description of the allowed values.
         expected: &'static str,
     },
-    /// Registers at an unaligned address.
+    /// The registers of a device are not aligned.
     #[error("the {device} is at {start:#x}, but must be at a multiple of {alignment:#x}")]
     Misaligned {
         /// The device.
@@ -92,41 +94,41 @@ pub enum CreateFdtError {
         /// Required alignment in bytes.
         alignment: u64,
     },
-    /// Two devices, or a device and RAM, overlap.
+    /// Two devices, a device and RAM, or two ranges of reserved memory overlap.
     #[error("the {first} at {first_range} and the {second} at {second_range} overlap")]
     Overlap {
-        /// One device, or RAM.
+        /// The part at the lower address.
         first: &'static str,
-        /// Its addresses.
+        /// Addresses of the first part.
         first_range: GuestRange,
-        /// The other one.
+        /// The other part.
         second: &'static str,
-        /// Its addresses.
+        /// Addresses of the second part.
         second_range: GuestRange,
     },
-    /// A PCI host with MSIs on a machine without an MSI controller.
+    /// The PCI host has MSIs, but the machine has no MSI controller.
     #[error("the PCI host has MSIs, but the machine's interrupt controller has no MSI controller")]
     NoMsiController,
-    /// Reserved memory outside of RAM.
-    #[error("the reserved memory `{name}` at {range} is not inside RAM")]
+    /// Reserved memory is empty or not inside RAM.
+    #[error("the reserved memory `{name}` at {range} is empty or not inside RAM")]
     ReservedMemoryNotRam {
         /// Its name.
         name: Cow<'static, str>,
         /// Its addresses.
         range: GuestRange,
     },
-    /// A name of reserved memory with a unit address. The node name gets one from the address.
-    #[error("the name `{name}` of reserved memory must not contain `@`")]
+    /// The name of reserved memory contains `@`. `create_fdt` appends the unit address itself.
+    #[error("the name `{name}` of reserved memory must not contain `@`: the unit address is appended to it")]
     InvalidReservedMemoryName {
         /// The name.
         name: Cow<'static, str>,
     },
-    /// The FDT writer refused a name, a string or the size of the tree.
+    /// The FDT writer rejected a string of the platform, a node name made from one, or the size of the tree.
     #[error("the device tree cannot be written")]
     Writer(#[from] FdtWriterError),
 }
 
-/// Error of the FDT writer. The type of the underlying library is private.
+/// Error of the FDT writer, for display only: the library that writes the tree is not part of the API.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FdtWriterError(vm_fdt::Error);
 
@@ -143,3 +145,17 @@ impl fmt::Display for FdtWriterError {
 }
 
 impl core::error::Error for FdtWriterError {}
+
+/// The name of an interrupt line in messages.
+struct LineName(Line);
+
+impl fmt::Display for LineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Line::Spi(n) => write!(f, "SPI {n}"),
+            Line::Ppi(n) => write!(f, "PPI {n}"),
+            Line::Source(n) => write!(f, "interrupt source {n}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

@@ -6,19 +6,19 @@ use boot_core::{Constraints, EntryAbi, GuestRange, KernelImage, Machine, arith};
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// The largest device tree of both protocols (arm64 booting.rst, "Setup the device tree"; riscv64 kernels map two
-/// entries of 2 MiB from the one that holds the tree's start, `MAX_FDT_SIZE` in arch/riscv/include/asm/pgtable.h).
+/// The largest device tree of both protocols in bytes (arm64 booting.rst, "Setup the device tree"; `MAX_FDT_SIZE` in Linux
+/// `arch/riscv/include/asm/pgtable.h`).
 pub(crate) const MAX_FDT_SIZE: u64 = 2 * MIB;
 
 /// The placement rules of one architecture.
 pub(crate) trait Layout {
-    /// The constraints of the kernel's runtime extent if it is entered by `abi`.
+    /// The constraints of the extent of a kernel that is entered by `abi`.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints;
 
-    /// The preferred base of the kernel, if it has one.
+    /// The preferred address of the extent, if the kernel has one.
     fn preferred_base(&self, machine: &Machine, image: &KernelImage) -> Option<u64>;
 
-    /// The windows for the initrd, in order of preference. None if the kernel itself does not meet the rule.
+    /// The windows for the initrd, in order of preference. No window if `kernel` itself violates the rule.
     fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 
     /// The windows for the device tree, in order of preference. The caller sets the alignment.
@@ -30,11 +30,11 @@ const fn pages(min: u64, max: u64) -> Constraints {
     Constraints::aligned(0x1000).between(min, max)
 }
 
-/// The rules of `arch/arm64/booting.rst`.
+/// The rules of `Documentation/arch/arm64/booting.rst`.
 pub(crate) struct Arm64;
 
 impl Layout for Arm64 {
-    /// "within the 48-bit addressable range of physical memory". The image's placement rule has the other constraints.
+    /// "within the 48-bit addressable range of physical memory". The other constraints are those of the image.
     fn kernel(&self, _: &Machine, _: EntryAbi) -> Constraints {
         Constraints::NONE.between(0, 1 << 48)
     }
@@ -44,7 +44,7 @@ impl Layout for Arm64 {
     }
 
     /// "it must reside entirely within a 1 GB aligned physical memory window of up to 32 GB in size that fully covers
-    /// the kernel Image as well": the window that begins with the kernel's GiB, or else the one that ends with it.
+    /// the kernel Image as well": the window that begins with the kernel's first GiB, or else that which ends with its last.
     fn initrd(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
         const WINDOW: u64 = 32 * GIB;
         let first = arith::align_down(kernel.start(), GIB);
@@ -66,12 +66,12 @@ impl Layout for Arm64 {
     }
 }
 
-/// The rules of `arch/riscv/boot.rst` and `arch/riscv/vm-layout.rst`.
+/// The rules of `boot.rst` and `vm-layout.rst` in `Documentation/arch/riscv`.
 pub(crate) struct Riscv64;
 
 impl Riscv64 {
-    /// The RAM in the kernel's direct mapping, whose size depends on the smallest MMU type of the harts. Older kernels
-    /// take the last 4 GiB of the address space, which the kernel itself uses, out of the direct mapping.
+    /// The RAM in the kernel's direct mapping (vm-layout.rst). Its size depends on the smallest MMU type of the harts, and
+    /// is 4 GiB less in older kernels, which use the last 4 GiB of the address space themselves.
     fn mapped(machine: &Machine) -> Constraints {
         let smallest = match &machine.platform.cpus {
             Cpus::Riscv64(cpus) => cpus.harts.iter().map(|hart| hart.mmu).min(),
@@ -88,8 +88,8 @@ impl Riscv64 {
 }
 
 impl Layout for Riscv64 {
-    /// "The RISC-V kernel expects to be placed at a PMD boundary (2MB aligned for rv64". Other programs have their
-    /// alignment in the ELF headers.
+    /// An `Image` is "placed at a PMD boundary (2MB aligned for rv64 […])". The alignment of other programs is in their ELF
+    /// headers.
     fn kernel(&self, machine: &Machine, abi: EntryAbi) -> Constraints {
         Self::mapped(machine).with_align(match abi {
             EntryAbi::RISCV_IMAGE => 2 * MIB,

@@ -28,8 +28,8 @@ pub(crate) struct Parameters {
     pub(crate) layout: &'static dyn Layout,
 }
 
-/// Plans a boot. `cpu` returns the state of the boot CPU for its entry point, the address of the device tree and the id of
-/// the CPU.
+/// Plans a boot. `cpu` returns the entry state of the boot CPU; its arguments are the entry point, the address of the device
+/// tree and the id of the CPU.
 pub(crate) fn plan(
     protocol: &dyn BootProtocol,
     request: &BootRequest<'_>,
@@ -46,7 +46,7 @@ pub(crate) fn plan(
         .copied()
         .find(|abi| image.entry(*abi).is_some());
     let abi = abi.ok_or(no_entry(name, request, parameters))?;
-    // Linux truncates its command line. For other programs no limit is known.
+    // Linux truncates a longer command line. Other programs have no known limit.
     let cmdline_max = if abi == *image_abi {
         parameters.cmdline_max
     } else {
@@ -165,7 +165,7 @@ fn bootargs(cmdline: &Cmdline, max: usize) -> Result<Vec<u8>, PlanError> {
     }
 }
 
-/// The caller's tree, updated for this boot and serialized.
+/// Updates the tree of the request for this boot, and serializes it.
 fn updated(
     mut tree: DeviceTree<'_>,
     machine: &Machine,
@@ -175,27 +175,27 @@ fn updated(
     tree.to_bytes().ok_or(UpdateFdtError::TooLarge)
 }
 
-/// Kernels map the device tree by blocks of this size (arm64 booting.rst, "Setup the device tree").
+/// Kernels map the device tree in blocks of this size (arm64 booting.rst, "Setup the device tree").
 const BLOCK_SIZE: u64 = 0x20_0000;
 
-/// The largest page size of arm64 and riscv64 kernels. Linux reserves the initrd by whole pages, and later ignores `no-map`
-/// for memory in those pages (`arm64_memblock_init`, `early_init_dt_reserve_memory`).
+/// The largest page size of arm64 and riscv64 kernels. Linux reserves the whole pages of the initrd, and later ignores
+/// `no-map` for memory in these pages (`arm64_memblock_init`, `early_init_dt_reserve_memory`).
 const MAX_PAGE_SIZE: u64 = 0x1_0000;
 
-/// The lowest address that the kernel can use. An arm64 `Image` whose flags bit 3 is clear has no linear mapping below its
-/// base (arm64 booting.rst).
+/// The lowest address that the kernel can use: the 2 MiB boundary at or below its start for an arm64 `Image` with a clear bit
+/// 3 of `flags`, which has no linear mapping below (arm64 booting.rst); 0 for other kernels.
 fn lowest_usable(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
-    let is_lowest = image
+    let is_bounded = image
         .metadata::<ImageMetadata>()
         .is_some_and(|metadata| !metadata.is_placed_anywhere);
-    if is_lowest {
+    if is_bounded {
         arith::align_down(kernel.extent().start(), BLOCK_SIZE)
     } else {
         0
     }
 }
 
-/// Whether there is RAM below `addr` from a block boundary on, so that a smaller kernel could start there.
+/// Whether RAM contains a block boundary below `addr`, where a smaller kernel could start.
 fn has_ram_below(machine: &Machine, addr: u64) -> bool {
     let first = machine.memory.ram().next();
     first
@@ -203,7 +203,7 @@ fn has_ram_below(machine: &Machine, addr: u64) -> bool {
         .is_some_and(|start| start < addr)
 }
 
-/// The parts of `windows` at or above `min`.
+/// `windows` without the addresses below `min`.
 fn not_below(windows: [Option<Constraints>; 2], min: u64) -> [Option<Constraints>; 2] {
     windows.map(|window| window.map(|constraints| constraints.not_below(min)))
 }
@@ -219,7 +219,8 @@ fn blocks_with_other_than_ram(machine: &Machine) -> impl Iterator<Item = GuestRa
         .map(|range| aligned_out(range, BLOCK_SIZE))
 }
 
-/// `range` extended to multiples of `align`, or to the end of the address space.
+/// The smallest range that contains `range` and has multiples of `align` as bounds; it ends at the last address if no
+/// multiple follows.
 fn aligned_out(range: GuestRange, align: u64) -> GuestRange {
     let start = arith::align_down(range.start(), align);
     let end = arith::align_up(range.end(), align).unwrap_or(u64::MAX);
@@ -227,7 +228,7 @@ fn aligned_out(range: GuestRange, align: u64) -> GuestRange {
 }
 
 impl ReservedRange {
-    /// The addresses where nothing can be placed that the kernel maps by multiples of `align`.
+    /// The addresses to keep free for loads that the kernel maps in blocks of `align` bytes.
     fn excluded(&self, align: u64) -> GuestRange {
         if self.no_map {
             aligned_out(self.range, align)
@@ -237,7 +238,7 @@ impl ReservedRange {
     }
 }
 
-/// Excludes `ranges`, which may overlap each other.
+/// Excludes `ranges` from allocation. They may overlap each other.
 fn exclude_all(
     allocator: &mut RamAllocator<'_>,
     ranges: impl Iterator<Item = GuestRange>,
@@ -256,7 +257,7 @@ fn exclude_all(
         .try_for_each(|range| allocator.exclude("reserved memory", range))
 }
 
-/// Places the device tree of `len` bytes apart from `used` and `reserved`.
+/// Places the device tree of `len` bytes outside of `used` and `reserved`.
 fn place_device_tree(
     machine: &Machine,
     len: u64,
@@ -265,11 +266,11 @@ fn place_device_tree(
     reserved: &[ReservedRange],
 ) -> Result<(GuestRange, Constraints), PlacementError> {
     let windows = windows.map(|window| {
-        // Aligned to a power of two that is not below its length, the tree crosses no boundary of 2 MiB.
+        // An alignment of at least the length keeps the tree inside one block of 2 MiB.
         window.map(|constraints| constraints.with_align(len.next_power_of_two().max(8)))
     });
     let excluded = used.chain(reserved.iter().map(|reserved| reserved.excluded(BLOCK_SIZE)));
-    // A block of RAM alone is preferred: the kernel may have to map other memory with other attributes.
+    // A block of only RAM is preferred: the kernel may have to map devices with other attributes.
     let mut allocator = RamAllocator::new(&machine.memory);
     exclude_all(
         &mut allocator,
@@ -283,7 +284,7 @@ fn place_device_tree(
     place(&mut allocator, "device tree", len, windows)
 }
 
-/// Allocates the highest address in the first window that has room.
+/// Allocates at the highest address in the first window that has room.
 fn place(
     allocator: &mut RamAllocator<'_>,
     label: &'static str,

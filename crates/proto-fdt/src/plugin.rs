@@ -9,25 +9,25 @@ use boot_core::{
 use crate::layout;
 use crate::plan::{self, Parameters};
 
-/// The arm64 boot protocol: `x0` holds the address of the device tree (Linux `arch/arm64/booting.rst`).
+/// The arm64 boot protocol (Linux `Documentation/arch/arm64/booting.rst`) for `Image` and ELF files.
 ///
-/// Starts `Image` files and ELF files, both by the same rules.
+/// `plan` returns [`PlanError::Protocol`] with one of these sources: [`CreateFdtError`](crate::CreateFdtError), or for a
+/// device tree of the request [`FdtError`](crate::device_tree::FdtError) and [`UpdateFdtError`](crate::UpdateFdtError).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arm64;
 
-/// The riscv64 boot protocol: `a0` holds the hart id, `a1` the address of the device tree (Linux
-/// `arch/riscv/boot.rst`).
+/// The riscv64 boot protocol (Linux `Documentation/arch/riscv/boot.rst`) for little-endian `Image` and ELF files.
 ///
-/// Starts `Image` files and ELF files, both by the same rules.
+/// The errors of `plan` are those of [`Arm64`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Riscv64;
 
-/// The arm64 protocol, for lists of protocols.
+/// The arm64 boot protocol, `fdt-arm64`, for lists of protocols.
 pub const PROTOCOL_ARM64: Arm64 = Arm64;
-/// The riscv64 protocol, for lists of protocols.
+/// The riscv64 boot protocol, `fdt-riscv64`, for lists of protocols.
 pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 
-/// What the device tree can carry.
+/// The optional parts of a request that the protocols support.
 const ACCEPTS: &[RequestPart] = &[RequestPart::Initrd, RequestPart::DeviceTree];
 
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
@@ -90,7 +90,7 @@ impl BootProtocol for Riscv64 {
         match image.endian() {
             Endian::Little => Ok(()),
             Endian::Big => Err(IncompatibleImage::Image(
-                "it is big-endian, but a riscv64 hart starts little-endian",
+                "it is big-endian, but the entry state of a riscv64 hart is little-endian",
             )),
         }
     }

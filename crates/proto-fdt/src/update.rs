@@ -1,12 +1,4 @@
-//! Updating a caller's device tree for one boot.
-//!
-//! The caller's tree describes the machine and stays as it is, except for:
-//!
-//! - the properties of `/chosen` that [`Chosen`] has: they are replaced, or removed where this boot has no value for
-//!   them. Properties that a running kernel or its firmware added about its own boot (EFI tables, crash dump, usable
-//!   memory) are removed. Other properties, such as `stdout-path`, stay;
-//! - the memory nodes: they are replaced by one node for each bank of RAM. A bank inside the memory of an old node
-//!   inherits the other properties of that node, such as `numa-node-id`.
+//! Updating an existing device tree for one boot.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -17,38 +9,37 @@ use boot_core::machine::ReservedMemory;
 use boot_core::{GuestRange, MemoryMap};
 
 use crate::chosen::Chosen;
-use crate::device_tree::{DeviceTree, FdtError, Node};
+use crate::device_tree::{DeviceTree, Node};
 
-/// A caller's device tree cannot be used for a boot.
+/// An existing device tree cannot be used for a boot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateFdtError {
-    /// The bytes are not a valid FDT.
-    #[error(transparent)]
-    Parse(#[from] FdtError),
-    /// Not supported: addresses or sizes of other than one or two cells.
-    #[error("{property} of the {node} is missing or not supported; expected 1 or 2")]
+    /// Not supported: `#address-cells` or `#size-cells` is missing or neither 1 nor 2.
+    #[error("{property} of the {node} is missing or has an unsupported value; expected 1 or 2")]
     UnsupportedCells {
-        /// The node.
+        /// The node: the root or `/reserved-memory`.
         node: &'static str,
-        /// The property.
+        /// Name of the property.
         property: &'static str,
     },
-    /// An address or size of RAM does not fit the number of cells in the tree.
-    #[error("{number:#x} does not fit one cell: the root node needs #address-cells and #size-cells of 2")]
+    /// The address or size of a bank of RAM does not fit one cell, which is the size of numbers in the tree.
+    #[error(
+        "the address or size {number:#x} of RAM does not fit one cell: #address-cells and #size-cells of the root node must be 2"
+    )]
     NumberTooLarge {
-        /// The number.
+        /// The address or size.
         number: u64,
     },
-    /// The `reg` of a reserved memory node is malformed.
+    /// The `reg` of a child of `/reserved-memory` is malformed.
     #[error(
-        "the reg of /reserved-memory/{name} is not a list of addresses and sizes, or a range wraps around the address space"
+        "the reg of /reserved-memory/{name} is not a list of addresses and sizes, or a range exceeds 64-bit addresses"
     )]
     InvalidReg {
-        /// Name of the node.
+        /// Name of the child.
         name: String,
     },
-    /// The tree lacks a reservation of the machine.
+    /// The tree does not reserve memory that the platform of the machine reserves.
     #[error(
         "the machine reserves the memory `{name}` at {range}, but the device tree has no such reservation{}: add one to \
          /reserved-memory",
@@ -59,15 +50,15 @@ pub enum UpdateFdtError {
         name: Cow<'static, str>,
         /// Its addresses.
         range: GuestRange,
-        /// Whether the reservation needs `no-map`.
+        /// Whether the reservation must have `no-map`.
         no_map: bool,
     },
-    /// The updated tree exceeds the 4 GiB of its format.
+    /// The updated tree exceeds 4 GiB, the limit of the format.
     #[error("the updated device tree exceeds 4 GiB")]
     TooLarge,
 }
 
-/// A memory range that a device tree reserves.
+/// A memory range that a device tree reserves: what [`ReservedMemory`] is in a platform, without the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReservedRange {
@@ -78,7 +69,7 @@ pub struct ReservedRange {
 }
 
 impl ReservedRange {
-    /// A reservation; `no_map` if the guest must not map it.
+    /// A reserved range. `no_map`: the guest must not map it.
     #[must_use]
     pub const fn new(range: GuestRange, no_map: bool) -> Self {
         Self { range, no_map }
@@ -91,7 +82,7 @@ impl From<&ReservedMemory> for ReservedRange {
     }
 }
 
-/// Number of cells of addresses and sizes.
+/// Numbers of cells (32-bit words) of addresses and sizes.
 #[derive(Clone, Copy)]
 struct Cells {
     address: usize,
@@ -115,12 +106,14 @@ impl Cells {
     }
 }
 
-/// All memory that the tree reserves at fixed addresses: the memory reservation block and the children of
-/// `/reserved-memory` with a `reg`. A boot must not load anything there.
+/// The memory that a tree reserves at fixed addresses: the memory reservation block, and the children of
+/// `/reserved-memory` with a `reg`. Nothing may be loaded there. The guest itself chooses the addresses of children
+/// without a `reg`, so they are not included.
 ///
 /// # Errors
 ///
-/// [`UpdateFdtError::UnsupportedCells`] and [`UpdateFdtError::InvalidReg`].
+/// [`UpdateFdtError::UnsupportedCells`] if `#address-cells` or `#size-cells` of `/reserved-memory` is missing or neither 1
+/// nor 2, and [`UpdateFdtError::InvalidReg`] if the `reg` of a child is malformed.
 pub fn reserved_ranges(tree: &DeviceTree<'_>) -> Result<Vec<ReservedRange>, UpdateFdtError> {
     let mut all: Vec<_> = tree
         .memory_reservations
@@ -165,20 +158,22 @@ fn parse_reg(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
         .collect()
 }
 
-/// Checks that a caller's tree has every reservation of the machine. The tree may reserve more.
+/// Checks that each range of `expected`, from a [`Platform`](boot_core::machine::Platform), is inside one range of
+/// `found`, from [`reserved_ranges`], which has `no-map` if the expected range has it. `found` may contain more.
 ///
 /// # Errors
 ///
-/// [`UpdateFdtError::MissingReservation`].
+/// [`UpdateFdtError::MissingReservation`] with the first range that is not reserved.
 pub fn check_reserved_memory(
-    machine: &[ReservedMemory],
-    tree: &[ReservedRange],
+    expected: &[ReservedMemory],
+    found: &[ReservedRange],
 ) -> Result<(), UpdateFdtError> {
     let is_reserved = |memory: &ReservedMemory| {
-        tree.iter()
+        found
+            .iter()
             .any(|reserved| reserved.range.contains(memory.range) && (reserved.no_map || !memory.no_map))
     };
-    match machine.iter().find(|memory| !is_reserved(memory)) {
+    match expected.iter().find(|memory| !is_reserved(memory)) {
         None => Ok(()),
         Some(memory) => Err(UpdateFdtError::MissingReservation {
             name: memory.name.clone(),
@@ -202,12 +197,39 @@ const PREVIOUS_BOOT: [&str; 9] = [
     "linux,booted-from-kexec",
 ];
 
-/// Replaces the memory nodes and the boot parameters in `/chosen`.
+/// Replaces the parts of a device tree that depend on the boot:
+///
+/// - The properties of `/chosen` that a [`Chosen`] can have are replaced, or removed if `chosen` does not have them.
+///   Properties that an earlier boot left there (EFI tables, crash dump, usable memory) are removed. Others, such as
+///   `stdout-path`, stay.
+/// - The memory nodes are replaced by one node for each bank of RAM in `memory`. A bank inside the memory of an old node
+///   inherits the other properties of that node, such as `numa-node-id`.
+///
+/// Reservations of the tree are not changed: [`reserved_ranges`] returns them.
+///
+/// ```
+/// use boot_core::MemoryMap;
+/// use proto_fdt::device_tree::{DeviceTree, Node};
+/// use proto_fdt::{Chosen, update_fdt};
+///
+/// let mut root = Node::new("");
+/// root.push_property("#address-cells", 2u32.to_be_bytes().to_vec());
+/// root.push_property("#size-cells", 2u32.to_be_bytes().to_vec());
+/// let mut tree = DeviceTree::new(root); // or DeviceTree::parse
+///
+/// let memory = MemoryMap::pc(64 << 20)?;
+/// update_fdt(&mut tree, &memory, &Chosen::new().with_bootargs(b"quiet\0"))?;
+///
+/// let chosen = tree.root.child("chosen").ok_or("no /chosen")?;
+/// assert_eq!(chosen.property("bootargs"), Some(b"quiet\0".as_slice()));
+/// assert!(tree.root.child("memory@100000").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
-/// [`UpdateFdtError::UnsupportedCells`] and [`UpdateFdtError::NumberTooLarge`]. After an error the tree may be partly
-/// updated.
+/// [`UpdateFdtError::UnsupportedCells`] if `#address-cells` or `#size-cells` of the root node is missing or neither 1 nor 2,
+/// and [`UpdateFdtError::NumberTooLarge`] if an address or size of RAM does not fit. The tree may then be partly updated.
 pub fn update_fdt(
     tree: &mut DeviceTree<'_>,
     memory: &MemoryMap,

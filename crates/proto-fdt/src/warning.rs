@@ -6,10 +6,10 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The kernel cannot use RAM below its base: it is an arm64 `Image` that must be near the start of RAM (bit 3 of its
-    /// flags is clear), but there was no room for it there.
+    /// An arm64 `Image` cannot use the RAM below its load address: bit 3 of its `flags` is clear, so it should be at the
+    /// start of RAM, but there is no room.
     UnusableRam {
-        /// Lowest address that the kernel can use.
+        /// The lowest address that the kernel can use.
         below: u64,
     },
 }
@@ -19,7 +19,7 @@ impl fmt::Display for Warning {
         match self {
             Self::UnusableRam { below } => write!(
                 f,
-                "the kernel cannot use the RAM below {below:#x}: its Image must be near the start of RAM, but there is no room \
+                "the kernel cannot use the RAM below {below:#x}: it should be loaded at the start of RAM, but there is no room \
                  at a lower address"
             ),
         }

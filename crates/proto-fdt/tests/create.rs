@@ -10,7 +10,7 @@ use boot_test::fdt;
 use proptest::prelude::*;
 use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
-/// What the tree can say of a machine: CPUs, slots and reserved memory have no order of their own there.
+/// The machine in the order of the tree, where CPUs, slots and reserved memory are sorted by address.
 fn sayable(machine: &Machine) -> boot_core::machine::Platform {
     let mut platform = machine.platform.clone();
     match &mut platform.cpus {
@@ -37,7 +37,7 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
     );
     let view = view::view(&dtb);
     assert_eq!(view.platform, sayable(machine));
-    // The order of the harts has a meaning for their interrupt controller: it numbers them so.
+    // The interrupt controller numbers the harts in the order of the platform.
     let order = match &machine.platform.cpus {
         Cpus::Riscv64(cpus) => Some(cpus.harts.iter().map(|hart| hart.hart_id).collect::<Vec<_>>()),
         _ => None,

@@ -1,4 +1,4 @@
-//! The device tree compiler reads the trees without a warning, and says in its own words what the golden files say.
+//! The device tree compiler reads the trees without a warning, and its output equals the golden files.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p vmboot-proto-fdt --test dtc` rewrites the golden files.
 
@@ -15,7 +15,7 @@ use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proto_fdt::{Chosen, create_fdt};
 
-/// What `dtc` makes of a tree: its source, and what it complains of.
+/// The output of `dtc` for a tree: the source and the warnings.
 fn decompile(dtb: &[u8]) -> Result<String, Failed> {
     let mut dtc = Command::new("dtc")
         .args(["-I", "dtb", "-O", "dts"])
@@ -69,7 +69,7 @@ fn arbitrary(arch: Arch) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A boot with everything that a tree can say about it.
+/// A boot with all boot parameters.
 fn chosen() -> Chosen<'static> {
     Chosen::new()
         .with_bootargs(b"console=ttyS0 root=/dev/vda\0")

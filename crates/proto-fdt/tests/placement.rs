@@ -65,11 +65,11 @@ fn a_riscv64_image_goes_to_its_offset_from_the_start_of_ram() {
     };
     check(0, 4 * MIB, None, RAM_BASE);
     check(2 * MIB, 4 * MIB, None, RAM_BASE + 2 * MIB);
-    // Its range is not free: the lowest other address.
+    // The range at that offset is not free: the lowest other address.
     let taken = range(RAM_BASE + 3 * MIB, 0x1000);
     check(2 * MIB, 4 * MIB, Some(taken), RAM_BASE + 4 * MIB);
     check(2 * MIB, MIB, Some(taken), RAM_BASE + 2 * MIB);
-    // There is room only below it.
+    // There is room only below that offset.
     check(2 * MIB, 255 * MIB, None, RAM_BASE);
 }
 
@@ -97,7 +97,7 @@ fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
     let near = check(false, 4 * MIB, 0x1000).unwrap();
     assert_eq!(near.kernel().start(), RAM_BASE);
     assert!(near.warnings().is_empty(), "{:?}", near.warnings());
-    // There is none, and the unusable RAM has a warning.
+    // There is no room, and the unusable RAM causes a warning.
     let far = check(false, 16 * MIB, 0x1000).unwrap();
     assert_eq!(far.kernel().start(), 0x1_0000_0000);
     assert!(load(&far, "initrd").start() > far.kernel().start());
@@ -109,7 +109,7 @@ fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
     );
     assert_eq!(
         far.warnings()[0].to_string(),
-        "the kernel cannot use the RAM below 0x100000000: its Image must be near the start of RAM, but there is no room at a \
+        "the kernel cannot use the RAM below 0x100000000: it should be loaded at the start of RAM, but there is no room at a \
          lower address"
     );
     // An Image with the flag for any physical placement has no warning.
@@ -125,7 +125,7 @@ fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
 }
 
 #[test]
-fn the_tree_is_in_a_block_of_ram_alone_if_possible() {
+fn the_tree_is_in_a_block_of_only_ram_if_possible() {
     let image = || {
         image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, 2 * MIB)
             .build()

@@ -1,4 +1,4 @@
-//! Machines that cannot be described and boots that cannot be planned are refused with the reason.
+//! Machines without a possible device tree and boots that cannot be planned are refused with the reason.
 
 #[path = "support/reference.rs"]
 mod reference;
@@ -22,7 +22,7 @@ fn machine(name: &str) -> Machine {
     found.unwrap().1
 }
 
-/// Changes a reference machine and expects that no tree can be written for it.
+/// Changes a reference machine and expects an error from `create_fdt`.
 fn check(name: &str, change: fn(&mut Machine), expected: fn(&CreateFdtError) -> bool) {
     let mut machine = machine(name);
     change(&mut machine);
@@ -62,7 +62,7 @@ fn imsic(m: &mut Machine) -> &mut Imsic {
     aplic(m).imsic.as_mut().unwrap()
 }
 
-/// The machine with this many CPUs of its kind, and room for whatever each has.
+/// The machine with this number of CPUs, and sufficient ranges of its interrupt controller.
 fn set_cpus(m: &mut Machine, count: u32) {
     m.vcpus = count.try_into().unwrap();
     match &mut m.platform.cpus {
@@ -214,7 +214,7 @@ fn values_that_the_bindings_forbid_are_refused() {
     );
 }
 
-/// Changes a reference machine and expects that one value of it is refused, by this name.
+/// Changes a reference machine and expects an error for the value of this name.
 fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &str, value: u64) {
     let mut machine = machine(name);
     change(&mut machine);
@@ -229,7 +229,7 @@ fn check_value(name: &str, change: impl Fn(&mut Machine), device: &str, field: &
     }
 }
 
-/// Changes a reference machine and expects that a tree can be written for it.
+/// Changes a reference machine and expects that a tree can be created.
 fn check_fits(name: &str, change: impl Fn(&mut Machine)) {
     let mut machine = machine(name);
     change(&mut machine);
@@ -310,7 +310,7 @@ fn values_of_riscv64_controllers_are_checked() {
             check_value(name, sources(bad), device, "number of sources", bad.into());
         }
     }
-    // The registers of an APLIC: 16 KiB, and 32 bytes for each hart that it interrupts itself.
+    // The registers of an APLIC: 16 KiB, and without IMSICs 32 bytes for each hart.
     let len = |harts, len| {
         move |m: &mut Machine| {
             set_cpus(m, harts);
@@ -360,7 +360,7 @@ fn imsics_are_aligned_to_their_index_bits() {
             .with_hart_index_bits(hart_bits);
         create_fdt(&machine, &Chosen::default()).err()
     };
-    // Without a number of bits, guests take as many as tell the harts apart.
+    // Without a number of bits, guests use the fewest bits that distinguish the harts.
     for (harts, guest_bits, hart_bits, alignment) in [
         (1, 0, None, 0x1000),
         (2, 0, None, 0x2000),
@@ -409,8 +409,8 @@ fn the_timer_has_private_lines() {
 }
 
 #[test]
-fn devices_and_messages_have_lines_of_their_own() {
-    // Messages raise the SPIs 64 to 95.
+fn devices_and_msis_have_different_lines() {
+    // MSIs use the SPIs 64 to 95.
     let wire = |line| {
         let mut machine = machine(GICV2);
         machine.platform.virtio_mmio[1].interrupt.line = line;
@@ -434,21 +434,21 @@ fn errors_state_what_was_found() {
                 device: "timer",
                 line,
             },
-            "the timer interrupt of each CPU must be a PPI, but is Spi(64)",
+            "the timer interrupt of each CPU must be a PPI, but is SPI 64",
         ),
         (
             CreateFdtError::MsiLine {
                 device: "serial port",
                 line,
             },
-            "the serial port is wired to Spi(64), which the GICv2m frame uses for MSIs",
+            "the serial port is wired to SPI 64, which the GICv2m frame uses for MSIs",
         ),
         (
             CreateFdtError::NoBlockSize {
                 hart_id: 18,
                 extension: "zicbom",
             },
-            "hart 0x12 has the extension zicbom, but no block size for it",
+            "hart 0x12 has the extension zicbom, but its block size is unspecified",
         ),
         (
             CreateFdtError::Misaligned {
@@ -457,6 +457,20 @@ fn errors_state_what_was_found() {
                 alignment: 0x4000,
             },
             "the IMSIC is at 0x1000, but must be at a multiple of 0x4000",
+        ),
+        (
+            CreateFdtError::NoSuchLine {
+                device: "serial port",
+                line: Line::Source(1024),
+            },
+            "the serial port is wired to interrupt source 1024, which the interrupt controller does not have",
+        ),
+        (
+            CreateFdtError::WrongArch {
+                what: "a GIC",
+                arch: Arch::Riscv64,
+            },
+            "the platform has a GIC, which riscv64 machines cannot have",
         ),
     ] {
         assert_eq!(error.to_string(), expected);
@@ -573,7 +587,7 @@ fn images_that_the_protocols_do_not_support_are_refused() {
     check(
         &PROTOCOL_RISCV64,
         &image(Arch::Riscv64, Endian::Big, 0x1000),
-        "it is big-endian, but a riscv64 hart starts little-endian",
+        "it is big-endian, but the entry state of a riscv64 hart is little-endian",
     );
     let other_entry = |arch| {
         ImageBuilder::new("test", arch, Endian::Little, 8)
@@ -627,7 +641,7 @@ fn a_tree_may_have_two_mib() {
 
 const GIB: u64 = 1 << 30;
 
-/// Where kernel, initrd and tree go in RAM of these banks.
+/// Addresses of kernel, initrd and tree in RAM of these banks.
 fn places(name: &str, banks: &[(u64, u64)], kernel: u64, initrd: u64) -> [GuestRange; 3] {
     let mut machine = machine(name);
     machine.memory = MemoryMap::new();
@@ -657,7 +671,7 @@ fn places(name: &str, banks: &[(u64, u64)], kernel: u64, initrd: u64) -> [GuestR
 #[test]
 fn initrd_and_tree_are_at_the_highest_allowed_address() {
     const RAM: u64 = 0x8000_0000;
-    // All of RAM is near: both at its end.
+    // All RAM is inside the windows: both at its end.
     let [kernel, initrd, dtb] = places("arm64-gicv3", &[(RAM, GIB / 4)], 1 << 24, 0x1234);
     assert_eq!((kernel.start(), initrd.start()), (RAM, RAM + GIB / 4 - 0x2000));
     assert!(dtb.end() <= initrd.start() && initrd.start() - dtb.end() < 0x4000);
@@ -681,7 +695,7 @@ fn initrd_and_tree_are_at_the_highest_allowed_address() {
         0x1000,
     );
     assert_eq!((kernel.start(), initrd.end()), (70 * GIB, 69 * GIB + (1 << 20)));
-    // riscv64 with Sv39: not beyond what the kernel maps.
+    // riscv64 with Sv39: inside the direct mapping of the kernel.
     let [kernel, initrd, dtb] = places("riscv64-plic", &[(RAM, 200 * GIB)], 1 << 24, 0x1000);
     assert_eq!((kernel.start(), initrd.end()), (RAM, RAM + 124 * GIB));
     assert!(dtb.end() <= initrd.start() && initrd.start() - dtb.end() < 0x4000);
@@ -692,7 +706,7 @@ fn the_tree_shares_no_block_with_no_map_memory() {
     let mut machine = machine("arm64-gicv3");
     let image = image(Arch::Aarch64, Endian::Little, 0x1000);
     let cmdline = Cmdline::new();
-    // In the very block that the tree would be in.
+    // In the block that would otherwise contain the tree.
     machine.platform.reserved_memory[0].range = GuestRange::new(0xa000_0000 - 0x20_0000, 0x1000).unwrap();
     let place = |machine: &Machine| {
         let plan = PROTOCOL_ARM64

@@ -1,4 +1,4 @@
-//! Updates of a caller's tree change only what depends on the boot, and invalid trees are refused with offset and reason.
+//! Updates of an existing tree change only what depends on the boot, and invalid trees are refused with offset and reason.
 
 #[path = "support/view.rs"]
 #[expect(dead_code, reason = "these trees are compared node by node, not as machines")]
@@ -37,7 +37,7 @@ fn reference() -> Vec<u8> {
 
 /// `old` updated for a boot, read by an independent parser.
 fn updated(old: &[u8], memory: &MemoryMap, chosen: &Chosen<'_>) -> Result<view::Node, UpdateFdtError> {
-    let mut blob = DeviceTree::parse(old)?;
+    let mut blob = DeviceTree::parse(old).unwrap();
     update_fdt(&mut blob, memory, chosen)?;
     let bytes = blob.to_bytes().unwrap();
     assert_eq!(
@@ -146,7 +146,7 @@ proptest! {
     }
 }
 
-/// A blob of these words of a structure block and these strings.
+/// An FDT with these words of the structure block and these strings.
 fn blob(structure: &[u32], strings: &[u8]) -> Vec<u8> {
     let structure: Vec<u8> = structure.iter().flat_map(|word| word.to_be_bytes()).collect();
     let number = |n: usize| u32::try_from(n).unwrap();
@@ -170,7 +170,7 @@ fn blob(structure: &[u32], strings: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The word of a name with up to three letters.
+/// The word that contains a name of up to three letters.
 fn name(name: &str) -> u32 {
     let mut word = [0; 4];
     word[..name.len()].copy_from_slice(name.as_bytes());
@@ -274,7 +274,9 @@ fn invalid_headers_are_refused() {
             left: len,
         },
     );
-    assert!(version(16, 16).is_unsupported() && !misaligned("", 1).is_unsupported());
+    let unsupported = [version(16, 16), long, Kind::TooDeep { max: MAX_DEPTH }];
+    assert!(unsupported.iter().all(|kind| kind.is_unsupported()));
+    assert!(!misaligned("", 1).is_unsupported());
     // Later versions that are compatible with version 17.
     for (version, last_comp_version) in [(17, 17), (18, 16), (18, 17)] {
         let mut bytes = reference();
@@ -389,7 +391,7 @@ fn cells_of_the_tree_are_respected() {
     for bad in [&[0, 0, 0, 0][..], &[0, 0, 0, 3], &[1], &[]] {
         check(&cells(two, bad), bank, refused("#size-cells"));
     }
-    // The specification demands both in the root, and readers do not agree on what it means without them.
+    // The specification requires both in the root, and readers use different defaults without them.
     check(&[("#size-cells", one)], bank, refused("#address-cells"));
     check(&[("#address-cells", one)], bank, refused("#size-cells"));
 }

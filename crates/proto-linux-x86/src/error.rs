@@ -6,39 +6,42 @@ use boot_linux::x86::BootProtocolVersion;
 /// The protocol's name.
 pub(crate) const NAME: &str = "linux";
 
-/// A boot cannot be planned by the Linux x86 protocol. The source of a [`PlanError::Protocol`].
+/// A boot cannot be planned. The source of a [`PlanError::Protocol`] of [`LinuxX86`](crate::LinuxX86).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinuxX86Error {
-    /// The memory map does not fit the zero page, and the kernel is too old for `SETUP_E820_EXT`.
+    /// The memory map has more regions than the zero page, and the kernel does not support `SETUP_E820_EXT` (boot protocol
+    /// 2.09).
     #[error(
-        "the memory map has {entries} entries, but a kernel of boot protocol {version} supports at most {max} (2.09 and \
-         later support more); merge some regions"
+        "the memory map has {regions} regions, but a kernel of boot protocol {version} supports only {max}; kernels of 2.09 \
+         and later support more"
     )]
     TooManyRegions {
-        /// Number of entries of the memory map.
-        entries: usize,
-        /// Number of entries in the zero page.
+        /// Number of regions of the memory map.
+        regions: usize,
+        /// Number of regions in a zero page.
         max: usize,
         /// Boot protocol version of the kernel.
         version: BootProtocolVersion,
     },
-    /// Memory beyond what four-level page tables can identity-map.
-    #[error("{range} must be identity-mapped, but four-level page tables map only addresses below {max:#x}")]
+    /// The kernel or initrd is at addresses that four-level page tables cannot identity-map.
+    #[error(
+        "{range} must be identity-mapped, but four-level page tables can only map addresses below {max:#x}"
+    )]
     BeyondPageTables {
-        /// The memory.
+        /// The addresses.
         range: GuestRange,
-        /// End of the addresses that can be mapped: exclusive.
+        /// End of the addresses that can be mapped, exclusive.
         max: u64,
     },
-    /// Too much memory to identity-map.
+    /// Kernel, initrd and boot structures are larger than the identity mapping may be.
     #[error(
         "kernel, initrd and boot structures need {len:#x} bytes of identity mapping, but at most {max:#x} are supported"
     )]
     MappingTooLarge {
-        /// Bytes to map, in pages of 2 MiB.
+        /// Number of bytes to map, in pages of 2 MiB.
         len: u64,
-        /// Bytes that can be mapped.
+        /// Largest number of bytes.
         max: u64,
     },
 }

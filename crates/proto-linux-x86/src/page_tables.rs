@@ -12,7 +12,7 @@ use crate::error::LinuxX86Error;
 /// End of the lower half of the canonical addresses. Higher addresses cannot be identity-mapped.
 pub(crate) const MAX_ADDRESS: u64 = 1 << 47;
 
-/// Most bytes that are mapped; they need 4 MiB of tables.
+/// Largest mapping in bytes. It needs 4 MiB of tables.
 const MAX_MAPPED: u64 = 1 << 40;
 
 /// Size of a table in bytes.
@@ -39,9 +39,9 @@ const PAGE: u64 = 0b1000_0011;
 pub(crate) struct IdentityMap {
     /// Mapped ranges: sorted, disjoint, aligned to pages of 2 MiB.
     ranges: Vec<GuestRange>,
-    /// Numbers of the GiB that have a page directory.
+    /// The parts of 1 GiB that have a page directory: address divided by 1 GiB, sorted.
     directories: Vec<u64>,
-    /// Numbers of the 512 GiB that have a PDPT.
+    /// The parts of 512 GiB that have a PDPT: address divided by 512 GiB, sorted.
     pdpts: Vec<u64>,
 }
 
@@ -140,7 +140,8 @@ impl Tables {
             .saturating_add(arith::to_u64(table).saturating_mul(TABLE_LEN))
     }
 
-    /// Sets an entry of `table`. Its index is the low nine bits of `number`, the number of a page, a GiB or 512 GiB.
+    /// Sets an entry of `table`. `number` is an address divided by the size of what one entry maps; its low nine bits are the
+    /// index of the entry.
     fn set(&mut self, table: usize, number: u64, value: u64) {
         let index = usize::try_from(number).unwrap_or_default() % ENTRIES;
         let index = table.saturating_mul(ENTRIES).saturating_add(index);

@@ -20,15 +20,18 @@ use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
 pub const PROTOCOL: LinuxX86 = LinuxX86::new();
 
 /// The Linux x86 boot protocol (Linux `Documentation/arch/x86/boot.rst`).
+///
+/// Requests may have an initrd and an ACPI RSDP. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
+/// [`PlanError::Protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LinuxX86 {
-    /// The entry point to use.
+    /// Choice of the kernel's entry point.
     pub entry: EntryChoice,
 }
 
 impl LinuxX86 {
-    /// The protocol with [`EntryChoice::Auto`].
+    /// The protocol with [`EntryChoice::Auto`], as [`PROTOCOL`].
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -36,7 +39,7 @@ impl LinuxX86 {
         }
     }
 
-    /// The same with another choice of the entry point.
+    /// Sets the choice of the entry point.
     #[must_use]
     pub const fn with_entry(mut self, entry: EntryChoice) -> Self {
         self.entry = entry;
@@ -48,12 +51,12 @@ impl LinuxX86 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryChoice {
-    /// The 64-bit entry point if the kernel has one, else the 32-bit one.
+    /// The 64-bit entry point if the kernel has a usable one, else the 32-bit entry point.
     #[default]
     Auto,
-    /// The 64-bit entry point only.
+    /// Only the 64-bit entry point: [`EntryAbi::LINUX_X86_64`] or [`EntryAbi::ELF64`].
     Only64Bit,
-    /// The 32-bit entry point only.
+    /// Only the 32-bit entry point: [`EntryAbi::LINUX_X86_32`] or [`EntryAbi::ELF32`].
     Only32Bit,
 }
 
@@ -79,13 +82,14 @@ const BOOT_CS: u16 = 0x10;
 /// `__BOOT_DS` (boot.rst).
 const BOOT_DS: u16 = 0x18;
 
-/// End of the addresses of 32-bit code, which includes the kernel's early trampolines.
+/// End of the 32-bit address space.
 const FOUR_GIB: u64 = 1 << 32;
 
 /// Lowest address of a load. The first page contains the BIOS data area, and an address of 0 means "none".
 const MIN: u64 = 0x1000;
 
-/// Constraints of all loads except kernel and initrd.
+/// Constraints of all loads except kernel and initrd. Kernels without `XLF_CAN_BE_LOADED_ABOVE_4G` need them below
+/// 4 GiB even at the 64-bit entry point.
 const LOW: Constraints = Constraints::aligned(0x1000).between(MIN, FOUR_GIB);
 
 /// The entry point that a kernel is started at.
@@ -128,12 +132,12 @@ impl SelectedEntry {
         };
         if !header.has_cmd_line_ptr() {
             return Err(IncompatibleImage::Image(
-                "its boot protocol is older than 2.02: only real-mode code can start it",
+                "its setup header has no cmd_line_ptr, which boot protocol 2.02 introduced",
             ));
         }
         if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
             return Err(IncompatibleImage::Image(
-                "its setup header says that it has no 64-bit entry point (xloadflags)",
+                "it has no 64-bit entry point: XLF_KERNEL_64 in xloadflags is clear",
             ));
         }
         Ok(Self {
@@ -148,7 +152,7 @@ impl SelectedEntry {
         self.long_mode && self.header.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0
     }
 
-    /// End of the addresses that the kernel can be started at. The link address of an ELF file needs no further check.
+    /// End of the addresses where the kernel can run. An ELF file runs at its link address, which may be any.
     fn kernel_max(&self) -> u64 {
         if self.can_be_above_4g() || self.abi == EntryAbi::ELF64 {
             page_tables::MAX_ADDRESS
@@ -157,8 +161,8 @@ impl SelectedEntry {
         }
     }
 
-    /// Allocates the initrd at the highest address that `initrd_addr_max` allows. If there is no room, and the kernel
-    /// supports it, at the highest one below 4 GiB, or else anywhere.
+    /// Allocates the initrd at the highest address that `initrd_addr_max` allows. If there is no room and the kernel can
+    /// be above 4 GiB, so can the initrd: then at the highest address below 4 GiB, or else of all RAM.
     fn place_initrd(
         &self,
         allocator: &mut RamAllocator<'_>,
@@ -300,9 +304,9 @@ fn gdt(long_mode: bool) -> Vec<u8> {
 
 /// Allocates and builds page tables that map `mapped` and themselves.
 ///
-/// The address of the tables depends on their number, and their number on their address, since they map themselves. So the
-/// length starts with the tables for `mapped` alone, and grows until it suffices. Mapping the tables, which are below 4 GiB,
-/// needs at most two more page directories and one more PDPT.
+/// Since the tables map themselves, their number depends on their address, and their address on their number. The first
+/// attempt allocates only the tables that map `mapped`; the length grows until it is sufficient. The tables are below 4 GiB,
+/// so mapping them needs at most two more page directories and one more PDPT.
 fn place_tables(
     allocator: &mut RamAllocator<'_>,
     mapped: &(impl Iterator<Item = GuestRange> + Clone),

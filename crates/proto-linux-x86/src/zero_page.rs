@@ -12,13 +12,14 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::LinuxX86Error;
 
-/// Entries of one `setup_data` node. A node fits a page, since kernels map nodes through a small window.
+/// Number of entries of one `setup_data` node. A node fits one page: early kernel code maps nodes through a small
+/// window.
 const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();
 
 /// Distance between two nodes in bytes.
 const NODE_STRIDE: u64 = 0x1000;
 
-/// The memory map as e820 entries: a table in the zero page, and `setup_data` nodes for the entries that do not fit.
+/// The memory map as e820 entries: a table in the zero page, and `setup_data` nodes with the entries that do not fit.
 #[derive(Debug)]
 pub(crate) struct E820 {
     entries: Vec<E820Entry>,
@@ -38,7 +39,7 @@ impl E820 {
             .collect();
         if entries.len() > E820_MAX_ENTRIES_ZEROPAGE && !metadata.has_setup_data() {
             return Err(LinuxX86Error::TooManyRegions {
-                entries: entries.len(),
+                regions: entries.len(),
                 max: E820_MAX_ENTRIES_ZEROPAGE,
                 version: metadata.version(),
             });
@@ -106,7 +107,7 @@ pub(crate) struct BootAddresses {
 
 /// The zero page of a kernel with the setup header `metadata`.
 ///
-/// Fields that the loader does not have to fill are zero: no display (`screen_info`), EDD, APM, IST or EFI.
+/// Fields that a loader need not fill are zero: no display (`screen_info`), EDD, APM, IST or EFI.
 pub(crate) fn zero_page(
     metadata: &SetupHeaderMetadata,
     map: &MemoryMap,
@@ -149,7 +150,7 @@ fn fill_header(header: &mut SetupHeader, addresses: &BootAddresses) {
     if let Ok(code) = u32::try_from(addresses.code) {
         header.code32_start = code.into();
     }
-    // The platform is a PC.
+    // X86_SUBARCH_PC.
     header.hardware_subarch = 0.into();
     header.setup_data = addresses.setup_data.into();
 }
@@ -174,8 +175,8 @@ fn split(value: u64) -> (u32, u32) {
 ///
 /// Its boot protocol version is 2.12, which has all fields that a loader fills; Linux uses the same in the zero page of its
 /// PVH entry. The limits are those of the kernel's sources: a command line of `COMMAND_LINE_SIZE` (2048 with its NUL), and
-/// an initrd below 2 GiB for 64-bit kernels (`INITRD_MAX` of `header.S`), or below the default of boot.rst for 32-bit ones,
-/// where lowmem ends.
+/// an initrd below 2 GiB for 64-bit kernels (`initrd_addr_max` in `header.S`). The initrd of 32-bit kernels must be in
+/// lowmem, which ends at 896 MiB (boot.rst, "initrd_addr_max").
 pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderMetadata {
     const VERSION: u16 = 0x020c;
     /// From offset 0x202 to 0x268, the end of `handover_offset`, which is the last field of 2.12.

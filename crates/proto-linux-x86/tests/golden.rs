@@ -1,4 +1,4 @@
-//! Golden values: what the guest finds in memory and registers, field by field, after a plan was loaded.
+//! Golden values: memory and registers of the guest, field by field, after a plan was loaded.
 
 use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
@@ -49,7 +49,7 @@ const BZIMAGE: BzImage = BzImage {
 
 impl BzImage {
     fn setup_header(&self) -> SetupHeaderMetadata {
-        // A value that no field has, so that a field that is lost or invented shows.
+        // A value that no field has, to detect lost and additional fields.
         let mut header = SetupHeader::read_from_bytes(&[0xa5; size_of::<SetupHeader>()]).unwrap();
         header.boot_flag = 0xaa55.into();
         header.header = *b"HdrS";
@@ -212,7 +212,7 @@ fn a_bzimage_at_its_64_bit_entry() {
             .at(0x2000)
             .starts_with(gdt.map(u64::to_le_bytes).as_flattened())
     );
-    // One table a level: everything lies in the first GiB. Pages: 0, 16 to 20 MiB, and the initrd's last one.
+    // One table for each level: everything is in the first GiB. Pages: 0, 16 to 20 MiB, and that of the initrd.
     assert_eq!(
         labelled(&plan, "page tables").unwrap().range,
         GuestRange::new(0x4000, 0x3000).unwrap()
@@ -288,7 +288,7 @@ fn the_32_bit_entry() {
     };
     check(EntryChoice::Only32Bit, BZIMAGE.entries, XLF_ABOVE);
     check(EntryChoice::Auto, &[EntryAbi::LINUX_X86_32], XLF_ABOVE);
-    // A 64-bit entry that the header denies is none.
+    // The 64-bit entry point is not used if the header excludes it.
     check(EntryChoice::Auto, BZIMAGE.entries, 0);
 }
 
@@ -372,12 +372,12 @@ fn a_kernel_without_setup_data_takes_128_regions() {
     };
     assert_eq!(
         source.to_string(),
-        "the memory map has 129 entries, but a kernel of boot protocol 2.08 supports at most 128 (2.09 and later support \
-         more); merge some regions"
+        "the memory map has 129 regions, but a kernel of boot protocol 2.08 supports only 128; kernels of 2.09 and later \
+         support more"
     );
     assert!(matches!(
         source.downcast_ref(),
-        Some(LinuxX86Error::TooManyRegions { entries: 129, .. })
+        Some(LinuxX86Error::TooManyRegions { regions: 129, .. })
     ));
 }
 
@@ -401,10 +401,10 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         ..BZIMAGE
     };
     let max = 0x7fff_ffff;
-    // RAM ends before the limit does.
+    // RAM ends below the limit.
     check(64 * MIB, 1, BZIMAGE, auto, Some(64 * MIB - 0x1000));
     check(64 * MIB, 0x1001, BZIMAGE, auto, Some(64 * MIB - 0x2000));
-    // The limit is the last byte's.
+    // The limit is the address of the last byte.
     check(4 * GIB, 0x1000, BZIMAGE, auto, Some(0x7fff_f000));
     check(
         4 * GIB,
@@ -420,7 +420,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         auto,
         Some(0x37fd_f000),
     );
-    // Over the limit, but below 4 GiB, where there is no room below the limit and the kernel does not mind.
+    // Above the limit, but below 4 GiB: there is no room below the limit, and the kernel supports it.
     check(6 * GIB, 2 * GIB, with(max, XLF_ABOVE), auto, Some(GIB));
     check(6 * GIB, 2 * GIB, with(max, XLF_64), auto, None);
     check(
@@ -430,7 +430,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         EntryChoice::Only32Bit,
         None,
     );
-    // Above 4 GiB, where RAM goes on.
+    // Above 4 GiB, where RAM continues.
     check(8 * GIB, 3 * GIB, with(max, XLF_ABOVE), auto, Some(6 * GIB));
     check(8 * GIB, 3 * GIB, with(max, XLF_64), auto, None);
     check(
@@ -440,12 +440,12 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
         EntryChoice::Only32Bit,
         None,
     );
-    // More than there is anywhere, and more than addresses are.
+    // Longer than RAM, and longer than the address space.
     check(8 * GIB, 8 * GIB, with(max, XLF_ABOVE), auto, None);
     check(8 * GIB, u64::MAX, with(max, XLF_ABOVE), auto, None);
     // Between kernel and the end of RAM there is no room: below the kernel.
     check(24 * MIB, 6 * MIB, BZIMAGE, auto, Some(10 * MIB));
-    // Before 2.03 the limit is boot.rst's.
+    // Before 2.03 the limit is the default of boot.rst.
     let old = BzImage {
         version: 0x202,
         xloadflags: 0,
@@ -457,7 +457,7 @@ fn initrds_go_as_high_as_kernel_and_ram_allow() {
 }
 
 #[test]
-fn an_initrd_above_4_gib_is_told_in_two_halves() {
+fn the_address_of_an_initrd_above_4_gib_is_in_two_fields() {
     let (image, machine, cmdline) = (BZIMAGE.image(), pc(16 * GIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline).with_initrd(5 * GIB + 1);
     let plan = PROTOCOL.plan(&request).unwrap();
@@ -475,7 +475,7 @@ fn an_initrd_above_4_gib_is_told_in_two_halves() {
         (page.hdr.ramdisk_size.get(), page.ext_ramdisk_size.get()),
         (0x4000_0001, 1)
     );
-    // Top level, one of pointers, and directories for the first GiB and those that the initrd touches, 11 to 16.
+    // PML4, one PDPT, and directories for the first GiB and those of the initrd, 11 to 16.
     assert_eq!(
         labelled(&plan, "page tables").unwrap().range.len(),
         (1 + 1 + 1 + 6) * 0x1000
@@ -505,7 +505,7 @@ fn a_machine_without_low_memory_boots_too() {
     assert_eq!(Loaded::new(&plan, &[]).zero_page(&plan).alt_mem_k.get(), 0);
 }
 
-/// Where the kernel of `image` goes on a machine with one range of RAM, or why it does not.
+/// The address of the kernel of `image` on a machine with one range of RAM, or the error.
 fn place(image: &KernelImage, entry: EntryChoice, low: GuestRange, high: GuestRange) -> Result<u64, String> {
     let mut map = MemoryMap::new();
     map.insert(low, RegionKind::Ram).unwrap();
@@ -519,7 +519,7 @@ fn place(image: &KernelImage, entry: EntryChoice, low: GuestRange, high: GuestRa
 }
 
 #[test]
-fn kernels_go_where_they_can_run() {
+fn kernels_are_placed_where_they_can_run() {
     let check = |image: KernelImage, entry, expected: Result<u64, &str>| {
         let low = GuestRange::new(0, 4 * MIB).unwrap();
         let found = place(&image, entry, low, GuestRange::new(4 * GIB, GIB).unwrap());
@@ -535,7 +535,7 @@ fn kernels_go_where_they_can_run() {
         ..BZIMAGE
     };
     check(low_only.image(), auto, Err(no_room));
-    // A kernel that must be where there is no RAM.
+    // A kernel that is fixed at addresses without RAM.
     let fixed = BzImage {
         placement: Placement::Fixed,
         ..BZIMAGE
@@ -557,7 +557,7 @@ fn kernels_go_where_they_can_run() {
 }
 
 #[test]
-fn nothing_goes_between_the_segments_of_a_kernel() {
+fn nothing_is_placed_between_the_segments_of_a_kernel() {
     let part = |builder: ImageBuilder, at| {
         builder.segment(SourceRange::whole(8), GuestRange::new(at, 0x1000).unwrap())
     };
@@ -566,7 +566,7 @@ fn nothing_goes_between_the_segments_of_a_kernel() {
     let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline);
     let plan = PROTOCOL.plan(&request.with_initrd(20 * MIB)).unwrap();
-    // There is room for one page below the kernel, and all else goes above it.
+    // There is room for one page below the kernel; the other loads are above it.
     let at = |label| labelled(&plan, label).unwrap().range.start();
     assert_eq!(
         (at("zero page"), at("GDT"), at("initrd")),
@@ -624,7 +624,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
     };
     let (auto, old) = (
         EntryChoice::Auto,
-        "its boot protocol is older than 2.02: only real-mode code can start it",
+        "its setup header has no cmd_line_ptr, which boot protocol 2.02 introduced",
     );
     let protected: &[_] = &[EntryAbi::LINUX_X86_32];
     check(auto, bzimage(0x201, 0x26c, protected, 0), old);
@@ -642,7 +642,7 @@ fn unsuitable_images_are_refused_with_the_reason() {
     check(
         EntryChoice::Only64Bit,
         bzimage(0x20f, 0x26c, &[EntryAbi::LINUX_X86_64], 0),
-        "its setup header says that it has no 64-bit entry point (xloadflags)",
+        "it has no 64-bit entry point: XLF_KERNEL_64 in xloadflags is clear",
     );
     check(
         auto,

@@ -1,7 +1,7 @@
-//! An image with as many segments as any format crate lets through is planned like any other.
+//! An image with the largest number of segments that a format crate accepts is planned in a short time.
 //!
-//! Each step of planning has to take one segment at a time: one that looks at all others for each of them makes a
-//! tenant's file of a few MiB keep a host busy for minutes.
+//! No step of planning may compare each segment with all others: with a file of a few MiB, a tenant could keep a host busy
+//! for minutes.
 
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, Machine, MemoryMap,
@@ -14,7 +14,7 @@ const START: u64 = 0x100_0000;
 const STRIDE: u64 = 0x20;
 
 #[test]
-fn planning_takes_one_segment_at_a_time() {
+fn planning_takes_linear_time() {
     let mut builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8).entry(EntryAbi::ELF64, START);
     for i in 0..SEGMENTS {
         // A file part, a zeroed part and a gap.

@@ -1,4 +1,4 @@
-//! For arbitrary images and machines, planning fails with an error or the plan keeps every promise.
+//! For arbitrary images and machines, planning fails with an error or the plan meets every requirement of the protocol.
 
 use std::cell::Cell;
 
@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 use proto_linux_x86::{EntryChoice, LinuxX86};
 
 #[test]
-fn plans_keep_their_promises() {
+fn plans_meet_the_requirements() {
     let (long, protected, refused) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let add_one = |count: &Cell<u32>| count.set(count.get() + 1);
     TestRunner::new(ProptestConfig::with_cases(10_000))

@@ -18,19 +18,21 @@ use crate::warning::Warning;
 pub const PROTOCOL: Pvh = Pvh;
 
 /// The PVH boot protocol (Xen `docs/misc/pvh.pandoc`): starts images with an [`EntryAbi::PVH`] entry point.
+///
+/// Requests may have an initrd, modules and an ACPI RSDP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pvh;
 
-/// Selectors of the flat segments. The protocol does not define them, and there is no GDT: "the OS is in charge of setting
-/// up its own stack, GDT and IDT".
+/// Selectors of the flat segments. The protocol does not specify them, and there is no GDT.
 const CODE_SELECTOR: u16 = 0x08;
 const DATA_SELECTOR: u16 = 0x10;
 
-/// Constraints of all loads. They must be below 4 GiB, because the guest starts in 32-bit mode without paging, and not at
-/// address 0, which means "not present". The first page, which contains the BIOS data area, is left free.
+/// Constraints of all loads: below 4 GiB, because the guest starts in 32-bit mode without paging; above the first page, which
+/// contains the BIOS data area and the address 0, which means "not present".
 const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1 << 32);
 
-/// Number of memory regions that Linux has room for: it copies them, unchecked, into the e820 table of a zero page.
+/// `E820_MAX_ENTRIES_ZEROPAGE` of Linux, which copies the regions into the e820 table of a zero page without checking their
+/// number.
 const LINUX_MAX_REGIONS: usize = 128;
 
 /// Length of the longest command line of Linux: `COMMAND_LINE_SIZE` without the terminating NUL.
@@ -41,6 +43,7 @@ impl BootProtocol for Pvh {
         NAME
     }
 
+    /// After the Linux x86 protocol, which also starts a vmlinux.
     fn priority(&self) -> Priority {
         Priority::new(Priority::SPECIFIC.value().saturating_add(10))
     }
@@ -146,7 +149,7 @@ fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     Ok(files)
 }
 
-/// Warnings about requests that PVH allows but Linux does not support.
+/// Warnings about the parts of the request that PVH allows but Linux does not support.
 fn warnings(request: &BootRequest<'_>) -> impl Iterator<Item = Warning> {
     let regions = request.machine.memory.regions().len();
     let len = request.cmdline.encoded_len();

@@ -1,4 +1,4 @@
-//! `hvm_start_info` and its tables (Xen `xen/include/public/arch-x86/hvm/start_info.h`). Names are without their prefixes.
+//! `hvm_start_info` and its tables (Xen `xen/include/public/arch-x86/hvm/start_info.h`). Names are without the prefix `hvm_`.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -6,10 +6,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// `XEN_HVM_START_MAGIC_VALUE`: "xEn3" with bit 7 of the "E" set.
 pub const MAGIC: u32 = 0x336e_c578;
 
-/// Version of the structure: 1 adds the memory map.
+/// Version of [`StartInfo`]. Version 0 ends before the memory map.
 pub const VERSION: u32 = 1;
 
-/// `hvm_start_info`. An address of zero means "not present".
+/// `hvm_start_info`: the structure whose address the guest gets in `EBX`. An address of zero means "not present".
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -19,7 +19,7 @@ pub struct StartInfo {
     pub magic: U32,
     /// [`VERSION`].
     pub version: U32,
-    /// `SIF_` flags; zero in an unprivileged guest.
+    /// Xen's `SIF_` flags. Zero for a guest without privileges.
     pub flags: U32,
     /// Number of entries of the module list.
     pub nr_modules: U32,
@@ -37,7 +37,7 @@ pub struct StartInfo {
     pub reserved: U32,
 }
 
-/// `hvm_modlist_entry`.
+/// `hvm_modlist_entry`: a module, an entry of the module list.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -47,13 +47,13 @@ pub struct ModlistEntry {
     pub paddr: U64,
     /// Size of the module in bytes.
     pub size: U64,
-    /// Physical address of its NUL-terminated command line.
+    /// Physical address of the module's NUL-terminated command line.
     pub cmdline_paddr: U64,
     /// Zero.
     pub reserved: U64,
 }
 
-/// `hvm_memmap_table_entry`.
+/// `hvm_memmap_table_entry`: a region of memory, an entry of the memory map.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -63,7 +63,8 @@ pub struct MemmapEntry {
     pub addr: U64,
     /// Size in bytes.
     pub size: U64,
-    /// Address range type; see [`RegionKind::e820_type`](boot_core::RegionKind::e820_type).
+    /// `type`: the ACPI address range type, such as 1 for RAM; see
+    /// [`RegionKind::e820_type`](boot_core::RegionKind::e820_type).
     pub kind: U32,
     /// Zero.
     pub reserved: U32,

@@ -2,25 +2,25 @@
 
 use core::fmt;
 
-/// A request that PVH allows but Linux does not support. Other guests may support it.
+/// The request has something that PVH allows but Linux does not support. Other guests may support it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The memory map has more regions than Linux has room for. Linux does not check the number.
+    /// The memory map has more regions than Linux has room for. Linux does not check their number, and overwrites memory.
     TooManyRegions {
         /// Number of regions.
         regions: usize,
         /// Number of regions that Linux has room for.
         max: usize,
     },
-    /// Linux truncates the command line.
+    /// The command line is longer than that of Linux, which truncates it.
     CmdlineTruncated {
         /// Length in bytes, without the terminating NUL.
         len: usize,
-        /// Length that Linux keeps.
+        /// Length in bytes that Linux keeps.
         max: usize,
     },
-    /// There are modules but no initrd: Linux uses the first module as its initrd.
+    /// The request has modules but no initrd: Linux uses the first module as its initrd.
     ModuleAsInitrd,
 }
 
@@ -29,15 +29,16 @@ impl fmt::Display for Warning {
         match self {
             Self::TooManyRegions { regions, max } => write!(
                 f,
-                "the memory map has {regions} regions, but Linux has room for {max} at its PVH entry point and does not check"
+                "the memory map has {regions} regions, but Linux has room for {max} at its PVH entry point and does not \
+                 check their number"
             ),
             Self::CmdlineTruncated { len, max } => write!(
                 f,
                 "the command line has {len} bytes, but Linux keeps only the first {max} at its PVH entry point"
             ),
-            Self::ModuleAsInitrd => {
-                f.write_str("there are modules but no initrd: Linux uses the first module as its initrd")
-            }
+            Self::ModuleAsInitrd => f.write_str(
+                "the request has modules but no initrd: Linux uses the first module as its initrd",
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Golden values: what the guest finds in memory and registers, field by field, after a plan was loaded.
+//! Golden values: memory and registers of the guest, field by field, after a plan was loaded.
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
@@ -116,7 +116,7 @@ fn a_kernel_with_an_initrd_and_modules() {
         version: 1.into(),
         flags: 0.into(),
         nr_modules: 4.into(),
-        // Behind three command lines, of 13, 10 and 6 bytes, on a multiple of eight.
+        // After three command lines of 13, 10 and 6 bytes, at a multiple of eight.
         modlist_paddr: ((line + 29u64).next_multiple_of(8)).into(),
         cmdline_paddr: line.into(),
         rsdp_paddr: 0xe_1230.into(),
@@ -229,7 +229,7 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
 }
 
 #[test]
-fn nothing_goes_above_4_gib() {
+fn nothing_is_placed_above_4_gib() {
     let (machine, cmdline) = (pc(8 * GIB), Cmdline::new());
     let plan = |image: &KernelImage, initrd, modules: &[Module]| {
         let request = BootRequest::new(image, &machine, &cmdline)
@@ -294,13 +294,13 @@ fn a_memory_map_of_any_length_is_passed_with_a_warning_beyond_the_limit_of_linux
     check(
         129,
         &[
-            "the memory map has 129 regions, but Linux has room for 128 at its PVH entry point and does not check",
+            "the memory map has 129 regions, but Linux has room for 128 at its PVH entry point and does not check their number",
         ],
     );
     check(
         300,
         &[
-            "the memory map has 300 regions, but Linux has room for 128 at its PVH entry point and does not check",
+            "the memory map has 300 regions, but Linux has room for 128 at its PVH entry point and does not check their number",
         ],
     );
 }

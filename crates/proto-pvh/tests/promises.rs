@@ -1,4 +1,4 @@
-//! For arbitrary images and machines, planning fails with an error or the plan keeps every promise.
+//! For arbitrary images and machines, planning fails with an error or the plan meets every requirement of the protocol.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use proptest::test_runner::TestRunner;
 use proto_pvh::PROTOCOL;
 
 #[test]
-fn plans_keep_their_promises() {
+fn plans_meet_the_requirements() {
     let (kept, refused) = (Cell::new(0), Cell::new(0));
     TestRunner::new(ProptestConfig::with_cases(10_000))
         .run(&proptest::collection::vec(any::<u8>(), 0..300), |bytes| {

@@ -1,4 +1,4 @@
-//! The protocol registers itself where it is linked.
+//! The protocol is registered if it is linked.
 #![cfg(feature = "registry")]
 
 use proto_pvh as _;

@@ -24,8 +24,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the format, segments and entry points of an image, and the protocols that can boot it.
     Inspect(inspect::Args),
-    /// Plan a boot and show the guest's memory, without a virtual machine.
+    /// Plan a boot and show the guest's memory map, without a virtual machine.
     Plan(plan::Args),
     /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
+    ///
+    /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0.
+    ///
+    /// Exit status: 0 if the guest powered off (or, on x86_64, reset the machine), 1 for an error, 2 for an invalid command
+    /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if the
+    /// guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
     Run(run::Args),
 }

@@ -13,6 +13,7 @@ use proto_linux_x86 as _;
 use proto_multiboot as _;
 use proto_pvh as _;
 
+/// Re-export of `boot-core`, whose types the functions and reports use.
 pub use boot_core;
 pub use boot_core::registry::{formats, protocols};
 

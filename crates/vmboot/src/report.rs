@@ -1,6 +1,8 @@
-//! Reports of `vmboot inspect` and `vmboot plan`, with a stable JSON form.
+//! Reports of `vmboot inspect` and `vmboot plan`. [`InspectReport`] and [`PlanReport`] are the roots.
 //!
-//! `SCHEMA.md` of this crate describes the JSON form. New fields keep the version in `schema`; other changes increment it.
+//! Their `serde` form is the stable JSON output of the command:
+//!
+#![doc = include_str!("../SCHEMA.md")]
 
 mod hex;
 mod inspect;

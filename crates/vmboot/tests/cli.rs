@@ -247,6 +247,6 @@ fn invalid_options_are_rejected_with_the_reason() {
     check(&["--reserve", "0x9f000..0xa1000"], "not inside RAM");
     check(
         &["--irqchip", "gicv3-its"],
-        "machines for x86_64 images do not support the interrupt controller gicv3-its",
+        "machines for x86_64 images do not support the interrupt controller gicv3-its; omit --irqchip",
     );
 }

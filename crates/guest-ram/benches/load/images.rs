@@ -1,11 +1,11 @@
-//! The kernels to load: real ones where they have been fetched, generated ones of the same shape always.
+//! The kernels to load: real kernels if they have been fetched, and always generated kernels of the same shape.
 
 use std::env;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-/// Which loader of linux-loader reads it.
+/// The loader of linux-loader for the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Elf,
@@ -19,7 +19,7 @@ pub(crate) struct Input {
     pub(crate) file: File,
 }
 
-/// Every kernel there is. Each has been read once, so its bytes are in the page cache.
+/// All available kernels. Each has been read once, so its bytes are in the page cache.
 pub(crate) fn all() -> Vec<Input> {
     let mut inputs = Vec::new();
     for (kind, name, variable, fixture) in [
@@ -52,7 +52,7 @@ pub(crate) fn all() -> Vec<Input> {
     ] {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        // Dirty pages being written back would disturb what is measured.
+        // The write-back of dirty pages would disturb the measurement.
         file.sync_all().unwrap();
         inputs.push(Input { name, kind, file });
     }

@@ -1,4 +1,4 @@
-//! Loading a kernel: this workspace beside linux-loader, a bare `pread` and a bare copy from memory.
+//! Load time of kernels: this workspace, linux-loader, a plain `pread` and a plain copy from memory.
 //!
 //! ```text
 //! VMBOOT_FIXTURES=DIR cargo bench -p vmboot-guest-ram --bench load
@@ -62,7 +62,7 @@ fn median(times: &mut [Duration]) -> f64 {
 
 /// The medians of all methods on one kind of memory, which take turns.
 ///
-/// Before each of them an untimed load brings the caches into the same state, whoever went before.
+/// An untimed load before each of them brings the caches into the same state, whatever method ran before.
 fn medians(bench: &mut Bench, pages: Pages, fresh: bool, rounds: usize) -> [f64; METHODS.len()] {
     let mut times = METHODS.map(|_| Vec::with_capacity(rounds));
     let mut warm = pages.map();
@@ -152,7 +152,7 @@ fn main() {
         .configure_from_args();
     criterion_groups(&mut criterion, &mut benches);
     criterion.final_summary();
-    // Listing and trying the benches out is not measuring.
+    // Without measurements when the benches are listed or tested.
     if !env::args().any(|arg| arg == "--list" || arg == "--test") {
         print_ratios(&mut benches);
     }

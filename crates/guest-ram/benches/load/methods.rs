@@ -110,13 +110,13 @@ fn plan(file: &File, machine: &Machine, cmdline: &Cmdline) -> BootPlan {
     proto_linux_x86::PROTOCOL.plan(&request).unwrap()
 }
 
-/// One kernel with everything the methods need.
+/// A kernel and the input of the methods.
 pub(crate) struct Bench {
     input: Input,
     machine: Machine,
     cmdline: Cmdline,
     plan: BootPlan,
-    /// What the plan takes from the file: (offset in the file, place in the guest).
+    /// The loads of the plan from the file: (offset in the file, range in the guest).
     copies: Vec<(u64, GuestRange)>,
     bytes: Vec<u8>,
 }
@@ -150,7 +150,7 @@ impl Bench {
         self.input.name
     }
 
-    /// How many bytes of the file go into memory.
+    /// Number of bytes of the file that are loaded.
     pub(crate) fn loaded_len(&self) -> u64 {
         self.copies.iter().map(|(_, range)| range.len()).sum()
     }
@@ -167,7 +167,7 @@ impl Bench {
         }
     }
 
-    /// Loads once; whatever fails ends the bench.
+    /// Loads once; a failure ends the bench.
     pub(crate) fn load(&mut self, method: Method, ram: &mut GuestRam) {
         let sources = Sources::kernel(&self.input.file);
         match method {
@@ -231,7 +231,7 @@ impl Bench {
         };
     }
 
-    /// Makes sure that every method does the work: the kernel's bytes arrive in used memory.
+    /// Checks that every method loads the kernel's bytes into used memory.
     fn check(&mut self) {
         for method in METHODS {
             let mut ram = Pages::Plain.map();
@@ -249,7 +249,7 @@ impl Bench {
     }
 }
 
-/// The least that can be done to get a part of a file into memory.
+/// The minimum of work to read a part of a file into memory.
 fn pread(file: &File, offset: u64, range: GuestRange, ram: &GuestRam) {
     let len = usize::try_from(range.len()).unwrap();
     let slice = ram.memory().get_slice(GuestAddress(range.start()), len).unwrap();

@@ -91,8 +91,8 @@ fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> 
             tree.bytes("interrupt-controller", &[])?;
             tree.cells("#interrupt-cells", &[1])?;
             tree.cells("#address-cells", &[0])?;
-            // The node is its own interrupt parent. It would otherwise inherit the parent in the root node, which is a
-            // child of this one, and Linux would initialize neither.
+            // The node is its own interrupt parent. Without this property it would inherit that of the root node: the
+            // PLIC or APLIC, whose interrupts go to this node. Linux would initialize neither.
             tree.cells("interrupt-parent", &[phandle])?;
             tree.phandle(phandle)
         })

@@ -1,9 +1,12 @@
 //! Phandles: the numbers by which nodes refer to each other.
 
+/// The GIC, PLIC or APLIC.
 pub(super) const INTERRUPT_CONTROLLER: u32 = 1;
+/// The ITS, GICv2m frame or IMSICs.
 pub(super) const MSI_CONTROLLER: u32 = 2;
+/// The syscon for poweroff and reset.
 pub(super) const SYSCON: u32 = 3;
-/// The fixed clock of the first serial port; those of the other ports follow.
+/// The fixed clock of the first serial port. The numbers after it are those of the other ports.
 pub(super) const CLOCKS: u32 = 0x1000_0000;
-/// The interrupt controller of the first hart; those of the other harts follow.
+/// The interrupt controller of the first hart. The numbers after it are those of the other harts.
 pub(super) const HARTS: u32 = 0x2000_0000;

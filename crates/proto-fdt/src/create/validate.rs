@@ -13,7 +13,7 @@ use super::device_ranges::device_ranges;
 use super::interrupts::Wiring;
 use crate::error::CreateFdtError;
 
-/// Validates all that the writers rely on, and the requirements of the bindings.
+/// Validates the assumptions of the writers and the requirements of the bindings.
 pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
     check_cpus(machine)?;
     check_arch(machine)?;
@@ -28,20 +28,22 @@ pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
 }
 
 fn check_cpus(machine: &Machine) -> Result<(), CreateFdtError> {
-    let (mut ids, arch): (Vec<u64>, _) = match &machine.platform.cpus {
+    let (mut ids, arch, what): (Vec<u64>, _, _) = match &machine.platform.cpus {
         Cpus::Arm64(cpus) => (
             cpus.iter().map(boot_core::machine::Arm64Cpu::affinity).collect(),
             Arch::Aarch64,
+            "arm64 CPUs",
         ),
         Cpus::Riscv64(cpus) => (
             cpus.harts.iter().map(|hart| hart.hart_id).collect(),
             Arch::Riscv64,
+            "riscv64 harts",
         ),
         _ => return Err(CreateFdtError::NoCpus),
     };
     if arch != machine.arch {
         return Err(CreateFdtError::WrongArch {
-            what: "CPUs of another architecture",
+            what,
             arch: machine.arch,
         });
     }
@@ -67,12 +69,12 @@ fn check_arch(machine: &Machine) -> Result<(), CreateFdtError> {
     let platform = &machine.platform;
     let arm64 = machine.arch == Arch::Aarch64;
     let controller = match platform.interrupt_controller {
-        InterruptController::GicV2(_) | InterruptController::GicV3(_) => (!arm64).then_some("GIC"),
-        InterruptController::Plic(_) => arm64.then_some("PLIC"),
-        InterruptController::Aplic(_) => arm64.then_some("APLIC"),
+        InterruptController::GicV2(_) | InterruptController::GicV3(_) => (!arm64).then_some("a GIC"),
+        InterruptController::Plic(_) => arm64.then_some("a PLIC"),
+        InterruptController::Aplic(_) => arm64.then_some("an APLIC"),
         _ => None,
     };
-    let timer = (!arm64 && platform.timer.is_some()).then_some("arm64 generic timer");
+    let timer = (!arm64 && platform.timer.is_some()).then_some("an arm64 generic timer");
     let psci = (!arm64 && platform.psci.is_some()).then_some("PSCI");
     match controller.or(timer).or(psci) {
         Some(what) => Err(CreateFdtError::WrongArch {

@@ -16,7 +16,7 @@ pub struct FdtError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FdtErrorKind {
-    /// The magic number is wrong.
+    /// The magic number is not [`MAGIC`](crate::raw::MAGIC).
     BadMagic {
         /// The value found.
         found: u32,
@@ -28,11 +28,11 @@ pub enum FdtErrorKind {
         /// Oldest version that the tree is compatible with.
         last_comp_version: u32,
     },
-    /// Not supported: longer than [`MAX_LEN`](super::MAX_LEN).
+    /// Not supported: the tree is longer than [`MAX_LEN`](super::MAX_LEN).
     TooLarge {
-        /// Length in the header.
+        /// `totalsize` of the header in bytes.
         found: usize,
-        /// Largest length supported.
+        /// Largest supported length in bytes.
         max: usize,
     },
     /// A structure extends past the end of the tree or of its block.
@@ -44,54 +44,57 @@ pub enum FdtErrorKind {
         /// Bytes left.
         left: usize,
     },
-    /// A block inside the header or at an unaligned offset.
+    /// The offset of a block is inside the header or not aligned.
     Misaligned {
         /// The block.
         block: &'static str,
         /// Required alignment in bytes.
         align: usize,
     },
-    /// An entry of the memory reservation block that is empty or wraps around the address space.
+    /// An entry of the memory reservation block is empty, or its range exceeds 64-bit addresses.
     InvalidReservation {
         /// Its address.
         address: u64,
         /// Its size.
         size: u64,
     },
-    /// An unknown token in the structure block.
+    /// The specification does not define a token of the structure block.
     UnknownToken {
         /// The token.
         found: u32,
     },
-    /// Nodes nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
+    /// Not supported: nodes are nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     TooDeep {
-        /// Deepest nesting supported.
+        /// Deepest supported nesting.
         max: usize,
     },
-    /// A name that is empty, has no NUL within [`MAX_NAME`](super::MAX_NAME) bytes, or contains bytes other than
-    /// printable ASCII without space and `/`.
+    /// A name is longer than [`MAX_NAME`](super::MAX_NAME) bytes, has no NUL at its end, or contains bytes other than
+    /// printable ASCII without space and `/`. Or the name of the root is not empty, or another name is.
     InvalidName,
-    /// A property outside of any node.
+    /// A property is outside of any node.
     PropertyOutsideNode,
-    /// A property after a child node of the same node.
+    /// A property follows a child of its node.
     PropertyAfterChild,
-    /// A second property of the same name in one node.
+    /// A node has two properties of the same name.
     DuplicateProperty,
-    /// A second child node of the same name in one node.
+    /// A node has two children of the same name.
     DuplicateNode,
-    /// `FDT_END_NODE` without an open node.
+    /// `FDT_END_NODE` is outside of any node.
     UnexpectedEndNode,
-    /// `FDT_END` inside a node, or without a root node.
+    /// `FDT_END` is inside a node, or the root node is missing.
     UnexpectedEnd,
-    /// Data after the root node or after `FDT_END`.
+    /// Data follow the root node or `FDT_END`.
     TrailingData,
 }
 
 impl FdtErrorKind {
-    /// Whether the tree may be well-formed but uses something that this crate does not support.
+    /// Whether the error is a limit of this crate: the tree may be well-formed.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
-        matches!(self, Self::UnsupportedVersion { .. } | Self::TooLarge { .. })
+        matches!(
+            self,
+            Self::UnsupportedVersion { .. } | Self::TooLarge { .. } | Self::TooDeep { .. }
+        )
     }
 }
 
@@ -117,7 +120,7 @@ impl fmt::Display for FdtErrorKind {
             Self::TooLarge { found, max } => {
                 write!(
                     f,
-                    "a length of {found:#x} bytes is not supported; expected at most {max:#x}"
+                    "a device tree of {found:#x} bytes is not supported; expected at most {max:#x}"
                 )
             }
             Self::Truncated { what, needed, left } => {
@@ -128,17 +131,17 @@ impl fmt::Display for FdtErrorKind {
             }
             Self::Misaligned { block, align } => write!(
                 f,
-                "the {block} must be behind the header, at a multiple of {align} bytes"
+                "the {block} must start after the header, at a multiple of {align} bytes"
             ),
             Self::InvalidReservation { address, size } => write!(
                 f,
-                "the memory reservation of {size:#x} bytes at {address:#x} is empty or wraps around the address space"
+                "the memory reservation of {size:#x} bytes at {address:#x} is empty or exceeds 64-bit addresses"
             ),
             Self::UnknownToken { found } => write!(f, "unknown token {found:#x}"),
-            Self::TooDeep { max } => write!(f, "nodes are nested deeper than {max} levels"),
+            Self::TooDeep { max } => write!(f, "more than {max} levels of nodes are not supported"),
             Self::InvalidName => write!(
                 f,
-                "invalid name: expected 1 to {} bytes of printable ASCII without space and `/`, then a NUL",
+                "invalid name: expected 1 to {} bytes (none for the root node) of printable ASCII without space and `/`, then a NUL",
                 super::MAX_NAME
             ),
             Self::PropertyOutsideNode => f.write_str("property outside of any node"),

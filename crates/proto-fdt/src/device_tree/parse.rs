@@ -71,11 +71,12 @@ impl<'a> Block<'a> {
 }
 
 impl<'a> DeviceTree<'a> {
-    /// Parses an FDT. Bytes after the `totalsize` of its header are ignored.
+    /// Parses an FDT (Devicetree Specification v0.4, "Flattened Devicetree (DTB) Format"). Bytes after the `totalsize` of
+    /// its header are ignored.
     ///
     /// # Errors
     ///
-    /// [`FdtError`]: the first violation of the format, with its offset.
+    /// [`FdtError`]: the first violation of the format or of the limits of this module, with its offset.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FdtError> {
         let (header, whole) = header(bytes)?;
         let memory_reservations = memory_reservations(&header, whole)?;
@@ -101,7 +102,7 @@ impl<'a> DeviceTree<'a> {
     }
 }
 
-/// An offset or length of the format. One that does not fit is outside of every FDT.
+/// An offset or length of the format. A value that does not fit is past the end of every FDT.
 fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

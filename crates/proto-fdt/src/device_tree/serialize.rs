@@ -20,10 +20,11 @@ struct Blocks<'a> {
 }
 
 impl DeviceTree<'_> {
-    /// Serializes the tree as an FDT of version 17. `None` if it would exceed 4 GiB or is nested deeper than
-    /// [`MAX_DEPTH`].
+    /// Serializes the tree as an FDT of version 17. `None` if it would exceed 4 GiB or its nodes are nested deeper than
+    /// [`MAX_DEPTH`]. The result may be longer than [`MAX_LEN`](super::MAX_LEN).
     ///
-    /// The blocks are in the order of the specification, with no gaps except for alignment.
+    /// The blocks are in the order of the specification, without gaps. Names and values are not checked:
+    /// [`parse`](Self::parse) rejects the result if a node has duplicate or invalid names.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut reservations = Vec::new();

@@ -1,4 +1,4 @@
-//! The reference machines with every device there is.
+//! The reference machines with every kind of device.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ use boot_core::machine::{
 use boot_core::{Arch, GuestRange, Machine};
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
-/// All of them, by name.
+/// All machines, by name.
 pub(crate) fn machines() -> Vec<(&'static str, Machine)> {
     let cpus = NonZeroU32::new(4).unwrap();
     let arm64 = |gic| virt::arm64_machine(1 << 30, cpus, gic).unwrap();

@@ -121,12 +121,12 @@ impl Node {
         strings.into_iter().next()
     }
 
-    /// Takes a list of strings that must be there and say this, no more and in this order.
+    /// Takes a list of strings, which must be present and equal to the expected list.
     fn expect_list(&mut self, name: &str, values: &[&str]) {
         assert_eq!(self.strings(name).expect(name), values, "{name}");
     }
 
-    /// Takes a string that must be there.
+    /// Takes a string, which must be present.
     fn expect(&mut self, name: &str, value: &str) {
         assert_eq!(self.string(name).as_deref(), Some(value), "{name}");
     }
@@ -163,14 +163,14 @@ impl Node {
     }
 }
 
-/// One number out of one or two cells.
+/// The number in one or two cells.
 fn join(cells: &[u32]) -> u64 {
     cells
         .iter()
         .fold(0, |number, cell| (number << 32) | u64::from(*cell))
 }
 
-/// Reads a whole tree; panics on whatever it cannot account for.
+/// Reads a whole tree; panics on unknown nodes and properties.
 pub(crate) fn view(dtb: &[u8]) -> View {
     let mut root = Node::parse(dtb);
     let mut platform = Platform::new();
@@ -228,7 +228,7 @@ pub(crate) fn view(dtb: &[u8]) -> View {
     }
 }
 
-/// Harts and CPUs in the order of the tree's addresses; `intc` gets the handles of the harts' interrupt controllers.
+/// Harts and CPUs in the order of the tree's addresses; `intc` receives the phandles of the harts' interrupt controllers.
 fn cpus(root: &mut Node, intc: &mut Vec<(u64, u32)>) -> Cpus {
     let mut node = root.child("cpus").expect("/cpus");
     let cells = node.cell("#address-cells").unwrap();
@@ -287,7 +287,7 @@ fn hart(id: u64, cpu: &mut Node, intc: &mut Vec<(u64, u32)>) -> RiscvHart {
     hart
 }
 
-/// The interrupt controller, and the ids of the harts in the order in which it counts them.
+/// The interrupt controller, and the ids of the harts in the order of its contexts.
 fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Option<Vec<u64>>) {
     let mut nodes = root.children("interrupt-controller");
     let Some(parent) = root.cell("interrupt-parent") else {
@@ -360,7 +360,7 @@ fn controller(root: &mut Node, intc: &[(u64, u32)]) -> (InterruptController, Opt
     (found, counted)
 }
 
-/// The child of a GIC that receives messages.
+/// The child of a GIC that receives MSIs.
 fn frame(gic: &mut Node, name: &str, compatible: &str) -> Option<(GuestRange, Node)> {
     let (address, mut node) = gic.children(name).pop()?;
     gic.expect_cells("#address-cells", &[2]);
@@ -406,7 +406,7 @@ fn interrupts(cells: &[u32], wiring: &Wiring) -> Vec<Interrupt> {
         4 => Trigger::LevelHigh,
         other => panic!("trigger {other:#x}"),
     };
-    // A GICv2's private lines also say which CPUs have them: all, as bits 8 to 15.
+    // The specifier of a GICv2's PPI contains the mask of its CPUs, here all, in bits 8 to 15.
     let mask = match wiring.controller {
         InterruptController::GicV2(_) => ((1 << wiring.cpus) - 1) << 8,
         _ => 0,

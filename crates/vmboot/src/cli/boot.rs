@@ -17,9 +17,9 @@ use super::machine::MachineArgs;
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
-    /// Path of the kernel image.
+    /// Kernel image.
     kernel: PathBuf,
-    /// Boot protocol [default: the first that supports the image].
+    /// Boot protocol, by its name in `vmboot inspect` [default: the first that supports the image].
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     #[command(flatten)]
@@ -27,18 +27,18 @@ pub(crate) struct BootArgs {
     /// Kernel command line.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
     cmdline: String,
-    /// Path of the initrd.
+    /// Initrd.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
-    /// Boot module, with an optional command line after a comma; can be repeated.
+    /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
     #[arg(long = "module", value_name = "FILE[,LINE]")]
     modules: Vec<String>,
-    /// Flattened device tree of the machine, to be updated for this boot [default: a generated one].
+    /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
 }
 
-/// Maximum size of a device tree (arm64 booting.rst).
+/// Maximum size of a device tree in bytes (arm64 booting.rst).
 const DTB_MAX: u64 = 2 << 20;
 
 /// Error in the boot options.

@@ -12,10 +12,10 @@ use super::result::CommandResult;
 /// Options of `vmboot inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print JSON, as described in SCHEMA.md of this crate.
+    /// Print JSON, as described in SCHEMA.md of the vmboot package.
     #[arg(long)]
     json: bool,
-    /// Path of the image.
+    /// Kernel image.
     file: PathBuf,
 }
 

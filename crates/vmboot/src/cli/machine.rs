@@ -9,24 +9,24 @@ use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
 use clap::ValueEnum;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
-use super::number::{number, range, size};
+use super::number::{address, range, size};
 
 /// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MachineArgs {
-    /// Size of guest memory.
+    /// Size of the guest's RAM in bytes, or with the suffix K, M, G or T.
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
     pub(crate) memory: u64,
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) vcpus: NonZeroU32,
-    /// Interrupt controller [default: gicv3-its for arm64, plic for riscv64].
+    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its; on riscv64 plic, or for `run` that of the host].
     #[arg(long, value_name = "NAME")]
     pub(crate) irqchip: Option<Irqchip>,
-    /// Guest physical address of the ACPI RSDP.
-    #[arg(long, value_name = "ADDRESS", value_parser = number)]
+    /// Guest physical address of the ACPI RSDP. The tables are not created.
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     acpi_rsdp: Option<u64>,
-    /// Reserve a range of RAM in the guest's memory map; can be repeated.
+    /// Reserve this range of RAM in the guest's memory map, END exclusive; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Irqchip {
     AplicImsic,
 }
 
-/// The name in the option.
+/// The name as in the option.
 impl fmt::Display for Irqchip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.to_possible_value()
@@ -53,13 +53,17 @@ impl fmt::Display for Irqchip {
 /// Error in the machine options.
 #[derive(Debug, thiserror::Error)]
 enum MachineError {
-    #[error("no machine supports {0} images")]
+    #[error("there is no machine for {0} images")]
     NoMachine(Arch),
-    #[error("machines for {arch} images do not support the interrupt controller {irqchip}")]
-    WrongIrqchip { arch: Arch, irqchip: Irqchip },
+    #[error("machines for {arch} images do not support the interrupt controller {irqchip}; {remedy}")]
+    WrongIrqchip {
+        arch: Arch,
+        irqchip: Irqchip,
+        remedy: &'static str,
+    },
 }
 
-/// Frequency of the `time` counter of a planned riscv64 machine in Hz; `run` uses that of the host.
+/// Frequency in Hz of the `time` counter of a riscv64 machine for `plan`; `run` uses the frequency of the host.
 const TIMEBASE: u32 = 10_000_000;
 
 impl MachineArgs {
@@ -68,7 +72,12 @@ impl MachineArgs {
         let machine = match arch {
             Arch::X86_64 => {
                 if let Some(irqchip) = self.irqchip {
-                    return Err(MachineError::WrongIrqchip { arch, irqchip }.into());
+                    return Err(MachineError::WrongIrqchip {
+                        arch,
+                        irqchip,
+                        remedy: "omit --irqchip",
+                    }
+                    .into());
                 }
                 let mut machine = Machine::new(arch, MemoryMap::pc(self.memory)?);
                 machine.vcpus = self.vcpus;
@@ -103,6 +112,7 @@ impl MachineArgs {
                 return Err(MachineError::WrongIrqchip {
                     arch: Arch::Aarch64,
                     irqchip,
+                    remedy: "use gicv2, gicv3 or gicv3-its",
                 }
                 .into());
             }
@@ -120,6 +130,7 @@ impl MachineArgs {
                 return Err(MachineError::WrongIrqchip {
                     arch: Arch::Riscv64,
                     irqchip,
+                    remedy: "use plic, aplic or aplic-imsic",
                 }
                 .into());
             }

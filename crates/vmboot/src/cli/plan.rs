@@ -13,7 +13,7 @@ use super::result::CommandResult;
 pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
-    /// Print JSON, as described in SCHEMA.md of this crate.
+    /// Print JSON, as described in SCHEMA.md of the vmboot package.
     #[arg(long)]
     json: bool,
 }

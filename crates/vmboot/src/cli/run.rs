@@ -25,18 +25,18 @@ use super::result::CommandResult;
 pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
-    /// End the run after this many seconds, with status 4.
+    /// End the run with status 4 after this many seconds [default: no limit].
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Print a timeline of the run to standard error.
+    /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
     timeline: bool,
-    /// Expect the guest to print this text: its time is in the timeline; the status is 5 if it does not.
+    /// Expect this text on the guest's console. The timeline contains its time; without it the status is 5.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     milestone: Option<String>,
 }
 
-/// No harness for the architecture of the guest.
+/// There is no KVM harness for the architecture of the guest.
 #[derive(Debug, thiserror::Error)]
 #[error("vmboot cannot run {0} guests, only inspect and plan them")]
 struct NoHarness(Arch);
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if status != 0 {
         eprintln!("vmboot: {outcome}");
     } else if args.milestone.is_some() && !seen.get() {
-        eprintln!("vmboot: {outcome}, but did not print the text of the milestone");
+        eprintln!("vmboot: {outcome}, but the text of --milestone was not printed");
         return Ok(ExitCode::from(status::NO_MILESTONE));
     }
     Ok(ExitCode::from(status))
@@ -129,7 +129,7 @@ fn start(
 
 /// The policy of the run.
 fn policy(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer>) -> Policy {
-    // A guest that requests a reset uses the keyboard controller; a triple fault is a kernel that failed to start.
+    // A PC resets by its keyboard controller, so a triple fault is not a reset but a crash.
     let policy = Policy::default()
         .with_shutdown(ShutdownPolicy::Crash)
         .with_stop(stop)

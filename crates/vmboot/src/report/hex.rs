@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An address or offset. A string such as `"0x100000"` in JSON, because JSON parsers with floating-point numbers cannot
-/// represent all 64-bit values.
+/// A number that is a hexadecimal string in JSON, such as `"0x100000"`, for addresses, offsets and flags: many JSON parsers
+/// cannot represent all 64-bit values as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex(
     /// The number.

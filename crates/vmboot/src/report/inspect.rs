@@ -1,4 +1,4 @@
-//! Report on an image.
+//! Report of `vmboot inspect`.
 
 use std::fmt;
 
@@ -15,23 +15,24 @@ use super::{Hex, Multiboot2Report, MultibootReport};
 pub struct InspectReport {
     /// Always `vmboot.inspect/1`.
     pub schema: String,
-    /// Path of the file, as on the command line.
+    /// Path of the image, as on the command line.
     pub file: String,
-    /// Length of the file in bytes.
+    /// Length of the image in bytes.
     pub len: u64,
-    /// Name of the format.
+    /// Name of the format, such as `elf`.
     pub format: String,
-    /// Name of the architecture.
+    /// Name of the architecture: `x86_64`, `aarch64` or `riscv64`.
     pub arch: String,
     /// `little` or `big`.
     pub endian: String,
-    /// Version string in the image.
+    /// Version of the kernel, if the image contains it.
     pub kernel_version: Option<String>,
     /// Segments, in ascending order of their link addresses.
     pub segments: Vec<SegmentReport>,
-    /// Start of the memory that the kernel uses before it reads the memory map.
+    /// Link address of the extent: all memory that the kernel uses at first, which are its segments, its BSS and what its
+    /// header declares.
     pub extent_start: Hex,
-    /// End of that memory, exclusive.
+    /// End of the extent, exclusive.
     pub extent_end: Hex,
     /// Placement rule of the image.
     pub placement: PlacementReport,
@@ -51,7 +52,7 @@ pub struct InspectReport {
     pub multiboot2: Option<Multiboot2Report>,
     /// Whether the image is also an EFI application.
     pub efi_stub: bool,
-    /// All known protocols, and whether they support this image.
+    /// All protocols in the order in which they are tried, and whether they support this image.
     pub protocols: Vec<ProtocolReport>,
     /// Warnings about the image.
     pub warnings: Vec<String>,
@@ -65,11 +66,11 @@ pub struct SegmentReport {
     pub offset: Hex,
     /// Number of bytes in the file.
     pub file_len: u64,
-    /// Link address in guest physical memory.
+    /// Link address: the guest physical address if the image is not relocated.
     pub start: Hex,
-    /// End, exclusive.
+    /// End of the link addresses, exclusive.
     pub end: Hex,
-    /// Number of zeroed bytes at the end.
+    /// Number of zeroed bytes after those of the file.
     pub zero_len: u64,
 }
 
@@ -79,17 +80,17 @@ pub struct SegmentReport {
 pub enum PlacementReport {
     /// Only at the link addresses.
     Fixed,
-    /// At any address of the start of the extent that meets these conditions.
+    /// At any address that meets these conditions on the extent.
     Relocatable {
         /// Alignment in bytes.
         align: Hex,
-        /// Remainder modulo the alignment.
+        /// Offset of the start from a multiple of `align`.
         align_offset: Hex,
-        /// Lowest start address.
+        /// Lowest start.
         min: Hex,
-        /// Highest end address, exclusive.
+        /// Highest end, exclusive.
         max: Hex,
-        /// Preferred start address.
+        /// Preferred start, if there is one.
         preferred: Option<Hex>,
     },
 }
@@ -100,7 +101,7 @@ pub enum PlacementReport {
 pub struct EntryReport {
     /// Name of the entry ABI.
     pub abi: String,
-    /// Link address in guest physical memory.
+    /// Link address of the first instruction.
     pub address: Hex,
 }
 
@@ -108,17 +109,17 @@ pub struct EntryReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PayloadReport {
-    /// Compression format, if it is known.
+    /// Name of the compression format, such as `zstd`, if it is known.
     pub codec: Option<String>,
     /// Offset in the file.
     pub offset: Hex,
-    /// Length in the file.
+    /// Compressed length in bytes.
     pub len: u64,
-    /// Uncompressed length, if the image contains it.
+    /// Uncompressed length in bytes, if the image contains it.
     pub unpacked_len: Option<u64>,
 }
 
-/// Setup header of a bzImage. Fields that its version lacks are null.
+/// Setup header of a bzImage. A field that its version does not have is `None`, or the default of the boot protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SetupHeaderReport {
@@ -128,31 +129,31 @@ pub struct SetupHeaderReport {
     pub loadflags: Hex,
     /// `xloadflags`.
     pub xloadflags: Hex,
-    /// Maximum length of the command line in bytes.
+    /// Maximum length of the command line in bytes, without the NUL.
     pub cmdline_size: u64,
-    /// Highest address of the last byte of the initrd.
+    /// Highest address that the initrd may occupy.
     pub initrd_addr_max: Hex,
-    /// Alignment of a relocatable kernel.
+    /// Required alignment of a relocatable kernel in bytes.
     pub kernel_alignment: Option<Hex>,
     /// Whether the kernel is relocatable.
     pub relocatable: bool,
     /// Preferred load address.
     pub pref_address: Option<Hex>,
-    /// Size of the memory that the kernel needs from its start address.
+    /// Size in bytes of the memory that the kernel needs from its start address on.
     pub init_size: Option<Hex>,
 }
 
-/// Header of an arm64 `Image`, without its addresses.
+/// Header of an arm64 `Image`. Its addresses are in the report's extent and placement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Arm64ImageReport {
     /// Page size of the kernel in bytes, if the header specifies it. The CPU must support this page size.
     pub page_size: Option<u32>,
-    /// Whether the kernel can be anywhere in RAM; otherwise it cannot use the RAM below it.
+    /// Whether the kernel can be anywhere in RAM (bit 3 of `flags`). Otherwise it cannot use the RAM below its address.
     pub placed_anywhere: bool,
 }
 
-/// Header of a riscv `Image`, without its addresses.
+/// Header of a riscv `Image`. Its addresses are in the report's extent and placement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RiscvImageReport {
@@ -168,7 +169,7 @@ pub struct ProtocolReport {
     pub name: String,
     /// Whether the protocol can boot the image.
     pub supported: bool,
-    /// Reason if not.
+    /// Reason why not; `None` if supported.
     pub reason: Option<String>,
 }
 
@@ -176,7 +177,7 @@ impl InspectReport {
     /// Current schema.
     pub const SCHEMA: &'static str = "vmboot.inspect/1";
 
-    /// Creates the report on `image`, which was read from `file`.
+    /// The report on `image`, which was read from the path `file`, and on its support by `protocols`.
     #[must_use]
     pub fn new(file: &str, image: &KernelImage, protocols: &[&dyn BootProtocol]) -> Self {
         Self {

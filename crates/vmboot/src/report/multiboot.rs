@@ -1,4 +1,4 @@
-//! What the Multiboot headers of an image ask for.
+//! Multiboot headers in the report of `vmboot inspect`.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ pub struct MultibootReport {
     pub offset: Hex,
     /// `flags`.
     pub flags: Hex,
-    /// The load addresses, where the header has them.
+    /// Load addresses, if the header contains them (bit 16 of `flags`).
     pub addresses: Option<AddressesReport>,
 }
 
-/// Load addresses in a Multiboot header. Zero: up to the end of the file, or no BSS.
+/// Load addresses in a Multiboot header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AddressesReport {
@@ -27,9 +27,9 @@ pub struct AddressesReport {
     pub header: Hex,
     /// `load_addr`.
     pub load: Hex,
-    /// `load_end_addr`.
+    /// `load_end_addr`. Zero: load to the end of the file.
     pub load_end: Hex,
-    /// `bss_end_addr`.
+    /// `bss_end_addr`. Zero: no BSS.
     pub bss_end: Hex,
 }
 
@@ -39,39 +39,39 @@ pub struct AddressesReport {
 pub struct Multiboot2Report {
     /// Offset of the header in the file.
     pub offset: Hex,
-    /// The information tags that the kernel asks for.
+    /// Information tags that the kernel requests.
     pub requests: Vec<InfoRequestReport>,
-    /// The load addresses, where the header has them.
+    /// Load addresses, if the header has an address tag.
     pub addresses: Option<AddressesReport>,
-    /// Where the image may be moved, where it may be.
+    /// Addresses where the image can be loaded, if the header has a relocatable tag.
     pub relocatable: Option<RelocatableReport>,
-    /// Types of header tags that this program does not know.
+    /// Types of the header tags that Multiboot2 2.0 does not define.
     pub unknown_tags: Vec<u16>,
 }
 
-/// An information tag that a kernel asks for.
+/// An information tag that a kernel requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InfoRequestReport {
-    /// The type.
+    /// Type of the tag.
     pub tag: u32,
-    /// Its name, if it is a known one.
+    /// Name of the tag, if Multiboot2 2.0 defines it.
     pub name: Option<String>,
-    /// Whether the kernel can do without.
+    /// Whether the tag is optional: otherwise the kernel cannot be booted without it.
     pub optional: bool,
 }
 
-/// The relocatable tag.
+/// The relocatable tag of a Multiboot2 header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RelocatableReport {
-    /// The lowest address.
+    /// `min_addr`: the lowest address of the image.
     pub min: Hex,
-    /// The highest address of the last byte.
+    /// `max_addr`: the highest address of the last byte of the image.
     pub max: Hex,
-    /// The alignment.
+    /// Alignment in bytes.
     pub align: Hex,
-    /// 0: no preference; 1: lowest; 2: highest address.
+    /// Preferred address. 0: none, 1: the lowest, 2: the highest.
     pub preference: u32,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Display for Multiboot2Report {
             write!(f, ", relocatable from {min} up to {max}, aligned to {align}")?;
         }
         for (i, request) in self.requests.iter().enumerate() {
-            f.write_str(if i == 0 { "; asks for " } else { ", " })?;
+            f.write_str(if i == 0 { "; requests " } else { ", " })?;
             match &request.name {
                 Some(name) => f.write_str(name)?,
                 None => write!(f, "tag {}", request.tag)?,

@@ -1,4 +1,4 @@
-//! Report on a boot plan.
+//! Report of `vmboot plan`.
 
 use boot_core::cpu::x86_64;
 use boot_core::{BootPlan, CpuState, Load, LoadContent, MemoryRegion};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Hex;
 
-/// Report on a boot plan: memory map, loads and CPU state.
+/// Report on a boot plan: memory map, loads and CPU state. Created by `PlanReport::from(&plan)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PlanReport {
@@ -14,11 +14,11 @@ pub struct PlanReport {
     pub schema: String,
     /// Name of the protocol.
     pub protocol: String,
-    /// Name of the architecture.
+    /// Name of the architecture: `x86_64`, `aarch64` or `riscv64`.
     pub arch: String,
-    /// Start of the memory that the kernel uses before it reads the memory map.
+    /// Start of the extent of the image, at its load address.
     pub kernel_start: Hex,
-    /// End of that memory, exclusive.
+    /// End of the extent, exclusive.
     pub kernel_end: Hex,
     /// Memory map for the guest.
     pub memory: Vec<MemoryReport>,
@@ -46,7 +46,7 @@ pub struct MemoryReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LoadReport {
-    /// Name of the content.
+    /// Name of the load, such as `zero page`.
     pub label: String,
     /// First address.
     pub start: Hex,
@@ -54,19 +54,20 @@ pub struct LoadReport {
     pub end: Hex,
     /// `source`, `bytes` or `zeros`.
     pub content: String,
-    /// For `source`: the file, `kernel`, `initrd` or `module N`.
+    /// For `source`: the file, `kernel`, `initrd` or `module N`, counted from 0.
     pub source: Option<String>,
     /// For `source`: the offset in the file.
     pub offset: Option<Hex>,
 }
 
-/// Nonzero registers of a CPU at entry.
+/// Entry state of a CPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CpuReport {
     /// Guest physical address of the first instruction.
     pub entry: Hex,
-    /// Register names and values, in the order of the architecture manual.
+    /// Names and values of the nonzero registers. The value of a segment register is its selector, that of `gdtr` and `idtr`
+    /// the base.
     pub registers: Vec<(String, Hex)>,
 }
 

@@ -13,7 +13,7 @@ use super::timeline::Timeline;
 pub(crate) struct Console<W> {
     out: W,
     text: Option<String>,
-    /// The last bytes of the output, at most one fewer than the text: a possible beginning of it.
+    /// The last bytes of the output, fewer than the text has: the text may begin in them.
     tail: Vec<u8>,
     seen: Seen,
     timeline: Timeline,

@@ -41,7 +41,7 @@ impl Observer for Timeline {
         let event = match milestone {
             Milestone::Started => "guest started",
             Milestone::FirstConsoleByte => "first console byte",
-            // The outcome is recorded after the end of the run.
+            // `run` records the outcome itself.
             _ => return,
         };
         self.record(event.to_owned(), at);
