@@ -40,3 +40,22 @@ fn fold(mut sum: u64) -> u64 {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn carries_are_added_until_there_are_none() {
+        for (sum, expected) in [
+            (0, 0),
+            (0xffff, 0xffff),
+            (0x1_0000, 1),
+            (0x1_ffff, 1),
+            (0x1_fffe, 0xffff),
+            (0xffff_ffff, 0xffff),
+        ] {
+            assert_eq!(fold(sum), expected, "{sum:#x}");
+        }
+    }
+}

@@ -385,6 +385,9 @@ fn zboot_images() {
     };
     // gzip has the length at its end, other codecs behind it.
     assert_eq!(*zboot.payload(), payload(Some(Codec::Gzip), Some(0x30_0000)));
+    // A name that is known is used, whatever the payload begins with.
+    let unmarked = read(File::zboot().bytes(0x420, &[0; 4]));
+    assert_eq!(*unmarked.payload(), payload(Some(Codec::Gzip), Some(0x30_0000)));
     for (name, codec) in [
         (&b"lz4\0"[..], Codec::Lz4Legacy),
         (b"lzma\0", Codec::Lzma),
@@ -424,6 +427,9 @@ fn zboot_images() {
         (short.payload().codec, short.payload().unpacked_len),
         (Some(Codec::Gzip), None)
     );
+    // The shortest payload with a length.
+    let length = read(File::zboot().u32(0x08, 0x51c).u32(0x0c, 4));
+    assert_eq!(length.payload().unpacked_len, Some(0x30_0000));
     // Malformed PE headers only hide the machine type.
     assert_eq!(
         read(File::zboot().u16(offset::MAGIC, 0)).machine(),
