@@ -106,13 +106,13 @@ fn addresses_that_contradict_each_other_are_refused() {
         |at| at.entry = MIB + 0x400,
         0x5c,
         0x70,
-        "Malformed: `entry_addr` at byte AT is 0x100400, expected an address in 0x100000..0x100400, which is loaded",
+        "Malformed: `entry_addr` at byte AT is 0x100400, expected an address in the loaded memory, 0x100000..0x100400",
     );
     one(
         |at| at.entry = MIB - 1,
         0x5c,
         0x70,
-        "Malformed: `entry_addr` at byte AT is 0xfffff, expected an address in 0x100000..0x100400, which is loaded",
+        "Malformed: `entry_addr` at byte AT is 0xfffff, expected an address in the loaded memory, 0x100000..0x100400",
     );
 }
 
@@ -193,13 +193,13 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     check(
         &elf(EM_X86_64, &v2(&[tag(3, 0, &[3 * MIB])]), &[]).bytes(),
         &format!(
-            "Malformed: `entry_addr` at byte {:#x} is 0x300000, expected an address in 0x100000..0x201000, which is loaded",
+            "Malformed: `entry_addr` at byte {:#x} is 0x300000, expected an address in the loaded memory, 0x100000..0x201000",
             0xb0 + 16 + 8
         ),
     );
     check(
         &elf(EM_X86_64, &v2(&[tag(3, 0, &[MIB + 0x8000])]), &[]).bytes(),
-        "Malformed: the file makes no valid kernel image: the multiboot2 entry point 0x108000 is in no segment",
+        "Malformed: the Multiboot file is not a valid kernel image: the multiboot2 entry point 0x108000 is in no segment",
     );
     let mut no_entry = elf(EM_X86_64, &v1(3, &[]), &[pvh()]);
     no_entry.entry = 0;
@@ -211,13 +211,13 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     object.e_type = 1;
     check(
         &object.bytes(),
-        "Unsupported: the ELF file with the Multiboot header is refused: unsupported: an object file or kernel module (`e_type` at byte \
-         0x10 is ET_REL), not a linked kernel",
+        "Unsupported: the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported: \
+         unsupported: an object file or kernel module (`e_type` at byte 0x10 is ET_REL), not a linked kernel",
     );
 }
 
 /// An ELF64 file of one segment whose header has addresses; `change` makes them differ from the ELF headers.
-fn with_addresses(more: &[Phdr], change: fn(&mut Addresses)) -> Vec<u8> {
+pub(crate) fn with_addresses(more: &[Phdr], change: fn(&mut Addresses)) -> Vec<u8> {
     let mut at = Addresses {
         header: MIB,
         load: MIB,
@@ -253,8 +253,7 @@ fn entry_points_of_equal_layouts_are_kept() {
 fn entry_points_of_other_layouts_are_left_out() {
     let left_out = |abi: &str| {
         format!(
-            "; the {abi} entry point is left out: the load addresses of the Multiboot header and those of the other headers load the \
-             file differently"
+            "; the {abi} entry point is left out: its load addresses conflict with those of the preferred entry point"
         )
     };
     let check = |bytes: &[u8], expected: &str, out: &[&str]| {
@@ -322,7 +321,7 @@ fn the_layouts_of_both_versions_can_differ() {
     bytes[0x40..0x40 + second.len()].copy_from_slice(&second);
     check(
         &bytes,
-        "fixed, multiboot2 0x200000, 0x200000..0x200400=0x0..0x400; the multiboot entry point is left out: the load addresses of \
-         the Multiboot header and those of the other headers load the file differently",
+        "fixed, multiboot2 0x200000, 0x200000..0x200400=0x0..0x400; the multiboot entry point is left out: its load addresses \
+         conflict with those of the preferred entry point",
     );
 }

@@ -25,8 +25,8 @@ fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseE
         let mut segments = image.segments().iter();
         prop_assert!(segments.any(|segment| segment.range.contains_addr(entry.addr)));
     }
-    let first: Option<&boot_multiboot::Multiboot> = image.metadata();
-    let second: Option<&boot_multiboot::Multiboot2> = image.metadata();
+    let first: Option<&boot_multiboot::MultibootMetadata> = image.metadata();
+    let second: Option<&boot_multiboot::Multiboot2Metadata> = image.metadata();
     prop_assert!(first.is_some() || second.is_some());
     prop_assert!(first.is_some() || image.entry(MULTIBOOT).is_none());
     prop_assert!(second.is_some() || image.entry(MULTIBOOT2).is_none());

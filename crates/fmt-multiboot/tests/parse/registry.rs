@@ -1,7 +1,9 @@
 //! The format as a plugin.
 
-use boot_core::{DetectError, KernelFormat, detect};
+use boot_core::{DetectError, FormatErrorKind, KernelFormat, detect};
+use fmt_test::TestSource;
 
+use crate::layouts::with_addresses;
 use crate::writer::{file, v1};
 
 #[test]
@@ -23,6 +25,26 @@ fn errors_name_the_format() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn every_failing_read_is_an_error() {
+    // The header has load addresses, so a refused ELF header would not matter.
+    let new = || TestSource::new(with_addresses(&[], |_| {}));
+    let count = (0..)
+        .find(|count| match fmt_multiboot::parse(&new().failing_after(*count)) {
+            Ok(image) => {
+                assert_eq!(image.unwrap().entries().len(), 2);
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), FormatErrorKind::Read, "{count}: {error}");
+                false
+            }
+        })
+        .unwrap();
+    // The lengths for both parsers, the first 32 KiB, the ELF header and the program headers.
+    assert_eq!(count, 5);
 }
 
 #[cfg(feature = "registry")]
