@@ -4,7 +4,7 @@
 #![no_main]
 
 use boot_core::{Arch, BootProtocol, BootRequest, Cmdline, Machine, MemoryMap};
-use boot_multiboot::{MULTIBOOT, MULTIBOOT2, MultibootMetadata, Multiboot2Metadata};
+use boot_multiboot::{MULTIBOOT, MULTIBOOT2, Multiboot2Metadata, MultibootMetadata};
 use fmt_multiboot::Warning;
 use libfuzzer_sys::fuzz_target;
 use proto_multiboot::{PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2};
