@@ -6,8 +6,8 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// `p_paddr` is a virtual address of the kernel, as in the `vmlinux` of arm64 and riscv64. Boot loaders should start the
-    /// `Image` instead, which also specifies how much memory the kernel needs.
+    /// `p_paddr` is a virtual address of the kernel, as in the `vmlinux` of arm64 and riscv64. Boot loaders should
+    /// start the `Image` instead, which also specifies how much memory the kernel needs.
     VirtualLinkAddress {
         /// Lowest address of a segment.
         start: u64,
