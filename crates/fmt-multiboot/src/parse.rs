@@ -21,8 +21,8 @@ pub(crate) const NAME: &str = "multiboot";
 /// First bytes of a PE file.
 const PE_MAGIC: &[u8] = b"MZ";
 
-/// Parses a kernel image with a Multiboot header, a Multiboot2 header or both. `Ok(None)` if the source has neither, or if
-/// the headers have no load addresses and the source is an ELF file of another architecture than x86, or a PE file.
+/// Parses a kernel image with a Multiboot header, a Multiboot2 header or both. `Ok(None)` if the source has neither, if it is
+/// an ELF file of another architecture than x86, or if it is a PE file and the headers have no load addresses.
 ///
 /// Only the first 32 KiB and the headers and notes of an ELF file are read. The crate page lists what is accepted and how
 /// entry points are combined.
@@ -34,17 +34,17 @@ pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootEr
     let sized = SizedSource::new(source)?;
     let len = usize::try_from(sized.len()).unwrap_or(usize::MAX).min(SEARCH_LEN);
     let start = sized.read_vec(0, len)?;
-    let (first, second) = (v1::read_header(&start)?, v2::read_header(&start)?);
-    let Some(offset) = (match (&first, &second) {
-        (_, Some(second)) => Some(second.metadata.offset),
-        (Some(first), None) => Some(first.metadata.offset),
+    let (multiboot, multiboot2) = (v1::read_header(&start)?, v2::read_header(&start)?);
+    let Some(offset) = (match (&multiboot, &multiboot2) {
+        (_, Some(multiboot2)) => Some(multiboot2.metadata.offset),
+        (Some(multiboot), None) => Some(multiboot.metadata.offset),
         (None, None) => None,
     }) else {
         return Ok(None);
     };
-    let first_load = first.as_ref().and_then(|found| found.load.as_ref());
-    let second_load = second.as_ref().map(v2::Found::load).transpose()?.flatten();
-    let has_addresses = first_load.is_some() || second_load.is_some();
+    let multiboot_load = multiboot.as_ref().and_then(|found| found.load.as_ref());
+    let multiboot2_load = multiboot2.as_ref().map(v2::Found::load).transpose()?.flatten();
+    let has_addresses = multiboot_load.is_some() || multiboot2_load.is_some();
 
     let elf = match fmt_elf::parse(source) {
         Ok(elf) => elf,
@@ -64,27 +64,27 @@ pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootEr
         elf,
         list: Vec::new(),
     };
-    if let Some(second) = &second {
-        let entry = second.metadata.entry;
-        let candidate = match &second_load {
+    if let Some(multiboot2) = &multiboot2 {
+        let entry = multiboot2.metadata.entry;
+        let candidate = match &multiboot2_load {
             Some(load) => Some(([load.segment(sized)?].into(), load.entry.into())),
-            None => candidates.in_elf(offset, entry.map(|entry| (entry, second.entry_offset)))?,
+            None => candidates.in_elf(offset, entry.map(|entry| (entry, multiboot2.entry_offset)))?,
         };
         candidates.add(MULTIBOOT2, candidate);
     }
-    let first_candidate = match (&first, first_load) {
+    let candidate = match (&multiboot, multiboot_load) {
         (_, Some(load)) => Some(([load.segment(sized)?].into(), load.entry.into())),
-        (Some(first), None) => candidates.in_elf(first.metadata.offset, None)?,
+        (Some(multiboot), None) => candidates.in_elf(multiboot.metadata.offset, None)?,
         (None, None) => None,
     };
-    candidates.add(MULTIBOOT, first_candidate);
+    candidates.add(MULTIBOOT, candidate);
 
     let mut builder = candidates.merge(sized.len());
-    if let Some(second) = second {
-        builder = builder.metadata(second.metadata);
+    if let Some(multiboot2) = multiboot2 {
+        builder = builder.metadata(multiboot2.metadata);
     }
-    if let Some(first) = first {
-        builder = builder.metadata(first.metadata);
+    if let Some(multiboot) = multiboot {
+        builder = builder.metadata(multiboot.metadata);
     }
     Ok(Some(builder.build()?))
 }
@@ -151,11 +151,11 @@ impl Candidates {
                     builder = builder.warning(*warning);
                 }
             }
-            let has_second = list
+            let has_multiboot2 = list
                 .first()
                 .is_some_and(|first| first.entries.iter().any(|entry| entry.abi == MULTIBOOT2));
-            let is_before_first = !has_second && elf.entry(EntryAbi::PVH).is_some();
-            let position = if is_before_first { 0 } else { list.len() };
+            let is_preferred = !has_multiboot2 && elf.entry(EntryAbi::PVH).is_some();
+            let position = if is_preferred { 0 } else { list.len() };
             list.insert(
                 position,
                 Candidate {

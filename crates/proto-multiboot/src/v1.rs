@@ -33,6 +33,9 @@ pub const PROTOCOL_MULTIBOOT: Multiboot = Multiboot;
 
 /// The boot protocol of the Multiboot Specification 0.6.96: `multiboot`. It starts images with an entry point
 /// [`MULTIBOOT`].
+///
+/// The address of the RSDP is accepted but not passed on, because the protocol has no field for it: kernels search the BIOS
+/// memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Multiboot;
 

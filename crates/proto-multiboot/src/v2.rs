@@ -27,6 +27,8 @@ pub const PROTOCOL_MULTIBOOT2: Multiboot2 = Multiboot2 { rsdp: None };
 
 /// The boot protocol of the Multiboot2 Specification 2.0 for i386: `multiboot2`. It starts images with an entry point
 /// [`MULTIBOOT2`].
+///
+/// The protocol passes a copy of the RSDP, not its address; see [`with_rsdp`](Self::with_rsdp).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Multiboot2 {
     rsdp: Option<Rsdp>,

@@ -1,4 +1,4 @@
-//! Golden values: the bytes of the information, and what the header's requests lead to.
+//! Golden values: the bytes of the boot information, and the results of the header's requests.
 
 use std::error::Error;
 
@@ -320,7 +320,7 @@ fn what_is_optional_is_left_out_with_a_warning() {
 }
 
 #[test]
-fn required_information_that_is_not_handed_over_is_an_error() {
+fn required_information_that_is_not_supported_is_an_error() {
     let check = |tag: InfoTag, rsdp: Option<u64>, copy: Option<Rsdp>, expected: Option<InfoRequestError>| {
         let image = second(|header| header.requests = vec![InfoRequest::new(tag, false)]);
         let (mut machine, cmdline) = (pc(16 * MIB), Cmdline::new());
@@ -416,7 +416,7 @@ fn the_bios_data_area_has_the_size_of_base_memory() {
     };
     let pc = || MemoryMap::pc(16 * MIB).unwrap();
     check(MIB, pc(), Some(640));
-    // The kernel is there itself.
+    // The kernel is loaded there.
     check(0x480, pc(), None);
     let mut high = MemoryMap::new();
     high.insert(GuestRange::new(MIB, 16 * MIB).unwrap(), RegionKind::Ram)

@@ -1,4 +1,4 @@
-//! Headers of both versions: where they are found, what they ask for, and what is wrong with them.
+//! Headers of both versions: location, content and errors.
 
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
@@ -78,7 +78,7 @@ fn a_multiboot2_header_lies_in_the_first_32_kib() {
 }
 
 #[test]
-fn magic_and_checksum_make_a_header() {
+fn a_header_needs_a_magic_number_and_a_checksum() {
     for byte in 0..12 {
         let mut bytes = file(0x100, 0, &v1_at(AT));
         bytes[byte] ^= 1;
@@ -87,7 +87,7 @@ fn magic_and_checksum_make_a_header() {
         bytes[byte] ^= 1;
         check(&bytes, "not a Multiboot image");
     }
-    // The first good one counts.
+    // The first valid header is used.
     let mut bytes = file(0x100, 0x20, &v1_at(at(0x20)));
     bytes[..4].copy_from_slice(&0x1bad_b002u32.to_le_bytes());
     check(&bytes, "fixed, multiboot 0x100000, 0x100000..0x100100=0x0..0x100");
@@ -108,7 +108,7 @@ fn a_header_needs_an_elf_file_or_addresses() {
 }
 
 #[test]
-fn tags_that_are_cut_or_not_ended_are_refused() {
+fn truncated_and_unterminated_tags_are_refused() {
     let check = |body: &[u8], expected: &str| check(&file(0x200, 0, &v2_raw(0, body)), expected);
     check(
         &[],
@@ -151,7 +151,7 @@ fn tags_that_are_cut_or_not_ended_are_refused() {
 }
 
 #[test]
-fn tags_and_fields_that_cannot_be_are_refused() {
+fn invalid_tags_and_fields_are_refused() {
     let check_tags = |tags: &[Vec<u8>], expected: &str| check(&file(0x200, 0, &v2(tags)), expected);
     for kind in [2, 3, 4, 5, 8, 9, 10] {
         let one = tag(kind, 1, &[0x10_0000; 4]);

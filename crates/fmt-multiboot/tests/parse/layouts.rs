@@ -1,4 +1,4 @@
-//! Where the bytes of a file go: by load addresses, by ELF headers, and by both.
+//! Segments and entry points by load addresses, by ELF headers, and by both.
 
 use crate::elf::{EM_386, EM_AARCH64, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 use crate::writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
@@ -21,7 +21,7 @@ fn check_addresses(at: Addresses, expected: &str) {
 }
 
 #[test]
-fn addresses_say_what_goes_where() {
+fn load_addresses_determine_the_segment() {
     let at = |header, load, load_end, bss_end, entry| Addresses {
         header,
         load,
@@ -238,7 +238,7 @@ fn entry_points_of_equal_layouts_are_kept() {
         &with_addresses(&[], |_| {}),
         "fixed, multiboot 0x100004, elf64 0x100000, 0x100000..0x101000=0x80..0xc0",
     );
-    // More memory behind the BSS, and more of the file, is no contradiction.
+    // A longer BSS and more bytes of the file do not conflict.
     check(
         &with_addresses(&[pvh()], |at| at.bss_end += 0x1000),
         "fixed, elf64 0x100000, pvh 0x100008, multiboot 0x100004, 0x100000..0x102000=0xb0..0xf0",
@@ -260,7 +260,7 @@ fn entry_points_of_other_layouts_are_left_out() {
         let out: String = out.iter().map(|abi| left_out(abi)).collect();
         check(bytes, &format!("{expected}{out}"));
     };
-    // Elsewhere in memory.
+    // Other addresses in memory.
     check(
         &with_addresses(&[], |at| {
             for addr in [
@@ -276,7 +276,7 @@ fn entry_points_of_other_layouts_are_left_out() {
         "fixed, multiboot 0x100014, 0x100010..0x101010=0x80..0xc0",
         &["elf64"],
     );
-    // Less of the file.
+    // Fewer bytes of the file.
     check(
         &with_addresses(&[], |at| at.load_end -= 1),
         "fixed, multiboot 0x100004, 0x100000..0x101000=0x80..0xbf",
@@ -288,7 +288,7 @@ fn entry_points_of_other_layouts_are_left_out() {
         "fixed, multiboot 0x100004, 0x100000..0x101000=0xb0..0xf8",
         &["elf64"],
     );
-    // A PVH entry point is worth more than the header's.
+    // A PVH entry point is preferred to that of the header.
     check(
         &with_addresses(&[pvh()], |at| at.load_end -= 1),
         "fixed, elf64 0x100000, pvh 0x100008, 0x100000..0x101000=0xb0..0xf0",
@@ -297,7 +297,7 @@ fn entry_points_of_other_layouts_are_left_out() {
 }
 
 #[test]
-fn addresses_take_the_place_of_elf_headers_that_are_refused() {
+fn load_addresses_replace_invalid_elf_headers() {
     let mut bytes = with_addresses(&[], |_| {});
     bytes[16] = 1;
     check(&bytes, "fixed, multiboot 0x100004, 0x100000..0x101000=0x80..0xc0");
