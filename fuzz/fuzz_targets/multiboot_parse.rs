@@ -4,7 +4,7 @@
 #![no_main]
 
 use boot_core::{Arch, BootProtocol, BootRequest, Cmdline, Machine, MemoryMap};
-use boot_multiboot::{MULTIBOOT, MULTIBOOT2, Multiboot, Multiboot2};
+use boot_multiboot::{MULTIBOOT, MULTIBOOT2, Multiboot2Metadata, MultibootMetadata};
 use fmt_multiboot::Warning;
 use libfuzzer_sys::fuzz_target;
 use proto_multiboot::{PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2};
@@ -26,8 +26,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(segment.source.end() <= image.source_len());
         end = segment.range.end();
     }
-    assert!(image.entry(MULTIBOOT).is_none() || image.metadata::<Multiboot>().is_some());
-    assert!(image.entry(MULTIBOOT2).is_none() || image.metadata::<Multiboot2>().is_some());
+    assert!(image.entry(MULTIBOOT).is_none() || image.metadata::<MultibootMetadata>().is_some());
+    assert!(image.entry(MULTIBOOT2).is_none() || image.metadata::<Multiboot2Metadata>().is_some());
     if let Ok(Some(elf)) = fmt_elf::parse(&data) {
         for entry in elf.entries() {
             let left_out = Warning::EntryLeftOut { abi: entry.abi };

@@ -1,19 +1,20 @@
 //! The arm64 `Image` (Linux `Documentation/arch/arm64/booting.rst`, "Call the kernel image").
 
-/// Metadata of an arm64 `Image`, beside addresses and byte order. `fmt-pe` attaches it to the images that it parses.
+/// Fields of the header of an arm64 `Image`, except addresses and byte order. `fmt-pe` attaches this to the images that it
+/// parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ImageMetadata {
-    /// Page size of the kernel in bytes: 4, 16 or 64 KiB. The CPU must support it. `None` where the header does not specify
-    /// it.
+    /// Page size of the kernel in bytes, 4, 16 or 64 KiB, which the CPU must support (`flags`, bits 1 and 2). `None` if the
+    /// header does not specify it.
     pub page_size: Option<u32>,
-    /// Whether the kernel may be placed anywhere in RAM (flags, bit 3). Otherwise it cannot use the RAM below its address and
-    /// should be as close to the start of RAM as possible.
+    /// True if the kernel may be placed anywhere in RAM (`flags`, bit 3). If false, it should be placed as close to the
+    /// start of RAM as possible, because it cannot use the RAM below its load address.
     pub is_placed_anywhere: bool,
 }
 
 impl ImageMetadata {
-    /// Metadata from the `flags` field, decoded.
+    /// Metadata with this page size in bytes and this placement flag.
     #[must_use]
     pub const fn new(page_size: Option<u32>, is_placed_anywhere: bool) -> Self {
         Self {
@@ -34,6 +35,6 @@ mod tests {
             (metadata.page_size, metadata.is_placed_anywhere),
             (Some(0x4000), true)
         );
-        assert_eq!(super::super::riscv::ImageMetadata::new((0, 2)).version, (0, 2));
+        assert_eq!(crate::riscv::ImageMetadata::new((0, 2)).version, (0, 2));
     }
 }

@@ -1,15 +1,16 @@
 //! The riscv `Image` (Linux `Documentation/arch/riscv/boot-image-header.rst`).
 
-/// Metadata of a riscv `Image`, beside addresses and byte order. `fmt-pe` attaches it to the images that it parses.
+/// Fields of the header of a riscv `Image`, except addresses and byte order. `fmt-pe` attaches this to the images that it
+/// parses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ImageMetadata {
-    /// Version of the header: major and minor. Headers of one major version are compatible.
+    /// `version` of the header: major and minor. Headers of one major version are compatible.
     pub version: (u16, u16),
 }
 
 impl ImageMetadata {
-    /// Metadata of a header of this version.
+    /// Metadata of a header of this version: major and minor.
     #[must_use]
     pub const fn new(version: (u16, u16)) -> Self {
         Self { version }

@@ -1,4 +1,4 @@
-//! What a kernel's Multiboot header asks for, as a format attaches it to an image.
+//! Decoded Multiboot headers: metadata that a format attaches to an image.
 
 use alloc::vec::Vec;
 
@@ -7,50 +7,51 @@ use boot_core::Constraints;
 use crate::v1::header_flags;
 use crate::v2::InfoTag;
 
-/// Load addresses in a Multiboot header, which count in place of those of the executable's own header (the "a.out
-/// kludge"). All are physical.
+/// Load addresses in a Multiboot header (Multiboot 0.6.96, 3.1.3; Multiboot2 2.0, 3.1.5). They replace those in the other
+/// headers of the file (the "a.out kludge"). All are physical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct AddressOverride {
-    /// Address of the header.
-    pub header: u32,
-    /// Address of the first byte that is loaded.
-    pub load: u32,
-    /// Address after the last byte that is loaded; zero: up to the end of the file.
-    pub load_end: u32,
-    /// Address after the last byte of the BSS; zero: there is none.
-    pub bss_end: u32,
+pub struct LoadAddresses {
+    /// Address that the header is loaded at.
+    pub header_addr: u32,
+    /// Address of the first byte that is loaded. In Multiboot2, all ones means that the file is loaded from its first byte.
+    pub load_addr: u32,
+    /// Address after the last byte that is loaded. Zero means that the file is loaded up to its end.
+    pub load_end_addr: u32,
+    /// Address after the last byte of the BSS. Zero means that there is no BSS.
+    pub bss_end_addr: u32,
 }
 
-impl AddressOverride {
+impl LoadAddresses {
     /// Load addresses, in the order of the header's fields.
     #[must_use]
-    pub const fn new(header: u32, load: u32, load_end: u32, bss_end: u32) -> Self {
+    pub const fn new(header_addr: u32, load_addr: u32, load_end_addr: u32, bss_end_addr: u32) -> Self {
         Self {
-            header,
-            load,
-            load_end,
-            bss_end,
+            header_addr,
+            load_addr,
+            load_end_addr,
+            bss_end_addr,
         }
     }
 }
 
-/// The graphics mode that a Multiboot 1 kernel prefers. Zero: no preference.
+/// The video mode that a Multiboot 1 kernel prefers (Multiboot 0.6.96, 3.1.4). A zero in a field other than `mode_type`
+/// means no preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct VideoMode {
-    /// 0: a linear graphics mode; 1: EGA text mode.
+    /// 0 for a linear graphics mode, 1 for EGA text mode.
     pub mode_type: u32,
-    /// Columns, in pixels or characters.
+    /// Columns, in pixels or, in text mode, characters.
     pub width: u32,
-    /// Rows, in pixels or characters.
+    /// Rows, in pixels or, in text mode, characters.
     pub height: u32,
-    /// Bits a pixel.
+    /// Bits per pixel; zero in text mode.
     pub depth: u32,
 }
 
 impl VideoMode {
-    /// A mode, in the order of the header's fields.
+    /// A video mode, in the order of the header's fields.
     #[must_use]
     pub const fn new(mode_type: u32, width: u32, height: u32, depth: u32) -> Self {
         Self {
@@ -65,19 +66,19 @@ impl VideoMode {
 /// The Multiboot 1 header of an image (Multiboot 0.6.96, 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Multiboot {
+pub struct MultibootMetadata {
     /// File offset of the header.
     pub offset: u64,
     /// `flags`: see [`header_flags`].
     pub flags: u32,
-    /// The load addresses, where the header has them.
-    pub addresses: Option<AddressOverride>,
-    /// The preferred graphics mode, where the header has one.
+    /// Load addresses; `None` without [`header_flags::ADDRESSES`].
+    pub addresses: Option<LoadAddresses>,
+    /// Preferred video mode; `None` without [`header_flags::VIDEO_MODE`].
     pub video: Option<VideoMode>,
 }
 
-impl Multiboot {
-    /// A header at a file offset with neither addresses nor graphics mode.
+impl MultibootMetadata {
+    /// A header at a file offset, without load addresses and video mode.
     #[must_use]
     pub const fn new(offset: u64, flags: u32) -> Self {
         Self {
@@ -88,19 +89,20 @@ impl Multiboot {
         }
     }
 
-    /// Whether modules must be aligned to pages.
+    /// True if modules must be aligned to pages of 4 KiB (flag 0).
     #[must_use]
-    pub const fn aligns_modules(&self) -> bool {
+    pub const fn requires_aligned_modules(&self) -> bool {
         self.flags & header_flags::PAGE_ALIGN != 0
     }
 
-    /// Whether information about the video mode must be given.
+    /// True if the boot loader must provide information about the video mode (flag 2).
     #[must_use]
-    pub const fn requires_video(&self) -> bool {
+    pub const fn requires_video_mode(&self) -> bool {
         self.flags & header_flags::VIDEO_MODE != 0
     }
 
-    /// The requirements that version 0.6.96 does not define.
+    /// Bits of `flags` that are requirements but have no meaning in version 0.6.96. A boot loader must refuse the kernel
+    /// unless this is zero.
     #[must_use]
     pub const fn unknown_requirements(&self) -> u32 {
         let known = header_flags::PAGE_ALIGN | header_flags::MEMORY_INFO | header_flags::VIDEO_MODE;
@@ -108,13 +110,13 @@ impl Multiboot {
     }
 }
 
-/// An information tag that a Multiboot2 kernel asks for.
+/// An information tag that a Multiboot2 kernel requests (Multiboot2 2.0, 3.1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct InfoRequest {
-    /// The tag.
+    /// Type of the tag.
     pub tag: InfoTag,
-    /// Whether a boot loader may ignore the request.
+    /// True if a boot loader that cannot provide the tag may ignore the request.
     pub optional: bool,
 }
 
@@ -126,13 +128,13 @@ impl InfoRequest {
     }
 }
 
-/// The console flags tag.
+/// The console flags tag (Multiboot2 2.0, 3.1.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Console {
     /// See [`console_flags`](crate::v2::console_flags).
     pub flags: u32,
-    /// Whether a boot loader may ignore the tag.
+    /// True if a boot loader may ignore the tag.
     pub optional: bool,
 }
 
@@ -144,17 +146,17 @@ impl Console {
     }
 }
 
-/// The framebuffer tag: the graphics mode that a kernel prefers. Zero: no preference.
+/// The framebuffer tag: the video mode that a kernel prefers (Multiboot2 2.0, 3.1.10). A zero means no preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Framebuffer {
-    /// Columns.
+    /// Columns, in pixels or, in text mode, characters.
     pub width: u32,
-    /// Rows.
+    /// Rows, in pixels or, in text mode, characters.
     pub height: u32,
-    /// Bits a pixel.
+    /// Bits per pixel; zero in text mode.
     pub depth: u32,
-    /// Whether a boot loader may ignore the tag.
+    /// True if a boot loader may ignore the tag.
     pub optional: bool,
 }
 
@@ -171,45 +173,45 @@ impl Framebuffer {
     }
 }
 
-/// The relocatable tag: the image may be moved.
+/// The relocatable tag: the image may be relocated (Multiboot2 2.0, 3.1.13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Relocatable {
-    /// Lowest address that the image may start at.
-    pub min: u32,
-    /// Highest address that any byte of the image may have.
-    pub max: u32,
+    /// Lowest address of the start of the image.
+    pub min_addr: u32,
+    /// Highest address of the last byte of the image.
+    pub max_addr: u32,
     /// Alignment of the start in bytes: a power of two.
     pub align: u32,
-    /// 1: lowest address; 2: highest address; others: no preference.
+    /// 1 prefers the lowest possible address, 2 the highest; other values express no preference.
     pub preference: u32,
-    /// Whether a boot loader may ignore the tag.
+    /// True if a boot loader may ignore the tag.
     pub optional: bool,
 }
 
 impl Relocatable {
     /// A relocatable tag, in the order of its fields.
     #[must_use]
-    pub const fn new(min: u32, max: u32, align: u32, preference: u32, optional: bool) -> Self {
+    pub const fn new(min_addr: u32, max_addr: u32, align: u32, preference: u32, optional: bool) -> Self {
         Self {
-            min,
-            max,
+            min_addr,
+            max_addr,
             align,
             preference,
             optional,
         }
     }
 
-    /// The constraints on the place of an image that is linked at `link`. Where the tag has no preference, the link
-    /// address is preferred.
+    /// Constraints on the load address of an image that is linked at `link_start`. If the tag expresses no preference, the
+    /// link address is preferred.
     #[must_use]
-    pub fn constraints(&self, link: u64) -> Constraints {
-        let end = u64::from(self.max).saturating_add(1);
-        let constraints = Constraints::aligned(self.align.into()).between(self.min.into(), end);
+    pub fn constraints(&self, link_start: u64) -> Constraints {
+        let end = u64::from(self.max_addr).saturating_add(1);
+        let constraints = Constraints::aligned(self.align.into()).between(self.min_addr.into(), end);
         match self.preference {
             1 => constraints,
             2 => constraints.highest(),
-            _ => constraints.prefer(link),
+            _ => constraints.prefer(link_start),
         }
     }
 }
@@ -218,9 +220,9 @@ impl Relocatable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct UnknownTag {
-    /// `type`.
+    /// `type` of the tag.
     pub kind: u16,
-    /// Whether a boot loader may ignore the tag.
+    /// True if a boot loader may ignore the tag.
     pub optional: bool,
     /// File offset of the tag.
     pub offset: u64,
@@ -238,31 +240,32 @@ impl UnknownTag {
     }
 }
 
-/// The Multiboot2 header of an image (Multiboot2 2.0, 3.1).
+/// The Multiboot2 header of an image (Multiboot2 2.0, 3.1). A field of type `Option` is `None` if the header does not have
+/// the tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Multiboot2 {
+pub struct Multiboot2Metadata {
     /// File offset of the header.
     pub offset: u64,
     /// Length of the header with all tags, in bytes.
     pub len: u32,
-    /// The information tags asked for, in the order of the header.
+    /// Requested information tags, in the order of the header.
     pub requests: Vec<InfoRequest>,
-    /// The address tag.
-    pub addresses: Option<AddressOverride>,
-    /// The entry address tag: a physical address.
+    /// Load addresses, from the address tag.
+    pub addresses: Option<LoadAddresses>,
+    /// Physical address of the entry point, from the entry address tag.
     pub entry: Option<u32>,
     /// The console flags tag.
     pub console: Option<Console>,
     /// The framebuffer tag.
     pub framebuffer: Option<Framebuffer>,
-    /// The module alignment tag: modules must be aligned to pages.
-    pub aligns_modules: bool,
-    /// The EFI boot services tag: under EFI, the kernel can be started with boot services.
+    /// True if modules must be aligned to pages of 4 KiB (module alignment tag).
+    pub requires_aligned_modules: bool,
+    /// True if the kernel supports being started before EFI boot services are terminated (EFI boot services tag).
     pub efi_boot_services: bool,
-    /// The entry address tag of EFI i386.
+    /// Physical address of the entry point for EFI i386, from its entry address tag.
     pub efi32_entry: Option<u32>,
-    /// The entry address tag of EFI amd64.
+    /// Physical address of the entry point for EFI amd64, from its entry address tag.
     pub efi64_entry: Option<u32>,
     /// The relocatable tag.
     pub relocatable: Option<Relocatable>,
@@ -270,8 +273,8 @@ pub struct Multiboot2 {
     pub unknown: Vec<UnknownTag>,
 }
 
-impl Multiboot2 {
-    /// A header of `len` bytes at a file offset, without a tag.
+impl Multiboot2Metadata {
+    /// A header of `len` bytes at a file offset, without tags.
     #[must_use]
     pub fn new(offset: u64, len: u32) -> Self {
         Self {
@@ -291,11 +294,11 @@ mod tests {
     #[test]
     fn requirements_are_told_apart() {
         let check = |flags, aligns, video, unknown| {
-            let header = Multiboot::new(0, flags);
+            let header = MultibootMetadata::new(0, flags);
             assert_eq!(
                 (
-                    header.aligns_modules(),
-                    header.requires_video(),
+                    header.requires_aligned_modules(),
+                    header.requires_video_mode(),
                     header.unknown_requirements()
                 ),
                 (aligns, video, unknown),

@@ -1,38 +1,40 @@
-//! Multiboot 1 as in its specification, version 0.6.96: the header of a kernel (3.1) and the information that it is given
-//! (3.3). Names are those of the specification; nothing here is validated.
+//! Raw structures of the Multiboot Specification 0.6.96: the header of a kernel (3.1) and the information structure that
+//! a boot loader passes to it (3.3). Names are those of the specification; values are not validated.
 
 use core::mem::offset_of;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// `magic` of a header.
+/// Value of [`Header::magic`].
 pub const HEADER_MAGIC: u32 = 0x1bad_b002;
 
-/// What a boot loader puts into `eax`.
+/// Value of `eax` at the entry point.
 pub const BOOTLOADER_MAGIC: u32 = 0x2bad_b002;
 
-/// The header lies in this many bytes from the start of the file.
+/// The whole header lies in the first 8192 bytes of the file.
 pub const SEARCH_LEN: usize = 8192;
 
-/// The alignment of the header in the file, in bytes.
+/// Alignment of the header in the file, in bytes.
 pub const HEADER_ALIGN: usize = 4;
 
-/// Bits of the header's `flags`. The boot loader must fail where it does not provide what bits 0 to 15 ask for.
+/// Bits of [`Header::flags`]. Bits 0 to 15 are requirements: a boot loader that does not fulfil one must not start the
+/// kernel.
 pub mod header_flags {
     /// Modules must be aligned to pages of 4 KiB.
     pub const PAGE_ALIGN: u32 = 1 << 0;
-    /// `mem_lower` and `mem_upper` must be given.
+    /// The information structure must have at least `mem_lower` and `mem_upper`.
     pub const MEMORY_INFO: u32 = 1 << 1;
-    /// Information about the video mode must be given.
+    /// The information structure must describe the video mode.
     pub const VIDEO_MODE: u32 = 1 << 2;
-    /// The address fields are valid, and count in place of those of the executable's own header.
+    /// The [`AddressFields`](super::AddressFields) are valid and replace the load addresses in the other headers of the
+    /// file.
     pub const ADDRESSES: u32 = 1 << 16;
-    /// The bits that are requirements.
+    /// Mask of the requirements.
     pub const REQUIREMENTS: u32 = 0xffff;
 }
 
-/// The fields of the header that every kernel has.
+/// The header of a kernel: the fields that are always valid (3.1.2).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -49,7 +51,7 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == 12 && offset_of!(Header, checksum) == 8);
 
 impl Header {
-    /// Whether magic number and checksum are right.
+    /// True if the magic number and the checksum are valid.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let sum = self
@@ -61,7 +63,7 @@ impl Header {
     }
 }
 
-/// The address fields, valid with [`header_flags::ADDRESSES`]. They follow [`Header`].
+/// The address fields of the header (3.1.3), valid with [`header_flags::ADDRESSES`]. They follow [`Header`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -71,9 +73,9 @@ pub struct AddressFields {
     pub header_addr: U32,
     /// Physical address of the first byte that is loaded.
     pub load_addr: U32,
-    /// Physical address after the last byte that is loaded; zero: up to the end of the file.
+    /// Physical address after the last byte that is loaded. Zero means that the file is loaded up to its end.
     pub load_end_addr: U32,
-    /// Physical address after the last byte of the BSS; zero: there is none.
+    /// Physical address after the last byte of the BSS. Zero means that there is no BSS.
     pub bss_end_addr: U32,
     /// Physical address of the entry point.
     pub entry_addr: U32,
@@ -81,25 +83,26 @@ pub struct AddressFields {
 
 const _: () = assert!(size_of::<AddressFields>() == 20 && offset_of!(AddressFields, entry_addr) == 16);
 
-/// The graphics fields, valid with [`header_flags::VIDEO_MODE`]. They follow [`AddressFields`], which are there then.
+/// The graphics fields of the header (3.1.4), valid with [`header_flags::VIDEO_MODE`]. They follow [`AddressFields`],
+/// whether those are valid or not.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
-pub struct VideoFields {
-    /// 0: a linear graphics mode; 1: EGA text mode.
+pub struct GraphicsFields {
+    /// 0 for a linear graphics mode, 1 for EGA text mode.
     pub mode_type: U32,
-    /// Columns, in pixels or characters; zero: no preference.
+    /// Columns, in pixels or characters; zero for no preference.
     pub width: U32,
-    /// Rows, in pixels or characters; zero: no preference.
+    /// Rows, in pixels or characters; zero for no preference.
     pub height: U32,
-    /// Bits a pixel; zero: no preference, or text mode.
+    /// Bits per pixel; zero for no preference and in text mode.
     pub depth: U32,
 }
 
-const _: () = assert!(size_of::<VideoFields>() == 16 && offset_of!(VideoFields, depth) == 12);
+const _: () = assert!(size_of::<GraphicsFields>() == 16 && offset_of!(GraphicsFields, depth) == 12);
 
-/// Bits of [`Info::flags`]: which fields are valid.
+/// Bits of [`Info::flags`]. Each one marks fields as valid.
 pub mod info_flags {
     /// `mem_lower` and `mem_upper`.
     pub const MEMORY: u32 = 1 << 0;
@@ -109,9 +112,9 @@ pub mod info_flags {
     pub const CMDLINE: u32 = 1 << 2;
     /// `mods_count` and `mods_addr`.
     pub const MODULES: u32 = 1 << 3;
-    /// `syms` holds an a.out symbol table.
+    /// `syms` describes an a.out symbol table. Excludes [`ELF_SECTIONS`].
     pub const AOUT_SYMBOLS: u32 = 1 << 4;
-    /// `syms` holds an ELF section header table.
+    /// `syms` describes the ELF section header table. Excludes [`AOUT_SYMBOLS`].
     pub const ELF_SECTIONS: u32 = 1 << 5;
     /// `mmap_length` and `mmap_addr`.
     pub const MEMORY_MAP: u32 = 1 << 6;
@@ -129,27 +132,27 @@ pub mod info_flags {
     pub const FRAMEBUFFER: u32 = 1 << 12;
 }
 
-/// The information structure. `ebx` holds its address.
+/// The information structure (3.3). `ebx` holds its physical address at the entry point.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct Info {
-    /// Which of the other fields are valid: [`info_flags`].
+    /// Valid fields: see [`info_flags`].
     pub flags: U32,
-    /// Memory from address zero on, in KiB; at most 640.
+    /// Size of the RAM from address 0 on, in KiB; at most 640.
     pub mem_lower: U32,
-    /// Memory from 1 MiB up to the first hole, in KiB.
+    /// Size of the RAM from 1 MiB up to the first hole above, in KiB.
     pub mem_upper: U32,
-    /// BIOS disk and partitions that the kernel was loaded from.
+    /// BIOS drive number and partition numbers of the disk that the kernel was loaded from.
     pub boot_device: U32,
-    /// Physical address of the command line, with a terminating zero.
+    /// Physical address of the NUL-terminated command line.
     pub cmdline: U32,
     /// Number of modules.
     pub mods_count: U32,
     /// Physical address of the first [`Module`].
     pub mods_addr: U32,
-    /// Symbol table or section header table.
+    /// Location of the symbols, by [`info_flags::AOUT_SYMBOLS`] or [`info_flags::ELF_SECTIONS`].
     pub syms: [U32; 4],
     /// Length of the memory map in bytes.
     pub mmap_length: U32,
@@ -159,9 +162,9 @@ pub struct Info {
     pub drives_length: U32,
     /// Physical address of the first drive structure.
     pub drives_addr: U32,
-    /// Address of the BIOS's ROM configuration table.
+    /// Address of the ROM configuration table of the BIOS.
     pub config_table: U32,
-    /// Physical address of the boot loader's name, with a terminating zero.
+    /// Physical address of the NUL-terminated name of the boot loader.
     pub boot_loader_name: U32,
     /// Physical address of the APM table.
     pub apm_table: U32,
@@ -171,25 +174,25 @@ pub struct Info {
     pub vbe_mode_info: U32,
     /// VBE mode number.
     pub vbe_mode: U16,
-    /// Segment of the VBE protected mode interface.
+    /// Real-mode segment of the VBE protected-mode interface.
     pub vbe_interface_seg: U16,
-    /// Offset of the VBE protected mode interface.
+    /// Offset of the VBE protected-mode interface in that segment.
     pub vbe_interface_off: U16,
-    /// Length of the VBE protected mode interface.
+    /// Length of the VBE protected-mode interface in bytes.
     pub vbe_interface_len: U16,
     /// Physical address of the framebuffer.
     pub framebuffer_addr: U64,
     /// Length of a row in bytes.
     pub framebuffer_pitch: U32,
-    /// Columns.
+    /// Columns, in pixels or, in text mode, characters.
     pub framebuffer_width: U32,
-    /// Rows.
+    /// Rows, in pixels or, in text mode, characters.
     pub framebuffer_height: U32,
-    /// Bits a pixel.
+    /// Bits per pixel.
     pub framebuffer_bpp: u8,
-    /// 0: indexed colour; 1: direct RGB colour; 2: EGA text.
+    /// 0 for indexed colour, 1 for direct RGB colour, 2 for EGA text.
     pub framebuffer_type: u8,
-    /// Palette, or places of the colours in a pixel.
+    /// Location of the palette (type 0), or position and width of each colour in a pixel (type 1).
     pub color_info: [u8; 6],
 }
 
@@ -204,17 +207,17 @@ const _: () = assert!(
         && offset_of!(Info, color_info) == 110
 );
 
-/// A module.
+/// An entry of the module list (3.3).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct Module {
-    /// Physical address of its first byte.
+    /// Physical address of the first byte of the module.
     pub mod_start: U32,
-    /// Physical address after its last byte.
+    /// Physical address after the last byte of the module.
     pub mod_end: U32,
-    /// Physical address of its string, with a terminating zero; zero: it has none.
+    /// Physical address of the NUL-terminated string of the module, usually its command line; zero for none.
     pub string: U32,
     /// Zero.
     pub reserved: U32,
@@ -222,19 +225,20 @@ pub struct Module {
 
 const _: () = assert!(size_of::<Module>() == 16 && offset_of!(Module, string) == 8);
 
-/// A region of the memory map.
+/// An entry of the memory map (3.3).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct MmapEntry {
-    /// Length of what follows: 20 here. The next entry begins behind it.
+    /// Length of the entry without this field, in bytes: at least 20. The next entry follows after that many bytes.
     pub size: U32,
-    /// First address.
+    /// First address of the region.
     pub base_addr: U64,
-    /// Length in bytes.
+    /// Length of the region in bytes.
     pub length: U64,
-    /// 1: RAM; 3: ACPI tables; 4: preserved across sleep; 5: defective RAM; others: reserved.
+    /// Type of the region: 1 for RAM, 3 for ACPI tables, 4 for memory to preserve on hibernation, 5 for defective RAM. All
+    /// other values are reserved memory.
     pub kind: U32,
 }
 

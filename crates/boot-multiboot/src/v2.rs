@@ -1,5 +1,5 @@
-//! Multiboot2 as in its specification, version 2.0: the header of a kernel with its tags (3.1), and the tags of the
-//! information that it is given (3.6). Names are those of the specification; nothing here is validated.
+//! Raw structures of the Multiboot2 Specification 2.0: the header of a kernel with its tags (3.1), and the boot information
+//! with its tags that a boot loader passes to it (3.6). Names are those of the specification; values are not validated.
 
 use core::fmt;
 use core::mem::offset_of;
@@ -7,26 +7,25 @@ use core::mem::offset_of;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// `magic` of a header.
+/// Value of [`Header::magic`].
 pub const HEADER_MAGIC: u32 = 0xe852_50d6;
 
-/// What a boot loader puts into `eax`.
+/// Value of `eax` at the entry point.
 pub const BOOTLOADER_MAGIC: u32 = 0x36d7_6289;
 
-/// The header lies in this many bytes from the start of the file.
+/// The whole header lies in the first 32768 bytes of the file.
 pub const SEARCH_LEN: usize = 32768;
 
-/// The alignment of the header in the file and of each of its tags, in bytes; also that of the information structure
-/// and of each of its tags.
+/// Alignment in bytes: of the header in the file, of the boot information in memory, and of the tags in both.
 pub const ALIGN: usize = 8;
 
-/// `architecture` of a header: 32-bit protected mode of i386.
+/// Value of [`Header::architecture`] for the 32-bit protected mode of i386.
 pub const ARCHITECTURE_I386: u32 = 0;
 
-/// Bit of a header tag's `flags`: a boot loader may ignore the tag.
-pub const OPTIONAL: u16 = 1;
+/// Bit of [`HeaderTag::flags`]: a boot loader that does not support the tag may ignore it.
+pub const HEADER_TAG_OPTIONAL: u16 = 1;
 
-/// The fields of the header before its tags.
+/// The header of a kernel, without its tags (3.1.2).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -45,7 +44,7 @@ pub struct Header {
 const _: () = assert!(size_of::<Header>() == 16 && offset_of!(Header, checksum) == 12);
 
 impl Header {
-    /// Whether magic number and checksum are right.
+    /// True if the magic number and the checksum are valid.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let sum = self
@@ -58,160 +57,160 @@ impl Header {
     }
 }
 
-/// `type` of a header tag.
+/// Types of header tags, for [`HeaderTag::kind`].
 pub mod header_tag {
-    /// Ends the tags.
+    /// End of the tags.
     pub const END: u16 = 0;
-    /// Information tags that are asked for.
+    /// Requested information tags (3.1.4): an array of 32-bit [`InfoTag`](super::InfoTag) types.
     pub const INFORMATION_REQUEST: u16 = 1;
-    /// Load addresses.
+    /// Load addresses (3.1.5): [`AddressFields`](super::AddressFields).
     pub const ADDRESS: u16 = 2;
-    /// Entry point.
+    /// Entry point (3.1.6): a 32-bit physical address.
     pub const ENTRY_ADDRESS: u16 = 3;
-    /// Console flags.
+    /// Console flags (3.1.9): 32 bits, see [`console_flags`](super::console_flags).
     pub const CONSOLE_FLAGS: u16 = 4;
-    /// Preferred graphics mode.
+    /// Preferred video mode (3.1.10): [`FramebufferFields`](super::FramebufferFields).
     pub const FRAMEBUFFER: u16 = 5;
-    /// Modules must be aligned to pages.
+    /// Modules must be aligned to pages of 4 KiB (3.1.11).
     pub const MODULE_ALIGNMENT: u16 = 6;
-    /// The kernel can be started with EFI boot services.
+    /// The kernel supports being started before EFI boot services are terminated (3.1.12).
     pub const EFI_BOOT_SERVICES: u16 = 7;
-    /// Entry point of EFI i386.
+    /// Entry point for EFI i386 (3.1.7): a 32-bit physical address.
     pub const ENTRY_ADDRESS_EFI32: u16 = 8;
-    /// Entry point of EFI amd64.
+    /// Entry point for EFI amd64 (3.1.8): a 32-bit physical address.
     pub const ENTRY_ADDRESS_EFI64: u16 = 9;
-    /// The kernel can be relocated.
+    /// The kernel is relocatable (3.1.13): [`RelocatableFields`](super::RelocatableFields).
     pub const RELOCATABLE: u16 = 10;
 }
 
-/// Bits of the console flags tag.
+/// Bits of the console flags tag (3.1.9).
 pub mod console_flags {
-    /// At least one console that the kernel supports must be there, and be described.
+    /// At least one of the consoles that the kernel supports must be present and described in the boot information.
     pub const CONSOLE_REQUIRED: u32 = 1 << 0;
     /// The kernel supports EGA text mode.
     pub const EGA_TEXT_SUPPORTED: u32 = 1 << 1;
 }
 
-/// The fields that every header tag begins with.
+/// The first fields of every header tag (3.1.3).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct HeaderTag {
-    /// See [`header_tag`].
+    /// `type`: see [`header_tag`].
     pub kind: U16,
-    /// [`OPTIONAL`].
+    /// [`HEADER_TAG_OPTIONAL`], or zero.
     pub flags: U16,
-    /// Length of the tag with these fields, in bytes, without padding.
+    /// Length of the tag including these fields, without padding, in bytes.
     pub size: U32,
 }
 
 const _: () = assert!(size_of::<HeaderTag>() == 8 && offset_of!(HeaderTag, size) == 4);
 
-/// The address tag, behind its [`HeaderTag`].
+/// Fields of the address tag (3.1.5). They follow its [`HeaderTag`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
-pub struct Address {
+pub struct AddressFields {
     /// Physical address that the header is loaded at.
     pub header_addr: U32,
-    /// Physical address of the first byte that is loaded; all ones: the file is loaded from its first byte on.
+    /// Physical address of the first byte that is loaded. All ones means that the file is loaded from its first byte.
     pub load_addr: U32,
-    /// Physical address after the last byte that is loaded; zero: up to the end of the file.
+    /// Physical address after the last byte that is loaded. Zero means that the file is loaded up to its end.
     pub load_end_addr: U32,
-    /// Physical address after the last byte of the BSS; zero: there is none.
+    /// Physical address after the last byte of the BSS. Zero means that there is no BSS.
     pub bss_end_addr: U32,
 }
 
-const _: () = assert!(size_of::<Address>() == 16 && offset_of!(Address, bss_end_addr) == 12);
+const _: () = assert!(size_of::<AddressFields>() == 16 && offset_of!(AddressFields, bss_end_addr) == 12);
 
-/// The framebuffer tag, behind its [`HeaderTag`]. Zero: no preference.
+/// Fields of the framebuffer tag (3.1.10). They follow its [`HeaderTag`]. A zero means no preference.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
-pub struct FramebufferMode {
-    /// Columns.
+pub struct FramebufferFields {
+    /// Columns, in pixels or, in text mode, characters.
     pub width: U32,
-    /// Rows.
+    /// Rows, in pixels or, in text mode, characters.
     pub height: U32,
-    /// Bits a pixel.
+    /// Bits per pixel; zero in text mode.
     pub depth: U32,
 }
 
-const _: () = assert!(size_of::<FramebufferMode>() == 12 && offset_of!(FramebufferMode, depth) == 8);
+const _: () = assert!(size_of::<FramebufferFields>() == 12 && offset_of!(FramebufferFields, depth) == 8);
 
-/// The relocatable tag, behind its [`HeaderTag`].
+/// Fields of the relocatable tag (3.1.13). They follow its [`HeaderTag`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct RelocatableFields {
-    /// Lowest physical address that the image may be loaded at.
+    /// Lowest physical address of the start of the image.
     pub min_addr: U32,
-    /// Highest physical address that any byte of the image may be loaded at.
+    /// Highest physical address of the last byte of the image.
     pub max_addr: U32,
-    /// Alignment of the image in bytes.
+    /// Alignment of the start of the image in bytes.
     pub align: U32,
-    /// 0: no preference; 1: lowest address; 2: highest address.
+    /// 0 for no preference, 1 for the lowest possible address, 2 for the highest.
     pub preference: U32,
 }
 
 const _: () =
     assert!(size_of::<RelocatableFields>() == 16 && offset_of!(RelocatableFields, preference) == 12);
 
-/// `type` of an information tag: an open set.
+/// Type of an information tag (3.6). Other values than the constants are valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InfoTag(pub u32);
 
 impl InfoTag {
-    /// Ends the tags.
+    /// End of the tags.
     pub const END: Self = Self(0);
-    /// The command line.
+    /// Command line.
     pub const CMDLINE: Self = Self(1);
-    /// The boot loader's name.
+    /// Name of the boot loader.
     pub const BOOT_LOADER_NAME: Self = Self(2);
-    /// A module.
+    /// A module: [`Module`] and a string.
     pub const MODULE: Self = Self(3);
-    /// `mem_lower` and `mem_upper`.
+    /// Sizes of lower and upper memory: [`BasicMemory`].
     pub const BASIC_MEMORY: Self = Self(4);
-    /// BIOS disk and partitions that the kernel was loaded from.
+    /// BIOS drive number and partition numbers of the disk that the kernel was loaded from.
     pub const BIOS_BOOT_DEVICE: Self = Self(5);
-    /// The memory map.
+    /// Memory map: [`MmapHeader`] and entries ([`MmapEntry`]).
     pub const MEMORY_MAP: Self = Self(6);
     /// VBE information.
     pub const VBE: Self = Self(7);
-    /// The framebuffer.
+    /// Framebuffer.
     pub const FRAMEBUFFER: Self = Self(8);
-    /// The ELF file's section header table.
+    /// Section header table of the ELF kernel.
     pub const ELF_SECTIONS: Self = Self(9);
-    /// The APM table.
+    /// APM table.
     pub const APM: Self = Self(10);
-    /// The EFI system table of i386.
+    /// Address of the EFI i386 system table.
     pub const EFI32_SYSTEM_TABLE: Self = Self(11);
-    /// The EFI system table of amd64.
+    /// Address of the EFI amd64 system table.
     pub const EFI64_SYSTEM_TABLE: Self = Self(12);
-    /// The SMBIOS tables.
+    /// Copy of the SMBIOS tables.
     pub const SMBIOS: Self = Self(13);
-    /// A copy of the RSDP of ACPI 1.0.
+    /// Copy of the RSDP of ACPI 1.0.
     pub const ACPI_OLD_RSDP: Self = Self(14);
-    /// A copy of the RSDP of ACPI 2.0 or later.
+    /// Copy of the RSDP of ACPI 2.0 or later.
     pub const ACPI_NEW_RSDP: Self = Self(15);
-    /// The DHCP answer.
+    /// Network information: the DHCP acknowledgement.
     pub const NETWORK: Self = Self(16);
-    /// The EFI memory map.
+    /// EFI memory map.
     pub const EFI_MEMORY_MAP: Self = Self(17);
-    /// EFI boot services are still there.
+    /// EFI boot services were not terminated.
     pub const EFI_BOOT_SERVICES: Self = Self(18);
-    /// The EFI image handle of i386.
+    /// Address of the EFI i386 image handle.
     pub const EFI32_IMAGE_HANDLE: Self = Self(19);
-    /// The EFI image handle of amd64.
+    /// Address of the EFI amd64 image handle.
     pub const EFI64_IMAGE_HANDLE: Self = Self(20);
-    /// The physical address that a relocatable image was loaded at.
+    /// Physical load address of a relocatable image.
     pub const LOAD_BASE: Self = Self(21);
 
-    /// The tag's name; `None` for a type that version 2.0 does not define.
+    /// Name of the tag in the specification; `None` for a type that version 2.0 does not define.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
@@ -257,13 +256,14 @@ impl fmt::Debug for InfoTag {
     }
 }
 
-/// The fields that the information begins with. `ebx` holds its address, a multiple of [`ALIGN`].
+/// The first fields of the boot information (3.6). `ebx` holds its physical address, a multiple of [`ALIGN`], at the entry
+/// point. Tags follow.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct InfoHeader {
-    /// Length of the information with all tags, in bytes.
+    /// Length of the boot information with all tags, in bytes.
     pub total_size: U32,
     /// Zero.
     pub reserved: U32,
@@ -271,55 +271,56 @@ pub struct InfoHeader {
 
 const _: () = assert!(size_of::<InfoHeader>() == 8 && offset_of!(InfoHeader, reserved) == 4);
 
-/// The fields that every information tag begins with.
+/// The first fields of every information tag (3.6).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct InfoTagHeader {
-    /// See [`InfoTag`].
+    /// `type`: see [`InfoTag`].
     pub kind: U32,
-    /// Length of the tag with these fields, in bytes, without padding.
+    /// Length of the tag including these fields, without padding, in bytes.
     pub size: U32,
 }
 
 const _: () = assert!(size_of::<InfoTagHeader>() == 8 && offset_of!(InfoTagHeader, size) == 4);
 
-/// The basic memory information, behind its [`InfoTagHeader`].
+/// Fields of the basic memory information. They follow its [`InfoTagHeader`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct BasicMemory {
-    /// Memory from address zero on, in KiB; at most 640.
+    /// Size of the RAM from address 0 on, in KiB; at most 640.
     pub mem_lower: U32,
-    /// Memory from 1 MiB up to the first hole, in KiB.
+    /// Size of the RAM from 1 MiB up to the first hole above, in KiB.
     pub mem_upper: U32,
 }
 
 const _: () = assert!(size_of::<BasicMemory>() == 8 && offset_of!(BasicMemory, mem_upper) == 4);
 
-/// A module, behind its [`InfoTagHeader`]; its string follows, with a terminating zero.
+/// Fields of a module tag. They follow its [`InfoTagHeader`]; the NUL-terminated string of the module, usually its command
+/// line, follows them.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct Module {
-    /// Physical address of its first byte.
+    /// Physical address of the first byte of the module.
     pub mod_start: U32,
-    /// Physical address after its last byte.
+    /// Physical address after the last byte of the module.
     pub mod_end: U32,
 }
 
 const _: () = assert!(size_of::<Module>() == 8 && offset_of!(Module, mod_end) == 4);
 
-/// What the memory map begins with, behind its [`InfoTagHeader`].
+/// First fields of the memory map tag. They follow its [`InfoTagHeader`]; the entries follow them.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct MmapHeader {
-    /// Length of an entry in bytes: 24 here, in any case a multiple of 8.
+    /// Length of an entry in bytes: 24 in version 2.0, always a multiple of 8.
     pub entry_size: U32,
     /// Zero.
     pub entry_version: U32,
@@ -327,17 +328,18 @@ pub struct MmapHeader {
 
 const _: () = assert!(size_of::<MmapHeader>() == 8 && offset_of!(MmapHeader, entry_version) == 4);
 
-/// A region of the memory map.
+/// An entry of the memory map.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct MmapEntry {
-    /// First address.
+    /// First address of the region.
     pub base_addr: U64,
-    /// Length in bytes.
+    /// Length of the region in bytes.
     pub length: U64,
-    /// 1: RAM; 3: ACPI tables; 4: preserved across sleep; 5: defective RAM; others: reserved.
+    /// Type of the region: 1 for RAM, 3 for ACPI tables, 4 for memory to preserve on hibernation, 5 for defective RAM. All
+    /// other values are reserved memory.
     pub kind: U32,
     /// Zero.
     pub reserved: U32,

@@ -4,7 +4,8 @@ use arbitrary::{Result, Unstructured};
 use boot_core::{ImageBuilder, KernelImage};
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
-    Console, Framebuffer, InfoRequest, MULTIBOOT, MULTIBOOT2, Multiboot, Multiboot2, Relocatable, UnknownTag,
+    Console, Framebuffer, InfoRequest, MULTIBOOT, MULTIBOOT2, Multiboot2Metadata, MultibootMetadata,
+    Relocatable, UnknownTag,
 };
 
 use crate::odds::{maybe, one_in, pick};
@@ -30,12 +31,15 @@ pub fn with_headers(u: &mut Unstructured<'_>, image: &KernelImage) -> Result<Opt
         builder = builder.segment(segment.source, segment.range);
     }
     if one_in(u, 2)? {
-        builder = builder.metadata(Multiboot::new(0, pick(u, &[0, 3, 3, 1, 0x1_0003, 4, 0x100])?));
+        builder = builder.metadata(MultibootMetadata::new(
+            0,
+            pick(u, &[0, 3, 3, 1, 0x1_0003, 4, 0x100])?,
+        ));
     }
     if one_in(u, 2)? {
         return Ok(builder.build().ok());
     }
-    let mut header = Multiboot2::new(0, 0x100);
+    let mut header = Multiboot2Metadata::new(0, 0x100);
     for _ in 0..u.int_in_range(0..=3u8)? {
         let tag = InfoTag(pick(u, &[1, 2, 3, 4, 6, 6, 5, 8, 9, 14, 15, 21, 22])?);
         header.requests.push(InfoRequest::new(tag, one_in(u, 2)?));

@@ -47,7 +47,7 @@ pub enum Malformed {
     RealModeCodeTruncated {
         /// Length of the file in bytes.
         file_len: u64,
-        /// Length of the real-mode code by `setup_sects`, in bytes.
+        /// Length of the boot sector and the setup code in bytes, by `setup_sects`.
         expected: u64,
     },
     /// The instruction at 0x200 is not a short forward jump; its operand is the length of the header.
@@ -82,7 +82,7 @@ pub enum Malformed {
     /// The file ends after the real-mode code.
     #[error("there is no protected-mode code after the setup code, which ends at {offset:#x}")]
     NoProtectedModeCode {
-        /// File offset where the code should begin.
+        /// File offset of the end of the setup code.
         offset: u64,
     },
     /// `code32_start` is below 1 MiB, although LOADED_HIGH is set.
@@ -111,7 +111,7 @@ pub enum Malformed {
     },
     /// The memory that the kernel needs ends past the addresses that it can use.
     #[error(
-        "the kernel needs {len:#x} bytes (init_size at 0x260) from {start:#x} (pref_address at 0x258), more than it can address"
+        "the kernel needs {len:#x} bytes (init_size at 0x260, or computed from the length of the code) from {start:#x} (pref_address at 0x258, or the load address), more than it can address"
     )]
     AddressOverflow {
         /// Address where the kernel runs: `pref_address`, or the load address if that is not set.
@@ -121,7 +121,7 @@ pub enum Malformed {
     },
     /// XLF_KERNEL_64 is set, but the 64-bit entry point lies outside the code.
     #[error(
-        "XLF_KERNEL_64 is set in xloadflags at 0x236, but the 64-bit entry point at 0x200 is outside the {code_len:#x} bytes of code"
+        "XLF_KERNEL_64 is set in xloadflags at 0x236, but its entry point at offset 0x200 of the protected-mode code is outside the {code_len:#x} bytes of code"
     )]
     Entry64OutsideCode {
         /// Length of the protected-mode code in bytes.
@@ -146,7 +146,7 @@ pub enum Malformed {
     KernelInfoOutsideCode {
         /// Value of `kernel_info_offset`.
         offset: u64,
-        /// Length of `kernel_info` in bytes, as far as it is known.
+        /// Length of `kernel_info` in bytes: `size_total`, or 12 if that field is outside, too.
         len: u64,
         /// Length of the protected-mode code in the file, in bytes.
         code_len: u64,

@@ -28,9 +28,10 @@ const VERSION_STRING_MAX: u64 = 512;
 /// Number of bytes that [`Codec::detect`] needs.
 const CODEC_MAGIC_LEN: usize = 6;
 
-/// Parses a bzImage. `Ok(None)` if the source does not have the magic number "HdrS" at 0x202.
+/// Parses a bzImage to a format-neutral image. `Ok(None)` if the source does not have the magic number "HdrS" at 0x202.
 ///
-/// A kernel with a boot protocol before 2.00 does not have that number and is not recognised.
+/// [`BzImage::parse`] gives access to the header as well. A kernel with a boot protocol before 2.00 does not have that
+/// number and is not recognised.
 ///
 /// # Errors
 ///
@@ -124,7 +125,7 @@ impl BzImage {
         self.metadata.version()
     }
 
-    /// Setup header. Fields that do not exist by version or length are absent.
+    /// Setup header: its accessors return the fields that exist by version and length.
     #[must_use]
     pub fn setup_header(&self) -> &SetupHeaderMetadata {
         &self.metadata
@@ -155,13 +156,15 @@ impl BzImage {
         self.image.has_efi_stub()
     }
 
-    /// Version string of the kernel, with `?` in place of bytes that are not printable ASCII.
+    /// Version string of the kernel, with `?` in place of bytes that are not printable ASCII; `None` if `kernel_version` is
+    /// zero or does not point to a string.
     #[must_use]
     pub fn kernel_version(&self) -> Option<&str> {
         self.image.kernel_version()
     }
 
-    /// Compressed kernel, from `payload_offset` and `payload_length`.
+    /// Compressed kernel, from `payload_offset` and `payload_length`; `None` before protocol 2.08, or if one of them is
+    /// zero.
     ///
     /// The last four bytes are the length of the decompressed kernel. They are part of the stream with gzip; with other
     /// codecs, the Linux build has appended them.
@@ -170,7 +173,7 @@ impl BzImage {
         self.image.payload()
     }
 
-    /// `kernel_info`, if the kernel has it.
+    /// `kernel_info`; `None` before protocol 2.15, or if `kernel_info_offset` is zero.
     #[must_use]
     pub fn kernel_info(&self) -> Option<&KernelInfo> {
         self.kernel_info.as_ref()

@@ -12,7 +12,7 @@ pub const FORMAT: BzImageFormat = BzImageFormat;
 pub struct BzImageFormat;
 
 impl BzImageFormat {
-    /// Name of the format.
+    /// Name of the format: `bzimage`.
     pub const NAME: &'static str = parse::NAME;
 
     /// Priority of the format: before PE, because a bzImage with an EFI stub is also a PE file.

@@ -9,7 +9,10 @@ use boot_linux::x86::BootProtocolVersion;
 #[non_exhaustive]
 pub enum Warning {
     /// The boot protocol is newer than 2.15. Newer fields are ignored.
-    NewerProtocol(BootProtocolVersion),
+    NewerProtocol(
+        /// Version of the boot protocol.
+        BootProtocolVersion,
+    ),
     /// The header ends before the last field of its protocol version. The remaining fields count as absent.
     ShortHeader {
         /// End of the header in the file.
@@ -40,7 +43,8 @@ pub enum Warning {
     },
     /// `kernel_info_offset` is zero although the protocol version has `kernel_info`.
     NoKernelInfo,
-    /// The image has neither a 32-bit nor a 64-bit entry point: it starts in real mode and needs a PC BIOS.
+    /// The image has neither a 32-bit nor a 64-bit entry point: it starts in real mode and needs a PC BIOS. Such
+    /// programs use the header to be started by Linux boot loaders.
     RealModeOnly,
 }
 
@@ -72,7 +76,7 @@ impl fmt::Display for Warning {
             Self::InvalidVersionString(offset) => {
                 write!(
                     f,
-                    "the kernel version string at {offset:#x} does not lie in the setup code"
+                    "the kernel version string at {offset:#x} does not end inside the setup code"
                 )
             }
             Self::EmptyPayload => write!(
@@ -87,7 +91,7 @@ impl fmt::Display for Warning {
             Self::RealModeOnly => {
                 write!(
                     f,
-                    "the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel, but is none"
+                    "the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel but is another program"
                 )
             }
         }

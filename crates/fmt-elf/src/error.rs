@@ -35,7 +35,7 @@ impl fmt::Display for Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ValidValues {
-    /// This value.
+    /// Only this value.
     Exactly(u64),
     /// One of two values.
     Either(u64, u64),
@@ -102,7 +102,7 @@ impl fmt::Display for FileRegion {
             Self::FileHeader => write!(f, "the ELF header"),
             Self::ProgramHeaderTable => write!(f, "the program header table"),
             Self::SectionHeader0 => write!(f, "section header 0"),
-            Self::Segment(index) => write!(f, "the content of program header {index}"),
+            Self::Segment(index) => write!(f, "the segment of program header {index}"),
         }
     }
 }
@@ -201,7 +201,9 @@ pub enum ElfError {
         second: (u32, GuestRange),
     },
     /// No `PT_LOAD` program header has a size in memory.
-    #[error("none of the {count} program headers is a PT_LOAD with a size: there is nothing to load")]
+    #[error(
+        "none of the {count} program headers is a PT_LOAD with a nonzero `p_memsz`: there is nothing to load"
+    )]
     NoLoadableSegment {
         /// Number of program headers.
         count: u32,
@@ -253,7 +255,8 @@ pub enum ElfError {
     },
     /// A PVH entry point lies above 4 GiB or outside every segment.
     #[error(
-        "the PVH entry point {entry:#x} (note at byte {offset:#x}) is not a physical address below 4 GiB in any segment"
+        "the PVH entry point {entry:#x} (note value at byte {offset:#x}) is not a physical address below 4 GiB in any \
+         segment"
     )]
     InvalidPvhEntry {
         /// File offset of the note's value.
@@ -262,12 +265,16 @@ pub enum ElfError {
         entry: u64,
     },
     /// Two PVH entry notes have different values.
-    #[error("the file has two different PVH entry points: {first:#x} and {second:#x}")]
+    #[error(
+        "the file has two different PVH entry points: {first:#x} and {second:#x} (note value at byte {offset:#x})"
+    )]
     ConflictingPvhEntries {
         /// First entry point.
         first: u64,
         /// Second entry point.
         second: u64,
+        /// File offset of the value of the second note.
+        offset: u64,
     },
     /// The file has a second PVH relocation note.
     #[error("there is a second PVH relocation note at byte {offset:#x}")]
@@ -276,7 +283,7 @@ pub enum ElfError {
         offset: u64,
     },
     /// The file does not make a valid [`KernelImage`](boot_core::KernelImage).
-    #[error("the ELF file makes no valid kernel image")]
+    #[error("the ELF file is not a valid kernel image")]
     Image(#[from] ImageError),
 }
 
@@ -286,7 +293,7 @@ pub enum ElfError {
 pub enum Unsupported {
     /// Unsupported machine.
     #[error(
-        "{field} is {machine}: unsupported, the kernels supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
+        "{field} is {machine}: unsupported, the machines supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
     )]
     Machine {
         /// The field `e_machine`.
@@ -295,7 +302,7 @@ pub enum Unsupported {
         machine: u16,
     },
     /// Class or byte order that is not supported for the machine.
-    #[error("{class} {endian}-endian files for machine {machine} ({field}) are unsupported")]
+    #[error("{field} is {machine}: unsupported in {class} {endian}-endian files")]
     MachineEncoding {
         /// The field `e_machine`.
         field: Field,
@@ -329,7 +336,7 @@ pub enum Unsupported {
         field: Field,
     },
     /// More than [`MAX_PROGRAM_HEADERS`] program headers.
-    #[error("{field} counts {count} program headers: at most {MAX_PROGRAM_HEADERS} are supported")]
+    #[error("{field} is {count}: unsupported, at most {MAX_PROGRAM_HEADERS} program headers are supported")]
     TooManyProgramHeaders {
         /// The field `e_phnum` or, with `PN_XNUM`, `sh_info` of section header 0.
         field: Field,
@@ -338,7 +345,7 @@ pub enum Unsupported {
     },
     /// More than [`MAX_NOTES`] notes.
     #[error(
-        "the file has more than {MAX_NOTES} notes, which is unsupported (the name of the next one is at byte {offset:#x})"
+        "unsupported: the file has more than {MAX_NOTES} notes (the name of the next one is at byte {offset:#x})"
     )]
     TooManyNotes {
         /// File offset of the name of the first note beyond the limit.

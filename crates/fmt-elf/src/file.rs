@@ -12,7 +12,7 @@ use crate::raw::{self, Ident};
 
 /// ELF file with a valid header and a program header table inside the file.
 ///
-/// It gives access to headers and notes; [`parse`](crate::parse()) makes a kernel image.
+/// It gives access to headers and notes; [`parse`](crate::parse()) returns a kernel image.
 #[derive(Clone, Copy, Debug)]
 pub struct ElfFile<'a> {
     source: SizedSource<'a>,
@@ -23,6 +23,8 @@ pub struct ElfFile<'a> {
 
 impl<'a> ElfFile<'a> {
     /// Reads and checks the ELF header. `Ok(None)` if the source does not begin with the ELF magic number.
+    ///
+    /// The file borrows the byte source; [`SizedSource::new`] wraps one.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl<'a> ElfFile<'a> {
         self.header_count
     }
 
-    /// Program headers, in the order of the table.
+    /// Program headers, in the order of the table. Items are errors if the source cannot be read.
     #[must_use]
     pub fn program_headers(&self) -> ProgramHeaders<'a> {
         ProgramHeaders {
@@ -95,7 +97,7 @@ impl<'a> ElfFile<'a> {
         }
     }
 
-    /// Notes in the content of a `PT_NOTE` segment.
+    /// Notes of the segment of `header`, a `PT_NOTE` program header of this file.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// True if the name is `name`, given without the terminating NUL. `source` is the file of the note.
+    /// True if the name of the note is `name`, which has no terminating NUL. `source` is the file that contains the note.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! ELF as a format plugin of `boot-core`.
 
-use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage};
+use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority};
 
 use crate::parse::{self, parse};
 
@@ -12,13 +12,20 @@ pub const FORMAT: ElfFormat = ElfFormat;
 pub struct ElfFormat;
 
 impl ElfFormat {
-    /// Name of the format.
+    /// Name of the format: `elf`.
     pub const NAME: &'static str = parse::NAME;
+
+    /// Priority of the format: the default.
+    pub const PRIORITY: Priority = Priority::STANDARD;
 }
 
 impl KernelFormat for ElfFormat {
     fn name(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn priority(&self) -> Priority {
+        Self::PRIORITY
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {

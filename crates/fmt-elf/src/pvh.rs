@@ -29,15 +29,16 @@ const DEFAULT_MAX: u32 = u32::MAX;
 
 /// Value of an `XEN_ELFNOTE_PHYS32_RELOC` note: the image may be relocated within these constraints.
 ///
-/// A note may be too short for all fields; those that are absent have the defaults of `elfnote.h`.
+/// A field is `None` if the note is too short for it. [`placement`](Self::placement) applies the defaults of `elfnote.h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Phys32Reloc {
-    /// Alignment of the start of the image: a power of two.
+    /// Alignment of the start of the image in bytes: a power of two. Default: `p_align` if that is at least 4 KiB, else
+    /// 2 MiB.
     pub align: Option<u32>,
-    /// Lowest address of the start of the image.
+    /// Lowest address of the start of the image. Default: 0.
     pub min: Option<u32>,
-    /// Highest address of the last byte of the image.
+    /// Highest address of the last byte of the image. Default: 0xffff_ffff.
     pub max: Option<u32>,
 }
 
@@ -60,6 +61,9 @@ impl Phys32Reloc {
 }
 
 /// PVH notes of a file.
+///
+/// Start with the default value, which has no notes, and call [`read_segment`](Self::read_segment) for each `PT_NOTE`
+/// program header of [`ElfFile::program_headers`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PvhNotes {
     /// Physical address of the entry point, and file offset of the note's value.
@@ -70,13 +74,13 @@ pub struct PvhNotes {
 }
 
 impl PvhNotes {
-    /// Physical address of the PVH entry point, below 4 GiB.
+    /// Physical address of the PVH entry point, below 4 GiB; `None` without a `PHYS32_ENTRY` note.
     #[must_use]
     pub fn entry(&self) -> Option<u64> {
         self.entry.map(|(entry, _)| entry)
     }
 
-    /// Constraints on relocating the image; `None` if it must not be relocated.
+    /// Constraints on relocating the image; `None` without a `PHYS32_RELOC` note: the image must not be relocated.
     #[must_use]
     pub fn reloc(&self) -> Option<Phys32Reloc> {
         self.reloc
@@ -132,9 +136,11 @@ impl PvhNotes {
             return Err(ElfError::InvalidPvhEntry { offset, entry });
         }
         match self.entry {
-            Some((first, _)) if first != entry => {
-                Err(ElfError::ConflictingPvhEntries { first, second: entry })
-            }
+            Some((first, _)) if first != entry => Err(ElfError::ConflictingPvhEntries {
+                first,
+                second: entry,
+                offset,
+            }),
             _ => {
                 self.entry = Some((entry, offset));
                 Ok(())

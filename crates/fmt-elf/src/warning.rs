@@ -6,8 +6,8 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The physical addresses of the file are a kernel's virtual addresses, as in the `vmlinux` of arm64 and riscv64. Boot
-    /// loaders should start the `Image` instead, which also specifies how much memory the kernel needs.
+    /// `p_paddr` is a virtual address of the kernel, as in the `vmlinux` of arm64 and riscv64. Boot loaders should
+    /// start the `Image` instead, which also specifies how much memory the kernel needs.
     VirtualLinkAddress {
         /// Lowest address of a segment.
         start: u64,
@@ -19,8 +19,8 @@ impl fmt::Display for Warning {
         match self {
             Self::VirtualLinkAddress { start } => write!(
                 f,
-                "the file is linked to {start:#x}, a kernel's virtual address, as a Linux vmlinux is; boot the Image that was made from \
-                 it instead: only the Image specifies how much memory the kernel needs for its early page tables behind the BSS"
+                "the lowest `p_paddr` is {start:#x}, a virtual address, as in a Linux vmlinux; boot the Image that was \
+                 made from it instead, which also specifies how much memory the kernel needs"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a Multiboot header, each time with the field, where it is, and what was found.
+//! Errors of the Multiboot parser.
 
 use core::fmt;
 
@@ -7,125 +7,126 @@ use boot_core::{ImageError, ReadError};
 use fmt_elf::ElfError;
 pub use fmt_elf::Field;
 
-/// What a field must hold.
+/// Values that are valid in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Expected {
-    /// This value or more.
+pub enum ValidValues {
+    /// This value or a higher one.
     AtLeast(u64),
-    /// This value or less.
+    /// This value or a lower one.
     AtMost(u64),
     /// A power of two.
     PowerOfTwo,
-    /// An address inside what is loaded: from the first number up to the second, exclusive.
+    /// An address in the loaded memory: at least the first value, less than the second.
     Inside(u64, u64),
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ValidValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtLeast(value) => write!(f, "{value:#x} or more"),
             Self::AtMost(value) => write!(f, "{value:#x} or less"),
             Self::PowerOfTwo => f.write_str("a power of two"),
-            Self::Inside(start, end) => write!(f, "an address in {start:#x}..{end:#x}, which is loaded"),
+            Self::Inside(start, end) => write!(f, "an address in the loaded memory, {start:#x}..{end:#x}"),
         }
     }
 }
 
-/// Why a file with a Multiboot header is no kernel image that this crate accepts.
+/// Error of the Multiboot parser.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MultibootError {
     /// The file could not be read.
-    #[error("the file cannot be read")]
+    #[error("the Multiboot file cannot be read")]
     Read(#[from] ReadError),
-    /// The ELF file that the header is in is malformed or not supported.
-    #[error("the ELF file with the Multiboot header is refused")]
+    /// The file is an ELF file that `fmt-elf` refuses, and the header has no load addresses to use instead.
+    #[error(
+        "the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported"
+    )]
     Elf(#[from] ElfError),
-    /// The file keeps the rules but is nothing this crate loads.
+    /// The file is well-formed, but this crate does not load its kind.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// A field holds what it must not.
-    #[error("{at} is {found:#x}, expected {expected}")]
-    Value {
+    /// A field has an invalid value.
+    #[error("{field} is {value:#x}, expected {expected}")]
+    InvalidField {
         /// The field.
-        at: Field,
-        /// What it holds.
-        found: u64,
-        /// What it may hold.
-        expected: Expected,
+        field: Field,
+        /// Its value.
+        value: u64,
+        /// Valid values.
+        expected: ValidValues,
     },
-    /// A header that does not end where it must.
+    /// The header ends past the end of the file, or past the first 8 KiB (Multiboot) or 32 KiB (Multiboot2) of the file.
     #[error(
-        "the {version} header at byte {offset:#x} has {len:#x} bytes and ends past byte {limit:#x}, the end of the file or of \
-         the part that a header must lie in"
+        "the {version} header of {len:#x} bytes at byte {offset:#x} ends past byte {limit:#x}, the end of the file or of the \
+         part of the file that may contain the header"
     )]
-    PastEnd {
+    HeaderPastEnd {
         /// The specification: `Multiboot` or `Multiboot2`.
         version: &'static str,
-        /// The file offset of the header.
+        /// File offset of the header.
         offset: u64,
-        /// Its length in bytes.
+        /// Length of the header in bytes.
         len: u64,
-        /// The file offset that it must end at, at the latest.
+        /// Highest valid end of the header, as a file offset.
         limit: u64,
     },
-    /// A header whose tags are not terminated.
+    /// The last tag of the header is not an end tag.
     #[error("the Multiboot2 header ends at byte {end:#x} without an end tag")]
     NoEndTag {
-        /// The file offset of the end of the header.
+        /// File offset of the end of the header.
         end: u64,
     },
-    /// A tag of which there may be one.
+    /// The header has two tags of a type that it may have only once.
     #[error("there is a second Multiboot2 header tag of type {kind} at byte {offset:#x}")]
     DuplicateTag {
         /// The type.
         kind: u16,
-        /// The file offset of the second one.
+        /// File offset of the second tag.
         offset: u64,
     },
-    /// An address tag without an entry address tag.
+    /// The header has an address tag but no entry address tag.
     #[error("the Multiboot2 header at byte {offset:#x} has an address tag but no entry address tag")]
-    NoEntryTag {
-        /// The file offset of the header.
+    NoEntryAddressTag {
+        /// File offset of the header.
         offset: u64,
     },
-    /// An ELF file without an entry point that Multiboot could call.
+    /// Neither the header nor the ELF file specifies an entry point.
     #[error("the ELF file with the Multiboot header at byte {offset:#x} has no entry point: `e_entry` is 0")]
     NoEntry {
-        /// The file offset of the header.
+        /// File offset of the header.
         offset: u64,
     },
-    /// The image as a whole breaks a promise of [`KernelImage`](boot_core::KernelImage).
-    #[error("the file makes no valid kernel image")]
+    /// The file does not make a valid [`KernelImage`](boot_core::KernelImage).
+    #[error("the Multiboot file is not a valid kernel image")]
     Image(#[from] ImageError),
 }
 
-/// What this crate does not load although it is well-formed.
+/// Reason why this crate does not load a well-formed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
-    /// Another architecture than i386.
-    #[error("{at} is {found}: unsupported, only 0 (i386) is")]
+    /// Unsupported architecture.
+    #[error("{field} is {architecture}: unsupported, the only architecture supported is i386 (0)")]
     Architecture {
         /// The field `architecture`.
-        at: Field,
+        field: Field,
         /// Its value.
-        found: u32,
+        architecture: u32,
     },
-    /// Neither an ELF file nor load addresses.
+    /// The header has no load addresses, and the file is not an ELF file.
     #[error(
-        "the file has a Multiboot header at byte {offset:#x} but is no ELF file, and the header has no load addresses: \
-         unsupported"
+        "unsupported: the Multiboot header at byte {offset:#x} has no load addresses, and the file is not an ELF file"
     )]
-    NoAddresses {
-        /// The file offset of the header.
+    NoLoadAddresses {
+        /// File offset of the header.
         offset: u64,
     },
 }
 
 impl MultibootError {
-    /// Whether the file breaks the rules, needs something this crate does not do, or could not be read.
+    /// Category of the error.
     #[must_use]
     pub fn kind(&self) -> FormatErrorKind {
         match self {

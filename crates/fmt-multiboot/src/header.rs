@@ -1,38 +1,46 @@
-//! Reading header fields out of the start of a file.
+//! Fields in the first bytes of a file.
 
 use boot_core::arith;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::error::{Expected, Field, MultibootError};
+use crate::error::{Field, MultibootError, ValidValues};
 
-/// The structure at `offset` of `bytes`, where all of it is there.
+/// Structure at `offset` of `bytes`; `None` if it does not lie inside.
 pub(crate) fn read<T: FromBytes + Immutable + KnownLayout>(bytes: &[u8], offset: usize) -> Option<T> {
     let (value, _) = T::read_from_prefix(bytes.get(offset..)?).ok()?;
     Some(value)
 }
 
-/// The offset of the first of `align`-aligned places in `bytes` where `is_header` holds.
+/// First multiple of `align` below the length of `bytes` for which `is_header` is true.
 pub(crate) fn find(bytes: &[u8], align: usize, is_header: impl Fn(usize) -> bool) -> Option<usize> {
     (0..bytes.len()).step_by(align).find(|offset| is_header(*offset))
 }
 
-/// Checks one field.
-pub(crate) fn expect(at: Field, found: impl Into<u64>, expected: Expected) -> Result<(), MultibootError> {
-    let found = found.into();
-    let holds = match expected {
-        Expected::AtLeast(min) => found >= min,
-        Expected::AtMost(max) => found <= max,
-        Expected::PowerOfTwo => found.is_power_of_two(),
-        Expected::Inside(start, end) => start <= found && found < end,
+/// Checks the value of a field.
+pub(crate) fn check(
+    field: Field,
+    value: impl Into<u64>,
+    expected: ValidValues,
+) -> Result<(), MultibootError> {
+    let value = value.into();
+    let is_valid = match expected {
+        ValidValues::AtLeast(min) => value >= min,
+        ValidValues::AtMost(max) => value <= max,
+        ValidValues::PowerOfTwo => value.is_power_of_two(),
+        ValidValues::Inside(start, end) => start <= value && value < end,
     };
-    if holds {
+    if is_valid {
         Ok(())
     } else {
-        Err(MultibootError::Value { at, found, expected })
+        Err(MultibootError::InvalidField {
+            field,
+            value,
+            expected,
+        })
     }
 }
 
-/// The field `field`, `distance` bytes behind `offset`.
-pub(crate) fn at(field: &'static str, offset: u64, distance: usize) -> Field {
-    Field::new(field, offset.saturating_add(arith::to_u64(distance)))
+/// The field `name`, `distance` bytes after the file offset `base`.
+pub(crate) fn field(name: &'static str, base: u64, distance: usize) -> Field {
+    Field::new(name, base.saturating_add(arith::to_u64(distance)))
 }

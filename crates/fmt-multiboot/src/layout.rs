@@ -1,84 +1,92 @@
-//! Layouts: which bytes of the file go where, by the load addresses of a Multiboot header or by ELF program headers.
+//! Layouts: the segments of a file by its ELF program headers or by the load addresses of a Multiboot header.
 
 use core::mem::offset_of;
 
 use alloc::vec::Vec;
 
 use boot_core::{GuestRange, Segment, SizedSource, SourceRange};
-use boot_multiboot::AddressOverride;
-use boot_multiboot::v2::Address;
+use boot_multiboot::LoadAddresses;
+use boot_multiboot::v2::AddressFields;
 
-use crate::error::{Expected, MultibootError};
-use crate::header::{at, expect};
+use crate::error::{MultibootError, ValidValues};
+use crate::header::{check, field};
 
-/// Load addresses in a header, with the places of their fields. The fields of both versions are in the same order.
-pub(crate) struct Override {
-    pub(crate) addresses: AddressOverride,
-    /// Whether the file is loaded from its first byte on, whatever the load address.
+/// Load addresses and entry point of a Multiboot header, with the file offsets of the fields. The address fields are in the
+/// same order in both versions.
+pub(crate) struct LoadFields {
+    pub(crate) addresses: LoadAddresses,
+    /// True if the file is loaded from its first byte, and `load_addr` is ignored.
     pub(crate) is_whole: bool,
-    /// The file offset of the header.
-    pub(crate) header: u64,
-    /// The file offset of the fields.
-    pub(crate) fields_at: u64,
+    /// File offset of the header.
+    pub(crate) header_offset: u64,
+    /// File offset of the address fields.
+    pub(crate) addresses_offset: u64,
     pub(crate) entry: u32,
-    /// The file offset of the entry point's field.
-    pub(crate) entry_at: u64,
+    /// File offset of the field of the entry point.
+    pub(crate) entry_offset: u64,
 }
 
-impl Override {
-    /// The one segment that the addresses describe (Multiboot 0.6.96, 3.1.3; Multiboot2 2.0, 3.1.5).
+impl LoadFields {
+    /// The only segment, by the load addresses (Multiboot 0.6.96, 3.1.3; Multiboot2 2.0, 3.1.5).
     pub(crate) fn segment(&self, source: SizedSource<'_>) -> Result<Segment, MultibootError> {
-        let field = |name, distance| at(name, self.fields_at, distance);
-        let header = u64::from(self.addresses.header);
-        let load = if self.is_whole {
-            expect(
-                field("header_addr", offset_of!(Address, header_addr)),
-                header,
-                Expected::AtLeast(self.header),
+        let address_field = |name, distance| field(name, self.addresses_offset, distance);
+        let header_addr = u64::from(self.addresses.header_addr);
+        let load_addr = if self.is_whole {
+            check(
+                address_field("header_addr", offset_of!(AddressFields, header_addr)),
+                header_addr,
+                ValidValues::AtLeast(self.header_offset),
             )?;
-            header.saturating_sub(self.header)
+            header_addr.saturating_sub(self.header_offset)
         } else {
-            u64::from(self.addresses.load)
+            u64::from(self.addresses.load_addr)
         };
-        // The first byte that is loaded stands as far before the header in the file as in memory.
-        expect(
-            field("header_addr", offset_of!(Address, header_addr)),
-            header,
-            Expected::AtLeast(load),
+        check(
+            address_field("header_addr", offset_of!(AddressFields, header_addr)),
+            header_addr,
+            ValidValues::AtLeast(load_addr),
         )?;
-        let before = header.saturating_sub(load);
-        expect(
-            field("load_addr", offset_of!(Address, load_addr)),
-            load,
-            Expected::AtLeast(header.saturating_sub(self.header)),
+        // The distance of the header from the first loaded byte is the same in the file and in memory.
+        let distance = header_addr.saturating_sub(load_addr);
+        check(
+            address_field("load_addr", offset_of!(AddressFields, load_addr)),
+            load_addr,
+            ValidValues::AtLeast(header_addr.saturating_sub(self.header_offset)),
         )?;
-        let offset = self.header.saturating_sub(before);
-        let left = source.len().saturating_sub(offset);
-        let load_end = match u64::from(self.addresses.load_end) {
-            0 => load.saturating_add(left),
+        let offset = self.header_offset.saturating_sub(distance);
+        let available = source.len().saturating_sub(offset);
+        let load_end = match u64::from(self.addresses.load_end_addr) {
+            0 => load_addr.saturating_add(available),
             end => {
-                let load_end = field("load_end_addr", offset_of!(Address, load_end_addr));
-                expect(load_end, end, Expected::AtLeast(load.saturating_add(1)))?;
-                expect(load_end, end, Expected::AtMost(load.saturating_add(left)))?;
-                end
-            }
-        };
-        let end = match u64::from(self.addresses.bss_end) {
-            0 => load_end,
-            end => {
-                expect(
-                    field("bss_end_addr", offset_of!(Address, bss_end_addr)),
+                let field = address_field("load_end_addr", offset_of!(AddressFields, load_end_addr));
+                check(field, end, ValidValues::AtLeast(load_addr.saturating_add(1)))?;
+                check(
+                    field,
                     end,
-                    Expected::AtLeast(load_end),
+                    ValidValues::AtMost(load_addr.saturating_add(available)),
                 )?;
                 end
             }
         };
-        let entry = at("entry_addr", self.entry_at, 0);
-        expect(entry, self.entry, Expected::Inside(load, end))?;
-        // Neither can wrap: the checks above have put all numbers in order.
-        let file = SourceRange::new(offset, load_end.saturating_sub(load));
-        let range = GuestRange::from_bounds(load, end);
+        let end = match u64::from(self.addresses.bss_end_addr) {
+            0 => load_end,
+            end => {
+                check(
+                    address_field("bss_end_addr", offset_of!(AddressFields, bss_end_addr)),
+                    end,
+                    ValidValues::AtLeast(load_end),
+                )?;
+                end
+            }
+        };
+        check(
+            field("entry_addr", self.entry_offset, 0),
+            self.entry,
+            ValidValues::Inside(load_addr, end),
+        )?;
+        // Both are `Some`: the checks above establish `load_addr < load_end <= end`, and none of them wraps.
+        let file = SourceRange::new(offset, load_end.saturating_sub(load_addr));
+        let range = GuestRange::from_bounds(load_addr, end);
         Ok(Segment::new(
             file.unwrap_or(SourceRange::whole(0)),
             range.unwrap_or(GuestRange::EMPTY),
@@ -86,22 +94,24 @@ impl Override {
     }
 }
 
-/// Where the bytes of a file go.
+/// Segments in ascending order of addresses.
 pub(crate) type Layout = Vec<Segment>;
 
-/// Whether whoever loads `larger` also does what `smaller` asks for: the same bytes at the same addresses, and zeros where
-/// it has zeros.
+/// True if loading `larger` includes loading `smaller`: the same bytes at the same addresses, and zeros at the addresses
+/// where `smaller` has zeros.
 pub(crate) fn covers(larger: &[Segment], smaller: &[Segment]) -> bool {
     smaller.iter().all(|part| {
         let first = larger.partition_point(|segment| segment.range.end() <= part.range.start());
-        larger.get(first).is_some_and(|segment| holds(segment, part))
+        larger
+            .get(first)
+            .is_some_and(|segment| segment_covers(segment, part))
     })
 }
 
-fn holds(segment: &Segment, part: &Segment) -> bool {
+fn segment_covers(segment: &Segment, part: &Segment) -> bool {
     let file = part.file_part();
     let shift = |part: &Segment| part.source.offset().wrapping_sub(part.range.start());
-    let is_file_kept =
+    let has_same_bytes =
         file.is_empty() || (segment.file_part().contains(file) && shift(segment) == shift(part));
-    segment.range.contains(part.range) && is_file_kept && !segment.file_part().overlaps(part.zero_part())
+    segment.range.contains(part.range) && has_same_bytes && !segment.file_part().overlaps(part.zero_part())
 }

@@ -24,7 +24,7 @@ mod v1;
 mod v2;
 mod warning;
 
-pub use error::{Expected, Field, MultibootError, Unsupported};
+pub use error::{Field, MultibootError, Unsupported, ValidValues};
 pub use parse::parse;
 pub use plugin::{FORMAT, MultibootFormat};
 pub use warning::Warning;

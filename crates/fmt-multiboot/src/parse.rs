@@ -1,58 +1,62 @@
-//! From a file with a Multiboot header to a kernel image.
+//! Conversion of a file with a Multiboot header to a kernel image.
 
 use alloc::vec::Vec;
 
 use boot_core::{
     Arch, ByteSource, Endian, EntryAbi, EntryPoint, ImageBuilder, KernelImage, Placement, SizedSource,
 };
-use boot_multiboot::{MULTIBOOT, MULTIBOOT2, v2::SEARCH_LEN};
+use boot_multiboot::v2::SEARCH_LEN;
+use boot_multiboot::{MULTIBOOT, MULTIBOOT2};
+use fmt_elf::ElfError;
 
-use crate::error::{Expected, MultibootError, Unsupported};
-use crate::header::{at, expect};
+use crate::error::{MultibootError, Unsupported, ValidValues};
+use crate::header::{check, field};
 use crate::layout::{Layout, covers};
 use crate::warning::Warning;
 use crate::{v1, v2};
 
-/// The name of the format.
+/// Name of the format.
 pub(crate) const NAME: &str = "multiboot";
 
-/// What a PE file begins with.
+/// First bytes of a PE file.
 const PE_MAGIC: &[u8] = b"MZ";
 
-/// Parses a kernel image with a Multiboot header of either version. `Ok(None)` means that the file has none, or is for
-/// another format: an ELF file of another architecture, or a PE file without load addresses in the header.
+/// Parses a kernel image with a Multiboot header, a Multiboot2 header or both. `Ok(None)` if the source has neither, if it is
+/// an ELF file of another architecture than x86, or if it is a PE file and the headers have no load addresses.
 ///
-/// The first 32 KiB are read, and what [`fmt_elf::parse`] reads. See the crate's page for what is accepted.
+/// Only the first 32 KiB and the headers and notes of an ELF file are read. The crate page lists what is accepted and how
+/// entry points are combined.
 ///
 /// # Errors
 ///
-/// [`MultibootError`] where the header or the ELF file around it is malformed, is not supported, or cannot be read.
+/// [`MultibootError`] if the source has a Multiboot header but is malformed or unsupported, or if it cannot be read.
 pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootError> {
     let sized = SizedSource::new(source)?;
     let len = usize::try_from(sized.len()).unwrap_or(usize::MAX).min(SEARCH_LEN);
     let start = sized.read_vec(0, len)?;
-    let (first, second) = (v1::read_header(&start)?, v2::read_header(&start)?);
-    let Some(offset) = (match (&first, &second) {
-        (_, Some(second)) => Some(second.metadata.offset),
-        (Some(first), None) => Some(first.metadata.offset),
+    let (multiboot, multiboot2) = (v1::read_header(&start)?, v2::read_header(&start)?);
+    let Some(offset) = (match (&multiboot, &multiboot2) {
+        (_, Some(multiboot2)) => Some(multiboot2.metadata.offset),
+        (Some(multiboot), None) => Some(multiboot.metadata.offset),
         (None, None) => None,
     }) else {
         return Ok(None);
     };
-    let first_load = first.as_ref().and_then(|found| found.load.as_ref());
-    let second_load = second.as_ref().map(v2::Found::load).transpose()?.flatten();
-    let has_addresses = first_load.is_some() || second_load.is_some();
+    let multiboot_load = multiboot.as_ref().and_then(|found| found.load.as_ref());
+    let multiboot2_load = multiboot2.as_ref().map(v2::Found::load).transpose()?.flatten();
+    let has_addresses = multiboot_load.is_some() || multiboot2_load.is_some();
 
     let elf = match fmt_elf::parse(source) {
         Ok(elf) => elf,
-        // The load addresses count in place of the ELF headers.
+        Err(ElfError::Read(error)) => return Err(error.into()),
+        // The load addresses replace the ELF headers.
         Err(_) if has_addresses => None,
         Err(error) => return Err(error.into()),
     };
     match &elf {
         Some(elf) if elf.arch() != Arch::X86_64 => return Ok(None),
         None if !has_addresses && start.starts_with(PE_MAGIC) => return Ok(None),
-        None if !has_addresses => return Err(Unsupported::NoAddresses { offset }.into()),
+        None if !has_addresses => return Err(Unsupported::NoLoadAddresses { offset }.into()),
         _ => {}
     }
 
@@ -60,63 +64,62 @@ pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootEr
         elf,
         list: Vec::new(),
     };
-    if let Some(second) = &second {
-        let entry = second.metadata.entry;
-        let candidate = match &second_load {
+    if let Some(multiboot2) = &multiboot2 {
+        let entry = multiboot2.metadata.entry;
+        let candidate = match &multiboot2_load {
             Some(load) => Some(([load.segment(sized)?].into(), load.entry.into())),
-            None => candidates.in_elf(offset, entry.map(|entry| (entry, second.entry_at)))?,
+            None => candidates.in_elf(offset, entry.map(|entry| (entry, multiboot2.entry_offset)))?,
         };
         candidates.add(MULTIBOOT2, candidate);
     }
-    let first_candidate = match (&first, first_load) {
+    let candidate = match (&multiboot, multiboot_load) {
         (_, Some(load)) => Some(([load.segment(sized)?].into(), load.entry.into())),
-        (Some(first), None) => candidates.in_elf(first.metadata.offset, None)?,
+        (Some(multiboot), None) => candidates.in_elf(multiboot.metadata.offset, None)?,
         (None, None) => None,
     };
-    candidates.add(MULTIBOOT, first_candidate);
+    candidates.add(MULTIBOOT, candidate);
 
     let mut builder = candidates.merge(sized.len());
-    if let Some(second) = second {
-        builder = builder.metadata(second.metadata);
+    if let Some(multiboot2) = multiboot2 {
+        builder = builder.metadata(multiboot2.metadata);
     }
-    if let Some(first) = first {
-        builder = builder.metadata(first.metadata);
+    if let Some(multiboot) = multiboot {
+        builder = builder.metadata(multiboot.metadata);
     }
     Ok(Some(builder.build()?))
 }
 
-/// A layout and the entry points that need it.
+/// A layout and its entry points.
 struct Candidate {
     layout: Layout,
     entries: Vec<EntryPoint>,
-    /// How the image may be moved.
     placement: Placement,
 }
 
-/// What the headers of a file ask for.
+/// The layouts of a file, by each of its headers.
 struct Candidates {
-    /// The file as its ELF headers describe it.
+    /// Image by the ELF headers alone.
     elf: Option<KernelImage>,
-    /// The Multiboot entry points, the preferred one first.
+    /// Candidates of the Multiboot headers, in order of preference.
     list: Vec<Candidate>,
 }
 
 impl Candidates {
-    /// The Multiboot entry point of an ELF file without load addresses in the header: that of the entry address tag (with
-    /// the file offset of its field), else `e_entry`. `None` where the file is no ELF file.
+    /// ELF layout and entry point of a Multiboot header, at file offset `header`, without load addresses. The entry point is
+    /// that of the entry address tag (`tag`: value and file offset), else `e_entry`. `None` if the file is not an ELF file.
     fn in_elf(&self, header: u64, tag: Option<(u32, u64)>) -> Result<Option<(Layout, u64)>, MultibootError> {
         let Some(elf) = &self.elf else {
             return Ok(None);
         };
-        let entry = if let Some((entry, entry_at)) = tag {
+        let entry = if let Some((entry, entry_offset)) = tag {
             let entry = u64::from(entry);
             let mut segments = elf.segments().iter();
             if !segments.any(|segment| segment.range.contains_addr(entry)) {
                 let extent = elf.extent();
-                expect(
-                    at("entry_addr", entry_at, 0),
+                check(
+                    field("entry_addr", entry_offset, 0),
                     entry,
-                    Expected::Inside(extent.start(), extent.end()),
+                    ValidValues::Inside(extent.start(), extent.end()),
                 )?;
             }
             entry
@@ -137,8 +140,8 @@ impl Candidates {
         }));
     }
 
-    /// One image of all of them: the layout of the preferred one, grown where another only adds to it, and the entry points
-    /// that are right in it.
+    /// Combines the candidates to one image. Its layout is that of the preferred candidate, or a larger one that covers it.
+    /// It has the entry points of all candidates whose layouts cover it or are covered by it.
     fn merge(self, source_len: u64) -> ImageBuilder {
         let Self { elf, mut list } = self;
         let mut builder = ImageBuilder::new(NAME, Arch::X86_64, Endian::Little, source_len);
@@ -148,11 +151,11 @@ impl Candidates {
                     builder = builder.warning(*warning);
                 }
             }
-            let has_second = list
+            let has_multiboot2 = list
                 .first()
                 .is_some_and(|first| first.entries.iter().any(|entry| entry.abi == MULTIBOOT2));
-            let is_before_first = !has_second && elf.entry(EntryAbi::PVH).is_some();
-            let position = if is_before_first { 0 } else { list.len() };
+            let is_preferred = !has_multiboot2 && elf.entry(EntryAbi::PVH).is_some();
+            let position = if is_preferred { 0 } else { list.len() };
             list.insert(
                 position,
                 Candidate {

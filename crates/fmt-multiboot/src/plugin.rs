@@ -1,29 +1,37 @@
-//! The crate as a plugin of `boot-core`.
+//! Multiboot as a format plugin of `boot-core`.
 
 use boot_core::format::FormatError;
 use boot_core::{ByteSource, KernelFormat, KernelImage, Priority};
 
-use crate::parse::{NAME, parse};
+use crate::parse::{self, parse};
 
-/// The Multiboot format, of both versions.
+/// The Multiboot format, for the list of formats of [`boot_core::detect`].
+pub const FORMAT: MultibootFormat = MultibootFormat;
+
+/// Plugin of the Multiboot format, for both versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MultibootFormat;
 
-/// The Multiboot format, for slices of formats.
-pub const FORMAT: MultibootFormat = MultibootFormat;
+impl MultibootFormat {
+    /// Name of the format: `multiboot`.
+    pub const NAME: &'static str = parse::NAME;
+
+    /// Priority of the format: before ELF, because most Multiboot kernels are ELF files; after the formats that have their
+    /// magic number at a fixed offset.
+    pub const PRIORITY: Priority = Priority::new(Priority::SPECIFIC.value() + 20);
+}
 
 impl KernelFormat for MultibootFormat {
     fn name(&self) -> &'static str {
-        NAME
+        Self::NAME
     }
 
-    /// After the formats with a header in a fixed place, before ELF: most Multiboot images are ELF files.
     fn priority(&self) -> Priority {
-        Priority::new(Priority::SPECIFIC.value().saturating_add(20))
+        Self::PRIORITY
     }
 
     fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        parse(source).map_err(|error| FormatError::new(NAME, error.kind(), error))
+        parse(source).map_err(|error| FormatError::new(Self::NAME, error.kind(), error))
     }
 }
 

@@ -1,35 +1,35 @@
-//! The header of Multiboot2 and its tags (Multiboot2 2.0, 3.1).
+//! Parser of the Multiboot2 header and its tags (Multiboot2 2.0, 3.1).
 
 use core::mem::offset_of;
 
 use boot_core::arith;
 use boot_multiboot::v2::{
-    ALIGN, ARCHITECTURE_I386, Address, FramebufferMode, Header, HeaderTag, InfoTag, OPTIONAL,
-    RelocatableFields, SEARCH_LEN, header_tag,
+    ALIGN, ARCHITECTURE_I386, AddressFields, FramebufferFields, HEADER_TAG_OPTIONAL, Header, HeaderTag,
+    InfoTag, RelocatableFields, SEARCH_LEN, header_tag,
 };
 use boot_multiboot::{
-    AddressOverride, Console, Framebuffer, InfoRequest, Multiboot2, Relocatable, UnknownTag,
+    Console, Framebuffer, InfoRequest, LoadAddresses, Multiboot2Metadata, Relocatable, UnknownTag,
 };
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::error::{Expected, MultibootError, Unsupported};
-use crate::header::{at, expect, find, read};
-use crate::layout::Override;
+use crate::error::{MultibootError, Unsupported, ValidValues};
+use crate::header::{check, field, find, read};
+use crate::layout::LoadFields;
 
-/// `load_addr`: the file is loaded from its first byte on.
+/// Value of `load_addr` if the file is loaded from its first byte.
 const FROM_FIRST_BYTE: u32 = u32::MAX;
 
-/// The header as found, and its load addresses with their places.
+/// A parsed header.
 pub(crate) struct Found {
-    pub(crate) metadata: Multiboot2,
-    /// The file offset of the address tag's fields.
-    addresses_at: u64,
-    /// The file offset of the entry address tag's field.
-    pub(crate) entry_at: u64,
+    pub(crate) metadata: Multiboot2Metadata,
+    /// File offset of the fields of the address tag.
+    addresses_offset: u64,
+    /// File offset of the field of the entry address tag.
+    pub(crate) entry_offset: u64,
 }
 
-/// The first header in `start`, the first bytes of the file.
+/// Finds and parses the first header in `start`, the first bytes of the file.
 pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError> {
     let bytes = start.get(..SEARCH_LEN).unwrap_or(start);
     let valid = |at| read::<Header>(bytes, at).filter(Header::is_valid);
@@ -42,24 +42,23 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
     let offset = arith::to_u64(position);
     if header.architecture.get() != ARCHITECTURE_I386 {
         return Err(Unsupported::Architecture {
-            at: at("architecture", offset, offset_of!(Header, architecture)),
-            found: header.architecture.get(),
+            field: field("architecture", offset, offset_of!(Header, architecture)),
+            architecture: header.architecture.get(),
         }
         .into());
     }
     let len = header.header_length.get();
-    let head = arith::to_u64(size_of::<Header>());
-    expect(
-        at("header_length", offset, offset_of!(Header, header_length)),
+    check(
+        field("header_length", offset, offset_of!(Header, header_length)),
         len,
-        Expected::AtLeast(head),
+        ValidValues::AtLeast(arith::to_u64(size_of::<Header>())),
     )?;
     let end = usize::try_from(len)
         .ok()
         .and_then(|len| position.checked_add(len))
         .unwrap_or(usize::MAX);
     let Some(header) = bytes.get(position..end) else {
-        return Err(MultibootError::PastEnd {
+        return Err(MultibootError::HeaderPastEnd {
             version: "Multiboot2",
             offset,
             len: len.into(),
@@ -67,9 +66,9 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
         });
     };
     let mut found = Found {
-        metadata: Multiboot2::new(offset, len),
-        addresses_at: 0,
-        entry_at: 0,
+        metadata: Multiboot2Metadata::new(offset, len),
+        addresses_offset: 0,
+        entry_offset: 0,
     };
     let mut next = size_of::<Header>();
     loop {
@@ -78,25 +77,29 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
                 end: offset.saturating_add(len.into()),
             });
         };
-        let tag_at = offset.saturating_add(arith::to_u64(next));
-        let size_at = at("size", tag_at, offset_of!(HeaderTag, size));
-        let left = header.len().saturating_sub(next);
-        expect(
-            size_at,
+        let tag_offset = offset.saturating_add(arith::to_u64(next));
+        let size_field = field("size", tag_offset, offset_of!(HeaderTag, size));
+        let available = header.len().saturating_sub(next);
+        check(
+            size_field,
             tag.size.get(),
-            Expected::AtLeast(arith::to_u64(size_of::<HeaderTag>())),
+            ValidValues::AtLeast(arith::to_u64(size_of::<HeaderTag>())),
         )?;
-        expect(size_at, tag.size.get(), Expected::AtMost(arith::to_u64(left)))?;
+        check(
+            size_field,
+            tag.size.get(),
+            ValidValues::AtMost(arith::to_u64(available)),
+        )?;
         if tag.kind.get() == header_tag::END {
             return Ok(Some(found));
         }
         let size = usize::try_from(tag.size.get()).unwrap_or(usize::MAX);
         let tag_end = next.saturating_add(size);
         let body = next.saturating_add(size_of::<HeaderTag>());
-        found.take(&Tag {
+        found.add(&Tag {
             kind: tag.kind.get(),
-            optional: tag.flags.get() & OPTIONAL != 0,
-            offset: tag_at,
+            optional: tag.flags.get() & HEADER_TAG_OPTIONAL != 0,
+            offset: tag_offset,
             size: tag.size.get(),
             body: header.get(body..tag_end).unwrap_or_default(),
         })?;
@@ -104,30 +107,30 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
     }
 }
 
-/// A tag of a header.
+/// A header tag.
 struct Tag<'a> {
     kind: u16,
     optional: bool,
-    /// The file offset of the tag.
+    /// File offset of the tag.
     offset: u64,
     size: u32,
-    /// What follows its head.
+    /// Bytes after the [`HeaderTag`].
     body: &'a [u8],
 }
 
 impl Tag<'_> {
-    /// The fields behind the head.
+    /// Reads the fields after the [`HeaderTag`].
     fn fields<T: FromBytes + Immutable + KnownLayout>(&self) -> Result<T, MultibootError> {
-        read(self.body, 0).ok_or_else(|| MultibootError::Value {
-            at: at("size", self.offset, offset_of!(HeaderTag, size)),
-            found: self.size.into(),
-            expected: Expected::AtLeast(arith::to_u64(
+        read(self.body, 0).ok_or_else(|| MultibootError::InvalidField {
+            field: field("size", self.offset, offset_of!(HeaderTag, size)),
+            value: self.size.into(),
+            expected: ValidValues::AtLeast(arith::to_u64(
                 size_of::<HeaderTag>().saturating_add(size_of::<T>()),
             )),
         })
     }
 
-    /// Puts `value` into `slot`, which must be empty.
+    /// Sets `slot`, which must be empty, to `value`.
     fn set<T>(&self, slot: &mut Option<T>, value: T) -> Result<(), MultibootError> {
         if slot.is_some() {
             return Err(MultibootError::DuplicateTag {
@@ -141,29 +144,30 @@ impl Tag<'_> {
 }
 
 impl Found {
-    /// The load addresses, with their places.
-    pub(crate) fn load(&self) -> Result<Option<Override>, MultibootError> {
+    /// Load addresses and entry point; `None` without an address tag.
+    pub(crate) fn load(&self) -> Result<Option<LoadFields>, MultibootError> {
         let Some(addresses) = self.metadata.addresses else {
             return Ok(None);
         };
         let Some(entry) = self.metadata.entry else {
-            return Err(MultibootError::NoEntryTag {
+            return Err(MultibootError::NoEntryAddressTag {
                 offset: self.metadata.offset,
             });
         };
-        Ok(Some(Override {
+        Ok(Some(LoadFields {
             addresses,
-            is_whole: addresses.load == FROM_FIRST_BYTE,
-            header: self.metadata.offset,
-            fields_at: self.addresses_at,
+            is_whole: addresses.load_addr == FROM_FIRST_BYTE,
+            header_offset: self.metadata.offset,
+            addresses_offset: self.addresses_offset,
             entry,
-            entry_at: self.entry_at,
+            entry_offset: self.entry_offset,
         }))
     }
 
-    fn take(&mut self, tag: &Tag<'_>) -> Result<(), MultibootError> {
+    /// Adds a tag to the metadata.
+    fn add(&mut self, tag: &Tag<'_>) -> Result<(), MultibootError> {
         let metadata = &mut self.metadata;
-        let body_at = tag.offset.saturating_add(arith::to_u64(size_of::<HeaderTag>()));
+        let body_offset = tag.offset.saturating_add(arith::to_u64(size_of::<HeaderTag>()));
         match tag.kind {
             header_tag::INFORMATION_REQUEST => {
                 let types = tag
@@ -175,9 +179,9 @@ impl Found {
                 Ok(())
             }
             header_tag::ADDRESS => {
-                let fields: Address = tag.fields()?;
-                self.addresses_at = body_at;
-                let addresses = AddressOverride::new(
+                let fields: AddressFields = tag.fields()?;
+                self.addresses_offset = body_offset;
+                let addresses = LoadAddresses::new(
                     fields.header_addr.get(),
                     fields.load_addr.get(),
                     fields.load_end_addr.get(),
@@ -186,7 +190,7 @@ impl Found {
                 tag.set(&mut metadata.addresses, addresses)
             }
             header_tag::ENTRY_ADDRESS => {
-                self.entry_at = body_at;
+                self.entry_offset = body_offset;
                 tag.set(&mut metadata.entry, tag.fields::<U32>()?.get())
             }
             header_tag::CONSOLE_FLAGS => {
@@ -194,7 +198,7 @@ impl Found {
                 tag.set(&mut metadata.console, console)
             }
             header_tag::FRAMEBUFFER => {
-                let mode: FramebufferMode = tag.fields()?;
+                let mode: FramebufferFields = tag.fields()?;
                 let framebuffer = Framebuffer::new(
                     mode.width.get(),
                     mode.height.get(),
@@ -204,7 +208,7 @@ impl Found {
                 tag.set(&mut metadata.framebuffer, framebuffer)
             }
             header_tag::MODULE_ALIGNMENT => {
-                metadata.aligns_modules = true;
+                metadata.requires_aligned_modules = true;
                 Ok(())
             }
             header_tag::EFI_BOOT_SERVICES => {
@@ -215,15 +219,15 @@ impl Found {
             header_tag::ENTRY_ADDRESS_EFI64 => tag.set(&mut metadata.efi64_entry, tag.fields::<U32>()?.get()),
             header_tag::RELOCATABLE => {
                 let fields: RelocatableFields = tag.fields()?;
-                expect(
-                    at("align", body_at, offset_of!(RelocatableFields, align)),
+                check(
+                    field("align", body_offset, offset_of!(RelocatableFields, align)),
                     fields.align.get(),
-                    Expected::PowerOfTwo,
+                    ValidValues::PowerOfTwo,
                 )?;
-                expect(
-                    at("max_addr", body_at, offset_of!(RelocatableFields, max_addr)),
+                check(
+                    field("max_addr", body_offset, offset_of!(RelocatableFields, max_addr)),
                     fields.max_addr.get(),
-                    Expected::AtLeast(fields.min_addr.get().into()),
+                    ValidValues::AtLeast(fields.min_addr.get().into()),
                 )?;
                 let relocatable = Relocatable::new(
                     fields.min_addr.get(),

@@ -1,14 +1,15 @@
-//! Findings about a Multiboot image that do not stop it from being loaded.
+//! Warnings of the Multiboot parser.
 
 use core::fmt;
 
 use boot_core::EntryAbi;
 
-/// A finding about a Multiboot image that does not stop it from being loaded.
+/// Warning of the Multiboot parser: a finding that does not stop the file from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// An entry point was left out, because its layout differs from that of a preferred one.
+    /// An entry point of the file that the image does not have: its load addresses conflict with those of the preferred
+    /// entry point.
     EntryLeftOut {
         /// Calling convention of the entry point.
         abi: EntryAbi,
@@ -20,8 +21,7 @@ impl fmt::Display for Warning {
         match self {
             Self::EntryLeftOut { abi } => write!(
                 f,
-                "the {abi} entry point is left out: the load addresses of the Multiboot header and those of the other headers load \
-                 the file differently"
+                "the {abi} entry point is left out: its load addresses conflict with those of the preferred entry point"
             ),
         }
     }

@@ -123,7 +123,7 @@ impl Arm64Image {
         Some(self.header.image_size.get()).filter(|size| *size != 0)
     }
 
-    /// Byte order of the kernel, from the flags; before 3.17, from the byte order of `text_offset`.
+    /// Byte order of the kernel: by `flags`, or by the byte order of `text_offset` if `image_size` is zero (before 3.17).
     #[must_use]
     pub fn endian(&self) -> Endian {
         self.image.endian()
@@ -135,13 +135,14 @@ impl Arm64Image {
         metadata(&self.header).page_size
     }
 
-    /// True if the kernel may be placed anywhere in RAM, not only near its start.
+    /// True if the kernel may be placed anywhere in RAM, not only near the start of RAM.
     #[must_use]
     pub fn is_placed_anywhere(&self) -> bool {
         metadata(&self.header).is_placed_anywhere
     }
 
-    /// True if the file has a valid PE header, of any machine type.
+    /// True if the file has a valid PE header, of any machine type. [`KernelImage::has_efi_stub`] is true only for the
+    /// machine type of arm64.
     #[must_use]
     pub fn has_pe_header(&self) -> bool {
         self.has_pe_header

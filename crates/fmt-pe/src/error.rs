@@ -36,8 +36,10 @@ impl LinuxImageError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The file ends inside the header.
-    #[error("the file has {len:#x} bytes, but the header has {HEADER_LEN:#x}; is the file truncated?")]
+    /// The file ends inside the 64 bytes of the `Image` or zboot header.
+    #[error(
+        "the file has {len:#x} bytes, but the header of its format has {HEADER_LEN:#x}; is the file truncated?"
+    )]
     HeaderTruncated {
         /// Length of the file in bytes.
         len: u64,
@@ -53,25 +55,25 @@ pub enum Malformed {
     /// `image_size` of a riscv `Image` is zero.
     #[error("image_size at 0x10 is zero, but it is mandatory in a riscv Image")]
     ZeroImageSize,
-    /// `text_offset` is not aligned.
+    /// `text_offset` is not aligned: to 4 bytes in an arm64 `Image`, to 2 MiB in a riscv `Image`.
     #[error("text_offset at 0x8 is {found:#x}, expected a multiple of {align:#x}")]
     TextOffset {
         /// Value of `text_offset`.
         found: u64,
-        /// Required alignment.
+        /// Required alignment in bytes.
         align: u64,
     },
     /// The memory that the kernel needs ends past the addresses that it can use.
     #[error(
-        "the kernel needs {len:#x} bytes (image_size at 0x10) from {text_offset:#x} (text_offset at 0x8), more than it can address"
+        "the kernel needs {len:#x} bytes (image_size at 0x10, or computed from the length of the file) from {text_offset:#x} (text_offset at 0x8), more than it can address"
     )]
     AddressOverflow {
-        /// Value of `text_offset`.
+        /// Value of `text_offset`; 0x80000 if `image_size` of an arm64 `Image` is zero.
         text_offset: u64,
         /// Memory that it needs in bytes: `image_size`, the length of the file, or an estimate.
         len: u64,
     },
-    /// The file ends before the PE headers or sections in its PE header.
+    /// The file ends before the end of its PE headers or PE sections.
     #[error(transparent)]
     PeTruncated(pe::Malformed),
     /// The payload of a zboot image lies outside the file.
@@ -97,7 +99,7 @@ pub enum Malformed {
 pub enum Unsupported {
     /// The major version of a riscv header is not 0.
     #[error(
-        "the header version at 0x20 is {major}.{minor}; supported are 0.1, 0.2 and later versions compatible with them"
+        "the riscv header version at 0x20 is {major}.{minor}; supported are 0.1, 0.2 and later versions compatible with them"
     )]
     RiscvVersion {
         /// Major version.

@@ -9,7 +9,7 @@ use crate::pe::{self, PeError, PeFile};
 use crate::riscv::{self, RiscvImage};
 use crate::zboot::ZbootImage;
 
-/// Priority of formats whose images are also PE files: before PE, after bzImage.
+/// Priority of the formats whose images may also be PE files: before PE, after bzImage.
 const BEFORE_PE: Priority = Priority::new(Priority::SPECIFIC.value() + 10);
 
 /// All formats of this crate, for the list of formats of [`boot_core::detect`].
@@ -51,27 +51,27 @@ pub struct GzipFormat;
 pub struct PeFormat;
 
 impl Arm64ImageFormat {
-    /// Name of the format.
+    /// Name of the format: `arm64-image`.
     pub const NAME: &'static str = arm64::NAME;
 }
 
 impl RiscvImageFormat {
-    /// Name of the format.
+    /// Name of the format: `riscv-image`.
     pub const NAME: &'static str = riscv::NAME;
 }
 
 impl ZbootFormat {
-    /// Name of the format.
+    /// Name of the format: `efi-zboot`.
     pub const NAME: &'static str = "efi-zboot";
 }
 
 impl GzipFormat {
-    /// Name of the format.
+    /// Name of the format: `gzip`.
     pub const NAME: &'static str = "gzip";
 }
 
 impl PeFormat {
-    /// Name of the format.
+    /// Name of the format: `pe`.
     pub const NAME: &'static str = "pe";
 }
 

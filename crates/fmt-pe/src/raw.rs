@@ -26,9 +26,9 @@ pub struct Arm64Header {
     pub code0: [u8; 4],
     /// Executable code.
     pub code1: [u8; 4],
-    /// Distance of the image from a 2 MiB boundary. Before 3.17, in the byte order of the kernel.
+    /// Distance of the image from a 2 MiB boundary in bytes. Before 3.17, in the byte order of the kernel.
     pub text_offset: U64,
-    /// Memory that the kernel needs from the start of the image; zero before 3.17.
+    /// Memory in bytes that the kernel needs from the start of the image; zero before 3.17.
     pub image_size: U64,
     /// See [`arm64_flags`].
     pub flags: U64,
@@ -54,9 +54,9 @@ pub struct RiscvHeader {
     pub code0: [u8; 4],
     /// Executable code.
     pub code1: [u8; 4],
-    /// Preferred distance of the image from the start of RAM.
+    /// Preferred distance of the image from the start of RAM in bytes.
     pub text_offset: U64,
-    /// Memory that the kernel needs from the start of the image.
+    /// Memory in bytes that the kernel needs from the start of the image.
     pub image_size: U64,
     /// See [`riscv_flags`].
     pub flags: U64,
@@ -123,7 +123,7 @@ const _: () = {
     assert!(offset_of!(ZbootHeader, pe_offset) == 0x3c);
 };
 
-/// Length of each of the headers.
+/// Length of each of the headers in bytes.
 pub const HEADER_LEN: usize = 64;
 
 /// Value of [`Arm64Header::magic`].
@@ -163,7 +163,8 @@ pub mod riscv_flags {
     pub const KNOWN: u64 = 1;
 }
 
-/// Alignment of the address that an image is placed relative to: 2 MiB (arm64 booting.rst; riscv boot.rst, "Kernel location").
+/// Alignment of the address that an image is placed relative to: 2 MiB (arm64 booting.rst; riscv boot.rst, "Kernel
+/// location").
 pub const BASE_ALIGN: u64 = 2 << 20;
 
 /// `text_offset` of an arm64 kernel without `image_size` (before 3.17).

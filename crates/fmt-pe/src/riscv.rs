@@ -126,7 +126,8 @@ impl RiscvImage {
         self.header.image_size.get()
     }
 
-    /// True if the file has a valid PE header, of any machine type.
+    /// True if the file has a valid PE header, of any machine type. [`KernelImage::has_efi_stub`] is true only for the
+    /// machine type of riscv64.
     #[must_use]
     pub fn has_pe_header(&self) -> bool {
         self.has_pe_header

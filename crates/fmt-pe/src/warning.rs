@@ -44,9 +44,15 @@ pub enum Warning {
         expected: Machine,
     },
     /// The PE header, which only firmware uses, is malformed.
-    PeMalformed(pe::Malformed),
+    PeMalformed(
+        /// Violation of the PE format.
+        pe::Malformed,
+    ),
     /// The PE header, which only firmware uses, is not supported by this crate.
-    PeUnsupported(pe::Unsupported),
+    PeUnsupported(
+        /// Reason.
+        pe::Unsupported,
+    ),
 }
 
 impl fmt::Display for Warning {
@@ -69,14 +75,14 @@ impl fmt::Display for Warning {
             }
             Self::NewerRiscvHeader { minor } => write!(
                 f,
-                "the header version at 0x20 is 0.{minor}, newer than 0.2; newer fields are ignored"
+                "the riscv header version at 0x20 is 0.{minor}, newer than 0.2; newer fields are ignored"
             ),
             Self::PeMachine { found, expected } => write!(
                 f,
-                "the PE header is for {found}, but the image is for {expected}: firmware will not start it"
+                "the PE header is for {found}, but the image is for {expected}, so UEFI firmware cannot start the image"
             ),
-            Self::PeMalformed(error) => write!(f, "firmware will not start it: {error}"),
-            Self::PeUnsupported(error) => write!(f, "firmware may not start it: {error}"),
+            Self::PeMalformed(error) => write!(f, "UEFI firmware cannot start the image: {error}"),
+            Self::PeUnsupported(error) => write!(f, "UEFI firmware may not start the image: {error}"),
         }
     }
 }

@@ -80,7 +80,7 @@ impl ZbootImage {
         &self.payload
     }
 
-    /// Name of the compression in the header: `gzip`, `lz4`, `lzma`, `lzo`, `xzkern` or `zstd22`.
+    /// Name of the compression in the header, not checked. Linux writes `gzip`, `lz4`, `lzma`, `lzo`, `xzkern` or `zstd22`.
     #[must_use]
     pub fn compression(&self) -> &[u8] {
         name(&self.header.compression)

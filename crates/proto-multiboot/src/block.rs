@@ -1,14 +1,14 @@
-//! A block of memory that is laid out by appending, and what both protocols put into one.
+//! A block of guest memory that is built by appending, and values that both protocols write to it.
 
 use alloc::vec::Vec;
 
 use boot_core::{GuestRange, MemoryMap, PlanError, RegionKind, arith};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-/// The boot loader's name, with its terminating zero.
+/// Name of the boot loader, with its terminating NUL.
 pub(crate) const BOOT_LOADER_NAME: &[u8] = b"vmboot\0";
 
-/// Bytes at an address of guest memory.
+/// Bytes for guest memory, from the address `base` on.
 pub(crate) struct Block {
     base: u32,
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ impl Block {
         }
     }
 
-    /// Appends `bytes` and gives the address of the first.
+    /// Appends `bytes`. Returns their address.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> u32 {
         let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(bytes);
@@ -36,19 +36,19 @@ impl Block {
         self.bytes.resize(len, 0);
     }
 
-    /// The value at `offset`, to be changed.
+    /// Overwrites the bytes at `offset`, which were appended before, with `value`.
     pub(crate) fn patch<T: FromBytes + IntoBytes + Immutable + FromZeros>(
         &mut self,
         offset: usize,
         value: &T,
     ) {
         if let Some(bytes) = self.bytes.get_mut(offset..) {
-            // Whoever patches has appended the value before.
+            // Never fails: the block has the bytes of the value.
             let _ = value.write_to_prefix(bytes);
         }
     }
 
-    /// The length in bytes.
+    /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -59,13 +59,13 @@ impl Block {
     }
 }
 
-/// The length of a block as a field of 32 bits.
+/// Converts a length for a field of 32 bits.
 pub(crate) fn len32(protocol: &'static str, len: usize) -> Result<u32, PlanError> {
     match u32::try_from(len) {
         Ok(len) => Ok(len),
         Err(_) => Err(PlanError::TooLarge {
             protocol,
-            what: "the length of the information",
+            what: "the length of the boot information",
             found: arith::to_u64(len),
             max: u32::MAX.into(),
         }),

@@ -1,26 +1,25 @@
-//! The modules of both protocols, and where they go.
+//! Modules: the files that both protocols load, and their placement.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use boot_core::{BootFile, BootRequest, Constraints, GuestRange, PlanBuilder, PlanError, RamAllocator};
 
-/// The constraints of everything but the kernel. The guest is entered in 32-bit mode without paging, with addresses of 32
-/// bits: so that the end of a module is one of those, too, the last page below 4 GiB stays free. The first page holds the
-/// BIOS data area.
+/// Constraints on the addresses of all loads except the kernel and the BIOS data area, which is in the first page. Addresses
+/// have 32 bits in both protocols. The end of a module must fit, too, so the last page below 4 GiB is excluded.
 pub(crate) const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, (1 << 32) - 0x1000);
 
 /// A file that becomes a module.
 pub(crate) struct File {
-    /// What placement calls it; the plan's own label says which module it is.
+    /// Label in placement errors. The label in the plan is that of `id`, with the index of the module.
     label: &'static str,
     id: BootFile,
     len: u64,
-    /// With its terminating zero; empty: it has none.
+    /// Command line with its terminating NUL; no bytes if there is none.
     pub(crate) cmdline: Vec<u8>,
 }
 
-/// The files of the request in the order of the module list: the initrd is the last.
+/// Files of the request in the order of the module list: the modules, then the initrd.
 pub(crate) fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     let mut files = Vec::new();
     for (index, module) in request.modules.iter().enumerate() {
@@ -44,7 +43,7 @@ pub(crate) fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     Ok(files)
 }
 
-/// Finds a place for each file; one without bytes has none.
+/// Places each file. A file of zero bytes has no range.
 pub(crate) fn place(
     files: &[File],
     allocator: &mut RamAllocator<'_>,
@@ -67,13 +66,13 @@ pub(crate) fn add(mut plan: PlanBuilder, files: &[File], places: &[Option<GuestR
     plan
 }
 
-/// Start and end of a module, as the protocols write them.
+/// Start and end of a module, as in both protocols.
 pub(crate) fn bounds(place: Option<GuestRange>) -> (u32, u32) {
     let place = place.unwrap_or(GuestRange::EMPTY);
     (low(place.start()), low(place.end()))
 }
 
-/// An address that [`CONSTRAINTS`] keep in 32 bits.
+/// Converts an address that is below 4 GiB by [`CONSTRAINTS`] or by the placement of the kernel.
 pub(crate) fn low(addr: u64) -> u32 {
     u32::try_from(addr).unwrap_or_default()
 }

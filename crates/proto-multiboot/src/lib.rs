@@ -24,7 +24,7 @@ mod v1;
 mod v2;
 mod warning;
 
-pub use error::RequestError;
+pub use error::InfoRequestError;
 pub use v1::{Multiboot, PROTOCOL_MULTIBOOT};
 pub use v2::{Multiboot2, PROTOCOL_MULTIBOOT2, Rsdp};
 pub use warning::Warning;

@@ -1,4 +1,4 @@
-//! Placing the kernel, and the state to enter it with.
+//! Placement of the kernel, and its entry state.
 
 use alloc::boxed::Box;
 
@@ -7,14 +7,14 @@ use boot_core::{EntryAbi, ImageBuilder, KernelImage, PlacedKernel, Placement, Pl
 
 use crate::files::low;
 
-/// The end of what 32-bit code reaches.
+/// End of the addresses that 32-bit code can reach.
 const MAX: u64 = 1 << 32;
 
-/// Selectors of flat segments. The protocols leave them open, and the guest finds no table behind them.
+/// Selectors of the flat segments. The protocols do not specify their values, and there is no GDT.
 const CODE: u16 = 0x08;
 const DATA: u16 = 0x10;
 
-/// Places the kernel by `placement`, whatever the rule of the image itself: that is for its other entry points.
+/// Places the kernel by `placement`. The placement rule of the image applies to its other entry points only.
 pub(crate) fn kernel(
     protocol: &'static str,
     image: &KernelImage,
@@ -35,7 +35,7 @@ pub(crate) fn kernel(
     Ok(kernel)
 }
 
-/// The image with the entry point of one protocol and another placement rule.
+/// Copy of the image with only the entry point `abi` and another placement rule.
 fn with_placement(
     image: &KernelImage,
     abi: EntryAbi,
@@ -55,7 +55,7 @@ fn with_placement(
     builder.build()
 }
 
-/// The state at the kernel's entry point (Multiboot 0.6.96, 3.2; Multiboot2 2.0, 3.3).
+/// CPU state at the entry point of the kernel (Multiboot 0.6.96, 3.2; Multiboot2 2.0, 3.3).
 pub(crate) fn state(
     kernel: &PlacedKernel,
     image: &KernelImage,

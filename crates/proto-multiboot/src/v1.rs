@@ -1,12 +1,12 @@
-//! Multiboot 1: the information structure (Multiboot 0.6.96, 3.3), and the plan.
+//! The Multiboot 1 protocol: planner and information structure (Multiboot 0.6.96, 3.3).
 //!
 //! ```text
-//! ┌ information structure   116 bytes, at the address that EBX holds
-//! ├ memory map              24 bytes a region
-//! ├ module list             16 bytes a module
-//! ├ boot loader name        with its terminating zero
-//! ├ command line            with its terminating zero
-//! └ strings of the modules  each with its terminating zero
+//! ┌ information structure   116 bytes, at the address in EBX
+//! ├ memory map              24 bytes per region
+//! ├ module list             16 bytes per module
+//! ├ boot loader name        NUL-terminated
+//! ├ command line            NUL-terminated
+//! └ strings of the modules  each NUL-terminated
 //! ```
 
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use boot_core::{
     Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
 };
 use boot_multiboot::v1::{BOOTLOADER_MAGIC, Info, MmapEntry, Module, info_flags};
-use boot_multiboot::{MULTIBOOT, Multiboot as Metadata};
+use boot_multiboot::{MULTIBOOT, MultibootMetadata};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bios_data::BiosData;
@@ -25,13 +25,17 @@ use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
 use crate::files::{self, CONSTRAINTS, File, bounds};
 use crate::place;
 
-/// The protocol's name.
+/// Name of the protocol.
 const NAME: &str = "multiboot";
 
-/// Multiboot 1.
+/// The Multiboot 1 protocol, for the list of protocols of [`boot_core::protocol::select`].
 pub const PROTOCOL_MULTIBOOT: Multiboot = Multiboot;
 
-/// The boot protocol of the Multiboot Specification 0.6.96.
+/// The boot protocol of the Multiboot Specification 0.6.96: `multiboot`. It starts images with an entry point
+/// [`MULTIBOOT`].
+///
+/// The address of the RSDP is accepted but not passed on, because the protocol has no field for it: kernels search the BIOS
+/// memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Multiboot;
 
@@ -40,7 +44,7 @@ impl BootProtocol for Multiboot {
         NAME
     }
 
-    /// Before the protocols that start an ELF file by a guess at its calling convention.
+    /// Before the protocols that start an ELF file at `e_entry`, whose calling convention is not specified.
     fn priority(&self) -> Priority {
         Priority::new(Priority::SPECIFIC.value().saturating_sub(5))
     }
@@ -51,12 +55,12 @@ impl BootProtocol for Multiboot {
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         check_entry(image, &[MULTIBOOT])?;
-        let Some(header) = image.metadata::<Metadata>() else {
+        let Some(header) = image.metadata::<MultibootMetadata>() else {
             return Ok(());
         };
-        if header.requires_video() {
+        if header.requires_video_mode() {
             return Err(IncompatibleImage::Image(
-                "its Multiboot header requires video mode information, which is not handed over",
+                "its Multiboot header requires information about the video mode, which is not supported",
             ));
         }
         match header.unknown_requirements() {
@@ -93,7 +97,7 @@ impl BootProtocol for Multiboot {
     }
 }
 
-/// The image must be for x86 and have the entry point.
+/// Checks that the image is for x86 and has one of the `expected` entry points.
 pub(crate) fn check_entry(
     image: &KernelImage,
     expected: &'static [boot_core::EntryAbi],
@@ -110,16 +114,16 @@ pub(crate) fn check_entry(
     }
 }
 
-/// What goes into the information.
+/// Contents of the information structure and the data that it points to.
 struct Contents<'a> {
     memory: &'a MemoryMap,
-    /// With its terminating zero.
+    /// With its terminating NUL.
     cmdline: &'a [u8],
     files: &'a [File],
 }
 
 impl Contents<'_> {
-    /// The block at `base` for modules in these places. Its length depends on neither.
+    /// Builds the block for the address `base` and modules at `places`. Its length does not depend on either.
     fn build(&self, base: u32, places: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
         let mut block = Block::new(base);
         let mut info = Info::new_zeroed();
@@ -139,7 +143,7 @@ impl Contents<'_> {
         info.mmap_length = len32(NAME, entries.as_bytes().len())?.into();
         info.mmap_addr = block.push(entries.as_bytes()).into();
 
-        // The strings follow the list, which holds their addresses.
+        // The list is written twice: the addresses of the strings are known only after it.
         let mut modules: Vec<_> = self.files.iter().map(|_| Module::new_zeroed()).collect();
         let list = block.len();
         info.mods_addr = block.push(modules.as_bytes()).into();
@@ -168,11 +172,11 @@ impl Contents<'_> {
     }
 }
 
-/// What `size` of a memory map entry counts: all but itself.
+/// Value of `size` in a memory map entry: the length without the field itself.
 const ENTRY_SIZE: u32 = 20;
 const _: () = assert!(size_of::<MmapEntry>() == 24);
 
-/// The fields that are valid.
+/// Valid fields of the information structure.
 const FLAGS: u32 = info_flags::MEMORY
     | info_flags::CMDLINE
     | info_flags::MODULES

@@ -1,4 +1,4 @@
-//! Multiboot2: what the header asks for, and the plan.
+//! The Multiboot2 protocol: planner and information requests.
 
 mod info;
 
@@ -11,48 +11,52 @@ use boot_core::{
     Priority, RamAllocator, RequestPart, arith,
 };
 use boot_multiboot::v2::{BOOTLOADER_MAGIC, InfoTag, console_flags};
-use boot_multiboot::{MULTIBOOT2, Multiboot2 as Metadata};
+use boot_multiboot::{MULTIBOOT2, Multiboot2Metadata};
 pub use info::Rsdp;
 use info::{Contents, NAME};
 
 use crate::bios_data::BiosData;
-use crate::error::RequestError;
+use crate::error::InfoRequestError;
 use crate::files::{self, CONSTRAINTS};
 use crate::place;
 use crate::v1::check_entry;
 use crate::warning::Warning;
 
-/// Multiboot2, without a copy of an RSDP.
+/// The Multiboot2 protocol without a copy of the RSDP, for the list of protocols of [`boot_core::protocol::select`].
 pub const PROTOCOL_MULTIBOOT2: Multiboot2 = Multiboot2 { rsdp: None };
 
-/// The boot protocol of the Multiboot2 Specification 2.0, on i386.
+/// The boot protocol of the Multiboot2 Specification 2.0 for i386: `multiboot2`. It starts images with an entry point
+/// [`MULTIBOOT2`].
+///
+/// The protocol passes a copy of the RSDP, not its address; see [`with_rsdp`](Self::with_rsdp).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Multiboot2 {
     rsdp: Option<Rsdp>,
 }
 
 impl Multiboot2 {
-    /// The same with a copy of the machine's RSDP, for the information.
+    /// Adds an information tag with a copy of the machine's RSDP. The copy is passed on unchanged and unchecked.
     #[must_use]
     pub const fn with_rsdp(self, rsdp: Rsdp) -> Self {
         Self { rsdp: Some(rsdp) }
     }
 
-    /// Why a request of the header for `tag` is not met, beyond that the machine has no such thing.
-    fn refusal(self, tag: InfoTag, request: &BootRequest<'_>) -> Option<RequestError> {
+    /// Error if the header requires `tag`; `None` if the plan has the tag, or if the machine does not have what the tag
+    /// describes: such a tag is left out even if it is required (Multiboot2 2.0, 3.1.4).
+    fn request_error(self, tag: InfoTag, request: &BootRequest<'_>) -> Option<InfoRequestError> {
         match (tag, request.machine.acpi_rsdp) {
             (InfoTag::ACPI_OLD_RSDP | InfoTag::ACPI_NEW_RSDP, Some(addr)) => {
-                let is_given = self.rsdp.is_some_and(|rsdp| rsdp.tag() == tag);
-                (!is_given).then_some(RequestError::NoRsdpCopy { tag, addr })
+                let has_copy = self.rsdp.is_some_and(|rsdp| rsdp.tag() == tag);
+                (!has_copy).then_some(InfoRequestError::NoRsdpCopy { tag, addr })
             }
-            (InfoTag::ELF_SECTIONS, _) => Some(RequestError::Unsupported(tag)),
-            (tag, _) if tag.name().is_none() => Some(RequestError::Unsupported(tag)),
+            (InfoTag::ELF_SECTIONS, _) => Some(InfoRequestError::Unsupported(tag)),
+            (tag, _) if tag.name().is_none() => Some(InfoRequestError::Unsupported(tag)),
             _ => None,
         }
     }
 
-    /// Whether the information has a tag of this type. There is a module tag for each module, so it always counts.
-    fn provides(self, tag: InfoTag, header: &Metadata) -> bool {
+    /// True if the boot information has the tag. Module tags count even if there are no modules.
+    fn provides(self, tag: InfoTag, header: &Multiboot2Metadata) -> bool {
         match tag {
             InfoTag::END
             | InfoTag::CMDLINE
@@ -65,14 +69,18 @@ impl Multiboot2 {
         }
     }
 
-    /// Checks what the header asks for; gives warnings about what is left out.
-    fn requests(self, header: &Metadata, request: &BootRequest<'_>) -> Result<Vec<Warning>, RequestError> {
+    /// Checks the requests of the header. Returns warnings for those that are left out.
+    fn check_requests(
+        self,
+        header: &Multiboot2Metadata,
+        request: &BootRequest<'_>,
+    ) -> Result<Vec<Warning>, InfoRequestError> {
         let mut warnings = Vec::new();
-        for asked in &header.requests {
-            match self.refusal(asked.tag, request) {
-                Some(error) if !asked.optional => return Err(error),
-                refusal if refusal.is_some() || !self.provides(asked.tag, header) => {
-                    warnings.push(Warning::TagLeftOut(asked.tag));
+        for requested in &header.requests {
+            match self.request_error(requested.tag, request) {
+                Some(error) if !requested.optional => return Err(error),
+                error if error.is_some() || !self.provides(requested.tag, header) => {
+                    warnings.push(Warning::TagLeftOut(requested.tag));
                 }
                 _ => {}
             }
@@ -93,7 +101,7 @@ impl BootProtocol for Multiboot2 {
         NAME
     }
 
-    /// Before version 1.
+    /// Before Multiboot 1.
     fn priority(&self) -> Priority {
         Priority::new(Priority::SPECIFIC.value().saturating_sub(10))
     }
@@ -104,7 +112,7 @@ impl BootProtocol for Multiboot2 {
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
         check_entry(image, &[MULTIBOOT2])?;
-        let Some(header) = image.metadata::<Metadata>() else {
+        let Some(header) = image.metadata::<Multiboot2Metadata>() else {
             return Ok(());
         };
         if header.unknown.iter().any(|tag| !tag.optional) {
@@ -117,16 +125,14 @@ impl BootProtocol for Multiboot2 {
             .is_some_and(|framebuffer| !framebuffer.optional)
         {
             return Err(IncompatibleImage::Image(
-                "its Multiboot2 header requires a framebuffer, which is not handed over",
+                "its Multiboot2 header requires a framebuffer, which is not supported",
             ));
         }
         let is_required = |flags: u32| flags & console_flags::CONSOLE_REQUIRED != 0;
         match header.console {
-            Some(console) if is_required(console.flags) && !console.optional => {
-                Err(IncompatibleImage::Image(
-                    "its Multiboot2 header requires a console, which is not handed over",
-                ))
-            }
+            Some(console) if is_required(console.flags) && !console.optional => Err(
+                IncompatibleImage::Image("its Multiboot2 header requires a console, which is not supported"),
+            ),
             _ => Ok(()),
         }
     }
@@ -134,10 +140,10 @@ impl BootProtocol for Multiboot2 {
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
-        let plain = Metadata::default();
-        let header = image.metadata::<Metadata>().unwrap_or(&plain);
+        let no_header = Multiboot2Metadata::default();
+        let header = image.metadata::<Multiboot2Metadata>().unwrap_or(&no_header);
         let warnings = self
-            .requests(header, request)
+            .check_requests(header, request)
             .map_err(|error| PlanError::Protocol {
                 protocol: NAME,
                 source: Box::new(error),

@@ -1,18 +1,21 @@
-//! Warnings about what a kernel's header asks for and does not get.
+//! Warnings of the Multiboot2 protocol.
 
 use core::fmt;
 
 use boot_multiboot::v2::InfoTag;
 
-/// Something that a kernel's header asks for, and that it can do without.
+/// Information that the Multiboot2 header of a kernel requests without requiring it, and that the plan does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
-    /// An information tag.
-    TagLeftOut(InfoTag),
-    /// A framebuffer.
+    /// A requested information tag: the request is optional, or the machine does not have what the tag describes.
+    TagLeftOut(
+        /// The tag.
+        InfoTag,
+    ),
+    /// A framebuffer: the framebuffer tag is optional.
     NoFramebuffer,
-    /// A console.
+    /// A console: the console flags tag requires one but is optional.
     NoConsole,
 }
 
@@ -21,13 +24,13 @@ impl fmt::Display for Warning {
         match self {
             Self::TagLeftOut(tag) => write!(
                 f,
-                "the kernel asks for the {tag} tag, which the Multiboot2 information does not have"
+                "the kernel requests the {tag} information tag, which the boot information does not have"
             ),
             Self::NoFramebuffer => f.write_str(
-                "the kernel asks for a framebuffer, but the Multiboot2 information describes none",
+                "the kernel requests a framebuffer, but the boot information does not describe one",
             ),
             Self::NoConsole => {
-                f.write_str("the kernel asks for a console, but the Multiboot2 information describes none")
+                f.write_str("the kernel requests a console, but the boot information does not describe one")
             }
         }
     }

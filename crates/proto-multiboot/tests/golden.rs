@@ -1,4 +1,4 @@
-//! Golden values: the bytes of the information, and what the header's requests lead to.
+//! Golden values: the bytes of the boot information, and the results of the header's requests.
 
 use std::error::Error;
 
@@ -10,9 +10,10 @@ use boot_core::{
 };
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
-    Console, Framebuffer, InfoRequest, MULTIBOOT, MULTIBOOT2, Multiboot, Multiboot2, Relocatable, UnknownTag,
+    Console, Framebuffer, InfoRequest, MULTIBOOT, MULTIBOOT2, Multiboot2Metadata, MultibootMetadata,
+    Relocatable, UnknownTag,
 };
-use proto_multiboot::{PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2, RequestError, Rsdp, Warning};
+use proto_multiboot::{InfoRequestError, PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2, Rsdp, Warning};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,11 +29,14 @@ fn builder() -> ImageBuilder {
 }
 
 fn first(flags: u32) -> KernelImage {
-    builder().metadata(Multiboot::new(0, flags)).build().unwrap()
+    builder()
+        .metadata(MultibootMetadata::new(0, flags))
+        .build()
+        .unwrap()
 }
 
-fn second(change: impl FnOnce(&mut Multiboot2)) -> KernelImage {
-    let mut header = Multiboot2::new(0, 0x100);
+fn second(change: impl FnOnce(&mut Multiboot2Metadata)) -> KernelImage {
+    let mut header = Multiboot2Metadata::new(0, 0x100);
     change(&mut header);
     builder().metadata(header).build().unwrap()
 }
@@ -179,7 +183,7 @@ fn the_kernel_goes_where_its_header_allows() {
         Placement::Relocatable(boot_core::Constraints::aligned(0x1000).between(8 * MIB, 16 * MIB));
     let check = |tag: Option<Relocatable>, expected: Result<u64, &str>| {
         for placement in [Placement::Fixed, elsewhere] {
-            let mut header = Multiboot2::new(0, 0x100);
+            let mut header = Multiboot2Metadata::new(0, 0x100);
             header.relocatable = tag;
             let image = builder().placement(placement).metadata(header).build().unwrap();
             let (machine, cmdline) = (pc(16 * MIB), Cmdline::new());
@@ -233,13 +237,14 @@ fn requirements_that_cannot_be_met_are_named() {
     v1(0xffff_0003, None);
     v1(
         4,
-        Some("its Multiboot header requires video mode information, which is not handed over"),
+        Some("its Multiboot header requires information about the video mode, which is not supported"),
     );
     v1(
         8,
         Some("its Multiboot header has a required flag that version 0.6.96 does not define"),
     );
-    let v2 = |change: fn(&mut Multiboot2), expected| check(second(change), &PROTOCOL_MULTIBOOT2, expected);
+    let v2 =
+        |change: fn(&mut Multiboot2Metadata), expected| check(second(change), &PROTOCOL_MULTIBOOT2, expected);
     v2(|_| {}, None);
     v2(
         |header| header.unknown = vec![UnknownTag::new(11, true, 0), UnknownTag::new(12, false, 8)],
@@ -248,18 +253,18 @@ fn requirements_that_cannot_be_met_are_named() {
     v2(|header| header.unknown = vec![UnknownTag::new(11, true, 0)], None);
     v2(
         |header| header.framebuffer = Some(Framebuffer::new(1024, 768, 32, false)),
-        Some("its Multiboot2 header requires a framebuffer, which is not handed over"),
+        Some("its Multiboot2 header requires a framebuffer, which is not supported"),
     );
     v2(
         |header| header.console = Some(Console::new(3, false)),
-        Some("its Multiboot2 header requires a console, which is not handed over"),
+        Some("its Multiboot2 header requires a console, which is not supported"),
     );
     v2(|header| header.console = Some(Console::new(2, false)), None);
 }
 
 #[test]
 fn what_is_optional_is_left_out_with_a_warning() {
-    let check = |change: fn(&mut Multiboot2), expected: &[Warning]| {
+    let check = |change: fn(&mut Multiboot2Metadata), expected: &[Warning]| {
         let (image, machine, cmdline) = (second(change), pc(16 * MIB), Cmdline::new());
         let plan = PROTOCOL_MULTIBOOT2
             .plan(&BootRequest::new(&image, &machine, &cmdline))
@@ -310,13 +315,13 @@ fn what_is_optional_is_left_out_with_a_warning() {
     );
     assert_eq!(
         Warning::TagLeftOut(InfoTag::VBE).to_string(),
-        "the kernel asks for the VBE info (type 7) tag, which the Multiboot2 information does not have"
+        "the kernel requests the VBE info (type 7) information tag, which the boot information does not have"
     );
 }
 
 #[test]
-fn required_information_that_is_not_handed_over_is_an_error() {
-    let check = |tag: InfoTag, rsdp: Option<u64>, copy: Option<Rsdp>, expected: Option<RequestError>| {
+fn required_information_that_is_not_supported_is_an_error() {
+    let check = |tag: InfoTag, rsdp: Option<u64>, copy: Option<Rsdp>, expected: Option<InfoRequestError>| {
         let image = second(|header| header.requests = vec![InfoRequest::new(tag, false)]);
         let (mut machine, cmdline) = (pc(16 * MIB), Cmdline::new());
         machine.acpi_rsdp = rsdp;
@@ -333,7 +338,7 @@ fn required_information_that_is_not_handed_over_is_an_error() {
             Err(other) => panic!("{other:?}"),
         }
     };
-    let unsupported = |tag| Some(RequestError::Unsupported(tag));
+    let unsupported = |tag| Some(InfoRequestError::Unsupported(tag));
     let (elf, old, new) = (
         InfoTag::ELF_SECTIONS,
         InfoTag::ACPI_OLD_RSDP,
@@ -342,7 +347,7 @@ fn required_information_that_is_not_handed_over_is_an_error() {
     check(elf, None, None, unsupported(elf));
     check(InfoTag(22), None, None, unsupported(InfoTag(22)));
     check(old, None, None, None);
-    let missing = |tag| Some(RequestError::NoRsdpCopy { tag, addr: 0xe_0000 });
+    let missing = |tag| Some(InfoRequestError::NoRsdpCopy { tag, addr: 0xe_0000 });
     for tag in [old, new] {
         check(tag, Some(0xe_0000), None, missing(tag));
     }
@@ -352,7 +357,7 @@ fn required_information_that_is_not_handed_over_is_an_error() {
     check(old, Some(0xe_0000), Some(Rsdp::New([0; 36])), missing(old));
     assert_eq!(
         unsupported(elf).unwrap().to_string(),
-        "the kernel requires the ELF symbols (type 9) tag, which is not handed over"
+        "the Multiboot2 header requires the ELF symbols (type 9) information tag, which is not supported"
     );
 }
 
@@ -411,7 +416,7 @@ fn the_bios_data_area_has_the_size_of_base_memory() {
     };
     let pc = || MemoryMap::pc(16 * MIB).unwrap();
     check(MIB, pc(), Some(640));
-    // The kernel is there itself.
+    // The kernel is loaded there.
     check(0x480, pc(), None);
     let mut high = MemoryMap::new();
     high.insert(GuestRange::new(MIB, 16 * MIB).unwrap(), RegionKind::Ram)

@@ -1,4 +1,5 @@
-//! Whatever the image and the machine are: planning fails with an error, or the plan keeps every promise.
+//! Properties of the planners with arbitrary images and machines: planning fails with an error, or the plan meets the
+//! specification.
 
 use std::cell::Cell;
 

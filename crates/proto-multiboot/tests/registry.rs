@@ -1,4 +1,4 @@
-//! The protocols register themselves where they are linked.
+//! Registration of the protocols.
 #![cfg(feature = "registry")]
 
 use proto_multiboot as _;

@@ -153,7 +153,7 @@ fn arm64_vmlinux(path: &Path, e_type: u16) {
 fn an_arm64_vmlinux_causes_a_warning_or_an_error() {
     const ET_EXEC: u16 = 2;
     const ET_DYN: u16 = 3;
-    const WARNING: &str = "the file is linked to 0xffff800080000000, a kernel's virtual address";
+    const WARNING: &str = "the lowest `p_paddr` is 0xffff800080000000, a virtual address";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vmlinux");
     let file = path.to_str().unwrap();

@@ -1,4 +1,4 @@
-# The three entry points. Each one records the CPU state, determines the physical address of the image, checks that memory
+# The entry points. Each one records the CPU state, determines the physical address of the image, checks that memory
 # without file content is zero, maps the image to its virtual address and calls kernel_main there.
 #
 # Before that call, only this page and the memory without file content are written.
@@ -40,7 +40,7 @@ image_start:
 # ------------------------------------------------------------------------------------------------------------------
 .code32
 startup_32:
-    # An ELF32 that Multiboot starts has this entry point, too. Linux loaders do not set eax to such a magic number.
+    # Multiboot loaders enter the ELF32 here, too, with a magic number in eax. Linux loaders do not set eax to these values.
     cmpl    $MULTIBOOT_MAGIC, %eax
     je      multiboot_start
     cmpl    $MULTIBOOT2_MAGIC, %eax
@@ -261,8 +261,8 @@ pvh_start_reloc:
 
     jmp     common_32
 
-# Multiboot entries: 32-bit, eax = magic number, ebx = information. No stack, and Multiboot2 may have moved the image. Of what
-# ebx points at, the second word gets back what it had.
+# Multiboot entries: 32-bit, eax = magic number, ebx = boot information. Without a stack, the call uses the second word of the
+# boot information, which is restored. A Multiboot2 image may be relocated.
 .globl multiboot_start
 multiboot_start:
     movl    ${ABI_MULTIBOOT}, %edi
@@ -283,7 +283,7 @@ multiboot2_start:
     jne     broken_ds
     movl    %edi, {ABI} + record - image_start(%ecx)
     movl    %ebp, {RAX} + record - image_start(%ecx)
-    # These protocols promise ss as well; it is replaced before any access through it can be caught.
+    # These protocols specify ss too. It is probed here because it is replaced before the IDT is loaded.
     movl    %ss:pattern - image_start(%ecx), %edx
     movl    %edx, {PROBE_SS} + record - image_start(%ecx)
 

@@ -165,8 +165,8 @@ impl fmt::Display for Blob {
 pub struct Module {
     /// Digest of the content.
     pub content: Digest,
-    /// Digest of the command line without the terminating zero; `None`: the module must have none (its address is zero, or for
-    /// Multiboot2 it is empty).
+    /// Digest of the command line without the terminating zero. With `None`, the module must not have a command line: its
+    /// address must be zero or, under Multiboot2, the string must be empty.
     pub cmdline: Option<Digest>,
 }
 
@@ -214,7 +214,7 @@ pub struct Expectation<'a> {
     pub initrd: Option<Blob>,
     /// Number of modules of PVH or Multiboot.
     pub module_count: Option<u64>,
-    /// Those modules by their index.
+    /// Expected modules of PVH or Multiboot, by index.
     pub modules: [Option<Module>; MAX_MODULES],
     /// Address of the ACPI root pointer; 0: the field must be zero.
     pub rsdp: Option<u64>,

@@ -1,4 +1,4 @@
-//! The setup header with its version and length.
+//! Setup headers of all versions and lengths.
 
 use core::fmt;
 
@@ -6,10 +6,10 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::setup_header::SetupHeader;
 
-/// A boot protocol version, printed as `2.15`.
+/// A boot protocol version. `Display` prints it as in boot.rst: `2.15`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootProtocolVersion(
-    /// Major version in the high byte, minor in the low byte, as in the header.
+    /// Major version in the high byte, minor version in the low byte, as in the field `version`: 0x20f for 2.15.
     pub u16,
 );
 
@@ -20,10 +20,11 @@ impl fmt::Display for BootProtocolVersion {
     }
 }
 
-/// A setup header with its real length.
+/// A setup header of a certain version and length.
 ///
-/// A field exists if the boot protocol version has it and the length of the header includes it. The accessors return the
-/// documented default for a field that does not exist.
+/// A field exists if the boot protocol version has it and the length of the header includes it. For a field that does
+/// not exist, an accessor returns the default of boot.rst, or `None`. "Since" in the documentation of an accessor is
+/// the version that added the field. Values are not validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SetupHeaderMetadata {
     header: SetupHeader,
@@ -31,8 +32,8 @@ pub struct SetupHeaderMetadata {
 }
 
 impl SetupHeaderMetadata {
-    /// Keeps the first `len` bytes of `header`, counted from 0x1f1, and clears the others: they are not part of the header.
-    /// A `len` above the size of [`SetupHeader`] is reduced to it.
+    /// A header of `len` bytes from offset 0x1f1 on; the bytes of `header` beyond are cleared. In a bzImage, the header
+    /// ends at 0x202 plus the byte at 0x201. A `len` above the size of [`SetupHeader`] is reduced to that size.
     #[must_use]
     pub fn new(header: &SetupHeader, len: usize) -> Self {
         let len = len.min(size_of::<SetupHeader>());
@@ -43,39 +44,39 @@ impl SetupHeaderMetadata {
         Self { header: kept, len }
     }
 
-    /// The header; fields beyond its real length are zero.
+    /// The header. Fields beyond its length are zero.
     #[must_use]
     pub fn header(&self) -> &SetupHeader {
         &self.header
     }
 
-    /// The bytes of the header up to its real length, for offset 0x1f1 of the zero page.
+    /// The bytes of the header in its length. Boot loaders copy them to offset 0x1f1 of the zero page.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.header.as_bytes().get(..self.len).unwrap_or_default()
     }
 
-    /// The boot protocol version.
+    /// Boot protocol version.
     #[must_use]
     pub fn version(&self) -> BootProtocolVersion {
         BootProtocolVersion(self.header.version.get())
     }
 
-    /// The result of `get` if the field exists: it ends at the offset `end` of the zero page and was added in version
-    /// `since`.
+    /// The result of `get` if the field exists. `since` is the version that added the field, `end` the offset in the
+    /// zero page where the field ends.
     fn since<T>(&self, since: u16, end: usize, get: impl FnOnce(&SetupHeader) -> T) -> Option<T> {
-        let reached = self.len.checked_add(0x1f1).is_some_and(|len| len >= end);
-        (self.version().0 >= since && reached).then(|| get(&self.header))
+        let is_included = self.len.checked_add(0x1f1).is_some_and(|len| len >= end);
+        (self.version().0 >= since && is_included).then(|| get(&self.header))
     }
 
-    /// Whether the header has the `cmd_line_ptr` field (2.02 on). Kernels without it find their command line through
-    /// real-mode code only.
+    /// True if the field `cmd_line_ptr` exists (since 2.02). Without it, the command line can be passed only to the
+    /// real-mode code of the kernel.
     #[must_use]
     pub fn has_cmd_line_ptr(&self) -> bool {
         self.since(0x202, 0x22c, |_| ()).is_some()
     }
 
-    /// The highest address the initrd's last byte may have (2.03 on; 0x37ff_ffff before).
+    /// Highest address of the last byte of the initrd (since 2.03; 0x37ff_ffff before).
     #[must_use]
     pub fn initrd_addr_max(&self) -> u64 {
         self.since(0x203, 0x230, |header| header.initrd_addr_max.get())
@@ -83,21 +84,21 @@ impl SetupHeaderMetadata {
             .into()
     }
 
-    /// The alignment of a relocatable kernel in bytes (2.05 on).
+    /// Alignment of a relocatable kernel in bytes (since 2.05).
     #[must_use]
     pub fn kernel_alignment(&self) -> Option<u64> {
         self.since(0x205, 0x234, |header| header.kernel_alignment.get().into())
     }
 
-    /// Whether the kernel may be loaded elsewhere than at its link address (2.05 on).
+    /// True if the kernel may be loaded at another address than its link address (since 2.05).
     #[must_use]
     pub fn is_relocatable(&self) -> bool {
         self.since(0x205, 0x235, |header| header.relocatable_kernel)
             .is_some_and(|flag| flag != 0)
     }
 
-    /// The smallest alignment that the kernel supports, in bytes (2.10 on). `None` for a shift of zero, which means that
-    /// none is stated, and of 64 or more, which is not an alignment.
+    /// Lowest alignment that the kernel supports, in bytes (since 2.10). The field is the exponent of a power of two;
+    /// `None` also if it is zero, which means unspecified, or 64 or more, which is invalid.
     #[must_use]
     pub fn min_alignment(&self) -> Option<u64> {
         self.since(0x20a, 0x236, |header| header.min_alignment)
@@ -105,14 +106,14 @@ impl SetupHeaderMetadata {
             .and_then(|shift| 1u64.checked_shl(shift.into()))
     }
 
-    /// The extended load flags (2.12 on; zero before).
+    /// Extended load flags (since 2.12; zero before). See [`xloadflags`](super::xloadflags).
     #[must_use]
     pub fn xloadflags(&self) -> u16 {
         self.since(0x20c, 0x238, |header| header.xloadflags.get())
             .unwrap_or(0)
     }
 
-    /// The longest command line, in bytes without the terminating zero (2.06 on; 255 before).
+    /// Maximum length of the command line in bytes, without the terminating NUL (since 2.06; 255 before).
     #[must_use]
     pub fn cmdline_size(&self) -> u64 {
         self.since(0x206, 0x23c, |header| header.cmdline_size.get())
@@ -120,7 +121,8 @@ impl SetupHeaderMetadata {
             .into()
     }
 
-    /// Offset and length of the payload, from the start of the protected-mode code (2.08 on).
+    /// Offset of the payload from the start of the protected-mode code, and its length, in bytes (since 2.08). The
+    /// offset is zero if there is no payload.
     #[must_use]
     pub fn payload(&self) -> Option<(u64, u64)> {
         self.since(0x208, 0x250, |header| {
@@ -131,31 +133,32 @@ impl SetupHeaderMetadata {
         })
     }
 
-    /// Whether the header has the `setup_data` pointer (2.09 on).
+    /// True if the field `setup_data` exists (since 2.09).
     #[must_use]
     pub fn has_setup_data(&self) -> bool {
         self.since(0x209, 0x258, |_| ()).is_some()
     }
 
-    /// The preferred load address (2.10 on).
+    /// Preferred load address (since 2.10). It may be zero, which means unset.
     #[must_use]
     pub fn pref_address(&self) -> Option<u64> {
         self.since(0x20a, 0x260, |header| header.pref_address.get())
     }
 
-    /// Number of bytes from the runtime start that the kernel needs before it reads the memory map (2.10 on).
+    /// Memory in bytes that the kernel needs, from the address where it runs, before it reads the memory map (since 2.10).
     #[must_use]
     pub fn init_size(&self) -> Option<u64> {
         self.since(0x20a, 0x264, |header| header.init_size.get().into())
     }
 
-    /// Offset of the EFI handover entry (2.11 on).
+    /// Offset of the EFI handover entry point from the start of the protected-mode code (since 2.11). The 64-bit entry
+    /// point is 512 bytes further.
     #[must_use]
     pub fn handover_offset(&self) -> Option<u64> {
         self.since(0x20b, 0x268, |header| header.handover_offset.get().into())
     }
 
-    /// Offset of `kernel_info` from the start of the protected-mode code (2.15 on).
+    /// Offset of `kernel_info` from the start of the protected-mode code (since 2.15). It may be zero, which means unset.
     #[must_use]
     pub fn kernel_info_offset(&self) -> Option<u64> {
         self.since(0x20f, 0x26c, |header| header.kernel_info_offset.get().into())

@@ -1,16 +1,15 @@
 //! The setup header of a Linux x86 kernel.
 //!
-//! The header is both input and output: the kernel's build writes most of it; the boot loader reads it, writes the other
-//! fields and passes it to the kernel inside the zero page. Offsets and meanings: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode
-//! Kernel Header".
+//! The kernel build writes most fields. The boot loader reads them, writes the other fields, and passes the header to the
+//! kernel in the zero page. Offsets and meanings: Linux `Documentation/arch/x86/boot.rst`, "The Real-Mode Kernel Header".
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The setup header, from `setup_sects` at 0x1f1 to `kernel_info_offset` at 0x268.
 ///
-/// Not all fields exist in all boot protocol versions: use [`SetupHeaderMetadata`](super::SetupHeaderMetadata)
-/// to read them.
+/// Not all fields exist in all boot protocol versions; [`SetupHeaderMetadata`](super::SetupHeaderMetadata) reads those that
+/// do.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -71,38 +70,38 @@ const _: () = {
     assert!(offset_of!(SetupHeader, kernel_info_offset) == 0x268 - 0x1f1);
 };
 
-/// File offset of the setup header, and its offset in the zero page.
+/// Offset of the setup header in bytes, both in the file and in the zero page.
 pub const SETUP_HEADER_OFFSET: u64 = 0x1f1;
 
 /// Bits of `loadflags` (boot.rst).
 pub mod loadflags {
-    /// The protected-mode code is loaded at 1 MiB; clear in a `zImage`.
+    /// The protected-mode code is loaded at 1 MiB. Clear in a `zImage`, which is loaded at 64 KiB.
     pub const LOADED_HIGH: u8 = 1;
-    /// KASLR is enabled; set by the compressed kernel for the kernel proper.
+    /// KASLR is enabled. Kernel-internal: the decompressor sets it for the decompressed kernel.
     pub const KASLR_FLAG: u8 = 1 << 1;
-    /// No early messages.
+    /// The kernel prints no early messages.
     pub const QUIET_FLAG: u8 = 1 << 5;
-    /// Do not reload the segment registers in the 32-bit entry point.
+    /// The 32-bit entry point does not reload the segment registers. Obsolete.
     pub const KEEP_SEGMENTS: u8 = 1 << 6;
     /// `heap_end_ptr` is valid.
     pub const CAN_USE_HEAP: u8 = 1 << 7;
 }
 
-/// Bits of `xloadflags` (boot.rst).
+/// Bits of `xloadflags` (boot.rst; bits 5 and 6 only in Linux `arch/x86/include/uapi/asm/bootparam.h`).
 pub mod xloadflags {
-    /// The kernel has the 64-bit entry point at 0x200.
+    /// The kernel has a 64-bit entry point, at offset 0x200 of the protected-mode code.
     pub const KERNEL_64: u16 = 1;
     /// Kernel, zero page, command line and initrd may lie above 4 GiB.
     pub const CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
-    /// The kernel has a 32-bit EFI handover entry.
+    /// The kernel has a 32-bit EFI handover entry point.
     pub const EFI_HANDOVER_32: u16 = 1 << 2;
-    /// The kernel has a 64-bit EFI handover entry.
+    /// The kernel has a 64-bit EFI handover entry point.
     pub const EFI_HANDOVER_64: u16 = 1 << 3;
-    /// The kernel supports kexec from EFI boot.
+    /// The kernel supports EFI runtime services after a kexec.
     pub const EFI_KEXEC: u16 = 1 << 4;
-    /// The kernel can enable five-level paging.
+    /// `XLF_5LEVEL`: the kernel can be entered with five-level paging.
     pub const FIVE_LEVEL: u16 = 1 << 5;
-    /// Five-level paging is enabled.
+    /// `XLF_5LEVEL_ENABLED`: the kernel is built with support for five-level paging.
     pub const FIVE_LEVEL_ENABLED: u16 = 1 << 6;
 }
 

@@ -1,54 +1,56 @@
 //! The zero page (`struct boot_params`), e820 entries and `setup_data` nodes.
 //!
 //! Offsets and names: Linux `arch/x86/include/uapi/asm/bootparam.h` and `Documentation/arch/x86/zero-page.rst`. The
-//! setup header in its middle is [`SetupHeader`].
+//! setup header at 0x1f1 is [`SetupHeader`].
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::setup_header::SetupHeader;
 
-/// Number of memory map entries in the zero page; further ones are in `setup_data` nodes.
+/// Maximum number of memory map entries in the zero page. Further entries are in `setup_data` nodes of type
+/// [`SETUP_E820_EXT`].
 pub const E820_MAX_ENTRIES_ZEROPAGE: usize = 128;
 
-/// `setup_data` type of further e820 entries.
+/// Value of [`SetupData::kind`] for memory map entries that do not fit the zero page.
 pub const SETUP_E820_EXT: u32 = 1;
 
-/// Value of `type_of_loader` for a loader without an assigned id.
+/// Value of `type_of_loader` for a boot loader without an assigned id (boot.rst, "type_of_loader").
 pub const LOADER_UNDEFINED: u8 = 0xff;
 
-/// Value of `vid_mode` for `vga=normal`: keep the video mode.
+/// Value of `vid_mode` for `vga=normal` (boot.rst, "Special Command Line Options").
 pub const VID_MODE_NORMAL: u16 = 0xffff;
 
-/// An entry of the memory map.
+/// An entry of the memory map: `struct boot_e820_entry`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct E820Entry {
-    /// First address.
+    /// First address of the range.
     pub addr: U64,
-    /// Length in bytes.
+    /// Length of the range in bytes.
     pub size: U64,
-    /// Address range type (ACPI 6.5, table 15.4): 1 for RAM, 2 for reserved memory.
+    /// Address range type (ACPI 6.5, table 15.4): 1 for RAM, 2 for reserved memory, 3 for ACPI tables, 4 for ACPI NVS.
     pub kind: U32,
 }
 
-/// The header of a `setup_data` node; `len` bytes of data follow it.
+/// Header of a node of the list that the setup header's `setup_data` points to. `len` bytes of data follow it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct SetupData {
-    /// Physical address of the next node, or zero.
+    /// Physical address of the next node; zero in the last one.
     pub next: U64,
-    /// Type of the data: `SETUP_…`.
+    /// Type of the data, one of the `SETUP_` constants of Linux such as [`SETUP_E820_EXT`].
     pub kind: U32,
     /// Length of the data in bytes, without this header.
     pub len: U32,
 }
 
-/// The zero page.
+/// The zero page: `struct boot_params`, 4 KiB. A boot loader creates it with `new_zeroed` of zerocopy's `FromZeros`,
+/// copies the setup header of the kernel to `hdr`, and sets the other fields that the protocol requires.
 #[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "fields are named and explained in zero-page.rst")]

@@ -1,7 +1,7 @@
 //! Requirements of Multiboot 0.6.96 and Multiboot2 2.0.
 
 use boot_core::{BootFile, BootPlan, BootRequest, LoadContent};
-use boot_multiboot::Multiboot2;
+use boot_multiboot::Multiboot2Metadata;
 
 use super::{boot_cpu, check_extent};
 use crate::promises;
@@ -113,7 +113,7 @@ impl Info<'_> {
     }
 
     fn v2(&self) -> Result<(), String> {
-        let header = self.request.image.metadata::<Multiboot2>();
+        let header = self.request.image.metadata::<Multiboot2Metadata>();
         let relocatable = header.and_then(|header| header.relocatable);
         match relocatable {
             None => ensure!(
@@ -121,8 +121,8 @@ impl Info<'_> {
                 "the kernel was moved"
             ),
             Some(rule) => ensure!(
-                u64::from(rule.min) <= self.plan.kernel().start()
-                    && self.plan.kernel().end() <= u64::from(rule.max) + 1
+                u64::from(rule.min_addr) <= self.plan.kernel().start()
+                    && self.plan.kernel().end() <= u64::from(rule.max_addr) + 1
                     && self.plan.kernel().start().is_multiple_of(rule.align.into()),
                 "{} breaks {rule:?}",
                 self.plan.kernel()

@@ -180,7 +180,7 @@ fn images_that_are_not_relocatable() {
 
 #[test]
 fn programs_that_start_in_real_mode_only() {
-    const WARNING: &str = "warning: the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel, but is none";
+    const WARNING: &str = "warning: the image starts in real mode only and needs a PC BIOS: it has the header of a Linux kernel but is another program";
     let check = |image: Image, expected: &str| {
         check(&image.build(), &format!("{WARNING}\n{expected}"));
     };
@@ -242,7 +242,7 @@ fn version_strings() {
     // No end within the setup code, and a start behind it.
     for (pointer, offset) in [(0x3ff, "0x5ff"), (0x400, "0x600"), (0xffff, "0x101ff")] {
         let image = new().u16(0x20e, pointer).u8(0x5ff, b'x');
-        let warning = "warning: the kernel version string at OFFSET does not lie in the setup code";
+        let warning = "warning: the kernel version string at OFFSET does not end inside the setup code";
         check(image.clone(), &warning.replace("OFFSET", offset));
         assert_eq!(found(&image.build()), None);
     }
@@ -391,17 +391,17 @@ fn malformed() {
     }
     check(
         new().u16(0x236, 1).u32(0x260, u32::MAX),
-        "the kernel needs 0xffffffff bytes (init_size at 0x260) from 0x1000000 (pref_address at 0x258), more than it can address",
+        "the kernel needs 0xffffffff bytes (init_size at 0x260, or computed from the length of the code) from 0x1000000 (pref_address at 0x258, or the load address), more than it can address",
     );
     for relocatable in [0, 1] {
         check(
             new().u8(0x234, relocatable).u64(0x258, u64::MAX),
-            "the kernel needs 0x800000 bytes (init_size at 0x260) from 0xffffffffffffffff (pref_address at 0x258), more than it can address",
+            "the kernel needs 0x800000 bytes (init_size at 0x260, or computed from the length of the code) from 0xffffffffffffffff (pref_address at 0x258, or the load address), more than it can address",
         );
     }
     check(
         new().u32(0x1f4, 0x20),
-        "XLF_KERNEL_64 is set in xloadflags at 0x236, but the 64-bit entry point at 0x200 is outside the 0x200 bytes of code",
+        "XLF_KERNEL_64 is set in xloadflags at 0x236, but its entry point at offset 0x200 of the protected-mode code is outside the 0x200 bytes of code",
     );
 }
 

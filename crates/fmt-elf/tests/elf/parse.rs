@@ -42,8 +42,8 @@ fn a_vmlinux_without_physical_addresses_gives_a_warning() {
     };
     let warning = |base: u64| {
         format!(
-            "; the file is linked to {base:#x}, a kernel's virtual address, as a Linux vmlinux is; boot the Image that was made \
-             from it instead: only the Image specifies how much memory the kernel needs for its early page tables behind the BSS"
+            "; the lowest `p_paddr` is {base:#x}, a virtual address, as in a Linux vmlinux; boot the Image that was made from it \
+             instead, which also specifies how much memory the kernel needs"
         )
     };
     // Link addresses of current arm64 and riscv64 kernels.
@@ -104,7 +104,7 @@ fn other_files_and_other_machines() {
     cut(63, 64);
     check(
         &patched(&bytes, 18, &[0x15, 0]),
-        "`e_machine` at byte 0x12 is 21: unsupported, the kernels supported are i386 (3), x86_64 (62), arm64 (183) and \
+        "`e_machine` at byte 0x12 is 21: unsupported, the machines supported are i386 (3), x86_64 (62), arm64 (183) and \
          riscv64 (243)",
     );
     let encoding = |machine, bits64, big_endian, expected: &str| {
@@ -115,7 +115,7 @@ fn other_files_and_other_machines() {
         };
         check(
             &elf.bytes(),
-            &format!("{expected} files for machine {machine} (`e_machine` at byte 0x12) are unsupported"),
+            &format!("`e_machine` at byte 0x12 is {machine}: unsupported in {expected} files"),
         );
     };
     encoding(EM_X86_64, true, true, "64-bit big-endian");
@@ -164,7 +164,7 @@ fn header_fields() {
     field(
         56,
         &[0],
-        "none of the 0 program headers is a PT_LOAD with a size: there is nothing to load",
+        "none of the 0 program headers is a PT_LOAD with a nonzero `p_memsz`: there is nothing to load",
     );
     let table = |offset: &str, count: u64| {
         format!(
@@ -203,12 +203,12 @@ fn section_header_0_may_hold_the_number_of_program_headers() {
     field(
         sh_info,
         &[0],
-        "none of the 0 program headers is a PT_LOAD with a size: there is nothing to load",
+        "none of the 0 program headers is a PT_LOAD with a nonzero `p_memsz`: there is nothing to load",
     );
     field(
         sh_info,
         &[1, 0, 2],
-        "`sh_info` at byte 0xa4 counts 131073 program headers: at most 131072 are supported",
+        "`sh_info` at byte 0xa4 is 131073: unsupported, at most 131072 program headers are supported",
     );
     field(
         sh_info,
@@ -273,16 +273,16 @@ fn segments() {
     );
     with(
         vec![],
-        "none of the 0 program headers is a PT_LOAD with a size: there is nothing to load",
+        "none of the 0 program headers is a PT_LOAD with a nonzero `p_memsz`: there is nothing to load",
     );
     with(
         vec![load(0x10_0000, &[], 0), notes(&[], 4)],
-        "none of the 2 program headers is a PT_LOAD with a size: there is nothing to load",
+        "none of the 2 program headers is a PT_LOAD with a nonzero `p_memsz`: there is nothing to load",
     );
     let bytes = kernel().bytes();
     check(
         &bytes[..0x9f],
-        "the content of program header 0 ends past the end of the file: 0x20 bytes at offset 0x80 (`p_offset` at byte 0x48) \
+        "the segment of program header 0 ends past the end of the file: 0x20 bytes at offset 0x80 (`p_offset` at byte 0x48) \
          of a file of 0x9f bytes; is the file truncated?",
     );
     // The virtual addresses of a 64-bit kernel may reach the very end of the address space.
@@ -455,7 +455,7 @@ fn position_independent_images() {
     let bytes = patched(&huge.bytes(), 0x70, &(1u64 << 63).to_le_bytes());
     check(
         &bytes,
-        "the ELF file makes no valid kernel image: an image of 0x8000000000000000 bytes cannot be placed between 0x100000 \
+        "the ELF file is not a valid kernel image: an image of 0x8000000000000000 bytes cannot be placed between 0x100000 \
          and 0xffffffffffffffff",
     );
 }

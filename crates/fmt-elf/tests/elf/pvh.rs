@@ -57,7 +57,7 @@ fn pvh_entry() {
     );
     let outside = |entry: u64| {
         format!(
-            "the PVH entry point {entry:#x} (note at byte 0xe0) is not a physical address below 4 GiB in any segment"
+            "the PVH entry point {entry:#x} (note value at byte 0xe0) is not a physical address below 4 GiB in any segment"
         )
     };
     with(&note(4, "Xen", 18, &words(&[0x10_1000])), 4, &outside(0x10_1000));
@@ -73,7 +73,7 @@ fn pvh_entry() {
         ]
         .concat(),
         4,
-        "the file has two different PVH entry points: 0x100008 and 0x100010",
+        "the file has two different PVH entry points: 0x100008 and 0x100010 (note value at byte 0xf4)",
     );
 
     // A PVH entry point alone is enough; notes of other architectures are ignored.
@@ -129,7 +129,7 @@ fn notes_stay_inside_their_segment() {
     short[p_filesz + 6] = 1;
     check(
         &short,
-        "the content of program header 1 ends past the end of the file: 0x1000000000012 bytes at offset 0x110 (`p_offset` at \
+        "the segment of program header 1 ends past the end of the file: 0x1000000000012 bytes at offset 0x110 (`p_offset` at \
          byte 0x80) of a file of 0x170 bytes; is the file truncated?",
     );
     // The limit on the number of notes.
@@ -137,7 +137,7 @@ fn notes_stay_inside_their_segment() {
     with(&many, &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"));
     with(
         &[many, vec![0; 12]].concat(),
-        "the file has more than 4096 notes, which is unsupported (the name of the next one is at byte 0xc0dc)",
+        "unsupported: the file has more than 4096 notes (the name of the next one is at byte 0xc0dc)",
     );
 }
 
@@ -175,7 +175,7 @@ fn pvh_relocation() {
         with(16, &[0]),
         "`PHYS32_RELOC alignment` at byte 0xe0 is 0x0, expected a power of two"
     );
-    assert_eq!(with(16, &[1, 9, 8]), "the ELF file makes no valid kernel image");
+    assert_eq!(with(16, &[1, 9, 8]), "the ELF file is not a valid kernel image");
 
     // Notes of the same type by another name are ignored.
     let foreign = [note(4, "xen", 19, &[]), entry].concat();

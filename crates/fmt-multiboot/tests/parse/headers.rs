@@ -1,9 +1,9 @@
-//! Headers of both versions: where they are found, what they ask for, and what is wrong with them.
+//! Headers of both versions: location, content and errors.
 
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
-    AddressOverride, Console, Framebuffer, InfoRequest, Multiboot, Multiboot2, Relocatable, UnknownTag,
-    VideoMode,
+    Console, Framebuffer, InfoRequest, LoadAddresses, Multiboot2Metadata, MultibootMetadata, Relocatable,
+    UnknownTag, VideoMode,
 };
 
 use crate::check;
@@ -44,8 +44,8 @@ fn a_header_lies_in_the_first_8_kib() {
     check(
         0x3000,
         8192 - 28,
-        "Malformed: the Multiboot header at byte 0x1fe4 has 0x20 bytes and ends past byte 0x2000, the end of the file or of \
-         the part that a header must lie in",
+        "Malformed: the Multiboot header of 0x20 bytes at byte 0x1fe4 ends past byte 0x2000, the end of the file or of the part \
+         of the file that may contain the header",
     );
     check(0x3000, 8192, "not a Multiboot image");
 }
@@ -71,14 +71,14 @@ fn a_multiboot2_header_lies_in_the_first_32_kib() {
     check(
         0x9000,
         32768 - 56,
-        "Malformed: the Multiboot2 header at byte 0x7fc8 has 0x40 bytes and ends past byte 0x8000, the end of the file or of \
-         the part that a header must lie in",
+        "Malformed: the Multiboot2 header of 0x40 bytes at byte 0x7fc8 ends past byte 0x8000, the end of the file or of the part \
+         of the file that may contain the header",
     );
     check(0x9000, 32768, "not a Multiboot image");
 }
 
 #[test]
-fn magic_and_checksum_make_a_header() {
+fn a_header_needs_a_magic_number_and_a_checksum() {
     for byte in 0..12 {
         let mut bytes = file(0x100, 0, &v1_at(AT));
         bytes[byte] ^= 1;
@@ -87,7 +87,7 @@ fn magic_and_checksum_make_a_header() {
         bytes[byte] ^= 1;
         check(&bytes, "not a Multiboot image");
     }
-    // The first good one counts.
+    // The first valid header is used.
     let mut bytes = file(0x100, 0x20, &v1_at(at(0x20)));
     bytes[..4].copy_from_slice(&0x1bad_b002u32.to_le_bytes());
     check(&bytes, "fixed, multiboot 0x100000, 0x100000..0x100100=0x0..0x100");
@@ -99,8 +99,7 @@ fn a_header_needs_an_elf_file_or_addresses() {
     for header in [v1(3, &[]), v2(&[])] {
         check(
             &file(0x100, 8, &header),
-            "Unsupported: the file has a Multiboot header at byte 0x8 but is no ELF file, and the header has no load addresses: \
-             unsupported",
+            "Unsupported: unsupported: the Multiboot header at byte 0x8 has no load addresses, and the file is not an ELF file",
         );
         let mut pe = file(0x100, 8, &header);
         pe[..2].copy_from_slice(b"MZ");
@@ -109,7 +108,7 @@ fn a_header_needs_an_elf_file_or_addresses() {
 }
 
 #[test]
-fn tags_that_are_cut_or_not_ended_are_refused() {
+fn truncated_and_unterminated_tags_are_refused() {
     let check = |body: &[u8], expected: &str| check(&file(0x200, 0, &v2_raw(0, body)), expected);
     check(
         &[],
@@ -152,7 +151,7 @@ fn tags_that_are_cut_or_not_ended_are_refused() {
 }
 
 #[test]
-fn tags_and_fields_that_cannot_be_are_refused() {
+fn invalid_tags_and_fields_are_refused() {
     let check_tags = |tags: &[Vec<u8>], expected: &str| check(&file(0x200, 0, &v2(tags)), expected);
     for kind in [2, 3, 4, 5, 8, 9, 10] {
         let one = tag(kind, 1, &[0x10_0000; 4]);
@@ -175,7 +174,7 @@ fn tags_and_fields_that_cannot_be_are_refused() {
     );
     check(
         &file(0x100, 0, &v2_raw(4, &tag(0, 0, &[]))),
-        "Unsupported: `architecture` at byte 0x4 is 4: unsupported, only 0 (i386) is",
+        "Unsupported: `architecture` at byte 0x4 is 4: unsupported, the only architecture supported is i386 (0)",
     );
     let mut short = file(0x100, 0, &v2(&[]));
     short[8..12].copy_from_slice(&15u32.to_le_bytes());
@@ -192,15 +191,15 @@ fn the_header_becomes_metadata() {
     let rest = [0x10_0000, 0x10_0000, 0, 0, 0x10_0000, 1, 80, 25, 0];
     let bytes = file(0x100, 0, &v1(0x1_0005, &rest));
     let image = fmt_multiboot::parse(&bytes).unwrap().unwrap();
-    let mut expected = Multiboot::new(0, 0x1_0005);
-    expected.addresses = Some(AddressOverride::new(0x10_0000, 0x10_0000, 0, 0));
+    let mut expected = MultibootMetadata::new(0, 0x1_0005);
+    expected.addresses = Some(LoadAddresses::new(0x10_0000, 0x10_0000, 0, 0));
     expected.video = Some(VideoMode::new(1, 80, 25, 0));
     assert_eq!(image.metadata(), Some(&expected));
-    assert_eq!(image.metadata::<Multiboot2>(), None);
+    assert_eq!(image.metadata::<Multiboot2Metadata>(), None);
     check(
         &bytes[..44],
-        "Malformed: the Multiboot header at byte 0x0 has 0x30 bytes and ends past byte 0x2c, the end of the file or of the \
-         part that a header must lie in",
+        "Malformed: the Multiboot header of 0x30 bytes at byte 0x0 ends past byte 0x2c, the end of the file or of the part of \
+         the file that may contain the header",
     );
 }
 
@@ -224,22 +223,22 @@ fn every_tag_becomes_metadata() {
     ];
     let header = v2(&tags);
     let image = fmt_multiboot::parse(&file(0x200, 8, &header)).unwrap().unwrap();
-    let mut expected = Multiboot2::new(8, u32::try_from(header.len()).unwrap());
+    let mut expected = Multiboot2Metadata::new(8, u32::try_from(header.len()).unwrap());
     expected.requests = vec![
         InfoRequest::new(InfoTag::BASIC_MEMORY, false),
         InfoRequest::new(InfoTag::MEMORY_MAP, false),
         InfoRequest::new(InfoTag(0x1234), true),
     ];
-    expected.addresses = Some(AddressOverride::new(0x10_0008, 0x10_0000, 0, 0));
+    expected.addresses = Some(LoadAddresses::new(0x10_0008, 0x10_0000, 0, 0));
     expected.entry = Some(0x10_0000);
     expected.console = Some(Console::new(3, false));
     expected.framebuffer = Some(Framebuffer::new(1024, 768, 32, true));
-    expected.aligns_modules = true;
+    expected.requires_aligned_modules = true;
     expected.efi_boot_services = true;
     expected.efi32_entry = Some(0x11);
     expected.efi64_entry = Some(0x22);
     expected.relocatable = Some(Relocatable::new(0x1000, u32::MAX, 0x1000, 2, true));
-    let found: &Multiboot2 = image.metadata().unwrap();
+    let found: &Multiboot2Metadata = image.metadata().unwrap();
     let kinds: Vec<_> = found.unknown.iter().map(|tag| (tag.kind, tag.optional)).collect();
     assert_eq!(kinds, [(11, true), (0x8000, false)]);
     let offset = found.unknown[0].offset;

@@ -1,4 +1,4 @@
-//! Where the bytes of a file go: by load addresses, by ELF headers, and by both.
+//! Segments and entry points by load addresses, by ELF headers, and by both.
 
 use crate::elf::{EM_386, EM_AARCH64, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 use crate::writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
@@ -21,7 +21,7 @@ fn check_addresses(at: Addresses, expected: &str) {
 }
 
 #[test]
-fn addresses_say_what_goes_where() {
+fn load_addresses_determine_the_segment() {
     let at = |header, load, load_end, bss_end, entry| Addresses {
         header,
         load,
@@ -106,13 +106,13 @@ fn addresses_that_contradict_each_other_are_refused() {
         |at| at.entry = MIB + 0x400,
         0x5c,
         0x70,
-        "Malformed: `entry_addr` at byte AT is 0x100400, expected an address in 0x100000..0x100400, which is loaded",
+        "Malformed: `entry_addr` at byte AT is 0x100400, expected an address in the loaded memory, 0x100000..0x100400",
     );
     one(
         |at| at.entry = MIB - 1,
         0x5c,
         0x70,
-        "Malformed: `entry_addr` at byte AT is 0xfffff, expected an address in 0x100000..0x100400, which is loaded",
+        "Malformed: `entry_addr` at byte AT is 0xfffff, expected an address in the loaded memory, 0x100000..0x100400",
     );
 }
 
@@ -193,13 +193,13 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     check(
         &elf(EM_X86_64, &v2(&[tag(3, 0, &[3 * MIB])]), &[]).bytes(),
         &format!(
-            "Malformed: `entry_addr` at byte {:#x} is 0x300000, expected an address in 0x100000..0x201000, which is loaded",
+            "Malformed: `entry_addr` at byte {:#x} is 0x300000, expected an address in the loaded memory, 0x100000..0x201000",
             0xb0 + 16 + 8
         ),
     );
     check(
         &elf(EM_X86_64, &v2(&[tag(3, 0, &[MIB + 0x8000])]), &[]).bytes(),
-        "Malformed: the file makes no valid kernel image: the multiboot2 entry point 0x108000 is in no segment",
+        "Malformed: the Multiboot file is not a valid kernel image: the multiboot2 entry point 0x108000 is in no segment",
     );
     let mut no_entry = elf(EM_X86_64, &v1(3, &[]), &[pvh()]);
     no_entry.entry = 0;
@@ -211,13 +211,13 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     object.e_type = 1;
     check(
         &object.bytes(),
-        "Unsupported: the ELF file with the Multiboot header is refused: unsupported: an object file or kernel module (`e_type` at byte \
-         0x10 is ET_REL), not a linked kernel",
+        "Unsupported: the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported: \
+         unsupported: an object file or kernel module (`e_type` at byte 0x10 is ET_REL), not a linked kernel",
     );
 }
 
 /// An ELF64 file of one segment whose header has addresses; `change` makes them differ from the ELF headers.
-fn with_addresses(more: &[Phdr], change: fn(&mut Addresses)) -> Vec<u8> {
+pub(crate) fn with_addresses(more: &[Phdr], change: fn(&mut Addresses)) -> Vec<u8> {
     let mut at = Addresses {
         header: MIB,
         load: MIB,
@@ -238,7 +238,7 @@ fn entry_points_of_equal_layouts_are_kept() {
         &with_addresses(&[], |_| {}),
         "fixed, multiboot 0x100004, elf64 0x100000, 0x100000..0x101000=0x80..0xc0",
     );
-    // More memory behind the BSS, and more of the file, is no contradiction.
+    // A longer BSS and more bytes of the file do not conflict.
     check(
         &with_addresses(&[pvh()], |at| at.bss_end += 0x1000),
         "fixed, elf64 0x100000, pvh 0x100008, multiboot 0x100004, 0x100000..0x102000=0xb0..0xf0",
@@ -253,15 +253,14 @@ fn entry_points_of_equal_layouts_are_kept() {
 fn entry_points_of_other_layouts_are_left_out() {
     let left_out = |abi: &str| {
         format!(
-            "; the {abi} entry point is left out: the load addresses of the Multiboot header and those of the other headers load the \
-             file differently"
+            "; the {abi} entry point is left out: its load addresses conflict with those of the preferred entry point"
         )
     };
     let check = |bytes: &[u8], expected: &str, out: &[&str]| {
         let out: String = out.iter().map(|abi| left_out(abi)).collect();
         check(bytes, &format!("{expected}{out}"));
     };
-    // Elsewhere in memory.
+    // Other addresses in memory.
     check(
         &with_addresses(&[], |at| {
             for addr in [
@@ -277,7 +276,7 @@ fn entry_points_of_other_layouts_are_left_out() {
         "fixed, multiboot 0x100014, 0x100010..0x101010=0x80..0xc0",
         &["elf64"],
     );
-    // Less of the file.
+    // Fewer bytes of the file.
     check(
         &with_addresses(&[], |at| at.load_end -= 1),
         "fixed, multiboot 0x100004, 0x100000..0x101000=0x80..0xbf",
@@ -289,7 +288,7 @@ fn entry_points_of_other_layouts_are_left_out() {
         "fixed, multiboot 0x100004, 0x100000..0x101000=0xb0..0xf8",
         &["elf64"],
     );
-    // A PVH entry point is worth more than the header's.
+    // A PVH entry point is preferred to that of the header.
     check(
         &with_addresses(&[pvh()], |at| at.load_end -= 1),
         "fixed, elf64 0x100000, pvh 0x100008, 0x100000..0x101000=0xb0..0xf0",
@@ -298,7 +297,7 @@ fn entry_points_of_other_layouts_are_left_out() {
 }
 
 #[test]
-fn addresses_take_the_place_of_elf_headers_that_are_refused() {
+fn load_addresses_replace_invalid_elf_headers() {
     let mut bytes = with_addresses(&[], |_| {});
     bytes[16] = 1;
     check(&bytes, "fixed, multiboot 0x100004, 0x100000..0x101000=0x80..0xc0");
@@ -322,7 +321,7 @@ fn the_layouts_of_both_versions_can_differ() {
     bytes[0x40..0x40 + second.len()].copy_from_slice(&second);
     check(
         &bytes,
-        "fixed, multiboot2 0x200000, 0x200000..0x200400=0x0..0x400; the multiboot entry point is left out: the load addresses of \
-         the Multiboot header and those of the other headers load the file differently",
+        "fixed, multiboot2 0x200000, 0x200000..0x200400=0x0..0x400; the multiboot entry point is left out: its load addresses \
+         conflict with those of the preferred entry point",
     );
 }

@@ -1,4 +1,4 @@
-//! The parser against files made by an independent writer. Every table goes through [`check`].
+//! Tests of the parser with files of an independent writer. All tables use [`check`].
 
 #[path = "../../../fmt-elf/tests/elf/elf_writer.rs"]
 #[expect(dead_code, reason = "fmt-elf's tests use more of it")]
@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use boot_core::{KernelImage, Placement};
 
-/// Parses `bytes` and compares what came out, image or error, with `expected`.
+/// Parses `bytes` and compares the image or the error with `expected`.
 #[track_caller]
 fn check(bytes: &[u8], expected: &str) {
     let found = match fmt_multiboot::parse(&bytes) {

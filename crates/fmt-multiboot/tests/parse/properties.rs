@@ -1,4 +1,4 @@
-//! Whatever the bytes are: an error, or an image that keeps its promises.
+//! Properties of the parser with arbitrary files: it returns an error or an image with the invariants of `KernelImage`.
 
 use boot_core::{EntryAbi, KernelImage};
 use boot_multiboot::{MULTIBOOT, MULTIBOOT2};
@@ -8,8 +8,8 @@ use proptest::sample::Index;
 use crate::elf::{EM_386, EM_X86_64, Elf, load, note, notes, words};
 use crate::writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
 
-/// Checks the promises of `KernelImage` one by one, and that a Multiboot entry point is one of a header.
-fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {
+/// Checks the invariants of `KernelImage`, and that an image with a Multiboot entry point has the metadata of its header.
+fn check_invariants(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(image.source_len(), bytes.len() as u64);
     prop_assert!(!image.segments().is_empty());
     prop_assert!(!image.entries().is_empty());
@@ -25,8 +25,8 @@ fn keeps_its_promises(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseE
         let mut segments = image.segments().iter();
         prop_assert!(segments.any(|segment| segment.range.contains_addr(entry.addr)));
     }
-    let first: Option<&boot_multiboot::Multiboot> = image.metadata();
-    let second: Option<&boot_multiboot::Multiboot2> = image.metadata();
+    let first: Option<&boot_multiboot::MultibootMetadata> = image.metadata();
+    let second: Option<&boot_multiboot::Multiboot2Metadata> = image.metadata();
     prop_assert!(first.is_some() || second.is_some());
     prop_assert!(first.is_some() || image.entry(MULTIBOOT).is_none());
     prop_assert!(second.is_some() || image.entry(MULTIBOOT2).is_none());
@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn headers_in_any_file(bytes in any_file()) {
         if let Ok(Some(image)) = fmt_multiboot::parse(&bytes) {
-            keeps_its_promises(&image, &bytes)?;
+            check_invariants(&image, &bytes)?;
         }
     }
 
@@ -117,13 +117,13 @@ proptest! {
             bytes.truncate(cut.index(bytes.len() * 2));
         }
         if let Ok(Some(image)) = fmt_multiboot::parse(&bytes) {
-            keeps_its_promises(&image, &bytes)?;
+            check_invariants(&image, &bytes)?;
         }
     }
 
     /// An ELF file that fmt-elf accepts keeps every entry point that it has there, unless a warning names it.
     #[test]
-    fn entry_points_get_lost_with_a_warning_only(bytes in any_file()) {
+    fn entry_points_are_left_out_only_with_a_warning(bytes in any_file()) {
         let (Ok(Some(elf)), Ok(Some(image))) = (fmt_elf::parse(&bytes), fmt_multiboot::parse(&bytes)) else {
             return Ok(());
         };

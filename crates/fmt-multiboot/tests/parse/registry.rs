@@ -1,7 +1,9 @@
 //! The format as a plugin.
 
-use boot_core::{DetectError, KernelFormat, detect};
+use boot_core::{DetectError, FormatErrorKind, KernelFormat, detect};
+use fmt_test::TestSource;
 
+use crate::layouts::with_addresses;
 use crate::writer::{file, v1};
 
 #[test]
@@ -22,6 +24,19 @@ fn errors_name_the_format() {
             assert_eq!(error.to_string(), "this multiboot image is not supported");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_failing_read_is_an_error() {
+    // The header has load addresses, so invalid ELF headers are not an error.
+    let new = || TestSource::new(with_addresses(&[], |_| {}));
+    // The lengths for both parsers, the first 32 KiB, the ELF header and the program headers.
+    let image = fmt_multiboot::parse(&new().failing_after(5)).unwrap().unwrap();
+    assert_eq!(image.entries().len(), 2);
+    for operations in 0..5 {
+        let error = fmt_multiboot::parse(&new().failing_after(operations)).unwrap_err();
+        assert_eq!(error.kind(), FormatErrorKind::Read, "{operations}: {error}");
     }
 }
 

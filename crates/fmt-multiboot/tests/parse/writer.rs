@@ -1,4 +1,4 @@
-//! Writes Multiboot headers and files around them: what tests and fuzz seeds are made with.
+//! Writer of Multiboot headers and files for tests and fuzz seeds.
 //!
 //! Every field is written by hand, in the order of the specifications, and nothing is shared with the parser.
 

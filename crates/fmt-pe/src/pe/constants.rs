@@ -8,21 +8,33 @@ pub const MAX_SECTIONS: u16 = 512;
 
 /// Machine type ("Machine Types").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Machine(pub u16);
+pub struct Machine(
+    /// Number in the COFF header.
+    pub u16,
+);
 
 /// Subsystem that runs the image ("Windows Subsystem").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subsystem(pub u16);
+pub struct Subsystem(
+    /// Number in the optional header.
+    pub u16,
+);
 
 /// Index of a data directory ("Optional Header Data Directories").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DirectoryEntry(pub u8);
+pub struct DirectoryEntry(
+    /// Index, from 0.
+    pub u8,
+);
 
 /// Type of a base relocation ("Base Relocation Types"): four bits.
 ///
 /// The *delta* is the address of the image minus its `ImageBase`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelocationType(pub u8);
+pub struct RelocationType(
+    /// Number in the upper four bits of an entry.
+    pub u8,
+);
 
 /// Defines the named constants of a newtype, and its `Display` and `Debug` with the name, or else with the number.
 macro_rules! named_constants {

@@ -42,7 +42,7 @@ pub enum Malformed {
     HeadersTruncated {
         /// File offset of the end of the headers.
         end: u64,
-        /// Length of the file.
+        /// Length of the file in bytes.
         len: u64,
     },
     /// The magic number of the optional header is unknown.
@@ -50,9 +50,9 @@ pub enum Malformed {
         "the magic number of the PE optional header at {offset:#x} is {found:#06x}, expected 0x10b or 0x20b"
     )]
     OptionalMagic {
-        /// The file offset of the field.
+        /// File offset of the magic number.
         offset: u64,
-        /// Value found.
+        /// Its value.
         found: u16,
     },
     /// `SizeOfOptionalHeader` is too small for the optional header.
@@ -60,13 +60,13 @@ pub enum Malformed {
         "SizeOfOptionalHeader of the PE header is {found:#x}, but the optional header at {offset:#x} with its {directories} data directories has {need:#x} bytes"
     )]
     OptionalHeaderTooShort {
-        /// The file offset of the optional header.
+        /// File offset of the optional header.
         offset: u64,
-        /// Value found.
+        /// Value of `SizeOfOptionalHeader`.
         found: u16,
-        /// The number of data directories.
+        /// `NumberOfRvaAndSizes`: number of data directories.
         directories: u32,
-        /// Length needed.
+        /// Length of the optional header with these data directories, in bytes.
         need: u64,
     },
     /// `SectionAlignment` or `FileAlignment` is invalid.
@@ -84,9 +84,9 @@ pub enum Malformed {
         "SizeOfHeaders of the PE header is {found:#x}, expected at least {end:#x}, the end of the headers, and at most {image:#x}, the SizeOfImage"
     )]
     SizeOfHeaders {
-        /// Value found.
+        /// Value of `SizeOfHeaders`.
         found: u32,
-        /// End of the section table.
+        /// File offset of the end of the section table.
         end: u64,
         /// `SizeOfImage`.
         image: u32,
@@ -94,7 +94,7 @@ pub enum Malformed {
     /// The entry point is outside the image.
     #[error("the PE entry point is at RVA {found:#x}, outside the image of {image:#x} bytes")]
     EntryPoint {
-        /// Value found.
+        /// Value of `AddressOfEntryPoint`.
         found: u32,
         /// `SizeOfImage`.
         image: u32,
@@ -108,7 +108,7 @@ pub enum Malformed {
         name: SectionName,
         /// File range of the content.
         data: SourceRange,
-        /// Length of the file.
+        /// Length of the file in bytes.
         len: u64,
     },
     /// The content of a section begins inside the headers. UEFI firmware refuses this (EDK2, `PeCoffLoaderGetImageInfo`).
@@ -132,7 +132,7 @@ pub enum Malformed {
         name: SectionName,
         /// RVA of the start.
         start: u32,
-        /// Length in memory.
+        /// Length in memory in bytes.
         need: u32,
         /// `SizeOfImage`.
         image: u32,
@@ -152,9 +152,9 @@ pub enum Malformed {
     DirectoryOutsideFile {
         /// The directory.
         directory: DirectoryEntry,
-        /// Its start in memory.
+        /// RVA of the table.
         start: u32,
-        /// Its length.
+        /// Length of the table in bytes.
         size: u32,
     },
     /// The size of a block of base relocations is invalid.
@@ -164,14 +164,14 @@ pub enum Malformed {
     RelocationBlock {
         /// RVA of the block.
         rva: u32,
-        /// Its size.
+        /// Size of the block in bytes.
         size: u32,
-        /// The end of the table.
+        /// RVA of the end of the table.
         end: u32,
     },
     /// The field of a base relocation lies outside the image.
     #[error(
-        "the base relocation ({relocation_type}) of RVA {rva:#x} is outside the image of {image:#x} bytes"
+        "the {relocation_type} base relocation of the field at RVA {rva:#x} is outside the image of {image:#x} bytes"
     )]
     RelocationOutsideImage {
         /// RVA of the field.
@@ -197,7 +197,7 @@ pub enum Unsupported {
         found: u16,
     },
     /// Base relocation of an unsupported type.
-    #[error("the base relocation of RVA {rva:#x} has the unsupported type {}", .relocation_type.0)]
+    #[error("the base relocation of the field at RVA {rva:#x} has the unsupported type {}", .relocation_type.0)]
     RelocationType {
         /// RVA of the field.
         rva: u64,

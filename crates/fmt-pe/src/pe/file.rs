@@ -110,7 +110,7 @@ impl<'a> PeFile<'a> {
         (entry != 0).then_some(entry)
     }
 
-    /// File range of the headers, which are loaded to the start of the image.
+    /// File range of the headers. They are loaded to the start of the image.
     #[must_use]
     pub fn headers(&self) -> SourceRange {
         SourceRange::whole(self.optional.size_of_headers.into())
@@ -169,7 +169,7 @@ impl<'a> PeFile<'a> {
         Ok(Relocations::new(self.source, table, self.optional.size_of_image))
     }
 
-    /// Computes the value that `CheckSum` should have, from the whole file.
+    /// Computes the checksum of the whole file: the value that [`OptionalHeader::check_sum`] must have unless that is zero.
     ///
     /// # Errors
     ///

@@ -28,9 +28,9 @@ pub struct DosHeader {
     pub e_crlc: U16,
     /// Length of the header in 16-byte paragraphs.
     pub e_cparhdr: U16,
-    /// Paragraphs needed beyond the program.
+    /// Number of extra paragraphs that the program needs.
     pub e_minalloc: U16,
-    /// Paragraphs wanted beyond the program.
+    /// Maximum number of extra paragraphs.
     pub e_maxalloc: U16,
     /// Initial `ss`.
     pub e_ss: U16,
@@ -74,7 +74,7 @@ pub struct CoffHeader {
     pub pointer_to_symbol_table: U32,
     /// The number of symbols; zero in an image.
     pub number_of_symbols: U32,
-    /// Length of the optional header, data directories included.
+    /// Length of the optional header with its data directories, in bytes.
     pub size_of_optional_header: U16,
     /// Flags such as [`RELOCS_STRIPPED`].
     pub characteristics: U16,
@@ -92,11 +92,11 @@ pub struct OptionalHeader32 {
     pub major_linker_version: u8,
     /// Version of the linker.
     pub minor_linker_version: u8,
-    /// Sum of the code sections' lengths.
+    /// Length of all code sections, in bytes.
     pub size_of_code: U32,
-    /// Sum of the initialised data sections' lengths.
+    /// Length of all sections of initialised data, in bytes.
     pub size_of_initialized_data: U32,
-    /// Sum of the uninitialised data sections' lengths.
+    /// Length of all sections of uninitialised data, in bytes.
     pub size_of_uninitialized_data: U32,
     /// Entry point, relative to the image base; zero for none.
     pub address_of_entry_point: U32,
@@ -108,13 +108,13 @@ pub struct OptionalHeader32 {
     pub image_base: U32,
     /// Fields common to PE32 and PE32+.
     pub common: OptionalCommon,
-    /// Stack to reserve.
+    /// Size of the stack to reserve, in bytes.
     pub size_of_stack_reserve: U32,
-    /// Stack to commit.
+    /// Size of the stack to commit, in bytes.
     pub size_of_stack_commit: U32,
-    /// Heap to reserve.
+    /// Size of the heap to reserve, in bytes.
     pub size_of_heap_reserve: U32,
-    /// Heap to commit.
+    /// Size of the heap to commit, in bytes.
     pub size_of_heap_commit: U32,
     /// Reserved.
     pub loader_flags: U32,
@@ -134,11 +134,11 @@ pub struct OptionalHeader64 {
     pub major_linker_version: u8,
     /// Version of the linker.
     pub minor_linker_version: u8,
-    /// Sum of the code sections' lengths.
+    /// Length of all code sections, in bytes.
     pub size_of_code: U32,
-    /// Sum of the initialised data sections' lengths.
+    /// Length of all sections of initialised data, in bytes.
     pub size_of_initialized_data: U32,
-    /// Sum of the uninitialised data sections' lengths.
+    /// Length of all sections of uninitialised data, in bytes.
     pub size_of_uninitialized_data: U32,
     /// Entry point, relative to the image base; zero for none.
     pub address_of_entry_point: U32,
@@ -148,13 +148,13 @@ pub struct OptionalHeader64 {
     pub image_base: U64,
     /// Fields common to PE32 and PE32+.
     pub common: OptionalCommon,
-    /// Stack to reserve.
+    /// Size of the stack to reserve, in bytes.
     pub size_of_stack_reserve: U64,
-    /// Stack to commit.
+    /// Size of the stack to commit, in bytes.
     pub size_of_stack_commit: U64,
-    /// Heap to reserve.
+    /// Size of the heap to reserve, in bytes.
     pub size_of_heap_reserve: U64,
-    /// Heap to commit.
+    /// Size of the heap to commit, in bytes.
     pub size_of_heap_commit: U64,
     /// Reserved.
     pub loader_flags: U32,
@@ -168,13 +168,13 @@ pub struct OptionalHeader64 {
 )]
 #[repr(C)]
 pub struct OptionalCommon {
-    /// Alignment of sections in memory.
+    /// Alignment of sections in memory, in bytes.
     pub section_alignment: U32,
-    /// Alignment of sections in the file.
+    /// Alignment of sections in the file, in bytes.
     pub file_alignment: U32,
-    /// Version of the operating system that is needed.
+    /// Required version of the operating system.
     pub major_operating_system_version: U16,
-    /// Version of the operating system that is needed.
+    /// Required version of the operating system.
     pub minor_operating_system_version: U16,
     /// Version of the image.
     pub major_image_version: U16,
@@ -186,9 +186,9 @@ pub struct OptionalCommon {
     pub minor_subsystem_version: U16,
     /// Reserved.
     pub win32_version_value: U32,
-    /// Length of the image in memory, headers included.
+    /// Length of the image in memory with its headers, in bytes.
     pub size_of_image: U32,
-    /// Length of all headers.
+    /// Length of all headers, rounded up to the alignment of sections in the file, in bytes.
     pub size_of_headers: U32,
     /// Checksum of the file.
     pub check_sum: U32,
@@ -218,13 +218,13 @@ pub struct DataDirectory {
 pub struct SectionHeader {
     /// Name, padded with zeros.
     pub name: [u8; 8],
-    /// Length in memory.
+    /// Length in memory in bytes.
     pub virtual_size: U32,
     /// Start in memory, relative to the image base.
     pub virtual_address: U32,
-    /// Length in the file.
+    /// Length in the file in bytes.
     pub size_of_raw_data: U32,
-    /// Start in the file; zero if the section has no bytes in the file.
+    /// File offset; zero if the section has no bytes in the file.
     pub pointer_to_raw_data: U32,
     /// Zero in an image.
     pub pointer_to_relocations: U32,

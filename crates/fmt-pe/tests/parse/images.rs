@@ -131,7 +131,7 @@ fn riscv_images() {
     check(
         new().u32(0x20, 0xffff).bytes(0x30, &[0; 8]),
         "riscv-image riscv64 little
-         warning: the header version at 0x20 is 0.65535, newer than 0.2; newer fields are ignored",
+         warning: the riscv header version at 0x20 is 0.65535, newer than 0.2; newer fields are ignored",
     );
     check(
         new().u64(0x10, 1),
@@ -176,23 +176,23 @@ fn an_invalid_pe_header_of_a_kernel_gives_a_warning() {
         File::arm64().efi_stub(0x8664),
         "arm64-image aarch64 little
          EFI stub false
-         warning: the PE header is for x86_64, but the image is for arm64: firmware will not start it",
+         warning: the PE header is for x86_64, but the image is for arm64, so UEFI firmware cannot start the image",
     );
     check(
         File::riscv().efi_stub(0xaa64),
         "riscv-image riscv64 little
          EFI stub false
-         warning: the PE header is for arm64, but the image is for riscv64: firmware will not start it",
+         warning: the PE header is for arm64, but the image is for riscv64, so UEFI firmware cannot start the image",
     );
     check(
         arm64().u16(offset::MAGIC, 0x30b),
         "arm64-image aarch64 little
          EFI stub false
-         warning: firmware will not start it: the magic number of the PE optional header at 0x98 is 0x030b, expected 0x10b or 0x20b",
+         warning: UEFI firmware cannot start the image: the magic number of the PE optional header at 0x98 is 0x030b, expected 0x10b or 0x20b",
     );
     check(
         arm64().u16(offset::SECTIONS, 513),
-        "warning: firmware may not start it: the file has 513 PE sections; at most 512 are supported",
+        "warning: UEFI firmware may not start the image: the file has 513 PE sections; at most 512 are supported",
     );
     // A DOS header alone, and a signature without one, are no PE header.
     assert!(!summary(&arm64().u32(0x80, 0).build()).contains("warning"));
@@ -252,7 +252,8 @@ fn a_file_may_end_in_its_header() {
             if len < magic {
                 check(&file[..len], "something else");
             } else {
-                let sentence = "the file has LEN bytes, but the header has 0x40; is the file truncated?";
+                let sentence =
+                    "the file has LEN bytes, but the header of its format has 0x40; is the file truncated?";
                 let sentence = sentence.replace("LEN", &format!("{len:#x}"));
                 check(&file[..len], &format!("malformed {name}: {sentence}"));
             }
@@ -306,7 +307,7 @@ fn malformed_images() {
     }
     let memory = |format: &str, need: u64, offset: u64| {
         format!(
-            "{format}: the kernel needs {need:#x} bytes (image_size at 0x10) from {offset:#x} (text_offset at 0x8), more than it can address"
+            "{format}: the kernel needs {need:#x} bytes (image_size at 0x10, or computed from the length of the file) from {offset:#x} (text_offset at 0x8), more than it can address"
         )
     };
     for (offset, need) in [
@@ -349,7 +350,7 @@ fn unsupported_images() {
         check(
             File::riscv().u32(0x20, version),
             &format!(
-                "riscv-image: the header version at 0x20 is {name}; supported are 0.1, 0.2 and later versions compatible with them"
+                "riscv-image: the riscv header version at 0x20 is {name}; supported are 0.1, 0.2 and later versions compatible with them"
             ),
         );
     }

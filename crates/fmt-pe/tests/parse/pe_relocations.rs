@@ -82,7 +82,7 @@ fn unsupported_types() {
             check(
                 table(12).block(0, page, &[0, entry]),
                 &format!(
-                    "relocation unsupported: the base relocation of RVA {rva:#x} has the unsupported type {number}"
+                    "relocation unsupported: the base relocation of the field at RVA {rva:#x} has the unsupported type {number}"
                 ),
             );
         }
@@ -147,7 +147,7 @@ fn relocations_outside_the_image() {
         check(
             table(12).block(0, page, &[entry, 0]),
             &format!(
-                "relocation malformed: the base relocation ({kind}) of RVA {rva:#x} is outside the image of 0x4000 bytes"
+                "relocation malformed: the {kind} base relocation of the field at RVA {rva:#x} is outside the image of 0x4000 bytes"
             ),
         );
     }

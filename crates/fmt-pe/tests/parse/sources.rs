@@ -165,7 +165,7 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
         &RISCV_IMAGE,
         &File::riscv().u32(0x20, 1 << 16).build(),
         Unsupported,
-        "the header version",
+        "the riscv header version",
     );
     check(
         &ZBOOT,

@@ -1,4 +1,4 @@
-//! The information of Multiboot2 (Multiboot2 2.0, 3.6): a head, and tags on multiples of eight bytes.
+//! The boot information (Multiboot2 2.0, 3.6): a header and tags, each aligned to eight bytes.
 
 use alloc::vec::Vec;
 
@@ -12,21 +12,21 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
 use crate::files::{File, bounds};
 
-/// The protocol's name.
+/// Name of the protocol.
 pub(super) const NAME: &str = "multiboot2";
 
-/// A copy of the machine's RSDP, as the ACPI specification defines it.
+/// A copy of the machine's RSDP (ACPI 6.5, 5.2.5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rsdp {
-    /// Of ACPI 1.0.
+    /// RSDP of ACPI 1.0 (revision 0), for the tag [`InfoTag::ACPI_OLD_RSDP`].
     Old([u8; 20]),
-    /// Of ACPI 2.0 or later.
+    /// RSDP of ACPI 2.0 or later (revision 2), for the tag [`InfoTag::ACPI_NEW_RSDP`].
     New([u8; 36]),
 }
 
 impl Rsdp {
-    /// The information tag that holds it.
+    /// Type of the information tag that contains it.
     pub(super) const fn tag(self) -> InfoTag {
         match self {
             Self::Old(_) => InfoTag::ACPI_OLD_RSDP,
@@ -35,19 +35,20 @@ impl Rsdp {
     }
 }
 
-/// What goes into the information.
+/// Contents of the boot information.
 pub(super) struct Contents<'a> {
     pub(super) memory: &'a MemoryMap,
-    /// With its terminating zero.
+    /// With its terminating NUL.
     pub(super) cmdline: &'a [u8],
     pub(super) files: &'a [File],
     pub(super) rsdp: Option<Rsdp>,
-    /// The address of a relocatable image.
+    /// Load address of a relocatable image.
     pub(super) load_base: Option<u32>,
 }
 
 impl Contents<'_> {
-    /// The information for modules in these places. Its length does not depend on them, and it holds no address of its own.
+    /// Builds the boot information for modules at `places`. Its length does not depend on them, and it does not contain its
+    /// own address.
     pub(super) fn build(&self, places: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
         let mut block = Block::new(0);
         let mut header = InfoHeader::new_zeroed();
@@ -114,7 +115,7 @@ impl Contents<'_> {
 const ENTRY_SIZE: u32 = 24;
 const _: () = assert!(size_of::<MmapEntry>() == 24);
 
-/// Appends a tag with these contents, and zeros up to where the next may begin.
+/// Appends a tag with these contents, and zeros up to the next multiple of [`ALIGN`].
 fn tag(block: &mut Block, kind: InfoTag, contents: &[&[u8]]) -> Result<(), PlanError> {
     let len = contents.iter().fold(size_of::<InfoTagHeader>(), |len, part| {
         len.saturating_add(part.len())

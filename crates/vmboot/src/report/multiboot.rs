@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use boot_multiboot::{AddressOverride, Multiboot, Multiboot2};
+use boot_multiboot::{LoadAddresses, Multiboot2Metadata, MultibootMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
@@ -75,19 +75,19 @@ pub struct RelocatableReport {
     pub preference: u32,
 }
 
-impl From<&AddressOverride> for AddressesReport {
-    fn from(addresses: &AddressOverride) -> Self {
+impl From<&LoadAddresses> for AddressesReport {
+    fn from(addresses: &LoadAddresses) -> Self {
         Self {
-            header: Hex(addresses.header.into()),
-            load: Hex(addresses.load.into()),
-            load_end: Hex(addresses.load_end.into()),
-            bss_end: Hex(addresses.bss_end.into()),
+            header: Hex(addresses.header_addr.into()),
+            load: Hex(addresses.load_addr.into()),
+            load_end: Hex(addresses.load_end_addr.into()),
+            bss_end: Hex(addresses.bss_end_addr.into()),
         }
     }
 }
 
-impl From<&Multiboot> for MultibootReport {
-    fn from(header: &Multiboot) -> Self {
+impl From<&MultibootMetadata> for MultibootReport {
+    fn from(header: &MultibootMetadata) -> Self {
         Self {
             offset: Hex(header.offset),
             flags: Hex(header.flags.into()),
@@ -96,8 +96,8 @@ impl From<&Multiboot> for MultibootReport {
     }
 }
 
-impl From<&Multiboot2> for Multiboot2Report {
-    fn from(header: &Multiboot2) -> Self {
+impl From<&Multiboot2Metadata> for Multiboot2Report {
+    fn from(header: &Multiboot2Metadata) -> Self {
         Self {
             offset: Hex(header.offset),
             requests: header
@@ -111,8 +111,8 @@ impl From<&Multiboot2> for Multiboot2Report {
                 .collect(),
             addresses: header.addresses.as_ref().map(AddressesReport::from),
             relocatable: header.relocatable.map(|tag| RelocatableReport {
-                min: Hex(tag.min.into()),
-                max: Hex(tag.max.into()),
+                min: Hex(tag.min_addr.into()),
+                max: Hex(tag.max_addr.into()),
                 align: Hex(tag.align.into()),
                 preference: tag.preference,
             }),

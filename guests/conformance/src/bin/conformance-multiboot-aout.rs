@@ -1,4 +1,4 @@
-//! A Multiboot kernel with load addresses in its header: the same as those of its ELF headers.
+//! A Multiboot kernel with load addresses in its header, equal to those in its ELF headers.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",
@@ -13,7 +13,7 @@ use conformance as _;
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
     r#"
-    .set FLAGS, 0x10003                     # modules on pages, memory information, addresses
+    .set FLAGS, 0x10003                     # page-aligned modules, memory information, load addresses
     .section .multiboot, "a", @progbits
     .balign 8
     .long   0x1badb002

@@ -1,4 +1,4 @@
-//! A Multiboot kernel whose addresses are those of its ELF headers.
+//! A Multiboot kernel without load addresses in its header: it is loaded by its ELF headers.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",
@@ -13,7 +13,7 @@ use conformance as _;
 #[cfg(target_os = "none")]
 core::arch::global_asm!(
     r#"
-    .set FLAGS, 0x3                         # modules on pages, memory information
+    .set FLAGS, 0x3                         # page-aligned modules, memory information
     .section .multiboot, "a", @progbits
     .balign 8
     .long   0x1badb002

@@ -1,4 +1,4 @@
-//! A Multiboot2 kernel that may be moved, and that prefers the highest address.
+//! A relocatable Multiboot2 kernel that prefers the highest address.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",

@@ -1,4 +1,4 @@
-//! A Multiboot2 kernel: its entry point is that of a tag.
+//! A Multiboot2 kernel with an entry address tag.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![cfg_attr(
     target_os = "none",

@@ -1,29 +1,31 @@
-//! Modules of PVH and Multiboot against what a test expects of them.
+//! Clauses about the content and the command lines of modules, for PVH and Multiboot.
 
 use clauses::{fail, report};
 use contract::{Digest, Expectation, Module};
 
 use crate::machine::phys::Phys;
 
-/// The longest module command line read.
+/// Maximum number of modules that are checked.
+pub(crate) const CHECKED_MODULES: u64 = 64;
+/// Maximum length of the command line of a module.
 const MAX_CMDLINE: u64 = 4096;
 
-/// A module as it was found.
+/// A module that the boot information describes.
 pub(crate) struct Found {
     pub(crate) index: u64,
     pub(crate) address: u64,
     pub(crate) len: u64,
-    /// 0: it has none.
+    /// 0 if there is none.
     pub(crate) cmdline_address: u64,
 }
 
-/// What is expected of the module with this index.
+/// Expectation of the module with this index.
 pub(crate) fn expected(index: u64, expectation: &Expectation<'_>) -> Option<Module> {
     let index = usize::try_from(index).ok()?;
     expectation.modules.get(index).copied().flatten()
 }
 
-/// Fails for each expected module past the `count` that are there.
+/// Fails a clause for each expected module with an index of `count`, the number of modules, or more.
 pub(crate) fn missing(prefix: &str, count: u64, expectation: &Expectation<'_>) {
     let missing = expectation
         .modules
@@ -31,12 +33,12 @@ pub(crate) fn missing(prefix: &str, count: u64, expectation: &Expectation<'_>) {
         .enumerate()
         .skip(usize::try_from(count).unwrap_or(usize::MAX));
     for (index, _) in missing.filter(|(_, module)| module.is_some()) {
-        fail!(format_args!("{prefix}.module.{index}"), "{count} modules"; "this one as well");
+        fail!(format_args!("{prefix}.module.{index}"), "{count} modules"; "this module");
     }
 }
 
-/// Checks content and command line of a module, as far as something is expected of it; `initrd` is what it must hold if it is
-/// the initial RAM disk.
+/// Checks the content and the command line of a module if there is an expectation. `initrd` is the expected content if the
+/// module is the initial RAM disk.
 pub(crate) fn check(
     prefix: &str,
     found: &Found,
@@ -56,7 +58,7 @@ pub(crate) fn check(
     ] {
         let Some(content) = content else { continue };
         let name = format_args!("{prefix}.module.{index}.{what}");
-        // A length that is wrong may be absurd: then there is no use in reading that much.
+        // A wrong length may be huge, so the content is not read.
         if len == content.len {
             report::check_expected(name, &phys.digest(address, len), Some(&content));
         } else {
@@ -74,12 +76,12 @@ pub(crate) fn check(
         return fail!(name, "none"; "{cmdline}");
     }
     match string_len(cmdline_address, MAX_CMDLINE, phys) {
-        None => fail!(name, "no end within {MAX_CMDLINE} bytes"; "{cmdline}"),
+        None => fail!(name, "no terminating zero within {MAX_CMDLINE} bytes"; "{cmdline}"),
         Some(len) => report::check_expected(name, &phys.digest(cmdline_address, len), Some(&cmdline)),
     }
 }
 
-/// Length of the string at `address` without its terminating zero, which must come within `max` bytes.
+/// Length of the string at `address` without its terminating zero; `None` if there is no zero within `max` bytes.
 pub(crate) fn string_len(address: u64, max: u64, phys: &mut Phys) -> Option<u64> {
     (0..max).find(|at| phys.read_byte(address.wrapping_add(*at)) == 0)
 }

@@ -1,4 +1,4 @@
-//! The information of Multiboot 1 (Multiboot 0.6.96, 3.3) and of Multiboot2 (Multiboot2 2.0, 3.6).
+//! Clauses about the boot information of Multiboot 1 (Multiboot 0.6.96, 3.3) and Multiboot2 (Multiboot2 2.0, 3.6).
 
 mod parts;
 mod v1;
@@ -6,12 +6,12 @@ mod v2;
 
 use clauses::memory::MemoryMap;
 use contract::{Entry, Expectation};
-use parts::Occupants;
+use parts::OccupiedRanges;
 
 use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
 
-/// Address of the command line; 0: there is none.
+/// Address of the command line; 0 if there is none.
 pub(crate) fn cmdline_address(record: &EntryRecord, phys: &mut Phys) -> u64 {
     match record.entry() {
         Entry::Multiboot => v1::cmdline_address(record.rbx, phys),
@@ -19,7 +19,7 @@ pub(crate) fn cmdline_address(record: &EntryRecord, phys: &mut Phys) -> u64 {
     }
 }
 
-/// Reads the memory map, as far as there is one.
+/// Reads the memory map, if there is one.
 pub(crate) fn read_map(record: &EntryRecord, phys: &mut Phys, map: &mut MemoryMap) {
     match record.entry() {
         Entry::Multiboot => v1::read_map(record.rbx, phys, map),
@@ -27,18 +27,18 @@ pub(crate) fn read_map(record: &EntryRecord, phys: &mut Phys, map: &mut MemoryMa
     }
 }
 
-/// Checks the information, but for the memory map's content; answers what is where.
+/// Checks the boot information, except the entries of the memory map. Returns the ranges in use.
 pub(crate) fn check_all(
     record: &EntryRecord,
     phys: &mut Phys,
     expectation: &Expectation<'_>,
     cmdline: &[u8],
     map: &MemoryMap,
-) -> Occupants {
-    let mut occupants = Occupants::new();
+) -> OccupiedRanges {
+    let mut occupied = OccupiedRanges::new();
     match record.entry() {
-        Entry::Multiboot => v1::check(record, phys, expectation, cmdline, map, &mut occupants),
-        _ => v2::check(record, phys, expectation, map, &mut occupants),
+        Entry::Multiboot => v1::check(record, phys, expectation, cmdline, map, &mut occupied),
+        _ => v2::check(record, phys, expectation, map, &mut occupied),
     }
-    occupants
+    occupied
 }

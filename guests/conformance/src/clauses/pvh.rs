@@ -5,7 +5,7 @@ use clauses::{check, fail, note, report};
 use contract::{Blob, Expectation, MAX_MODULES};
 
 use super::acpi;
-use super::modules::{self, Found};
+use super::modules::{self, CHECKED_MODULES, Found};
 
 use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
@@ -14,8 +14,6 @@ const MAGIC: u32 = 0x336e_c578;
 const INFO_LEN: u64 = 56;
 const MODULE_LEN: u64 = 32;
 const MEMMAP_ENTRY_LEN: u64 = 24;
-/// Maximum number of modules that are checked.
-const CHECKED_MODULES: u64 = 64;
 
 /// Address of the command line; 0 if there is none.
 pub(crate) fn cmdline_address(record: &EntryRecord, phys: &mut Phys) -> u64 {

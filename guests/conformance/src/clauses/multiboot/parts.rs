@@ -1,4 +1,4 @@
-//! What the information of both versions has in common.
+//! Common parts of both versions of the boot information.
 
 use clauses::memory::{MemoryMap, NamedRange};
 use clauses::{check, fail, note, report};
@@ -7,18 +7,16 @@ use contract::{Blob, Expectation, MAX_MODULES};
 use crate::clauses::modules::{self, Found};
 use crate::machine::phys::Phys;
 
-/// Modules looked at; a loader that says more has most likely written rubbish.
-pub(super) const SANE_MODULES: u64 = 64;
-/// The longest boot loader name that is plausible.
+/// Maximum length of the boot loader name.
 const MAX_NAME: u64 = 256;
 
-/// Things that occupy memory, as far as there is room for them.
-pub(crate) struct Occupants {
+/// Named ranges in use. Ranges beyond the capacity of the list are dropped.
+pub(crate) struct OccupiedRanges {
     list: [NamedRange; MAX_MODULES + 8],
     len: usize,
 }
 
-impl Occupants {
+impl OccupiedRanges {
     pub(super) const fn new() -> Self {
         Self {
             list: [("", 0, 0); MAX_MODULES + 8],
@@ -38,7 +36,8 @@ impl Occupants {
     }
 }
 
-/// Checks `mem_lower` and `mem_upper`: their limits, and where a memory map is expected, that they are those of the map.
+/// Checks `mem_lower` and `mem_upper`: the limit of the first and, if a memory map is expected, that both equal those computed
+/// from the map.
 pub(super) fn memory_sizes(
     prefix: &str,
     lower: u32,
@@ -69,11 +68,11 @@ pub(super) fn memory_sizes(
     );
 }
 
-/// Checks the boot loader's name: characters up to a zero, and at least one.
+/// Checks the name of the boot loader: at least one printable character, and a terminating zero.
 pub(super) fn loader_name(prefix: &str, address: u64, phys: &mut Phys) {
     let name = format_args!("{prefix}.boot-loader-name");
     match modules::string_len(address, MAX_NAME, phys) {
-        None => fail!(name, "no end within {MAX_NAME} bytes"; "a name"),
+        None => fail!(name, "no terminating zero within {MAX_NAME} bytes"; "a terminating zero"),
         Some(len) => {
             let is_text = (0..len).all(|at| matches!(phys.read_byte(address.wrapping_add(at)), b' '..=b'~'));
             check!(name, len > 0 && is_text, "{len} bytes, printable: {is_text}"; "a printable name");
@@ -81,20 +80,20 @@ pub(super) fn loader_name(prefix: &str, address: u64, phys: &mut Phys) {
     }
 }
 
-/// Checks how many modules there are; with an expected initrd it is the last of them.
+/// Checks the number of modules. An expected initrd is the last one.
 pub(super) fn module_count(prefix: &str, count: u64, expectation: &Expectation<'_>) {
     report::check_expected_address(format_args!("{prefix}.modules"), count, expectation.module_count);
     match expectation.initrd {
         Some(Blob::Absent) => report::check_equal(format_args!("{prefix}.no-initrd"), count, 0),
         Some(Blob::Present(_)) if count == 0 => {
-            fail!(format_args!("{prefix}.initrd"), "no module"; "it as the last module");
+            fail!(format_args!("{prefix}.initrd"), "no module"; "the initrd as the last module");
         }
         _ => {}
     }
     modules::missing(prefix, count, expectation);
 }
 
-/// Checks a module: on a page, as all our headers ask, with its content and its string.
+/// Checks a module: its alignment, which the headers of all guests require, its content and its string.
 pub(super) fn module(
     prefix: &str,
     (index, count): (u64, u64),
@@ -113,7 +112,7 @@ pub(super) fn module(
         0,
     );
     check!(format_args!("{prefix}.module.{index}.order"), start <= end, "{start:#x} to {end:#x}";
-        "an end that is not below the start");
+        "an end at or above the start");
     let initrd = match expectation.initrd {
         Some(Blob::Present(content)) if index + 1 == count => Some(content),
         _ => None,

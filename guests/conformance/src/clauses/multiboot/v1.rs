@@ -1,19 +1,19 @@
-//! Multiboot 1 (Multiboot 0.6.96, 3.3).
+//! The information structure of Multiboot 1 (Multiboot 0.6.96, 3.3).
 
 use clauses::memory::MemoryMap;
 use clauses::{check, fail, note, report};
 use contract::Expectation;
 
-use super::parts::{Occupants, SANE_MODULES, loader_name, memory_sizes, module, module_count};
-use crate::clauses::modules::string_len;
+use super::parts::{OccupiedRanges, loader_name, memory_sizes, module, module_count};
+use crate::clauses::modules::{CHECKED_MODULES, string_len};
 use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
 
 const MAGIC: u64 = 0x2bad_b002;
 const MODULE_LEN: u64 = 16;
-/// The longest module string read.
+/// Maximum length of the string of a module.
 const MAX_STRING: u64 = 4096;
-/// The length of a memory map entry that holds all the specification has, without its size field.
+/// Minimum of `size` in a memory map entry: the length of all specified fields without `size` itself.
 const ENTRY_LEN: u32 = 20;
 
 const MEMORY: u32 = 1 << 0;
@@ -31,7 +31,7 @@ fn has(info: u64, flag: u32, phys: &mut Phys) -> bool {
     phys.read_u32(info) & flag != 0
 }
 
-/// A field of 32 bits.
+/// The 32-bit field at `offset` of a structure.
 fn field(info: u64, offset: u64, phys: &mut Phys) -> u64 {
     phys.read_u32(info + offset).into()
 }
@@ -66,7 +66,7 @@ pub(super) fn check(
     expectation: &Expectation<'_>,
     cmdline: &[u8],
     map: &MemoryMap,
-    occupants: &mut Occupants,
+    occupied: &mut OccupiedRanges,
 ) {
     let info = record.rbx;
     report::check_equal("multiboot.magic", record.rax, MAGIC);
@@ -74,28 +74,28 @@ pub(super) fn check(
     note!("multiboot.flags", "{flags:#x}");
     report::check_equal("multiboot.flags-reserved", (flags & !DEFINED).into(), 0);
     check!("multiboot.symbols", flags & (AOUT_SYMBOLS | ELF_SECTIONS) != AOUT_SYMBOLS | ELF_SECTIONS,
-        "both flag 4 and flag 5"; "one kind of symbols at the most");
-    // How far the structure reaches, by its last valid field.
+        "both flag 4 and flag 5"; "at most one of them");
+    // The structure ends with its last valid field.
     let len = match flags {
         flags if flags & FRAMEBUFFER != 0 => 116,
         flags if flags & VBE != 0 => 88,
         _ => 72,
     };
-    occupants.push("information", info, len);
+    occupied.push("information", info, len);
 
-    // Every header of ours has flag 1.
-    check!("multiboot.memory", flags & MEMORY != 0, "flags {flags:#x}"; "memory sizes, as the header asks");
+    // The headers of all guests require memory sizes (flag 1).
+    check!("multiboot.memory", flags & MEMORY != 0, "flags {flags:#x}"; "flag 0, memory sizes, which the header requires");
     let (lower, upper) = (phys.read_u32(info + 4), phys.read_u32(info + 8));
     memory_sizes("multiboot", lower, upper, expectation, map);
-    check!("multiboot.memory-map", flags & MEMORY_MAP != 0, "flags {flags:#x}"; "a memory map");
+    check!("multiboot.memory-map", flags & MEMORY_MAP != 0, "flags {flags:#x}"; "flag 6, a memory map");
     if flags & MEMORY_MAP != 0 {
-        memory_map(info, phys, occupants);
+        memory_map(info, phys, occupied);
     }
 
     let cmdline_at = cmdline_address(info, phys);
     note!("multiboot.cmdline", "{} bytes at {cmdline_at:#x}", cmdline.len());
     if cmdline_at != 0 {
-        occupants.push("cmdline", cmdline_at, cmdline.len() as u64 + 1);
+        occupied.push("cmdline", cmdline_at, cmdline.len() as u64 + 1);
     }
     if flags & BOOT_LOADER_NAME != 0 {
         loader_name("multiboot", field(info, 64, phys), phys);
@@ -108,9 +108,9 @@ pub(super) fn check(
     };
     module_count("multiboot", count, expectation);
     if count > 0 {
-        occupants.push("module-list", list, count.saturating_mul(MODULE_LEN));
+        occupied.push("module-list", list, count.saturating_mul(MODULE_LEN));
     }
-    for index in 0..count.min(SANE_MODULES) {
+    for index in 0..count.min(CHECKED_MODULES) {
         let entry = list + index * MODULE_LEN;
         let (start, end) = (phys.read_u32(entry), phys.read_u32(entry + 4));
         let string = field(entry, 8, phys);
@@ -127,20 +127,22 @@ pub(super) fn check(
             phys,
             expectation,
         );
-        occupants.push("module", start.into(), end.saturating_sub(start).into());
+        occupied.push("module", start.into(), end.saturating_sub(start).into());
         if string != 0 {
             match string_len(string, MAX_STRING, phys) {
-                Some(len) => occupants.push("module-string", string, len + 1),
-                None => fail!(format_args!("multiboot.module.{index}.string"), "no end"; "a zero"),
+                Some(len) => occupied.push("module-string", string, len + 1),
+                None => {
+                    fail!(format_args!("multiboot.module.{index}.string"), "no terminating zero within {MAX_STRING} bytes"; "a terminating zero")
+                }
             }
         }
     }
 }
 
-/// The entries follow one another by their sizes, and end where the map does.
-fn memory_map(info: u64, phys: &mut Phys, occupants: &mut Occupants) {
+/// Checks that all entries have a valid size and that the last one ends at the end of the map.
+fn memory_map(info: u64, phys: &mut Phys, occupied: &mut OccupiedRanges) {
     let (len, start) = (field(info, 44, phys), field(info, 48, phys));
-    occupants.push("memory-map", start, len);
+    occupied.push("memory-map", start, len);
     let mut at = start;
     let mut shortest = u32::MAX;
     while at < start + len {
@@ -148,7 +150,7 @@ fn memory_map(info: u64, phys: &mut Phys, occupants: &mut Occupants) {
         shortest = shortest.min(size);
         at += 4 + u64::from(size);
     }
-    check!("multiboot.memory-map-entries", len > 0 && shortest >= ENTRY_LEN, "{len} bytes, an entry of {shortest}";
+    check!("multiboot.memory-map-entries", len > 0 && shortest >= ENTRY_LEN, "{len} bytes, the shortest entry of {shortest}";
         "entries of {ENTRY_LEN} bytes or more");
     report::check_equal("multiboot.memory-map-end", at, start + len);
 }

@@ -1,17 +1,17 @@
-//! Multiboot2 (Multiboot2 2.0, 3.6).
+//! The boot information of Multiboot2 (Multiboot2 2.0, 3.6).
 
 use clauses::memory::MemoryMap;
 use clauses::{check, fail, note, report};
 use contract::Expectation;
 
-use super::parts::{Occupants, SANE_MODULES, loader_name, memory_sizes, module, module_count};
-use crate::clauses::modules::string_len;
+use super::parts::{OccupiedRanges, loader_name, memory_sizes, module, module_count};
+use crate::clauses::modules::{CHECKED_MODULES, string_len};
 use crate::machine::entry::EntryRecord;
 use crate::machine::phys::Phys;
 
 const MAGIC: u64 = 0x36d7_6289;
 const HEADER_MAGIC: u32 = 0xe852_50d6;
-/// How much of the image is searched for its own header: the page that holds it.
+/// Number of bytes of the image that are searched for its header: the first page.
 const HEADER_SEARCH: u64 = 4096;
 
 const CMDLINE: u32 = 1;
@@ -20,14 +20,15 @@ const MODULE: u32 = 3;
 const BASIC_MEMORY: u32 = 4;
 const MEMORY_MAP: u32 = 6;
 const LOAD_BASE: u32 = 21;
-/// The last type that version 2.0 defines.
+/// Highest type that version 2.0 defines.
 const LAST: u32 = 21;
 
-/// Header tags.
-const REQUEST: u32 = 1;
+/// Type of the information request header tag.
+const INFORMATION_REQUEST: u32 = 1;
+/// Type of the relocatable header tag.
 const RELOCATABLE: u32 = 10;
 
-/// A tag of the information or of the header.
+/// A tag of the boot information or of the header.
 #[derive(Clone, Copy)]
 struct Tag {
     at: u64,
@@ -35,7 +36,7 @@ struct Tag {
     size: u64,
 }
 
-/// The tags from `start` up to `end`, the end tag included. Stops before a tag that is too short, or does not end in there.
+/// The tags from `start` to `end`, including the end tag. Stops before a tag that is shorter than 8 bytes or ends past `end`.
 fn tags<'a>(start: u64, end: u64, phys: &'a mut Phys) -> impl Iterator<Item = Tag> + 'a {
     let mut next = Some(start);
     core::iter::from_fn(move || {
@@ -86,16 +87,16 @@ pub(super) fn check(
     phys: &mut Phys,
     expectation: &Expectation<'_>,
     map: &MemoryMap,
-    occupants: &mut Occupants,
+    occupied: &mut OccupiedRanges,
 ) {
     let info = record.rbx;
     report::check_equal("multiboot2.magic", record.rax, MAGIC);
     report::check_equal("multiboot2.aligned", info % 8, 0);
     let total = u64::from(phys.read_u32(info));
     report::check_equal("multiboot2.reserved", phys.read_u32(info + 4).into(), 0);
-    occupants.push("information", info, total);
+    occupied.push("information", info, total);
 
-    // The walk ends before a tag that is no good, so the last one tells whether all were.
+    // The iterator stops before an invalid tag, so its last tag is the end tag only if all tags are valid.
     let end = info_tags(info, phys).last();
     check!("multiboot2.end-tag", end.is_some_and(|tag| (tag.kind, tag.size, tag.at + 8) == (0, 8, info + total)),
         "a tag of type {} and {} bytes at offset {:#x}", end.map_or(0, |tag| tag.kind), end.map_or(0, |tag| tag.size),
@@ -119,7 +120,7 @@ pub(super) fn check(
     report::check_equal("multiboot2.tags-once", twice.into(), 0);
 
     let (requested, relocatable) = own_header(record, phys);
-    // Modules are there as often as there are modules.
+    // There is one module tag per module, so there may be none.
     report::check_equal(
         "multiboot2.requests",
         (requested & !seen & !(1 << MODULE)).into(),
@@ -130,7 +131,7 @@ pub(super) fn check(
             let base = phys.read_u32(tag.at + 8);
             report::check_equal("multiboot2.load-base", base.into(), record.base);
         }
-        (true, None) => fail!("multiboot2.load-base", "no tag"; "the address of the relocatable image"),
+        (true, None) => fail!("multiboot2.load-base", "no tag"; "the load address of the relocatable image"),
         (false, tag) => report::check_equal("multiboot2.load-base", tag.is_some().into(), 0),
     }
 
@@ -149,17 +150,17 @@ pub(super) fn check(
     if let Some(tag) = find(info, MEMORY_MAP, phys) {
         memory_map(tag, phys);
     }
-    modules(info, phys, expectation, occupants);
+    modules(info, phys, expectation, occupied);
 }
 
-/// What the image's own header asks for: the required information tags, as bits, and whether it may be moved.
+/// The header of this image: its required information tags, as a bit mask, and whether it is relocatable.
 fn own_header(record: &EntryRecord, phys: &mut Phys) -> (u32, bool) {
     let place = (0..HEADER_SEARCH)
         .step_by(8)
         .map(|offset| record.base + offset)
         .find(|at| phys.read_u32(*at) == HEADER_MAGIC);
     let Some(header) = place else {
-        fail!("multiboot2.header", "none in the first page"; "the image's own header");
+        fail!("multiboot2.header", "no header in the first page"; "the header of this image");
         return (0, false);
     };
     let end = header + u64::from(phys.read_u32(header + 8));
@@ -170,10 +171,10 @@ fn own_header(record: &EntryRecord, phys: &mut Phys) -> (u32, bool) {
         let Some(tag) = tags(next, end, phys).next() else {
             break;
         };
-        // The upper half of the word holds the flags; bit 0 is "optional".
+        // The upper 16 bits are the flags; bit 0 is "optional".
         let (kind, optional) = (tag.kind & 0xffff, tag.kind & 0x1_0000 != 0);
         match kind {
-            REQUEST if !optional => {
+            INFORMATION_REQUEST if !optional => {
                 for at in (tag.at + 8..tag.at + tag.size).step_by(4) {
                     requested |= 1_u32.checked_shl(phys.read_u32(at)).unwrap_or(0);
                 }
@@ -186,7 +187,7 @@ fn own_header(record: &EntryRecord, phys: &mut Phys) -> (u32, bool) {
     (requested, relocatable)
 }
 
-/// The string `offset` bytes into a tag ends with the tag.
+/// Checks that the string at `offset` of a tag ends, with its zero, at the end of the tag.
 fn terminated(name: impl core::fmt::Display, tag: Tag, offset: u64, phys: &mut Phys) {
     let room = tag.size.saturating_sub(offset);
     let len = string_len(tag.at + offset, room, phys);
@@ -213,10 +214,10 @@ fn memory_map(tag: Tag, phys: &mut Phys) {
     report::check_equal("multiboot2.memory-map-reserved", dirty.into(), 0);
 }
 
-fn modules(info: u64, phys: &mut Phys, expectation: &Expectation<'_>, occupants: &mut Occupants) {
+fn modules(info: u64, phys: &mut Phys, expectation: &Expectation<'_>, occupied: &mut OccupiedRanges) {
     let count = info_tags(info, phys).filter(|tag| tag.kind == MODULE).count() as u64;
     module_count("multiboot2", count, expectation);
-    for index in 0..count.min(SANE_MODULES) {
+    for index in 0..count.min(CHECKED_MODULES) {
         let mut found = info_tags(info, phys).filter(|tag| tag.kind == MODULE);
         let Some(tag) = found.nth(usize::try_from(index).unwrap_or(usize::MAX)) else {
             return;
@@ -242,7 +243,7 @@ fn modules(info: u64, phys: &mut Phys, expectation: &Expectation<'_>, occupants:
             phys,
             expectation,
         );
-        occupants.push("module", start.into(), end.saturating_sub(start).into());
+        occupied.push("module", start.into(), end.saturating_sub(start).into());
         note!(
             format_args!("multiboot2.module.{index}.tag"),
             "{} bytes at {:#x}",
