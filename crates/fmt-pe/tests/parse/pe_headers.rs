@@ -227,6 +227,13 @@ fn the_pe_signature_may_be_anywhere() {
         let file = File::pe().bytes(start, &headers).u32(0x3c, start as u32).build();
         assert!(crate::pe_invariants::check(&file), "{start:#x}");
     }
+    // A file of the DOS header alone.
+    let file = File::pe().bytes(0x10, b"PE\0\0").u32(0x3c, 0x10).build();
+    check_pe(
+        &file[..64],
+        "malformed: the magic number of the PE optional header at 0x28 is 0x0000, expected 0x10b or 0x20b",
+    );
+    check_pe(&file[..63], "something else");
 }
 
 /// Truncates a file of both kinds after every byte.
