@@ -401,7 +401,7 @@ fn formats_are_asked_by_priority_whatever_the_order_of_the_slice() {
         "not a kernel image of a known format: it begins with [7a, 65, 62, 72, 61], tried early, another, late"
     );
     let error = name(b"!").unwrap_err();
-    assert_eq!(error.to_string(), "this early image is malformed");
+    assert_eq!(error.to_string(), "the early image is malformed");
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
         "bad second byte"
