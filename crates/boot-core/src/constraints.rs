@@ -26,9 +26,9 @@ pub enum Preference {
 /// use boot_core::Constraints;
 ///
 /// let low_page = Constraints::aligned(0x1000).between(0x1000, 1 << 32);
-/// assert!(low_page.allow_at(0x2000, 0x1000));
-/// assert!(!low_page.allow_at(0x2800, 0x1000));
-/// assert!(!low_page.allow_at(0xffff_f000, 0x1001));
+/// assert!(low_page.allows_at(0x2000, 0x1000));
+/// assert!(!low_page.allows_at(0x2800, 0x1000));
+/// assert!(!low_page.allows_at(0xffff_f000, 0x1001));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -138,13 +138,13 @@ impl Constraints {
 
     /// Whether `range` meets the constraints.
     #[must_use]
-    pub const fn allow(self, range: GuestRange) -> bool {
-        self.allow_at(range.start(), range.len())
+    pub const fn allows(self, range: GuestRange) -> bool {
+        self.allows_at(range.start(), range.len())
     }
 
     /// Whether the `len` bytes from `start` meet the constraints.
     #[must_use]
-    pub const fn allow_at(self, start: u64, len: u64) -> bool {
+    pub const fn allows_at(self, start: u64, len: u64) -> bool {
         let is_inside = match start.checked_add(len) {
             Some(end) => start >= self.min && end <= self.max,
             None => false,
@@ -210,7 +210,7 @@ mod tests {
     fn ranges_are_allowed_by_alignment_and_window() {
         let check = |constraints: Constraints, start, len, expected| {
             assert_eq!(
-                constraints.allow_at(start, len),
+                constraints.allows_at(start, len),
                 expected,
                 "{constraints:?} {start:#x}"
             );
@@ -250,7 +250,10 @@ mod tests {
         check(Constraints::NONE, "at any address");
         check(Constraints::NONE.highest(), "at any address");
         check(Constraints::aligned(8), "aligned to 0x8");
-        check(Constraints::aligned(1).with_align_offset(1), "0x1 above a multiple of 0x1");
+        check(
+            Constraints::aligned(1).with_align_offset(1),
+            "0x1 above a multiple of 0x1",
+        );
         check(Constraints::below_4g(1), "below 0x100000000");
         check(Constraints::NONE.not_below(0x1000), "at or above 0x1000");
         check(Constraints::NONE.between(1, 2), "between 0x1 and 0x2");

@@ -124,7 +124,7 @@ mod tests {
         }
 
         fn supports(&self, _: &crate::KernelImage) -> Result<(), crate::IncompatibleImage> {
-            Err(crate::IncompatibleImage::Image("never"))
+            Err(crate::IncompatibleImage::Header("never"))
         }
 
         fn plan(&self, request: &crate::BootRequest<'_>) -> Result<crate::BootPlan, crate::PlanError> {

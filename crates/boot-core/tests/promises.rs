@@ -147,7 +147,7 @@ fn every_broken_promise_is_refused() {
             );
             add(page, LoadContent::Zeros, Constraints::NONE)(builder).load(second)
         },
-        |e| matches!(e, ValidationError::Overlap(..)),
+        |e| matches!(e, ValidationError::Overlap { .. }),
     );
     check(
         &|builder| {

@@ -55,13 +55,13 @@ impl BootProtocol for Multiboot {
             return Ok(());
         };
         if header.requires_video() {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "its Multiboot header requires video mode information, which is not handed over",
             ));
         }
         match header.unknown_requirements() {
             0 => Ok(()),
-            _ => Err(IncompatibleImage::Image(
+            _ => Err(IncompatibleImage::Header(
                 "its Multiboot header has a required flag that version 0.6.96 does not define",
             )),
         }
