@@ -31,8 +31,8 @@ use crate::{CmdlineError, InitArg, Param};
 ///
 /// The syntax is that of `next_arg` (`lib/cmdline.c`), `parse_args` (`kernel/params.c`) and `init/main.c`:
 /// - White space separates words. A `"` anywhere in a word starts or ends a quotation, in which white space does not
-///   separate. The kernel removes quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`), and keeps others.
-///   There is no escape character.
+///   separate. The kernel removes quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`), and keeps
+///   others. There is no escape character.
 /// - The first `=`, unless it is the first character of the word, ends the key. A word without one is a flag.
 /// - In keys, `-` and `_` are equal.
 /// - A key may occur several times. Most parameters take the last value ([`get`](Self::get)); some, such as `console`, take
@@ -42,9 +42,10 @@ use crate::{CmdlineError, InitArg, Param};
 ///
 /// # Refused lines
 ///
-/// Lines that some parser in the kernel may read differently are refused. They have unbalanced quotes, control characters other
-/// than white space between words, a second `--`, or a word `--` in quotes. The text must be UTF-8. The kernel reads bytes and
-/// treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is accepted in quotes only.
+/// Lines that some parser in the kernel may read differently are refused. They have unbalanced quotes, control
+/// characters other than white space between words, a second `--`, or a word `--` in quotes. The text must be UTF-8.
+/// The kernel reads bytes and treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is
+/// accepted in quotes only.
 ///
 /// # Spelling and equality
 ///
@@ -186,8 +187,8 @@ impl Cmdline {
         removed
     }
 
-    /// Removes every parameter with the key of `param`, and adds `param` in the place of the last one, or after the others if
-    /// there was none.
+    /// Removes every parameter with the key of `param`, and adds `param` in the place of the last one, or after the
+    /// others if there was none.
     ///
     /// Returns the removed parameters in order.
     pub fn replace(&mut self, param: Param) -> Vec<Param> {
@@ -231,8 +232,8 @@ impl Cmdline {
 
     /// Checks that the line has at most `max_len` bytes, without a terminating NUL.
     ///
-    /// `cmdline_size` of the x86 setup header does not count the NUL, either. The kernel's `COMMAND_LINE_SIZE` does: subtract
-    /// one.
+    /// `cmdline_size` of the x86 setup header does not count the NUL, either. The kernel's `COMMAND_LINE_SIZE` does:
+    /// subtract one.
     ///
     /// # Errors
     ///

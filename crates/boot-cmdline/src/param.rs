@@ -31,8 +31,8 @@ impl Param {
 
     /// A parameter with a value, which may be empty. A value with spaces is quoted.
     ///
-    /// The kernel's main parser handles quotes. Some early parsers do not: `arch/x86/lib/cmdline.c` ends a word at every space,
-    /// and so finds the flag `nokaslr` in `a="b nokaslr x"`. Refuse spaces in values from untrusted users.
+    /// The kernel's main parser handles quotes. Some early parsers do not: `arch/x86/lib/cmdline.c` ends a word at
+    /// every space, and so finds the flag `nokaslr` in `a="b nokaslr x"`. Refuse spaces in values from untrusted users.
     ///
     /// # Errors
     ///

@@ -4,16 +4,16 @@ use core::fmt;
 
 use crate::{GuestRange, arith};
 
-/// Which of the allowed addresses is chosen.
+/// Which of the addresses that meet [`Constraints`] is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preference {
-    /// The lowest free address.
+    /// The lowest allowed address that is free.
     #[default]
     Lowest,
-    /// The highest free address.
+    /// The highest allowed address that is free.
     Highest,
-    /// This address if it is allowed and free, otherwise the lowest free address.
+    /// This address if it is allowed and free, otherwise as [`Lowest`](Self::Lowest).
     Address(u64),
 }
 

@@ -37,8 +37,8 @@ impl CpuState {
 
     /// The guest physical address of the first instruction.
     ///
-    /// For x86_64 this is the linear address `CS.base + RIP`: without paging, or with page tables that map the entry to the
-    /// same physical address.
+    /// For x86_64 this is the linear address `CS.base + RIP`. It is also the physical address: protocols start the kernel
+    /// without paging, or with page tables that identity-map the entry.
     #[must_use]
     pub fn entry(&self) -> u64 {
         match self {

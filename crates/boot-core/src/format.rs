@@ -20,8 +20,8 @@ pub trait KernelFormat: Sync {
 
     /// Parses the image.
     ///
-    /// Returns `Ok(None)` for an image without the magic number of this format. An image that has it but is malformed or not
-    /// supported is an error.
+    /// Returns `Ok(None)` for an image without the magic number of this format. An image that has it but is malformed
+    /// or not supported is an error.
     ///
     /// # Errors
     ///

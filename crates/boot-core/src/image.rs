@@ -16,8 +16,8 @@ use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning};
 
 /// A part of the image and the guest physical range that it fills.
 ///
-/// The addresses in a [`KernelImage`] are *link addresses*: those of an image that is not moved. A relocatable image is moved
-/// as a whole, all segments by the same distance.
+/// The addresses in a [`KernelImage`] are *link addresses*: those of an image that is not moved. A relocatable image is
+/// moved as a whole, all segments by the same distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Segment {
@@ -122,8 +122,9 @@ impl KernelImage {
         self.extent
     }
 
-    /// The parts of [`extent`](Self::extent) that belong to the kernel, at link addresses; nothing else may be placed there.
-    /// They are the segments, where the image is fixed and the parser has set no extent; otherwise the whole extent.
+    /// The parts of [`extent`](Self::extent) that belong to the kernel, at link addresses; nothing else may be placed
+    /// there. They are the segments, where the image is fixed and the parser has set no extent; otherwise the whole
+    /// extent.
     pub fn occupied_ranges(&self) -> impl Iterator<Item = GuestRange> + '_ {
         let whole = self.contiguous.then_some(self.extent);
         let parts = if self.contiguous {
@@ -170,7 +171,8 @@ impl KernelImage {
         self.efi_stub
     }
 
-    /// Format-specific metadata of one type, if the format attached it.
+    /// Format-specific metadata of the type `T`, if the format attached it: for example
+    /// `boot_linux::x86::SetupHeaderMetadata`.
     #[must_use]
     pub fn metadata<T: Metadata>(&self) -> Option<&T> {
         self.metadata.get()

@@ -68,8 +68,8 @@ pub struct MemoryRegion {
 
 /// A map of guest physical memory: sorted regions without overlaps. Adjacent regions of one kind are merged.
 ///
-/// Protocols place loads in its RAM and generate from it what the guest gets: the e820 table, the PVH memory map or the memory
-/// nodes of the device tree. It lists no device addresses, except those that the guest must find as reserved.
+/// Protocols place loads in its RAM and generate from it what the guest gets: the e820 table, the PVH memory map or the
+/// memory nodes of the device tree. Addresses of devices are not listed, except as reserved regions.
 ///
 /// ```
 /// use boot_core::{GuestRange, MemoryMap, RegionKind};

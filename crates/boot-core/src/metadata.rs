@@ -11,8 +11,8 @@ use core::hash::{Hash, Hasher};
 
 use crate::value::{self, Value};
 
-/// A type that can be attached to an image with [`ImageBuilder::metadata`](crate::ImageBuilder::metadata): plain, comparable
-/// data. Implemented for every type that meets the bounds.
+/// A type that can be attached to an image with [`ImageBuilder::metadata`](crate::ImageBuilder::metadata): plain,
+/// comparable data. Implemented for every type that meets the bounds.
 pub trait Metadata: Any + Clone + fmt::Debug + Eq + Hash + Send + Sync {}
 
 impl<T: Any + Clone + fmt::Debug + Eq + Hash + Send + Sync> Metadata for T {}

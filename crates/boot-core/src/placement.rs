@@ -1,7 +1,7 @@
 //! Placement of kernel, initrd and protocol structures in guest memory.
 //!
-//! A protocol reserves fixed ranges in a [`RamAllocator`] first and then allocates the others. All of them are RAM and do not
-//! overlap.
+//! A protocol reserves fixed ranges in a [`RamAllocator`] first and then allocates the others. All of them are RAM and
+//! do not overlap.
 
 mod kernel;
 
@@ -151,8 +151,8 @@ impl<'a> RamAllocator<'a> {
     ///
     /// # Errors
     ///
-    /// [`PlacementError::NotRam`] where not all of it is RAM, or [`PlacementError::Taken`] where it overlaps a range that is
-    /// taken.
+    /// [`PlacementError::NotRam`] where not all of it is RAM, or [`PlacementError::Taken`] where it overlaps a range
+    /// that is taken.
     pub fn reserve(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
         if range.is_empty() {
             return Ok(());
@@ -194,8 +194,8 @@ impl<'a> RamAllocator<'a> {
     ///
     /// # Errors
     ///
-    /// [`PlacementError::NoRoom`] where no free range meets the constraints, or [`PlacementError::InvalidRequest`] where `len`
-    /// is zero or the constraints are [invalid](Constraints::is_valid).
+    /// [`PlacementError::NoRoom`] where no free range meets the constraints, or [`PlacementError::InvalidRequest`]
+    /// where `len` is zero or the constraints are [invalid](Constraints::is_valid).
     pub fn allocate(
         &mut self,
         label: &'static str,

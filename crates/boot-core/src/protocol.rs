@@ -11,8 +11,8 @@ use crate::{
     ValidationError,
 };
 
-/// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in memory that
-/// a kernel gets at its entry point. [`select`] chooses one for an image.
+/// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in
+/// memory that a kernel gets at its entry point. [`select`] chooses one for an image.
 pub trait BootProtocol: Sync {
     /// The protocol's name: lower case, unique among the protocols in use.
     fn name(&self) -> &'static str;
@@ -162,8 +162,8 @@ impl fmt::Display for SelectError {
 
 impl Error for SelectError {}
 
-/// Returns the first protocol that supports the image, in the order of priorities, equal priorities in the order of names. The
-/// order of the slice does not matter.
+/// Returns the first protocol that supports the image, in the order of priorities, equal priorities in the order of
+/// names. The order of the slice does not matter.
 ///
 /// # Errors
 ///

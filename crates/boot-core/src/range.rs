@@ -6,8 +6,8 @@ use crate::arith;
 
 /// A range of guest physical addresses: `start..end`, `end` exclusive.
 ///
-/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap, and no range contains the address `u64::MAX`. A range
-/// may be empty.
+/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap, and no range contains the address `u64::MAX`. A
+/// range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestRange {
     start: u64,
@@ -99,14 +99,14 @@ impl GuestRange {
         }
     }
 
-    /// A range of the same length that starts at `start`, or `None` where it would wrap around.
+    /// The range of the same length from `start`, or `None` where it would wrap around.
     #[must_use]
     pub const fn moved_to(self, start: u64) -> Option<Self> {
         Self::new(start, self.len())
     }
 
-    /// The smallest range that contains this one and starts and ends at multiples of `align`, a power of two, or `None` where its
-    /// end is above `u64::MAX`.
+    /// The smallest range that contains this one and starts and ends at multiples of `align`, a power of two, or `None`
+    /// where its end is above `u64::MAX`.
     #[must_use]
     pub fn aligned_out(self, align: u64) -> Option<Self> {
         Self::from_bounds(

@@ -9,8 +9,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{SourceRange, arith};
 
-/// Random access to the bytes of an image. Implemented for byte slices, arrays and vectors, and on Unix, with the feature `std`,
-/// for `std::fs::File` (a regular file or a block device).
+/// Random access to the bytes of an image. Implemented for byte slices, arrays and vectors, and on Unix, with the
+/// feature `std`, for `std::fs::File` (a regular file or a block device).
 ///
 /// Parsers read headers only; segments are copied from the source to guest memory. A source may fail at any time, and may
 /// become shorter: both are errors.

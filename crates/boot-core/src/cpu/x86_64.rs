@@ -53,8 +53,8 @@ impl AccessRights {
     pub const DATA32: Self = Self(0xc093);
     /// Busy 32-bit task state segment, byte granular.
     pub const TSS32_BUSY: Self = Self(0x008b);
-    /// Busy 64-bit task state segment, byte granular. Its type is that of [`TSS32_BUSY`](Self::TSS32_BUSY): in long mode, the
-    /// CPU interprets it as 64-bit (SDM 3.5).
+    /// Busy 64-bit task state segment, byte granular. Its type is that of [`TSS32_BUSY`](Self::TSS32_BUSY): in long
+    /// mode, the CPU interprets it as 64-bit (SDM 3.5).
     pub const TSS64_BUSY: Self = Self(0x008b);
     /// Local descriptor table, byte granular.
     pub const LDT: Self = Self(0x0082);
@@ -163,8 +163,8 @@ impl SegmentRegister {
 
     /// The descriptor for a GDT from which the CPU loads this base, limit and access rights (SDM 3.4.5).
     ///
-    /// The descriptor has 32 bits of the base and 20 bits of the limit, counted in 4 KiB pages where
-    /// [`is_page_granular`](AccessRights::is_page_granular); other bits are dropped.
+    /// The descriptor has bits 0 to 31 of the base. It has 20 bits of the limit, which count 4 KiB pages if `G` is set,
+    /// else bytes. Other bits are dropped.
     #[must_use]
     pub const fn descriptor(&self) -> u64 {
         #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]

@@ -9,8 +9,8 @@ use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning, Warning
 
 /// Collects the parts of a parsed image and validates them as a whole.
 ///
-/// Parsers report invalid header fields by name and file offset. [`build`](Self::build) checks the result, so that protocols
-/// can rely on it even if a parser has a bug.
+/// Parsers report invalid header fields by name and file offset. [`build`](Self::build) checks the result, so that
+/// protocols can rely on it even if a parser has a bug.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ImageBuilder {

@@ -45,8 +45,8 @@ impl Codec {
         }
     }
 
-    /// The codec whose magic number is at the start of `bytes`: at most six bytes. [`Codec::Stored`] for an ELF file, `None`
-    /// where no magic number is known.
+    /// The codec whose magic number is at the start of `bytes`: at most six bytes. [`Codec::Stored`] for an ELF file,
+    /// `None` where no magic number is known.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         const MAGICS: [(&[u8], Codec); 9] = [

@@ -10,7 +10,8 @@ use core::fmt;
 pub struct EntryAbi(&'static str);
 
 impl EntryAbi {
-    /// The Linux x86 64-bit boot protocol: long mode, `rsi` holds the address of the zero page (boot.rst, "64-bit Boot Protocol").
+    /// The Linux x86 64-bit boot protocol: long mode, `rsi` holds the address of the zero page (boot.rst, "64-bit Boot
+    /// Protocol").
     pub const LINUX_X86_64: Self = Self::new("linux-x86-64");
     /// The Linux x86 32-bit boot protocol: protected mode, `esi` holds the address of the zero page (boot.rst,
     /// "32-bit Boot Protocol").

@@ -83,7 +83,7 @@ impl Arm64Cpu {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RiscvCpus {
-    /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node":
+    /// The frequency of the `time` counter in Hz (Devicetree Specification, "`/cpus/cpu*` Node Properties":
     /// `timebase-frequency`); not zero.
     pub timebase_frequency: u32,
     /// The harts, one for each vCPU in the order of the vCPU indices.
@@ -233,8 +233,8 @@ impl Isa {
     /// The base instruction set, as in `riscv,isa-base`.
     pub const BASE: &'static str = "rv64i";
 
-    /// An instruction set with these extensions, in lower case. The first must be the base `i`. Single-letter extensions are
-    /// moved before the multi-letter ones; otherwise the order is kept.
+    /// An instruction set with these extensions, in lower case. The first must be the base `i`. Single-letter
+    /// extensions are moved before the multi-letter ones; otherwise the order is kept.
     ///
     /// # Errors
     ///

@@ -258,7 +258,7 @@ impl Plic {
 }
 
 /// An advanced platform-level interrupt controller's supervisor domain (Linux binding
-/// `interrupt-controller/riscv,aplic.yaml`; RISC-V AIA, "Advanced PLIC").
+/// `interrupt-controller/riscv,aplic.yaml`; RISC-V AIA, chapter 4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Aplic {
@@ -292,7 +292,7 @@ impl Aplic {
 }
 
 /// The supervisor-level interrupt files of all harts (Linux binding `interrupt-controller/riscv,imsics.yaml`;
-/// RISC-V AIA, "IMSIC").
+/// RISC-V AIA, chapter 3).
 ///
 /// All harts are in one group. The files of each hart are contiguous: its supervisor file, then its guest files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -63,8 +63,8 @@ impl PlacedKernel {
         }
     }
 
-    /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed or its
-    /// constraints exclude `base`, the memory is not free RAM, or the extent would end above `max` (exclusive).
+    /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed
+    /// or its constraints exclude `base`, the memory is not free RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,

@@ -23,8 +23,8 @@ pub struct PlanBuilder {
 
 /// Why a plan is not valid.
 ///
-/// Most variants are bugs of the protocol crate; an image with contradictory headers can cause some of them. Nothing has been
-/// written to guest memory.
+/// Most variants are bugs of the protocol crate; an image with contradictory headers can cause some of them. Nothing
+/// has been written to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidationError {
@@ -97,7 +97,7 @@ pub enum ValidationError {
         range: SourceRange,
     },
     /// The guest's memory map lists RAM that the machine does not have.
-    #[error("the guest's memory map lists {0} as RAM, but the machine has none there")]
+    #[error("the guest's memory map lists {0} as RAM, but not all of that is RAM of the machine")]
     MapNotRam(GuestRange),
     /// A plan without a CPU state.
     #[error("the plan starts no CPU")]

@@ -60,7 +60,7 @@ pub enum LoadError {
     #[error("the plan loads the {0}, but it is not among the sources; nothing was written")]
     Missing(BootFile),
     /// The length of a file could not be determined.
-    #[error("the {id} cannot be read; nothing was written")]
+    #[error("the length of the {id} cannot be read; nothing was written")]
     Unreadable {
         /// The file.
         id: BootFile,
