@@ -7,7 +7,9 @@ use core::fmt;
 
 use crate::{ByteSource, KernelImage, Priority, ReadError, SizedSource};
 
-/// A kernel image format: the plugin trait of format crates. Pass formats to [`detect`].
+/// A kernel image format: the plugin trait of format crates. [`detect`] tries formats on an image.
+///
+/// Implementations read headers through [`SizedSource`] and create the image with [`ImageBuilder`](crate::ImageBuilder).
 pub trait KernelFormat: Sync {
     /// The format's name: lower case, unique among the formats in use.
     fn name(&self) -> &'static str;

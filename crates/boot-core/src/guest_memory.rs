@@ -6,7 +6,8 @@ use crate::{ByteSource, GuestRange, ReadError, arith};
 
 /// Guest memory that a [`BootPlan`](crate::BootPlan) can be loaded into.
 ///
-/// The crate `guest-ram` implements it for `vm-memory`; [`SliceMemory`] for slices, as firmware and tests have them.
+/// The crate `guest-ram` implements it over `vm-memory`, whose trait of the same name is a different one. [`SliceMemory`]
+/// implements it for slices, as firmware and tests have them.
 pub trait GuestMemory {
     /// Checks, without an access, that all of `range` is writable guest memory.
     ///

@@ -13,6 +13,8 @@ use crate::{
 
 /// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in
 /// memory that a kernel gets at its entry point. [`select`] chooses one for an image.
+///
+/// The example on the page of the crate implements a protocol.
 pub trait BootProtocol: Sync {
     /// The protocol's name: lower case, unique among the protocols in use.
     fn name(&self) -> &'static str;

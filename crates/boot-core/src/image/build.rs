@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_promise_is_refused() {
+    fn every_violated_invariant_is_refused() {
         let check = |builder: ImageBuilder, expected: fn(&ImageError) -> bool| {
             let error = builder.build().unwrap_err();
             assert!(expected(&error), "{error:?}");
