@@ -8,7 +8,7 @@ use core::str::{self, FromStr};
 use crate::scan::{self, Tokens};
 use crate::{CmdlineError, InitArg, Param};
 
-/// A Linux kernel command line: parameters for the kernel, and after `--` arguments for init.
+/// A Linux kernel command line: parameters of the kernel, and after `--` arguments of init.
 ///
 /// ```
 /// use boot_cmdline::{Cmdline, Param};
@@ -31,25 +31,26 @@ use crate::{CmdlineError, InitArg, Param};
 ///
 /// The syntax is that of `next_arg` (`lib/cmdline.c`), `parse_args` (`kernel/params.c`) and `init/main.c`:
 /// - White space separates words. A `"` anywhere in a word starts or ends a quotation, in which white space does not
-///   separate. Quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`) are removed, others are kept.
-///   There is no escape character.
+///   separate. The kernel removes quotes around a value (`a="b c"`) or around a whole parameter (`"a=b c"`), and keeps
+///   others. There is no escape character.
 /// - The first `=`, unless it is the first character of the word, ends the key. A word without one is a flag.
 /// - In keys, `-` and `_` are equal.
-/// - All parameters are handled in order, also if a key occurs twice. For most keys the last one is used, as
-///   [`get`](Self::get) returns it; for some, such as `console`, all of them: [`get_all`](Self::get_all).
+/// - A key may occur several times. Most parameters take the last value ([`get`](Self::get)); some, such as `console`, take
+///   all ([`get_all`](Self::get_all)).
 /// - The first word `--` ends the kernel's parameters. The words after it are arguments of init, up to a second `--`: the
 ///   kernel ignores the rest.
 ///
 /// # Refused lines
 ///
-/// Refused are lines that a parser in the kernel may read differently: unbalanced quotes, control characters other than
-/// white space between words, a second `--`, and a word `--` in quotes. The text must be UTF-8. The kernel reads bytes and
-/// treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is accepted in quotes only.
+/// Lines that some parser in the kernel may read differently are refused. They have unbalanced quotes, control
+/// characters other than white space between words, a second `--`, or a word `--` in quotes. The text must be UTF-8.
+/// The kernel reads bytes and treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is
+/// accepted in quotes only.
 ///
 /// # Spelling and equality
 ///
 /// A parsed line keeps the order and the exact spelling of its words, and prints them separated by one space. Lines are
-/// equal if their printed text is.
+/// equal if their printed texts are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cmdline {
     params: Vec<Param>,
@@ -104,7 +105,7 @@ impl Cmdline {
         }
     }
 
-    /// Whether the line has no word; `--` is one.
+    /// Whether the line has no word. A line that is only `--` is not empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.params.is_empty() && self.init_args.is_none()
@@ -116,19 +117,19 @@ impl Cmdline {
         &self.params
     }
 
-    /// The arguments for init, in order: the words after `--`.
+    /// The arguments of init, in order: the words after `--`.
     #[must_use]
     pub fn init_args(&self) -> &[InitArg] {
         self.init_args.as_deref().unwrap_or_default()
     }
 
-    /// The last parameter with this key, which is the effective one for most keys.
+    /// The last parameter with this key, which is the effective one for most keys. `-` and `_` are equal.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Param> {
         self.params.iter().rfind(|param| param.has_key(key))
     }
 
-    /// Every parameter with this key, in the order in which the kernel handles them.
+    /// Every parameter with this key, in order. `-` and `_` are equal.
     #[must_use]
     pub fn get_all<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Param> {
         self.params.iter().filter(move |param| param.has_key(key))
@@ -136,7 +137,7 @@ impl Cmdline {
 
     /// Adds `key=value` after the other parameters, before any `--`, and with quotes where they are needed.
     ///
-    /// Parameters with the same key stay; see [`replace`](Self::replace).
+    /// Other parameters with this key are kept; [`replace`](Self::replace) removes them.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Cmdline {
         Ok(self)
     }
 
-    /// Adds an argument for init after the others, and a `--` before the first one.
+    /// Adds an argument of init after the others, and a `--` before the first one.
     ///
     /// # Errors
     ///
@@ -186,10 +187,10 @@ impl Cmdline {
         removed
     }
 
-    /// Replaces the last parameter with the same key by `param`, or adds it after the others if there is none. Removes the
-    /// other parameters with that key.
+    /// Removes every parameter with the key of `param`, and adds `param` in the place of the last one, or after the
+    /// others if there was none.
     ///
-    /// Returns the removed parameters, the replaced one included, in order.
+    /// Returns the removed parameters in order.
     pub fn replace(&mut self, param: Param) -> Vec<Param> {
         let last = self.params.iter().rposition(|other| other.has_key(param.key()));
         let removed = self.remove(param.key());
@@ -204,14 +205,14 @@ impl Cmdline {
         removed
     }
 
-    /// Removes the `--` and every argument for init, and returns them in order.
+    /// Removes the `--` and every argument of init, and returns the arguments in order.
     pub fn remove_init_args(&mut self) -> Vec<InitArg> {
         self.init_args.take().unwrap_or_default()
     }
 
-    /// Adds the words of `other` after the words of this line: parameters to parameters, init's to init's.
+    /// Adds the parameters of `other` after the parameters, and the arguments of init after the arguments of init.
     ///
-    /// For a key in both, the parameter of `other` is the last one: `defaults.merge(users)`.
+    /// For a key in both lines, the parameter of `other` is the last and usually effective one.
     pub fn merge(&mut self, other: Self) {
         self.params.extend(other.params);
         if let Some(args) = other.init_args {
@@ -229,16 +230,18 @@ impl Cmdline {
         })
     }
 
-    /// Checks that the line has at most `max` bytes without the terminating NUL, as `cmdline_size` counts in the
-    /// x86 setup header. The kernel's `COMMAND_LINE_SIZE` includes the NUL: subtract one.
+    /// Checks that the line has at most `max_len` bytes, without a terminating NUL.
+    ///
+    /// `cmdline_size` of the x86 setup header does not count the NUL, either. The kernel's `COMMAND_LINE_SIZE` does:
+    /// subtract one.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError::TooLong`].
-    pub fn check_len(&self, max: usize) -> Result<(), CmdlineError> {
+    /// [`CmdlineError::TooLong`] for a longer line.
+    pub fn check_len(&self, max_len: usize) -> Result<(), CmdlineError> {
         let len = self.encoded_len();
-        if len > max {
-            return Err(CmdlineError::TooLong { len, max });
+        if len > max_len {
+            return Err(CmdlineError::TooLong { len, max: max_len });
         }
         Ok(())
     }
@@ -249,7 +252,7 @@ impl Cmdline {
     ///
     /// # Errors
     ///
-    /// [`CmdlineError::TooLong`].
+    /// [`CmdlineError::TooLong`] for a longer line.
     pub fn to_bytes(&self, max_len: usize) -> Result<Vec<u8>, CmdlineError> {
         self.check_len(max_len)?;
         let mut bytes = Vec::with_capacity(self.encoded_len().saturating_add(1));

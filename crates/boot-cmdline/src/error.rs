@@ -5,7 +5,7 @@ use core::str::Utf8Error;
 
 /// Why a command line or a part of one is refused.
 ///
-/// Offsets are in bytes from the start of the text that [`CmdlinePart`] names.
+/// Offsets are in bytes from the start of the text that [`CmdlinePart`] names; without a `part`, the message names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CmdlineError {
@@ -20,9 +20,9 @@ pub enum CmdlineError {
     /// A control character (Unicode category Cc, NUL included) other than white space between words.
     #[error("control character {character:?} at byte {offset} of the {part}")]
     ControlCharacter {
-        /// The text.
+        /// The text with the character.
         part: CmdlinePart,
-        /// Its offset.
+        /// Offset of the character.
         offset: usize,
         /// The character.
         character: char,
@@ -33,25 +33,25 @@ pub enum CmdlineError {
          treats as a space: use it in a quoted value only"
     )]
     SpaceByte {
-        /// The text.
+        /// The text with the character.
         part: CmdlinePart,
-        /// Its offset.
+        /// Offset of the character.
         offset: usize,
         /// The character.
         character: char,
     },
-    /// A quote that is not closed.
+    /// A quotation in a line that is not closed.
     #[error("the double quote at byte {offset} of the command line is not closed")]
     UnbalancedQuote {
-        /// Its offset.
+        /// Offset of the quote.
         offset: usize,
     },
-    /// A `"` in a key, value or init argument: the kernel has no way to escape it.
+    /// A `"` in a key, value or init argument to be added: the kernel has no escape for it.
     #[error("double quote at byte {offset} of the {part}: a kernel command line has no escape for it")]
     Quote {
-        /// The text.
+        /// The text with the quote.
         part: CmdlinePart,
-        /// Its offset.
+        /// Offset of the quote.
         offset: usize,
     },
     /// An empty key.
@@ -60,34 +60,34 @@ pub enum CmdlineError {
     /// A space or `=` in a key.
     #[error("{character:?} at byte {offset} of the key: it would end the key there")]
     KeyCharacter {
-        /// Its offset.
+        /// Offset of the character.
         offset: usize,
         /// The character.
         character: char,
     },
-    /// A word `--` in quotes, in a value, as a key or as an init argument.
+    /// A word `--` inside quotes or a value, as a key or as an init argument.
     ///
-    /// Some parsers in the kernel end the kernel's parameters there.
+    /// Some parsers in the kernel handle no quotes, and end the kernel's parameters there.
     #[error(
         "the word `--` at byte {offset} of the {part}: the kernel may end its parameters there; \
          add arguments of init separately"
     )]
     HiddenSeparator {
-        /// The text.
+        /// The text with the word.
         part: CmdlinePart,
-        /// Its offset.
+        /// Offset of the word.
         offset: usize,
     },
     /// A second `--`: the kernel ignores the words after it.
     #[error("second `--` at byte {offset} of the command line: the kernel ignores the words after it")]
     SecondSeparator {
-        /// Its offset.
+        /// Offset of the word.
         offset: usize,
     },
-    /// The line is longer than the limit of the kernel or of the boot protocol.
+    /// A line that is longer than the limit of the kernel or of the boot protocol.
     #[error("the command line has {len} bytes, but the kernel accepts at most {max}")]
     TooLong {
-        /// The encoded length in bytes, without the terminating NUL.
+        /// The length of the line in bytes, without the terminating NUL.
         len: usize,
         /// The limit in bytes, without the terminating NUL.
         max: usize,
@@ -104,7 +104,7 @@ pub enum CmdlinePart {
     Key,
     /// The value of a parameter.
     Value,
-    /// An argument for init.
+    /// An argument of init.
     InitArg,
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 use crate::error::{CmdlineError, CmdlinePart};
 use crate::scan::{self, Token};
 
-/// One kernel parameter: a flag such as `quiet`, or a key with a value such as `root=/dev/vda`.
+/// A kernel parameter: a flag such as `quiet`, or a key with a value such as `root=/dev/vda`.
 ///
 /// [`Display`](fmt::Display) and equality use its exact spelling; [`key`](Self::key) and [`value`](Self::value) are those
 /// that the kernel reads.
@@ -31,13 +31,13 @@ impl Param {
 
     /// A parameter with a value, which may be empty. A value with spaces is quoted.
     ///
-    /// The kernel's main parser handles the quotes. Some early parsers do not: `arch/x86/lib/cmdline.c` ends a word at every
-    /// space, so that `a="b nokaslr"` includes a `nokaslr`. Refuse spaces in values from untrusted users.
+    /// The kernel's main parser handles quotes. Some early parsers do not: `arch/x86/lib/cmdline.c` ends a word at
+    /// every space, and so finds the flag `nokaslr` in `a="b nokaslr x"`. Refuse spaces in values from untrusted users.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError`] where [`flag`](Self::flag) refuses `key`, or where `value` has a `"` (there is no way to
-    /// escape one), a control character, or the word `--` among others.
+    /// [`CmdlineError`] where [`flag`](Self::flag) refuses `key`, or where `value` has a `"` (the kernel has no escape for
+    /// it), a control character, or a word `--` beside other words.
     pub fn with_value(key: &str, value: &str) -> Result<Self, CmdlineError> {
         check_key(key)?;
         let part = CmdlinePart::Value;
@@ -93,7 +93,7 @@ impl fmt::Display for Param {
     }
 }
 
-/// One argument of init: a word after `--`.
+/// An argument of init: a word after `--`.
 ///
 /// [`Display`](fmt::Display) and equality use its exact spelling; [`text`](Self::text) is the argument that init gets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,11 +104,11 @@ pub struct InitArg {
 impl InitArg {
     /// An argument with this text, which may be empty. Text with spaces and empty text is quoted.
     ///
-    /// Old kernels, with `next_arg` in `kernel/params.c`, do not remove the closing quote of an argument without `=`.
+    /// Old kernels, those with `next_arg` in `kernel/params.c`, keep the closing quote of an argument without `=`.
     ///
     /// # Errors
     ///
-    /// [`CmdlineError`] where `text` has a `"`, a control character or the word `--`.
+    /// [`CmdlineError`] where `text` has a `"`, a control character or a word `--`.
     pub fn new(text: &str) -> Result<Self, CmdlineError> {
         let part = CmdlinePart::InitArg;
         scan::check_text(part, text)?;

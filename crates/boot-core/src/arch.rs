@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// An instruction set a kernel image is built for.
+/// The architecture of a kernel image, a machine or a CPU state.
 ///
 /// The architecture of the *guest* is always a value, never a compile-time condition: any host can inspect and
 /// plan any image.

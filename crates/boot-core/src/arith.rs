@@ -1,6 +1,6 @@
-//! Alignment and widening.
+//! Integer helpers: alignment of addresses, and widening of lengths to 64 bits.
 
-/// Widens a length or index to the 64 bits that file offsets and guest addresses have.
+/// Converts a length or index to `u64`, the type of file offsets and guest addresses.
 #[must_use]
 #[expect(
     clippy::as_conversions,
@@ -22,7 +22,7 @@ pub const fn align_down(n: u64, align: u64) -> u64 {
     }
 }
 
-/// The lowest multiple of `align` that is not below `n`, or `None` where that does not fit 64 bits.
+/// The lowest multiple of `align` that is not below `n`, or `None` where it is above `u64::MAX`.
 ///
 /// `align` must be a power of two; any other value, zero included, leaves `n` as it is.
 #[must_use]

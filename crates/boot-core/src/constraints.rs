@@ -4,16 +4,16 @@ use core::fmt;
 
 use crate::{GuestRange, arith};
 
-/// The preferred one of the allowed addresses.
+/// Which of the addresses that meet [`Constraints`] is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preference {
-    /// The lowest free address.
+    /// The lowest allowed address that is free.
     #[default]
     Lowest,
-    /// The highest free address.
+    /// The highest allowed address that is free.
     Highest,
-    /// This address if it is allowed and free, otherwise the lowest free address.
+    /// This address if it is allowed and free, otherwise as [`Lowest`](Self::Lowest).
     Address(u64),
 }
 
@@ -26,9 +26,9 @@ pub enum Preference {
 /// use boot_core::Constraints;
 ///
 /// let low_page = Constraints::aligned(0x1000).between(0x1000, 1 << 32);
-/// assert!(low_page.allow_at(0x2000, 0x1000));
-/// assert!(!low_page.allow_at(0x2800, 0x1000));
-/// assert!(!low_page.allow_at(0xffff_f000, 0x1001));
+/// assert!(low_page.allows_at(0x2000, 0x1000));
+/// assert!(!low_page.allows_at(0x2800, 0x1000));
+/// assert!(!low_page.allows_at(0xffff_f000, 0x1001));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -39,9 +39,9 @@ pub struct Constraints {
     pub align_offset: u64,
     /// Lowest address allowed.
     pub min: u64,
-    /// End of the window: exclusive.
+    /// End of the window: the range must end at or below this address.
     pub max: u64,
-    /// The preferred one of the allowed addresses.
+    /// Which of the allowed addresses is chosen.
     pub preference: Preference,
 }
 
@@ -73,19 +73,19 @@ impl Constraints {
         Self { align, ..self }
     }
 
-    /// The same with a remainder modulo the alignment.
+    /// The same with a start of `align_offset` bytes above a multiple of the alignment.
     #[must_use]
     pub const fn with_align_offset(self, align_offset: u64) -> Self {
         Self { align_offset, ..self }
     }
 
-    /// The same in the window from `min` up to `max` (exclusive).
+    /// The same with the window from `min` to `max` (exclusive) in place of the present one.
     #[must_use]
     pub const fn between(self, min: u64, max: u64) -> Self {
         Self { min, max, ..self }
     }
 
-    /// The same with the start of the window raised to `min`.
+    /// The same with the start of the window raised to `min`, if it is lower.
     #[must_use]
     pub fn not_below(self, min: u64) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Constraints {
         }
     }
 
-    /// The same with the end of the window lowered to `max` (exclusive).
+    /// The same with the end of the window lowered to `max` (exclusive), if it is higher.
     #[must_use]
     pub fn not_above(self, max: u64) -> Self {
         Self {
@@ -138,13 +138,13 @@ impl Constraints {
 
     /// Whether `range` meets the constraints.
     #[must_use]
-    pub const fn allow(self, range: GuestRange) -> bool {
-        self.allow_at(range.start(), range.len())
+    pub const fn allows(self, range: GuestRange) -> bool {
+        self.allows_at(range.start(), range.len())
     }
 
-    /// Whether `len` bytes from `start` on meet the constraints.
+    /// Whether the `len` bytes from `start` meet the constraints.
     #[must_use]
-    pub const fn allow_at(self, start: u64, len: u64) -> bool {
+    pub const fn allows_at(self, start: u64, len: u64) -> bool {
         let is_inside = match start.checked_add(len) {
             Some(end) => start >= self.min && end <= self.max,
             None => false,
@@ -176,23 +176,27 @@ impl Constraints {
     }
 }
 
-/// For error messages, with a leading space: ` aligned to 0x1000 from 0x1000 up below 0x100000000`. Constraints that
-/// exclude nothing print nothing.
+/// Completes "it must be …" in error messages: `aligned to 0x1000, between 0x1000 and 0x100000000`. The preference is not
+/// printed.
 impl fmt::Display for Constraints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.align > 1 {
-            write!(f, " aligned to {:#x}", self.align)?;
+        let is_aligned = self.align > 1 || self.align_offset > 0;
+        match (self.align, self.align_offset) {
+            _ if !is_aligned => {}
+            (align, 0) => write!(f, "aligned to {align:#x}")?,
+            (align, offset) => write!(f, "{offset:#x} above a multiple of {align:#x}")?,
         }
-        if self.align_offset > 0 {
-            write!(f, " plus {:#x}", self.align_offset)?;
+        let has_window = self.min > 0 || self.max < u64::MAX;
+        if is_aligned && has_window {
+            f.write_str(", ")?;
         }
-        if self.min > 0 {
-            write!(f, " from {:#x} up", self.min)?;
+        match (self.min, self.max) {
+            (0, u64::MAX) if is_aligned => Ok(()),
+            (0, u64::MAX) => f.write_str("at any address"),
+            (0, max) => write!(f, "below {max:#x}"),
+            (min, u64::MAX) => write!(f, "at or above {min:#x}"),
+            (min, max) => write!(f, "between {min:#x} and {max:#x}"),
         }
-        if self.max < u64::MAX {
-            write!(f, " below {:#x}", self.max)?;
-        }
-        Ok(())
     }
 }
 
@@ -206,7 +210,7 @@ mod tests {
     fn ranges_are_allowed_by_alignment_and_window() {
         let check = |constraints: Constraints, start, len, expected| {
             assert_eq!(
-                constraints.allow_at(start, len),
+                constraints.allows_at(start, len),
                 expected,
                 "{constraints:?} {start:#x}"
             );
@@ -252,13 +256,21 @@ mod tests {
     #[test]
     fn only_what_excludes_something_is_printed() {
         let check = |constraints: Constraints, expected| assert_eq!(constraints.to_string(), expected);
-        check(Constraints::NONE, "");
-        check(Constraints::NONE.highest(), "");
+        check(Constraints::NONE, "at any address");
+        check(Constraints::NONE.highest(), "at any address");
+        check(Constraints::aligned(8), "aligned to 0x8");
+        check(
+            Constraints::aligned(1).with_align_offset(1),
+            "0x1 above a multiple of 0x1",
+        );
+        check(Constraints::below_4g(1), "below 0x100000000");
+        check(Constraints::NONE.not_below(0x1000), "at or above 0x1000");
+        check(Constraints::NONE.between(1, 2), "between 0x1 and 0x2");
         check(
             Constraints::aligned(0x20_0000)
                 .with_align_offset(0x8_0000)
                 .between(0x1000, 1 << 32),
-            " aligned to 0x200000 plus 0x80000 from 0x1000 up below 0x100000000",
+            "0x80000 above a multiple of 0x200000, between 0x1000 and 0x100000000",
         );
     }
 }

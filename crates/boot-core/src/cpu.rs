@@ -1,8 +1,8 @@
-//! The state a virtual CPU starts in, as plain data for every architecture.
+//! Entry states of virtual CPUs, for every architecture.
 //!
-//! A boot protocol specifies the registers at the first instruction of the kernel. A planner produces a [`CpuState`], and
-//! a hypervisor harness applies it. It is plain data, so it can be compared, printed and tested on a host of any
-//! architecture.
+//! A boot protocol specifies the registers at the first instruction of the kernel. A protocol crate computes a
+//! [`CpuState`], and the VMM sets the registers of the vCPU from it. The states are plain data: they can be compared,
+//! printed and tested on a host of any architecture.
 
 pub mod aarch64;
 pub mod riscv64;
@@ -20,7 +20,7 @@ pub enum CpuState {
     X86_64(Box<x86_64::State>),
     /// An arm64 CPU at EL1.
     Aarch64(Box<aarch64::State>),
-    /// A riscv64 hart in (virtual) supervisor mode.
+    /// A riscv64 hart in S-mode, or VS-mode under a hypervisor.
     Riscv64(Box<riscv64::State>),
 }
 
@@ -37,7 +37,8 @@ impl CpuState {
 
     /// The guest physical address of the first instruction.
     ///
-    /// For x86_64 this is the linear address `CS.base + RIP`: protocols map the kernel's entry to the same physical address.
+    /// For x86_64 this is the linear address `CS.base + RIP`. It is also the physical address: protocols start the kernel
+    /// without paging, or with page tables that identity-map the entry.
     #[must_use]
     pub fn entry(&self) -> u64 {
         match self {

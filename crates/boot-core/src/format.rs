@@ -7,20 +7,22 @@ use core::fmt;
 
 use crate::{ByteSource, KernelImage, Priority, ReadError, SizedSource};
 
-/// A kernel image format.
+/// A kernel image format: the plugin trait of format crates. [`detect`] tries formats on an image.
+///
+/// Implementations read headers through [`SizedSource`] and create the image with [`ImageBuilder`](crate::ImageBuilder).
 pub trait KernelFormat: Sync {
     /// The format's name: lower case, unique among the formats in use.
     fn name(&self) -> &'static str;
 
-    /// Where [`detect`] asks this format: lower priorities first, equal ones by name. A format whose images are also
-    /// images of another format takes the lower priority of the two.
+    /// The position of this format in the order of [`detect`]: lower priorities first, equal ones in the order of their
+    /// names. A format whose images are also images of another format needs the lower priority of the two.
     fn priority(&self) -> Priority {
         Priority::STANDARD
     }
 
     /// Parses the image.
     ///
-    /// `Ok(None)` means that the image is not of this format. An image with the magic number of this format that is malformed
+    /// Returns `Ok(None)` for an image without the magic number of this format. An image that has it but is malformed
     /// or not supported is an error.
     ///
     /// # Errors
@@ -79,7 +81,7 @@ impl fmt::Display for FormatError {
             FormatErrorKind::Unsupported => "is not supported",
             FormatErrorKind::Read => "cannot be read",
         };
-        write!(f, "this {} image {kind}", self.format)
+        write!(f, "the {} image {kind}", self.format)
     }
 }
 
@@ -118,6 +120,9 @@ impl fmt::Display for DetectError {
                     f,
                     "not a kernel image of a known format: it begins with {first_bytes:02x?}, tried "
                 )?;
+                if tried.is_empty() {
+                    return f.write_str("no format");
+                }
                 for (i, name) in tried.iter().enumerate() {
                     write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
                 }
@@ -138,8 +143,8 @@ impl Error for DetectError {
     }
 }
 
-/// Parses the image with the first format, in the order of (priority, name), that recognises it. The order of the slice
-/// does not matter.
+/// Parses the image with the first format that recognises it. Formats are tried in the order of their priorities, equal
+/// priorities in the order of names; the order of the slice does not matter.
 ///
 /// # Errors
 ///
@@ -185,9 +190,9 @@ mod tests {
             assert_eq!(detected.to_string(), expected);
             assert_eq!(detected.source().unwrap().to_string(), "bad magic");
         };
-        check(FormatErrorKind::Malformed, "this flat image is malformed");
-        check(FormatErrorKind::Unsupported, "this flat image is not supported");
-        check(FormatErrorKind::Read, "this flat image cannot be read");
+        check(FormatErrorKind::Malformed, "the flat image is malformed");
+        check(FormatErrorKind::Unsupported, "the flat image is not supported");
+        check(FormatErrorKind::Read, "the flat image cannot be read");
     }
 
     #[test]
@@ -201,6 +206,14 @@ mod tests {
             "not a kernel image of a known format: it begins with [4d, 5a], tried elf, pe"
         );
         assert!(error.source().is_none());
+        let untried = DetectError::Unknown {
+            tried: Vec::new(),
+            first_bytes: [0].to_vec(),
+        };
+        assert_eq!(
+            untried.to_string(),
+            "not a kernel image of a known format: it begins with [00], tried no format"
+        );
         assert_eq!(DetectError::Empty.to_string(), "the image is empty");
         assert!(DetectError::Empty.source().is_none());
         let read = || ReadError::new(0, 1, crate::source::ReadErrorKind::Shrunk);

@@ -6,44 +6,44 @@ use crate::{ByteSource, GuestRange, ReadError, arith};
 
 /// Guest memory that a [`BootPlan`](crate::BootPlan) can be loaded into.
 ///
-/// The crate `guest-ram` implements it for `vm-memory`; [`SliceMemory`] for slices, as firmware and tests have them.
+/// The crate `guest-ram` implements it over `vm-memory`, whose trait of the same name is a different one. [`SliceMemory`]
+/// implements it for slices, as firmware and tests have them.
 pub trait GuestMemory {
-    /// Checks that all of `range` is writable guest memory, without an access.
+    /// Checks, without an access, that all of `range` is writable guest memory.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotBacked`] where a byte is not.
+    /// [`MemoryError::NotBacked`] where any byte of it is not.
     fn check(&self, range: GuestRange) -> Result<(), MemoryError>;
 
     /// Writes `bytes` at `addr`.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where not all bytes could be written.
+    /// [`MemoryError`] where not all bytes could be written; some may have been.
     fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError>;
 
     /// Fills `range` with zeros.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where not all bytes could be written.
+    /// [`MemoryError`] where not all bytes could be written; some may have been.
     fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError>;
 
     /// Fills `buf` with the bytes at `addr`.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotBacked`] where a byte is not guest memory.
+    /// [`MemoryError`] where not all bytes could be read; the content of `buf` is then unspecified.
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError>;
 
     /// Fills `range` with the bytes of `source` from `offset` on.
     ///
-    /// The default copies through a buffer of 64 KiB. Implementations can avoid it with
-    /// [`ByteSource::backing_store`].
+    /// The default copies through a buffer of 64 KiB. [`ByteSource::backing_store`] lets implementations copy directly.
     ///
     /// # Errors
     ///
-    /// [`MemoryError`] where the source failed or not all bytes could be written.
+    /// [`MemoryError`] where the source failed or not all bytes could be written; some may have been.
     fn copy_from(
         &mut self,
         range: GuestRange,
@@ -81,16 +81,16 @@ pub enum MemoryError {
     /// The access failed.
     #[error("guest memory at {range} cannot be accessed")]
     Access {
-        /// The range.
+        /// The range of the access.
         range: GuestRange,
-        /// The error of the memory.
+        /// The error of the implementation.
         source: alloc::boxed::Box<dyn core::error::Error + Send + Sync>,
     },
 }
 
 /// Guest memory in plain slices, each at a guest physical address.
 ///
-/// For firmware and tests. An access must be within one slice.
+/// For firmware and tests. An access must be inside one slice.
 ///
 /// ```
 /// use boot_core::{GuestMemory, SliceMemory};
@@ -109,7 +109,7 @@ pub struct SliceMemory<'a> {
 }
 
 impl<'a> SliceMemory<'a> {
-    /// Guest memory without a slice.
+    /// Guest memory without slices.
     #[must_use]
     pub const fn new() -> Self {
         Self { slices: Vec::new() }
@@ -119,7 +119,7 @@ impl<'a> SliceMemory<'a> {
     ///
     /// # Errors
     ///
-    /// The slice, where it would overlap memory that was added before, or wrap around the address space.
+    /// Returns `bytes` where they would overlap memory that was added before, or wrap around the address space.
     pub fn add(&mut self, addr: u64, bytes: &'a mut [u8]) -> Result<(), &'a mut [u8]> {
         match GuestRange::new(addr, arith::to_u64(bytes.len())) {
             Some(range) if !self.slices.iter().any(|(present, _)| present.overlaps(range)) => {
@@ -130,11 +130,11 @@ impl<'a> SliceMemory<'a> {
         }
     }
 
-    /// The bytes of `range`, all of them in one slice.
+    /// The bytes of `range`.
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotBacked`].
+    /// [`MemoryError::NotBacked`] where no slice contains all of `range`.
     pub fn slice(&self, range: GuestRange) -> Result<&[u8], MemoryError> {
         self.slices
             .iter()

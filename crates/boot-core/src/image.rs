@@ -16,19 +16,19 @@ use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning};
 
 /// A part of the image and the guest physical range that it fills.
 ///
-/// The addresses are *link addresses*: those of an image that is not moved. A relocatable image is moved as a whole, all
-/// segments by the same distance.
+/// The addresses in a [`KernelImage`] are *link addresses*: those of an image that is not moved. A relocatable image is
+/// moved as a whole, all segments by the same distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Segment {
-    /// The bytes of the source that fill the start of [`range`](Self::range). May be empty; never longer than it.
+    /// The bytes of the source that fill the start of [`range`](Self::range); at most as long as the range, or empty.
     pub source: SourceRange,
     /// The guest physical range. The part that the source does not fill is zeroed.
     pub range: GuestRange,
 }
 
 impl Segment {
-    /// A segment: bytes of the source that fill the start of a guest physical range.
+    /// A segment that fills the start of `range` with the bytes `source`, and the rest with zeros.
     #[must_use]
     pub const fn new(source: SourceRange, range: GuestRange) -> Self {
         Self { source, range }
@@ -40,7 +40,7 @@ impl Segment {
         GuestRange::new(self.range.start(), self.source.len().min(self.range.len())).unwrap_or(self.range)
     }
 
-    /// The part of the range that must be zeroed. May be empty.
+    /// The part of the range that the source does not fill, which must be zeroed; may be empty.
     #[must_use]
     pub fn zero_part(&self) -> GuestRange {
         GuestRange::from_bounds(self.file_part().end(), self.range.end()).unwrap_or(self.range)
@@ -52,7 +52,7 @@ impl Segment {
 pub enum Placement {
     /// Only at its link addresses.
     Fixed,
-    /// At any address where the runtime extent meets the constraints.
+    /// At any address where the [runtime extent](KernelImage::extent) meets the constraints.
     Relocatable(Constraints),
 }
 
@@ -60,10 +60,12 @@ pub enum Placement {
 ///
 /// Only [`ImageBuilder::build`] creates one. It checks, for every parser, that
 ///
-/// - segments are sorted by address, do not overlap and are inside [`extent`](Self::extent);
-/// - every segment's source range is inside the source;
-/// - every entry point is inside a segment, and there is at least one of each;
-/// - some address meets the placement constraints.
+/// - there is at least one segment; segments are not empty, sorted by address, do not overlap and are inside
+///   [`extent`](Self::extent);
+/// - every segment's source range is inside the source and at most as long as the segment;
+/// - there is at least one entry point, and at most one of each ABI; every entry point is inside a segment;
+/// - some address meets the placement constraints;
+/// - the payload is inside the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KernelImage {
     format: &'static str,
@@ -113,15 +115,16 @@ impl KernelImage {
         &self.segments
     }
 
-    /// The guest physical range that the kernel uses before it has read a memory map: its segments and the memory that it
-    /// needs beyond them (`init_size`, `image_size`, BSS). Nothing else may be placed there.
+    /// The runtime extent, at link addresses: from the first to the last byte that the kernel uses before it reads a memory
+    /// map. It has the segments and the memory that the kernel needs beyond them (`init_size`, `image_size`, BSS).
     #[must_use]
     pub fn extent(&self) -> GuestRange {
         self.extent
     }
 
-    /// The parts of [`extent`](Self::extent) that belong to the kernel, at link addresses: all of it, or only the
-    /// segments where the image is fixed and claims nothing between them.
+    /// The parts of [`extent`](Self::extent) that belong to the kernel, at link addresses; nothing else may be placed
+    /// there. They are the segments, where the image is fixed and the parser has set no extent; otherwise the whole
+    /// extent.
     pub fn occupied_ranges(&self) -> impl Iterator<Item = GuestRange> + '_ {
         let whole = self.contiguous.then_some(self.extent);
         let parts = if self.contiguous {
@@ -150,7 +153,7 @@ impl KernelImage {
         self.entries.iter().copied().find(|entry| entry.abi == abi)
     }
 
-    /// The image inside this image, if any.
+    /// The kernel that this image contains, usually compressed: for example the vmlinux in a bzImage.
     #[must_use]
     pub fn payload(&self) -> Option<&Payload> {
         self.payload.as_ref()
@@ -168,7 +171,8 @@ impl KernelImage {
         self.efi_stub
     }
 
-    /// Format-specific metadata of one type, if the format attached it.
+    /// Format-specific metadata of the type `T`, if the format attached it: for example
+    /// `boot_linux::x86::SetupHeaderMetadata`.
     #[must_use]
     pub fn metadata<T: Metadata>(&self) -> Option<&T> {
         self.metadata.get()

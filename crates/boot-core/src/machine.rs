@@ -1,8 +1,9 @@
 //! The machine that a boot is planned for.
 //!
-//! A [`Machine`] is memory and CPUs; its [`Platform`] lists the devices and their addresses. A PC's platform is empty:
-//! its devices are described by ACPI or found by probing. For arm64 and riscv64, the device tree is written from the
-//! platform, and the harness creates its devices from the same value, so that the two agree.
+//! A [`Machine`] has an architecture, a memory map and a number of vCPUs; its [`Platform`] describes the hardware that a
+//! guest cannot discover. A PC's platform is empty: ACPI describes its hardware. For arm64 and riscv64, `proto-fdt` creates
+//! the device tree from the platform, unless the caller passes one. The module `virt` of the crate `hv-core` has complete
+//! machines of both architectures.
 
 mod cpu;
 mod device;
@@ -23,7 +24,7 @@ pub use platform::Platform;
 
 use crate::{Arch, MemoryMap};
 
-/// A machine: architecture, memory, CPUs and the tables that describe it.
+/// A machine: architecture, memory, CPUs and the hardware that is described to the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Machine {
@@ -31,16 +32,16 @@ pub struct Machine {
     pub arch: Arch,
     /// Its physical memory map.
     pub memory: MemoryMap,
-    /// Number of virtual CPUs.
+    /// Number of virtual CPUs. [`Platform::cpus`] describes as many, or none.
     pub vcpus: NonZeroU32,
     /// The guest physical address of the ACPI RSDP, if any.
     pub acpi_rsdp: Option<u64>,
-    /// The devices that are described to the guest.
+    /// The hardware that is described to the guest by a device tree.
     pub platform: Platform,
 }
 
 impl Machine {
-    /// A machine with this memory, one CPU and no device.
+    /// A machine with this memory, one CPU and an empty platform.
     #[must_use]
     pub const fn new(arch: Arch, memory: MemoryMap) -> Self {
         Self {

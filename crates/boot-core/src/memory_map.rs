@@ -15,9 +15,9 @@ pub enum RegionKind {
     Reserved,
     /// ACPI tables; ordinary memory once the guest has read them.
     AcpiReclaimable,
-    /// Memory that ACPI firmware keeps across sleep.
+    /// ACPI non-volatile storage: not usable by the guest, which saves and restores it across sleep.
     AcpiNvs,
-    /// Memory with errors.
+    /// Memory in which errors have been detected.
     Unusable,
     /// Persistent memory.
     Persistent,
@@ -37,7 +37,7 @@ impl RegionKind {
         }
     }
 
-    /// The address range type that e820 tables and PVH memory maps have for it (ACPI 6.5, table 15.4).
+    /// Its address range type in e820 tables and PVH memory maps (ACPI 6.5, chapter 15, "Address Range Types").
     #[must_use]
     pub const fn e820_type(self) -> u32 {
         match self {
@@ -68,14 +68,25 @@ pub struct MemoryRegion {
 
 /// A map of guest physical memory: sorted regions without overlaps. Adjacent regions of one kind are merged.
 ///
-/// The planner takes it from the machine and passes it on in the plan. The e820 table, the PVH memory map and the device
-/// tree's memory nodes are generated from it.
+/// Protocols place loads in its RAM and generate from it what the guest gets: the e820 table, the PVH memory map or the
+/// memory nodes of the device tree. Addresses of devices are not listed, except as reserved regions.
+///
+/// ```
+/// use boot_core::{GuestRange, MemoryMap, RegionKind};
+///
+/// // 512 MiB of RAM at 1 GiB, as on many arm64 machines; the last 2 MiB are reserved.
+/// let mut map = MemoryMap::new();
+/// map.insert(GuestRange::new(1 << 30, 512 << 20).unwrap(), RegionKind::Ram)?;
+/// map.reserve(GuestRange::new(0x5fe0_0000, 2 << 20).unwrap(), RegionKind::Reserved)?;
+/// assert_eq!(map.ram_len(), 510 << 20);
+/// # Ok::<(), boot_core::MemoryMapError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryMap {
     regions: Vec<MemoryRegion>,
 }
 
-/// Why a memory map cannot be changed as asked.
+/// Why a memory map cannot be created or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryMapError {
@@ -115,7 +126,7 @@ pub enum MemoryMapError {
     },
 }
 
-/// Landmarks of the PC memory layout that [`MemoryMap::pc`] follows.
+/// Addresses of the PC memory layout of [`MemoryMap::pc`].
 ///
 /// ```text
 ///  0x0000_0000 ─ RAM ─────────────────────────────
@@ -128,13 +139,13 @@ pub enum MemoryMapError {
 pub mod pc {
     /// End of conventional memory.
     pub const LOW_RAM_END: u64 = 0xa_0000;
-    /// Start of the memory above the BIOS area.
+    /// Start of RAM above the BIOS area.
     pub const HIGH_RAM_START: u64 = 0x10_0000;
-    /// Start of the hole for devices below 4 GiB: no RAM from here on.
+    /// Start of the hole for devices below 4 GiB, in which there is no RAM.
     pub const DEVICE_HOLE_START: u64 = 0xc000_0000;
-    /// Start of the interrupt controllers' and the firmware's addresses below 4 GiB.
+    /// Start of the reserved region below 4 GiB: I/O APIC, local APIC and firmware.
     pub const PLATFORM_START: u64 = 0xfec0_0000;
-    /// 4 GiB, where the rest of RAM goes on.
+    /// 4 GiB: start of the RAM that does not fit below the hole.
     pub const ABOVE_4G: u64 = 0x1_0000_0000;
 }
 
@@ -147,11 +158,11 @@ impl MemoryMap {
 
     /// The map of a PC with `len` bytes of RAM; see [`pc`] for the layout.
     ///
-    /// As on a PC, the RAM at 640 KiB to 1 MiB counts in `len` but is not usable.
+    /// As on a PC, `len` includes the addresses from 640 KiB to 1 MiB, which are not usable as RAM.
     ///
     /// # Errors
     ///
-    /// [`MemoryMapError`] where `len` is below 2 MiB, no multiple of 4 KiB, or too large for the address space.
+    /// [`MemoryMapError`] where `len` is below 2 MiB, not a multiple of 4 KiB, or too large for the address space.
     pub fn pc(len: u64) -> Result<Self, MemoryMapError> {
         const MIN: u64 = 0x20_0000;
         if len < MIN {
@@ -182,7 +193,7 @@ impl MemoryMap {
         Ok(map)
     }
 
-    /// Adds a region that does not overlap another one.
+    /// Adds a region. It must not overlap another one; [`reserve`](Self::reserve) changes a part of RAM.
     ///
     /// # Errors
     ///
@@ -202,7 +213,7 @@ impl MemoryMap {
         Ok(())
     }
 
-    /// Turns a part of RAM into a region of another kind.
+    /// Turns a part of the RAM into a region of another kind.
     ///
     /// # Errors
     ///
@@ -252,7 +263,7 @@ impl MemoryMap {
         &self.regions
     }
 
-    /// The RAM, sorted by address.
+    /// The ranges of RAM, sorted by address.
     #[must_use]
     pub fn ram(&self) -> impl DoubleEndedIterator<Item = GuestRange> + '_ {
         self.regions
@@ -261,7 +272,7 @@ impl MemoryMap {
             .map(|region| region.range)
     }
 
-    /// The size of the RAM in bytes.
+    /// The total size of the RAM in bytes.
     #[must_use]
     pub fn ram_len(&self) -> u64 {
         self.ram().fold(0, |sum, range| sum.saturating_add(range.len()))
@@ -276,7 +287,7 @@ impl MemoryMap {
     /// Whether every byte of `range` is RAM.
     #[must_use]
     pub fn is_ram(&self, range: GuestRange) -> bool {
-        // Only the first region that reaches as far can hold it.
+        // Only the first region that does not end before `range` can contain it.
         let index = self
             .regions
             .partition_point(|region| region.range.end() < range.end());

@@ -1,4 +1,4 @@
-//! Format-specific metadata of an image, by type.
+//! Format-specific metadata of an image, found by its type.
 //!
 //! A format attaches values for particular boot protocols: a Linux setup header, the flags of an arm64 `Image`. Their
 //! types are defined in crates that the format and the protocol share, not here.
@@ -11,7 +11,8 @@ use core::hash::{Hash, Hasher};
 
 use crate::value::{self, Value};
 
-/// A type that can be attached to an image: plain, comparable data. Every such type implements it.
+/// A type that can be attached to an image with [`ImageBuilder::metadata`](crate::ImageBuilder::metadata): plain,
+/// comparable data. Implemented for every type that meets the bounds.
 pub trait Metadata: Any + Clone + fmt::Debug + Eq + Hash + Send + Sync {}
 
 impl<T: Any + Clone + fmt::Debug + Eq + Hash + Send + Sync> Metadata for T {}

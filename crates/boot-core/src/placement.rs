@@ -1,6 +1,7 @@
-//! Placement: one allocator for everything that goes into guest memory.
+//! Placement of kernel, initrd and protocol structures in guest memory.
 //!
-//! A planner reserves fixed ranges first and then allocates the others. Allocated ranges are RAM and never overlap.
+//! A protocol reserves fixed ranges in a [`RamAllocator`] first and then allocates the others. All of them are RAM and
+//! do not overlap.
 
 mod kernel;
 
@@ -17,7 +18,7 @@ use crate::{Constraints, GuestRange, MemoryMap, Preference};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlacementError {
-    /// A fixed range is not RAM.
+    /// Not all of a fixed range is RAM.
     NotRam {
         /// Label of what is placed.
         label: &'static str,
@@ -53,7 +54,7 @@ pub enum PlacementError {
         /// The constraints.
         constraints: Constraints,
     },
-    /// An allocation of no bytes, or with an alignment that is not a power of two above its remainder.
+    /// An allocation of no bytes, or with [invalid](Constraints::is_valid) constraints.
     InvalidRequest {
         /// Label of what is placed.
         label: &'static str,
@@ -70,7 +71,7 @@ impl fmt::Display for PlacementError {
             Self::NotRam { label, range } => {
                 write!(
                     f,
-                    "the {label} must be at {range}, but the machine has no RAM there; give it more memory"
+                    "the {label} must be at {range}, but not all of that is RAM; change the machine's memory"
                 )
             }
             Self::Taken { label, range, by, at } => {
@@ -88,7 +89,7 @@ impl fmt::Display for PlacementError {
                 constraints,
             } => write!(
                 f,
-                "no free RAM for the {label}: it needs {len:#x} bytes{constraints}"
+                "no free RAM for the {label}: it needs {len:#x} bytes {constraints}"
             ),
             Self::InvalidRequest {
                 label,
@@ -107,6 +108,21 @@ impl fmt::Display for PlacementError {
 impl core::error::Error for PlacementError {}
 
 /// An allocator of a machine's RAM.
+///
+/// The label of a range is its name in errors.
+///
+/// ```
+/// use boot_core::{Constraints, GuestRange, MemoryMap, RamAllocator};
+///
+/// let map = MemoryMap::pc(64 << 20)?;
+/// let mut allocator = RamAllocator::new(&map);
+/// allocator.reserve("kernel", GuestRange::new(0x10_0000, 0x80_0000).unwrap())?;
+/// let page = allocator.allocate("zero page", 0x1000, &Constraints::aligned(0x1000).not_below(0x1000))?;
+/// assert_eq!(page.start(), 0x1000);
+/// let initrd = allocator.allocate("initrd", 0x20_0000, &Constraints::below_4g(0x1000).highest())?;
+/// assert_eq!(initrd.end(), 64 << 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RamAllocator<'a> {
     map: &'a MemoryMap,
@@ -131,11 +147,12 @@ impl<'a> RamAllocator<'a> {
         self.map
     }
 
-    /// Takes exactly `range`. An empty range takes nothing.
+    /// Takes exactly `range`, which must be free RAM. An empty range takes nothing.
     ///
     /// # Errors
     ///
-    /// [`PlacementError::NotRam`] or [`PlacementError::Taken`].
+    /// [`PlacementError::NotRam`] where not all of it is RAM, or [`PlacementError::Taken`] where it overlaps a range
+    /// that is taken.
     pub fn reserve(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
         if range.is_empty() {
             return Ok(());
@@ -146,11 +163,11 @@ impl<'a> RamAllocator<'a> {
         self.exclude(label, range)
     }
 
-    /// Takes `range`, RAM or not, so that it is not allocated. An empty range takes nothing.
+    /// Takes exactly `range`, RAM or not, so that nothing is allocated there. An empty range takes nothing.
     ///
     /// # Errors
     ///
-    /// [`PlacementError::Taken`].
+    /// [`PlacementError::Taken`] where it overlaps a range that is taken.
     pub fn exclude(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
         if range.is_empty() {
             return Ok(());
@@ -173,11 +190,12 @@ impl<'a> RamAllocator<'a> {
             .filter(move |(taken, _)| taken.overlaps(range))
     }
 
-    /// Takes a free range of `len` bytes that meets the constraints: the preferred one.
+    /// Takes a free range of `len` bytes that meets the constraints, chosen by their [`Preference`].
     ///
     /// # Errors
     ///
-    /// [`PlacementError::NoRoom`], or [`PlacementError::InvalidRequest`] where no range could meet the constraints.
+    /// [`PlacementError::NoRoom`] where no free range meets the constraints, or [`PlacementError::InvalidRequest`]
+    /// where `len` is zero or the constraints are [invalid](Constraints::is_valid).
     pub fn allocate(
         &mut self,
         label: &'static str,
@@ -193,7 +211,7 @@ impl<'a> RamAllocator<'a> {
             });
         }
         if let Preference::Address(addr) = constraints.preference {
-            let preferred = GuestRange::new(addr, len).filter(|range| constraints.allow(*range));
+            let preferred = GuestRange::new(addr, len).filter(|range| constraints.allows(*range));
             if let Some(range) = preferred {
                 if self.reserve(label, range).is_ok() {
                     return Ok(range);
@@ -312,7 +330,7 @@ mod tests {
         let (label, range) = ("table", range(0x1000, 0x2000));
         check(
             PlacementError::NotRam { label, range },
-            "the table must be at 0x1000..0x2000, but the machine has no RAM there; give it more memory",
+            "the table must be at 0x1000..0x2000, but not all of that is RAM; change the machine's memory",
         );
         check(
             PlacementError::TooHigh {

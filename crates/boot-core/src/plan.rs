@@ -13,7 +13,7 @@ pub use load::{LoadError, Sources};
 
 use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning};
 
-/// A file of a boot: plans refer to bytes of it.
+/// Identifies one of the files of a boot, from which a plan loads bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum BootFile {
@@ -39,14 +39,14 @@ impl fmt::Display for BootFile {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoadContent {
-    /// Bytes of a file, as many as the load has.
+    /// Bytes of a file, as many as the range of the load.
     File {
         /// The file.
         id: BootFile,
         /// The bytes.
         range: SourceRange,
     },
-    /// These bytes, as many as the load has.
+    /// These bytes, as many as the range of the load.
     Bytes(Vec<u8>),
     /// Zeros.
     Zeros,
@@ -60,9 +60,9 @@ pub struct Load {
     pub range: GuestRange,
     /// Content.
     pub content: LoadContent,
-    /// Name for messages, as the protocol calls it: `zero page`, `initrd`, `kernel`.
+    /// Name in messages and drawings: `zero page`, `initrd`, `kernel`.
     pub label: Cow<'static, str>,
-    /// Constraints of the protocol on the range.
+    /// Constraints of the protocol on the range, which [`PlanBuilder::build`] checks.
     pub constraints: Constraints,
     kernel: bool,
 }
@@ -85,7 +85,7 @@ impl Load {
         }
     }
 
-    /// Whether this is a part of the kernel image, which may lie in the kernel's extent; nothing else may.
+    /// Whether this is a segment of the kernel image. Only these may be in the memory that the kernel uses.
     #[must_use]
     pub fn is_kernel(&self) -> bool {
         self.kernel
@@ -96,11 +96,12 @@ impl Load {
 ///
 /// Only [`PlanBuilder::build`] creates one. It checks that
 ///
-/// - every load is in the machine's RAM and meets its constraints;
+/// - every load is not empty, in the machine's RAM, and meets its constraints;
 /// - loads do not overlap, and only the kernel's segments are in the memory that the kernel uses;
-/// - the content of every load is exactly as long as the load, and inside its file;
+/// - the content of every load is exactly as long as its range, and inside its file;
+/// - the memory that the kernel uses is RAM of the machine, and its extent meets the protocol's constraints;
 /// - all RAM in the guest's memory map is RAM of the machine;
-/// - every CPU starts inside the kernel.
+/// - there is at least one CPU; every CPU has the machine's architecture and starts inside the kernel.
 ///
 /// Equal requests give equal plans. [`Display`](fmt::Display) draws the guest's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,20 +135,20 @@ impl BootPlan {
         &self.loads
     }
 
-    /// The memory map that the guest is given.
+    /// The memory map that is described to the guest.
     #[must_use]
     pub fn memory(&self) -> &MemoryMap {
         &self.memory
     }
 
-    /// The kernel's runtime extent at its final address.
+    /// The kernel's runtime extent ([`KernelImage::extent`](crate::KernelImage::extent)) at its final addresses.
     #[must_use]
     pub fn kernel(&self) -> GuestRange {
         self.kernel
     }
 
-    /// The entry states of the CPUs that the harness starts; the first is the boot CPU. The guest
-    /// starts the others.
+    /// The entry states of the CPUs that the VMM starts; the first is the boot CPU. The machine's other CPUs stay off until
+    /// the guest starts them.
     #[must_use]
     pub fn cpus(&self) -> &[CpuState] {
         &self.cpus

@@ -1,9 +1,9 @@
-//! The order in which plugins are tried.
+//! The order in which formats and protocols are tried.
 
-/// The rank of a format or a protocol: lower values are tried first, equal ones by name.
+/// The rank of a format or a protocol: lower values are tried first, equal ones in the order of names.
 ///
-/// The constants are the bands of this workspace's plugins. A plugin that has to come before or after another one takes a
-/// value between two bands: `Priority::new(Priority::SPECIFIC.value() + 1)`.
+/// The plugins of this workspace use the constants. A plugin that must come between two of them takes a value between:
+/// `Priority::new(Priority::SPECIFIC.value() + 1)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u32);
 
@@ -18,13 +18,13 @@ impl Priority {
     /// Fallback formats and protocols.
     pub const LAST: Self = Self(1000);
 
-    /// A priority between the bands.
+    /// The priority with this value.
     #[must_use]
     pub const fn new(value: u32) -> Self {
         Self(value)
     }
 
-    /// The number: lower ones are tried first.
+    /// The value: lower ones are tried first.
     #[must_use]
     pub const fn value(self) -> u32 {
         self.0
@@ -42,14 +42,14 @@ mod tests {
     use super::Priority;
 
     #[test]
-    fn the_bands_are_in_order() {
-        let bands = [
+    fn the_constants_are_in_order() {
+        let constants = [
             Priority::FIRST,
             Priority::SPECIFIC,
             Priority::STANDARD,
             Priority::LAST,
         ];
-        assert!(bands.is_sorted_by(|a, b| a < b));
+        assert!(constants.is_sorted_by(|a, b| a < b));
         assert_eq!(Priority::default(), Priority::STANDARD);
         assert_eq!(Priority::new(Priority::SPECIFIC.value()), Priority::SPECIFIC);
     }

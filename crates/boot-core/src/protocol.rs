@@ -11,12 +11,16 @@ use crate::{
     ValidationError,
 };
 
-/// A boot protocol: how a kernel is called and what it finds in memory.
+/// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in
+/// memory that a kernel gets at its entry point. [`select`] chooses one for an image.
+///
+/// The example on the page of the crate implements a protocol.
 pub trait BootProtocol: Sync {
     /// The protocol's name: lower case, unique among the protocols in use.
     fn name(&self) -> &'static str;
 
-    /// Where [`select`] asks this protocol: lower priorities first, equal ones by name.
+    /// The position of this protocol in the order of [`select`]: lower priorities first, equal ones in the order of their
+    /// names.
     fn priority(&self) -> Priority {
         Priority::STANDARD
     }
@@ -43,7 +47,7 @@ pub trait BootProtocol: Sync {
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError>;
 }
 
-/// Why a protocol cannot start an image.
+/// Why a protocol cannot start an image. `Display` completes "cannot be started: …"; "it" is the image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IncompatibleImage {
@@ -61,9 +65,9 @@ pub enum IncompatibleImage {
         /// The ABIs that the protocol can call.
         expected: &'static [EntryAbi],
     },
-    /// The image's headers exclude the protocol. The text completes the sentence "cannot be started: …".
+    /// A header of the image excludes the protocol.
     #[error("{0}")]
-    Image(&'static str),
+    Header(&'static str),
 }
 
 struct Alternatives<'a>(&'a [EntryAbi]);
@@ -88,7 +92,7 @@ pub enum PlanError {
         protocol: &'static str,
         /// The image's format.
         format: &'static str,
-        /// Why not.
+        /// Why the protocol cannot start it.
         reason: IncompatibleImage,
     },
     /// The machine is of another architecture than the image.
@@ -102,7 +106,7 @@ pub enum PlanError {
     /// The kernel or a structure of the protocol does not fit the machine's memory.
     #[error(transparent)]
     Placement(#[from] PlacementError),
-    /// The kernel cannot take this command line.
+    /// The command line is too long for the protocol or the kernel.
     #[error("the kernel command line cannot be used")]
     Cmdline(#[from] CmdlineError),
     /// The request has a part that the protocol cannot hand over to the kernel.
@@ -160,7 +164,8 @@ impl fmt::Display for SelectError {
 
 impl Error for SelectError {}
 
-/// Returns the first protocol, in the order of (priority, name), that supports the image.
+/// Returns the first protocol that supports the image, in the order of priorities, equal priorities in the order of
+/// names. The order of the slice does not matter.
 ///
 /// # Errors
 ///
@@ -184,7 +189,7 @@ pub fn select<'p>(
     })
 }
 
-/// Checks what every protocol requires of a request: the protocol supports the image, image and machine have the same
+/// Checks a request for `protocol`, before planning: the protocol supports the image, image and machine have the same
 /// architecture, and the request has no part that the protocol does not [accept](BootProtocol::accepts).
 ///
 /// # Errors

@@ -6,7 +6,8 @@ use crate::arith;
 
 /// A range of guest physical addresses: `start..end`, `end` exclusive.
 ///
-/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap. A range may be empty.
+/// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap, and no range contains the address `u64::MAX`. A
+/// range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestRange {
     start: u64,
@@ -26,7 +27,7 @@ impl GuestRange {
         }
     }
 
-    /// The range from `start` up to and without `end`, or `None` where `end` is below `start`.
+    /// The range from `start` to `end` (exclusive), or `None` where `end` is below `start`.
     #[must_use]
     pub const fn from_bounds(start: u64, end: u64) -> Option<Self> {
         if start <= end {
@@ -36,7 +37,7 @@ impl GuestRange {
         }
     }
 
-    /// The first address.
+    /// The first address, also of an empty range.
     #[must_use]
     pub const fn start(self) -> u64 {
         self.start
@@ -55,7 +56,7 @@ impl GuestRange {
         self.end - self.start
     }
 
-    /// Whether the range holds no byte.
+    /// Whether the length is zero.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start == self.end
@@ -89,7 +90,7 @@ impl GuestRange {
         })
     }
 
-    /// The smallest range that holds both.
+    /// The smallest range that contains both.
     #[must_use]
     pub fn span(self, other: Self) -> Self {
         Self {
@@ -98,13 +99,14 @@ impl GuestRange {
         }
     }
 
-    /// A range of this length that starts at `start`, or `None` where it would wrap.
+    /// The range of the same length from `start`, or `None` where it would wrap around.
     #[must_use]
     pub const fn moved_to(self, start: u64) -> Option<Self> {
         Self::new(start, self.len())
     }
 
-    /// The range widened to page boundaries of `align` bytes, or `None` where that does not fit.
+    /// The smallest range that contains this one and starts and ends at multiples of `align`, a power of two, or `None`
+    /// where its end is above `u64::MAX`.
     #[must_use]
     pub fn aligned_out(self, align: u64) -> Option<Self> {
         Self::from_bounds(
@@ -136,7 +138,7 @@ pub struct SourceRange {
 }
 
 impl SourceRange {
-    /// The range of `len` bytes from `offset`, or `None` where the sum does not fit 64 bits.
+    /// The range of `len` bytes from `offset`, or `None` where its end is above `u64::MAX`.
     #[must_use]
     pub const fn new(offset: u64, len: u64) -> Option<Self> {
         match offset.checked_add(len) {
@@ -170,7 +172,7 @@ impl SourceRange {
         self.end - self.offset
     }
 
-    /// Whether the range holds no byte.
+    /// Whether the length is zero.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.offset == self.end

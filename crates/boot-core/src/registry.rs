@@ -1,6 +1,6 @@
 //! Formats and protocols that are linked into the program.
 //!
-//! A plugin crate submits itself with [`inventory`] when its `registry` feature is on:
+//! A plugin crate registers its formats and protocols with [`inventory`] when its `registry` feature is on:
 //!
 //! ```text
 //! inventory::submit! { boot_core::registry::Format(&FORMAT) }
@@ -8,9 +8,9 @@
 //!
 //! # The linker drops unused crates
 //!
-//! A dependency of which no item is used is not linked, and then registers nothing. Name it once: `use fmt_elf as _;`. Test
-//! the exact list of plugins, as the `vmboot` crate does. The alternative to this module is to pass explicit slices to
-//! [`detect`](crate::format::detect) and [`select`](crate::protocol::select).
+//! A dependency of which no item is used is not linked, and then registers nothing. `use fmt_elf as _;` links it. Test that
+//! [`formats`] and [`protocols`] return the plugins that the program needs. The alternative to this module is to pass
+//! explicit slices to [`detect`](crate::format::detect) and [`select`](crate::protocol::select).
 
 use alloc::vec::Vec;
 
@@ -33,7 +33,7 @@ pub struct Protocol(
 inventory::collect!(Format);
 inventory::collect!(Protocol);
 
-/// Two registered plugins have the same name.
+/// Two registered formats, or two registered protocols, have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two plugins are called `{0}`: link only one of them")]
 pub struct DuplicateName(
@@ -41,11 +41,11 @@ pub struct DuplicateName(
     pub &'static str,
 );
 
-/// Every registered format, sorted by (priority, name): link order does not matter.
+/// Every registered format, sorted by priority and name: link order does not matter.
 ///
 /// # Errors
 ///
-/// [`DuplicateName`].
+/// [`DuplicateName`] where two formats have the same name.
 pub fn formats() -> Result<Vec<&'static dyn KernelFormat>, DuplicateName> {
     let plugins = inventory::iter::<Format>
         .into_iter()
@@ -54,11 +54,11 @@ pub fn formats() -> Result<Vec<&'static dyn KernelFormat>, DuplicateName> {
     sorted(plugins, |format| (format.priority(), format.name()))
 }
 
-/// Every registered protocol, sorted by (priority, name): link order does not matter.
+/// Every registered protocol, sorted by priority and name: link order does not matter.
 ///
 /// # Errors
 ///
-/// [`DuplicateName`].
+/// [`DuplicateName`] where two protocols have the same name.
 pub fn protocols() -> Result<Vec<&'static dyn BootProtocol>, DuplicateName> {
     let plugins = inventory::iter::<Protocol>
         .into_iter()
@@ -124,7 +124,7 @@ mod tests {
         }
 
         fn supports(&self, _: &crate::KernelImage) -> Result<(), crate::IncompatibleImage> {
-            Err(crate::IncompatibleImage::Image("never"))
+            Err(crate::IncompatibleImage::Header("never"))
         }
 
         fn plan(&self, request: &crate::BootRequest<'_>) -> Result<crate::BootPlan, crate::PlanError> {

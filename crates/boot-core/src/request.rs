@@ -5,7 +5,7 @@ use core::num::NonZeroU64;
 
 use crate::{Cmdline, KernelImage, Machine};
 
-/// A file for the kernel beside the initrd, with a command line of its own.
+/// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Module {
@@ -34,17 +34,17 @@ impl Module {
 
 /// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
 ///
-/// The random seeds are not among them: a kernel can do without, so a protocol may ignore them.
+/// The random seeds are not among them: kernels do not depend on them, so a protocol may ignore them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RequestPart {
-    /// [`BootRequest::initrd_len`].
+    /// The initrd ([`BootRequest::initrd_len`]).
     Initrd,
-    /// [`BootRequest::modules`].
+    /// Modules ([`BootRequest::modules`]).
     Modules,
-    /// [`BootRequest::device_tree`].
+    /// A device tree of the caller ([`BootRequest::device_tree`]).
     DeviceTree,
-    /// [`Machine::acpi_rsdp`].
+    /// The address of the ACPI RSDP ([`Machine::acpi_rsdp`]).
     AcpiRsdp,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for RequestPart {
     }
 }
 
-/// The input of planning.
+/// The input of [`BootProtocol::plan`](crate::BootProtocol::plan).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BootRequest<'a> {
@@ -76,19 +76,19 @@ pub struct BootRequest<'a> {
     pub cmdline: &'a Cmdline,
     /// Length of the initrd in bytes, if there is one.
     pub initrd_len: Option<NonZeroU64>,
-    /// Files beside the initrd, for protocols that have modules.
+    /// Modules, for protocols that have them.
     pub modules: &'a [Module],
-    /// Random bytes for the guest's entropy pool. Protocols that cannot hand them over ignore them.
+    /// Random bytes for the guest's entropy pool. The device tree protocols use them, the others ignore them.
     pub rng_seed: Option<&'a [u8]>,
-    /// Random number for KASLR. Protocols that cannot hand it over ignore it.
+    /// Random number for KASLR. The device tree protocols use it, the others ignore it.
     pub kaslr_seed: Option<u64>,
-    /// A flattened device tree of the machine. The protocol validates it and changes the parts that depend on this boot.
-    /// Without one, the protocol generates it from [`Machine::platform`](crate::Machine::platform).
+    /// A flattened device tree of the machine. The protocol validates it and sets command line, initrd, seeds and memory in
+    /// it. Without one, the protocol creates it from [`Machine::platform`](crate::Machine::platform).
     pub device_tree: Option<&'a [u8]>,
 }
 
 impl<'a> BootRequest<'a> {
-    /// A boot without initrd and modules.
+    /// A request without optional parts.
     #[must_use]
     pub const fn new(image: &'a KernelImage, machine: &'a Machine, cmdline: &'a Cmdline) -> Self {
         Self {

@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{SourceRange, arith};
 
-/// Random access to the bytes of an image: a slice, a file, a block device, a network object.
+/// Random access to the bytes of an image. Implemented for byte slices, arrays and vectors, and on Unix, with the
+/// feature `std`, for `std::fs::File` (a regular file or a block device).
 ///
 /// Parsers read headers only; segments are copied from the source to guest memory. A source may fail at any time, and may
 /// become shorter: both are errors.
@@ -22,7 +23,7 @@ pub trait ByteSource {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the source has no length, for example because it is a directory.
+    /// [`ReadError`] where the length cannot be read, or the source has none, such as a directory.
     fn len(&self) -> Result<u64, ReadError>;
 
     /// Fills `buf` with the bytes from `offset` on.
@@ -57,7 +58,7 @@ pub enum BackingStore<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReadError {
-    /// The bytes to read.
+    /// The bytes to read; empty where the length could not be read.
     pub range: SourceRange,
     /// Why they could not be read.
     pub kind: ReadErrorKind,
@@ -67,25 +68,31 @@ pub struct ReadError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadErrorKind {
-    /// The range ends past the end of the source, which has this many bytes.
+    /// The range ends past the end of the source, whose length in bytes this is.
     PastEnd(u64),
     /// The source became shorter while it was read.
     Shrunk,
-    /// The source is not a file with a length, but this: a directory, a character device, a pipe.
+    /// The source is not a regular file or block device. The text names what it is: `a directory`, `a pipe`.
     NotAFile(&'static str),
-    /// The source failed.
+    /// The error of the source.
     Source(Box<dyn Error + Send + Sync>),
 }
 
 impl ReadError {
-    /// An error about the `len` bytes from `offset`.
+    /// A failed read of the `len` bytes from `offset`. The range ends at `u64::MAX` at the latest.
     #[must_use]
     pub fn new(offset: u64, len: usize, kind: ReadErrorKind) -> Self {
-        let range = SourceRange::new(offset, arith::to_u64(len))
-            .or_else(|| SourceRange::new(offset, u64::MAX.saturating_sub(offset)))
-            .unwrap_or(SourceRange::whole(u64::MAX));
-        Self { range, kind }
+        Self {
+            range: clamped(offset, arith::to_u64(len)),
+            kind,
+        }
     }
+}
+
+/// The range of `len` bytes from `offset`, or as many as there are up to `u64::MAX`.
+fn clamped(offset: u64, len: u64) -> SourceRange {
+    let len = len.min(u64::MAX.saturating_sub(offset));
+    SourceRange::new(offset, len).unwrap_or(SourceRange::whole(u64::MAX))
 }
 
 impl fmt::Display for ReadError {
@@ -95,7 +102,7 @@ impl fmt::Display for ReadError {
             ReadErrorKind::PastEnd(len) => {
                 write!(
                     f,
-                    "bytes {range} are past the end: there are only {len:#x} ({len}) bytes"
+                    "bytes {range} are past the end of the source, which has {len:#x} ({len}) bytes"
                 )
             }
             ReadErrorKind::Shrunk => {
@@ -105,7 +112,7 @@ impl fmt::Display for ReadError {
                 )
             }
             ReadErrorKind::NotAFile(what) => {
-                write!(f, "this is {what}, not a regular file or block device")
+                write!(f, "the source is {what}, not a regular file or block device")
             }
             ReadErrorKind::Source(_) if range.is_empty() => write!(f, "cannot read the source"),
             ReadErrorKind::Source(_) => write!(f, "cannot read bytes {range}"),
@@ -122,7 +129,7 @@ impl Error for ReadError {
     }
 }
 
-/// A [`ByteSource`] with its length.
+/// A [`ByteSource`] whose length has been read, for parsers.
 ///
 /// Every read is checked against the length before anything is allocated or read, so offsets of a hostile header fail
 /// early.
@@ -165,8 +172,8 @@ impl<'a> SizedSource<'a> {
     pub fn range(&self, offset: u64, len: u64) -> Result<SourceRange, ReadError> {
         match SourceRange::new(offset, len) {
             Some(range) if range.end() <= self.len => Ok(range),
-            range => Err(ReadError {
-                range: range.unwrap_or(SourceRange::whole(u64::MAX)),
+            _ => Err(ReadError {
+                range: clamped(offset, len),
                 kind: ReadErrorKind::PastEnd(self.len),
             }),
         }
@@ -182,7 +189,7 @@ impl<'a> SizedSource<'a> {
         self.inner.read_exact_at(offset, buf)
     }
 
-    /// Reads a header type from `offset`.
+    /// Reads a value, such as a header of `#[repr(C)]`, from `offset`.
     ///
     /// # Errors
     ///
@@ -193,7 +200,7 @@ impl<'a> SizedSource<'a> {
         Ok(value)
     }
 
-    /// Reads `len` bytes from `offset` into a new vector. Callers bound `len`.
+    /// Reads `len` bytes from `offset` into a new vector. The caller must limit `len`.
     ///
     /// # Errors
     ///
@@ -355,17 +362,18 @@ mod tests {
         let error = source.read::<[u8; 2]>(3).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "bytes 0x3..0x5 are past the end: there are only 0x4 (4) bytes"
+            "bytes 0x3..0x5 are past the end of the source, which has 0x4 (4) bytes"
         );
         assert!(source.read_vec(u64::MAX, 2).is_err());
-        assert!(source.range(u64::MAX, 2).is_err());
+        let error = source.range(u64::MAX - 1, 2).unwrap_err();
+        assert_eq!(error.range, SourceRange::new(u64::MAX - 1, 1).unwrap());
         let mut buf = [0; 8];
         assert_eq!(source.read_prefix_at(1, &mut buf).unwrap(), 3);
         assert_eq!(source.read_prefix_at(9, &mut buf).unwrap(), 0);
     }
 
     #[test]
-    fn a_huge_wish_is_refused_before_it_is_allocated() {
+    fn a_huge_length_is_refused_before_it_is_allocated() {
         let source = SizedSource::new(&[0u8; 4]).unwrap();
         let error = source.read_vec(0, usize::MAX).unwrap_err();
         assert!(matches!(error.kind, ReadErrorKind::PastEnd(4)));
@@ -373,7 +381,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn files_read_like_slices_and_special_files_say_what_they_are() {
+    fn files_read_like_slices_and_special_files_are_refused() {
         use std::fs::File;
         use std::io::Write;
 
@@ -388,12 +396,12 @@ mod tests {
         let error = SizedSource::new(&File::open("/").unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this is a directory, not a regular file or block device"
+            "the source is a directory, not a regular file or block device"
         );
         let error = SizedSource::new(&File::open("/dev/null").unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this is a character device, not a regular file or block device"
+            "the source is a character device, not a regular file or block device"
         );
     }
 

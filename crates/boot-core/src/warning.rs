@@ -7,8 +7,8 @@ use core::hash::{Hash, Hasher};
 
 use crate::value::Value;
 
-/// A warning type of a format or a protocol: plain, comparable data whose `Display` is one sentence. Every such type
-/// implements it.
+/// A warning type of a format or a protocol: plain, comparable data whose `Display` is one sentence.
+/// Implemented for every type that meets the bounds.
 pub trait WarningDetail: Any + Clone + fmt::Debug + fmt::Display + Eq + Hash + Send + Sync {}
 
 impl<T: Any + Clone + fmt::Debug + fmt::Display + Eq + Hash + Send + Sync> WarningDetail for T {}
@@ -43,13 +43,13 @@ trait Detail: Value + fmt::Display {}
 impl<T: Value + fmt::Display> Detail for T {}
 
 impl Warning {
-    /// Wraps the warning of a format or a protocol.
+    /// A warning with this typed value.
     #[must_use]
     pub fn new<W: WarningDetail>(detail: W) -> Self {
         Self(Arc::new(detail))
     }
 
-    /// The typed warning, if it is a `W`.
+    /// The typed value, if it is a `W`.
     #[must_use]
     pub fn downcast_ref<W: WarningDetail>(&self) -> Option<&W> {
         self.0.as_any().downcast_ref()

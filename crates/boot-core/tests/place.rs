@@ -6,7 +6,7 @@ use proptest::prelude::*;
 /// The model's address space is small enough to try each address.
 const SPACE: u64 = 256;
 
-/// A length in bytes, and where so many bytes may go.
+/// A length in bytes, and the constraints on the address.
 type Request = (u64, Constraints);
 
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Model {
         Self::bytes(range).for_each(|addr| self.taken[addr] = true);
     }
 
-    /// Where the request has to go.
+    /// The range that the model chooses for the request.
     fn find(&self, (len, constraints): &Request) -> Option<GuestRange> {
         let is_valid = *len > 0
             && [1, 2, 8, 64].contains(&constraints.align)

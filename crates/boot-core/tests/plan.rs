@@ -1,4 +1,4 @@
-//! A plan is built if and only if it keeps every promise, for arbitrary images, machines and loads.
+//! A plan is built if and only if it holds every invariant, for arbitrary images, machines and loads.
 
 use std::cell::Cell;
 
@@ -57,7 +57,7 @@ fn load(u: &mut Unstructured<'_>, boot: &X86Boot, kernel: GuestRange) -> arbitra
 }
 
 #[test]
-fn plans_keep_their_promises_and_none_is_refused_without_reason() {
+fn plans_hold_their_invariants_and_none_is_refused_without_reason() {
     let (kept, refused) = (Cell::new(0), Cell::new(0));
     TestRunner::new(ProptestConfig::with_cases(10_000))
         .run(&proptest::collection::vec(any::<u8>(), 0..300), |bytes| {

@@ -1,4 +1,4 @@
-//! Every promise of a plan is refused when broken, loading writes all or says so, and formats are asked in order.
+//! Plans that violate an invariant are refused; loading writes every load or returns an error; formats are tried in order.
 
 use std::cell::Cell;
 
@@ -56,7 +56,7 @@ fn with_initrd(builder: PlanBuilder) -> PlanBuilder {
 }
 
 #[test]
-fn a_plan_knows_the_kernel_and_what_the_kernel_uses() {
+fn a_plan_has_the_loads_and_the_extent_of_the_kernel() {
     let plan = plan(with_initrd).unwrap();
     assert_eq!(plan.kernel(), range(0x10_0000, 0x10_2000));
     let loads: Vec<_> = plan
@@ -80,7 +80,7 @@ fn a_plan_knows_the_kernel_and_what_the_kernel_uses() {
 }
 
 #[test]
-fn every_broken_promise_is_refused() {
+fn every_violated_invariant_is_refused() {
     let check = |add: &dyn Fn(PlanBuilder) -> PlanBuilder, expected: fn(&ValidationError) -> bool| {
         let error = plan(add).unwrap_err();
         assert!(expected(&error), "{error:?}");
@@ -147,7 +147,7 @@ fn every_broken_promise_is_refused() {
             );
             add(page, LoadContent::Zeros, Constraints::NONE)(builder).load(second)
         },
-        |e| matches!(e, ValidationError::Overlap(..)),
+        |e| matches!(e, ValidationError::Overlap { .. }),
     );
     check(
         &|builder| {
@@ -169,7 +169,7 @@ fn every_broken_promise_is_refused() {
 }
 
 #[test]
-fn the_picture_shows_regions_loads_and_what_the_kernel_uses() {
+fn the_drawing_has_regions_loads_and_the_memory_of_the_kernel() {
     let picture = plan(|builder| with_initrd(builder).warning("odd"))
         .unwrap()
         .to_string();
@@ -291,7 +291,7 @@ fn loading_checks_everything_before_the_first_write() {
     check(&all, 0x1_0004, |e| matches!(e, LoadError::NoMemory { .. }));
 }
 
-/// A source that cannot be read, and may not even know its length.
+/// A source that cannot be read, with or without a length.
 struct Broken {
     len: Option<u64>,
 }
@@ -307,7 +307,7 @@ impl ByteSource for Broken {
 }
 
 #[test]
-fn whichever_write_fails_the_error_says_that_memory_is_incomplete() {
+fn a_failed_write_is_the_error_incomplete() {
     let plan = plan(with_initrd).unwrap();
     for writes in 0..=3 {
         let mut ram = vec![0xaa; 0x2_0000];
@@ -338,7 +338,7 @@ fn whichever_write_fails_the_error_says_that_memory_is_incomplete() {
     ));
 }
 
-/// A format that claims images by their first byte.
+/// A format that recognises images by their first byte.
 struct ByFirstByte {
     name: &'static str,
     priority: Priority,
@@ -374,7 +374,7 @@ impl KernelFormat for ByFirstByte {
 }
 
 #[test]
-fn formats_are_asked_by_priority_whatever_the_order_of_the_slice() {
+fn formats_are_tried_by_priority_whatever_the_order_of_the_slice() {
     let late = ByFirstByte {
         name: "late",
         priority: Priority::LAST,
@@ -401,7 +401,7 @@ fn formats_are_asked_by_priority_whatever_the_order_of_the_slice() {
         "not a kernel image of a known format: it begins with [7a, 65, 62, 72, 61], tried early, another, late"
     );
     let error = name(b"!").unwrap_err();
-    assert_eq!(error.to_string(), "this early image is malformed");
+    assert_eq!(error.to_string(), "the early image is malformed");
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
         "bad second byte"

@@ -40,7 +40,7 @@ pub fn assert_valid_image(image: &KernelImage, file_len: usize) {
         assert!(rule.is_valid(), "{rule:?}");
         let congruent = rule.min - rule.min % rule.align + rule.align_offset;
         let lowest = congruent + if congruent < rule.min { rule.align } else { 0 };
-        assert!(rule.allow_at(lowest, image.extent().len()), "{rule:?}");
+        assert!(rule.allows_at(lowest, image.extent().len()), "{rule:?}");
     }
     if let Some(payload) = image.payload() {
         assert!(payload.source.end() <= image.source_len(), "{payload:?}");

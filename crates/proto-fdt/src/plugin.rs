@@ -89,7 +89,7 @@ impl BootProtocol for Riscv64 {
         supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
         match image.endian() {
             Endian::Little => Ok(()),
-            Endian::Big => Err(IncompatibleImage::Image(
+            Endian::Big => Err(IncompatibleImage::Header(
                 "it is big-endian, but the entry state of a riscv64 hart is little-endian",
             )),
         }

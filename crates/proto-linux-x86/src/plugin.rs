@@ -124,19 +124,19 @@ impl SelectedEntry {
         let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
             (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
             (_, None) => {
-                return Err(IncompatibleImage::Image(
+                return Err(IncompatibleImage::Header(
                     "it has a Linux entry point but no setup header",
                 ));
             }
             (_, Some(header)) => *header,
         };
         if !header.has_cmd_line_ptr() {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "its setup header has no cmd_line_ptr, which boot protocol 2.02 introduced",
             ));
         }
         if long_mode && header.xloadflags() & xloadflags::KERNEL_64 == 0 {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "it has no 64-bit entry point: XLF_KERNEL_64 in xloadflags is clear",
             ));
         }

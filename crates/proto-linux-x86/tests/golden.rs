@@ -527,7 +527,7 @@ fn kernels_are_placed_where_they_can_run() {
     };
     let auto = EntryChoice::Auto;
     check(BZIMAGE.image(), auto, Ok(4 * GIB));
-    let no_room = "no free RAM for the kernel: it needs 0x400000 bytes aligned to 0x200000 from 0x1000000 up below \
+    let no_room = "no free RAM for the kernel: it needs 0x400000 bytes aligned to 0x200000, between 0x1000000 and \
                    0x100000000";
     check(BZIMAGE.image(), EntryChoice::Only32Bit, Err(no_room));
     let low_only = BzImage {
@@ -544,7 +544,7 @@ fn kernels_are_placed_where_they_can_run() {
         fixed.image(),
         auto,
         Err(
-            "the kernel must be at 0x1000000..0x1400000, but the machine has no RAM there; give it more memory",
+            "the kernel must be at 0x1000000..0x1400000, but not all of that is RAM; change the machine's memory",
         ),
     );
     check(elf(EntryAbi::ELF64, 4 * GIB + MIB), auto, Ok(4 * GIB + MIB));

@@ -59,13 +59,13 @@ impl BootProtocol for Multiboot {
             return Ok(());
         };
         if header.requires_video_mode() {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "its Multiboot header requires information about the video mode, which is not supported",
             ));
         }
         match header.unknown_requirements() {
             0 => Ok(()),
-            _ => Err(IncompatibleImage::Image(
+            _ => Err(IncompatibleImage::Header(
                 "its Multiboot header has a required flag that version 0.6.96 does not define",
             )),
         }

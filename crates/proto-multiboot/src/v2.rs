@@ -116,7 +116,7 @@ impl BootProtocol for Multiboot2 {
             return Ok(());
         };
         if header.unknown.iter().any(|tag| !tag.optional) {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "its Multiboot2 header has a required tag that version 2.0 does not define",
             ));
         }
@@ -124,14 +124,14 @@ impl BootProtocol for Multiboot2 {
             .framebuffer
             .is_some_and(|framebuffer| !framebuffer.optional)
         {
-            return Err(IncompatibleImage::Image(
+            return Err(IncompatibleImage::Header(
                 "its Multiboot2 header requires a framebuffer, which is not supported",
             ));
         }
         let is_required = |flags: u32| flags & console_flags::CONSOLE_REQUIRED != 0;
         match header.console {
             Some(console) if is_required(console.flags) && !console.optional => Err(
-                IncompatibleImage::Image("its Multiboot2 header requires a console, which is not supported"),
+                IncompatibleImage::Header("its Multiboot2 header requires a console, which is not supported"),
             ),
             _ => Ok(()),
         }

@@ -214,7 +214,7 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
             class,
             rule(3 * GIB + 16 * MIB, u64::MAX, 0x1000),
             Err(
-                "no free RAM for the kernel: it needs 0x2000 bytes aligned to 0x1000 from 0xc1000000 up below \
+                "no free RAM for the kernel: it needs 0x2000 bytes aligned to 0x1000, between 0xc1000000 and \
                  0x100000000",
             ),
         );
@@ -222,7 +222,7 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
             class,
             Placement::Fixed,
             Err(
-                "the kernel must be at 0x1000000..0x1002000, but the machine has no RAM there; give it more memory",
+                "the kernel must be at 0x1000000..0x1002000, but not all of that is RAM; change the machine's memory",
             ),
         );
     }
@@ -240,11 +240,11 @@ fn nothing_is_placed_above_4_gib() {
     assert!(plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB / 2, "")]).is_ok());
     assert_eq!(
         plan(&fixed(16 * MIB), 3 * GIB, &[]).unwrap_err(),
-        "no free RAM for the initrd: it needs 0xc0000000 bytes aligned to 0x1000 from 0x1000 up below 0x100000000"
+        "no free RAM for the initrd: it needs 0xc0000000 bytes aligned to 0x1000, between 0x1000 and 0x100000000"
     );
     assert_eq!(
         plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB, "")]).unwrap_err(),
-        "no free RAM for the module: it needs 0x40000000 bytes aligned to 0x1000 from 0x1000 up below 0x100000000"
+        "no free RAM for the module: it needs 0x40000000 bytes aligned to 0x1000, between 0x1000 and 0x100000000"
     );
     assert_eq!(
         plan(&fixed(5 * GIB), 1, &[]).unwrap_err(),

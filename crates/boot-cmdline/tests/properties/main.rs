@@ -35,7 +35,7 @@ fn check_invariants(cmdline: &Cmdline) -> Result<(), TestCaseError> {
     prop_assert_eq!(view.params, params, "{}", print);
     prop_assert_eq!(&view.init_args, &init_args, "{}", print);
 
-    // Readers that know no quotes find at most one ` -- `, and it is the real one.
+    // A parser that does not handle quotes finds at most one word `--`: the separator.
     let separators = print.split(' ').filter(|word| *word == "--").count();
     prop_assert!(separators <= 1, "{print:?}");
     prop_assert!(separators == 1 || init_args.is_empty(), "{print:?}");

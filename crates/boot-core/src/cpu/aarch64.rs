@@ -9,7 +9,7 @@ pub const PSTATE_EL1H_DAIF: u64 = 0x3c5;
 
 /// The registers of an arm64 CPU that boot protocols specify.
 ///
-/// The others keep their reset values: MMU and caches are off.
+/// All other registers have their reset values: MMU and data cache are off (`SCTLR_EL1`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
@@ -26,7 +26,7 @@ pub struct State {
 }
 
 impl State {
-    /// A CPU at `pc` in EL1h with every interrupt masked and every other register zero.
+    /// A little-endian CPU at `pc` in EL1h with D, A, I and F masked and every other register zero.
     #[must_use]
     pub fn new(pc: u64) -> Self {
         Self {

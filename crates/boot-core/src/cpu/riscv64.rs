@@ -2,7 +2,7 @@
 
 /// The registers of a riscv64 hart that boot protocols specify.
 ///
-/// The others keep their reset values: supervisor mode, interrupts disabled.
+/// The mode is S-mode. All other registers have their reset values: interrupts are disabled (`sstatus.SIE` is zero).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
@@ -10,7 +10,7 @@ pub struct State {
     pub x: [u64; 32],
     /// Program counter: a guest physical address, because `satp` is zero.
     pub pc: u64,
-    /// Supervisor address translation and protection; zero means no translation.
+    /// Supervisor address translation and protection; zero, as Linux requires, means no translation.
     pub satp: u64,
 }
 

@@ -1,6 +1,6 @@
-//! Entry state of an x86 CPU: protected mode or long mode, with its segments' hidden parts.
+//! Entry state of an x86 CPU in protected mode or long mode.
 //!
-//! Section numbers are those of the Intel SDM, volume 3A.
+//! Section numbers are those of the Intel SDM, volume 3A, unless another volume is given.
 
 /// Bits of `CR0` (SDM 2.5).
 pub mod cr0 {
@@ -8,7 +8,7 @@ pub mod cr0 {
     pub const PE: u64 = 1 << 0;
     /// Monitor coprocessor.
     pub const MP: u64 = 1 << 1;
-    /// Extension type: always one on every CPU since the 486.
+    /// Extension type: hard-wired to one since the P6 family.
     pub const ET: u64 = 1 << 4;
     /// Numeric error.
     pub const NE: u64 = 1 << 5;
@@ -34,7 +34,7 @@ pub mod efer {
     pub const LMA: u64 = 1 << 10;
 }
 
-/// `RFLAGS` with every flag clear; bit 1 is always one (SDM 3.4.3, volume 1).
+/// `RFLAGS` with every flag clear; bit 1 is always one (SDM volume 1, 3.4.3).
 pub const RFLAGS_CLEAR: u64 = 0x2;
 
 /// A segment's access rights, in the layout of bits 40 to 55 of its descriptor (SDM 3.4.5).
@@ -53,7 +53,8 @@ impl AccessRights {
     pub const DATA32: Self = Self(0xc093);
     /// Busy 32-bit task state segment, byte granular.
     pub const TSS32_BUSY: Self = Self(0x008b);
-    /// Busy 64-bit task state segment, byte granular: the same type code, read differently in long mode.
+    /// Busy 64-bit task state segment, byte granular. Its type is that of [`TSS32_BUSY`](Self::TSS32_BUSY): in long
+    /// mode, the CPU interprets it as 64-bit (SDM 3.5).
     pub const TSS64_BUSY: Self = Self(0x008b);
     /// Local descriptor table, byte granular.
     pub const LDT: Self = Self(0x0082);
@@ -64,7 +65,7 @@ impl AccessRights {
         Self(bits & 0xf0ff)
     }
 
-    /// The bits, in the layout this type documents.
+    /// Bits 40 to 55 of the descriptor, with zero in the limit bits 8 to 11.
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0
@@ -106,7 +107,7 @@ impl AccessRights {
         self.0 & (1 << 13) != 0
     }
 
-    /// `D/B`: 32-bit default operand size.
+    /// `D/B`: 32-bit default operand size (code) or stack pointer (data).
     #[must_use]
     pub const fn default_big(self) -> bool {
         self.0 & (1 << 14) != 0
@@ -123,11 +124,11 @@ impl AccessRights {
     }
 }
 
-/// A segment register with its hidden part.
+/// A segment register: the selector, and the descriptor that the CPU has loaded with it (the hidden part, SDM 3.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SegmentRegister {
-    /// The visible selector.
+    /// Selector.
     pub selector: u16,
     /// Linear base address.
     pub base: u64,
@@ -160,9 +161,10 @@ impl SegmentRegister {
         }
     }
 
-    /// The eight-byte descriptor that loading this segment from a GDT would need (SDM 3.4.5).
+    /// The descriptor for a GDT from which the CPU loads this base, limit and access rights (SDM 3.4.5).
     ///
-    /// A table built from it agrees with the register. The descriptor has the low 32 bits of the base only.
+    /// The descriptor has bits 0 to 31 of the base. It has 20 bits of the limit, which count 4 KiB pages if `G` is set,
+    /// else bytes. Other bits are dropped.
     #[must_use]
     pub const fn descriptor(&self) -> u64 {
         #[expect(clippy::as_conversions, reason = "`From` is not const; this widens")]
@@ -180,7 +182,7 @@ impl SegmentRegister {
     }
 }
 
-/// The register of a descriptor table (GDTR, IDTR).
+/// A descriptor table register: GDTR or IDTR (SDM 2.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DescriptorTable {
@@ -191,7 +193,7 @@ pub struct DescriptorTable {
 }
 
 impl DescriptorTable {
-    /// A table at `base` whose last byte is at `base + limit`.
+    /// The register for a table at `base` whose last byte is at `base + limit`.
     #[must_use]
     pub const fn new(base: u64, limit: u16) -> Self {
         Self { base, limit }
@@ -200,7 +202,8 @@ impl DescriptorTable {
 
 /// The registers of an x86 CPU that boot protocols specify.
 ///
-/// The others (FPU, debug registers, MSRs, local APIC) keep their reset values or are set by the harness.
+/// The fields are the registers of the same names in the SDM; `efer` is the MSR `IA32_EFER`. All other state (FPU, debug
+/// registers, other MSRs, local APIC) is left to the VMM.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 #[non_exhaustive]
@@ -243,7 +246,8 @@ pub struct State {
 impl State {
     /// A CPU in flat 32-bit protected mode at `eip`: paging off, interrupts off, general registers zero.
     ///
-    /// `code` and `data` are the selectors of `CS` and of the data segments.
+    /// `code` and `data` are the selectors of `CS` and of the data segments. `gdtr` and `idtr` are zero: a protocol that
+    /// requires a GDT sets `gdtr`.
     #[must_use]
     pub fn protected_mode(eip: u32, code: u16, data: u16) -> Self {
         let data = SegmentRegister::flat(data, AccessRights::DATA32);
@@ -284,9 +288,11 @@ impl State {
         }
     }
 
-    /// A CPU in 64-bit mode at `rip` with four-level page tables at `cr3`: interrupts off, general registers zero.
+    /// A CPU in 64-bit mode at `rip` with four-level page tables at the physical address `cr3`: interrupts off, general
+    /// registers zero.
     ///
-    /// `code` and `data` are the selectors of `CS` and of the data segments.
+    /// `code` and `data` are the selectors of `CS` and of the data segments. `gdtr` and `idtr` are zero: a protocol that
+    /// requires a GDT sets `gdtr`.
     #[must_use]
     pub fn long_mode(rip: u64, cr3: u64, code: u16, data: u16) -> Self {
         let mut state = Self::protected_mode(0, code, data);

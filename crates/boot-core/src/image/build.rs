@@ -9,7 +9,8 @@ use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning, Warning
 
 /// Collects the parts of a parsed image and validates them as a whole.
 ///
-/// Errors of a parser name header fields and file offsets. The checks here protect planners from a parser with a bug.
+/// Parsers report invalid header fields by name and file offset. [`build`](Self::build) checks the result, so that
+/// protocols can rely on it even if a parser has a bug.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ImageBuilder {
@@ -17,7 +18,7 @@ pub struct ImageBuilder {
     extent: Option<GuestRange>,
 }
 
-/// Why an image as a whole is not valid.
+/// Why [`ImageBuilder::build`] refused an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -62,7 +63,10 @@ pub enum ImageError {
     #[error("the image has two {0} entry points")]
     DuplicateEntry(EntryAbi),
     /// Placement constraints with an invalid alignment.
-    #[error("alignment {:#x} with remainder {:#x} cannot be met", .0.align, .0.align_offset)]
+    #[error(
+        "placement at {:#x} above a multiple of {:#x} is not possible: the alignment must be a power of two, and the remainder \
+         below it", .0.align_offset, .0.align
+    )]
     BadAlignment(Constraints),
     /// Placement constraints that no address meets.
     #[error("an image of {len:#x} bytes cannot be placed between {min:#x} and {max:#x}")]
@@ -71,7 +75,7 @@ pub enum ImageError {
         len: u64,
         /// The lowest address allowed.
         min: u64,
-        /// The end allowed.
+        /// The end of the allowed addresses: exclusive.
         max: u64,
     },
     /// A payload outside the source.
@@ -85,7 +89,7 @@ pub enum ImageError {
 }
 
 impl ImageBuilder {
-    /// An image of the format `format` that is `source_len` bytes long.
+    /// An image of the format named `format`, parsed from a source of `source_len` bytes.
     pub fn new(format: &'static str, arch: Arch, endian: Endian, source_len: u64) -> Self {
         let image = KernelImage {
             format,
@@ -112,14 +116,14 @@ impl ImageBuilder {
         self
     }
 
-    /// Sets the runtime extent: all of it is used by the kernel. The default is the span of the segments; in a fixed image
-    /// the gaps between them are then free.
+    /// Sets the [runtime extent](KernelImage::extent): all of it belongs to the kernel. The default is the span of the
+    /// segments; in a fixed image, the gaps between them are then free.
     pub fn extent(mut self, extent: GuestRange) -> Self {
         self.extent = Some(extent);
         self
     }
 
-    /// Sets the placement rule. The default is fixed.
+    /// Sets where the image may be placed. The default is [`Placement::Fixed`].
     pub fn placement(mut self, placement: Placement) -> Self {
         self.image.placement = placement;
         self
@@ -131,7 +135,7 @@ impl ImageBuilder {
         self
     }
 
-    /// Sets the image inside this image.
+    /// Sets the kernel that this image contains.
     pub fn payload(mut self, payload: Payload) -> Self {
         self.image.payload = Some(payload);
         self
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_promise_is_refused() {
+    fn every_violated_invariant_is_refused() {
         let check = |builder: ImageBuilder, expected: fn(&ImageError) -> bool| {
             let error = builder.build().unwrap_err();
             assert!(expected(&error), "{error:?}");

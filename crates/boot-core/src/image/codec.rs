@@ -1,4 +1,4 @@
-//! The image inside an image.
+//! The payload of an image, and its compression.
 
 use core::fmt;
 
@@ -45,8 +45,8 @@ impl Codec {
         }
     }
 
-    /// The codec whose magic number is at the start of `bytes`; [`Codec::Stored`] for an ELF file; `None` for others. Six
-    /// bytes are enough for every codec.
+    /// The codec whose magic number is at the start of `bytes`: at most six bytes. [`Codec::Stored`] for an ELF file,
+    /// `None` where no magic number is known.
     #[must_use]
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         const MAGICS: [(&[u8], Codec); 9] = [
@@ -73,11 +73,11 @@ impl fmt::Display for Codec {
     }
 }
 
-/// An image inside the image, usually compressed.
+/// A kernel inside an image, usually compressed: for example the vmlinux in a bzImage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Payload {
-    /// Compression; `None` where the magic number is of no known codec.
+    /// Its compression; `None` where the magic number is of no known codec.
     pub codec: Option<Codec>,
     /// Its bytes in the source.
     pub source: SourceRange,

@@ -1,4 +1,4 @@
-//! The CPUs of a machine, and what they can do.
+//! The CPUs of a machine, with their instruction sets.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cpus {
-    /// Not specified here; a guest gets them from elsewhere, as a PC's gets them from ACPI.
+    /// Not specified: the guest discovers its CPUs by other means, on a PC by ACPI.
     #[default]
     Unspecified,
     /// arm64 CPUs, one for each vCPU in the order of the vCPU indices.
@@ -34,17 +34,17 @@ impl Cpus {
 #[non_exhaustive]
 pub struct Arm64Cpu {
     /// The affinity fields of its `MPIDR_EL1`: Aff0, Aff1 and Aff2 in bits 0 to 23, Aff3 in bits 32 to 39. Other bits
-    /// of the register may be set and do not count.
+    /// of the register are ignored.
     pub mpidr: u64,
-    /// Its type for the guest, for example `arm,cortex-a57`; `arm,armv8` says no more than the architecture.
+    /// Its type in the device tree, for example `arm,cortex-a57`; `arm,armv8` names only the architecture.
     pub compatible: Cow<'static, str>,
 }
 
 impl Arm64Cpu {
-    /// The bits of `MPIDR_EL1` that identify a CPU (Arm ARM, `MPIDR_EL1`).
-    pub const AFFINITY: u64 = 0xff_00ff_ffff;
+    /// Mask of the affinity fields of `MPIDR_EL1`, which identify a CPU (Arm ARM, `MPIDR_EL1`).
+    pub const AFFINITY_MASK: u64 = 0xff_00ff_ffff;
 
-    /// A CPU of no particular type.
+    /// A CPU of the type `arm,armv8`.
     #[must_use]
     pub const fn new(mpidr: u64) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Arm64Cpu {
         }
     }
 
-    /// The same with a type, as the device tree's `compatible` names it.
+    /// The same with a type, as in the device tree's `compatible`.
     #[must_use]
     pub fn with_compatible(self, compatible: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -62,14 +62,14 @@ impl Arm64Cpu {
         }
     }
 
-    /// Its affinity, without the other bits of `MPIDR_EL1`.
+    /// The affinity fields of its `MPIDR_EL1`, the other bits zero.
     #[must_use]
     pub const fn affinity(&self) -> u64 {
-        self.mpidr & Self::AFFINITY
+        self.mpidr & Self::AFFINITY_MASK
     }
 
-    /// The default affinity of the vCPU with this index, as KVM assigns it: 16 CPUs for each Aff1, so that one GICv3
-    /// target list reaches all of them, and 256 Aff1 for each Aff2.
+    /// The default affinity of the vCPU with this index, as KVM assigns it: bits 0 to 3 of the index are Aff0, bits 4 to 11
+    /// Aff1, and bits 12 to 19 Aff2. A GICv3 target list has 16 CPUs.
     #[must_use]
     pub const fn affinity_of(index: u32) -> u64 {
         // Every field is masked to its width, so nothing is lost by moving it to its place.
@@ -79,11 +79,11 @@ impl Arm64Cpu {
     }
 }
 
-/// The harts of a riscv64 machine, and what they share.
+/// The harts of a riscv64 machine, and their common `time` counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RiscvCpus {
-    /// The frequency of the `time` counter in Hz (Devicetree Specification, "CPU node":
+    /// The frequency of the `time` counter in Hz (Devicetree Specification, "`/cpus/cpu*` Node Properties":
     /// `timebase-frequency`); not zero.
     pub timebase_frequency: u32,
     /// The harts, one for each vCPU in the order of the vCPU indices.
@@ -109,21 +109,18 @@ pub struct RiscvHart {
     pub hart_id: u64,
     /// Its instruction set.
     pub isa: Isa,
-    /// How it translates addresses.
+    /// The largest translation mode that it supports.
     pub mmu: MmuType,
-    /// The size in bytes of the blocks that Zicbom's cache management works on, a power of two; needed where
-    /// it has that extension.
+    /// Size of a cache block of Zicbom in bytes, a power of two. Required if the ISA has Zicbom.
     pub cbom_block_size: Option<u32>,
-    /// The size in bytes of the blocks that Zicboz zeroes, a power of two; needed where it has that
-    /// extension.
+    /// Size of a cache block of Zicboz in bytes, a power of two. Required if the ISA has Zicboz.
     pub cboz_block_size: Option<u32>,
-    /// The size in bytes of the blocks that Zicbop prefetches, a power of two; needed where it has that
-    /// extension.
+    /// Size of a cache block of Zicbop in bytes, a power of two. Required if the ISA has Zicbop.
     pub cbop_block_size: Option<u32>,
 }
 
 impl RiscvHart {
-    /// A hart with this id and instruction set, and Sv39 translation, which every Linux can use.
+    /// A hart with this id and instruction set, and Sv39 translation.
     #[must_use]
     pub const fn new(hart_id: u64, isa: Isa) -> Self {
         Self {
@@ -174,7 +171,7 @@ impl RiscvHart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MmuType {
-    /// No translation.
+    /// No translation (Bare).
     None,
     /// Sv39: three levels.
     Sv39,
@@ -199,8 +196,8 @@ impl MmuType {
 
 /// The instruction set of an RV64I hart: its extensions by name.
 ///
-/// The device tree has it twice: as a list (`riscv,isa-base`, `riscv,isa-extensions`), and as one string (`riscv,isa`)
-/// for kernels before 6.6. Both come from this list.
+/// A device tree has it as a list (`riscv,isa-base`, `riscv,isa-extensions`), and for Linux before 6.6 also as a string
+/// (`riscv,isa`), which [`Display`](core::fmt::Display) prints.
 ///
 /// ```
 /// use boot_core::machine::Isa;
@@ -226,23 +223,23 @@ pub enum IsaError {
     Name(String),
     /// An extension named twice.
     #[error("the RISC-V extension `{0}` is listed twice")]
-    Twice(String),
-    /// No base instruction set.
-    #[error("the RISC-V extensions do not begin with the base, `i`")]
+    Duplicate(String),
+    /// A list that does not begin with `i`.
+    #[error("the RISC-V extensions do not begin with the base instruction set, `i`")]
     NoBase,
 }
 
 impl Isa {
-    /// The base instruction set, as `riscv,isa-base` names it.
+    /// The base instruction set, as in `riscv,isa-base`.
     pub const BASE: &'static str = "rv64i";
 
-    /// An instruction set with these extensions, the base `i` first. Single-letter extensions go before the longer
-    /// names in the printed string; otherwise the order is kept. The letters `s`, `x` and `z` are no
-    /// extensions: longer names begin with them.
+    /// An instruction set with these extensions, in lower case. The first must be the base `i`. Single-letter
+    /// extensions are moved before the multi-letter ones; otherwise the order is kept.
     ///
     /// # Errors
     ///
-    /// [`IsaError`].
+    /// [`IsaError`] where a name is not one letter other than `s`, `x` and `z`, or a longer name that begins with one of
+    /// these; where a name is listed twice; or where the first is not `i`.
     pub fn new<E: Into<Cow<'static, str>>>(
         extensions: impl IntoIterator<Item = E>,
     ) -> Result<Self, IsaError> {
@@ -261,7 +258,7 @@ impl Isa {
                 return Err(IsaError::Name(name.into_owned()));
             }
             if known.contains(&name) {
-                return Err(IsaError::Twice(name.into_owned()));
+                return Err(IsaError::Duplicate(name.into_owned()));
             }
             known.push(name);
         }
@@ -272,7 +269,7 @@ impl Isa {
         Ok(Self { extensions: known })
     }
 
-    /// RV64GC, spelled out: what distribution kernels are built for.
+    /// RV64GC (`rv64imafdc_zicsr_zifencei`), which distribution kernels are built for.
     #[must_use]
     pub fn rv64gc() -> Self {
         Self {
@@ -340,7 +337,7 @@ mod tests {
         check(&["i", "zve32x"], Ok("rv64i_zve32x"));
         check(&[], Err(IsaError::NoBase));
         check(&["m", "i"], Err(IsaError::NoBase));
-        check(&["i", "i"], Err(IsaError::Twice("i".into())));
+        check(&["i", "i"], Err(IsaError::Duplicate("i".into())));
         for bad in ["", "I", "s", "x", "z", "Zicsr", "z_a", "ab", "z\0", "zé"] {
             check(&["i", bad], Err(IsaError::Name(bad.into())));
         }

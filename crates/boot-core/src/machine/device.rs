@@ -12,7 +12,7 @@ use crate::GuestRange;
 pub enum SerialKind {
     /// An NS16550A (Linux binding `serial/8250.yaml`).
     Ns16550a {
-        /// Distance of two registers: two to this power, in bytes.
+        /// Adjacent registers are `1 << reg_shift` bytes apart.
         reg_shift: u32,
         /// Width of a register access in bytes: 1, 2 or 4.
         reg_io_width: u32,
@@ -37,14 +37,14 @@ pub struct Serial {
     pub kind: SerialKind,
     /// Its registers.
     pub range: GuestRange,
-    /// Its interrupt. Without one the guest has to poll.
+    /// Its interrupt; `None` where the guest must poll.
     pub interrupt: Option<Interrupt>,
-    /// The frequency in Hz that the baud rate is derived from.
+    /// Frequency of its input clock in Hz, from which the guest derives the baud rate divisor.
     pub clock_hz: u32,
 }
 
 impl Serial {
-    /// A serial port without an interrupt; its baud rate is derived from `clock_hz`.
+    /// A serial port without an interrupt, with an input clock of `clock_hz`.
     #[must_use]
     pub const fn new(kind: SerialKind, range: GuestRange, clock_hz: u32) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl PciSpace {
         }
     }
 
-    /// The end of the space: exclusive.
+    /// The end of the space: exclusive. That of [`Memory64`](Self::Memory64) is `u64::MAX`.
     #[must_use]
     pub const fn end(self) -> u64 {
         match self {
@@ -149,10 +149,10 @@ pub struct PciHost {
     pub ecam: GuestRange,
     /// The windows.
     pub windows: Vec<PciWindow>,
-    /// Interrupts of `INTA` to `INTD` of the device in slot 0; they rotate by one from slot to slot (PCI-to-PCI Bridge
-    /// specification, "Interrupt routing"). `None` where devices use MSIs only.
+    /// Interrupts of `INTA` to `INTD` of the device in slot 0. From slot to slot they rotate by one ("swizzle", as behind a
+    /// PCI-to-PCI bridge). `None` where devices use MSIs only.
     pub intx: Option<[Interrupt; 4]>,
-    /// Whether devices can use MSIs, through the interrupt controller's ITS, GICv2m frame or IMSICs.
+    /// Whether devices can use MSIs, through the ITS, GICv2m frame or IMSICs of the interrupt controller.
     pub msi: bool,
 }
 
@@ -205,11 +205,11 @@ impl PsciMethod {
     }
 }
 
-/// The PSCI version that is implemented at least.
+/// The lowest PSCI version that is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PsciVersion {
-    /// Version 0.2: the first with fixed function numbers.
+    /// Version 0.2, the first with standard function ids.
     V0_2,
     /// Version 1.0 or later; `PSCI_VERSION` returns the exact one.
     V1_0,
@@ -221,7 +221,7 @@ pub enum PsciVersion {
 pub struct Psci {
     /// The instruction that calls it.
     pub method: PsciMethod,
-    /// Its version.
+    /// Its lowest version.
     pub version: PsciVersion,
 }
 
@@ -251,7 +251,7 @@ impl RegisterWrite {
     }
 }
 
-/// A register that turns the machine off or resets it (Linux bindings `power/reset/syscon-poweroff.yaml` and
+/// Registers that turn the machine off or reset it (Linux bindings `power/reset/syscon-poweroff.yaml` and
 /// `syscon-reboot.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -265,7 +265,7 @@ pub struct Syscon {
 }
 
 impl Syscon {
-    /// Registers that neither turn the machine off nor reset it.
+    /// Registers without a write that turns the machine off or resets it.
     #[must_use]
     pub const fn new(range: GuestRange) -> Self {
         Self {
@@ -307,7 +307,7 @@ pub struct ReservedMemory {
 }
 
 impl ReservedMemory {
-    /// Memory that the guest may map, but not use.
+    /// Reserved memory that the guest may map.
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>, range: GuestRange) -> Self {
         Self {
@@ -317,7 +317,7 @@ impl ReservedMemory {
         }
     }
 
-    /// The same; `true` if the guest must not map it.
+    /// The same with [`no_map`](Self::no_map).
     #[must_use]
     pub fn with_no_map(self, no_map: bool) -> Self {
         Self { no_map, ..self }

@@ -33,13 +33,13 @@ pub enum Line {
     Spi(u32),
     /// A private peripheral interrupt of a GIC, 0 to 15. Its INTID is 16 higher.
     Ppi(u32),
-    /// A source of a riscv64 PLIC or APLIC, from 1 up.
+    /// A source of a riscv64 PLIC or APLIC, 1 to 1023.
     Source(u32),
 }
 
 impl Line {
-    /// The GIC's own number of the line (Arm GIC architecture, "INTIDs"), or the number of the PLIC's or APLIC's
-    /// source. `None` where the number does not exist.
+    /// The INTID of a GIC line (Arm GIC architecture, "INTIDs"), or the number of a PLIC or APLIC source. `None` where the
+    /// number is out of range.
     #[must_use]
     pub const fn intid(self) -> Option<u32> {
         match self {
@@ -104,7 +104,7 @@ pub enum InterruptController {
     Aplic(Aplic),
 }
 
-/// A GIC, version 2 (Linux binding `arm,gic.yaml`).
+/// A GIC, version 2 (Linux binding `interrupt-controller/arm,gic.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GicV2 {
@@ -137,7 +137,8 @@ impl GicV2 {
     }
 }
 
-/// A GICv2m frame: message-signalled interrupts for a GICv2 (Linux binding `arm,gic.yaml`, `v2m`).
+/// A GICv2m frame: message-signalled interrupts for a GICv2 (Linux binding
+/// `interrupt-controller/arm,gic.yaml`, `v2m`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GicV2m {
@@ -145,7 +146,7 @@ pub struct GicV2m {
     pub frame: GuestRange,
     /// The first SPI for MSIs, as a [`Line::Spi`] number.
     pub first_spi: u32,
-    /// Number of SPIs for MSIs. No device is wired to one of them.
+    /// Number of SPIs for MSIs, which no device may use as its interrupt line.
     pub spis: u32,
 }
 
@@ -161,7 +162,7 @@ impl GicV2m {
     }
 }
 
-/// A GIC, version 3 (Linux binding `arm,gic-v3.yaml`).
+/// A GIC, version 3 (Linux binding `interrupt-controller/arm,gic-v3.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GicV3 {
@@ -194,8 +195,8 @@ impl GicV3 {
     }
 }
 
-/// The arm64 generic timer's interrupts (Linux binding `arm,arch_timer.yaml`). Every CPU has its own timer,
-/// so each is a [`Line::Ppi`].
+/// Interrupts of the arm64 generic timer (Linux binding `timer/arm,arch_timer.yaml`). Every CPU has its own timer, so each
+/// is a [`Line::Ppi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Arm64Timer {
@@ -226,7 +227,7 @@ impl Arm64Timer {
         }
     }
 
-    /// The PPIs that the Arm Base System Architecture recommends and KVM uses: INTIDs 29, 30, 27 and 26, by level.
+    /// The PPIs that the Arm Base System Architecture recommends and KVM uses: INTIDs 29, 30, 27 and 26, level-triggered.
     pub const STANDARD: Self = Self {
         secure_physical: Interrupt::level(Line::Ppi(13)),
         physical: Interrupt::level(Line::Ppi(14)),
@@ -236,9 +237,9 @@ impl Arm64Timer {
 }
 
 /// A platform-level interrupt controller with one supervisor context for each hart, in the order of the harts (Linux
-/// binding `sifive,plic-1.0.0.yaml`; RISC-V PLIC specification).
+/// binding `interrupt-controller/sifive,plic-1.0.0.yaml`; RISC-V PLIC specification).
 ///
-/// The binding has no trigger types.
+/// The binding has no trigger types, so [`Interrupt::trigger`] is not described to the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Plic {
@@ -256,8 +257,8 @@ impl Plic {
     }
 }
 
-/// An advanced platform-level interrupt controller's supervisor domain (Linux binding `riscv,aplic.yaml`; RISC-V AIA,
-/// "Advanced PLIC").
+/// An advanced platform-level interrupt controller's supervisor domain (Linux binding
+/// `interrupt-controller/riscv,aplic.yaml`; RISC-V AIA, chapter 4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Aplic {
@@ -265,7 +266,7 @@ pub struct Aplic {
     pub range: GuestRange,
     /// The number of the highest source, 1 to 1023; source 0 does not exist.
     pub sources: u32,
-    /// The IMSICs that wired interrupts are forwarded to as MSIs. Without them the APLIC interrupts the harts directly.
+    /// The IMSICs, to which the APLIC forwards wired interrupts as MSIs. Without them it interrupts the harts directly.
     pub imsic: Option<Imsic>,
 }
 
@@ -290,22 +291,21 @@ impl Aplic {
     }
 }
 
-/// The supervisor-level interrupt files of all harts (Linux binding `riscv,imsics.yaml`; RISC-V AIA, "IMSIC").
+/// The supervisor-level interrupt files of all harts (Linux binding `interrupt-controller/riscv,imsics.yaml`;
+/// RISC-V AIA, chapter 3).
 ///
-/// All files lie in one group: file after file from the start of the range, with the guest files of a hart behind its
-/// supervisor file.
+/// All harts are in one group. The files of each hart are contiguous: its supervisor file, then its guest files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Imsic {
-    /// The files: 4 KiB for each hart, times two to the power of `guest_index_bits`. They begin at a multiple
-    /// of 4 KiB times two to the power of the sum of `guest_index_bits` and `hart_index_bits`, because a
-    /// guest finds the first file by masking these bits out of an address.
+    /// The files: `0x1000 << guest_index_bits` bytes for each hart. The start is a multiple of
+    /// `0x1000 << (guest_index_bits + hart_index_bits)`: a guest masks these bits out of an address to find the first file.
     pub range: GuestRange,
     /// The number of the highest interrupt identity, 63 to 2047 and one less than a multiple of 64.
     pub ids: u32,
     /// Number of address bits that select a guest file: 0 to 7.
     pub guest_index_bits: u32,
-    /// Number of address bits that select a hart: 0 to 15. `None` leaves it to the guest, which takes the fewest that
+    /// Number of address bits that select a hart: 0 to 15. `None` for the default: the fewest bits that
     /// can number all harts.
     pub hart_index_bits: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! All devices of a machine.
+//! The hardware of a machine that a guest cannot discover.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -7,10 +7,10 @@ use super::{
     Arm64Timer, Cpus, InterruptController, PciHost, Psci, ReservedMemory, Serial, Syscon, VirtioMmio,
 };
 
-/// The devices of a machine that a guest cannot discover, as plain data.
+/// The hardware of a machine that a guest cannot discover, as plain data.
 ///
-/// Nothing is checked here. A writer of a description for the guest returns an error for what it cannot express, such
-/// as an interrupt line that the interrupt controller does not have.
+/// Values are not checked here. `proto-fdt` checks them when it creates a device tree: for example, that the interrupt
+/// controller has every interrupt line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Platform {
@@ -18,28 +18,28 @@ pub struct Platform {
     pub model: Cow<'static, str>,
     /// The machine's identifiers, most specific first (Devicetree Specification, "Root node": `compatible`).
     pub compatible: Vec<Cow<'static, str>>,
-    /// Its CPUs, in the order of the vCPU indices; the first is the boot CPU.
+    /// The CPUs, in the order of the vCPU indices; the first is the boot CPU.
     pub cpus: Cpus,
-    /// The interrupt controller that the devices' lines lead to.
+    /// The interrupt controller of the devices.
     pub interrupt_controller: InterruptController,
     /// The arm64 generic timer. A riscv64 machine has its timer's frequency in [`RiscvCpus`](super::RiscvCpus).
     pub timer: Option<Arm64Timer>,
-    /// How arm64 CPUs are started and the machine is turned off.
+    /// PSCI of an arm64 machine: it starts CPUs and turns the machine off. Required for more than one CPU.
     pub psci: Option<Psci>,
     /// Serial ports; the first is the console.
     pub serial: Vec<Serial>,
-    /// virtio-mmio slots, used or not.
+    /// virtio-mmio slots, with or without a device.
     pub virtio_mmio: Vec<VirtioMmio>,
     /// The PCI host.
     pub pci: Option<PciHost>,
-    /// A register that turns the machine off or resets it.
+    /// Registers that turn the machine off or reset it.
     pub syscon: Option<Syscon>,
     /// RAM that is described to the guest as reserved.
     pub reserved_memory: Vec<ReservedMemory>,
 }
 
 impl Platform {
-    /// A platform without a device.
+    /// An empty platform.
     #[must_use]
     pub const fn new() -> Self {
         Self {

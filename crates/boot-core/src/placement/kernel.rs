@@ -11,7 +11,7 @@ pub(crate) const KERNEL_LABEL: &str = "kernel";
 
 /// A kernel image placed in guest memory.
 ///
-/// Its addresses are final: link addresses plus the distance by which placement moved the image.
+/// All its addresses are final: the link addresses, moved by the distance between the chosen place and the link address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlacedKernel {
     link: u64,
@@ -22,8 +22,8 @@ pub struct PlacedKernel {
 }
 
 impl PlacedKernel {
-    /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one at its preferred address,
-    /// or else at the lowest that its constraints allow.
+    /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one where
+    /// [`RamAllocator::allocate`] places its extent.
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl PlacedKernel {
         }
     }
 
-    /// The same with the extent at `base`. Returns `None` and takes nothing where the image does not allow that address, the
-    /// memory is not free RAM, or the extent would end above `max` (exclusive).
+    /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed
+    /// or its constraints exclude `base`, the memory is not free RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,
@@ -74,7 +74,7 @@ impl PlacedKernel {
     ) -> Option<Self> {
         let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
         match image.placement() {
-            Placement::Relocatable(rule) if rule.allow(range) => {
+            Placement::Relocatable(rule) if rule.allows(range) => {
                 let placed = Self::at(image, base)?;
                 allocator.reserve(KERNEL_LABEL, range).ok()?;
                 Some(placed)
@@ -114,13 +114,13 @@ impl PlacedKernel {
         self.base
     }
 
-    /// The runtime extent, from the first to the last address that the kernel uses.
+    /// The runtime extent ([`KernelImage::extent`]) at its final addresses.
     #[must_use]
     pub fn extent(&self) -> GuestRange {
         self.extent
     }
 
-    /// The parts of the extent that belong to the kernel.
+    /// The parts of the extent that belong to the kernel ([`KernelImage::occupied_ranges`]), at their final addresses.
     #[must_use]
     pub fn occupied_ranges(&self) -> &[GuestRange] {
         &self.occupied_ranges
@@ -134,7 +134,7 @@ impl PlacedKernel {
     ///
     /// # Errors
     ///
-    /// [`PlacementError::Taken`] where something lies in a gap already.
+    /// [`PlacementError::Taken`] where a part of a gap is taken.
     pub fn reserve_gaps(&self, allocator: &mut RamAllocator<'_>) -> Result<(), PlacementError> {
         self.gaps()
             .try_for_each(|gap| allocator.exclude(KERNEL_LABEL, gap))
@@ -157,14 +157,14 @@ impl PlacedKernel {
         &self.segments
     }
 
-    /// The final address of a link address inside the image.
+    /// The final address of a link address; `None` outside the extent.
     #[must_use]
     pub fn address(&self, link_addr: u64) -> Option<u64> {
         let addr = link_addr.checked_sub(self.link)?.checked_add(self.base)?;
         self.extent.contains_addr(addr).then_some(addr)
     }
 
-    /// The final address of the image's entry point of one ABI.
+    /// The final address of the entry point of `image` with this ABI; `None` without one.
     #[must_use]
     pub fn entry(&self, image: &KernelImage, abi: EntryAbi) -> Option<u64> {
         self.address(image.entry(abi)?.addr)

@@ -23,8 +23,8 @@ pub struct PlanBuilder {
 
 /// Why a plan is not valid.
 ///
-/// Most variants are errors of the protocol crate; an image with contradictory headers can cause some of them. Nothing has
-/// been written to guest memory.
+/// Most variants are bugs of the protocol crate; an image with contradictory headers can cause some of them. Nothing
+/// has been written to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidationError {
@@ -44,8 +44,8 @@ pub enum ValidationError {
         /// Its range.
         range: GuestRange,
     },
-    /// A load that does not meet its constraints.
-    #[error("the {label} at {range} does not meet its constraints: it must be{constraints}")]
+    /// A load, or the kernel's extent, that does not meet its constraints.
+    #[error("the {label} at {range} does not meet its constraints: it must be {constraints}")]
     Constraints {
         /// Label of the load.
         label: Cow<'static, str>,
@@ -55,9 +55,18 @@ pub enum ValidationError {
         constraints: Constraints,
     },
     /// Two loads that overlap.
-    #[error("the {0} at {1} and the {2} at {3} overlap")]
-    Overlap(Cow<'static, str>, GuestRange, Cow<'static, str>, GuestRange),
-    /// A load in memory that the kernel uses.
+    #[error("the {first} at {first_range} and the {second} at {second_range} overlap")]
+    Overlap {
+        /// Label of the load with the lower address.
+        first: Cow<'static, str>,
+        /// Its range.
+        first_range: GuestRange,
+        /// Label of the other load.
+        second: Cow<'static, str>,
+        /// Its range.
+        second_range: GuestRange,
+    },
+    /// A load that is not part of the kernel, in memory that the kernel uses.
     #[error("the {label} at {range} overlaps the memory that the kernel uses, {kernel}")]
     InKernel {
         /// Label of the load.
@@ -78,7 +87,7 @@ pub enum ValidationError {
         found: u64,
     },
     /// Content past the end of its file, or of a file that the request does not have.
-    #[error("the {label} refers to bytes {range} of the {id}, past its end")]
+    #[error("the {label} needs bytes {range} of the {id}, which is shorter or not part of the boot")]
     PastEnd {
         /// Label of the load.
         label: Cow<'static, str>,
@@ -88,7 +97,7 @@ pub enum ValidationError {
         range: SourceRange,
     },
     /// The guest's memory map lists RAM that the machine does not have.
-    #[error("the guest's memory map lists {0} as RAM, but the machine has none there")]
+    #[error("the guest's memory map lists {0} as RAM, but not all of that is RAM of the machine")]
     MapNotRam(GuestRange),
     /// A plan without a CPU state.
     #[error("the plan starts no CPU")]
@@ -98,7 +107,7 @@ pub enum ValidationError {
     CpuArch {
         /// The plan's architecture.
         expected: Arch,
-        /// The state's.
+        /// The architecture of the state.
         found: Arch,
     },
     /// A CPU that starts outside the kernel.
@@ -167,7 +176,7 @@ impl PlanBuilder {
         self
     }
 
-    /// Adds a load of `bytes`, padded with zeros to the length of `range`.
+    /// Adds a load of `bytes`, padded with zeros to the length of `range`. [`build`](Self::build) refuses longer bytes.
     pub fn bytes(
         self,
         label: &'static str,
@@ -181,7 +190,7 @@ impl PlanBuilder {
         self.load(Load::new(range, LoadContent::Bytes(bytes), label, constraints))
     }
 
-    /// Adds a load of a whole file.
+    /// Adds a load of a file: as many of its first bytes as `range` has.
     pub fn file(
         self,
         label: impl Into<Cow<'static, str>>,
@@ -196,13 +205,13 @@ impl PlanBuilder {
         self.load(Load::new(range, content, label, constraints))
     }
 
-    /// Sets the guest's memory map.
+    /// Sets the memory map that is described to the guest.
     pub fn memory(mut self, memory: MemoryMap) -> Self {
         self.plan.memory = memory;
         self
     }
 
-    /// Adds the state of a CPU to start; the first is the boot CPU.
+    /// Adds the entry state of a CPU that the VMM starts; the first is the boot CPU.
     pub fn cpu(mut self, state: impl Into<CpuState>) -> Self {
         self.plan.cpus.push(state.into());
         self
@@ -234,17 +243,17 @@ impl PlanBuilder {
         for pair in plan.loads.windows(2) {
             match pair {
                 [a, b] if a.range.overlaps(b.range) => {
-                    return Err(ValidationError::Overlap(
-                        a.label.clone(),
-                        a.range,
-                        b.label.clone(),
-                        b.range,
-                    ));
+                    return Err(ValidationError::Overlap {
+                        first: a.label.clone(),
+                        first_range: a.range,
+                        second: b.label.clone(),
+                        second_range: b.range,
+                    });
                 }
                 _ => {}
             }
         }
-        if !kernel_constraints.allow(plan.kernel) {
+        if !kernel_constraints.allows(plan.kernel) {
             return Err(ValidationError::Constraints {
                 label: KERNEL_LABEL.into(),
                 range: plan.kernel,
@@ -282,7 +291,7 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
     if !machine.is_ram(range) {
         return Err(ValidationError::NotRam { label, range });
     }
-    if !constraints.allow(range) {
+    if !constraints.allows(range) {
         return Err(ValidationError::Constraints {
             label,
             range,

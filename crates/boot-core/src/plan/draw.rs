@@ -117,7 +117,7 @@ mod tests {
     use super::size;
 
     #[test]
-    fn sizes_for_people() {
+    fn sizes_have_the_largest_unit() {
         let check = |len, expected: &str| assert_eq!(size(len), expected);
         check(0, "0 B");
         check(1023, "1023 B");

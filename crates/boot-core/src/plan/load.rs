@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use super::{BootFile, BootPlan, LoadContent};
 use crate::{ByteSource, GuestMemory, GuestRange, MemoryError, ReadError};
 
-/// The files of a boot, open for reading.
+/// The files of a boot, from which [`BootPlan::load`] reads.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Sources<'a> {
@@ -13,7 +13,7 @@ pub struct Sources<'a> {
     pub kernel: &'a dyn ByteSource,
     /// The initrd.
     pub initrd: Option<&'a dyn ByteSource>,
-    /// The modules, in the order of the request.
+    /// The modules, in the order of [`BootRequest::modules`](crate::BootRequest::modules).
     pub modules: &'a [&'a dyn ByteSource],
 }
 
@@ -57,10 +57,10 @@ impl<'a> Sources<'a> {
 #[non_exhaustive]
 pub enum LoadError {
     /// A file of the plan is missing from [`Sources`].
-    #[error("the plan needs the {0}, which is missing; nothing was written")]
+    #[error("the plan loads the {0}, but it is not among the sources; nothing was written")]
     Missing(BootFile),
-    /// The length of a file cannot be read.
-    #[error("the {id} cannot be read; nothing was written")]
+    /// The length of a file could not be determined.
+    #[error("the length of the {id} cannot be read; nothing was written")]
     Unreadable {
         /// The file.
         id: BootFile,
@@ -68,7 +68,9 @@ pub enum LoadError {
         source: ReadError,
     },
     /// A file has another length than at planning time.
-    #[error("the {id} has {found:#x} bytes, but the plan was made for {expected:#x}; nothing was written")]
+    #[error(
+        "the {id} has {found:#x} bytes, but the plan is for {expected:#x}: plan again; nothing was written"
+    )]
     Changed {
         /// The file.
         id: BootFile,
@@ -78,7 +80,7 @@ pub enum LoadError {
         found: u64,
     },
     /// The guest memory lacks RAM that the machine of the plan has.
-    #[error("there is no guest memory for the {label} at {range}; nothing was written")]
+    #[error("guest memory lacks {range} for the {label}; nothing was written")]
     NoMemory {
         /// Label of the load.
         label: Cow<'static, str>,
@@ -88,9 +90,7 @@ pub enum LoadError {
         source: MemoryError,
     },
     /// A write failed after others succeeded: the guest must not be started.
-    #[error(
-        "the {label} could not be written to {range}; guest memory is incomplete and must not be started"
-    )]
+    #[error("the {label} could not be written to {range}; the guest must not be started")]
     Incomplete {
         /// Label of the load.
         label: Cow<'static, str>,
@@ -102,7 +102,7 @@ pub enum LoadError {
 }
 
 impl BootPlan {
-    /// Writes all loads to guest memory.
+    /// Writes all loads to guest memory. Memory outside the loads is not written.
     ///
     /// The length of every file and the range of every load are checked before the first write.
     ///

@@ -44,7 +44,7 @@ fn every_failing_read_is_an_error() {
         let source = new().failing_after(operations);
         let error = fmt_elf::FORMAT.parse(&source).unwrap_err();
         assert_eq!(error.kind, FormatErrorKind::Read);
-        assert_eq!(error.to_string(), "this elf image cannot be read");
+        assert_eq!(error.to_string(), "the elf image cannot be read");
         let source = error.source().and_then(Error::source).unwrap();
         assert!(source.downcast_ref::<ReadError>().is_some(), "{source}");
     }

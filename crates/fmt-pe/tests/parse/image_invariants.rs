@@ -132,7 +132,7 @@ fn check_image(file: &[u8], image: &KernelImage, abi: EntryAbi, text_offset: u64
     let Placement::Relocatable(rule) = image.placement() else {
         panic!("it is relocatable");
     };
-    assert!(rule.allow_at(text_offset, image.extent().len()));
+    assert!(rule.allows_at(text_offset, image.extent().len()));
 
     let source = SizedSource::new(&file).expect("a slice has a length");
     let machine = match PeFile::parse(source) {

@@ -125,7 +125,7 @@ fn affinities() -> TestResult {
         let mpidr = vcpu.register(Register::MPIDR_EL1)?.to_u64().ok_or("64 bits")?;
         expect(
             "affinity",
-            &(mpidr & Arm64Cpu::AFFINITY),
+            &(mpidr & Arm64Cpu::AFFINITY_MASK),
             &Arm64Cpu::affinity_of(index),
         )?;
     }

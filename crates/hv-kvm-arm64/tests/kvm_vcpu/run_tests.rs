@@ -224,7 +224,7 @@ fn secondaries(vcpus: u32) -> TestResult {
                     .rev()
                     .fold(0_u64, |word, &byte| word << 8 | u64::from(byte))
             })
-            .map(|mpidr| mpidr & boot_core::machine::Arm64Cpu::AFFINITY)
+            .map(|mpidr| mpidr & boot_core::machine::Arm64Cpu::AFFINITY_MASK)
             .collect();
         let expected: Vec<_> = (1..vcpus)
             .map(boot_core::machine::Arm64Cpu::affinity_of)
