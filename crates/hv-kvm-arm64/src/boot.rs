@@ -22,7 +22,7 @@ pub fn boot_machine(
 ) -> Result<Outcome, RunError<KvmError>> {
     let layout = Layout::of(boot.machine)
         .map_err(|error| RunError::create_vm(error.into()))?
-        .with_features(boot.config);
+        .with_features(boot.vcpu_config);
     imp::boot_machine(boot, &layout, with_input)
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     use boot_core::{CpuState, Machine, cpu::aarch64::State, machine::InterruptController};
     use guest_ram::GuestRam;
-    use hv_core::{Policy, virt};
+    use hv_core::{RunConfig, virt};
 
     fn machine() -> Machine {
         let mut machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
@@ -82,8 +82,8 @@ mod tests {
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

@@ -99,7 +99,7 @@ mod tests {
         state
             .registers
             .insert(Register::PC, RegisterValue::zero(Register::PC));
-        let value = |register| RegisterValue::number(register, 7).unwrap();
+        let value = |register| RegisterValue::from_number(register, 7).unwrap();
         assert_eq!(state.set(Register::PC, value(Register::PC)), Ok(()));
         assert_eq!(state.get(Register::PC), Some(7));
         assert_eq!(

@@ -61,7 +61,7 @@ mod tests {
 
     use boot_core::{CpuState, Machine, cpu::riscv64::State, machine::Isa};
     use guest_ram::GuestRam;
-    use hv_core::{Policy, virt};
+    use hv_core::{RunConfig, virt};
 
     fn machine() -> Machine {
         let (isa, irqchip) = (Isa::rv64gc(), virt::RiscvIrqchip::Aplic);
@@ -79,8 +79,8 @@ mod tests {
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

@@ -20,7 +20,8 @@ pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
-    let layout = Layout::of(boot.machine, boot.config).map_err(|error| RunError::create_vm(error.into()))?;
+    let layout =
+        Layout::of(boot.machine, boot.vcpu_config).map_err(|error| RunError::create_vm(error.into()))?;
     imp::boot_machine(boot, &layout, with_input)
 }
 
@@ -61,7 +62,7 @@ mod tests {
 
     use boot_core::{Arch, CpuState, Machine, MemoryMap, cpu::x86_64::State};
     use guest_ram::GuestRam;
-    use hv_core::Policy;
+    use hv_core::RunConfig;
 
     fn machine() -> Machine {
         let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
@@ -80,8 +81,8 @@ mod tests {
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

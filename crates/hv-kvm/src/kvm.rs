@@ -12,8 +12,8 @@ pub use self::{
 };
 use crate::HarnessError;
 
-/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed` (each
-/// with its name in the KVM API).
+/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed`: pairs of a
+/// capability and its name in the KVM API.
 ///
 /// # Errors
 ///

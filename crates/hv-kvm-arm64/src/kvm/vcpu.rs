@@ -99,7 +99,7 @@ impl KvmVcpu {
 
     fn write_number(&self, register: Register, value: u64) -> Result<(), KvmError> {
         let value =
-            RegisterValue::number(register, value.into()).ok_or(KvmError::RegisterSize { register })?;
+            RegisterValue::from_number(register, value.into()).ok_or(KvmError::RegisterSize { register })?;
         self.write(register, &value)
     }
 }

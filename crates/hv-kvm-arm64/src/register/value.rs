@@ -29,7 +29,7 @@ impl RegisterValue {
 
     /// `value` for a `register` of up to 16 bytes; `None` if it does not fit or the register has more than 16 bytes.
     #[must_use]
-    pub fn number(register: Register, value: u128) -> Option<Self> {
+    pub fn from_number(register: Register, value: u128) -> Option<Self> {
         let bytes: Box<[u8]> = match register.size() {
             4 => u32::try_from(value).ok()?.to_ne_bytes().into(),
             8 => u64::try_from(value).ok()?.to_ne_bytes().into(),
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn numbers_fit_their_registers() {
         let check = |register: Register, value: u128, fits: bool| {
-            let found = RegisterValue::number(register, value);
+            let found = RegisterValue::from_number(register, value);
             assert_eq!(found.is_some(), fits, "{register} {value:#x}");
             if let Some(found) = found {
                 assert_eq!(found.to_number(), Some(value));

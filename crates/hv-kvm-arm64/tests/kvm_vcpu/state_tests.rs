@@ -65,9 +65,17 @@ fn difference(found: &VcpuState, expected: &VcpuState) -> Option<String> {
             note(format!("{id:?}"), format!("{a:x?}"), format!("{b:x?}"));
         }
     }
-    let offsets: BTreeSet<_> = found.gic.frame.keys().chain(expected.gic.frame.keys()).collect();
+    let offsets: BTreeSet<_> = found
+        .gic
+        .registers
+        .keys()
+        .chain(expected.gic.registers.keys())
+        .collect();
     for offset in offsets {
-        let (a, b) = (found.gic.frame.get(offset), expected.gic.frame.get(offset));
+        let (a, b) = (
+            found.gic.registers.get(offset),
+            expected.gic.registers.get(offset),
+        );
         if a != b {
             note(
                 format!("redistributor {offset:#x}"),
@@ -95,7 +103,7 @@ fn vcpu_reset_state() -> Result<KvmVcpu, Box<dyn Error>> {
 }
 
 fn number(id: Register, value: u128) -> Result<RegisterValue, Box<dyn Error>> {
-    Ok(RegisterValue::number(id, value).ok_or(format!("{value:#x} does not fit {id}"))?)
+    Ok(RegisterValue::from_number(id, value).ok_or(format!("{value:#x} does not fit {id}"))?)
 }
 
 fn boot_state_round_trip() -> TestResult {
@@ -196,7 +204,7 @@ fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
         (0x78, 0x8012_0280),
         (0x00, 7),
     ] {
-        state.gic.frame.insert(offset, value);
+        state.gic.registers.insert(offset, value);
     }
     Ok(state)
 }
@@ -263,7 +271,7 @@ fn dirty_by_guest() -> TestResult {
     };
     let reset_state = vcpu.save_state()?;
     let shared = board.vm().save_distributor()?;
-    let outcome = board.boot(&guest::entry().into(), &hv_kvm_test::policy())?;
+    let outcome = board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(2))?;
     let [vcpu] = board.vcpus_mut() else {
         return Err("there is one vCPU".into());
@@ -298,7 +306,7 @@ fn dirty_by_guest() -> TestResult {
     // SGI 0 is pending.
     expect(
         "pending",
-        &dirty.gic.frame.get(&0x1_0200).map(|word| word & 1),
+        &dirty.gic.registers.get(&0x1_0200).map(|word| word & 1),
         &Some(1),
     )?;
     let dirty_shared = board.vm().save_distributor()?;
@@ -399,7 +407,7 @@ fn reset_starts_again() -> TestResult {
         // The interrupt is active when the guest ends: without a reset no other would come.
         expect(
             round,
-            &board.boot(&state, &hv_kvm_test::policy())?,
+            &board.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(27),
         )?;
         hv_core::reset_vcpus(board.vcpus_mut())?;

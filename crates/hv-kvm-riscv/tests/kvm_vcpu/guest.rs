@@ -13,7 +13,7 @@ use hv_kvm_riscv::{
     board_on_kvm,
 };
 use hv_kvm_test::explain;
-pub(crate) use hv_kvm_test::{CheckResult, Console, TestResult, expect, policy, short_policy};
+pub(crate) use hv_kvm_test::{CheckResult, Console, TestResult, expect, run_config, short_run_config};
 use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::guest_code::Code;
@@ -111,7 +111,7 @@ impl Guest {
     }
 
     pub(crate) fn boot(&mut self) -> Result<Outcome, Box<dyn Error>> {
-        Ok(self.board.boot(&state(), &policy())?)
+        Ok(self.board.boot(&state(), &run_config())?)
     }
 
     /// Boots and expects a certain end.

@@ -10,7 +10,7 @@ use hv_core::{Outcome, Vm as _};
 use hv_kvm_riscv::{HostCapabilities, KvmError, KvmVm, Layout, SbiConsole};
 
 use crate::{
-    guest::{CODE, Console, Guest, HANDLER, Test, TestResult, expect, machine, policy, state},
+    guest::{CODE, Console, Guest, HANDLER, Test, TestResult, expect, machine, run_config, state},
     guest_code::{
         A0, Code, S0, S1, T1, WFI, Width, ZERO, add, addi, branch_unequal, csr, csr_set, csr_write, jump,
         load, slli, srli, store,
@@ -171,12 +171,12 @@ fn plic_after_reset(host: &HostCapabilities) -> TestResult {
     let code = enable_interrupts(Code::new(), SEIE).then([WFI, jump(-4)]);
     guest.write(CODE, &code.bytes())?;
     guest.write(HANDLER, &claim(Code::new(), irqchip).exit(S0).bytes())?;
-    let outcome = guest.board.boot(&state(), &policy())?;
+    let outcome = guest.board.boot(&state(), &run_config())?;
     expect("what interrupted", &outcome, &Outcome::DebugExit(1))?;
     // The line is still high, but the controller is new and has nothing enabled.
     guest.board.vm().reset_irqchip()?;
     hv_core::reset_vcpus(guest.board.vcpus_mut())?;
-    let outcome = guest.board.boot(&state(), &hv_kvm_test::short_policy())?;
+    let outcome = guest.board.boot(&state(), &hv_kvm_test::short_run_config())?;
     expect("after the reset of both", &outcome, &Outcome::Deadline)?;
     Ok(None)
 }

@@ -9,7 +9,8 @@ use hv_kvm_test::{RecordedAccess, Recorder};
 
 use crate::{
     guest::{
-        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Test, TestResult, expect, policy, short_policy, state,
+        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Test, TestResult, expect, run_config,
+        short_run_config, state,
     },
     guest_code::{
         A0, A1, A7, Code, ECALL, S0, T0, T1, T2, WFI, Width, ZERO, add, addi, branch_unequal, jump, jump_to,
@@ -55,7 +56,7 @@ fn entry_registers(host: &HostCapabilities) -> TestResult {
         *x = number << 56 | 0x00de_0000_0000_0000 | number;
     }
     state.x[5] = DATA;
-    let outcome = guest.board.boot(&CpuState::from(state.clone()), &policy())?;
+    let outcome = guest.board.boot(&CpuState::from(state.clone()), &run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(10))?;
     for x in stores {
         let found = guest.read_u64(DATA + 8 * u64::from(x))?;
@@ -122,7 +123,7 @@ fn deadline(host: &HostCapabilities, endless: u32) -> TestResult {
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     expect(
         "first run",
-        &guest.board.boot(&state(), &short_policy())?,
+        &guest.board.boot(&state(), &short_run_config())?,
         &Outcome::Deadline,
     )?;
     guest.write(CODE, &Code::new().set(A0, 7).exit(A0).bytes())?;
@@ -137,16 +138,16 @@ fn stop_from_another_thread(host: &HostCapabilities) -> TestResult {
         let code = Code::new().then([endless, jump(-4)]);
         let mut guest = Guest::new(host, &code, 4, crate::guest::devices())?;
         let stop = StopHandle::new();
-        let policy = policy().with_stop(stop.clone());
+        let run_config = run_config().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
         });
-        let outcome = guest.board.boot(&state(), &policy)?;
+        let outcome = guest.board.boot(&state(), &run_config)?;
         stopper.join().ok().ok_or("the stopping thread panicked")?;
         expect("outcome", &outcome, &Outcome::Stopped)?;
         // A handle that was stopped ends the next run at once.
-        expect("again", &guest.board.resume(&policy)?, &Outcome::Stopped)?;
+        expect("again", &guest.board.resume(&run_config)?, &Outcome::Stopped)?;
     }
     Ok(None)
 }

@@ -288,7 +288,9 @@ fn dirty_by_harness(host: &HostCapabilities) -> TestResult {
         let mut guest = Guest::new(host, &code, 1, guest::devices())?;
         let reset_state = first(&mut guest)?.save_state()?;
         if ran {
-            let outcome = guest.board.boot(&guest::state(), &hv_kvm_test::short_policy())?;
+            let outcome = guest
+                .board
+                .boot(&guest::state(), &hv_kvm_test::short_run_config())?;
             expect("outcome", &outcome, &Outcome::Deadline)?;
         }
         let vcpu = first(&mut guest)?;

@@ -252,7 +252,7 @@ fn guest_sees_what_was_set() -> TestResult {
     };
     vcpu.set_register(Register::Msr(Msr::MTRR_DEF_TYPE), 0xc06)?;
     vcpu.set_register(Register::Lapic(LapicRegister::LVT_LINT0), 0x1_0700)?;
-    pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     let words: Vec<_> = recorder.take_data();
     expect(
         "MTRR_DEF_TYPE",
@@ -272,7 +272,7 @@ fn dirty_by_guest() -> TestResult {
         return Err("there is one vCPU".into());
     };
     let reset_state = vcpu.save_state()?;
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(2))?;
     let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
@@ -319,7 +319,7 @@ fn reset_starts_again() -> TestResult {
         // The interrupt is in service when the guest ends: without a reset no other would come.
         expect(
             round,
-            &pc.boot(&state, &hv_kvm_test::policy())?,
+            &pc.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(0x71),
         )?;
         hv_core::reset_vcpus(pc.vcpus_mut())?;
