@@ -55,7 +55,9 @@ pub enum KvmError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The interrupt controller does not exist yet: it is created after the last vCPU.
-    #[error("the interrupt controller does not exist before all vCPUs are created: {created} of {count} exist")]
+    #[error(
+        "the interrupt controller does not exist before all vCPUs are created: {created} of {count} exist"
+    )]
     VcpusNotCreated {
         /// Number of created vCPUs.
         created: u32,

@@ -46,12 +46,10 @@ fn number(vcpu: &mut KvmVcpu, register: Register) -> Result<u64, KvmError> {
 
 /// A number of at most 32 bits, the size of its device tree property.
 fn number_u32(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
-    let found = number(vcpu, register)?;
-    u32::try_from(found).ok().ok_or(KvmError::HostMismatch {
-        what: "number in a device tree",
-        found,
-        expected: u32::MAX.into(),
-    })
+    let value = number(vcpu, register)?;
+    u32::try_from(value)
+        .ok()
+        .ok_or(KvmError::NumberTooLarge { register, value })
 }
 
 fn optional(vcpu: &mut KvmVcpu, register: Register) -> Result<Option<u32>, KvmError> {
