@@ -54,12 +54,14 @@ fn address_bits(kvm: &Kvm) -> u32 {
 
 /// Creates a virtual machine with the largest guest physical address space of the host.
 fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
-    let vm = if kvm.check_extension(Cap::ArmVmIPASize) {
-        kvm.create_vm_with_ipa_size(address_bits(kvm))
-    } else {
-        kvm.create_vm()
-    };
-    vm.map_err(failed_request("KVM_CREATE_VM"))
+    let vm = hv_kvm::create_vm(|| {
+        if kvm.check_extension(Cap::ArmVmIPASize) {
+            kvm.create_vm_with_ipa_size(address_bits(kvm))
+        } else {
+            kvm.create_vm()
+        }
+    })?;
+    Ok(vm)
 }
 
 fn features(kvm: &Kvm) -> VcpuFeatures {

@@ -19,14 +19,18 @@ pub(crate) const TESTS: &[Test] = &[
     ("state::whole_state_round_trip", whole_state_round_trip),
     ("state::single_registers", single_registers),
     ("state::register_errors", register_errors),
-    ("state::dirty_by_guest_reset_compare", dirty_by_guest),
-    ("state::dirty_every_register_reset_compare", || {
-        dirty_by_harness(VcpuFeatures::default())
+    (
+        "state::reset_after_changes_by_the_guest",
+        reset_after_changes_by_the_guest,
+    ),
+    ("state::reset_after_changes_by_the_harness", || {
+        reset_after_changes_by_the_harness(VcpuFeatures::default())
     }),
-    ("state::dirty_every_register_of_every_feature", || {
-        dirty_by_harness(KvmVm::host_capabilities()?.features)
-    }),
-    ("state::reset_starts_again", reset_starts_again),
+    (
+        "state::reset_after_changes_by_the_harness_with_all_features",
+        || reset_after_changes_by_the_harness(KvmVm::host_capabilities()?.features),
+    ),
+    ("state::boot_after_reset", boot_after_reset),
     ("state::access_is_complete_when_state_is_read", access_is_complete),
     ("state::reset_in_the_middle_of_an_access", reset_in_the_middle),
 ];
@@ -264,7 +268,7 @@ fn register_errors() -> TestResult {
     }
 }
 
-fn dirty_by_guest() -> TestResult {
+fn reset_after_changes_by_the_guest() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::dirty(), 1, guest::devices())?;
     let [vcpu] = board.vcpus_mut() else {
         return Err("there is one vCPU".into());
@@ -336,7 +340,7 @@ fn dirty_by_guest() -> TestResult {
 }
 
 /// Writes the opposite of every register that there is, and where the kernel does not take that, some of its bits.
-fn dirty_by_harness(features: VcpuFeatures) -> TestResult {
+fn reset_after_changes_by_the_harness(features: VcpuFeatures) -> TestResult {
     let mut vcpu = fresh_vcpu_with(features)?;
     let reset_state = vcpu.save_state()?;
     let (mut dirty, mut clean) = (0, Vec::new());
@@ -397,7 +401,7 @@ fn dirty_by_harness(features: VcpuFeatures) -> TestResult {
     Ok(None)
 }
 
-fn reset_starts_again() -> TestResult {
+fn boot_after_reset() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::interrupt(), 1, guest::devices())?;
     let mut state = guest::entry();
     let [x0, x1, ..] = &mut state.x;

@@ -6,14 +6,13 @@ use boot_core::machine::{Isa, MmuType};
 use hv_core::{NullObserver, Vm as _};
 use hv_kvm::HarnessError;
 
-use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
+use super::{aia, machine, vcpu::KvmVcpu, vm::KvmVm};
 use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
 
 /// Queries a temporary virtual machine.
 pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
-    let scratch = machine::open()?
-        .create_vm()
-        .map_err(failed_request("KVM_CREATE_VM"))?;
+    let kvm = machine::open()?;
+    let scratch = hv_kvm::create_vm(|| kvm.create_vm())?;
     let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     let vm = KvmVm::new(&Layout::vcpus_only(1), console)?;

@@ -57,7 +57,7 @@ impl KvmVm {
         // Some kernels list registers that others do not.
         let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::not_in_index_list()).collect();
 
-        let fd = kvm.create_vm().map_err(failed_request("KVM_CREATE_VM"))?;
+        let fd = hv_kvm::create_vm(|| kvm.create_vm())?;
         // Both addresses are used on Intel hosts only; both must be set before the first vCPU is created.
         fd.set_identity_map_address(layout::IDENTITY_MAP)
             .map_err(failed_request("KVM_SET_IDENTITY_MAP_ADDR"))?;
