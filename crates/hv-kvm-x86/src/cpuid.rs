@@ -110,7 +110,8 @@ impl Topology {
         self.vcpus
     }
 
-    /// APIC id of vCPU `index`, counted from 0. Ids have gaps if the number of threads per core is not a power of two.
+    /// APIC id of vCPU `index`, which is below [`vcpus`](Self::vcpus). Ids have gaps if the number of threads per core is not a
+    /// power of two.
     #[must_use]
     pub fn apic_id(self, index: u32) -> u32 {
         ((index / self.threads_per_core) << self.thread_bits()) | (index % self.threads_per_core)

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn machines_of_other_architectures_and_impossible_topologies_are_refused() {
-        let config = VcpuConfig { threads_per_core: 2 };
+        let config = VcpuConfig::default().with_threads_per_core(2);
         let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
         assert!(matches!(
             Layout::of(&machine, config),
