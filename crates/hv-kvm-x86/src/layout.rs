@@ -20,10 +20,10 @@ pub const IO_APIC: u64 = 0xfec0_0000;
 /// address on are message-signalled interrupts.
 pub const LOCAL_APIC: u64 = 0xfee0_0000;
 
-/// Address for `KVM_SET_IDENTITY_MAP_ADDR`: one page, the page table for guests in real mode.
+/// Address for `KVM_SET_IDENTITY_MAP_ADDR`: one page, the page table of guests that have paging disabled.
 pub const IDENTITY_MAP: u64 = 0xfffb_c000;
 
-/// Address for `KVM_SET_TSS_ADDR`: three pages, the task state segment for guests in real mode.
+/// Address for `KVM_SET_TSS_ADDR`: three pages, the task state segment of guests in real mode.
 pub const TSS: u64 = 0xfffb_d000;
 
 /// Range that must not contain RAM: from the I/O APIC to the end of the first 4 GiB.
