@@ -7,12 +7,12 @@ use std::sync::Arc;
 use boot_core::CpuState;
 
 pub use self::devices::{BoardDevices, DeviceLayout, SerialPort};
-use crate::{Bus, BusError, Outcome, Policy, RunError, SerialInput, Vm, boot, init_vm, run};
+use crate::{Bus, BusError, Outcome, RunConfig, RunError, SerialInput, Vm, boot, init_vm, run};
 
 /// A complete machine: RAM, vCPUs and devices.
 ///
-/// Generic over the [`Vm`], so code that uses boards can be tested with [`fake`](crate::fake). The harness of each
-/// architecture has a function that builds one on its hypervisor.
+/// Each KVM harness has a function `board_on_kvm` that builds one. The type is generic over the [`Vm`], so code that uses
+/// boards can be tested with [`fake`](crate::fake).
 #[derive(Debug)]
 pub struct Board<V: Vm> {
     // Dropped before the virtual machine.
@@ -23,14 +23,16 @@ pub struct Board<V: Vm> {
 }
 
 impl<V: Vm> Board<V> {
-    /// Builds a machine of `ram` in slots 0, 1, …, vCPUs 0 to `vcpus` - 1, and devices.
+    /// Builds a machine of devices, `ram` in slots 0, 1, …, and vCPUs 0 to `vcpus` - 1, in this order.
     ///
     /// `connect` creates the bus with the devices and returns it with the console's input, if there is a console. Its
     /// argument is the virtual machine, for interrupt lines. [`BoardDevices::connect`] does this for the usual devices.
     ///
+    /// A machine without vCPUs can be built, but not run.
+    ///
     /// # Errors
     ///
-    /// [`RunError`] with the operation or the device that failed. The devices are connected before RAM and vCPUs are created.
+    /// [`RunError::Bus`] with the error of `connect`; [`RunError::Operation`] with the slot or vCPU that failed.
     pub fn new(
         vm: V,
         ram: impl IntoIterator<Item = V::Ram>,
@@ -48,8 +50,7 @@ impl<V: Vm> Board<V> {
         })
     }
 
-    /// Sets the registers of the first vCPU to `state` and runs the machine until the guest, `policy` or a failure ends the
-    /// run.
+    /// Sets the registers of the first vCPU to `state` and runs the machine.
     ///
     /// # Errors
     ///
@@ -58,8 +59,8 @@ impl<V: Vm> Board<V> {
     /// # Panics
     ///
     /// As [`run()`].
-    pub fn boot(&mut self, state: &CpuState, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
-        boot(&mut self.vcpus, state, &self.bus, policy)
+    pub fn boot(&mut self, state: &CpuState, config: &RunConfig) -> Result<Outcome, RunError<V::Error>> {
+        boot(&mut self.vcpus, state, &self.bus, config)
     }
 
     /// Continues the machine from its current state after [`boot`](Self::boot) or `resume` returned.
@@ -71,8 +72,8 @@ impl<V: Vm> Board<V> {
     /// # Panics
     ///
     /// As [`run()`].
-    pub fn resume(&mut self, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
-        run(&mut self.vcpus, &self.bus, policy)
+    pub fn resume(&mut self, config: &RunConfig) -> Result<Outcome, RunError<V::Error>> {
+        run(&mut self.vcpus, &self.bus, config)
     }
 
     /// The virtual machine.
@@ -81,13 +82,13 @@ impl<V: Vm> Board<V> {
         &self.vm
     }
 
-    /// The vCPUs, in order of their numbers.
+    /// The vCPUs, in order of their numbers, for access to registers and for resets.
     #[must_use]
     pub fn vcpus_mut(&mut self) -> &mut [V::Vcpu] {
         &mut self.vcpus
     }
 
-    /// The bus, for further devices.
+    /// The bus, for devices in addition to those of `connect`.
     #[must_use]
     pub fn bus_mut(&mut self) -> &mut Bus {
         &mut self.bus

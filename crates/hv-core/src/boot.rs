@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc};
 
 use boot_core::CpuState;
 
-use crate::{Bus, IrqError, IrqLine, Operation, Outcome, Policy, RunError, Vcpu, Vm, run};
+use crate::{Bus, IrqError, IrqLine, Operation, Outcome, RunConfig, RunError, Vcpu, Vm, run};
 
-/// Maps `ram` as slots 0, 1, … and creates vCPUs 0 to `vcpus` - 1 of `vm`.
+/// Maps `ram` as slots 0, 1, … and creates vCPUs 0 to `vcpus` - 1 of `vm`. [`Board::new`](crate::Board::new) calls this.
 ///
 /// # Errors
 ///
@@ -34,8 +34,8 @@ pub fn init_vm<V: Vm>(
         .collect()
 }
 
-/// Sets the registers of the first of `vcpus` to `state` and runs all of them; the others wait until the guest starts
-/// them.
+/// Sets the registers of the first of `vcpus` to `state` and runs all of them. The others wait until the guest starts them
+/// ([`Vm::create_vcpu`]).
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub fn boot<V: Vcpu>(
     vcpus: &mut [V],
     state: &CpuState,
     bus: &Bus,
-    policy: &Policy,
+    config: &RunConfig,
 ) -> Result<Outcome, RunError<V::Error>> {
     let first = vcpus.first_mut().ok_or(RunError::NoVcpus)?;
     first.set_state(state).map_err(|source| RunError::Operation {
@@ -56,10 +56,11 @@ pub fn boot<V: Vcpu>(
         target: first.index(),
         source,
     })?;
-    run(vcpus, bus, policy)
+    run(vcpus, bus, config)
 }
 
-/// Resets all `vcpus` to their state after creation, as a machine reset does. RAM and devices are not changed.
+/// Resets all `vcpus` to their state after creation. RAM and devices are not changed. Interrupt controllers in the hypervisor
+/// are reset by a function of the back end.
 ///
 /// # Errors
 ///
@@ -75,14 +76,14 @@ pub fn reset_vcpus<V: Vcpu>(vcpus: &mut [V]) -> Result<(), RunError<V::Error>> {
     Ok(())
 }
 
-/// Interrupt line of a virtual machine, for devices.
+/// [`IrqLine`] of a virtual machine.
 pub struct VmIrqLine<V> {
     vm: Arc<V>,
     line: u32,
 }
 
 impl<V> VmIrqLine<V> {
-    /// Line `line` of `vm`.
+    /// Line `line` of `vm`, in the numbering of [`Vm::set_irq`].
     #[must_use]
     pub fn new(vm: Arc<V>, line: u32) -> Self {
         Self { vm, line }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{AddressSpace, Outcome};
 
-/// Action of the run loop after a write to a device.
+/// Action of the run loop after [`Device::write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceAction {
@@ -20,13 +20,15 @@ pub enum DeviceAction {
 
 /// A device with registers that the guest reads and writes.
 ///
-/// Offsets count from the first address of the device's range on the bus. An access never extends past that range.
+/// Offsets count from the first address of the device's range on the bus. An access never extends past that range. It has the
+/// width of the guest's access, so devices see all widths. Calls come from the thread of the vCPU that makes the access.
 pub trait Device: Send {
     /// Handles a read at `offset`: fills `data`.
     ///
     /// # Errors
     ///
-    /// [`DeviceError`] when the host side of the device fails. A guest error is not one.
+    /// [`DeviceError`] when the host side of the device fails; it ends the run. An invalid access by the guest is not an
+    /// error.
     fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError>;
 
     /// Handles a write of `data` at `offset`.
@@ -41,7 +43,7 @@ pub trait Device: Send {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// An interrupt could not be raised.
+    /// An interrupt line could not be set.
     #[error(transparent)]
     Irq(#[from] IrqError),
     /// Console output could not be written.
@@ -54,7 +56,7 @@ pub enum DeviceError {
 #[non_exhaustive]
 #[error("setting interrupt line {line} failed")]
 pub struct IrqError {
-    /// The line.
+    /// The line, in the numbering of [`Vm::set_irq`](crate::Vm::set_irq).
     pub line: u32,
     /// The back end's error.
     #[source]
@@ -66,26 +68,30 @@ pub struct IrqError {
 #[non_exhaustive]
 pub enum BusError {
     /// The range is empty.
-    #[error("the device range at {base:#x} is empty")]
+    #[error("the device range at {space} {base:#x} is empty")]
     Empty {
+        /// The address space.
+        space: AddressSpace,
         /// First address.
         base: u64,
     },
     /// The range extends past the end of its address space.
-    #[error("the device range of {len:#x} bytes at {base:#x} extends past the last {space}")]
+    #[error("the device range of length {len:#x} at {base:#x} extends past the last {space}")]
     OutOfRange {
         /// The address space.
         space: AddressSpace,
         /// First address.
         base: u64,
-        /// Length in bytes.
+        /// Length in ports or bytes.
         len: u64,
     },
     /// The range overlaps that of another device.
     #[error(
-        "the device range {base:#x}..={last:#x} overlaps the device at {other_base:#x}..={other_last:#x}"
+        "the device range at {space} {base:#x}..={last:#x} overlaps the device at {other_base:#x}..={other_last:#x}"
     )]
     Overlap {
+        /// The address space.
+        space: AddressSpace,
         /// First address.
         base: u64,
         /// Last address.
@@ -141,7 +147,7 @@ impl Bus {
         Self::default()
     }
 
-    /// Adds `device` at `len` addresses from `base` of `space`.
+    /// Adds `device` at `len` addresses (I/O ports or bytes) from `base` of `space`.
     ///
     /// # Errors
     ///
@@ -158,7 +164,7 @@ impl Bus {
             AddressSpace::Mmio => u64::MAX,
         };
         let Some(rest) = len.checked_sub(1) else {
-            return Err(BusError::Empty { base });
+            return Err(BusError::Empty { space, base });
         };
         let Some(last) = base.checked_add(rest).filter(|&last| last <= highest) else {
             return Err(BusError::OutOfRange { space, base, len });
@@ -171,6 +177,7 @@ impl Bus {
         let at = entries.partition_point(|entry| entry.last < base);
         if let Some(other) = entries.get(at).filter(|other| other.base <= last) {
             return Err(BusError::Overlap {
+                space,
                 base,
                 last,
                 other_base: other.base,
@@ -188,8 +195,8 @@ impl Bus {
         Ok(())
     }
 
-    /// Reads from the device whose range contains the whole access. `Ok(false)` where there is none; `data` is then all
-    /// ones.
+    /// Reads from the device whose range contains the whole access. Without such a device, sets `data` to all ones and
+    /// returns `Ok(false)`.
     ///
     /// # Errors
     ///
@@ -209,7 +216,7 @@ impl Bus {
         Ok(true)
     }
 
-    /// Writes to the device whose range contains the whole access. `Ok(None)` where there is none.
+    /// Writes to the device whose range contains the whole access; `Ok(None)` without such a device.
     ///
     /// # Errors
     ///
@@ -285,8 +292,9 @@ mod tests {
                 "{space:?} {base:#x}+{len:#x}"
             );
         };
-        let overlap = |base, last, other_base, other_last| {
+        let overlap = |space, base, last, other_base, other_last| {
             Err(BusError::Overlap {
+                space,
                 base,
                 last,
                 other_base,
@@ -297,11 +305,11 @@ mod tests {
             check(space, 0x110, 0xf0, Ok(()));
             check(space, 0, 0x100, Ok(()));
             check(space, 0x210, 1, Ok(()));
-            check(space, 0x300, 0, Err(BusError::Empty { base: 0x300 }));
-            check(space, 0x10f, 1, overlap(0x10f, 0x10f, 0x100, 0x10f));
-            check(space, 0xff, 2, overlap(0xff, 0x100, 0x100, 0x10f));
-            check(space, 0, 0x1000, overlap(0, 0xfff, 0x100, 0x10f));
-            check(space, 0x110, 0xf1, overlap(0x110, 0x200, 0x200, 0x20f));
+            check(space, 0x300, 0, Err(BusError::Empty { space, base: 0x300 }));
+            check(space, 0x10f, 1, overlap(space, 0x10f, 0x10f, 0x100, 0x10f));
+            check(space, 0xff, 2, overlap(space, 0xff, 0x100, 0x100, 0x10f));
+            check(space, 0, 0x1000, overlap(space, 0, 0xfff, 0x100, 0x10f));
+            check(space, 0x110, 0xf1, overlap(space, 0x110, 0x200, 0x200, 0x20f));
             check(
                 space,
                 u64::MAX,

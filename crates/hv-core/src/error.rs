@@ -1,4 +1,4 @@
-//! Failures of the host during a run.
+//! Failures of the host during set-up and runs.
 
 use std::{error::Error, fmt, io};
 
@@ -14,14 +14,14 @@ pub enum RunError<E> {
     Operation {
         /// The operation.
         operation: Operation,
-        /// Number of the vCPU, RAM slot or interrupt line; 0 for the virtual machine.
+        /// Number of the vCPU, RAM slot or interrupt line of the operation; 0 for [`Operation::CreateVm`].
         target: u32,
         /// The back end's error.
         source: E,
     },
-    /// A vCPU cannot continue, and its registers could not be read.
+    /// A vCPU cannot continue, and the registers for its [`CrashReport`](crate::CrashReport) could not be read.
     CrashState {
-        /// The vCPU.
+        /// Number of the vCPU.
         vcpu: u32,
         /// Reason why the vCPU cannot continue.
         fault: Box<Fault>,
@@ -30,7 +30,7 @@ pub enum RunError<E> {
     },
     /// The host side of a device failed.
     Device {
-        /// The vCPU that accessed it.
+        /// Number of the vCPU that accessed the device.
         vcpu: u32,
         /// The access.
         access: Access,
@@ -39,9 +39,9 @@ pub enum RunError<E> {
     },
     /// A device could not be added to the bus.
     Bus(BusError),
-    /// A thread could not be started.
+    /// The thread of a vCPU could not be started.
     Thread {
-        /// The vCPU of the thread.
+        /// Number of the vCPU.
         vcpu: u32,
         /// The host's error.
         source: io::Error,
@@ -59,7 +59,7 @@ impl<E> RunError<E> {
         }
     }
 
-    /// The operation of the back end that failed, if one did.
+    /// The operation of the back end that failed; `None` for failures of other parts.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         match self {
@@ -80,11 +80,24 @@ impl<E> fmt::Display for RunError<E> {
             Self::NoVcpus => f.write_str("the machine has no vCPUs"),
             Self::Operation {
                 operation, target, ..
-            } => write!(f, "{operation} failed (number {target})"),
+            } => {
+                let subject = match operation {
+                    Operation::CreateVm => return f.write_str("creating the virtual machine failed"),
+                    Operation::CreateVcpu => "creating vCPU",
+                    Operation::MapRam => "mapping RAM slot",
+                    Operation::UnmapRam => "unmapping RAM slot",
+                    Operation::SetIrq => "setting interrupt line",
+                    Operation::GetState => "reading the registers of vCPU",
+                    Operation::SetState => "writing the registers of vCPU",
+                    Operation::Reset => "resetting vCPU",
+                    Operation::Run => "running vCPU",
+                };
+                write!(f, "{subject} {target} failed")
+            }
             Self::CrashState { vcpu, fault, .. } => {
                 write!(
                     f,
-                    "vCPU {vcpu} stopped, and reading its registers failed: {fault}"
+                    "vCPU {vcpu} stopped ({fault}), and its registers could not be read"
                 )
             }
             Self::Device { vcpu, access, .. } => {
@@ -111,5 +124,38 @@ impl<E: Error + 'static> Error for RunError<E> {
 impl<E> From<BusError> for RunError<E> {
     fn from(error: BusError) -> Self {
         Self::Bus(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_operations_are_named_with_their_target() {
+        let check = |operation, expected| {
+            let error = RunError::Operation {
+                operation,
+                target: 3,
+                source: (),
+            };
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.operation(), Some(operation));
+        };
+        check(Operation::CreateVm, "creating the virtual machine failed");
+        check(Operation::MapRam, "mapping RAM slot 3 failed");
+        check(Operation::SetIrq, "setting interrupt line 3 failed");
+        check(Operation::SetState, "writing the registers of vCPU 3 failed");
+        check(Operation::Run, "running vCPU 3 failed");
+        let error = RunError::CrashState {
+            vcpu: 1,
+            fault: Box::new(Fault::System(crate::SystemEvent::Other(4))),
+            source: (),
+        };
+        assert_eq!(
+            error.to_string(),
+            "vCPU 1 stopped (the guest requested system event 4 of the hypervisor, which this harness does not support), and \
+             its registers could not be read"
+        );
     }
 }

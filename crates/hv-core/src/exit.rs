@@ -9,60 +9,72 @@ use std::fmt;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VcpuExit<'a> {
-    /// The guest reads an I/O port. `data` holds `data.len() / size` elements, each to be filled in.
+    /// The guest reads an I/O port: once, or several times with a string instruction.
     IoRead {
         /// The port.
         port: u16,
-        /// Width of one access in bytes: 1, 2 or 4.
+        /// Width of one read in bytes: 1, 2 or 4.
         size: u8,
-        /// Buffer for the result, element by element; longer than `size` for a string instruction.
+        /// Buffer for the results, `size` bytes for each read.
         data: &'a mut [u8],
     },
-    /// The guest writes an I/O port.
+    /// The guest writes an I/O port: once, or several times with a string instruction.
     IoWrite {
         /// The port.
         port: u16,
-        /// Width of one access in bytes: 1, 2 or 4.
+        /// Width of one write in bytes: 1, 2 or 4.
         size: u8,
-        /// The written bytes, element by element; longer than `size` for a string instruction.
+        /// The written bytes, `size` bytes for each write.
         data: &'a [u8],
     },
-    /// The guest reads memory that no RAM slot backs.
+    /// The guest reads from an address without RAM.
     MmioRead {
         /// Guest physical address.
         address: u64,
-        /// Buffer for the result.
+        /// Buffer for the result; its length is the width of the access, 1 to 8 bytes.
         data: &'a mut [u8],
     },
-    /// The guest writes memory that no RAM slot backs.
+    /// The guest writes to an address without RAM.
     MmioWrite {
         /// Guest physical address.
         address: u64,
-        /// The written bytes.
+        /// The written bytes, 1 to 8.
         data: &'a [u8],
     },
-    /// The guest halted, and no interrupt controller in the hypervisor can wake it.
+    /// The guest halted the vCPU, and the hypervisor has no interrupt controller that can wake it.
     Halt,
     /// The guest made a call to its firmware interface (PSCI, SBI) that concerns the whole machine.
     System(SystemEvent),
-    /// No guest event: the vCPU was kicked, received a signal, or has not been started yet.
+    /// No event for the caller: the vCPU was kicked, received a signal or has not been started yet, or the back end handled the
+    /// event.
     Interrupted,
     /// The vCPU cannot continue.
     Fault(Fault),
 }
 
-/// Request of the guest to the machine as a whole.
+/// Request of the guest that concerns the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SystemEvent {
-    /// Power off.
+    /// Power-off: PSCI `SYSTEM_OFF`, SBI system reset of type shutdown.
     PowerOff,
-    /// Reset.
+    /// Reset: PSCI `SYSTEM_RESET`, SBI system reset of type reboot.
     Reset,
     /// The guest reports a crash.
     Crash,
-    /// Any other request, by the hypervisor's number.
+    /// Any other request, by the hypervisor's number (on KVM: `KVM_SYSTEM_EVENT_*`).
     Other(u32),
+}
+
+impl fmt::Display for SystemEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PowerOff => f.pad("power-off"),
+            Self::Reset => f.pad("reset"),
+            Self::Crash => f.pad("crash"),
+            Self::Other(number) => write!(f, "system event {number} of the hypervisor"),
+        }
+    }
 }
 
 /// Address space of an access.
@@ -157,20 +169,20 @@ pub enum Fault {
     Shutdown,
     /// The hypervisor reported an internal error.
     InternalError {
-        /// The hypervisor's number of the error.
+        /// The hypervisor's number of the error: on KVM `KVM_INTERNAL_ERROR_*`, on riscv64 also an `errno` of `KVM_RUN`.
         suberror: u32,
-        /// Meaning of that number, where it is known.
+        /// Meaning of that number, if known.
         meaning: Option<&'static str>,
-        /// Address of the instruction, where it could be read.
+        /// Address of the instruction, if it could be read.
         pc: Option<u64>,
-        /// Bytes of the instruction; empty where the hypervisor did not report them.
+        /// Bytes of the instruction; empty if the hypervisor did not report them.
         instruction: Vec<u8>,
         /// Further data, in the hypervisor's layout.
         data: Vec<u64>,
     },
-    /// The hardware refused to enter the guest with the current vCPU state.
+    /// The host CPU could not enter the guest with the current vCPU state.
     EntryFailed {
-        /// The hardware's reason: a VMX exit reason or an SVM exit code.
+        /// Reason of the hardware: a VMX exit reason or an SVM exit code.
         reason: u64,
         /// Number of the host CPU.
         cpu: u32,
@@ -181,36 +193,36 @@ pub enum Fault {
         address: u64,
         /// Length in bytes.
         len: u64,
-        /// The hypervisor's flags for the access.
+        /// Flags of the access: `KVM_MEMORY_EXIT_FLAG_*`; on arm64 also the syndrome of the access.
         flags: u64,
     },
     /// A debug exception that the harness did not request.
     Debug {
         /// Address of the instruction.
         pc: u64,
-        /// Exception number of the architecture.
+        /// The exception: its vector on x86, its class (`ESR_ELx.EC`) on arm64.
         exception: u32,
     },
     /// The guest accessed an address without RAM and without a device, under
     /// [`UnhandledAccessPolicy::Crash`](crate::UnhandledAccessPolicy::Crash).
     UnhandledAccess(Access),
-    /// The guest accessed a device with an instruction for which the hardware reports no valid instruction syndrome: a load
-    /// or store of two registers, of a vector register, or with write-back.
+    /// arm64: the guest accessed an address without RAM with an instruction for which the hardware reports no valid instruction
+    /// syndrome: a load or store of two registers, of a vector register, or with write-back.
     NoSyndrome {
         /// Guest physical address.
         address: u64,
         /// Read or write.
         kind: AccessKind,
-        /// Syndrome of the access, in the hardware's layout.
+        /// Syndrome of the access: `ESR_EL2.ISS`.
         syndrome: u64,
     },
     /// The guest reported a crash through its firmware interface, or made a request that the harness does not support.
     System(SystemEvent),
-    /// An exit reason that the harness does not handle.
+    /// The hypervisor reported an exit reason that the harness does not handle.
     Unsupported {
         /// Number of the exit reason.
         reason: u32,
-        /// Its name, where it is known.
+        /// Name of the exit reason, if known.
         name: Option<&'static str>,
     },
 }
@@ -246,7 +258,7 @@ impl fmt::Display for Fault {
             }
             Self::EntryFailed { reason, cpu } => write!(
                 f,
-                "host CPU {cpu} refused to enter the guest with reason {reason:#x}: the vCPU state is invalid for this CPU"
+                "host CPU {cpu} could not enter the guest (hardware reason {reason:#x}): the vCPU state is invalid for this CPU"
             ),
             Self::MemoryFault { address, len, flags } => write!(
                 f,
@@ -262,7 +274,7 @@ impl fmt::Display for Fault {
                  ({syndrome:#x}); device accesses need loads and stores of one general-purpose register"
             ),
             Self::System(SystemEvent::Crash) => f.write_str("the guest reported a crash"),
-            Self::System(event) => write!(f, "the guest requested {event:?}, which this harness does not support"),
+            Self::System(event) => write!(f, "the guest requested {event}, which this harness does not support"),
             Self::Unsupported { reason, name } => {
                 write!(f, "the hypervisor stopped the vCPU with exit reason {reason}")?;
                 if let Some(name) = name {

@@ -1,7 +1,7 @@
 //! Fake hypervisor for tests: vCPUs follow scripts, and chosen operations fail.
 //!
-//! Code that uses [`Vm`] and [`Vcpu`] can be tested with it on any host. [`FakeConfig::fail_at`] makes the *n*-th operation
-//! fail, so a test can try every *n*.
+//! Code that uses [`Vm`] and [`Vcpu`] can be tested with it on any host: write a [`Step`] list for each vCPU, and create a
+//! [`FakeVm`] from a [`FakeConfig`]. [`FakeConfig::fail_at`] makes the *n*-th operation fail, so a test can try every *n*.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -52,13 +52,13 @@ pub enum Step {
     Halt,
     /// Make a call to the firmware interface.
     System(SystemEvent),
-    /// Exit without a guest event, as after an unrelated signal.
+    /// Exit with [`VcpuExit::Interrupted`], although the vCPU was not kicked.
     SpuriousExit,
     /// Exit with a fault.
     Fault(Fault),
-    /// Execute guest code until kicked. The end of a script has the same effect.
+    /// Execute guest code until the vCPU is kicked. The end of a script has the same effect.
     Spin,
-    /// Panic, as a bug in a back end would.
+    /// Panic, like a back end with a bug.
     Panic,
 }
 
@@ -72,7 +72,7 @@ pub struct FakeConfig {
     pub scripts: Vec<Vec<Step>>,
     /// Number of the operation that fails, counted from 0 over the whole machine.
     pub fail_at: Option<usize>,
-    /// Number of kicks that each vCPU loses, as a vCPU can that is about to enter the guest.
+    /// Number of kicks that each vCPU loses. A real vCPU can lose a kick while it is about to enter the guest.
     pub lost_kicks: u32,
 }
 
@@ -88,9 +88,9 @@ impl FakeConfig {
         }
     }
 
-    /// Makes operation number `number` fail.
+    /// Sets the number of the operation that fails, counted from 0 over the whole machine.
     #[must_use]
-    pub fn with_failure(mut self, number: Option<usize>) -> Self {
+    pub fn with_fail_at(mut self, number: Option<usize>) -> Self {
         self.fail_at = number;
         self
     }
@@ -107,7 +107,7 @@ impl FakeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FakeError {
-    /// The operation is the one of [`FakeConfig::fail_at`].
+    /// Failure requested with [`FakeConfig::fail_at`].
     #[error("injected failure of operation {number} ({operation})")]
     Injected {
         /// Number of the operation, counted from 0.
@@ -142,7 +142,7 @@ pub enum FakeError {
         other: u32,
     },
     /// The state belongs to another architecture.
-    #[error("the state is for {found}, the vCPU is {expected}")]
+    #[error("the CPU state is for {found}, but the vCPU is {expected}")]
     ArchMismatch {
         /// The machine's architecture.
         expected: Arch,
@@ -151,7 +151,7 @@ pub enum FakeError {
     },
 }
 
-/// RAM without memory: a range of addresses.
+/// RAM of a [`FakeVm`]: a range of guest physical addresses without memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FakeRam {
     /// First guest physical address.
@@ -167,7 +167,7 @@ impl FakeRam {
     }
 }
 
-/// Fake virtual machine.
+/// Fake virtual machine, which records all operations.
 #[derive(Debug)]
 pub struct FakeVm {
     config: FakeConfig,
@@ -222,13 +222,13 @@ impl FakeVm {
         lock(&self.shared).operations.clone()
     }
 
-    /// All changes of interrupt lines, in order.
+    /// All changes of interrupt lines (line and new level), in order.
     #[must_use]
     pub fn irqs(&self) -> Vec<(u32, bool)> {
         lock(&self.shared).irqs.clone()
     }
 
-    /// Results of the reads of the scripts with their vCPU numbers, in the order in which the vCPUs ran again.
+    /// Results of the scripts' reads, each with its vCPU number. A result is recorded when its vCPU runs again.
     #[must_use]
     pub fn read_results(&self) -> Vec<(u32, Vec<u8>)> {
         lock(&self.shared).read_results.clone()

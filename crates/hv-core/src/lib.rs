@@ -25,5 +25,5 @@ pub use error::RunError;
 pub use exit::{Access, AccessKind, AddressSpace, Fault, SystemEvent, VcpuExit};
 pub use observer::{Milestone, NullObserver, Observer, Timeline};
 pub use outcome::{CrashReport, Outcome};
-pub use run::{Policy, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
+pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
 pub use vm::{Operation, Vcpu, VcpuKicker, Vm};

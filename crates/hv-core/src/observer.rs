@@ -7,19 +7,23 @@ use std::{
 
 use crate::Access;
 
-/// Point in a run that observers get a timestamp of.
+/// Point in a run that is reported to observers with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Milestone {
     /// The run loop is about to enter the guest for the first time.
     Started,
-    /// The guest wrote the first byte to its console, through a serial port or a firmware call.
+    /// The guest wrote the first byte to its console, through a serial port or a firmware call. Reported to the observer of
+    /// the console ([`BoardDevices::with_observer`](crate::BoardDevices::with_observer)); the other milestones are reported to
+    /// that of the run ([`RunConfig::with_observer`](crate::RunConfig::with_observer)).
     FirstConsoleByte,
     /// The outcome of the run was decided. Reported after every vCPU has left the guest, with the time of the decision.
     Ended,
 }
 
-/// Callbacks for events of a run, called on the thread of the event. Every method has an empty default.
+/// Callbacks for events of a run, called on the thread of the event. Every method does nothing by default.
+///
+/// A run and a console have one observer each. To observe all events, give a clone of one observer to both.
 pub trait Observer: Send + Sync {
     /// `milestone` was reached at time `at`.
     fn milestone(&self, milestone: Milestone, at: Instant) {
@@ -61,7 +65,7 @@ impl Timeline {
         }
     }
 
-    /// Time of the first `milestone`; `None` if it was not reached.
+    /// Time of the first `milestone` since the creation of the timeline; `None` if it was not reached.
     #[must_use]
     pub fn at(&self, milestone: Milestone) -> Option<Duration> {
         self.entries()

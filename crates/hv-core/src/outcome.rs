@@ -16,13 +16,13 @@ pub enum Outcome {
     Reset,
     /// The guest wrote this value to a debug-exit device.
     DebugExit(u32),
-    /// Every vCPU halted, and no interrupt can wake one.
+    /// Every vCPU ended with [`VcpuExit::Halt`](crate::VcpuExit::Halt).
     Halted,
     /// The deadline passed.
     Deadline,
     /// [`StopHandle::stop`](crate::StopHandle::stop) was called.
     Stopped,
-    /// A vCPU cannot continue.
+    /// A vCPU cannot continue, for a reason that is a [`Fault`].
     Crash(Box<CrashReport>),
 }
 
@@ -40,15 +40,15 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// vCPU that cannot continue, the reason, and its registers.
+/// Report of a vCPU that cannot continue: its number, the reason and its registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrashReport {
     /// Number of the vCPU.
     pub vcpu: u32,
-    /// The reason.
+    /// Reason why the vCPU cannot continue.
     pub fault: Fault,
-    /// Its registers at the time of the fault.
+    /// Registers of the vCPU at the time of the fault.
     pub state: CpuState,
 }
 

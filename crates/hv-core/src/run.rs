@@ -29,23 +29,23 @@ use crate::{
 /// Time between two kicks of a vCPU that has not left the guest.
 const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Policy of a run: limits, handling of guest events, and observation.
+/// Configuration of a run: time limit, handling of guest faults, stop handle and observer.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Policy {
-    /// Time limit of the run; `None` for no limit.
+pub struct RunConfig {
+    /// Time limit, counted from the start of each run; `None` for no limit.
     pub deadline: Option<Duration>,
-    /// Policy for a CPU shutdown (on x86: a triple fault).
+    /// Handling of a CPU shutdown (on x86: a triple fault).
     pub shutdown: ShutdownPolicy,
-    /// Policy for accesses to addresses without RAM and without a device.
+    /// Handling of accesses to addresses without RAM and without a device.
     pub unhandled_access: UnhandledAccessPolicy,
-    /// Handle that stops the run from another thread.
+    /// Handle that stops the run. Keep a clone to stop it from another thread.
     pub stop: StopHandle,
-    /// Observer of the run.
+    /// Observer of all events except [`Milestone::FirstConsoleByte`].
     pub observer: Arc<dyn Observer>,
 }
 
-impl Default for Policy {
+impl Default for RunConfig {
     /// No deadline; a shutdown is a crash; unhandled reads give all ones; events are not observed.
     fn default() -> Self {
         Self {
@@ -58,29 +58,29 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
-    /// Sets the time limit of the run.
+impl RunConfig {
+    /// Sets the time limit, counted from the start of each run.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Sets the policy for a CPU shutdown.
+    /// Sets the handling of a CPU shutdown.
     #[must_use]
     pub fn with_shutdown(mut self, shutdown: ShutdownPolicy) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// Sets the policy for accesses to addresses without RAM and without a device.
+    /// Sets the handling of accesses to addresses without RAM and without a device.
     #[must_use]
     pub fn with_unhandled_access(mut self, unhandled_access: UnhandledAccessPolicy) -> Self {
         self.unhandled_access = unhandled_access;
         self
     }
 
-    /// Sets the handle that stops the run.
+    /// Sets the handle that stops the run, usually a clone of the caller's.
     #[must_use]
     pub fn with_stop(mut self, stop: StopHandle) -> Self {
         self.stop = stop;
@@ -95,9 +95,9 @@ impl Policy {
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for RunConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy")
+        f.debug_struct("RunConfig")
             .field("deadline", &self.deadline)
             .field("shutdown", &self.shutdown)
             .field("unhandled_access", &self.unhandled_access)
@@ -105,29 +105,30 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// Policy for [`Fault::Shutdown`].
+/// Handling of [`Fault::Shutdown`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShutdownPolicy {
     /// The run ends with [`Outcome::Crash`].
     #[default]
     Crash,
-    /// The run ends with [`Outcome::Reset`]: a PC chipset resets the machine. Linux uses this for `reboot=t`.
+    /// The run ends with [`Outcome::Reset`], because the chipset of a PC resets the machine. Linux with `reboot=t` resets this
+    /// way.
     Reset,
 }
 
-/// Policy for accesses to addresses without RAM and without a device.
+/// Handling of accesses to addresses without RAM and without a device. The observer is notified in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnhandledAccessPolicy {
-    /// Reads give all ones and writes are ignored, as on a PC. The observer is notified.
+    /// Reads give all ones and writes are ignored, as on a PC.
     #[default]
     Ignore,
     /// The run ends with [`Outcome::Crash`] and [`Fault::UnhandledAccess`].
     Crash,
 }
 
-/// Handle that stops runs from another thread.
+/// Handle that stops the runs whose [`RunConfig`] contains it or a clone of it. It can be used from any thread.
 ///
 /// A stop is permanent: a later run with the same handle ends at once.
 #[derive(Clone, Default)]
@@ -147,7 +148,7 @@ impl fmt::Debug for StopHandle {
 }
 
 impl StopHandle {
-    /// A handle that is not stopped.
+    /// A handle on which [`stop`](Self::stop) was not called.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -213,10 +214,11 @@ enum Message<E> {
     Stop,
 }
 
-/// Runs each of `vcpus` on its own thread until one of them, the deadline or the stop handle ends the run.
+/// Runs each of `vcpus` on its own thread until the guest, a failure, the deadline or the stop handle ends the run, or all
+/// vCPUs have halted.
 ///
-/// On return, with any result, every vCPU has left the guest and every thread has ended, so the vCPUs can be read, reset
-/// and run again.
+/// On return, with any result, every vCPU has left the guest and every thread has ended. The registers of the vCPUs can then
+/// be read, and the vCPUs can be reset and run again.
 ///
 /// # Errors
 ///
@@ -225,18 +227,18 @@ enum Message<E> {
 /// # Panics
 ///
 /// A panic in a device or in the back end ends the run and is propagated.
-pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outcome, RunError<V::Error>> {
+pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, config: &RunConfig) -> Result<Outcome, RunError<V::Error>> {
     if vcpus.is_empty() {
         return Err(RunError::NoVcpus);
     }
     let (sender, receiver) = mpsc::channel();
     let stopping = AtomicBool::new(false);
     let notify = sender.clone();
-    let subscription = policy.stop.subscribe(move || {
+    let subscription = config.stop.subscribe(move || {
         // The receiver is gone if the run has just ended.
         let _ = notify.send(Message::Stop);
     });
-    policy.observer.milestone(Milestone::Started, Instant::now());
+    config.observer.milestone(Milestone::Started, Instant::now());
     let result = thread::scope(|scope| {
         let mut running: Vec<Option<Arc<dyn VcpuKicker>>> = Vec::new();
         for (slot, vcpu) in vcpus.iter_mut().enumerate() {
@@ -251,7 +253,7 @@ pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outco
                 thread::Builder::new()
                     .name(format!("vcpu-{index}"))
                     .spawn_scoped(scope, move || {
-                        if let Some(decision) = run_vcpu(vcpu, bus, policy, stopping) {
+                        if let Some(decision) = run_vcpu(vcpu, bus, config, stopping) {
                             // The supervisor receives until every guard is dropped.
                             let _ = guard.sender.send(Message::Decided(decision));
                         }
@@ -264,7 +266,7 @@ pub fn run<V: Vcpu>(vcpus: &mut [V], bus: &Bus, policy: &Policy) -> Result<Outco
                 }
             }
         }
-        supervise(&receiver, &mut running, policy, &stopping)
+        supervise(&receiver, &mut running, config, &stopping)
     });
     drop(subscription);
     result
@@ -290,11 +292,11 @@ impl<E> Drop for OutGuard<E> {
 fn supervise<E>(
     receiver: &Receiver<Message<E>>,
     running: &mut [Option<Arc<dyn VcpuKicker>>],
-    policy: &Policy,
+    config: &RunConfig,
     stopping: &AtomicBool,
 ) -> Result<Outcome, RunError<E>> {
     // A deadline that `Instant` cannot represent is no deadline.
-    let deadline = policy
+    let deadline = config
         .deadline
         .and_then(|limit| Instant::now().checked_add(limit));
     let mut decision = None;
@@ -334,7 +336,7 @@ fn supervise<E>(
         }
     }
     // Reported after every vCPU has left the guest: an observer that panics then leaves none of them running.
-    policy
+    config
         .observer
         .milestone(Milestone::Ended, ended.unwrap_or_else(Instant::now));
     decision.unwrap_or_else(|| {
@@ -353,7 +355,7 @@ fn supervise<E>(
 fn run_vcpu<V: Vcpu>(
     vcpu: &mut V,
     bus: &Bus,
-    policy: &Policy,
+    config: &RunConfig,
     stopping: &AtomicBool,
 ) -> Option<Result<Outcome, RunError<V::Error>>> {
     let index = vcpu.index();
@@ -370,7 +372,7 @@ fn run_vcpu<V: Vcpu>(
         };
         let dispatcher = AccessDispatcher {
             bus,
-            policy,
+            config,
             vcpu: index,
         };
         let step = match exit {
@@ -383,7 +385,7 @@ fn run_vcpu<V: Vcpu>(
             VcpuExit::System(SystemEvent::PowerOff) => ControlFlow::Break(End::Outcome(Outcome::PowerOff)),
             VcpuExit::System(SystemEvent::Reset) => ControlFlow::Break(End::Outcome(Outcome::Reset)),
             VcpuExit::System(event) => ControlFlow::Break(End::Fault(Fault::System(event))),
-            VcpuExit::Fault(Fault::Shutdown) if policy.shutdown == ShutdownPolicy::Reset => {
+            VcpuExit::Fault(Fault::Shutdown) if config.shutdown == ShutdownPolicy::Reset => {
                 ControlFlow::Break(End::Outcome(Outcome::Reset))
             }
             VcpuExit::Fault(fault) => ControlFlow::Break(End::Fault(fault)),
@@ -416,10 +418,10 @@ enum End {
     Device(Access, crate::DeviceError),
 }
 
-/// Dispatches the accesses of one vCPU to the bus and applies the policy.
+/// Dispatches the accesses of one vCPU to the bus, and handles those without a device.
 struct AccessDispatcher<'a> {
     bus: &'a Bus,
-    policy: &'a Policy,
+    config: &'a RunConfig,
     vcpu: u32,
 }
 
@@ -458,8 +460,8 @@ impl AccessDispatcher<'_> {
     }
 
     fn unhandled(&self, access: Access) -> ControlFlow<End> {
-        self.policy.observer.unhandled_access(self.vcpu, access);
-        match self.policy.unhandled_access {
+        self.config.observer.unhandled_access(self.vcpu, access);
+        match self.config.unhandled_access {
             UnhandledAccessPolicy::Ignore => ControlFlow::Continue(()),
             UnhandledAccessPolicy::Crash => ControlFlow::Break(End::Fault(Fault::UnhandledAccess(access))),
         }

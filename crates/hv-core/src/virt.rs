@@ -12,7 +12,7 @@
 //! 0x0900_0000 ─ serial port ──────────────────────────────────────────
 //! 0x0900_1000 ─ syscon: poweroff and reset ───────────────────────────
 //! 0x0a00_0000 ─ virtio-mmio slots, 32 of 4 KiB ───────────────────────
-//! 0x0c00_0000 ─ GICv3 redistributors, 512 ──┬─ PLIC ──────────────────
+//! 0x0c00_0000 ─ 512 GICv3 redistributors ───┬─ PLIC ──────────────────
 //! 0x1000_0000                               ├─ IMSICs, 4096 harts ────
 //! 0x3000_0000 ─ PCI configuration space (ECAM), 256 buses ────────────
 //! 0x4000_0000 ─ PCI memory window, 32-bit ────────────────────────────
@@ -64,9 +64,9 @@ pub const IMSICS: GuestRange = at(0x1000_0000, 0x100_0000);
 pub const IMSIC_FILE_LEN: u64 = 0x1000;
 /// Largest number of riscv64 harts.
 pub const MAX_RISCV64_HARTS: u32 = 4096;
-/// Highest source of the PLIC or APLIC.
+/// Number of sources of the PLIC or APLIC: sources 1 to 95.
 pub const RISCV64_SOURCES: u32 = 95;
-/// Highest interrupt identity of the IMSICs.
+/// Number of interrupt identities of an IMSIC: identities 1 to 255.
 pub const IMSIC_IDS: u32 = 255;
 /// The serial port, an NS16550A with byte-wide registers.
 pub const SERIAL: GuestRange = at(0x0900_0000, 0x1000);
@@ -101,7 +101,7 @@ pub enum VirtError {
     #[error(transparent)]
     Memory(#[from] MemoryMapError),
     /// The number of CPUs exceeds the limit of the interrupt controller.
-    #[error("{found} CPUs exceed the limit of {max} of this machine")]
+    #[error("{found} CPUs exceed the limit of {max} CPUs of the machine's interrupt controller")]
     TooManyCpus {
         /// Requested number of CPUs.
         found: NonZeroU32,
@@ -138,7 +138,7 @@ pub enum RiscvIrqchip {
 ///
 /// # Errors
 ///
-/// [`MemoryMapError`] where `len` is zero, not a multiple of 4 KiB, or too large for the address space.
+/// [`MemoryMapError`] if `len` is zero, not a multiple of 4 KiB, or too large for the address space.
 pub fn memory_map(len: u64) -> Result<MemoryMap, MemoryMapError> {
     if !len.is_multiple_of(0x1000) {
         return Err(MemoryMapError::Unaligned { len });
@@ -149,12 +149,13 @@ pub fn memory_map(len: u64) -> Result<MemoryMap, MemoryMapError> {
     Ok(map)
 }
 
-/// The reference machine of arm64: `ram` bytes of RAM, one serial port, poweroff and reset by PSCI, and no
-/// virtio-mmio slots; [`Platform::virtio_mmio`] takes those of [`virtio_mmio`].
+/// The reference machine of arm64: `ram` bytes of RAM, one serial port, and power-off and reset by PSCI.
+///
+/// It has no virtio-mmio slots; assign [`virtio_mmio`] to [`Platform::virtio_mmio`] to add them.
 ///
 /// # Errors
 ///
-/// [`VirtError`].
+/// [`VirtError::Memory`] as for [`memory_map`]; [`VirtError::TooManyCpus`] for more vCPUs than `gic` allows.
 pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, VirtError> {
     let max = match gic {
         // The GICv2's target registers have one bit for each CPU.
@@ -189,13 +190,14 @@ pub fn arm64_machine(ram: u64, vcpus: NonZeroU32, gic: Gic) -> Result<Machine, V
     Ok(machine)
 }
 
-/// The reference machine of riscv64: `ram` bytes of RAM, harts with ids from 0 up, all with the instruction set
-/// `isa`, one serial port, poweroff and reset by SBI, and no virtio-mmio slots; [`Platform::virtio_mmio`] takes
-/// those of [`virtio_mmio`].
+/// The reference machine of riscv64: `ram` bytes of RAM, harts with ids from 0 up and the instruction set `isa`, a `time`
+/// counter of `timebase_frequency` Hz, one serial port, and power-off and reset by SBI.
+///
+/// It has no virtio-mmio slots; assign [`virtio_mmio`] to [`Platform::virtio_mmio`] to add them.
 ///
 /// # Errors
 ///
-/// [`VirtError`].
+/// [`VirtError::Memory`] as for [`memory_map`]; [`VirtError::TooManyCpus`] for more than [`MAX_RISCV64_HARTS`] vCPUs.
 pub fn riscv64_machine(
     ram: u64,
     vcpus: NonZeroU32,
@@ -226,8 +228,8 @@ pub fn riscv64_machine(
     Ok(machine)
 }
 
-/// The virtio-mmio slots 0 up to `count` of the reference machines, at most [`VIRTIO_MMIO_SLOTS`], with level-triggered
-/// lines of `arch`: SPIs on arm64, sources on riscv64.
+/// The first `count` virtio-mmio slots of the reference machines, at most [`VIRTIO_MMIO_SLOTS`], with level-triggered
+/// interrupts of `arch`: SPIs on arm64, sources on riscv64.
 #[must_use]
 pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
     (0..count.min(VIRTIO_MMIO_SLOTS))

@@ -6,7 +6,7 @@ use boot_core::{Arch, CpuState};
 
 use crate::VcpuExit;
 
-/// Operation of a back end, for error reports.
+/// Operation of a back end. Errors contain it to name what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -46,17 +46,17 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A virtual machine: RAM slots, interrupt lines, and a source of vCPUs.
+/// A virtual machine: RAM slots, interrupt lines and the creation of vCPUs.
 ///
-/// The trait has no policy: the devices, and the exits that end a run, are decided above it. All methods take `&self`
-/// because devices raise interrupts from vCPU threads.
+/// Devices, and the decision which exits end a run, are not part of it. All methods take `&self` because devices raise
+/// interrupts from vCPU threads.
 pub trait Vm: Send + Sync + 'static {
     /// Error type of the back end.
     type Error: Error + Send + Sync + 'static;
     /// vCPU type of the back end.
     type Vcpu: Vcpu<Error = Self::Error>;
-    /// Handle that owns host memory for use as guest RAM. The machine keeps the handle while the guest can access the
-    /// memory, so the memory outlives its slot.
+    /// Handle that owns host memory for use as guest RAM, with its guest physical range. The machine keeps the handle while the
+    /// guest can access the memory.
     type Ram: Send + Sync + 'static;
 
     /// The architecture of the guest.
@@ -67,7 +67,7 @@ pub trait Vm: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Errors of the back end; a second vCPU of the same index is one.
+    /// Errors of the back end, among them a second vCPU with the same index.
     fn create_vcpu(&self, index: u32) -> Result<Self::Vcpu, Self::Error>;
 
     /// Maps `ram` as slot number `slot`.
@@ -81,17 +81,18 @@ pub trait Vm: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Errors of the back end; a slot that is not in use is one.
+    /// Errors of the back end, among them a slot that is not in use.
     fn unmap_ram(&self, slot: u32) -> Result<Self::Ram, Self::Error>;
 
-    /// Sets the level of interrupt line `line` (on a PC: the global system interrupt).
+    /// Sets the level of interrupt line `line`: the global system interrupt on a PC, the shared peripheral interrupt (counted
+    /// from 0) on arm64, the source of the PLIC or APLIC (from 1 up) on riscv64.
     ///
     /// # Errors
     ///
     /// Errors of the back end.
     fn set_irq(&self, line: u32, level: bool) -> Result<(), Self::Error>;
 
-    /// Raises and lowers interrupt line `line`: one edge.
+    /// Raises and lowers interrupt line `line`, for an edge-triggered interrupt.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ pub trait Vm: Send + Sync + 'static {
 
 /// A virtual CPU.
 ///
-/// [`CpuState`] holds the registers that boot protocols define. Each back end also has access to its whole register
-/// file, through its own typed ids.
+/// [`CpuState`] holds the registers that boot protocols define. Back ends give access to all registers with typed ids of their
+/// own.
 pub trait Vcpu: Send + 'static {
     /// Error type of the back end.
     type Error: Error + Send + Sync + 'static;
@@ -113,18 +114,19 @@ pub trait Vcpu: Send + 'static {
     /// The vCPU's number, counted from 0.
     fn index(&self) -> u32;
 
-    /// Reads the registers. Completes the access that the last [`run`](Self::run) reported first.
+    /// Completes the access that the last [`run`](Self::run) reported, if any, and reads the registers.
     ///
     /// # Errors
     ///
     /// Errors of the back end.
     fn state(&mut self) -> Result<CpuState, Self::Error>;
 
-    /// Writes the registers. Registers that are not in [`CpuState`] keep their values.
+    /// Completes the access that the last [`run`](Self::run) reported, if any, and writes the registers. Registers that are not
+    /// in [`CpuState`] keep their values.
     ///
     /// # Errors
     ///
-    /// Errors of the back end; a state of another architecture is one.
+    /// Errors of the back end, among them a state of another architecture.
     fn set_state(&mut self, state: &CpuState) -> Result<(), Self::Error>;
 
     /// Resets the vCPU to its state after creation.
@@ -134,18 +136,18 @@ pub trait Vcpu: Send + 'static {
     /// Errors of the back end.
     fn reset(&mut self) -> Result<(), Self::Error>;
 
-    /// Runs guest code until an exit.
+    /// Runs guest code until an exit. Blocks while the guest has not started this vCPU.
     ///
     /// # Errors
     ///
-    /// Errors of the back end. A guest error is a [`VcpuExit::Fault`], not an error.
+    /// Errors of the back end. A fault of the guest is a [`VcpuExit::Fault`], not an error.
     fn run(&mut self) -> Result<VcpuExit<'_>, Self::Error>;
 
     /// A handle that makes this vCPU leave [`run`](Self::run) from another thread.
     fn kicker(&self) -> Arc<dyn VcpuKicker>;
 }
 
-/// Makes a vCPU leave [`Vcpu::run`] from another thread.
+/// Handle that makes a vCPU leave [`Vcpu::run`] from another thread.
 pub trait VcpuKicker: Send + Sync {
     /// Requests that the vCPU leaves [`Vcpu::run`], or does not enter it. `run` then returns [`VcpuExit::Interrupted`].
     ///

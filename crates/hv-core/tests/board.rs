@@ -5,7 +5,7 @@ use std::sync::Arc;
 use boot_core::{Arch, CpuState, cpu::aarch64::State};
 use hv_core::{
     AddressSpace, Board, BoardDevices, Bus, BusError, DebugExitDevice, DeviceLayout, Operation, Outcome,
-    Policy, RunError, SerialPort,
+    RunConfig, RunError, SerialPort,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
     virt,
 };
@@ -42,7 +42,7 @@ fn board(
     script: Vec<Step>,
     fail_at: Option<usize>,
 ) -> Result<Board<FakeVm>, RunError<FakeError>> {
-    let vm = FakeVm::new(FakeConfig::new(state(), vec![script]).with_failure(fail_at));
+    let vm = FakeVm::new(FakeConfig::new(state(), vec![script]).with_fail_at(fail_at));
     Board::new(vm, [RAM], 2, |vm| devices.connect(vm, layout))
 }
 
@@ -52,7 +52,7 @@ fn run(
     script: Vec<Step>,
     fail_at: Option<usize>,
 ) -> Result<Outcome, RunError<FakeError>> {
-    board(layout, devices, script, fail_at)?.boot(&state(), &Policy::default())
+    board(layout, devices, script, fail_at)?.boot(&state(), &RunConfig::default())
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_console_raises_its_line_and_no_other() {
         ];
         let layout = DeviceLayout::new().with_serial(serial);
         let mut board = board(&layout, devices(), script, None).unwrap();
-        let outcome = board.boot(&state(), &Policy::default()).unwrap();
+        let outcome = board.boot(&state(), &RunConfig::default()).unwrap();
         assert_eq!(outcome, Outcome::DebugExit(1));
         assert_eq!(board.console_input().is_some(), serial.is_some());
         assert_eq!(board.vm().irqs(), expected, "{serial:?}");
@@ -120,11 +120,11 @@ fn a_board_takes_input_and_further_devices_and_resumes() {
         .insert(AddressSpace::Mmio, page, 8, DebugExitDevice)
         .unwrap();
     board.console_input().unwrap().push(b"q").unwrap();
-    let policy = Policy::default();
-    assert_eq!(board.boot(&state(), &policy).unwrap(), Outcome::DebugExit(1));
-    assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(2));
+    let run_config = RunConfig::default();
+    assert_eq!(board.boot(&state(), &run_config).unwrap(), Outcome::DebugExit(1));
+    assert_eq!(board.resume(&run_config).unwrap(), Outcome::DebugExit(2));
     assert_eq!(board.vm().read_results(), [(0, b"q".to_vec())]);
-    assert_eq!(board.resume(&policy).unwrap(), Outcome::DebugExit(3));
+    assert_eq!(board.resume(&run_config).unwrap(), Outcome::DebugExit(3));
     assert_eq!(board.vcpus_mut().len(), 2);
 }
 
@@ -138,18 +138,21 @@ fn overlapping_devices_are_refused() {
     );
 }
 
-/// The devices are connected first: where they overlap, no operation of the hypervisor is started.
+/// The devices are connected first: if that fails, no operation of the hypervisor is started.
 #[test]
 fn overlapping_devices_start_no_operation() {
     let vm = FakeVm::new(FakeConfig::new(state(), Vec::new()));
     let mut connected = None;
     let board = Board::new(vm, [RAM], 1, |vm| {
         connected = Some(Arc::clone(vm));
-        Err(BusError::Empty { base: 0 })
+        Err(BusError::Empty {
+            space: AddressSpace::Pio,
+            base: 0,
+        })
     });
     assert!(matches!(
         board.unwrap_err(),
-        RunError::Bus(BusError::Empty { base: 0 })
+        RunError::Bus(BusError::Empty { base: 0, .. })
     ));
     assert_eq!(connected.unwrap().operations(), []);
     // A bus without devices is accepted.

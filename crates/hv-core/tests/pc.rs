@@ -2,7 +2,7 @@
 
 use boot_core::{Arch, CpuState, cpu::x86_64::State};
 use hv_core::{
-    AddressSpace, Board, BoardDevices, BusError, DebugExitDevice, DeviceLayout, Outcome, Policy, RunError,
+    AddressSpace, Board, BoardDevices, BusError, DebugExitDevice, DeviceLayout, Outcome, RunConfig, RunError,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
 };
 
@@ -43,7 +43,7 @@ fn devices_are_at_their_addresses() {
             .insert(AddressSpace::Pio, 0x601, 1, DebugExitDevice)
             .unwrap();
         assert_eq!(
-            pc.boot(&state(), &Policy::default()).unwrap(),
+            pc.boot(&state(), &RunConfig::default()).unwrap(),
             *expected,
             "{step:?}"
         );

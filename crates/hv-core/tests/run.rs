@@ -11,7 +11,7 @@ use std::{
 use boot_core::cpu::{riscv64, x86_64::State};
 use hv_core::{
     Access, AccessKind, AddressSpace, Bus, CrashReport, DebugExitDevice, Device, DeviceAction, DeviceError,
-    Fault, I8042, Milestone, Observer, Operation, Outcome, Policy, RunError, Serial, SerialConfig,
+    Fault, I8042, Milestone, Observer, Operation, Outcome, RunConfig, RunError, Serial, SerialConfig,
     ShutdownPolicy, StopHandle, SystemEvent, Timeline, UnhandledAccessPolicy, Vcpu, Vm, VmIrqLine, boot,
     fake::{FakeConfig, FakeError, FakeRam, FakeVm, Step},
     init_vm, reset_vcpus, run,
@@ -79,19 +79,19 @@ impl Setup {
         Self::new(FakeConfig::new(reset_state(), scripts))
     }
 
-    fn boot(&self, vcpus: u32, policy: &Policy) -> Result<Outcome, RunError<FakeError>> {
+    fn boot(&self, vcpus: u32, run_config: &RunConfig) -> Result<Outcome, RunError<FakeError>> {
         let mut vcpus = init_vm(&*self.vm, [ram(0, 0x1000_0000)], vcpus)?;
-        let result = boot(&mut vcpus, &entry(), &self.bus, policy);
+        let result = boot(&mut vcpus, &entry(), &self.bus, run_config);
         assert_eq!(self.vm.running_vcpus(), 0, "a vCPU is still running");
         result
     }
 }
 
-/// Runs one script per vCPU with the default policy.
+/// Runs one script per vCPU with the default configuration.
 fn check(scripts: &[Vec<Step>], expected: &Outcome) {
     let vcpus = u32::try_from(scripts.len()).unwrap();
     let outcome = Setup::scripts(scripts.to_vec())
-        .boot(vcpus, &Policy::default())
+        .boot(vcpus, &RunConfig::default())
         .unwrap();
     assert_eq!(outcome, *expected, "{scripts:?}");
 }
@@ -158,16 +158,19 @@ fn faults_end_runs_with_a_report() {
 #[test]
 fn policies_change_what_events_mean() {
     let shutdown = vec![vec![Step::Fault(Fault::Shutdown)]];
-    let policy = Policy::default().with_shutdown(ShutdownPolicy::Reset);
-    assert_eq!(Setup::scripts(shutdown).boot(1, &policy).unwrap(), Outcome::Reset);
+    let run_config = RunConfig::default().with_shutdown(ShutdownPolicy::Reset);
+    assert_eq!(
+        Setup::scripts(shutdown).boot(1, &run_config).unwrap(),
+        Outcome::Reset
+    );
 
-    let policy = Policy::default().with_unhandled_access(UnhandledAccessPolicy::Crash);
+    let run_config = RunConfig::default().with_unhandled_access(UnhandledAccessPolicy::Crash);
     let read = Step::MmioRead {
         address: 0xd000_0000,
         len: 4,
     };
     let access = Access::new(AddressSpace::Mmio, AccessKind::Read, 0xd000_0000, 4);
-    let outcome = Setup::scripts(vec![vec![read]]).boot(1, &policy).unwrap();
+    let outcome = Setup::scripts(vec![vec![read]]).boot(1, &run_config).unwrap();
     assert_eq!(outcome, crash(0, Fault::UnhandledAccess(access), entry()));
 }
 
@@ -219,7 +222,10 @@ fn accesses_are_answered_element_by_element() {
         .bus
         .insert(AddressSpace::Mmio, 0x1000, 4, Counter(0x10))
         .unwrap();
-    assert_eq!(setup.boot(1, &Policy::default()).unwrap(), Outcome::DebugExit(0));
+    assert_eq!(
+        setup.boot(1, &RunConfig::default()).unwrap(),
+        Outcome::DebugExit(0)
+    );
     let answers: Vec<Vec<u8>> = setup
         .vm
         .read_results()
@@ -237,22 +243,24 @@ fn accesses_are_answered_element_by_element() {
 fn the_deadline_gets_every_vcpu_out() {
     for lost_kicks in [0, 1, 20] {
         let config = FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(lost_kicks);
-        let policy = Policy::default().with_deadline(Duration::from_millis(5));
+        let run_config = RunConfig::default().with_deadline(Duration::from_millis(5));
         assert_eq!(
-            Setup::new(config).boot(4, &policy).unwrap(),
+            Setup::new(config).boot(4, &run_config).unwrap(),
             Outcome::Deadline,
             "{lost_kicks} lost"
         );
     }
     // A deadline beyond all time is none, one that has passed already ends the run at once.
-    let policy = Policy::default().with_deadline(Duration::MAX);
+    let run_config = RunConfig::default().with_deadline(Duration::MAX);
     assert_eq!(
-        Setup::scripts(vec![vec![out(0xf4, 1)]]).boot(1, &policy).unwrap(),
+        Setup::scripts(vec![vec![out(0xf4, 1)]])
+            .boot(1, &run_config)
+            .unwrap(),
         Outcome::DebugExit(1)
     );
-    let policy = Policy::default().with_deadline(Duration::ZERO);
+    let run_config = RunConfig::default().with_deadline(Duration::ZERO);
     assert_eq!(
-        Setup::scripts(Vec::new()).boot(1, &policy).unwrap(),
+        Setup::scripts(Vec::new()).boot(1, &run_config).unwrap(),
         Outcome::Deadline
     );
 }
@@ -261,7 +269,7 @@ fn the_deadline_gets_every_vcpu_out() {
 fn a_stop_from_outside_gets_every_vcpu_out() {
     let setup = Setup::new(FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(3));
     let stop = StopHandle::new();
-    let policy = Policy::default().with_stop(stop.clone());
+    let run_config = RunConfig::default().with_stop(stop.clone());
     thread::scope(|scope| {
         scope.spawn(|| {
             while setup.vm.running_vcpus() < 3 {
@@ -269,12 +277,12 @@ fn a_stop_from_outside_gets_every_vcpu_out() {
             }
             stop.stop();
         });
-        assert_eq!(setup.boot(3, &policy).unwrap(), Outcome::Stopped);
+        assert_eq!(setup.boot(3, &run_config).unwrap(), Outcome::Stopped);
     });
     // A stop is final, and it also counts when it comes before the run.
-    assert!(policy.stop.is_stopped());
+    assert!(run_config.stop.is_stopped());
     assert_eq!(
-        Setup::scripts(Vec::new()).boot(1, &policy).unwrap(),
+        Setup::scripts(Vec::new()).boot(1, &run_config).unwrap(),
         Outcome::Stopped
     );
 }
@@ -284,7 +292,7 @@ fn vcpus_can_be_reset_and_run_again() {
     let setup = Setup::scripts(vec![vec![out(0xf4, 1), out(0xf4, 2)]]);
     let mut vcpus = init_vm(&*setup.vm, [], 2).unwrap();
     for code in [1, 2] {
-        let outcome = boot(&mut vcpus, &entry(), &setup.bus, &Policy::default()).unwrap();
+        let outcome = boot(&mut vcpus, &entry(), &setup.bus, &RunConfig::default()).unwrap();
         assert_eq!(outcome, Outcome::DebugExit(code));
         assert_eq!(vcpus[0].state().unwrap(), entry());
         reset_vcpus(&mut vcpus).unwrap();
@@ -296,11 +304,11 @@ fn vcpus_can_be_reset_and_run_again() {
 fn there_must_be_a_vcpu() {
     let none: &mut [hv_core::fake::FakeVcpu] = &mut [];
     assert!(matches!(
-        run(none, &Bus::new(), &Policy::default()),
+        run(none, &Bus::new(), &RunConfig::default()),
         Err(RunError::NoVcpus)
     ));
     assert!(matches!(
-        boot(none, &entry(), &Bus::new(), &Policy::default()),
+        boot(none, &entry(), &Bus::new(), &RunConfig::default()),
         Err(RunError::NoVcpus)
     ));
 }
@@ -334,7 +342,7 @@ fn a_panic_ends_the_run_and_is_passed_on() {
     let setup = Setup::new(
         FakeConfig::new(reset_state(), vec![vec![out(0x80, 0), Step::Panic], vec![]]).with_lost_kicks(2),
     );
-    let result = catch_unwind(AssertUnwindSafe(|| setup.boot(2, &Policy::default())));
+    let result = catch_unwind(AssertUnwindSafe(|| setup.boot(2, &RunConfig::default())));
     assert!(result.is_err(), "{result:?}");
     assert_eq!(setup.vm.running_vcpus(), 0);
 }
@@ -364,11 +372,11 @@ fn eventful() -> Vec<Vec<Step>> {
 fn fail_each(vcpus: u32) -> Vec<Operation> {
     let mut failed = Vec::new();
     for fail_at in 0.. {
-        let config = FakeConfig::new(reset_state(), eventful()).with_failure(Some(fail_at));
+        let config = FakeConfig::new(reset_state(), eventful()).with_fail_at(Some(fail_at));
         let setup = Setup::new(config);
         let result = (|| {
             let mut vcpus = init_vm(&*setup.vm, [ram(0, 0x1000), ram(0x1000, 0x1000)], vcpus)?;
-            let outcome = boot(&mut vcpus, &entry(), &setup.bus, &Policy::default())?;
+            let outcome = boot(&mut vcpus, &entry(), &setup.bus, &RunConfig::default())?;
             reset_vcpus(&mut vcpus)?;
             Ok::<_, RunError<FakeError>>(outcome)
         })();
@@ -444,8 +452,8 @@ fn observers_receive_milestones_and_unhandled_accesses() {
 
     let log = Arc::new(Log::default());
     let setup = Setup::scripts(vec![vec![out(0x80, 7), out(0xf4, 0)]]);
-    let policy = Policy::default().with_observer(log.clone());
-    setup.boot(1, &policy).unwrap();
+    let run_config = RunConfig::default().with_observer(log.clone());
+    setup.boot(1, &run_config).unwrap();
     assert!(log.0.at(Milestone::Started).unwrap() <= log.0.at(Milestone::Ended).unwrap());
     let access = Access::new(AddressSpace::Pio, AccessKind::Write, 0x80, 1);
     assert_eq!(*log.1.lock().unwrap(), [(0, access)]);
@@ -454,6 +462,6 @@ fn observers_receive_milestones_and_unhandled_accesses() {
 #[test]
 fn interrupts_are_edges_on_the_right_line() {
     let setup = Setup::scripts(vec![vec![out(0x3f9, 2), out(0xf4, 0)]]);
-    setup.boot(1, &Policy::default()).unwrap();
+    setup.boot(1, &RunConfig::default()).unwrap();
     assert_eq!(setup.vm.irqs(), [(4, true), (4, false)]);
 }

@@ -4,25 +4,29 @@ use hv_core::{Outcome, RunError, SerialInput};
 
 use crate::{KvmError, Layout, VcpuFeatures};
 
-/// A machine to build and boot on KVM.
+/// Parameters of a boot on KVM.
 pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a, VcpuFeatures>;
 
-/// Builds the machine on KVM of this host, boots it and runs it until it ends.
+/// Builds the machine on KVM of this host, boots it and runs it until the run ends.
 ///
-/// `with_input` receives the console's input, if there is a console, before the guest starts.
+/// Before the guest starts, `with_input` receives the input of the serial port, if the machine has one.
 ///
 /// # Errors
 ///
 /// Those of [`Board::new`](hv_core::Board::new) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a machine
-/// that this harness cannot build, and [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where the
-/// host is not Linux on arm64.
+/// that this harness cannot build; [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) if the host is not
+/// Linux on arm64.
+///
+/// # Panics
+///
+/// As [`run()`](hv_core::run()).
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
     let layout = Layout::of(boot.machine)
         .map_err(|error| RunError::create_vm(error.into()))?
-        .with_features(boot.config);
+        .with_features(boot.vcpu_config);
     imp::boot_machine(boot, &layout, with_input)
 }
 
@@ -63,7 +67,7 @@ mod tests {
 
     use boot_core::{CpuState, Machine, cpu::aarch64::State, machine::InterruptController};
     use guest_ram::GuestRam;
-    use hv_core::{Policy, virt};
+    use hv_core::{RunConfig, virt};
 
     fn machine() -> Machine {
         let mut machine = virt::arm64_machine(1 << 20, NonZeroU32::MIN, virt::Gic::V3).unwrap();
@@ -82,8 +86,8 @@ mod tests {
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

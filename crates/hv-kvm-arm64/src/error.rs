@@ -31,8 +31,8 @@ pub enum KvmError {
         #[source]
         source: io::Error,
     },
-    /// The size of a register is not the expected one.
-    #[error("the size of {register} is not the expected one")]
+    /// A register does not have the size or the value of a 64-bit number.
+    #[error("{register} has {} bytes; a number of at most 8 bytes was expected", .register.size())]
     RegisterSize {
         /// The register.
         register: Register,
@@ -54,8 +54,10 @@ pub enum KvmError {
     /// This harness cannot build the machine.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The interrupt controller does not exist because not all vCPUs were created.
-    #[error("the interrupt controller does not exist before all vCPUs: {created} of {count} were created")]
+    /// The interrupt controller does not exist yet: it is created after the last vCPU.
+    #[error(
+        "the interrupt controller does not exist before all vCPUs are created: {created} of {count} exist"
+    )]
     VcpusNotCreated {
         /// Number of created vCPUs.
         created: u32,

@@ -13,21 +13,21 @@ pub struct VcpuFeatures {
 }
 
 impl VcpuFeatures {
-    /// Sets the performance monitors.
+    /// Enables or disables performance monitors.
     #[must_use]
     pub const fn with_pmu(mut self, pmu: bool) -> Self {
         self.pmu = pmu;
         self
     }
 
-    /// Sets scalable vectors.
+    /// Enables or disables scalable vectors.
     #[must_use]
     pub const fn with_sve(mut self, sve: bool) -> Self {
         self.sve = sve;
         self
     }
 
-    /// Sets pointer authentication.
+    /// Enables or disables pointer authentication.
     #[must_use]
     pub const fn with_pointer_auth(mut self, pointer_auth: bool) -> Self {
         self.pointer_auth = pointer_auth;
@@ -35,7 +35,7 @@ impl VcpuFeatures {
     }
 }
 
-/// Capabilities of a host's KVM.
+/// Capabilities of a host's KVM: the result of `KvmVm::host_capabilities`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HostCapabilities {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::register;
 
-/// Number of interrupt ids of the GIC: the largest one that KVM supports, a multiple of 32 below 1024.
+/// Number of interrupt ids of the GIC: the largest number that KVM accepts, which is a multiple of 32 below 1024.
 pub const INTIDS: u32 = 992;
 
 /// The first shared peripheral interrupt.
@@ -25,8 +25,8 @@ const TYPE_SPI: u32 = 1;
 /// `KVM_ARM_IRQ_TYPE_SHIFT`.
 const TYPE_SHIFT: u32 = 24;
 
-/// Number of shared peripheral interrupt `spi` (counted from 0 as in device trees) for `KVM_IRQ_LINE`; `None` if it does not
-/// exist.
+/// The `irq` argument of `KVM_IRQ_LINE` for shared peripheral interrupt `spi` (counted from 0 as in device trees); `None` if
+/// there is no such interrupt.
 #[must_use]
 pub const fn irq_line(spi: u32) -> Option<u32> {
     if spi < SPIS {
@@ -40,7 +40,7 @@ pub const fn irq_line(spi: u32) -> Option<u32> {
 pub const REDISTRIBUTOR_LEN: u64 = 0x2_0000;
 
 /// The value of `KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION`: `count` redistributors from `base`, as region number `index`. `None`
-/// where `base` is not a multiple of 64 KiB below 2^52, or a number has more than 12 bits.
+/// if `base` is not a multiple of 64 KiB below 2^52, `count` is not 1 to 4095, or `index` is above 4095.
 #[must_use]
 pub const fn redistributor_region(base: u64, count: u64, index: u64) -> Option<u64> {
     const BASE: u64 = 0x000f_ffff_ffff_0000;
@@ -50,7 +50,7 @@ pub const fn redistributor_region(base: u64, count: u64, index: u64) -> Option<u
     Some(count << 52 | base | index)
 }
 
-/// `MPIDR_EL1` in the format of GIC attributes: Aff3, Aff2, Aff1, Aff0 in the upper 32 bits.
+/// The part of a GIC attribute that selects the vCPU with this `MPIDR_EL1`: Aff3, Aff2, Aff1, Aff0 in the upper 32 bits.
 #[must_use]
 pub const fn attribute_mpidr(mpidr: u64) -> u64 {
     let affinities = mpidr & 0x00ff_ffff;
@@ -75,9 +75,9 @@ macro_rules! icc_registers {
                     .find_map(|(register, name)| (register == self).then_some(name))
             }
 
-            /// Registers of the state of a CPU interface, in the order of writes: the control register first, because the
-            /// binary points depend on it. The second to fourth active priority registers exist only on hosts with enough
-            /// priority bits.
+            /// Registers of a saved CPU interface, in the order in which they are restored: the control register before the
+            /// binary points, which depend on it. The second to fourth active priority registers exist only on hosts with
+            /// enough priority bits.
             pub const STATE: &'static [Self] = &[$(Self::$name,)*];
         }
     };
@@ -130,11 +130,12 @@ impl fmt::Debug for IccRegister {
 pub enum WriteMode {
     /// The register takes the value.
     Plain,
-    /// Ones set bits and zeros have no effect; ones written at this offset clear bits.
+    /// A write sets the bits that are ones and keeps the others. A write to the register at this offset clears the bits that
+    /// are ones.
     SetClear(u32),
 }
 
-/// Registers of 32 bits at consecutive offsets.
+/// A block of 32-bit registers at consecutive offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterBlock {
     /// Offset of the first register.
@@ -150,7 +151,7 @@ impl RegisterBlock {
         Self { offset, count, write }
     }
 
-    /// The offset of each register, and of the one that clears its bits.
+    /// For each register its offset, and for [`WriteMode::SetClear`] the offset of the register that clears its bits.
     pub fn registers(self) -> impl Iterator<Item = (u32, Option<u32>)> {
         (0..self.count).map(move |n| {
             let at = |offset: u32| offset.saturating_add(n.saturating_mul(4));
@@ -169,18 +170,22 @@ const PAIRS: u32 = SPIS / 16;
 const BYTES: u32 = SPIS / 4;
 const QUADS: u32 = SPIS * 2;
 
-/// Registers of a GICv3 distributor for the shared peripheral interrupts (IHI 0069, "Distributor register map").
-/// Configuration goes before enables; pending and active state last; the control register first, so that affinity
-/// routing is on for everything after it.
+/// Registers of a GICv3 distributor for the shared peripheral interrupts (IHI 0069, "Distributor register map"), in the order
+/// in which they are restored: the control register with affinity routing, the configuration, enables, pending and active
+/// state.
 pub const DISTRIBUTOR_V3: &[RegisterBlock] = &[
+    // GICD_CTLR.
     RegisterBlock::new(0x0000, 1, WriteMode::Plain),
+    // GICD_IGROUPR, GICD_IPRIORITYR, GICD_ICFGR, GICD_IROUTER.
     RegisterBlock::new(0x0084, BITS, WriteMode::Plain),
     RegisterBlock::new(0x0420, BYTES, WriteMode::Plain),
     RegisterBlock::new(0x0c08, PAIRS, WriteMode::Plain),
     RegisterBlock::new(0x6100, QUADS, WriteMode::Plain),
+    // GICD_ISENABLER.
     RegisterBlock::new(0x0104, BITS, WriteMode::SetClear(0x0184)),
-    // Writes to ISPENDR through this interface set the value; ICPENDR is ignored.
+    // GICD_ISPENDR. Writes through this interface set the value; GICD_ICPENDR is ignored.
     RegisterBlock::new(0x0204, BITS, WriteMode::Plain),
+    // GICD_ISACTIVER.
     RegisterBlock::new(0x0304, BITS, WriteMode::SetClear(0x0384)),
 ];
 
@@ -198,9 +203,11 @@ pub const REDISTRIBUTOR: &[RegisterBlock] = &[
     // GICR_PROPBASER and GICR_PENDBASER before GICR_CTLR: they are read-only while LPIs are enabled there.
     RegisterBlock::new(0x0070, 4, WriteMode::Plain),
     RegisterBlock::new(REDISTRIBUTOR_CONTROL, 1, WriteMode::Plain),
+    // GICR_IGROUPR0, GICR_IPRIORITYR, GICR_ICFGR.
     RegisterBlock::new(SGI_FRAME + 0x0080, 1, WriteMode::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0400, 8, WriteMode::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0c00, 2, WriteMode::Plain),
+    // GICR_ISENABLER0, GICR_ISPENDR0, GICR_ISACTIVER0.
     RegisterBlock::new(SGI_FRAME + 0x0100, 1, WriteMode::SetClear(SGI_FRAME + 0x0180)),
     RegisterBlock::new(SGI_FRAME + 0x0200, 1, WriteMode::Plain),
     RegisterBlock::new(SGI_FRAME + 0x0300, 1, WriteMode::SetClear(SGI_FRAME + 0x0380)),
@@ -208,11 +215,13 @@ pub const REDISTRIBUTOR: &[RegisterBlock] = &[
 
 /// Registers of a GICv2 distributor for the shared peripheral interrupts (IHI 0048, "Distributor register map").
 pub const DISTRIBUTOR_V2: &[RegisterBlock] = &[
+    // GICD_CTLR, GICD_IGROUPR, GICD_IPRIORITYR, GICD_ITARGETSR, GICD_ICFGR.
     RegisterBlock::new(0x0000, 1, WriteMode::Plain),
     RegisterBlock::new(0x0084, BITS, WriteMode::Plain),
     RegisterBlock::new(0x0420, BYTES, WriteMode::Plain),
     RegisterBlock::new(0x0820, BYTES, WriteMode::Plain),
     RegisterBlock::new(0x0c08, PAIRS, WriteMode::Plain),
+    // GICD_ISENABLER, GICD_ISPENDR, GICD_ISACTIVER.
     RegisterBlock::new(0x0104, BITS, WriteMode::SetClear(0x0184)),
     RegisterBlock::new(0x0204, BITS, WriteMode::SetClear(0x0284)),
     RegisterBlock::new(0x0304, BITS, WriteMode::SetClear(0x0384)),
@@ -221,19 +230,22 @@ pub const DISTRIBUTOR_V2: &[RegisterBlock] = &[
 /// Banked registers of a GICv2 distributor: those of the private interrupts. Their offsets do not overlap those of
 /// [`CPU_INTERFACE_V2`].
 pub const BANKED_V2: &[RegisterBlock] = &[
+    // GICD_IGROUPR0, GICD_IPRIORITYR, GICD_ICFGR.
     RegisterBlock::new(0x0080, 1, WriteMode::Plain),
     RegisterBlock::new(0x0400, 8, WriteMode::Plain),
     RegisterBlock::new(0x0c00, 2, WriteMode::Plain),
+    // GICD_ISENABLER0, GICD_ISPENDR0, GICD_ISACTIVER0.
     RegisterBlock::new(0x0100, 1, WriteMode::SetClear(0x0180)),
     RegisterBlock::new(0x0200, 1, WriteMode::SetClear(0x0280)),
     RegisterBlock::new(0x0300, 1, WriteMode::SetClear(0x0380)),
-    // Pending software-generated interrupts, by sender.
+    // GICD_SPENDSGIR and GICD_CPENDSGIR: pending software-generated interrupts, by sender.
     RegisterBlock::new(0x0f20, 4, WriteMode::SetClear(0x0f10)),
 ];
 
-/// The CPU interface of a GICv2 (IHI 0048, "CPU interface register map"): control, priority mask, binary points, active
-/// priorities. KVM passes the upper five bits of the priority mask as the lower ones of the word.
+/// Registers of the CPU interface of a GICv2 (IHI 0048, "CPU interface register map"). In `KVM_DEV_ARM_VGIC_GRP_CPU_REGS`, the
+/// value of `GICC_PMR` is the priority mask shifted right by three bits.
 pub const CPU_INTERFACE_V2: &[RegisterBlock] = &[
+    // GICC_CTLR, GICC_PMR and GICC_BPR; GICC_ABPR; GICC_APR.
     RegisterBlock::new(0x0000, 3, WriteMode::Plain),
     RegisterBlock::new(0x001c, 1, WriteMode::Plain),
     RegisterBlock::new(0x00d0, 4, WriteMode::Plain),

@@ -19,8 +19,7 @@ use crate::{KvmError, Layout};
 ///
 /// # Errors
 ///
-/// [`RunError`] with the operation that failed; [`Operation::CreateVm`](hv_core::Operation::CreateVm) where there is no
-/// KVM.
+/// As [`KvmVm::new`] and [`Board::new`].
 pub fn board_on_kvm(
     ram: &GuestRam,
     layout: &Layout,

@@ -42,7 +42,7 @@ pub enum GicLayout {
     V3 {
         /// The distributor.
         distributor: GuestRange,
-        /// The redistributor regions, in the order of the vCPUs.
+        /// The redistributor regions. The redistributors of vCPUs 0, 1, … fill them in this order.
         redistributors: Vec<GuestRange>,
         /// The interrupt translation service, if there is one.
         its: Option<GuestRange>,
@@ -75,7 +75,7 @@ impl GicLayout {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The machine has another architecture.
-    #[error("this harness builds arm64 machines, the machine is {found}")]
+    #[error("this harness builds arm64 machines, but the machine is {found}")]
     Arch {
         /// Architecture of the machine.
         found: Arch,
@@ -84,7 +84,7 @@ pub enum LayoutError {
     #[error("the machine does not describe a GICv2 or GICv3")]
     NoGic,
     /// The affinity of a CPU differs from the one that KVM assigns.
-    #[error("vCPU {index} is described with affinity {found:#x}, KVM assigns {expected:#x}")]
+    #[error("vCPU {index} is described with affinity {found:#x}, but KVM assigns {expected:#x}")]
     Affinity {
         /// Number of the vCPU.
         index: usize,
@@ -94,14 +94,14 @@ pub enum LayoutError {
         expected: u64,
     },
     /// The number of described CPUs differs from the number of vCPUs.
-    #[error("the machine has {vcpus} vCPUs and describes {described} CPUs")]
+    #[error("the machine has {vcpus} vCPUs, but its platform describes {described} CPUs")]
     CpuCount {
         /// Number of vCPUs.
         vcpus: u32,
         /// Number of described CPUs.
         described: usize,
     },
-    /// The range of a redistributor region is not possible.
+    /// KVM does not accept a redistributor region of this size or at this address.
     #[error(
         "the redistributor region {range} is invalid: its size must be a multiple of 128 KiB, at most for 4095 vCPUs, at a \
          multiple of 64 KiB"
@@ -121,7 +121,7 @@ pub enum LayoutError {
         len: u64,
     },
     /// The redistributor regions are too small for the vCPUs.
-    #[error("the redistributor regions have space for {room} vCPUs, the machine has {vcpus}")]
+    #[error("the redistributor regions have space for {room} vCPUs, but the machine has {vcpus}")]
     TooFewRedistributors {
         /// Number of vCPUs that the regions have space for.
         room: u64,
@@ -134,22 +134,23 @@ pub enum LayoutError {
     /// The kind of the serial port is not supported.
     #[error("the serial port at {range} is not an NS16550A with registers of one byte")]
     SerialKind {
-        /// Its registers.
+        /// Range of the serial port.
         range: GuestRange,
     },
     /// The range of the serial port is too small.
-    #[error("the serial port at {range} has fewer than eight registers")]
+    #[error("the range {range} of the serial port is smaller than its eight registers")]
     SerialRange {
-        /// Its registers.
+        /// Range of the serial port.
         range: GuestRange,
     },
     /// The interrupt of the serial port is not supported.
     #[error(
-        "the serial port has interrupt {found:?}; supported are edge-triggered shared peripheral interrupts below {}",
+        "the serial port has {}; it needs an edge-triggered shared peripheral interrupt below {}",
+        interrupt_text(.found.as_ref()),
         gic::SPIS
     )]
     SerialInterrupt {
-        /// Its interrupt.
+        /// Interrupt of the serial port.
         found: Option<Interrupt>,
     },
     /// RAM and the interrupt controller overlap.
@@ -162,8 +163,15 @@ pub enum LayoutError {
     },
 }
 
+fn interrupt_text(interrupt: Option<&Interrupt>) -> String {
+    match interrupt {
+        Some(interrupt) => format!("interrupt {:?} ({:?})", interrupt.line, interrupt.trigger),
+        None => "no interrupt".to_owned(),
+    }
+}
+
 impl Layout {
-    /// The layout of `machine`, without optional features of the vCPUs.
+    /// The layout of `machine`, without optional features of the vCPUs. Of the serial ports, only the first one is created.
     ///
     /// # Errors
     ///
@@ -201,7 +209,7 @@ impl Layout {
 }
 
 fn check_cpus(cpus: &Cpus, vcpus: u32) -> Result<(), LayoutError> {
-    // CPUs without a description are those of KVM.
+    // Without a description, the CPUs are those that KVM creates.
     let Cpus::Arm64(cpus) = cpus else { return Ok(()) };
     if u32::try_from(cpus.len()) != Ok(vcpus) {
         return Err(LayoutError::CpuCount {
@@ -483,7 +491,7 @@ mod tests {
             Some(Interrupt::edge(Line::Spi(960))),
         ] {
             serial(&|s| s.interrupt = bad, |e| {
-                matches!(e, LayoutError::SerialInterrupt { .. })
+                matches!(e, LayoutError::SerialInterrupt { .. }) && !e.to_string().contains("Some(")
             });
         }
     }

@@ -1,8 +1,8 @@
-//! Data aborts without a valid instruction syndrome (`KVM_EXIT_ARM_NISV`).
+//! Data aborts without a valid instruction syndrome, NISV for short (`KVM_EXIT_ARM_NISV`).
 //!
 //! For most loads and stores to an address without RAM, the syndrome contains the register, the width and the direction.
-//! For others (two registers, vector registers, write-back, atomics) it does not, and KVM exits to user space
-//! (`KVM_CAP_ARM_NISV_TO_USER`). So do cache maintenance instructions by address, which never have an instruction syndrome.
+//! For other loads and stores (two registers, vector registers, write-back, atomics) and for cache maintenance by address, there
+//! is no valid syndrome, and KVM exits to user space (`KVM_CAP_ARM_NISV_TO_USER`).
 
 use hv_core::{AccessKind, Fault};
 
@@ -17,7 +17,7 @@ pub const ISS_WNR: u64 = 1 << 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NisvAction {
-    /// Cache maintenance on guest RAM that the host has not mapped: run the instruction again.
+    /// Cache maintenance on guest RAM that is temporarily not mapped on the host: run the instruction again.
     Retry,
     /// Cache maintenance at an address without RAM: skip the instruction.
     Skip,
@@ -25,7 +25,7 @@ pub enum NisvAction {
     Fault(Fault),
 }
 
-/// Classifies a data abort by the sanitized syndrome and the address of `KVM_EXIT_ARM_NISV`, and whether the address is RAM.
+/// Classifies a data abort by the fields `esr_iss` and `fault_ipa` of the exit. `is_ram` tells whether the address is RAM.
 #[must_use]
 pub fn classify(esr_iss: u64, fault_ipa: u64, is_ram: bool) -> NisvAction {
     if esr_iss & ISS_CM != 0 {

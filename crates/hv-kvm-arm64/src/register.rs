@@ -1,6 +1,7 @@
 //! Ids of registers for `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG`.
 //!
-//! An id is composed of four fields (kernel's Documentation/virt/kvm/api.rst, section 4.68, and the headers it names):
+//! An id is composed of four fields (the kernel's Documentation/virt/kvm/api.rst, section 4.68, and
+//! `arch/arm64/include/uapi/asm/kvm.h`):
 //!
 //! ```text
 //!  63    56 55  52 51          32 31      28 27        16 15              0
@@ -28,7 +29,7 @@ pub use value::{RegisterValue, WidthError};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Register(pub u64);
 
-/// Group of registers: bits 16 to 27 of the id.
+/// Group of registers (KVM's term is coprocessor): bits 16 to 27 of the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterGroup(pub u16);
 
@@ -234,7 +235,7 @@ impl Register {
 
     /// The encoding of a system register (op0, op1, CRn, CRm, op2); `None` for registers of other groups.
     ///
-    /// For the virtual timer's counter and compare value, this is the encoding of the respective other, as in the KVM API.
+    /// The KVM API swaps the encodings of [`TIMER_CNT`](Self::TIMER_CNT) and [`TIMER_CVAL`](Self::TIMER_CVAL).
     #[must_use]
     pub fn encoding(self) -> Option<[u8; 5]> {
         (self.group() == RegisterGroup::SYSTEM).then(|| decode(self.rest()))
@@ -246,8 +247,8 @@ impl Register {
         matches!(self, Self::TIMER_CNT | Self::PTIMER_CNT)
     }
 
-    /// Whether this is an identification register (op0 3, op1 0, CRn 0, CRm 1 to 7, and `CLIDR_EL1`, `CTR_EL0` and similar):
-    /// part of the configuration rather than of the state.
+    /// Whether this is an identification register (op0 3, op1 0, CRn 0, and `CCSIDR_EL1`, `CLIDR_EL1`, `AIDR_EL1` and
+    /// `CTR_EL0`): part of the configuration rather than of the state.
     #[must_use]
     pub fn is_identification(self) -> bool {
         matches!(

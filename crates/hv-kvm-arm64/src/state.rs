@@ -8,7 +8,7 @@ use crate::{IccRegister, Register, RegisterValue, WidthError};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VcpuState {
-    /// The registers of `KVM_GET_REG_LIST`.
+    /// All registers of `KVM_GET_REG_LIST`.
     pub registers: BTreeMap<Register, RegisterValue>,
     /// Run state.
     pub mp_state: MpState,
@@ -29,7 +29,7 @@ impl VcpuState {
     ///
     /// # Errors
     ///
-    /// [`StateError`].
+    /// [`StateError::Missing`] if the state does not contain the register, [`StateError::Width`] for a value of another size.
     pub fn set(&mut self, register: Register, value: RegisterValue) -> Result<(), StateError> {
         value.check(register)?;
         *self
@@ -44,8 +44,8 @@ impl VcpuState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The register does not exist.
-    #[error("the vCPU does not have {register}")]
+    /// The state does not contain the register.
+    #[error("the state does not contain {register}")]
     Missing {
         /// The register.
         register: Register,
@@ -74,7 +74,7 @@ impl MpState {
 pub struct VcpuEvents {
     /// An SError is pending.
     pub serror_pending: bool,
-    /// Syndrome of the SError, on hosts with RAS.
+    /// Syndrome of the SError; `None` on hosts without the RAS extension.
     pub serror_esr: Option<u64>,
 }
 
@@ -82,11 +82,11 @@ pub struct VcpuEvents {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GicState {
-    /// GICv3: registers of the CPU interface that the host supports.
+    /// Registers of the CPU interface that the host supports; empty for a GICv2.
     pub icc: BTreeMap<IccRegister, u64>,
-    /// GICv3: registers of the redistributor by offset. GICv2: banked registers of the distributor and registers of the CPU
-    /// interface, whose offsets do not overlap.
-    pub frame: BTreeMap<u32, u32>,
+    /// Memory-mapped registers by offset. GICv3: those of the redistributor. GICv2: the banked registers of the distributor and
+    /// the registers of the CPU interface, whose offsets do not overlap.
+    pub registers: BTreeMap<u32, u32>,
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
         state
             .registers
             .insert(Register::PC, RegisterValue::zero(Register::PC));
-        let value = |register| RegisterValue::number(register, 7).unwrap();
+        let value = |register| RegisterValue::from_number(register, 7).unwrap();
         assert_eq!(state.set(Register::PC, value(Register::PC)), Ok(()));
         assert_eq!(state.get(Register::PC), Some(7));
         assert_eq!(

@@ -4,18 +4,23 @@ use hv_core::{Outcome, RunError, SerialInput};
 
 use crate::{KvmError, Layout};
 
-/// A machine to build and boot on KVM.
+/// Parameters of a boot on KVM.
 pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a>;
 
-/// Builds the machine on KVM of this host, boots it and runs it until it ends.
+/// Builds the machine on KVM of this host, boots it and runs it until the run ends.
 ///
-/// `with_input` receives the console's input, if there is a console, before the guest starts.
+/// Before the guest starts, `with_input` receives the input of the serial port, if the machine has one. The SBI consoles have
+/// output only; their input is available from `KvmVm::console` of a board.
 ///
 /// # Errors
 ///
 /// Those of [`Board::new`](hv_core::Board::new) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a machine
-/// that this harness cannot build, and [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where the
-/// host is not Linux on riscv64.
+/// that this harness cannot build; [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) if the host is not
+/// Linux on riscv64.
+///
+/// # Panics
+///
+/// As [`run()`](hv_core::run()).
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
@@ -61,7 +66,7 @@ mod tests {
 
     use boot_core::{CpuState, Machine, cpu::riscv64::State, machine::Isa};
     use guest_ram::GuestRam;
-    use hv_core::{Policy, virt};
+    use hv_core::{RunConfig, virt};
 
     fn machine() -> Machine {
         let (isa, irqchip) = (Isa::rv64gc(), virt::RiscvIrqchip::Aplic);
@@ -74,13 +79,13 @@ mod tests {
 
     use super::*;
 
-    /// The layout is checked before the host: the error is the same on every host.
+    /// The layout is checked first, so the error is the same on every host.
     #[test]
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

@@ -35,7 +35,7 @@ pub enum KvmError {
         source: io::Error,
     },
     /// A value has another size than its register.
-    #[error("the value for {register} has {found} bytes, the register has {expected}")]
+    #[error("the value for {register} has {found} bytes, but the register has {expected}")]
     ValueSize {
         /// The register.
         register: Register,
@@ -51,14 +51,22 @@ pub enum KvmError {
         name: String,
     },
     /// The machine describes a number that this host does not support.
-    #[error("the machine describes {what} {found}, this host supports {expected}")]
+    #[error("the machine has {what} {found}, but this host supports {expected}")]
     HostMismatch {
         /// Name of the number.
         what: &'static str,
         /// Number in the description.
         found: u64,
-        /// Number that the host supports.
+        /// Number that the host supports: the only one, or the largest one.
         expected: u64,
+    },
+    /// KVM reports a number that does not fit into its device tree property, which has 32 bits.
+    #[error("{register} is {value:#x}, which does not fit into a device tree property of 32 bits")]
+    NumberTooLarge {
+        /// The register.
+        register: Register,
+        /// Value of the register.
+        value: u64,
     },
     /// This harness cannot build the machine, on any host.
     #[error(transparent)]
@@ -69,7 +77,7 @@ pub enum KvmError {
         /// The register.
         register: Register,
     },
-    /// A saved state contains an interrupt file, and the vCPU has none.
+    /// A saved state contains an interrupt file, but the machine has no AIA.
     #[error("the saved state contains an IMSIC interrupt file, which this vCPU does not have")]
     NoImsic,
     /// An interrupt line could not be set.

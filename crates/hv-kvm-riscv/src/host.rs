@@ -8,7 +8,7 @@ use boot_core::{
 };
 use hv_core::virt::{self, RiscvIrqchip, VirtError};
 
-/// Capabilities of a host's KVM.
+/// Capabilities of a host's KVM, from [`host_capabilities`](crate::host_capabilities).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostCapabilities {
@@ -38,12 +38,12 @@ impl HostCapabilities {
         }
     }
 
-    /// The reference machine with `ram` bytes of RAM, and with all capabilities of the host. Only a machine with IMSICs has
-    /// the extension Ssaia.
+    /// The reference machine ([`virt::riscv64_machine`]) with `ram` bytes of RAM and all capabilities of the host. Without
+    /// IMSICs, harts do not have the extension Ssaia.
     ///
     /// # Errors
     ///
-    /// [`VirtError`].
+    /// As [`virt::riscv64_machine`].
     pub fn machine(&self, ram: u64, vcpus: NonZeroU32, irqchip: RiscvIrqchip) -> Result<Machine, VirtError> {
         let isa = match irqchip {
             RiscvIrqchip::AplicImsic => self.isa.clone(),
@@ -101,7 +101,7 @@ mod tests {
         let vcpus = NonZeroU32::new(3).unwrap();
         let machine = host.machine(1 << 30, vcpus, host.irqchip()).unwrap();
         let Cpus::Riscv64(cpus) = &machine.platform.cpus else {
-            panic!("no harts");
+            panic!("the machine does not describe harts");
         };
         assert_eq!(cpus.timebase_frequency, 10_000_000);
         assert_eq!(cpus.harts.len(), 3);
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn identities_and_sources_fit_the_host() {
+    fn identities_and_sources_are_limited_by_the_host() {
         let check = |ids, expected: (u32, u32)| {
             let host = host(Some(ids));
             assert_eq!(host.irqchip(), RiscvIrqchip::AplicImsic);
             let machine = host.machine(1 << 30, NonZeroU32::MIN, host.irqchip()).unwrap();
             let Cpus::Riscv64(cpus) = &machine.platform.cpus else {
-                panic!("no harts");
+                panic!("the machine does not describe harts");
             };
             assert!(cpus.harts.iter().all(|hart| hart.isa == host.isa));
             let InterruptController::Aplic(aplic) = machine.platform.interrupt_controller else {

@@ -6,8 +6,8 @@ use crate::{HostCapabilities, KvmError};
 ///
 /// # Errors
 ///
-/// [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where this is not Linux on riscv64,
-/// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and errors of KVM.
+/// [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) if the host is not Linux on riscv64,
+/// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
 pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
     imp::host_capabilities()
 }

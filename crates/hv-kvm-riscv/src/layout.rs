@@ -77,7 +77,7 @@ impl IrqchipLayout {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The machine has another architecture.
-    #[error("this harness builds riscv64 machines, the machine is {found}")]
+    #[error("this harness builds riscv64 machines, but the machine is {found}")]
     Arch {
         /// Architecture of the machine.
         found: Arch,
@@ -85,28 +85,54 @@ pub enum LayoutError {
     /// The machine has a part that this harness does not support.
     #[error("this harness does not support {what}")]
     Unsupported {
-        /// The part.
+        /// Name of the part.
         what: &'static str,
+    },
+    /// The number of described harts differs from the number of vCPUs.
+    #[error("the machine has {vcpus} vCPUs, but its platform describes {described} harts")]
+    CpuCount {
+        /// Number of vCPUs.
+        vcpus: u32,
+        /// Number of described harts.
+        described: usize,
+    },
+    /// The id of a hart differs from the number of its vCPU.
+    #[error("vCPU {index} is described with hart id {found}, but KVM assigns {index}")]
+    HartId {
+        /// Number of the vCPU.
+        index: u64,
+        /// Hart id in the description.
+        found: u64,
+    },
+    /// The range of a part is too small.
+    #[error("the range {range} of the {part} is smaller than its {len:#x} bytes")]
+    RangeTooSmall {
+        /// Name of the part.
+        part: &'static str,
+        /// Range of the part.
+        range: GuestRange,
+        /// Size of the part in bytes.
+        len: u64,
+    },
+    /// The number of index bits in the addresses of the IMSICs is not supported.
+    #[error("the IMSICs have {found} {kind} index bits, but KVM needs {expected}")]
+    ImsicIndexBits {
+        /// `guest` or `hart`.
+        kind: &'static str,
+        /// Number of bits in the description.
+        found: u32,
+        /// Number of bits that KVM needs.
+        expected: u32,
     },
     /// The interrupt source of the serial port does not exist.
     #[error(
-        "the serial port has interrupt source {found}; the interrupt controller has sources 1 to {sources}"
+        "the serial port has interrupt source {found}, but the highest source of the interrupt controller is {sources}"
     )]
     NoSuchSource {
-        /// The source.
+        /// The source, from 1 up.
         found: u32,
         /// Highest source; 0 without an interrupt controller.
         sources: u32,
-    },
-    /// A number is not supported.
-    #[error("the machine has {what} {found}; this harness supports {expected}")]
-    Value {
-        /// Name of the number.
-        what: &'static str,
-        /// The number.
-        found: u64,
-        /// The supported number, or the smallest one.
-        expected: u64,
     },
 }
 
@@ -114,7 +140,7 @@ pub enum LayoutError {
 const APLIC_LEN: u64 = 0x4000;
 const IMSIC_LEN: u64 = 0x1000;
 
-/// Number of bits of a hart index of `vcpus` harts, which is the default of the device tree property.
+/// Number of bits of the index of `vcpus` harts: the default of the device tree property `riscv,hart-index-bits`.
 #[must_use]
 pub fn hart_index_bits(vcpus: u32) -> u32 {
     u32::BITS.saturating_sub(vcpus.saturating_sub(1).leading_zeros())
@@ -137,7 +163,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`LayoutError`] for a machine that this harness cannot build.
+    /// [`LayoutError`] for machines that this harness cannot build.
     pub fn of(machine: &Machine) -> Result<Self, LayoutError> {
         if machine.arch != Arch::Riscv64 {
             return Err(LayoutError::Arch { found: machine.arch });
@@ -153,24 +179,22 @@ impl Layout {
                 });
             }
         };
-        if platform.cpus.count().is_some() {
-            exactly(
-                "a number of harts of",
-                boot_core::arith::to_u64(harts.len()),
-                vcpus.into(),
-            )?;
+        if platform.cpus.count().is_some() && u32::try_from(harts.len()) != Ok(vcpus) {
+            return Err(LayoutError::CpuCount {
+                vcpus,
+                described: harts.len(),
+            });
         }
         for (index, hart) in (0..).zip(&harts) {
-            exactly("the hart id", hart.hart_id, index)?;
+            let found = hart.hart_id;
+            if found != index {
+                return Err(LayoutError::HartId { index, found });
+            }
         }
         let irqchip = match &platform.interrupt_controller {
             InterruptController::Unspecified => IrqchipLayout::None,
             InterruptController::Plic(plic) => {
-                at_least(
-                    "a PLIC with a length of",
-                    plic.range.len(),
-                    crate::Plic::mmio_len(vcpus),
-                )?;
+                check_len("PLIC", plic.range, crate::Plic::mmio_len(vcpus))?;
                 IrqchipLayout::Plic {
                     range: plic.range,
                     sources: plic.sources,
@@ -204,23 +228,21 @@ impl Layout {
     }
 }
 
-fn exactly(what: &'static str, found: u64, expected: u64) -> Result<(), LayoutError> {
+/// Refuses a range that is smaller than `len` bytes, the size of the part.
+fn check_len(part: &'static str, range: GuestRange, len: u64) -> Result<(), LayoutError> {
+    if range.len() >= len {
+        return Ok(());
+    }
+    Err(LayoutError::RangeTooSmall { part, range, len })
+}
+
+/// Refuses other numbers of index bits in the addresses of IMSICs.
+fn check_index_bits(kind: &'static str, found: u32, expected: u32) -> Result<(), LayoutError> {
     if found == expected {
         return Ok(());
     }
-    Err(LayoutError::Value {
-        what,
-        found,
-        expected,
-    })
-}
-
-fn at_least(what: &'static str, found: u64, expected: u64) -> Result<(), LayoutError> {
-    if found >= expected {
-        return Ok(());
-    }
-    Err(LayoutError::Value {
-        what,
+    Err(LayoutError::ImsicIndexBits {
+        kind,
         found,
         expected,
     })
@@ -234,18 +256,10 @@ fn aia(aplic: &Aplic, vcpus: u32) -> Result<IrqchipLayout, LayoutError> {
     };
     let files = IMSIC_LEN.saturating_mul(vcpus.into());
     let bits = hart_index_bits(vcpus);
-    at_least("an APLIC with a length of", aplic.range.len(), APLIC_LEN)?;
-    at_least("IMSICs with a length of", imsic.range.len(), files)?;
-    exactly(
-        "a number of guest index bits of",
-        imsic.guest_index_bits.into(),
-        0,
-    )?;
-    exactly(
-        "a number of hart index bits of",
-        imsic.hart_index_bits.unwrap_or(bits).into(),
-        bits.into(),
-    )?;
+    check_len("APLIC", aplic.range, APLIC_LEN)?;
+    check_len("IMSICs", imsic.range, files)?;
+    check_index_bits("guest", imsic.guest_index_bits, 0)?;
+    check_index_bits("hart", imsic.hart_index_bits.unwrap_or(bits), bits)?;
     Ok(IrqchipLayout::Aia {
         aplic: aplic.range,
         sources: aplic.sources,
@@ -261,11 +275,7 @@ fn serial(port: &Serial, sources: u32) -> Result<SerialPort, LayoutError> {
             what: "serial ports other than an NS16550A with registers of one byte",
         });
     }
-    at_least(
-        "a serial port with a length of",
-        port.range.len(),
-        hv_core::Serial::LEN,
-    )?;
+    check_len("serial port", port.range, hv_core::Serial::LEN)?;
     let line = match port.interrupt.map(|interrupt| interrupt.line) {
         None => None,
         Some(Line::Source(source)) if (1..=sources).contains(&source) => Some(source),
@@ -343,11 +353,11 @@ mod tests {
         fn harts(machine: &mut Machine) -> &mut Vec<RiscvHart> {
             match &mut machine.platform.cpus {
                 Cpus::Riscv64(cpus) => &mut cpus.harts,
-                _ => panic!("no harts"),
+                _ => panic!("the machine does not describe harts"),
             }
         }
-        let value = |what, found, expected| LayoutError::Value {
-            what,
+        let index_bits = |kind, found, expected| LayoutError::ImsicIndexBits {
+            kind,
             found,
             expected,
         };
@@ -362,19 +372,26 @@ mod tests {
                 |m| m.platform.cpus = Cpus::Arm64(Vec::new()),
                 unsupported("CPUs of another architecture"),
             ),
-            (|m| drop(harts(m).pop()), value("a number of harts of", 2, 3)),
-            (|m| harts(m)[1].hart_id = 5, value("the hart id", 5, 1)),
             (
-                |m| imsic(m).guest_index_bits = 1,
-                value("a number of guest index bits of", 1, 0),
+                |m| drop(harts(m).pop()),
+                LayoutError::CpuCount {
+                    vcpus: 3,
+                    described: 2,
+                },
             ),
             (
-                |m| imsic(m).hart_index_bits = Some(3),
-                value("a number of hart index bits of", 3, 2),
+                |m| harts(m)[1].hart_id = 5,
+                LayoutError::HartId { index: 1, found: 5 },
             ),
+            (|m| imsic(m).guest_index_bits = 1, index_bits("guest", 1, 0)),
+            (|m| imsic(m).hart_index_bits = Some(3), index_bits("hart", 3, 2)),
             (
                 |m| imsic(m).range = GuestRange::new(virt::IMSICS.start(), 0x2000).unwrap(),
-                value("IMSICs with a length of", 0x2000, 0x3000),
+                LayoutError::RangeTooSmall {
+                    part: "IMSICs",
+                    range: GuestRange::new(virt::IMSICS.start(), 0x2000).unwrap(),
+                    len: 0x3000,
+                },
             ),
             (
                 |m| {

@@ -37,11 +37,11 @@ pub trait HartInterrupts: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`IrqError`] when the back end fails.
+    /// [`IrqError`] when the back end fails. Its `line` is the number of the hart.
     fn set(&self, hart: u32, level: bool) -> Result<(), IrqError>;
 }
 
-/// The controller. Clones share its state: one is the device on the bus, another receives the interrupt lines.
+/// PLIC in user space. Clones share one controller: put one clone on the bus, and use another for the interrupt lines.
 #[derive(Clone)]
 pub struct Plic(Arc<Mutex<State>>);
 
@@ -104,8 +104,8 @@ impl Plic {
     /// Highest possible source.
     pub const MAX_SOURCE: u32 = 1023;
 
-    /// A controller with sources 1 to `sources`, at most [`MAX_SOURCE`](Self::MAX_SOURCE), and one supervisor context for each
-    /// of `harts` harts.
+    /// A controller with sources 1 to `sources`, or to [`MAX_SOURCE`](Self::MAX_SOURCE) if that is lower, and with one
+    /// supervisor context for each of `harts` harts.
     pub fn new(sources: u32, harts: u32, inputs: impl HartInterrupts) -> Self {
         let sources = usize::try_from(sources.min(Self::MAX_SOURCE)).unwrap_or(0);
         let harts = usize::try_from(harts).unwrap_or(0);
@@ -127,8 +127,8 @@ impl Plic {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the level of the interrupt line `source`. The source becomes pending on a rising edge, and if the line is high
-    /// when the guest completes the interrupt. A falling edge does not clear it.
+    /// Sets the level of the interrupt line of `source`. The source becomes pending on a rising edge, and if the line is high
+    /// when the guest completes the interrupt. It stays pending after a falling edge.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl Plic {
         state.update()
     }
 
-    /// Sets the external interrupt input of hart `hart` to its current level again, after the registers of the hart were
-    /// replaced.
+    /// Sets the external interrupt input of hart `hart` once more. Call it after the registers of the hart, which contain the
+    /// level of the input, were replaced.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl State {
         self.update()
     }
 
-    /// Bits of an enable word for sources that exist.
+    /// Bits of an enable word that belong to existing sources.
     fn existing(&self, word: usize) -> u32 {
         let first = word.saturating_mul(32);
         (0..32)

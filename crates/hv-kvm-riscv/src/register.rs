@@ -1,7 +1,7 @@
 //! Ids of registers for `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG`.
 //!
-//! An id is composed of the architecture, the register's size, a group and an index within it; the numbers come from
-//! the kernel's Documentation/virt/kvm/api.rst, "4.68 KVM_SET_ONE_REG", and `arch/riscv/include/uapi/guest_code/kvm.h`:
+//! An id is composed of the architecture, the size of the register, a group, a subgroup and an index (the kernel's
+//! Documentation/virt/kvm/api.rst, section 4.68, and `arch/riscv/include/uapi/asm/kvm.h`):
 //!
 //! ```text
 //! 63    56 55 52 51                32 31    24 23       16 15        0
@@ -166,7 +166,7 @@ registers! {
         TIMER_TIME
         /// Time of the timer interrupt.
         TIMER_COMPARE
-        /// 1 while a timer of KVM is armed, 0 otherwise.
+        /// 1 while the timer is armed, 0 otherwise.
         TIMER_STATE;
     RegisterGroup::VECTOR, 0, 0 =>
         /// First element of the next instruction.
@@ -192,9 +192,9 @@ impl Register {
     /// A value of [`MODE`](Self::MODE): virtual supervisor mode.
     pub const MODE_S: u64 = 1;
 
-    /// `fcsr` as the F extension's group has it; 32 bits. See [`f32`](Self::f32).
+    /// `fcsr` in the group of the F extension, 32 bits. See [`f32`](Self::f32).
     pub const FCSR_F: Self = compose(SIZE_U32, RegisterGroup::FP_F, 0, 32);
-    /// `fcsr` as the D extension's group has it; 32 bits.
+    /// `fcsr` in the group of the D extension, 32 bits.
     pub const FCSR_D: Self = compose(SIZE_U32, RegisterGroup::FP_D, 0, 32);
 
     /// Integer register `x1` to `x31`; `None` for other numbers, including `x0`, which has no id.
@@ -206,9 +206,9 @@ impl Register {
         }
     }
 
-    /// `f0` to `f31` of a vCPU that has the F extension and not D; `None` for any other number.
+    /// `f0` to `f31` of a vCPU with the F extension and without D; `None` for other numbers.
     ///
-    /// With D, this group and that of [`f64`](Self::f64) alias the same memory, and these ids give halves of other registers.
+    /// Do not use these ids with D: they alias the memory of [`f64`](Self::f64), and number *n* is half of `f64` number *n* / 2.
     #[must_use]
     pub const fn f32(number: u16) -> Option<Self> {
         match number {
@@ -217,7 +217,7 @@ impl Register {
         }
     }
 
-    /// `f0` to `f31` of a vCPU that has the D extension; `None` for any other number.
+    /// `f0` to `f31` of a vCPU with the D extension; `None` for other numbers.
     #[must_use]
     pub const fn f64(number: u16) -> Option<Self> {
         match number {
@@ -226,8 +226,8 @@ impl Register {
         }
     }
 
-    /// Vector register `v0` to `v31` of a vCPU whose vector registers are `vlenb` bytes long; `None` for any other
-    /// number, or where `vlenb` is no power of two up to 2¹⁵.
+    /// Vector register `v0` to `v31` of a vCPU whose vector registers are `vlenb` bytes long; `None` for other numbers, and
+    /// unless `vlenb` is a power of two up to 2¹⁵.
     #[must_use]
     pub const fn v(number: u16, vlenb: u32) -> Option<Self> {
         if number > 31 || !vlenb.is_power_of_two() || vlenb.ilog2() > 15 {
@@ -253,7 +253,7 @@ impl Register {
         word(RegisterGroup::SBI_EXTENSION, extension.0)
     }
 
-    /// The group; `None` for ids that are not of riscv64.
+    /// The group; `None` for ids of other architectures.
     #[must_use]
     pub const fn group(self) -> Option<RegisterGroup> {
         let [
@@ -281,7 +281,7 @@ impl Register {
         subgroup
     }
 
-    /// The index in group and subgroup: bits 0 to 15.
+    /// The index within the group and subgroup: bits 0 to 15.
     #[must_use]
     pub const fn index(self) -> u16 {
         let [low, high, ..] = self.0.to_le_bytes();

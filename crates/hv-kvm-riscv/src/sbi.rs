@@ -59,17 +59,17 @@ fn sbiret(code: Code, value: u64) -> SbiOutcome {
 
 /// Access to guest memory for the debug console. The guest may change the memory at any time.
 pub trait GuestMemoryAccess {
-    /// Copies `data.len()` bytes from guest physical address `address`; false if not all of the range is RAM. `data` is then
-    /// unspecified.
+    /// Copies `data.len()` bytes from guest physical address `address` to `data`. Returns false, with any contents of `data`,
+    /// if not all of the range is RAM.
     #[must_use]
     fn read(&self, address: u64, data: &mut [u8]) -> bool;
 
-    /// Copies `data` to guest physical address `address`; false, without a write, if not all of the range is RAM.
+    /// Copies `data` to guest physical address `address`. Returns false, without a write, if not all of the range is RAM.
     #[must_use]
     fn write(&self, address: u64, data: &[u8]) -> bool;
 }
 
-/// SBI console. Clones share its state.
+/// Debug console and legacy console of SBI, with one output and one input queue. Clones share them.
 #[derive(Clone)]
 pub struct SbiConsole(Arc<Mutex<Console>>);
 
@@ -87,7 +87,7 @@ impl fmt::Debug for SbiConsole {
 }
 
 impl SbiConsole {
-    /// A console with this output; `observer` receives the first byte milestone.
+    /// A console with this output. `observer` receives [`Milestone::FirstConsoleByte`].
     pub fn new(output: Box<dyn ConsoleOutput>, observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Mutex::new(Console {
             output,
@@ -120,7 +120,8 @@ impl SbiConsole {
         Ok(())
     }
 
-    /// Handles a call.
+    /// Handles an SBI call that KVM forwards to user space. Calls other than console, shutdown and system reset return
+    /// `SBI_ERR_NOT_SUPPORTED`.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The `seed` CSR of the entropy source, which user space emulates (RISC-V Cryptography Extensions Volume I, chapter 4).
 
-/// Number of the `seed_csr` CSR.
+/// Number of the `seed` CSR.
 pub const NUMBER: u64 = 0x015;
 
-/// What a read of `seed_csr` gives: 16 bits of entropy in the state `ES16`, or the state `WAIT` without any.
+/// Value of `seed`: state `ES16` and 16 bits of entropy, or state `WAIT` without entropy.
 #[must_use]
 pub fn value(entropy: Option<u16>) -> u64 {
     const WAIT: u64 = 0b01 << 30;

@@ -26,8 +26,8 @@ impl fmt::Debug for SharedConsole {
 }
 
 impl SharedConsole {
-    /// An output whose clones write to `output`, or discard the bytes if it is `None`. `observer` receives the first byte
-    /// milestone.
+    /// A console that writes to `output`, or discards the bytes if that is `None`. `observer` receives
+    /// [`Milestone::FirstConsoleByte`].
     #[must_use]
     pub fn new(output: Option<Box<dyn ConsoleOutput>>, observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Mutex::new(Shared {

@@ -22,18 +22,19 @@ impl MpState {
 pub struct ImsicRegister(pub u32);
 
 impl ImsicRegister {
-    /// Enables delivery of interrupts.
+    /// Delivery of interrupts: 1 if enabled.
     pub const EIDELIVERY: Self = Self(0x70);
-    /// Identities from this one on are not delivered.
+    /// Threshold: this identity and higher ones are not delivered; 0 for no threshold.
     pub const EITHRESHOLD: Self = Self(0x72);
 
-    /// Pending bits of 64 identities from `number` times 64 on. The selectors count 32 identities; RV64 has the even ones.
+    /// Pending bits of the 64 identities from `number` * 64 on; `number` is taken modulo 32. On RV64, the selector of these
+    /// registers is even.
     #[must_use]
     pub const fn pending(number: u8) -> Self {
         Self::of_identities(0x80, number)
     }
 
-    /// Enable bits of 64 identities from `number` times 64 on.
+    /// Enable bits of the 64 identities from `number` * 64 on, as for [`pending`](Self::pending).
     #[must_use]
     pub const fn enabled(number: u8) -> Self {
         Self::of_identities(0xc0, number)
@@ -46,7 +47,7 @@ impl ImsicRegister {
         Self(first + number * 2)
     }
 
-    /// All registers of a file with highest identity `ids`.
+    /// All registers of an interrupt file with highest identity `ids`.
     pub fn all(ids: u32) -> impl Iterator<Item = Self> {
         let last = u8::try_from(ids / 64).unwrap_or(u8::MAX).min(31);
         let identities = move |register: fn(u8) -> Self| (0..=last).map(register);
@@ -80,8 +81,8 @@ impl VcpuState {
         }
     }
 
-    /// Registers whose values differ in this state and `other`, with both values; without time counters
-    /// ([`Register::is_time_counter`]). For the interrupt file, see [`imsic_diff`](Self::imsic_diff).
+    /// Registers whose values differ, with the values in this state and in `other`. Time counters
+    /// ([`Register::is_time_counter`]) are left out. For the interrupt file, see [`imsic_diff`](Self::imsic_diff).
     pub fn diff<'a>(
         &'a self,
         other: &'a Self,
@@ -103,7 +104,7 @@ impl VcpuState {
             .filter(|(register, here, there)| here != there && !register.is_time_counter())
     }
 
-    /// Registers of the interrupt file whose values differ in this state and `other`, with both values.
+    /// Registers of the interrupt file whose values differ, with the values in this state and in `other`.
     pub fn imsic_diff(
         &self,
         other: &Self,
@@ -122,7 +123,7 @@ impl VcpuState {
     }
 }
 
-/// Registers of an entry state with their values. The vCPU starts in supervisor mode; other registers keep their values.
+/// Registers that an entry state sets, with their values: the program counter, supervisor mode, `satp` and `x1` to `x31`.
 pub fn entry_registers(state: &State) -> impl Iterator<Item = (Register, u64)> {
     let integers = (0..)
         .zip(state.x)
@@ -141,12 +142,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_state_is_its_registers() {
+    fn an_entry_state_sets_its_registers() {
         let mut state = State::new(0x8020_0000);
         state.x[10] = 3;
         state.x[11] = 0x8800_0000;
         let found: BTreeMap<_, _> = entry_registers(&state).collect();
-        // x0 has no register of its own.
+        // x0 has no id.
         assert_eq!(found.len(), 31 + 3);
         let mut expected = BTreeMap::from([
             (Register::PC, 0x8020_0000),

@@ -6,7 +6,7 @@ mod recorder;
 
 use std::{error::Error, fmt, time::Duration};
 
-use hv_core::Policy;
+use hv_core::RunConfig;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use console::Console;
@@ -15,7 +15,7 @@ pub use recorder::{RecordedAccess, Recorder};
 /// Result of a check.
 pub type CheckResult = Result<(), Box<dyn Error>>;
 
-/// Result of a test. `Ok(Some(reason))`: the host lacks a feature that the test needs.
+/// Result of a test. `Ok(None)`: the test passed. `Ok(Some(reason))`: it is skipped, because the host lacks a feature.
 pub type TestResult = Result<Option<&'static str>, Box<dyn Error>>;
 
 /// A test named `name`. With a `skip` reason, it is reported as ignored with that reason.
@@ -53,11 +53,11 @@ pub fn explain(error: &dyn Error) -> String {
     text
 }
 
-/// Compares two values.
+/// Checks that `found` equals `expected`. `what` names the value in the message.
 ///
 /// # Errors
 ///
-/// A message with `what` and both values, where they differ.
+/// A message with `what` and both values, if they differ.
 pub fn expect<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) -> CheckResult {
     if found == expected {
         return Ok(());
@@ -65,14 +65,14 @@ pub fn expect<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) ->
     Err(format!("{what}: found {found:x?}, expected {expected:x?}").into())
 }
 
-/// A policy with a deadline that is sufficient for guests that end, on the slowest host.
+/// A run configuration for guests that end: its deadline is sufficient on the slowest host.
 #[must_use]
-pub fn policy() -> Policy {
-    Policy::default().with_deadline(Duration::from_mins(1))
+pub fn run_config() -> RunConfig {
+    RunConfig::default().with_deadline(Duration::from_mins(1))
 }
 
-/// A policy with a deadline for guests that do not end.
+/// A run configuration for guests that do not end: a short deadline.
 #[must_use]
-pub fn short_policy() -> Policy {
-    Policy::default().with_deadline(Duration::from_millis(200))
+pub fn short_run_config() -> RunConfig {
+    RunConfig::default().with_deadline(Duration::from_millis(200))
 }

@@ -4,23 +4,28 @@ use hv_core::{Outcome, RunError, SerialInput};
 
 use crate::{KvmError, Layout, VcpuConfig};
 
-/// A machine to build and boot on KVM.
+/// Parameters of a boot on KVM.
 pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a, VcpuConfig>;
 
-/// Builds the machine on KVM of this host, boots it and runs it until it ends.
+/// Builds the machine on KVM of this host, boots it and runs it until the run ends.
 ///
-/// `with_input` receives the console's input, if there is a console, before the guest starts.
+/// Before the guest starts, `with_input` receives the input of the serial port.
 ///
 /// # Errors
 ///
 /// Those of [`Board::new`](hv_core::Board::new) and [`Board::boot`](hv_core::Board::boot); [`KvmError::Layout`] for a machine
-/// that this harness cannot build, and [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) where the
-/// host is not Linux on x86_64.
+/// that this harness cannot build; [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) if the host is not
+/// Linux on x86_64.
+///
+/// # Panics
+///
+/// As [`run()`](hv_core::run()).
 pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
-    let layout = Layout::of(boot.machine, boot.config).map_err(|error| RunError::create_vm(error.into()))?;
+    let layout =
+        Layout::of(boot.machine, boot.vcpu_config).map_err(|error| RunError::create_vm(error.into()))?;
     imp::boot_machine(boot, &layout, with_input)
 }
 
@@ -61,7 +66,7 @@ mod tests {
 
     use boot_core::{Arch, CpuState, Machine, MemoryMap, cpu::x86_64::State};
     use guest_ram::GuestRam;
-    use hv_core::Policy;
+    use hv_core::RunConfig;
 
     fn machine() -> Machine {
         let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
@@ -80,8 +85,8 @@ mod tests {
     fn machines_that_cannot_be_built_are_refused_on_every_host() {
         let machine = machine();
         let ram = GuestRam::new(&machine.memory).unwrap();
-        let (state, policy) = (state(), Policy::default());
-        let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+        let (state, run_config) = (state(), RunConfig::default());
+        let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
         let error = boot_machine(boot, |_| ()).unwrap_err();
         let RunError::Operation {
             source: KvmError::Layout(_),

@@ -1,28 +1,29 @@
 //! CPUID tables of vCPUs.
 //!
 //! `KVM_GET_SUPPORTED_CPUID` reports APIC ids, core counts and cache sharing of the current host CPU. They do not match the
-//! topology of the guest, so the leaves that contain them are rewritten for each vCPU. Layouts: Intel SDM 2A, `CPUID`; AMD APM 3, appendix E.
+//! topology of the guest, so the leaves that contain them are rewritten for each vCPU. Layouts: Intel SDM 2A, `CPUID`; AMD APM
+//! 3, appendix E.
 
-/// A leaf or subleaf of CPUID.
+/// A leaf or subleaf of CPUID (`struct kvm_cpuid_entry2`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuidEntry {
-    /// Leaf: `EAX` on entry.
+    /// Leaf: `EAX` before the instruction.
     pub function: u32,
-    /// Subleaf: `ECX` on entry, if significant.
+    /// Subleaf: `ECX` before the instruction, if the leaf has subleaves.
     pub index: u32,
-    /// Whether `index` is significant.
+    /// Whether the leaf has subleaves.
     pub index_significant: bool,
-    /// Result.
+    /// `EAX` after the instruction.
     pub eax: u32,
-    /// Result.
+    /// `EBX` after the instruction.
     pub ebx: u32,
-    /// Result.
+    /// `ECX` after the instruction.
     pub ecx: u32,
-    /// Result.
+    /// `EDX` after the instruction.
     pub edx: u32,
 }
 
-/// Topology of the vCPUs: one package with cores of equally many threads.
+/// Topology of the vCPUs: one package of cores with the same number of threads each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
     vcpus: u32,
@@ -51,7 +52,7 @@ pub enum TopologyError {
     },
     /// The APIC ids do not fit into the eight bits of an xAPIC id.
     #[error(
-        "{vcpus} vCPUs in cores of {threads_per_core} threads need APIC id {highest}; the highest one is {}",
+        "{vcpus} vCPUs in cores of {threads_per_core} threads need APIC id {highest}; the highest possible one is {}",
         Topology::MAX_APIC_ID
     )]
     TooMany {
@@ -68,11 +69,12 @@ impl Topology {
     /// Highest APIC id: the one below the broadcast id of an xAPIC.
     pub const MAX_APIC_ID: u32 = 254;
 
-    /// A package of `vcpus` hardware threads in cores of `threads_per_core`.
+    /// A package of `vcpus` threads in cores of `threads_per_core` threads.
     ///
     /// # Errors
     ///
-    /// [`TopologyError`] for numbers that are not possible.
+    /// [`TopologyError`] if a number is zero, `vcpus` is not a multiple of `threads_per_core`, or an APIC id would exceed
+    /// [`MAX_APIC_ID`](Self::MAX_APIC_ID).
     pub fn new(vcpus: u32, threads_per_core: u32) -> Result<Self, TopologyError> {
         if vcpus == 0 || threads_per_core == 0 {
             return Err(TopologyError::Zero {
@@ -108,7 +110,8 @@ impl Topology {
         self.vcpus
     }
 
-    /// APIC id of vCPU `index`, counted from 0. Ids have gaps if the number of threads per core is not a power of two.
+    /// APIC id of vCPU `index`, which is below [`vcpus`](Self::vcpus). Ids have gaps if the number of threads per core is not a
+    /// power of two.
     #[must_use]
     pub fn apic_id(self, index: u32) -> u32 {
         ((index / self.threads_per_core) << self.thread_bits()) | (index % self.threads_per_core)
@@ -160,12 +163,12 @@ const CMP_LEGACY: u32 = 1 << 1;
 /// Leaf 0x8000_0001 `ECX` on AMD: SVM.
 const SVM: u32 = 1 << 2;
 
-/// Builds the table of vCPU `index` from the one that KVM supports.
+/// Builds the table of vCPU `index` from `supported`, the table of `KVM_GET_SUPPORTED_CPUID`.
 ///
 /// - APIC ids, core and thread counts and cache sharing are set to those of `topology` in every leaf that has them;
 /// - the hypervisor bit is set;
-/// - the TSC deadline timer bit is set to `tsc_deadline`: the supported table does not contain it;
-/// - VMX and SVM are cleared: the state of nested virtualization is not part of the state that this harness resets.
+/// - the TSC deadline timer bit is set to `tsc_deadline` (`KVM_CAP_TSC_DEADLINE_TIMER`): the supported table does not contain it;
+/// - VMX and SVM are cleared: this harness does not save and reset the state of nested virtualization.
 #[must_use]
 pub fn for_vcpu(
     supported: &[CpuidEntry],
@@ -274,7 +277,7 @@ fn topology_leaf(leaf: u32, topology: Topology, apic_id: u32) -> [CpuidEntry; 3]
     ]
 }
 
-/// Whether leaf 0 names AMD, or Hygon, whose CPUs share AMD's layouts.
+/// Whether the vendor in leaf 0 is AMD or Hygon. Their CPUs have the same layouts.
 fn is_amd(leaf0: &CpuidEntry) -> bool {
     let vendor: Vec<u8> = [leaf0.ebx, leaf0.edx, leaf0.ecx]
         .iter()

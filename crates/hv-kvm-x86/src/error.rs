@@ -25,24 +25,24 @@ pub enum KvmError {
         /// The register.
         msr: Msr,
     },
-    /// An ioctl has more model-specific registers than KVM allows.
+    /// A request to KVM would contain more model-specific registers than one ioctl can transfer.
     #[error("{count} model-specific registers exceed the limit of one ioctl")]
     TooManyMsrs {
-        /// Their number.
+        /// Number of registers.
         count: usize,
     },
-    /// The size of an XSAVE area is not possible.
-    #[error("an XSAVE area cannot have {words} words beyond its first 4096 bytes")]
+    /// KVM reported an impossible size of the XSAVE area.
+    #[error("an XSAVE area cannot have {words} words of 32 bits after its first 4096 bytes")]
     XsaveSize {
-        /// Words beyond the first 4096 bytes.
+        /// Number of 32-bit words after the first 4096 bytes.
         words: usize,
     },
     /// The CPUID table has more entries than KVM allows.
     #[error("the CPUID table has {len} entries, KVM allows at most {max}")]
     CpuidTooLong {
-        /// Their number.
+        /// Number of entries.
         len: usize,
-        /// Largest possible number.
+        /// Largest possible number of entries.
         max: usize,
     },
     /// A register does not exist or cannot hold the value.
@@ -51,10 +51,10 @@ pub enum KvmError {
     /// This harness cannot build the machine.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The I/O of the instruction at which the vCPU stopped could not be completed.
+    /// The instruction of the last exit has more I/O accesses than the harness completes before it replaces the state.
     #[error("the pending I/O of the vCPU could not be completed, so its state cannot be replaced")]
     IoIncomplete,
-    /// A saved state contains a register that the vCPU does not have.
+    /// A saved state contains a model-specific register that the vCPU does not have.
     #[error("the saved state contains {msr}, which this vCPU does not have")]
     MissingRegister {
         /// The register.

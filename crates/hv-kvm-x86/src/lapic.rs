@@ -1,8 +1,8 @@
-//! Registers of the local APIC in the layout of `KVM_GET_LAPIC` (SDM 3A 11.4.1).
+//! Registers of the local APIC in the layout of `KVM_GET_LAPIC` (Intel SDM 3A, "Local APIC Register Address Map").
 
 use std::fmt;
 
-/// A register of the local APIC, by its offset into the page.
+/// A register of the local APIC, by its offset into the register page. The constants have Linux's abbreviations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LapicRegister(u16);
 
@@ -23,9 +23,9 @@ impl LapicRegister {
     pub const SVR: Self = Self(0xf0);
     /// Error status.
     pub const ESR: Self = Self(0x280);
-    /// Interrupt command, low half.
+    /// Interrupt command, bits 0 to 31.
     pub const ICR: Self = Self(0x300);
-    /// Interrupt command, high half.
+    /// Interrupt command, bits 32 to 63.
     pub const ICR2: Self = Self(0x310);
     /// Local vector of the timer.
     pub const LVT_TIMER: Self = Self(0x320);
@@ -41,7 +41,7 @@ impl LapicRegister {
     pub const LVT_ERROR: Self = Self(0x370);
     /// Initial count of the timer.
     pub const TMICT: Self = Self(0x380);
-    /// Divider of the timer.
+    /// Divide configuration of the timer.
     pub const TDCR: Self = Self(0x3e0);
 
     /// The register at `offset`; `None` unless that is a multiple of 16 below 0x400.
@@ -54,14 +54,14 @@ impl LapicRegister {
         }
     }
 
-    /// The offset into the page.
+    /// The offset into the register page.
     #[must_use]
     pub const fn offset(self) -> u16 {
         self.0
     }
 }
 
-/// Delivery mode "NMI" of a local vector table entry (SDM 3A 11.5.1).
+/// Delivery mode "NMI" of a local vector table entry (SDM 3A, "Local Vector Table").
 const DELIVERY_NMI: u32 = 4 << 8;
 /// Delivery mode "`ExtINT`": the vector comes from the PIC.
 const DELIVERY_EXT_INT: u32 = 7 << 8;
@@ -70,7 +70,7 @@ const DELIVERY_MASK: u32 = 7 << 8;
 /// The interrupt is masked.
 const MASKED: u32 = 1 << 16;
 
-/// The first 1024 bytes of the register page.
+/// Registers of a local APIC: the first 1024 bytes of its register page (`struct kvm_lapic_state`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Lapic(Box<[u8; 1024]>);
 
@@ -95,13 +95,13 @@ impl fmt::Debug for Lapic {
 }
 
 impl Lapic {
-    /// A page from its bytes.
+    /// Registers from the bytes of the page.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 1024]) -> Self {
         Self(Box::new(bytes))
     }
 
-    /// The bytes.
+    /// The bytes of the page.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 1024] {
         &self.0
@@ -127,7 +127,8 @@ impl Lapic {
         }
     }
 
-    /// Configures the local interrupt pins of a PC: LINT0 for interrupts of the PIC (`ExtINT`), LINT1 for the NMI.
+    /// Configures the local interrupt pins as the firmware of a PC does: LINT0 for interrupts of the PIC (`ExtINT`), LINT1 for
+    /// the NMI.
     pub fn configure_lint(&mut self) {
         for (register, mode) in [
             (LapicRegister::LVT_LINT0, DELIVERY_EXT_INT),

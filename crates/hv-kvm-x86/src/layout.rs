@@ -4,7 +4,7 @@
 //!   0xfec0_0000  I/O APIC                       emulated in the kernel
 //!   0xfee0_0000  local APIC, and MSI writes     emulated in the kernel
 //!   0xfffb_c000  identity page table, one page  used by KVM on Intel hosts without unrestricted guests
-//!   0xfffb_d000  task state segment, 3 pages    likewise
+//!   0xfffb_d000  task state segment, 3 pages    used by KVM on the same hosts
 //!  0x1_0000_0000 RAM may continue here
 //! ```
 
@@ -16,16 +16,17 @@ use crate::{Topology, TopologyError};
 /// I/O APIC registers, at the address that PC chipsets use.
 pub const IO_APIC: u64 = 0xfec0_0000;
 
-/// Local APIC registers after reset (SDM 3A 11.4.1); device writes to this MiB are message-signalled interrupts.
+/// Local APIC registers after reset (Intel SDM 3A, "Local APIC Status and Location"). Writes of devices to the MiB from this
+/// address on are message-signalled interrupts.
 pub const LOCAL_APIC: u64 = 0xfee0_0000;
 
-/// Address for `KVM_SET_IDENTITY_MAP_ADDR`: the page below the task state segment.
+/// Address for `KVM_SET_IDENTITY_MAP_ADDR`: one page, the page table of guests that have paging disabled.
 pub const IDENTITY_MAP: u64 = 0xfffb_c000;
 
-/// Address for `KVM_SET_TSS_ADDR`: three pages.
+/// Address for `KVM_SET_TSS_ADDR`: three pages, the task state segment of guests in real mode.
 pub const TSS: u64 = 0xfffb_d000;
 
-/// Range without RAM: from the I/O APIC to the end of the first 4 GiB.
+/// Range that must not contain RAM: from the I/O APIC to the end of the first 4 GiB.
 ///
 /// The memory maps of `boot_core::MemoryMap::pc` have no RAM there.
 pub const RESERVED: GuestRange = GuestRange::from_bounds(IO_APIC, 0x1_0000_0000).unwrap();
@@ -45,6 +46,15 @@ impl Default for VcpuConfig {
     }
 }
 
+impl VcpuConfig {
+    /// Sets the number of threads in each core.
+    #[must_use]
+    pub const fn with_threads_per_core(mut self, threads_per_core: u32) -> Self {
+        self.threads_per_core = threads_per_core;
+        self
+    }
+}
+
 /// A PC that this harness can build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,7 +70,7 @@ pub struct Layout {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The machine has another architecture.
-    #[error("this harness builds x86_64 machines, the machine is {found}")]
+    #[error("this harness builds x86_64 machines, but the machine is {found}")]
     Arch {
         /// Architecture of the machine.
         found: Arch,
@@ -80,11 +90,11 @@ impl Layout {
         }
     }
 
-    /// The layout of `machine`. Its devices are those of [`DeviceLayout::pc`]: a PC's platform is not described.
+    /// The layout of `machine`, with the devices of [`DeviceLayout::pc`]. [`Machine::platform`] is not used.
     ///
     /// # Errors
     ///
-    /// [`LayoutError`] for machines that this harness cannot build.
+    /// [`LayoutError`] for machines of another architecture, and numbers of vCPUs or threads per core that are not possible.
     pub fn of(machine: &Machine, config: VcpuConfig) -> Result<Self, LayoutError> {
         if machine.arch != Arch::X86_64 {
             return Err(LayoutError::Arch { found: machine.arch });
@@ -120,7 +130,7 @@ mod tests {
 
     #[test]
     fn machines_of_other_architectures_and_impossible_topologies_are_refused() {
-        let config = VcpuConfig { threads_per_core: 2 };
+        let config = VcpuConfig::default().with_threads_per_core(2);
         let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
         assert!(matches!(
             Layout::of(&machine, config),

@@ -13,8 +13,7 @@ macro_rules! msrs {
         impl Msr {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
-            /// Name of the register in the manufacturer's manual without the prefix `IA32_` or `MSR_`; `None` for registers
-            /// without a constant.
+            /// Name of the register's constant, such as `EFER`; `None` for registers without a constant.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -81,7 +80,7 @@ msrs! {
     LSTAR = 0xc000_0082,
     /// `SYSCALL` target in compatibility mode.
     CSTAR = 0xc000_0083,
-    /// `RFLAGS` bits that `SYSCALL` clears.
+    /// `RFLAGS` bits that `SYSCALL` clears (`IA32_FMASK`).
     SYSCALL_MASK = 0xc000_0084,
     /// Base of `FS`.
     FS_BASE = 0xc000_0100,
@@ -119,8 +118,9 @@ impl Msr {
     /// The paravirtual registers of Hyper-V.
     const HYPER_V: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4000_01ff;
 
-    /// Registers of a vCPU's state that `KVM_GET_MSR_INDEX_LIST` does not contain: the memory type ranges (SDM 3A 12.11) and
-    /// the machine check banks (SDM 3B 16.3.2), up to the largest numbers that KVM supports.
+    /// Registers of a vCPU's state that `KVM_GET_MSR_INDEX_LIST` does not contain: the memory type range registers (Intel SDM
+    /// 3A, "Memory Type Range Registers (MTRRs)") and the machine check banks (SDM 3B, "Error-Reporting Register Banks"), up
+    /// to the largest numbers that KVM supports.
     pub fn not_in_index_list() -> impl Iterator<Item = Self> {
         const VARIABLE_RANGES: u32 = 8;
         const BANKS: u32 = 32;
@@ -174,8 +174,8 @@ pub const MTRR_ENABLE: u64 = 1 << 11;
 /// `MTRR_DEF_TYPE`: the default type is write-back.
 pub const MTRR_WRITE_BACK: u64 = 6;
 
-/// MSR values that firmware sets before it starts an operating system, where they differ from the reset values: fast
-/// strings enabled, and write-back as the default memory type (uncacheable after reset).
+/// Values that firmware sets before it starts an operating system and that differ from the reset values: fast strings
+/// enabled, and write-back as the default memory type (uncacheable after reset).
 pub const BOOT: [(Msr, u64); 2] = [
     (Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS),
     (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK),

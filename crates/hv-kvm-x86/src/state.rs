@@ -12,17 +12,17 @@ use crate::{Lapic, LapicRegister, Msr};
 pub struct VcpuState {
     /// General and system registers.
     pub cpu: State,
-    /// Task priority, as `CR8` shows it.
+    /// Task priority (`CR8`).
     pub cr8: u64,
     /// Base and mode of the local APIC.
     pub apic_base: u64,
-    /// External interrupts that were accepted and not delivered yet, one bit per vector.
+    /// External interrupt that was accepted and not delivered yet, as the bit of its vector.
     pub interrupt_bitmap: [u64; 4],
     /// Extended control register 0: enabled state components.
     pub xcr0: u64,
     /// FPU, SSE and all further state components.
     pub xsave: Xsave,
-    /// `DR0` to `DR3`.
+    /// Breakpoint addresses: `DR0` to `DR3`.
     pub dr: [u64; 4],
     /// Debug status.
     pub dr6: u64,
@@ -67,9 +67,9 @@ pub struct VcpuEvents {
     pub exception: Exception,
     /// An interrupt is injected.
     pub interrupt_injected: bool,
-    /// Its vector.
+    /// Vector of the injected interrupt.
     pub interrupt_vector: u8,
-    /// It is a software interrupt.
+    /// The injected interrupt is a software interrupt.
     pub interrupt_soft: bool,
     /// Interrupts are blocked for one instruction: bit 0 after `MOV SS`, bit 1 after `STI`. AMD hardware does not distinguish
     /// them: both bits are then set.
@@ -100,9 +100,9 @@ pub struct Exception {
     pub injected: bool,
     /// The exception is pending.
     pub pending: bool,
-    /// Its number.
+    /// Vector of the exception.
     pub number: u8,
-    /// Its error code, if it has one.
+    /// Error code of the exception, if it has one.
     pub error_code: Option<u32>,
     /// Value for `CR2` or `DR6`, if not written yet.
     pub payload: Option<u64>,
@@ -132,7 +132,7 @@ impl Xsave {
     const X87: u32 = 1 << 0;
     const SSE: u32 = 1 << 1;
 
-    /// An area from its words; shorter ones are padded with zeros.
+    /// An area from its words, padded with zeros to at least [`MIN_WORDS`](Self::MIN_WORDS).
     #[must_use]
     pub fn from_words(mut words: Vec<u32>) -> Self {
         words.resize(words.len().max(Self::MIN_WORDS), 0);
@@ -160,7 +160,7 @@ impl Xsave {
     }
 }
 
-/// A general register.
+/// A general-purpose register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 pub enum Gpr {
@@ -183,7 +183,7 @@ pub enum Gpr {
 }
 
 impl Gpr {
-    /// All of them.
+    /// All general-purpose registers.
     pub const ALL: [Self; 16] = [
         Self::Rax,
         Self::Rbx,
@@ -204,7 +204,7 @@ impl Gpr {
     ];
 }
 
-/// A segment register.
+/// A segment register, the task register or the local descriptor table register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 pub enum SegmentName {
@@ -219,7 +219,7 @@ pub enum SegmentName {
 }
 
 impl SegmentName {
-    /// All of them.
+    /// All registers of this kind.
     pub const ALL: [Self; 8] = [
         Self::Cs,
         Self::Ds,
@@ -257,7 +257,7 @@ pub enum DescriptorTableRegister {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Register {
-    /// A general register.
+    /// A general-purpose register.
     Gpr(Gpr),
     /// The instruction pointer.
     Rip,
@@ -273,7 +273,7 @@ pub enum Register {
     Cr0,
     /// Control register 2: the address of the last page fault.
     Cr2,
-    /// Control register 3: the page tables.
+    /// Control register 3: base of the page tables.
     Cr3,
     /// Control register 4.
     Cr4,
@@ -289,7 +289,7 @@ pub enum Register {
     Dr6,
     /// Debug control.
     Dr7,
-    /// Extended control register 0.
+    /// Extended control register 0: enabled state components.
     Xcr0,
     /// x87 control word, 16 bits.
     FpuControl,
@@ -297,15 +297,15 @@ pub enum Register {
     FpuStatus,
     /// SSE control and status, 32 bits.
     Mxcsr,
-    /// The low half of an x87 register's significand and exponent, as FXSAVE stores register 0 to 7: bytes 0 to 7.
+    /// The significand of the x87 register `ST(n)`, 0 to 7: its bits 0 to 63.
     Fpr(u8),
-    /// The low half of an SSE register, 0 to 15.
+    /// Bits 0 to 63 of an SSE register, 0 to 15.
     XmmLow(u8),
-    /// The high half of an SSE register, 0 to 15.
+    /// Bits 64 to 127 of an SSE register, 0 to 15.
     XmmHigh(u8),
     /// A register of the local APIC, 32 bits.
     Lapic(LapicRegister),
-    /// A model-specific register that KVM saves.
+    /// A model-specific register.
     Msr(Msr),
 }
 
@@ -406,7 +406,7 @@ impl VcpuState {
         }
     }
 
-    /// The value of `register`; `None` if this vCPU does not have it.
+    /// The value of `register`; `None` if its number is out of range or the state does not contain the MSR.
     #[must_use]
     pub fn get(&self, register: Register) -> Option<u64> {
         Some(match register {

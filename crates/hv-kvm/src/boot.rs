@@ -2,38 +2,44 @@
 
 use boot_core::{CpuState, machine::Machine};
 use guest_ram::GuestRam;
-use hv_core::{Board, BoardDevices, Outcome, Policy, RunError, SerialInput, Vm};
+use hv_core::{Board, BoardDevices, Outcome, RunConfig, RunError, SerialInput, Vm};
 
-/// A machine to build and boot. `C` is the configuration of vCPUs that a [`Machine`] does not describe; each harness has
-/// an alias with its own.
+/// Parameters of a boot: a machine, its loaded RAM, its entry state and the configuration of the run.
+///
+/// `C` is the vCPU configuration that a [`Machine`] does not describe. Each harness has an alias of this type with its own `C`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MachineBoot<'a, C = ()> {
-    /// Description of the machine. A device tree for the guest is written from the same value.
+    /// Description of the machine: the one for which the boot plan was made, so that a device tree in the plan matches.
     pub machine: &'a Machine,
     /// RAM with the loaded boot plan.
     pub ram: &'a GuestRam,
-    /// Entry state of the first vCPU.
+    /// Entry state of the first vCPU, from the boot plan.
     pub state: &'a CpuState,
-    /// Policy of the run.
-    pub policy: &'a Policy,
+    /// Configuration of the run.
+    pub run_config: &'a RunConfig,
     /// Host side of the devices.
     pub devices: BoardDevices,
     /// Configuration of the vCPUs.
-    pub config: C,
+    pub vcpu_config: C,
 }
 
 impl<'a, C: Default> MachineBoot<'a, C> {
-    /// A boot with the devices of [`BoardDevices::new`] and the default configuration of vCPUs.
+    /// Parameters with the devices of [`BoardDevices::new`] and the default configuration of vCPUs.
     #[must_use]
-    pub fn new(machine: &'a Machine, ram: &'a GuestRam, state: &'a CpuState, policy: &'a Policy) -> Self {
+    pub fn new(
+        machine: &'a Machine,
+        ram: &'a GuestRam,
+        state: &'a CpuState,
+        run_config: &'a RunConfig,
+    ) -> Self {
         Self {
             machine,
             ram,
             state,
-            policy,
+            run_config,
             devices: BoardDevices::new(machine.arch),
-            config: C::default(),
+            vcpu_config: C::default(),
         }
     }
 }
@@ -48,13 +54,13 @@ impl<C> MachineBoot<'_, C> {
 
     /// Sets the configuration of the vCPUs.
     #[must_use]
-    pub fn with_config(mut self, config: C) -> Self {
-        self.config = config;
+    pub fn with_vcpu_config(mut self, vcpu_config: C) -> Self {
+        self.vcpu_config = vcpu_config;
         self
     }
 
-    /// Builds the board with `build`, starts it and runs it. `with_input` receives the console's input, if there is a
-    /// console, before the guest starts.
+    /// Builds the board with `build`, boots it and runs it until the run ends. Before the guest starts, `with_input` receives
+    /// the input of the serial port, if there is one.
     ///
     /// # Errors
     ///
@@ -66,6 +72,6 @@ impl<C> MachineBoot<'_, C> {
     ) -> Result<Outcome, RunError<V::Error>> {
         let mut board = build(self.ram, self.devices)?;
         board.console_input().map(with_input);
-        board.boot(self.state, self.policy)
+        board.boot(self.state, self.run_config)
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use boot_core::{Arch, GuestRange};
 
-/// Failure of an operation on a KVM virtual machine, independent of the architecture. The error type of each harness
+/// Failure of an operation on a KVM virtual machine that can occur on every architecture. `KvmError` of each harness
 /// contains it as one variant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,7 +42,7 @@ pub enum HarnessError {
         source: io::Error,
     },
     /// The vCPU number is out of range.
-    #[error("vCPU {index} does not exist: the machine has {count} vCPUs")]
+    #[error("vCPU {index} is out of range: the machine has {count} vCPUs, counted from 0")]
     NoSuchVcpu {
         /// Number of the vCPU, counted from 0.
         index: u32,
@@ -50,7 +50,7 @@ pub enum HarnessError {
         count: u32,
     },
     /// A CPU state is for another architecture than the vCPU.
-    #[error("the state is for {found}, the vCPU is {expected}")]
+    #[error("the CPU state is for {found}, but the vCPU is {expected}")]
     ArchMismatch {
         /// Architecture of the vCPU.
         expected: Arch,
@@ -127,7 +127,7 @@ fn open_advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Advice for errors whose cause lies outside the request.
+/// Advice for errors with a known cause on the host.
 fn request_advice(error: &io::Error) -> &'static str {
     /// `ENFILE` and `EMFILE`, which have no kind of their own.
     const TOO_MANY_FILES: [i32; 2] = [23, 24];

@@ -1,4 +1,4 @@
-//! KVM exit reasons and internal errors, as plain numbers.
+//! Names and meanings of KVM exit reasons and internal errors, on every host.
 //!
 //! Numbers and layouts: `include/uapi/linux/kvm.h` and the kernel's Documentation/virt/kvm/api.rst, section 5.
 
@@ -53,8 +53,8 @@ pub fn name(reason: u32) -> Option<&'static str> {
     NAMES.get(usize::try_from(reason).ok()?).copied()
 }
 
-/// Whether the operation of an exit completes, with its effect on the registers, only at the next `KVM_RUN` (api.rst,
-/// section 5, note on `KVM_EXIT_IO` and others).
+/// Whether the kernel completes the operation of an exit only at the next `KVM_RUN`, so that the registers do not have its
+/// result before (api.rst, section 5, note on `KVM_EXIT_IO` and others).
 #[must_use]
 pub fn completes_on_entry(reason: u32) -> bool {
     const IO: u32 = 2;
@@ -71,7 +71,7 @@ pub fn completes_on_entry(reason: u32) -> bool {
     )
 }
 
-/// The exit for a reason that the harness does not handle.
+/// The exit [`Fault::Unsupported`] for a reason that the harness does not handle.
 #[must_use]
 pub fn unsupported<'a>(reason: u32) -> VcpuExit<'a> {
     VcpuExit::Fault(Fault::Unsupported {
@@ -102,11 +102,11 @@ pub fn internal_error_meaning(suberror: u32) -> Option<&'static str> {
     })
 }
 
-/// Decodes `KVM_EXIT_INTERNAL_ERROR`.
+/// Decodes the exit `KVM_EXIT_INTERNAL_ERROR`.
 ///
-/// `data` holds the valid data words; `pc` is the vCPU's instruction pointer. For an emulation
-/// failure, the first word holds flags. If the flag for instruction bytes is set, a byte with their number and up to 15
-/// instruction bytes follow in the next words.
+/// `suberror` and `data` are those of `struct kvm_run`, `data` without unused words; `pc` is the vCPU's instruction pointer.
+/// For an emulation failure, the first word holds flags. If the flag for instruction bytes is set, a byte with their number
+/// and up to 15 instruction bytes follow in the next words.
 #[must_use]
 pub fn internal_error(suberror: u32, data: &[u64], pc: Option<u64>) -> Fault {
     let instruction = match data {
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_numbers() {
+    fn names_belong_to_their_numbers() {
         let check = |reason, expected| assert_eq!(name(reason), expected, "{reason}");
         check(0, Some("KVM_EXIT_UNKNOWN"));
         check(6, Some("KVM_EXIT_MMIO"));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn accesses_and_calls_are_finished_by_entry() {
+    fn accesses_and_calls_complete_on_entry() {
         let check = |reason, expected| {
             assert_eq!(
                 completes_on_entry(reason),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_has_everything_in_it() {
+    fn the_message_contains_all_values() {
         let words = [1, u64::from_le_bytes([2, 0xcd, 0x03, 0, 0, 0, 0, 0])];
         let text = internal_error(1, &words, Some(0x10_0034)).to_string();
         for part in ["suberror 1", "0x100034", "cd 03"] {

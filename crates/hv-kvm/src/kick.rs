@@ -15,7 +15,7 @@ use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler, unblock_signal};
 /// handles them executes nothing else.
 const SIGNAL_INTERVAL: Duration = Duration::from_micros(500);
 
-/// Signal that interrupts vCPU threads: the first real-time signal. A program that uses this harness must not use it.
+/// Signal that interrupts vCPU threads: the first real-time signal. A program that uses the harness must not use this signal.
 #[must_use]
 pub fn kick_signal() -> libc::c_int {
     SIGRTMIN()
@@ -24,11 +24,11 @@ pub fn kick_signal() -> libc::c_int {
 /// Empty: delivery of the signal makes `KVM_RUN` return `EINTR`.
 extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Installs the handler of [`kick_signal`], once per process.
+/// Installs the handler of [`kick_signal`], once per process. [`SignalKicker::new`] calls this.
 ///
 /// # Errors
 ///
-/// The host's error when it refuses `sigaction`.
+/// Errors of `sigaction`.
 pub fn install_kick_handler() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
     INSTALLED
@@ -38,7 +38,7 @@ pub fn install_kick_handler() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// Kicks one vCPU out of `KVM_RUN` with a signal to its thread.
+/// [`VcpuKicker`] of one vCPU: interrupts `KVM_RUN` with a signal to the vCPU's thread.
 #[derive(Debug)]
 pub struct SignalKicker(Mutex<State>);
 
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl SignalKicker {
-    /// The kicker of one vCPU. Installs the handler of the signal.
+    /// A kicker for one vCPU. Installs the handler of the signal.
     ///
     /// # Errors
     ///
@@ -68,8 +68,9 @@ impl SignalKicker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `enter`, which enters `KVM_RUN`, with the calling thread as the one to interrupt; `None` without calling it
-    /// if a kick is pending, which acknowledges the kick.
+    /// Calls `enter`, which enters `KVM_RUN`. Kicks interrupt the calling thread meanwhile.
+    ///
+    /// If a kick is pending, clears it and returns `None` without a call of `enter`.
     pub fn run<R>(&self, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
         let mut state = self.lock();
@@ -85,7 +86,8 @@ impl SignalKicker {
         Some(enter())
     }
 
-    /// Clears a pending kick after the thread has left `KVM_RUN`.
+    /// Clears a pending kick. Call it after a kick has interrupted `KVM_RUN`; otherwise the next [`run`](Self::run) returns
+    /// `None`.
     pub fn acknowledge(&self) {
         self.lock().requested = false;
     }

@@ -4,7 +4,7 @@ mod vcpu;
 mod vm;
 
 use kvm_bindings::KVM_API_VERSION;
-use kvm_ioctls::{Cap, Kvm};
+use kvm_ioctls::{Cap, Error, Kvm, VmFd};
 
 pub use self::{
     vcpu::{RunStatus, VcpuFile},
@@ -12,8 +12,8 @@ pub use self::{
 };
 use crate::HarnessError;
 
-/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed` (each
-/// with its name in the KVM API).
+/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed`: pairs of a
+/// capability and its name in the KVM API.
 ///
 /// # Errors
 ///
@@ -36,4 +36,48 @@ pub fn open(needed: &[(Cap, &'static str)]) -> Result<Kvm, HarnessError> {
         }
     }
     Ok(kvm)
+}
+
+/// Creates a virtual machine with `create`, an ioctl `KVM_CREATE_VM`. Repeats it while a signal interrupts it: the kernel does
+/// not restart this ioctl.
+///
+/// # Errors
+///
+/// [`HarnessError::Request`].
+pub fn create_vm(create: impl Fn() -> Result<VmFd, Error>) -> Result<VmFd, HarnessError> {
+    loop {
+        match create() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result.map_err(|error| HarnessError::request("KVM_CREATE_VM", error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_interrupted_creation_is_repeated() {
+        let calls = Cell::new(0);
+        let error = create_vm(|| {
+            calls.set(calls.get() + 1);
+            Err(Error::new(if calls.get() < 3 {
+                libc::EINTR
+            } else {
+                libc::ENOMEM
+            }))
+        })
+        .unwrap_err();
+        assert_eq!(calls.get(), 3);
+        let HarnessError::Request { request, source } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (request, source.raw_os_error()),
+            ("KVM_CREATE_VM", Some(libc::ENOMEM))
+        );
+    }
 }

@@ -8,7 +8,7 @@ use crate::HarnessError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RamConstraints {
-    /// Page size of the host in bytes; RAM slots consist of whole pages.
+    /// Page size of the host in bytes, a power of two; RAM slots consist of whole pages.
     pub page_size: u64,
     /// Number of bits of guest physical addresses; 64 where KVM does not report it.
     pub address_bits: u32,

@@ -9,7 +9,7 @@ use crate::{
     Observer, Rtc, Serial, SerialConfig, SerialInput, SysconDevice, Vm, VmIrqLine,
 };
 
-/// Addresses of a machine's devices.
+/// Addresses of a machine's devices. [`BoardDevices::connect`] creates the devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceLayout {
@@ -69,7 +69,7 @@ pub struct SerialPort {
     pub space: AddressSpace,
     /// Address of the first register.
     pub base: u64,
-    /// Interrupt line, in the numbering of [`Vm::set_irq`]; `None` for a port that is polled.
+    /// Interrupt line, in the numbering of [`Vm::set_irq`]; `None` if the guest polls the port.
     pub line: Option<u32>,
 }
 
@@ -102,17 +102,19 @@ impl SerialPort {
     }
 }
 
-/// Host side of a board's devices, and debug-exit devices, which are not described to the guest.
+/// Host side of a board's devices: console output, debug-exit devices and the observer of the console.
+///
+/// Debug-exit devices are not described to the guest. Test guests use them to end the run.
 #[non_exhaustive]
 pub struct BoardDevices {
     /// Output of the console; `None` to discard it.
     pub console: Option<Box<dyn ConsoleOutput>>,
-    /// First of four I/O ports that end the run with the value written to them; x86 only.
+    /// First of four I/O ports of a debug-exit device; x86 only.
     pub exit_port: Option<u16>,
-    /// Guest physical address of a page that ends the run with the value written to it. The page must lie outside the
-    /// machine's RAM: writes to RAM do not reach devices.
+    /// Guest physical address of a page of a debug-exit device. The page must lie outside the machine's RAM: writes to RAM do
+    /// not reach devices.
     pub exit_page: Option<u64>,
-    /// Observer of the first byte on the console.
+    /// Observer of [`Milestone::FirstConsoleByte`](crate::Milestone::FirstConsoleByte).
     pub observer: Arc<dyn Observer>,
 }
 
@@ -126,7 +128,7 @@ impl fmt::Debug for BoardDevices {
     }
 }
 
-/// Line of a device that is polled.
+/// Interrupt line of a device that the guest polls.
 struct NoIrq;
 
 impl IrqLine for NoIrq {
@@ -139,11 +141,10 @@ impl BoardDevices {
     /// The debug-exit port that test guests use on x86.
     pub const EXIT_PORT: u16 = 0xf4;
 
-    /// Number of I/O ports of [`exit_port`](Self::exit_port): it takes 32-bit values.
+    /// Number of I/O ports from [`exit_port`](Self::exit_port) on, for 32-bit values.
     pub const EXIT_PORT_LEN: u64 = 4;
 
-    /// Address of the debug-exit page that test guests use on arm64 and riscv64: behind the syscon of the reference
-    /// machines.
+    /// Address of the debug-exit page that test guests use on arm64 and riscv64. The reference machines have no device there.
     pub const EXIT_PAGE: u64 = 0x0900_f000;
 
     /// Size of [`exit_page`](Self::exit_page) in bytes.
@@ -183,19 +184,19 @@ impl BoardDevices {
         self
     }
 
-    /// Sets the observer of the first byte on the console.
+    /// Sets the observer of [`Milestone::FirstConsoleByte`](crate::Milestone::FirstConsoleByte).
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Creates the devices of `layout` on a bus. Also returns the console's input, if there is a console. Interrupt
-    /// controllers are part of the virtual machine, not of these devices.
+    /// Creates the devices of `layout` and the debug-exit devices on a bus. Also returns the input of the serial port, if there
+    /// is one. Interrupt controllers are part of the virtual machine, not of these devices.
     ///
     /// # Errors
     ///
-    /// [`BusError`] when two devices overlap.
+    /// [`BusError`] when two devices overlap or a device extends past its address space.
     pub fn connect<V: Vm>(
         self,
         vm: &Arc<V>,

@@ -2,7 +2,7 @@
 
 use crate::{Device, DeviceAction, DeviceError, Outcome};
 
-/// Debug-exit device: a write ends the run with [`Outcome::DebugExit`] and the written value; reads give zero.
+/// Debug-exit device: a write ends the run with [`Outcome::DebugExit`] and the written value. Reads return zero.
 ///
 /// The value is little-endian, at any offset. Bytes after the first four are ignored.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,15 +8,16 @@ const PULSE_RESET: u8 = 0xfe;
 /// Status: the output buffer has a byte for the driver.
 const OUTPUT_FULL: u8 = 1 << 0;
 
-/// The command and status port (0x64) of an i8042 whose only function is command 0xfe, "reset the CPU".
+/// Keyboard controller (i8042) of a PC with one function: command 0xfe resets the machine.
 ///
-/// It occupies one port. Its status is always "output buffer full, input buffer empty": a driver that probes for a keyboard
-/// cannot drain the output and gives up at once, and a reset sequence that waits for an empty input buffer does not wait.
+/// The device has the command and status port only. Its status is always "output buffer full, input buffer empty": a driver
+/// that probes for a keyboard cannot drain the output and gives up at once, and a reset sequence that waits for an empty input
+/// buffer does not wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct I8042;
 
 impl I8042 {
-    /// Its I/O port on a PC.
+    /// I/O port of the commands and the status on a PC.
     pub const PORT: u16 = 0x64;
 }
 

@@ -30,10 +30,11 @@ const HOURS_24: u8 = 1 << 1;
 /// Register D: the time and the memory are valid.
 const VALID: u8 = 1 << 7;
 
-/// Real-time clock with the time in UTC. It is read-only and has no alarm and no periodic interrupt.
+/// Real-time clock (MC146818) with an index port and a data port. The time is in UTC. The guest cannot set it, and there is no
+/// alarm and no periodic interrupt.
 ///
-/// It has an index port and a data port. Without a clock, Linux waits for a second or more, several times during boot, for
-/// the end of an update cycle, because reads of a port without a device give all ones.
+/// A PC should have one: reads of a port without a device return all ones, so Linux would wait several times during boot, for
+/// a second or more, for the end of an update cycle.
 pub struct Rtc {
     index: u8,
     clock: Box<dyn Fn() -> SystemTime + Send>,
@@ -55,12 +56,12 @@ impl Default for Rtc {
 }
 
 impl Rtc {
-    /// First of its two I/O ports on a PC.
+    /// First of the two I/O ports on a PC.
     pub const PORT: u16 = 0x70;
-    /// Number of its I/O ports.
+    /// Number of I/O ports.
     pub const LEN: u64 = 2;
 
-    /// A clock that tells the time of `clock`.
+    /// A device that reads the time from `clock`.
     #[must_use]
     pub fn new(clock: impl Fn() -> SystemTime + Send + 'static) -> Self {
         Self {

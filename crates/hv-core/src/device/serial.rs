@@ -12,7 +12,7 @@ use vm_superio::{Trigger, serial};
 
 use crate::{Device, DeviceAction, DeviceError, IrqError, Milestone, NullObserver, Observer};
 
-/// Edge-triggered interrupt line of a device.
+/// Edge-triggered interrupt line of a device. [`VmIrqLine`](crate::VmIrqLine) is the line of a virtual machine.
 pub trait IrqLine: Send {
     /// Raises and lowers the line.
     ///
@@ -26,11 +26,11 @@ pub trait IrqLine: Send {
 ///
 /// Implemented for every [`io::Write`] that is [`Send`].
 pub trait ConsoleOutput: Send {
-    /// Writes and flushes the next bytes of the output.
+    /// Writes all of `bytes` and flushes the output.
     ///
     /// # Errors
     ///
-    /// Errors of the host; an error ends the run.
+    /// Errors of the host. They end the run.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
@@ -41,7 +41,7 @@ impl<W: Write + Send> ConsoleOutput for W {
     }
 }
 
-/// Connections of a serial port.
+/// Configuration of a [`Serial`] port: interrupt line, output and observer.
 #[non_exhaustive]
 pub struct SerialConfig {
     /// Interrupt line, pulsed for "received data available" and "transmitter holding register empty".
@@ -53,7 +53,7 @@ pub struct SerialConfig {
 }
 
 impl SerialConfig {
-    /// A serial port with this interrupt line and output, without an observer.
+    /// A configuration with this interrupt line and output, without an observer.
     #[must_use]
     pub fn new(irq: Box<dyn IrqLine>, output: Box<dyn ConsoleOutput>) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl fmt::Debug for SerialConfig {
     }
 }
 
-/// A 16550A with eight registers of one byte. Its address is that of its range on the bus.
+/// Serial port: a 16550A UART with eight registers of one byte. Clones share the port.
 #[derive(Clone)]
 pub struct Serial(Arc<Mutex<Port>>);
 
@@ -101,7 +101,7 @@ impl Serial {
     /// Interrupt line of the first serial port of a PC.
     pub const COM1_IRQ: u32 = 4;
 
-    /// A port in its reset state.
+    /// A serial port in its reset state.
     #[must_use]
     pub fn new(config: SerialConfig) -> Self {
         let SerialConfig {
@@ -128,7 +128,8 @@ impl Serial {
     }
 }
 
-/// Input of a serial port. Clones share the port.
+/// Input of a serial port, from [`Serial::input`] or [`Board::console_input`](crate::Board::console_input). Clones share the
+/// port.
 #[derive(Clone)]
 pub struct SerialInput(Arc<Mutex<Port>>);
 
@@ -163,8 +164,8 @@ impl SerialInput {
     ///
     /// # Errors
     ///
-    /// [`InputError::Full`] when they do not fit into [`CAPACITY`](Self::CAPACITY); [`InputError::Device`] when the
-    /// interrupt cannot be raised.
+    /// [`InputError::Full`] when they do not fit into [`CAPACITY`](Self::CAPACITY); [`InputError::Device`] when the bytes are
+    /// queued and the interrupt cannot be raised.
     pub fn push(&self, bytes: &[u8]) -> Result<(), InputError> {
         let mut port = lock(&self.0);
         let room = Self::CAPACITY.saturating_sub(port.pending.len());

@@ -4,9 +4,9 @@ use boot_core::machine::Syscon;
 
 use crate::{Device, DeviceAction, DeviceError, Outcome};
 
-/// Device of a [`Syscon`]: writes of its values end the run.
+/// Device that a [`Syscon`] describes: a 32-bit write of the power-off or reset value to its register ends the run.
 ///
-/// Its range on the bus is that of the [`Syscon`]. Registers read as zero; other writes have no effect.
+/// Registers read as zero. Other writes have no effect. The range on the bus is [`Syscon::range`].
 #[derive(Clone, Debug)]
 pub struct SysconDevice(Syscon);
 

@@ -99,7 +99,7 @@ impl GicDevice {
         let mut state = GicState::default();
         for &(group, blocks) in self.vcpu_blocks() {
             state
-                .frame
+                .registers
                 .extend(self.read(group, blocks, self.vcpu_bits(index))?);
         }
         if self.is_v3 {
@@ -126,7 +126,7 @@ impl GicDevice {
                 let attribute = bits | u64::from(REDISTRIBUTOR_CONTROL);
                 attribute::set(&self.device, group, attribute, 0_u32).map_err(failed(group, attribute))?;
             }
-            self.write(group, blocks, bits, &state.frame)?;
+            self.write(group, blocks, bits, &state.registers)?;
         }
         for register in IccRegister::STATE {
             let Some(&value) = state.icc.get(register) else {

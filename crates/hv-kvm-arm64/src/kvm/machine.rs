@@ -11,7 +11,7 @@ use kvm_bindings::kvm_vcpu_init;
 use super::gic::GicDevice;
 use crate::{GicLayout, KvmError, VcpuFeatures};
 
-/// State that the handle of the machine and all its vCPUs share. Each of them keeps the guest's RAM mapped.
+/// State that the handle of the machine and all its vCPUs share. The RAM of the guest stays mapped while one of them exists.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) file: VmFile,
@@ -29,7 +29,7 @@ impl Machine {
         self.target
     }
 
-    /// The interrupt controller, which is created with the last vCPU.
+    /// The interrupt controller, which is created after the last vCPU.
     pub(super) fn gic(&self) -> Result<&GicDevice, KvmError> {
         self.gic.get().ok_or_else(|| {
             let created = self.created.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -40,13 +40,13 @@ impl Machine {
         })
     }
 
-    /// Registers vCPU `index` as created and initialised. Creates the interrupt controller with the last one.
+    /// Records that vCPU `index` was created and initialised. After the last vCPU, creates the interrupt controller.
     pub(super) fn created(&self, index: u32) -> Result<(), KvmError> {
         let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
         created.insert(index);
         if u32::try_from(created.len()) == Ok(self.vcpus) && self.gic.get().is_none() {
             let gic = GicDevice::new(self.file.fd(), &self.layout, self.vcpus)?;
-            // Only this function sets it, with the lock held.
+            // Does not fail: only this function sets it, with the lock held.
             let _ = self.gic.set(gic);
         }
         Ok(())

@@ -33,7 +33,7 @@ pub struct KvmVcpu {
     index: u32,
     /// The performance monitors are initialised.
     pmu_ready: bool,
-    /// State after creation, without the part of the interrupt controller, which [`GicDevice`](super::gic::GicDevice) has.
+    /// State after creation, without the interrupt controller: [`GicDevice`](super::gic::GicDevice) holds that part.
     reset_state: Box<VcpuState>,
 }
 
@@ -54,7 +54,7 @@ impl KvmVcpu {
         };
         vcpu.initialise()?;
         if vcpu.machine.features.sve {
-            // Before this, most ioctls fail and the vector lengths can still be changed.
+            // Until this call, most ioctls fail and the vector lengths can be changed.
             vcpu.file
                 .fd()
                 .vcpu_finalize(&i32::try_from(KVM_ARM_VCPU_SVE).unwrap_or_default())
@@ -99,7 +99,7 @@ impl KvmVcpu {
 
     fn write_number(&self, register: Register, value: u64) -> Result<(), KvmError> {
         let value =
-            RegisterValue::number(register, value.into()).ok_or(KvmError::RegisterSize { register })?;
+            RegisterValue::from_number(register, value.into()).ok_or(KvmError::RegisterSize { register })?;
         self.write(register, &value)
     }
 }
@@ -154,7 +154,7 @@ impl Vcpu for KvmVcpu {
 
     /// Resets the vCPU, its redistributor and its CPU interface to their state after creation.
     ///
-    /// Time counters and identification registers keep their values: the latter cannot change after the first run. No other
+    /// Time counters keep their values, and so do identification registers, which cannot change after the first run. No other
     /// vCPU may be running.
     fn reset(&mut self) -> Result<(), KvmError> {
         self.complete_io()?;

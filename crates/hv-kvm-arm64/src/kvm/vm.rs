@@ -27,10 +27,10 @@ use crate::{HostCapabilities, KvmError, Layout, VcpuFeatures, gic};
 /// Number of bits of guest physical addresses on hosts that do not report it.
 const DEFAULT_ADDRESS_BITS: u32 = 40;
 
-/// An arm64 machine under KVM. The kernel emulates the GIC, the timers and PSCI; other devices are on a bus.
+/// An arm64 machine on KVM. The kernel emulates the GIC, the timers and PSCI; other devices are on a bus.
 ///
 /// Interrupt lines are shared peripheral interrupts, counted from 0 as in device trees. The interrupt controller is created
-/// with the last vCPU; before that no vCPU can run.
+/// after the last vCPU; before that no vCPU can run.
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
@@ -54,12 +54,14 @@ fn address_bits(kvm: &Kvm) -> u32 {
 
 /// Creates a virtual machine with the largest guest physical address space of the host.
 fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
-    let vm = if kvm.check_extension(Cap::ArmVmIPASize) {
-        kvm.create_vm_with_ipa_size(address_bits(kvm))
-    } else {
-        kvm.create_vm()
-    };
-    vm.map_err(failed_request("KVM_CREATE_VM"))
+    let vm = hv_kvm::create_vm(|| {
+        if kvm.check_extension(Cap::ArmVmIPASize) {
+            kvm.create_vm_with_ipa_size(address_bits(kvm))
+        } else {
+            kvm.create_vm()
+        }
+    })?;
+    Ok(vm)
 }
 
 fn features(kvm: &Kvm) -> VcpuFeatures {
@@ -94,8 +96,8 @@ impl KvmVm {
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Open`] where there is no KVM, [`HarnessError::MissingCapability`] for a missing capability or feature,
-    /// and errors of KVM.
+    /// [`HarnessError::Open`] on a host without KVM, [`HarnessError::MissingCapability`] for a missing capability or vCPU
+    /// feature, and errors of KVM.
     pub fn new(layout: &Layout) -> Result<Self, KvmError> {
         let features = layout.features;
         let kvm = open()?;
@@ -114,7 +116,8 @@ impl KvmVm {
             }
         }
         let fd = create_vm(&kvm)?;
-        // Without it, an access without a valid instruction syndrome makes KVM_RUN fail, without the address.
+        // Without this capability, KVM_RUN fails on an access without a valid instruction syndrome and does not report the
+        // address.
         let nisv = kvm_enable_cap {
             cap: KVM_CAP_ARM_NISV_TO_USER,
             ..kvm_enable_cap::default()

@@ -55,7 +55,7 @@ impl Register {
     }
 }
 
-/// Name of a register, with its number if there are several of its kind.
+/// Name of a register. Registers of one kind, such as `X0` to `X30`, have a number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterName {
     prefix: &'static str,

@@ -10,7 +10,7 @@ macro_rules! system_registers {
 
         const NAMED: &[(Register, &str)] = &[
             $((Register::$name, stringify!($name)),)*
-            // Their names in the Arm ARM; the constants have KVM's.
+            // Names in the Arm ARM; the constants have the names of KVM.
             (Register::TIMER_CTL, "CNTV_CTL_EL0"),
             (Register::TIMER_CNT, "CNTVCT_EL0"),
             (Register::TIMER_CVAL, "CNTV_CVAL_EL0"),
@@ -24,7 +24,7 @@ macro_rules! system_registers {
 system_registers! {
     /// Main id of the CPU.
     MIDR_EL1 = 3 0 0 0 0,
-    /// The CPU's affinity: its address among the others.
+    /// Affinity: the address of the CPU in the machine.
     MPIDR_EL1 = 3 0 0 0 5,
     /// Revision id.
     REVIDR_EL1 = 3 0 0 0 6,
@@ -34,7 +34,7 @@ system_registers! {
     ID_AA64PFR1_EL1 = 3 0 0 4 1,
     /// SVE features.
     ID_AA64ZFR0_EL1 = 3 0 0 4 4,
-    /// Debug features 0: how many breakpoints and watchpoints there are, and the PMU's version.
+    /// Debug features 0: numbers of breakpoints and watchpoints, version of the PMU.
     ID_AA64DFR0_EL1 = 3 0 0 5 0,
     /// Debug features 1.
     ID_AA64DFR1_EL1 = 3 0 0 5 1,
@@ -94,7 +94,7 @@ system_registers! {
     ESR_EL1 = 3 0 5 2 0,
     /// Fault address.
     FAR_EL1 = 3 0 6 0 0,
-    /// Physical address that `AT` instructions found.
+    /// Physical address: the result of `AT` instructions.
     PAR_EL1 = 3 0 7 4 0,
     /// Performance monitors: enabled overflow interrupts.
     PMINTENSET_EL1 = 3 0 9 14 1,
@@ -116,7 +116,7 @@ system_registers! {
     CLIDR_EL1 = 3 1 0 0 1,
     /// Auxiliary id.
     AIDR_EL1 = 3 1 0 0 7,
-    /// Which cache `CCSIDR_EL1` describes.
+    /// Selection of the cache that `CCSIDR_EL1` describes.
     CSSELR_EL1 = 3 2 0 0 0,
     /// Cache type: line sizes.
     CTR_EL0 = 3 3 0 0 1,
@@ -155,8 +155,8 @@ system_registers! {
 }
 
 impl Register {
-    /// Breakpoint value `DBGBVR0_EL1` to `DBGBVR15_EL1`; `None` for other numbers. How many a CPU has is in
-    /// [`ID_AA64DFR0_EL1`](Self::ID_AA64DFR0_EL1); KVM keeps 16 of them.
+    /// Breakpoint value `DBGBVR0_EL1` to `DBGBVR15_EL1`; `None` for other numbers. KVM has all 16;
+    /// [`ID_AA64DFR0_EL1`](Self::ID_AA64DFR0_EL1) contains the number that the CPU implements.
     #[must_use]
     pub const fn dbgbvr(n: u8) -> Option<Self> {
         debug(n, 4)
@@ -193,7 +193,7 @@ impl Register {
     }
 }
 
-/// op0 2, op1 0, CRn 0; CRm is the number, op2 which of the four kinds.
+/// op0 2, op1 0, CRn 0; CRm is the number, op2 selects one of the four kinds.
 const fn debug(n: u8, op2: u8) -> Option<Register> {
     if n <= 15 {
         Some(Register::system(2, 0, 0, n, op2))
@@ -211,7 +211,7 @@ const fn pmu(n: u8, crm: u8) -> Option<Register> {
     }
 }
 
-/// Name of a system register, and its number if there are several of its kind.
+/// Name of a system register, and its number among the registers of its kind, if there are several.
 pub(super) fn name(id: Register) -> Option<(&'static str, Option<u16>)> {
     if let Some(&(_, name)) = NAMED.iter().find(|(named, _)| *named == id) {
         return Some((name, None));

@@ -8,9 +8,9 @@ use super::Register;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterValue(Box<[u8]>);
 
-/// A value has another size than its register.
+/// Error: a value has another size than its register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value for {register} has {found} bytes, the register has {expected}")]
+#[error("the value for {register} has {found} bytes, but the register has {expected}")]
 pub struct WidthError {
     /// The register.
     pub register: Register,
@@ -27,9 +27,9 @@ impl RegisterValue {
         Self(vec![0; register.size()].into())
     }
 
-    /// `value` for a `register` of up to 16 bytes; `None` if it does not fit or the register has more than 16 bytes.
+    /// `value` in the size of `register`; `None` if it does not fit or the size is not 4, 8 or 16 bytes.
     #[must_use]
-    pub fn number(register: Register, value: u128) -> Option<Self> {
+    pub fn from_number(register: Register, value: u128) -> Option<Self> {
         let bytes: Box<[u8]> = match register.size() {
             4 => u32::try_from(value).ok()?.to_ne_bytes().into(),
             8 => u64::try_from(value).ok()?.to_ne_bytes().into(),
@@ -57,7 +57,7 @@ impl RegisterValue {
         &mut self.0
     }
 
-    /// The value as a number; `None` for values longer than 16 bytes.
+    /// The value as a number; `None` for values of other sizes than 4, 8 and 16 bytes.
     #[must_use]
     pub fn to_number(&self) -> Option<u128> {
         let bytes = &*self.0;
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn numbers_fit_their_registers() {
         let check = |register: Register, value: u128, fits: bool| {
-            let found = RegisterValue::number(register, value);
+            let found = RegisterValue::from_number(register, value);
             assert_eq!(found.is_some(), fits, "{register} {value:#x}");
             if let Some(found) = found {
                 assert_eq!(found.to_number(), Some(value));

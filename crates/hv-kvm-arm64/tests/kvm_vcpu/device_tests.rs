@@ -53,7 +53,7 @@ fn run_with_page(
     board
         .bus_mut()
         .insert(AddressSpace::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
-    let outcome = board.boot(&state.into(), &hv_kvm_test::policy())?;
+    let outcome = board.boot(&state.into(), &hv_kvm_test::run_config())?;
     Ok((outcome, page))
 }
 
@@ -90,7 +90,7 @@ fn big_endian() -> TestResult {
             .insert(AddressSpace::Mmio, 0x0a00_0000, 0x1000, page.clone())?;
         let mut state = guest::entry();
         state.data_endian = endian;
-        let outcome = board.boot(&state.into(), &hv_kvm_test::policy())?;
+        let outcome = board.boot(&state.into(), &hv_kvm_test::run_config())?;
         let in_ram: [u8; 4] = memory.memory().read_obj(GuestAddress(guest::DATA))?;
         expect("in RAM", &in_ram, &bytes)?;
         let writes = vec![(0, bytes.to_vec())];
@@ -109,7 +109,7 @@ fn entry_state() -> TestResult {
     let (sp, pstate) = (state.sp_el1, state.pstate);
     expect(
         "outcome",
-        &board.boot(&state.into(), &hv_kvm_test::policy())?,
+        &board.boot(&state.into(), &hv_kvm_test::run_config())?,
         &Outcome::DebugExit(0),
     )?;
     let found: [u64; 10] = memory.memory().read_obj(GuestAddress(guest::DATA))?;
@@ -144,10 +144,10 @@ fn console() -> TestResult {
         .with_console(console.clone())
         .with_observer(timeline.clone());
     let (mut board, _memory) = guest::board(guest_code::console(), 1, devices)?;
-    let policy = hv_kvm_test::policy().with_observer(timeline.clone());
+    let run_config = hv_kvm_test::run_config().with_observer(timeline.clone());
     expect(
         "outcome",
-        &board.boot(&guest::entry().into(), &policy)?,
+        &board.boot(&guest::entry().into(), &run_config)?,
         &Outcome::DebugExit(0),
     )?;
     expect("console", &console.bytes(), &b"ok".to_vec())?;
@@ -180,13 +180,13 @@ fn serial_interrupt() -> TestResult {
     let input = board.console_input().ok_or("the machine has a console")?;
     input.push(b"q")?;
     let intid = virt::SERIAL_LINE + 32;
-    let outcome = board.boot(&interrupt_entry(intid.into(), SERIAL), &hv_kvm_test::policy())?;
+    let outcome = board.boot(&interrupt_entry(intid.into(), SERIAL), &hv_kvm_test::run_config())?;
     expect_outcome(&outcome, &Outcome::DebugExit(u32::from(b'q') << 16 | intid))
 }
 
 fn timer_interrupt() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::interrupt(), 1, guest::devices())?;
-    let outcome = board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::policy())?;
+    let outcome = board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::run_config())?;
     expect_outcome(&outcome, &Outcome::DebugExit(27))
 }
 
@@ -208,7 +208,7 @@ fn interrupts_without_its() -> TestResult {
     )?;
     expect(
         "first vCPU",
-        &board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::policy())?,
+        &board.boot(&interrupt_entry(27, TIMER), &hv_kvm_test::run_config())?,
         &Outcome::DebugExit(27),
     )?;
     Ok(None)

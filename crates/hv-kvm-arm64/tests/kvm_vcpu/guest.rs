@@ -7,7 +7,7 @@ use guest_ram::GuestRam;
 use hv_core::{Outcome, virt};
 use hv_kvm_arm64::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, VcpuFeatures, board_on_kvm};
 pub(crate) use hv_kvm_test::{CheckResult as Check, Console, TestResult, expect};
-use hv_kvm_test::{explain, policy};
+use hv_kvm_test::{explain, run_config};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub(crate) type Test = (&'static str, fn() -> TestResult);
@@ -93,7 +93,7 @@ pub(crate) fn board_with(
 /// Runs `code` from `state` on one vCPU with the usual devices.
 pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
     let (mut board, _memory) = board(code, 1, devices())?;
-    Ok(board.boot(&CpuState::from(state), &policy())?)
+    Ok(board.boot(&CpuState::from(state), &run_config())?)
 }
 
 /// Checks how a guest ended, as a whole test.

@@ -78,7 +78,7 @@ fn deadline(code: &[u8]) -> TestResult {
     let state = guest::entry().into();
     expect(
         "first run",
-        &board.boot(&state, &hv_kvm_test::short_policy())?,
+        &board.boot(&state, &hv_kvm_test::short_run_config())?,
         &Outcome::Deadline,
     )?;
     memory
@@ -86,7 +86,7 @@ fn deadline(code: &[u8]) -> TestResult {
         .write_slice(guest_code::exit(), GuestAddress(guest::CODE))?;
     hv_core::reset_vcpus(board.vcpus_mut())?;
     expect_outcome(
-        &board.boot(&state, &hv_kvm_test::policy())?,
+        &board.boot(&state, &hv_kvm_test::run_config())?,
         &Outcome::DebugExit(0x1234_5664),
     )
 }
@@ -96,16 +96,16 @@ fn stop_from_another_thread() -> TestResult {
         // More vCPUs than host CPUs: the others wait for CPU_ON, and have to come out as well.
         let (mut board, _memory) = guest::board(code, 4, guest::devices())?;
         let stop = StopHandle::new();
-        let policy = hv_kvm_test::policy().with_stop(stop.clone());
+        let run_config = hv_kvm_test::run_config().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
         });
-        let outcome = board.boot(&guest::entry().into(), &policy)?;
+        let outcome = board.boot(&guest::entry().into(), &run_config)?;
         stopper.join().ok().ok_or("the stopping thread panicked")?;
         expect("outcome", &outcome, &Outcome::Stopped)?;
         // A handle that was stopped ends the next run at once.
-        expect("again", &board.resume(&policy)?, &Outcome::Stopped)?;
+        expect("again", &board.resume(&run_config)?, &Outcome::Stopped)?;
     }
     Ok(None)
 }
@@ -134,7 +134,7 @@ fn execution_outside_memory() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::jump_to_nowhere(), 1, guest::devices())?;
     expect(
         "outcome",
-        &board.boot(&guest::entry().into(), &hv_kvm_test::short_policy())?,
+        &board.boot(&guest::entry().into(), &hv_kvm_test::short_run_config())?,
         &Outcome::Deadline,
     )?;
     let [vcpu] = board.vcpus_mut() else {
@@ -154,19 +154,19 @@ fn unmapped_slot_is_device_space() -> TestResult {
         board.vm().map_ram(1, ram)?;
     }
     let state = guest::entry().into();
-    let policy = hv_kvm_test::policy().with_unhandled_access(UnhandledAccessPolicy::Crash);
+    let run_config = hv_kvm_test::run_config().with_unhandled_access(UnhandledAccessPolicy::Crash);
     expect(
         "mapped",
-        &board.boot(&state, &policy)?,
+        &board.boot(&state, &run_config)?,
         &Outcome::DebugExit(0x5107),
     )?;
     let ram = board.vm().unmap_ram(1)?;
     expect("address of the slot", &ram.range().start(), &base)?;
-    let report = crash(board.boot(&state, &policy)?)?;
+    let report = crash(board.boot(&state, &run_config)?)?;
     let access = Access::new(AddressSpace::Mmio, AccessKind::Read, base, 4);
     expect("unmapped", &report.fault, &Fault::UnhandledAccess(access))?;
     board.vm().map_ram(1, ram)?;
-    expect_outcome(&board.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))
+    expect_outcome(&board.boot(&state, &run_config)?, &Outcome::DebugExit(0x5107))
 }
 
 /// A vCPU can run when everybody else has dropped the machine and the memory.
@@ -212,7 +212,7 @@ fn secondaries(vcpus: u32) -> TestResult {
         memory.memory().write_obj(0_u32, GuestAddress(guest::DATA))?;
         expect(
             round,
-            &board.boot(&state, &hv_kvm_test::policy())?,
+            &board.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(vcpus - 1),
         )?;
         let affinities: Vec<_> = recorder
@@ -345,13 +345,13 @@ fn features_are_checked() -> TestResult {
                 guest::board_with(guest_code::exit(), &layout, features, guest::devices())?;
             expect(
                 &format!("{features:?}"),
-                &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
+                &board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?,
                 &Outcome::DebugExit(0x1234_5664),
             )?;
             hv_core::reset_vcpus(board.vcpus_mut())?;
             expect(
                 &format!("{features:?} after a reset"),
-                &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
+                &board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?,
                 &Outcome::DebugExit(0x1234_5664),
             )?;
         } else {
@@ -395,15 +395,15 @@ fn gic_v2() -> TestResult {
             // Enabled, pending from the first vCPU, a priority; the CPU interface's priority mask.
             dirty
                 .gic
-                .frame
+                .registers
                 .extend([(0x100, 0x0800_ffff), (0xf20, 1), (0x400, 0x1020_3040), (4, 0x1e)]);
             vcpu.restore_state(&dirty)?;
-            let found = vcpu.save_state()?.gic.frame;
+            let found = vcpu.save_state()?.gic.registers;
             for offset in [0x100, 0xf20, 0x400, 4] {
                 expect(
                     &format!("GICv2 {offset:#x}"),
                     &found.get(&offset),
-                    &dirty.gic.frame.get(&offset),
+                    &dirty.gic.registers.get(&offset),
                 )?;
             }
             vcpu.reset()?;
@@ -411,7 +411,7 @@ fn gic_v2() -> TestResult {
         }
         expect(
             "outcome",
-            &board.boot(&guest::entry().into(), &hv_kvm_test::policy())?,
+            &board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(0x1234_5664),
         )?;
         hv_core::reset_vcpus(board.vcpus_mut())?;

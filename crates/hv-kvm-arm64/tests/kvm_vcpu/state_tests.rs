@@ -19,14 +19,18 @@ pub(crate) const TESTS: &[Test] = &[
     ("state::whole_state_round_trip", whole_state_round_trip),
     ("state::single_registers", single_registers),
     ("state::register_errors", register_errors),
-    ("state::dirty_by_guest_reset_compare", dirty_by_guest),
-    ("state::dirty_every_register_reset_compare", || {
-        dirty_by_harness(VcpuFeatures::default())
+    (
+        "state::reset_after_changes_by_the_guest",
+        reset_after_changes_by_the_guest,
+    ),
+    ("state::reset_after_changes_by_the_harness", || {
+        reset_after_changes_by_the_harness(VcpuFeatures::default())
     }),
-    ("state::dirty_every_register_of_every_feature", || {
-        dirty_by_harness(KvmVm::host_capabilities()?.features)
-    }),
-    ("state::reset_starts_again", reset_starts_again),
+    (
+        "state::reset_after_changes_by_the_harness_with_all_features",
+        || reset_after_changes_by_the_harness(KvmVm::host_capabilities()?.features),
+    ),
+    ("state::boot_after_reset", boot_after_reset),
     ("state::access_is_complete_when_state_is_read", access_is_complete),
     ("state::reset_in_the_middle_of_an_access", reset_in_the_middle),
 ];
@@ -65,9 +69,17 @@ fn difference(found: &VcpuState, expected: &VcpuState) -> Option<String> {
             note(format!("{id:?}"), format!("{a:x?}"), format!("{b:x?}"));
         }
     }
-    let offsets: BTreeSet<_> = found.gic.frame.keys().chain(expected.gic.frame.keys()).collect();
+    let offsets: BTreeSet<_> = found
+        .gic
+        .registers
+        .keys()
+        .chain(expected.gic.registers.keys())
+        .collect();
     for offset in offsets {
-        let (a, b) = (found.gic.frame.get(offset), expected.gic.frame.get(offset));
+        let (a, b) = (
+            found.gic.registers.get(offset),
+            expected.gic.registers.get(offset),
+        );
         if a != b {
             note(
                 format!("redistributor {offset:#x}"),
@@ -95,7 +107,7 @@ fn vcpu_reset_state() -> Result<KvmVcpu, Box<dyn Error>> {
 }
 
 fn number(id: Register, value: u128) -> Result<RegisterValue, Box<dyn Error>> {
-    Ok(RegisterValue::number(id, value).ok_or(format!("{value:#x} does not fit {id}"))?)
+    Ok(RegisterValue::from_number(id, value).ok_or(format!("{value:#x} does not fit {id}"))?)
 }
 
 fn boot_state_round_trip() -> TestResult {
@@ -196,7 +208,7 @@ fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
         (0x78, 0x8012_0280),
         (0x00, 7),
     ] {
-        state.gic.frame.insert(offset, value);
+        state.gic.registers.insert(offset, value);
     }
     Ok(state)
 }
@@ -256,14 +268,14 @@ fn register_errors() -> TestResult {
     }
 }
 
-fn dirty_by_guest() -> TestResult {
+fn reset_after_changes_by_the_guest() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::dirty(), 1, guest::devices())?;
     let [vcpu] = board.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
     let reset_state = vcpu.save_state()?;
     let shared = board.vm().save_distributor()?;
-    let outcome = board.boot(&guest::entry().into(), &hv_kvm_test::policy())?;
+    let outcome = board.boot(&guest::entry().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(2))?;
     let [vcpu] = board.vcpus_mut() else {
         return Err("there is one vCPU".into());
@@ -298,7 +310,7 @@ fn dirty_by_guest() -> TestResult {
     // SGI 0 is pending.
     expect(
         "pending",
-        &dirty.gic.frame.get(&0x1_0200).map(|word| word & 1),
+        &dirty.gic.registers.get(&0x1_0200).map(|word| word & 1),
         &Some(1),
     )?;
     let dirty_shared = board.vm().save_distributor()?;
@@ -328,7 +340,7 @@ fn dirty_by_guest() -> TestResult {
 }
 
 /// Writes the opposite of every register that there is, and where the kernel does not take that, some of its bits.
-fn dirty_by_harness(features: VcpuFeatures) -> TestResult {
+fn reset_after_changes_by_the_harness(features: VcpuFeatures) -> TestResult {
     let mut vcpu = fresh_vcpu_with(features)?;
     let reset_state = vcpu.save_state()?;
     let (mut dirty, mut clean) = (0, Vec::new());
@@ -389,7 +401,7 @@ fn dirty_by_harness(features: VcpuFeatures) -> TestResult {
     Ok(None)
 }
 
-fn reset_starts_again() -> TestResult {
+fn boot_after_reset() -> TestResult {
     let (mut board, _memory) = guest::board(guest_code::interrupt(), 1, guest::devices())?;
     let mut state = guest::entry();
     let [x0, x1, ..] = &mut state.x;
@@ -399,7 +411,7 @@ fn reset_starts_again() -> TestResult {
         // The interrupt is active when the guest ends: without a reset no other would come.
         expect(
             round,
-            &board.boot(&state, &hv_kvm_test::policy())?,
+            &board.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(27),
         )?;
         hv_core::reset_vcpus(board.vcpus_mut())?;

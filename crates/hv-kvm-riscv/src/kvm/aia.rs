@@ -1,8 +1,7 @@
 //! Advanced interrupt architecture (AIA) in the kernel: an APLIC, and an IMSIC for each vCPU.
 //!
-//! Order of operations, from Documentation/virt/kvm/devices/ and the checks of the kernel: create the device before any vCPU runs;
-//! set sources, identities and the APLIC's address; create all vCPUs; set the address of each vCPU's interrupt file;
-//! initialise.
+//! The kernel requires this order of operations: create the device before any vCPU runs; set sources, identities and the address
+//! of the APLIC; create all vCPUs; set the address of each vCPU's interrupt file; initialise the device.
 #![expect(unsafe_code, reason = "passes addresses of integers to KVM_GET_DEVICE_ATTR")]
 
 use std::{
@@ -55,7 +54,7 @@ pub(super) struct Aia {
     /// The interrupt files.
     imsics: GuestRange,
     /// Whether the device is initialised; before that its registers are not accessible.
-    finished: AtomicBool,
+    initialised: AtomicBool,
 }
 
 /// Creates the device.
@@ -108,13 +107,13 @@ impl Aia {
             device,
             vcpus,
             imsics,
-            finished: AtomicBool::new(false),
+            initialised: AtomicBool::new(false),
         }))
     }
 
-    /// Initialises the device after the creation of all vCPUs. `order` has their numbers in the order of creation.
-    pub(super) fn finish(&self, order: &[u32]) -> Result<(), KvmError> {
-        for (attribute, index) in (1..).zip(order) {
+    /// Initialises the device after the creation of all vCPUs. `vcpus` has their numbers in the order of creation.
+    pub(super) fn initialise(&self, vcpus: &[u32]) -> Result<(), KvmError> {
+        for (attribute, index) in (1..).zip(vcpus) {
             let offset = u64::from(KVM_DEV_RISCV_IMSIC_SIZE).saturating_mul(u64::from(*index));
             // The layout has space for all vCPUs. Attribute 0 is the APLIC; from attribute 1 on, the kernel numbers vCPUs in
             // the order of creation.
@@ -128,14 +127,14 @@ impl Aia {
         self.device
             .set_device_attr(&attr)
             .map_err(failed_request("KVM_DEV_RISCV_AIA_CTRL_INIT"))?;
-        self.finished.store(true, Ordering::Release);
+        self.initialised.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Registers of an interrupt file; empty before all vCPUs exist.
     fn imsic_registers(&self) -> impl Iterator<Item = ImsicRegister> + use<> {
-        let is_finished = self.finished.load(Ordering::Acquire);
-        ImsicRegister::all(self.ids).filter(move |_| is_finished)
+        let is_initialised = self.initialised.load(Ordering::Acquire);
+        ImsicRegister::all(self.ids).filter(move |_| is_initialised)
     }
 
     /// Reads the interrupt file of vCPU `index`; empty before all vCPUs exist.
@@ -170,7 +169,7 @@ impl Aia {
         self.imsic_registers().map(|register| (register, 0)).collect()
     }
 
-    /// Checks a source: the kernel ignores sources that do not exist.
+    /// Refuses a source that does not exist. The kernel would ignore it.
     pub(super) fn check_source(&self, source: u32) -> Result<(), IrqError> {
         if (1..=self.sources).contains(&source) {
             return Ok(());

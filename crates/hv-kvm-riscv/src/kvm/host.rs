@@ -6,14 +6,13 @@ use boot_core::machine::{Isa, MmuType};
 use hv_core::{NullObserver, Vm as _};
 use hv_kvm::HarnessError;
 
-use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
+use super::{aia, machine, vcpu::KvmVcpu, vm::KvmVm};
 use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
 
 /// Queries a temporary virtual machine.
 pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
-    let scratch = machine::open()?
-        .create_vm()
-        .map_err(failed_request("KVM_CREATE_VM"))?;
+    let kvm = machine::open()?;
+    let scratch = hv_kvm::create_vm(|| kvm.create_vm())?;
     let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     let vm = KvmVm::new(&Layout::vcpus_only(1), console)?;
@@ -46,12 +45,10 @@ fn number(vcpu: &mut KvmVcpu, register: Register) -> Result<u64, KvmError> {
 
 /// A number of at most 32 bits, the size of its device tree property.
 fn number_u32(vcpu: &mut KvmVcpu, register: Register) -> Result<u32, KvmError> {
-    let found = number(vcpu, register)?;
-    u32::try_from(found).ok().ok_or(KvmError::HostMismatch {
-        what: "number in a device tree",
-        found,
-        expected: u32::MAX.into(),
-    })
+    let value = number(vcpu, register)?;
+    u32::try_from(value)
+        .ok()
+        .ok_or(KvmError::NumberTooLarge { register, value })
 }
 
 fn optional(vcpu: &mut KvmVcpu, register: Register) -> Result<Option<u32>, KvmError> {

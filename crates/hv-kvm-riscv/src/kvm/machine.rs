@@ -22,7 +22,7 @@ use crate::{HartInterrupts, ImsicRegister, KvmError, Plic, sbi::SbiConsole};
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 
-/// State that the handle of the machine and all its vCPUs share. Each of them keeps the guest's RAM mapped.
+/// State that the handle of the machine and all its vCPUs share. The RAM of the guest stays mapped while one of them exists.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) file: VmFile,
@@ -39,8 +39,8 @@ pub(super) struct Machine {
 /// The vCPUs that were created.
 #[derive(Debug, Default)]
 pub(super) struct Harts {
-    /// vCPU numbers in the order of creation, by which the AIA attributes are numbered.
-    order: Vec<u32>,
+    /// vCPU numbers in the order of creation, which is the order of the AIA attributes.
+    created: Vec<u32>,
     handles: BTreeMap<u32, OwnedFd>,
 }
 
@@ -86,7 +86,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Machine {
-    /// Sets the external interrupt input of a vCPU. For a vCPU that does not exist yet, its creation does this.
+    /// Sets the external interrupt input of a vCPU. For a vCPU that does not exist yet, [`create_hart`](Self::create_hart) sets
+    /// it.
     fn interrupt(&self, hart: u32, level: bool) -> Result<(), KvmError> {
         let harts = lock(&self.harts);
         match harts.handles.get(&hart) {
@@ -128,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// Creates vCPU `index` in the kernel and completes it with `set_up`, before interrupts can reach it.
+    /// Creates vCPU `index` in the kernel and calls `set_up` before interrupts can reach the vCPU.
     pub(super) fn create_hart<T>(
         &self,
         index: u32,
@@ -149,13 +150,13 @@ impl Machine {
         let handle = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
             .try_clone_to_owned()
             .map_err(|error| HarnessError::request("fcntl(F_DUPFD_CLOEXEC)", error))?;
-        harts.order.push(index);
+        harts.created.push(index);
         let vcpu = set_up(fd)?;
         harts.handles.insert(index, handle);
-        let all = u32::try_from(harts.order.len()) == Ok(count);
+        let all = u32::try_from(harts.created.len()) == Ok(count);
         if let (Irqchip::Aia(aia), true) = (&self.irqchip, all) {
             // The AIA is initialised between the creation of the last vCPU and the first run.
-            aia.finish(&harts.order)?;
+            aia.initialise(&harts.created)?;
         }
         drop(harts);
         self.resend(index)?;

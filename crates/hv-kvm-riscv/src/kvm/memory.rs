@@ -15,7 +15,7 @@ use crate::sbi::GuestMemoryAccess;
 /// RAM slots by their numbers.
 type Slots = BTreeMap<u32, RamRegion>;
 
-/// Guest memory of a machine. The slots do not change during a copy.
+/// Guest memory of a machine. The slots are locked during a copy.
 pub(super) struct Memory<'a>(pub(super) &'a VmFile);
 
 /// Pieces of slots (slot, offset, length) that cover `address .. address + len`; `None` if not all of it is RAM.

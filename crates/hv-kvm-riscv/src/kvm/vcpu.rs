@@ -47,7 +47,7 @@ impl KvmVcpu {
         vcpu.configure()?;
         // The set of registers depends on the enabled extensions.
         vcpu.registers = vcpu.list()?;
-        vcpu.write_activity(if index == 0 {
+        vcpu.write_mp_state(if index == 0 {
             MpState::RUNNABLE
         } else {
             MpState::STOPPED
@@ -74,10 +74,8 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// Enables the extensions of the description.
-    ///
-    /// Disables extensions that are not described, where KVM supports that. Guests do not use extensions that are not
-    /// described.
+    /// Enables the extensions of the description, and disables all others that KVM can disable. The guest should not use the
+    /// remaining ones, because they are not described.
     fn configure_isa(&self, hart: &RiscvHart) -> Result<(), KvmError> {
         for name in hart.isa.extensions() {
             let register = IsaExtension::from_name(name).map(Register::isa);
@@ -164,7 +162,7 @@ impl KvmVcpu {
         Ok(())
     }
 
-    fn read_activity(&self) -> Result<MpState, KvmError> {
+    fn read_mp_state(&self) -> Result<MpState, KvmError> {
         let state = self
             .file
             .fd()
@@ -173,7 +171,7 @@ impl KvmVcpu {
         Ok(MpState(state.mp_state))
     }
 
-    fn write_activity(&self, mp_state: MpState) -> Result<(), KvmError> {
+    fn write_mp_state(&self, mp_state: MpState) -> Result<(), KvmError> {
         self.file
             .fd()
             .set_mp_state(kvm_mp_state { mp_state: mp_state.0 })

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{IrqchipLayout, KvmError, Layout, Plic, sbi::SbiConsole};
 
-/// A riscv64 machine under KVM. The kernel emulates timers, interrupts between harts and hart state management. The interrupt
+/// A riscv64 machine on KVM. The kernel emulates timers, interrupts between harts and hart state management. The interrupt
 /// controller for devices is the AIA in the kernel or a PLIC in user space, according to the layout.
 ///
 /// Interrupt lines are sources of the PLIC or APLIC, from 1 up.
@@ -27,17 +27,17 @@ pub struct KvmVm(Arc<Machine>);
 const PAGE: u64 = 4096;
 
 impl KvmVm {
-    /// Creates a machine with the vCPUs and the interrupt controller of `layout`, without RAM. `console` handles the SBI
-    /// consoles.
+    /// Creates a machine for the vCPUs and with the interrupt controller of `layout`, without RAM. `console` handles the SBI
+    /// calls of the guest that KVM forwards.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM; [`KvmError::HostMismatch`] for more vCPUs
+    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM; [`KvmError::HostMismatch`] for more vCPUs
     /// than the host supports; errors of KVM.
     pub fn new(layout: &Layout, console: SbiConsole) -> Result<Self, KvmError> {
         let kvm = open()?;
         let vcpus = layout.vcpus;
-        let fd = kvm.create_vm().map_err(failed_request("KVM_CREATE_VM"))?;
+        let fd = hv_kvm::create_vm(|| kvm.create_vm())?;
         let max = u32::try_from(fd.check_extension_int(Cap::MaxVcpus)).unwrap_or(0);
         if vcpus > max {
             return Err(KvmError::HostMismatch {
@@ -68,7 +68,7 @@ impl KvmVm {
         })))
     }
 
-    /// The PLIC, if the machine has one. The caller adds it to the bus at the range of the layout.
+    /// The PLIC, if the machine has one. The caller adds it to the bus at the range in the layout.
     #[must_use]
     pub fn plic(&self) -> Option<Plic> {
         match &self.0.irqchip {

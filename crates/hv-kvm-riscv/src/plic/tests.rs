@@ -2,7 +2,7 @@ use std::{error::Error, sync::PoisonError};
 
 use super::*;
 
-/// What the harts were told, in order.
+/// Records the levels of the harts' inputs in order.
 #[derive(Clone, Default)]
 struct Harts(Arc<Mutex<Vec<(u32, bool)>>>);
 
@@ -19,7 +19,7 @@ impl HartInterrupts for Harts {
     }
 }
 
-/// A hart that cannot be interrupted.
+/// Inputs that cannot be set.
 struct Broken;
 
 impl HartInterrupts for Broken {
@@ -40,12 +40,11 @@ fn read(plic: &mut Plic, offset: u64) -> u32 {
 }
 
 fn write(plic: &mut Plic, offset: u64, value: u32) {
-    let verdict = plic.write(offset, &value.to_le_bytes()).unwrap();
-    assert_eq!(verdict, DeviceAction::Continue);
+    let action = plic.write(offset, &value.to_le_bytes()).unwrap();
+    assert_eq!(action, DeviceAction::Continue);
 }
 
-/// A controller with 40 sources and two harts; the first takes all sources, the second none, and every source has
-/// priority 1.
+/// A controller with 40 sources of priority 1 and two harts. All sources are enabled for the first hart, none for the second.
 fn plic() -> (Plic, Harts) {
     let harts = Harts::default();
     let mut plic = Plic::new(40, 2, harts.clone());
@@ -65,11 +64,11 @@ fn an_interrupt_from_edge_to_completion() {
     assert_eq!(harts.take(), [(0, true)]);
     assert_eq!(read(&mut plic, 0x1004), 1 << 1, "pending");
     plic.set_irq(33, false).unwrap();
-    assert_eq!(harts.take(), [], "a line that falls does not take it back");
+    assert_eq!(harts.take(), [], "a falling edge does not clear a pending source");
     assert_eq!(read(&mut plic, CLAIM_0), 33);
     assert_eq!(harts.take(), [(0, false)]);
     assert_eq!(read(&mut plic, 0x1004), 0);
-    assert_eq!(read(&mut plic, CLAIM_0), 0, "nothing more to claim");
+    assert_eq!(read(&mut plic, CLAIM_0), 0, "no other source is pending");
     write(&mut plic, CLAIM_0, 33);
     assert_eq!(harts.take(), []);
 }
@@ -79,7 +78,7 @@ fn a_high_line_interrupts_again_after_completion() {
     let (mut plic, harts) = plic();
     plic.set_irq(5, true).unwrap();
     assert_eq!(read(&mut plic, CLAIM_0), 5);
-    assert_eq!(read(&mut plic, CLAIM_0), 0, "not before completion");
+    assert_eq!(read(&mut plic, CLAIM_0), 0, "a claimed source is not pending");
     harts.take();
     write(&mut plic, CLAIM_0, 5);
     assert_eq!(harts.take(), [(0, true)]);
@@ -87,7 +86,7 @@ fn a_high_line_interrupts_again_after_completion() {
 }
 
 #[test]
-fn an_edge_during_service_is_kept() {
+fn an_edge_between_claim_and_completion_is_kept() {
     let (mut plic, harts) = plic();
     let pulse = |plic: &Plic| {
         plic.set_irq(5, true).unwrap();
@@ -102,11 +101,11 @@ fn an_edge_during_service_is_kept() {
     assert_eq!(harts.take(), [(0, true)]);
     assert_eq!(read(&mut plic, CLAIM_0), 5);
     write(&mut plic, CLAIM_0, 5);
-    assert_eq!(read(&mut plic, CLAIM_0), 0, "once, not twice");
+    assert_eq!(read(&mut plic, CLAIM_0), 0, "two edges are one interrupt");
 }
 
 #[test]
-fn priorities_decide_and_equals_go_by_number() {
+fn claims_are_ordered_by_priority_then_by_number() {
     let (mut plic, _) = plic();
     write(&mut plic, 4 * 7, 3);
     write(&mut plic, 4 * 20, 3);
@@ -121,12 +120,12 @@ fn priorities_decide_and_equals_go_by_number() {
 }
 
 #[test]
-fn thresholds_hold_notifications_back() {
+fn thresholds_mask_notifications() {
     let (mut plic, harts) = plic();
     write(&mut plic, THRESHOLD_0, 1);
     plic.set_irq(4, true).unwrap();
     assert_eq!(harts.take(), [], "priority 1 is not above threshold 1");
-    // "The PLIC will ... return the ID of the highest-priority pending interrupt" whatever the threshold is.
+    // A claim does not depend on the threshold.
     assert_eq!(read(&mut plic, CLAIM_0), 4);
     write(&mut plic, CLAIM_0, 4);
     write(&mut plic, THRESHOLD_0, 0);
@@ -134,19 +133,19 @@ fn thresholds_hold_notifications_back() {
     write(&mut plic, THRESHOLD_0, 7);
     assert_eq!(harts.take(), [(0, false)]);
     write(&mut plic, THRESHOLD_0, u32::MAX);
-    assert_eq!(read(&mut plic, THRESHOLD_0), 7, "three bits");
+    assert_eq!(read(&mut plic, THRESHOLD_0), 7, "thresholds have three bits");
 }
 
 #[test]
-fn harts_are_told_apart() {
+fn contexts_are_independent() {
     let (mut plic, harts) = plic();
     plic.set_irq(9, true).unwrap();
     assert_eq!(harts.take(), [(0, true)]);
     write(&mut plic, 0x2080, 1 << 9);
     assert_eq!(harts.take(), [(1, true)]);
     assert_eq!(read(&mut plic, CLAIM_1), 9);
-    assert_eq!(harts.take(), [(0, false), (1, false)], "one of them gets it");
-    // "the completion is silently ignored" where the source is not enabled for the context.
+    assert_eq!(harts.take(), [(0, false), (1, false)], "only one hart claims it");
+    // A completion is ignored if the source is not enabled for the context.
     write(&mut plic, 0x2080, 0);
     write(&mut plic, CLAIM_1, 9);
     assert_eq!(harts.take(), []);
@@ -155,9 +154,9 @@ fn harts_are_told_apart() {
 }
 
 #[test]
-fn registers_that_do_not_exist() {
+fn absent_registers_read_as_zero() {
     let (mut plic, harts) = plic();
-    // Source 0 and sources past the last cannot be enabled, and have no priority.
+    // Source 0 and sources above the highest one cannot be enabled and have no priority.
     assert_eq!(read(&mut plic, 0x2000), !1);
     assert_eq!(read(&mut plic, 0x2004), 0x1ff);
     for offset in [
@@ -176,8 +175,8 @@ fn registers_that_do_not_exist() {
         assert_eq!(read(&mut plic, offset), 0, "{offset:#x}");
     }
     write(&mut plic, 4, u32::MAX);
-    assert_eq!(read(&mut plic, 4), 7, "three bits");
-    // Completions of what was never claimed.
+    assert_eq!(read(&mut plic, 4), 7, "priorities have three bits");
+    // Completions of sources that were not claimed.
     for source in [0, 3, 41, u32::MAX] {
         write(&mut plic, CLAIM_0, source);
     }
@@ -188,7 +187,7 @@ fn registers_that_do_not_exist() {
 }
 
 #[test]
-fn accesses_of_other_widths_do_nothing() {
+fn accesses_of_other_widths_have_no_effect() {
     let (mut plic, harts) = plic();
     plic.set_irq(1, true).unwrap();
     for (offset, len) in [(CLAIM_0, 1), (CLAIM_0, 2), (CLAIM_0 - 4, 8), (CLAIM_0 + 2, 4)] {
@@ -198,11 +197,11 @@ fn accesses_of_other_widths_do_nothing() {
         plic.write(offset, &data).unwrap();
     }
     assert_eq!(harts.take(), [(0, true)]);
-    assert_eq!(read(&mut plic, CLAIM_0), 1, "still there");
+    assert_eq!(read(&mut plic, CLAIM_0), 1, "still pending");
 }
 
 #[test]
-fn a_reset_forgets_all_but_the_lines() {
+fn a_reset_keeps_only_the_levels_of_the_lines() {
     let (mut plic, harts) = plic();
     plic.set_irq(1, true).unwrap();
     plic.set_irq(2, true).unwrap();
@@ -221,7 +220,7 @@ fn a_reset_forgets_all_but_the_lines() {
 }
 
 #[test]
-fn harts_are_told_once_more_on_demand() {
+fn resend_sets_the_input_of_one_hart() {
     let (plic, harts) = plic();
     plic.set_irq(1, true).unwrap();
     harts.take();
@@ -232,7 +231,7 @@ fn harts_are_told_once_more_on_demand() {
 }
 
 #[test]
-fn a_hart_that_cannot_be_interrupted_is_an_error() {
+fn errors_of_the_inputs_are_returned() {
     let mut plic = Plic::new(1, 1, Broken);
     write(&mut plic, 4, 1);
     plic.write(0x2000, &2_u32.to_le_bytes()).unwrap();
@@ -242,7 +241,7 @@ fn a_hart_that_cannot_be_interrupted_is_an_error() {
 }
 
 #[test]
-fn sizes() {
+fn sizes_and_limits() {
     assert_eq!(Plic::mmio_len(1), 0x20_1000);
     // The largest controller of the binding: 15872 contexts in 64 MiB.
     assert_eq!(Plic::mmio_len(15872), 0x400_0000);
@@ -251,7 +250,7 @@ fn sizes() {
     assert!(plic.set_irq(Plic::MAX_SOURCE + 1, true).is_err());
 }
 
-mod promises {
+mod properties {
     use proptest::prelude::*;
 
     use super::*;
@@ -283,8 +282,8 @@ mod promises {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-        /// Whatever is done to it: a hart is interrupted exactly while a claim with its threshold would give it something, no
-        /// source is claimed twice without a completion, and nothing panics.
+        /// After any steps, the input of a hart is high exactly if an enabled source is pending with a priority above the
+        /// threshold. No source is claimed twice without a completion. Nothing panics.
         #[test]
         fn outputs_follow_the_registers(steps in steps()) {
             let harts = Harts::default();
@@ -294,11 +293,11 @@ mod promises {
             for step in steps {
                 match step {
                     Step::Source(source, level) => {
-                        let known = plic.set_irq(source, level).is_ok();
-                        prop_assert_eq!(known, (1..=9).contains(&source));
+                        let exists = plic.set_irq(source, level).is_ok();
+                        prop_assert_eq!(exists, (1..=9).contains(&source));
                     }
                     Step::Write(offset, value) => {
-                        // A completion is a step of its own.
+                        // Completions have a step of their own.
                         if offset < 0x20_0000 || offset & 0xfff != 4 {
                             plic.write(offset, &value.to_le_bytes()).unwrap();
                         }
@@ -319,7 +318,7 @@ mod promises {
                     }
                 }
                 for (hart, level) in harts.take() {
-                    prop_assert_ne!(levels[hart as usize], level, "told without a change");
+                    prop_assert_ne!(levels[hart as usize], level, "set without a change");
                     levels[hart as usize] = level;
                 }
                 let pending = read(&mut plic, 0x1000);

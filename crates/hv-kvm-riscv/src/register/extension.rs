@@ -90,11 +90,11 @@ impl IsaExtension {
     pub const F: Self = Self(3);
     /// Hypervisor.
     pub const H: Self = Self(4);
-    /// The base.
+    /// Base integer instructions.
     pub const I: Self = Self(5);
-    /// Supervisor-level timer comparison.
+    /// Supervisor-mode timer interrupts (`stimecmp`).
     pub const SSTC: Self = Self(8);
-    /// The advanced interrupt architecture.
+    /// Supervisor-level advanced interrupt architecture.
     pub const SSAIA: Self = Self(14);
     /// Vectors.
     pub const V: Self = Self(15);
@@ -139,10 +139,10 @@ impl SbiExtension {
     pub const SRST: Self = Self(4);
     /// Hart state management.
     pub const HSM: Self = Self(5);
-    /// Debug console (DBCN). It stays disabled until user space enables it.
+    /// Debug console. KVM disables it until user space enables it.
     pub const DBCN: Self = Self(9);
 
-    /// Name; `None` for unknown numbers.
+    /// Name in the SBI specification; `None` for unknown numbers.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         SBI_NAMES.get(usize::from(self.0)).copied()

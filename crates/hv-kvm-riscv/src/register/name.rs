@@ -5,7 +5,8 @@ use std::fmt;
 use super::{AIA, Register, RegisterGroup, SMSTATEEN, SbiExtension, VECTOR_BASE};
 
 impl Register {
-    /// Name of a register from a table. The names of integer, floating-point, vector and extension registers are composed.
+    /// Name of a register without a number. The names of integer, floating-point, vector and extension registers are composed
+    /// in `Display`.
     fn table_name(self) -> Option<&'static str> {
         let table: &[&str] = match (self.group()?, self.subgroup()) {
             (RegisterGroup::CONFIG, 0) => &[

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The encodings that Documentation/virt/kvm/api.rst ("4.68 KVM_SET_ONE_REG") prints, for a 64-bit host.
+/// The encodings in the tables of Documentation/virt/kvm/api.rst ("4.68 KVM_SET_ONE_REG"), for a 64-bit host.
 #[test]
 fn documented_encodings() {
     let documented = [
@@ -42,8 +42,8 @@ fn documented_encodings() {
     }
 }
 
-/// What the document leaves out, by the composition rules of `arch/riscv/include/uapi/guest_code/kvm.h`: architecture, size,
-/// type << 24, subtype << 16, and the field's position in its structure.
+/// Registers that the document does not list, by the rules of `arch/riscv/include/uapi/asm/kvm.h`: architecture, size,
+/// type << 24, subtype << 16, and the position of the field in its structure.
 #[test]
 fn composed_encodings() {
     let compose = |size: u64, kind: u64, subtype: u64, index: u64| {
@@ -97,9 +97,9 @@ fn composed_encodings() {
     }
 }
 
-/// A named register, its group and its size, as an id is taken apart again.
+/// Group, subgroup, index, size and name of an id.
 #[test]
-fn ids_are_taken_apart() {
+fn ids_are_decomposed() {
     let check = |register: Register, group, subgroup, index, size, name: &str| {
         let found = (
             register.group(),
@@ -190,7 +190,7 @@ fn numbers_that_do_not_exist_have_no_id() {
     assert_eq!(Register::v(0, 1 << 15).unwrap().size(), 1 << 15);
 }
 
-/// No two registers share an id, and none but the clock counts as one.
+/// No two registers have the same id. Only the `time` counter is a time counter.
 #[test]
 fn ids_are_unique() {
     let mut all: Vec<Register> = (0..32)
@@ -215,9 +215,9 @@ fn ids_are_unique() {
     assert!(Register::TIMER_TIME.is_time_counter());
 }
 
-/// The numbers are those of `enum KVM_RISCV_ISA_EXT_ID`, at places spread over it.
+/// A sample of the numbers of `enum KVM_RISCV_ISA_EXT_ID` and `enum KVM_RISCV_SBI_EXT_ID`.
 #[test]
-fn extensions_stand_at_their_numbers() {
+fn names_of_extensions_belong_to_their_numbers() {
     for (number, name) in [
         (0, "a"),
         (4, "h"),

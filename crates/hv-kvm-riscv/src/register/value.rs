@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Value of a register: its bytes, least significant first.
+/// Value of a register: the bytes that the kernel reads or writes, least significant first.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RegisterValue(Vec<u8>);
 

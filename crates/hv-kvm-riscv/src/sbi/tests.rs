@@ -81,7 +81,7 @@ const NOT_SUPPORTED: u64 = 2_u64.wrapping_neg();
 const INVALID_PARAM: u64 = 3_u64.wrapping_neg();
 
 #[test]
-fn every_call_has_its_answer() {
+fn results_of_calls() {
     let (console, output, timeline) = console();
     let ram = Ram::new(0x2000);
     let check = |what: SbiCall, expected: SbiOutcome, printed: &[u8]| {
@@ -93,14 +93,14 @@ fn every_call_has_its_answer() {
         );
     };
     let returns = |error, value| SbiOutcome::Return([error, value]);
-    // The debug console: write, write nothing, write a byte.
+    // The debug console: a write of no bytes, of three bytes, and of a single byte.
     check(call(DBCN, 0, &[0, BASE, 0]), returns(OK, 0), b"");
     assert!(timeline.entries().is_empty());
     check(call(DBCN, 0, &[3, BASE + 0x61, 0]), returns(OK, 3), b"abc");
     assert!(timeline.at(Milestone::FirstConsoleByte).is_some());
     check(call(DBCN, 2, &[0x1_0000_0041]), returns(OK, 0), b"A");
     check(call(DBCN, 3, &[]), returns(NOT_SUPPORTED, 0), b"");
-    // Outside RAM: below, over the end, past 64 bits, and a length that wraps around.
+    // Outside RAM: below, past the end, an address of more than 64 bits, and a range that wraps around.
     check(call(DBCN, 0, &[1, BASE - 1, 0]), returns(INVALID_PARAM, 0), b"");
     check(
         call(DBCN, 0, &[2, BASE + 0x1fff, 0]),
@@ -113,7 +113,7 @@ fn every_call_has_its_answer() {
         returns(INVALID_PARAM, 0),
         b"",
     );
-    // The legacy console leaves a1 alone.
+    // The legacy console does not change a1.
     check(call(1, 7, &[0x42, 9]), returns(0, 9), b"B");
     check(call(2, 7, &[0x42, 9]), returns(u64::MAX, 9), b"");
     check(call(8, 0, &[]), SbiOutcome::System(SystemEvent::PowerOff), b"");
@@ -131,16 +131,16 @@ fn every_call_has_its_answer() {
 }
 
 #[test]
-fn long_output_goes_in_pieces() {
+fn one_call_writes_at_most_4096_bytes() {
     let (console, output, _) = console();
     let ram = Ram::new(0x2000);
-    let answer = console.handle(&call(DBCN, 0, &[0x2000, BASE, 0]), &ram).unwrap();
-    assert_eq!(answer, SbiOutcome::Return([OK, 0x1000]));
+    let outcome = console.handle(&call(DBCN, 0, &[0x2000, BASE, 0]), &ram).unwrap();
+    assert_eq!(outcome, SbiOutcome::Return([OK, 0x1000]));
     assert_eq!(*output.0.lock().unwrap(), ram.bytes()[..0x1000]);
 }
 
 #[test]
-fn input_is_read_as_far_as_it_goes() {
+fn reads_return_the_queued_input() {
     let (console, _, _) = console();
     let ram = Ram::new(16);
     let read = |len, address| match console.handle(&call(DBCN, 1, &[len, address, 0]), &ram) {
@@ -148,14 +148,18 @@ fn input_is_read_as_far_as_it_goes() {
         other => panic!("{other:?}"),
     };
     console.push(b"hello").unwrap();
-    assert_eq!(read(4, BASE + 15), [INVALID_PARAM, 0], "nothing is lost by that");
+    assert_eq!(
+        read(4, BASE + 15),
+        [INVALID_PARAM, 0],
+        "an invalid call keeps the input"
+    );
     assert_eq!(read(2, BASE), [OK, 2]);
     assert_eq!(read(10, BASE + 2), [OK, 3]);
     assert_eq!(read(10, BASE), [OK, 0]);
     assert_eq!(ram.bytes()[..6], *b"hello\x05");
     console.push(b"!").unwrap();
-    let answer = console.handle(&call(2, 0, &[0, 5]), &ram).unwrap();
-    assert_eq!(answer, SbiOutcome::Return([u64::from(b'!'), 5]));
+    let outcome = console.handle(&call(2, 0, &[0, 5]), &ram).unwrap();
+    assert_eq!(outcome, SbiOutcome::Return([u64::from(b'!'), 5]));
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn input_is_bounded() {
 }
 
 #[test]
-fn a_sink_that_fails_is_an_error_of_the_host() {
+fn errors_of_the_output_are_returned() {
     struct Broken;
 
     impl io::Write for Broken {

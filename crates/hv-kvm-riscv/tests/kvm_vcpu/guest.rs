@@ -1,4 +1,4 @@
-//! A machine for a handful of instructions.
+//! Machines whose guests are a few instructions.
 
 use std::{error::Error, io, num::NonZeroU32, sync::Arc};
 
@@ -13,7 +13,7 @@ use hv_kvm_riscv::{
     board_on_kvm,
 };
 use hv_kvm_test::explain;
-pub(crate) use hv_kvm_test::{CheckResult, Console, TestResult, expect, policy, short_policy};
+pub(crate) use hv_kvm_test::{CheckResult, Console, TestResult, expect, run_config, short_run_config};
 use vm_memory::{Bytes as _, GuestAddress};
 
 use crate::guest_code::Code;
@@ -23,20 +23,20 @@ pub(crate) type Test = (&'static str, fn(&HostCapabilities) -> TestResult);
 // ```text
 // 0x8000_0000  code of the boot hart
 // 0x8000_4000  its trap handler
-// 0x8000_8000  code of the others
+// 0x8000_8000  code of the secondary harts
 // 0x8000_a000  data, to the end of RAM at 2 MiB
 // ```
 pub(crate) const CODE: u64 = virt::RAM_BASE;
 pub(crate) const HANDLER: u64 = virt::RAM_BASE + 0x4000;
-pub(crate) const OTHERS: u64 = virt::RAM_BASE + 0x8000;
+pub(crate) const SECONDARY_CODE: u64 = virt::RAM_BASE + 0x8000;
 pub(crate) const DATA: u64 = virt::RAM_BASE + 0xa000;
 pub(crate) const RAM_LEN: u64 = 2 << 20;
 
-/// A page of device addresses that the recorder is put on.
+/// Address of the page of the recorder device.
 pub(crate) const DEVICE: u64 = 0x0910_0000;
 
-/// What the host can do, or why no test can run here. Only the lack of a KVM counts as that: a KVM that misbehaves fails
-/// the tests.
+/// Capabilities of the host, or the reason to skip all tests. The only such reason is a host without KVM; other errors of KVM
+/// are failures.
 pub(crate) fn host() -> Result<HostCapabilities, String> {
     match hv_kvm_riscv::host_capabilities() {
         Ok(host) => Ok(host),
@@ -50,28 +50,28 @@ pub(crate) fn machine(
     vcpus: u32,
     irqchip: RiscvIrqchip,
 ) -> Result<Machine, Box<dyn Error>> {
-    let vcpus = NonZeroU32::new(vcpus).ok_or("a machine has vCPUs")?;
+    let vcpus = NonZeroU32::new(vcpus).ok_or("the machine has no vCPUs")?;
     Ok(host.machine(RAM_LEN, vcpus, irqchip)?)
 }
 
-/// The usual devices.
+/// The devices of all guests, without console output.
 pub(crate) fn devices() -> BoardDevices {
     BoardDevices::new(Arch::Riscv64)
 }
 
-/// The usual devices with `console` as their output.
+/// The devices of all guests, with `console` as the console output.
 pub(crate) fn devices_with(console: &Console) -> BoardDevices {
     devices().with_console(console.clone())
 }
 
-/// A machine with code in its memory.
+/// A machine with code in its RAM.
 pub(crate) struct Guest {
     pub(crate) board: Board<KvmVm>,
     pub(crate) ram: GuestRam,
 }
 
 impl Guest {
-    /// A machine of `vcpus` with the host's best interrupt controller.
+    /// A machine with `vcpus` vCPUs and the preferred interrupt controller of the host.
     pub(crate) fn new(
         host: &HostCapabilities,
         code: &Code,
@@ -111,22 +111,22 @@ impl Guest {
     }
 
     pub(crate) fn boot(&mut self) -> Result<Outcome, Box<dyn Error>> {
-        Ok(self.board.boot(&state(), &policy())?)
+        Ok(self.board.boot(&state(), &run_config())?)
     }
 
-    /// Boots and expects a certain end.
-    pub(crate) fn ends(&mut self, what: &str, expected: &Outcome) -> CheckResult {
+    /// Boots and checks the outcome. `what` names the run in the message.
+    pub(crate) fn expect_outcome(&mut self, what: &str, expected: &Outcome) -> CheckResult {
         expect(what, &self.boot()?, expected)
     }
 }
 
-/// The entry state: at [`CODE`].
+/// The entry state, with the program counter at [`CODE`].
 pub(crate) fn state() -> CpuState {
     State::new(CODE).into()
 }
 
-/// A vCPU as KVM gives it, with no machine around it.
-pub(crate) fn bare_vcpu() -> Result<KvmVcpu, Box<dyn Error>> {
+/// The vCPU of a machine without interrupt controller, devices and RAM, with the default extensions of KVM.
+pub(crate) fn vcpu_without_devices() -> Result<KvmVcpu, Box<dyn Error>> {
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     Ok(KvmVm::new(&Layout::vcpus_only(1), console)?.create_vcpu(0)?)
 }

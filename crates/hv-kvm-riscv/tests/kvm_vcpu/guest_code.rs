@@ -1,4 +1,4 @@
-//! A few RV64 instructions, encoded (RISC-V Instruction Set Manual Volume I, "RV32I", "RV64I" and "Zicsr").
+//! Encoder of RV64 instructions (RISC-V Instruction Set Manual Volume I, "RV32I", "RV64I" and "Zicsr").
 
 /// Integer registers by their number.
 pub(crate) const ZERO: u32 = 0;
@@ -78,7 +78,7 @@ pub(crate) const fn or(rd: u32, rs1: u32, rs2: u32) -> u32 {
     rs2 << 20 | rs1 << 15 | 6 << 12 | rd << 7 | 0x33
 }
 
-/// A load without sign extension, except of doublewords, which have none.
+/// `rd = *(base + offset)`, zero-extended.
 pub(crate) const fn load(width: Width, rd: u32, base: u32, offset: i32) -> u32 {
     let funct3 = match width {
         Width::Double => 3,
@@ -87,6 +87,7 @@ pub(crate) const fn load(width: Width, rd: u32, base: u32, offset: i32) -> u32 {
     i_type(offset, base, funct3, rd, 0x03)
 }
 
+/// `*(base + offset) = source`.
 pub(crate) const fn store(width: Width, source: u32, base: u32, offset: i32) -> u32 {
     let offset = offset.cast_unsigned();
     (offset >> 5 & 0x7f) << 25 | source << 20 | base << 15 | width.bits() << 12 | (offset & 0x1f) << 7 | 0x23
@@ -107,7 +108,7 @@ pub(crate) const fn jump_to(base: u32) -> u32 {
     i_type(0, base, 0, ZERO, 0x67)
 }
 
-/// Branches by `offset` bytes where the registers differ.
+/// Branches by `offset` bytes if the registers differ.
 pub(crate) const fn branch_unequal(rs1: u32, rs2: u32, offset: i32) -> u32 {
     let offset = offset.cast_unsigned();
     (offset >> 12 & 1) << 31
@@ -143,7 +144,7 @@ pub(crate) const fn multiply_double(rd: u32, rs1: u32, rs2: u32) -> u32 {
 pub(crate) const ECALL: u32 = 0x73;
 pub(crate) const WFI: u32 = 0x1050_0073;
 
-/// Code that grows.
+/// Builder of guest code.
 #[derive(Clone, Default)]
 pub(crate) struct Code(Vec<u32>);
 
@@ -152,13 +153,13 @@ impl Code {
         Self::default()
     }
 
-    /// Adds instructions.
+    /// Appends instructions.
     pub(crate) fn then(mut self, instructions: impl IntoIterator<Item = u32>) -> Self {
         self.0.extend(instructions);
         self
     }
 
-    /// `rd = value`: 11 bits at a time, so that no piece is sign-extended.
+    /// `rd = value`, built from pieces of 11 bits, which `addi` does not sign-extend.
     pub(crate) fn set(self, rd: u32, value: u64) -> Self {
         let piece = |shift: u32| i32::try_from(value >> shift & 0x7ff).expect("eleven bits");
         let mut code = self.then([addi(rd, ZERO, piece(55))]);
@@ -168,24 +169,24 @@ impl Code {
         code
     }
 
-    /// `csr = value`, by way of `t0`.
+    /// `csr = value`. Changes `t0`.
     pub(crate) fn set_csr(self, csr: u32, value: u64) -> Self {
         self.set(T0, value).then([csr_write(ZERO, csr, T0)])
     }
 
-    /// Stores `value` at `address`, by way of `t0` and `t1`.
-    pub(crate) fn poke(self, width: Width, address: u64, value: u64) -> Self {
+    /// Stores `value` at `address`. Changes `t0` and `t1`.
+    pub(crate) fn store_value(self, width: Width, address: u64, value: u64) -> Self {
         self.set(T0, address)
             .set(T1, value)
             .then([store(width, T1, T0, 0)])
     }
 
-    /// A call to SBI.
+    /// Calls an SBI function. The arguments are in `a0` to `a5`.
     pub(crate) fn call(self, extension: u64, function: u64) -> Self {
         self.set(A7, extension).set(A6, function).then([ECALL])
     }
 
-    /// Ends the run with the low 32 bits of `register`.
+    /// Ends the run with the low 32 bits of `register`. Changes `t0`.
     pub(crate) fn exit(self, register: u32) -> Self {
         self.set(T0, hv_kvm_riscv::BoardDevices::EXIT_PAGE)
             .then([store(Width::Word, register, T0, 0), jump(0)])

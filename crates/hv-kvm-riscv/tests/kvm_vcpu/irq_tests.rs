@@ -1,4 +1,4 @@
-//! Devices that interrupt, through either interrupt controller.
+//! Interrupts of devices through the PLIC and the AIA, and of the timer.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use hv_core::{Outcome, Vm as _};
 use hv_kvm_riscv::{HostCapabilities, KvmError, KvmVm, Layout, SbiConsole};
 
 use crate::{
-    guest::{CODE, Console, Guest, HANDLER, Test, TestResult, expect, machine, policy, state},
+    guest::{CODE, Console, Guest, HANDLER, Test, TestResult, expect, machine, run_config, state},
     guest_code::{
         A0, Code, S0, S1, T1, WFI, Width, ZERO, add, addi, branch_unequal, csr, csr_set, csr_write, jump,
         load, slli, srli, store,
@@ -26,7 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     }),
     ("irq::console_output", console_output),
     (
-        "irq::plic_reaches_a_hart_once_more_after_its_reset",
+        "irq::plic_interrupt_stays_pending_after_a_reset_of_the_hart",
         plic_after_reset,
     ),
     ("irq::timer", timer),
@@ -45,22 +45,22 @@ fn has(host: &HostCapabilities, irqchip: RiscvIrqchip) -> bool {
     irqchip == RiscvIrqchip::Plic || host.aia_ids.is_some()
 }
 
-/// Lets source 1 interrupt hart 0.
+/// Enables source 1 for hart 0 in the interrupt controller.
 fn enable_source(code: Code, irqchip: RiscvIrqchip) -> Code {
     let plic = virt::PLIC.start();
     let aplic = virt::APLIC.start();
     match irqchip {
         RiscvIrqchip::Plic => code
-            .poke(Width::Word, plic + 4 * SOURCE, 1)
-            .poke(Width::Word, plic + 0x2000, 1 << SOURCE)
-            .poke(Width::Word, plic + 0x20_0000, 0),
-        // Domain: interrupts on, delivery by messages. Source: rising edge, target hart 0 with identity 5. The hart's file:
-        // delivery on, no threshold, identity 5 on.
+            .store_value(Width::Word, plic + 4 * SOURCE, 1)
+            .store_value(Width::Word, plic + 0x2000, 1 << SOURCE)
+            .store_value(Width::Word, plic + 0x20_0000, 0),
+        // Domain: interrupts enabled, delivery by MSIs. Source: rising edge, target hart 0 with identity 5. Interrupt file of the
+        // hart: delivery enabled, no threshold, identity 5 enabled.
         _ => code
-            .poke(Width::Word, aplic, 0x104)
-            .poke(Width::Word, aplic + 4 * SOURCE, 4)
-            .poke(Width::Word, aplic + 0x3000 + 4 * SOURCE, 5)
-            .poke(Width::Word, aplic + 0x1edc, SOURCE)
+            .store_value(Width::Word, aplic, 0x104)
+            .store_value(Width::Word, aplic + 4 * SOURCE, 4)
+            .store_value(Width::Word, aplic + 0x3000 + 4 * SOURCE, 5)
+            .store_value(Width::Word, aplic + 0x1edc, SOURCE)
             .set_csr(csr::SISELECT, 0x70)
             .set_csr(csr::SIREG, 1)
             .set_csr(csr::SISELECT, 0x72)
@@ -70,18 +70,18 @@ fn enable_source(code: Code, irqchip: RiscvIrqchip) -> Code {
     }
 }
 
-/// Puts the number of what interrupted into `s0`, and completes it: with a PLIC the source, with an AIA the identity.
+/// Claims the interrupt and completes it. The number of its source (PLIC) or its identity (AIA) is then in `s0`.
 fn claim(code: Code, irqchip: RiscvIrqchip) -> Code {
     match irqchip {
         RiscvIrqchip::Plic => code
             .set(T1, virt::PLIC.start() + 0x20_0004)
             .then([load(Width::Word, S0, T1, 0), store(Width::Word, S0, T1, 0)]),
-        // The identity stands in bits 16 and up of `stopei`.
+        // The identity is in bits 16 and up of `stopei`.
         _ => code.then([csr_write(S0, csr::STOPEI, ZERO), srli(S0, S0, 16)]),
     }
 }
 
-/// Traps go to [`HANDLER`], with these bits of `sie` on.
+/// Sets the trap handler to [`HANDLER`], and enables interrupts with these bits of `sie`.
 fn enable_interrupts(code: Code, bits: u64) -> Code {
     code.set_csr(csr::STVEC, HANDLER)
         .set_csr(csr::SIE, bits)
@@ -89,15 +89,15 @@ fn enable_interrupts(code: Code, bits: u64) -> Code {
         .then([csr_set(ZERO, csr::SSTATUS, T1)])
 }
 
-/// Two bytes are typed, the second when the guest has answered the first; the guest echoes each, and ends with what
-/// interrupted it, twice.
+/// The host sends two bytes to the serial port, the second one after the guest's output for the first. The guest writes each
+/// byte plus one, and ends with the numbers of both interrupts.
 fn serial_input(host: &HostCapabilities, irqchip: RiscvIrqchip) -> TestResult {
     if !has(host, irqchip) {
         return Ok(Some(NO_AIA));
     }
     let serial = virt::SERIAL.start();
-    // IER: an interrupt for received data. s1 collects what interrupted.
-    let code = enable_source(Code::new().set(S1, 0), irqchip).poke(Width::Byte, serial + 1, 1);
+    // IER: enables the interrupt for received data. s1 collects the numbers of the interrupts.
+    let code = enable_source(Code::new().set(S1, 0), irqchip).store_value(Width::Byte, serial + 1, 1);
     let code = enable_interrupts(code, SEIE).then([WFI, jump(-4)]);
     let handler = claim(Code::new(), irqchip)
         .set(T1, serial)
@@ -108,7 +108,7 @@ fn serial_input(host: &HostCapabilities, irqchip: RiscvIrqchip) -> TestResult {
             // s1 = s1 << 8 | s0
             slli(S1, S1, 8),
             add(S1, S1, S0),
-            // Return unless it was the second time.
+            // Returns after the first interrupt.
             addi(T1, ZERO, 0xff),
         ])
         .then(sret_unless_greater(S1, T1))
@@ -116,12 +116,12 @@ fn serial_input(host: &HostCapabilities, irqchip: RiscvIrqchip) -> TestResult {
     let console = Console::default();
     let mut guest = Guest::with_irqchip(host, &code, 1, crate::guest::devices_with(&console), irqchip)?;
     guest.write(HANDLER, &handler.bytes())?;
-    let input = guest.board.console_input().ok_or("there is a console")?;
-    let watched = console.clone();
-    let typist = thread::spawn(move || {
+    let input = guest.board.console_input().ok_or("the board has no console")?;
+    let output = console.clone();
+    let sender = thread::spawn(move || {
         let start = Instant::now();
         let mut result = input.push(b"a");
-        while watched.bytes().is_empty() && start.elapsed() < Duration::from_secs(30) {
+        while output.bytes().is_empty() && start.elapsed() < Duration::from_secs(30) {
             thread::sleep(Duration::from_millis(1));
         }
         if result.is_ok() {
@@ -130,17 +130,17 @@ fn serial_input(host: &HostCapabilities, irqchip: RiscvIrqchip) -> TestResult {
         result
     });
     let outcome = guest.boot()?;
-    typist.join().ok().ok_or("the typist panicked")??;
+    sender.join().ok().ok_or("the sending thread panicked")??;
     let number = match irqchip {
         RiscvIrqchip::Plic => 0x0101,
         _ => 0x0505,
     };
-    expect("what interrupted", &outcome, &Outcome::DebugExit(number))?;
-    expect("echo", &console.bytes(), &b"bn".to_vec())?;
+    expect("interrupt numbers", &outcome, &Outcome::DebugExit(number))?;
+    expect("console", &console.bytes(), &b"bn".to_vec())?;
     Ok(None)
 }
 
-/// `sret` unless `left > right`: a branch over it, unsigned.
+/// `sret` unless `left > right` (unsigned): a branch over `sret`.
 fn sret_unless_greater(left: u32, right: u32) -> [u32; 2] {
     const SRET: u32 = 0x1020_0073;
     // bltu right, left, +8
@@ -151,37 +151,37 @@ fn console_output(host: &HostCapabilities) -> TestResult {
     let serial = virt::SERIAL.start();
     let mut code = Code::new();
     for byte in b"ok" {
-        code = code.poke(Width::Byte, serial, (*byte).into());
+        code = code.store_value(Width::Byte, serial, (*byte).into());
     }
     let console = Console::default();
     let mut guest = Guest::new(host, &code.exit(ZERO), 1, crate::guest::devices_with(&console))?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"ok".to_vec())?;
     Ok(None)
 }
 
-/// A hart that is reset while the PLIC interrupts it is still interrupted: the PLIC's output is a wire.
+/// A hart that is reset while the output of the PLIC is high is still interrupted.
 fn plic_after_reset(host: &HostCapabilities) -> TestResult {
     let irqchip = RiscvIrqchip::Plic;
     let code = enable_source(Code::new(), irqchip).exit(ZERO);
     let mut guest = Guest::with_irqchip(host, &code, 1, crate::guest::devices(), irqchip)?;
-    guest.ends("setting up", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("first run", &Outcome::DebugExit(0))?;
     guest.board.vm().set_irq(1, true)?;
     hv_core::reset_vcpus(guest.board.vcpus_mut())?;
     let code = enable_interrupts(Code::new(), SEIE).then([WFI, jump(-4)]);
     guest.write(CODE, &code.bytes())?;
     guest.write(HANDLER, &claim(Code::new(), irqchip).exit(S0).bytes())?;
-    let outcome = guest.board.boot(&state(), &policy())?;
-    expect("what interrupted", &outcome, &Outcome::DebugExit(1))?;
-    // The line is still high, but the controller is new and has nothing enabled.
+    let outcome = guest.board.boot(&state(), &run_config())?;
+    expect("interrupt source", &outcome, &Outcome::DebugExit(1))?;
+    // The line is still high, but a reset of the controller disables all sources.
     guest.board.vm().reset_irqchip()?;
     hv_core::reset_vcpus(guest.board.vcpus_mut())?;
-    let outcome = guest.board.boot(&state(), &hv_kvm_test::short_policy())?;
-    expect("after the reset of both", &outcome, &Outcome::Deadline)?;
+    let outcome = guest.board.boot(&state(), &hv_kvm_test::short_run_config())?;
+    expect("after a reset of hart and PLIC", &outcome, &Outcome::Deadline)?;
     Ok(None)
 }
 
-/// The timer interrupts: by SBI, which every host has.
+/// The timer of SBI, which every host has, interrupts the guest.
 ///
 /// On a host with Sstc, KVM (seen in Linux 6.12) writes the time of `set_timer` to `vstimecmp` only. If the vCPU's
 /// thread is scheduled out before the guest runs again, KVM restores `vstimecmp` from the copy of the last exit, and the
@@ -202,8 +202,8 @@ fn timer(host: &HostCapabilities) -> TestResult {
     let mut guest = Guest::new(host, &code.then([WFI, jump(-4)]), 1, crate::guest::devices())?;
     let handler = Code::new().then([csr_set(A0, csr::SCAUSE, ZERO)]).exit(A0);
     guest.write(HANDLER, &handler.bytes())?;
-    // Interrupt 5; the top bit of the cause is cut off.
-    guest.ends("cause", &Outcome::DebugExit(5))?;
+    // Interrupt 5. The exit code does not contain the top bit of the cause.
+    guest.expect_outcome("cause", &Outcome::DebugExit(5))?;
     Ok(None)
 }
 
@@ -214,37 +214,38 @@ fn machines_are_checked(host: &HostCapabilities) -> TestResult {
             std::sync::Arc::new(hv_core::NullObserver),
         )
     };
-    let check = |what: &str, change: &dyn Fn(&mut Layout), right: fn(&KvmError) -> bool| {
+    let check = |what: &str, change: &dyn Fn(&mut Layout), is_expected: fn(&KvmError) -> bool| {
         let mut layout = Layout::of(&machine(host, 1, host.irqchip())?)?;
         change(&mut layout);
         let result = KvmVm::new(&layout, console()).and_then(|vm| vm.create_vcpu(0).map(drop));
         match result {
-            Err(error) if right(&error) => Ok(()),
+            Err(error) if is_expected(&error) => Ok(()),
             Err(error) => Err(Box::<dyn std::error::Error>::from(error)),
-            Ok(()) => Err(format!("{what} was not refused").into()),
+            Ok(()) => Err(format!("{what} was accepted").into()),
         }
     };
     check(
-        "another frequency",
+        "a wrong timer frequency",
         &|layout| layout.timebase_frequency = Some(1),
         |error| matches!(error, KvmError::HostMismatch { found: 1, .. }),
     )?;
     check(
-        "a foreign block size",
+        "a wrong block size",
         &|layout| layout.harts[0].cboz_block_size = Some(7),
         |error| matches!(error, KvmError::HostMismatch { found: 7, .. }),
     )?;
     check(
         "an unknown extension",
         &|layout| {
-            layout.harts[0].isa = boot_core::machine::Isa::new(["i", "xnothing"]).expect("it is well-formed");
+            layout.harts[0].isa =
+                boot_core::machine::Isa::new(["i", "xnothing"]).expect("a well-formed instruction set");
         },
         |error| matches!(error, KvmError::MissingIsaExtension { name } if name == "xnothing"),
     )?;
     check("a million vCPUs", &|layout| layout.vcpus = 1_000_000, |error| {
         matches!(error, KvmError::HostMismatch { found: 1_000_000, .. })
     })?;
-    // Lines that no controller has.
+    // Sources that the PLIC does not have.
     let mut layout = Layout::of(&machine(host, 1, RiscvIrqchip::Plic)?)?;
     let vm = KvmVm::new(&layout, console())?;
     for source in [0, 96, u32::MAX] {
@@ -256,7 +257,7 @@ fn machines_are_checked(host: &HostCapabilities) -> TestResult {
     layout.irqchip = hv_kvm_riscv::IrqchipLayout::None;
     match KvmVm::new(&layout, console())?.set_irq(1, true) {
         Err(KvmError::Irq(_)) => {}
-        result => return Err(format!("no controller: {result:?}").into()),
+        result => return Err(format!("without an interrupt controller: {result:?}").into()),
     }
     Ok(None)
 }

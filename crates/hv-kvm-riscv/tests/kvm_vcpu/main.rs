@@ -1,7 +1,7 @@
 //! The harness on real KVM: small bare-metal guests.
 //!
-//! On a host without KVM, every test is ignored with the reason. So are tests of an interrupt controller that
-//! the host does not have.
+//! On a host without KVM, every test is ignored with the reason. Tests of an interrupt controller that the host does not have
+//! are ignored as well.
 
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 mod guest;

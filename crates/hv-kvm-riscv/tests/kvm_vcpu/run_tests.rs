@@ -1,4 +1,4 @@
-//! Runs and how they end.
+//! Runs and their outcomes.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +9,8 @@ use hv_kvm_test::{RecordedAccess, Recorder};
 
 use crate::{
     guest::{
-        CODE, CheckResult, DATA, DEVICE, Guest, OTHERS, Test, TestResult, expect, policy, short_policy, state,
+        CODE, CheckResult, DATA, DEVICE, Guest, SECONDARY_CODE, Test, TestResult, expect, run_config,
+        short_run_config, state,
     },
     guest_code::{
         A0, A1, A7, Code, ECALL, S0, T0, T1, T2, WFI, Width, ZERO, add, addi, branch_unequal, jump, jump_to,
@@ -34,13 +35,14 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn exit_page(host: &HostCapabilities) -> TestResult {
     let code = Code::new().set(A0, 0x1234_5678).exit(A0);
-    Guest::new(host, &code, 1, crate::guest::devices())?.ends("outcome", &Outcome::DebugExit(0x1234_5678))?;
+    Guest::new(host, &code, 1, crate::guest::devices())?
+        .expect_outcome("outcome", &Outcome::DebugExit(0x1234_5678))?;
     Ok(None)
 }
 
-/// Every register of the entry state arrives.
+/// The guest starts with all registers of the entry state.
 fn entry_registers(host: &HostCapabilities) -> TestResult {
-    // Every register but x5 is stored, with x5 for the base.
+    // The guest stores all registers except x5, the base of the stores.
     let stores = (1..32).filter(|&x| x != T0);
     let code = Code::new()
         .then(
@@ -55,7 +57,7 @@ fn entry_registers(host: &HostCapabilities) -> TestResult {
         *x = number << 56 | 0x00de_0000_0000_0000 | number;
     }
     state.x[5] = DATA;
-    let outcome = guest.board.boot(&CpuState::from(state.clone()), &policy())?;
+    let outcome = guest.board.boot(&CpuState::from(state.clone()), &run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(10))?;
     for x in stores {
         let found = guest.read_u64(DATA + 8 * u64::from(x))?;
@@ -82,7 +84,7 @@ fn device_page(host: &HostCapabilities) -> TestResult {
         .board
         .bus_mut()
         .insert(AddressSpace::Mmio, DEVICE, 0x1000, recorder.clone())?;
-    guest.ends("sum", &Outcome::DebugExit(0xa0 + 0x9f))?;
+    guest.expect_outcome("sum", &Outcome::DebugExit(0xa0 + 0x9f))?;
     let expected = [
         RecordedAccess::Read(0, 1),
         RecordedAccess::Read(0xfff, 1),
@@ -105,7 +107,7 @@ fn every_width(host: &HostCapabilities) -> TestResult {
         .board
         .bus_mut()
         .insert(AddressSpace::Mmio, DEVICE, 0x1000, recorder.clone())?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     let mut expected = Vec::new();
     for (len, offset) in [(1_u8, 0_u8), (2, 8), (4, 16), (8, 24)] {
         expected.push(RecordedAccess::Read(offset.into(), len.into()));
@@ -116,37 +118,37 @@ fn every_width(host: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
-/// The deadline gets the vCPU out, and it can be used again afterwards.
+/// The deadline ends a run of a guest that does not end, and the vCPU can run again.
 fn deadline(host: &HostCapabilities, endless: u32) -> TestResult {
     let code = Code::new().then([endless, jump(-4)]);
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     expect(
         "first run",
-        &guest.board.boot(&state(), &short_policy())?,
+        &guest.board.boot(&state(), &short_run_config())?,
         &Outcome::Deadline,
     )?;
     guest.write(CODE, &Code::new().set(A0, 7).exit(A0).bytes())?;
     hv_core::reset_vcpus(guest.board.vcpus_mut())?;
-    guest.ends("second run", &Outcome::DebugExit(7))?;
+    guest.expect_outcome("second run", &Outcome::DebugExit(7))?;
     Ok(None)
 }
 
 fn stop_from_another_thread(host: &HostCapabilities) -> TestResult {
     for endless in [jump(0), WFI] {
-        // More vCPUs than host CPUs: the others wait to be started, and have to come out as well.
+        // The secondary vCPUs wait until they are started. They must also leave `run`.
         let code = Code::new().then([endless, jump(-4)]);
         let mut guest = Guest::new(host, &code, 4, crate::guest::devices())?;
         let stop = StopHandle::new();
-        let policy = policy().with_stop(stop.clone());
+        let run_config = run_config().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
         });
-        let outcome = guest.board.boot(&state(), &policy)?;
+        let outcome = guest.board.boot(&state(), &run_config)?;
         stopper.join().ok().ok_or("the stopping thread panicked")?;
         expect("outcome", &outcome, &Outcome::Stopped)?;
         // A handle that was stopped ends the next run at once.
-        expect("again", &guest.board.resume(&policy)?, &Outcome::Stopped)?;
+        expect("second run", &guest.board.resume(&run_config)?, &Outcome::Stopped)?;
     }
     Ok(None)
 }
@@ -158,28 +160,28 @@ fn outside_memory(host: &HostCapabilities) -> TestResult {
         return Err(format!("the guest did not crash: {outcome}").into());
     };
     let Fault::InternalError { pc, .. } = report.fault else {
-        return Err(format!("another fault: {}", report.fault).into());
+        return Err(format!("expected an internal error, found: {}", report.fault).into());
     };
     expect("pc", &pc, &Some(DEVICE))?;
     expect("pc in the state", &report.state.entry(), &DEVICE)?;
     Ok(None)
 }
 
-/// The boot hart starts three others, each with its hart id in `a0` and an opaque value in `a1`; each notes both and the last
-/// one that is there is waited for.
+/// The boot hart starts three others, each with its hart id in `a0` and an opaque value in `a1`. Each of them stores both values,
+/// and the boot hart waits until all have done so.
 fn four_harts(host: &HostCapabilities) -> TestResult {
     let mut code = Code::new();
     for hart in 1..4 {
-        // hart_start(hart, OTHERS, 0x100 + hart), extension "HSM".
+        // hart_start(hart, SECONDARY_CODE, 0x100 + hart), extension "HSM".
         code = code
             .set(A0, hart)
-            .set(A1, OTHERS)
+            .set(A1, SECONDARY_CODE)
             .set(12, 0x100 + hart)
             .set(A7, 0x48_534d)
             .set(16, 0)
             .then([ECALL]);
     }
-    // Waits until each has written its slot.
+    // Waits until each hart has stored its values.
     for hart in 1..4 {
         code = code
             .set(S0, DATA + 16 * hart + 8)
@@ -200,10 +202,10 @@ fn four_harts(host: &HostCapabilities) -> TestResult {
         jump(-4),
     ]);
     let mut guest = Guest::new(host, &code.exit(ZERO), 4, crate::guest::devices())?;
-    guest.write(OTHERS, &others.bytes())?;
-    for round in ["first", "after a reset"] {
+    guest.write(SECONDARY_CODE, &others.bytes())?;
+    for round in ["first run", "after a reset"] {
         guest.write(DATA, &[0xff; 64])?;
-        guest.ends(round, &Outcome::DebugExit(0))?;
+        guest.expect_outcome(round, &Outcome::DebugExit(0))?;
         for hart in 1..4 {
             expect("hart id", &guest.read_u64(DATA + 16 * hart)?, &hart)?;
         }
@@ -215,11 +217,11 @@ fn four_harts(host: &HostCapabilities) -> TestResult {
 
 fn vcpus_are_checked(host: &HostCapabilities) -> TestResult {
     let mut guest = Guest::new(host, &Code::new(), 2, crate::guest::devices())?;
-    let check = |result: Result<_, KvmError>, right: fn(&KvmError) -> bool| -> CheckResult {
+    let check = |result: Result<_, KvmError>, is_expected: fn(&KvmError) -> bool| -> CheckResult {
         match result {
-            Err(error) if right(&error) => Ok(()),
+            Err(error) if is_expected(&error) => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(()) => Err("it was not refused".into()),
+            Ok(()) => Err("expected an error".into()),
         }
     };
     let vm = guest.board.vm();
@@ -240,7 +242,7 @@ fn vcpus_are_checked(host: &HostCapabilities) -> TestResult {
     })?;
     let foreign = CpuState::from(boot_core::cpu::aarch64::State::new(0));
     let [first, ..] = guest.board.vcpus_mut() else {
-        return Err("there are two vCPUs".into());
+        return Err("the board has no vCPU".into());
     };
     check(first.set_state(&foreign), |error| {
         matches!(
@@ -266,9 +268,9 @@ fn slots_are_checked(host: &HostCapabilities) -> TestResult {
         let ram: GuestRam = GuestRam::from_memory(memory.into());
         Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
     };
-    let check = |slot, base, len, right: fn(&KvmError) -> bool| -> CheckResult {
+    let check = |slot, base, len, is_expected: fn(&KvmError) -> bool| -> CheckResult {
         match map(slot, base, len)? {
-            Err(error) if right(&error) => Ok(()),
+            Err(error) if is_expected(&error) => Ok(()),
             result => Err(format!("slot {slot} at {base:#x}+{len:#x}: {result:?}").into()),
         }
     };
@@ -296,14 +298,14 @@ fn slots_are_checked(host: &HostCapabilities) -> TestResult {
     map(1, free, 0x1000)??;
     match vm.unmap_ram(2) {
         Err(KvmError::Harness(HarnessError::SlotNotInUse { slot: 2 })) => {}
-        result => return Err(format!("unmapping a slot that is not there: {result:?}").into()),
+        result => return Err(format!("unmapping a slot that is not in use: {result:?}").into()),
     }
     expect("unmapped base", &vm.unmap_ram(1)?.range().start(), &free)?;
     map(1, free, 0x1000)??;
     Ok(None)
 }
 
-/// A vCPU can run when everybody else has dropped the machine and the memory.
+/// A vCPU can run after the handles of the machine and the memory were dropped.
 fn ram_outlives_its_owners(host: &HostCapabilities) -> TestResult {
     use guest_ram::GuestRam;
     use hv_core::VcpuExit;
@@ -326,7 +328,7 @@ fn ram_outlives_its_owners(host: &HostCapabilities) -> TestResult {
     let mut vcpus = hv_core::init_vm(&vm, ram.regions(), 1)?;
     drop((vm, ram));
     let [vcpu] = vcpus.as_mut_slice() else {
-        return Err("there is one vCPU".into());
+        return Err("expected one vCPU".into());
     };
     vcpu.set_state(&state())?;
     match vcpu.run()? {

@@ -1,4 +1,4 @@
-//! The calls to SBI that come out of the kernel, made by guests.
+//! SBI calls of guests that KVM forwards to user space.
 
 use hv_core::{Outcome, Vcpu as _};
 use hv_kvm_riscv::HostCapabilities;
@@ -18,77 +18,82 @@ pub(crate) const TESTS: &[Test] = &[
         debug_console_stays_inside_ram,
     ),
     ("sbi::legacy_console", legacy_console),
-    ("sbi::state_shows_the_answer", state_shows_the_answer),
+    ("sbi::state_contains_the_result", state_contains_the_result),
     ("sbi::power_off_and_reset", power_off_and_reset),
     ("sbi::legacy_shutdown", legacy_shutdown),
-    ("sbi::others_are_not_supported", others_are_not_supported),
+    (
+        "sbi::other_calls_are_not_supported",
+        other_calls_are_not_supported,
+    ),
 ];
 
 const DBCN: u64 = 0x4442_434e;
 
-/// Stores `a0` and `a1` at `address`, by way of `t0`.
-fn keep(code: Code, address: u64) -> Code {
+/// Stores the results of a call, `a0` and `a1`, at `address`. Changes `t0`.
+fn store_results(code: Code, address: u64) -> Code {
     code.set(T0, address)
         .then([store(Width::Double, A0, T0, 0), store(Width::Double, A1, T0, 8)])
 }
 
 fn debug_console_writes(host: &HostCapabilities) -> TestResult {
     let code = Code::new().set(A0, 5).set(A1, DATA).set(A2, 0).call(DBCN, 0);
-    let code = keep(code, DATA + 0x100).set(A0, u64::from(b'!')).call(DBCN, 2);
-    let code = keep(code, DATA + 0x110).exit(ZERO);
+    let code = store_results(code, DATA + 0x100)
+        .set(A0, u64::from(b'!'))
+        .call(DBCN, 2);
+    let code = store_results(code, DATA + 0x110).exit(ZERO);
     let console = Console::default();
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.write(DATA, b"hello, world")?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"hello!".to_vec())?;
     let results = guest.read(DATA + 0x100, 32)?;
     let mut expected = vec![0; 32];
     expected.splice(8..9, [5]);
-    expect("error and number of bytes, twice", &results, &expected)?;
+    expect("error and number of bytes of both calls", &results, &expected)?;
     Ok(None)
 }
 
 fn debug_console_reads(host: &HostCapabilities) -> TestResult {
-    // Ten bytes are asked for, three are there; then none.
+    // Two reads of ten bytes. Three bytes are queued, so the second read returns none.
     let read = |code: Code| code.set(A0, 10).set(A1, DATA).set(A2, 0).call(DBCN, 1);
-    let code = keep(read(Code::new()), DATA + 0x100);
-    let code = keep(read(code), DATA + 0x110).exit(ZERO);
+    let code = store_results(read(Code::new()), DATA + 0x100);
+    let code = store_results(read(code), DATA + 0x110).exit(ZERO);
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices())?;
     guest.write(DATA, b"..........")?;
     guest.board.vm().console().push(b"abc")?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     expect("memory", &guest.read(DATA, 10)?, &b"abc.......".to_vec())?;
     let found = [0x100, 0x108, 0x110, 0x118].map(|offset| guest.read_u64(DATA + offset).ok());
-    expect("answers", &found, &[Some(0), Some(3), Some(0), Some(0)])?;
+    expect("results", &found, &[Some(0), Some(3), Some(0), Some(0)])?;
     Ok(None)
 }
 
 fn debug_console_stays_inside_ram(host: &HostCapabilities) -> TestResult {
-    // The last byte of RAM, then one byte more; then an address beyond 64 bits.
+    // The last byte of RAM; the same and one byte after it; an address of more than 64 bits.
     let end = crate::guest::CODE + crate::guest::RAM_LEN;
     let write = |code: Code, len, low, high| code.set(A0, len).set(A1, low).set(A2, high).call(DBCN, 0);
-    let code = keep(write(Code::new(), 1, end - 1, 0), DATA);
-    let code = keep(write(code, 2, end - 1, 0), DATA + 16);
-    let code = keep(write(code, 1, DATA, 1), DATA + 32).exit(ZERO);
+    let code = store_results(write(Code::new(), 1, end - 1, 0), DATA);
+    let code = store_results(write(code, 2, end - 1, 0), DATA + 16);
+    let code = store_results(write(code, 1, DATA, 1), DATA + 32).exit(ZERO);
     let console = Console::default();
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.write(end - 1, b"x")?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"x".to_vec())?;
     let found = [0, 8, 16, 32].map(|offset| guest.read_u64(DATA + offset).ok());
     // SBI_ERR_INVALID_PARAM is -3.
     let invalid = Some(3_u64.wrapping_neg());
-    expect("answers", &found, &[Some(0), Some(1), invalid, invalid])?;
+    expect("results", &found, &[Some(0), Some(1), invalid, invalid])?;
     Ok(None)
 }
 
-/// Whether KVM lets guests call the functions of version 0.1: a kernel can be built without.
+/// Whether KVM supports the legacy functions of SBI 0.1. A kernel can be built without them.
 fn has_legacy(host: &HostCapabilities) -> Result<bool, Box<dyn std::error::Error>> {
     // Function 3 of the base extension, "probe SBI extension", for "console putchar".
     let code = Code::new().set(A0, 1).call(0x10, 3).exit(A1);
     match Guest::new(host, &code, 1, crate::guest::devices())?.boot()? {
         Outcome::DebugExit(found) => Ok(found != 0),
-        outcome => Err(format!("the extension could not be probed: {outcome}").into()),
+        outcome => Err(format!("the probe of the extension did not return: {outcome}").into()),
     }
 }
 
@@ -98,7 +103,7 @@ fn legacy_console(host: &HostCapabilities) -> TestResult {
     if !has_legacy(host)? {
         return Ok(Some(NO_LEGACY));
     }
-    // Puts what it gets, until there is nothing more; `a1` stays what it is all the time.
+    // Reads a byte and writes it, then reads again without input. The calls must not change `a1`.
     let code = Code::new()
         .set(A1, 0x1234)
         .set(A7, 2)
@@ -107,12 +112,12 @@ fn legacy_console(host: &HostCapabilities) -> TestResult {
         .then([ECALL])
         .set(A7, 2)
         .then([ECALL, addi(S1, A0, 0)]);
-    let code = keep(code, DATA + 16).then([addi(A0, S0, 0), addi(A1, S1, 0)]);
-    let code = keep(code, DATA).exit(ZERO);
+    let code = store_results(code, DATA + 16).then([addi(A0, S0, 0), addi(A1, S1, 0)]);
+    let code = store_results(code, DATA).exit(ZERO);
     let console = Console::default();
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     guest.board.vm().console().push(b"z")?;
-    guest.ends("outcome", &Outcome::DebugExit(0))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0))?;
     expect("console", &console.bytes(), &b"z".to_vec())?;
     let found = [0, 8, 24].map(|offset| guest.read_u64(DATA + offset).ok());
     expect(
@@ -123,8 +128,8 @@ fn legacy_console(host: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
-/// A call that was answered is complete when the state is read, and replacing the state does not change it afterwards.
-fn state_shows_the_answer(host: &HostCapabilities) -> TestResult {
+/// A read of the state completes the call. A state that is written after it is not changed by the call.
+fn state_contains_the_result(host: &HostCapabilities) -> TestResult {
     let code = Code::new()
         .set(A0, u64::from(b'a'))
         .set(A7, DBCN)
@@ -134,7 +139,7 @@ fn state_shows_the_answer(host: &HostCapabilities) -> TestResult {
     let console = Console::default();
     let mut guest = Guest::new(host, &code, 1, crate::guest::devices_with(&console))?;
     let [vcpu] = guest.board.vcpus_mut() else {
-        return Err("there is one vCPU".into());
+        return Err("expected one vCPU".into());
     };
     vcpu.set_state(&crate::guest::state())?;
     vcpu.run()?;
@@ -142,7 +147,7 @@ fn state_shows_the_answer(host: &HostCapabilities) -> TestResult {
     let state = vcpu.state()?;
     expect("pc", &state.entry(), &(at_call + 4))?;
     let boot_core::CpuState::Riscv64(mut state) = state else {
-        return Err("a state of another architecture".into());
+        return Err("the state is of another architecture".into());
     };
     expect("a0", &state.x[10], &0)?;
     state.pc = at_call;
@@ -159,8 +164,8 @@ fn power_off_and_reset(host: &HostCapabilities) -> TestResult {
         let code = Code::new().set(A0, kind).set(A1, 0).call(SRST, 0).exit(A0);
         let mut guest = Guest::new(host, &code, 2, crate::guest::devices())?;
         for round in 0..2 {
-            guest.ends(&format!("reset type {kind}, round {round}"), &expected)?;
-            // KVM stopped all vCPUs; a reset makes the boot hart run again.
+            guest.expect_outcome(&format!("reset type {kind}, round {round}"), &expected)?;
+            // KVM has stopped all vCPUs. A reset makes the boot hart runnable.
             hv_core::reset_vcpus(guest.board.vcpus_mut())?;
         }
     }
@@ -172,18 +177,18 @@ fn legacy_shutdown(host: &HostCapabilities) -> TestResult {
         return Ok(Some(NO_LEGACY));
     }
     let code = Code::new().set(A7, 8).then([ECALL, jump(0)]);
-    Guest::new(host, &code, 1, crate::guest::devices())?.ends("outcome", &Outcome::PowerOff)?;
+    Guest::new(host, &code, 1, crate::guest::devices())?.expect_outcome("outcome", &Outcome::PowerOff)?;
     Ok(None)
 }
 
-/// An experimental extension comes out of the kernel, too.
-fn others_are_not_supported(host: &HostCapabilities) -> TestResult {
-    let code = keep(Code::new().call(0x0800_0001, 0), DATA)
+/// KVM also forwards calls of experimental extensions.
+fn other_calls_are_not_supported(host: &HostCapabilities) -> TestResult {
+    let code = store_results(Code::new().call(0x0800_0001, 0), DATA)
         .set(S0, DATA)
         .then([load(Width::Double, A0, S0, 0), slli(A1, A0, 0), or(A0, A0, A1)])
         .exit(A0);
     // SBI_ERR_NOT_SUPPORTED is -2.
     Guest::new(host, &code, 1, crate::guest::devices())?
-        .ends("answer", &Outcome::DebugExit(2_u32.wrapping_neg()))?;
+        .expect_outcome("result", &Outcome::DebugExit(2_u32.wrapping_neg()))?;
     Ok(None)
 }

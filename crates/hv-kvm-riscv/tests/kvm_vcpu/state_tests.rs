@@ -1,4 +1,4 @@
-//! The whole state of a vCPU: written, read back, dirtied and reset.
+//! Save, restore and reset of the state of a vCPU.
 
 use std::{collections::BTreeMap, error::Error};
 
@@ -10,7 +10,7 @@ use hv_kvm_riscv::{
 };
 
 use crate::{
-    guest::{self, CODE, CheckResult, Guest, HANDLER, Test, TestResult, bare_vcpu, expect},
+    guest::{self, CODE, CheckResult, Guest, HANDLER, Test, TestResult, expect, vcpu_without_devices},
     guest_code::{
         Code, S0, T0, WFI, Width, addi, csr, csr_set, jump, move_to_double, multiply_double, store,
     },
@@ -23,9 +23,15 @@ pub(crate) const TESTS: &[Test] = &[
     ("state::single_registers", single_registers),
     ("state::register_errors", register_errors),
     ("state::debug_console_is_enabled", debug_console_is_enabled),
-    ("state::dirty_by_guest_reset_compare", dirty_by_guest),
-    ("state::dirty_by_harness_reset_compare", dirty_by_harness),
-    ("state::reset_starts_again", reset_starts_again),
+    (
+        "state::reset_after_changes_by_the_guest",
+        reset_after_changes_by_the_guest,
+    ),
+    (
+        "state::reset_after_changes_by_the_harness",
+        reset_after_changes_by_the_harness,
+    ),
+    ("state::boot_after_reset", boot_after_reset),
     ("state::interrupt_file", interrupt_file),
     (
         "state::extensions_of_the_description",
@@ -46,7 +52,7 @@ fn expect_same(what: &str, found: &VcpuState, expected: &VcpuState) -> CheckResu
 }
 
 fn boot_state_round_trip(_: &HostCapabilities) -> TestResult {
-    let mut vcpu = bare_vcpu()?;
+    let mut vcpu = vcpu_without_devices()?;
     let mut state = State::new(0x8020_0000);
     for (number, x) in (0_u64..).zip(&mut state.x).skip(1) {
         *x = u64::MAX - number;
@@ -59,9 +65,9 @@ fn boot_state_round_trip(_: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
-/// Every register that the kernel lists is one that the tables here know, in the groups that a vCPU always has.
+/// Every register of `KVM_GET_REG_LIST` has a name, and the groups that every vCPU has are complete.
 fn names_and_groups(_: &HostCapabilities) -> TestResult {
-    let vcpu = bare_vcpu()?;
+    let vcpu = vcpu_without_devices()?;
     let mut groups: BTreeMap<RegisterGroup, usize> = BTreeMap::new();
     for register in vcpu.registers() {
         let group = register
@@ -83,17 +89,19 @@ fn names_and_groups(_: &HostCapabilities) -> TestResult {
     ] {
         let found = groups.get(&group).copied().unwrap_or(0);
         if found < at_least {
-            return Err(format!("{group:?} has {found} registers: {groups:?}").into());
+            return Err(
+                format!("{group:?} has {found} registers, expected at least {at_least}: {groups:?}").into(),
+            );
         }
     }
     Ok(None)
 }
 
-/// Registers of every group that can be written at any time, each with a value that no reset leaves there.
-fn unusual(vcpu: &KvmVcpu) -> Vec<(Register, RegisterValue)> {
+/// Registers of every group that can be written at any time, each with a value other than that after a reset.
+fn changed_values(vcpu: &KvmVcpu) -> Vec<(Register, RegisterValue)> {
     let mut values = vec![
         (Register::PC, RegisterValue::from(0x1234_5678_u64)),
-        // Floating point in use, interrupts on before the last trap, which came from supervisor mode.
+        // FS is Dirty; SPIE and SPP are set.
         (Register::SSTATUS, RegisterValue::from(0x2_0000_6120_u64)),
         (Register::SIE, RegisterValue::from(0x222_u64)),
         (Register::STVEC, RegisterValue::from(0xffff_ffff_8000_1000_u64)),
@@ -129,44 +137,48 @@ fn unusual(vcpu: &KvmVcpu) -> Vec<(Register, RegisterValue)> {
     values
 }
 
-fn unusual_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
+fn changed_state(vcpu: &mut KvmVcpu) -> Result<VcpuState, Box<dyn Error>> {
     let mut state = vcpu.save_state()?;
-    state.registers.extend(unusual(vcpu));
+    state.registers.extend(changed_values(vcpu));
     state.mp_state = MpState::STOPPED;
     Ok(state)
 }
 
 fn whole_state_round_trip(_: &HostCapabilities) -> TestResult {
-    let mut vcpu = bare_vcpu()?;
+    let mut vcpu = vcpu_without_devices()?;
     let reset_state = vcpu.save_state()?;
     vcpu.restore_state(&reset_state)?;
-    expect_same("fresh", &vcpu.save_state()?, &reset_state)?;
-    let unusual = unusual_state(&mut vcpu)?;
-    vcpu.restore_state(&unusual)?;
-    expect_same("unusual", &vcpu.save_state()?, &unusual)?;
-    // The state goes over to another vCPU of the same kind.
-    let mut other = bare_vcpu()?;
-    other.restore_state(&unusual)?;
-    expect_same("on another vCPU", &other.save_state()?, &unusual)?;
+    expect_same("after creation", &vcpu.save_state()?, &reset_state)?;
+    let changed = changed_state(&mut vcpu)?;
+    vcpu.restore_state(&changed)?;
+    expect_same("after a restore", &vcpu.save_state()?, &changed)?;
+    // The state can be restored on another vCPU with the same extensions.
+    let mut other = vcpu_without_devices()?;
+    other.restore_state(&changed)?;
+    expect_same("on another vCPU", &other.save_state()?, &changed)?;
     Ok(None)
 }
 
 fn single_registers(_: &HostCapabilities) -> TestResult {
-    let mut vcpu = bare_vcpu()?;
-    let values = unusual(&vcpu);
+    let mut vcpu = vcpu_without_devices()?;
+    let values = changed_values(&vcpu);
     for (register, value) in &values {
         vcpu.set_register(*register, value)?;
         expect(&register.to_string(), &vcpu.register(*register)?, value)?;
     }
-    // Setting one has not changed another.
+    // A write of one register has not changed another one.
     for (register, value) in &values {
-        expect(&format!("{register}, later"), &vcpu.register(*register)?, value)?;
+        expect(
+            &format!("{register} after all writes"),
+            &vcpu.register(*register)?,
+            value,
+        )?;
     }
     Ok(None)
 }
 
 fn register_errors(_: &HostCapabilities) -> TestResult {
-    let mut vcpu = bare_vcpu()?;
+    let mut vcpu = vcpu_without_devices()?;
     let unknown = Register(0x8030_0000_0200_0fff);
     match vcpu.register(unknown) {
         Err(KvmError::GetRegister { register, .. }) if register == unknown => {}
@@ -178,25 +190,25 @@ fn register_errors(_: &HostCapabilities) -> TestResult {
             found: 4,
             expected: 8,
         }) => {}
-        result => return Err(format!("four bytes for pc: {result:?}").into()),
+        result => return Err(format!("writing four bytes to pc: {result:?}").into()),
     }
     match vcpu.set_register(Register::TIMER_FREQUENCY, &RegisterValue::from(1_u64)) {
         Err(KvmError::SetRegister {
             register: Register::TIMER_FREQUENCY,
             ..
         }) => {}
-        result => return Err(format!("another timer frequency: {result:?}").into()),
+        result => return Err(format!("writing the timer frequency: {result:?}").into()),
     }
-    let mut foreign = vcpu.save_state()?;
-    foreign.registers.insert(unknown, RegisterValue::from(0_u64));
-    match vcpu.restore_state(&foreign) {
+    let mut state = vcpu.save_state()?;
+    state.registers.insert(unknown, RegisterValue::from(0_u64));
+    match vcpu.restore_state(&state) {
         Err(KvmError::MissingRegister { register }) if register == unknown => Ok(None),
-        result => Err(format!("a state with a foreign register: {result:?}").into()),
+        result => Err(format!("restoring a state with {unknown}: {result:?}").into()),
     }
 }
 
 fn debug_console_is_enabled(_: &HostCapabilities) -> TestResult {
-    let mut vcpu = bare_vcpu()?;
+    let mut vcpu = vcpu_without_devices()?;
     for extension in [SbiExtension::DBCN, SbiExtension::HSM, SbiExtension::SRST] {
         let value = vcpu.register(Register::sbi(extension))?;
         expect(&format!("{extension:?}"), &value, &RegisterValue::from(1_u64))?;
@@ -204,9 +216,9 @@ fn debug_console_is_enabled(_: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
-/// The guest changes what it can reach, integer and floating-point registers and CSRs; a reset takes all of it back.
-fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
-    // Floating point on.
+/// A reset restores integer registers, floating-point registers and CSRs that the guest has changed.
+fn reset_after_changes_by_the_guest(host: &HostCapabilities) -> TestResult {
+    // Enables floating point.
     let mut code = Code::new()
         .set(T0, 0x6000)
         .then([csr_set(0, csr::SSTATUS, T0)])
@@ -231,7 +243,7 @@ fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
     // whether to save the guest's floating-point state. If that FS is Clean, because the vCPU's thread was scheduled out
     // after the moves above, KVM does not save fcsr. A floating-point instruction sets both fields.
     code = code.then([multiply_double(0, 0, 0)]);
-    // x5 is the base of the last store; every other register gets a value.
+    // Changes all registers except x5, the base of the last store.
     code = code
         .then(
             (1..32)
@@ -242,7 +254,7 @@ fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
         .then([store(Width::Word, S0, T0, 0), jump(0)]);
     let mut guest = Guest::new(host, &code, 1, guest::devices())?;
     let reset_state = first(&mut guest)?.save_state()?;
-    guest.ends("outcome", &Outcome::DebugExit(0x108))?;
+    guest.expect_outcome("outcome", &Outcome::DebugExit(0x108))?;
     let vcpu = first(&mut guest)?;
     let dirty = vcpu.save_state()?;
     let changed: Vec<Register> = dirty.diff(&reset_state).map(|(register, ..)| register).collect();
@@ -267,10 +279,14 @@ fn dirty_by_guest(host: &HostCapabilities) -> TestResult {
     }
     vcpu.reset()?;
     expect_same("after a reset", &vcpu.save_state()?, &reset_state)?;
-    // And the same as a vCPU of a new machine.
+    // The state is also that of a vCPU of a new machine.
     let mut other = Guest::new(host, &code, 1, guest::devices())?;
     let other = first(&mut other)?.save_state()?;
-    expect_same("beside a fresh vCPU", &first(&mut guest)?.save_state()?, &other)?;
+    expect_same(
+        "compared with a new vCPU",
+        &first(&mut guest)?.save_state()?,
+        &other,
+    )?;
     Ok(None)
 }
 
@@ -279,24 +295,26 @@ fn first(guest: &mut Guest) -> Result<&mut KvmVcpu, Box<dyn Error>> {
         .board
         .vcpus_mut()
         .first_mut()
-        .ok_or("there is a vCPU".into())
+        .ok_or("the board has no vCPU".into())
 }
 
-fn dirty_by_harness(host: &HostCapabilities) -> TestResult {
+fn reset_after_changes_by_the_harness(host: &HostCapabilities) -> TestResult {
     let code = Code::new().then([WFI, jump(-4)]);
-    for ran in [false, true] {
+    for has_run in [false, true] {
         let mut guest = Guest::new(host, &code, 1, guest::devices())?;
         let reset_state = first(&mut guest)?.save_state()?;
-        if ran {
-            let outcome = guest.board.boot(&guest::state(), &hv_kvm_test::short_policy())?;
+        if has_run {
+            let outcome = guest
+                .board
+                .boot(&guest::state(), &hv_kvm_test::short_run_config())?;
             expect("outcome", &outcome, &Outcome::Deadline)?;
         }
         let vcpu = first(&mut guest)?;
-        let unusual = unusual_state(vcpu)?;
-        vcpu.restore_state(&unusual)?;
+        let changed = changed_state(vcpu)?;
+        vcpu.restore_state(&changed)?;
         vcpu.reset()?;
         expect_same(
-            &format!("after a reset, ran: {ran}"),
+            &format!("after a reset, vCPU has run: {has_run}"),
             &vcpu.save_state()?,
             &reset_state,
         )?;
@@ -304,8 +322,8 @@ fn dirty_by_harness(host: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
-fn reset_starts_again(host: &HostCapabilities) -> TestResult {
-    // Counts in memory how often it ran.
+fn boot_after_reset(host: &HostCapabilities) -> TestResult {
+    // Counts the runs in memory.
     let code = Code::new()
         .set(S0, guest::DATA)
         .then([
@@ -316,15 +334,19 @@ fn reset_starts_again(host: &HostCapabilities) -> TestResult {
         .exit(crate::guest_code::A0);
     let mut guest = Guest::new(host, &code, 1, guest::devices())?;
     for round in 1..4 {
-        guest.ends("round", &Outcome::DebugExit(round))?;
+        guest.expect_outcome("number of runs", &Outcome::DebugExit(round))?;
         hv_core::reset_vcpus(guest.board.vcpus_mut())?;
         let state = first(&mut guest)?.state()?;
-        expect("pc after the reset", &(state.entry() == CODE), &false)?;
+        expect(
+            "pc is the entry point after a reset",
+            &(state.entry() == CODE),
+            &false,
+        )?;
     }
     Ok(None)
 }
 
-/// The interrupt file of an IMSIC is written, read back, taken to another machine and reset.
+/// The interrupt file of an IMSIC can be saved, restored on this and another machine, and reset.
 fn interrupt_file(host: &HostCapabilities) -> TestResult {
     if host.aia_ids.is_none() {
         return Ok(Some(crate::irq_tests::NO_AIA));
@@ -342,41 +364,49 @@ fn interrupt_file(host: &HostCapabilities) -> TestResult {
     let [first_guest, second_guest] = &mut guests;
     let vcpus = first_guest.board.vcpus_mut();
     let [boot, secondary] = vcpus else {
-        return Err("there are two vCPUs".into());
+        return Err("expected two vCPUs".into());
     };
     let reset_state = boot.save_state()?;
     if reset_state.imsic.is_empty() || reset_state.imsic.values().any(|&value| value != 0) {
-        return Err(format!("a new interrupt file is {:?}", reset_state.imsic).into());
+        return Err(format!(
+            "expected a new interrupt file of zeros, found {:?}",
+            reset_state.imsic
+        )
+        .into());
     }
     let mut state = reset_state.clone();
     state.imsic.extend(values);
     boot.restore_state(&state)?;
     let found = boot.save_state()?;
-    expect("the file", &found.imsic, &state.imsic)?;
+    expect("interrupt file", &found.imsic, &state.imsic)?;
     expect(
-        "the other vCPU's file",
+        "interrupt file of the other vCPU",
         &secondary.save_state()?.imsic,
         &reset_state.imsic,
     )?;
     let other = first(second_guest)?;
     other.restore_state(&found)?;
-    expect("on another machine", &other.save_state()?.imsic, &state.imsic)?;
+    expect(
+        "interrupt file on another machine",
+        &other.save_state()?.imsic,
+        &state.imsic,
+    )?;
     boot.reset()?;
     expect_same("after a reset", &boot.save_state()?, &reset_state)?;
-    match bare_vcpu()?.restore_state(&state) {
+    match vcpu_without_devices()?.restore_state(&state) {
         Err(KvmError::NoImsic | KvmError::MissingRegister { .. }) => Ok(None),
-        result => Err(format!("an interrupt file for a vCPU without one: {result:?}").into()),
+        result => Err(format!("restoring an interrupt file on a vCPU without one: {result:?}").into()),
     }
 }
 
-/// What a description leaves out is taken away where KVM can do that, and what it names is there.
+/// A vCPU has the extensions of its description. Others are disabled if KVM can disable them.
 fn extensions_of_the_description(host: &HostCapabilities) -> TestResult {
     use boot_core::machine::Isa;
     use hv_core::Vm as _;
     use hv_kvm_riscv::{IsaExtension, KvmVm, Layout, SbiConsole};
 
     let mut layout = Layout::of(&guest::machine(host, 1, RiscvIrqchip::Plic)?)?;
-    // Floating point is among what KVM can take away.
+    // KVM can disable floating point.
     let kept: Vec<String> = host
         .isa
         .extensions()
@@ -394,23 +424,23 @@ fn extensions_of_the_description(host: &HostCapabilities) -> TestResult {
     );
     let mut vcpu = KvmVm::new(&layout, console)?.create_vcpu(0)?;
     for name in isa.extensions() {
-        let extension = IsaExtension::from_name(name).ok_or("its name is known")?;
+        let extension = IsaExtension::from_name(name).ok_or("an extension without a number")?;
         expect(
             name,
             &vcpu.register(Register::isa(extension))?,
             &RegisterValue::from(1_u64),
         )?;
     }
-    for gone in [IsaExtension::D, IsaExtension::F] {
+    for disabled in [IsaExtension::D, IsaExtension::F] {
         expect(
-            "floating point",
-            &vcpu.register(Register::isa(gone))?,
+            "floating-point extension",
+            &vcpu.register(Register::isa(disabled))?,
             &RegisterValue::from(0_u64),
         )?;
     }
     expect(
-        "f0 is gone",
-        &vcpu.has(Register::f64(0).ok_or("it has an id")?),
+        "vCPU has f0",
+        &vcpu.has(Register::f64(0).ok_or("f0 has no id")?),
         &false,
     )?;
     Ok(None)

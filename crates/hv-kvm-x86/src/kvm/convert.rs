@@ -142,8 +142,8 @@ pub(crate) fn from_kvm(regs: &kvm_regs, sregs: &kvm_sregs) -> State {
     state
 }
 
-/// KVM's structure for `events`. `kernel_flags` are the flags that the kernel set when it was read last: they say
-/// which of the optional parts this kernel knows.
+/// KVM's structure for `events`. `kernel_flags` are the flags of the structure that the kernel returned: they select the
+/// optional parts that this kernel supports.
 pub(crate) fn to_events(events: &VcpuEvents, kernel_flags: u32) -> kvm_vcpu_events {
     let optional = KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     let mut kvm = kvm_vcpu_events {
@@ -173,7 +173,7 @@ pub(crate) fn to_events(events: &VcpuEvents, kernel_flags: u32) -> kvm_vcpu_even
     kvm
 }
 
-/// The events in KVM's structure. Numbers that belong to no event are left out: the kernel keeps stale ones there.
+/// The events in KVM's structure. Vectors without an event are ignored: the kernel leaves old values there.
 pub(crate) fn from_events(kvm: &kvm_vcpu_events) -> VcpuEvents {
     let exception = if kvm.exception.injected != 0 || kvm.exception.pending != 0 {
         Exception {

@@ -10,7 +10,7 @@ use crate::{
     cpuid::{self, CpuidEntry},
 };
 
-/// State that the handle of the machine and all its vCPUs share. Each of them keeps the guest's RAM mapped.
+/// State that the handle of the machine and all its vCPUs share. The RAM of the guest stays mapped while one of them exists.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) file: VmFile,

@@ -20,18 +20,18 @@ use crate::{KvmError, Layout, Msr, Topology, layout};
 /// Page size of x86_64.
 const PAGE: u64 = 4096;
 
-/// A PC under KVM. The kernel emulates PIC, I/O APIC, local APICs and PIT; other devices are on a bus.
+/// A PC on KVM. The kernel emulates PIC, I/O APIC, local APICs and PIT; other devices are on a bus.
 ///
 /// Interrupt lines are global system interrupts: 0 to 15 go to the PIC and the I/O APIC, 16 to 23 to the I/O APIC only.
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
 impl KvmVm {
-    /// Creates a machine with the vCPU topology of `layout`, without RAM.
+    /// Creates a machine with the vCPU topology of `layout`, without RAM, vCPUs and devices.
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) where there is no KVM, and errors of KVM.
+    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
     pub fn new(layout: &Layout) -> Result<Self, KvmError> {
         let kvm = hv_kvm::open(&[
             (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
@@ -57,7 +57,7 @@ impl KvmVm {
         // Some kernels list registers that others do not.
         let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::not_in_index_list()).collect();
 
-        let fd = kvm.create_vm().map_err(failed_request("KVM_CREATE_VM"))?;
+        let fd = hv_kvm::create_vm(|| kvm.create_vm())?;
         // Both addresses are used on Intel hosts only; both must be set before the first vCPU is created.
         fd.set_identity_map_address(layout::IDENTITY_MAP)
             .map_err(failed_request("KVM_SET_IDENTITY_MAP_ADDR"))?;

@@ -34,7 +34,7 @@ fn pio_echo() -> TestResult {
         .insert(AddressSpace::Pio, 0x500, 4, recorder.clone())?;
     expect(
         "outcome",
-        &pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?,
+        &pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?,
         &Outcome::DebugExit(0),
     )?;
     let mut expected = vec![vec![0x11], vec![0x00, 0x21], vec![0x00, 0x00, 0x00, 0x31]];
@@ -48,7 +48,7 @@ fn mmio_edges() -> TestResult {
     pc.bus_mut()
         .insert(AddressSpace::Mmio, 0xd000_0000, 0x1000, page.clone())?;
     // Byte 0 reads 0x01, byte 0xfff reads 0x00; bytes 8 to 11 read 09 0a 0b 0c.
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(0x0c0b_0a09))?;
     let writes = page.take_writes();
     expect("writes", &writes, &vec![(0, vec![1]), (0xfff, vec![1])])
@@ -59,14 +59,14 @@ fn mmio_straddle() -> TestResult {
     // Only the first page has a device: bytes 0xffe and 0xfff read ff 00, no device has the next two.
     pc.bus_mut()
         .insert(AddressSpace::Mmio, 0xd000_0000, 0x1000, Recorder::with_pattern(1))?;
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(0xffff_00ff))
 }
 
 fn exit_page() -> TestResult {
     let devices = guest::devices().with_exit_page(Some(0xd000_0000));
     let (mut pc, _memory) = guest::pc(guest_code::exit_page(), 1, devices)?;
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(0xc0de))
 }
 
@@ -77,10 +77,10 @@ fn console() -> TestResult {
         .with_console(console.clone())
         .with_observer(timeline.clone());
     let (mut pc, _memory) = guest::pc(guest_code::console(), 1, devices)?;
-    let policy = hv_kvm_test::policy().with_observer(timeline.clone());
+    let run_config = hv_kvm_test::run_config().with_observer(timeline.clone());
     expect(
         "outcome",
-        &pc.boot(&guest::long_mode().into(), &policy)?,
+        &pc.boot(&guest::long_mode().into(), &run_config)?,
         &Outcome::DebugExit(0),
     )?;
     expect("console", &console.bytes(), &b"ok".to_vec())?;
@@ -100,7 +100,7 @@ fn serial_interrupt() -> TestResult {
     let (mut pc, _memory) = guest::pc(guest_code::serial_irq(), 1, guest::devices())?;
     let input = pc.console_input().ok_or("the machine has a console")?;
     input.push(b"q")?;
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(b'q'.into()))
 }
 
@@ -139,7 +139,7 @@ fn cpuid() -> TestResult {
             state.mp_state = MpState::RUNNABLE;
             vcpu.restore_state(&state)?;
         }
-        let outcome = hv_core::boot(vcpu, &guest::long_mode().into(), &bus, &hv_kvm_test::policy())?;
+        let outcome = hv_core::boot(vcpu, &guest::long_mode().into(), &bus, &hv_kvm_test::run_config())?;
         expect("outcome", &outcome, &Outcome::DebugExit(0xff))?;
         let words: Vec<u32> = recorder
             .take_data()
@@ -168,7 +168,7 @@ fn firmware_state() -> TestResult {
     let (mut pc, _memory) = guest::pc(guest_code::firmware_state(), 1, guest::devices())?;
     pc.bus_mut()
         .insert(AddressSpace::Pio, 0x500, 4, recorder.clone())?;
-    pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     let written = recorder.take_data();
     let expected: Vec<Vec<u8>> = [0x806_u32, 1, 0x700, 0x400]
         .iter()

@@ -9,7 +9,7 @@ use boot_core::{
 use guest_ram::GuestRam;
 use hv_core::Outcome;
 pub(crate) use hv_kvm_test::{Console, expect};
-use hv_kvm_test::{explain, policy};
+use hv_kvm_test::{explain, run_config};
 use hv_kvm_x86::{Board, BoardDevices, HarnessError, KvmError, KvmVm, Layout, Topology, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -138,5 +138,5 @@ pub(crate) fn pc(
 /// Runs `code` from `state` on one vCPU with the usual devices.
 pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
     let (mut pc, _memory) = pc(code, 1, devices())?;
-    Ok(pc.boot(&CpuState::from(state), &policy())?)
+    Ok(pc.boot(&CpuState::from(state), &run_config())?)
 }

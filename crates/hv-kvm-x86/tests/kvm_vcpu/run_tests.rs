@@ -72,10 +72,10 @@ fn triple_fault_is_a_crash() -> TestResult {
 
 fn triple_fault_may_mean_reset() -> TestResult {
     let (mut pc, _memory) = guest::pc(guest_code::triple_fault(), 1, guest::devices())?;
-    let policy = hv_kvm_test::policy().with_shutdown(ShutdownPolicy::Reset);
+    let run_config = hv_kvm_test::run_config().with_shutdown(ShutdownPolicy::Reset);
     expect(
         "outcome",
-        &pc.boot(&guest::long_mode().into(), &policy)?,
+        &pc.boot(&guest::long_mode().into(), &run_config)?,
         &Outcome::Reset,
     )
 }
@@ -86,7 +86,7 @@ fn deadline(code: &[u8]) -> TestResult {
     let state = guest::long_mode().into();
     expect(
         "first run",
-        &pc.boot(&state, &hv_kvm_test::short_policy())?,
+        &pc.boot(&state, &hv_kvm_test::short_run_config())?,
         &Outcome::Deadline,
     )?;
     memory
@@ -95,7 +95,7 @@ fn deadline(code: &[u8]) -> TestResult {
     hv_core::reset_vcpus(pc.vcpus_mut())?;
     expect(
         "second run",
-        &pc.boot(&state, &hv_kvm_test::policy())?,
+        &pc.boot(&state, &hv_kvm_test::run_config())?,
         &Outcome::DebugExit(0x1234_5664),
     )
 }
@@ -105,16 +105,16 @@ fn stop_from_another_thread() -> TestResult {
         // More vCPUs than host CPUs: the others wait for SIPI, and have to come out as well.
         let (mut pc, _memory) = guest::pc(code, 4, guest::devices())?;
         let stop = StopHandle::new();
-        let policy = hv_kvm_test::policy().with_stop(stop.clone());
+        let run_config = hv_kvm_test::run_config().with_stop(stop.clone());
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(50));
             stop.stop();
         });
-        let outcome = pc.boot(&guest::long_mode().into(), &policy)?;
+        let outcome = pc.boot(&guest::long_mode().into(), &run_config)?;
         stopper.join().ok().ok_or("the stopping thread panicked")?;
         expect("outcome", &outcome, &Outcome::Stopped)?;
         // A handle that was stopped ends the next run at once.
-        expect("again", &pc.resume(&policy)?, &Outcome::Stopped)?;
+        expect("again", &pc.resume(&run_config)?, &Outcome::Stopped)?;
     }
     Ok(())
 }
@@ -165,17 +165,21 @@ fn unmapped_slot_is_device_space() -> TestResult {
         pc.vm().map_ram(1, ram)?;
     }
     let state = guest::long_mode().into();
-    let policy = hv_kvm_test::policy().with_unhandled_access(UnhandledAccessPolicy::Crash);
-    expect("mapped", &pc.boot(&state, &policy)?, &Outcome::DebugExit(0x5107))?;
+    let run_config = hv_kvm_test::run_config().with_unhandled_access(UnhandledAccessPolicy::Crash);
+    expect(
+        "mapped",
+        &pc.boot(&state, &run_config)?,
+        &Outcome::DebugExit(0x5107),
+    )?;
     let ram = pc.vm().unmap_ram(1)?;
     expect("address of the slot", &ram.range().start(), &0x20_0000)?;
-    let report = crash(pc.boot(&state, &policy)?)?;
+    let report = crash(pc.boot(&state, &run_config)?)?;
     let access = Access::new(AddressSpace::Mmio, AccessKind::Read, 0x20_0000, 4);
     expect("unmapped", &report.fault, &Fault::UnhandledAccess(access))?;
     pc.vm().map_ram(1, ram)?;
     expect(
         "mapped again",
-        &pc.boot(&state, &policy)?,
+        &pc.boot(&state, &run_config)?,
         &Outcome::DebugExit(0x5107),
     )
 }
@@ -224,7 +228,7 @@ fn four_vcpus() -> TestResult {
         memory.memory().write_obj(0_u32, GuestAddress(guest::DATA))?;
         expect(
             round,
-            &pc.boot(&state, &hv_kvm_test::policy())?,
+            &pc.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(3),
         )?;
         let mut ids = recorder.take_data();

@@ -19,9 +19,15 @@ pub(crate) const TESTS: &[Test] = &[
     ("state::single_registers", single_registers),
     ("state::register_errors", register_errors),
     ("state::guest_sees_what_was_set", guest_sees_what_was_set),
-    ("state::dirty_by_guest_reset_compare", dirty_by_guest),
-    ("state::dirty_by_harness_reset_compare", dirty_by_harness),
-    ("state::reset_starts_again", reset_starts_again),
+    (
+        "state::reset_after_changes_by_the_guest",
+        reset_after_changes_by_the_guest,
+    ),
+    (
+        "state::reset_after_changes_by_the_harness",
+        reset_after_changes_by_the_harness,
+    ),
+    ("state::boot_after_reset", boot_after_reset),
     ("state::access_is_complete_when_state_is_read", access_is_complete),
     (
         "state::reset_in_the_middle_of_a_string_instruction",
@@ -252,7 +258,7 @@ fn guest_sees_what_was_set() -> TestResult {
     };
     vcpu.set_register(Register::Msr(Msr::MTRR_DEF_TYPE), 0xc06)?;
     vcpu.set_register(Register::Lapic(LapicRegister::LVT_LINT0), 0x1_0700)?;
-    pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     let words: Vec<_> = recorder.take_data();
     expect(
         "MTRR_DEF_TYPE",
@@ -266,13 +272,13 @@ fn guest_sees_what_was_set() -> TestResult {
     )
 }
 
-fn dirty_by_guest() -> TestResult {
+fn reset_after_changes_by_the_guest() -> TestResult {
     let (mut pc, _memory) = guest::pc(guest_code::dirty(), 1, guest::devices())?;
     let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
     };
     let reset_state = vcpu.save_state()?;
-    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::policy())?;
+    let outcome = pc.boot(&guest::long_mode().into(), &hv_kvm_test::run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(2))?;
     let [vcpu] = pc.vcpus_mut() else {
         return Err("there is one vCPU".into());
@@ -298,7 +304,7 @@ fn dirty_by_guest() -> TestResult {
     expect_same(&vcpu.save_state()?, &reset_state)
 }
 
-fn dirty_by_harness() -> TestResult {
+fn reset_after_changes_by_the_harness() -> TestResult {
     let mut vcpu = fresh_vcpu()?;
     let reset_state = vcpu.save_state()?;
     let unusual = unusual_state(&mut vcpu)?;
@@ -312,14 +318,14 @@ fn dirty_by_harness() -> TestResult {
     expect_same(&vcpu.save_state()?, &fresh_vcpu()?.save_state()?)
 }
 
-fn reset_starts_again() -> TestResult {
+fn boot_after_reset() -> TestResult {
     let (mut pc, _memory) = guest::pc(guest_code::timer_irq(), 1, guest::devices())?;
     let state = guest::long_mode().into();
     for round in ["first", "second", "third"] {
         // The interrupt is in service when the guest ends: without a reset no other would come.
         expect(
             round,
-            &pc.boot(&state, &hv_kvm_test::policy())?,
+            &pc.boot(&state, &hv_kvm_test::run_config())?,
             &Outcome::DebugExit(0x71),
         )?;
         hv_core::reset_vcpus(pc.vcpus_mut())?;

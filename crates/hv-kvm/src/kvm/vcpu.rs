@@ -18,12 +18,12 @@ use crate::{HarnessError, SignalKicker, exit_reason};
 
 ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
 
-/// Result of one `KVM_RUN`.
+/// Result of one `KVM_RUN`, before the exit is decoded to a [`VcpuExit`].
 #[derive(Debug)]
 pub enum RunStatus {
-    /// An exit described in `struct kvm_run`; the value is its reason, `KVM_EXIT_*`.
+    /// An exit that `struct kvm_run` describes; the value is its reason, `KVM_EXIT_*`.
     Exit(u32),
-    /// Interrupted by a signal or a kick, or the vCPU has not been started yet.
+    /// A signal or a kick interrupted the vCPU, or the vCPU has not been started yet.
     Interrupted,
     /// A fault that `struct kvm_run` does not describe.
     Fault(Fault),
@@ -69,7 +69,7 @@ impl VcpuFile {
         self.pending
     }
 
-    /// Kicks this vCPU out of [`run`](Self::run) from another thread.
+    /// Handle that makes this vCPU leave [`run`](Self::run) from another thread.
     #[must_use]
     pub fn kicker(&self) -> Arc<dyn VcpuKicker> {
         Arc::clone(&self.kicker) as Arc<dyn VcpuKicker>
@@ -130,7 +130,7 @@ impl VcpuFile {
         Ok(entry)
     }
 
-    /// Decodes the exit in `struct kvm_run` if its reason is common to all architectures; otherwise gives
+    /// Decodes the exit in `struct kvm_run` after [`RunStatus::Exit`]. A reason that is not common to all architectures is
     /// [`Fault::Unsupported`].
     pub fn decode(&mut self) -> VcpuExit<'_> {
         let reason = self.fd.get_kvm_run().exit_reason;
@@ -181,9 +181,10 @@ impl VcpuFile {
         }
     }
 
-    /// Decodes the internal error in `struct kvm_run`; `pc` is the address of the instruction.
+    /// Decodes the internal error in `struct kvm_run` after an exit `KVM_EXIT_INTERNAL_ERROR`; `pc` is the address of the
+    /// instruction.
     pub fn internal_error(&mut self, pc: Option<u64>) -> Fault {
-        // SAFETY: the fields of this field of the union are integers, for which all bit patterns are valid.
+        // SAFETY: this field of the union consists of integers, for which all bit patterns are valid.
         let internal = unsafe { self.fd.get_kvm_run().__bindgen_anon_1.internal };
         let words = usize::try_from(internal.ndata).unwrap_or(usize::MAX);
         let data = internal.data.get(..words).unwrap_or(&internal.data);

@@ -15,8 +15,8 @@ use crate::{HarnessError, RamConstraints};
 
 /// File descriptor of a virtual machine, with its RAM slots.
 ///
-/// It owns the memory of the slots and deletes the slots when dropped, so a vCPU that runs later has no RAM. Every vCPU
-/// must therefore keep it alive.
+/// It owns the memory of the slots and deletes the slots when dropped. A vCPU that runs after that has no RAM, so vCPUs keep a
+/// reference to it.
 #[derive(Debug)]
 pub struct VmFile {
     fd: VmFd,

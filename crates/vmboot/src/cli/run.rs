@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
-use hv_core::{BoardDevices, Observer, Outcome, Policy, SerialInput, ShutdownPolicy, StopHandle};
+use hv_core::{BoardDevices, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy, StopHandle};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
@@ -100,7 +100,7 @@ fn start(
     let Boot { plan, machine, .. } = boot;
     let stop = StopHandle::new();
     let observer = Arc::new(timeline.clone());
-    let policy = &policy(args.timeout, stop.clone(), Arc::clone(&observer) as _);
+    let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer) as _);
     let mut terminal = None;
     let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
     let arch = plan.arch();
@@ -110,15 +110,15 @@ fn start(
         .with_observer(observer);
     let outcome = match arch {
         Arch::X86_64 => {
-            let boot = x86_64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
+            let boot = x86_64::MachineBoot::new(machine, ram, state, run_config).with_devices(devices);
             x86_64::boot_machine(boot, with_input)?
         }
         Arch::Aarch64 => {
-            let boot = arm64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
+            let boot = arm64::MachineBoot::new(machine, ram, state, run_config).with_devices(devices);
             arm64::boot_machine(boot, with_input)?
         }
         Arch::Riscv64 => {
-            let boot = riscv64::MachineBoot::new(machine, ram, state, policy).with_devices(devices);
+            let boot = riscv64::MachineBoot::new(machine, ram, state, run_config).with_devices(devices);
             riscv64::boot_machine(boot, with_input)?
         }
         arch => return Err(NoHarness(arch).into()),
@@ -127,16 +127,16 @@ fn start(
     Ok(outcome)
 }
 
-/// The policy of the run.
-fn policy(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer>) -> Policy {
-    // A PC resets by its keyboard controller, so a triple fault is not a reset but a crash.
-    let policy = Policy::default()
+/// The configuration of the run.
+fn run_config(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer>) -> RunConfig {
+    // A guest that requests a reset uses the keyboard controller; a triple fault is a kernel that failed to start.
+    let run_config = RunConfig::default()
         .with_shutdown(ShutdownPolicy::Crash)
         .with_stop(stop)
         .with_observer(observer);
     match timeout {
-        Some(seconds) => policy.with_deadline(Duration::from_secs(seconds)),
-        None => policy,
+        Some(seconds) => run_config.with_deadline(Duration::from_secs(seconds)),
+        None => run_config,
     }
 }
 
@@ -170,8 +170,8 @@ mod tests {
             let vm = FakeVm::new(FakeConfig::new(state.clone(), vec![vec![step.clone()]]));
             let ram = FakeRam { base: 0, len: 0x1000 };
             let mut vcpus = init_vm(&vm, [ram], 1).unwrap();
-            let policy = policy(None, StopHandle::new(), Arc::new(Timeline::new()));
-            let outcome = boot(&mut vcpus, &state, &Bus::new(), &policy).unwrap();
+            let run_config = run_config(None, StopHandle::new(), Arc::new(Timeline::new()));
+            let outcome = boot(&mut vcpus, &state, &Bus::new(), &run_config).unwrap();
             assert_eq!(status_of(Arch::X86_64, &outcome), expected, "{step:?}: {outcome}");
         };
         check(Step::Fault(Fault::Shutdown), status::CRASH);

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 
 use boot_core::{BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, Sources, detect};
 use guest_ram::GuestRam;
-use hv_core::{Outcome, Policy};
+use hv_core::{Outcome, RunConfig};
 
 use super::console::Console;
 use super::machine::{self, Start};
@@ -87,12 +87,12 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
     }
 
     let console = Console::default();
-    let policy = Policy::default()
+    let run_config = RunConfig::default()
         .with_deadline(setup.deadline)
         .with_shutdown(setup.shutdown)
         .with_unhandled_access(setup.unhandled_access);
     if let Some(text) = setup.stop_at {
-        console.stop_at(text, policy.stop.clone());
+        console.stop_at(text, run_config.stop.clone());
     }
     let start = Start {
         machine: &machine,
@@ -100,7 +100,7 @@ pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> 
         state: plan.cpus().first().ok_or("a plan without CPUs")?,
         console: console.clone(),
         exit_page: setup.exit_page,
-        policy: &policy,
+        run_config: &run_config,
     };
     let outcome = machine::run(setup.board, &start, |input| {
         console.converse(&setup.answers, input);

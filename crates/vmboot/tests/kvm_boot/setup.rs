@@ -10,7 +10,7 @@ use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
 use super::board::Board;
 use super::console::Answer;
 
-/// A machine, its initrd, modules and seeds, and the policy of its run.
+/// A machine, its initrd, modules and seeds, and the configuration of its run.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) board: Board,

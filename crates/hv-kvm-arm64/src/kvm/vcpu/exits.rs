@@ -34,7 +34,7 @@ impl KvmVcpu {
     pub(super) fn handle_no_syndrome(&mut self, budget: &mut RetryBudget) -> Result<Option<Fault>, KvmError> {
         /// Length of an A64 instruction in bytes.
         const INSTRUCTION: u64 = 4;
-        // SAFETY: the fields of this field of the union are integers, for which all bit patterns are valid.
+        // SAFETY: this field of the union consists of integers, for which all bit patterns are valid.
         let nisv = unsafe { self.file.kvm_run().__bindgen_anon_1.arm_nisv };
         let (syndrome, address) = (nisv.esr_iss, nisv.fault_ipa);
         match nisv::classify(syndrome, address, self.machine.file.is_ram(address)) {

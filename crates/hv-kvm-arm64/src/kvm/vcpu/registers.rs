@@ -45,7 +45,7 @@ impl KvmVcpu {
         self.replace(state, |_| true)
     }
 
-    /// Reads one register.
+    /// Completes the I/O of the last exit and reads one register.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl KvmVcpu {
         self.read(register)
     }
 
-    /// Writes one register.
+    /// Completes the I/O of the last exit and writes one register.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// Saves the whole state, with `gic` as the part of the interrupt controller.
+    /// Saves the whole state. `gic` is the part of the interrupt controller.
     pub(super) fn read_all(&self, gic: GicState) -> Result<VcpuState, KvmError> {
         let mp_state = self
             .file

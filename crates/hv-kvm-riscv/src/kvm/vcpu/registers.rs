@@ -10,7 +10,7 @@ impl KvmVcpu {
         &self.registers
     }
 
-    /// Whether this vCPU has the register.
+    /// Whether this vCPU has `register`.
     #[must_use]
     pub fn has(&self, register: Register) -> bool {
         self.registers.binary_search(&register).is_ok()
@@ -18,7 +18,7 @@ impl KvmVcpu {
 
     /// Saves the whole state of the vCPU. Completes the I/O of the last exit first.
     ///
-    /// With the D extension, the state contains its registers and not those of the F extension, which alias them.
+    /// With the D extension, the state contains the registers of D and not those of F, which are aliases.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl KvmVcpu {
             .map(|register| Ok((register, self.read(register)?)))
             .collect::<Result<_, KvmError>>()?;
         Ok(VcpuState {
-            mp_state: self.read_activity()?,
+            mp_state: self.read_mp_state()?,
             registers,
             imsic: self.machine.imsic(self.index)?,
         })
@@ -41,7 +41,7 @@ impl KvmVcpu {
     /// Only registers that differ are written: some are read-only, or read-only after the first run, and have the same value
     /// in every state of this vCPU. Registers that `state` does not contain keep their values.
     ///
-    /// An armed timer is armed again. On hosts without Sstc, Linux then interrupts the guest once before the set time.
+    /// A timer that was armed is armed again. On hosts without Sstc, Linux then raises one timer interrupt before the set time.
     ///
     /// # Errors
     ///
@@ -72,12 +72,12 @@ impl KvmVcpu {
             }
         }
         self.machine.set_imsic(self.index, &state.imsic)?;
-        self.write_activity(state.mp_state)?;
+        self.write_mp_state(state.mp_state)?;
         // Pending interrupts are among the registers, but the external interrupt input has the level of the PLIC output.
         self.machine.resend(self.index)
     }
 
-    /// Reads one register.
+    /// Completes the I/O of the last exit and reads one register.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl KvmVcpu {
         self.read(register)
     }
 
-    /// Writes one register.
+    /// Completes the I/O of the last exit and writes one register.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ impl KvmVcpu {
         Ok(())
     }
 
-    /// Completes all I/O of the instruction of the last exit and discards its results: the state is replaced next.
+    /// Completes all I/O of the instruction of the last exit and discards the results. The caller replaces the state next.
     pub(super) fn abort_io(&mut self) -> Result<(), KvmError> {
         // Upper limit for the accesses of one instruction; a repeated string instruction ends when its count is zero.
         const MAX_ACCESSES: usize = 64;

@@ -117,7 +117,8 @@ impl KvmVcpu {
         self.store(Group::Events, state)
     }
 
-    /// Reads one register. All model-specific registers that KVM supports can be read, not only those in a saved state.
+    /// Completes the I/O of the last exit and reads one register. All MSRs that KVM supports can be read, not only those of a
+    /// saved state.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl KvmVcpu {
             .ok_or(RegisterError::Missing { register }.into())
     }
 
-    /// Writes one register.
+    /// Completes the I/O of the last exit and writes one register.
     ///
     /// # Errors
     ///

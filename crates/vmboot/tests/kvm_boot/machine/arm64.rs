@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use boot_core::cpu::aarch64::State;
 use guest_ram::GuestRam;
 use hv_core::virt::{self, Gic, RAM_BASE};
-use hv_core::{Outcome, Policy, RunError, SerialInput, StopHandle};
+use hv_core::{Outcome, RunConfig, RunError, SerialInput, StopHandle};
 use hv_kvm_arm64::{HarnessError, KvmError, MachineBoot, boot_machine};
 use rustix::io::Errno;
 
@@ -19,8 +19,8 @@ pub(super) fn skip_reason(gic: Gic) -> Option<String> {
     let stop = StopHandle::new();
     stop.stop();
     let ram = GuestRam::new(&machine.memory).ok()?;
-    let (state, policy) = (State::new(RAM_BASE).into(), Policy::default().with_stop(stop));
-    let boot = MachineBoot::new(&machine, &ram, &state, &policy);
+    let (state, run_config) = (State::new(RAM_BASE).into(), RunConfig::default().with_stop(stop));
+    let boot = MachineBoot::new(&machine, &ram, &state, &run_config);
     match boot_machine(boot, |_| ()) {
         Err(RunError::Operation {
             source: KvmError::Harness(HarnessError::Request { request, source }),
@@ -36,6 +36,6 @@ pub(super) fn run(
     start: &Start<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, Box<dyn Error>> {
-    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.policy);
+    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.run_config);
     Ok(boot_machine(boot.with_devices(start.devices()), with_input)?)
 }

@@ -31,6 +31,6 @@ pub(super) fn run(
     start: &Start<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, Box<dyn Error>> {
-    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.policy);
+    let boot = MachineBoot::new(start.machine, start.ram, start.state, start.run_config);
     Ok(boot_machine(boot.with_devices(start.devices()), with_input)?)
 }

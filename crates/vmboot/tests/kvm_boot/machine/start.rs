@@ -2,7 +2,7 @@
 
 use boot_core::{CpuState, Machine};
 use guest_ram::GuestRam;
-use hv_core::{BoardDevices, Policy};
+use hv_core::{BoardDevices, RunConfig};
 
 use crate::console::Console;
 
@@ -14,7 +14,7 @@ pub(crate) struct Start<'a> {
     pub(crate) console: Console,
     /// Address of the debug-exit page.
     pub(crate) exit_page: Option<u64>,
-    pub(crate) policy: &'a Policy,
+    pub(crate) run_config: &'a RunConfig,
 }
 
 impl Start<'_> {
