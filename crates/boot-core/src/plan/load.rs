@@ -150,3 +150,73 @@ impl BootPlan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::cpu::x86_64;
+    use crate::{
+        Arch, BootRequest, Cmdline, Constraints, Endian, EntryAbi, ImageBuilder, Machine, MemoryMap, Module,
+        PlacedKernel, PlanBuilder, RamAllocator, SliceMemory, SourceRange,
+    };
+
+    /// A plan with an initrd of two bytes at 0x1000 and a module of three bytes at 0x2000.
+    fn plan() -> BootPlan {
+        let range = GuestRange::new(0x10_0000, 4).unwrap();
+        let image = ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
+            .segment(SourceRange::whole(4), range)
+            .entry(EntryAbi::ELF32, range.start())
+            .build()
+            .unwrap();
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        let cmdline = Cmdline::new();
+        let modules = [Module::new(3)];
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(2)
+            .with_modules(&modules);
+        let kernel = PlacedKernel::place(&image, &mut RamAllocator::new(&machine.memory)).unwrap();
+        let file = |start, len| GuestRange::new(start, len).unwrap();
+        PlanBuilder::new("test", &request, &kernel)
+            .file("initrd", file(0x1000, 2), BootFile::Initrd, Constraints::NONE)
+            .file("module", file(0x2000, 3), BootFile::Module(0), Constraints::NONE)
+            .cpu(x86_64::State::protected_mode(0x10_0000, 8, 16))
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_file_is_loaded_and_none_may_be_missing() {
+        let plan = plan();
+        let modules: [&dyn ByteSource; 1] = [b"mod"];
+        let mut ram = vec![0; 2 << 20];
+        let mut load = |sources: &Sources<'_>| {
+            let mut memory = SliceMemory::new();
+            memory.add(0, &mut ram).unwrap();
+            plan.load(sources, &mut memory)
+        };
+        let kernel = Sources::kernel(b"kern");
+        let missing = |result: Result<(), LoadError>, file| {
+            assert!(matches!(result, Err(LoadError::Missing(id)) if id == file));
+        };
+        missing(load(&kernel), BootFile::Initrd);
+        missing(load(&kernel.with_initrd(b"in")), BootFile::Module(0));
+        missing(load(&kernel.with_modules(&modules)), BootFile::Initrd);
+        assert!(matches!(
+            load(&kernel.with_initrd(b"ini").with_modules(&modules)),
+            Err(LoadError::Changed {
+                id: BootFile::Initrd,
+                expected: 2,
+                found: 3
+            })
+        ));
+        load(&kernel.with_initrd(b"in").with_modules(&modules)).unwrap();
+        assert_eq!(&ram[0x10_0000..0x10_0004], b"kern");
+        assert_eq!(
+            (&ram[0x1000..0x1002], &ram[0x2000..0x2003]),
+            (&b"in"[..], &b"mod"[..])
+        );
+        assert_eq!(ram.iter().filter(|byte| **byte != 0).count(), 9);
+    }
+}
