@@ -248,6 +248,37 @@ const _: () = assert!(size_of::<MmapEntry>() == 24 && offset_of!(MmapEntry, kind
 mod tests {
     use super::*;
 
+    /// The bit numbers of 3.1.2 and 3.3.
+    #[test]
+    fn flags_are_those_of_the_specification() {
+        use header_flags::{ADDRESSES, MEMORY_INFO, PAGE_ALIGN, VIDEO_MODE};
+        assert_eq!(
+            [PAGE_ALIGN, MEMORY_INFO, VIDEO_MODE, ADDRESSES],
+            [1, 2, 4, 0x1_0000]
+        );
+        let info = [
+            info_flags::MEMORY,
+            info_flags::BOOT_DEVICE,
+            info_flags::CMDLINE,
+            info_flags::MODULES,
+            info_flags::AOUT_SYMBOLS,
+            info_flags::ELF_SECTIONS,
+            info_flags::MEMORY_MAP,
+            info_flags::DRIVES,
+            info_flags::CONFIG_TABLE,
+            info_flags::BOOT_LOADER_NAME,
+            info_flags::APM_TABLE,
+            info_flags::VBE,
+            info_flags::FRAMEBUFFER,
+        ];
+        assert_eq!(
+            info,
+            [
+                1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800, 0x1000
+            ]
+        );
+    }
+
     #[test]
     fn a_header_is_valid_with_magic_and_checksum() {
         let check = |words: [u32; 3], valid: bool| {

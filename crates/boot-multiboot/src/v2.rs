@@ -367,6 +367,12 @@ mod tests {
     }
 
     #[test]
+    fn console_flags_are_those_of_the_specification() {
+        let flags = [console_flags::CONSOLE_REQUIRED, console_flags::EGA_TEXT_SUPPORTED];
+        assert_eq!(flags, [1, 2]);
+    }
+
+    #[test]
     fn a_header_is_valid_with_magic_and_checksum() {
         let check = |words: [u32; 4], valid: bool| {
             let [magic, architecture, header_length, checksum] = words.map(U32::new);

@@ -63,3 +63,17 @@ impl fmt::Debug for RvaRange {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RvaRange;
+
+    #[test]
+    fn ranges_print_in_hexadecimal() {
+        let range = RvaRange::new(0x1000, 0x20).unwrap();
+        assert_eq!(
+            alloc::format!("{range} {range:?}"),
+            "0x1000..0x1020 0x1000..0x1020"
+        );
+    }
+}

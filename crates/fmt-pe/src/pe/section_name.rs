@@ -36,3 +36,14 @@ impl fmt::Debug for SectionName {
         write!(f, "\"{self}\"")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SectionName;
+
+    #[test]
+    fn names_print_without_padding() {
+        let name = SectionName(*b".text\0\xff\0");
+        assert_eq!(alloc::format!("{name} {name:?}"), r#".text?? ".text??""#);
+    }
+}
