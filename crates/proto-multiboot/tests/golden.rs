@@ -313,6 +313,8 @@ fn what_is_optional_is_left_out_with_a_warning() {
         },
         &[Warning::NoFramebuffer, Warning::NoConsole],
     );
+    // The kernel supports EGA text mode, but does not require a console.
+    check(|header| header.console = Some(Console::new(2, true)), &[]);
     assert_eq!(
         Warning::TagLeftOut(InfoTag::VBE).to_string(),
         "the kernel requests the VBE info (type 7) information tag, which the boot information does not have"
@@ -330,7 +332,11 @@ fn required_information_that_is_not_supported_is_an_error() {
             None => PROTOCOL_MULTIBOOT2,
         };
         match protocol.plan(&BootRequest::new(&image, &machine, &cmdline)) {
-            Ok(_) => assert_eq!(expected, None),
+            Ok(plan) => {
+                assert_eq!(expected, None);
+                // Only a tag that the machine does not have is left out.
+                assert_eq!(plan.warnings().is_empty(), copy.is_some(), "{tag}");
+            }
             Err(PlanError::Protocol { protocol, source }) => {
                 assert_eq!(protocol, "multiboot2");
                 assert_eq!(source.downcast_ref(), expected.as_ref());
@@ -359,6 +365,27 @@ fn required_information_that_is_not_supported_is_an_error() {
         unsupported(elf).unwrap().to_string(),
         "the Multiboot2 header requires the ELF symbols (type 9) information tag, which is not supported"
     );
+}
+
+#[test]
+fn the_bios_data_area_needs_base_memory() {
+    let check = |base: u64, expected: bool| {
+        let mut map = MemoryMap::new();
+        for (start, end) in [(base, 0x8_0000), (MIB, 4 * MIB)] {
+            map.insert(GuestRange::from_bounds(start, end).unwrap(), RegionKind::Ram)
+                .unwrap();
+        }
+        let (image, machine, cmdline) = (first(3), Machine::new(Arch::X86_64, map), Cmdline::new());
+        let plan = PROTOCOL_MULTIBOOT
+            .plan(&BootRequest::new(&image, &machine, &cmdline))
+            .unwrap();
+        let has_area = plan.loads().iter().any(|load| load.label == "BIOS data area");
+        assert_eq!(has_area, expected, "{base:#x}");
+    };
+    check(0, true);
+    // The area is RAM, but the PC has no base memory: that starts at 0.
+    check(0x400, false);
+    check(0x1000, false);
 }
 
 #[test]
