@@ -45,3 +45,51 @@ pub(crate) fn device_ranges(machine: &Machine) -> Vec<(&'static str, GuestRange)
     all.extend(platform.syscon.iter().map(|syscon| ("syscon", syscon.range)));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use boot_core::machine::{Aplic, GicV2, GicV2m, GicV3, Imsic, Plic};
+    use boot_core::{Arch, MemoryMap};
+
+    use super::*;
+
+    #[test]
+    fn every_range_of_an_interrupt_controller_is_listed() {
+        let at = |start: u64| GuestRange::new(start, 0x1000).unwrap();
+        let check = |controller: InterruptController, expected: &[(&str, u64)]| {
+            let mut machine = Machine::new(Arch::Riscv64, MemoryMap::new());
+            machine.platform.interrupt_controller = controller;
+            let expected: Vec<_> = expected.iter().map(|(name, start)| (*name, at(*start))).collect();
+            assert_eq!(device_ranges(&machine), expected);
+        };
+        let v2m = GicV2m::new(at(0x3000), 64, 16);
+        check(
+            InterruptController::GicV2(GicV2::new(at(0x1000), at(0x2000)).with_v2m(v2m)),
+            &[
+                ("GIC distributor", 0x1000),
+                ("GIC CPU interface", 0x2000),
+                ("GICv2m frame", 0x3000),
+            ],
+        );
+        check(
+            InterruptController::GicV3(
+                GicV3::new(at(0x1000), [at(0x2000), at(0x3000)].into()).with_its(at(0x4000)),
+            ),
+            &[
+                ("GIC distributor", 0x1000),
+                ("GIC redistributors", 0x2000),
+                ("GIC redistributors", 0x3000),
+                ("GIC ITS", 0x4000),
+            ],
+        );
+        check(
+            InterruptController::Plic(Plic::new(at(0x1000), 10)),
+            &[("PLIC", 0x1000)],
+        );
+        let imsic = Imsic::new(at(0x2000), 63);
+        check(
+            InterruptController::Aplic(Aplic::new(at(0x1000), 10).with_imsic(imsic)),
+            &[("APLIC", 0x1000), ("IMSIC", 0x2000)],
+        );
+    }
+}
