@@ -3,11 +3,15 @@
 #[path = "support/view.rs"]
 mod view;
 
+use std::num::NonZeroU32;
+
 use arbitrary::Unstructured;
-use boot_core::machine::Cpus;
+use boot_core::machine::{Cpus, InterruptController, Isa};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
+use hv_core::virt::{self, RiscvIrqchip};
 use proptest::prelude::*;
+use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
 
 /// The machine in the order of the tree, where CPUs, slots and reserved memory are sorted by address.
@@ -65,6 +69,27 @@ fn check(machine: &Machine, chosen: &Chosen<'_>) {
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect();
     assert_eq!(view.chosen, expected);
+}
+
+/// Harts have timers of their own, so a machine without devices needs no interrupt controller.
+#[test]
+fn only_a_described_interrupt_controller_is_referred_to() {
+    let isa = Isa::new(["i", "m", "a"]).unwrap();
+    let mut machine =
+        virt::riscv64_machine(64 << 20, NonZeroU32::MIN, &isa, 10_000_000, RiscvIrqchip::Plic).unwrap();
+    let refers = |machine: &Machine| {
+        let dtb = create_fdt(machine, &Chosen::new()).unwrap();
+        let tree = DeviceTree::parse(&dtb).unwrap();
+        tree.root.property("interrupt-parent").is_some()
+    };
+    assert!(refers(&machine));
+    machine.platform.interrupt_controller = InterruptController::Unspecified;
+    for serial in &mut machine.platform.serial {
+        serial.interrupt = None;
+    }
+    machine.platform.virtio_mmio.clear();
+    machine.platform.pci = None;
+    assert!(!refers(&machine));
 }
 
 proptest! {
