@@ -117,6 +117,16 @@ fn cpus_and_parts_of_another_architecture_are_refused() {
         |m| m.platform.interrupt_controller = machine("arm64-gicv2").platform.interrupt_controller,
         other,
     );
+    check(
+        ARM64,
+        |m| m.platform.interrupt_controller = machine(PLIC).platform.interrupt_controller,
+        other,
+    );
+    check(
+        ARM64,
+        |m| m.platform.interrupt_controller = machine(APLIC).platform.interrupt_controller,
+        other,
+    );
 }
 
 #[test]
