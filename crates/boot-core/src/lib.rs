@@ -36,6 +36,8 @@ mod range;
 pub mod registry;
 mod request;
 pub mod source;
+#[cfg(test)]
+mod testing;
 mod value;
 mod warning;
 

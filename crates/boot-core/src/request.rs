@@ -162,14 +162,10 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::{Arch, Endian, EntryAbi, GuestRange, ImageBuilder, MemoryMap, SourceRange};
+    use crate::{Arch, EntryAbi, GuestRange, MemoryMap, testing};
 
     fn image() -> KernelImage {
-        ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
-            .segment(SourceRange::whole(4), GuestRange::new(0x10_0000, 4).unwrap())
-            .entry(EntryAbi::ELF64, 0x10_0000)
-            .build()
-            .unwrap()
+        testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF64)
     }
 
     #[test]

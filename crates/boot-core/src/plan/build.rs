@@ -368,17 +368,13 @@ fn validate_cpus(plan: &BootPlan) -> Result<(), ValidationError> {
 mod tests {
     use super::*;
     use crate::cpu::x86_64;
-    use crate::{Cmdline, Endian, EntryAbi, ImageBuilder, Machine, RamAllocator};
+    use crate::{Cmdline, EntryAbi, Machine, RamAllocator, testing};
 
     #[test]
     fn the_kernel_meets_its_protocols_constraints() {
         let check = |constraints: Constraints, kept: bool| {
             let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
-            let image = ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
-                .segment(SourceRange::whole(4), range)
-                .entry(EntryAbi::ELF32, range.start())
-                .build()
-                .unwrap();
+            let image = testing::image(range, EntryAbi::ELF32);
             let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
             let cmdline = Cmdline::new();
             let kernel = PlacedKernel::place(&image, &mut RamAllocator::new(&machine.memory)).unwrap();

@@ -158,18 +158,13 @@ mod tests {
     use super::*;
     use crate::cpu::x86_64;
     use crate::{
-        Arch, BootRequest, Cmdline, Constraints, Endian, EntryAbi, ImageBuilder, Machine, MemoryMap, Module,
-        PlacedKernel, PlanBuilder, RamAllocator, SliceMemory, SourceRange,
+        Arch, BootRequest, Cmdline, Constraints, EntryAbi, Machine, MemoryMap, Module, PlacedKernel,
+        PlanBuilder, RamAllocator, SliceMemory, testing,
     };
 
     /// A plan with an initrd of two bytes at 0x1000 and a module of three bytes at 0x2000.
     fn plan() -> BootPlan {
-        let range = GuestRange::new(0x10_0000, 4).unwrap();
-        let image = ImageBuilder::new("test", Arch::X86_64, Endian::Little, 4)
-            .segment(SourceRange::whole(4), range)
-            .entry(EntryAbi::ELF32, range.start())
-            .build()
-            .unwrap();
+        let image = testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF32);
         let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
         let cmdline = Cmdline::new();
         let modules = [Module::new(3)];
