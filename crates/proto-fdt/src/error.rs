@@ -41,7 +41,7 @@ pub enum CreateFdtError {
         arch: Arch,
     },
     /// The interrupt line of a device does not exist.
-    #[error("the {device} is wired to {}, which the interrupt controller does not have", LineName(*.line))]
+    #[error("the {device} is wired to {line}, which the interrupt controller does not have")]
     NoSuchLine {
         /// The device with this interrupt.
         device: &'static str,
@@ -49,7 +49,7 @@ pub enum CreateFdtError {
         line: Line,
     },
     /// A per-CPU interrupt is not on a PPI.
-    #[error("the {device} interrupt of each CPU must be a PPI, but is {}", LineName(*.line))]
+    #[error("the {device} interrupt of each CPU must be a PPI, but is {line}")]
     NotPpi {
         /// The device with this interrupt.
         device: &'static str,
@@ -57,7 +57,7 @@ pub enum CreateFdtError {
         line: Line,
     },
     /// The GICv2m frame uses the interrupt line of a device for MSIs.
-    #[error("the {device} is wired to {}, which the GICv2m frame uses for MSIs", LineName(*.line))]
+    #[error("the {device} is wired to {line}, which the GICv2m frame uses for MSIs")]
     MsiLine {
         /// The device.
         device: &'static str,
@@ -145,17 +145,3 @@ impl fmt::Display for FdtWriterError {
 }
 
 impl core::error::Error for FdtWriterError {}
-
-/// The name of an interrupt line in messages.
-struct LineName(Line);
-
-impl fmt::Display for LineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Line::Spi(n) => write!(f, "SPI {n}"),
-            Line::Ppi(n) => write!(f, "PPI {n}"),
-            Line::Source(n) => write!(f, "interrupt source {n}"),
-            other => write!(f, "{other:?}"),
-        }
-    }
-}

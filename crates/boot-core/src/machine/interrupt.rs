@@ -1,6 +1,7 @@
 //! Interrupt lines, interrupt controllers, and the interrupts of the arm64 timer.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::GuestRange;
 
@@ -47,6 +48,16 @@ impl Line {
             Self::Ppi(n @ 0..=15) => n.checked_add(16),
             Self::Source(n @ 1..=1023) => Some(n),
             Self::Spi(_) | Self::Ppi(_) | Self::Source(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spi(n) => write!(f, "SPI {n}"),
+            Self::Ppi(n) => write!(f, "PPI {n}"),
+            Self::Source(n) => write!(f, "interrupt source {n}"),
         }
     }
 }
@@ -347,6 +358,13 @@ mod tests {
 
     fn range(start: u64) -> GuestRange {
         GuestRange::new(start, 0x1000).unwrap()
+    }
+
+    #[test]
+    fn lines_print_their_kind_and_number() {
+        let lines = [Line::Spi(64), Line::Ppi(9), Line::Source(10)];
+        let text = lines.map(|line| std::format!("{line}"));
+        assert_eq!(text, ["SPI 64", "PPI 9", "interrupt source 10"]);
     }
 
     #[test]
