@@ -6,13 +6,14 @@ use std::time::Instant;
 use crate::arch::ArchRow;
 use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
+use crate::crate_packages;
 use crate::error::Error;
 use crate::fuzz;
 use crate::metadata;
 use crate::msrv;
 use crate::process;
 use crate::profile;
-use crate::progress::{Step as Progress, print_status};
+use crate::progress::print_status;
 use crate::runner::Host;
 use crate::test;
 use crate::tidy;
@@ -38,26 +39,35 @@ type Step = (
 
 const STEPS: [Step; 9] = [
     ("format", |workspace, _, _, _| format(workspace)),
-    ("house rules", |workspace, _, _, _| {
+    ("house-rules", |workspace, _, _, _| {
         tidy::run(workspace, &TidyArgs::default())
     }),
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
-    ("bare-metal builds", |workspace, _, _, _| bare_metal(workspace)),
-    ("MSRV", |workspace, _, _, _| msrv::run(workspace)),
-    ("packages", |workspace, _, _, _| packages(workspace)),
+    ("bare-metal", |workspace, _, _, _| bare_metal(workspace)),
+    ("msrv", |workspace, _, _, _| msrv::run(workspace)),
+    ("packages", |workspace, _, _, _| crate_packages::check(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds)
     }),
 ];
 
-/// Runs every step, even after a failure. Ends with a table of the result and the time of each.
+/// The names of the steps.
+pub(crate) fn step_names() -> [&'static str; STEPS.len()] {
+    STEPS.map(|(name, _)| name)
+}
+
+/// Runs every step, or those that `args` names, even after a failure. Ends with a table of the result and the time of each, and the error of each
+/// that failed.
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArgs) -> Result<(), Error> {
     let mut timings = Timings::default();
     let mut failed = Vec::new();
     let ci_start = Instant::now();
     for (name, step) in STEPS {
+        if !(args.steps.is_empty() || args.steps.iter().any(|wanted| wanted == name)) {
+            continue;
+        }
         print_status(&format!("ci: {name}"));
         let start = Instant::now();
         let mut parts = Timings::default();
@@ -65,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
             Ok(()) => "ok",
             Err(error) => {
                 print_status(&format!("ci: {name} failed: {error}"));
-                failed.push(name);
+                failed.push(format!("{name}: {error}"));
                 "FAILED"
             }
         };
@@ -77,7 +87,7 @@ pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &CiArg
         Ok(())
     } else {
         Err(Error::Tests {
-            message: format!("failed: {}", failed.join(", ")),
+            message: format!("failed: {}", failed.join("\n")),
         })
     }
 }
@@ -138,18 +148,6 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         process::run_shown(&mut command)?;
     }
     Ok(())
-}
-
-/// Packages every published crate, and builds each from its package.
-fn packages(workspace: &Workspace) -> Result<(), Error> {
-    let mut command = cargo::command(workspace);
-    // In a developer's tree, uncommitted changes are packaged as well.
-    command.args(["package", "--allow-dirty"]);
-    for name in metadata::published_crates(workspace)? {
-        command.args(["--package", &name]);
-    }
-    let _step = Progress::start("packaging the published crates, and building each package");
-    process::run_logged(&mut command, &workspace.log("cargo-package")?)
 }
 
 fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {

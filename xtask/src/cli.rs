@@ -179,6 +179,10 @@ pub(crate) struct TidyArgs {
 /// Options of `ci`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CiArgs {
+    /// Run this step only; may be given several times, in any order. Default: every step.
+    #[arg(long = "step", value_name = "STEP", value_parser = crate::ci::step_names())]
+    pub(crate) steps: Vec<String>,
+
     /// Seconds for each fuzz target.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) fuzz_seconds: u32,

@@ -19,6 +19,7 @@ mod bzimage;
 mod cargo;
 mod ci;
 mod cli;
+mod crate_packages;
 mod error;
 mod extract_vmlinux;
 mod fixtures;

@@ -42,6 +42,7 @@ struct Metadata {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    version: String,
     #[serde(default)]
     categories: Vec<String>,
     /// The registries that it may be published to; `None`: all.
@@ -116,15 +117,31 @@ fn pure(metadata: Metadata) -> Vec<PureCrate> {
     .collect()
 }
 
+/// A package that is published on crates.io.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PublishedCrate {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+impl PublishedCrate {
+    /// Name of its directory once it is unpacked; also that of its package file, without the extension.
+    pub(crate) fn directory(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+}
+
 /// The packages that are published on crates.io.
-pub(crate) fn published_crates(workspace: &Workspace) -> Result<Vec<String>, Error> {
+pub(crate) fn published_crates(workspace: &Workspace) -> Result<Vec<PublishedCrate>, Error> {
     Ok(published(read(workspace)?))
 }
 
-fn published(metadata: Metadata) -> Vec<String> {
+fn published(metadata: Metadata) -> Vec<PublishedCrate> {
     let packages = metadata.packages.into_iter();
     let published = packages.filter(|package| package.publish.is_none());
-    published.map(|package| package.name).collect()
+    published
+        .map(|Package { name, version, .. }| PublishedCrate { name, version })
+        .collect()
 }
 
 fn read(workspace: &Workspace) -> Result<Metadata, Error> {
@@ -211,11 +228,11 @@ mod tests {
     #[test]
     fn tests_are_split_by_their_names() {
         let json = r#"{"packages":[
-            {"name":"a","metadata":null,
-             "targets":[{"name":"a","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
-            {"name":"b","metadata":{"kvm":{"arch":"riscv64"}},
+            {"name":"a","version":"1.2.3","metadata":null,
+             "targets":[{"name":"a","version":"1.2.3","kind":["lib"]},{"name":"kvm_x","kind":["test"]},{"name":"z","kind":["test"]}]},
+            {"name":"b","version":"1.2.3","metadata":{"kvm":{"arch":"riscv64"}},
              "targets":[{"name":"kvm_tool","kind":["bin"]},{"name":"cli","kind":["test"]},{"name":"kvm_y","kind":["test"]}]},
-            {"name":"c","metadata":{"other":1},"targets":[{"name":"z","kind":["test"]}]}
+            {"name":"c","version":"1.2.3","metadata":{"other":1},"targets":[{"name":"z","kind":["test"]}]}
         ]}"#;
         let kvm = |package: &str, name: &str, arch: Option<&str>| KvmTest {
             package: package.into(),
@@ -234,16 +251,18 @@ mod tests {
     #[test]
     fn crates_are_told_apart_by_their_manifests() {
         let json = r#"{"packages":[
-            {"name":"a","metadata":null,"targets":[],"categories":["os","no-std"],"publish":null,"rust_version":"1.85"},
-            {"name":"b","metadata":null,"targets":[],"categories":["no-std::no-alloc"],"publish":[]},
-            {"name":"c","metadata":null,"targets":[],"publish":null}
+            {"name":"a","version":"1.2.3","metadata":null,"targets":[],"categories":["os","no-std"],"publish":null,"rust_version":"1.85"},
+            {"name":"b","version":"1.2.3","metadata":null,"targets":[],"categories":["no-std::no-alloc"],"publish":[]},
+            {"name":"c","version":"1.2.3","metadata":null,"targets":[],"publish":null}
         ]}"#;
         let expected = PureCrate {
             name: "a".into(),
             rust_version: Some("1.85".into()),
         };
         assert_eq!(pure(serde_json::from_str(json).unwrap()), [expected]);
-        assert_eq!(published(serde_json::from_str(json).unwrap()), ["a", "c"]);
+        let published = published(serde_json::from_str(json).unwrap());
+        let directories: Vec<String> = published.iter().map(PublishedCrate::directory).collect();
+        assert_eq!(directories, ["a-1.2.3", "c-1.2.3"]);
     }
 
     #[test]
@@ -261,7 +280,7 @@ mod tests {
     #[test]
     fn only_test_programs_are_taken() {
         let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"]},"executable":null}"#,
+            r#"{"reason":"compiler-artifact","target":{"name":"a","version":"1.2.3","kind":["lib"]},"executable":null}"#,
             "\n",
             r#"{"reason":"compiler-artifact","target":{"name":"vmboot","kind":["bin"]},"executable":"/t/vmboot"}"#,
             "\n",

@@ -17,6 +17,7 @@
 //!     logs/                 output of the commands that run behind a progress line
 //!     tools/                subcommands of cargo, installed by cargo
 //!     msrv/                 target directory of the oldest compiler
+//!     packages/             the packages of the published crates, unpacked; packages-target/ is their target directory
 //!     vmlinux/              ELF kernels unpacked from bzImages
 //!     junit.xml             results of the last `cargo xtask test`
 //! ```
