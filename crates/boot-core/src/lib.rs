@@ -54,11 +54,13 @@ pub use image::{
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
 pub use metadata::Metadata;
-pub use placement::{PlacedKernel, PlacementError, RamAllocator};
+pub use placement::{PlacedAdditional, PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;
 pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError};
 pub use range::{GuestRange, SourceRange};
-pub use request::{BootRequest, Module, RequestPart};
+pub use request::{
+    AdditionalContent, AdditionalLoad, AdditionalPlace, BootRequest, FixedAddress, Module, RequestPart,
+};
 pub use source::{BackingStore, ByteSource, ReadError, ReadErrorKind, SizedSource};
 pub use warning::{Warning, WarningDetail};

@@ -287,13 +287,19 @@ impl MemoryMap {
     /// Whether every byte of `range` is RAM.
     #[must_use]
     pub fn is_ram(&self, range: GuestRange) -> bool {
+        self.is_kind(range, RegionKind::Ram)
+    }
+
+    /// Whether every byte of `range` is in a region of this kind.
+    #[must_use]
+    pub fn is_kind(&self, range: GuestRange, kind: RegionKind) -> bool {
         // Only the first region that does not end before `range` can contain it.
         let index = self
             .regions
             .partition_point(|region| region.range.end() < range.end());
         self.regions
             .get(index)
-            .is_some_and(|region| region.kind == RegionKind::Ram && region.range.contains(range))
+            .is_some_and(|region| region.kind == kind && region.range.contains(range))
     }
 }
 

@@ -3,16 +3,18 @@
 //! A protocol reserves fixed ranges in a [`RamAllocator`] first and then allocates the others. All of them are RAM and
 //! do not overlap.
 
+mod additional;
 mod kernel;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use additional::PlacedAdditional;
 pub(crate) use kernel::KERNEL_LABEL;
 pub use kernel::PlacedKernel;
 
-use crate::{Constraints, GuestRange, MemoryMap, Preference};
+use crate::{BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, Preference, RegionKind};
 
 /// Why something cannot be placed in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,33 @@ pub enum PlacementError {
         range: GuestRange,
         /// The limit: exclusive.
         max: u64,
+    },
+    /// A range that the request fixes does not meet the constraints of its protocol.
+    NotAllowed {
+        /// Label of what is placed.
+        label: &'static str,
+        /// The fixed range.
+        range: GuestRange,
+        /// The constraints.
+        constraints: Constraints,
+    },
+    /// The request fixes the address of an image that cannot be moved.
+    NotRelocatable {
+        /// Label of what is placed.
+        label: &'static str,
+        /// The fixed address.
+        addr: u64,
+        /// The only address where it runs.
+        link: u64,
+    },
+    /// An additional load is in a region of another kind.
+    WrongRegion {
+        /// Label of the load.
+        label: &'static str,
+        /// Its range.
+        range: GuestRange,
+        /// The kind of region that it needs.
+        kind: RegionKind,
     },
     /// No free range meets the constraints.
     NoRoom {
@@ -83,6 +112,19 @@ impl fmt::Display for PlacementError {
                     "the {label} must be at {range}, but it can only be started below {max:#x}"
                 )
             }
+            Self::NotAllowed {
+                label,
+                range,
+                constraints,
+            } => write!(f, "the {label} cannot be at {range}: it must be {constraints}"),
+            Self::NotRelocatable { label, addr, link } => write!(
+                f,
+                "the {label} cannot be at {addr:#x}: it is not relocatable and runs at {link:#x} only"
+            ),
+            Self::WrongRegion { label, range, kind } => write!(
+                f,
+                "the {label} at {range} is neither in RAM nor in a region of kind {kind} of the machine's memory map"
+            ),
             Self::NoRoom {
                 label,
                 len,
@@ -126,9 +168,31 @@ impl core::error::Error for PlacementError {}
 #[derive(Clone, Debug)]
 pub struct RamAllocator<'a> {
     map: &'a MemoryMap,
+    /// Addresses that the request fixes.
+    fixed: &'a [FixedAddress<'a>],
     /// The taken ranges by their start: not empty, without overlap. A hostile image can have more than a hundred thousand
     /// segments, so a reservation must not take time proportional to their number.
     taken: BTreeMap<u64, (GuestRange, &'static str)>,
+}
+
+/// A piece of a boot for [`RamAllocator::allocate_all`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Piece<'a> {
+    /// Its label, by which a request may fix its address.
+    pub label: &'static str,
+    /// Its length in bytes; not zero.
+    pub len: u64,
+    /// Its constraints. The first that has room is used.
+    pub windows: &'a [Constraints],
+}
+
+/// The place of a [`Piece`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlacedPiece {
+    /// Its range.
+    pub range: GuestRange,
+    /// The constraints that the range meets.
+    pub constraints: Constraints,
 }
 
 impl<'a> RamAllocator<'a> {
@@ -137,8 +201,33 @@ impl<'a> RamAllocator<'a> {
     pub const fn new(map: &'a MemoryMap) -> Self {
         Self {
             map,
+            fixed: &[],
             taken: BTreeMap::new(),
         }
+    }
+
+    /// An allocator of the RAM of the request's machine that places the pieces of
+    /// [`BootRequest::fixed_addresses`] at these addresses. The additional loads of the request with an address
+    /// are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`PlacementError::Taken`] where two additional loads overlap, or [`PlacementError::WrongRegion`] where one is not in
+    /// the machine's memory.
+    pub fn for_request(request: &BootRequest<'a>) -> Result<Self, PlacementError> {
+        let mut allocator = Self {
+            fixed: request.fixed_addresses,
+            ..Self::new(&request.machine.memory)
+        };
+        additional::reserve_fixed(&mut allocator, request.additional_loads)?;
+        Ok(allocator)
+    }
+
+    /// The address that the request fixes for the piece with this label.
+    #[must_use]
+    pub fn fixed_address(&self, label: &str) -> Option<u64> {
+        let fixed = self.fixed.iter().find(|fixed| fixed.label == label)?;
+        Some(fixed.addr)
     }
 
     /// The map it allocates from.
@@ -179,6 +268,20 @@ impl<'a> RamAllocator<'a> {
         Ok(())
     }
 
+    /// Takes the parts of `range` that are not taken, RAM or not.
+    pub fn exclude_rest(&mut self, label: &'static str, range: GuestRange) {
+        let mut free = Vec::new();
+        let mut start = range.start();
+        for (taken, _) in self.taken_in(range) {
+            free.extend(GuestRange::from_bounds(start, taken.start()));
+            start = taken.end();
+        }
+        free.extend(GuestRange::from_bounds(start, range.end()));
+        for part in free.into_iter().filter(|part| !part.is_empty()) {
+            self.taken.insert(part.start(), (part, label));
+        }
+    }
+
     /// The taken ranges that overlap `range`, sorted by address.
     fn taken_in(&self, range: GuestRange) -> impl Iterator<Item = (GuestRange, &'static str)> + '_ {
         let before = self.taken.range(..range.start()).next_back();
@@ -190,12 +293,17 @@ impl<'a> RamAllocator<'a> {
             .filter(move |(taken, _)| taken.overlaps(range))
     }
 
-    /// Takes a free range of `len` bytes that meets the constraints, chosen by their [`Preference`].
+    /// Takes a free range of `len` bytes that meets the constraints: at the address that the request fixes for `label`,
+    /// otherwise as chosen by the [`Preference`] of the constraints.
+    ///
+    /// Allocate the pieces that the request may fix by one call of [`allocate_all`](Self::allocate_all): this method
+    /// does not keep the memory of later pieces free.
     ///
     /// # Errors
     ///
     /// [`PlacementError::NoRoom`] where no free range meets the constraints, or [`PlacementError::InvalidRequest`]
-    /// where `len` is zero or the constraints are [invalid](Constraints::is_valid).
+    /// where `len` is zero or the constraints are [invalid](Constraints::is_valid). For a fixed address
+    /// [`PlacementError::NotAllowed`], [`PlacementError::NotRam`] or [`PlacementError::Taken`].
     pub fn allocate(
         &mut self,
         label: &'static str,
@@ -209,6 +317,9 @@ impl<'a> RamAllocator<'a> {
                 len,
                 constraints,
             });
+        }
+        if let Some(addr) = self.fixed_address(label) {
+            return self.allocate_at(label, addr, len, constraints);
         }
         if let Preference::Address(addr) = constraints.preference {
             let preferred = GuestRange::new(addr, len).filter(|range| constraints.allows(*range));
@@ -231,6 +342,71 @@ impl<'a> RamAllocator<'a> {
         })?;
         self.reserve(label, range)?;
         Ok(range)
+    }
+
+    /// Takes the `len` bytes at `addr`, which must meet the constraints.
+    fn allocate_at(
+        &mut self,
+        label: &'static str,
+        addr: u64,
+        len: u64,
+        constraints: Constraints,
+    ) -> Result<GuestRange, PlacementError> {
+        let range = GuestRange::new(addr, len).ok_or(PlacementError::NoRoom {
+            label,
+            len,
+            constraints: constraints.between(addr, u64::MAX),
+        })?;
+        if !constraints.allows(range) {
+            return Err(PlacementError::NotAllowed {
+                label,
+                range,
+                constraints,
+            });
+        }
+        self.reserve(label, range)?;
+        Ok(range)
+    }
+
+    /// Allocates several pieces, first those whose addresses the request fixes, so that no other one is placed there.
+    /// Returns their ranges, each with the constraints it meets, in the order of the arguments.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allocate`](Self::allocate). Nothing is taken then.
+    pub fn allocate_all(&mut self, pieces: &[Piece<'_>]) -> Result<Vec<PlacedPiece>, PlacementError> {
+        let mut allocator = self.clone();
+        let mut placed = alloc::vec![None; pieces.len()];
+        for is_fixed in [true, false] {
+            for (piece, placed) in pieces.iter().zip(&mut placed) {
+                if allocator.fixed_address(piece.label).is_some() == is_fixed {
+                    *placed = Some(allocator.allocate_piece(piece)?);
+                }
+            }
+        }
+        *self = allocator;
+        Ok(placed.into_iter().flatten().collect())
+    }
+
+    /// Allocates in the first window that has room.
+    fn allocate_piece(&mut self, piece: &Piece<'_>) -> Result<PlacedPiece, PlacementError> {
+        let Piece { label, len, windows } = *piece;
+        // Without a window, no address is allowed.
+        let mut error = PlacementError::NoRoom {
+            label,
+            len,
+            constraints: Constraints::NONE.between(0, 0),
+        };
+        for constraints in windows {
+            match self.allocate(label, len, constraints) {
+                Ok(range) => {
+                    let constraints = *constraints;
+                    return Ok(PlacedPiece { range, constraints });
+                }
+                Err(failed) => error = failed,
+            }
+        }
+        Err(error)
     }
 
     /// The free RAM, sorted by address.
@@ -322,6 +498,88 @@ mod tests {
         allocator.exclude("device", range(0x8000, 0xb000)).unwrap();
         let error = allocator.reserve("table", range(0x8000, 0x8001)).unwrap_err();
         assert!(matches!(error, PlacementError::Taken { by: "device", .. }));
+    }
+
+    #[test]
+    fn pieces_with_a_fixed_address_are_placed_first() {
+        let map = map();
+        let fixed = [
+            FixedAddress::new("table", 0x1000),
+            FixedAddress::new("initrd", 0x10_0000),
+        ];
+        let place = |pieces: &[Piece<'_>]| {
+            let mut allocator = RamAllocator::new(&map);
+            allocator.fixed = &fixed;
+            let placed = allocator.allocate_all(pieces);
+            let is_unchanged = allocator.taken.is_empty();
+            placed
+                .map(|placed| placed.iter().map(|piece| piece.range.start()).collect::<Vec<_>>())
+                .inspect_err(|_| assert!(is_unchanged))
+        };
+        let page = Constraints::aligned(0x1000);
+        fn piece<'a>(label: &'static str, len: u64, windows: &'a [Constraints]) -> Piece<'a> {
+            Piece { label, len, windows }
+        }
+        let low = &[page.not_above(0x9000)];
+        let windows = &[page.not_above(0x9000), page.not_below(0x10_0000)];
+        // The first page and the table want the lowest page; the table has it by the request.
+        assert_eq!(
+            place(&[
+                piece("page", 0x1000, low),
+                piece("table", 0x2000, low),
+                piece("initrd", 0x1000, windows)
+            ]),
+            Ok(alloc::vec![0x3000, 0x1000, 0x10_0000])
+        );
+        assert_eq!(
+            place(&[piece("page", 0x1000, &[])]),
+            Err(PlacementError::NoRoom {
+                label: "page",
+                len: 0x1000,
+                constraints: Constraints::NONE.between(0, 0)
+            })
+        );
+        let check = |label, len, constraints: Constraints, expected: &str| {
+            let error = place(&[piece(label, len, &[constraints])]).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            "table",
+            0x1000,
+            Constraints::aligned(0x2000),
+            "the table cannot be at 0x1000..0x2000: it must be aligned to 0x2000",
+        );
+        check(
+            "table",
+            0x8001,
+            page,
+            "the table must be at 0x1000..0x9001, but not all of that is RAM; change the machine's memory",
+        );
+        check(
+            "initrd",
+            u64::MAX,
+            page,
+            "no free RAM for the initrd: it needs 0xffffffffffffffff bytes aligned to 0x1000, at or above 0x100000",
+        );
+    }
+
+    #[test]
+    fn the_rest_of_a_range_is_taken() {
+        let map = map();
+        let mut allocator = RamAllocator::new(&map);
+        allocator.reserve("kernel", range(0x2000, 0x3000)).unwrap();
+        allocator.reserve("table", range(0x4000, 0x5000)).unwrap();
+        allocator.exclude_rest("firmware", range(0x1000, 0x4800));
+        let taken: Vec<_> = allocator.taken.values().copied().collect();
+        assert_eq!(
+            taken,
+            [
+                (range(0x1000, 0x2000), "firmware"),
+                (range(0x2000, 0x3000), "kernel"),
+                (range(0x3000, 0x4000), "firmware"),
+                (range(0x4000, 0x5000), "table"),
+            ]
+        );
     }
 
     #[test]

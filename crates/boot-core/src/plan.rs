@@ -11,7 +11,7 @@ use core::fmt;
 pub use build::{PlanBuilder, ValidationError};
 pub use load::{LoadError, Sources};
 
-use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning};
+use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, RegionKind, SourceRange, Warning};
 
 /// Identifies one of the files of a boot, from which a plan loads bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,9 @@ pub enum BootFile {
     Initrd,
     /// A module, by its index in [`BootRequest::modules`](crate::BootRequest::modules).
     Module(usize),
+    /// The file of the additional load with this index in
+    /// [`BootRequest::additional_loads`](crate::BootRequest::additional_loads).
+    Additional(usize),
 }
 
 impl fmt::Display for BootFile {
@@ -31,6 +34,7 @@ impl fmt::Display for BootFile {
             Self::Kernel => f.pad("kernel"),
             Self::Initrd => f.pad("initrd"),
             Self::Module(index) => write!(f, "module {index}"),
+            Self::Additional(index) => write!(f, "file of additional load {index}"),
         }
     }
 }
@@ -64,6 +68,7 @@ pub struct Load {
     pub label: Cow<'static, str>,
     /// Constraints of the protocol on the range, which [`PlanBuilder::build`] checks.
     pub constraints: Constraints,
+    region: RegionKind,
     kernel: bool,
 }
 
@@ -81,8 +86,21 @@ impl Load {
             content,
             label: label.into(),
             constraints,
+            region: RegionKind::Ram,
             kernel: false,
         }
+    }
+
+    /// The same in a region of this kind in place of RAM.
+    #[must_use]
+    pub fn in_region(self, region: RegionKind) -> Self {
+        Self { region, ..self }
+    }
+
+    /// The kind of region of the guest's memory map that contains it.
+    #[must_use]
+    pub fn region(&self) -> RegionKind {
+        self.region
     }
 
     /// Whether this is a segment of the kernel image. Only these may be in the memory that the kernel uses.
@@ -175,9 +193,15 @@ mod tests {
 
     #[test]
     fn files_print_their_names() {
+        let files = [
+            BootFile::Kernel,
+            BootFile::Initrd,
+            BootFile::Module(2),
+            BootFile::Additional(3),
+        ];
         assert_eq!(
-            [BootFile::Kernel, BootFile::Initrd, BootFile::Module(2)].map(|file| file.to_string()),
-            ["kernel", "initrd", "module 2"]
+            files.map(|file| file.to_string()),
+            ["kernel", "initrd", "module 2", "file of additional load 3"]
         );
         assert_eq!(std::format!("{:>7}|", BootFile::Kernel), " kernel|");
     }
@@ -191,6 +215,7 @@ mod tests {
             (range, &LoadContent::Zeros, "table")
         );
         assert_eq!(load.constraints, Constraints::aligned(8));
+        assert_eq!(load.region(), RegionKind::Ram);
         assert!(!load.is_kernel());
     }
 }

@@ -7,8 +7,8 @@ use core::fmt;
 
 use crate::image::EntryAbi;
 use crate::{
-    Arch, BootPlan, BootRequest, CmdlineError, KernelImage, PlacementError, Priority, RequestPart,
-    ValidationError,
+    AdditionalLoad, AdditionalPlace, Arch, BootPlan, BootRequest, CmdlineError, GuestRange, KernelImage,
+    PlacementError, Priority, RequestPart, ValidationError,
 };
 
 /// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in
@@ -117,6 +117,14 @@ pub enum PlanError {
         /// The part.
         part: RequestPart,
     },
+    /// The ACPI RSDP is in RAM that the guest uses for other data.
+    #[error(
+        "the ACPI RSDP at {addr:#x} is in RAM: pass it as an additional load, or reserve its region in the memory map"
+    )]
+    RsdpInRam {
+        /// Address of the RSDP.
+        addr: u64,
+    },
     /// A value exceeds what the protocol's structures can hold.
     #[error("{what} is {found:#x}, but the {protocol} protocol allows at most {max:#x}")]
     TooLarge {
@@ -190,11 +198,12 @@ pub fn select<'p>(
 }
 
 /// Checks a request for `protocol`, before planning: the protocol supports the image, image and machine have the same
-/// architecture, and the request has no part that the protocol does not [accept](BootProtocol::accepts).
+/// architecture, the request has no part that the protocol does not [accept](BootProtocol::accepts), and the ACPI RSDP is not
+/// in RAM, except in an additional load.
 ///
 /// # Errors
 ///
-/// [`PlanError::Incompatible`], [`PlanError::WrongMachine`] or [`PlanError::NotAccepted`].
+/// [`PlanError::Incompatible`], [`PlanError::WrongMachine`], [`PlanError::NotAccepted`] or [`PlanError::RsdpInRam`].
 pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) -> Result<(), PlanError> {
     let BootRequest { image, machine, .. } = request;
     protocol
@@ -211,13 +220,28 @@ pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) 
         });
     }
     let refused = |part: &RequestPart| request.has(*part) && !protocol.accepts().contains(part);
-    match RequestPart::ALL.into_iter().find(refused) {
-        Some(part) => Err(PlanError::NotAccepted {
+    if let Some(part) = RequestPart::ALL.into_iter().find(refused) {
+        return Err(PlanError::NotAccepted {
             protocol: protocol.name(),
             part,
-        }),
-        None => Ok(()),
+        });
     }
+    match machine.acpi_rsdp {
+        Some(addr) if is_unprotected(request, addr) => Err(PlanError::RsdpInRam { addr }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `addr` is in RAM where no additional load is.
+fn is_unprotected(request: &BootRequest<'_>, addr: u64) -> bool {
+    let is_ram = request.machine.memory.ram().any(|ram| ram.contains_addr(addr));
+    let is_load = |load: &AdditionalLoad<'_>| match load.place {
+        AdditionalPlace::At(start) => {
+            GuestRange::new(start, load.content.len()).is_some_and(|range| range.contains_addr(addr))
+        }
+        AdditionalPlace::Within(_) => false,
+    };
+    is_ram && !request.additional_loads.iter().any(is_load)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The input of planning: kernel, machine, command line, initrd, modules and seeds.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::{Cmdline, KernelImage, Machine};
+use crate::{Cmdline, CmdlineError, Constraints, KernelImage, Machine, RegionKind, arith};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +33,143 @@ impl Module {
     }
 }
 
+/// The address of one piece of the boot, chosen by the caller.
+///
+/// The label is that of the piece in the plan ([`Load::label`](crate::Load::label)): `kernel`, `initrd`, or a piece of the
+/// protocol, which its crate lists. For the kernel the address is the start of its [extent](KernelImage::extent). The address
+/// must meet the constraints of the protocol, as any other address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct FixedAddress<'a> {
+    /// The label of the piece.
+    pub label: &'a str,
+    /// Its guest physical address.
+    pub addr: u64,
+}
+
+impl<'a> FixedAddress<'a> {
+    /// The piece with this label at `addr`.
+    #[must_use]
+    pub const fn new(label: &'a str, addr: u64) -> Self {
+        Self { label, addr }
+    }
+}
+
+/// A load of the caller's own, placed and checked with those of the boot: ACPI tables, SMBIOS, an MP table, firmware.
+///
+/// The memory map that the guest gets lists it with its [`kind`](Self::kind).
+///
+/// ```
+/// use boot_core::{AdditionalLoad, Constraints, RegionKind};
+///
+/// # let tables = [0; 0x240];
+/// // At a fixed address, in a region of the machine's memory map that is not RAM.
+/// let rsdp = AdditionalLoad::bytes("RSDP", &tables[..36]).at(0xe_0000).in_region(RegionKind::Reserved);
+/// // In RAM that the guest's memory map lists as ACPI tables.
+/// let tables = AdditionalLoad::bytes("ACPI tables", &tables)
+///     .within(Constraints::below_4g(0x40))
+///     .in_region(RegionKind::AcpiReclaimable);
+/// # let _ = (rsdp, tables);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct AdditionalLoad<'a> {
+    /// Its label in the plan and in errors.
+    pub label: &'static str,
+    /// Its content.
+    pub content: AdditionalContent<'a>,
+    /// Its place.
+    pub place: AdditionalPlace,
+    /// The kind of the region of the guest's memory map that contains it. A load of another kind than RAM lies in a region of
+    /// that kind of the machine's memory map, which must have memory behind it, or in RAM; the guest's map then lists these
+    /// bytes with the kind.
+    pub kind: RegionKind,
+}
+
+/// Content of an [`AdditionalLoad`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AdditionalContent<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A file of this length in bytes: [`BootFile::Additional`](crate::BootFile::Additional).
+    File(u64),
+}
+
+impl AdditionalContent<'_> {
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => arith::to_u64(bytes.len()),
+            Self::File(len) => *len,
+        }
+    }
+
+    /// Whether it has no bytes. Such a load is refused.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Place of an [`AdditionalLoad`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AdditionalPlace {
+    /// At this guest physical address.
+    At(u64),
+    /// In free RAM that meets these constraints.
+    Within(Constraints),
+}
+
+impl<'a> AdditionalLoad<'a> {
+    /// A load of `bytes`, page-aligned, in RAM that stays RAM for the guest.
+    #[must_use]
+    pub const fn bytes(label: &'static str, bytes: &'a [u8]) -> Self {
+        Self::new(label, AdditionalContent::Bytes(bytes))
+    }
+
+    /// A load of a file of `len` bytes, page-aligned, in RAM that stays RAM for the guest.
+    #[must_use]
+    pub const fn file(label: &'static str, len: u64) -> Self {
+        Self::new(label, AdditionalContent::File(len))
+    }
+
+    const fn new(label: &'static str, content: AdditionalContent<'a>) -> Self {
+        Self {
+            label,
+            content,
+            place: AdditionalPlace::Within(Constraints::aligned(0x1000).between(0x1000, u64::MAX)),
+            kind: RegionKind::Ram,
+        }
+    }
+
+    /// The same at the guest physical address `addr`.
+    #[must_use]
+    pub const fn at(self, addr: u64) -> Self {
+        Self {
+            place: AdditionalPlace::At(addr),
+            ..self
+        }
+    }
+
+    /// The same in free RAM that meets `constraints`.
+    #[must_use]
+    pub const fn within(self, constraints: Constraints) -> Self {
+        Self {
+            place: AdditionalPlace::Within(constraints),
+            ..self
+        }
+    }
+
+    /// The same in a region of this kind.
+    #[must_use]
+    pub const fn in_region(self, kind: RegionKind) -> Self {
+        Self { kind, ..self }
+    }
+}
+
 /// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
 ///
 /// The random seeds are not among them: kernels do not depend on them, so a protocol may ignore them.
@@ -46,11 +184,19 @@ pub enum RequestPart {
     DeviceTree,
     /// The address of the ACPI RSDP ([`Machine::acpi_rsdp`]).
     AcpiRsdp,
+    /// Additional loads ([`BootRequest::additional_loads`]).
+    AdditionalLoads,
 }
 
 impl RequestPart {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::Initrd, Self::Modules, Self::DeviceTree, Self::AcpiRsdp];
+    pub const ALL: [Self; 5] = [
+        Self::Initrd,
+        Self::Modules,
+        Self::DeviceTree,
+        Self::AcpiRsdp,
+        Self::AdditionalLoads,
+    ];
 }
 
 impl fmt::Display for RequestPart {
@@ -60,6 +206,7 @@ impl fmt::Display for RequestPart {
             Self::Modules => "modules",
             Self::DeviceTree => "a device tree",
             Self::AcpiRsdp => "the address of the ACPI RSDP",
+            Self::AdditionalLoads => "additional loads",
         })
     }
 }
@@ -85,6 +232,15 @@ pub struct BootRequest<'a> {
     /// A flattened device tree of the machine. The protocol validates it and sets command line, initrd, seeds and memory in
     /// it. Without one, the protocol creates it from [`Machine::platform`](crate::Machine::platform).
     pub device_tree: Option<&'a [u8]>,
+    /// Addresses of pieces of the boot that the caller chooses. An address for a label that the plan does not have is an
+    /// error.
+    pub fixed_addresses: &'a [FixedAddress<'a>],
+    /// Loads of the caller's own, in addition to those of the protocol.
+    pub additional_loads: &'a [AdditionalLoad<'a>],
+    /// Length of the longest command line to make room for, in bytes without the NUL. Plans of requests that differ
+    /// only in command lines up to this length have the same ranges, so that a kernel can be loaded before the command line is
+    /// complete ([`BootPlan::load_if`](crate::BootPlan::load_if)).
+    pub cmdline_capacity: usize,
 }
 
 impl<'a> BootRequest<'a> {
@@ -100,6 +256,9 @@ impl<'a> BootRequest<'a> {
             rng_seed: None,
             kaslr_seed: None,
             device_tree: None,
+            fixed_addresses: &[],
+            additional_loads: &[],
+            cmdline_capacity: 0,
         }
     }
 
@@ -111,6 +270,7 @@ impl<'a> BootRequest<'a> {
             RequestPart::Modules => !self.modules.is_empty(),
             RequestPart::DeviceTree => self.device_tree.is_some(),
             RequestPart::AcpiRsdp => self.machine.acpi_rsdp.is_some(),
+            RequestPart::AdditionalLoads => !self.additional_loads.is_empty(),
         }
     }
 
@@ -155,6 +315,52 @@ impl<'a> BootRequest<'a> {
             ..self
         }
     }
+
+    /// The same with pieces at addresses that the caller chooses.
+    #[must_use]
+    pub const fn with_fixed_addresses(self, fixed_addresses: &'a [FixedAddress<'a>]) -> Self {
+        Self {
+            fixed_addresses,
+            ..self
+        }
+    }
+
+    /// The same with loads of the caller's own.
+    #[must_use]
+    pub const fn with_additional_loads(self, additional_loads: &'a [AdditionalLoad<'a>]) -> Self {
+        Self {
+            additional_loads,
+            ..self
+        }
+    }
+
+    /// The same with room for a command line of up to `len` bytes.
+    #[must_use]
+    pub const fn with_cmdline_capacity(self, len: usize) -> Self {
+        Self {
+            cmdline_capacity: len,
+            ..self
+        }
+    }
+
+    /// The command line with its terminating NUL, and with more NULs up to the requested
+    /// [capacity](Self::cmdline_capacity).
+    ///
+    /// # Errors
+    ///
+    /// [`CmdlineError::TooLong`] where the command line or the capacity is longer than `max` bytes without the NUL, or the
+    /// capacity is longer than 1 MiB.
+    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, CmdlineError> {
+        const MAX_CAPACITY: usize = 1 << 20;
+        let mut bytes = self.cmdline.to_bytes(max)?;
+        let max = max.min(MAX_CAPACITY);
+        if self.cmdline_capacity > max {
+            let len = self.cmdline_capacity;
+            return Err(CmdlineError::TooLong { len, max });
+        }
+        bytes.resize(bytes.len().max(self.cmdline_capacity.saturating_add(1)), 0);
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +384,7 @@ mod tests {
         let modules = [Module::new(1)];
         let request = |machine| BootRequest::new(&image, machine, &cmdline);
         let check = |request: BootRequest<'_>, expected: &[RequestPart]| {
-            let found: std::vec::Vec<_> = RequestPart::ALL
+            let found: Vec<_> = RequestPart::ALL
                 .into_iter()
                 .filter(|part| request.has(*part))
                 .collect();
@@ -190,6 +396,9 @@ mod tests {
         check(request(&bare).with_modules(&modules), &[RequestPart::Modules]);
         check(request(&bare).with_device_tree(&[]), &[RequestPart::DeviceTree]);
         check(request(&acpi), &[RequestPart::AcpiRsdp]);
+        let loads = [AdditionalLoad::file("firmware", 1)];
+        let with_load = request(&bare).with_additional_loads(&loads);
+        check(with_load, &[RequestPart::AdditionalLoads]);
         check(request(&bare).with_rng_seed(&[1]).with_kaslr_seed(1), &[]);
     }
 
@@ -216,6 +425,44 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_has_room_for_a_longer_one() {
+        let (image, cmdline) = (image(), Cmdline::parse("quiet").unwrap());
+        let machine = Machine::new(Arch::X86_64, MemoryMap::new());
+        let bytes = |capacity, max| {
+            BootRequest::new(&image, &machine, &cmdline)
+                .with_cmdline_capacity(capacity)
+                .cmdline_bytes(max)
+        };
+        assert_eq!(bytes(0, 5).unwrap(), b"quiet\0");
+        assert_eq!(bytes(3, 5).unwrap(), b"quiet\0");
+        assert_eq!(bytes(8, 8).unwrap(), b"quiet\0\0\0\0");
+        assert_eq!(bytes(0, 4), Err(CmdlineError::TooLong { len: 5, max: 4 }));
+        assert_eq!(bytes(9, 8), Err(CmdlineError::TooLong { len: 9, max: 8 }));
+        let too_long = CmdlineError::TooLong {
+            len: usize::MAX,
+            max: 1 << 20,
+        };
+        assert_eq!(bytes(usize::MAX, usize::MAX), Err(too_long));
+    }
+
+    #[test]
+    fn additional_loads_are_what_was_set() {
+        let load = AdditionalLoad::bytes("tables", &[1, 2]);
+        assert_eq!((load.content.len(), load.kind), (2, RegionKind::Ram));
+        assert_eq!(
+            load.place,
+            AdditionalPlace::Within(Constraints::aligned(0x1000).between(0x1000, u64::MAX))
+        );
+        let load = load.at(0x9000).in_region(RegionKind::AcpiNvs);
+        assert_eq!(
+            (load.place, load.kind),
+            (AdditionalPlace::At(0x9000), RegionKind::AcpiNvs)
+        );
+        let file = AdditionalLoad::file("firmware", 0);
+        assert!(file.content.is_empty() && !load.content.is_empty());
+    }
+
+    #[test]
     fn parts_print_as_objects_of_a_sentence() {
         assert_eq!(
             RequestPart::ALL.map(|part| part.to_string()),
@@ -223,7 +470,8 @@ mod tests {
                 "an initrd",
                 "modules",
                 "a device tree",
-                "the address of the ACPI RSDP"
+                "the address of the ACPI RSDP",
+                "additional loads",
             ]
         );
     }

@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod device_tree;
+pub mod label;
 pub mod raw;
 
 mod chosen;

@@ -1,19 +1,21 @@
 //! The planner of both protocols.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::{
     BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError,
-    RamAllocator, RegionKind, arith, protocol,
+    IncompatibleImage, KernelImage, Machine, PlacedAdditional, PlacedKernel, PlacementError, PlanBuilder,
+    PlanError, RamAllocator, RegionKind, arith, protocol,
 };
 use boot_linux::arm64::ImageMetadata;
 
 use crate::chosen::Chosen;
 use crate::create::{boot_cpu_id, create_fdt, device_ranges};
 use crate::device_tree::DeviceTree;
+use crate::label;
 use crate::layout::{Layout, MAX_FDT_SIZE};
 use crate::update::{ReservedRange, UpdateFdtError, check_reserved_memory, reserved_ranges, update_fdt};
 use crate::warning::Warning;
@@ -69,8 +71,7 @@ pub(crate) fn plan(
             .map_err(|error| protocol_error(name, error))?;
         reserved.extend(in_tree);
     }
-    let mut allocator = RamAllocator::new(&machine.memory);
-    exclude_all(&mut allocator, reserved.iter().map(|reserved| reserved.range))?;
+    let mut allocator = allocator(request, &[], reserved.iter().map(|reserved| reserved.range))?;
     let kernel_constraints = parameters.layout.kernel(machine, abi);
     let max = kernel_constraints.max;
     let kernel = match parameters
@@ -84,36 +85,35 @@ pub(crate) fn plan(
     let entry = kernel
         .entry(image, abi)
         .ok_or(no_entry(name, request, parameters))?;
+    let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+    let mut described = machine.clone();
+    described.memory = additional.memory().clone();
 
-    let lowest = lowest_usable(image, &kernel);
-    let mut allocator = RamAllocator::new(&machine.memory);
-    let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
-    exclude_all(
-        &mut allocator,
-        kernel.occupied_ranges().iter().copied().chain(unmappable),
-    )?;
-    let initrd = match request.initrd_len {
-        None => None,
-        Some(len) => {
-            let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
-            Some(place(&mut allocator, "initrd", len.get(), windows)?)
-        }
-    };
     let bootargs = bootargs(request.cmdline, cmdline_max)?;
-    let chosen = Chosen {
-        bootargs: &bootargs,
-        initrd: initrd.map(|(range, _)| range),
-        rng_seed: request.rng_seed,
-        kaslr_seed: request.kaslr_seed,
-    };
     let boot_cpu = boot_cpu_id(&machine.platform.cpus)
         .or(caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into()))
         .unwrap_or(0);
-    let dtb = match caller_tree {
-        Some(tree) => updated(tree, machine, &chosen).map_err(|error| protocol_error(name, error))?,
-        None => create_fdt(machine, &chosen).map_err(|error| protocol_error(name, error))?,
+    let device_tree = |bootargs: &[u8], initrd: Option<GuestRange>| {
+        let chosen = Chosen {
+            bootargs,
+            initrd,
+            rng_seed: request.rng_seed,
+            kaslr_seed: request.kaslr_seed,
+        };
+        match &caller_tree {
+            Some(tree) => {
+                updated(tree.clone(), &described, &chosen).map_err(|error| protocol_error(name, error))
+            }
+            None => create_fdt(&described, &chosen).map_err(|error| protocol_error(name, error)),
+        }
     };
-    let len = arith::to_u64(dtb.len());
+    // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
+    let longest = match (request.cmdline_bytes(cmdline_max)?.len(), bootargs.is_empty()) {
+        (1, true) => Vec::new(),
+        (len, _) => vec![b'x'; len],
+    };
+    let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
+    let len = arith::to_u64(device_tree(&longest, some_initrd)?.len());
     if len > MAX_FDT_SIZE {
         return Err(PlanError::TooLarge {
             protocol: name,
@@ -122,19 +122,45 @@ pub(crate) fn plan(
             max: MAX_FDT_SIZE,
         });
     }
+
+    let lowest = lowest_usable(image, &kernel);
+    let used: Vec<_> = kernel
+        .occupied_ranges()
+        .iter()
+        .chain(additional.ranges())
+        .copied()
+        .collect();
+    let initrd = match request.initrd_len {
+        None => None,
+        Some(initrd_len) => {
+            let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
+            let mut allocator = self::allocator(request, &used, unmappable)?;
+            if let Some(range) = allocator
+                .fixed_address(label::DEVICE_TREE)
+                .and_then(|addr| GuestRange::new(addr, len))
+            {
+                allocator.exclude_rest(label::DEVICE_TREE, range);
+            }
+            let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
+            Some(place(&mut allocator, label::INITRD, initrd_len.get(), windows)?)
+        }
+    };
+    let initrd_range = initrd.map(|(range, _)| range);
     let windows = not_below(parameters.layout.device_tree(machine, kernel.extent()), lowest);
-    let used = kernel.occupied_ranges().iter().copied().chain(chosen.initrd);
-    let (dtb_range, dtb_constraints) = place_device_tree(machine, len, windows, used, &reserved)?;
+    let used: Vec<_> = used.into_iter().chain(initrd_range).collect();
+    let (dtb_range, dtb_constraints) = place_device_tree(request, len, windows, &used, &reserved)?;
+    let dtb = device_tree(&bootargs, initrd_range)?;
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_constraints(kernel_constraints)
-        .bytes("device tree", dtb_range, dtb, dtb_constraints)
+        .additional(request, &additional)
+        .bytes(label::DEVICE_TREE, dtb_range, dtb, dtb_constraints)
         .cpu(cpu(entry, dtb_range.start(), boot_cpu));
     if has_ram_below(machine, lowest) {
         builder = builder.warning(Warning::UnusableRam { below: lowest });
     }
     if let Some((range, constraints)) = initrd {
-        builder = builder.file("initrd", range, BootFile::Initrd, constraints);
+        builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
     }
     Ok(builder.build()?)
 }
@@ -238,50 +264,59 @@ impl ReservedRange {
     }
 }
 
-/// Excludes `ranges` from allocation. They may overlap each other.
-fn exclude_all(
-    allocator: &mut RamAllocator<'_>,
-    ranges: impl Iterator<Item = GuestRange>,
-) -> Result<(), PlacementError> {
-    let mut ranges: Vec<GuestRange> = ranges.collect();
-    ranges.sort_unstable();
-    ranges.dedup_by(|later, earlier| {
-        let meet = later.start() <= earlier.end();
-        if meet {
-            *earlier = earlier.span(*later);
-        }
-        meet
-    });
-    ranges
-        .into_iter()
-        .try_for_each(|range| allocator.exclude("reserved memory", range))
+/// An allocator without the `used` ranges and without the `reserved` ones, which may overlap each other and those of the
+/// request's additional loads.
+fn allocator<'a>(
+    request: &BootRequest<'a>,
+    used: &[GuestRange],
+    reserved: impl Iterator<Item = GuestRange>,
+) -> Result<RamAllocator<'a>, PlacementError> {
+    let mut allocator = RamAllocator::for_request(request)?;
+    for range in used {
+        allocator.exclude_rest("kernel", *range);
+    }
+    for range in reserved {
+        allocator.exclude_rest("reserved memory", range);
+    }
+    Ok(allocator)
 }
 
 /// Places the device tree of `len` bytes outside of `used` and `reserved`.
 fn place_device_tree(
-    machine: &Machine,
+    request: &BootRequest<'_>,
     len: u64,
     windows: [Option<Constraints>; 2],
-    used: impl Iterator<Item = GuestRange> + Clone,
+    used: &[GuestRange],
     reserved: &[ReservedRange],
 ) -> Result<(GuestRange, Constraints), PlacementError> {
-    let windows = windows.map(|window| {
-        // An alignment of at least the length keeps the tree inside one block of 2 MiB.
-        window.map(|constraints| constraints.with_align(len.next_power_of_two().max(8)))
-    });
-    let excluded = used.chain(reserved.iter().map(|reserved| reserved.excluded(BLOCK_SIZE)));
+    let is_fixed = request
+        .fixed_addresses
+        .iter()
+        .any(|fixed| fixed.label == label::DEVICE_TREE);
+    // An alignment of at least the length keeps the tree inside one block of 2 MiB.
+    let align = if is_fixed {
+        8
+    } else {
+        len.next_power_of_two().max(8)
+    };
+    let windows = windows.map(|window| window.map(|constraints| constraints.with_align(align)));
+    let excluded = || reserved.iter().map(|reserved| reserved.excluded(BLOCK_SIZE));
     // A block of only RAM is preferred: the kernel may have to map devices with other attributes.
-    let mut allocator = RamAllocator::new(&machine.memory);
-    exclude_all(
-        &mut allocator,
-        excluded.clone().chain(blocks_with_other_than_ram(machine)),
-    )?;
-    if let Ok(placed) = place(&mut allocator, "device tree", len, windows) {
+    let blocks = excluded().chain(blocks_with_other_than_ram(request.machine));
+    if let Ok(placed) = place(
+        &mut allocator(request, used, blocks)?,
+        label::DEVICE_TREE,
+        len,
+        windows,
+    ) {
         return Ok(placed);
     }
-    let mut allocator = RamAllocator::new(&machine.memory);
-    exclude_all(&mut allocator, excluded)?;
-    place(&mut allocator, "device tree", len, windows)
+    place(
+        &mut allocator(request, used, excluded())?,
+        label::DEVICE_TREE,
+        len,
+        windows,
+    )
 }
 
 /// Allocates at the highest address in the first window that has room.

@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+pub mod label;
 mod page_tables;
 mod plugin;
 mod zero_page;

@@ -1,18 +1,22 @@
 //! The planner: entry point, placement and entry state.
 
+use alloc::vec;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
+use boot_core::placement::{Piece, PlacedPiece};
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart,
+    IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
+    RamAllocator, RequestPart, arith,
 };
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
 
 use crate::error::NAME;
+use crate::label;
 use crate::page_tables::{self, IdentityMap};
 use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
 
@@ -161,25 +165,15 @@ impl SelectedEntry {
         }
     }
 
-    /// Allocates the initrd at the highest address that `initrd_addr_max` allows. If there is no room and the kernel can
-    /// be above 4 GiB, so can the initrd: then at the highest address below 4 GiB, or else of all RAM.
-    fn place_initrd(
-        &self,
-        allocator: &mut RamAllocator<'_>,
-        len: u64,
-    ) -> Result<(GuestRange, Constraints), PlacementError> {
-        let max = self.header.initrd_addr_max().saturating_add(1);
-        let place = |allocator: &mut RamAllocator<'_>, max| {
-            let constraints = LOW.between(MIN, max).highest();
-            let range = allocator.allocate("initrd", len, &constraints)?;
-            Ok((range, constraints))
-        };
-        match place(allocator, max) {
-            Err(_) if self.can_be_above_4g() => {
-                place(allocator, FOUR_GIB).or_else(|_| place(allocator, page_tables::MAX_ADDRESS))
-            }
-            placed => placed,
+    /// The windows for the initrd: up to the address that `initrd_addr_max` allows. If the kernel can be above 4 GiB, so can
+    /// the initrd: then also below 4 GiB, or else in all RAM.
+    fn initrd_windows(&self) -> Vec<Constraints> {
+        let window = |max| LOW.between(MIN, max).highest();
+        let mut windows = vec![window(self.header.initrd_addr_max().saturating_add(1))];
+        if self.can_be_above_4g() {
+            windows.extend([window(FOUR_GIB), window(page_tables::MAX_ADDRESS)]);
         }
+        windows
     }
 }
 
@@ -193,7 +187,11 @@ impl BootProtocol for LinuxX86 {
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
-        &[RequestPart::Initrd, RequestPart::AcpiRsdp]
+        &[
+            RequestPart::Initrd,
+            RequestPart::AcpiRsdp,
+            RequestPart::AdditionalLoads,
+        ]
     }
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
@@ -209,34 +207,35 @@ impl BootProtocol for LinuxX86 {
             reason,
         })?;
         let header = &selected.header;
-        let cmdline = request
-            .cmdline
-            .to_bytes(usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX))?;
-        let e820 = E820::new(&machine.memory, header)?;
+        let cmdline_size = usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX);
+        let cmdline = request.cmdline_bytes(cmdline_size)?;
 
-        let mut allocator = RamAllocator::new(&machine.memory);
+        let mut allocator = RamAllocator::for_request(request)?;
         let kernel = PlacedKernel::place_below(image, &mut allocator, selected.kernel_max())?;
         kernel.reserve_gaps(&mut allocator)?;
-        let zero_page_at = low(&mut allocator, "zero page", size_of::<BootParams>())?;
+        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+        let memory = additional.memory();
+        let e820 = E820::new(memory, header)?;
         let gdt = gdt(selected.long_mode);
-        let gdt_at = low(&mut allocator, "GDT", gdt.len())?;
-        let cmdline_at = low(&mut allocator, "command line", cmdline.len())?;
-        let nodes_at = match e820.nodes_len() {
-            0 => None,
-            len => Some(allocator.allocate("setup data", len, &LOW)?),
-        };
-        let initrd = match request.initrd_len {
-            None => None,
-            Some(len) => Some(selected.place_initrd(&mut allocator, len.get())?),
-        };
-        let initrd_at = initrd.map(|(range, _)| range);
-        let tables = if selected.long_mode {
-            let mapped = [kernel.extent(), zero_page_at, gdt_at, cmdline_at];
-            let mapped = mapped.into_iter().chain(nodes_at).chain(initrd_at);
-            Some(place_tables(&mut allocator, &mapped)?)
-        } else {
-            None
-        };
+        let Pieces {
+            zero_page: zero_page_at,
+            gdt: gdt_at,
+            cmdline: cmdline_at,
+            setup_data: nodes_at,
+            initrd,
+            tables,
+        } = place(
+            &mut allocator,
+            &selected,
+            kernel.extent(),
+            &Lengths {
+                gdt: arith::to_u64(gdt.len()),
+                cmdline: arith::to_u64(cmdline.len()),
+                setup_data: e820.nodes_len(),
+                initrd: request.initrd_len.map_or(0, NonZeroU64::get),
+            },
+        )?;
+        let initrd_at = initrd.map(|placed| placed.range);
 
         let addresses = BootAddresses {
             code: kernel
@@ -248,7 +247,7 @@ impl BootProtocol for LinuxX86 {
             setup_data: nodes_at.map_or(0, GuestRange::start),
             rsdp: machine.acpi_rsdp.unwrap_or(0),
         };
-        let page = zero_page(header, &machine.memory, &e820, &addresses);
+        let page = zero_page(header, memory, &e820, &addresses);
         let entry = kernel.entry(image, selected.abi).unwrap_or_default();
         let mut state = match &tables {
             Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),
@@ -261,30 +260,22 @@ impl BootProtocol for LinuxX86 {
         state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
 
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("zero page", zero_page_at, page.as_bytes().to_vec(), LOW)
-            .bytes("GDT", gdt_at, gdt, LOW)
-            .bytes("command line", cmdline_at, cmdline, LOW)
+            .additional(request, &additional)
+            .bytes(label::ZERO_PAGE, zero_page_at, page.as_bytes().to_vec(), LOW)
+            .bytes(label::GDT, gdt_at, gdt, LOW)
+            .bytes(label::COMMAND_LINE, cmdline_at, cmdline, LOW)
             .cpu(state);
         if let Some(at) = nodes_at {
-            plan = plan.bytes("setup data", at, e820.nodes(at.start()), LOW);
+            plan = plan.bytes(label::SETUP_DATA, at, e820.nodes(at.start()), LOW);
         }
         if let Some((at, tables)) = tables {
-            plan = plan.bytes("page tables", at, tables, LOW);
+            plan = plan.bytes(label::PAGE_TABLES, at, tables, LOW);
         }
-        if let Some((at, constraints)) = initrd {
-            plan = plan.file("initrd", at, BootFile::Initrd, constraints);
+        if let Some(placed) = initrd {
+            plan = plan.file(label::INITRD, placed.range, BootFile::Initrd, placed.constraints);
         }
         Ok(plan.build()?)
     }
-}
-
-/// Allocates the lowest free address, usually below 640 KiB.
-fn low(
-    allocator: &mut RamAllocator<'_>,
-    label: &'static str,
-    len: usize,
-) -> Result<GuestRange, PlacementError> {
-    allocator.allocate(label, boot_core::arith::to_u64(len), &LOW)
 }
 
 /// The GDT of boot.rst: two null descriptors, [`BOOT_CS`] and [`BOOT_DS`].
@@ -302,24 +293,91 @@ fn gdt(long_mode: bool) -> Vec<u8> {
         .collect()
 }
 
-/// Allocates and builds page tables that map `mapped` and themselves.
+/// Lengths of the pieces in bytes; zero without the piece.
+struct Lengths {
+    gdt: u64,
+    cmdline: u64,
+    setup_data: u64,
+    initrd: u64,
+}
+
+/// Places of the pieces.
+struct Pieces {
+    zero_page: GuestRange,
+    gdt: GuestRange,
+    cmdline: GuestRange,
+    setup_data: Option<GuestRange>,
+    initrd: Option<PlacedPiece>,
+    /// With the content of the page tables.
+    tables: Option<(GuestRange, Vec<u8>)>,
+}
+
+/// Places all pieces, and builds page tables that map the kernel, the pieces and themselves.
 ///
 /// Since the tables map themselves, their number depends on their address, and their address on their number. The first
-/// attempt allocates only the tables that map `mapped`; the length grows until it is sufficient. The tables are below 4 GiB,
+/// attempt allocates only the tables that map the kernel; the length grows until it is sufficient. The tables are below 4 GiB,
 /// so mapping them needs at most two more page directories and one more PDPT.
-fn place_tables(
+fn place(
     allocator: &mut RamAllocator<'_>,
-    mapped: &(impl Iterator<Item = GuestRange> + Clone),
-) -> Result<(GuestRange, Vec<u8>), PlanError> {
-    let mut len = IdentityMap::new(mapped.clone())?.len();
+    selected: &SelectedEntry,
+    kernel: GuestRange,
+    lengths: &Lengths,
+) -> Result<Pieces, PlanError> {
+    let initrd_windows = selected.initrd_windows();
+    let low = |label, len| Piece {
+        label,
+        len,
+        windows: &[LOW],
+    };
+    let zero_page_len = arith::to_u64(size_of::<BootParams>());
+    let mut tables_len = if selected.long_mode {
+        IdentityMap::new([kernel].into_iter())?.len()
+    } else {
+        0
+    };
     loop {
         let mut attempt = allocator.clone();
-        let at = attempt.allocate("page tables", len, &LOW)?;
-        let map = IdentityMap::new(mapped.clone().chain([at]))?;
-        if map.len() <= len {
-            *allocator = attempt;
-            return Ok((at, map.build(at.start())));
-        }
-        len = map.len();
+        let pieces = [
+            low(label::ZERO_PAGE, zero_page_len),
+            low(label::GDT, lengths.gdt),
+            low(label::COMMAND_LINE, lengths.cmdline),
+            low(label::SETUP_DATA, lengths.setup_data),
+            Piece {
+                label: label::INITRD,
+                len: lengths.initrd,
+                windows: &initrd_windows,
+            },
+            low(label::PAGE_TABLES, tables_len),
+        ];
+        let present: Vec<_> = pieces.into_iter().filter(|piece| piece.len > 0).collect();
+        let placed = attempt.allocate_all(&present)?;
+        let at = |label| {
+            let mut found = present.iter().zip(&placed);
+            found
+                .find(|(piece, _)| piece.label == label)
+                .map(|(_, placed)| *placed)
+        };
+        let range = |label| at(label).map(|placed| placed.range);
+        let tables = match range(label::PAGE_TABLES) {
+            None => None,
+            Some(tables_at) => {
+                let mapped = placed.iter().map(|placed| placed.range).chain([kernel]);
+                let map = IdentityMap::new(mapped)?;
+                if map.len() > tables_len {
+                    tables_len = map.len();
+                    continue;
+                }
+                Some((tables_at, map.build(tables_at.start())))
+            }
+        };
+        *allocator = attempt;
+        return Ok(Pieces {
+            zero_page: range(label::ZERO_PAGE).unwrap_or(GuestRange::EMPTY),
+            gdt: range(label::GDT).unwrap_or(GuestRange::EMPTY),
+            cmdline: range(label::COMMAND_LINE).unwrap_or(GuestRange::EMPTY),
+            setup_data: range(label::SETUP_DATA),
+            initrd: at(label::INITRD),
+            tables,
+        });
     }
 }

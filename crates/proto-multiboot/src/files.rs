@@ -2,8 +2,12 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::iter;
 
+use boot_core::placement::Piece;
 use boot_core::{BootFile, BootRequest, Constraints, GuestRange, PlanBuilder, PlanError, RamAllocator};
+
+use crate::label;
 
 /// Constraints on the addresses of all loads except the kernel and the BIOS data area, which is in the first page. Addresses
 /// have 32 bits in both protocols. The end of a module must fit, too, so the last page below 4 GiB is excluded.
@@ -35,7 +39,7 @@ pub(crate) fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
         });
     }
     files.extend(request.initrd_len.map(|len| File {
-        label: "initrd",
+        label: label::INITRD,
         id: BootFile::Initrd,
         len: len.get(),
         cmdline: Vec::new(),
@@ -43,17 +47,42 @@ pub(crate) fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     Ok(files)
 }
 
-/// Places each file. A file of zero bytes has no range.
+/// Places of the boot information and of the files.
+pub(crate) struct Places {
+    /// The boot information.
+    pub(crate) info: GuestRange,
+    /// Each file; a file of zero bytes has no range.
+    pub(crate) files: Vec<Option<GuestRange>>,
+}
+
+/// Places the boot information of `info_len` bytes, and each file.
 pub(crate) fn place(
+    info_len: u64,
     files: &[File],
     allocator: &mut RamAllocator<'_>,
-) -> Result<Vec<Option<GuestRange>>, PlanError> {
-    let constraints = CONSTRAINTS.highest();
-    let place = |file: &File| match file.len {
-        0 => Ok(None),
-        len => Ok(Some(allocator.allocate(file.label, len, &constraints)?)),
+) -> Result<Places, PlanError> {
+    const HIGHEST: Constraints = CONSTRAINTS.highest();
+    let info = Piece {
+        label: label::BOOT_INFORMATION,
+        len: info_len,
+        windows: &[CONSTRAINTS],
     };
-    files.iter().map(place).collect()
+    let files_with_content = files.iter().filter(|file| file.len > 0);
+    let pieces = files_with_content.map(|file| Piece {
+        label: file.label,
+        len: file.len,
+        windows: &[HIGHEST],
+    });
+    let pieces: Vec<_> = iter::once(info).chain(pieces).collect();
+    let placed = allocator.allocate_all(&pieces)?;
+    let mut ranges = placed.into_iter().map(|placed| placed.range);
+    let info = ranges.next().unwrap_or(GuestRange::EMPTY);
+    let files = files.iter().map(|file| match file.len {
+        0 => None,
+        _ => ranges.next(),
+    });
+    let files = files.collect();
+    Ok(Places { info, files })
 }
 
 /// Adds the files to a plan.

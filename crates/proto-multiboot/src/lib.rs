@@ -15,6 +15,8 @@
 
 extern crate alloc;
 
+pub mod label;
+
 mod bios_data;
 mod block;
 mod error;

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, GuestRange, IncompatibleImage, KernelImage, MemoryMap,
-    Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
+    PlacedAdditional, Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
 };
 use boot_multiboot::v1::{BOOTLOADER_MAGIC, Info, MmapEntry, Module, info_flags};
 use boot_multiboot::{MULTIBOOT, MultibootMetadata};
@@ -22,7 +22,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bios_data::BiosData;
 use crate::block::{BOOT_LOADER_NAME, Block, basic_memory, len32};
-use crate::files::{self, CONSTRAINTS, File, bounds};
+use crate::files::{self, CONSTRAINTS, File, Places, bounds};
+use crate::label;
 use crate::place;
 
 /// Name of the protocol.
@@ -50,7 +51,12 @@ impl BootProtocol for Multiboot {
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
-        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+        &[
+            RequestPart::Initrd,
+            RequestPart::Modules,
+            RequestPart::AcpiRsdp,
+            RequestPart::AdditionalLoads,
+        ]
     }
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
@@ -73,25 +79,25 @@ impl BootProtocol for Multiboot {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
-        let (image, machine) = (request.image, request.machine);
+        let image = request.image;
         let files = files::files(request)?;
-        let cmdline = request.cmdline.to_bytes(usize::MAX)?;
+        let cmdline = request.cmdline_bytes(usize::MAX)?;
+        let mut allocator = RamAllocator::for_request(request)?;
+        let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
+        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
         let contents = Contents {
-            memory: &machine.memory,
+            memory: additional.memory(),
             cmdline: &cmdline,
             files: &files,
         };
-
-        let mut allocator = RamAllocator::new(&machine.memory);
-        let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
         let len = arith::to_u64(contents.build(0, &[])?.len());
         let bios_data = BiosData::reserve(&mut allocator);
-        let info = allocator.allocate("boot information", len, &CONSTRAINTS)?;
-        let places = files::place(&files, &mut allocator)?;
+        let Places { info, files: places } = files::place(len, &files, &mut allocator)?;
         let block = contents.build(files::low(info.start()), &places)?;
         let state = place::state(&kernel, image, MULTIBOOT, BOOTLOADER_MAGIC, info.start());
         let plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("boot information", info, block, CONSTRAINTS)
+            .additional(request, &additional)
+            .bytes(label::BOOT_INFORMATION, info, block, CONSTRAINTS)
             .cpu(state);
         Ok(files::add(bios_data.add(plan), &files, &places).build()?)
     }

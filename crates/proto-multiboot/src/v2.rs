@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use boot_core::protocol::validate_request;
 use boot_core::{
-    BootPlan, BootProtocol, BootRequest, IncompatibleImage, KernelImage, Placement, PlanBuilder, PlanError,
-    Priority, RamAllocator, RequestPart, arith,
+    BootPlan, BootProtocol, BootRequest, IncompatibleImage, KernelImage, PlacedAdditional, Placement,
+    PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
 };
 use boot_multiboot::v2::{BOOTLOADER_MAGIC, InfoTag, console_flags};
 use boot_multiboot::{MULTIBOOT2, Multiboot2Metadata};
@@ -17,7 +17,8 @@ use info::{Contents, NAME};
 
 use crate::bios_data::BiosData;
 use crate::error::InfoRequestError;
-use crate::files::{self, CONSTRAINTS};
+use crate::files::{self, CONSTRAINTS, Places};
+use crate::label;
 use crate::place;
 use crate::v1::check_entry;
 use crate::warning::Warning;
@@ -107,7 +108,12 @@ impl BootProtocol for Multiboot2 {
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
-        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+        &[
+            RequestPart::Initrd,
+            RequestPart::Modules,
+            RequestPart::AcpiRsdp,
+            RequestPart::AdditionalLoads,
+        ]
     }
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
@@ -139,7 +145,7 @@ impl BootProtocol for Multiboot2 {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
-        let (image, machine) = (request.image, request.machine);
+        let image = request.image;
         let no_header = Multiboot2Metadata::default();
         let header = image.metadata::<Multiboot2Metadata>().unwrap_or(&no_header);
         let warnings = self
@@ -149,16 +155,17 @@ impl BootProtocol for Multiboot2 {
                 source: Box::new(error),
             })?;
         let files = files::files(request)?;
-        let cmdline = request.cmdline.to_bytes(usize::MAX)?;
+        let cmdline = request.cmdline_bytes(usize::MAX)?;
 
-        let mut allocator = RamAllocator::new(&machine.memory);
+        let mut allocator = RamAllocator::for_request(request)?;
         let placement = match header.relocatable {
             Some(tag) => Placement::Relocatable(tag.constraints(image.extent().start())),
             None => Placement::Fixed,
         };
         let kernel = place::kernel(NAME, image, MULTIBOOT2, placement, &mut allocator)?;
+        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
         let contents = Contents {
-            memory: &machine.memory,
+            memory: additional.memory(),
             cmdline: &cmdline,
             files: &files,
             rsdp: self.rsdp,
@@ -166,12 +173,12 @@ impl BootProtocol for Multiboot2 {
         };
         let len = arith::to_u64(contents.build(&[])?.len());
         let bios_data = BiosData::reserve(&mut allocator);
-        let info = allocator.allocate("boot information", len, &CONSTRAINTS)?;
-        let places = files::place(&files, &mut allocator)?;
+        let Places { info, files: places } = files::place(len, &files, &mut allocator)?;
         let block = contents.build(&places)?;
         let state = place::state(&kernel, image, MULTIBOOT2, BOOTLOADER_MAGIC, info.start());
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("boot information", info, block, CONSTRAINTS)
+            .additional(request, &additional)
+            .bytes(label::BOOT_INFORMATION, info, block, CONSTRAINTS)
             .cpu(state);
         for warning in warnings {
             plan = plan.warning(warning);

@@ -1,16 +1,19 @@
 //! The planner: placement, start info and entry state.
 
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
+use boot_core::placement::Piece;
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator,
-    RequestPart,
+    IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
+    RamAllocator, RequestPart, arith,
 };
 
+use crate::label;
 use crate::start_info::{Contents, NAME};
 use crate::warning::Warning;
 
@@ -31,6 +34,9 @@ const DATA_SELECTOR: u16 = 0x10;
 /// contains the BIOS data area and the address 0, which means "not present".
 const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1 << 32);
 
+/// Constraints of initrd and modules.
+const HIGHEST: Constraints = CONSTRAINTS.highest();
+
 /// `E820_MAX_ENTRIES_ZEROPAGE` of Linux, which copies the regions into the e820 table of a zero page without checking their
 /// number.
 const LINUX_MAX_REGIONS: usize = 128;
@@ -49,7 +55,12 @@ impl BootProtocol for Pvh {
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
-        &[RequestPart::Initrd, RequestPart::Modules, RequestPart::AcpiRsdp]
+        &[
+            RequestPart::Initrd,
+            RequestPart::Modules,
+            RequestPart::AcpiRsdp,
+            RequestPart::AdditionalLoads,
+        ]
     }
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
@@ -71,28 +82,41 @@ impl BootProtocol for Pvh {
         validate_request(self, request)?;
         let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
-        let cmdline = request.cmdline.to_bytes(usize::MAX)?;
+        let cmdline = request.cmdline_bytes(usize::MAX)?;
         let module_cmdlines: Vec<_> = files.iter().map(|file| file.cmdline.clone()).collect();
+
+        let mut allocator = RamAllocator::for_request(request)?;
+        let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
+        kernel.reserve_gaps(&mut allocator)?;
+        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
         let contents = Contents {
-            memory: &machine.memory,
-            cmdline: &cmdline,
+            memory: additional.memory(),
             rsdp: machine.acpi_rsdp,
             module_cmdlines: &module_cmdlines,
         };
-
-        let mut allocator = RamAllocator::new(&machine.memory);
-        let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
-        kernel.reserve_gaps(&mut allocator)?;
-        let block_range = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
-        let ranges = files
-            .iter()
-            .map(|file| match file.len {
-                0 => Ok(None),
-                len => allocator
-                    .allocate(file.label, len, &CONSTRAINTS.highest())
-                    .map(Some),
-            })
-            .collect::<Result<Vec<Option<GuestRange>>, _>>()?;
+        let piece = |label, len| Piece {
+            label,
+            len,
+            windows: &[CONSTRAINTS],
+        };
+        let mut pieces = vec![
+            piece(label::START_INFO, contents.len()?),
+            piece(label::COMMAND_LINE, arith::to_u64(cmdline.len())),
+        ];
+        let with_content = files.iter().filter(|file| file.len > 0);
+        pieces.extend(with_content.map(|file| Piece {
+            label: file.label,
+            len: file.len,
+            windows: &[HIGHEST],
+        }));
+        let mut places = allocator
+            .allocate_all(&pieces)?
+            .into_iter()
+            .map(|placed| placed.range);
+        let mut next = || places.next().unwrap_or(GuestRange::EMPTY);
+        let (block_range, cmdline_range) = (next(), next());
+        let ranges: Vec<Option<GuestRange>> =
+            files.iter().map(|file| (file.len > 0).then(&mut next)).collect();
 
         // The kernel is below 4 GiB.
         let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
@@ -100,9 +124,11 @@ impl BootProtocol for Pvh {
         let mut state = State::protected_mode(low(entry), CODE_SELECTOR, DATA_SELECTOR);
         state.rbx = block_range.start();
 
-        let block = contents.build(block_range.start(), &ranges)?;
+        let block = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("start info", block_range, block, CONSTRAINTS)
+            .additional(request, &additional)
+            .bytes(label::START_INFO, block_range, block, CONSTRAINTS)
+            .bytes(label::COMMAND_LINE, cmdline_range, cmdline, CONSTRAINTS)
             .cpu(state);
         for (file, range) in files.iter().zip(ranges) {
             if let Some(range) = range {
@@ -128,7 +154,7 @@ struct File {
 /// The files of the request in the order of the module list. The initrd is first, as Linux expects.
 fn files(request: &BootRequest<'_>) -> Result<Vec<File>, PlanError> {
     let initrd = request.initrd_len.map(|len| File {
-        label: "initrd",
+        label: label::INITRD,
         id: BootFile::Initrd,
         len: len.get(),
         cmdline: None,

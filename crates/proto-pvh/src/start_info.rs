@@ -3,7 +3,6 @@
 //! ```text
 //! ┌ start info     56 bytes, its address in EBX
 //! ├ memory map     24 bytes for each region
-//! ├ command line   NUL-terminated
 //! ├ command lines  of the modules that have one, NUL-terminated
 //! └ module list    32 bytes for each module
 //! ```
@@ -25,8 +24,6 @@ pub(crate) const NAME: &str = "pvh";
 /// Contents of the block.
 pub(crate) struct Contents<'a> {
     pub(crate) memory: &'a MemoryMap,
-    /// With the terminating NUL.
-    pub(crate) cmdline: &'a [u8],
     pub(crate) rsdp: Option<u64>,
     /// The command line of each module, with the terminating NUL.
     pub(crate) module_cmdlines: &'a [Option<Vec<u8>>],
@@ -35,11 +32,16 @@ pub(crate) struct Contents<'a> {
 impl Contents<'_> {
     /// The length of the block in bytes.
     pub(crate) fn len(&self) -> Result<u64, PlanError> {
-        Ok(arith::to_u64(self.build(0, &[])?.len()))
+        Ok(arith::to_u64(self.build(0, 0, &[])?.len()))
     }
 
-    /// The block at the address `base`, for modules at `ranges`. An empty module has no range.
-    pub(crate) fn build(&self, base: u64, ranges: &[Option<GuestRange>]) -> Result<Vec<u8>, PlanError> {
+    /// The block at the address `base`, for a command line at `cmdline` and modules at `ranges`. An empty module has no range.
+    pub(crate) fn build(
+        &self,
+        base: u64,
+        cmdline: u64,
+        ranges: &[Option<GuestRange>],
+    ) -> Result<Vec<u8>, PlanError> {
         let mut block = Block {
             base,
             bytes: StartInfo::new_zeroed().as_bytes().to_vec(),
@@ -56,7 +58,6 @@ impl Contents<'_> {
             })
             .collect();
         let (memmap_paddr, memmap_entries) = block.table("the number of memory regions", &memmap)?;
-        let cmdline_paddr = block.append(self.cmdline);
         let ranges = ranges.iter().copied().chain(core::iter::repeat(None));
         let modlist: Vec<_> = self
             .module_cmdlines
@@ -79,7 +80,7 @@ impl Contents<'_> {
             flags: U32::ZERO,
             nr_modules,
             modlist_paddr,
-            cmdline_paddr,
+            cmdline_paddr: cmdline.into(),
             rsdp_paddr: self.rsdp.unwrap_or(0).into(),
             memmap_paddr,
             memmap_entries,

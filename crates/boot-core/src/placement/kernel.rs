@@ -23,11 +23,12 @@ pub struct PlacedKernel {
 
 impl PlacedKernel {
     /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one where
-    /// [`RamAllocator::allocate`] places its extent.
+    /// [`RamAllocator::allocate`] places its extent, which is the address of the label `kernel` if the request fixes one.
     ///
     /// # Errors
     ///
-    /// [`PlacementError`] where a fixed image is not in free RAM, or a relocatable one fits nowhere.
+    /// [`PlacementError`] where a fixed image is not in free RAM, a relocatable one fits nowhere, or the address that the
+    /// request fixes is not allowed.
     pub fn place(image: &KernelImage, allocator: &mut RamAllocator<'_>) -> Result<Self, PlacementError> {
         Self::place_below(image, allocator, u64::MAX)
     }
@@ -43,7 +44,15 @@ impl PlacedKernel {
         max: u64,
     ) -> Result<Self, PlacementError> {
         let link = image.extent();
+        let fixed = allocator.fixed_address(KERNEL_LABEL);
         match image.placement() {
+            Placement::Fixed if fixed.is_some_and(|addr| addr != link.start()) => {
+                Err(PlacementError::NotRelocatable {
+                    label: KERNEL_LABEL,
+                    addr: fixed.unwrap_or_default(),
+                    link: link.start(),
+                })
+            }
             Placement::Fixed if link.end() > max => Err(PlacementError::TooHigh {
                 label: KERNEL_LABEL,
                 range: link,
@@ -63,8 +72,8 @@ impl PlacedKernel {
         }
     }
 
-    /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed
-    /// or its constraints exclude `base`, the memory is not free RAM, or the extent would end above `max` (exclusive).
+    /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed,
+    /// its constraints exclude `base`, the request fixes another address for the kernel, the memory is not free RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,
@@ -73,6 +82,12 @@ impl PlacedKernel {
         max: u64,
     ) -> Option<Self> {
         let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
+        if allocator
+            .fixed_address(KERNEL_LABEL)
+            .is_some_and(|addr| addr != base)
+        {
+            return None;
+        }
         match image.placement() {
             Placement::Relocatable(rule) if rule.allows(range) => {
                 let placed = Self::at(image, base)?;
@@ -180,8 +195,14 @@ fn no_address(range: GuestRange) -> PlacementError {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::ToOwned;
+    use std::string::ToString;
+
     use super::*;
-    use crate::{Arch, Constraints, Endian, ImageBuilder, MemoryMap, RegionKind, SourceRange};
+    use crate::{
+        Arch, BootRequest, Cmdline, Constraints, Endian, FixedAddress, ImageBuilder, Machine, MemoryMap,
+        RegionKind, SourceRange,
+    };
 
     fn range(start: u64, end: u64) -> GuestRange {
         GuestRange::from_bounds(start, end).unwrap()
@@ -259,6 +280,46 @@ mod tests {
         assert_eq!(addresses, [None, Some(0x5000), Some(0x6fff), None]);
         let again = PlacedKernel::place_below(&image, &mut allocator, 0x3000).unwrap();
         assert_eq!(again.base(), 0x1000);
+    }
+
+    #[test]
+    fn a_request_may_fix_the_address_of_a_relocatable_image() {
+        let map = map();
+        let check = |placement, addr, expected: Result<u64, &str>| {
+            let image = image(placement);
+            let fixed = [FixedAddress::new(KERNEL_LABEL, addr)];
+            let machine = Machine::new(Arch::X86_64, map.clone());
+            let cmdline = Cmdline::new();
+            let request = BootRequest::new(&image, &machine, &cmdline).with_fixed_addresses(&fixed);
+            let mut allocator = RamAllocator::for_request(&request).unwrap();
+            assert_eq!(
+                PlacedKernel::place_at(&image, &mut allocator.clone(), 0x6000, u64::MAX),
+                None
+            );
+            let placed = PlacedKernel::place_below(&image, &mut allocator, 0x8000);
+            let found = placed
+                .map(|kernel| kernel.base())
+                .map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned));
+        };
+        let relocatable = Placement::Relocatable(Constraints::aligned(0x1000).prefer(0x5000));
+        check(relocatable, 0x3000, Ok(0x3000));
+        check(
+            relocatable,
+            0x3800,
+            Err("the kernel cannot be at 0x3800..0x5800: it must be aligned to 0x1000, below 0x8000"),
+        );
+        check(
+            relocatable,
+            0x7000,
+            Err("the kernel cannot be at 0x7000..0x9000: it must be aligned to 0x1000, below 0x8000"),
+        );
+        check(Placement::Fixed, 0x2000, Ok(0x2000));
+        check(
+            Placement::Fixed,
+            0x3000,
+            Err("the kernel cannot be at 0x3000: it is not relocatable and runs at 0x2000 only"),
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Building and validating a plan.
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{BootFile, BootPlan, Load, LoadContent};
-use crate::placement::{KERNEL_LABEL, PlacedKernel};
+use crate::placement::{KERNEL_LABEL, PlacedAdditional, PlacedKernel};
 use crate::{
-    Arch, BootRequest, Constraints, CpuState, GuestRange, MemoryMap, SourceRange, Warning, WarningDetail,
-    arith,
+    AdditionalContent, AdditionalPlace, Arch, BootRequest, Constraints, CpuState, GuestRange, MemoryMap,
+    RegionKind, SourceRange, Warning, WarningDetail, arith,
 };
 
 /// Collects loads, memory map and CPU states of a plan, and validates them as a whole.
@@ -19,6 +20,8 @@ pub struct PlanBuilder {
     /// Sorted by address, without overlaps.
     occupied_ranges: Vec<GuestRange>,
     kernel_constraints: Constraints,
+    /// Labels and addresses that the request fixes.
+    fixed_addresses: Vec<(String, u64)>,
 }
 
 /// Why a plan is not valid.
@@ -99,6 +102,26 @@ pub enum ValidationError {
     /// The guest's memory map lists RAM that the machine does not have.
     #[error("the guest's memory map lists {0} as RAM, but not all of that is RAM of the machine")]
     MapNotRam(GuestRange),
+    /// A load is not in a region of its kind.
+    #[error("the {label} at {range} is not inside a region of kind {kind} of the guest's memory map")]
+    WrongRegion {
+        /// Label of the load.
+        label: Cow<'static, str>,
+        /// Its range.
+        range: GuestRange,
+        /// The kind of region that it needs.
+        kind: RegionKind,
+    },
+    /// The plan has nothing at an address that the request fixes.
+    #[error("the request fixes the {label} at {addr:#x}, but the plan has no {label} there; it has: {}", present.join(", "))]
+    FixedAddress {
+        /// The label of the request.
+        label: String,
+        /// The address of the request.
+        addr: u64,
+        /// The labels of the plan.
+        present: Vec<Cow<'static, str>>,
+    },
     /// A plan without a CPU state.
     #[error("the plan starts no CPU")]
     NoCpu,
@@ -129,6 +152,11 @@ impl PlanBuilder {
                 .enumerate()
                 .map(|(i, module)| (BootFile::Module(i), module.len)),
         );
+        for (i, load) in request.additional_loads.iter().enumerate() {
+            if let AdditionalContent::File(len) = load.content {
+                file_lens.push((BootFile::Additional(i), len));
+            }
+        }
         let plan = BootPlan {
             protocol,
             arch: request.machine.arch,
@@ -144,6 +172,11 @@ impl PlanBuilder {
             machine: request.machine.memory.clone(),
             occupied_ranges: kernel.occupied_ranges().to_vec(),
             kernel_constraints: Constraints::NONE,
+            fixed_addresses: request
+                .fixed_addresses
+                .iter()
+                .map(|fixed| (fixed.label.to_owned(), fixed.addr))
+                .collect(),
         };
         kernel.segments().iter().fold(builder, |builder, segment| {
             let content = LoadContent::File {
@@ -205,6 +238,29 @@ impl PlanBuilder {
         self.load(Load::new(range, content, label, constraints))
     }
 
+    /// Adds the additional loads of the request at their places, and sets the memory map that is described to the guest to
+    /// that of `placed`.
+    pub fn additional(self, request: &BootRequest<'_>, placed: &PlacedAdditional) -> Self {
+        let loads = request.additional_loads.iter().zip(placed.ranges()).enumerate();
+        loads.fold(
+            self.memory(placed.memory().clone()),
+            |builder, (i, (load, range))| {
+                let content = match load.content {
+                    AdditionalContent::Bytes(bytes) => LoadContent::Bytes(bytes.to_vec()),
+                    AdditionalContent::File(len) => LoadContent::File {
+                        id: BootFile::Additional(i),
+                        range: SourceRange::whole(len),
+                    },
+                };
+                let constraints = match load.place {
+                    AdditionalPlace::At(_) => Constraints::NONE,
+                    AdditionalPlace::Within(constraints) => constraints,
+                };
+                builder.load(Load::new(*range, content, load.label, constraints).in_region(load.kind))
+            },
+        )
+    }
+
     /// Sets the memory map that is described to the guest.
     pub fn memory(mut self, memory: MemoryMap) -> Self {
         self.plan.memory = memory;
@@ -234,6 +290,7 @@ impl PlanBuilder {
             machine,
             occupied_ranges,
             kernel_constraints,
+            fixed_addresses,
         } = self;
         plan.loads.sort_by_key(|load| load.range);
         for load in &plan.loads {
@@ -271,6 +328,7 @@ impl PlanBuilder {
         if let Some(range) = plan.memory.ram().find(|range| !machine.is_ram(*range)) {
             return Err(ValidationError::MapNotRam(range));
         }
+        validate_fixed_addresses(&plan, fixed_addresses)?;
         validate_cpus(&plan)?;
         Ok(plan)
     }
@@ -288,8 +346,12 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
     if range.is_empty() {
         return Err(ValidationError::Empty { label, range });
     }
-    if !machine.is_ram(range) {
+    let kind = load.region();
+    if !machine.is_ram(range) && (kind == RegionKind::Ram || !machine.is_kind(range, kind)) {
         return Err(ValidationError::NotRam { label, range });
+    }
+    if kind != RegionKind::Ram && !plan.memory.is_kind(range, kind) {
+        return Err(ValidationError::WrongRegion { label, range, kind });
     }
     if !constraints.allows(range) {
         return Err(ValidationError::Constraints {
@@ -344,6 +406,25 @@ fn validate_outside_kernel(load: &Load, occupied_ranges: &[GuestRange]) -> Resul
     }
 }
 
+/// Checks that the plan has each piece whose address the request fixes, at that address.
+fn validate_fixed_addresses(plan: &BootPlan, fixed: Vec<(String, u64)>) -> Result<(), ValidationError> {
+    for (label, addr) in fixed {
+        let is_there = if label == KERNEL_LABEL {
+            plan.kernel.start() == addr
+        } else {
+            let mut loads = plan.loads.iter();
+            loads.any(|load| !load.is_kernel() && load.label == label && load.range.start() == addr)
+        };
+        if !is_there {
+            let mut present: Vec<_> = plan.loads.iter().map(|load| load.label.clone()).collect();
+            present.sort();
+            present.dedup();
+            return Err(ValidationError::FixedAddress { label, addr, present });
+        }
+    }
+    Ok(())
+}
+
 fn validate_cpus(plan: &BootPlan) -> Result<(), ValidationError> {
     if plan.cpus.is_empty() {
         return Err(ValidationError::NoCpu);
@@ -366,9 +447,11 @@ fn validate_cpus(plan: &BootPlan) -> Result<(), ValidationError> {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
     use crate::cpu::x86_64;
-    use crate::{Cmdline, EntryAbi, Machine, RamAllocator, testing};
+    use crate::{AdditionalLoad, Cmdline, EntryAbi, FixedAddress, Machine, RamAllocator, testing};
 
     #[test]
     fn the_kernel_meets_its_protocols_constraints() {
@@ -391,5 +474,105 @@ mod tests {
         check(constraints(0x2000, 0, u64::MAX), false);
         check(constraints(1, 0x10_1001, u64::MAX), false);
         check(constraints(1, 0, 0x10_1fff), false);
+    }
+
+    #[test]
+    fn pieces_are_where_the_request_fixes_them() {
+        let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
+        let image = testing::image(range, EntryAbi::ELF32);
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        let cmdline = Cmdline::new();
+        let check = |label: &str, addr, expected: Option<&str>| {
+            let fixed = [FixedAddress::new(label, addr)];
+            let request = BootRequest::new(&image, &machine, &cmdline).with_fixed_addresses(&fixed);
+            let kernel = PlacedKernel::place(&image, &mut RamAllocator::new(&machine.memory)).unwrap();
+            let plan = PlanBuilder::new("test", &request, &kernel)
+                .bytes(
+                    "table",
+                    GuestRange::new(0x1000, 1).unwrap(),
+                    Vec::new(),
+                    Constraints::NONE,
+                )
+                .cpu(x86_64::State::protected_mode(0x10_1000, 8, 16))
+                .build();
+            let error = plan.err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), expected);
+        };
+        check("table", 0x1000, None);
+        check("kernel", 0x10_1000, None);
+        check(
+            "table",
+            0x1001,
+            Some(
+                "the request fixes the table at 0x1001, but the plan has no table there; it has: kernel, table",
+            ),
+        );
+        check(
+            "GDT",
+            0x1000,
+            Some("the request fixes the GDT at 0x1000, but the plan has no GDT there; it has: kernel, table"),
+        );
+        check(
+            "kernel",
+            0x10_1001,
+            Some(
+                "the request fixes the kernel at 0x101001, but the plan has no kernel there; it has: kernel, table",
+            ),
+        );
+    }
+
+    #[test]
+    fn additional_loads_are_part_of_the_plan() {
+        let image = testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF32);
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        let cmdline = Cmdline::new();
+        let loads = [
+            AdditionalLoad::bytes("tables", b"RSD PTR ")
+                .at(0xe_0000)
+                .in_region(RegionKind::Reserved),
+            AdditionalLoad::file("firmware", 3),
+        ];
+        let request = BootRequest::new(&image, &machine, &cmdline).with_additional_loads(&loads);
+        let mut allocator = RamAllocator::for_request(&request).unwrap();
+        let kernel = PlacedKernel::place(&image, &mut allocator).unwrap();
+        let placed = PlacedAdditional::place(&mut allocator, &loads).unwrap();
+        let builder =
+            PlanBuilder::new("test", &request, &kernel).cpu(x86_64::State::protected_mode(0x10_0000, 8, 16));
+        let plan = builder.clone().additional(&request, &placed).build().unwrap();
+        let found: Vec<_> = plan
+            .loads()
+            .iter()
+            .map(|load| (&*load.label, load.range.start(), load.region()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("firmware", 0x1000, RegionKind::Ram),
+                ("tables", 0xe_0000, RegionKind::Reserved),
+                ("kernel", 0x10_0000, RegionKind::Ram),
+            ]
+        );
+        assert_eq!(
+            plan.file_lens(),
+            [(BootFile::Kernel, 4), (BootFile::Additional(1), 3)]
+        );
+        let wrong = |at, kind| {
+            let range = GuestRange::new(at, 1).unwrap();
+            let load = Load::new(range, LoadContent::Zeros, "table", Constraints::NONE).in_region(kind);
+            builder.clone().load(load).build().unwrap_err()
+        };
+        // Not memory of the machine; RAM that the guest's map lists as such; reserved memory for a load in RAM.
+        assert!(matches!(
+            wrong(0xe_0000, RegionKind::AcpiNvs),
+            ValidationError::NotRam { .. }
+        ));
+        assert!(matches!(
+            wrong(0x1000, RegionKind::AcpiNvs),
+            ValidationError::WrongRegion { .. }
+        ));
+        assert!(matches!(
+            wrong(0xe_0000, RegionKind::Ram),
+            ValidationError::NotRam { .. }
+        ));
     }
 }

@@ -1,8 +1,9 @@
 //! Loading a plan into guest memory.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
-use super::{BootFile, BootPlan, LoadContent};
+use super::{BootFile, BootPlan, Load, LoadContent};
 use crate::{ByteSource, GuestMemory, GuestRange, MemoryError, ReadError};
 
 /// The files of a boot, from which [`BootPlan::load`] reads.
@@ -15,6 +16,9 @@ pub struct Sources<'a> {
     pub initrd: Option<&'a dyn ByteSource>,
     /// The modules, in the order of [`BootRequest::modules`](crate::BootRequest::modules).
     pub modules: &'a [&'a dyn ByteSource],
+    /// The files of the additional loads that are files: each with the index of its load in
+    /// [`BootRequest::additional_loads`](crate::BootRequest::additional_loads).
+    pub additional: &'a [(usize, &'a dyn ByteSource)],
 }
 
 impl<'a> Sources<'a> {
@@ -25,6 +29,7 @@ impl<'a> Sources<'a> {
             kernel,
             initrd: None,
             modules: &[],
+            additional: &[],
         }
     }
 
@@ -43,11 +48,21 @@ impl<'a> Sources<'a> {
         Self { modules, ..self }
     }
 
+    /// The same with the files of additional loads, each with the index of its load.
+    #[must_use]
+    pub const fn with_additional(self, additional: &'a [(usize, &'a dyn ByteSource)]) -> Self {
+        Self { additional, ..self }
+    }
+
     fn get(&self, id: BootFile) -> Option<&'a dyn ByteSource> {
         match id {
             BootFile::Kernel => Some(self.kernel),
             BootFile::Initrd => self.initrd,
             BootFile::Module(index) => self.modules.get(index).copied(),
+            BootFile::Additional(index) => {
+                let mut files = self.additional.iter();
+                files.find(|(of, _)| *of == index).map(|(_, file)| *file)
+            }
         }
     }
 }
@@ -111,10 +126,29 @@ impl BootPlan {
     /// [`LoadError`]. After [`LoadError::Incomplete`] guest memory is undefined; after every other error it is
     /// untouched.
     pub fn load(&self, sources: &Sources<'_>, memory: &mut dyn GuestMemory) -> Result<(), LoadError> {
+        self.load_if(sources, memory, |_| true)
+    }
+
+    /// Writes the loads for which `is_wanted` is true; otherwise as [`load`](Self::load).
+    ///
+    /// With it the kernel can be loaded before the command line is complete: plan with
+    /// [`BootRequest::cmdline_capacity`](crate::BootRequest::cmdline_capacity), load `Load::is_kernel`, plan again with the
+    /// final command line, and load the others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_if(
+        &self,
+        sources: &Sources<'_>,
+        memory: &mut dyn GuestMemory,
+        is_wanted: impl Fn(&Load) -> bool,
+    ) -> Result<(), LoadError> {
+        let loads: Vec<&Load> = self.loads().iter().filter(|load| is_wanted(load)).collect();
         for &(id, expected) in self.file_lens() {
             let used =
                 |content: &LoadContent| matches!(content, LoadContent::File { id: used, .. } if *used == id);
-            if !self.loads().iter().any(|load| used(&load.content)) {
+            if !loads.iter().any(|load| used(&load.content)) {
                 continue;
             }
             let source = sources.get(id).ok_or(LoadError::Missing(id))?;
@@ -125,14 +159,14 @@ impl BootPlan {
                 return Err(LoadError::Changed { id, expected, found });
             }
         }
-        for load in self.loads() {
+        for load in &loads {
             memory.check(load.range).map_err(|source| LoadError::NoMemory {
                 label: load.label.clone(),
                 range: load.range,
                 source,
             })?;
         }
-        for load in self.loads() {
+        for load in &loads {
             let written = match &load.content {
                 LoadContent::File { id, range } => {
                     let source = sources.get(*id).ok_or(LoadError::Missing(*id))?;
@@ -213,5 +247,35 @@ mod tests {
             (&b"in"[..], &b"mod"[..])
         );
         assert_eq!(ram.iter().filter(|byte| **byte != 0).count(), 9);
+    }
+
+    #[test]
+    fn a_part_of_the_loads_can_be_written_first() {
+        let plan = plan();
+        let modules: [&dyn ByteSource; 1] = [b"mod"];
+        let mut ram = vec![0; 2 << 20];
+        let mut memory = SliceMemory::new();
+        memory.add(0, &mut ram).unwrap();
+        // The files of the other loads are not needed.
+        plan.load_if(&Sources::kernel(b"kern"), &mut memory, Load::is_kernel)
+            .unwrap();
+        let sources = Sources::kernel(b"KERN").with_initrd(b"in").with_modules(&modules);
+        plan.load_if(&sources, &mut memory, |load| !load.is_kernel())
+            .unwrap();
+        assert_eq!(&ram[0x10_0000..0x10_0004], b"kern");
+        assert_eq!(&ram[0x1000..0x1002], b"in");
+        assert_eq!(ram.iter().filter(|byte| **byte != 0).count(), 9);
+    }
+
+    #[test]
+    fn files_of_additional_loads_are_found_by_their_index() {
+        let (first, second): (&dyn ByteSource, &dyn ByteSource) = (b"a", b"bc");
+        let files = [(1, first), (4, second)];
+        let sources = Sources::kernel(b"kern").with_additional(&files);
+        let len = |index| {
+            let file = sources.get(BootFile::Additional(index))?;
+            file.len().ok()
+        };
+        assert_eq!([0, 1, 4].map(len), [None, Some(1), Some(2)]);
     }
 }
