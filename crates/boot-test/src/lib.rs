@@ -21,5 +21,6 @@ pub mod fdt;
 pub mod multiboot;
 pub mod odds;
 pub mod promises;
+pub mod variations;
 pub mod view;
 pub mod x86;

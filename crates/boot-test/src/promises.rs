@@ -49,7 +49,11 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
         let (start, end) = (load.range.start(), load.range.end());
         let name = format!("{} at {}", load.label, load.range);
         ensure!(start < end, "{name} is empty");
-        ensure!(is_ram(map, start, end), "{name} is not in RAM");
+        ensure!(
+            is_ram(map, start, end)
+                || load.region() != RegionKind::Ram && map.is_kind(load.range, load.region()),
+            "{name} is not in memory"
+        );
         ensure!(
             load.constraints.align.is_power_of_two() && start & (load.constraints.align - 1) == 0,
             "{name} is not aligned to {:#x}",

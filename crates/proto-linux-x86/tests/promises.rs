@@ -7,6 +7,7 @@ use boot_core::BootProtocol;
 use boot_test::contract::linux_x86;
 use boot_test::odds::{one_in, pick};
 use boot_test::promises;
+use boot_test::variations;
 use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -41,6 +42,10 @@ fn plans_meet_the_requirements() {
                     prop_assert_eq!(&plan, &protocol.plan(&request).unwrap());
                     let is_long = plan.to_string().contains("page tables");
                     add_one(if is_long { &long } else { &protected });
+                    // Each variation costs as much as the plan itself.
+                    if (long.get() + protected.get()) % 8 == 0 {
+                        variations::check(&protocol, &request, &plan).map_err(TestCaseError::fail)?;
+                    }
                 }
                 Err(error) => {
                     prop_assert!(!error.to_string().is_empty());

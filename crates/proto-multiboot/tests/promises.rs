@@ -6,6 +6,7 @@ use std::cell::Cell;
 use arbitrary::{Arbitrary, Unstructured};
 use boot_core::BootProtocol;
 use boot_test::contract::multiboot;
+use boot_test::variations;
 use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -37,6 +38,10 @@ fn plans_keep_their_promises() {
                         multiboot::check(&request, &plan).map_err(TestCaseError::fail)?;
                         prop_assert_eq!(&plan, &protocol.plan(&request).unwrap());
                         count(2 * i);
+                        // Each variation costs as much as the plan itself.
+                        if counts.get()[2 * i] % 8 == 0 {
+                            variations::check(protocol, &request, &plan).map_err(TestCaseError::fail)?;
+                        }
                     }
                     Err(error) => {
                         prop_assert!(!error.to_string().is_empty());

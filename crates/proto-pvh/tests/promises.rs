@@ -6,6 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use boot_core::{BootProtocol, EntryAbi};
 use boot_test::contract::pvh;
 use boot_test::promises;
+use boot_test::variations;
 use boot_test::x86::{self, X86Boot};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -28,6 +29,10 @@ fn plans_meet_the_requirements() {
                     pvh::check(&request, &plan).map_err(TestCaseError::fail)?;
                     prop_assert_eq!(&plan, &PROTOCOL.plan(&request).unwrap());
                     kept.set(kept.get() + 1);
+                    // Each variation costs as much as the plan itself.
+                    if kept.get() % 8 == 0 {
+                        variations::check(&PROTOCOL, &request, &plan).map_err(TestCaseError::fail)?;
+                    }
                 }
                 Err(error) => {
                     prop_assert!(!error.to_string().is_empty());

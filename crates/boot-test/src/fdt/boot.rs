@@ -11,6 +11,7 @@ use dtoolkit::{Node as _, Property as _};
 
 use super::machine::machine;
 use crate::odds::{number, one_in, pick};
+use crate::variations;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -129,6 +130,19 @@ impl FdtBoot {
         let plan = protocol.plan(&self.request())?;
         self.check_plan(&plan);
         Ok(())
+    }
+
+    /// Checks plans of variations of this boot, if it can be planned.
+    ///
+    /// # Panics
+    ///
+    /// If one of these plans does not meet a requirement.
+    pub fn check_variations(&self, protocol: &dyn BootProtocol) {
+        let request = self.request();
+        if let Ok(plan) = protocol.plan(&request) {
+            let checked = variations::check(protocol, &request, &plan);
+            assert_eq!(checked, Ok(()));
+        }
     }
 
     fn check_plan(&self, plan: &BootPlan) {

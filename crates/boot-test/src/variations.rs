@@ -1,0 +1,107 @@
+//! Variations of a request whose plan is known: fixed addresses, room for a command line, additional loads.
+
+use boot_core::{
+    AdditionalLoad, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, FixedAddress, GuestRange,
+    RegionKind,
+};
+
+use crate::promises;
+
+/// Checks plans of variations of `request`, whose plan is `plan`.
+///
+/// # Errors
+///
+/// A description of the first difference to what is expected.
+pub fn check(protocol: &dyn BootProtocol, request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
+    chosen_addresses_can_be_fixed(protocol, request, plan)?;
+    ranges_do_not_depend_on_the_line(protocol, request)?;
+    additional_loads_are_placed(protocol, request, plan)
+}
+
+/// A request that fixes the addresses of a plan has the same plan.
+fn chosen_addresses_can_be_fixed(
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+    plan: &BootPlan,
+) -> Result<(), String> {
+    let loads = plan.loads().iter().filter(|load| !load.is_kernel());
+    // The addresses of modules cannot be fixed.
+    let pieces = loads.filter(|load| !load.label.starts_with("module"));
+    let mut fixed: Vec<_> = pieces
+        .map(|load| FixedAddress::new(&load.label, load.range.start()))
+        .collect();
+    fixed.push(FixedAddress::new("kernel", plan.kernel().start()));
+    let again = protocol
+        .plan(&request.with_fixed_addresses(&fixed))
+        .map_err(|error| format!("{fixed:x?} cannot be fixed: {error:?}"))?;
+    let (found, expected) = (ranges(&again), ranges(plan));
+    ensure!(
+        found == expected,
+        "with {fixed:x?}: {found:x?}, not {expected:x?}"
+    );
+    ensure!(again.cpus() == plan.cpus(), "other CPU states with {fixed:x?}");
+    Ok(())
+}
+
+/// With room for the longer of two command lines, both plans have the same ranges.
+fn ranges_do_not_depend_on_the_line(
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+) -> Result<(), String> {
+    let with_room = request.with_cmdline_capacity(request.cmdline.encoded_len() + 10);
+    let mut without_line = with_room;
+    let empty = Cmdline::new();
+    without_line.cmdline = &empty;
+    match (protocol.plan(&with_room), protocol.plan(&without_line)) {
+        (Ok(long), Ok(short)) => {
+            let (long, short) = (ranges(&long), ranges(&short));
+            ensure!(long == short, "the command line changes {long:x?} to {short:x?}");
+            Ok(())
+        }
+        (Err(_), Err(_)) => Ok(()),
+        (long, short) => Err(format!("{long:?}, but without a line {short:?}")),
+    }
+}
+
+/// An additional load is in memory that the guest's map lists with its kind, or the request is refused.
+fn additional_loads_are_placed(
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+    plan: &BootPlan,
+) -> Result<(), String> {
+    let bytes = [0x5a; 0x123];
+    let tables = AdditionalLoad::bytes("tables", &bytes).in_region(RegionKind::AcpiReclaimable);
+    let placed = [
+        tables.within(Constraints::aligned(0x10)),
+        // Where the plan has its first load, which must move then.
+        tables.at(plan.loads()[0].range.start()),
+    ];
+    for load in placed {
+        let loads = [load];
+        let request = request.with_additional_loads(&loads);
+        let Ok(plan) = protocol.plan(&request) else {
+            continue;
+        };
+        let found: Vec<_> = plan
+            .loads()
+            .iter()
+            .filter(|load| load.label == "tables")
+            .collect();
+        ensure!(found.len() == 1, "{} additional loads", found.len());
+        let range = found[0].range;
+        ensure!(
+            plan.memory().is_kind(range, RegionKind::AcpiReclaimable),
+            "the guest's map does not list {range}"
+        );
+        promises::loads(&request, plan.loads(), plan.kernel())?;
+    }
+    Ok(())
+}
+
+/// Label and range of each load.
+fn ranges(plan: &BootPlan) -> Vec<(&str, GuestRange)> {
+    plan.loads()
+        .iter()
+        .map(|load| (&*load.label, load.range))
+        .collect()
+}
