@@ -3,13 +3,15 @@
 use boot_core::machine::Isa;
 use boot_core::machine::ReservedMemory;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange,
-    ImageBuilder, KernelImage, Machine, Placement, PlanError, RegionKind, SourceRange,
+    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi,
+    FixedAddress, GuestRange, ImageBuilder, KernelImage, LoadContent, Machine, Placement, PlanError,
+    RegionKind, SourceRange,
 };
 use boot_linux::arm64::ImageMetadata;
 use core::num::NonZeroU32;
 use hv_core::virt::{self, Gic, RAM_BASE, RiscvIrqchip};
-use proto_fdt::Warning;
+use proto_fdt::device_tree::DeviceTree;
+use proto_fdt::{Warning, label};
 
 const MIB: u64 = 1 << 20;
 
@@ -162,4 +164,73 @@ fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
         let plan = plan(&machine, &image, 0x1000).unwrap();
         assert_eq!(load(&plan, "initrd").end(), expected, "no-map: {no_map}");
     }
+}
+
+#[test]
+fn pieces_are_where_the_request_fixes_them() {
+    let machine = arm64_machine();
+    let image = image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, 0, 4 * MIB)
+        .build()
+        .unwrap();
+    let cmdline = Cmdline::new();
+    // The last MiB of RAM, where the initrd would be without the request.
+    let at = RAM_BASE + 255 * MIB;
+    let firmware = [AdditionalLoad::bytes("firmware", &[1; 0x1000])
+        .at(RAM_BASE + 100 * MIB)
+        .in_region(RegionKind::Reserved)];
+    let check = |fixed: &[FixedAddress<'_>], expected: Result<(u64, u64, u64), &str>| {
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(MIB)
+            .with_fixed_addresses(fixed)
+            .with_additional_loads(&firmware);
+        let plan = proto_fdt::PROTOCOL_ARM64.plan(&request);
+        let found = plan.map(|plan| {
+            assert_eq!(load(&plan, "firmware").start(), RAM_BASE + 100 * MIB);
+            let LoadContent::Bytes(dtb) = &plan
+                .loads()
+                .iter()
+                .find(|load| load.label == label::DEVICE_TREE)
+                .unwrap()
+                .content
+            else {
+                panic!("the device tree is made of bytes");
+            };
+            let tree = DeviceTree::parse(dtb).unwrap();
+            let banks = tree
+                .root
+                .children
+                .iter()
+                .filter(|node| node.name.starts_with("memory@"));
+            assert_eq!(banks.count(), 2, "RAM below and above the firmware");
+            (
+                plan.kernel().start(),
+                load(&plan, label::INITRD).start(),
+                load(&plan, label::DEVICE_TREE).start(),
+            )
+        });
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found, expected.map_err(str::to_owned));
+    };
+    check(
+        &[FixedAddress::new(label::DEVICE_TREE, at)],
+        Ok((RAM_BASE, at - MIB, at)),
+    );
+    check(
+        &[
+            FixedAddress::new("kernel", RAM_BASE + 2 * MIB),
+            FixedAddress::new(label::INITRD, RAM_BASE + 8 * MIB),
+            FixedAddress::new(label::DEVICE_TREE, RAM_BASE + 16 * MIB + 8),
+        ],
+        Ok((RAM_BASE + 2 * MIB, RAM_BASE + 8 * MIB, RAM_BASE + 16 * MIB + 8)),
+    );
+    check(
+        &[FixedAddress::new("kernel", RAM_BASE + MIB)],
+        Err(
+            "the kernel cannot be at 0x80100000..0x80500000: it must be aligned to 0x200000, below 0x1000000000000",
+        ),
+    );
+    check(
+        &[FixedAddress::new(label::INITRD, RAM_BASE + 100 * MIB)],
+        Err("the initrd must be at 0x86400000..0x86500000, but the firmware is at 0x86400000..0x86401000"),
+    );
 }

@@ -2,12 +2,12 @@
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
-    SliceMemory, SourceRange, Sources,
+    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian,
+    EntryAbi, FixedAddress, GuestRange, ImageBuilder, IncompatibleImage, KernelImage, Load, Machine,
+    MemoryMap, Module, Placement, PlanError, RegionKind, SliceMemory, SourceRange, Sources, ValidationError,
 };
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
-use proto_pvh::{PROTOCOL, Warning};
+use proto_pvh::{PROTOCOL, Warning, label};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MIB: u64 = 1 << 20;
@@ -110,14 +110,15 @@ fn a_kernel_with_an_initrd_and_modules() {
 
     let info = loaded.start_info(&plan);
     let memmap = 0x1000 + 56;
-    let line = memmap + 4 * 24;
+    let module_lines = memmap + 4 * 24;
+    let line = 0x2000u64;
     let expected = StartInfo {
         magic: 0x336e_c578.into(),
         version: 1.into(),
         flags: 0.into(),
         nr_modules: 4.into(),
-        // After three command lines of 13, 10 and 6 bytes, at a multiple of eight.
-        modlist_paddr: ((line + 29u64).next_multiple_of(8)).into(),
+        // After two command lines of 10 and 6 bytes, at a multiple of eight.
+        modlist_paddr: ((module_lines + 16u64).next_multiple_of(8)).into(),
         cmdline_paddr: line.into(),
         rsdp_paddr: 0xe_1230.into(),
         memmap_paddr: memmap.into(),
@@ -125,7 +126,8 @@ fn a_kernel_with_an_initrd_and_modules() {
         reserved: 0.into(),
     };
     assert_eq!(info, expected);
-    assert!(loaded.at(line).starts_with(b"console=hvc0\0first one\0empty\0"));
+    assert!(loaded.at(line).starts_with(b"console=hvc0\0"));
+    assert!(loaded.at(module_lines).starts_with(b"first one\0empty\0"));
     let entry = |addr: u64, size: u64, kind: u32| MemmapEntry {
         addr: addr.into(),
         size: size.into(),
@@ -151,8 +153,8 @@ fn a_kernel_with_an_initrd_and_modules() {
         loaded.table::<ModlistEntry>(info.modlist_paddr.get(), 4),
         [
             entry(0x3ff_f000, 5, 0),
-            entry(0x3ff_d000, 0x1001, line + 13),
-            entry(0, 0, line + 23),
+            entry(0x3ff_d000, 0x1001, module_lines),
+            entry(0, 0, module_lines + 10),
             entry(0x3ff_c000, 2, 0),
         ]
     );
@@ -164,6 +166,61 @@ fn a_kernel_with_an_initrd_and_modules() {
     registers.rbx = 0x1000;
     assert_eq!(*state(&plan), registers);
     assert!(plan.warnings().is_empty());
+}
+
+#[test]
+fn pieces_are_where_the_request_fixes_them() {
+    let (image, mut machine) = (fixed(16 * MIB), pc(64 * MIB));
+    machine.acpi_rsdp = Some(0x9_fc00);
+    let cmdline: Cmdline = "console=ttyS0".parse().unwrap();
+    let fixed = [
+        FixedAddress::new(label::START_INFO, 0x6000),
+        FixedAddress::new(label::COMMAND_LINE, 0x2_0000),
+        FixedAddress::new(label::INITRD, 0x200_0000),
+    ];
+    let rsdp = [AdditionalLoad::bytes("RSDP", b"RSD PTR ")
+        .at(0x9_fc00)
+        .in_region(RegionKind::AcpiReclaimable)];
+    let request = BootRequest::new(&image, &machine, &cmdline)
+        .with_initrd(5)
+        .with_fixed_addresses(&fixed)
+        .with_additional_loads(&rsdp);
+    let plan = PROTOCOL.plan(&request).unwrap();
+    let loaded = Loaded::new(&plan, b"cpio!", &[]);
+    let info = loaded.start_info(&plan);
+    assert_eq!(state(&plan).rbx, 0x6000);
+    assert_eq!(
+        (info.cmdline_paddr.get(), info.rsdp_paddr.get()),
+        (0x2_0000, 0x9_fc00)
+    );
+    assert!(loaded.at(0x2_0000).starts_with(b"console=ttyS0\0"));
+    assert!(loaded.at(0x200_0000).starts_with(b"cpio!"));
+    assert!(loaded.at(0x9_fc00).starts_with(b"RSD PTR "));
+    let map: Vec<_> = loaded
+        .table::<MemmapEntry>(info.memmap_paddr.get(), info.memmap_entries.get())
+        .iter()
+        .map(|entry| (entry.addr.get(), entry.size.get(), entry.kind.get()))
+        .collect();
+    assert_eq!(
+        map,
+        [
+            (0, 0x9_fc00, 1),
+            (0x9_fc00, 8, 3),
+            (0x9_fc08, 0x3f8, 1),
+            (0xa_0000, 0x6_0000, 2),
+            (0x10_0000, 0x3f0_0000, 1),
+            (0xfec0_0000, 0x140_0000, 2),
+        ]
+    );
+    let not_present = [FixedAddress::new("zero page", 0x7000)];
+    let request = request.with_fixed_addresses(&not_present);
+    assert!(matches!(
+        PROTOCOL.plan(&request),
+        Err(PlanError::Validation(ValidationError::FixedAddress {
+            addr: 0x7000,
+            ..
+        }))
+    ));
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Addresses that the request fixes, additional loads, and room for a command line.
+
+use boot_core::{
+    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian,
+    EntryAbi, FixedAddress, GuestRange, ImageBuilder, KernelImage, LoadContent, Machine, MemoryMap,
+    Placement, PlacementError, PlanError, RegionKind, SourceRange,
+};
+use boot_linux::x86::BootParams;
+use proto_linux_x86::{PROTOCOL, label};
+use zerocopy::FromBytes;
+
+const MIB: u64 = 1 << 20;
+
+fn range(start: u64, len: u64) -> GuestRange {
+    GuestRange::new(start, len).unwrap()
+}
+
+/// A relocatable kernel of 2 MiB at 16 MiB.
+fn image() -> KernelImage {
+    ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 2 * MIB)
+        .segment(SourceRange::whole(2 * MIB), range(16 * MIB, 2 * MIB))
+        .placement(Placement::Relocatable(
+            Constraints::aligned(2 * MIB)
+                .between(MIB, u64::MAX)
+                .prefer(16 * MIB),
+        ))
+        .entry(EntryAbi::ELF64, 16 * MIB)
+        .build()
+        .unwrap()
+}
+
+fn machine() -> Machine {
+    Machine::new(Arch::X86_64, MemoryMap::pc(64 * MIB).unwrap())
+}
+
+fn start(plan: &BootPlan, label: &str) -> u64 {
+    let load = plan.loads().iter().find(|load| load.label == label);
+    load.unwrap_or_else(|| panic!("no {label}")).range.start()
+}
+
+fn zero_page(plan: &BootPlan) -> BootParams {
+    let load = plan.loads().iter().find(|load| load.label == label::ZERO_PAGE);
+    let LoadContent::Bytes(bytes) = &load.unwrap().content else {
+        panic!("the zero page is made of bytes");
+    };
+    BootParams::read_from_bytes(bytes).unwrap()
+}
+
+#[test]
+fn pieces_are_where_the_request_fixes_them() {
+    let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
+    let fixed = [
+        FixedAddress::new(label::GDT, 0x1000),
+        FixedAddress::new(label::ZERO_PAGE, 0x7000),
+        FixedAddress::new(label::PAGE_TABLES, 0x9000),
+        FixedAddress::new(label::COMMAND_LINE, 0x2_0000),
+        FixedAddress::new(label::INITRD, 32 * MIB),
+        FixedAddress::new("kernel", 4 * MIB),
+    ];
+    let request = BootRequest::new(&image, &machine, &cmdline).with_initrd(MIB);
+    let plan = PROTOCOL.plan(&request.with_fixed_addresses(&fixed)).unwrap();
+    for fixed in &fixed[..5] {
+        assert_eq!(start(&plan, fixed.label), fixed.addr, "{}", fixed.label);
+    }
+    assert_eq!(plan.kernel(), range(4 * MIB, 2 * MIB));
+    let page = zero_page(&plan);
+    assert_eq!(page.hdr.cmd_line_ptr.get(), 0x2_0000);
+    assert_eq!(page.hdr.ramdisk_image.get(), 0x200_0000);
+    let [CpuState::X86_64(state)] = plan.cpus() else {
+        panic!("{:?}", plan.cpus());
+    };
+    assert_eq!((state.rip, state.rsi, state.cr3), (4 * MIB, 0x7000, 0x9000));
+    assert_eq!(state.gdtr.base, 0x1000);
+
+    // The other pieces keep clear of one that is fixed where they would be.
+    let fixed = [FixedAddress::new(label::COMMAND_LINE, 0x1000)];
+    let plan = PROTOCOL.plan(&request.with_fixed_addresses(&fixed)).unwrap();
+    assert_eq!(start(&plan, label::COMMAND_LINE), 0x1000);
+    assert_eq!(start(&plan, label::ZERO_PAGE), 0x2000);
+}
+
+#[test]
+fn fixed_addresses_are_checked_as_chosen_ones() {
+    let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
+    let check = |label, addr, expected: &dyn Fn(&PlacementError) -> bool| {
+        let fixed = [FixedAddress::new(label, addr)];
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(MIB)
+            .with_fixed_addresses(&fixed);
+        match PROTOCOL.plan(&request) {
+            Err(PlanError::Placement(error)) => assert!(expected(&error), "{label} {addr:#x}: {error}"),
+            other => panic!("{label} {addr:#x}: {other:?}"),
+        }
+    };
+    let not_allowed = |error: &PlacementError| matches!(error, PlacementError::NotAllowed { .. });
+    let not_ram = |error: &PlacementError| matches!(error, PlacementError::NotRam { .. });
+    let taken = |error: &PlacementError| matches!(error, PlacementError::Taken { by: "kernel", .. });
+    check(label::ZERO_PAGE, 0, &not_allowed);
+    check(label::PAGE_TABLES, 0x9800, &not_allowed);
+    check(label::INITRD, 1 << 32, &not_allowed);
+    check(label::GDT, 0xa_0000, &not_ram);
+    check(label::INITRD, 64 * MIB - 0x1000, &not_ram);
+    check(label::COMMAND_LINE, 17 * MIB, &taken);
+    check("kernel", 3 * MIB, &not_allowed);
+    check("kernel", 64 * MIB, &not_ram);
+}
+
+#[test]
+fn the_e820_table_lists_additional_loads_by_their_kind() {
+    let (image, mut machine, cmdline) = (image(), machine(), Cmdline::new());
+    machine.acpi_rsdp = Some(0xe_0000);
+    let tables = [1; 0x1000];
+    let loads = [
+        AdditionalLoad::bytes("RSDP", &tables[..36])
+            .at(0xe_0000)
+            .in_region(RegionKind::Reserved),
+        AdditionalLoad::bytes("ACPI tables", &tables)
+            .at(0x9_f000)
+            .in_region(RegionKind::AcpiReclaimable),
+    ];
+    let request = BootRequest::new(&image, &machine, &cmdline).with_additional_loads(&loads);
+    let plan = PROTOCOL.plan(&request).unwrap();
+    let page = zero_page(&plan);
+    assert_eq!(page.acpi_rsdp_addr.get(), 0xe_0000);
+    let entries: Vec<_> = page.e820_table[..page.e820_entries.into()]
+        .iter()
+        .map(|entry| (entry.addr.get(), entry.size.get(), entry.kind.get()))
+        .collect();
+    assert_eq!(
+        entries,
+        [
+            (0, 0x9_f000, 1),
+            (0x9_f000, 0x1000, 3),
+            (0xa_0000, 0x6_0000, 2),
+            (0x10_0000, 63 * MIB, 1),
+            (0xfec0_0000, 0x140_0000, 2),
+        ]
+    );
+    assert_eq!(start(&plan, "ACPI tables"), 0x9_f000);
+    assert_eq!(start(&plan, "RSDP"), 0xe_0000);
+}
+
+#[test]
+fn an_rsdp_in_ram_is_an_additional_load() {
+    let (image, mut machine, cmdline) = (image(), machine(), Cmdline::new());
+    machine.acpi_rsdp = Some(0x9_0000);
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    assert!(matches!(
+        PROTOCOL.plan(&request),
+        Err(PlanError::RsdpInRam { addr: 0x9_0000 })
+    ));
+    let rsdp = [AdditionalLoad::bytes("RSDP", &[0; 36]).at(0x9_0000)];
+    PROTOCOL.plan(&request.with_additional_loads(&rsdp)).unwrap();
+    machine.acpi_rsdp = Some(0x9_0024);
+    let request = BootRequest::new(&image, &machine, &cmdline).with_additional_loads(&rsdp);
+    assert!(matches!(
+        PROTOCOL.plan(&request),
+        Err(PlanError::RsdpInRam { .. })
+    ));
+}
+
+#[test]
+fn a_plan_can_be_completed_with_its_command_line() {
+    let (image, machine) = (image(), machine());
+    let (short, long): (Cmdline, Cmdline) =
+        ("quiet".parse().unwrap(), "console=ttyS0 quiet".parse().unwrap());
+    let plan = |cmdline: &Cmdline, capacity| {
+        let request = BootRequest::new(&image, &machine, cmdline).with_cmdline_capacity(capacity);
+        PROTOCOL.plan(&request).map(|plan| {
+            let line = plan
+                .loads()
+                .iter()
+                .find(|load| load.label == label::COMMAND_LINE)
+                .unwrap();
+            let LoadContent::Bytes(bytes) = &line.content else {
+                panic!("the command line is made of bytes");
+            };
+            (line.range, bytes.clone())
+        })
+    };
+    let (range, bytes) = plan(&short, 2000).unwrap();
+    assert_eq!(range.len(), 2001);
+    assert!(bytes.starts_with(b"quiet\0\0"));
+    let (again, bytes) = plan(&long, 2000).unwrap();
+    assert_eq!(again, range);
+    assert!(bytes.starts_with(b"console=ttyS0 quiet\0"));
+    // cmdline_size of a vmlinux is 2047.
+    plan(&short, 2047).unwrap();
+    assert!(matches!(plan(&short, 2048), Err(PlanError::Cmdline(_))));
+}
