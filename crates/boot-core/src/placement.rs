@@ -500,6 +500,10 @@ mod tests {
         assert!(matches!(error, PlacementError::Taken { by: "device", .. }));
     }
 
+    fn piece<'a>(label: &'static str, len: u64, windows: &'a [Constraints]) -> Piece<'a> {
+        Piece { label, len, windows }
+    }
+
     #[test]
     fn pieces_with_a_fixed_address_are_placed_first() {
         let map = map();
@@ -517,9 +521,6 @@ mod tests {
                 .inspect_err(|_| assert!(is_unchanged))
         };
         let page = Constraints::aligned(0x1000);
-        fn piece<'a>(label: &'static str, len: u64, windows: &'a [Constraints]) -> Piece<'a> {
-            Piece { label, len, windows }
-        }
         let low = &[page.not_above(0x9000)];
         let windows = &[page.not_above(0x9000), page.not_below(0x10_0000)];
         // The first page and the table want the lowest page; the table has it by the request.

@@ -59,18 +59,7 @@ pub(crate) fn plan(
         Some(bytes) => Some(DeviceTree::parse(bytes).map_err(|error| protocol_error(name, error))?),
         None => None,
     };
-    let mut reserved: Vec<ReservedRange> = machine
-        .platform
-        .reserved_memory
-        .iter()
-        .map(ReservedRange::from)
-        .collect();
-    if let Some(tree) = &caller_tree {
-        let in_tree = reserved_ranges(tree).map_err(|error| protocol_error(name, error))?;
-        check_reserved_memory(&machine.platform.reserved_memory, &in_tree)
-            .map_err(|error| protocol_error(name, error))?;
-        reserved.extend(in_tree);
-    }
+    let reserved = all_reserved(name, machine, caller_tree.as_ref())?;
     let mut allocator = allocator(request, &[], reserved.iter().map(|reserved| reserved.range))?;
     let kernel_constraints = parameters.layout.kernel(machine, abi);
     let max = kernel_constraints.max;
@@ -86,26 +75,17 @@ pub(crate) fn plan(
         .entry(image, abi)
         .ok_or(no_entry(name, request, parameters))?;
     let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-    let mut described = machine.clone();
-    described.memory = additional.memory().clone();
-
     let bootargs = bootargs(request.cmdline, cmdline_max)?;
     let boot_cpu = boot_cpu_id(&machine.platform.cpus)
         .or(caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into()))
         .unwrap_or(0);
-    let device_tree = |bootargs: &[u8], initrd: Option<GuestRange>| {
-        let chosen = Chosen {
-            bootargs,
-            initrd,
-            rng_seed: request.rng_seed,
-            kaslr_seed: request.kaslr_seed,
-        };
-        match &caller_tree {
-            Some(tree) => {
-                updated(tree.clone(), &described, &chosen).map_err(|error| protocol_error(name, error))
-            }
-            None => create_fdt(&described, &chosen).map_err(|error| protocol_error(name, error)),
-        }
+    let mut described = machine.clone();
+    described.memory = additional.memory().clone();
+    let contents = TreeContents {
+        protocol: name,
+        request,
+        caller_tree: caller_tree.as_ref(),
+        machine: &described,
     };
     // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
     let longest = match (request.cmdline_bytes(cmdline_max)?.len(), bootargs.is_empty()) {
@@ -113,7 +93,7 @@ pub(crate) fn plan(
         (len, _) => vec![b'x'; len],
     };
     let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
-    let len = arith::to_u64(device_tree(&longest, some_initrd)?.len());
+    let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
     if len > MAX_FDT_SIZE {
         return Err(PlanError::TooLarge {
             protocol: name,
@@ -135,10 +115,8 @@ pub(crate) fn plan(
         Some(initrd_len) => {
             let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
             let mut allocator = self::allocator(request, &used, unmappable)?;
-            if let Some(range) = allocator
-                .fixed_address(label::DEVICE_TREE)
-                .and_then(|addr| GuestRange::new(addr, len))
-            {
+            let device_tree = allocator.fixed_address(label::DEVICE_TREE);
+            if let Some(range) = device_tree.and_then(|addr| GuestRange::new(addr, len)) {
                 allocator.exclude_rest(label::DEVICE_TREE, range);
             }
             let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
@@ -149,7 +127,7 @@ pub(crate) fn plan(
     let windows = not_below(parameters.layout.device_tree(machine, kernel.extent()), lowest);
     let used: Vec<_> = used.into_iter().chain(initrd_range).collect();
     let (dtb_range, dtb_constraints) = place_device_tree(request, len, windows, &used, &reserved)?;
-    let dtb = device_tree(&bootargs, initrd_range)?;
+    let dtb = contents.build(&bootargs, initrd_range)?;
 
     let mut builder = PlanBuilder::new(name, request, &kernel)
         .kernel_constraints(kernel_constraints)
@@ -191,7 +169,33 @@ fn bootargs(cmdline: &Cmdline, max: usize) -> Result<Vec<u8>, PlanError> {
     }
 }
 
-/// Updates the tree of the request for this boot, and serializes it.
+/// What a device tree is made from.
+struct TreeContents<'a> {
+    protocol: &'static str,
+    request: &'a BootRequest<'a>,
+    caller_tree: Option<&'a DeviceTree<'a>>,
+    /// With the memory map that is described to the guest.
+    machine: &'a Machine,
+}
+
+impl TreeContents<'_> {
+    /// Creates the tree, or updates that of the caller.
+    fn build(&self, bootargs: &[u8], initrd: Option<GuestRange>) -> Result<Vec<u8>, PlanError> {
+        let chosen = Chosen {
+            bootargs,
+            initrd,
+            rng_seed: self.request.rng_seed,
+            kaslr_seed: self.request.kaslr_seed,
+        };
+        match self.caller_tree {
+            Some(tree) => updated(tree.clone(), self.machine, &chosen)
+                .map_err(|error| protocol_error(self.protocol, error)),
+            None => create_fdt(self.machine, &chosen).map_err(|error| protocol_error(self.protocol, error)),
+        }
+    }
+}
+
+/// Updates a tree for this boot, and serializes it.
 fn updated(
     mut tree: DeviceTree<'_>,
     machine: &Machine,
@@ -199,6 +203,22 @@ fn updated(
 ) -> Result<Vec<u8>, UpdateFdtError> {
     update_fdt(&mut tree, &machine.memory, chosen)?;
     tree.to_bytes().ok_or(UpdateFdtError::TooLarge)
+}
+
+/// The memory that the machine and the tree of the caller reserve.
+fn all_reserved(
+    protocol: &'static str,
+    machine: &Machine,
+    caller_tree: Option<&DeviceTree<'_>>,
+) -> Result<Vec<ReservedRange>, PlanError> {
+    let of_machine = &machine.platform.reserved_memory;
+    let mut reserved: Vec<ReservedRange> = of_machine.iter().map(ReservedRange::from).collect();
+    if let Some(tree) = caller_tree {
+        let in_tree = reserved_ranges(tree).map_err(|error| protocol_error(protocol, error))?;
+        check_reserved_memory(of_machine, &in_tree).map_err(|error| protocol_error(protocol, error))?;
+        reserved.extend(in_tree);
+    }
+    Ok(reserved)
 }
 
 /// Kernels map the device tree in blocks of this size (arm64 booting.rst, "Setup the device tree").

@@ -331,7 +331,7 @@ fn place(
     };
     let zero_page_len = arith::to_u64(size_of::<BootParams>());
     let mut tables_len = if selected.long_mode {
-        IdentityMap::new([kernel].into_iter())?.len()
+        IdentityMap::new([kernel])?.len()
     } else {
         0
     };
