@@ -211,18 +211,24 @@ impl<'a> RamAllocator<'a> {
             });
         }
         if let Preference::Address(addr) = constraints.preference {
-            let preferred = GuestRange::new(addr, len).filter(|range| constraints.allows(*range));
+            let preferred =
+                GuestRange::new(addr, len).filter(|range| constraints.allows_in(*range, self.map));
             if let Some(range) = preferred {
                 if self.reserve(label, range).is_ok() {
                     return Ok(range);
                 }
             }
         }
-        let fit = |gap: GuestRange| constraints.fit(gap, len);
+        let windows = constraints.with_base_in(self.map, len);
         let gaps = self.gaps();
         let found = match constraints.preference {
-            Preference::Highest => gaps.into_iter().rev().find_map(fit),
-            Preference::Lowest | Preference::Address(_) => gaps.into_iter().find_map(fit),
+            Preference::Highest => gaps
+                .into_iter()
+                .rev()
+                .find_map(|gap| windows.iter().rev().find_map(|window| window.fit(gap, len))),
+            Preference::Lowest | Preference::Address(_) => gaps
+                .into_iter()
+                .find_map(|gap| windows.iter().find_map(|window| window.fit(gap, len))),
         };
         let range = found.ok_or(PlacementError::NoRoom {
             label,

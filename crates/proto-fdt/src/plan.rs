@@ -6,7 +6,7 @@ use core::error::Error;
 
 use boot_core::{
     BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError,
+    IncompatibleImage, KernelImage, Machine, PlacedKernel, Placement, PlacementError, PlanBuilder, PlanError,
     RamAllocator, RegionKind, arith, protocol,
 };
 use boot_linux::arm64::ImageMetadata;
@@ -85,7 +85,8 @@ pub(crate) fn plan(
         .entry(image, abi)
         .ok_or(no_entry(name, request, parameters))?;
 
-    let lowest = lowest_usable(image, &kernel);
+    let base = base(image, &kernel);
+    let lowest = if is_bounded(image) { base } else { 0 };
     let mut allocator = RamAllocator::new(&machine.memory);
     let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
     exclude_all(
@@ -122,7 +123,7 @@ pub(crate) fn plan(
             max: MAX_FDT_SIZE,
         });
     }
-    let windows = not_below(parameters.layout.device_tree(machine, kernel.extent()), lowest);
+    let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
     let used = kernel.occupied_ranges().iter().copied().chain(chosen.initrd);
     let (dtb_range, dtb_constraints) = place_device_tree(machine, len, windows, used, &reserved)?;
 
@@ -182,17 +183,22 @@ const BLOCK_SIZE: u64 = 0x20_0000;
 /// `no-map` for memory in these pages (`arm64_memblock_init`, `early_init_dt_reserve_memory`).
 const MAX_PAGE_SIZE: u64 = 0x1_0000;
 
-/// The lowest address that the kernel can use: the 2 MiB boundary at or below its start for an arm64 `Image` with a clear bit
-/// 3 of `flags`, which has no linear mapping below (arm64 booting.rst); 0 for other kernels.
-fn lowest_usable(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
-    let is_bounded = image
+/// The 2 MiB boundary that the image is relative to: `text_offset` bytes below an arm64 `Image`, and the one at or below other
+/// kernels.
+fn base(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
+    let offset = match image.placement() {
+        Placement::Relocatable(rule) => rule.base_offset,
+        Placement::Fixed => 0,
+    };
+    arith::align_down(kernel.extent().start().saturating_sub(offset), BLOCK_SIZE)
+}
+
+/// Whether the kernel cannot use memory below its base: an arm64 `Image` with a clear bit 3 of `flags`, which has no linear
+/// mapping there (arm64 booting.rst).
+fn is_bounded(image: &KernelImage) -> bool {
+    image
         .metadata::<ImageMetadata>()
-        .is_some_and(|metadata| !metadata.is_placed_anywhere);
-    if is_bounded {
-        arith::align_down(kernel.extent().start(), BLOCK_SIZE)
-    } else {
-        0
-    }
+        .is_some_and(|metadata| !metadata.is_placed_anywhere)
 }
 
 /// Whether RAM contains a block boundary below `addr`, where a smaller kernel could start.

@@ -74,7 +74,7 @@ impl PlacedKernel {
     ) -> Option<Self> {
         let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
         match image.placement() {
-            Placement::Relocatable(rule) if rule.allows(range) => {
+            Placement::Relocatable(rule) if rule.allows_in(range, allocator.map()) => {
                 let placed = Self::at(image, base)?;
                 allocator.reserve(KERNEL_LABEL, range).ok()?;
                 Some(placed)

@@ -253,7 +253,7 @@ impl PlanBuilder {
                 _ => {}
             }
         }
-        if !kernel_constraints.allows(plan.kernel) {
+        if !kernel_constraints.allows_in(plan.kernel, &machine) {
             return Err(ValidationError::Constraints {
                 label: KERNEL_LABEL.into(),
                 range: plan.kernel,
@@ -291,7 +291,7 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
     if !machine.is_ram(range) {
         return Err(ValidationError::NotRam { label, range });
     }
-    if !constraints.allows(range) {
+    if !constraints.allows_in(range, machine) {
         return Err(ValidationError::Constraints {
             label,
             range,

@@ -38,17 +38,17 @@ fn arm64_images() {
     );
     check(new().u64(0x18, 0b0100), "page size 0x4000");
     check(new().u64(0x18, 0), "page size unknown");
-    // An offset beyond one boundary still counts from zero.
+    // An offset beyond one boundary still counts from a base in RAM.
     check(
         new().u64(0x08, 0x50_0004),
         "extent 0x500004..0x700004
          relocatable 0x200000 + 0x100004 in 0x500004..0x1000000000000
-         warning: text_offset at 0x8 is 0x500004; it is relative to a 2 MiB boundary, and the Linux build does not allow 0x200000 or more",
+         warning: text_offset at 0x8 is 0x500004; the Linux build does not allow 0x200000 or more; the image goes to that offset from a 2 MiB boundary in RAM",
     );
     check(
         new().u64(0x08, 0x20_0000),
         "relocatable 0x200000 + 0x0 in 0x200000..0x1000000000000
-         warning: text_offset at 0x8 is 0x200000; it is relative to a 2 MiB boundary, and the Linux build does not allow 0x200000 or more",
+         warning: text_offset at 0x8 is 0x200000; the Linux build does not allow 0x200000 or more; the image goes to that offset from a 2 MiB boundary in RAM",
     );
     // Exactly up to the end of what can be addressed.
     check(new().u64(0x10, 1 << 48), "extent 0x0..0x1000000000000");
