@@ -90,7 +90,8 @@ impl Model {
             start % constraints.align == constraints.align_offset
                 && *start >= constraints.min
                 && start.checked_sub(constraints.base_offset).is_some_and(|base| {
-                    constraints.base_offset == 0 || self.ram[usize::try_from(base).unwrap()]
+                    constraints.base_offset == 0
+                        || self.ram.get(usize::try_from(base).unwrap()) == Some(&true)
                 })
                 && start + len <= constraints.max.min(SPACE)
                 && GuestRange::new(*start, *len)

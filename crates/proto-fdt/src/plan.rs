@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::{
-    BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
+    BootFile, BootPlan, BootProtocol, BootRequest, CmdlineRef, Constraints, CpuState, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, Machine, PlacedKernel, Placement, PlacementError, PlanBuilder, PlanError,
     RamAllocator, RegionKind, arith, protocol,
 };
@@ -158,7 +158,7 @@ fn protocol_error(protocol: &'static str, error: impl Error + Send + Sync + 'sta
 }
 
 /// The value of `bootargs`, empty for an empty command line.
-fn bootargs(cmdline: &Cmdline, max: usize) -> Result<Vec<u8>, PlanError> {
+fn bootargs(cmdline: CmdlineRef<'_>, max: usize) -> Result<Vec<u8>, PlanError> {
     if cmdline.is_empty() {
         Ok(Vec::new())
     } else {

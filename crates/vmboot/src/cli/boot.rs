@@ -1,14 +1,16 @@
 //! Boot options of `plan` and `run`: files, machine and plan.
 
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, KernelImage, Machine, Module, Sources,
-    protocol,
+    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, EntryAbi, KernelImage,
+    Machine, Module, RawCmdline, Sources, protocol,
 };
 
 use super::file::{self, FileError, OpenError};
@@ -24,15 +26,18 @@ pub(crate) struct BootArgs {
     protocol: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// Kernel command line.
+    /// Kernel command line. It follows the rules of Linux for Linux guests; others get it unchanged.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
-    cmdline: String,
+    cmdline: OsString,
+    /// Pass the command line to every guest unchanged, also if Linux may misread it.
+    #[arg(long)]
+    raw_cmdline: bool,
     /// Initrd.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
     #[arg(long = "module", value_name = "FILE[,LINE]")]
-    modules: Vec<String>,
+    modules: Vec<OsString>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
@@ -46,6 +51,8 @@ const DTB_MAX: u64 = 2 << 20;
 enum BootError {
     #[error("unknown protocol `{name}`; known protocols: {known}")]
     UnknownProtocol { name: String, known: String },
+    #[error("the command line does not follow the rules of Linux; --raw-cmdline passes it unchanged")]
+    Cmdline(#[from] CmdlineError),
 }
 
 /// A planned boot with its open files.
@@ -68,7 +75,8 @@ impl BootArgs {
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
         let machine = machine(image.arch())?;
-        let cmdline = Cmdline::parse(&self.cmdline)?;
+        let protocol = self.protocol(&image)?;
+        let cmdline = self.cmdline(is_linux(protocol, &image))?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
         let (modules, files) = self.modules()?;
@@ -76,8 +84,7 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
-        let plan = self
-            .protocol(&image)?
+        let plan = protocol
             .plan(&request)
             .inspect_err(|_| print_warnings(&image))
             .map_err(FileError::with_path(&self.kernel))?;
@@ -90,14 +97,24 @@ impl BootArgs {
         })
     }
 
+    /// The command line, checked if the guest is Linux. Words of a checked line are separated by one space.
+    fn cmdline(&self, is_linux: bool) -> Result<RawCmdline, Box<dyn Error>> {
+        let line = self.cmdline.as_bytes();
+        if is_linux && !self.raw_cmdline {
+            let cmdline = Cmdline::from_bytes(line).map_err(BootError::Cmdline)?;
+            return Ok(cmdline.into());
+        }
+        Ok(RawCmdline::from_bytes(line)?)
+    }
+
     fn modules(&self) -> Result<(Vec<Module>, Vec<File>), Box<dyn Error>> {
         let mut modules = Vec::new();
         let mut files = Vec::new();
         for argument in &self.modules {
-            let (path, line) = argument.split_once(',').unwrap_or((argument, ""));
-            let path = Path::new(path);
+            let (path, line) = split_at_comma(argument.as_bytes());
+            let path = Path::new(OsStr::from_bytes(path));
             let file = file::open(path)?;
-            modules.push(Module::new(len((path, &file))?).with_cmdline(Cmdline::parse(line)?));
+            modules.push(Module::new(len((path, &file))?).with_cmdline(RawCmdline::from_bytes(line)?));
             files.push(file);
         }
         Ok((modules, files))
@@ -121,6 +138,22 @@ impl BootArgs {
                 .into()
             })
     }
+}
+
+/// Whether a kernel is Linux by its entry: that of the Linux protocol on x86, or of an `Image`. Other protocols start any
+/// kernel, whose rules for the command line are unknown.
+fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
+    let is_image = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
+        .into_iter()
+        .any(|abi| image.entry(abi).is_some());
+    is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
+}
+
+/// The bytes before and after the first comma.
+fn split_at_comma(argument: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = argument.splitn(2, |byte| *byte == b',');
+    let first = parts.next().unwrap_or_default();
+    (first, parts.next().unwrap_or_default())
 }
 
 /// Prints the warnings of an image that cannot be planned: they may explain the error.
