@@ -56,7 +56,7 @@ pub use image::{
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
 pub use metadata::Metadata;
-pub use placement::{PlacedKernel, PlacementError, RamAllocator};
+pub use placement::{Obstacle, PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;
 pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError};

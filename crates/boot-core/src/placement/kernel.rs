@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{PlacementError, RamAllocator};
+use super::{Obstacle, PlacementError, RamAllocator};
 use crate::image::EntryAbi;
 use crate::{GuestRange, KernelImage, Placement, Segment};
 
@@ -175,6 +175,7 @@ fn no_address(range: GuestRange) -> PlacementError {
     PlacementError::NotRam {
         label: KERNEL_LABEL,
         range,
+        obstacle: Obstacle::NoMemory(range),
     }
 }
 

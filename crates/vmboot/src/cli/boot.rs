@@ -13,6 +13,7 @@ use boot_core::{
     Machine, Module, RawCmdline, Sources, protocol,
 };
 
+use super::advice::placement_advice;
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
 
@@ -65,16 +66,17 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
-    /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for its
-    /// architecture.
+    /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
+    /// options and an architecture.
     pub(crate) fn plan(
         &self,
-        machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
+        machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
         let kernel = file::open(&self.kernel)?;
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
-        let machine = machine(image.arch())?;
+        let machine_of = |options: &MachineArgs| machine(options, image.arch());
+        let machine = machine_of(&self.machine)?;
         let protocol = self.protocol(&image)?;
         let cmdline = self.cmdline(is_linux(protocol, &image))?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
@@ -84,10 +86,25 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
-        let plan = protocol
-            .plan(&request)
-            .inspect_err(|_| print_warnings(&image))
-            .map_err(FileError::with_path(&self.kernel))?;
+        let plan = match protocol.plan(&request) {
+            Ok(plan) => plan,
+            Err(error) => {
+                print_warnings(&image);
+                let fits = |options: &MachineArgs| {
+                    machine_of(options).is_ok_and(|machine| {
+                        let mut other = request;
+                        other.machine = &machine;
+                        protocol.plan(&other).is_ok()
+                    })
+                };
+                let advice = placement_advice(&error, &self.machine, fits);
+                let error = FileError::with_path(&self.kernel)(error);
+                return Err(match advice {
+                    Some(advice) => advice.with_error(&error).into(),
+                    None => error.into(),
+                });
+            }
+        };
         Ok(Boot {
             plan,
             machine,
