@@ -6,7 +6,7 @@ use core::mem;
 use core::str::{self, FromStr};
 
 use crate::scan::{self, Tokens};
-use crate::{CmdlineError, InitArg, Param};
+use crate::{CmdlineError, InitArg, Param, raw};
 
 /// A Linux kernel command line: parameters of the kernel, and after `--` arguments of init.
 ///
@@ -38,14 +38,14 @@ use crate::{CmdlineError, InitArg, Param};
 /// - A key may occur several times. Most parameters take the last value ([`get`](Self::get)); some, such as `console`, take
 ///   all ([`get_all`](Self::get_all)).
 /// - The first word `--` ends the kernel's parameters. The words after it are arguments of init, up to a second `--`: the
-///   kernel ignores the rest.
+///   kernel ignores the rest. Inside the quotes of a longer word, `--` is text.
 ///
 /// # Refused lines
 ///
 /// Lines that some parser in the kernel may read differently are refused. They have unbalanced quotes, control
-/// characters other than white space between words, a second `--`, or a word `--` in quotes. The text must be UTF-8.
+/// characters other than white space between words, a second `--`, or a quoted word `"--"`. The text must be UTF-8.
 /// The kernel reads bytes and treats 0xA0 as a space, so a character with that byte in its encoding (such as `à`) is
-/// accepted in quotes only.
+/// accepted in quotes only. [`RawCmdline`](crate::RawCmdline) accepts all these lines, for callers that must pass them on.
 ///
 /// # Spelling and equality
 ///
@@ -239,11 +239,7 @@ impl Cmdline {
     ///
     /// [`CmdlineError::TooLong`] for a longer line.
     pub fn check_len(&self, max_len: usize) -> Result<(), CmdlineError> {
-        let len = self.encoded_len();
-        if len > max_len {
-            return Err(CmdlineError::TooLong { len, max: max_len });
-        }
-        Ok(())
+        raw::check_len(self.encoded_len(), max_len)
     }
 
     /// The bytes for guest memory: the printed line and a terminating NUL.

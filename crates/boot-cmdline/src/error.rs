@@ -17,6 +17,12 @@ pub enum CmdlineError {
         /// The error of the UTF-8 decoder.
         source: Utf8Error,
     },
+    /// A NUL in a line for guest memory, where it would end the line.
+    #[error("NUL at byte {offset} of the command line: the guest would not get what follows it")]
+    Nul {
+        /// Offset of the NUL.
+        offset: usize,
+    },
     /// A control character (Unicode category Cc, NUL included) other than white space between words.
     #[error("control character {character:?} at byte {offset} of the {part}")]
     ControlCharacter {
@@ -65,12 +71,9 @@ pub enum CmdlineError {
         /// The character.
         character: char,
     },
-    /// A word `--` inside quotes or a value, as a key or as an init argument.
-    ///
-    /// Some parsers in the kernel handle no quotes, and end the kernel's parameters there.
+    /// A word `--` in quotes, as a key or as an init argument. The kernel removes the quotes first, so that it is a separator.
     #[error(
-        "the word `--` at byte {offset} of the {part}: the kernel may end its parameters there; \
-         add arguments of init separately"
+        "the word `--` at byte {offset} of the {part}: the kernel ends its parameters there; add arguments of init separately"
     )]
     HiddenSeparator {
         /// The text with the word.
@@ -84,7 +87,7 @@ pub enum CmdlineError {
         /// Offset of the word.
         offset: usize,
     },
-    /// A line that is longer than the limit of the kernel or of the boot protocol.
+    /// A line that is longer than the limit of the kernel or of the boot protocol, in either form.
     #[error("the command line has {len} bytes, but the kernel accepts at most {max}")]
     TooLong {
         /// The length of the line in bytes, without the terminating NUL.

@@ -20,6 +20,7 @@ extern crate std;
 mod cmdline;
 mod error;
 mod param;
+mod raw;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -27,3 +28,4 @@ mod tests;
 pub use cmdline::Cmdline;
 pub use error::{CmdlineError, CmdlinePart};
 pub use param::{InitArg, Param};
+pub use raw::{CmdlineRef, RawCmdline};

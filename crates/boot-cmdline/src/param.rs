@@ -37,16 +37,10 @@ impl Param {
     /// # Errors
     ///
     /// [`CmdlineError`] where [`flag`](Self::flag) refuses `key`, or where `value` has a `"` (the kernel has no escape for
-    /// it), a control character, or a word `--` beside other words.
+    /// it) or a control character.
     pub fn with_value(key: &str, value: &str) -> Result<Self, CmdlineError> {
         check_key(key)?;
-        let part = CmdlinePart::Value;
-        scan::check_text(part, value)?;
-        // A value that is only `--` follows a `=`, so no parser takes it for the separator.
-        let separator = scan::find_separator(value).filter(|_| value.contains(' '));
-        if let Some(offset) = separator {
-            return Err(CmdlineError::HiddenSeparator { part, offset });
-        }
+        scan::check_text(CmdlinePart::Value, value)?;
         let raw = if scan::needs_quotes(value) {
             format!("{key}=\"{value}\"")
         } else {
@@ -108,12 +102,12 @@ impl InitArg {
     ///
     /// # Errors
     ///
-    /// [`CmdlineError`] where `text` has a `"`, a control character or a word `--`.
+    /// [`CmdlineError`] where `text` is `--`, or has a `"` or a control character.
     pub fn new(text: &str) -> Result<Self, CmdlineError> {
         let part = CmdlinePart::InitArg;
         scan::check_text(part, text)?;
-        if let Some(offset) = scan::find_separator(text) {
-            return Err(CmdlineError::HiddenSeparator { part, offset });
+        if text == scan::SEPARATOR {
+            return Err(CmdlineError::HiddenSeparator { part, offset: 0 });
         }
         // The whole word is quoted, because text without a key cannot be quoted as `key="value"`.
         let raw = if text.is_empty() || scan::needs_quotes(text) {
@@ -176,13 +170,13 @@ fn check_key(key: &str) -> Result<(), CmdlineError> {
     Ok(())
 }
 
-/// The text of a parsed word, which must not contain a word `--`.
+/// The text of a parsed word, which must not be a quoted `--`.
 fn checked(token: Token) -> Result<String, CmdlineError> {
-    match scan::find_separator(&token.text) {
-        Some(offset) => Err(CmdlineError::HiddenSeparator {
+    if scan::is_separator(&token.text) {
+        return Err(CmdlineError::HiddenSeparator {
             part: CmdlinePart::Line,
-            offset: token.offset.saturating_add(offset),
-        }),
-        None => Ok(token.text),
+            offset: token.offset,
+        });
     }
+    Ok(token.text)
 }

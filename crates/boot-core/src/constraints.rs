@@ -1,8 +1,9 @@
 //! Constraints on addresses in guest memory.
 
+use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{GuestRange, arith};
+use crate::{GuestRange, MemoryMap, arith};
 
 /// Which of the addresses that meet [`Constraints`] is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,10 +18,11 @@ pub enum Preference {
     Address(u64),
 }
 
-/// Constraints on the address of an image, a load or an allocation: alignment, window and preference.
+/// Constraints on the address of an image, a load or an allocation: alignment, base, window and preference.
 ///
-/// A range of `len` bytes that starts at `start` meets them when `start mod align == align_offset`, `min <= start`
-/// and `start + len <= max`. The preference selects one of these ranges; it excludes none.
+/// A range of `len` bytes that starts at `start` meets them when `start mod align == align_offset`, `start - base_offset`
+/// is an address in RAM, `min <= start` and `start + len <= max`. The preference selects one of these ranges; it excludes
+/// none.
 ///
 /// ```
 /// use boot_core::Constraints;
@@ -35,8 +37,11 @@ pub enum Preference {
 pub struct Constraints {
     /// Alignment of the start in bytes: a power of two, at least one.
     pub align: u64,
-    /// Remainder of the start modulo `align`: below `align`, usually zero. An arm64 `Image` has its `text_offset` here.
+    /// Remainder of the start modulo `align`: below `align`, usually zero.
     pub align_offset: u64,
+    /// Distance in bytes of the start from its *base*, a lower address that must be RAM, used or not. Zero if the base is
+    /// the start itself. An arm64 `Image` has its `text_offset` here.
+    pub base_offset: u64,
     /// Lowest address allowed.
     pub min: u64,
     /// End of the window: the range must end at or below this address.
@@ -55,6 +60,7 @@ impl Constraints {
         Self {
             align,
             align_offset: 0,
+            base_offset: 0,
             min: 0,
             max: u64::MAX,
             preference: Preference::Lowest,
@@ -77,6 +83,12 @@ impl Constraints {
     #[must_use]
     pub const fn with_align_offset(self, align_offset: u64) -> Self {
         Self { align_offset, ..self }
+    }
+
+    /// The same with a start of `base_offset` bytes above an address in RAM. The alignment remains that of the start.
+    #[must_use]
+    pub const fn with_base_offset(self, base_offset: u64) -> Self {
+        Self { base_offset, ..self }
     }
 
     /// The same with the window from `min` to `max` (exclusive) in place of the present one.
@@ -136,13 +148,26 @@ impl Constraints {
         self.align.is_power_of_two() && self.align_offset < self.align
     }
 
-    /// Whether `range` meets the constraints.
+    /// Whether `range` meets the constraints in RAM without a gap: all of them except that the base is RAM. See
+    /// [`allows_in`](Self::allows_in).
     #[must_use]
     pub const fn allows(self, range: GuestRange) -> bool {
         self.allows_at(range.start(), range.len())
     }
 
-    /// Whether the `len` bytes from `start` meet the constraints.
+    /// Whether `range` meets the constraints on a machine with this memory map. The range itself need not be RAM.
+    #[must_use]
+    pub fn allows_in(self, range: GuestRange, map: &MemoryMap) -> bool {
+        let has_base = self.base_offset == 0
+            || range
+                .start()
+                .checked_sub(self.base_offset)
+                .and_then(|base| GuestRange::new(base, 1))
+                .is_some_and(|base| map.is_ram(base));
+        self.allows(range) && has_base
+    }
+
+    /// Whether the `len` bytes from `start` meet the constraints, as [`allows`](Self::allows) does.
     #[must_use]
     pub const fn allows_at(self, start: u64, len: u64) -> bool {
         let is_inside = match start.checked_add(len) {
@@ -150,13 +175,29 @@ impl Constraints {
             None => false,
         };
         let is_aligned = match start.checked_sub(self.align_offset) {
-            Some(base) => arith::align_down(base, self.align) == base,
+            Some(multiple) => arith::align_down(multiple, self.align) == multiple,
             None => false,
         };
-        self.is_valid() && is_inside && is_aligned
+        self.is_valid() && is_inside && is_aligned && start >= self.base_offset
+    }
+
+    /// The constraints with a window for `len` bytes that leaves the base in RAM: one for each region of RAM, in order of
+    /// addresses. They allow the same ranges of this length together.
+    pub(crate) fn with_base_in(self, map: &MemoryMap, len: u64) -> Vec<Self> {
+        if self.base_offset == 0 {
+            return [self].to_vec();
+        }
+        map.ram()
+            .filter_map(|ram| {
+                let first = ram.start().checked_add(self.base_offset)?;
+                let last = ram.end().saturating_sub(1).saturating_add(self.base_offset);
+                Some(self.not_below(first).not_above(last.saturating_add(len)))
+            })
+            .collect()
     }
 
     /// The lowest range of `len` bytes in `gap` that meets the constraints, or the highest one where that is preferred.
+    /// Whether its base is RAM is not checked.
     pub(crate) fn fit(self, gap: GuestRange, len: u64) -> Option<GuestRange> {
         let window = GuestRange::from_bounds(gap.start().max(self.min), gap.end().min(self.max))?;
         let start = match self.preference {
@@ -169,10 +210,11 @@ impl Constraints {
         GuestRange::new(start, len).filter(|range| window.contains(*range))
     }
 
-    /// The lowest address from `min` on with the right alignment.
+    /// The lowest address from `min` on with the right alignment and enough addresses below it for its base.
     pub(crate) fn lowest_from(self, min: u64) -> Option<u64> {
-        let base = arith::align_up(min.saturating_sub(self.align_offset), self.align)?;
-        base.checked_add(self.align_offset)
+        let min = min.max(self.base_offset);
+        let multiple = arith::align_up(min.saturating_sub(self.align_offset), self.align)?;
+        multiple.checked_add(self.align_offset)
     }
 }
 
@@ -186,12 +228,17 @@ impl fmt::Display for Constraints {
             (align, 0) => write!(f, "aligned to {align:#x}")?,
             (align, offset) => write!(f, "{offset:#x} above a multiple of {align:#x}")?,
         }
+        if self.base_offset > 0 {
+            let separator = if is_aligned { ", " } else { "" };
+            write!(f, "{separator}{:#x} above an address in RAM", self.base_offset)?;
+        }
+        let is_placed = is_aligned || self.base_offset > 0;
         let has_window = self.min > 0 || self.max < u64::MAX;
-        if is_aligned && has_window {
+        if is_placed && has_window {
             f.write_str(", ")?;
         }
         match (self.min, self.max) {
-            (0, u64::MAX) if is_aligned => Ok(()),
+            (0, u64::MAX) if is_placed => Ok(()),
             (0, u64::MAX) => f.write_str("at any address"),
             (0, max) => write!(f, "below {max:#x}"),
             (min, u64::MAX) => write!(f, "at or above {min:#x}"),
@@ -205,6 +252,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use crate::RegionKind;
 
     #[test]
     fn ranges_are_allowed_by_alignment_and_window() {
@@ -242,6 +290,33 @@ mod tests {
             check(invalid, 6, 1, false);
         }
         check(page.with_align(0x800), 0x800, 1, true);
+        check(page.with_base_offset(0x3000), 0x3000, 1, true);
+        check(page.with_base_offset(0x3000), 0x2000, 1, false);
+    }
+
+    #[test]
+    fn the_base_is_ram() {
+        let range = |start, end| GuestRange::from_bounds(start, end).unwrap();
+        let mut map = MemoryMap::new();
+        for ram in [range(0x1000, 0x3000), range(0x5000, 0x6000)] {
+            map.insert(ram, RegionKind::Ram).unwrap();
+        }
+        let check = |base_offset, start, expected| {
+            let constraints = Constraints::aligned(0x1000).with_base_offset(base_offset);
+            let found = constraints.allows_in(range(start, start + 1), &map);
+            assert_eq!(found, expected, "{base_offset:#x} {start:#x}");
+        };
+        check(0x2000, 0x3000, true);
+        check(0x2000, 0x4000, true);
+        check(0x2000, 0x5000, false);
+        check(0x2000, 0x2000, false);
+        check(0x2000, 0x1000, false);
+        check(0x2000, 0x7000, true);
+        check(0x2000, 0x7800, false);
+        check(0x2fff, 0x3000, false);
+        // Without an offset, the machine's RAM does not matter.
+        check(0, 0x4000, true);
+        check(0, 0x4800, false);
     }
 
     #[test]
@@ -271,6 +346,12 @@ mod tests {
                 .with_align_offset(0x8_0000)
                 .between(0x1000, 1 << 32),
             "0x80000 above a multiple of 0x200000, between 0x1000 and 0x100000000",
+        );
+        let two_mib = Constraints::aligned(0x20_0000).with_base_offset(0x40_0000);
+        check(two_mib, "aligned to 0x200000, 0x400000 above an address in RAM");
+        check(
+            Constraints::below_4g(1).with_base_offset(0x10),
+            "0x10 above an address in RAM, below 0x100000000",
         );
     }
 }

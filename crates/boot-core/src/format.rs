@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
-use crate::{ByteSource, KernelImage, Priority, ReadError, SizedSource};
+use crate::{ByteSource, FileKind, KernelImage, Priority, ReadError, SizedSource, identify};
 
 /// A kernel image format: the plugin trait of format crates. [`detect`] tries formats on an image.
 ///
@@ -105,6 +105,8 @@ pub enum DetectError {
         tried: Vec<&'static str>,
         /// The first bytes of the image, up to eight.
         first_bytes: Vec<u8>,
+        /// What the file is, if its magic number is a known one.
+        kind: Option<FileKind>,
     },
     /// A format recognised the image but could not parse it.
     Format(FormatError),
@@ -115,7 +117,12 @@ impl fmt::Display for DetectError {
         match self {
             Self::Read(_) => write!(f, "the image cannot be read"),
             Self::Empty => write!(f, "the image is empty"),
-            Self::Unknown { tried, first_bytes } => {
+            Self::Unknown { kind: Some(kind), .. } => {
+                write!(f, "not a kernel image of a known format: the file is {kind}")
+            }
+            Self::Unknown {
+                tried, first_bytes, ..
+            } => {
                 write!(
                     f,
                     "not a kernel image of a known format: it begins with {first_bytes:02x?}, tried "
@@ -169,6 +176,7 @@ pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<
     Err(DetectError::Unknown {
         tried: formats.iter().map(|format| format.name()).collect(),
         first_bytes,
+        kind: identify(&sized).map_err(DetectError::Read)?,
     })
 }
 
@@ -196,10 +204,30 @@ mod tests {
     }
 
     #[test]
+    fn unknown_files_are_named_without_any_format() {
+        let check = |bytes: &[u8], expected: Option<&str>| {
+            let error = detect(&[], &bytes).unwrap_err();
+            let DetectError::Unknown { kind, .. } = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(kind.map(|kind| kind.name), expected);
+            if let Some(kind) = kind {
+                let text = "not a kernel image of a known format: the file is ";
+                assert_eq!(error.to_string(), std::format!("{text}{kind}"));
+            }
+        };
+        check(&[0x1f, 0x8b, 8, 0], Some("compressed with gzip"));
+        check(&[&[0; 56][..], b"ARM\x64"].concat(), Some("an arm64 Image"));
+        check(b"\x7fELF", Some("an ELF file"));
+        check(b"text", None);
+    }
+
+    #[test]
     fn detection_errors_print_what_was_tried() {
         let error = DetectError::Unknown {
             tried: ["elf", "pe"].to_vec(),
             first_bytes: [0x4d, 0x5a].to_vec(),
+            kind: None,
         };
         assert_eq!(
             error.to_string(),
@@ -209,6 +237,7 @@ mod tests {
         let untried = DetectError::Unknown {
             tried: Vec::new(),
             first_bytes: [0].to_vec(),
+            kind: None,
         };
         assert_eq!(
             untried.to_string(),

@@ -23,6 +23,7 @@ mod constraints;
 pub mod cpu;
 pub mod format;
 mod guest_memory;
+mod identify;
 pub mod image;
 pub mod machine;
 pub mod memory_map;
@@ -43,18 +44,19 @@ mod warning;
 
 pub use arch::{Arch, Endian};
 #[doc(no_inline)]
-pub use boot_cmdline::{Cmdline, CmdlineError};
+pub use boot_cmdline::{Cmdline, CmdlineError, CmdlineRef, RawCmdline};
 pub use constraints::{Constraints, Preference};
 pub use cpu::CpuState;
 pub use format::{DetectError, FormatError, FormatErrorKind, KernelFormat, detect};
 pub use guest_memory::{GuestMemory, MemoryError, SliceMemory};
+pub use identify::{FileKind, identify};
 pub use image::{
     Codec, EntryAbi, EntryPoint, ImageBuilder, ImageError, KernelImage, Payload, Placement, Segment,
 };
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
 pub use metadata::Metadata;
-pub use placement::{PlacedAdditional, PlacedKernel, PlacementError, RamAllocator};
+pub use placement::{Obstacle, PlacedAdditional, PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;
 pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError};

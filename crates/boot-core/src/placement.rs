@@ -14,7 +14,9 @@ pub use additional::PlacedAdditional;
 pub(crate) use kernel::KERNEL_LABEL;
 pub use kernel::PlacedKernel;
 
-use crate::{BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, Preference, RegionKind};
+use crate::{
+    BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion, Preference, RegionKind,
+};
 
 /// Why something cannot be placed in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum PlacementError {
         label: &'static str,
         /// The fixed range.
         range: GuestRange,
+        /// The first part that is not RAM.
+        obstacle: Obstacle,
     },
     /// A fixed range overlaps one that is taken.
     Taken {
@@ -97,12 +101,11 @@ pub enum PlacementError {
 impl fmt::Display for PlacementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotRam { label, range } => {
-                write!(
-                    f,
-                    "the {label} must be at {range}, but not all of that is RAM; change the machine's memory"
-                )
-            }
+            Self::NotRam {
+                label,
+                range,
+                obstacle,
+            } => write!(f, "the {label} must be at {range}, but {obstacle}"),
             Self::Taken { label, range, by, at } => {
                 write!(f, "the {label} must be at {range}, but the {by} is at {at}")
             }
@@ -148,6 +151,48 @@ impl fmt::Display for PlacementError {
 }
 
 impl core::error::Error for PlacementError {}
+
+/// Part of a range that is not RAM. `Display` is a clause: "the range … is reserved".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// A region of the memory map of another kind. More RAM elsewhere does not help.
+    Region(MemoryRegion),
+    /// The memory map has no region at these addresses.
+    NoMemory(GuestRange),
+}
+
+impl Obstacle {
+    /// The first part of `range` that is not RAM in `map`.
+    fn first(map: &MemoryMap, range: GuestRange) -> Self {
+        let mut start = range.start();
+        for region in map.regions() {
+            if region.range.end() <= start {
+                continue;
+            }
+            if region.range.start() > start {
+                let end = region.range.start().min(range.end());
+                return Self::NoMemory(GuestRange::from_bounds(start, end).unwrap_or(range));
+            }
+            if region.kind != RegionKind::Ram {
+                return Self::Region(*region);
+            }
+            start = region.range.end();
+        }
+        Self::NoMemory(GuestRange::from_bounds(start, range.end()).unwrap_or(range))
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region(MemoryRegion { range, kind }) => {
+                write!(f, "the range {range} of the memory map is {kind}")
+            }
+            Self::NoMemory(range) => write!(f, "the machine has no memory at {range}"),
+        }
+    }
+}
 
 /// An allocator of a machine's RAM.
 ///
@@ -247,7 +292,12 @@ impl<'a> RamAllocator<'a> {
             return Ok(());
         }
         if !self.map.is_ram(range) {
-            return Err(PlacementError::NotRam { label, range });
+            let obstacle = Obstacle::first(self.map, range);
+            return Err(PlacementError::NotRam {
+                label,
+                range,
+                obstacle,
+            });
         }
         self.exclude(label, range)
     }
@@ -322,18 +372,24 @@ impl<'a> RamAllocator<'a> {
             return self.allocate_at(label, addr, len, constraints);
         }
         if let Preference::Address(addr) = constraints.preference {
-            let preferred = GuestRange::new(addr, len).filter(|range| constraints.allows(*range));
+            let preferred =
+                GuestRange::new(addr, len).filter(|range| constraints.allows_in(*range, self.map));
             if let Some(range) = preferred {
                 if self.reserve(label, range).is_ok() {
                     return Ok(range);
                 }
             }
         }
-        let fit = |gap: GuestRange| constraints.fit(gap, len);
+        let windows = constraints.with_base_in(self.map, len);
         let gaps = self.gaps();
         let found = match constraints.preference {
-            Preference::Highest => gaps.into_iter().rev().find_map(fit),
-            Preference::Lowest | Preference::Address(_) => gaps.into_iter().find_map(fit),
+            Preference::Highest => gaps
+                .into_iter()
+                .rev()
+                .find_map(|gap| windows.iter().rev().find_map(|window| window.fit(gap, len))),
+            Preference::Lowest | Preference::Address(_) => gaps
+                .into_iter()
+                .find_map(|gap| windows.iter().find_map(|window| window.fit(gap, len))),
         };
         let range = found.ok_or(PlacementError::NoRoom {
             label,
@@ -357,7 +413,7 @@ impl<'a> RamAllocator<'a> {
             len,
             constraints: constraints.between(addr, u64::MAX),
         })?;
-        if !constraints.allows(range) {
+        if !constraints.allows_in(range, self.map) {
             return Err(PlacementError::NotAllowed {
                 label,
                 range,
@@ -554,7 +610,7 @@ mod tests {
             "table",
             0x8001,
             page,
-            "the table must be at 0x1000..0x9001, but not all of that is RAM; change the machine's memory",
+            "the table must be at 0x1000..0x9001, but the range 0x9000..0xa000 of the memory map is reserved",
         );
         check(
             "initrd",
@@ -588,8 +644,12 @@ mod tests {
         let check = |error: PlacementError, expected| assert_eq!(error.to_string(), expected);
         let (label, range) = ("table", range(0x1000, 0x2000));
         check(
-            PlacementError::NotRam { label, range },
-            "the table must be at 0x1000..0x2000, but not all of that is RAM; change the machine's memory",
+            PlacementError::NotRam {
+                label,
+                range,
+                obstacle: Obstacle::NoMemory(range),
+            },
+            "the table must be at 0x1000..0x2000, but the machine has no memory at 0x1000..0x2000",
         );
         check(
             PlacementError::TooHigh {
@@ -615,6 +675,43 @@ mod tests {
             },
             "invalid request of 0x0 bytes for the table: alignment 0x3, remainder 0x4; the length must not be zero \
              and the alignment a power of two above the remainder",
+        );
+    }
+
+    #[test]
+    fn errors_have_the_first_part_that_is_not_ram() {
+        let map = map();
+        let check = |start, end, expected: &str| {
+            let error = RamAllocator::new(&map)
+                .reserve("table", range(start, end))
+                .unwrap_err();
+            let PlacementError::NotRam { obstacle, .. } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(obstacle.to_string(), expected, "{start:#x}..{end:#x}");
+        };
+        check(
+            0x8000,
+            0x9001,
+            "the range 0x9000..0xa000 of the memory map is reserved",
+        );
+        check(
+            0x9800,
+            0x9900,
+            "the range 0x9000..0xa000 of the memory map is reserved",
+        );
+        check(0, 0x2000, "the machine has no memory at 0x0..0x1000");
+        check(0, 0x800, "the machine has no memory at 0x0..0x800");
+        check(0xb000, 0x11_0000, "the machine has no memory at 0xb000..0x100000");
+        check(
+            0x18_0000,
+            0x28_0000,
+            "the machine has no memory at 0x200000..0x280000",
+        );
+        check(
+            0x30_0000,
+            0x40_0000,
+            "the machine has no memory at 0x300000..0x400000",
         );
     }
 

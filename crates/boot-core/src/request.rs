@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::{Cmdline, CmdlineError, Constraints, KernelImage, Machine, RegionKind, arith};
+use crate::{CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, RawCmdline, RegionKind, arith};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,8 +12,8 @@ use crate::{Cmdline, CmdlineError, Constraints, KernelImage, Machine, RegionKind
 pub struct Module {
     /// Its length in bytes.
     pub len: u64,
-    /// Its command line.
-    pub cmdline: Cmdline,
+    /// Its command line. Modules have no common rules for it.
+    pub cmdline: RawCmdline,
 }
 
 impl Module {
@@ -22,14 +22,17 @@ impl Module {
     pub const fn new(len: u64) -> Self {
         Self {
             len,
-            cmdline: Cmdline::new(),
+            cmdline: RawCmdline::new(),
         }
     }
 
     /// The same with a command line.
     #[must_use]
-    pub fn with_cmdline(self, cmdline: Cmdline) -> Self {
-        Self { cmdline, ..self }
+    pub fn with_cmdline(self, cmdline: impl Into<RawCmdline>) -> Self {
+        Self {
+            cmdline: cmdline.into(),
+            ..self
+        }
     }
 }
 
@@ -219,8 +222,8 @@ pub struct BootRequest<'a> {
     pub image: &'a KernelImage,
     /// The machine.
     pub machine: &'a Machine,
-    /// The kernel's command line.
-    pub cmdline: &'a Cmdline,
+    /// The kernel's command line: by the rules of Linux, or raw.
+    pub cmdline: CmdlineRef<'a>,
     /// Length of the initrd in bytes, if there is one.
     pub initrd_len: Option<NonZeroU64>,
     /// Modules, for protocols that have them.
@@ -244,13 +247,13 @@ pub struct BootRequest<'a> {
 }
 
 impl<'a> BootRequest<'a> {
-    /// A request without optional parts.
+    /// A request without optional parts. `cmdline` is a reference to a [`Cmdline`](crate::Cmdline) or [`RawCmdline`].
     #[must_use]
-    pub const fn new(image: &'a KernelImage, machine: &'a Machine, cmdline: &'a Cmdline) -> Self {
+    pub fn new(image: &'a KernelImage, machine: &'a Machine, cmdline: impl Into<CmdlineRef<'a>>) -> Self {
         Self {
             image,
             machine,
-            cmdline,
+            cmdline: cmdline.into(),
             initrd_len: None,
             modules: &[],
             rng_seed: None,
@@ -368,7 +371,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::{Arch, EntryAbi, GuestRange, MemoryMap, testing};
+    use crate::{Arch, Cmdline, EntryAbi, GuestRange, MemoryMap, testing};
 
     fn image() -> KernelImage {
         testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF64)
@@ -415,13 +418,16 @@ mod tests {
             .with_device_tree(&[4]);
         assert_eq!(request.initrd_len, NonZeroU64::new(5));
         assert_eq!(
-            (request.modules[0].len, &request.modules[0].cmdline),
-            (7, &cmdline)
+            (request.modules[0].len, request.modules[0].cmdline.as_bytes()),
+            (7, &b"quiet"[..])
         );
         assert_eq!(request.rng_seed, Some(&[1, 2][..]));
         assert_eq!(request.kaslr_seed, Some(3));
         assert_eq!(request.device_tree, Some(&[4][..]));
-        assert_eq!(request.cmdline, &cmdline);
+        assert_eq!(request.cmdline, CmdlineRef::Linux(&cmdline));
+        let raw = RawCmdline::new();
+        let request = BootRequest::new(&image, &machine, &raw);
+        assert_eq!(request.cmdline, CmdlineRef::Raw(&raw));
     }
 
     #[test]

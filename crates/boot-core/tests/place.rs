@@ -27,6 +27,7 @@ fn request() -> impl Strategy<Value = Request> {
         prop_oneof![Just(1u64), Just(2), Just(8), Just(64), Just(0), Just(6)],
         0..70u64,
         any::<bool>(),
+        prop_oneof![2 => Just(0), 1 => 0..100u64],
     );
     let preference = prop_oneof![
         Just(Preference::Lowest),
@@ -34,9 +35,10 @@ fn request() -> impl Strategy<Value = Request> {
         (0..SPACE + 8).prop_map(Preference::Address),
     ];
     (0..40u64, align, window, any::<bool>(), preference).prop_map(
-        |(len, (align, remainder, has_offset), (min, max), has_min, preference)| {
+        |(len, (align, remainder, has_offset, base_offset), (min, max), has_min, preference)| {
             let constraints = Constraints::aligned(align)
                 .with_align_offset(if has_offset { remainder } else { 0 })
+                .with_base_offset(base_offset)
                 .between(if has_min { min } else { 0 }, max);
             let constraints = match preference {
                 Preference::Highest => constraints.highest(),
@@ -87,6 +89,10 @@ impl Model {
         let fits = |start: &u64| {
             start % constraints.align == constraints.align_offset
                 && *start >= constraints.min
+                && start.checked_sub(constraints.base_offset).is_some_and(|base| {
+                    constraints.base_offset == 0
+                        || self.ram.get(usize::try_from(base).unwrap()) == Some(&true)
+                })
                 && start + len <= constraints.max.min(SPACE)
                 && GuestRange::new(*start, *len)
                     .is_some_and(|range| self.is_ram(range) && self.is_free(range))

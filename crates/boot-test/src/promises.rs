@@ -108,15 +108,24 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
 }
 
 /// Checks the kernel's loads: the segments of the image, moved as its placement rule allows.
-fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
+fn kernel(image: &KernelImage, plan: &BootPlan, map: &MemoryMap) -> Result<(), String> {
     let (from, to) = (image.extent(), plan.kernel());
     ensure!(from.len() == to.len(), "the extent {from} became {to}");
     match image.placement() {
         Placement::Fixed => ensure!(from == to, "a fixed image moved from {from} to {to}"),
-        Placement::Relocatable(rule) => ensure!(
-            rule.min <= to.start() && to.end() <= rule.max && to.start() % rule.align == rule.align_offset,
-            "{to} breaks {rule:?}"
-        ),
+        Placement::Relocatable(rule) => {
+            ensure!(
+                rule.min <= to.start()
+                    && to.end() <= rule.max
+                    && to.start() % rule.align == rule.align_offset,
+                "{to} breaks {rule:?}"
+            );
+            let base = to.start().checked_sub(rule.base_offset);
+            ensure!(
+                base.is_some_and(|base| rule.base_offset == 0 || is_ram(map, base, base + 1)),
+                "the base of {to} is not RAM: {rule:?}"
+            );
+        }
     }
     let mut found: Vec<_> = plan.loads().iter().filter(|load| load.is_kernel()).collect();
     for segment in image.segments() {
@@ -158,7 +167,7 @@ fn kernel(image: &KernelImage, plan: &BootPlan) -> Result<(), String> {
 /// If the plan moves the kernel past the end of the address space.
 pub fn plan(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
     loads(request, plan.loads(), plan.kernel())?;
-    kernel(request.image, plan)?;
+    kernel(request.image, plan, &request.machine.memory)?;
     ensure!(
         plan.memory() == &request.machine.memory,
         "the guest gets another memory map"

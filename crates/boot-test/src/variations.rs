@@ -51,7 +51,7 @@ fn ranges_do_not_depend_on_the_line(
     let with_room = request.with_cmdline_capacity(request.cmdline.encoded_len() + 10);
     let mut without_line = with_room;
     let empty = Cmdline::new();
-    without_line.cmdline = &empty;
+    without_line.cmdline = (&empty).into();
     match (protocol.plan(&with_room), protocol.plan(&without_line)) {
         (Ok(long), Ok(short)) => {
             let (long, short) = (ranges(&long), ranges(&short));

@@ -163,6 +163,7 @@ fn image_builder(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<Option<
         let align = 1 << u.int_in_range(0..=25u8)?;
         let constraints = Constraints::aligned(align)
             .with_align_offset(u64::from(one_in(u, 8)?) * (number(u, 20)? % align))
+            .with_base_offset(u64::from(one_in(u, 8)?) * number(u, 24)?)
             .between(
                 u64::from(one_in(u, 4)?) * number(u, 40)?,
                 if one_in(u, 4)? { number(u, 48)? } else { u64::MAX },

@@ -8,6 +8,7 @@ use crate::encoding::Class;
 use crate::error::{ElfError, Unsupported, ValidValues};
 use crate::file::ElfFile;
 use crate::header::field;
+use crate::near_miss;
 use crate::pvh::PvhNotes;
 use crate::raw;
 use crate::segments::LoadSegments;
@@ -63,6 +64,9 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     let mut builder = ImageBuilder::new(NAME, arch, encoding.endian, file.source().len());
     for (_, segment) in segments {
         builder = builder.segment(segment.source, segment.range);
+    }
+    if arch == Arch::X86_64 && pvh.entry().is_none() {
+        builder = near_miss::warn(file, builder)?;
     }
     if let Some(addr) = entry {
         builder = builder.entry(abi, addr);

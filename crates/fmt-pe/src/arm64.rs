@@ -110,7 +110,8 @@ impl Arm64Image {
         &self.header
     }
 
-    /// Distance of the image from a 2 MiB boundary in bytes: `text_offset`, or 0x80000 if `image_size` is zero.
+    /// Distance of the image from its base, a 2 MiB boundary in RAM, in bytes: `text_offset`, or 0x80000 if `image_size` is
+    /// zero.
     #[must_use]
     pub fn text_offset(&self) -> u64 {
         self.text_offset
@@ -190,12 +191,15 @@ fn metadata(header: &Arm64Header) -> ImageMetadata {
     ImageMetadata::new(page_size, flags & arm64_flags::PLACED_ANYWHERE != 0)
 }
 
-/// Constraints on the start of the image: `text_offset` bytes from a 2 MiB boundary (booting.rst, "Call the kernel image").
+/// Constraints on the start of the image: "text_offset bytes from a 2MB aligned base address anywhere in usable system RAM"
+/// (booting.rst, "Call the kernel image"). A `text_offset` may be larger than 2 MiB; the memory between base and image has no
+/// meaning for the kernel.
 ///
-/// The boundary may lie below RAM, but not below address zero. A planner takes the lowest address, so a kernel that must be
-/// near the start of RAM is placed there.
+/// A planner takes the lowest address, so the base of a kernel without bit 3 of `flags` is as near to the start of RAM as
+/// possible.
 fn constraints(text_offset: u64) -> Constraints {
     Constraints::aligned(raw::BASE_ALIGN)
         .with_align_offset(text_offset.checked_rem(raw::BASE_ALIGN).unwrap_or(0))
+        .with_base_offset(text_offset)
         .between(text_offset, raw::ARM64_MAX)
 }

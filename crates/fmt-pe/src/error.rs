@@ -1,11 +1,13 @@
-//! Errors of the `Image`, zboot and gzip parsers.
+//! Errors of the `Image` and zboot parsers.
+
+use core::fmt;
 
 use boot_core::{Codec, FormatErrorKind, ImageError, ReadError, SourceRange};
 
 use crate::pe::{self, Machine};
 use crate::raw::HEADER_LEN;
 
-/// Error of the `Image`, zboot and gzip parsers.
+/// Error of the `Image` and zboot parsers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinuxImageError {
@@ -115,8 +117,11 @@ pub enum Unsupported {
     Riscv32,
     /// EFI zboot image: an EFI application that decompresses and starts a kernel.
     #[error(
-        "the file is an EFI zboot image for {machine}, which only UEFI firmware can run; decompress the kernel at bytes {payload} ({}) and boot it",
-        .codec.map_or("unknown codec", Codec::name)
+        "the file is an EFI zboot image for {machine}, which only UEFI firmware can run; extract the kernel with \"tail -c +{} FILE | head -c {}{} > OUTPUT\" and boot OUTPUT{}",
+        .payload.offset().saturating_add(1),
+        .payload.len(),
+        Decompress(*.codec),
+        if .codec.is_none() { ", decompressed: its compression is unknown" } else { "" }
     )]
     Zboot {
         /// Machine type.
@@ -126,7 +131,16 @@ pub enum Unsupported {
         /// File range of the compressed kernel.
         payload: SourceRange,
     },
-    /// gzip file.
-    #[error("the file is compressed with gzip; decompress it with \"gunzip\" and boot the result")]
-    Gzip,
+}
+
+/// The rest of a command line that decompresses its input; empty if there is nothing to decompress or the codec is unknown.
+struct Decompress(Option<Codec>);
+
+impl fmt::Display for Decompress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.and_then(Codec::decompress_command) {
+            Some(command) => write!(f, " | {command}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -17,7 +17,6 @@ extern crate alloc;
 
 mod arm64;
 mod error;
-mod gzip;
 mod linux_image;
 pub mod pe;
 mod plugin;
@@ -29,8 +28,7 @@ mod zboot;
 pub use arm64::Arm64Image;
 pub use error::{LinuxImageError, Malformed, Unsupported};
 pub use plugin::{
-    ARM64_IMAGE, Arm64ImageFormat, FORMATS, GZIP, GzipFormat, PE, PeFormat, RISCV_IMAGE, RiscvImageFormat,
-    ZBOOT, ZbootFormat,
+    ARM64_IMAGE, Arm64ImageFormat, FORMATS, PE, PeFormat, RISCV_IMAGE, RiscvImageFormat, ZBOOT, ZbootFormat,
 };
 pub use riscv::RiscvImage;
 pub use warning::Warning;

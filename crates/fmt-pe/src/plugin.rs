@@ -4,7 +4,6 @@ use boot_core::{ByteSource, FormatError, KernelFormat, KernelImage, Priority, Si
 
 use crate::arm64::{self, Arm64Image};
 use crate::error::{LinuxImageError, Unsupported};
-use crate::gzip::is_gzip;
 use crate::pe::{self, PeError, PeFile};
 use crate::riscv::{self, RiscvImage};
 use crate::zboot::ZbootImage;
@@ -13,7 +12,7 @@ use crate::zboot::ZbootImage;
 const BEFORE_PE: Priority = Priority::new(Priority::SPECIFIC.value() + 10);
 
 /// All formats of this crate, for the list of formats of [`boot_core::detect`].
-pub const FORMATS: [&dyn KernelFormat; 5] = [&ARM64_IMAGE, &RISCV_IMAGE, &ZBOOT, &GZIP, &PE];
+pub const FORMATS: [&dyn KernelFormat; 4] = [&ARM64_IMAGE, &RISCV_IMAGE, &ZBOOT, &PE];
 
 /// The arm64 `Image` format.
 pub const ARM64_IMAGE: Arm64ImageFormat = Arm64ImageFormat;
@@ -23,9 +22,6 @@ pub const RISCV_IMAGE: RiscvImageFormat = RiscvImageFormat;
 
 /// The EFI zboot format: recognised and refused as unsupported.
 pub const ZBOOT: ZbootFormat = ZbootFormat;
-
-/// The gzip format: recognised and refused as unsupported.
-pub const GZIP: GzipFormat = GzipFormat;
 
 /// The PE format, for files that no other format recognises: refused as unsupported, with the kind of file.
 pub const PE: PeFormat = PeFormat;
@@ -41,10 +37,6 @@ pub struct RiscvImageFormat;
 /// Plugin of the EFI zboot format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ZbootFormat;
-
-/// Plugin of the gzip format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GzipFormat;
 
 /// Plugin of the PE format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,11 +55,6 @@ impl RiscvImageFormat {
 impl ZbootFormat {
     /// Name of the format: `efi-zboot`.
     pub const NAME: &'static str = "efi-zboot";
-}
-
-impl GzipFormat {
-    /// Name of the format: `gzip`.
-    pub const NAME: &'static str = "gzip";
 }
 
 impl PeFormat {
@@ -129,21 +116,6 @@ impl KernelFormat for ZbootFormat {
     }
 }
 
-impl KernelFormat for GzipFormat {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn parse(&self, source: &dyn ByteSource) -> Result<Option<KernelImage>, FormatError> {
-        let error = match is_gzip(source) {
-            Ok(false) => return Ok(None),
-            Ok(true) => Unsupported::Gzip.into(),
-            Err(error) => error.into(),
-        };
-        Err(format_error(Self::NAME, error))
-    }
-}
-
 impl KernelFormat for PeFormat {
     fn name(&self) -> &'static str {
         Self::NAME
@@ -182,11 +154,10 @@ fn format_error(format: &'static str, error: LinuxImageError) -> FormatError {
 mod registered {
     use boot_core::registry::Format;
 
-    use super::{ARM64_IMAGE, GZIP, PE, RISCV_IMAGE, ZBOOT};
+    use super::{ARM64_IMAGE, PE, RISCV_IMAGE, ZBOOT};
 
     inventory::submit! { Format(&ARM64_IMAGE) }
     inventory::submit! { Format(&RISCV_IMAGE) }
     inventory::submit! { Format(&ZBOOT) }
-    inventory::submit! { Format(&GZIP) }
     inventory::submit! { Format(&PE) }
 }

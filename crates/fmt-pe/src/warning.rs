@@ -68,7 +68,7 @@ impl fmt::Display for Warning {
             ),
             Self::LargeTextOffset { found } => write!(
                 f,
-                "text_offset at 0x8 is {found:#x}; it is relative to a 2 MiB boundary, and the Linux build does not allow 0x200000 or more"
+                "text_offset at 0x8 is {found:#x}; the Linux build does not allow 0x200000 or more; the image goes to that offset from a 2 MiB boundary in RAM"
             ),
             Self::UnknownFlags(bits) => {
                 write!(f, "flags at 0x18 has unknown bits, {bits:#x}; they are ignored")

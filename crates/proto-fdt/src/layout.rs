@@ -21,8 +21,9 @@ pub(crate) trait Layout {
     /// The windows for the initrd, in order of preference. No window if `kernel` itself violates the rule.
     fn initrd(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
 
-    /// The windows for the device tree, in order of preference. The caller sets the alignment.
-    fn device_tree(&self, machine: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2];
+    /// The windows for the device tree, in order of preference. The caller sets the alignment. `base` is the 2 MiB boundary
+    /// below the kernel that its image is relative to.
+    fn device_tree(&self, machine: &Machine, base: u64) -> [Option<Constraints>; 2];
 }
 
 /// Page-aligned, from `min` up to `max` (exclusive).
@@ -55,12 +56,10 @@ impl Layout for Arm64 {
         [Some(upward).filter(covers), downward.filter(covers)]
     }
 
-    /// Kernels before 4.2 need the tree within 512 MiB of the 2 MiB boundary below the image; later ones accept any
-    /// address.
-    fn device_tree(&self, _: &Machine, kernel: GuestRange) -> [Option<Constraints>; 2] {
-        let first = arith::align_down(kernel.start(), 2 * MIB);
+    /// Kernels before 4.2 need the tree within 512 MiB of the base (`__vet_fdt` of `head.S`); later ones accept any address.
+    fn device_tree(&self, _: &Machine, base: u64) -> [Option<Constraints>; 2] {
         [
-            Some(pages(first, first.saturating_add(512 * MIB))),
+            Some(pages(base, base.saturating_add(512 * MIB))),
             Some(Constraints::NONE),
         ]
     }
@@ -110,7 +109,7 @@ impl Layout for Riscv64 {
         [Some(Self::mapped(machine)), None]
     }
 
-    fn device_tree(&self, machine: &Machine, _: GuestRange) -> [Option<Constraints>; 2] {
+    fn device_tree(&self, machine: &Machine, _: u64) -> [Option<Constraints>; 2] {
         [Some(Self::mapped(machine)), None]
     }
 }
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn arm64_trees_are_near_the_kernel_if_possible() {
-        let windows = Arm64.device_tree(&machine(Arch::Aarch64, GIB), range(GIB + 3 * MIB, MIB));
+        let windows = Arm64.device_tree(&machine(Arch::Aarch64, GIB), GIB + 2 * MIB);
         let near = (GIB + 2 * MIB, GIB + 514 * MIB);
         assert_eq!(bounds(windows), [Some(near), Some((0, u64::MAX))]);
     }
@@ -189,7 +188,10 @@ mod tests {
             assert_eq!(Riscv64.kernel(&machine, EntryAbi::ELF64).align, 1);
             let kernel = range(2 * GIB, GIB);
             assert_eq!(bounds(Riscv64.initrd(&machine, kernel)), [mapped, None]);
-            assert_eq!(bounds(Riscv64.device_tree(&machine, kernel)), [mapped, None]);
+            assert_eq!(
+                bounds(Riscv64.device_tree(&machine, kernel.start())),
+                [mapped, None]
+            );
         };
         check(&[], 128 * GIB);
         check(&[MmuType::Sv39], 128 * GIB);

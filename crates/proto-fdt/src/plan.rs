@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 
 use boot_core::{
-    BootFile, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, Machine, PlacedAdditional, PlacedKernel, PlacementError, PlanBuilder,
-    PlanError, RamAllocator, RegionKind, arith, protocol,
+    BootFile, BootPlan, BootProtocol, BootRequest, CmdlineRef, Constraints, CpuState, EntryAbi, GuestRange,
+    IncompatibleImage, KernelImage, Machine, PlacedAdditional, PlacedKernel, Placement, PlacementError,
+    PlanBuilder, PlanError, RamAllocator, RegionKind, arith, protocol,
 };
 use boot_linux::arm64::ImageMetadata;
 
@@ -103,7 +103,8 @@ pub(crate) fn plan(
         });
     }
 
-    let lowest = lowest_usable(image, &kernel);
+    let base = base(image, &kernel);
+    let lowest = if is_bounded(image) { base } else { 0 };
     let used: Vec<_> = kernel
         .occupied_ranges()
         .iter()
@@ -124,7 +125,7 @@ pub(crate) fn plan(
         }
     };
     let initrd_range = initrd.map(|(range, _)| range);
-    let windows = not_below(parameters.layout.device_tree(machine, kernel.extent()), lowest);
+    let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
     let used: Vec<_> = used.into_iter().chain(initrd_range).collect();
     let (dtb_range, dtb_constraints) = place_device_tree(request, len, windows, &used, &reserved)?;
     let dtb = contents.build(&bootargs, initrd_range)?;
@@ -161,7 +162,7 @@ fn protocol_error(protocol: &'static str, error: impl Error + Send + Sync + 'sta
 }
 
 /// The value of `bootargs`, empty for an empty command line.
-fn bootargs(cmdline: &Cmdline, max: usize) -> Result<Vec<u8>, PlanError> {
+fn bootargs(cmdline: CmdlineRef<'_>, max: usize) -> Result<Vec<u8>, PlanError> {
     if cmdline.is_empty() {
         Ok(Vec::new())
     } else {
@@ -228,17 +229,22 @@ const BLOCK_SIZE: u64 = 0x20_0000;
 /// `no-map` for memory in these pages (`arm64_memblock_init`, `early_init_dt_reserve_memory`).
 const MAX_PAGE_SIZE: u64 = 0x1_0000;
 
-/// The lowest address that the kernel can use: the 2 MiB boundary at or below its start for an arm64 `Image` with a clear bit
-/// 3 of `flags`, which has no linear mapping below (arm64 booting.rst); 0 for other kernels.
-fn lowest_usable(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
-    let is_bounded = image
+/// The 2 MiB boundary that the image is relative to: `text_offset` bytes below an arm64 `Image`, and the one at or below other
+/// kernels.
+fn base(image: &KernelImage, kernel: &PlacedKernel) -> u64 {
+    let offset = match image.placement() {
+        Placement::Relocatable(rule) => rule.base_offset,
+        Placement::Fixed => 0,
+    };
+    arith::align_down(kernel.extent().start().saturating_sub(offset), BLOCK_SIZE)
+}
+
+/// Whether the kernel cannot use memory below its base: an arm64 `Image` with a clear bit 3 of `flags`, which has no linear
+/// mapping there (arm64 booting.rst).
+fn is_bounded(image: &KernelImage) -> bool {
+    image
         .metadata::<ImageMetadata>()
-        .is_some_and(|metadata| !metadata.is_placed_anywhere);
-    if is_bounded {
-        arith::align_down(kernel.extent().start(), BLOCK_SIZE)
-    } else {
-        0
-    }
+        .is_some_and(|metadata| !metadata.is_placed_anywhere)
 }
 
 /// Whether RAM contains a block boundary below `addr`, where a smaller kernel could start.

@@ -75,6 +75,72 @@ fn a_riscv64_image_goes_to_its_offset_from_the_start_of_ram() {
     check(2 * MIB, 255 * MIB, None, RAM_BASE);
 }
 
+/// An arm64 `Image` with this `text_offset` that needs 4 MiB.
+fn arm64_image(text_offset: u64, is_placed_anywhere: bool) -> KernelImage {
+    let constraints = Constraints::aligned(2 * MIB)
+        .with_align_offset(text_offset % (2 * MIB))
+        .with_base_offset(text_offset);
+    image(Arch::Aarch64, EntryAbi::ARM64_IMAGE, text_offset, 4 * MIB)
+        .placement(Placement::Relocatable(constraints))
+        .metadata(ImageMetadata::new(Some(4096), is_placed_anywhere))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn an_arm64_image_goes_to_its_offset_from_a_boundary_in_ram() {
+    let check = |text_offset, no_ram: Option<GuestRange>, expected: u64| {
+        for is_placed_anywhere in [false, true] {
+            let mut machine = arm64_machine();
+            if let Some(range) = no_ram {
+                machine.memory.reserve(range, RegionKind::Reserved).unwrap();
+            }
+            let plan = plan(&machine, &arm64_image(text_offset, is_placed_anywhere), 0x1000).unwrap();
+            let found = plan.kernel().start();
+            assert_eq!(found, RAM_BASE + expected, "{text_offset:#x} {no_ram:?}");
+        }
+    };
+    check(0x8_0000, None, 0x8_0000);
+    check(2 * MIB, None, 2 * MIB);
+    check(0x108_0000, None, 0x108_0000);
+    // RAM begins between two boundaries: the base is the next one.
+    let start = Some(range(RAM_BASE, 0x1000));
+    check(0, start, 2 * MIB);
+    check(0x8_0000, start, 2 * MIB + 0x8_0000);
+    check(2 * MIB, start, 4 * MIB);
+    check(0x108_0000, start, 2 * MIB + 0x108_0000);
+    // The memory between the base and the image need not be RAM.
+    let middle = Some(range(RAM_BASE + 4 * MIB, 8 * MIB));
+    check(0x108_0000, middle, 0x108_0000);
+    // The image does not fit at its offset from the first boundaries.
+    let there = Some(range(RAM_BASE + 16 * MIB, 2 * MIB));
+    check(0x108_0000, there, 18 * MIB + 0x8_0000);
+}
+
+#[test]
+fn the_memory_between_base_and_image_is_used() {
+    let mut machine = arm64_machine();
+    // 24 MiB of RAM, of which the kernel takes the last 4.
+    machine
+        .memory
+        .reserve(range(RAM_BASE + 24 * MIB, 232 * MIB), RegionKind::Reserved)
+        .unwrap();
+    // Firmware at the base, as on a Raspberry Pi: the address is still RAM.
+    machine.platform.reserved_memory = vec![ReservedMemory::new("firmware", range(RAM_BASE, 0x1000))];
+    let plan = plan(&machine, &arm64_image(20 * MIB, false), 8 * MIB).unwrap();
+    assert_eq!(plan.kernel().start(), RAM_BASE + 20 * MIB);
+    assert!(load(&plan, "initrd").end() <= plan.kernel().start());
+    assert!(load(&plan, "device tree").end() <= plan.kernel().start());
+    assert!(plan.warnings().is_empty(), "{:?}", plan.warnings());
+}
+
+#[test]
+fn the_device_tree_is_near_the_base_of_an_old_kernel() {
+    let machine = virt::arm64_machine(2048 * MIB, NonZeroU32::MIN, Gic::V3).unwrap();
+    let plan = plan(&machine, &arm64_image(256 * MIB, false), 0).unwrap();
+    assert!(load(&plan, "device tree").end() <= RAM_BASE + 512 * MIB);
+}
+
 #[test]
 fn nothing_is_below_an_arm64_image_that_must_be_near_the_start_of_ram() {
     let machine = || {

@@ -1,5 +1,6 @@
 //! Command line of `vmboot`.
 
+pub(crate) mod advice;
 pub(crate) mod boot;
 pub(crate) mod file;
 pub(crate) mod inspect;

@@ -3,8 +3,6 @@
 
 mod cli;
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,19 +16,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("vmboot: {}", chain(&*error));
+        eprintln!("vmboot: {}", cli::result::chain(&*error));
         ExitCode::FAILURE
     })
-}
-
-/// The messages of an error and its sources, separated by colons.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

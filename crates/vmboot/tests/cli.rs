@@ -118,7 +118,7 @@ fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
     let output = vmboot(&["plan", "--memory", "512M", path]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("not all of that is RAM"),
+        stderr(&output).contains("the machine has no memory at 0x20000000..0x401ff000"),
         "{}",
         stderr(&output)
     );

@@ -13,7 +13,6 @@ fn every_plugin_is_linked_in_the_documented_order() {
             "riscv-image",
             "multiboot",
             "elf",
-            "gzip",
             "pe"
         ]
     );

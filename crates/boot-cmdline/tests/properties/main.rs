@@ -2,7 +2,7 @@
 
 mod kernel;
 
-use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, InitArg, Param};
+use boot_cmdline::{Cmdline, CmdlineError, CmdlinePart, CmdlineRef, InitArg, Param, RawCmdline};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -35,12 +35,11 @@ fn check_invariants(cmdline: &Cmdline) -> Result<(), TestCaseError> {
     prop_assert_eq!(view.params, params, "{}", print);
     prop_assert_eq!(&view.init_args, &init_args, "{}", print);
 
-    // A parser that does not handle quotes finds at most one word `--`: the separator.
-    let separators = print.split(' ').filter(|word| *word == "--").count();
+    // At most one word is the separator, with or without quotes.
+    let is_dashes = |word: &&Vec<u8>| [&b"--"[..], b"\"--\""].contains(&word.as_slice());
+    let separators = view.words.iter().filter(is_dashes).count();
     prop_assert!(separators <= 1, "{print:?}");
     prop_assert!(separators == 1 || init_args.is_empty(), "{print:?}");
-    let real = view.words.iter().filter(|word| *word == b"--").count();
-    prop_assert_eq!(separators, real, "{}", print);
 
     let again = Cmdline::parse(&print);
     prop_assert_eq!(again.as_ref(), Ok(cmdline), "{}", print);
@@ -92,11 +91,8 @@ fn check_refusal(line: &str, error: &CmdlineError) -> Result<(), TestCaseError> 
             part: CmdlinePart::Line,
             offset,
         } => {
-            prop_assert!(
-                line[offset..].trim_start_matches('"').starts_with("--"),
-                "{offset}"
-            );
-            prop_assert!(line.contains('"'));
+            prop_assert!(line[offset..].starts_with("\"--\""), "{offset}");
+            prop_assert!(!quoted_at(offset));
         }
         CmdlineError::SecondSeparator { offset } => {
             prop_assert!(line[offset..].starts_with("--"));
@@ -152,14 +148,6 @@ fn is_legal_text(text: &str) -> bool {
 fn is_legal_key(key: &str) -> bool {
     let cuts = |c: char| matches!(c, ' ' | '=') || c.to_string().as_bytes().contains(&0xa0);
     is_legal_text(key) && !key.is_empty() && key != "--" && !key.chars().any(cuts)
-}
-
-fn has_lone_dashes(text: &str) -> bool {
-    text.split(' ').any(|word| word == "--")
-}
-
-fn is_legal_value(value: &str) -> bool {
-    is_legal_text(value) && (value == "--" || !has_lone_dashes(value))
 }
 
 fn key() -> impl Strategy<Value = String> {
@@ -240,7 +228,7 @@ proptest! {
     ) {
         let before = Cmdline::parse(&line).unwrap();
         let mut cmdline = before.clone();
-        let legal = is_legal_key(&key) && value.as_deref().is_none_or(is_legal_value);
+        let legal = is_legal_key(&key) && value.as_deref().is_none_or(is_legal_text);
         let accepted = match &value {
             Some(value) => cmdline.insert(&key, value).is_ok(),
             None => cmdline.insert_flag(&key).is_ok(),
@@ -252,7 +240,7 @@ proptest! {
         } else {
             prop_assert_eq!(&cmdline, &before);
         }
-        let legal_arg = is_legal_text(&arg) && !has_lone_dashes(&arg);
+        let legal_arg = is_legal_text(&arg) && arg != "--";
         prop_assert_eq!(cmdline.insert_init_arg(&arg).is_ok(), legal_arg, "{:?}", arg);
         if legal_arg {
             args.push(arg.into_bytes());
@@ -326,5 +314,43 @@ proptest! {
         prop_assert_eq!(args, [first.init_args(), second.init_args()].concat());
         check_invariants(&merged)?;
         prop_assert!(!merged.to_string().split(' ').any(|word| word == "--"));
+    }
+
+    #[test]
+    fn raw_lines_keep_every_byte_but_nul(line in vec(any::<u8>(), 0..24), max in 0..32_usize) {
+        match RawCmdline::from_bytes(line.clone()) {
+            Ok(raw) => {
+                prop_assert_eq!(raw.as_bytes(), &line);
+                prop_assert_eq!((raw.encoded_len(), raw.is_empty()), (line.len(), line.is_empty()));
+                prop_assert_eq!(raw.to_string(), String::from_utf8_lossy(&line));
+                prop_assert_eq!(Cmdline::try_from(&raw), Cmdline::from_bytes(&line));
+                let expected = if line.len() > max {
+                    Err(CmdlineError::TooLong { len: line.len(), max })
+                } else {
+                    Ok([&line[..], &[0]].concat())
+                };
+                prop_assert_eq!(raw.check_len(max), expected.clone().map(|_| ()));
+                prop_assert_eq!(raw.to_bytes(max), expected);
+            }
+            Err(error) => {
+                let offset = line.iter().position(|byte| *byte == 0).unwrap();
+                prop_assert_eq!(error, CmdlineError::Nul { offset });
+            }
+        }
+    }
+
+    #[test]
+    fn both_forms_of_a_line_are_the_same_to_a_protocol(line in legal_line(), max in 0..64_usize) {
+        let cmdline = Cmdline::parse(&line).unwrap();
+        let raw = RawCmdline::from(cmdline.clone());
+        prop_assert_eq!(raw.as_bytes().to_vec(), cmdline.to_string().into_bytes());
+        let forms = [CmdlineRef::from(&cmdline), CmdlineRef::from(&raw)];
+        for form in forms {
+            prop_assert_eq!(form.is_empty(), cmdline.is_empty());
+            prop_assert_eq!(form.encoded_len(), cmdline.encoded_len());
+            prop_assert_eq!(form.to_string(), cmdline.to_string());
+            prop_assert_eq!(form.check_len(max), cmdline.check_len(max));
+            prop_assert_eq!(form.to_bytes(max), cmdline.to_bytes(max));
+        }
     }
 }

@@ -45,6 +45,21 @@ impl Codec {
         }
     }
 
+    /// The command that decompresses its standard input to its standard output. `None` for [`Codec::Stored`].
+    #[must_use]
+    pub const fn decompress_command(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Stored => return None,
+            Self::Gzip => "gzip -dc",
+            Self::Bzip2 => "bzip2 -dc",
+            Self::Lzma => "xz --format=lzma -dc",
+            Self::Xz => "xz -dc",
+            Self::Lzo => "lzop -dc",
+            Self::Lz4Legacy | Self::Lz4Frame => "lz4 -dc",
+            Self::Zstd => "zstd -dc",
+        })
+    }
+
     /// The codec whose magic number is at the start of `bytes`: at most six bytes. [`Codec::Stored`] for an ELF file,
     /// `None` where no magic number is known.
     #[must_use]
@@ -133,6 +148,8 @@ mod tests {
         check(b"\x28\xb5\x2f\xfd", Codec::Zstd, "zstd");
         check(b"\x7fELF", Codec::Stored, "stored");
         assert_eq!(Codec::detect(b""), None);
+        assert_eq!(Codec::Stored.decompress_command(), None);
+        assert_eq!(Codec::Lz4Legacy.decompress_command(), Some("lz4 -dc"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{PlacementError, RamAllocator};
+use super::{Obstacle, PlacementError, RamAllocator};
 use crate::request::AdditionalPlace;
 use crate::{AdditionalLoad, Constraints, GuestRange, MemoryMap, RegionKind};
 
@@ -66,7 +66,12 @@ pub(super) fn reserve_fixed(
             let (label, kind) = (load.label, load.kind);
             let is_ram = allocator.map().is_ram(range);
             if kind == RegionKind::Ram && !is_ram {
-                return Err(PlacementError::NotRam { label, range });
+                let obstacle = Obstacle::first(allocator.map(), range);
+                return Err(PlacementError::NotRam {
+                    label,
+                    range,
+                    obstacle,
+                });
             }
             if !is_ram && !allocator.map().is_kind(range, kind) {
                 return Err(PlacementError::WrongRegion { label, range, kind });
@@ -160,7 +165,7 @@ mod tests {
         };
         check(
             &[load.at(0xf_0000)],
-            "the tables must be at 0xf0000..0xf1000, but not all of that is RAM; change the machine's memory",
+            "the tables must be at 0xf0000..0xf1000, but the range 0xa0000..0x100000 of the memory map is reserved",
         );
         check(
             &[load.at(0xf_0000).in_region(RegionKind::AcpiNvs)],

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{PlacementError, RamAllocator};
+use super::{Obstacle, PlacementError, RamAllocator};
 use crate::image::EntryAbi;
 use crate::{GuestRange, KernelImage, Placement, Segment};
 
@@ -89,7 +89,7 @@ impl PlacedKernel {
             return None;
         }
         match image.placement() {
-            Placement::Relocatable(rule) if rule.allows(range) => {
+            Placement::Relocatable(rule) if rule.allows_in(range, allocator.map()) => {
                 let placed = Self::at(image, base)?;
                 allocator.reserve(KERNEL_LABEL, range).ok()?;
                 Some(placed)
@@ -190,6 +190,7 @@ fn no_address(range: GuestRange) -> PlacementError {
     PlacementError::NotRam {
         label: KERNEL_LABEL,
         range,
+        obstacle: Obstacle::NoMemory(range),
     }
 }
 

@@ -310,7 +310,7 @@ impl PlanBuilder {
                 _ => {}
             }
         }
-        if !kernel_constraints.allows(plan.kernel) {
+        if !kernel_constraints.allows_in(plan.kernel, &machine) {
             return Err(ValidationError::Constraints {
                 label: KERNEL_LABEL.into(),
                 range: plan.kernel,
@@ -353,7 +353,7 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
     if kind != RegionKind::Ram && !plan.memory.is_kind(range, kind) {
         return Err(ValidationError::WrongRegion { label, range, kind });
     }
-    if !constraints.allows(range) {
+    if !constraints.allows_in(range, machine) {
         return Err(ValidationError::Constraints {
             label,
             range,

@@ -330,15 +330,19 @@ fn image(u: &mut Unstructured<'_>, machine: &Machine) -> Result<KernelImage> {
     };
     let builder = ImageBuilder::new("test", arch, endian, file);
     let range = |start, len| GuestRange::new(start, len).unwrap();
-    let relocatable = |align, align_offset| {
-        Placement::Relocatable(Constraints::aligned(align).with_align_offset(align_offset))
+    let relocatable = |align: u64, offset: u64| {
+        let constraints = Constraints::aligned(align).with_align_offset(offset % align);
+        Placement::Relocatable(constraints.with_base_offset(offset))
     };
     let whole = SourceRange::whole(file);
     let builder = match (u.int_in_range(0..=3u8)?, arch) {
         (0 | 1, Arch::Aarch64) => builder
             .segment(whole, range(0, file))
             .extent(range(0, memory))
-            .placement(relocatable(2 * MIB, pick(u, &[0, 0, 0x8_0000, 0x1000])?))
+            .placement(relocatable(
+                2 * MIB,
+                pick(u, &[0, 0, 0x8_0000, 0x1000, 2 * MIB, 0x108_0000])?,
+            ))
             .entry(EntryAbi::ARM64_IMAGE, 0),
         (0 | 1, _) => builder
             .segment(whole, range(0, file))

@@ -2,6 +2,7 @@
 
 mod elf_writer;
 mod headers_and_notes;
+mod near_miss;
 mod parse;
 mod properties;
 mod pvh;

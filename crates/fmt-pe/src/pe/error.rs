@@ -214,7 +214,7 @@ pub enum Unsupported {
     },
     /// Unified kernel image: an EFI application that contains a kernel, its command line and an initrd.
     #[error(
-        "the file is a unified kernel image for {machine}, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy --dump-section .linux=FILE\" and boot it"
+        "the file is a unified kernel image for {machine}, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT"
     )]
     UnifiedKernelImage {
         /// Machine type.

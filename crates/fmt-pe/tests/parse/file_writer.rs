@@ -175,11 +175,6 @@ impl File {
             .u32(0x3c, 0x80)
             .bytes(0x40, &pe[0x40..PE_LEN])
     }
-
-    /// An `Image.gz`.
-    pub(crate) fn gzip() -> Self {
-        Self(b"\x1f\x8b\x08\x08\0\0\0\0\x02\x03Image\0\x03\0\0\0\0\0\0\0\0\0".to_vec())
-    }
 }
 
 impl Fields for File {
@@ -188,7 +183,7 @@ impl Fields for File {
     }
 }
 
-/// One `Image`, zboot or gzip file of every kind that the parsers handle differently, with a name.
+/// One `Image` or zboot file of every kind that the parsers handle differently, with a name.
 pub(crate) fn image_samples() -> Vec<(&'static str, Vec<u8>)> {
     let kinds = [
         ("arm64", File::arm64()),
@@ -209,7 +204,6 @@ pub(crate) fn image_samples() -> Vec<(&'static str, Vec<u8>)> {
         ("riscv32", File::riscv().efi_stub(0x5032)),
         ("zboot", File::zboot()),
         ("zboot-zstd", File::zboot().bytes(0x18, b"zstd22\0")),
-        ("gzip", File::gzip()),
     ];
     kinds
         .into_iter()

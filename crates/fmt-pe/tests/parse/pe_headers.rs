@@ -429,7 +429,7 @@ fn programs() {
     );
     check(
         File::pe().section(offset::DATA, ".linux", [0x1000, 0x2000, 0x200, 0x400], 0),
-        "unsupported pe: the file is a unified kernel image for arm64, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy --dump-section .linux=FILE\" and boot it",
+        "unsupported pe: the file is a unified kernel image for arm64, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT",
     );
     check(
         File::pe().u16(offset::SUBSYSTEM, 3).u16(offset::MACHINE, 0x8664),

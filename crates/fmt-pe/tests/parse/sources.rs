@@ -4,7 +4,7 @@ use boot_core::FormatErrorKind::{Malformed, Read, Unsupported};
 use boot_core::{ByteSource, KernelFormat, ReadError, ReadErrorKind, SizedSource, detect};
 use fmt_pe::pe::{PeError, PeFile};
 use fmt_pe::{
-    ARM64_IMAGE, Arm64Image, FORMATS, GZIP, LinuxImageError, PE, RISCV_IMAGE, RiscvImage, ZBOOT, ZbootImage,
+    ARM64_IMAGE, Arm64Image, FORMATS, LinuxImageError, PE, RISCV_IMAGE, RiscvImage, ZBOOT, ZbootImage,
 };
 use fmt_test::{Fields, TestSource};
 
@@ -123,7 +123,7 @@ fn a_huge_file_is_not_read() {
 fn every_sample_is_accepted_or_refused() {
     for (name, file) in image_samples() {
         let is_accepted = image_invariants::check_all(&file);
-        assert_eq!(is_accepted, !matches!(name, "gzip" | "riscv32"), "{name}");
+        assert_eq!(is_accepted, name != "riscv32", "{name}");
         pe_invariants::check(&file);
     }
     for (name, file) in pe_samples() {
@@ -133,11 +133,10 @@ fn every_sample_is_accepted_or_refused() {
 
 #[test]
 fn the_plugins_return_the_images_and_errors_of_the_parsers() {
-    let plugins: [(&dyn KernelFormat, &str, u32); 5] = [
+    let plugins: [(&dyn KernelFormat, &str, u32); 4] = [
         (&ARM64_IMAGE, "arm64-image", 60),
         (&RISCV_IMAGE, "riscv-image", 60),
         (&ZBOOT, "efi-zboot", 60),
-        (&GZIP, "gzip", 100),
         (&PE, "pe", 100),
     ];
     for (i, (plugin, name, priority)) in plugins.into_iter().enumerate() {
@@ -174,12 +173,6 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
         "the file is an EFI zboot image",
     );
     check(
-        &GZIP,
-        &File::gzip().build(),
-        Unsupported,
-        "the file is compressed with gzip",
-    );
-    check(
         &PE,
         &File::pe().u16(offset::MAGIC, 0).build(),
         Malformed,
@@ -204,5 +197,5 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
 fn the_formats_are_registered() {
     let formats = boot_core::registry::formats().unwrap();
     let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
-    assert_eq!(names, ["arm64-image", "efi-zboot", "riscv-image", "gzip", "pe"]);
+    assert_eq!(names, ["arm64-image", "efi-zboot", "riscv-image", "pe"]);
 }

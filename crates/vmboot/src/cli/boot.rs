@@ -1,16 +1,19 @@
 //! Boot options of `plan` and `run`: files, machine and plan.
 
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroU64;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, KernelImage, Machine, Module, Sources,
-    protocol,
+    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, EntryAbi, KernelImage,
+    Machine, Module, RawCmdline, Sources, protocol,
 };
 
+use super::advice::placement_advice;
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
 
@@ -24,15 +27,18 @@ pub(crate) struct BootArgs {
     protocol: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// Kernel command line.
+    /// Kernel command line. It follows the rules of Linux for Linux guests; others get it unchanged.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
-    cmdline: String,
+    cmdline: OsString,
+    /// Pass the command line to every guest unchanged, also if Linux may misread it.
+    #[arg(long)]
+    raw_cmdline: bool,
     /// Initrd.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
     #[arg(long = "module", value_name = "FILE[,LINE]")]
-    modules: Vec<String>,
+    modules: Vec<OsString>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
@@ -46,6 +52,8 @@ const DTB_MAX: u64 = 2 << 20;
 enum BootError {
     #[error("unknown protocol `{name}`; known protocols: {known}")]
     UnknownProtocol { name: String, known: String },
+    #[error("the command line does not follow the rules of Linux; --raw-cmdline passes it unchanged")]
+    Cmdline(#[from] CmdlineError),
 }
 
 /// A planned boot with its open files.
@@ -58,17 +66,19 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
-    /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for its
-    /// architecture.
+    /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
+    /// options and an architecture.
     pub(crate) fn plan(
         &self,
-        machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
+        machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
         let kernel = file::open(&self.kernel)?;
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
-        let machine = machine(image.arch())?;
-        let cmdline = Cmdline::parse(&self.cmdline)?;
+        let machine_of = |options: &MachineArgs| machine(options, image.arch());
+        let machine = machine_of(&self.machine)?;
+        let protocol = self.protocol(&image)?;
+        let cmdline = self.cmdline(is_linux(protocol, &image))?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
         let (modules, files) = self.modules()?;
@@ -76,11 +86,25 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
-        let plan = self
-            .protocol(&image)?
-            .plan(&request)
-            .inspect_err(|_| print_warnings(&image))
-            .map_err(FileError::with_path(&self.kernel))?;
+        let plan = match protocol.plan(&request) {
+            Ok(plan) => plan,
+            Err(error) => {
+                print_warnings(&image);
+                let fits = |options: &MachineArgs| {
+                    machine_of(options).is_ok_and(|machine| {
+                        let mut other = request;
+                        other.machine = &machine;
+                        protocol.plan(&other).is_ok()
+                    })
+                };
+                let advice = placement_advice(&error, &self.machine, fits);
+                let error = FileError::with_path(&self.kernel)(error);
+                return Err(match advice {
+                    Some(advice) => advice.with_error(&error).into(),
+                    None => error.into(),
+                });
+            }
+        };
         Ok(Boot {
             plan,
             machine,
@@ -90,14 +114,24 @@ impl BootArgs {
         })
     }
 
+    /// The command line, checked if the guest is Linux. Words of a checked line are separated by one space.
+    fn cmdline(&self, is_linux: bool) -> Result<RawCmdline, Box<dyn Error>> {
+        let line = self.cmdline.as_bytes();
+        if is_linux && !self.raw_cmdline {
+            let cmdline = Cmdline::from_bytes(line).map_err(BootError::Cmdline)?;
+            return Ok(cmdline.into());
+        }
+        Ok(RawCmdline::from_bytes(line)?)
+    }
+
     fn modules(&self) -> Result<(Vec<Module>, Vec<File>), Box<dyn Error>> {
         let mut modules = Vec::new();
         let mut files = Vec::new();
         for argument in &self.modules {
-            let (path, line) = argument.split_once(',').unwrap_or((argument, ""));
-            let path = Path::new(path);
+            let (path, line) = split_at_comma(argument.as_bytes());
+            let path = Path::new(OsStr::from_bytes(path));
             let file = file::open(path)?;
-            modules.push(Module::new(len((path, &file))?).with_cmdline(Cmdline::parse(line)?));
+            modules.push(Module::new(len((path, &file))?).with_cmdline(RawCmdline::from_bytes(line)?));
             files.push(file);
         }
         Ok((modules, files))
@@ -121,6 +155,22 @@ impl BootArgs {
                 .into()
             })
     }
+}
+
+/// Whether a kernel is Linux by its entry: that of the Linux protocol on x86, or of an `Image`. Other protocols start any
+/// kernel, whose rules for the command line are unknown.
+fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
+    let is_image = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
+        .into_iter()
+        .any(|abi| image.entry(abi).is_some());
+    is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
+}
+
+/// The bytes before and after the first comma.
+fn split_at_comma(argument: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = argument.splitn(2, |byte| *byte == b',');
+    let first = parts.next().unwrap_or_default();
+    (first, parts.next().unwrap_or_default())
 }
 
 /// Prints the warnings of an image that cannot be planned: they may explain the error.

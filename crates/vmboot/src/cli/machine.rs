@@ -12,7 +12,7 @@ use hv_core::virt::{self, Gic, RiscvIrqchip};
 use super::number::{address, range, size};
 
 /// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MachineArgs {
     /// Size of the guest's RAM in bytes, or with the suffix K, M, G or T.
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
@@ -100,6 +100,27 @@ impl MachineArgs {
         }
         machine.acpi_rsdp = self.acpi_rsdp;
         Ok(machine)
+    }
+
+    /// Whether ranges are reserved.
+    pub(crate) fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
+    }
+
+    /// The same options without reserved ranges.
+    pub(crate) fn without_reserved(&self) -> Self {
+        Self {
+            reserved: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The same options with RAM of another size.
+    pub(crate) fn with_memory(&self, memory: u64) -> Self {
+        Self {
+            memory,
+            ..self.clone()
+        }
     }
 
     /// Interrupt controller of an arm64 machine.

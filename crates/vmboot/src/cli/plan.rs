@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use vmboot::report::PlanReport;
 
 use super::boot::BootArgs;
+use super::machine::MachineArgs;
 use super::output;
 use super::result::CommandResult;
 
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
-    let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
+    let boot = args.boot.plan(MachineArgs::reference)?;
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 use self::console::Console;
 use self::timeline::Timeline;
 use super::boot::{Boot, BootArgs};
+use super::machine::MachineArgs;
 use super::result::CommandResult;
 
 /// Options of `vmboot run`.
@@ -52,7 +53,7 @@ mod status {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
-    let boot = args.boot.plan(|arch| machine(args, arch))?;
+    let boot = args.boot.plan(machine)?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
         eprintln!("vmboot: warning: {warning}");
@@ -78,8 +79,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
 }
 
 /// The machine for images of `arch` on this host.
-fn machine(args: &Args, arch: Arch) -> Result<Machine, Box<dyn Error>> {
-    let wanted = &args.boot.machine;
+fn machine(wanted: &MachineArgs, arch: Arch) -> Result<Machine, Box<dyn Error>> {
     if arch != Arch::Riscv64 {
         return wanted.reference(arch);
     }

@@ -86,6 +86,8 @@ pub enum PlacementReport {
         align: Hex,
         /// Offset of the start from a multiple of `align`.
         align_offset: Hex,
+        /// Distance of the start from an address that must be RAM.
+        base_offset: Hex,
         /// Lowest start.
         min: Hex,
         /// Highest end, exclusive.
@@ -240,6 +242,7 @@ impl From<Placement> for PlacementReport {
             Placement::Relocatable(rule) => Self::Relocatable {
                 align: Hex(rule.align),
                 align_offset: Hex(rule.align_offset),
+                base_offset: Hex(rule.base_offset),
                 min: Hex(rule.min),
                 max: Hex(rule.max),
                 preferred: rule.preferred_address().map(Hex),
@@ -385,6 +388,7 @@ impl fmt::Display for PlacementReport {
             Self::Relocatable {
                 align,
                 align_offset,
+                base_offset,
                 min,
                 max,
                 preferred,
@@ -392,6 +396,9 @@ impl fmt::Display for PlacementReport {
                 write!(f, "relocatable, aligned to {align}")?;
                 if align_offset.0 != 0 {
                     write!(f, " plus {align_offset}")?;
+                }
+                if base_offset.0 != 0 {
+                    write!(f, ", {base_offset} above an address in RAM")?;
                 }
                 write!(f, ", within {min}..{max}")?;
                 match preferred {
