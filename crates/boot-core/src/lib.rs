@@ -57,7 +57,7 @@ pub use metadata::Metadata;
 pub use placement::{PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;
-pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError};
+pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError, Support, SupportLevel};
 pub use range::{GuestRange, SourceRange};
 pub use request::{BootRequest, Module, RequestPart};
 pub use source::{BackingStore, ByteSource, ReadError, ReadErrorKind, SizedSource};

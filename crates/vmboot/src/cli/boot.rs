@@ -13,13 +13,14 @@ use boot_core::{
 
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
+use super::protocols::ProtocolChoice;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
     /// Kernel image.
     kernel: PathBuf,
-    /// Boot protocol, by its name in `vmboot inspect` [default: the first that supports the image].
+    /// Boot protocol, by its name in `vmboot inspect` [default: the most suitable for the image].
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     #[command(flatten)]
@@ -52,6 +53,7 @@ enum BootError {
 pub(crate) struct Boot {
     pub(crate) plan: BootPlan,
     pub(crate) machine: Machine,
+    pub(crate) protocols: ProtocolChoice,
     kernel: File,
     initrd: Option<File>,
     modules: Vec<File>,
@@ -76,14 +78,15 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
-        let plan = self
-            .protocol(&image)?
+        let protocol = self.protocol(&image)?;
+        let plan = protocol
             .plan(&request)
             .inspect_err(|_| print_warnings(&image))
             .map_err(FileError::with_path(&self.kernel))?;
         Ok(Boot {
             plan,
             machine,
+            protocols: ProtocolChoice::new(protocol, &vmboot::protocols()?, &image),
             kernel,
             initrd,
             modules: files,
