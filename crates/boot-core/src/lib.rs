@@ -59,7 +59,7 @@ pub use metadata::Metadata;
 pub use placement::{Obstacle, PlacedAdditional, PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;
-pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError};
+pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError, Support, SupportLevel};
 pub use range::{GuestRange, SourceRange};
 pub use request::{
     AdditionalContent, AdditionalLoad, AdditionalPlace, BootRequest, FixedAddress, Module, RequestPart,

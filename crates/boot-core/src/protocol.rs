@@ -1,10 +1,14 @@
 //! The plugin trait of boot protocols, the choice of a protocol, and the errors of planning.
 
+mod support;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
 
+pub use self::support::{Support, SupportLevel};
 use crate::image::EntryAbi;
 use crate::{
     AdditionalLoad, AdditionalPlace, Arch, BootPlan, BootRequest, CmdlineError, GuestRange, KernelImage,
@@ -19,8 +23,8 @@ pub trait BootProtocol: Sync {
     /// The protocol's name: lower case, unique among the protocols in use.
     fn name(&self) -> &'static str;
 
-    /// The position of this protocol in the order of [`select`]: lower priorities first, equal ones in the order of their
-    /// names.
+    /// The position of this protocol among those that suit an image equally well: lower priorities first, equal ones in
+    /// the order of their names.
     fn priority(&self) -> Priority {
         Priority::STANDARD
     }
@@ -31,12 +35,13 @@ pub trait BootProtocol: Sync {
         &[]
     }
 
-    /// Checks that this protocol can start the image on some machine.
+    /// Checks that this protocol can start the image on some machine, and returns how well it suits the image: [`rank`]
+    /// compares protocols by that first.
     ///
     /// # Errors
     ///
     /// [`IncompatibleImage`] with the reason why it cannot.
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage>;
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage>;
 
     /// Computes everything a boot needs, as plain data, without touching guest memory. Implementations call
     /// [`validate_request`] first.
@@ -150,19 +155,31 @@ pub enum PlanError {
     },
 }
 
-/// No protocol can start an image.
+/// Why [`select`] does not choose a protocol. `Display` is the reason; "it" is the image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The protocol cannot start the image.
+    #[error(transparent)]
+    Incompatible(#[from] IncompatibleImage),
+    /// [`SupportLevel::Contradicted`], with the reason: only an explicit choice of the protocol starts the image.
+    #[error("{0}; only an explicit choice of the protocol starts it")]
+    Contradicted(&'static str),
+}
+
+/// No protocol is suitable for an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SelectError {
     /// The image's format.
     pub format: &'static str,
-    /// Each protocol in the order of trial, with the reason why it cannot start the image.
-    pub refused: Vec<(&'static str, IncompatibleImage)>,
+    /// Each protocol in the order of [`rank`], with the reason why it is not chosen.
+    pub refused: Vec<(&'static str, Refusal)>,
 }
 
 impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no boot protocol can start this {} image", self.format)?;
+        write!(f, "no boot protocol is suitable for this {} image", self.format)?;
         for (i, (protocol, reason)) in self.refused.iter().enumerate() {
             write!(f, "{} {protocol}: {reason}", if i == 0 { ":" } else { ";" })?;
         }
@@ -172,8 +189,61 @@ impl fmt::Display for SelectError {
 
 impl Error for SelectError {}
 
-/// Returns the first protocol that supports the image, in the order of priorities, equal priorities in the order of
-/// names. The order of the slice does not matter.
+/// A protocol and how well it suits an image.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Candidate<'p> {
+    /// The protocol.
+    pub protocol: &'p dyn BootProtocol,
+    /// The result of [`BootProtocol::supports`].
+    pub support: Result<Support, IncompatibleImage>,
+}
+
+impl Candidate<'_> {
+    /// Whether [`select`] may choose the protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] with the reason why not.
+    pub fn check(&self) -> Result<Support, Refusal> {
+        match self.support.clone()? {
+            Support {
+                level: SupportLevel::Contradicted,
+                reason,
+            } => Err(Refusal::Contradicted(reason)),
+            support => Ok(support),
+        }
+    }
+}
+
+impl fmt::Debug for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate")
+            .field("protocol", &self.protocol.name())
+            .field("support", &self.support)
+            .finish()
+    }
+}
+
+/// All protocols, the most suitable for the image first: by [`SupportLevel`], those that cannot start it last; equal ones by
+/// priority, and equal priorities by name. The order of the slice does not matter.
+#[must_use]
+pub fn rank<'p>(protocols: &[&'p dyn BootProtocol], image: &KernelImage) -> Vec<Candidate<'p>> {
+    let mut candidates: Vec<_> = protocols
+        .iter()
+        .map(|protocol| Candidate {
+            protocol: *protocol,
+            support: protocol.supports(image),
+        })
+        .collect();
+    candidates.sort_by_key(|Candidate { protocol, support }| {
+        let level = support.as_ref().map(|support| support.level).ok();
+        (Reverse(level), protocol.priority(), protocol.name())
+    });
+    candidates
+}
+
+/// Returns the first protocol in the order of [`rank`], if it can start the image and nothing in the image contradicts it.
 ///
 /// # Errors
 ///
@@ -182,13 +252,11 @@ pub fn select<'p>(
     protocols: &[&'p dyn BootProtocol],
     image: &KernelImage,
 ) -> Result<&'p dyn BootProtocol, SelectError> {
-    let mut protocols = protocols.to_vec();
-    protocols.sort_by_key(|protocol| (protocol.priority(), protocol.name()));
     let mut refused = Vec::new();
-    for protocol in protocols {
-        match protocol.supports(image) {
-            Ok(()) => return Ok(protocol),
-            Err(reason) => refused.push((protocol.name(), reason)),
+    for candidate in rank(protocols, image) {
+        match candidate.check() {
+            Ok(_) => return Ok(candidate.protocol),
+            Err(reason) => refused.push((candidate.protocol.name(), reason)),
         }
     }
     Err(SelectError {
@@ -197,7 +265,7 @@ pub fn select<'p>(
     })
 }
 
-/// Checks a request for `protocol`, before planning: the protocol supports the image, image and machine have the same
+/// Checks a request for `protocol`, before planning: the protocol supports the image at any [level](SupportLevel), image and machine have the same
 /// architecture, the request has no part that the protocol does not [accept](BootProtocol::accepts), and the ACPI RSDP is not
 /// in RAM, except in an additional load.
 ///
@@ -255,12 +323,14 @@ mod tests {
         name: &'static str,
         priority: Priority,
         accepts: &'static [RequestPart],
+        support: Support,
     }
 
     const FAKE: Fake = Fake {
         name: "fake",
         priority: Priority::STANDARD,
         accepts: &[],
+        support: Support::declared("it has a PVH entry point"),
     };
 
     const NO_ENTRY: IncompatibleImage = IncompatibleImage::NoEntry {
@@ -280,8 +350,8 @@ mod tests {
             self.accepts
         }
 
-        fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
-            image.entry(EntryAbi::PVH).map(|_| ()).ok_or(NO_ENTRY)
+        fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+            image.entry(EntryAbi::PVH).map(|_| self.support).ok_or(NO_ENTRY)
         }
 
         fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
@@ -344,7 +414,7 @@ mod tests {
         let protocol = |name, priority| Fake {
             name,
             priority,
-            accepts: &[],
+            ..FAKE
         };
         let last = protocol("a", Priority::LAST);
         let second = protocol("c", Priority::STANDARD);
@@ -352,11 +422,57 @@ mod tests {
         let all: [&dyn BootProtocol; 3] = [&last, &second, &first];
         assert_eq!(select(&all, &image(EntryAbi::PVH)).unwrap().name(), "b");
         let error = select(&all[..2], &image(EntryAbi::ELF64)).err().unwrap();
-        assert_eq!(error.refused, [("c", NO_ENTRY), ("a", NO_ENTRY)]);
+        assert_eq!(
+            error.refused,
+            [("c", Refusal::from(NO_ENTRY)), ("a", Refusal::from(NO_ENTRY))]
+        );
         assert_eq!(
             error.to_string(),
-            "no boot protocol can start this flat image: c: it has no pvh or elf32 entry point; \
+            "no boot protocol is suitable for this flat image: c: it has no pvh or elf32 entry point; \
              a: it has no pvh or elf32 entry point"
+        );
+    }
+
+    #[test]
+    fn evidence_comes_before_priority() {
+        let protocol = |name, priority, support| Fake {
+            name,
+            priority,
+            support,
+            ..FAKE
+        };
+        let contradicted = protocol(
+            "a",
+            Priority::FIRST,
+            Support::contradicted("it is a user program"),
+        );
+        let possible = protocol("b", Priority::SPECIFIC, Support::possible("it is anything"));
+        let indicated = protocol("c", Priority::STANDARD, Support::indicated("it has marks"));
+        let declared = protocol("d", Priority::LAST, Support::declared("it has a header"));
+        let all: [&dyn BootProtocol; 4] = [&contradicted, &possible, &indicated, &declared];
+        let pvh = image(EntryAbi::PVH);
+        let names = |candidates: Vec<Candidate<'_>>| {
+            let names = candidates.iter().map(|candidate| candidate.protocol.name());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(rank(&all, &pvh)), ["d", "c", "b", "a"]);
+        for count in 2..=4 {
+            let expected = all[count - 1].name();
+            assert_eq!(select(&all[..count], &pvh).unwrap().name(), expected);
+        }
+        // The image is not started by default, but may be.
+        let error = select(&all[..1], &pvh).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "no boot protocol is suitable for this flat image: a: it is a user program; only an explicit choice of the \
+             protocol starts it"
+        );
+        let (machine, cmdline) = (Machine::new(Arch::X86_64, MemoryMap::new()), Cmdline::new());
+        validate_request(&contradicted, &BootRequest::new(&pvh, &machine, &cmdline)).unwrap();
+        let candidate = &rank(&all[..1], &pvh)[0];
+        assert_eq!(
+            std::format!("{candidate:?}"),
+            "Candidate { protocol: \"a\", support: Ok(Support { level: Contradicted, reason: \"it is a user program\" }) }"
         );
     }
 
@@ -369,8 +485,8 @@ mod tests {
                 "defaults"
             }
 
-            fn supports(&self, _: &KernelImage) -> Result<(), IncompatibleImage> {
-                Ok(())
+            fn supports(&self, _: &KernelImage) -> Result<Support, IncompatibleImage> {
+                Ok(Support::declared("it is any image"))
             }
 
             fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {

@@ -123,7 +123,7 @@ mod tests {
             self.0
         }
 
-        fn supports(&self, _: &crate::KernelImage) -> Result<(), crate::IncompatibleImage> {
+        fn supports(&self, _: &crate::KernelImage) -> Result<crate::Support, crate::IncompatibleImage> {
             Err(crate::IncompatibleImage::Header("never"))
         }
 

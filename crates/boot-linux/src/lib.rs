@@ -18,4 +18,5 @@ extern crate std;
 
 pub mod arm64;
 pub mod riscv;
+pub mod vmlinux;
 pub mod x86;

@@ -93,22 +93,6 @@ pub enum Malformed {
         /// Value of `code32_start`.
         u32,
     ),
-    /// `kernel_alignment` of a relocatable kernel is not a power of two.
-    #[error("kernel_alignment at 0x230 of a relocatable kernel is {0:#x}, expected a power of two")]
-    KernelAlignment(
-        /// Value of `kernel_alignment`.
-        u64,
-    ),
-    /// `min_alignment` exceeds `kernel_alignment`.
-    #[error(
-        "min_alignment at 0x235 is 2^{exponent}, more than kernel_alignment at 0x230, which is {kernel_alignment:#x}"
-    )]
-    MinAlignment {
-        /// Value of `min_alignment`: an exponent of two.
-        exponent: u8,
-        /// Value of `kernel_alignment`.
-        kernel_alignment: u64,
-    },
     /// The memory that the kernel needs ends past the addresses that it can use.
     #[error(
         "the kernel needs {len:#x} bytes (init_size at 0x260, or computed from the length of the code) from {start:#x} (pref_address at 0x258, or the load address), more than it can address"
@@ -118,58 +102,6 @@ pub enum Malformed {
         start: u64,
         /// Memory that it needs in bytes: `init_size`, the length of the code, or an estimate.
         len: u64,
-    },
-    /// XLF_KERNEL_64 is set, but the 64-bit entry point lies outside the code.
-    #[error(
-        "XLF_KERNEL_64 is set in xloadflags at 0x236, but its entry point at offset 0x200 of the protected-mode code is outside the {code_len:#x} bytes of code"
-    )]
-    Entry64OutsideCode {
-        /// Length of the protected-mode code in bytes.
-        code_len: u64,
-    },
-    /// The payload lies outside the protected-mode code.
-    #[error(
-        "the payload (payload_offset at 0x248: {offset:#x}, payload_length at 0x24c: {len:#x}) is outside the {code_len:#x} bytes of code"
-    )]
-    PayloadOutsideCode {
-        /// Value of `payload_offset`.
-        offset: u64,
-        /// Value of `payload_length`.
-        len: u64,
-        /// Length of the protected-mode code in the file, in bytes.
-        code_len: u64,
-    },
-    /// `kernel_info` lies outside the protected-mode code.
-    #[error(
-        "kernel_info, {len:#x} bytes at kernel_info_offset {offset:#x} (at 0x268), is outside the {code_len:#x} bytes of code"
-    )]
-    KernelInfoOutsideCode {
-        /// Value of `kernel_info_offset`.
-        offset: u64,
-        /// Length of `kernel_info` in bytes: `size_total`, or 12 if that field is outside, too.
-        len: u64,
-        /// Length of the protected-mode code in the file, in bytes.
-        code_len: u64,
-    },
-    /// `kernel_info` does not begin with its magic number.
-    #[error("kernel_info at {offset:#x} begins with {found:02x?}, expected \"LToP\"")]
-    KernelInfoMagic {
-        /// File offset of `kernel_info`.
-        offset: u64,
-        /// The bytes there.
-        found: [u8; 4],
-    },
-    /// `size` or `size_total` of `kernel_info` is too small.
-    #[error(
-        "kernel_info at {offset:#x} has a size of {size:#x} and a size_total of {size_total:#x}; size must be at least 0xc, size_total at least size"
-    )]
-    KernelInfoSize {
-        /// File offset of `kernel_info`.
-        offset: u64,
-        /// Value of `size`.
-        size: u32,
-        /// Value of `size_total`.
-        size_total: u32,
     },
     /// The header does not make a valid [`KernelImage`](boot_core::KernelImage).
     #[error(transparent)]

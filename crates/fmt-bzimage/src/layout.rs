@@ -77,9 +77,10 @@ pub(crate) fn compute_layout(
     warnings: &mut Vec<Warning>,
 ) -> Result<Layout, Malformed> {
     let flags = metadata.xloadflags();
-    let entry_64 = flags & xloadflags::KERNEL_64 != 0;
+    let mut entry_64 = flags & xloadflags::KERNEL_64 != 0;
     if entry_64 && stored_len <= raw::ENTRY_64 {
-        return Err(Malformed::Entry64OutsideCode { code_len: stored_len });
+        warnings.push(Warning::Entry64OutsideCode { code_len: stored_len });
+        entry_64 = false;
     }
     let need = match metadata.init_size() {
         Some(init_size) => {
@@ -92,14 +93,26 @@ pub(crate) fn compute_layout(
             .saturating_mul(ESTIMATE_FACTOR)
             .saturating_add(ESTIMATE_SLACK),
     };
-    if metadata.is_relocatable() {
-        relocatable_layout(metadata, need, entry_64)
-    } else {
-        fixed_layout(metadata, code_len, need, entry_64, warnings)
+    if !metadata.is_relocatable() {
+        return fixed_layout(metadata, code_len, need, entry_64, warnings);
     }
+    let align = metadata.kernel_alignment().unwrap_or(0);
+    if !align.is_power_of_two() {
+        warnings.push(Warning::KernelAlignment(align));
+        return fixed_layout(metadata, code_len, need, entry_64, warnings);
+    }
+    let exponent = metadata.header().min_alignment;
+    let has_min_alignment = metadata.version().0 >= 0x20a && exponent != 0;
+    if has_min_alignment && metadata.min_alignment().is_none_or(|min| min > align) {
+        warnings.push(Warning::MinAlignment {
+            exponent,
+            kernel_alignment: align,
+        });
+    }
+    relocatable_layout(metadata, align, need, entry_64)
 }
 
-/// Layout of a relocatable kernel.
+/// Layout of a relocatable kernel whose `kernel_alignment` is `align`, a power of two.
 ///
 /// The kernel runs at its load address if that is a multiple of `kernel_alignment` and not below `pref_address`; otherwise
 /// it first moves itself up to the next such address. The placement rule admits only addresses where it does not move, so
@@ -109,21 +122,10 @@ pub(crate) fn compute_layout(
 /// costs performance.
 fn relocatable_layout(
     metadata: &SetupHeaderMetadata,
+    align: u64,
     need: u64,
     entry_64: bool,
 ) -> Result<Layout, Malformed> {
-    let align = metadata.kernel_alignment().unwrap_or(0);
-    if !align.is_power_of_two() {
-        return Err(Malformed::KernelAlignment(align));
-    }
-    let exponent = metadata.header().min_alignment;
-    let has_min_alignment = metadata.version().0 >= 0x20a && exponent != 0;
-    if has_min_alignment && metadata.min_alignment().is_none_or(|min| min > align) {
-        return Err(Malformed::MinAlignment {
-            exponent,
-            kernel_alignment: align,
-        });
-    }
     let above_4g = entry_64 && metadata.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0;
     let max = if above_4g { u64::MAX } else { FOUR_GIB };
     let load = pref_address(metadata).unwrap_or(raw::LOAD_HIGH);

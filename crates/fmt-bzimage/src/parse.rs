@@ -359,11 +359,15 @@ fn find_payload(
         }
         Some(payload) => payload,
     };
-    let range = subrange(code, offset, len).ok_or(Malformed::PayloadOutsideCode {
-        offset,
-        len,
-        code_len: code.len(),
-    })?;
+    let Some(range) = subrange(code, offset, len) else {
+        let code_len = code.len();
+        warnings.push(Warning::PayloadOutsideCode {
+            offset,
+            len,
+            code_len,
+        });
+        return Ok(None);
+    };
     let mut magic = [0; CODEC_MAGIC_LEN];
     let magic = match usize::try_from(len) {
         Ok(len) if len < CODEC_MAGIC_LEN => magic.get_mut(..len).unwrap_or_default(),
@@ -395,7 +399,7 @@ fn unpacked_len(
     }
 }
 
-/// Reads and checks `kernel_info`.
+/// Reads and checks `kernel_info`. The kernel starts without it, so errors in it are warnings.
 fn read_kernel_info(
     source: &SizedSource<'_>,
     metadata: &SetupHeaderMetadata,
@@ -410,37 +414,53 @@ fn read_kernel_info(
         }
         Some(offset) => offset,
     };
-    let inside = |len: u64| {
-        subrange(code, offset, len).ok_or(Malformed::KernelInfoOutsideCode {
-            offset,
-            len,
-            code_len: code.len(),
-        })
+    match parse_kernel_info(source, offset, code)? {
+        Ok(info) => Ok(Some(info)),
+        Err(warning) => {
+            warnings.push(warning);
+            Ok(None)
+        }
+    }
+}
+
+/// Reads the `kernel_info` at `offset` of the code. The inner error is a violation of the format.
+fn parse_kernel_info(
+    source: &SizedSource<'_>,
+    offset: u64,
+    code: SourceRange,
+) -> Result<Result<KernelInfo, Warning>, BzImageError> {
+    let outside = |len: u64| Warning::KernelInfoOutsideCode {
+        offset,
+        len,
+        code_len: code.len(),
     };
-    let start = inside(raw::KERNEL_INFO_MIN_LEN.into())?.offset();
+    let Some(first) = subrange(code, offset, raw::KERNEL_INFO_MIN_LEN.into()) else {
+        return Ok(Err(outside(raw::KERNEL_INFO_MIN_LEN.into())));
+    };
+    let start = first.offset();
     let mut info = KernelInfoHeader::new_zeroed();
     // The structure may end with the file before `setup_type_max`, which is used only if `size` includes it.
     source.read_prefix_at(start, info.as_mut_bytes())?;
     if info.header != raw::KERNEL_INFO_MAGIC {
-        return Err(Malformed::KernelInfoMagic {
+        return Ok(Err(Warning::KernelInfoMagic {
             offset: start,
             found: info.header,
-        }
-        .into());
+        }));
     }
     let (size, size_total) = (info.size.get(), info.size_total.get());
     if size < raw::KERNEL_INFO_MIN_LEN || size_total < size {
-        return Err(Malformed::KernelInfoSize {
+        return Ok(Err(Warning::KernelInfoSize {
             offset: start,
             size,
             size_total,
-        }
-        .into());
+        }));
     }
-    let whole = inside(size_total.into())?;
-    let fixed = inside(size.into())?;
+    let ranges = subrange(code, offset, size_total.into()).zip(subrange(code, offset, size.into()));
+    let Some((whole, fixed)) = ranges else {
+        return Ok(Err(outside(size_total.into())));
+    };
     let has_setup_type_max = fixed.len() >= arith::to_u64(size_of::<KernelInfoHeader>());
-    Ok(Some(KernelInfo {
+    Ok(Ok(KernelInfo {
         fixed,
         variable: SourceRange::new(fixed.end(), whole.end().saturating_sub(fixed.end())).unwrap_or(whole),
         setup_type_max: has_setup_type_max.then(|| info.setup_type_max.get()),

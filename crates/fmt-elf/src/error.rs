@@ -5,7 +5,8 @@ use core::fmt;
 use boot_core::{Endian, FormatErrorKind, GuestRange, ImageError, ReadError};
 
 use crate::encoding::Class;
-use crate::limits::{MAX_NOTES, MAX_PROGRAM_HEADERS};
+use crate::limits::MAX_PROGRAM_HEADERS;
+use crate::note_error::NoteError;
 
 /// Field of a header and its position in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,26 +40,24 @@ pub enum ValidValues {
     Exactly(u64),
     /// One of two values.
     Either(u64, u64),
-    /// A power of two, or zero.
-    PowerOfTwoOrZero,
-    /// A power of two.
-    PowerOfTwo,
     /// Any value but zero.
     NonZero,
 }
 
 impl ValidValues {
+    /// True if `value` is valid.
+    pub(crate) fn contains(self, value: u64) -> bool {
+        match self {
+            Self::Exactly(expected) => value == expected,
+            Self::Either(a, b) => value == a || value == b,
+            Self::NonZero => value != 0,
+        }
+    }
+
     /// Checks the value of a field.
     pub(crate) fn check(self, field: Field, value: impl Into<u64>) -> Result<(), ElfError> {
         let value = value.into();
-        let is_valid = match self {
-            Self::Exactly(expected) => value == expected,
-            Self::Either(a, b) => value == a || value == b,
-            Self::PowerOfTwoOrZero => value == 0 || value.is_power_of_two(),
-            Self::PowerOfTwo => value.is_power_of_two(),
-            Self::NonZero => value != 0,
-        };
-        if is_valid {
+        if self.contains(value) {
             Ok(())
         } else {
             Err(ElfError::InvalidField {
@@ -75,8 +74,6 @@ impl fmt::Display for ValidValues {
         match self {
             Self::Exactly(value) => write!(f, "{value:#x}"),
             Self::Either(a, b) => write!(f, "{a:#x} or {b:#x}"),
-            Self::PowerOfTwoOrZero => write!(f, "zero or a power of two"),
-            Self::PowerOfTwo => write!(f, "a power of two"),
             Self::NonZero => write!(f, "a value other than zero"),
         }
     }
@@ -156,14 +153,14 @@ pub enum ElfError {
         /// Value of `p_memsz`.
         memsz: u64,
     },
-    /// A segment exceeds the address space of the file's class.
+    /// The physical addresses of a segment exceed the address space of the file's class.
     #[error(
         "program header {index}: {memsz:#x} bytes from {start:#x} ({field}) do not fit the {class} address space"
     )]
     AddressOverflow {
         /// Index of the program header.
         index: u32,
-        /// The field `p_vaddr` or `p_paddr`.
+        /// The field `p_paddr`.
         field: Field,
         /// Value of the field.
         start: u64,
@@ -171,23 +168,6 @@ pub enum ElfError {
         memsz: u64,
         /// Class of the file.
         class: Class,
-    },
-    /// `p_vaddr` and `p_offset` of a segment are not congruent modulo `p_align`.
-    #[error(
-        "program header {index}: `p_vaddr` {vaddr:#x} and `p_offset` {offset:#x} must be congruent modulo {field}, which is \
-         {align:#x}"
-    )]
-    Misaligned {
-        /// Index of the program header.
-        index: u32,
-        /// The field `p_align`.
-        field: Field,
-        /// Value of `p_vaddr`.
-        vaddr: u64,
-        /// Value of `p_offset`.
-        offset: u64,
-        /// Value of `p_align`.
-        align: u64,
     },
     /// Two segments overlap in physical memory.
     #[error(
@@ -237,51 +217,9 @@ pub enum ElfError {
         /// The field `e_entry`.
         field: Field,
     },
-    /// A note ends past the end of its segment.
-    #[error("the note at byte {offset:#x} ends past its PT_NOTE segment, which ends at byte {end:#x}")]
-    NoteTruncated {
-        /// File offset of the note.
-        offset: u64,
-        /// File offset of the end of the segment.
-        end: u64,
-    },
-    /// The value of a PVH entry note is neither 32 nor 64 bits long.
-    #[error("the PVH entry note at byte {offset:#x} has a value of {len} bytes, expected 4 or 8")]
-    PvhEntrySize {
-        /// File offset of the value.
-        offset: u64,
-        /// Length of the value in bytes.
-        len: u64,
-    },
-    /// A PVH entry point lies above 4 GiB or outside every segment.
-    #[error(
-        "the PVH entry point {entry:#x} (note value at byte {offset:#x}) is not a physical address below 4 GiB in any \
-         segment"
-    )]
-    InvalidPvhEntry {
-        /// File offset of the note's value.
-        offset: u64,
-        /// The entry point.
-        entry: u64,
-    },
-    /// Two PVH entry notes have different values.
-    #[error(
-        "the file has two different PVH entry points: {first:#x} and {second:#x} (note value at byte {offset:#x})"
-    )]
-    ConflictingPvhEntries {
-        /// First entry point.
-        first: u64,
-        /// Second entry point.
-        second: u64,
-        /// File offset of the value of the second note.
-        offset: u64,
-    },
-    /// The file has a second PVH relocation note.
-    #[error("there is a second PVH relocation note at byte {offset:#x}")]
-    DuplicatePvhReloc {
-        /// File offset of the value of the second note.
-        offset: u64,
-    },
+    /// A note is malformed. An error of [`parse`](crate::parse()) only if the file has no entry point otherwise.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The file does not make a valid [`KernelImage`](boot_core::KernelImage).
     #[error("the ELF file is not a valid kernel image")]
     Image(#[from] ImageError),
@@ -325,7 +263,8 @@ pub enum Unsupported {
         /// The field `e_type`.
         field: Field,
     },
-    /// Dynamically linked program of an operating system: the file has a `PT_INTERP` program header.
+    /// Dynamically linked program of an operating system: the file has a `PT_INTERP` program header and no mark of a
+    /// kernel.
     #[error(
         "unsupported: a dynamically linked user program, not a kernel (program header {index} is PT_INTERP, {field})"
     )]
@@ -342,14 +281,6 @@ pub enum Unsupported {
         field: Field,
         /// Number of program headers.
         count: u32,
-    },
-    /// More than [`MAX_NOTES`] notes.
-    #[error(
-        "unsupported: the file has more than {MAX_NOTES} notes (the name of the next one is at byte {offset:#x})"
-    )]
-    TooManyNotes {
-        /// File offset of the name of the first note beyond the limit.
-        offset: u64,
     },
 }
 
@@ -390,12 +321,6 @@ mod tests {
         };
         check(ValidValues::Exactly(3), &[3], &[0, 2, 4]);
         check(ValidValues::Either(3, 5), &[3, 5], &[0, 4, 6]);
-        check(
-            ValidValues::PowerOfTwoOrZero,
-            &[0, 1, 2, 1 << 63],
-            &[3, 6, u64::MAX],
-        );
-        check(ValidValues::PowerOfTwo, &[1, 2, 1 << 63], &[0, 3, 6, u64::MAX]);
         check(ValidValues::NonZero, &[1, u64::MAX], &[0]);
     }
 }

@@ -7,6 +7,7 @@ use crate::encoding::{Class, Encoding};
 use crate::error::{ElfError, Field, FileRegion, Unsupported, ValidValues};
 use crate::header::{Decode, FileHeader, ProgramHeader, SectionHeader, field};
 use crate::limits::MAX_PROGRAM_HEADERS;
+use crate::note_error::NoteError;
 use crate::notes::Notes;
 use crate::raw::{self, Ident};
 
@@ -17,6 +18,7 @@ use crate::raw::{self, Ident};
 pub struct ElfFile<'a> {
     source: SizedSource<'a>,
     encoding: Encoding,
+    os_abi: u8,
     header: FileHeader,
     header_count: u32,
 }
@@ -51,10 +53,10 @@ impl<'a> ElfFile<'a> {
         let encoding = check_ident(ident)?;
         let header = FileHeader::decode(bytes, encoding)
             .ok_or_else(|| truncated(FileHeader::raw_size(encoding.class)))?;
-        check_header(&header, encoding.class)?;
         let mut file = Self {
             source,
             encoding,
+            os_abi: ident.os_abi,
             header,
             header_count: 0,
         };
@@ -72,6 +74,12 @@ impl<'a> ElfFile<'a> {
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Operating system or ABI that the file is for: `e_ident[EI_OSABI]`.
+    #[must_use]
+    pub fn os_abi(&self) -> u8 {
+        self.os_abi
     }
 
     /// ELF header.
@@ -98,17 +106,20 @@ impl<'a> ElfFile<'a> {
     }
 
     /// Notes of the segment of `header`, a `PT_NOTE` program header of this file.
-    ///
-    /// # Errors
-    ///
-    /// [`ElfError::Truncated`] if the content does not lie inside the file.
-    pub fn notes(&self, header: &ProgramHeader) -> Result<Notes<'a>, ElfError> {
-        Ok(Notes::new(
-            self.source,
-            self.encoding,
-            self.content(header)?,
-            header.p_align,
-        ))
+    #[must_use]
+    pub fn notes(&self, header: &ProgramHeader) -> Notes<'a> {
+        let (offset, len) = (header.p_offset, header.p_filesz);
+        let file_len = self.source.len();
+        let available = len.min(file_len.saturating_sub(offset));
+        let truncated = (available < len).then_some(NoteError::SegmentTruncated {
+            index: header.index,
+            offset,
+            len,
+            file_len,
+        });
+        // `None` only past the end of the file, where there are no notes.
+        let content = SourceRange::new(offset, available).unwrap_or(SourceRange::whole(0));
+        Notes::new(self.source, self.encoding, content, header.p_align, truncated)
     }
 
     /// File range of the content of a segment.
@@ -219,16 +230,10 @@ fn check_ident(ident: Ident) -> Result<Encoding, ElfError> {
             });
         }
     };
+    // The version of the layout of all structures.
     ValidValues::Exactly(raw::EV_CURRENT.into())
         .check(Field::new("e_ident[EI_VERSION]", 6), ident.version)?;
     Ok(Encoding { class, endian })
-}
-
-fn check_header(header: &FileHeader, class: Class) -> Result<(), ElfError> {
-    ValidValues::Exactly(raw::EV_CURRENT.into())
-        .check(field!(class, Ehdr32 | Ehdr64 @ 0, e_version), header.e_version)?;
-    ValidValues::Exactly(arith::to_u64(FileHeader::raw_size(class)))
-        .check(field!(class, Ehdr32 | Ehdr64 @ 0, e_ehsize), header.e_ehsize)
 }
 
 /// Bytes of the table per read: 32 headers of a 64-bit file or 56 of a 32-bit one. Kernels have fewer.

@@ -61,6 +61,12 @@ pub(crate) struct SectionHeader {
     pub(crate) sh_info: u32,
 }
 
+/// Entry of the dynamic table (gABI chapter 5, "Dynamic Section"), without its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DynamicEntry {
+    pub(crate) d_tag: u64,
+}
+
 /// Header of a note (gABI chapter 5, "Note Section").
 #[derive(Clone, Copy, Debug)]
 #[expect(
@@ -170,6 +176,10 @@ decode!(ProgramHeader from Phdr32, Phdr64: |class, raw| ProgramHeader {
 
 decode!(SectionHeader from Shdr32, Shdr64: |_class, raw| SectionHeader {
     sh_info: raw.sh_info.into(),
+});
+
+decode!(DynamicEntry from Dyn32, Dyn64: |_class, raw| DynamicEntry {
+    d_tag: raw.d_tag.into(),
 });
 
 decode!(NoteHeader from Nhdr, Nhdr: |_class, raw| NoteHeader {

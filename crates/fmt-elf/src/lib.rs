@@ -17,15 +17,19 @@ extern crate alloc;
 
 mod encoding;
 mod error;
+mod evidence;
 mod file;
 mod header;
 mod limits;
 mod near_miss;
+mod note_error;
+mod note_scan;
 mod notes;
 mod parse;
 mod plugin;
 mod pvh;
 pub mod raw;
+mod riscv;
 mod segments;
 mod warning;
 
@@ -35,6 +39,7 @@ pub use file::{ElfFile, ProgramHeaders};
 pub use header::{FileHeader, ProgramHeader};
 pub use limits::{MAX_NOTES, MAX_PROGRAM_HEADERS};
 pub use near_miss::NearMiss;
+pub use note_error::NoteError;
 pub use notes::{Note, Notes};
 pub use parse::parse;
 pub use plugin::{ElfFormat, FORMAT};

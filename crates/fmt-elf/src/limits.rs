@@ -6,6 +6,5 @@
 /// of that size takes 4 MiB of a 32-bit file and 7 MiB of a 64-bit one; parsing it allocates less than 10 MiB.
 pub const MAX_PROGRAM_HEADERS: u32 = 1 << 17;
 
-/// Maximum number of notes in all `PT_NOTE` segments of a file. Linux has fewer than twenty. Files with more are
-/// unsupported.
+/// Maximum number of notes in all `PT_NOTE` segments of a file. Linux has fewer than twenty. Further notes are not read.
 pub const MAX_NOTES: u32 = 4096;

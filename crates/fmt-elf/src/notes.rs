@@ -5,9 +5,13 @@ use boot_core::{SizedSource, SourceRange, arith};
 use crate::encoding::Encoding;
 use crate::error::ElfError;
 use crate::header::{Decode, NoteHeader};
+use crate::note_error::NoteError;
 
 /// Length of the note header, in files of both classes.
 const HEADER_LEN: u64 = 12;
+
+/// Longest name, with its NUL, of a note that confirms the alignment of the note before it.
+const NAME_MAX: u64 = 64;
 
 /// Note: the file ranges of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,52 +42,99 @@ impl Note {
 
 /// Iterator over the notes of one segment. It ends after the first error.
 ///
-/// Descriptors and notes are aligned to 8 bytes if `p_align` is 8, otherwise to 4: linkers write both layouts, the latter
-/// with a `p_align` of 0, 1 or 4. The padding after the last note may be missing. Bytes at the end that are too short for
-/// a note header are ignored.
+/// Descriptors and notes are aligned to 8 or to 4 bytes. `p_align` does not determine which: linkers merge note sections with
+/// both alignments into one segment. So if the alignment changes the position of a descriptor or of the next note, the
+/// iterator uses the one after which the next note has a valid name, or the segment ends. If that is true of both or of
+/// neither, it uses 8 if `p_align` is 8, else 4.
+///
+/// The padding after the last note may be missing. Bytes at the end that are too short for a note header are ignored. If
+/// the file ends before the segment, the notes in the file are followed by [`NoteError::SegmentTruncated`].
 #[derive(Clone, Debug)]
 pub struct Notes<'a> {
     source: SizedSource<'a>,
     encoding: Encoding,
-    /// Remaining part of the segment.
-    rest: SourceRange,
-    align: u64,
+    /// Part of the segment that lies in the file.
+    content: SourceRange,
+    /// Distance of the next note from the start of the segment.
+    position: u64,
+    p_align: u64,
+    /// Error that follows the last note.
+    truncated: Option<NoteError>,
+}
+
+/// A note and the distance of the next note from the start of the segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Step {
+    note: Note,
+    next: u64,
 }
 
 impl<'a> Notes<'a> {
+    /// The notes in `content`. `truncated` is the error if that is only a part of the segment.
     pub(crate) fn new(
         source: SizedSource<'a>,
         encoding: Encoding,
         content: SourceRange,
         p_align: u64,
+        truncated: Option<NoteError>,
     ) -> Self {
         Self {
             source,
             encoding,
-            rest: content,
-            align: if p_align == 8 { 8 } else { 4 },
+            content,
+            position: 0,
+            p_align,
+            truncated,
         }
     }
 
-    /// Reads the first remaining note, and the bytes remaining after it. There are enough bytes for its header.
-    fn read(&self) -> Result<(Note, SourceRange), ElfError> {
-        let start = self.rest.offset();
-        let header = NoteHeader::read(&self.source, start, self.encoding)?;
-        self.split_note(header).ok_or(ElfError::NoteTruncated {
-            offset: start,
-            end: self.rest.end(),
-        })
+    /// Reads the note at `position`. There are enough bytes for its header.
+    fn read(&self) -> Result<Step, ElfError> {
+        /// Alignment of descriptors and notes. The third one is a note of the first kind before a section of the second.
+        const ALIGN_4: (u64, u64) = (4, 4);
+        const ALIGN_8: (u64, u64) = (8, 8);
+        const ALIGN_4_THEN_8: (u64, u64) = (4, 8);
+        let header = self.header_at(self.position)?;
+        let by_p_align = match self.p_align {
+            8 => [ALIGN_8, ALIGN_4, ALIGN_4_THEN_8],
+            _ => [ALIGN_4, ALIGN_4_THEN_8, ALIGN_8],
+        };
+        let mut steps = by_p_align
+            .into_iter()
+            .filter_map(|align| self.step(header, align));
+        let Some(first) = steps.next() else {
+            let end = self.content.end();
+            return Err(self.truncated.unwrap_or(NoteError::Truncated {
+                offset: self.content.offset().saturating_add(self.position),
+                end,
+            }))?;
+        };
+        let mut others = steps.filter(|step| *step != first).peekable();
+        if others.peek().is_none() || self.is_boundary(first.next)? {
+            return Ok(first);
+        }
+        for step in others {
+            if self.is_boundary(step.next)? {
+                return Ok(step);
+            }
+        }
+        Ok(first)
     }
 
-    /// Ranges of the first remaining note and of the bytes remaining after it; `None` if the note ends past the end of
-    /// the segment.
-    fn split_note(&self, header: NoteHeader) -> Option<(Note, SourceRange)> {
-        let (start, len) = (self.rest.offset(), self.rest.len());
-        // All of these are relative to the start of the note, which is aligned.
-        let name_end = HEADER_LEN.checked_add(header.n_namesz.into())?;
-        let desc = arith::align_up(name_end, self.align)?;
+    fn header_at(&self, position: u64) -> Result<NoteHeader, ElfError> {
+        let offset = self.content.offset().saturating_add(position);
+        Ok(NoteHeader::read(&self.source, offset, self.encoding)?)
+    }
+
+    /// The note at `position` with these alignments of its descriptor and of the next note; `None` if it ends past the
+    /// end of the segment.
+    fn step(&self, header: NoteHeader, (desc_align, next_align): (u64, u64)) -> Option<Step> {
+        let (start, len) = (self.content.offset(), self.content.len());
+        let name = self.position.checked_add(HEADER_LEN)?;
+        let name_end = name.checked_add(header.n_namesz.into())?;
+        let desc = arith::align_up(name_end, desc_align)?;
         let desc_end = desc.checked_add(header.n_descsz.into())?;
-        let next = arith::align_up(desc_end, self.align)?.min(len);
+        let next = arith::align_up(desc_end, next_align)?.min(len);
         // A note with an empty descriptor may end with its name.
         let end = if header.n_descsz == 0 { name_end } else { desc_end };
         if end > len {
@@ -91,11 +142,35 @@ impl<'a> Notes<'a> {
         }
         let note = Note {
             n_type: header.n_type,
-            name: SourceRange::new(start.checked_add(HEADER_LEN)?, header.n_namesz.into())?,
+            name: SourceRange::new(start.checked_add(name)?, header.n_namesz.into())?,
             desc: SourceRange::new(start.checked_add(desc.min(end))?, header.n_descsz.into())?,
         };
-        let rest = SourceRange::new(start.checked_add(next)?, len.checked_sub(next)?)?;
-        Some((note, rest))
+        Some(Step { note, next })
+    }
+
+    /// True if the segment ends at `position`, or a note with a name begins there.
+    fn is_boundary(&self, position: u64) -> Result<bool, ElfError> {
+        let left = self.content.len().saturating_sub(position);
+        let offset = self.content.offset().saturating_add(position);
+        if left < HEADER_LEN {
+            let padding = self
+                .source
+                .read_vec(offset, usize::try_from(left).unwrap_or_default())?;
+            return Ok(padding.iter().all(|byte| *byte == 0));
+        }
+        let header = self.header_at(position)?;
+        let namesz = u64::from(header.n_namesz);
+        if namesz < 2 || namesz > NAME_MAX || namesz > left.saturating_sub(HEADER_LEN) {
+            return Ok(false);
+        }
+        let name = self.source.read_vec(
+            offset.saturating_add(HEADER_LEN),
+            usize::try_from(namesz).unwrap_or_default(),
+        )?;
+        Ok(match name.split_last() {
+            Some((0, name)) => name.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '),
+            _ => false,
+        })
     }
 }
 
@@ -103,14 +178,20 @@ impl Iterator for Notes<'_> {
     type Item = Result<Note, ElfError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.len() < HEADER_LEN {
-            return None;
+        let left = self.content.len().saturating_sub(self.position);
+        if left < HEADER_LEN {
+            return self.truncated.take().map(|error| Err(error.into()));
         }
-        let (note, rest) = match self.read() {
-            Ok((note, rest)) => (Ok(note), rest),
-            Err(error) => (Err(error), SourceRange::whole(0)),
-        };
-        self.rest = rest;
-        Some(note)
+        match self.read() {
+            Ok(step) => {
+                self.position = step.next;
+                Some(Ok(step.note))
+            }
+            Err(error) => {
+                self.position = self.content.len();
+                self.truncated = None;
+                Some(Err(error))
+            }
+        }
     }
 }

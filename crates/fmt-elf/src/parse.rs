@@ -1,18 +1,22 @@
 //! Conversion of an ELF file to a kernel image.
 
 use boot_core::{
-    Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, KernelImage, Placement, SizedSource,
+    Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, ImageError, KernelImage, Placement,
+    SizedSource, arith,
 };
 
 use crate::encoding::Class;
 use crate::error::{ElfError, Unsupported, ValidValues};
+use crate::evidence::{Findings, Marks};
 use crate::file::ElfFile;
-use crate::header::field;
+use crate::header::{Decode, FileHeader, field};
 use crate::near_miss;
+use crate::note_error::NoteError;
+use crate::note_scan::NoteScan;
 use crate::pvh::PvhNotes;
 use crate::raw;
 use crate::segments::LoadSegments;
-use crate::warning::Warning;
+use crate::warning::{Warning, Warnings};
 
 /// Name of the format.
 pub(crate) const NAME: &str = "elf";
@@ -46,21 +50,48 @@ pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, ElfError> {
 }
 
 fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
+    let mut warnings = Warnings::default();
     let position_independent = check_type(file)?;
     let (arch, abi) = arch_and_abi(file)?;
-    let (mut loaded, pvh) = read_segments(file, arch)?;
-    let p_align = loaded.align();
+    check_header(file, &mut warnings);
+    let Contents {
+        mut loaded,
+        mut notes,
+        marks,
+    } = read_segments(file, arch, &mut warnings)?;
     loaded.sort_and_check(file)?;
     let segments = loaded.segments();
-    let entry = loaded.entry(file)?;
-    pvh.check_entry(segments.iter().map(|(_, segment)| segment.range))?;
     let start = segments.first().map_or(0, |(_, segment)| segment.range.start());
+    if let Some(error) = notes
+        .pvh
+        .remove_entry_outside(segments.iter().map(|(_, segment)| segment.range))
+    {
+        notes.error = notes.error.or(Some(error));
+        warnings.add(Warning::Note { error, more: 0 });
+    }
+    let pvh = notes.pvh;
+    let entry = entry(file, &loaded, pvh, &mut warnings)?;
+    let evidence = Findings {
+        arch,
+        marks: &marks,
+        notes: &notes,
+        segments,
+        entry,
+        entry_distance: loaded.entry_distance(),
+    }
+    .evidence(file, &mut warnings)?;
+    if entry.is_none() && pvh.entry().is_none() {
+        let field = field!(file.encoding().class, Ehdr32 | Ehdr64 @ 0, e_entry);
+        return Err(notes.error.map_or(ElfError::NoEntry { field }, ElfError::Note));
+    }
+    if start >= UPPER_HALF {
+        warnings.add(match arch {
+            Arch::X86_64 => Warning::VirtualLoadAddress { start },
+            _ => Warning::VirtualLinkAddress { start },
+        });
+    }
 
     let encoding = file.encoding();
-    if entry.is_none() && pvh.entry().is_none() {
-        let field = field!(encoding.class, Ehdr32 | Ehdr64 @ 0, e_entry);
-        return Err(ElfError::NoEntry { field });
-    }
     let mut builder = ImageBuilder::new(NAME, arch, encoding.endian, file.source().len());
     for (_, segment) in segments {
         builder = builder.segment(segment.source, segment.range);
@@ -74,19 +105,65 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     if let Some(addr) = pvh.entry() {
         builder = builder.entry(EntryAbi::PVH, addr);
     }
-    let reloc = pvh.reloc().filter(|_| pvh.entry().is_some());
-    builder = builder.placement(match reloc {
-        Some(reloc) => reloc.placement(start, p_align),
-        None if position_independent => {
-            let below_4g = encoding.class == Class::Elf32 || pvh.entry().is_some();
-            position_independent_placement(start, p_align, below_4g)
-        }
-        None => Placement::Fixed,
-    });
-    if arch != Arch::X86_64 && start >= UPPER_HALF {
-        builder = builder.warning(Warning::VirtualLinkAddress { start });
+    if let Some(evidence) = evidence {
+        builder = builder.metadata(evidence);
     }
-    Ok(builder.build()?)
+    let unrelocated = if position_independent {
+        let below_4g = encoding.class == Class::Elf32 || pvh.entry().is_some();
+        position_independent_placement(start, loaded.align(), below_4g)
+    } else {
+        Placement::Fixed
+    };
+    let reloc = pvh.reloc().filter(|_| pvh.entry().is_some());
+    let placement = reloc.map_or(unrelocated, |reloc| reloc.placement(start, loaded.align()));
+    let with_warnings = |mut builder: ImageBuilder, warnings: &Warnings| {
+        for warning in warnings.list() {
+            builder = builder.warning(*warning);
+        }
+        builder.build()
+    };
+    match with_warnings(builder.clone().placement(placement), &warnings) {
+        // The constraints are optional: without them, the kernel can run at its link address.
+        Err(ImageError::NoRoom { min, max, .. }) if reloc.is_some() => {
+            let error = NoteError::PvhRelocTooNarrow { min, max };
+            warnings.add(Warning::Note { error, more: 0 });
+            Ok(with_warnings(builder.placement(unrelocated), &warnings)?)
+        }
+        image => Ok(image?),
+    }
+}
+
+/// Checks the fields of the ELF header that nothing depends on.
+fn check_header(file: &ElfFile<'_>, warnings: &mut Warnings) {
+    let (class, header) = (file.encoding().class, file.header());
+    warnings.check(
+        ValidValues::Exactly(raw::EV_CURRENT.into()),
+        field!(class, Ehdr32 | Ehdr64 @ 0, e_version),
+        header.e_version,
+    );
+    warnings.check(
+        ValidValues::Exactly(arith::to_u64(FileHeader::raw_size(class))),
+        field!(class, Ehdr32 | Ehdr64 @ 0, e_ehsize),
+        header.e_ehsize,
+    );
+}
+
+/// Physical address of the ELF entry point. A PVH kernel does not need one.
+fn entry(
+    file: &ElfFile<'_>,
+    loaded: &LoadSegments,
+    pvh: PvhNotes,
+    warnings: &mut Warnings,
+) -> Result<Option<u64>, ElfError> {
+    match loaded.entry(file) {
+        Err(
+            ElfError::EntryOutsideSegments { field, entry } | ElfError::AmbiguousEntry { field, entry, .. },
+        ) if pvh.entry().is_some() => {
+            warnings.add(Warning::EntryIgnored { field, entry });
+            Ok(None)
+        }
+        entry => entry,
+    }
 }
 
 /// Checks the type of the file. True if the image is position-independent.
@@ -128,27 +205,27 @@ fn arch_and_abi(file: &ElfFile<'_>) -> Result<(Arch, EntryAbi), ElfError> {
     }
 }
 
+/// What the program headers refer to.
+#[derive(Default)]
+struct Contents {
+    loaded: LoadSegments,
+    notes: NoteScan,
+    marks: Marks,
+}
+
 /// Reads the program headers once.
-fn read_segments(file: &ElfFile<'_>, arch: Arch) -> Result<(LoadSegments, PvhNotes), ElfError> {
-    let mut loaded = LoadSegments::default();
-    let mut pvh = PvhNotes::default();
+fn read_segments(file: &ElfFile<'_>, arch: Arch, warnings: &mut Warnings) -> Result<Contents, ElfError> {
+    let mut contents = Contents::default();
     for header in file.program_headers() {
         let header = header?;
+        contents.marks.add(file, &header)?;
         match header.p_type {
-            raw::PT_LOAD => loaded.add(file, &header)?,
-            // PVH is an x86 ABI; notes of other architectures have no meaning for a loader.
-            raw::PT_NOTE if arch == Arch::X86_64 => pvh.read_segment(file, &header)?,
-            raw::PT_INTERP => {
-                return Err(Unsupported::DynamicallyLinked {
-                    index: header.index,
-                    field: field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_type),
-                }
-                .into());
-            }
+            raw::PT_LOAD => contents.loaded.add(file, &header, warnings)?,
+            raw::PT_NOTE => contents.notes.read_segment(file, &header, arch, warnings)?,
             _ => {}
         }
     }
-    Ok((loaded, pvh))
+    Ok(contents)
 }
 
 /// Placement of an `ET_DYN` image: it may be relocated by any multiple of its alignment.

@@ -3,10 +3,9 @@
 use boot_core::{Constraints, Endian, GuestRange, Placement};
 use zerocopy::byteorder::{BigEndian, LittleEndian, U32, U64};
 
-use crate::error::{ElfError, Field, Unsupported, ValidValues};
+use crate::error::ElfError;
 use crate::file::ElfFile;
-use crate::header::ProgramHeader;
-use crate::limits::MAX_NOTES;
+use crate::note_error::NoteError;
 use crate::notes::Note;
 
 /// Note type: physical address of the 32-bit PVH entry point.
@@ -16,7 +15,7 @@ pub const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 pub const XEN_ELFNOTE_PHYS32_RELOC: u32 = 19;
 
 /// Name of the notes.
-const XEN: &[u8] = b"Xen";
+pub(crate) const XEN: &[u8] = b"Xen";
 
 /// Alignment if neither the note nor a program header specifies one (`elfnote.h`).
 const DEFAULT_ALIGN: u64 = 0x20_0000;
@@ -62,15 +61,12 @@ impl Phys32Reloc {
 
 /// PVH notes of a file.
 ///
-/// Start with the default value, which has no notes, and call [`read_segment`](Self::read_segment) for each `PT_NOTE`
-/// program header of [`ElfFile::program_headers`].
+/// Start with the default value, which has no notes, and call [`read_note`](Self::read_note) for each note.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PvhNotes {
     /// Physical address of the entry point, and file offset of the note's value.
     entry: Option<(u64, u64)>,
     reloc: Option<Phys32Reloc>,
-    /// Number of notes read, of any name and type.
-    count: u32,
 }
 
 impl PvhNotes {
@@ -86,42 +82,31 @@ impl PvhNotes {
         self.reloc
     }
 
-    /// Reads the notes of one `PT_NOTE` segment. Notes with other names or types are ignored.
+    /// Reads a note of the file. Returns `false` for a note with another name or type, which is ignored.
     ///
     /// # Errors
     ///
-    /// [`ElfError::NoteTruncated`], [`ElfError::PvhEntrySize`], [`ElfError::InvalidPvhEntry`],
-    /// [`ElfError::ConflictingPvhEntries`], [`ElfError::DuplicatePvhReloc`], [`ElfError::InvalidField`],
-    /// [`Unsupported::TooManyNotes`], [`ElfError::Truncated`] or [`ElfError::Read`].
-    pub fn read_segment(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
-        for note in file.notes(header)? {
-            let note = note?;
-            self.count = self.count.saturating_add(1);
-            if self.count > MAX_NOTES {
-                let offset = note.name.offset();
-                return Err(Unsupported::TooManyNotes { offset }.into());
-            }
-            match note.n_type {
-                XEN_ELFNOTE_PHYS32_ENTRY if note.has_name(&file.source(), XEN)? => {
-                    self.add_entry(file, &note)?;
-                }
-                XEN_ELFNOTE_PHYS32_RELOC if note.has_name(&file.source(), XEN)? => {
-                    self.add_reloc(file, &note)?;
-                }
-                _ => {}
-            }
+    /// [`ElfError::Note`] if the note is malformed or contradicts an earlier one, which still counts; [`ElfError::Read`].
+    pub fn read_note(&mut self, file: &ElfFile<'_>, note: &Note) -> Result<bool, ElfError> {
+        match note.n_type {
+            XEN_ELFNOTE_PHYS32_ENTRY if note.has_name(&file.source(), XEN)? => self.add_entry(file, note)?,
+            XEN_ELFNOTE_PHYS32_RELOC if note.has_name(&file.source(), XEN)? => self.add_reloc(file, note)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Checks that the entry point, if there is one, lies in a segment.
-    pub(crate) fn check_entry(&self, segments: impl IntoIterator<Item = GuestRange>) -> Result<(), ElfError> {
-        match self.entry {
-            Some((entry, offset)) if !segments.into_iter().any(|range| range.contains_addr(entry)) => {
-                Err(ElfError::InvalidPvhEntry { offset, entry })
-            }
-            _ => Ok(()),
+    /// Removes an entry point that does not lie in a segment, and returns it as an error.
+    pub(crate) fn remove_entry_outside(
+        &mut self,
+        segments: impl IntoIterator<Item = GuestRange>,
+    ) -> Option<NoteError> {
+        let (entry, offset) = self.entry?;
+        if segments.into_iter().any(|range| range.contains_addr(entry)) {
+            return None;
         }
+        self.entry = None;
+        Some(NoteError::InvalidPvhEntry { offset, entry })
     }
 
     /// The value is as wide as a pointer in Linux and 32 bits wide by `elfnote.h`. The address fits 32 bits in both.
@@ -130,17 +115,18 @@ impl PvhNotes {
         let entry = match note.desc.len() {
             4 => u64::from(read_u32(file, offset)?),
             8 => read_u64(file, offset)?,
-            len => return Err(ElfError::PvhEntrySize { offset, len }),
+            len => return Err(NoteError::PvhEntrySize { offset, len }.into()),
         };
         if u32::try_from(entry).is_err() {
-            return Err(ElfError::InvalidPvhEntry { offset, entry });
+            return Err(NoteError::InvalidPvhEntry { offset, entry }.into());
         }
         match self.entry {
-            Some((first, _)) if first != entry => Err(ElfError::ConflictingPvhEntries {
+            Some((first, _)) if first != entry => Err(NoteError::ConflictingPvhEntries {
                 first,
                 second: entry,
                 offset,
-            }),
+            }
+            .into()),
             _ => {
                 self.entry = Some((entry, offset));
                 Ok(())
@@ -150,9 +136,6 @@ impl PvhNotes {
 
     fn add_reloc(&mut self, file: &ElfFile<'_>, note: &Note) -> Result<(), ElfError> {
         let offset = note.desc.offset();
-        if self.reloc.is_some() {
-            return Err(ElfError::DuplicatePvhReloc { offset });
-        }
         let word = |i: u64| {
             let start = i.saturating_mul(4);
             if note.desc.len() < start.saturating_add(4) {
@@ -165,11 +148,16 @@ impl PvhNotes {
             min: word(1)?,
             max: word(2)?,
         };
-        if let Some(align) = reloc.align {
-            ValidValues::PowerOfTwo.check(Field::new("PHYS32_RELOC alignment", offset), align)?;
+        match (self.reloc, reloc.align) {
+            (Some(first), _) if first != reloc => Err(NoteError::ConflictingPvhRelocs { offset }.into()),
+            (_, Some(align)) if !align.is_power_of_two() => {
+                Err(NoteError::PvhRelocAlign { offset, align }.into())
+            }
+            _ => {
+                self.reloc = Some(reloc);
+                Ok(())
+            }
         }
-        self.reloc = Some(reloc);
-        Ok(())
     }
 }
 

@@ -36,10 +36,16 @@ pub const EM_RISCV: u16 = 243;
 pub const PN_XNUM: u16 = 0xffff;
 
 pub const PT_LOAD: u32 = 1;
+pub const PT_DYNAMIC: u32 = 2;
 pub const PT_INTERP: u32 = 3;
 pub const PT_NOTE: u32 = 4;
+pub const PT_TLS: u32 = 7;
 
 pub const PF_X: u32 = 1;
+
+pub const DT_NULL: u64 = 0;
+pub const DT_INIT: u64 = 12;
+pub const DT_FINI: u64 = 13;
 
 /// `e_ident`: the first bytes of every ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -185,6 +191,26 @@ pub struct Shdr64<O: ByteOrder> {
 
 const _: () =
     assert!(size_of::<Shdr64<LittleEndian>>() == 64 && offset_of!(Shdr64<LittleEndian>, sh_info) == 44);
+
+/// Entry of the dynamic table of a 32-bit file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Dyn32<O: ByteOrder> {
+    pub d_tag: U32<O>,
+    pub d_un: U32<O>,
+}
+
+const _: () = assert!(size_of::<Dyn32<LittleEndian>>() == 8);
+
+/// Entry of the dynamic table of a 64-bit file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Dyn64<O: ByteOrder> {
+    pub d_tag: U64<O>,
+    pub d_un: U64<O>,
+}
+
+const _: () = assert!(size_of::<Dyn64<LittleEndian>>() == 16);
 
 /// Header of a note. Its words are 32 bits wide in files of both classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

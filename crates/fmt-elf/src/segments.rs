@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use boot_core::{GuestRange, Segment, SourceRange};
 
 use crate::encoding::Class;
-use crate::error::{ElfError, Field, ValidValues};
+use crate::error::ElfError;
 use crate::file::ElfFile;
 use crate::header::{ProgramHeader, field};
 use crate::raw;
+use crate::warning::{Warning, Warnings};
 
 /// The loadable segments of a file, collected one program header at a time.
 #[derive(Debug, Default)]
@@ -29,30 +30,42 @@ struct EntryLookup {
     conflict: Option<u64>,
     /// True if `e_entry` is a physical address of a segment.
     by_paddr: bool,
+    /// Distance from physical to virtual addresses of that segment, if it is executable.
+    distance: Option<u64>,
 }
 
 impl LoadSegments {
     /// Checks a `PT_LOAD` program header and adds its segment. A segment without a size in memory is skipped.
-    pub(crate) fn add(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
+    pub(crate) fn add(
+        &mut self,
+        file: &ElfFile<'_>,
+        header: &ProgramHeader,
+        warnings: &mut Warnings,
+    ) -> Result<(), ElfError> {
         check_sizes(header)?;
         if header.p_memsz == 0 {
             return Ok(());
         }
-        check_alignment(header)?;
-        let last = last_address(
-            header,
-            field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_vaddr),
-            header.p_vaddr,
-        )?;
-        let p_paddr = field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_paddr);
-        last_address(header, p_paddr, header.p_paddr)?;
-        let range = GuestRange::new(header.p_paddr, header.p_memsz).ok_or(ElfError::AddressOverflow {
+        check_alignment(header, warnings);
+        let last = last_address(header, header.p_vaddr).unwrap_or_else(|| {
+            warnings.add(Warning::VirtualAddressOverflow {
+                index: header.index,
+                field: field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_vaddr),
+                vaddr: header.p_vaddr,
+                memsz: header.p_memsz,
+                more: 0,
+            });
+            highest_address(header.class)
+        });
+        let overflow = || ElfError::AddressOverflow {
             index: header.index,
-            field: p_paddr,
+            field: field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_paddr),
             start: header.p_paddr,
             memsz: header.p_memsz,
             class: header.class,
-        })?;
+        };
+        last_address(header, header.p_paddr).ok_or_else(overflow)?;
+        let range = GuestRange::new(header.p_paddr, header.p_memsz).ok_or_else(overflow)?;
         // `p_offset` of a segment without file content has no meaning and is not checked.
         let source = if header.p_filesz == 0 {
             SourceRange::whole(0)
@@ -60,14 +73,21 @@ impl LoadSegments {
             file.content(header)?
         };
         self.segments.push((header.index, Segment::new(source, range)));
-        self.align = self.align.max(header.p_align);
+        if header.p_align.is_power_of_two() {
+            self.align = self.align.max(header.p_align);
+        }
         self.entry.add_segment(header, last, range, file.header().e_entry);
         Ok(())
     }
 
-    /// Highest `p_align` of all segments.
+    /// Highest `p_align` of all segments that is a power of two; else zero.
     pub(crate) fn align(&self) -> u64 {
         self.align
+    }
+
+    /// If `e_entry` is only a physical address, of an executable segment: the distance from there to its virtual address.
+    pub(crate) fn entry_distance(&self) -> Option<u64> {
+        self.entry.distance.filter(|_| self.entry.by_vaddr.is_none())
     }
 
     /// Sorts the segments by physical address and checks that there is at least one and that no two overlap.
@@ -129,7 +149,12 @@ impl LoadSegments {
 impl EntryLookup {
     /// Looks up `entry` in a segment whose last virtual address is `last`.
     fn add_segment(&mut self, header: &ProgramHeader, last: u64, range: GuestRange, entry: u64) {
-        self.by_paddr |= range.contains_addr(entry);
+        if range.contains_addr(entry) {
+            self.by_paddr = true;
+            if header.p_flags & raw::PF_X != 0 {
+                self.distance = Some(header.p_vaddr.wrapping_sub(header.p_paddr));
+            }
+        }
         if header.p_flags & raw::PF_X == 0 || entry > last {
             return;
         }
@@ -158,40 +183,45 @@ fn check_sizes(header: &ProgramHeader) -> Result<(), ElfError> {
 }
 
 /// gABI chapter 5, `p_align`: 0 and 1 mean no alignment; otherwise it is a power of two, and `p_vaddr` and `p_offset` are
-/// congruent modulo `p_align`. The congruence is not checked for a segment without file content.
-fn check_alignment(header: &ProgramHeader) -> Result<(), ElfError> {
-    let (align, vaddr, offset) = (header.p_align, header.p_vaddr, header.p_offset);
+/// congruent modulo `p_align`. Nothing depends on this in a loader that copies the file to physical addresses. The
+/// congruence is not checked for a segment without file content.
+fn check_alignment(header: &ProgramHeader, warnings: &mut Warnings) {
+    let (index, align, vaddr, offset) = (header.index, header.p_align, header.p_vaddr, header.p_offset);
     let field = field!(header.class, Phdr32 | Phdr64 @ header.header_offset, p_align);
-    ValidValues::PowerOfTwoOrZero.check(field, align)?;
+    if align != 0 && !align.is_power_of_two() {
+        warnings.add(Warning::InvalidAlign {
+            index,
+            field,
+            align,
+            more: 0,
+        });
+        return;
+    }
     let differing_bits = (vaddr ^ offset) & align.saturating_sub(1);
     if header.p_filesz != 0 && differing_bits != 0 {
-        return Err(ElfError::Misaligned {
-            index: header.index,
+        warnings.add(Warning::Misaligned {
+            index,
             field,
             vaddr,
             offset,
             align,
+            more: 0,
         });
     }
-    Ok(())
 }
 
-/// Last address of a non-empty segment that starts at `start`. It must fit the address space of the file's class.
-fn last_address(header: &ProgramHeader, field: Field, start: u64) -> Result<u64, ElfError> {
-    let highest = match header.class {
+fn highest_address(class: Class) -> u64 {
+    match class {
         Class::Elf32 => u32::MAX.into(),
         Class::Elf64 => u64::MAX,
-    };
+    }
+}
+
+/// Last address of a non-empty segment that starts at `start`; `None` if it exceeds the address space of the file's class.
+fn last_address(header: &ProgramHeader, start: u64) -> Option<u64> {
     header
         .p_memsz
         .checked_sub(1)
         .and_then(|distance| start.checked_add(distance))
-        .filter(|last| *last <= highest)
-        .ok_or(ElfError::AddressOverflow {
-            index: header.index,
-            field,
-            start,
-            memsz: header.p_memsz,
-            class: header.class,
-        })
+        .filter(|last| *last <= highest_address(header.class))
 }

@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 
+use boot_core::format::FormatErrorKind;
 use boot_core::{
     Arch, ByteSource, Endian, EntryAbi, EntryPoint, ImageBuilder, KernelImage, Placement, SizedSource,
 };
+use boot_linux::vmlinux::{Evidence, OtherMark};
 use boot_multiboot::v2::SEARCH_LEN;
 use boot_multiboot::{MULTIBOOT, MULTIBOOT2};
 use fmt_elf::ElfError;
@@ -24,6 +26,9 @@ const PE_MAGIC: &[u8] = b"MZ";
 /// Parses a kernel image with a Multiboot header, a Multiboot2 header or both. `Ok(None)` if the source has neither, if it is
 /// an ELF file of another architecture than x86, or if it is a PE file and the headers have no load addresses.
 ///
+/// The headers are optional in an ELF file with a PVH entry point: if they are malformed or unsupported, the image has only
+/// the entry points of the ELF file, and a [`Warning`].
+///
 /// Only the first 32 KiB and the headers and notes of an ELF file are read. The crate page lists what is accepted and how
 /// entry points are combined.
 ///
@@ -31,6 +36,28 @@ const PE_MAGIC: &[u8] = b"MZ";
 ///
 /// [`MultibootError`] if the source has a Multiboot header but is malformed or unsupported, or if it cannot be read.
 pub fn parse(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootError> {
+    match parse_headers(source) {
+        Err(error) if error.kind() != FormatErrorKind::Read => match fmt_elf::parse(source) {
+            Ok(Some(elf)) if elf.entry(EntryAbi::PVH).is_some() => {
+                without_headers(&elf, error.kind()).map(Some)
+            }
+            _ => Err(error),
+        },
+        result => result,
+    }
+}
+
+/// A PVH kernel whose Multiboot headers cannot be used.
+fn without_headers(elf: &KernelImage, kind: FormatErrorKind) -> Result<KernelImage, MultibootError> {
+    let candidates = Candidates {
+        elf: Some(elf.clone()),
+        list: Vec::new(),
+    };
+    let builder = candidates.merge(elf.source_len());
+    Ok(builder.warning(Warning::HeadersIgnored { kind }).build()?)
+}
+
+fn parse_headers(source: &dyn ByteSource) -> Result<Option<KernelImage>, MultibootError> {
     let sized = SizedSource::new(source)?;
     let len = usize::try_from(sized.len()).unwrap_or(usize::MAX).min(SEARCH_LEN);
     let start = sized.read_vec(0, len)?;
@@ -96,6 +123,10 @@ struct Candidate {
     placement: Placement,
 }
 
+fn has_entry(candidate: &Candidate, abi: EntryAbi) -> bool {
+    candidate.entries.iter().any(|entry| entry.abi == abi)
+}
+
 /// The layouts of a file, by each of its headers.
 struct Candidates {
     /// Image by the ELF headers alone.
@@ -146,15 +177,17 @@ impl Candidates {
         let Self { elf, mut list } = self;
         let mut builder = ImageBuilder::new(NAME, Arch::X86_64, Endian::Little, source_len);
         if let Some(elf) = &elf {
+            builder = builder.metadata(match (elf.metadata(), list.first()) {
+                (Some(evidence), _) => *evidence,
+                (None, Some(first)) if has_entry(first, MULTIBOOT2) => Evidence::Other(OtherMark::Multiboot2),
+                (None, _) => Evidence::Other(OtherMark::Multiboot),
+            });
             for warning in elf.warnings() {
                 if let Some(warning) = warning.downcast_ref::<fmt_elf::Warning>() {
                     builder = builder.warning(*warning);
                 }
             }
-            let has_multiboot2 = list
-                .first()
-                .is_some_and(|first| first.entries.iter().any(|entry| entry.abi == MULTIBOOT2));
-            let is_preferred = !has_multiboot2 && elf.entry(EntryAbi::PVH).is_some();
+            let is_preferred = elf.entry(EntryAbi::PVH).is_some();
             let position = if is_preferred { 0 } else { list.len() };
             list.insert(
                 position,

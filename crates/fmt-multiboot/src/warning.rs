@@ -3,6 +3,7 @@
 use core::fmt;
 
 use boot_core::EntryAbi;
+use boot_core::format::FormatErrorKind;
 
 /// Warning of the Multiboot parser: a finding that does not stop the file from being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +15,11 @@ pub enum Warning {
         /// Calling convention of the entry point.
         abi: EntryAbi,
     },
+    /// The Multiboot headers are malformed or unsupported. The kernel has a PVH entry point, so they are not needed.
+    HeadersIgnored {
+        /// Category of the error.
+        kind: FormatErrorKind,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -23,6 +29,16 @@ impl fmt::Display for Warning {
                 f,
                 "the {abi} entry point is left out: its load addresses conflict with those of the preferred entry point"
             ),
+            Self::HeadersIgnored { kind } => {
+                let kind = match kind {
+                    FormatErrorKind::Unsupported => "not supported",
+                    _ => "malformed",
+                };
+                write!(
+                    f,
+                    "the Multiboot header is {kind} and ignored; the kernel has a PVH entry point"
+                )
+            }
         }
     }
 }

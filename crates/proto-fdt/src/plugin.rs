@@ -3,8 +3,9 @@
 use boot_core::cpu::{aarch64, riscv64};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Endian, EntryAbi, IncompatibleImage, KernelImage, PlanError,
-    RequestPart,
+    RequestPart, Support,
 };
+use boot_linux::vmlinux::Evidence;
 
 use crate::layout;
 use crate::plan::{self, Parameters};
@@ -37,7 +38,12 @@ const ACCEPTS: &[RequestPart] = &[
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
 const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RISCV_IMAGE, EntryAbi::ELF64];
 
-fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Result<(), IncompatibleImage> {
+/// An ELF file has a lower level than an `Image`: its entry point has no calling convention of its own.
+fn supports(
+    image: &KernelImage,
+    arch: Arch,
+    entries: &'static [EntryAbi],
+) -> Result<Support, IncompatibleImage> {
     if image.arch() != arch {
         return Err(IncompatibleImage::Arch {
             expected: arch,
@@ -45,7 +51,14 @@ fn supports(image: &KernelImage, arch: Arch, entries: &'static [EntryAbi]) -> Re
         });
     }
     match entries.iter().find_map(|abi| image.entry(*abi)) {
-        Some(_) => Ok(()),
+        Some(entry) if entry.abi != EntryAbi::ELF64 => {
+            Ok(Support::declared("it has the header of a Linux Image"))
+        }
+        Some(_) => Ok(match image.metadata::<Evidence>() {
+            Some(evidence @ Evidence::Linux(_)) => Support::indicated(evidence.reason()),
+            Some(evidence) => Support::contradicted(evidence.reason()),
+            None => Support::possible("it is an ELF file without a mark of its boot protocol"),
+        }),
         None => Err(IncompatibleImage::NoEntry { expected: entries }),
     }
 }
@@ -59,7 +72,7 @@ impl BootProtocol for Arm64 {
         ACCEPTS
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
         supports(image, Arch::Aarch64, &ARM64_ENTRIES)
     }
 
@@ -89,10 +102,10 @@ impl BootProtocol for Riscv64 {
         ACCEPTS
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
-        supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+        let support = supports(image, Arch::Riscv64, &RISCV64_ENTRIES)?;
         match image.endian() {
-            Endian::Little => Ok(()),
+            Endian::Little => Ok(support),
             Endian::Big => Err(IncompatibleImage::Header(
                 "it is big-endian, but the entry state of a riscv64 hart is little-endian",
             )),

@@ -11,8 +11,9 @@ use boot_core::machine::{
 };
 use boot_core::{
     Arch, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange, ImageBuilder,
-    KernelImage, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, SourceRange,
+    KernelImage, Machine, MemoryMap, Module, Placement, PlanError, RegionKind, SourceRange, SupportLevel,
 };
+use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
 use proto_fdt::{Chosen, CreateFdtError, PROTOCOL_ARM64, PROTOCOL_RISCV64, create_fdt};
 
 fn machine(name: &str) -> Machine {
@@ -582,8 +583,29 @@ fn images_that_the_protocols_do_not_support_are_refused() {
     };
     let arm64 = image(Arch::Aarch64, Endian::Big, 0x1000);
     let riscv64 = image(Arch::Riscv64, Endian::Little, 0x1000);
-    assert_eq!(PROTOCOL_ARM64.supports(&arm64), Ok(()));
-    assert_eq!(PROTOCOL_RISCV64.supports(&riscv64), Ok(()));
+    let level = |protocol: &dyn BootProtocol, image: &KernelImage| protocol.supports(image).unwrap().level;
+    assert_eq!(level(&PROTOCOL_ARM64, &arm64), SupportLevel::Declared);
+    assert_eq!(level(&PROTOCOL_RISCV64, &riscv64), SupportLevel::Declared);
+    for (protocol, arch) in [
+        (&PROTOCOL_ARM64 as &dyn BootProtocol, Arch::Aarch64),
+        (&PROTOCOL_RISCV64, Arch::Riscv64),
+    ] {
+        let elf = || {
+            ImageBuilder::new("elf", arch, Endian::Little, 0x1000)
+                .segment(SourceRange::whole(0x1000), GuestRange::new(0, 0x1000).unwrap())
+                .entry(EntryAbi::ELF64, 0)
+        };
+        assert_eq!(level(protocol, &elf().build().unwrap()), SupportLevel::Possible);
+        let with = |evidence: Evidence| elf().metadata(evidence).build().unwrap();
+        assert_eq!(
+            level(protocol, &with(Evidence::Linux(LinuxMark::Note))),
+            SupportLevel::Indicated
+        );
+        assert_eq!(
+            level(protocol, &with(Evidence::Other(OtherMark::MachineMode))),
+            SupportLevel::Contradicted
+        );
+    }
     check(
         &PROTOCOL_ARM64,
         &riscv64,

@@ -10,8 +10,9 @@ use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart, arith,
+    RamAllocator, RequestPart, Support, arith,
 };
+use boot_linux::vmlinux::Evidence;
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
 
@@ -151,6 +152,18 @@ impl SelectedEntry {
         })
     }
 
+    /// How well the protocol suits the image.
+    fn support(&self, image: &KernelImage) -> Support {
+        if !matches!(self.abi, EntryAbi::ELF64 | EntryAbi::ELF32) {
+            return Support::declared("it has a Linux setup header");
+        }
+        match image.metadata::<Evidence>() {
+            Some(evidence @ Evidence::Linux(_)) => Support::indicated(evidence.reason()),
+            Some(evidence) => Support::contradicted(evidence.reason()),
+            None => Support::possible("it is an ELF file without a mark of its boot protocol"),
+        }
+    }
+
     /// Whether kernel and initrd may be above 4 GiB.
     fn can_be_above_4g(&self) -> bool {
         self.long_mode && self.header.xloadflags() & xloadflags::CAN_BE_LOADED_ABOVE_4G != 0
@@ -194,8 +207,10 @@ impl BootProtocol for LinuxX86 {
         ]
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
-        SelectedEntry::new(self.entry, image).map(|_| ())
+    /// An ELF file has [`SupportLevel::Indicated`](boot_core::SupportLevel::Indicated) or less, by its [`Evidence`]: its
+    /// entry point has no calling convention of its own.
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+        Ok(SelectedEntry::new(self.entry, image)?.support(image))
     }
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {

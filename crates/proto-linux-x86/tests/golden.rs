@@ -4,8 +4,9 @@ use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
     ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
-    RegionKind, SliceMemory, SourceRange, Sources,
+    RegionKind, SliceMemory, SourceRange, Sources, SupportLevel,
 };
+use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
 use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
 use proto_linux_x86::{EntryChoice, LinuxX86, LinuxX86Error, PROTOCOL};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -661,6 +662,33 @@ fn unsuitable_images_are_refused_with_the_reason() {
             found: Arch::Aarch64
         })
     );
+}
+
+#[test]
+fn an_elf_file_is_supported_by_its_evidence() {
+    let level = |image: &KernelImage| PROTOCOL.supports(image).unwrap().level;
+    for abi in [EntryAbi::ELF64, EntryAbi::ELF32] {
+        let with = |evidence: Option<Evidence>| {
+            let mut builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 8)
+                .segment(SourceRange::whole(8), GuestRange::new(MIB, 8).unwrap())
+                .entry(abi, MIB);
+            if let Some(evidence) = evidence {
+                builder = builder.metadata(evidence);
+            }
+            builder.build().unwrap()
+        };
+        let linux = with(Some(Evidence::Linux(LinuxMark::Note)));
+        assert_eq!(level(&linux), SupportLevel::Indicated);
+        assert_eq!(level(&with(None)), SupportLevel::Possible);
+        let other = with(Some(Evidence::Other(OtherMark::Multiboot)));
+        assert_eq!(level(&other), SupportLevel::Contradicted);
+        // An explicit choice of the protocol starts it.
+        let (machine, cmdline) = (pc(64 * MIB), Cmdline::new());
+        PROTOCOL
+            .plan(&BootRequest::new(&other, &machine, &cmdline))
+            .unwrap();
+    }
+    assert_eq!(level(&BZIMAGE.image()), SupportLevel::Declared);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, GuestRange, IncompatibleImage, KernelImage, MemoryMap,
-    PlacedAdditional, Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
+    PlacedAdditional, Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, Support, arith,
 };
 use boot_multiboot::v1::{BOOTLOADER_MAGIC, Info, MmapEntry, Module, info_flags};
 use boot_multiboot::{MULTIBOOT, MultibootMetadata};
@@ -45,7 +45,7 @@ impl BootProtocol for Multiboot {
         NAME
     }
 
-    /// Before the protocols that start an ELF file at `e_entry`, whose calling convention is not specified.
+    /// After PVH and Multiboot2.
     fn priority(&self) -> Priority {
         Priority::new(Priority::SPECIFIC.value().saturating_sub(5))
     }
@@ -59,10 +59,11 @@ impl BootProtocol for Multiboot {
         ]
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+        const SUPPORT: Support = Support::declared("it has a Multiboot header");
         check_entry(image, &[MULTIBOOT])?;
         let Some(header) = image.metadata::<MultibootMetadata>() else {
-            return Ok(());
+            return Ok(SUPPORT);
         };
         if header.requires_video_mode() {
             return Err(IncompatibleImage::Header(
@@ -70,7 +71,7 @@ impl BootProtocol for Multiboot {
             ));
         }
         match header.unknown_requirements() {
-            0 => Ok(()),
+            0 => Ok(SUPPORT),
             _ => Err(IncompatibleImage::Header(
                 "its Multiboot header has a required flag that version 0.6.96 does not define",
             )),

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use boot_core::protocol::validate_request;
 use boot_core::{
     BootPlan, BootProtocol, BootRequest, IncompatibleImage, KernelImage, PlacedAdditional, Placement,
-    PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, arith,
+    PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, Support, arith,
 };
 use boot_multiboot::v2::{BOOTLOADER_MAGIC, InfoTag, console_flags};
 use boot_multiboot::{MULTIBOOT2, Multiboot2Metadata};
@@ -102,7 +102,7 @@ impl BootProtocol for Multiboot2 {
         NAME
     }
 
-    /// Before Multiboot 1.
+    /// After PVH, before Multiboot 1.
     fn priority(&self) -> Priority {
         Priority::new(Priority::SPECIFIC.value().saturating_sub(10))
     }
@@ -116,10 +116,11 @@ impl BootProtocol for Multiboot2 {
         ]
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+        const SUPPORT: Support = Support::declared("it has a Multiboot2 header");
         check_entry(image, &[MULTIBOOT2])?;
         let Some(header) = image.metadata::<Multiboot2Metadata>() else {
-            return Ok(());
+            return Ok(SUPPORT);
         };
         if header.unknown.iter().any(|tag| !tag.optional) {
             return Err(IncompatibleImage::Header(
@@ -139,7 +140,7 @@ impl BootProtocol for Multiboot2 {
             Some(console) if is_required(console.flags) && !console.optional => Err(
                 IncompatibleImage::Header("its Multiboot2 header requires a console, which is not supported"),
             ),
-            _ => Ok(()),
+            _ => Ok(SUPPORT),
         }
     }
 

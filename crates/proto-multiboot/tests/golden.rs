@@ -6,7 +6,7 @@ use boot_core::cpu::x86_64::State;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, Endian, EntryAbi, GuestRange, ImageBuilder,
     IncompatibleImage, KernelImage, LoadContent, Machine, MemoryMap, Module, Placement, PlanError,
-    RawCmdline, RegionKind, RequestPart, SourceRange,
+    RawCmdline, RegionKind, RequestPart, SourceRange, SupportLevel,
 };
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
@@ -489,7 +489,8 @@ fn unsuitable_images_and_requests_are_refused_with_the_reason() {
                 found: Arch::Riscv64
             })
         );
-        assert_eq!(protocol.supports(&image(Arch::X86_64, abi)), Ok(()));
+        let support = protocol.supports(&image(Arch::X86_64, abi)).unwrap();
+        assert_eq!(support.level, SupportLevel::Declared);
         assert_eq!(
             (protocol.name(), protocol.priority().value()),
             (abi.name(), priority)

@@ -10,7 +10,7 @@ use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart, arith,
+    RamAllocator, RequestPart, Support, arith,
 };
 
 use crate::label;
@@ -49,9 +49,9 @@ impl BootProtocol for Pvh {
         NAME
     }
 
-    /// After the Linux x86 protocol, which also starts a vmlinux.
+    /// Before the other protocols of kernels with several declared entry points: PVH is made for virtual machines.
     fn priority(&self) -> Priority {
-        Priority::new(Priority::SPECIFIC.value().saturating_add(10))
+        Priority::new(Priority::SPECIFIC.value().saturating_sub(20))
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
@@ -63,7 +63,7 @@ impl BootProtocol for Pvh {
         ]
     }
 
-    fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
         if image.arch() != Arch::X86_64 {
             return Err(IncompatibleImage::Arch {
                 expected: Arch::X86_64,
@@ -71,7 +71,7 @@ impl BootProtocol for Pvh {
             });
         }
         match image.entry(EntryAbi::PVH) {
-            Some(_) => Ok(()),
+            Some(_) => Ok(Support::declared("it has a PVH entry note")),
             None => Err(IncompatibleImage::NoEntry {
                 expected: &[EntryAbi::PVH],
             }),

@@ -434,5 +434,5 @@ fn unsuitable_images_are_refused_with_the_reason() {
             found: Arch::Riscv64
         })
     );
-    assert_eq!((PROTOCOL.name(), PROTOCOL.priority().value()), ("pvh", 60));
+    assert_eq!((PROTOCOL.name(), PROTOCOL.priority().value()), ("pvh", 30));
 }

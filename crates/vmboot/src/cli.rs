@@ -8,6 +8,7 @@ pub(crate) mod machine;
 pub(crate) mod number;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
 

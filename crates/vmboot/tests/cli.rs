@@ -111,9 +111,15 @@ fn a_gibibyte_of_sparse_elf_is_inspected_and_planned_from_its_headers() {
         (1 << 30, "elf", "x86_64")
     );
     assert_eq!(report.segments[0].file_len, (1 << 30) - 0x1000);
-    let starts = report.protocols.iter().filter(|protocol| protocol.supported);
-    let starts: Vec<_> = starts.map(|protocol| protocol.name.as_str()).collect();
-    assert_eq!(starts, ["linux", "pvh"]);
+    assert_eq!(report.default_protocol.as_deref(), Some("pvh"));
+    let support = report
+        .protocols
+        .iter()
+        .filter(|protocol| protocol.support != "none");
+    let support: Vec<_> = support
+        .map(|protocol| (protocol.name.as_str(), protocol.support.as_str()))
+        .collect();
+    assert_eq!(support, [("pvh", "declared"), ("linux", "possible")]);
 
     let output = vmboot(&["plan", "--memory", "512M", path]);
     assert_eq!(output.status.code(), Some(1));
@@ -239,7 +245,7 @@ fn invalid_options_are_rejected_with_the_reason() {
     };
     check(
         &["--protocol", "xen-pv"],
-        "unknown protocol `xen-pv`; known protocols: multiboot2, multiboot, linux, pvh, fdt-arm64, fdt-riscv64",
+        "unknown protocol `xen-pv`; known protocols: pvh, multiboot2, multiboot, linux, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
     check(&["--cmdline", &"x".repeat(5000)], "command line");

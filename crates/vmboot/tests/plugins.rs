@@ -21,10 +21,10 @@ fn every_plugin_is_linked_in_the_documented_order() {
     assert_eq!(
         protocols,
         [
+            "pvh",
             "multiboot2",
             "multiboot",
             "linux",
-            "pvh",
             "fdt-arm64",
             "fdt-riscv64"
         ]

@@ -374,21 +374,6 @@ fn malformed() {
         new().u8(0x234, 0).u32(0x214, 0xf_ffff),
         "code32_start at 0x214 is 0xfffff, but with LOADED_HIGH in loadflags at 0x211 it must be at least 0x100000",
     );
-    for align in [0, 3, 0x20_0001, u32::MAX] {
-        let sentence = "kernel_alignment at 0x230 of a relocatable kernel is ALIGN, expected a power of two";
-        check(
-            new().u32(0x230, align),
-            &sentence.replace("ALIGN", &format!("{align:#x}")),
-        );
-    }
-    for shift in [22, 63, 64, 255] {
-        let sentence =
-            "min_alignment at 0x235 is 2^SHIFT, more than kernel_alignment at 0x230, which is 0x200000";
-        check(
-            new().u8(0x235, shift),
-            &sentence.replace("SHIFT", &shift.to_string()),
-        );
-    }
     check(
         new().u16(0x236, 1).u32(0x260, u32::MAX),
         "the kernel needs 0xffffffff bytes (init_size at 0x260, or computed from the length of the code) from 0x1000000 (pref_address at 0x258, or the load address), more than it can address",
@@ -399,33 +384,79 @@ fn malformed() {
             "the kernel needs 0x800000 bytes (init_size at 0x260, or computed from the length of the code) from 0xffffffffffffffff (pref_address at 0x258, or the load address), more than it can address",
         );
     }
-    check(
-        new().u32(0x1f4, 0x20),
-        "XLF_KERNEL_64 is set in xloadflags at 0x236, but its entry point at offset 0x200 of the protected-mode code is outside the 0x200 bytes of code",
-    );
 }
 
 #[test]
-fn malformed_parts_of_the_code() {
-    let check = |image: Image, expected: &str| check(&image.build(), &format!("malformed: {expected}"));
+fn alignments_that_violate_the_protocol() {
+    let check = |image: Image, expected: &str| check(&image.build(), expected);
+    let new = || Image::new(0x20f);
+    // Loaded at `code32_start`, where every kernel runs.
+    for align in [0, 3, 0x20_0001, u32::MAX] {
+        let sentence = "warning: kernel_alignment at 0x230 of a relocatable kernel is ALIGN, expected a power of two; the kernel is loaded at code32_start
+             segment 0x100000..0x102000 from 0x600..0x2600
+             extent 0x100000..0x1800000
+             fixed";
+        check(
+            new().u32(0x230, align),
+            &sentence.replace("ALIGN", &format!("{align:#x}")),
+        );
+    }
+    for shift in [22, 63, 64, 255] {
+        let sentence = "warning: min_alignment at 0x235 is 2^SHIFT, more than kernel_alignment at 0x230, which is 0x200000; it is ignored
+             relocatable 0x200000 in 0x1000000..any, at 0x1000000";
+        check(
+            new().u8(0x235, shift),
+            &sentence.replace("SHIFT", &shift.to_string()),
+        );
+    }
+}
+
+#[test]
+fn a_64_bit_entry_point_outside_the_code_is_not_used() {
+    let image = Image::new(0x20f)
+        .u32(0x1f4, 0x20)
+        .u32(0x248, 0)
+        .u32(0x268, 0)
+        .build();
+    check(
+        &image,
+        "warning: XLF_KERNEL_64 is set in xloadflags at 0x236, but its entry point at offset 0x200 of the protected-mode code is outside the 0x200 bytes of code; only the 32-bit entry point is used
+         relocatable 0x200000 in 0x1000000..0x100000000, at 0x1000000
+         entry linux-x86-32 0x1000000",
+    );
+    assert!(!crate::summary(&image).contains("linux-x86-64"));
+}
+
+#[test]
+fn malformed_optional_data_does_not_refuse_a_kernel() {
+    let without = |image: Image, warning: &str, part: &str| {
+        let bytes = image.build();
+        check(
+            &bytes,
+            &format!("warning: {warning}; it is ignored\nentry linux-x86-64 0x1000200"),
+        );
+        let found = crate::summary(&bytes);
+        assert!(!found.lines().any(|line| line.starts_with(part)), "{found}");
+    };
     let new = || Image::new(0x20f);
     for (offset, len) in [(0x400, 0x1c01), (0x2001, 1), (u32::MAX, 1), (1, u32::MAX)] {
         let sentence = format!(
             "the payload (payload_offset at 0x248: {offset:#x}, payload_length at 0x24c: {len:#x}) is outside the 0x2000 bytes of code"
         );
-        check(new().u32(0x248, offset).u32(0x24c, len), &sentence);
+        without(new().u32(0x248, offset).u32(0x24c, len), &sentence, "payload");
     }
+    let without = |image, warning: &str| without(image, warning, "kernel_info");
     for offset in [0x1ff5, u32::MAX] {
         let sentence = format!(
             "kernel_info, 0xc bytes at kernel_info_offset {offset:#x} (at 0x268), is outside the 0x2000 bytes of code"
         );
-        check(new().u32(0x268, offset), &sentence);
+        without(new().u32(0x268, offset), &sentence);
     }
-    check(
+    without(
         new().kernel_info(0x1800, 16, 0x801),
         "kernel_info, 0x801 bytes at kernel_info_offset 0x1800 (at 0x268), is outside the 0x2000 bytes of code",
     );
-    check(
+    without(
         new().code(0x1800, b"LToQ"),
         "kernel_info at 0x1e00 begins with [4c, 54, 6f, 51], expected \"LToP\"",
     );
@@ -433,8 +464,14 @@ fn malformed_parts_of_the_code() {
         let sentence = format!(
             "kernel_info at 0x1e00 has a size of {size:#x} and a size_total of {total:#x}; size must be at least 0xc, size_total at least size"
         );
-        check(new().kernel_info(0x1800, size, total), &sentence);
+        without(new().kernel_info(0x1800, size, total), &sentence);
     }
+}
+
+#[test]
+fn placements_that_are_not_possible() {
+    let check = |image: Image, expected: &str| check(&image.build(), &format!("malformed: {expected}"));
+    let new = || Image::new(0x20f);
     // The preferred address fits, but no multiple of the alignment does.
     check(
         new()

@@ -1,6 +1,7 @@
 //! The parser against files made by an independent writer. Every table goes through [`check`].
 
 mod elf_writer;
+mod evidence;
 mod headers_and_notes;
 mod near_miss;
 mod parse;

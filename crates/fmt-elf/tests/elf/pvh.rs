@@ -50,9 +50,15 @@ fn pvh_entry() {
     with(&[0xff; 11], 4, &without);
     with(&[], 4, &without);
 
-    with(
+    // Without a valid entry, the file has the ELF entry point, and no other without that.
+    let invalid = |data: &[u8], text: &str| {
+        with(data, 4, &format!("{without}; a note is ignored: {text}"));
+        let mut elf = kernel_with_notes(data, 4);
+        elf.entry = 0;
+        check(&elf.bytes(), text);
+    };
+    invalid(
         &note(4, "Xen", 18, &[0; 2]),
-        4,
         "the PVH entry note at byte 0xe0 has a value of 2 bytes, expected 4 or 8",
     );
     let outside = |entry: u64| {
@@ -60,20 +66,30 @@ fn pvh_entry() {
             "the PVH entry point {entry:#x} (note value at byte 0xe0) is not a physical address below 4 GiB in any segment"
         )
     };
-    with(&note(4, "Xen", 18, &words(&[0x10_1000])), 4, &outside(0x10_1000));
-    with(
+    invalid(&note(4, "Xen", 18, &words(&[0x10_1000])), &outside(0x10_1000));
+    invalid(
         &note(4, "Xen", 18, &words(&[0x10_0008, 1])),
-        4,
         &outside(0x1_0010_0008),
     );
+    // A valid one after an invalid one, and the first one of two.
+    let [small, second] = [
+        note(4, "Xen", 18, &[0; 2]),
+        note(4, "Xen", 18, &words(&[0x10_0010])),
+    ];
     with(
-        &[
-            note(4, "Xen", 18, &entry),
-            note(4, "Xen", 18, &words(&[0x10_0010])),
-        ]
-        .concat(),
+        &[small, note(4, "Xen", 18, &entry)].concat(),
         4,
-        "the file has two different PVH entry points: 0x100008 and 0x100010 (note value at byte 0xf4)",
+        &format!(
+            "{accepted}; a note is ignored: the PVH entry note at byte 0xe0 has a value of 2 bytes, expected 4 or 8"
+        ),
+    );
+    with(
+        &[note(4, "Xen", 18, &entry), second.clone(), second].concat(),
+        4,
+        &format!(
+            "{accepted}; a note is ignored: the file has two different PVH entry points: 0x100008 and 0x100010 (note value \
+             at byte 0xf4) (and 1 more)"
+        ),
     );
 
     // A PVH entry point alone is enough; notes of other architectures are ignored.
@@ -107,8 +123,14 @@ fn pvh_in_a_32_bit_file() {
 }
 
 #[test]
-fn notes_stay_inside_their_segment() {
-    let with = |data: &[u8], expected: &str| check(&kernel_with_notes(data, 4).bytes(), expected);
+fn a_damaged_note_is_ignored_with_a_warning() {
+    let without = X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0");
+    let with = |data: &[u8], expected: &str| {
+        check(
+            &kernel_with_notes(data, 4).bytes(),
+            &format!("{without}; a note is ignored: {expected}"),
+        );
+    };
     let past = "the note at byte 0xd0 ends past its PT_NOTE segment, which ends at byte";
     let bytes = note(4, "Xen", 18, &words(&[0x10_0008]));
     with(&bytes[..19], &format!("{past} 0xe3"));
@@ -116,29 +138,88 @@ fn notes_stay_inside_their_segment() {
     // `n_namesz`, then `n_descsz`.
     with(&patched(&bytes, 0, &[0xff; 4]), &format!("{past} 0xe4"));
     with(&patched(&bytes, 4, &[0xff; 4]), &format!("{past} 0xe4"));
+    // The segment may not be extended by the bytes after it.
     let mut elf = kernel_with_notes(&bytes, 4);
     elf.phdrs.push(load(0x20_0000, &[0xff; 64], 64));
     let mut short = elf.bytes();
     let p_filesz = 64 + 56 + 32;
     assert_eq!(short[p_filesz], 20);
     short[p_filesz] = 18;
-    check(
-        &short,
-        "the note at byte 0x110 ends past its PT_NOTE segment, which ends at byte 0x122",
-    );
-    short[p_filesz + 6] = 1;
-    check(
-        &short,
-        "the segment of program header 1 ends past the end of the file: 0x1000000000012 bytes at offset 0x110 (`p_offset` at \
-         byte 0x80) of a file of 0x170 bytes; is the file truncated?",
-    );
+    let found = summary(&fmt_elf::parse(&short).unwrap().unwrap());
+    let expected =
+        "; a note is ignored: the note at byte 0x110 ends past its PT_NOTE segment, which ends at byte 0x122";
+    assert!(found.ends_with(expected), "{found}");
     // The limit on the number of notes.
     let many = vec![0; 12 * 4096];
-    with(&many, &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"));
+    check(&kernel_with_notes(&many, 4).bytes(), &without);
     with(
         &[many, vec![0; 12]].concat(),
-        "unsupported: the file has more than 4096 notes (the name of the next one is at byte 0xc0dc)",
+        "the file has more than 4096 notes; those from byte 0xc0dc on are not read",
     );
+}
+
+#[test]
+fn good_notes_before_a_damaged_one_count() {
+    let accepted = format!("x86_64 little, fixed, {PVH_REST}");
+    let pvh = note(4, "Xen", 18, &words(&[0x10_0008]));
+    let mut long = note(4, "GNU", 3, &[0xaa; 16]);
+    long[4..8].copy_from_slice(&0x100_u32.to_le_bytes());
+    check(
+        &kernel_with_notes(&[pvh.clone(), long].concat(), 4).bytes(),
+        &format!(
+            "{accepted}; a note is ignored: the note at byte 0xe4 ends past its PT_NOTE segment, which ends at byte 0x104"
+        ),
+    );
+    // A segment that the file ends in, between notes, inside one, or before.
+    let whole = kernel_with_notes(&pvh, 4).bytes();
+    let cut = |p_offset: u64, p_filesz: u64, expected: &str| {
+        let bytes = patched(&whole, 64 + 56 + 8, &p_offset.to_le_bytes());
+        let bytes = patched(&bytes, 64 + 56 + 32, &p_filesz.to_le_bytes());
+        let text = format!(
+            "a note is ignored: the PT_NOTE segment of program header 1 ends past the end of the file: {p_filesz:#x} bytes \
+             at offset {p_offset:#x} of a file of 0xe4 bytes"
+        );
+        check(&bytes, &format!("{expected}; {text}"));
+    };
+    let without = X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0");
+    cut(0xd0, 21, &accepted);
+    cut(0xd0, u64::MAX, &accepted);
+    cut(0xd4, 20, &without);
+    cut(0xe4, 1, &without);
+    cut(u64::MAX, 1, &without);
+}
+
+#[test]
+fn notes_are_read_by_the_alignment_of_their_content() {
+    let accepted = format!("x86_64 little, fixed, {PVH_REST}");
+    let pvh = |align| note(align, "Xen", 18, &words(&[0x10_0008]));
+    let property = |align| note(align, "GNU", 5, &[0; 16]);
+    let linux = |align| note(align, "Linux", 0x100, &[0; 4]);
+    let found = |data: &[u8], p_align| {
+        let image = fmt_elf::parse(&kernel_with_notes(data, p_align).bytes())
+            .unwrap()
+            .unwrap();
+        summary(&image)
+    };
+    for p_align in [0, 4, 8] {
+        for align in [4, 8] {
+            // Sections of one alignment. The value of a note named "Linux" is at a different offset with each.
+            for data in [
+                [pvh(align), property(align)].concat(),
+                [property(align), pvh(align)].concat(),
+                [pvh(align), linux(align), property(align)].concat(),
+                [linux(align), linux(align), pvh(align)].concat(),
+                [linux(align), pvh(align), linux(align)].concat(),
+            ] {
+                assert_eq!(found(&data, p_align), accepted, "{p_align} {align} {data:02x?}");
+            }
+        }
+        // A section of 4-byte steps before one of 8-byte steps, with padding between them.
+        let mut mixed = [linux(4), pvh(4)].concat();
+        mixed.resize(mixed.len().next_multiple_of(8), 0);
+        mixed.extend([property(8), linux(8), pvh(8)].concat());
+        assert_eq!(found(&mixed, p_align), accepted, "{p_align} {mixed:02x?}");
+    }
 }
 
 #[test]
@@ -167,18 +248,24 @@ fn pvh_relocation() {
     let full = "0x0+n*0x200000 in 0x1000000..0x40000000";
     assert_eq!(with(16, &[0x20_0000, 0x100_0000, 0x3fff_ffff]), full);
     assert_eq!(with(16, &[0x20_0000, 0x100_0000, 0x3fff_ffff, 7]), full);
-    assert_eq!(
-        with(16, &[3]),
-        "`PHYS32_RELOC alignment` at byte 0xe0 is 0x3, expected a power of two"
+    // Invalid constraints are ignored: the kernel can run at its link address.
+    let fixed = |reloc: &[u32], text: &str| {
+        let data = [note(4, "Xen", 19, &words(reloc)), entry.clone()].concat();
+        check(
+            &kernel_with_notes(&data, 4).bytes(),
+            &format!("x86_64 little, fixed, {PVH_REST}; a note is ignored: {text}"),
+        );
+    };
+    let align = "the alignment in the PVH relocation note at byte 0xe0 is";
+    fixed(&[3], &format!("{align} 0x3, expected a power of two"));
+    fixed(&[0], &format!("{align} 0x0, expected a power of two"));
+    fixed(
+        &[1, 9, 8],
+        "the image does not fit between 0x9 and 0x9, the limits in the PVH relocation note",
     );
-    assert_eq!(
-        with(16, &[0]),
-        "`PHYS32_RELOC alignment` at byte 0xe0 is 0x0, expected a power of two"
-    );
-    assert_eq!(with(16, &[1, 9, 8]), "the ELF file is not a valid kernel image");
 
     // Notes of the same type by another name are ignored.
-    let foreign = [note(4, "xen", 19, &[]), entry].concat();
+    let foreign = [note(4, "xen", 19, &[]), entry.clone()].concat();
     check(
         &kernel_with_notes(&foreign, 4).bytes(),
         &format!("x86_64 little, fixed, {PVH_REST}"),
@@ -189,8 +276,17 @@ fn pvh_relocation() {
         &kernel_with_notes(&lone, 4).bytes(),
         &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"),
     );
+    // The same constraints twice, and others.
     check(
-        &kernel_with_notes(&[lone.clone(), lone].concat(), 4).bytes(),
-        "there is a second PVH relocation note at byte 0xf0",
+        &kernel_with_notes(&[lone.clone(), lone.clone()].concat(), 4).bytes(),
+        &X86_KERNEL.replace("0x80..0xa0", "0xb0..0xd0"),
+    );
+    let narrow = note(4, "Xen", 19, &words(&[0x1000]));
+    check(
+        &kernel_with_notes(&[narrow, lone, entry].concat(), 4).bytes(),
+        &format!(
+            "x86_64 little, 0x0+n*0x1000 in 0x0..0x100000000, {PVH_REST}; a note is ignored: there is a second PVH \
+             relocation note at byte 0xf4 with another value"
+        ),
     );
 }

@@ -168,7 +168,7 @@ fn an_elf_file_keeps_its_entry_points() {
     );
     check(
         &elf(EM_X86_64, &v2(&[]), &[pvh()]),
-        "fixed, multiboot2 0x100000, elf64 0x100000, pvh 0x100008",
+        "fixed, elf64 0x100000, pvh 0x100008, multiboot2 0x100000",
     );
     check(
         &elf(EM_X86_64, &v2(&[tag(3, 0, &[2 * MIB])]), &[]),
@@ -205,8 +205,30 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     no_entry.entry = 0;
     check(
         &no_entry.bytes(),
-        "Malformed: the ELF file with the Multiboot header at byte 0xf0 has no entry point: `e_entry` is 0",
+        "fixed, pvh 0x100008, 0x100000..0x101000=0xf0..0x10c, 0x200000..0x201000=0x110..0x120; the Multiboot header is malformed \
+         and ignored; the kernel has a PVH entry point",
     );
+    no_entry.phdrs.pop();
+    check(
+        &no_entry.bytes(),
+        "Malformed: the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported: \
+         `e_entry` at byte 0x18 is 0 and there is no PVH entry note: the file has no entry point",
+    );
+    // A header without an end tag, and one for MIPS.
+    let headers_ignored = |header: &[u8], kind: &str| {
+        let pvh = elf(EM_X86_64, header, &[pvh()]).bytes();
+        let image = fmt_multiboot::parse(&pvh).unwrap().unwrap();
+        assert_eq!(
+            image.warnings().last().unwrap().to_string(),
+            format!("the Multiboot header is {kind} and ignored; the kernel has a PVH entry point")
+        );
+        assert_eq!(image.entries().len(), 2);
+        fmt_multiboot::parse(&elf(EM_X86_64, header, &[]).bytes()).unwrap_err();
+    };
+    let endless = words(&[0xe852_50d6, 0, 16, 0u32.wrapping_sub(0xe852_50d6 + 16)]);
+    headers_ignored(&endless, "malformed");
+    let mips = words(&[0xe852_50d6, 4, 24, 0u32.wrapping_sub(0xe852_50d6 + 28), 0, 8]);
+    headers_ignored(&mips, "not supported");
     let mut object = elf(EM_X86_64, &v1(3, &[]), &[]);
     object.e_type = 1;
     check(

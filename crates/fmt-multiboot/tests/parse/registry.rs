@@ -31,10 +31,10 @@ fn errors_name_the_format() {
 fn every_failing_read_is_an_error() {
     // The header has load addresses, so invalid ELF headers are not an error.
     let new = || TestSource::new(with_addresses(&[], |_| {}));
-    // The lengths for both parsers, the first 32 KiB, the ELF header and the program headers.
-    let image = fmt_multiboot::parse(&new().failing_after(5)).unwrap().unwrap();
+    // The lengths and the first 32 KiB for both parsers, the ELF header and the program headers.
+    let image = fmt_multiboot::parse(&new().failing_after(6)).unwrap().unwrap();
     assert_eq!(image.entries().len(), 2);
-    for operations in 0..5 {
+    for operations in 0..6 {
         let error = fmt_multiboot::parse(&new().failing_after(operations)).unwrap_err();
         assert_eq!(error.kind(), FormatErrorKind::Read, "{operations}: {error}");
     }

@@ -16,13 +16,14 @@ use boot_core::{
 use super::advice::placement_advice;
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
+use super::protocols::ProtocolChoice;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
     /// Kernel image.
     kernel: PathBuf,
-    /// Boot protocol, by its name in `vmboot inspect` [default: the first that supports the image].
+    /// Boot protocol, by its name in `vmboot inspect` [default: the most suitable for the image].
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     #[command(flatten)]
@@ -60,6 +61,7 @@ enum BootError {
 pub(crate) struct Boot {
     pub(crate) plan: BootPlan,
     pub(crate) machine: Machine,
+    pub(crate) protocols: ProtocolChoice,
     kernel: File,
     initrd: Option<File>,
     modules: Vec<File>,
@@ -108,6 +110,7 @@ impl BootArgs {
         Ok(Boot {
             plan,
             machine,
+            protocols: ProtocolChoice::new(protocol, &vmboot::protocols()?, &image),
             kernel,
             initrd,
             modules: files,

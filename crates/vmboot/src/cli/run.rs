@@ -71,6 +71,9 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let status = status_of(boot.plan.arch(), &outcome);
     if status != 0 {
         eprintln!("vmboot: {outcome}");
+        if matches!(status, status::CRASH | status::HALTED) {
+            eprintln!("vmboot: {}", boot.protocols);
+        }
     } else if args.milestone.is_some() && !seen.get() {
         eprintln!("vmboot: {outcome}, but the text of --milestone was not printed");
         return Ok(ExitCode::from(status::NO_MILESTONE));

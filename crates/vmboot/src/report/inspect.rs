@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use boot_core::protocol::{self, Candidate};
 use boot_core::{BootProtocol, KernelImage, Placement, Segment};
 use boot_linux::x86::SetupHeaderMetadata;
 use boot_linux::{arm64, riscv};
@@ -13,7 +14,7 @@ use super::{Hex, Multiboot2Report, MultibootReport};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InspectReport {
-    /// Always `vmboot.inspect/1`.
+    /// Always `vmboot.inspect/2`.
     pub schema: String,
     /// Path of the image, as on the command line.
     pub file: String,
@@ -52,7 +53,9 @@ pub struct InspectReport {
     pub multiboot2: Option<Multiboot2Report>,
     /// Whether the image is also an EFI application.
     pub efi_stub: bool,
-    /// All protocols in the order in which they are tried, and whether they support this image.
+    /// Name of the protocol that `vmboot plan` and `vmboot run` use by default; `None` if they refuse the image.
+    pub default_protocol: Option<String>,
+    /// All protocols, the most suitable for this image first.
     pub protocols: Vec<ProtocolReport>,
     /// Warnings about the image.
     pub warnings: Vec<String>,
@@ -169,19 +172,22 @@ pub struct RiscvImageReport {
 pub struct ProtocolReport {
     /// Name of the protocol.
     pub name: String,
-    /// Whether the protocol can boot the image.
-    pub supported: bool,
-    /// Reason why not; `None` if supported.
-    pub reason: Option<String>,
+    /// Evidence for the protocol: `declared`, `indicated` or `possible`; `contradicted` if the protocol starts the image only
+    /// by explicit choice; `none` if the protocol cannot start it.
+    pub support: String,
+    /// Property of the image that determines `support`. "It" is the image.
+    pub reason: String,
 }
 
 impl InspectReport {
     /// Current schema.
-    pub const SCHEMA: &'static str = "vmboot.inspect/1";
+    pub const SCHEMA: &'static str = "vmboot.inspect/2";
 
     /// The report on `image`, which was read from the path `file`, and on its support by `protocols`.
     #[must_use]
     pub fn new(file: &str, image: &KernelImage, protocols: &[&dyn BootProtocol]) -> Self {
+        let candidates = protocol::rank(protocols, image);
+        let default = candidates.first().filter(|candidate| candidate.check().is_ok());
         Self {
             schema: Self::SCHEMA.to_owned(),
             file: file.to_owned(),
@@ -214,10 +220,8 @@ impl InspectReport {
             multiboot: image.metadata().map(MultibootReport::from),
             multiboot2: image.metadata().map(Multiboot2Report::from),
             efi_stub: image.has_efi_stub(),
-            protocols: protocols
-                .iter()
-                .map(|protocol| ProtocolReport::new(*protocol, image))
-                .collect(),
+            default_protocol: default.map(|candidate| candidate.protocol.name().to_owned()),
+            protocols: candidates.iter().map(ProtocolReport::from).collect(),
             warnings: image.warnings().iter().map(ToString::to_string).collect(),
         }
     }
@@ -286,11 +290,18 @@ impl From<&riscv::ImageMetadata> for RiscvImageReport {
 }
 
 impl ProtocolReport {
-    fn new(protocol: &dyn BootProtocol, image: &KernelImage) -> Self {
-        let reason = protocol.supports(image).err().map(|reason| reason.to_string());
+    const NOT_SUPPORTED: &'static str = "none";
+}
+
+impl From<&Candidate<'_>> for ProtocolReport {
+    fn from(candidate: &Candidate<'_>) -> Self {
+        let (support, reason) = match &candidate.support {
+            Ok(support) => (support.level.name(), support.reason.to_owned()),
+            Err(reason) => (Self::NOT_SUPPORTED, reason.to_string()),
+        };
         Self {
-            name: protocol.name().to_owned(),
-            supported: reason.is_none(),
+            name: candidate.protocol.name().to_owned(),
+            support: support.to_owned(),
             reason,
         }
     }
@@ -358,7 +369,19 @@ impl fmt::Display for InspectReport {
             row("payload", payload)?;
         }
         for protocol in &self.protocols {
-            row("protocol", protocol)?;
+            if self.default_protocol.as_ref() == Some(&protocol.name) {
+                let ProtocolReport {
+                    name,
+                    support,
+                    reason,
+                } = protocol;
+                row(
+                    "protocol",
+                    &format_args!("{name}: the default, {support}: {reason}"),
+                )?;
+            } else {
+                row("protocol", protocol)?;
+            }
         }
         for warning in &self.warnings {
             row("warning", warning)?;
@@ -423,9 +446,15 @@ impl fmt::Display for PayloadReport {
 
 impl fmt::Display for ProtocolReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            None => write!(f, "{}: supported", self.name),
-            Some(reason) => write!(f, "{}: not supported: {reason}", self.name),
+        let Self {
+            name,
+            support,
+            reason,
+        } = self;
+        match support.as_str() {
+            Self::NOT_SUPPORTED => write!(f, "{name}: not supported: {reason}"),
+            "contradicted" => write!(f, "{name}: only with `--protocol {name}`: {reason}"),
+            support => write!(f, "{name}: {support}: {reason}"),
         }
     }
 }
