@@ -33,8 +33,6 @@ impl Module {
 }
 
 /// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
-///
-/// The random seeds are not among them: kernels do not depend on them, so a protocol may ignore them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RequestPart {
@@ -46,11 +44,22 @@ pub enum RequestPart {
     DeviceTree,
     /// The address of the ACPI RSDP ([`Machine::acpi_rsdp`]).
     AcpiRsdp,
+    /// Random bytes for the entropy pool ([`BootRequest::rng_seed`]).
+    RngSeed,
+    /// A random number for KASLR ([`BootRequest::kaslr_seed`]).
+    KaslrSeed,
 }
 
 impl RequestPart {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::Initrd, Self::Modules, Self::DeviceTree, Self::AcpiRsdp];
+    pub const ALL: [Self; 6] = [
+        Self::Initrd,
+        Self::Modules,
+        Self::DeviceTree,
+        Self::AcpiRsdp,
+        Self::RngSeed,
+        Self::KaslrSeed,
+    ];
 }
 
 impl fmt::Display for RequestPart {
@@ -60,6 +69,8 @@ impl fmt::Display for RequestPart {
             Self::Modules => "modules",
             Self::DeviceTree => "a device tree",
             Self::AcpiRsdp => "the address of the ACPI RSDP",
+            Self::RngSeed => "random bytes for the entropy pool",
+            Self::KaslrSeed => "a random number for KASLR",
         })
     }
 }
@@ -78,9 +89,9 @@ pub struct BootRequest<'a> {
     pub initrd_len: Option<NonZeroU64>,
     /// Modules, for protocols that have them.
     pub modules: &'a [Module],
-    /// Random bytes for the guest's entropy pool. The device tree protocols use them, the others ignore them.
+    /// Random bytes for the guest's entropy pool, for protocols that have them.
     pub rng_seed: Option<&'a [u8]>,
-    /// Random number for KASLR. The device tree protocols use it, the others ignore it.
+    /// Random number for KASLR, for protocols that have it.
     pub kaslr_seed: Option<u64>,
     /// A flattened device tree of the machine. The protocol validates it and sets command line, initrd, seeds and memory in
     /// it. Without one, the protocol creates it from [`Machine::platform`](crate::Machine::platform).
@@ -111,6 +122,8 @@ impl<'a> BootRequest<'a> {
             RequestPart::Modules => !self.modules.is_empty(),
             RequestPart::DeviceTree => self.device_tree.is_some(),
             RequestPart::AcpiRsdp => self.machine.acpi_rsdp.is_some(),
+            RequestPart::RngSeed => self.rng_seed.is_some(),
+            RequestPart::KaslrSeed => self.kaslr_seed.is_some(),
         }
     }
 
@@ -190,7 +203,8 @@ mod tests {
         check(request(&bare).with_modules(&modules), &[RequestPart::Modules]);
         check(request(&bare).with_device_tree(&[]), &[RequestPart::DeviceTree]);
         check(request(&acpi), &[RequestPart::AcpiRsdp]);
-        check(request(&bare).with_rng_seed(&[1]).with_kaslr_seed(1), &[]);
+        check(request(&bare).with_rng_seed(&[]), &[RequestPart::RngSeed]);
+        check(request(&bare).with_kaslr_seed(0), &[RequestPart::KaslrSeed]);
     }
 
     #[test]
@@ -223,7 +237,9 @@ mod tests {
                 "an initrd",
                 "modules",
                 "a device tree",
-                "the address of the ACPI RSDP"
+                "the address of the ACPI RSDP",
+                "random bytes for the entropy pool",
+                "a random number for KASLR"
             ]
         );
     }

@@ -28,7 +28,12 @@ pub const PROTOCOL_ARM64: Arm64 = Arm64;
 pub const PROTOCOL_RISCV64: Riscv64 = Riscv64;
 
 /// The optional parts of a request that the protocols support.
-const ACCEPTS: &[RequestPart] = &[RequestPart::Initrd, RequestPart::DeviceTree];
+const ACCEPTS: &[RequestPart] = &[
+    RequestPart::Initrd,
+    RequestPart::DeviceTree,
+    RequestPart::RngSeed,
+    RequestPart::KaslrSeed,
+];
 
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];
 const RISCV64_ENTRIES: [EntryAbi; 2] = [EntryAbi::RISCV_IMAGE, EntryAbi::ELF64];

@@ -20,6 +20,7 @@ extern crate std;
 mod error;
 mod page_tables;
 mod plugin;
+mod setup_data;
 mod zero_page;
 
 pub use error::LinuxX86Error;

@@ -6,14 +6,15 @@ use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, Sta
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart,
+    IncompatibleImage, KernelImage, Machine, PlacedKernel, PlacementError, PlanBuilder, PlanError, Priority,
+    RamAllocator, RegionKind, RequestPart,
 };
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
 use zerocopy::IntoBytes;
 
 use crate::error::NAME;
 use crate::page_tables::{self, IdentityMap};
+use crate::setup_data::SetupDataList;
 use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
 
 /// The Linux x86 boot protocol with [`EntryChoice::Auto`], for lists of protocols.
@@ -21,7 +22,8 @@ pub const PROTOCOL: LinuxX86 = LinuxX86::new();
 
 /// The Linux x86 boot protocol (Linux `Documentation/arch/x86/boot.rst`).
 ///
-/// Requests may have an initrd and an ACPI RSDP. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
+/// Requests may have an initrd, an ACPI RSDP and, for kernels of boot protocol 2.09 and later, random bytes for the entropy pool
+/// of at most 4080 bytes. There is no way to hand over a random number for KASLR. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
 /// [`PlanError::Protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -193,7 +195,14 @@ impl BootProtocol for LinuxX86 {
     }
 
     fn accepts(&self) -> &'static [RequestPart] {
-        &[RequestPart::Initrd, RequestPart::AcpiRsdp]
+        &[RequestPart::Initrd, RequestPart::AcpiRsdp, RequestPart::RngSeed]
+    }
+
+    /// The random bytes are in a `setup_data` node, which boot protocol 2.09 introduced.
+    fn hands_over(&self, part: RequestPart, image: &KernelImage) -> bool {
+        self.accepts().contains(&part)
+            && (part != RequestPart::RngSeed
+                || SelectedEntry::new(self.entry, image).is_ok_and(|entry| entry.header.has_setup_data()))
     }
 
     fn supports(&self, image: &KernelImage) -> Result<(), IncompatibleImage> {
@@ -221,7 +230,12 @@ impl BootProtocol for LinuxX86 {
         let gdt = gdt(selected.long_mode);
         let gdt_at = low(&mut allocator, "GDT", gdt.len())?;
         let cmdline_at = low(&mut allocator, "command line", cmdline.len())?;
-        let nodes_at = match e820.nodes_len() {
+        let mut nodes = SetupDataList::default();
+        e820.push_nodes(&mut nodes);
+        if let Some(seed) = request.rng_seed {
+            nodes.push_rng_seed(seed)?;
+        }
+        let nodes_at = match nodes.len() {
             0 => None,
             len => Some(allocator.allocate("setup data", len, &LOW)?),
         };
@@ -231,9 +245,10 @@ impl BootProtocol for LinuxX86 {
         };
         let initrd_at = initrd.map(|(range, _)| range);
         let tables = if selected.long_mode {
-            let mapped = [kernel.extent(), zero_page_at, gdt_at, cmdline_at];
-            let mapped = mapped.into_iter().chain(nodes_at).chain(initrd_at);
-            Some(place_tables(&mut allocator, &mapped)?)
+            let mapped = [kernel.extent()].into_iter().chain(initrd_at);
+            let map = IdentityMap::new(mapped.chain(firmware_ranges(machine)))?;
+            let at = allocator.allocate("page tables", map.len(), &LOW)?;
+            Some((at, map.build(at.start())))
         } else {
             None
         };
@@ -266,7 +281,7 @@ impl BootProtocol for LinuxX86 {
             .bytes("command line", cmdline_at, cmdline, LOW)
             .cpu(state);
         if let Some(at) = nodes_at {
-            plan = plan.bytes("setup data", at, e820.nodes(at.start()), LOW);
+            plan = plan.bytes("setup data", at, nodes.build(at.start()), LOW);
         }
         if let Some((at, tables)) = tables {
             plan = plan.bytes("page tables", at, tables, LOW);
@@ -302,24 +317,20 @@ fn gdt(long_mode: bool) -> Vec<u8> {
         .collect()
 }
 
-/// Allocates and builds page tables that map `mapped` and themselves.
+/// The ranges that a kernel may read before it can handle a page fault, apart from kernel and initrd: the first 4 GiB, which
+/// contain all other structures of the protocol and the page tables, the RSDP, and the regions with ACPI tables.
 ///
-/// Since the tables map themselves, their number depends on their address, and their address on their number. The first
-/// attempt allocates only the tables that map `mapped`; the length grows until it is sufficient. The tables are below 4 GiB,
-/// so mapping them needs at most two more page directories and one more PDPT.
-fn place_tables(
-    allocator: &mut RamAllocator<'_>,
-    mapped: &(impl Iterator<Item = GuestRange> + Clone),
-) -> Result<(GuestRange, Vec<u8>), PlanError> {
-    let mut len = IdentityMap::new(mapped.clone())?.len();
-    loop {
-        let mut attempt = allocator.clone();
-        let at = attempt.allocate("page tables", len, &LOW)?;
-        let map = IdentityMap::new(mapped.clone().chain([at]))?;
-        if map.len() <= len {
-            *allocator = attempt;
-            return Ok((at, map.build(at.start())));
-        }
-        len = map.len();
-    }
+/// Linux 5.1 to 5.9 with KASLR looks for the memory ranges to avoid in the ACPI SRAT, before it has a page fault handler.
+fn firmware_ranges(machine: &Machine) -> impl Iterator<Item = GuestRange> + '_ {
+    /// Length of the RSDP since ACPI 2.0.
+    const RSDP_LEN: u64 = 36;
+    let low = GuestRange::from_bounds(0, FOUR_GIB);
+    let rsdp = machine.acpi_rsdp.and_then(|addr| GuestRange::new(addr, RSDP_LEN));
+    let tables = machine
+        .memory
+        .regions()
+        .iter()
+        .filter(|region| matches!(region.kind, RegionKind::AcpiReclaimable | RegionKind::AcpiNvs))
+        .map(|region| region.range);
+    low.into_iter().chain(rsdp).chain(tables)
 }

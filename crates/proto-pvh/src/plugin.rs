@@ -7,7 +7,7 @@ use boot_core::cpu::x86_64::State;
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedKernel, PlanBuilder, PlanError, Priority, RamAllocator,
+    IncompatibleImage, KernelImage, PlacedKernel, Placement, PlanBuilder, PlanError, Priority, RamAllocator,
     RequestPart,
 };
 
@@ -30,6 +30,14 @@ const DATA_SELECTOR: u16 = 0x10;
 /// Constraints of all loads: below 4 GiB, because the guest starts in 32-bit mode without paging; above the first page, which
 /// contains the BIOS data area and the address 0, which means "not present".
 const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1 << 32);
+
+/// Constraints of the start info, with the memory map, command lines and module list in its block: below 1 GiB, because Linux
+/// reads them through early page tables that map no more (`arch/x86/platform/pvh/head.S`).
+const START_INFO: Constraints = CONSTRAINTS.between(0x1000, 1 << 30);
+
+/// The first page of memory, which is kept free: see [`CONSTRAINTS`]. A relocatable kernel whose note gives no minimum, or 0,
+/// would otherwise be placed at address 0.
+const FIRST_PAGE: GuestRange = GuestRange::from_bounds(0, 0x1000).unwrap();
 
 /// `E820_MAX_ENTRIES_ZEROPAGE` of Linux, which copies the regions into the e820 table of a zero page without checking their
 /// number.
@@ -81,9 +89,12 @@ impl BootProtocol for Pvh {
         };
 
         let mut allocator = RamAllocator::new(&machine.memory);
+        if let Placement::Relocatable(_) = image.placement() {
+            allocator.exclude("first page", FIRST_PAGE)?;
+        }
         let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
         kernel.reserve_gaps(&mut allocator)?;
-        let block_range = allocator.allocate("start info", contents.len()?, &CONSTRAINTS)?;
+        let block_range = allocator.allocate("start info", contents.len()?, &START_INFO)?;
         let ranges = files
             .iter()
             .map(|file| match file.len {
@@ -102,7 +113,7 @@ impl BootProtocol for Pvh {
 
         let block = contents.build(block_range.start(), &ranges)?;
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .bytes("start info", block_range, block, CONSTRAINTS)
+            .bytes("start info", block_range, block, START_INFO)
             .cpu(state);
         for (file, range) in files.iter().zip(ranges) {
             if let Some(range) = range {

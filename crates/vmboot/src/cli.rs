@@ -9,6 +9,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod result;
 pub(crate) mod run;
+pub(crate) mod seeds;
 
 use clap::{Parser, Subcommand};
 

@@ -13,6 +13,7 @@ use boot_core::{
 
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
+use super::seeds::Seeds;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
@@ -59,9 +60,10 @@ pub(crate) struct Boot {
 
 impl BootArgs {
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for its
-    /// architecture.
+    /// architecture. With `seeds`, the kernel gets those that the protocol can hand over.
     pub(crate) fn plan(
         &self,
+        seeds: Option<&Seeds>,
         machine: impl FnOnce(Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
         let kernel = file::open(&self.kernel)?;
@@ -76,8 +78,11 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
-        let plan = self
-            .protocol(&image)?
+        let protocol = self.protocol(&image)?;
+        if let Some(seeds) = seeds {
+            request = seeds.add_to(request, protocol);
+        }
+        let plan = protocol
             .plan(&request)
             .inspect_err(|_| print_warnings(&image))
             .map_err(FileError::with_path(&self.kernel))?;

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
-    let boot = args.boot.plan(|arch| args.boot.machine.reference(arch))?;
+    let boot = args.boot.plan(None, |arch| args.boot.machine.reference(arch))?;
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ use self::console::Console;
 use self::timeline::Timeline;
 use super::boot::{Boot, BootArgs};
 use super::result::CommandResult;
+use super::seeds::Seeds;
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +58,8 @@ mod status {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
-    let boot = args.boot.plan(|arch| machine(args, arch))?;
+    let seeds = Seeds::draw()?;
+    let boot = args.boot.plan(Some(&seeds), |arch| machine(args, arch))?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
         eprintln!("vmboot: warning: {warning}");
