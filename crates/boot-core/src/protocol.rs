@@ -29,10 +29,16 @@ pub trait BootProtocol: Sync {
         Priority::STANDARD
     }
 
-    /// The optional parts of a request that this protocol can hand over to the kernel. [`validate_request`] refuses
-    /// the others. The default is none.
+    /// The optional parts of a request that this protocol can hand over to some kernel. The default is none.
     fn accepts(&self) -> &'static [RequestPart] {
         &[]
+    }
+
+    /// Whether this protocol can hand over `part` to `image`, which it supports. [`validate_request`] refuses other parts. The
+    /// default is that it can hand over what it [accepts](Self::accepts) to every image.
+    fn hands_over(&self, part: RequestPart, image: &KernelImage) -> bool {
+        let _ = image;
+        self.accepts().contains(&part)
     }
 
     /// Checks that this protocol can start the image on some machine, and returns how well it suits the image: [`rank`]
@@ -265,9 +271,9 @@ pub fn select<'p>(
     })
 }
 
-/// Checks a request for `protocol`, before planning: the protocol supports the image at any [level](SupportLevel), image and machine have the same
-/// architecture, the request has no part that the protocol does not [accept](BootProtocol::accepts), and the ACPI RSDP is not
-/// in RAM, except in an additional load.
+/// Checks a request for `protocol`, before planning: the protocol supports the image at any [level](SupportLevel), image
+/// and machine have the same architecture, the request has no part that the protocol cannot
+/// [hand over](BootProtocol::hands_over) to the image, and the ACPI RSDP is not in RAM, except in an additional load.
 ///
 /// # Errors
 ///
@@ -287,7 +293,7 @@ pub fn validate_request(protocol: &dyn BootProtocol, request: &BootRequest<'_>) 
             machine: machine.arch,
         });
     }
-    let refused = |part: &RequestPart| request.has(*part) && !protocol.accepts().contains(part);
+    let refused = |part: &RequestPart| request.has(*part) && !protocol.hands_over(*part, image);
     if let Some(part) = RequestPart::ALL.into_iter().find(refused) {
         return Err(PlanError::NotAccepted {
             protocol: protocol.name(),

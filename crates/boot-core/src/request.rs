@@ -174,8 +174,6 @@ impl<'a> AdditionalLoad<'a> {
 }
 
 /// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
-///
-/// The random seeds are not among them: kernels do not depend on them, so a protocol may ignore them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RequestPart {
@@ -189,16 +187,22 @@ pub enum RequestPart {
     AcpiRsdp,
     /// Additional loads ([`BootRequest::additional_loads`]).
     AdditionalLoads,
+    /// Random bytes for the entropy pool ([`BootRequest::rng_seed`]).
+    RngSeed,
+    /// A random number for KASLR ([`BootRequest::kaslr_seed`]).
+    KaslrSeed,
 }
 
 impl RequestPart {
     /// Every part.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Initrd,
         Self::Modules,
         Self::DeviceTree,
         Self::AcpiRsdp,
         Self::AdditionalLoads,
+        Self::RngSeed,
+        Self::KaslrSeed,
     ];
 }
 
@@ -210,6 +214,8 @@ impl fmt::Display for RequestPart {
             Self::DeviceTree => "a device tree",
             Self::AcpiRsdp => "the address of the ACPI RSDP",
             Self::AdditionalLoads => "additional loads",
+            Self::RngSeed => "random bytes for the entropy pool",
+            Self::KaslrSeed => "a random number for KASLR",
         })
     }
 }
@@ -228,9 +234,9 @@ pub struct BootRequest<'a> {
     pub initrd_len: Option<NonZeroU64>,
     /// Modules, for protocols that have them.
     pub modules: &'a [Module],
-    /// Random bytes for the guest's entropy pool. The device tree protocols use them, the others ignore them.
+    /// Random bytes for the guest's entropy pool, for protocols that have them.
     pub rng_seed: Option<&'a [u8]>,
-    /// Random number for KASLR. The device tree protocols use it, the others ignore it.
+    /// Random number for KASLR, for protocols that have it.
     pub kaslr_seed: Option<u64>,
     /// A flattened device tree of the machine. The protocol validates it and sets command line, initrd, seeds and memory in
     /// it. Without one, the protocol creates it from [`Machine::platform`](crate::Machine::platform).
@@ -274,6 +280,8 @@ impl<'a> BootRequest<'a> {
             RequestPart::DeviceTree => self.device_tree.is_some(),
             RequestPart::AcpiRsdp => self.machine.acpi_rsdp.is_some(),
             RequestPart::AdditionalLoads => !self.additional_loads.is_empty(),
+            RequestPart::RngSeed => self.rng_seed.is_some(),
+            RequestPart::KaslrSeed => self.kaslr_seed.is_some(),
         }
     }
 
@@ -402,7 +410,8 @@ mod tests {
         let loads = [AdditionalLoad::file("firmware", 1)];
         let with_load = request(&bare).with_additional_loads(&loads);
         check(with_load, &[RequestPart::AdditionalLoads]);
-        check(request(&bare).with_rng_seed(&[1]).with_kaslr_seed(1), &[]);
+        check(request(&bare).with_rng_seed(&[]), &[RequestPart::RngSeed]);
+        check(request(&bare).with_kaslr_seed(0), &[RequestPart::KaslrSeed]);
     }
 
     #[test]
@@ -478,6 +487,8 @@ mod tests {
                 "a device tree",
                 "the address of the ACPI RSDP",
                 "additional loads",
+                "random bytes for the entropy pool",
+                "a random number for KASLR"
             ]
         );
     }

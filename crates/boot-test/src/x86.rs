@@ -19,6 +19,8 @@ pub struct X86Boot {
     pub cmdline: Cmdline,
     /// Length of the initrd in bytes.
     pub initrd_len: Option<u64>,
+    /// Random bytes for the entropy pool.
+    pub rng_seed: Option<Vec<u8>>,
     /// The modules.
     pub modules: Vec<Module>,
 }
@@ -36,10 +38,17 @@ impl<'a> Arbitrary<'a> for X86Boot {
             let len = number(u, 24)? - u64::from(one_in(u, 4)?);
             Ok(Module::new(len).with_cmdline(cmdline(u)?))
         })?;
+        let rng_seed = if one_in(u, 8)? {
+            let len = pick(u, &[0, 1, 64, 64, 64, 4080, 4081])?;
+            Some(vec![u.arbitrary()?; len])
+        } else {
+            None
+        };
         Ok(Self {
             machine,
             cmdline: cmdline(u)?,
             initrd_len,
+            rng_seed,
             modules,
         })
     }
@@ -49,7 +58,8 @@ impl X86Boot {
     /// The request to boot `image`.
     #[must_use]
     pub fn request<'a>(&'a self, image: &'a KernelImage) -> BootRequest<'a> {
-        let request = BootRequest::new(image, &self.machine, &self.cmdline).with_modules(&self.modules);
+        let mut request = BootRequest::new(image, &self.machine, &self.cmdline).with_modules(&self.modules);
+        request.rng_seed = self.rng_seed.as_deref();
         match self.initrd_len {
             Some(len) => request.with_initrd(len),
             None => request,

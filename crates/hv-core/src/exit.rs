@@ -45,15 +45,45 @@ pub enum VcpuExit<'a> {
     Halt,
     /// The guest made a call to its firmware interface (PSCI, SBI) that concerns the whole machine.
     System(SystemEvent),
-    /// No event for the caller: the vCPU was kicked, received a signal or has not been started yet, or the back end handled the
-    /// event.
+    /// The guest made a call that the back end has handled.
+    Call(BackEndCall),
+    /// No event for the caller: the vCPU was kicked, received a signal or has not been started yet.
     Interrupted,
     /// The vCPU cannot continue.
     Fault(Fault),
 }
 
+/// Call of the guest to its firmware interface, or access to a register, that the back end handles without the run loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BackEndCall {
+    /// riscv64: an SBI call, with its extension id and function id.
+    Sbi {
+        /// Extension id (register `a7`).
+        extension: u64,
+        /// Function id (register `a6`).
+        function: u64,
+    },
+    /// riscv64: an access to a control and status register.
+    Csr {
+        /// Number of the register.
+        number: u64,
+    },
+}
+
+impl fmt::Display for BackEndCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sbi { extension, function } => {
+                write!(f, "SBI call, extension {extension:#x}, function {function}")
+            }
+            Self::Csr { number } => write!(f, "access to CSR {number:#05x}"),
+        }
+    }
+}
+
 /// Request of the guest that concerns the whole machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum SystemEvent {
     /// Power-off: PSCI `SYSTEM_OFF`, SBI system reset of type shutdown.
@@ -87,7 +117,7 @@ pub enum AddressSpace {
 }
 
 /// Kind of an access, seen from the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccessKind {
     /// The guest reads.
     Read,
@@ -96,7 +126,7 @@ pub enum AccessKind {
 }
 
 /// An access to a device address, without its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct Access {
     /// Address space.

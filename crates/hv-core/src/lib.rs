@@ -7,6 +7,7 @@ mod bus;
 mod device;
 mod error;
 mod exit;
+mod exit_counts;
 pub mod fake;
 mod observer;
 mod outcome;
@@ -22,7 +23,8 @@ pub use device::{
     SysconDevice,
 };
 pub use error::RunError;
-pub use exit::{Access, AccessKind, AddressSpace, Fault, SystemEvent, VcpuExit};
+pub use exit::{Access, AccessKind, AddressSpace, BackEndCall, Fault, SystemEvent, VcpuExit};
+pub use exit_counts::{ExitCounts, ExitReason};
 pub use observer::{Milestone, NullObserver, Observer, Timeline};
 pub use outcome::{CrashReport, Outcome};
 pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};

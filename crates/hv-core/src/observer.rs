@@ -1,11 +1,11 @@
 //! Observation of a run.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::Access;
+use crate::{Access, ExitReason};
 
 /// Point in a run that is reported to observers with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,11 @@ pub trait Observer: Send + Sync {
         let _ = (milestone, at);
     }
 
+    /// vCPU `vcpu` left the guest for `reason`. Called before the exit is handled.
+    fn exit(&self, vcpu: u32, reason: ExitReason) {
+        let _ = (vcpu, reason);
+    }
+
     /// vCPU `vcpu` accessed an address without RAM and without a device.
     fn unhandled_access(&self, vcpu: u32, access: Access) {
         let _ = (vcpu, access);
@@ -41,6 +46,38 @@ pub trait Observer: Send + Sync {
 pub struct NullObserver;
 
 impl Observer for NullObserver {}
+
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn milestone(&self, milestone: Milestone, at: Instant) {
+        T::milestone(self, milestone, at);
+    }
+
+    fn exit(&self, vcpu: u32, reason: ExitReason) {
+        T::exit(self, vcpu, reason);
+    }
+
+    fn unhandled_access(&self, vcpu: u32, access: Access) {
+        T::unhandled_access(self, vcpu, access);
+    }
+}
+
+/// An observer that passes each event to two others.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn milestone(&self, milestone: Milestone, at: Instant) {
+        self.0.milestone(milestone, at);
+        self.1.milestone(milestone, at);
+    }
+
+    fn exit(&self, vcpu: u32, reason: ExitReason) {
+        self.0.exit(vcpu, reason);
+        self.1.exit(vcpu, reason);
+    }
+
+    fn unhandled_access(&self, vcpu: u32, access: Access) {
+        self.0.unhandled_access(vcpu, access);
+        self.1.unhandled_access(vcpu, access);
+    }
+}
 
 /// An observer that records each milestone with its time since the creation of the timeline.
 #[derive(Debug)]

@@ -22,8 +22,8 @@ use std::{
 };
 
 use crate::{
-    Access, AccessKind, AddressSpace, Bus, CrashReport, DeviceAction, Fault, Milestone, NullObserver,
-    Observer, Operation, Outcome, RunError, SystemEvent, Vcpu, VcpuExit, VcpuKicker,
+    Access, AccessKind, AddressSpace, Bus, CrashReport, DeviceAction, ExitReason, Fault, Milestone,
+    NullObserver, Observer, Operation, Outcome, RunError, SystemEvent, Vcpu, VcpuExit, VcpuKicker,
 };
 
 /// Time between two kicks of a vCPU that has not left the guest.
@@ -370,6 +370,7 @@ fn run_vcpu<V: Vcpu>(
                 }));
             }
         };
+        config.observer.exit(index, ExitReason::of(&exit));
         let dispatcher = AccessDispatcher {
             bus,
             config,
@@ -381,7 +382,7 @@ fn run_vcpu<V: Vcpu>(
             VcpuExit::MmioRead { address, data } => dispatcher.read(AddressSpace::Mmio, address, data),
             VcpuExit::MmioWrite { address, data } => dispatcher.write(AddressSpace::Mmio, address, data),
             VcpuExit::Halt => return None,
-            VcpuExit::Interrupted => ControlFlow::Continue(()),
+            VcpuExit::Call(_) | VcpuExit::Interrupted => ControlFlow::Continue(()),
             VcpuExit::System(SystemEvent::PowerOff) => ControlFlow::Break(End::Outcome(Outcome::PowerOff)),
             VcpuExit::System(SystemEvent::Reset) => ControlFlow::Break(End::Outcome(Outcome::Reset)),
             VcpuExit::System(event) => ControlFlow::Break(End::Fault(Fault::System(event))),

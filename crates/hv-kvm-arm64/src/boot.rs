@@ -26,7 +26,7 @@ pub fn boot_machine(
 ) -> Result<Outcome, RunError<KvmError>> {
     let layout = Layout::of(boot.machine)
         .map_err(|error| RunError::create_vm(error.into()))?
-        .with_features(boot.vcpu_config);
+        .with_features(boot.config);
     imp::boot_machine(boot, &layout, with_input)
 }
 

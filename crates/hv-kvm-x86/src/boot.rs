@@ -2,10 +2,10 @@
 
 use hv_core::{Outcome, RunError, SerialInput};
 
-use crate::{KvmError, Layout, VcpuConfig};
+use crate::{KvmError, Layout, PcConfig};
 
 /// Parameters of a boot on KVM.
-pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a, VcpuConfig>;
+pub type MachineBoot<'a> = hv_kvm::MachineBoot<'a, PcConfig>;
 
 /// Builds the machine on KVM of this host, boots it and runs it until the run ends.
 ///
@@ -24,8 +24,7 @@ pub fn boot_machine(
     boot: MachineBoot<'_>,
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, RunError<KvmError>> {
-    let layout =
-        Layout::of(boot.machine, boot.vcpu_config).map_err(|error| RunError::create_vm(error.into()))?;
+    let layout = Layout::of(boot.machine, boot.config).map_err(|error| RunError::create_vm(error.into()))?;
     imp::boot_machine(boot, &layout, with_input)
 }
 

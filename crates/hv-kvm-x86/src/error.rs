@@ -1,5 +1,7 @@
 //! Errors of this harness.
 
+use boot_core::{MemoryError, MemoryMapError};
+use guest_ram::RamError;
 use hv_kvm::HarnessError;
 
 use crate::{LayoutError, Msr, RegisterError};
@@ -51,6 +53,15 @@ pub enum KvmError {
     /// This harness cannot build the machine.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The host cannot provide memory for the ROM area.
+    #[error("no memory for the addresses of option ROMs and BIOS")]
+    RomMemory(#[source] RamError),
+    /// The ROM area cannot be described.
+    #[error("the addresses of option ROMs and BIOS cannot be mapped")]
+    RomRange(#[source] MemoryMapError),
+    /// The ROM area cannot be filled.
+    #[error("the memory at the addresses of option ROMs and BIOS cannot be filled")]
+    RomContents(#[source] MemoryError),
     /// The instruction of the last exit has more I/O accesses than the harness completes before it replaces the state.
     #[error("the pending I/O of the vCPU could not be completed, so its state cannot be replaced")]
     IoIncomplete,

@@ -1,6 +1,9 @@
 //! Layout of a PC under KVM: vCPUs, devices, and the guest physical addresses that KVM reserves.
 //!
 //! ```text
+//!      0xa_0000  video memory                   device space
+//!      0xc_0000  option ROMs and BIOS           `Layout::rom`
+//!     0x10_0000  RAM
 //!   0xfec0_0000  I/O APIC                       emulated in the kernel
 //!   0xfee0_0000  local APIC, and MSI writes     emulated in the kernel
 //!   0xfffb_c000  identity page table, one page  used by KVM on Intel hosts without unrestricted guests
@@ -31,22 +34,68 @@ pub const TSS: u64 = 0xfffb_d000;
 /// The memory maps of `boot_core::MemoryMap::pc` have no RAM there.
 pub const RESERVED: GuestRange = GuestRange::from_bounds(IO_APIC, 0x1_0000_0000).unwrap();
 
-/// vCPU configuration that a [`Machine`] does not describe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Addresses of option ROMs and BIOS on a PC. The 128 KiB below are video memory, and device space in this harness.
+///
+/// Operating systems scan these addresses for the ACPI RSDP, the MP table, SMBIOS, option ROMs and BIOS services. Without
+/// memory there, each of these thousands of reads is an exit.
+pub const ROM: GuestRange = GuestRange::from_bounds(0xc_0000, 0x10_0000).unwrap();
+
+/// Memory at the addresses [`ROM`] where the machine has no RAM. The memory map given to the guest is not changed: there the
+/// range is reserved ([`boot_core::MemoryMap::pc`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct VcpuConfig {
-    /// Number of threads in each core, a divisor of the number of vCPUs.
-    pub threads_per_core: u32,
+pub enum RomArea {
+    /// Memory filled with `0xff`, as a PC reads it where no ROM is. Writes of the guest have no effect: each is an access
+    /// without a device.
+    #[default]
+    ReadOnly,
+    /// The same contents, but the guest can change them, as in shadow RAM that is left writable.
+    Writable,
+    /// No memory: all accesses are exits. Devices can be at these addresses.
+    Absent,
 }
 
-impl Default for VcpuConfig {
-    /// One thread per core.
+/// The parts of [`ROM`] outside the sorted ranges `ram`.
+pub(crate) fn rom_gaps(ram: &[GuestRange]) -> Vec<GuestRange> {
+    let mut gaps = Vec::new();
+    let mut start = ROM.start();
+    for range in ram.iter().filter(|range| range.overlaps(ROM)) {
+        gaps.extend(GuestRange::from_bounds(start, range.start()));
+        start = start.max(range.end());
+    }
+    gaps.extend(GuestRange::from_bounds(start, ROM.end()));
+    gaps.retain(|gap| !gap.is_empty());
+    gaps
+}
+
+/// Configuration of a PC that a [`Machine`] does not describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PcConfig {
+    /// Number of threads in each core, a divisor of the number of vCPUs.
+    pub threads_per_core: u32,
+    /// Memory at the addresses of option ROMs and BIOS.
+    pub rom: RomArea,
+}
+
+impl Default for PcConfig {
+    /// One thread per core, and [`RomArea::ReadOnly`].
     fn default() -> Self {
-        Self { threads_per_core: 1 }
+        Self {
+            threads_per_core: 1,
+            rom: RomArea::ReadOnly,
+        }
     }
 }
 
-impl VcpuConfig {
+impl PcConfig {
+    /// Sets the memory at the addresses of option ROMs and BIOS.
+    #[must_use]
+    pub const fn with_rom(mut self, rom: RomArea) -> Self {
+        self.rom = rom;
+        self
+    }
+
     /// Sets the number of threads in each core.
     #[must_use]
     pub const fn with_threads_per_core(mut self, threads_per_core: u32) -> Self {
@@ -63,6 +112,8 @@ pub struct Layout {
     pub topology: Topology,
     /// Devices of the machine. Interrupt lines are global system interrupts.
     pub devices: DeviceLayout,
+    /// Memory at the addresses of option ROMs and BIOS.
+    pub rom: RomArea,
 }
 
 /// Reason why this harness cannot build a machine.
@@ -81,13 +132,21 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// A PC with the vCPUs of `topology` and the devices of [`DeviceLayout::pc`].
+    /// A PC with the vCPUs of `topology`, the devices of [`DeviceLayout::pc`] and [`RomArea::ReadOnly`].
     #[must_use]
     pub const fn new(topology: Topology) -> Self {
         Self {
             topology,
             devices: DeviceLayout::pc(),
+            rom: RomArea::ReadOnly,
         }
+    }
+
+    /// Sets the memory at the addresses of option ROMs and BIOS.
+    #[must_use]
+    pub const fn with_rom(mut self, rom: RomArea) -> Self {
+        self.rom = rom;
+        self
     }
 
     /// The layout of `machine`, with the devices of [`DeviceLayout::pc`]. [`Machine::platform`] is not used.
@@ -95,14 +154,12 @@ impl Layout {
     /// # Errors
     ///
     /// [`LayoutError`] for machines of another architecture, and numbers of vCPUs or threads per core that are not possible.
-    pub fn of(machine: &Machine, config: VcpuConfig) -> Result<Self, LayoutError> {
+    pub fn of(machine: &Machine, config: PcConfig) -> Result<Self, LayoutError> {
         if machine.arch != Arch::X86_64 {
             return Err(LayoutError::Arch { found: machine.arch });
         }
-        Ok(Self::new(Topology::new(
-            machine.vcpus.get(),
-            config.threads_per_core,
-        )?))
+        let topology = Topology::new(machine.vcpus.get(), config.threads_per_core)?;
+        Ok(Self::new(topology).with_rom(config.rom))
     }
 }
 
@@ -130,7 +187,9 @@ mod tests {
 
     #[test]
     fn machines_of_other_architectures_and_impossible_topologies_are_refused() {
-        let config = VcpuConfig::default().with_threads_per_core(2);
+        let config = PcConfig::default()
+            .with_threads_per_core(2)
+            .with_rom(RomArea::Absent);
         let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
         assert!(matches!(
             Layout::of(&machine, config),
@@ -140,11 +199,46 @@ mod tests {
         let layout = Layout::of(&machine, config).unwrap();
         assert_eq!(layout.topology, Topology::new(4, 2).unwrap());
         assert_eq!(layout.devices, DeviceLayout::pc());
+        assert_eq!(layout.rom, RomArea::Absent);
         machine.arch = Arch::Riscv64;
         assert_eq!(
             Layout::of(&machine, config),
             Err(LayoutError::Arch { found: Arch::Riscv64 })
         );
+    }
+
+    #[test]
+    fn the_rom_area_is_what_ram_leaves_free() {
+        let check = |ram: &[(u64, u64)], expected: &[(u64, u64)]| {
+            let ram: Vec<_> = ram
+                .iter()
+                .filter_map(|(start, end)| GuestRange::from_bounds(*start, *end))
+                .collect();
+            let gaps: Vec<_> = rom_gaps(&ram)
+                .iter()
+                .map(|gap| (gap.start(), gap.end()))
+                .collect();
+            assert_eq!(gaps, expected, "{ram:?}");
+        };
+        let all = [(0xc_0000, 0x10_0000)];
+        check(&[], &all);
+        check(&[(0, 0xa_0000), (0x10_0000, 0x20_0000)], &all);
+        check(&[(0, 0x20_0000)], &[]);
+        check(
+            &[(0, 0xc_1000), (0xe_0000, 0xe_1000), (0xf_f000, 0x10_1000)],
+            &[(0xc_1000, 0xe_0000), (0xe_1000, 0xf_f000)],
+        );
+        // Two adjacent regions of RAM have no gap between them.
+        check(
+            &[(0xc_0000, 0xd_0000), (0xd_0000, 0xe_0000)],
+            &[(0xe_0000, 0x10_0000)],
+        );
+        let map = MemoryMap::pc(2 << 20).unwrap();
+        let reserved = map
+            .regions()
+            .iter()
+            .any(|region| region.kind == boot_core::RegionKind::Reserved && region.range.contains(ROM));
+        assert!(reserved, "the guest is told that the ROM area is not RAM");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
-pub use layout::{Layout, LayoutError, VcpuConfig};
+pub use layout::{Layout, LayoutError, PcConfig, RomArea};
 pub use msr::Msr;
 pub use state::{
     DescriptorTableRegister, Exception, Gpr, MpState, Register, RegisterError, SegmentField, SegmentName,

@@ -6,7 +6,7 @@ use hv_core::{Board, BoardDevices, Outcome, RunConfig, RunError, SerialInput, Vm
 
 /// Parameters of a boot: a machine, its loaded RAM, its entry state and the configuration of the run.
 ///
-/// `C` is the vCPU configuration that a [`Machine`] does not describe. Each harness has an alias of this type with its own `C`.
+/// `C` is the configuration that a [`Machine`] does not describe. Each harness has an alias of this type with its own `C`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MachineBoot<'a, C = ()> {
@@ -20,12 +20,12 @@ pub struct MachineBoot<'a, C = ()> {
     pub run_config: &'a RunConfig,
     /// Host side of the devices.
     pub devices: BoardDevices,
-    /// Configuration of the vCPUs.
-    pub vcpu_config: C,
+    /// Configuration that a [`Machine`] does not describe.
+    pub config: C,
 }
 
 impl<'a, C: Default> MachineBoot<'a, C> {
-    /// Parameters with the devices of [`BoardDevices::new`] and the default configuration of vCPUs.
+    /// Parameters with the devices of [`BoardDevices::new`] and the default configuration.
     #[must_use]
     pub fn new(
         machine: &'a Machine,
@@ -39,7 +39,7 @@ impl<'a, C: Default> MachineBoot<'a, C> {
             state,
             run_config,
             devices: BoardDevices::new(machine.arch),
-            vcpu_config: C::default(),
+            config: C::default(),
         }
     }
 }
@@ -52,10 +52,10 @@ impl<C> MachineBoot<'_, C> {
         self
     }
 
-    /// Sets the configuration of the vCPUs.
+    /// Sets the configuration that a [`Machine`] does not describe.
     #[must_use]
-    pub fn with_vcpu_config(mut self, vcpu_config: C) -> Self {
-        self.vcpu_config = vcpu_config;
+    pub fn with_config(mut self, config: C) -> Self {
+        self.config = config;
         self
     }
 

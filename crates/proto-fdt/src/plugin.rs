@@ -33,6 +33,8 @@ const ACCEPTS: &[RequestPart] = &[
     RequestPart::Initrd,
     RequestPart::DeviceTree,
     RequestPart::AdditionalLoads,
+    RequestPart::RngSeed,
+    RequestPart::KaslrSeed,
 ];
 
 const ARM64_ENTRIES: [EntryAbi; 2] = [EntryAbi::ARM64_IMAGE, EntryAbi::ELF64];

@@ -24,7 +24,7 @@ pub enum LinuxX86Error {
         /// Boot protocol version of the kernel.
         version: BootProtocolVersion,
     },
-    /// The kernel or initrd is at addresses that four-level page tables cannot identity-map.
+    /// The kernel, the initrd, the RSDP or an ACPI region is at addresses that four-level page tables cannot identity-map.
     #[error(
         "{range} must be identity-mapped, but four-level page tables can only map addresses below {max:#x}"
     )]
@@ -34,9 +34,9 @@ pub enum LinuxX86Error {
         /// End of the addresses that can be mapped, exclusive.
         max: u64,
     },
-    /// Kernel, initrd and boot structures are larger than the identity mapping may be.
+    /// Kernel, initrd, ACPI regions and the first 4 GiB are larger than the identity mapping may be.
     #[error(
-        "kernel, initrd and boot structures need {len:#x} bytes of identity mapping, but at most {max:#x} are supported"
+        "kernel, initrd, ACPI regions and the first 4 GiB need {len:#x} bytes of identity mapping, but at most {max:#x} are supported"
     )]
     MappingTooLarge {
         /// Number of bytes to map, in pages of 2 MiB.

@@ -21,6 +21,7 @@ mod error;
 pub mod label;
 mod page_tables;
 mod plugin;
+mod setup_data;
 mod zero_page;
 
 pub use error::LinuxX86Error;

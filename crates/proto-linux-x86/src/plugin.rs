@@ -9,8 +9,8 @@ use boot_core::placement::{Piece, PlacedPiece};
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart, Support, arith,
+    IncompatibleImage, KernelImage, MemoryMap, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError,
+    Priority, RamAllocator, RegionKind, RequestPart, Support, arith,
 };
 use boot_linux::vmlinux::Evidence;
 use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
@@ -19,6 +19,7 @@ use zerocopy::IntoBytes;
 use crate::error::NAME;
 use crate::label;
 use crate::page_tables::{self, IdentityMap};
+use crate::setup_data::SetupDataList;
 use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
 
 /// The Linux x86 boot protocol with [`EntryChoice::Auto`], for lists of protocols.
@@ -26,7 +27,8 @@ pub const PROTOCOL: LinuxX86 = LinuxX86::new();
 
 /// The Linux x86 boot protocol (Linux `Documentation/arch/x86/boot.rst`).
 ///
-/// Requests may have an initrd and an ACPI RSDP. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
+/// Requests may have an initrd, an ACPI RSDP and, for kernels of boot protocol 2.09 and later, random bytes for the entropy pool
+/// of at most 4080 bytes. There is no way to hand over a random number for KASLR. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
 /// [`PlanError::Protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -204,7 +206,15 @@ impl BootProtocol for LinuxX86 {
             RequestPart::Initrd,
             RequestPart::AcpiRsdp,
             RequestPart::AdditionalLoads,
+            RequestPart::RngSeed,
         ]
+    }
+
+    /// The random bytes are in a `setup_data` node, which boot protocol 2.09 introduced.
+    fn hands_over(&self, part: RequestPart, image: &KernelImage) -> bool {
+        self.accepts().contains(&part)
+            && (part != RequestPart::RngSeed
+                || SelectedEntry::new(self.entry, image).is_ok_and(|entry| entry.header.has_setup_data()))
     }
 
     /// An ELF file has [`SupportLevel::Indicated`](boot_core::SupportLevel::Indicated) or less, by its [`Evidence`]: its
@@ -232,6 +242,11 @@ impl BootProtocol for LinuxX86 {
         let memory = additional.memory();
         let e820 = E820::new(memory, header)?;
         let gdt = gdt(selected.long_mode);
+        let mut nodes = SetupDataList::default();
+        e820.push_nodes(&mut nodes);
+        if let Some(seed) = request.rng_seed {
+            nodes.push_rng_seed(seed)?;
+        }
         let Pieces {
             zero_page: zero_page_at,
             gdt: gdt_at,
@@ -242,11 +257,13 @@ impl BootProtocol for LinuxX86 {
         } = place(
             &mut allocator,
             &selected,
-            kernel.extent(),
+            [kernel.extent()]
+                .into_iter()
+                .chain(firmware_ranges(memory, machine.acpi_rsdp)),
             &Lengths {
                 gdt: arith::to_u64(gdt.len()),
                 cmdline: arith::to_u64(cmdline.len()),
-                setup_data: e820.nodes_len(),
+                setup_data: nodes.len(),
                 initrd: request.initrd_len.map_or(0, NonZeroU64::get),
             },
         )?;
@@ -281,7 +298,7 @@ impl BootProtocol for LinuxX86 {
             .bytes(label::COMMAND_LINE, cmdline_at, cmdline, LOW)
             .cpu(state);
         if let Some(at) = nodes_at {
-            plan = plan.bytes(label::SETUP_DATA, at, e820.nodes(at.start()), LOW);
+            plan = plan.bytes(label::SETUP_DATA, at, nodes.build(at.start()), LOW);
         }
         if let Some((at, tables)) = tables {
             plan = plan.bytes(label::PAGE_TABLES, at, tables, LOW);
@@ -327,15 +344,14 @@ struct Pieces {
     tables: Option<(GuestRange, Vec<u8>)>,
 }
 
-/// Places all pieces, and builds page tables that map the kernel, the pieces and themselves.
+/// Places all pieces, and builds page tables that map `mapped` and the initrd.
 ///
-/// Since the tables map themselves, their number depends on their address, and their address on their number. The first
-/// attempt allocates only the tables that map the kernel; the length grows until it is sufficient. The tables are below 4 GiB,
-/// so mapping them needs at most two more page directories and one more PDPT.
+/// `mapped` contains the first 4 GiB, with all other pieces. An initrd above needs more tables: the length grows until it is
+/// sufficient.
 fn place(
     allocator: &mut RamAllocator<'_>,
     selected: &SelectedEntry,
-    kernel: GuestRange,
+    mapped: impl Iterator<Item = GuestRange> + Clone,
     lengths: &Lengths,
 ) -> Result<Pieces, PlanError> {
     let initrd_windows = selected.initrd_windows();
@@ -346,7 +362,7 @@ fn place(
     };
     let zero_page_len = arith::to_u64(size_of::<BootParams>());
     let mut tables_len = if selected.long_mode {
-        IdentityMap::new([kernel])?.len()
+        IdentityMap::new(mapped.clone())?.len()
     } else {
         0
     };
@@ -376,8 +392,7 @@ fn place(
         let tables = match range(label::PAGE_TABLES) {
             None => None,
             Some(tables_at) => {
-                let mapped = placed.iter().map(|placed| placed.range).chain([kernel]);
-                let map = IdentityMap::new(mapped)?;
+                let map = IdentityMap::new(mapped.clone().chain(range(label::INITRD)))?;
                 if map.len() > tables_len {
                     tables_len = map.len();
                     continue;
@@ -395,4 +410,21 @@ fn place(
             tables,
         });
     }
+}
+
+/// The ranges that a kernel may read before it can handle a page fault, apart from kernel and initrd: the first 4 GiB, which
+/// contain all other structures of the protocol and the page tables, the RSDP, and the regions with ACPI tables.
+///
+/// Linux 5.1 to 5.9 with KASLR looks for the memory ranges to avoid in the ACPI SRAT, before it has a page fault handler.
+fn firmware_ranges(memory: &MemoryMap, rsdp: Option<u64>) -> impl Iterator<Item = GuestRange> + Clone + '_ {
+    /// Length of the RSDP since ACPI 2.0.
+    const RSDP_LEN: u64 = 36;
+    let low = GuestRange::from_bounds(0, FOUR_GIB);
+    let rsdp = rsdp.and_then(|addr| GuestRange::new(addr, RSDP_LEN));
+    let tables = memory
+        .regions()
+        .iter()
+        .filter(|region| matches!(region.kind, RegionKind::AcpiReclaimable | RegionKind::AcpiNvs))
+        .map(|region| region.range);
+    low.into_iter().chain(rsdp).chain(tables)
 }

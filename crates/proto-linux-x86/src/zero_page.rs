@@ -3,21 +3,18 @@
 use alloc::vec::Vec;
 
 use boot_core::memory_map::pc;
-use boot_core::{GuestRange, KernelImage, MemoryMap, arith};
+use boot_core::{GuestRange, KernelImage, MemoryMap};
 use boot_linux::x86::{
-    BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupData,
-    SetupHeader, SetupHeaderMetadata, VID_MODE_NORMAL, loadflags, xloadflags,
+    BootParams, E820_MAX_ENTRIES_ZEROPAGE, E820Entry, LOADER_UNDEFINED, SETUP_E820_EXT, SetupHeader,
+    SetupHeaderMetadata, VID_MODE_NORMAL, loadflags, xloadflags,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::LinuxX86Error;
+use crate::setup_data::{MAX_DATA, SetupDataList};
 
-/// Number of entries of one `setup_data` node. A node fits one page: early kernel code maps nodes through a small
-/// window.
-const ENTRIES_PER_NODE: usize = (0x1000 - size_of::<SetupData>()) / size_of::<E820Entry>();
-
-/// Distance between two nodes in bytes.
-const NODE_STRIDE: u64 = 0x1000;
+/// Number of entries of one `setup_data` node.
+const ENTRIES_PER_NODE: usize = MAX_DATA / size_of::<E820Entry>();
 
 /// The memory map as e820 entries: a table in the zero page, and `setup_data` nodes with the entries that do not fit.
 #[derive(Debug)]
@@ -53,40 +50,12 @@ impl E820 {
         self.entries.get(..len).unwrap_or_default()
     }
 
-    /// The entries of each node.
-    fn node_entries(&self) -> impl ExactSizeIterator<Item = &[E820Entry]> {
+    /// Appends nodes with the entries that do not fit the zero page.
+    pub(crate) fn push_nodes<'a>(&'a self, list: &mut SetupDataList<'a>) {
         let rest = self.entries.get(E820_MAX_ENTRIES_ZEROPAGE..);
-        rest.unwrap_or_default().chunks(ENTRIES_PER_NODE)
-    }
-
-    /// Size of all nodes in bytes; zero without nodes.
-    pub(crate) fn nodes_len(&self) -> u64 {
-        arith::to_u64(self.node_entries().len()).saturating_mul(NODE_STRIDE)
-    }
-
-    /// The nodes as a linked list at `addr`, one node in each page.
-    pub(crate) fn nodes(&self, addr: u64) -> Vec<u8> {
-        let count = self.node_entries().len();
-        let mut bytes = Vec::new();
-        for (i, entries) in self.node_entries().enumerate() {
-            let number = i.saturating_add(1);
-            let start = arith::to_u64(number).saturating_mul(NODE_STRIDE);
-            let next = if number < count {
-                addr.saturating_add(start)
-            } else {
-                0
-            };
-            let head = SetupData {
-                next: next.into(),
-                kind: SETUP_E820_EXT.into(),
-                // A node has at most one page.
-                len: u32::try_from(entries.as_bytes().len()).unwrap_or_default().into(),
-            };
-            bytes.extend_from_slice(head.as_bytes());
-            bytes.extend_from_slice(entries.as_bytes());
-            bytes.resize(usize::try_from(start).unwrap_or_default(), 0);
+        for entries in rest.unwrap_or_default().chunks(ENTRIES_PER_NODE) {
+            list.push(SETUP_E820_EXT, entries.as_bytes());
         }
-        bytes
     }
 }
 

@@ -4,7 +4,7 @@ use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
     ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, PlanError,
-    RegionKind, SliceMemory, SourceRange, Sources, SupportLevel,
+    RegionKind, RequestPart, SliceMemory, SourceRange, Sources, SupportLevel,
 };
 use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
 use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
@@ -213,16 +213,18 @@ fn a_bzimage_at_its_64_bit_entry() {
             .at(0x2000)
             .starts_with(gdt.map(u64::to_le_bytes).as_flattened())
     );
-    // One table for each level: everything is in the first GiB. Pages: 0, 16 to 20 MiB, and that of the initrd.
+    // A PML4, a PDPT and four page directories, which map the first 4 GiB.
     assert_eq!(
         labelled(&plan, "page tables").unwrap().range,
-        GuestRange::new(0x4000, 0x3000).unwrap()
+        GuestRange::new(0x4000, 0x6000).unwrap()
     );
-    let mut tables = vec![0u64; 3 * 512];
+    let mut tables = vec![0u64; 6 * 512];
     tables[0] = 0x5003;
-    tables[512] = 0x6003;
-    for page in [0, 8, 9, 127] {
-        tables[1024 + page] = (page as u64) << 21 | 0x83;
+    for (directory, entry) in (0..).zip(&mut tables[512..516]) {
+        *entry = 0x6003 + directory * 0x1000;
+    }
+    for (page, entry) in (0..).zip(&mut tables[1024..]) {
+        *entry = page << 21 | 0x83;
     }
     assert!(loaded.at(0x4000) == tables.as_bytes(), "the page tables");
 }
@@ -476,11 +478,119 @@ fn the_address_of_an_initrd_above_4_gib_is_in_two_fields() {
         (page.hdr.ramdisk_size.get(), page.ext_ramdisk_size.get()),
         (0x4000_0001, 1)
     );
-    // PML4, one PDPT, and directories for the first GiB and those of the initrd, 11 to 16.
+    // PML4, one PDPT, and directories for the first 4 GiB and those of the initrd, 11 to 16.
     assert_eq!(
         labelled(&plan, "page tables").unwrap().range.len(),
-        (1 + 1 + 1 + 6) * 0x1000
+        (1 + 1 + 4 + 6) * 0x1000
     );
+}
+
+/// Whether the page tables of `plan` map the 2 MiB page of `addr` to itself.
+fn maps(plan: &BootPlan, addr: u64) -> bool {
+    let tables = labelled(plan, "page tables").unwrap();
+    let boot_core::LoadContent::Bytes(bytes) = &tables.content else {
+        panic!()
+    };
+    let mut table = tables.range.start();
+    for shift in [39, 30, 21] {
+        let at = usize::try_from(table - tables.range.start() + 8 * (addr >> shift & 0x1ff)).unwrap();
+        let entry = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        match entry & 0xfff {
+            0x83 if shift == 21 => return entry & !0xfff == addr & !0x1f_ffff,
+            0x03 => table = entry & !0xfff,
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[test]
+fn everything_that_a_kernel_reads_early_is_mapped() {
+    let image = BZIMAGE.image();
+    let mut machine = pc(6 * GIB);
+    let tables = GuestRange::new(0x1_7000_0000, 0x1_0000).unwrap();
+    let nvs = GuestRange::new(0x1_6fff_0000, 0x1_0000).unwrap();
+    machine
+        .memory
+        .reserve(tables, RegionKind::AcpiReclaimable)
+        .unwrap();
+    machine.memory.reserve(nvs, RegionKind::AcpiNvs).unwrap();
+    machine.acpi_rsdp = Some(9 * GIB);
+    let cmdline = Cmdline::new();
+    let plan = PROTOCOL
+        .plan(&BootRequest::new(&image, &machine, &cmdline))
+        .unwrap();
+    let low = (0..4 * GIB).step_by(2 << 20);
+    for addr in low.chain([tables.start(), tables.end() - 1, nvs.start(), 9 * GIB]) {
+        assert!(maps(&plan, addr), "{addr:#x}");
+    }
+    for addr in [4 * GIB, tables.end() + (2 << 20), 9 * GIB + (2 << 20)] {
+        assert!(!maps(&plan, addr), "{addr:#x}");
+    }
+}
+
+#[test]
+fn a_random_seed_is_the_last_node_of_setup_data() {
+    let check = |count: u64, seed: &[u8], nodes: u64| {
+        let image = BZIMAGE.image();
+        let machine = Machine::new(Arch::X86_64, regions(count));
+        let cmdline = Cmdline::new();
+        let request = BootRequest::new(&image, &machine, &cmdline).with_rng_seed(seed);
+        let plan = PROTOCOL.plan(&request).unwrap();
+        let loaded = Loaded::new(&plan, &[]);
+        let mut node = loaded.zero_page(&plan).hdr.setup_data.get();
+        let mut found = Vec::new();
+        while node != 0 {
+            let bytes = loaded.at(node);
+            let (head, data) = SetupData::read_from_prefix(bytes).unwrap();
+            let len = usize::try_from(head.len.get()).unwrap();
+            found.push((head.kind.get(), data[..len].to_vec()));
+            node = head.next.get();
+        }
+        assert_eq!(found.len() as u64, nodes, "{count}");
+        // SETUP_RNG_SEED
+        assert_eq!(found.last().unwrap(), &(9, seed.to_vec()), "{count}");
+        assert!(found.iter().rev().skip(1).all(|(kind, _)| *kind == 1), "{count}");
+    };
+    check(1, b"seed", 1);
+    check(1, b"", 1);
+    check(128, &[7; 4080], 1);
+    check(129, b"seed", 2);
+    check(333, b"seed", 3);
+}
+
+#[test]
+fn seeds_that_cannot_be_handed_over_are_refused() {
+    let machine = pc(256 * MIB);
+    let cmdline = Cmdline::new();
+    let plan = |image: &KernelImage, rng: Option<&[u8]>, kaslr| {
+        let mut request = BootRequest::new(image, &machine, &cmdline);
+        request.rng_seed = rng;
+        request.kaslr_seed = kaslr;
+        PROTOCOL.plan(&request).map(drop)
+    };
+    let refused = |result: Result<(), PlanError>, expected| match result {
+        Err(PlanError::NotAccepted { part, .. }) => assert_eq!(part, expected),
+        other => panic!("{expected}: {other:?}"),
+    };
+    let old = BzImage {
+        version: 0x208,
+        ..BZIMAGE
+    };
+    let (new, old) = (BZIMAGE.image(), old.image());
+    assert!(plan(&new, Some(&[1]), None).is_ok());
+    assert!(plan(&elf(EntryAbi::ELF64, 0x100_0000), Some(&[1]), None).is_ok());
+    assert!(plan(&old, None, None).is_ok());
+    refused(plan(&old, Some(&[1]), None), RequestPart::RngSeed);
+    refused(plan(&new, None, Some(1)), RequestPart::KaslrSeed);
+    assert!(matches!(
+        plan(&new, Some(&[0; 4081]), None),
+        Err(PlanError::TooLarge {
+            found: 4081,
+            max: 4080,
+            ..
+        })
+    ));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use boot_core::placement::Piece;
 use boot_core::protocol::validate_request;
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
-    IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError, Priority,
-    RamAllocator, RequestPart, Support, arith,
+    IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, Placement, PlanBuilder, PlanError,
+    Priority, RamAllocator, RequestPart, Support, arith,
 };
 
 use crate::label;
@@ -36,6 +36,14 @@ const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1
 
 /// Constraints of initrd and modules.
 const HIGHEST: Constraints = CONSTRAINTS.highest();
+
+/// Constraints of the start info, with the memory map, command lines and module list in its block: below 1 GiB, because Linux
+/// reads them through early page tables that map no more (`arch/x86/platform/pvh/head.S`).
+const START_INFO: Constraints = CONSTRAINTS.between(0x1000, 1 << 30);
+
+/// The first page of memory, which is kept free: see [`CONSTRAINTS`]. A relocatable kernel whose note gives no minimum, or 0,
+/// would otherwise be placed at address 0.
+const FIRST_PAGE: GuestRange = GuestRange::from_bounds(0, 0x1000).unwrap();
 
 /// `E820_MAX_ENTRIES_ZEROPAGE` of Linux, which copies the regions into the e820 table of a zero page without checking their
 /// number.
@@ -86,6 +94,9 @@ impl BootProtocol for Pvh {
         let module_cmdlines: Vec<_> = files.iter().map(|file| file.cmdline.clone()).collect();
 
         let mut allocator = RamAllocator::for_request(request)?;
+        if let Placement::Relocatable(_) = image.placement() {
+            allocator.exclude_rest("first page", FIRST_PAGE);
+        }
         let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
         kernel.reserve_gaps(&mut allocator)?;
         let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
@@ -97,7 +108,7 @@ impl BootProtocol for Pvh {
         let piece = |label, len| Piece {
             label,
             len,
-            windows: &[CONSTRAINTS],
+            windows: &[START_INFO],
         };
         let mut pieces = vec![
             piece(label::START_INFO, contents.len()?),
@@ -127,8 +138,8 @@ impl BootProtocol for Pvh {
         let block = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
         let mut plan = PlanBuilder::new(NAME, request, &kernel)
             .additional(request, &additional)
-            .bytes(label::START_INFO, block_range, block, CONSTRAINTS)
-            .bytes(label::COMMAND_LINE, cmdline_range, cmdline, CONSTRAINTS)
+            .bytes(label::START_INFO, block_range, block, START_INFO)
+            .bytes(label::COMMAND_LINE, cmdline_range, cmdline, START_INFO)
             .cpu(state);
         for (file, range) in files.iter().zip(ranges) {
             if let Some(range) = range {

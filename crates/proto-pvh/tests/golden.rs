@@ -286,6 +286,55 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
     }
 }
 
+/// A note without a minimum, or with a minimum of 0, does not put the kernel at address 0.
+#[test]
+fn a_relocatable_kernel_is_never_at_address_0() {
+    let rule = Placement::Relocatable(Constraints::aligned(0x1000).between(0, 1 << 32));
+    let mut map = MemoryMap::new();
+    map.insert(GuestRange::new(0, 4 * MIB).unwrap(), RegionKind::Ram)
+        .unwrap();
+    let (machine, cmdline) = (Machine::new(Arch::X86_64, map), Cmdline::new());
+    let image = kernel(16 * MIB, EntryAbi::ELF64, rule);
+    let plan = PROTOCOL
+        .plan(&BootRequest::new(&image, &machine, &cmdline))
+        .unwrap();
+    assert_eq!(plan.kernel().start(), 0x1000);
+}
+
+#[test]
+fn the_start_info_is_below_1_gib() {
+    let plan = |start| {
+        let mut map = MemoryMap::new();
+        for (start, len) in [(16 * MIB, 0x2000), (start, 4 * MIB)] {
+            map.insert(GuestRange::new(start, len).unwrap(), RegionKind::Ram)
+                .unwrap();
+        }
+        let (image, machine, cmdline) = (fixed(16 * MIB), Machine::new(Arch::X86_64, map), Cmdline::new());
+        let plan = PROTOCOL.plan(&BootRequest::new(&image, &machine, &cmdline));
+        plan.map(|plan| state(&plan).rbx)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(plan(GIB - 4 * MIB), Ok(GIB - 4 * MIB));
+    let error = plan(GIB).unwrap_err();
+    assert!(error.contains("no free RAM for the start info"), "{error}");
+    assert!(error.contains("0x40000000"), "{error}");
+}
+
+#[test]
+fn seeds_are_refused() {
+    let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    for (request, expected) in [
+        (request.with_rng_seed(&[1]), "random bytes for the entropy pool"),
+        (request.with_kaslr_seed(1), "a random number for KASLR"),
+    ] {
+        assert_eq!(
+            PROTOCOL.plan(&request).unwrap_err().to_string(),
+            format!("the pvh protocol cannot hand over {expected}")
+        );
+    }
+}
+
 #[test]
 fn nothing_is_placed_above_4_gib() {
     let (machine, cmdline) = (pc(8 * GIB), Cmdline::new());

@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
+pub(crate) mod seeds;
 
 use clap::{Parser, Subcommand};
 

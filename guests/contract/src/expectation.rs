@@ -196,6 +196,7 @@ pub const MAX_MODULES: usize = 16;
 /// | `expect.modules=COUNT` | [`module_count`](Self::module_count) |
 /// | `expect.module.N=LEN:HASH` or `LEN:HASH:CMDLEN:CMDHASH` | [`modules`](Self::modules) |
 /// | `expect.rsdp=ADDRESS` | [`rsdp`](Self::rsdp) |
+/// | `expect.rng-seed=LEN:HASH` or `none` | [`rng_seed`](Self::rng_seed) |
 /// | `expect.gdt` | [`gdt`](Self::gdt) |
 /// | `expect.cpus=ID,ID,…` | [`cpus`](Self::cpus) |
 /// | `expect.irqchip=gicv2` / `gicv3` / `gicv3-its` / `plic` / `aplic` / `aplic-imsic` | [`irqchip`](Self::irqchip) |
@@ -218,6 +219,8 @@ pub struct Expectation<'a> {
     pub modules: [Option<Module>; MAX_MODULES],
     /// Address of the ACPI root pointer; 0: the field must be zero.
     pub rsdp: Option<u64>,
+    /// Random bytes in the `setup_data` list of the zero page.
+    pub rng_seed: Option<Blob>,
     /// Whether the GDT in memory must have entries for the loaded selectors under PVH, whose ABI does not require them.
     pub gdt: bool,
     /// Ids of the CPUs in the device tree, in its order: MPIDR affinities or hart ids. The guest starts all secondary CPUs.
@@ -256,6 +259,9 @@ impl fmt::Display for Expectation<'_> {
         }
         if let Some(rsdp) = self.rsdp {
             tokens.push(format_args!("expect.rsdp={rsdp:#x}"))?;
+        }
+        if let Some(seed) = self.rng_seed {
+            tokens.push(format_args!("expect.rng-seed={seed}"))?;
         }
         if self.gdt {
             tokens.push(format_args!("expect.gdt"))?;

@@ -101,6 +101,7 @@ impl<'a> Expectation<'a> {
             "expect.irqchip" => set(&mut self.irqchip, Irqchip::parse(value)),
             "expect.serial" => set(&mut self.serial, number(value)),
             "expect.rsdp" => set(&mut self.rsdp, number(value)),
+            "expect.rng-seed" => set(&mut self.rng_seed, blob(value)),
             _ => {
                 let index = key
                     .strip_prefix("expect.module.")
@@ -327,6 +328,7 @@ mod tests {
             initrd: Some(Blob::Present(Digest::of(b"initrd"))),
             module_count: Some(2),
             rsdp: Some(0xe_0000),
+            rng_seed: Some(Blob::Present(Digest::of(b"seed"))),
             gdt: true,
             cpus: Some(Cpus::Ids(&[0, 0x100])),
             irqchip: Some(Irqchip::AplicImsic),
@@ -345,6 +347,7 @@ mod tests {
         let parsed = Request::parse(text.as_bytes()).unwrap().expectation;
         assert_eq!(parsed.to_string(), text);
         assert_eq!(parsed.modules, full.modules);
+        assert_eq!(parsed.rng_seed, full.rng_seed);
         assert!(parsed.memory.unwrap().ranges().unwrap().eq(ranges));
     }
 

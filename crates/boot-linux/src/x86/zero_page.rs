@@ -15,6 +15,10 @@ pub const E820_MAX_ENTRIES_ZEROPAGE: usize = 128;
 /// Value of [`SetupData::kind`] for memory map entries that do not fit the zero page.
 pub const SETUP_E820_EXT: u32 = 1;
 
+/// `SETUP_RNG_SEED`: a [`SetupData`] node with random bytes, which Linux since 6.0 adds to its entropy pool and then clears.
+/// Older kernels ignore it.
+pub const SETUP_RNG_SEED: u32 = 9;
+
 /// Value of `type_of_loader` for a boot loader without an assigned id (boot.rst, "type_of_loader").
 pub const LOADER_UNDEFINED: u8 = 0xff;
 

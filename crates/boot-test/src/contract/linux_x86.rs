@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::State;
-use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent};
+use boot_core::{BootFile, BootPlan, BootRequest, GuestRange, LoadContent, RegionKind};
 use boot_linux::x86::SetupHeaderMetadata;
 
 use super::{boot_cpu, check_extent, check_region};
@@ -96,12 +96,27 @@ pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
             .iter()
             .filter(|load| load.label == "initrd")
             .map(|load| load.range);
-        let nodes = plan
-            .loads()
+        // What a kernel may read before it can handle a page fault: everything below 4 GiB, the RSDP and ACPI tables.
+        let low = GuestRange::new(0, 1 << 32).unwrap();
+        let rsdp = request
+            .machine
+            .acpi_rsdp
+            .map(|addr| GuestRange::new(addr, 36).unwrap());
+        let acpi = request
+            .machine
+            .memory
+            .regions()
             .iter()
-            .filter(|load| load.label == "setup data")
-            .map(|load| load.range);
-        let needed: Vec<_> = needed.into_iter().flatten().chain(initrd).chain(nodes).collect();
+            .filter(|region| matches!(region.kind, RegionKind::AcpiReclaimable | RegionKind::AcpiNvs))
+            .map(|region| region.range);
+        let needed: Vec<_> = needed
+            .into_iter()
+            .flatten()
+            .chain(initrd)
+            .chain([low])
+            .chain(rsdp)
+            .chain(acpi)
+            .collect();
         mapping(&view, state.cr3, &needed)
     }
 }
@@ -184,16 +199,17 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(
     ensure!(count <= 128, "{count} entries in the zero page");
     let mut addresses: Vec<_> = (0..count).map(|i| page + 0x2d0 + 20 * i).collect();
     let mut node = view.number(page + 0x250, 8)?;
-    ensure!(
-        node == 0 || count == 128,
-        "setup data although the table has room"
-    );
+    let mut seed = None;
     while node != 0 {
-        ensure!(
-            view.number(node + 8, 4)? == 1,
-            "setup data of an unknown type at {node:#x}"
-        );
-        let len = view.number(node + 12, 4)?;
+        let (kind, len) = (view.number(node + 8, 4)?, view.number(node + 12, 4)?);
+        if kind == 9 {
+            ensure!(seed.is_none(), "a second random seed at {node:#x}");
+            seed = Some(view.bytes(node + 16, len)?.to_vec());
+            node = view.number(node, 8)?;
+            continue;
+        }
+        ensure!(kind == 1, "setup data of the unknown type {kind} at {node:#x}");
+        ensure!(count == 128, "an extension although the table has room");
         ensure!(len > 0 && len % 20 == 0, "a node with {len} bytes at {node:#x}");
         addresses.extend((0..len / 20).map(|i| node + 16 + 20 * i));
         ensure!(
@@ -202,6 +218,7 @@ fn memory_map(request: &BootRequest<'_>, view: &View<'_>, page: u64) -> Result<(
         );
         node = view.number(node, 8)?;
     }
+    ensure!(seed.as_deref() == request.rng_seed, "the random seed is {seed:?}");
     let regions = request.machine.memory.regions();
     ensure!(
         addresses.len() == regions.len(),

@@ -39,6 +39,12 @@ pub fn check(request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
         (tr.base, tr.limit, tr.rights.bits()) == (0, 0x67, 0x8b),
         "TR {tr:?}"
     );
+    let block = plan.loads().iter().find(|load| load.range.start() == state.rbx);
+    ensure!(
+        block.is_some_and(|load| load.range.end() <= 1 << 30),
+        "Linux cannot read all of the start info at {:#x} early",
+        state.rbx
+    );
     let low = plan.loads().iter().all(|load| load.range.end() <= 1 << 32);
     ensure!(low && plan.kernel().end() <= 1 << 32, "something is above 4 GiB");
 

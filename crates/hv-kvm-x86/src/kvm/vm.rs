@@ -35,6 +35,7 @@ impl KvmVm {
     pub fn new(layout: &Layout) -> Result<Self, KvmError> {
         let kvm = hv_kvm::open(&[
             (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
+            (Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM"),
             (Cap::Pit2, "KVM_CAP_PIT2"),
             (Cap::PitState2, "KVM_CAP_PIT_STATE2"),
             (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
@@ -91,6 +92,21 @@ impl KvmVm {
     #[must_use]
     pub fn topology(&self) -> Topology {
         self.0.topology
+    }
+
+    /// Maps `memory` as slot number `slot`: with `read_only`, the guest can read and execute it, but writes of the guest are
+    /// device accesses and do not change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`map_ram`](Vm::map_ram).
+    pub fn map_rom(&self, slot: u32, memory: RamRegion, read_only: bool) -> Result<(), KvmError> {
+        let file = &self.0.file;
+        Ok(if read_only {
+            file.map_read_only(slot, memory)
+        } else {
+            file.map(slot, memory)
+        }?)
     }
 
     /// Resets the interrupt controllers and the PIT to their state after creation. A machine reset is this and a reset of

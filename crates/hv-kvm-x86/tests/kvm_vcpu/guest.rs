@@ -68,7 +68,11 @@ pub(crate) fn ram(base: u64, len: usize) -> Result<GuestRam, Box<dyn Error>> {
 
 /// Two MiB of RAM with `code`, page tables and a GDT.
 pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
-    let ram = ram(0, RAM_LEN)?;
+    with_code(ram(0, RAM_LEN)?, code)
+}
+
+/// `ram` with `code`, page tables and a GDT.
+pub(crate) fn with_code(ram: GuestRam, code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
     let memory = ram.memory();
     let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     let descriptors = [

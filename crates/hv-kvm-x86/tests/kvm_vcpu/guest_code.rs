@@ -249,6 +249,18 @@ guests! {
         "out dx, eax"
         "hlt";
 
+    /// Reads the first and the last word of the ROM area, writes 0x12345678 to the BIOS and reads it back; ends with the values
+    /// that it read, combined by AND.
+    rom, "64":
+        "mov ebx, 0xc0000"
+        "mov eax, dword ptr [rbx]"
+        "and eax, dword ptr [rbx + 0x3fffc]"
+        "mov dword ptr [rbx + 0x30000], 0x12345678"
+        "and eax, dword ptr [rbx + 0x30000]"
+        "mov edx, 0xf4"
+        "out dx, eax"
+        "hlt";
+
     /// Writes to RAM once a port has been read: port 0x500, then 0xa000, then the exit.
     write_ram, "64":
         "mov edx, 0x500"

@@ -1,13 +1,14 @@
 //! Runs and how they end.
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use boot_core::CpuState;
+use boot_core::{CpuState, MemoryMap};
+use guest_ram::GuestRam;
 use hv_core::{
-    Access, AccessKind, AddressSpace, Fault, Outcome, ShutdownPolicy, StopHandle, UnhandledAccessPolicy,
-    Vcpu, VcpuExit, Vm,
+    Access, AccessKind, AddressSpace, ExitCounts, ExitReason, Fault, Outcome, ShutdownPolicy, StopHandle,
+    UnhandledAccessPolicy, Vcpu, VcpuExit, Vm,
 };
-use hv_kvm_x86::{HarnessError, KvmError, KvmVm};
+use hv_kvm_x86::{HarnessError, KvmError, KvmVm, RomArea, board_on_kvm};
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::{
@@ -42,6 +43,21 @@ pub(crate) const TESTS: &[Test] = &[
         "run::unmapped_slot_is_device_space",
         unmapped_slot_is_device_space,
     ),
+    ("run::rom_is_read_only_memory", || {
+        rom(RomArea::ReadOnly, u32::MAX, &[ROM_WRITE])
+    }),
+    ("run::rom_may_be_writable", || {
+        rom(RomArea::Writable, 0x1234_5678, &[])
+    }),
+    ("run::rom_may_be_absent", || {
+        let reads = [0xc_0000, 0xf_0000, 0xf_fffc]
+            .map(|address| Access::new(AddressSpace::Mmio, AccessKind::Read, address, 4));
+        rom(
+            RomArea::Absent,
+            u32::MAX,
+            &[reads[0], reads[1], reads[2], ROM_WRITE],
+        )
+    }),
     ("run::ram_outlives_its_owners", ram_outlives_its_owners),
     ("run::four_vcpus_by_init_and_sipi", four_vcpus),
     ("run::slots_are_checked", slots_are_checked),
@@ -182,6 +198,33 @@ fn unmapped_slot_is_device_space() -> TestResult {
         &pc.boot(&state, &run_config)?,
         &Outcome::DebugExit(0x5107),
     )
+}
+
+/// The write of the guest `rom`.
+const ROM_WRITE: Access = Access::new(AddressSpace::Mmio, AccessKind::Write, 0xf_0000, 4);
+
+/// Runs the guest `rom` on a PC with `area`: it ends with `value`, and `exits` are its memory-mapped accesses.
+fn rom(area: RomArea, value: u32, exits: &[Access]) -> TestResult {
+    let ram = GuestRam::new(&MemoryMap::pc(2 << 20)?)?;
+    let memory = guest::with_code(ram, guest_code::rom())?;
+    let layout = guest::layout(1)?.with_rom(area);
+    let mut pc = board_on_kvm(&memory, &layout, guest::devices())?;
+    let counts = Arc::new(ExitCounts::new());
+    let run_config = hv_kvm_test::run_config().with_observer(Arc::clone(&counts) as _);
+    let outcome = pc.boot(&guest::long_mode().into(), &run_config)?;
+    expect("outcome", &outcome, &Outcome::DebugExit(value))?;
+    let mut found: Vec<_> = counts
+        .entries()
+        .into_iter()
+        .filter_map(|(reason, count)| match reason {
+            ExitReason::Access(access) if access.space == AddressSpace::Mmio => Some((access, count)),
+            _ => None,
+        })
+        .collect();
+    let mut expected: Vec<_> = exits.iter().map(|access| (*access, 1)).collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    expect("exits", &found, &expected)
 }
 
 /// A vCPU can run when everybody else has dropped the machine and the memory.

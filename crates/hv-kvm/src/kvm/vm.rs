@@ -8,7 +8,7 @@ use std::{
 };
 
 use guest_ram::RamRegion;
-use kvm_bindings::kvm_userspace_memory_region;
+use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 
 use crate::{HarnessError, RamConstraints};
@@ -51,7 +51,7 @@ impl VmFile {
         f(&self.slots())
     }
 
-    /// Whether guest physical address `address` is RAM.
+    /// Whether guest physical address `address` is in a slot.
     #[must_use]
     pub fn is_ram(&self, address: u64) -> bool {
         self.with_slots(|slots| slots.values().any(|ram| ram.range().contains_addr(address)))
@@ -64,6 +64,19 @@ impl VmFile {
     /// As [`RamConstraints::check`]; [`HarnessError::SlotInUse`], [`HarnessError::RamOverlap`], and
     /// [`HarnessError::Request`].
     pub fn map(&self, slot: u32, ram: RamRegion) -> Result<(), HarnessError> {
+        self.map_with(slot, ram, 0)
+    }
+
+    /// Maps `memory` as slot number `slot`. The guest can read it; its writes are device accesses (`KVM_MEM_READONLY`).
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    pub fn map_read_only(&self, slot: u32, memory: RamRegion) -> Result<(), HarnessError> {
+        self.map_with(slot, memory, KVM_MEM_READONLY)
+    }
+
+    fn map_with(&self, slot: u32, ram: RamRegion, flags: u32) -> Result<(), HarnessError> {
         let range = ram.range();
         self.constraints.check(range)?;
         let mut slots = self.slots();
@@ -74,7 +87,7 @@ impl VmFile {
             return Err(HarnessError::RamOverlap { range, other });
         }
         let ram = &*slots.entry(slot).or_insert(ram);
-        let result = self.set_slot(slot, ram, range.len());
+        let result = self.set_slot(slot, ram, range.len(), flags);
         if result.is_err() {
             slots.remove(&slot);
         }
@@ -89,15 +102,15 @@ impl VmFile {
     pub fn unmap(&self, slot: u32) -> Result<RamRegion, HarnessError> {
         let mut slots = self.slots();
         let ram = slots.get(&slot).ok_or(HarnessError::SlotNotInUse { slot })?;
-        self.set_slot(slot, ram, 0)?;
+        self.set_slot(slot, ram, 0, 0)?;
         slots.remove(&slot).ok_or(HarnessError::SlotNotInUse { slot })
     }
 
-    /// Maps the first `len` bytes of `ram` (all, or none to delete the slot) as slot number `slot`.
-    fn set_slot(&self, slot: u32, ram: &RamRegion, len: u64) -> Result<(), HarnessError> {
+    /// Maps the first `len` bytes of `ram` (all, or none to delete the slot) as slot number `slot` with `flags`, `KVM_MEM_*`.
+    fn set_slot(&self, slot: u32, ram: &RamRegion, len: u64, flags: u32) -> Result<(), HarnessError> {
         let region = kvm_userspace_memory_region {
             slot,
-            flags: 0,
+            flags,
             guest_phys_addr: ram.range().start(),
             memory_size: len,
             userspace_addr: ram.host_addr(),
@@ -116,7 +129,7 @@ impl Drop for VmFile {
     fn drop(&mut self) {
         let slots = mem::take(&mut *self.slots());
         for (slot, ram) in slots {
-            if self.set_slot(slot, &ram, 0).is_err() {
+            if self.set_slot(slot, &ram, 0, 0).is_err() {
                 // The guest may still access the memory, so it is leaked.
                 mem::forget(ram);
             }

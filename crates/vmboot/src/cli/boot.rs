@@ -17,6 +17,7 @@ use super::advice::placement_advice;
 use super::file::{self, FileError, OpenError};
 use super::machine::MachineArgs;
 use super::protocols::ProtocolChoice;
+use super::seeds::Seeds;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
@@ -69,9 +70,10 @@ pub(crate) struct Boot {
 
 impl BootArgs {
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
-    /// options and an architecture.
+    /// options and an architecture. With `seeds`, the kernel gets those that the protocol can hand over.
     pub(crate) fn plan(
         &self,
+        seeds: Option<&Seeds>,
         machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
         let kernel = file::open(&self.kernel)?;
@@ -88,6 +90,9 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
         request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
+        if let Some(seeds) = seeds {
+            request = seeds.add_to(request, protocol);
+        }
         let plan = match protocol.plan(&request) {
             Ok(plan) => plan,
             Err(error) => {

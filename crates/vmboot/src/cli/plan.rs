@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
-    let boot = args.boot.plan(MachineArgs::reference)?;
+    let boot = args.boot.plan(None, MachineArgs::reference)?;
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

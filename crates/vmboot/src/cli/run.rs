@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
-use hv_core::{BoardDevices, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy, StopHandle};
+use hv_core::{
+    BoardDevices, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy, StopHandle,
+};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
@@ -20,6 +22,7 @@ use self::timeline::Timeline;
 use super::boot::{Boot, BootArgs};
 use super::machine::MachineArgs;
 use super::result::CommandResult;
+use super::seeds::Seeds;
 
 /// Options of `vmboot run`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
     timeline: bool,
+    /// Print the number of exits to standard error: by reason and address, the most frequent first.
+    #[arg(long)]
+    count_exits: bool,
     /// Expect this text on the guest's console. The timeline contains its time; without it the status is 5.
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     milestone: Option<String>,
@@ -53,7 +59,8 @@ mod status {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
-    let boot = args.boot.plan(machine)?;
+    let seeds = Seeds::draw()?;
+    let boot = args.boot.plan(Some(&seeds), machine)?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
         eprintln!("vmboot: warning: {warning}");
@@ -63,10 +70,18 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     timeline.reached("loaded");
     let console = Console::new(io::stdout(), args.milestone.clone(), timeline.clone());
     let seen = console.seen();
-    let outcome = start(args, &boot, &ram, console, &timeline)?;
+    let exit_counts = args.count_exits.then(|| Arc::new(ExitCounts::new()));
+    let observer: Arc<dyn Observer> = match &exit_counts {
+        Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
+        None => Arc::new(timeline.clone()),
+    };
+    let outcome = start(args, &boot, &ram, console, observer)?;
     timeline.reached(outcome.to_string());
     if args.timeline {
         eprint!("{timeline}");
+    }
+    if let Some(counts) = exit_counts {
+        eprint!("{counts}");
     }
     let status = status_of(boot.plan.arch(), &outcome);
     if status != 0 {
@@ -98,12 +113,11 @@ fn start(
     boot: &Boot,
     ram: &GuestRam,
     console: Console<io::Stdout>,
-    timeline: &Timeline,
+    observer: Arc<dyn Observer>,
 ) -> Result<Outcome, Box<dyn Error>> {
     let Boot { plan, machine, .. } = boot;
     let stop = StopHandle::new();
-    let observer = Arc::new(timeline.clone());
-    let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer) as _);
+    let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer));
     let mut terminal = None;
     let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
     let arch = plan.arch();

@@ -46,7 +46,8 @@ fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Plan
     let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
     request.initrd_len = initrd_len.and_then(NonZeroU64::new);
     if let Some(seeds) = &setup.seeds {
-        request = request.with_rng_seed(seeds.rng).with_kaslr_seed(seeds.kaslr);
+        request = request.with_rng_seed(seeds.rng);
+        request.kaslr_seed = seeds.kaslr;
     }
     let protocols = vmboot::protocols()?;
     let protocol = protocols

@@ -41,7 +41,8 @@ pub(crate) struct Setup {
 #[derive(Clone, Copy)]
 pub(crate) struct Seeds {
     pub(crate) rng: &'static [u8],
-    pub(crate) kaslr: u64,
+    /// `None` for protocols that cannot hand it over.
+    pub(crate) kaslr: Option<u64>,
 }
 
 impl Setup {

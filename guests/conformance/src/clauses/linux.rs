@@ -18,6 +18,11 @@ const E820_ENTRY_LEN: u64 = 20;
 const E820_TABLE_ENTRIES: u64 = 128;
 const SETUP_DATA_LEN: u64 = 16;
 const SETUP_E820_EXT: u32 = 1;
+const SETUP_RNG_SEED: u32 = 9;
+/// End of the addresses that are always mapped at the 64-bit entry point.
+const FOUR_GIB: u64 = 1 << 32;
+/// Length of the RSDP since ACPI 2.0.
+const RSDP_LEN: u64 = 36;
 /// Maximum length of the `setup_data` list; a longer list is taken for a cycle.
 const MAX_NODES: usize = 64;
 /// Number of ranges in use besides those nodes: kernel, zero page, command line, initrd.
@@ -225,6 +230,7 @@ pub(crate) fn check(
     let entries = page.byte(0x1e8);
     check!("linux.e820-entries", (1..=128).contains(&entries), "{entries}"; "1 to 128 in the zero page");
     check_setup_data(&mut page);
+    check_rng_seed(&mut page, expectation.rng_seed);
     let (initrd, initrd_len) = page.initrd();
     check_initrd(initrd, initrd_len, page.phys, expectation.initrd);
     let rsdp = page.long(0x070);
@@ -247,6 +253,7 @@ pub(crate) fn check(
     }
     if record.entry() == Entry::Linux64 {
         check_mappings(record, page.phys, &ranges);
+        check_early_mappings(record, page.phys, rsdp);
     }
     occupied
 }
@@ -369,6 +376,26 @@ fn check_setup_data(page: &mut ZeroPage<'_>) {
     check!("linux.e820-extension", bad.is_none(), "{} bytes", bad.unwrap_or(0); "whole entries of {E820_ENTRY_LEN}");
 }
 
+/// Checks the random bytes: at most one node, with the expected bytes.
+fn check_rng_seed(page: &mut ZeroPage<'_>, expected: Option<Blob>) {
+    let (mut nodes, mut seed) = (0_u64, None);
+    for (address, _, len) in page.setup_data().filter(|node| node.1 == SETUP_RNG_SEED) {
+        nodes += 1;
+        seed = Some((address.wrapping_add(SETUP_DATA_LEN), u64::from(len)));
+    }
+    check!("linux.rng-seed-nodes", nodes <= 1, "{nodes} nodes"; "at most one");
+    match (expected, seed) {
+        (None, _) => {}
+        (Some(Blob::Absent), _) => report::check_equal("linux.rng-seed", nodes, 0),
+        (Some(Blob::Present(content)), Some((address, len))) if content.len == len => {
+            report::check_expected("linux.rng-seed", &page.phys.digest(address, len), Some(&content));
+        }
+        (Some(Blob::Present(content)), _) => {
+            fail!("linux.rng-seed", "{} bytes", seed.map_or(0, |(_, len)| len); "{} bytes", content.len);
+        }
+    }
+}
+
 fn check_initrd(address: u64, len: u64, phys: &mut Phys, expected: Option<Blob>) {
     note!("linux.initrd", "{len} bytes at {address:#x}");
     match expected {
@@ -401,6 +428,28 @@ fn check_mappings(record: &EntryRecord, phys: &mut Phys, ranges: &[(&str, u64, u
             Some(error) => fail!(format_args!("linux.mapped.{name}"), "{error}";
                 "{:#x}-{:#x} identity-mapped", range.0, range.1),
             None if *name == "initrd" => {}
+            None => report::ok(format_args!("linux.mapped.{name}")),
+        }
+    }
+}
+
+/// Checks the identity mapping of what Linux 5.1 to 5.9 with KASLR reads before it can handle a page fault: the first 4 GiB and
+/// the RSDP.
+fn check_early_mappings(record: &EntryRecord, phys: &mut Phys, rsdp: u64) {
+    let tables = PageTables::from_registers(record.cr3, record.cr4);
+    let rsdp_end = if rsdp == 0 {
+        0
+    } else {
+        rsdp.saturating_add(RSDP_LEN)
+    };
+    for (name, start, end) in [("first-4g", 0, FOUR_GIB), ("rsdp", rsdp, rsdp_end)] {
+        let error = tables
+            .check_identity((start, end), false, &mut |at| phys.read_u64(at))
+            .err();
+        match error {
+            Some(error) => {
+                fail!(format_args!("linux.mapped.{name}"), "{error}"; "{start:#x}-{end:#x} identity-mapped");
+            }
             None => report::ok(format_args!("linux.mapped.{name}")),
         }
     }

@@ -1,7 +1,7 @@
 //! Exits that are specific to riscv64, and completion of pending I/O.
 #![expect(unsafe_code, reason = "reads and writes the unions of `struct kvm_run`")]
 
-use hv_core::{Fault, VcpuExit};
+use hv_core::{BackEndCall, Fault, VcpuExit};
 use hv_kvm::exit_reason;
 use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_RISCV_CSR, KVM_EXIT_RISCV_SBI};
 use kvm_ioctls::Error;
@@ -80,7 +80,10 @@ impl KvmVcpu {
         {
             SbiOutcome::Return(values) => {
                 sbi.ret = values;
-                Ok(VcpuExit::Interrupted)
+                Ok(VcpuExit::Call(BackEndCall::Sbi {
+                    extension: call.extension,
+                    function: call.function,
+                }))
             }
             SbiOutcome::System(event) => Ok(VcpuExit::System(event)),
         }
@@ -96,10 +99,11 @@ impl KvmVcpu {
         let mut entropy = [0; 2];
         // SAFETY: the buffer is valid for writes of its length.
         let result = unsafe { libc::getrandom(entropy.as_mut_ptr().cast(), entropy.len(), 0) };
+        let number = csr.csr_num;
         csr.ret_value = match usize::try_from(result) {
             Ok(len) if len == entropy.len() => seed_csr::value(Some(u16::from_le_bytes(entropy))),
             _ => seed_csr::value(None),
         };
-        VcpuExit::Interrupted
+        VcpuExit::Call(BackEndCall::Csr { number })
     }
 }

@@ -143,7 +143,7 @@ fn shapes(board: Board) -> [(&'static str, Setup); 4] {
                 initrd: Some(bytes(5000)),
                 seeds: Some(Seeds {
                     rng: b"no randomness, but not zeros either",
-                    kaslr: 0x0123_4567_89ab_cdef,
+                    kaslr: Some(0x0123_4567_89ab_cdef),
                 }),
                 ..Setup::of(board)
             },

@@ -9,7 +9,7 @@ use super::checks::{conforms, echoes, ends, hangs, moves};
 use crate::board::Board;
 use crate::boot::kernel_base;
 use crate::case::{Case, TestResult};
-use crate::setup::Setup;
+use crate::setup::{Seeds, Setup};
 
 const BUILDS: [Build; 8] = [
     Build {
@@ -172,6 +172,9 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(case(machine, build, Box::new(run)));
         }
     }
+    for build in BUILDS.into_iter().filter(|build| build.protocol == "linux") {
+        cases.push(case("rng-seed", build, Box::new(move || rng_seed(build))));
+    }
     let [pvh, _, pvh_relocatable, .., bzimage, _, _] = BUILDS;
     let [.., multiboot_relocatable] = MULTIBOOT;
     for build in [pvh_relocatable, bzimage] {
@@ -200,6 +203,22 @@ fn moved(build: Build) -> TestResult {
         ..Setup::of(Board::Pc)
     };
     moves(build, &setup)
+}
+
+/// Random bytes, after the nodes of a map that does not fit the zero page.
+fn rng_seed(build: Build) -> TestResult {
+    let holes = (0..150)
+        .map(|i| 0x800_0000 + i * 0x2000)
+        .map(|start| (range(start, start + 0x1000), RegionKind::Reserved));
+    let setup = Setup {
+        other_regions: holes.collect(),
+        seeds: Some(Seeds {
+            rng: b"no randomness, but not zeros either",
+            kaslr: None,
+        }),
+        ..Setup::of(Board::Pc)
+    };
+    conforms(build, &setup).map(|_| ())
 }
 
 /// A kernel that prefers the highest address is put there, and runs.

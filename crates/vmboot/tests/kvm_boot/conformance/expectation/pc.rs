@@ -66,6 +66,10 @@ pub(in crate::conformance) fn expectation(
         } else {
             [None; contract::MAX_MODULES]
         },
+        rng_seed: (build.protocol == "linux").then(|| match &setup.seeds {
+            Some(seeds) => Blob::Present(Digest::of(seeds.rng)),
+            None => Blob::Absent,
+        }),
         rsdp: (!is_multiboot).then(|| setup.acpi_rsdp.unwrap_or(0)),
         ..Expectation::default()
     };
