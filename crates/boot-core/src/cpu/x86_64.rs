@@ -488,8 +488,14 @@ mod tests {
             assert_eq!(segment.rights.segment_type(), 3);
         }
         assert_eq!((state.tr.limit, state.ldtr.limit), (0xffff, 0xffff));
-        assert_eq!((state.tr.rights, state.ldtr.rights), (AccessRights::TSS32_BUSY, AccessRights::LDT));
-        assert_eq!((state.gdtr, state.idtr), (DescriptorTable::new(0, 0xffff), DescriptorTable::new(0, 0xffff)));
+        assert_eq!(
+            (state.tr.rights, state.ldtr.rights),
+            (AccessRights::TSS32_BUSY, AccessRights::LDT)
+        );
+        assert_eq!(
+            (state.gdtr, state.idtr),
+            (DescriptorTable::new(0, 0xffff), DescriptorTable::new(0, 0xffff))
+        );
         assert_eq!(state.apic_base, 0xfee0_0900);
         assert_eq!(state.msrs(), [(0x1a0, 1), (0x2ff, 0x806)]);
     }
