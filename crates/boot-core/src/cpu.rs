@@ -3,6 +3,9 @@
 //! A boot protocol specifies the registers at the first instruction of the kernel. A protocol crate computes a
 //! [`CpuState`], and the VMM sets the registers of the vCPU from it. The states are plain data: they can be compared,
 //! printed and tested on a host of any architecture.
+//!
+//! A state can also be made without a plan, for an image that comes with registers, such as an IGVM file: create one with
+//! [`x86_64::State::reset`], [`aarch64::State::new`] or [`riscv64::State::new`], and set its fields.
 
 pub mod aarch64;
 pub mod riscv64;
@@ -35,6 +38,47 @@ impl CpuState {
         }
     }
 
+    /// The state of an x86_64 CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuArchError`] if it is of another architecture.
+    pub fn x86_64(&self) -> Result<&x86_64::State, CpuArchError> {
+        match self {
+            Self::X86_64(state) => Ok(state),
+            _ => Err(self.is_not(Arch::X86_64)),
+        }
+    }
+
+    /// The state of an arm64 CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuArchError`] if it is of another architecture.
+    pub fn aarch64(&self) -> Result<&aarch64::State, CpuArchError> {
+        match self {
+            Self::Aarch64(state) => Ok(state),
+            _ => Err(self.is_not(Arch::Aarch64)),
+        }
+    }
+
+    /// The state of a riscv64 hart.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuArchError`] if it is of another architecture.
+    pub fn riscv64(&self) -> Result<&riscv64::State, CpuArchError> {
+        match self {
+            Self::Riscv64(state) => Ok(state),
+            _ => Err(self.is_not(Arch::Riscv64)),
+        }
+    }
+
+    fn is_not(&self, expected: Arch) -> CpuArchError {
+        let found = self.arch();
+        CpuArchError { expected, found }
+    }
+
     /// The guest physical address of the first instruction.
     ///
     /// For x86_64 this is the linear address `CS.base + RIP`. It is also the physical address: protocols start the kernel
@@ -47,6 +91,16 @@ impl CpuState {
             Self::Riscv64(state) => state.pc,
         }
     }
+}
+
+/// A CPU state of another architecture than expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the CPU state is for {found}, not for {expected}")]
+pub struct CpuArchError {
+    /// The expected architecture.
+    pub expected: Arch,
+    /// The architecture of the state.
+    pub found: Arch,
 }
 
 impl From<x86_64::State> for CpuState {
@@ -69,6 +123,8 @@ impl From<riscv64::State> for CpuState {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
     use crate::Endian;
 
@@ -76,11 +132,29 @@ mod tests {
     fn a_state_has_its_architecture_and_entry() {
         let check = |state: CpuState, arch, entry| assert_eq!((state.arch(), state.entry()), (arch, entry));
         let mut real_mode = x86_64::State::protected_mode(0x200, 8, 16);
-        check(real_mode.clone().into(), Arch::X86_64, 0x200);
+        check(real_mode.into(), Arch::X86_64, 0x200);
         real_mode.cs.base = 0x1_0000;
         check(real_mode.into(), Arch::X86_64, 0x1_0200);
         check(aarch64::State::new(0x4000).into(), Arch::Aarch64, 0x4000);
         check(riscv64::State::new(0x8000).into(), Arch::Riscv64, 0x8000);
+    }
+
+    #[test]
+    fn a_state_is_that_of_its_architecture_only() {
+        let x86_64 = x86_64::State::reset();
+        let (aarch64, riscv64) = (aarch64::State::new(1), riscv64::State::new(2));
+        let error = |expected, found| CpuArchError { expected, found };
+        let state = CpuState::from(x86_64);
+        assert_eq!(state.x86_64(), Ok(&x86_64));
+        assert_eq!(state.aarch64(), Err(error(Arch::Aarch64, Arch::X86_64)));
+        let state = CpuState::from(aarch64);
+        assert_eq!(state.aarch64(), Ok(&aarch64));
+        assert_eq!(state.riscv64(), Err(error(Arch::Riscv64, Arch::Aarch64)));
+        let state = CpuState::from(riscv64);
+        assert_eq!(state.riscv64(), Ok(&riscv64));
+        let wrong = state.x86_64().unwrap_err();
+        assert_eq!(wrong, error(Arch::X86_64, Arch::Riscv64));
+        assert_eq!(wrong.to_string(), "the CPU state is for riscv64, not for x86_64");
     }
 
     #[test]

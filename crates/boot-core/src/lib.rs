@@ -46,7 +46,7 @@ pub use arch::{Arch, Endian};
 #[doc(no_inline)]
 pub use boot_cmdline::{Cmdline, CmdlineError, CmdlineRef, RawCmdline};
 pub use constraints::{Constraints, Preference};
-pub use cpu::CpuState;
+pub use cpu::{CpuArchError, CpuState};
 pub use format::{DetectError, FormatError, FormatErrorKind, KernelFormat, detect};
 pub use guest_memory::{GuestMemory, MemoryError, SliceMemory};
 pub use identify::{FileKind, identify};

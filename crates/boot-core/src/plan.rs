@@ -172,6 +172,16 @@ impl BootPlan {
         &self.cpus
     }
 
+    /// The entry state of the boot CPU.
+    #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`PlanBuilder::build` refuses a plan without CPUs"
+    )]
+    pub fn boot_cpu(&self) -> &CpuState {
+        &self.cpus[0]
+    }
+
     /// The files of the boot, with the length of each at planning time.
     #[must_use]
     pub fn file_lens(&self) -> &[(BootFile, u64)] {

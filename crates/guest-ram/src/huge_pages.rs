@@ -1,5 +1,8 @@
 //! Transparent huge pages.
 
+/// Size in bytes of a huge page of x86_64, arm64 and riscv64 with pages of 4 KiB.
+pub(crate) const HUGE_PAGE: u64 = 0x20_0000;
+
 /// Use of transparent huge pages of the host for guest memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

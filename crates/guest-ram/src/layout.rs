@@ -3,9 +3,7 @@
 use boot_core::{GuestRange, MemoryMap, RegionKind, arith};
 
 use crate::RamError;
-
-/// Size in bytes of a huge page of x86_64, arm64 and riscv64 with pages of 4 KiB.
-pub(crate) const HUGE_PAGE: u64 = 0x20_0000;
+use crate::huge_pages::HUGE_PAGE;
 
 /// Whether a region of this kind is backed by host memory.
 fn is_backed(kind: RegionKind) -> bool {

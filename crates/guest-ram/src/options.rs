@@ -1,11 +1,12 @@
 //! Options of mapping the memory of a machine.
 
+use std::sync::Arc;
+
 use boot_core::{GuestRange, MemoryMap, arith};
 use vm_memory::bitmap::NewBitmap;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
-use crate::parallel_copy::ParallelCopy;
-use crate::{GuestRam, HugePages, RamError, layout, pages};
+use crate::{AccessOptions, GuestRam, HugePages, RamError, layout, pages};
 
 /// Options of mapping the memory of a machine.
 ///
@@ -22,7 +23,7 @@ use crate::{GuestRam, HugePages, RamError, layout, pages};
 pub struct RamOptions {
     huge_pages: HugePages,
     populate: bool,
-    copy_threads: Option<usize>,
+    access: AccessOptions,
 }
 
 impl GuestRam {
@@ -37,14 +38,13 @@ impl GuestRam {
 }
 
 impl RamOptions {
-    /// The defaults: [`HugePages::Advise`], pages are populated at the first access, and copies use the default number of
-    /// threads of [`GuestRam::with_copy_threads`].
+    /// The defaults: [`HugePages::Advise`], pages are populated at the first access, and the default [`AccessOptions`].
     #[must_use]
     pub const fn new() -> Self {
         Self {
             huge_pages: HugePages::Advise,
             populate: false,
-            copy_threads: None,
+            access: AccessOptions::new(),
         }
     }
 
@@ -61,13 +61,10 @@ impl RamOptions {
         Self { populate, ..self }
     }
 
-    /// Sets the largest number of threads of a copy, as [`GuestRam::with_copy_threads`] does.
+    /// Sets how the memory is accessed. [`AccessOptions::anonymous_private`] is always set.
     #[must_use]
-    pub const fn copy_threads(self, max: usize) -> Self {
-        Self {
-            copy_threads: Some(max),
-            ..self
-        }
+    pub const fn access(self, access: AccessOptions) -> Self {
+        Self { access, ..self }
     }
 
     /// Maps zeroed memory for the regions of `map` that are RAM, ACPI reclaimable or ACPI NVS. Reserved, unusable and
@@ -79,7 +76,7 @@ impl RamOptions {
     /// # Errors
     ///
     /// [`RamError`] if the map has no such region, or the host cannot map or populate one.
-    pub fn build<B: NewBitmap>(self, map: &MemoryMap) -> Result<GuestRam<B>, RamError> {
+    pub fn build<B: NewBitmap>(self, map: &MemoryMap) -> Result<GuestRam<GuestMemoryMmap<B>>, RamError> {
         let page = arith::to_u64(pages::size());
         let mut regions = Vec::new();
         for range in layout::backed(map, page)? {
@@ -93,11 +90,9 @@ impl RamOptions {
             }
         }
         let memory = GuestMemoryMmap::from_regions(regions)?;
-        let copy = ParallelCopy {
-            threads: self.copy_threads,
-            ..ParallelCopy::AUTOMATIC
-        };
-        Ok(GuestRam::from_own_mappings(memory, copy))
+        // `map` makes no others.
+        let access = self.access.anonymous_private(true);
+        Ok(GuestRam::from_memory(Arc::new(memory)).with_access(access))
     }
 
     fn map<B: NewBitmap>(self, range: GuestRange) -> Result<GuestRegionMmap<B>, RamError> {

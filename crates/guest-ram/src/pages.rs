@@ -1,17 +1,23 @@
-//! The system calls and raw writes on mapped guest memory: the only unsafe code of the crate.
+//! The system calls and raw accesses on mapped guest memory.
 //!
-//! Everything here works on a [`VolatileSlice`], which proves that its bytes are mapped for as long as it lives and
+//! Everything here works on a [`HostSlice`], which proves that its bytes are mapped for as long as it lives and
 //! that no Rust reference to them exists. The calls only change these bytes.
+//!
+//! # Other writers
+//!
+//! The guest's vCPUs, devices of other processes and the kernel may write to the same bytes during a call. That is no data race
+//! of Rust's memory model, which covers the accesses of this program only: the result is a mixture of both writes, byte by
+//! byte, and every value of a byte is valid. No code here reads a byte of guest memory and relies on a second read of the same
+//! value: bytes are only copied out. Threads of this process must not access the bytes of a running call except through
+//! system calls; [`HostRam::new`](crate::HostRam::new) requires it, and vm-memory requires it of its users.
 #![expect(unsafe_code, reason = "system calls on guest memory take its address")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 
-use vm_memory::bitmap::BitmapSlice;
-use vm_memory::{VolatileMemoryError, VolatileSlice};
-
 use crate::HugePages;
+use crate::slice::{HostSlice, OutOfSlice};
 
 /// Number of bytes to check and populate at once: large, so that the time of the system calls is negligible, but small, so
 /// that the cleared pages are in the cache when they are written.
@@ -37,15 +43,15 @@ pub(crate) fn size() -> usize {
 }
 
 /// The parts of a slice before, in and after its whole pages.
-struct Parts<'a, B> {
-    head: VolatileSlice<'a, B>,
-    pages: VolatileSlice<'a, B>,
-    tail: VolatileSlice<'a, B>,
+struct Parts<S> {
+    head: S,
+    pages: S,
+    tail: S,
 }
 
 /// Splits `slice` at its first and last page boundary.
-fn parts<'a, B: BitmapSlice>(slice: &VolatileSlice<'a, B>) -> Result<Parts<'a, B>, VolatileMemoryError> {
-    let start = slice.ptr_guard().as_ptr().addr();
+fn parts<S: HostSlice>(slice: &S) -> Result<Parts<S>, OutOfSlice> {
+    let start = slice.with_ptr(<*mut u8>::addr);
     let to_page = start.wrapping_neg() & (size() - 1);
     let (head, rest) = slice.split_at(to_page.min(slice.len()))?;
     let (pages, tail) = rest.split_at(rest.len() & !(size() - 1))?;
@@ -53,7 +59,7 @@ fn parts<'a, B: BitmapSlice>(slice: &VolatileSlice<'a, B>) -> Result<Parts<'a, B
 }
 
 /// Advises the host about huge pages. A host without them is not an error.
-pub(crate) fn advise_huge<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, huge_pages: HugePages) {
+pub(crate) fn advise_huge<S: HostSlice>(slice: &S, huge_pages: HugePages) {
     #[cfg(target_os = "linux")]
     {
         let advice = match huge_pages {
@@ -70,23 +76,21 @@ pub(crate) fn advise_huge<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, huge_pag
 
 /// Populates all whole pages of `slice` for writing. Their bytes do not change.
 #[cfg(target_os = "linux")]
-pub(crate) fn populate<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> io::Result<()> {
+pub(crate) fn populate<S: HostSlice>(slice: &S) -> io::Result<()> {
     // SAFETY: the bytes of the slice are mapped, and this advice changes none of them.
     unsafe { madvise(slice, libc::MADV_POPULATE_WRITE) }
 }
 
 /// Not implemented for hosts other than Linux.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn populate<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
+pub(crate) fn populate<S: HostSlice>(_: &S) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether `slice` is large and its first whole page is not resident. False if the host cannot tell.
 ///
 /// One page is enough: memory for a kernel is usually either unused or resident as a whole.
-pub(crate) fn begins_fresh<B: BitmapSlice>(
-    slice: &VolatileSlice<'_, B>,
-) -> Result<bool, VolatileMemoryError> {
+pub(crate) fn begins_fresh<S: HostSlice>(slice: &S) -> Result<bool, OutOfSlice> {
     let pages = parts(slice)?.pages;
     if pages.len() < MIN_CALL {
         return Ok(false);
@@ -99,7 +103,7 @@ pub(crate) fn begins_fresh<B: BitmapSlice>(
 /// Populates the whole pages of a chunk before it is written.
 ///
 /// This is about a quarter faster than one page fault for each page. Failure is ignored: the write populates the pages, too.
-pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
+pub(crate) fn prefault<S: HostSlice>(chunk: &S) -> Result<(), OutOfSlice> {
     let pages = parts(chunk)?.pages;
     if pages.len() >= MIN_CALL {
         let _only_faster = populate(&pages);
@@ -112,10 +116,7 @@ pub(crate) fn prefault<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(
 /// With `discard`, whole pages that are not resident are dropped instead of written. They may be swapped out.
 ///
 /// `discard` must only be set for memory in an anonymous private mapping: a dropped page of another does not read as zeros.
-pub(crate) fn zero<B: BitmapSlice>(
-    slice: &VolatileSlice<'_, B>,
-    discard: bool,
-) -> Result<(), VolatileMemoryError> {
+pub(crate) fn zero<S: HostSlice>(slice: &S, discard: bool) -> Result<(), OutOfSlice> {
     let Parts { head, pages, tail } = parts(slice)?;
     if discard && pages.len() >= MIN_CALL {
         fill(&head);
@@ -129,14 +130,14 @@ pub(crate) fn zero<B: BitmapSlice>(
     } else {
         fill(slice);
     }
-    slice.bitmap().mark_dirty(0, slice.len());
+    slice.mark_dirty(0, slice.len());
     Ok(())
 }
 
 /// Zeroes whole pages, at most a chunk of them: writes resident pages and drops the others.
 ///
 /// A page that a device or another process has pinned is resident, so it is not replaced.
-fn zero_pages<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), VolatileMemoryError> {
+fn zero_pages<S: HostSlice>(chunk: &S) -> Result<(), OutOfSlice> {
     let mut residency = [0; MAX_PAGES];
     let Ok(residency) = resident(chunk, &mut residency) else {
         fill(chunk);
@@ -155,19 +156,20 @@ fn zero_pages<B: BitmapSlice>(chunk: &VolatileSlice<'_, B>) -> Result<(), Volati
 }
 
 /// Drops the pages of a slice of an anonymous private mapping: they read as zeros from now on.
+///
+/// If another writer writes to the pages meanwhile, its bytes may be lost, as if it had written before the zeros.
 #[cfg(target_os = "linux")]
-fn drop_pages<B: BitmapSlice>(pages: &VolatileSlice<'_, B>) -> io::Result<()> {
+fn drop_pages<S: HostSlice>(pages: &S) -> io::Result<()> {
     // SAFETY: the bytes of the slice are mapped and stay mapped. They may change at any time, and this advice makes
-    // them zero: `zero` is only told to discard for mappings that `RamOptions::map` made, which are anonymous and
-    // private, and madvise(2) promises "zero-fill-on-demand pages" for those. The mapping cannot have been replaced
-    // since, because `GuestRam` returns only shared references and volatile slices. If unsafe code has replaced it, the
-    // advice still affects no memory outside of the mapping's addresses.
+    // them zero: `zero` is told to discard for mappings that `RamOptions::map` made, which are anonymous and private, and for
+    // those that the caller declared to be so; madvise(2) promises "zero-fill-on-demand pages" for those. If the declaration
+    // is wrong, the bytes have other values, which are valid, too. The advice affects no memory outside of the slice.
     unsafe { madvise(pages, libc::MADV_DONTNEED) }
 }
 
 /// Only Linux specifies zeros.
 #[cfg(not(target_os = "linux"))]
-fn drop_pages<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
+fn drop_pages<S: HostSlice>(_: &S) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -177,10 +179,11 @@ fn drop_pages<B: BitmapSlice>(_: &VolatileSlice<'_, B>) -> io::Result<()> {
 ///
 /// `advice` must leave the addresses mapped, and change at most the bytes in the slice.
 #[cfg(target_os = "linux")]
-unsafe fn madvise<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, advice: libc::c_int) -> io::Result<()> {
-    let start = slice.ptr_guard_mut();
-    // SAFETY: the range is mapped because the slice exists, and the caller vouches for the advice.
-    let result = unsafe { libc::madvise(start.as_ptr().cast(), slice.len(), advice) };
+unsafe fn madvise<S: HostSlice>(slice: &S, advice: libc::c_int) -> io::Result<()> {
+    let result = slice.with_ptr(|start| {
+        // SAFETY: the range is mapped because the slice exists, and the caller vouches for the advice.
+        unsafe { libc::madvise(start.cast(), slice.len(), advice) }
+    });
     if result == 0 {
         Ok(())
     } else {
@@ -190,16 +193,14 @@ unsafe fn madvise<B: BitmapSlice>(slice: &VolatileSlice<'_, B>, advice: libc::c_
 
 /// Residency of the pages of a slice of whole pages: 1 for resident pages, 0 for others.
 #[cfg(target_os = "linux")]
-fn resident<'a, B: BitmapSlice>(
-    slice: &VolatileSlice<'_, B>,
-    residency: &'a mut [u8],
-) -> io::Result<&'a [u8]> {
+fn resident<'a, S: HostSlice>(slice: &S, residency: &'a mut [u8]) -> io::Result<&'a [u8]> {
     let pages = slice.len().div_ceil(size());
     let residency = residency.get_mut(..pages).ok_or(io::ErrorKind::InvalidInput)?;
-    let start = slice.ptr_guard_mut();
-    // SAFETY: the range is mapped because the slice exists; nothing in it changes. The kernel writes one byte for
-    // each of the range's pages, and `residency` is as many bytes long.
-    let result = unsafe { libc::mincore(start.as_ptr().cast(), slice.len(), residency.as_mut_ptr()) };
+    let result = slice.with_ptr(|start| {
+        // SAFETY: the range is mapped because the slice exists; nothing in it changes. The kernel writes one byte for
+        // each of the range's pages, and `residency` is as many bytes long.
+        unsafe { libc::mincore(start.cast(), slice.len(), residency.as_mut_ptr()) }
+    });
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -212,16 +213,39 @@ fn resident<'a, B: BitmapSlice>(
 
 /// Not implemented for hosts other than Linux.
 #[cfg(not(target_os = "linux"))]
-fn resident<'a, B: BitmapSlice>(_: &VolatileSlice<'_, B>, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
+fn resident<'a, S: HostSlice>(_: &S, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Writes zeros, without marking them in the bitmap.
-fn fill<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) {
-    let start = slice.ptr_guard_mut();
-    // SAFETY: the slice proves that this many bytes are mapped and writable from there on, and that no Rust reference
-    // to them exists. Bytes have no alignment and no invalid values.
-    unsafe { start.as_ptr().write_bytes(0, slice.len()) };
+fn fill<S: HostSlice>(slice: &S) {
+    slice.with_ptr(|start| {
+        // SAFETY: the slice proves that this many bytes are mapped and writable from there on, and that no Rust reference
+        // to them exists. Bytes have no alignment and no invalid values.
+        unsafe { start.write_bytes(0, slice.len()) }
+    });
+}
+
+/// Writes `bytes` to the start of a slice that is at least as long; bytes past its end are not written.
+pub(crate) fn write<S: HostSlice>(slice: &S, bytes: &[u8]) {
+    let len = bytes.len().min(slice.len());
+    slice.with_ptr(|start| {
+        // SAFETY: `len` bytes are readable in `bytes`, and mapped and writable in the slice. The two do not overlap, because
+        // no Rust reference to the slice's bytes exists. Bytes have no alignment and no invalid values.
+        unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), len) }
+    });
+    slice.mark_dirty(0, len);
+}
+
+/// Copies the first bytes of a slice to `bytes`, as many as both have; returns their number.
+pub(crate) fn read<S: HostSlice>(slice: &S, bytes: &mut [u8]) -> usize {
+    let len = bytes.len().min(slice.len());
+    slice.with_ptr(|start| {
+        // SAFETY: `len` bytes are mapped in the slice, and writable in `bytes`. The two do not overlap, because no Rust
+        // reference to the slice's bytes exists. Bytes have no alignment, and every value of them is valid.
+        unsafe { start.copy_to_nonoverlapping(bytes.as_mut_ptr(), len) }
+    });
+    len
 }
 
 /// A file could not be read into guest memory.
@@ -236,23 +260,24 @@ pub(crate) enum ReadAtError {
 
 /// Fills `slice` with the bytes of `file` from `offset` on, straight from the page cache, without moving the file's
 /// cursor. A file that is truncated meanwhile is an error and never a signal.
-pub(crate) fn read_at<B: BitmapSlice>(
+pub(crate) fn read_at<S: HostSlice>(
     file: BorrowedFd<'_>,
     offset: libc::off_t,
-    slice: &VolatileSlice<'_, B>,
+    slice: &S,
 ) -> Result<(), ReadAtError> {
     let mut offset = offset;
     let mut done = 0;
     while done < slice.len() {
-        let start = slice.ptr_guard_mut();
-        // SAFETY: `done` is less than the length of the slice, so the address lies in it.
-        let target = unsafe { start.as_ptr().add(done) };
-        // SAFETY: the slice proves that the bytes from `target` to its end are mapped, that no Rust reference to
-        // them exists, and that any value is valid for them; the kernel writes no others. `file` is open.
-        let read = unsafe { libc::pread(file.as_raw_fd(), target.cast(), slice.len() - done, offset) };
+        let read = slice.with_ptr(|start| {
+            // SAFETY: `done` is less than the length of the slice, so the address lies in it.
+            let target = unsafe { start.add(done) };
+            // SAFETY: the slice proves that the bytes from `target` to its end are mapped, that no Rust reference to
+            // them exists, and that any value is valid for them; the kernel writes no others. `file` is open.
+            unsafe { libc::pread(file.as_raw_fd(), target.cast(), slice.len() - done, offset) }
+        });
         match usize::try_from(read) {
             Ok(0) => {
-                slice.bitmap().mark_dirty(0, done);
+                slice.mark_dirty(0, done);
                 return Err(ReadAtError::Eof);
             }
             Ok(read) => {
@@ -266,7 +291,7 @@ pub(crate) fn read_at<B: BitmapSlice>(
                     continue;
                 }
                 // How much was written before the failure is not known.
-                slice.bitmap().mark_dirty(0, slice.len());
+                slice.mark_dirty(0, slice.len());
                 return Err(match error.raw_os_error() {
                     Some(libc::EFAULT) => ReadAtError::Memory(error),
                     _ => ReadAtError::File(error),
@@ -274,12 +299,12 @@ pub(crate) fn read_at<B: BitmapSlice>(
             }
         }
     }
-    slice.bitmap().mark_dirty(0, slice.len());
+    slice.mark_dirty(0, slice.len());
     Ok(())
 }
 
 // Miri supports neither mincore nor madvise nor file mappings: these and the tests of the whole crate need a real host.
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(all(test, feature = "vm-memory", target_os = "linux", not(miri)))]
 mod tests {
     use boot_core::{GuestMemory, GuestRange, MemoryMap, RegionKind};
     use vm_memory::{GuestAddress, GuestMemoryBackend};

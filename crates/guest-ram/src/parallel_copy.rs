@@ -9,7 +9,7 @@ use std::thread::{self, Builder};
 
 use boot_core::{GuestRange, MemoryError};
 
-use crate::layout::HUGE_PAGE;
+use crate::huge_pages::HUGE_PAGE;
 
 /// The default limit of threads. More threads gain little.
 const MAX_THREADS: usize = 4;

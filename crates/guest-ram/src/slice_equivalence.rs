@@ -1,9 +1,12 @@
 //! Property test: guest memory behaves like [`SliceMemory`].
 
+#![expect(unsafe_code, reason = "regions at host addresses are unsafe to create")]
+
 use std::fs::File;
 use std::io::Write;
 use std::num::NonZero;
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
 
 use boot_core::{ByteSource, GuestMemory, GuestRange, MemoryMap, ReadError, RegionKind, SliceMemory};
@@ -12,7 +15,7 @@ use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::parallel_copy::ParallelCopy;
-use crate::{GuestRam, RamOptions};
+use crate::{AccessOptions, GuestRam, HostRam, HostRegion, RamOptions, SystemCalls};
 
 const PAGE: u64 = 0x1000;
 /// The memory of every case: two stretches with a hole in between.
@@ -59,16 +62,29 @@ enum Action {
     Read,
 }
 
-/// Whether the memory is this crate's own, or wrapped with adjacent regions.
-fn memory(own: bool) -> GuestRam<AtomicBitmap> {
-    if own {
-        let mut map = MemoryMap::new();
-        for Range { start, end } in [LOW, HIGH] {
-            map.insert(GuestRange::from_bounds(start, end).unwrap(), RegionKind::Ram)
-                .unwrap();
-        }
-        return RamOptions::new().build(&map).unwrap();
+/// What the memory of a case consists of.
+#[derive(Clone, Copy, Debug)]
+enum Memory {
+    /// This crate's own mappings.
+    Own,
+    /// Adjacent regions of vm-memory.
+    Wrapped,
+    /// Adjacent regions at host addresses.
+    Host,
+}
+
+type Tracked = GuestRam<GuestMemoryMmap<AtomicBitmap>>;
+
+fn own() -> Tracked {
+    let mut map = MemoryMap::new();
+    for Range { start, end } in [LOW, HIGH] {
+        map.insert(GuestRange::from_bounds(start, end).unwrap(), RegionKind::Ram)
+            .unwrap();
     }
+    RamOptions::new().build(&map).unwrap()
+}
+
+fn wrapped() -> Tracked {
     let bounds = [
         (LOW.start, 0x3000),
         (0x3000, LOW.end),
@@ -79,13 +95,30 @@ fn memory(own: bool) -> GuestRam<AtomicBitmap> {
     GuestRam::from_memory(Arc::new(GuestMemoryMmap::from_ranges(&ranges).unwrap()))
 }
 
+/// The memory of `mapped`, which must outlive it, with the last region first.
+fn host(mapped: &Tracked) -> HostRam {
+    let regions = mapped.regions().map(|region| HostRegion {
+        range: region.range(),
+        host: NonNull::new(region.host_ptr()).unwrap(),
+    });
+    let mut regions: Vec<_> = regions.collect();
+    regions.reverse();
+    // SAFETY: the caller keeps the mappings, and a case has one thread at a time outside of copies.
+    unsafe { HostRam::new(regions) }.unwrap()
+}
+
 /// Copies are not split, or into chunks of which some are smaller than a page and some threads find none.
-fn copy_threads() -> impl Strategy<Value = ParallelCopy> {
+fn access_options() -> impl Strategy<Value = AccessOptions> {
     let chunk = prop::sample::select(vec![0x800, 0x1000, 0x7123, 0x1_0000]);
-    (1..4usize, 1..0x4000u64, chunk).prop_map(|(threads, min_len, chunk)| ParallelCopy {
-        threads: Some(threads),
-        min_len,
-        chunk_len: NonZero::new(chunk).unwrap(),
+    let system_calls = prop::sample::select(vec![SystemCalls::Fast, SystemCalls::ReadOnly]);
+    (1..4usize, 1..0x4000u64, chunk, system_calls).prop_map(|(threads, min_len, chunk, system_calls)| {
+        let mut options = AccessOptions::new().system_calls(system_calls);
+        options.copy = ParallelCopy {
+            threads: Some(threads),
+            min_len,
+            chunk_len: NonZero::new(chunk).unwrap(),
+        };
+        options
     })
 }
 
@@ -128,21 +161,39 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn it_behaves_as_slices_do(own: bool, copy in copy_threads(), actions in actions()) {
+    fn it_behaves_as_slices_do(
+        kind in prop::sample::select(vec![Memory::Own, Memory::Wrapped, Memory::Host]),
+        options in access_options(),
+        actions in actions(),
+    ) {
         let len = |range: &Range<u64>| usize::try_from(range.end - range.start).unwrap();
         let (mut low, mut high) = (vec![0; len(&LOW)], vec![0; len(&HIGH)]);
         let mut model = SliceMemory::new();
         model.add(LOW.start, &mut low).unwrap();
         model.add(HIGH.start, &mut high).unwrap();
-        let mut ram = memory(own);
-        ram.copy = copy;
+        let (mut tracked, mut untracked);
+        let ram: &mut dyn GuestMemory = match kind {
+            Memory::Own => {
+                tracked = own().with_access(options.anonymous_private(true));
+                &mut tracked
+            }
+            Memory::Wrapped => {
+                tracked = wrapped().with_access(options);
+                &mut tracked
+            }
+            Memory::Host => {
+                tracked = wrapped();
+                untracked = host(&tracked).with_access(options);
+                &mut untracked
+            }
+        };
         let mut dirty = vec![false; usize::try_from(END / PAGE).unwrap()];
 
         for (action, addr, len) in &actions {
             let range = GuestRange::new(*addr, *len).unwrap();
             prop_assert_eq!(ram.check(range).is_ok(), model.check(range).is_ok());
             let expected = run(&mut model, action, range);
-            let found = run(&mut ram, action, range);
+            let found = run(ram, action, range);
             prop_assert_eq!(found.0, expected.0, "{:?} at {}", action, range);
             prop_assert!(found.1 == expected.1, "{:?} at {}", action, range);
             if !expected.0 && model.check(range).is_ok() {
@@ -161,8 +212,13 @@ proptest! {
             let mut bytes = vec![0; usize::try_from(stretch.len()).unwrap()];
             ram.read(start, &mut bytes).unwrap();
             prop_assert!(bytes == model.slice(stretch).unwrap());
+        }
+        if matches!(kind, Memory::Host) {
+            return Ok(());
+        }
+        for Range { start, end } in [LOW, HIGH] {
             for page in start / PAGE..end / PAGE {
-                let (region, offset) = ram.memory().to_region_addr(GuestAddress(page * PAGE)).unwrap();
+                let (region, offset) = tracked.memory().to_region_addr(GuestAddress(page * PAGE)).unwrap();
                 let marked = region.bitmap().dirty_at(usize::try_from(offset.0).unwrap());
                 prop_assert_eq!(marked, dirty[usize::try_from(page).unwrap()], "page {:#x}", page * PAGE);
             }

@@ -1,6 +1,6 @@
 //! Behaviour of guest memory on every kind of mapping.
 
-#![cfg(all(target_os = "linux", not(miri)))]
+#![cfg(all(feature = "vm-memory", target_os = "linux", not(miri)))]
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use boot_core::{
     ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, RegionKind,
 };
-use guest_ram::{GuestRam, HugePages, RamError, RamOptions};
+use guest_ram::{AccessOptions, GuestRam, HugePages, RamError, RamOptions};
 use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{
     FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
@@ -165,8 +165,9 @@ fn a_truncated_file_is_an_error_at_its_end() {
     on_disk.set_len(0x50_0001).unwrap();
 
     for threads in [1, 2, 3] {
-        let options = RamOptions::new().copy_threads(threads);
-        let mut ram: GuestRam<AtomicBitmap> = options.build(&map(&[(0, 0x80_0000)])).unwrap();
+        let options = RamOptions::new().access(AccessOptions::new().copy_threads(threads));
+        let mut ram: GuestRam<GuestMemoryMmap<AtomicBitmap>> =
+            options.build(&map(&[(0, 0x80_0000)])).unwrap();
         let error = ram.copy_from(range(0, 0x60_0000), &on_disk, 0).unwrap_err();
         let MemoryError::Source(ReadError {
             range: gone, kind, ..
@@ -192,8 +193,8 @@ fn the_number_of_threads_changes_nothing_but_time() {
     let target = range(0x1f_f123, 0x1f_f123 + 0xa0_0000);
     for threads in [0, 1, 2, 3, 100] {
         for source in [&bytes as &dyn ByteSource, &on_disk] {
-            let options = RamOptions::new().copy_threads(threads);
-            let mut ram: GuestRam<AtomicBitmap> = options.build(&memory_map).unwrap();
+            let options = RamOptions::new().access(AccessOptions::new().copy_threads(threads));
+            let mut ram: GuestRam<GuestMemoryMmap<AtomicBitmap>> = options.build(&memory_map).unwrap();
             ram.copy_from(target, source, 0x123).unwrap();
             assert!(read(&ram, target) == bytes[0x123..], "{threads}");
             assert!(
@@ -223,7 +224,8 @@ fn a_file_that_is_cut_again_and_again_never_kills_the_process() {
     let bytes = pattern(usize::try_from(LEN).unwrap());
     let on_disk = file(&bytes);
     // The copies are large enough for a second thread.
-    let mut ram = GuestRam::new(&map(&[(0, LEN)])).unwrap().with_copy_threads(2);
+    let options = RamOptions::new().access(AccessOptions::new().copy_threads(2));
+    let mut ram: GuestRam = options.build(&map(&[(0, LEN)])).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -363,12 +365,13 @@ fn zeroing_used_memory_clears_exactly_the_range() {
     }
 }
 
-fn is_dirty(ram: &GuestRam<AtomicBitmap>, addr: u64) -> bool {
+fn is_dirty(ram: &GuestRam<GuestMemoryMmap<AtomicBitmap>>, addr: u64) -> bool {
     let (region, offset) = ram.memory().to_region_addr(GuestAddress(addr)).unwrap();
     region.bitmap().dirty_at(usize::try_from(offset.0).unwrap())
 }
 
-type Access<'a> = &'a dyn Fn(&mut GuestRam<AtomicBitmap>, GuestRange) -> Result<(), MemoryError>;
+type Access<'a> =
+    &'a dyn Fn(&mut GuestRam<GuestMemoryMmap<AtomicBitmap>>, GuestRange) -> Result<(), MemoryError>;
 
 #[test]
 fn everything_that_is_written_is_marked() {

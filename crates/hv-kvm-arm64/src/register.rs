@@ -279,7 +279,31 @@ fn decode(encoding: u16) -> [u8; 5] {
 mod tests {
     use std::collections::BTreeSet;
 
+    use boot_core::cpu::aarch64::State;
+    use hv_kvm_regs::aarch64;
+
     use super::*;
+
+    #[test]
+    fn an_entry_state_sets_its_registers() {
+        let mut state = State::new(0x4020_0000);
+        state.x[0] = 0x4400_0000;
+        let found: BTreeSet<_> = aarch64::registers(&state)
+            .map(|(id, value)| (Register(id), value))
+            .collect();
+        let general = (0..=30).map(|n| (Register::x(n).unwrap(), state.x[usize::from(n)]));
+        let expected: BTreeSet<_> = general
+            .chain([
+                (Register::PC, state.pc),
+                (Register::PSTATE, state.pstate),
+                (Register::SP_EL1, state.sp_el1),
+            ])
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(Register(aarch64::SCTLR_EL1), Register::SCTLR_EL1);
+        state.data_endian = boot_core::Endian::Big;
+        assert_eq!(aarch64::sctlr_el1(&state, 0), SCTLR_EE);
+    }
 
     /// Every id that the kernel's document quotes as an example (api.rst, section 4.68), digit by digit. The document
     /// gives SPSR_FIQ the size of 64 bytes; its other columns and the kernel's headers say 64 bits.

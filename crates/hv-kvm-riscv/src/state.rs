@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boot_core::cpu::riscv64::State;
+use hv_kvm_regs::riscv64;
 
 use crate::{Register, RegisterValue};
 
@@ -125,16 +126,7 @@ impl VcpuState {
 
 /// Registers that an entry state sets, with their values: the program counter, supervisor mode, `satp` and `x1` to `x31`.
 pub fn entry_registers(state: &State) -> impl Iterator<Item = (Register, u64)> {
-    let integers = (0..)
-        .zip(state.x)
-        .filter_map(|(number, value)| Some((Register::x(number)?, value)));
-    [
-        (Register::PC, state.pc),
-        (Register::SATP, state.satp),
-        (Register::MODE, Register::MODE_S),
-    ]
-    .into_iter()
-    .chain(integers)
+    riscv64::registers(state).map(|(id, value)| (Register(id), value))
 }
 
 #[cfg(test)]

@@ -165,25 +165,11 @@ impl fmt::Display for Msr {
     }
 }
 
-/// `MISC_ENABLE`: fast string operations.
-pub const MISC_ENABLE_FAST_STRINGS: u64 = 1 << 0;
-
-/// `MTRR_DEF_TYPE`: the ranges are enabled.
-pub const MTRR_ENABLE: u64 = 1 << 11;
-
-/// `MTRR_DEF_TYPE`: the default type is write-back.
-pub const MTRR_WRITE_BACK: u64 = 6;
-
-/// Values that firmware sets before it starts an operating system and that differ from the reset values: fast strings
-/// enabled, and write-back as the default memory type (uncacheable after reset).
-pub const BOOT: [(Msr, u64); 2] = [
-    (Msr::MISC_ENABLE, MISC_ENABLE_FAST_STRINGS),
-    (Msr::MTRR_DEF_TYPE, MTRR_ENABLE | MTRR_WRITE_BACK),
-];
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use boot_core::cpu::x86_64::BOOT_MSRS;
 
     use super::*;
 
@@ -197,7 +183,8 @@ mod tests {
 
     #[test]
     fn values_of_the_manuals() {
-        assert_eq!(BOOT, [(Msr(0x1a0), 1), (Msr(0x2ff), 0x806)]);
+        let named = [Msr::MISC_ENABLE, Msr::MTRR_DEF_TYPE].map(|msr| msr.0);
+        assert_eq!(BOOT_MSRS.map(|(number, _)| number), named);
         assert_eq!(Msr::LSTAR.0, 0xc000_0082);
         assert_eq!(Msr::TSC_DEADLINE.to_string(), "TSC_DEADLINE (0x6e0)");
         assert_eq!(Msr(0x1234).to_string(), "MSR 0x1234");

@@ -10,12 +10,10 @@ use crate::{Lapic, LapicRegister, Msr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VcpuState {
-    /// General and system registers.
+    /// General and system registers, with the base and mode of the local APIC.
     pub cpu: State,
     /// Task priority (`CR8`).
     pub cr8: u64,
-    /// Base and mode of the local APIC.
-    pub apic_base: u64,
     /// External interrupt that was accepted and not delivered yet, as the bit of its vector.
     pub interrupt_bitmap: [u64; 4],
     /// Extended control register 0: enabled state components.
@@ -392,7 +390,6 @@ impl VcpuState {
         Self {
             cpu: State::protected_mode(0, 0, 0),
             cr8: 0,
-            apic_base: 0,
             interrupt_bitmap: [0; 4],
             xcr0: 0,
             xsave: Xsave::from_words(Vec::new()),
@@ -430,7 +427,7 @@ impl VcpuState {
             Register::Cr4 => self.cpu.cr4,
             Register::Cr8 => self.cr8,
             Register::Efer => self.cpu.efer,
-            Register::ApicBase => self.apic_base,
+            Register::ApicBase => self.cpu.apic_base,
             Register::Dr(n) => *self.dr.get(usize::from(n))?,
             Register::Dr6 => self.dr6,
             Register::Dr7 => self.dr7,
@@ -478,7 +475,7 @@ impl VcpuState {
             Register::Cr4 => self.cpu.cr4 = value,
             Register::Cr8 => self.cr8 = value,
             Register::Efer => self.cpu.efer = value,
-            Register::ApicBase => self.apic_base = value,
+            Register::ApicBase => self.cpu.apic_base = value,
             Register::Dr(n) => *self.dr.get_mut(usize::from(n)).ok_or(missing)? = value,
             Register::Dr6 => self.dr6 = value,
             Register::Dr7 => self.dr7 = value,

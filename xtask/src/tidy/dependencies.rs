@@ -47,6 +47,7 @@ const FAMILIES: &[Family] = &[
         &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
         false,
     ),
+    family(&["crates/hv-kvm-regs"], &["crates/boot-core"], false),
     // Support of the harnesses' tests: never published.
     family(
         &["crates/hv-kvm-test"],
@@ -61,6 +62,7 @@ const FAMILIES: &[Family] = &[
             "crates/guest-ram",
             "crates/hv-core",
             "crates/hv-kvm",
+            "crates/hv-kvm-regs",
         ],
         false,
     ),

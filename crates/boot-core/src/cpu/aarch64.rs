@@ -10,7 +10,7 @@ pub const PSTATE_EL1H_DAIF: u64 = 0x3c5;
 /// The registers of an arm64 CPU that boot protocols specify.
 ///
 /// All other registers have their reset values: MMU and data cache are off (`SCTLR_EL1`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
     /// General-purpose registers `X0` to `X30`.

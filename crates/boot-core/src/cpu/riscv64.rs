@@ -3,7 +3,7 @@
 /// The registers of a riscv64 hart that boot protocols specify.
 ///
 /// The mode is S-mode. All other registers have their reset values: interrupts are disabled (`sstatus.SIE` is zero).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct State {
     /// General-purpose registers `x0` to `x31`; `x[0]` stays zero, `x[10]` is `a0`, `x[11]` is `a1`.

@@ -14,6 +14,10 @@ pub mod cr0 {
     pub const NE: u64 = 1 << 5;
     /// Write protect.
     pub const WP: u64 = 1 << 16;
+    /// Not write-through.
+    pub const NW: u64 = 1 << 29;
+    /// Cache disable.
+    pub const CD: u64 = 1 << 30;
     /// Paging.
     pub const PG: u64 = 1 << 31;
 }
@@ -34,6 +38,40 @@ pub mod efer {
     pub const LMA: u64 = 1 << 10;
 }
 
+/// Bits of `IA32_APIC_BASE` (SDM 12.4.4 and 12.12.1).
+///
+/// Bits 12 and up are the physical address of the local APIC's registers, bits of a page number.
+pub mod apic_base {
+    /// The CPU is the bootstrap processor.
+    pub const BSP: u64 = 1 << 8;
+    /// The local APIC is in x2APIC mode, which also needs [`ENABLE`].
+    pub const X2APIC: u64 = 1 << 10;
+    /// The local APIC is enabled.
+    pub const ENABLE: u64 = 1 << 11;
+    /// The address after reset.
+    pub const RESET_ADDRESS: u64 = 0xfee0_0000;
+    /// The value of the bootstrap processor after reset.
+    pub const RESET_BSP: u64 = RESET_ADDRESS | ENABLE | BSP;
+}
+
+/// Numbers of the MSRs in [`BOOT_MSRS`] (SDM volume 4, chapter 2).
+pub mod msr {
+    /// `IA32_MISC_ENABLE`.
+    pub const MISC_ENABLE: u32 = 0x1a0;
+    /// `IA32_MTRR_DEF_TYPE`.
+    pub const MTRR_DEF_TYPE: u32 = 0x2ff;
+}
+
+/// MSRs that firmware sets before it starts an operating system, with values that differ from those after reset, as
+/// (number, value):
+///
+/// - `IA32_MISC_ENABLE`: fast string operations are enabled;
+/// - `IA32_MTRR_DEF_TYPE`: ranges are enabled, and the default memory type is write-back; after reset, memory is uncacheable
+///   (SDM 13.11.2.1).
+///
+/// `IA32_EFER` and `IA32_APIC_BASE` are fields of [`State`].
+pub const BOOT_MSRS: [(u32, u64); 2] = [(msr::MISC_ENABLE, 1), (msr::MTRR_DEF_TYPE, 0x806)];
+
 /// `RFLAGS` with every flag clear; bit 1 is always one (SDM volume 1, 3.4.3).
 pub const RFLAGS_CLEAR: u64 = 0x2;
 
@@ -45,6 +83,10 @@ pub const RFLAGS_CLEAR: u64 = 0x2;
 pub struct AccessRights(u16);
 
 impl AccessRights {
+    /// Execute/read code, accessed, 16-bit, byte granular: `CS` after reset.
+    pub const CODE16: Self = Self(0x009b);
+    /// Read/write data, accessed, 16-bit, byte granular: the data segments after reset.
+    pub const DATA16: Self = Self(0x0093);
     /// Execute/read code, accessed, 32-bit, 4 KiB granular.
     pub const CODE32: Self = Self(0xc09b);
     /// Execute/read code, accessed, 64-bit, 4 KiB granular.
@@ -202,9 +244,19 @@ impl DescriptorTable {
 
 /// The registers of an x86 CPU that boot protocols specify.
 ///
-/// The fields are the registers of the same names in the SDM; `efer` is the MSR `IA32_EFER`. All other state (FPU, debug
-/// registers, other MSRs, local APIC) is left to the VMM.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The fields are the registers of the same names in the SDM; `efer` is the MSR `IA32_EFER`, and `apic_base` is
+/// `IA32_APIC_BASE`. [`State::msrs`] are further MSRs of a boot. All other state (FPU, debug registers, other registers of the
+/// local APIC) is that after reset.
+///
+/// ```
+/// use boot_core::cpu::x86_64::{State, apic_base};
+///
+/// // A machine with APIC ids above 254 starts in x2APIC mode.
+/// let mut state = State::long_mode(0x100_0000, 0x9000, 0x10, 0x18);
+/// state.apic_base |= apic_base::X2APIC;
+/// assert_eq!(state.apic_base, 0xfee0_0d00);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 #[non_exhaustive]
 pub struct State {
@@ -241,9 +293,36 @@ pub struct State {
     pub cr3: u64,
     pub cr4: u64,
     pub efer: u64,
+    /// `IA32_APIC_BASE` ([`apic_base`]); the constructors set the value of the bootstrap processor after reset.
+    pub apic_base: u64,
 }
 
 impl State {
+    /// A CPU after power-up or reset (SDM table 11-1): in real mode, with the first instruction at 4 GiB - 16. `RDX`, which
+    /// identifies the CPU after reset, is zero.
+    #[must_use]
+    pub fn reset() -> Self {
+        let mut state = Self::protected_mode(0xfff0, 0, 0);
+        let data = SegmentRegister::new(0, 0, 0xffff, AccessRights::DATA16);
+        state.cs = SegmentRegister::new(0xf000, 0xffff_0000, 0xffff, AccessRights::CODE16);
+        state.ds = data;
+        state.es = data;
+        state.fs = data;
+        state.gs = data;
+        state.ss = data;
+        state.tr.limit = 0xffff;
+        state.gdtr.limit = 0xffff;
+        state.idtr.limit = 0xffff;
+        state.cr0 = cr0::CD | cr0::NW | cr0::ET;
+        state
+    }
+
+    /// The MSRs for the boot, other than those in fields, as (number, value): [`BOOT_MSRS`].
+    #[must_use]
+    pub const fn msrs(&self) -> [(u32, u64); 2] {
+        BOOT_MSRS
+    }
+
     /// A CPU in flat 32-bit protected mode at `eip`: paging off, interrupts off, general registers zero.
     ///
     /// `code` and `data` are the selectors of `CS` and of the data segments. `gdtr` and `idtr` are zero: a protocol that
@@ -285,6 +364,7 @@ impl State {
             cr3: 0,
             cr4: 0,
             efer: 0,
+            apic_base: apic_base::RESET_BSP,
         }
     }
 
@@ -393,11 +473,42 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_cpu_has_the_registers_of_the_manual() {
+        let state = State::reset();
+        assert_eq!((state.rip, state.rflags, state.cr0), (0xfff0, 2, 0x6000_0010));
+        assert_eq!((state.cr3, state.cr4, state.efer), (0, 0, 0));
+        assert_eq!((state.cs.selector, state.cs.base), (0xf000, 0xffff_0000));
+        for segment in [state.cs, state.ds, state.es, state.fs, state.gs, state.ss] {
+            assert_eq!(segment.limit, 0xffff);
+            assert!(segment.rights.is_present() && !segment.rights.default_big());
+        }
+        assert_eq!(state.cs.rights.segment_type(), 0xb);
+        for segment in [state.ds, state.es, state.fs, state.gs, state.ss] {
+            assert_eq!((segment.selector, segment.base), (0, 0));
+            assert_eq!(segment.rights.segment_type(), 3);
+        }
+        assert_eq!((state.tr.limit, state.ldtr.limit), (0xffff, 0xffff));
+        assert_eq!(
+            (state.tr.rights, state.ldtr.rights),
+            (AccessRights::TSS32_BUSY, AccessRights::LDT)
+        );
+        assert_eq!(
+            (state.gdtr, state.idtr),
+            (DescriptorTable::new(0, 0xffff), DescriptorTable::new(0, 0xffff))
+        );
+        assert_eq!(state.apic_base, 0xfee0_0900);
+        assert_eq!(state.msrs(), [(0x1a0, 1), (0x2ff, 0x806)]);
+    }
+
+    #[test]
     fn control_register_bits_are_those_of_the_manual() {
         assert_eq!(
             [cr0::PE, cr0::MP, cr0::ET, cr0::NE, cr0::WP, cr0::PG],
             [0x1, 0x2, 0x10, 0x20, 0x1_0000, 0x8000_0000]
         );
+        assert_eq!([cr0::NW, cr0::CD], [0x2000_0000, 0x4000_0000]);
+        let bits = [apic_base::BSP, apic_base::X2APIC, apic_base::ENABLE];
+        assert_eq!(bits, [0x100, 0x400, 0x800]);
         assert_eq!([cr4::PAE, cr4::LA57], [0x20, 0x1000]);
         assert_eq!([efer::LME, efer::LMA], [0x100, 0x400]);
     }

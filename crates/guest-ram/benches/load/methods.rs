@@ -12,7 +12,7 @@ use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, GuestMemory, GuestRange, KernelFormat, LoadContent,
     Machine, MemoryMap, Sources, detect,
 };
-use guest_ram::{GuestRam, HugePages, RamOptions};
+use guest_ram::{AccessOptions, GuestRam, HugePages, RamOptions};
 use linux_loader::loader::{self, KernelLoader};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -172,10 +172,10 @@ impl Bench {
         let sources = Sources::kernel(&self.input.file);
         match method {
             Method::All => self.all(ram),
-            Method::AllOneThread => self.all(&mut ram.clone().with_copy_threads(1)),
+            Method::AllOneThread => self.all(&mut on_one_thread(ram)),
             Method::Load => self.plan.load(&sources, ram).unwrap(),
             Method::Copy => self.copy(ram),
-            Method::CopyOneThread => self.copy(&mut ram.clone().with_copy_threads(1)),
+            Method::CopyOneThread => self.copy(&mut on_one_thread(ram)),
             Method::LinuxLoader => self.linux_loader(ram),
             Method::LinuxLoaderAll => {
                 self.linux_loader(ram);
@@ -247,6 +247,12 @@ impl Bench {
             }
         }
     }
+}
+
+/// The same memory, whose copies use one thread.
+fn on_one_thread(ram: &GuestRam) -> GuestRam {
+    let options = AccessOptions::new().anonymous_private(true).copy_threads(1);
+    ram.clone().with_access(options)
 }
 
 /// The minimum of work to read a part of a file into memory.

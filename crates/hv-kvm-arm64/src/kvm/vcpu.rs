@@ -9,6 +9,7 @@ use std::sync::Arc;
 use boot_core::{Arch, CpuState, Endian, cpu::aarch64::State};
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
 use hv_kvm::{HarnessError, RunStatus, VcpuFile};
+use hv_kvm_regs::aarch64;
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, KVM_ARM_VCPU_PMU_V3_IRQ, KVM_ARM_VCPU_POWER_OFF,
     KVM_ARM_VCPU_SVE, KVM_EXIT_ARM_NISV,
@@ -138,18 +139,11 @@ impl Vcpu for KvmVcpu {
             return Err(HarnessError::ArchMismatch { expected, found }.into());
         };
         self.complete_io()?;
-        for (&x, register) in state.x.iter().zip(general()) {
-            self.write_number(register, x)?;
+        for (id, value) in aarch64::registers(state) {
+            self.write_number(Register(id), value)?;
         }
-        self.write_number(Register::SP_EL1, state.sp_el1)?;
-        self.write_number(Register::PC, state.pc)?;
-        self.write_number(Register::PSTATE, state.pstate)?;
         let sctlr = self.read_number(Register::SCTLR_EL1)?;
-        let sctlr = match state.data_endian {
-            Endian::Little => sctlr & !SCTLR_EE,
-            Endian::Big => sctlr | SCTLR_EE,
-        };
-        self.write_number(Register::SCTLR_EL1, sctlr)
+        self.write_number(Register::SCTLR_EL1, aarch64::sctlr_el1(state, sctlr))
     }
 
     /// Resets the vCPU, its redistributor and its CPU interface to their state after creation.

@@ -91,9 +91,9 @@ pub(crate) fn board_with(
 }
 
 /// Runs `code` from `state` on one vCPU with the usual devices.
-pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
+pub(crate) fn run(code: &[u8], state: impl Into<CpuState>) -> Result<Outcome, Box<dyn Error>> {
     let (mut board, _memory) = board(code, 1, devices())?;
-    Ok(board.boot(&CpuState::from(state), &run_config())?)
+    Ok(board.boot(&state.into(), &run_config())?)
 }
 
 /// Checks how a guest ended, as a whole test.

@@ -119,7 +119,7 @@ fn boot_state_round_trip() -> TestResult {
     for endian in [Endian::Big, Endian::Little] {
         state.data_endian = endian;
         state.pstate ^= 1 << 31;
-        let state = state.clone().into();
+        let state = state.into();
         vcpu.set_state(&state)?;
         expect("state", &vcpu.state()?, &state)?;
     }

@@ -57,7 +57,7 @@ fn entry_registers(host: &HostCapabilities) -> TestResult {
         *x = number << 56 | 0x00de_0000_0000_0000 | number;
     }
     state.x[5] = DATA;
-    let outcome = guest.board.boot(&CpuState::from(state.clone()), &run_config())?;
+    let outcome = guest.board.boot(&CpuState::from(state), &run_config())?;
     expect("outcome", &outcome, &Outcome::DebugExit(10))?;
     for x in stores {
         let found = guest.read_u64(DATA + 8 * u64::from(x))?;

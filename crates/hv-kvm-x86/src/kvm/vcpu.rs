@@ -5,14 +5,16 @@ mod registers;
 
 use std::sync::Arc;
 
+use boot_core::cpu::x86_64::BOOT_MSRS;
 use boot_core::{Arch, CpuState};
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
 use hv_kvm::{HarnessError, RunStatus, VcpuFile};
+use hv_kvm_regs::x86_64;
 use kvm_bindings::kvm_xsave;
 use kvm_ioctls::Cap;
 
 use super::{convert, machine::Machine, request::failed_request};
-use crate::{KvmError, VcpuState, msr};
+use crate::{KvmError, Msr, VcpuState};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
 ///
@@ -61,7 +63,7 @@ impl KvmVcpu {
             unreported: false,
             reset_state: Box::new(VcpuState::zeroed()),
         };
-        vcpu.write_msrs(&msr::BOOT)?;
+        vcpu.write_msrs(&BOOT_MSRS.map(|(number, value)| (Msr(number), value)))?;
         let mut lapic = vcpu.read_lapic()?;
         lapic.configure_lint();
         vcpu.write_lapic(&lapic)?;
@@ -89,7 +91,7 @@ impl Vcpu for KvmVcpu {
             .fd()
             .get_sregs()
             .map_err(failed_request("KVM_GET_SREGS"))?;
-        Ok(convert::from_kvm(&regs, &sregs).into())
+        Ok(x86_64::state(&regs, &sregs).into())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
@@ -103,14 +105,14 @@ impl Vcpu for KvmVcpu {
             .fd()
             .get_sregs()
             .map_err(failed_request("KVM_GET_SREGS"))?;
-        convert::to_sregs(state, &mut sregs);
+        x86_64::write_sregs(state, &mut sregs);
         self.file
             .fd()
             .set_sregs(&sregs)
             .map_err(failed_request("KVM_SET_SREGS"))?;
         self.file
             .fd()
-            .set_regs(&convert::to_regs(state))
+            .set_regs(&x86_64::regs(state))
             .map_err(failed_request("KVM_SET_REGS"))
     }
 

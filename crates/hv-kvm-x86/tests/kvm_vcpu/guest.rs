@@ -140,7 +140,7 @@ pub(crate) fn pc(
 }
 
 /// Runs `code` from `state` on one vCPU with the usual devices.
-pub(crate) fn run(code: &[u8], state: State) -> Result<Outcome, Box<dyn Error>> {
+pub(crate) fn run(code: &[u8], state: impl Into<CpuState>) -> Result<Outcome, Box<dyn Error>> {
     let (mut pc, _memory) = pc(code, 1, devices())?;
-    Ok(pc.boot(&CpuState::from(state), &run_config())?)
+    Ok(pc.boot(&state.into(), &run_config())?)
 }

@@ -64,7 +64,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::vcpus_are_checked", vcpus_are_checked),
 ];
 
-fn mode(code: &[u8], state: boot_core::cpu::x86_64::State, code_expected: u32) -> TestResult {
+fn mode(code: &[u8], state: impl Into<CpuState>, code_expected: u32) -> TestResult {
     expect(
         "outcome",
         &guest::run(code, state)?,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use hv_kvm_regs::x86_64;
 use kvm_bindings::{
     KVM_MAX_MSR_ENTRIES, Msrs, Xsave as KvmXsave, kvm_debugregs, kvm_lapic_state, kvm_mp_state,
     kvm_msr_entry, kvm_xcrs,
@@ -153,9 +154,8 @@ impl KvmVcpu {
             Group::Cpu => {
                 let regs = fd.get_regs().map_err(failed_request("KVM_GET_REGS"))?;
                 let sregs = fd.get_sregs().map_err(failed_request("KVM_GET_SREGS"))?;
-                state.cpu = convert::from_kvm(&regs, &sregs);
+                state.cpu = x86_64::state(&regs, &sregs);
                 state.cr8 = sregs.cr8;
-                state.apic_base = sregs.apic_base;
                 state.interrupt_bitmap = sregs.interrupt_bitmap;
             }
             Group::Xcrs => {
@@ -204,12 +204,11 @@ impl KvmVcpu {
         match group {
             Group::Cpu => {
                 let mut sregs = fd.get_sregs().map_err(failed_request("KVM_GET_SREGS"))?;
-                convert::to_sregs(&state.cpu, &mut sregs);
+                x86_64::write_sregs(&state.cpu, &mut sregs);
                 sregs.cr8 = state.cr8;
-                sregs.apic_base = state.apic_base;
                 sregs.interrupt_bitmap = state.interrupt_bitmap;
                 fd.set_sregs(&sregs).map_err(failed_request("KVM_SET_SREGS"))?;
-                fd.set_regs(&convert::to_regs(&state.cpu))
+                fd.set_regs(&x86_64::regs(&state.cpu))
                     .map_err(failed_request("KVM_SET_REGS"))
             }
             Group::Xcrs => {

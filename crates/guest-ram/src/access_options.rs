@@ -1,0 +1,109 @@
+//! How guest memory is accessed: threads, system calls, and what is known about the mappings.
+
+use boot_core::{GuestRange, MemoryError};
+
+use crate::parallel_copy::ParallelCopy;
+
+/// The system calls that accesses to guest memory may make.
+///
+/// The README lists them: [table of system calls](crate#system-calls).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SystemCalls {
+    /// Those that make loading fast: reads, calls about pages (`mincore`, `madvise`), and those of threads.
+    #[default]
+    Fast,
+    /// Only positioned reads of files (`pread64`).
+    ///
+    /// Copies use one thread, and [`zero`](boot_core::GuestMemory::zero) writes every byte.
+    ReadOnly,
+}
+
+/// How guest memory is accessed.
+///
+/// ```
+/// use guest_ram::{AccessOptions, SystemCalls};
+///
+/// // For a thread whose filter allows no system calls about memory and threads.
+/// let options = AccessOptions::new().system_calls(SystemCalls::ReadOnly);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccessOptions {
+    pub(crate) copy: ParallelCopy,
+    system_calls: SystemCalls,
+    anonymous_private: bool,
+}
+
+impl Default for AccessOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AccessOptions {
+    /// The defaults: as many copy threads as the process has CPUs, at most four; [`SystemCalls::Fast`]; mappings of any kind.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            copy: ParallelCopy::AUTOMATIC,
+            system_calls: SystemCalls::Fast,
+            anonymous_private: false,
+        }
+    }
+
+    /// Sets the largest number of threads of a copy, the calling thread included.
+    ///
+    /// Only copies of several MiB from memory and from files use more than one thread. With 1 (or 0, which counts as 1) no
+    /// thread is started and the number of CPUs is not read.
+    #[must_use]
+    pub const fn copy_threads(self, max: usize) -> Self {
+        Self {
+            copy: self.copy.with_threads(max),
+            ..self
+        }
+    }
+
+    /// Sets the system calls that accesses may make, for a process with a system call filter.
+    #[must_use]
+    pub const fn system_calls(self, system_calls: SystemCalls) -> Self {
+        Self { system_calls, ..self }
+    }
+
+    /// Sets whether every region is an anonymous private mapping. Then [`zero`](boot_core::GuestMemory::zero) of a large range
+    /// writes resident pages only and drops the others (`MADV_DONTNEED`), which read as zeros afterwards.
+    ///
+    /// Mappings of this crate are always treated so. It must not be set
+    ///
+    /// - for mappings of files, shared mappings and memory that is registered with `userfaultfd`: a dropped page does not read
+    ///   as zeros there, so guest memory would have other bytes than the plan;
+    /// - for memory that is being assigned to a device (VFIO): a page that is pinned during the call could be dropped.
+    #[must_use]
+    pub const fn anonymous_private(self, anonymous_private: bool) -> Self {
+        Self {
+            anonymous_private,
+            ..self
+        }
+    }
+
+    /// Whether calls about pages are allowed.
+    pub(crate) const fn calls_about_pages(self) -> bool {
+        matches!(self.system_calls, SystemCalls::Fast)
+    }
+
+    /// Whether pages that are not resident are dropped instead of zeroed.
+    pub(crate) const fn discards(self) -> bool {
+        self.anonymous_private && self.calls_about_pages()
+    }
+
+    /// Calls `work` with the chunks of `range`, on several threads where that is faster and allowed.
+    pub(crate) fn run<F>(self, range: GuestRange, work: F) -> Result<(), MemoryError>
+    where
+        F: Fn(GuestRange) -> Result<(), MemoryError> + Sync,
+    {
+        match self.system_calls {
+            SystemCalls::Fast => self.copy.run(range, work),
+            SystemCalls::ReadOnly => work(range),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Cases in processes of their own, each under a filter.
+#![expect(
+    unsafe_code,
+    reason = "the filtered process ends without the system calls of an ordinary exit"
+)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::ptr::NonNull;
+
+use guest_ram::{AccessOptions, GuestRam, HostRam, HostRegion, RamOptions, SystemCalls};
+use libtest_mimic::{Arguments, Failed, Trial};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::boot::Boot;
+
+/// The variable with the name of the case for the process of a case.
+pub(crate) const CASE: &str = "VMBOOT_SYSTEM_CALL_CASE";
+
+type Call = (&'static str, libc::c_long);
+
+/// The calls of one row of the README's table.
+struct Mode {
+    name: &'static str,
+    options: fn() -> AccessOptions,
+    /// Calls that loading makes, each of them.
+    made: &'static [Call],
+    /// Calls that it may make in addition: how threads start and end depends on the C library.
+    allowed: &'static [&'static [Call]],
+}
+
+const READ: Call = ("pread64", libc::SYS_pread64);
+const LEN: Call = ("statx", libc::SYS_statx);
+const RESIDENT: Call = ("mincore", libc::SYS_mincore);
+const ADVISE: Call = ("madvise", libc::SYS_madvise);
+
+const THREADS: &[Call] = &[
+    ("clone", libc::SYS_clone),
+    ("clone3", libc::SYS_clone3),
+    ("exit", libc::SYS_exit),
+    ("futex", libc::SYS_futex),
+    ("gettid", libc::SYS_gettid),
+    ("mmap", libc::SYS_mmap),
+    ("mprotect", libc::SYS_mprotect),
+    ("munmap", libc::SYS_munmap),
+    ("prctl", libc::SYS_prctl),
+    ("rseq", libc::SYS_rseq),
+    ("rt_sigaction", libc::SYS_rt_sigaction),
+    ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    ("sched_getaffinity", libc::SYS_sched_getaffinity),
+    ("set_robust_list", libc::SYS_set_robust_list),
+    ("sigaltstack", libc::SYS_sigaltstack),
+];
+
+/// The number of CPUs also depends on files of the control group.
+const CPUS: &[Call] = &[
+    ("close", libc::SYS_close),
+    ("lseek", libc::SYS_lseek),
+    ("openat", libc::SYS_openat),
+    ("read", libc::SYS_read),
+];
+
+const MODES: &[Mode] = &[
+    Mode {
+        name: "read-only",
+        options: || AccessOptions::new().system_calls(SystemCalls::ReadOnly),
+        made: &[READ, LEN],
+        allowed: &[],
+    },
+    Mode {
+        name: "read-only, whatever the number of threads",
+        options: || {
+            AccessOptions::new()
+                .copy_threads(4)
+                .system_calls(SystemCalls::ReadOnly)
+        },
+        made: &[READ, LEN],
+        allowed: &[],
+    },
+    Mode {
+        name: "one thread",
+        options: || AccessOptions::new().copy_threads(1),
+        made: &[READ, LEN, RESIDENT, ADVISE],
+        allowed: &[],
+    },
+    Mode {
+        name: "two threads",
+        options: || AccessOptions::new().copy_threads(2),
+        made: &[READ, LEN, RESIDENT, ADVISE],
+        allowed: &[THREADS],
+    },
+    Mode {
+        name: "default",
+        options: AccessOptions::new,
+        made: &[READ, LEN, RESIDENT, ADVISE],
+        allowed: &[THREADS, CPUS],
+    },
+];
+
+/// The memory of a case.
+#[derive(Clone, Copy)]
+enum Memory {
+    /// Mappings of guest-ram.
+    Own,
+    /// The same at host addresses.
+    Host,
+}
+
+const MEMORIES: [(Memory, &str); 2] = [(Memory::Own, "own mappings"), (Memory::Host, "host addresses")];
+
+/// A case: a mode, its memory, and the name of a call that the filter forbids.
+struct Case {
+    name: String,
+    mode: &'static Mode,
+    memory: Memory,
+    forbidden: Option<&'static str>,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for mode in MODES {
+        for (memory, memory_name) in MEMORIES {
+            let all = format!("{}: {memory_name}", mode.name);
+            for &(call, _) in mode.made {
+                cases.push(Case {
+                    name: format!("{all}: not without {call}"),
+                    mode,
+                    memory,
+                    forbidden: Some(call),
+                });
+            }
+            cases.push(Case {
+                name: all,
+                mode,
+                memory,
+                forbidden: None,
+            });
+        }
+    }
+    cases
+}
+
+/// Runs every case in a process of its own.
+pub(crate) fn run_all() {
+    let trials = cases()
+        .into_iter()
+        .map(|case| Trial::test(case.name.clone(), move || check(&case)));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+fn check(case: &Case) -> Result<(), Failed> {
+    let status = Command::new(std::env::current_exe()?)
+        .env(CASE, &case.name)
+        .status()?;
+    let is_right = match case.forbidden {
+        None => status.success(),
+        Some(_) => status.signal() == Some(libc::SIGSYS),
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("the process ended with {status}").into())
+    }
+}
+
+/// Runs one case and ends the process: with 0 if the plan is loaded, or with SIGSYS.
+pub(crate) fn child(name: &str) -> ! {
+    let cases = cases();
+    let case = cases.iter().find(|case| case.name == name).unwrap();
+    let boot = Boot::new();
+    let options = (case.mode.options)();
+    let mut own: GuestRam = RamOptions::new()
+        .access(options)
+        .build(&boot.machine.memory)
+        .unwrap();
+    let regions = own.regions().map(|region| HostRegion {
+        range: region.range(),
+        host: NonNull::new(region.host_ptr()).unwrap(),
+    });
+    // SAFETY: `own` is neither dropped nor, in cases with host addresses, accessed.
+    let host = unsafe { HostRam::new(regions) };
+    let mut host = host.unwrap().with_access(options);
+    seccompiler::apply_filter(&program(case)).unwrap();
+    let is_loaded = match case.memory {
+        Memory::Own => boot.load(&mut own) && Boot::is_loaded(&own),
+        Memory::Host => boot.load(&mut host) && Boot::is_loaded(&host),
+    };
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(i32::from(!is_loaded)) }
+}
+
+/// The filter of a case: kills the process at any call that the mode does not have.
+fn program(case: &Case) -> BpfProgram {
+    let calls = case.mode.allowed.iter().copied().flatten();
+    let calls = case.mode.made.iter().chain(calls);
+    let calls = calls.filter(|(name, _)| case.forbidden != Some(*name));
+    let rules = calls.map(|&(_, number)| number).chain([libc::SYS_exit_group]);
+    let filter = SeccompFilter::new(
+        rules.map(|number| (number, Vec::new())).collect(),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        TargetArch::try_from(std::env::consts::ARCH).unwrap(),
+    );
+    filter.unwrap().try_into().unwrap()
+}
