@@ -28,7 +28,7 @@ pub struct X86Boot {
 impl<'a> Arbitrary<'a> for X86Boot {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut machine = Machine::new(Arch::X86_64, memory(u)?);
-        machine.acpi_rsdp = maybe(u, 2, |u| number(u, 40))?;
+        machine.acpi_rsdp = maybe(u, 2, |u| rsdp(u, &machine.memory))?;
         let initrd_len = match u.int_in_range(0..=3u8)? {
             0 => None,
             1 => Some(number(u, 37)?),
@@ -64,6 +64,18 @@ impl X86Boot {
             Some(len) => request.with_initrd(len),
             None => request,
         }
+    }
+}
+
+/// The address of an RSDP: usually in a region that is not RAM, which planners require.
+fn rsdp(u: &mut Unstructured<'_>, memory: &MemoryMap) -> Result<u64> {
+    let regions = memory.regions().iter();
+    let other = regions.filter(|region| region.kind != RegionKind::Ram);
+    let starts: Vec<_> = other.map(|region| region.range.start()).collect();
+    if starts.is_empty() || one_in(u, 8)? {
+        number(u, 40)
+    } else {
+        pick(u, &starts)
     }
 }
 
