@@ -36,13 +36,12 @@ pub(crate) struct Marks {
     /// Index of the first `PT_INTERP`, and its `p_type`.
     interpreter: Option<(u32, Field)>,
     has_thread_local_storage: bool,
-    has_dynamic_table: bool,
     /// True if a `PT_LOAD` has the ELF header, as linkers do by default.
     loads_elf_header: bool,
     /// True if a `PT_LOAD` has the link address of a kernel.
     has_kernel_address: bool,
-    /// True if `DT_INIT`, respectively `DT_FINI`, is in the dynamic table.
-    init_and_fini: (bool, bool),
+    /// Whether the first dynamic table has `DT_INIT`, and whether it has `DT_FINI`.
+    init_and_fini: Option<(bool, bool)>,
 }
 
 impl Marks {
@@ -62,39 +61,38 @@ impl Marks {
                 self.interpreter = Some((header.index, field));
             }
             raw::PT_TLS => self.has_thread_local_storage = true,
-            raw::PT_DYNAMIC if !self.has_dynamic_table => {
-                self.has_dynamic_table = true;
-                self.read_dynamic(file, header)?;
+            raw::PT_DYNAMIC if self.init_and_fini.is_none() => {
+                self.init_and_fini = Some(init_and_fini(file, header)?);
             }
             _ => {}
         }
         Ok(())
     }
+}
 
-    /// Reads the start of the dynamic table (gABI chapter 5, "Dynamic Section"). A table past the end of the file has no
-    /// marks.
-    fn read_dynamic(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
-        let size = arith::to_u64(DynamicEntry::raw_size(header.class));
-        let len = header.p_filesz.min(MAX_DYNAMIC_ENTRIES.saturating_mul(size));
-        let source = file.source();
-        let Some(table) = source
-            .range(header.p_offset, len)
-            .ok()
-            .and_then(|range| usize::try_from(range.len()).ok())
-        else {
-            return Ok(());
-        };
-        let table = source.read_vec(header.p_offset, table)?;
-        for bytes in table.chunks_exact(DynamicEntry::raw_size(header.class)) {
-            match DynamicEntry::decode(bytes, file.encoding()).map(|entry| entry.d_tag) {
-                None | Some(raw::DT_NULL) => break,
-                Some(raw::DT_INIT) => self.init_and_fini.0 = true,
-                Some(raw::DT_FINI) => self.init_and_fini.1 = true,
-                Some(_) => {}
-            }
-        }
-        Ok(())
+/// Whether `DT_INIT` and `DT_FINI` are at the start of a dynamic table (gABI chapter 5, "Dynamic Section"). A table past the
+/// end of the file has neither.
+fn init_and_fini(file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(bool, bool), ElfError> {
+    let size = DynamicEntry::raw_size(header.class);
+    let max = MAX_DYNAMIC_ENTRIES.saturating_mul(arith::to_u64(size));
+    let source = file.source();
+    let (mut init, mut fini) = (false, false);
+    let len = match source.range(header.p_offset, header.p_filesz.min(max)) {
+        Ok(range) => usize::try_from(range.len()).unwrap_or_default(),
+        Err(_) => 0,
+    };
+    if len == 0 {
+        return Ok((init, fini));
     }
+    for bytes in source.read_vec(header.p_offset, len)?.chunks_exact(size) {
+        match DynamicEntry::decode(bytes, file.encoding()).map(|entry| entry.d_tag) {
+            None | Some(raw::DT_NULL) => break,
+            Some(raw::DT_INIT) => init = true,
+            Some(raw::DT_FINI) => fini = true,
+            Some(_) => {}
+        }
+    }
+    Ok((init, fini))
 }
 
 /// All that the evidence depends on.
@@ -170,7 +168,7 @@ impl Findings<'_> {
         let marks = self.marks;
         if self.notes.has_gnu_abi_tag {
             Some(OtherMark::GnuAbiTag)
-        } else if marks.init_and_fini == (true, true) {
+        } else if marks.init_and_fini == Some((true, true)) {
             Some(OtherMark::InitAndFini)
         } else if marks.has_thread_local_storage && marks.loads_elf_header {
             Some(OtherMark::ThreadLocalStorage)

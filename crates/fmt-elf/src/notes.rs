@@ -160,7 +160,7 @@ impl<'a> Notes<'a> {
         }
         let header = self.header_at(position)?;
         let namesz = u64::from(header.n_namesz);
-        if namesz < 2 || namesz > NAME_MAX || namesz > left.saturating_sub(HEADER_LEN) {
+        if !(2..=NAME_MAX).contains(&namesz) || namesz > left.saturating_sub(HEADER_LEN) {
             return Ok(false);
         }
         let name = self.source.read_vec(

@@ -15,8 +15,6 @@ pub enum ValidValues {
     AtLeast(u64),
     /// This value or a lower one.
     AtMost(u64),
-    /// A power of two.
-    PowerOfTwo,
     /// An address in the loaded memory: at least the first value, less than the second.
     Inside(u64, u64),
 }
@@ -26,7 +24,6 @@ impl fmt::Display for ValidValues {
         match self {
             Self::AtLeast(value) => write!(f, "{value:#x} or more"),
             Self::AtMost(value) => write!(f, "{value:#x} or less"),
-            Self::PowerOfTwo => f.write_str("a power of two"),
             Self::Inside(start, end) => write!(f, "an address in the loaded memory, {start:#x}..{end:#x}"),
         }
     }
@@ -72,14 +69,16 @@ pub enum MultibootError {
         /// Highest valid end of the header, as a file offset.
         limit: u64,
     },
-    /// The last tag of the header is not an end tag.
-    #[error("the Multiboot2 header ends at byte {end:#x} without an end tag")]
+    /// The header ends inside a tag.
+    #[error("the Multiboot2 header ends at byte {end:#x}, inside a tag")]
     NoEndTag {
         /// File offset of the end of the header.
         end: u64,
     },
-    /// The header has two tags of a type that it may have only once.
-    #[error("there is a second Multiboot2 header tag of type {kind} at byte {offset:#x}")]
+    /// The header has two address tags or two entry address tags with different values.
+    #[error(
+        "there is a second Multiboot2 header tag of type {kind}, with other addresses, at byte {offset:#x}"
+    )]
     DuplicateTag {
         /// The type.
         kind: u16,

@@ -26,7 +26,6 @@ pub(crate) fn check(
     let is_valid = match expected {
         ValidValues::AtLeast(min) => value >= min,
         ValidValues::AtMost(max) => value <= max,
-        ValidValues::PowerOfTwo => value.is_power_of_two(),
         ValidValues::Inside(start, end) => start <= value && value < end,
     };
     if is_valid {

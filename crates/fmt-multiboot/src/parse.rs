@@ -108,6 +108,9 @@ fn parse_headers(source: &dyn ByteSource) -> Result<Option<KernelImage>, Multibo
 
     let mut builder = candidates.merge(sized.len());
     if let Some(multiboot2) = multiboot2 {
+        for warning in multiboot2.warnings {
+            builder = builder.warning(warning);
+        }
         builder = builder.metadata(multiboot2.metadata);
     }
     if let Some(multiboot) = multiboot {

@@ -1,6 +1,7 @@
 //! Parser of the Multiboot2 header and its tags (Multiboot2 2.0, 3.1).
 
-use core::mem::offset_of;
+use alloc::vec::Vec;
+use core::mem::{discriminant, offset_of};
 
 use boot_core::arith;
 use boot_multiboot::v2::{
@@ -16,6 +17,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use crate::error::{MultibootError, Unsupported, ValidValues};
 use crate::header::{check, field, find, read};
 use crate::layout::LoadFields;
+use crate::warning::Warning;
 
 /// Value of `load_addr` if the file is loaded from its first byte.
 const FROM_FIRST_BYTE: u32 = u32::MAX;
@@ -27,6 +29,8 @@ pub(crate) struct Found {
     addresses_offset: u64,
     /// File offset of the field of the entry address tag.
     pub(crate) entry_offset: u64,
+    /// Warnings, one of each kind.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Finds and parses the first header in `start`, the first bytes of the file.
@@ -69,9 +73,16 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
         metadata: Multiboot2Metadata::new(offset, len),
         addresses_offset: 0,
         entry_offset: 0,
+        warnings: Vec::new(),
     };
     let mut next = size_of::<Header>();
     loop {
+        if next >= header.len() {
+            found.warn(Warning::NoEndTag {
+                end: offset.saturating_add(len.into()),
+            });
+            return Ok(Some(found));
+        }
         let Some(tag) = read::<HeaderTag>(header, next) else {
             return Err(MultibootError::NoEndTag {
                 end: offset.saturating_add(len.into()),
@@ -80,6 +91,16 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
         let tag_offset = offset.saturating_add(arith::to_u64(next));
         let size_field = field("size", tag_offset, offset_of!(HeaderTag, size));
         let available = header.len().saturating_sub(next);
+        if tag.kind.get() == header_tag::END {
+            let size = tag.size.get();
+            if usize::try_from(size).ok() != Some(size_of::<HeaderTag>()) {
+                found.warn(Warning::EndTagSize {
+                    field: size_field,
+                    size,
+                });
+            }
+            return Ok(Some(found));
+        }
         check(
             size_field,
             tag.size.get(),
@@ -90,9 +111,6 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
             tag.size.get(),
             ValidValues::AtMost(arith::to_u64(available)),
         )?;
-        if tag.kind.get() == header_tag::END {
-            return Ok(Some(found));
-        }
         let size = usize::try_from(tag.size.get()).unwrap_or(usize::MAX);
         let tag_end = next.saturating_add(size);
         let body = next.saturating_add(size_of::<HeaderTag>());
@@ -130,20 +148,41 @@ impl Tag<'_> {
         })
     }
 
-    /// Sets `slot`, which must be empty, to `value`.
-    fn set<T>(&self, slot: &mut Option<T>, value: T) -> Result<(), MultibootError> {
-        if slot.is_some() {
-            return Err(MultibootError::DuplicateTag {
-                kind: self.kind,
-                offset: self.offset,
-            });
+    /// Sets `slot` to `value` if it is empty. If not, the first value counts, with a warning. Different addresses are an
+    /// error: they would load or start something else.
+    fn set<T: PartialEq>(
+        &self,
+        slot: &mut Option<T>,
+        value: T,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(), MultibootError> {
+        let (kind, offset) = (self.kind, self.offset);
+        match slot {
+            None => *slot = Some(value),
+            Some(first)
+                if *first != value && matches!(kind, header_tag::ADDRESS | header_tag::ENTRY_ADDRESS) =>
+            {
+                return Err(MultibootError::DuplicateTag { kind, offset });
+            }
+            Some(_) => add_once(warnings, Warning::DuplicateTag { kind, offset }),
         }
-        *slot = Some(value);
         Ok(())
     }
 }
 
+/// Adds a warning if there is none of its kind.
+fn add_once(warnings: &mut Vec<Warning>, warning: Warning) {
+    let is_same = |other: &Warning| discriminant(other) == discriminant(&warning);
+    if !warnings.iter().any(is_same) {
+        warnings.push(warning);
+    }
+}
+
 impl Found {
+    fn warn(&mut self, warning: Warning) {
+        add_once(&mut self.warnings, warning);
+    }
+
     /// Load addresses and entry point; `None` without an address tag.
     pub(crate) fn load(&self) -> Result<Option<LoadFields>, MultibootError> {
         let Some(addresses) = self.metadata.addresses else {
@@ -166,7 +205,7 @@ impl Found {
 
     /// Adds a tag to the metadata.
     fn add(&mut self, tag: &Tag<'_>) -> Result<(), MultibootError> {
-        let metadata = &mut self.metadata;
+        let (metadata, warnings) = (&mut self.metadata, &mut self.warnings);
         let body_offset = tag.offset.saturating_add(arith::to_u64(size_of::<HeaderTag>()));
         match tag.kind {
             header_tag::INFORMATION_REQUEST => {
@@ -180,22 +219,27 @@ impl Found {
             }
             header_tag::ADDRESS => {
                 let fields: AddressFields = tag.fields()?;
-                self.addresses_offset = body_offset;
                 let addresses = LoadAddresses::new(
                     fields.header_addr.get(),
                     fields.load_addr.get(),
                     fields.load_end_addr.get(),
                     fields.bss_end_addr.get(),
                 );
-                tag.set(&mut metadata.addresses, addresses)
+                if metadata.addresses.is_none() {
+                    self.addresses_offset = body_offset;
+                }
+                tag.set(&mut metadata.addresses, addresses, warnings)
             }
             header_tag::ENTRY_ADDRESS => {
-                self.entry_offset = body_offset;
-                tag.set(&mut metadata.entry, tag.fields::<U32>()?.get())
+                let entry = tag.fields::<U32>()?.get();
+                if metadata.entry.is_none() {
+                    self.entry_offset = body_offset;
+                }
+                tag.set(&mut metadata.entry, entry, warnings)
             }
             header_tag::CONSOLE_FLAGS => {
                 let console = Console::new(tag.fields::<U32>()?.get(), tag.optional);
-                tag.set(&mut metadata.console, console)
+                tag.set(&mut metadata.console, console, warnings)
             }
             header_tag::FRAMEBUFFER => {
                 let mode: FramebufferFields = tag.fields()?;
@@ -205,7 +249,7 @@ impl Found {
                     mode.depth.get(),
                     tag.optional,
                 );
-                tag.set(&mut metadata.framebuffer, framebuffer)
+                tag.set(&mut metadata.framebuffer, framebuffer, warnings)
             }
             header_tag::MODULE_ALIGNMENT => {
                 metadata.requires_aligned_modules = true;
@@ -215,20 +259,19 @@ impl Found {
                 metadata.efi_boot_services = true;
                 Ok(())
             }
-            header_tag::ENTRY_ADDRESS_EFI32 => tag.set(&mut metadata.efi32_entry, tag.fields::<U32>()?.get()),
-            header_tag::ENTRY_ADDRESS_EFI64 => tag.set(&mut metadata.efi64_entry, tag.fields::<U32>()?.get()),
+            header_tag::ENTRY_ADDRESS_EFI32 => {
+                tag.set(&mut metadata.efi32_entry, tag.fields::<U32>()?.get(), warnings)
+            }
+            header_tag::ENTRY_ADDRESS_EFI64 => {
+                tag.set(&mut metadata.efi64_entry, tag.fields::<U32>()?.get(), warnings)
+            }
             header_tag::RELOCATABLE => {
                 let fields: RelocatableFields = tag.fields()?;
-                check(
-                    field("align", body_offset, offset_of!(RelocatableFields, align)),
-                    fields.align.get(),
-                    ValidValues::PowerOfTwo,
-                )?;
-                check(
-                    field("max_addr", body_offset, offset_of!(RelocatableFields, max_addr)),
-                    fields.max_addr.get(),
-                    ValidValues::AtLeast(fields.min_addr.get().into()),
-                )?;
+                // Without the tag, the kernel runs at its link address.
+                if !fields.align.get().is_power_of_two() || fields.max_addr < fields.min_addr {
+                    add_once(warnings, Warning::RelocatableIgnored { offset: tag.offset });
+                    return Ok(());
+                }
                 let relocatable = Relocatable::new(
                     fields.min_addr.get(),
                     fields.max_addr.get(),
@@ -236,7 +279,7 @@ impl Found {
                     fields.preference.get(),
                     tag.optional,
                 );
-                tag.set(&mut metadata.relocatable, relocatable)
+                tag.set(&mut metadata.relocatable, relocatable, warnings)
             }
             kind => {
                 metadata

@@ -162,7 +162,7 @@ impl SelectedEntry {
         match image.metadata::<Evidence>() {
             Some(evidence @ Evidence::Linux(_)) => Support::indicated(evidence.reason()),
             Some(evidence) => Support::contradicted(evidence.reason()),
-            None => Support::possible("it is an ELF file without a mark of its boot protocol"),
+            None => Support::possible("it has an ELF entry point and no mark of a Linux kernel"),
         }
     }
 

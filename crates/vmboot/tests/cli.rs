@@ -206,6 +206,8 @@ fn the_text_of_a_plan_shows_the_effect_of_the_options() {
         initrd,
         "--reserve",
         "32M..33M",
+        "--protocol",
+        "linux",
         kernel,
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -248,7 +250,10 @@ fn invalid_options_are_rejected_with_the_reason() {
         "unknown protocol `xen-pv`; known protocols: pvh, multiboot2, multiboot, linux, fdt-arm64, fdt-riscv64",
     );
     check(&["--cmdline", "a=\"b"], "quote");
-    check(&["--cmdline", &"x".repeat(5000)], "command line");
+    check(
+        &["--protocol", "linux", "--cmdline", &"x".repeat(5000)],
+        "command line",
+    );
     check(&["--memory", "1M"], "at least 0x200000 are needed");
     check(&["--reserve", "0x9f000..0xa1000"], "not inside RAM");
     check(

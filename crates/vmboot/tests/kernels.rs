@@ -55,22 +55,19 @@ fn check(bytes: &[u8], default: Option<(&str, u64)>, linux: &str, warnings: &[&s
         default.map(|(name, _)| name),
         "{text}"
     );
-    match default {
-        Some((name, at)) => {
-            assert_eq!(protocol::select(&protocols, &image).unwrap().name(), name);
-            assert_eq!(entry(&image, name), Ok(at));
-            assert!(
-                text.contains(&format!("protocol     {name}: the default, ")),
-                "{text}"
-            );
-        }
-        None => {
-            let error = protocol::select(&protocols, &image).err().unwrap().to_string();
-            assert!(
-                error.contains("only an explicit choice of the protocol starts it"),
-                "{error}"
-            );
-        }
+    if let Some((name, at)) = default {
+        assert_eq!(protocol::select(&protocols, &image).unwrap().name(), name);
+        assert_eq!(entry(&image, name), Ok(at));
+        assert!(
+            text.contains(&format!("protocol     {name}: the default, ")),
+            "{text}"
+        );
+    } else {
+        let error = protocol::select(&protocols, &image).err().unwrap().to_string();
+        assert!(
+            error.contains("only an explicit choice of the protocol starts it"),
+            "{error}"
+        );
     }
     let support = report
         .protocols

@@ -27,6 +27,16 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("riscv64", plain(EM_RISCV).bytes()),
         ("pvh-4", with(|elf| elf.phdrs.push(pvh_notes(4)))),
         ("pvh-8", with(|elf| elf.phdrs.push(pvh_notes(8)))),
+        (
+            "pvh-merged",
+            with(|elf| {
+                let merged = [
+                    note(4, "Xen", 18, &words(&[0x10_0000])),
+                    note(4, "Linux", 0x100, &[0; 4]),
+                ];
+                elf.phdrs.push(notes(&merged.concat(), 8));
+            }),
+        ),
         ("position-independent", with(|elf| elf.e_type = ET_DYN)),
         ("header-count-in-section", with(|elf| elf.xnum = true)),
         (
@@ -46,6 +56,23 @@ pub(crate) fn seeds() -> Vec<Seed> {
                     ..notes(b"/lib/ld.so\0", 1)
                 };
                 elf.phdrs.insert(0, interpreter);
+            }),
+        ),
+        (
+            "kernel-with-interpreter",
+            with(|elf| {
+                let interpreter = Phdr {
+                    p_type: 3,
+                    ..notes(b"/red/herring\0", 1)
+                };
+                elf.phdrs.extend([interpreter, pvh_notes(4)]);
+            }),
+        ),
+        (
+            "static-user-program",
+            with(|elf| {
+                elf.e_type = ET_DYN;
+                elf.phdrs.push(notes(&note(4, "GNU", 1, &[0; 16]), 4));
             }),
         ),
     ]

@@ -111,16 +111,8 @@ fn a_header_needs_an_elf_file_or_addresses() {
 fn truncated_and_unterminated_tags_are_refused() {
     let check = |body: &[u8], expected: &str| check(&file(0x200, 0, &v2_raw(0, body)), expected);
     check(
-        &[],
-        "Malformed: the Multiboot2 header ends at byte 0x10 without an end tag",
-    );
-    check(
-        &tag(6, 0, &[]),
-        "Malformed: the Multiboot2 header ends at byte 0x18 without an end tag",
-    );
-    check(
-        &[0; 8],
-        "Malformed: `size` at byte 0x14 is 0x0, expected 0x8 or more",
+        &[0; 4],
+        "Malformed: the Multiboot2 header ends at byte 0x14, inside a tag",
     );
     check(
         &[6, 0, 0, 0, 7, 0, 0, 0],
@@ -153,21 +145,15 @@ fn truncated_and_unterminated_tags_are_refused() {
 #[test]
 fn invalid_tags_and_fields_are_refused() {
     let check_tags = |tags: &[Vec<u8>], expected: &str| check(&file(0x200, 0, &v2(tags)), expected);
-    for kind in [2, 3, 4, 5, 8, 9, 10] {
-        let one = tag(kind, 1, &[0x10_0000; 4]);
+    for kind in [2, 3] {
+        let [first, second] = [0x10_0000, 0x10_0008].map(|addr| tag(kind, 1, &[addr; 4]));
         check_tags(
-            &[one.clone(), one],
-            &format!("Malformed: there is a second Multiboot2 header tag of type {kind} at byte 0x28"),
+            &[first, second],
+            &format!(
+                "Malformed: there is a second Multiboot2 header tag of type {kind}, with other addresses, at byte 0x28"
+            ),
         );
     }
-    check_tags(
-        &[tag(10, 0, &[0, 1, 3, 0])],
-        "Malformed: `align` at byte 0x20 is 0x3, expected a power of two",
-    );
-    check_tags(
-        &[tag(10, 0, &[2, 1, 1, 0])],
-        "Malformed: `max_addr` at byte 0x1c is 0x1, expected 0x2 or more",
-    );
     check_tags(
         &[tag(2, 0, &[0x10_0000; 4])],
         "Malformed: the Multiboot2 header at byte 0x0 has an address tag but no entry address tag",
@@ -184,6 +170,80 @@ fn invalid_tags_and_fields_are_refused() {
         &short,
         "Malformed: `header_length` at byte 0x8 is 0xf, expected 0x10 or more",
     );
+}
+
+#[test]
+fn tags_that_violate_the_specification_but_can_be_used_give_a_warning() {
+    const ACCEPTED: &str = "fixed, multiboot2 0x100000, 0x100000..0x100200=0x0..0x200";
+    let check = |body: &[u8], warning: &str| {
+        check(
+            &file(0x200, 0, &v2_raw(0, body)),
+            &format!("{ACCEPTED}; {warning}"),
+        );
+    };
+    let padded = |tags: &[Vec<u8>]| {
+        let mut body = Vec::new();
+        for tag in tags {
+            body.extend(tag);
+            body.resize(body.len().next_multiple_of(8), 0);
+        }
+        body
+    };
+    let (addresses, end) = (v2_tags_at(AT), tag(0, 0, &[]));
+    let with = |more: &[Vec<u8>]| padded(&[&addresses[..], more].concat());
+    check(
+        &with(&[]),
+        "the Multiboot2 header ends at byte 0x38 without an end tag",
+    );
+    check(
+        &with(&[vec![0; 8]]),
+        "`size` at byte 0x3c of the end tag is 0x0, expected 0x8; it is ignored",
+    );
+    // The same tag twice; different tags without addresses for loading. The first warning of a kind is enough.
+    for kind in [2, 3, 4, 5, 8, 9, 10] {
+        let one = match kind {
+            2 => addresses[0].clone(),
+            3 => addresses[1].clone(),
+            _ => tag(kind, 1, &[1; 4]),
+        };
+        let other = match kind {
+            2 | 3 => one.clone(),
+            _ => tag(kind, 1, &[2; 4]),
+        };
+        let second = 0x38 + 24 * u32::from(kind > 3);
+        check(
+            &padded(
+                &[
+                    &addresses[..],
+                    if kind > 3 { std::slice::from_ref(&one) } else { &[] },
+                    &[other.clone(), other, end.clone()],
+                ]
+                .concat(),
+            ),
+            &format!(
+                "there is a second Multiboot2 header tag of type {kind} at byte {second:#x}; the first one is used"
+            ),
+        );
+    }
+    // The first console counts, and a kernel with invalid constraints stays at its link address.
+    let twice = with(&[tag(4, 0, &[1]), tag(4, 0, &[2]), end.clone()]);
+    let image = fmt_multiboot::parse(&file(0x200, 0, &v2_raw(0, &twice)))
+        .unwrap()
+        .unwrap();
+    let metadata: &Multiboot2Metadata = image.metadata().unwrap();
+    assert_eq!(metadata.console, Some(Console::new(1, false)));
+    for relocatable in [[0, 1, 3, 0], [0, 1, 0, 0], [2, 1, 1, 0]] {
+        let body = with(&[tag(10, 0, &relocatable), end.clone()]);
+        check(
+            &body,
+            "the relocatable tag of the Multiboot2 header at byte 0x38 is ignored: its alignment is not a power of two, or its \
+             addresses are not in order",
+        );
+        let image = fmt_multiboot::parse(&file(0x200, 0, &v2_raw(0, &body)))
+            .unwrap()
+            .unwrap();
+        assert_eq!(image.metadata::<Multiboot2Metadata>().unwrap().relocatable, None);
+    }
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
         "Malformed: the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported: \
          `e_entry` at byte 0x18 is 0 and there is no PVH entry note: the file has no entry point",
     );
-    // A header without an end tag, and one for MIPS.
+    // A header that ends inside a tag, and one for MIPS.
     let headers_ignored = |header: &[u8], kind: &str| {
         let pvh = elf(EM_X86_64, header, &[pvh()]).bytes();
         let image = fmt_multiboot::parse(&pvh).unwrap().unwrap();
@@ -225,7 +225,7 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
         assert_eq!(image.entries().len(), 2);
         fmt_multiboot::parse(&elf(EM_X86_64, header, &[]).bytes()).unwrap_err();
     };
-    let endless = words(&[0xe852_50d6, 0, 16, 0u32.wrapping_sub(0xe852_50d6 + 16)]);
+    let endless = words(&[0xe852_50d6, 0, 20, 0u32.wrapping_sub(0xe852_50d6 + 20), 0]);
     headers_ignored(&endless, "malformed");
     let mips = words(&[0xe852_50d6, 4, 24, 0u32.wrapping_sub(0xe852_50d6 + 28), 0, 8]);
     headers_ignored(&mips, "not supported");

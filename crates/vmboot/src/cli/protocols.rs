@@ -82,7 +82,7 @@ mod tests {
     fn advice_names_the_other_protocols() {
         let (pvh, linux) = (
             "declared: it has a PVH entry note",
-            "possible: it is an ELF file without a mark of its boot protocol",
+            "possible: it has an ELF entry point and no mark of a Linux kernel",
         );
         assert_eq!(
             advice(&[EntryAbi::ELF64, EntryAbi::PVH]),

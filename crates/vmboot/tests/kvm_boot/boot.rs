@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs::File;
 use std::num::NonZeroU64;
 
+use boot_core::protocol::select;
 use boot_core::{BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, Sources, detect};
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
@@ -25,16 +26,20 @@ impl Run {
     }
 }
 
-/// A kernel file and the plan for it.
+/// A machine and the plan for it.
 struct Planned {
-    kernel: File,
     machine: Machine,
     plan: BootPlan,
 }
 
-fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Planned, Box<dyn Error>> {
-    let kernel = File::open(super::fixtures::path(file))?;
-    let image = detect(&vmboot::formats()?, &kernel)?;
+/// Plans a boot by `protocol`, or by the default protocol of the kernel.
+fn plan(
+    kernel: &dyn ByteSource,
+    protocol: Option<&str>,
+    setup: &Setup,
+    cmdline: &str,
+) -> Result<Planned, Box<dyn Error>> {
+    let image = detect(&vmboot::formats()?, kernel)?;
     let machine = machine::describe(setup)?;
     let cmdline = Cmdline::parse(cmdline)?;
     let modules = setup
@@ -50,37 +55,49 @@ fn plan(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Plan
         request.kaslr_seed = seeds.kaslr;
     }
     let protocols = vmboot::protocols()?;
-    let protocol = protocols
-        .iter()
-        .find(|known| known.name() == protocol)
-        .ok_or("no such protocol")?;
+    let protocol = match protocol {
+        None => select(&protocols, &image)?,
+        Some(name) => {
+            let mut protocols = protocols.iter().copied();
+            protocols
+                .find(|known| known.name() == name)
+                .ok_or("no such protocol")?
+        }
+    };
     let plan = protocol.plan(&request)?;
-    Ok(Planned {
-        kernel,
-        machine,
-        plan,
-    })
+    Ok(Planned { machine, plan })
+}
+
+fn open(file: &str) -> Result<File, Box<dyn Error>> {
+    Ok(File::open(super::fixtures::path(file))?)
 }
 
 /// The load address of the kernel.
 pub(crate) fn kernel_base(file: &str, protocol: &str, setup: &Setup) -> Result<u64, Box<dyn Error>> {
-    Ok(plan(file, protocol, setup, "")?.plan.kernel().start())
+    let planned = plan(&open(file)?, Some(protocol), setup, "")?;
+    Ok(planned.plan.kernel().start())
 }
 
 /// Boots the image `file` with `protocol`.
 pub(crate) fn boot(file: &str, protocol: &str, setup: &Setup, cmdline: &str) -> Result<Run, Box<dyn Error>> {
-    let Planned {
-        kernel,
-        machine,
-        plan,
-    } = plan(file, protocol, setup, cmdline)?;
+    boot_source(&open(file)?, Some(protocol), setup, cmdline)
+}
+
+/// Boots an image with `protocol`, or with its default protocol.
+pub(crate) fn boot_source(
+    kernel: &dyn ByteSource,
+    protocol: Option<&str>,
+    setup: &Setup,
+    cmdline: &str,
+) -> Result<Run, Box<dyn Error>> {
+    let Planned { machine, plan } = plan(kernel, protocol, setup, cmdline)?;
     let mut ram = GuestRam::new(&machine.memory)?;
     let files: Vec<&dyn ByteSource> = setup
         .modules
         .iter()
         .map(|(bytes, _)| bytes as &dyn ByteSource)
         .collect();
-    let mut sources = Sources::kernel(&kernel).with_modules(&files);
+    let mut sources = Sources::kernel(kernel).with_modules(&files);
     sources.initrd = setup.initrd.as_ref().map(|bytes| bytes as &dyn ByteSource);
     plan.load(&sources, &mut ram)?;
     if let Some(addr) = setup.acpi_rsdp {

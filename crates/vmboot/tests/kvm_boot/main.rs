@@ -9,6 +9,7 @@ mod case;
 mod conformance;
 mod console;
 mod fixtures;
+mod kernels;
 mod linux;
 mod machine;
 mod setup;
@@ -24,6 +25,7 @@ fn main() {
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let cases = conformance::cases()
         .into_iter()
+        .chain(kernels::cases())
         .chain(linux::cases())
         .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();
