@@ -20,7 +20,12 @@ pub(crate) fn put(file: &mut Vec<u8>, offset: usize, value: &[u8]) {
     file[offset..offset + value.len()].copy_from_slice(value);
 }
 
-/// A x86_64 ELF kernel of one segment at `start`, and with a PVH note of this name.
+/// The length of `bytes` as a 32-bit number.
+fn len32(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap()
+}
+
+/// An x86_64 ELF kernel of one segment at `start`, and with a PVH note of this name.
 pub(crate) fn elf(start: u64, note_name: &[u8]) -> Vec<u8> {
     let mut file = vec![0; FILE_OFFSET];
     put(&mut file, 0, b"\x7fELF\x02\x01\x01");
@@ -39,14 +44,14 @@ pub(crate) fn elf(start: u64, note_name: &[u8]) -> Vec<u8> {
     segment(0, 1, [FILE_OFFSET as u64, start, start, 0x1000, 0x2000, 0x1000]);
     segment(1, 4, [0x200, 0, 0, 20, 20, 4]);
     let entry = u32::try_from(start).unwrap();
-    for (i, word) in [note_name.len() as u32, 4, 18].iter().enumerate() {
+    for (i, word) in [len32(note_name), 4, 18].iter().enumerate() {
         put(&mut file, 0x200 + 4 * i, &word.to_le_bytes());
     }
     put(&mut file, 0x20c, note_name);
     put(&mut file, 0x210, &entry.to_le_bytes());
     // Not zero, so that compressed and unpacked files differ in more than their lengths.
     for i in 0..0x1000_usize {
-        put(&mut file, FILE_OFFSET + i, &[(i % 251) as u8]);
+        put(&mut file, FILE_OFFSET + i, &[u8::try_from(i % 251).unwrap()]);
     }
     file
 }
@@ -90,14 +95,14 @@ fn pe(section: &[u8], content: &[u8]) -> Vec<u8> {
     put(&mut file, 0x94, &240_u16.to_le_bytes());
     put(&mut file, 0x96, &0x0206_u16.to_le_bytes());
     put(&mut file, 0x98, &0x20b_u16.to_le_bytes());
-    let raw = content.len().next_multiple_of(0x200);
+    let raw = len32(content).next_multiple_of(0x200);
     for (offset, value) in [
-        (0x98 + 16, 0x1000_u32),                           // AddressOfEntryPoint
-        (0x98 + 32, 0x1000),                               // SectionAlignment
-        (0x98 + 36, 0x200),                                // FileAlignment
-        (0x98 + 56, 0x1000 + raw as u32 + 0xfff & !0xfff), // SizeOfImage
-        (0x98 + 60, 0x400),                                // SizeOfHeaders
-        (0x98 + 108, 16),                                  // NumberOfRvaAndSizes
+        (0x98 + 16, 0x1000_u32),                            // AddressOfEntryPoint
+        (0x98 + 32, 0x1000),                                // SectionAlignment
+        (0x98 + 36, 0x200),                                 // FileAlignment
+        (0x98 + 56, 0x1000 + raw.next_multiple_of(0x1000)), // SizeOfImage
+        (0x98 + 60, 0x400),                                 // SizeOfHeaders
+        (0x98 + 108, 16),                                   // NumberOfRvaAndSizes
     ] {
         put(&mut file, offset, &value.to_le_bytes());
     }
@@ -105,16 +110,16 @@ fn pe(section: &[u8], content: &[u8]) -> Vec<u8> {
     let at = 0x98 + 240;
     put(&mut file, at, section);
     for (offset, value) in [
-        (8, content.len() as u32),
+        (8, len32(content)),
         (12, 0x1000),
-        (16, raw as u32),
+        (16, raw),
         (20, 0x400),
         (36, 0x4000_0040),
     ] {
         put(&mut file, at + offset, &u32::to_le_bytes(value));
     }
     put(&mut file, 0x400, content);
-    file.resize(0x400 + raw, 0);
+    file.resize(0x400 + content.len().next_multiple_of(0x200), 0);
     file
 }
 
@@ -129,7 +134,7 @@ pub(crate) fn zboot(codec: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut file = pe(b".text\0\0\0", &[payload, &[0xaa; 7]].concat());
     put(&mut file, 4, b"zimg");
     put(&mut file, 8, &0x400_u32.to_le_bytes());
-    put(&mut file, 12, &(payload.len() as u32).to_le_bytes());
+    put(&mut file, 12, &len32(payload).to_le_bytes());
     put(&mut file, 24, codec);
     put(&mut file, 0x38, &0x8182_23cd_u32.to_le_bytes());
     file
@@ -139,7 +144,7 @@ pub(crate) fn zboot(codec: &[u8], payload: &[u8]) -> Vec<u8> {
 pub(crate) fn uimage(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut file = vec![0; 64];
     put(&mut file, 0, &0x2705_1956_u32.to_be_bytes());
-    put(&mut file, 12, &(content.len() as u32).to_be_bytes());
+    put(&mut file, 12, &len32(content).to_be_bytes());
     put(&mut file, 28, &[5, 24, kind, 0]);
     put(&mut file, 32, b"a kernel");
     put(&mut file, 64, content);
