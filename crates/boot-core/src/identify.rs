@@ -131,8 +131,11 @@ mod tests {
 
     #[test]
     fn other_files_have_no_kind() {
-        for bytes in [&b""[..], b"\0", b"hello", &[0xff; 0x8100], &[0; 0x1_0000]] {
+        for bytes in [&b""[..], b"\0", b"hello"] {
             assert_eq!(kind(bytes), None);
+        }
+        for byte in [0, 0xff] {
+            assert_eq!(kind(&std::vec![byte; 0x1_0000]), None);
         }
     }
 
