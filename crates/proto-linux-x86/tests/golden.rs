@@ -544,7 +544,7 @@ fn kernels_are_placed_where_they_can_run() {
         fixed.image(),
         auto,
         Err(
-            "the kernel must be at 0x1000000..0x1400000, but not all of that is RAM; change the machine's memory",
+            "the kernel must be at 0x1000000..0x1400000, but the machine has no memory at 0x1000000..0x1400000",
         ),
     );
     check(elf(EntryAbi::ELF64, 4 * GIB + MIB), auto, Ok(4 * GIB + MIB));

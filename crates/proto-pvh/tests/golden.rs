@@ -222,7 +222,7 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
             class,
             Placement::Fixed,
             Err(
-                "the kernel must be at 0x1000000..0x1002000, but not all of that is RAM; change the machine's memory",
+                "the kernel must be at 0x1000000..0x1002000, but the machine has no memory at 0x1000000..0x1002000",
             ),
         );
     }
