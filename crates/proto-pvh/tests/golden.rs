@@ -3,8 +3,8 @@
 use boot_core::cpu::x86_64::State;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
-    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, RawCmdline,
-    RegionKind, SliceMemory, SourceRange, Sources,
+    ImageBuilder, IncompatibleImage, KernelImage, Load, Machine, MemoryMap, Module, Placement, RegionKind,
+    SliceMemory, SourceRange, Sources,
 };
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
 use proto_pvh::{PROTOCOL, Warning};
@@ -44,7 +44,7 @@ fn state(plan: &BootPlan) -> &State {
 }
 
 fn module(len: u64, cmdline: &str) -> Module {
-    Module::new(len).with_cmdline(cmdline.parse::<RawCmdline>().unwrap())
+    Module::new(len).with_cmdline(cmdline.parse().unwrap())
 }
 
 /// What `plan` writes, by address.
