@@ -5,8 +5,9 @@ use core::fmt;
 use core::mem;
 use core::str::{self, FromStr};
 
+use crate::error::check_len;
 use crate::scan::{self, Tokens};
-use crate::{CmdlineError, InitArg, Param, raw};
+use crate::{CmdlineError, InitArg, Param};
 
 /// A Linux kernel command line: parameters of the kernel, and after `--` arguments of init.
 ///
@@ -239,7 +240,7 @@ impl Cmdline {
     ///
     /// [`CmdlineError::TooLong`] for a longer line.
     pub fn check_len(&self, max_len: usize) -> Result<(), CmdlineError> {
-        raw::check_len(self.encoded_len(), max_len)
+        check_len(self.encoded_len(), max_len)
     }
 
     /// The bytes for guest memory: the printed line and a terminating NUL.

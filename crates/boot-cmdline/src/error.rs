@@ -97,6 +97,14 @@ pub enum CmdlineError {
     },
 }
 
+/// Refuses a line of `len` bytes that is longer than `max`.
+pub(crate) fn check_len(len: usize, max: usize) -> Result<(), CmdlineError> {
+    if len > max {
+        return Err(CmdlineError::TooLong { len, max });
+    }
+    Ok(())
+}
+
 /// The text that a [`CmdlineError`] refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::error::check_len;
 use crate::{Cmdline, CmdlineError};
 
 /// A command line as bytes: for guests other than Linux, and for callers that must pass a line on unchanged.
@@ -84,14 +85,6 @@ impl RawCmdline {
         bytes.push(0);
         Ok(bytes)
     }
-}
-
-/// Refuses a line of `len` bytes that is longer than `max`.
-pub(crate) fn check_len(len: usize, max: usize) -> Result<(), CmdlineError> {
-    if len > max {
-        return Err(CmdlineError::TooLong { len, max });
-    }
-    Ok(())
 }
 
 /// Bytes that are not UTF-8 are replaced by U+FFFD.

@@ -28,11 +28,8 @@ impl Module {
 
     /// The same with a command line.
     #[must_use]
-    pub fn with_cmdline(self, cmdline: impl Into<RawCmdline>) -> Self {
-        Self {
-            cmdline: cmdline.into(),
-            ..self
-        }
+    pub fn with_cmdline(self, cmdline: RawCmdline) -> Self {
+        Self { cmdline, ..self }
     }
 }
 
@@ -418,7 +415,7 @@ mod tests {
     fn setters_keep_what_was_set_before() {
         let (image, cmdline) = (image(), Cmdline::parse("quiet").unwrap());
         let machine = Machine::new(Arch::X86_64, MemoryMap::new());
-        let modules = [Module::new(7).with_cmdline(cmdline.clone())];
+        let modules = [Module::new(7).with_cmdline(RawCmdline::from(&cmdline))];
         let request = BootRequest::new(&image, &machine, &cmdline)
             .with_initrd(5)
             .with_modules(&modules)

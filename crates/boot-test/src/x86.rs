@@ -36,7 +36,7 @@ impl<'a> Arbitrary<'a> for X86Boot {
         };
         let modules = repeat(pick(u, &[0, 0, 0, 1, 4])?, || {
             let len = number(u, 24)? - u64::from(one_in(u, 4)?);
-            Ok(Module::new(len).with_cmdline(cmdline(u)?))
+            Ok(Module::new(len).with_cmdline(cmdline(u)?.into()))
         })?;
         let rng_seed = if one_in(u, 8)? {
             let len = pick(u, &[0, 1, 64, 64, 64, 4080, 4081])?;

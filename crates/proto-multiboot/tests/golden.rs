@@ -6,7 +6,7 @@ use boot_core::cpu::x86_64::State;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, Endian, EntryAbi, GuestRange, ImageBuilder,
     IncompatibleImage, KernelImage, LoadContent, Machine, MemoryMap, Module, Placement, PlanError,
-    RawCmdline, RegionKind, RequestPart, SourceRange, SupportLevel,
+    RegionKind, RequestPart, SourceRange, SupportLevel,
 };
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
@@ -80,7 +80,7 @@ const REGIONS: [(u64, u64, u32); 4] = [
 #[test]
 fn the_information_of_version_1() {
     let modules = [
-        Module::new(0x1001).with_cmdline("one a=b".parse::<RawCmdline>().unwrap()),
+        Module::new(0x1001).with_cmdline("one a=b".parse().unwrap()),
         Module::new(0),
     ];
     let (image, machine) = (first(3), pc(16 * MIB));
@@ -136,7 +136,7 @@ fn the_information_of_version_1() {
 
 #[test]
 fn the_information_of_version_2() {
-    let modules = [Module::new(0x1001).with_cmdline("one a=b".parse::<RawCmdline>().unwrap())];
+    let modules = [Module::new(0x1001).with_cmdline("one a=b".parse().unwrap())];
     let mut machine = pc(16 * MIB);
     machine.acpi_rsdp = Some(0xe_0000);
     let image = second(|header| {

@@ -4,8 +4,7 @@ use boot_core::cpu::x86_64::State;
 use boot_core::{
     AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian,
     EntryAbi, FixedAddress, GuestRange, ImageBuilder, IncompatibleImage, KernelImage, Load, Machine,
-    MemoryMap, Module, Placement, PlanError, RawCmdline, RegionKind, SliceMemory, SourceRange, Sources,
-    ValidationError,
+    MemoryMap, Module, Placement, PlanError, RegionKind, SliceMemory, SourceRange, Sources, ValidationError,
 };
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
 use proto_pvh::{PROTOCOL, Warning, label};
@@ -45,7 +44,7 @@ fn state(plan: &BootPlan) -> &State {
 }
 
 fn module(len: u64, cmdline: &str) -> Module {
-    Module::new(len).with_cmdline(cmdline.parse::<RawCmdline>().unwrap())
+    Module::new(len).with_cmdline(cmdline.parse().unwrap())
 }
 
 /// What `plan` writes, by address.

@@ -47,7 +47,14 @@ fn files_that_are_not_kernels_are_rejected_with_the_reason() {
     check_refused(&file("empty", b""), &["the image is empty"]);
     check_refused(
         &file("script", b"#!/bin/sh\nexit\n"),
-        &["not a kernel image of a known format", "[23, 21"],
+        &[
+            "not a kernel image of a known format",
+            "the file is a script; pass the kernel image",
+        ],
+    );
+    check_refused(
+        &file("text", b"hello world"),
+        &["not a kernel image of a known format", "[68, 65", "tried bzimage"],
     );
     check_refused(&dir.path().join("missing"), &["cannot open", "No such file"]);
     check_refused(dir.path(), &["a directory"]);
@@ -220,6 +227,28 @@ fn the_text_of_a_plan_shows_the_effect_of_the_options() {
     ] {
         assert!(picture.contains(words), "no `{words}` in\n{picture}");
     }
+}
+
+#[test]
+fn a_line_that_linux_may_misread_is_passed_to_other_guests_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel.elf");
+    sparse_elf(&kernel, 0x2000);
+    let check = |args: &[&str], line: &str, has_warning: bool| {
+        let kernel = kernel.to_str().unwrap();
+        let output = vmboot(&[&["plan", "--cmdline", line, kernel], args].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let warning = "vmboot: warning: if the guest is Linux, it may misread the command line: ";
+        assert_eq!(
+            stderr(&output).starts_with(warning),
+            has_warning,
+            "{args:?} {line}"
+        );
+    };
+    check(&["--protocol", "pvh"], "a=\"b", true);
+    check(&["--protocol", "pvh"], "a=\"b\"", false);
+    check(&["--protocol", "pvh", "--raw-cmdline"], "a=\"b", false);
+    check(&["--protocol", "linux", "--raw-cmdline"], "a=\"b", false);
 }
 
 #[test]

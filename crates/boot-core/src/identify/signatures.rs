@@ -1,6 +1,6 @@
 //! The table of magic numbers. A file that matches two signatures is of the first kind.
 
-use super::{FileKind, Signature, signature};
+use super::file_kind::{FileKind, Signature, signature};
 
 /// A FIT image: a device tree with a node `images`.
 pub(super) const FIT: FileKind = FileKind {

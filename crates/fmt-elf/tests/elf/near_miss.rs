@@ -4,10 +4,20 @@ use fmt_elf::NearMiss;
 
 use crate::elf_writer::{EM_386, EM_X86_64, Elf, load, notes};
 
+/// `value` as a 32-bit number.
+fn low(value: u64) -> u32 {
+    u32::try_from(value).unwrap()
+}
+
+/// `value` as an index.
+fn index(value: u64) -> usize {
+    usize::try_from(value).unwrap()
+}
+
 /// A note with a name and a 32-bit value. `name` has its NUL, if any, and padding is appended.
 fn note(name: &[u8], kind: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for word in [name.len() as u32, 4, kind] {
+    for word in [low(name.len() as u64), 4, kind] {
         bytes.extend(word.to_le_bytes());
     }
     bytes.extend(name);
@@ -60,15 +70,15 @@ fn with_section(machine: u16, kind: u32, note: &[u8]) -> (Vec<u8>, u64) {
     let table = file.len() as u64;
     if machine == EM_386 {
         file.extend([0; 80]);
-        let at = table as usize + 40;
-        for (field, value) in [(4, kind), (16, offset as u32), (20, note.len() as u32)] {
+        let at = index(table) + 40;
+        for (field, value) in [(4, kind), (16, low(offset)), (20, low(note.len() as u64))] {
             file[at + field..at + field + 4].copy_from_slice(&value.to_le_bytes());
         }
-        file[32..36].copy_from_slice(&(table as u32).to_le_bytes());
+        file[32..36].copy_from_slice(&low(table).to_le_bytes());
         file[46..50].copy_from_slice(&[40, 0, 2, 0]);
     } else {
         file.extend([0; 128]);
-        let at = table as usize + 64;
+        let at = index(table) + 64;
         file[at + 4..at + 8].copy_from_slice(&kind.to_le_bytes());
         file[at + 24..at + 32].copy_from_slice(&offset.to_le_bytes());
         file[at + 32..at + 40].copy_from_slice(&(note.len() as u64).to_le_bytes());

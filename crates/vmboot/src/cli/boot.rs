@@ -125,9 +125,17 @@ impl BootArgs {
     /// The command line, checked if the guest is Linux. Words of a checked line are separated by one space.
     fn cmdline(&self, is_linux: bool) -> Result<RawCmdline, Box<dyn Error>> {
         let line = self.cmdline.as_bytes();
-        if is_linux && !self.raw_cmdline {
-            let cmdline = Cmdline::from_bytes(line).map_err(BootError::Cmdline)?;
-            return Ok(cmdline.into());
+        if !self.raw_cmdline {
+            match Cmdline::from_bytes(line) {
+                Ok(cmdline) if is_linux => return Ok(cmdline.into()),
+                Ok(_) => {}
+                Err(error) if is_linux => return Err(BootError::Cmdline(error).into()),
+                Err(error) => {
+                    eprintln!(
+                        "vmboot: warning: if the guest is Linux, it may misread the command line: {error}"
+                    );
+                }
+            }
         }
         Ok(RawCmdline::from_bytes(line)?)
     }

@@ -45,7 +45,7 @@ fn plan(
     let modules = setup
         .modules
         .iter()
-        .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(Cmdline::parse(line)?)))
+        .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(line.parse()?)))
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;

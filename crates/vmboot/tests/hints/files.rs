@@ -1,0 +1,152 @@
+//! Generated files: a kernel, and containers of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Start and length of the segment of [`elf`] kernels.
+pub(crate) const START: u64 = 0x20_0000;
+const FILE_OFFSET: usize = 0x1000;
+
+/// Writes `bytes` to a file in `dir`.
+pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Puts `value` at `offset` and extends the file if necessary.
+pub(crate) fn put(file: &mut Vec<u8>, offset: usize, value: &[u8]) {
+    file.resize(file.len().max(offset + value.len()), 0);
+    file[offset..offset + value.len()].copy_from_slice(value);
+}
+
+/// The length of `bytes` as a 32-bit number.
+fn len32(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap()
+}
+
+/// An x86_64 ELF kernel of one segment at `start`, and with a PVH note of this name.
+pub(crate) fn elf(start: u64, note_name: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; FILE_OFFSET];
+    put(&mut file, 0, b"\x7fELF\x02\x01\x01");
+    put(&mut file, 16, &[2, 0, 62, 0, 1]);
+    put(&mut file, 24, &start.to_le_bytes());
+    put(&mut file, 32, &64_u64.to_le_bytes());
+    put(&mut file, 52, &[64, 0, 56, 0, 2, 0]);
+    let mut segment = |index: usize, kind: u32, words: [u64; 6]| {
+        let at = 64 + 56 * index;
+        put(&mut file, at, &kind.to_le_bytes());
+        put(&mut file, at + 4, &5_u32.to_le_bytes());
+        for (i, word) in words.iter().enumerate() {
+            put(&mut file, at + 8 + 8 * i, &word.to_le_bytes());
+        }
+    };
+    segment(0, 1, [FILE_OFFSET as u64, start, start, 0x1000, 0x2000, 0x1000]);
+    segment(1, 4, [0x200, 0, 0, 20, 20, 4]);
+    let entry = u32::try_from(start).unwrap();
+    for (i, word) in [len32(note_name), 4, 18].iter().enumerate() {
+        put(&mut file, 0x200 + 4 * i, &word.to_le_bytes());
+    }
+    put(&mut file, 0x20c, note_name);
+    put(&mut file, 0x210, &entry.to_le_bytes());
+    // Not zero, so that compressed and unpacked files differ in more than their lengths.
+    for i in 0..0x1000_usize {
+        put(&mut file, FILE_OFFSET + i, &[u8::try_from(i % 251).unwrap()]);
+    }
+    file
+}
+
+/// The kernel that containers have.
+pub(crate) fn kernel() -> Vec<u8> {
+    elf(START, b"Xen\0")
+}
+
+/// An arm64 `Image` that needs `image_size` bytes.
+pub(crate) fn arm64_image(text_offset: u64, image_size: u64, flags: u64) -> Vec<u8> {
+    let mut file = vec![0; 0x1000];
+    put(&mut file, 0, &0x1400_0010_u32.to_le_bytes());
+    for (offset, value) in [(8, text_offset), (16, image_size), (24, flags)] {
+        put(&mut file, offset, &value.to_le_bytes());
+    }
+    put(&mut file, 56, b"ARM\x64");
+    file
+}
+
+/// A riscv64 `Image` that needs `image_size` bytes.
+pub(crate) fn riscv_image(text_offset: u64, image_size: u64) -> Vec<u8> {
+    let mut file = vec![0; 0x1000];
+    for (offset, value) in [(8, text_offset), (16, image_size)] {
+        put(&mut file, offset, &value.to_le_bytes());
+    }
+    put(&mut file, 32, &2_u32.to_le_bytes());
+    put(&mut file, 48, b"RISCV\0\0\0");
+    put(&mut file, 56, b"RSC\x05");
+    file
+}
+
+/// A PE file for x86_64 EFI with one section.
+fn pe(section: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 0x400];
+    put(&mut file, 0, b"MZ");
+    put(&mut file, 0x3c, &0x80_u32.to_le_bytes());
+    put(&mut file, 0x80, b"PE\0\0");
+    put(&mut file, 0x84, &0x8664_u16.to_le_bytes());
+    put(&mut file, 0x86, &1_u16.to_le_bytes());
+    put(&mut file, 0x94, &240_u16.to_le_bytes());
+    put(&mut file, 0x96, &0x0206_u16.to_le_bytes());
+    put(&mut file, 0x98, &0x20b_u16.to_le_bytes());
+    let raw = len32(content).next_multiple_of(0x200);
+    for (offset, value) in [
+        (0x98 + 16, 0x1000_u32),                            // AddressOfEntryPoint
+        (0x98 + 32, 0x1000),                                // SectionAlignment
+        (0x98 + 36, 0x200),                                 // FileAlignment
+        (0x98 + 56, 0x1000 + raw.next_multiple_of(0x1000)), // SizeOfImage
+        (0x98 + 60, 0x400),                                 // SizeOfHeaders
+        (0x98 + 108, 16),                                   // NumberOfRvaAndSizes
+    ] {
+        put(&mut file, offset, &value.to_le_bytes());
+    }
+    put(&mut file, 0x98 + 68, &10_u16.to_le_bytes()); // Subsystem: EFI application
+    let at = 0x98 + 240;
+    put(&mut file, at, section);
+    for (offset, value) in [
+        (8, len32(content)),
+        (12, 0x1000),
+        (16, raw),
+        (20, 0x400),
+        (36, 0x4000_0040),
+    ] {
+        put(&mut file, at + offset, &u32::to_le_bytes(value));
+    }
+    put(&mut file, 0x400, content);
+    file.resize(0x400 + content.len().next_multiple_of(0x200), 0);
+    file
+}
+
+/// A unified kernel image.
+pub(crate) fn uki(kernel: &[u8]) -> Vec<u8> {
+    pe(b".linux\0\0", kernel)
+}
+
+/// An EFI zboot image with a payload that is compressed with `codec`.
+pub(crate) fn zboot(codec: &[u8], payload: &[u8]) -> Vec<u8> {
+    // The payload has no length that is a multiple of anything, and data follow it.
+    let mut file = pe(b".text\0\0\0", &[payload, &[0xaa; 7]].concat());
+    put(&mut file, 4, b"zimg");
+    put(&mut file, 8, &0x400_u32.to_le_bytes());
+    put(&mut file, 12, &len32(payload).to_le_bytes());
+    put(&mut file, 24, codec);
+    put(&mut file, 0x38, &0x8182_23cd_u32.to_le_bytes());
+    file
+}
+
+/// A legacy image of U-Boot of this type: 2 for a kernel.
+pub(crate) fn uimage(kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut file = vec![0; 64];
+    put(&mut file, 0, &0x2705_1956_u32.to_be_bytes());
+    put(&mut file, 12, &len32(content).to_be_bytes());
+    put(&mut file, 28, &[5, 24, kind, 0]);
+    put(&mut file, 32, b"a kernel");
+    put(&mut file, 64, content);
+    file
+}
