@@ -1,11 +1,13 @@
 //! Device models.
 
+mod buffered_output;
 mod debug_exit;
 mod i8042;
 mod rtc;
 mod serial;
 mod syscon;
 
+pub use buffered_output::BufferedOutput;
 pub use debug_exit::DebugExitDevice;
 pub use i8042::I8042;
 pub use rtc::Rtc;

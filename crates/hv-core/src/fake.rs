@@ -72,8 +72,6 @@ pub struct FakeConfig {
     pub scripts: Vec<Vec<Step>>,
     /// Number of the operation that fails, counted from 0 over the whole machine.
     pub fail_at: Option<usize>,
-    /// Number of kicks that each vCPU loses. A real vCPU can lose a kick while it is about to enter the guest.
-    pub lost_kicks: u32,
 }
 
 impl FakeConfig {
@@ -84,7 +82,6 @@ impl FakeConfig {
             reset_state,
             scripts,
             fail_at: None,
-            lost_kicks: 0,
         }
     }
 
@@ -92,13 +89,6 @@ impl FakeConfig {
     #[must_use]
     pub fn with_fail_at(mut self, number: Option<usize>) -> Self {
         self.fail_at = number;
-        self
-    }
-
-    /// Sets the number of kicks that each vCPU loses.
-    #[must_use]
-    pub fn with_lost_kicks(mut self, kicks: u32) -> Self {
-        self.lost_kicks = kicks;
         self
     }
 }
@@ -267,10 +257,7 @@ impl Vm for FakeVm {
             buffer: Vec::new(),
             read_pending: false,
             kicker: Arc::new(FakeKicker {
-                state: Mutex::new(KickState {
-                    kicked: false,
-                    lose: self.config.lost_kicks,
-                }),
+                kicked: Mutex::new(false),
                 changed: Condvar::new(),
             }),
             shared: Arc::clone(&self.shared),
@@ -433,37 +420,26 @@ impl Drop for Inside {
 
 #[derive(Debug)]
 struct FakeKicker {
-    state: Mutex<KickState>,
+    kicked: Mutex<bool>,
     changed: Condvar,
-}
-
-#[derive(Debug)]
-struct KickState {
-    kicked: bool,
-    lose: u32,
 }
 
 impl FakeKicker {
     fn take(&self) -> bool {
-        std::mem::take(&mut lock(&self.state).kicked)
+        std::mem::take(&mut lock(&self.kicked))
     }
 
     fn wait(&self) {
-        let mut state = lock(&self.state);
-        while !std::mem::take(&mut state.kicked) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let mut kicked = lock(&self.kicked);
+        while !std::mem::take(&mut *kicked) {
+            kicked = self.changed.wait(kicked).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 impl VcpuKicker for FakeKicker {
     fn kick(&self) {
-        let mut state = lock(&self.state);
-        if let Some(rest) = state.lose.checked_sub(1) {
-            state.lose = rest;
-            return;
-        }
-        state.kicked = true;
+        *lock(&self.kicked) = true;
         self.changed.notify_all();
     }
 }

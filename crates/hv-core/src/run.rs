@@ -4,7 +4,7 @@
 //!   vCPU 0 ──┐  decisions, end of the thread
 //!   vCPU 1 ──┼──────────────▶ supervisor ──▶ Outcome
 //!   stop() ──┘                  │  ▲ deadline
-//!                               └──┴─▶ kicks, repeated until every vCPU has left the guest
+//!                               └──┴─▶ one kick of every vCPU
 //! ```
 //!
 //! The first decision is the outcome. The threads are scoped: all have ended when [`run`] returns.
@@ -25,9 +25,6 @@ use crate::{
     Access, AccessKind, AddressSpace, Bus, CrashReport, DeviceAction, ExitReason, Fault, Milestone,
     NullObserver, Observer, Operation, Outcome, RunError, SystemEvent, Vcpu, VcpuExit, VcpuKicker,
 };
-
-/// Time between two kicks of a vCPU that has not left the guest.
-const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Configuration of a run: time limit, handling of guest faults, stop handle and observer.
 #[derive(Clone)]
@@ -303,7 +300,8 @@ fn supervise<E>(
     let mut ended = None;
     while running.iter().any(Option::is_some) {
         let timeout = if decision.is_some() {
-            Some(KICK_INTERVAL)
+            // Every vCPU was kicked; their threads end.
+            None
         } else {
             deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
         };
@@ -320,16 +318,13 @@ fn supervise<E>(
                 }
                 None
             }
-            // `run` holds a sender, so the channel is never disconnected and this is the timeout. After the decision it
-            // is the time for the next kick, below.
+            // `run` holds a sender, so the channel is never disconnected and this is the timeout.
             Err(_) => Some(Ok(Outcome::Deadline)),
         };
         if let (Some(decided), None) = (decided, &decision) {
             decision = Some(decided);
             ended = Some(Instant::now());
             stopping.store(true, Ordering::Release);
-        }
-        if decision.is_some() {
             for kicker in running.iter().flatten() {
                 kicker.kick();
             }

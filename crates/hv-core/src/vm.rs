@@ -151,7 +151,8 @@ pub trait Vcpu: Send + 'static {
 pub trait VcpuKicker: Send + Sync {
     /// Requests that the vCPU leaves [`Vcpu::run`], or does not enter it. `run` then returns [`VcpuExit::Interrupted`].
     ///
-    /// A request can be lost while the vCPU is about to enter the guest, so callers repeat it until the vCPU has left. A
-    /// request that arrives while the vCPU is not running makes its next `run` return at once.
+    /// No request is lost. If the vCPU is in `run`, that call or, if it returns another exit, the next one returns
+    /// [`VcpuExit::Interrupted`]. If the vCPU is not running, its next `run` does, at once. Several requests before that return
+    /// count as one.
     fn kick(&self);
 }

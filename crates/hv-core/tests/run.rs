@@ -241,15 +241,11 @@ fn accesses_are_answered_element_by_element() {
 
 #[test]
 fn the_deadline_gets_every_vcpu_out() {
-    for lost_kicks in [0, 1, 20] {
-        let config = FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(lost_kicks);
-        let run_config = RunConfig::default().with_deadline(Duration::from_millis(5));
-        assert_eq!(
-            Setup::new(config).boot(4, &run_config).unwrap(),
-            Outcome::Deadline,
-            "{lost_kicks} lost"
-        );
-    }
+    let run_config = RunConfig::default().with_deadline(Duration::from_millis(5));
+    assert_eq!(
+        Setup::scripts(Vec::new()).boot(4, &run_config).unwrap(),
+        Outcome::Deadline
+    );
     // A deadline beyond all time is none, one that has passed already ends the run at once.
     let run_config = RunConfig::default().with_deadline(Duration::MAX);
     assert_eq!(
@@ -267,7 +263,7 @@ fn the_deadline_gets_every_vcpu_out() {
 
 #[test]
 fn a_stop_from_outside_gets_every_vcpu_out() {
-    let setup = Setup::new(FakeConfig::new(reset_state(), Vec::new()).with_lost_kicks(3));
+    let setup = Setup::scripts(Vec::new());
     let stop = StopHandle::new();
     let run_config = RunConfig::default().with_stop(stop.clone());
     thread::scope(|scope| {
@@ -339,9 +335,7 @@ fn back_ends_refuse_what_makes_no_sense() {
 
 #[test]
 fn a_panic_ends_the_run_and_is_passed_on() {
-    let setup = Setup::new(
-        FakeConfig::new(reset_state(), vec![vec![out(0x80, 0), Step::Panic], vec![]]).with_lost_kicks(2),
-    );
+    let setup = Setup::scripts(vec![vec![out(0x80, 0), Step::Panic], vec![]]);
     let result = catch_unwind(AssertUnwindSafe(|| setup.boot(2, &RunConfig::default())));
     assert!(result.is_err(), "{result:?}");
     assert_eq!(setup.vm.running_vcpus(), 0);

@@ -1,19 +1,25 @@
 //! Interruption of `KVM_RUN` with a signal.
-#![expect(unsafe_code, reason = "sends a signal to one particular thread")]
+//!
+//! A kick sets `immediate_exit` of the vCPU's `struct kvm_run` and then sends a signal to the vCPU's thread. A thread inside the
+//! guest leaves because of the signal; a thread that is about to enter leaves because of `immediate_exit`, which KVM reads
+//! after it has noticed no signal. So one kick is sufficient, and none is lost.
+#![expect(
+    unsafe_code,
+    reason = "sends a signal to one particular thread, and sets a byte that the kernel reads"
+)]
 
 use std::{
     cell::Cell,
     io,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    ptr::NonNull,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use hv_core::VcpuKicker;
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler, unblock_signal};
-
-/// Minimum time between two signals to a thread. Real-time signals are queued, so a thread that receives them faster than it
-/// handles them executes nothing else.
-const SIGNAL_INTERVAL: Duration = Duration::from_micros(500);
 
 /// Signal that interrupts vCPU threads: the first real-time signal. A program that uses the harness must not use this signal.
 #[must_use]
@@ -38,18 +44,40 @@ pub fn install_kick_handler() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// [`VcpuKicker`] of one vCPU: interrupts `KVM_RUN` with a signal to the vCPU's thread.
+/// [`VcpuKicker`] of one vCPU: interrupts `KVM_RUN`, or prevents the next one.
+///
+/// Between two returns of [`run`](Self::run), at most one signal is sent: real-time signals are queued, so a thread that
+/// receives them faster than it handles them executes nothing else.
 #[derive(Debug)]
 pub struct SignalKicker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// The thread that is inside `KVM_RUN` or about to enter it.
-    thread: Option<libc::pthread_t>,
+    entered: Option<Entered>,
     /// A kick was requested and not acknowledged yet.
     requested: bool,
-    /// Time of the last signal since `thread` was set.
-    signalled: Option<Instant>,
+}
+
+/// A thread inside [`SignalKicker::run`], and `immediate_exit` of its vCPU.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    thread: libc::pthread_t,
+    immediate_exit: NonNull<u8>,
+    /// The thread was kicked since it entered.
+    is_signalled: bool,
+}
+
+// SAFETY: the pointer is valid, for atomic accesses from any thread, while the value is in `State::entered`: the caller of
+// `SignalKicker::run` guarantees it for the duration of the call, which sets and clears the field.
+unsafe impl Send for Entered {}
+
+impl Entered {
+    fn set_immediate_exit(&self, value: u8) {
+        // SAFETY: see the implementation of `Send`: the pointer is valid for atomic accesses, and a byte is always aligned. No
+        // other code of this process accesses the byte meanwhile except through this method; the kernel reads it in KVM_RUN.
+        unsafe { AtomicU8::from_ptr(self.immediate_exit.as_ptr()) }.store(value, Ordering::SeqCst);
+    }
 }
 
 impl SignalKicker {
@@ -68,21 +96,30 @@ impl SignalKicker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `enter`, which enters `KVM_RUN`. Kicks interrupt the calling thread meanwhile.
+    /// Calls `enter`, which enters `KVM_RUN` of the vCPU with this `immediate_exit`. Kicks interrupt the calling thread
+    /// meanwhile. The byte is zero again when the function returns.
     ///
     /// If a kick is pending, clears it and returns `None` without a call of `enter`.
-    pub fn run<R>(&self, enter: impl FnOnce() -> R) -> Option<R> {
+    ///
+    /// # Safety
+    ///
+    /// `immediate_exit` must be valid for atomic writes during the call, and `enter` must not access the byte except through
+    /// the kernel.
+    pub unsafe fn run<R>(&self, immediate_exit: NonNull<u8>, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
         let mut state = self.lock();
         if std::mem::take(&mut state.requested) {
             return None;
         }
-        // SAFETY: pthread_self has no preconditions.
-        state.thread = Some(unsafe { libc::pthread_self() });
-        state.signalled = None;
+        state.entered = Some(Entered {
+            // SAFETY: pthread_self has no preconditions.
+            thread: unsafe { libc::pthread_self() },
+            immediate_exit,
+            is_signalled: false,
+        });
         drop(state);
         // Unregisters the thread also if `enter` panics.
-        let _entered = Entered(self);
+        let _registration = Registration(self);
         Some(enter())
     }
 
@@ -94,11 +131,13 @@ impl SignalKicker {
 }
 
 /// Registration of a thread as inside `KVM_RUN`, until dropped.
-struct Entered<'a>(&'a SignalKicker);
+struct Registration<'a>(&'a SignalKicker);
 
-impl Drop for Entered<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        self.0.lock().thread = None;
+        if let Some(entered) = self.0.lock().entered.take() {
+            entered.set_immediate_exit(0);
+        }
     }
 }
 
@@ -106,15 +145,14 @@ impl VcpuKicker for SignalKicker {
     fn kick(&self) {
         let mut state = self.lock();
         state.requested = true;
-        let is_recent = |time: Instant| time.elapsed() < SIGNAL_INTERVAL;
-        if let Some(thread) = state.thread
-            && !state.signalled.is_some_and(is_recent)
+        if let Some(entered) = &mut state.entered
+            && !std::mem::replace(&mut entered.is_signalled, true)
         {
-            state.signalled = Some(Instant::now());
-            // SAFETY: `state.thread` is set only while that thread is inside `SignalKicker::run`, which clears it under the
+            entered.set_immediate_exit(1);
+            // SAFETY: `state.entered` is set only while that thread is inside `SignalKicker::run`, which clears it under the
             // lock held here. So the thread is alive and its id is valid. The signal has a handler: a `SignalKicker` exists
             // only after the handler was installed.
-            unsafe { libc::pthread_kill(thread, kick_signal()) };
+            unsafe { libc::pthread_kill(entered.thread, kick_signal()) };
         }
     }
 }
@@ -132,47 +170,145 @@ fn accept_signal() {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicBool, Ordering},
+        mem, ptr,
+        sync::atomic::{AtomicBool, AtomicU64},
         thread,
+        time::Duration,
     };
 
+    use vmm_sys_util::signal::block_signal;
+
     use super::*;
+
+    /// Stands for `struct kvm_run`.
+    fn with_byte<R>(f: impl FnOnce(NonNull<u8>, &AtomicU8) -> R) -> R {
+        let byte = AtomicU8::new(0);
+        f(NonNull::new(byte.as_ptr()).unwrap(), &byte)
+    }
+
+    fn run<R>(kicker: &SignalKicker, enter: impl FnOnce() -> R) -> Option<R> {
+        // SAFETY: the byte lives during the call, and `enter` has no access to it.
+        with_byte(|byte, _| unsafe { kicker.run(byte, enter) })
+    }
+
+    /// How [`guest`] ended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum End {
+        Interrupted,
+        Deadline,
+    }
+
+    /// What `KVM_RUN` does for a guest that loops: it reads `immediate_exit` when signals are blocked, and then waits for a
+    /// signal, which it cannot miss.
+    fn guest(immediate_exit: &AtomicU8) -> End {
+        let deadline = libc::timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        // SAFETY: a set of no signals consists of zeros.
+        let none: libc::sigset_t = unsafe { mem::zeroed() };
+        block_signal(kick_signal()).unwrap();
+        let end = if immediate_exit.load(Ordering::SeqCst) == 0
+            // SAFETY: there are no descriptors; the time and the set live during the call.
+            && unsafe { libc::ppoll(ptr::null_mut(), 0, &raw const deadline, &raw const none) } == 0
+        {
+            End::Deadline
+        } else {
+            End::Interrupted
+        };
+        unblock_signal(kick_signal()).unwrap();
+        end
+    }
 
     #[test]
     fn a_pending_kick_prevents_the_entry() {
         let kicker = SignalKicker::new().unwrap();
         kicker.kick();
-        assert_eq!(kicker.run(|| ()), None);
-        assert_eq!(kicker.run(|| 7), Some(7));
+        assert_eq!(run(&kicker, || ()), None);
+        assert_eq!(run(&kicker, || 7), Some(7));
         kicker.kick();
         kicker.acknowledge();
-        assert_eq!(kicker.run(|| 8), Some(8));
+        assert_eq!(run(&kicker, || 8), Some(8));
     }
 
-    /// A kick ends a system call that only a signal can end, such as `KVM_RUN` of a guest that loops.
+    /// A kick after the registration and before the system call is not lost: the signal is handled too early, but
+    /// `immediate_exit` stays set until the thread is out.
     #[test]
-    fn a_blocked_thread_is_interrupted() {
+    fn a_kick_on_the_verge_of_the_entry_is_seen() {
+        let kicker = SignalKicker::new().unwrap();
+        with_byte(|pointer, byte| {
+            // SAFETY: the byte lives during the call, and `guest` only reads it atomically, as the kernel does.
+            let end = unsafe {
+                kicker.run(pointer, || {
+                    kicker.kick();
+                    guest(byte)
+                })
+            };
+            assert_eq!(end, Some(End::Interrupted));
+            assert_eq!(byte.load(Ordering::SeqCst), 0);
+        });
+    }
+
+    /// One kick for each entry, at any time: every one ends that entry or prevents the next.
+    #[test]
+    fn no_kick_is_lost() {
+        const KICKS: u64 = 20_000;
+        let kicker = SignalKicker::new().unwrap();
+        let (seen, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let vcpu = scope.spawn(|| {
+                with_byte(|pointer, byte| {
+                    while !stopped.load(Ordering::Acquire) {
+                        // SAFETY: as above.
+                        match unsafe { kicker.run(pointer, || guest(byte)) } {
+                            Some(End::Deadline) => return Err("a kick was lost"),
+                            Some(End::Interrupted) => kicker.acknowledge(),
+                            None => {}
+                        }
+                        seen.fetch_add(1, Ordering::AcqRel);
+                    }
+                    Ok(())
+                })
+            });
+            for _ in 0..KICKS {
+                let before = seen.load(Ordering::Acquire);
+                kicker.kick();
+                while seen.load(Ordering::Acquire) == before && !vcpu.is_finished() {
+                    thread::yield_now();
+                }
+            }
+            stopped.store(true, Ordering::Release);
+            kicker.kick();
+            assert_eq!(vcpu.join().unwrap(), Ok(()));
+        });
+        assert!(seen.load(Ordering::Acquire) >= KICKS);
+    }
+
+    /// Kicks without a pause send one signal, so the thread makes progress and leaves.
+    #[test]
+    fn a_storm_of_kicks_sends_one_signal() {
         let kicker = SignalKicker::new().unwrap();
         let inside = AtomicBool::new(false);
         thread::scope(|scope| {
             let blocked = scope.spawn(|| {
-                kicker.run(|| {
-                    inside.store(true, Ordering::Release);
-                    // SAFETY: pause has no preconditions.
-                    let result = unsafe { libc::pause() };
-                    (result, io::Error::last_os_error().raw_os_error())
+                with_byte(|pointer, byte| {
+                    // SAFETY: as above.
+                    unsafe {
+                        kicker.run(pointer, || {
+                            inside.store(true, Ordering::Release);
+                            thread::sleep(Duration::from_millis(20));
+                            guest(byte)
+                        })
+                    }
                 })
             });
             while !inside.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            // Repeated, because a kick can arrive just before the thread blocks. Without a pause, so that signals would queue up
-            // if every kick sent one.
             while !blocked.is_finished() {
                 kicker.kick();
-                thread::yield_now();
             }
-            assert_eq!(blocked.join().unwrap(), Some((-1, Some(libc::EINTR))));
+            assert_eq!(blocked.join().unwrap(), Some(End::Interrupted));
         });
     }
 
@@ -180,9 +316,9 @@ mod tests {
     fn a_panic_unregisters_the_thread() {
         let kicker = SignalKicker::new().unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            kicker.run(|| panic!("on purpose"));
+            run(&kicker, || panic!("on purpose"));
         }));
         assert!(panicked.is_err());
-        assert_eq!(kicker.lock().thread, None);
+        assert!(kicker.lock().entered.is_none());
     }
 }

@@ -4,7 +4,7 @@ mod vcpu;
 mod vm;
 
 use kvm_bindings::KVM_API_VERSION;
-use kvm_ioctls::{Cap, Error, Kvm, VmFd};
+use kvm_ioctls::{Cap, Error, Kvm};
 
 pub use self::{
     vcpu::{RunStatus, VcpuFile},
@@ -38,46 +38,41 @@ pub fn open(needed: &[(Cap, &'static str)]) -> Result<Kvm, HarnessError> {
     Ok(kvm)
 }
 
-/// Creates a virtual machine with `create`, an ioctl `KVM_CREATE_VM`. Repeats it while a signal interrupts it: the kernel does
-/// not restart this ioctl.
+/// Makes a request that creates a virtual machine, a vCPU, a device or a RAM slot. Repeats it while a signal interrupts it
+/// (`EINTR`): the kernel does not restart these ioctls.
 ///
 /// # Errors
 ///
-/// [`HarnessError::Request`].
-pub fn create_vm(create: impl Fn() -> Result<VmFd, Error>) -> Result<VmFd, HarnessError> {
+/// Other errors of `request`.
+pub fn retry_interrupted<T>(mut request: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     loop {
-        match create() {
+        match request() {
             Err(error) if error.errno() == libc::EINTR => {}
-            result => return result.map_err(|error| HarnessError::request("KVM_CREATE_VM", error)),
+            result => return result,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     #[test]
-    fn an_interrupted_creation_is_repeated() {
-        let calls = Cell::new(0);
-        let error = create_vm(|| {
-            calls.set(calls.get() + 1);
-            Err(Error::new(if calls.get() < 3 {
-                libc::EINTR
-            } else {
-                libc::ENOMEM
-            }))
-        })
-        .unwrap_err();
-        assert_eq!(calls.get(), 3);
-        let HarnessError::Request { request, source } = error else {
-            panic!("{error}");
+    fn an_interrupted_request_is_repeated() {
+        let check = |last: Result<u32, libc::c_int>| {
+            let mut calls = 0;
+            let result = retry_interrupted(|| {
+                calls += 1;
+                if calls < 3 {
+                    Err(Error::new(libc::EINTR))
+                } else {
+                    last.map_err(Error::new)
+                }
+            });
+            assert_eq!(calls, 3);
+            assert_eq!(result.map_err(Error::errno), last);
         };
-        assert_eq!(
-            (request, source.raw_os_error()),
-            ("KVM_CREATE_VM", Some(libc::ENOMEM))
-        );
+        check(Ok(7));
+        check(Err(libc::ENOMEM));
     }
 }

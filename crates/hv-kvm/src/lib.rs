@@ -21,5 +21,5 @@ pub use kick::{SignalKicker, install_kick_handler, kick_signal};
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
-pub use kvm::{RunStatus, VcpuFile, VmFile, create_vm, open};
+pub use kvm::{RunStatus, VcpuFile, VmFile, open, retry_interrupted};
 pub use ram::RamConstraints;

@@ -9,7 +9,7 @@ use boot_core::machine::ReservedMemory;
 use boot_core::{GuestRange, MemoryMap};
 
 use crate::chosen::Chosen;
-use crate::device_tree::{DeviceTree, Node};
+use crate::device_tree::{DeviceTree, Node, Property};
 
 /// An existing device tree cannot be used for a boot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -203,7 +203,10 @@ const PREVIOUS_BOOT: [&str; 9] = [
 ///   Properties that an earlier boot left there (EFI tables, crash dump, usable memory) are removed. Others, such as
 ///   `stdout-path`, stay.
 /// - The memory nodes are replaced by one node for each bank of RAM in `memory`. A bank inside the memory of an old node
-///   inherits the other properties of that node, such as `numa-node-id`.
+///   inherits the other properties of that node.
+/// - In a tree with `numa-node-id` in a memory node, banks are split where the memory of an old node begins or ends, so that
+///   each part has the id of its old node. RAM outside all old nodes gets the id of the nearest old node below, or else above:
+///   Linux does without NUMA if a memory node has no id.
 ///
 /// Reservations of the tree are not changed: [`reserved_ranges`] returns them.
 ///
@@ -257,7 +260,8 @@ fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFd
         })
         .collect();
     let mut banks = Vec::new();
-    for bank in memory.ram() {
+    let pieces: Vec<_> = memory.ram().flat_map(|bank| split_by_nodes(bank, &old)).collect();
+    for bank in pieces {
         let mut reg = Vec::new();
         push_number(&mut reg, bank.start(), cells.address)?;
         push_number(&mut reg, bank.len(), cells.size)?;
@@ -271,6 +275,8 @@ fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFd
             node.properties.extend(properties.iter().cloned());
             // A phandle must stay unique: only the first bank inherits it.
             properties.retain(|property| !["phandle", "linux,phandle"].contains(&&*property.name));
+        } else if let Some(id) = nearest_id(bank, &old) {
+            node.properties.push(id.clone());
         }
         banks.push(node);
     }
@@ -278,6 +284,56 @@ fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFd
     let position = first.unwrap_or(root.children.len());
     root.children.splice(position..position, banks);
     Ok(())
+}
+
+/// Ranges and properties of an old memory node.
+type OldNode<'a> = (Vec<GuestRange>, Vec<Property<'a>>);
+
+/// The `numa-node-id` of a node.
+fn numa_node_id<'n, 'a>((_, properties): &'n OldNode<'a>) -> Option<&'n Property<'a>> {
+    properties.iter().find(|property| property.name == "numa-node-id")
+}
+
+/// The parts of `bank` between the boundaries of the ranges of `old`; all of it if no old node has a `numa-node-id`.
+fn split_by_nodes(bank: GuestRange, old: &[OldNode<'_>]) -> Vec<GuestRange> {
+    let mut bounds = alloc::vec![bank.start(), bank.end()];
+    if old.iter().any(|node| numa_node_id(node).is_some()) {
+        let ranges = old.iter().flat_map(|(ranges, _)| ranges);
+        let inside = |bound: &u64| bank.start() < *bound && *bound < bank.end();
+        bounds.extend(
+            ranges
+                .flat_map(|range| [range.start(), range.end()])
+                .filter(inside),
+        );
+        bounds.sort_unstable();
+        bounds.dedup();
+    }
+    bounds
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [start, end] => GuestRange::from_bounds(*start, *end),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The `numa-node-id` of the old node nearest below `bank`, or else above; `bank` overlaps no old node.
+fn nearest_id<'n, 'a>(bank: GuestRange, old: &'n [OldNode<'a>]) -> Option<&'n Property<'a>> {
+    let ids = || {
+        old.iter().flat_map(|node| {
+            let id = numa_node_id(node);
+            node.0.iter().filter_map(move |range| Some((*range, id?)))
+        })
+    };
+    let below = ids()
+        .filter(|(range, _)| range.end() <= bank.start())
+        .max_by_key(|(range, _)| range.end());
+    let above = || {
+        ids()
+            .filter(|(range, _)| range.start() >= bank.end())
+            .min_by_key(|(range, _)| range.start())
+    };
+    below.or_else(above).map(|(_, id)| id)
 }
 
 fn push_number(reg: &mut Vec<u8>, number: u64, cells: usize) -> Result<(), UpdateFdtError> {

@@ -507,9 +507,50 @@ fn banks_inherit_the_properties_of_the_old_nodes() {
         // A phandle must stay unique.
         memory_node(0xa000_0000, 0x1000_0000, &[("numa-node-id", 0)]),
         memory_node(0x1_1000_0000, 0x1000, &[("numa-node-id", 1)]),
-        memory_node(0x2_0000_0000, 0x1000, &[]),
+        // Outside all old nodes: the id of the nearest one below.
+        memory_node(0x2_0000_0000, 0x1000, &[("numa-node-id", 1)]),
     ];
     assert_eq!(blob.root.children[..4], expected);
+}
+
+/// The memory map has one region for adjacent banks of two NUMA nodes, and RAM below, between and above them.
+#[test]
+fn banks_are_split_between_numa_nodes() {
+    let check = |ids: [&[(&'static str, u32)]; 2], expected: &[(u64, u64, &[(&'static str, u32)])]| {
+        let old = vec![
+            memory_node(0x4000_0000, 0x4000_0000, ids[0]),
+            memory_node(0x8000_0000, 0x4000_0000, ids[1]),
+        ];
+        let mut map = MemoryMap::new();
+        map.insert(GuestRange::new(0x1000, 0x1000).unwrap(), RegionKind::Ram)
+            .unwrap();
+        let all = GuestRange::new(0x4000_0000, 0xa000_0000).unwrap();
+        map.insert(all, RegionKind::Ram).unwrap();
+        let mut blob = tree_of(old);
+        update_fdt(&mut blob, &map, &Chosen::default()).unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(start, len, more)| memory_node(*start, *len, more))
+            .collect();
+        assert_eq!(blob.root.children[..expected.len()], expected);
+        assert!(blob.root.child("chosen").is_some());
+        assert_eq!(blob.root.children.len(), expected.len() + 1);
+    };
+    let (five, six) = ([("numa-node-id", 5)], [("numa-node-id", 6)]);
+    check(
+        [&five, &six],
+        &[
+            (0x1000, 0x1000, &five),
+            (0x4000_0000, 0x4000_0000, &five),
+            (0x8000_0000, 0x4000_0000, &six),
+            (0xc000_0000, 0x2000_0000, &six),
+        ],
+    );
+    // Without NUMA, one node for each bank.
+    check(
+        [&[], &[]],
+        &[(0x1000, 0x1000, &[]), (0x4000_0000, 0xa000_0000, &[])],
+    );
 }
 
 #[test]

@@ -37,10 +37,12 @@ pub(super) struct GicDevice {
 
 /// Creates a device.
 pub(super) fn create(fd: &VmFd, kind: kvm_device_type) -> Result<DeviceFd, kvm_ioctls::Error> {
-    fd.create_device(&mut kvm_create_device {
-        type_: kind,
-        fd: 0,
-        flags: 0,
+    hv_kvm::retry_interrupted(|| {
+        fd.create_device(&mut kvm_create_device {
+            type_: kind,
+            fd: 0,
+            flags: 0,
+        })
     })
 }
 

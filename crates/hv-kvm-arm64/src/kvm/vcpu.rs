@@ -41,10 +41,7 @@ pub struct KvmVcpu {
 impl KvmVcpu {
     pub(super) fn create(machine: Arc<Machine>, index: u32) -> Result<Self, KvmError> {
         // KVM derives the affinity from the vCPU id.
-        let fd = machine
-            .file
-            .fd()
-            .create_vcpu(index.into())
+        let fd = hv_kvm::retry_interrupted(|| machine.file.fd().create_vcpu(index.into()))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
         let mut vcpu = Self {
             file: VcpuFile::new(fd)?,

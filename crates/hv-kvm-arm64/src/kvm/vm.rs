@@ -54,14 +54,14 @@ fn address_bits(kvm: &Kvm) -> u32 {
 
 /// Creates a virtual machine with the largest guest physical address space of the host.
 fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
-    let vm = hv_kvm::create_vm(|| {
+    hv_kvm::retry_interrupted(|| {
         if kvm.check_extension(Cap::ArmVmIPASize) {
             kvm.create_vm_with_ipa_size(address_bits(kvm))
         } else {
             kvm.create_vm()
         }
-    })?;
-    Ok(vm)
+    })
+    .map_err(failed_request("KVM_CREATE_VM"))
 }
 
 fn features(kvm: &Kvm) -> VcpuFeatures {

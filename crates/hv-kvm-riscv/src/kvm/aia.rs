@@ -63,7 +63,7 @@ fn create(vm: &VmFd) -> Result<DeviceFd, KvmError> {
         type_: kvm_device_type_KVM_DEV_TYPE_RISCV_AIA,
         ..kvm_create_device::default()
     };
-    vm.create_device(&mut device)
+    hv_kvm::retry_interrupted(|| vm.create_device(&mut device))
         .map_err(failed_request("KVM_CREATE_DEVICE (KVM_DEV_TYPE_RISCV_AIA)"))
 }
 

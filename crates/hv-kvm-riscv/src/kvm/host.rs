@@ -12,7 +12,7 @@ use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::Sbi
 /// Queries a temporary virtual machine.
 pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
     let kvm = machine::open()?;
-    let scratch = hv_kvm::create_vm(|| kvm.create_vm())?;
+    let scratch = hv_kvm::retry_interrupted(|| kvm.create_vm()).map_err(failed_request("KVM_CREATE_VM"))?;
     let aia_ids = aia::probe(&scratch)?.map(|limits| limits.ids);
     let console = SbiConsole::new(Box::new(io::sink()), Arc::new(NullObserver));
     let vm = KvmVm::new(&Layout::vcpus_only(1), console)?;

@@ -141,10 +141,7 @@ impl Machine {
         }
         let mut harts = lock(&self.harts);
         // KVM uses the vCPU id as the hart id.
-        let fd = self
-            .file
-            .fd()
-            .create_vcpu(index.into())
+        let fd = hv_kvm::retry_interrupted(|| self.file.fd().create_vcpu(index.into()))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
         // SAFETY: the descriptor is open: `fd` owns it and lives until the end of this statement.
         let handle = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }

@@ -37,7 +37,7 @@ impl KvmVm {
     pub fn new(layout: &Layout, console: SbiConsole) -> Result<Self, KvmError> {
         let kvm = open()?;
         let vcpus = layout.vcpus;
-        let fd = hv_kvm::create_vm(|| kvm.create_vm())?;
+        let fd = hv_kvm::retry_interrupted(|| kvm.create_vm()).map_err(failed_request("KVM_CREATE_VM"))?;
         let max = u32::try_from(fd.check_extension_int(Cap::MaxVcpus)).unwrap_or(0);
         if vcpus > max {
             return Err(KvmError::HostMismatch {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use boot_core::cpu::x86_64::BOOT_MSRS;
 use boot_core::{Arch, CpuState};
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
-use hv_kvm::{HarnessError, RunStatus, VcpuFile};
+use hv_kvm::{HarnessError, RunStatus, VcpuFile, retry_interrupted};
 use hv_kvm_regs::x86_64;
 use kvm_bindings::kvm_xsave;
 use kvm_ioctls::Cap;
@@ -39,10 +39,8 @@ impl KvmVcpu {
             return Err(HarnessError::NoSuchVcpu { index, count }.into());
         }
         // KVM uses the vCPU id as the initial APIC id.
-        let fd = machine
-            .file
-            .fd()
-            .create_vcpu(machine.topology.apic_id(index).into())
+        let id = machine.topology.apic_id(index).into();
+        let fd = retry_interrupted(|| machine.file.fd().create_vcpu(id))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
         // Read after a vCPU exists: from then on the state components of guests are fixed.
         let xsave_size = machine.file.fd().check_extension_int(Cap::Xsave2);

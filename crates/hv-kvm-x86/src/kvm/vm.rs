@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{RamConstraints, VmFile};
+use hv_kvm::{RamConstraints, VmFile, retry_interrupted};
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
 use kvm_ioctls::Cap;
 
@@ -58,7 +58,7 @@ impl KvmVm {
         // Some kernels list registers that others do not.
         let msrs: BTreeSet<_> = listed.into_iter().chain(Msr::not_in_index_list()).collect();
 
-        let fd = hv_kvm::create_vm(|| kvm.create_vm())?;
+        let fd = retry_interrupted(|| kvm.create_vm()).map_err(failed_request("KVM_CREATE_VM"))?;
         // Both addresses are used on Intel hosts only; both must be set before the first vCPU is created.
         fd.set_identity_map_address(layout::IDENTITY_MAP)
             .map_err(failed_request("KVM_SET_IDENTITY_MAP_ADDR"))?;
@@ -69,14 +69,13 @@ impl KvmVm {
         )]
         fd.set_tss_address(layout::TSS as usize)
             .map_err(failed_request("KVM_SET_TSS_ADDR"))?;
-        fd.create_irq_chip()
-            .map_err(failed_request("KVM_CREATE_IRQCHIP"))?;
+        retry_interrupted(|| fd.create_irq_chip()).map_err(failed_request("KVM_CREATE_IRQCHIP"))?;
         // With this flag, reads of the speaker port return the timer output, which some guests poll.
         let pit = kvm_pit_config {
             flags: KVM_PIT_SPEAKER_DUMMY,
             ..kvm_pit_config::default()
         };
-        fd.create_pit2(pit).map_err(failed_request("KVM_CREATE_PIT2"))?;
+        retry_interrupted(|| fd.create_pit2(pit)).map_err(failed_request("KVM_CREATE_PIT2"))?;
         let irqchip_reset_state = IrqchipState::read(&fd)?;
         Ok(Self(Arc::new(Machine {
             file: VmFile::new(fd, RamConstraints::new(PAGE, u64::BITS, vec![layout::RESERVED])),

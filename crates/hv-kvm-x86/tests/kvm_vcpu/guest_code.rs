@@ -219,6 +219,17 @@ guests! {
         "lidt [rbx]"
         "ud2";
 
+    /// Writes to port 0x500 forever, with 0 to 255 rounds of a loop between two writes.
+    leave_and_spin, "64":
+        "mov edx, 0x500"
+        "xor ebx, ebx"
+        "2: out dx, al"
+        "inc bl"
+        "movzx ecx, bl"
+        "3: sub ecx, 1"
+        "ja 3b"
+        "jmp 2b";
+
     /// Runs forever.
     spin, "64":
         "2: jmp 2b";

@@ -1,6 +1,13 @@
 //! Runs and how they end.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use boot_core::{CpuState, MemoryMap};
 use guest_ram::GuestRam;
@@ -59,6 +66,7 @@ pub(crate) const TESTS: &[Test] = &[
         )
     }),
     ("run::ram_outlives_its_owners", ram_outlives_its_owners),
+    ("run::no_interrupt_is_lost_or_late", no_interrupt_is_lost_or_late),
     ("run::four_vcpus_by_init_and_sipi", four_vcpus),
     ("run::slots_are_checked", slots_are_checked),
     ("run::vcpus_are_checked", vcpus_are_checked),
@@ -253,6 +261,76 @@ fn ram_outlives_its_owners() -> TestResult {
         } => expect("value", &data.to_vec(), &0xcafe_u32.to_le_bytes().to_vec()),
         exit => Err(format!("expected a write to port 0xf4: {exit:?}").into()),
     }
+}
+
+/// Number of interrupts, unless the environment variable `VMBOOT_INTERRUPTS` has another.
+const INTERRUPTS: u64 = 5_000;
+
+/// Interrupts a vCPU that enters and leaves the guest all the time. Each interrupt ends the entry at the time of the request, or
+/// the next one.
+fn no_interrupt_is_lost_or_late() -> TestResult {
+    let interrupts = match std::env::var("VMBOOT_INTERRUPTS") {
+        Ok(number) => number.parse()?,
+        Err(_) => INTERRUPTS,
+    };
+    let memory = guest::memory(guest_code::leave_and_spin())?;
+    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let mut vcpus = hv_core::init_vm(&vm, memory.regions(), 1)?;
+    let [vcpu] = vcpus.as_mut_slice() else {
+        return Err("there is one vCPU".into());
+    };
+    vcpu.set_state(&guest::long_mode().into())?;
+    let kicker = vcpu.kicker();
+    let (entries, seen, stopped) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            while !stopped.load(Ordering::SeqCst) {
+                match vcpu.run() {
+                    Ok(VcpuExit::IoWrite { port: 0x500, .. }) => {}
+                    Ok(VcpuExit::Interrupted) => {
+                        // The number of the entry that was interrupted, from 1 up.
+                        seen.store(entries.load(Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    }
+                    exit => return Err(format!("unexpected exit {exit:?}")),
+                }
+                entries.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        });
+        let (mut latest, mut failure) = (0, None);
+        for number in 0..interrupts {
+            // Different times between the interrupts, so that they meet every point of an entry.
+            for _ in 0..number % 512 {
+                std::hint::spin_loop();
+            }
+            seen.store(0, Ordering::SeqCst);
+            kicker.kick();
+            let completed = entries.load(Ordering::SeqCst);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while seen.load(Ordering::SeqCst) == 0 && Instant::now() < deadline && !running.is_finished() {
+                // On a host with one CPU, the vCPU's thread needs this one's time.
+                thread::yield_now();
+            }
+            match seen.load(Ordering::SeqCst) {
+                0 => failure = Some(format!("interrupt {number} is lost")),
+                entry => latest = latest.max(entry.saturating_sub(completed)),
+            }
+            if failure.is_some() {
+                break;
+            }
+        }
+        stopped.store(true, Ordering::SeqCst);
+        kicker.kick();
+        running.join().map_err(|_| "the vCPU's thread panicked")??;
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        // 1: the entry at the time of the request; 2: the next one.
+        if latest > 2 {
+            return Err(format!("an interrupt came {latest} entries after the request").into());
+        }
+        Ok(())
+    })
 }
 
 fn four_vcpus() -> TestResult {

@@ -1,10 +1,10 @@
 //! vCPU file descriptor: `KVM_RUN`, and the exits that are common to all architectures.
 #![expect(
     unsafe_code,
-    reason = "reads the unions of `struct kvm_run`, and passes a buffer of run-time size to KVM_GET_REG_LIST"
+    reason = "reads the unions of `struct kvm_run`, lets kickers set a byte of it, and passes a buffer of run-time size to KVM_GET_REG_LIST"
 )]
 
-use std::sync::Arc;
+use std::{ptr::NonNull, sync::Arc};
 
 use hv_core::{Fault, SystemEvent, VcpuExit, VcpuKicker};
 use kvm_bindings::{
@@ -82,8 +82,12 @@ impl VcpuFile {
     /// Errors of `KVM_RUN` other than an interruption.
     pub fn run(&mut self) -> Result<RunStatus, Error> {
         let kicker = Arc::clone(&self.kicker);
+        let immediate_exit = NonNull::from(&mut self.fd.get_kvm_run().immediate_exit);
+        // SAFETY: the byte is in the mapping of `struct kvm_run`, which lives as long as `self.fd`. `enter` and the wrapper of
+        // KVM_RUN that it calls read other fields only.
+        let entry = unsafe { kicker.run(immediate_exit, || self.enter()) };
         // A kick was pending, and is acknowledged now.
-        let Some(entry) = kicker.run(|| self.enter()) else {
+        let Some(entry) = entry else {
             return Ok(RunStatus::Interrupted);
         };
         let entry = entry?;

@@ -11,6 +11,7 @@ use guest_ram::RamRegion;
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 
+use super::retry_interrupted;
 use crate::{HarnessError, RamConstraints};
 
 /// File descriptor of a virtual machine, with its RAM slots.
@@ -120,8 +121,8 @@ impl VmFile {
         // removes it only if the ioctl failed; `unmap` and `drop` remove it only after the slot was deleted, and no other
         // code removes entries. After the deletion of a slot no vCPU can access its memory: the kernel waits for those
         // in the guest. No Rust reference to the memory exists: `RamRegion` does not give any.
-        unsafe { self.fd.set_user_memory_region(region) }
-            .map_err(|error| HarnessError::request("KVM_SET_USER_MEMORY_REGION", error))
+        let set = || unsafe { self.fd.set_user_memory_region(region) };
+        retry_interrupted(set).map_err(|error| HarnessError::request("KVM_SET_USER_MEMORY_REGION", error))
     }
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use boot_core::{Arch, Machine};
 use guest_ram::GuestRam;
 use hv_core::{
-    BoardDevices, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy, StopHandle,
+    BoardDevices, BufferedOutput, ExitCounts, Observer, Outcome, RunConfig, SerialInput, ShutdownPolicy,
+    StopHandle,
 };
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
@@ -68,7 +69,11 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let mut ram = GuestRam::new(&boot.machine.memory)?;
     boot.with_sources(|sources| boot.plan.load(sources, &mut ram))?;
     timeline.reached("loaded");
-    let console = Console::new(io::stdout(), args.milestone.clone(), timeline.clone());
+    let console = Console::new(
+        BufferedOutput::new(io::stdout())?,
+        args.milestone.clone(),
+        timeline.clone(),
+    );
     let seen = console.seen();
     let exit_counts = args.count_exits.then(|| Arc::new(ExitCounts::new()));
     let observer: Arc<dyn Observer> = match &exit_counts {
@@ -112,7 +117,7 @@ fn start(
     args: &Args,
     boot: &Boot,
     ram: &GuestRam,
-    console: Console<io::Stdout>,
+    console: Console<BufferedOutput<io::Stdout>>,
     observer: Arc<dyn Observer>,
 ) -> Result<Outcome, Box<dyn Error>> {
     let Boot { plan, machine, .. } = boot;

@@ -1,6 +1,6 @@
-//! Console output of the guest: forwarded at once, and searched for the text of the milestone.
+//! Console output of the guest: forwarded, and searched for the text of the milestone.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,7 +29,7 @@ impl Seen {
     }
 }
 
-impl<W: Write> Console<W> {
+impl<W: ConsoleOutput> Console<W> {
     pub(crate) fn new(out: W, text: Option<String>, timeline: Timeline) -> Self {
         Self {
             out,
@@ -62,11 +62,10 @@ impl<W: Write> Console<W> {
     }
 }
 
-impl<W: Write + Send> ConsoleOutput for Console<W> {
+impl<W: ConsoleOutput> ConsoleOutput for Console<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.search(bytes);
-        self.out.write_all(bytes)?;
-        self.out.flush()
+        self.out.write(bytes)
     }
 }
 

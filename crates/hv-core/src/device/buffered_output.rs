@@ -1,0 +1,237 @@
+//! Console output in larger pieces.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::ConsoleOutput;
+
+/// Console output that is written in lines, instead of byte by byte as a serial port transmits it.
+///
+/// Bytes are written to the output when a line ends, when [`CAPACITY`](Self::CAPACITY) bytes are waiting, and
+/// [`DELAY`](Self::DELAY) after the first byte that waits, so that a prompt without a newline appears, too. The rest is written
+/// when the value is dropped.
+///
+/// An error of the output is returned by the write that causes it, or by the next one.
+pub struct BufferedOutput<W> {
+    shared: Arc<Shared<W>>,
+    /// Writes what waits for longer than the delay.
+    flusher: Option<JoinHandle<()>>,
+}
+
+struct Shared<W> {
+    state: Mutex<State<W>>,
+    changed: Condvar,
+}
+
+struct State<W> {
+    out: W,
+    waiting: Vec<u8>,
+    error: Option<io::Error>,
+    /// The flusher waits until there are bytes.
+    is_idle: bool,
+    is_closed: bool,
+}
+
+impl BufferedOutput<io::Sink> {
+    /// Largest number of bytes that wait.
+    pub const CAPACITY: usize = 4096;
+
+    /// Longest time for which bytes wait.
+    pub const DELAY: Duration = Duration::from_millis(10);
+}
+
+const CAPACITY: usize = BufferedOutput::CAPACITY;
+const DELAY: Duration = BufferedOutput::DELAY;
+
+impl<W: Write + Send + 'static> BufferedOutput<W> {
+    /// Buffers the output to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the start of the thread that writes after the delay.
+    pub fn new(out: W) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                out,
+                waiting: Vec::with_capacity(CAPACITY),
+                error: None,
+                is_idle: false,
+                is_closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let of_flusher = Arc::clone(&shared);
+        let flusher = thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || of_flusher.flush_after_delays())?;
+        Ok(Self {
+            shared,
+            flusher: Some(flusher),
+        })
+    }
+}
+
+impl<W: Write> Shared<W> {
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flush_after_delays(&self) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            if state.waiting.is_empty() {
+                state.is_idle = true;
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.is_idle = false;
+            state = self
+                .changed
+                .wait_timeout_while(state, DELAY, |state| !state.is_closed)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if let Err(error) = state.flush() {
+                state.error = Some(error);
+            }
+        }
+        // Nobody is left to return an error to.
+        let _ = state.flush();
+    }
+}
+
+impl<W: Write> State<W> {
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let result = self.out.write_all(&self.waiting).and_then(|()| self.out.flush());
+        self.waiting.clear();
+        result
+    }
+}
+
+impl<W: Write + Send> ConsoleOutput for BufferedOutput<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        if let Some(error) = state.error.take() {
+            return Err(error);
+        }
+        state.waiting.extend_from_slice(bytes);
+        if bytes.contains(&b'\n') || state.waiting.len() >= CAPACITY {
+            return state.flush();
+        }
+        if std::mem::take(&mut state.is_idle) {
+            self.shared.changed.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl<W> Drop for BufferedOutput<W> {
+    fn drop(&mut self) {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_closed = true;
+        self.shared.changed.notify_one();
+        if let Some(flusher) = self.flusher.take() {
+            // A panic of the output is not propagated: a panic while unwinding would abort the process.
+            let _ = flusher.join();
+        }
+    }
+}
+
+impl<W> fmt::Debug for BufferedOutput<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferedOutput").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Sends each piece that is written.
+    struct Pieces(Sender<String>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn output() -> (BufferedOutput<Pieces>, Receiver<String>) {
+        let (sender, receiver) = channel();
+        (BufferedOutput::new(Pieces(sender)).unwrap(), receiver)
+    }
+
+    fn write(output: &mut BufferedOutput<Pieces>, text: &str) {
+        for byte in text.bytes() {
+            output.write(&[byte]).unwrap();
+        }
+    }
+
+    #[test]
+    fn lines_are_written_at_their_ends_and_in_order() {
+        let (mut output, pieces) = output();
+        write(&mut output, "one\ntwo\nthree");
+        drop(output);
+        let all: Vec<_> = pieces.iter().collect();
+        assert_eq!(all.concat(), "one\ntwo\nthree");
+        assert!(all.len() < "one\ntwo\nthree".len(), "{all:?}");
+    }
+
+    #[test]
+    fn a_prompt_appears_without_a_newline() {
+        let (mut output, pieces) = output();
+        for prompt in ["login: ", "password: "] {
+            write(&mut output, prompt);
+            let mut found = String::new();
+            while found != prompt {
+                found += &pieces.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_written_in_pieces() {
+        let (mut output, pieces) = output();
+        output.write(&[b'x'; CAPACITY]).unwrap();
+        assert_eq!(pieces.try_recv().unwrap().len(), CAPACITY);
+    }
+
+    #[test]
+    fn an_error_after_the_delay_is_returned_by_a_later_write() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut output = BufferedOutput::new(Broken).unwrap();
+        assert!(output.write(b"line\n").is_err());
+        let error = loop {
+            if let Err(error) = output.write(b"x") {
+                break error;
+            }
+            thread::yield_now();
+        };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}
