@@ -454,6 +454,32 @@ mod tests {
     use crate::{AdditionalLoad, Cmdline, EntryAbi, FixedAddress, Machine, RamAllocator, testing};
 
     #[test]
+    fn the_first_cpu_is_the_boot_cpu() {
+        let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
+        let image = testing::image(range, EntryAbi::ELF32);
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        let cmdline = Cmdline::new();
+        let kernel = PlacedKernel::place(&image, &mut RamAllocator::new(&machine.memory)).unwrap();
+        let request = BootRequest::new(&image, &machine, &cmdline);
+        let states = [0x10_1000, 0x10_1800].map(|entry| x86_64::State::protected_mode(entry, 8, 16));
+        let [first, second] = states;
+        let plan = PlanBuilder::new("test", &request, &kernel).cpu(first).cpu(second);
+        let plan = plan.build().unwrap();
+        assert_eq!(plan.boot_cpu().x86_64(), Ok(&first));
+        assert_eq!(plan.cpus(), states.map(CpuState::from));
+    }
+
+    /// VMMs plan on one thread and load on another.
+    #[test]
+    fn plans_and_requests_can_change_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<BootPlan>();
+        check::<BootRequest<'_>>();
+        check::<PlanBuilder>();
+        check::<ValidationError>();
+    }
+
+    #[test]
     fn the_kernel_meets_its_protocols_constraints() {
         let check = |constraints: Constraints, kept: bool| {
             let range = GuestRange::new(0x10_1000, 0x1000).unwrap();
