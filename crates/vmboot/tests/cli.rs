@@ -270,8 +270,11 @@ fn invalid_options_are_rejected_with_the_reason() {
         &["--protocol", "xen-pv"],
         "unknown protocol `xen-pv`; known protocols: multiboot2, multiboot, linux, pvh, fdt-arm64, fdt-riscv64",
     );
-    check(&["--cmdline", "a=\"b"], "quote");
-    check(&["--cmdline", &"x".repeat(5000)], "command line");
+    check(&["--protocol", "linux", "--cmdline", "a=\"b"], "quote");
+    check(
+        &["--protocol", "linux", "--cmdline", &"x".repeat(5000)],
+        "command line",
+    );
     check(&["--memory", "1M"], "at least 0x200000 are needed");
     check(&["--reserve", "0x9f000..0xa1000"], "not inside RAM");
     check(
