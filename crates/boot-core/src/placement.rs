@@ -14,8 +14,10 @@ pub use additional::PlacedAdditional;
 pub(crate) use kernel::KERNEL_LABEL;
 pub use kernel::PlacedKernel;
 
+use crate::request::AdditionalPlace;
 use crate::{
-    BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion, Preference, RegionKind,
+    AdditionalLoad, BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion, Preference,
+    RegionKind,
 };
 
 /// Why something cannot be placed in guest memory.
@@ -264,8 +266,37 @@ impl<'a> RamAllocator<'a> {
             fixed: request.fixed_addresses,
             ..Self::new(&request.machine.memory)
         };
-        additional::reserve_fixed(&mut allocator, request.additional_loads)?;
+        for load in request.additional_loads {
+            if let AdditionalPlace::At(addr) = load.place {
+                allocator.reserve_additional(load, addr)?;
+            }
+        }
         Ok(allocator)
+    }
+
+    /// Takes the range of an additional load at `addr`: in RAM, or in a region of its kind.
+    fn reserve_additional(&mut self, load: &AdditionalLoad<'_>, addr: u64) -> Result<(), PlacementError> {
+        let (label, kind, len) = (load.label, load.kind, load.content.len());
+        let constraints = Constraints::NONE.not_below(addr);
+        let range = GuestRange::new(addr, len).ok_or(PlacementError::NoRoom {
+            label,
+            len,
+            constraints,
+        })?;
+        if range.is_empty() {
+            return Err(PlacementError::InvalidRequest {
+                label,
+                len,
+                constraints,
+            });
+        }
+        if kind == RegionKind::Ram {
+            return self.reserve(label, range);
+        }
+        if !self.map.is_ram(range) && !self.map.is_kind(range, kind) {
+            return Err(PlacementError::WrongRegion { label, range, kind });
+        }
+        self.exclude(label, range)
     }
 
     /// The address that the request fixes for the piece with this label.

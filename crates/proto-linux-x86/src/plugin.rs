@@ -257,7 +257,7 @@ impl BootProtocol for LinuxX86 {
         } = place(
             &mut allocator,
             &selected,
-            [kernel.extent()]
+            &[kernel.extent()]
                 .into_iter()
                 .chain(firmware_ranges(memory, machine.acpi_rsdp)),
             &Lengths {
@@ -351,7 +351,7 @@ struct Pieces {
 fn place(
     allocator: &mut RamAllocator<'_>,
     selected: &SelectedEntry,
-    mapped: impl Iterator<Item = GuestRange> + Clone,
+    mapped: &(impl Iterator<Item = GuestRange> + Clone),
     lengths: &Lengths,
 ) -> Result<Pieces, PlanError> {
     let initrd_windows = selected.initrd_windows();

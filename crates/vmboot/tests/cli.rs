@@ -278,7 +278,7 @@ fn invalid_options_are_rejected_with_the_reason() {
         &["--protocol", "xen-pv"],
         "unknown protocol `xen-pv`; known protocols: pvh, multiboot2, multiboot, linux, fdt-arm64, fdt-riscv64",
     );
-    check(&["--cmdline", "a=\"b"], "quote");
+    check(&["--protocol", "linux", "--cmdline", "a=\"b"], "quote");
     check(
         &["--protocol", "linux", "--cmdline", &"x".repeat(5000)],
         "command line",

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{Obstacle, PlacementError, RamAllocator};
+use super::{PlacementError, RamAllocator};
 use crate::request::AdditionalPlace;
-use crate::{AdditionalLoad, Constraints, GuestRange, MemoryMap, RegionKind};
+use crate::{AdditionalLoad, GuestRange, MemoryMap, RegionKind};
 
 /// The additional loads of a request at their addresses, and the memory map that tells the guest about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,10 @@ impl PlacedAdditional {
         let mut ranges = Vec::new();
         for load in loads {
             let range = match load.place {
-                AdditionalPlace::At(addr) => range_at(load, addr)?,
+                // Checked when the allocator took it.
+                AdditionalPlace::At(addr) => {
+                    GuestRange::new(addr, load.content.len()).unwrap_or(GuestRange::EMPTY)
+                }
                 AdditionalPlace::Within(constraints) => {
                     allocator.allocate(load.label, load.content.len(), &constraints)?
                 }
@@ -55,58 +58,12 @@ impl PlacedAdditional {
     }
 }
 
-/// Takes the ranges of the loads with an address.
-pub(super) fn reserve_fixed(
-    allocator: &mut RamAllocator<'_>,
-    loads: &[AdditionalLoad<'_>],
-) -> Result<(), PlacementError> {
-    for load in loads {
-        if let AdditionalPlace::At(addr) = load.place {
-            let range = range_at(load, addr)?;
-            let (label, kind) = (load.label, load.kind);
-            let is_ram = allocator.map().is_ram(range);
-            if kind == RegionKind::Ram && !is_ram {
-                let obstacle = Obstacle::first(allocator.map(), range);
-                return Err(PlacementError::NotRam {
-                    label,
-                    range,
-                    obstacle,
-                });
-            }
-            if !is_ram && !allocator.map().is_kind(range, kind) {
-                return Err(PlacementError::WrongRegion { label, range, kind });
-            }
-            allocator.exclude(label, range)?;
-        }
-    }
-    Ok(())
-}
-
-/// The range of a load at `addr`.
-fn range_at(load: &AdditionalLoad<'_>, addr: u64) -> Result<GuestRange, PlacementError> {
-    let (label, len) = (load.label, load.content.len());
-    let constraints = Constraints::NONE.not_below(addr);
-    match GuestRange::new(addr, len) {
-        Some(range) if range.is_empty() => Err(PlacementError::InvalidRequest {
-            label,
-            len,
-            constraints,
-        }),
-        Some(range) => Ok(range),
-        None => Err(PlacementError::NoRoom {
-            label,
-            len,
-            constraints,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::{Arch, BootRequest, Cmdline, EntryAbi, Machine, testing};
+    use crate::{Arch, BootRequest, Cmdline, Constraints, EntryAbi, Machine, testing};
 
     fn range(start: u64, len: u64) -> GuestRange {
         GuestRange::new(start, len).unwrap()
