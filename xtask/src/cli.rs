@@ -119,6 +119,9 @@ pub(crate) struct RunArgs {
     /// Fail after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) timeout: u64,
+    /// Print the number of exits by reason and address.
+    #[arg(long)]
+    pub(crate) count_exits: bool,
 }
 
 /// Options of `test`.

@@ -106,6 +106,9 @@ fn arguments(
             .flat_map(|(name, value)| [name.into(), value.into()]),
     );
     arguments.push("--timeline".into());
+    if args.count_exits {
+        arguments.push("--count-exits".into());
+    }
     let initrd = if let Some(initrd) = &args.initrd {
         // The user's initramfs need not print the milestone.
         initrd.clone()

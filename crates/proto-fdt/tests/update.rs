@@ -516,7 +516,10 @@ fn banks_inherit_the_properties_of_the_old_nodes() {
 /// The memory map has one region for adjacent banks of two NUMA nodes, and RAM below, between and above them.
 #[test]
 fn banks_are_split_between_numa_nodes() {
-    let check = |ids: [&[(&'static str, u32)]; 2], expected: &[(u64, u64, &[(&'static str, u32)])]| {
+    type Properties = &'static [(&'static str, u32)];
+    const FIVE: Properties = &[("numa-node-id", 5)];
+    const SIX: Properties = &[("numa-node-id", 6)];
+    let check = |ids: [Properties; 2], expected: &[(u64, u64, Properties)]| {
         let old = vec![
             memory_node(0x4000_0000, 0x4000_0000, ids[0]),
             memory_node(0x8000_0000, 0x4000_0000, ids[1]),
@@ -536,14 +539,13 @@ fn banks_are_split_between_numa_nodes() {
         assert!(blob.root.child("chosen").is_some());
         assert_eq!(blob.root.children.len(), expected.len() + 1);
     };
-    let (five, six) = ([("numa-node-id", 5)], [("numa-node-id", 6)]);
     check(
-        [&five, &six],
+        [FIVE, SIX],
         &[
-            (0x1000, 0x1000, &five),
-            (0x4000_0000, 0x4000_0000, &five),
-            (0x8000_0000, 0x4000_0000, &six),
-            (0xc000_0000, 0x2000_0000, &six),
+            (0x1000, 0x1000, FIVE),
+            (0x4000_0000, 0x4000_0000, FIVE),
+            (0x8000_0000, 0x4000_0000, SIX),
+            (0xc000_0000, 0x2000_0000, SIX),
         ],
     );
     // Without NUMA, one node for each bank.
