@@ -7,11 +7,13 @@ use crate::{Cmdline, KernelImage, Machine};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Module {
     /// Its length in bytes.
     pub len: u64,
     /// Its command line.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::display"))]
     pub cmdline: Cmdline,
 }
 
@@ -36,6 +38,7 @@ impl Module {
 ///
 /// The random seeds are not among them: kernels do not depend on them, so a protocol may ignore them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum RequestPart {
     /// The initrd ([`BootRequest::initrd_len`]).
@@ -66,6 +69,7 @@ impl fmt::Display for RequestPart {
 
 /// The input of [`BootProtocol::plan`](crate::BootProtocol::plan).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BootRequest<'a> {
     /// The kernel.
@@ -73,6 +77,7 @@ pub struct BootRequest<'a> {
     /// The machine.
     pub machine: &'a Machine,
     /// The kernel's command line.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::display"))]
     pub cmdline: &'a Cmdline,
     /// Length of the initrd in bytes, if there is one.
     pub initrd_len: Option<NonZeroU64>,
