@@ -7,6 +7,7 @@ use crate::{GuestRange, MemoryMap, arith};
 
 /// Which of the addresses that meet [`Constraints`] is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Preference {
     /// The lowest allowed address that is free.
@@ -33,6 +34,7 @@ pub enum Preference {
 /// assert!(!low_page.allows_at(0xffff_f000, 0x1001));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Constraints {
     /// Alignment of the start in bytes: a power of two, at least one.

@@ -19,6 +19,7 @@ use crate::{Arch, Constraints, Endian, GuestRange, SourceRange, Warning};
 /// The addresses in a [`KernelImage`] are *link addresses*: those of an image that is not moved. A relocatable image is
 /// moved as a whole, all segments by the same distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Segment {
     /// The bytes of the source that fill the start of [`range`](Self::range); at most as long as the range, or empty.
@@ -49,6 +50,7 @@ impl Segment {
 
 /// Where an image may be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 pub enum Placement {
     /// Only at its link addresses.
     Fixed,
@@ -67,6 +69,7 @@ pub enum Placement {
 /// - some address meets the placement constraints;
 /// - the payload is inside the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct KernelImage {
     format: &'static str,
     arch: Arch,
@@ -80,6 +83,7 @@ pub struct KernelImage {
     payload: Option<Payload>,
     kernel_version: Option<String>,
     efi_stub: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     metadata: MetadataMap,
     warnings: Vec<Warning>,
 }

@@ -36,6 +36,8 @@ mod range;
 #[cfg(feature = "registry")]
 pub mod registry;
 mod request;
+#[cfg(feature = "serde")]
+mod serialize;
 pub mod source;
 #[cfg(test)]
 mod testing;

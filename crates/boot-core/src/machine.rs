@@ -26,6 +26,7 @@ use crate::{Arch, MemoryMap};
 
 /// A machine: architecture, memory, CPUs and the hardware that is described to the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Machine {
     /// The architecture of its CPUs.

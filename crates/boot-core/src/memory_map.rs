@@ -7,6 +7,7 @@ use crate::{GuestRange, arith};
 
 /// Type of a region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum RegionKind {
     /// Ordinary memory.
@@ -59,6 +60,7 @@ impl fmt::Display for RegionKind {
 
 /// A region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MemoryRegion {
     /// Its addresses; not empty in a map.
     pub range: GuestRange,
@@ -82,6 +84,7 @@ pub struct MemoryRegion {
 /// # Ok::<(), boot_core::MemoryMapError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct MemoryMap {
     regions: Vec<MemoryRegion>,
 }

@@ -15,6 +15,7 @@ use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, RegionKind, Sour
 
 /// Identifies one of the files of a boot, from which a plan loads bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum BootFile {
     /// The kernel image.
@@ -41,6 +42,7 @@ impl fmt::Display for BootFile {
 
 /// Content of a load.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum LoadContent {
     /// Bytes of a file, as many as the range of the load.
@@ -58,6 +60,7 @@ pub enum LoadContent {
 
 /// One contiguous write to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Load {
     /// Guest physical range; not empty.
@@ -123,6 +126,7 @@ impl Load {
 ///
 /// Equal requests give equal plans. [`Display`](fmt::Display) draws the guest's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BootPlan {
     protocol: &'static str,
     arch: Arch,

@@ -9,6 +9,7 @@ use crate::arith;
 /// The end is at most `u64::MAX`, so arithmetic on a range cannot wrap, and no range contains the address `u64::MAX`. A
 /// range may be empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GuestRange {
     start: u64,
     end: u64,
@@ -132,6 +133,7 @@ impl fmt::Debug for GuestRange {
 ///
 /// `offset + len` is at most `u64::MAX`. The source may be shorter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SourceRange {
     offset: u64,
     end: u64,

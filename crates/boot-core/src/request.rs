@@ -8,11 +8,13 @@ use crate::{CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, RawCmdl
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Module {
     /// Its length in bytes.
     pub len: u64,
     /// Its command line. Modules have no common rules for it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::display"))]
     pub cmdline: RawCmdline,
 }
 
@@ -39,6 +41,7 @@ impl Module {
 /// protocol, which its crate lists. For the kernel the address is the start of its [extent](KernelImage::extent). The address
 /// must meet the constraints of the protocol, as any other address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FixedAddress<'a> {
     /// The label of the piece.
@@ -72,6 +75,7 @@ impl<'a> FixedAddress<'a> {
 /// # let _ = (rsdp, tables);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AdditionalLoad<'a> {
     /// Its label in the plan and in errors.
@@ -88,6 +92,7 @@ pub struct AdditionalLoad<'a> {
 
 /// Content of an [`AdditionalLoad`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum AdditionalContent<'a> {
     /// These bytes.
@@ -115,6 +120,7 @@ impl AdditionalContent<'_> {
 
 /// Place of an [`AdditionalLoad`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum AdditionalPlace {
     /// At this guest physical address.
@@ -172,6 +178,7 @@ impl<'a> AdditionalLoad<'a> {
 
 /// A part of a [`BootRequest`] that only some protocols can hand over to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum RequestPart {
     /// The initrd ([`BootRequest::initrd_len`]).
@@ -219,6 +226,7 @@ impl fmt::Display for RequestPart {
 
 /// The input of [`BootProtocol::plan`](crate::BootProtocol::plan).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BootRequest<'a> {
     /// The kernel.
@@ -226,6 +234,7 @@ pub struct BootRequest<'a> {
     /// The machine.
     pub machine: &'a Machine,
     /// The kernel's command line: by the rules of Linux, or raw.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serialize::display"))]
     pub cmdline: CmdlineRef<'a>,
     /// Length of the initrd in bytes, if there is one.
     pub initrd_len: Option<NonZeroU64>,

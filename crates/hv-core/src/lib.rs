@@ -8,6 +8,7 @@ mod device;
 mod error;
 mod exit;
 mod exit_counts;
+mod exit_reason;
 pub mod fake;
 mod observer;
 mod outcome;
@@ -24,7 +25,8 @@ pub use device::{
 };
 pub use error::RunError;
 pub use exit::{Access, AccessKind, AddressSpace, BackEndCall, Fault, SystemEvent, VcpuExit};
-pub use exit_counts::{ExitCounts, ExitReason};
+pub use exit_counts::ExitCounts;
+pub use exit_reason::ExitReason;
 pub use observer::{Milestone, NullObserver, Observer, Timeline};
 pub use outcome::{CrashReport, Outcome};
 pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};

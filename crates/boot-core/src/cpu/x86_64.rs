@@ -80,6 +80,7 @@ pub const RFLAGS_CLEAR: u64 = 0x2;
 /// Bits 0 to 3 are the type, bit 4 is `S`, bits 5 and 6 are `DPL`, bit 7 is `P`, bit 12 is `AVL`, bit 13 is `L`,
 /// bit 14 is `D/B` and bit 15 is `G`. Bits 8 to 11 belong to the limit and are zero here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AccessRights(u16);
 
 impl AccessRights {
@@ -168,6 +169,7 @@ impl AccessRights {
 
 /// A segment register: the selector, and the descriptor that the CPU has loaded with it (the hidden part, SDM 3.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SegmentRegister {
     /// Selector.
@@ -226,6 +228,7 @@ impl SegmentRegister {
 
 /// A descriptor table register: GDTR or IDTR (SDM 2.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DescriptorTable {
     /// Linear address of the table.
@@ -257,6 +260,7 @@ impl DescriptorTable {
 /// assert_eq!(state.apic_base, 0xfee0_0d00);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[expect(missing_docs, reason = "registers, named as in the SDM")]
 #[non_exhaustive]
 pub struct State {

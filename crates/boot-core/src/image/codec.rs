@@ -6,6 +6,7 @@ use crate::SourceRange;
 
 /// A compression format of a kernel's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Codec {
     /// Not compressed.
@@ -90,6 +91,7 @@ impl fmt::Display for Codec {
 
 /// A kernel inside an image, usually compressed: for example the vmlinux in a bzImage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Payload {
     /// Its compression; `None` where the magic number is of no known codec.

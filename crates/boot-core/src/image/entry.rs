@@ -7,6 +7,7 @@ use core::fmt;
 /// The set is open: the constants are the ABIs of Linux, PVH and ELF, and other crates define theirs with
 /// [`new`](Self::new). ABIs are equal if their names are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct EntryAbi(&'static str);
 
 impl EntryAbi {
@@ -57,6 +58,7 @@ impl fmt::Debug for EntryAbi {
 
 /// An address at which the boot CPU can start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EntryPoint {
     /// Calling convention of the code there.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 /// All CPUs of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Cpus {
     /// Not specified: the guest discovers its CPUs by other means, on a PC by ACPI.
@@ -31,6 +32,7 @@ impl Cpus {
 
 /// An arm64 CPU (Linux binding `arm/cpus.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Arm64Cpu {
     /// The affinity fields of its `MPIDR_EL1`: Aff0, Aff1 and Aff2 in bits 0 to 23, Aff3 in bits 32 to 39. Other bits
@@ -81,6 +83,7 @@ impl Arm64Cpu {
 
 /// The harts of a riscv64 machine, and their common `time` counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RiscvCpus {
     /// The frequency of the `time` counter in Hz (Devicetree Specification, "`/cpus/cpu*` Node Properties":
@@ -103,6 +106,7 @@ impl RiscvCpus {
 
 /// A riscv64 hart (Linux bindings `riscv/cpus.yaml` and `riscv/extensions.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RiscvHart {
     /// Its hart id.
@@ -169,6 +173,7 @@ impl RiscvHart {
 
 /// The largest translation mode of a hart (`mmu-type` in Linux binding `riscv/cpus.yaml`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum MmuType {
     /// No translation (Bare).
@@ -207,6 +212,7 @@ impl MmuType {
 /// # Ok::<(), boot_core::machine::IsaError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Isa {
     extensions: Vec<Cow<'static, str>>,
 }

@@ -8,6 +8,7 @@ use crate::GuestRange;
 
 /// Register layout of a serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum SerialKind {
     /// An NS16550A (Linux binding `serial/8250.yaml`).
@@ -31,6 +32,7 @@ impl SerialKind {
 
 /// A serial port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Serial {
     /// Register layout.
@@ -67,6 +69,7 @@ impl Serial {
 
 /// A virtio-mmio slot (Linux binding `virtio/mmio.yaml`; Virtio 1.2, "Virtio Over MMIO").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct VirtioMmio {
     /// Its registers, at least 512 bytes.
@@ -85,6 +88,7 @@ impl VirtioMmio {
 
 /// An address space of PCI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum PciSpace {
     /// I/O ports.
@@ -119,6 +123,7 @@ impl PciSpace {
 
 /// A window through which the CPUs reach PCI addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PciWindow {
     /// PCI address space.
@@ -143,6 +148,7 @@ impl PciWindow {
 
 /// A generic PCI host with an ECAM configuration space (Linux binding `pci/host-generic-pci.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PciHost {
     /// Configuration space: 1 MiB for each bus, from bus 0.
@@ -186,6 +192,7 @@ impl PciHost {
 
 /// The instruction that calls PSCI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum PsciMethod {
     /// `hvc`, a call to the hypervisor.
@@ -207,6 +214,7 @@ impl PsciMethod {
 
 /// The lowest PSCI version that is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum PsciVersion {
     /// Version 0.2, the first with standard function ids.
@@ -217,6 +225,7 @@ pub enum PsciVersion {
 
 /// The power state coordination interface (Linux binding `arm/psci.yaml`; Arm DEN0022).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Psci {
     /// The instruction that calls it.
@@ -235,6 +244,7 @@ impl Psci {
 
 /// A write of 32 bits to a register of a [`Syscon`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RegisterWrite {
     /// Offset in bytes from the start of the range.
@@ -254,6 +264,7 @@ impl RegisterWrite {
 /// Registers that turn the machine off or reset it (Linux bindings `power/reset/syscon-poweroff.yaml` and
 /// `syscon-reboot.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Syscon {
     /// The registers.
@@ -296,6 +307,7 @@ impl Syscon {
 
 /// RAM that is described to the guest as reserved (Devicetree Specification, "/reserved-memory").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReservedMemory {
     /// Its purpose, as the name of its node: letters, digits and `,._+-`, at most 31 characters.

@@ -7,6 +7,7 @@ use crate::GuestRange;
 
 /// Trigger type of an interrupt line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Trigger {
     /// Asserted by a transition from low to high.
@@ -28,6 +29,7 @@ impl Trigger {
 
 /// An interrupt line, by its number in the device tree bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Line {
     /// A shared peripheral interrupt of a GIC, 0 to 987. Its INTID is 32 higher.
@@ -64,6 +66,7 @@ impl fmt::Display for Line {
 
 /// An interrupt: a line and how it is triggered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Interrupt {
     /// The line.
@@ -100,6 +103,7 @@ impl Interrupt {
 
 /// The machine's interrupt controller for devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum InterruptController {
     /// None, or not specified here.
@@ -117,6 +121,7 @@ pub enum InterruptController {
 
 /// A GIC, version 2 (Linux binding `interrupt-controller/arm,gic.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GicV2 {
     /// The distributor, 4 KiB.
@@ -151,6 +156,7 @@ impl GicV2 {
 /// A GICv2m frame: message-signalled interrupts for a GICv2 (Linux binding
 /// `interrupt-controller/arm,gic.yaml`, `v2m`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GicV2m {
     /// The frame, 4 KiB.
@@ -175,6 +181,7 @@ impl GicV2m {
 
 /// A GIC, version 3 (Linux binding `interrupt-controller/arm,gic-v3.yaml`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GicV3 {
     /// The distributor, 64 KiB.
@@ -209,6 +216,7 @@ impl GicV3 {
 /// Interrupts of the arm64 generic timer (Linux binding `timer/arm,arch_timer.yaml`). Every CPU has its own timer, so each
 /// is a [`Line::Ppi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Arm64Timer {
     /// Interrupt of the secure physical timer; a guest does not use it.
@@ -252,6 +260,7 @@ impl Arm64Timer {
 ///
 /// The binding has no trigger types, so [`Interrupt::trigger`] is not described to the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Plic {
     /// The registers, up to 64 MiB.
@@ -271,6 +280,7 @@ impl Plic {
 /// An advanced platform-level interrupt controller's supervisor domain (Linux binding
 /// `interrupt-controller/riscv,aplic.yaml`; RISC-V AIA, chapter 4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Aplic {
     /// The domain's registers: at least 16 KiB, and without IMSICs another 32 bytes for each hart.
@@ -307,6 +317,7 @@ impl Aplic {
 ///
 /// All harts are in one group. The files of each hart are contiguous: its supervisor file, then its guest files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Imsic {
     /// The files: `0x1000 << guest_index_bits` bytes for each hart. The start is a multiple of

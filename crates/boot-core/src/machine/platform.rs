@@ -12,6 +12,7 @@ use super::{
 /// Values are not checked here. `proto-fdt` checks them when it creates a device tree: for example, that the interrupt
 /// controller has every interrupt line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Platform {
     /// The machine's human-readable name; empty for none (Devicetree Specification, "Root node": `model`).

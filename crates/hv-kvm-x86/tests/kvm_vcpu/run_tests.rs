@@ -321,7 +321,10 @@ fn no_interrupt_is_lost_or_late() -> TestResult {
         }
         stopped.store(true, Ordering::SeqCst);
         kicker.kick();
-        running.join().map_err(|_| "the vCPU's thread panicked")??;
+        match running.join() {
+            Ok(result) => result?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
         if let Some(failure) = failure {
             return Err(failure.into());
         }
