@@ -2,7 +2,7 @@
 
 use boot_core::{
     AdditionalLoad, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, FixedAddress, GuestRange,
-    RegionKind,
+    PlanError, RegionKind,
 };
 
 use crate::promises;
@@ -79,8 +79,11 @@ fn additional_loads_are_placed(
     for load in placed {
         let loads = [load];
         let request = request.with_additional_loads(&loads);
-        let Ok(plan) = protocol.plan(&request) else {
-            continue;
+        let plan = match protocol.plan(&request) {
+            Ok(plan) => plan,
+            // No room, or more regions than the kernel takes.
+            Err(PlanError::Placement(_) | PlanError::Protocol { .. }) => continue,
+            Err(error) => return Err(format!("{load:?} is refused: {error:?}")),
         };
         let found: Vec<_> = plan
             .loads()

@@ -24,7 +24,7 @@ const XEN: &[u8] = b"Xen";
 /// Number of sections that are examined. Kernels have fewer.
 const MAX_SECTIONS: u64 = 256;
 
-/// Number of notes that are examined in one section or segment.
+/// Number of notes that are examined in all segments, and again in all sections.
 const MAX_NOTES: u32 = 256;
 
 /// Start of the kernel's addresses in 32-bit kernels with the usual split of 3 GiB and 1 GiB.
@@ -84,6 +84,7 @@ pub(crate) fn warn(file: &ElfFile<'_>, mut builder: ImageBuilder) -> Result<Imag
     let source = file.source();
     let mut has_nul = true;
     let mut high = None;
+    let mut notes_left = MAX_NOTES;
     for header in file.program_headers() {
         let header = header?;
         match header.p_type {
@@ -91,7 +92,7 @@ pub(crate) fn warn(file: &ElfFile<'_>, mut builder: ImageBuilder) -> Result<Imag
                 let Some(notes) = SourceRange::new(header.p_offset, header.p_filesz) else {
                     continue;
                 };
-                if let Some((offset, false)) = find_entry_note(&source, notes)? {
+                if let Some((offset, false)) = find_entry_note(&source, notes, &mut notes_left)? {
                     builder = builder.warning(NearMiss::NoteNameWithoutNul { offset });
                     has_nul = false;
                 }
@@ -147,6 +148,7 @@ fn find_note_section(source: &SizedSource<'_>, class: Class) -> Result<Option<(u
     let Some((start, count, size)) = table.filter(|(start, ..)| *start != 0) else {
         return Ok(None);
     };
+    let mut notes_left = MAX_NOTES;
     for index in 0..u64::from(count).min(MAX_SECTIONS) {
         let at = start.saturating_add(index.saturating_mul(arith::to_u64(size)));
         let section = match class {
@@ -165,7 +167,7 @@ fn find_note_section(source: &SizedSource<'_>, class: Class) -> Result<Option<(u
         let Some(notes) = SourceRange::new(offset, size) else {
             continue;
         };
-        if let Some((offset, _)) = find_entry_note(source, notes)? {
+        if let Some((offset, _)) = find_entry_note(source, notes, &mut notes_left)? {
             return Ok(Some((index, offset)));
         }
     }
@@ -173,12 +175,18 @@ fn find_note_section(source: &SizedSource<'_>, class: Class) -> Result<Option<(u
 }
 
 /// File offset of the first PVH entry note, and whether its name has the terminating NUL. Notes are aligned to 4 bytes.
-fn find_entry_note(source: &SizedSource<'_>, notes: SourceRange) -> Result<Option<(u64, bool)>, ReadError> {
+/// Examines at most `notes_left` notes, and subtracts their number.
+fn find_entry_note(
+    source: &SizedSource<'_>,
+    notes: SourceRange,
+    notes_left: &mut u32,
+) -> Result<Option<(u64, bool)>, ReadError> {
     let mut offset = notes.offset();
-    for _ in 0..MAX_NOTES {
-        if offset >= notes.end() {
+    while offset < notes.end() {
+        let Some(left) = notes_left.checked_sub(1) else {
             break;
-        }
+        };
+        *notes_left = left;
         let Some([name_len, desc_len, kind]) = read::<[U32; 3]>(source, offset)? else {
             break;
         };

@@ -28,7 +28,7 @@ pub(crate) struct NoteScan {
     pub(crate) has_linux_note: bool,
     /// Whether the Xen notes name the guest OS "linux".
     pub(crate) is_linux_guest: Option<bool>,
-    /// True if there is a Xen note, even a malformed one.
+    /// True if there is a Xen note that is read here, even a malformed one.
     pub(crate) has_xen_note: bool,
     /// True if there is an `NT_GNU_ABI_TAG`.
     pub(crate) has_gnu_abi_tag: bool,
@@ -85,13 +85,15 @@ impl NoteScan {
         if note.n_type == XEN_ELFNOTE_GUEST_OS {
             if note.has_name(&source, XEN)? {
                 self.has_xen_note = true;
-                self.is_linux_guest = Some(is_linux(file, note)?);
+                let is_linux = is_linux(file, note)?;
+                self.is_linux_guest.get_or_insert(is_linux);
             }
             return Ok(());
         }
-        let is_pvh_note = self.pvh.read_note(file, note)?;
-        self.has_xen_note |= is_pvh_note;
-        Ok(())
+        let result = self.pvh.read_note(file, note);
+        // Only PVH notes can be malformed there.
+        self.has_xen_note |= matches!(result, Ok(true) | Err(ElfError::Note(_)));
+        result.map(|_| ())
     }
 }
 

@@ -71,7 +71,7 @@ pub enum MultibootError {
     },
     /// The header ends inside a tag.
     #[error("the Multiboot2 header ends at byte {end:#x}, inside a tag")]
-    NoEndTag {
+    TagTruncated {
         /// File offset of the end of the header.
         end: u64,
     },

@@ -180,14 +180,23 @@ impl Candidates {
         let Self { elf, mut list } = self;
         let mut builder = ImageBuilder::new(NAME, Arch::X86_64, Endian::Little, source_len);
         if let Some(elf) = &elf {
-            builder = builder.metadata(match (elf.metadata(), list.first()) {
-                (Some(evidence), _) => *evidence,
-                (None, Some(first)) if has_entry(first, MULTIBOOT2) => Evidence::Other(OtherMark::Multiboot2),
-                (None, _) => Evidence::Other(OtherMark::Multiboot),
-            });
+            let evidence = match (elf.metadata::<Evidence>(), list.first()) {
+                (Some(evidence), _) => Some(*evidence),
+                (None, Some(first)) if has_entry(first, MULTIBOOT2) => {
+                    Some(Evidence::Other(OtherMark::Multiboot2))
+                }
+                (None, Some(_)) => Some(Evidence::Other(OtherMark::Multiboot)),
+                (None, None) => None,
+            };
+            if let Some(evidence) = evidence {
+                builder = builder.metadata(evidence);
+            }
             for warning in elf.warnings() {
                 if let Some(warning) = warning.downcast_ref::<fmt_elf::Warning>() {
                     builder = builder.warning(*warning);
+                }
+                if let Some(near_miss) = warning.downcast_ref::<fmt_elf::NearMiss>() {
+                    builder = builder.warning(*near_miss);
                 }
             }
             let is_preferred = elf.entry(EntryAbi::PVH).is_some();

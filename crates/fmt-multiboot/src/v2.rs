@@ -84,7 +84,7 @@ pub(crate) fn read_header(start: &[u8]) -> Result<Option<Found>, MultibootError>
             return Ok(Some(found));
         }
         let Some(tag) = read::<HeaderTag>(header, next) else {
-            return Err(MultibootError::NoEndTag {
+            return Err(MultibootError::TagTruncated {
                 end: offset.saturating_add(len.into()),
             });
         };

@@ -86,6 +86,12 @@ impl AccessOptions {
         }
     }
 
+    /// The same, also with anonymous private mappings if `other` has them.
+    #[cfg(feature = "vm-memory")]
+    pub(crate) const fn anonymous_private_or(self, other: Self) -> Self {
+        self.anonymous_private(self.anonymous_private || other.anonymous_private)
+    }
+
     /// Whether calls about pages are allowed.
     pub(crate) const fn calls_about_pages(self) -> bool {
         matches!(self.system_calls, SystemCalls::Fast)

@@ -9,7 +9,8 @@
 //! of Rust's memory model, which covers the accesses of this program only: the result is a mixture of both writes, byte by
 //! byte, and every value of a byte is valid. No code here reads a byte of guest memory and relies on a second read of the same
 //! value: bytes are only copied out. Threads of this process must not access the bytes of a running call except through
-//! system calls; [`HostRam::new`](crate::HostRam::new) requires it, and vm-memory requires it of its users.
+//! system calls; [`HostRam::new`](crate::HostRam::new) requires it. A `GuestRam` cannot: vm-memory's safe methods may access the same
+//! bytes on another thread. Its own copies are volatile and not atomic, so such accesses are a mixture of bytes there, too.
 #![expect(unsafe_code, reason = "system calls on guest memory take its address")]
 
 use std::io;

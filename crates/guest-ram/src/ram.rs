@@ -63,9 +63,11 @@ impl<M: GuestMemoryBackend> GuestRam<M> {
         Self { memory, options }
     }
 
-    /// Sets how the memory is accessed. Existing clones keep their options.
+    /// Sets how the memory is accessed. Existing clones keep their options. Memory that was
+    /// [anonymous and private](AccessOptions::anonymous_private) stays so.
     #[must_use]
     pub fn with_access(self, options: AccessOptions) -> Self {
+        let options = options.anonymous_private_or(self.options);
         Self { options, ..self }
     }
 

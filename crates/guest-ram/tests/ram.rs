@@ -459,3 +459,12 @@ fn machines_that_cannot_be_mapped() {
     assert!(matches!(error, RamError::Map { .. }), "{error}");
     assert!(error.source().is_some());
 }
+
+#[test]
+fn other_access_options_keep_the_kind_of_the_mappings() {
+    let options = AccessOptions::new().copy_threads(1);
+    let ram = GuestRam::new(&map(&[(0, 0x1000)])).unwrap().with_access(options);
+    assert_eq!(ram.access_options(), options.anonymous_private(true));
+    let foreign = GuestRam::from_memory(Arc::clone(ram.memory())).with_access(options);
+    assert_eq!(foreign.access_options(), options);
+}

@@ -7,7 +7,7 @@ mod rtc;
 mod serial;
 mod syscon;
 
-pub use buffered_output::BufferedOutput;
+pub use buffered_output::{BufferedOutput, OutputFlusher};
 pub use debug_exit::DebugExitDevice;
 pub use i8042::I8042;
 pub use rtc::Rtc;

@@ -20,8 +20,8 @@ pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
 pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
 pub use bus::{Bus, BusError, Device, DeviceAction, DeviceError, IrqError};
 pub use device::{
-    BufferedOutput, ConsoleOutput, DebugExitDevice, I8042, InputError, IrqLine, Rtc, Serial, SerialConfig,
-    SerialInput, SysconDevice,
+    BufferedOutput, ConsoleOutput, DebugExitDevice, I8042, InputError, IrqLine, OutputFlusher, Rtc, Serial,
+    SerialConfig, SerialInput, SysconDevice,
 };
 pub use error::RunError;
 pub use exit::{Access, AccessKind, AddressSpace, BackEndCall, Fault, SystemEvent, VcpuExit};

@@ -31,7 +31,8 @@ pub fn regs(state: &State) -> kvm_regs {
 /// Writes the system registers of a state to `sregs`, for `KVM_SET_SREGS`: segments, descriptor tables, control registers,
 /// `EFER` and the APIC base. `CR8` and the pending interrupts do not change.
 ///
-/// KVM accepts x2APIC mode only if the CPUID table of the vCPU has it.
+/// KVM accepts x2APIC mode only if the CPUID table of the vCPU has it. The entry state of a plan is that of the bootstrap
+/// processor: its APIC base has the bit `BSP`, which other vCPUs must not have.
 pub fn write_sregs(state: &State, sregs: &mut kvm_sregs) {
     sregs.cs = to_segment(&state.cs);
     sregs.ds = to_segment(&state.ds);

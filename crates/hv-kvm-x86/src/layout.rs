@@ -74,7 +74,8 @@ pub(crate) fn rom_gaps(ram: &[GuestRange]) -> Vec<GuestRange> {
 pub struct PcConfig {
     /// Number of threads in each core, a divisor of the number of vCPUs.
     pub threads_per_core: u32,
-    /// Memory at the addresses of option ROMs and BIOS.
+    /// Memory at the addresses of option ROMs and BIOS. A device there needs [`RomArea::Absent`]: reads, and with
+    /// [`RomArea::Writable`] writes, do not reach the bus where memory is.
     pub rom: RomArea,
 }
 

@@ -63,17 +63,17 @@ pub(crate) fn plan(
     let mut allocator = allocator(request, &[], reserved.iter().map(|reserved| reserved.range))?;
     let kernel_constraints = parameters.layout.kernel(machine, abi);
     let max = kernel_constraints.max;
-    let kernel = match parameters
-        .layout
-        .preferred_base(machine, image)
-        .and_then(|base| PlacedKernel::place_at(image, &mut allocator, base, max))
-    {
-        Some(kernel) => kernel,
-        None => PlacedKernel::place_below(image, &mut allocator, max)?,
-    };
+    let kernel = place_kernel(request, parameters.layout, &mut allocator, max)?;
     let entry = kernel
         .entry(image, abi)
         .ok_or(no_entry(name, request, parameters))?;
+    let base = base(image, &kernel);
+    let lowest = if is_bounded(image) { base } else { 0 };
+    let unmappable = || reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
+    let mut allocator = self::allocator(request, kernel.occupied_ranges(), unmappable())?;
+    if let Some(below) = GuestRange::from_bounds(0, lowest) {
+        allocator.exclude_rest("memory below the kernel", below);
+    }
     let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
     let bootargs = bootargs(request.cmdline, cmdline_max)?;
     let boot_cpu = boot_cpu_id(&machine.platform.cpus)
@@ -103,8 +103,6 @@ pub(crate) fn plan(
         });
     }
 
-    let base = base(image, &kernel);
-    let lowest = if is_bounded(image) { base } else { 0 };
     let used: Vec<_> = kernel
         .occupied_ranges()
         .iter()
@@ -114,8 +112,7 @@ pub(crate) fn plan(
     let initrd = match request.initrd_len {
         None => None,
         Some(initrd_len) => {
-            let unmappable = reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
-            let mut allocator = self::allocator(request, &used, unmappable)?;
+            let mut allocator = self::allocator(request, &used, unmappable())?;
             let device_tree = allocator.fixed_address(label::DEVICE_TREE);
             if let Some(range) = device_tree.and_then(|addr| GuestRange::new(addr, len)) {
                 allocator.exclude_rest(label::DEVICE_TREE, range);
@@ -142,6 +139,23 @@ pub(crate) fn plan(
         builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
     }
     Ok(builder.build()?)
+}
+
+/// Places the kernel at the address that it prefers, if possible.
+fn place_kernel(
+    request: &BootRequest<'_>,
+    layout: &dyn Layout,
+    allocator: &mut RamAllocator<'_>,
+    max: u64,
+) -> Result<PlacedKernel, PlacementError> {
+    let image = request.image;
+    match layout
+        .preferred_base(request.machine, image)
+        .and_then(|base| PlacedKernel::place_at(image, allocator, base, max))
+    {
+        Some(kernel) => Ok(kernel),
+        None => PlacedKernel::place_below(image, allocator, max),
+    }
 }
 
 fn no_entry(protocol: &'static str, request: &BootRequest<'_>, parameters: &Parameters) -> PlanError {

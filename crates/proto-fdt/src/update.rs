@@ -53,6 +53,16 @@ pub enum UpdateFdtError {
         /// Whether the reservation must have `no-map`.
         no_map: bool,
     },
+    /// Not supported: a tree with NUMA node ids has too many ranges of memory.
+    #[error(
+        "the memory nodes of the device tree have {found} ranges; at most {max} are supported with numa-node-id"
+    )]
+    TooManyRanges {
+        /// Number of ranges.
+        found: usize,
+        /// Largest number.
+        max: usize,
+    },
     /// The updated tree exceeds 4 GiB, the limit of the format.
     #[error("the updated device tree exceeds 4 GiB")]
     TooLarge,
@@ -232,7 +242,7 @@ const PREVIOUS_BOOT: [&str; 9] = [
 /// # Errors
 ///
 /// [`UpdateFdtError::UnsupportedCells`] if `#address-cells` or `#size-cells` of the root node is missing or neither 1 nor 2,
-/// and [`UpdateFdtError::NumberTooLarge`] if an address or size of RAM does not fit. The tree may then be partly updated.
+/// [`UpdateFdtError::NumberTooLarge`] if an address or size of RAM does not fit, and [`UpdateFdtError::TooManyRanges`]. The tree may then be partly updated.
 pub fn update_fdt(
     tree: &mut DeviceTree<'_>,
     memory: &MemoryMap,
@@ -242,6 +252,9 @@ pub fn update_fdt(
     update_chosen(&mut tree.root, chosen);
     Ok(())
 }
+
+/// Largest number of ranges in the memory nodes of a tree with NUMA node ids: the work is proportional to its square.
+const MAX_NUMA_RANGES: usize = 1024;
 
 fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFdtError> {
     let cells = Cells::of(root, "root node")?;
@@ -259,6 +272,13 @@ fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFd
             (reg.unwrap_or_default(), node.properties)
         })
         .collect();
+    let ranges = old.iter().map(|(ranges, _)| ranges.len()).sum();
+    if ranges > MAX_NUMA_RANGES && old.iter().any(|node| numa_node_id(node).is_some()) {
+        return Err(UpdateFdtError::TooManyRanges {
+            found: ranges,
+            max: MAX_NUMA_RANGES,
+        });
+    }
     let mut banks = Vec::new();
     let pieces: Vec<_> = memory.ram().flat_map(|bank| split_by_nodes(bank, &old)).collect();
     for bank in pieces {

@@ -556,6 +556,29 @@ fn banks_are_split_between_numa_nodes() {
 }
 
 #[test]
+fn many_ranges_of_numa_nodes_are_refused() {
+    let check = |count: usize, id: &[(&'static str, u32)], is_refused: bool| {
+        let mut node = memory_node(0, 1, id);
+        node.properties.retain(|property| property.name != "reg");
+        let ranges = (0..count as u64).flat_map(|i| [(4 * i).to_be_bytes(), 1_u64.to_be_bytes()].concat());
+        node.push_property("reg", ranges.collect::<Vec<u8>>());
+        let mut map = MemoryMap::new();
+        map.insert(GuestRange::new(0, 1 << 30).unwrap(), RegionKind::Ram)
+            .unwrap();
+        let result = update_fdt(&mut tree_of(vec![node]), &map, &Chosen::default());
+        let error = UpdateFdtError::TooManyRanges {
+            found: count,
+            max: 1024,
+        };
+        assert_eq!(result, if is_refused { Err(error) } else { Ok(()) }, "{count}");
+    };
+    let id = &[("numa-node-id", 0)];
+    check(1024, id, false);
+    check(1025, id, true);
+    check(1025, &[], false);
+}
+
+#[test]
 fn properties_of_a_previous_boot_are_removed() {
     let mut chosen = Node::new("chosen");
     for name in [

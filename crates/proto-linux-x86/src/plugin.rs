@@ -27,9 +27,9 @@ pub const PROTOCOL: LinuxX86 = LinuxX86::new();
 
 /// The Linux x86 boot protocol (Linux `Documentation/arch/x86/boot.rst`).
 ///
-/// Requests may have an initrd, an ACPI RSDP and, for kernels of boot protocol 2.09 and later, random bytes for the entropy pool
-/// of at most 4080 bytes. There is no way to hand over a random number for KASLR. `plan` returns [`LinuxX86Error`](crate::LinuxX86Error) as the source of
-/// [`PlanError::Protocol`].
+/// Requests may have an initrd, an ACPI RSDP, additional loads and, for kernels of boot protocol 2.09 and later, at most 4080
+/// random bytes for the entropy pool. There is no way to hand over a random number for KASLR. `plan` returns
+/// [`LinuxX86Error`](crate::LinuxX86Error) as the source of [`PlanError::Protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LinuxX86 {

@@ -37,8 +37,8 @@ const CONSTRAINTS: Constraints = Constraints::below_4g(0x1000).between(0x1000, 1
 /// Constraints of initrd and modules.
 const HIGHEST: Constraints = CONSTRAINTS.highest();
 
-/// Constraints of the start info, with the memory map, command lines and module list in its block: below 1 GiB, because Linux
-/// reads them through early page tables that map no more (`arch/x86/platform/pvh/head.S`).
+/// Constraints of the start info, with the memory map, the module list and its command lines in its block, and of the command
+/// line: below 1 GiB, because Linux reads them through early page tables that map no more (`arch/x86/platform/pvh/head.S`).
 const START_INFO: Constraints = CONSTRAINTS.between(0x1000, 1 << 30);
 
 /// The first page of memory, which is kept free: see [`CONSTRAINTS`]. A relocatable kernel whose note gives no minimum, or 0,

@@ -88,6 +88,7 @@ fn a_kernel_with_an_interpreter_is_accepted_with_a_warning() {
     accepted(kernel_with_notes(&note(4, "Xen", 6, b"FreeBSD\0"), 4));
     // A PVH note, even a damaged one, and the link addresses of a kernel.
     accepted(kernel_with_notes(&note(4, "Xen", 18, &words(&[7])), 4));
+    accepted(kernel_with_notes(&note(4, "Xen", 18, &[0; 16]), 4));
     accepted(mapped_kernel(0xffff_ffff_8100_0000));
     accepted(mapped_kernel(0x100_0000));
     let high = Phdr {

@@ -1,8 +1,9 @@
 //! Warnings about kernels with a small defect.
 
 use fmt_elf::NearMiss;
+use fmt_test::TestSource;
 
-use crate::elf_writer::{EM_386, EM_X86_64, Elf, load, notes};
+use crate::elf_writer::{EM_386, EM_X86_64, Elf, Phdr, load, notes};
 
 /// `value` as a 32-bit number.
 fn low(value: u64) -> u32 {
@@ -167,5 +168,35 @@ fn warnings_name_the_defect_and_the_remedy() {
     check(
         NearMiss::VirtualLoadAddress { start: 0xc010_0000 },
         &["0xc0100000", "`AT`"],
+    );
+}
+
+/// The number of notes that are examined is limited for the whole file, not for each segment.
+#[test]
+fn many_segments_with_the_same_notes_are_read_in_bounded_time() {
+    let text = load(0x10_0000, &[0x90; 0x20], 0x1000);
+    let reads = |segments: usize| {
+        let many = vec![note(b"GNU\0", 5); 128].concat();
+        let mut phdrs = vec![text.clone(), notes(&many, 4)];
+        // They refer to the notes of the first one.
+        phdrs.extend((0..segments).map(|_| Phdr {
+            p_type: 4,
+            ..notes(&[], 4)
+        }));
+        let (mut file, offsets) = Elf::new(EM_X86_64, 0x10_0000, phdrs).write();
+        for index in 0..segments {
+            let header = 64 + 56 * (2 + index);
+            file[header + 8..header + 16].copy_from_slice(&offsets[1].to_le_bytes());
+            file[header + 32..header + 40].copy_from_slice(&(many.len() as u64).to_le_bytes());
+        }
+        let source = TestSource::new(file);
+        fmt_elf::parse(&source).unwrap().unwrap();
+        source.reads()
+    };
+    let (few, many) = (reads(100), reads(1000));
+    // The program headers themselves are read several times.
+    assert!(
+        many < 2 * few,
+        "{few} reads, and {many} of ten times the segments"
     );
 }

@@ -14,13 +14,37 @@ use crate::ConsoleOutput;
 ///
 /// Bytes are written to the output when a line ends, when [`CAPACITY`](Self::CAPACITY) bytes are waiting, and
 /// [`DELAY`](Self::DELAY) after the first byte that waits, so that a prompt without a newline appears, too. The rest is written
-/// when the value is dropped.
+/// when the value is dropped, or by [`OutputFlusher::flush`].
 ///
-/// An error of the output is returned by the write that causes it, or by the next one.
+/// An error of the output is returned by the write that causes it, or else by the next write or flush.
 pub struct BufferedOutput<W> {
     shared: Arc<Shared<W>>,
     /// Writes what waits for longer than the delay.
     flusher: Option<JoinHandle<()>>,
+}
+
+/// Handle of a [`BufferedOutput`] that writes what waits, for the end of a run: the output itself belongs to a device.
+pub struct OutputFlusher<W>(Arc<Shared<W>>);
+
+impl<W: Write> OutputFlusher<W> {
+    /// Writes the waiting bytes to the output.
+    ///
+    /// # Errors
+    ///
+    /// An error of the output, also of an earlier write that no one was told of.
+    pub fn flush(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        match state.error.take() {
+            Some(error) => Err(error),
+            None => state.flush(),
+        }
+    }
+}
+
+impl<W> fmt::Debug for OutputFlusher<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputFlusher").finish_non_exhaustive()
+    }
 }
 
 struct Shared<W> {
@@ -73,6 +97,12 @@ impl<W: Write + Send + 'static> BufferedOutput<W> {
             shared,
             flusher: Some(flusher),
         })
+    }
+
+    /// A handle that writes the waiting bytes.
+    #[must_use]
+    pub fn flusher(&self) -> OutputFlusher<W> {
+        OutputFlusher(Arc::clone(&self.shared))
     }
 }
 
@@ -226,12 +256,25 @@ mod tests {
         }
         let mut output = BufferedOutput::new(Broken).unwrap();
         assert!(output.write(b"line\n").is_err());
-        let error = loop {
-            if let Err(error) = output.write(b"x") {
-                break error;
-            }
-            thread::yield_now();
-        };
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        // Far fewer bytes than the capacity, each long after the delay of the one before.
+        let error = (0..400).find_map(|_| {
+            let result = output.write(b"x");
+            thread::sleep(5 * DELAY);
+            result.err()
+        });
+        assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+        let flusher = output.flusher();
+        output.write(b"x").unwrap();
+        assert_eq!(flusher.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_handle_writes_what_waits() {
+        let (mut output, pieces) = output();
+        let flusher = output.flusher();
+        flusher.flush().unwrap();
+        write(&mut output, "P");
+        flusher.flush().unwrap();
+        assert_eq!(pieces.try_iter().collect::<String>(), "P");
     }
 }

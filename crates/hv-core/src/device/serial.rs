@@ -26,7 +26,7 @@ pub trait IrqLine: Send {
 ///
 /// Implemented for every [`io::Write`] that is [`Send`].
 pub trait ConsoleOutput: Send {
-    /// Writes all of `bytes` and flushes the output.
+    /// Writes all of `bytes` and flushes the output, or keeps the bytes for a bounded time.
     ///
     /// # Errors
     ///

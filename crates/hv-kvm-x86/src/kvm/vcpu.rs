@@ -5,7 +5,7 @@ mod registers;
 
 use std::sync::Arc;
 
-use boot_core::cpu::x86_64::BOOT_MSRS;
+use boot_core::cpu::x86_64::{BOOT_MSRS, apic_base};
 use boot_core::{Arch, CpuState};
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
 use hv_kvm::{HarnessError, RunStatus, VcpuFile, retry_interrupted};
@@ -103,7 +103,10 @@ impl Vcpu for KvmVcpu {
             .fd()
             .get_sregs()
             .map_err(failed_request("KVM_GET_SREGS"))?;
+        // Which vCPU is the bootstrap processor is a property of the machine.
+        let bsp = sregs.apic_base & apic_base::BSP;
         x86_64::write_sregs(state, &mut sregs);
+        sregs.apic_base = sregs.apic_base & !apic_base::BSP | bsp;
         self.file
             .fd()
             .set_sregs(&sregs)

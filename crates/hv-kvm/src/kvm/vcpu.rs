@@ -84,7 +84,8 @@ impl VcpuFile {
         let kicker = Arc::clone(&self.kicker);
         let immediate_exit = NonNull::from(&mut self.fd.get_kvm_run().immediate_exit);
         // SAFETY: the byte is in the mapping of `struct kvm_run`, which lives as long as `self.fd`. `enter` and the wrapper of
-        // KVM_RUN that it calls read other fields only.
+        // KVM_RUN that it calls access other fields only. Both make references to the whole structure; the kernel changes it
+        // behind them in any case, so the compiler cannot assume that the byte keeps its value across the system call.
         let entry = unsafe { kicker.run(immediate_exit, || self.enter()) };
         // A kick was pending, and is acknowledged now.
         let Some(entry) = entry else {

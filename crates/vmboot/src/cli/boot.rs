@@ -29,7 +29,8 @@ pub(crate) struct BootArgs {
     protocol: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
-    /// Kernel command line. It follows the rules of Linux for Linux guests; others get it unchanged.
+    /// Kernel command line. It follows the rules of Linux for the protocol `linux` and for `Image` files; others get it
+    /// unchanged.
     #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
     cmdline: OsString,
     /// Pass the command line to every guest unchanged, also if Linux may misread it.

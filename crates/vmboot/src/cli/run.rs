@@ -49,6 +49,11 @@ pub(crate) struct Args {
 #[error("vmboot cannot run {0} guests, only inspect and plan them")]
 struct NoHarness(Arch);
 
+/// The output of the guest's console cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest's console output cannot be written to standard output")]
+struct ConsoleError(#[source] io::Error);
+
 /// Exit statuses of runs. See the README of the crate.
 mod status {
     pub(super) const CRASH: u8 = 3;
@@ -69,18 +74,19 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let mut ram = GuestRam::new(&boot.machine.memory)?;
     boot.with_sources(|sources| boot.plan.load(sources, &mut ram))?;
     timeline.reached("loaded");
-    let console = Console::new(
-        BufferedOutput::new(io::stdout())?,
-        args.milestone.clone(),
-        timeline.clone(),
-    );
+    let output = BufferedOutput::new(io::stdout())?;
+    let flusher = output.flusher();
+    let console = Console::new(output, args.milestone.clone(), timeline.clone());
     let seen = console.seen();
     let exit_counts = args.count_exits.then(|| Arc::new(ExitCounts::new()));
     let observer: Arc<dyn Observer> = match &exit_counts {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
-    let outcome = start(args, &boot, &ram, console, observer)?;
+    let outcome = start(args, &boot, &ram, console, observer);
+    let flushed = flusher.flush();
+    let outcome = outcome?;
+    flushed.map_err(ConsoleError)?;
     timeline.reached(outcome.to_string());
     if args.timeline {
         eprint!("{timeline}");
