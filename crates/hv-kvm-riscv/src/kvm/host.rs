@@ -6,7 +6,7 @@ use boot_core::machine::{Isa, MmuType};
 use hv_core::{NullObserver, Vm as _};
 use hv_kvm::HarnessError;
 
-use super::{aia, machine, vcpu::KvmVcpu, vm::KvmVm};
+use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
 use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
 
 /// Queries a temporary virtual machine.
