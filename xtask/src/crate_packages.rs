@@ -51,7 +51,8 @@ fn unpack(workspace: &Workspace, crates: &[PublishedCrate], directory: &Path) ->
         let package = workspace.target().join("package");
         let package = package.join(published.directory() + ".crate");
         let mut command = Command::new("tar");
-        command.arg("-xzf").arg(package).arg("-C").arg(directory);
+        // Packages have the same times always; cargo needs new ones to see that a file has changed.
+        command.arg("-xzmf").arg(package).arg("-C").arg(directory);
         process::run_logged(&mut command, &workspace.log("tar")?)?;
     }
     let manifest = directory.join("Cargo.toml");
