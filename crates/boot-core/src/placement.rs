@@ -475,8 +475,12 @@ impl<'a> RamAllocator<'a> {
         Ok(placed.into_iter().flatten().collect())
     }
 
-    /// Allocates in the first window that has room.
-    fn allocate_piece(&mut self, piece: &Piece<'_>) -> Result<PlacedPiece, PlacementError> {
+    /// Allocates one piece, in the first of its windows that has room.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`allocate`](Self::allocate), for the last window.
+    pub fn allocate_piece(&mut self, piece: &Piece<'_>) -> Result<PlacedPiece, PlacementError> {
         let Piece { label, len, windows } = *piece;
         // Without a window, no address is allowed.
         let mut error = PlacementError::NoRoom {

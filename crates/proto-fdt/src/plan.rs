@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::error::Error;
 
+use boot_core::placement::Piece;
 use boot_core::{
     BootFile, BootPlan, BootProtocol, BootRequest, CmdlineRef, Constraints, CpuState, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, Machine, PlacedAdditional, PlacedKernel, Placement, PlacementError,
@@ -366,17 +367,11 @@ fn place(
     len: u64,
     windows: [Option<Constraints>; 2],
 ) -> Result<(GuestRange, Constraints), PlacementError> {
-    let mut failed = None;
-    for constraints in windows.into_iter().flatten().map(Constraints::highest) {
-        match allocator.allocate(label, len, &constraints) {
-            Ok(range) => return Ok((range, constraints)),
-            Err(error) => failed = Some(error),
-        }
-    }
-    // Without a window, no address is allowed.
-    Err(failed.unwrap_or(PlacementError::NoRoom {
+    let windows: Vec<_> = windows.into_iter().flatten().map(Constraints::highest).collect();
+    let placed = allocator.allocate_piece(&Piece {
         label,
         len,
-        constraints: Constraints::NONE.between(0, 0),
-    }))
+        windows: &windows,
+    })?;
+    Ok((placed.range, placed.constraints))
 }
