@@ -125,7 +125,7 @@ static X86_64: ArchRow = ArchRow {
     kernel_file: "vmlinuz-",
     kernel_format: "bzImage",
     has_vmlinux: true,
-    earlier_kernels: &[Suite::Bookworm],
+    earlier_kernels: &[Suite::Bookworm, Suite::Bullseye],
     images: &[
         Image::file("memtest86+", "boot/memtest86+x64.bin", "memtest86+x64.bin"),
         Image::file("ipxe", "usr/lib/ipxe/ipxe.lkrn", "ipxe.lkrn"),

@@ -10,7 +10,8 @@
 //! initrd/ARCH/payload.bin                the /payload.bin in it
 //! kernels/ARCH/debian-13.FORMAT          Debian's current kernel for virtual machines: a bzImage or an Image
 //! kernels/x86_64/debian-13.vmlinux       the ELF inside it
-//! kernels/x86_64/debian-12.bzImage       the one of the release before
+//! kernels/x86_64/debian-12.bzImage       those of the two releases before
+//! kernels/x86_64/debian-11.bzImage
 //! images/ARCH/NAME                       other boot images that Debian packages, as `arch.rs` lists them
 //! ```
 

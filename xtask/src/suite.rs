@@ -7,6 +7,8 @@ pub(crate) enum Suite {
     Trixie,
     /// Debian 12, whose kernel is the previous one.
     Bookworm,
+    /// Debian 11, whose kernel is the one before that.
+    Bullseye,
 }
 
 impl Suite {
@@ -15,6 +17,7 @@ impl Suite {
         match self {
             Self::Trixie => "trixie",
             Self::Bookworm => "bookworm",
+            Self::Bullseye => "bullseye",
         }
     }
 
@@ -23,6 +26,7 @@ impl Suite {
         match self {
             Self::Trixie => "13",
             Self::Bookworm => "12",
+            Self::Bullseye => "11",
         }
     }
 }

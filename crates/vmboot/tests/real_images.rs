@@ -84,7 +84,7 @@ const ARM64: Known = Known {
     has_warnings: false,
 };
 
-const KNOWN: [Known; 10] = [
+const KNOWN: [Known; 11] = [
     Known {
         file: "kernels/aarch64/debian-13.Image",
         ..ARM64
@@ -118,6 +118,12 @@ const KNOWN: [Known; 10] = [
         file: "kernels/x86_64/debian-12.bzImage",
         version: Some("6.1."),
         codec: Some("lz4-legacy"),
+        ..LINUX
+    },
+    Known {
+        file: "kernels/x86_64/debian-11.bzImage",
+        version: Some("5.10."),
+        codec: Some("xz"),
         ..LINUX
     },
     Known {

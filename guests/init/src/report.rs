@@ -18,6 +18,10 @@ pub(crate) struct SystemReport {
     cmdline: io::Result<String>,
     memory_kib: Option<u64>,
     cpus: usize,
+    /// The signatures of the ACPI tables, sorted. Empty without ACPI.
+    acpi_tables: Vec<String>,
+    /// Whether KASLR moved the kernel. `None` if the kernel does not report it.
+    kaslr: Option<bool>,
     /// `None` if there is no such file.
     payload: io::Result<Option<Digest>>,
 }
@@ -34,6 +38,10 @@ impl SystemReport {
                 .ok()
                 .and_then(|text| memory_total(&text)),
             cpus: thread::available_parallelism().map_or(0, usize::from),
+            acpi_tables: acpi_tables(Path::new("/sys/firmware/acpi/tables")),
+            kaslr: fs::read("/sys/kernel/boot_params/data")
+                .ok()
+                .and_then(|boot_params| kaslr(&boot_params)),
             payload: digest_of(&Path::new("/").join(PAYLOAD)),
         }
     }
@@ -52,6 +60,12 @@ impl fmt::Display for SystemReport {
             None => writeln!(f, "memory total: unknown")?,
         }
         writeln!(f, "cpus: {}", self.cpus)?;
+        if !self.acpi_tables.is_empty() {
+            writeln!(f, "acpi tables: {}", self.acpi_tables.join(" "))?;
+        }
+        if let Some(kaslr) = self.kaslr {
+            writeln!(f, "kaslr: {}", if kaslr { "on" } else { "off" })?;
+        }
         match &self.payload {
             Ok(Some(Digest { len, hash })) => writeln!(f, "payload: {PAYLOAD} {len} {hash:#018x}"),
             Ok(None) => writeln!(f, "payload: none"),
@@ -64,6 +78,25 @@ impl fmt::Display for SystemReport {
 fn memory_total(meminfo: &str) -> Option<u64> {
     let rest = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     rest.trim().strip_suffix("kB")?.trim_end().parse().ok()
+}
+
+/// The signatures of the ACPI tables in a directory of sysfs.
+fn acpi_tables(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Bit `KASLR_FLAG` of `loadflags` in `boot_params` (Linux `arch/x86/boot.rst`), which the decompressor of a bzImage sets when
+/// it moves the kernel.
+fn kaslr(boot_params: &[u8]) -> Option<bool> {
+    boot_params.get(0x211).map(|loadflags| loadflags & 1 << 1 != 0)
 }
 
 /// The digest of a file, read in pieces: it may be larger than the free memory.
@@ -97,6 +130,14 @@ fn digest_of(path: &Path) -> io::Result<Option<Digest>> {
 mod tests {
     use super::*;
     use std::io::Write as _;
+    use std::path::PathBuf;
+
+    /// An empty directory of this process.
+    fn new_directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("init-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
 
     #[test]
     fn memory_is_read_from_meminfo() {
@@ -107,9 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn kaslr_is_a_bit_of_the_boot_parameters() {
+        let mut boot_params = vec![0; 0x1000];
+        assert_eq!(kaslr(&boot_params), Some(false));
+        boot_params[0x211] = 0x03;
+        assert_eq!(kaslr(&boot_params), Some(true));
+        boot_params[0x211] = 0x81;
+        assert_eq!(kaslr(&boot_params), Some(false));
+        assert_eq!(kaslr(&[]), None);
+    }
+
+    #[test]
+    fn acpi_tables_are_the_files_of_a_directory() {
+        let directory = new_directory("tables");
+        for name in ["FACP", "APIC"] {
+            File::create(directory.join(name)).unwrap();
+        }
+        fs::create_dir(directory.join("dynamic")).unwrap();
+        assert_eq!(acpi_tables(&directory), ["APIC", "FACP"]);
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(acpi_tables(&directory).is_empty());
+    }
+
+    #[test]
     fn a_file_hashes_like_its_bytes() {
-        let directory = std::env::temp_dir().join(format!("init-view-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
+        let directory = new_directory("payload");
         let path = directory.join("payload");
         let bytes: Vec<u8> = (0..200_000_u32).map(|index| index.to_le_bytes()[1]).collect();
         File::create(&path).unwrap().write_all(&bytes).unwrap();
@@ -127,6 +190,8 @@ mod tests {
             cmdline: Ok("console=ttyS0 quiet\n".to_owned()),
             memory_kib: Some(1024),
             cpus: 2,
+            acpi_tables: Vec::new(),
+            kaslr: None,
             payload: Ok(Some(Digest { len: 3, hash: 0xab })),
         };
         let expected = "userspace reached: Linux 6.12 riscv64\ncmdline: console=ttyS0 quiet\nmemory total: 1024 KiB\n\
@@ -135,8 +200,15 @@ mod tests {
         let report = SystemReport {
             payload: Ok(None),
             memory_kib: None,
+            acpi_tables: vec!["APIC".to_owned(), "FACP".to_owned()],
+            kaslr: Some(true),
             ..report
         };
+        assert!(
+            report
+                .to_string()
+                .contains("cpus: 2\nacpi tables: APIC FACP\nkaslr: on\n")
+        );
         assert!(report.to_string().contains("memory total: unknown\n"));
         assert!(report.to_string().ends_with("payload: none\n"));
     }

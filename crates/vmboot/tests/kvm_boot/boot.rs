@@ -5,10 +5,14 @@ use std::fs::File;
 use std::num::NonZeroU64;
 
 use boot_core::protocol::select;
-use boot_core::{BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, Sources, detect};
+use boot_core::{
+    AdditionalLoad, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, RegionKind,
+    Sources, detect,
+};
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
 
+use super::acpi;
 use super::console::Console;
 use super::machine::{self, Start};
 use super::setup::Setup;
@@ -47,7 +51,15 @@ fn plan(
         .iter()
         .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(line.parse()?)))
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
+    let tables = setup.has_acpi.then(|| acpi::tables(setup.vcpus));
+    let loads = tables.as_ref().map(|tables| {
+        AdditionalLoad::bytes("ACPI tables", tables)
+            .at(acpi::RSDP)
+            .in_region(RegionKind::AcpiReclaimable)
+    });
+    let mut request = BootRequest::new(&image, &machine, &cmdline)
+        .with_modules(&modules)
+        .with_additional_loads(loads.as_slice());
     let initrd_len = setup.initrd.as_ref().map(ByteSource::len).transpose()?;
     request.initrd_len = initrd_len.and_then(NonZeroU64::new);
     if let Some(seeds) = &setup.seeds {

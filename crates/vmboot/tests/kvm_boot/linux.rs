@@ -29,6 +29,8 @@ struct Kernel {
 struct Scenario {
     name: &'static str,
     vcpus: u32,
+    /// Whether the machine has ACPI tables.
+    acpi: bool,
     /// Options of init on the kernel command line.
     options: &'static str,
     answers: &'static [Answer],
@@ -48,6 +50,13 @@ const X86_64: [Kernel; 3] = [
     pc("debian-13-bzimage", "kernels/x86_64/debian-13.bzImage", "linux"),
     pc("debian-13-vmlinux-pvh", "kernels/x86_64/debian-13.vmlinux", "pvh"),
     pc("debian-13-vmlinux", "kernels/x86_64/debian-13.vmlinux", "linux"),
+];
+
+/// Kernels whose decompressors look for the ACPI tables in different ways before they choose an address.
+const X86_64_ACPI: [Kernel; 3] = [
+    X86_64[0],
+    pc("debian-12-bzimage", "kernels/x86_64/debian-12.bzImage", "linux"),
+    pc("debian-11-bzimage", "kernels/x86_64/debian-11.bzImage", "linux"),
 ];
 
 const AARCH64: [Kernel; 1] = [Kernel {
@@ -78,6 +87,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     let plain = Scenario {
         name: "to-userspace",
         vcpus: 1,
+        acpi: false,
         options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
@@ -108,6 +118,16 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     vec![plain, typed, four_cpus, reboot]
 }
 
+/// The machine has two CPUs and ACPI tables, and the kernel chooses its address.
+const ACPI: Scenario = Scenario {
+    name: "acpi-kaslr",
+    vcpus: 2,
+    acpi: true,
+    options: " init.end=reboot",
+    answers: &[],
+    end: Outcome::Reset,
+};
+
 pub(crate) fn cases() -> Vec<Case> {
     let (arch, kernels): (_, &[Kernel]) = match std::env::consts::ARCH {
         "x86_64" => ("x86_64", &X86_64),
@@ -117,6 +137,9 @@ pub(crate) fn cases() -> Vec<Case> {
         _ => return Vec::new(),
     };
     let mut cases = Vec::new();
+    if arch == "x86_64" {
+        cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, ACPI)));
+    }
     for &kernel in kernels {
         let scenarios = scenarios(kernel.board).into_iter();
         cases.extend(scenarios.map(|scenario| case(arch, kernel, scenario)));
@@ -153,6 +176,7 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     );
     let setup = Setup {
         memory: 512 << 20,
+        has_acpi: scenario.acpi,
         vcpus: NonZeroU32::new(scenario.vcpus).ok_or("a machine without CPUs")?,
         initrd: Some(fs::read(path(initrd))?),
         answers: scenario.answers.to_vec(),
@@ -161,12 +185,16 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
     };
     let run = boot(kernel.file, kernel.protocol, &setup, &cmdline)?;
     let Digest { len, hash } = Digest::of(&fs::read(path(payload))?);
-    let expected = [
+    let mut expected = vec![
         "userspace reached: Linux ".to_owned(),
         format!("cmdline: {cmdline}"),
         format!("cpus: {}", scenario.vcpus),
         format!("payload: payload.bin {len} {hash:#018x}"),
     ];
+    if scenario.acpi {
+        expected.push("acpi tables: APIC DSDT FACP\r\n".to_owned());
+        expected.push("kaslr: on\r\n".to_owned());
+    }
     let answered = scenario.answers.iter().map(|(text, _)| (*text).to_owned());
     let missing: Vec<_> = expected
         .into_iter()

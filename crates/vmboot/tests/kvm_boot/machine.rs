@@ -11,6 +11,7 @@ use boot_core::Machine;
 use hv_core::virt;
 use hv_core::{Outcome, SerialInput};
 
+use super::acpi;
 use super::board::Board;
 use super::setup::Setup;
 
@@ -39,7 +40,11 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
         machine.memory.reserve(*range, *kind)?;
     }
     machine.platform.reserved_memory.clone_from(&setup.reserved);
-    machine.acpi_rsdp = setup.acpi_rsdp;
+    machine.acpi_rsdp = if setup.has_acpi {
+        Some(acpi::RSDP)
+    } else {
+        setup.acpi_rsdp
+    };
     Ok(machine)
 }
 

@@ -22,7 +22,10 @@ pub(crate) struct Setup {
     /// Reserved RAM.
     pub(crate) reserved: Vec<ReservedMemory>,
     pub(crate) vcpus: NonZeroU32,
+    /// Address of an ACPI 1.0 root pointer without tables.
     pub(crate) acpi_rsdp: Option<u64>,
+    /// Whether the PC has ACPI tables.
+    pub(crate) has_acpi: bool,
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
     pub(crate) seeds: Option<Seeds>,
@@ -56,6 +59,7 @@ impl Setup {
             reserved: Vec::new(),
             vcpus: NonZeroU32::MIN,
             acpi_rsdp: None,
+            has_acpi: false,
             initrd: None,
             modules: Vec::new(),
             seeds: None,
