@@ -1,5 +1,6 @@
 //! The plugin trait of boot protocols, the choice of a protocol, and the errors of planning.
 
+mod fixed;
 mod support;
 
 use alloc::boxed::Box;
@@ -8,6 +9,7 @@ use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
 
+pub use self::fixed::plan_around_fixed;
 pub use self::support::{Support, SupportLevel};
 use crate::image::EntryAbi;
 use crate::{
