@@ -20,7 +20,7 @@ use crate::error::NAME;
 use crate::label;
 use crate::page_tables::{self, IdentityMap};
 use crate::setup_data::SetupDataList;
-use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
+use crate::zero_page::{BootAddresses, E820, elf_setup_header, zero_page};
 
 /// The Linux x86 boot protocol with [`EntryChoice::Auto`], for lists of protocols.
 pub const PROTOCOL: LinuxX86 = LinuxX86::new();
@@ -129,7 +129,7 @@ impl SelectedEntry {
     fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         let long_mode = matches!(abi, EntryAbi::LINUX_X86_64 | EntryAbi::ELF64);
         let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
-            (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
+            (EntryAbi::ELF64 | EntryAbi::ELF32, _) => elf_setup_header(image, long_mode),
             (_, None) => {
                 return Err(IncompatibleImage::Header(
                     "it has a Linux entry point but no setup header",
@@ -276,7 +276,7 @@ fn plan(
         &Lengths {
             gdt: arith::to_u64(gdt.len()),
             cmdline: arith::to_u64(cmdline.len()),
-            setup_data: nodes.len(),
+            setup_data: nodes.size(),
             initrd: request.initrd_len.map_or(0, NonZeroU64::get),
         },
     )?;
@@ -374,7 +374,7 @@ fn place(
     };
     let zero_page_len = arith::to_u64(size_of::<BootParams>());
     let mut tables_len = if selected.long_mode {
-        IdentityMap::new(mapped.clone())?.len()
+        IdentityMap::new(mapped.clone())?.size()
     } else {
         0
     };
@@ -405,8 +405,8 @@ fn place(
             None => None,
             Some(tables_at) => {
                 let map = IdentityMap::new(mapped.clone().chain(range(label::INITRD)))?;
-                if map.len() > tables_len {
-                    tables_len = map.len();
+                if map.size() > tables_len {
+                    tables_len = map.size();
                     continue;
                 }
                 Some((tables_at, map.build(tables_at.start())))
