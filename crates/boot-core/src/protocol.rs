@@ -122,6 +122,15 @@ pub enum PlanError {
     /// The command line is too long for the protocol or the kernel.
     #[error("the kernel command line cannot be used")]
     Cmdline(#[from] CmdlineError),
+    /// The request makes room for a longer command line than the protocol or the kernel takes
+    /// ([`BootRequest::cmdline_capacity`]).
+    #[error("the request makes room for a command line of {found} bytes, but at most {max} are possible")]
+    CmdlineCapacity {
+        /// The requested length in bytes, without the NUL.
+        found: usize,
+        /// The longest possible one.
+        max: usize,
+    },
     /// The request has a part that the protocol cannot hand over to the kernel.
     #[error("the {protocol} protocol cannot hand over {part}")]
     NotAccepted {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::{CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, RawCmdline, RegionKind, arith};
+use crate::{CmdlineRef, Constraints, KernelImage, Machine, PlanError, RawCmdline, RegionKind, arith};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -365,15 +365,15 @@ impl<'a> BootRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`CmdlineError::TooLong`] where the command line or the capacity is longer than `max` bytes without the NUL, or the
-    /// capacity is longer than 1 MiB.
-    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, CmdlineError> {
+    /// [`PlanError::Cmdline`] for a command line of more than `max` bytes without the NUL, and [`PlanError::CmdlineCapacity`] for
+    /// such a capacity, or one of more than 1 MiB.
+    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, PlanError> {
         const MAX_CAPACITY: usize = 1 << 20;
         let mut bytes = self.cmdline.to_bytes(max)?;
         let max = max.min(MAX_CAPACITY);
         if self.cmdline_capacity > max {
-            let len = self.cmdline_capacity;
-            return Err(CmdlineError::TooLong { len, max });
+            let found = self.cmdline_capacity;
+            return Err(PlanError::CmdlineCapacity { found, max });
         }
         bytes.resize(bytes.len().max(self.cmdline_capacity.saturating_add(1)), 0);
         Ok(bytes)
@@ -385,7 +385,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::{Arch, Cmdline, EntryAbi, GuestRange, MemoryMap, testing};
+    use crate::{Arch, Cmdline, CmdlineError, EntryAbi, GuestRange, MemoryMap, testing};
 
     fn image() -> KernelImage {
         testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF64)
@@ -457,13 +457,26 @@ mod tests {
         assert_eq!(bytes(0, 5).unwrap(), b"quiet\0");
         assert_eq!(bytes(3, 5).unwrap(), b"quiet\0");
         assert_eq!(bytes(8, 8).unwrap(), b"quiet\0\0\0\0");
-        assert_eq!(bytes(0, 4), Err(CmdlineError::TooLong { len: 5, max: 4 }));
-        assert_eq!(bytes(9, 8), Err(CmdlineError::TooLong { len: 9, max: 8 }));
-        let too_long = CmdlineError::TooLong {
-            len: usize::MAX,
-            max: 1 << 20,
+        assert!(matches!(
+            bytes(0, 4),
+            Err(PlanError::Cmdline(CmdlineError::TooLong { len: 5, max: 4 }))
+        ));
+        let check = |found, max, expected: &str| {
+            assert_eq!(bytes(found, max).unwrap_err().to_string(), expected);
         };
-        assert_eq!(bytes(usize::MAX, usize::MAX), Err(too_long));
+        check(
+            9,
+            8,
+            "the request makes room for a command line of 9 bytes, but at most 8 are possible",
+        );
+        check(
+            usize::MAX,
+            usize::MAX,
+            &std::format!(
+                "the request makes room for a command line of {} bytes, but at most 1048576 are possible",
+                usize::MAX
+            ),
+        );
     }
 
     #[test]

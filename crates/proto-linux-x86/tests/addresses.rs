@@ -221,5 +221,11 @@ fn a_plan_can_be_completed_with_its_command_line() {
     assert!(bytes.starts_with(b"console=ttyS0 quiet\0"));
     // cmdline_size of a vmlinux is 2047.
     plan(&short, 2047).unwrap();
-    assert!(matches!(plan(&short, 2048), Err(PlanError::Cmdline(_))));
+    assert!(matches!(
+        plan(&short, 2048),
+        Err(PlanError::CmdlineCapacity {
+            found: 2048,
+            max: 2047
+        })
+    ));
 }
