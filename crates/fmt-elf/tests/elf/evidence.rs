@@ -3,8 +3,8 @@
 use boot_core::EntryAbi;
 use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
 
-use crate::elf_writer::*;
 use crate::{X86_KERNEL, check, kernel, kernel_with_notes, patched, summary};
+use fmt_test::elf::*;
 
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
