@@ -40,8 +40,18 @@ pub(crate) struct Marks {
     loads_elf_header: bool,
     /// True if a `PT_LOAD` has the link address of a kernel.
     has_kernel_address: bool,
-    /// Whether the first dynamic table has `DT_INIT`, and whether it has `DT_FINI`.
-    init_and_fini: Option<(bool, bool)>,
+    /// True if a `PT_LOAD` has different virtual and physical addresses.
+    has_moved_addresses: bool,
+    /// Entries of the first dynamic table.
+    dynamic: Option<DynamicTable>,
+}
+
+/// Whether a dynamic table has these entries.
+#[derive(Clone, Copy, Debug, Default)]
+struct DynamicTable {
+    init: bool,
+    fini: bool,
+    soname: bool,
 }
 
 impl Marks {
@@ -54,6 +64,7 @@ impl Marks {
                     Class::Elf64 => KERNEL_ADDRESSES.1,
                 };
                 self.has_kernel_address |= header.p_vaddr >= lowest && header.p_memsz != 0;
+                self.has_moved_addresses |= header.p_vaddr != header.p_paddr && header.p_memsz != 0;
                 self.loads_elf_header |= header.p_offset == 0 && header.p_filesz != 0;
             }
             raw::PT_INTERP if self.interpreter.is_none() => {
@@ -61,38 +72,40 @@ impl Marks {
                 self.interpreter = Some((header.index, field));
             }
             raw::PT_TLS => self.has_thread_local_storage = true,
-            raw::PT_DYNAMIC if self.init_and_fini.is_none() => {
-                self.init_and_fini = Some(init_and_fini(file, header)?);
-            }
+            raw::PT_DYNAMIC if self.dynamic.is_none() => self.dynamic = Some(dynamic_table(file, header)?),
             _ => {}
         }
         Ok(())
     }
+
+    fn is_shared_object(&self) -> bool {
+        self.dynamic.is_some_and(|table| table.soname)
+    }
 }
 
-/// Whether `DT_INIT` and `DT_FINI` are at the start of a dynamic table (gABI chapter 5, "Dynamic Section"). A table past the
-/// end of the file has neither.
-fn init_and_fini(file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(bool, bool), ElfError> {
+/// The entries at the start of a dynamic table (gABI chapter 5, "Dynamic Section"). A table past the end of the file has none.
+fn dynamic_table(file: &ElfFile<'_>, header: &ProgramHeader) -> Result<DynamicTable, ElfError> {
     let size = DynamicEntry::raw_size(header.class);
     let max = MAX_DYNAMIC_ENTRIES.saturating_mul(arith::to_u64(size));
     let source = file.source();
-    let (mut init, mut fini) = (false, false);
+    let mut table = DynamicTable::default();
     let len = match source.range(header.p_offset, header.p_filesz.min(max)) {
         Ok(range) => usize::try_from(range.len()).unwrap_or_default(),
         Err(_) => 0,
     };
     if len == 0 {
-        return Ok((init, fini));
+        return Ok(table);
     }
     for bytes in source.read_vec(header.p_offset, len)?.chunks_exact(size) {
         match DynamicEntry::decode(bytes, file.encoding()).map(|entry| entry.d_tag) {
             None | Some(raw::DT_NULL) => break,
-            Some(raw::DT_INIT) => init = true,
-            Some(raw::DT_FINI) => fini = true,
+            Some(raw::DT_INIT) => table.init = true,
+            Some(raw::DT_FINI) => table.fini = true,
+            Some(raw::DT_SONAME) => table.soname = true,
             Some(_) => {}
         }
     }
-    Ok((init, fini))
+    Ok(table)
 }
 
 /// All that the evidence depends on.
@@ -135,7 +148,7 @@ impl Findings<'_> {
 
     /// Evidence of a kernel or of firmware. Notes that name the operating system come first.
     fn kernel_evidence(&self, file: &ElfFile<'_>) -> Result<Option<Evidence>, ElfError> {
-        if self.notes.has_linux_note {
+        if self.notes.has_linux_note && !self.is_in_user_space() {
             return Ok(Some(Evidence::Linux(LinuxMark::Note)));
         }
         match self.notes.is_linux_guest {
@@ -148,6 +161,9 @@ impl Findings<'_> {
             if let Some(mark) = multiboot_header(&file.source())? {
                 return Ok(Some(Evidence::Other(mark)));
             }
+        }
+        if let Some(os) = self.notes.other_os {
+            return Ok(Some(Evidence::Other(OtherMark::OsNote(os))));
         }
         if OTHER_OS_ABIS.contains(&file.os_abi()) {
             return Ok(Some(Evidence::Other(OtherMark::OsAbi(file.os_abi()))));
@@ -164,11 +180,22 @@ impl Findings<'_> {
         Ok(is_mapped.then_some(Evidence::Linux(LinuxMark::KernelMapping)))
     }
 
+    /// True for a file with the marks of a user program and without the addresses of a kernel. User Mode Linux and vDSO images have
+    /// notes of Linux, too. A kernel for a machine without an MMU has equal virtual and physical addresses, but none of the marks.
+    fn is_in_user_space(&self) -> bool {
+        let marks = self.marks;
+        !marks.has_kernel_address
+            && !marks.has_moved_addresses
+            && (marks.interpreter.is_some() || self.notes.has_gnu_abi_tag || marks.is_shared_object())
+    }
+
     fn user_program(&self) -> Option<OtherMark> {
         let marks = self.marks;
         if self.notes.has_gnu_abi_tag {
             Some(OtherMark::GnuAbiTag)
-        } else if marks.init_and_fini == Some((true, true)) {
+        } else if marks.is_shared_object() {
+            Some(OtherMark::SharedObject)
+        } else if marks.dynamic.is_some_and(|table| table.init && table.fini) {
             Some(OtherMark::InitAndFini)
         } else if marks.has_thread_local_storage && marks.loads_elf_header {
             Some(OtherMark::ThreadLocalStorage)
