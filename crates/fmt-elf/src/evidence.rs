@@ -38,12 +38,40 @@ pub(crate) struct Marks {
     has_thread_local_storage: bool,
     /// True if a `PT_LOAD` has the ELF header, as linkers do by default.
     loads_elf_header: bool,
-    /// True if a `PT_LOAD` has the link address of a kernel.
-    has_kernel_address: bool,
-    /// True if a `PT_LOAD` has different virtual and physical addresses.
-    has_moved_addresses: bool,
+    /// The highest kind of addresses of all `PT_LOAD`s.
+    addresses: Addresses,
     /// Entries of the first dynamic table.
     dynamic: Option<DynamicTable>,
+}
+
+/// Kind of the virtual addresses of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Addresses {
+    /// Equal to the physical ones, as in user programs.
+    #[default]
+    Equal,
+    /// Different from the physical ones.
+    Mapped,
+    /// Those that only kernels have.
+    Kernel,
+}
+
+impl Addresses {
+    fn of(header: &ProgramHeader) -> Self {
+        let lowest = match header.class {
+            Class::Elf32 => KERNEL_ADDRESSES.0,
+            Class::Elf64 => KERNEL_ADDRESSES.1,
+        };
+        if header.p_memsz == 0 {
+            Self::Equal
+        } else if header.p_vaddr >= lowest {
+            Self::Kernel
+        } else if header.p_vaddr != header.p_paddr {
+            Self::Mapped
+        } else {
+            Self::Equal
+        }
+    }
 }
 
 /// Whether a dynamic table has these entries.
@@ -59,12 +87,7 @@ impl Marks {
     pub(crate) fn add(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
         match header.p_type {
             raw::PT_LOAD => {
-                let lowest = match header.class {
-                    Class::Elf32 => KERNEL_ADDRESSES.0,
-                    Class::Elf64 => KERNEL_ADDRESSES.1,
-                };
-                self.has_kernel_address |= header.p_vaddr >= lowest && header.p_memsz != 0;
-                self.has_moved_addresses |= header.p_vaddr != header.p_paddr && header.p_memsz != 0;
+                self.addresses = self.addresses.max(Addresses::of(header));
                 self.loads_elf_header |= header.p_offset == 0 && header.p_filesz != 0;
             }
             raw::PT_INTERP if self.interpreter.is_none() => {
@@ -128,7 +151,7 @@ impl Findings<'_> {
         warnings: &mut Warnings,
     ) -> Result<Option<Evidence>, ElfError> {
         let evidence = self.kernel_evidence(file)?;
-        let is_kernel = self.marks.has_kernel_address
+        let is_kernel = self.marks.addresses == Addresses::Kernel
             || self.notes.has_xen_note
             || matches!(
                 evidence,
@@ -184,8 +207,7 @@ impl Findings<'_> {
     /// notes of Linux, too. A kernel for a machine without an MMU has equal virtual and physical addresses, but none of the marks.
     fn is_in_user_space(&self) -> bool {
         let marks = self.marks;
-        !marks.has_kernel_address
-            && !marks.has_moved_addresses
+        marks.addresses == Addresses::Equal
             && (marks.interpreter.is_some() || self.notes.has_gnu_abi_tag || marks.is_shared_object())
     }
 
