@@ -141,8 +141,33 @@ impl Planner<'_> {
             (1, true) => Vec::new(),
             (len, _) => vec![b'x'; len],
         };
-        let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
-        let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
+        let mut used = of_kernel;
+        let labels = request.additional_loads.iter().map(|load| load.label);
+        used.extend(labels.zip(additional.ranges().iter().copied()));
+        let fixed_tree = ram.fixed_address(label::DEVICE_TREE);
+        let place_initrd = |tree_len| {
+            let Some(initrd_len) = request.initrd_len else {
+                return Ok(None);
+            };
+            let mut allocator = self::allocator(ram, &used, unmappable());
+            if let Some(range) = fixed_tree.and_then(|addr| GuestRange::new(addr, tree_len)) {
+                allocator.keep(label::DEVICE_TREE, range);
+            }
+            let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
+            place(&mut allocator, label::INITRD, initrd_len.get(), windows).map(Some)
+        };
+        let range_of = |initrd: Option<(GuestRange, Constraints)>| initrd.map(|(range, _)| range);
+        // The initrd keeps clear of a tree at a fixed address, so the length of the tree must be known first.
+        let (tree, len, initrd) = if fixed_tree.is_none() && longest.len() == bootargs.len() {
+            let initrd = place_initrd(0)?;
+            let tree = contents.build(&bootargs, range_of(initrd))?;
+            let len = arith::to_u64(tree.len());
+            (Some(tree), len, initrd)
+        } else {
+            let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
+            let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
+            (None, len, place_initrd(len)?)
+        };
         if len > MAX_FDT_SIZE {
             return Err(PlanError::TooLarge {
                 protocol: name,
@@ -151,27 +176,13 @@ impl Planner<'_> {
                 max: MAX_FDT_SIZE,
             });
         }
-
-        let mut used = of_kernel;
-        let labels = request.additional_loads.iter().map(|load| load.label);
-        used.extend(labels.zip(additional.ranges().iter().copied()));
-        let initrd = match request.initrd_len {
-            None => None,
-            Some(initrd_len) => {
-                let mut allocator = self::allocator(ram, &used, unmappable());
-                let device_tree = allocator.fixed_address(label::DEVICE_TREE);
-                if let Some(range) = device_tree.and_then(|addr| GuestRange::new(addr, len)) {
-                    allocator.keep(label::DEVICE_TREE, range);
-                }
-                let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
-                Some(place(&mut allocator, label::INITRD, initrd_len.get(), windows)?)
-            }
-        };
-        let initrd_range = initrd.map(|(range, _)| range);
         let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
-        used.extend(initrd_range.map(|range| (label::INITRD, range)));
+        used.extend(range_of(initrd).map(|range| (label::INITRD, range)));
         let (dtb_range, dtb_constraints) = place_device_tree(request, ram, len, windows, &used, reserved)?;
-        let dtb = contents.build(&bootargs, initrd_range)?;
+        let dtb = match tree {
+            Some(tree) => tree,
+            None => contents.build(&bootargs, range_of(initrd))?,
+        };
 
         let mut builder = PlanBuilder::new(name, request, &kernel)
             .kernel_constraints(kernel_constraints)
