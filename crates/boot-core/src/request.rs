@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::{CmdlineRef, Constraints, KernelImage, Machine, PlanError, RawCmdline, RegionKind, arith};
+use crate::{CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, RawCmdline, RegionKind, arith};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -224,6 +224,29 @@ impl fmt::Display for RequestPart {
     }
 }
 
+/// The request makes room for a longer command line than the protocol or the kernel takes ([`BootRequest::cmdline_capacity`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request makes room for a command line of {found} bytes, but at most {max} are possible")]
+#[non_exhaustive]
+pub struct CmdlineCapacityError {
+    /// The requested length in bytes, without the NUL.
+    pub found: usize,
+    /// The longest possible one.
+    pub max: usize,
+}
+
+/// Why a request has no [command line in bytes](BootRequest::cmdline_bytes).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestCmdlineError {
+    /// The command line is too long.
+    #[error(transparent)]
+    Cmdline(#[from] CmdlineError),
+    /// The room for a longer one is too large.
+    #[error(transparent)]
+    Capacity(#[from] CmdlineCapacityError),
+}
+
 /// The input of [`BootProtocol::plan`](crate::BootProtocol::plan).
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -365,15 +388,15 @@ impl<'a> BootRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`PlanError::Cmdline`] for a command line of more than `max` bytes without the NUL, and [`PlanError::CmdlineCapacity`] for
-    /// such a capacity, or one of more than 1 MiB.
-    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, PlanError> {
+    /// [`RequestCmdlineError::Cmdline`] for a command line of more than `max` bytes without the NUL, and
+    /// [`RequestCmdlineError::Capacity`] for such a capacity, or one of more than 1 MiB.
+    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, RequestCmdlineError> {
         const MAX_CAPACITY: usize = 1 << 20;
         let mut bytes = self.cmdline.to_bytes(max)?;
         let max = max.min(MAX_CAPACITY);
         if self.cmdline_capacity > max {
             let found = self.cmdline_capacity;
-            return Err(PlanError::CmdlineCapacity { found, max });
+            return Err(CmdlineCapacityError { found, max }.into());
         }
         bytes.resize(bytes.len().max(self.cmdline_capacity.saturating_add(1)), 0);
         Ok(bytes)
@@ -385,7 +408,7 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::{Arch, Cmdline, CmdlineError, EntryAbi, GuestRange, MemoryMap, testing};
+    use crate::{Arch, Cmdline, EntryAbi, GuestRange, MemoryMap, testing};
 
     fn image() -> KernelImage {
         testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF64)
@@ -459,7 +482,10 @@ mod tests {
         assert_eq!(bytes(8, 8).unwrap(), b"quiet\0\0\0\0");
         assert!(matches!(
             bytes(0, 4),
-            Err(PlanError::Cmdline(CmdlineError::TooLong { len: 5, max: 4 }))
+            Err(RequestCmdlineError::Cmdline(CmdlineError::TooLong {
+                len: 5,
+                max: 4
+            }))
         ));
         let check = |found, max, expected: &str| {
             assert_eq!(bytes(found, max).unwrap_err().to_string(), expected);

@@ -222,6 +222,19 @@ mod tests {
         }
     }
 
+    /// Fails.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn output() -> (BufferedOutput<Pieces>, Receiver<String>) {
         let (sender, receiver) = channel();
         (BufferedOutput::new(Pieces(sender)).unwrap(), receiver)
@@ -264,15 +277,6 @@ mod tests {
 
     #[test]
     fn an_error_after_the_delay_is_returned_by_a_later_write() {
-        struct Broken;
-        impl Write for Broken {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut output = BufferedOutput::new(Broken).unwrap();
         assert!(output.write(b"line\n").is_err());
         // Far fewer bytes than the capacity, each long after the delay of the one before.
@@ -289,15 +293,6 @@ mod tests {
 
     #[test]
     fn an_error_after_the_delay_is_reported_without_a_further_write() {
-        struct Broken;
-        impl Write for Broken {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let (sender, receiver) = channel();
         let output = BufferedOutput::new(Broken).unwrap();
         let flusher = output.flusher();
