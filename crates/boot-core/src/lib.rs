@@ -64,7 +64,8 @@ pub use priority::Priority;
 pub use protocol::{BootProtocol, IncompatibleImage, PlanError, SelectError, Support, SupportLevel};
 pub use range::{GuestRange, SourceRange};
 pub use request::{
-    AdditionalContent, AdditionalLoad, AdditionalPlace, BootRequest, FixedAddress, Module, RequestPart,
+    AdditionalContent, AdditionalLoad, AdditionalPlace, BootRequest, CmdlineCapacityError, FixedAddress,
+    Module, RequestCmdlineError, RequestPart,
 };
 pub use source::{BackingStore, ByteSource, ReadError, ReadErrorKind, SizedSource};
 pub use warning::{Warning, WarningDetail};

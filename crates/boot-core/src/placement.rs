@@ -4,197 +4,21 @@
 //! do not overlap.
 
 mod additional;
+mod error;
 mod kernel;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::fmt;
 
 pub use additional::PlacedAdditional;
+pub use error::{Obstacle, PlacementError};
 pub(crate) use kernel::KERNEL_LABEL;
 pub use kernel::PlacedKernel;
 
 use crate::request::AdditionalPlace;
 use crate::{
-    AdditionalLoad, BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion, Preference,
-    RegionKind,
+    AdditionalLoad, BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, Preference, RegionKind,
 };
-
-/// Why something cannot be placed in guest memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PlacementError {
-    /// Not all of a fixed range is RAM.
-    NotRam {
-        /// Label of what is placed.
-        label: &'static str,
-        /// The fixed range.
-        range: GuestRange,
-        /// The first part that is not RAM.
-        obstacle: Obstacle,
-    },
-    /// A fixed range overlaps one that is taken.
-    Taken {
-        /// Label of what is placed.
-        label: &'static str,
-        /// The fixed range.
-        range: GuestRange,
-        /// Label of the taken range.
-        by: &'static str,
-        /// The taken range.
-        at: GuestRange,
-    },
-    /// A fixed range ends above the limit of its protocol.
-    TooHigh {
-        /// Label of what is placed.
-        label: &'static str,
-        /// The fixed range.
-        range: GuestRange,
-        /// The limit: exclusive.
-        max: u64,
-    },
-    /// A range that the request fixes does not meet the constraints of its protocol.
-    NotAllowed {
-        /// Label of what is placed.
-        label: &'static str,
-        /// The fixed range.
-        range: GuestRange,
-        /// The constraints.
-        constraints: Constraints,
-    },
-    /// The request fixes the address of an image that cannot be moved.
-    NotRelocatable {
-        /// Label of what is placed.
-        label: &'static str,
-        /// The fixed address.
-        addr: u64,
-        /// The only address where it runs.
-        link: u64,
-    },
-    /// An additional load is in a region of another kind.
-    WrongRegion {
-        /// Label of the load.
-        label: &'static str,
-        /// Its range.
-        range: GuestRange,
-        /// The kind of region that it needs.
-        kind: RegionKind,
-    },
-    /// No free range meets the constraints.
-    NoRoom {
-        /// Label of what is placed.
-        label: &'static str,
-        /// Its length in bytes.
-        len: u64,
-        /// The constraints.
-        constraints: Constraints,
-    },
-    /// An allocation of no bytes, or with [invalid](Constraints::is_valid) constraints.
-    InvalidRequest {
-        /// Label of what is placed.
-        label: &'static str,
-        /// Its length in bytes.
-        len: u64,
-        /// The constraints.
-        constraints: Constraints,
-    },
-}
-
-impl fmt::Display for PlacementError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRam {
-                label,
-                range,
-                obstacle,
-            } => write!(f, "the {label} must be at {range}, but {obstacle}"),
-            Self::Taken { label, range, by, at } => {
-                write!(f, "the {label} must be at {range}, but the {by} is at {at}")
-            }
-            Self::TooHigh { label, range, max } => {
-                write!(
-                    f,
-                    "the {label} must be at {range}, but it can only be started below {max:#x}"
-                )
-            }
-            Self::NotAllowed {
-                label,
-                range,
-                constraints,
-            } => write!(f, "the {label} cannot be at {range}: it must be {constraints}"),
-            Self::NotRelocatable { label, addr, link } => write!(
-                f,
-                "the {label} cannot be at {addr:#x}: it is not relocatable and runs at {link:#x} only"
-            ),
-            Self::WrongRegion { label, range, kind } => write!(
-                f,
-                "the {label} at {range} is neither in RAM nor in a region of kind {kind} of the machine's memory map"
-            ),
-            Self::NoRoom {
-                label,
-                len,
-                constraints,
-            } => write!(
-                f,
-                "no free RAM for the {label}: it needs {len:#x} bytes {constraints}"
-            ),
-            Self::InvalidRequest {
-                label,
-                len,
-                constraints,
-            } => write!(
-                f,
-                "invalid request of {len:#x} bytes for the {label}: alignment {:#x}, remainder {:#x}; the length must \
-                 not be zero and the alignment a power of two above the remainder",
-                constraints.align, constraints.align_offset
-            ),
-        }
-    }
-}
-
-impl core::error::Error for PlacementError {}
-
-/// Part of a range that is not RAM. `Display` is a clause: "the range … is reserved".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Obstacle {
-    /// A region of the memory map of another kind. More RAM elsewhere does not help.
-    Region(MemoryRegion),
-    /// The memory map has no region at these addresses.
-    NoMemory(GuestRange),
-}
-
-impl Obstacle {
-    /// The first part of `range` that is not RAM in `map`.
-    fn first(map: &MemoryMap, range: GuestRange) -> Self {
-        let mut start = range.start();
-        for region in map.regions() {
-            if region.range.end() <= start {
-                continue;
-            }
-            if region.range.start() > start {
-                let end = region.range.start().min(range.end());
-                return Self::NoMemory(GuestRange::from_bounds(start, end).unwrap_or(range));
-            }
-            if region.kind != RegionKind::Ram {
-                return Self::Region(*region);
-            }
-            start = region.range.end();
-        }
-        Self::NoMemory(GuestRange::from_bounds(start, range.end()).unwrap_or(range))
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Region(MemoryRegion { range, kind }) => {
-                write!(f, "the range {range} of the memory map is {kind}")
-            }
-            Self::NoMemory(range) => write!(f, "the machine has no memory at {range}"),
-        }
-    }
-}
 
 /// An allocator of a machine's RAM.
 ///
@@ -220,6 +44,8 @@ pub struct RamAllocator<'a> {
     /// The taken ranges by their start: not empty, without overlap. A hostile image can have more than a hundred thousand
     /// segments, so a reservation must not take time proportional to their number.
     taken: BTreeMap<u64, (GuestRange, &'static str)>,
+    /// The ranges that are kept for the pieces with these labels.
+    kept: Vec<(GuestRange, &'static str)>,
 }
 
 /// A piece of a boot for [`RamAllocator::allocate_all`].
@@ -250,12 +76,13 @@ impl<'a> RamAllocator<'a> {
             map,
             fixed: &[],
             taken: BTreeMap::new(),
+            kept: Vec::new(),
         }
     }
 
     /// An allocator of the RAM of the request's machine that places the pieces of
     /// [`BootRequest::fixed_addresses`] at these addresses. The additional loads of the request with an address
-    /// are taken.
+    /// are taken. Plans that use [`plan_around_fixed`](crate::protocol::plan_around_fixed) get it from there.
     ///
     /// # Errors
     ///
@@ -299,6 +126,12 @@ impl<'a> RamAllocator<'a> {
         self.exclude(label, range)
     }
 
+    /// Keeps `range` for the piece with this label: other pieces are not placed there. The range may be taken, and need
+    /// not be RAM.
+    pub fn keep(&mut self, label: &'static str, range: GuestRange) {
+        self.kept.push((range, label));
+    }
+
     /// The address that the request fixes for the piece with this label.
     #[must_use]
     pub fn fixed_address(&self, label: &str) -> Option<u64> {
@@ -317,7 +150,7 @@ impl<'a> RamAllocator<'a> {
     /// # Errors
     ///
     /// [`PlacementError::NotRam`] where not all of it is RAM, or [`PlacementError::Taken`] where it overlaps a range
-    /// that is taken.
+    /// that is taken or [kept](Self::keep) for another piece.
     pub fn reserve(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
         if range.is_empty() {
             return Ok(());
@@ -337,12 +170,13 @@ impl<'a> RamAllocator<'a> {
     ///
     /// # Errors
     ///
-    /// [`PlacementError::Taken`] where it overlaps a range that is taken.
+    /// [`PlacementError::Taken`] where it overlaps a range that is taken or [kept](Self::keep) for another piece.
     pub fn exclude(&mut self, label: &'static str, range: GuestRange) -> Result<(), PlacementError> {
         if range.is_empty() {
             return Ok(());
         }
-        if let Some((at, by)) = self.taken_in(range).next() {
+        let kept = self.kept_for_others(label).find(|(kept, _)| kept.overlaps(range));
+        if let Some((at, by)) = self.taken_in(range).next().or(kept) {
             return Err(PlacementError::Taken { label, range, by, at });
         }
         self.taken.insert(range.start(), (range, label));
@@ -374,11 +208,19 @@ impl<'a> RamAllocator<'a> {
             .filter(move |(taken, _)| taken.overlaps(range))
     }
 
+    /// The ranges that are kept for pieces with other labels than this one.
+    fn kept_for_others<'b>(
+        &'b self,
+        label: &'b str,
+    ) -> impl Iterator<Item = (GuestRange, &'static str)> + use<'a, 'b> {
+        self.kept.iter().filter(move |(_, of)| *of != label).copied()
+    }
+
     /// Takes a free range of `len` bytes that meets the constraints: at the address that the request fixes for `label`,
     /// otherwise as chosen by the [`Preference`] of the constraints.
     ///
-    /// Allocate the pieces that the request may fix by one call of [`allocate_all`](Self::allocate_all): this method
-    /// does not keep the memory of later pieces free.
+    /// Allocate the pieces that the request may fix by one call of [`allocate_all`](Self::allocate_all): apart from
+    /// [kept](Self::keep) ranges, this method does not keep the memory of later pieces free.
     ///
     /// # Errors
     ///
@@ -412,7 +254,7 @@ impl<'a> RamAllocator<'a> {
             }
         }
         let windows = constraints.with_base_in(self.map, len);
-        let gaps = self.gaps();
+        let gaps = self.gaps(label);
         let found = match constraints.preference {
             Preference::Highest => gaps
                 .into_iter()
@@ -479,7 +321,7 @@ impl<'a> RamAllocator<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`allocate`](Self::allocate), for the last window.
+    /// Those of [`allocate`](Self::allocate), for the last window, or the one that allows a fixed address.
     pub fn allocate_piece(&mut self, piece: &Piece<'_>) -> Result<PlacedPiece, PlacementError> {
         let Piece { label, len, windows } = *piece;
         // Without a window, no address is allowed.
@@ -494,14 +336,20 @@ impl<'a> RamAllocator<'a> {
                     let constraints = *constraints;
                     return Ok(PlacedPiece { range, constraints });
                 }
+                // Where the fixed address is allowed, the obstacle is the reason, not the other windows.
+                Err(_)
+                    if matches!(
+                        error,
+                        PlacementError::Taken { .. } | PlacementError::NotRam { .. }
+                    ) => {}
                 Err(failed) => error = failed,
             }
         }
         Err(error)
     }
 
-    /// The free RAM, sorted by address.
-    fn gaps(&self) -> Vec<GuestRange> {
+    /// The RAM that is free for the piece with this label, sorted by address.
+    fn gaps(&self, label: &str) -> Vec<GuestRange> {
         let mut gaps = Vec::new();
         for ram in self.map.ram() {
             let mut start = ram.start();
@@ -510,6 +358,14 @@ impl<'a> RamAllocator<'a> {
                 start = taken.end();
             }
             gaps.extend(GuestRange::from_bounds(start, ram.end()));
+        }
+        for (kept, _) in self.kept_for_others(label) {
+            let outside = |gap: GuestRange| {
+                let below = GuestRange::from_bounds(gap.start(), gap.end().min(kept.start()));
+                let above = GuestRange::from_bounds(gap.start().max(kept.end()), gap.end());
+                [below, above]
+            };
+            gaps = gaps.into_iter().flat_map(outside).flatten().collect();
         }
         gaps
     }

@@ -1,5 +1,6 @@
 //! The plugin trait of boot protocols, the choice of a protocol, and the errors of planning.
 
+mod fixed;
 mod support;
 
 use alloc::boxed::Box;
@@ -8,11 +9,12 @@ use core::cmp::Reverse;
 use core::error::Error;
 use core::fmt;
 
+pub use self::fixed::plan_around_fixed;
 pub use self::support::{Support, SupportLevel};
 use crate::image::EntryAbi;
 use crate::{
-    AdditionalLoad, AdditionalPlace, Arch, BootPlan, BootRequest, CmdlineError, GuestRange, KernelImage,
-    PlacementError, Priority, RequestPart, ValidationError,
+    AdditionalLoad, AdditionalPlace, Arch, BootPlan, BootRequest, CmdlineCapacityError, CmdlineError,
+    GuestRange, KernelImage, PlacementError, Priority, RequestCmdlineError, RequestPart, ValidationError,
 };
 
 /// A boot protocol: the plugin trait of protocol crates. A protocol specifies the registers and the structures in
@@ -120,6 +122,9 @@ pub enum PlanError {
     /// The command line is too long for the protocol or the kernel.
     #[error("the kernel command line cannot be used")]
     Cmdline(#[from] CmdlineError),
+    /// The request makes room for a longer command line than the protocol or the kernel takes.
+    #[error(transparent)]
+    CmdlineCapacity(#[from] CmdlineCapacityError),
     /// The request has a part that the protocol cannot hand over to the kernel.
     #[error("the {protocol} protocol cannot hand over {part}")]
     NotAccepted {
@@ -159,6 +164,15 @@ pub enum PlanError {
         /// The protocol crate's own error.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl From<RequestCmdlineError> for PlanError {
+    fn from(error: RequestCmdlineError) -> Self {
+        match error {
+            RequestCmdlineError::Cmdline(error) => Self::Cmdline(error),
+            RequestCmdlineError::Capacity(error) => Self::CmdlineCapacity(error),
+        }
+    }
 }
 
 /// Why [`select`] does not choose a protocol. `Display` is the reason; "it" is the image.

@@ -224,6 +224,29 @@ impl fmt::Display for RequestPart {
     }
 }
 
+/// The request makes room for a longer command line than the protocol or the kernel takes ([`BootRequest::cmdline_capacity`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request makes room for a command line of {found} bytes, but at most {max} are possible")]
+#[non_exhaustive]
+pub struct CmdlineCapacityError {
+    /// The requested length in bytes, without the NUL.
+    pub found: usize,
+    /// The longest possible one.
+    pub max: usize,
+}
+
+/// Why a request has no [command line in bytes](BootRequest::cmdline_bytes).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestCmdlineError {
+    /// The command line is too long.
+    #[error(transparent)]
+    Cmdline(#[from] CmdlineError),
+    /// The room for a longer one is too large.
+    #[error(transparent)]
+    Capacity(#[from] CmdlineCapacityError),
+}
+
 /// The input of [`BootProtocol::plan`](crate::BootProtocol::plan).
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -365,15 +388,15 @@ impl<'a> BootRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`CmdlineError::TooLong`] where the command line or the capacity is longer than `max` bytes without the NUL, or the
-    /// capacity is longer than 1 MiB.
-    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, CmdlineError> {
+    /// [`RequestCmdlineError::Cmdline`] for a command line of more than `max` bytes without the NUL, and
+    /// [`RequestCmdlineError::Capacity`] for such a capacity, or one of more than 1 MiB.
+    pub fn cmdline_bytes(&self, max: usize) -> Result<Vec<u8>, RequestCmdlineError> {
         const MAX_CAPACITY: usize = 1 << 20;
         let mut bytes = self.cmdline.to_bytes(max)?;
         let max = max.min(MAX_CAPACITY);
         if self.cmdline_capacity > max {
-            let len = self.cmdline_capacity;
-            return Err(CmdlineError::TooLong { len, max });
+            let found = self.cmdline_capacity;
+            return Err(CmdlineCapacityError { found, max }.into());
         }
         bytes.resize(bytes.len().max(self.cmdline_capacity.saturating_add(1)), 0);
         Ok(bytes)
@@ -457,13 +480,29 @@ mod tests {
         assert_eq!(bytes(0, 5).unwrap(), b"quiet\0");
         assert_eq!(bytes(3, 5).unwrap(), b"quiet\0");
         assert_eq!(bytes(8, 8).unwrap(), b"quiet\0\0\0\0");
-        assert_eq!(bytes(0, 4), Err(CmdlineError::TooLong { len: 5, max: 4 }));
-        assert_eq!(bytes(9, 8), Err(CmdlineError::TooLong { len: 9, max: 8 }));
-        let too_long = CmdlineError::TooLong {
-            len: usize::MAX,
-            max: 1 << 20,
+        assert!(matches!(
+            bytes(0, 4),
+            Err(RequestCmdlineError::Cmdline(CmdlineError::TooLong {
+                len: 5,
+                max: 4
+            }))
+        ));
+        let check = |found, max, expected: &str| {
+            assert_eq!(bytes(found, max).unwrap_err().to_string(), expected);
         };
-        assert_eq!(bytes(usize::MAX, usize::MAX), Err(too_long));
+        check(
+            9,
+            8,
+            "the request makes room for a command line of 9 bytes, but at most 8 are possible",
+        );
+        check(
+            usize::MAX,
+            usize::MAX,
+            &std::format!(
+                "the request makes room for a command line of {} bytes, but at most 1048576 are possible",
+                usize::MAX
+            ),
+        );
     }
 
     #[test]

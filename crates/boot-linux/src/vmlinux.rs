@@ -44,14 +44,48 @@ pub enum OtherMark {
         /// The value.
         u8,
     ),
+    /// Notes of another operating system.
+    OsNote(
+        /// The name of the notes.
+        OsName,
+    ),
     /// The riscv code at the entry point uses machine-mode registers: firmware, or a kernel that runs without firmware.
     MachineMode,
     /// The note `NT_GNU_ABI_TAG`: a user program that is linked with a C library.
     GnuAbiTag,
+    /// The dynamic table has a `DT_SONAME`: a shared object of user programs, such as a vDSO.
+    SharedObject,
     /// The dynamic table has `DT_INIT` and `DT_FINI`: a user program with the start files of a C library.
     InitAndFini,
     /// The file has thread-local storage (`PT_TLS`) and loads its own ELF header: a user program.
     ThreadLocalStorage,
+}
+
+/// An operating system other than Linux whose kernels and programs have notes of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OsName {
+    /// FreeBSD.
+    FreeBsd,
+    /// NetBSD.
+    NetBsd,
+    /// OpenBSD.
+    OpenBsd,
+}
+
+impl OsName {
+    /// Every name.
+    pub const ALL: [Self; 3] = [Self::FreeBsd, Self::NetBsd, Self::OpenBsd];
+
+    /// The name in notes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FreeBsd => "FreeBSD",
+            Self::NetBsd => "NetBSD",
+            Self::OpenBsd => "OpenBSD",
+        }
+    }
 }
 
 impl Evidence {
@@ -68,10 +102,16 @@ impl Evidence {
             Self::Other(OtherMark::Multiboot) => "it has a Multiboot header and no mark of a Linux kernel",
             Self::Other(OtherMark::Multiboot2) => "it has a Multiboot2 header and no mark of a Linux kernel",
             Self::Other(OtherMark::OsAbi(_)) => "its EI_OSABI is that of another operating system than Linux",
+            Self::Other(OtherMark::OsNote(OsName::FreeBsd)) => "it has notes of FreeBSD",
+            Self::Other(OtherMark::OsNote(OsName::NetBsd)) => "it has notes of NetBSD",
+            Self::Other(OtherMark::OsNote(OsName::OpenBsd)) => "it has notes of OpenBSD",
             Self::Other(OtherMark::MachineMode) => {
                 "its code uses machine-mode registers, like firmware; kernels of this protocol run in supervisor mode"
             }
             Self::Other(OtherMark::GnuAbiTag) => "it is a user program: it has the ABI note of a C library",
+            Self::Other(OtherMark::SharedObject) => {
+                "it is a shared object of user programs: its dynamic table has a name (DT_SONAME)"
+            }
             Self::Other(OtherMark::InitAndFini) => {
                 "it is a user program: it has the start files of a C library (DT_INIT and DT_FINI)"
             }

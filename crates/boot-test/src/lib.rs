@@ -18,6 +18,7 @@ macro_rules! ensure {
 
 pub mod contract;
 pub mod fdt;
+pub mod loaded;
 pub mod multiboot;
 pub mod odds;
 pub mod promises;

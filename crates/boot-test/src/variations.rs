@@ -2,7 +2,7 @@
 
 use boot_core::{
     AdditionalLoad, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, FixedAddress, GuestRange,
-    PlanError, RegionKind,
+    Placement, PlanError, RegionKind,
 };
 
 use crate::promises;
@@ -14,6 +14,7 @@ use crate::promises;
 /// A description of the first difference to what is expected.
 pub fn check(protocol: &dyn BootProtocol, request: &BootRequest<'_>, plan: &BootPlan) -> Result<(), String> {
     chosen_addresses_can_be_fixed(protocol, request, plan)?;
+    the_kernel_makes_way(protocol, request, plan)?;
     ranges_do_not_depend_on_the_line(protocol, request)?;
     additional_loads_are_placed(protocol, request, plan)
 }
@@ -24,12 +25,7 @@ fn chosen_addresses_can_be_fixed(
     request: &BootRequest<'_>,
     plan: &BootPlan,
 ) -> Result<(), String> {
-    let loads = plan.loads().iter().filter(|load| !load.is_kernel());
-    // The addresses of modules cannot be fixed.
-    let pieces = loads.filter(|load| !load.label.starts_with("module"));
-    let mut fixed: Vec<_> = pieces
-        .map(|load| FixedAddress::new(&load.label, load.range.start()))
-        .collect();
+    let mut fixed = addresses(plan);
     fixed.push(FixedAddress::new("kernel", plan.kernel().start()));
     let again = protocol
         .plan(&request.with_fixed_addresses(&fixed))
@@ -41,6 +37,69 @@ fn chosen_addresses_can_be_fixed(
     );
     ensure!(again.cpus() == plan.cpus(), "other CPU states with {fixed:x?}");
     Ok(())
+}
+
+/// The addresses of all pieces of a plan but the kernel and modules, whose addresses cannot be fixed.
+fn addresses(plan: &BootPlan) -> Vec<FixedAddress<'_>> {
+    let loads = plan.loads().iter().filter(|load| !load.is_kernel());
+    let pieces = loads.filter(|load| !load.label.starts_with("module"));
+    pieces
+        .map(|load| FixedAddress::new(&load.label, load.range.start()))
+        .collect()
+}
+
+/// A movable kernel keeps clear of a piece that is fixed where the kernel was, unless no other place is possible.
+fn the_kernel_makes_way(
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+    plan: &BootPlan,
+) -> Result<(), String> {
+    let kernel = plan.kernel();
+    for load in plan.loads().iter().filter(|load| !load.is_kernel()) {
+        let start = kernel.start().next_multiple_of(load.constraints.align);
+        let mut fixed = addresses(plan);
+        let Some(piece) = fixed.iter_mut().find(|fixed| fixed.label == load.label) else {
+            continue;
+        };
+        if !kernel.contains_addr(start) {
+            continue;
+        }
+        piece.addr = start;
+        match protocol.plan(&request.with_fixed_addresses(&fixed)) {
+            Ok(moved) => {
+                let found = moved.loads().iter().find(|other| other.label == load.label);
+                let found = found.map(|load| load.range.start());
+                ensure!(found == Some(start), "the {} is at {found:x?}", load.label);
+                promises::loads(request, moved.loads(), moved.kernel())?;
+            }
+            Err(error) => {
+                let ends = plan.loads().iter().map(|load| load.range.end());
+                let starts = request.machine.memory.ram().map(GuestRange::start).take(8);
+                let piece_end = start.saturating_add(load.range.len());
+                for from in ends.chain(starts).chain([piece_end]) {
+                    let base = next_base(request, from);
+                    let mut fixed = fixed.clone();
+                    fixed.push(FixedAddress::new("kernel", base));
+                    let with_kernel = protocol.plan(&request.with_fixed_addresses(&fixed));
+                    ensure!(
+                        with_kernel.is_err(),
+                        "the {} at {start:#x} is refused, but the kernel may be at {base:#x}: {error:?}",
+                        load.label
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first address from `from` on with the alignment of a movable kernel.
+fn next_base(request: &BootRequest<'_>, from: u64) -> u64 {
+    let Placement::Relocatable(rule) = request.image.placement() else {
+        return from.next_multiple_of(0x1000);
+    };
+    let above = from.saturating_sub(rule.align_offset);
+    above.next_multiple_of(rule.align) + rule.align_offset
 }
 
 /// With room for the longer of two command lines, both plans have the same ranges.

@@ -38,10 +38,48 @@ pub(crate) struct Marks {
     has_thread_local_storage: bool,
     /// True if a `PT_LOAD` has the ELF header, as linkers do by default.
     loads_elf_header: bool,
-    /// True if a `PT_LOAD` has the link address of a kernel.
-    has_kernel_address: bool,
-    /// Whether the first dynamic table has `DT_INIT`, and whether it has `DT_FINI`.
-    init_and_fini: Option<(bool, bool)>,
+    /// The highest kind of addresses of all `PT_LOAD`s.
+    addresses: Addresses,
+    /// Entries of the first dynamic table.
+    dynamic: Option<DynamicTable>,
+}
+
+/// Kind of the virtual addresses of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Addresses {
+    /// Equal to the physical ones, as in user programs.
+    #[default]
+    Equal,
+    /// Different from the physical ones.
+    Mapped,
+    /// Those that only kernels have.
+    Kernel,
+}
+
+impl Addresses {
+    fn of(header: &ProgramHeader) -> Self {
+        let lowest = match header.class {
+            Class::Elf32 => KERNEL_ADDRESSES.0,
+            Class::Elf64 => KERNEL_ADDRESSES.1,
+        };
+        if header.p_memsz == 0 {
+            Self::Equal
+        } else if header.p_vaddr >= lowest {
+            Self::Kernel
+        } else if header.p_vaddr != header.p_paddr {
+            Self::Mapped
+        } else {
+            Self::Equal
+        }
+    }
+}
+
+/// Whether a dynamic table has these entries.
+#[derive(Clone, Copy, Debug, Default)]
+struct DynamicTable {
+    init: bool,
+    fini: bool,
+    soname: bool,
 }
 
 impl Marks {
@@ -49,11 +87,7 @@ impl Marks {
     pub(crate) fn add(&mut self, file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(), ElfError> {
         match header.p_type {
             raw::PT_LOAD => {
-                let lowest = match header.class {
-                    Class::Elf32 => KERNEL_ADDRESSES.0,
-                    Class::Elf64 => KERNEL_ADDRESSES.1,
-                };
-                self.has_kernel_address |= header.p_vaddr >= lowest && header.p_memsz != 0;
+                self.addresses = self.addresses.max(Addresses::of(header));
                 self.loads_elf_header |= header.p_offset == 0 && header.p_filesz != 0;
             }
             raw::PT_INTERP if self.interpreter.is_none() => {
@@ -61,38 +95,40 @@ impl Marks {
                 self.interpreter = Some((header.index, field));
             }
             raw::PT_TLS => self.has_thread_local_storage = true,
-            raw::PT_DYNAMIC if self.init_and_fini.is_none() => {
-                self.init_and_fini = Some(init_and_fini(file, header)?);
-            }
+            raw::PT_DYNAMIC if self.dynamic.is_none() => self.dynamic = Some(dynamic_table(file, header)?),
             _ => {}
         }
         Ok(())
     }
+
+    fn is_shared_object(&self) -> bool {
+        self.dynamic.is_some_and(|table| table.soname)
+    }
 }
 
-/// Whether `DT_INIT` and `DT_FINI` are at the start of a dynamic table (gABI chapter 5, "Dynamic Section"). A table past the
-/// end of the file has neither.
-fn init_and_fini(file: &ElfFile<'_>, header: &ProgramHeader) -> Result<(bool, bool), ElfError> {
+/// The entries at the start of a dynamic table (gABI chapter 5, "Dynamic Section"). A table past the end of the file has none.
+fn dynamic_table(file: &ElfFile<'_>, header: &ProgramHeader) -> Result<DynamicTable, ElfError> {
     let size = DynamicEntry::raw_size(header.class);
     let max = MAX_DYNAMIC_ENTRIES.saturating_mul(arith::to_u64(size));
     let source = file.source();
-    let (mut init, mut fini) = (false, false);
+    let mut table = DynamicTable::default();
     let len = match source.range(header.p_offset, header.p_filesz.min(max)) {
         Ok(range) => usize::try_from(range.len()).unwrap_or_default(),
         Err(_) => 0,
     };
     if len == 0 {
-        return Ok((init, fini));
+        return Ok(table);
     }
     for bytes in source.read_vec(header.p_offset, len)?.chunks_exact(size) {
         match DynamicEntry::decode(bytes, file.encoding()).map(|entry| entry.d_tag) {
             None | Some(raw::DT_NULL) => break,
-            Some(raw::DT_INIT) => init = true,
-            Some(raw::DT_FINI) => fini = true,
+            Some(raw::DT_INIT) => table.init = true,
+            Some(raw::DT_FINI) => table.fini = true,
+            Some(raw::DT_SONAME) => table.soname = true,
             Some(_) => {}
         }
     }
-    Ok((init, fini))
+    Ok(table)
 }
 
 /// All that the evidence depends on.
@@ -115,7 +151,7 @@ impl Findings<'_> {
         warnings: &mut Warnings,
     ) -> Result<Option<Evidence>, ElfError> {
         let evidence = self.kernel_evidence(file)?;
-        let is_kernel = self.marks.has_kernel_address
+        let is_kernel = self.marks.addresses == Addresses::Kernel
             || self.notes.has_xen_note
             || matches!(
                 evidence,
@@ -135,7 +171,7 @@ impl Findings<'_> {
 
     /// Evidence of a kernel or of firmware. Notes that name the operating system come first.
     fn kernel_evidence(&self, file: &ElfFile<'_>) -> Result<Option<Evidence>, ElfError> {
-        if self.notes.has_linux_note {
+        if self.notes.has_linux_note && !self.is_in_user_space() {
             return Ok(Some(Evidence::Linux(LinuxMark::Note)));
         }
         match self.notes.is_linux_guest {
@@ -148,6 +184,9 @@ impl Findings<'_> {
             if let Some(mark) = multiboot_header(&file.source())? {
                 return Ok(Some(Evidence::Other(mark)));
             }
+        }
+        if let Some(os) = self.notes.other_os {
+            return Ok(Some(Evidence::Other(OtherMark::OsNote(os))));
         }
         if OTHER_OS_ABIS.contains(&file.os_abi()) {
             return Ok(Some(Evidence::Other(OtherMark::OsAbi(file.os_abi()))));
@@ -164,11 +203,21 @@ impl Findings<'_> {
         Ok(is_mapped.then_some(Evidence::Linux(LinuxMark::KernelMapping)))
     }
 
+    /// True for a file with the marks of a user program and without the addresses of a kernel. User Mode Linux and vDSO images have
+    /// notes of Linux, too. A kernel for a machine without an MMU has equal virtual and physical addresses, but none of the marks.
+    fn is_in_user_space(&self) -> bool {
+        let marks = self.marks;
+        marks.addresses == Addresses::Equal
+            && (marks.interpreter.is_some() || self.notes.has_gnu_abi_tag || marks.is_shared_object())
+    }
+
     fn user_program(&self) -> Option<OtherMark> {
         let marks = self.marks;
         if self.notes.has_gnu_abi_tag {
             Some(OtherMark::GnuAbiTag)
-        } else if marks.init_and_fini == Some((true, true)) {
+        } else if marks.is_shared_object() {
+            Some(OtherMark::SharedObject)
+        } else if marks.dynamic.is_some_and(|table| table.init && table.fini) {
             Some(OtherMark::InitAndFini)
         } else if marks.has_thread_local_storage && marks.loads_elf_header {
             Some(OtherMark::ThreadLocalStorage)

@@ -1,6 +1,7 @@
 //! The notes of a file that a loader uses.
 
 use boot_core::Arch;
+use boot_linux::vmlinux::OsName;
 
 use crate::error::ElfError;
 use crate::file::ElfFile;
@@ -26,6 +27,8 @@ pub(crate) struct NoteScan {
     pub(crate) pvh: PvhNotes,
     /// True if there is a note with the name "Linux".
     pub(crate) has_linux_note: bool,
+    /// The name of the first note that is that of another operating system.
+    pub(crate) other_os: Option<OsName>,
     /// Whether the Xen notes name the guest OS "linux".
     pub(crate) is_linux_guest: Option<bool>,
     /// True if there is a Xen note that is read here, even a malformed one.
@@ -71,6 +74,13 @@ impl NoteScan {
         }
         if !self.has_linux_note && note.has_name(&source, b"Linux")? {
             self.has_linux_note = true;
+        }
+        if self.other_os.is_none() {
+            for os in OsName::ALL {
+                if note.has_name(&source, os.as_str().as_bytes())? {
+                    self.other_os = Some(os);
+                }
+            }
         }
         if note.n_type == NT_GNU_ABI_TAG
             && note.desc.len() >= GNU_ABI_TAG_LEN

@@ -46,6 +46,7 @@ pub const PF_X: u32 = 1;
 pub const DT_NULL: u64 = 0;
 pub const DT_INIT: u64 = 12;
 pub const DT_FINI: u64 = 13;
+pub const DT_SONAME: u64 = 14;
 
 /// `e_ident`: the first bytes of every ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -2,11 +2,14 @@
 //! random; checks of parsed images.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "proptest")]
 mod change;
+pub mod elf;
 mod fields;
 mod image;
 mod source;
 
+#[cfg(feature = "proptest")]
 pub use change::{Change, apply, change};
 pub use fields::Fields;
 pub use image::assert_valid_image;

@@ -16,7 +16,7 @@ pub enum SystemCalls {
     /// Only positioned reads of files (`pread64`).
     ///
     /// Copies use one thread, and [`zero`](boot_core::GuestMemory::zero) writes every byte.
-    ReadOnly,
+    PreadOnly,
 }
 
 /// How guest memory is accessed.
@@ -25,7 +25,7 @@ pub enum SystemCalls {
 /// use guest_ram::{AccessOptions, SystemCalls};
 ///
 /// // For a thread whose filter allows no system calls about memory and threads.
-/// let options = AccessOptions::new().system_calls(SystemCalls::ReadOnly);
+/// let options = AccessOptions::new().system_calls(SystemCalls::PreadOnly);
 /// # let _ = options;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +109,7 @@ impl AccessOptions {
     {
         match self.system_calls {
             SystemCalls::Fast => self.copy.run(range, work),
-            SystemCalls::ReadOnly => work(range),
+            SystemCalls::PreadOnly => work(range),
         }
     }
 }

@@ -9,6 +9,7 @@ use boot_core::{ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, Reg
 
 use crate::access::{Access, Backend};
 use crate::access_options::AccessOptions;
+use crate::huge_pages::{HUGE_PAGE_LEN, distance};
 use crate::slice::RawSlice;
 use crate::{HugePages, pages};
 
@@ -22,6 +23,39 @@ pub struct HostRegion {
 }
 
 impl HostRegion {
+    /// Number of bytes that a mapping for [`congruent`](Self::congruent) needs in addition to the region: the size of a huge page.
+    pub const SURPLUS: usize = HUGE_PAGE_LEN;
+
+    /// The region at the first address in the `len` bytes from `mapping` on that is congruent to its guest physical address modulo
+    /// 2 MiB. `None` if it does not fit there; it does with [`SURPLUS`](Self::SURPLUS) bytes more than the region.
+    ///
+    /// Only with such an address can a huge page of the host back a huge page of the guest. The caller may unmap the rest.
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    ///
+    /// use boot_core::GuestRange;
+    /// use guest_ram::HostRegion;
+    ///
+    /// let range = GuestRange::new(0x10_0000, 0x40_0000).unwrap();
+    /// // The VMM's mapping; here a vector.
+    /// let mut mapping = vec![0u8; 0x40_0000 + HostRegion::SURPLUS];
+    /// let start = NonNull::new(mapping.as_mut_ptr()).unwrap();
+    /// let region = HostRegion::congruent(range, start, mapping.len()).unwrap();
+    /// assert_eq!(region.host.addr().get() % 0x20_0000, 0x10_0000);
+    /// ```
+    #[must_use]
+    pub fn congruent(range: GuestRange, mapping: NonNull<u8>, len: usize) -> Option<Self> {
+        let distance = distance(range.start(), mapping.addr().get());
+        let rest = len.checked_sub(distance)?;
+        let fits = usize::try_from(range.len()).is_ok_and(|len| len <= rest);
+        let host = mapping.addr().checked_add(distance).filter(|_| fits)?;
+        Some(Self {
+            range,
+            host: mapping.with_addr(host),
+        })
+    }
+
     /// The bytes of the region that are in `range`.
     ///
     /// # Safety
@@ -174,7 +208,7 @@ impl HostRam {
     /// Advises the host about huge pages in all regions (`MADV_HUGEPAGE` or `MADV_NOHUGEPAGE`). The host may ignore it.
     ///
     /// A huge page of the host can back a huge page of the guest only if the host address and the guest physical address are
-    /// equal modulo 2 MiB.
+    /// equal modulo 2 MiB: [`HostRegion::congruent`].
     pub fn advise_huge_pages(&self, huge_pages: HugePages) {
         for region in &*self.regions {
             // SAFETY: the region is one of this value.

@@ -36,9 +36,8 @@ pub(crate) fn backed(map: &MemoryMap, page: u64) -> Result<Vec<GuestRange>, RamE
 
 /// Splits a range at its first and its last boundary of huge pages.
 ///
-/// A huge page of the host can back a huge page of the guest only if both addresses are aligned. Linux, since 6.7, aligns the
-/// host address of an anonymous mapping whose length is a multiple of 2 MiB; the split aligns the guest address: the high RAM
-/// of a PC starts at 1 MiB.
+/// The mapping in the middle consists of whole huge pages, which Linux backs best: since 6.7 it aligns an anonymous mapping whose
+/// length is a multiple of 2 MiB. The high RAM of a PC starts at 1 MiB.
 pub(crate) fn split_at_huge_pages(range: GuestRange) -> impl Iterator<Item = GuestRange> {
     let first = arith::align_up(range.start(), HUGE_PAGE);
     let last = arith::align_down(range.end(), HUGE_PAGE);

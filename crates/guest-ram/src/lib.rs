@@ -9,6 +9,8 @@ mod parallel_copy;
 mod slice;
 
 #[cfg(feature = "vm-memory")]
+mod congruent;
+#[cfg(feature = "vm-memory")]
 mod error;
 #[cfg(feature = "vm-memory")]
 mod layout;

@@ -6,7 +6,7 @@ use boot_core::{GuestRange, MemoryMap, arith};
 use vm_memory::bitmap::NewBitmap;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
-use crate::{AccessOptions, GuestRam, HugePages, RamError, layout, pages};
+use crate::{AccessOptions, GuestRam, HugePages, RamError, congruent, layout, pages};
 
 /// Options of mapping the memory of a machine.
 ///
@@ -16,7 +16,8 @@ use crate::{AccessOptions, GuestRam, HugePages, RamError, layout, pages};
 ///
 /// let map = MemoryMap::pc(64 << 20)?;
 /// let ram: GuestRam = RamOptions::new().huge_pages(HugePages::Avoid).build(&map)?;
-/// assert_eq!(ram.regions().count(), 2);
+/// // Below 640 KiB, up to the first boundary of huge pages, and the rest.
+/// assert_eq!(ram.regions().count(), 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,7 +72,8 @@ impl RamOptions {
     /// persistent regions have no memory.
     ///
     /// Regions are extended to whole pages of the host, because memory slots consist of whole pages; adjacent regions share
-    /// a mapping. Every mapping is anonymous and private.
+    /// a mapping. Every mapping is anonymous and private. Regions are split at their first and last boundary of 2 MiB, and the
+    /// host address of the mapping between is aligned to 2 MiB, so that a huge page of the host can back one of the guest.
     ///
     /// # Errors
     ///
@@ -80,13 +82,8 @@ impl RamOptions {
         let page = arith::to_u64(pages::size());
         let mut regions = Vec::new();
         for range in layout::backed(map, page)? {
-            match self.huge_pages {
-                HugePages::Advise => {
-                    for piece in layout::split_at_huge_pages(range) {
-                        regions.push(self.map(piece)?);
-                    }
-                }
-                HugePages::Avoid | HugePages::HostDefault => regions.push(self.map(range)?),
+            for piece in layout::split_at_huge_pages(range) {
+                regions.push(self.map(piece)?);
             }
         }
         let memory = GuestMemoryMmap::from_regions(regions)?;
@@ -100,7 +97,13 @@ impl RamOptions {
             return Err(RamError::TooLarge(range));
         };
         // vm-memory maps with MAP_ANONYMOUS and MAP_PRIVATE; `zero` relies on both.
-        let mapping = MmapRegion::new(len).map_err(|source| RamError::Map { range, source })?;
+        let map = || {
+            let mapping = MmapRegion::new(len)?;
+            let host = mapping.as_ptr().addr();
+            Ok((mapping, host))
+        };
+        let mapping =
+            congruent::map(range.start(), len, map).map_err(|source| RamError::Map { range, source })?;
         let slice = mapping
             .get_slice(0, len)
             .map_err(|source| RamError::Mapping { range, source })?;

@@ -110,7 +110,7 @@ fn host(mapped: &Tracked) -> HostRam {
 /// Copies are not split, or into chunks of which some are smaller than a page and some threads find none.
 fn access_options() -> impl Strategy<Value = AccessOptions> {
     let chunk = prop::sample::select(vec![0x800, 0x1000, 0x7123, 0x1_0000]);
-    let system_calls = prop::sample::select(vec![SystemCalls::Fast, SystemCalls::ReadOnly]);
+    let system_calls = prop::sample::select(vec![SystemCalls::Fast, SystemCalls::PreadOnly]);
     (1..4usize, 1..0x4000u64, chunk, system_calls).prop_map(|(threads, min_len, chunk, system_calls)| {
         let mut options = AccessOptions::new().system_calls(system_calls);
         options.copy = ParallelCopy {

@@ -5,13 +5,14 @@
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use boot_core::{
     ByteSource, GuestMemory, GuestRange, MemoryError, MemoryMap, ReadError, ReadErrorKind, RegionKind,
 };
-use guest_ram::{AccessOptions, GuestRam, HugePages, RamError, RamOptions};
+use guest_ram::{AccessOptions, GuestRam, HostRegion, HugePages, RamError, RamOptions};
 use vm_memory::bitmap::{AtomicBitmap, Bitmap};
 use vm_memory::{
     FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
@@ -84,13 +85,8 @@ fn every_source_arrives_across_adjacent_regions() {
 #[test]
 fn every_advice_about_huge_pages_results_in_the_same_memory() {
     let memory_map = MemoryMap::pc(8 << 20).unwrap();
-    let whole = [(0, 0xa_0000), (0x10_0000, 0x80_0000)];
-    let cut = [(0, 0xa_0000), (0x10_0000, 0x20_0000), (0x20_0000, 0x80_0000)];
-    for (huge_pages, expected) in [
-        (HugePages::Advise, &cut[..]),
-        (HugePages::Avoid, &whole),
-        (HugePages::HostDefault, &whole),
-    ] {
+    let expected = [(0, 0xa_0000), (0x10_0000, 0x20_0000), (0x20_0000, 0x80_0000)];
+    for huge_pages in [HugePages::Advise, HugePages::Avoid, HugePages::HostDefault] {
         let options = RamOptions::new().huge_pages(huge_pages);
         let mut ram: GuestRam = options.build(&memory_map).unwrap();
         let regions: Vec<_> = ram
@@ -101,6 +97,90 @@ fn every_advice_about_huge_pages_results_in_the_same_memory() {
         ram.write(0x1f_fffe, b"boot").unwrap();
         assert_eq!(read(&ram, range(0x1f_fffe, 0x20_0002)), b"boot");
     }
+}
+
+/// Size of the mappings of this process in bytes.
+fn mapped() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    pages * 0x1000
+}
+
+#[test]
+fn huge_pages_of_host_and_guest_coincide() {
+    const MIB: u64 = 1 << 20;
+    // From 1 MiB, from odd pages, of odd lengths.
+    let maps = [
+        &[(0, 0xa_0000), (MIB, 7 * MIB)][..],
+        &[(0x7000, 2 * MIB + 0x7000), (0x1_0001_3000, 0x1_0201_8000)],
+        &[(0x4000_0000, 0x4020_0000), (0x4040_1000, 0x5000_0000)],
+    ];
+    for (i, ranges) in maps.into_iter().enumerate() {
+        for huge_pages in [HugePages::Advise, HugePages::Avoid, HugePages::HostDefault] {
+            // Several at once, so that there are gaps between mappings.
+            let all: Vec<GuestRam> = (0..4)
+                .map(|_| {
+                    RamOptions::new()
+                        .huge_pages(huge_pages)
+                        .build(&map(ranges))
+                        .unwrap()
+                })
+                .collect();
+            let large = all.iter().flat_map(GuestRam::regions);
+            // Those that contain a huge page of the guest.
+            let large = large.filter(|region| {
+                let first = region.range().start().next_multiple_of(2 * MIB);
+                first + 2 * MIB <= region.range().end()
+            });
+            let large: Vec<_> = large.collect();
+            assert!(large.len() >= 4, "map {i}");
+            for region in large {
+                let (guest, host) = (region.range().start(), region.host_addr());
+                assert_eq!(
+                    guest % (2 * MIB),
+                    host % (2 * MIB),
+                    "map {i}, {huge_pages:?}: {host:#x} for {guest:#x}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn mappings_have_no_surplus_and_end_with_the_memory() {
+    const GIB: u64 = 1 << 30;
+    let before = mapped();
+    let whole = RamOptions::new().huge_pages(HugePages::HostDefault);
+    // Another test may map less than a GiB at the same time.
+    let large: GuestRam = whole.build(&map(&[(0x10_0000, 8 * GIB + 0x3000)])).unwrap();
+    let with = mapped() - before;
+    assert!((7 * GIB..9 * GIB).contains(&with), "{with:#x}");
+    drop(large);
+    assert!(mapped().abs_diff(before) < GIB);
+    // A lost page table entry of 2 MiB in each would be 4 GiB.
+    for _ in 0..2048 {
+        let ram: GuestRam = whole.build(&map(&[(0x10_0000, 0x50_1000)])).unwrap();
+        drop(ram);
+    }
+    assert!(mapped().abs_diff(before) < GIB);
+}
+
+#[test]
+fn regions_of_the_vmm_can_coincide_too() {
+    let mapping = NonNull::new(ptr::without_provenance_mut(0x7000_3000)).unwrap();
+    let check = |start: u64, len: u64, mapped: usize, expected: Option<usize>| {
+        let range = GuestRange::new(start, len).unwrap();
+        let region = HostRegion::congruent(range, mapping, mapped);
+        assert_eq!(region.map(|region| region.host.addr().get()), expected);
+        assert!(region.is_none_or(|region| region.range == range));
+    };
+    let surplus = HostRegion::SURPLUS;
+    check(0x10_3000, 0x1000, surplus, Some(0x7010_3000));
+    check(0x4000_3000, 0x1000, 0x1000, Some(0x7000_3000));
+    check(0x4000_2000, 0x1000, surplus, Some(0x701f_f000 + 0x3000));
+    check(0x4000_2000, 0x1000, surplus - 1, None);
+    check(0x4000_2000, 0x1001, surplus, None);
+    check(0x4000_2000, 0x1001, 0x1000, None);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub fn board_on_kvm(
     layout: &Layout,
     devices: BoardDevices,
 ) -> Result<Board<KvmVm>, RunError<KvmError>> {
-    let vm = KvmVm::new(layout).map_err(RunError::create_vm)?;
+    let vm = KvmVm::new(layout.topology).map_err(RunError::create_vm)?;
     let ram: Vec<_> = ram.regions().collect();
     rom::map(&vm, layout.rom, &ram).map_err(|source| RunError::Operation {
         operation: Operation::MapRam,

@@ -113,7 +113,7 @@ pub struct Layout {
     pub topology: Topology,
     /// Devices of the machine. Interrupt lines are global system interrupts.
     pub devices: DeviceLayout,
-    /// Memory at the addresses of option ROMs and BIOS.
+    /// Memory at the addresses of option ROMs and BIOS, which `board_on_kvm` maps where the machine has no RAM.
     pub rom: RomArea,
 }
 

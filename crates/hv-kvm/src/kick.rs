@@ -5,7 +5,7 @@
 //! after it has noticed no signal. So one kick is sufficient, and none is lost.
 #![expect(
     unsafe_code,
-    reason = "sends a signal to one particular thread, and sets a byte that the kernel reads"
+    reason = "sends a signal to one particular thread, and keeps a pointer to a byte that its caller lends"
 )]
 
 use std::{
@@ -63,20 +63,20 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Entered {
     thread: libc::pthread_t,
-    immediate_exit: NonNull<u8>,
+    immediate_exit: NonNull<AtomicU8>,
     /// The thread was kicked since it entered.
     is_signalled: bool,
 }
 
-// SAFETY: the pointer is valid, for atomic accesses from any thread, while the value is in `State::entered`: the caller of
-// `SignalKicker::run` guarantees it for the duration of the call, which sets and clears the field.
+// SAFETY: the pointer is valid while the value is in `State::entered`: `SignalKicker::run` borrows the atomic for the duration of
+// the call, which sets and clears the field. Atomics can be accessed from any thread.
 unsafe impl Send for Entered {}
 
 impl Entered {
     fn set_immediate_exit(&self, value: u8) {
-        // SAFETY: see the implementation of `Send`: the pointer is valid for atomic accesses, and a byte is always aligned. No
-        // other code of this process accesses the byte meanwhile except through this method; the kernel reads it in KVM_RUN.
-        unsafe { AtomicU8::from_ptr(self.immediate_exit.as_ptr()) }.store(value, Ordering::SeqCst);
+        // SAFETY: values of this type exist in `State::entered` only, or were just taken from it by the `Registration`, which
+        // `SignalKicker::run` drops before it returns. So the borrow of the atomic has not ended; see the implementation of `Send`.
+        unsafe { self.immediate_exit.as_ref() }.store(value, Ordering::SeqCst);
     }
 }
 
@@ -100,12 +100,7 @@ impl SignalKicker {
     /// meanwhile. The byte is zero again when the function returns.
     ///
     /// If a kick is pending, clears it and returns `None` without a call of `enter`.
-    ///
-    /// # Safety
-    ///
-    /// `immediate_exit` must be valid for atomic writes during the call, and `enter` must not access the byte except through
-    /// the kernel.
-    pub unsafe fn run<R>(&self, immediate_exit: NonNull<u8>, enter: impl FnOnce() -> R) -> Option<R> {
+    pub fn run<R>(&self, immediate_exit: &AtomicU8, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
         let mut state = self.lock();
         if std::mem::take(&mut state.requested) {
@@ -114,7 +109,7 @@ impl SignalKicker {
         state.entered = Some(Entered {
             // SAFETY: pthread_self has no preconditions.
             thread: unsafe { libc::pthread_self() },
-            immediate_exit,
+            immediate_exit: NonNull::from(immediate_exit),
             is_signalled: false,
         });
         drop(state);
@@ -180,15 +175,8 @@ mod tests {
 
     use super::*;
 
-    /// Stands for `struct kvm_run`.
-    fn with_byte<R>(f: impl FnOnce(NonNull<u8>, &AtomicU8) -> R) -> R {
-        let byte = AtomicU8::new(0);
-        f(NonNull::new(byte.as_ptr()).unwrap(), &byte)
-    }
-
     fn run<R>(kicker: &SignalKicker, enter: impl FnOnce() -> R) -> Option<R> {
-        // SAFETY: the byte lives during the call, and `enter` has no access to it.
-        with_byte(|byte, _| unsafe { kicker.run(byte, enter) })
+        kicker.run(&AtomicU8::new(0), enter)
     }
 
     /// How [`guest`] ended.
@@ -236,17 +224,13 @@ mod tests {
     #[test]
     fn a_kick_on_the_verge_of_the_entry_is_seen() {
         let kicker = SignalKicker::new().unwrap();
-        with_byte(|pointer, byte| {
-            // SAFETY: the byte lives during the call, and `guest` only reads it atomically, as the kernel does.
-            let end = unsafe {
-                kicker.run(pointer, || {
-                    kicker.kick();
-                    guest(byte)
-                })
-            };
-            assert_eq!(end, Some(End::Interrupted));
-            assert_eq!(byte.load(Ordering::SeqCst), 0);
+        let byte = AtomicU8::new(0);
+        let end = kicker.run(&byte, || {
+            kicker.kick();
+            guest(&byte)
         });
+        assert_eq!(end, Some(End::Interrupted));
+        assert_eq!(byte.load(Ordering::SeqCst), 0);
     }
 
     /// One kick for each entry, at any time: every one ends that entry or prevents the next.
@@ -257,18 +241,16 @@ mod tests {
         let (seen, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let vcpu = scope.spawn(|| {
-                with_byte(|pointer, byte| {
-                    while !stopped.load(Ordering::Acquire) {
-                        // SAFETY: as above.
-                        match unsafe { kicker.run(pointer, || guest(byte)) } {
-                            Some(End::Deadline) => return Err("a kick was lost"),
-                            Some(End::Interrupted) => kicker.acknowledge(),
-                            None => {}
-                        }
-                        seen.fetch_add(1, Ordering::AcqRel);
+                let byte = AtomicU8::new(0);
+                while !stopped.load(Ordering::Acquire) {
+                    match kicker.run(&byte, || guest(&byte)) {
+                        Some(End::Deadline) => return Err("a kick was lost"),
+                        Some(End::Interrupted) => kicker.acknowledge(),
+                        None => {}
                     }
-                    Ok(())
-                })
+                    seen.fetch_add(1, Ordering::AcqRel);
+                }
+                Ok(())
             });
             for _ in 0..KICKS {
                 let before = seen.load(Ordering::Acquire);
@@ -291,15 +273,11 @@ mod tests {
         let inside = AtomicBool::new(false);
         thread::scope(|scope| {
             let blocked = scope.spawn(|| {
-                with_byte(|pointer, byte| {
-                    // SAFETY: as above.
-                    unsafe {
-                        kicker.run(pointer, || {
-                            inside.store(true, Ordering::Release);
-                            thread::sleep(Duration::from_millis(20));
-                            guest(byte)
-                        })
-                    }
+                let byte = AtomicU8::new(0);
+                kicker.run(&byte, || {
+                    inside.store(true, Ordering::Release);
+                    thread::sleep(Duration::from_millis(20));
+                    guest(&byte)
                 })
             });
             while !inside.load(Ordering::Acquire) {

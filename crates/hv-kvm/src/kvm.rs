@@ -1,5 +1,6 @@
 //! KVM file descriptors and ioctls that are common to all architectures.
 
+mod immediate_exit;
 mod vcpu;
 mod vm;
 

@@ -37,7 +37,7 @@ pub(crate) fn plan(
     protocol: &dyn BootProtocol,
     request: &BootRequest<'_>,
     parameters: &Parameters,
-    cpu: impl FnOnce(u64, u64, u64) -> CpuState,
+    cpu: impl Fn(u64, u64, u64) -> CpuState,
 ) -> Result<BootPlan, PlanError> {
     protocol::validate_request(protocol, request)?;
     let name = protocol.name();
@@ -61,85 +61,142 @@ pub(crate) fn plan(
         None => None,
     };
     let reserved = all_reserved(name, machine, caller_tree.as_ref())?;
-    let mut allocator = allocator(request, &[], reserved.iter().map(|reserved| reserved.range))?;
-    let kernel_constraints = parameters.layout.kernel(machine, abi);
-    let max = kernel_constraints.max;
-    let kernel = place_kernel(request, parameters.layout, &mut allocator, max)?;
-    let entry = kernel
-        .entry(image, abi)
-        .ok_or(no_entry(name, request, parameters))?;
-    let base = base(image, &kernel);
-    let lowest = if is_bounded(image) { base } else { 0 };
-    let unmappable = || reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
-    let mut allocator = self::allocator(request, kernel.occupied_ranges(), unmappable())?;
-    if let Some(below) = GuestRange::from_bounds(0, lowest) {
-        allocator.exclude_rest("memory below the kernel", below);
-    }
-    let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-    let bootargs = bootargs(request.cmdline, cmdline_max)?;
-    let boot_cpu = boot_cpu_id(&machine.platform.cpus)
-        .or(caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into()))
-        .unwrap_or(0);
-    let mut described = machine.clone();
-    described.memory = additional.memory().clone();
-    let contents = TreeContents {
-        protocol: name,
+    let planner = Planner {
+        name,
         request,
-        caller_tree: caller_tree.as_ref(),
-        machine: &described,
+        parameters,
+        abi,
+        cmdline_max,
+        caller_tree,
+        reserved,
     };
-    // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
-    let longest = match (request.cmdline_bytes(cmdline_max)?.len(), bootargs.is_empty()) {
-        (1, true) => Vec::new(),
-        (len, _) => vec![b'x'; len],
-    };
-    let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
-    let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
-    if len > MAX_FDT_SIZE {
-        return Err(PlanError::TooLarge {
-            protocol: name,
-            what: "the length of the device tree",
-            found: len,
-            max: MAX_FDT_SIZE,
-        });
-    }
+    protocol::plan_around_fixed(request, |ram| planner.plan(ram, &cpu))
+}
 
-    let used: Vec<_> = kernel
-        .occupied_ranges()
-        .iter()
-        .chain(additional.ranges())
-        .copied()
-        .collect();
-    let initrd = match request.initrd_len {
-        None => None,
-        Some(initrd_len) => {
-            let mut allocator = self::allocator(request, &used, unmappable())?;
-            let device_tree = allocator.fixed_address(label::DEVICE_TREE);
-            if let Some(range) = device_tree.and_then(|addr| GuestRange::new(addr, len)) {
-                allocator.exclude_rest(label::DEVICE_TREE, range);
+/// What does not depend on the placement of the pieces.
+struct Planner<'a> {
+    name: &'static str,
+    request: &'a BootRequest<'a>,
+    parameters: &'a Parameters,
+    abi: EntryAbi,
+    /// The longest command line, in bytes without the NUL.
+    cmdline_max: usize,
+    caller_tree: Option<DeviceTree<'a>>,
+    /// The reserved memory of machine and tree.
+    reserved: Vec<ReservedRange>,
+}
+
+impl Planner<'_> {
+    /// Plans the boot with the RAM of `ram`. `cpu` is that of [`plan`].
+    fn plan(
+        &self,
+        ram: &RamAllocator<'_>,
+        cpu: impl Fn(u64, u64, u64) -> CpuState,
+    ) -> Result<BootPlan, PlanError> {
+        let Self {
+            name,
+            request,
+            parameters,
+            abi,
+            cmdline_max,
+            caller_tree,
+            reserved,
+        } = self;
+        let (name, cmdline_max) = (*name, *cmdline_max);
+        let (image, machine) = (request.image, request.machine);
+        let mut allocator = allocator(ram, &[], reserved.iter().map(|reserved| reserved.range));
+        let kernel_constraints = parameters.layout.kernel(machine, *abi);
+        let max = kernel_constraints.max;
+        let kernel = place_kernel(request, parameters.layout, &mut allocator, max)?;
+        let entry = kernel
+            .entry(image, *abi)
+            .ok_or(no_entry(name, request, parameters))?;
+        let base = base(image, &kernel);
+        let lowest = if is_bounded(image) { base } else { 0 };
+        let unmappable = || reserved.iter().map(|reserved| reserved.excluded(MAX_PAGE_SIZE));
+        let of_kernel: Vec<_> = kernel
+            .occupied_ranges()
+            .iter()
+            .map(|range| ("kernel", *range))
+            .collect();
+        let mut allocator = self::allocator(ram, &of_kernel, unmappable());
+        if let Some(below) = GuestRange::from_bounds(0, lowest) {
+            allocator.exclude_rest("memory below the kernel", below);
+        }
+        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+        let bootargs = bootargs(request.cmdline, cmdline_max)?;
+        let boot_cpu = boot_cpu_id(&machine.platform.cpus)
+            .or(caller_tree.as_ref().map(|tree| tree.boot_cpuid_phys.into()))
+            .unwrap_or(0);
+        let mut described = machine.clone();
+        described.memory = additional.memory().clone();
+        let contents = TreeContents {
+            protocol: name,
+            request,
+            caller_tree: caller_tree.as_ref(),
+            machine: &described,
+        };
+        // The length depends on neither the initrd's address nor on a command line up to the requested capacity.
+        let longest = match (request.cmdline_bytes(cmdline_max)?.len(), bootargs.is_empty()) {
+            (1, true) => Vec::new(),
+            (len, _) => vec![b'x'; len],
+        };
+        let mut used = of_kernel;
+        let labels = request.additional_loads.iter().map(|load| load.label);
+        used.extend(labels.zip(additional.ranges().iter().copied()));
+        let fixed_tree = ram.fixed_address(label::DEVICE_TREE);
+        let place_initrd = |tree_len| {
+            let Some(initrd_len) = request.initrd_len else {
+                return Ok(None);
+            };
+            let mut allocator = self::allocator(ram, &used, unmappable());
+            if let Some(range) = fixed_tree.and_then(|addr| GuestRange::new(addr, tree_len)) {
+                allocator.keep(label::DEVICE_TREE, range);
             }
             let windows = not_below(parameters.layout.initrd(machine, kernel.extent()), lowest);
-            Some(place(&mut allocator, label::INITRD, initrd_len.get(), windows)?)
+            place(&mut allocator, label::INITRD, initrd_len.get(), windows).map(Some)
+        };
+        let range_of = |initrd: Option<(GuestRange, Constraints)>| initrd.map(|(range, _)| range);
+        // The initrd keeps clear of a tree at a fixed address, so the length of the tree must be known first.
+        let (tree, len, initrd) = if fixed_tree.is_none() && longest.len() == bootargs.len() {
+            let initrd = place_initrd(0)?;
+            let tree = contents.build(&bootargs, range_of(initrd))?;
+            let len = arith::to_u64(tree.len());
+            (Some(tree), len, initrd)
+        } else {
+            let some_initrd = request.initrd_len.map(|_| GuestRange::EMPTY);
+            let len = arith::to_u64(contents.build(&longest, some_initrd)?.len());
+            (None, len, place_initrd(len)?)
+        };
+        if len > MAX_FDT_SIZE {
+            return Err(PlanError::TooLarge {
+                protocol: name,
+                what: "the length of the device tree",
+                found: len,
+                max: MAX_FDT_SIZE,
+            });
         }
-    };
-    let initrd_range = initrd.map(|(range, _)| range);
-    let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
-    let used: Vec<_> = used.into_iter().chain(initrd_range).collect();
-    let (dtb_range, dtb_constraints) = place_device_tree(request, len, windows, &used, &reserved)?;
-    let dtb = contents.build(&bootargs, initrd_range)?;
+        let windows = not_below(parameters.layout.device_tree(machine, base), lowest);
+        used.extend(range_of(initrd).map(|range| (label::INITRD, range)));
+        let (dtb_range, dtb_constraints) = place_device_tree(request, ram, len, windows, &used, reserved)?;
+        let dtb = match tree {
+            Some(tree) => tree,
+            None => contents.build(&bootargs, range_of(initrd))?,
+        };
 
-    let mut builder = PlanBuilder::new(name, request, &kernel)
-        .kernel_constraints(kernel_constraints)
-        .additional(request, &additional)
-        .bytes(label::DEVICE_TREE, dtb_range, dtb, dtb_constraints)
-        .cpu(cpu(entry, dtb_range.start(), boot_cpu));
-    if has_ram_below(machine, lowest) {
-        builder = builder.warning(Warning::UnusableRam { below: lowest });
+        let mut builder = PlanBuilder::new(name, request, &kernel)
+            .kernel_constraints(kernel_constraints)
+            .additional(request, &additional)
+            .bytes(label::DEVICE_TREE, dtb_range, dtb, dtb_constraints)
+            .cpu(cpu(entry, dtb_range.start(), boot_cpu));
+        if has_ram_below(machine, lowest) {
+            builder = builder.warning(Warning::UnusableRam { below: lowest });
+        }
+        if let Some((range, constraints)) = initrd {
+            builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
+        }
+        Ok(builder.build()?)
     }
-    if let Some((range, constraints)) = initrd {
-        builder = builder.file(label::INITRD, range, BootFile::Initrd, constraints);
-    }
-    Ok(builder.build()?)
 }
 
 /// Places the kernel at the address that it prefers, if possible.
@@ -305,29 +362,30 @@ impl ReservedRange {
     }
 }
 
-/// An allocator without the `used` ranges and without the `reserved` ones, which may overlap each other and those of the
+/// The allocator `ram` without the `used` ranges and without the `reserved` ones, which may overlap each other and those of the
 /// request's additional loads.
 fn allocator<'a>(
-    request: &BootRequest<'a>,
-    used: &[GuestRange],
+    ram: &RamAllocator<'a>,
+    used: &[(&'static str, GuestRange)],
     reserved: impl Iterator<Item = GuestRange>,
-) -> Result<RamAllocator<'a>, PlacementError> {
-    let mut allocator = RamAllocator::for_request(request)?;
-    for range in used {
-        allocator.exclude_rest("kernel", *range);
+) -> RamAllocator<'a> {
+    let mut allocator = ram.clone();
+    for (label, range) in used {
+        allocator.exclude_rest(label, *range);
     }
     for range in reserved {
         allocator.exclude_rest("reserved memory", range);
     }
-    Ok(allocator)
+    allocator
 }
 
 /// Places the device tree of `len` bytes outside of `used` and `reserved`.
 fn place_device_tree(
     request: &BootRequest<'_>,
+    ram: &RamAllocator<'_>,
     len: u64,
     windows: [Option<Constraints>; 2],
-    used: &[GuestRange],
+    used: &[(&'static str, GuestRange)],
     reserved: &[ReservedRange],
 ) -> Result<(GuestRange, Constraints), PlacementError> {
     let is_fixed = request
@@ -345,7 +403,7 @@ fn place_device_tree(
     // A block of only RAM is preferred: the kernel may have to map devices with other attributes.
     let blocks = excluded().chain(blocks_with_other_than_ram(request.machine));
     if let Ok(placed) = place(
-        &mut allocator(request, used, blocks)?,
+        &mut allocator(ram, used, blocks),
         label::DEVICE_TREE,
         len,
         windows,
@@ -353,7 +411,7 @@ fn place_device_tree(
         return Ok(placed);
     }
     place(
-        &mut allocator(request, used, excluded())?,
+        &mut allocator(ram, used, excluded()),
         label::DEVICE_TREE,
         len,
         windows,

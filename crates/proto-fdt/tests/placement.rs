@@ -300,3 +300,36 @@ fn pieces_are_where_the_request_fixes_them() {
         Err("the initrd must be at 0x86400000..0x86500000, but the firmware is at 0x86400000..0x86401000"),
     );
 }
+
+#[test]
+fn errors_name_the_load_in_the_place_of_a_fixed_piece() {
+    let bytes = [0x5a; 0x1000];
+    let check = |label| {
+        let at = RAM_BASE + 128 * MIB;
+        // The only place of the tables.
+        let only = Constraints::aligned(0x1000).between(at, at + 0x1000);
+        let loads = [AdditionalLoad::bytes("tables", &bytes).within(only)];
+        let fixed = [FixedAddress::new(label, at)];
+        let (machine, cmdline, image) = (arm64_machine(), Cmdline::new(), arm64_image(0, true));
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(MIB)
+            .with_additional_loads(&loads)
+            .with_fixed_addresses(&fixed);
+        match proto_fdt::PROTOCOL_ARM64.plan(&request) {
+            Err(PlanError::Placement(error)) => {
+                let error = error.to_string();
+                assert!(
+                    error.starts_with(&format!("the {label} must be at 0x88000000..")),
+                    "{error}"
+                );
+                assert!(
+                    error.ends_with("but the tables is at 0x88000000..0x88001000"),
+                    "{error}"
+                );
+            }
+            result => panic!("{label}: {result:?}"),
+        }
+    };
+    check(label::INITRD);
+    check(label::DEVICE_TREE);
+}

@@ -24,6 +24,16 @@ pub enum LinuxX86Error {
         /// Boot protocol version of the kernel.
         version: BootProtocolVersion,
     },
+    /// A `setup_data` node that does not fit one page.
+    #[error("a setup_data node of type {kind} with {len} bytes, but a node has at most {max}")]
+    SetupDataTooLong {
+        /// Type of the node (`SETUP_*`).
+        kind: u32,
+        /// Length of its data in bytes.
+        len: usize,
+        /// The largest length.
+        max: usize,
+    },
     /// The kernel, the initrd, the RSDP or an ACPI region is at addresses that four-level page tables cannot identity-map.
     #[error(
         "{range} must be identity-mapped, but four-level page tables can only map addresses below {max:#x}"

@@ -19,10 +19,10 @@ extern crate std;
 
 mod error;
 pub mod label;
-mod page_tables;
+pub mod page_tables;
 mod plugin;
-mod setup_data;
-mod zero_page;
+pub mod setup_data;
+pub mod zero_page;
 
 pub use error::LinuxX86Error;
 pub use plugin::{EntryChoice, LinuxX86, PROTOCOL};

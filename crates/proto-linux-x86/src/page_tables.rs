@@ -1,4 +1,4 @@
-//! Identity-mapping page tables for the 64-bit entry.
+//! Identity-mapping page tables for the 64-bit entry (boot.rst, "64-bit Boot Protocol").
 //!
 //! Four levels with pages of 2 MiB, which every 64-bit CPU supports (pages of 1 GiB are optional). Each GiB that contains a
 //! mapping needs one page directory of 4 KiB.
@@ -10,10 +10,10 @@ use boot_core::{GuestRange, arith};
 use crate::error::LinuxX86Error;
 
 /// End of the lower half of the canonical addresses. Higher addresses cannot be identity-mapped.
-pub(crate) const MAX_ADDRESS: u64 = 1 << 47;
+pub const MAX_ADDRESS: u64 = 1 << 47;
 
 /// Largest mapping in bytes. It needs 4 MiB of tables.
-const MAX_MAPPED: u64 = 1 << 40;
+pub const MAX_MAPPED: u64 = 1 << 40;
 
 /// Size of a table in bytes.
 const TABLE_LEN: u64 = 0x1000;
@@ -35,8 +35,21 @@ const PAGE: u64 = 0b1000_0011;
 ///
 /// The tables are contiguous: the PML4 first, then the page directory pointer tables (PDPT), then the page directories, each
 /// kind by address.
-#[derive(Debug)]
-pub(crate) struct IdentityMap {
+///
+/// ```
+/// use boot_core::GuestRange;
+/// use proto_linux_x86::page_tables::IdentityMap;
+///
+/// // The first 4 GiB: a PML4, a PDPT and four page directories.
+/// let map = IdentityMap::new([GuestRange::from_bounds(0, 4 << 30).unwrap()])?;
+/// assert_eq!(map.size(), 6 * 0x1000);
+/// let tables = map.build(0x9000);
+/// // The first entry of the PML4, at the address for CR3, refers to the PDPT: present and writable.
+/// assert_eq!(tables[..8], 0xa003_u64.to_le_bytes());
+/// # Ok::<(), proto_linux_x86::LinuxX86Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct IdentityMap {
     /// Mapped ranges: sorted, disjoint, aligned to pages of 2 MiB.
     ranges: Vec<GuestRange>,
     /// The parts of 1 GiB that have a page directory: address divided by 1 GiB, sorted.
@@ -46,8 +59,13 @@ pub(crate) struct IdentityMap {
 }
 
 impl IdentityMap {
-    /// The mapping of all pages that overlap `ranges`.
-    pub(crate) fn new(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, LinuxX86Error> {
+    /// The mapping of all pages of 2 MiB that overlap `ranges`. They may overlap and have any order.
+    ///
+    /// # Errors
+    ///
+    /// [`LinuxX86Error::BeyondPageTables`] for a range beyond [`MAX_ADDRESS`], or [`LinuxX86Error::MappingTooLarge`] for pages
+    /// of more than [`MAX_MAPPED`] bytes in total.
+    pub fn new(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, LinuxX86Error> {
         let ranges = merge(ranges)?;
         let len = ranges
             .iter()
@@ -73,8 +91,9 @@ impl IdentityMap {
         })
     }
 
-    /// Size of all tables in bytes.
-    pub(crate) fn len(&self) -> u64 {
+    /// Size of all tables in bytes: a multiple of 4 KiB, never zero.
+    #[must_use]
+    pub fn size(&self) -> u64 {
         arith::to_u64(self.tables()).saturating_mul(TABLE_LEN)
     }
 
@@ -85,8 +104,9 @@ impl IdentityMap {
             .saturating_add(1)
     }
 
-    /// The tables, to be loaded at `base`.
-    pub(crate) fn build(&self, base: u64) -> Vec<u8> {
+    /// The tables, to be loaded at `base`, a multiple of 4 KiB below 2⁵². CR3 is `base` then.
+    #[must_use]
+    pub fn build(&self, base: u64) -> Vec<u8> {
         let mut tables = Tables {
             base,
             entries: alloc::vec![0; self.tables().saturating_mul(ENTRIES)],
@@ -209,8 +229,8 @@ mod tests {
             let base = 0x1234_5000;
             let map = IdentityMap::new(ranges.iter().copied()).unwrap();
             let bytes = map.build(base);
-            assert_eq!(map.len(), tables * TABLE_LEN, "{ranges:?}");
-            assert_eq!(arith::to_u64(bytes.len()), map.len());
+            assert_eq!(map.size(), tables * TABLE_LEN, "{ranges:?}");
+            assert_eq!(arith::to_u64(bytes.len()), map.size());
             for range in ranges.iter().filter(|range| !range.is_empty()) {
                 for addr in [
                     range.start(),

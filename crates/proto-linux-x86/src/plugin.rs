@@ -6,7 +6,7 @@ use core::num::NonZeroU64;
 
 use boot_core::cpu::x86_64::{AccessRights, DescriptorTable, SegmentRegister, State};
 use boot_core::placement::{Piece, PlacedPiece};
-use boot_core::protocol::validate_request;
+use boot_core::protocol::{plan_around_fixed, validate_request};
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, MemoryMap, PlacedAdditional, PlacedKernel, PlanBuilder, PlanError,
@@ -20,7 +20,7 @@ use crate::error::NAME;
 use crate::label;
 use crate::page_tables::{self, IdentityMap};
 use crate::setup_data::SetupDataList;
-use crate::zero_page::{BootAddresses, E820, header_for_elf, zero_page};
+use crate::zero_page::{BootAddresses, E820, elf_setup_header, zero_page};
 
 /// The Linux x86 boot protocol with [`EntryChoice::Auto`], for lists of protocols.
 pub const PROTOCOL: LinuxX86 = LinuxX86::new();
@@ -129,7 +129,7 @@ impl SelectedEntry {
     fn with_abi(abi: EntryAbi, image: &KernelImage) -> Result<Self, IncompatibleImage> {
         let long_mode = matches!(abi, EntryAbi::LINUX_X86_64 | EntryAbi::ELF64);
         let header = match (abi, image.metadata::<SetupHeaderMetadata>()) {
-            (EntryAbi::ELF64 | EntryAbi::ELF32, _) => header_for_elf(image, long_mode),
+            (EntryAbi::ELF64 | EntryAbi::ELF32, _) => elf_setup_header(image, long_mode),
             (_, None) => {
                 return Err(IncompatibleImage::Header(
                     "it has a Linux entry point but no setup header",
@@ -225,7 +225,7 @@ impl BootProtocol for LinuxX86 {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
-        let (image, machine) = (request.image, request.machine);
+        let image = request.image;
         let selected = SelectedEntry::new(self.entry, image).map_err(|reason| PlanError::Incompatible {
             protocol: NAME,
             format: image.format(),
@@ -234,80 +234,92 @@ impl BootProtocol for LinuxX86 {
         let header = &selected.header;
         let cmdline_size = usize::try_from(header.cmdline_size()).unwrap_or(usize::MAX);
         let cmdline = request.cmdline_bytes(cmdline_size)?;
-
-        let mut allocator = RamAllocator::for_request(request)?;
-        let kernel = PlacedKernel::place_below(image, &mut allocator, selected.kernel_max())?;
-        kernel.reserve_gaps(&mut allocator)?;
-        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-        let memory = additional.memory();
-        let e820 = E820::new(memory, header)?;
-        let gdt = gdt(selected.long_mode);
-        let mut nodes = SetupDataList::default();
-        e820.push_nodes(&mut nodes);
-        if let Some(seed) = request.rng_seed {
-            nodes.push_rng_seed(seed)?;
-        }
-        let Pieces {
-            zero_page: zero_page_at,
-            gdt: gdt_at,
-            cmdline: cmdline_at,
-            setup_data: nodes_at,
-            initrd,
-            tables,
-        } = place(
-            &mut allocator,
-            &selected,
-            &[kernel.extent()]
-                .into_iter()
-                .chain(firmware_ranges(memory, machine.acpi_rsdp)),
-            &Lengths {
-                gdt: arith::to_u64(gdt.len()),
-                cmdline: arith::to_u64(cmdline.len()),
-                setup_data: nodes.len(),
-                initrd: request.initrd_len.map_or(0, NonZeroU64::get),
-            },
-        )?;
-        let initrd_at = initrd.map(|placed| placed.range);
-
-        let addresses = BootAddresses {
-            code: kernel
-                .segments()
-                .first()
-                .map_or(kernel.base(), |segment| segment.range.start()),
-            cmdline: cmdline_at.start(),
-            initrd: initrd_at,
-            setup_data: nodes_at.map_or(0, GuestRange::start),
-            rsdp: machine.acpi_rsdp.unwrap_or(0),
-        };
-        let page = zero_page(header, memory, &e820, &addresses);
-        let entry = kernel.entry(image, selected.abi).unwrap_or_default();
-        let mut state = match &tables {
-            Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),
-            // The kernel is below 4 GiB here.
-            None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
-        };
-        state.rsi = zero_page_at.start();
-        // Four descriptors.
-        let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
-        state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
-
-        let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .additional(request, &additional)
-            .bytes(label::ZERO_PAGE, zero_page_at, page.as_bytes().to_vec(), LOW)
-            .bytes(label::GDT, gdt_at, gdt, LOW)
-            .bytes(label::COMMAND_LINE, cmdline_at, cmdline, LOW)
-            .cpu(state);
-        if let Some(at) = nodes_at {
-            plan = plan.bytes(label::SETUP_DATA, at, nodes.build(at.start()), LOW);
-        }
-        if let Some((at, tables)) = tables {
-            plan = plan.bytes(label::PAGE_TABLES, at, tables, LOW);
-        }
-        if let Some(placed) = initrd {
-            plan = plan.file(label::INITRD, placed.range, BootFile::Initrd, placed.constraints);
-        }
-        Ok(plan.build()?)
+        plan_around_fixed(request, |allocator| {
+            plan(request, &selected, cmdline.clone(), allocator.clone())
+        })
     }
+}
+
+/// Plans the boot of the selected entry point with the RAM of `allocator`. `cmdline` is the command line with its NUL.
+fn plan(
+    request: &BootRequest<'_>,
+    selected: &SelectedEntry,
+    cmdline: Vec<u8>,
+    mut allocator: RamAllocator<'_>,
+) -> Result<BootPlan, PlanError> {
+    let (image, machine) = (request.image, request.machine);
+    let header = &selected.header;
+    let kernel = PlacedKernel::place_below(image, &mut allocator, selected.kernel_max())?;
+    kernel.reserve_gaps(&mut allocator)?;
+    let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+    let memory = additional.memory();
+    let e820 = E820::new(memory, header)?;
+    let gdt = gdt(selected.long_mode);
+    let mut nodes = SetupDataList::default();
+    e820.push_nodes(&mut nodes);
+    if let Some(seed) = request.rng_seed {
+        nodes.push_rng_seed(seed)?;
+    }
+    let Pieces {
+        zero_page: zero_page_at,
+        gdt: gdt_at,
+        cmdline: cmdline_at,
+        setup_data: nodes_at,
+        initrd,
+        tables,
+    } = place(
+        &mut allocator,
+        selected,
+        &[kernel.extent()]
+            .into_iter()
+            .chain(firmware_ranges(memory, machine.acpi_rsdp)),
+        &Lengths {
+            gdt: arith::to_u64(gdt.len()),
+            cmdline: arith::to_u64(cmdline.len()),
+            setup_data: nodes.size(),
+            initrd: request.initrd_len.map_or(0, NonZeroU64::get),
+        },
+    )?;
+    let initrd_at = initrd.map(|placed| placed.range);
+
+    let addresses = BootAddresses {
+        code: kernel
+            .segments()
+            .first()
+            .map_or(kernel.base(), |segment| segment.range.start()),
+        cmdline: cmdline_at.start(),
+        initrd: initrd_at,
+        setup_data: nodes_at.map_or(0, GuestRange::start),
+        rsdp: machine.acpi_rsdp.unwrap_or(0),
+    };
+    let page = zero_page(header, memory, &e820, &addresses);
+    let entry = kernel.entry(image, selected.abi).unwrap_or_default();
+    let mut state = match &tables {
+        Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),
+        // The kernel is below 4 GiB here.
+        None => State::protected_mode(u32::try_from(entry).unwrap_or_default(), BOOT_CS, BOOT_DS),
+    };
+    state.rsi = zero_page_at.start();
+    // Four descriptors.
+    let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
+    state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
+
+    let mut plan = PlanBuilder::new(NAME, request, &kernel)
+        .additional(request, &additional)
+        .bytes(label::ZERO_PAGE, zero_page_at, page.as_bytes().to_vec(), LOW)
+        .bytes(label::GDT, gdt_at, gdt, LOW)
+        .bytes(label::COMMAND_LINE, cmdline_at, cmdline, LOW)
+        .cpu(state);
+    if let Some(at) = nodes_at {
+        plan = plan.bytes(label::SETUP_DATA, at, nodes.build(at.start()), LOW);
+    }
+    if let Some((at, tables)) = tables {
+        plan = plan.bytes(label::PAGE_TABLES, at, tables, LOW);
+    }
+    if let Some(placed) = initrd {
+        plan = plan.file(label::INITRD, placed.range, BootFile::Initrd, placed.constraints);
+    }
+    Ok(plan.build()?)
 }
 
 /// The GDT of boot.rst: two null descriptors, [`BOOT_CS`] and [`BOOT_DS`].
@@ -362,7 +374,7 @@ fn place(
     };
     let zero_page_len = arith::to_u64(size_of::<BootParams>());
     let mut tables_len = if selected.long_mode {
-        IdentityMap::new(mapped.clone())?.len()
+        IdentityMap::new(mapped.clone())?.size()
     } else {
         0
     };
@@ -393,8 +405,8 @@ fn place(
             None => None,
             Some(tables_at) => {
                 let map = IdentityMap::new(mapped.clone().chain(range(label::INITRD)))?;
-                if map.len() > tables_len {
-                    tables_len = map.len();
+                if map.size() > tables_len {
+                    tables_len = map.size();
                     continue;
                 }
                 Some((tables_at, map.build(tables_at.start())))

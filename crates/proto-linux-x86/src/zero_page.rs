@@ -1,4 +1,4 @@
-//! The zero page.
+//! The zero page (Linux `Documentation/arch/x86/zero-page.rst`).
 
 use alloc::vec::Vec;
 
@@ -17,14 +17,19 @@ use crate::setup_data::{MAX_DATA, SetupDataList};
 const ENTRIES_PER_NODE: usize = MAX_DATA / size_of::<E820Entry>();
 
 /// The memory map as e820 entries: a table in the zero page, and `setup_data` nodes with the entries that do not fit.
-#[derive(Debug)]
-pub(crate) struct E820 {
+#[derive(Clone, Debug)]
+pub struct E820 {
     entries: Vec<E820Entry>,
 }
 
 impl E820 {
     /// The e820 entries of `map`, for a kernel with the setup header `metadata`.
-    pub(crate) fn new(map: &MemoryMap, metadata: &SetupHeaderMetadata) -> Result<Self, LinuxX86Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`LinuxX86Error::TooManyRegions`] for more regions than the zero page has entries, if the kernel does not support
+    /// `setup_data`.
+    pub fn new(map: &MemoryMap, metadata: &SetupHeaderMetadata) -> Result<Self, LinuxX86Error> {
         let entries: Vec<_> = map
             .regions()
             .iter()
@@ -51,33 +56,49 @@ impl E820 {
     }
 
     /// Appends nodes with the entries that do not fit the zero page.
-    pub(crate) fn push_nodes<'a>(&'a self, list: &mut SetupDataList<'a>) {
+    pub fn push_nodes<'a>(&'a self, list: &mut SetupDataList<'a>) {
         let rest = self.entries.get(E820_MAX_ENTRIES_ZEROPAGE..);
         for entries in rest.unwrap_or_default().chunks(ENTRIES_PER_NODE) {
-            list.push(SETUP_E820_EXT, entries.as_bytes());
+            list.push_short(SETUP_E820_EXT, entries.as_bytes());
         }
     }
 }
 
 /// Addresses in the zero page.
-#[derive(Debug)]
-pub(crate) struct BootAddresses {
-    /// The kernel's protected-mode code.
-    pub(crate) code: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct BootAddresses {
+    /// The kernel's protected-mode code: the start of its first segment.
+    pub code: u64,
     /// The command line.
-    pub(crate) cmdline: u64,
+    pub cmdline: u64,
     /// The initrd.
-    pub(crate) initrd: Option<GuestRange>,
+    pub initrd: Option<GuestRange>,
     /// The first `setup_data` node; zero without nodes.
-    pub(crate) setup_data: u64,
+    pub setup_data: u64,
     /// The ACPI RSDP; zero without ACPI.
-    pub(crate) rsdp: u64,
+    pub rsdp: u64,
+}
+
+impl BootAddresses {
+    /// The addresses of kernel and command line, without initrd, `setup_data` and ACPI.
+    #[must_use]
+    pub const fn new(code: u64, cmdline: u64) -> Self {
+        Self {
+            code,
+            cmdline,
+            initrd: None,
+            setup_data: 0,
+            rsdp: 0,
+        }
+    }
 }
 
 /// The zero page of a kernel with the setup header `metadata`.
 ///
 /// Fields that a loader need not fill are zero: no display (`screen_info`), EDD, APM, IST or EFI.
-pub(crate) fn zero_page(
+#[must_use]
+pub fn zero_page(
     metadata: &SetupHeaderMetadata,
     map: &MemoryMap,
     e820: &E820,
@@ -146,7 +167,8 @@ fn split(value: u64) -> (u32, u32) {
 /// PVH entry. The limits are those of the kernel's sources: a command line of `COMMAND_LINE_SIZE` (2048 with its NUL), and
 /// an initrd below 2 GiB for 64-bit kernels (`initrd_addr_max` in `header.S`). The initrd of 32-bit kernels must be in
 /// lowmem, which ends at 896 MiB (boot.rst, "initrd_addr_max").
-pub(crate) fn header_for_elf(image: &KernelImage, long_mode: bool) -> SetupHeaderMetadata {
+#[must_use]
+pub fn elf_setup_header(image: &KernelImage, long_mode: bool) -> SetupHeaderMetadata {
     const VERSION: u16 = 0x020c;
     /// From offset 0x202 to 0x268, the end of `handover_offset`, which is the last field of 2.12.
     const JUMP: u8 = 0x66;

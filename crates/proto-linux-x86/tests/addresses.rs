@@ -72,7 +72,21 @@ fn pieces_are_where_the_request_fixes_them() {
     assert_eq!((state.rip, state.rsi, state.cr3), (4 * MIB, 0x7000, 0x9000));
     assert_eq!(state.gdtr.base, 0x1000);
 
-    // The other pieces keep clear of one that is fixed where they would be.
+    // The other pieces keep clear of one that is fixed where they would be, and so do kernel and additional loads.
+    let bytes = [0x5a; 0x1000];
+    let wanted = Constraints::aligned(0x1000).prefer(0x7000);
+    let loads = [AdditionalLoad::bytes("tables", &bytes).within(wanted)];
+    let fixed = [
+        FixedAddress::new(label::INITRD, 17 * MIB),
+        FixedAddress::new(label::ZERO_PAGE, 0x7000),
+    ];
+    let with_loads = request.with_additional_loads(&loads).with_fixed_addresses(&fixed);
+    let plan = PROTOCOL.plan(&with_loads).unwrap();
+    assert_eq!(start(&plan, label::INITRD), 17 * MIB);
+    assert_eq!(start(&plan, label::ZERO_PAGE), 0x7000);
+    assert_eq!(start(&plan, "tables"), 0);
+    assert_eq!(plan.kernel(), range(2 * MIB, 2 * MIB));
+
     let fixed = [FixedAddress::new(label::COMMAND_LINE, 0x1000)];
     let plan = PROTOCOL.plan(&request.with_fixed_addresses(&fixed)).unwrap();
     assert_eq!(start(&plan, label::COMMAND_LINE), 0x1000);
@@ -94,15 +108,36 @@ fn fixed_addresses_are_checked_as_chosen_ones() {
     };
     let not_allowed = |error: &PlacementError| matches!(error, PlacementError::NotAllowed { .. });
     let not_ram = |error: &PlacementError| matches!(error, PlacementError::NotRam { .. });
-    let taken = |error: &PlacementError| matches!(error, PlacementError::Taken { by: "kernel", .. });
     check(label::ZERO_PAGE, 0, &not_allowed);
     check(label::PAGE_TABLES, 0x9800, &not_allowed);
     check(label::INITRD, 1 << 32, &not_allowed);
     check(label::GDT, 0xa_0000, &not_ram);
     check(label::INITRD, 64 * MIB - 0x1000, &not_ram);
-    check(label::COMMAND_LINE, 17 * MIB, &taken);
     check("kernel", 3 * MIB, &not_allowed);
     check("kernel", 64 * MIB, &not_ram);
+}
+
+#[test]
+fn a_fixed_piece_without_another_place_for_the_kernel_is_refused() {
+    let (image, cmdline) = (image(), Cmdline::new());
+    let check = |ram, fixed: &[FixedAddress<'_>], expected: &str| {
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(ram).unwrap());
+        let request = BootRequest::new(&image, &machine, &cmdline).with_fixed_addresses(fixed);
+        match PROTOCOL.plan(&request) {
+            Err(PlanError::Placement(error)) => assert_eq!(error.to_string(), expected),
+            other => panic!("{other:?}"),
+        }
+    };
+    let line = FixedAddress::new(label::COMMAND_LINE, 3 * MIB);
+    let expected = "the command line must be at 0x300000..0x300001, but the kernel is at 0x200000..0x400000";
+    check(4 * MIB, &[line], expected);
+    check(4 * MIB, &[line, FixedAddress::new("kernel", 2 * MIB)], expected);
+    let [line, gdt] = [label::COMMAND_LINE, label::GDT].map(|label| FixedAddress::new(label, 17 * MIB));
+    check(
+        64 * MIB,
+        &[line, gdt],
+        "the command line must be at 0x1100000..0x1100001, but the GDT is at 0x1100000..0x1100020",
+    );
 }
 
 #[test]
@@ -186,5 +221,8 @@ fn a_plan_can_be_completed_with_its_command_line() {
     assert!(bytes.starts_with(b"console=ttyS0 quiet\0"));
     // cmdline_size of a vmlinux is 2047.
     plan(&short, 2047).unwrap();
-    assert!(matches!(plan(&short, 2048), Err(PlanError::Cmdline(_))));
+    assert!(matches!(
+        plan(&short, 2048),
+        Err(PlanError::CmdlineCapacity(error)) if (error.found, error.max) == (2048, 2047)
+    ));
 }

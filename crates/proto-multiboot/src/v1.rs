@@ -11,7 +11,7 @@
 
 use alloc::vec::Vec;
 
-use boot_core::protocol::validate_request;
+use boot_core::protocol::{plan_around_fixed, validate_request};
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, GuestRange, IncompatibleImage, KernelImage, MemoryMap,
     PlacedAdditional, Placement, PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, Support, arith,
@@ -80,28 +80,39 @@ impl BootProtocol for Multiboot {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
-        let image = request.image;
         let files = files::files(request)?;
         let cmdline = request.cmdline_bytes(usize::MAX)?;
-        let mut allocator = RamAllocator::for_request(request)?;
-        let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
-        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-        let contents = Contents {
-            memory: additional.memory(),
-            cmdline: &cmdline,
-            files: &files,
-        };
-        let len = arith::to_u64(contents.build(0, &[])?.len());
-        let bios_data = BiosData::reserve(&mut allocator);
-        let Places { info, files: places } = files::place(len, &files, &mut allocator)?;
-        let block = contents.build(files::low(info.start()), &places)?;
-        let state = place::state(&kernel, image, MULTIBOOT, BOOTLOADER_MAGIC, info.start());
-        let plan = PlanBuilder::new(NAME, request, &kernel)
-            .additional(request, &additional)
-            .bytes(label::BOOT_INFORMATION, info, block, CONSTRAINTS)
-            .cpu(state);
-        Ok(files::add(bios_data.add(plan), &files, &places).build()?)
+        plan_around_fixed(request, |allocator| {
+            plan(request, &files, &cmdline, allocator.clone())
+        })
     }
+}
+
+/// Plans the boot with these files and with the RAM of `allocator`. `cmdline` is the command line with its NUL.
+fn plan(
+    request: &BootRequest<'_>,
+    files: &[File],
+    cmdline: &[u8],
+    mut allocator: RamAllocator<'_>,
+) -> Result<BootPlan, PlanError> {
+    let image = request.image;
+    let kernel = place::kernel(NAME, image, MULTIBOOT, Placement::Fixed, &mut allocator)?;
+    let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+    let contents = Contents {
+        memory: additional.memory(),
+        cmdline,
+        files,
+    };
+    let len = arith::to_u64(contents.build(0, &[])?.len());
+    let bios_data = BiosData::reserve(&mut allocator);
+    let Places { info, files: places } = files::place(len, files, &mut allocator)?;
+    let block = contents.build(files::low(info.start()), &places)?;
+    let state = place::state(&kernel, image, MULTIBOOT, BOOTLOADER_MAGIC, info.start());
+    let plan = PlanBuilder::new(NAME, request, &kernel)
+        .additional(request, &additional)
+        .bytes(label::BOOT_INFORMATION, info, block, CONSTRAINTS)
+        .cpu(state);
+    Ok(files::add(bios_data.add(plan), files, &places).build()?)
 }
 
 /// Checks that the image is for x86 and has one of the `expected` entry points.

@@ -5,7 +5,7 @@ mod info;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use boot_core::protocol::validate_request;
+use boot_core::protocol::{plan_around_fixed, validate_request};
 use boot_core::{
     BootPlan, BootProtocol, BootRequest, IncompatibleImage, KernelImage, PlacedAdditional, Placement,
     PlanBuilder, PlanError, Priority, RamAllocator, RequestPart, Support, arith,
@@ -17,7 +17,7 @@ use info::{Contents, NAME};
 
 use crate::bios_data::BiosData;
 use crate::error::InfoRequestError;
-use crate::files::{self, CONSTRAINTS, Places};
+use crate::files::{self, CONSTRAINTS, File, Places};
 use crate::label;
 use crate::place;
 use crate::v1::check_entry;
@@ -157,8 +157,26 @@ impl BootProtocol for Multiboot2 {
             })?;
         let files = files::files(request)?;
         let cmdline = request.cmdline_bytes(usize::MAX)?;
+        plan_around_fixed(request, |allocator| {
+            let plan = self.plan_with(request, &files, &cmdline, allocator.clone())?;
+            let plan = warnings.iter().copied().fold(plan, PlanBuilder::warning);
+            Ok(plan.build()?)
+        })
+    }
+}
 
-        let mut allocator = RamAllocator::for_request(request)?;
+impl Multiboot2 {
+    /// Plans the boot with these files and with the RAM of `allocator`. `cmdline` is the command line with its NUL.
+    fn plan_with(
+        &self,
+        request: &BootRequest<'_>,
+        files: &[File],
+        cmdline: &[u8],
+        mut allocator: RamAllocator<'_>,
+    ) -> Result<PlanBuilder, PlanError> {
+        let image = request.image;
+        let no_header = Multiboot2Metadata::default();
+        let header = image.metadata::<Multiboot2Metadata>().unwrap_or(&no_header);
         let placement = match header.relocatable {
             Some(tag) => Placement::Relocatable(tag.constraints(image.extent().start())),
             None => Placement::Fixed,
@@ -167,23 +185,20 @@ impl BootProtocol for Multiboot2 {
         let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
         let contents = Contents {
             memory: additional.memory(),
-            cmdline: &cmdline,
-            files: &files,
+            cmdline,
+            files,
             rsdp: self.rsdp,
             load_base: header.relocatable.map(|_| files::low(kernel.base())),
         };
         let len = arith::to_u64(contents.build(&[])?.len());
         let bios_data = BiosData::reserve(&mut allocator);
-        let Places { info, files: places } = files::place(len, &files, &mut allocator)?;
+        let Places { info, files: places } = files::place(len, files, &mut allocator)?;
         let block = contents.build(&places)?;
         let state = place::state(&kernel, image, MULTIBOOT2, BOOTLOADER_MAGIC, info.start());
-        let mut plan = PlanBuilder::new(NAME, request, &kernel)
+        let plan = PlanBuilder::new(NAME, request, &kernel)
             .additional(request, &additional)
             .bytes(label::BOOT_INFORMATION, info, block, CONSTRAINTS)
             .cpu(state);
-        for warning in warnings {
-            plan = plan.warning(warning);
-        }
-        Ok(files::add(bios_data.add(plan), &files, &places).build()?)
+        Ok(files::add(bios_data.add(plan), files, &places))
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, CpuState, Endian, EntryAbi, GuestRange, ImageBuilder,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder,
     IncompatibleImage, KernelImage, LoadContent, Machine, MemoryMap, Module, Placement, PlanError,
     RegionKind, RequestPart, SourceRange, SupportLevel,
 };
@@ -13,6 +13,7 @@ use boot_multiboot::{
     Console, Framebuffer, InfoRequest, MULTIBOOT, MULTIBOOT2, Multiboot2Metadata, MultibootMetadata,
     Relocatable, UnknownTag,
 };
+use boot_test::loaded::x86_state as state;
 use proto_multiboot::{InfoRequestError, PROTOCOL_MULTIBOOT, PROTOCOL_MULTIBOOT2, Rsdp, Warning};
 
 const MIB: u64 = 1 << 20;
@@ -43,13 +44,6 @@ fn second(change: impl FnOnce(&mut Multiboot2Metadata)) -> KernelImage {
 
 fn pc(len: u64) -> Machine {
     Machine::new(Arch::X86_64, MemoryMap::pc(len).unwrap())
-}
-
-fn state(plan: &BootPlan) -> &State {
-    match plan.cpus() {
-        [CpuState::X86_64(state)] => state,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// The bytes of the information, without the zeros behind it.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use boot_core::cpu::x86_64::State;
 use boot_core::placement::Piece;
-use boot_core::protocol::validate_request;
+use boot_core::protocol::{plan_around_fixed, validate_request};
 use boot_core::{
     Arch, BootFile, BootPlan, BootProtocol, BootRequest, Constraints, EntryAbi, GuestRange,
     IncompatibleImage, KernelImage, PlacedAdditional, PlacedKernel, Placement, PlanBuilder, PlanError,
@@ -88,69 +88,78 @@ impl BootProtocol for Pvh {
 
     fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
         validate_request(self, request)?;
-        let (image, machine) = (request.image, request.machine);
         let files = files(request)?;
         let cmdline = request.cmdline_bytes(usize::MAX)?;
-        let module_cmdlines: Vec<_> = files.iter().map(|file| file.cmdline.clone()).collect();
-
-        let mut allocator = RamAllocator::for_request(request)?;
-        if let Placement::Relocatable(_) = image.placement() {
-            allocator.exclude_rest("first page", FIRST_PAGE);
-        }
-        let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
-        kernel.reserve_gaps(&mut allocator)?;
-        let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
-        let contents = Contents {
-            memory: additional.memory(),
-            rsdp: machine.acpi_rsdp,
-            module_cmdlines: &module_cmdlines,
-        };
-        let piece = |label, len| Piece {
-            label,
-            len,
-            windows: &[START_INFO],
-        };
-        let mut pieces = vec![
-            piece(label::START_INFO, contents.len()?),
-            piece(label::COMMAND_LINE, arith::to_u64(cmdline.len())),
-        ];
-        let with_content = files.iter().filter(|file| file.len > 0);
-        pieces.extend(with_content.map(|file| Piece {
-            label: file.label,
-            len: file.len,
-            windows: &[HIGHEST],
-        }));
-        let mut places = allocator
-            .allocate_all(&pieces)?
-            .into_iter()
-            .map(|placed| placed.range);
-        let mut next = || places.next().unwrap_or(GuestRange::EMPTY);
-        let (block_range, cmdline_range) = (next(), next());
-        let ranges: Vec<Option<GuestRange>> =
-            files.iter().map(|file| (file.len > 0).then(&mut next)).collect();
-
-        // The kernel is below 4 GiB.
-        let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
-        let entry = kernel.entry(image, EntryAbi::PVH).unwrap_or_default();
-        let mut state = State::protected_mode(low(entry), CODE_SELECTOR, DATA_SELECTOR);
-        state.rbx = block_range.start();
-
-        let block = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
-        let mut plan = PlanBuilder::new(NAME, request, &kernel)
-            .additional(request, &additional)
-            .bytes(label::START_INFO, block_range, block, START_INFO)
-            .bytes(label::COMMAND_LINE, cmdline_range, cmdline, START_INFO)
-            .cpu(state);
-        for (file, range) in files.iter().zip(ranges) {
-            if let Some(range) = range {
-                plan = plan.file(file.id.to_string(), range, file.id, CONSTRAINTS);
-            }
-        }
-        for warning in warnings(request) {
-            plan = plan.warning(warning);
-        }
-        Ok(plan.build()?)
+        plan_around_fixed(request, |allocator| {
+            plan(request, &files, cmdline.clone(), allocator.clone())
+        })
     }
+}
+
+/// Plans the boot with these files and with the RAM of `allocator`. `cmdline` is the command line with its NUL.
+fn plan(
+    request: &BootRequest<'_>,
+    files: &[File],
+    cmdline: Vec<u8>,
+    mut allocator: RamAllocator<'_>,
+) -> Result<BootPlan, PlanError> {
+    let (image, machine) = (request.image, request.machine);
+    let module_cmdlines: Vec<_> = files.iter().map(|file| file.cmdline.clone()).collect();
+    if let Placement::Relocatable(_) = image.placement() {
+        allocator.exclude_rest("first page", FIRST_PAGE);
+    }
+    let kernel = PlacedKernel::place_below(image, &mut allocator, CONSTRAINTS.max)?;
+    kernel.reserve_gaps(&mut allocator)?;
+    let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
+    let contents = Contents {
+        memory: additional.memory(),
+        rsdp: machine.acpi_rsdp,
+        module_cmdlines: &module_cmdlines,
+    };
+    let piece = |label, len| Piece {
+        label,
+        len,
+        windows: &[START_INFO],
+    };
+    let mut pieces = vec![
+        piece(label::START_INFO, contents.len()?),
+        piece(label::COMMAND_LINE, arith::to_u64(cmdline.len())),
+    ];
+    let with_content = files.iter().filter(|file| file.len > 0);
+    pieces.extend(with_content.map(|file| Piece {
+        label: file.label,
+        len: file.len,
+        windows: &[HIGHEST],
+    }));
+    let mut places = allocator
+        .allocate_all(&pieces)?
+        .into_iter()
+        .map(|placed| placed.range);
+    let mut next = || places.next().unwrap_or(GuestRange::EMPTY);
+    let (block_range, cmdline_range) = (next(), next());
+    let ranges: Vec<Option<GuestRange>> = files.iter().map(|file| (file.len > 0).then(&mut next)).collect();
+
+    // The kernel is below 4 GiB.
+    let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
+    let entry = kernel.entry(image, EntryAbi::PVH).unwrap_or_default();
+    let mut state = State::protected_mode(low(entry), CODE_SELECTOR, DATA_SELECTOR);
+    state.rbx = block_range.start();
+
+    let block = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
+    let mut plan = PlanBuilder::new(NAME, request, &kernel)
+        .additional(request, &additional)
+        .bytes(label::START_INFO, block_range, block, START_INFO)
+        .bytes(label::COMMAND_LINE, cmdline_range, cmdline, START_INFO)
+        .cpu(state);
+    for (file, range) in files.iter().zip(ranges) {
+        if let Some(range) = range {
+            plan = plan.file(file.id.to_string(), range, file.id, CONSTRAINTS);
+        }
+    }
+    for warning in warnings(request) {
+        plan = plan.warning(warning);
+    }
+    Ok(plan.build()?)
 }
 
 /// A file that becomes a module of the start info.

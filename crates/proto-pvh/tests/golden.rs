@@ -2,13 +2,14 @@
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian,
-    EntryAbi, FixedAddress, GuestRange, ImageBuilder, IncompatibleImage, KernelImage, Load, Machine,
-    MemoryMap, Module, Placement, PlanError, RegionKind, SliceMemory, SourceRange, Sources, ValidationError,
+    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi,
+    FixedAddress, GuestRange, ImageBuilder, IncompatibleImage, KernelImage, Machine, MemoryMap, Module,
+    Placement, PlanError, RegionKind, SourceRange, Sources, ValidationError,
 };
+use boot_test::loaded::{Loaded, x86_state as state};
 use proto_pvh::raw::{MemmapEntry, ModlistEntry, StartInfo};
 use proto_pvh::{PROTOCOL, Warning, label};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::IntoBytes;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -36,63 +37,24 @@ fn pc(len: u64) -> Machine {
     Machine::new(Arch::X86_64, MemoryMap::pc(len).unwrap())
 }
 
-fn state(plan: &BootPlan) -> &State {
-    match plan.cpus() {
-        [CpuState::X86_64(state)] => state,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn module(len: u64, cmdline: &str) -> Module {
     Module::new(len).with_cmdline(cmdline.parse().unwrap())
 }
 
-/// What `plan` writes, by address.
-struct Loaded(Vec<(u64, Vec<u8>)>);
+fn load(plan: &BootPlan, initrd: &[u8], modules: &[&[u8]]) -> Loaded {
+    let kernel = vec![0x90; usize::try_from(KERNEL_LEN).unwrap()];
+    let modules: Vec<_> = modules
+        .iter()
+        .map(|module| module as &dyn boot_core::ByteSource)
+        .collect();
+    let sources = Sources::kernel(&kernel)
+        .with_initrd(&initrd)
+        .with_modules(&modules);
+    Loaded::new(plan, &sources)
+}
 
-impl Loaded {
-    fn new(plan: &BootPlan, initrd: &[u8], modules: &[&[u8]]) -> Self {
-        let empty = |load: &Load| {
-            let len = usize::try_from(load.range.len()).unwrap();
-            (load.range.start(), vec![0xee; len])
-        };
-        let mut ram: Vec<_> = plan.loads().iter().map(empty).collect();
-        let mut memory = SliceMemory::new();
-        for (addr, bytes) in &mut ram {
-            memory.add(*addr, bytes).unwrap();
-        }
-        let kernel = vec![0x90; usize::try_from(KERNEL_LEN).unwrap()];
-        let modules: Vec<_> = modules
-            .iter()
-            .map(|module| module as &dyn boot_core::ByteSource)
-            .collect();
-        let sources = Sources::kernel(&kernel)
-            .with_initrd(&initrd)
-            .with_modules(&modules);
-        plan.load(&sources, &mut memory).unwrap();
-        Self(ram)
-    }
-
-    fn at(&self, addr: u64) -> &[u8] {
-        let inside = |(start, bytes): &&(u64, Vec<u8>)| {
-            addr.checked_sub(*start)
-                .is_some_and(|offset| offset < bytes.len() as u64)
-        };
-        let (start, bytes) = self.0.iter().find(inside).unwrap();
-        &bytes[usize::try_from(addr - start).unwrap()..]
-    }
-
-    fn start_info(&self, plan: &BootPlan) -> StartInfo {
-        StartInfo::read_from_prefix(self.at(state(plan).rbx)).unwrap().0
-    }
-
-    fn table<T: FromBytes + Immutable + KnownLayout>(&self, addr: u64, count: u32) -> &[T] {
-        let count = usize::try_from(count).unwrap();
-        <[T]>::ref_from_prefix_with_elems(self.at(addr), count)
-            .ok()
-            .unwrap()
-            .0
-    }
+fn start_info(loaded: &Loaded, plan: &BootPlan) -> StartInfo {
+    loaded.read(state(plan).rbx)
 }
 
 #[test]
@@ -106,9 +68,9 @@ fn a_kernel_with_an_initrd_and_modules() {
         .with_modules(&modules);
     let plan = PROTOCOL.plan(&request).unwrap();
     let first = vec![1; 0x1001];
-    let loaded = Loaded::new(&plan, b"cpio!", &[&first, b"", b"ab"]);
+    let loaded = load(&plan, b"cpio!", &[&first, b"", b"ab"]);
 
-    let info = loaded.start_info(&plan);
+    let info = start_info(&loaded, &plan);
     let memmap = 0x1000 + 56;
     let module_lines = memmap + 4 * 24;
     let line = 0x2000u64;
@@ -186,8 +148,8 @@ fn pieces_are_where_the_request_fixes_them() {
         .with_fixed_addresses(&fixed)
         .with_additional_loads(&rsdp);
     let plan = PROTOCOL.plan(&request).unwrap();
-    let loaded = Loaded::new(&plan, b"cpio!", &[]);
-    let info = loaded.start_info(&plan);
+    let loaded = load(&plan, b"cpio!", &[]);
+    let info = start_info(&loaded, &plan);
     assert_eq!(state(&plan).rbx, 0x6000);
     assert_eq!(
         (info.cmdline_paddr.get(), info.rsdp_paddr.get()),
@@ -228,8 +190,8 @@ fn a_kernel_alone() {
     let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline);
     let plan = PROTOCOL.plan(&request).unwrap();
-    let loaded = Loaded::new(&plan, b"", &[]);
-    let info = loaded.start_info(&plan);
+    let loaded = load(&plan, b"", &[]);
+    let info = start_info(&loaded, &plan);
     assert_eq!((info.nr_modules.get(), info.modlist_paddr.get()), (0, 0));
     assert_eq!(info.rsdp_paddr.get(), 0);
     assert_eq!(
@@ -377,8 +339,8 @@ fn a_memory_map_of_any_length_is_passed_with_a_warning_beyond_the_limit_of_linux
         let plan = PROTOCOL
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
-        let loaded = Loaded::new(&plan, b"", &[]);
-        let info = loaded.start_info(&plan);
+        let loaded = load(&plan, b"", &[]);
+        let info = start_info(&loaded, &plan);
         assert_eq!(info.memmap_entries.get(), count);
         let table: &[MemmapEntry] = loaded.table(info.memmap_paddr.get(), count);
         for (i, entry) in (0u32..).zip(table) {
@@ -452,8 +414,8 @@ fn a_command_line_that_linux_truncates_has_a_warning() {
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
         assert_eq!(plan.warnings().len(), warnings, "{len}");
-        let loaded = Loaded::new(&plan, b"", &[]);
-        let line = loaded.at(loaded.start_info(&plan).cmdline_paddr.get());
+        let loaded = load(&plan, b"", &[]);
+        let line = loaded.at(start_info(&loaded, &plan).cmdline_paddr.get());
         assert!(line.starts_with(cmdline.to_bytes(len).unwrap().as_bytes()));
     };
     check(2047, 0);

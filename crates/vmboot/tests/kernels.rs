@@ -1,11 +1,7 @@
 //! Kinds of kernels that are in use: the default protocol, its reason, and the warnings.
 
-#[path = "../../fmt-elf/tests/elf/elf_writer.rs"]
-#[expect(dead_code, reason = "fmt-elf's tests use more of it")]
-mod elf_writer;
-
 use boot_core::{Arch, BootRequest, Cmdline, KernelImage, Machine, MemoryMap, protocol};
-use elf_writer::{EM_386, EM_RISCV, EM_X86_64, ET_DYN, Elf, PF_R, PF_X, Phdr, load, note, notes, words};
+use fmt_test::elf::{EM_386, EM_RISCV, EM_X86_64, ET_DYN, Elf, PF_R, PF_X, Phdr, load, note, notes, words};
 use vmboot::report::InspectReport;
 
 const BASE: u64 = 0x10_0000;

@@ -1,9 +1,6 @@
 //! Seeds for the ELF parser, from the writer that its tests use.
 
-#[path = "../../../crates/fmt-elf/tests/elf/elf_writer.rs"]
-pub(crate) mod elf_writer;
-
-use elf_writer::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
+use fmt_test::elf::{EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 
 use crate::seed::Seed;
 

@@ -3,9 +3,9 @@
 #[path = "../../../crates/fmt-multiboot/tests/parse/writer.rs"]
 mod writer;
 
+use fmt_test::elf::{EM_386, EM_X86_64, Elf, Phdr, load, note, notes, words};
 use writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
 
-use crate::elf_parse::elf_writer::{EM_386, EM_X86_64, Elf, Phdr, load, note, notes, words};
 use crate::seed::Seed;
 
 const BASE: u32 = 0x10_0000;

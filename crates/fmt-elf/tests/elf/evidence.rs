@@ -1,10 +1,10 @@
 //! Marks of kernels, firmware and user programs.
 
 use boot_core::EntryAbi;
-use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
+use boot_linux::vmlinux::{Evidence, LinuxMark, OsName, OtherMark};
 
-use crate::elf_writer::*;
 use crate::{X86_KERNEL, check, kernel, kernel_with_notes, patched, summary};
+use fmt_test::elf::*;
 
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
@@ -84,7 +84,14 @@ fn a_kernel_with_an_interpreter_is_accepted_with_a_warning() {
     };
     accepted(multiboot_kernel(&MULTIBOOT));
     accepted(multiboot_kernel(&MULTIBOOT2));
-    accepted(kernel_with_notes(&note(4, "Linux", 0x100, &[0; 4]), 4));
+    let linux = notes(&note(4, "Linux", 0x100, &[0; 4]), 4);
+    accepted(with_segment(mapped_kernel(0xffff_ffff_8100_0000), linux.clone()));
+    // Link addresses below those of 64-bit kernels and of the default of i386 (VMSPLIT_2G).
+    let moved = Phdr {
+        vaddr: 0x8100_0000,
+        ..load(0x100_0000, &[0x90; 0x20], 0x1000)
+    };
+    accepted(Elf::new(EM_386, 0x100_0000, vec![moved, linux]));
     accepted(kernel_with_notes(&note(4, "Xen", 6, b"FreeBSD\0"), 4));
     // A PVH note, even a damaged one, and the link addresses of a kernel.
     accepted(kernel_with_notes(&note(4, "Xen", 18, &words(&[7])), 4));
@@ -119,6 +126,8 @@ fn a_file_with_an_interpreter_and_no_mark_of_a_kernel_is_a_user_program() {
     // Notes by other names, and a header with an invalid checksum.
     refused(kernel_with_notes(&note(4, "xen", 18, &words(&[0x10_0008])), 4));
     refused(kernel_with_notes(&note(4, "linux", 0x100, &[0; 4]), 4));
+    // User Mode Linux: notes of Linux at addresses of user programs.
+    refused(kernel_with_notes(&note(4, "Linux", 0x100, &[0; 4]), 4));
     let mut invalid = multiboot_kernel(&MULTIBOOT);
     invalid.phdrs[0].data[8] ^= 1;
     refused(invalid);
@@ -314,10 +323,52 @@ fn static_user_programs_are_recognised() {
     let pvh = [tag.clone(), pvh_note()].concat();
     check_evidence(&kernel_with_notes(&pvh, 4).bytes(), None);
     let linux = [tag, note(4, "Linux", 0, &[0; 4])].concat();
+    let mut mapped = mapped_kernel(0xffff_ffff_8100_0000);
+    mapped.phdrs.push(notes(&linux, 4));
+    check_evidence(&mapped.bytes(), Some(Evidence::Linux(LinuxMark::Note)));
+    // User Mode Linux, linked statically.
+    check_evidence(&kernel_with_notes(&linux, 4).bytes(), abi_tag);
+}
+
+/// A vDSO image has a note with the version of Linux; so has a kernel for machines without an MMU, at equal virtual and
+/// physical addresses.
+#[test]
+fn a_vdso_is_no_kernel() {
+    let linux = notes(&note(4, "Linux", 0, &words(&[0x6_0c00])), 4);
+    let no_mmu = Elf::new(
+        EM_RISCV,
+        0x8000_0000,
+        vec![load(0x8000_0000, &[0x13, 0, 0, 0].repeat(8), 0x1000), linux],
+    );
+    check_evidence(&no_mmu.bytes(), Some(Evidence::Linux(LinuxMark::Note)));
+    let named = |tag: u64| segment(PT_DYNAMIC, &[tag.to_le_bytes(), [0; 8]].concat());
+    let mut vdso = with_segment(no_mmu.clone(), named(14));
+    vdso.e_type = ET_DYN;
+    check_evidence(&vdso.bytes(), Some(Evidence::Other(OtherMark::SharedObject)));
     check_evidence(
-        &kernel_with_notes(&linux, 4).bytes(),
+        &with_segment(no_mmu, named(15)).bytes(),
         Some(Evidence::Linux(LinuxMark::Note)),
     );
+}
+
+#[test]
+fn notes_of_other_operating_systems_are_marks() {
+    for os in OsName::ALL {
+        let mark = Some(Evidence::Other(OtherMark::OsNote(os)));
+        check_evidence(
+            &kernel_with_notes(&note(4, os.as_str(), 1, &words(&[0])), 4).bytes(),
+            mark,
+        );
+        let both = [note(4, os.as_str(), 1, &[]), note(4, "Linux", 0, &[])].concat();
+        check_evidence(
+            &kernel_with_notes(&both, 4).bytes(),
+            Some(Evidence::Linux(LinuxMark::Note)),
+        );
+    }
+    check_evidence(&kernel_with_notes(&note(4, "NetBSD ", 1, &[]), 4).bytes(), None);
+    let two = [note(4, "OpenBSD", 1, &[]), note(4, "NetBSD", 1, &[])].concat();
+    let mark = Some(Evidence::Other(OtherMark::OsNote(OsName::OpenBsd)));
+    check_evidence(&kernel_with_notes(&two, 4).bytes(), mark);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use boot_core::{Endian, SizedSource, SourceRange};
 use fmt_elf::{Class, ElfFile, Note};
 
-use crate::elf_writer::*;
+use fmt_test::elf::*;
 
 #[test]
 fn headers_and_notes_of_a_big_endian_file() {

@@ -1,6 +1,5 @@
 //! The parser against files made by an independent writer. Every table goes through [`check`].
 
-mod elf_writer;
 mod evidence;
 mod headers_and_notes;
 mod near_miss;
@@ -13,7 +12,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use boot_core::{KernelImage, Placement};
-use elf_writer::{EM_X86_64, Elf, load, notes};
+use fmt_test::elf::{EM_X86_64, Elf, load, notes};
 
 /// Parses `bytes` and compares the summary of the image, or the error with its sources, with `expected`.
 #[track_caller]

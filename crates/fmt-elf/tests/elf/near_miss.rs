@@ -3,7 +3,7 @@
 use fmt_elf::NearMiss;
 use fmt_test::TestSource;
 
-use crate::elf_writer::{EM_386, EM_X86_64, Elf, Phdr, load, notes};
+use fmt_test::elf::{EM_386, EM_X86_64, Elf, Phdr, load, notes};
 
 /// `value` as a 32-bit number.
 fn low(value: u64) -> u32 {

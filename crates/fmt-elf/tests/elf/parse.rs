@@ -1,7 +1,7 @@
 //! Accepted files and every error of the parser, with its text.
 
-use crate::elf_writer::*;
 use crate::{X86_KERNEL, check, kernel, patched, summary};
+use fmt_test::elf::*;
 
 #[test]
 fn every_machine_class_and_byte_order() {

@@ -6,7 +6,7 @@ use boot_core::{
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::elf_writer::*;
+use fmt_test::elf::*;
 
 /// A valid file and the expected image.
 #[derive(Clone, Debug)]

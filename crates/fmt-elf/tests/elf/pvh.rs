@@ -1,7 +1,7 @@
 //! Notes, and the PVH entry point and relocation.
 
-use crate::elf_writer::*;
 use crate::{X86_KERNEL, check, kernel_with_notes, patched, summary};
+use fmt_test::elf::*;
 
 const PVH_REST: &str = "elf64 0x100000, pvh 0x100008, 0x100000..0x101000=0xb0..0xd0";
 

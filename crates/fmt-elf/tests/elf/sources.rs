@@ -5,7 +5,7 @@ use std::error::Error;
 use boot_core::{FormatErrorKind, KernelFormat, ReadError};
 use fmt_test::TestSource;
 
-use crate::elf_writer::*;
+use fmt_test::elf::*;
 
 /// A kernel whose one segment takes `filesz` bytes from the file, of which the first sixteen are written.
 fn big_kernel(filesz: u64) -> Vec<u8> {

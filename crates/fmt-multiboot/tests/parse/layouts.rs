@@ -1,8 +1,8 @@
 //! Segments and entry points by load addresses, by ELF headers, and by both.
 
-use crate::elf::{EM_386, EM_AARCH64, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 use crate::writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
 use crate::{check, segments};
+use fmt_test::elf::{EM_386, EM_AARCH64, EM_X86_64, ET_DYN, Elf, Phdr, load, note, notes, words};
 
 const MIB: u32 = 0x10_0000;
 

@@ -1,8 +1,5 @@
 //! Tests of the parser with files of an independent writer. All tables use [`check`].
 
-#[path = "../../../fmt-elf/tests/elf/elf_writer.rs"]
-#[expect(dead_code, reason = "fmt-elf's tests use more of it")]
-mod elf;
 mod headers;
 mod layouts;
 mod properties;

@@ -5,8 +5,8 @@ use boot_multiboot::{MULTIBOOT, MULTIBOOT2};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::elf::{EM_386, EM_X86_64, Elf, load, note, notes, words};
 use crate::writer::{Addresses, file, tag, v1, v1_at, v2, v2_tags_at};
+use fmt_test::elf::{EM_386, EM_X86_64, Elf, load, note, notes, words};
 
 /// Checks the invariants of `KernelImage`, and that an image with a Multiboot entry point has the metadata of its header.
 fn check_invariants(image: &KernelImage, bytes: &[u8]) -> Result<(), TestCaseError> {

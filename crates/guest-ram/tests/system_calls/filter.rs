@@ -63,7 +63,7 @@ const CPUS: &[Call] = &[
 const MODES: &[Mode] = &[
     Mode {
         name: "read-only",
-        options: || AccessOptions::new().system_calls(SystemCalls::ReadOnly),
+        options: || AccessOptions::new().system_calls(SystemCalls::PreadOnly),
         made: &[READ, LEN],
         allowed: &[],
     },
@@ -72,7 +72,7 @@ const MODES: &[Mode] = &[
         options: || {
             AccessOptions::new()
                 .copy_threads(4)
-                .system_calls(SystemCalls::ReadOnly)
+                .system_calls(SystemCalls::PreadOnly)
         },
         made: &[READ, LEN],
         allowed: &[],

@@ -16,7 +16,8 @@ use crate::ConsoleOutput;
 /// [`DELAY`](Self::DELAY) after the first byte that waits, so that a prompt without a newline appears, too. The rest is written
 /// when the value is dropped, or by [`OutputFlusher::flush`].
 ///
-/// An error of the output is returned by the write that causes it, or else by the next write or flush.
+/// An error of the output is returned by the write that causes it. An error after the delay is returned by the next write or
+/// flush, and reported by [`on_error`](Self::on_error): the guest may write nothing more, as at a prompt.
 pub struct BufferedOutput<W> {
     shared: Arc<Shared<W>>,
     /// Writes what waits for longer than the delay.
@@ -56,6 +57,8 @@ struct State<W> {
     out: W,
     waiting: Vec<u8>,
     error: Option<io::Error>,
+    /// Called at the first error after a delay.
+    on_error: Option<Box<dyn FnOnce() + Send>>,
     /// The flusher waits until there are bytes.
     is_idle: bool,
     is_closed: bool,
@@ -84,6 +87,7 @@ impl<W: Write + Send + 'static> BufferedOutput<W> {
                 out,
                 waiting: Vec::with_capacity(CAPACITY),
                 error: None,
+                on_error: None,
                 is_idle: false,
                 is_closed: false,
             }),
@@ -97,6 +101,15 @@ impl<W: Write + Send + 'static> BufferedOutput<W> {
             shared,
             flusher: Some(flusher),
         })
+    }
+
+    /// Sets a function that is called once, at the first error of a write after the delay, on a thread of its own. It can stop
+    /// the run ([`StopHandle`](crate::StopHandle)), whose guest may otherwise wait for ever; the error stays for
+    /// [`OutputFlusher::flush`].
+    #[must_use]
+    pub fn on_error(self, report: impl FnOnce() + Send + 'static) -> Self {
+        self.shared.lock().on_error = Some(Box::new(report));
+        self
     }
 
     /// A handle that writes the waiting bytes.
@@ -127,6 +140,12 @@ impl<W: Write> Shared<W> {
                 .0;
             if let Err(error) = state.flush() {
                 state.error = Some(error);
+                if let Some(report) = state.on_error.take() {
+                    // The function may use the output.
+                    drop(state);
+                    report();
+                    state = self.lock();
+                }
             }
         }
         // Nobody is left to return an error to.
@@ -203,6 +222,19 @@ mod tests {
         }
     }
 
+    /// Fails.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn output() -> (BufferedOutput<Pieces>, Receiver<String>) {
         let (sender, receiver) = channel();
         (BufferedOutput::new(Pieces(sender)).unwrap(), receiver)
@@ -245,15 +277,6 @@ mod tests {
 
     #[test]
     fn an_error_after_the_delay_is_returned_by_a_later_write() {
-        struct Broken;
-        impl Write for Broken {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut output = BufferedOutput::new(Broken).unwrap();
         assert!(output.write(b"line\n").is_err());
         // Far fewer bytes than the capacity, each long after the delay of the one before.
@@ -266,6 +289,21 @@ mod tests {
         let flusher = output.flusher();
         output.write(b"x").unwrap();
         assert_eq!(flusher.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn an_error_after_the_delay_is_reported_without_a_further_write() {
+        let (sender, receiver) = channel();
+        let output = BufferedOutput::new(Broken).unwrap();
+        let flusher = output.flusher();
+        // The report takes the error.
+        let mut output = output.on_error(move || sender.send(flusher.flush()).unwrap());
+        output.write(b"login: ").unwrap();
+        let error = receiver
+            .recv_timeout(Duration::from_secs(20))
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
 };
 
@@ -124,14 +124,14 @@ impl Serial {
     /// A handle for the input of the port.
     #[must_use]
     pub fn input(&self) -> SerialInput {
-        SerialInput(Arc::clone(&self.0))
+        SerialInput(Arc::downgrade(&self.0))
     }
 }
 
 /// Input of a serial port, from [`Serial::input`] or [`Board::console_input`](crate::Board::console_input). Clones share the
-/// port.
+/// port. A handle does not keep the port and its virtual machine alive.
 #[derive(Clone)]
-pub struct SerialInput(Arc<Mutex<Port>>);
+pub struct SerialInput(Weak<Mutex<Port>>);
 
 impl fmt::Debug for SerialInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,6 +151,9 @@ pub enum InputError {
         /// Free space in the queue in bytes.
         room: usize,
     },
+    /// The serial port does not exist any more, as its machine was dropped.
+    #[error("the serial port of the console input does not exist any more")]
+    Closed,
     /// The interrupt could not be raised.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -164,10 +167,11 @@ impl SerialInput {
     ///
     /// # Errors
     ///
-    /// [`InputError::Full`] when they do not fit into [`CAPACITY`](Self::CAPACITY); [`InputError::Device`] when the bytes are
-    /// queued and the interrupt cannot be raised.
+    /// [`InputError::Full`] when they do not fit into [`CAPACITY`](Self::CAPACITY); [`InputError::Closed`] when the port was
+    /// dropped; [`InputError::Device`] when the bytes are queued and the interrupt cannot be raised.
     pub fn push(&self, bytes: &[u8]) -> Result<(), InputError> {
-        let mut port = lock(&self.0);
+        let port = self.0.upgrade().ok_or(InputError::Closed)?;
+        let mut port = lock(&port);
         let room = Self::CAPACITY.saturating_sub(port.pending.len());
         if bytes.len() > room {
             return Err(InputError::Full {
@@ -372,6 +376,17 @@ mod tests {
         assert_eq!(read(&mut serial, LSR) & RECEIVED, 0);
         serial.write(MCR, &[0]).unwrap();
         assert_eq!(read(&mut serial, DATA), b'x');
+    }
+
+    #[test]
+    fn a_handle_does_not_keep_the_port_alive() {
+        let irq = Counter::default();
+        let (serial, _) = port(irq.clone(), io::sink());
+        let input = serial.input();
+        assert_eq!(Arc::strong_count(&irq.0), 2);
+        drop(serial);
+        assert_eq!(Arc::strong_count(&irq.0), 1);
+        assert!(matches!(input.push(b"x"), Err(InputError::Closed)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     request::failed_request,
     vcpu::KvmVcpu,
 };
-use crate::{KvmError, Layout, Msr, Topology, layout};
+use crate::{KvmError, Msr, Topology, layout};
 
 /// Page size of x86_64.
 const PAGE: u64 = 4096;
@@ -27,12 +27,13 @@ const PAGE: u64 = 4096;
 pub struct KvmVm(Arc<Machine>);
 
 impl KvmVm {
-    /// Creates a machine with the vCPU topology of `layout`, without RAM, vCPUs and devices.
+    /// Creates a machine with this topology of vCPUs, without RAM, ROM, vCPUs and devices. [`board_on_kvm`](crate::board_on_kvm)
+    /// builds the whole PC of a [`Layout`](crate::Layout).
     ///
     /// # Errors
     ///
     /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
-    pub fn new(layout: &Layout) -> Result<Self, KvmError> {
+    pub fn new(topology: Topology) -> Result<Self, KvmError> {
         let kvm = hv_kvm::open(&[
             (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
             (Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM"),
@@ -79,7 +80,7 @@ impl KvmVm {
         let irqchip_reset_state = IrqchipState::read(&fd)?;
         Ok(Self(Arc::new(Machine {
             file: VmFile::new(fd, RamConstraints::new(PAGE, u64::BITS, vec![layout::RESERVED])),
-            topology: layout.topology,
+            topology,
             supported,
             tsc_deadline: kvm.check_extension(Cap::TscDeadlineTimer),
             msrs: msrs.into_iter().collect(),

@@ -43,7 +43,7 @@ const CODE32: u16 = 0x18;
 
 /// Reason why no test can run on this host. Only a missing KVM is one: other errors fail the tests.
 pub(crate) fn skip_reason() -> Option<String> {
-    match KvmVm::new(&layout(1).ok()?) {
+    match KvmVm::new(layout(1).ok()?.topology) {
         Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(explain(&error)),
         _ => None,
     }

@@ -238,7 +238,7 @@ fn rom(area: RomArea, value: u32, exits: &[Access]) -> TestResult {
 /// A vCPU can run when everybody else has dropped the machine and the memory.
 fn ram_outlives_its_owners() -> TestResult {
     let memory = guest::memory(guest_code::write_ram())?;
-    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let vm = KvmVm::new(guest::layout(1)?.topology)?;
     let mut vcpus = hv_core::init_vm(&vm, memory.regions(), 1)?;
     drop((vm, memory));
     let [vcpu] = vcpus.as_mut_slice() else {
@@ -274,7 +274,7 @@ fn no_interrupt_is_lost_or_late() -> TestResult {
         Err(_) => INTERRUPTS,
     };
     let memory = guest::memory(guest_code::leave_and_spin())?;
-    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let vm = KvmVm::new(guest::layout(1)?.topology)?;
     let mut vcpus = hv_core::init_vm(&vm, memory.regions(), 1)?;
     let [vcpu] = vcpus.as_mut_slice() else {
         return Err("there is one vCPU".into());
@@ -365,7 +365,7 @@ fn four_vcpus() -> TestResult {
 }
 
 fn slots_are_checked() -> TestResult {
-    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let vm = KvmVm::new(guest::layout(1)?.topology)?;
     let map = |slot, base, len| {
         let ram = guest::ram(base, len)?;
         Ok::<_, Box<dyn std::error::Error>>(ram.regions().try_for_each(|ram| vm.map_ram(slot, ram)))
@@ -411,7 +411,7 @@ fn slots_are_checked() -> TestResult {
 }
 
 fn vcpus_are_checked() -> TestResult {
-    let vm = KvmVm::new(&guest::layout(2)?)?;
+    let vm = KvmVm::new(guest::layout(2)?.topology)?;
     let mut first = vm.create_vcpu(0)?;
     match vm.create_vcpu(2) {
         Err(KvmError::Harness(HarnessError::NoSuchVcpu { index: 2, count: 2 })) => {}

@@ -104,7 +104,7 @@ fn expect_same(found: &VcpuState, expected: &VcpuState) -> TestResult {
 }
 
 fn fresh_vcpu() -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
-    Ok(KvmVm::new(&guest::layout(1)?)?.create_vcpu(0)?)
+    Ok(KvmVm::new(guest::layout(1)?.topology)?.create_vcpu(0)?)
 }
 
 fn boot_state_round_trip() -> TestResult {
@@ -336,7 +336,7 @@ fn boot_after_reset() -> TestResult {
 
 /// One vCPU with `code`, at its first instruction.
 fn at_code(code: &[u8]) -> Result<hv_kvm_x86::KvmVcpu, Box<dyn Error>> {
-    let vm = KvmVm::new(&guest::layout(1)?)?;
+    let vm = KvmVm::new(guest::layout(1)?.topology)?;
     let mut vcpus = hv_core::init_vm(&vm, guest::memory(code)?.regions(), 1)?;
     let mut vcpu = vcpus.pop().ok_or("there is one vCPU")?;
     vcpu.set_state(&guest::long_mode().into())?;

@@ -1,10 +1,10 @@
 //! vCPU file descriptor: `KVM_RUN`, and the exits that are common to all architectures.
 #![expect(
     unsafe_code,
-    reason = "reads the unions of `struct kvm_run`, lets kickers set a byte of it, and passes a buffer of run-time size to KVM_GET_REG_LIST"
+    reason = "reads the unions of `struct kvm_run`, and passes a buffer of run-time size to KVM_GET_REG_LIST"
 )]
 
-use std::{ptr::NonNull, sync::Arc};
+use std::sync::{Arc, atomic::Ordering};
 
 use hv_core::{Fault, SystemEvent, VcpuExit, VcpuKicker};
 use kvm_bindings::{
@@ -14,6 +14,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Error, VcpuFd};
 use vmm_sys_util::{ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
 
+use super::immediate_exit::ImmediateExit;
 use crate::{HarnessError, SignalKicker, exit_reason};
 
 ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
@@ -33,6 +34,7 @@ pub enum RunStatus {
 #[derive(Debug)]
 pub struct VcpuFile {
     fd: VcpuFd,
+    immediate_exit: ImmediateExit,
     kicker: Arc<SignalKicker>,
     pending: bool,
 }
@@ -42,11 +44,14 @@ impl VcpuFile {
     ///
     /// # Errors
     ///
-    /// [`HarnessError::Request`] when the handler of the kick signal cannot be installed.
+    /// [`HarnessError::Request`] when the handler of the kick signal cannot be installed, or a page of the vCPU cannot be
+    /// mapped.
     pub fn new(fd: VcpuFd) -> Result<Self, HarnessError> {
         let kicker = SignalKicker::new().map_err(|error| HarnessError::request("sigaction", error))?;
+        let immediate_exit = ImmediateExit::map(&fd).map_err(|error| HarnessError::request("mmap", error))?;
         Ok(Self {
             fd,
+            immediate_exit,
             kicker: Arc::new(kicker),
             pending: false,
         })
@@ -58,7 +63,7 @@ impl VcpuFile {
         &self.fd
     }
 
-    /// `struct kvm_run` of the vCPU.
+    /// `struct kvm_run` of the vCPU. The harness sets `immediate_exit` through another mapping.
     pub fn kvm_run(&mut self) -> &mut kvm_run {
         self.fd.get_kvm_run()
     }
@@ -81,12 +86,13 @@ impl VcpuFile {
     ///
     /// Errors of `KVM_RUN` other than an interruption.
     pub fn run(&mut self) -> Result<RunStatus, Error> {
-        let kicker = Arc::clone(&self.kicker);
-        let immediate_exit = NonNull::from(&mut self.fd.get_kvm_run().immediate_exit);
-        // SAFETY: the byte is in the mapping of `struct kvm_run`, which lives as long as `self.fd`. `enter` and the wrapper of
-        // KVM_RUN that it calls access other fields only. Both make references to the whole structure; the kernel changes it
-        // behind them in any case, so the compiler cannot assume that the byte keeps its value across the system call.
-        let entry = unsafe { kicker.run(immediate_exit, || self.enter()) };
+        let Self {
+            fd,
+            immediate_exit,
+            kicker,
+            pending,
+        } = self;
+        let entry = kicker.run(immediate_exit.byte(), || enter(fd, pending));
         // A kick was pending, and is acknowledged now.
         let Some(entry) = entry else {
             return Ok(RunStatus::Interrupted);
@@ -108,31 +114,10 @@ impl VcpuFile {
         if !self.pending {
             return Ok(None);
         }
-        self.fd.set_kvm_immediate_exit(1);
-        let entry = self.enter();
-        self.fd.set_kvm_immediate_exit(0);
+        self.immediate_exit.byte().store(1, Ordering::SeqCst);
+        let entry = enter(&mut self.fd, &mut self.pending);
+        self.immediate_exit.byte().store(0, Ordering::SeqCst);
         entry.map(Some)
-    }
-
-    fn enter(&mut self) -> Result<RunStatus, Error> {
-        let entry = match self.fd.run() {
-            Ok(kvm_ioctls::VcpuExit::MemoryFault { flags, gpa, size }) => {
-                RunStatus::Fault(Fault::MemoryFault {
-                    address: gpa,
-                    len: size,
-                    flags,
-                })
-            }
-            Ok(_) => RunStatus::Exit(self.fd.get_kvm_run().exit_reason),
-            // EAGAIN: a secondary vCPU was initialised and waits to be started.
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => RunStatus::Interrupted,
-            Err(error) => return Err(error),
-        };
-        self.pending = match entry {
-            RunStatus::Exit(reason) => exit_reason::completes_on_entry(reason),
-            RunStatus::Interrupted | RunStatus::Fault(_) => false,
-        };
-        Ok(entry)
     }
 
     /// Decodes the exit in `struct kvm_run` after [`RunStatus::Exit`]. A reason that is not common to all architectures is
@@ -232,4 +217,24 @@ impl VcpuFile {
             list.resize(count.saturating_add(1), 0);
         }
     }
+}
+
+/// Enters the guest. `pending` becomes whether an I/O access or a call is to be completed by the next entry.
+fn enter(fd: &mut VcpuFd, pending: &mut bool) -> Result<RunStatus, Error> {
+    let entry = match fd.run() {
+        Ok(kvm_ioctls::VcpuExit::MemoryFault { flags, gpa, size }) => RunStatus::Fault(Fault::MemoryFault {
+            address: gpa,
+            len: size,
+            flags,
+        }),
+        Ok(_) => RunStatus::Exit(fd.get_kvm_run().exit_reason),
+        // EAGAIN: a secondary vCPU was initialised and waits to be started.
+        Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => RunStatus::Interrupted,
+        Err(error) => return Err(error),
+    };
+    *pending = match entry {
+        RunStatus::Exit(reason) => exit_reason::completes_on_entry(reason),
+        RunStatus::Interrupted | RunStatus::Fault(_) => false,
+    };
+    Ok(entry)
 }

@@ -2,11 +2,12 @@
 
 use boot_core::cpu::x86_64::{DescriptorTable, State};
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, CpuState, Endian, EntryAbi, GuestRange,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Constraints, Endian, EntryAbi, GuestRange,
     ImageBuilder, KernelImage, Load, Machine, MemoryMap, Placement, PlanError, RegionKind, RequestPart,
-    SliceMemory, SourceRange, Sources,
+    SourceRange, Sources,
 };
 use boot_linux::x86::{BootParams, E820Entry, SetupData, SetupHeader, SetupHeaderMetadata};
+use boot_test::loaded::{Loaded, x86_state as state};
 use proto_linux_x86::{EntryChoice, LinuxX86, LinuxX86Error, PROTOCOL};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -97,63 +98,31 @@ fn pc(len: u64) -> Machine {
     Machine::new(Arch::X86_64, MemoryMap::pc(len).unwrap())
 }
 
-fn state(plan: &BootPlan) -> &State {
-    match plan.cpus() {
-        [CpuState::X86_64(state)] => state,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn labelled<'a>(plan: &'a BootPlan, label: &str) -> Option<&'a Load> {
     plan.loads().iter().find(|load| load.label == label)
 }
 
-/// What `plan` writes, by address.
-struct Loaded(Vec<(u64, Vec<u8>)>);
+fn load(plan: &BootPlan, initrd: &[u8]) -> Loaded {
+    let kernel = vec![0x90; usize::try_from(KERNEL_LEN).unwrap()];
+    Loaded::new(plan, &Sources::kernel(&kernel).with_initrd(&initrd))
+}
 
-impl Loaded {
-    fn new(plan: &BootPlan, initrd: &[u8]) -> Self {
-        let empty = |load: &Load| {
-            let len = usize::try_from(load.range.len()).unwrap();
-            (load.range.start(), vec![0xee; len])
-        };
-        let mut ram: Vec<_> = plan.loads().iter().map(empty).collect();
-        let mut memory = SliceMemory::new();
-        for (addr, bytes) in &mut ram {
-            memory.add(*addr, bytes).unwrap();
-        }
-        let kernel = vec![0x90; usize::try_from(KERNEL_LEN).unwrap()];
-        let sources = Sources::kernel(&kernel).with_initrd(&initrd);
-        plan.load(&sources, &mut memory).unwrap();
-        Self(ram)
-    }
+fn zero_page(loaded: &Loaded, plan: &BootPlan) -> BootParams {
+    loaded.read(state(plan).rsi)
+}
 
-    fn at(&self, addr: u64) -> &[u8] {
-        let inside = |(start, bytes): &&(u64, Vec<u8>)| {
-            addr.checked_sub(*start)
-                .is_some_and(|offset| offset < bytes.len() as u64)
-        };
-        let (start, bytes) = self.0.iter().find(inside).unwrap();
-        &bytes[usize::try_from(addr - start).unwrap()..]
+fn e820(loaded: &Loaded, plan: &BootPlan) -> Vec<E820Entry> {
+    let page = zero_page(loaded, plan);
+    let mut entries = page.e820_table[..page.e820_entries.into()].to_vec();
+    let mut next = page.hdr.setup_data.get();
+    while next != 0 {
+        let (head, data) = SetupData::read_from_prefix(loaded.at(next)).unwrap();
+        assert_eq!(head.kind.get(), 1);
+        let data = &data[..usize::try_from(head.len.get()).unwrap()];
+        entries.extend_from_slice(<[E820Entry]>::ref_from_bytes(data).unwrap());
+        next = head.next.get();
     }
-
-    fn zero_page(&self, plan: &BootPlan) -> BootParams {
-        BootParams::read_from_prefix(self.at(state(plan).rsi)).unwrap().0
-    }
-
-    fn e820(&self, plan: &BootPlan) -> Vec<E820Entry> {
-        let page = self.zero_page(plan);
-        let mut entries = page.e820_table[..page.e820_entries.into()].to_vec();
-        let mut next = page.hdr.setup_data.get();
-        while next != 0 {
-            let (head, data) = SetupData::read_from_prefix(self.at(next)).unwrap();
-            assert_eq!(head.kind.get(), 1);
-            let data = &data[..usize::try_from(head.len.get()).unwrap()];
-            entries.extend_from_slice(<[E820Entry]>::ref_from_bytes(data).unwrap());
-            next = head.next.get();
-        }
-        entries
-    }
+    entries
 }
 
 #[test]
@@ -166,7 +135,7 @@ fn a_bzimage_at_its_64_bit_entry() {
     let plan = PROTOCOL
         .plan(&BootRequest::new(&image, &machine, &cmdline).with_initrd(0x1801))
         .unwrap();
-    let loaded = Loaded::new(&plan, &initrd);
+    let loaded = load(&plan, &initrd);
 
     let mut expected = BootParams::new_zeroed();
     expected.hdr = *BZIMAGE.setup_header().header();
@@ -197,7 +166,7 @@ fn a_bzimage_at_its_64_bit_entry() {
             kind: u32::into(kind),
         };
     }
-    let found = loaded.zero_page(&plan);
+    let found = zero_page(&loaded, &plan);
     assert_eq!(found.as_bytes(), expected.as_bytes(), "{found:#?}");
     assert!(loaded.at(0x3000).starts_with(b"console=ttyS0 quiet\0"));
     assert!(loaded.at(0xfff_e000).starts_with(&initrd));
@@ -238,7 +207,7 @@ fn an_elf_kernel_gets_a_header_of_its_own() {
         let plan = PROTOCOL
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
-        let page = Loaded::new(&plan, &[]).zero_page(&plan);
+        let page = zero_page(&load(&plan, &[]), &plan);
         let mut header = SetupHeader::new_zeroed();
         header.vid_mode = 0xffff.into();
         header.boot_flag = 0xaa55.into();
@@ -277,7 +246,7 @@ fn the_32_bit_entry() {
             .with_entry(entry)
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
-        let loaded = Loaded::new(&plan, &[]);
+        let loaded = load(&plan, &[]);
         let mut registers = State::protected_mode(0x100_0000, 0x10, 0x18);
         registers.rsi = 0x1000;
         registers.gdtr = DescriptorTable::new(0x2000, 0x1f);
@@ -321,12 +290,11 @@ fn a_memory_map_of_any_length_arrives() {
         let plan = PROTOCOL
             .plan(&BootRequest::new(&image, &machine, &cmdline))
             .unwrap();
-        let loaded = Loaded::new(&plan, &[]);
-        assert_eq!(loaded.zero_page(&plan).e820_entries, in_page, "{count}");
+        let loaded = load(&plan, &[]);
+        assert_eq!(zero_page(&loaded, &plan).e820_entries, in_page, "{count}");
         let nodes = labelled(&plan, "setup data").map_or(0, |load| load.range.len());
         assert_eq!(nodes, node_pages * 0x1000, "{count}");
-        let found: Vec<_> = loaded
-            .e820(&plan)
+        let found: Vec<_> = e820(&loaded, &plan)
             .iter()
             .map(|entry| (entry.addr.get(), entry.size.get(), entry.kind.get()))
             .collect();
@@ -538,8 +506,8 @@ fn a_random_seed_is_the_last_node_of_setup_data() {
         let cmdline = Cmdline::new();
         let request = BootRequest::new(&image, &machine, &cmdline).with_rng_seed(seed);
         let plan = PROTOCOL.plan(&request).unwrap();
-        let loaded = Loaded::new(&plan, &[]);
-        let mut node = loaded.zero_page(&plan).hdr.setup_data.get();
+        let loaded = load(&plan, &[]);
+        let mut node = zero_page(&loaded, &plan).hdr.setup_data.get();
         let mut found = Vec::new();
         while node != 0 {
             let bytes = loaded.at(node);
@@ -614,5 +582,5 @@ fn a_machine_without_low_memory_boots_too() {
         .unwrap();
     assert_eq!(plan.kernel().start(), GIB);
     assert_eq!(state(&plan).rsi, GIB + KERNEL_EXTENT);
-    assert_eq!(Loaded::new(&plan, &[]).zero_page(&plan).alt_mem_k.get(), 0);
+    assert_eq!(zero_page(&load(&plan, &[]), &plan).alt_mem_k.get(), 0);
 }

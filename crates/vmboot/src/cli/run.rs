@@ -74,7 +74,9 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let mut ram = GuestRam::new(&boot.machine.memory)?;
     boot.with_sources(|sources| boot.plan.load(sources, &mut ram))?;
     timeline.reached("loaded");
-    let output = BufferedOutput::new(io::stdout())?;
+    let stop = StopHandle::new();
+    let of_output = stop.clone();
+    let output = BufferedOutput::new(io::stdout())?.on_error(move || of_output.stop());
     let flusher = output.flusher();
     let console = Console::new(output, args.milestone.clone(), timeline.clone());
     let seen = console.seen();
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
-    let outcome = start(args, &boot, &ram, console, observer);
+    let outcome = start(args, &boot, &ram, console, observer, stop);
     let flushed = flusher.flush();
     let outcome = outcome?;
     flushed.map_err(ConsoleError)?;
@@ -125,9 +127,9 @@ fn start(
     ram: &GuestRam,
     console: Console<BufferedOutput<io::Stdout>>,
     observer: Arc<dyn Observer>,
+    stop: StopHandle,
 ) -> Result<Outcome, Box<dyn Error>> {
     let Boot { plan, machine, .. } = boot;
-    let stop = StopHandle::new();
     let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer));
     let mut terminal = None;
     let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);

@@ -1,17 +1,13 @@
 //! Kinds of ELF kernels that are in use, each with code for the entry point of its default protocol only.
 
-#[path = "../../../fmt-elf/tests/elf/elf_writer.rs"]
-#[expect(dead_code, reason = "fmt-elf's tests use more of it")]
-mod elf_writer;
-
 use hv_core::Outcome;
 
-use self::elf_writer::{EM_X86_64, Elf, Phdr, load, note, notes, words};
 use super::board::Board;
 use super::boot::boot_source;
 use super::case::{Case, TestResult};
 use super::fixtures::Needs;
 use super::setup::Setup;
+use fmt_test::elf::{EM_X86_64, Elf, Phdr, load, note, notes, words};
 
 const BASE: u64 = 0x10_0000;
 /// Distance of the expected entry point from [`BASE`].

@@ -437,12 +437,9 @@ fn check_mappings(record: &EntryRecord, phys: &mut Phys, ranges: &[(&str, u64, u
 /// the RSDP.
 fn check_early_mappings(record: &EntryRecord, phys: &mut Phys, rsdp: u64) {
     let tables = PageTables::from_registers(record.cr3, record.cr4);
-    let rsdp_end = if rsdp == 0 {
-        0
-    } else {
-        rsdp.saturating_add(RSDP_LEN)
-    };
-    for (name, start, end) in [("first-4g", 0, FOUR_GIB), ("rsdp", rsdp, rsdp_end)] {
+    // Without an RSDP, the clause does not apply.
+    let root = (rsdp != 0).then_some(("rsdp", rsdp, rsdp.saturating_add(RSDP_LEN)));
+    for (name, start, end) in [("first-4g", 0, FOUR_GIB)].into_iter().chain(root) {
         let error = tables
             .check_identity((start, end), false, &mut |at| phys.read_u64(at))
             .err();

@@ -3,35 +3,54 @@
 //! It writes every field by hand in the order of the specification and shares no code with the parser, so that a wrong
 //! offset in one is not hidden by the same wrong offset in the other.
 
-pub(crate) const ET_EXEC: u16 = 2;
-pub(crate) const ET_DYN: u16 = 3;
+/// `e_type` of an executable.
+pub const ET_EXEC: u16 = 2;
+/// `e_type` of a shared object.
+pub const ET_DYN: u16 = 3;
 
-pub(crate) const EM_386: u16 = 3;
-pub(crate) const EM_X86_64: u16 = 62;
-pub(crate) const EM_AARCH64: u16 = 183;
-pub(crate) const EM_RISCV: u16 = 243;
+/// `e_machine` of i386.
+pub const EM_386: u16 = 3;
+/// `e_machine` of x86_64.
+pub const EM_X86_64: u16 = 62;
+/// `e_machine` of arm64.
+pub const EM_AARCH64: u16 = 183;
+/// `e_machine` of riscv.
+pub const EM_RISCV: u16 = 243;
 
-pub(crate) const PT_LOAD: u32 = 1;
-pub(crate) const PT_NOTE: u32 = 4;
+/// A loadable segment.
+pub const PT_LOAD: u32 = 1;
+/// A segment of notes.
+pub const PT_NOTE: u32 = 4;
 
-pub(crate) const PF_X: u32 = 1;
-pub(crate) const PF_W: u32 = 2;
-pub(crate) const PF_R: u32 = 4;
+/// An executable segment.
+pub const PF_X: u32 = 1;
+/// A writable segment.
+pub const PF_W: u32 = 2;
+/// A readable segment.
+pub const PF_R: u32 = 4;
 
 /// A program header and the content of its segment.
 #[derive(Clone, Debug)]
-pub(crate) struct Phdr {
-    pub(crate) p_type: u32,
-    pub(crate) flags: u32,
-    pub(crate) vaddr: u64,
-    pub(crate) paddr: u64,
-    pub(crate) data: Vec<u8>,
-    pub(crate) memsz: u64,
-    pub(crate) align: u64,
+pub struct Phdr {
+    /// Type, such as [`PT_LOAD`].
+    pub p_type: u32,
+    /// Flags: [`PF_X`], [`PF_W`], [`PF_R`].
+    pub flags: u32,
+    /// Virtual address.
+    pub vaddr: u64,
+    /// Physical address.
+    pub paddr: u64,
+    /// Content in the file.
+    pub data: Vec<u8>,
+    /// Length in memory in bytes.
+    pub memsz: u64,
+    /// Alignment in bytes; the offset in the file is congruent to the virtual address.
+    pub align: u64,
 }
 
 /// A loadable segment at equal virtual and physical addresses that is readable, writable and executable.
-pub(crate) fn load(addr: u64, data: &[u8], memsz: u64) -> Phdr {
+#[must_use]
+pub fn load(addr: u64, data: &[u8], memsz: u64) -> Phdr {
     Phdr {
         p_type: PT_LOAD,
         flags: PF_R | PF_W | PF_X,
@@ -44,7 +63,8 @@ pub(crate) fn load(addr: u64, data: &[u8], memsz: u64) -> Phdr {
 }
 
 /// A note segment that is not loaded.
-pub(crate) fn notes(data: &[u8], align: u64) -> Phdr {
+#[must_use]
+pub fn notes(data: &[u8], align: u64) -> Phdr {
     Phdr {
         p_type: PT_NOTE,
         flags: PF_R,
@@ -58,20 +78,27 @@ pub(crate) fn notes(data: &[u8], align: u64) -> Phdr {
 
 /// An ELF file under construction.
 #[derive(Clone, Debug)]
-pub(crate) struct Elf {
-    pub(crate) bits64: bool,
-    pub(crate) big_endian: bool,
-    pub(crate) e_type: u16,
-    pub(crate) machine: u16,
-    pub(crate) entry: u64,
-    pub(crate) phdrs: Vec<Phdr>,
+pub struct Elf {
+    /// ELF64, otherwise ELF32.
+    pub bits64: bool,
+    /// Byte order.
+    pub big_endian: bool,
+    /// Type, such as [`ET_EXEC`].
+    pub e_type: u16,
+    /// Machine, such as [`EM_X86_64`].
+    pub machine: u16,
+    /// Entry point.
+    pub entry: u64,
+    /// Segments.
+    pub phdrs: Vec<Phdr>,
     /// True if section header 0 holds the number of program headers.
-    pub(crate) xnum: bool,
+    pub xnum: bool,
 }
 
 impl Elf {
     /// A little-endian ELF64 executable.
-    pub(crate) fn new(machine: u16, entry: u64, phdrs: Vec<Phdr>) -> Self {
+    #[must_use]
+    pub fn new(machine: u16, entry: u64, phdrs: Vec<Phdr>) -> Self {
         Self {
             bits64: machine != EM_386,
             big_endian: false,
@@ -84,7 +111,12 @@ impl Elf {
     }
 
     /// The bytes of the file, and the file offset of every segment's content.
-    pub(crate) fn write(&self) -> (Vec<u8>, Vec<u64>) {
+    ///
+    /// # Panics
+    ///
+    /// For more than 65,534 program headers without [`xnum`](Self::xnum), and a value that a 32-bit file cannot have.
+    #[must_use]
+    pub fn write(&self) -> (Vec<u8>, Vec<u64>) {
         let (ehsize, phentsize, shentsize) = if self.bits64 { (64, 56, 64) } else { (52, 32, 40) };
         let phoff = u64::from(ehsize);
         let table_end = phoff + u64::from(phentsize) * self.phdrs.len() as u64;
@@ -158,7 +190,12 @@ impl Elf {
     }
 
     /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    ///
+    /// # Panics
+    ///
+    /// As [`write`](Self::write).
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
         self.write().0
     }
 }
@@ -194,7 +231,12 @@ impl Encoder {
 }
 
 /// A little-endian note, its value and the next note aligned to `align`.
-pub(crate) fn note(align: usize, name: &str, n_type: u32, desc: &[u8]) -> Vec<u8> {
+///
+/// # Panics
+///
+/// For a name or value of 4 GiB.
+#[must_use]
+pub fn note(align: usize, name: &str, n_type: u32, desc: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let [namesz, descsz] = [name.len() + 1, desc.len()].map(|len| u32::try_from(len).unwrap());
     for word in [namesz, descsz, n_type] {
@@ -209,6 +251,7 @@ pub(crate) fn note(align: usize, name: &str, n_type: u32, desc: &[u8]) -> Vec<u8
 }
 
 /// The value of a note that holds 32-bit words.
-pub(crate) fn words(words: &[u32]) -> Vec<u8> {
+#[must_use]
+pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
