@@ -9,6 +9,7 @@ mod elf_parse;
 mod fdt;
 mod image_parse;
 mod multiboot_parse;
+mod page_walk;
 mod pe_parse;
 mod plan_x86;
 mod seed;
@@ -22,13 +23,14 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
     ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
+    ("page_walk", page_walk::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),

@@ -25,7 +25,11 @@ const fn family(members: &'static [&'static str], may_use: &'static [&'static st
 
 /// Each family uses only families above it. The first row that matches a crate applies.
 const FAMILIES: &[Family] = &[
-    family(&["crates/boot-cmdline", "crates/boot-linux"], &[], true),
+    family(
+        &["crates/boot-cmdline", "crates/boot-linux", "crates/boot-paging"],
+        &[],
+        true,
+    ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
     family(

@@ -7,8 +7,9 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 2] = [
+const PARSERS: [(&str, &str); 3] = [
     ("crates/boot-cmdline", "cmdline_parse"),
+    ("crates/boot-paging", "page_walk"),
     ("crates/proto-fdt", "fdt_update"),
 ];
 
