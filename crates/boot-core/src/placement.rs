@@ -16,8 +16,8 @@ pub use kernel::PlacedKernel;
 
 use crate::request::AdditionalPlace;
 use crate::{
-    AdditionalLoad, BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion, Preference,
-    RegionKind,
+    AdditionalLoad, BootRequest, ByteCount, Constraints, FixedAddress, GuestRange, MemoryMap, MemoryRegion,
+    Preference, RegionKind,
 };
 
 /// Why something cannot be placed in guest memory.
@@ -88,6 +88,8 @@ pub enum PlacementError {
         len: u64,
         /// The constraints.
         constraints: Constraints,
+        /// Length in bytes of the largest free range of RAM between the limits of the constraints.
+        largest_free: u64,
     },
     /// An allocation of no bytes, or with [invalid](Constraints::is_valid) constraints.
     InvalidRequest {
@@ -134,10 +136,18 @@ impl fmt::Display for PlacementError {
                 label,
                 len,
                 constraints,
-            } => write!(
-                f,
-                "no free RAM for the {label}: it needs {len:#x} bytes {constraints}"
-            ),
+                largest_free,
+            } => {
+                write!(
+                    f,
+                    "no free RAM for the {label}: it needs {} {constraints}; ",
+                    ByteCount(*len)
+                )?;
+                match largest_free {
+                    0 => f.write_str("no RAM is free there"),
+                    free => write!(f, "the largest free range there has {}", ByteCount(*free)),
+                }
+            }
             Self::InvalidRequest {
                 label,
                 len,
@@ -282,6 +292,7 @@ impl<'a> RamAllocator<'a> {
             label,
             len,
             constraints,
+            largest_free: self.largest_free(&constraints),
         })?;
         if range.is_empty() {
             return Err(PlacementError::InvalidRequest {
@@ -422,10 +433,11 @@ impl<'a> RamAllocator<'a> {
                 .into_iter()
                 .find_map(|gap| windows.iter().find_map(|window| window.fit(gap, len))),
         };
-        let range = found.ok_or(PlacementError::NoRoom {
+        let range = found.ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
             constraints,
+            largest_free: self.largest_free(&constraints),
         })?;
         self.reserve(label, range)?;
         Ok(range)
@@ -439,10 +451,12 @@ impl<'a> RamAllocator<'a> {
         len: u64,
         constraints: Constraints,
     ) -> Result<GuestRange, PlacementError> {
-        let range = GuestRange::new(addr, len).ok_or(PlacementError::NoRoom {
+        let beyond = constraints.between(addr, u64::MAX);
+        let range = GuestRange::new(addr, len).ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
-            constraints: constraints.between(addr, u64::MAX),
+            constraints: beyond,
+            largest_free: self.largest_free(&beyond),
         })?;
         if !constraints.allows_in(range, self.map) {
             return Err(PlacementError::NotAllowed {
@@ -487,6 +501,7 @@ impl<'a> RamAllocator<'a> {
             label,
             len,
             constraints: Constraints::NONE.between(0, 0),
+            largest_free: 0,
         };
         for constraints in windows {
             match self.allocate(label, len, constraints) {
@@ -498,6 +513,15 @@ impl<'a> RamAllocator<'a> {
             }
         }
         Err(error)
+    }
+
+    /// Length of the largest free range of RAM between the limits of the constraints.
+    fn largest_free(&self, constraints: &Constraints) -> u64 {
+        let inside = |gap: &GuestRange| {
+            let (start, end) = (gap.start().max(constraints.min), gap.end().min(constraints.max));
+            end.saturating_sub(start)
+        };
+        self.gaps().iter().map(inside).max().unwrap_or_default()
     }
 
     /// The free RAM, sorted by address.
@@ -628,7 +652,8 @@ mod tests {
             Err(PlacementError::NoRoom {
                 label: "page",
                 len: 0x1000,
-                constraints: Constraints::NONE.between(0, 0)
+                constraints: Constraints::NONE.between(0, 0),
+                largest_free: 0,
             })
         );
         let check = |label, len, constraints: Constraints, expected: &str| {
@@ -651,7 +676,8 @@ mod tests {
             "initrd",
             u64::MAX,
             page,
-            "no free RAM for the initrd: it needs 0xffffffffffffffff bytes aligned to 0x1000, at or above 0x100000",
+            "no free RAM for the initrd: it needs 16777215.9 TiB aligned to 0x1000, at or above 0x100000; the largest free range \
+             there has 1 MiB",
         );
     }
 
@@ -699,8 +725,9 @@ mod tests {
                 label,
                 len: 0x10,
                 constraints: Constraints::aligned(8),
+                largest_free: 0,
             },
-            "no free RAM for the table: it needs 0x10 bytes aligned to 0x8",
+            "no free RAM for the table: it needs 16 B aligned to 0x8; no RAM is free there",
         );
         check(
             PlacementError::InvalidRequest {
