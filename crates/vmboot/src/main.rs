@@ -5,18 +5,24 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match cli::usage::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(status) => return ExitCode::from(status),
+    };
+    let result = match cli.command {
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Plan(args) => cli::plan::run(&args),
         Command::Run(args) => cli::run::run(&args),
+        Command::Completions(args) => cli::completions::run(&args, Cli::command()),
+        Command::Man(args) => cli::man::run(&args, Cli::command()),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("vmboot: {}", cli::result::chain(&*error));
+        cli::result::report(&*error);
         ExitCode::FAILURE
     })
 }
