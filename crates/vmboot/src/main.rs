@@ -10,7 +10,8 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match cli::usage::parse(std::env::args_os().collect()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    let cli = match cli::usage::parse(&args) {
         Ok(cli) => cli,
         Err(status) => return ExitCode::from(status),
     };

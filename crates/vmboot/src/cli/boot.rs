@@ -128,10 +128,10 @@ impl BootArgs {
             .transpose()?;
         let (modules, files) = self.modules()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
-        if let Some((path, bytes)) = self.dtb.as_deref().zip(device_tree.as_deref()) {
-            if protocol.hands_over(RequestPart::DeviceTree, &image) {
-                check_dtb(path, bytes)?;
-            }
+        if let Some((path, bytes)) = self.dtb.as_deref().zip(device_tree.as_deref())
+            && protocol.hands_over(RequestPart::DeviceTree, &image)
+        {
+            check_dtb(path, bytes)?;
         }
         let mut request = BootRequest::new(&image, &machine, &cmdline.line).with_modules(&modules);
         request.initrd_len = initrd_len;
@@ -158,9 +158,10 @@ impl BootArgs {
                     });
                 // The other errors are not about the file.
                 let is_of_kernel = matches!(error, PlanError::Incompatible { .. } | PlanError::Placement(_));
-                let error: Box<dyn Error> = match is_of_kernel {
-                    true => FileError::with_path(&self.kernel)(error).into(),
-                    false => error.into(),
+                let error: Box<dyn Error> = if is_of_kernel {
+                    FileError::with_path(&self.kernel)(error).into()
+                } else {
+                    error.into()
                 };
                 return Err(match advice {
                     Some(advice) => AdvisedError::new(error, advice).into(),

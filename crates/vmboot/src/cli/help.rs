@@ -71,29 +71,28 @@ pub(crate) fn help(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<AdvisedError>() {
-        return Some(error.help.clone());
+    fn of<E: Error + 'static>(
+        error: &(dyn Error + 'static),
+        help: impl FnOnce(&E) -> Option<String>,
+    ) -> Option<String> {
+        error.downcast_ref().and_then(help)
     }
-    let help = if let Some(error) = error.downcast_ref() {
-        file(error)
-    } else if let Some(error) = error.downcast_ref() {
-        detection(error)
-    } else if let Some(error) = error.downcast_ref() {
-        memory(error)
-    } else if let Some(VirtError::Memory(error)) = error.downcast_ref() {
-        memory(error)
-    } else if let Some(VirtError::TooManyCpus { max, .. }) = error.downcast_ref() {
-        Some(format!("use at most --vcpus {max}"))
-    } else if let Some(error) = error.downcast_ref() {
-        plan(error)
-    } else if let Some(error) = error.downcast_ref() {
-        selection(error)
-    } else if let Some(error) = error.downcast_ref() {
-        cmdline(error)
-    } else {
-        None
-    };
-    help
+    of(error, |error: &AdvisedError| Some(error.help.clone()))
+        .or_else(|| of(error, file))
+        .or_else(|| of(error, detection))
+        .or_else(|| of(error, memory))
+        .or_else(|| of(error, machine))
+        .or_else(|| of(error, plan))
+        .or_else(|| of(error, |error| Some(selection(error))))
+        .or_else(|| of(error, cmdline))
+}
+
+fn machine(error: &VirtError) -> Option<String> {
+    match error {
+        VirtError::Memory(error) => memory(error),
+        VirtError::TooManyCpus { max, .. } => Some(format!("use at most --vcpus {max}")),
+        _ => None,
+    }
 }
 
 fn file(error: &FileError) -> Option<String> {
@@ -198,15 +197,15 @@ fn plan(error: &PlanError) -> Option<String> {
     })
 }
 
-fn selection(error: &SelectError) -> Option<String> {
+fn selection(error: &SelectError) -> String {
     let contradicted = error
         .refused
         .iter()
         .find(|(_, reason)| matches!(reason, Refusal::Contradicted(_)));
-    Some(match contradicted {
+    match contradicted {
         Some((protocol, _)) => format!("pass a kernel, or use --protocol {protocol} if the file is one"),
         None => "pass a kernel with an entry point of one of the protocols".to_owned(),
-    })
+    }
 }
 
 fn cmdline(error: &CmdlineError) -> Option<String> {

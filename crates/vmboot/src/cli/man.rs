@@ -21,20 +21,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, command: clap::Command) -> CommandResult {
     // The subcommand `help` has no page.
     let command = command.disable_help_subcommand(true);
-    match &args.dir {
-        Some(dir) => {
-            fs::create_dir_all(dir)
-                .and_then(|()| clap_mangen::generate_to(command, dir))
-                .map_err(FileError::with_path(dir))
-                .map_err(|error| {
-                    AdvisedError::new(error, "name a directory that can be created or written")
-                })?;
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page)?;
-            output::write(io::stdout(), &page)?;
-        }
+    if let Some(dir) = &args.dir {
+        fs::create_dir_all(dir)
+            .and_then(|()| clap_mangen::generate_to(command, dir))
+            .map_err(FileError::with_path(dir))
+            .map_err(|error| AdvisedError::new(error, "name a directory that can be created or written"))?;
+    } else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        output::write(io::stdout(), &page)?;
     }
     Ok(ExitCode::SUCCESS)
 }

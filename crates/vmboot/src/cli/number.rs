@@ -24,7 +24,7 @@ pub(crate) enum NumberError {
     #[error("that is {}, more than the limit of {}{}", ByteCount(*.0), ByteCount(MAX_MEMORY), unit_advice(*.1))]
     TooMuchMemory(u64, Unit),
     #[error("not a number of vCPUs; use one from 1 on, such as 4")]
-    Vcpus,
+    Vcpus(#[source] ParseIntError),
     #[error("not a number of seconds; use one such as 60")]
     Seconds(#[source] ParseIntError),
     #[error(
@@ -40,8 +40,8 @@ fn unit_advice(unit: Unit) -> &'static str {
     }
 }
 
-/// Largest size of a guest's RAM, so that a mistake in a unit is an error: no KVM has slots for more.
-const MAX_MEMORY: u64 = 16 << 40;
+/// Largest size of a guest's RAM, so that a mistake in a unit is an error. A slot of KVM has at most 2³¹ - 1 pages of 4 KiB.
+const MAX_MEMORY: u64 = 8 << 40;
 
 /// Granularity of RAM in bytes, to which a size with a fraction is rounded down.
 const PAGE: u64 = 0x1000;
@@ -78,7 +78,7 @@ pub(crate) fn address(text: &str) -> Result<u64, NumberError> {
 
 /// Parses a number of vCPUs.
 pub(crate) fn vcpus(text: &str) -> Result<NonZeroU32, NumberError> {
-    let parse = |text: &str| text.trim().parse().map_err(|_| NumberError::Vcpus);
+    let parse = |text: &str| text.trim().parse().map_err(NumberError::Vcpus);
     let value = assigned(text);
     match parse(value) {
         Ok(_) if value != text => Err(NumberError::Assignment(value.to_owned())),
@@ -149,7 +149,9 @@ fn quantity(text: &str, assumed: u32) -> Result<Quantity, NumberError> {
             _ => NumberError::Size,
         })
     };
-    let mut bytes = parse(whole)?.checked_shl(shift).ok_or(NumberError::TooLarge)?;
+    let mut bytes = parse(whole)?
+        .checked_mul(1 << shift)
+        .ok_or(NumberError::TooLarge)?;
     if let Some(fraction) = fraction {
         if shift == 0 {
             return Err(NumberError::PartOfByte);
@@ -165,7 +167,7 @@ fn quantity(text: &str, assumed: u32) -> Result<Quantity, NumberError> {
         bytes = bytes.checked_add(part).ok_or(NumberError::TooLarge)?;
     }
     Ok(Quantity {
-        bytes: u64::try_from(bytes).map_err(|_| NumberError::TooLarge)?,
+        bytes: u64::try_from(bytes).ok().ok_or(NumberError::TooLarge)?,
         unit,
         has_fraction: fraction.is_some(),
     })
@@ -248,7 +250,7 @@ mod tests {
         given("3.5G", 7 << 29);
         given("1GiB", 1 << 30);
         given("1T", 1 << 40);
-        given("16TiB", 16 << 40);
+        given("8TiB", 8 << 40);
         given("1.50G", 3 << 29);
         // Rounded down to pages.
         given("1.3G", 1_395_863_552);
@@ -272,9 +274,10 @@ mod tests {
         refused("size=512M,shared=on", NumberError::Assignment("512M".to_owned()));
         refused("0", NumberError::NoMemory);
         refused("0.000001M", NumberError::NoMemory);
-        refused("17T", NumberError::TooMuchMemory(17 << 40, Unit::Given));
+        refused("9T", NumberError::TooMuchMemory(9 << 40, Unit::Given));
         refused("536870912", NumberError::TooMuchMemory(1 << 49, Unit::Assumed));
         refused("16777216T", NumberError::TooLarge);
+        refused("309485009821345068724781056T", NumberError::TooLarge);
         refused("99999999999999999999999999999999999999999", NumberError::TooLarge);
     }
 
@@ -289,7 +292,7 @@ mod tests {
             );
         }
         for text in ["", "0", "-1", "1.5", "four", "4294967296"] {
-            assert_eq!(vcpus(text), Err(NumberError::Vcpus), "{text}");
+            assert!(matches!(vcpus(text), Err(NumberError::Vcpus(_))), "{text}");
         }
     }
 

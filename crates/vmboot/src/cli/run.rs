@@ -75,9 +75,10 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     for warning in boot.plan.warnings() {
         eprintln!("warning: {warning}");
     }
-    let stdin = match boot.reads_stdin {
-        true => GuestInput::None,
-        false => GuestInput::Stdin,
+    let stdin = if boot.reads_stdin {
+        GuestInput::None
+    } else {
+        GuestInput::Stdin
     };
     eprintln!(
         "vmboot: {}",

@@ -15,8 +15,8 @@ use super::result::print_error;
 const USAGE: u8 = 2;
 
 /// Parses the arguments of the program, the first of which is its name. The error is the exit status, after a message.
-pub(crate) fn parse(args: Vec<OsString>) -> Result<Cli, u8> {
-    let error = match Cli::try_parse_from(&args) {
+pub(crate) fn parse(args: &[OsString]) -> Result<Cli, u8> {
+    let error = match Cli::try_parse_from(args) {
         Ok(cli) => return Ok(cli),
         Err(error) => error,
     };
@@ -142,9 +142,11 @@ fn whole_argument(found: &str, args: &[String]) -> String {
 /// What to do about an argument that a subcommand does not have.
 fn argument_help(argument: &str, subcommand: Option<&String>, suggestion: Option<String>) -> Option<String> {
     if !argument.starts_with('-') {
-        return Some(match argument.contains('=') && !Path::new(argument).exists() {
-            true => format!("pass the command line of the kernel as --cmdline \"{argument}\""),
-            false => "pass one kernel; an initrd is passed as --initrd FILE".to_owned(),
+        let is_parameter = argument.contains('=') && !Path::new(argument).exists();
+        return Some(if is_parameter {
+            format!("pass the command line of the kernel as --cmdline \"{argument}\"")
+        } else {
+            "pass one kernel; an initrd is passed as --initrd FILE".to_owned()
         });
     }
     let advice = other_subcommands(argument)
