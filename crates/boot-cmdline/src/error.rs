@@ -36,7 +36,7 @@ pub enum CmdlineError {
     /// A character outside quotes whose UTF-8 encoding has the byte 0xA0, which the kernel treats as a space.
     #[error(
         "character {character:?} at byte {offset} of the {part} is encoded with the byte 0xa0, which the kernel \
-         treats as a space: use it in a quoted value only"
+         treats as a space; use it in a quoted value only"
     )]
     SpaceByte {
         /// The text with the character.

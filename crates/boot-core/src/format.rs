@@ -81,7 +81,7 @@ impl fmt::Display for FormatError {
             FormatErrorKind::Unsupported => "is not supported",
             FormatErrorKind::Read => "cannot be read",
         };
-        write!(f, "the {} image {kind}", self.format)
+        write!(f, "the {} file {kind}", self.format)
     }
 }
 
@@ -123,10 +123,12 @@ impl fmt::Display for DetectError {
             Self::Unknown {
                 tried, first_bytes, ..
             } => {
-                write!(
-                    f,
-                    "not a kernel image of a known format: it begins with {first_bytes:02x?}, tried "
-                )?;
+                write!(f, "not a kernel image of a known format: it begins with ")?;
+                match core::str::from_utf8(first_bytes) {
+                    Ok(text) if text.chars().all(is_text) => write!(f, "the text {text:?}")?,
+                    _ => write!(f, "{first_bytes:02x?}")?,
+                }
+                write!(f, ", tried ")?;
                 if tried.is_empty() {
                     return f.write_str("no format");
                 }
@@ -138,6 +140,11 @@ impl fmt::Display for DetectError {
             Self::Format(error) => error.fmt(f),
         }
     }
+}
+
+/// Whether a character is of a text.
+fn is_text(character: char) -> bool {
+    !character.is_control() || matches!(character, '\n' | '\r' | '\t')
 }
 
 impl Error for DetectError {
@@ -198,9 +205,9 @@ mod tests {
             assert_eq!(detected.to_string(), expected);
             assert_eq!(detected.source().unwrap().to_string(), "bad magic");
         };
-        check(FormatErrorKind::Malformed, "the flat image is malformed");
-        check(FormatErrorKind::Unsupported, "the flat image is not supported");
-        check(FormatErrorKind::Read, "the flat image cannot be read");
+        check(FormatErrorKind::Malformed, "the flat file is malformed");
+        check(FormatErrorKind::Unsupported, "the flat file is not supported");
+        check(FormatErrorKind::Read, "the flat file cannot be read");
     }
 
     #[test]
@@ -226,12 +233,21 @@ mod tests {
     fn detection_errors_print_what_was_tried() {
         let error = DetectError::Unknown {
             tried: ["elf", "pe"].to_vec(),
-            first_bytes: [0x4d, 0x5a].to_vec(),
+            first_bytes: [0x4d, 0x80].to_vec(),
             kind: None,
         };
         assert_eq!(
             error.to_string(),
-            "not a kernel image of a known format: it begins with [4d, 5a], tried elf, pe"
+            "not a kernel image of a known format: it begins with [4d, 80], tried elf, pe"
+        );
+        let text = DetectError::Unknown {
+            tried: ["elf"].to_vec(),
+            first_bytes: b"a file\n".to_vec(),
+            kind: None,
+        };
+        assert_eq!(
+            text.to_string(),
+            "not a kernel image of a known format: it begins with the text \"a file\\n\", tried elf"
         );
         assert!(error.source().is_none());
         let untried = DetectError::Unknown {

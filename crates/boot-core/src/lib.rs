@@ -19,6 +19,7 @@ extern crate std;
 
 mod arch;
 pub mod arith;
+mod byte_count;
 mod constraints;
 pub mod cpu;
 pub mod format;
@@ -47,6 +48,7 @@ mod warning;
 pub use arch::{Arch, Endian};
 #[doc(no_inline)]
 pub use boot_cmdline::{Cmdline, CmdlineError, CmdlineRef, RawCmdline};
+pub use byte_count::ByteCount;
 pub use constraints::{Constraints, Preference};
 pub use cpu::{CpuArchError, CpuState};
 pub use format::{DetectError, FormatError, FormatErrorKind, KernelFormat, detect};

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{GuestRange, arith};
+use crate::{ByteCount, GuestRange, arith};
 
 /// Type of a region of guest physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ pub enum MemoryMapError {
     #[error("{0} is not inside RAM and cannot be reserved")]
     NotRam(GuestRange),
     /// Less RAM than the machine needs.
-    #[error("{len:#x} bytes of RAM are too few: at least {min:#x} are needed")]
+    #[error("{} of RAM are too few: at least {} are needed", ByteCount(*.len), ByteCount(*.min))]
     TooSmall {
         /// The size in bytes.
         len: u64,
@@ -116,13 +116,13 @@ pub enum MemoryMapError {
         min: u64,
     },
     /// More RAM than the address space has room for.
-    #[error("{len:#x} bytes of RAM do not fit the guest physical address space")]
+    #[error("{} of RAM do not fit the guest physical address space", ByteCount(*.len))]
     TooLarge {
         /// The size in bytes.
         len: u64,
     },
     /// A size that is not a whole number of pages.
-    #[error("{len:#x} bytes of RAM are not a multiple of the page size, 4096 bytes")]
+    #[error("{len} bytes of RAM are not a multiple of the page size, 4 KiB")]
     Unaligned {
         /// The size in bytes.
         len: u64,
@@ -447,17 +447,14 @@ mod tests {
     fn sizes_of_a_pc_are_refused_with_the_reason() {
         use std::string::ToString;
         let check = |len, expected| assert_eq!(MemoryMap::pc(len).unwrap_err().to_string(), expected);
-        check(
-            0x1f_f000,
-            "0x1ff000 bytes of RAM are too few: at least 0x200000 are needed",
-        );
+        check(0x1f_f000, "1.9 MiB of RAM are too few: at least 2 MiB are needed");
         check(
             0x20_0800,
-            "0x200800 bytes of RAM are not a multiple of the page size, 4096 bytes",
+            "2099200 bytes of RAM are not a multiple of the page size, 4 KiB",
         );
         check(
             u64::MAX - 0xfff,
-            "0xfffffffffffff000 bytes of RAM do not fit the guest physical address space",
+            "16777215.9 TiB of RAM do not fit the guest physical address space",
         );
     }
 }

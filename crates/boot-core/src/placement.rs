@@ -109,6 +109,7 @@ impl<'a> RamAllocator<'a> {
             label,
             len,
             constraints,
+            largest_free: self.largest_free(label, &constraints),
         })?;
         if range.is_empty() {
             return Err(PlacementError::InvalidRequest {
@@ -264,10 +265,11 @@ impl<'a> RamAllocator<'a> {
                 .into_iter()
                 .find_map(|gap| windows.iter().find_map(|window| window.fit(gap, len))),
         };
-        let range = found.ok_or(PlacementError::NoRoom {
+        let range = found.ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
             constraints,
+            largest_free: self.largest_free(label, &constraints),
         })?;
         self.reserve(label, range)?;
         Ok(range)
@@ -281,10 +283,12 @@ impl<'a> RamAllocator<'a> {
         len: u64,
         constraints: Constraints,
     ) -> Result<GuestRange, PlacementError> {
-        let range = GuestRange::new(addr, len).ok_or(PlacementError::NoRoom {
+        let beyond = constraints.between(addr, u64::MAX);
+        let range = GuestRange::new(addr, len).ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
-            constraints: constraints.between(addr, u64::MAX),
+            constraints: beyond,
+            largest_free: self.largest_free(label, &beyond),
         })?;
         if !constraints.allows_in(range, self.map) {
             return Err(PlacementError::NotAllowed {
@@ -329,6 +333,7 @@ impl<'a> RamAllocator<'a> {
             label,
             len,
             constraints: Constraints::NONE.between(0, 0),
+            largest_free: 0,
         };
         for constraints in windows {
             match self.allocate(label, len, constraints) {
@@ -346,6 +351,15 @@ impl<'a> RamAllocator<'a> {
             }
         }
         Err(error)
+    }
+
+    /// Length of the largest range of RAM that is free for the piece with this label, between the limits of the constraints.
+    fn largest_free(&self, label: &str, constraints: &Constraints) -> u64 {
+        let inside = |gap: &GuestRange| {
+            let (start, end) = (gap.start().max(constraints.min), gap.end().min(constraints.max));
+            end.saturating_sub(start)
+        };
+        self.gaps(label).iter().map(inside).max().unwrap_or_default()
     }
 
     /// The RAM that is free for the piece with this label, sorted by address.
@@ -484,7 +498,8 @@ mod tests {
             Err(PlacementError::NoRoom {
                 label: "page",
                 len: 0x1000,
-                constraints: Constraints::NONE.between(0, 0)
+                constraints: Constraints::NONE.between(0, 0),
+                largest_free: 0,
             })
         );
         let check = |label, len, constraints: Constraints, expected: &str| {
@@ -507,7 +522,8 @@ mod tests {
             "initrd",
             u64::MAX,
             page,
-            "no free RAM for the initrd: it needs 0xffffffffffffffff bytes aligned to 0x1000, at or above 0x100000",
+            "no free RAM for the initrd: it needs 16777215.9 TiB aligned to 0x1000, at or above 0x100000; the largest free range \
+             there has 1 MiB",
         );
     }
 
@@ -555,8 +571,9 @@ mod tests {
                 label,
                 len: 0x10,
                 constraints: Constraints::aligned(8),
+                largest_free: 0,
             },
-            "no free RAM for the table: it needs 0x10 bytes aligned to 0x8",
+            "no free RAM for the table: it needs 16 B aligned to 0x8; no RAM is free there",
         );
         check(
             PlacementError::InvalidRequest {

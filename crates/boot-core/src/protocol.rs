@@ -99,7 +99,7 @@ impl fmt::Display for Alternatives<'_> {
 #[non_exhaustive]
 pub enum PlanError {
     /// The protocol cannot start this image.
-    #[error("the {format} image cannot be started by the {protocol} protocol: {reason}")]
+    #[error("the protocol {protocol} cannot start this {format} file: {reason}")]
     Incompatible {
         /// The protocol's name.
         protocol: &'static str,
@@ -120,7 +120,7 @@ pub enum PlanError {
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// The command line is too long for the protocol or the kernel.
-    #[error("the kernel command line cannot be used")]
+    #[error(transparent)]
     Cmdline(#[from] CmdlineError),
     /// The request makes room for a longer command line than the protocol or the kernel takes.
     #[error(transparent)]
@@ -135,7 +135,8 @@ pub enum PlanError {
     },
     /// The ACPI RSDP is in RAM that the guest uses for other data.
     #[error(
-        "the ACPI RSDP at {addr:#x} is in RAM: pass it as an additional load, or reserve its region in the memory map"
+        "the ACPI RSDP at {addr:#x} is in RAM that the guest may overwrite; pass it as an additional load, or reserve its region \
+         in the memory map"
     )]
     RsdpInRam {
         /// Address of the RSDP.
@@ -183,7 +184,7 @@ pub enum Refusal {
     #[error(transparent)]
     Incompatible(#[from] IncompatibleImage),
     /// [`SupportLevel::Contradicted`], with the reason: only an explicit choice of the protocol starts the image.
-    #[error("{0}; only an explicit choice of the protocol starts it")]
+    #[error("{0}; only an explicit choice starts it")]
     Contradicted(&'static str),
 }
 
@@ -199,8 +200,20 @@ pub struct SelectError {
 
 impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no boot protocol is suitable for this {} image", self.format)?;
-        for (i, (protocol, reason)) in self.refused.iter().enumerate() {
+        write!(f, "no boot protocol is suitable for this {} file", self.format)?;
+        let is_of_other_arch =
+            |reason: &Refusal| matches!(reason, Refusal::Incompatible(IncompatibleImage::Arch { .. }));
+        // Protocols that can start the image are of most interest, those of other architectures of least.
+        let interest = |reason: &Refusal| match reason {
+            Refusal::Contradicted(_) => 2,
+            reason => i32::from(!is_of_other_arch(reason)),
+        };
+        let most = self.refused.iter().map(|(_, reason)| interest(reason)).max();
+        let listed = self
+            .refused
+            .iter()
+            .filter(|(_, reason)| Some(interest(reason)) == most);
+        for (i, (protocol, reason)) in listed.enumerate() {
             write!(f, "{} {protocol}: {reason}", if i == 0 { ":" } else { ";" })?;
         }
         Ok(())
@@ -403,7 +416,7 @@ mod tests {
         check(
             request(&elf, &x86),
             &[],
-            Some("the flat image cannot be started by the fake protocol: it has no pvh or elf32 entry point"),
+            Some("the protocol fake cannot start this flat file: it has no pvh or elf32 entry point"),
         );
         check(
             request(&pvh, &arm),
@@ -448,8 +461,33 @@ mod tests {
         );
         assert_eq!(
             error.to_string(),
-            "no boot protocol is suitable for this flat image: c: it has no pvh or elf32 entry point; \
+            "no boot protocol is suitable for this flat file: c: it has no pvh or elf32 entry point; \
              a: it has no pvh or elf32 entry point"
+        );
+        // Protocols of other architectures are listed only if there are no others.
+        let other_arch = IncompatibleImage::Arch {
+            expected: Arch::Riscv64,
+            found: Arch::X86_64,
+        };
+        let mut error = error;
+        error.refused.insert(0, ("d", other_arch.into()));
+        let text = error.to_string();
+        assert!(
+            text.contains("file: c: it has no pvh") && !text.contains("d: "),
+            "{text}"
+        );
+        error
+            .refused
+            .insert(1, ("e", Refusal::Contradicted("it is a program")));
+        let text = error.to_string();
+        assert!(
+            text.ends_with("file: e: it is a program; only an explicit choice starts it"),
+            "{text}"
+        );
+        error.refused.truncate(1);
+        assert_eq!(
+            error.to_string(),
+            "no boot protocol is suitable for this flat file: d: it is for x86_64 machines, the protocol for riscv64"
         );
     }
 
@@ -484,8 +522,7 @@ mod tests {
         let error = select(&all[..1], &pvh).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "no boot protocol is suitable for this flat image: a: it is a user program; only an explicit choice of the \
-             protocol starts it"
+            "no boot protocol is suitable for this flat file: a: it is a user program; only an explicit choice starts it"
         );
         let (machine, cmdline) = (Machine::new(Arch::X86_64, MemoryMap::new()), Cmdline::new());
         validate_request(&contradicted, &BootRequest::new(&pvh, &machine, &cmdline)).unwrap();

@@ -108,15 +108,15 @@ impl Evidence {
             Self::Other(OtherMark::MachineMode) => {
                 "its code uses machine-mode registers, like firmware; kernels of this protocol run in supervisor mode"
             }
-            Self::Other(OtherMark::GnuAbiTag) => "it is a user program: it has the ABI note of a C library",
+            Self::Other(OtherMark::GnuAbiTag) => "it is a user program with the ABI note of a C library",
             Self::Other(OtherMark::SharedObject) => {
                 "it is a shared object of user programs: its dynamic table has a name (DT_SONAME)"
             }
             Self::Other(OtherMark::InitAndFini) => {
-                "it is a user program: it has the start files of a C library (DT_INIT and DT_FINI)"
+                "it is a user program with the start files of a C library (DT_INIT and DT_FINI)"
             }
             Self::Other(OtherMark::ThreadLocalStorage) => {
-                "it is a user program: it has thread-local storage (PT_TLS) and loads its own ELF header"
+                "it is a user program with thread-local storage (PT_TLS) that loads its own ELF header"
             }
         }
     }

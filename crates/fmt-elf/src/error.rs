@@ -231,7 +231,7 @@ pub enum ElfError {
 pub enum Unsupported {
     /// Unsupported machine.
     #[error(
-        "{field} is {machine}: unsupported, the machines supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
+        "{field} is {machine}; the machines supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
     )]
     Machine {
         /// The field `e_machine`.
@@ -240,7 +240,7 @@ pub enum Unsupported {
         machine: u16,
     },
     /// Class or byte order that is not supported for the machine.
-    #[error("{field} is {machine}: unsupported in {class} {endian}-endian files")]
+    #[error("{field} is {machine}, a machine without support for {class} {endian}-endian files")]
     MachineEncoding {
         /// The field `e_machine`.
         field: Field,
@@ -252,22 +252,20 @@ pub enum Unsupported {
         endian: Endian,
     },
     /// Relocatable file, `ET_REL`: an object file or a kernel module.
-    #[error("unsupported: an object file or kernel module ({field} is ET_REL), not a linked kernel")]
+    #[error("an object file or kernel module ({field} is ET_REL), not a linked kernel")]
     RelocatableFile {
         /// The field `e_type`.
         field: Field,
     },
     /// Core file, `ET_CORE`.
-    #[error("unsupported: a core dump ({field} is ET_CORE), not a kernel")]
+    #[error("a core dump ({field} is ET_CORE), not a kernel")]
     CoreFile {
         /// The field `e_type`.
         field: Field,
     },
     /// Dynamically linked program of an operating system: the file has a `PT_INTERP` program header and no mark of a
     /// kernel.
-    #[error(
-        "unsupported: a dynamically linked user program, not a kernel (program header {index} is PT_INTERP, {field})"
-    )]
+    #[error("a dynamically linked user program, not a kernel (program header {index} is PT_INTERP, {field})")]
     DynamicallyLinked {
         /// Index of the `PT_INTERP` program header.
         index: u32,
@@ -275,7 +273,7 @@ pub enum Unsupported {
         field: Field,
     },
     /// More than [`MAX_PROGRAM_HEADERS`] program headers.
-    #[error("{field} is {count}: unsupported, at most {MAX_PROGRAM_HEADERS} program headers are supported")]
+    #[error("{field} is {count}; at most {MAX_PROGRAM_HEADERS} program headers are supported")]
     TooManyProgramHeaders {
         /// The field `e_phnum` or, with `PN_XNUM`, `sh_info` of section header 0.
         field: Field,

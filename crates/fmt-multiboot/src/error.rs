@@ -107,7 +107,7 @@ pub enum MultibootError {
 #[non_exhaustive]
 pub enum Unsupported {
     /// Unsupported architecture.
-    #[error("{field} is {architecture}: unsupported, the only architecture supported is i386 (0)")]
+    #[error("{field} is {architecture}; the only architecture supported is i386 (0)")]
     Architecture {
         /// The field `architecture`.
         field: Field,
@@ -116,7 +116,7 @@ pub enum Unsupported {
     },
     /// The header has no load addresses, and the file is not an ELF file.
     #[error(
-        "unsupported: the Multiboot header at byte {offset:#x} has no load addresses, and the file is not an ELF file"
+        "the Multiboot header at byte {offset:#x} has no load addresses, and the file is not an ELF file"
     )]
     NoLoadAddresses {
         /// File offset of the header.

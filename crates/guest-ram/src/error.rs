@@ -1,6 +1,6 @@
 //! Errors of mapping guest memory.
 
-use boot_core::GuestRange;
+use boot_core::{ByteCount, GuestRange};
 use vm_memory::mmap::MmapRegionError;
 use vm_memory::{GuestRegionCollectionError, VolatileMemoryError};
 
@@ -15,7 +15,7 @@ pub enum RamError {
     #[error("the RAM at {0} does not fit this host's address space")]
     TooLarge(GuestRange),
     /// The host cannot map a region.
-    #[error("the host cannot map memory for the RAM at {range}")]
+    #[error("the host cannot map {} of memory for the RAM at {range}", ByteCount(.range.len()))]
     Map {
         /// The region.
         range: GuestRange,

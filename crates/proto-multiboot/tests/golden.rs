@@ -205,7 +205,8 @@ fn the_kernel_goes_where_its_header_allows() {
     check(
         tag(0x4000_0000, u32::MAX, 0x1000, 0),
         Err(
-            "no free RAM for the kernel: it needs 0x2000 bytes aligned to 0x1000, between 0x40000000 and 0x100000000",
+            "no free RAM for the kernel: it needs 8 KiB aligned to 0x1000, between 0x40000000 and 0x100000000; no RAM is free \
+             there",
         ),
     );
     check(

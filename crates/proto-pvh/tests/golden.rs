@@ -233,8 +233,8 @@ fn kernels_of_both_classes_are_placed_by_their_rule() {
             class,
             rule(3 * GIB + 16 * MIB, u64::MAX, 0x1000),
             Err(
-                "no free RAM for the kernel: it needs 0x2000 bytes aligned to 0x1000, between 0xc1000000 and \
-                 0x100000000",
+                "no free RAM for the kernel: it needs 8 KiB aligned to 0x1000, between 0xc1000000 and \
+                 0x100000000; no RAM is free there",
             ),
         );
         check(
@@ -308,11 +308,13 @@ fn nothing_is_placed_above_4_gib() {
     assert!(plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB / 2, "")]).is_ok());
     assert_eq!(
         plan(&fixed(16 * MIB), 3 * GIB, &[]).unwrap_err(),
-        "no free RAM for the initrd: it needs 0xc0000000 bytes aligned to 0x1000, between 0x1000 and 0x100000000"
+        "no free RAM for the initrd: it needs 3 GiB aligned to 0x1000, between 0x1000 and 0x100000000; the largest \
+         free range there has 2.9 GiB"
     );
     assert_eq!(
         plan(&fixed(16 * MIB), 2 * GIB, &[module(GIB, "")]).unwrap_err(),
-        "no free RAM for the module: it needs 0x40000000 bytes aligned to 0x1000, between 0x1000 and 0x100000000"
+        "no free RAM for the module: it needs 1 GiB aligned to 0x1000, between 0x1000 and 0x100000000; the largest \
+         free range there has 1007.9 MiB"
     );
     assert_eq!(
         plan(&fixed(5 * GIB), 1, &[]).unwrap_err(),

@@ -1,10 +1,16 @@
 //! Command line of `vmboot`.
 
 pub(crate) mod advice;
+pub(crate) mod advised;
 pub(crate) mod boot;
+pub(crate) mod completions;
+pub(crate) mod default_cmdline;
 pub(crate) mod file;
+pub(crate) mod habits;
+pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod machine;
+pub(crate) mod man;
 pub(crate) mod number;
 pub(crate) mod output;
 pub(crate) mod plan;
@@ -12,6 +18,7 @@ pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod seeds;
+pub(crate) mod usage;
 
 use clap::{Parser, Subcommand};
 
@@ -31,10 +38,15 @@ pub(crate) enum Command {
     Plan(plan::Args),
     /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
     ///
-    /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0.
+    /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0; if the
+    /// kernel or another file comes from standard input, the guest has no input, and Control-C ends the run.
     ///
     /// Exit status: 0 if the guest powered off (or, on x86_64, reset the machine), 1 for an error, 2 for an invalid command
     /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if the
     /// guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
     Run(run::Args),
+    /// Print the completion script of a shell.
+    Completions(completions::Args),
+    /// Print the manual page of vmboot, or write the pages of all subcommands to a directory.
+    Man(man::Args),
 }

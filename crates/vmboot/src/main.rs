@@ -5,18 +5,25 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let args: Vec<_> = std::env::args_os().collect();
+    let cli = match cli::usage::parse(&args) {
+        Ok(cli) => cli,
+        Err(status) => return ExitCode::from(status),
+    };
+    let result = match cli.command {
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Plan(args) => cli::plan::run(&args),
         Command::Run(args) => cli::run::run(&args),
+        Command::Completions(args) => cli::completions::run(&args, Cli::command()),
+        Command::Man(args) => cli::man::run(&args, Cli::command()),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("vmboot: {}", cli::result::chain(&*error));
+        cli::result::report(&*error);
         ExitCode::FAILURE
     })
 }

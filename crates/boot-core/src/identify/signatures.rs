@@ -29,7 +29,7 @@ const NO_FORMAT: &str = "this program was built without that format";
 const NOT_A_KERNEL: &str =
     "it is not a kernel that a boot protocol can start; link the kernel as an ELF file";
 
-pub(super) const SIGNATURES: [Signature; 60] = [
+pub(super) const SIGNATURES: [Signature; 63] = [
     // Kernel images: no format of this program recognised the file.
     signature(&[(0x38, b"ARM\x64")], "an arm64 Image", NO_FORMAT),
     signature(&[(0x38, b"RSC\x05")], "a riscv Image", NO_FORMAT),
@@ -228,8 +228,14 @@ pub(super) const SIGNATURES: [Signature; 60] = [
         "a pointer of Git LFS",
         "fetch the file with \"git lfs pull\"",
     ),
+    signature(&[(0, b"<!DOCTYPE html")], "an HTML page", NOT_THE_PAGE),
+    signature(&[(0, b"<!doctype html")], "an HTML page", NOT_THE_PAGE),
+    signature(&[(0, b"<html")], "an HTML page", NOT_THE_PAGE),
     signature(&[(510, b"\x55\xaa")], "a disk or boot sector of a PC", DISK),
 ];
+
+/// Advice for a page in place of the file to download.
+const NOT_THE_PAGE: &str = "fetch the file itself, not the page about it";
 
 /// Advice for an initrd.
 const INITRD: &str = "pass it as the initrd, not as the kernel";

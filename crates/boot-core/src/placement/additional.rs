@@ -142,7 +142,7 @@ mod tests {
         );
         check(
             &[load.within(Constraints::NONE.between(0xf_0000, 0xf_8000))],
-            "no free RAM for the tables: it needs 0x1000 bytes between 0xf0000 and 0xf8000",
+            "no free RAM for the tables: it needs 4 KiB between 0xf0000 and 0xf8000; no RAM is free there",
         );
         check(
             &[AdditionalLoad::file("firmware", 0).at(0x1000)],
@@ -151,7 +151,7 @@ mod tests {
         );
         check(
             &[load.at(u64::MAX)],
-            "no free RAM for the tables: it needs 0x1000 bytes at or above 0xffffffffffffffff",
+            "no free RAM for the tables: it needs 4 KiB at or above 0xffffffffffffffff; no RAM is free there",
         );
     }
 }

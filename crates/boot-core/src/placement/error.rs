@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Constraints, GuestRange, MemoryMap, MemoryRegion, RegionKind};
+use crate::{ByteCount, Constraints, GuestRange, MemoryMap, MemoryRegion, RegionKind};
 
 /// Why something cannot be placed in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub enum PlacementError {
         len: u64,
         /// The constraints.
         constraints: Constraints,
+        /// Length in bytes of the largest free range of RAM between the limits of the constraints.
+        largest_free: u64,
     },
     /// An allocation of no bytes, or with [invalid](Constraints::is_valid) constraints.
     InvalidRequest {
@@ -118,10 +120,18 @@ impl fmt::Display for PlacementError {
                 label,
                 len,
                 constraints,
-            } => write!(
-                f,
-                "no free RAM for the {label}: it needs {len:#x} bytes {constraints}"
-            ),
+                largest_free,
+            } => {
+                write!(
+                    f,
+                    "no free RAM for the {label}: it needs {} {constraints}; ",
+                    ByteCount(*len)
+                )?;
+                match largest_free {
+                    0 => f.write_str("no RAM is free there"),
+                    free => write!(f, "the largest free range there has {}", ByteCount(*free)),
+                }
+            }
             Self::InvalidRequest {
                 label,
                 len,

@@ -1,30 +1,17 @@
 //! The memory map of a plan as text.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::{BootPlan, Load, LoadContent};
-use crate::{GuestRange, MemoryRegion};
+use crate::{ByteCount, GuestRange, MemoryRegion};
 
-/// A size in the largest binary unit in which it is at least one, cut to one decimal.
+/// A size as text.
 #[must_use]
 pub(crate) fn size(len: u64) -> String {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    for (unit, shift) in UNITS {
-        let whole = len >> shift;
-        if whole > 0 {
-            let tenth =
-                (len.saturating_sub(whole << shift) >> shift.saturating_sub(10)).saturating_mul(10) >> 10;
-            return if tenth == 0 {
-                format!("{whole} {unit}")
-            } else {
-                format!("{whole}.{tenth} {unit}")
-            };
-        }
-    }
-    format!("{len} B")
+    ByteCount(len).to_string()
 }
 
 /// A row of the memory map.
@@ -109,22 +96,5 @@ impl fmt::Display for BootPlan {
             writeln!(f, "warning: {warning}")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_have_the_largest_unit() {
-        let check = |len, expected: &str| assert_eq!(size(len), expected);
-        check(0, "0 B");
-        check(1023, "1023 B");
-        check(1024, "1 KiB");
-        check(1536, "1.5 KiB");
-        check(0xa_0000, "640 KiB");
-        check(57 << 20, "57 MiB");
-        check(u64::MAX, "16777215.9 TiB");
     }
 }

@@ -44,7 +44,7 @@ fn every_failing_read_is_an_error() {
         let source = new().failing_after(operations);
         let error = fmt_elf::FORMAT.parse(&source).unwrap_err();
         assert_eq!(error.kind, FormatErrorKind::Read);
-        assert_eq!(error.to_string(), "the elf image cannot be read");
+        assert_eq!(error.to_string(), "the elf file cannot be read");
         let source = error.source().and_then(Error::source).unwrap();
         assert!(source.downcast_ref::<ReadError>().is_some(), "{source}");
     }
@@ -72,7 +72,7 @@ fn a_user_program_is_refused() {
     assert_eq!(error.kind, FormatErrorKind::Unsupported);
     let text = error.source().unwrap().to_string();
     assert!(
-        text.starts_with("unsupported: a dynamically linked user program, not a kernel"),
+        text.starts_with("a dynamically linked user program, not a kernel"),
         "{text}"
     );
 }

@@ -234,7 +234,7 @@ fn elf_files_that_do_not_fit_are_refused_or_left_to_others() {
     check(
         &object.bytes(),
         "Unsupported: the file has a Multiboot header without load addresses, and its ELF headers are invalid or unsupported: \
-         unsupported: an object file or kernel module (`e_type` at byte 0x10 is ET_REL), not a linked kernel",
+         an object file or kernel module (`e_type` at byte 0x10 is ET_REL), not a linked kernel",
     );
 }
 

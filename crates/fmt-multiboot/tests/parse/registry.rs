@@ -21,7 +21,7 @@ fn errors_name_the_format() {
     let bytes = file(64, 0, &v1(3, &[]));
     match detect(&[&fmt_elf::FORMAT, &fmt_multiboot::FORMAT], &bytes) {
         Err(DetectError::Format(error)) => {
-            assert_eq!(error.to_string(), "the multiboot image is not supported");
+            assert_eq!(error.to_string(), "the multiboot file is not supported");
         }
         other => panic!("{other:?}"),
     }

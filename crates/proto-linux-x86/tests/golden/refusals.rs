@@ -31,8 +31,8 @@ fn kernels_are_placed_where_they_can_run() {
     };
     let auto = EntryChoice::Auto;
     check(BZIMAGE.image(), auto, Ok(4 * GIB));
-    let no_room = "no free RAM for the kernel: it needs 0x400000 bytes aligned to 0x200000, between 0x1000000 and \
-                   0x100000000";
+    let no_room = "no free RAM for the kernel: it needs 4 MiB aligned to 0x200000, between 0x1000000 and 0x100000000; \
+                   no RAM is free there";
     check(BZIMAGE.image(), EntryChoice::Only32Bit, Err(no_room));
     let low_only = BzImage {
         xloadflags: XLF_64,

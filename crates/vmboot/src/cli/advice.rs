@@ -1,12 +1,10 @@
 //! Advice on a boot that has no place in the machine's memory. Each piece of advice is tried before it is given.
 
-use std::error::Error;
 use std::fmt;
 
 use boot_core::PlanError;
 
 use super::machine::MachineArgs;
-use super::result::chain;
 
 /// Sizes of RAM to try, as powers of two: 64 MiB to 64 GiB.
 const SIZES: std::ops::RangeInclusive<u32> = 26..=36;
@@ -23,27 +21,11 @@ pub(crate) enum Advice {
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memory(size) if size % (1 << 30) == 0 => write!(f, "it fits with --memory {}G", size >> 30),
-            Self::Memory(size) => write!(f, "it fits with --memory {}M", size >> 20),
-            Self::WithoutReserve => f.write_str("it fits without --reserve"),
-        }
-    }
-}
-
-/// An error with advice.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}; {advice}")]
-pub(crate) struct AdvisedError {
-    text: String,
-    advice: Advice,
-}
-
-impl Advice {
-    /// Adds the advice to an error.
-    pub(crate) fn with_error(self, error: &dyn Error) -> AdvisedError {
-        AdvisedError {
-            text: chain(error),
-            advice: self,
+            Self::Memory(size) if size % (1 << 30) == 0 => {
+                write!(f, "use --memory {}G, with which it fits", size >> 30)
+            }
+            Self::Memory(size) => write!(f, "use --memory {}M, with which it fits", size >> 20),
+            Self::WithoutReserve => f.write_str("omit --reserve, without which it fits"),
         }
     }
 }
@@ -62,7 +44,7 @@ pub(crate) fn placement_advice(
     }
     SIZES
         .map(|power| 1 << power)
-        .filter(|size| *size > options.memory)
+        .filter(|size| *size > options.memory.bytes)
         .find(|size| fits(&options.with_memory(*size)))
         .map(Advice::Memory)
 }

@@ -2,37 +2,45 @@
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, EntryAbi, KernelImage,
-    Machine, Module, RawCmdline, Sources, protocol,
+    Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart, Sources, protocol,
 };
 
+use proto_fdt::device_tree::{DeviceTree, FdtError};
+
 use super::advice::placement_advice;
-use super::file::{self, FileError, OpenError};
-use super::machine::MachineArgs;
+use super::advised::AdvisedError;
+use super::default_cmdline::default_cmdline;
+use super::file::{self, FileError, Name};
+use super::help::{self, split_advice};
+use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
-    /// Kernel image.
+    /// Kernel image; `-` is standard input. A pipe is read to its end first.
     kernel: PathBuf,
-    /// Boot protocol, by its name in `vmboot inspect` [default: the most suitable for the image].
+    /// Boot protocol, by its name in `vmboot inspect` in any case [default: the most suitable for the image].
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Kernel command line. It follows the rules of Linux for the protocol `linux` and for `Image` files; others get it
-    /// unchanged.
-    #[arg(long, value_name = "LINE", default_value = "", allow_hyphen_values = true)]
-    cmdline: OsString,
+    /// unchanged [default: for Linux kernels, the console and what makes a failure visible; else empty].
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    cmdline: Option<OsString>,
+    /// Pass an empty command line if there is no --cmdline, also to Linux kernels.
+    #[arg(long)]
+    no_default_cmdline: bool,
     /// Pass the command line to every guest unchanged, also if Linux may misread it.
     #[arg(long)]
     raw_cmdline: bool,
@@ -40,7 +48,7 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
-    #[arg(long = "module", value_name = "FILE[,LINE]")]
+    #[arg(long = "module", value_name = "FILE[,LINE]", allow_hyphen_values = true)]
     modules: Vec<OsString>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
     #[arg(long, value_name = "FILE")]
@@ -53,10 +61,31 @@ const DTB_MAX: u64 = 2 << 20;
 /// Error in the boot options.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
-    #[error("unknown protocol `{name}`; known protocols: {known}")]
+    #[error("unknown protocol `{name}`; use one of {known}")]
     UnknownProtocol { name: String, known: String },
-    #[error("the command line does not follow the rules of Linux; --raw-cmdline passes it unchanged")]
+    #[error("the command line does not follow the rules of Linux")]
     Cmdline(#[from] CmdlineError),
+    #[error("not a valid device tree")]
+    DeviceTree(#[from] FdtError),
+}
+
+/// The kernel command line of a boot.
+pub(crate) struct BootCmdline {
+    pub(crate) line: RawCmdline,
+    /// Whether the line is the default for Linux kernels.
+    pub(crate) is_default: bool,
+}
+
+/// The line in quotes, unless it is empty.
+impl fmt::Display for BootCmdline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, is_default } = self;
+        match (line.as_bytes(), is_default) {
+            ([], _) => f.write_str("no command line"),
+            (bytes, true) => write!(f, "default command line \"{}\"", String::from_utf8_lossy(bytes)),
+            (bytes, false) => write!(f, "command line \"{}\"", String::from_utf8_lossy(bytes)),
+        }
+    }
 }
 
 /// A planned boot with its open files.
@@ -64,6 +93,10 @@ pub(crate) struct Boot {
     pub(crate) plan: BootPlan,
     pub(crate) machine: Machine,
     pub(crate) protocols: ProtocolChoice,
+    pub(crate) image: KernelImage,
+    pub(crate) cmdline: BootCmdline,
+    /// Whether one of the files is standard input.
+    pub(crate) reads_stdin: bool,
     kernel: File,
     initrd: Option<File>,
     modules: Vec<File>,
@@ -77,19 +110,31 @@ impl BootArgs {
         seeds: Option<&Seeds>,
         machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
+        let reads_stdin = self.reads_stdin()?;
+        self.machine.print_notes();
         let kernel = file::open(&self.kernel)?;
         let image =
             boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
         let machine_of = |options: &MachineArgs| machine(options, image.arch());
         let machine = machine_of(&self.machine)?;
         let protocol = self.protocol(&image)?;
-        let cmdline = self.cmdline(is_linux(protocol, &image))?;
+        let cmdline = self.cmdline(protocol, &image)?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
-        let initrd_len = self.initrd.as_deref().zip(initrd.as_ref()).map(len).transpose()?;
+        let initrd_len = self
+            .initrd
+            .as_deref()
+            .zip(initrd.as_ref())
+            .map(initrd_len)
+            .transpose()?;
         let (modules, files) = self.modules()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
-        let mut request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
-        request.initrd_len = initrd_len.and_then(NonZeroU64::new);
+        if let Some((path, bytes)) = self.dtb.as_deref().zip(device_tree.as_deref())
+            && protocol.hands_over(RequestPart::DeviceTree, &image)
+        {
+            check_dtb(path, bytes)?;
+        }
+        let mut request = BootRequest::new(&image, &machine, &cmdline.line).with_modules(&modules);
+        request.initrd_len = initrd_len;
         request.device_tree = device_tree.as_deref();
         if let Some(seeds) = seeds {
             request = seeds.add_to(request, protocol);
@@ -105,36 +150,93 @@ impl BootArgs {
                         protocol.plan(&other).is_ok()
                     })
                 };
-                let advice = placement_advice(&error, &self.machine, fits);
-                let error = FileError::with_path(&self.kernel)(error);
+                let advice = placement_advice(&error, &self.machine, fits)
+                    .map(|advice| advice.to_string())
+                    .or_else(|| {
+                        is_at_fixed_address(&error)
+                            .then(|| machine::ram_help("link the kernel at", &machine.memory))
+                    });
+                // The other errors are not about the file.
+                let is_of_kernel = matches!(error, PlanError::Incompatible { .. } | PlanError::Placement(_));
+                let error: Box<dyn Error> = if is_of_kernel {
+                    FileError::with_path(&self.kernel)(error).into()
+                } else {
+                    error.into()
+                };
                 return Err(match advice {
-                    Some(advice) => advice.with_error(&error).into(),
-                    None => error.into(),
+                    Some(advice) => AdvisedError::new(error, advice).into(),
+                    None => error,
                 });
             }
         };
         Ok(Boot {
             plan,
-            machine,
             protocols: ProtocolChoice::new(protocol, &vmboot::protocols()?, &image),
+            machine,
+            cmdline,
+            reads_stdin,
+            image,
             kernel,
             initrd,
             modules: files,
         })
     }
 
-    /// The command line, checked if the guest is Linux. Words of a checked line are separated by one space.
-    fn cmdline(&self, is_linux: bool) -> Result<RawCmdline, Box<dyn Error>> {
-        let line = self.cmdline.as_bytes();
+    /// Whether one of the files is standard input; an error if more than one is.
+    fn reads_stdin(&self) -> Result<bool, FileError> {
+        let modules = self.modules.iter().map(|argument| module_path(argument));
+        let count = [
+            Some(self.kernel.as_path()),
+            self.initrd.as_deref(),
+            self.dtb.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(modules)
+        .filter(|path| file::is_stdin(path))
+        .count();
+        match count {
+            0 | 1 => Ok(count == 1),
+            _ => Err(FileError::StdinTwice),
+        }
+    }
+
+    /// The command line: the user's, or the default for the image.
+    fn cmdline(
+        &self,
+        protocol: &dyn BootProtocol,
+        image: &KernelImage,
+    ) -> Result<BootCmdline, Box<dyn Error>> {
+        if let Some(line) = &self.cmdline {
+            let line = self.checked_line(line.as_bytes(), follows_linux_rules(protocol, image))?;
+            return Ok(BootCmdline {
+                line,
+                is_default: false,
+            });
+        }
+        let default = (!self.no_default_cmdline)
+            .then(|| default_cmdline(protocol, image))
+            .flatten();
+        Ok(BootCmdline {
+            line: RawCmdline::from_bytes(default.unwrap_or_default())?,
+            is_default: default.is_some(),
+        })
+    }
+
+    /// A command line, checked if the guest is Linux. Words of a checked line are separated by one space.
+    fn checked_line(&self, line: &[u8], is_linux: bool) -> Result<RawCmdline, Box<dyn Error>> {
         if !self.raw_cmdline {
             match Cmdline::from_bytes(line) {
                 Ok(cmdline) if is_linux => return Ok(cmdline.into()),
                 Ok(_) => {}
-                Err(error) if is_linux => return Err(BootError::Cmdline(error).into()),
+                Err(error) if is_linux => {
+                    let text = error.to_string();
+                    let advice = split_advice(&text).1.unwrap_or("mend the line");
+                    let help = format!("{advice}, or pass the line unchanged with --raw-cmdline");
+                    return Err(AdvisedError::new(BootError::Cmdline(error), help).into());
+                }
                 Err(error) => {
-                    eprintln!(
-                        "vmboot: warning: if the guest is Linux, it may misread the command line: {error}"
-                    );
+                    eprintln!("warning: if the guest is Linux, it may misread the command line: {error}");
                 }
             }
         }
@@ -145,8 +247,8 @@ impl BootArgs {
         let mut modules = Vec::new();
         let mut files = Vec::new();
         for argument in &self.modules {
-            let (path, line) = split_at_comma(argument.as_bytes());
-            let path = Path::new(OsStr::from_bytes(path));
+            let (_, line) = split_at_comma(argument.as_bytes());
+            let path = module_path(argument);
             let file = file::open(path)?;
             modules.push(Module::new(len((path, &file))?).with_cmdline(RawCmdline::from_bytes(line)?));
             files.push(file);
@@ -157,12 +259,13 @@ impl BootArgs {
     fn protocol(&self, image: &KernelImage) -> Result<&'static dyn BootProtocol, Box<dyn Error>> {
         let protocols = vmboot::protocols()?;
         let Some(name) = &self.protocol else {
-            return Ok(protocol::select(&protocols, image)?);
+            let selected = protocol::select(&protocols, image);
+            return Ok(selected.map_err(FileError::with_path(&self.kernel))?);
         };
         protocols
             .iter()
             .copied()
-            .find(|protocol| protocol.name() == name)
+            .find(|protocol| is_same_name(protocol.name(), name))
             .ok_or_else(|| {
                 let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
                 BootError::UnknownProtocol {
@@ -176,11 +279,30 @@ impl BootArgs {
 
 /// Whether a kernel is Linux by its entry: that of the Linux protocol on x86, or of an `Image`. Other protocols start any
 /// kernel, whose rules for the command line are unknown.
-fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
+fn follows_linux_rules(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
     let is_image = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
         .into_iter()
         .any(|abi| image.entry(abi).is_some());
     is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
+}
+
+/// Whether a kernel with a fixed address cannot be there.
+fn is_at_fixed_address(error: &PlanError) -> bool {
+    matches!(
+        error,
+        PlanError::Placement(PlacementError::NotRam { .. } | PlacementError::TooHigh { .. })
+    )
+}
+
+/// Whether the user's name of a protocol is this one: in any case, with or without separators.
+fn is_same_name(name: &str, wanted: &str) -> bool {
+    let letters = |name: &str| name.replace(['-', '_', ' '], "").to_ascii_lowercase();
+    letters(name) == letters(wanted)
+}
+
+/// The path in an argument of `--module`.
+fn module_path(argument: &OsStr) -> &Path {
+    Path::new(OsStr::from_bytes(split_at_comma(argument.as_bytes()).0))
 }
 
 /// The bytes before and after the first comma.
@@ -193,22 +315,43 @@ fn split_at_comma(argument: &[u8]) -> (&[u8], &[u8]) {
 /// Prints the warnings of an image that cannot be planned: they may explain the error.
 fn print_warnings(image: &KernelImage) {
     for warning in image.warnings() {
-        eprintln!("vmboot: warning: {warning}");
+        eprintln!("warning: {warning}");
     }
 }
 
-fn read_dtb(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut bytes = Vec::new();
-    // Unlike the other files, this one is read sequentially, so it can be a pipe.
-    File::open(path)
-        .map_err(|source| OpenError {
-            path: path.to_owned(),
-            source,
-        })?
-        .take(DTB_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(FileError::with_path(path))?;
+/// Reads a device tree, and one byte more if it is too large.
+fn read_dtb(path: &Path) -> Result<Vec<u8>, FileError> {
+    let file = file::open(path)?;
+    let len = len((path, &file))?.min(DTB_MAX + 1);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+    ByteSource::read_exact_at(&file, 0, &mut bytes).map_err(FileError::with_path(path))?;
     Ok(bytes)
+}
+
+/// Checks that a device tree can be parsed, to name its file if it cannot.
+fn check_dtb(path: &Path, bytes: &[u8]) -> Result<(), AdvisedError> {
+    match DeviceTree::parse(bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let error = FileError::with_path(path)(BootError::DeviceTree(error));
+            Err(AdvisedError::new(error, help::device_tree(path)))
+        }
+    }
+}
+
+/// The length of an initrd; an error if it is empty. A kernel is no initrd, but not an error: any kernel may get it.
+fn initrd_len((path, file): (&Path, &File)) -> Result<NonZeroU64, Box<dyn Error>> {
+    let Some(len) = NonZeroU64::new(len((path, file))?) else {
+        return Err(FileError::Empty(Name::new(path)).into());
+    };
+    if let Ok(image) = boot_core::detect(&vmboot::formats()?, file) {
+        eprintln!(
+            "warning: the initrd {} is a kernel ({})",
+            Name::new(path),
+            image.format()
+        );
+    }
+    Ok(len)
 }
 
 fn len((path, file): (&Path, &File)) -> Result<u64, FileError> {
@@ -222,5 +365,21 @@ impl Boot {
         let mut sources = Sources::kernel(&self.kernel).with_modules(&modules);
         sources.initrd = self.initrd.as_ref().map(|file| file as &dyn ByteSource);
         load(&sources)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_name;
+
+    #[test]
+    fn protocols_have_names_in_any_case() {
+        let check = |name, wanted, expected| assert_eq!(is_same_name(name, wanted), expected, "{wanted}");
+        for wanted in ["multiboot2", "MultiBoot2", "MULTIBOOT_2", "multiboot-2"] {
+            check("multiboot2", wanted, true);
+            check("multiboot", wanted, false);
+        }
+        check("fdt-arm64", "FDT_ARM64", true);
+        check("linux", "linux-x86", false);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Print JSON, as described in SCHEMA.md of the vmboot package.
     #[arg(long)]
     json: bool,
-    /// Kernel image.
+    /// Kernel image; `-` is standard input.
     file: PathBuf,
 }
 

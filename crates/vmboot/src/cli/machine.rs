@@ -5,28 +5,30 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use boot_core::machine::Isa;
-use boot_core::{Arch, GuestRange, Machine, MemoryMap, RegionKind};
+use boot_core::{Arch, ByteCount, GuestRange, Machine, MemoryMap, RegionKind};
 use clap::ValueEnum;
 use hv_core::virt::{self, Gic, RiscvIrqchip};
 
-use super::number::{address, range, size};
+use super::advised::AdvisedError;
+use super::number::{MemorySize, Unit, address, memory_size, range, vcpus};
 
 /// Machine options. The machine is a PC, or the reference machine of arm64 or riscv64, depending on the image.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct MachineArgs {
-    /// Size of the guest's RAM in bytes, or with the suffix K, M, G or T.
-    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = size)]
-    pub(crate) memory: u64,
+    /// Size of the guest's RAM, in MiB or with a unit, such as 512M, 3.5G, 2GiB or 536870912B.
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size, allow_negative_numbers = true)]
+    pub(crate) memory: MemorySize,
     /// Number of virtual CPUs.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = vcpus, allow_negative_numbers = true)]
     pub(crate) vcpus: NonZeroU32,
-    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its; on riscv64 plic, or for `run` that of the host].
+    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its; on riscv64
+    /// plic, or for `run` that of the host].
     #[arg(long, value_name = "NAME")]
     pub(crate) irqchip: Option<Irqchip>,
     /// Guest physical address of the ACPI RSDP. The tables are not created.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     acpi_rsdp: Option<u64>,
-    /// Reserve this range of RAM in the guest's memory map, END exclusive; can be repeated.
+    /// Reserve this range of RAM in the guest's memory map, END exclusive: in bytes or with a unit; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,
 }
@@ -79,14 +81,14 @@ impl MachineArgs {
                     }
                     .into());
                 }
-                let mut machine = Machine::new(arch, MemoryMap::pc(self.memory)?);
+                let mut machine = Machine::new(arch, MemoryMap::pc(self.memory.bytes)?);
                 machine.vcpus = self.vcpus;
                 machine
             }
-            Arch::Aarch64 => virt::arm64_machine(self.memory, self.vcpus, self.gic()?)?,
+            Arch::Aarch64 => virt::arm64_machine(self.memory.bytes, self.vcpus, self.gic()?)?,
             Arch::Riscv64 => {
                 let irqchip = self.riscv_irqchip()?.unwrap_or_default();
-                virt::riscv64_machine(self.memory, self.vcpus, &Isa::rv64gc(), TIMEBASE, irqchip)?
+                virt::riscv64_machine(self.memory.bytes, self.vcpus, &Isa::rv64gc(), TIMEBASE, irqchip)?
             }
             other => return Err(MachineError::NoMachine(other).into()),
         };
@@ -96,10 +98,21 @@ impl MachineArgs {
     /// Adds reserved ranges and the RSDP to `machine`.
     pub(crate) fn finish(&self, mut machine: Machine) -> Result<Machine, Box<dyn Error>> {
         for range in &self.reserved {
-            machine.memory.reserve(*range, RegionKind::Reserved)?;
+            machine
+                .memory
+                .reserve(*range, RegionKind::Reserved)
+                .map_err(|error| AdvisedError::new(error, ram_help("use", &machine.memory)))?;
         }
         machine.acpi_rsdp = self.acpi_rsdp;
         Ok(machine)
+    }
+
+    /// Prints how the size of the memory was understood, if that may be a surprise.
+    pub(crate) fn print_notes(&self) {
+        if self.memory.unit == Unit::Assumed {
+            let size = ByteCount(self.memory.bytes);
+            eprintln!("note: --memory without a unit is in MiB: {size}; append B for bytes");
+        }
     }
 
     /// Whether ranges are reserved.
@@ -118,7 +131,10 @@ impl MachineArgs {
     /// The same options with RAM of another size.
     pub(crate) fn with_memory(&self, memory: u64) -> Self {
         Self {
-            memory,
+            memory: MemorySize {
+                bytes: memory,
+                unit: Unit::Given,
+            },
             ..self.clone()
         }
     }
@@ -156,5 +172,18 @@ impl MachineArgs {
                 .into());
             }
         }))
+    }
+}
+
+/// The RAM of a machine, as help for an address outside it, after the words for what to do.
+pub(crate) fn ram_help(what_to_do: &str, map: &MemoryMap) -> String {
+    /// Number of ranges that are listed.
+    const MAX: usize = 4;
+    let ranges: Vec<_> = map.ram().map(|range| range.to_string()).take(MAX + 1).collect();
+    match ranges.get(..MAX) {
+        Some(first) if ranges.len() > MAX => {
+            format!("{what_to_do} addresses in RAM: {}, …", first.join(", "))
+        }
+        _ => format!("{what_to_do} addresses in RAM: {}", ranges.join(", ")),
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let boot = args.boot.plan(None, MachineArgs::reference)?;
+    if boot.cmdline.is_default {
+        eprintln!("note: {}; --no-default-cmdline omits it", boot.cmdline);
+    }
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

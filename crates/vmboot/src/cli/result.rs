@@ -1,8 +1,10 @@
-//! Result type of the subcommands.
+//! Results of the subcommands, and their error messages.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+
+use super::help::{self, split_advice};
 
 /// Result of a subcommand: its exit status, or an error to print.
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
@@ -17,4 +19,20 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Prints the error of a subcommand, and what to do about it if that is known.
+pub(crate) fn report(error: &(dyn Error + 'static)) {
+    let text = chain(error);
+    let (text, advice) = split_advice(&text);
+    let help = help::help(error);
+    print_error(text, help.as_deref().or(advice));
+}
+
+/// Prints an error, and what to do about it.
+pub(crate) fn print_error(text: &str, help: Option<&str>) {
+    eprintln!("error: {text}");
+    if let Some(help) = help {
+        eprintln!("help: {help}");
+    }
 }

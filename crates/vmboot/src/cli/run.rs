@@ -1,6 +1,7 @@
 //! `vmboot run`.
 
 mod console;
+mod summary;
 mod terminal;
 mod timeline;
 
@@ -19,9 +20,12 @@ use hv_core::{
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
+use self::summary::{GuestInput, Summary, memory_help};
 use self::timeline::Timeline;
+use super::advised::AdvisedError;
 use super::boot::{Boot, BootArgs};
 use super::machine::MachineArgs;
+use super::number::seconds;
 use super::result::CommandResult;
 use super::seeds::Seeds;
 
@@ -31,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
     /// End the run with status 4 after this many seconds [default: no limit].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<u64>,
     /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
@@ -69,9 +73,19 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let boot = args.boot.plan(Some(&seeds), machine)?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
-        eprintln!("vmboot: warning: {warning}");
+        eprintln!("warning: {warning}");
     }
-    let mut ram = GuestRam::new(&boot.machine.memory)?;
+    let stdin = if boot.reads_stdin {
+        GuestInput::None
+    } else {
+        GuestInput::Stdin
+    };
+    eprintln!(
+        "vmboot: {}",
+        Summary::new(&boot, args.boot.machine.memory.bytes, stdin)
+    );
+    let mut ram =
+        GuestRam::new(&boot.machine.memory).map_err(|error| AdvisedError::new(error, memory_help()))?;
     boot.with_sources(|sources| boot.plan.load(sources, &mut ram))?;
     timeline.reached("loaded");
     let stop = StopHandle::new();
@@ -85,7 +99,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
-    let outcome = start(args, &boot, &ram, console, observer, stop);
+    let outcome = start(args, &boot, stdin, &ram, console, observer, stop);
     let flushed = flusher.flush();
     let outcome = outcome?;
     flushed.map_err(ConsoleError)?;
@@ -117,13 +131,14 @@ fn machine(wanted: &MachineArgs, arch: Arch) -> Result<Machine, Box<dyn Error>> 
     // A riscv64 guest has the instruction set and the timer frequency of the host.
     let host = riscv64::host_capabilities()?;
     let irqchip = wanted.riscv_irqchip()?.unwrap_or_else(|| host.irqchip());
-    wanted.finish(host.machine(wanted.memory, wanted.vcpus, irqchip)?)
+    wanted.finish(host.machine(wanted.memory.bytes, wanted.vcpus, irqchip)?)
 }
 
 /// Builds the machine of the plan on this host's KVM and runs it.
 fn start(
     args: &Args,
     boot: &Boot,
+    stdin: GuestInput,
     ram: &GuestRam,
     console: Console<BufferedOutput<io::Stdout>>,
     observer: Arc<dyn Observer>,
@@ -132,7 +147,11 @@ fn start(
     let Boot { plan, machine, .. } = boot;
     let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer));
     let mut terminal = None;
-    let with_input = |input: SerialInput| terminal = terminal::connect(input, stop);
+    let with_input = |input: SerialInput| {
+        if stdin == GuestInput::Stdin {
+            terminal = terminal::connect(input, stop);
+        }
+    };
     let arch = plan.arch();
     let state = plan.cpus().first().ok_or(NoHarness(arch))?;
     let devices = BoardDevices::new(arch)

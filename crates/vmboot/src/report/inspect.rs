@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use boot_core::protocol::{self, Candidate};
+use boot_core::protocol::{self, Candidate, IncompatibleImage};
 use boot_core::{BootProtocol, KernelImage, Placement, Segment};
 use boot_linux::x86::SetupHeaderMetadata;
 use boot_linux::{arm64, riscv};
@@ -177,6 +177,9 @@ pub struct ProtocolReport {
     pub support: String,
     /// Property of the image that determines `support`. "It" is the image.
     pub reason: String,
+    /// Whether the protocol is for another architecture than the image's. The text of the report does not list it.
+    #[serde(default)]
+    pub other_arch: bool,
 }
 
 impl InspectReport {
@@ -303,6 +306,7 @@ impl From<&Candidate<'_>> for ProtocolReport {
             name: candidate.protocol.name().to_owned(),
             support: support.to_owned(),
             reason,
+            other_arch: matches!(candidate.support, Err(IncompatibleImage::Arch { .. })),
         }
     }
 }
@@ -368,12 +372,13 @@ impl fmt::Display for InspectReport {
         if let Some(payload) = &self.payload {
             row("payload", payload)?;
         }
-        for protocol in &self.protocols {
+        for protocol in self.protocols.iter().filter(|protocol| !protocol.other_arch) {
             if self.default_protocol.as_ref() == Some(&protocol.name) {
                 let ProtocolReport {
                     name,
                     support,
                     reason,
+                    ..
                 } = protocol;
                 row(
                     "protocol",
@@ -450,6 +455,7 @@ impl fmt::Display for ProtocolReport {
             name,
             support,
             reason,
+            ..
         } = self;
         match support.as_str() {
             Self::NOT_SUPPORTED => write!(f, "{name}: not supported: {reason}"),

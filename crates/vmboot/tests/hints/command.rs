@@ -11,10 +11,8 @@ pub(crate) fn vmboot(args: &[&str]) -> Result<String, String> {
         Ok(text(output.stdout))
     } else {
         let error = text(output.stderr);
-        assert!(
-            error.starts_with("vmboot: ") || error.starts_with("error: "),
-            "{error}"
-        );
+        let is_error = |line: &str| line.starts_with("error: ");
+        assert!(error.lines().any(is_error), "{error}");
         Err(error)
     }
 }

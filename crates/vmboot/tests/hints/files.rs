@@ -84,6 +84,31 @@ pub(crate) fn riscv_image(text_offset: u64, image_size: u64) -> Vec<u8> {
     file
 }
 
+/// A bzImage of boot protocol 2.15.
+pub(crate) fn bzimage() -> Vec<u8> {
+    let mut file = vec![0; 0x400];
+    for (offset, value) in [
+        (0x1f1, &[1][..]),                 // setup_sects
+        (0x1f4, &0x100_u32.to_le_bytes()), // syssize
+        (0x1fe, &[0x55, 0xaa]),
+        (0x200, b"\xeb\x6aHdrS"),
+        (0x206, &[15, 2]),
+        (0x211, &[1]),                           // loadflags: LOADED_HIGH
+        (0x214, &0x10_0000_u32.to_le_bytes()),   // code32_start
+        (0x22c, &0x7fff_ffff_u32.to_le_bytes()), // initrd_addr_max
+        (0x230, &0x20_0000_u32.to_le_bytes()),   // kernel_alignment
+        (0x234, &[1, 21]),                       // relocatable_kernel, min_alignment
+        (0x236, &[1, 0]),                        // xloadflags: XLF_KERNEL_64
+        (0x238, &2047_u32.to_le_bytes()),        // cmdline_size
+        (0x258, &0x100_0000_u64.to_le_bytes()),  // pref_address
+        (0x260, &0x10_0000_u32.to_le_bytes()),   // init_size
+        (0x400, &[0x90; 0x1000]),
+    ] {
+        put(&mut file, offset, value);
+    }
+    file
+}
+
 /// A PE file for x86_64 EFI with one section.
 fn pe(section: &[u8], content: &[u8]) -> Vec<u8> {
     let mut file = vec![0; 0x400];

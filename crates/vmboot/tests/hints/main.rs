@@ -1,9 +1,11 @@
-//! Every piece of advice that a message of `vmboot` gives is carried out: afterwards, the problem is gone.
+//! Every piece of advice that a message of `vmboot` gives is carried out: afterwards, the problem is gone. Completion scripts
+//! and manual pages are tried in their tools.
 //!
 //! A case whose tool is not installed is ignored, which the summary shows.
 
 mod command;
 mod containers;
+mod documentation;
 mod files;
 mod options;
 mod protocols;
@@ -24,6 +26,7 @@ fn main() {
         ("raw-lines", protocols::raw_lines),
     ];
     let mut trials = containers::trials();
+    trials.extend(documentation::trials());
     trials.extend(cases.into_iter().map(|(name, case)| {
         Trial::test(name, move || {
             case();

@@ -7,7 +7,7 @@ use boot_core::{BootRequest, Cmdline, LoadContent, detect, protocol};
 use hv_core::virt::{self, Gic};
 
 use crate::command::vmboot;
-use crate::files::{START, arm64_image, elf, kernel, riscv_image, uimage, write};
+use crate::files::{START, arm64_image, bzimage, elf, kernel, riscv_image, uimage, write};
 
 const MIB: u64 = 1 << 20;
 
@@ -52,8 +52,8 @@ pub(crate) fn memory() {
         &[&riscv],
         &[&low, "--initrd", initrd],
     ] {
-        let message = refused(args, "it fits with --memory");
-        let size = word_after(&message, "--memory ");
+        let message = refused(args, "with which it fits");
+        let size = word_after(&message, "--memory ").trim_end_matches(',');
         accepted(&[args, &["--memory", size]].concat());
     }
     // Nothing helps: there is never RAM in the hole below 4 GiB.
@@ -72,7 +72,7 @@ pub(crate) fn reserve() {
     assert_eq!(START, 0x20_0000);
     let message = refused(
         &[kernel, "--reserve", "0x201000..0x300000"],
-        "the range 0x201000..0x300000 of the memory map is reserved; it fits without --reserve",
+        "the range 0x201000..0x300000 of the memory map is reserved\nhelp: omit --reserve, without which it fits",
     );
     assert!(!message.contains("--memory"), "{message}");
     accepted(&[kernel]);
@@ -80,7 +80,7 @@ pub(crate) fn reserve() {
     let image = image.to_str().unwrap();
     let message = refused(
         &[image, "--reserve", "0x8c000000..0x94000000"],
-        "it fits without --reserve",
+        "omit --reserve, without which it fits",
     );
     assert!(!message.contains("--memory"), "{message}");
     accepted(&[image]);
@@ -94,7 +94,7 @@ pub(crate) fn cmdline() {
     for line in ["a=\"b", "a -- b -- c", "a \"--\"", "a\tb\u{1}", "\u{e0}"] {
         refused(
             &[kernel, "--protocol", "linux", "--cmdline", line],
-            "--raw-cmdline passes it unchanged",
+            "pass the line unchanged with --raw-cmdline",
         );
         accepted(&[kernel, "--protocol", "linux", "--raw-cmdline", "--cmdline", line]);
         // Other guests have rules of their own.
@@ -126,11 +126,14 @@ pub(crate) fn irqchip() {
     let arm64 = write(dir.path(), "arm64", &arm64_image(0, MIB, 2));
     let riscv = write(dir.path(), "riscv", &riscv_image(0, MIB));
     let [x86, arm64, riscv] = [&x86, &arm64, &riscv].map(|path| path.to_str().unwrap());
-    refused(&[x86, "--irqchip", "plic"], "omit --irqchip");
-    accepted(&[x86]);
+    let bzimage = write(dir.path(), "bzImage", &bzimage());
+    for x86 in [x86, bzimage.to_str().unwrap()] {
+        refused(&[x86, "--irqchip", "plic"], "omit --irqchip");
+        accepted(&[x86]);
+    }
     for (image, wrong) in [(arm64, "plic"), (riscv, "gicv2")] {
-        let message = refused(&[image, "--irqchip", wrong], "; use ");
-        let (_, names) = message.trim().split_once("; use ").unwrap();
+        let message = refused(&[image, "--irqchip", wrong], "help: use ");
+        let (_, names) = message.trim().split_once("help: use ").unwrap();
         for name in names.split([',', ' ']).filter(|name| !["", "or"].contains(name)) {
             accepted(&[image, "--irqchip", name]);
         }
@@ -142,8 +145,8 @@ pub(crate) fn examples() {
     let dir = tempfile::tempdir().unwrap();
     let kernel = write(dir.path(), "kernel", &kernel());
     let kernel = kernel.to_str().unwrap();
-    let message = refused(&[kernel, "--protocol", "none"], "known protocols: ");
-    let (_, names) = message.trim().split_once("known protocols: ").unwrap();
+    let message = refused(&[kernel, "--protocol", "none"], "use one of ");
+    let (_, names) = message.trim().split_once("use one of ").unwrap();
     for name in names.split(", ") {
         let result = vmboot(&["plan", kernel, "--protocol", name]);
         assert!(
@@ -152,8 +155,8 @@ pub(crate) fn examples() {
         );
     }
     for (option, wrong, until) in [
-        ("--memory", "1.5G", ""),
-        ("--acpi-rsdp", "e0000", ": "),
+        ("--memory", "1.5X", ""),
+        ("--acpi-rsdp", "e0000", ""),
         ("--reserve", "1M-2M", ", with"),
     ] {
         let message = refused(&[kernel, option, wrong], "such as ");
@@ -176,10 +179,14 @@ pub(crate) fn examples() {
         }
         assert!(count > 0);
     }
-    let message = refused(&[kernel, "--memory", "1M"], "at least 0x200000 are needed");
-    let least = word_after(&message, "at least ");
-    let result = vmboot(&["plan", kernel, "--memory", least]);
-    assert!(!result.is_err_and(|error| error.contains("are needed")));
+    let message = refused(&[kernel, "--memory", "1M"], "at least 2 MiB are needed");
+    for least in [
+        word_after(&message, "at least "),
+        word_after(&message, "help: use --memory "),
+    ] {
+        let result = vmboot(&["plan", kernel, "--memory", least]);
+        assert!(!result.is_err_and(|error| error.contains("are needed")));
+    }
 }
 
 /// Files that belong to other options are accepted there.
@@ -190,7 +197,7 @@ pub(crate) fn roles() {
     let [kernel, cpio] = [&kernel, &cpio].map(|path| path.to_str().unwrap());
     refused(
         &[cpio],
-        "a cpio archive, the format of an initrd; pass it as the initrd",
+        "a cpio archive, the format of an initrd\nhelp: pass it as the initrd",
     );
     accepted(&[kernel, "--initrd", cpio]);
 
@@ -209,7 +216,10 @@ pub(crate) fn roles() {
     });
     let dtb = write(dir.path(), "dtb", tree.unwrap());
     let [path, dtb] = [&path, &dtb].map(|path| path.to_str().unwrap());
-    refused(&[dtb], "a device tree; pass it as the device tree of the machine");
+    refused(
+        &[dtb],
+        "a device tree\nhelp: pass it as the device tree of the machine",
+    );
     accepted(&[path, "--dtb", dtb]);
 
     // An image of U-Boot without a kernel is not advised to be booted.

@@ -1,0 +1,78 @@
+//! The default command line of Linux guests.
+
+use boot_core::protocol::SupportLevel;
+use boot_core::{Arch, BootProtocol, EntryAbi, KernelImage};
+use boot_linux::vmlinux::Evidence;
+
+/// The command line for a Linux kernel without `--cmdline`, so that its messages are visible from the first one on, and the
+/// run ends after a panic. `None` for a kernel that is not Linux by the evidence in the image.
+///
+/// The console is the serial port of the machine. Messages before its driver come through `earlyprintk` (x86) or `earlycon`,
+/// which uses the `stdout-path` of the device tree. `panic=-1` resets the machine after a panic, on a PC through the keyboard
+/// controller (`reboot=k`), which all of the harnesses' machines have.
+pub(crate) fn default_cmdline(protocol: &dyn BootProtocol, image: &KernelImage) -> Option<&'static str> {
+    if !is_linux(protocol, image) {
+        return None;
+    }
+    match image.arch() {
+        Arch::X86_64 => Some("console=ttyS0 earlyprintk=ttyS0 panic=-1 reboot=k"),
+        Arch::Aarch64 | Arch::Riscv64 => Some("console=ttyS0 earlycon panic=-1"),
+        _ => None,
+    }
+}
+
+/// Whether the image is a Linux kernel by evidence: an `Image`, a kernel that declares the Linux protocol of x86, or a vmlinux
+/// with a mark of Linux.
+fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
+    let has_image_header = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
+        .into_iter()
+        .any(|abi| image.entry(abi).is_some());
+    let declares_linux = protocol.name() == proto_linux_x86::PROTOCOL.name()
+        && protocol
+            .supports(image)
+            .is_ok_and(|support| support.level >= SupportLevel::Declared);
+    let is_vmlinux = matches!(image.metadata(), Some(Evidence::Linux(_)));
+    has_image_header || declares_linux || is_vmlinux
+}
+
+#[cfg(test)]
+mod tests {
+    use boot_core::{Endian, GuestRange, ImageBuilder, SourceRange};
+    use boot_linux::vmlinux::{LinuxMark, OtherMark};
+
+    use super::*;
+
+    #[test]
+    fn only_linux_gets_a_default() {
+        let check = |protocol: &str, arch, abi, evidence: Option<Evidence>, expected: Option<&str>| {
+            let at = 0x8020_0000;
+            let mut builder = ImageBuilder::new("test", arch, Endian::Little, 4)
+                .segment(SourceRange::whole(4), GuestRange::new(at, 4).unwrap())
+                .entry(abi, at);
+            if let Some(evidence) = evidence {
+                builder = builder.metadata(evidence);
+            }
+            let image = builder.build().unwrap();
+            let protocols = vmboot::protocols().unwrap();
+            let protocol = protocols.iter().find(|found| found.name() == protocol).unwrap();
+            let found = default_cmdline(*protocol, &image);
+            assert_eq!(
+                found.and_then(|line| line.split(' ').next()),
+                expected,
+                "{abi} {evidence:?}"
+            );
+        };
+        let console = Some("console=ttyS0");
+        let (x86, arm64, riscv) = (Arch::X86_64, Arch::Aarch64, Arch::Riscv64);
+        let linux = Some(Evidence::Linux(LinuxMark::Note));
+        check("fdt-arm64", arm64, EntryAbi::ARM64_IMAGE, None, console);
+        check("fdt-riscv64", riscv, EntryAbi::RISCV_IMAGE, None, console);
+        check("fdt-riscv64", riscv, EntryAbi::ELF64, None, None);
+        check("linux", x86, EntryAbi::ELF64, linux, console);
+        check("pvh", x86, EntryAbi::PVH, linux, console);
+        check("pvh", x86, EntryAbi::PVH, None, None);
+        check("linux", x86, EntryAbi::ELF64, None, None);
+        let other = Some(Evidence::Other(OtherMark::Multiboot));
+        check("linux", x86, EntryAbi::ELF64, other, None);
+    }
+}

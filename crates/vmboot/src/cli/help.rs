@@ -1,0 +1,238 @@
+//! What to do about errors.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use boot_core::protocol::Refusal;
+use boot_core::{
+    CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
+    RequestPart, SelectError,
+};
+use hv_core::virt::VirtError;
+
+use super::advised::AdvisedError;
+use super::file::FileError;
+
+/// Verbs that begin the advice in messages of this workspace: "…; use …".
+const VERBS: [&str; 25] = [
+    "add",
+    "append",
+    "boot",
+    "build",
+    "compile",
+    "convert",
+    "copy",
+    "decompress",
+    "extract",
+    "fetch",
+    "give",
+    "link",
+    "list",
+    "omit",
+    "pass",
+    "quote",
+    "remove",
+    "rename",
+    "save",
+    "shorten",
+    "take",
+    "try",
+    "unpack",
+    "use",
+    "write",
+];
+
+/// A clause at the end of messages about damaged files, which the advice on them replaces.
+const QUESTION: &str = "is the file truncated?";
+
+/// Splits a message before its advice: the first clause after a semicolon that begins with an imperative, or is the question
+/// whether the file is truncated.
+pub(crate) fn split_advice(text: &str) -> (&str, Option<&str>) {
+    let is_advice = |clause: &str| {
+        clause.split(' ').next().is_some_and(|word| VERBS.contains(&word)) || clause == QUESTION
+    };
+    text.match_indices("; ")
+        .map(|(at, separator)| (&text[..at], &text[at + separator.len()..]))
+        .find(|(_, clause)| is_advice(clause))
+        .map_or((text, None), |(text, advice)| (text, Some(advice)))
+}
+
+/// What to do about an error, by the first error of its chain for which that is known.
+pub(crate) fn help(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut error = Some(error);
+    while let Some(found) = error {
+        if let Some(help) = help_for(found) {
+            return Some(help);
+        }
+        error = found.source();
+    }
+    None
+}
+
+fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
+    fn of<E: Error + 'static>(
+        error: &(dyn Error + 'static),
+        help: impl FnOnce(&E) -> Option<String>,
+    ) -> Option<String> {
+        error.downcast_ref().and_then(help)
+    }
+    of(error, |error: &AdvisedError| Some(error.help.clone()))
+        .or_else(|| of(error, file))
+        .or_else(|| of(error, detection))
+        .or_else(|| of(error, memory))
+        .or_else(|| of(error, machine))
+        .or_else(|| of(error, plan))
+        .or_else(|| of(error, |error| Some(selection(error))))
+        .or_else(|| of(error, cmdline))
+}
+
+fn machine(error: &VirtError) -> Option<String> {
+    match error {
+        VirtError::Memory(error) => memory(error),
+        VirtError::TooManyCpus { max, .. } => Some(format!("use at most --vcpus {max}")),
+        _ => None,
+    }
+}
+
+fn file(error: &FileError) -> Option<String> {
+    Some(match error {
+        FileError::Open { name, source } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("copy it to a file that you can read, with \"sudo install -m 644 {name} OUTPUT\"")
+            }
+            _ => "check the path".to_owned(),
+        },
+        FileError::NotAFile {
+            what: "a directory", ..
+        } => "name a file in it".to_owned(),
+        FileError::NotAFile {
+            what: "a terminal", ..
+        } => "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned(),
+        FileError::NotAFile { .. } => "name a file, a block device or a pipe".to_owned(),
+        FileError::Read { .. } => "check the program that writes it".to_owned(),
+        FileError::TooLong { .. } => "save it to a file, and name that".to_owned(),
+        FileError::StdinTwice => "name the others as files".to_owned(),
+        FileError::Empty(_) => "get or make the file again".to_owned(),
+        FileError::Content { .. } => return None,
+    })
+}
+
+fn detection(error: &DetectError) -> Option<String> {
+    const FORMATS: &str = "pass a kernel: an ELF file, a Linux bzImage or Image, or a Multiboot file";
+    match error {
+        DetectError::Empty => Some("get the file again; nothing was written to it".to_owned()),
+        DetectError::Unknown { kind: None, .. } => Some(FORMATS.to_owned()),
+        DetectError::Format(error) => format(error),
+        _ => None,
+    }
+}
+
+fn format(error: &FormatError) -> Option<String> {
+    let text = error.get_ref().to_string();
+    if split_advice(&text).1.is_some_and(|advice| advice != QUESTION) {
+        return None;
+    }
+    Some(
+        match error.kind {
+            FormatErrorKind::Malformed => "get or build the file again; it is incomplete or damaged",
+            FormatErrorKind::Unsupported => match error.get_ref().downcast_ref() {
+                Some(fmt_elf::ElfError::Unsupported(error)) => elf(*error),
+                _ => "pass a kernel of a supported format and architecture",
+            },
+            _ => return None,
+        }
+        .to_owned(),
+    )
+}
+
+fn elf(error: fmt_elf::Unsupported) -> &'static str {
+    match error {
+        fmt_elf::Unsupported::RelocatableFile { .. } => "pass the linked kernel, such as vmlinux or vmlinuz",
+        fmt_elf::Unsupported::CoreFile { .. } => "pass the kernel, not a dump of its memory",
+        fmt_elf::Unsupported::DynamicallyLinked { .. } => "pass a kernel, such as /boot/vmlinuz",
+        fmt_elf::Unsupported::Machine { .. } | fmt_elf::Unsupported::MachineEncoding { .. } => {
+            "pass a kernel for x86_64, arm64 or riscv64"
+        }
+        _ => "pass a kernel of a supported format and architecture",
+    }
+}
+
+fn memory(error: &MemoryMapError) -> Option<String> {
+    match error {
+        MemoryMapError::TooSmall { min, .. } => {
+            Some(format!("use --memory {}M or more", min.div_ceil(1 << 20)))
+        }
+        MemoryMapError::TooLarge { .. } => Some("use a smaller --memory".to_owned()),
+        MemoryMapError::Unaligned { len } => Some(format!("use --memory {}K", (len / 0x1000 * 4).max(4))),
+        _ => None,
+    }
+}
+
+fn plan(error: &PlanError) -> Option<String> {
+    Some(match error {
+        PlanError::Incompatible { reason, .. } => match reason {
+            IncompatibleImage::Arch { .. } => "omit --protocol; the image determines it".to_owned(),
+            _ => "omit --protocol, or see the protocols that `vmboot inspect` lists".to_owned(),
+        },
+        PlanError::NotAccepted { part, .. } => match part {
+            RequestPart::DeviceTree => {
+                "omit --dtb; only arm64 and riscv64 machines have a device tree".to_owned()
+            }
+            RequestPart::Modules => {
+                "use --initrd FILE for an initrd, or --protocol multiboot2, multiboot or pvh".to_owned()
+            }
+            RequestPart::Initrd => "use --module FILE".to_owned(),
+            _ => return None,
+        },
+        PlanError::RsdpInRam { addr } => {
+            let page = addr / 0x1000 * 0x1000;
+            format!(
+                "reserve its memory, as in --reserve {page:#x}..{:#x}",
+                page.saturating_add(0x1000)
+            )
+        }
+        PlanError::Cmdline(error) => return cmdline(error),
+        _ => return None,
+    })
+}
+
+fn selection(error: &SelectError) -> String {
+    let contradicted = error
+        .refused
+        .iter()
+        .find(|(_, reason)| matches!(reason, Refusal::Contradicted(_)));
+    match contradicted {
+        Some((protocol, _)) => format!("pass a kernel, or use --protocol {protocol} if the file is one"),
+        None => "pass a kernel with an entry point of one of the protocols".to_owned(),
+    }
+}
+
+fn cmdline(error: &CmdlineError) -> Option<String> {
+    match error {
+        CmdlineError::TooLong { max, .. } => Some(format!("shorten --cmdline to {max} bytes")),
+        _ => None,
+    }
+}
+
+/// Help for a device tree that cannot be parsed.
+pub(crate) fn device_tree(path: &Path) -> String {
+    let path = path.display();
+    format!("pass a device tree blob; \"dtc -O dtb -o OUTPUT {path}\" compiles one from source")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_begins_with_an_imperative() {
+        let check = |text, expected: (&str, Option<&str>)| assert_eq!(split_advice(text), expected);
+        check("a file; use another", ("a file", Some("use another")));
+        check("a; b; boot c; use d", ("a; b", Some("boot c; use d")));
+        check("a file; is it a kernel?", ("a file; is it a kernel?", None));
+        check("a file; is the file truncated?", ("a file", Some(QUESTION)));
+        check("nothing", ("nothing", None));
+        check("a; uses b", ("a; uses b", None));
+    }
+}

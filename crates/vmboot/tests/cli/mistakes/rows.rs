@@ -1,0 +1,305 @@
+//! The table of mistakes. Files are those of `inputs`.
+
+/// A mistake.
+pub(super) struct Row {
+    /// Heading in the golden file.
+    pub(super) chapter: &'static str,
+    /// Arguments; `{long}` is a long word.
+    pub(super) args: &'static [&'static str],
+    pub(super) stream: Stream,
+}
+
+/// Redirection of standard input or output.
+pub(super) enum Stream {
+    /// Standard input is `/dev/null`.
+    None,
+    /// Standard input is this file.
+    Stdin(&'static str),
+    /// Standard input is a pipe with the content of this file.
+    Pipe(&'static str),
+    /// Standard output is `/dev/full`.
+    FullStdout,
+    /// Standard output is a pipe without a reader.
+    ClosedStdout,
+}
+
+impl Stream {
+    /// The redirection as in a shell.
+    pub(super) fn as_shell(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Stdin(name) => format!(" < {name}"),
+            Self::Pipe(name) => format!(" < <(cat {name})"),
+            Self::FullStdout => " > /dev/full".to_owned(),
+            Self::ClosedStdout => " | true".to_owned(),
+        }
+    }
+}
+
+const fn row(chapter: &'static str, args: &'static [&'static str]) -> Row {
+    Row {
+        chapter,
+        args,
+        stream: Stream::None,
+    }
+}
+
+const fn with(chapter: &'static str, args: &'static [&'static str], stream: Stream) -> Row {
+    Row {
+        chapter,
+        args,
+        stream,
+    }
+}
+
+const PATH: &str = "Path";
+const NOT_A_KERNEL: &str = "File that is no kernel";
+const CONTAINER: &str = "Kernel inside another file";
+const PROGRAM: &str = "Program that is no kernel";
+const DAMAGED: &str = "Damaged kernel";
+const ARCH: &str = "Architecture and protocol";
+const ROLE: &str = "Initrd, modules and device tree";
+const MEMORY: &str = "Memory";
+const VCPUS: &str = "vCPUs and interrupt controller";
+const ADDRESS: &str = "Addresses";
+const CMDLINE: &str = "Kernel command line";
+const HABIT: &str = "Options of other programs";
+const USAGE: &str = "Subcommands and options";
+const STREAM: &str = "Standard input and output";
+
+pub(super) const ROWS: &[Row] = &[
+    row(PATH, &["run", "missing"]),
+    row(PATH, &["inspect", "missing"]),
+    row(PATH, &["plan", "boot"]),
+    row(PATH, &["run", "boot/"]),
+    row(PATH, &["plan", "text/vmlinuz"]),
+    row(PATH, &["plan", "loop"]),
+    row(PATH, &["plan", "{long}"]),
+    row(PATH, &["run", "/dev/null"]),
+    row(PATH, &["inspect", "/dev/zero"]),
+    row(PATH, &["plan", ""]),
+    row(NOT_A_KERNEL, &["inspect", "empty.img"]),
+    row(NOT_A_KERNEL, &["run", "empty.img"]),
+    row(NOT_A_KERNEL, &["inspect", "text"]),
+    row(NOT_A_KERNEL, &["plan", "zeros"]),
+    row(NOT_A_KERNEL, &["run", "script"]),
+    row(NOT_A_KERNEL, &["run", "page.html"]),
+    row(NOT_A_KERNEL, &["plan", "lfs-pointer"]),
+    row(NOT_A_KERNEL, &["run", "initrd.img"]),
+    row(NOT_A_KERNEL, &["run", "initrd.img", "--initrd", "vmlinux"]),
+    row(NOT_A_KERNEL, &["inspect", "board.dtb"]),
+    row(NOT_A_KERNEL, &["run", "disk.qcow2"]),
+    row(NOT_A_KERNEL, &["run", "disk.vmdk"]),
+    row(NOT_A_KERNEL, &["run", "disk.img"]),
+    row(NOT_A_KERNEL, &["run", "mbr.img"]),
+    row(NOT_A_KERNEL, &["run", "rootfs.ext4"]),
+    row(NOT_A_KERNEL, &["run", "bios.bin"]),
+    row(NOT_A_KERNEL, &["run", "OVMF.fd"]),
+    row(CONTAINER, &["run", "vmlinux.gz"]),
+    row(CONTAINER, &["run", "vmlinux.xz"]),
+    row(CONTAINER, &["run", "vmlinux.zst"]),
+    row(CONTAINER, &["run", "vmlinux.lz4"]),
+    row(CONTAINER, &["run", "vmlinux.bz2"]),
+    row(CONTAINER, &["run", "vmlinux.lzma"]),
+    row(CONTAINER, &["run", "vmlinux.tar"]),
+    row(CONTAINER, &["run", "vmlinux.zip"]),
+    row(CONTAINER, &["run", "linux-image.deb"]),
+    row(CONTAINER, &["run", "kernel.rpm"]),
+    row(CONTAINER, &["run", "live.iso"]),
+    row(CONTAINER, &["run", "rootfs.squashfs"]),
+    row(CONTAINER, &["run", "linux.efi"]),
+    row(CONTAINER, &["inspect", "vmlinuz.efi"]),
+    row(CONTAINER, &["run", "uImage"]),
+    row(CONTAINER, &["run", "boot.scr"]),
+    row(CONTAINER, &["run", "image.fit"]),
+    row(CONTAINER, &["run", "boot.img"]),
+    row(PROGRAM, &["run", "program"]),
+    row(PROGRAM, &["plan", "static-program"]),
+    row(PROGRAM, &["run", "module.ko"]),
+    row(PROGRAM, &["run", "core"]),
+    row(PROGRAM, &["run", "shell.efi"]),
+    row(PROGRAM, &["run", "macos-program"]),
+    row(PROGRAM, &["run", "app.wasm"]),
+    row(DAMAGED, &["inspect", "vmlinux.20"]),
+    row(DAMAGED, &["inspect", "vmlinux.100"]),
+    row(DAMAGED, &["inspect", "vmlinux.half"]),
+    row(DAMAGED, &["run", "bzImage.300"]),
+    row(DAMAGED, &["run", "bzImage.600"]),
+    row(DAMAGED, &["run", "bzImage.half"]),
+    row(DAMAGED, &["plan", "Image.60"]),
+    row(DAMAGED, &["plan", "vmlinux.no-segments"]),
+    row(DAMAGED, &["plan", "vmlinux.no-entry"]),
+    row(DAMAGED, &["plan", "vmlinux.class"]),
+    row(DAMAGED, &["plan", "bzImage.version"]),
+    row(DAMAGED, &["plan", "zImage"]),
+    row(ARCH, &["inspect", "vmlinux.arm32"]),
+    row(ARCH, &["inspect", "vmlinux.ppc64le"]),
+    row(ARCH, &["plan", "vmlinux", "--protocol", "xen-pv"]),
+    row(ARCH, &["plan", "vmlinux", "--protocol", ""]),
+    row(ARCH, &["plan", "vmlinux", "--protocol", "fdt-arm64"]),
+    row(ARCH, &["plan", "Image", "--protocol", "pvh"]),
+    row(ARCH, &["plan", "Image", "--protocol", "Linux"]),
+    row(ARCH, &["plan", "bzImage", "--protocol", "PVH"]),
+    row(ARCH, &["plan", "vmlinux", "--protocol", "MultiBoot2"]),
+    row(ARCH, &["plan", "vmlinux.high"]),
+    row(ROLE, &["plan", "vmlinux", "--initrd", "missing"]),
+    row(ROLE, &["plan", "vmlinux", "--initrd", "boot"]),
+    row(ROLE, &["plan", "vmlinux", "--initrd", "empty.img"]),
+    row(ROLE, &["plan", "vmlinux", "--initrd", "huge"]),
+    row(ROLE, &["plan", "vmlinux", "--initrd", "/dev/null"]),
+    row(
+        ROLE,
+        &["plan", "vmlinux", "--protocol", "linux", "--module", "initrd.img"],
+    ),
+    row(
+        ROLE,
+        &[
+            "plan",
+            "multiboot",
+            "--protocol",
+            "multiboot",
+            "--module",
+            "missing,a line",
+        ],
+    ),
+    row(
+        ROLE,
+        &["plan", "multiboot", "--protocol", "multiboot", "--module", "boot"],
+    ),
+    row(
+        ROLE,
+        &["plan", "multiboot", "--protocol", "multiboot", "--module", "huge"],
+    ),
+    row(ROLE, &["plan", "vmlinux", "--dtb", "board.dtb"]),
+    row(ROLE, &["plan", "Image", "--dtb", "text"]),
+    row(ROLE, &["plan", "Image", "--dtb", "empty.img"]),
+    row(ROLE, &["plan", "Image", "--dtb", "missing"]),
+    row(ROLE, &["plan", "Image", "--dtb", "vmlinux"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "1M"]),
+    row(MEMORY, &["plan", "Image", "--memory", "4K"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "4M", "--initrd", "huge"]),
+    row(MEMORY, &["plan", "Image.big"]),
+    row(MEMORY, &["plan", "vmlinux.high-load"]),
+    row(MEMORY, &["plan", "vmlinux.in-hole"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "0"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "-512"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", ""]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "lots"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "1,5G"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "512X"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "512.5B"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "536870912"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "20TiB"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "99999999999999999999G"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "size=512M,shared=on"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "10000001B"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "1"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory"]),
+    row(MEMORY, &["plan", "vmlinux", "--memory", "1G", "--memory", "2G"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "0"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "-1"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "two"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "1.5"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "boot=2"]),
+    row(VCPUS, &["plan", "vmlinux", "--vcpus", "2,sockets=1"]),
+    row(VCPUS, &["plan", "Image", "--vcpus", "1000"]),
+    row(VCPUS, &["plan", "Image", "--vcpus", "9", "--irqchip", "gicv2"]),
+    row(VCPUS, &["plan", "Image.riscv", "--vcpus", "5000"]),
+    row(VCPUS, &["plan", "vmlinux", "--irqchip", "gicv3"]),
+    row(VCPUS, &["plan", "Image", "--irqchip", "plic"]),
+    row(VCPUS, &["plan", "Image.riscv", "--irqchip", "gicv2"]),
+    row(VCPUS, &["plan", "Image", "--irqchip", "gicv4"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "2M..3M"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "3M..2M"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "1M"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "1M-2M"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "0x9f000..0xa1000"]),
+    row(ADDRESS, &["plan", "vmlinux", "--reserve", "1G..2G"]),
+    row(ADDRESS, &["plan", "Image", "--reserve", "1M..2M"]),
+    row(
+        ADDRESS,
+        &[
+            "plan",
+            "vmlinux",
+            "--reserve",
+            "32M..34M",
+            "--reserve",
+            "33M..35M",
+        ],
+    ),
+    row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "e0000"]),
+    row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "0x200000"]),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline", "{long}"]),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline", "a=\"b"]),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline", "a -- b -- c"]),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline", "a\u{1}b"]),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline", "\u{e0}"]),
+    row(
+        CMDLINE,
+        &["plan", "Image.riscv", "--raw-cmdline", "--cmdline", "{long}"],
+    ),
+    row(CMDLINE, &["plan", "bzImage", "--cmdline"]),
+    row(CMDLINE, &["run", "bzImage", "console=ttyS0"]),
+    row(HABIT, &["run", "-kernel", "bzImage"]),
+    row(HABIT, &["run", "--kernel", "bzImage"]),
+    row(HABIT, &["run", "-m", "512", "bzImage"]),
+    row(HABIT, &["run", "-m512", "bzImage"]),
+    row(HABIT, &["run", "bzImage", "--mem", "512"]),
+    row(HABIT, &["run", "bzImage", "-smp", "2"]),
+    row(HABIT, &["run", "bzImage", "--smp", "2"]),
+    row(HABIT, &["run", "bzImage", "--cpus", "2"]),
+    row(HABIT, &["run", "bzImage", "-c", "2"]),
+    row(HABIT, &["run", "bzImage", "-append", "console=ttyS0"]),
+    row(HABIT, &["run", "bzImage", "--append=console=ttyS0"]),
+    row(HABIT, &["run", "bzImage", "--params", "console=ttyS0"]),
+    row(HABIT, &["run", "bzImage", "-p", "console=ttyS0"]),
+    row(HABIT, &["run", "bzImage", "-initrd", "initrd.img"]),
+    row(HABIT, &["run", "bzImage", "-i", "initrd.img"]),
+    row(HABIT, &["run", "bzImage", "--initramfs", "initrd.img"]),
+    row(HABIT, &["run", "bzImage", "-dtb", "board.dtb"]),
+    row(HABIT, &["run", "bzImage", "-nographic"]),
+    row(HABIT, &["run", "bzImage", "--serial", "tty"]),
+    row(HABIT, &["run", "bzImage", "-enable-kvm"]),
+    row(HABIT, &["run", "bzImage", "-M", "microvm"]),
+    row(HABIT, &["run", "bzImage", "-cpu", "host"]),
+    row(HABIT, &["run", "bzImage", "-drive", "file=disk.qcow2"]),
+    row(HABIT, &["run", "bzImage", "--disk", "path=disk.img"]),
+    row(HABIT, &["run", "bzImage", "-d", "disk.img"]),
+    row(HABIT, &["run", "bzImage", "-no-reboot"]),
+    row(HABIT, &["run", "bzImage", "-s", "-S"]),
+    row(HABIT, &["run", "bzImage", "-bios", "bios.bin"]),
+    row(HABIT, &["run", "--api-sock", "/tmp/socket"]),
+    row(HABIT, &["run", "bzImage", "--disable-sandbox"]),
+    row(HABIT, &["run", "bzImage", "-v"]),
+    row(HABIT, &["-kernel", "bzImage", "-m", "512"]),
+    row(USAGE, &["bzImage"]),
+    row(USAGE, &["boot", "bzImage"]),
+    row(USAGE, &["insepct", "bzImage"]),
+    row(USAGE, &["frobnicate"]),
+    row(USAGE, &["run"]),
+    row(USAGE, &["inspect"]),
+    row(USAGE, &["plan", "--memory", "1G"]),
+    row(USAGE, &["run", "bzImage", "initrd.img"]),
+    row(USAGE, &["run", "bzImage", "--memroy", "1G"]),
+    row(USAGE, &["run", "bzImage", "--frobnicate"]),
+    row(USAGE, &["inspect", "bzImage", "--memory", "1G"]),
+    row(USAGE, &["plan", "bzImage", "--timeout", "5"]),
+    row(USAGE, &["run", "bzImage", "--json"]),
+    row(USAGE, &["run", "bzImage", "--timeout", "soon"]),
+    row(USAGE, &["run", "bzImage", "--milestone", ""]),
+    row(USAGE, &["run", "bzImage", "--timeline=yes"]),
+    row(USAGE, &["completions"]),
+    row(USAGE, &["completions", "tcsh"]),
+    row(USAGE, &["man", "text"]),
+    with(STREAM, &["plan", "-"], Stream::Stdin("text")),
+    with(STREAM, &["inspect", "-"], Stream::Stdin("empty.img")),
+    with(STREAM, &["inspect", "-"], Stream::Pipe("empty.img")),
+    with(STREAM, &["inspect", "-"], Stream::Pipe("vmlinux.gz")),
+    with(STREAM, &["run", "-"], Stream::Pipe("text")),
+    row(STREAM, &["run", "-"]),
+    with(STREAM, &["plan", "-", "--initrd", "-"], Stream::Stdin("vmlinux")),
+    with(STREAM, &["plan", "Image", "--dtb", "-"], Stream::Pipe("text")),
+    with(STREAM, &["inspect", "vmlinux"], Stream::FullStdout),
+    with(STREAM, &["plan", "--json", "vmlinux"], Stream::FullStdout),
+    with(STREAM, &["inspect", "vmlinux"], Stream::ClosedStdout),
+];
