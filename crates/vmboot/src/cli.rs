@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod boot;
+pub(crate) mod dump;
 pub(crate) mod file;
 pub(crate) mod inspect;
 pub(crate) mod machine;

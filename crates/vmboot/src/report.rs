@@ -4,11 +4,14 @@
 //!
 #![doc = include_str!("../SCHEMA.md")]
 
+mod dump;
 mod hex;
 mod inspect;
 mod multiboot;
+mod picture;
 mod plan;
 
+pub use dump::{DumpReport, PieceReport};
 pub use hex::Hex;
 pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
@@ -17,4 +20,5 @@ pub use inspect::{
 pub use multiboot::{
     AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };
+pub use picture::MemoryPicture;
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};

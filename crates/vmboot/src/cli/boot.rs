@@ -70,6 +70,11 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
+    /// Path of the kernel image.
+    pub(crate) fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
     /// options and an architecture. With `seeds`, the kernel gets those that the protocol can hand over.
     pub(crate) fn plan(

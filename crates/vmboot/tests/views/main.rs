@@ -1,0 +1,8 @@
+//! Views of plans on generated files: the dump and the picture.
+
+mod boot;
+mod dump;
+#[allow(dead_code, reason = "the tests of the hints use the other files")]
+#[path = "../hints/files.rs"]
+mod files;
+mod svg;
