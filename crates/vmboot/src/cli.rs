@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod boot;
+pub(crate) mod doctor;
 pub(crate) mod dump;
 pub(crate) mod file;
 pub(crate) mod inspect;
@@ -38,4 +39,8 @@ pub(crate) enum Command {
     /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if the
     /// guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
     Run(run::Args),
+    /// Examine this host: what `vmboot run` can boot here, and why.
+    ///
+    /// Exit status: 0 if it can boot all kernels of the host's architecture, else 1.
+    Doctor(doctor::Args),
 }

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => cli::inspect::run(&args),
         Command::Plan(args) => cli::plan::run(&args),
         Command::Run(args) => cli::run::run(&args),
+        Command::Doctor(args) => cli::doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("vmboot: {}", cli::result::chain(&*error));

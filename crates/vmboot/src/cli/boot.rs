@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, EntryAbi, KernelImage,
-    Machine, Module, RawCmdline, Sources, protocol,
+    Machine, Module, RawCmdline, Sources, SupportLevel, protocol,
 };
 
 use super::advice::placement_advice;
@@ -64,6 +64,8 @@ pub(crate) struct Boot {
     pub(crate) plan: BootPlan,
     pub(crate) machine: Machine,
     pub(crate) protocols: ProtocolChoice,
+    /// Whether the kernel is Linux, by its entry or by marks in the image.
+    pub(crate) is_linux: bool,
     kernel: File,
     initrd: Option<File>,
     modules: Vec<File>,
@@ -122,6 +124,7 @@ impl BootArgs {
             plan,
             machine,
             protocols: ProtocolChoice::new(protocol, &vmboot::protocols()?, &image),
+            is_linux: is_linux(protocol, &image) || has_marks_of_linux(&image),
             kernel,
             initrd,
             modules: files,
@@ -186,6 +189,12 @@ fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
         .into_iter()
         .any(|abi| image.entry(abi).is_some());
     is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
+}
+
+/// Whether an image declares the Linux protocol of x86, or has marks of a Linux kernel, whichever protocol starts it.
+fn has_marks_of_linux(image: &KernelImage) -> bool {
+    let support = proto_linux_x86::PROTOCOL.supports(image);
+    support.is_ok_and(|support| support.level >= SupportLevel::Indicated)
 }
 
 /// The bytes before and after the first comma.

@@ -1,6 +1,7 @@
 //! `vmboot run`.
 
 mod console;
+mod preflight;
 mod terminal;
 mod timeline;
 
@@ -19,6 +20,7 @@ use hv_core::{
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
+use self::preflight::Preflight;
 use self::timeline::Timeline;
 use super::boot::{Boot, BootArgs};
 use super::machine::MachineArgs;
@@ -66,9 +68,16 @@ mod status {
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
     let seeds = Seeds::draw()?;
-    let boot = args.boot.plan(Some(&seeds), machine)?;
+    let host = Preflight::default();
+    let boot = args.boot.plan(Some(&seeds), |options, arch| {
+        host.check(arch)?;
+        machine(options, arch)
+    })?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
+        eprintln!("vmboot: warning: {warning}");
+    }
+    if let Some(warning) = host.warning(boot.is_linux) {
         eprintln!("vmboot: warning: {warning}");
     }
     let mut ram = GuestRam::new(&boot.machine.memory)?;
@@ -97,7 +106,9 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let status = status_of(boot.plan.arch(), &outcome);
     if status != 0 {
         eprintln!("vmboot: {outcome}");
-        if matches!(status, status::CRASH | status::HALTED) {
+        if let Some(explanation) = host.explanation(&outcome) {
+            eprintln!("vmboot: {explanation}");
+        } else if matches!(status, status::CRASH | status::HALTED) {
             eprintln!("vmboot: {}", boot.protocols);
         }
     } else if args.milestone.is_some() && !seen.get() {
