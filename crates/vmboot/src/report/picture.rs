@@ -180,7 +180,7 @@ impl<'a> MemoryPicture<'a> {
             None => "no memory",
         };
         let text = format!("{what}, {}", size(row.range.len()));
-        let baseline = if guest.is_some() { middle + 4 } else { middle - 6 };
+        let baseline = if guest.is_some() { middle + 4 } else { middle - 8 };
         out.text(style::QUIET, Anchor::Middle, x + width / 2, baseline, &text);
     }
 

@@ -1,8 +1,14 @@
 //! `vmboot plan --svg`.
 
 use std::fs;
+use std::num::NonZeroU64;
 
 use roxmltree::{Document, Node};
+use vmboot::boot_core::{
+    Arch, BootProtocol as _, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, Machine,
+    MemoryMap, SourceRange,
+};
+use vmboot::report::MemoryPicture;
 
 use crate::boot::{Boot, boots, vmboot};
 
@@ -216,5 +222,43 @@ fn a_picture_in_a_file_leaves_the_report_as_it_is() {
     assert!(
         error.contains("cannot write") && error.contains("missing/memory.svg"),
         "{error}"
+    );
+}
+
+/// The picture in the README of the workspace is that of a boot with the sizes of a stock kernel. With the environment variable
+/// `UPDATE_GOLDEN`, it is written.
+#[test]
+fn the_picture_in_the_documentation_is_current() {
+    const MIB: u64 = 1 << 20;
+    let segments = [
+        (16 * MIB, 27 * MIB - 0x2000),
+        (44 * MIB, 7 * MIB),
+        (51 * MIB, 15 * MIB),
+    ];
+    let mut builder = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, 64 * MIB)
+        .entry(EntryAbi::PVH, 16 * MIB + 0xb20);
+    let mut offset = 2 * MIB;
+    for (start, len) in segments {
+        let file = SourceRange::new(offset, len).unwrap();
+        builder = builder.segment(file, GuestRange::new(start, len).unwrap());
+        offset += len;
+    }
+    let image = builder.build().unwrap();
+    let machine = Machine::new(Arch::X86_64, MemoryMap::pc(512 * MIB).unwrap());
+    let cmdline = Cmdline::parse("console=ttyS0 root=/dev/vda").unwrap();
+    let mut request = BootRequest::new(&image, &machine, &cmdline);
+    request.initrd_len = NonZeroU64::new(20 * MIB + 0x345);
+    let plan = proto_pvh::PROTOCOL.plan(&request).unwrap();
+    let picture = MemoryPicture::new(&plan, &machine.memory)
+        .with_title("Memory of a boot of vmlinux")
+        .to_string();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/memory-map.svg");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, &picture).unwrap();
+    }
+    let golden = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        picture == golden,
+        "docs/memory-map.svg differs; `UPDATE_GOLDEN=1 cargo test -p vmboot --test views` writes it"
     );
 }
