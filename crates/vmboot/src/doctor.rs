@@ -5,20 +5,16 @@
 mod diagnosis;
 mod files;
 mod host;
-
-use std::error::Error;
+mod kvm;
 
 use boot_core::Arch;
 use hv_core::Outcome;
-use hv_kvm::{HarnessError, KvmProbe};
+use hv_kvm::HarnessError;
 use hv_kvm_x86::{GuestExecution, ProbeError};
-use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::files::HostFiles;
+use self::kvm::probe;
 use crate::report::DoctorReport;
-
-/// Architectures of guests.
-const GUESTS: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
 
 /// A host that can run guests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,19 +68,9 @@ fn readiness_of(guest: Arch, host: &'static str, files: &HostFiles) -> Result<Re
     if guest != Arch::X86_64 || files.x86_virtualization().is_some() {
         return Ok(Readiness::Full);
     }
-    match x86_64::probe_execution().map_err(NotReady::Probe)? {
+    match hv_kvm_x86::probe_execution().map_err(NotReady::Probe)? {
         GuestExecution::Limited(outcome) => Ok(Readiness::Limited(outcome)),
         _ => Ok(Readiness::Full),
-    }
-}
-
-/// Queries the KVM of this host with the harness for `arch`.
-fn probe(arch: Arch) -> Result<KvmProbe, HarnessError> {
-    match arch {
-        Arch::X86_64 => x86_64::probe(),
-        Arch::Aarch64 => arm64::probe(),
-        Arch::Riscv64 => riscv64::probe(),
-        guest => Err(HarnessError::UnsupportedHost { guest }),
     }
 }
 
@@ -94,16 +80,9 @@ pub fn examine() -> DoctorReport {
     diagnosis::diagnose(&host::Host::examine(&HostFiles::of_host()))
 }
 
-/// The messages of an error and its sources.
-fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::kvm::GUESTS;
     use super::*;
 
     #[test]

@@ -4,8 +4,8 @@ use boot_core::Arch;
 use hv_kvm::{Capability, KvmProbe, Need};
 use hv_kvm_x86::GuestExecution;
 
-use super::GUESTS;
 use super::host::{Cpu, Host, Machines, Resources};
+use super::kvm::GUESTS;
 use crate::report::{CheckReport, CheckStatus, CheckTopic, DoctorReport, GuestReport, GuestSupport};
 
 /// RAM of guests without `--memory`, in bytes.

@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use super::files::{DeviceFile, HostFiles};
-use super::{GUESTS, chain, probe};
+use super::kvm::{GUESTS, chain, probe};
 
 /// Facts about a host, from which the report is made.
 #[derive(Clone, Debug)]
