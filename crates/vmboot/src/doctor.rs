@@ -13,6 +13,7 @@ use hv_kvm::HarnessError;
 use hv_kvm_x86::{GuestExecution, ProbeError};
 
 use self::files::HostFiles;
+pub use self::kvm::DEFAULT_MEMORY;
 use self::kvm::probe;
 use crate::report::DoctorReport;
 

@@ -22,3 +22,22 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         ExitCode::FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::machine::MachineArgs;
+
+    #[derive(clap::Parser)]
+    struct Options {
+        #[command(flatten)]
+        machine: MachineArgs,
+    }
+
+    #[test]
+    fn the_report_assumes_the_default_of_the_options() {
+        let options = Options::parse_from(["vmboot"]);
+        assert_eq!(options.machine.memory, vmboot::doctor::DEFAULT_MEMORY);
+    }
+}

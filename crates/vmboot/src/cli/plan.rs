@@ -29,15 +29,20 @@ pub(crate) struct Args {
     svg: Option<PathBuf>,
 }
 
-/// The picture cannot be written.
+/// Error in the output of the picture.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
-struct PictureError {
-    path: PathBuf,
-    source: io::Error,
+enum PictureError {
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`--svg -` and --json both print to standard output; use `--svg FILE`")]
+    TwoReports,
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
+    let svg_only = args.svg.as_deref() == Some(Path::new("-"));
+    if svg_only && args.json {
+        return Err(PictureError::TwoReports.into());
+    }
     let boot = args.boot.plan(None, MachineArgs::reference)?;
     if let Some(dir) = &args.dump {
         let files = boot.with_sources(|sources| dump(&boot.plan, sources, dir))?;
@@ -45,11 +50,11 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     }
     if let Some(path) = &args.svg {
         let picture = picture(&boot, args.boot.kernel());
-        if path == Path::new("-") {
+        if svg_only {
             io::stdout().write_all(picture.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        fs::write(path, picture).map_err(|source| PictureError {
+        fs::write(path, picture).map_err(|source| PictureError::Write {
             path: path.clone(),
             source,
         })?;

@@ -5,11 +5,8 @@ use hv_kvm::{Capability, KvmProbe, Need};
 use hv_kvm_x86::GuestExecution;
 
 use super::host::{Cpu, Host, Machines, Resources};
-use super::kvm::GUESTS;
+use super::kvm::{DEFAULT_MEMORY, GUESTS};
 use crate::report::{CheckReport, CheckStatus, CheckTopic, DoctorReport, GuestReport, GuestSupport};
-
-/// RAM of guests without `--memory`, in bytes.
-const DEFAULT_MEMORY: u64 = 512 << 20;
 
 /// File descriptors that a run opens: files, KVM, machine, devices, one vCPU.
 const OPEN_FILES: u64 = 64;
@@ -275,7 +272,7 @@ fn machine(machines: &Machines, checks: &mut Vec<CheckReport>) {
 
 fn resources(resources: &Resources, checks: &mut Vec<CheckReport>) {
     const TOPIC: CheckTopic = CheckTopic::Resources;
-    let default = "guests have 512 MiB by default";
+    let default = format!("guests have {} MiB by default", DEFAULT_MEMORY >> 20);
     let mut memory = |name: &str, bytes: Option<u64>| {
         if let Some(bytes) = bytes {
             let found = format!("{} MiB", bytes >> 20);

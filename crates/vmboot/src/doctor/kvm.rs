@@ -5,6 +5,9 @@ use std::error::Error;
 use boot_core::Arch;
 use hv_kvm::{HarnessError, KvmProbe};
 
+/// RAM of guests of `vmboot run` without `--memory`, in bytes.
+pub const DEFAULT_MEMORY: u64 = 512 << 20;
+
 /// Architectures of guests.
 pub(super) const GUESTS: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
 

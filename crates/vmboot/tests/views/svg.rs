@@ -70,6 +70,16 @@ fn elements<'a, 'i>(document: &'a Document<'i>, name: &str) -> Vec<Node<'a, 'i>>
         .collect()
 }
 
+/// The boxes of the loads, without the samples of the legend.
+fn load_boxes(document: &Document<'_>) -> Vec<Bounds> {
+    let is_load = |class| matches!(class, Some("kernel" | "file" | "bytes" | "zeros"));
+    elements(document, "rect")
+        .into_iter()
+        .filter(|node| is_load(node.attribute("class")) && node.attribute("width") != Some("16"))
+        .map(rect)
+        .collect()
+}
+
 #[test]
 fn pictures_are_complete_and_no_texts_overlap() {
     for boot in boots() {
@@ -123,16 +133,7 @@ fn pictures_are_complete_and_no_texts_overlap() {
             );
         }
         // The texts of a load are inside its box.
-        let loads: Vec<_> = elements(&document, "rect")
-            .into_iter()
-            .filter(|node| {
-                matches!(
-                    node.attribute("class"),
-                    Some("kernel" | "file" | "bytes" | "zeros")
-                )
-            })
-            .map(rect)
-            .collect();
+        let loads = load_boxes(&document);
         for label in texts
             .iter()
             .filter(|node| node.attribute("class") == Some("label"))
@@ -159,18 +160,7 @@ fn boxes_of_loads_do_not_overlap() {
         let svg = picture(&boot, "kernel.elf");
         let document = Document::parse(&svg).unwrap();
         let (plan, _) = boot.loaded(0);
-        let legend = |node: &Node<'_, '_>| node.attribute("width") == Some("16");
-        let loads: Vec<_> = elements(&document, "rect")
-            .into_iter()
-            .filter(|node| {
-                matches!(
-                    node.attribute("class"),
-                    Some("kernel" | "file" | "bytes" | "zeros")
-                )
-            })
-            .filter(|node| !legend(node))
-            .map(rect)
-            .collect();
+        let loads = load_boxes(&document);
         assert_eq!(loads.len(), plan.loads().len(), "{}", boot.protocol);
         for pair in loads.windows(2) {
             assert!(pair[0][3] <= pair[1][1], "{}: {pair:?}", boot.protocol);
@@ -213,6 +203,18 @@ fn a_picture_in_a_file_leaves_the_report_as_it_is() {
     assert!(output.status.success());
     assert_eq!(output.stdout, report);
     assert_eq!(fs::read_to_string(path).unwrap(), picture(boot, "kernel.elf"));
+
+    // Two reports on standard output would be neither.
+    let mut both = args.clone();
+    *both.last_mut().unwrap() = "-".to_owned();
+    both.push("--json".to_owned());
+    let output = vmboot(&both);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output.stdout.is_empty() && error.contains("--svg FILE"),
+        "{error}"
+    );
 
     args.pop();
     args.push(dir.path().join("missing/memory.svg").to_str().unwrap().to_owned());
