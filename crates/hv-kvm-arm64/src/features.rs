@@ -35,7 +35,7 @@ impl VcpuFeatures {
     }
 }
 
-/// Capabilities of a host's KVM: the result of `KvmVm::host_capabilities`.
+/// Capabilities of a host's KVM: the result of [`host_capabilities`](crate::host_capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HostCapabilities {

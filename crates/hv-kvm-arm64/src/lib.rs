@@ -9,6 +9,7 @@ pub mod state;
 mod boot;
 mod error;
 mod features;
+mod host_query;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod kvm;
 
@@ -16,6 +17,7 @@ pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
 pub use features::{HostCapabilities, VcpuFeatures};
 pub use gic::IccRegister;
+pub use host_query::{host_capabilities, probe};
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]

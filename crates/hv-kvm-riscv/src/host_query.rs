@@ -1,13 +1,24 @@
-//! Query of the capabilities of this host.
+//! Queries of this host's KVM, available on every host.
+
+use hv_kvm::{HarnessError, KvmProbe};
 
 use crate::{HostCapabilities, KvmError};
+
+/// Queries the KVM of this host, without a virtual machine.
+///
+/// # Errors
+///
+/// [`HarnessError::UnsupportedHost`] if the host is not Linux on riscv64, [`HarnessError::Open`] on a host without KVM.
+pub fn probe() -> Result<KvmProbe, HarnessError> {
+    imp::probe()
+}
 
 /// Queries the capabilities of this host's KVM, with a temporary virtual machine.
 ///
 /// # Errors
 ///
-/// [`HarnessError::UnsupportedHost`](hv_kvm::HarnessError::UnsupportedHost) if the host is not Linux on riscv64,
-/// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
+/// [`HarnessError::UnsupportedHost`] if the host is not Linux on riscv64,
+/// [`HarnessError::Open`] on a host without KVM, and errors of KVM.
 pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
     imp::host_capabilities()
 }
@@ -18,9 +29,12 @@ use crate::kvm as imp;
 #[cfg(not(all(target_os = "linux", target_arch = "riscv64")))]
 mod imp {
     use boot_core::Arch;
-    use hv_kvm::HarnessError;
 
-    use super::{HostCapabilities, KvmError};
+    use super::{HarnessError, HostCapabilities, KvmError, KvmProbe};
+
+    pub(super) fn probe() -> Result<KvmProbe, HarnessError> {
+        Err(HarnessError::UnsupportedHost { guest: Arch::Riscv64 })
+    }
 
     pub(super) fn host_capabilities() -> Result<HostCapabilities, KvmError> {
         Err(HarnessError::UnsupportedHost { guest: Arch::Riscv64 }.into())

@@ -8,7 +8,7 @@ mod request;
 mod vcpu;
 mod vm;
 
-pub(crate) use host::host_capabilities;
+pub(crate) use host::{host_capabilities, probe};
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;
 

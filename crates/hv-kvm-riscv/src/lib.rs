@@ -18,7 +18,7 @@ mod shared_console;
 pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
 pub use host::HostCapabilities;
-pub use host_query::host_capabilities;
+pub use host_query::{host_capabilities, probe};
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]

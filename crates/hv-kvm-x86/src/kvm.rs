@@ -8,6 +8,7 @@ mod vcpu;
 mod vm;
 
 pub use vcpu::KvmVcpu;
+pub(crate) use vm::CAPABILITIES;
 pub use vm::KvmVm;
 
 use guest_ram::GuestRam;

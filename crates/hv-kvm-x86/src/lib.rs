@@ -10,6 +10,7 @@ mod boot;
 mod error;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
+mod probe;
 
 pub use boot::{MachineBoot, boot_machine};
 pub use cpuid::{Topology, TopologyError};
@@ -23,6 +24,7 @@ pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
 pub use layout::{Layout, LayoutError, PcConfig, RomArea};
 pub use msr::Msr;
+pub use probe::{GuestExecution, ProbeError, is_emulation_failure, probe, probe_execution};
 pub use state::{
     DescriptorTableRegister, Exception, Gpr, MpState, Register, RegisterError, SegmentField, SegmentName,
     VcpuEvents, VcpuState, Xsave,

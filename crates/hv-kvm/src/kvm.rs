@@ -4,39 +4,84 @@ mod immediate_exit;
 mod vcpu;
 mod vm;
 
-use kvm_bindings::KVM_API_VERSION;
-use kvm_ioctls::{Cap, Error, Kvm};
+use kvm_bindings::{
+    KVM_API_VERSION, KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_MAX_VCPUS, KVM_CAP_MP_STATE, KVM_CAP_NR_MEMSLOTS,
+    KVM_CAP_NR_VCPUS, KVM_CAP_USER_MEMORY,
+};
+use kvm_ioctls::{Error, Kvm};
 
 pub use self::{
     vcpu::{RunStatus, VcpuFile},
     vm::VmFile,
 };
-use crate::HarnessError;
+use crate::{Capability, HarnessError, KvmProbe, Need};
 
-/// Opens `/dev/kvm` and checks the API version, the capabilities that every harness needs, and those in `needed`: pairs of a
-/// capability and its name in the KVM API.
+// The version is 12 since Linux 2.6.22 and does not change (api.rst, 4.1).
+const _: () = assert!(KVM_API_VERSION == KvmProbe::API_VERSION.cast_unsigned());
+
+/// Capabilities that every harness asks for.
+const COMMON: [Capability; 6] = [
+    Capability::required(
+        KVM_CAP_USER_MEMORY,
+        "KVM_CAP_USER_MEMORY",
+        "guest RAM is memory of this process",
+    ),
+    Capability::required(
+        KVM_CAP_IMMEDIATE_EXIT,
+        "KVM_CAP_IMMEDIATE_EXIT",
+        "a vCPU can be stopped at any time",
+    ),
+    Capability::required(
+        KVM_CAP_MP_STATE,
+        "KVM_CAP_MP_STATE",
+        "vCPUs can be started and halted",
+    ),
+    Capability::required(
+        KVM_CAP_NR_VCPUS,
+        "KVM_CAP_NR_VCPUS",
+        "recommended number of vCPUs",
+    )
+    .with_need(Need::Limit),
+    Capability::required(KVM_CAP_MAX_VCPUS, "KVM_CAP_MAX_VCPUS", "largest number of vCPUs")
+        .with_need(Need::Limit),
+    Capability::required(
+        KVM_CAP_NR_MEMSLOTS,
+        "KVM_CAP_NR_MEMSLOTS",
+        "largest number of RAM slots",
+    )
+    .with_need(Need::Limit),
+];
+
+/// Opens `/dev/kvm` and checks the API version and the required capabilities: those of every harness and those in
+/// `capabilities`.
 ///
 /// # Errors
 ///
 /// [`HarnessError::Open`], [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`].
-pub fn open(needed: &[(Cap, &'static str)]) -> Result<Kvm, HarnessError> {
-    const ALWAYS: [(Cap, &str); 3] = [
-        (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
-        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-        (Cap::MpState, "KVM_CAP_MP_STATE"),
-    ];
-    let kvm = Kvm::new().map_err(|error| HarnessError::Open(error.into()))?;
-    let expected = i32::try_from(KVM_API_VERSION).unwrap_or(i32::MAX);
-    let found = kvm.get_api_version();
-    if found != expected {
-        return Err(HarnessError::ApiVersion { found, expected });
-    }
-    for &(cap, name) in ALWAYS.iter().chain(needed) {
-        if !kvm.check_extension(cap) {
-            return Err(HarnessError::MissingCapability { name });
-        }
-    }
+pub fn open(capabilities: &[Capability]) -> Result<Kvm, HarnessError> {
+    let (kvm, probe) = query(capabilities)?;
+    probe.check()?;
     Ok(kvm)
+}
+
+/// Opens `/dev/kvm` and queries the API version, the capabilities of every harness and those in `capabilities`.
+///
+/// # Errors
+///
+/// [`HarnessError::Open`].
+pub fn probe(capabilities: &[Capability]) -> Result<KvmProbe, HarnessError> {
+    Ok(query(capabilities)?.1)
+}
+
+fn query(capabilities: &[Capability]) -> Result<(Kvm, KvmProbe), HarnessError> {
+    let kvm = Kvm::new().map_err(|error| HarnessError::Open(error.into()))?;
+    let values = COMMON
+        .iter()
+        .chain(capabilities)
+        .map(|capability| (*capability, kvm.check_extension_raw(capability.number.into())))
+        .collect();
+    let probe = KvmProbe::new(kvm.get_api_version(), values);
+    Ok((kvm, probe))
 }
 
 /// Makes a request that creates a virtual machine, a vCPU, a device or a RAM slot. Repeats it while a signal interrupts it

@@ -3,6 +3,7 @@
 pub mod exit_reason;
 
 mod boot;
+mod capability;
 mod error;
 #[cfg(target_os = "linux")]
 mod kick;
@@ -14,6 +15,7 @@ mod kvm;
 mod ram;
 
 pub use boot::MachineBoot;
+pub use capability::{Capability, KvmProbe, Need};
 pub use error::HarnessError;
 #[cfg(target_os = "linux")]
 pub use kick::{SignalKicker, install_kick_handler, kick_signal};
@@ -21,5 +23,5 @@ pub use kick::{SignalKicker, install_kick_handler, kick_signal};
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
-pub use kvm::{RunStatus, VcpuFile, VmFile, open, retry_interrupted};
+pub use kvm::{RunStatus, VcpuFile, VmFile, open, probe, retry_interrupted};
 pub use ram::RamConstraints;

@@ -5,6 +5,8 @@ pub(crate) mod advised;
 pub(crate) mod boot;
 pub(crate) mod completions;
 pub(crate) mod default_cmdline;
+pub(crate) mod doctor;
+pub(crate) mod dump;
 pub(crate) mod file;
 pub(crate) mod habits;
 pub(crate) mod help;
@@ -49,4 +51,8 @@ pub(crate) enum Command {
     Completions(completions::Args),
     /// Print the manual page of vmboot, or write the pages of all subcommands to a directory.
     Man(man::Args),
+    /// Examine this host: what `vmboot run` can boot here, and why.
+    ///
+    /// Exit status: 0 if it can boot all kernels of the host's architecture, else 1.
+    Doctor(doctor::Args),
 }

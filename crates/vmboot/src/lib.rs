@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod doctor;
 pub mod report;
 
 // The linker drops a plugin crate without a reference to it. See `boot_core::registry`.

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run::run(&args),
         Command::Completions(args) => cli::completions::run(&args, Cli::command()),
         Command::Man(args) => cli::man::run(&args, Cli::command()),
+        Command::Doctor(args) => cli::doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
         cli::result::report(&*error);

@@ -1,14 +1,20 @@
-//! Reports of `vmboot inspect` and `vmboot plan`. [`InspectReport`] and [`PlanReport`] are the roots.
+//! Reports of `vmboot inspect`, `vmboot plan` and `vmboot doctor`. [`InspectReport`], [`PlanReport`], [`DumpReport`] and [`DoctorReport`]
+//! are the roots.
 //!
 //! Their `serde` form is the stable JSON output of the command:
 //!
 #![doc = include_str!("../SCHEMA.md")]
 
+mod doctor;
+mod dump;
 mod hex;
 mod inspect;
 mod multiboot;
+mod picture;
 mod plan;
 
+pub use doctor::{CheckReport, CheckStatus, CheckTopic, DoctorReport, GuestReport, GuestSupport};
+pub use dump::{DumpReport, PieceReport};
 pub use hex::Hex;
 pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
@@ -17,4 +23,5 @@ pub use inspect::{
 pub use multiboot::{
     AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };
+pub use picture::MemoryPicture;
 pub use plan::{CpuReport, LoadReport, MemoryReport, PlanReport};

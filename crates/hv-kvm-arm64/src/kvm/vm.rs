@@ -9,10 +9,12 @@ use std::{
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{HarnessError, RamConstraints, VmFile};
+use hv_kvm::{Capability, HarnessError, Need, RamConstraints, VmFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
-    KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, kvm_enable_cap, kvm_vcpu_init,
+    KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PSCI_0_2,
+    KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_SVE, KVM_CAP_ARM_VM_IPA_SIZE, KVM_CAP_DEVICE_CTRL,
+    KVM_CAP_ONE_REG, KVM_CAP_VCPU_EVENTS, kvm_enable_cap, kvm_vcpu_init,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
@@ -34,14 +36,62 @@ const DEFAULT_ADDRESS_BITS: u32 = 40;
 #[derive(Clone, Debug)]
 pub struct KvmVm(Arc<Machine>);
 
+/// Capabilities that this harness asks for.
+pub(crate) const CAPABILITIES: [Capability; 9] = [
+    Capability::required(
+        KVM_CAP_ONE_REG,
+        "KVM_CAP_ONE_REG",
+        "state of vCPUs: registers by their numbers",
+    ),
+    Capability::required(
+        KVM_CAP_DEVICE_CTRL,
+        "KVM_CAP_DEVICE_CTRL",
+        "the kernel emulates the interrupt controller",
+    ),
+    Capability::required(
+        KVM_CAP_ARM_PSCI_0_2,
+        "KVM_CAP_ARM_PSCI_0_2",
+        "guests start CPUs and power off",
+    ),
+    Capability::required(
+        KVM_CAP_VCPU_EVENTS,
+        "KVM_CAP_VCPU_EVENTS",
+        "state of vCPUs: pending exceptions",
+    ),
+    Capability::required(
+        KVM_CAP_ARM_NISV_TO_USER,
+        "KVM_CAP_ARM_NISV_TO_USER",
+        "accesses that KVM cannot decode are reported",
+    ),
+    Capability::required(
+        KVM_CAP_ARM_VM_IPA_SIZE,
+        "KVM_CAP_ARM_VM_IPA_SIZE",
+        "largest number of guest physical address bits; zero for 40",
+    )
+    .with_need(Need::Limit),
+    Capability::required(
+        KVM_CAP_ARM_PMU_V3,
+        "KVM_CAP_ARM_PMU_V3",
+        "guests have no performance monitors",
+    )
+    .with_need(Need::Optional),
+    Capability::required(
+        KVM_CAP_ARM_SVE,
+        "KVM_CAP_ARM_SVE",
+        "guests have no scalable vectors (SVE)",
+    )
+    .with_need(Need::Optional),
+    Capability::required(
+        KVM_CAP_ARM_PTRAUTH_ADDRESS,
+        "KVM_CAP_ARM_PTRAUTH_ADDRESS",
+        "guests have no pointer authentication",
+    )
+    .with_need(Need::Optional),
+];
+
 /// Opens KVM with the capabilities that this harness needs.
 fn open() -> Result<Kvm, HarnessError> {
-    hv_kvm::open(&[
-        (Cap::OneReg, "KVM_CAP_ONE_REG"),
-        (Cap::DeviceCtrl, "KVM_CAP_DEVICE_CTRL"),
-        (Cap::ArmPsci02, "KVM_CAP_ARM_PSCI_0_2"),
-        (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
-    ])
+    hv_kvm::open(&CAPABILITIES)
 }
 
 /// Number of bits of guest physical addresses.

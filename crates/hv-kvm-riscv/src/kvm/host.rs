@@ -4,10 +4,15 @@ use std::{io, sync::Arc};
 
 use boot_core::machine::{Isa, MmuType};
 use hv_core::{NullObserver, Vm as _};
-use hv_kvm::HarnessError;
+use hv_kvm::{HarnessError, KvmProbe};
 
 use super::{aia, machine, request::failed_request, vcpu::KvmVcpu, vm::KvmVm};
 use crate::{HostCapabilities, IsaExtension, KvmError, Layout, Register, sbi::SbiConsole};
+
+/// Queries KVM itself.
+pub(crate) fn probe() -> Result<KvmProbe, HarnessError> {
+    hv_kvm::probe(&machine::CAPABILITIES)
+}
 
 /// Queries a temporary virtual machine.
 pub(crate) fn host_capabilities() -> Result<HostCapabilities, KvmError> {

@@ -12,9 +12,11 @@ use std::{
 
 use boot_core::machine::RiscvHart;
 use hv_core::IrqError;
-use hv_kvm::{HarnessError, VmFile};
-use kvm_bindings::{KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt};
-use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
+use hv_kvm::{Capability, HarnessError, Need, VmFile};
+use kvm_bindings::{
+    KVM_CAP_ONE_REG, KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt,
+};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vmm_sys_util::{ioctl::ioctl_with_ref, ioctl_iow_nr};
 
 use super::{aia::Aia, request::failed_request};
@@ -67,9 +69,24 @@ impl HartInterrupts for PlicOutputs {
     }
 }
 
+/// Capabilities that this harness asks for.
+pub(crate) const CAPABILITIES: [Capability; 2] = [
+    Capability::required(
+        KVM_CAP_ONE_REG,
+        "KVM_CAP_ONE_REG",
+        "state of vCPUs: registers by their numbers",
+    ),
+    Capability::required(
+        KVM_CAP_VM_GPA_BITS,
+        "KVM_CAP_VM_GPA_BITS",
+        "number of guest physical address bits; zero if unknown",
+    )
+    .with_need(Need::Limit),
+];
+
 /// Opens KVM with the capabilities that this harness needs.
 pub(super) fn open() -> Result<Kvm, HarnessError> {
-    hv_kvm::open(&[(Cap::OneReg, "KVM_CAP_ONE_REG")])
+    hv_kvm::open(&CAPABILITIES)
 }
 
 /// Number of bits of guest physical addresses; 64 if KVM does not report it.

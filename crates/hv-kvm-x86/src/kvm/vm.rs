@@ -5,8 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{RamConstraints, VmFile, retry_interrupted};
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
+use hv_kvm::{Capability, Need, RamConstraints, VmFile, retry_interrupted};
+use kvm_bindings::{
+    KVM_CAP_DEBUGREGS, KVM_CAP_IRQCHIP, KVM_CAP_PIT_STATE2, KVM_CAP_PIT2, KVM_CAP_READONLY_MEM,
+    KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, KVM_MAX_CPUID_ENTRIES,
+    KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
+};
 use kvm_ioctls::Cap;
 
 use super::{
@@ -16,6 +20,56 @@ use super::{
     vcpu::KvmVcpu,
 };
 use crate::{KvmError, Msr, Topology, layout};
+
+/// Capabilities that this harness asks for.
+pub(crate) const CAPABILITIES: [Capability; 9] = [
+    Capability::required(
+        KVM_CAP_IRQCHIP,
+        "KVM_CAP_IRQCHIP",
+        "the kernel emulates the interrupt controllers",
+    ),
+    Capability::required(
+        KVM_CAP_READONLY_MEM,
+        "KVM_CAP_READONLY_MEM",
+        "memory of option ROMs and BIOS is read-only",
+    ),
+    Capability::required(
+        KVM_CAP_PIT2,
+        "KVM_CAP_PIT2",
+        "the kernel emulates the timer of a PC",
+    ),
+    Capability::required(
+        KVM_CAP_PIT_STATE2,
+        "KVM_CAP_PIT_STATE2",
+        "the timer of a PC can be reset",
+    ),
+    Capability::required(
+        KVM_CAP_VCPU_EVENTS,
+        "KVM_CAP_VCPU_EVENTS",
+        "state of vCPUs: pending interrupts and exceptions",
+    ),
+    Capability::required(
+        KVM_CAP_DEBUGREGS,
+        "KVM_CAP_DEBUGREGS",
+        "state of vCPUs: debug registers",
+    ),
+    Capability::required(
+        KVM_CAP_XSAVE,
+        "KVM_CAP_XSAVE",
+        "state of vCPUs: floating-point and vector registers",
+    ),
+    Capability::required(
+        KVM_CAP_XCRS,
+        "KVM_CAP_XCRS",
+        "state of vCPUs: extended control registers",
+    ),
+    Capability::required(
+        KVM_CAP_TSC_DEADLINE_TIMER,
+        "KVM_CAP_TSC_DEADLINE_TIMER",
+        "guests use the local APIC timer without TSC deadlines",
+    )
+    .with_need(Need::Optional),
+];
 
 /// Page size of x86_64.
 const PAGE: u64 = 4096;
@@ -34,16 +88,7 @@ impl KvmVm {
     ///
     /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
     pub fn new(topology: Topology) -> Result<Self, KvmError> {
-        let kvm = hv_kvm::open(&[
-            (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
-            (Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM"),
-            (Cap::Pit2, "KVM_CAP_PIT2"),
-            (Cap::PitState2, "KVM_CAP_PIT_STATE2"),
-            (Cap::VcpuEvents, "KVM_CAP_VCPU_EVENTS"),
-            (Cap::Debugregs, "KVM_CAP_DEBUGREGS"),
-            (Cap::Xsave, "KVM_CAP_XSAVE"),
-            (Cap::Xcrs, "KVM_CAP_XCRS"),
-        ])?;
+        let kvm = hv_kvm::open(&CAPABILITIES)?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(failed_request("KVM_GET_SUPPORTED_CPUID"))

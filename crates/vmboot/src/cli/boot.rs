@@ -17,7 +17,7 @@ use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
 use super::advised::AdvisedError;
-use super::default_cmdline::default_cmdline;
+use super::default_cmdline::{default_cmdline, is_linux};
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
 use super::machine::{self, MachineArgs};
@@ -95,6 +95,8 @@ pub(crate) struct Boot {
     pub(crate) protocols: ProtocolChoice,
     pub(crate) image: KernelImage,
     pub(crate) cmdline: BootCmdline,
+    /// Whether the kernel is Linux by evidence.
+    pub(crate) is_linux: bool,
     /// Whether one of the files is standard input.
     pub(crate) reads_stdin: bool,
     kernel: File,
@@ -103,6 +105,11 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
+    /// Path of the kernel image.
+    pub(crate) fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
     /// options and an architecture. With `seeds`, the kernel gets those that the protocol can hand over.
     pub(crate) fn plan(
@@ -175,6 +182,7 @@ impl BootArgs {
             machine,
             cmdline,
             reads_stdin,
+            is_linux: is_linux(protocol, &image),
             image,
             kernel,
             initrd,

@@ -23,7 +23,7 @@ pub(crate) fn default_cmdline(protocol: &dyn BootProtocol, image: &KernelImage) 
 
 /// Whether the image is a Linux kernel by evidence: an `Image`, a kernel that declares the Linux protocol of x86, or a vmlinux
 /// with a mark of Linux.
-fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
+pub(crate) fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
     let has_image_header = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
         .into_iter()
         .any(|abi| image.entry(abi).is_some());

@@ -10,6 +10,7 @@ use boot_core::{
     RequestPart, SelectError,
 };
 use hv_core::virt::VirtError;
+use vmboot::doctor::NotReady;
 
 use super::advised::AdvisedError;
 use super::file::FileError;
@@ -81,10 +82,20 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, file))
         .or_else(|| of(error, detection))
         .or_else(|| of(error, memory))
+        .or_else(|| of(error, host))
         .or_else(|| of(error, machine))
         .or_else(|| of(error, plan))
         .or_else(|| of(error, |error| Some(selection(error))))
         .or_else(|| of(error, cmdline))
+}
+
+fn host(error: &NotReady) -> Option<String> {
+    match error {
+        NotReady::Kvm(_) | NotReady::Probe(_) => {
+            Some("run `vmboot doctor`, which has the details".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn machine(error: &VirtError) -> Option<String> {

@@ -1,6 +1,7 @@
 //! `vmboot run`.
 
 mod console;
+mod preflight;
 mod summary;
 mod terminal;
 mod timeline;
@@ -20,6 +21,7 @@ use hv_core::{
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use self::console::Console;
+use self::preflight::Preflight;
 use self::summary::{GuestInput, Summary, memory_help};
 use self::timeline::Timeline;
 use super::advised::AdvisedError;
@@ -70,9 +72,16 @@ mod status {
 pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
     let seeds = Seeds::draw()?;
-    let boot = args.boot.plan(Some(&seeds), machine)?;
+    let host = Preflight::default();
+    let boot = args.boot.plan(Some(&seeds), |options, arch| {
+        host.check(arch)?;
+        machine(options, arch)
+    })?;
     timeline.reached("planned");
     for warning in boot.plan.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    if let Some(warning) = host.warning(boot.is_linux) {
         eprintln!("warning: {warning}");
     }
     let stdin = if boot.reads_stdin {
@@ -113,7 +122,9 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let status = status_of(boot.plan.arch(), &outcome);
     if status != 0 {
         eprintln!("vmboot: {outcome}");
-        if matches!(status, status::CRASH | status::HALTED) {
+        if let Some(explanation) = host.explanation(&outcome) {
+            eprintln!("vmboot: {explanation}");
+        } else if matches!(status, status::CRASH | status::HALTED) {
             eprintln!("vmboot: {}", boot.protocols);
         }
     } else if args.milestone.is_some() && !seen.get() {

@@ -39,7 +39,7 @@ impl Needs {
 
 const VARIABLE: &str = "VMBOOT_FIXTURES";
 
-fn has_virtualisation() -> bool {
+pub(crate) fn has_virtualisation() -> bool {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     cpuinfo
         .split_whitespace()

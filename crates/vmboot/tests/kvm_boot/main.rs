@@ -9,6 +9,7 @@ mod boot;
 mod case;
 mod conformance;
 mod console;
+mod doctor;
 mod fixtures;
 mod kernels;
 mod linux;
@@ -28,6 +29,7 @@ fn main() {
         .into_iter()
         .chain(kernels::cases())
         .chain(linux::cases())
+        .chain(doctor::cases())
         .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();
 }
