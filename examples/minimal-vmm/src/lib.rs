@@ -4,6 +4,10 @@
     unsafe_code,
     reason = "KVM uses the guest memory by its address in this process"
 )]
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "all errors are those of KVM, files and plans"
+)]
 
 use std::error::Error;
 use std::fs::File;

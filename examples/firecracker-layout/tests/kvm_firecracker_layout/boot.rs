@@ -1,0 +1,48 @@
+//! The tests.
+
+use std::time::Duration;
+
+use firecracker_layout::boot::Protocol;
+use firecracker_layout::boot_kernel;
+use hv_kvm_test::{Console, TestResult, explain, fixture, skip_reason, trial, with_deadline};
+use minimal_vmm::{Config, Outcome};
+
+const KERNEL: &str = "kernels/x86_64/debian-13.vmlinux";
+const INITRD: &str = "initrd/x86_64/linux.cpio";
+
+pub(crate) fn run() -> ! {
+    let skip = skip_reason(&[KERNEL, INITRD], true);
+    let trial = |name, protocol| trial(name, skip.clone(), move || to_userspace(protocol));
+    hv_kvm_test::run(vec![
+        trial("debian-13-vmlinux::pvh::to-userspace", Protocol::Pvh),
+        trial("debian-13-vmlinux::linux::to-userspace", Protocol::Linux),
+    ])
+}
+
+fn to_userspace(protocol: Protocol) -> TestResult {
+    // The kernel's messages show that it reads the ACPI tables.
+    const CMDLINE: &str = "console=ttyS0 reboot=k panic=-1";
+    let console = Console::default();
+    let output = console.clone();
+    let outcome = with_deadline(Duration::from_mins(4), move || {
+        let config = Config {
+            kernel: &fixture(KERNEL),
+            initrd: Some(&fixture(INITRD)),
+            cmdline: CMDLINE,
+            memory: 512 << 20,
+        };
+        boot_kernel(&config, Some(protocol), output).map_err(|error| explain(&*error))
+    });
+    let text = String::from_utf8_lossy(&console.bytes()).into_owned();
+    let expected = [
+        "[mem 0x0000000000000000-0x000000000009fbff] usable",
+        "[mem 0x000000000009fc00-0x00000000000dffff] reserved",
+        "[mem 0x0000000000100000-0x000000001fffffff] usable",
+        "ACPI: RSDP 0x00000000000E0000",
+        "userspace reached: Linux ",
+    ];
+    if outcome == Ok(Ok(Outcome::Reset)) && expected.iter().all(|line| text.contains(line)) {
+        return Ok(None);
+    }
+    Err(format!("{outcome:?}; expected {expected:#?} and a reset; console:\n{text}").into())
+}
