@@ -18,7 +18,7 @@ const GIB: u64 = 1 << 30;
 
 const ENTRY: u64 = 0x100_0040;
 const KERNEL: [u8; 0x1000] = [0x90; 0x1000];
-const INITRD: [u8; 0x1_2345] = [0x17; 0x1_2345];
+static INITRD: [u8; 0x1_2345] = [0x17; 0x1_2345];
 const CMDLINE: &str = "console=ttyS0 reboot=k panic=1";
 
 /// A kernel of one page at 16 MiB.

@@ -20,7 +20,9 @@ use boot_core::memory_map::pc;
 use boot_core::{Arch, BootRequest, ByteSource, Cmdline, Machine, MemoryMap, Sources, detect, protocol};
 use guest_ram::GuestRam;
 use hv_kvm_regs::x86_64;
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, Msrs, kvm_pit_config, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vm_superio::{Serial, Trigger, serial};
@@ -134,8 +136,12 @@ pub fn create_vm(kvm: &Kvm) -> Result<VmFd, VmmError> {
     let vm = kvm.create_vm().map_err(failed("KVM_CREATE_VM"))?;
     vm.set_tss_address(TSS).map_err(failed("KVM_SET_TSS_ADDR"))?;
     vm.create_irq_chip().map_err(failed("KVM_CREATE_IRQCHIP"))?;
-    vm.create_pit2(kvm_pit_config::default())
-        .map_err(failed("KVM_CREATE_PIT2"))?;
+    // With its output at the port of the speaker, which Linux polls.
+    let pit = kvm_pit_config {
+        flags: KVM_PIT_SPEAKER_DUMMY,
+        ..kvm_pit_config::default()
+    };
+    vm.create_pit2(pit).map_err(failed("KVM_CREATE_PIT2"))?;
     Ok(vm)
 }
 
@@ -221,8 +227,9 @@ pub fn run(vm: &VmFd, vcpu: &mut VcpuFd, console: impl Write) -> Result<Outcome,
                 data.fill_with(|| serial.read((port - SERIAL).to_le_bytes()[0]));
             }
             Ok(VcpuExit::IoOut(KEYBOARD, [RESET])) => return Ok(Outcome::Reset),
-            // The keyboard controller is ready, and the clock does not change its time just now: else Linux waits.
-            Ok(VcpuExit::IoIn(KEYBOARD | RTC_DATA, data)) => data.fill(0),
+            // Linux waits neither for a keyboard whose output is never empty, nor for a clock that does not change its time now.
+            Ok(VcpuExit::IoIn(KEYBOARD, data)) => data.fill(1),
+            Ok(VcpuExit::IoIn(RTC_DATA, data)) => data.fill(0),
             // Nothing is there.
             Ok(VcpuExit::IoIn(_, data) | VcpuExit::MmioRead(_, data)) => data.fill(0xff),
             Ok(VcpuExit::IoOut(..) | VcpuExit::MmioWrite(..)) => {}
