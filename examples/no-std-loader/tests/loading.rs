@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "fmt-elf's tests use more of it")]
 mod elf_writer;
 
+use boot_core::machine::{Arm64Cpu, Cpus};
 use boot_core::{Arch, GuestMemory as _, GuestRange, Machine, MemoryMap, RegionKind};
 use elf_writer::{EM_X86_64, Elf, load as load_segment};
 use no_std_loader::{FlatMemory, LoaderError, load};
@@ -60,7 +61,8 @@ fn an_image_for_arm64() {
         .unwrap();
     let mut ram = vec![0xaa; LEN];
     let mut memory = FlatMemory::new(BASE, &mut ram);
-    let machine = Machine::new(Arch::Aarch64, map);
+    let mut machine = Machine::new(Arch::Aarch64, map);
+    machine.platform.cpus = Cpus::Arm64(vec![Arm64Cpu::new(0)]);
     let state = load(&kernel, INITRD, "quiet", &machine, &mut memory).unwrap();
     let state = state.aarch64().unwrap();
     assert_eq!(state.pc, BASE);

@@ -14,8 +14,8 @@ pub(crate) fn run() -> ! {
     let skip = skip_reason(&[KERNEL, INITRD], true);
     let trial = |name, protocol| trial(name, skip.clone(), move || to_userspace(protocol));
     hv_kvm_test::run(vec![
-        trial("debian-13-vmlinux::pvh::to-userspace", Protocol::Pvh),
-        trial("debian-13-vmlinux::linux::to-userspace", Protocol::Linux),
+        trial("debian-13-vmlinux::firecracker::pvh", Protocol::Pvh),
+        trial("debian-13-vmlinux::firecracker::linux", Protocol::Linux),
     ])
 }
 
