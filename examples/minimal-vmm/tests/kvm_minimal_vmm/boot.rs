@@ -12,7 +12,11 @@ const CMDLINE: &str = "console=ttyS0 reboot=k panic=-1 quiet";
 
 pub(crate) fn run() -> ! {
     let skip = skip_reason(&[KERNEL, INITRD], true);
-    hv_kvm_test::run(vec![trial("debian-13-bzimage::minimal", skip, to_userspace)])
+    hv_kvm_test::run(vec![trial(
+        "example::minimal-vmm::to-userspace",
+        skip,
+        to_userspace,
+    )])
 }
 
 fn to_userspace() -> TestResult {
