@@ -9,6 +9,8 @@
     reason = "all errors are those of KVM, files and plans"
 )]
 
+pub mod command_line;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! The command line of the example; `lib.rs` is the program.
+//! The program; the library is the virtual machine monitor.
 
 #![forbid(unsafe_code)]
 
@@ -6,29 +6,9 @@ use std::process::ExitCode;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn main() -> ExitCode {
-    use std::path::Path;
-
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let [kernel, rest @ ..] = arguments.as_slice() else {
-        eprintln!("usage: minimal-vmm KERNEL [INITRD]");
-        return ExitCode::FAILURE;
-    };
-    let config = minimal_vmm::Config {
-        kernel: Path::new(kernel),
-        initrd: rest.first().map(Path::new),
-        cmdline: "console=ttyS0 reboot=k panic=-1",
-        memory: 512 << 20,
-    };
-    match minimal_vmm::boot(&config, std::io::stdout()) {
-        Ok(outcome) => {
-            println!("the machine ended: {outcome:?}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    minimal_vmm::command_line::run("minimal-vmm", |config, console| {
+        minimal_vmm::boot(config, console)
+    })
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
