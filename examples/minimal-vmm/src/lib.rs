@@ -20,7 +20,7 @@ use std::sync::Arc;
 use boot_core::cpu::x86_64::State;
 use boot_core::memory_map::pc;
 use boot_core::{Arch, BootRequest, ByteSource, Cmdline, Machine, MemoryMap, Sources, detect, protocol};
-use guest_ram::GuestRam;
+use guest_ram::{GuestRam, HugePages};
 use hv_kvm_regs::x86_64;
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, Msrs, kvm_pit_config, kvm_userspace_memory_region,
@@ -94,7 +94,9 @@ pub fn boot(config: &Config<'_>, console: impl Write) -> Result<Outcome, Box<dyn
     let memory = Arc::new(guest_memory(config.memory)?);
     let mut sources = Sources::kernel(&kernel);
     sources.initrd = initrd.as_ref().map(|file| file as &dyn ByteSource);
-    plan.load(&sources, &mut GuestRam::from_memory(Arc::clone(&memory)))?;
+    let mut ram = GuestRam::from_memory(Arc::clone(&memory));
+    ram.advise_huge_pages(HugePages::Advise);
+    plan.load(&sources, &mut ram)?;
 
     // 4. A virtual machine with this memory, and a vCPU with the registers of the plan.
     let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
