@@ -2,14 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod console;
+mod host;
 mod recorder;
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use hv_core::RunConfig;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use console::Console;
+pub use host::{fixture, has_virtualisation, skip_reason};
 pub use recorder::{RecordedAccess, Recorder};
 
 /// Result of a check.
@@ -51,6 +59,21 @@ pub fn explain(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// Runs `work` on a thread of its own, which goes on after the deadline.
+///
+/// # Errors
+///
+/// [`RecvTimeoutError::Timeout`] if the work takes longer than `deadline`, [`RecvTimeoutError::Disconnected`] if it panics.
+pub fn with_deadline<T: Send + 'static>(
+    deadline: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RecvTimeoutError> {
+    let (sender, result) = mpsc::channel();
+    // Nobody receives a late result.
+    thread::spawn(move || sender.send(work()).is_ok());
+    result.recv_timeout(deadline)
 }
 
 /// Checks that `found` equals `expected`. `what` names the value in the message.

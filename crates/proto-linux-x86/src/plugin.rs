@@ -99,6 +99,10 @@ const MIN: u64 = 0x1000;
 /// 4 GiB even at the 64-bit entry point.
 const LOW: Constraints = Constraints::aligned(0x1000).between(MIN, FOUR_GIB);
 
+/// Constraints of the GDT: as [`LOW`], or at an address in the first page that the request fixes, after the BIOS data area.
+/// Nothing but the CPU reads the table.
+const GDT: [Constraints; 2] = [LOW, Constraints::aligned(8).between(0x500, FOUR_GIB)];
+
 /// The entry point that a kernel is started at.
 struct SelectedEntry {
     abi: EntryAbi,
@@ -302,12 +306,12 @@ fn plan(
     state.rsi = zero_page_at.start();
     // Four descriptors.
     let gdt_limit = u16::try_from(gdt.len().saturating_sub(1)).unwrap_or_default();
-    state.gdtr = DescriptorTable::new(gdt_at.start(), gdt_limit);
+    state.gdtr = DescriptorTable::new(gdt_at.range.start(), gdt_limit);
 
     let mut plan = PlanBuilder::new(NAME, request, &kernel)
         .additional(request, &additional)
         .bytes(label::ZERO_PAGE, zero_page_at, page.as_bytes().to_vec(), LOW)
-        .bytes(label::GDT, gdt_at, gdt, LOW)
+        .bytes(label::GDT, gdt_at.range, gdt, gdt_at.constraints)
         .bytes(label::COMMAND_LINE, cmdline_at, cmdline, LOW)
         .cpu(state);
     if let Some(at) = nodes_at {
@@ -348,7 +352,7 @@ struct Lengths {
 /// Places of the pieces.
 struct Pieces {
     zero_page: GuestRange,
-    gdt: GuestRange,
+    gdt: PlacedPiece,
     cmdline: GuestRange,
     setup_data: Option<GuestRange>,
     initrd: Option<PlacedPiece>,
@@ -382,7 +386,11 @@ fn place(
         let mut attempt = allocator.clone();
         let pieces = [
             low(label::ZERO_PAGE, zero_page_len),
-            low(label::GDT, lengths.gdt),
+            Piece {
+                label: label::GDT,
+                len: lengths.gdt,
+                windows: &GDT,
+            },
             low(label::COMMAND_LINE, lengths.cmdline),
             low(label::SETUP_DATA, lengths.setup_data),
             Piece {
@@ -415,7 +423,10 @@ fn place(
         *allocator = attempt;
         return Ok(Pieces {
             zero_page: range(label::ZERO_PAGE).unwrap_or(GuestRange::EMPTY),
-            gdt: range(label::GDT).unwrap_or(GuestRange::EMPTY),
+            gdt: at(label::GDT).unwrap_or(PlacedPiece {
+                range: GuestRange::EMPTY,
+                constraints: LOW,
+            }),
             cmdline: range(label::COMMAND_LINE).unwrap_or(GuestRange::EMPTY),
             setup_data: range(label::SETUP_DATA),
             initrd: at(label::INITRD),

@@ -94,6 +94,21 @@ fn pieces_are_where_the_request_fixes_them() {
 }
 
 #[test]
+fn the_gdt_may_be_in_the_first_page_behind_the_bios_data_area() {
+    let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
+    let fixed = [FixedAddress::new(label::GDT, 0x500)];
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    let plan = PROTOCOL.plan(&request.with_fixed_addresses(&fixed)).unwrap();
+    assert_eq!(start(&plan, label::GDT), 0x500);
+    assert_eq!(plan.boot_cpu().x86_64().unwrap().gdtr.base, 0x500);
+    assert_eq!(
+        start(&plan, label::ZERO_PAGE),
+        0x1000,
+        "the first page is for the GDT alone"
+    );
+}
+
+#[test]
 fn fixed_addresses_are_checked_as_chosen_ones() {
     let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
     let check = |label, addr, expected: &dyn Fn(&PlacementError) -> bool| {
@@ -112,6 +127,8 @@ fn fixed_addresses_are_checked_as_chosen_ones() {
     check(label::PAGE_TABLES, 0x9800, &not_allowed);
     check(label::INITRD, 1 << 32, &not_allowed);
     check(label::GDT, 0xa_0000, &not_ram);
+    check(label::GDT, 0x4f8, &not_allowed);
+    check(label::GDT, 0x504, &not_allowed);
     check(label::INITRD, 64 * MIB - 0x1000, &not_ram);
     check("kernel", 3 * MIB, &not_allowed);
     check("kernel", 64 * MIB, &not_ram);

@@ -41,6 +41,9 @@ const HIGHEST: Constraints = CONSTRAINTS.highest();
 /// line: below 1 GiB, because Linux reads them through early page tables that map no more (`arch/x86/platform/pvh/head.S`).
 const START_INFO: Constraints = CONSTRAINTS.between(0x1000, 1 << 30);
 
+/// Constraints of a memory map and a module list outside that block.
+const TABLE: Constraints = START_INFO.with_align(8);
+
 /// The first page of memory, which is kept free: see [`CONSTRAINTS`]. A relocatable kernel whose note gives no minimum, or 0,
 /// would otherwise be placed at address 0.
 const FIRST_PAGE: GuestRange = GuestRange::from_bounds(0, 0x1000).unwrap();
@@ -113,31 +116,39 @@ fn plan(
     let additional = PlacedAdditional::place(&mut allocator, request.additional_loads)?;
     let contents = Contents {
         memory: additional.memory(),
+        memory_map_at: allocator.fixed_address(label::MEMORY_MAP),
+        module_list_at: allocator.fixed_address(label::MODULE_LIST),
         rsdp: machine.acpi_rsdp,
         module_cmdlines: &module_cmdlines,
     };
-    let piece = |label, len| Piece {
+    let lengths = contents.build(0, 0, &[])?;
+    let piece = |label, bytes: &[u8], windows| Piece {
         label,
-        len,
-        windows: &[START_INFO],
+        len: arith::to_u64(bytes.len()),
+        windows,
     };
     let mut pieces = vec![
-        piece(label::START_INFO, contents.len()?),
-        piece(label::COMMAND_LINE, arith::to_u64(cmdline.len())),
+        piece(label::START_INFO, &lengths.block, &[START_INFO]),
+        piece(label::COMMAND_LINE, &cmdline, &[START_INFO]),
+        piece(label::MEMORY_MAP, &lengths.memory_map, &[TABLE]),
+        piece(label::MODULE_LIST, &lengths.module_list, &[TABLE]),
     ];
-    let with_content = files.iter().filter(|file| file.len > 0);
-    pieces.extend(with_content.map(|file| Piece {
+    pieces.extend(files.iter().map(|file| Piece {
         label: file.label,
         len: file.len,
         windows: &[HIGHEST],
     }));
-    let mut places = allocator
-        .allocate_all(&pieces)?
-        .into_iter()
-        .map(|placed| placed.range);
-    let mut next = || places.next().unwrap_or(GuestRange::EMPTY);
-    let (block_range, cmdline_range) = (next(), next());
-    let ranges: Vec<Option<GuestRange>> = files.iter().map(|file| (file.len > 0).then(&mut next)).collect();
+    let present: Vec<_> = pieces.iter().copied().filter(|piece| piece.len > 0).collect();
+    let mut places = allocator.allocate_all(&present)?.into_iter();
+    let mut ranges = pieces.iter().map(|piece| match piece.len {
+        0 => None,
+        _ => places.next().map(|placed| placed.range),
+    });
+    let mut next = || ranges.next().flatten();
+    let block_range = next().unwrap_or(GuestRange::EMPTY);
+    let cmdline_range = next().unwrap_or(GuestRange::EMPTY);
+    let (memory_map_range, module_list_range) = (next(), next());
+    let ranges: Vec<Option<GuestRange>> = ranges.collect();
 
     // The kernel is below 4 GiB.
     let low = |addr: u64| u32::try_from(addr).unwrap_or_default();
@@ -145,12 +156,18 @@ fn plan(
     let mut state = State::protected_mode(low(entry), CODE_SELECTOR, DATA_SELECTOR);
     state.rbx = block_range.start();
 
-    let block = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
+    let structures = contents.build(block_range.start(), cmdline_range.start(), &ranges)?;
     let mut plan = PlanBuilder::new(NAME, request, &kernel)
         .additional(request, &additional)
-        .bytes(label::START_INFO, block_range, block, START_INFO)
+        .bytes(label::START_INFO, block_range, structures.block, START_INFO)
         .bytes(label::COMMAND_LINE, cmdline_range, cmdline, START_INFO)
         .cpu(state);
+    if let Some(range) = memory_map_range {
+        plan = plan.bytes(label::MEMORY_MAP, range, structures.memory_map, TABLE);
+    }
+    if let Some(range) = module_list_range {
+        plan = plan.bytes(label::MODULE_LIST, range, structures.module_list, TABLE);
+    }
     for (file, range) in files.iter().zip(ranges) {
         if let Some(range) = range {
             plan = plan.file(file.id.to_string(), range, file.id, CONSTRAINTS);

@@ -7,8 +7,9 @@
 //! └ module list    32 bytes for each module
 //! ```
 //!
-//! [`Contents::build`] is called twice: for the length of the block, which does not depend on addresses, and with the
-//! final addresses.
+//! Memory map and module list are outside the block if the request fixes their addresses.
+//!
+//! [`Contents::build`] is called twice: for the lengths, which do not depend on addresses, and with the final addresses.
 
 use alloc::vec::Vec;
 
@@ -21,27 +22,36 @@ use crate::raw::{MAGIC, MemmapEntry, ModlistEntry, StartInfo, VERSION};
 /// The protocol's name.
 pub(crate) const NAME: &str = "pvh";
 
-/// Contents of the block.
+/// Contents of the structures.
 pub(crate) struct Contents<'a> {
     pub(crate) memory: &'a MemoryMap,
+    /// Address of the memory map outside the block.
+    pub(crate) memory_map_at: Option<u64>,
+    /// Address of the module list outside the block.
+    pub(crate) module_list_at: Option<u64>,
     pub(crate) rsdp: Option<u64>,
     /// The command line of each module, with the terminating NUL.
     pub(crate) module_cmdlines: &'a [Option<Vec<u8>>],
 }
 
-impl Contents<'_> {
-    /// The length of the block in bytes.
-    pub(crate) fn len(&self) -> Result<u64, PlanError> {
-        Ok(arith::to_u64(self.build(0, 0, &[])?.len()))
-    }
+/// The structures.
+pub(crate) struct Structures {
+    pub(crate) block: Vec<u8>,
+    /// Empty if it is in the block.
+    pub(crate) memory_map: Vec<u8>,
+    /// Empty if it is in the block or there are no modules.
+    pub(crate) module_list: Vec<u8>,
+}
 
-    /// The block at the address `base`, for a command line at `cmdline` and modules at `ranges`. An empty module has no range.
+impl Contents<'_> {
+    /// The structures with the block at the address `base`, for a command line at `cmdline` and modules at `ranges`. An empty
+    /// module has no range.
     pub(crate) fn build(
         &self,
         base: u64,
         cmdline: u64,
         ranges: &[Option<GuestRange>],
-    ) -> Result<Vec<u8>, PlanError> {
+    ) -> Result<Structures, PlanError> {
         let mut block = Block {
             base,
             bytes: StartInfo::new_zeroed().as_bytes().to_vec(),
@@ -57,7 +67,8 @@ impl Contents<'_> {
                 reserved: U32::ZERO,
             })
             .collect();
-        let (memmap_paddr, memmap_entries) = block.table("the number of memory regions", &memmap)?;
+        let memmap_entries = count("the number of memory regions", &memmap)?;
+        let (memmap_paddr, memory_map) = block.table(&memmap, self.memory_map_at);
         let ranges = ranges.iter().copied().chain(core::iter::repeat(None));
         let modlist: Vec<_> = self
             .module_cmdlines
@@ -73,7 +84,8 @@ impl Contents<'_> {
                 }
             })
             .collect();
-        let (modlist_paddr, nr_modules) = block.table("the number of modules", &modlist)?;
+        let nr_modules = count("the number of modules", &modlist)?;
+        let (modlist_paddr, module_list) = block.table(&modlist, self.module_list_at);
         let start_info = StartInfo {
             magic: MAGIC.into(),
             version: VERSION.into(),
@@ -86,7 +98,24 @@ impl Contents<'_> {
             memmap_entries,
             reserved: U32::ZERO,
         };
-        Ok(block.with_start_info(&start_info))
+        Ok(Structures {
+            block: block.with_start_info(&start_info),
+            memory_map,
+            module_list,
+        })
+    }
+}
+
+/// The number of entries of a table.
+fn count<T>(what: &'static str, table: &[T]) -> Result<U32, PlanError> {
+    match u32::try_from(table.len()) {
+        Ok(count) => Ok(count.into()),
+        Err(_) => Err(PlanError::TooLarge {
+            protocol: NAME,
+            what,
+            found: arith::to_u64(table.len()),
+            max: u32::MAX.into(),
+        }),
     }
 }
 
@@ -104,25 +133,18 @@ impl Block {
         addr.into()
     }
 
-    /// Appends a table at a multiple of eight bytes; returns its address and number of entries, both zero if it is empty.
-    fn table<T: IntoBytes + Immutable>(
-        &mut self,
-        what: &'static str,
-        table: &[T],
-    ) -> Result<(U64, U32), PlanError> {
-        let Ok(count) = u32::try_from(table.len()) else {
-            return Err(PlanError::TooLarge {
-                protocol: NAME,
-                what,
-                found: arith::to_u64(table.len()),
-                max: u32::MAX.into(),
-            });
-        };
-        if table.is_empty() {
-            return Ok((U64::ZERO, U32::ZERO));
+    /// Returns the address of a table, which is zero for an empty one, and the bytes of a table outside the block: it is there
+    /// with an address `at`, otherwise it is appended at a multiple of eight bytes.
+    fn table<T: IntoBytes + Immutable>(&mut self, table: &[T], at: Option<u64>) -> (U64, Vec<u8>) {
+        let bytes = table.as_bytes();
+        match at {
+            _ if table.is_empty() => (U64::ZERO, Vec::new()),
+            Some(at) => (at.into(), bytes.to_vec()),
+            None => {
+                self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+                (self.append(bytes), Vec::new())
+            }
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
-        Ok((self.append(table.as_bytes()), count.into()))
     }
 
     /// The finished block.

@@ -186,6 +186,55 @@ fn pieces_are_where_the_request_fixes_them() {
 }
 
 #[test]
+fn tables_with_addresses_of_their_own_are_not_in_the_block() {
+    let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
+    let fixed = [
+        FixedAddress::new(label::START_INFO, 0x6000),
+        FixedAddress::new(label::MEMORY_MAP, 0x7000),
+        FixedAddress::new(label::MODULE_LIST, 0x6040),
+    ];
+    let request = BootRequest::new(&image, &machine, &cmdline).with_fixed_addresses(&fixed);
+    let modules = [module(7, "first"), module(0, "")];
+    let plan = PROTOCOL.plan(&request.with_modules(&modules)).unwrap();
+    let loaded = load(&plan, b"", &[b"module1", b""]);
+    let info = start_info(&loaded, &plan);
+    assert_eq!((info.memmap_paddr.get(), info.memmap_entries.get()), (0x7000, 4));
+    assert_eq!((info.modlist_paddr.get(), info.nr_modules.get()), (0x6040, 2));
+    let memmap = loaded.table::<MemmapEntry>(0x7000, 4);
+    assert_eq!((memmap[2].addr.get(), memmap[2].size.get()), (MIB, 63 * MIB));
+    let modlist = loaded.table::<ModlistEntry>(0x6040, 2);
+    assert!(loaded.at(modlist[0].paddr.get()).starts_with(b"module1"));
+    assert_eq!(modlist[0].cmdline_paddr.get(), 0x6038, "behind the start info");
+    assert_eq!((modlist[1].paddr.get(), modlist[1].size.get()), (0, 0));
+    let block = plan.loads().iter().find(|load| load.label == label::START_INFO);
+    assert_eq!(
+        block.unwrap().range.len(),
+        56 + 6,
+        "start info and a command line"
+    );
+
+    // Without modules there is no list to place.
+    assert!(matches!(
+        PROTOCOL.plan(&request),
+        Err(PlanError::Validation(ValidationError::FixedAddress {
+            addr: 0x6040,
+            ..
+        }))
+    ));
+    let check = |label, addr| {
+        let fixed = [FixedAddress::new(label, addr)];
+        let error = PROTOCOL.plan(&request.with_fixed_addresses(&fixed)).unwrap_err();
+        assert!(
+            matches!(error, PlanError::Placement(_)),
+            "{label} {addr:#x}: {error}"
+        );
+    };
+    check(label::MEMORY_MAP, 0x7004);
+    check(label::MEMORY_MAP, 0xff8);
+    check(label::MEMORY_MAP, GIB);
+}
+
+#[test]
 fn a_kernel_alone() {
     let (image, machine, cmdline) = (fixed(16 * MIB), pc(64 * MIB), Cmdline::new());
     let request = BootRequest::new(&image, &machine, &cmdline);

@@ -71,6 +71,19 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     family(&["crates/vmboot"], &["crates/*"], false),
+    // VMMs and loaders of their own: they do not use the harness.
+    family(
+        &["examples/*"],
+        &[
+            "crates/boot-*",
+            "crates/fmt-*",
+            "crates/proto-*",
+            "crates/guest-ram",
+            "crates/hv-kvm-regs",
+            "examples/minimal-vmm",
+        ],
+        false,
+    ),
     // Programs that run inside virtual machines; they do not use the crates that boot them.
     family(&["guests/contract"], &[], false),
     family(&["guests/clauses", "guests/init"], &["guests/contract"], false),
@@ -90,6 +103,11 @@ const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "crates/hv-kvm-*",
         "crates/hv-kvm-test",
         "what the tests of all three harnesses need",
+    ),
+    (
+        "examples/*",
+        "crates/hv-kvm-test",
+        "tests on KVM report hosts without it in one way",
     ),
     ("crates/guest-ram", "crates/fmt-*", "the bench loads real kernels"),
     (
@@ -116,9 +134,9 @@ const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// External crates that only these crates may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
-    ("vm-memory", &["crates/guest-ram", "crates/hv-kvm*"]),
-    ("kvm-bindings", &["crates/hv-kvm*"]),
-    ("kvm-ioctls", &["crates/hv-kvm*"]),
+    ("vm-memory", &["crates/guest-ram", "crates/hv-kvm*", "examples/*"]),
+    ("kvm-bindings", &["crates/hv-kvm*", "examples/*"]),
+    ("kvm-ioctls", &["crates/hv-kvm*", "examples/*"]),
     ("linux-loader", &["crates/guest-ram"]),
 ];
 
@@ -246,7 +264,7 @@ fn at(package: &Package, dependency: &Dependency, message: String) -> Violation 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{check as check_rule, manifest};
+    use super::super::testing::{ROOT, check as check_rule, manifest};
     use super::*;
 
     #[test]
@@ -309,6 +327,34 @@ mod tests {
             &[lib, (path, &with("dependencies"))],
             &[("crates/guest-ram/Cargo.toml:11", "may not use crates/fmt-elf")],
         );
+    }
+
+    #[test]
+    fn examples_use_no_part_of_the_harness() {
+        let check_use = |used: &str, expected: &[(&str, &str)]| {
+            let name = used.rsplit('/').next().unwrap_or(used);
+            let table = format!("\n[dependencies]\n{name} = {{ path = \"../../{used}\" }}\n");
+            let used_manifest = format!("{used}/Cargo.toml");
+            let used_lib = format!("{used}/src/lib.rs");
+            let root = ROOT.replace("\"crates/*\"", "\"crates/*\", \"examples/*\"");
+            let changes = [
+                ("Cargo.toml", root),
+                ("examples/own-vmm/Cargo.toml", manifest("own-vmm", &table)),
+                ("examples/own-vmm/src/lib.rs", String::new()),
+                (&used_manifest, manifest(name, "")),
+                (&used_lib, String::new()),
+            ];
+            let changes: Vec<_> = changes
+                .iter()
+                .map(|(path, text)| (*path, text.as_str()))
+                .collect();
+            check_rule(check, &changes, expected);
+        };
+        let place = "examples/own-vmm/Cargo.toml:11";
+        check_use("crates/hv-core", &[(place, "may not use crates/hv-core")]);
+        check_use("crates/hv-kvm-x86", &[(place, "may not use crates/hv-kvm-x86")]);
+        check_use("crates/hv-kvm-regs", &[]);
+        check_use("examples/minimal-vmm", &[]);
     }
 
     #[test]
@@ -394,7 +440,7 @@ mod tests {
             &[
                 (
                     "crates/boot-core/Cargo.toml:11",
-                    "kvm-ioctls is for crates/hv-kvm* only",
+                    "kvm-ioctls is for crates/hv-kvm* and examples/* only",
                 ),
                 ("crates/boot-core/Cargo.toml:12", "vm-memory is for"),
             ],

@@ -8,7 +8,8 @@ use super::violation::Violation;
 
 const PACKAGE: &str = "version.workspace = true\nedition.workspace = true\nlicense.workspace = true\n\n\
                        [lints]\nworkspace = true\n";
-const ROOT: &str = "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\nexclude = [\"fuzz\"]\n\n\
+/// The manifest of the workspace.
+pub(super) const ROOT: &str = "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\nexclude = [\"fuzz\"]\n\n\
                     [workspace.package]\nversion = \"0.1.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n\n\
                     [workspace.lints.rust]\nunsafe_code = \"deny\"\n";
 const LIB: &str = "#![doc = include_str!(\"../README.md\")]\n#![forbid(unsafe_code)]\n\npub mod parse;\n";

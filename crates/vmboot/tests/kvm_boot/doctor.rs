@@ -3,12 +3,13 @@
 use std::io::Write as _;
 
 use hv_core::virt::{Gic, RiscvIrqchip};
+use hv_kvm_test::has_virtualisation;
 use vmboot::doctor::examine;
 use vmboot::report::{CheckStatus, GuestSupport};
 
 use super::board::Board;
 use super::case::{Case, TestResult};
-use super::fixtures::{Needs, has_virtualisation};
+use super::fixtures::Needs;
 
 pub(crate) fn cases() -> Vec<Case> {
     let board = match std::env::consts::ARCH {

@@ -1,0 +1,18 @@
+//! The program; the library is the virtual machine monitor.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn main() -> ExitCode {
+    minimal_vmm::command_line::run("minimal-vmm", |config, console| {
+        minimal_vmm::boot(config, console)
+    })
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn main() -> ExitCode {
+    eprintln!("this example needs Linux on x86_64");
+    ExitCode::FAILURE
+}
