@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(tables) = PageTables::new(scheme, 1 << 40, MAX_TABLES) else {
         panic!("tables at 1 TiB")
     };
-    let mut tables = tables.with_max_page_size(PageSize::Size1G);
+    let mut tables = tables.with_max_page_size(PageSize::Size512G);
     for page in pages.into_iter().flatten() {
         check(scheme, &memory, page.virt, &page);
         let mapping = Mapping {

@@ -105,7 +105,7 @@ impl<'a> RamAllocator<'a> {
     fn reserve_additional(&mut self, load: &AdditionalLoad<'_>, addr: u64) -> Result<(), PlacementError> {
         let (label, kind, len) = (load.label, load.kind, load.content.len());
         let constraints = Constraints::NONE.not_below(addr);
-        let range = GuestRange::new(addr, len).ok_or(PlacementError::NoRoom {
+        let range = GuestRange::new(addr, len).ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
             constraints,

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// Access to a page beyond reads, which every mapped page permits.
+    /// Access to a page beyond reads, which every page of [`PageTables`](crate::PageTables) permits.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Access: u8 {
         /// Writes.

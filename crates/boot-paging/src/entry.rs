@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 use crate::attributes::{Access, Attributes, MemoryType};
-use crate::scheme::Scheme;
+use crate::scheme::{PageSize, Scheme};
 
 /// A decoded entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Entry {
         permissions: Permissions,
         memory: MemoryType,
     },
-    /// An encoding that the architecture reserves.
+    /// An encoding that the architecture reserves, or that belongs to an extension (Svnapot, Svpbmt).
     Reserved,
 }
 
@@ -140,9 +140,9 @@ impl Scheme {
                 use x86_64::{A, D, P, PCD, PS, PWT, RW, US, XD};
                 addr | P
                     | A
-                    | D
                     | when(level > 0, PS)
-                    | when(write, RW)
+                    // A written page that is not writable would be part of a shadow stack (4.6).
+                    | when(write, RW | D)
                     | when(user, US)
                     | when(!execute, XD)
                     | when(device, PCD | PWT)
@@ -179,8 +179,7 @@ impl Scheme {
 
 /// A page of `level` at `addr`, which must have the alignment of its size.
 fn page(level: u8, addr: u64, permissions: Permissions, is_device: bool) -> Entry {
-    let below = !(u64::MAX << Scheme::shift(level));
-    if level > 2 || addr & below != 0 {
+    if addr & below(level) != 0 {
         return Entry::Reserved;
     }
     let memory = if is_device {
@@ -193,6 +192,11 @@ fn page(level: u8, addr: u64, permissions: Permissions, is_device: bool) -> Entr
         permissions,
         memory,
     }
+}
+
+/// The bits of an address below a page of `level`.
+const fn below(level: u8) -> u64 {
+    !(u64::MAX << Scheme::shift(level))
 }
 
 fn decode_x86_64(level: u8, entry: u64) -> Entry {
@@ -215,6 +219,9 @@ fn decode_x86_64(level: u8, entry: u64) -> Entry {
             limit: permissions,
         };
     }
+    if level > PageSize::Size1G.level() {
+        return Entry::Reserved;
+    }
     page(level, addr & !PAT_LARGE, permissions, entry & PCD != 0)
 }
 
@@ -228,7 +235,7 @@ fn decode_arm64(level: u8, entry: u64) -> Entry {
     }
     let addr = entry & ADDR;
     match (level, entry & TABLE != 0) {
-        (0, false) => Entry::Reserved,
+        (0 | 3.., false) => Entry::Reserved,
         (1.., true) => Entry::Table {
             addr,
             limit: Permissions::of([
@@ -245,7 +252,8 @@ fn decode_arm64(level: u8, entry: u64) -> Entry {
                 (entry & UXN == 0, Permissions::USER_EXECUTE),
                 (entry & PXN == 0, Permissions::SUPERVISOR_EXECUTE),
             ]);
-            page(level, addr, permissions, entry & ATTR_INDEX != 0)
+            // The bits below the address of a block are not part of it.
+            page(level, addr & !below(level), permissions, entry & ATTR_INDEX != 0)
         }
     }
 }
@@ -308,8 +316,8 @@ mod tests {
             Scheme::X86_64,
             &[
                 (RW, 0x8000_0000_8020_1063, 0x8000_0000_8020_00e3),
-                (RX, 0x8020_1061, 0x8020_00e1),
-                (USER_RX, 0x8020_1065, 0x8020_00e5),
+                (RX, 0x8020_1021, 0x8020_00a1),
+                (USER_RX, 0x8020_1025, 0x8020_00a5),
                 (Attributes::DEVICE, 0x8000_0000_8020_107b, 0x8000_0000_8020_00fb),
             ],
         );
@@ -355,11 +363,10 @@ mod tests {
             // PS in a PML4 entry; a large page that is not aligned.
             (Scheme::X86_64, 3, 0x0000_0081),
             (Scheme::X86_64, 1, 0x0010_2081),
-            // A block at level 0 of this crate (3 of the architecture) and at the root; a block that is not aligned.
+            // A block at level 0 of this crate (3 of the architecture) and at the root.
             (Scheme::Arm64, 0, 0x0000_0401),
             (Scheme::Arm64, 3, 0x0000_0401),
-            (Scheme::Arm64, 1, 0x0000_1401),
-            // W without R; a table at level 0; D, A or U of a table; a misaligned large page; PBMT, N; a page of 512 GiB.
+            // W without R; a table at level 0; D, A or U of a table; a misaligned large page; PBMT, N.
             (Scheme::Sv39, 0, 0x05),
             (Scheme::Sv39, 0, 0x401),
             (Scheme::Sv39, 1, 0x481),
@@ -368,7 +375,7 @@ mod tests {
             (Scheme::Sv39, 1, 0x403),
             (Scheme::Sv48, 0, 1 << 61 | 0x03),
             (Scheme::Sv48, 0, 1 << 63 | 0x03),
-            (Scheme::Sv48, 3, 0x03),
+            (Scheme::Sv48, 3, 0x403),
         ] {
             assert_eq!(
                 scheme.decode(level, entry),
@@ -382,11 +389,31 @@ mod tests {
     }
 
     #[test]
-    fn the_pat_bit_of_a_large_page_is_no_address() {
-        let Entry::Page { addr, .. } = Scheme::X86_64.decode(1, 0x8020_1083) else {
-            panic!("not a page");
+    fn bits_below_a_large_page_are_no_address() {
+        for (scheme, entry) in [
+            // The highest bit of the PAT index.
+            (Scheme::X86_64, 0x8020_1083),
+            // nT and others.
+            (Scheme::Arm64, 0x8021_1401),
+        ] {
+            let Entry::Page { addr, .. } = scheme.decode(1, entry) else {
+                panic!("{scheme:?}: not a page");
+            };
+            assert_eq!(addr, 0x8020_0000);
+        }
+    }
+
+    #[test]
+    fn sv48_has_pages_of_512_gib() {
+        let addr = 3 << 39;
+        let entry = Scheme::Sv48.page_entry(3, addr, RW);
+        assert_eq!(entry, 3 << 37 | 0xc7);
+        let expected = Entry::Page {
+            addr,
+            permissions: Permissions::WRITE,
+            memory: MemoryType::Normal,
         };
-        assert_eq!(addr, 0x8020_0000);
+        assert_eq!(Scheme::Sv48.decode(3, entry), expected);
     }
 
     #[test]

@@ -125,8 +125,10 @@ pub enum TranslateError {
         /// The level of the entry that is not present; 0 is the level of 4 KiB pages.
         level: u8,
     },
-    /// An entry has an encoding that the architecture reserves.
-    #[error("the entry {entry:#018x} of level {level} at {addr:#x} has a reserved encoding")]
+    /// An entry has an encoding that the architecture reserves, or that of an extension (Svnapot, Svpbmt).
+    #[error(
+        "the entry {entry:#018x} of level {level} at {addr:#x} has a reserved encoding or one of an extension"
+    )]
     Reserved {
         /// The physical address of the entry.
         addr: u64,

@@ -5,11 +5,14 @@ use core::fmt;
 /// Number of entries of a table.
 pub(crate) const ENTRIES: usize = 512;
 
+/// The physical page number in `satp`.
+const PPN: u64 = 0x0fff_ffff_ffff;
+
 /// A format of page tables, and the width of its addresses. All have tables of 4 KiB with 512 entries of 8 bytes, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// 4-level paging of x86_64 (Intel SDM volume 3, 4.5). Needs `CR4.PAE`, `EFER.LME` and `EFER.NXE`.
+    /// 4-level paging of x86_64 (Intel SDM volume 3, 4.5). Needs `CR4.PAE`, `EFER.LME` and `EFER.NXE`, and `CR4.LA57` clear.
     X86_64,
     /// Stage 1 of arm64's VMSAv8-64 with a granule of 4 KiB and virtual addresses of 48 bits (`TCR_EL1.T0SZ` = 16), for the
     /// translation regime of EL1 and EL0 (Arm ARM, D8.3). Memory types need [`MAIR_EL1`](crate::MAIR_EL1).
@@ -52,6 +55,28 @@ impl Scheme {
         }
     }
 
+    /// The largest page size: 1 GiB, or 512 GiB of Sv48.
+    #[must_use]
+    pub const fn max_page_size(self) -> PageSize {
+        match self {
+            Self::X86_64 | Self::Arm64 | Self::Sv39 => PageSize::Size1G,
+            Self::Sv48 => PageSize::Size512G,
+        }
+    }
+
+    /// The physical address of the root table in a value of the register that refers to it: `CR3`, `TTBR0_EL1` or `satp`,
+    /// without PCID or ASID. `None` if the mode of `satp` is not this scheme.
+    #[must_use]
+    pub const fn root(self, register: u64) -> Option<u64> {
+        match self {
+            Self::X86_64 => Some(register & 0x000f_ffff_ffff_f000),
+            Self::Arm64 => Some(register & 0x0000_ffff_ffff_f000),
+            Self::Sv39 if register >> 60 == 8 => Some((register & PPN) << 12),
+            Self::Sv48 if register >> 60 == 9 => Some((register & PPN) << 12),
+            Self::Sv39 | Self::Sv48 => None,
+        }
+    }
+
     /// Whether `virt` can be translated: the bits above the width equal the highest bit of the width, and on arm64, whose upper
     /// half belongs to `TTBR1_EL1`, they are zero.
     #[must_use]
@@ -91,6 +116,8 @@ pub enum PageSize {
     Size2M,
     /// 1 GiB. On x86_64 only CPUs with the feature `pdpe1gb` have it.
     Size1G,
+    /// 512 GiB, of Sv48 only.
+    Size512G,
 }
 
 impl PageSize {
@@ -107,16 +134,17 @@ impl PageSize {
             Self::Size4K => 0,
             Self::Size2M => 1,
             Self::Size1G => 2,
+            Self::Size512G => 3,
         }
     }
 
-    /// The page size of the entries of `level`.
-    pub(crate) const fn of_level(level: u8) -> Option<Self> {
+    /// The page size of the entries of `level`, at most 3.
+    pub(crate) const fn of_level(level: u8) -> Self {
         match level {
-            0 => Some(Self::Size4K),
-            1 => Some(Self::Size2M),
-            2 => Some(Self::Size1G),
-            _ => None,
+            0 => Self::Size4K,
+            1 => Self::Size2M,
+            2 => Self::Size1G,
+            _ => Self::Size512G,
         }
     }
 }
@@ -128,6 +156,7 @@ impl fmt::Display for PageSize {
             Self::Size4K => "4 KiB",
             Self::Size2M => "2 MiB",
             Self::Size1G => "1 GiB",
+            Self::Size512G => "512 GiB",
         })
     }
 }
@@ -163,16 +192,32 @@ mod tests {
     }
 
     #[test]
+    fn roots_of_registers() {
+        let root = Some(0x8_8020_1000);
+        for (scheme, register, expected) in [
+            (Scheme::X86_64, 0x8_8020_1fff, root),
+            (Scheme::X86_64, 1 << 63 | 0x8_8020_1018, root),
+            (Scheme::Arm64, 0x1234_0008_8020_1001, root),
+            (Scheme::Sv39, 0x8123_4000_0088_0201, root),
+            (Scheme::Sv48, 0x9fff_f000_0088_0201, root),
+            (Scheme::Sv39, 0x9000_0000_0088_0201, None),
+            (Scheme::Sv48, 0x0000_0000_0088_0201, None),
+        ] {
+            assert_eq!(scheme.root(register), expected, "{scheme:?} {register:#x}");
+        }
+    }
+
+    #[test]
     fn page_sizes_are_those_of_their_levels() {
         for (size, bytes, text) in [
             (PageSize::Size4K, 0x1000, "4 KiB"),
             (PageSize::Size2M, 0x20_0000, "2 MiB"),
             (PageSize::Size1G, 0x4000_0000, "1 GiB"),
+            (PageSize::Size512G, 0x80_0000_0000, "512 GiB"),
         ] {
             assert_eq!(size.bytes(), bytes);
-            assert_eq!(PageSize::of_level(size.level()), Some(size));
+            assert_eq!(PageSize::of_level(size.level()), size);
             assert_eq!(std::string::ToString::to_string(&size), text);
         }
-        assert_eq!(PageSize::of_level(3), None);
     }
 }

@@ -81,10 +81,13 @@ impl PageTables {
         })
     }
 
-    /// Sets the largest page size of the mappings that follow.
+    /// Sets the largest page size of the mappings that follow, within that of the [scheme](Scheme::max_page_size).
     #[must_use]
     pub fn with_max_page_size(self, max_page: PageSize) -> Self {
-        Self { max_page, ..self }
+        Self {
+            max_page: max_page.min(self.scheme.max_page_size()),
+            ..self
+        }
     }
 
     /// The scheme.

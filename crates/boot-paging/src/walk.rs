@@ -18,7 +18,8 @@ pub struct Page {
     pub phys: u64,
     /// Its size.
     pub size: PageSize,
-    /// Its attributes, with the limits of all tables above it.
+    /// Its attributes, with the limits of all tables above it. Pages that permit instruction fetches but no reads (arm64, riscv64)
+    /// look like others.
     pub attributes: Attributes,
 }
 
@@ -53,7 +54,8 @@ enum Next {
 impl Table {
     fn root(scheme: Scheme, addr: u64) -> Self {
         Self {
-            addr,
+            // The entries have multiples of 4 KiB.
+            addr: addr & !0xfff,
             level: scheme.levels().saturating_sub(1),
             virt: 0,
             limit: Permissions::all(),
@@ -86,8 +88,7 @@ impl Table {
                 permissions,
                 memory,
             } => {
-                let size =
-                    PageSize::of_level(level).ok_or(TranslateError::Reserved { addr, entry, level })?;
+                let size = PageSize::of_level(level);
                 let access = (self.limit & permissions).access();
                 Ok(Next::Page(Page {
                     virt: scheme.sign_extend(virt),
@@ -101,6 +102,9 @@ impl Table {
 }
 
 /// Translates the virtual address `virt` by the page tables whose root table is at the physical address `root`, and returns its page.
+///
+/// `root` is a multiple of 4 KiB; its low bits are ignored. [`Scheme::root`] has that of a register. The access flags of arm64 and
+/// riscv64 (AF, A) are not checked: software may set them at an access.
 ///
 /// `read` reads the little-endian entry at a physical address, a multiple of 8; it returns `None` outside of memory. It is
 /// called at most once for each level.
@@ -135,9 +139,8 @@ const _: () = assert!(ENTRIES == 0x200);
 
 /// All pages that page tables map, in the order of their indices: those of the lower half of the address space first.
 ///
-/// An iterator of pages. After a reserved entry it goes on with the next one, after a table that is not in memory with the next
-/// table. Tables that refer to each other in a circle
-/// are visited until the limit, which ends the walk with an error.
+/// After a reserved entry, the iterator goes on with the next one; after a table that is not in memory, with the next table. The
+/// tables of a circle are visited until the limit, which ends the walk with an error.
 #[derive(Clone, Debug)]
 pub struct Pages<F> {
     scheme: Scheme,

@@ -22,26 +22,38 @@ pub struct Capability {
     pub name: &'static str,
     /// Importance.
     pub need: Need,
-    /// What it is for; for [`Need::Limit`], what it limits; for [`Need::Optional`], the effect of its lack.
+    /// What it is for; for [`Need::Limit`], what it limits; for [`Need::Optional`], the effect if it is missing.
     pub purpose: &'static str,
 }
 
 impl Capability {
-    /// A capability without which the harness cannot run a guest.
+    /// A capability of this importance.
     #[must_use]
-    pub const fn required(number: u32, name: &'static str, purpose: &'static str) -> Self {
+    pub const fn new(need: Need, number: u32, name: &'static str, purpose: &'static str) -> Self {
         Self {
             number,
             name,
-            need: Need::Required,
+            need,
             purpose,
         }
     }
 
-    /// The same capability with this importance.
+    /// A capability without which the harness cannot run a guest, and what it is for.
     #[must_use]
-    pub const fn with_need(self, need: Need) -> Self {
-        Self { need, ..self }
+    pub const fn required(number: u32, name: &'static str, purpose: &'static str) -> Self {
+        Self::new(Need::Required, number, name, purpose)
+    }
+
+    /// A capability without which guests lack something, and what they lack.
+    #[must_use]
+    pub const fn optional(number: u32, name: &'static str, effect: &'static str) -> Self {
+        Self::new(Need::Optional, number, name, effect)
+    }
+
+    /// A capability whose value is a limit of this host, and what it limits.
+    #[must_use]
+    pub const fn limit(number: u32, name: &'static str, purpose: &'static str) -> Self {
+        Self::new(Need::Limit, number, name, purpose)
     }
 }
 
@@ -104,8 +116,8 @@ mod tests {
     #[test]
     fn only_required_capabilities_must_exist() {
         let required = Capability::required(3, "KVM_CAP_USER_MEMORY", "guest RAM");
-        let optional = required.with_need(Need::Optional);
-        let limit = required.with_need(Need::Limit);
+        let optional = Capability::optional(4, "KVM_CAP_PIT2", "guests have no timer");
+        let limit = Capability::limit(5, "KVM_CAP_NR_VCPUS", "number of vCPUs");
         let probe = |value| KvmProbe::new(12, vec![(required, value), (optional, 0), (limit, 0)]);
         assert!(probe(1).check().is_ok());
         assert_eq!(probe(0).missing().collect::<Vec<_>>(), [required]);

@@ -14,7 +14,7 @@ pub use self::{
     vcpu::{RunStatus, VcpuFile},
     vm::VmFile,
 };
-use crate::{Capability, HarnessError, KvmProbe, Need};
+use crate::{Capability, HarnessError, KvmProbe};
 
 // The version is 12 since Linux 2.6.22 and does not change (api.rst, 4.1).
 const _: () = assert!(KVM_API_VERSION == KvmProbe::API_VERSION.cast_unsigned());
@@ -36,20 +36,17 @@ const COMMON: [Capability; 6] = [
         "KVM_CAP_MP_STATE",
         "vCPUs can be started and halted",
     ),
-    Capability::required(
+    Capability::limit(
         KVM_CAP_NR_VCPUS,
         "KVM_CAP_NR_VCPUS",
         "recommended number of vCPUs",
-    )
-    .with_need(Need::Limit),
-    Capability::required(KVM_CAP_MAX_VCPUS, "KVM_CAP_MAX_VCPUS", "largest number of vCPUs")
-        .with_need(Need::Limit),
-    Capability::required(
+    ),
+    Capability::limit(KVM_CAP_MAX_VCPUS, "KVM_CAP_MAX_VCPUS", "largest number of vCPUs"),
+    Capability::limit(
         KVM_CAP_NR_MEMSLOTS,
         "KVM_CAP_NR_MEMSLOTS",
         "largest number of RAM slots",
-    )
-    .with_need(Need::Limit),
+    ),
 ];
 
 /// Opens `/dev/kvm` and checks the API version and the required capabilities: those of every harness and those in

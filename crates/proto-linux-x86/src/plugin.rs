@@ -99,9 +99,9 @@ const MIN: u64 = 0x1000;
 /// 4 GiB even at the 64-bit entry point.
 const LOW: Constraints = Constraints::aligned(0x1000).between(MIN, FOUR_GIB);
 
-/// Constraints of the GDT: as [`LOW`], or at an address in the first page that the request fixes, after the BIOS data area.
-/// Nothing but the CPU reads the table.
-const GDT: [Constraints; 2] = [LOW, Constraints::aligned(8).between(0x500, FOUR_GIB)];
+/// Constraints of a GDT whose address the request fixes: any multiple of 8 after the BIOS data area. Nothing but the CPU reads
+/// the table. Otherwise it is placed as [`LOW`].
+const FIXED_GDT: Constraints = Constraints::aligned(8).between(0x500, FOUR_GIB);
 
 /// The entry point that a kernel is started at.
 struct SelectedEntry {
@@ -382,6 +382,10 @@ fn place(
     } else {
         0
     };
+    let gdt_window = match allocator.fixed_address(label::GDT) {
+        Some(_) => FIXED_GDT,
+        None => LOW,
+    };
     loop {
         let mut attempt = allocator.clone();
         let pieces = [
@@ -389,7 +393,7 @@ fn place(
             Piece {
                 label: label::GDT,
                 len: lengths.gdt,
-                windows: &GDT,
+                windows: &[gdt_window],
             },
             low(label::COMMAND_LINE, lengths.cmdline),
             low(label::SETUP_DATA, lengths.setup_data),

@@ -6,8 +6,8 @@ use std::error::Error;
 use std::io;
 use std::ptr::{NonNull, null_mut};
 
-use boot_core::GuestRange;
-use guest_ram::{HostRam, HostRegion};
+use boot_core::{GuestMemory, GuestRange};
+use guest_ram::{HostRam, HostRegion, HugePages};
 
 use crate::layout;
 
@@ -62,16 +62,16 @@ impl Ram {
                 continue;
             }
             let range = GuestRange::new(start, len).ok_or("the guest's address space is too small")?;
-            let mapping = Mapping::new(usize::try_from(len)?)?;
-            regions.push(HostRegion {
-                range,
-                host: mapping.start,
-            });
+            // With room for an address at which huge pages of the host can back those of the guest.
+            let mapping = Mapping::new(usize::try_from(len)? + HostRegion::SURPLUS)?;
+            let region = HostRegion::congruent(range, mapping.start, mapping.len);
+            regions.push(region.ok_or("the mapping is too small")?);
             mappings.push(mapping);
         }
-        // SAFETY: the mappings have these lengths, are not unmapped before the value is dropped, as the caller of `host_ram` gets
-        // no clone, and no reference to their bytes exists. No other thread accesses them.
+        // SAFETY: each region is inside its mapping, which exists as long as the value, because nothing hands out the value or a
+        // clone of it. No reference to the bytes exists, and no other thread accesses them.
         let ram = unsafe { HostRam::new(regions) }?;
+        ram.advise_huge_pages(HugePages::Advise);
         Ok(Self {
             ram,
             _mappings: mappings,
@@ -79,7 +79,7 @@ impl Ram {
     }
 
     /// The memory, to load into.
-    pub fn host_ram(&mut self) -> &mut HostRam {
+    pub fn memory(&mut self) -> &mut dyn GuestMemory {
         &mut self.ram
     }
 

@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::Write;
 
 use boot_core::{ByteSource, Cmdline, Sources, detect};
-use guest_ram::HugePages;
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::Kvm;
 use minimal_vmm::{Config, Outcome, create_vcpu, create_vm, run, set_registers};
@@ -40,8 +39,7 @@ pub fn boot(
     let mut ram = Ram::new(config.memory)?;
     let mut sources = Sources::kernel(&kernel);
     sources.initrd = initrd.as_ref().map(|file| file as &dyn ByteSource);
-    ram.host_ram().advise_huge_pages(HugePages::Advise);
-    boot.load(&sources, ram.host_ram())?;
+    boot.load(&sources, ram.memory())?;
 
     let kvm = Kvm::new()?;
     let vm = create_vm(&kvm)?;

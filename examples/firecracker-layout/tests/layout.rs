@@ -52,13 +52,13 @@ impl Loaded {
         let boot = Boot::plan(&image, protocol, memory, &cmdline, initrd_len).unwrap();
         let mut ram = Ram::new(memory).unwrap();
         let sources = Sources::kernel(&KERNEL).with_initrd(&initrd);
-        boot.load(&sources, ram.host_ram()).unwrap();
+        boot.load(&sources, ram.memory()).unwrap();
         Self { boot, ram }
     }
 
     fn bytes(&mut self, addr: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        self.ram.host_ram().read(addr, &mut bytes).unwrap();
+        self.ram.memory().read(addr, &mut bytes).unwrap();
         bytes
     }
 

@@ -76,7 +76,7 @@ fn failed(request: &'static str) -> impl Fn(kvm_ioctls::Error) -> VmmError {
 
 /// Boots the kernel and runs it until the guest resets the machine. `console` gets the output of the serial port.
 pub fn boot(config: &Config<'_>, console: impl Write) -> Result<Outcome, Box<dyn Error>> {
-    // 1. What is the kernel? The formats are tried in order; they read headers only.
+    // 1. What is the kernel? The formats are tried by priority; they read headers only.
     let kernel = File::open(config.kernel)?;
     let initrd = config.initrd.map(File::open).transpose()?;
     let image = detect(&[&fmt_bzimage::FORMAT, &fmt_elf::FORMAT], &kernel)?;

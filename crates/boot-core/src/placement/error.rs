@@ -86,6 +86,23 @@ pub enum PlacementError {
     },
 }
 
+impl PlacementError {
+    /// Label of what cannot be placed.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NotRam { label, .. }
+            | Self::Taken { label, .. }
+            | Self::TooHigh { label, .. }
+            | Self::NotAllowed { label, .. }
+            | Self::NotRelocatable { label, .. }
+            | Self::WrongRegion { label, .. }
+            | Self::NoRoom { label, .. }
+            | Self::InvalidRequest { label, .. } => label,
+        }
+    }
+}
+
 impl fmt::Display for PlacementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -129,6 +146,7 @@ impl fmt::Display for PlacementError {
                 )?;
                 match largest_free {
                     0 => f.write_str("no RAM is free there"),
+                    free if free >= len => f.write_str("no free range there has the alignment"),
                     free => write!(f, "the largest free range there has {}", ByteCount(*free)),
                 }
             }

@@ -8,40 +8,49 @@ use crate::{
     RamAllocator,
 };
 
+/// Limit of the ranges that are kept.
+const MAX_KEPT: usize = 64;
+
 /// Plans a boot so that the pieces that are free to move keep clear of those whose addresses the request fixes.
 ///
 /// `plan` is the planner of a protocol. The length of a piece can depend on where others are, so it is not known in advance:
 /// where the place of a movable kernel or of an additional load turns out to be that of a fixed piece, `plan` is called again
-/// with an allocator that [keeps](RamAllocator::keep) this range for the piece.
+/// with an allocator that [keeps](RamAllocator::keep) this range for the piece; at most 64 times.
 ///
 /// # Errors
 ///
-/// Those of `plan`. Where nothing can move out of the way, [`PlacementError::Taken`] with the fixed piece and what is in its
-/// place; and the errors of [`RamAllocator::for_request`].
+/// Those of `plan`. Where the kernel or the load cannot move out of the way, [`PlacementError::Taken`] with the fixed piece and
+/// what is in its place; and the errors of [`RamAllocator::for_request`].
 pub fn plan_around_fixed<'a>(
     request: &BootRequest<'a>,
     mut plan: impl FnMut(&RamAllocator<'a>) -> Result<BootPlan, PlanError>,
 ) -> Result<BootPlan, PlanError> {
     let mut allocator = RamAllocator::for_request(request)?;
     let mut kept: Vec<(GuestRange, &str)> = Vec::new();
-    let mut conflict = None;
+    // The latest conflict, and the label of what had to move.
+    let mut conflict: Option<(PlacementError, &str)> = None;
     loop {
         match plan(&allocator) {
             Err(PlanError::Placement(error)) => match error {
                 PlacementError::Taken { label, range, by, .. }
                     if allocator.fixed_address(label).is_some()
                         && is_movable(request, &allocator, by)
+                        && kept.len() < MAX_KEPT
                         && !kept.iter().any(|(kept, of)| *of == label && kept.contains(range)) =>
                 {
                     allocator.keep(label, range);
                     kept.push((range, label));
-                    conflict = Some(error);
+                    conflict = Some((error, by));
                 }
                 // Two fixed pieces, in whose place the kernel was as well.
                 PlacementError::Taken { label, .. } if allocator.fixed_address(label).is_some() => {
                     return Err(error.into());
                 }
-                error => return Err(conflict.unwrap_or(error).into()),
+                error => {
+                    // Why something cannot move tells less than what is in whose place.
+                    let conflict = conflict.filter(|(_, moved)| *moved == error.label());
+                    return Err(conflict.map_or(error, |(conflict, _)| conflict).into());
+                }
             },
             other => return other,
         }
@@ -205,7 +214,7 @@ mod tests {
         check(
             0x3000,
             &[],
-            "no free RAM for the tables: it needs 0x1000 bytes aligned to 0x1000",
+            "no free RAM for the tables: it needs 4 KiB aligned to 0x1000; no RAM is free there",
         );
     }
 }

@@ -109,7 +109,7 @@ proptest! {
         scheme in schemes(),
         mappings in mappings(),
         max_tables in prop_oneof![Just(1_usize), 2..12_usize, Just(40)],
-        max_page in select(vec![PageSize::Size4K, PageSize::Size2M, PageSize::Size1G]),
+        max_page in select(vec![PageSize::Size4K, PageSize::Size2M, PageSize::Size1G, PageSize::Size512G]),
         probes in vec((any::<Index>(), any::<u64>()), 8),
     ) {
         let mut tables = PageTables::new(scheme, TABLES, max_tables).unwrap().with_max_page_size(max_page);
@@ -195,7 +195,7 @@ proptest! {
             let table = memory.get(usize::try_from(addr >> 12).ok()?)?;
             table.get(usize::try_from(addr & 0xfff).ok()? / 8).copied()
         };
-        let virt = virt & 0xf_03c0_1e00_f000;
+        let virt = virt & 0x0783_c1e0_f000;
         if let Ok(page) = translate(scheme, 0, virt, &mut read) {
             prop_assert!(page.translate(virt).is_some());
         }

@@ -148,8 +148,10 @@ impl<W: Write> Shared<W> {
                 }
             }
         }
-        // Nobody is left to return an error to.
-        let _ = state.flush();
+        // For a flusher.
+        if let Err(error) = state.flush() {
+            state.error.get_or_insert(error);
+        }
     }
 }
 
@@ -304,6 +306,15 @@ mod tests {
             .unwrap()
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn an_error_at_the_end_is_returned_by_the_flusher() {
+        let mut output = BufferedOutput::new(Broken).unwrap();
+        let flusher = output.flusher();
+        output.write(b"x").unwrap();
+        drop(output);
+        assert_eq!(flusher.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::{
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{Capability, HarnessError, Need, RamConstraints, VmFile};
+use hv_kvm::{Capability, HarnessError, RamConstraints, VmFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
     KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PSCI_0_2,
-    KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_SVE, KVM_CAP_ARM_VM_IPA_SIZE, KVM_CAP_DEVICE_CTRL,
-    KVM_CAP_ONE_REG, KVM_CAP_VCPU_EVENTS, kvm_enable_cap, kvm_vcpu_init,
+    KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC, KVM_CAP_ARM_SVE, KVM_CAP_ARM_VM_IPA_SIZE,
+    KVM_CAP_DEVICE_CTRL, KVM_CAP_ONE_REG, KVM_CAP_VCPU_EVENTS, kvm_enable_cap, kvm_vcpu_init,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 
@@ -63,30 +63,31 @@ pub(crate) const CAPABILITIES: [Capability; 9] = [
         "KVM_CAP_ARM_NISV_TO_USER",
         "accesses that KVM cannot decode are reported",
     ),
-    Capability::required(
+    Capability::limit(
         KVM_CAP_ARM_VM_IPA_SIZE,
         "KVM_CAP_ARM_VM_IPA_SIZE",
         "largest number of guest physical address bits; zero for 40",
-    )
-    .with_need(Need::Limit),
-    Capability::required(
+    ),
+    Capability::optional(
         KVM_CAP_ARM_PMU_V3,
         "KVM_CAP_ARM_PMU_V3",
         "guests have no performance monitors",
-    )
-    .with_need(Need::Optional),
-    Capability::required(
+    ),
+    Capability::optional(
         KVM_CAP_ARM_SVE,
         "KVM_CAP_ARM_SVE",
         "guests have no scalable vectors (SVE)",
-    )
-    .with_need(Need::Optional),
-    Capability::required(
+    ),
+    Capability::optional(
         KVM_CAP_ARM_PTRAUTH_ADDRESS,
         "KVM_CAP_ARM_PTRAUTH_ADDRESS",
         "guests have no pointer authentication",
-    )
-    .with_need(Need::Optional),
+    ),
+    Capability::optional(
+        KVM_CAP_ARM_PTRAUTH_GENERIC,
+        "KVM_CAP_ARM_PTRAUTH_GENERIC",
+        "guests have no pointer authentication",
+    ),
 ];
 
 /// Opens KVM with the capabilities that this harness needs.

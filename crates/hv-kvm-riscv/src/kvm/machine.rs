@@ -12,7 +12,7 @@ use std::{
 
 use boot_core::machine::RiscvHart;
 use hv_core::IrqError;
-use hv_kvm::{Capability, HarnessError, Need, VmFile};
+use hv_kvm::{Capability, HarnessError, VmFile};
 use kvm_bindings::{
     KVM_CAP_ONE_REG, KVM_CAP_VM_GPA_BITS, KVM_INTERRUPT_SET, KVM_INTERRUPT_UNSET, KVMIO, kvm_interrupt,
 };
@@ -76,12 +76,11 @@ pub(crate) const CAPABILITIES: [Capability; 2] = [
         "KVM_CAP_ONE_REG",
         "state of vCPUs: registers by their numbers",
     ),
-    Capability::required(
+    Capability::limit(
         KVM_CAP_VM_GPA_BITS,
         "KVM_CAP_VM_GPA_BITS",
         "number of guest physical address bits; zero if unknown",
-    )
-    .with_need(Need::Limit),
+    ),
 ];
 
 /// Opens KVM with the capabilities that this harness needs.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use boot_core::Arch;
 use guest_ram::RamRegion;
 use hv_core::Vm;
-use hv_kvm::{Capability, Need, RamConstraints, VmFile, retry_interrupted};
+use hv_kvm::{Capability, RamConstraints, VmFile, retry_interrupted};
 use kvm_bindings::{
     KVM_CAP_DEBUGREGS, KVM_CAP_IRQCHIP, KVM_CAP_PIT_STATE2, KVM_CAP_PIT2, KVM_CAP_READONLY_MEM,
     KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, KVM_MAX_CPUID_ENTRIES,
@@ -63,12 +63,11 @@ pub(crate) const CAPABILITIES: [Capability; 9] = [
         "KVM_CAP_XCRS",
         "state of vCPUs: extended control registers",
     ),
-    Capability::required(
+    Capability::optional(
         KVM_CAP_TSC_DEADLINE_TIMER,
         "KVM_CAP_TSC_DEADLINE_TIMER",
         "guests use the local APIC timer without TSC deadlines",
-    )
-    .with_need(Need::Optional),
+    ),
 ];
 
 /// Page size of x86_64.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use boot_core::ByteCount;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::io::Errno;
 
 /// Path of standard input.
 const STDIN: &str = "-";
@@ -112,9 +113,13 @@ pub(crate) fn open(path: &Path) -> Result<File, FileError> {
 fn spool(pipe: File, name: &Name, max: u64) -> Result<File, FileError> {
     let copy = || {
         wait_for_data(&pipe, name)?;
-        let mut file = File::from(memfd_create("vmboot", MemfdFlags::CLOEXEC)?);
-        let len = io::copy(&mut pipe.take(max.saturating_add(1)), &mut file)?;
-        Ok((file, len))
+        let mut file = memory_file()?;
+        // Standard input is shared with other processes, which keep their flags.
+        let flags = fcntl_getfl(&pipe)?;
+        fcntl_setfl(&pipe, flags - OFlags::NONBLOCK)?;
+        let copied = io::copy(&mut (&pipe).take(max.saturating_add(1)), &mut file);
+        fcntl_setfl(&pipe, flags)?;
+        Ok((file, copied?))
     };
     let (file, len) = copy().map_err(|source| FileError::Read {
         name: name.clone(),
@@ -129,15 +134,23 @@ fn spool(pipe: File, name: &Name, max: u64) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Waits until a pipe has data or its writer has closed it; before a writer opens it, a read would see its end. Reads block
-/// afterwards.
+/// A file in memory. Hosts can refuse those that may be executed (`vm.memfd_noexec`), and before 6.3 do not know the flag.
+fn memory_file() -> io::Result<File> {
+    let create = |flags| memfd_create("vmboot", MemfdFlags::CLOEXEC | flags);
+    let file = create(MemfdFlags::NOEXEC_SEAL).or_else(|error| match error {
+        Errno::INVAL => create(MemfdFlags::empty()),
+        error => Err(error),
+    })?;
+    Ok(File::from(file))
+}
+
+/// Waits until a pipe has data or its writer has closed it; before a writer opens it, a read would see its end.
 fn wait_for_data(pipe: &File, name: &Name) -> io::Result<()> {
     let mut fds = [PollFd::new(pipe, PollFlags::IN)];
     if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&PATIENCE)))? == 0 {
         eprintln!("note: waiting for data from {name}");
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
     }
-    fcntl_setfl(pipe, fcntl_getfl(pipe)? - OFlags::NONBLOCK)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `vmboot plan`.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(path) = &args.svg {
         let picture = picture(&boot, args.boot.kernel());
         if svg_only {
-            io::stdout().write_all(picture.as_bytes())?;
+            output::write(io::stdout().lock(), picture.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         fs::write(path, picture).map_err(|source| PictureError::Write {

@@ -4,7 +4,7 @@ use boot_core::{Arch, ByteCount};
 use hv_kvm::{Capability, KvmProbe, Need};
 use hv_kvm_x86::GuestExecution;
 
-use super::host::{Cpu, Host, Machines, Resources};
+use super::host::{Cpu, Host, Machines, OpenFailure, Resources};
 use super::kvm::{DEFAULT_MEMORY, GUESTS};
 use crate::report::{CheckReport, CheckStatus, CheckTopic, DoctorReport, GuestReport, GuestSupport};
 
@@ -154,47 +154,56 @@ fn virtualization(host: &Host, checks: &mut Vec<CheckReport>) {
 fn device(host: &Host) -> CheckReport {
     const TOPIC: CheckTopic = CheckTopic::Virtualization;
     const NAME: &str = "/dev/kvm";
-    match (&host.kvm, &host.device) {
-        (None, _) => problem(
-            TOPIC,
-            NAME,
-            "not used",
-            format!("there is no harness for {} hosts", host.arch),
-        ),
-        (Some(Ok(_)), _) => fine(TOPIC, NAME, "readable and writable"),
-        (Some(Err(_)), None) => {
-            let module = match host.cpu {
-                Cpu::X86 {
-                    flag: Some("vmx"), ..
-                } => "load the KVM module: `sudo modprobe kvm_intel`",
-                Cpu::X86 { flag: Some(_), .. } => "load the KVM module: `sudo modprobe kvm_amd`",
-                Cpu::X86 { flag: None, .. } => "KVM needs a CPU with VMX or SVM",
-                Cpu::Riscv { .. } => "load the KVM module: `sudo modprobe kvm`",
-                Cpu::Other => "KVM needs a kernel that was started in EL2",
-            };
-            problem(
-                TOPIC,
-                NAME,
-                "missing",
-                format!("{module}; in a container, pass the device: `--device /dev/kvm`"),
-            )
+    let error = match &host.kvm {
+        None => {
+            let effect = format!("there is no harness for {} hosts", host.arch);
+            return problem(TOPIC, NAME, "not used", effect);
         }
-        (Some(Err(error)), Some(device)) => {
-            let found = format!(
+        Some(Ok(_)) => return fine(TOPIC, NAME, "readable and writable"),
+        Some(Err(error)) => error,
+    };
+    let found = host.device.as_ref().map_or_else(
+        || "missing".to_owned(),
+        |device| {
+            format!(
                 "cannot be opened: {error}; group {}, mode {:o}",
                 device.group, device.mode
-            );
-            let has_group = device.mode & 0o060 == 0o060;
-            let effect = if has_group && device.group != "root" {
-                format!(
-                    "become a member of its group and log in again: `sudo usermod -aG {} $USER`",
-                    device.group
-                )
-            } else {
-                "only root can use it: run as root, or change its group and mode".to_owned()
-            };
-            problem(TOPIC, NAME, found, effect)
+            )
+        },
+    );
+    let effect = match (&host.device, host.failure) {
+        (None, _) | (_, OpenFailure::NoDriver) => format!(
+            "{}; in a container, pass the device: `--device /dev/kvm`",
+            module_advice(&host.cpu)
+        ),
+        (_, OpenFailure::Policy) => {
+            "a container or a security module refuses it; pass the device to the container: `--device /dev/kvm`".to_owned()
         }
+        (Some(device), OpenFailure::Permissions)
+            if device.mode & 0o060 == 0o060 && device.group != "root" =>
+        {
+            format!(
+                "become a member of its group and log in again: `sudo usermod -aG {} $USER`",
+                device.group
+            )
+        }
+        (Some(_), OpenFailure::Permissions) => {
+            "only root can use it: run as root, or change its group and mode".to_owned()
+        }
+    };
+    problem(TOPIC, NAME, found, effect)
+}
+
+/// What provides `/dev/kvm`.
+fn module_advice(cpu: &Cpu) -> &'static str {
+    match cpu {
+        Cpu::X86 {
+            flag: Some("vmx"), ..
+        } => "load the KVM module: `sudo modprobe kvm_intel`",
+        Cpu::X86 { flag: Some(_), .. } => "load the KVM module: `sudo modprobe kvm_amd`",
+        Cpu::X86 { flag: None, .. } => "KVM needs a CPU with VMX or SVM",
+        Cpu::Riscv { .. } => "load the KVM module: `sudo modprobe kvm`",
+        Cpu::Other => "KVM needs a kernel that was started in EL2",
     }
 }
 

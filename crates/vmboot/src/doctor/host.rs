@@ -3,7 +3,8 @@
 use boot_core::Arch;
 use hv_kvm::{HarnessError, KvmProbe};
 use hv_kvm_x86::GuestExecution;
-use rustix::process::{Resource, getrlimit};
+use rustix::io::Errno;
+use rustix::process::{Resource, geteuid, getrlimit};
 use {hv_kvm_arm64 as arm64, hv_kvm_riscv as riscv64, hv_kvm_x86 as x86_64};
 
 use super::files::{DeviceFile, HostFiles};
@@ -18,12 +19,37 @@ pub(super) struct Host {
     pub(super) device: Option<DeviceFile>,
     /// KVM, or why it is not usable; `None` for an architecture without a harness.
     pub(super) kvm: Option<Result<KvmProbe, String>>,
+    /// Why `/dev/kvm` cannot be opened, if it cannot.
+    pub(super) failure: OpenFailure,
     pub(super) cpu: Cpu,
-    /// x86_64: who executes the code of guests. `None` where KVM is not usable.
+    /// x86_64: whether the CPU or KVM executes the code of guests. `None` where KVM is not usable.
     pub(super) execution: Option<Result<GuestExecution, String>>,
     /// What KVM emulates on arm64 and riscv64. `None` where KVM is not usable.
     pub(super) machine: Option<Result<Machines, String>>,
     pub(super) resources: Resources,
+}
+
+/// Why `/dev/kvm` cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenFailure {
+    /// Its group or mode.
+    Permissions,
+    /// The device filter of a container, or a security module.
+    Policy,
+    /// There is no driver behind the file.
+    NoDriver,
+}
+
+impl OpenFailure {
+    /// The failure with an error number of `open`. Permissions of the file do not matter to root.
+    pub(super) fn new(error: Option<i32>, is_root: bool) -> Self {
+        match error.map(Errno::from_raw_os_error) {
+            Some(Errno::NODEV | Errno::NXIO | Errno::NOENT) => Self::NoDriver,
+            Some(Errno::PERM) => Self::Policy,
+            Some(Errno::ACCESS) if is_root => Self::Policy,
+            _ => Self::Permissions,
+        }
+    }
 }
 
 /// Virtualization of the CPU.
@@ -64,10 +90,14 @@ impl Host {
     pub(super) fn examine(files: &HostFiles) -> Self {
         let name = std::env::consts::ARCH;
         let arch = GUESTS.into_iter().find(|arch| arch.name() == name);
+        let mut error_number = None;
         let kvm = arch.map(|arch| {
             probe(arch).map_err(|error| match error {
                 // The report has advice of its own.
-                HarnessError::Open(error) => error.to_string(),
+                HarnessError::Open(error) => {
+                    error_number = error.raw_os_error();
+                    error.to_string()
+                }
                 error => chain(&error),
             })
         });
@@ -78,6 +108,7 @@ impl Host {
             kernel: files.kernel_release(),
             device: files.device(),
             kvm,
+            failure: OpenFailure::new(error_number, geteuid().is_root()),
             cpu: match arch {
                 Some(Arch::X86_64) => Cpu::X86 {
                     flag: files.x86_virtualization(),
@@ -113,5 +144,24 @@ impl Host {
                 is_filtered: files.is_filtered(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_open_have_causes() {
+        let check = |error: Errno, is_root, expected| {
+            let error = Some(error.raw_os_error());
+            assert_eq!(OpenFailure::new(error, is_root), expected, "{error:?}");
+        };
+        check(Errno::ACCESS, false, OpenFailure::Permissions);
+        check(Errno::ACCESS, true, OpenFailure::Policy);
+        check(Errno::PERM, false, OpenFailure::Policy);
+        check(Errno::NODEV, false, OpenFailure::NoDriver);
+        check(Errno::NXIO, true, OpenFailure::NoDriver);
+        assert_eq!(OpenFailure::new(None, false), OpenFailure::Permissions);
     }
 }

@@ -79,7 +79,7 @@ impl<'a> MemoryPicture<'a> {
         Self { title, ..self }
     }
 
-    /// What a stranger must know about the picture.
+    /// Protocol, architecture, RAM and entry point.
     fn subtitle(&self) -> String {
         format!(
             "boot protocol {} on {}, {} of RAM, entry point {:#x}",
@@ -184,19 +184,19 @@ impl<'a> MemoryPicture<'a> {
         out.text(style::QUIET, Anchor::Middle, x + width / 2, baseline, &text);
     }
 
-    /// An arrow at the entry point of each CPU.
+    /// An arrow at each entry point. The first CPU is the boot CPU; others start where it does, or wait for it.
     fn entries(&self, out: &mut Elements, scale: &Scale) {
+        let boot_cpu = self.plan.cpus().first().map(CpuState::entry);
         let addresses: BTreeSet<u64> = self.plan.cpus().iter().map(CpuState::entry).collect();
         for address in addresses {
+            let label = if boot_cpu == Some(address) {
+                "the boot CPU starts here"
+            } else {
+                "other CPUs start here"
+            };
             let (x, y) = (column::ENTRY, scale.y(address));
             out.path("arrow", format_args!("M{x} {y}l12 -6v12z"));
-            out.text(
-                style::ENTRY,
-                Anchor::Start,
-                x + 18,
-                y + 4,
-                "the boot CPU starts here",
-            );
+            out.text(style::ENTRY, Anchor::Start, x + 18, y + 4, label);
         }
     }
 

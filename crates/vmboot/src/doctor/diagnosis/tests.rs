@@ -12,6 +12,7 @@ fn host() -> Host {
         kernel: Some("6.12.0".to_owned()),
         device: Some(device_file(0o660, "kvm")),
         kvm: Some(Ok(KvmProbe::new(12, vec![(CAP, 1)]))),
+        failure: OpenFailure::Permissions,
         cpu: x86(Some("vmx")),
         execution: Some(Ok(GuestExecution::Native)),
         machine: None,
@@ -115,6 +116,25 @@ fn a_device_that_cannot_be_opened_has_a_remedy() {
     );
     check(vmx(), Some(device_file(0o600, "kvm")), "only root can use it");
     check(vmx(), Some(device_file(0o660, "root")), "only root can use it");
+    let refused = |failure| Host {
+        kvm: Some(Err("Operation not permitted".to_owned())),
+        execution: None,
+        failure,
+        ..host()
+    };
+    for (failure, effect) in [
+        (OpenFailure::Policy, "a container or a security module refuses it"),
+        (OpenFailure::NoDriver, "modprobe kvm_intel"),
+    ] {
+        let host = refused(failure);
+        assert_check(
+            &host,
+            GuestSupport::None,
+            "/dev/kvm",
+            CheckStatus::Problem,
+            effect,
+        );
+    }
     check(vmx(), None, "modprobe kvm_intel");
     check(x86(Some("svm")), None, "modprobe kvm_amd");
     check(x86(None), None, "a CPU with VMX or SVM");
@@ -161,7 +181,10 @@ fn a_limited_kvm_is_a_limited_host() {
 fn the_importance_of_a_capability_decides() {
     let check = |need, value, verdict, status, effect| {
         let mut host = host();
-        host.kvm = Some(Ok(KvmProbe::new(12, vec![(CAP.with_need(need), value)])));
+        host.kvm = Some(Ok(KvmProbe::new(
+            12,
+            vec![(Capability::new(need, 0, CAP.name, CAP.purpose), value)],
+        )));
         assert_check(&host, verdict, CAP.name, status, effect);
     };
     check(Need::Required, 1, GuestSupport::Full, CheckStatus::Ok, "");

@@ -42,9 +42,13 @@ impl fmt::Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                // Noncharacters, and the marks, embeddings, overrides and isolates of bidirectional text.
+                // Noncharacters, line and paragraph separators, and the marks, embeddings, overrides and isolates of
+                // bidirectional text.
                 '\u{fffe}'
                 | '\u{ffff}'
+                | '\u{61c}'
+                | '\u{2028}'
+                | '\u{2029}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{202a}'..='\u{202e}'
