@@ -123,7 +123,7 @@ const KNOWN: [Known; 11] = [
     Known {
         file: "kernels/x86_64/debian-11.bzImage",
         version: Some("5.10."),
-        codec: Some("xz"),
+        codec: Some("lz4-legacy"),
         ..LINUX
     },
     Known {

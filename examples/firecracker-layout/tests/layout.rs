@@ -5,8 +5,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 use boot_core::{
-    Arch, Cmdline, Endian, EntryAbi, GuestMemory as _, GuestRange, ImageBuilder, KernelImage, LoadContent,
-    SourceRange, Sources,
+    Arch, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage, LoadContent, SourceRange, Sources,
 };
 use firecracker_layout::boot::{Boot, Protocol};
 use firecracker_layout::memory::Ram;
