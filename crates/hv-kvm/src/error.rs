@@ -10,7 +10,7 @@ use boot_core::{Arch, GuestRange};
 #[non_exhaustive]
 pub enum HarnessError {
     /// The program was built for a host of another architecture or operating system.
-    #[error("{guest} guests need KVM of a {guest} Linux host; this program was built for another host")]
+    #[error("{guest} guests need KVM on a Linux host of architecture {guest}; this program was built for another host")]
     UnsupportedHost {
         /// Architecture of the guest.
         guest: Arch,

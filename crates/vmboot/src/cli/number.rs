@@ -7,25 +7,25 @@ use boot_core::{ByteCount, GuestRange};
 /// Error in a number.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NumberError {
-    #[error("not an address; use one such as 0xe0000 or 917504")]
+    #[error("not an address; use an address in bytes such as 0xe0000 or 917504")]
     Address(#[source] ParseIntError),
-    #[error("not a size; use one such as 512M, 3.5G or 2GiB")]
+    #[error("not a size; use a size such as 512M, 3.5G or 2GiB")]
     Size,
-    #[error("not a number; use the value alone: {0}")]
+    #[error("more than a value; use the value alone: {0}")]
     Assignment(String),
     #[error("the unit `{0}` is unknown; use a size such as 512M, 3.5G or 2GiB")]
     Unit(String),
-    #[error("a byte has no parts; use a whole number before B")]
+    #[error("a number of bytes has no fraction; use a whole number before B")]
     PartOfByte,
-    #[error("the number does not fit 64 bits; use a smaller one")]
+    #[error("more than the limit of {}; use a smaller size", ByteCount(MAX_MEMORY))]
     TooLarge,
     #[error("a machine needs memory; use a size such as 512M, 3.5G or 2GiB")]
     NoMemory,
     #[error("that is {}, more than the limit of {}{}", ByteCount(*.0), ByteCount(MAX_MEMORY), unit_advice(*.1))]
     TooMuchMemory(u64, Unit),
-    #[error("not a number of vCPUs; use one from 1 on, such as 4")]
+    #[error("not a number of vCPUs; use a whole number of at least 1, such as 4")]
     Vcpus(#[source] ParseIntError),
-    #[error("not a number of seconds; use one such as 60")]
+    #[error("not a number of seconds; use a whole number such as 60")]
     Seconds(#[source] ParseIntError),
     #[error(
         "not a range of addresses; use START..END such as 0x9fc00..0xa0000 or 32M..33M, with START below END"

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use vmboot::report::{MemoryPicture, PlanReport};
 
+use super::advised::AdvisedError;
 use super::boot::{Boot, BootArgs};
 use super::dump::dump;
 use super::machine::MachineArgs;
@@ -57,9 +58,12 @@ pub(crate) fn run(args: &Args) -> CommandResult {
             io::stdout().write_all(picture.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        fs::write(path, picture).map_err(|source| PictureError::Write {
-            path: path.clone(),
-            source,
+        fs::write(path, picture).map_err(|source| {
+            let path = path.clone();
+            AdvisedError::new(
+                PictureError::Write { path, source },
+                "name a file in a directory that exists and can be written",
+            )
         })?;
     }
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;
