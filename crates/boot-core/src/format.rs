@@ -133,7 +133,11 @@ impl fmt::Display for DetectError {
                         }
                     }
                 }
-                let names = if tried.is_empty() { "none".into() } else { tried.join(", ") };
+                let names = if tried.is_empty() {
+                    "none".into()
+                } else {
+                    tried.join(", ")
+                };
                 write!(f, " (formats tried: {names})")
             }
             Self::Format(error) => error.fmt(f),

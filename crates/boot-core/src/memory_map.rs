@@ -447,7 +447,10 @@ mod tests {
     fn sizes_of_a_pc_are_refused_with_the_reason() {
         use std::string::ToString;
         let check = |len, expected| assert_eq!(MemoryMap::pc(len).unwrap_err().to_string(), expected);
-        check(0x1f_f000, "1.9 MiB of RAM is too little: at least 2 MiB is needed");
+        check(
+            0x1f_f000,
+            "1.9 MiB of RAM is too little: at least 2 MiB is needed",
+        );
         check(
             0x20_0800,
             "2099200 bytes of RAM is not a multiple of the page size, 4 KiB",

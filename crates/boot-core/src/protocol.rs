@@ -480,10 +480,7 @@ mod tests {
             .refused
             .insert(1, ("e", Refusal::Contradicted("it is a program")));
         let text = error.to_string();
-        assert!(
-            text.ends_with("file: e: it is a program"),
-            "{text}"
-        );
+        assert!(text.ends_with("file: e: it is a program"), "{text}");
         error.refused.truncate(1);
         assert_eq!(
             error.to_string(),

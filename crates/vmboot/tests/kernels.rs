@@ -60,7 +60,10 @@ fn check(bytes: &[u8], default: Option<(&str, u64)>, linux: &str, warnings: &[&s
         );
     } else {
         let error = protocol::select(&protocols, &image).err().unwrap().to_string();
-        assert!(error.contains("use --protocol linux if the file is one"), "{error}");
+        assert!(
+            error.contains("use --protocol linux if the file is one"),
+            "{error}"
+        );
     }
     let support = report
         .protocols

@@ -183,8 +183,16 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(&[(0, b"vhdxfile")], "a VHDX image of a disk", DISK),
     signature(&[(0, b"conectix")], "a VHD image of a disk", DISK),
     signature(&[(64, b"\x7f\x10\xda\xbe")], "a VDI image of a disk", DISK),
-    signature(&[(0x438, b"\x53\xef")], "an ext2, ext3 or ext4 file system", FILE_SYSTEM),
-    signature(&[(0x400, b"\xe2\xe1\xf5\xe0")], "an EROFS file system", FILE_SYSTEM),
+    signature(
+        &[(0x438, b"\x53\xef")],
+        "an ext2, ext3 or ext4 file system",
+        FILE_SYSTEM,
+    ),
+    signature(
+        &[(0x400, b"\xe2\xe1\xf5\xe0")],
+        "an EROFS file system",
+        FILE_SYSTEM,
+    ),
     signature(&[(0, b"XFSB")], "an XFS file system", FILE_SYSTEM),
     signature(&[(0x1_0040, b"_BHRfS_M")], "a btrfs file system", FILE_SYSTEM),
     signature(&[(0x200, b"EFI PART")], "a disk with a GPT", DISK),
@@ -239,7 +247,11 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(&[(0, b"<!DOCTYPE html")], "an HTML page", NOT_THE_PAGE),
     signature(&[(0, b"<!doctype html")], "an HTML page", NOT_THE_PAGE),
     signature(&[(0, b"<html")], "an HTML page", NOT_THE_PAGE),
-    signature(&[(510, b"\x55\xaa")], "a disk or boot sector of a PC", BOOT_SECTOR),
+    signature(
+        &[(510, b"\x55\xaa")],
+        "a disk or boot sector of a PC",
+        BOOT_SECTOR,
+    ),
 ];
 
 /// Advice for a page in place of the file to download.

@@ -9,14 +9,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi, IncompatibleImage, KernelImage,
-    Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart, Sources, protocol,
+    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
+    IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
+    Sources, protocol,
 };
 
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
-use super::advised::AdvisedError;
+use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, is_linux};
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
@@ -120,7 +121,7 @@ impl BootArgs {
         seeds: Option<&Seeds>,
         machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
-        let reads_stdin = self.reads_stdin()?;
+        let reads_stdin = self.reads_stdin().map_err(|error| UsageError(error.into()))?;
         self.machine.print_notes();
         let kernel = file::open(&self.kernel)?;
         let image = match boot_core::detect(&vmboot::formats()?, &kernel) {
@@ -298,7 +299,10 @@ impl BootArgs {
     fn protocol(&self, image: &KernelImage) -> Result<&'static dyn BootProtocol, Box<dyn Error>> {
         let protocols = vmboot::protocols()?;
         let named = |name| move |protocol: &&dyn BootProtocol| protocol.name() == name;
-        match self.protocol.and_then(|name| protocols.iter().copied().find(named(name))) {
+        match self
+            .protocol
+            .and_then(|name| protocols.iter().copied().find(named(name)))
+        {
             Some(protocol) => Ok(protocol),
             None => Ok(protocol::select(&protocols, image).map_err(FileError::with_path(&self.kernel))?),
         }
@@ -339,7 +343,8 @@ fn fixed_address_help(error: &PlanError, image: &KernelImage, machine: &Machine)
         )
     });
     Some(if is_virtual {
-        "boot the Image that was made from it, such as arch/arm64/boot/Image or arch/riscv/boot/Image".to_owned()
+        "boot the Image that was made from it, such as arch/arm64/boot/Image or arch/riscv/boot/Image"
+            .to_owned()
     } else {
         machine::ram_help("link the kernel at", &machine.memory)
     })
@@ -364,7 +369,8 @@ fn modules_help(error: &PlanError, image: &KernelImage, protocols: &[&dyn BootPr
         .map(|candidate| candidate.protocol.name())
         .collect();
     Some(match names.as_slice() {
-        [] => "use --initrd FILE for an initrd; no protocol that can start this kernel hands over modules".to_owned(),
+        [] => "use --initrd FILE for an initrd; no protocol that can start this kernel hands over modules"
+            .to_owned(),
         names => format!(
             "use --initrd FILE for an initrd, or --protocol {}, which can hand over modules",
             names.join(" or ")
@@ -372,19 +378,19 @@ fn modules_help(error: &PlanError, image: &KernelImage, protocols: &[&dyn BootPr
     })
 }
 
-/// Help for a bzImage that another protocol than `linux` cannot start.
+/// Help for a bzImage and the protocol `pvh`.
 const EXTRACT_VMLINUX: &str = "omit --protocol, or extract the vmlinux with \"scripts/extract-vmlinux FILE > OUTPUT\" of the Linux \
                                sources and boot OUTPUT";
 
-/// Whether the entry that the protocol needs may be in the vmlinux inside the image.
+/// Whether the entry that the protocol needs may be in the vmlinux inside the image: Linux has a PVH entry.
 fn is_entry_inside(error: &PlanError, image: &KernelImage) -> bool {
     image.format() == "bzimage"
         && matches!(
             error,
             PlanError::Incompatible {
-                reason: IncompatibleImage::NoEntry { .. },
+                reason: IncompatibleImage::NoEntry { expected, .. },
                 ..
-            }
+            } if expected.contains(&EntryAbi::PVH)
         )
 }
 

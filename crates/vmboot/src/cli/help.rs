@@ -9,11 +9,12 @@ use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
     RequestPart, SelectError,
 };
+use fmt_bzimage::BzImageError;
 use fmt_elf::ElfError;
 use hv_core::virt::VirtError;
 use vmboot::doctor::NotReady;
 
-use super::advised::AdvisedError;
+use super::advised::{AdvisedError, UsageError};
 use super::dump::DumpError;
 use super::file::{FileError, Name};
 use super::output::OutputError;
@@ -88,6 +89,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(help)
     }
     of(error, |error: &AdvisedError| Some(error.help.clone()))
+        .or_else(|| of(error, |UsageError(error)| help_for(&**error)))
         .or_else(|| of(error, |error: &OutputError| Some(error.help().to_owned())))
         .or_else(|| of(error, file))
         .or_else(|| of(error, dump))
@@ -121,14 +123,18 @@ fn file(error: &FileError) -> Option<String> {
     Some(match error {
         FileError::Open { name, source } => match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                format!("copy it to a file that you can read, with \"sudo install -m 644 {name} OUTPUT\", and name OUTPUT")
+                format!(
+                    "copy it to a file that you can read, with \"sudo install -m 644 {name} OUTPUT\", and name OUTPUT"
+                )
             }
             _ => "check the path".to_owned(),
         },
         FileError::NotAFile {
             what: "a directory", ..
         } => "name a file in it".to_owned(),
-        FileError::NotAFile { name, .. } if *name == Name::new(Path::new("-")) => "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned(),
+        FileError::NotAFile { name, .. } if *name == Name::new(Path::new("-")) => {
+            "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned()
+        }
         FileError::NotAFile { .. } => "name a file, a block device or a pipe".to_owned(),
         FileError::Read { .. } => "check the program that writes it".to_owned(),
         FileError::TooLong { .. } => "save it to a file, and name that".to_owned(),
@@ -138,13 +144,20 @@ fn file(error: &FileError) -> Option<String> {
     })
 }
 
-/// Help for a file of another role in place of the kernel.
+/// Help for a file of another role in place of the kernel, and for standard input without data.
 fn role(name: &Name, error: &(dyn Error + 'static)) -> Option<String> {
+    let stdin = Name::new(Path::new("-"));
+    if *name == stdin && matches!(error.downcast_ref(), Some(DetectError::Empty)) {
+        return Some("check the file or the program that it comes from".to_owned());
+    }
     let DetectError::Unknown { kind: Some(kind), .. } = error.downcast_ref()? else {
         return None;
     };
-    let stdin = Name::new(Path::new("-"));
-    let name = if *name == stdin { "-".to_owned() } else { name.to_string() };
+    let name = if *name == stdin {
+        "-".to_owned()
+    } else {
+        name.to_string()
+    };
     match kind.name {
         "a device tree" => Some(format!(
             "pass it to `vmboot run` as --dtb {name}, with an arm64 or riscv64 kernel as KERNEL"
@@ -185,6 +198,12 @@ fn format(error: &FormatError) -> Option<String> {
     if split_advice(&text).1.is_some_and(|advice| advice != QUESTION) {
         return None;
     }
+    let is_version_unknown = matches!(
+        error.get_ref().downcast_ref(),
+        Some(BzImageError::Unsupported(
+            fmt_bzimage::Unsupported::ProtocolVersion(..)
+        ))
+    );
     let elf_error = error.get_ref().downcast_ref::<ElfError>();
     Some(
         match error.kind {
@@ -197,6 +216,7 @@ fn format(error: &FormatError) -> Option<String> {
             FormatErrorKind::Malformed => "get or build the file again; it is incomplete or damaged",
             FormatErrorKind::Unsupported => match elf_error {
                 Some(ElfError::Unsupported(error)) => elf(*error),
+                _ if is_version_unknown => "get or build the file again; a version that does not exist means damage",
                 _ => FORMATS,
             },
             _ => return None,
@@ -279,6 +299,20 @@ pub(crate) const DEVICE_TREE: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The table of mistakes has no such row: root can read every file.
+    #[test]
+    fn a_file_without_permission_is_copied() {
+        let error = FileError::Open {
+            name: Name::new(Path::new("/boot/vmlinuz")),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        let text = help(&error).unwrap();
+        assert!(
+            text.ends_with("\"sudo install -m 644 /boot/vmlinuz OUTPUT\", and name OUTPUT"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn advice_begins_with_an_imperative() {

@@ -21,8 +21,8 @@ pub(crate) struct MachineArgs {
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value = "1", value_parser = vcpus, allow_negative_numbers = true)]
     pub(crate) vcpus: NonZeroU32,
-    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its; on riscv64
-    /// plic, or for `run` that of the host].
+    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its on arm64; on
+    /// riscv64 plic, or for `run` aplic-imsic where KVM has the AIA].
     #[arg(long, value_name = "NAME")]
     pub(crate) irqchip: Option<Irqchip>,
     /// Guest physical address of the ACPI RSDP. The tables are not created.

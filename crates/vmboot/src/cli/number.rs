@@ -15,6 +15,8 @@ pub(crate) enum NumberError {
     Assignment(String),
     #[error("the unit `{0}` is unknown; use a size such as 512M, 3.5G or 2GiB")]
     Unit(String),
+    #[error("not a size; use a decimal point: {0}")]
+    DecimalComma(String),
     #[error("a number of bytes has no fraction; use a whole number before B")]
     PartOfByte,
     #[error("more than the limit of {}; use a smaller size", ByteCount(MAX_MEMORY))]
@@ -179,6 +181,12 @@ fn assigned(text: &str) -> &str {
     property.split_once('=').map_or(property, |(_, value)| value)
 }
 
+/// The error for a size with a comma in place of the decimal point: `1,5G`.
+fn decimal_comma(text: &str) -> Option<NumberError> {
+    let corrected = text.replacen(',', ".", 1);
+    (corrected != text && quantity(&corrected, 20).is_ok()).then_some(NumberError::DecimalComma(corrected))
+}
+
 /// Parses a size of RAM: in MiB, or with a unit. A size with a fraction is rounded down to whole pages.
 pub(crate) fn memory_size(text: &str) -> Result<MemorySize, NumberError> {
     let Quantity {
@@ -189,7 +197,7 @@ pub(crate) fn memory_size(text: &str) -> Result<MemorySize, NumberError> {
         let value = assigned(text);
         match quantity(value, 20) {
             Ok(_) if text.contains('=') => NumberError::Assignment(value.to_owned()),
-            _ => error,
+            _ => decimal_comma(text).unwrap_or(error),
         }
     })?;
     if has_fraction {
@@ -260,7 +268,7 @@ mod tests {
         check("1.5", 3 << 19, Unit::Assumed);
         let refused = |text, expected| assert_eq!(memory_size(text), Err(expected), "{text}");
         for text in [
-            "", "M", "-1", "_5", "5_", "1.", "1.G", "1.2.3G", "é", "G5", "1,5G", "1.5.G",
+            "", "M", "-1", "_5", "5_", "1.", "1.G", "1.2.3G", "é", "G5", "1,5,5G", "1.5.G",
         ] {
             let error = memory_size(text).unwrap_err();
             assert!(
@@ -271,6 +279,7 @@ mod tests {
         refused("512X", NumberError::Unit("X".to_owned()));
         refused("512 MiBs", NumberError::Unit("MiBs".to_owned()));
         refused("1.5B", NumberError::PartOfByte);
+        refused("1,5G", NumberError::DecimalComma("1.5G".to_owned()));
         refused("size=512M,shared=on", NumberError::Assignment("512M".to_owned()));
         refused("0", NumberError::NoMemory);
         refused("0.000001M", NumberError::NoMemory);

@@ -42,5 +42,7 @@ pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) 
 
 /// Writes bytes to an output.
 pub(crate) fn write(mut out: impl Write, bytes: &[u8]) -> Result<(), OutputError> {
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(OutputError)
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(OutputError)
 }

@@ -4,11 +4,24 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::advised::UsageError;
 use super::help::{self, split_advice};
 use super::output::OutputError;
 
 /// Result of a subcommand: its exit status, or an error to print.
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
+
+/// Status of a mistake in the command line.
+pub(crate) const USAGE: u8 = 2;
+
+/// The exit status for the error of a subcommand.
+pub(crate) fn status(error: &(dyn Error + 'static)) -> ExitCode {
+    if error.is::<UsageError>() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::FAILURE
+    }
+}
 
 /// The messages of an error and its sources, separated by colons.
 pub(crate) fn chain(error: &dyn Error) -> String {

@@ -10,10 +10,7 @@ use clap_complete::Shell;
 use super::Cli;
 use super::habits;
 use super::help::split_advice;
-use super::result::print_error;
-
-/// Status of a mistake in the command line.
-const USAGE: u8 = 2;
+use super::result::{USAGE, print_error};
 
 /// Parses the arguments of the program, the first of which is its name. The error is the exit status, after a message.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, u8> {

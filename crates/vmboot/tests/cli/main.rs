@@ -281,10 +281,6 @@ fn invalid_options_are_rejected_with_the_reason() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
     };
-    check(
-        &["--protocol", "xen-pv"],
-        "unknown protocol `xen-pv`\nhelp: use one of pvh, multiboot2, multiboot, linux, fdt-arm64, fdt-riscv64",
-    );
     check(&["--protocol", "linux", "--cmdline", "a=\"b"], "quote");
     check(
         &["--protocol", "linux", "--cmdline", &"x".repeat(5000)],

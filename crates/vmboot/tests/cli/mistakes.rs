@@ -163,7 +163,12 @@ fn shell_word(argument: &str) -> String {
         return argument.to_owned();
     }
     if argument.chars().any(char::is_control) {
-        return format!("$'{}'", argument.escape_default());
+        let quoted = argument.chars().map(|character| match character {
+            '\'' | '\\' => format!("\\{character}"),
+            c if c.is_control() => format!("\\x{:02x}", u32::from(c)),
+            c => c.to_string(),
+        });
+        return format!("$'{}'", quoted.collect::<String>());
     }
     format!("'{argument}'")
 }

@@ -150,7 +150,7 @@ pub(crate) fn examples() {
     for name in names.split(", ") {
         let result = vmboot(&["plan", kernel, "--protocol", name]);
         assert!(
-            !result.is_err_and(|error| error.contains("unknown protocol")),
+            !result.is_err_and(|error| error.contains("not a boot protocol")),
             "{name}"
         );
     }
@@ -197,7 +197,9 @@ pub(crate) fn roles() {
     let [kernel, cpio] = [&kernel, &cpio].map(|path| path.to_str().unwrap());
     refused(
         &[cpio],
-        &format!("a cpio archive, the format of an initrd\nhelp: pass it to `vmboot run` as --initrd {cpio}, "),
+        &format!(
+            "a cpio archive, the format of an initrd\nhelp: pass it to `vmboot run` as --initrd {cpio}, "
+        ),
     );
     accepted(&[kernel, "--initrd", cpio]);
 

@@ -47,7 +47,7 @@ fn a_foreign_image_is_refused_before_the_machine_is_planned() {
         }
         let kernel = files::write(dir.path(), arch, &kernel);
         // This machine cannot be planned.
-        let output = vmboot(&args(&["run", "--memory", "12345", kernel.to_str().unwrap()]));
+        let output = vmboot(&args(&["run", "--memory", "12345B", kernel.to_str().unwrap()]));
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
         for words in [
