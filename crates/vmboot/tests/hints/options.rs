@@ -220,7 +220,7 @@ pub(crate) fn roles() {
     let [path, dtb] = [&path, &dtb].map(|path| path.to_str().unwrap());
     refused(
         &[dtb],
-        "a device tree\nhelp: pass it as the device tree of the machine",
+        &format!("a device tree\nhelp: pass it to `vmboot run` as --dtb {dtb}, "),
     );
     accepted(&[path, "--dtb", dtb]);
 

@@ -104,7 +104,7 @@ impl Boot {
     /// Writes the files into `dir`; the arguments of `vmboot plan` for them.
     pub(crate) fn args(&self, dir: &Path, kernel: &str) -> Vec<String> {
         let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
-        let memory = RAM.to_string();
+        let memory = format!("{RAM}B");
         let options = [
             "plan",
             "--memory",
