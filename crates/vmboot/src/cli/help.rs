@@ -20,7 +20,7 @@ use super::file::{FileError, Name};
 use super::output::OutputError;
 
 /// Verbs that begin the advice in messages of this workspace: "…; use …".
-const VERBS: [&str; 28] = [
+const VERBS: [&str; 26] = [
     "add",
     "append",
     "boot",
@@ -34,12 +34,10 @@ const VERBS: [&str; 28] = [
     "give",
     "link",
     "list",
-    "load",
     "mount",
     "omit",
     "pass",
     "quote",
-    "raise",
     "remove",
     "rename",
     "save",
