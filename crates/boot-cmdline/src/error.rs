@@ -24,7 +24,7 @@ pub enum CmdlineError {
         offset: usize,
     },
     /// A control character (Unicode category Cc, NUL included) other than white space between words.
-    #[error("control character {character:?} at byte {offset} of the {part}")]
+    #[error("control character {:#04x} at byte {offset} of the {part}", u32::from(*.character))]
     ControlCharacter {
         /// The text with the character.
         part: CmdlinePart,

@@ -378,7 +378,7 @@ fn errors_say_what_and_where() {
     let cases = [
         (
             Cmdline::parse("a\0").unwrap_err(),
-            r"control character '\0' at byte 1 of the command line",
+            "control character 0x00 at byte 1 of the command line",
         ),
         (
             Cmdline::parse("\"").unwrap_err(),

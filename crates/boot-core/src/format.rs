@@ -126,16 +126,19 @@ impl fmt::Display for DetectError {
                 write!(f, "not a kernel image of a known format: it begins with ")?;
                 match core::str::from_utf8(first_bytes) {
                     Ok(text) if text.chars().all(is_text) => write!(f, "the text {text:?}")?,
-                    _ => write!(f, "{first_bytes:02x?}")?,
+                    _ => {
+                        f.write_str("the bytes")?;
+                        for byte in first_bytes {
+                            write!(f, " {byte:02x}")?;
+                        }
+                    }
                 }
-                write!(f, ", tried ")?;
-                if tried.is_empty() {
-                    return f.write_str("no format");
-                }
-                for (i, name) in tried.iter().enumerate() {
-                    write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
-                }
-                Ok(())
+                let names = if tried.is_empty() {
+                    "none".into()
+                } else {
+                    tried.join(", ")
+                };
+                write!(f, " (formats tried: {names})")
             }
             Self::Format(error) => error.fmt(f),
         }
@@ -238,7 +241,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "not a kernel image of a known format: it begins with [4d, 80], tried elf, pe"
+            "not a kernel image of a known format: it begins with the bytes 4d 80 (formats tried: elf, pe)"
         );
         let text = DetectError::Unknown {
             tried: ["elf"].to_vec(),
@@ -247,7 +250,7 @@ mod tests {
         };
         assert_eq!(
             text.to_string(),
-            "not a kernel image of a known format: it begins with the text \"a file\\n\", tried elf"
+            "not a kernel image of a known format: it begins with the text \"a file\\n\" (formats tried: elf)"
         );
         assert!(error.source().is_none());
         let untried = DetectError::Unknown {
@@ -257,7 +260,7 @@ mod tests {
         };
         assert_eq!(
             untried.to_string(),
-            "not a kernel image of a known format: it begins with [00], tried no format"
+            "not a kernel image of a known format: it begins with the bytes 00 (formats tried: none)"
         );
         assert_eq!(DetectError::Empty.to_string(), "the image is empty");
         assert!(DetectError::Empty.source().is_none());

@@ -108,7 +108,7 @@ pub enum MemoryMapError {
     #[error("{0} is not inside RAM and cannot be reserved")]
     NotRam(GuestRange),
     /// Less RAM than the machine needs.
-    #[error("{} of RAM are too few: at least {} are needed", ByteCount(*.len), ByteCount(*.min))]
+    #[error("{} of RAM is too little: at least {} is needed", ByteCount(*.len), ByteCount(*.min))]
     TooSmall {
         /// The size in bytes.
         len: u64,
@@ -116,13 +116,13 @@ pub enum MemoryMapError {
         min: u64,
     },
     /// More RAM than the address space has room for.
-    #[error("{} of RAM do not fit the guest physical address space", ByteCount(*.len))]
+    #[error("{} of RAM does not fit in the guest physical address space", ByteCount(*.len))]
     TooLarge {
         /// The size in bytes.
         len: u64,
     },
     /// A size that is not a whole number of pages.
-    #[error("{len} bytes of RAM are not a multiple of the page size, 4 KiB")]
+    #[error("{len} bytes of RAM is not a multiple of the page size, 4 KiB")]
     Unaligned {
         /// The size in bytes.
         len: u64,
@@ -447,14 +447,17 @@ mod tests {
     fn sizes_of_a_pc_are_refused_with_the_reason() {
         use std::string::ToString;
         let check = |len, expected| assert_eq!(MemoryMap::pc(len).unwrap_err().to_string(), expected);
-        check(0x1f_f000, "1.9 MiB of RAM are too few: at least 2 MiB are needed");
+        check(
+            0x1f_f000,
+            "1.9 MiB of RAM is too little: at least 2 MiB is needed",
+        );
         check(
             0x20_0800,
-            "2099200 bytes of RAM are not a multiple of the page size, 4 KiB",
+            "2099200 bytes of RAM is not a multiple of the page size, 4 KiB",
         );
         check(
             u64::MAX - 0xfff,
-            "16777215.9 TiB of RAM do not fit the guest physical address space",
+            "16777215.9 TiB of RAM does not fit in the guest physical address space",
         );
     }
 }

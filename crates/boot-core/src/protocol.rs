@@ -126,7 +126,7 @@ pub enum PlanError {
     #[error(transparent)]
     CmdlineCapacity(#[from] CmdlineCapacityError),
     /// The request has a part that the protocol cannot hand over to the kernel.
-    #[error("the {protocol} protocol cannot hand over {part}")]
+    #[error("the protocol {protocol} cannot hand over {part}")]
     NotAccepted {
         /// The protocol's name.
         protocol: &'static str,
@@ -143,7 +143,7 @@ pub enum PlanError {
         addr: u64,
     },
     /// A value exceeds what the protocol's structures can hold.
-    #[error("{what} is {found:#x}, but the {protocol} protocol allows at most {max:#x}")]
+    #[error("{what} is {found:#x}, but the protocol {protocol} allows at most {max:#x}")]
     TooLarge {
         /// The protocol's name.
         protocol: &'static str,
@@ -184,7 +184,7 @@ pub enum Refusal {
     #[error(transparent)]
     Incompatible(#[from] IncompatibleImage),
     /// [`SupportLevel::Contradicted`], with the reason: only an explicit choice of the protocol starts the image.
-    #[error("{0}; only an explicit choice starts it")]
+    #[error("{0}")]
     Contradicted(&'static str),
 }
 
@@ -428,17 +428,17 @@ mod tests {
         check(
             full,
             &[RequestPart::Modules],
-            Some("the fake protocol cannot hand over an initrd"),
+            Some("the protocol fake cannot hand over an initrd"),
         );
         check(
             full,
             &[RequestPart::Initrd],
-            Some("the fake protocol cannot hand over modules"),
+            Some("the protocol fake cannot hand over modules"),
         );
         check(
             request(&pvh, &x86).with_device_tree(&[]),
             &[RequestPart::Initrd],
-            Some("the fake protocol cannot hand over a device tree"),
+            Some("the protocol fake cannot hand over a device tree"),
         );
     }
 
@@ -480,10 +480,7 @@ mod tests {
             .refused
             .insert(1, ("e", Refusal::Contradicted("it is a program")));
         let text = error.to_string();
-        assert!(
-            text.ends_with("file: e: it is a program; only an explicit choice starts it"),
-            "{text}"
-        );
+        assert!(text.ends_with("file: e: it is a program"), "{text}");
         error.refused.truncate(1);
         assert_eq!(
             error.to_string(),
@@ -522,7 +519,7 @@ mod tests {
         let error = select(&all[..1], &pvh).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "no boot protocol is suitable for this flat file: a: it is a user program; only an explicit choice starts it"
+            "no boot protocol is suitable for this flat file: a: it is a user program"
         );
         let (machine, cmdline) = (Machine::new(Arch::X86_64, MemoryMap::new()), Cmdline::new());
         validate_request(&contradicted, &BootRequest::new(&pvh, &machine, &cmdline)).unwrap();

@@ -398,7 +398,7 @@ fn formats_are_tried_by_priority_whatever_the_order_of_the_slice() {
     let error = name(b"zebra").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "not a kernel image of a known format: it begins with the text \"zebra\", tried early, another, late"
+        "not a kernel image of a known format: it begins with the text \"zebra\" (formats tried: early, another, late)"
     );
     let error = name(b"!").unwrap_err();
     assert_eq!(error.to_string(), "the early file is malformed");

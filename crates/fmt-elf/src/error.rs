@@ -225,13 +225,27 @@ pub enum ElfError {
     Image(#[from] ImageError),
 }
 
+/// The name of a machine that is not supported, in parentheses, if it is a known one (gABI chapter 2, `e_machine`).
+fn machine_name(machine: u16) -> &'static str {
+    match machine {
+        8 => " (MIPS)",
+        20 => " (PowerPC)",
+        21 => " (PowerPC64)",
+        22 => " (S/390)",
+        40 => " (32-bit ARM)",
+        258 => " (LoongArch)",
+        _ => "",
+    }
+}
+
 /// Reason why this crate does not load a well-formed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
     /// Unsupported machine.
     #[error(
-        "{field} is {machine}; the machines supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)"
+        "{field} is {machine}{}; the machines supported are i386 (3), x86_64 (62), arm64 (183) and riscv64 (243)",
+        machine_name(*.machine)
     )]
     Machine {
         /// The field `e_machine`.

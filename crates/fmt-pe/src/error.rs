@@ -117,7 +117,7 @@ pub enum Unsupported {
     Riscv32,
     /// EFI zboot image: an EFI application that decompresses and starts a kernel.
     #[error(
-        "the file is an EFI zboot image for {machine}, which only UEFI firmware can run; extract the kernel with \"tail -c +{} FILE | head -c {}{} > OUTPUT\" and boot OUTPUT{}",
+        "it is an EFI zboot image for {machine}, which only UEFI firmware can run; extract the kernel with \"tail -c +{} FILE | head -c {}{} > OUTPUT\" and boot OUTPUT{}",
         .payload.offset().saturating_add(1),
         .payload.len(),
         Decompress(*.codec),

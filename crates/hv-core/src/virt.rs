@@ -101,7 +101,7 @@ pub enum VirtError {
     #[error(transparent)]
     Memory(#[from] MemoryMapError),
     /// The number of CPUs exceeds the limit of the interrupt controller.
-    #[error("{found} CPUs exceed the limit of {max} CPUs of the machine's interrupt controller")]
+    #[error("{found} vCPUs exceed the limit of {max} of the machine's interrupt controller")]
     TooManyCpus {
         /// Requested number of CPUs.
         found: NonZeroU32,

@@ -10,7 +10,9 @@ use boot_core::{Arch, GuestRange};
 #[non_exhaustive]
 pub enum HarnessError {
     /// The program was built for a host of another architecture or operating system.
-    #[error("{guest} guests need KVM of a {guest} Linux host; this program was built for another host")]
+    #[error(
+        "{guest} guests need KVM on a Linux host of architecture {guest}; this program was built for another host"
+    )]
     UnsupportedHost {
         /// Architecture of the guest.
         guest: Arch,
@@ -121,7 +123,7 @@ fn open_advice(error: &io::Error) -> &'static str {
             ": load the KVM module of the kernel, and enable hardware virtualization (VMX or SVM, EL2, or the H extension)"
         }
         io::ErrorKind::PermissionDenied => {
-            ": the user needs read and write access, usually by membership of the group kvm"
+            ": this process needs read and write access; a user gets it by membership of the group kvm, a container by `--device /dev/kvm`"
         }
         _ => "",
     }

@@ -340,7 +340,7 @@ fn seeds_are_refused() {
     ] {
         assert_eq!(
             PROTOCOL.plan(&request).unwrap_err().to_string(),
-            format!("the pvh protocol cannot hand over {expected}")
+            format!("the protocol pvh cannot hand over {expected}")
         );
     }
 }
@@ -430,7 +430,7 @@ fn a_device_tree_is_refused() {
     let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
-        "the pvh protocol cannot hand over a device tree"
+        "the protocol pvh cannot hand over a device tree"
     );
 }
 

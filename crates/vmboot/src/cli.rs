@@ -43,9 +43,9 @@ pub(crate) enum Command {
     /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0; if the
     /// kernel or another file comes from standard input, the guest has no input, and Control-C ends the run.
     ///
-    /// Exit status: 0 if the guest powered off (or, on x86_64, reset the machine), 1 for an error, 2 for an invalid command
-    /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if the
-    /// guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
+    /// Exit status: 0 if the guest powered off or Control-] ended the run (or, on x86_64, the guest reset the machine), 1 for an error, 2 for an invalid command
+    /// line, 3 if the guest crashed, 4 after --timeout, 5 without the text of --milestone, 6 if all CPUs halted, 7 if an
+    /// arm64 or riscv64 guest reset the machine, (value << 1 | 1) if the guest wrote to the debug-exit port.
     Run(run::Args),
     /// Print the completion script of a shell.
     Completions(completions::Args),

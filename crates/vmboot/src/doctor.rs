@@ -34,7 +34,7 @@ pub enum Readiness {
 pub enum NotReady {
     /// The host has another architecture.
     #[error(
-        "{guest} guests need KVM of a {guest} host, and this host is {host}; use `vmboot plan` here, or \
+        "{guest} guests need KVM on a host of architecture {guest}, and this host is {host}; use `vmboot plan` here, or \
          `cargo xtask run --arch {guest} --kernel FILE` in the workspace of vmboot, which emulates such a host"
     )]
     Foreign {

@@ -25,6 +25,6 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         cli::result::report(&*error);
-        ExitCode::FAILURE
+        cli::result::status(&*error)
     })
 }

@@ -1,5 +1,6 @@
 //! Kinds of kernels that are in use: the default protocol, its reason, and the warnings.
 
+use boot_core::protocol::Refusal;
 use boot_core::{Arch, BootRequest, Cmdline, KernelImage, Machine, MemoryMap, protocol};
 use fmt_test::elf::{EM_386, EM_RISCV, EM_X86_64, ET_DYN, Elf, PF_R, PF_X, Phdr, load, note, notes, words};
 use vmboot::report::InspectReport;
@@ -59,8 +60,10 @@ fn check(bytes: &[u8], default: Option<(&str, u64)>, linux: &str, warnings: &[&s
             "{text}"
         );
     } else {
-        let error = protocol::select(&protocols, &image).err().unwrap().to_string();
-        assert!(error.contains("only an explicit choice starts it"), "{error}");
+        let error = protocol::select(&protocols, &image).err().unwrap();
+        let is_contradicted =
+            |(name, reason): &(&str, Refusal)| *name == "linux" && matches!(reason, Refusal::Contradicted(_));
+        assert!(error.refused.iter().any(is_contradicted), "{error}");
     }
     let support = report
         .protocols

@@ -22,6 +22,14 @@ const NOT_FIRMWARE: &str =
 /// Advice for a disk.
 const DISK: &str = "copy the kernel out of it with \"virt-get-kernel -a FILE\" and boot that";
 
+/// Advice for a boot sector, which may be that of a disk.
+const BOOT_SECTOR: &str = "copy the kernel out of a disk with \"virt-get-kernel -a FILE\"; a boot sector needs a BIOS, which this \
+                           program does not have";
+
+/// Advice for a file system without a partition table.
+const FILE_SYSTEM: &str = "mount it with \"mount -o loop,ro FILE DIR\" and boot the kernel in DIR/boot; without one there, get the \
+                           kernel separately";
+
 /// Advice for a kernel of a format that this program does not have.
 const NO_FORMAT: &str = "this program was built without that format";
 
@@ -64,7 +72,7 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     ),
     signature(
         &[(0, b"\x02\x21\x4c\x18")],
-        "compressed with lz4 in its legacy frame",
+        "compressed with lz4 (legacy frame)",
         "decompress it with \"lz4 -dc FILE > OUTPUT\" and boot OUTPUT",
     ),
     signature(
@@ -84,7 +92,7 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     ),
     signature(
         &[(0, b"\x5d\0\0"), (5, b"\xff\xff\xff\xff\xff\xff\xff\xff")],
-        "compressed with lzma, without its length",
+        "compressed with lzma",
         "decompress it with \"xz --format=lzma -dc FILE > OUTPUT\" and boot OUTPUT",
     ),
     // Containers of boot loaders.
@@ -147,7 +155,7 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(
         &[(0, b"\xed\xab\xee\xdb")],
         "an RPM package",
-        "unpack it with \"rpm2cpio FILE | cpio -idD DIR --make-directories\" and boot the kernel in it",
+        "unpack it with \"rpm2cpio FILE | cpio -idD DIR\" and boot the kernel in DIR",
     ),
     signature(
         &[(257, b"ustar")],
@@ -175,10 +183,18 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(&[(0, b"vhdxfile")], "a VHDX image of a disk", DISK),
     signature(&[(0, b"conectix")], "a VHD image of a disk", DISK),
     signature(&[(64, b"\x7f\x10\xda\xbe")], "a VDI image of a disk", DISK),
-    signature(&[(0x438, b"\x53\xef")], "an ext2, ext3 or ext4 file system", DISK),
-    signature(&[(0x400, b"\xe2\xe1\xf5\xe0")], "an EROFS file system", DISK),
-    signature(&[(0, b"XFSB")], "an XFS file system", DISK),
-    signature(&[(0x1_0040, b"_BHRfS_M")], "a btrfs file system", DISK),
+    signature(
+        &[(0x438, b"\x53\xef")],
+        "an ext2, ext3 or ext4 file system",
+        FILE_SYSTEM,
+    ),
+    signature(
+        &[(0x400, b"\xe2\xe1\xf5\xe0")],
+        "an EROFS file system",
+        FILE_SYSTEM,
+    ),
+    signature(&[(0, b"XFSB")], "an XFS file system", FILE_SYSTEM),
+    signature(&[(0x1_0040, b"_BHRfS_M")], "a btrfs file system", FILE_SYSTEM),
     signature(&[(0x200, b"EFI PART")], "a disk with a GPT", DISK),
     // Firmware.
     signature(&[(40, b"_FVH")], "a UEFI firmware volume", NOT_FIRMWARE),
@@ -231,7 +247,11 @@ pub(super) const SIGNATURES: [Signature; 63] = [
     signature(&[(0, b"<!DOCTYPE html")], "an HTML page", NOT_THE_PAGE),
     signature(&[(0, b"<!doctype html")], "an HTML page", NOT_THE_PAGE),
     signature(&[(0, b"<html")], "an HTML page", NOT_THE_PAGE),
-    signature(&[(510, b"\x55\xaa")], "a disk or boot sector of a PC", DISK),
+    signature(
+        &[(510, b"\x55\xaa")],
+        "a disk or boot sector of a PC",
+        BOOT_SECTOR,
+    ),
 ];
 
 /// Advice for a page in place of the file to download.

@@ -105,7 +105,7 @@ fn other_files_and_other_machines() {
     cut(63, 64);
     check(
         &patched(&bytes, 18, &[0x15, 0]),
-        "`e_machine` at byte 0x12 is 21; the machines supported are i386 (3), x86_64 (62), arm64 (183) and \
+        "`e_machine` at byte 0x12 is 21 (PowerPC64); the machines supported are i386 (3), x86_64 (62), arm64 (183) and \
          riscv64 (243)",
     );
     let encoding = |machine, bits64, big_endian, expected: &str| {

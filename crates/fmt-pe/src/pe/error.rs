@@ -205,7 +205,7 @@ pub enum Unsupported {
         relocation_type: RelocationType,
     },
     /// EFI image that is not a kernel.
-    #[error("the file is an {subsystem} for {machine}, which only UEFI firmware can run")]
+    #[error("it is an {subsystem} for {machine}, which only UEFI firmware can run")]
     EfiProgram {
         /// Subsystem.
         subsystem: Subsystem,
@@ -214,7 +214,7 @@ pub enum Unsupported {
     },
     /// Unified kernel image: an EFI application that contains a kernel, its command line and an initrd.
     #[error(
-        "the file is a unified kernel image for {machine}, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT"
+        "it is a unified kernel image for {machine}, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT"
     )]
     UnifiedKernelImage {
         /// Machine type.

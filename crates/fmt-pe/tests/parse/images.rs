@@ -355,14 +355,14 @@ fn unsupported_images() {
     }
     check(
         File::zboot(),
-        "efi-zboot: the file is an EFI zboot image for arm64, which only UEFI firmware can run; extract the kernel with \"tail -c +1057 FILE | head -c 256 | gzip -dc > OUTPUT\" and boot OUTPUT",
+        "efi-zboot: it is an EFI zboot image for arm64, which only UEFI firmware can run; extract the kernel with \"tail -c +1057 FILE | head -c 256 | gzip -dc > OUTPUT\" and boot OUTPUT",
     );
     check(
         File::zboot()
             .bytes(0x18, b"new\0")
             .bytes(0x420, b"new")
             .u32(0x80, 0),
-        "efi-zboot: the file is an EFI zboot image for any machine, which only UEFI firmware can run; extract the kernel with \"tail -c +1057 FILE | head -c 256 > OUTPUT\" and boot OUTPUT, decompressed: its compression is unknown",
+        "efi-zboot: it is an EFI zboot image for any machine, which only UEFI firmware can run; extract the kernel with \"tail -c +1057 FILE | head -c 256 > OUTPUT\" and boot OUTPUT, decompressed: its compression is unknown",
     );
 }
 

@@ -421,15 +421,15 @@ fn programs() {
     let check = |file: File, expected: &str| check(&file.build(), expected);
     check(
         File::pe(),
-        "unsupported pe: the file is an EFI application for arm64, which only UEFI firmware can run",
+        "unsupported pe: it is an EFI application for arm64, which only UEFI firmware can run",
     );
     check(
         File::pe32().u16(offset::SUBSYSTEM, 12),
-        "unsupported pe: the file is an EFI runtime driver for x86, which only UEFI firmware can run",
+        "unsupported pe: it is an EFI runtime driver for x86, which only UEFI firmware can run",
     );
     check(
         File::pe().section(offset::DATA, ".linux", [0x1000, 0x2000, 0x200, 0x400], 0),
-        "unsupported pe: the file is a unified kernel image for arm64, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT",
+        "unsupported pe: it is a unified kernel image for arm64, an EFI application, which only UEFI firmware can run; extract the kernel with \"objcopy -O binary --only-section=.linux FILE OUTPUT\" and boot OUTPUT",
     );
     check(
         File::pe().u16(offset::SUBSYSTEM, 3).u16(offset::MACHINE, 0x8664),

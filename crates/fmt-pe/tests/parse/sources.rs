@@ -170,7 +170,7 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
         &ZBOOT,
         &File::zboot().build(),
         Unsupported,
-        "the file is an EFI zboot image",
+        "it is an EFI zboot image",
     );
     check(
         &PE,
@@ -178,12 +178,7 @@ fn the_plugins_return_the_images_and_errors_of_the_parsers() {
         Malformed,
         "the magic number",
     );
-    check(
-        &PE,
-        &File::pe().build(),
-        Unsupported,
-        "the file is an EFI application",
-    );
+    check(&PE, &File::pe().build(), Unsupported, "it is an EFI application");
     for (plugin, _, _) in plugins {
         for (operations, text) in [(0, "cannot read the source"), (1, "cannot read bytes 0x0..")] {
             let source = TestSource::new(File::pe().build()).failing_after(operations);

@@ -224,12 +224,12 @@ fn command_lines_and_modules_that_do_not_fit_are_refused() {
     let request = BootRequest::new(&image, &machine, &cmdline).with_modules(&modules);
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
-        "the linux protocol cannot hand over modules"
+        "the protocol linux cannot hand over modules"
     );
     let request = BootRequest::new(&image, &machine, &cmdline).with_device_tree(b"");
     assert_eq!(
         PROTOCOL.plan(&request).unwrap_err().to_string(),
-        "the linux protocol cannot hand over a device tree"
+        "the protocol linux cannot hand over a device tree"
     );
     assert_eq!((PROTOCOL.name(), PROTOCOL.priority().value()), ("linux", 50));
 }

@@ -20,6 +20,11 @@ impl AdvisedError {
     }
 }
 
+/// A mistake in the command line that its parser does not find.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct UsageError(pub(crate) Box<dyn Error>);
+
 /// The error without the sentence.
 impl fmt::Display for AdvisedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

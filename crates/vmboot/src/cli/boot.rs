@@ -9,14 +9,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, EntryAbi, KernelImage,
-    Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart, Sources, protocol,
+    Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
+    IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
+    Sources, protocol,
 };
 
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
-use super::advised::AdvisedError;
+use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, is_linux};
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
@@ -29,22 +30,22 @@ use super::seeds::Seeds;
 pub(crate) struct BootArgs {
     /// Kernel image; `-` is standard input. A pipe is read to its end first.
     kernel: PathBuf,
-    /// Boot protocol, by its name in `vmboot inspect` in any case [default: the most suitable for the image].
-    #[arg(long, value_name = "NAME")]
-    protocol: Option<String>,
+    /// Boot protocol: its name as in `vmboot inspect`, in upper or lower case [default: the most suitable for the image].
+    #[arg(long, value_name = "NAME", value_parser = protocol_name)]
+    protocol: Option<&'static str>,
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
     /// Kernel command line. It follows the rules of Linux for the protocol `linux` and for `Image` files; others get it
-    /// unchanged [default: for Linux kernels, the console and what makes a failure visible; else empty].
+    /// unchanged [default for Linux: console=ttyS0, early messages and panic=-1, see the README; else empty].
     #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
     cmdline: Option<OsString>,
-    /// Pass an empty command line if there is no --cmdline, also to Linux kernels.
+    /// Pass an empty command line to Linux kernels too if there is no --cmdline.
     #[arg(long)]
     no_default_cmdline: bool,
-    /// Pass the command line to every guest unchanged, also if Linux may misread it.
+    /// Pass the command line to every guest unchanged, even if Linux may misread it.
     #[arg(long)]
     raw_cmdline: bool,
-    /// Initrd.
+    /// Initial RAM disk; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
@@ -55,18 +56,21 @@ pub(crate) struct BootArgs {
     dtb: Option<PathBuf>,
 }
 
+/// Help for an initrd in place of the kernel, and the reverse.
+const EXCHANGE: &str = "exchange the two files: the kernel is the argument, the initrd follows --initrd";
+
 /// Maximum size of a device tree in bytes (arm64 booting.rst).
 const DTB_MAX: u64 = 2 << 20;
 
 /// Error in the boot options.
 #[derive(Debug, thiserror::Error)]
 enum BootError {
-    #[error("unknown protocol `{name}`; use one of {known}")]
-    UnknownProtocol { name: String, known: String },
+    #[error("not a boot protocol; use one of {known}")]
+    UnknownProtocol { known: String },
     #[error("the command line does not follow the rules of Linux")]
     Cmdline(#[from] CmdlineError),
-    #[error("not a valid device tree")]
-    DeviceTree(#[from] FdtError),
+    #[error("not a valid device tree: at byte {:#x}: {}", .0.offset, .0.kind)]
+    DeviceTree(FdtError),
 }
 
 /// The kernel command line of a boot.
@@ -117,13 +121,24 @@ impl BootArgs {
         seeds: Option<&Seeds>,
         machine: impl Fn(&MachineArgs, Arch) -> Result<Machine, Box<dyn Error>>,
     ) -> Result<Boot, Box<dyn Error>> {
-        let reads_stdin = self.reads_stdin()?;
+        let reads_stdin = self.reads_stdin().map_err(|error| UsageError(error.into()))?;
         self.machine.print_notes();
         let kernel = file::open(&self.kernel)?;
-        let image =
-            boot_core::detect(&vmboot::formats()?, &kernel).map_err(FileError::with_path(&self.kernel))?;
+        let image = match boot_core::detect(&vmboot::formats()?, &kernel) {
+            Ok(image) => image,
+            Err(error) => {
+                let is_unknown = matches!(error, DetectError::Unknown { .. });
+                let error = FileError::with_path(&self.kernel)(error);
+                return Err(if is_unknown && self.initrd_is_kernel()? {
+                    AdvisedError::new(error, EXCHANGE).into()
+                } else {
+                    error.into()
+                });
+            }
+        };
         let machine_of = |options: &MachineArgs| machine(options, image.arch());
         let machine = machine_of(&self.machine)?;
+        let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&image)?;
         let cmdline = self.cmdline(protocol, &image)?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
@@ -159,9 +174,11 @@ impl BootArgs {
                 };
                 let advice = placement_advice(&error, &self.machine, fits)
                     .map(|advice| advice.to_string())
+                    .or_else(|| fixed_address_help(&error, &image, &machine))
+                    .or_else(|| modules_help(&error, &image, &protocols))
                     .or_else(|| {
-                        is_at_fixed_address(&error)
-                            .then(|| machine::ram_help("link the kernel at", &machine.memory))
+                        let is_inside = is_entry_inside(&error, &image);
+                        is_inside.then(|| EXTRACT_VMLINUX.to_owned())
                     });
                 // The other errors are not about the file.
                 let is_of_kernel = matches!(error, PlanError::Incompatible { .. } | PlanError::Placement(_));
@@ -209,6 +226,18 @@ impl BootArgs {
         }
     }
 
+    /// Whether the file of `--initrd` is a kernel. Standard input is not read.
+    fn initrd_is_kernel(&self) -> Result<bool, Box<dyn Error>> {
+        let formats = vmboot::formats()?;
+        Ok(self
+            .initrd
+            .as_deref()
+            .filter(|path| !file::is_stdin(path))
+            .filter(|path| path.is_file())
+            .and_then(|path| File::open(path).ok())
+            .is_some_and(|file| boot_core::detect(&formats, &file).is_ok()))
+    }
+
     /// The command line: the user's, or the default for the image.
     fn cmdline(
         &self,
@@ -239,7 +268,10 @@ impl BootArgs {
                 Ok(_) => {}
                 Err(error) if is_linux => {
                     let text = error.to_string();
-                    let advice = split_advice(&text).1.unwrap_or("mend the line");
+                    let advice = match error {
+                        CmdlineError::UnbalancedQuote { .. } => "close the quote",
+                        _ => split_advice(&text).1.unwrap_or("correct the line"),
+                    };
                     let help = format!("{advice}, or pass the line unchanged with --raw-cmdline");
                     return Err(AdvisedError::new(BootError::Cmdline(error), help).into());
                 }
@@ -266,23 +298,25 @@ impl BootArgs {
 
     fn protocol(&self, image: &KernelImage) -> Result<&'static dyn BootProtocol, Box<dyn Error>> {
         let protocols = vmboot::protocols()?;
-        let Some(name) = &self.protocol else {
-            let selected = protocol::select(&protocols, image);
-            return Ok(selected.map_err(FileError::with_path(&self.kernel))?);
-        };
-        protocols
-            .iter()
-            .copied()
-            .find(|protocol| is_same_name(protocol.name(), name))
-            .ok_or_else(|| {
-                let known: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-                BootError::UnknownProtocol {
-                    name: name.clone(),
-                    known: known.join(", "),
-                }
-                .into()
-            })
+        let named = |name| move |protocol: &&dyn BootProtocol| protocol.name() == name;
+        match self
+            .protocol
+            .and_then(|name| protocols.iter().copied().find(named(name)))
+        {
+            Some(protocol) => Ok(protocol),
+            None => Ok(protocol::select(&protocols, image).map_err(FileError::with_path(&self.kernel))?),
+        }
     }
+}
+
+/// The name of the protocol that a text names.
+fn protocol_name(text: &str) -> Result<&'static str, Box<dyn Error + Send + Sync>> {
+    let names = vmboot::protocols()?.into_iter().map(BootProtocol::name);
+    let names: Vec<_> = names.collect();
+    let found = names.iter().copied().find(|name| is_same_name(name, text));
+    Ok(found.ok_or_else(|| BootError::UnknownProtocol {
+        known: names.join(", "),
+    })?)
 }
 
 /// Whether a kernel is Linux by its entry: that of the Linux protocol on x86, or of an `Image`. Other protocols start any
@@ -294,12 +328,70 @@ fn follows_linux_rules(protocol: &dyn BootProtocol, image: &KernelImage) -> bool
     is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
 }
 
-/// Whether a kernel with a fixed address cannot be there.
-fn is_at_fixed_address(error: &PlanError) -> bool {
-    matches!(
+/// Help for a kernel with a fixed address that cannot be there.
+fn fixed_address_help(error: &PlanError, image: &KernelImage, machine: &Machine) -> Option<String> {
+    if !matches!(
         error,
         PlanError::Placement(PlacementError::NotRam { .. } | PlacementError::TooHigh { .. })
-    )
+    ) {
+        return None;
+    }
+    let is_virtual = image.warnings().iter().any(|warning| {
+        matches!(
+            warning.downcast_ref(),
+            Some(fmt_elf::Warning::VirtualLinkAddress { .. })
+        )
+    });
+    Some(if is_virtual {
+        "boot the Image that was made from it, such as arch/arm64/boot/Image or arch/riscv/boot/Image"
+            .to_owned()
+    } else {
+        machine::ram_help("link the kernel at", &machine.memory)
+    })
+}
+
+/// Help for modules that the protocol cannot hand over: the other protocols that start the image with modules.
+fn modules_help(error: &PlanError, image: &KernelImage, protocols: &[&dyn BootProtocol]) -> Option<String> {
+    if !matches!(
+        error,
+        PlanError::NotAccepted {
+            part: RequestPart::Modules,
+            ..
+        }
+    ) {
+        return None;
+    }
+    let names: Vec<_> = protocol::rank(protocols, image)
+        .into_iter()
+        .filter(|candidate| {
+            candidate.check().is_ok() && candidate.protocol.hands_over(RequestPart::Modules, image)
+        })
+        .map(|candidate| candidate.protocol.name())
+        .collect();
+    Some(match names.as_slice() {
+        [] => "use --initrd FILE for an initrd; no protocol that can start this kernel hands over modules"
+            .to_owned(),
+        names => format!(
+            "use --initrd FILE for an initrd, or --protocol {}, which can hand over modules",
+            names.join(" or ")
+        ),
+    })
+}
+
+/// Help for a bzImage and the protocol `pvh`.
+const EXTRACT_VMLINUX: &str = "omit --protocol, or extract the vmlinux with \"scripts/extract-vmlinux FILE > OUTPUT\" of the Linux \
+                               sources and boot OUTPUT";
+
+/// Whether the entry that the protocol needs may be in the vmlinux inside the image: Linux has a PVH entry.
+fn is_entry_inside(error: &PlanError, image: &KernelImage) -> bool {
+    image.format() == "bzimage"
+        && matches!(
+            error,
+            PlanError::Incompatible {
+                reason: IncompatibleImage::NoEntry { expected, .. },
+                ..
+            } if expected.contains(&EntryAbi::PVH)
+        )
 }
 
 /// Whether the user's name of a protocol is this one: in any case, with or without separators.
@@ -320,10 +412,15 @@ fn split_at_comma(argument: &[u8]) -> (&[u8], &[u8]) {
     (first, parts.next().unwrap_or_default())
 }
 
-/// Prints the warnings of an image that cannot be planned: they may explain the error.
+/// Prints those warnings of an image that may explain why it cannot be planned.
 fn print_warnings(image: &KernelImage) {
+    use fmt_elf::Warning::{Interpreter, VirtualLinkAddress, VirtualLoadAddress};
     for warning in image.warnings() {
-        eprintln!("warning: {warning}");
+        if let Some(VirtualLinkAddress { .. } | VirtualLoadAddress { .. } | Interpreter { .. }) =
+            warning.downcast_ref()
+        {
+            eprintln!("warning: {warning}");
+        }
     }
 }
 
@@ -337,12 +434,15 @@ fn read_dtb(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Checks that a device tree can be parsed, to name its file if it cannot.
-fn check_dtb(path: &Path, bytes: &[u8]) -> Result<(), AdvisedError> {
+fn check_dtb(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    if bytes.is_empty() {
+        return Err(FileError::Empty(Name::new(path)).into());
+    }
     match DeviceTree::parse(bytes) {
         Ok(_) => Ok(()),
         Err(error) => {
             let error = FileError::with_path(path)(BootError::DeviceTree(error));
-            Err(AdvisedError::new(error, help::device_tree(path)))
+            Err(AdvisedError::new(error, help::DEVICE_TREE).into())
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum DumpError {
     NotEmpty { path: PathBuf },
     #[error("the plan has {found} pieces with bytes, and --dump writes at most {MAX_FILES} files")]
     TooManyFiles { found: usize },
-    #[error("cannot write {}; the dump is incomplete", path.display())]
+    #[error("the dump is incomplete: cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("the dump in {} is incomplete", path.display())]
     Load { path: PathBuf, source: LoadError },
@@ -65,13 +65,21 @@ pub(crate) fn dump(plan: &BootPlan, sources: &Sources<'_>, dir: &Path) -> Result
     Ok(found + 2)
 }
 
+/// The error of creating `dir`: a file in its place is no directory, where Linux reports that something exists.
+pub(crate) fn not_a_directory(dir: &Path, error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::AlreadyExists && !dir.is_dir() {
+        return rustix::io::Errno::NOTDIR.into();
+    }
+    error
+}
+
 /// Creates `dir`, or checks that it is empty.
 fn prepare(dir: &Path) -> Result<(), DumpError> {
     let entry = fs::create_dir_all(dir)
         .and_then(|()| fs::read_dir(dir)?.next().transpose())
         .map_err(|source| DumpError::Directory {
             path: dir.to_owned(),
-            source,
+            source: not_a_directory(dir, source),
         })?;
     match entry {
         None => Ok(()),

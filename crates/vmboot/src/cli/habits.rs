@@ -14,7 +14,7 @@ const DEVICE: &str =
 const FIRMWARE: &str = "pass a kernel instead; vmboot starts it without firmware";
 const DEBUGGER: &str = "omit it; vmboot has no debugger stub";
 const RESET: &str = "omit it; a run always ends when the guest resets the machine";
-const MANAGEMENT: &str = "omit it; options are the only configuration of vmboot";
+const MANAGEMENT: &str = "omit it; vmboot has no control socket, configuration file, daemon or sandbox";
 const OUTPUT: &str = "omit it; --timeline and --count-exits of `vmboot run` print more";
 
 /// Options of other programs, without dashes, and the advice on them.

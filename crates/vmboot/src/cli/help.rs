@@ -9,14 +9,18 @@ use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
     RequestPart, SelectError,
 };
+use fmt_bzimage::BzImageError;
+use fmt_elf::ElfError;
 use hv_core::virt::VirtError;
 use vmboot::doctor::NotReady;
 
-use super::advised::AdvisedError;
-use super::file::FileError;
+use super::advised::{AdvisedError, UsageError};
+use super::dump::DumpError;
+use super::file::{FileError, Name};
+use super::output::OutputError;
 
 /// Verbs that begin the advice in messages of this workspace: "…; use …".
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 26] = [
     "add",
     "append",
     "boot",
@@ -30,6 +34,7 @@ const VERBS: [&str; 25] = [
     "give",
     "link",
     "list",
+    "mount",
     "omit",
     "pass",
     "quote",
@@ -46,6 +51,9 @@ const VERBS: [&str; 25] = [
 
 /// A clause at the end of messages about damaged files, which the advice on them replaces.
 const QUESTION: &str = "is the file truncated?";
+
+/// Advice on a file of no supported format.
+const FORMATS: &str = "pass a kernel: an ELF file, a Linux bzImage or Image, or a Multiboot file";
 
 /// Splits a message before its advice: the first clause after a semicolon that begins with an imperative, or is the question
 /// whether the file is truncated.
@@ -79,7 +87,10 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         error.downcast_ref().and_then(help)
     }
     of(error, |error: &AdvisedError| Some(error.help.clone()))
+        .or_else(|| of(error, |UsageError(error)| help_for(&**error)))
+        .or_else(|| of(error, |error: &OutputError| Some(error.help().to_owned())))
         .or_else(|| of(error, file))
+        .or_else(|| of(error, dump))
         .or_else(|| of(error, detection))
         .or_else(|| of(error, memory))
         .or_else(|| of(error, host))
@@ -110,29 +121,70 @@ fn file(error: &FileError) -> Option<String> {
     Some(match error {
         FileError::Open { name, source } => match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                format!("copy it to a file that you can read, with \"sudo install -m 644 {name} OUTPUT\"")
+                format!(
+                    "copy it to a file that you can read, with \"sudo install -m 644 {name} OUTPUT\", and name OUTPUT"
+                )
             }
             _ => "check the path".to_owned(),
         },
         FileError::NotAFile {
             what: "a directory", ..
         } => "name a file in it".to_owned(),
-        FileError::NotAFile {
-            what: "a terminal", ..
-        } => "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned(),
+        FileError::NotAFile { name, .. } if *name == Name::new(Path::new("-")) => {
+            "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned()
+        }
         FileError::NotAFile { .. } => "name a file, a block device or a pipe".to_owned(),
         FileError::Read { .. } => "check the program that writes it".to_owned(),
         FileError::TooLong { .. } => "save it to a file, and name that".to_owned(),
         FileError::StdinTwice => "name the others as files".to_owned(),
-        FileError::Empty(_) => "get or make the file again".to_owned(),
-        FileError::Content { .. } => return None,
+        FileError::Empty(_) => "get or build the file again".to_owned(),
+        FileError::Content { name, source } => return role(name, &**source),
     })
 }
 
+/// Help for a file of another role in place of the kernel, and for standard input without data.
+fn role(name: &Name, error: &(dyn Error + 'static)) -> Option<String> {
+    let stdin = Name::new(Path::new("-"));
+    if *name == stdin && matches!(error.downcast_ref(), Some(DetectError::Empty)) {
+        return Some("check the file or the program that it comes from".to_owned());
+    }
+    let DetectError::Unknown { kind: Some(kind), .. } = error.downcast_ref()? else {
+        return None;
+    };
+    let name = if *name == stdin {
+        "-".to_owned()
+    } else {
+        name.to_string()
+    };
+    match kind.name {
+        "a device tree" => Some(format!(
+            "pass it to `vmboot run` as --dtb {name}, with an arm64 or riscv64 kernel as KERNEL"
+        )),
+        initrd if initrd.ends_with("the format of an initrd") => Some(format!(
+            "pass it to `vmboot run` as --initrd {name}, and the kernel as KERNEL"
+        )),
+        _ => None,
+    }
+}
+
+fn dump(error: &DumpError) -> Option<String> {
+    Some(
+        match error {
+            DumpError::Directory { .. } => "name a new or an empty directory that can be written",
+            DumpError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free space there, or name another directory"
+            }
+            DumpError::Write { .. } => "name another directory",
+            DumpError::TooManyFiles { .. } => "omit --dump; `vmboot plan` alone shows the pieces",
+            _ => return None,
+        }
+        .to_owned(),
+    )
+}
+
 fn detection(error: &DetectError) -> Option<String> {
-    const FORMATS: &str = "pass a kernel: an ELF file, a Linux bzImage or Image, or a Multiboot file";
     match error {
-        DetectError::Empty => Some("get the file again; nothing was written to it".to_owned()),
+        DetectError::Empty => Some("get or build the file again".to_owned()),
         DetectError::Unknown { kind: None, .. } => Some(FORMATS.to_owned()),
         DetectError::Format(error) => format(error),
         _ => None,
@@ -144,12 +196,26 @@ fn format(error: &FormatError) -> Option<String> {
     if split_advice(&text).1.is_some_and(|advice| advice != QUESTION) {
         return None;
     }
+    let is_version_unknown = matches!(
+        error.get_ref().downcast_ref(),
+        Some(BzImageError::Unsupported(
+            fmt_bzimage::Unsupported::ProtocolVersion(..)
+        ))
+    );
+    let elf_error = error.get_ref().downcast_ref::<ElfError>();
     Some(
         match error.kind {
+            FormatErrorKind::Malformed if matches!(elf_error, Some(ElfError::NoEntry { .. })) => {
+                "link the kernel with an entry point, as with ENTRY(_start) in its linker script"
+            }
+            FormatErrorKind::Malformed if matches!(elf_error, Some(ElfError::NoLoadableSegment { .. })) => {
+                "pass the linked kernel, not a file of debug information; its linker script must create a PT_LOAD segment"
+            }
             FormatErrorKind::Malformed => "get or build the file again; it is incomplete or damaged",
-            FormatErrorKind::Unsupported => match error.get_ref().downcast_ref() {
-                Some(fmt_elf::ElfError::Unsupported(error)) => elf(*error),
-                _ => "pass a kernel of a supported format and architecture",
+            FormatErrorKind::Unsupported => match elf_error {
+                Some(ElfError::Unsupported(error)) => elf(*error),
+                _ if is_version_unknown => "get or build the file again; a version that does not exist means damage",
+                _ => FORMATS,
             },
             _ => return None,
         }
@@ -163,9 +229,9 @@ fn elf(error: fmt_elf::Unsupported) -> &'static str {
         fmt_elf::Unsupported::CoreFile { .. } => "pass the kernel, not a dump of its memory",
         fmt_elf::Unsupported::DynamicallyLinked { .. } => "pass a kernel, such as /boot/vmlinuz",
         fmt_elf::Unsupported::Machine { .. } | fmt_elf::Unsupported::MachineEncoding { .. } => {
-            "pass a kernel for x86_64, arm64 or riscv64"
+            "pass a kernel for x86_64, i386, arm64 or riscv64"
         }
-        _ => "pass a kernel of a supported format and architecture",
+        _ => FORMATS,
     }
 }
 
@@ -190,10 +256,8 @@ fn plan(error: &PlanError) -> Option<String> {
             RequestPart::DeviceTree => {
                 "omit --dtb; only arm64 and riscv64 machines have a device tree".to_owned()
             }
-            RequestPart::Modules => {
-                "use --initrd FILE for an initrd, or --protocol multiboot2, multiboot or pvh".to_owned()
-            }
             RequestPart::Initrd => "use --module FILE".to_owned(),
+            RequestPart::AcpiRsdp => "omit --acpi-rsdp; the device tree describes the machine".to_owned(),
             _ => return None,
         },
         PlanError::RsdpInRam { addr } => {
@@ -227,14 +291,26 @@ fn cmdline(error: &CmdlineError) -> Option<String> {
 }
 
 /// Help for a device tree that cannot be parsed.
-pub(crate) fn device_tree(path: &Path) -> String {
-    let path = path.display();
-    format!("pass a device tree blob; \"dtc -O dtb -o OUTPUT {path}\" compiles one from source")
-}
+pub(crate) const DEVICE_TREE: &str =
+    "pass a device tree blob (.dtb); \"dtc -O dtb -o OUTPUT SOURCE\" compiles a source (.dts)";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The table of mistakes has no such row: root can read every file.
+    #[test]
+    fn a_file_without_permission_is_copied() {
+        let error = FileError::Open {
+            name: Name::new(Path::new("/boot/vmlinuz")),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        let text = help(&error).unwrap();
+        assert!(
+            text.ends_with("\"sudo install -m 644 /boot/vmlinuz OUTPUT\", and name OUTPUT"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn advice_begins_with_an_imperative() {

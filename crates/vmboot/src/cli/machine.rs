@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use boot_core::machine::Isa;
 use boot_core::{Arch, ByteCount, GuestRange, Machine, MemoryMap, RegionKind};
 use clap::ValueEnum;
-use hv_core::virt::{self, Gic, RiscvIrqchip};
+use hv_core::virt::{self, Gic, RiscvIrqchip, VirtError};
 
 use super::advised::AdvisedError;
 use super::number::{MemorySize, Unit, address, memory_size, range, vcpus};
@@ -21,8 +21,8 @@ pub(crate) struct MachineArgs {
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value = "1", value_parser = vcpus, allow_negative_numbers = true)]
     pub(crate) vcpus: NonZeroU32,
-    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its; on riscv64
-    /// plic, or for `run` that of the host].
+    /// Interrupt controller of an arm64 or riscv64 machine [default: gicv3-its on arm64; on
+    /// riscv64 plic, or for `run` aplic-imsic where KVM has the AIA].
     #[arg(long, value_name = "NAME")]
     pub(crate) irqchip: Option<Irqchip>,
     /// Guest physical address of the ACPI RSDP. The tables are not created.
@@ -57,6 +57,8 @@ impl fmt::Display for Irqchip {
 enum MachineError {
     #[error("there is no machine for {0} images")]
     NoMachine(Arch),
+    #[error("the ranges {0} and {1} of --reserve overlap")]
+    Overlap(GuestRange, GuestRange),
     #[error("machines for {arch} images do not support the interrupt controller {irqchip}; {remedy}")]
     WrongIrqchip {
         arch: Arch,
@@ -85,7 +87,8 @@ impl MachineArgs {
                 machine.vcpus = self.vcpus;
                 machine
             }
-            Arch::Aarch64 => virt::arm64_machine(self.memory.bytes, self.vcpus, self.gic()?)?,
+            Arch::Aarch64 => virt::arm64_machine(self.memory.bytes, self.vcpus, self.gic()?)
+                .map_err(|error| self.with_gic_help(error))?,
             Arch::Riscv64 => {
                 let irqchip = self.riscv_irqchip()?.unwrap_or_default();
                 virt::riscv64_machine(self.memory.bytes, self.vcpus, &Isa::rv64gc(), TIMEBASE, irqchip)?
@@ -97,7 +100,13 @@ impl MachineArgs {
 
     /// Adds reserved ranges and the RSDP to `machine`.
     pub(crate) fn finish(&self, mut machine: Machine) -> Result<Machine, Box<dyn Error>> {
-        for range in &self.reserved {
+        for (at, range) in self.reserved.iter().enumerate() {
+            let earlier = self.reserved.iter().take(at);
+            if let Some(other) = earlier.copied().find(|other| other.overlaps(*range)) {
+                let (start, end) = (other.start().min(range.start()), other.end().max(range.end()));
+                let help = format!("use one range for both: --reserve {start:#x}..{end:#x}");
+                return Err(AdvisedError::new(MachineError::Overlap(other, *range), help).into());
+            }
             machine
                 .memory
                 .reserve(*range, RegionKind::Reserved)
@@ -136,6 +145,17 @@ impl MachineArgs {
                 unit: Unit::Given,
             },
             ..self.clone()
+        }
+    }
+
+    /// Adds help to the limit of GICv2, which the default does not have.
+    fn with_gic_help(&self, error: VirtError) -> Box<dyn Error> {
+        match error {
+            VirtError::TooManyCpus { max, .. } if self.irqchip == Some(Irqchip::Gicv2) => {
+                let help = format!("use at most --vcpus {max}, or omit --irqchip gicv2");
+                AdvisedError::new(error, help).into()
+            }
+            error => error.into(),
         }
     }
 

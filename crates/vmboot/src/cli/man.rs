@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::advised::AdvisedError;
-use super::file::FileError;
+use super::dump::not_a_directory;
 use super::output;
 use super::result::CommandResult;
 
@@ -17,6 +17,14 @@ pub(crate) struct Args {
     dir: Option<PathBuf>,
 }
 
+/// The pages cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the manual pages to {}", path.display())]
+struct ManError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// Prints or writes the pages of `command`.
 pub(crate) fn run(args: &Args, command: clap::Command) -> CommandResult {
     // The subcommand `help` has no page.
@@ -24,8 +32,11 @@ pub(crate) fn run(args: &Args, command: clap::Command) -> CommandResult {
     if let Some(dir) = &args.dir {
         fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(command, dir))
-            .map_err(FileError::with_path(dir))
-            .map_err(|error| AdvisedError::new(error, "name a directory that can be created or written"))?;
+            .map_err(|source| ManError {
+                path: dir.clone(),
+                source: not_a_directory(dir, source),
+            })
+            .map_err(|error| AdvisedError::new(error, "name a directory that exists or can be created"))?;
     } else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;

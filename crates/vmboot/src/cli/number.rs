@@ -7,25 +7,27 @@ use boot_core::{ByteCount, GuestRange};
 /// Error in a number.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NumberError {
-    #[error("not an address; use one such as 0xe0000 or 917504")]
+    #[error("not an address; use an address in bytes such as 0xe0000 or 917504")]
     Address(#[source] ParseIntError),
-    #[error("not a size; use one such as 512M, 3.5G or 2GiB")]
+    #[error("not a size; use a size such as 512M, 3.5G or 2GiB")]
     Size,
-    #[error("not a number; use the value alone: {0}")]
+    #[error("more than a value; use the value alone: {0}")]
     Assignment(String),
     #[error("the unit `{0}` is unknown; use a size such as 512M, 3.5G or 2GiB")]
     Unit(String),
-    #[error("a byte has no parts; use a whole number before B")]
+    #[error("not a size; use a decimal point: {0}")]
+    DecimalComma(String),
+    #[error("a number of bytes has no fraction; use a whole number before B")]
     PartOfByte,
-    #[error("the number does not fit 64 bits; use a smaller one")]
+    #[error("more than the limit of {}; use a smaller size", ByteCount(MAX_MEMORY))]
     TooLarge,
     #[error("a machine needs memory; use a size such as 512M, 3.5G or 2GiB")]
     NoMemory,
     #[error("that is {}, more than the limit of {}{}", ByteCount(*.0), ByteCount(MAX_MEMORY), unit_advice(*.1))]
     TooMuchMemory(u64, Unit),
-    #[error("not a number of vCPUs; use one from 1 on, such as 4")]
+    #[error("not a number of vCPUs; use a whole number of at least 1, such as 4")]
     Vcpus(#[source] ParseIntError),
-    #[error("not a number of seconds; use one such as 60")]
+    #[error("not a number of seconds; use a whole number such as 60")]
     Seconds(#[source] ParseIntError),
     #[error(
         "not a range of addresses; use START..END such as 0x9fc00..0xa0000 or 32M..33M, with START below END"
@@ -179,6 +181,12 @@ fn assigned(text: &str) -> &str {
     property.split_once('=').map_or(property, |(_, value)| value)
 }
 
+/// The error for a size with a comma in place of the decimal point: `1,5G`.
+fn decimal_comma(text: &str) -> Option<NumberError> {
+    let corrected = text.replacen(',', ".", 1);
+    (corrected != text && quantity(&corrected, 20).is_ok()).then_some(NumberError::DecimalComma(corrected))
+}
+
 /// Parses a size of RAM: in MiB, or with a unit. A size with a fraction is rounded down to whole pages.
 pub(crate) fn memory_size(text: &str) -> Result<MemorySize, NumberError> {
     let Quantity {
@@ -189,7 +197,7 @@ pub(crate) fn memory_size(text: &str) -> Result<MemorySize, NumberError> {
         let value = assigned(text);
         match quantity(value, 20) {
             Ok(_) if text.contains('=') => NumberError::Assignment(value.to_owned()),
-            _ => error,
+            _ => decimal_comma(text).unwrap_or(error),
         }
     })?;
     if has_fraction {
@@ -260,7 +268,7 @@ mod tests {
         check("1.5", 3 << 19, Unit::Assumed);
         let refused = |text, expected| assert_eq!(memory_size(text), Err(expected), "{text}");
         for text in [
-            "", "M", "-1", "_5", "5_", "1.", "1.G", "1.2.3G", "é", "G5", "1,5G", "1.5.G",
+            "", "M", "-1", "_5", "5_", "1.", "1.G", "1.2.3G", "é", "G5", "1,5,5G", "1.5.G",
         ] {
             let error = memory_size(text).unwrap_err();
             assert!(
@@ -271,6 +279,7 @@ mod tests {
         refused("512X", NumberError::Unit("X".to_owned()));
         refused("512 MiBs", NumberError::Unit("MiBs".to_owned()));
         refused("1.5B", NumberError::PartOfByte);
+        refused("1,5G", NumberError::DecimalComma("1.5G".to_owned()));
         refused("size=512M,shared=on", NumberError::Assignment("512M".to_owned()));
         refused("0", NumberError::NoMemory);
         refused("0.000001M", NumberError::NoMemory);

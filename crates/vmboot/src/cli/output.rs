@@ -4,15 +4,28 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
-use super::advised::AdvisedError;
-
 /// The output cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]
-struct OutputError(#[from] io::Error);
+pub(crate) struct OutputError(#[source] io::Error);
+
+impl OutputError {
+    /// Whether the reader of a pipe has closed it, as `head` does when it has enough.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// What to do about the error.
+    pub(crate) fn help(&self) -> &'static str {
+        match self.0.kind() {
+            io::ErrorKind::StorageFull => "free space there, or write to another place",
+            _ => "redirect it to a file or a pipe that can be written",
+        }
+    }
+}
 
 /// Prints a report, as JSON or as text.
-pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) -> Result<(), AdvisedError> {
+pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) -> Result<(), OutputError> {
     // Standard output is line-buffered, and an image can have a hundred thousand segments.
     let mut out = BufWriter::new(io::stdout().lock());
     let mut print = || {
@@ -24,19 +37,12 @@ pub(crate) fn print(report: &(impl Serialize + ?Sized), text: &str, json: bool) 
         }
         out.flush()
     };
-    print().map_err(advised)
+    print().map_err(OutputError)
 }
 
 /// Writes bytes to an output.
-pub(crate) fn write(mut out: impl Write, bytes: &[u8]) -> Result<(), AdvisedError> {
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(advised)
-}
-
-fn advised(error: io::Error) -> AdvisedError {
-    let help = match error.kind() {
-        io::ErrorKind::BrokenPipe => "keep its reader open to the end of the output",
-        io::ErrorKind::StorageFull => "free space there, or write to another place",
-        _ => "redirect it to a file or a pipe that can be written",
-    };
-    AdvisedError::new(OutputError(error), help)
+pub(crate) fn write(mut out: impl Write, bytes: &[u8]) -> Result<(), OutputError> {
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(OutputError)
 }

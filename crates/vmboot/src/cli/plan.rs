@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use vmboot::report::{MemoryPicture, PlanReport};
 
+use super::advised::{AdvisedError, UsageError};
 use super::boot::{Boot, BootArgs};
 use super::dump::dump;
 use super::machine::MachineArgs;
@@ -24,7 +25,8 @@ pub(crate) struct Args {
     /// Write each piece of the plan to a file in this directory, with an index; the directory must be new or empty.
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Draw the memory map as an SVG picture; `-` prints the picture in place of the text.
+    /// Draw the memory map as an SVG picture; `-` prints the picture in place of the text, and an existing file is
+    /// overwritten.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -41,7 +43,7 @@ enum PictureError {
 pub(crate) fn run(args: &Args) -> CommandResult {
     let svg_only = args.svg.as_deref() == Some(Path::new("-"));
     if svg_only && args.json {
-        return Err(PictureError::TwoReports.into());
+        return Err(UsageError(PictureError::TwoReports.into()).into());
     }
     let boot = args.boot.plan(None, MachineArgs::reference)?;
     if boot.cmdline.is_default {
@@ -57,9 +59,12 @@ pub(crate) fn run(args: &Args) -> CommandResult {
             output::write(io::stdout().lock(), picture.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
-        fs::write(path, picture).map_err(|source| PictureError::Write {
-            path: path.clone(),
-            source,
+        fs::write(path, picture).map_err(|source| {
+            let path = path.clone();
+            AdvisedError::new(
+                PictureError::Write { path, source },
+                "name a file in a directory that exists and can be written",
+            )
         })?;
     }
     output::print(&PlanReport::from(&boot.plan), &boot.plan.to_string(), args.json)?;

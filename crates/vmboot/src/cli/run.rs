@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Print a timeline to standard error: planned, loaded, started, first console output, end.
     #[arg(long)]
     timeline: bool,
-    /// Print the number of exits to standard error: by reason and address, the most frequent first.
+    /// Print the number of VM exits to standard error: by reason and address, the most frequent first.
     #[arg(long)]
     count_exits: bool,
     /// Expect this text on the guest's console. The timeline contains its time; without it the status is 5.

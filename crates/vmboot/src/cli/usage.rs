@@ -4,15 +4,13 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
+use clap_complete::Shell;
 
 use super::Cli;
 use super::habits;
 use super::help::split_advice;
-use super::result::print_error;
-
-/// Status of a mistake in the command line.
-const USAGE: u8 = 2;
+use super::result::{USAGE, print_error};
 
 /// Parses the arguments of the program, the first of which is its name. The error is the exit status, after a message.
 pub(crate) fn parse(args: &[OsString]) -> Result<Cli, u8> {
@@ -79,13 +77,11 @@ impl Mistake {
             ErrorKind::MissingRequiredArgument => {
                 let missing = strings(ContextKind::InvalidArg).join(" and ");
                 let missing = missing.replace(['<', '>'], "");
-                let command = subcommand.map_or("run", String::as_str);
                 Self {
                     text: format!("the argument {missing} is missing"),
                     help: match missing.as_str() {
-                        "KERNEL" | "FILE" => {
-                            format!("name the kernel image, as in `vmboot {command} vmlinuz`")
-                        }
+                        "KERNEL" | "FILE" => name_image(subcommand),
+                        "SHELL" => format!("name one of {}", shells()),
                         _ => see_help,
                     },
                 }
@@ -93,6 +89,13 @@ impl Mistake {
             ErrorKind::InvalidValue => {
                 let values = strings(ContextKind::ValidValue).join(", ");
                 let is_missing = string(ContextKind::InvalidValue).is_none_or(|value| value.is_empty());
+                let argument = string(ContextKind::InvalidArg).unwrap_or_default();
+                if is_missing && let "<KERNEL>" | "<FILE>" = argument.as_str() {
+                    return Self {
+                        text: format!("the argument {} is empty", argument.trim_matches(['<', '>'])),
+                        help: name_image(subcommand),
+                    };
+                }
                 Self {
                     text,
                     help: match values.as_str() {
@@ -102,12 +105,17 @@ impl Mistake {
                     },
                 }
             }
-            ErrorKind::TooManyValues => Self {
-                text,
-                help: "omit the value".to_owned(),
-            },
+            ErrorKind::TooManyValues => {
+                let option = string(ContextKind::InvalidArg).unwrap_or_default();
+                Self {
+                    text: format!("the option {option} has no value"),
+                    help: "omit the value".to_owned(),
+                }
+            }
             ErrorKind::ArgumentConflict => Self {
-                help: if text.contains("multiple times") {
+                help: if text.contains("'--initrd") {
+                    "use it once; concatenate initrds with \"cat A B > OUTPUT\"".to_owned()
+                } else if text.contains("multiple times") {
                     "use it once".to_owned()
                 } else {
                     "use only one of them".to_owned()
@@ -129,6 +137,18 @@ fn is_subcommand(name: &str) -> bool {
     Cli::command().find_subcommand(name).is_some()
 }
 
+/// What to do without the name of the image.
+fn name_image(subcommand: Option<&String>) -> String {
+    let command = subcommand.map_or("run", String::as_str);
+    format!("name the kernel image, as in `vmboot {command} vmlinuz`")
+}
+
+/// The shells that have completion scripts.
+fn shells() -> String {
+    let shells = Shell::value_variants().iter().map(ToString::to_string);
+    shells.collect::<Vec<_>>().join(", ")
+}
+
 /// The argument that begins with the short option that clap found: `-kernel` for `-k`.
 fn whole_argument(found: &str, args: &[String]) -> String {
     let is_short = found.starts_with('-') && !found.starts_with("--");
@@ -141,24 +161,57 @@ fn whole_argument(found: &str, args: &[String]) -> String {
 
 /// What to do about an argument that a subcommand does not have.
 fn argument_help(argument: &str, subcommand: Option<&String>, suggestion: Option<String>) -> Option<String> {
+    let command = subcommand.map(String::as_str);
     if !argument.starts_with('-') {
-        let is_parameter = argument.contains('=') && !Path::new(argument).exists();
-        return Some(if is_parameter {
-            format!("pass the command line of the kernel as --cmdline \"{argument}\"")
-        } else {
-            "pass one kernel; an initrd is passed as --initrd FILE".to_owned()
-        });
+        return Some(word_help(argument, command));
+    }
+    let is_version = match argument {
+        "-V" | "--version" => true,
+        "-v" => command.is_none(),
+        _ => false,
+    };
+    if is_version {
+        return Some("use `vmboot --version`".to_owned());
     }
     let advice = other_subcommands(argument)
         .map(|names| format!("use it with {names}"))
-        .or_else(|| habits::option_advice(argument).map(ToOwned::to_owned))
+        .or_else(|| {
+            let advice = habits::option_advice(argument)?;
+            let of_boots = advice.starts_with("use --") && !matches!(command, None | Some("plan" | "run"));
+            Some(if of_boots {
+                format!("{advice} with `vmboot plan` or `vmboot run`")
+            } else {
+                advice.to_owned()
+            })
+        })
         .or_else(|| suggestion.map(|suggestion| format!("use {suggestion}")));
+    if command.is_some() {
+        return advice;
+    }
+    Some(match advice {
+        Some(advice) if advice.starts_with("use ") => {
+            format!("name a subcommand first, as in `vmboot run`; {advice}")
+        }
+        Some(advice) if advice.starts_with("omit ") => advice,
+        _ => "begin with a subcommand and the kernel, as in `vmboot run vmlinuz`".to_owned(),
+    })
+}
+
+/// What to do about a word after the arguments of a subcommand.
+fn word_help(word: &str, subcommand: Option<&str>) -> String {
+    let exists = Path::new(word).exists();
     match subcommand {
-        Some(_) => advice,
-        None => Some(match advice {
-            Some(advice) => format!("name a subcommand first, as in `vmboot run`; {advice}"),
-            None => "name a subcommand first, as in `vmboot run vmlinuz`".to_owned(),
-        }),
+        Some("inspect") => "inspect one file at a time".to_owned(),
+        Some("doctor") => "omit it; `vmboot doctor` examines the host, not a kernel".to_owned(),
+        Some("man") => "name one directory".to_owned(),
+        Some("completions") => "name one shell".to_owned(),
+        _ if exists => "pass one kernel; an initrd is passed as --initrd FILE".to_owned(),
+        _ if word.contains('=') => {
+            format!("pass the command line of the kernel as --cmdline \"{word}\"")
+        }
+        _ => format!(
+            "pass one kernel; use --initrd FILE for an initrd, and --cmdline \"{word}\" for the command line"
+        ),
     }
 }
 
@@ -171,7 +224,11 @@ fn other_subcommands(option: &str) -> Option<String> {
         .filter(|command| command.get_arguments().any(|arg| arg.get_long() == Some(name)))
         .map(|command| format!("`vmboot {}`", command.get_name()))
         .collect();
-    (!names.is_empty()).then(|| names.join(" or "))
+    let (last, others) = names.split_last()?;
+    Some(match others {
+        [] => last.clone(),
+        _ => format!("{} or {last}", others.join(", ")),
+    })
 }
 
 /// What to do about a word in place of a subcommand.

@@ -339,7 +339,7 @@ fn verdict(host: &Host, arch: Arch, checks: &[CheckReport]) -> GuestReport {
     );
     if arch.name() != host.arch {
         let reason = format!(
-            "they need the KVM of a {arch} host, and this host is {}",
+            "they need KVM on a host of architecture {arch}, and this host is {}",
             host.arch
         );
         return report(GuestSupport::None, reason, Some(&emulate));

@@ -12,7 +12,7 @@ fn long_options(subcommand: &str) -> Vec<String> {
         .lines()
         .filter_map(|line| line.trim_start().split_once("--"))
         .filter(|(before, _)| before.is_empty() || *before == "-h, " || *before == "-V, ")
-        .map(|(_, option)| format!("--{}", option.split([' ', '.']).next().unwrap()))
+        .map(|(_, option)| format!("--{}", option.split([' ', '.', ',']).next().unwrap()))
         .collect();
     assert!(!options.is_empty(), "{help}");
     options
@@ -24,7 +24,7 @@ fn completions_have_all_options_and_subcommands() {
         let output = vmboot(&["completions", shell]);
         assert!(output.status.success(), "{}", stderr(&output));
         let script = str::from_utf8(&output.stdout).unwrap();
-        for subcommand in ["inspect", "plan", "run", "completions", "man"] {
+        for subcommand in ["inspect", "plan", "run", "completions", "man", "doctor"] {
             assert!(script.contains(subcommand), "{shell}: no {subcommand}");
             for option in long_options(subcommand) {
                 // fish has the names without dashes.
@@ -48,7 +48,7 @@ fn each_subcommand_has_a_page_with_its_options() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    for subcommand in ["inspect", "plan", "run", "completions", "man"] {
+    for subcommand in ["inspect", "plan", "run", "completions", "man", "doctor"] {
         let name = format!("vmboot-{subcommand}.1");
         assert!(names.contains(&name), "{names:?}");
         let page = fs::read_to_string(pages.join(&name)).unwrap();

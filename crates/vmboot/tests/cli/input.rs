@@ -61,6 +61,23 @@ fn files_from_standard_input_are_like_those_from_paths() {
     assert_eq!(plan, expected(&[path]));
 }
 
+/// As with `| head`, which is no mistake.
+#[test]
+fn a_closed_pipe_ends_the_output_without_a_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "kernel", &kernel());
+    for args in [&["inspect"][..], &["plan", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&[args, &[path.to_str().unwrap()]].concat())
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
 fn make_fifo(path: &Path) {
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();

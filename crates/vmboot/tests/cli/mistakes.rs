@@ -17,8 +17,8 @@ use self::rows::{ROWS, Row, Stream};
 const LONG: usize = 5000;
 
 /// First words of a sentence that says what to do.
-const IMPERATIVES: &str = "add append boot build check copy decompress extract fetch free get keep link \
-    list mend name omit pass remove reserve see shorten unpack use";
+const IMPERATIVES: &str = "add append begin boot build check close copy correct decompress exchange extract fetch free get inspect link \
+    list mount name omit pass redirect remove reserve see shorten unpack use";
 
 /// What a row resulted in.
 struct Answer {
@@ -46,10 +46,6 @@ fn run(row: &Row, dir: &Path) -> Answer {
         Stream::FullStdout => {
             let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
             command.stdin(Stdio::null()).stdout(full)
-        }
-        Stream::ClosedStdout => {
-            drop(reader);
-            command.stdin(Stdio::null()).stdout(writer)
         }
     };
     let output = command.output().unwrap();
@@ -166,5 +162,13 @@ fn shell_word(argument: &str) -> String {
     if !argument.is_empty() && argument.chars().all(is_plain) {
         return argument.to_owned();
     }
-    format!("'{}'", argument.escape_debug())
+    if argument.chars().any(char::is_control) {
+        let quoted = argument.chars().map(|character| match character {
+            '\'' | '\\' => format!("\\{character}"),
+            c if c.is_control() => format!("\\x{:02x}", u32::from(c)),
+            c => c.to_string(),
+        });
+        return format!("$'{}'", quoted.collect::<String>());
+    }
+    format!("'{argument}'")
 }

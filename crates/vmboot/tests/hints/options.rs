@@ -150,7 +150,7 @@ pub(crate) fn examples() {
     for name in names.split(", ") {
         let result = vmboot(&["plan", kernel, "--protocol", name]);
         assert!(
-            !result.is_err_and(|error| error.contains("unknown protocol")),
+            !result.is_err_and(|error| error.contains("not a boot protocol")),
             "{name}"
         );
     }
@@ -179,13 +179,13 @@ pub(crate) fn examples() {
         }
         assert!(count > 0);
     }
-    let message = refused(&[kernel, "--memory", "1M"], "at least 2 MiB are needed");
+    let message = refused(&[kernel, "--memory", "1M"], "at least 2 MiB is needed");
     for least in [
         word_after(&message, "at least "),
         word_after(&message, "help: use --memory "),
     ] {
         let result = vmboot(&["plan", kernel, "--memory", least]);
-        assert!(!result.is_err_and(|error| error.contains("are needed")));
+        assert!(!result.is_err_and(|error| error.contains("is needed")));
     }
 }
 
@@ -197,7 +197,9 @@ pub(crate) fn roles() {
     let [kernel, cpio] = [&kernel, &cpio].map(|path| path.to_str().unwrap());
     refused(
         &[cpio],
-        "a cpio archive, the format of an initrd\nhelp: pass it as the initrd",
+        &format!(
+            "a cpio archive, the format of an initrd\nhelp: pass it to `vmboot run` as --initrd {cpio}, "
+        ),
     );
     accepted(&[kernel, "--initrd", cpio]);
 
@@ -218,7 +220,7 @@ pub(crate) fn roles() {
     let [path, dtb] = [&path, &dtb].map(|path| path.to_str().unwrap());
     refused(
         &[dtb],
-        "a device tree\nhelp: pass it as the device tree of the machine",
+        &format!("a device tree\nhelp: pass it to `vmboot run` as --dtb {dtb}, "),
     );
     accepted(&[path, "--dtb", dtb]);
 

@@ -210,7 +210,7 @@ fn a_picture_in_a_file_leaves_the_report_as_it_is() {
     both.push("--json".to_owned());
     let output = vmboot(&both);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         output.stdout.is_empty() && error.contains("--svg FILE"),
         "{error}"

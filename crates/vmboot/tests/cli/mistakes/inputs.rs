@@ -11,6 +11,8 @@ const MIB: u64 = 1 << 20;
 /// Writes all files of the table to `dir`.
 pub(super) fn write_all(dir: &Path) {
     fs::create_dir(dir.join("boot")).unwrap();
+    fs::create_dir(dir.join("full")).unwrap();
+    write(dir, "full/file", b"");
     symlink("loop", dir.join("loop")).unwrap();
     File::create(dir.join("huge"))
         .unwrap()

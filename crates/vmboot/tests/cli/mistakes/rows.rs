@@ -19,8 +19,6 @@ pub(super) enum Stream {
     Pipe(&'static str),
     /// Standard output is `/dev/full`.
     FullStdout,
-    /// Standard output is a pipe without a reader.
-    ClosedStdout,
 }
 
 impl Stream {
@@ -31,7 +29,6 @@ impl Stream {
             Self::Stdin(name) => format!(" < {name}"),
             Self::Pipe(name) => format!(" < <(cat {name})"),
             Self::FullStdout => " > /dev/full".to_owned(),
-            Self::ClosedStdout => " | true".to_owned(),
         }
     }
 }
@@ -140,6 +137,7 @@ pub(super) const ROWS: &[Row] = &[
     row(ARCH, &["plan", "Image", "--protocol", "pvh"]),
     row(ARCH, &["plan", "Image", "--protocol", "Linux"]),
     row(ARCH, &["plan", "bzImage", "--protocol", "PVH"]),
+    row(ARCH, &["plan", "bzImage", "--protocol", "multiboot"]),
     row(ARCH, &["plan", "vmlinux", "--protocol", "MultiBoot2"]),
     row(ARCH, &["plan", "vmlinux.high"]),
     row(ROLE, &["plan", "vmlinux", "--initrd", "missing"]),
@@ -169,6 +167,11 @@ pub(super) const ROWS: &[Row] = &[
     row(
         ROLE,
         &["plan", "multiboot", "--protocol", "multiboot", "--module", "huge"],
+    ),
+    row(ROLE, &["plan", "Image", "--module", "initrd.img"]),
+    row(
+        ROLE,
+        &["plan", "bzImage", "--initrd", "initrd.img", "--initrd", "text"],
     ),
     row(ROLE, &["plan", "vmlinux", "--dtb", "board.dtb"]),
     row(ROLE, &["plan", "Image", "--dtb", "text"]),
@@ -229,6 +232,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "e0000"]),
     row(ADDRESS, &["plan", "vmlinux", "--acpi-rsdp", "0x200000"]),
+    row(ADDRESS, &["plan", "Image", "--acpi-rsdp", "0x1000"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "{long}"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "a=\"b"]),
     row(CMDLINE, &["plan", "bzImage", "--cmdline", "a -- b -- c"]),
@@ -272,6 +276,9 @@ pub(super) const ROWS: &[Row] = &[
     row(HABIT, &["run", "bzImage", "--disable-sandbox"]),
     row(HABIT, &["run", "bzImage", "-v"]),
     row(HABIT, &["-kernel", "bzImage", "-m", "512"]),
+    row(HABIT, &["-m", "512", "bzImage"]),
+    row(HABIT, &["inspect", "-m", "512", "bzImage"]),
+    row(HABIT, &["doctor", "--append=quiet"]),
     row(USAGE, &["bzImage"]),
     row(USAGE, &["boot", "bzImage"]),
     row(USAGE, &["insepct", "bzImage"]),
@@ -280,18 +287,33 @@ pub(super) const ROWS: &[Row] = &[
     row(USAGE, &["inspect"]),
     row(USAGE, &["plan", "--memory", "1G"]),
     row(USAGE, &["run", "bzImage", "initrd.img"]),
+    row(USAGE, &["run", "bzImage", "quiet"]),
+    row(USAGE, &["inspect", "bzImage", "vmlinux"]),
+    row(USAGE, &["inspect", "bzImage", "console=ttyS0"]),
+    row(USAGE, &["doctor", "bzImage"]),
+    row(USAGE, &["man", "a", "b"]),
+    row(USAGE, &["completions", "bash", "zsh"]),
+    row(USAGE, &["-v"]),
+    row(USAGE, &["run", "-V"]),
+    row(USAGE, &["-nographic", "bzImage"]),
     row(USAGE, &["run", "bzImage", "--memroy", "1G"]),
     row(USAGE, &["run", "bzImage", "--frobnicate"]),
     row(USAGE, &["inspect", "bzImage", "--memory", "1G"]),
     row(USAGE, &["plan", "bzImage", "--timeout", "5"]),
     row(USAGE, &["run", "bzImage", "--json"]),
     row(USAGE, &["run", "bzImage", "--timeout", "soon"]),
+    row(USAGE, &["run", "bzImage", "--timeout", "5s"]),
     row(USAGE, &["run", "bzImage", "--milestone", ""]),
     row(USAGE, &["run", "bzImage", "--timeline=yes"]),
     row(USAGE, &["completions"]),
     row(USAGE, &["completions", "tcsh"]),
     row(USAGE, &["man", "text"]),
+    row(USAGE, &["plan", "bzImage", "--dump", "text"]),
+    row(USAGE, &["plan", "bzImage", "--dump", "full"]),
+    row(USAGE, &["plan", "bzImage", "--svg", "missing/map.svg"]),
+    row(USAGE, &["plan", "bzImage", "--svg", "-", "--json"]),
     with(STREAM, &["plan", "-"], Stream::Stdin("text")),
+    with(STREAM, &["run", "-"], Stream::Stdin("initrd.img")),
     with(STREAM, &["inspect", "-"], Stream::Stdin("empty.img")),
     with(STREAM, &["inspect", "-"], Stream::Pipe("empty.img")),
     with(STREAM, &["inspect", "-"], Stream::Pipe("vmlinux.gz")),
@@ -301,5 +323,4 @@ pub(super) const ROWS: &[Row] = &[
     with(STREAM, &["plan", "Image", "--dtb", "-"], Stream::Pipe("text")),
     with(STREAM, &["inspect", "vmlinux"], Stream::FullStdout),
     with(STREAM, &["plan", "--json", "vmlinux"], Stream::FullStdout),
-    with(STREAM, &["inspect", "vmlinux"], Stream::ClosedStdout),
 ];
