@@ -98,7 +98,7 @@ pub(crate) fn open(path: &Path) -> Result<File, FileError> {
     let what = if kind.is_file() || kind.is_block_device() {
         return Ok(file);
     } else if kind.is_fifo() || kind.is_socket() {
-        return spool(file, &name, PIPE_MAX);
+        return spool(&file, &name, PIPE_MAX);
     } else if kind.is_dir() {
         "a directory"
     } else if file.is_terminal() {
@@ -110,15 +110,15 @@ pub(crate) fn open(path: &Path) -> Result<File, FileError> {
 }
 
 /// Copies the rest of a pipe to a file in memory, at most `max` bytes.
-fn spool(pipe: File, name: &Name, max: u64) -> Result<File, FileError> {
+fn spool(pipe: &File, name: &Name, max: u64) -> Result<File, FileError> {
     let copy = || {
-        wait_for_data(&pipe, name)?;
+        wait_for_data(pipe, name)?;
         let mut file = memory_file()?;
         // Standard input is shared with other processes, which keep their flags.
-        let flags = fcntl_getfl(&pipe)?;
-        fcntl_setfl(&pipe, flags - OFlags::NONBLOCK)?;
-        let copied = io::copy(&mut (&pipe).take(max.saturating_add(1)), &mut file);
-        fcntl_setfl(&pipe, flags)?;
+        let flags = fcntl_getfl(pipe)?;
+        fcntl_setfl(pipe, flags - OFlags::NONBLOCK)?;
+        let copied = io::copy(&mut pipe.take(max.saturating_add(1)), &mut file);
+        fcntl_setfl(pipe, flags)?;
         Ok((file, copied?))
     };
     let (file, len) = copy().map_err(|source| FileError::Read {
@@ -170,7 +170,7 @@ mod tests {
             let expected = content.clone();
             let writing = thread::spawn(move || writer.write_all(&content));
             let reader = File::from(std::os::fd::OwnedFd::from(reader));
-            let result = spool(reader, &Name::new(Path::new("-")), max);
+            let result = spool(&reader, &Name::new(Path::new("-")), max);
             let file = match result {
                 Ok(file) => file,
                 Err(error) => {
