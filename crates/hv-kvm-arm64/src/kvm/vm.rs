@@ -37,7 +37,7 @@ const DEFAULT_ADDRESS_BITS: u32 = 40;
 pub struct KvmVm(Arc<Machine>);
 
 /// Capabilities that this harness asks for.
-pub(crate) const CAPABILITIES: [Capability; 9] = [
+pub(crate) const CAPABILITIES: [Capability; 10] = [
     Capability::required(
         KVM_CAP_ONE_REG,
         "KVM_CAP_ONE_REG",
