@@ -133,6 +133,11 @@ impl<'a> RamAllocator<'a> {
         self.kept.push((range, label));
     }
 
+    /// The ranges that are [kept](Self::keep), with the labels of their pieces.
+    pub(crate) fn kept(&self) -> &[(GuestRange, &'static str)] {
+        &self.kept
+    }
+
     /// The address that the request fixes for the piece with this label.
     #[must_use]
     pub fn fixed_address(&self, label: &str) -> Option<u64> {
@@ -258,18 +263,20 @@ impl<'a> RamAllocator<'a> {
         let gaps = self.gaps(label);
         let found = match constraints.preference {
             Preference::Highest => gaps
-                .into_iter()
+                .iter()
+                .copied()
                 .rev()
                 .find_map(|gap| windows.iter().rev().find_map(|window| window.fit(gap, len))),
             Preference::Lowest | Preference::Address(_) => gaps
-                .into_iter()
+                .iter()
+                .copied()
                 .find_map(|gap| windows.iter().find_map(|window| window.fit(gap, len))),
         };
         let range = found.ok_or_else(|| PlacementError::NoRoom {
             label,
             len,
             constraints,
-            largest_free: self.largest_free(label, &constraints),
+            largest_free: largest_within(&gaps, &constraints),
         })?;
         self.reserve(label, range)?;
         Ok(range)
@@ -355,11 +362,7 @@ impl<'a> RamAllocator<'a> {
 
     /// Length of the largest range of RAM that is free for the piece with this label, between the limits of the constraints.
     fn largest_free(&self, label: &str, constraints: &Constraints) -> u64 {
-        let inside = |gap: &GuestRange| {
-            let (start, end) = (gap.start().max(constraints.min), gap.end().min(constraints.max));
-            end.saturating_sub(start)
-        };
-        self.gaps(label).iter().map(inside).max().unwrap_or_default()
+        largest_within(&self.gaps(label), constraints)
     }
 
     /// The RAM that is free for the piece with this label, sorted by address.
@@ -383,6 +386,15 @@ impl<'a> RamAllocator<'a> {
         }
         gaps
     }
+}
+
+/// Length of the largest part of a gap between the limits of the constraints.
+fn largest_within(gaps: &[GuestRange], constraints: &Constraints) -> u64 {
+    let inside = |gap: &GuestRange| {
+        let (start, end) = (gap.start().max(constraints.min), gap.end().min(constraints.max));
+        end.saturating_sub(start)
+    };
+    gaps.iter().map(inside).max().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! Planning around the addresses that a request fixes.
 
-use alloc::vec::Vec;
-
 use crate::placement::KERNEL_LABEL;
 use crate::{
-    AdditionalLoad, AdditionalPlace, BootPlan, BootRequest, GuestRange, PlacementError, PlanError,
-    RamAllocator,
+    AdditionalLoad, AdditionalPlace, BootPlan, BootRequest, PlacementError, PlanError, RamAllocator,
 };
 
 /// Limit of the ranges that are kept.
@@ -26,7 +23,6 @@ pub fn plan_around_fixed<'a>(
     mut plan: impl FnMut(&RamAllocator<'a>) -> Result<BootPlan, PlanError>,
 ) -> Result<BootPlan, PlanError> {
     let mut allocator = RamAllocator::for_request(request)?;
-    let mut kept: Vec<(GuestRange, &str)> = Vec::new();
     // The latest conflict, and the label of what had to move.
     let mut conflict: Option<(PlacementError, &str)> = None;
     loop {
@@ -35,11 +31,13 @@ pub fn plan_around_fixed<'a>(
                 PlacementError::Taken { label, range, by, .. }
                     if allocator.fixed_address(label).is_some()
                         && is_movable(request, &allocator, by)
-                        && kept.len() < MAX_KEPT
-                        && !kept.iter().any(|(kept, of)| *of == label && kept.contains(range)) =>
+                        && allocator.kept().len() < MAX_KEPT
+                        && !allocator
+                            .kept()
+                            .iter()
+                            .any(|(kept, of)| *of == label && kept.contains(range)) =>
                 {
                     allocator.keep(label, range);
-                    kept.push((range, label));
                     conflict = Some((error, by));
                 }
                 // Two fixed pieces, in whose place the kernel was as well.
@@ -68,13 +66,14 @@ fn is_movable(request: &BootRequest<'_>, allocator: &RamAllocator<'_>, label: &s
 #[cfg(test)]
 mod tests {
     use std::string::{String, ToString};
+    use std::vec::Vec;
 
     use super::*;
     use crate::cpu::x86_64;
     use crate::placement::Piece;
     use crate::{
-        Arch, Cmdline, Constraints, Endian, EntryAbi, FixedAddress, ImageBuilder, Machine, MemoryMap,
-        PlacedAdditional, PlacedKernel, Placement, PlanBuilder, RegionKind, SourceRange,
+        Arch, Cmdline, Constraints, Endian, EntryAbi, FixedAddress, GuestRange, ImageBuilder, Machine,
+        MemoryMap, PlacedAdditional, PlacedKernel, Placement, PlanBuilder, RegionKind, SourceRange,
     };
 
     fn range(start: u64, end: u64) -> GuestRange {

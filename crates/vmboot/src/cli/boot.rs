@@ -18,7 +18,7 @@ use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
-use super::default_cmdline::{default_cmdline, is_linux};
+use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
 use super::machine::{self, MachineArgs};
@@ -139,7 +139,7 @@ impl BootArgs {
         let machine_of = |options: &MachineArgs| machine(options, image.arch());
         let machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
-        let protocol = self.protocol(&image)?;
+        let protocol = self.protocol(&protocols, &image)?;
         let cmdline = self.cmdline(protocol, &image)?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self
@@ -195,7 +195,7 @@ impl BootArgs {
         };
         Ok(Boot {
             plan,
-            protocols: ProtocolChoice::new(protocol, &vmboot::protocols()?, &image),
+            protocols: ProtocolChoice::new(protocol, &protocols, &image),
             machine,
             cmdline,
             reads_stdin,
@@ -296,15 +296,19 @@ impl BootArgs {
         Ok((modules, files))
     }
 
-    fn protocol(&self, image: &KernelImage) -> Result<&'static dyn BootProtocol, Box<dyn Error>> {
-        let protocols = vmboot::protocols()?;
+    /// The protocol that the user names, or the most suitable one.
+    fn protocol(
+        &self,
+        protocols: &[&'static dyn BootProtocol],
+        image: &KernelImage,
+    ) -> Result<&'static dyn BootProtocol, FileError> {
         let named = |name| move |protocol: &&dyn BootProtocol| protocol.name() == name;
         match self
             .protocol
             .and_then(|name| protocols.iter().copied().find(named(name)))
         {
             Some(protocol) => Ok(protocol),
-            None => Ok(protocol::select(&protocols, image).map_err(FileError::with_path(&self.kernel))?),
+            None => protocol::select(protocols, image).map_err(FileError::with_path(&self.kernel)),
         }
     }
 }
@@ -322,10 +326,7 @@ fn protocol_name(text: &str) -> Result<&'static str, Box<dyn Error + Send + Sync
 /// Whether a kernel is Linux by its entry: that of the Linux protocol on x86, or of an `Image`. Other protocols start any
 /// kernel, whose rules for the command line are unknown.
 fn follows_linux_rules(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
-    let is_image = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
-        .into_iter()
-        .any(|abi| image.entry(abi).is_some());
-    is_image || protocol.name() == proto_linux_x86::PROTOCOL.name()
+    has_image_header(image) || protocol.name() == proto_linux_x86::PROTOCOL.name()
 }
 
 /// Help for a kernel with a fixed address that cannot be there.

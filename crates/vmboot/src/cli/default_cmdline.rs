@@ -21,18 +21,22 @@ pub(crate) fn default_cmdline(protocol: &dyn BootProtocol, image: &KernelImage) 
     }
 }
 
+/// Whether the image has the header of an arm64 or riscv64 `Image`.
+pub(crate) fn has_image_header(image: &KernelImage) -> bool {
+    [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
+        .into_iter()
+        .any(|abi| image.entry(abi).is_some())
+}
+
 /// Whether the image is a Linux kernel by evidence: an `Image`, a kernel that declares the Linux protocol of x86, or a vmlinux
 /// with a mark of Linux.
 pub(crate) fn is_linux(protocol: &dyn BootProtocol, image: &KernelImage) -> bool {
-    let has_image_header = [EntryAbi::ARM64_IMAGE, EntryAbi::RISCV_IMAGE]
-        .into_iter()
-        .any(|abi| image.entry(abi).is_some());
     let declares_linux = protocol.name() == proto_linux_x86::PROTOCOL.name()
         && protocol
             .supports(image)
             .is_ok_and(|support| support.level >= SupportLevel::Declared);
     let is_vmlinux = matches!(image.metadata(), Some(Evidence::Linux(_)));
-    has_image_header || declares_linux || is_vmlinux
+    has_image_header(image) || declares_linux || is_vmlinux
 }
 
 #[cfg(test)]

@@ -33,11 +33,16 @@ impl Name {
     pub(crate) fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
+
+    /// Whether it is standard input.
+    pub(crate) fn is_stdin(&self) -> bool {
+        is_stdin(&self.0)
+    }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_stdin(&self.0) {
+        if self.is_stdin() {
             return f.write_str("standard input");
         }
         self.0.display().fmt(f)

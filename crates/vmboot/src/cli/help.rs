@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
 
 use boot_core::protocol::Refusal;
 use boot_core::{
@@ -130,7 +129,7 @@ fn file(error: &FileError) -> Option<String> {
         FileError::NotAFile {
             what: "a directory", ..
         } => "name a file in it".to_owned(),
-        FileError::NotAFile { name, .. } if *name == Name::new(Path::new("-")) => {
+        FileError::NotAFile { name, .. } if name.is_stdin() => {
             "redirect a file or a pipe to it, as in `vmboot run - < vmlinuz`".to_owned()
         }
         FileError::NotAFile { .. } => "name a file, a block device or a pipe".to_owned(),
@@ -144,14 +143,13 @@ fn file(error: &FileError) -> Option<String> {
 
 /// Help for a file of another role in place of the kernel, and for standard input without data.
 fn role(name: &Name, error: &(dyn Error + 'static)) -> Option<String> {
-    let stdin = Name::new(Path::new("-"));
-    if *name == stdin && matches!(error.downcast_ref(), Some(DetectError::Empty)) {
+    if name.is_stdin() && matches!(error.downcast_ref(), Some(DetectError::Empty)) {
         return Some("check the file or the program that it comes from".to_owned());
     }
     let DetectError::Unknown { kind: Some(kind), .. } = error.downcast_ref()? else {
         return None;
     };
-    let name = if *name == stdin {
+    let name = if name.is_stdin() {
         "-".to_owned()
     } else {
         name.to_string()
@@ -296,6 +294,8 @@ pub(crate) const DEVICE_TREE: &str =
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// The table of mistakes has no such row: root can read every file.

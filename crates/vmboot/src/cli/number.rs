@@ -65,9 +65,14 @@ pub(crate) struct MemorySize {
     pub(crate) unit: Unit,
 }
 
+/// The digits after `0x`.
+fn hex_digits(text: &str) -> Option<&str> {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))
+}
+
 /// Digits of a number as a decimal or, after `0x`, a hexadecimal number.
 fn number(text: &str) -> Result<u64, ParseIntError> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+    match hex_digits(text) {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     }
@@ -116,8 +121,8 @@ fn shift(unit: &str) -> Option<u32> {
 /// precede the unit. A hexadecimal number without a unit is in bytes; for a decimal one, `assumed` is the power of two.
 fn quantity(text: &str, assumed: u32) -> Result<Quantity, NumberError> {
     let text = text.trim();
-    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, assumed) = hex.map_or((text, assumed), |digits| (digits, 0));
+    let hex = hex_digits(text);
+    let digits = hex.unwrap_or(text);
     let is_digit = |c: char| match hex {
         Some(_) => c.is_ascii_hexdigit() || c == '_',
         None => c.is_ascii_digit() || c == '_' || c == '.',

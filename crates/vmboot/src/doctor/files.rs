@@ -49,14 +49,20 @@ impl HostFiles {
     }
 
     /// Whether the CPU of an x86 host has this flag.
-    pub(super) fn has_cpu_flag(&self, flag: &str) -> bool {
-        self.field("proc/cpuinfo", "flags")
-            .is_some_and(|flags| flags.split_whitespace().any(|found| found == flag))
+    pub(super) fn has_cpu_flag(&self, flag: &'static str) -> bool {
+        self.first_cpu_flag([flag]).is_some()
     }
 
     /// The flag of hardware virtualization of an x86 host.
     pub(super) fn x86_virtualization(&self) -> Option<&'static str> {
-        ["vmx", "svm"].into_iter().find(|flag| self.has_cpu_flag(flag))
+        self.first_cpu_flag(["vmx", "svm"])
+    }
+
+    /// The first of these flags that the CPU of an x86 host has.
+    fn first_cpu_flag<const N: usize>(&self, wanted: [&'static str; N]) -> Option<&'static str> {
+        let flags = self.field("proc/cpuinfo", "flags")?;
+        let has = |flag: &&str| flags.split_whitespace().any(|found| found == *flag);
+        wanted.into_iter().find(has)
     }
 
     /// Whether the harts of a riscv64 host have the hypervisor extension: a letter before the first underscore of the ISA string.
