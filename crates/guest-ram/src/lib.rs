@@ -4,6 +4,12 @@ mod access;
 mod access_options;
 mod host_ram;
 mod huge_pages;
+#[cfg(target_os = "linux")]
+mod mapping;
+#[cfg(target_os = "linux")]
+mod mapping_error;
+#[cfg(target_os = "linux")]
+mod memfd;
 mod pages;
 mod parallel_copy;
 mod slice;
@@ -30,6 +36,12 @@ pub use access_options::{AccessOptions, SystemCalls};
 pub use error::RamError;
 pub use host_ram::{HostRam, HostRegion, HostRegionError};
 pub use huge_pages::HugePages;
+#[cfg(target_os = "linux")]
+pub use mapping::{HostMapping, MemfdSharing};
+#[cfg(target_os = "linux")]
+pub use mapping_error::MappingError;
+#[cfg(target_os = "linux")]
+pub use memfd::Memfd;
 #[cfg(feature = "vm-memory")]
 pub use options::RamOptions;
 #[cfg(feature = "vm-memory")]

@@ -18,6 +18,21 @@ impl<B: Bitmap + Send + Sync> Mapping for MmapRegion<B> {
     }
 }
 
+/// The bytes of a [`HostMapping`](crate::HostMapping) from an offset on.
+#[cfg(target_os = "linux")]
+struct Part {
+    mapping: Arc<crate::HostMapping>,
+    /// Below the length of the mapping.
+    offset: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl Mapping for Part {
+    fn host(&self) -> *mut u8 {
+        self.mapping.host_ptr().wrapping_add(self.offset)
+    }
+}
+
 /// A region of guest memory: its guest physical addresses, and shared ownership of its mapping.
 ///
 /// Keep this value for as long as a memory slot refers to the mapping: the memory stays mapped even if the
@@ -37,6 +52,32 @@ impl RamRegion {
         Some(Self {
             range: GuestRange::new(region.start_addr().0, region.len())?,
             mapping: region.get_mmap(),
+        })
+    }
+
+    /// The bytes of `mapping` from `offset` on as the memory at `range`. `None` if the mapping has fewer bytes, or the range is empty.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use boot_core::GuestRange;
+    /// use guest_ram::{HostMapping, RamRegion};
+    ///
+    /// let mapping = Arc::new(HostMapping::anonymous(0x4000)?);
+    /// let range = GuestRange::new(0x4000_0000, 0x3000).unwrap();
+    /// let region = RamRegion::from_mapping(range, Arc::clone(&mapping), 0x1000).unwrap();
+    /// assert_eq!(region.host_ptr(), mapping.host_ptr().wrapping_add(0x1000));
+    /// assert!(RamRegion::from_mapping(range, mapping, 0x2000).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn from_mapping(range: GuestRange, mapping: Arc<crate::HostMapping>, offset: usize) -> Option<Self> {
+        let len = usize::try_from(range.len()).ok().filter(|&len| len > 0)?;
+        let end = offset.checked_add(len)?;
+        (end <= mapping.len()).then(|| Self {
+            range,
+            mapping: Arc::new(Part { mapping, offset }),
         })
     }
 

@@ -3,6 +3,9 @@
 #![cfg(all(feature = "vm-memory", target_os = "linux", not(miri)))]
 #![expect(unsafe_code, reason = "regions at host addresses are unsafe to create")]
 
+#[path = "backends/mapping.rs"]
+mod mapping;
+
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,70 @@
+//! Errors of [`HostMapping`](crate::HostMapping).
+
+use std::io;
+use std::ops::Range;
+
+/// Failure of an operation on a [`HostMapping`](crate::HostMapping). Ranges and offsets are bytes from the start of the mapping.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MappingError {
+    /// A range does not consist of whole pages, is empty where it must not be, or exceeds `isize::MAX`.
+    #[error(
+        "{len:#x} bytes are not a number of whole pages of {page_size:#x} bytes that this process can map"
+    )]
+    Length {
+        /// Length in bytes.
+        len: usize,
+        /// Page size of the host in bytes.
+        page_size: usize,
+    },
+    /// A part is empty or ends past the end of the mapping.
+    #[error("{range:#x?} is not a part of a mapping of {len:#x} bytes")]
+    Range {
+        /// The range.
+        range: Range<usize>,
+        /// Length of the mapping in bytes.
+        len: usize,
+    },
+    /// A part would overlap another one.
+    #[error("the part at {range:#x?} would overlap the part at {other:#x?}")]
+    Overlap {
+        /// The new part.
+        range: Range<usize>,
+        /// The other one.
+        other: Range<usize>,
+    },
+    /// A part would end past the end of its file.
+    #[error("{len:#x} bytes from {offset:#x} on are not in a file of {file_len:#x} bytes")]
+    FileRange {
+        /// Offset in the file in bytes.
+        offset: usize,
+        /// Length of the part in bytes.
+        len: usize,
+        /// Length of the file in bytes.
+        file_len: usize,
+    },
+    /// The host cannot map a part.
+    #[error("the host cannot map {len:#x} bytes at offset {offset:#x}")]
+    Map {
+        /// Offset of the part.
+        offset: usize,
+        /// Length of the part in bytes.
+        len: usize,
+        /// The error of the host.
+        source: io::Error,
+    },
+    /// A byte has no memory, or memory that does not allow the access.
+    #[error("the byte at offset {offset:#x} does not allow this access of the host")]
+    NoAccess {
+        /// Offset of the first such byte.
+        offset: usize,
+    },
+    /// The host cannot drop pages.
+    #[error("the host cannot drop the pages at {range:#x?}")]
+    DontNeed {
+        /// The pages.
+        range: Range<usize>,
+        /// The error of the host.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,202 @@
+//! Mappings of every kind, and what the host's kernel does with them.
+
+use std::fs;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use boot_core::{GuestMemory, GuestRange};
+use guest_ram::{HostMapping, HostRam, HostRegion, HugePages, MappingError, Memfd, MemfdSharing, RamRegion};
+
+const PAGE: usize = 0x1000;
+
+fn bytes(mapping: &HostMapping, offset: usize) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    mapping.read(offset, &mut bytes).unwrap();
+    bytes
+}
+
+/// The value in KiB of `field` for the mapping that starts at `mapping`, from `/proc/self/smaps`; flags are returned as they are.
+fn smaps(mapping: &HostMapping, field: &str) -> String {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let start = format!("{:x}-", mapping.host_ptr().addr());
+    let mut lines = maps
+        .lines()
+        .skip_while(|line| !line.trim_start_matches('0').starts_with(&start));
+    let line = lines.find(|line| line.starts_with(field)).unwrap();
+    line[field.len() + 1..].trim().to_owned()
+}
+
+#[test]
+fn memory_of_a_file_is_shared_or_copied_on_write() {
+    let file = Memfd::create(c"test", 4 * PAGE).unwrap();
+    let shared = HostMapping::shared(&file).unwrap();
+    let private = HostMapping::private(&file).unwrap();
+    shared.write(PAGE, b"base").unwrap();
+    assert_eq!(bytes(&private, PAGE), *b"base");
+    private.write(PAGE, b"copy").unwrap();
+    assert_eq!(bytes(&shared, PAGE), *b"base");
+    assert_eq!(bytes(&private, PAGE), *b"copy");
+    private.dont_need(PAGE..2 * PAGE).unwrap();
+    assert_eq!(bytes(&private, PAGE), *b"base");
+    // Shared pages stay as they are.
+    shared.dont_need(0..4 * PAGE).unwrap();
+    assert_eq!(bytes(&shared, PAGE), *b"base");
+}
+
+#[test]
+fn anonymous_memory_becomes_zero_where_it_is_not_needed() {
+    let mapping = HostMapping::anonymous(4 * PAGE).unwrap();
+    for page in 0..4 {
+        mapping.write(page * PAGE, b"used").unwrap();
+    }
+    mapping.dont_need(PAGE..3 * PAGE).unwrap();
+    let found: Vec<_> = (0..4).map(|page| bytes(&mapping, page * PAGE)).collect();
+    assert_eq!(found, [*b"used", [0; 4], [0; 4], *b"used"]);
+}
+
+#[test]
+fn a_sealed_file_does_not_change() {
+    let file = Memfd::create(c"test", 2 * PAGE).unwrap();
+    let shared = HostMapping::shared(&file).unwrap();
+    shared.write(0, b"text").unwrap();
+    // A writable mapping exists.
+    assert_eq!(file.seal().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    drop(shared);
+    file.seal().unwrap();
+    assert!(file.file().write_all(b"x").is_err());
+    assert!(file.file().set_len(1).is_err());
+    assert!(matches!(
+        HostMapping::shared(&file),
+        Err(MappingError::Map { .. })
+    ));
+    let private = HostMapping::private(&file).unwrap();
+    private.write(0, b"mine").unwrap();
+    let mut read_only = HostMapping::reserve(2 * PAGE).unwrap();
+    let all = 0..2 * PAGE;
+    read_only
+        .place_memfd(all, &file, 0, MemfdSharing::SharedReadOnly)
+        .unwrap();
+    assert_eq!(bytes(&read_only, 0), *b"text");
+    assert!(matches!(
+        read_only.write(0, b"x"),
+        Err(MappingError::NoAccess { offset: 0 })
+    ));
+}
+
+#[test]
+fn the_length_of_a_memory_file_is_fixed() {
+    let file = Memfd::create(c"test", PAGE).unwrap();
+    assert_eq!(file.len(), PAGE);
+    for len in [0, 1, 2 * PAGE] {
+        assert!(file.file().set_len(u64::try_from(len).unwrap()).is_err(), "{len}");
+    }
+    let invalid = Memfd::create(c"test", 0).unwrap_err();
+    assert_eq!(invalid.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn files_are_for_the_guest_only() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[7; 2 * PAGE]).unwrap();
+    let mapping = HostMapping::shared_read_only(&file, u64::try_from(PAGE).unwrap(), PAGE).unwrap();
+    for result in [
+        mapping.read(0, &mut [0]),
+        mapping.write(0, &[0]),
+        mapping.dont_need(0..PAGE),
+    ] {
+        assert!(
+            matches!(result, Err(MappingError::NoAccess { offset: 0 })),
+            "{result:?}"
+        );
+    }
+    // A page offset that the kernel refuses.
+    assert!(matches!(
+        HostMapping::shared_read_only(&file, 1, PAGE),
+        Err(MappingError::Map { .. })
+    ));
+}
+
+#[test]
+fn parts_lie_side_by_side() {
+    let file = Memfd::create(c"image", 4 * PAGE).unwrap();
+    HostMapping::shared(&file).unwrap().write(PAGE, b"text").unwrap();
+    let mut mapping = HostMapping::reserve(8 * PAGE).unwrap();
+    mapping.place_anonymous(0..2 * PAGE).unwrap();
+    let image = 2 * PAGE..5 * PAGE;
+    mapping
+        .place_memfd(image, &file, PAGE, MemfdSharing::SharedReadOnly)
+        .unwrap();
+    assert_eq!(bytes(&mapping, 2 * PAGE), *b"text");
+    // Reads cross parts, and end where there is no memory.
+    let mut found = [0xff; 4];
+    mapping.read(2 * PAGE - 2, &mut found).unwrap();
+    assert_eq!(found, [0, 0, b't', b'e']);
+    let past = mapping.read(5 * PAGE - 1, &mut [0; 2]);
+    assert!(matches!(past, Err(MappingError::NoAccess { offset }) if offset == 5 * PAGE));
+    let crossing = mapping.write(2 * PAGE - 1, &[1, 1]);
+    assert!(matches!(crossing, Err(MappingError::NoAccess { offset }) if offset == 2 * PAGE));
+    mapping.read(2 * PAGE - 1, &mut found[..1]).unwrap();
+    assert_eq!(found[0], 0, "nothing was written");
+    assert!(mapping.read(usize::MAX, &mut [0; 2]).is_err());
+    mapping.read(8 * PAGE, &mut []).unwrap();
+}
+
+#[test]
+fn wrong_parts_are_refused() {
+    let file = Memfd::create(c"test", 2 * PAGE).unwrap();
+    let mut mapping = HostMapping::reserve(4 * PAGE).unwrap();
+    mapping.place_anonymous(PAGE..2 * PAGE).unwrap();
+    let overlap = mapping.place_anonymous(0..2 * PAGE).unwrap_err();
+    assert!(matches!(overlap, MappingError::Overlap { other, .. } if other == (PAGE..2 * PAGE)));
+    for range in [3 * PAGE..5 * PAGE, 2 * PAGE..2 * PAGE] {
+        let error = mapping.place_anonymous(range).unwrap_err();
+        assert!(matches!(error, MappingError::Range { .. }), "{error}");
+    }
+    for range in [1..PAGE, 2 * PAGE..2 * PAGE + 1] {
+        let error = mapping.place_anonymous(range).unwrap_err();
+        assert!(matches!(error, MappingError::Length { .. }), "{error}");
+    }
+    for offset in [PAGE, usize::MAX] {
+        let range = 2 * PAGE..4 * PAGE;
+        let error = mapping
+            .place_memfd(range, &file, offset, MemfdSharing::Shared)
+            .unwrap_err();
+        assert!(matches!(error, MappingError::FileRange { .. }), "{error}");
+    }
+    for len in [0, 1, usize::MAX & !(PAGE - 1)] {
+        assert!(
+            matches!(HostMapping::reserve(len), Err(MappingError::Length { .. })),
+            "{len:#x}"
+        );
+    }
+}
+
+#[test]
+fn memory_is_not_reserved_and_pages_are_small_on_request() {
+    let len = 16 << 20;
+    let mapping = HostMapping::anonymous(len).unwrap();
+    mapping.advise_huge_pages(HugePages::Avoid);
+    mapping.write(0, b"x").unwrap();
+    let flags = smaps(&mapping, "VmFlags:");
+    let flags: Vec<_> = flags.split(' ').collect();
+    assert!(flags.contains(&"nr") && flags.contains(&"nh"), "{flags:?}");
+    assert_eq!(smaps(&mapping, "Rss:"), "4 kB");
+}
+
+#[test]
+fn a_region_keeps_its_mapping_and_a_plan_can_be_loaded() {
+    let mapping = Arc::new(HostMapping::anonymous(4 * PAGE).unwrap());
+    let range = GuestRange::new(0x4000_0000, 0x2000).unwrap();
+    let region = RamRegion::from_mapping(range, Arc::clone(&mapping), PAGE).unwrap();
+    assert_eq!(region.range(), range);
+    let host = std::ptr::NonNull::new(region.host_ptr()).unwrap();
+    // SAFETY: the region keeps the bytes mapped, and nothing else accesses them.
+    let mut ram = unsafe { HostRam::new([HostRegion { range, host }]) }.unwrap();
+    ram.write(0x4000_0ffe, b"load").unwrap();
+    assert_eq!(bytes(&mapping, 2 * PAGE - 2), *b"load");
+    let weak = Arc::downgrade(&mapping);
+    drop(mapping);
+    assert!(weak.upgrade().is_some());
+    drop((ram, region));
+    assert!(weak.upgrade().is_none());
+}
