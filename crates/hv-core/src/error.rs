@@ -91,6 +91,10 @@ impl<E> fmt::Display for RunError<E> {
                     Operation::SetState => "writing the registers of vCPU",
                     Operation::Reset => "resetting vCPU",
                     Operation::Run => "running vCPU",
+                    Operation::DirtyLog => "reading the dirty log of RAM slot",
+                    Operation::Capture => "capturing the state of vCPU",
+                    Operation::Rewind => "rewinding vCPU",
+                    Operation::SetDebug => "setting the breakpoints of vCPU",
                 };
                 write!(f, "{subject} {target} failed")
             }
@@ -147,6 +151,10 @@ mod tests {
         check(Operation::SetIrq, "setting interrupt line 3 failed");
         check(Operation::SetState, "writing the registers of vCPU 3 failed");
         check(Operation::Run, "running vCPU 3 failed");
+        check(Operation::DirtyLog, "reading the dirty log of RAM slot 3 failed");
+        check(Operation::Capture, "capturing the state of vCPU 3 failed");
+        check(Operation::Rewind, "rewinding vCPU 3 failed");
+        check(Operation::SetDebug, "setting the breakpoints of vCPU 3 failed");
         let error = RunError::CrashState {
             vcpu: 1,
             fault: Box::new(Fault::System(crate::SystemEvent::Other(4))),

@@ -47,10 +47,59 @@ pub enum VcpuExit<'a> {
     System(SystemEvent),
     /// The guest made a call that the back end has handled.
     Call(BackEndCall),
+    /// The guest rang the doorbell that the machine was configured with. The value is the one that the architecture carries: `EAX` on
+    /// x86_64, `a0` on riscv64, 0 on arm64.
+    Doorbell(u64),
+    /// A debug exception that was requested.
+    Debug(DebugStop),
     /// No event for the caller: the vCPU was kicked, received a signal or has not been started yet.
     Interrupted,
     /// The vCPU cannot continue.
     Fault(Fault),
+}
+
+/// A requested debug exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct DebugStop {
+    /// Address of the instruction that the vCPU executes next; for a [`DebugCause::Breakpoint`], of the breakpoint instruction.
+    pub pc: u64,
+    /// Cause of the exception.
+    pub cause: DebugCause,
+}
+
+/// Cause of a requested debug exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DebugCause {
+    /// One instruction was executed.
+    Step,
+    /// A breakpoint instruction: `INT3`, `BRK`, `EBREAK`.
+    Breakpoint,
+    /// A hardware breakpoint or watchpoint, by its index in the request.
+    Hardware(u8),
+    /// Another exception: its vector on x86, its class (`ESR_ELx.EC`) on arm64.
+    Other(u32),
+}
+
+impl DebugStop {
+    /// A stop at `pc`.
+    #[must_use]
+    pub const fn new(pc: u64, cause: DebugCause) -> Self {
+        Self { pc, cause }
+    }
+}
+
+impl fmt::Display for DebugStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            DebugCause::Step => f.write_str("single step")?,
+            DebugCause::Breakpoint => f.write_str("breakpoint instruction")?,
+            DebugCause::Hardware(index) => write!(f, "hardware breakpoint {index}")?,
+            DebugCause::Other(number) => write!(f, "debug exception {number}")?,
+        }
+        write!(f, " at instruction address {:#x}", self.pc)
+    }
 }
 
 /// Call of the guest to its firmware interface, or access to a register, that the back end handles without the run loop.
@@ -233,6 +282,13 @@ pub enum Fault {
         /// The exception: its vector on x86, its class (`ESR_ELx.EC`) on arm64.
         exception: u32,
     },
+    /// The guest rang a doorbell in a run that has no use for it.
+    UnexpectedDoorbell {
+        /// Value of the doorbell.
+        value: u64,
+    },
+    /// A requested debug exception in a run without a debugger.
+    UnexpectedDebug(DebugStop),
     /// The guest accessed an address without RAM and without a device, under
     /// [`UnhandledAccessPolicy::Crash`](crate::UnhandledAccessPolicy::Crash).
     UnhandledAccess(Access),
@@ -297,6 +353,8 @@ impl fmt::Display for Fault {
             Self::Debug { pc, exception } => {
                 write!(f, "unexpected debug exception {exception} at instruction address {pc:#x}")
             }
+            Self::UnexpectedDoorbell { value } => write!(f, "unexpected doorbell with value {value:#x}"),
+            Self::UnexpectedDebug(stop) => write!(f, "unexpected {stop}"),
             Self::UnhandledAccess(access) => write!(f, "{access}, which has neither RAM nor a device"),
             Self::NoSyndrome { address, kind, syndrome } => write!(
                 f,
@@ -381,6 +439,14 @@ mod tests {
                 exception: 3,
             },
             &["0x7c00", "3"],
+        );
+        check(
+            Fault::UnexpectedDoorbell { value: 0x17 },
+            &["unexpected", "doorbell", "0x17"],
+        );
+        check(
+            Fault::UnexpectedDebug(DebugStop::new(0x7c00, DebugCause::Hardware(2))),
+            &["unexpected", "breakpoint 2", "0x7c00"],
         );
         let access = Access::new(AddressSpace::Pio, AccessKind::Read, 0x60, 1);
         check(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Access, AccessKind, AddressSpace, BackEndCall, SystemEvent, VcpuExit};
+use crate::{Access, AccessKind, AddressSpace, BackEndCall, DebugStop, SystemEvent, VcpuExit};
 
 /// Reason of an exit, with the address or number that it concerns but without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +12,10 @@ pub enum ExitReason {
     Access(Access),
     /// A call that the back end handled.
     Call(BackEndCall),
+    /// The doorbell, with its value.
+    Doorbell(u64),
+    /// A requested debug exception.
+    Debug(DebugStop),
     /// [`VcpuExit::Interrupted`].
     Interrupted,
     /// [`VcpuExit::Halt`].
@@ -43,6 +47,8 @@ impl ExitReason {
             VcpuExit::Halt => Self::Halt,
             VcpuExit::System(event) => Self::System(*event),
             VcpuExit::Call(call) => Self::Call(*call),
+            VcpuExit::Doorbell(value) => Self::Doorbell(*value),
+            VcpuExit::Debug(stop) => Self::Debug(*stop),
             VcpuExit::Interrupted => Self::Interrupted,
             VcpuExit::Fault(_) => Self::Fault,
         }
@@ -54,6 +60,8 @@ impl fmt::Display for ExitReason {
         match self {
             Self::Access(access) => access.fmt(f),
             Self::Call(call) => call.fmt(f),
+            Self::Doorbell(value) => write!(f, "doorbell with value {value:#x}"),
+            Self::Debug(stop) => stop.fmt(f),
             Self::Interrupted => f.pad("interrupted, or not started yet"),
             Self::Halt => f.pad("halt"),
             Self::System(event) => event.fmt(f),
@@ -65,7 +73,7 @@ impl fmt::Display for ExitReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Fault;
+    use crate::{DebugCause, Fault};
 
     #[test]
     fn every_exit_has_its_reason() {
@@ -115,6 +123,24 @@ mod tests {
         check(
             VcpuExit::Call(BackEndCall::Csr { number: 0x15 }),
             "access to CSR 0x015",
+        );
+        check(VcpuExit::Doorbell(0x6c), "doorbell with value 0x6c");
+        let stop = |cause| VcpuExit::Debug(DebugStop::new(0x4000_1000, cause));
+        check(
+            stop(DebugCause::Step),
+            "single step at instruction address 0x40001000",
+        );
+        check(
+            stop(DebugCause::Breakpoint),
+            "breakpoint instruction at instruction address 0x40001000",
+        );
+        check(
+            stop(DebugCause::Hardware(3)),
+            "hardware breakpoint 3 at instruction address 0x40001000",
+        );
+        check(
+            stop(DebugCause::Other(7)),
+            "debug exception 7 at instruction address 0x40001000",
         );
         check(VcpuExit::Fault(Fault::Shutdown), "fault");
     }

@@ -1,15 +1,28 @@
 //! Fake hypervisor for tests: vCPUs follow scripts, and chosen operations fail.
 //!
 //! Code that uses [`Vm`] and [`Vcpu`] can be tested with it on any host: write a [`Step`] list for each vCPU, and create a
-//! [`FakeVm`] from a [`FakeConfig`]. [`FakeConfig::fail_at`] makes the *n*-th operation fail, so a test can try every *n*.
+//! [`FakeVm`] from a [`FakeConfig`]. [`FakeBareVm`] is a bare machine whose guest is a function over real memory.
+//! [`FakeConfig::fail_at`] and [`FakeBareConfig::fail_at`] make the *n*-th operation fail, so a test can try every *n*.
+
+mod bare;
+mod error;
+mod kicker;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use boot_core::{Arch, CpuState};
 
+use self::kicker::{FakeKicker, lock};
+pub use self::{
+    bare::{
+        FakeBareConfig, FakeBareVcpu, FakeBareVm, FakeCpu, FakeExit, FakeFault, FakeGuest, FakeMemory,
+        FakePages, FakeSaved,
+    },
+    error::FakeError,
+};
 use crate::{Fault, Operation, SystemEvent, Vcpu, VcpuExit, VcpuKicker, Vm};
 
 /// Step of a vCPU script.
@@ -50,6 +63,8 @@ pub enum Step {
     },
     /// Exit with [`VcpuExit::Halt`].
     Halt,
+    /// Ring the doorbell with this value.
+    Doorbell(u64),
     /// Make a call to the firmware interface.
     System(SystemEvent),
     /// Exit with [`VcpuExit::Interrupted`], although the vCPU was not kicked.
@@ -91,54 +106,6 @@ impl FakeConfig {
         self.fail_at = number;
         self
     }
-}
-
-/// Failure of an operation of the fake hypervisor.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FakeError {
-    /// Failure requested with [`FakeConfig::fail_at`].
-    #[error("injected failure of operation {number} ({operation})")]
-    Injected {
-        /// Number of the operation, counted from 0.
-        number: usize,
-        /// The operation.
-        operation: Operation,
-    },
-    /// The vCPU exists already.
-    #[error("vCPU {index} exists already")]
-    VcpuExists {
-        /// The vCPU.
-        index: u32,
-    },
-    /// The slot is in use.
-    #[error("RAM slot {slot} is in use")]
-    SlotInUse {
-        /// The slot.
-        slot: u32,
-    },
-    /// The slot is not in use.
-    #[error("RAM slot {slot} is not in use")]
-    SlotNotInUse {
-        /// The slot.
-        slot: u32,
-    },
-    /// The RAM overlaps another slot.
-    #[error("RAM slot {slot} would overlap slot {other}")]
-    SlotOverlap {
-        /// The new slot.
-        slot: u32,
-        /// The slot it overlaps.
-        other: u32,
-    },
-    /// The state belongs to another architecture.
-    #[error("the CPU state is for {found}, but the vCPU is {expected}")]
-    ArchMismatch {
-        /// The machine's architecture.
-        expected: Arch,
-        /// The state's architecture.
-        found: Arch,
-    },
 }
 
 /// RAM of a [`FakeVm`]: a range of guest physical addresses without memory.
@@ -185,11 +152,6 @@ impl Shared {
             Ok(())
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The fake panics on purpose (`Step::Panic`), but never while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FakeVm {
@@ -256,10 +218,7 @@ impl Vm for FakeVm {
             state: self.config.reset_state.clone(),
             buffer: Vec::new(),
             read_pending: false,
-            kicker: Arc::new(FakeKicker {
-                kicked: Mutex::new(false),
-                changed: Condvar::new(),
-            }),
+            kicker: Arc::default(),
             shared: Arc::clone(&self.shared),
         })
     }
@@ -338,6 +297,7 @@ impl FakeVcpu {
                 }
             }
             Step::Halt => VcpuExit::Halt,
+            Step::Doorbell(value) => VcpuExit::Doorbell(value),
             Step::System(event) => VcpuExit::System(event),
             Step::SpuriousExit => VcpuExit::Interrupted,
             Step::Fault(fault) => VcpuExit::Fault(fault),
@@ -415,31 +375,5 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let mut shared = lock(&self.0);
         shared.inside = shared.inside.saturating_sub(1);
-    }
-}
-
-#[derive(Debug)]
-struct FakeKicker {
-    kicked: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl FakeKicker {
-    fn take(&self) -> bool {
-        std::mem::take(&mut lock(&self.kicked))
-    }
-
-    fn wait(&self) {
-        let mut kicked = lock(&self.kicked);
-        while !std::mem::take(&mut *kicked) {
-            kicked = self.changed.wait(kicked).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-impl VcpuKicker for FakeKicker {
-    fn kick(&self) {
-        *lock(&self.kicked) = true;
-        self.changed.notify_all();
     }
 }

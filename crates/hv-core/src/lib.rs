@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod bare;
 mod board;
 mod boot;
 mod bus;
@@ -10,12 +11,18 @@ mod exit;
 mod exit_counts;
 mod exit_reason;
 pub mod fake;
+mod inline;
 mod observer;
 mod outcome;
 mod run;
+mod slot;
 pub mod virt;
 mod vm;
 
+pub use bare::{
+    BareAbilities, BareVcpu, BareVm, BreakOn, DebugRequest, DebugVcpu, Doorbell, HardwareBreakpoint,
+    RegisterImage,
+};
 pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
 pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
 pub use bus::{Bus, BusError, Device, DeviceAction, DeviceError, IrqError};
@@ -24,10 +31,14 @@ pub use device::{
     SerialConfig, SerialInput, SysconDevice,
 };
 pub use error::RunError;
-pub use exit::{Access, AccessKind, AddressSpace, BackEndCall, Fault, SystemEvent, VcpuExit};
+pub use exit::{
+    Access, AccessKind, AddressSpace, BackEndCall, DebugCause, DebugStop, Fault, SystemEvent, VcpuExit,
+};
 pub use exit_counts::ExitCounts;
 pub use exit_reason::ExitReason;
+pub use inline::run_inline;
 pub use observer::{Milestone, NullObserver, Observer, Timeline};
 pub use outcome::{CrashReport, Outcome};
 pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
+pub use slot::{DirtyPages, SlotAttributes};
 pub use vm::{Operation, Vcpu, VcpuKicker, Vm};

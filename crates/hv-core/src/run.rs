@@ -377,6 +377,8 @@ fn run_vcpu<V: Vcpu>(
             VcpuExit::MmioRead { address, data } => dispatcher.read(AddressSpace::Mmio, address, data),
             VcpuExit::MmioWrite { address, data } => dispatcher.write(AddressSpace::Mmio, address, data),
             VcpuExit::Halt => return None,
+            VcpuExit::Doorbell(value) => ControlFlow::Break(End::Fault(Fault::UnexpectedDoorbell { value })),
+            VcpuExit::Debug(stop) => ControlFlow::Break(End::Fault(Fault::UnexpectedDebug(stop))),
             VcpuExit::Call(_) | VcpuExit::Interrupted => ControlFlow::Continue(()),
             VcpuExit::System(SystemEvent::PowerOff) => ControlFlow::Break(End::Outcome(Outcome::PowerOff)),
             VcpuExit::System(SystemEvent::Reset) => ControlFlow::Break(End::Outcome(Outcome::Reset)),

@@ -28,6 +28,14 @@ pub enum Operation {
     Reset,
     /// Running a vCPU.
     Run,
+    /// Reading the dirty log of a RAM slot.
+    DirtyLog,
+    /// Capturing the state of a vCPU.
+    Capture,
+    /// Rewinding a vCPU to a captured state.
+    Rewind,
+    /// Setting the breakpoints of a vCPU.
+    SetDebug,
 }
 
 impl fmt::Display for Operation {
@@ -42,6 +50,10 @@ impl fmt::Display for Operation {
             Self::SetState => "writing the registers of a vCPU",
             Self::Reset => "resetting a vCPU",
             Self::Run => "running a vCPU",
+            Self::DirtyLog => "reading the dirty log of a RAM slot",
+            Self::Capture => "capturing the state of a vCPU",
+            Self::Rewind => "rewinding a vCPU",
+            Self::SetDebug => "setting the breakpoints of a vCPU",
         })
     }
 }

@@ -153,6 +153,10 @@ fn faults_end_runs_with_a_report() {
         &[vec![Step::System(event)]],
         &crash(0, Fault::System(event), entry()),
     );
+    check(
+        &[vec![Step::Doorbell(7), out(0xf4, 1)]],
+        &crash(0, Fault::UnexpectedDoorbell { value: 7 }, entry()),
+    );
 }
 
 #[test]
