@@ -1,6 +1,8 @@
 //! KVM file descriptors and ioctls that are common to all architectures.
 
+mod dirty_log;
 mod immediate_exit;
+mod process;
 mod vcpu;
 mod vm;
 
@@ -11,6 +13,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Error, Kvm};
 
 pub use self::{
+    process::shared,
     vcpu::{RunStatus, VcpuFile},
     vm::VmFile,
 };
@@ -56,8 +59,8 @@ const COMMON: [Capability; 6] = [
 ///
 /// [`HarnessError::Open`], [`HarnessError::ApiVersion`] and [`HarnessError::MissingCapability`].
 pub fn open(capabilities: &[Capability]) -> Result<Kvm, HarnessError> {
-    let (kvm, probe) = query(capabilities)?;
-    probe.check()?;
+    let kvm = open_device()?;
+    query(&kvm, capabilities).check()?;
     Ok(kvm)
 }
 
@@ -67,18 +70,20 @@ pub fn open(capabilities: &[Capability]) -> Result<Kvm, HarnessError> {
 ///
 /// [`HarnessError::Open`].
 pub fn probe(capabilities: &[Capability]) -> Result<KvmProbe, HarnessError> {
-    Ok(query(capabilities)?.1)
+    Ok(query(&open_device()?, capabilities))
 }
 
-fn query(capabilities: &[Capability]) -> Result<(Kvm, KvmProbe), HarnessError> {
-    let kvm = Kvm::new().map_err(|error| HarnessError::Open(error.into()))?;
+fn open_device() -> Result<Kvm, HarnessError> {
+    Kvm::new().map_err(|error| HarnessError::Open(error.into()))
+}
+
+fn query(kvm: &Kvm, capabilities: &[Capability]) -> KvmProbe {
     let values = COMMON
         .iter()
         .chain(capabilities)
         .map(|capability| (*capability, kvm.check_extension_raw(capability.number.into())))
         .collect();
-    let probe = KvmProbe::new(kvm.get_api_version(), values);
-    Ok((kvm, probe))
+    KvmProbe::new(kvm.get_api_version(), values)
 }
 
 /// Makes a request that creates a virtual machine, a vCPU, a device or a RAM slot. Repeats it while a signal interrupts it

@@ -8,10 +8,11 @@ use std::{
 };
 
 use guest_ram::RamRegion;
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use hv_core::{DirtyPages, SlotAttributes};
+use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 
-use super::retry_interrupted;
+use super::{dirty_log, retry_interrupted};
 use crate::{HarnessError, RamConstraints};
 
 /// File descriptor of a virtual machine, with its RAM slots.
@@ -65,7 +66,7 @@ impl VmFile {
     /// As [`RamConstraints::check`]; [`HarnessError::SlotInUse`], [`HarnessError::RamOverlap`], and
     /// [`HarnessError::Request`].
     pub fn map(&self, slot: u32, ram: RamRegion) -> Result<(), HarnessError> {
-        self.map_with(slot, ram, 0)
+        self.map_slot(slot, ram, SlotAttributes::default())
     }
 
     /// Maps `memory` as slot number `slot`. The guest can read it; its writes are device accesses (`KVM_MEM_READONLY`).
@@ -74,10 +75,20 @@ impl VmFile {
     ///
     /// As [`map`](Self::map).
     pub fn map_read_only(&self, slot: u32, memory: RamRegion) -> Result<(), HarnessError> {
-        self.map_with(slot, memory, KVM_MEM_READONLY)
+        self.map_slot(slot, memory, SlotAttributes::default().with_read_only(true))
     }
 
-    fn map_with(&self, slot: u32, ram: RamRegion, flags: u32) -> Result<(), HarnessError> {
+    /// Maps `ram` as slot number `slot` with `attributes`: `KVM_MEM_READONLY` and `KVM_MEM_LOG_DIRTY_PAGES`.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    pub fn map_slot(
+        &self,
+        slot: u32,
+        ram: RamRegion,
+        attributes: SlotAttributes,
+    ) -> Result<(), HarnessError> {
         let range = ram.range();
         self.constraints.check(range)?;
         let mut slots = self.slots();
@@ -88,11 +99,24 @@ impl VmFile {
             return Err(HarnessError::RamOverlap { range, other });
         }
         let ram = &*slots.entry(slot).or_insert(ram);
-        let result = self.set_slot(slot, ram, range.len(), flags);
+        let result = self.set_slot(slot, ram, range.len(), flags(attributes));
         if result.is_err() {
             slots.remove(&slot);
         }
         result
+    }
+
+    /// Replaces `dirty` by the pages of slot number `slot` that the guest wrote since the last call, or since the slot was mapped, and
+    /// protects them against writes again. If there is one, KVM flushes the translations that the guest's CPUs cached.
+    ///
+    /// # Errors
+    ///
+    /// [`HarnessError::SlotNotInUse`]; [`HarnessError::Request`], among others with `ENOENT` for a slot without a dirty log.
+    pub fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), HarnessError> {
+        let slots = self.slots();
+        let ram = slots.get(&slot).ok_or(HarnessError::SlotNotInUse { slot })?;
+        // SAFETY: the slot has the length of its RAM, and the lock on the slots prevents changes.
+        unsafe { dirty_log::take(&self.fd, slot, ram.range().len(), dirty) }
     }
 
     /// Unmaps slot number `slot` and returns its memory.
@@ -136,4 +160,16 @@ impl Drop for VmFile {
             }
         }
     }
+}
+
+/// The flags of a slot with `attributes`.
+fn flags(attributes: SlotAttributes) -> u32 {
+    let mut flags = 0;
+    if attributes.read_only {
+        flags |= KVM_MEM_READONLY;
+    }
+    if attributes.log_dirty {
+        flags |= KVM_MEM_LOG_DIRTY_PAGES;
+    }
+    flags
 }
