@@ -65,6 +65,24 @@ pub enum KvmError {
     /// The instruction of the last exit has more I/O accesses than the harness completes before it replaces the state.
     #[error("the pending I/O of the vCPU could not be completed, so its state cannot be replaced")]
     IoIncomplete,
+    /// More hardware breakpoints than the CPU has.
+    #[error("{count} hardware breakpoints, the CPU has {max}")]
+    TooManyBreakpoints {
+        /// Number of breakpoints.
+        count: usize,
+        /// Number of breakpoint registers.
+        max: usize,
+    },
+    /// A hardware breakpoint that the CPU does not have.
+    #[error(
+        "no hardware breakpoint covers {len} bytes at {address:#x}: 1, 2, 4 or 8 bytes at a multiple of the length, 1 for execution"
+    )]
+    Breakpoint {
+        /// Guest virtual address.
+        address: u64,
+        /// Length in bytes.
+        len: u8,
+    },
     /// A saved state contains a model-specific register that the vCPU does not have.
     #[error("the saved state contains {msr}, which this vCPU does not have")]
     MissingRegister {

@@ -1,12 +1,18 @@
 //! The KVM back end.
 
+mod bare;
 mod convert;
+mod entry;
+mod groups;
 mod machine;
+mod msrs;
 mod request;
 mod rom;
 mod vcpu;
 mod vm;
+mod xsave;
 
+pub use bare::{BareConfig, BareState, KvmBareVcpu, KvmBareVm};
 pub use vcpu::KvmVcpu;
 pub(crate) use vm::CAPABILITIES;
 pub use vm::KvmVm;

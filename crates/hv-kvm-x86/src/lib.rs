@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bare_cpuid;
 pub mod cpuid;
 pub mod lapic;
 pub mod layout;
@@ -20,7 +21,7 @@ pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
+pub use kvm::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
 pub use layout::{Layout, LayoutError, PcConfig, RomArea};
 pub use msr::Msr;

@@ -1,19 +1,15 @@
 //! Virtual CPUs.
 
-mod exits;
 mod registers;
 
 use std::sync::Arc;
 
-use boot_core::cpu::x86_64::{BOOT_MSRS, apic_base};
-use boot_core::{Arch, CpuState};
+use boot_core::CpuState;
+use boot_core::cpu::x86_64::BOOT_MSRS;
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
-use hv_kvm::{HarnessError, RunStatus, VcpuFile, retry_interrupted};
-use hv_kvm_regs::x86_64;
-use kvm_bindings::kvm_xsave;
-use kvm_ioctls::Cap;
+use hv_kvm::{HarnessError, retry_interrupted};
 
-use super::{convert, machine::Machine, request::failed_request};
+use super::{convert, entry::VcpuEntry, machine::Machine, msrs, request::failed_request, xsave};
 use crate::{KvmError, Msr, VcpuState};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
@@ -21,13 +17,11 @@ use crate::{KvmError, Msr, VcpuState};
 /// [`run`](Vcpu::run) of a secondary vCPU blocks until it receives INIT and SIPI from the guest, as on hardware.
 #[derive(Debug)]
 pub struct KvmVcpu {
-    file: VcpuFile,
+    file: VcpuEntry,
     machine: Arc<Machine>,
     index: u32,
-    /// Size of the XSAVE area beyond the first 4096 bytes, in words; `None` on kernels without `KVM_CAP_XSAVE2`.
+    /// Result of [`xsave::extra_words`].
     extra_xsave_words: Option<usize>,
-    /// Completion of pending I/O caused a further exit, which the next `run` reports.
-    unreported: bool,
     /// State after creation.
     reset_state: Box<VcpuState>,
 }
@@ -42,26 +36,18 @@ impl KvmVcpu {
         let id = machine.topology.apic_id(index).into();
         let fd = retry_interrupted(|| machine.file.fd().create_vcpu(id))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
-        // Read after a vCPU exists: from then on the state components of guests are fixed.
-        let xsave_size = machine.file.fd().check_extension_int(Cap::Xsave2);
-        let extra_xsave_words = usize::try_from(xsave_size)
-            .ok()
-            .filter(|&size| size > 0)
-            .map(|size| {
-                size.saturating_sub(size_of::<kvm_xsave>())
-                    .div_ceil(size_of::<u32>())
-            });
+        let extra_xsave_words = xsave::extra_words(machine.file.fd());
         let cpuid = convert::to_cpuid(&machine.cpuid(index))?;
         fd.set_cpuid2(&cpuid).map_err(failed_request("KVM_SET_CPUID2"))?;
         let mut vcpu = Self {
-            file: VcpuFile::new(fd)?,
+            file: VcpuEntry::new(fd, machine.file.fd().run_size())?,
             machine,
             index,
             extra_xsave_words,
-            unreported: false,
             reset_state: Box::new(VcpuState::zeroed()),
         };
-        vcpu.write_msrs(&BOOT_MSRS.map(|(number, value)| (Msr(number), value)))?;
+        let boot_msrs = BOOT_MSRS.map(|(number, value)| (Msr(number), value));
+        msrs::write(vcpu.file.fd(), &boot_msrs)?;
         let mut lapic = vcpu.read_lapic()?;
         lapic.configure_lint();
         vcpu.write_lapic(&lapic)?;
@@ -78,43 +64,11 @@ impl Vcpu for KvmVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, KvmError> {
-        self.complete_io()?;
-        let regs = self
-            .file
-            .fd()
-            .get_regs()
-            .map_err(failed_request("KVM_GET_REGS"))?;
-        let sregs = self
-            .file
-            .fd()
-            .get_sregs()
-            .map_err(failed_request("KVM_GET_SREGS"))?;
-        Ok(x86_64::state(&regs, &sregs).into())
+        Ok(self.file.state()?.into())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
-        let CpuState::X86_64(state) = state else {
-            let (expected, found) = (Arch::X86_64, state.arch());
-            return Err(HarnessError::ArchMismatch { expected, found }.into());
-        };
-        self.abort_io()?;
-        let mut sregs = self
-            .file
-            .fd()
-            .get_sregs()
-            .map_err(failed_request("KVM_GET_SREGS"))?;
-        // Which vCPU is the bootstrap processor is a property of the machine.
-        let bsp = sregs.apic_base & apic_base::BSP;
-        x86_64::write_sregs(state, &mut sregs);
-        sregs.apic_base = sregs.apic_base & !apic_base::BSP | bsp;
-        self.file
-            .fd()
-            .set_sregs(&sregs)
-            .map_err(failed_request("KVM_SET_SREGS"))?;
-        self.file
-            .fd()
-            .set_regs(&x86_64::regs(state))
-            .map_err(failed_request("KVM_SET_REGS"))
+        self.file.set_state(state)
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
@@ -123,14 +77,7 @@ impl Vcpu for KvmVcpu {
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
-        if std::mem::take(&mut self.unreported) {
-            return Ok(self.decode());
-        }
-        Ok(match self.file.run().map_err(failed_request("KVM_RUN"))? {
-            RunStatus::Exit(_) => self.decode(),
-            RunStatus::Interrupted => VcpuExit::Interrupted,
-            RunStatus::Fault(fault) => VcpuExit::Fault(fault),
-        })
+        self.file.run()
     }
 
     fn kicker(&self) -> Arc<dyn VcpuKicker> {

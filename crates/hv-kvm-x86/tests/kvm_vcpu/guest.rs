@@ -25,7 +25,7 @@ pub(crate) type Test = (&'static str, fn() -> TestResult);
 // 0xa000  data, to the end of RAM at 2 MiB
 // ```
 const GDT: u64 = 0x500;
-const PML4: u64 = 0x1000;
+pub(crate) const PML4: u64 = 0x1000;
 const PDPT: u64 = 0x2000;
 const DIRECTORIES: u64 = 0x3000;
 const STACK: u64 = 0x7ff0;
@@ -71,10 +71,8 @@ pub(crate) fn memory(code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
     with_code(ram(0, RAM_LEN)?, code)
 }
 
-/// `ram` with `code`, page tables and a GDT.
-pub(crate) fn with_code(ram: GuestRam, code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
-    let memory = ram.memory();
-    let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
+/// Writes page tables and a GDT with `write`.
+pub(crate) fn write_tables<E>(mut write: impl FnMut(u64, u64) -> Result<(), E>) -> Result<(), E> {
     let descriptors = [
         SegmentRegister::flat(CODE64, AccessRights::CODE64),
         SegmentRegister::flat(DATA_SELECTOR, AccessRights::DATA32),
@@ -94,6 +92,14 @@ pub(crate) fn with_code(ram: GuestRam, code: &[u8]) -> Result<GuestRam, Box<dyn 
             )?;
         }
     }
+    Ok(())
+}
+
+/// `ram` with `code`, page tables and a GDT.
+pub(crate) fn with_code(ram: GuestRam, code: &[u8]) -> Result<GuestRam, Box<dyn Error>> {
+    let memory = ram.memory();
+    let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
+    write_tables(write)?;
     assert!(code.len() <= 0x1000, "the guest's code fits into its page");
     memory.write_slice(code, GuestAddress(CODE))?;
     Ok(ram)

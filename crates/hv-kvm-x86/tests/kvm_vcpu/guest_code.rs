@@ -425,4 +425,146 @@ guests! {
         "cli"
         "2: hlt"
         "jmp 2b";
+
+    /// Bare: rings with 0, 1, 2, …
+    ring, "64":
+        "xor eax, eax"
+        "2: out 0x6c, eax"
+        "inc eax"
+        "jmp 2b";
+
+    /// Bare: writes across the end of page 0 of the memory at 0x10000, and to pages 64 and 129, and rings; again and again.
+    write_pages, "64":
+        "2: mov ebx, 0x10ffe"
+        "mov dword ptr [rbx], 0x11111111"
+        "mov ebx, 0x50000"
+        "mov byte ptr [rbx], 1"
+        "mov ebx, 0x91fff"
+        "mov byte ptr [rbx], 1"
+        "out 0x6c, eax"
+        "jmp 2b";
+
+    /// Bare: writes to its own code, and rings with what it reads there.
+    write_code, "64":
+        "mov ebx, 0x8800"
+        "mov dword ptr [rbx], 0x12345678"
+        "mov eax, dword ptr [rbx]"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: rings with 1, changes all that it can without a fault, and rings with 2.
+    ring_and_dirty, "64":
+        "mov eax, 1"
+        "out 0x6c, eax"
+        "mov rax, 0x1111111111111111"
+        "mov dr0, rax"
+        "mov dr3, rax"
+        "mov cr2, rax"
+        "mov eax, 0x5"
+        "mov cr8, rax"
+        // Another root of the page tables.
+        "mov eax, 0xb000"
+        "mov cr3, rax"
+        // STAR, LSTAR, SYSCALL mask, KERNEL_GS_BASE, SYSENTER_CS, PAT.
+        "mov ecx, 0xc0000081"
+        "mov eax, 0x11111111"
+        "mov edx, 0x22222222"
+        "wrmsr"
+        "mov ecx, 0xc0000082"
+        "xor edx, edx"
+        "wrmsr"
+        "mov ecx, 0xc0000084"
+        "wrmsr"
+        "mov ecx, 0xc0000102"
+        "wrmsr"
+        "mov ecx, 0x174"
+        "wrmsr"
+        "mov ecx, 0x277"
+        "mov eax, 0x00070404"
+        "mov edx, 0x00070406"
+        "wrmsr"
+        // The base of GS, by SWAPGS.
+        "swapgs"
+        // Its own interrupt table.
+        "mov ebx, 0x9100"
+        "lidt [rbx]"
+        "mov rcx, 3"
+        "mov rbx, 4"
+        "mov rsi, 5"
+        "mov rdi, 6"
+        "mov rbp, 7"
+        "mov r8, 8"
+        "mov r15, 15"
+        "std"
+        "mov eax, 2"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: rings with 1. If the word at 0x9000 is zero, reads RAM through a page of its own making at 0xc0000000, takes the page away
+    /// without a flush and rings with 2. Otherwise rings with what it reads there.
+    stale_translation, "64":
+        "mov eax, 1"
+        "out 0x6c, eax"
+        "mov ebx, 0x9000"
+        "mov ecx, 0xc0008000"
+        "mov esi, 0x6000"
+        "cmp dword ptr [rbx], 0"
+        "jne 2f"
+        "mov rdi, qword ptr [rsi]"
+        "mov qword ptr [rsi], 0xe3"
+        "mov eax, dword ptr [rcx]"
+        "mov qword ptr [rsi], rdi"
+        "mov eax, 2"
+        "out 0x6c, eax"
+        "2: mov eax, dword ptr [rcx]"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: rings with 1, and writes two bytes to port 0x500 by one instruction.
+    ring_and_string, "64":
+        "mov eax, 1"
+        "out 0x6c, eax"
+        "mov esi, 0x10000"
+        "mov ecx, 2000"
+        "mov edx, 0x500"
+        "rep outsb"
+        "mov eax, 2"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: rings with 1, with the high half of its time stamp counter, and, after it has moved the counter, with the high half again.
+    move_clock, "64":
+        "mov eax, 1"
+        "out 0x6c, eax"
+        "rdtsc"
+        "mov eax, edx"
+        "out 0x6c, eax"
+        "mov ecx, 0x10"
+        "xor eax, eax"
+        "mov edx, 0x40000000"
+        "wrmsr"
+        "rdtsc"
+        "mov eax, edx"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: what is no doorbell: another width, another port, a read.
+    no_ring, "64":
+        "out 0x6c, al"
+        "out 0x6d, eax"
+        "in eax, 0x6c"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: rings with EBX, ECX and EDX of the leaf of hypervisors.
+    bare_cpuid, "64":
+        "mov eax, 0x40000000"
+        "cpuid"
+        "mov eax, ebx"
+        "out 0x6c, eax"
+        "mov eax, ecx"
+        "out 0x6c, eax"
+        "mov eax, edx"
+        "out 0x6c, eax"
+        "hlt";
 }

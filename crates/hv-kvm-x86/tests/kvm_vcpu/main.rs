@@ -3,6 +3,8 @@
 //! On a host without KVM, every test is ignored with the reason.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod bare_tests;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod device_tests;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod guest;
@@ -24,7 +26,8 @@ fn main() {
     let tests = run_tests::TESTS
         .iter()
         .chain(device_tests::TESTS)
-        .chain(state_tests::TESTS);
+        .chain(state_tests::TESTS)
+        .chain(bare_tests::TESTS);
     let trials =
         tests.map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), move || test().map(|()| None)));
     hv_kvm_test::run(trials.collect())

@@ -1,0 +1,134 @@
+//! A bare machine on KVM: one vCPU and memory slots.
+
+mod debug;
+mod process;
+mod state;
+mod tsc;
+mod vcpu;
+
+use std::sync::Arc;
+
+use boot_core::{Arch, GuestRange};
+use guest_ram::RamRegion;
+use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
+use hv_kvm::{RamConstraints, VmFile};
+
+use self::process::Process;
+pub use self::{state::BareState, vcpu::KvmBareVcpu};
+use super::request::failed_request;
+use crate::KvmError;
+
+/// Page size of x86_64.
+const PAGE: u64 = 4096;
+
+/// Configuration of a [`KvmBareVm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct BareConfig {
+    /// The doorbell: a write of `EAX` to this I/O port.
+    pub doorbell_port: u16,
+    /// The guest has `RDRAND` and `RDSEED`, if the host has them.
+    pub entropy: bool,
+}
+
+impl BareConfig {
+    /// A machine with its doorbell at I/O port `doorbell_port` and without random numbers.
+    #[must_use]
+    pub const fn new(doorbell_port: u16) -> Self {
+        Self {
+            doorbell_port,
+            entropy: false,
+        }
+    }
+
+    /// Sets whether the guest has `RDRAND` and `RDSEED`, if the host has them.
+    #[must_use]
+    pub const fn with_entropy(mut self, entropy: bool) -> Self {
+        self.entropy = entropy;
+        self
+    }
+}
+
+/// A machine of one vCPU and memory slots, without interrupt controllers, timers and devices.
+///
+/// It is made to be created often: what does not depend on the machine is read once per process. Clones refer to the same machine.
+#[derive(Clone, Debug)]
+pub struct KvmBareVm(Arc<Machine>);
+
+/// State that the handle of the machine and its vCPU share. The memory of the guest stays mapped while one of them exists.
+#[derive(Debug)]
+struct Machine {
+    file: VmFile,
+    process: &'static Process,
+    config: BareConfig,
+}
+
+impl KvmBareVm {
+    /// Guest physical addresses that no slot may use: KVM needs them on some Intel hosts.
+    pub const RESERVED: GuestRange = process::RESERVED;
+
+    /// Creates a machine without memory and vCPU.
+    ///
+    /// # Errors
+    ///
+    /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
+    pub fn new(config: BareConfig) -> Result<Self, KvmError> {
+        let process = Process::get(config.entropy)?;
+        let fd = process.create_vm()?;
+        let constraints = RamConstraints::new(PAGE, u64::BITS, vec![Self::RESERVED]);
+        Ok(Self(Arc::new(Machine {
+            file: VmFile::new(fd, constraints),
+            process,
+            config,
+        })))
+    }
+}
+
+impl Vm for KvmBareVm {
+    type Error = KvmError;
+    type Vcpu = KvmBareVcpu;
+    type Ram = RamRegion;
+
+    fn arch(&self) -> Arch {
+        Arch::X86_64
+    }
+
+    /// Creates vCPU 0, the only one.
+    fn create_vcpu(&self, index: u32) -> Result<KvmBareVcpu, KvmError> {
+        KvmBareVcpu::create(Arc::clone(&self.0), index)
+    }
+
+    fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
+        Ok(self.0.file.map(slot, ram)?)
+    }
+
+    fn unmap_ram(&self, slot: u32) -> Result<RamRegion, KvmError> {
+        Ok(self.0.file.unmap(slot)?)
+    }
+
+    /// Always fails: the machine has no interrupt controller.
+    fn set_irq(&self, line: u32, level: bool) -> Result<(), KvmError> {
+        self.0
+            .file
+            .fd()
+            .set_irq_line(line, level)
+            .map_err(failed_request("KVM_IRQ_LINE"))
+    }
+}
+
+impl BareVm for KvmBareVm {
+    fn map_slot(&self, slot: u32, ram: RamRegion, attributes: SlotAttributes) -> Result<(), KvmError> {
+        Ok(self.0.file.map_slot(slot, ram, attributes)?)
+    }
+
+    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), KvmError> {
+        Ok(self.0.file.take_dirty(slot, dirty)?)
+    }
+
+    fn abilities(&self) -> BareAbilities {
+        // Every KVM of x86_64 has a dirty log; read-only memory is a required capability.
+        BareAbilities::new(Doorbell::Port(self.0.config.doorbell_port), PAGE)
+            .with_dirty_log(true)
+            .with_read_only(true)
+    }
+}

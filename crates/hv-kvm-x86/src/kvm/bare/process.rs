@@ -1,0 +1,206 @@
+//! What is equal for all bare machines of this process.
+
+use std::{collections::BTreeSet, sync::OnceLock};
+
+use boot_core::GuestRange;
+use hv_kvm::{Capability, retry_interrupted};
+use kvm_bindings::{
+    CpuId, KVM_CAP_DEBUGREGS, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM,
+    KVM_CAP_SYNC_REGS, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, KVM_MAX_CPUID_ENTRIES,
+    KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS, kvm_enable_cap,
+};
+use kvm_ioctls::{Kvm, VmFd};
+
+use super::state::{BareState, Registers};
+use crate::{
+    KvmError, Msr, bare_cpuid,
+    kvm::{convert, entry::VcpuEntry, msrs, request::failed_request, xsave},
+};
+
+/// Capabilities that a bare machine asks for.
+const CAPABILITIES: [Capability; 8] = [
+    Capability::required(
+        KVM_CAP_READONLY_MEM,
+        "KVM_CAP_READONLY_MEM",
+        "code and messages of the host are read-only for the guest",
+    ),
+    Capability::required(
+        KVM_CAP_ENFORCE_PV_FEATURE_CPUID,
+        "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
+        "the guest cannot make KVM write its memory",
+    ),
+    Capability::required(
+        KVM_CAP_VCPU_EVENTS,
+        "KVM_CAP_VCPU_EVENTS",
+        "state of vCPUs: pending interrupts and exceptions",
+    ),
+    Capability::required(
+        KVM_CAP_DEBUGREGS,
+        "KVM_CAP_DEBUGREGS",
+        "state of vCPUs: debug registers",
+    ),
+    Capability::required(
+        KVM_CAP_XSAVE,
+        "KVM_CAP_XSAVE",
+        "state of vCPUs: floating-point and vector registers",
+    ),
+    Capability::required(
+        KVM_CAP_XCRS,
+        "KVM_CAP_XCRS",
+        "state of vCPUs: extended control registers",
+    ),
+    Capability::optional(
+        KVM_CAP_SYNC_REGS,
+        "KVM_CAP_SYNC_REGS",
+        "a rewind takes more system calls",
+    ),
+    Capability::optional(
+        KVM_CAP_PMU_CAPABILITY,
+        "KVM_CAP_PMU_CAPABILITY",
+        "the performance monitoring unit is hidden from guests, but not disabled",
+    ),
+];
+
+/// Page for `KVM_SET_IDENTITY_MAP_ADDR`, and after it three pages for `KVM_SET_TSS_ADDR`: below 256 MiB, where a sandbox has no memory. KVM
+/// uses them on Intel hosts whose hardware cannot run real mode.
+const IDENTITY_MAP: u64 = 0x0fff_c000;
+const TSS: usize = 0x0fff_d000;
+pub(super) const RESERVED: GuestRange = GuestRange::from_bounds(IDENTITY_MAP, 0x1000_0000).unwrap();
+
+/// What is equal for all bare machines of this process with the same CPUID table.
+#[derive(Debug)]
+pub(super) struct Process {
+    kvm: &'static Kvm,
+    cpuid: CpuId,
+    is_intel: bool,
+    has_pmu_capability: bool,
+    pub(super) registers: Registers,
+    /// State of a vCPU after its creation.
+    pub(super) reset_state: BareState,
+}
+
+impl Process {
+    /// The value for machines with or without random numbers. The first call creates a machine to read it.
+    pub(super) fn get(entropy: bool) -> Result<&'static Self, KvmError> {
+        static PROCESSES: [OnceLock<Process>; 2] = [const { OnceLock::new() }; 2];
+        let [without, with] = &PROCESSES;
+        let process = if entropy { with } else { without };
+        if let Some(process) = process.get() {
+            return Ok(process);
+        }
+        // Of several threads, one wins.
+        let read = Self::read(entropy)?;
+        Ok(process.get_or_init(|| read))
+    }
+
+    fn read(entropy: bool) -> Result<Self, KvmError> {
+        let kvm = hv_kvm::shared(&CAPABILITIES)?;
+        let supported = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(failed_request("KVM_GET_SUPPORTED_CPUID"))
+            .map(|cpuid| convert::from_cpuid(&cpuid))?;
+        let is_intel = supported.iter().any(|entry| {
+            let vendor = [entry.ebx, entry.edx, entry.ecx].map(u32::to_le_bytes);
+            entry.function == 0 && vendor.as_flattened() == b"GenuineIntel"
+        });
+        let sync = kvm.check_extension_raw(KVM_CAP_SYNC_REGS.into());
+        let mut process = Self {
+            kvm,
+            cpuid: convert::to_cpuid(&bare_cpuid::table(&supported, entropy))?,
+            is_intel,
+            has_pmu_capability: kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into()) > 0,
+            registers: Registers {
+                has_sync: u32::try_from(sync)
+                    .is_ok_and(|sync| sync & KVM_SYNC_X86_VALID_FIELDS == KVM_SYNC_X86_VALID_FIELDS),
+                ..Registers::default()
+            },
+            reset_state: BareState::default(),
+        };
+        let vm = process.create_vm()?;
+        let mut vcpu = process.create_vcpu(&vm)?;
+        process.registers.extra_xsave_words = xsave::extra_words(&vm);
+        process.registers.event_flags = vcpu
+            .fd()
+            .get_vcpu_events()
+            .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?
+            .flags;
+        process.registers.msrs = process.rewindable_msrs(&vcpu)?;
+        process.reset_state = process.registers.capture(&mut vcpu)?;
+        Ok(process)
+    }
+
+    /// Creates a machine.
+    pub(super) fn create_vm(&self) -> Result<VmFd, KvmError> {
+        let vm = retry_interrupted(|| self.kvm.create_vm()).map_err(failed_request("KVM_CREATE_VM"))?;
+        if self.is_intel {
+            vm.set_identity_map_address(IDENTITY_MAP)
+                .map_err(failed_request("KVM_SET_IDENTITY_MAP_ADDR"))?;
+            vm.set_tss_address(TSS)
+                .map_err(failed_request("KVM_SET_TSS_ADDR"))?;
+        }
+        if self.has_pmu_capability {
+            let disable = enable_cap(KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE.into());
+            // A host without the module parameter `enable_pmu` has none to disable, and refuses.
+            let _hidden_anyway = vm.enable_cap(&disable);
+        }
+        Ok(vm)
+    }
+
+    /// Creates the vCPU of a machine.
+    pub(super) fn create_vcpu(&self, vm: &VmFd) -> Result<VcpuEntry, KvmError> {
+        let fd = retry_interrupted(|| vm.create_vcpu(0)).map_err(failed_request("KVM_CREATE_VCPU"))?;
+        fd.set_cpuid2(&self.cpuid)
+            .map_err(failed_request("KVM_SET_CPUID2"))?;
+        fd.enable_cap(&enable_cap(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1))
+            .map_err(failed_request("KVM_ENABLE_CAP"))?;
+        VcpuEntry::new(fd, vm.run_size())
+    }
+
+    /// The MSRs that a rewind writes, in ascending order: all that KVM knows and accepts, except
+    ///
+    /// - those in other groups of registers, which are read and written there;
+    /// - time counters;
+    /// - those of paravirtual interfaces, which the guest cannot access.
+    fn rewindable_msrs(&self, vcpu: &VcpuEntry) -> Result<Vec<Msr>, KvmError> {
+        let listed = self
+            .kvm
+            .get_msr_index_list()
+            .map_err(failed_request("KVM_GET_MSR_INDEX_LIST"))?;
+        let listed = listed.as_slice().iter().map(|&index| Msr(index));
+        let candidates: BTreeSet<_> = listed
+            .chain(Msr::not_in_index_list())
+            .filter(|msr| !msr.is_hyper_v() && !msr.is_time_counter() && !is_elsewhere(*msr))
+            .collect();
+        let candidates: Vec<_> = candidates.into_iter().collect();
+        let values = msrs::read_all(vcpu.fd(), &candidates)?;
+        // KVM rejects writes of read-only registers, even of their values.
+        let accepts = |&(msr, value): &(Msr, u64)| msrs::write(vcpu.fd(), &[(msr, value)]).is_ok();
+        Ok(values.into_iter().filter(accepts).map(|(msr, _)| msr).collect())
+    }
+}
+
+/// Whether the register is part of another group, or of KVM's paravirtual interface.
+fn is_elsewhere(msr: Msr) -> bool {
+    const KVM: std::ops::RangeInclusive<u32> = 0x4b56_4d00..=0x4b56_4dff;
+    matches!(
+        msr,
+        Msr::EFER
+            | Msr::FS_BASE
+            | Msr::GS_BASE
+            | Msr::APIC_BASE
+            | Msr::TSC_DEADLINE
+            | Msr::KVM_WALL_CLOCK
+            | Msr::KVM_SYSTEM_TIME
+    ) || KVM.contains(&msr.0)
+}
+
+fn enable_cap(capability: u32, argument: u64) -> kvm_enable_cap {
+    let mut enable = kvm_enable_cap {
+        cap: capability,
+        ..kvm_enable_cap::default()
+    };
+    if let Some(first) = enable.args.first_mut() {
+        *first = argument;
+    }
+    enable
+}

@@ -1,0 +1,110 @@
+//! The vCPU of a bare machine.
+
+use std::sync::Arc;
+
+use boot_core::CpuState;
+use hv_core::{BareVcpu, RegisterImage, Vcpu, VcpuExit, VcpuKicker};
+use hv_kvm::HarnessError;
+
+use super::{
+    Machine,
+    state::{BareState, apply_deferred},
+    tsc,
+};
+use crate::{KvmError, kvm::entry::VcpuEntry};
+
+/// The vCPU of a [`KvmBareVm`](super::KvmBareVm).
+///
+/// A rewind puts general and system registers and events into `struct kvm_run`, from where the next [`run`](Vcpu::run) takes them: values
+/// that KVM does not accept are an error of that run.
+#[derive(Debug)]
+pub struct KvmBareVcpu {
+    pub(super) entry: VcpuEntry,
+    machine: Arc<Machine>,
+    /// The last exit was the doorbell, so the vCPU is runnable.
+    rang: bool,
+    /// Offset of the time stamp counter after creation, if the kernel can set it.
+    tsc_offset: Option<u64>,
+}
+
+impl KvmBareVcpu {
+    pub(super) fn create(machine: Arc<Machine>, index: u32) -> Result<Self, KvmError> {
+        if index != 0 {
+            return Err(HarnessError::NoSuchVcpu { index, count: 1 }.into());
+        }
+        let entry = machine.process.create_vcpu(machine.file.fd())?;
+        let tsc_offset = tsc::offset(entry.fd());
+        Ok(Self {
+            entry,
+            machine,
+            rang: false,
+            tsc_offset,
+        })
+    }
+
+    fn rewind_to(&mut self, state: &BareState, flush: bool) -> Result<(), KvmError> {
+        let registers = &self.machine.process.registers;
+        registers.rewind(&mut self.entry, state, flush, self.rang)?;
+        // The guest can move its counter. The offset belongs to this vCPU, so it is not part of the state.
+        match self.tsc_offset {
+            Some(offset) => tsc::set_offset(self.entry.fd(), offset),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Vcpu for KvmBareVcpu {
+    type Error = KvmError;
+
+    fn index(&self) -> u32 {
+        0
+    }
+
+    fn state(&mut self) -> Result<CpuState, KvmError> {
+        apply_deferred(&mut self.entry)?;
+        Ok(self.entry.state()?.into())
+    }
+
+    fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
+        apply_deferred(&mut self.entry)?;
+        self.entry.set_state(state)
+    }
+
+    fn reset(&mut self) -> Result<(), KvmError> {
+        let process = self.machine.process;
+        self.rewind_to(&process.reset_state, true)
+    }
+
+    fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
+        let doorbell = self.machine.config.doorbell_port;
+        self.rang = false;
+        Ok(match self.entry.run()? {
+            VcpuExit::IoWrite { port, size: 4, data } if port == doorbell => match *data {
+                // Several writes of a string instruction are no doorbell.
+                [a, b, c, d] => {
+                    self.rang = true;
+                    VcpuExit::Doorbell(u32::from_le_bytes([a, b, c, d]).into())
+                }
+                _ => VcpuExit::IoWrite { port, size: 4, data },
+            },
+            exit => exit,
+        })
+    }
+
+    fn kicker(&self) -> Arc<dyn VcpuKicker> {
+        self.entry.kicker()
+    }
+}
+
+impl BareVcpu for KvmBareVcpu {
+    type Saved = BareState;
+
+    fn capture(&mut self, image: &mut RegisterImage) -> Result<BareState, KvmError> {
+        image.0.clear();
+        self.machine.process.registers.capture(&mut self.entry)
+    }
+
+    fn rewind(&mut self, saved: &BareState, flush: bool) -> Result<(), KvmError> {
+        self.rewind_to(saved, flush)
+    }
+}
