@@ -1,4 +1,5 @@
 //! A bare machine on KVM: one vCPU and memory slots.
+#![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
 mod debug;
 mod process;
@@ -76,8 +77,12 @@ impl KvmBareVm {
         let process = Process::get(config.entropy)?;
         let fd = process.create_vm()?;
         let constraints = RamConstraints::new(PAGE, u64::BITS, vec![Self::RESERVED]);
+        // SAFETY: vCPUs are created by `KvmBareVcpu::create` only. Their descriptors and mappings are in the field `entry`, which is dropped
+        // before the field `machine`; no method gives them away. So they are closed when the last reference to `Machine` is dropped. There
+        // are no other descriptors of the machine.
+        let file = unsafe { VmFile::new_without_slot_deletion(fd, constraints) };
         Ok(Self(Arc::new(Machine {
-            file: VmFile::new(fd, constraints),
+            file,
             process,
             config,
         })))

@@ -43,10 +43,12 @@ const PORT: u16 = 0x6c;
 // 0x0000   slot 0: page tables, GDT, stack
 // 0x8000   slot 1: code, read-only, a sealed memory file
 // 0x9000   slot 2: a page of parameters, one without use, and a second root of the page tables at 0xb000
+// 0xc000   slot 4: a page of the host, read-only for the guest
 // 0x10000  slot 3: 130 pages of memory with a dirty log
 // ```
 const PARAMETERS: u64 = 0x9000;
 const ROOT: u64 = 0xb000;
+const FIXED: u64 = 0xc000;
 const MEMORY: u64 = 0x1_0000;
 const PAGES: usize = 130;
 const LOGGED: u32 = 3;
@@ -86,6 +88,9 @@ fn bare(code: &[u8]) -> Result<Bare, Box<dyn Error>> {
     vm.map_slot(0, region(0, &Arc::new(tables))?, plain)?;
     vm.map_slot(1, region(CODE, &Arc::new(image))?, plain.with_read_only(true))?;
     vm.map_slot(2, region(PARAMETERS, &parameters)?, plain)?;
+    let fixed = Arc::new(HostMapping::anonymous(0x1000)?);
+    fixed.write(0, b"host")?;
+    vm.map_slot(4, region(FIXED, &fixed)?, plain.with_read_only(true))?;
     vm.map_slot(LOGGED, region(MEMORY, &memory)?, plain.with_log_dirty(true))?;
     let mut vcpu = vm.create_vcpu(0)?;
     vcpu.set_state(&guest::long_mode().into())?;
@@ -178,15 +183,23 @@ fn dirty_log() -> TestResult {
 }
 
 fn read_only() -> TestResult {
-    let mut bare = bare(guest_code::write_code())?;
-    match bare.vcpu.run()? {
-        VcpuExit::MmioWrite {
-            address: 0x8800,
-            data,
-        } => expect("data", &data, &&[0x78, 0x56, 0x34, 0x12][..])?,
-        exit => return Err(format!("no device access: {exit:?}").into()),
+    let mut bare = bare(guest_code::write_read_only())?;
+    // A mapping that the host cannot write either, and one that it can.
+    for (address, contents) in [(CODE + 0x800, [0; 4]), (FIXED, *b"host")] {
+        match bare.vcpu.run()? {
+            VcpuExit::MmioWrite { address: found, data } => {
+                expect("address", &found, &address)?;
+                expect("data", &data, &&[0x78, 0x56, 0x34, 0x12][..])?;
+            }
+            exit => return Err(format!("no device access: {exit:?}").into()),
+        }
+        let found = bare.ring()?;
+        expect(
+            "what the guest reads",
+            &found,
+            &u32::from_le_bytes(contents).into(),
+        )?;
     }
-    expect("what the guest reads", &bare.ring()?, &0)?;
     match bare.vcpu.run()? {
         VcpuExit::Halt => Ok(()),
         exit => Err(format!("no halt: {exit:?}").into()),
@@ -229,6 +242,10 @@ fn rewind() -> TestResult {
         bare.vcpu.rewind(&saved, flush)?;
         expect("second ring after the halt", &bare.ring()?, &2)?;
         expect("state after that", &bare.capture()?, &dirty)?;
+        // And forward, to values that a new vCPU does not have.
+        bare.vcpu.rewind(&saved, flush)?;
+        bare.vcpu.rewind(&dirty, flush)?;
+        expect("state after the way forward", &bare.capture()?, &dirty)?;
     }
     Ok(())
 }

@@ -444,9 +444,13 @@ guests! {
         "out 0x6c, eax"
         "jmp 2b";
 
-    /// Bare: writes to its own code, and rings with what it reads there.
-    write_code, "64":
+    /// Bare: writes to its own code and to 0xc000, and rings with what it reads there.
+    write_read_only, "64":
         "mov ebx, 0x8800"
+        "mov dword ptr [rbx], 0x12345678"
+        "mov eax, dword ptr [rbx]"
+        "out 0x6c, eax"
+        "mov ebx, 0xc000"
         "mov dword ptr [rbx], 0x12345678"
         "mov eax, dword ptr [rbx]"
         "out 0x6c, eax"

@@ -19,6 +19,7 @@ use crate::{KvmError, kvm::entry::VcpuEntry};
 /// that KVM does not accept are an error of that run.
 #[derive(Debug)]
 pub struct KvmBareVcpu {
+    /// Before `machine`, because the vCPU must not outlive the memory that the machine owns.
     pub(super) entry: VcpuEntry,
     machine: Arc<Machine>,
     /// The last exit was the doorbell, so the vCPU is runnable.
@@ -32,6 +33,7 @@ impl KvmBareVcpu {
         if index != 0 {
             return Err(HarnessError::NoSuchVcpu { index, count: 1 }.into());
         }
+        // On an error this closes the descriptor, before the caller's reference to the machine ends.
         let entry = machine.process.create_vcpu(machine.file.fd())?;
         let tsc_offset = tsc::offset(entry.fd());
         Ok(Self {
