@@ -7,6 +7,7 @@
 mod bare;
 mod error;
 mod kicker;
+mod registers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,13 +16,16 @@ use std::{
 
 use boot_core::{Arch, CpuState};
 
-use self::kicker::{FakeKicker, lock};
 pub use self::{
     bare::{
         FakeBareConfig, FakeBareVcpu, FakeBareVm, FakeCpu, FakeExit, FakeFault, FakeGuest, FakeMemory,
         FakePages, FakeSaved,
     },
     error::FakeError,
+};
+use self::{
+    kicker::{FakeKicker, lock},
+    registers::Registers,
 };
 use crate::{Fault, Operation, SystemEvent, Vcpu, VcpuExit, VcpuKicker, Vm};
 
@@ -214,8 +218,7 @@ impl Vm for FakeVm {
         Ok(FakeVcpu {
             index,
             script: script.cloned().unwrap_or_default().into(),
-            reset_state: self.config.reset_state.clone(),
-            state: self.config.reset_state.clone(),
+            state: Registers::new(&self.config.reset_state),
             buffer: Vec::new(),
             read_pending: false,
             kicker: Arc::default(),
@@ -255,8 +258,7 @@ impl Vm for FakeVm {
 pub struct FakeVcpu {
     index: u32,
     script: VecDeque<Step>,
-    reset_state: CpuState,
-    state: CpuState,
+    state: Registers,
     buffer: Vec<u8>,
     read_pending: bool,
     kicker: Arc<FakeKicker>,
@@ -325,22 +327,17 @@ impl Vcpu for FakeVcpu {
 
     fn state(&mut self) -> Result<CpuState, FakeError> {
         lock(&self.shared).begin(Operation::GetState)?;
-        Ok(self.state.clone())
+        Ok(self.state.current.clone())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), FakeError> {
         lock(&self.shared).begin(Operation::SetState)?;
-        let (expected, found) = (self.reset_state.arch(), state.arch());
-        if expected != found {
-            return Err(FakeError::ArchMismatch { expected, found });
-        }
-        self.state = state.clone();
-        Ok(())
+        self.state.set(state)
     }
 
     fn reset(&mut self) -> Result<(), FakeError> {
         lock(&self.shared).begin(Operation::Reset)?;
-        self.state = self.reset_state.clone();
+        self.state.reset();
         Ok(())
     }
 

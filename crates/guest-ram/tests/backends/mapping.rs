@@ -1,4 +1,5 @@
 //! Mappings of every kind, and what the host's kernel does with them.
+#![expect(unsafe_code, reason = "guest memory at the address of a mapping")]
 
 use std::fs;
 use std::io::{self, Write};

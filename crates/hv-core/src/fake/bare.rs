@@ -11,6 +11,7 @@ use boot_core::{Arch, CpuState, GuestRange};
 use super::{
     error::FakeError,
     kicker::{FakeKicker, lock},
+    registers::Registers,
 };
 use crate::{
     AccessKind, BareAbilities, BareVcpu, BareVm, DirtyPages, Fault, Operation, RegisterImage, SlotAttributes,
@@ -337,8 +338,7 @@ impl<R: FakeMemory> Vm for FakeBareVm<R> {
             index,
             guest,
             registers: [0; FakeCpu::REGISTERS],
-            reset_state: self.config.reset_state.clone(),
-            state: self.config.reset_state.clone(),
+            state: Registers::new(&self.config.reset_state),
             buffer: Vec::new(),
             kicker: Arc::default(),
             shared: Arc::clone(&self.shared),
@@ -411,8 +411,7 @@ pub struct FakeBareVcpu<R> {
     index: u32,
     guest: Box<dyn FakeGuest>,
     registers: [u64; FakeCpu::REGISTERS],
-    reset_state: CpuState,
-    state: CpuState,
+    state: Registers,
     buffer: Vec<u8>,
     kicker: Arc<FakeKicker>,
     shared: Arc<Shared<R>>,
@@ -445,23 +444,18 @@ impl<R: FakeMemory> Vcpu for FakeBareVcpu<R> {
 
     fn state(&mut self) -> Result<CpuState, FakeError> {
         self.shared.begin(Operation::GetState)?;
-        Ok(self.state.clone())
+        Ok(self.state.current.clone())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), FakeError> {
         self.shared.begin(Operation::SetState)?;
-        let (expected, found) = (self.reset_state.arch(), state.arch());
-        if expected != found {
-            return Err(FakeError::ArchMismatch { expected, found });
-        }
-        self.state = state.clone();
-        Ok(())
+        self.state.set(state)
     }
 
     fn reset(&mut self) -> Result<(), FakeError> {
         self.shared.begin(Operation::Reset)?;
         self.registers = [0; FakeCpu::REGISTERS];
-        self.state = self.reset_state.clone();
+        self.state.reset();
         Ok(())
     }
 
@@ -509,7 +503,7 @@ impl<R: FakeMemory> BareVcpu for FakeBareVcpu<R> {
         image.0.clear();
         Ok(FakeSaved {
             registers: self.registers.to_vec(),
-            state: self.state.clone(),
+            state: self.state.current.clone(),
         })
     }
 
@@ -518,7 +512,7 @@ impl<R: FakeMemory> BareVcpu for FakeBareVcpu<R> {
         for (to, from) in self.registers.iter_mut().zip(&saved.registers) {
             *to = *from;
         }
-        self.state.clone_from(&saved.state);
+        self.state.current.clone_from(&saved.state);
         Ok(())
     }
 }

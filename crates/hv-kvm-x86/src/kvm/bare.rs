@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
 mod debug;
+mod machine;
 mod process;
 mod state;
 mod tsc;
@@ -14,55 +15,19 @@ use guest_ram::RamRegion;
 use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
-use self::process::Process;
-pub use self::{state::BareState, vcpu::KvmBareVcpu};
+pub use self::{machine::BareConfig, state::BareState, vcpu::KvmBareVcpu};
+use self::{machine::Machine, process::Process};
 use super::request::failed_request;
 use crate::KvmError;
 
 /// Page size of x86_64.
 const PAGE: u64 = 4096;
 
-/// Configuration of a [`KvmBareVm`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct BareConfig {
-    /// The doorbell: a write of `EAX` to this I/O port.
-    pub doorbell_port: u16,
-    /// The guest has `RDRAND` and `RDSEED`, if the host has them.
-    pub entropy: bool,
-}
-
-impl BareConfig {
-    /// A machine with its doorbell at I/O port `doorbell_port` and without random numbers.
-    #[must_use]
-    pub const fn new(doorbell_port: u16) -> Self {
-        Self {
-            doorbell_port,
-            entropy: false,
-        }
-    }
-
-    /// Sets whether the guest has `RDRAND` and `RDSEED`, if the host has them.
-    #[must_use]
-    pub const fn with_entropy(mut self, entropy: bool) -> Self {
-        self.entropy = entropy;
-        self
-    }
-}
-
 /// A machine of one vCPU and memory slots, without interrupt controllers, timers and devices.
 ///
 /// It is made to be created often: what does not depend on the machine is read once per process. Clones refer to the same machine.
 #[derive(Clone, Debug)]
 pub struct KvmBareVm(Arc<Machine>);
-
-/// State that the handle of the machine and its vCPU share. The memory of the guest stays mapped while one of them exists.
-#[derive(Debug)]
-struct Machine {
-    file: VmFile,
-    process: &'static Process,
-    config: BareConfig,
-}
 
 impl KvmBareVm {
     /// Guest physical addresses that no slot may use: KVM needs them on some Intel hosts.

@@ -1,10 +1,39 @@
 //! Groups of registers that one ioctl reads or writes.
 
-use kvm_bindings::kvm_xcrs;
+use hv_kvm::Capability;
+use kvm_bindings::{KVM_CAP_DEBUGREGS, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 
 use super::request::failed_request;
 use crate::KvmError;
+
+/// Capability for the state of vCPUs.
+pub(super) const VCPU_EVENTS: Capability = Capability::required(
+    KVM_CAP_VCPU_EVENTS,
+    "KVM_CAP_VCPU_EVENTS",
+    "state of vCPUs: pending interrupts and exceptions",
+);
+
+/// Capability for the state of vCPUs.
+pub(super) const DEBUGREGS: Capability = Capability::required(
+    KVM_CAP_DEBUGREGS,
+    "KVM_CAP_DEBUGREGS",
+    "state of vCPUs: debug registers",
+);
+
+/// Capability for the state of vCPUs.
+pub(super) const XSAVE: Capability = Capability::required(
+    KVM_CAP_XSAVE,
+    "KVM_CAP_XSAVE",
+    "state of vCPUs: floating-point and vector registers",
+);
+
+/// Capability for the state of vCPUs.
+pub(super) const XCRS: Capability = Capability::required(
+    KVM_CAP_XCRS,
+    "KVM_CAP_XCRS",
+    "state of vCPUs: extended control registers",
+);
 
 /// Reads extended control register 0: the enabled state components.
 pub(super) fn read_xcr0(fd: &VcpuFd) -> Result<u64, KvmError> {

@@ -7,14 +7,13 @@ use guest_ram::RamRegion;
 use hv_core::Vm;
 use hv_kvm::{Capability, RamConstraints, VmFile, retry_interrupted};
 use kvm_bindings::{
-    KVM_CAP_DEBUGREGS, KVM_CAP_IRQCHIP, KVM_CAP_PIT_STATE2, KVM_CAP_PIT2, KVM_CAP_READONLY_MEM,
-    KVM_CAP_TSC_DEADLINE_TIMER, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, KVM_MAX_CPUID_ENTRIES,
-    KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
+    KVM_CAP_IRQCHIP, KVM_CAP_PIT_STATE2, KVM_CAP_PIT2, KVM_CAP_READONLY_MEM, KVM_CAP_TSC_DEADLINE_TIMER,
+    KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config,
 };
 use kvm_ioctls::Cap;
 
 use super::{
-    convert,
+    convert, groups,
     machine::{IrqchipState, Machine},
     request::failed_request,
     vcpu::KvmVcpu,
@@ -43,26 +42,10 @@ pub(crate) const CAPABILITIES: [Capability; 9] = [
         "KVM_CAP_PIT_STATE2",
         "the timer of a PC can be reset",
     ),
-    Capability::required(
-        KVM_CAP_VCPU_EVENTS,
-        "KVM_CAP_VCPU_EVENTS",
-        "state of vCPUs: pending interrupts and exceptions",
-    ),
-    Capability::required(
-        KVM_CAP_DEBUGREGS,
-        "KVM_CAP_DEBUGREGS",
-        "state of vCPUs: debug registers",
-    ),
-    Capability::required(
-        KVM_CAP_XSAVE,
-        "KVM_CAP_XSAVE",
-        "state of vCPUs: floating-point and vector registers",
-    ),
-    Capability::required(
-        KVM_CAP_XCRS,
-        "KVM_CAP_XCRS",
-        "state of vCPUs: extended control registers",
-    ),
+    groups::VCPU_EVENTS,
+    groups::DEBUGREGS,
+    groups::XSAVE,
+    groups::XCRS,
     Capability::optional(
         KVM_CAP_TSC_DEADLINE_TIMER,
         "KVM_CAP_TSC_DEADLINE_TIMER",

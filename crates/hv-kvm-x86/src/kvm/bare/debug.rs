@@ -6,7 +6,7 @@ use kvm_bindings::{
     kvm_guest_debug,
 };
 
-use super::KvmBareVcpu;
+use super::vcpu::KvmBareVcpu;
 use crate::{KvmError, kvm::request::failed_request};
 
 /// Number of breakpoint address registers, `DR0` to `DR3`.

@@ -5,16 +5,15 @@ use std::{collections::BTreeSet, sync::OnceLock};
 use boot_core::GuestRange;
 use hv_kvm::{Capability, retry_interrupted};
 use kvm_bindings::{
-    CpuId, KVM_CAP_DEBUGREGS, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM,
-    KVM_CAP_SYNC_REGS, KVM_CAP_VCPU_EVENTS, KVM_CAP_XCRS, KVM_CAP_XSAVE, KVM_MAX_CPUID_ENTRIES,
-    KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS, kvm_enable_cap,
+    CpuId, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM, KVM_CAP_SYNC_REGS,
+    KVM_MAX_CPUID_ENTRIES, KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS, kvm_enable_cap,
 };
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::state::{BareState, Registers};
 use crate::{
     KvmError, Msr, bare_cpuid,
-    kvm::{convert, entry::VcpuEntry, msrs, request::failed_request, xsave},
+    kvm::{convert, entry::VcpuEntry, groups, msrs, request::failed_request, xsave},
 };
 
 /// Capabilities that a bare machine asks for.
@@ -29,26 +28,10 @@ const CAPABILITIES: [Capability; 8] = [
         "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
         "the guest cannot make KVM write its memory",
     ),
-    Capability::required(
-        KVM_CAP_VCPU_EVENTS,
-        "KVM_CAP_VCPU_EVENTS",
-        "state of vCPUs: pending interrupts and exceptions",
-    ),
-    Capability::required(
-        KVM_CAP_DEBUGREGS,
-        "KVM_CAP_DEBUGREGS",
-        "state of vCPUs: debug registers",
-    ),
-    Capability::required(
-        KVM_CAP_XSAVE,
-        "KVM_CAP_XSAVE",
-        "state of vCPUs: floating-point and vector registers",
-    ),
-    Capability::required(
-        KVM_CAP_XCRS,
-        "KVM_CAP_XCRS",
-        "state of vCPUs: extended control registers",
-    ),
+    groups::VCPU_EVENTS,
+    groups::DEBUGREGS,
+    groups::XSAVE,
+    groups::XCRS,
     Capability::optional(
         KVM_CAP_SYNC_REGS,
         "KVM_CAP_SYNC_REGS",

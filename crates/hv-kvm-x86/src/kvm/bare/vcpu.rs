@@ -7,7 +7,7 @@ use hv_core::{BareVcpu, RegisterImage, Vcpu, VcpuExit, VcpuKicker};
 use hv_kvm::HarnessError;
 
 use super::{
-    Machine,
+    machine::Machine,
     state::{BareState, apply_deferred},
     tsc,
 };
