@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("bare::rewind_flushes_translations", stale_translation),
     ("bare::reset_is_the_state_after_creation", reset),
     ("bare::guest_sees_its_own_hypervisor", hypervisor_leaf),
+    ("bare::kvm_writes_no_guest_memory", paravirtual_clock),
     ("bare::debugger_steps_and_breaks", debug),
     ("bare::use_is_checked", use_is_checked),
 ];
@@ -374,6 +375,19 @@ fn hypervisor_leaf() -> TestResult {
         signature.extend_from_slice(&u32::try_from(bare.ring()?)?.to_le_bytes());
     }
     expect("signature", &signature.as_slice(), &&b"VMSANDBOX\0\0\0"[..])
+}
+
+fn paravirtual_clock() -> TestResult {
+    let mut bare = bare(guest_code::system_time())?;
+    bare.ring()?;
+    // The general protection exception has no handler.
+    match bare.vcpu.run()? {
+        VcpuExit::Fault(Fault::Shutdown | Fault::InternalError { .. }) => {}
+        exit => return Err(format!("the register exists: {exit:?}").into()),
+    }
+    let mut found = [0xff; 32];
+    bare.memory.read(0, &mut found)?;
+    expect("memory", &found, &[0; 32])
 }
 
 fn debug() -> TestResult {

@@ -552,6 +552,18 @@ guests! {
         "out 0x6c, eax"
         "hlt";
 
+    /// Bare: rings with 1, and asks KVM to write the system time to 0x10000.
+    system_time, "64":
+        "mov eax, 1"
+        "out 0x6c, eax"
+        "mov ecx, 0x4b564d01"
+        "mov eax, 0x10001"
+        "xor edx, edx"
+        "wrmsr"
+        "mov eax, 2"
+        "out 0x6c, eax"
+        "hlt";
+
     /// Bare: what is no doorbell: another width, another port, a read.
     no_ring, "64":
         "out 0x6c, al"
