@@ -3,6 +3,7 @@
 
 mod debug;
 mod machine;
+mod mce;
 mod process;
 mod state;
 mod tsc;

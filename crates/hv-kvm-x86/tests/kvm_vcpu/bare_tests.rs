@@ -228,6 +228,9 @@ fn rewind() -> TestResult {
         }
         // SWAPGS exchanged it with the base of GS.
         expect("KERNEL_GS_BASE", &dirty.msr(Msr::KERNEL_GS_BASE), &Some(0))?;
+        // The address register of machine check bank 0; there is no bank 1.
+        let banks = [0x402, 0x406].map(|number| saved.msr(Msr(number)).is_some());
+        expect("machine check banks", &banks, &[true, false])?;
         expect("time is no state", &saved.msr(Msr::TSC), &None)?;
         expect("address", &(saved.rip() < dirty.rip()), &true)?;
         bare.vcpu.rewind(&saved, flush)?;

@@ -10,7 +10,10 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VmFd};
 
-use super::state::{BareState, Registers};
+use super::{
+    mce,
+    state::{BareState, Registers},
+};
 use crate::{
     KvmError, Msr, bare_cpuid,
     kvm::{convert, entry::VcpuEntry, groups, msrs, request::failed_request, xsave},
@@ -136,6 +139,7 @@ impl Process {
             .map_err(failed_request("KVM_SET_CPUID2"))?;
         fd.enable_cap(&enable_cap(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1))
             .map_err(failed_request("KVM_ENABLE_CAP"))?;
+        mce::limit_banks(&fd)?;
         VcpuEntry::new(fd, vm.run_size())
     }
 
