@@ -30,6 +30,20 @@ pub struct BareAbilities {
     pub read_only: bool,
     /// Page size of the host in bytes: the unit of slots and dirty logs.
     pub page_size: u64,
+    /// Code of the host that loads registers inside the guest on a [`rewind`](BareVcpu::rewind); none on x86_64.
+    pub rewind_code: Option<RewindCode>,
+}
+
+/// Code of a back end that runs inside the guest on a [`rewind`](BareVcpu::rewind) and loads a [`RegisterImage`].
+///
+/// The owner of the machine places code and image in memory that the guest cannot write, at the addresses of the machine's configuration,
+/// and writes the image before a rewind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RewindCode {
+    /// The instructions. Their address is a multiple of the page size.
+    pub code: &'static [u8],
+    /// Largest length of a [`RegisterImage`] in bytes. Its address is a multiple of the page size.
+    pub image_len: u64,
 }
 
 impl BareAbilities {
@@ -41,6 +55,7 @@ impl BareAbilities {
             dirty_log: false,
             read_only: false,
             page_size,
+            rewind_code: None,
         }
     }
 
@@ -48,6 +63,13 @@ impl BareAbilities {
     #[must_use]
     pub const fn with_dirty_log(mut self, dirty_log: bool) -> Self {
         self.dirty_log = dirty_log;
+        self
+    }
+
+    /// Sets the code that loads registers inside the guest.
+    #[must_use]
+    pub const fn with_rewind_code(mut self, code: RewindCode) -> Self {
+        self.rewind_code = Some(code);
         self
     }
 

@@ -21,7 +21,7 @@ mod vm;
 
 pub use bare::{
     BareAbilities, BareVcpu, BareVm, BreakOn, DebugRequest, DebugVcpu, Doorbell, HardwareBreakpoint,
-    RegisterImage,
+    RegisterImage, RewindCode,
 };
 pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
 pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
