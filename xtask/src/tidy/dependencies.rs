@@ -32,6 +32,12 @@ const FAMILIES: &[Family] = &[
     ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
+    family(&["crates/sandbox-abi"], &[], true),
+    family(
+        &["crates/boot-sandbox"],
+        &["crates/boot-core", "crates/sandbox-abi"],
+        true,
+    ),
     family(
         &["crates/boot-test"],
         &["crates/boot-core", "crates/boot-linux", "crates/boot-multiboot"],
@@ -39,6 +45,11 @@ const FAMILIES: &[Family] = &[
     ),
     family(&["crates/fmt-test"], &["crates/boot-core"], false),
     family(&["crates/fmt-*"], &["crates/boot-*", "crates/fmt-*"], true),
+    family(
+        &["crates/proto-sandbox"],
+        &["crates/boot-*", "crates/sandbox-abi"],
+        true,
+    ),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
@@ -67,6 +78,26 @@ const FAMILIES: &[Family] = &[
             "crates/hv-core",
             "crates/hv-kvm",
             "crates/hv-kvm-regs",
+        ],
+        false,
+    ),
+    family(&["crates/sandbox-macros"], &[], false),
+    family(
+        &["crates/sandbox-guest"],
+        &["crates/sandbox-abi", "crates/sandbox-macros"],
+        false,
+    ),
+    // The host's side of sandboxes: a caller of the same line of crates as a VMM.
+    family(
+        &["crates/sandbox", "crates/sandbox-debug"],
+        &[
+            "crates/boot-*",
+            "crates/fmt-elf",
+            "crates/guest-ram",
+            "crates/hv-*",
+            "crates/proto-sandbox",
+            "crates/sandbox",
+            "crates/sandbox-abi",
         ],
         false,
     ),

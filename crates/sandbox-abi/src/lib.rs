@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod boot_info;
+mod crash;
+mod error;
+mod kind;
+pub mod layout;
+mod log;
+mod message;
+mod note;
+pub mod shape;
+mod table;
+
+pub use boot_info::{BootInfo, DoorbellKind, HVC_DOORBELL, PORT_DOORBELL, SBI_DOORBELL};
+pub use crash::{CrashLocation, CrashReason, CrashRecord};
+pub use error::MessageError;
+pub use kind::MessageKind;
+pub use log::{LogLevel, LogRecord};
+pub use message::{Expect, GuestStatus, Header, Message, MessageFlags};
+pub use note::{Note, NoteFlags};
+pub use shape::{Shape, signature};
+pub use table::{FunctionFlags, FunctionRecord};
+
+/// Version of this interface. A host accepts guests of the same major version whose minor version is not higher.
+pub const VERSION: (u16, u16) = (1, 0);
