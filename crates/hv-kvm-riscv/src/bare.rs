@@ -63,7 +63,11 @@ impl BareConfig {
             extension => return Err(KvmError::Doorbell { extension }),
         };
         let bit = |extension: SbiExtension| 1 << extension.0;
-        let reset = if self.system_reset { bit(SbiExtension::SRST) } else { 0 };
+        let reset = if self.system_reset {
+            bit(SbiExtension::SRST)
+        } else {
+            0
+        };
         Ok(!(bit(forwarded) | reset))
     }
 }

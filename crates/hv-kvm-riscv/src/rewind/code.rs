@@ -2,8 +2,8 @@
 
 use super::{
     encode::{
-        A0, A1, ECALL, FENCE_I, NOP, SFENCE_VMA, T0, T1, T2, X, ZERO, add, addi, andi, beqz, csr, csrr, csrw, fld,
-        jr, ld, slli, vl8re8, vsetvl,
+        A0, A1, ECALL, FENCE_I, NOP, SFENCE_VMA, T0, T1, T2, X, ZERO, add, addi, andi, beqz, csr, csrr, csrw,
+        fld, jr, ld, slli, vl8re8, vsetvl,
     },
     image::{ImageParts, RawImage, offset},
 };

@@ -3,7 +3,9 @@
 use std::{mem, sync::Arc};
 
 use boot_core::{Arch, CpuState, cpu::riscv64::State};
-use hv_core::{BackEndCall, BareVcpu, DebugCause, DebugStop, Fault, RegisterImage, Vcpu, VcpuExit, VcpuKicker};
+use hv_core::{
+    BackEndCall, BareVcpu, DebugCause, DebugStop, Fault, RegisterImage, Vcpu, VcpuExit, VcpuKicker,
+};
 use hv_kvm::{HarnessError, RunStatus, VcpuFile};
 use kvm_bindings::{KVM_EXIT_DEBUG, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_RISCV_CSR, KVM_EXIT_RISCV_SBI};
 use kvm_ioctls::VcpuFd;
@@ -132,7 +134,8 @@ impl KvmBareVcpu {
 
     /// Runs the second entry point of the rewind code. It leaves the registers undefined.
     fn flush(&mut self) -> Result<(), KvmError> {
-        const (A6, A7): (u16, u16) = (16, 17);
+        const A6: u16 = 16;
+        const A7: u16 = 17;
         let config = self.machine.config;
         self.redirect(rewind::FLUSH_ENTRY)?;
         self.write_x(A6, 0)?;
