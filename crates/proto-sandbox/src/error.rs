@@ -57,8 +57,7 @@ pub enum LayoutError {
     Dynamic,
     /// The image has variables for each thread.
     #[error(
-        "the image has thread-local variables (PT_TLS), but a guest has no threads; remove `#[thread_local]` and \
-         `_Thread_local`, or link with `-z nognustack` no library of an operating system"
+        "the image has thread-local variables (PT_TLS), but a guest has no threads; make them static variables"
     )]
     ThreadLocalStorage,
     /// Virtual and physical address of a segment differ.

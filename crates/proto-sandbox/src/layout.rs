@@ -14,7 +14,7 @@ use crate::sizes::Sizes;
 ///
 /// It depends on the image and the sizes only. [`sandbox_abi::layout`] draws it. Memory slots are [`exchange`](Self::exchange),
 /// [`host`](Self::host) with [`image`](Self::image), and [`memory`](Self::memory); they begin and end at multiples of 4 KiB, and of 64 KiB
-/// on arm64, the largest page size of hosts, if the window is one.
+/// on arm64, the largest page size of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GuestLayout {
