@@ -14,7 +14,7 @@ use hv_kvm_riscv::{HostCapabilities, KvmBareVm, rewind::ImageParts};
 
 use crate::{
     bare_code,
-    bare_machine::{Bare, Captured, DOORBELL, IDENTITY, REWIND_CODE, config, ring},
+    bare_machine::{Bare, Captured, DOORBELL, IDENTITY, REWIND_CODE, config, expect_state, ring},
     guest::{CheckResult, Test, TestResult, expect},
     guest_code::{A0, Code, T0, Width, load},
 };
@@ -128,25 +128,25 @@ fn rewind(_: &HostCapabilities) -> TestResult {
     )?;
     for flush in [false, true, false] {
         bare.rewind(&saved, flush)?;
-        expect("state after the rewind", &bare.capture()?, &saved)?;
+        expect_state("state after the rewind", &bare.capture()?, &saved)?;
         bare.rewind(&saved, flush)?;
         expect("ring after the rewind", &bare.ring()?, &2)?;
-        expect("state after that ring", &bare.capture()?, &dirty)?;
+        expect_state("state after that ring", &bare.capture()?, &dirty)?;
         // Without the completion of the call, which is the way of a caller that does not capture.
         bare.rewind(&saved, flush)?;
         expect("ring", &bare.ring()?, &2)?;
         bare.rewind(&saved, flush)?;
         expect("ring again", &bare.ring()?, &2)?;
-        expect("state", &bare.capture()?, &dirty)?;
+        expect_state("state", &bare.capture()?, &dirty)?;
         // And forward, to values that a new vCPU does not have. The guest rings with 0 for ever after this.
         bare.rewind(&saved, flush)?;
         bare.rewind(&dirty, flush)?;
-        expect("state after the way forward", &bare.capture()?, &dirty)?;
+        expect_state("state after the way forward", &bare.capture()?, &dirty)?;
         bare.rewind(&dirty, flush)?;
         expect("ring after the way forward", &bare.ring()?, &0)?;
         let mut again = bare.capture()?;
         again.image.0[80..88].copy_from_slice(&dirty.image.0[80..88]);
-        expect("state after that ring", &again, &dirty)?;
+        expect_state("state after that ring", &again, &dirty)?;
     }
     Ok(None)
 }
@@ -165,7 +165,7 @@ fn first_instruction(_: &HostCapabilities) -> TestResult {
             exit => return Err(format!("no stop: {exit:?}").into()),
         };
         expect("address", &pc, &saved.raw().pc.get())?;
-        expect("state", &bare.capture()?, &saved)?;
+        expect_state("state", &bare.capture()?, &saved)?;
         bare.rewind(&saved, false)?;
     }
     Ok(None)
@@ -176,14 +176,14 @@ fn rewind_elsewhere(_: &HostCapabilities) -> TestResult {
     let (mut second, ..) = dirty_machine()?;
     second.rewind(&saved, false)?;
     expect("ring", &second.ring()?, &2)?;
-    expect("state", &second.capture()?, &dirty)?;
+    expect_state("state", &second.capture()?, &dirty)?;
     // A vCPU that has not run.
     let mut third = Bare::new(&bare_code::ring_and_dirty(parts()?))?;
     third
         .tables
         .write(bare_code::DATA_OFFSET, &bare_code::dirty_data())?;
     third.rewind(&saved, false)?;
-    expect("state of a vCPU that has not run", &third.capture()?, &saved)?;
+    expect_state("state of a vCPU that has not run", &third.capture()?, &saved)?;
     Ok(None)
 }
 
@@ -197,10 +197,10 @@ fn rewind_and_kick(_: &HostCapabilities) -> TestResult {
             exit => return Err(format!("not interrupted: {exit:?}").into()),
         }
         if with_capture {
-            expect("state after the kick", &bare.capture()?, &saved)?;
+            expect_state("state after the kick", &bare.capture()?, &saved)?;
         }
         expect("ring after the kick", &bare.ring()?, &2)?;
-        expect("state after the ring", &bare.capture()?, &dirty)?;
+        expect_state("state after the ring", &bare.capture()?, &dirty)?;
         // A kick before the call is completed; and the writes of registers, which need a flush, do not lose a kick.
         bare.rewind(&saved, true)?;
         bare.ring()?;
@@ -239,13 +239,13 @@ fn rewind_and_kicks(_: &HostCapabilities) -> TestResult {
             if round % 2 == 0 {
                 let state = bare.capture()?;
                 if state.raw().pc == saved.raw().pc {
-                    expect("state after a kick", &state, &saved)?;
+                    expect_state("state after a kick", &state, &saved)?;
                 }
             }
         };
         thread.join().map_err(|_| "the kicking thread panicked")?;
         expect("ring", &value, &2)?;
-        expect("state", &bare.capture()?, &dirty)?;
+        expect_state("state", &bare.capture()?, &dirty)?;
     }
     expect("a kick arrived", &(interrupted > 0), &true)?;
     Ok(None)
@@ -283,10 +283,10 @@ fn rewind_from_loop(_: &HostCapabilities) -> TestResult {
         expect("ring after the rewind", &bare.ring()?, &3)?;
         bare.parameter(0)?;
         bare.rewind(&in_loop, flush)?;
-        expect("state in the loop", &bare.capture()?, &in_loop)?;
+        expect_state("state in the loop", &bare.capture()?, &in_loop)?;
         bare.rewind(&in_loop, flush)?;
         run_until_kick(&mut bare)?;
-        expect("state in the loop after a run", &bare.capture()?, &in_loop)?;
+        expect_state("state in the loop after a run", &bare.capture()?, &in_loop)?;
     }
     Ok(None)
 }
@@ -306,7 +306,7 @@ fn user_mode(_: &HostCapabilities) -> TestResult {
         bare.parameter(0)?;
         bare.rewind(&in_user_mode, true)?;
         run_until_kick(&mut bare)?;
-        expect("state in user mode", &bare.capture()?, &in_user_mode)?;
+        expect_state("state in user mode", &bare.capture()?, &in_user_mode)?;
     }
     Ok(None)
 }
@@ -351,7 +351,7 @@ fn rewind_after_exits(_: &HostCapabilities) -> TestResult {
         bare.parameter(0)?;
         bare.vcpu.run()?;
         bare.rewind(&saved, true)?;
-        expect(&format!("state after {name}"), &bare.capture()?, &saved)?;
+        expect_state(&format!("state after {name}"), &bare.capture()?, &saved)?;
     }
     Ok(None)
 }
@@ -433,7 +433,7 @@ fn timer(_: &HostCapabilities) -> TestResult {
             bare.rewind(&saved, false)?;
             expect("ring after the rewind", &bare.ring()?, &3)?;
             bare.rewind(&saved, false)?;
-            expect("state", &bare.capture()?, &saved)?;
+            expect_state("state", &bare.capture()?, &saved)?;
         }
     }
     Ok(None)
@@ -452,7 +452,7 @@ fn reset(_: &HostCapabilities) -> TestResult {
     )?;
     for _ in 0..2 {
         bare.vcpu.reset()?;
-        expect("state", &bare.capture()?, &fresh)?;
+        expect_state("state", &bare.capture()?, &fresh)?;
         // The vCPU is at address 0, where there is no memory.
         match bare.vcpu.run()? {
             VcpuExit::Fault(Fault::InternalError { .. }) => {}

@@ -14,13 +14,16 @@ use super::{Machine, state};
 use crate::{
     BareState, KvmError, MpState, Register,
     kvm::{exits, memory::Memory, one_reg, request::failed_request},
-    rewind,
+    rewind::{self, ImageParts},
     sbi::GuestMemoryAccess as _,
     state::entry_registers,
 };
 
-/// `sstatus` at the entry of the rewind code: 64-bit user mode, `FS` and `VS` initial, interrupts disabled.
-const SSTATUS_AT_ENTRY: u64 = 2 << 32 | 1 << 13 | 1 << 9;
+/// `sstatus` at the entry of the rewind code: 64-bit user mode, `FS` initial, interrupts disabled.
+const SSTATUS_AT_ENTRY: u64 = 2 << 32 | 1 << 13;
+
+/// `sstatus.VS`: initial. Without the V extension, the guest could not change the field, so it must stay zero.
+const VS_INITIAL: u64 = 1 << 9;
 
 /// Length of `ecall` in bytes. KVM adds it to the program counter when it completes a call.
 const ECALL_LEN: u64 = 4;
@@ -121,7 +124,9 @@ impl KvmBareVcpu {
 
     fn redirect_control(&self) -> Result<(), KvmError> {
         self.write(Register::SATP, 0)?;
-        self.write(Register::SSTATUS, SSTATUS_AT_ENTRY)
+        let has_vectors = self.machine.process.layout.parts.contains(ImageParts::VECTOR);
+        let vs = if has_vectors { VS_INITIAL } else { 0 };
+        self.write(Register::SSTATUS, SSTATUS_AT_ENTRY | vs)
     }
 
     /// Flushes the translations and instructions that the guest's CPU cached, and writes the registers of `image`. No I/O is pending.
