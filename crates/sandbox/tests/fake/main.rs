@@ -1,0 +1,4 @@
+//! Sandboxes on the fake hypervisor: the host's side without KVM.
+
+mod calls;
+mod guest;
