@@ -5,30 +5,34 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hv_core::{BareAbilities, BareVm, Operation, Vcpu, Vm};
-use sandbox_abi::{Header, Shape, layout};
+use hv_core::{BareAbilities, BareVcpu, BareVm, Operation, Vcpu, Vm};
+use sandbox_abi::{Shape, layout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, Kvm};
+use crate::base::PAGE;
+use crate::contents::Contents;
 use crate::crash::Symbolizer;
 use crate::deadline;
-use crate::engine::{CallLimits, Engine, Parts};
+use crate::engine::{Engine, Parts};
 use crate::error::{BackendError, CallError, HostError};
 use crate::function::FunctionInfo;
 use crate::host_function::{HostCall, HostFunction, Registered};
 use crate::image::MemoryFileError;
-use crate::incoming::MessageLimits;
+use crate::limits::Limits;
 use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
 use crate::program::{GuestProgram, ProgramError};
 use crate::sandbox::Sandbox;
 use crate::sizes::Sizes;
+use crate::snapshot::Snapshot;
+use crate::tracker::Tracker;
 
 /// Builds a [`Sandbox`].
 pub struct SandboxBuilder<B: Backend = Kvm> {
     backend: Arc<B>,
-    program: GuestProgram,
+    origin: Origin<B>,
     sizes: Sizes,
     limits: Limits,
     sink: Sink,
@@ -36,23 +40,20 @@ pub struct SandboxBuilder<B: Backend = Kvm> {
     symbolizer: Option<Arc<dyn Symbolizer>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    max_payload: u64,
-    deadline: Option<Duration>,
-    max_messages: u32,
-    log_records: u32,
-}
-
 impl<B: Backend> fmt::Debug for SandboxBuilder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SandboxBuilder")
-            .field("program", &self.program)
             .field("sizes", &self.sizes)
             .field("limits", &self.limits)
             .field("functions", &self.functions)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a sandbox starts.
+enum Origin<B: Backend> {
+    Program(GuestProgram),
+    Snapshot(Snapshot<B>),
 }
 
 /// Why a sandbox could not be built.
@@ -113,14 +114,24 @@ impl<B: Backend> SandboxBuilder<B> {
     pub fn on(backend: B, program: impl Into<GuestProgram>) -> Self {
         Self {
             backend: Arc::new(backend),
-            program: program.into(),
+            origin: Origin::Program(program.into()),
             sizes: Sizes::default(),
-            limits: Limits {
-                max_payload: 64 << 20,
-                deadline: Some(Duration::from_secs(10)),
-                max_messages: 1 << 20,
-                log_records: 1000,
-            },
+            limits: Limits::default(),
+            sink: Box::new(trace),
+            functions: Vec::new(),
+            symbolizer: None,
+        }
+    }
+
+    /// A sandbox that starts from `snapshot`, with its limits and its sizes, which cannot be changed. Host functions are registered again.
+    #[must_use]
+    pub fn from_snapshot(snapshot: &Snapshot<B>) -> Self {
+        let state = &*snapshot.0;
+        Self {
+            backend: Arc::clone(&state.backend),
+            origin: Origin::Snapshot(snapshot.clone()),
+            sizes: Sizes::default(),
+            limits: state.limits,
             sink: Box::new(trace),
             functions: Vec::new(),
             symbolizer: None,
@@ -188,6 +199,14 @@ impl<B: Backend> SandboxBuilder<B> {
         self
     }
 
+    /// Sets the memory in bytes above which a restore drops pages instead of copying them. Dropped pages take no memory, but more time when
+    /// the guest writes them again. The default is 64 MiB.
+    #[must_use]
+    pub fn resident_budget(mut self, bytes: u64) -> Self {
+        self.limits.resident = bytes;
+        self
+    }
+
     /// Sets what finds the names of functions in backtraces.
     #[must_use]
     pub fn symbolizer(mut self, symbolizer: Arc<dyn Symbolizer>) -> Self {
@@ -233,51 +252,88 @@ impl<B: Backend> SandboxBuilder<B> {
         self
     }
 
-    /// Loads the program and runs it until it is ready for the first call.
+    /// Loads the program and runs it until it is ready for the first call, or makes a copy of the snapshot.
     ///
     /// # Errors
     ///
     /// [`BuildError`].
-    pub fn build(mut self) -> Result<Sandbox<B>, BuildError> {
+    pub fn build(self) -> Result<Sandbox<B>, BuildError> {
         let vm = self
             .backend
             .create()
             .map_err(BackendError::at(Operation::CreateVm))?;
         let abilities = vm.abilities();
         check(&abilities)?;
-        let (image, base) = self
-            .program
-            .load(&self.sizes, &abilities, self.limits.max_payload)?;
-        let handlers = imports(&image.imports, std::mem::take(&mut self.functions))?;
-        let (memory, window) = Memory::new(&image, &base).map_err(MemoryFileError::from)?;
+        let (image, contents, snapshot) = match self.origin {
+            Origin::Program(program) => {
+                let (image, base) = program.load(&self.sizes, &abilities, self.limits.max_payload)?;
+                (Arc::new(image), Arc::new(Contents::of(Arc::new(base))), None)
+            }
+            Origin::Snapshot(snapshot) => {
+                let state = &*snapshot.0;
+                (
+                    Arc::clone(&state.image),
+                    Arc::clone(&state.contents),
+                    Some(snapshot),
+                )
+            }
+        };
+        let handlers = imports(&image.imports, self.functions)?;
+        let (memory, window) = Memory::new(&image, contents.base()).map_err(MemoryFileError::from)?;
+        let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
+        let tracker = Tracker::new(contents, &memory.memory, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
-        let mut vcpu = vm
+        let vcpu = vm
             .create_vcpu(0)
             .map_err(BackendError::at(Operation::CreateVcpu))?;
-        vcpu.set_state(&image.entry)
-            .map_err(BackendError::at(Operation::SetState))?;
-        let capacity = u32::try_from(Header::LEN).map_or(0, |header| image.window.saturating_sub(header));
-        let mut engine = Engine::new(Parts {
+        let mut engine = Engine::<B>::new(Parts {
             vcpu,
             vm,
             window,
             memory,
-            image: Arc::new(image),
+            image,
             log: Log::new(self.sink, self.limits.log_records),
             handlers,
-            limits: CallLimits {
-                messages: MessageLimits {
-                    capacity,
-                    max_payload: self.limits.max_payload,
-                },
-                deadline: self.limits.deadline,
-                max_messages: self.limits.max_messages,
-            },
+            limits: self.limits,
             symbolizer: self.symbolizer,
         });
         deadline::watch(&engine.slot).map_err(BuildError::Thread)?;
-        engine.start().map_err(BuildError::Start)?;
-        Ok(Sandbox { engine })
+        match snapshot {
+            None => {
+                engine
+                    .vcpu
+                    .set_state(&engine.image.entry)
+                    .map_err(BackendError::at(Operation::SetState))?;
+                engine.start().map_err(BuildError::Start)?;
+            }
+            Some(snapshot) => {
+                let state = &*snapshot.0;
+                let written = engine.memory.write_registers(&state.registers.0);
+                written.map_err(MemoryFileError::from)?;
+                engine.sequence = state.sequence;
+                engine
+                    .vcpu
+                    .rewind(&state.saved, true)
+                    .map_err(BackendError::at(Operation::Rewind))?;
+            }
+        }
+        Ok(Sandbox {
+            engine,
+            tracker,
+            backend: self.backend,
+        })
+    }
+}
+
+impl<B: Backend> Sandbox<B> {
+    /// A new sandbox that starts from `snapshot`, for guests that need no host functions; otherwise
+    /// [`SandboxBuilder::from_snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxBuilder::build`].
+    pub fn clone_from(snapshot: &Snapshot<B>) -> Result<Self, BuildError> {
+        SandboxBuilder::from_snapshot(snapshot).build()
     }
 }
 

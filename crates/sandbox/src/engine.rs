@@ -18,6 +18,7 @@ use crate::function::{Exports, to_index};
 use crate::host_function::{HostCall, Reenter, Registered};
 use crate::image::Image;
 use crate::incoming::{Incoming, MessageLimits};
+use crate::limits::Limits;
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::status::{Cause, Event, Status, next};
@@ -33,16 +34,6 @@ const MAX_DEPTH: u32 = 8;
 /// Largest length of the text of a guest's error in bytes.
 const MAX_ERROR: usize = 0x1000;
 
-/// Limits of calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallLimits {
-    pub(crate) messages: MessageLimits,
-    /// Limit of the duration of a call.
-    pub(crate) deadline: Option<Duration>,
-    /// Limit of the number of messages of the guest in a call.
-    pub(crate) max_messages: u32,
-}
-
 /// Everything that one sandbox needs for calls.
 pub(crate) struct Engine<B: Backend> {
     pub(crate) vcpu: B::Vcpu,
@@ -57,7 +48,9 @@ pub(crate) struct Engine<B: Backend> {
     pub(crate) log: Log,
     /// Host functions, in the order of the imports; none while it runs.
     handlers: Vec<Option<Registered>>,
-    limits: CallLimits,
+    pub(crate) limits: Limits,
+    /// Limits of messages.
+    bounds: MessageLimits,
     /// Limit of the duration of the running call.
     limit: Option<Duration>,
     /// Deadline of the running call in nanoseconds of the monotonic clock.
@@ -91,7 +84,7 @@ pub(crate) struct Parts<B: Backend> {
     pub(crate) image: Arc<Image>,
     pub(crate) log: Log,
     pub(crate) handlers: Vec<Registered>,
-    pub(crate) limits: CallLimits,
+    pub(crate) limits: Limits,
     pub(crate) symbolizer: Option<Arc<dyn Symbolizer>>,
 }
 
@@ -106,6 +99,11 @@ impl<B: Backend> Engine<B> {
     /// A sandbox that has not been entered.
     pub(crate) fn new(parts: Parts<B>) -> Self {
         let slot = Arc::new(CallSlot::new(parts.vcpu.kicker()));
+        let bounds = MessageLimits {
+            // Windows have at most 1 MiB.
+            capacity: u32::try_from(parts.window.capacity()).unwrap_or(u32::MAX),
+            max_payload: parts.limits.max_payload,
+        };
         Self {
             vcpu: parts.vcpu,
             vm: parts.vm,
@@ -118,6 +116,7 @@ impl<B: Backend> Engine<B> {
             log: parts.log,
             handlers: parts.handlers.into_iter().map(Some).collect(),
             limits: parts.limits,
+            bounds,
             limit: None,
             ends: None,
             depth: 0,
@@ -287,7 +286,7 @@ impl<B: Backend> Engine<B> {
     #[cold]
     fn send_parts(&mut self, mut header: Header, payload: &[u8]) -> Result<Message, CallError> {
         let total = boot_core::arith::to_u64(payload.len());
-        let max = self.limits.messages.max_payload;
+        let max = self.limits.max_payload;
         if total > max {
             return Err(CallError::TooLarge { len: total, max });
         }
@@ -315,7 +314,7 @@ impl<B: Backend> Engine<B> {
     /// Sends one message; `part` is the offset of the body in its payload and the length of the payload, if there are several parts.
     #[inline]
     fn send(&mut self, header: Header, body: &[u8], part: Option<(u64, u64)>) -> Result<(), CallError> {
-        let capacity = self.limits.messages.capacity;
+        let capacity = self.bounds.capacity;
         let too_large = || CallError::TooLarge {
             len: boot_core::arith::to_u64(body.len()),
             max: capacity.into(),
@@ -347,7 +346,7 @@ impl<B: Backend> Engine<B> {
             };
             self.messages = messages;
             let header = self.window.header();
-            let message = incoming.check(&header, self.sequence, self.limits.messages)?;
+            let message = incoming.check(&header, self.sequence, self.bounds)?;
             match message.kind {
                 MessageKind::LOG => self.log(&message)?,
                 MessageKind::CRASH => return Err(self.crashed(&message)),
@@ -384,7 +383,7 @@ impl<B: Backend> Engine<B> {
         } else {
             Err(MessageError::Length {
                 found: message.len,
-                max: self.limits.messages.capacity,
+                max: self.bounds.capacity,
             })
         }
     }
@@ -408,7 +407,7 @@ impl<B: Backend> Engine<B> {
             Err(MessageError::Total {
                 found: message.total,
                 min: message.len.into(),
-                max: self.limits.messages.capacity.into(),
+                max: self.bounds.capacity.into(),
             })
         }
     }
@@ -461,10 +460,7 @@ impl<B: Backend> Engine<B> {
             (Err(HostError::Call(error)), Some(_)) if error.poisons().is_some() => Err(*error),
             (_, Some(cause)) => Err(CallError::Nested(cause)),
             (Ok(()), None) => {
-                let (len, max) = (
-                    boot_core::arith::to_u64(result.len()),
-                    self.limits.messages.max_payload,
-                );
+                let (len, max) = (boot_core::arith::to_u64(result.len()), self.limits.max_payload);
                 if len <= max {
                     return Ok(GuestStatus::OK);
                 }

@@ -1,6 +1,7 @@
 //! Sandboxes.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandbox_abi::Shape;
@@ -8,12 +9,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, Kvm};
+use crate::base::PAGE;
 use crate::encode;
 use crate::engine::Engine;
 use crate::error::{CallError, ResolveError};
 use crate::function::{Function, FunctionInfo};
 use crate::interrupt::InterruptHandle;
 use crate::status::Status;
+use crate::tracker::Tracker;
 
 /// How a function is called. The default takes everything from the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,12 +35,25 @@ impl CallOptions {
     }
 }
 
+/// Memory of the host that a sandbox takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUse {
+    /// Bytes of the guest's memory that this sandbox does not share with others: pages that the guest wrote, as far as it is known from
+    /// the last snapshot or restore.
+    pub resident: u64,
+    /// Bytes that the guest can write: data, stacks and heap.
+    pub limit: u64,
+}
+
 /// A micro-VM without an operating system, whose functions can be called. Built by a [`SandboxBuilder`](crate::SandboxBuilder).
 ///
 /// Everything that the guest returns is untrusted. Calls run on the caller's thread, one at a time. A call by another thread than the last
 /// one takes longer, because hypervisors keep the state of a CPU per thread.
 pub struct Sandbox<B: Backend = Kvm> {
     pub(crate) engine: Engine<B>,
+    pub(crate) tracker: Tracker,
+    pub(crate) backend: Arc<B>,
 }
 
 impl<B: Backend> fmt::Debug for Sandbox<B> {
@@ -158,5 +174,15 @@ impl<B: Backend> Sandbox<B> {
     #[must_use]
     pub fn status(&self) -> Status {
         self.engine.status
+    }
+
+    /// Memory of the host that the sandbox takes.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        let resident = self.tracker.resident().saturating_mul(PAGE);
+        MemoryUse {
+            resident: boot_core::arith::to_u64(resident),
+            limit: self.engine.image.areas.memory.len(),
+        }
     }
 }

@@ -99,7 +99,7 @@ fn payloads_of_every_length_go_in_parts() {
 #[test]
 fn errors_of_functions_leave_the_sandbox_ready() {
     let mut sandbox = build(&functions());
-    let error = sandbox.call::<_, u32>("fail", (9,)).unwrap_err();
+    let error = sandbox.call::<_, u32>("fail", (9u32,)).unwrap_err();
     let expected = FunctionError::new(9, "no luck");
     assert!(
         matches!(&error, CallError::Guest(found) if *found == expected),
@@ -127,7 +127,7 @@ fn errors_of_functions_leave_the_sandbox_ready() {
         "{error}"
     );
     assert_eq!(sandbox.status(), Status::Ready);
-    assert_eq!(sandbox.call::<_, u64>("add", (1, 2)).unwrap(), 3);
+    assert_eq!(sandbox.call::<_, u64>("add", (1u32, 2u32)).unwrap(), 3);
 }
 
 /// A function that calls host function `number` with its own parameters and returns its result.
@@ -206,23 +206,23 @@ fn host_functions_call_the_guest() {
         .import::<(u32,), u32>("odd");
     let mut sandbox = SandboxBuilder::on(functions.fake(), functions.program())
         .register_with("even", |call, (n,): (u32,)| {
-            Ok(call.call::<_, u32>("down", (n - 1,))? + 1)
+            Ok(call.call::<(u32,), u32>("down", (n - 1,))? + 1)
         })
         .register_with("odd", |call, (n,): (u32,)| {
             assert!(call.remaining().unwrap().as_secs() < 100);
-            Ok(call.call::<_, u32>("down", (n - 1,))? + 10)
+            Ok(call.call::<(u32,), u32>("down", (n - 1,))? + 10)
         })
         .build()
         .unwrap();
-    assert_eq!(sandbox.call::<_, u32>("down", (0,)).unwrap(), 100);
-    assert_eq!(sandbox.call::<_, u32>("down", (1,)).unwrap(), 110);
-    assert_eq!(sandbox.call::<_, u32>("down", (2,)).unwrap(), 111);
+    assert_eq!(sandbox.call::<_, u32>("down", (0u32,)).unwrap(), 100);
+    assert_eq!(sandbox.call::<_, u32>("down", (1u32,)).unwrap(), 110);
+    assert_eq!(sandbox.call::<_, u32>("down", (2u32,)).unwrap(), 111);
     // The handler of odd numbers is already running.
-    let error = sandbox.call::<_, u32>("down", (3,)).unwrap_err();
+    let error = sandbox.call::<_, u32>("down", (3u32,)).unwrap_err();
     assert!(
         matches!(&error, CallError::Guest(error) if error.message.contains("running")),
         "{error}"
     );
     assert_eq!(sandbox.status(), Status::Ready);
-    assert_eq!(sandbox.call::<_, u32>("down", (2,)).unwrap(), 111);
+    assert_eq!(sandbox.call::<_, u32>("down", (2u32,)).unwrap(), 111);
 }
