@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod error;
+mod memory;
+mod symbols;
+#[cfg(test)]
+mod testing;
+mod unwind;
+
+pub use error::AccessError;
+pub use memory::{AddressSpace, PhysicalMemory};
+pub use symbols::{SourceFrame, SymbolError, SymbolLimits, Symbols};
+pub use unwind::{Frame, MAX_FRAMES, backtrace};
