@@ -8,7 +8,7 @@ use hv_core::{BreakOn, DebugCause, DebugRequest, DebugStop, GuestRegisters, Hard
 use crate::{
     memory::AddressSpace,
     step,
-    target::{DebugTarget, TargetError},
+    target::{BreakpointInstruction, DebugTarget, TargetError},
 };
 
 /// Code that a breakpoint instruction replaced.
@@ -163,6 +163,22 @@ impl Debuggee<'_> {
         })
     }
 
+    /// Whether the `HLT` that the guest executed is that of a breakpoint. If so, the instruction address goes back to it.
+    pub(crate) fn halted(&mut self) -> Result<bool, TargetError> {
+        let mut registers = self.target.read_registers()?;
+        let GuestRegisters::X86_64(state) = &mut registers else {
+            return Ok(false);
+        };
+        let address = state.cpu.rip.wrapping_sub(1);
+        let known = self.breakpoints.software.get(&address);
+        if known.is_none_or(|planted| planted.instruction != HLT) {
+            return Ok(false);
+        }
+        state.cpu.rip = address;
+        self.target.write_registers(&registers)?;
+        Ok(true)
+    }
+
     /// Removes the breakpoints of a step.
     pub(crate) fn end_step(&mut self) -> Result<(), TargetError> {
         let step = std::mem::take(&mut self.breakpoints.step);
@@ -201,7 +217,7 @@ impl Debuggee<'_> {
     /// Writes a breakpoint instruction. Returns `None` if the address has no memory.
     fn plant(&mut self, address: u64) -> Result<Option<Planted>, TargetError> {
         let registers = self.target.read_registers()?;
-        let instruction = breakpoint(&registers);
+        let instruction = breakpoint(&registers, self.target.breakpoint_instruction());
         let space = AddressSpace::of(&registers);
         let mut original = vec![0; instruction.len()];
         if self.read(address, &mut original)? < original.len() {
@@ -268,13 +284,17 @@ impl Breakpoints {
     }
 }
 
-/// The breakpoint instruction of an architecture: `INT3`, `BRK #0`, `C.EBREAK`.
-fn breakpoint(registers: &GuestRegisters) -> &'static [u8] {
-    match registers {
-        GuestRegisters::Aarch64(_) => &[0x00, 0x00, 0x20, 0xd4],
-        // It also works in place of a longer instruction.
-        GuestRegisters::Riscv64(_) => &[0x02, 0x90],
-        _ => &[0xcc],
+const HLT: &[u8] = &[0xf4];
+
+fn breakpoint(registers: &GuestRegisters, kind: BreakpointInstruction) -> &'static [u8] {
+    match (registers, kind) {
+        // BRK #0
+        (GuestRegisters::Aarch64(_), _) => &[0x00, 0x00, 0x20, 0xd4],
+        // C.EBREAK also works in place of a longer instruction.
+        (GuestRegisters::Riscv64(_), _) => &[0x02, 0x90],
+        (_, BreakpointInstruction::Halt) => HLT,
+        // INT3
+        (_, BreakpointInstruction::Exception) => &[0xcc],
     }
 }
 

@@ -145,6 +145,9 @@ impl GdbSession {
             target,
             breakpoints: &mut self.breakpoints,
         };
+        if stop == Stop::Halted && !debuggee.halted().map_err(GdbError::Target)? {
+            return Ok(Resume::OwnHalt);
+        }
         if let Some(reason) = reason(stop, &mut debuggee, &self.state).map_err(GdbError::Target)? {
             // Without a receiver the session has ended, and the command that follows is its end.
             let _ = self.events.send(Event::Stopped(reason));
@@ -206,6 +209,7 @@ fn reason(
             debuggee.end_step()?;
             SingleThreadStopReason::Signal(Signal::SIGINT)
         }
+        Stop::Halted => SingleThreadStopReason::SwBreak(()),
         Stop::Crashed(signal) => {
             debuggee.end_step()?;
             SingleThreadStopReason::Signal(Signal(signal))

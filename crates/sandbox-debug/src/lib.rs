@@ -18,5 +18,5 @@ pub use error::AccessError;
 pub use gdb::{GdbError, GdbSession, GdbStream};
 pub use memory::{AddressSpace, PhysicalMemory};
 pub use symbols::{SourceFrame, SymbolError, SymbolLimits, Symbols};
-pub use target::{DebugTarget, Resume, Stop, TargetError};
+pub use target::{BreakpointInstruction, DebugTarget, Resume, Stop, TargetError};
 pub use unwind::{Frame, MAX_FRAMES, backtrace};

@@ -42,6 +42,24 @@ pub trait DebugTarget: PhysicalMemory {
 
     /// Whether [`DebugRequest::step`] is supported. Without it, only riscv64 guests can be stepped: by breakpoints after the instruction.
     fn can_step(&self) -> bool;
+
+    /// The instruction that takes the place of code at a software breakpoint. The default is [`BreakpointInstruction::Exception`].
+    fn breakpoint_instruction(&self) -> BreakpointInstruction {
+        BreakpointInstruction::Exception
+    }
+}
+
+/// Instruction of a software breakpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BreakpointInstruction {
+    /// That of the architecture: `INT3`, `BRK #0`, `C.EBREAK`. The hypervisor reports its exception
+    /// ([`DebugRequest::breakpoint_instructions`]).
+    #[default]
+    Exception,
+    /// `HLT` on x86_64, as [`Exception`](Self::Exception) on others. For guests that run in ring 0 on a machine without interrupt controller:
+    /// every hypervisor reports it, also one below which `INT3` is not intercepted (QEMU's emulation of SVM) or not known (KVM without VMX
+    /// and SVM).
+    Halt,
 }
 
 /// Why the guest stopped.
@@ -54,6 +72,8 @@ pub enum Stop {
     Debug(DebugStop),
     /// The vCPU was kicked ([`VcpuExit::Interrupted`](hv_core::VcpuExit::Interrupted)).
     Interrupted,
+    /// It executed `HLT` on x86_64 ([`VcpuExit::Halt`](hv_core::VcpuExit::Halt)). The instruction address is that after it.
+    Halted,
     /// It crashed: the number of the signal that describes it best, as in [`CoreDump::with_signal`](crate::CoreDump::with_signal).
     Crashed(u8),
 }
@@ -63,6 +83,8 @@ pub enum Stop {
 pub enum Resume {
     /// Run it, and report the next stop.
     Run,
+    /// The `HLT` of [`Stop::Halted`] is the guest's own: do as without a debugger.
+    OwnHalt,
     /// Run it. The debugger is gone, and its breakpoints are removed.
     Detached,
     /// End it. The debugger is gone.

@@ -10,7 +10,7 @@ use boot_core::{
     cpu::{aarch64, riscv64, x86_64},
 };
 use hv_core::{BreakOn, DebugCause, DebugRequest, DebugStop, GuestRegisters, VcpuKicker};
-use sandbox_debug::{DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError};
+use sandbox_debug::{BreakpointInstruction, DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError};
 
 /// First address of the memory.
 pub(crate) const START: u64 = 0x1_0000;
@@ -63,6 +63,7 @@ pub(crate) struct FakeTarget {
     pub(crate) kick: Arc<Kick>,
     /// Largest number of hardware breakpoints.
     hardware: usize,
+    pub(crate) instruction: BreakpointInstruction,
 }
 
 impl FakeTarget {
@@ -94,6 +95,7 @@ impl FakeTarget {
             memory,
             request: DebugRequest::default(),
             kick: Arc::default(),
+            instruction: BreakpointInstruction::Exception,
             hardware: if arch == Arch::Riscv64 { 0 } else { 2 },
         }
     }
@@ -145,6 +147,10 @@ impl FakeTarget {
                     } else {
                         Ok(Stop::Crashed(5))
                     };
+                }
+                (Arch::X86_64, [0xf4, ..]) => {
+                    self.set_pc(pc + 1);
+                    return Ok(Stop::Halted);
                 }
                 (Arch::X86_64, [0x90, ..]) => pc + 1,
                 (Arch::X86_64, [0xc6, 0x07, 0x77, _]) => {
@@ -229,5 +235,9 @@ impl DebugTarget for FakeTarget {
 
     fn can_step(&self) -> bool {
         self.registers.arch() != Arch::Riscv64
+    }
+
+    fn breakpoint_instruction(&self) -> BreakpointInstruction {
+        self.instruction
     }
 }

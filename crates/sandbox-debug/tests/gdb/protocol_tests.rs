@@ -5,7 +5,7 @@ use std::{error::Error, net::TcpListener, thread};
 use boot_core::Arch;
 use hv_core::GuestRegisters;
 use hv_kvm_test::CheckResult;
-use sandbox_debug::{GdbSession, Resume, TargetError};
+use sandbox_debug::{BreakpointInstruction, GdbSession, Resume, TargetError};
 
 use crate::{
     client::Client,
@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
     ("protocol::a_debugger_that_goes_leaves_nothing_behind", goes),
     ("protocol::a_crash_is_a_signal", crash),
     ("protocol::registers_are_written", registers),
+    ("protocol::halts_can_be_breakpoints", halts),
 ];
 
 type ClientResult = Result<(), TargetError>;
@@ -50,7 +51,7 @@ fn with(
     let mut session = GdbSession::new(listener.accept()?.0, target.registers.arch(), kick)?;
     assert!(session.is_attached());
     let end = target.debug(&mut session);
-    assert!(!session.is_attached() || end.is_err());
+    assert_eq!(session.is_attached(), !matches!(end, Ok(Resume::Detached | Resume::Killed)));
     drop(session);
     let client = client.join().map_err(|_| "the client panicked")?;
     // The error of the client is the cause of others.
@@ -78,6 +79,14 @@ fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) ->
         Ok(())
     } else {
         Err(format!("{what}: found {found:x?}, expected {expected:x?}").into())
+    }
+}
+
+fn contains(stop: &str, part: &str) -> ClientResult {
+    if stop.contains(part) {
+        Ok(())
+    } else {
+        Err(format!("{stop:?} does not contain {part:?}").into())
     }
 }
 
@@ -136,19 +145,19 @@ fn watchpoints() -> CheckResult {
             let [_, second, _, fourth, _] = fake::addresses(arch);
             client.expect(&format!("Z2,{DATA:x},1"), "OK")?;
             let stop = client.ask("c")?;
-            check("stop", &stop.contains(&format!("watch:{DATA:x};")), &true)?;
+            contains(&stop, &format!("watch:0{DATA:x};"))?;
             check("address", &pc(arch, &mut client)?, &fourth)?;
             client.expect(&format!("Z1,{second:x},1"), "OK")?;
             // The hardware has two. None stops at reads only.
             client.expect(&format!("Z1,{fourth:x},1"), "E")?;
             client.expect(&format!("Z3,{DATA:x},1"), "E")?;
             let stop = client.ask("c")?;
-            check("stop", &stop.contains("hwbreak:;"), &true)?;
+            contains(&stop, "hwbreak:;")?;
             check("address", &pc(arch, &mut client)?, &second)?;
             client.expect(&format!("z2,{DATA:x},1"), "OK")?;
             client.expect(&format!("Z4,{DATA:x},1"), "OK")?;
             let stop = client.ask("c")?;
-            check("stop", &stop.contains(&format!("awatch:{DATA:x};")), &true)?;
+            contains(&stop, &format!("awatch:0{DATA:x};"))?;
             client.expect("D", "OK")
         })?;
     }
@@ -267,5 +276,27 @@ fn registers() -> CheckResult {
         let (found, expected) = (target.registers.cpu_state(), expected.cpu_state());
         assert_eq!(found.arch(), expected.arch());
     }
+    Ok(())
+}
+
+fn halts() -> CheckResult {
+    let [first, _, third, fourth, _] = fake::addresses(Arch::X86_64);
+    let mut target = FakeTarget::new(Arch::X86_64);
+    target.instruction = BreakpointInstruction::Halt;
+    // The fourth instruction is a HLT of the guest.
+    target.memory[usize::try_from(fourth - first)?] = 0xf4;
+    let before = target.memory.clone();
+    let end = with(&mut target, move |mut client| {
+        client.expect(&format!("Z0,{third:x},1"), "OK")?;
+        contains(&client.ask("c")?, "swbreak:;")?;
+        check("address", &pc(Arch::X86_64, &mut client)?, &third)?;
+        client.expect(&format!("z0,{third:x},1"), "OK")?;
+        // Not reported: it ends the run.
+        client.send("c")
+    })?;
+    assert_eq!(end, Resume::OwnHalt);
+    assert_eq!(target.registers.pc(), fourth + 1);
+    target.memory[usize::try_from(DATA - fake::START)?] = 0;
+    assert_eq!(target.memory, before);
     Ok(())
 }
