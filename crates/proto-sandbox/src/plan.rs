@@ -17,9 +17,8 @@ use sandbox_abi::{BootInfo, VERSION};
 use zerocopy::IntoBytes;
 
 use crate::entry::Entry;
-use crate::error::LayoutError;
 use crate::layout::GuestLayout;
-use crate::{descriptor, label, mmu, pages, rules};
+use crate::{descriptor, label, mmu, rules, tables};
 
 /// Name of the protocol.
 pub(crate) const NAME: &str = "sandbox";
@@ -57,10 +56,7 @@ pub(crate) fn build(
     let guest = rules::check(image).map_err(error)?;
     let arch = image.arch();
     entry.check(arch).map_err(error)?;
-    let scheme = pages::scheme(arch).ok_or_else(|| error(LayoutError::Arch { arch }))?;
-    let tables = layout
-        .build_tables(guest, scheme, layout.max_tables(), entry.has_doorbell_page())
-        .map_err(error)?;
+    let tables = tables::build(layout, guest, entry.has_doorbell_page()).map_err(error)?;
 
     let mut allocator = RamAllocator::for_request(request)?;
     let kernel = PlacedKernel::place(image, &mut allocator)?;
