@@ -33,6 +33,18 @@ pub struct SandboxPlan {
     pub tables: PageTables,
 }
 
+impl SandboxPlan {
+    /// The contents of [`GuestLayout::tables`]: the page tables, and zeros up to the end of `layout`. A guest that keeps to its page tables
+    /// leaves them as they are.
+    #[must_use]
+    pub fn table_bytes(&self, layout: &GuestLayout) -> Vec<u8> {
+        let mut bytes = self.tables.to_bytes();
+        let len = usize::try_from(layout.tables.len()).unwrap_or_default();
+        bytes.resize(len.max(bytes.len()), 0);
+        bytes
+    }
+}
+
 /// Plans the start of the guest `image`, whose layout is `layout`.
 ///
 /// The entry state of x86_64 is 64-bit mode with `CR4.OSFXSR` and `CR4.OSXMMEXCPT`; the host adds bits that depend on the CPU.

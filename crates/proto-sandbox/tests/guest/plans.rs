@@ -333,6 +333,11 @@ fn spare_tables_extend_the_exchange_area() {
         assert_eq!(more.exchange.end(), more.tables.end());
         let mut plan = plan(&image, &more, &Entry::new(image.arch())).unwrap();
         checks::check(&image, &more, &plan);
+        let bytes = plan.table_bytes(&more);
+        assert_eq!(bytes.len() as u64, more.tables.len());
+        let (used, free) = bytes.split_at(plan.tables.to_bytes().len());
+        assert_eq!(used, plan.tables.to_bytes());
+        assert!(free.iter().all(|byte| *byte == 0));
         // A region of 2 MiB and a page.
         let region = boot_paging::Mapping::identity(
             0x10_0000_0000,
