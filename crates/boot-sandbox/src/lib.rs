@@ -17,17 +17,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod function;
 mod image;
 mod note;
 mod record;
+mod table;
 
 use boot_core::EntryAbi;
 
-pub use function::{Function, FunctionTable, TableError, read_functions};
 pub use image::{GuestImage, GuestSegment, LinkFeatures, SegmentAccess};
 pub use note::{GuestNote, GuestNoteError, GuestTable, NotePart};
-pub use record::RecordError;
+pub use record::{Function, RecordError};
+pub use table::{FunctionTable, TableError, read_functions};
 
 /// Entry point of a guest program: [`Note::entry`](sandbox_abi::Note::entry) has the state of the CPU.
 pub const SANDBOX: EntryAbi = EntryAbi::new("sandbox");

@@ -1,4 +1,4 @@
-//! Records of functions.
+//! Functions, and their records in a table.
 
 use alloc::string::String;
 use core::str::Utf8Error;
@@ -6,9 +6,22 @@ use core::str::Utf8Error;
 use boot_core::{ReadError, SizedSource};
 use sandbox_abi::{FunctionFlags, FunctionRecord};
 
-use crate::function::Function;
 use crate::image::GuestImage;
 use crate::note::GuestTable;
+
+/// A function that a guest offers, or needs from its host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Function {
+    /// Its name, unique in its table: 1 to [`FunctionRecord::MAX_NAME`] bytes.
+    pub name: String,
+    /// Hash of the types of parameters and result; 0 for functions of bytes.
+    pub signature: u64,
+    /// How it takes its parameters.
+    pub flags: FunctionFlags,
+    /// Exports: virtual address of its code or data. Imports: 0.
+    pub address: u64,
+}
 
 /// Error in a record of a table of functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,13 +1,10 @@
 //! The layout of a guest's memory.
 
-use boot_core::{Arch, GuestRange, KernelImage, MemoryMap, MemoryMapError, RegionKind, arith};
-use boot_paging::PageTables;
+use boot_core::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind, arith};
 use boot_sandbox::GuestImage;
 use sandbox_abi::layout::{FAULT_STACK, GUARD, HEAP_ALIGN, HOST, HOST_LEN, IMAGE, INBOX, OUTBOX, PAGE};
 
-use crate::error::LayoutError;
-use crate::pages;
-use crate::rules::{self, host_page};
+use crate::rules::host_page;
 use crate::sizes::Sizes;
 
 /// Where everything is in the memory of a guest: guest physical addresses, which are also the virtual ones.
@@ -45,21 +42,6 @@ pub struct GuestLayout {
 }
 
 impl GuestLayout {
-    /// The layout of the guest `image` with these sizes.
-    ///
-    /// # Errors
-    ///
-    /// The image breaks a rule, or a size is not possible.
-    pub fn new(image: &KernelImage, sizes: &Sizes) -> Result<Self, LayoutError> {
-        let guest = rules::check(image)?;
-        let arch = image.arch();
-        let scheme = pages::scheme(arch).ok_or(LayoutError::Arch { arch })?;
-        let sizes = sizes.checked(guest.note())?;
-        let layout = Self::place(arch, guest, &sizes);
-        let tables = layout.build_tables(guest, scheme, pages::MAX_TABLES, true)?;
-        Ok(layout.with_tables(tables.tables().len()))
-    }
-
     /// The same layout with space for `tables` more page tables of 4 KiB. Regions that are mapped later need it; a guest does not.
     #[must_use]
     pub fn with_spare_tables(self, tables: u16) -> Self {
@@ -88,23 +70,8 @@ impl GuestLayout {
         usize::try_from(self.tables.len() / PAGE).unwrap_or(usize::MAX)
     }
 
-    /// The page tables of `guest`, whose layout this is, in at most `max_tables` tables.
-    pub(crate) fn build_tables(
-        &self,
-        guest: &GuestImage,
-        scheme: boot_paging::Scheme,
-        max_tables: usize,
-        has_doorbell_page: bool,
-    ) -> Result<PageTables, LayoutError> {
-        let mut tables = PageTables::new(scheme, self.tables.start(), max_tables)?;
-        for mapping in pages::mappings(self, guest, has_doorbell_page) {
-            tables.map(&mapping)?;
-        }
-        Ok(tables)
-    }
-
     /// Everything but the end of the page tables.
-    fn place(arch: Arch, guest: &GuestImage, sizes: &Sizes) -> Self {
+    pub(crate) fn place(arch: Arch, guest: &GuestImage, sizes: &Sizes) -> Self {
         let segments = || guest.segments().iter();
         let end_of = |write| {
             let ends = segments().filter(|segment| segment.access.write == write);
@@ -137,7 +104,7 @@ impl GuestLayout {
     }
 
     /// The same layout with space for `count` page tables.
-    fn with_tables(self, count: usize) -> Self {
+    pub(crate) fn with_tables(self, count: usize) -> Self {
         let start = self.outbox.end();
         let len = arith::to_u64(count).saturating_mul(PAGE);
         let end = arith::align_up(start.saturating_add(len), host_page(self.arch)).unwrap_or(u64::MAX);

@@ -29,6 +29,7 @@ mod plan;
 mod plugin;
 mod rules;
 mod sizes;
+mod tables;
 
 pub use entry::Entry;
 pub use error::{EntryError, LayoutError, Size};

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use boot_core::{Arch, GuestRange, arith};
-use boot_paging::{Access, Attributes, Mapping, Scheme};
+use boot_paging::{Access, Attributes, Mapping};
 use boot_sandbox::{GuestImage, GuestSegment};
 use sandbox_abi::layout::{
     BOOT_INFO, GDT, IDT, MMIO_DOORBELL, PAGE, REWIND_CODE, REWIND_IMAGE, REWIND_IMAGE_LEN,
@@ -11,22 +11,9 @@ use sandbox_abi::layout::{
 
 use crate::layout::GuestLayout;
 
-/// Limit of the number of page tables: more than the largest layout needs.
-pub(crate) const MAX_TABLES: usize = 0x400;
-
 const READ: Attributes = Attributes::normal(Access::empty());
 const WRITE: Attributes = Attributes::normal(Access::WRITE);
 const EXECUTE: Attributes = Attributes::normal(Access::EXECUTE);
-
-/// The translation scheme of an architecture.
-pub(crate) const fn scheme(arch: Arch) -> Option<Scheme> {
-    match arch {
-        Arch::X86_64 => Some(Scheme::X86_64),
-        Arch::Aarch64 => Some(Scheme::Arm64),
-        Arch::Riscv64 => Some(Scheme::Sv39),
-        _ => None,
-    }
-}
 
 /// All mappings of a guest. Each maps addresses to themselves, and no page is writable and executable. What is not listed is not mapped:
 /// null pointers, the page tables, and the guards around stacks.

@@ -17,9 +17,8 @@ use sandbox_abi::{BootInfo, VERSION};
 use zerocopy::IntoBytes;
 
 use crate::entry::Entry;
-use crate::error::LayoutError;
 use crate::layout::GuestLayout;
-use crate::{descriptor, label, mmu, pages, rules};
+use crate::{descriptor, label, mmu, rules, tables};
 
 /// Name of the protocol.
 pub(crate) const NAME: &str = "sandbox";
@@ -32,6 +31,18 @@ pub struct SandboxPlan {
     pub plan: BootPlan,
     /// The page tables. They may be extended within the space of [`GuestLayout::tables`].
     pub tables: PageTables,
+}
+
+impl SandboxPlan {
+    /// The contents of [`GuestLayout::tables`]: the page tables, and zeros up to the end of `layout`. A guest that keeps to its page tables
+    /// leaves them as they are.
+    #[must_use]
+    pub fn table_bytes(&self, layout: &GuestLayout) -> Vec<u8> {
+        let mut bytes = self.tables.to_bytes();
+        let len = usize::try_from(layout.tables.len()).unwrap_or_default();
+        bytes.resize(len.max(bytes.len()), 0);
+        bytes
+    }
 }
 
 /// Plans the start of the guest `image`, whose layout is `layout`.
@@ -57,10 +68,7 @@ pub(crate) fn build(
     let guest = rules::check(image).map_err(error)?;
     let arch = image.arch();
     entry.check(arch).map_err(error)?;
-    let scheme = pages::scheme(arch).ok_or_else(|| error(LayoutError::Arch { arch }))?;
-    let tables = layout
-        .build_tables(guest, scheme, layout.max_tables(), entry.has_doorbell_page())
-        .map_err(error)?;
+    let tables = tables::build(layout, guest, entry.has_doorbell_page()).map_err(error)?;
 
     let mut allocator = RamAllocator::for_request(request)?;
     let kernel = PlacedKernel::place(image, &mut allocator)?;

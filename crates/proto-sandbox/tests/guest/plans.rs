@@ -3,7 +3,7 @@
 use boot_core::{Arch, GuestMemory, GuestRange};
 use boot_paging::{Access, MemoryType};
 use fmt_test::elf::{EM_AARCH64, EM_RISCV, EM_X86_64};
-use fmt_test::guest::{BASE, CODE, DATA, Guest, RELRO, VECTORS};
+use fmt_test::guest::{BASE, CODE, DATA, DATA_PHDR, Guest, RELRO, RELRO_PHDR, VECTORS};
 use proto_sandbox::{Entry, GuestLayout, SandboxPlan, Sizes, label, plan};
 use sandbox_abi::DoorbellKind;
 
@@ -247,6 +247,34 @@ fn pages_have_the_access_of_their_part() {
 }
 
 #[test]
+fn only_whole_pages_are_constant_after_relocation() {
+    let (read, write) = (Some(Access::empty()), Some(Access::WRITE));
+    for (start, end, expected) in [
+        (0, 0x5000, [read, read, read, read, read]),
+        (0, 0x1000, [read, write, write, write, write]),
+        (0x1000, 0x3000, [write, read, read, write, write]),
+        (0x1001, 0x3000, [write, write, read, write, write]),
+        (0x1000, 0x2fff, [write, read, write, write, write]),
+        (0x4000, 0x5000, [write, write, write, write, read]),
+        (0x1800, 0x2800, [write; 5]),
+        (0x1800, 0x1900, [write; 5]),
+        (0x1000, 0x1000, [write; 5]),
+    ] {
+        let mut elf = Guest::new(EM_X86_64).elf();
+        elf.phdrs[RELRO_PHDR].memsz = 0x5000;
+        elf.phdrs.remove(DATA_PHDR);
+        let relro = elf.phdrs.last_mut().unwrap();
+        (relro.vaddr, relro.memsz) = (RELRO + start, end - start);
+        let image = image(&elf);
+        let layout = GuestLayout::new(&image, &Sizes::default()).unwrap();
+        let plan = plan(&image, &layout, &Entry::new(Arch::X86_64)).unwrap();
+        checks::check(&image, &layout, &plan);
+        let found: [_; 5] = std::array::from_fn(|at| access(&plan, RELRO + 0x1000 * at as u64));
+        assert_eq!(found, expected, "{start:#x}..{end:#x}");
+    }
+}
+
+#[test]
 fn the_page_of_an_mmio_doorbell_is_device_memory() {
     let mmio = |arch| Entry {
         doorbell_kind: DoorbellKind::MMIO,
@@ -333,6 +361,11 @@ fn spare_tables_extend_the_exchange_area() {
         assert_eq!(more.exchange.end(), more.tables.end());
         let mut plan = plan(&image, &more, &Entry::new(image.arch())).unwrap();
         checks::check(&image, &more, &plan);
+        let bytes = plan.table_bytes(&more);
+        assert_eq!(bytes.len() as u64, more.tables.len());
+        let (used, free) = bytes.split_at(plan.tables.to_bytes().len());
+        assert_eq!(used, plan.tables.to_bytes());
+        assert!(free.iter().all(|byte| *byte == 0));
         // A region of 2 MiB and a page.
         let region = boot_paging::Mapping::identity(
             0x10_0000_0000,

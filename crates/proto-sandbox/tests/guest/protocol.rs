@@ -1,7 +1,7 @@
 //! The protocol as a plugin.
 
 use boot_core::{
-    Arch, BootProtocol, BootRequest, Cmdline, EntryAbi, GuestRange, Machine, MemoryMap, RegionKind,
+    Arch, BootProtocol, BootRequest, Cmdline, EntryAbi, GuestRange, Machine, MemoryMap, Priority, RegionKind,
 };
 use fmt_test::elf::{EM_X86_64, Elf, load};
 use fmt_test::guest::{CODE, Guest};
@@ -30,6 +30,7 @@ fn the_protocol_starts_guests_only() {
     let refused = PROTOCOL.supports(&kernel).unwrap_err();
     assert_eq!(refused.to_string(), "it has no sandbox entry point");
     assert_eq!((PROTOCOL.name(), PROTOCOL.accepts().len()), ("sandbox", 0));
+    assert_eq!(PROTOCOL.priority(), Priority::SPECIFIC);
 }
 
 #[test]

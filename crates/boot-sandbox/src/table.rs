@@ -5,26 +5,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use boot_core::{ByteSource, GuestRange, KernelImage, ReadError, SizedSource};
-use sandbox_abi::{FunctionFlags, FunctionRecord};
+use sandbox_abi::FunctionRecord;
 use zerocopy::FromBytes;
 
 use crate::image::GuestImage;
 use crate::note::{GuestTable, RECORD};
-use crate::record::{self, Failure, RecordError};
-
-/// A function that a guest offers, or needs from its host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Function {
-    /// Its name, unique in its table: 1 to [`FunctionRecord::MAX_NAME`] bytes.
-    pub name: String,
-    /// Hash of the types of parameters and result; 0 for functions of bytes.
-    pub signature: u64,
-    /// How it takes its parameters.
-    pub flags: FunctionFlags,
-    /// Exports: virtual address of its code or data. Imports: 0.
-    pub address: u64,
-}
+use crate::record::{self, Failure, Function, RecordError};
 
 /// Functions that a guest offers, and those that it needs from its host. The position of a function is its number in messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
