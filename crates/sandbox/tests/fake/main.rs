@@ -3,4 +3,5 @@
 mod calls;
 mod endings;
 mod guest;
+mod pools;
 mod snapshots;
