@@ -307,7 +307,7 @@ pub enum Unsupported {
     },
     /// Guest of a sandbox that is not a little-endian 64-bit file.
     #[error(
-        "a sandbox's guest (note at byte {offset:#x}) in a {class} {endian}-endian file; only little-endian ELF64 is supported"
+        "a sandbox's guest (note at byte {offset:#x}) in a {class} {endian}-endian file; only little-endian 64-bit files are supported"
     )]
     GuestEncoding {
         /// File offset of the note's descriptor.

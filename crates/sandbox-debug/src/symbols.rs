@@ -209,15 +209,20 @@ impl<'a> Symbols<'a> {
             text: String::new(),
             left: self.limits.name_len,
         };
-        // An error says that the text is longer.
-        let _ = write!(short, "{:#}", rustc_demangle::demangle(self.shorten(name)));
+        // Mangled names are longer. An error says that the text is longer than the limit.
+        let mangled = prefix(name, self.limits.name_len.saturating_mul(8));
+        let _ = write!(short, "{:#}", rustc_demangle::demangle(mangled));
         short.text
     }
 
     fn shorten<'n>(&self, name: &'n str) -> &'n str {
-        let len = name.floor_char_boundary(self.limits.name_len);
-        name.get(..len).unwrap_or_default()
+        prefix(name, self.limits.name_len)
     }
+}
+
+/// The start of a text, up to `len` bytes.
+fn prefix(text: &str, len: usize) -> &str {
+    text.get(..text.floor_char_boundary(len)).unwrap_or_default()
 }
 
 /// Text up to a length in bytes.
@@ -228,10 +233,10 @@ struct Short {
 
 impl Write for Short {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let len = text.floor_char_boundary(self.left);
-        self.left = self.left.saturating_sub(len);
-        self.text.push_str(text.get(..len).unwrap_or_default());
-        if len == text.len() { Ok(()) } else { Err(fmt::Error) }
+        let start = prefix(text, self.left);
+        self.left = self.left.saturating_sub(start.len());
+        self.text.push_str(start);
+        if start.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

@@ -135,9 +135,12 @@ fn records_are_checked() {
 fn names_are_unique_in_their_table() {
     let add = |name: &str, is_import: bool| {
         let name = name.to_owned();
-        move |guest: &mut Guest| match is_import {
-            true => guest.imports.push(function(&name, 1, 0)),
-            false => guest.exports.push(function(&name, 1, CODE)),
+        move |guest: &mut Guest| {
+            if is_import {
+                guest.imports.push(function(&name, 1, 0));
+            } else {
+                guest.exports.push(function(&name, 1, CODE));
+            }
         }
     };
     let nothing = (0, &[][..]);
@@ -170,9 +173,9 @@ fn names_have_up_to_255_bytes() {
 }
 
 #[test]
-fn the_largest_table_is_read() {
+fn a_long_table_is_read() {
     let mut guest = Guest::new(EM_X86_64);
-    // Not more than the 64 KiB before the code: 1,024 names, as the table of records would overlap it otherwise.
+    // Records and names are in the 64 KiB before the code.
     guest.exports = (0..1024)
         .map(|index| function(&format!("f{index}"), 1, CODE))
         .collect();

@@ -96,7 +96,8 @@ fn result_of(function: u64, config: BareConfig) -> Result<u64, Box<dyn Error>> {
     let mut state = bare::entry(&bare.vm);
     state.x[0] = function;
     bare.vcpu.set_state(&state.into())?;
-    bare.ring().map_err(|error| format!("{function:#x} with {config:x?}: {error}"))?;
+    bare.ring()
+        .map_err(|error| format!("{function:#x} with {config:x?}: {error}"))?;
     bare.x(19)
 }
 

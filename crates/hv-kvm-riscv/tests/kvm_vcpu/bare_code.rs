@@ -5,8 +5,9 @@ use hv_kvm_riscv::rewind::ImageParts;
 use crate::{
     bare_machine::{CODE, DOORBELL, HANDLER, IDENTITY, MEMORY, PARAMETERS, ROOT, SATP, ring},
     guest_code::{
-        A0, A6, A7, Code, EBREAK, ECALL, SRET, T0, T1, Width, ZERO, add, branch_equal, branch_unequal, csr,
-        csr_read, csr_write, jump, jump_to, load, load_double, load_vectors, store, vsetvli,
+        A0, A6, A7, Code, EBREAK, ECALL, SFENCE_VMA, SRET, T0, T1, Width, ZERO, add, branch_equal,
+        branch_unequal, csr, csr_read, csr_write, jump, jump_to, load, load_double, load_vectors, store,
+        vsetvli,
     },
 };
 
@@ -64,8 +65,8 @@ pub(crate) fn write_and_read(addresses: &[u64]) -> Code {
     })
 }
 
-/// Rings with 1; changes every register that a guest with `parts` can change; and rings with 2.
-pub(crate) fn ring_and_dirty(parts: ImageParts) -> Code {
+/// Rings with 1; changes every register that a guest with `parts` can change, `vstart` to this value; and rings with 2.
+pub(crate) fn ring_and_dirty(parts: ImageParts, vstart: u64) -> Code {
     /// SPIE, SPP, VS and FS dirty, SUM, MXR.
     const SSTATUS: u64 = 1 << 5 | 1 << 8 | 3 << 9 | 3 << 13 | 1 << 18 | 1 << 19;
     let mut code = ring(Code::new(), 1);
@@ -97,19 +98,23 @@ pub(crate) fn ring_and_dirty(parts: ImageParts) -> Code {
             .set_csr(csr::SISELECT, 0x32);
     }
     code = code.set(T0, DATA);
+    // The files of registers come last: QEMU does not note that a write of `fcsr` or `vcsr` alone changes the state.
     if parts.contains(ImageParts::FLOAT) {
-        code = code.then((0..32).map(|n| load_double(n, T0, 8 * i32::try_from(n).unwrap())));
         code = code.set(T1, 0x65).then([csr_write(ZERO, csr::FCSR, T1)]);
+        code = code.then((0..32).map(|n| load_double(n, T0, 8 * i32::try_from(n).unwrap())));
     }
     if parts.contains(ImageParts::VECTOR) {
-        // e16, m2, tail and mask agnostic: 0xc9. Eight registers from each of four places.
+        code = code.set(T1, 5).then([csr_write(ZERO, csr::VCSR, T1)]);
+        // Eight registers from each of four places.
         code = code.set(T1, VECTORS);
         for vd in [0, 8, 16, 24] {
             code = code.then([load_vectors(vd, T1), crate::guest_code::addi(T1, T1, 8)]);
         }
+        // e16, m2, tail and mask agnostic: 0xc9.
         code = code.set(T1, 3).then([vsetvli(ZERO, T1, 0xc9)]);
-        code = code.set(T1, 5).then([csr_write(ZERO, csr::VCSR, T1)]);
-        code = code.set(T1, 2).then([csr_write(ZERO, csr::VSTART, T1)]);
+        if vstart != 0 {
+            code = code.set(T1, vstart).then([csr_write(ZERO, csr::VSTART, T1)]);
+        }
     }
     code = code.set(T1, SATP).then([csr_write(ZERO, csr::SATP, T1)]);
     // Integer registers, the base last.
@@ -178,6 +183,20 @@ pub(crate) fn stale_translation() -> Code {
         .set(T0, 0xc000_0000 + (MEMORY - 0x8000_0000))
         .then([load(Width::Double, T1, T0, 0)]);
     ring(code, 2)
+}
+
+/// Rings with 1. With a parameter, rings with 3; without, moves to addresses from 0xc000_0000 on, unmaps the lower ones, and rings with 2.
+pub(crate) fn move_away() -> Code {
+    const ALIAS: u64 = 0x4000_0000;
+    let code = if_parameter(ring(Code::new(), 1), &ring(Code::new(), 3))
+        .set_csr(csr::STVEC, HANDLER + ALIAS)
+        .store_value(Width::Double, ROOT + 3 * 8, IDENTITY)
+        .set_csr(csr::SATP, SATP);
+    // The length of this instruction sequence does not depend on the address.
+    let with = |address| code.clone().then(go(address).words());
+    let alias = here(&with(0)) + ALIAS;
+    let code = with(alias).store_value(Width::Double, ROOT + ALIAS + 2 * 8, 0);
+    ring(code.then([SFENCE_VMA]), 2)
 }
 
 /// Rings with the trap cause.

@@ -11,7 +11,7 @@ use hv_kvm_riscv::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, KvmError, rewi
 use zerocopy::FromBytes as _;
 
 use crate::{
-    guest::CheckResult,
+    guest::{CheckResult, expect},
     guest_code::{A0, Code},
 };
 
@@ -146,4 +146,19 @@ impl Captured {
             .expect("an image is long enough")
             .0
     }
+}
+
+/// Checks that both are equal. The message has the first bytes of the image that differ.
+pub(crate) fn expect_state(what: &str, found: &Captured, expected: &Captured) -> CheckResult {
+    expect(what, &found.state, &expected.state)?;
+    expect(
+        &format!("{what}: length"),
+        &found.image.0.len(),
+        &expected.image.0.len(),
+    )?;
+    let words = found.image.0.chunks(8).zip(expected.image.0.chunks(8));
+    for (offset, (found, expected)) in (0..).step_by(8).zip(words) {
+        expect(&format!("{what}: image at offset {offset}"), &found, &expected)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,9 @@
 
 mod checks;
 mod plans;
+mod properties;
+mod protocol;
+mod rules;
 
 use boot_core::KernelImage;
 use fmt_test::elf::Elf;

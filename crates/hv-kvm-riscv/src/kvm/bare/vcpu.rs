@@ -14,18 +14,24 @@ use super::{Machine, state};
 use crate::{
     BareState, KvmError, MpState, Register,
     kvm::{exits, memory::Memory, one_reg, request::failed_request},
-    rewind,
+    rewind::{self, ImageParts},
     sbi::GuestMemoryAccess as _,
     state::entry_registers,
 };
 
-/// `sstatus` at the entry of the rewind code: 64-bit user mode, `FS` and `VS` initial, interrupts disabled.
-const SSTATUS_AT_ENTRY: u64 = 2 << 32 | 1 << 13 | 1 << 9;
+/// `sstatus` at the entry of the rewind code: 64-bit user mode, `FS` initial, interrupts disabled.
+const SSTATUS_AT_ENTRY: u64 = 2 << 32 | 1 << 13;
+
+/// `sstatus.VS`: initial. Without the V extension, the guest could not change the field, so it must stay zero.
+const VS_INITIAL: u64 = 1 << 9;
 
 /// Length of `ecall` in bytes. KVM adds it to the program counter when it completes a call.
 const ECALL_LEN: u64 = 4;
 
 /// The vCPU of a [`KvmBareVm`](super::KvmBareVm).
+///
+/// [`run`](Vcpu::run) blocks while the guest waits for an interrupt (`WFI`), until an interrupt or a kick. After a
+/// [`rewind`](BareVcpu::rewind), the register image in the guest's memory must not change until the next exit.
 ///
 /// A doorbell returns 0 in `a0`; `a1` is unspecified. After a [`capture`](BareVcpu::capture) in a doorbell, it is the address of the next
 /// instruction: the rewind code jumps there with it.
@@ -121,7 +127,9 @@ impl KvmBareVcpu {
 
     fn redirect_control(&self) -> Result<(), KvmError> {
         self.write(Register::SATP, 0)?;
-        self.write(Register::SSTATUS, SSTATUS_AT_ENTRY)
+        let has_vectors = self.machine.process.layout.parts.contains(ImageParts::VECTOR);
+        let vs = if has_vectors { VS_INITIAL } else { 0 };
+        self.write(Register::SSTATUS, SSTATUS_AT_ENTRY | vs)
     }
 
     /// Flushes the translations and instructions that the guest's CPU cached, and writes the registers of `image`. No I/O is pending.
@@ -253,6 +261,7 @@ impl Vcpu for KvmBareVcpu {
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         let status = self.file.run();
+        self.has_run = true;
         if matches!(status, Ok(RunStatus::Interrupted)) {
             // A kick before the entry leaves the call pending.
             self.rang &= self.file.is_io_pending();
@@ -260,7 +269,7 @@ impl Vcpu for KvmBareVcpu {
             self.is_loading = self.is_loading && self.is_in_rewind_code()?;
             return Ok(VcpuExit::Interrupted);
         }
-        (self.rang, self.has_run, self.is_loading) = (false, true, false);
+        (self.rang, self.is_loading) = (false, false);
         match status {
             Ok(RunStatus::Exit(_)) => Ok(self.decode()),
             Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
