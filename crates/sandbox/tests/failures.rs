@@ -3,6 +3,7 @@
 //! A program of its own with one test, because it counts the file descriptors and mappings of the process.
 
 #[path = "fake/guest.rs"]
+#[expect(dead_code, reason = "the other test program uses all of it")]
 mod guest;
 
 use std::fs;

@@ -3,5 +3,7 @@
 mod calls;
 mod endings;
 mod guest;
+mod hostile;
+mod hostile_guests;
 mod pools;
 mod snapshots;
