@@ -236,7 +236,11 @@ impl Write for Short {
         let start = prefix(text, self.left);
         self.left = self.left.saturating_sub(start.len());
         self.text.push_str(start);
-        if start.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        if start.len() == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }
 
@@ -287,7 +291,10 @@ mod tests {
         assert!(frame.file.as_deref().unwrap().ends_with("src/symbols.rs"));
         assert_eq!((frame.line, frame.is_inlined), (Some(LINE), false));
         let text = frame.to_string();
-        assert!(text.starts_with(name) && text.ends_with(&format!("src/symbols.rs:{LINE}")), "{text}");
+        assert!(
+            text.starts_with(name) && text.ends_with(&format!("src/symbols.rs:{LINE}")),
+            "{text}"
+        );
         limits.name_len = 20;
         let short = own("function_to_be_found", limits)?;
         assert_eq!(short[0].function.as_deref(), Some(&name[..20]));

@@ -20,6 +20,7 @@ mod interrupt;
 mod limits;
 mod log;
 mod memory;
+mod pool;
 mod program;
 mod sandbox;
 mod snapshot;
@@ -39,6 +40,7 @@ pub use host_function::{HostCall, HostFunction};
 pub use image::MemoryFileError;
 pub use interrupt::InterruptHandle;
 pub use log::LogRecord;
+pub use pool::{Pool, Pooled};
 #[cfg(feature = "fake")]
 pub use program::FakeProgram;
 pub use program::{ElfError, GuestProgram, ProgramError};

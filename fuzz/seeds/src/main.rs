@@ -13,6 +13,7 @@ mod page_walk;
 mod pe_parse;
 mod plan_x86;
 mod sandbox_elf;
+mod sandbox_window;
 mod seed;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 12] = [
+const TARGETS: [Target; 13] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -37,6 +38,7 @@ const TARGETS: [Target; 12] = [
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
+    ("sandbox_window", sandbox_window::seeds),
 ];
 
 fn main() -> io::Result<()> {

@@ -236,10 +236,14 @@ impl TargetDescriptionXmlOverride for Remote {
             return Err(TargetError::NonFatal);
         }
         let xml = registers::description(self.arch);
-        let rest = usize::try_from(offset).ok().and_then(|offset| xml.as_bytes().get(offset..));
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| xml.as_bytes().get(offset..));
         let rest = rest.unwrap_or_default();
         let len = rest.len().min(length).min(buf.len());
-        buf.iter_mut().zip(rest.iter().take(len)).for_each(|(to, from)| *to = *from);
+        buf.iter_mut()
+            .zip(rest.iter().take(len))
+            .for_each(|(to, from)| *to = *from);
         Ok(len)
     }
 }

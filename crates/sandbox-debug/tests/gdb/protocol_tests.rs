@@ -51,7 +51,10 @@ fn with(
     let mut session = GdbSession::new(listener.accept()?.0, target.registers.arch(), kick)?;
     assert!(session.is_attached());
     let end = target.debug(&mut session);
-    assert_eq!(session.is_attached(), !matches!(end, Ok(Resume::Detached | Resume::Killed)));
+    assert_eq!(
+        session.is_attached(),
+        !matches!(end, Ok(Resume::Detached | Resume::Killed))
+    );
     drop(session);
     let client = client.join().map_err(|_| "the client panicked")?;
     // The error of the client is the cause of others.

@@ -6,9 +6,7 @@ use boot_core::Arch;
 use guest_ram::Memfd;
 use hv_core::Vcpu;
 use hv_kvm_test::CheckResult;
-use sandbox_debug::{
-    CoreDump, DebugTarget, GdbSession, Resume, Stop, TargetError, backtrace,
-};
+use sandbox_debug::{CoreDump, DebugTarget, GdbSession, Resume, Stop, TargetError, backtrace};
 
 use crate::{
     client::Client,
@@ -22,8 +20,10 @@ pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
     ("debug::stack_trace", stack_trace),
 ];
 
-pub(crate) const GDB_TESTS: &[(&str, fn() -> CheckResult)] =
-    &[("debug::gdb_session", session), ("debug::gdb_on_a_core_dump", core_dump)];
+pub(crate) const GDB_TESTS: &[(&str, fn() -> CheckResult)] = &[
+    ("debug::gdb_session", session),
+    ("debug::gdb_on_a_core_dump", core_dump),
+];
 
 /// An error that the tests of the harness take.
 fn plain(error: TargetError) -> Box<dyn std::error::Error> {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// What a function of the guest does next.
-pub enum Action {
+pub(crate) enum Action {
     /// Returns these bytes.
     Return(GuestStatus, Vec<u8>),
     /// Calls a host function, and continues with its status and result.
@@ -27,33 +27,33 @@ pub enum Action {
     Pause(FakeExit, Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>),
 }
 
-pub type Continuation = Box<dyn FnOnce(&mut FakeCpu<'_>, GuestStatus, Vec<u8>) -> Action + Send>;
+pub(crate) type Continuation = Box<dyn FnOnce(&mut FakeCpu<'_>, GuestStatus, Vec<u8>) -> Action + Send>;
 type Function = Arc<dyn Fn(&mut FakeCpu<'_>, Vec<u8>) -> Action + Send + Sync>;
 
 /// A result in postcard's format.
-pub fn returns(value: impl Serialize) -> Action {
+pub(crate) fn returns(value: impl Serialize) -> Action {
     Action::Return(GuestStatus::OK, postcard::to_allocvec(&value).unwrap())
 }
 
 /// An error of a function.
-pub fn fails(status: GuestStatus, code: u32, text: &str) -> Action {
+pub(crate) fn fails(status: GuestStatus, code: u32, text: &str) -> Action {
     Action::Return(status, postcard::to_allocvec(&(code, text)).unwrap())
 }
 
 /// The functions of a guest, and those that it needs.
 #[derive(Clone, Default)]
-pub struct Functions {
+pub(crate) struct Functions {
     functions: Vec<Function>,
     program: FakeProgram,
 }
 
 impl Functions {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// A function with typed parameters.
-    pub fn typed<Args, Ret>(
+    pub(crate) fn typed<Args, Ret>(
         mut self,
         name: &str,
         function: impl Fn(&mut FakeCpu<'_>, Args) -> Action + Send + Sync + 'static,
@@ -74,7 +74,7 @@ impl Functions {
     }
 
     /// A function that takes bytes.
-    pub fn bytes(
+    pub(crate) fn bytes(
         mut self,
         name: &str,
         function: impl Fn(&mut FakeCpu<'_>, Vec<u8>) -> Action + Send + Sync + 'static,
@@ -85,7 +85,7 @@ impl Functions {
     }
 
     /// A host function with typed parameters.
-    pub fn import<Args: Shape, Ret: Shape>(mut self, name: &str) -> Self {
+    pub(crate) fn import<Args: Shape, Ret: Shape>(mut self, name: &str) -> Self {
         self.program = self
             .program
             .import(name, signature::<Args, Ret>(), FunctionFlags::TYPED);
@@ -93,21 +93,21 @@ impl Functions {
     }
 
     /// A host function that takes bytes.
-    pub fn import_bytes(mut self, name: &str) -> Self {
+    pub(crate) fn import_bytes(mut self, name: &str) -> Self {
         self.program = self.program.import(name, 0, FunctionFlags::BYTES);
         self
     }
 
-    pub fn data(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn data(mut self, bytes: &[u8]) -> Self {
         self.program = self.program.data(bytes);
         self
     }
 
-    pub fn program(&self) -> FakeProgram {
+    pub(crate) fn program(&self) -> FakeProgram {
         self.program.clone()
     }
 
-    pub fn fake(&self) -> Fake {
+    pub(crate) fn fake(&self) -> Fake {
         let functions = self.functions.clone();
         Fake::new(move || Guest {
             functions: functions.clone(),
@@ -130,7 +130,7 @@ struct Guest {
     next: Option<Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>>,
 }
 
-pub fn boot_info(cpu: &FakeCpu<'_>) -> BootInfo {
+pub(crate) fn boot_info(cpu: &FakeCpu<'_>) -> BootInfo {
     let mut info = BootInfo::new_zeroed();
     cpu.read(layout::BOOT_INFO, info.as_mut_bytes()).unwrap();
     info

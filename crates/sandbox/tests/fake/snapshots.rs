@@ -11,7 +11,7 @@ use crate::guest::{Action, Functions, boot_info, returns};
 const PAGE: u64 = 0x1000;
 
 /// A guest with a heap of bytes that can be read and written, one per page.
-pub fn functions() -> Functions {
+pub(crate) fn functions() -> Functions {
     let heap = |cpu: &FakeCpu<'_>, page: u64| boot_info(cpu).heap.get() + page * PAGE;
     Functions::new()
         .data(b"initial")
@@ -42,7 +42,7 @@ pub fn functions() -> Functions {
         .bytes("echo", |_, bytes| Action::Return(GuestStatus::OK, bytes))
 }
 
-pub fn build(functions: &Functions) -> Sandbox<Fake> {
+pub(crate) fn build(functions: &Functions) -> Sandbox<Fake> {
     SandboxBuilder::on(functions.fake(), functions.program())
         .build()
         .unwrap()
