@@ -157,7 +157,14 @@ impl<'a> CoreDump<'a> {
         let mut at = memory_at;
         for part in &found.parts {
             let addresses = (part.address, part.physical);
-            file.write_all(&program_header(PT_LOAD.0, flags(part), at, addresses, part.len, PAGE))?;
+            file.write_all(&program_header(
+                PT_LOAD.0,
+                flags(part),
+                at,
+                addresses,
+                part.len,
+                PAGE,
+            ))?;
             at = at.saturating_add(part.len);
         }
         file.write_all(&notes)?;
@@ -337,8 +344,10 @@ mod tests {
         (machine, registers(scheme, root))
     }
 
-    /// The notes: owner, type, descriptor.
-    fn notes(file: &[u8]) -> Result<Vec<(String, u32, Vec<u8>)>, Box<dyn Error>> {
+    /// A note: owner, type, descriptor.
+    type Note = (String, u32, Vec<u8>);
+
+    fn notes(file: &[u8]) -> Result<Vec<Note>, Box<dyn Error>> {
         let header = FileHeader64::<LittleEndian>::parse(file)?;
         let mut found = Vec::new();
         for segment in header.program_headers(LittleEndian, file)? {
@@ -411,7 +420,10 @@ mod tests {
                 _ => assert_eq!((float.len(), float[31 * 8], float[256]), (264, 0x31, 0xfc)),
             }
             let last = notes.last().ok_or("no notes")?;
-            assert_eq!(last, &(CoreDump::OWNER.into(), CoreDump::NOTE, b"call 7".to_vec()));
+            assert_eq!(
+                last,
+                &(CoreDump::OWNER.into(), CoreDump::NOTE, b"call 7".to_vec())
+            );
         }
         Ok(())
     }

@@ -15,13 +15,11 @@ use std::{
 };
 
 use boot_core::Arch;
-use gdbstub::{
-    common::Signal, stub::SingleThreadStopReason, target::ext::breakpoints::WatchKind,
-};
+use gdbstub::{common::Signal, stub::SingleThreadStopReason, target::ext::breakpoints::WatchKind};
 use hv_core::{BreakOn, VcpuKicker};
 
-pub use self::stream::GdbStream;
 use self::remote::{Command, Event};
+pub use self::stream::GdbStream;
 use crate::{
     debuggee::{Breakpoints, Debuggee, Reason},
     target::{DebugTarget, Resume, Stop, TargetError},
@@ -73,11 +71,7 @@ impl GdbSession {
     /// # Errors
     ///
     /// The stream cannot be duplicated, or a thread cannot be created.
-    pub fn new(
-        stream: impl Into<GdbStream>,
-        arch: Arch,
-        kicker: Arc<dyn VcpuKicker>,
-    ) -> io::Result<Self> {
+    pub fn new(stream: impl Into<GdbStream>, arch: Arch, kicker: Arc<dyn VcpuKicker>) -> io::Result<Self> {
         let stream = stream.into();
         let (to_guest, commands) = mpsc::channel();
         let (events, to_gdb) = mpsc::channel();
@@ -174,7 +168,9 @@ impl GdbSession {
                     }
                     // The instruction cannot be stepped, for example because it cannot be read.
                     debuggee.end_step().map_err(GdbError::Target)?;
-                    let _ = self.events.send(Event::Stopped(SingleThreadStopReason::Signal(Signal::SIGILL)));
+                    let _ = self
+                        .events
+                        .send(Event::Stopped(SingleThreadStopReason::Signal(Signal::SIGILL)));
                     continue;
                 }
                 Ok(Command::End(end)) => end,

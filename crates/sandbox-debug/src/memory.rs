@@ -156,7 +156,9 @@ impl AddressSpace {
 /// The entry of a page table at a physical address.
 pub(crate) fn entry(memory: &dyn PhysicalMemory, address: u64) -> Option<u64> {
     let mut bytes = [0; 8];
-    memory.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
+    memory
+        .read(address, &mut bytes)
+        .then(|| u64::from_le_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -180,10 +182,7 @@ mod tests {
         };
         let paged = |scheme, root| AddressSpace::Paged { scheme, root };
         assert_eq!(space(&|_| {}), paged(Scheme::X86_64, 0x1234_5000));
-        assert_eq!(
-            space(&|registers| registers.cpu.cr0 = 1),
-            AddressSpace::Physical
-        );
+        assert_eq!(space(&|registers| registers.cpu.cr0 = 1), AddressSpace::Physical);
         assert_eq!(
             space(&|registers| registers.cpu.efer = 0),
             AddressSpace::Unsupported
@@ -239,7 +238,10 @@ mod tests {
             assert_eq!(space.translate(&machine, 0x4000_0ffc), Ok((0x3ffc, 4)));
             assert!(matches!(
                 space.read_u64(&machine, 0x4000_1ffc),
-                Err(AccessError::Page(TranslateError::NotMapped { virt: 0x4000_2000, .. }))
+                Err(AccessError::Page(TranslateError::NotMapped {
+                    virt: 0x4000_2000,
+                    ..
+                }))
             ));
         }
         let mut machine = Machine::flat(0x1000, 0x1000);

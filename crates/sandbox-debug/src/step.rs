@@ -116,10 +116,8 @@ fn full(code: u32) -> Kind {
             Kind::Branch(signed(distance, 13))
         }
         0x6f => {
-            let distance = bits(code, 31, 1, 20)
-                | bits(code, 12, 8, 12)
-                | bits(code, 20, 1, 11)
-                | bits(code, 21, 10, 1);
+            let distance =
+                bits(code, 31, 1, 20) | bits(code, 12, 8, 12) | bits(code, 20, 1, 11) | bits(code, 21, 10, 1);
             Kind::Jump(signed(distance, 21))
         }
         0x67 => Kind::Indirect(register(code, 15), signed(code >> 20, 12)),
@@ -190,11 +188,7 @@ mod tests {
             let at = usize::try_from(address.checked_sub(0x1_0000)? / 2).ok()?;
             halves.get(at).copied()
         };
-        assert_eq!(
-            successors(&registers, fetch).as_deref(),
-            expected,
-            "{codes:x?}"
-        );
+        assert_eq!(successors(&registers, fetch).as_deref(), expected, "{codes:x?}");
     }
 
     /// The codes are those of an assembler.

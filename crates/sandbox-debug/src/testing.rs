@@ -41,10 +41,7 @@ impl Machine {
         }
         let mut machine = Self::flat(0, 0x10_0000);
         machine.write(TABLES, &tables.to_bytes());
-        machine.space = AddressSpace::Paged {
-            scheme,
-            root: TABLES,
-        };
+        machine.space = AddressSpace::Paged { scheme, root: TABLES };
         machine
     }
 

@@ -98,13 +98,9 @@ mod tests {
         arm.x[29] = pointer;
         let mut riscv = riscv64::State::new(0x100);
         riscv.x[8] = pointer;
-        [
-            (CpuState::from(x86), 0),
-            (arm.into(), 0),
-            (riscv.into(), -16),
-        ]
-        .map(|(state, distance)| (GuestRegisters::new(&state).unwrap(), distance))
-        .into()
+        [(CpuState::from(x86), 0), (arm.into(), 0), (riscv.into(), -16)]
+            .map(|(state, distance)| (GuestRegisters::new(&state).unwrap(), distance))
+            .into()
     }
 
     fn check(pointer: u64, frames: &[(u64, u64, u64)], expected: &[u64]) {
@@ -124,7 +120,11 @@ mod tests {
 
     #[test]
     fn callers_are_found_by_frame_pointers() {
-        let frames = [(0x2000, 0x2040, 0x200), (0x2040, 0x3000, 0x300), (0x3000, 0, 0x400)];
+        let frames = [
+            (0x2000, 0x2040, 0x200),
+            (0x2040, 0x3000, 0x300),
+            (0x3000, 0, 0x400),
+        ];
         check(0x2000, &frames, &[0x100, 0x200, 0x300, 0x400]);
         // The first function has no return address.
         let frames = [(0x2000, 0x2040, 0x200), (0x2040, 0x3000, 0)];
@@ -145,7 +145,9 @@ mod tests {
 
     #[test]
     fn the_number_of_frames_is_limited() {
-        let frames: Vec<_> = (0..0x400).map(|at| (0x2000 + at * 16, 0x2010 + at * 16, 0x55)).collect();
+        let frames: Vec<_> = (0..0x400)
+            .map(|at| (0x2000 + at * 16, 0x2010 + at * 16, 0x55))
+            .collect();
         let mut expected = vec![0x55; MAX_FRAMES];
         expected[0] = 0x100;
         check(0x2000, &frames, &expected);

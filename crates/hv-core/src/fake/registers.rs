@@ -42,10 +42,7 @@ impl Registers {
 
     /// All registers.
     pub(super) fn read(&self) -> Result<GuestRegisters, FakeError> {
-        let known = self
-            .others
-            .clone()
-            .or_else(|| GuestRegisters::new(&self.current));
+        let known = self.others.clone().or_else(|| GuestRegisters::new(&self.current));
         let arch = self.current.arch();
         let mut registers = known.ok_or(FakeError::NoRegisters { arch })?;
         registers.set_cpu_state(&self.current)?;

@@ -69,7 +69,11 @@ impl AarchRegisters {
     /// The stack pointer that `PSTATE` selects.
     #[must_use]
     pub fn sp(&self) -> u64 {
-        if self.selects_el1() { self.sp_el1 } else { self.sp_el0 }
+        if self.selects_el1() {
+            self.sp_el1
+        } else {
+            self.sp_el0
+        }
     }
 
     /// Writes the stack pointer that `PSTATE` selects.

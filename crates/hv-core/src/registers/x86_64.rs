@@ -53,10 +53,7 @@ impl X86Registers {
         const X87_AND_SSE: u8 = 3;
         let len = self.xsave.len().max(Self::XSAVE_MIN);
         self.xsave.resize(len, 0);
-        self.xsave
-            .iter_mut()
-            .zip(area)
-            .for_each(|(to, from)| *to = *from);
+        self.xsave.iter_mut().zip(area).for_each(|(to, from)| *to = *from);
         // For a component that is marked as initial, the contents of the area are ignored.
         if let Some(present) = self.xsave.get_mut(Self::FXSAVE) {
             *present |= X87_AND_SSE;

@@ -3,8 +3,8 @@
 use std::{arch::x86_64::__cpuid, error::Error};
 
 use hv_core::{
-    BareVcpu, BreakOn, DebugCause, DebugRequest, DebugVcpu, GuestRegisters, HardwareBreakpoint, RegisterAccess,
-    RegisterImage, Vcpu, VcpuExit, X86Registers,
+    BareVcpu, BreakOn, DebugCause, DebugRequest, DebugVcpu, GuestRegisters, HardwareBreakpoint,
+    RegisterAccess, RegisterImage, Vcpu, VcpuExit, X86Registers,
 };
 use hv_kvm_test::{TestResult, has_virtualisation};
 
@@ -38,7 +38,10 @@ const TCG_DR7: &str =
 /// Whether the CPU of this host is emulated by QEMU.
 fn is_tcg() -> bool {
     let leaf = __cpuid(0x4000_0000);
-    [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).as_flattened() == b"TCGTCGTCGTCG"
+    [leaf.ebx, leaf.ecx, leaf.edx]
+        .map(u32::to_le_bytes)
+        .as_flattened()
+        == b"TCGTCGTCGTCG"
 }
 
 /// Where the vCPU stopped: the address of the next instruction and the cause, or the value of the doorbell.
@@ -145,7 +148,10 @@ fn hardware_watchpoints() -> TestResult {
     }
     // mov ebx, …; mov [rbx], 1 (6 bytes); mov eax, [rbx] (2 bytes); out
     for (on, expected) in [
-        (BreakOn::Write, vec![(CODE + 11, Some(DebugCause::Hardware(1))), (1, None)]),
+        (
+            BreakOn::Write,
+            vec![(CODE + 11, Some(DebugCause::Hardware(1))), (1, None)],
+        ),
         (
             BreakOn::ReadWrite,
             vec![

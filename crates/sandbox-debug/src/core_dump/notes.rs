@@ -1,9 +1,7 @@
 //! Notes of a core dump.
 
 use hv_core::{AarchRegisters, GuestRegisters, RiscvRegisters, X86Registers};
-use object::elf::{
-    NT_ARM_TLS, NT_FPREGSET, NT_PRSTATUS, NT_X86_XSTATE, NoteType,
-};
+use object::elf::{NT_ARM_TLS, NT_FPREGSET, NT_PRSTATUS, NT_X86_XSTATE, NoteType};
 
 /// Owner of the notes that all systems have.
 const CORE: &str = "CORE";

@@ -126,7 +126,10 @@ mod tests {
                 part(0x4000_4000, 0x9000, 0x1000, Access::WRITE),
                 part(0x5000_0000, 0xf_f000, 0x1000, Access::WRITE),
             ];
-            assert_eq!((found.parts.as_slice(), found.is_incomplete), (&expected[..], false));
+            assert_eq!(
+                (found.parts.as_slice(), found.is_incomplete),
+                (&expected[..], false)
+            );
             for (tables, parts, len) in [(16, 2, 2), (1, 16, 0)] {
                 let found = Parts::find(machine.space, &machine, tables, parts);
                 assert_eq!((found.parts.len(), found.is_incomplete), (len, true));

@@ -255,7 +255,9 @@ fn encode_x86_64(registers: &X86Registers, bytes: &mut Vec<u8>) {
     let field = |bytes: &mut Vec<u8>, (at, len): (usize, usize)| {
         let mut word = [0; 4];
         let from = area.get(at..).unwrap_or_default();
-        word.iter_mut().zip(from.iter().take(len)).for_each(|(to, from)| *to = *from);
+        word.iter_mut()
+            .zip(from.iter().take(len))
+            .for_each(|(to, from)| *to = *from);
         bytes.extend_from_slice(&word);
     };
     for number in 0..8 {
@@ -265,7 +267,9 @@ fn encode_x86_64(registers: &X86Registers, bytes: &mut Vec<u8>) {
     field(bytes, fxsave::FCW);
     field(bytes, fxsave::FSW);
     bytes.extend_from_slice(&full_tags(area[fxsave::FTW]).to_le_bytes());
-    X87.iter().for_each(|place| field(bytes, *place));
+    for place in X87 {
+        field(bytes, place);
+    }
     bytes.extend(area.iter().skip(fxsave::XMM).take(16 * 16));
     field(bytes, (fxsave::MXCSR, 4));
     bytes.extend_from_slice(&cpu.fs.base.to_le_bytes());
@@ -420,7 +424,12 @@ mod tests {
             let mut again = registers.clone();
             decode(&back, &mut again);
             assert_eq!(again, changed);
-            let kept = back.bytes.iter().zip(&block.bytes).filter(|(a, b)| a == b).count();
+            let kept = back
+                .bytes
+                .iter()
+                .zip(&block.bytes)
+                .filter(|(a, b)| a == b)
+                .count();
             // Selectors, reserved halves of x87 registers, x0 and fcsr are not kept.
             assert!(kept + 60 > block.bytes.len(), "{kept} of {}", block.bytes.len());
             // A block that is too short changes its start only.
@@ -434,8 +443,11 @@ mod tests {
 
     #[test]
     fn registers_are_where_gdb_expects_them() {
-        let [GuestRegisters::X86_64(mut x86), GuestRegisters::Aarch64(mut arm), GuestRegisters::Riscv64(mut riscv)] =
-            <[GuestRegisters; 3]>::try_from(all()).unwrap()
+        let [
+            GuestRegisters::X86_64(mut x86),
+            GuestRegisters::Aarch64(mut arm),
+            GuestRegisters::Riscv64(mut riscv),
+        ] = <[GuestRegisters; 3]>::try_from(all()).unwrap()
         else {
             panic!("three architectures");
         };
@@ -463,7 +475,10 @@ mod tests {
         riscv.f[1] = 0xf1;
         riscv.fcsr = 0xa3;
         let bytes = encode(&GuestRegisters::Riscv64(riscv)).bytes;
-        assert_eq!((word(&bytes, 248), word(&bytes, 256), word(&bytes, 272)), (31, 0x1000, 0xf1));
+        assert_eq!(
+            (word(&bytes, 248), word(&bytes, 256), word(&bytes, 272)),
+            (31, 0x1000, 0xf1)
+        );
         assert_eq!((bytes[520], bytes[524], bytes[528]), (3, 5, 0xa3));
     }
 
@@ -486,7 +501,10 @@ mod tests {
 
     #[test]
     fn tags_are_those_of_the_x87() {
-        assert_eq!((full_tags(0), full_tags(0xff), full_tags(0x81)), (0xffff, 0, 0x3ffc));
+        assert_eq!(
+            (full_tags(0), full_tags(0xff), full_tags(0x81)),
+            (0xffff, 0, 0x3ffc)
+        );
         for abridged in 0..=u8::MAX {
             assert_eq!(abridged_tags(full_tags(abridged)), abridged);
         }

@@ -10,7 +10,9 @@ use boot_core::{
     cpu::{aarch64, riscv64, x86_64},
 };
 use hv_core::{BreakOn, DebugCause, DebugRequest, DebugStop, GuestRegisters, VcpuKicker};
-use sandbox_debug::{BreakpointInstruction, DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError};
+use sandbox_debug::{
+    BreakpointInstruction, DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError,
+};
 
 /// First address of the memory.
 pub(crate) const START: u64 = 0x1_0000;
@@ -26,9 +28,7 @@ pub(crate) const DATA: u64 = START + 0x8000;
 /// x86_64: nop; nop; mov byte ptr [rdi], 0x77; nop; jmp. arm64: nop; nop; strb w1, [x0]; nop; b. riscv64: c.nop; nop; sb a1, 0(a0); c.nop; c.j.
 fn program(arch: Arch) -> &'static [u8] {
     match arch {
-        Arch::Aarch64 => {
-            b"\x1f\x20\x03\xd5\x1f\x20\x03\xd5\x01\x00\x00\x39\x1f\x20\x03\xd5\xfc\xff\xff\x17"
-        }
+        Arch::Aarch64 => b"\x1f\x20\x03\xd5\x1f\x20\x03\xd5\x01\x00\x00\x39\x1f\x20\x03\xd5\xfc\xff\xff\x17",
         Arch::Riscv64 => b"\x01\x00\x13\x00\x00\x00\x23\x00\xb5\x00\x01\x00\xd5\xbf",
         _ => b"\x90\x90\xc6\x07\x77\x90\xeb\xf8",
     }
@@ -220,7 +220,10 @@ impl DebugTarget for FakeTarget {
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), TargetError> {
         let at = usize::try_from(address.checked_sub(START).ok_or("below the memory")?)?;
-        let memory = self.memory.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
+        let memory = self
+            .memory
+            .get_mut(at..)
+            .and_then(|rest| rest.get_mut(..bytes.len()));
         memory.ok_or("above the memory")?.copy_from_slice(bytes);
         Ok(())
     }

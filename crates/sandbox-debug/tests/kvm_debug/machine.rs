@@ -123,7 +123,10 @@ impl Machine {
     /// The slot with these bytes, and the offset in it.
     fn slot(&self, address: u64, len: usize) -> Option<(&HostMapping, usize)> {
         let wanted = GuestRange::new(address, u64::try_from(len).ok()?)?;
-        let found = self.slots.iter().find(|(start, mapping)| range(*start, mapping).contains(wanted));
+        let found = self
+            .slots
+            .iter()
+            .find(|(start, mapping)| range(*start, mapping).contains(wanted));
         let (start, mapping) = found?;
         Some((mapping, usize::try_from(address - start).ok()?))
     }
@@ -163,7 +166,10 @@ fn range(start: u64, mapping: &HostMapping) -> GuestRange {
 
 impl PhysicalMemory for Machine {
     fn ranges(&self) -> Vec<GuestRange> {
-        self.slots.iter().map(|(start, mapping)| range(*start, mapping)).collect()
+        self.slots
+            .iter()
+            .map(|(start, mapping)| range(*start, mapping))
+            .collect()
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
