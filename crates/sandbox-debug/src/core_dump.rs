@@ -344,8 +344,10 @@ mod tests {
         (machine, registers(scheme, root))
     }
 
-    /// The notes: owner, type, descriptor.
-    fn notes(file: &[u8]) -> Result<Vec<(String, u32, Vec<u8>)>, Box<dyn Error>> {
+    /// A note: owner, type, descriptor.
+    type Note = (String, u32, Vec<u8>);
+
+    fn notes(file: &[u8]) -> Result<Vec<Note>, Box<dyn Error>> {
         let header = FileHeader64::<LittleEndian>::parse(file)?;
         let mut found = Vec::new();
         for segment in header.program_headers(LittleEndian, file)? {

@@ -121,7 +121,7 @@ impl<'a> Symbols<'a> {
     pub fn resolve(&self, addresses: &[u64]) -> Result<Vec<Vec<SourceFrame>>, SymbolError> {
         let elf = Elf::parse(self.elf).map_err(SymbolError::Elf)?;
         let budget = Budget::new(self.limits.operations);
-        let context = self.context(&elf, &budget);
+        let context = context(&elf, &budget);
         if budget.is_spent() {
             let operations = self.limits.operations;
             return Err(SymbolError::Budget { operations });
@@ -144,16 +144,6 @@ impl<'a> Symbols<'a> {
             found.push(frames);
         }
         Ok(found)
-    }
-
-    fn context<'e>(&self, elf: &Elf<'e>, budget: &Rc<Budget>) -> Option<Context<Limited<'e>>> {
-        let load = |id: SectionId| -> Result<Limited<'e>, gimli::Error> {
-            let section = elf.section_by_name(id.name());
-            let bytes = section.and_then(|section| section.data().ok());
-            Ok(Limited::new(bytes.unwrap_or_default(), budget))
-        };
-        let dwarf = Dwarf::load(load).ok()?;
-        Context::from_dwarf(dwarf).ok()
     }
 
     fn lookup(&self, context: &Context<Limited<'_>>, address: u64) -> Vec<SourceFrame> {
@@ -218,6 +208,17 @@ impl<'a> Symbols<'a> {
     fn shorten<'n>(&self, name: &'n str) -> &'n str {
         prefix(name, self.limits.name_len)
     }
+}
+
+/// The debug information of a file; `None` if it is malformed.
+fn context<'e>(elf: &Elf<'e>, budget: &Rc<Budget>) -> Option<Context<Limited<'e>>> {
+    let load = |id: SectionId| -> Result<Limited<'e>, gimli::Error> {
+        let section = elf.section_by_name(id.name());
+        let bytes = section.and_then(|section| section.data().ok());
+        Ok(Limited::new(bytes.unwrap_or_default(), budget))
+    };
+    let dwarf = Dwarf::load(load).ok()?;
+    Context::from_dwarf(dwarf).ok()
 }
 
 /// The start of a text, up to `len` bytes.
@@ -303,15 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_kept() -> TestResult {
-        let mut limits = SymbolLimits::default();
-        limits.operations = 100;
+    fn the_budget_is_kept() {
+        let limits = SymbolLimits {
+            operations: 100,
+            ..SymbolLimits::default()
+        };
         let error = own("function_to_be_found", limits).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the debug information takes more than 100 read operations"
         );
-        Ok(())
     }
 
     /// An ELF file with a function symbol at 0x1000 and these sections.
@@ -384,8 +386,10 @@ mod tests {
         assert_eq!(found[0].len(), 4);
         assert!(found[0][0].is_inlined && !found[0][3].is_inlined);
         assert_eq!(found[0][3].function.as_deref(), Some("guest::main"));
-        let mut limits = SymbolLimits::default();
-        limits.operations = u64::MAX;
+        let limits = SymbolLimits {
+            operations: u64::MAX,
+            ..SymbolLimits::default()
+        };
         let bytes = elf(&nested(200_000));
         let found = Symbols::new(&bytes).with_limits(limits).resolve(&[0x1008])?;
         // The nested functions are refused, the symbol table is not.
@@ -402,8 +406,10 @@ mod tests {
             Err(SymbolError::Elf(_))
         ));
         // Every byte in turn: nothing panics, and the time is limited.
-        let mut limits = SymbolLimits::default();
-        limits.operations = 10_000;
+        let limits = SymbolLimits {
+            operations: 10_000,
+            ..SymbolLimits::default()
+        };
         let interesting = (0..0x40).chain(0x2000..valid.len());
         for at in interesting {
             for value in [0, 1, 0x7f, 0xff] {

@@ -14,6 +14,7 @@ mod pe_parse;
 mod plan_x86;
 mod sandbox_elf;
 mod sandbox_window;
+mod sandbox;
 mod seed;
 
 use std::path::Path;
@@ -25,7 +26,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 13] = [
+const TARGETS: [Target; 17] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -39,6 +40,8 @@ const TARGETS: [Target; 13] = [
     ("plan_x86", plan_x86::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
     ("sandbox_window", sandbox_window::seeds),
+    ("sandbox_symbols", sandbox::symbols),
+    ("sandbox_walk", sandbox::walks),
 ];
 
 fn main() -> io::Result<()> {

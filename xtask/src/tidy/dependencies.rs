@@ -87,16 +87,21 @@ const FAMILIES: &[Family] = &[
         &["crates/sandbox-abi", "crates/sandbox-macros"],
         false,
     ),
+    family(
+        &["crates/sandbox-debug"],
+        &["crates/boot-*", "crates/guest-ram", "crates/hv-*"],
+        false,
+    ),
     // The host's side of sandboxes: a caller of the same line of crates as a VMM.
     family(
-        &["crates/sandbox", "crates/sandbox-debug"],
+        &["crates/sandbox"],
         &[
             "crates/boot-*",
             "crates/fmt-elf",
             "crates/guest-ram",
             "crates/hv-*",
             "crates/proto-sandbox",
-            "crates/sandbox",
+            "crates/sandbox-debug",
             "crates/sandbox-abi",
         ],
         false,

@@ -267,7 +267,9 @@ fn encode_x86_64(registers: &X86Registers, bytes: &mut Vec<u8>) {
     field(bytes, fxsave::FCW);
     field(bytes, fxsave::FSW);
     bytes.extend_from_slice(&full_tags(area[fxsave::FTW]).to_le_bytes());
-    X87.iter().for_each(|place| field(bytes, *place));
+    for place in X87 {
+        field(bytes, place);
+    }
     bytes.extend(area.iter().skip(fxsave::XMM).take(16 * 16));
     field(bytes, (fxsave::MXCSR, 4));
     bytes.extend_from_slice(&cpu.fs.base.to_le_bytes());

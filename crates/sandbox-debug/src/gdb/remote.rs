@@ -338,16 +338,14 @@ impl SwBreakpoint for Remote {
 impl HwBreakpoint for Remote {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         let breakpoint = HardwareBreakpoint::execute(address);
-        Ok(self
-            .access(move |debuggee| debuggee.add_hardware(breakpoint))
-            .map_err(TargetError::Fatal)?)
+        self.access(move |debuggee| debuggee.add_hardware(breakpoint))
+            .map_err(TargetError::Fatal)
     }
 
     fn remove_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
         let breakpoint = HardwareBreakpoint::execute(address);
-        Ok(self
-            .access(move |debuggee| debuggee.remove_hardware(breakpoint))
-            .map_err(TargetError::Fatal)?)
+        self.access(move |debuggee| debuggee.remove_hardware(breakpoint))
+            .map_err(TargetError::Fatal)
     }
 }
 
@@ -356,18 +354,16 @@ impl HwWatchpoint for Remote {
         let Some(breakpoint) = watchpoint(address, len, kind) else {
             return Ok(false);
         };
-        Ok(self
-            .access(move |debuggee| debuggee.add_hardware(breakpoint))
-            .map_err(TargetError::Fatal)?)
+        self.access(move |debuggee| debuggee.add_hardware(breakpoint))
+            .map_err(TargetError::Fatal)
     }
 
     fn remove_hw_watchpoint(&mut self, address: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
         let Some(breakpoint) = watchpoint(address, len, kind) else {
             return Ok(false);
         };
-        Ok(self
-            .access(move |debuggee| debuggee.remove_hardware(breakpoint))
-            .map_err(TargetError::Fatal)?)
+        self.access(move |debuggee| debuggee.remove_hardware(breakpoint))
+            .map_err(TargetError::Fatal)
     }
 }
 

@@ -78,7 +78,7 @@ impl<'a> Limited<'a> {
     }
 }
 
-impl<'a> Reader for Limited<'a> {
+impl Reader for Limited<'_> {
     type Endian = LittleEndian;
     type Offset = usize;
 

@@ -3,18 +3,24 @@
 use std::{
     error::Error,
     io::{Read, Write},
-    net::TcpStream,
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+/// The result of a thread with a client.
+pub(crate) fn joined<T>(thread: std::thread::JoinHandle<T>) -> Result<T> {
+    // The panic's message is on standard error.
+    thread.join().ok().ok_or("a thread panicked".into())
+}
+
 /// One end of a connection.
-pub(crate) struct Client(TcpStream);
+pub(crate) struct Client(UnixStream);
 
 impl Client {
-    pub(crate) fn new(stream: TcpStream) -> Result<Self> {
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    pub(crate) fn new(stream: UnixStream) -> Result<Self> {
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         Ok(Self(stream))
     }
 
@@ -53,7 +59,8 @@ impl Client {
             }
         }
         self.0.read_exact(&mut [0; 2])?;
-        self.0.write_all(b"+")?;
+        // After its last answer the stub may have closed the connection.
+        let _ = self.0.write_all(b"+");
         Ok(String::from_utf8(packet)?)
     }
 

@@ -9,10 +9,10 @@ use sandbox_debug::CoreDump;
 
 use crate::{
     fake::{DATA, FakeTarget, START},
-    gdb,
+    gdb::{self, Test},
 };
 
-pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("core::gdb_opens_one_of_x86_64", || opens(Arch::X86_64)),
     ("core::gdb_opens_one_of_arm64", || opens(Arch::Aarch64)),
     ("core::gdb_opens_one_of_riscv64", || opens(Arch::Riscv64)),

@@ -7,6 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A test with its name.
+pub(crate) type Test = (&'static str, fn() -> hv_kvm_test::CheckResult);
+
 /// A gdb for all architectures.
 const GDB: &str = "gdb-multiarch";
 
@@ -36,7 +39,7 @@ pub(crate) fn command(commands: &[String]) -> Command {
 /// The output of a gdb, which has to end within a minute.
 pub(crate) fn run(mut gdb: Command) -> Result<String, Box<dyn Error + Send + Sync>> {
     let mut child = gdb.spawn()?;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {
             child.kill()?;

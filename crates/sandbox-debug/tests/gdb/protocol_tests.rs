@@ -1,6 +1,6 @@
 //! The protocol, with a client that knows every byte.
 
-use std::{error::Error, net::TcpListener, thread};
+use std::{error::Error, os::unix::net::UnixStream, thread};
 
 use boot_core::Arch;
 use hv_core::GuestRegisters;
@@ -8,11 +8,12 @@ use hv_kvm_test::CheckResult;
 use sandbox_debug::{BreakpointInstruction, GdbSession, Resume, TargetError};
 
 use crate::{
-    client::Client,
+    client::{self, Client},
     fake::{self, DATA, FakeTarget},
+    gdb::Test,
 };
 
-pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("protocol::breakpoints_stop_and_are_hidden", breakpoints),
     ("protocol::every_instruction_is_a_step", steps),
     ("protocol::watchpoints_have_their_address", watchpoints),
@@ -26,29 +27,33 @@ pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
 
 type ClientResult = Result<(), TargetError>;
 
+/// An error that the tests of the harness take.
+fn plain(error: TargetError) -> Box<dyn Error> {
+    error
+}
+
 /// Lets a client debug a guest, and returns the guest and how the session ended.
 fn session(
     arch: Arch,
     client: impl FnOnce(Client) -> ClientResult + Send + 'static,
 ) -> Result<(FakeTarget, Resume), Box<dyn Error>> {
     let mut target = FakeTarget::new(arch);
-    let end = with(&mut target, client)?;
+    let end = with(&mut target, client).map_err(plain)?;
     Ok((target, end))
 }
 
 fn with(
     target: &mut FakeTarget,
     client: impl FnOnce(Client) -> ClientResult + Send + 'static,
-) -> Result<Resume, Box<dyn Error>> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let address = listener.local_addr()?;
+) -> Result<Resume, TargetError> {
+    let (stub, client_end) = UnixStream::pair()?;
     let client = thread::spawn(move || {
-        let mut connected = Client::new(std::net::TcpStream::connect(address)?)?;
+        let mut connected = Client::new(client_end)?;
         connected.ask("qSupported:swbreak+;hwbreak+")?;
         client(connected)
     });
     let kick = target.kick.clone();
-    let mut session = GdbSession::new(listener.accept()?.0, target.registers.arch(), kick)?;
+    let mut session = GdbSession::new(stub, target.registers.arch(), kick)?;
     assert!(session.is_attached());
     let end = target.debug(&mut session);
     assert_eq!(
@@ -56,12 +61,9 @@ fn with(
         !matches!(end, Ok(Resume::Detached | Resume::Killed))
     );
     drop(session);
-    let client = client.join().map_err(|_| "the client panicked")?;
+    let client = client::joined(client)?;
     // The error of the client is the cause of others.
-    match client.and(end) {
-        Ok(end) => Ok(end),
-        Err(error) => Err(error),
-    }
+    client.and(end)
 }
 
 const ARCHS: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
@@ -247,7 +249,8 @@ fn crash() -> CheckResult {
             client.expect("c", "S04")?;
             check("address", &pc(arch, &mut client)?, &second)?;
             client.send("k")
-        })?;
+        })
+        .map_err(plain)?;
         assert_eq!(end, Resume::Killed);
     }
     Ok(())
@@ -296,7 +299,8 @@ fn halts() -> CheckResult {
         client.expect(&format!("z0,{third:x},1"), "OK")?;
         // Not reported: it ends the run.
         client.send("c")
-    })?;
+    })
+    .map_err(plain)?;
     assert_eq!(end, Resume::OwnHalt);
     assert_eq!(target.registers.pc(), fourth + 1);
     target.memory[usize::try_from(DATA - fake::START)?] = 0;

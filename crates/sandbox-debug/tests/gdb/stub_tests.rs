@@ -7,11 +7,12 @@ use hv_kvm_test::CheckResult;
 use sandbox_debug::{GdbSession, GdbStream, Resume};
 
 use crate::{
+    client,
     fake::{self, DATA, FakeTarget},
-    gdb,
+    gdb::{self, Test},
 };
 
-pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("stub::gdb_debugs_x86_64", || debugs(Arch::X86_64)),
     ("stub::gdb_debugs_arm64", || debugs(Arch::Aarch64)),
     ("stub::gdb_debugs_riscv64", || debugs(Arch::Riscv64)),
@@ -32,7 +33,7 @@ fn session(
     let mut session = GdbSession::new(accept()?, target.registers.arch(), target.kick.clone())?;
     let end = target.debug(&mut session).map_err(|error| error.to_string())?;
     assert_eq!(end, Resume::Detached);
-    let output = output.join().map_err(|_| "gdb's thread panicked")?;
+    let output = client::joined(output).map_err(|error| error.to_string())?;
     Ok(output.map_err(|error| error.to_string())?)
 }
 

@@ -1,6 +1,12 @@
 //! The tests.
 
-use std::{fs::File, io::Read, net::TcpListener, os::unix::fs::FileExt, thread};
+use std::{
+    fs::File,
+    io::Read,
+    net::TcpListener,
+    os::unix::{fs::FileExt, net::UnixStream},
+    thread,
+};
 
 use boot_core::Arch;
 use guest_ram::Memfd;
@@ -9,18 +15,18 @@ use hv_kvm_test::CheckResult;
 use sandbox_debug::{CoreDump, DebugTarget, GdbSession, Resume, Stop, TargetError, backtrace};
 
 use crate::{
-    client::Client,
-    gdb,
+    client::{self, Client},
+    gdb::{self, Test},
     machine::{self, CODE, INC, Machine, OUT, POP, RETURN, STACK},
 };
 
-pub(crate) const TESTS: &[(&str, fn() -> CheckResult)] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("debug::breakpoints_and_steps", breakpoints),
     ("debug::ctrl_c", ctrl_c),
     ("debug::stack_trace", stack_trace),
 ];
 
-pub(crate) const GDB_TESTS: &[(&str, fn() -> CheckResult)] = &[
+pub(crate) const GDB_TESTS: &[Test] = &[
     ("debug::gdb_session", session),
     ("debug::gdb_on_a_core_dump", core_dump),
 ];
@@ -34,17 +40,16 @@ fn client(
     machine: &mut Machine,
     client: impl FnOnce(Client) -> Result<(), TargetError> + Send + 'static,
 ) -> Result<Resume, TargetError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let address = listener.local_addr()?;
+    let (stub, client_end) = UnixStream::pair()?;
     let client = thread::spawn(move || {
-        let mut connected = Client::new(std::net::TcpStream::connect(address)?)?;
+        let mut connected = Client::new(client_end)?;
         connected.ask("qSupported:swbreak+;hwbreak+")?;
         client(connected)
     });
-    let mut session = GdbSession::new(listener.accept()?.0, Arch::X86_64, machine.vcpu.kicker())?;
+    let mut session = GdbSession::new(stub, Arch::X86_64, machine.vcpu.kicker())?;
     let end = machine.debug(&mut session);
     drop(session);
-    client.join().map_err(|_| "the client panicked")?.and(end)
+    client::joined(client)?.and(end)
 }
 
 /// `RAX` and `RIP`.
@@ -195,7 +200,7 @@ fn session() -> CheckResult {
         let end = machine.debug(&mut session)?;
         assert_eq!(end, Resume::Detached);
         assert_eq!(machine.rings, [1, 40]);
-        output.join().map_err(|_| "gdb's thread panicked")?
+        client::joined(output)?
     };
     let output = run().map_err(plain)?;
     let expected = [
