@@ -39,6 +39,10 @@ pub(crate) enum Error {
     #[error("interrupted")]
     Interrupted,
 
+    /// The directory of the linker has a name that a search path cannot contain.
+    #[error("the directory of rust-lld cannot be added to PATH")]
+    SearchPath { source: std::env::JoinPathsError },
+
     /// A package is missing, and xtask cannot install it as this user or on this system.
     #[error("missing: {missing}\nxtask cannot install it here ({why}). {advice}")]
     MayNotInstall {

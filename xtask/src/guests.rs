@@ -6,7 +6,7 @@ pub(crate) mod error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::builds::{Conformance, OutputFormat};
+use self::builds::{Conformance, OutputFormat, SandboxGuest};
 use self::error::GuestError;
 use crate::arch::ArchRow;
 use crate::build;
@@ -29,8 +29,31 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     for guest in row.guests {
         conformance(workspace, guest, &directory)?;
     }
+    for guest in row.sandbox_guests {
+        sandbox(workspace, guest, &directory)?;
+    }
     init(workspace, row)?;
     Ok(directory)
+}
+
+/// Builds a program that runs in a sandbox. The flags are those of the configuration in its workspace.
+fn sandbox(workspace: &Workspace, guest: &SandboxGuest, directory: &Path) -> Result<(), Error> {
+    let mut command = BareMetal::ensure(workspace, guest.target)?.cargo_with_flags(workspace, "build")?;
+    command
+        .current_dir(workspace.root().join("guests/sandbox"))
+        .args(["--package", guest.program, "--release"]);
+    {
+        let _step = Step::start(format!("building {} for {}", guest.program, guest.target));
+        let log = workspace.log(&format!("build-{}-{}", guest.program, guest.target))?;
+        process::run_logged(&mut command, &log)?;
+    }
+    let built = workspace
+        .xtask("bare")
+        .join(guest.target)
+        .join("release")
+        .join(guest.program);
+    fs::copy(&built, directory.join(guest.file)).with_path(&built)?;
+    Ok(())
 }
 
 /// Builds a conformance guest and converts it to each format.
@@ -100,7 +123,8 @@ pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Erro
 pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let directory = ensure(workspace, row)?;
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
-    for name in conformance.map(|(name, ..)| *name).chain([INIT]) {
+    let sandboxes = row.sandbox_guests.iter().map(|guest| guest.file);
+    for name in conformance.map(|(name, ..)| *name).chain(sandboxes).chain([INIT]) {
         let path = directory.join(name);
         let length = fs::metadata(&path).with_path(&path)?.len();
         print_status(&format!("{} ({length} bytes)", path.display()));

@@ -85,16 +85,37 @@ impl BareMetal {
 
     /// `cargo SUBCOMMAND` set up for the target, with a target directory of its own.
     pub(crate) fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
+        let mut command = self.cargo_without_linker(workspace, subcommand);
+        if let Some(linker) = &self.linker {
+            let target = self.target.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+        }
+        command
+    }
+
+    /// The same for programs whose flags name `rust-lld` as the linker, since the variable of the linker would also apply to the build
+    /// scripts on a machine of the target.
+    pub(crate) fn cargo_with_flags(&self, workspace: &Workspace, subcommand: &str) -> Result<Command, Error> {
+        let mut command = self.cargo_without_linker(workspace, subcommand);
+        let directory = self.linker.as_deref().and_then(Path::parent);
+        let path = env::var_os("PATH").unwrap_or_default();
+        let directories = directory.map(Path::to_path_buf).into_iter().chain(env::split_paths(&path));
+        let path = env::join_paths(directories).map_err(|source| Error::SearchPath { source })?;
+        // Flags of the user would replace those of the configuration.
+        command
+            .env("PATH", path)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        Ok(command)
+    }
+
+    fn cargo_without_linker(&self, workspace: &Workspace, subcommand: &str) -> Command {
         let mut command = cargo::command(workspace);
         command
             .args([subcommand, "--target", self.target, "--target-dir"])
             .arg(workspace.xtask("bare"));
         self.standard_library
             .apply(&mut command, "core,alloc,compiler_builtins");
-        if let Some(linker) = &self.linker {
-            let target = self.target.to_uppercase().replace('-', "_");
-            command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
-        }
         command
     }
 }

@@ -40,6 +40,44 @@ impl Conformance {
     }
 }
 
+/// A program that runs in a sandbox, for one target.
+#[derive(Debug)]
+pub(crate) struct SandboxGuest {
+    /// The package and program of the workspace `guests/sandbox`.
+    pub(crate) program: &'static str,
+    pub(crate) target: &'static str,
+    /// File in `target/guests/ARCH/`.
+    pub(crate) file: &'static str,
+}
+
+/// The sandbox guests of x86_64. The second one runs on KVM without VMX and SVM, which cannot execute SSE instructions.
+pub(crate) const SANDBOX_X86_64: &[SandboxGuest] = &[
+    SandboxGuest {
+        program: "sandbox-demo",
+        target: "x86_64-unknown-linux-gnu",
+        file: "sandbox-demo.elf",
+    },
+    SandboxGuest {
+        program: "sandbox-demo",
+        target: "x86_64-unknown-none",
+        file: "sandbox-demo-softfloat.elf",
+    },
+];
+
+/// The sandbox guests of arm64.
+pub(crate) const SANDBOX_AARCH64: &[SandboxGuest] = &[SandboxGuest {
+    program: "sandbox-demo",
+    target: "aarch64-unknown-linux-gnu",
+    file: "sandbox-demo.elf",
+}];
+
+/// The sandbox guests of riscv64.
+pub(crate) const SANDBOX_RISCV64: &[SandboxGuest] = &[SandboxGuest {
+    program: "sandbox-demo",
+    target: "riscv64gc-unknown-linux-gnu",
+    file: "sandbox-demo.elf",
+}];
+
 /// The conformance guests of x86_64.
 pub(crate) const X86_64: &[Conformance] = &[Conformance {
     package: "conformance",

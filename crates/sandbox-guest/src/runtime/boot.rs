@@ -4,6 +4,9 @@ use core::ptr;
 
 use sandbox_abi::{BootInfo, layout};
 
+/// Bytes at the end of the stack that the entry leaves free for the state of the protocol, so that a call without parameters changes one page.
+pub(super) const STATE_LEN: usize = 64;
+
 /// The boot information: where the memory of the program is.
 #[must_use]
 #[inline]

@@ -4,15 +4,12 @@ use core::{ptr, slice};
 
 use sandbox_abi::{CrashReason, CrashRecord, Header};
 
-use super::boot::{address, boot_info};
+use super::boot::{STATE_LEN, address, boot_info};
 use super::entry;
 use super::tables::exports;
 use crate::crash::report_crash;
 use crate::port::{Area, Port, ProtocolError, State};
 use crate::serve::serve;
-
-/// Bytes at the end of the stack that the entry leaves free for the state of the protocol, so that a call without parameters changes one page.
-pub(super) const STATE_LEN: usize = 64;
 
 const _: () = assert!(size_of::<State>() <= STATE_LEN && align_of::<State>() <= 16);
 

@@ -6,14 +6,17 @@ use core::mem::{offset_of, size_of};
 use sandbox_abi::{BootInfo, CrashReason, CrashRecord};
 use zerocopy::little_endian::{U32, U64};
 
+use crate::runtime::boot::STATE_LEN;
+
 /// The first instruction. `RSP` is the end of the stack less 8, where the state of the protocol is.
 #[unsafe(naked)]
 #[unsafe(export_name = "_start")]
 pub(in crate::runtime) unsafe extern "C" fn start() -> ! {
     naked_asm!(
         "xor ebp, ebp",
-        "sub rsp, 64",
+        "sub rsp, {state}",
         "jmp vmsandbox_main",
+        state = const STATE_LEN,
     )
 }
 
