@@ -135,10 +135,16 @@ const SBI_NAMES: [&str; 12] = [
 impl SbiExtension {
     /// The legacy functions of version 0.1.
     pub const V01: Self = Self(0);
+    /// Timer.
+    pub const TIME: Self = Self(1);
     /// System reset.
     pub const SRST: Self = Self(4);
     /// Hart state management.
     pub const HSM: Self = Self(5);
+    /// Experimental extensions, which KVM forwards to user space.
+    pub const EXPERIMENTAL: Self = Self(7);
+    /// Vendor extensions, which KVM forwards to user space.
+    pub const VENDOR: Self = Self(8);
     /// Debug console. KVM disables it until user space enables it.
     pub const DBCN: Self = Self(9);
 

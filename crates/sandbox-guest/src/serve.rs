@@ -1,0 +1,58 @@
+//! Calls of the host.
+
+use sandbox_abi::{GuestStatus, Header, Message, MessageKind};
+
+use crate::call::Call;
+use crate::function::Export;
+use crate::port::{MAX_DEPTH, Port, ProtocolError};
+use crate::reply::Reply;
+use crate::window::Window;
+
+/// Longest payload in bytes that is received on the stack.
+const SHORT: usize = 256;
+
+/// Executes the call in the inbox by one of `exports`, and sends its result. When it returns, the next message is in the inbox.
+///
+/// The message has to be a call; [`Port::stop`] is called for any other one.
+pub fn serve(port: &dyn Port, exports: &[Export]) {
+    let window = Window::new(port);
+    let message = window.first();
+    if message.kind != MessageKind::CALL {
+        let found = message.kind;
+        port.stop(ProtocolError::Kind { found });
+    }
+    if message.depth > MAX_DEPTH {
+        let found = message.depth;
+        port.stop(ProtocolError::Depth { found });
+    }
+    let outer = window.state().depth.replace(message.depth);
+    let reply = match position(message.function).and_then(|at| exports.get(at)) {
+        Some(export) if message.total == 0 => export.entry()(&mut Call::short(&window, &[])),
+        Some(export) => with_parameters(&window, &message, export),
+        None => Reply::empty(GuestStatus::NO_FUNCTION),
+    };
+    let header = Header::new(MessageKind::RETURN, 0).with_status(reply.status);
+    window.flush_log();
+    window.send(header, reply.body);
+    window.state().depth.set(outer);
+}
+
+fn position(function: u32) -> Option<usize> {
+    usize::try_from(function).ok()
+}
+
+#[inline(never)]
+fn with_parameters(window: &Window<'_>, message: &Message, export: &Export) -> Reply {
+    let mut short = [0; SHORT];
+    let is_whole = u64::from(message.len) == message.total;
+    if let Some(bytes) = position(message.len).and_then(|len| short.get_mut(..len))
+        && is_whole
+    {
+        window.read_body(bytes);
+        return export.entry()(&mut Call::short(window, bytes));
+    }
+    match window.receive(message) {
+        Ok(bytes) => export.entry()(&mut Call::long(window, bytes)),
+        Err(_) => Reply::empty(GuestStatus::NO_MEMORY),
+    }
+}
