@@ -16,10 +16,11 @@ use crate::window::{Window, copy_to, narrow};
 ///
 /// Errors of the value; [`postcard::Error::SerializeBufferFull`] if it is longer than the host accepts, or than the heap can hold.
 pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> Result<Body, postcard::Error> {
-    window.flush_log();
-    window.state().is_writing.set(true);
-    let body = postcard::serialize_with_flavor(value, Writer::new(window));
-    window.state().is_writing.set(false);
+    let writer = Writer::begin(window);
+    let body = postcard::serialize_with_flavor(value, writer);
+    if body.is_err() {
+        window.state().is_writing.set(false);
+    }
     body
 }
 
@@ -29,17 +30,20 @@ pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> R
 ///
 /// [`postcard::Error::SerializeBufferFull`] if there are more than the host accepts, or than the heap can hold.
 pub(crate) fn encode_bytes(window: &Window<'_>, bytes: Cow<'_, [u8]>) -> Result<Body, postcard::Error> {
-    window.flush_log();
-    let mut writer = Writer::new(window);
-    match bytes {
+    let mut writer = Writer::begin(window);
+    let body = match bytes {
         Cow::Owned(bytes) if bytes.len() > writer.window.len() && bytes.len() <= writer.max => {
             Ok(Body::Heap(bytes))
         }
         bytes => {
-            writer.try_extend(&bytes)?;
-            writer.finalize()
+            let written = writer.try_extend(&bytes);
+            written.and_then(|()| writer.finalize())
         }
+    };
+    if body.is_err() {
+        window.state().is_writing.set(false);
     }
+    body
 }
 
 /// Bytes in the window as long as they fit; then all of them in the heap.
@@ -51,7 +55,16 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(window: &Window<'a>) -> Self {
+    /// Takes the body of the outbox for a message, which is then to be sent.
+    ///
+    /// # Panics
+    ///
+    /// In code that runs while a value is encoded.
+    #[inline]
+    fn begin(window: &Window<'a>) -> Self {
+        window.flush_log();
+        let was_writing = window.state().is_writing.replace(true);
+        assert!(!was_writing, "a host function was called while a message is written");
         Self {
             window: window.body(),
             len: 0,

@@ -98,10 +98,9 @@ impl Export {
         }
     }
 
-    /// The entry.
-    #[must_use]
-    pub const fn entry(&self) -> Entry {
-        self.entry
+    /// Executes the function.
+    pub(crate) fn call(&self, call: &mut Call<'_>) -> Reply {
+        (self.entry)(call)
     }
 }
 

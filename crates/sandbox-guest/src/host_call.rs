@@ -1,5 +1,7 @@
 //! Calls of host functions.
 
+use core::mem::MaybeUninit;
+
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,7 +18,7 @@ use crate::reply::Body;
 use crate::window::{NoMemory, Window};
 
 /// Longest result in bytes that is received on the stack.
-const SHORT: usize = 256;
+const SHORT: usize = 1024;
 
 /// Calls host function number `function` with a tuple of parameters. While the host executes it, it can call guest functions.
 ///
@@ -31,14 +33,14 @@ pub fn call_host<T: DeserializeOwned>(
     let window = Window::new(port);
     let body = encode(&window, parameters).map_err(HostError::Encode)?;
     let message = exchange(&window, function, body);
-    let mut short = [0; SHORT];
-    match short.get_mut(..usize::try_from(message.len).unwrap_or(usize::MAX)) {
-        Some(bytes) if message.status == GuestStatus::OK && u64::from(message.len) == message.total => {
-            window.read_body(bytes);
-            decode(bytes).map_err(HostError::Decode)
-        }
-        _ => decode(&result(&window, &message)?).map_err(HostError::Decode),
+    let mut short = [MaybeUninit::uninit(); SHORT];
+    if message.status == GuestStatus::OK
+        && u64::from(message.len) == message.total
+        && let Some(bytes) = window.read_body(&message, &mut short)
+    {
+        return decode(bytes).map_err(HostError::Decode);
     }
+    decode(&result(&window, &message)?).map_err(HostError::Decode)
 }
 
 /// Calls host function number `function` with bytes. While the host executes it, it can call guest functions.
@@ -55,10 +57,6 @@ pub fn call_host_bytes(port: &dyn Port, function: u32, bytes: &[u8]) -> Result<V
 
 /// Sends the call, executes the calls of the host meanwhile, and returns its reply.
 fn exchange(window: &Window<'_>, function: u32, body: Body) -> Message {
-    assert!(
-        !window.state().is_writing.get(),
-        "a host function was called while a value was encoded"
-    );
     let header = Header::new(MessageKind::HOST_CALL, 0).with_function(function);
     window.send(header, body);
     loop {
@@ -81,7 +79,10 @@ fn result(window: &Window<'_>, message: &Message) -> Result<Vec<u8>, HostError> 
     }
     let bytes = match window.receive(message) {
         Ok(bytes) => bytes,
-        Err(NoMemory { total }) => return Err(HostError::NoMemory { total }),
+        Err(NoMemory { total }) => {
+            window.discard(message);
+            return Err(HostError::NoMemory { total });
+        }
     };
     match status {
         GuestStatus::OK => Ok(bytes),

@@ -34,7 +34,7 @@ pub use error::{Error, HostError};
 pub use function::{Entry, Export, Import};
 pub use host_call::{call_host, call_host_bytes};
 pub use records::log;
-pub use port::{MAX_DEPTH, Port, ProtocolError, State};
+pub use port::{Area, MAX_DEPTH, Port, ProtocolError, State};
 pub use reply::Reply;
 #[cfg(sandbox_guest)]
 pub use runtime::{boot_info, heap};

@@ -2,17 +2,17 @@
 
 use core::cell::Cell;
 
-use sandbox_abi::{MessageError, MessageKind};
+use sandbox_abi::{Header, MessageError, MessageKind};
 
 /// The two halves of the window, and the doorbell.
 ///
 /// The runtime implements it for the window of a sandbox. Tests implement it for a host that they simulate.
 pub trait Port {
-    /// Messages of the host: at least a header. Their contents change only in [`ring`](Self::ring).
-    fn inbox(&self) -> &[Cell<u8>];
+    /// Messages of the host. Their contents change only in [`ring`](Self::ring).
+    fn inbox(&self) -> Area<'_>;
 
-    /// Messages to the host: at least a header.
-    fn outbox(&self) -> &[Cell<u8>];
+    /// Messages to the host.
+    fn outbox(&self) -> Area<'_>;
 
     /// Passes the message in the outbox to the host, and returns when the next message is in the inbox.
     fn ring(&self);
@@ -36,6 +36,15 @@ pub trait Port {
 /// Largest number of unfinished calls below a call.
 pub const MAX_DEPTH: u32 = 8;
 
+/// One half of the window.
+#[derive(Clone, Copy, Debug)]
+pub struct Area<'a> {
+    /// The header.
+    pub header: &'a Cell<Header>,
+    /// The rest.
+    pub body: &'a [Cell<u8>],
+}
+
 /// State of the protocol between two messages.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -48,7 +57,7 @@ pub struct State {
     pub(crate) log_records: Cell<u32>,
     /// Log records that were dropped since the last message.
     pub(crate) log_dropped: Cell<u32>,
-    /// The body of the outbox is being written.
+    /// The body of the outbox has a part of the next message.
     pub(crate) is_writing: Cell<bool>,
 }
 

@@ -1,5 +1,7 @@
 //! Calls of the host.
 
+use core::mem::MaybeUninit;
+
 use sandbox_abi::{GuestStatus, Header, Message, MessageKind};
 
 use crate::call::Call;
@@ -9,7 +11,7 @@ use crate::reply::Reply;
 use crate::window::Window;
 
 /// Longest payload in bytes that is received on the stack.
-const SHORT: usize = 256;
+const SHORT: usize = 1024;
 
 /// Executes the call in the inbox by one of `exports`, and sends its result. When it returns, the next message is in the inbox.
 ///
@@ -27,12 +29,11 @@ pub fn serve(port: &dyn Port, exports: &[Export]) {
     }
     let outer = window.state().depth.replace(message.depth);
     let reply = match position(message.function).and_then(|at| exports.get(at)) {
-        Some(export) if message.total == 0 => export.entry()(&mut Call::short(&window, &[])),
+        Some(export) if message.total == 0 => export.call(&mut Call::short(&window, &[])),
         Some(export) => with_parameters(&window, &message, export),
         None => Reply::empty(GuestStatus::NO_FUNCTION),
     };
     let header = Header::new(MessageKind::RETURN, 0).with_status(reply.status);
-    window.flush_log();
     window.send(header, reply.body);
     window.state().depth.set(outer);
 }
@@ -43,16 +44,19 @@ fn position(function: u32) -> Option<usize> {
 
 #[inline(never)]
 fn with_parameters(window: &Window<'_>, message: &Message, export: &Export) -> Reply {
-    let mut short = [0; SHORT];
-    let is_whole = u64::from(message.len) == message.total;
-    if let Some(bytes) = position(message.len).and_then(|len| short.get_mut(..len))
-        && is_whole
+    let mut short = [MaybeUninit::uninit(); SHORT];
+    if u64::from(message.len) == message.total
+        && let Some(bytes) = window.read_body(message, &mut short)
     {
-        window.read_body(bytes);
-        return export.entry()(&mut Call::short(window, bytes));
+        return export.call(&mut Call::short(window, bytes));
     }
+    with_long_parameters(window, message, export)
+}
+
+#[inline(never)]
+fn with_long_parameters(window: &Window<'_>, message: &Message, export: &Export) -> Reply {
     match window.receive(message) {
-        Ok(bytes) => export.entry()(&mut Call::long(window, bytes)),
+        Ok(bytes) => export.call(&mut Call::long(window, bytes)),
         Err(_) => Reply::empty(GuestStatus::NO_MEMORY),
     }
 }

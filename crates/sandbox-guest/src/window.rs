@@ -1,20 +1,19 @@
 //! Messages in the window: headers, and payloads in one or more parts.
 
 use core::cell::Cell;
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use alloc::vec::Vec;
 use sandbox_abi::{Expect, Header, Message, MessageFlags, MessageKind};
-use zerocopy::IntoBytes as _;
 
-use crate::port::{Port, ProtocolError, State};
+use crate::port::{Area, Port, ProtocolError, State};
 use crate::reply::Body;
 
 /// A port whose parts are at hand.
 pub(crate) struct Window<'a> {
     port: &'a dyn Port,
-    inbox: &'a [Cell<u8>],
-    outbox: &'a [Cell<u8>],
+    inbox: Area<'a>,
+    outbox: Area<'a>,
     state: &'a State,
 }
 
@@ -25,6 +24,7 @@ pub(crate) struct NoMemory {
 }
 
 impl<'a> Window<'a> {
+    #[inline]
     pub(crate) fn new(port: &'a dyn Port) -> Self {
         Self {
             port,
@@ -34,35 +34,38 @@ impl<'a> Window<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> &'a State {
         self.state
     }
 
     /// The outbox after the header.
+    #[inline]
     pub(crate) fn body(&self) -> &'a [Cell<u8>] {
-        self.outbox.get(Header::LEN..).unwrap_or_default()
+        self.outbox.body
     }
 
+    #[inline]
     pub(crate) fn port(&self) -> &'a dyn Port {
         self.port
     }
 
     /// The header in the inbox.
+    #[inline]
     pub(crate) fn header(&self) -> Header {
-        let mut bytes = [0; Header::LEN];
-        copy_from(self.inbox, &mut bytes);
-        zerocopy::transmute!(bytes)
+        self.inbox.header.get()
     }
 
-    /// Sends the message with `header` as the answer to the last message. Pending log records are sent first.
-    ///
-    /// The body has been written to the window. When it returns, the next message is in the inbox.
+    /// Sends the message with `header` as the answer to the last message. Its body is in the window. When it returns, the next message is in
+    /// the inbox.
+    #[inline]
     fn ring(&self, header: Header) {
         let mut header = header;
         header.sequence = self.header().sequence;
         header.depth.set(self.state.depth.get());
         header.log_budget.set(self.state.log_dropped.take());
-        copy_to(self.outbox, header.as_bytes());
+        self.outbox.header.set(header);
+        self.state.is_writing.set(false);
         self.port.ring();
         if self.header().flags.contains(MessageFlags::FLUSH) {
             self.port.flush_translations();
@@ -70,21 +73,27 @@ impl<'a> Window<'a> {
     }
 
     /// Sends the log records in the body of the outbox.
+    #[inline]
     pub(crate) fn flush_log(&self) {
-        let len = self.state.log_len.get();
-        if len == 0 {
-            return;
+        if self.state.log_len.get() != 0 {
+            self.send_log();
         }
-        self.state.log_len.set(0);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_log(&self) {
+        let len = self.state.log_len.take();
         self.state.log_records.set(0);
         self.ring(Header::new(MessageKind::LOG, 0).with_body(len));
-        let answer = self.header().kind;
-        if answer != MessageKind::CONTINUE {
-            self.port.stop(ProtocolError::Kind { found: answer });
+        let found = self.header().kind;
+        if found != MessageKind::CONTINUE {
+            self.port.stop(ProtocolError::Kind { found });
         }
     }
 
     /// Sends a message with `payload`. When it returns, the next message is in the inbox.
+    #[inline]
     pub(crate) fn send(&self, header: Header, payload: Body) {
         match payload {
             Body::Window(len) => self.ring(header.with_body(len)),
@@ -94,7 +103,6 @@ impl<'a> Window<'a> {
 
     #[inline(never)]
     fn send_parts(&self, header: Header, mut bytes: Vec<u8>) {
-        self.flush_log();
         let body = self.body();
         let total = widen(bytes.len());
         let mut header = header;
@@ -121,15 +129,17 @@ impl<'a> Window<'a> {
     }
 
     /// The message in the inbox, which is the first of a payload.
+    #[inline]
     pub(crate) fn first(&self) -> Message {
         self.check(0, None)
     }
 
+    #[inline]
     fn check(&self, received: u64, total: Option<u64>) -> Message {
         let header = self.header();
         let expect = Expect {
             sequence: header.sequence.get(),
-            capacity: narrow(self.inbox.len().saturating_sub(Header::LEN)),
+            capacity: narrow(self.inbox.body.len()),
             max_total: self.port.max_payload(),
             received,
             total,
@@ -140,45 +150,60 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Copies the body of a message in one part.
-    pub(crate) fn read_body(&self, bytes: &mut [u8]) {
-        let body = self.inbox.get(Header::LEN..).unwrap_or_default();
-        copy_from(body, bytes);
+    /// The message in the inbox, which has to be the next part of a payload.
+    fn next_part(&self, received: usize, total: u64) -> Message {
+        let message = self.check(widen(received), Some(total));
+        if message.kind != MessageKind::MORE {
+            let found = message.kind;
+            self.port.stop(ProtocolError::Kind { found });
+        }
+        message
+    }
+
+    /// Copies the body of `message` to the start of `to`, or none of it if there is no room.
+    #[inline]
+    pub(crate) fn read_body<'b>(&self, message: &Message, to: &'b mut [MaybeUninit<u8>]) -> Option<&'b [u8]> {
+        let len = to_usize(message.len);
+        let (from, to) = (self.inbox.body.get(..len)?, to.get_mut(..len)?);
+        for (to, from) in to.iter_mut().zip(from) {
+            to.write(from.get());
+        }
+        // SAFETY: all of them were written.
+        Some(unsafe { to.assume_init_ref() })
     }
 
     /// Receives the payload whose first part is in the inbox, and asks for the parts that follow.
     #[inline(never)]
     pub(crate) fn receive(&self, first: &Message) -> Result<Vec<u8>, NoMemory> {
         let total = first.total;
-        let len = usize::try_from(total).unwrap_or(usize::MAX);
+        let len = to_usize(total);
         let mut bytes = Vec::new();
         if bytes.try_reserve_exact(len).is_err() {
             return Err(NoMemory { total });
         }
         let mut message = *first;
         loop {
-            let start = bytes.len();
-            bytes.resize(start + to_usize(message.len), 0);
-            if let Some(part) = bytes.get_mut(start..) {
-                self.read_body(part);
-            }
-            if bytes.len() >= len {
+            let received = bytes.len();
+            let part = self.read_body(&message, bytes.spare_capacity_mut());
+            let received = received + part.map_or(0, <[u8]>::len);
+            // SAFETY: `read_body` wrote the bytes behind the last ones.
+            unsafe { bytes.set_len(received) };
+            if received >= len {
                 return Ok(bytes);
             }
             self.ring(Header::new(MessageKind::CONTINUE, 0));
-            message = self.check(widen(bytes.len()), Some(total));
-            if message.kind != MessageKind::MORE {
-                let found = message.kind;
-                self.port.stop(ProtocolError::Kind { found });
-            }
+            message = self.next_part(received, total);
         }
     }
-}
 
-/// Copies cells to bytes, as many as both have.
-fn copy_from(cells: &[Cell<u8>], bytes: &mut [u8]) {
-    for (byte, cell) in bytes.iter_mut().zip(cells) {
-        *byte = cell.get();
+    /// Receives the payload whose first part is in the inbox, and forgets it: the host cannot be stopped in the middle of it.
+    #[cold]
+    pub(crate) fn discard(&self, first: &Message) {
+        let mut received = to_usize(first.len);
+        while received < to_usize(first.total) {
+            self.ring(Header::new(MessageKind::CONTINUE, 0));
+            received += to_usize(self.next_part(received, first.total).len);
+        }
     }
 }
 
@@ -198,6 +223,6 @@ fn widen(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-fn to_usize(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
+fn to_usize(len: impl TryInto<usize>) -> usize {
+    len.try_into().unwrap_or(usize::MAX)
 }

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "fake")]
 mod fake;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 
 use guest_ram::RamRegion;
@@ -10,7 +9,6 @@ use hv_core::{BareVcpu, BareVm, Vcpu};
 
 #[cfg(feature = "fake")]
 pub use fake::{Fake, FakeRam};
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use kvm::Kvm;
 
 /// A hypervisor on which sandboxes run: it creates bare machines.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hv_core::{BareAbilities, BareVcpu, BareVm, Operation, Vcpu, Vm};
+use proto_sandbox::Sizes;
 use sandbox_abi::{Shape, layout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +27,6 @@ use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
 use crate::program::{GuestProgram, ProgramError};
 use crate::sandbox::Sandbox;
-use crate::sizes::Sizes;
 use crate::snapshot::Snapshot;
 use crate::tracker::Tracker;
 
@@ -106,6 +107,20 @@ pub enum BuildError {
     /// The guest failed before it was ready for calls.
     #[error("the guest failed before it was ready for calls")]
     Start(#[source] CallError),
+}
+
+impl SandboxBuilder {
+    /// A sandbox on KVM for the ELF file at `path`.
+    #[must_use]
+    pub fn from_file(path: impl AsRef<Path>) -> Self {
+        Self::on(Kvm, GuestProgram::file(path))
+    }
+
+    /// A sandbox on KVM for an ELF file in memory.
+    #[must_use]
+    pub fn from_bytes(elf: impl Into<Arc<[u8]>>) -> Self {
+        Self::on(Kvm, GuestProgram::bytes(elf))
+    }
 }
 
 impl<B: Backend> SandboxBuilder<B> {

@@ -22,7 +22,6 @@ mod log;
 mod memory;
 mod program;
 mod sandbox;
-mod sizes;
 mod snapshot;
 mod status;
 mod tracker;
@@ -42,7 +41,7 @@ pub use interrupt::InterruptHandle;
 pub use log::LogRecord;
 #[cfg(feature = "fake")]
 pub use program::FakeProgram;
-pub use program::{GuestProgram, ProgramError};
+pub use program::{ElfError, GuestProgram, ProgramError};
 pub use sandbox::{CallOptions, MemoryUse, Sandbox};
 pub use snapshot::{RestoreError, Snapshot, SnapshotError};
 pub use status::{Cause, Status};

@@ -79,16 +79,17 @@ const fn assemble() -> Writer {
     code.load_csr(csr::SSTATEEN0, offset!(sstateen0));
     code.unless(ImageParts::SELECT, 2);
     code.load_csr(csr::SISELECT, offset!(siselect));
-    // Floating point.
+    // Floating point. The register file comes last: some emulators do not note that a write of `fcsr` alone changes the state.
     code.unless(ImageParts::FLOAT, 34);
+    code.load_csr(csr::FCSR, offset!(fcsr));
     let mut number = 0;
     while number < 32 {
         code.push(fld(number, offset!(f) + 8 * number as usize, A0));
         number += 1;
     }
-    code.load_csr(csr::FCSR, offset!(fcsr));
     // Vectors. A start other than zero would skip bytes.
     code.unless(ImageParts::VECTOR, 18);
+    code.load_csr(csr::VCSR, offset!(vcsr));
     code.push(csrw(csr::VSTART, ZERO));
     code.push(addi(T1, A0, size_of::<RawImage>()));
     code.push(csrr(T2, csr::VLENB));
@@ -103,7 +104,6 @@ const fn assemble() -> Writer {
     code.push(ld(T1, offset!(vl), A0));
     code.push(ld(T2, offset!(vtype), A0));
     code.push(vsetvl(T1, T2));
-    code.load_csr(csr::VCSR, offset!(vcsr));
     code.load_csr(csr::VSTART, offset!(vstart));
     // The state of floating point and vectors is that of the image from here on. Interrupts stay disabled.
     code.load_csr(csr::SSTATUS, offset!(sstatus));

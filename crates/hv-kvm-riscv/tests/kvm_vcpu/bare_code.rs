@@ -64,8 +64,8 @@ pub(crate) fn write_and_read(addresses: &[u64]) -> Code {
     })
 }
 
-/// Rings with 1; changes every register that a guest with `parts` can change; and rings with 2.
-pub(crate) fn ring_and_dirty(parts: ImageParts) -> Code {
+/// Rings with 1; changes every register that a guest with `parts` can change, `vstart` to this value; and rings with 2.
+pub(crate) fn ring_and_dirty(parts: ImageParts, vstart: u64) -> Code {
     /// SPIE, SPP, VS and FS dirty, SUM, MXR.
     const SSTATUS: u64 = 1 << 5 | 1 << 8 | 3 << 9 | 3 << 13 | 1 << 18 | 1 << 19;
     let mut code = ring(Code::new(), 1);
@@ -97,19 +97,23 @@ pub(crate) fn ring_and_dirty(parts: ImageParts) -> Code {
             .set_csr(csr::SISELECT, 0x32);
     }
     code = code.set(T0, DATA);
+    // The files of registers come last: QEMU does not note that a write of `fcsr` or `vcsr` alone changes the state.
     if parts.contains(ImageParts::FLOAT) {
-        code = code.then((0..32).map(|n| load_double(n, T0, 8 * i32::try_from(n).unwrap())));
         code = code.set(T1, 0x65).then([csr_write(ZERO, csr::FCSR, T1)]);
+        code = code.then((0..32).map(|n| load_double(n, T0, 8 * i32::try_from(n).unwrap())));
     }
     if parts.contains(ImageParts::VECTOR) {
-        // e16, m2, tail and mask agnostic: 0xc9. Eight registers from each of four places.
+        code = code.set(T1, 5).then([csr_write(ZERO, csr::VCSR, T1)]);
+        // Eight registers from each of four places.
         code = code.set(T1, VECTORS);
         for vd in [0, 8, 16, 24] {
             code = code.then([load_vectors(vd, T1), crate::guest_code::addi(T1, T1, 8)]);
         }
+        // e16, m2, tail and mask agnostic: 0xc9.
         code = code.set(T1, 3).then([vsetvli(ZERO, T1, 0xc9)]);
-        code = code.set(T1, 5).then([csr_write(ZERO, csr::VCSR, T1)]);
-        code = code.set(T1, 2).then([csr_write(ZERO, csr::VSTART, T1)]);
+        if vstart != 0 {
+            code = code.set(T1, vstart).then([csr_write(ZERO, csr::VSTART, T1)]);
+        }
     }
     code = code.set(T1, SATP).then([csr_write(ZERO, csr::SATP, T1)]);
     // Integer registers, the base last.

@@ -37,15 +37,19 @@ pub(crate) const TESTS: &[Test] = &[
     ("bare::reset_is_the_state_after_creation", reset),
 ];
 
+/// A start in the middle of a vector.
+const VSTART: u64 = 2;
+
 /// The optional registers of this host's vCPUs.
 fn parts() -> Result<ImageParts, Box<dyn Error>> {
     let parts = Bare::new(&Code::new())?.capture()?.raw().parts.get();
     Ok(ImageParts(u32::try_from(parts)?))
 }
 
-/// A machine whose guest has rung once, its state there, and the state at the second ring, with every register changed.
-fn dirty_machine() -> Result<(Bare, Captured, Captured), Box<dyn Error>> {
-    let mut bare = Bare::new(&bare_code::ring_and_dirty(parts()?))?;
+/// A machine whose guest has rung once, its state there, and the state at the second ring, with every register changed; and `vstart` to
+/// this value, if there are vectors.
+fn dirty_machine_with(vstart: u64) -> Result<(Bare, Captured, Captured), Box<dyn Error>> {
+    let mut bare = Bare::new(&bare_code::ring_and_dirty(parts()?, vstart))?;
     bare.tables
         .write(bare_code::DATA_OFFSET, &bare_code::dirty_data())?;
     let vectors: Vec<_> = (1..=0xff).cycle().take(0x5000).collect();
@@ -55,6 +59,10 @@ fn dirty_machine() -> Result<(Bare, Captured, Captured), Box<dyn Error>> {
     expect("second ring", &bare.ring()?, &2)?;
     let dirty = bare.capture()?;
     Ok((bare, saved, dirty))
+}
+
+fn dirty_machine() -> Result<(Bare, Captured, Captured), Box<dyn Error>> {
+    dirty_machine_with(VSTART)
 }
 
 /// Every register that the guest can change differs, so that the tests mean something.
@@ -84,9 +92,6 @@ fn expect_dirty(saved: &Captured, dirty: &Captured) -> CheckResult {
     changed("senvcfg", old.senvcfg, new.senvcfg)?;
     if parts.contains(ImageParts::TIMER) {
         changed("stimecmp", old.stimecmp, new.stimecmp)?;
-    }
-    if parts.contains(ImageParts::STATE_ENABLES) {
-        changed("sstateen0", old.sstateen0, new.sstateen0)?;
     }
     if parts.contains(ImageParts::SELECT) {
         changed("siselect", old.siselect, new.siselect)?;
@@ -178,7 +183,7 @@ fn rewind_elsewhere(_: &HostCapabilities) -> TestResult {
     expect("ring", &second.ring()?, &2)?;
     expect_state("state", &second.capture()?, &dirty)?;
     // A vCPU that has not run.
-    let mut third = Bare::new(&bare_code::ring_and_dirty(parts()?))?;
+    let mut third = Bare::new(&bare_code::ring_and_dirty(parts()?, VSTART))?;
     third
         .tables
         .write(bare_code::DATA_OFFSET, &bare_code::dirty_data())?;
@@ -216,7 +221,8 @@ fn rewind_and_kick(_: &HostCapabilities) -> TestResult {
 
 /// Kicks that arrive before, in and after the rewind code.
 fn rewind_and_kicks(_: &HostCapabilities) -> TestResult {
-    let (mut bare, saved, dirty) = dirty_machine()?;
+    // QEMU does not note that a write of `vstart` alone changes the state: after a kick before it, the write is lost.
+    let (mut bare, saved, dirty) = dirty_machine_with(0)?;
     let kicker = bare.vcpu.kicker();
     let mut interrupted = 0;
     for round in 0..200_u32 {

@@ -1,15 +1,14 @@
 //! The window of the sandbox.
 
-use core::cell::Cell;
 use core::{ptr, slice};
 
-use sandbox_abi::{CrashReason, CrashRecord};
+use sandbox_abi::{CrashReason, CrashRecord, Header};
 
 use super::boot::{address, boot_info};
 use super::entry;
 use super::tables::exports;
 use crate::crash::report_crash;
-use crate::port::{Port, ProtocolError, State};
+use crate::port::{Area, Port, ProtocolError, State};
 use crate::serve::serve;
 
 /// Bytes at the end of the stack that the entry leaves free for the state of the protocol, so that a call without parameters changes one page.
@@ -28,17 +27,17 @@ pub(crate) fn port() -> &'static dyn Port {
 
 impl Port for SandboxPort {
     #[inline]
-    fn inbox(&self) -> &[Cell<u8>] {
+    fn inbox(&self) -> Area<'_> {
         let info = boot_info();
         // SAFETY: the window is mapped at this address with this length. It changes only in `ring`, which is opaque to the compiler.
-        unsafe { cells(info.inbox.get(), info.window_len.get()) }
+        unsafe { area(info.inbox.get(), info.window_len.get()) }
     }
 
     #[inline]
-    fn outbox(&self) -> &[Cell<u8>] {
+    fn outbox(&self) -> Area<'_> {
         let info = boot_info();
         // SAFETY: as above.
-        unsafe { cells(info.outbox.get(), info.window_len.get()) }
+        unsafe { area(info.outbox.get(), info.window_len.get()) }
     }
 
     #[inline]
@@ -78,13 +77,20 @@ pub(super) fn stop_with(record: &CrashRecord, text: core::fmt::Arguments<'_>) ->
     entry::halt()
 }
 
-/// The cells of one half of the window.
+/// One half of the window.
 ///
 /// # Safety
 ///
-/// `len` bytes at `start` are mapped for the life of the program, and no reference to them exists except to cells.
-unsafe fn cells<'a>(start: u64, len: u32) -> &'a [Cell<u8>] {
-    let start = ptr::with_exposed_provenance(address(start));
-    // SAFETY: the caller guarantees it.
-    unsafe { slice::from_raw_parts(start, address(u64::from(len))) }
+/// `len` bytes at `start`, at least a header, are mapped for the life of the program, and no reference to them exists except to cells.
+#[inline]
+unsafe fn area<'a>(start: u64, len: u32) -> Area<'a> {
+    let start = address(start);
+    let body_len = address(u64::from(len)).saturating_sub(Header::LEN);
+    let body = ptr::with_exposed_provenance(start + Header::LEN);
+    Area {
+        // SAFETY: the caller guarantees it.
+        header: unsafe { &*ptr::with_exposed_provenance(start) },
+        // SAFETY: as above.
+        body: unsafe { slice::from_raw_parts(body, body_len) },
+    }
 }

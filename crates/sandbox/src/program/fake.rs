@@ -1,13 +1,13 @@
 //! Programs of the fake hypervisor, whose code is a closure.
 
 use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
+use proto_sandbox::Sizes;
 use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, VERSION, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::Base;
 use crate::function::FunctionInfo;
 use crate::image::{Areas, Image, MemoryFileError, Program};
-use crate::sizes::Sizes;
 
 /// A program for the [`Fake`](crate::Fake) hypervisor: tables of functions and data. The code is the closure of the hypervisor.
 ///
