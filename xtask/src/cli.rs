@@ -64,6 +64,11 @@ pub(crate) enum Task {
     Guests,
     /// Measure the load of kernels, or calls of sandboxes.
     Bench(BenchArgs),
+    /// Show what sandboxes do: calls, host functions, a panic, a deadline, snapshots and clones.
+    ///
+    /// Runs examples/sandbox-demo with the guest of guests/sandbox/demo, prints the time of each step, and draws the times to
+    /// target/sandbox/ARCH.svg. Ends with the line `sandbox demo: ok`.
+    Sandbox(SandboxArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
     /// Build the pure crates with the oldest compiler that they support.
@@ -162,6 +167,14 @@ pub(crate) struct BenchArgs {
     /// load: arguments for criterion, such as a filter.
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `sandbox`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// Where KVM runs: on this machine or on an emulated KVM host machine.
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    pub(crate) host: Host,
 }
 
 /// Options of `fuzz`.

@@ -119,6 +119,13 @@ pub(crate) enum Error {
     #[error("cargo built no program {name}")]
     NoProgram { name: String },
 
+    /// A program succeeded without its last line.
+    #[error("{program} ended without the line {milestone:?}")]
+    NoMilestone {
+        program: &'static str,
+        milestone: &'static str,
+    },
+
     /// Rows of a bench are over their limits.
     #[error("these rows miss their limit: {}", rows.join(", "))]
     LimitsMissed { rows: Vec<String> },

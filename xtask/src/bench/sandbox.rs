@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_mins(30);
 /// Builds the bench, runs it, and prints its table.
 pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs) -> Result<(), Error> {
     let runner = Runner::ensure(workspace, row, args.host)?.with_clock(Clock::Instructions);
-    let guest = guests::sandbox(workspace, row)?;
+    let guest = guests::sandbox_demo(workspace, row)?;
     let mut command = build::static_cargo(workspace, row, "bench")?;
     command.args(["--no-run", "--package", "vmboot-sandbox", "--bench", BENCH]);
     let executable = {

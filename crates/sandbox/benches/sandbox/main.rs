@@ -205,7 +205,7 @@ fn crashes(table: &Table, elf: &[u8]) {
     let snapshot = sandbox.snapshot().expect("a snapshot is taken");
     let before = sandbox.exits();
     let error = sandbox.call::<_, ()>("panic", ("no reason",)).expect_err("the guest panics");
-    assert!(matches!(error, CallError::Crash(_)), "{error}");
+    assert!(matches!(error, CallError::Crashed(_)), "{error}");
     let exits = sandbox.exits() - before;
     let exits = u32::try_from(exits).expect("few exits");
     table.row("panic with a message", Value::Number(exits.into(), "exits"), Some(2.0), Some(42.0));
