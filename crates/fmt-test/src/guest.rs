@@ -82,6 +82,10 @@ impl Guest {
     }
 
     /// Exports, imports and names, for [`BASE`].
+    ///
+    /// # Panics
+    ///
+    /// For a name of 4 GiB.
     #[must_use]
     pub fn constants(&self) -> Vec<u8> {
         let functions = || self.exports.iter().chain(&self.imports);
@@ -126,6 +130,10 @@ impl Guest {
     }
 
     /// The file; its program headers are in the order of the constants of this module.
+    ///
+    /// # Panics
+    ///
+    /// As [`constants`](Self::constants).
     #[must_use]
     pub fn elf(&self) -> Elf {
         let segment = |flags, addr, data: Vec<u8>, memsz| Phdr {
@@ -156,6 +164,10 @@ impl Guest {
     }
 
     /// The bytes of the file.
+    ///
+    /// # Panics
+    ///
+    /// As [`constants`](Self::constants).
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         self.elf().bytes()

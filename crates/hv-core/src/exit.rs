@@ -451,6 +451,13 @@ mod tests {
             Fault::UnexpectedDebug(DebugStop::new(0x7c00, DebugCause::Hardware(2))),
             &["unexpected", "breakpoint 2", "0x7c00"],
         );
+        check(
+            Fault::UnexpectedCall(BackEndCall::Sbi {
+                extension: 0x0900_0001,
+                function: 3,
+            }),
+            &["not support", "0x9000001", "function 3"],
+        );
         let access = Access::new(AddressSpace::Pio, AccessKind::Read, 0x60, 1);
         check(
             Fault::UnhandledAccess(access),

@@ -6,6 +6,9 @@ use sandbox_abi::{DoorbellKind, HVC_DOORBELL, PORT_DOORBELL, SBI_DOORBELL};
 
 use crate::error::EntryError;
 
+/// Space for the code that loads registers.
+const MAX_CODE: u64 = REWIND_IMAGE - REWIND_CODE;
+
 /// What a host chooses at the entry of a guest, apart from the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -60,7 +63,6 @@ impl Entry<'_> {
         if self.has_doorbell_page() && (arith::align_down(addr, PAGE) != MMIO_DOORBELL || addr % 4 != 0) {
             return Err(EntryError::DoorbellAddress { addr });
         }
-        const MAX_CODE: u64 = REWIND_IMAGE - REWIND_CODE;
         let max = if arch == Arch::X86_64 { 0 } else { MAX_CODE };
         let found = self.rewind_code.len();
         if arith::to_u64(found) > max {

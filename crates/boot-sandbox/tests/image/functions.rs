@@ -135,9 +135,12 @@ fn records_are_checked() {
 fn names_are_unique_in_their_table() {
     let add = |name: &str, is_import: bool| {
         let name = name.to_owned();
-        move |guest: &mut Guest| match is_import {
-            true => guest.imports.push(function(&name, 1, 0)),
-            false => guest.exports.push(function(&name, 1, CODE)),
+        move |guest: &mut Guest| {
+            if is_import {
+                guest.imports.push(function(&name, 1, 0));
+            } else {
+                guest.exports.push(function(&name, 1, CODE));
+            }
         }
     };
     let nothing = (0, &[][..]);

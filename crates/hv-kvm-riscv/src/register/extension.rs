@@ -135,8 +135,6 @@ const SBI_NAMES: [&str; 12] = [
 impl SbiExtension {
     /// The legacy functions of version 0.1.
     pub const V01: Self = Self(0);
-    /// Timer.
-    pub const TIME: Self = Self(1);
     /// System reset.
     pub const SRST: Self = Self(4);
     /// Hart state management.

@@ -122,3 +122,32 @@ pub(super) const fn vl8re8(vd: u32, base: X) -> u32 {
 pub(super) const fn vsetvl(vl: X, vtype: X) -> u32 {
     0x40 << 25 | vtype.0 << 20 | vl.0 << 15 | 7 << 12 | 0x57
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words of an assembler.
+    #[test]
+    fn encodings() {
+        for (found, expected) in [
+            (ld(A1, 0x58, A0), 0x0585_3583),
+            (ld(T0, 0x7f8, A0), 0x7f85_3283),
+            (fld(31, 0x100, A0), 0x1005_3f87),
+            (addi(T1, A0, 0x300), 0x3005_0313),
+            (andi(T1, T0, 16), 0x0102_f313),
+            (slli(T2, T2, 3), 0x0033_9393),
+            (slli(T2, T2, 63), 0x03f3_9393),
+            (add(T1, T1, T2), 0x0073_0333),
+            (beqz(T1, 12), 0x0003_0663),
+            (beqz(T1, 0x7fc), 0x7e03_0e63),
+            (jr(A1), 0x0005_8067),
+            (csrw(csr::SATP, T1), 0x1803_1073),
+            (csrr(T2, csr::VLENB), 0xc220_23f3),
+            (vl8re8(24, T1), 0xe283_0c07),
+            (vsetvl(T1, T2), 0x8073_7057),
+        ] {
+            assert_eq!(found, expected, "{found:#010x} in place of {expected:#010x}");
+        }
+    }
+}

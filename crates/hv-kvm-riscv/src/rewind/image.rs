@@ -248,9 +248,130 @@ impl RewindLayout {
         image
     }
 
-    /// Length of the image as a guest's number.
+    /// Length of the image in bytes, as for the owner of the guest's memory.
     #[must_use]
     pub fn image_bytes(&self) -> u64 {
         arith::to_u64(self.image_len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The registers that every vCPU has, in ascending order.
+    fn base() -> Vec<Register> {
+        let mut registers = vec![
+            Register::ISA,
+            Register::PC,
+            Register::MODE,
+            Register::SSTATUS,
+            Register::SIE,
+            Register::STVEC,
+            Register::SSCRATCH,
+            Register::SEPC,
+            Register::SCAUSE,
+            Register::STVAL,
+            Register::SIP,
+            Register::SATP,
+            Register::SCOUNTEREN,
+            Register::SENVCFG,
+            Register::TIMER_FREQUENCY,
+            Register::TIMER_TIME,
+            Register::TIMER_COMPARE,
+            Register::TIMER_STATE,
+        ];
+        registers.extend((1..32).filter_map(Register::x));
+        registers.sort_unstable();
+        registers
+    }
+
+    fn layout(more: &[Register], vlenb: u32, has_sstc: bool) -> RewindLayout {
+        let mut registers = base();
+        registers.extend_from_slice(more);
+        registers.sort_unstable();
+        RewindLayout::new(&registers, vlenb, has_sstc)
+    }
+
+    #[test]
+    fn registers_have_places_of_their_own() {
+        let mut more: Vec<_> = (0..32)
+            .flat_map(|n| [Register::f64(n), Register::f32(n), Register::v(n, 32)])
+            .flatten()
+            .collect();
+        more.extend([
+            Register::FCSR_D,
+            Register::FCSR_F,
+            Register::VSTART,
+            Register::VL,
+            Register::VTYPE,
+            Register::VCSR,
+            Register::VLENB,
+            Register::SSTATEEN0,
+            Register::SISELECT,
+            Register::IPRIO1,
+            Register::SIEH,
+            Register(0x8030_0000_7700_0001),
+        ]);
+        let layout = layout(&more, 32, true);
+        assert_eq!(layout.parts, ImageParts(31));
+        assert_eq!(layout.image_len(), 768 + 32 * 32);
+        // What the image has no place for.
+        assert_eq!(layout.others, [Register::IPRIO1, Register(0x8030_0000_7700_0001)]);
+        let mut bytes = BTreeSet::new();
+        for (register, place) in &layout.places {
+            assert_eq!(place.len(), register.size(), "{register}");
+            assert!(place.end <= layout.image_len(), "{register}");
+            for byte in place.clone() {
+                assert!(bytes.insert(byte), "{register} overlaps another register");
+            }
+        }
+        // pc and x1 to x31, f0 to f31 and fcsr, 13 CSRs, the timer, 4 vector CSRs and 32 vector registers.
+        assert_eq!(layout.places.len(), 32 + 33 + 13 + 1 + 4 + 32);
+        let start = |register| {
+            let (_, place) = layout
+                .places
+                .iter()
+                .find(|(found, _)| *found == register)
+                .unwrap();
+            place.start
+        };
+        assert_eq!(start(Register::x(31).unwrap()), 31 * 8);
+        assert_eq!(start(Register::f64(31).unwrap()), 256 + 31 * 8);
+        assert_eq!(start(Register::v(31, 32).unwrap()), 768 + 31 * 32);
+        assert_eq!(start(Register::TIMER_COMPARE), 624);
+    }
+
+    #[test]
+    fn missing_registers_are_no_part() {
+        let check = |more: &[Register], vlenb, has_sstc, expected: ImageParts, others: &[Register]| {
+            let layout = layout(more, vlenb, has_sstc);
+            assert_eq!((layout.parts, layout.others.as_slice()), (expected, others));
+            assert_eq!(layout.image_len(), 768);
+        };
+        check(&[], 0, false, ImageParts(0), &[]);
+        // A vector length without vectors.
+        check(&[], 16, true, ImageParts::TIMER, &[]);
+        // Single precision only.
+        let single = [Register::f32(0).unwrap(), Register::FCSR_F];
+        check(&single, 0, false, ImageParts(0), &single);
+    }
+
+    #[test]
+    fn numbers_are_read_from_images() {
+        let layout = layout(&[Register::FCSR_D], 0, false);
+        let mut image = layout.empty_image();
+        assert_eq!(image.len(), 768);
+        assert_eq!(image[664], 1, "the parts");
+        assert_eq!(image.iter().filter(|&&byte| byte != 0).count(), 1);
+        image[512..520].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        image[584..592].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        // fcsr has 32 bits.
+        assert_eq!(layout.number(&image, Register::FCSR_D), Some(0x0403_0201));
+        assert_eq!(layout.number(&image, Register::SATP), Some(0x0807_0605_0403_0201));
+        assert_eq!(layout.number(&image, Register::TIMER_COMPARE), None);
+        assert_eq!(layout.number(&image[..584], Register::SATP), None);
     }
 }

@@ -5,8 +5,9 @@ use hv_kvm_riscv::rewind::ImageParts;
 use crate::{
     bare_machine::{CODE, DOORBELL, HANDLER, IDENTITY, MEMORY, PARAMETERS, ROOT, SATP, ring},
     guest_code::{
-        A0, A6, A7, Code, EBREAK, ECALL, SRET, T0, T1, Width, ZERO, add, branch_equal, branch_unequal, csr,
-        csr_read, csr_write, jump, jump_to, load, load_double, load_vectors, store, vsetvli,
+        A0, A6, A7, Code, EBREAK, ECALL, SFENCE_VMA, SRET, T0, T1, Width, ZERO, add, branch_equal,
+        branch_unequal, csr, csr_read, csr_write, jump, jump_to, load, load_double, load_vectors, store,
+        vsetvli,
     },
 };
 
@@ -182,6 +183,20 @@ pub(crate) fn stale_translation() -> Code {
         .set(T0, 0xc000_0000 + (MEMORY - 0x8000_0000))
         .then([load(Width::Double, T1, T0, 0)]);
     ring(code, 2)
+}
+
+/// Rings with 1. With a parameter, rings with 3; without, moves to addresses from 0xc000_0000 on, unmaps the lower ones, and rings with 2.
+pub(crate) fn move_away() -> Code {
+    const ALIAS: u64 = 0x4000_0000;
+    let code = if_parameter(ring(Code::new(), 1), &ring(Code::new(), 3))
+        .set_csr(csr::STVEC, HANDLER + ALIAS)
+        .store_value(Width::Double, ROOT + 3 * 8, IDENTITY)
+        .set_csr(csr::SATP, SATP);
+    // The length of this instruction sequence does not depend on the address.
+    let with = |address| code.clone().then(go(address).words());
+    let alias = here(&with(0)) + ALIAS;
+    let code = with(alias).store_value(Width::Double, ROOT + ALIAS + 2 * 8, 0);
+    ring(code.then([SFENCE_VMA]), 2)
 }
 
 /// Rings with the trap cause.

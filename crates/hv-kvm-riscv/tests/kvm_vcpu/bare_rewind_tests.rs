@@ -16,7 +16,7 @@ use crate::{
     bare_code,
     bare_machine::{Bare, Captured, DOORBELL, IDENTITY, REWIND_CODE, config, expect_state, ring},
     guest::{CheckResult, Test, TestResult, expect},
-    guest_code::{A0, Code, T0, Width, load},
+    guest_code::{A0, A1, Code, T0, WFI, Width, jump, load},
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -29,10 +29,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("bare::rewind_survives_a_kick", rewind_and_kick),
     ("bare::rewind_survives_kicks_at_any_time", rewind_and_kicks),
     ("bare::rewind_after_a_kick_of_a_loop", rewind_from_loop),
+    ("bare::rewind_after_a_kick_of_a_wait", rewind_from_wait),
     ("bare::rewind_from_and_to_user_mode", user_mode),
     ("bare::rewind_after_faults_and_accesses", rewind_after_exits),
     ("bare::rewind_after_a_system_reset", rewind_after_system_reset),
     ("bare::rewind_flushes_translations", stale_translation),
+    ("bare::rewind_from_foreign_translations", foreign_translation),
     ("bare::rewind_stops_the_timer", timer),
     ("bare::reset_is_the_state_after_creation", reset),
 ];
@@ -297,6 +299,23 @@ fn rewind_from_loop(_: &HostCapabilities) -> TestResult {
     Ok(None)
 }
 
+/// The kernel blocks a vCPU that waits for an interrupt.
+fn rewind_from_wait(_: &HostCapabilities) -> TestResult {
+    let mut bare = Bare::new(&bare_code::ring_or(&Code::new().then([WFI, jump(-4)])))?;
+    bare.ring()?;
+    let saved = bare.capture()?;
+    for _ in 0..3 {
+        bare.parameter(0)?;
+        run_until_kick(&mut bare)?;
+        bare.parameter(1)?;
+        bare.rewind(&saved, true)?;
+        expect("ring after the rewind", &bare.ring()?, &3)?;
+        bare.rewind(&saved, true)?;
+    }
+    expect_state("state", &bare.capture()?, &saved)?;
+    Ok(None)
+}
+
 fn user_mode(_: &HostCapabilities) -> TestResult {
     let mut bare = Bare::new(&bare_code::ring_or_user_mode())?;
     bare.ring()?;
@@ -326,7 +345,7 @@ fn rewind_after_exits(_: &HostCapabilities) -> TestResult {
     let write = Code::new().store_value(Width::Word, NOWHERE, 1);
     let call = Code::new().set(A0, 0).call(DOORBELL + 5, 0);
     // A load of the rewind code on its own, without an image: what a guest can do, too.
-    let jump = Code::new()
+    let into_rewind_code = Code::new()
         .set(A0, NOWHERE)
         .then(bare_code::go(REWIND_CODE).words());
     for (name, last) in [
@@ -334,7 +353,7 @@ fn rewind_after_exits(_: &HostCapabilities) -> TestResult {
         ("read", read),
         ("write", write),
         ("call", call),
-        ("jump into the rewind code", jump),
+        ("jump into the rewind code", into_rewind_code),
     ] {
         let mut bare = Bare::new(&bare_code::ring_or(&last))?;
         bare.ring()?;
@@ -365,10 +384,7 @@ fn rewind_after_exits(_: &HostCapabilities) -> TestResult {
 fn rewind_after_system_reset(_: &HostCapabilities) -> TestResult {
     const SRST: u64 = 0x5352_5354;
     for (kind, expected) in [(0, SystemEvent::PowerOff), (1, SystemEvent::Reset)] {
-        let last = Code::new()
-            .set(A0, kind)
-            .set(crate::guest_code::A1, 0)
-            .call(SRST, 0);
+        let last = Code::new().set(A0, kind).set(A1, 0).call(SRST, 0);
         let config = config().with_system_reset(true);
         let mut bare = Bare::with(config, &bare_code::ring_or(&last), &Code::new())?;
         bare.ring()?;
@@ -415,6 +431,27 @@ fn stale_translation(_: &HostCapabilities) -> TestResult {
         bare.rewind(&saved, true)?;
         expect("cause of the trap", &bare.ring()?, &LOAD_PAGE_FAULT)?;
         bare.rewind(&saved, true)?;
+    }
+    Ok(None)
+}
+
+/// The guest's own translation does not have the rewind code.
+fn foreign_translation(_: &HostCapabilities) -> TestResult {
+    let mut bare = Bare::new(&bare_code::move_away())?;
+    bare.ring()?;
+    let saved = bare.capture()?;
+    for capture in [false, true, false] {
+        bare.parameter(0)?;
+        bare.tables.write(2 * 8, &IDENTITY.to_le_bytes())?;
+        expect("ring elsewhere", &bare.ring()?, &2)?;
+        if capture {
+            let pc = bare.capture()?.raw().pc.get();
+            expect("the guest is elsewhere", &(pc > 0xc000_0000), &true)?;
+        }
+        bare.parameter(1)?;
+        bare.rewind(&saved, false)?;
+        expect("ring after the rewind", &bare.ring()?, &3)?;
+        bare.rewind(&saved, false)?;
     }
     Ok(None)
 }

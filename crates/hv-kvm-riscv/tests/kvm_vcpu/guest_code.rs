@@ -176,6 +176,7 @@ pub(crate) const fn vsetvli(rd: u32, rs1: u32, kind: u32) -> u32 {
 }
 
 pub(crate) const EBREAK: u32 = 0x0010_0073;
+pub(crate) const SFENCE_VMA: u32 = 0x1200_0073;
 pub(crate) const SRET: u32 = 0x1020_0073;
 pub(crate) const ECALL: u32 = 0x73;
 pub(crate) const WFI: u32 = 0x1050_0073;

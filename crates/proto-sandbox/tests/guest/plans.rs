@@ -277,6 +277,7 @@ fn the_register_loader_is_in_its_page() {
 
 #[test]
 fn an_entry_is_checked() {
+    static CODE: [u8; 0x1001] = [0; 0x1001];
     let check = |machine, change: &dyn Fn(&mut Entry<'_>), expected: &str| {
         let image = image(&Guest::new(machine).elf());
         let layout = GuestLayout::new(&image, &Sizes::default()).unwrap();
@@ -312,7 +313,6 @@ fn an_entry_is_checked() {
             format!("the doorbell is at {addr:#x}, expected a multiple of 4 in the page at 0x3ffffff000");
         check(EM_AARCH64, &mmio(addr), &expected);
     }
-    static CODE: [u8; 0x1001] = [0; 0x1001];
     let code = |len| move |entry: &mut Entry<'_>| entry.rewind_code = &CODE[..len];
     let expected =
         |found, max| format!("the code that loads registers has {found} bytes, expected at most {max}");

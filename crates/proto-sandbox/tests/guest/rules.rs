@@ -37,7 +37,7 @@ fn programs_that_need_a_dynamic_linker_or_threads_are_refused() {
             elf.phdrs.push(Phdr {
                 p_type,
                 ..notes(&[], 4)
-            })
+            });
         }
     };
     check(

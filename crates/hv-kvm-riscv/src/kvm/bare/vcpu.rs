@@ -30,6 +30,9 @@ const ECALL_LEN: u64 = 4;
 
 /// The vCPU of a [`KvmBareVm`](super::KvmBareVm).
 ///
+/// [`run`](Vcpu::run) blocks while the guest waits for an interrupt (`WFI`), until an interrupt or a kick. After a
+/// [`rewind`](BareVcpu::rewind), the register image in the guest's memory must not change until the next exit.
+///
 /// A doorbell returns 0 in `a0`; `a1` is unspecified. After a [`capture`](BareVcpu::capture) in a doorbell, it is the address of the next
 /// instruction: the rewind code jumps there with it.
 #[derive(Debug)]
@@ -258,6 +261,7 @@ impl Vcpu for KvmBareVcpu {
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         let status = self.file.run();
+        self.has_run = true;
         if matches!(status, Ok(RunStatus::Interrupted)) {
             // A kick before the entry leaves the call pending.
             self.rang &= self.file.is_io_pending();
@@ -265,7 +269,7 @@ impl Vcpu for KvmBareVcpu {
             self.is_loading = self.is_loading && self.is_in_rewind_code()?;
             return Ok(VcpuExit::Interrupted);
         }
-        (self.rang, self.has_run, self.is_loading) = (false, true, false);
+        (self.rang, self.is_loading) = (false, false);
         match status {
             Ok(RunStatus::Exit(_)) => Ok(self.decode()),
             Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
