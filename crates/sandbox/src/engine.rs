@@ -556,9 +556,7 @@ impl<B: Backend> Engine<B> {
             word,
         );
         if let Some(symbolizer) = &self.symbolizer {
-            for (at, frame) in crash.backtrace.iter_mut().enumerate() {
-                symbolizer.symbolize(frame, at > 0);
-            }
+            symbolizer.symbolize(&mut crash.backtrace);
         }
         crash
     }

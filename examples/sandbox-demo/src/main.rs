@@ -60,7 +60,7 @@ fn run(elf: &[u8]) -> Result<(), Box<dyn Error>> {
         .register("increment", |value: u64| value + 1)
         .symbolizer(Arc::new(ElfSymbols::new(elf.to_vec())));
     let mut sandbox = timed("create from a file", || builder.build())?;
-    let names: Vec<&str> = sandbox.functions().map(|function| function.name()).collect();
+    let names: Vec<&str> = sandbox.functions().map(|function| function.name.as_str()).collect();
     println!("The guest offers {} functions: {}.", names.len(), names.join(", "));
     calls(&mut sandbox)?;
     let snapshot = timed("snapshot", || sandbox.snapshot())?;

@@ -130,7 +130,7 @@ fn snapshots(table: &Table, elf: &[u8]) {
     let mut sandbox = sandbox(elf, LARGE_HEAP);
     let dirty = sandbox.function::<(u32,), u32>("dirty").expect("the guest has dirty");
     let snapshot = sandbox.snapshot().expect("a snapshot is taken");
-    let mut write = |sandbox: &mut Sandbox, pages: u32| {
+    let write = |sandbox: &mut Sandbox, pages: u32| {
         let written = sandbox.invoke(&dirty, &(pages,), CallOptions::default());
         assert_eq!(written.expect("dirty returns"), pages);
     };
