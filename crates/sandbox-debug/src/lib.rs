@@ -3,6 +3,7 @@
 
 mod core_dump;
 mod debuggee;
+mod elf_symbols;
 mod error;
 mod gdb;
 mod memory;
@@ -14,6 +15,7 @@ mod testing;
 mod unwind;
 
 pub use core_dump::{CoreDump, CoreLimits, CoreSummary};
+pub use elf_symbols::ElfSymbols;
 pub use error::AccessError;
 pub use gdb::{GdbError, GdbSession, GdbStream};
 pub use memory::{AddressSpace, PhysicalMemory};

@@ -159,9 +159,10 @@ impl Frame {
 
 /// Finds the names of functions and the positions of addresses of a guest.
 pub trait Symbolizer: Send + Sync {
-    /// Sets function and location of a frame, as far as they are known. `is_return` is true for return addresses, which are behind the
-    /// instruction of the call.
-    fn symbolize(&self, frame: &mut Frame, is_return: bool);
+    /// Sets function and location of frames, as far as they are known. The first frame is the instruction of the crash; the address of each
+    /// other one is behind the instruction of its call. Where functions were inlined, frames with the same address are inserted, the
+    /// innermost function first.
+    fn symbolize(&self, frames: &mut Vec<Frame>);
 }
 
 /// Report of a guest that crashed. All of it comes from the guest, so nothing in it can be trusted.

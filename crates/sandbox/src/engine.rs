@@ -63,6 +63,8 @@ pub(crate) struct Engine<B: Backend> {
     /// Number of the last call.
     call: u64,
     spare: Vec<Vec<u8>>,
+    /// Number of exits since the creation.
+    pub(crate) exits: u64,
     symbolizer: Option<Arc<dyn Symbolizer>>,
 }
 
@@ -124,6 +126,7 @@ impl<B: Backend> Engine<B> {
             messages: 0,
             call: 0,
             spare: Vec::new(),
+            exits: 0,
             symbolizer: parts.symbolizer,
         }
     }
@@ -482,13 +485,16 @@ impl<B: Backend> Engine<B> {
     /// Runs the guest until it rings the doorbell.
     #[inline]
     fn enter(&mut self) -> Result<(), CallError> {
-        let slot = &self.slot;
-        let stop = run_inline(&mut self.vcpu, |exit| match exit {
-            VcpuExit::Doorbell(_) => ControlFlow::Break(Stop::Doorbell),
-            // A kick for an earlier call, or a signal of something else.
-            VcpuExit::Interrupted if slot.phase() == Phase::Running => ControlFlow::Continue(()),
-            VcpuExit::Interrupted => ControlFlow::Break(Stop::Cancelled),
-            exit => ControlFlow::Break(Stop::Exit(exit.into())),
+        let (slot, exits) = (&self.slot, &mut self.exits);
+        let stop = run_inline(&mut self.vcpu, |exit| {
+            *exits = exits.wrapping_add(1);
+            match exit {
+                VcpuExit::Doorbell(_) => ControlFlow::Break(Stop::Doorbell),
+                // A kick for an earlier call, or a signal of something else.
+                VcpuExit::Interrupted if slot.phase() == Phase::Running => ControlFlow::Continue(()),
+                VcpuExit::Interrupted => ControlFlow::Break(Stop::Cancelled),
+                exit => ControlFlow::Break(Stop::Exit(exit.into())),
+            }
         });
         match stop.map_err(BackendError::at(Operation::Run))? {
             Stop::Doorbell => Ok(()),
@@ -550,9 +556,7 @@ impl<B: Backend> Engine<B> {
             word,
         );
         if let Some(symbolizer) = &self.symbolizer {
-            for (at, frame) in crash.backtrace.iter_mut().enumerate() {
-                symbolizer.symbolize(frame, at > 0);
-            }
+            symbolizer.symbolize(&mut crash.backtrace);
         }
         crash
     }

@@ -176,6 +176,12 @@ impl<B: Backend> Sandbox<B> {
         self.engine.status
     }
 
+    /// Number of times that the guest left the CPU since the sandbox was created: once for each message, and once for each interruption.
+    #[must_use]
+    pub fn exits(&self) -> u64 {
+        self.engine.exits
+    }
+
     /// Memory of the host that the sandbox takes.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
