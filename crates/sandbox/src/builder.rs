@@ -296,7 +296,7 @@ impl<B: Backend> SandboxBuilder<B> {
         let handlers = imports(&image.imports, self.functions)?;
         let (memory, window) = Memory::new(&image, contents.base()).map_err(MemoryFileError::from)?;
         let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
-        let tracker = Tracker::new(contents, &memory.memory, max_resident).map_err(MemoryFileError::from)?;
+        let tracker = Tracker::new(contents, &memory.data, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
         let vcpu = vm
             .create_vcpu(0)

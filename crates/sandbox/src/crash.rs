@@ -7,6 +7,7 @@ use boot_core::CpuState;
 use hv_core::{Access, AccessKind, AddressSpace, BackEndCall, DebugStop, Fault, SystemEvent, VcpuExit};
 use sandbox_abi::{CrashLocation, CrashReason, CrashRecord};
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U64;
 
 use crate::error::ProtocolError;
 
@@ -222,7 +223,7 @@ impl Crash {
                 fault_address: record.fault_address.get(),
                 error_code: record.error_code.get(),
                 status: record.status.get(),
-                general: record.general.map(|register| register.get()),
+                general: record.general.map(U64::get),
             },
             backtrace: Vec::new(),
         })

@@ -1,21 +1,22 @@
 //! A sandbox at work: messages to and from its guest.
 
+mod exits;
+mod host_calls;
+
 use std::fmt;
-use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hv_core::{Operation, Vcpu, VcpuExit, run_inline};
+use hv_core::Vcpu;
 use sandbox_abi::{GuestStatus, Header, Message, MessageError, MessageKind};
 
 use crate::backend::Backend;
-use crate::call_slot::{CallSlot, Phase};
-use crate::crash::{Crash, CrashKind, Symbolizer, UnexpectedExit};
-use crate::encode;
-use crate::error::{BackendError, CallError, FunctionError, HostError, ProtocolError};
-use crate::function::{Exports, to_index};
-use crate::host_function::{HostCall, Reenter, Registered};
+use crate::call_slot::CallSlot;
+use crate::crash::Symbolizer;
+use crate::deadline;
+use crate::error::{CallError, FunctionError, ProtocolError};
+use crate::function::to_index;
+use crate::host_function::Registered;
 use crate::image::Image;
 use crate::incoming::{Incoming, MessageLimits};
 use crate::limits::Limits;
@@ -23,13 +24,9 @@ use crate::log::Log;
 use crate::memory::Memory;
 use crate::status::{Cause, Event, Status, next};
 use crate::window::Window;
-use crate::{deadline, unwind};
 
 /// Largest capacity of a buffer that is kept for later calls, in bytes.
 const MAX_SPARE: usize = 0x10_0000;
-
-/// Largest number of calls of the guest by host functions that have not ended.
-const MAX_DEPTH: u32 = 8;
 
 /// Largest length of the text of a guest's error in bytes.
 const MAX_ERROR: usize = 0x1000;
@@ -88,13 +85,6 @@ pub(crate) struct Parts<B: Backend> {
     pub(crate) handlers: Vec<Registered>,
     pub(crate) limits: Limits,
     pub(crate) symbolizer: Option<Arc<dyn Symbolizer>>,
-}
-
-/// How a run of the guest ended.
-enum Stop {
-    Doorbell,
-    Cancelled,
-    Exit(UnexpectedExit),
 }
 
 impl<B: Backend> Engine<B> {
@@ -245,7 +235,7 @@ impl<B: Backend> Engine<B> {
                     self.receive_payload(message, result)?;
                     return match message.status {
                         GuestStatus::OK => Ok(()),
-                        status => Err(self.failed(number, status, result)),
+                        status => Err(Self::failed(number, status, result)),
                     };
                 }
                 MessageKind::HOST_CALL => message = self.host_call(message)?,
@@ -256,7 +246,7 @@ impl<B: Backend> Engine<B> {
 
     /// The error of a function that returned `status` and `payload`.
     #[cold]
-    fn failed(&self, number: u32, status: GuestStatus, payload: &[u8]) -> CallError {
+    fn failed(number: u32, status: GuestStatus, payload: &[u8]) -> CallError {
         let error = || {
             let (code, message): (u32, &str) = postcard::from_bytes(payload).ok()?;
             let mut message = message.to_owned();
@@ -414,192 +404,10 @@ impl<B: Backend> Engine<B> {
             })
         }
     }
-
-    /// Executes a host function, and returns the guest's answer to its result.
-    fn host_call(&mut self, message: Message) -> Result<Message, CallError> {
-        let number = message.function;
-        let mut parameters = self.buffer();
-        self.receive_payload(message, &mut parameters)?;
-        let mut result = self.buffer();
-        let status = self.handle(number, &parameters, &mut result)?;
-        let header = Header::new(MessageKind::HOST_REPLY, 0).with_status(status);
-        let answer = self.send_payload(header, &result);
-        self.recycle(parameters);
-        self.recycle(result);
-        answer
-    }
-
-    /// Calls the handler of host function `number`. Returns the status for the guest; `result` has the payload.
-    fn handle(
-        &mut self,
-        number: u32,
-        parameters: &[u8],
-        result: &mut Vec<u8>,
-    ) -> Result<GuestStatus, CallError> {
-        let Some(handler) = self.handlers.get_mut(to_index(number)) else {
-            return Ok(GuestStatus::NO_FUNCTION);
-        };
-        // While a handler runs, it is not in the table: one that calls the guest may be called again, and has only one state.
-        let Some(mut registered) = handler.take() else {
-            error_payload(
-                &FunctionError::new(HostError::CODE, "the host function is running"),
-                result,
-            );
-            return Ok(GuestStatus::ERROR);
-        };
-        let mut call = HostCall::new(self);
-        let returned = catch_unwind(AssertUnwindSafe(|| {
-            registered.handler.call(&mut call, parameters, result)
-        }));
-        if let Some(handler) = self.handlers.get_mut(to_index(number)) {
-            *handler = Some(registered);
-        }
-        let returned = returned.unwrap_or_else(|panic| {
-            // The sandbox stays poisoned, as it is during each call.
-            self.slot.end();
-            resume_unwind(panic)
-        });
-        match (returned, self.nested) {
-            (Err(HostError::Call(error)), Some(_)) if error.poisons().is_some() => Err(*error),
-            (_, Some(cause)) => Err(CallError::Nested(cause)),
-            (Ok(()), None) => {
-                let (len, max) = (boot_core::arith::to_u64(result.len()), self.limits.max_payload);
-                if len <= max {
-                    return Ok(GuestStatus::OK);
-                }
-                let text = format!("the result has {len} bytes, more than the limit of {max}");
-                error_payload(&FunctionError::new(HostError::CODE, text), result);
-                Ok(GuestStatus::ERROR)
-            }
-            (Err(HostError::Function(error)), None) => {
-                error_payload(&error, result);
-                Ok(GuestStatus::ERROR)
-            }
-            (Err(HostError::Call(error)), None) => {
-                error_payload(&FunctionError::new(HostError::CODE, error.to_string()), result);
-                Ok(GuestStatus::ERROR)
-            }
-        }
-    }
-
-    /// Runs the guest until it rings the doorbell.
-    #[inline]
-    fn enter(&mut self) -> Result<(), CallError> {
-        let (slot, exits) = (&self.slot, &mut self.exits);
-        let stop = run_inline(&mut self.vcpu, |exit| {
-            *exits = exits.wrapping_add(1);
-            match exit {
-                VcpuExit::Doorbell(_) => ControlFlow::Break(Stop::Doorbell),
-                // A kick for an earlier call, or a signal of something else.
-                VcpuExit::Interrupted if slot.phase() == Phase::Running => ControlFlow::Continue(()),
-                VcpuExit::Interrupted => ControlFlow::Break(Stop::Cancelled),
-                exit => ControlFlow::Break(Stop::Exit(exit.into())),
-            }
-        });
-        match stop.map_err(BackendError::at(Operation::Run))? {
-            Stop::Doorbell => Ok(()),
-            Stop::Cancelled => Err(self.cancelled()),
-            Stop::Exit(exit) => Err(self.exited(exit)),
-        }
-    }
-
-    #[cold]
-    fn cancelled(&self) -> CallError {
-        match (self.slot.phase(), self.limit) {
-            (Phase::Expired, Some(limit)) => CallError::Deadline { limit },
-            _ => CallError::Interrupted,
-        }
-    }
-
-    #[cold]
-    fn exited(&mut self, exit: UnexpectedExit) -> CallError {
-        // Some exits leave no registers; the report is then without them.
-        let state = self.vcpu.state().ok();
-        let crash = Crash::from_exit(exit, state.as_ref());
-        CallError::Crashed(Box::new(self.complete(crash)))
-    }
-
-    #[cold]
-    fn crashed(&mut self, message: &Message) -> CallError {
-        let mut body = Vec::new();
-        let received = self
-            .check_single(message)
-            .and_then(|()| self.append_body(message, &mut body));
-        if let Err(error) = received {
-            return error.into();
-        }
-        match Crash::from_record(&body) {
-            Ok(crash) => CallError::Crashed(Box::new(self.complete(crash))),
-            Err(error) => CallError::Protocol(error),
-        }
-    }
-
-    /// Adds what the host finds out about a crash.
-    fn complete(&self, mut crash: Crash) -> Crash {
-        let areas = &self.image.areas;
-        let start = areas.memory.start();
-        let address = crash.registers.fault_address;
-        let is_exception = matches!(crash.kind, CrashKind::Exception { .. });
-        if is_exception && areas.is_guard(address) {
-            crash.kind = CrashKind::StackOverflow;
-        }
-        let word = |addr| {
-            let mut bytes = [0; 8];
-            let is_read = self.memory.read_data(start, addr, &mut bytes);
-            is_read.then(|| u64::from_le_bytes(bytes))
-        };
-        crash.backtrace = unwind::backtrace(
-            self.image.entry.arch(),
-            &crash.registers,
-            areas.image,
-            areas.stack,
-            word,
-        );
-        if let Some(symbolizer) = &self.symbolizer {
-            symbolizer.symbolize(&mut crash.backtrace);
-        }
-        crash
-    }
-}
-
-impl<B: Backend> Reenter for Engine<B> {
-    fn exports(&self) -> &Exports {
-        &self.image.exports
-    }
-
-    fn reenter(&mut self, number: u32, parameters: &[u8], result: &mut Vec<u8>) -> Result<(), CallError> {
-        if let Some(cause) = self.nested {
-            return Err(CallError::Nested(cause));
-        }
-        if self.depth >= MAX_DEPTH {
-            return Err(CallError::TooDeep { max: MAX_DEPTH });
-        }
-        self.depth = self.depth.saturating_add(1);
-        let returned = self
-            .send_call(number, parameters)
-            .and_then(|message| self.finish_call(number, message, result));
-        self.depth = self.depth.saturating_sub(1);
-        if let Err(error) = &returned {
-            self.nested = self.nested.or(error.poisons());
-        }
-        returned
-    }
-
-    fn remaining(&self) -> Option<Duration> {
-        let ends = self.ends?;
-        Some(Duration::from_nanos(ends.saturating_sub(deadline::now())))
-    }
 }
 
 /// A message that the guest may not send now.
 #[cold]
 fn unexpected(message: &Message) -> CallError {
     MessageError::Kind { found: message.kind }.into()
-}
-
-/// Makes `payload` the encoding of an error.
-fn error_payload(error: &FunctionError, payload: &mut Vec<u8>) {
-    payload.clear();
-    // A number and a text are always encodable.
-    let _always_ok = encode::to(&(error.code, &error.message), payload);
 }

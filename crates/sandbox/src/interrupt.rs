@@ -19,6 +19,7 @@ impl InterruptHandle {
     /// [poisoned](crate::Status::Poisoned). If the guest returns its result at the same time, the call can still succeed.
     ///
     /// Returns false if no call runs, or the sandbox was dropped. A later call is never affected.
+    #[expect(clippy::must_use_candidate, reason = "the call may have ended anyway")]
     pub fn interrupt(&self) -> bool {
         self.0.upgrade().is_some_and(|slot| slot.interrupt())
     }

@@ -28,7 +28,7 @@ pub(crate) struct Memory {
     fixed: Arc<HostMapping>,
     exchange: Arc<HostMapping>,
     /// Data, stacks and heap: a private mapping of a [`Base`].
-    pub(crate) memory: Arc<HostMapping>,
+    pub(crate) data: Arc<HostMapping>,
     /// The guest's page tables. There is no memory between them and the outbox.
     tables: ExclusiveBytes,
 }
@@ -65,9 +65,9 @@ impl Memory {
         // A guest that accesses the addresses between these parts cannot go on.
         exchange.place_anonymous(bytes(offset(layout::EXCHANGE, layout::OUTBOX), window))?;
         exchange.place_anonymous(bytes(tables_at, tables_len))?;
-        let memory = HostMapping::private(base.file())?;
-        memory.advise_huge_pages(HugePages::Avoid);
-        let [fixed, exchange, memory] = [fixed, exchange, memory].map(Arc::new);
+        let data = HostMapping::private(base.file())?;
+        data.advise_huge_pages(HugePages::Avoid);
+        let [fixed, exchange, data] = [fixed, exchange, data].map(Arc::new);
         let claim = |mapping: &Arc<HostMapping>, start, len| {
             ExclusiveBytes::new(Arc::clone(mapping), bytes(start, len))
         };
@@ -79,7 +79,7 @@ impl Memory {
         let memory = Self {
             fixed,
             exchange,
-            memory,
+            data,
             tables,
         };
         Ok((memory, Window::new(inbox, outbox)))
@@ -102,7 +102,7 @@ impl Memory {
             (
                 slot::MEMORY,
                 image.areas.memory.start(),
-                &self.memory,
+                &self.data,
                 attributes.with_log_dirty(true),
             ),
         ];
@@ -138,6 +138,6 @@ impl Memory {
         let offset = addr
             .checked_sub(start)
             .and_then(|offset| usize::try_from(offset).ok());
-        offset.is_some_and(|offset| self.memory.read(offset, bytes).is_ok())
+        offset.is_some_and(|offset| self.data.read(offset, bytes).is_ok())
     }
 }

@@ -100,7 +100,7 @@ impl<B: Backend> Sandbox<B> {
             engine.status = next(engine.status, Event::Failed(Cause::Snapshot));
             BackendError::at(Operation::Capture)(error)
         })?;
-        let contents = self.tracker.take(&engine.memory.memory)?;
+        let contents = self.tracker.take(&engine.memory.data)?;
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
             image: Arc::clone(&engine.image),
@@ -146,7 +146,7 @@ impl<B: Backend> Sandbox<B> {
     /// Makes memory and registers those of `target`. `flush`: the guest's translations may be those of other page tables.
     fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
         let engine = &mut self.engine;
-        self.tracker.rewind(&target.contents, &engine.memory.memory)?;
+        self.tracker.rewind(&target.contents, &engine.memory.data)?;
         engine.memory.restore_tables(&engine.image);
         engine.window.scrub();
         engine.memory.write_registers(&target.registers.0)?;

@@ -82,21 +82,18 @@ pub(crate) enum Event {
 
 /// The status of a sandbox with `status` after `event`.
 pub(crate) const fn next(status: Status, event: Event) -> Status {
+    /// The cause while a call runs.
+    const RUNNING: Cause = Cause::HostPanic;
     match (status, event) {
-        // Nothing is done with an unrecoverable sandbox.
-        (Status::Unrecoverable(_), _) | (_, Event::RestoreRefused) => status,
-        (Status::Ready, Event::Entered) => Status::Poisoned(Cause::HostPanic),
-        // A poisoned sandbox is not entered.
-        (Status::Poisoned(_), Event::Entered) => status,
-        // The end of a call that was entered.
-        (Status::Poisoned(Cause::HostPanic) | Status::Ready, Event::Parked) | (_, Event::Restored) => {
-            Status::Ready
-        }
-        (Status::Poisoned(_), Event::Parked) => status,
-        (Status::Poisoned(Cause::HostPanic) | Status::Ready, Event::Failed(cause)) => Status::Poisoned(cause),
-        // The first cause stays.
-        (Status::Poisoned(_), Event::Failed(_)) => status,
-        (_, Event::RestoreFailed(cause)) => Status::Unrecoverable(cause),
+        (Status::Ready, Event::Entered) => Status::Poisoned(RUNNING),
+        (Status::Poisoned(RUNNING) | Status::Ready, Event::Parked)
+        | (Status::Poisoned(_) | Status::Ready, Event::Restored) => Status::Ready,
+        (Status::Poisoned(RUNNING) | Status::Ready, Event::Failed(cause)) => Status::Poisoned(cause),
+        (Status::Poisoned(_) | Status::Ready, Event::RestoreFailed(cause)) => Status::Unrecoverable(cause),
+        // A poisoned sandbox is not entered, and keeps the first cause. Nothing is done with an unrecoverable one.
+        (Status::Unrecoverable(_), _)
+        | (_, Event::RestoreRefused)
+        | (Status::Poisoned(_), Event::Entered | Event::Parked | Event::Failed(_)) => status,
     }
 }
 

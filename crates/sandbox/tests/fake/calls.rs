@@ -29,6 +29,11 @@ fn functions() -> Functions {
         })
 }
 
+/// A byte that differs from its neighbours.
+fn byte(at: usize) -> u8 {
+    u8::try_from(at % 251).unwrap()
+}
+
 fn build(functions: &Functions) -> Sandbox<sandbox::Fake> {
     SandboxBuilder::on(functions.fake(), functions.program())
         .window(0x1000)
@@ -73,12 +78,12 @@ fn payloads_of_every_length_go_in_parts() {
         2 * capacity + 1,
         100_000,
     ] {
-        let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(byte).collect();
         sandbox.call_bytes("echo", &bytes, &mut result).unwrap();
         assert!(result == bytes, "{len}");
     }
     let error = sandbox
-        .call_bytes("echo", &[0; 100_001], &mut result)
+        .call_bytes("echo", &vec![0; 100_001], &mut result)
         .unwrap_err();
     assert!(
         matches!(
@@ -170,7 +175,7 @@ fn the_guest_calls_host_functions() {
         sandbox.call_bytes("first", &[2, 3], &mut result).unwrap();
         assert_eq!(result, [expected]);
     }
-    let bytes: Vec<u8> = (0..10_000u32).map(|at| (at % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..10_000).map(byte).collect();
     sandbox.call_bytes("second", &bytes, &mut result).unwrap();
     assert!(result.iter().eq(bytes.iter().rev()));
     let error = sandbox.call_bytes("second", &[], &mut result).unwrap_err();

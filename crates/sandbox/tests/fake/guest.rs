@@ -16,7 +16,7 @@ pub(crate) enum Action {
     /// Calls a host function, and continues with its status and result.
     HostCall(u32, Vec<u8>, Continuation),
     /// Sends log records, and continues.
-    Log(Vec<u8>, Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>),
+    Log(Vec<u8>, Step),
     /// Sends a crash record.
     Crash(Vec<u8>),
     /// Leaves the CPU.
@@ -24,9 +24,11 @@ pub(crate) enum Action {
     /// Sends a message that may be wrong. The answer is dispatched as usual.
     Raw(Box<dyn FnOnce(Header) -> Header + Send>, Vec<u8>),
     /// Leaves the CPU, and continues if it is entered again.
-    Pause(FakeExit, Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>),
+    Pause(FakeExit, Step),
 }
 
+/// What the guest does when it is entered again.
+pub(crate) type Step = Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>;
 pub(crate) type Continuation = Box<dyn FnOnce(&mut FakeCpu<'_>, GuestStatus, Vec<u8>) -> Action + Send>;
 type Function = Arc<dyn Fn(&mut FakeCpu<'_>, Vec<u8>) -> Action + Send + Sync>;
 
@@ -127,7 +129,7 @@ struct Guest {
     stack: Vec<Option<Continuation>>,
     incoming: Option<(Header, Vec<u8>)>,
     outgoing: Option<(Header, Vec<u8>, usize)>,
-    next: Option<Box<dyn FnOnce(&mut FakeCpu<'_>) -> Action + Send>>,
+    next: Option<Step>,
 }
 
 pub(crate) fn boot_info(cpu: &FakeCpu<'_>) -> BootInfo {
@@ -253,7 +255,11 @@ impl Guest {
         let part = &payload[sent..payload.len().min(sent + capacity)];
         let end = sent + part.len();
         let sequence = inbox(cpu).sequence.get();
-        let mut message = header.with_part(part.len() as u32, sent as u64, payload.len() as u64);
+        let mut message = header.with_part(
+            u32::try_from(part.len()).unwrap(),
+            sent as u64,
+            payload.len() as u64,
+        );
         message.sequence.set(sequence);
         if sent > 0 {
             message.kind = MessageKind::MORE;

@@ -2,7 +2,8 @@
 
 use hv_core::fake::FakeCpu;
 use sandbox::{
-    CallError, Cause, Fake, FakeProgram, RestoreError, Sandbox, SandboxBuilder, SnapshotError, Status,
+    CallError, CallOptions, Cause, Fake, FakeProgram, RestoreError, Sandbox, SandboxBuilder, SnapshotError,
+    Status,
 };
 use sandbox_abi::{GuestStatus, layout};
 
@@ -115,7 +116,7 @@ fn clones_start_from_the_snapshot_and_are_independent() {
     // A handle of one is valid for the others.
     let get = sandbox.function::<(u64,), u8>("get").unwrap();
     let mut clone = Sandbox::clone_from(&of_clone).unwrap();
-    assert_eq!(clone.invoke(&get, &(4,), Default::default()).unwrap(), 11);
+    assert_eq!(clone.invoke(&get, &(4,), CallOptions::default()).unwrap(), 11);
 }
 
 #[test]
