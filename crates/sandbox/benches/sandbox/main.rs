@@ -217,7 +217,7 @@ fn crashes(table: &Table, elf: &[u8]) {
 fn memory(table: &Table, elf: &[u8]) {
     let mut first = sandbox(elf, LARGE_HEAP);
     let pages = 2048;
-    first.call::<_, u32>("dirty", (pages,)).expect("dirty returns");
+    first.call::<_, u32>("keep", (pages,)).expect("keep returns");
     let snapshot = first.snapshot().expect("a snapshot is taken");
     drop(first);
     let called = || {
