@@ -76,4 +76,22 @@ pub enum KvmError {
         /// The register.
         register: Register,
     },
+    /// The memory of a bare machine does not have the rewind code where the configuration has it.
+    #[error("no slot has the rewind code at {address:#x}")]
+    RewindCodeMissing {
+        /// Guest physical address, [`BareConfig::rewind_code`](crate::BareConfig::rewind_code).
+        address: u64,
+    },
+    /// The memory of a bare machine has no place for the register image where the configuration has it.
+    #[error("no slot has memory for the register image at {address:#x}")]
+    RewindImageMissing {
+        /// Guest physical address, [`BareConfig::rewind_image`](crate::BareConfig::rewind_image).
+        address: u64,
+    },
+    /// The rewind code ended with another exit than the doorbell.
+    #[error("the rewind code did not ring the doorbell: {exit}")]
+    RewindFailed {
+        /// The exit.
+        exit: String,
+    },
 }
