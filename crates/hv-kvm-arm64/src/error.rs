@@ -76,6 +76,26 @@ pub enum KvmError {
         /// The register.
         register: Register,
     },
+    /// More hardware breakpoints or watchpoints than the CPU has.
+    #[error("{count} hardware {kind}s, the CPU has {max}")]
+    TooManyBreakpoints {
+        /// `breakpoint` or `watchpoint`.
+        kind: &'static str,
+        /// Number of breakpoints of this kind.
+        count: usize,
+        /// Number of breakpoint registers of this kind.
+        max: usize,
+    },
+    /// A hardware breakpoint that the CPU does not have.
+    #[error(
+        "no hardware breakpoint covers {len} bytes at {address:#x}: 1, 2, 4 or 8 bytes at a multiple of the length, 1 at a multiple of 4 for execution"
+    )]
+    Breakpoint {
+        /// Guest virtual address.
+        address: u64,
+        /// Length in bytes.
+        len: u8,
+    },
     /// The memory of a bare machine does not have the rewind code where the configuration has it.
     #[error("no slot has the rewind code at {address:#x}")]
     RewindCodeMissing {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod debug;
 pub mod gic;
 pub mod layout;
 pub mod nisv;

@@ -1,6 +1,7 @@
 //! A bare machine on KVM: one vCPU and memory slots.
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
+mod debug;
 mod machine;
 mod memory;
 mod process;

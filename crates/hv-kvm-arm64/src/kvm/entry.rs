@@ -199,12 +199,10 @@ impl VcpuEntry {
             RunStatus::Fault(fault) => VcpuExit::Fault(fault),
             RunStatus::Exit(KVM_EXIT_DEBUG) => {
                 let pc = self.read_number(Register::PC).ok();
-                // SAFETY: the exit reason selects this field of the union, and its fields are integers.
-                let arch = unsafe { self.file.kvm_run().__bindgen_anon_1.debug }.arch;
+                let (exception, far) = self.debug_exit();
                 VcpuExit::Fault(Fault::Debug {
-                    pc: pc.unwrap_or(arch.far),
-                    // ESR_ELx.EC, the exception class.
-                    exception: arch.hsr >> 26,
+                    pc: pc.unwrap_or(far),
+                    exception,
                 })
             }
             RunStatus::Exit(KVM_EXIT_INTERNAL_ERROR) => {
@@ -213,6 +211,13 @@ impl VcpuEntry {
             }
             RunStatus::Exit(_) => self.file.decode(),
         }
+    }
+
+    /// The exception class (`ESR_ELx.EC`) and the fault address of the last exit, `KVM_EXIT_DEBUG`.
+    pub(super) fn debug_exit(&mut self) -> (u32, u64) {
+        // SAFETY: this field of the union consists of integers, for which all bit patterns are valid.
+        let arch = unsafe { self.file.kvm_run().__bindgen_anon_1.debug }.arch;
+        (arch.hsr >> 26, arch.far)
     }
 
     /// The address of the last exit, `KVM_EXIT_MMIO`, if it was a write.

@@ -153,6 +153,11 @@ guests! {
         "isb"
         "lsl x0, x1, #4"
         "mov sp, x0"
+        // Access to floating point for EL0, or only for EL1.
+        "and x2, x1, #0x1000"
+        "mov x0, #0x300000"
+        "sub x0, x0, x2, lsl #9"
+        "msr CPACR_EL1, x0"
         // Negative, with I and F clear, or the other way round.
         "msr NZCV, x1"
         "cmp x1, #0x800"
@@ -259,6 +264,18 @@ guests! {
         "mrs x19, ESR_EL1"
         "ring"
         "b .";
+
+    /// Rings ready for a rewind; at 0x8000_0400 increments X19, loads and stores the word at 0x8001_0008, executes BRK, and rings; forever.
+    debugged:
+        "movz x10, #0x8001, lsl #16"
+        "1: quick_ring"
+        "b 2f"
+        ".org guest_debugged_start + 0x400"
+        "2: add x19, x19, #1"
+        "ldr w11, [x10, #8]"
+        "str w11, [x10, #8]"
+        "brk #1"
+        "b 1b";
 
     /// The rewind code. Offsets in the image are those of its documentation.
     rewind_code:

@@ -109,6 +109,8 @@ pub(super) fn set_mp_state(entry: &VcpuEntry, mp_state: MpState) -> Result<(), K
 /// Which registers the vCPUs of this process have, and where they are captured.
 #[derive(Debug)]
 pub(super) struct RegisterSet {
+    /// Numbers of breakpoints and watchpoints.
+    pub(super) debug: [usize; 2],
     image: Vec<ImageRegister>,
     /// An image of zeros with the properties of the CPU.
     empty: Image,
@@ -138,7 +140,12 @@ impl RegisterSet {
             !in_image.contains(register) && !LAST.contains(register) && !is_constant(*register)
         };
         let single = listed.into_iter().filter(is_single).collect();
-        Ok(Self { image, empty, single })
+        Ok(Self {
+            debug: [breakpoints, watchpoints],
+            image,
+            empty,
+            single,
+        })
     }
 
     /// Captures the state of a vCPU without pending I/O.

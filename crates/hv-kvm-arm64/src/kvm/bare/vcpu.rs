@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use boot_core::{CpuState, cpu::aarch64::PSTATE_EL1H_DAIF};
-use hv_core::{BareVcpu, Doorbell, RegisterImage, SystemEvent, Vcpu, VcpuExit, VcpuKicker};
+use hv_core::{BareVcpu, DebugStop, Doorbell, RegisterImage, SystemEvent, Vcpu, VcpuExit, VcpuKicker};
 use hv_kvm::{HarnessError, RunStatus};
-use kvm_bindings::{KVM_EXIT_HYPERCALL, KVM_EXIT_MMIO, KVM_HYPERCALL_EXIT_SMC};
+use kvm_bindings::{KVM_EXIT_DEBUG, KVM_EXIT_HYPERCALL, KVM_EXIT_MMIO, KVM_HYPERCALL_EXIT_SMC};
 
 use super::{
+    debug::Debug,
     machine::Machine,
     memory, smccc,
     state::{self, BareState, X0, X1, X2},
@@ -25,13 +26,15 @@ use crate::{
 pub struct KvmBareVcpu {
     /// Before `machine`, because the vCPU must not outlive the memory that the machine owns.
     pub(super) entry: VcpuEntry,
-    machine: Arc<Machine>,
+    pub(super) machine: Arc<Machine>,
     /// The last exit was the doorbell, so the vCPU is runnable.
     rang: bool,
     /// The rewind that the next run starts with.
     pending: Option<Pending>,
     /// The memory has the rewind code.
     has_code: bool,
+    /// The requested debug exceptions, unless there are none.
+    pub(super) debug: Option<Debug>,
 }
 
 /// A rewind whose code has not run to its end.
@@ -56,6 +59,7 @@ impl KvmBareVcpu {
             rang: false,
             pending: None,
             has_code: false,
+            debug: None,
         })
     }
 
@@ -78,6 +82,19 @@ impl KvmBareVcpu {
         let Some(Pending { state, flush }) = self.pending.take() else {
             return Ok(());
         };
+        if self.debug.is_some() {
+            // The code is not what is debugged.
+            Debug::disable(&self.entry)?;
+        }
+        let completed = self.load(&state, flush);
+        if let Some(debug) = &self.debug {
+            debug.enable(&self.entry)?;
+        }
+        completed
+    }
+
+    /// Makes the state of the vCPU `state`, which the register image belongs to.
+    fn load(&mut self, state: &BareState, flush: bool) -> Result<(), KvmError> {
         // It may have run in part.
         self.start_rewind_code(if flush {
             Entry::FLUSH_AND_RING
@@ -160,11 +177,8 @@ impl Vcpu for KvmBareVcpu {
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
-        if self
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.state.needs_host())
-        {
+        let needs_host = |pending: &Pending| self.debug.is_some() || pending.state.needs_host();
+        if self.pending.as_ref().is_some_and(needs_host) {
             self.complete_rewind()?;
         }
         self.rang = false;
@@ -184,6 +198,11 @@ impl Vcpu for KvmBareVcpu {
             // As KVM does for SYSTEM_OFF: the call does not return, unless it fails.
             self.entry.write_number(X0, smccc::INTERNAL_FAILURE)?;
             return Ok(VcpuExit::System(SystemEvent::PowerOff));
+        }
+        if let (RunStatus::Exit(KVM_EXIT_DEBUG), Some(debug)) = (&status, &self.debug) {
+            let pc = self.entry.read_number(Register::PC)?;
+            let (class, far) = self.entry.debug_exit();
+            return Ok(VcpuExit::Debug(DebugStop::new(pc, debug.cause(class, pc, far))));
         }
         Ok(self.entry.decode(status))
     }
