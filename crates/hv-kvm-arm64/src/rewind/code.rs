@@ -177,7 +177,7 @@ const fn assemble() -> [u32; WORDS] {
     code.words
 }
 
-const fn bytes(words: [u32; WORDS]) -> [u8; 4 * WORDS] {
+const fn bytes(words: &[u32; WORDS]) -> [u8; 4 * WORDS] {
     let mut bytes = [0; 4 * WORDS];
     let mut n = 0;
     while n < WORDS {
@@ -192,4 +192,4 @@ const fn bytes(words: [u32; WORDS]) -> [u8; 4 * WORDS] {
 }
 
 /// The instructions. The code runs at any multiple of 2 KiB.
-pub static CODE: [u8; 4 * WORDS] = bytes(assemble());
+pub static CODE: [u8; 4 * WORDS] = bytes(&assemble());
