@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
 mod debug;
+mod debug_request;
 mod machine;
 mod memory;
 mod process;

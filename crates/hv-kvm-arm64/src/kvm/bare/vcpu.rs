@@ -8,7 +8,7 @@ use hv_kvm::{HarnessError, RunStatus};
 use kvm_bindings::{KVM_EXIT_DEBUG, KVM_EXIT_HYPERCALL, KVM_EXIT_MMIO, KVM_HYPERCALL_EXIT_SMC};
 
 use super::{
-    debug::Debug,
+    debug_request::Debug,
     machine::Machine,
     memory, smccc,
     state::{self, BareState, X0, X1, X2},
