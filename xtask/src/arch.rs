@@ -285,6 +285,11 @@ impl ArchRow {
     pub(crate) fn first_lab(&self) -> &'static LabMachine {
         &self.labs[0]
     }
+
+    /// The sandbox guest of demo and bench.
+    pub(crate) fn sandbox_demo(&self) -> &'static SandboxGuest {
+        &self.sandbox_guests[0]
+    }
 }
 
 impl fmt::Display for Arch {

@@ -1,20 +1,19 @@
-//! `cargo xtask bench`: measures the load path on real kernels.
+//! `cargo xtask bench`: measurements.
 
-use crate::arch::Arch;
-use crate::cargo;
-use crate::cli::BenchArgs;
+mod load;
+mod sandbox;
+
+use crate::arch::ArchRow;
+use crate::cli::{Bench, BenchArgs};
 use crate::error::Error;
-use crate::fixtures;
-use crate::process;
 use crate::workspace::Workspace;
 
-/// Fetches the kernels and runs the benches with them.
-pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), Error> {
-    let fixtures = fixtures::kernels(workspace, Arch::X86_64.row())?;
-    let mut command = cargo::command(workspace);
-    command
-        .args(["bench", "--package", "vmboot-guest-ram", "--bench", "load", "--"])
-        .args(&args.arguments);
-    command.env(fixtures::VARIABLE, fixtures);
-    process::run_shown(&mut command)
+/// Runs the measurement of `args`; `rows` are the architectures of sandboxes.
+pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &BenchArgs) -> Result<(), Error> {
+    match args.what {
+        Bench::Load => load::run(workspace, args),
+        Bench::Sandbox => rows
+            .iter()
+            .try_for_each(|row| sandbox::run(workspace, row, args)),
+    }
 }

@@ -62,8 +62,13 @@ pub(crate) enum Task {
     Test(TestArgs),
     /// Build the programs that run inside virtual machines, into target/guests/ARCH/.
     Guests,
-    /// Compare the time to load x86_64 kernels with linux-loader and with a plain read.
+    /// Measure the load of kernels, or calls of sandboxes.
     Bench(BenchArgs),
+    /// Show what sandboxes do: calls, host functions, a panic, a deadline, snapshots and clones.
+    ///
+    /// Runs examples/sandbox-demo with the guest of guests/sandbox/demo, prints the time of each step, and draws the times to
+    /// target/sandbox/ARCH.svg. Ends with the line `sandbox demo: ok`.
+    Sandbox(SandboxArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
     /// Build the pure crates with the oldest compiler that they support.
@@ -138,12 +143,38 @@ pub(crate) struct TestArgs {
     pub(crate) filter: Option<String>,
 }
 
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// The time to load x86_64 kernels, beside linux-loader and a plain read.
+    Load,
+    /// Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip.
+    Sandbox,
+}
+
 /// Options of `bench`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Arguments for criterion, such as a filter.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// What to measure.
+    #[arg(value_enum, value_name = "WHAT", default_value_t = Bench::Load)]
+    pub(crate) what: Bench,
+    /// sandbox: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
+    #[arg(long, value_enum, default_value_t = Host::Lab)]
+    pub(crate) host: Host,
+    /// sandbox: fail if a row misses its limit.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// load: arguments for criterion, such as a filter.
+    #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+/// Options of `sandbox`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// Where KVM runs: on this machine or on an emulated KVM host machine.
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    pub(crate) host: Host,
 }
 
 /// Options of `fuzz`.

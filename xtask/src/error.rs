@@ -119,6 +119,21 @@ pub(crate) enum Error {
         console: PathBuf,
     },
 
+    /// cargo built no program of this name.
+    #[error("cargo built no program {name}")]
+    NoProgram { name: String },
+
+    /// A program succeeded without its last line.
+    #[error("{program} ended without the line {milestone:?}")]
+    NoMilestone {
+        program: &'static str,
+        milestone: &'static str,
+    },
+
+    /// Rows of a bench are over their limits.
+    #[error("these rows miss their limit: {}", rows.join(", "))]
+    LimitsMissed { rows: Vec<String> },
+
     /// The program in `run` failed.
     #[error("{program} {ending}")]
     Program { program: String, ending: Ending },

@@ -30,14 +30,14 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
         conformance(workspace, guest, &directory)?;
     }
     for guest in row.sandbox_guests {
-        sandbox(workspace, guest, &directory)?;
+        sandbox_guest(workspace, guest, &directory)?;
     }
     init(workspace, row)?;
     Ok(directory)
 }
 
 /// Builds a program that runs in a sandbox. The flags are those of the configuration in its workspace.
-fn sandbox(workspace: &Workspace, guest: &SandboxGuest, directory: &Path) -> Result<(), Error> {
+fn sandbox_guest(workspace: &Workspace, guest: &SandboxGuest, directory: &Path) -> Result<(), Error> {
     let mut command = BareMetal::ensure(workspace, guest.target)?.cargo_with_flags(workspace, "build")?;
     command
         .current_dir(workspace.root().join("guests/sandbox"))
@@ -54,6 +54,15 @@ fn sandbox(workspace: &Workspace, guest: &SandboxGuest, directory: &Path) -> Res
         .join(guest.program);
     fs::copy(&built, directory.join(guest.file)).with_path(&built)?;
     Ok(())
+}
+
+/// Builds the demo guest of sandboxes and returns its path.
+pub(crate) fn sandbox_demo(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    let directory = workspace.guests(row.name);
+    fs::create_dir_all(&directory).with_path(&directory)?;
+    let guest = row.sandbox_demo();
+    sandbox_guest(workspace, guest, &directory)?;
+    Ok(directory.join(guest.file))
 }
 
 /// Builds a conformance guest and converts it to each format.

@@ -39,6 +39,7 @@ mod progress;
 mod qemu;
 mod run;
 mod runner;
+mod sandbox;
 mod setup;
 mod suite;
 mod test;
@@ -85,7 +86,11 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .try_for_each(|row| run::run(&workspace, row, args)),
         Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
-        Task::Bench(args) => bench::run(&workspace, args),
+        Task::Bench(args) => bench::run(&workspace, &cli.rows(&[Arch::X86_64]), args),
+        Task::Sandbox(args) => cli
+            .rows(&[Arch::X86_64])
+            .into_iter()
+            .try_for_each(|row| sandbox::run(&workspace, row, args)),
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
         Task::Msrv => msrv::run(&workspace),
         Task::Mutants(args) => mutants::run(&workspace, args),

@@ -193,12 +193,35 @@ pub(crate) fn test_programs(
     workspace: &Workspace,
     command: &mut Command,
 ) -> Result<Vec<(String, PathBuf)>, Error> {
-    command.arg("--message-format=json-render-diagnostics");
-    let output = process::output(command, &workspace.log("build-kvm-tests")?)?;
-    programs_in(&String::from_utf8_lossy(&output))
+    programs(workspace, command, "build-kvm-tests", Target::is_test)
 }
 
-fn programs_in(messages: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+/// Runs a cargo command that builds the program `target`, and returns its path. `log` is the name of the log file.
+pub(crate) fn program(
+    workspace: &Workspace,
+    command: &mut Command,
+    log: &str,
+    target: &str,
+) -> Result<PathBuf, Error> {
+    let programs = programs(workspace, command, log, |built| built.name == target)?;
+    let program = programs.into_iter().map(|(_, path)| path).next();
+    program.ok_or_else(|| Error::NoProgram {
+        name: target.to_owned(),
+    })
+}
+
+fn programs(
+    workspace: &Workspace,
+    command: &mut Command,
+    log: &str,
+    is_wanted: impl Fn(&Target) -> bool,
+) -> Result<Vec<(String, PathBuf)>, Error> {
+    command.arg("--message-format=json-render-diagnostics");
+    let output = process::output(command, &workspace.log(log)?)?;
+    programs_in(&String::from_utf8_lossy(&output), is_wanted)
+}
+
+fn programs_in(messages: &str, is_wanted: impl Fn(&Target) -> bool) -> Result<Vec<(String, PathBuf)>, Error> {
     let mut programs = Vec::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
         let message: Message = serde_json::from_str(line).map_err(|source| Error::Json {
@@ -207,7 +230,7 @@ fn programs_in(messages: &str) -> Result<Vec<(String, PathBuf)>, Error> {
         })?;
         if let (Some(target), Some(executable)) = (message.target, message.executable)
             && message.reason == "compiler-artifact"
-            && target.is_test()
+            && is_wanted(&target)
         {
             // A package of this workspace lies in a directory of its own name.
             let directory = message.manifest_path.as_deref().and_then(Path::parent);
@@ -290,9 +313,9 @@ mod tests {
             "\n",
         );
         assert_eq!(
-            programs_in(messages).unwrap(),
+            programs_in(messages, Target::is_test).unwrap(),
             [("hv: kvm_x".to_owned(), PathBuf::from("/t/kvm_x-1"))]
         );
-        assert!(programs_in("{").is_err());
+        assert!(programs_in("{", Target::is_test).is_err());
     }
 }

@@ -1,18 +1,17 @@
 //! `cargo xtask run`: boots a Linux kernel to userspace with the `vmboot` command on KVM.
 
-use std::io::{stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::{Protocol, RunArgs};
-use crate::error::{Error, WithPath as _};
+use crate::error::Error;
 use crate::fixtures;
 use crate::kernel;
 use crate::progress::print_status;
 use crate::runner::Runner;
-use crate::runner::job::{Arg, Job, Report, Task};
+use crate::runner::job::{Arg, Job, Task};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
@@ -33,27 +32,11 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
     print_status(&format!("booting the guest on {}", runner.kind()));
-    let mut ending = None;
-    runner.run(
-        workspace,
-        &Job {
-            tasks: vec![task],
-            fixtures: None,
-        },
-        &mut |report| {
-            match report {
-                Report::Stdout(bytes) => show(&mut stdout(), bytes)?,
-                Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
-                Report::Ready(uptime) => {
-                    print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
-                }
-                Report::Started(_) => {}
-                Report::Ended(how) => ending = Some(how),
-            }
-            Ok(())
-        },
-    )?;
-    match ending {
+    let job = Job {
+        tasks: vec![task],
+        fixtures: None,
+    };
+    match runner.run_shown(workspace, &job)? {
         Some(ending) if !ending.is_success() => Err(Error::Program {
             program: "vmboot".to_owned(),
             ending,
@@ -118,12 +101,4 @@ fn arguments(
     };
     arguments.extend(["--initrd".into(), Arg::File(initrd), Arg::File(kernel)]);
     Ok(arguments)
-}
-
-/// Writes output and flushes it: the last line of a console often has no newline.
-fn show(terminal: &mut impl std::io::Write, bytes: &[u8]) -> Result<(), Error> {
-    terminal
-        .write_all(bytes)
-        .and_then(|()| terminal.flush())
-        .with_path(Path::new("the terminal"))
 }

@@ -5,12 +5,16 @@ mod lab;
 mod native;
 
 use std::fmt;
+use std::io::{Write, stderr, stdout};
+use std::path::Path;
 
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Clock, Lab};
+use lab_init::Ending;
 
-use self::job::{Job, Observer};
+use self::job::{Job, Observer, Report};
 use crate::arch::{ArchRow, LabMachine};
-use crate::error::Error;
+use crate::error::{Error, WithPath as _};
+use crate::progress::print_status;
 use crate::workspace::Workspace;
 
 /// `--host`: where KVM comes from.
@@ -87,6 +91,14 @@ impl Runner {
         first.prepare(workspace, row)
     }
 
+    /// Makes the clock of an emulated machine count instructions instead of time.
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
+        match self {
+            Self::Native => Self::Native,
+            Self::Lab(lab) => Self::Lab(lab.with_clock(clock)),
+        }
+    }
+
     /// Its kind.
     pub(crate) fn kind(&self) -> RunnerKind {
         match self {
@@ -102,4 +114,30 @@ impl Runner {
             Self::Lab(lab) => lab.run(workspace, job, observer),
         }
     }
+
+    /// Runs all programs of a job and shows their output. Returns how the last one ended.
+    pub(crate) fn run_shown(&self, workspace: &Workspace, job: &Job) -> Result<Option<Ending>, Error> {
+        let mut ending = None;
+        self.run(workspace, job, &mut |report| {
+            match report {
+                Report::Stdout(bytes) => show(&mut stdout(), bytes)?,
+                Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
+                Report::Ready(uptime) => {
+                    print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
+                }
+                Report::Started(_) => {}
+                Report::Ended(how) => ending = Some(how),
+            }
+            Ok(())
+        })?;
+        Ok(ending)
+    }
+}
+
+/// Writes output and flushes it: the last line of a console often has no newline.
+fn show(terminal: &mut impl Write, bytes: &[u8]) -> Result<(), Error> {
+    terminal
+        .write_all(bytes)
+        .and_then(|()| terminal.flush())
+        .with_path(Path::new("the terminal"))
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use boot_core::{Endian, FormatErrorKind, GuestRange, ImageError, ReadError};
+use boot_sandbox::GuestNoteError;
 
 use crate::encoding::Class;
 use crate::limits::MAX_PROGRAM_HEADERS;
@@ -220,6 +221,24 @@ pub enum ElfError {
     /// A note is malformed. An error of [`parse`](crate::parse()) only if the file has no entry point otherwise.
     #[error(transparent)]
     Note(#[from] NoteError),
+    /// The note of a sandbox's guest is malformed, or for another version.
+    #[error("the note of a sandbox's guest at byte {offset:#x} cannot be used")]
+    GuestNote {
+        /// File offset of its descriptor.
+        offset: u64,
+        /// What is wrong.
+        source: GuestNoteError,
+    },
+    /// A second note of a sandbox's guest.
+    #[error(
+        "the file has two notes of a sandbox's guest, at byte {first:#x} and {second:#x}; its runtime must be linked once"
+    )]
+    SecondGuestNote {
+        /// File offset of the first descriptor.
+        first: u64,
+        /// File offset of the second descriptor.
+        second: u64,
+    },
     /// The file does not make a valid [`KernelImage`](boot_core::KernelImage).
     #[error("the ELF file is not a valid kernel image")]
     Image(#[from] ImageError),
@@ -286,6 +305,18 @@ pub enum Unsupported {
         /// Its field `p_type`.
         field: Field,
     },
+    /// Guest of a sandbox that is not a little-endian 64-bit file.
+    #[error(
+        "a sandbox's guest (note at byte {offset:#x}) in a {class} {endian}-endian file; only little-endian 64-bit files are supported"
+    )]
+    GuestEncoding {
+        /// File offset of the note's descriptor.
+        offset: u64,
+        /// Class of the file.
+        class: Class,
+        /// Byte order of the file.
+        endian: Endian,
+    },
     /// More than [`MAX_PROGRAM_HEADERS`] program headers.
     #[error("{field} is {count}; at most {MAX_PROGRAM_HEADERS} program headers are supported")]
     TooManyProgramHeaders {
@@ -303,6 +334,7 @@ impl ElfError {
         match self {
             Self::Read(_) => FormatErrorKind::Read,
             Self::Unsupported(_) => FormatErrorKind::Unsupported,
+            Self::GuestNote { source, .. } if source.is_unsupported() => FormatErrorKind::Unsupported,
             _ => FormatErrorKind::Malformed,
         }
     }

@@ -19,6 +19,7 @@ mod encoding;
 mod error;
 mod evidence;
 mod file;
+mod guest;
 mod header;
 mod limits;
 mod near_miss;

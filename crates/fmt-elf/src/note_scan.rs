@@ -5,6 +5,7 @@ use boot_linux::vmlinux::OsName;
 
 use crate::error::ElfError;
 use crate::file::ElfFile;
+use crate::guest::{self, FoundNote};
 use crate::header::ProgramHeader;
 use crate::limits::MAX_NOTES;
 use crate::note_error::NoteError;
@@ -33,6 +34,8 @@ pub(crate) struct NoteScan {
     pub(crate) is_linux_guest: Option<bool>,
     /// True if there is a Xen note that is read here, even a malformed one.
     pub(crate) has_xen_note: bool,
+    /// The note of a sandbox's guest.
+    pub(crate) guest: Option<FoundNote>,
     /// True if there is an `NT_GNU_ABI_TAG`.
     pub(crate) has_gnu_abi_tag: bool,
     /// First error in a note.
@@ -87,6 +90,10 @@ impl NoteScan {
             && note.has_name(&source, b"GNU")?
         {
             self.has_gnu_abi_tag = true;
+        }
+        if guest::is_note(file, note)? {
+            self.guest = Some(guest::read_note(file, note, arch, self.guest)?);
+            return Ok(());
         }
         // PVH is an x86 ABI; its notes have no meaning on other architectures.
         if arch != Arch::X86_64 {

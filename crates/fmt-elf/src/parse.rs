@@ -4,11 +4,13 @@ use boot_core::{
     Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, ImageError, KernelImage, Placement,
     SizedSource, arith,
 };
+use boot_sandbox::SANDBOX;
 
 use crate::encoding::Class;
 use crate::error::{ElfError, Unsupported, ValidValues};
 use crate::evidence::{Findings, Marks};
 use crate::file::ElfFile;
+use crate::guest;
 use crate::header::{Decode, FileHeader, field};
 use crate::near_miss;
 use crate::note_error::NoteError;
@@ -80,7 +82,11 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
         entry_distance: loaded.entry_distance(),
     }
     .evidence(file, &mut warnings)?;
-    if entry.is_none() && pvh.entry().is_none() {
+    let guest = match notes.guest {
+        Some(note) => Some(guest::image(file, arch, note)?),
+        None => None,
+    };
+    if entry.is_none() && pvh.entry().is_none() && guest.is_none() {
         let field = field!(file.encoding().class, Ehdr32 | Ehdr64 @ 0, e_entry);
         return Err(notes.error.map_or(ElfError::NoEntry { field }, ElfError::Note));
     }
@@ -107,6 +113,9 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     }
     if let Some(evidence) = evidence {
         builder = builder.metadata(evidence);
+    }
+    if let Some(guest) = guest {
+        builder = builder.entry(SANDBOX, guest.entry()).metadata(guest);
     }
     let unrelocated = if position_independent {
         let below_4g = encoding.class == Class::Elf32 || pvh.entry().is_some();

@@ -6,6 +6,7 @@
 mod change;
 pub mod elf;
 mod fields;
+pub mod guest;
 mod image;
 mod source;
 

@@ -2,6 +2,10 @@
 
 mod access;
 mod access_options;
+#[cfg(target_os = "linux")]
+mod exclusive;
+#[cfg(all(feature = "vm-memory", target_os = "linux"))]
+mod guest_access;
 mod host_ram;
 mod huge_pages;
 #[cfg(target_os = "linux")]
@@ -34,6 +38,8 @@ mod slice_equivalence;
 pub use access_options::{AccessOptions, SystemCalls};
 #[cfg(feature = "vm-memory")]
 pub use error::RamError;
+#[cfg(target_os = "linux")]
+pub use exclusive::ExclusiveBytes;
 pub use host_ram::{HostRam, HostRegion, HostRegionError};
 pub use huge_pages::HugePages;
 #[cfg(target_os = "linux")]

@@ -17,7 +17,7 @@ use crate::{HugePages, pages};
 /// Consecutive host addresses with memory of one or several kinds, for the memory slots of a hypervisor.
 ///
 /// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them.
-/// The other constructors make a mapping of one part.
+/// The other constructors make a mapping of one part. [`ExclusiveBytes`] are a part of a mapping for frequent accesses.
 ///
 /// All memory is mapped with `MAP_NORESERVE`: a page takes memory of the host from the first write on, and the host does not account for
 /// it before. No Rust reference to the memory exists. [`read`](Self::read), [`write`](Self::write) and
@@ -44,8 +44,8 @@ pub struct HostMapping {
     len: usize,
     /// Parts with memory, in the order in which they were placed. They do not overlap.
     parts: Vec<Part>,
-    /// Excludes accesses of the methods to each other.
-    access: RwLock<()>,
+    /// Ranges of [`ExclusiveBytes`]. The lock also excludes accesses of the methods to each other.
+    claims: RwLock<Vec<Range<usize>>>,
 }
 
 // SAFETY: the mapping is not tied to a thread. `host` is valid until the drop, and the methods with `&self` that access the memory
@@ -120,7 +120,7 @@ impl HostMapping {
             host,
             len,
             parts: Vec::new(),
-            access: RwLock::new(()),
+            claims: RwLock::default(),
         })
     }
 
@@ -311,10 +311,12 @@ impl HostMapping {
     ///
     /// # Errors
     ///
-    /// [`MappingError::NoAccess`] if a byte has no memory, or that of a [file](Self::shared_read_only); nothing is read then.
+    /// [`MappingError::NoAccess`] if a byte has no memory, or that of a [file](Self::shared_read_only), and [`MappingError::Claimed`] if a
+    /// byte belongs to an [`ExclusiveBytes`]; nothing is read then.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::Read)?;
-        let _shared = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        let claims = self.claims.read().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
         // SAFETY: `accessible` checked that the bytes are readable; `pages::read` writes none of them. Writers of this value wait.
         let slice = unsafe { self.slice(range) };
         pages::read(&slice, bytes);
@@ -325,10 +327,12 @@ impl HostMapping {
     ///
     /// # Errors
     ///
-    /// [`MappingError::NoAccess`] if a byte has no memory, or memory that is not writable; nothing is written then.
+    /// [`MappingError::NoAccess`] if a byte has no memory, or memory that is not writable, and [`MappingError::Claimed`] if a byte belongs
+    /// to an [`ExclusiveBytes`]; nothing is written then.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::ReadWrite)?;
-        let _exclusive = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
         // SAFETY: `accessible` checked that the bytes are readable and writable. Other accesses of this value wait.
         let slice = unsafe { self.slice(range) };
         pages::write(&slice, bytes);
@@ -341,11 +345,12 @@ impl HostMapping {
     /// # Errors
     ///
     /// [`MappingError::Length`] if the range does not consist of whole pages; [`MappingError::NoAccess`] if the host cannot write all of
-    /// it; [`MappingError::DontNeed`].
+    /// it; [`MappingError::Claimed`]; [`MappingError::DontNeed`].
     pub fn dont_need(&self, range: Range<usize>) -> Result<(), MappingError> {
         check_pages(&range)?;
         let range = self.accessible(range.start, range.len(), HostAccess::ReadWrite)?;
-        let _exclusive = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
         // SAFETY: the range is inside of the mapping.
         let start = unsafe { self.host.as_ptr().add(range.start) };
         // SAFETY: the pages belong to this value and stay mapped; their bytes may change at any time, and no Rust reference to them exists.
@@ -356,6 +361,21 @@ impl HostMapping {
             let source = io::Error::last_os_error();
             Err(MappingError::DontNeed { range, source })
         }
+    }
+
+    /// Makes `range` inaccessible for the other methods, until [`release`](Self::release) of the same range.
+    pub(crate) fn claim(&self, range: &Range<usize>) -> Result<(), MappingError> {
+        self.accessible(range.start, range.len(), HostAccess::ReadWrite)?;
+        let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, range)?;
+        claims.push(range.clone());
+        Ok(())
+    }
+
+    /// Ends a [`claim`](Self::claim).
+    pub(crate) fn release(&self, range: &Range<usize>) {
+        let mut claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|claim| claim != range);
     }
 
     /// The range of `len` bytes from `offset` on, if parts with at least this access cover it.
@@ -398,6 +418,18 @@ impl Drop for HostMapping {
         // SAFETY: `reserve` mapped these addresses, all parts are in them, and nothing refers to them any more: users of `host_ptr` keep the
         // value.
         unsafe { libc::munmap(self.host.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Checks that no claim has a byte of `range`.
+fn check_claims(claims: &[Range<usize>], range: &Range<usize>) -> Result<(), MappingError> {
+    let overlaps = |claim: &&Range<usize>| claim.start < range.end && range.start < claim.end;
+    match claims.iter().find(overlaps) {
+        Some(claim) => Err(MappingError::Claimed {
+            range: range.clone(),
+            claim: claim.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -59,6 +59,14 @@ pub enum MappingError {
         /// Offset of the first such byte.
         offset: usize,
     },
+    /// A byte belongs to an [`ExclusiveBytes`](crate::ExclusiveBytes).
+    #[error("the bytes {range:#x?} are not accessible: {claim:#x?} belong to one owner")]
+    Claimed {
+        /// The bytes.
+        range: Range<usize>,
+        /// Those with an owner.
+        claim: Range<usize>,
+    },
     /// The host cannot drop pages.
     #[error("the host cannot drop the pages at {range:#x?}")]
     DontNeed {

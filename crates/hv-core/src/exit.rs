@@ -289,6 +289,8 @@ pub enum Fault {
     },
     /// A requested debug exception in a run without a debugger.
     UnexpectedDebug(DebugStop),
+    /// The guest made a call to its firmware interface, or accessed a register, that the machine does not have.
+    UnexpectedCall(BackEndCall),
     /// The guest accessed an address without RAM and without a device, under
     /// [`UnhandledAccessPolicy::Crash`](crate::UnhandledAccessPolicy::Crash).
     UnhandledAccess(Access),
@@ -355,6 +357,7 @@ impl fmt::Display for Fault {
             }
             Self::UnexpectedDoorbell { value } => write!(f, "unexpected doorbell with value {value:#x}"),
             Self::UnexpectedDebug(stop) => write!(f, "unexpected {stop}"),
+            Self::UnexpectedCall(call) => write!(f, "the machine does not support this: {call}"),
             Self::UnhandledAccess(access) => write!(f, "{access}, which has neither RAM nor a device"),
             Self::NoSyndrome { address, kind, syndrome } => write!(
                 f,
@@ -447,6 +450,13 @@ mod tests {
         check(
             Fault::UnexpectedDebug(DebugStop::new(0x7c00, DebugCause::Hardware(2))),
             &["unexpected", "breakpoint 2", "0x7c00"],
+        );
+        check(
+            Fault::UnexpectedCall(BackEndCall::Sbi {
+                extension: 0x0900_0001,
+                function: 3,
+            }),
+            &["not support", "0x9000001", "function 3"],
         );
         let access = Access::new(AddressSpace::Pio, AccessKind::Read, 0x60, 1);
         check(

@@ -1,11 +1,14 @@
 //! Bare machines: slots, dirty logs, doorbells and rewinds, on the fake hypervisor.
 
-use std::{ops::ControlFlow, thread};
+use std::{error::Error, ops::ControlFlow, thread};
 
-use boot_core::{Arch, CpuState, cpu::x86_64};
+use boot_core::{
+    Arch, CpuState,
+    cpu::{riscv64, x86_64},
+};
 use hv_core::{
-    AccessKind, BareAbilities, BareVcpu, BareVm, DirtyPages, Doorbell, Operation, RegisterImage,
-    SlotAttributes, Vcpu, VcpuExit, Vm,
+    AccessKind, BareAbilities, BareVcpu, BareVm, DebugCause, DebugRequest, DebugStop, DebugVcpu, DirtyPages,
+    Doorbell, GuestRegisters, Operation, RegisterAccess, RegisterImage, SlotAttributes, Vcpu, VcpuExit, Vm,
     fake::{FakeBareConfig, FakeBareVm, FakeCpu, FakeError, FakeExit, FakeFault, FakeMemory, FakePages},
     run_inline,
 };
@@ -223,4 +226,48 @@ fn every_operation_can_fail() {
             Err(FakeError::Injected { number, operation })
         );
     }
+}
+
+#[test]
+fn a_debugger_reads_and_writes_registers() -> Result<(), Box<dyn Error>> {
+    let (vm, _) = machine(config(), |cpu: &mut FakeCpu<'_>| {
+        if cpu.debug().step {
+            FakeExit::Debug(DebugStop::new(7, DebugCause::Step))
+        } else {
+            FakeExit::Halt
+        }
+    })?;
+    let mut vcpu = vm.create_vcpu(0)?;
+    let saved = vcpu.capture(&mut RegisterImage::default())?;
+    let before = vcpu.read_registers()?;
+    assert_eq!(before.pc(), MEMORY);
+    let GuestRegisters::X86_64(mut changed) = before.clone() else {
+        return Err("x86_64".into());
+    };
+    changed.cpu.rip = 7;
+    changed.set_fxsave(&[0x55; 512]);
+    let changed = GuestRegisters::X86_64(changed);
+    vcpu.write_registers(&changed)?;
+    assert_eq!(vcpu.state()?, changed.cpu_state());
+    assert_eq!(vcpu.read_registers()?, changed);
+    // A boot state leaves the others as they are.
+    vcpu.set_state(&before.cpu_state())?;
+    let GuestRegisters::X86_64(mixed) = vcpu.read_registers()? else {
+        return Err("x86_64".into());
+    };
+    assert_eq!((mixed.cpu.rip, mixed.fxsave()), (MEMORY, [0x55; 512]));
+    vcpu.rewind(&saved, false)?;
+    assert_eq!(vcpu.read_registers()?, before);
+    let other = GuestRegisters::new(&riscv64::State::new(0).into()).ok_or("riscv64")?;
+    let error = vcpu.write_registers(&other).unwrap_err();
+    assert!(matches!(error, FakeError::ArchMismatch { .. }), "{error}");
+    assert!(matches!(vcpu.run()?, VcpuExit::Halt));
+    let mut step = DebugRequest::default();
+    step.step = true;
+    vcpu.set_debug(&step)?;
+    match vcpu.run()? {
+        VcpuExit::Debug(stop) => assert_eq!(stop, DebugStop::new(7, DebugCause::Step)),
+        exit => return Err(format!("no step: {exit:?}").into()),
+    }
+    Ok(())
 }

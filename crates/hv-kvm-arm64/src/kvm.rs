@@ -1,12 +1,17 @@
 //! The KVM back end.
 
 mod attribute;
+mod bare;
+mod entry;
 mod gic;
+mod host;
 mod machine;
 mod request;
+mod retry_budget;
 mod vcpu;
 mod vm;
 
+pub use bare::{KvmBareVcpu, KvmBareVm};
 pub use vcpu::KvmVcpu;
 pub(crate) use vm::CAPABILITIES;
 pub use vm::KvmVm;

@@ -133,6 +133,9 @@ impl Register {
     /// PSCI version of KVM: major in the upper and minor in the lower 16 bits.
     pub const PSCI_VERSION: Self = Self::firmware(0);
 
+    /// Bitmap of the standard secure service calls that KVM handles: the random numbers (`TRNG`). Writable before the first run.
+    pub const STANDARD_CALLS: Self = Self::firmware_features(0);
+
     /// SVE's first-fault register: the lowest 256 bits.
     pub const SVE_FFR: Self = compose(BYTES_32, RegisterGroup::SVE, 0x600);
     /// Supported SVE vector lengths: bit *n* stands for *n* + 1 quadwords, 512 bits. Writable until SVE is

@@ -80,6 +80,36 @@ pub enum KvmError {
     /// A saved state contains an interrupt file, but the machine has no AIA.
     #[error("the saved state contains an IMSIC interrupt file, which this vCPU does not have")]
     NoImsic,
+    /// The doorbell of a bare machine is an SBI extension that KVM does not forward.
+    #[error(
+        "KVM does not forward SBI extension {extension:#x}; a doorbell is a vendor extension, 0x9000000 to 0x9ffffff, or an \
+         experimental one, 0x8000000 to 0x8ffffff"
+    )]
+    Doorbell {
+        /// The extension id.
+        extension: u64,
+    },
+    /// The rewind code of a bare machine did not end as expected.
+    #[error("the guest's memory does not contain the rewind code at {address:#x}")]
+    NoRewindCode {
+        /// Guest physical address in the configuration.
+        address: u64,
+        /// Error of `KVM_RUN`, if it failed.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The register image of a bare machine is not in its memory.
+    #[error("the guest has no memory for the register image at {address:#x}")]
+    NoRegisterImage {
+        /// Guest physical address in the configuration.
+        address: u64,
+    },
+    /// KVM of riscv64 does not have a kind of debug exception.
+    #[error("KVM of riscv64 does not support {what}")]
+    UnsupportedDebug {
+        /// Name of the debug exceptions.
+        what: &'static str,
+    },
     /// An interrupt line could not be set.
     #[error(transparent)]
     Irq(#[from] IrqError),

@@ -1,13 +1,17 @@
 //! The KVM back end.
 
 mod aia;
+mod bare;
+mod exits;
 mod host;
 mod machine;
 mod memory;
+mod one_reg;
 mod request;
 mod vcpu;
 mod vm;
 
+pub use bare::{KvmBareVcpu, KvmBareVm};
 pub(crate) use host::{host_capabilities, probe};
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;

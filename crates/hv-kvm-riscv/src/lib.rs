@@ -3,10 +3,12 @@
 pub mod layout;
 pub mod plic;
 pub mod register;
+pub mod rewind;
 pub mod sbi;
 pub mod seed_csr;
 pub mod state;
 
+mod bare;
 mod boot;
 mod error;
 mod host;
@@ -15,6 +17,7 @@ mod host_query;
 mod kvm;
 mod shared_console;
 
+pub use bare::{BareConfig, BareState};
 pub use boot::{MachineBoot, boot_machine};
 pub use error::KvmError;
 pub use host::HostCapabilities;
@@ -22,7 +25,7 @@ pub use host_query::{host_capabilities, probe};
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
-pub use kvm::{KvmVcpu, KvmVm, board_on_kvm};
+pub use kvm::{KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, board_on_kvm};
 pub use layout::{IrqchipLayout, Layout, LayoutError};
 pub use plic::{HartInterrupts, Plic};
 pub use register::{IsaExtension, Register, RegisterGroup, RegisterValue, SbiExtension};

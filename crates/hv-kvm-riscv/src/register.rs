@@ -62,6 +62,8 @@ const SUBGROUP_SHIFT: u32 = 16;
 /// `KVM_REG_RISCV_CSR_AIA`, `KVM_REG_RISCV_CSR_SMSTATEEN`.
 const AIA: u8 = 1;
 const SMSTATEEN: u8 = 2;
+/// `KVM_REG_RISCV_SBI_MULTI_DIS`.
+const SBI_MULTI_DIS: u8 = 2;
 /// Index of the first of the 32 vector registers: `struct __riscv_v_ext_state` is six words long.
 const VECTOR_BASE: u16 = 6;
 
@@ -241,6 +243,13 @@ impl Register {
         }
     }
 
+    /// The number of a vector register of `vlenb` bytes; `None` for other registers.
+    #[must_use]
+    pub fn vector_number(self, vlenb: u32) -> Option<u16> {
+        let number = self.index().checked_sub(VECTOR_BASE)?;
+        (Self::v(number, vlenb) == Some(self)).then_some(number)
+    }
+
     /// Enable of an ISA extension: 1 if the vCPU has it. Written before the first run only.
     #[must_use]
     pub const fn isa(extension: IsaExtension) -> Self {
@@ -252,6 +261,10 @@ impl Register {
     pub const fn sbi(extension: SbiExtension) -> Self {
         word(RegisterGroup::SBI_EXTENSION, extension.0)
     }
+
+    /// Disables SBI extensions when written: bit *n* stands for the extension with the KVM number *n*, up to 63. Bits of extensions that KVM
+    /// does not have or cannot disable are ignored. Written before the first run only.
+    pub const SBI_DISABLE: Self = compose(SIZE_U64, RegisterGroup::SBI_EXTENSION, SBI_MULTI_DIS, 0);
 
     /// The group; `None` for ids of other architectures.
     #[must_use]

@@ -11,11 +11,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct MessageKind(U32);
 
 impl MessageKind {
-    /// Host: call function [`Header::function`] of the guest's exports.
+    /// Host: call function [`Header::function`](crate::Header::function) of the guest's exports.
     pub const CALL: Self = Self(U32::new(1));
     /// Guest: result of the call.
     pub const RETURN: Self = Self(U32::new(2));
-    /// Guest: call function [`Header::function`] of the guest's imports.
+    /// Guest: call function [`Header::function`](crate::Header::function) of the guest's imports.
     pub const HOST_CALL: Self = Self(U32::new(3));
     /// Host: result of the host function.
     pub const HOST_REPLY: Self = Self(U32::new(4));

@@ -3,8 +3,8 @@
 //! ```text
 //! 0x0000_0000 ┬ not mapped: null pointers
 //! 0x1800_0000 ├ exchange: read-write, never in a snapshot
-//!             │   + 0x00_0000  outbox, up to 1 MiB                   read-write
-//!             │   + 0x10_0000  page tables                           not mapped
+//!             │   outbox, up to 1 MiB                                read-write
+//!             │   page tables, directly after the outbox             not mapped
 //! 0x3fe0_0000 ├ host pages: the guest cannot write them
 //!             │   + 0x00_0000  code that loads registers             execute (arm64, riscv64)
 //!             │   + 0x00_1000  the registers                         read
@@ -30,8 +30,6 @@ pub const PAGE: u64 = 0x1000;
 pub const EXCHANGE: u64 = 0x1800_0000;
 /// Messages of the guest.
 pub const OUTBOX: u64 = EXCHANGE;
-/// Page tables that the guest starts with.
-pub const TABLES: u64 = 0x1810_0000;
 /// First of the pages that the host writes and the guest cannot.
 pub const HOST: u64 = 0x3fe0_0000;
 /// Length of the host pages; the image follows.
@@ -74,7 +72,7 @@ pub const MAX_WINDOW: u32 = 0x10_0000;
 pub const HEAP_ALIGN: u64 = 0x20_0000;
 
 const _: () = {
-    assert!(OUTBOX % PAGE == 0 && TABLES % PAGE == 0 && HOST % HOST_LEN == 0);
+    assert!(OUTBOX % PAGE == 0 && HOST % HOST_LEN == 0);
     assert!(IMAGE - HOST == HOST_LEN && BOOT_INFO - REWIND_IMAGE == REWIND_IMAGE_LEN);
     assert!(MEMORY_END <= REGIONS && REGIONS_END <= MMIO_DOORBELL && MMIO_DOORBELL < 1 << 38);
 };

@@ -21,7 +21,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> syn::Result<Tok
         let value = types.value();
         let signature = quote!(::sandbox_guest::signature::<(#(#parameters,)*), #value>());
         let entry = typed_entry(&function, &types);
-        (entry, quote!(::sandbox_guest::Export::typed(#name, #signature, entry)))
+        (
+            entry,
+            quote!(::sandbox_guest::Export::typed(#name, #signature, entry)),
+        )
     };
     Ok(quote! {
         #function

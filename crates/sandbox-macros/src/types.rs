@@ -19,7 +19,11 @@ const MAX_PARAMETERS: usize = 12;
 impl Types {
     pub(crate) fn new(signature: &Signature) -> syn::Result<Self> {
         check_qualifiers(signature)?;
-        let parameters = signature.inputs.iter().map(parameter).collect::<syn::Result<Vec<_>>>()?;
+        let parameters = signature
+            .inputs
+            .iter()
+            .map(parameter)
+            .collect::<syn::Result<Vec<_>>>()?;
         if let Some(first) = signature.inputs.iter().nth(MAX_PARAMETERS) {
             let message = format!("at most {MAX_PARAMETERS} parameters are possible; use a struct");
             return Err(syn::Error::new(first.span(), message));

@@ -1,1 +1,49 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg(target_os = "linux")]
+
+mod backend;
+mod base;
+mod builder;
+mod call_slot;
+mod contents;
+mod crash;
+mod deadline;
+mod encode;
+mod engine;
+mod error;
+mod function;
+mod host_function;
+mod image;
+mod incoming;
+mod interrupt;
+mod limits;
+mod log;
+mod memory;
+mod pool;
+mod program;
+mod sandbox;
+mod snapshot;
+mod status;
+mod tracker;
+mod unwind;
+mod window;
+
+pub use backend::{Backend, Kvm};
+#[cfg(feature = "fake")]
+pub use backend::{Fake, FakeRam};
+pub use builder::{BuildError, SandboxBuilder};
+pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
+pub use error::{BackendError, CallError, FunctionError, HostError, ProtocolError, ResolveError};
+pub use function::{Function, FunctionInfo};
+pub use host_function::{HostCall, HostFunction};
+pub use image::MemoryFileError;
+pub use interrupt::InterruptHandle;
+pub use log::LogRecord;
+pub use pool::{Pool, Pooled};
+#[cfg(feature = "fake")]
+pub use program::FakeProgram;
+pub use program::{ElfError, GuestProgram, ProgramError};
+pub use sandbox::{CallOptions, MemoryUse, Sandbox};
+pub use snapshot::{RestoreError, Snapshot, SnapshotError};
+pub use status::{Cause, Status};

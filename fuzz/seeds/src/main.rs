@@ -12,6 +12,9 @@ mod multiboot_parse;
 mod page_walk;
 mod pe_parse;
 mod plan_x86;
+mod sandbox;
+mod sandbox_elf;
+mod sandbox_window;
 mod seed;
 
 use std::path::Path;
@@ -23,7 +26,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 15] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -35,6 +38,10 @@ const TARGETS: [Target; 11] = [
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
+    ("sandbox_elf", sandbox_elf::seeds),
+    ("sandbox_symbols", sandbox::symbols),
+    ("sandbox_walk", sandbox::walks),
+    ("sandbox_window", sandbox_window::seeds),
 ];
 
 fn main() -> io::Result<()> {

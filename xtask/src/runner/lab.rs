@@ -53,6 +53,18 @@ pub(crate) struct Lab {
     emulator: Emulator,
     kernel: Kernel,
     init: PathBuf,
+    clock: Clock,
+}
+
+/// What the clock of L1 shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// Time.
+    #[default]
+    Time,
+    /// The number of instructions that L1 executed, one nanosecond each. Other work on this machine does not change it, and equal runs
+    /// differ by less than a percent.
+    Instructions,
 }
 
 impl Lab {
@@ -71,7 +83,13 @@ impl Lab {
             emulator,
             kernel,
             init,
+            clock: Clock::default(),
         })
+    }
+
+    /// Sets what the clock of L1 shows.
+    pub(super) fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The emulated machine.
@@ -193,6 +211,10 @@ impl Lab {
             // hits a breakpoint that was already removed.
             .args(["-smp", "1", "-m", &MEMORY_MIB.to_string()])
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .args(match self.clock {
+                Clock::Time => &[][..],
+                Clock::Instructions => &["-icount", "shift=0,sleep=off"],
+            })
             .arg("-serial")
             .arg(console_option)
             // With a file, the port is open from the start; with other back ends L1 waits until a reader connects.

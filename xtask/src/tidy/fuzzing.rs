@@ -7,10 +7,11 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 3] = [
+const PARSERS: [(&str, &str); 4] = [
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-paging", "page_walk"),
     ("crates/proto-fdt", "fdt_update"),
+    ("crates/sandbox-debug", "sandbox_walk"),
 ];
 
 /// Prefix of the published crates that parse an image format; the fuzz target is named after the format.

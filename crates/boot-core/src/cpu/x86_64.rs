@@ -14,6 +14,8 @@ pub mod cr0 {
     pub const NE: u64 = 1 << 5;
     /// Write protect.
     pub const WP: u64 = 1 << 16;
+    /// Alignment mask.
+    pub const AM: u64 = 1 << 18;
     /// Not write-through.
     pub const NW: u64 = 1 << 29;
     /// Cache disable.
@@ -26,6 +28,10 @@ pub mod cr0 {
 pub mod cr4 {
     /// Physical address extension.
     pub const PAE: u64 = 1 << 5;
+    /// Operating system support for `FXSAVE` and `FXRSTOR`, and SSE instructions.
+    pub const OSFXSR: u64 = 1 << 9;
+    /// Operating system support for unmasked SIMD floating-point exceptions.
+    pub const OSXMMEXCPT: u64 = 1 << 10;
     /// 57-bit linear addresses: five paging levels.
     pub const LA57: u64 = 1 << 12;
 }
@@ -36,6 +42,8 @@ pub mod efer {
     pub const LME: u64 = 1 << 8;
     /// Long mode active.
     pub const LMA: u64 = 1 << 10;
+    /// No-execute enable.
+    pub const NXE: u64 = 1 << 11;
 }
 
 /// Bits of `IA32_APIC_BASE` (SDM 12.4.4 and 12.12.1).
@@ -507,14 +515,15 @@ mod tests {
     #[test]
     fn control_register_bits_are_those_of_the_manual() {
         assert_eq!(
-            [cr0::PE, cr0::MP, cr0::ET, cr0::NE, cr0::WP, cr0::PG],
-            [0x1, 0x2, 0x10, 0x20, 0x1_0000, 0x8000_0000]
+            [cr0::PE, cr0::MP, cr0::ET, cr0::NE, cr0::WP, cr0::AM, cr0::PG],
+            [0x1, 0x2, 0x10, 0x20, 0x1_0000, 0x4_0000, 0x8000_0000]
         );
         assert_eq!([cr0::NW, cr0::CD], [0x2000_0000, 0x4000_0000]);
         let bits = [apic_base::BSP, apic_base::X2APIC, apic_base::ENABLE];
         assert_eq!(bits, [0x100, 0x400, 0x800]);
-        assert_eq!([cr4::PAE, cr4::LA57], [0x20, 0x1000]);
-        assert_eq!([efer::LME, efer::LMA], [0x100, 0x400]);
+        let bits = [cr4::PAE, cr4::OSFXSR, cr4::OSXMMEXCPT, cr4::LA57];
+        assert_eq!(bits, [0x20, 0x200, 0x400, 0x1000]);
+        assert_eq!([efer::LME, efer::LMA, efer::NXE], [0x100, 0x400, 0x800]);
     }
 
     #[test]

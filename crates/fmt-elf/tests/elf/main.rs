@@ -1,6 +1,7 @@
 //! The parser against files made by an independent writer. Every table goes through [`check`].
 
 mod evidence;
+mod guest;
 mod headers_and_notes;
 mod near_miss;
 mod parse;

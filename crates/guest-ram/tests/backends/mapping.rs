@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use boot_core::{GuestMemory, GuestRange};
-use guest_ram::{HostMapping, HostRam, HostRegion, HugePages, MappingError, Memfd, MemfdSharing, RamRegion};
+use guest_ram::{
+    ExclusiveBytes, HostMapping, HostRam, HostRegion, HugePages, MappingError, Memfd, MemfdSharing, RamRegion,
+};
 
 const PAGE: usize = 0x1000;
 
@@ -200,4 +202,94 @@ fn a_region_keeps_its_mapping_and_a_plan_can_be_loaded() {
     assert!(weak.upgrade().is_some());
     drop((ram, region));
     assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn exclusive_bytes_have_one_owner() {
+    let mapping = Arc::new(HostMapping::anonymous(3 * PAGE).unwrap());
+    let mut bytes = ExclusiveBytes::new(Arc::clone(&mapping), 8..PAGE + 8).unwrap();
+    assert_eq!((bytes.len(), bytes.is_empty()), (PAGE, false));
+    for range in [0..9, 100..101, PAGE + 7..PAGE + 8] {
+        let found = ExclusiveBytes::new(Arc::clone(&mapping), range.clone());
+        assert!(matches!(found, Err(MappingError::Claimed { .. })), "{range:?}");
+        let mut copy = vec![0; range.len()];
+        let read = mapping.read(range.start, &mut copy);
+        assert!(matches!(read, Err(MappingError::Claimed { .. })), "{range:?}");
+        let written = mapping.write(range.start, &copy);
+        assert!(matches!(written, Err(MappingError::Claimed { .. })), "{range:?}");
+    }
+    assert!(matches!(
+        mapping.dont_need(PAGE..2 * PAGE),
+        Err(MappingError::Claimed { .. })
+    ));
+    mapping.write(PAGE + 8, b"free").unwrap();
+    mapping.write(0, b"12345678").unwrap();
+    assert!(bytes.write(0, b"owner"));
+    // The next owner has the bytes as they are.
+    drop(bytes);
+    mapping.dont_need(PAGE..2 * PAGE).unwrap();
+    let bytes = ExclusiveBytes::new(mapping, 0..3 * PAGE).unwrap();
+    assert_eq!(bytes.read_array(0), Some(*b"12345678owner\0"));
+}
+
+#[test]
+fn exclusive_bytes_end_where_they_end() {
+    let mapping = Arc::new(HostMapping::anonymous(2 * PAGE).unwrap());
+    let mut bytes = ExclusiveBytes::new(mapping, 0..PAGE).unwrap();
+    let mut copy = vec![7];
+    for (offset, len) in [(0, PAGE + 1), (PAGE, 1), (usize::MAX, 2), (1, usize::MAX)] {
+        assert!(!bytes.append_to(offset, len, &mut copy));
+        assert!(!bytes.zero(offset, len));
+    }
+    assert_eq!(copy, [7]);
+    assert!(!bytes.write(PAGE - 3, b"1234") && bytes.write(PAGE - 4, b"1234"));
+    assert!(!bytes.equals(PAGE - 3, b"2341") && !bytes.equals(PAGE - 3, b"2340"));
+    assert!(bytes.equals(PAGE - 4, b"1234") && bytes.equals(PAGE, b""));
+    assert_eq!(bytes.read_array(PAGE - 3), Some(*b"234"));
+    assert_eq!(bytes.read_array::<4>(PAGE - 3), None);
+    assert!(bytes.append_to(PAGE - 4, 4, &mut copy));
+    assert_eq!(copy, b"\x071234");
+    assert!(bytes.read_to(PAGE - 2, 2, &mut copy));
+    assert_eq!(copy, b"34");
+    assert!(bytes.zero(PAGE - 3, 2));
+    assert_eq!(bytes.read_array(PAGE - 4), Some([b'1', 0, 0, b'4']));
+    assert!(!bytes.read_to(PAGE, 1, &mut copy));
+    assert!(copy.is_empty());
+}
+
+#[test]
+fn a_claim_needs_writable_memory() {
+    let file = Memfd::create(c"test", PAGE).unwrap();
+    let mut mapping = HostMapping::reserve(2 * PAGE).unwrap();
+    mapping
+        .place_memfd(0..PAGE, &file, 0, MemfdSharing::SharedReadOnly)
+        .unwrap();
+    let mapping = Arc::new(mapping);
+    for range in [0..1, PAGE..PAGE + 1, 2 * PAGE..2 * PAGE + 1] {
+        let found = ExclusiveBytes::new(Arc::clone(&mapping), range.clone());
+        assert!(matches!(found, Err(MappingError::NoAccess { .. })), "{range:?}");
+    }
+}
+
+#[test]
+fn a_guest_accesses_all_memory_of_its_region() {
+    let mapping = Arc::new(HostMapping::anonymous(3 * PAGE).unwrap());
+    let range = GuestRange::new(0x4000_0000, 2 * PAGE as u64).unwrap();
+    let region = RamRegion::from_mapping(range, Arc::clone(&mapping), PAGE).unwrap();
+    let owner = ExclusiveBytes::new(Arc::clone(&mapping), PAGE..2 * PAGE).unwrap();
+    region.write_as_guest(0xffe, b"over").unwrap();
+    assert_eq!(owner.read_array(0xffe), Some(*b"ov"));
+    assert_eq!(bytes(&mapping, 2 * PAGE), *b"er\0\0");
+    let mut copy = [0; 4];
+    region.read_as_guest(0xffe, &mut copy).unwrap();
+    assert_eq!(&copy, b"over");
+    region.read_as_guest(2 * PAGE as u64, &mut []).unwrap();
+    for offset in [2 * PAGE as u64 - 3, 2 * PAGE as u64, u64::MAX] {
+        let error = region.write_as_guest(offset, b"past").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{offset:#x}");
+    }
+    // Addresses without memory.
+    let hole = Arc::new(HostMapping::reserve(2 * PAGE).unwrap());
+    let region = RamRegion::from_mapping(range, hole, 0).unwrap();
+    assert!(region.read_as_guest(0, &mut copy).is_err());
 }

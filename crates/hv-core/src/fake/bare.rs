@@ -14,8 +14,8 @@ use super::{
     registers::Registers,
 };
 use crate::{
-    AccessKind, BareAbilities, BareVcpu, BareVm, DirtyPages, Fault, Operation, RegisterImage, SlotAttributes,
-    Vcpu, VcpuExit, VcpuKicker, Vm,
+    AccessKind, BareAbilities, BareVcpu, BareVm, DebugRequest, DebugStop, DebugVcpu, DirtyPages, Fault,
+    GuestRegisters, Operation, RegisterAccess, RegisterImage, SlotAttributes, Vcpu, VcpuExit, VcpuKicker, Vm,
 };
 
 /// Memory of a slot of a [`FakeBareVm`].
@@ -103,6 +103,8 @@ pub enum FakeExit {
     Access(FakeFault),
     /// Leave with [`VcpuExit::Interrupted`].
     Interrupted,
+    /// Stop with a debug exception, which [`FakeCpu::debug`] asks for.
+    Debug(DebugStop),
 }
 
 impl From<FakeFault> for FakeExit {
@@ -129,6 +131,7 @@ pub struct FakeFault {
 pub struct FakeCpu<'a> {
     slots: &'a dyn Slots,
     registers: &'a mut [u64; FakeCpu::REGISTERS],
+    debug: &'a DebugRequest,
     kicker: &'a FakeKicker,
 }
 
@@ -157,6 +160,12 @@ impl FakeCpu<'_> {
     /// The registers.
     pub fn registers(&mut self) -> &mut [u64; FakeCpu::REGISTERS] {
         self.registers
+    }
+
+    /// The requested debug exceptions.
+    #[must_use]
+    pub fn debug(&self) -> &DebugRequest {
+        self.debug
     }
 
     /// Executes an endless loop until the vCPU is kicked.
@@ -339,6 +348,7 @@ impl<R: FakeMemory> Vm for FakeBareVm<R> {
             guest,
             registers: [0; FakeCpu::REGISTERS],
             state: Registers::new(&self.config.reset_state),
+            debug: DebugRequest::default(),
             buffer: Vec::new(),
             kicker: Arc::default(),
             shared: Arc::clone(&self.shared),
@@ -412,6 +422,7 @@ pub struct FakeBareVcpu<R> {
     guest: Box<dyn FakeGuest>,
     registers: [u64; FakeCpu::REGISTERS],
     state: Registers,
+    debug: DebugRequest,
     buffer: Vec<u8>,
     kicker: Arc<FakeKicker>,
     shared: Arc<Shared<R>>,
@@ -433,6 +444,8 @@ pub struct FakeSaved {
     pub registers: Vec<u64>,
     /// The state that [`Vcpu::set_state`] wrote.
     pub state: CpuState,
+    /// The state that [`RegisterAccess::write_registers`] wrote.
+    pub debug_registers: Option<GuestRegisters>,
 }
 
 impl<R: FakeMemory> Vcpu for FakeBareVcpu<R> {
@@ -467,6 +480,7 @@ impl<R: FakeMemory> Vcpu for FakeBareVcpu<R> {
         let mut cpu = FakeCpu {
             slots: &*self.shared,
             registers: &mut self.registers,
+            debug: &self.debug,
             kicker: &self.kicker,
         };
         Ok(match self.guest.enter(&mut cpu) {
@@ -474,6 +488,7 @@ impl<R: FakeMemory> Vcpu for FakeBareVcpu<R> {
             FakeExit::Halt => VcpuExit::Halt,
             FakeExit::Fault(fault) => VcpuExit::Fault(fault),
             FakeExit::Interrupted => VcpuExit::Interrupted,
+            FakeExit::Debug(stop) => VcpuExit::Debug(stop),
             FakeExit::Access(FakeFault { kind, address, data }) => {
                 self.buffer = data;
                 match kind {
@@ -504,6 +519,7 @@ impl<R: FakeMemory> BareVcpu for FakeBareVcpu<R> {
         Ok(FakeSaved {
             registers: self.registers.to_vec(),
             state: self.state.current.clone(),
+            debug_registers: self.state.others.clone(),
         })
     }
 
@@ -513,6 +529,28 @@ impl<R: FakeMemory> BareVcpu for FakeBareVcpu<R> {
             *to = *from;
         }
         self.state.current.clone_from(&saved.state);
+        self.state.others.clone_from(&saved.debug_registers);
         Ok(())
+    }
+}
+
+impl<R: FakeMemory> DebugVcpu for FakeBareVcpu<R> {
+    fn set_debug(&mut self, request: &DebugRequest) -> Result<(), FakeError> {
+        self.shared.begin(Operation::SetDebug)?;
+        self.debug.clone_from(request);
+        Ok(())
+    }
+}
+
+/// The registers that [`Vcpu::set_state`] and [`RegisterAccess::write_registers`] wrote; those of [`FakeCpu::registers`] are others.
+impl<R: FakeMemory> RegisterAccess for FakeBareVcpu<R> {
+    fn read_registers(&mut self) -> Result<GuestRegisters, FakeError> {
+        self.shared.begin(Operation::GetState)?;
+        self.state.read()
+    }
+
+    fn write_registers(&mut self, registers: &GuestRegisters) -> Result<(), FakeError> {
+        self.shared.begin(Operation::SetState)?;
+        self.state.write(registers)
     }
 }

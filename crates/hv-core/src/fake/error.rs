@@ -1,6 +1,6 @@
 //! Errors of the fake hypervisor.
 
-use boot_core::Arch;
+use boot_core::{Arch, CpuArchError};
 
 use crate::Operation;
 
@@ -54,6 +54,12 @@ pub enum FakeError {
         /// The line.
         line: u32,
     },
+    /// Debuggers have no registers of this architecture.
+    #[error("there is no set of {arch} registers for debuggers")]
+    NoRegisters {
+        /// The machine's architecture.
+        arch: Arch,
+    },
     /// The state belongs to another architecture.
     #[error("the CPU state is for {found}, but the vCPU is {expected}")]
     ArchMismatch {
@@ -62,4 +68,10 @@ pub enum FakeError {
         /// The state's architecture.
         found: Arch,
     },
+}
+
+impl From<CpuArchError> for FakeError {
+    fn from(CpuArchError { expected, found }: CpuArchError) -> Self {
+        Self::ArchMismatch { expected, found }
+    }
 }

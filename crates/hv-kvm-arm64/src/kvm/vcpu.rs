@@ -1,27 +1,23 @@
 //! Virtual CPUs.
 
-mod exits;
 mod registers;
-mod retry_budget;
 
 use std::sync::Arc;
 
-use boot_core::{Arch, CpuState, Endian, cpu::aarch64::State};
+use boot_core::CpuState;
 use hv_core::{Vcpu, VcpuExit, VcpuKicker};
-use hv_kvm::{HarnessError, RunStatus, VcpuFile};
-use hv_kvm_regs::aarch64;
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, KVM_ARM_VCPU_PMU_V3_IRQ, KVM_ARM_VCPU_POWER_OFF,
-    KVM_ARM_VCPU_SVE, KVM_EXIT_ARM_NISV,
+    KVM_ARM_VCPU_SVE,
 };
 
-use self::retry_budget::RetryBudget;
 use super::{
     attribute,
+    entry::VcpuEntry,
     machine::{Machine, set_feature},
     request::failed_request,
 };
-use crate::{GicState, KvmError, Register, RegisterValue, VcpuState, gic::PMU_INTID, register::SCTLR_EE};
+use crate::{GicState, KvmError, VcpuState, gic::PMU_INTID};
 
 /// A vCPU of a [`KvmVm`](super::KvmVm).
 ///
@@ -29,7 +25,7 @@ use crate::{GicState, KvmError, Register, RegisterValue, VcpuState, gic::PMU_INT
 /// before all vCPUs of the machine were created.
 #[derive(Debug)]
 pub struct KvmVcpu {
-    file: VcpuFile,
+    entry: VcpuEntry,
     machine: Arc<Machine>,
     index: u32,
     /// The performance monitors are initialised.
@@ -44,7 +40,7 @@ impl KvmVcpu {
         let fd = hv_kvm::retry_interrupted(|| machine.file.fd().create_vcpu(index.into()))
             .map_err(failed_request("KVM_CREATE_VCPU"))?;
         let mut vcpu = Self {
-            file: VcpuFile::new(fd)?,
+            entry: VcpuEntry::new(fd)?,
             machine,
             index,
             pmu_ready: false,
@@ -53,7 +49,7 @@ impl KvmVcpu {
         vcpu.initialise()?;
         if vcpu.machine.features.sve {
             // Until this call, most ioctls fail and the vector lengths can be changed.
-            vcpu.file
+            vcpu.entry
                 .fd()
                 .vcpu_finalize(&i32::try_from(KVM_ARM_VCPU_SVE).unwrap_or_default())
                 .map_err(failed_request("KVM_ARM_VCPU_FINALIZE"))?;
@@ -68,7 +64,7 @@ impl KvmVcpu {
         if self.index > 0 {
             set_feature(&mut init, KVM_ARM_VCPU_POWER_OFF);
         }
-        self.file
+        self.entry
             .fd()
             .vcpu_init(&init)
             .map_err(failed_request("KVM_ARM_VCPU_INIT"))
@@ -80,31 +76,14 @@ impl KvmVcpu {
         if self.machine.features.pmu && !self.pmu_ready {
             let (group, irq) = (KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ);
             let intid = i32::try_from(PMU_INTID).unwrap_or_default();
-            attribute::set(self.file.fd(), group, irq.into(), intid)
+            attribute::set(self.entry.fd(), group, irq.into(), intid)
                 .map_err(failed_request("KVM_SET_DEVICE_ATTR (KVM_ARM_VCPU_PMU_V3_IRQ)"))?;
-            attribute::request(self.file.fd(), group, KVM_ARM_VCPU_PMU_V3_INIT)
+            attribute::request(self.entry.fd(), group, KVM_ARM_VCPU_PMU_V3_INIT)
                 .map_err(failed_request("KVM_SET_DEVICE_ATTR (KVM_ARM_VCPU_PMU_V3_INIT)"))?;
             self.pmu_ready = true;
         }
         Ok(())
     }
-
-    fn read_number(&self, register: Register) -> Result<u64, KvmError> {
-        self.read(register)?
-            .to_u64()
-            .ok_or(KvmError::RegisterSize { register })
-    }
-
-    fn write_number(&self, register: Register, value: u64) -> Result<(), KvmError> {
-        let value =
-            RegisterValue::from_number(register, value.into()).ok_or(KvmError::RegisterSize { register })?;
-        self.write(register, &value)
-    }
-}
-
-/// `X0` to `X30`, in order.
-fn general() -> impl Iterator<Item = Register> {
-    (0..=30).filter_map(Register::x)
 }
 
 impl Vcpu for KvmVcpu {
@@ -115,32 +94,11 @@ impl Vcpu for KvmVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, KvmError> {
-        self.complete_io()?;
-        let mut state = State::new(self.read_number(Register::PC)?);
-        for (x, register) in state.x.iter_mut().zip(general()) {
-            *x = self.read_number(register)?;
-        }
-        state.sp_el1 = self.read_number(Register::SP_EL1)?;
-        state.pstate = self.read_number(Register::PSTATE)?;
-        state.data_endian = if self.read_number(Register::SCTLR_EL1)? & SCTLR_EE == 0 {
-            Endian::Little
-        } else {
-            Endian::Big
-        };
-        Ok(state.into())
+        Ok(self.entry.state()?.into())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
-        let CpuState::Aarch64(state) = state else {
-            let (expected, found) = (Arch::Aarch64, state.arch());
-            return Err(HarnessError::ArchMismatch { expected, found }.into());
-        };
-        self.complete_io()?;
-        for (id, value) in aarch64::registers(state) {
-            self.write_number(Register(id), value)?;
-        }
-        let sctlr = self.read_number(Register::SCTLR_EL1)?;
-        self.write_number(Register::SCTLR_EL1, aarch64::sctlr_el1(state, sctlr))
+        self.entry.set_state(state)
     }
 
     /// Resets the vCPU, its redistributor and its CPU interface to their state after creation.
@@ -148,7 +106,7 @@ impl Vcpu for KvmVcpu {
     /// Time counters keep their values, and so do identification registers, which cannot change after the first run. No other
     /// vCPU may be running.
     fn reset(&mut self) -> Result<(), KvmError> {
-        self.complete_io()?;
+        self.entry.complete_io()?;
         self.initialise()?;
         let gic = self
             .machine
@@ -165,25 +123,11 @@ impl Vcpu for KvmVcpu {
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         self.prepare()?;
-        let mut budget = RetryBudget::new();
-        loop {
-            match self.file.run() {
-                Ok(RunStatus::Exit(KVM_EXIT_ARM_NISV)) => {
-                    if let Some(fault) = self.handle_no_syndrome(&mut budget)? {
-                        return Ok(VcpuExit::Fault(fault));
-                    }
-                }
-                Ok(RunStatus::Exit(_)) => return Ok(self.decode()),
-                Ok(RunStatus::Interrupted) => return Ok(VcpuExit::Interrupted),
-                Ok(RunStatus::Fault(fault)) => return Ok(VcpuExit::Fault(fault)),
-                // The kernel could not access guest memory, at an address that it does not report.
-                Err(error) if error.errno() == libc::EFAULT && self.back_off(&mut budget)? => {}
-                Err(error) => return Err(failed_request("KVM_RUN")(error)),
-            }
-        }
+        let status = self.entry.enter(&self.machine.file)?;
+        Ok(self.entry.decode(status))
     }
 
     fn kicker(&self) -> Arc<dyn VcpuKicker> {
-        self.file.kicker()
+        self.entry.kicker()
     }
 }

@@ -1,5 +1,4 @@
 //! The virtual machine.
-#![expect(unsafe_code, reason = "asks the host for its page size")]
 
 use std::{
     collections::BTreeMap,
@@ -12,22 +11,19 @@ use hv_core::Vm;
 use hv_kvm::{Capability, HarnessError, RamConstraints, VmFile};
 use kvm_bindings::{
     KVM_ARM_VCPU_PMU_V3, KVM_ARM_VCPU_PSCI_0_2, KVM_ARM_VCPU_PTRAUTH_ADDRESS, KVM_ARM_VCPU_PTRAUTH_GENERIC,
-    KVM_ARM_VCPU_SVE, KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PSCI_0_2,
-    KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC, KVM_CAP_ARM_SVE, KVM_CAP_ARM_VM_IPA_SIZE,
-    KVM_CAP_DEVICE_CTRL, KVM_CAP_ONE_REG, KVM_CAP_VCPU_EVENTS, kvm_enable_cap, kvm_vcpu_init,
+    KVM_ARM_VCPU_SVE, KVM_CAP_ARM_PMU_V3, KVM_CAP_ARM_PTRAUTH_ADDRESS, KVM_CAP_ARM_PTRAUTH_GENERIC,
+    KVM_CAP_ARM_SVE, KVM_CAP_DEVICE_CTRL, kvm_vcpu_init,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, Kvm};
 
 use super::{
     gic::{self as device},
+    host,
     machine::{Machine, set_feature},
     request::failed_request,
     vcpu::KvmVcpu,
 };
 use crate::{HostCapabilities, KvmError, Layout, VcpuFeatures, gic};
-
-/// Number of bits of guest physical addresses on hosts that do not report it.
-const DEFAULT_ADDRESS_BITS: u32 = 40;
 
 /// An arm64 machine on KVM. The kernel emulates the GIC, the timers and PSCI; other devices are on a bus.
 ///
@@ -38,36 +34,16 @@ pub struct KvmVm(Arc<Machine>);
 
 /// Capabilities that this harness asks for.
 pub(crate) const CAPABILITIES: [Capability; 10] = [
-    Capability::required(
-        KVM_CAP_ONE_REG,
-        "KVM_CAP_ONE_REG",
-        "state of vCPUs: registers by their numbers",
-    ),
+    host::ONE_REG,
     Capability::required(
         KVM_CAP_DEVICE_CTRL,
         "KVM_CAP_DEVICE_CTRL",
         "the kernel emulates the interrupt controller",
     ),
-    Capability::required(
-        KVM_CAP_ARM_PSCI_0_2,
-        "KVM_CAP_ARM_PSCI_0_2",
-        "guests start CPUs and power off",
-    ),
-    Capability::required(
-        KVM_CAP_VCPU_EVENTS,
-        "KVM_CAP_VCPU_EVENTS",
-        "state of vCPUs: pending exceptions",
-    ),
-    Capability::required(
-        KVM_CAP_ARM_NISV_TO_USER,
-        "KVM_CAP_ARM_NISV_TO_USER",
-        "accesses that KVM cannot decode are reported",
-    ),
-    Capability::limit(
-        KVM_CAP_ARM_VM_IPA_SIZE,
-        "KVM_CAP_ARM_VM_IPA_SIZE",
-        "largest number of guest physical address bits; zero for 40",
-    ),
+    host::PSCI,
+    host::VCPU_EVENTS,
+    host::NISV_TO_USER,
+    host::IPA_SIZE,
     Capability::optional(
         KVM_CAP_ARM_PMU_V3,
         "KVM_CAP_ARM_PMU_V3",
@@ -95,26 +71,6 @@ fn open() -> Result<Kvm, HarnessError> {
     hv_kvm::open(&CAPABILITIES)
 }
 
-/// Number of bits of guest physical addresses.
-fn address_bits(kvm: &Kvm) -> u32 {
-    u32::try_from(kvm.get_host_ipa_limit())
-        .ok()
-        .filter(|&bits| bits > 0)
-        .unwrap_or(DEFAULT_ADDRESS_BITS)
-}
-
-/// Creates a virtual machine with the largest guest physical address space of the host.
-fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
-    hv_kvm::retry_interrupted(|| {
-        if kvm.check_extension(Cap::ArmVmIPASize) {
-            kvm.create_vm_with_ipa_size(address_bits(kvm))
-        } else {
-            kvm.create_vm()
-        }
-    })
-    .map_err(failed_request("KVM_CREATE_VM"))
-}
-
 fn features(kvm: &Kvm) -> VcpuFeatures {
     VcpuFeatures {
         pmu: kvm.check_extension(Cap::ArmPmuV3),
@@ -132,10 +88,10 @@ impl KvmVm {
     /// As [`new`](Self::new).
     pub fn host_capabilities() -> Result<HostCapabilities, KvmError> {
         let kvm = open()?;
-        let (v3, v2) = (create_vm(&kvm)?, create_vm(&kvm)?);
+        let (v3, v2) = (host::create_vm(&kvm)?, host::create_vm(&kvm)?);
         let gic_v3 = device::create(&v3, device::V3);
         Ok(HostCapabilities {
-            address_bits: address_bits(&kvm),
+            address_bits: host::address_bits(&kvm),
             features: features(&kvm),
             gic_v2: device::create(&v2, device::V2).is_ok(),
             gic_v3: gic_v3.is_ok(),
@@ -166,15 +122,7 @@ impl KvmVm {
                 return Err(HarnessError::MissingCapability { name }.into());
             }
         }
-        let fd = create_vm(&kvm)?;
-        // Without this capability, KVM_RUN fails on an access without a valid instruction syndrome and does not report the
-        // address.
-        let nisv = kvm_enable_cap {
-            cap: KVM_CAP_ARM_NISV_TO_USER,
-            ..kvm_enable_cap::default()
-        };
-        fd.enable_cap(&nisv)
-            .map_err(failed_request("KVM_ENABLE_CAP (KVM_CAP_ARM_NISV_TO_USER)"))?;
+        let fd = host::create_vm(&kvm)?;
         let mut target = kvm_vcpu_init::default();
         fd.get_preferred_target(&mut target)
             .map_err(failed_request("KVM_ARM_PREFERRED_TARGET"))?;
@@ -192,7 +140,11 @@ impl KvmVm {
         Ok(Self(Arc::new(Machine {
             file: VmFile::new(
                 fd,
-                RamConstraints::new(page_size(), address_bits(&kvm), layout.gic.ranges().collect()),
+                RamConstraints::new(
+                    host::page_size(),
+                    host::address_bits(&kvm),
+                    layout.gic.ranges().collect(),
+                ),
             ),
             gic: OnceLock::new(),
             vcpus: layout.vcpus,
@@ -233,13 +185,6 @@ impl KvmVm {
     pub fn restore_distributor(&self, state: &BTreeMap<u32, u32>) -> Result<(), KvmError> {
         self.0.gic()?.set_shared_state(state)
     }
-}
-
-/// Page size of the host.
-fn page_size() -> u64 {
-    // SAFETY: sysconf has no preconditions.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(4096)
 }
 
 impl Vm for KvmVm {

@@ -13,9 +13,19 @@ macro_rules! guests {
                 ".pushsection .rodata.guests, \"a\"",
                 ".balign 2048",
                 concat!(".globl guest_", stringify!($name), "_start, guest_", stringify!($name), "_end"),
+                // Rings the doorbell of a bare machine: the call with the number in X20, or a write to the address in X21 if that is not zero.
+                ".macro ring",
+                "cbnz x21, 71f",
+                "mov x0, x20",
+                "hvc #0",
+                "b 72f",
+                "71: strb wzr, [x21]",
+                "72:",
+                ".endm",
                 concat!("guest_", stringify!($name), "_start:"),
                 $($line,)+
                 concat!("guest_", stringify!($name), "_end:"),
+                ".purgem ring",
                 ".popsection",
             );
 
@@ -35,6 +45,8 @@ macro_rules! guests {
         )*
     };
 }
+
+pub(crate) use guests;
 
 guests! {
     /// Ends with 0x64.

@@ -3,6 +3,12 @@
 //! On a host without KVM, every test is ignored with the reason.
 
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod bare;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod bare_code;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod bare_tests;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod device_tests;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod guest;
@@ -27,7 +33,8 @@ fn main() {
         .iter()
         .chain(run_tests::TESTS)
         .chain(device_tests::TESTS)
-        .chain(state_tests::TESTS);
+        .chain(state_tests::TESTS)
+        .chain(bare_tests::TESTS);
     let trials = tests.map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), test));
     hv_kvm_test::run(trials.collect())
 }

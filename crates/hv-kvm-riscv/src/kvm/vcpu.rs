@@ -225,7 +225,7 @@ impl Vcpu for KvmVcpu {
             Ok(RunStatus::Exit(_)) => self.decode(),
             Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
             Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(fault)),
-            Err(error) => self.fault_from_errno(error).map(VcpuExit::Fault),
+            Err(error) => super::exits::fault_from_errno(error, self.file.fd()).map(VcpuExit::Fault),
         }
     }
 

@@ -139,6 +139,10 @@ impl SbiExtension {
     pub const SRST: Self = Self(4);
     /// Hart state management.
     pub const HSM: Self = Self(5);
+    /// Experimental extensions, which KVM forwards to user space.
+    pub const EXPERIMENTAL: Self = Self(7);
+    /// Vendor extensions, which KVM forwards to user space.
+    pub const VENDOR: Self = Self(8);
     /// Debug console. KVM disables it until user space enables it.
     pub const DBCN: Self = Self(9);
 

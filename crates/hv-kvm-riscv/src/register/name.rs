@@ -70,6 +70,7 @@ impl fmt::Display for Register {
                     None => write!(f, "ISA extension {index}"),
                 }
             }
+            _ if *self == Self::SBI_DISABLE => f.pad("SBI extensions to disable"),
             (Some(RegisterGroup::SBI_EXTENSION), 0) => match SbiExtension(index).name() {
                 Some(name) => write!(f, "SBI extension {name}"),
                 None => write!(f, "SBI extension {index}"),

@@ -90,7 +90,11 @@ fn composed_encodings() {
         (Register::v(31, 16).unwrap(), compose(4, 9, 0, 37)),
         (Register::v(1, 32).unwrap(), compose(5, 9, 0, 7)),
         (Register::isa(IsaExtension::SSAIA), compose(3, 7, 0, 14)),
+        (Register::sbi(SbiExtension::EXPERIMENTAL), compose(3, 8, 0, 7)),
+        (Register::sbi(SbiExtension::VENDOR), compose(3, 8, 0, 8)),
         (Register::sbi(SbiExtension::DBCN), compose(3, 8, 0, 9)),
+        // `KVM_REG_RISCV_SBI_MULTI_DIS`, word 0.
+        (Register::SBI_DISABLE, compose(3, 8, 2, 0)),
     ]);
     for (register, expected) in expected {
         assert_eq!(register.0, expected, "{register}");
@@ -158,6 +162,14 @@ fn ids_are_decomposed() {
         8,
         "SBI extension HSM",
     );
+    check(
+        Register::SBI_DISABLE,
+        RegisterGroup::SBI_EXTENSION,
+        2,
+        0,
+        8,
+        "SBI extensions to disable",
+    );
     for foreign in [
         0,
         0x6030_0000_0010_0000,
@@ -188,6 +200,12 @@ fn numbers_that_do_not_exist_have_no_id() {
         assert_eq!(Register::v(0, vlenb), None, "{vlenb} bytes");
     }
     assert_eq!(Register::v(0, 1 << 15).unwrap().size(), 1 << 15);
+    // And back.
+    assert_eq!(Register::v(31, 16).unwrap().vector_number(16), Some(31));
+    assert_eq!(Register::v(31, 16).unwrap().vector_number(32), None);
+    for register in [Register::VLENB, Register::PC, Register::x(10).unwrap()] {
+        assert_eq!(register.vector_number(8), None, "{register}");
+    }
 }
 
 /// No two registers have the same id. Only the `time` counter is a time counter.

@@ -15,6 +15,15 @@ pub(crate) const A7: u32 = 17;
 
 /// CSR numbers.
 pub(crate) mod csr {
+    pub(crate) const FCSR: u32 = 0x003;
+    pub(crate) const VSTART: u32 = 0x008;
+    pub(crate) const VCSR: u32 = 0x00f;
+    pub(crate) const SEED: u32 = 0x015;
+    pub(crate) const SENVCFG: u32 = 0x10a;
+    pub(crate) const SSTATEEN0: u32 = 0x10c;
+    pub(crate) const SIP: u32 = 0x144;
+    pub(crate) const SATP: u32 = 0x180;
+    pub(crate) const TIME: u32 = 0xc01;
     pub(crate) const SSTATUS: u32 = 0x100;
     pub(crate) const SIE: u32 = 0x104;
     pub(crate) const STVEC: u32 = 0x105;
@@ -141,6 +150,34 @@ pub(crate) const fn multiply_double(rd: u32, rs1: u32, rs2: u32) -> u32 {
     0x09 << 25 | rs2 << 20 | rs1 << 15 | rd << 7 | 0x53
 }
 
+/// `rd = csr`.
+pub(crate) const fn csr_read(rd: u32, csr: u32) -> u32 {
+    csr_set(rd, csr, ZERO)
+}
+
+/// Branches by `offset` bytes if the registers are equal.
+pub(crate) const fn branch_equal(rs1: u32, rs2: u32, offset: i32) -> u32 {
+    branch_unequal(rs1, rs2, offset) & !(1 << 12)
+}
+
+/// `fd[rd] = *(base + offset)`: a load of a double-precision register.
+pub(crate) const fn load_double(rd: u32, base: u32, offset: i32) -> u32 {
+    i_type(offset, base, 3, rd, 0x07)
+}
+
+/// `v[vd]` to `v[vd + 7]` = the bytes at `base`.
+pub(crate) const fn load_vectors(vd: u32, base: u32) -> u32 {
+    0xe280_0007 | base << 15 | vd << 7
+}
+
+/// `rd = vl = min(rs1, largest)`, with `vtype` = `kind`.
+pub(crate) const fn vsetvli(rd: u32, rs1: u32, kind: u32) -> u32 {
+    kind << 20 | rs1 << 15 | 7 << 12 | rd << 7 | 0x57
+}
+
+pub(crate) const EBREAK: u32 = 0x0010_0073;
+pub(crate) const SFENCE_VMA: u32 = 0x1200_0073;
+pub(crate) const SRET: u32 = 0x1020_0073;
 pub(crate) const ECALL: u32 = 0x73;
 pub(crate) const WFI: u32 = 0x1050_0073;
 
@@ -190,6 +227,11 @@ impl Code {
     pub(crate) fn exit(self, register: u32) -> Self {
         self.set(T0, hv_kvm_riscv::BoardDevices::EXIT_PAGE)
             .then([store(Width::Word, register, T0, 0), jump(0)])
+    }
+
+    /// The instructions.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

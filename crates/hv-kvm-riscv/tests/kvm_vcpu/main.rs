@@ -4,6 +4,16 @@
 //! are ignored as well.
 
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+mod bare_assembly;
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+mod bare_code;
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+mod bare_machine;
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+mod bare_rewind_tests;
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
+mod bare_tests;
+#[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 mod guest;
 #[cfg(all(target_os = "linux", target_arch = "riscv64"))]
 mod guest_code;
@@ -28,7 +38,9 @@ fn main() {
         .iter()
         .chain(sbi_tests::TESTS)
         .chain(irq_tests::TESTS)
-        .chain(state_tests::TESTS);
+        .chain(state_tests::TESTS)
+        .chain(bare_tests::TESTS)
+        .chain(bare_rewind_tests::TESTS);
     let trials = tests.map(|&(name, test)| match host.clone() {
         Err(reason) => hv_kvm_test::trial(name, Some(reason), || Ok(None)),
         Ok(host) => hv_kvm_test::trial(name, None, move || test(&host)),

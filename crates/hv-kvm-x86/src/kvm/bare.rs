@@ -5,6 +5,7 @@ mod debug;
 mod machine;
 mod mce;
 mod process;
+mod registers;
 mod state;
 mod tsc;
 mod vcpu;

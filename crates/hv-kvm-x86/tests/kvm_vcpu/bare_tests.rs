@@ -5,8 +5,8 @@ use std::{error::Error, ops::ControlFlow, sync::Arc, thread};
 use boot_core::GuestRange;
 use guest_ram::{HostMapping, HugePages, Memfd, MemfdSharing, RamRegion};
 use hv_core::{
-    BareVcpu, BareVm, DebugCause, DebugRequest, DebugVcpu, DirtyPages, Doorbell, Fault, HardwareBreakpoint,
-    RegisterImage, SlotAttributes, Vcpu, VcpuExit, Vm, run_inline,
+    BareVcpu, BareVm, DebugRequest, DebugVcpu, DirtyPages, Doorbell, Fault, RegisterImage, SlotAttributes,
+    Vcpu, VcpuExit, Vm, run_inline,
 };
 use hv_kvm_x86::{BareConfig, BareState, HarnessError, KvmBareVcpu, KvmBareVm, KvmError, Msr};
 
@@ -33,7 +33,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("bare::reset_is_the_state_after_creation", reset),
     ("bare::guest_sees_its_own_hypervisor", hypervisor_leaf),
     ("bare::kvm_writes_no_guest_memory", paravirtual_clock),
-    ("bare::debugger_steps_and_breaks", debug),
     ("bare::use_is_checked", use_is_checked),
 ];
 
@@ -54,9 +53,9 @@ const MEMORY: u64 = 0x1_0000;
 const PAGES: usize = 130;
 const LOGGED: u32 = 3;
 
-struct Bare {
+pub(crate) struct Bare {
     vm: KvmBareVm,
-    vcpu: KvmBareVcpu,
+    pub(crate) vcpu: KvmBareVcpu,
     parameters: Arc<HostMapping>,
     memory: Arc<HostMapping>,
 }
@@ -67,7 +66,7 @@ fn region(start: u64, mapping: &Arc<HostMapping>) -> Result<RamRegion, Box<dyn E
 }
 
 /// A machine with `code`, ready to run it.
-fn bare(code: &[u8]) -> Result<Bare, Box<dyn Error>> {
+pub(crate) fn bare(code: &[u8]) -> Result<Bare, Box<dyn Error>> {
     let vm = KvmBareVm::new(BareConfig::new(PORT))?;
     let tables = HostMapping::anonymous(0x8000)?;
     guest::write_tables(|address, value| {
@@ -105,7 +104,7 @@ fn bare(code: &[u8]) -> Result<Bare, Box<dyn Error>> {
 
 impl Bare {
     /// Runs to the next doorbell.
-    fn ring(&mut self) -> Result<u64, Box<dyn Error>> {
+    pub(crate) fn ring(&mut self) -> Result<u64, Box<dyn Error>> {
         match self.vcpu.run()? {
             VcpuExit::Doorbell(value) => Ok(value),
             exit => Err(format!("no doorbell: {exit:?}").into()),
@@ -391,36 +390,6 @@ fn paravirtual_clock() -> TestResult {
     let mut found = [0xff; 32];
     bare.memory.read(0, &mut found)?;
     expect("memory", &found, &[0; 32])
-}
-
-fn debug() -> TestResult {
-    let mut bare = bare(guest_code::ring())?;
-    // xor eax, eax; out 0x6c, eax; inc eax; jmp
-    let mut stops = Vec::new();
-    let mut request = DebugRequest::default();
-    request.hardware = vec![HardwareBreakpoint::execute(CODE + 4)];
-    bare.vcpu.set_debug(&request)?;
-    for _ in 0..4 {
-        stops.push(match bare.vcpu.run()? {
-            VcpuExit::Debug(stop) => (stop.pc, Some(stop.cause)),
-            VcpuExit::Doorbell(value) => (value, None),
-            exit => return Err(format!("{exit:?}").into()),
-        });
-        if let Some((_, Some(DebugCause::Hardware(_)))) = stops.last() {
-            let mut step = DebugRequest::default();
-            step.step = true;
-            bare.vcpu.set_debug(&step)?;
-        }
-    }
-    let expected = [
-        (0, None),
-        (CODE + 4, Some(DebugCause::Hardware(0))),
-        (CODE + 6, Some(DebugCause::Step)),
-        (CODE + 2, Some(DebugCause::Step)),
-    ];
-    expect("stops", &stops, &expected.to_vec())?;
-    bare.vcpu.set_debug(&DebugRequest::default())?;
-    expect("ring without a debugger", &bare.ring()?, &1)
 }
 
 fn use_is_checked() -> TestResult {

@@ -433,6 +433,24 @@ guests! {
         "inc eax"
         "jmp 2b";
 
+    /// Bare: rings after a breakpoint instruction, with EAX, the low half of XMM3, and -1.
+    breakpoint, "64":
+        "int3"
+        "out 0x6c, eax"
+        "movd eax, xmm3"
+        "out 0x6c, eax"
+        "mov eax, -1"
+        "out 0x6c, eax"
+        "hlt";
+
+    /// Bare: writes to page 3 of the memory at 0x10000, reads from it, and rings.
+    watched, "64":
+        "mov ebx, 0x13008"
+        "mov dword ptr [rbx], 1"
+        "mov eax, dword ptr [rbx]"
+        "out 0x6c, eax"
+        "hlt";
+
     /// Bare: writes across the end of page 0 of the memory at 0x10000, and to pages 64 and 129, and rings; again and again.
     write_pages, "64":
         "2: mov ebx, 0x10ffe"

@@ -5,6 +5,8 @@
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod bare_tests;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod debug_tests;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod device_tests;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod guest;
@@ -30,5 +32,8 @@ fn main() {
         .chain(bare_tests::TESTS);
     let trials =
         tests.map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), move || test().map(|()| None)));
-    hv_kvm_test::run(trials.collect())
+    let debug = debug_tests::TESTS
+        .iter()
+        .map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), test));
+    hv_kvm_test::run(trials.chain(debug).collect())
 }

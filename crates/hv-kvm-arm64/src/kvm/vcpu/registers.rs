@@ -17,7 +17,7 @@ impl KvmVcpu {
     ///
     /// Errors of KVM.
     pub fn registers(&self) -> Result<Vec<Register>, KvmError> {
-        Ok(self.file.register_ids()?.into_iter().map(Register).collect())
+        self.entry.registers()
     }
 
     /// Saves the whole state of the vCPU. Completes the I/O of the last exit first. No other vCPU may be running.
@@ -26,7 +26,7 @@ impl KvmVcpu {
     ///
     /// [`KvmError::VcpusNotCreated`] before all vCPUs exist, and errors of KVM.
     pub fn save_state(&mut self) -> Result<VcpuState, KvmError> {
-        self.complete_io()?;
+        self.entry.complete_io()?;
         let gic = self.machine.gic()?.vcpu_state(self.index)?;
         self.read_all(gic)
     }
@@ -41,7 +41,7 @@ impl KvmVcpu {
     /// [`KvmError::MissingRegister`] when `state` has a register that this vCPU does not have; [`KvmError::VcpusNotCreated`];
     /// errors of KVM.
     pub fn restore_state(&mut self, state: &VcpuState) -> Result<(), KvmError> {
-        self.complete_io()?;
+        self.entry.complete_io()?;
         self.replace(state, |_| true)
     }
 
@@ -51,8 +51,8 @@ impl KvmVcpu {
     ///
     /// [`KvmError::GetRegister`] for a register that does not exist.
     pub fn register(&mut self, register: Register) -> Result<RegisterValue, KvmError> {
-        self.complete_io()?;
-        self.read(register)
+        self.entry.complete_io()?;
+        self.entry.read(register)
     }
 
     /// Completes the I/O of the last exit and writes one register.
@@ -62,44 +62,20 @@ impl KvmVcpu {
     /// [`KvmError::State`] for a value of the wrong size; [`KvmError::SetRegister`] for a register that does not exist or a
     /// value that KVM does not accept.
     pub fn set_register(&mut self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
-        self.complete_io()?;
+        self.entry.complete_io()?;
         value.check(register).map_err(StateError::from)?;
-        self.write(register, value)
-    }
-
-    pub(super) fn read(&self, register: Register) -> Result<RegisterValue, KvmError> {
-        let mut value = RegisterValue::zero(register);
-        self.file
-            .fd()
-            .get_one_reg(register.0, value.bytes_mut())
-            .map_err(|error| KvmError::GetRegister {
-                register,
-                source: error.into(),
-            })?;
-        Ok(value)
-    }
-
-    /// Writes a value of the size of the register.
-    pub(super) fn write(&self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
-        self.file
-            .fd()
-            .set_one_reg(register.0, value.bytes())
-            .map_err(|error| KvmError::SetRegister {
-                register,
-                source: error.into(),
-            })?;
-        Ok(())
+        self.entry.write(register, value)
     }
 
     /// Saves the whole state. `gic` is the part of the interrupt controller.
     pub(super) fn read_all(&self, gic: GicState) -> Result<VcpuState, KvmError> {
         let mp_state = self
-            .file
+            .entry
             .fd()
             .get_mp_state()
             .map_err(failed_request("KVM_GET_MP_STATE"))?;
         let events = self
-            .file
+            .entry
             .fd()
             .get_vcpu_events()
             .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?;
@@ -117,7 +93,7 @@ impl KvmVcpu {
     fn read_registers(&self) -> Result<BTreeMap<Register, RegisterValue>, KvmError> {
         self.registers()?
             .into_iter()
-            .map(|register| Ok((register, self.read(register)?)))
+            .map(|register| Ok((register, self.entry.read(register)?)))
             .collect()
     }
 
@@ -135,7 +111,7 @@ impl KvmVcpu {
                 Some(found) if found == value || register.is_time_counter() || !is_wanted(register) => {}
                 Some(_) => {
                     value.check(register).map_err(StateError::from)?;
-                    self.write(register, value)?;
+                    self.entry.write(register, value)?;
                 }
             }
         }
@@ -144,14 +120,14 @@ impl KvmVcpu {
         events.exception.serror_pending = state.events.serror_pending.into();
         events.exception.serror_has_esr = state.events.serror_esr.is_some().into();
         events.exception.serror_esr = state.events.serror_esr.unwrap_or_default();
-        self.file
+        self.entry
             .fd()
             .set_vcpu_events(&events)
             .map_err(failed_request("KVM_SET_VCPU_EVENTS"))?;
         let mp_state = kvm_mp_state {
             mp_state: state.mp_state.0,
         };
-        self.file
+        self.entry
             .fd()
             .set_mp_state(mp_state)
             .map_err(failed_request("KVM_SET_MP_STATE"))

@@ -1,7 +1,7 @@
 //! Access to registers and saved states.
 
 use super::KvmVcpu;
-use crate::{KvmError, Register, RegisterGroup, RegisterValue, VcpuState};
+use crate::{KvmError, Register, RegisterGroup, RegisterValue, VcpuState, kvm::one_reg};
 
 impl KvmVcpu {
     /// Registers of this vCPU, in ascending order of the ids.
@@ -124,35 +124,11 @@ impl KvmVcpu {
     }
 
     pub(super) fn read(&self, register: Register) -> Result<RegisterValue, KvmError> {
-        let mut bytes = vec![0; register.size()];
-        self.file
-            .fd()
-            .get_one_reg(register.0, &mut bytes)
-            .map_err(|error| KvmError::GetRegister {
-                register,
-                source: error.into(),
-            })?;
-        Ok(RegisterValue::from_bytes(bytes))
+        one_reg::read(self.file.fd(), register)
     }
 
     pub(super) fn write(&self, register: Register, value: &RegisterValue) -> Result<(), KvmError> {
-        let (found, expected) = (value.bytes().len(), register.size());
-        if found != expected {
-            return Err(KvmError::ValueSize {
-                register,
-                found,
-                expected,
-            });
-        }
-        self.file
-            .fd()
-            .set_one_reg(register.0, value.bytes())
-            .map(drop)
-            .map_err(|error| KvmError::SetRegister {
-                register,
-                value: value.clone(),
-                source: error.into(),
-            })
+        one_reg::write(self.file.fd(), register, value)
     }
 
     /// Queries the list of registers.

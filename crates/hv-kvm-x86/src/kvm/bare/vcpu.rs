@@ -8,7 +8,7 @@ use hv_kvm::HarnessError;
 
 use super::{
     machine::Machine,
-    state::{BareState, apply_deferred},
+    state::{BareState, Registers, apply_deferred},
     tsc,
 };
 use crate::{KvmError, kvm::entry::VcpuEntry};
@@ -44,9 +44,14 @@ impl KvmBareVcpu {
         })
     }
 
+    /// Which registers the vCPU has.
+    pub(super) fn registers(&self) -> &'static Registers {
+        &self.machine.process.registers
+    }
+
     fn rewind_to(&mut self, state: &BareState, flush: bool) -> Result<(), KvmError> {
-        let registers = &self.machine.process.registers;
-        registers.rewind(&mut self.entry, state, flush, self.rang)?;
+        self.registers()
+            .rewind(&mut self.entry, state, flush, self.rang)?;
         // The guest can move its counter. The offset belongs to this vCPU, so it is not part of the state.
         match self.tsc_offset {
             Some(offset) => tsc::set_offset(self.entry.fd(), offset),
@@ -103,7 +108,7 @@ impl BareVcpu for KvmBareVcpu {
 
     fn capture(&mut self, image: &mut RegisterImage) -> Result<BareState, KvmError> {
         image.0.clear();
-        self.machine.process.registers.capture(&mut self.entry)
+        self.registers().capture(&mut self.entry)
     }
 
     fn rewind(&mut self, saved: &BareState, flush: bool) -> Result<(), KvmError> {

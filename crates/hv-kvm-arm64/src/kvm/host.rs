@@ -1,0 +1,82 @@
+//! Capabilities and properties of the host that all machines use.
+#![expect(unsafe_code, reason = "asks the host for its page size")]
+
+use hv_kvm::Capability;
+use kvm_bindings::{
+    KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_PSCI_0_2, KVM_CAP_ARM_VM_IPA_SIZE, KVM_CAP_ONE_REG,
+    KVM_CAP_VCPU_EVENTS, kvm_enable_cap,
+};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+
+use super::request::failed_request;
+use crate::KvmError;
+
+pub(super) const ONE_REG: Capability = Capability::required(
+    KVM_CAP_ONE_REG,
+    "KVM_CAP_ONE_REG",
+    "state of vCPUs: registers by their numbers",
+);
+
+pub(super) const PSCI: Capability = Capability::required(
+    KVM_CAP_ARM_PSCI_0_2,
+    "KVM_CAP_ARM_PSCI_0_2",
+    "guests start CPUs and power off",
+);
+
+pub(super) const VCPU_EVENTS: Capability = Capability::required(
+    KVM_CAP_VCPU_EVENTS,
+    "KVM_CAP_VCPU_EVENTS",
+    "state of vCPUs: pending exceptions",
+);
+
+pub(super) const NISV_TO_USER: Capability = Capability::required(
+    KVM_CAP_ARM_NISV_TO_USER,
+    "KVM_CAP_ARM_NISV_TO_USER",
+    "accesses that KVM cannot decode are reported",
+);
+
+pub(super) const IPA_SIZE: Capability = Capability::limit(
+    KVM_CAP_ARM_VM_IPA_SIZE,
+    "KVM_CAP_ARM_VM_IPA_SIZE",
+    "largest number of guest physical address bits; zero for 40",
+);
+
+/// Number of bits of guest physical addresses on hosts that do not report it.
+const DEFAULT_ADDRESS_BITS: u32 = 40;
+
+/// Number of bits of guest physical addresses.
+pub(super) fn address_bits(kvm: &Kvm) -> u32 {
+    u32::try_from(kvm.get_host_ipa_limit())
+        .ok()
+        .filter(|&bits| bits > 0)
+        .unwrap_or(DEFAULT_ADDRESS_BITS)
+}
+
+/// Creates a virtual machine with the largest guest physical address space of the host, which exits on accesses without a valid instruction
+/// syndrome.
+pub(super) fn create_vm(kvm: &Kvm) -> Result<VmFd, KvmError> {
+    let fd = hv_kvm::retry_interrupted(|| {
+        if kvm.check_extension(Cap::ArmVmIPASize) {
+            kvm.create_vm_with_ipa_size(address_bits(kvm))
+        } else {
+            kvm.create_vm()
+        }
+    })
+    .map_err(failed_request("KVM_CREATE_VM"))?;
+    // Without this capability, KVM_RUN fails on an access without a valid instruction syndrome and does not report the
+    // address.
+    let nisv = kvm_enable_cap {
+        cap: KVM_CAP_ARM_NISV_TO_USER,
+        ..kvm_enable_cap::default()
+    };
+    fd.enable_cap(&nisv)
+        .map_err(failed_request("KVM_ENABLE_CAP (KVM_CAP_ARM_NISV_TO_USER)"))?;
+    Ok(fd)
+}
+
+/// Page size of the host.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}

@@ -1,0 +1,118 @@
+//! The layout of a guest's memory.
+
+use boot_core::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind, arith};
+use boot_sandbox::GuestImage;
+use sandbox_abi::layout::{FAULT_STACK, GUARD, HEAP_ALIGN, HOST, HOST_LEN, IMAGE, INBOX, OUTBOX, PAGE};
+
+use crate::rules::host_page;
+use crate::sizes::Sizes;
+
+/// Where everything is in the memory of a guest: guest physical addresses, which are also the virtual ones.
+///
+/// It depends on the image and the sizes only. [`sandbox_abi::layout`] draws it. Memory slots are [`exchange`](Self::exchange),
+/// [`host`](Self::host) with [`image`](Self::image), and [`memory`](Self::memory); they begin and end at multiples of 4 KiB, and of 64 KiB
+/// on arm64, the largest page size of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct GuestLayout {
+    /// The architecture.
+    pub arch: Arch,
+    /// Outbox and page tables.
+    pub exchange: GuestRange,
+    /// Messages of the guest, at the start of [`exchange`](Self::exchange).
+    pub outbox: GuestRange,
+    /// The page tables and free space for more, the rest of [`exchange`](Self::exchange). The guest's page tables do not map it.
+    pub tables: GuestRange,
+    /// Pages that the host writes. The image follows.
+    pub host: GuestRange,
+    /// Messages of the host, in [`host`](Self::host).
+    pub inbox: GuestRange,
+    /// Constants and code of the image.
+    pub image: GuestRange,
+    /// Data, stacks and heap; directly after the image.
+    pub memory: GuestRange,
+    /// The segments of data, at the start of [`memory`](Self::memory); may be empty.
+    pub data: GuestRange,
+    /// Stack of exception handlers.
+    pub fault_stack: GuestRange,
+    /// Stack.
+    pub stack: GuestRange,
+    /// Heap, aligned to 2 MiB; may be empty.
+    pub heap: GuestRange,
+}
+
+impl GuestLayout {
+    /// The same layout with space for `tables` more page tables of 4 KiB. Regions that are mapped later need it; a guest does not.
+    #[must_use]
+    pub fn with_spare_tables(self, tables: u16) -> Self {
+        let count = self.max_tables().saturating_add(tables.into());
+        self.with_tables(count)
+    }
+
+    /// The memory of the machine: [`exchange`](Self::exchange), [`host`](Self::host), [`image`](Self::image) and
+    /// [`memory`](Self::memory).
+    #[must_use]
+    pub fn memory_map(&self) -> MemoryMap {
+        self.try_memory_map().unwrap_or_default()
+    }
+
+    /// Never fails: the parts do not overlap and are not empty.
+    fn try_memory_map(&self) -> Result<MemoryMap, MemoryMapError> {
+        let mut map = MemoryMap::new();
+        for range in [self.exchange, self.host, self.image, self.memory] {
+            map.insert(range, RegionKind::Ram)?;
+        }
+        Ok(map)
+    }
+
+    /// Number of page tables for which there is space.
+    pub(crate) fn max_tables(&self) -> usize {
+        usize::try_from(self.tables.len() / PAGE).unwrap_or(usize::MAX)
+    }
+
+    /// Everything but the end of the page tables.
+    pub(crate) fn place(arch: Arch, guest: &GuestImage, sizes: &Sizes) -> Self {
+        let segments = || guest.segments().iter();
+        let end_of = |write| {
+            let ends = segments().filter(|segment| segment.access.write == write);
+            ends.map(|segment| segment.range().end()).max()
+        };
+        let up = |addr, align| arith::align_up(addr, align).unwrap_or(u64::MAX);
+        let from = |start: u64, len: u64| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
+        let between = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
+
+        let outbox = from(OUTBOX, sizes.window.into());
+        let image_end = up(end_of(false).unwrap_or(IMAGE), host_page(arch));
+        let data_end = up(end_of(true).unwrap_or(image_end), PAGE);
+        let fault_stack = from(data_end.saturating_add(GUARD), FAULT_STACK);
+        let stack = from(fault_stack.end().saturating_add(GUARD), sizes.stack);
+        let heap = from(up(stack.end().saturating_add(GUARD), HEAP_ALIGN), sizes.heap);
+        Self {
+            arch,
+            exchange: outbox,
+            outbox,
+            tables: between(outbox.end(), outbox.end()),
+            host: from(HOST, HOST_LEN),
+            inbox: from(INBOX, sizes.window.into()),
+            image: between(IMAGE, image_end),
+            memory: between(image_end, heap.end()),
+            data: between(image_end, data_end),
+            fault_stack,
+            stack,
+            heap,
+        }
+    }
+
+    /// The same layout with space for `count` page tables.
+    pub(crate) fn with_tables(self, count: usize) -> Self {
+        let start = self.outbox.end();
+        let len = arith::to_u64(count).saturating_mul(PAGE);
+        let end = arith::align_up(start.saturating_add(len), host_page(self.arch)).unwrap_or(u64::MAX);
+        let between = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
+        Self {
+            tables: between(start, end),
+            exchange: between(self.outbox.start(), end),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a guest's page tables map.
+
+use alloc::vec::Vec;
+
+use boot_core::{Arch, GuestRange, arith};
+use boot_paging::{Access, Attributes, Mapping};
+use boot_sandbox::{GuestImage, GuestSegment};
+use sandbox_abi::layout::{
+    BOOT_INFO, GDT, IDT, MMIO_DOORBELL, PAGE, REWIND_CODE, REWIND_IMAGE, REWIND_IMAGE_LEN,
+};
+
+use crate::layout::GuestLayout;
+
+const READ: Attributes = Attributes::normal(Access::empty());
+const WRITE: Attributes = Attributes::normal(Access::WRITE);
+const EXECUTE: Attributes = Attributes::normal(Access::EXECUTE);
+
+/// All mappings of a guest. Each maps addresses to themselves, and no page is writable and executable. What is not listed is not mapped:
+/// null pointers, the page tables, and the guards around stacks.
+pub(crate) fn mappings(layout: &GuestLayout, guest: &GuestImage, has_doorbell_page: bool) -> Vec<Mapping> {
+    let mut mappings = Vec::new();
+    let mut add = |addr, len, attributes| {
+        if len != 0 {
+            mappings.push(Mapping::identity(addr, len, attributes));
+        }
+    };
+    let of = |range: GuestRange| (range.start(), range.len());
+    let page = |addr| (addr, PAGE);
+
+    let mut host = Vec::new();
+    if layout.arch == Arch::X86_64 {
+        host.extend([(page(GDT), READ), (page(IDT), READ)]);
+    } else {
+        host.extend([
+            (page(REWIND_CODE), EXECUTE),
+            ((REWIND_IMAGE, REWIND_IMAGE_LEN), READ),
+        ]);
+    }
+    if layout.arch == Arch::Aarch64 && has_doorbell_page {
+        host.push((page(MMIO_DOORBELL), Attributes::DEVICE));
+    }
+    host.extend([
+        (of(layout.outbox), WRITE),
+        (page(BOOT_INFO), READ),
+        (of(layout.inbox), READ),
+        (of(layout.fault_stack), WRITE),
+        (of(layout.stack), WRITE),
+        (of(layout.heap), WRITE),
+    ]);
+    for ((addr, len), attributes) in host {
+        add(addr, len, attributes);
+    }
+    for (range, attributes) in image(guest) {
+        add(range.start(), range.len(), attributes);
+    }
+    mappings
+}
+
+/// The pages of the image, in order. Segments that share a page have the same access.
+fn image(guest: &GuestImage) -> Vec<(GuestRange, Attributes)> {
+    let relro = guest.link().relro.and_then(whole_pages);
+    let mut pages: Vec<(GuestRange, Attributes)> = Vec::new();
+    for segment in guest.segments() {
+        let Some(range) = segment.range().aligned_out(PAGE) else {
+            continue;
+        };
+        let done = pages.last().map_or(0, |(last, _)| last.end());
+        let Some(range) = GuestRange::from_bounds(range.start().max(done), range.end()) else {
+            continue;
+        };
+        match relro.and_then(|relro| relro.intersection(range)) {
+            Some(relro) if segment.access.write => {
+                let before = GuestRange::from_bounds(range.start(), relro.start());
+                let after = GuestRange::from_bounds(relro.end(), range.end());
+                pages.extend(before.map(|range| (range, WRITE)));
+                pages.push((relro, READ));
+                pages.extend(after.map(|range| (range, WRITE)));
+            }
+            _ => pages.push((range, attributes(segment))),
+        }
+    }
+    pages
+}
+
+fn attributes(segment: &GuestSegment) -> Attributes {
+    match (segment.access.write, segment.access.execute) {
+        (true, _) => WRITE,
+        (false, true) => EXECUTE,
+        (false, false) => READ,
+    }
+}
+
+/// The whole pages in a range.
+fn whole_pages(range: GuestRange) -> Option<GuestRange> {
+    let start = arith::align_up(range.start(), PAGE)?;
+    GuestRange::from_bounds(start, arith::align_down(range.end(), PAGE))
+}

@@ -1,0 +1,206 @@
+//! A bare machine as the target of a debugger.
+
+use std::sync::Arc;
+
+use boot_core::{GuestRange, cpu::x86_64::State};
+use boot_paging::{Access, Attributes, Mapping, PageTables, Scheme};
+use guest_ram::{HostMapping, Memfd, MemfdSharing, RamRegion};
+use hv_core::{
+    BareVm, DebugRequest, DebugVcpu, GuestRegisters, RegisterAccess, SlotAttributes, Vcpu, VcpuExit, Vm,
+};
+use hv_kvm_x86::{BareConfig, HarnessError, KvmBareVcpu, KvmBareVm, KvmError};
+use sandbox_debug::{
+    BreakpointInstruction, DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError,
+};
+
+/// The doorbell of the guest.
+const PORT: u16 = 0x6c;
+
+/// Virtual address of the code. It is mapped to another physical address.
+pub(crate) const CODE: u64 = 0x4000_0000;
+const CODE_PHYS: u64 = 0x20_0000;
+
+/// Stack, and memory in general: 64 KiB.
+const MEMORY: u64 = 0x30_0000;
+const MEMORY_LEN: usize = 0x1_0000;
+pub(crate) const STACK: u64 = MEMORY + 0x8000;
+
+const TABLES: u64 = 0x10_0000;
+
+/// Calls a function again and again, which increments `EAX` and rings.
+const PROGRAM: &[u8] = &[
+    0x31, 0xc0, // xor eax, eax
+    0xe8, 0x02, 0x00, 0x00, 0x00, // call function
+    0xeb, 0xf9, // jmp to the call
+    0x55, // push rbp
+    0x48, 0x89, 0xe5, // mov rbp, rsp
+    0xff, 0xc0, // inc eax
+    0xe7, 0x6c, // out 0x6c, eax
+    0x5d, // pop rbp
+    0xc3, // ret
+];
+
+/// Addresses in the program.
+pub(crate) const RETURN: u64 = CODE + 7;
+pub(crate) const INC: u64 = CODE + 13;
+pub(crate) const OUT: u64 = CODE + 15;
+pub(crate) const POP: u64 = CODE + 17;
+
+/// Reason why tests on KVM cannot run.
+pub(crate) fn skip_reason() -> Option<String> {
+    match KvmBareVm::new(BareConfig::new(PORT)) {
+        Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(hv_kvm_test::explain(&error)),
+        _ => None,
+    }
+}
+
+/// The code of all machines of a test.
+pub(crate) fn image() -> Result<Memfd, TargetError> {
+    let image = Memfd::create(c"image", 0x1000)?;
+    HostMapping::shared(&image)?.write(0, PROGRAM)?;
+    image.seal()?;
+    Ok(image)
+}
+
+/// A machine with one vCPU.
+pub(crate) struct Machine {
+    pub(crate) vcpu: KvmBareVcpu,
+    /// The mappings with their physical addresses, in ascending order.
+    slots: Vec<(u64, Arc<HostMapping>)>,
+    /// Values of the doorbell.
+    pub(crate) rings: Vec<u64>,
+    _vm: KvmBareVm,
+}
+
+impl Machine {
+    /// A machine whose code is a copy of the image that other machines do not see. The guest cannot write it.
+    pub(crate) fn new(image: &Memfd) -> Result<Self, TargetError> {
+        let vm = KvmBareVm::new(BareConfig::new(PORT))?;
+        let mut tables = PageTables::new(Scheme::X86_64, TABLES, 8)?;
+        for (virt, phys, len, access) in [
+            (CODE, CODE_PHYS, 0x1000, Access::EXECUTE),
+            (MEMORY, MEMORY, u64::try_from(MEMORY_LEN)?, Access::WRITE),
+        ] {
+            let attributes = Attributes::normal(access);
+            tables.map(&Mapping {
+                virt,
+                phys,
+                len,
+                attributes,
+            })?;
+        }
+        let bytes = tables.to_bytes();
+        let table_memory = HostMapping::anonymous(bytes.len())?;
+        table_memory.write(0, &bytes)?;
+        let mut code = HostMapping::reserve(0x1000)?;
+        code.place_memfd(0..0x1000, image, 0, MemfdSharing::Private)?;
+        let memory = HostMapping::anonymous(MEMORY_LEN)?;
+        let slots = vec![
+            (TABLES, Arc::new(table_memory)),
+            (CODE_PHYS, Arc::new(code)),
+            (MEMORY, Arc::new(memory)),
+        ];
+        for (number, (address, mapping)) in (0..).zip(&slots) {
+            let range = range(*address, mapping);
+            let region = RamRegion::from_mapping(range, Arc::clone(mapping), 0).ok_or("region")?;
+            let attributes = SlotAttributes::default().with_read_only(*address == CODE_PHYS);
+            vm.map_slot(number, region, attributes)?;
+        }
+        let mut vcpu = vm.create_vcpu(0)?;
+        let mut state = State::long_mode(CODE, tables.root(), 8, 16);
+        // EFER.NXE: the page tables have pages without code.
+        state.efer |= 1 << 11;
+        state.rsp = STACK;
+        vcpu.set_state(&state.into())?;
+        Ok(Self {
+            vcpu,
+            slots,
+            rings: Vec::new(),
+            _vm: vm,
+        })
+    }
+
+    /// The slot with these bytes, and the offset in it.
+    fn slot(&self, address: u64, len: usize) -> Option<(&HostMapping, usize)> {
+        let wanted = GuestRange::new(address, u64::try_from(len).ok()?)?;
+        let found = self
+            .slots
+            .iter()
+            .find(|(start, mapping)| range(*start, mapping).contains(wanted));
+        let (start, mapping) = found?;
+        Some((mapping, usize::try_from(address - start).ok()?))
+    }
+
+    /// Runs to the next stop. Collects what the doorbell brings.
+    pub(crate) fn run(&mut self) -> Result<Stop, TargetError> {
+        loop {
+            return Ok(match self.vcpu.run()? {
+                VcpuExit::Doorbell(value) => {
+                    self.rings.push(value);
+                    continue;
+                }
+                VcpuExit::Debug(stop) => Stop::Debug(stop),
+                VcpuExit::Interrupted => Stop::Interrupted,
+                VcpuExit::Halt => Stop::Halted,
+                VcpuExit::Fault(_) => Stop::Crashed(11),
+                exit => return Err(format!("{exit:?}").into()),
+            });
+        }
+    }
+
+    /// Runs under a debugger until it goes.
+    pub(crate) fn debug(&mut self, session: &mut GdbSession) -> Result<Resume, TargetError> {
+        let mut stop = Stop::Attached;
+        loop {
+            match session.stopped(stop, self)? {
+                Resume::Run => stop = self.run()?,
+                end => return Ok(end),
+            }
+        }
+    }
+}
+
+fn range(start: u64, mapping: &HostMapping) -> GuestRange {
+    GuestRange::new(start, u64::try_from(mapping.len()).unwrap()).unwrap()
+}
+
+impl PhysicalMemory for Machine {
+    fn ranges(&self) -> Vec<GuestRange> {
+        self.slots
+            .iter()
+            .map(|(start, mapping)| range(*start, mapping))
+            .collect()
+    }
+
+    fn read(&self, address: u64, bytes: &mut [u8]) -> bool {
+        self.slot(address, bytes.len())
+            .is_some_and(|(mapping, offset)| mapping.read(offset, bytes).is_ok())
+    }
+}
+
+impl DebugTarget for Machine {
+    fn read_registers(&mut self) -> Result<GuestRegisters, TargetError> {
+        Ok(self.vcpu.read_registers()?)
+    }
+
+    fn write_registers(&mut self, registers: &GuestRegisters) -> Result<(), TargetError> {
+        Ok(self.vcpu.write_registers(registers)?)
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), TargetError> {
+        let (mapping, offset) = self.slot(address, bytes.len()).ok_or("no memory")?;
+        Ok(mapping.write(offset, bytes)?)
+    }
+
+    fn set_debug(&mut self, request: &DebugRequest) -> Result<(), TargetError> {
+        Ok(self.vcpu.set_debug(request)?)
+    }
+
+    fn can_step(&self) -> bool {
+        true
+    }
+
+    fn breakpoint_instruction(&self) -> BreakpointInstruction {
+        BreakpointInstruction::Halt
+    }
+}

@@ -1,0 +1,238 @@
+//! Measures sandboxes in units of one bare KVM round trip (`rt`) of the same run, and prints a JSON object for each row.
+//! `cargo xtask bench sandbox` builds the guest, runs this program in the lab, and prints the table.
+
+mod arch;
+mod floor;
+mod measure;
+
+use std::time::Duration;
+
+use sandbox::{CallError, CallOptions, Kvm, Sandbox, SandboxBuilder, Snapshot};
+
+use crate::floor::Floor;
+use crate::measure::{proportional_set_size, time, time_with};
+
+/// Calls in one sample of a short row.
+const BATCH: u32 = 100;
+
+/// Calls of the host function in one call of the guest.
+const HOST_CALLS: u64 = 100;
+
+/// Heap of most rows in bytes.
+const SMALL_HEAP: u64 = 1 << 20;
+
+/// Heap of the rows that show what a large heap costs.
+const LARGE_HEAP: u64 = 64 << 20;
+
+/// Number of clones whose memory is measured.
+const CLONES: usize = 100;
+
+fn main() {
+    let path = std::env::args_os().nth(1).filter(|argument| argument != "--bench");
+    let Some(path) = path else {
+        eprintln!("usage: sandbox GUEST; run it with cargo xtask bench sandbox");
+        return;
+    };
+    let elf = std::fs::read(&path).expect("the guest is readable");
+    let table = Table::new();
+    calls(&table, &elf);
+    snapshots(&table, &elf);
+    creation(&table, &elf);
+    crashes(&table, &elf);
+    memory(&table, &elf);
+    let again = time(BATCH, {
+        let mut bare = table.floor.create();
+        move || bare.ring()
+    });
+    table.row("bare round trip, again", Value::Time(again), None, None);
+}
+
+/// The unit and the floor.
+struct Table {
+    floor: Floor,
+    unit: Duration,
+}
+
+/// A measured value.
+enum Value {
+    /// A time, printed in round trips.
+    Time(Duration),
+    /// A ratio or a number, with its unit.
+    Number(f64, &'static str),
+}
+
+impl Table {
+    fn new() -> Self {
+        let floor = Floor::new();
+        let mut bare = floor.create();
+        let unit = time(BATCH, || bare.ring());
+        eprintln!("one bare round trip: {} ns", unit.as_nanos());
+        Self { floor, unit }
+    }
+
+    /// Prints a row: its limit and the value of Hyperlight 0.18, which was measured with the same clock.
+    fn row(&self, name: &str, value: Value, limit: Option<f64>, hyperlight: Option<f64>) {
+        let (value, unit) = match value {
+            Value::Time(time) => (time.as_secs_f64() / self.unit.as_secs_f64(), "rt"),
+            Value::Number(value, unit) => (value, unit),
+        };
+        let number = |value: Option<f64>| value.map_or("null".to_owned(), |value| value.to_string());
+        let (limit, hyperlight) = (number(limit), number(hyperlight));
+        println!(
+            r#"{{"name":"{name}","value":{value},"unit":"{unit}","limit":{limit},"hyperlight":{hyperlight}}}"#
+        );
+    }
+}
+
+fn builder(elf: &[u8], heap: u64) -> SandboxBuilder {
+    SandboxBuilder::from_bytes(elf.to_vec())
+        .heap(heap)
+        .register("increment", |value: u64| value.wrapping_add(1))
+}
+
+fn sandbox(elf: &[u8], heap: u64) -> Sandbox {
+    builder(elf, heap).build().expect("the guest starts")
+}
+
+fn clone(snapshot: &Snapshot) -> Sandbox {
+    SandboxBuilder::from_snapshot(snapshot)
+        .register("increment", |value: u64| value.wrapping_add(1))
+        .build()
+        .expect("a clone starts")
+}
+
+fn calls(table: &Table, elf: &[u8]) {
+    let mut sandbox = sandbox(elf, SMALL_HEAP);
+    let nop = sandbox.function::<(), ()>("nop").expect("the guest has nop");
+    let call = time(BATCH, || {
+        sandbox.invoke(&nop, &(), CallOptions::default()).expect("nop returns");
+    });
+    table.row("call, no arguments", Value::Time(call), Some(1.5), Some(10.5));
+
+    let host_loop = sandbox.function::<(u64,), u64>("host_loop").expect("the guest has host_loop");
+    let calls = time(1, || {
+        let value = sandbox.invoke(&host_loop, &(HOST_CALLS,), CallOptions::default());
+        assert_eq!(value.expect("host_loop returns"), HOST_CALLS);
+    });
+    let each = calls.saturating_sub(call) / u32::try_from(HOST_CALLS).expect("32 bits");
+    table.row("host function, each", Value::Time(each), Some(1.6), Some(9.8));
+
+    let page = vec![7; 4096];
+    let mut result = Vec::new();
+    let echo = time(BATCH, || {
+        sandbox.call_bytes("echo", &page, &mut result).expect("echo returns");
+        assert_eq!(result.len(), page.len());
+    });
+    table.row("4 KiB echo", Value::Time(echo), Some(3.0), Some(18.6));
+}
+
+fn snapshots(table: &Table, elf: &[u8]) {
+    let mut sandbox = sandbox(elf, LARGE_HEAP);
+    let dirty = sandbox.function::<(u32,), u32>("dirty").expect("the guest has dirty");
+    let snapshot = sandbox.snapshot().expect("a snapshot is taken");
+    let write = |sandbox: &mut Sandbox, pages: u32| {
+        let written = sandbox.invoke(&dirty, &(pages,), CallOptions::default());
+        assert_eq!(written.expect("dirty returns"), pages);
+    };
+    let limits = |pages| match pages {
+        1 => (Some(10.0), Some(83.0)),
+        _ => (None, None),
+    };
+    for pages in [1, 16, 256] {
+        let (limit, hyperlight) = limits(pages);
+        let mut samples = Vec::new();
+        let mut both = Vec::new();
+        for _ in 0..31 {
+            let start = std::time::Instant::now();
+            write(&mut sandbox, pages);
+            let called = start.elapsed();
+            sandbox.restore(&snapshot).expect("the sandbox returns");
+            let total = start.elapsed();
+            samples.push(total.saturating_sub(called));
+            both.push(total);
+        }
+        samples.sort_unstable();
+        both.sort_unstable();
+        let name = format!("restore after {pages} dirty pages");
+        table.row(&name, Value::Time(samples[3]), limit, hyperlight);
+        if pages == 1 {
+            table.row("call and restore", Value::Time(both[3]), Some(22.0), Some(149.0));
+        }
+    }
+    for pages in [0, 1, 16, 256] {
+        let mut samples = Vec::new();
+        for _ in 0..31 {
+            sandbox.restore(&snapshot).expect("the sandbox returns");
+            if pages > 0 {
+                write(&mut sandbox, pages);
+            }
+            let start = std::time::Instant::now();
+            drop(std::hint::black_box(sandbox.snapshot().expect("a snapshot is taken")));
+            samples.push(start.elapsed());
+        }
+        samples.sort_unstable();
+        let limit = 5.0 + 2.0 * f64::from(pages);
+        let hyperlight = (pages == 1).then_some(102_072.0);
+        let name = format!("snapshot of {pages} dirty pages, heap of 64 MiB");
+        table.row(&name, Value::Time(samples[3]), Some(limit), hyperlight);
+    }
+}
+
+fn creation(table: &Table, elf: &[u8]) {
+    let bare = time_with(|| None, |bare| *bare = Some(table.floor.create()));
+    table.row("create a bare machine", Value::Time(bare), None, None);
+    let create = |heap| {
+        let snapshot = sandbox(elf, heap).snapshot().expect("a snapshot is taken");
+        time_with(|| None, |created| *created = Some(clone(&snapshot)))
+    };
+    let small = create(SMALL_HEAP);
+    let large = create(LARGE_HEAP);
+    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+    table.row("create from a snapshot", Value::Time(small), None, Some(220.0));
+    let value = Value::Number(ratio(small, bare), "x bare");
+    table.row("create from a snapshot, beside a bare machine", value, Some(1.2), Some(1.3));
+    let value = Value::Number(ratio(large, small), "x small");
+    table.row("create with a heap of 64 MiB, beside 1 MiB", value, Some(1.1), Some(30.0));
+    let build = time_with(|| None, |built| *built = Some(sandbox(elf, SMALL_HEAP)));
+    table.row("create from a file", Value::Time(build), None, Some(1667.0));
+    let snapshot = sandbox(elf, SMALL_HEAP).snapshot().expect("a snapshot is taken");
+    let dropped = time_with(|| Some(clone(&snapshot)), |clone| drop(clone.take()));
+    table.row("drop", Value::Time(dropped), None, None);
+}
+
+fn crashes(table: &Table, elf: &[u8]) {
+    let mut sandbox = sandbox(elf, SMALL_HEAP);
+    let snapshot = sandbox.snapshot().expect("a snapshot is taken");
+    let before = sandbox.exits();
+    let error = sandbox.call::<_, ()>("panic", ("no reason",)).expect_err("the guest panics");
+    assert!(matches!(error, CallError::Crashed(_)), "{error}");
+    let exits = sandbox.exits() - before;
+    let exits = u32::try_from(exits).expect("few exits");
+    table.row("panic with a message", Value::Number(exits.into(), "exits"), Some(2.0), Some(42.0));
+    sandbox.restore(&snapshot).expect("the sandbox returns");
+    sandbox.call::<_, ()>("nop", ()).expect("nop returns");
+}
+
+/// Memory of many clones beside that of one, each after a call, for a guest whose initialised heap is 8 MiB.
+fn memory(table: &Table, elf: &[u8]) {
+    let mut first = sandbox(elf, LARGE_HEAP);
+    let pages = 2048;
+    first.call::<_, u32>("keep", (pages,)).expect("keep returns");
+    let snapshot = first.snapshot().expect("a snapshot is taken");
+    drop(first);
+    let called = || {
+        let mut sandbox = clone(&snapshot);
+        sandbox.call::<_, ()>("nop", ()).expect("nop returns");
+        sandbox
+    };
+    let mut clones = vec![called()];
+    let one = proportional_set_size();
+    clones.resize_with(CLONES, called);
+    let all = proportional_set_size();
+    let value = |kib: u64| f64::from(u32::try_from(kib).expect("less than 4 TiB"));
+    let ratio = Value::Number(value(all) / value(one), "x one");
+    table.row("memory of 100 clones, beside one", ratio, Some(1.2), None);
+    let each = value(all - one) / value(99);
+    table.row("memory of a further clone", Value::Number(each, "KiB"), None, None);
+    drop::<Vec<Sandbox<Kvm>>>(clones);
+}

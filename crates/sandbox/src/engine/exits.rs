@@ -1,0 +1,101 @@
+//! Runs of the guest, and the ways in which they end.
+
+use std::ops::ControlFlow;
+
+use hv_core::{Operation, Vcpu, VcpuExit, run_inline};
+use sandbox_abi::Message;
+
+use super::Engine;
+use crate::backend::Backend;
+use crate::call_slot::Phase;
+use crate::crash::{Crash, CrashKind, UnexpectedExit};
+use crate::error::{BackendError, CallError};
+use crate::unwind;
+
+/// How a run of the guest ended.
+enum Stop {
+    Doorbell,
+    Cancelled,
+    Exit(UnexpectedExit),
+}
+
+impl<B: Backend> Engine<B> {
+    /// Runs the guest until it rings the doorbell.
+    #[inline]
+    pub(super) fn enter(&mut self) -> Result<(), CallError> {
+        let (slot, exits) = (&self.slot, &mut self.exits);
+        let stop = run_inline(&mut self.vcpu, |exit| {
+            *exits = exits.wrapping_add(1);
+            match exit {
+                VcpuExit::Doorbell(_) => ControlFlow::Break(Stop::Doorbell),
+                // A kick for an earlier call, or a signal of something else.
+                VcpuExit::Interrupted if slot.phase() == Phase::Running => ControlFlow::Continue(()),
+                VcpuExit::Interrupted => ControlFlow::Break(Stop::Cancelled),
+                exit => ControlFlow::Break(Stop::Exit(exit.into())),
+            }
+        });
+        match stop.map_err(BackendError::at(Operation::Run))? {
+            Stop::Doorbell => Ok(()),
+            Stop::Cancelled => Err(self.cancelled()),
+            Stop::Exit(exit) => Err(self.exited(exit)),
+        }
+    }
+
+    #[cold]
+    fn cancelled(&self) -> CallError {
+        match (self.slot.phase(), self.limit) {
+            (Phase::Expired, Some(limit)) => CallError::Deadline { limit },
+            _ => CallError::Interrupted,
+        }
+    }
+
+    #[cold]
+    fn exited(&mut self, exit: UnexpectedExit) -> CallError {
+        // Some exits leave no registers; the report is then without them.
+        let state = self.vcpu.state().ok();
+        let crash = Crash::from_exit(exit, state.as_ref());
+        CallError::Crashed(Box::new(self.complete(crash)))
+    }
+
+    #[cold]
+    pub(super) fn crashed(&mut self, message: &Message) -> CallError {
+        let mut body = Vec::new();
+        let received = self
+            .check_single(message)
+            .and_then(|()| self.append_body(message, &mut body));
+        if let Err(error) = received {
+            return error.into();
+        }
+        match Crash::from_record(&body) {
+            Ok(crash) => CallError::Crashed(Box::new(self.complete(crash))),
+            Err(error) => CallError::Protocol(error),
+        }
+    }
+
+    /// Adds what the host finds out about a crash.
+    fn complete(&self, mut crash: Crash) -> Crash {
+        let areas = &self.image.areas;
+        let start = areas.memory.start();
+        let address = crash.registers.fault_address;
+        let is_exception = matches!(crash.kind, CrashKind::Exception { .. });
+        if is_exception && areas.is_guard(address) {
+            crash.kind = CrashKind::StackOverflow;
+        }
+        let word = |addr| {
+            let mut bytes = [0; 8];
+            let is_read = self.memory.read_data(start, addr, &mut bytes);
+            is_read.then(|| u64::from_le_bytes(bytes))
+        };
+        crash.backtrace = unwind::backtrace(
+            self.image.entry.arch(),
+            &crash.registers,
+            areas.image,
+            areas.stack,
+            word,
+        );
+        if let Some(symbolizer) = &self.symbolizer {
+            symbolizer.symbolize(&mut crash.backtrace);
+        }
+        crash
+    }
+}

@@ -1,0 +1,242 @@
+//! Images of guests: what all sandboxes of one program share.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith};
+use guest_ram::{HostMapping, MappingError, Memfd};
+use hv_core::DirtyPages;
+use sandbox_abi::layout;
+
+use crate::base::{Base, PAGE};
+use crate::function::{Exports, FunctionInfo};
+
+/// Guest physical ranges of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Areas {
+    /// Page tables at the entry, in the exchange area.
+    pub(crate) tables: GuestRange,
+    /// Headers, constants and code: whole pages from [`layout::IMAGE`] on.
+    pub(crate) image: GuestRange,
+    /// Data, stacks and heap: whole pages.
+    pub(crate) memory: GuestRange,
+    /// The stack of exception handlers, in the memory.
+    pub(crate) fault_stack: GuestRange,
+    /// The stack, in the memory.
+    pub(crate) stack: GuestRange,
+}
+
+impl Areas {
+    /// Whether `addr` is in the guard below a stack.
+    pub(crate) fn is_guard(&self, addr: u64) -> bool {
+        [self.stack, self.fault_stack].iter().any(|stack| {
+            let guard = stack.start().saturating_sub(layout::GUARD)..stack.start();
+            guard.contains(&addr)
+        })
+    }
+}
+
+/// A program that was planned, but not loaded.
+pub(crate) struct Program<'a> {
+    pub(crate) areas: Areas,
+    /// Length of inbox and outbox in bytes.
+    pub(crate) window: u32,
+    pub(crate) exports: Vec<FunctionInfo>,
+    pub(crate) imports: Vec<FunctionInfo>,
+    pub(crate) entry: CpuState,
+    /// Writes host pages, image, page tables and data.
+    pub(crate) load: &'a dyn Fn(&mut dyn GuestMemory) -> Result<(), LoadError>,
+}
+
+/// What all sandboxes of one program share.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) areas: Areas,
+    pub(crate) window: u32,
+    pub(crate) exports: Exports,
+    pub(crate) imports: Vec<FunctionInfo>,
+    pub(crate) entry: CpuState,
+    /// Headers, constants and code; sealed.
+    pub(crate) text: Memfd,
+    /// Bytes from [`layout::HOST`] to the last that is not zero, at most up to the inbox.
+    pub(crate) host: Vec<u8>,
+    /// The page tables at the entry.
+    pub(crate) tables: Vec<u8>,
+}
+
+/// Why an image cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemoryFileError {
+    /// The host has no memory for the image.
+    #[error("the host cannot make memory for the guest")]
+    Mapping(#[from] MappingError),
+    /// A memory file cannot be created or sealed.
+    #[error("the host cannot make a memory file for the guest")]
+    File(#[from] io::Error),
+    /// A plan cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Number of bytes from `start` to `end`, as an offset in host memory.
+fn distance(start: u64, end: u64) -> usize {
+    usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX)
+}
+
+/// Length of a range in host memory.
+pub(crate) fn len(range: GuestRange) -> usize {
+    distance(range.start(), range.end())
+}
+
+impl Image {
+    /// Loads a program: the image, and its memory before the first instruction.
+    pub(crate) fn load(program: Program<'_>) -> Result<(Self, Base), MemoryFileError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let areas = program.areas;
+        let text = Memfd::create(c"sandbox-image", len(areas.image))?;
+        let data = Memfd::create(c"sandbox-memory", len(areas.memory))?;
+        let host = GuestRange::from_bounds(layout::HOST, layout::INBOX).unwrap_or(GuestRange::EMPTY);
+        let mut target = LoadTarget {
+            host: Part::new(host, HostMapping::anonymous(len(host))?),
+            tables: Part::new(areas.tables, HostMapping::anonymous(len(areas.tables))?),
+            image: Part::new(areas.image, HostMapping::shared(&text)?),
+            memory: Part::new(areas.memory, HostMapping::shared(&data)?),
+        };
+        (program.load)(&mut target)?;
+        let mut host = target.host.bytes()?;
+        let end = host.iter().rposition(|&byte| byte != 0);
+        host.truncate(end.map_or(0, |last| last.saturating_add(1)));
+        let tables = target.tables.bytes()?;
+        let present = target.memory.written_pages();
+        // The writable mappings prevent the seals.
+        drop(target);
+        text.seal()?;
+        let image = Self {
+            areas,
+            window: program.window,
+            exports: Exports::new(NEXT.fetch_add(1, Ordering::Relaxed), program.exports),
+            imports: program.imports,
+            entry: program.entry,
+            text,
+            host,
+            tables,
+        };
+        Ok((image, Base::seal(data, present)?))
+    }
+}
+
+/// Memory of the areas of a program, all zeros at first.
+struct LoadTarget {
+    host: Part,
+    tables: Part,
+    image: Part,
+    memory: Part,
+}
+
+/// Memory of one area.
+struct Part {
+    range: GuestRange,
+    mapping: HostMapping,
+    /// Ranges that were written; the others are zeros.
+    written: Vec<GuestRange>,
+}
+
+impl Part {
+    fn new(range: GuestRange, mapping: HostMapping) -> Self {
+        Self {
+            range,
+            mapping,
+            written: Vec::new(),
+        }
+    }
+
+    /// A copy of the memory.
+    fn bytes(&self) -> Result<Vec<u8>, MappingError> {
+        let mut bytes = vec![0; self.mapping.len()];
+        self.mapping.read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn offset(&self, addr: u64) -> usize {
+        distance(self.range.start(), addr)
+    }
+
+    /// The pages that were written.
+    fn written_pages(&self) -> DirtyPages {
+        let mut pages = DirtyPages::new(self.mapping.len() / PAGE);
+        for range in &self.written {
+            let [first, end] = [range.start(), range.end()].map(|addr| self.offset(addr));
+            for page in first / PAGE..end.div_ceil(PAGE) {
+                pages.insert(page);
+            }
+        }
+        pages
+    }
+}
+
+impl LoadTarget {
+    /// The part that has all of `range`.
+    fn part(&mut self, range: GuestRange) -> Result<&mut Part, MemoryError> {
+        let parts = [
+            &mut self.host,
+            &mut self.tables,
+            &mut self.image,
+            &mut self.memory,
+        ];
+        let mut parts = parts.into_iter();
+        let found = parts.find(|part| part.range.contains(range));
+        found.ok_or(MemoryError::NotBacked(range))
+    }
+}
+
+/// The range of `len` bytes at `addr`.
+fn range(addr: u64, len: usize) -> Result<GuestRange, MemoryError> {
+    let range = GuestRange::new(addr, arith::to_u64(len));
+    range.ok_or(MemoryError::NotBacked(GuestRange::EMPTY))
+}
+
+/// The error of an access to memory of the host.
+fn access(range: GuestRange, source: MappingError) -> MemoryError {
+    let source = Box::new(source);
+    MemoryError::Access { range, source }
+}
+
+impl GuestMemory for LoadTarget {
+    fn check(&self, range: GuestRange) -> Result<(), MemoryError> {
+        let parts = [&self.host, &self.tables, &self.image, &self.memory];
+        let is_backed = parts.iter().any(|part| part.range.contains(range));
+        is_backed.then_some(()).ok_or(MemoryError::NotBacked(range))
+    }
+
+    fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        let range = range(addr, bytes.len())?;
+        let part = self.part(range)?;
+        let written = part.mapping.write(part.offset(addr), bytes);
+        part.written.push(range);
+        written.map_err(|source| access(range, source))
+    }
+
+    /// Memory is zeros already, except where it was written.
+    fn zero(&mut self, range: GuestRange) -> Result<(), MemoryError> {
+        let part = self.part(range)?;
+        let overlaps: Vec<_> = part
+            .written
+            .iter()
+            .filter_map(|written| written.intersection(range))
+            .collect();
+        for overlap in overlaps.into_iter().filter(|overlap| !overlap.is_empty()) {
+            self.write(overlap.start(), &vec![0; len(overlap)])?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), MemoryError> {
+        let range = range(addr, buf.len())?;
+        let parts = [&self.host, &self.tables, &self.image, &self.memory];
+        let part = parts.into_iter().find(|part| part.range.contains(range));
+        let part = part.ok_or(MemoryError::NotBacked(range))?;
+        let read = part.mapping.read(part.offset(addr), buf);
+        read.map_err(|source| access(range, source))
+    }
+}

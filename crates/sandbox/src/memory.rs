@@ -1,0 +1,143 @@
+//! The memory of one sandbox: three slots.
+
+use std::sync::Arc;
+
+use boot_core::{GuestRange, arith};
+use guest_ram::{ExclusiveBytes, HostMapping, HugePages, MappingError, MemfdSharing, RamRegion};
+use hv_core::{BareVm, Operation, SlotAttributes};
+use sandbox_abi::layout;
+
+use crate::base::Base;
+use crate::error::BackendError;
+use crate::image::{Image, len};
+use crate::window::Window;
+
+/// Numbers of the slots.
+pub(crate) mod slot {
+    /// Host pages, and the image behind them: the guest cannot write them.
+    pub(crate) const FIXED: u32 = 0;
+    /// Outbox and page tables.
+    pub(crate) const EXCHANGE: u32 = 1;
+    /// Data, stacks and heap, with a dirty log.
+    pub(crate) const MEMORY: u32 = 2;
+}
+
+/// The memory of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    fixed: Arc<HostMapping>,
+    exchange: Arc<HostMapping>,
+    /// Data, stacks and heap: a private mapping of a [`Base`].
+    pub(crate) data: Arc<HostMapping>,
+    /// The guest's page tables. There is no memory between them and the outbox.
+    tables: ExclusiveBytes,
+}
+
+/// Offset of a guest physical address in an area that starts at `start`.
+fn offset(start: u64, addr: u64) -> usize {
+    usize::try_from(addr.saturating_sub(start)).unwrap_or(usize::MAX)
+}
+
+/// The `len` bytes from `start` on.
+fn bytes(start: usize, len: usize) -> std::ops::Range<usize> {
+    start..start.saturating_add(len)
+}
+
+impl Memory {
+    /// Maps memory for a sandbox of `image` with the contents of `base`, and writes host pages and page tables. Nothing of it takes time in
+    /// proportion to the length of the memory.
+    pub(crate) fn new(image: &Image, base: &Base) -> Result<(Self, Window), MappingError> {
+        let window = usize::try_from(image.window).unwrap_or(usize::MAX);
+        let host_len = offset(layout::HOST, layout::IMAGE);
+        let image_len = len(image.areas.image);
+        let mut fixed = HostMapping::reserve(host_len.saturating_add(image_len))?;
+        fixed.place_anonymous(0..host_len)?;
+        fixed.place_memfd(
+            bytes(host_len, image_len),
+            &image.text,
+            0,
+            MemfdSharing::SharedReadOnly,
+        )?;
+        fixed.write(0, &image.host)?;
+        let tables_at = offset(layout::EXCHANGE, image.areas.tables.start());
+        let tables_len = len(image.areas.tables);
+        let mut exchange = HostMapping::reserve(tables_at.saturating_add(tables_len))?;
+        // A guest that accesses the addresses between these parts cannot go on.
+        exchange.place_anonymous(bytes(offset(layout::EXCHANGE, layout::OUTBOX), window))?;
+        exchange.place_anonymous(bytes(tables_at, tables_len))?;
+        let data = HostMapping::private(base.file())?;
+        data.advise_huge_pages(HugePages::Avoid);
+        let [fixed, exchange, data] = [fixed, exchange, data].map(Arc::new);
+        let claim = |mapping: &Arc<HostMapping>, start, len| {
+            ExclusiveBytes::new(Arc::clone(mapping), bytes(start, len))
+        };
+        let inbox = claim(&fixed, offset(layout::HOST, layout::INBOX), window)?;
+        let outbox = claim(&exchange, offset(layout::EXCHANGE, layout::OUTBOX), window)?;
+        let mut tables = claim(&exchange, tables_at, tables_len)?;
+        let written = tables.write(0, &image.tables);
+        debug_assert!(written, "the area is as long as the tables");
+        let memory = Self {
+            fixed,
+            exchange,
+            data,
+            tables,
+        };
+        Ok((memory, Window::new(inbox, outbox)))
+    }
+
+    /// Maps the three slots.
+    pub(crate) fn map<V>(&self, vm: &V, image: &Image) -> Result<(), BackendError>
+    where
+        V: BareVm<Ram: From<RamRegion>>,
+    {
+        let attributes = SlotAttributes::default();
+        let slots = [
+            (
+                slot::FIXED,
+                layout::HOST,
+                &self.fixed,
+                attributes.with_read_only(true),
+            ),
+            (slot::EXCHANGE, layout::EXCHANGE, &self.exchange, attributes),
+            (
+                slot::MEMORY,
+                image.areas.memory.start(),
+                &self.data,
+                attributes.with_log_dirty(true),
+            ),
+        ];
+        for (slot, start, mapping, attributes) in slots {
+            let range = GuestRange::new(start, arith::to_u64(mapping.len()));
+            let region = range.and_then(|range| RamRegion::from_mapping(range, Arc::clone(mapping), 0));
+            let Some(region) = region else {
+                // The layout has no area that ends past the last address.
+                continue;
+            };
+            vm.map_slot(slot, region.into(), attributes)
+                .map_err(BackendError::at(Operation::MapRam))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the page tables those of the entry.
+    pub(crate) fn restore_tables(&mut self, image: &Image) {
+        if !self.tables.equals(0, &image.tables) {
+            let written = self.tables.write(0, &image.tables);
+            debug_assert!(written, "the area is as long as the tables");
+        }
+    }
+
+    /// Writes the registers that the guest loads on a rewind.
+    pub(crate) fn write_registers(&self, registers: &[u8]) -> Result<(), MappingError> {
+        self.fixed
+            .write(offset(layout::HOST, layout::REWIND_IMAGE), registers)
+    }
+
+    /// Reads guest memory in the area of data, stacks and heap, which starts at `start`. False if a byte is elsewhere.
+    pub(crate) fn read_data(&self, start: u64, addr: u64, bytes: &mut [u8]) -> bool {
+        let offset = addr
+            .checked_sub(start)
+            .and_then(|offset| usize::try_from(offset).ok());
+        offset.is_some_and(|offset| self.data.read(offset, bytes).is_ok())
+    }
+}

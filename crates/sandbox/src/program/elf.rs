@@ -1,0 +1,83 @@
+//! ELF files of guests.
+
+use boot_core::{ByteSource, DetectError, GuestMemory, PlanError, Sources};
+use boot_sandbox::{Function, TableError, read_functions};
+use fmt_elf::FORMAT;
+use hv_core::{BareAbilities, Doorbell};
+use proto_sandbox::{Entry, GuestLayout, LayoutError, Sizes, plan};
+use sandbox_abi::DoorbellKind;
+
+use crate::base::Base;
+use crate::function::FunctionInfo;
+use crate::image::{Areas, Image, MemoryFileError, Program};
+
+/// Why an ELF file cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ElfError {
+    /// The file cannot be read, or is not an ELF file.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// The tables of functions are malformed.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The image or a size breaks a rule.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The start of the guest cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The hypervisor has a doorbell that guests do not know.
+    #[error("guests do not know the doorbell {doorbell:?}")]
+    Doorbell {
+        /// The doorbell.
+        doorbell: Doorbell,
+    },
+    /// The guest's memory cannot be made.
+    #[error(transparent)]
+    Memory(#[from] MemoryFileError),
+}
+
+/// Plans and loads the guest in `source` for a machine with `abilities`.
+pub(super) fn load(
+    source: &dyn ByteSource,
+    sizes: &Sizes,
+    abilities: &BareAbilities,
+    max_payload: u64,
+) -> Result<(Image, Base), ElfError> {
+    let kernel = boot_core::detect(&[&FORMAT], source)?;
+    let table = read_functions(source, &kernel)?;
+    let layout = GuestLayout::new(&kernel, sizes)?;
+    let (doorbell_kind, doorbell) = match abilities.doorbell {
+        Doorbell::Port(port) => (DoorbellKind::PORT, port.into()),
+        Doorbell::Hvc(function) => (DoorbellKind::HVC, function.into()),
+        Doorbell::Mmio(address) => (DoorbellKind::MMIO, address),
+        Doorbell::Sbi(extension) => (DoorbellKind::SBI, extension),
+        doorbell => return Err(ElfError::Doorbell { doorbell }),
+    };
+    let entry = Entry {
+        doorbell_kind,
+        doorbell,
+        max_payload,
+        rewind_code: abilities.rewind_code.map_or(&[], |rewind| rewind.code),
+    };
+    let plan = plan(&kernel, &layout, &entry)?.plan;
+    let infos = |functions: Vec<Function>| {
+        let info = |function: Function| FunctionInfo::new(function.name, function.signature, function.flags);
+        functions.into_iter().map(info).collect()
+    };
+    Ok(Image::load(Program {
+        areas: Areas {
+            tables: layout.tables,
+            image: layout.image,
+            memory: layout.memory,
+            fault_stack: layout.fault_stack,
+            stack: layout.stack,
+        },
+        window: sizes.window,
+        exports: infos(table.exports),
+        imports: infos(table.imports),
+        entry: plan.boot_cpu().clone(),
+        load: &|memory: &mut dyn GuestMemory| plan.load(&Sources::kernel(source), memory),
+    })?)
+}

@@ -1,0 +1,120 @@
+//! Programs of the fake hypervisor, whose code is a closure.
+
+use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
+use proto_sandbox::Sizes;
+use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, VERSION, layout};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::base::Base;
+use crate::function::FunctionInfo;
+use crate::image::{Areas, Image, MemoryFileError, Program};
+
+/// A program for the [`Fake`](crate::Fake) hypervisor: tables of functions and data. The code is the closure of the hypervisor.
+///
+/// Its memory has the layout of [`sandbox_abi::layout`], with a page of image, and boot information for the guest.
+#[derive(Clone, Debug, Default)]
+pub struct FakeProgram {
+    exports: Vec<FunctionInfo>,
+    imports: Vec<FunctionInfo>,
+    data: Vec<u8>,
+}
+
+/// Length of the image in bytes.
+const IMAGE_LEN: u64 = layout::PAGE;
+
+/// Length of the page tables in bytes, which nothing reads.
+const TABLES_LEN: u64 = 2 * layout::PAGE;
+
+impl FakeProgram {
+    /// First address of the data.
+    pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
+
+    /// A program without functions and data.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a function that the program offers. The first has number 0.
+    #[must_use]
+    pub fn export(mut self, name: &str, signature: u64, flags: FunctionFlags) -> Self {
+        self.exports.push(FunctionInfo::new(name, signature, flags));
+        self
+    }
+
+    /// Adds a function that the program needs. The first has number 0.
+    #[must_use]
+    pub fn import(mut self, name: &str, signature: u64, flags: FunctionFlags) -> Self {
+        self.imports.push(FunctionInfo::new(name, signature, flags));
+        self
+    }
+
+    /// Sets the bytes at [`DATA`](Self::DATA).
+    #[must_use]
+    pub fn data(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.data = bytes.into();
+        self
+    }
+
+    pub(crate) fn load(&self, sizes: &Sizes) -> Result<(Image, Base), MemoryFileError> {
+        let mut end = Self::DATA;
+        let mut area = |gap: u64, len: u64| {
+            let start = end.saturating_add(gap);
+            end = start.saturating_add(len);
+            GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY)
+        };
+        let pages = |len: u64| arith::align_up(len, layout::PAGE).unwrap_or(len);
+        let data = area(0, pages(arith::to_u64(self.data.len())));
+        let fault_stack = area(layout::GUARD, layout::FAULT_STACK);
+        let stack = area(layout::GUARD, pages(sizes.stack));
+        let heap = area(layout::GUARD, pages(sizes.heap));
+        let whole = |start, len| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
+        let window = u64::from(sizes.window);
+        let tables = whole(layout::OUTBOX.saturating_add(window), TABLES_LEN);
+        let info = BootInfo {
+            magic: BootInfo::MAGIC.into(),
+            major: VERSION.0.into(),
+            minor: VERSION.1.into(),
+            inbox: layout::INBOX.into(),
+            outbox: layout::OUTBOX.into(),
+            window_len: sizes.window.into(),
+            doorbell_kind: DoorbellKind::PORT,
+            doorbell: u64::from(PORT_DOORBELL).into(),
+            stack: stack.start().into(),
+            stack_top: stack.end().into(),
+            fault_stack_top: fault_stack.end().into(),
+            heap: heap.start().into(),
+            heap_len: heap.len().into(),
+            ..BootInfo::new_zeroed()
+        };
+        let load = |memory: &mut dyn GuestMemory| -> Result<(), LoadError> {
+            let mut write = |label: &'static str, addr: u64, bytes: &[u8]| {
+                memory
+                    .write(addr, bytes)
+                    .map_err(|source: MemoryError| LoadError::Incomplete {
+                        label: label.into(),
+                        range: whole(addr, arith::to_u64(bytes.len())),
+                        source,
+                    })
+            };
+            write("boot information", layout::BOOT_INFO, info.as_bytes())?;
+            write("image", layout::IMAGE, b"image")?;
+            write("page tables", tables.start(), b"tables")?;
+            write("data", data.start(), &self.data)
+        };
+        Image::load(Program {
+            areas: Areas {
+                tables,
+                image: whole(layout::IMAGE, IMAGE_LEN),
+                memory: whole(Self::DATA, heap.end().saturating_sub(Self::DATA)),
+                fault_stack,
+                stack,
+            },
+            window: sizes.window,
+            exports: self.exports.clone(),
+            imports: self.imports.clone(),
+            entry: x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18).into(),
+            load: &load,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Snapshots of sandboxes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use guest_ram::MappingError;
+use hv_core::{BareVcpu, Operation, RegisterImage};
+
+use crate::backend::{Backend, Kvm};
+use crate::contents::Contents;
+use crate::error::BackendError;
+use crate::image::{Image, MemoryFileError};
+use crate::limits::Limits;
+use crate::sandbox::Sandbox;
+use crate::status::{Cause, Event, Status, next};
+
+/// State of a sandbox that waits for a call: memory and registers. Sandboxes [return](Sandbox::restore) to it, and new ones
+/// [start](Sandbox::clone_from) from it.
+///
+/// Snapshots share the pages that did not change between them. Clones of the value are the same snapshot.
+pub struct Snapshot<B: Backend = Kvm>(pub(crate) Arc<State<B>>);
+
+/// What a snapshot consists of.
+pub(crate) struct State<B: Backend> {
+    pub(crate) backend: Arc<B>,
+    pub(crate) image: Arc<Image>,
+    pub(crate) contents: Arc<Contents>,
+    pub(crate) saved: <B::Vcpu as BareVcpu>::Saved,
+    /// Registers that the guest loads.
+    pub(crate) registers: RegisterImage,
+    /// Number of the last message to the guest.
+    pub(crate) sequence: u64,
+    pub(crate) limits: Limits,
+}
+
+impl<B: Backend> Clone for Snapshot<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Backend> fmt::Debug for Snapshot<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("sequence", &self.0.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a snapshot cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The sandbox is not ready.
+    #[error("no snapshot is taken: the sandbox is {0}")]
+    NotReady(Status),
+    /// The hypervisor failed. If it failed at [`Operation::Capture`], the sandbox is [poisoned](Status::Poisoned).
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The host has no memory for the snapshot.
+    #[error(transparent)]
+    Memory(#[from] MemoryFileError),
+}
+
+/// Why a sandbox cannot return to a snapshot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The snapshot is one of another image.
+    #[error("the snapshot is one of another image")]
+    OtherImage,
+    /// An earlier restore failed half-way.
+    #[error("nothing is restored: the sandbox is {0}")]
+    NotPossible(Status),
+    /// The hypervisor failed. If it failed at [`Operation::DirtyLog`], the sandbox is as before; otherwise it is
+    /// [unrecoverable](Status::Unrecoverable).
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The memory cannot be written. The sandbox is [unrecoverable](Status::Unrecoverable).
+    #[error("the memory of the guest cannot be written")]
+    Memory(#[from] MappingError),
+}
+
+impl<B: Backend> Sandbox<B> {
+    /// Takes a snapshot. This takes time in proportion to the pages that the guest wrote since the last snapshot or restore.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`].
+    pub fn snapshot(&mut self) -> Result<Snapshot<B>, SnapshotError> {
+        let engine = &mut self.engine;
+        if engine.status != Status::Ready {
+            return Err(SnapshotError::NotReady(engine.status));
+        }
+        self.tracker
+            .collect(&engine.vm)
+            .map_err(BackendError::at(Operation::DirtyLog))?;
+        let mut registers = RegisterImage::default();
+        let saved = engine.vcpu.capture(&mut registers).map_err(|error| {
+            engine.status = next(engine.status, Event::Failed(Cause::Snapshot));
+            BackendError::at(Operation::Capture)(error)
+        })?;
+        let contents = self.tracker.take(&engine.memory.data)?;
+        Ok(Snapshot(Arc::new(State {
+            backend: Arc::clone(&self.backend),
+            image: Arc::clone(&engine.image),
+            contents,
+            saved,
+            registers,
+            sequence: engine.sequence,
+            limits: engine.limits,
+        })))
+    }
+
+    /// Returns to `snapshot`, of this sandbox or another one of the same image, and makes the sandbox [ready](Status::Ready). Everything
+    /// that the guest did since then is gone: memory, page tables, registers and messages.
+    ///
+    /// This takes time in proportion to the pages that the guest wrote since the last snapshot or restore, and to those in which the two
+    /// snapshots differ.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`].
+    pub fn restore(&mut self, snapshot: &Snapshot<B>) -> Result<(), RestoreError> {
+        let target = &*snapshot.0;
+        let status = self.engine.status;
+        if let Status::Unrecoverable(_) = status {
+            return Err(RestoreError::NotPossible(status));
+        }
+        if target.image.exports.image() != self.engine.image.exports.image() {
+            return Err(RestoreError::OtherImage);
+        }
+        let flushed = self.tracker.collect(&self.engine.vm).map_err(|error| {
+            self.engine.status = next(status, Event::RestoreRefused);
+            BackendError::at(Operation::DirtyLog)(error)
+        })?;
+        let restored = self.rewind(target, !flushed);
+        let event = match restored {
+            Ok(()) => Event::Restored,
+            Err(_) => Event::RestoreFailed(Cause::Restore),
+        };
+        self.engine.status = next(status, event);
+        restored
+    }
+
+    /// Makes memory and registers those of `target`. `flush`: the guest's translations may be those of other page tables.
+    fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
+        let engine = &mut self.engine;
+        self.tracker.rewind(&target.contents, &engine.memory.data)?;
+        engine.memory.restore_tables(&engine.image);
+        engine.window.scrub();
+        engine.memory.write_registers(&target.registers.0)?;
+        engine.sequence = target.sequence;
+        engine
+            .vcpu
+            .rewind(&target.saved, flush)
+            .map_err(BackendError::at(Operation::Rewind))?;
+        Ok(())
+    }
+}

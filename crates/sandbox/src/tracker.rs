@@ -1,0 +1,139 @@
+//! Which pages of a sandbox's memory differ from its last snapshot, and how they return to another one.
+
+use std::sync::Arc;
+
+use guest_ram::{HostMapping, MappingError};
+use hv_core::{BareVm, DirtyPages};
+
+use crate::base::{Base, PAGE};
+use crate::contents::Contents;
+use crate::image::MemoryFileError;
+use crate::memory::slot;
+
+/// Pages of one sandbox's memory.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    /// What the memory is, except for `dirty`.
+    at: Arc<Contents>,
+    /// The base whose file is mapped.
+    mapped: Arc<Base>,
+    /// Pages that may differ from `at`.
+    dirty: DirtyPages,
+    /// Result of the last question to the hypervisor; kept for its memory.
+    taken: DirtyPages,
+    /// Pages that take memory of this sandbox.
+    resident: DirtyPages,
+    /// Number of pages in `resident`.
+    resident_len: usize,
+    /// Number of pages in `resident` from which on a restore drops pages.
+    max_resident: usize,
+}
+
+impl Tracker {
+    /// A sandbox whose memory is `memory`, a private mapping of the base of `at`; layers of `at` are copied to it.
+    pub(crate) fn new(
+        at: Arc<Contents>,
+        memory: &HostMapping,
+        max_resident: usize,
+    ) -> Result<Self, MappingError> {
+        let pages = memory.len() / PAGE;
+        let mut resident = DirtyPages::new(pages);
+        at.add_layers(&mut resident);
+        for page in resident.iter() {
+            at.with_page(page, |bytes| memory.write(page.saturating_mul(PAGE), bytes))?;
+        }
+        Ok(Self {
+            mapped: Arc::clone(at.base()),
+            at,
+            dirty: DirtyPages::new(pages),
+            taken: DirtyPages::new(pages),
+            resident_len: resident.len(),
+            resident,
+            max_resident,
+        })
+    }
+
+    /// Number of pages that take memory of this sandbox.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident_len
+    }
+
+    /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any: then the guest's translations were flushed.
+    pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<bool, V::Error> {
+        vm.take_dirty(slot::MEMORY, &mut self.taken)?;
+        for page in self.taken.iter() {
+            self.dirty.insert(page);
+            add(&mut self.resident, &mut self.resident_len, page);
+        }
+        Ok(!self.taken.is_empty())
+    }
+
+    /// The contents of the memory, after [`collect`](Self::collect).
+    pub(crate) fn take(&mut self, memory: &HostMapping) -> Result<Arc<Contents>, MemoryFileError> {
+        let contents = Contents::take(&self.at, &self.dirty, memory)?;
+        self.at = Arc::clone(&contents);
+        self.dirty.clear();
+        Ok(contents)
+    }
+
+    /// Makes the memory `target`, after [`collect`](Self::collect). On an error, the next call makes up for it.
+    pub(crate) fn rewind(
+        &mut self,
+        target: &Arc<Contents>,
+        memory: &HostMapping,
+    ) -> Result<(), MappingError> {
+        self.at.add_difference(target, &mut self.dirty);
+        if self.resident_len > self.max_resident && Arc::ptr_eq(&self.mapped, target.base()) {
+            self.drop_pages(target, memory)?;
+        }
+        for page in self.dirty.iter() {
+            target.with_page(page, |bytes| memory.write(page.saturating_mul(PAGE), bytes))?;
+            add(&mut self.resident, &mut self.resident_len, page);
+        }
+        self.at = Arc::clone(target);
+        self.dirty.clear();
+        Ok(())
+    }
+
+    /// Drops all pages that are those of the mapped file in `target`.
+    fn drop_pages(&mut self, target: &Contents, memory: &HostMapping) -> Result<(), MappingError> {
+        self.resident.union(&self.dirty);
+        let [mut kept, mut dirty] = [(); 2].map(|()| DirtyPages::new(self.resident.pages()));
+        let mut run: Option<std::ops::Range<usize>> = None;
+        let drop_run = |run: std::ops::Range<usize>| {
+            memory.dont_need(run.start.saturating_mul(PAGE)..run.end.saturating_mul(PAGE))
+        };
+        for page in self.resident.iter() {
+            if !target.is_of_base(page) {
+                kept.insert(page);
+                if self.dirty.contains(page) {
+                    dirty.insert(page);
+                }
+                continue;
+            }
+            let end = page.saturating_add(1);
+            match &mut run {
+                Some(run) if run.end == page => run.end = end,
+                _ => {
+                    if let Some(last) = run.replace(page..end) {
+                        drop_run(last)?;
+                    }
+                }
+            }
+        }
+        if let Some(last) = run {
+            drop_run(last)?;
+        }
+        self.resident_len = kept.len();
+        self.resident = kept;
+        self.dirty = dirty;
+        Ok(())
+    }
+}
+
+/// Adds a page to a set with a count.
+fn add(pages: &mut DirtyPages, len: &mut usize, page: usize) {
+    if !pages.contains(page) && pages.insert(page) {
+        *len = len.saturating_add(1);
+    }
+}

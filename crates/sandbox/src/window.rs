@@ -1,0 +1,64 @@
+//! The window through which host and guest exchange messages.
+//!
+//! The guest may change the outbox at any time while it runs, and another process with the same memory would at any time. So of every
+//! message, the header and each byte of the body are read exactly once, into memory of the host, and only the copies are looked at. The host
+//! never reads the inbox.
+
+use guest_ram::ExclusiveBytes;
+use sandbox_abi::Header;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// The window: the inbox, which the guest cannot write, and the outbox.
+#[derive(Debug)]
+pub(crate) struct Window {
+    inbox: ExclusiveBytes,
+    outbox: ExclusiveBytes,
+    /// Bytes after the header, in each of them.
+    capacity: usize,
+    /// Number of bytes from the start of the inbox on that the host wrote since they were last zeros.
+    written: usize,
+}
+
+impl Window {
+    /// The window of two areas of equal length.
+    pub(crate) fn new(inbox: ExclusiveBytes, outbox: ExclusiveBytes) -> Self {
+        let capacity = inbox.len().min(outbox.len()).saturating_sub(Header::LEN);
+        Self {
+            inbox,
+            outbox,
+            capacity,
+            written: 0,
+        }
+    }
+
+    /// Largest length of a body in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Writes a message to the inbox; false if the body is longer than the capacity.
+    pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
+        let fits = body.len() <= self.capacity;
+        self.written = self.written.max(Header::LEN.saturating_add(body.len()));
+        fits && self.inbox.write(Header::LEN, body) && self.inbox.write(0, header.as_bytes())
+    }
+
+    /// A copy of the header in the outbox.
+    pub(crate) fn header(&self) -> Header {
+        let bytes = self.outbox.read_array::<{ Header::LEN }>(0);
+        // The outbox is longer than a header.
+        Header::read_from_bytes(&bytes.unwrap_or([0; Header::LEN])).unwrap_or(Header::new_zeroed())
+    }
+
+    /// Appends a copy of the first `len` bytes of the body in the outbox to `bytes`; false if `len` exceeds the capacity.
+    pub(crate) fn append_body(&self, len: usize, bytes: &mut Vec<u8>) -> bool {
+        len <= self.capacity && self.outbox.append_to(Header::LEN, len, bytes)
+    }
+
+    /// Makes both areas zeros, so that nothing of one guest is visible to the next one.
+    pub(crate) fn scrub(&mut self) {
+        let inbox = self.inbox.zero(0, std::mem::take(&mut self.written));
+        let outbox = self.outbox.zero(0, self.outbox.len());
+        debug_assert!(inbox && outbox, "both ranges are in their areas");
+    }
+}

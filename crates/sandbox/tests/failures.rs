@@ -1,0 +1,164 @@
+//! Every operation of the hypervisor fails in turn: the error is clean, the sandbox has a status that fits, and nothing leaks.
+//!
+//! A program of its own with one test, because it counts the file descriptors and mappings of the process.
+
+#[path = "fake/guest.rs"]
+#[expect(dead_code, reason = "the other test program uses all of it")]
+mod guest;
+
+use std::fs;
+
+use hv_core::fake::FakeError;
+use sandbox::{
+    BuildError, CallError, Cause, Fake, RestoreError, Sandbox, SandboxBuilder, SnapshotError, Status,
+};
+use sandbox_abi::GuestStatus;
+
+use guest::{Action, Functions, boot_info, returns};
+
+fn functions() -> Functions {
+    Functions::new()
+        .typed::<(u64, u8), ()>("set", |cpu, (page, value): (u64, u8)| {
+            let heap = boot_info(cpu).heap.get();
+            cpu.write(heap + page * 0x1000, &[value]).unwrap();
+            returns(())
+        })
+        .typed::<(u64,), u8>("get", |cpu, (page,): (u64,)| {
+            let mut byte = [0];
+            let heap = boot_info(cpu).heap.get();
+            cpu.read(heap + page * 0x1000, &mut byte).unwrap();
+            returns(byte[0])
+        })
+        .bytes("host", |_, bytes| {
+            Action::HostCall(
+                0,
+                bytes,
+                Box::new(|_, _, bytes| Action::Return(GuestStatus::OK, bytes)),
+            )
+        })
+        .import_bytes("same")
+}
+
+fn register(builder: SandboxBuilder<Fake>) -> SandboxBuilder<Fake> {
+    builder.register_bytes("same", |_, bytes, result| {
+        result.extend(bytes);
+        Ok(())
+    })
+}
+
+/// What failed, with the status that it left.
+#[derive(Debug)]
+enum Failed {
+    Build,
+    Call(Status),
+    Snapshot(Status),
+    Restore(Status),
+}
+
+/// The injected failure of the hypervisor among the sources of `error`.
+fn injected(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| matches!(error.downcast_ref(), Some(FakeError::Injected { .. })))
+}
+
+fn call(sandbox: &mut Sandbox<Fake>, page: u64, value: u8) -> Result<(), CallError> {
+    sandbox.call::<_, ()>("set", (page, value))?;
+    let mut result = Vec::new();
+    sandbox.call_bytes("host", &[value], &mut result)?;
+    assert_eq!(result, [value]);
+    assert_eq!(sandbox.call::<_, u8>("get", (page,))?, value);
+    Ok(())
+}
+
+/// A life of a sandbox and a clone in which operation `fail_at` of each machine fails.
+fn life(functions: &Functions, fail_at: Option<usize>) -> Result<(), Failed> {
+    let build = |builder| {
+        register(builder).build().map_err(|error: BuildError| {
+            assert!(injected(&error), "{error:?}");
+            Failed::Build
+        })
+    };
+    let fake = functions.fake().with_fail_at(fail_at);
+    let mut sandbox = build(SandboxBuilder::on(fake, functions.program()))?;
+    let called = |sandbox: &Sandbox<Fake>, error: CallError| {
+        assert!(injected(&error), "{error:?}");
+        Failed::Call(sandbox.status())
+    };
+    let first = take(&mut sandbox)?;
+    call(&mut sandbox, 1, 5).map_err(|error| called(&sandbox, error))?;
+    let second = take(&mut sandbox)?;
+    call(&mut sandbox, 1, 6).map_err(|error| called(&sandbox, error))?;
+    for (snapshot, value) in [(&second, 5), (&first, 0), (&second, 5)] {
+        restore(&mut sandbox, snapshot)?;
+        let found = sandbox.call::<_, u8>("get", (1u64,));
+        assert_eq!(found.map_err(|error| called(&sandbox, error))?, value);
+    }
+    let mut clone = build(SandboxBuilder::from_snapshot(&second))?;
+    call(&mut clone, 2, 7).map_err(|error| called(&clone, error))
+}
+
+fn take(sandbox: &mut Sandbox<Fake>) -> Result<sandbox::Snapshot<Fake>, Failed> {
+    sandbox.snapshot().map_err(|error: SnapshotError| {
+        assert!(injected(&error), "{error:?}");
+        usable(sandbox, Failed::Snapshot(sandbox.status()))
+    })
+}
+
+fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &sandbox::Snapshot<Fake>) -> Result<(), Failed> {
+    sandbox.restore(snapshot).map_err(|error: RestoreError| {
+        assert!(injected(&error), "{error:?}");
+        usable(sandbox, Failed::Restore(sandbox.status()))
+    })
+}
+
+/// Checks that a ready sandbox executes calls, and another one refuses them. The injected failure was the only one.
+fn usable(sandbox: &mut Sandbox<Fake>, failed: Failed) -> Failed {
+    let status = sandbox.status();
+    match (status, call(sandbox, 3, 9)) {
+        (Status::Ready, Ok(())) => {}
+        (_, Err(CallError::NotReady(found))) => assert_eq!(found, status),
+        (status, called) => panic!("{status}: {called:?}"),
+    }
+    failed
+}
+
+/// Number of file descriptors and of mappings that belong to sandboxes.
+fn resources() -> (usize, usize) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let lines = maps
+        .lines()
+        .filter(|line| line.contains("memfd:sandbox") || line.contains(" 00:00 0"));
+    // The heap and the stacks grow in mappings that have names.
+    let count = lines.filter(|line| !line.contains('[')).count();
+    (fs::read_dir("/proc/self/fd").unwrap().count(), count)
+}
+
+#[test]
+fn every_operation_fails_in_turn() {
+    let functions = functions();
+    // The thread of deadlines, allocator arenas and so on.
+    for _ in 0..3 {
+        life(&functions, None).unwrap();
+        life(&functions, Some(20)).unwrap_err();
+    }
+    let before = resources();
+    let mut counts = [0; 6];
+    for number in 0.. {
+        let kind = match life(&functions, Some(number)) {
+            Ok(()) => break,
+            Err(Failed::Build) => 0,
+            Err(Failed::Call(Status::Poisoned(Cause::Backend))) => 1,
+            Err(Failed::Snapshot(Status::Ready)) => 2,
+            Err(Failed::Snapshot(Status::Poisoned(Cause::Snapshot))) => 3,
+            Err(Failed::Restore(Status::Ready)) => 4,
+            Err(Failed::Restore(Status::Unrecoverable(Cause::Restore))) => 5,
+            Err(failed) => panic!("operation {number}: {failed:?}"),
+        };
+        counts[kind] += 1;
+    }
+    // Three slots, the CPU, its state, and the first run; the clone fails at the same operations and ends the life earlier. Two sets of
+    // calls of four runs, and four restored ones; two snapshots and three restores of two operations each.
+    assert_eq!(counts, [6, 11, 2, 2, 3, 3]);
+    let after = resources();
+    assert_eq!(after, before);
+}

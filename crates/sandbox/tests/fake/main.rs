@@ -1,0 +1,9 @@
+//! Sandboxes on the fake hypervisor: the host's side without KVM.
+
+mod calls;
+mod endings;
+mod guest;
+mod hostile;
+mod hostile_guests;
+mod pools;
+mod snapshots;
