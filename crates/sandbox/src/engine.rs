@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::call_slot::CallSlot;
 use crate::crash::Symbolizer;
 use crate::deadline;
-use crate::error::{CallError, FunctionError, ProtocolError};
+use crate::error::{CallError, FunctionError};
 use crate::function::to_index;
 use crate::host_function::Registered;
 use crate::image::Image;
@@ -22,6 +22,7 @@ use crate::incoming::{Incoming, MessageLimits};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::memory::Memory;
+use crate::protocol_error::ProtocolError;
 use crate::status::{Cause, Event, Status, next};
 use crate::window::Window;
 

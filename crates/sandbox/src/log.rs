@@ -6,7 +6,7 @@ use std::mem::size_of;
 use sandbox_abi::LogLevel;
 use zerocopy::FromBytes;
 
-use crate::error::ProtocolError;
+use crate::protocol_error::ProtocolError;
 
 /// A log record of a guest. All of it comes from the guest, so nothing in it can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
