@@ -3,7 +3,7 @@
 use guest_ram::{HostMapping, MappingError, Memfd, MemfdSharing};
 use hv_core::DirtyPages;
 
-use crate::image::MemoryFileError;
+use crate::memory_error::MemoryFileError;
 
 /// Size of a page in bytes, of guest and host.
 pub(crate) const PAGE: usize = 0x1000;

@@ -6,7 +6,7 @@ use guest_ram::{HostMapping, MappingError, Memfd};
 use hv_core::DirtyPages;
 
 use crate::base::{Base, PAGE};
-use crate::image::MemoryFileError;
+use crate::memory_error::MemoryFileError;
 
 /// Largest number of layers over a base.
 const MAX_DEPTH: u32 = 16;

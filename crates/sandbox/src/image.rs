@@ -1,6 +1,5 @@
 //! Images of guests: what all sandboxes of one program share.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith};
@@ -10,6 +9,7 @@ use sandbox_abi::layout;
 
 use crate::base::{Base, PAGE};
 use crate::function::{Exports, FunctionInfo};
+use crate::memory_error::MemoryFileError;
 
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,21 +62,6 @@ pub(crate) struct Image {
     pub(crate) host: Vec<u8>,
     /// The page tables at the entry.
     pub(crate) tables: Vec<u8>,
-}
-
-/// Why an image cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MemoryFileError {
-    /// The host has no memory for the image.
-    #[error("the host cannot make memory for the guest")]
-    Mapping(#[from] MappingError),
-    /// A memory file cannot be created or sealed.
-    #[error("the host cannot make a memory file for the guest")]
-    File(#[from] io::Error),
-    /// A plan cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
 }
 
 /// Number of bytes from `start` to `end`, as an offset in host memory.

@@ -9,8 +9,9 @@ use hv_core::{BareVcpu, Operation, RegisterImage};
 use crate::backend::{Backend, Kvm};
 use crate::contents::Contents;
 use crate::error::BackendError;
-use crate::image::{Image, MemoryFileError};
+use crate::image::Image;
 use crate::limits::Limits;
+use crate::memory_error::MemoryFileError;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
 

@@ -7,8 +7,8 @@ use hv_core::{BareVm, DirtyPages};
 
 use crate::base::{Base, PAGE};
 use crate::contents::Contents;
-use crate::image::MemoryFileError;
 use crate::memory::slot;
+use crate::memory_error::MemoryFileError;
 
 /// Pages of one sandbox's memory.
 #[derive(Debug)]
