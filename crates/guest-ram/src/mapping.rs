@@ -17,7 +17,7 @@ use crate::{HugePages, pages};
 /// Consecutive host addresses with memory of one or several kinds, for the memory slots of a hypervisor.
 ///
 /// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them.
-/// The other constructors make a mapping of one part. [`ExclusiveBytes`] are a part of a mapping for frequent accesses.
+/// The other constructors make a mapping of one part. [`ExclusiveBytes`](crate::ExclusiveBytes) are a part of a mapping for frequent accesses.
 ///
 /// All memory is mapped with `MAP_NORESERVE`: a page takes memory of the host from the first write on, and the host does not account for
 /// it before. No Rust reference to the memory exists. [`read`](Self::read), [`write`](Self::write) and
@@ -44,7 +44,7 @@ pub struct HostMapping {
     len: usize,
     /// Parts with memory, in the order in which they were placed. They do not overlap.
     parts: Vec<Part>,
-    /// Ranges of [`ExclusiveBytes`]. The lock also excludes accesses of the methods to each other.
+    /// Ranges of [`ExclusiveBytes`](crate::ExclusiveBytes). The lock also excludes accesses of the methods to each other.
     claims: RwLock<Vec<Range<usize>>>,
 }
 
@@ -312,7 +312,7 @@ impl HostMapping {
     /// # Errors
     ///
     /// [`MappingError::NoAccess`] if a byte has no memory, or that of a [file](Self::shared_read_only), and [`MappingError::Claimed`] if a
-    /// byte belongs to an [`ExclusiveBytes`]; nothing is read then.
+    /// byte belongs to an [`ExclusiveBytes`](crate::ExclusiveBytes); nothing is read then.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::Read)?;
         let claims = self.claims.read().unwrap_or_else(PoisonError::into_inner);
@@ -328,7 +328,7 @@ impl HostMapping {
     /// # Errors
     ///
     /// [`MappingError::NoAccess`] if a byte has no memory, or memory that is not writable, and [`MappingError::Claimed`] if a byte belongs
-    /// to an [`ExclusiveBytes`]; nothing is written then.
+    /// to an [`ExclusiveBytes`](crate::ExclusiveBytes); nothing is written then.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::ReadWrite)?;
         let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
