@@ -17,7 +17,8 @@ use crate::{HugePages, pages};
 /// Consecutive host addresses with memory of one or several kinds, for the memory slots of a hypervisor.
 ///
 /// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them.
-/// The other constructors make a mapping of one part. [`ExclusiveBytes`](crate::ExclusiveBytes) are a part of a mapping for frequent accesses.
+/// The other constructors make a mapping of one part. [`ExclusiveBytes`](crate::ExclusiveBytes) are a part of a mapping for frequent
+/// accesses.
 ///
 /// All memory is mapped with `MAP_NORESERVE`: a page takes memory of the host from the first write on, and the host does not account for
 /// it before. No Rust reference to the memory exists. [`read`](Self::read), [`write`](Self::write) and
