@@ -21,7 +21,7 @@ pub(in crate::runtime) unsafe extern "C" fn start() -> ! {
         // sstatus.FS: floating-point instructions are not trapped.
         "li t2, {fs}",
         "csrs sstatus, t2",
-        "fscsr zero",
+        "csrw fcsr, zero",
         "ld t3, {mmu}(a0)",
         "sfence.vma",
         "csrw satp, t3",
