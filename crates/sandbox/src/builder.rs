@@ -286,11 +286,7 @@ impl<B: Backend> SandboxBuilder<B> {
             }
             Origin::Snapshot(snapshot) => {
                 let state = &*snapshot.0;
-                (
-                    Arc::clone(&state.image),
-                    Arc::clone(&state.contents),
-                    Some(snapshot),
-                )
+                (Arc::clone(&state.image), state.flat()?, Some(snapshot))
             }
         };
         let handlers = imports(&image.imports, self.functions)?;

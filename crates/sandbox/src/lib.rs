@@ -26,6 +26,7 @@ mod program;
 mod protocol_error;
 mod sandbox;
 mod snapshot;
+mod sparse;
 mod status;
 mod tracker;
 mod unwind;

@@ -58,7 +58,9 @@ impl Memory {
             0,
             MemfdSharing::SharedReadOnly,
         )?;
-        fixed.write(0, &image.host)?;
+        for (offset, bytes) in image.host.runs() {
+            fixed.write(offset, bytes)?;
+        }
         let tables_at = offset(layout::EXCHANGE, image.areas.tables.start());
         let tables_len = len(image.areas.tables);
         let mut exchange = HostMapping::reserve(tables_at.saturating_add(tables_len))?;
@@ -74,8 +76,10 @@ impl Memory {
         let inbox = claim(&fixed, offset(layout::HOST, layout::INBOX), window)?;
         let outbox = claim(&exchange, offset(layout::EXCHANGE, layout::OUTBOX), window)?;
         let mut tables = claim(&exchange, tables_at, tables_len)?;
-        let written = tables.write(0, &image.tables);
-        debug_assert!(written, "the area is as long as the tables");
+        for (offset, bytes) in image.sparse_tables.runs() {
+            let written = tables.write(offset, bytes);
+            debug_assert!(written, "the area is as long as the tables");
+        }
         let memory = Self {
             fixed,
             exchange,
