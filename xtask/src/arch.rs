@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::guests::builds::{self, Conformance, SandboxGuest};
+use crate::guests::builds::{self, Conformance, SandboxTarget};
 use crate::kernel::images::Image;
 use crate::qemu::{Qemu, versions};
 use crate::suite::Suite;
@@ -60,8 +60,8 @@ pub(crate) struct ArchRow {
     pub(crate) std_target: &'static str,
     /// The bare-metal guests.
     pub(crate) guests: &'static [Conformance],
-    /// The programs that run in sandboxes.
-    pub(crate) sandbox_guests: &'static [SandboxGuest],
+    /// The targets of programs that run in sandboxes.
+    pub(crate) sandbox_targets: &'static [SandboxTarget],
     /// The machines of QEMU whose own loader loads some of them.
     pub(crate) loaders: &'static [Loader],
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
@@ -151,7 +151,7 @@ static X86_64: ArchRow = ArchRow {
     linux_cmdline: "console=ttyS0 panic=-1 reboot=k",
     std_target: "x86_64-unknown-linux-gnu",
     guests: builds::X86_64,
-    sandbox_guests: builds::SANDBOX_X86_64,
+    sandbox_targets: builds::SANDBOX_X86_64,
     loaders: machines::X86_64,
     link_packages: &[
         ("gcc", "/usr/bin/cc"),
@@ -208,7 +208,7 @@ static AARCH64: ArchRow = ArchRow {
     linux_cmdline: "console=ttyS0 panic=-1",
     std_target: "aarch64-unknown-linux-gnu",
     guests: builds::AARCH64,
-    sandbox_guests: builds::SANDBOX_AARCH64,
+    sandbox_targets: builds::SANDBOX_AARCH64,
     loaders: machines::AARCH64,
     link_packages: &[
         ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
@@ -259,7 +259,7 @@ static RISCV64: ArchRow = ArchRow {
     linux_cmdline: "console=ttyS0 panic=-1",
     std_target: "riscv64gc-unknown-linux-gnu",
     guests: builds::RISCV64,
-    sandbox_guests: builds::SANDBOX_RISCV64,
+    sandbox_targets: builds::SANDBOX_RISCV64,
     loaders: machines::RISCV64,
     link_packages: &[
         ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
@@ -286,9 +286,9 @@ impl ArchRow {
         &self.labs[0]
     }
 
-    /// The sandbox guest of demo and bench.
-    pub(crate) fn sandbox_demo(&self) -> &'static SandboxGuest {
-        &self.sandbox_guests[0]
+    /// The target of sandboxes with all registers of the architecture.
+    pub(crate) fn sandbox_target(&self) -> &'static SandboxTarget {
+        &self.sandbox_targets[0]
     }
 }
 

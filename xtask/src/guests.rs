@@ -6,7 +6,7 @@ pub(crate) mod error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::builds::{Conformance, OutputFormat, SandboxGuest};
+use self::builds::{Conformance, OutputFormat, SANDBOX_PROGRAMS, SandboxTarget};
 use self::error::GuestError;
 use crate::arch::ArchRow;
 use crate::build;
@@ -29,40 +29,47 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     for guest in row.guests {
         conformance(workspace, guest, &directory)?;
     }
-    for guest in row.sandbox_guests {
-        sandbox_guest(workspace, guest, &directory)?;
+    for (program, target) in sandbox_guests(row) {
+        sandbox_guest(workspace, program, target, &directory)?;
     }
     init(workspace, row)?;
     Ok(directory)
 }
 
-/// Builds a program that runs in a sandbox. The flags are those of the configuration in its workspace.
-fn sandbox_guest(workspace: &Workspace, guest: &SandboxGuest, directory: &Path) -> Result<(), Error> {
-    let mut command = BareMetal::ensure(workspace, guest.target)?.cargo_with_flags(workspace, "build")?;
+/// The programs that run in sandboxes, for each target.
+fn sandbox_guests(row: &ArchRow) -> impl Iterator<Item = (&'static str, &'static SandboxTarget)> {
+    let targets = row.sandbox_targets.iter();
+    targets.flat_map(|target| SANDBOX_PROGRAMS.map(|program| (program, target)))
+}
+
+/// Builds a program that runs in a sandbox, and returns its path. The flags are those of the configuration in its workspace.
+fn sandbox_guest(
+    workspace: &Workspace,
+    program: &str,
+    SandboxTarget { target, suffix }: &SandboxTarget,
+    directory: &Path,
+) -> Result<PathBuf, Error> {
+    let mut command = BareMetal::ensure(workspace, target)?.cargo_with_flags(workspace, "build")?;
     command
         .current_dir(workspace.root().join("guests/sandbox"))
-        .args(["--package", guest.program, "--release"]);
+        .args(["--package", program, "--release"]);
     {
-        let _step = Step::start(format!("building {} for {}", guest.program, guest.target));
-        let log = workspace.log(&format!("build-{}-{}", guest.program, guest.target))?;
+        let _step = Step::start(format!("building {program} for {target}"));
+        let log = workspace.log(&format!("build-{program}-{target}"))?;
         process::run_logged(&mut command, &log)?;
     }
-    let built = workspace
-        .xtask("bare")
-        .join(guest.target)
-        .join("release")
-        .join(guest.program);
-    fs::copy(&built, directory.join(guest.file)).with_path(&built)?;
-    Ok(())
+    let built = workspace.xtask("bare").join(target).join("release").join(program);
+    let path = directory.join(format!("{program}{suffix}"));
+    fs::copy(&built, &path).with_path(&built)?;
+    Ok(path)
 }
 
 /// Builds the demo guest of sandboxes and returns its path.
 pub(crate) fn sandbox_demo(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let directory = workspace.guests(row.name);
     fs::create_dir_all(&directory).with_path(&directory)?;
-    let guest = row.sandbox_demo();
-    sandbox_guest(workspace, guest, &directory)?;
-    Ok(directory.join(guest.file))
+    let [demo, ..] = SANDBOX_PROGRAMS;
+    sandbox_guest(workspace, demo, row.sandbox_target(), &directory)
 }
 
 /// Builds a conformance guest and converts it to each format.
@@ -132,8 +139,12 @@ pub(crate) fn init(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Erro
 pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let directory = ensure(workspace, row)?;
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
-    let sandboxes = row.sandbox_guests.iter().map(|guest| guest.file);
-    for name in conformance.map(|(name, ..)| *name).chain(sandboxes).chain([INIT]) {
+    let sandboxes = sandbox_guests(row).map(|(program, target)| format!("{program}{}", target.suffix));
+    for name in conformance
+        .map(|(name, ..)| (*name).to_owned())
+        .chain(sandboxes)
+        .chain([INIT.to_owned()])
+    {
         let path = directory.join(name);
         let length = fs::metadata(&path).with_path(&path)?.len();
         print_status(&format!("{} ({length} bytes)", path.display()));

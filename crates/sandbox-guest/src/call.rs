@@ -21,6 +21,9 @@ pub struct Call<'a> {
     parameters: Parameters<'a>,
 }
 
+/// What the host gets instead of a result that is too long.
+const RESULT_TOO_LONG: Error = Error::of_text("the result is longer than the host accepts, or than the heap can hold");
+
 /// The payload of a call.
 enum Parameters<'a> {
     /// On the stack.
@@ -76,16 +79,18 @@ impl<'a> Call<'a> {
     /// The reply with bytes as the result.
     #[must_use]
     pub fn reply_bytes<'b>(&self, value: impl Into<Cow<'b, [u8]>>) -> Reply {
-        self.finish(encode_bytes(self.window, value.into()))
+        let body = encode_bytes(self.window, value.into());
+        self.finish(body.and_then(|body| body.try_into_owned().ok_or(postcard::Error::SerializeBufferFull)))
     }
 
-    fn finish(&self, body: Result<Body, postcard::Error>) -> Reply {
+    fn finish(&self, body: Result<Body<'static>, postcard::Error>) -> Reply {
         match body {
             Ok(body) => {
                 let status = GuestStatus::OK;
                 Reply { status, body }
             }
-            Err(error) => self.fail(GuestStatus::ERROR, &Error::new(0, alloc::format!("result: {error}"))),
+            Err(postcard::Error::SerializeBufferFull) => self.fail(GuestStatus::ERROR, &RESULT_TOO_LONG),
+            Err(error) => self.fail(GuestStatus::ERROR, &error.into()),
         }
     }
 
@@ -98,6 +103,8 @@ impl<'a> Call<'a> {
     #[cold]
     #[inline(never)]
     fn fail(&self, status: GuestStatus, error: &Error) -> Reply {
+        // The error takes the place of what was written.
+        self.window.state().is_writing.set(false);
         match encode(self.window, &(error.code(), error.message())) {
             Ok(body) => Reply { status, body },
             Err(_) => Reply::empty(status),

@@ -15,7 +15,7 @@ use crate::window::{Window, copy_to, narrow};
 /// # Errors
 ///
 /// Errors of the value; [`postcard::Error::SerializeBufferFull`] if it is longer than the host accepts, or than the heap can hold.
-pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> Result<Body, postcard::Error> {
+pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> Result<Body<'static>, postcard::Error> {
     let writer = Writer::begin(window);
     let body = postcard::serialize_with_flavor(value, writer);
     if body.is_err() {
@@ -24,26 +24,25 @@ pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> R
     body
 }
 
-/// Takes bytes as a payload.
+/// Takes bytes as a payload: those that fit are copied to the window.
 ///
 /// # Errors
 ///
-/// [`postcard::Error::SerializeBufferFull`] if there are more than the host accepts, or than the heap can hold.
-pub(crate) fn encode_bytes(window: &Window<'_>, bytes: Cow<'_, [u8]>) -> Result<Body, postcard::Error> {
+/// [`postcard::Error::SerializeBufferFull`] if there are more than the host accepts.
+pub(crate) fn encode_bytes<'b>(
+    window: &Window<'_>,
+    bytes: Cow<'b, [u8]>,
+) -> Result<Body<'b>, postcard::Error> {
     let mut writer = Writer::begin(window);
-    let body = match bytes {
-        Cow::Owned(bytes) if bytes.len() > writer.window.len() && bytes.len() <= writer.max => {
-            Ok(Body::Heap(bytes))
-        }
-        bytes => {
-            let written = writer.try_extend(&bytes);
-            written.and_then(|()| writer.finalize())
-        }
-    };
-    if body.is_err() {
-        window.state().is_writing.set(false);
+    if bytes.len() <= writer.window.len() {
+        writer.try_extend(&bytes)?;
+        return writer.finalize();
     }
-    body
+    if bytes.len() <= writer.max {
+        return Ok(Body::Bytes(bytes));
+    }
+    window.state().is_writing.set(false);
+    Err(postcard::Error::SerializeBufferFull)
 }
 
 /// Bytes in the window as long as they fit; then all of them in the heap.
@@ -93,7 +92,7 @@ impl<'a> Writer<'a> {
 }
 
 impl Flavor for Writer<'_> {
-    type Output = Body;
+    type Output = Body<'static>;
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> Result<(), postcard::Error> {
@@ -119,11 +118,11 @@ impl Flavor for Writer<'_> {
         }
     }
 
-    fn finalize(self) -> Result<Body, postcard::Error> {
+    fn finalize(self) -> Result<Body<'static>, postcard::Error> {
         Ok(if self.heap.is_empty() {
             Body::Window(narrow(self.len))
         } else {
-            Body::Heap(self.heap)
+            Body::Bytes(Cow::Owned(self.heap))
         })
     }
 }

@@ -22,6 +22,12 @@ impl Error {
         Self { code, message }
     }
 
+    /// An error with the code 0.
+    pub(crate) const fn of_text(message: &'static str) -> Self {
+        let message = Cow::Borrowed(message);
+        Self { code: 0, message }
+    }
+
     /// The code.
     #[must_use]
     pub const fn code(&self) -> u32 {

@@ -56,7 +56,7 @@ pub fn call_host_bytes(port: &dyn Port, function: u32, bytes: &[u8]) -> Result<V
 }
 
 /// Sends the call, executes the calls of the host meanwhile, and returns its reply.
-fn exchange(window: &Window<'_>, function: u32, body: Body) -> Message {
+fn exchange(window: &Window<'_>, function: u32, body: Body<'_>) -> Message {
     let header = Header::new(MessageKind::HOST_CALL, 0).with_function(function);
     window.send(header, body);
     loop {

@@ -1,5 +1,6 @@
 //! Results of functions, ready to be sent.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use sandbox_abi::GuestStatus;
@@ -8,7 +9,7 @@ use sandbox_abi::GuestStatus;
 #[derive(Debug)]
 pub struct Reply {
     pub(crate) status: GuestStatus,
-    pub(crate) body: Body,
+    pub(crate) body: Body<'static>,
 }
 
 impl Reply {
@@ -21,9 +22,25 @@ impl Reply {
 
 /// A payload.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum Body<'a> {
     /// This number of bytes in the body of the outbox.
     Window(u32),
     /// Bytes that the window has no room for.
-    Heap(Vec<u8>),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Body<'_> {
+    /// The same with bytes of its own; `None` if the heap has no memory for them.
+    pub(crate) fn try_into_owned(self) -> Option<Body<'static>> {
+        Some(match self {
+            Self::Window(len) => Body::Window(len),
+            Self::Bytes(Cow::Owned(bytes)) => Body::Bytes(Cow::Owned(bytes)),
+            Self::Bytes(Cow::Borrowed(bytes)) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(bytes.len()).ok()?;
+                copy.extend_from_slice(bytes);
+                Body::Bytes(Cow::Owned(copy))
+            }
+        })
+    }
 }

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 use core::mem::{self, MaybeUninit};
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use sandbox_abi::{Expect, Header, Message, MessageFlags, MessageKind};
 
@@ -94,15 +95,15 @@ impl<'a> Window<'a> {
 
     /// Sends a message with `payload`. When it returns, the next message is in the inbox.
     #[inline]
-    pub(crate) fn send(&self, header: Header, payload: Body) {
+    pub(crate) fn send(&self, header: Header, payload: Body<'_>) {
         match payload {
             Body::Window(len) => self.ring(header.with_body(len)),
-            Body::Heap(bytes) => self.send_parts(header, bytes),
+            Body::Bytes(bytes) => self.send_parts(header, bytes),
         }
     }
 
     #[inline(never)]
-    fn send_parts(&self, header: Header, mut bytes: Vec<u8>) {
+    fn send_parts(&self, header: Header, mut bytes: Cow<'_, [u8]>) {
         let body = self.body();
         let total = widen(bytes.len());
         let mut header = header;

@@ -40,42 +40,39 @@ impl Conformance {
     }
 }
 
-/// A program that runs in a sandbox, for one target.
+/// The programs that run in sandboxes: packages of the workspace `guests/sandbox`. The first one is that of the demo and the bench.
+pub(crate) const SANDBOX_PROGRAMS: [&str; 2] = ["sandbox-demo", "sandbox-tests"];
+
+/// A target that they are built for.
 #[derive(Debug)]
-pub(crate) struct SandboxGuest {
-    /// The package and program of the workspace `guests/sandbox`.
-    pub(crate) program: &'static str,
+pub(crate) struct SandboxTarget {
     pub(crate) target: &'static str,
-    /// File in `target/guests/ARCH/`.
-    pub(crate) file: &'static str,
+    /// End of the names of the files in `target/guests/ARCH/`, behind the name of the program.
+    pub(crate) suffix: &'static str,
 }
 
-/// The sandbox guests of x86_64. The second one runs on KVM without VMX and SVM, which cannot execute SSE instructions.
-pub(crate) const SANDBOX_X86_64: &[SandboxGuest] = &[
-    SandboxGuest {
-        program: "sandbox-demo",
+/// The targets of sandboxes on x86_64. The second one is for KVM without VMX and SVM, which cannot execute SSE instructions.
+pub(crate) const SANDBOX_X86_64: &[SandboxTarget] = &[
+    SandboxTarget {
         target: "x86_64-unknown-linux-gnu",
-        file: "sandbox-demo.elf",
+        suffix: ".elf",
     },
-    SandboxGuest {
-        program: "sandbox-demo",
+    SandboxTarget {
         target: "x86_64-unknown-none",
-        file: "sandbox-demo-softfloat.elf",
+        suffix: "-softfloat.elf",
     },
 ];
 
-/// The sandbox guests of arm64.
-pub(crate) const SANDBOX_AARCH64: &[SandboxGuest] = &[SandboxGuest {
-    program: "sandbox-demo",
+/// The target of sandboxes on arm64.
+pub(crate) const SANDBOX_AARCH64: &[SandboxTarget] = &[SandboxTarget {
     target: "aarch64-unknown-linux-gnu",
-    file: "sandbox-demo.elf",
+    suffix: ".elf",
 }];
 
-/// The sandbox guests of riscv64.
-pub(crate) const SANDBOX_RISCV64: &[SandboxGuest] = &[SandboxGuest {
-    program: "sandbox-demo",
+/// The target of sandboxes on riscv64.
+pub(crate) const SANDBOX_RISCV64: &[SandboxTarget] = &[SandboxTarget {
     target: "riscv64gc-unknown-linux-gnu",
-    file: "sandbox-demo.elf",
+    suffix: ".elf",
 }];
 
 /// The conformance guests of x86_64.

@@ -1,0 +1,50 @@
+//! Sandboxes on KVM with the guest of `guests/sandbox/tests`.
+//!
+//! On a host without KVM, every test is ignored with the reason.
+
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod call_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod fault_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod guest;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod memory_tests;
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+)))]
+fn main() {
+    hv_kvm_test::skip("kvm_sandbox", "sandboxes need KVM of x86_64, arm64 or riscv64")
+}
+
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+fn main() {
+    let skip = guest::skip_reason(false);
+    let plain = call_tests::TESTS.iter().chain(memory_tests::TESTS);
+    let plain = plain.map(|&(name, test)| (name, test, skip.clone()));
+    let skip = guest::skip_reason(true);
+    let hardware = fault_tests::TESTS
+        .iter()
+        .chain(call_tests::HARDWARE_TESTS)
+        .map(|&(name, test)| (name, test, skip.clone()));
+    let trials = plain.chain(hardware);
+    let trials = trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
+    hv_kvm_test::run(trials.collect())
+}
