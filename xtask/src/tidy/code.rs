@@ -16,7 +16,10 @@ const TARGET_ARCH: [(&str, &str); 6] = [
         "a guest on KVM of one architecture",
     ),
     ("crates/sandbox/", "guests run on the KVM of the host"),
-    ("crates/sandbox-guest/", "entry, exceptions and doorbell are assembly"),
+    (
+        "crates/sandbox-guest/",
+        "entry, exceptions and doorbell are assembly",
+    ),
     ("examples/", "VMMs for one architecture"),
     (
         "guests/conformance-fdt",

@@ -37,7 +37,11 @@ fn panic_twice() -> TestResult {
 }
 
 /// Calls `function` with the address, and compares text and address of the exception.
-fn check_access(function: &str, address: u64, texts: [&str; 3]) -> Result<Registers, Box<dyn std::error::Error>> {
+fn check_access(
+    function: &str,
+    address: u64,
+    texts: [&str; 3],
+) -> Result<Registers, Box<dyn std::error::Error>> {
     let mut sandbox = sandbox()?;
     let exits = sandbox.exits();
     let crash = match function {
@@ -63,7 +67,11 @@ fn by_arch(texts: [&str; 3]) -> &str {
 }
 
 const READ: [&str; 3] = ["page fault at a read", "data abort at a read", "load page fault"];
-const WRITE: [&str; 3] = ["page fault at a write", "data abort at a write", "store page fault"];
+const WRITE: [&str; 3] = [
+    "page fault at a write",
+    "data abort at a write",
+    "store page fault",
+];
 const FETCH: [&str; 3] = [
     "page fault at an instruction fetch",
     "instruction abort",

@@ -24,7 +24,11 @@ fn state() -> TestResult {
     for n in 1..=3 {
         expect("count", &sandbox.call::<_, u64>("count", ())?, &n)?;
     }
-    expect("what the start wrote", &sandbox.call::<_, u64>("started", ())?, &41)
+    expect(
+        "what the start wrote",
+        &sandbox.call::<_, u64>("started", ())?,
+        &41,
+    )
 }
 
 fn allocator() -> TestResult {
@@ -47,7 +51,11 @@ fn large_payloads() -> TestResult {
     let payload: Vec<u8> = sandbox.call("produce", (len,))?;
     let expected: Vec<u8> = (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect();
     expect("payload of the guest", &(payload == expected), &true)?;
-    expect("payload of the host", &sandbox.call::<_, u32>("consume", (payload,))?, &len)
+    expect(
+        "payload of the host",
+        &sandbox.call::<_, u32>("consume", (payload,))?,
+        &len,
+    )
 }
 
 fn payloads_that_do_not_fit() -> TestResult {
