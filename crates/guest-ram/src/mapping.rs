@@ -91,6 +91,31 @@ struct Source<'a> {
     protection: libc::c_int,
 }
 
+impl<'a> Source<'a> {
+    /// Anonymous private memory.
+    const ANONYMOUS: Self = Self {
+        file: None,
+        flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        protection: libc::PROT_READ | libc::PROT_WRITE,
+    };
+
+    /// The bytes of `memfd` from `offset` on, and the access that the host has.
+    fn of_memfd(memfd: &'a Memfd, offset: usize, sharing: MemfdSharing) -> (Self, HostAccess) {
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
+        let (flags, protection, access) = match sharing {
+            MemfdSharing::Shared => (libc::MAP_SHARED, writable, HostAccess::ReadWrite),
+            MemfdSharing::SharedReadOnly => (libc::MAP_SHARED, libc::PROT_READ, HostAccess::Read),
+            MemfdSharing::Private => (libc::MAP_PRIVATE, writable, HostAccess::ReadWrite),
+        };
+        let source = Self {
+            file: Some((memfd.as_fd(), boot_core::arith::to_u64(offset))),
+            flags,
+            protection,
+        };
+        (source, access)
+    }
+}
+
 impl HostMapping {
     /// Reserves `len` bytes of addresses without memory (`PROT_NONE`): every access to them fails until a part is placed there.
     ///
@@ -98,16 +123,31 @@ impl HostMapping {
     ///
     /// [`MappingError::Length`] if `len` is zero or is not a multiple of the page size; [`MappingError::Map`].
     pub fn reserve(len: usize) -> Result<Self, MappingError> {
-        check_pages(&(0..len))?;
+        let source = Source {
+            file: None,
+            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            protection: libc::PROT_NONE,
+        };
+        Self::map(len, &source, HostAccess::None).map(|mut mapping| {
+            mapping.parts.clear();
+            mapping
+        })
+    }
+
+    /// Maps `len` bytes of `source`, from its start on, as one part.
+    fn map(len: usize, source: &Source<'_>, access: HostAccess) -> Result<Self, MappingError> {
+        let range = 0..len;
+        check_pages(&range)?;
         if len == 0 {
             return Err(MappingError::Length {
                 len,
                 page_size: pages::size(),
             });
         }
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let fd = source.file.map_or(-1, |(file, _)| file.as_raw_fd());
+        let flags = source.flags | libc::MAP_NORESERVE;
         // SAFETY: without MAP_FIXED the kernel chooses unused addresses, so no memory of the process changes.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, source.protection, flags, fd, 0) };
         let host = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED);
         let Some(host) = host else {
             let source = io::Error::last_os_error();
@@ -120,7 +160,7 @@ impl HostMapping {
         Ok(Self {
             host,
             len,
-            parts: Vec::new(),
+            parts: vec![Part { range, access }],
             claims: RwLock::default(),
         })
     }
@@ -131,9 +171,7 @@ impl HostMapping {
     ///
     /// As [`reserve`](Self::reserve).
     pub fn anonymous(len: usize) -> Result<Self, MappingError> {
-        let mut mapping = Self::reserve(len)?;
-        mapping.place_anonymous(0..len)?;
-        Ok(mapping)
+        Self::map(len, &Source::ANONYMOUS, HostAccess::ReadWrite)
     }
 
     /// Maps all of `memfd` with [`MemfdSharing::Shared`].
@@ -169,9 +207,8 @@ impl HostMapping {
     }
 
     fn of_memfd(memfd: &Memfd, sharing: MemfdSharing) -> Result<Self, MappingError> {
-        let mut mapping = Self::reserve(memfd.len())?;
-        mapping.place_memfd(0..memfd.len(), memfd, 0, sharing)?;
-        Ok(mapping)
+        let (source, access) = Source::of_memfd(memfd, 0, sharing);
+        Self::map(memfd.len(), &source, access)
     }
 
     /// Places anonymous private memory at `range`, byte offsets in the mapping.
@@ -181,12 +218,7 @@ impl HostMapping {
     /// [`MappingError::Length`] if the range does not consist of whole pages, [`MappingError::Range`] if it is empty or ends past the
     /// mapping, [`MappingError::Overlap`] if it overlaps another part, [`MappingError::Map`].
     pub fn place_anonymous(&mut self, range: Range<usize>) -> Result<(), MappingError> {
-        let source = Source {
-            file: None,
-            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            protection: libc::PROT_READ | libc::PROT_WRITE,
-        };
-        self.place(range, &source, HostAccess::ReadWrite)
+        self.place(range, &Source::ANONYMOUS, HostAccess::ReadWrite)
     }
 
     /// Places the bytes of `memfd` from `offset` on, a multiple of the page size, at `range`.
@@ -209,17 +241,7 @@ impl HostMapping {
                 file_len: memfd.len(),
             });
         }
-        let writable = libc::PROT_READ | libc::PROT_WRITE;
-        let (flags, protection, access) = match sharing {
-            MemfdSharing::Shared => (libc::MAP_SHARED, writable, HostAccess::ReadWrite),
-            MemfdSharing::SharedReadOnly => (libc::MAP_SHARED, libc::PROT_READ, HostAccess::Read),
-            MemfdSharing::Private => (libc::MAP_PRIVATE, writable, HostAccess::ReadWrite),
-        };
-        let source = Source {
-            file: Some((memfd.as_fd(), boot_core::arith::to_u64(offset))),
-            flags,
-            protection,
-        };
+        let (source, access) = Source::of_memfd(memfd, offset, sharing);
         self.place(range, &source, access)
     }
 

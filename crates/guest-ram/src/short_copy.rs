@@ -8,10 +8,12 @@
     reason = "copies memory at addresses that the caller vouches for"
 )]
 
+use std::hint::black_box;
+
 /// Length of a step in bytes.
 const STEP: usize = 1024;
 
-/// Longer copies are made at once.
+/// Longer copies are made at once, with the string instructions.
 const MAX: usize = 0x2_0000;
 
 /// Copies `len` bytes.
@@ -22,15 +24,20 @@ const MAX: usize = 0x2_0000;
 #[inline]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     let mut done = 0;
-    while len - done > STEP && len <= MAX {
-        // SAFETY: `done` is less than `len`, so both are in the ranges of the caller.
-        let (from, to) = unsafe { (from.add(done), to.add(done)) };
+    while len <= MAX && len.saturating_sub(done) > STEP {
+        // SAFETY: `done` is less than `len`, so the address is in the range of the caller.
+        let from = unsafe { from.add(done) };
+        // SAFETY: as for `from`.
+        let to = unsafe { to.add(done) };
         // SAFETY: the step ends before `len`; the caller vouches for the ranges.
         unsafe { from.copy_to_nonoverlapping(to, STEP) };
-        done += STEP;
+        // Otherwise the compiler makes one copy of the loop.
+        done = black_box(done + STEP);
     }
-    // SAFETY: `done` is at most `len`, so both are in the ranges of the caller or at their ends.
-    let (from, to) = unsafe { (from.add(done), to.add(done)) };
+    // SAFETY: `done` is at most `len`, so the address is in the range of the caller or at its end.
+    let from = unsafe { from.add(done) };
+    // SAFETY: as for `from`.
+    let to = unsafe { to.add(done) };
     // SAFETY: these are the rest of the ranges.
     unsafe { from.copy_to_nonoverlapping(to, len - done) };
 }
@@ -43,12 +50,12 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 #[inline]
 pub(crate) unsafe fn zero(to: *mut u8, len: usize) {
     let mut done = 0;
-    while len - done > STEP && len <= MAX {
+    while len <= MAX && len.saturating_sub(done) > STEP {
         // SAFETY: `done` is less than `len`.
         let to = unsafe { to.add(done) };
         // SAFETY: the step ends before `len`; the caller vouches for the range.
         unsafe { to.write_bytes(0, STEP) };
-        done += STEP;
+        done = black_box(done + STEP);
     }
     // SAFETY: `done` is at most `len`.
     let to = unsafe { to.add(done) };
