@@ -85,7 +85,10 @@ impl<'a> Call<'a> {
                 let status = GuestStatus::OK;
                 Reply { status, body }
             }
-            Err(error) => self.fail(GuestStatus::ERROR, &Error::new(0, alloc::format!("result: {error}"))),
+            Err(error) => self.fail(
+                GuestStatus::ERROR,
+                &Error::new(0, alloc::format!("result: {error}")),
+            ),
         }
     }
 
@@ -107,6 +110,8 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
     }
 }

@@ -64,7 +64,10 @@ impl<'a> Writer<'a> {
     fn begin(window: &Window<'a>) -> Self {
         window.flush_log();
         let was_writing = window.state().is_writing.replace(true);
-        assert!(!was_writing, "a host function was called while a message is written");
+        assert!(
+            !was_writing,
+            "a host function was called while a message is written"
+        );
         Self {
             window: window.body(),
             len: 0,

@@ -16,7 +16,10 @@ const TARGET_ARCH: [(&str, &str); 7] = [
         "a guest on KVM of one architecture",
     ),
     ("crates/sandbox/", "guests run on the KVM of the host"),
-    ("crates/sandbox-guest/", "entry, exceptions and doorbell are assembly"),
+    (
+        "crates/sandbox-guest/",
+        "entry, exceptions and doorbell are assembly",
+    ),
     ("guests/sandbox/", "faults that are assembly"),
     ("examples/", "VMMs for one architecture"),
     (

@@ -17,25 +17,21 @@ use libtest_mimic::Trial;
 type Test = (&'static str, fn() -> CheckResult);
 
 pub(super) fn trials() -> Vec<Trial> {
-    let skip = guest::skip_reason(false);
-    let no_exceptions = guest::skip_reason(true);
-    let trial = |&(name, test): &Test, skip: &Option<String>| {
-        hv_kvm_test::trial(&format!("sandbox::{name}"), skip.clone(), move || {
-            test().map(|()| None)
-        })
-    };
+    let skip = guest::skip_reason();
     let groups = [
         call::TESTS,
         host::TESTS,
         payload::TESTS,
-        crash::PANIC_TESTS,
+        crash::TESTS,
         restore::TESTS,
         clone::TESTS,
         interrupt::TESTS,
         snapshot::TESTS,
     ];
-    let tests = groups.concat();
-    let exceptions = [crash::FAULT_TESTS, restore::TRANSLATION_TESTS].concat();
-    let tests = tests.iter().map(|test| trial(test, &skip));
-    tests.chain(exceptions.iter().map(|test| trial(test, &no_exceptions))).collect()
+    let trial = |&(name, test): &Test| {
+        hv_kvm_test::trial(&format!("sandbox::{name}"), skip.clone(), move || {
+            test().map(|()| None)
+        })
+    };
+    groups.into_iter().flatten().map(trial).collect()
 }

@@ -126,6 +126,8 @@ fn bad_parameters() -> CheckResult {
 fn bad_result() -> CheckResult {
     let mut sandbox = sandbox()?;
     let error = sandbox.call_any::<_, [u64; 9]>("add", &(1u32, 2u32)).err();
-    check(matches!(&error, Some(CallError::Decode(_))), || format!("found {error:?}"))?;
+    check(matches!(&error, Some(CallError::Decode(_))), || {
+        format!("found {error:?}")
+    })?;
     works(&mut sandbox)
 }

@@ -30,7 +30,11 @@ fn independent() -> CheckResult {
     }
     count(&mut second)?;
     expect("the first", &peek(&mut first, address, 8)?, &b"firstnal".to_vec())?;
-    expect("the second", &peek(&mut second, address, 8)?, &b"secondal".to_vec())?;
+    expect(
+        "the second",
+        &peek(&mut second, address, 8)?,
+        &b"secondal".to_vec(),
+    )?;
     expect("the third", &peek(&mut third, address, 8)?, &b"original".to_vec())?;
     let counts = [count(&mut first)?, count(&mut second)?, count(&mut third)?];
     expect("counts", &counts, &[4, 2, 1])?;
@@ -99,7 +103,10 @@ fn threads() -> CheckResult {
             .zip(1..)
             .map(|(clone, number)| scope.spawn(move || work(clone, number)))
             .collect();
-        threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+        threads
+            .into_iter()
+            .map(|thread| thread.join())
+            .collect::<Vec<_>>()
     });
     for (sum, number) in sums.into_iter().zip(1..) {
         let sum = sum.map_err(|_panic| "a thread panicked")??;
@@ -147,7 +154,8 @@ fn churn() -> CheckResult {
     // The mappings are counted: a sandbox has some.
     let _sandbox = sandbox()?;
     let with_one = resources()?;
-    check(with_one[0] >= before[0] + 2 && with_one[1] >= before[1] + 2, || {
-        format!("found {before:?} and {with_one:?}")
-    })
+    check(
+        with_one[0] >= before[0] + 2 && with_one[1] >= before[1] + 2,
+        || format!("found {before:?} and {with_one:?}"),
+    )
 }

@@ -1,20 +1,17 @@
 //! Panics, and exceptions of the CPU.
 
-use hv_kvm_test::CheckResult;
 use hv_core::AccessKind;
+use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CrashKind, Sandbox, SnapshotError, UnexpectedExit};
 use sandbox_abi::layout;
 
 use super::Test;
 use super::guest::{check, crash_of, error_of, expect, sandbox, start, works};
 
-pub(crate) const PANIC_TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("panic::has_message_place_and_stack", panic),
     ("panic::poisons_the_sandbox", poisoned),
     ("panic::out_of_memory", out_of_memory),
-];
-
-pub(crate) const FAULT_TESTS: &[Test] = &[
     ("fault::null_read", null_read),
     ("fault::write_to_an_address_without_memory", unmapped_write),
     ("fault::illegal_instruction", illegal),
@@ -60,7 +57,9 @@ fn poisoned() -> CheckResult {
     let before = sandbox.exits();
     for _ in 0..2 {
         let error = error_of::<_, ()>(&mut sandbox, "nop", ())?;
-        check(matches!(error, CallError::NotReady(_)), || format!("found {error:?}"))?;
+        check(matches!(error, CallError::NotReady(_)), || {
+            format!("found {error:?}")
+        })?;
         let error = sandbox.snapshot().err();
         check(matches!(error, Some(SnapshotError::NotReady(_))), || {
             format!("found {error:?}")
@@ -136,7 +135,9 @@ fn check_fault(
     check(is_expected(expected, vector, registers.error_code), || {
         format!("vector {vector}, code {:#x}: {crash:?}", registers.error_code)
     })?;
-    check(!crash.message.is_empty(), || "no name of the exception".to_owned())?;
+    check(!crash.message.is_empty(), || {
+        "no name of the exception".to_owned()
+    })?;
     if let Some(address) = address {
         expect("fault address", &registers.fault_address, &address)?;
     }
@@ -145,7 +146,9 @@ fn check_fault(
     } else {
         let code = layout::IMAGE..layout::IMAGE_END;
         check(code.contains(&registers.pc), || format!("pc {:#x}", registers.pc))?;
-        check(crash.backtrace.len() > 1, || format!("found {:x?}", crash.backtrace))?;
+        check(crash.backtrace.len() > 1, || {
+            format!("found {:x?}", crash.backtrace)
+        })?;
     }
     recover(sandbox)
 }
@@ -213,13 +216,18 @@ fn stack_overflow() -> CheckResult {
     expect("calls", &result, &100)?;
     let crash = crash_of::<_, u64>(&mut sandbox, "recurse", (1_000_000u64,))?;
     expect("kind", &crash.kind, &CrashKind::StackOverflow)?;
-    check(crash.backtrace.len() > 10, || format!("found {:x?}", crash.backtrace))?;
+    check(crash.backtrace.len() > 10, || {
+        format!("found {:x?}", crash.backtrace)
+    })?;
     recover(&mut sandbox)
 }
 
 fn no_memory() -> CheckResult {
     let mut sandbox = sandbox()?;
-    for (address, kind) in [(0x1000_0000u64, AccessKind::Read), (0x1000_0008, AccessKind::Write)] {
+    for (address, kind) in [
+        (0x1000_0000u64, AccessKind::Read),
+        (0x1000_0008, AccessKind::Write),
+    ] {
         sandbox.call::<_, u64>("map_all", ())?;
         let crash = match kind {
             AccessKind::Read => crash_of::<_, Vec<u8>>(&mut sandbox, "peek", (address, 1u64))?,

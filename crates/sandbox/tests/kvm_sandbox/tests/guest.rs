@@ -32,9 +32,9 @@ fn file() -> &'static str {
     }
 }
 
-/// Reason why tests cannot run. With `exceptions`, the guest handles exceptions of the CPU.
-pub(crate) fn skip_reason(exceptions: bool) -> Option<String> {
-    hv_kvm_test::skip_reason(&[file()], exceptions && cfg!(target_arch = "x86_64"))
+/// Reason why tests cannot run.
+pub(crate) fn skip_reason() -> Option<String> {
+    hv_kvm_test::skip_reason(&[file()], false)
 }
 
 /// Registers the host function of the guest: it adds 1.
@@ -108,8 +108,16 @@ where
     let CallError::Crashed(crash) = error else {
         return Err(format!("{name} did not crash: {}", hv_kvm_test::explain(&error)).into());
     };
-    let cause = if crash.is_exit() { Cause::Exit } else { Cause::Crash };
-    expect("status after a crash", &sandbox.status(), &Status::Poisoned(cause))?;
+    let cause = if crash.is_exit() {
+        Cause::Exit
+    } else {
+        Cause::Crash
+    };
+    expect(
+        "status after a crash",
+        &sandbox.status(),
+        &Status::Poisoned(cause),
+    )?;
     Ok(*crash)
 }
 
@@ -130,5 +138,7 @@ pub(crate) fn poke(sandbox: &mut Sandbox, address: u64, bytes: &[u8]) -> Result<
 
 /// Bytes that differ from place to place.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at.wrapping_mul(0x9e37) >> 8).to_le_bytes()[0]).collect()
+    (0..len)
+        .map(|at| (at.wrapping_mul(0x9e37) >> 8).to_le_bytes()[0])
+        .collect()
 }

@@ -25,7 +25,10 @@ fn deadline() -> CheckResult {
     let mut sandbox = with_increment(builder()?.deadline(limit)).build()?;
     let spin = sandbox.function::<(), ()>("spin")?;
     let longer = Duration::from_millis(100);
-    for options in [CallOptions::default(), CallOptions::default().with_deadline(longer)] {
+    for options in [
+        CallOptions::default(),
+        CallOptions::default().with_deadline(longer),
+    ] {
         let expected = options.deadline.unwrap_or(limit);
         let begin = Instant::now();
         let error = sandbox.invoke(&spin, &(), options).err();
@@ -34,7 +37,9 @@ fn deadline() -> CheckResult {
             matches!(error, Some(CallError::Deadline { limit }) if limit == expected),
             || format!("found {error:?}"),
         )?;
-        check(elapsed >= expected && elapsed < LIMIT, || format!("ended after {elapsed:?}"))?;
+        check(elapsed >= expected && elapsed < LIMIT, || {
+            format!("ended after {elapsed:?}")
+        })?;
         expect("status", &sandbox.status(), &Status::Poisoned(Cause::Deadline))?;
         sandbox.restore(&start()?)?;
         let sum: u32 = sandbox.call_any("add", &(1u32, 2u32))?;
@@ -49,7 +54,9 @@ fn deadline_of_host_calls() -> CheckResult {
     let options = CallOptions::default().with_deadline(Duration::from_millis(50));
     for _ in 0..5 {
         let error = sandbox.invoke(&host_loop, &(1_000_000,), options).err();
-        check(matches!(error, Some(CallError::Deadline { .. })), || format!("found {error:?}"))?;
+        check(matches!(error, Some(CallError::Deadline { .. })), || {
+            format!("found {error:?}")
+        })?;
         sandbox.restore(&start()?)?;
         works(&mut sandbox)?;
     }
@@ -69,8 +76,12 @@ fn other_thread() -> CheckResult {
             Instant::now() < end
         });
         let error = sandbox.call::<_, ()>("spin", ()).err();
-        check(matches!(error, Some(CallError::Interrupted)), || format!("found {error:?}"))?;
-        check(thread.join().is_ok_and(|interrupted| interrupted), || "no interrupt".to_owned())?;
+        check(matches!(error, Some(CallError::Interrupted)), || {
+            format!("found {error:?}")
+        })?;
+        check(thread.join().is_ok_and(|interrupted| interrupted), || {
+            "no interrupt".to_owned()
+        })?;
         expect("status", &sandbox.status(), &Status::Poisoned(Cause::Interrupted))?;
         sandbox.restore(&start()?)?;
         works(&mut sandbox)?;
@@ -120,7 +131,9 @@ fn each_exit() -> CheckResult {
         })?;
         // The call that was interrupted, and the exit by the interrupt, which may also come before the guest executes anything.
         let exits = sandbox.exits() - before;
-        check((exit + 1..=exit + 2).contains(&exits), || format!("exit {exit}: {exits} exits"))?;
+        check((exit + 1..=exit + 2).contains(&exits), || {
+            format!("exit {exit}: {exits} exits")
+        })?;
         expect("status", &sandbox.status(), &Status::Poisoned(Cause::Interrupted))?;
         sandbox.restore(&start()?)?;
         stop_at.store(u64::MAX, Ordering::Relaxed);

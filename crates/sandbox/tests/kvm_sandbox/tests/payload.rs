@@ -24,8 +24,14 @@ fn echo(sandbox: &mut Sandbox, len: usize) -> Result<u64> {
     let before = sandbox.exits();
     sandbox.call_bytes("echo", &sent, &mut result)?;
     check(result == sent, || {
-        let at = result.iter().zip(&sent).position(|(found, expected)| found != expected);
-        format!("an echo of {len} bytes has {} bytes, differs at {at:?}", result.len())
+        let at = result
+            .iter()
+            .zip(&sent)
+            .position(|(found, expected)| found != expected);
+        format!(
+            "an echo of {len} bytes has {} bytes, differs at {at:?}",
+            result.len()
+        )
     })?;
     Ok(sandbox.exits() - before)
 }
@@ -37,7 +43,15 @@ fn parts(len: usize, capacity: usize) -> Result<u64> {
 
 fn window() -> CheckResult {
     let mut sandbox = sandbox()?;
-    for len in [1024, 1025, CAPACITY - 1, CAPACITY, CAPACITY + 1, 2 * CAPACITY, 2 * CAPACITY + 1] {
+    for len in [
+        1024,
+        1025,
+        CAPACITY - 1,
+        CAPACITY,
+        CAPACITY + 1,
+        2 * CAPACITY,
+        2 * CAPACITY + 1,
+    ] {
         let exits = echo(&mut sandbox, len)?;
         expect("exits", &exits, &parts(len, CAPACITY)?)?;
     }
@@ -71,7 +85,13 @@ fn limit() -> CheckResult {
     let before = sandbox.exits();
     let error = sandbox.call_bytes("echo", &[0; 100_001], &mut Vec::new()).err();
     check(
-        matches!(error, Some(CallError::TooLarge { len: 100_001, max: 100_000 })),
+        matches!(
+            error,
+            Some(CallError::TooLarge {
+                len: 100_001,
+                max: 100_000
+            })
+        ),
         || format!("found {error:?}"),
     )?;
     expect("exits", &sandbox.exits(), &before)?;
@@ -82,8 +102,12 @@ fn no_memory() -> CheckResult {
     let mut sandbox = sandbox()?;
     for _ in 0..3 {
         // The heap has 4 MiB.
-        let error = sandbox.call_bytes("echo", &vec![0; 5 << 20], &mut Vec::new()).err();
-        check(matches!(error, Some(CallError::NoMemory)), || format!("found {error:?}"))?;
+        let error = sandbox
+            .call_bytes("echo", &vec![0; 5 << 20], &mut Vec::new())
+            .err();
+        check(matches!(error, Some(CallError::NoMemory)), || {
+            format!("found {error:?}")
+        })?;
         expect("status", &sandbox.status(), &Status::Ready)?;
         echo(&mut sandbox, 1 << 20)?;
     }

@@ -21,10 +21,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("restore::rounding_mode", rounding_mode),
     ("restore::many_times", many_times),
     ("restore::another_image_is_refused", other_image),
-];
-
-/// Tests whose guests change page tables or meet exceptions.
-pub(crate) const TRANSLATION_TESTS: &[Test] = &[
     ("restore::page_tables", page_tables),
     ("restore::translations_are_flushed", translations),
     ("restore::text_is_shared_and_cannot_be_written", text),
@@ -68,7 +64,9 @@ fn after_deadline() -> CheckResult {
         expect("the first count", &count(&mut sandbox)?, &1)?;
         let options = CallOptions::default().with_deadline(Duration::from_millis(20));
         let error = sandbox.invoke(&spin, &(), options).err();
-        check(matches!(error, Some(CallError::Deadline { .. })), || format!("found {error:?}"))?;
+        check(matches!(error, Some(CallError::Deadline { .. })), || {
+            format!("found {error:?}")
+        })?;
         expect("status", &sandbox.status(), &Status::Poisoned(Cause::Deadline))?;
         sandbox.restore(&start()?)?;
     }
@@ -78,7 +76,8 @@ fn after_deadline() -> CheckResult {
 /// Where the memory of the guest starts that it can write: data, stacks and heap.
 fn memory_start(sandbox: &mut Sandbox, info: &BootInfo) -> Result<u64> {
     let end = info.heap.get() + info.heap_len.get();
-    end.checked_sub(sandbox.memory().limit).ok_or("the memory is too long".into())
+    end.checked_sub(sandbox.memory().limit)
+        .ok_or("the memory is too long".into())
 }
 
 fn boot_info(sandbox: &mut Sandbox) -> Result<BootInfo> {
@@ -93,26 +92,10 @@ fn boot_info(sandbox: &mut Sandbox) -> Result<BootInfo> {
 fn dump(sandbox: &mut Sandbox) -> Result<Vec<u8>> {
     let info = boot_info(sandbox)?;
     let start = memory_start(sandbox, &info)?;
-    // Without exceptions there may be no page tables of the guest: then the guards, which are zeros, are left out.
-    let guards = if hv_kvm_test::has_virtualisation() || cfg!(not(target_arch = "x86_64")) {
-        sandbox.call::<_, u64>("map_all", ())?;
-        Vec::new()
-    } else {
-        let stack = info.stack.get()..info.stack_top.get();
-        let fault_stack_top = info.fault_stack_top.get();
-        let fault_stack = fault_stack_top - layout::FAULT_STACK..fault_stack_top;
-        [fault_stack, stack]
-            .iter()
-            .flat_map(|stack| [stack.start - layout::GUARD..stack.start, stack.end..stack.end + layout::GUARD])
-            .collect()
-    };
+    sandbox.call::<_, u64>("map_all", ())?;
     let mut memory = Vec::new();
     for address in (start..start + sandbox.memory().limit).step_by(PAGE) {
-        if guards.iter().any(|guard| guard.contains(&address)) {
-            memory.resize(memory.len() + PAGE, 0);
-        } else {
-            memory.extend(peek(sandbox, address, PAGE)?);
-        }
+        memory.extend(peek(sandbox, address, PAGE)?);
     }
     Ok(memory)
 }
@@ -120,7 +103,10 @@ fn dump(sandbox: &mut Sandbox) -> Result<Vec<u8>> {
 /// Numbers of the pages in which two dumps differ.
 fn different_pages(left: &[u8], right: &[u8]) -> Vec<usize> {
     let pages = left.chunks(PAGE).zip(right.chunks(PAGE)).enumerate();
-    pages.filter(|(_, (left, right))| left != right).map(|(at, _)| at).collect()
+    pages
+        .filter(|(_, (left, right))| left != right)
+        .map(|(at, _)| at)
+        .collect()
 }
 
 fn memory_is_equal() -> CheckResult {
@@ -129,14 +115,19 @@ fn memory_is_equal() -> CheckResult {
     count(&mut sandbox)?;
     let snapshot = sandbox.snapshot()?;
     let before = dump(&mut sandbox)?;
-    check(before.iter().any(|byte| *byte != 0), || "the memory is empty".to_owned())?;
+    check(before.iter().any(|byte| *byte != 0), || {
+        "the memory is empty".to_owned()
+    })?;
     sandbox.restore(&snapshot)?;
     // Changes of the heap, of data and of the stack.
     let info = boot_info(&mut sandbox)?;
     count(&mut sandbox)?;
     sandbox.call::<_, u32>("keep", (600u32,))?;
-    sandbox.call::<_, u64>("recurse", (200u64,))?;
-    for address in (info.heap.get()..info.heap.get() + info.heap_len.get()).step_by(7 * PAGE).skip(400) {
+    sandbox.call::<_, u64>("recurse", (100u64,))?;
+    for address in (info.heap.get()..info.heap.get() + info.heap_len.get())
+        .step_by(7 * PAGE)
+        .skip(400)
+    {
         poke(&mut sandbox, address + 17, &[0xa5; 3])?;
     }
     let changed = dump(&mut sandbox)?;
@@ -146,10 +137,18 @@ fn memory_is_equal() -> CheckResult {
     sandbox.restore(&snapshot)?;
     let second = sandbox.snapshot()?;
     let after = dump(&mut sandbox)?;
-    expect("pages that differ after a restore", &different_pages(&before, &after), &Vec::new())?;
+    expect(
+        "pages that differ after a restore",
+        &different_pages(&before, &after),
+        &Vec::new(),
+    )?;
     let mut clone = super::guest::with_increment(sandbox::SandboxBuilder::from_snapshot(&second)).build()?;
     let of_clone = dump(&mut clone)?;
-    expect("pages that differ in a clone", &different_pages(&before, &of_clone), &Vec::new())
+    expect(
+        "pages that differ in a clone",
+        &different_pages(&before, &of_clone),
+        &Vec::new(),
+    )
 }
 
 fn windows() -> CheckResult {
@@ -164,7 +163,9 @@ fn windows() -> CheckResult {
     for window in [layout::INBOX, layout::OUTBOX] {
         // The call itself uses the first bytes.
         let found = peek(&mut sandbox, window + 0x1000, 0xf000 - 0x100)?;
-        check(found.iter().all(|byte| *byte == 0), || format!("the window at {window:#x} has bytes"))?;
+        check(found.iter().all(|byte| *byte == 0), || {
+            format!("the window at {window:#x} has bytes")
+        })?;
     }
     Ok(())
 }
@@ -208,7 +209,9 @@ fn other_image() -> CheckResult {
     let mut sandbox = sandbox()?;
     count(&mut sandbox)?;
     let error = sandbox.restore(&snapshot).err();
-    check(matches!(error, Some(sandbox::RestoreError::OtherImage)), || format!("found {error:?}"))?;
+    check(matches!(error, Some(sandbox::RestoreError::OtherImage)), || {
+        format!("found {error:?}")
+    })?;
     expect("a count", &count(&mut sandbox)?, &2)
 }
 
@@ -216,7 +219,9 @@ fn page_tables() -> CheckResult {
     let mut sandbox = sandbox()?;
     let first: u64 = sandbox.call("map_all", ())?;
     let original = peek(&mut sandbox, first, 2 * PAGE)?;
-    check(original.iter().any(|byte| *byte != 0), || "the tables are empty".to_owned())?;
+    check(original.iter().any(|byte| *byte != 0), || {
+        "the tables are empty".to_owned()
+    })?;
     poke(&mut sandbox, first, &vec![0; 2 * PAGE])?;
     poke(&mut sandbox, first + 8, &[0xff; 16])?;
     let changed = peek(&mut sandbox, first, 2 * PAGE)?;
@@ -225,12 +230,16 @@ fn page_tables() -> CheckResult {
     works(&mut sandbox)?;
     // The guest is back on the tables of the host, which are those of the start.
     let crash = crash_of::<_, Vec<u8>>(&mut sandbox, "peek", (first, 1u64))?;
-    check(matches!(crash.kind, CrashKind::Exception { .. }), || format!("found {crash:?}"))?;
+    check(matches!(crash.kind, CrashKind::Exception { .. }), || {
+        format!("found {crash:?}")
+    })?;
     sandbox.restore(&start()?)?;
     let again: u64 = sandbox.call("map_all", ())?;
     expect("address of the tables", &again, &first)?;
     let found = peek(&mut sandbox, first, 2 * PAGE)?;
-    check(found == original, || "the tables are others after a restore".to_owned())
+    check(found == original, || {
+        "the tables are others after a restore".to_owned()
+    })
 }
 
 fn translations() -> CheckResult {

@@ -57,8 +57,16 @@ fn layers() -> CheckResult {
         poke(&mut sandbox, page(memory, 5), &[9])?;
         expect("a count", &count(&mut sandbox)?, &(at as u64 + 2))?;
         let mut clone = clone(&snapshots[at])?;
-        expect("pages of a clone", &bytes(&mut clone, memory, 4)?, &expected[at].to_vec())?;
-        expect("a page of another one", &peek(&mut clone, page(memory, 5), 1)?, &vec![0])?;
+        expect(
+            "pages of a clone",
+            &bytes(&mut clone, memory, 4)?,
+            &expected[at].to_vec(),
+        )?;
+        expect(
+            "a page of another one",
+            &peek(&mut clone, page(memory, 5), 1)?,
+            &vec![0],
+        )?;
     }
     sandbox.restore(&start()?)?;
     expect("a count", &count(&mut sandbox)?, &1)
@@ -76,7 +84,11 @@ fn branches() -> CheckResult {
         poke(&mut sandbox, page(memory, 0), &[value])?;
         branches.push(sandbox.snapshot()?);
     }
-    for (branch, value) in branches.iter().zip([1, 2, 3, 4]).chain(branches.iter().zip([1, 2, 3, 4]).rev()) {
+    for (branch, value) in branches
+        .iter()
+        .zip([1, 2, 3, 4])
+        .chain(branches.iter().zip([1, 2, 3, 4]).rev())
+    {
         sandbox.restore(branch)?;
         let mut expected = vec![0; 6];
         expected[0] = value;
@@ -131,12 +143,24 @@ fn flattened() -> CheckResult {
     let large = sandbox.snapshot()?;
     let mut of_large = clone(&large)?;
     expect("own memory of a clone", &of_large.memory().resident, &0)?;
-    expect("pages", &bytes(&mut of_large, memory, 6)?, &vec![0, 0, 0, 3, 4, 0])?;
+    expect(
+        "pages",
+        &bytes(&mut of_large, memory, 6)?,
+        &vec![0, 0, 0, 3, 4, 0],
+    )?;
     for _ in 0..2 {
         of_large.restore(&small)?;
-        expect("pages", &bytes(&mut of_large, memory, 6)?, &vec![0, 0, 0, 3, 0, 0])?;
+        expect(
+            "pages",
+            &bytes(&mut of_large, memory, 6)?,
+            &vec![0, 0, 0, 3, 0, 0],
+        )?;
         of_large.restore(&large)?;
-        expect("pages", &bytes(&mut of_large, memory, 6)?, &vec![0, 0, 0, 3, 4, 0])?;
+        expect(
+            "pages",
+            &bytes(&mut of_large, memory, 6)?,
+            &vec![0, 0, 0, 3, 4, 0],
+        )?;
     }
     sandbox.restore(&start()?)?;
     works(&mut sandbox)?;
@@ -171,9 +195,15 @@ fn budget() -> CheckResult {
         sandbox.restore(&layer)?;
         expect("pages", &bytes(&mut sandbox, memory, 4)?, &vec![0, 1, 0, 0])?;
         let resident = sandbox.memory().resident;
-        check(resident < 100 * pages, || format!("{resident} bytes are resident"))?;
+        check(resident < 100 * pages, || {
+            format!("{resident} bytes are resident")
+        })?;
     }
     sandbox.restore(&start()?)?;
-    expect("own memory at the start", &(sandbox.memory().resident < 100 * pages), &true)?;
+    expect(
+        "own memory at the start",
+        &(sandbox.memory().resident < 100 * pages),
+        &true,
+    )?;
     works(&mut sandbox)
 }
