@@ -1,4 +1,4 @@
-//! Sandboxes on KVM with the guest of `guests/sandbox/tests`.
+//! Sandboxes on KVM with the guests of `guests/sandbox`.
 //!
 //! On a host without KVM, every test is ignored with the reason.
 
@@ -22,6 +22,11 @@ mod guest;
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
 mod memory_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod tests;
 
 #[cfg(not(all(
     target_os = "linux",
@@ -47,5 +52,8 @@ fn main() {
     let trials = plain.chain(hardware);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
-    hv_kvm_test::run(trials.collect())
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    // Some tests count the file descriptors of the process.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials.chain(tests::trials()).collect()).exit()
 }

@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+mod faults;
+
 use alloc::vec::Vec;
 use core::hint::{black_box, spin_loop};
 use core::mem;

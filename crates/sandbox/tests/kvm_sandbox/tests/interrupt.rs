@@ -1,0 +1,193 @@
+//! Calls that others end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hv_kvm_test::CheckResult;
+use sandbox::{CallError, CallOptions, Cause, InterruptHandle, Status};
+
+use super::Test;
+use super::guest::{LIMIT, builder, check, count, expect, sandbox, start, with_increment, works};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("interrupt::deadline", deadline),
+    ("interrupt::deadline_during_host_calls", deadline_of_host_calls),
+    ("interrupt::by_another_thread", other_thread),
+    ("interrupt::without_a_call", without_a_call),
+    ("interrupt::at_each_exit", each_exit),
+    ("interrupt::at_any_time", any_time),
+];
+
+fn deadline() -> CheckResult {
+    let limit = Duration::from_millis(30);
+    let mut sandbox = with_increment(builder()?.deadline(limit)).build()?;
+    let spin = sandbox.function::<(), ()>("spin")?;
+    let longer = Duration::from_millis(100);
+    for options in [
+        CallOptions::default(),
+        CallOptions::default().with_deadline(longer),
+    ] {
+        let expected = options.deadline.unwrap_or(limit);
+        let begin = Instant::now();
+        let error = sandbox.invoke(&spin, &(), options).err();
+        let elapsed = begin.elapsed();
+        check(
+            matches!(error, Some(CallError::Deadline { limit }) if limit == expected),
+            || format!("found {error:?}"),
+        )?;
+        check(elapsed >= expected && elapsed < LIMIT, || {
+            format!("ended after {elapsed:?}")
+        })?;
+        expect("status", &sandbox.status(), &Status::Poisoned(Cause::Deadline))?;
+        sandbox.restore(&start()?)?;
+        let sum: u32 = sandbox.call_any("add", &(1u32, 2u32))?;
+        expect("a sum", &sum, &3)?;
+    }
+    Ok(())
+}
+
+fn deadline_of_host_calls() -> CheckResult {
+    let mut sandbox = sandbox()?;
+    let host_loop = sandbox.function::<(u64,), u64>("host_loop")?;
+    let options = CallOptions::default().with_deadline(Duration::from_millis(50));
+    for _ in 0..5 {
+        let error = sandbox.invoke(&host_loop, &(1_000_000,), options).err();
+        check(matches!(error, Some(CallError::Deadline { .. })), || {
+            format!("found {error:?}")
+        })?;
+        sandbox.restore(&start()?)?;
+        works(&mut sandbox)?;
+    }
+    Ok(())
+}
+
+fn other_thread() -> CheckResult {
+    let mut sandbox = with_increment(builder()?.no_deadline()).build()?;
+    for _ in 0..10 {
+        let handle = sandbox.interrupt_handle();
+        let thread = thread::spawn(move || {
+            // Until the call runs.
+            let end = Instant::now() + LIMIT;
+            while !handle.interrupt() && Instant::now() < end {
+                thread::yield_now();
+            }
+            Instant::now() < end
+        });
+        let error = sandbox.call::<_, ()>("spin", ()).err();
+        check(matches!(error, Some(CallError::Interrupted)), || {
+            format!("found {error:?}")
+        })?;
+        check(thread.join().is_ok_and(|interrupted| interrupted), || {
+            "no interrupt".to_owned()
+        })?;
+        expect("status", &sandbox.status(), &Status::Poisoned(Cause::Interrupted))?;
+        sandbox.restore(&start()?)?;
+        works(&mut sandbox)?;
+    }
+    Ok(())
+}
+
+fn without_a_call() -> CheckResult {
+    let mut sandbox = sandbox()?;
+    let handle = sandbox.interrupt_handle();
+    for _ in 0..10 {
+        expect("an interrupt without a call", &handle.interrupt(), &false)?;
+        works(&mut sandbox)?;
+    }
+    drop(sandbox);
+    expect("an interrupt of no sandbox", &handle.interrupt(), &false)
+}
+
+/// Calls of the host function in a run of which each exit is the last one of a call.
+const CALLS: u64 = 200;
+
+fn each_exit() -> CheckResult {
+    let handle: Arc<Mutex<Option<InterruptHandle>>> = Arc::default();
+    let stop_at = Arc::new(AtomicU64::new(u64::MAX));
+    let (shared, at) = (Arc::clone(&handle), Arc::clone(&stop_at));
+    let mut sandbox = builder()?
+        .register("increment", move |value: u64| {
+            if value == at.load(Ordering::Relaxed)
+                && let Ok(handle) = shared.lock()
+                && let Some(handle) = &*handle
+            {
+                handle.interrupt();
+            }
+            value + 1
+        })
+        .build()?;
+    if let Ok(mut handle) = handle.lock() {
+        *handle = Some(sandbox.interrupt_handle());
+    }
+    let run = sandbox.function::<(u64,), u64>("host_loop")?;
+    for exit in 0..CALLS {
+        stop_at.store(exit, Ordering::Relaxed);
+        let before = sandbox.exits();
+        let error = sandbox.invoke(&run, &(CALLS,), CallOptions::default()).err();
+        check(matches!(error, Some(CallError::Interrupted)), || {
+            format!("exit {exit}: found {error:?}")
+        })?;
+        // The call that was interrupted, and the exit by the interrupt, which may also come before the guest executes anything.
+        let exits = sandbox.exits() - before;
+        check((exit + 1..=exit + 2).contains(&exits), || {
+            format!("exit {exit}: {exits} exits")
+        })?;
+        expect("status", &sandbox.status(), &Status::Poisoned(Cause::Interrupted))?;
+        sandbox.restore(&start()?)?;
+        stop_at.store(u64::MAX, Ordering::Relaxed);
+        expect("a count", &count(&mut sandbox)?, &1)?;
+        let value = sandbox.invoke(&run, &(3,), CallOptions::default())?;
+        expect("calls of the host function", &value, &3)?;
+        sandbox.restore(&start()?)?;
+    }
+    Ok(())
+}
+
+fn any_time() -> CheckResult {
+    let mut sandbox = sandbox()?;
+    let handle = sandbox.interrupt_handle();
+    let (begin, begun) = mpsc::channel::<u32>();
+    let killer = thread::spawn(move || {
+        let mut interrupts = 0;
+        while let Ok(round) = begun.recv() {
+            for _ in 0..round * 500 {
+                std::hint::spin_loop();
+            }
+            if round % 3 == 0 {
+                thread::yield_now();
+            }
+            interrupts += u32::from(handle.interrupt());
+        }
+        interrupts
+    });
+    let run = sandbox.function::<(u64,), u64>("host_loop")?;
+    let mut ended = 0;
+    for round in 0..100 {
+        begin.send(round)?;
+        match sandbox.invoke(&run, &(2000,), CallOptions::default()) {
+            Ok(value) => expect("calls of the host function", &value, &2000)?,
+            Err(CallError::Interrupted) => {
+                ended += 1;
+                sandbox.restore(&start()?)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // An interrupt that is late ends this call or none.
+        match sandbox.call::<_, u32>("add", (round, 1u32)) {
+            Ok(sum) => expect("a sum", &sum, &(round + 1))?,
+            Err(CallError::Interrupted) => {
+                ended += 1;
+                sandbox.restore(&start()?)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    drop(begin);
+    let interrupts = killer.join().map_err(|_panic| "a thread panicked")?;
+    check(ended <= interrupts && ended > 0, || {
+        format!("{interrupts} interrupts, {ended} calls ended")
+    })?;
+    works(&mut sandbox)
+}
