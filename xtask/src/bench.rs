@@ -12,8 +12,6 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &BenchArgs) -> Result<(), Error> {
     match args.what {
         Bench::Load => load::run(workspace, args),
-        Bench::Sandbox => rows
-            .iter()
-            .try_for_each(|row| sandbox::run(workspace, row, args)),
+        Bench::Sandbox => rows.iter().try_for_each(|row| sandbox::run(workspace, row, args)),
     }
 }

@@ -48,7 +48,11 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &SandboxAr
         }],
         fixtures: None,
     };
-    print_status(&format!("running the sandbox demo of {} on {}", row.name, runner.kind()));
+    print_status(&format!(
+        "running the sandbox demo of {} on {}",
+        row.name,
+        runner.kind()
+    ));
     let mut output = Vec::new();
     let mut ending = None;
     runner.run(workspace, &job, &mut |report| {

@@ -99,7 +99,10 @@ impl BareMetal {
         let mut command = self.cargo_without_linker(workspace, subcommand);
         let directory = self.linker.as_deref().and_then(Path::parent);
         let path = env::var_os("PATH").unwrap_or_default();
-        let directories = directory.map(Path::to_path_buf).into_iter().chain(env::split_paths(&path));
+        let directories = directory
+            .map(Path::to_path_buf)
+            .into_iter()
+            .chain(env::split_paths(&path));
         let path = env::join_paths(directories).map_err(|source| Error::SearchPath { source })?;
         // Flags of the user would replace those of the configuration.
         command

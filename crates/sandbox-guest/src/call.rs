@@ -22,7 +22,8 @@ pub struct Call<'a> {
 }
 
 /// What the host gets instead of a result that is too long.
-const RESULT_TOO_LONG: Error = Error::of_text("the result is longer than the host accepts, or than the heap can hold");
+const RESULT_TOO_LONG: Error =
+    Error::of_text("the result is longer than the host accepts, or than the heap can hold");
 
 /// The payload of a call.
 enum Parameters<'a> {
@@ -114,6 +115,8 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
     }
 }

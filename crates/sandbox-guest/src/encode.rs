@@ -15,7 +15,10 @@ use crate::window::{Window, copy_to, narrow};
 /// # Errors
 ///
 /// Errors of the value; [`postcard::Error::SerializeBufferFull`] if it is longer than the host accepts, or than the heap can hold.
-pub(crate) fn encode<T: Serialize + ?Sized>(window: &Window<'_>, value: &T) -> Result<Body<'static>, postcard::Error> {
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    window: &Window<'_>,
+    value: &T,
+) -> Result<Body<'static>, postcard::Error> {
     let writer = Writer::begin(window);
     let body = postcard::serialize_with_flavor(value, writer);
     if body.is_err() {
@@ -63,7 +66,10 @@ impl<'a> Writer<'a> {
     fn begin(window: &Window<'a>) -> Self {
         window.flush_log();
         let was_writing = window.state().is_writing.replace(true);
-        assert!(!was_writing, "a host function was called while a message is written");
+        assert!(
+            !was_writing,
+            "a host function was called while a message is written"
+        );
         Self {
             window: window.body(),
             len: 0,

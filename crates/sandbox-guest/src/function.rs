@@ -57,7 +57,11 @@ unsafe impl Sync for Import {}
 unsafe impl Send for Import {}
 
 /// Length of a name, in constant evaluation.
-#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "checked: at most 255")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "checked: at most 255"
+)]
 const fn name_len(name: &'static str) -> U32 {
     assert!(
         !name.is_empty() && name.len() <= FunctionRecord::MAX_NAME as usize,
@@ -139,12 +143,16 @@ impl Import {
 
 impl fmt::Debug for Export {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Export").field("signature", &self.signature).finish_non_exhaustive()
+        f.debug_struct("Export")
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Import").field("signature", &self.signature).finish_non_exhaustive()
+        f.debug_struct("Import")
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
     }
 }

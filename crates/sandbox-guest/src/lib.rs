@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![expect(unsafe_code, reason = "records with pointers, and the runtime: entry code, window and heap at fixed addresses")]
+#![expect(
+    unsafe_code,
+    reason = "records with pointers, and the runtime: entry code, window and heap at fixed addresses"
+)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -33,8 +36,8 @@ pub use crash::report_crash;
 pub use error::{Error, HostError};
 pub use function::{Entry, Export, Import};
 pub use host_call::{call_host, call_host_bytes};
-pub use records::log;
 pub use port::{Area, MAX_DEPTH, Port, ProtocolError, State};
+pub use records::log;
 pub use reply::Reply;
 #[cfg(sandbox_guest)]
 pub use runtime::{boot_info, heap};

@@ -37,7 +37,10 @@ fn fail(name: &str, error: &dyn fmt::Display) -> ! {
 
 /// Calls a host function.
 #[cfg(sandbox_guest)]
-pub fn call<T: DeserializeOwned>(import: &'static Import, parameters: &impl Serialize) -> Result<T, HostError> {
+pub fn call<T: DeserializeOwned>(
+    import: &'static Import,
+    parameters: &impl Serialize,
+) -> Result<T, HostError> {
     crate::host_call::call_host(crate::runtime::port(), crate::runtime::number(import), parameters)
 }
 

@@ -99,7 +99,11 @@ impl core::fmt::Display for ProtocolError {
             Self::Message(error) => error.fmt(f),
             Self::Kind { found } => write!(f, "message: {found} is not expected here"),
             Self::Depth { found } => {
-                write!(f, "message: {found} unfinished calls, at most {} are allowed", MAX_DEPTH)
+                write!(
+                    f,
+                    "message: {found} unfinished calls, at most {} are allowed",
+                    MAX_DEPTH
+                )
             }
         }
     }

@@ -65,7 +65,10 @@ fn write(
         line: U32::new(line),
     };
     copy_to(room, record.as_bytes());
-    copy_to(room.get(size_of::<LogRecord>()..).unwrap_or_default(), target.as_bytes());
+    copy_to(
+        room.get(size_of::<LogRecord>()..).unwrap_or_default(),
+        target.as_bytes(),
+    );
     state.log_len.set(narrow(start + text_start + writer.len()));
     state.log_records.set(state.log_records.get().saturating_add(1));
     true

@@ -5,9 +5,9 @@ mod entry;
 mod exceptions;
 #[cfg(feature = "allocator")]
 mod heap;
+mod main;
 #[cfg(target_os = "linux")]
 mod memory;
-mod main;
 mod note;
 mod panic;
 mod port;

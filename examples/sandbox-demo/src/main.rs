@@ -60,8 +60,15 @@ fn run(elf: &[u8]) -> Result<(), Box<dyn Error>> {
         .register("increment", |value: u64| value + 1)
         .symbolizer(Arc::new(ElfSymbols::new(elf.to_vec())));
     let mut sandbox = timed("create from a file", || builder.build())?;
-    let names: Vec<&str> = sandbox.functions().map(|function| function.name.as_str()).collect();
-    println!("The guest offers {} functions: {}.", names.len(), names.join(", "));
+    let names: Vec<&str> = sandbox
+        .functions()
+        .map(|function| function.name.as_str())
+        .collect();
+    println!(
+        "The guest offers {} functions: {}.",
+        names.len(),
+        names.join(", ")
+    );
     calls(&mut sandbox)?;
     let snapshot = timed("snapshot", || sandbox.snapshot())?;
     state(&mut sandbox, &snapshot)?;
@@ -100,7 +107,10 @@ fn state(sandbox: &mut Sandbox, snapshot: &Snapshot) -> Result<(), Box<dyn Error
     let counted: [u64; 2] = [sandbox.call("count", ())?, sandbox.call("count", ())?];
     timed("restore", || sandbox.restore(snapshot))?;
     let again: u64 = sandbox.call("count", ())?;
-    println!("count() returned {} and {}; after a restore it returned {again}.", counted[0], counted[1]);
+    println!(
+        "count() returned {} and {}; after a restore it returned {again}.",
+        counted[0], counted[1]
+    );
     check(counted == [1, 2] && again == 1, "a counter")
 }
 
@@ -121,10 +131,16 @@ fn crash(sandbox: &mut Sandbox, snapshot: &Snapshot) -> Result<(), Box<dyn Error
             None => println!(),
         }
     }
-    check(crash.message.contains("the demo asked for it"), "the text of a panic")?;
+    check(
+        crash.message.contains("the demo asked for it"),
+        "the text of a panic",
+    )?;
     let has_names = crash.backtrace.iter().any(|frame| frame.function.is_some());
     check(has_names, "a stack with names")?;
-    check(matches!(sandbox.status(), Status::Poisoned(_)), "a poisoned sandbox")?;
+    check(
+        matches!(sandbox.status(), Status::Poisoned(_)),
+        "a poisoned sandbox",
+    )?;
     sandbox.restore(snapshot)?;
     Ok(())
 }

@@ -40,7 +40,11 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
         }],
         fixtures: None,
     };
-    print_status(&format!("measuring sandboxes of {} on {}", row.name, runner.kind()));
+    print_status(&format!(
+        "measuring sandboxes of {} on {}",
+        row.name,
+        runner.kind()
+    ));
     let mut output = Vec::new();
     let mut ending = None;
     runner.run(workspace, &job, &mut |report| {
@@ -110,7 +114,11 @@ impl fmt::Display for Table {
         let width = self.0.iter().map(|row| row.name.len()).max().unwrap_or(0);
         let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
         let heading = ["limit", "measured", "Hyperlight"];
-        writeln!(f, "{:width$}  {:>8}  {:>10}  {:>10}", "", heading[0], heading[1], heading[2])?;
+        writeln!(
+            f,
+            "{:width$}  {:>8}  {:>10}  {:>10}",
+            "", heading[0], heading[1], heading[2]
+        )?;
         for row in &self.0 {
             let mut line = format!("{:width$}", row.name);
             write!(line, "  {:>8}  {:>10.2}", number(row.limit), row.value)?;

@@ -52,7 +52,10 @@ mod tests {
             step: step.to_owned(),
             microseconds,
         };
-        let svg = svg("x86_64", &[time("call", 10.0), time("create", 1000.0), time("nothing", 0.1)]);
+        let svg = svg(
+            "x86_64",
+            &[time("call", 10.0), time("create", 1000.0), time("nothing", 0.1)],
+        );
         let bars: Vec<&str> = svg.lines().filter(|line| line.contains("<rect x")).collect();
         assert_eq!(bars.len(), 3);
         assert!(bars[0].contains("width=\"140.0\"") && bars[0].contains("10.0 µs"));

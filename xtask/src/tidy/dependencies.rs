@@ -183,7 +183,10 @@ const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("vm-memory", &["crates/guest-ram", "crates/hv-kvm*", "examples/*"]),
     // The bench of `sandbox` measures KVM itself beside it.
-    ("kvm-bindings", &["crates/hv-kvm*", "crates/sandbox", "examples/*"]),
+    (
+        "kvm-bindings",
+        &["crates/hv-kvm*", "crates/sandbox", "examples/*"],
+    ),
     ("kvm-ioctls", &["crates/hv-kvm*", "crates/sandbox", "examples/*"]),
     ("linux-loader", &["crates/guest-ram"]),
 ];

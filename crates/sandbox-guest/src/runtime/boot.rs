@@ -24,7 +24,11 @@ pub fn heap() -> *mut [u8] {
 }
 
 /// An address or a length as the CPU has it.
-#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "the architectures have 64 bits")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "the architectures have 64 bits"
+)]
 pub(super) const fn address(value: u64) -> usize {
     value as usize
 }

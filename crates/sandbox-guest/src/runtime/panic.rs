@@ -41,7 +41,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     };
     let record = entry::registers(reason);
     if is_first_crash(&record) {
-        report_crash(port(), record, format_args!("{}", info.message()), info.location());
+        report_crash(
+            port(),
+            record,
+            format_args!("{}", info.message()),
+            info.location(),
+        );
     }
     entry::halt()
 }

@@ -1,11 +1,11 @@
 //! The floor's guest on each architecture: it rings the doorbell in a loop.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::*;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::*;
 #[cfg(target_arch = "riscv64")]
 pub(crate) use riscv64::*;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
@@ -20,7 +20,10 @@ mod x86_64 {
 
     impl Process {
         pub(crate) fn new(kvm: &Kvm) -> Self {
-            Self(kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).expect("KVM_GET_SUPPORTED_CPUID"))
+            Self(
+                kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+                    .expect("KVM_GET_SUPPORTED_CPUID"),
+            )
         }
 
         pub(crate) fn prepare(&self, _vm: &VmFd, vcpu: &VcpuFd) {
@@ -44,8 +47,8 @@ mod x86_64 {
 #[cfg(target_arch = "aarch64")]
 mod aarch64 {
     use kvm_bindings::{
-        KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, KVM_SMCCC_FILTER_FWD_TO_USER, kvm_device_attr, kvm_smccc_filter,
-        kvm_vcpu_init,
+        KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, KVM_SMCCC_FILTER_FWD_TO_USER, kvm_device_attr,
+        kvm_smccc_filter, kvm_vcpu_init,
     };
     use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
@@ -65,7 +68,8 @@ mod aarch64 {
 
         pub(crate) fn prepare(&self, vm: &VmFd, vcpu: &VcpuFd) {
             let mut init = kvm_vcpu_init::default();
-            vm.get_preferred_target(&mut init).expect("KVM_ARM_PREFERRED_TARGET");
+            vm.get_preferred_target(&mut init)
+                .expect("KVM_ARM_PREFERRED_TARGET");
             vcpu.vcpu_init(&init).expect("KVM_ARM_VCPU_INIT");
             let filter = kvm_smccc_filter {
                 base: sandbox_abi::HVC_DOORBELL,
@@ -76,11 +80,17 @@ mod aarch64 {
             let attribute = kvm_device_attr {
                 group: KVM_ARM_VM_SMCCC_CTRL,
                 attr: KVM_ARM_VM_SMCCC_FILTER.into(),
-                addr: (&raw const filter).expose_provenance().try_into().expect("64 bits"),
+                addr: (&raw const filter)
+                    .expose_provenance()
+                    .try_into()
+                    .expect("64 bits"),
                 flags: 0,
             };
             vm.set_device_attr(&attribute).expect("KVM_ARM_VM_SMCCC_FILTER");
-            let set = |id, value: u64| vcpu.set_one_reg(id, &value.to_le_bytes()).expect("KVM_SET_ONE_REG");
+            let set = |id, value: u64| {
+                vcpu.set_one_reg(id, &value.to_le_bytes())
+                    .expect("KVM_SET_ONE_REG")
+            };
             set(X0, sandbox_abi::HVC_DOORBELL.into());
             set(PC, BASE);
         }
@@ -111,7 +121,10 @@ mod riscv64 {
         }
 
         pub(crate) fn prepare(&self, _vm: &VmFd, vcpu: &VcpuFd) {
-            let set = |id, value: u64| vcpu.set_one_reg(id, &value.to_le_bytes()).expect("KVM_SET_ONE_REG");
+            let set = |id, value: u64| {
+                vcpu.set_one_reg(id, &value.to_le_bytes())
+                    .expect("KVM_SET_ONE_REG")
+            };
             set(A7, sandbox_abi::SBI_DOORBELL);
             set(PC, BASE);
         }

@@ -45,14 +45,23 @@ impl Floor {
             flags: 0,
             guest_phys_addr: arch::BASE,
             memory_size: self.memory.len().try_into().expect("64 bits"),
-            userspace_addr: self.memory.host_ptr().expose_provenance().try_into().expect("64 bits"),
+            userspace_addr: self
+                .memory
+                .host_ptr()
+                .expose_provenance()
+                .try_into()
+                .expect("64 bits"),
         };
         // SAFETY: the range is that of `memory`, which `Bare` keeps until the machine is dropped. Nothing else refers to its bytes.
         unsafe { vm.set_user_memory_region(slot) }.expect("KVM_SET_USER_MEMORY_REGION");
         let vcpu = vm.create_vcpu(0).expect("KVM_CREATE_VCPU");
         self.process.prepare(&vm, &vcpu);
         let _memory = Arc::clone(&self.memory);
-        Bare { vcpu, _vm: vm, _memory }
+        Bare {
+            vcpu,
+            _vm: vm,
+            _memory,
+        }
     }
 }
 

@@ -28,7 +28,9 @@ const LARGE_HEAP: u64 = 64 << 20;
 const CLONES: usize = 100;
 
 fn main() {
-    let path = std::env::args_os().nth(1).filter(|argument| argument != "--bench");
+    let path = std::env::args_os()
+        .nth(1)
+        .filter(|argument| argument != "--bench");
     let Some(path) = path else {
         eprintln!("usage: sandbox GUEST; run it with cargo xtask bench sandbox");
         return;
@@ -105,11 +107,15 @@ fn calls(table: &Table, elf: &[u8]) {
     let mut sandbox = sandbox(elf, SMALL_HEAP);
     let nop = sandbox.function::<(), ()>("nop").expect("the guest has nop");
     let call = time(BATCH, || {
-        sandbox.invoke(&nop, &(), CallOptions::default()).expect("nop returns");
+        sandbox
+            .invoke(&nop, &(), CallOptions::default())
+            .expect("nop returns");
     });
     table.row("call, no arguments", Value::Time(call), Some(1.5), Some(10.5));
 
-    let host_loop = sandbox.function::<(u64,), u64>("host_loop").expect("the guest has host_loop");
+    let host_loop = sandbox
+        .function::<(u64,), u64>("host_loop")
+        .expect("the guest has host_loop");
     let calls = time(1, || {
         let value = sandbox.invoke(&host_loop, &(HOST_CALLS,), CallOptions::default());
         assert_eq!(value.expect("host_loop returns"), HOST_CALLS);
@@ -120,7 +126,9 @@ fn calls(table: &Table, elf: &[u8]) {
     let page = vec![7; 4096];
     let mut result = Vec::new();
     let echo = time(BATCH, || {
-        sandbox.call_bytes("echo", &page, &mut result).expect("echo returns");
+        sandbox
+            .call_bytes("echo", &page, &mut result)
+            .expect("echo returns");
         assert_eq!(result.len(), page.len());
     });
     table.row("4 KiB echo", Value::Time(echo), Some(3.0), Some(18.6));
@@ -128,7 +136,9 @@ fn calls(table: &Table, elf: &[u8]) {
 
 fn snapshots(table: &Table, elf: &[u8]) {
     let mut sandbox = sandbox(elf, LARGE_HEAP);
-    let dirty = sandbox.function::<(u32,), u32>("dirty").expect("the guest has dirty");
+    let dirty = sandbox
+        .function::<(u32,), u32>("dirty")
+        .expect("the guest has dirty");
     let snapshot = sandbox.snapshot().expect("a snapshot is taken");
     let write = |sandbox: &mut Sandbox, pages: u32| {
         let written = sandbox.invoke(&dirty, &(pages,), CallOptions::default());
@@ -167,7 +177,9 @@ fn snapshots(table: &Table, elf: &[u8]) {
                 write(&mut sandbox, pages);
             }
             let start = std::time::Instant::now();
-            drop(std::hint::black_box(sandbox.snapshot().expect("a snapshot is taken")));
+            drop(std::hint::black_box(
+                sandbox.snapshot().expect("a snapshot is taken"),
+            ));
             samples.push(start.elapsed());
         }
         samples.sort_unstable();
@@ -190,9 +202,19 @@ fn creation(table: &Table, elf: &[u8]) {
     let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
     table.row("create from a snapshot", Value::Time(small), None, Some(220.0));
     let value = Value::Number(ratio(small, bare), "x bare");
-    table.row("create from a snapshot, beside a bare machine", value, Some(1.2), Some(1.3));
+    table.row(
+        "create from a snapshot, beside a bare machine",
+        value,
+        Some(1.2),
+        Some(1.3),
+    );
     let value = Value::Number(ratio(large, small), "x small");
-    table.row("create with a heap of 64 MiB, beside 1 MiB", value, Some(1.1), Some(30.0));
+    table.row(
+        "create with a heap of 64 MiB, beside 1 MiB",
+        value,
+        Some(1.1),
+        Some(30.0),
+    );
     let build = time_with(|| None, |built| *built = Some(sandbox(elf, SMALL_HEAP)));
     table.row("create from a file", Value::Time(build), None, Some(1667.0));
     let snapshot = sandbox(elf, SMALL_HEAP).snapshot().expect("a snapshot is taken");
@@ -204,11 +226,18 @@ fn crashes(table: &Table, elf: &[u8]) {
     let mut sandbox = sandbox(elf, SMALL_HEAP);
     let snapshot = sandbox.snapshot().expect("a snapshot is taken");
     let before = sandbox.exits();
-    let error = sandbox.call::<_, ()>("panic", ("no reason",)).expect_err("the guest panics");
+    let error = sandbox
+        .call::<_, ()>("panic", ("no reason",))
+        .expect_err("the guest panics");
     assert!(matches!(error, CallError::Crashed(_)), "{error}");
     let exits = sandbox.exits() - before;
     let exits = u32::try_from(exits).expect("few exits");
-    table.row("panic with a message", Value::Number(exits.into(), "exits"), Some(2.0), Some(42.0));
+    table.row(
+        "panic with a message",
+        Value::Number(exits.into(), "exits"),
+        Some(2.0),
+        Some(42.0),
+    );
     sandbox.restore(&snapshot).expect("the sandbox returns");
     sandbox.call::<_, ()>("nop", ()).expect("nop returns");
 }
@@ -233,6 +262,11 @@ fn memory(table: &Table, elf: &[u8]) {
     let ratio = Value::Number(value(all) / value(one), "x one");
     table.row("memory of 100 clones, beside one", ratio, Some(1.2), None);
     let each = value(all - one) / value(99);
-    table.row("memory of a further clone", Value::Number(each, "KiB"), None, None);
+    table.row(
+        "memory of a further clone",
+        Value::Number(each, "KiB"),
+        None,
+        None,
+    );
     drop::<Vec<Sandbox<Kvm>>>(clones);
 }

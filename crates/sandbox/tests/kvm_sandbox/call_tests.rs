@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::guest::{Records, Test, TestResult, builder, crash, sandbox};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("call::parameters_and_results", parameters),
-    ("call::bytes_of_all_lengths", bytes),
-    ("call::errors_of_functions", errors),
-    ("call::host_functions", host_functions),
-    ("call::functions_within_each_other", nested),
-    ("call::log_records", log),
-    ("call::log_before_a_panic", log_and_panic),
-    ("call::real_crates", real_crates),
+    ("sandbox::call::parameters_and_results", parameters),
+    ("sandbox::call::bytes_of_all_lengths", bytes),
+    ("sandbox::call::errors_of_functions", errors),
+    ("sandbox::call::host_functions", host_functions),
+    ("sandbox::call::functions_within_each_other", nested),
+    ("sandbox::call::log_records", log),
+    ("sandbox::call::log_before_a_panic", log_and_panic),
+    ("sandbox::call::real_crates", real_crates),
 ];
 
-pub(crate) const HARDWARE_TESTS: &[Test] = &[("call::floating_point", floating_point)];
+pub(crate) const HARDWARE_TESTS: &[Test] = &[("sandbox::call::floating_point", floating_point)];
 
 fn parameters() -> TestResult {
     let mut sandbox = sandbox()?;
@@ -39,8 +39,23 @@ fn bytes() -> TestResult {
     let mut sandbox = builder().window(0x2000).build()?;
     let capacity = 0x2000 - 64;
     let mut result = Vec::new();
-    let lengths = [0, 1, 15, 16, 17, 1023, 1024, 1025, capacity - 1, capacity, capacity + 1];
-    for len in lengths.into_iter().chain([2 * capacity, 2 * capacity + 1, 300_000]) {
+    let lengths = [
+        0,
+        1,
+        15,
+        16,
+        17,
+        1023,
+        1024,
+        1025,
+        capacity - 1,
+        capacity,
+        capacity + 1,
+    ];
+    for len in lengths
+        .into_iter()
+        .chain([2 * capacity, 2 * capacity + 1, 300_000])
+    {
         let bytes: Vec<u8> = (0..len).map(|at: usize| (at % 253).to_le_bytes()[0]).collect();
         sandbox.call_bytes("echo", &bytes, &mut result)?;
         expect(&format!("echo of {len} bytes"), &(result == bytes), &true)?;
@@ -64,7 +79,11 @@ fn errors() -> TestResult {
     let text = "invalid digit found in string".to_owned();
     expect("error of a conversion", &guest_error(parsed)?, &(0, text))?;
     let counted = sandbox.call_bytes("count-bytes", &[], &mut Vec::new());
-    expect("error of bytes", &guest_error(counted)?, &(11, "there are no bytes".into()))?;
+    expect(
+        "error of bytes",
+        &guest_error(counted)?,
+        &(11, "there are no bytes".into()),
+    )?;
     match sandbox.call_any::<_, u32>("add", &(1u32,)) {
         Err(CallError::BadParameters(_)) => {}
         other => return Err(format!("too few parameters: {other:?}").into()),
@@ -74,7 +93,11 @@ fn errors() -> TestResult {
         other => return Err(format!("too many parameters: {other:?}").into()),
     }
     let failure: String = sandbox.call("failure", ("no luck",))?;
-    expect("error of the host", &failure.as_str(), &"host function: no luck (code 7)")
+    expect(
+        "error of the host",
+        &failure.as_str(),
+        &"host function: no luck (code 7)",
+    )
 }
 
 fn host_functions() -> TestResult {
@@ -112,7 +135,10 @@ fn log() -> TestResult {
     sandbox.call::<_, ()>("log", (100u32, 500u32))?;
     let found = records.take();
     expect("number of records", &found.len(), &60)?;
-    let is_whole = found.iter().zip(0..).all(|((_, found), n)| *found == format!("record {n} {}", "x".repeat(500)));
+    let is_whole = found
+        .iter()
+        .zip(0..)
+        .all(|((_, found), n)| *found == format!("record {n} {}", "x".repeat(500)));
     expect("all of them are whole", &is_whole, &true)?;
     // One that is longer than the window.
     sandbox.call::<_, ()>("log", (1u32, 10_000u32))?;
@@ -138,11 +164,19 @@ fn log_and_panic() -> TestResult {
 fn real_crates() -> TestResult {
     let mut sandbox = sandbox()?;
     let json: String = sandbox.call("json", (r#"{ "b": [1, true, null], "a": "\u00e9" }"#,))?;
-    expect("json", &json.as_str(), &r#"{"a":"é","b":[1,true,null],"count":2}"#)?;
+    expect(
+        "json",
+        &json.as_str(),
+        &r#"{"a":"é","b":[1,true,null],"count":2}"#,
+    )?;
     let matches: Vec<(u32, u32)> = sandbox.call("matches", ("[a-z]+[0-9]{2,}", "ab12 c3 xyz789"))?;
     expect("matches", &matches, &vec![(0, 4), (8, 14)])?;
     let invalid = sandbox.call::<_, Vec<(u32, u32)>>("matches", ("(", ""));
-    expect("an invalid pattern", &matches!(invalid, Err(CallError::Guest(_))), &true)
+    expect(
+        "an invalid pattern",
+        &matches!(invalid, Err(CallError::Guest(_))),
+        &true,
+    )
 }
 
 /// The struct of the same fields in the guest.

@@ -45,6 +45,7 @@ fn main() {
         .chain(call_tests::HARDWARE_TESTS)
         .map(|&(name, test)| (name, test, skip.clone()));
     let trials = plain.chain(hardware);
-    let trials = trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
+    let trials =
+        trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
     hv_kvm_test::run(trials.collect())
 }

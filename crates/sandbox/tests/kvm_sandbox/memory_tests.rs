@@ -8,12 +8,15 @@ use sandbox::{CallError, CrashKind};
 use crate::guest::{Test, TestResult, builder, crash, sandbox};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("memory::state_stays_between_calls", state),
-    ("memory::allocator", allocator),
-    ("memory::copies_and_comparisons", copies),
-    ("memory::large_payloads", large_payloads),
-    ("memory::payloads_that_do_not_fit", payloads_that_do_not_fit),
-    ("memory::out_of_memory", out_of_memory),
+    ("sandbox::memory::state_stays_between_calls", state),
+    ("sandbox::memory::allocator", allocator),
+    ("sandbox::memory::copies_and_comparisons", copies),
+    ("sandbox::memory::large_payloads", large_payloads),
+    (
+        "sandbox::memory::payloads_that_do_not_fit",
+        payloads_that_do_not_fit,
+    ),
+    ("sandbox::memory::out_of_memory", out_of_memory),
 ];
 
 /// Time for large payloads in an emulated machine.
@@ -24,7 +27,11 @@ fn state() -> TestResult {
     for n in 1..=3 {
         expect("count", &sandbox.call::<_, u64>("count", ())?, &n)?;
     }
-    expect("what the start wrote", &sandbox.call::<_, u64>("started", ())?, &41)
+    expect(
+        "what the start wrote",
+        &sandbox.call::<_, u64>("started", ())?,
+        &41,
+    )
 }
 
 fn allocator() -> TestResult {
@@ -47,7 +54,11 @@ fn large_payloads() -> TestResult {
     let payload: Vec<u8> = sandbox.call("produce", (len,))?;
     let expected: Vec<u8> = (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect();
     expect("payload of the guest", &(payload == expected), &true)?;
-    expect("payload of the host", &sandbox.call::<_, u32>("consume", (payload,))?, &len)
+    expect(
+        "payload of the host",
+        &sandbox.call::<_, u32>("consume", (payload,))?,
+        &len,
+    )
 }
 
 fn payloads_that_do_not_fit() -> TestResult {

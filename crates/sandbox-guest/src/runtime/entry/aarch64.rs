@@ -228,7 +228,15 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
 /// Flushes the translations that the CPU cached.
 pub(in crate::runtime) fn flush_translations() {
     // SAFETY: the page tables stay the same.
-    unsafe { asm!("dsb nshst", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags)) };
+    unsafe {
+        asm!(
+            "dsb nshst",
+            "tlbi vmalle1",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
 }
 
 /// Stops. An instruction that waits would not give the host control, so the host gets the last message again.
