@@ -657,7 +657,7 @@ mod derived {
     }
 
     #[derive(Shape)]
-    struct Generic<T>(#[expect(dead_code, reason = "only the shape is used")] T, ());
+    struct Generic<T>(T, ());
 
     #[derive(Shape)]
     #[shape(crate = sandbox_abi)]
@@ -681,6 +681,7 @@ mod derived {
         assert_eq!(Choice::HASH, combine(combine(unit, name("Tuple")), tuple));
         assert_eq!(Unit::HASH, combine(name("struct"), name("unit")));
         assert!(matches!(Choice::Unit, Choice::Unit));
-        let _ = (Unit, Generic(0u8, ()), Named { r#type: 0 });
+        let Generic(value, ()) = Generic(3u8, ());
+        assert_eq!((value, size_of::<Unit>(), size_of::<Named>()), (3, 0, 1));
     }
 }
