@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::mapping::HostMapping;
 use crate::mapping_error::MappingError;
+use crate::short_copy;
 
 /// Bytes of a [`HostMapping`] that only this value accesses in this process, without locks: a window through which host and guest
 /// exchange messages.
@@ -118,7 +119,7 @@ impl ExclusiveBytes {
         let to = bytes.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: `at` checked that the bytes are in the mapping; see `read_array`. The vector has room for as many after its length. No
         // Rust reference to the mapped bytes exists, so the two do not overlap.
-        unsafe { from.copy_to_nonoverlapping(to, len) };
+        unsafe { short_copy::copy(from, to, len) };
         // SAFETY: the capacity is sufficient after `reserve`, and the bytes were just written.
         unsafe { bytes.set_len(old.saturating_add(len)) };
         true
@@ -133,7 +134,7 @@ impl ExclusiveBytes {
         };
         // SAFETY: `at` checked that the bytes are in the mapping, where they stay writable while `self` exists. In this process nothing else
         // accesses them. No Rust reference to them exists, so the two do not overlap.
-        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { short_copy::copy(bytes.as_ptr(), to, bytes.len()) };
         true
     }
 
@@ -144,7 +145,7 @@ impl ExclusiveBytes {
             return false;
         };
         // SAFETY: as for `write`.
-        unsafe { to.write_bytes(0, len) };
+        unsafe { short_copy::zero(to, len) };
         true
     }
 

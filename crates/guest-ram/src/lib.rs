@@ -16,6 +16,8 @@ mod mapping_error;
 mod memfd;
 mod pages;
 mod parallel_copy;
+#[cfg(target_os = "linux")]
+mod short_copy;
 mod slice;
 
 #[cfg(feature = "vm-memory")]

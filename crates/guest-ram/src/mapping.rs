@@ -12,12 +12,13 @@ use std::sync::{PoisonError, RwLock};
 use crate::mapping_error::MappingError;
 use crate::memfd::Memfd;
 use crate::slice::RawSlice;
-use crate::{HugePages, pages};
+use crate::{HugePages, pages, short_copy};
 
 /// Consecutive host addresses with memory of one or several kinds, for the memory slots of a hypervisor.
 ///
 /// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them.
-/// The other constructors make a mapping of one part. [`ExclusiveBytes`] are a part of a mapping for frequent accesses.
+/// The other constructors make a mapping of one part. [`ExclusiveBytes`](crate::ExclusiveBytes) are a part of a mapping for frequent
+/// accesses.
 ///
 /// All memory is mapped with `MAP_NORESERVE`: a page takes memory of the host from the first write on, and the host does not account for
 /// it before. No Rust reference to the memory exists. [`read`](Self::read), [`write`](Self::write) and
@@ -44,7 +45,7 @@ pub struct HostMapping {
     len: usize,
     /// Parts with memory, in the order in which they were placed. They do not overlap.
     parts: Vec<Part>,
-    /// Ranges of [`ExclusiveBytes`]. The lock also excludes accesses of the methods to each other.
+    /// Ranges of [`ExclusiveBytes`](crate::ExclusiveBytes). The lock also excludes accesses of the methods to each other.
     claims: RwLock<Vec<Range<usize>>>,
 }
 
@@ -90,6 +91,31 @@ struct Source<'a> {
     protection: libc::c_int,
 }
 
+impl<'a> Source<'a> {
+    /// Anonymous private memory.
+    const ANONYMOUS: Self = Self {
+        file: None,
+        flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        protection: libc::PROT_READ | libc::PROT_WRITE,
+    };
+
+    /// The bytes of `memfd` from `offset` on, and the access that the host has.
+    fn of_memfd(memfd: &'a Memfd, offset: usize, sharing: MemfdSharing) -> (Self, HostAccess) {
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
+        let (flags, protection, access) = match sharing {
+            MemfdSharing::Shared => (libc::MAP_SHARED, writable, HostAccess::ReadWrite),
+            MemfdSharing::SharedReadOnly => (libc::MAP_SHARED, libc::PROT_READ, HostAccess::Read),
+            MemfdSharing::Private => (libc::MAP_PRIVATE, writable, HostAccess::ReadWrite),
+        };
+        let source = Self {
+            file: Some((memfd.as_fd(), boot_core::arith::to_u64(offset))),
+            flags,
+            protection,
+        };
+        (source, access)
+    }
+}
+
 impl HostMapping {
     /// Reserves `len` bytes of addresses without memory (`PROT_NONE`): every access to them fails until a part is placed there.
     ///
@@ -97,16 +123,31 @@ impl HostMapping {
     ///
     /// [`MappingError::Length`] if `len` is zero or is not a multiple of the page size; [`MappingError::Map`].
     pub fn reserve(len: usize) -> Result<Self, MappingError> {
-        check_pages(&(0..len))?;
+        let source = Source {
+            file: None,
+            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            protection: libc::PROT_NONE,
+        };
+        Self::map(len, &source, HostAccess::None).map(|mut mapping| {
+            mapping.parts.clear();
+            mapping
+        })
+    }
+
+    /// Maps `len` bytes of `source`, from its start on, as one part.
+    fn map(len: usize, source: &Source<'_>, access: HostAccess) -> Result<Self, MappingError> {
+        let range = 0..len;
+        check_pages(&range)?;
         if len == 0 {
             return Err(MappingError::Length {
                 len,
                 page_size: pages::size(),
             });
         }
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let fd = source.file.map_or(-1, |(file, _)| file.as_raw_fd());
+        let flags = source.flags | libc::MAP_NORESERVE;
         // SAFETY: without MAP_FIXED the kernel chooses unused addresses, so no memory of the process changes.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, source.protection, flags, fd, 0) };
         let host = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED);
         let Some(host) = host else {
             let source = io::Error::last_os_error();
@@ -119,7 +160,7 @@ impl HostMapping {
         Ok(Self {
             host,
             len,
-            parts: Vec::new(),
+            parts: vec![Part { range, access }],
             claims: RwLock::default(),
         })
     }
@@ -130,9 +171,7 @@ impl HostMapping {
     ///
     /// As [`reserve`](Self::reserve).
     pub fn anonymous(len: usize) -> Result<Self, MappingError> {
-        let mut mapping = Self::reserve(len)?;
-        mapping.place_anonymous(0..len)?;
-        Ok(mapping)
+        Self::map(len, &Source::ANONYMOUS, HostAccess::ReadWrite)
     }
 
     /// Maps all of `memfd` with [`MemfdSharing::Shared`].
@@ -168,9 +207,8 @@ impl HostMapping {
     }
 
     fn of_memfd(memfd: &Memfd, sharing: MemfdSharing) -> Result<Self, MappingError> {
-        let mut mapping = Self::reserve(memfd.len())?;
-        mapping.place_memfd(0..memfd.len(), memfd, 0, sharing)?;
-        Ok(mapping)
+        let (source, access) = Source::of_memfd(memfd, 0, sharing);
+        Self::map(memfd.len(), &source, access)
     }
 
     /// Places anonymous private memory at `range`, byte offsets in the mapping.
@@ -180,12 +218,7 @@ impl HostMapping {
     /// [`MappingError::Length`] if the range does not consist of whole pages, [`MappingError::Range`] if it is empty or ends past the
     /// mapping, [`MappingError::Overlap`] if it overlaps another part, [`MappingError::Map`].
     pub fn place_anonymous(&mut self, range: Range<usize>) -> Result<(), MappingError> {
-        let source = Source {
-            file: None,
-            flags: libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            protection: libc::PROT_READ | libc::PROT_WRITE,
-        };
-        self.place(range, &source, HostAccess::ReadWrite)
+        self.place(range, &Source::ANONYMOUS, HostAccess::ReadWrite)
     }
 
     /// Places the bytes of `memfd` from `offset` on, a multiple of the page size, at `range`.
@@ -208,17 +241,7 @@ impl HostMapping {
                 file_len: memfd.len(),
             });
         }
-        let writable = libc::PROT_READ | libc::PROT_WRITE;
-        let (flags, protection, access) = match sharing {
-            MemfdSharing::Shared => (libc::MAP_SHARED, writable, HostAccess::ReadWrite),
-            MemfdSharing::SharedReadOnly => (libc::MAP_SHARED, libc::PROT_READ, HostAccess::Read),
-            MemfdSharing::Private => (libc::MAP_PRIVATE, writable, HostAccess::ReadWrite),
-        };
-        let source = Source {
-            file: Some((memfd.as_fd(), boot_core::arith::to_u64(offset))),
-            flags,
-            protection,
-        };
+        let (source, access) = Source::of_memfd(memfd, offset, sharing);
         self.place(range, &source, access)
     }
 
@@ -312,14 +335,16 @@ impl HostMapping {
     /// # Errors
     ///
     /// [`MappingError::NoAccess`] if a byte has no memory, or that of a [file](Self::shared_read_only), and [`MappingError::Claimed`] if a
-    /// byte belongs to an [`ExclusiveBytes`]; nothing is read then.
+    /// byte belongs to an [`ExclusiveBytes`](crate::ExclusiveBytes); nothing is read then.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::Read)?;
         let claims = self.claims.read().unwrap_or_else(PoisonError::into_inner);
         check_claims(&claims, &range)?;
-        // SAFETY: `accessible` checked that the bytes are readable; `pages::read` writes none of them. Writers of this value wait.
-        let slice = unsafe { self.slice(range) };
-        pages::read(&slice, bytes);
+        // SAFETY: the range is inside of the mapping.
+        let from = unsafe { self.host.as_ptr().add(range.start) };
+        // SAFETY: `accessible` checked that as many bytes are readable. Writers of this value wait. No Rust reference to them exists, so
+        // `bytes` are others.
+        unsafe { short_copy::copy(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -328,14 +353,65 @@ impl HostMapping {
     /// # Errors
     ///
     /// [`MappingError::NoAccess`] if a byte has no memory, or memory that is not writable, and [`MappingError::Claimed`] if a byte belongs
-    /// to an [`ExclusiveBytes`]; nothing is written then.
+    /// to an [`ExclusiveBytes`](crate::ExclusiveBytes); nothing is written then.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), MappingError> {
         let range = self.accessible(offset, bytes.len(), HostAccess::ReadWrite)?;
         let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
         check_claims(&claims, &range)?;
-        // SAFETY: `accessible` checked that the bytes are readable and writable. Other accesses of this value wait.
-        let slice = unsafe { self.slice(range) };
-        pages::write(&slice, bytes);
+        // SAFETY: the range is inside of the mapping.
+        let to = unsafe { self.host.as_ptr().add(range.start) };
+        // SAFETY: `accessible` checked that as many bytes are writable. Other accesses of this value wait. No Rust reference to them exists,
+        // so `bytes` are others.
+        unsafe { short_copy::copy(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies `len` bytes of `source` from `offset` on to the same offset of this mapping. If the guest writes them meanwhile, the copy is a
+    /// mixture of old and new bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read) of `source` and [`write`](Self::write); nothing is written then.
+    pub fn copy_from(&self, source: &Self, offset: usize, len: usize) -> Result<(), MappingError> {
+        if ptr::eq(self, source) {
+            return Ok(());
+        }
+        let range = source.accessible(offset, len, HostAccess::Read)?;
+        let target = self.accessible(offset, len, HostAccess::ReadWrite)?;
+        // In the order of addresses, so that two threads that copy in both directions do not wait for each other.
+        let is_first = ptr::from_ref(self).addr() < ptr::from_ref(source).addr();
+        let mut source_claims = None;
+        if !is_first {
+            source_claims = Some(source.claims.read().unwrap_or_else(PoisonError::into_inner));
+        }
+        let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        let source_claims =
+            source_claims.unwrap_or_else(|| source.claims.read().unwrap_or_else(PoisonError::into_inner));
+        check_claims(&source_claims, &range)?;
+        check_claims(&claims, &target)?;
+        // SAFETY: the range is inside of the mapping of `source`.
+        let from = unsafe { source.host.as_ptr().add(range.start) };
+        // SAFETY: the range is inside of this mapping.
+        let to = unsafe { self.host.as_ptr().add(target.start) };
+        // SAFETY: `accessible` checked that the bytes are readable and writable, and writers of both values wait. Two mappings have different
+        // addresses.
+        unsafe { short_copy::copy(from, to, len) };
+        Ok(())
+    }
+
+    /// Fills `len` bytes from `offset` on with zeros.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn zero(&self, offset: usize, len: usize) -> Result<(), MappingError> {
+        let range = self.accessible(offset, len, HostAccess::ReadWrite)?;
+        let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
+        // SAFETY: the range is inside of the mapping.
+        let to = unsafe { self.host.as_ptr().add(range.start) };
+        // SAFETY: as for `write`.
+        unsafe { short_copy::zero(to, len) };
         Ok(())
     }
 
@@ -398,18 +474,6 @@ impl HostMapping {
         }
         // An empty range has no byte to check.
         Ok(if len == 0 { 0..0 } else { offset..end })
-    }
-
-    /// The bytes of `range`, which [`accessible`](Self::accessible) returned.
-    ///
-    /// # Safety
-    ///
-    /// The caller holds the lock for its access, and does not write to parts that are not writable.
-    unsafe fn slice(&self, range: Range<usize>) -> RawSlice<'_> {
-        // SAFETY: parts are inside of the mapping.
-        let start = unsafe { self.host.as_ptr().add(range.start) };
-        // SAFETY: the bytes are mapped while `self` exists, and no method makes a Rust reference to them. The caller vouches for the access.
-        unsafe { RawSlice::new(start, range.len()) }
     }
 }
 

@@ -11,9 +11,10 @@ pub struct BareConfig {
     pub doorbell_address: u64,
     /// The doorbell may be a call.
     pub hvc: bool,
-    /// Guest physical address of the rewind code: a multiple of the page size.
+    /// Guest physical address of the rewind code ([`rewind`](crate::rewind)), a multiple of the page size. The guest cannot write the memory, and
+    /// its owner does not change it after the first rewind.
     pub rewind_code: u64,
-    /// Guest physical address of the register image: a multiple of the page size.
+    /// Guest physical address of the register image, a multiple of the page size. The guest cannot write the memory.
     pub rewind_image: u64,
     /// The guest has the random numbers of the firmware (`TRNG`, Arm DEN 0098).
     pub entropy: bool,

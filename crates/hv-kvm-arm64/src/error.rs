@@ -76,4 +76,42 @@ pub enum KvmError {
         /// The register.
         register: Register,
     },
+    /// More hardware breakpoints or watchpoints than the CPU has.
+    #[error("{count} hardware {kind}s, the CPU has {max}")]
+    TooManyBreakpoints {
+        /// `breakpoint` or `watchpoint`.
+        kind: &'static str,
+        /// Number of breakpoints of this kind.
+        count: usize,
+        /// Number of breakpoint registers of this kind.
+        max: usize,
+    },
+    /// A hardware breakpoint that the CPU does not have.
+    #[error(
+        "no hardware breakpoint covers {len} bytes at {address:#x}: 1, 2, 4 or 8 bytes at a multiple of the length, 1 at a multiple of 4 for execution"
+    )]
+    Breakpoint {
+        /// Guest virtual address.
+        address: u64,
+        /// Length in bytes.
+        len: u8,
+    },
+    /// The memory of a bare machine does not have the rewind code where the configuration has it.
+    #[error("no slot has the rewind code at {address:#x}")]
+    RewindCodeMissing {
+        /// Guest physical address, [`BareConfig::rewind_code`](crate::BareConfig::rewind_code).
+        address: u64,
+    },
+    /// The memory of a bare machine has no place for the register image where the configuration has it.
+    #[error("no slot has memory for the register image at {address:#x}")]
+    RewindImageMissing {
+        /// Guest physical address, [`BareConfig::rewind_image`](crate::BareConfig::rewind_image).
+        address: u64,
+    },
+    /// The rewind code ended with another exit than the doorbell.
+    #[error("the rewind code did not ring the doorbell: {exit}")]
+    RewindFailed {
+        /// The exit.
+        exit: String,
+    },
 }

@@ -11,7 +11,7 @@ mod retry_budget;
 mod vcpu;
 mod vm;
 
-pub use bare::{KvmBareVcpu, KvmBareVm};
+pub use bare::{BareState, KvmBareVcpu, KvmBareVm};
 pub use vcpu::KvmVcpu;
 pub(crate) use vm::CAPABILITIES;
 pub use vm::KvmVm;

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+pub mod debug;
 pub mod gic;
 pub mod layout;
 pub mod nisv;
 pub mod register;
+pub mod rewind;
 pub mod state;
 
 mod bare_config;
@@ -23,7 +25,7 @@ pub use host_query::{host_capabilities, probe};
 pub use hv_core::{Board, BoardDevices};
 pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-pub use kvm::{KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, board_on_kvm};
+pub use kvm::{BareState, KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, board_on_kvm};
 pub use layout::{GicLayout, Layout, LayoutError};
 pub use register::{Register, RegisterGroup, RegisterValue, WidthError};
 pub use state::{GicState, MpState, StateError, VcpuEvents, VcpuState};

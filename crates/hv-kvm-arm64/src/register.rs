@@ -231,7 +231,7 @@ impl Register {
     }
 
     /// The number in the group.
-    const fn rest(self) -> u16 {
+    pub(crate) const fn number_in_group(self) -> u16 {
         let [low, high, ..] = self.0.to_le_bytes();
         u16::from_le_bytes([low, high])
     }
@@ -241,7 +241,7 @@ impl Register {
     /// The KVM API swaps the encodings of [`TIMER_CNT`](Self::TIMER_CNT) and [`TIMER_CVAL`](Self::TIMER_CVAL).
     #[must_use]
     pub fn encoding(self) -> Option<[u8; 5]> {
-        (self.group() == RegisterGroup::SYSTEM).then(|| decode(self.rest()))
+        (self.group() == RegisterGroup::SYSTEM).then(|| decode(self.number_in_group()))
     }
 
     /// Whether the register counts time, so that its value changes between two reads.

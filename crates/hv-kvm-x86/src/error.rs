@@ -10,6 +10,9 @@ use crate::{LayoutError, Msr, RegisterError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvmError {
+    /// The state is one of a machine whose guest has other access to MSRs.
+    #[error("the state is one of a machine whose guest has other access to MSRs")]
+    OtherState,
     /// An error that does not depend on the architecture.
     #[error(transparent)]
     Harness(#[from] HarnessError),

@@ -12,7 +12,7 @@ mod vcpu;
 mod vm;
 mod xsave;
 
-pub use bare::{BareConfig, BareState, KvmBareVcpu, KvmBareVm};
+pub use bare::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, MsrAccess};
 pub use vcpu::KvmVcpu;
 pub(crate) use vm::CAPABILITIES;
 pub use vm::KvmVm;

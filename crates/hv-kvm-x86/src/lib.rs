@@ -21,7 +21,7 @@ pub use hv_kvm::HarnessError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use hv_kvm::kick_signal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, board_on_kvm};
+pub use kvm::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, KvmVcpu, KvmVm, MsrAccess, board_on_kvm};
 pub use lapic::{Lapic, LapicRegister};
 pub use layout::{Layout, LayoutError, PcConfig, RomArea};
 pub use msr::Msr;

@@ -21,4 +21,4 @@ pub use gdb::{GdbError, GdbSession, GdbStream};
 pub use memory::{AddressSpace, PhysicalMemory};
 pub use symbols::{SourceFrame, SymbolError, SymbolLimits, Symbols};
 pub use target::{BreakpointInstruction, DebugTarget, Resume, Stop, TargetError};
-pub use unwind::{Frame, MAX_FRAMES, backtrace};
+pub use unwind::{Frame, MAX_FRAMES, backtrace, unwind};

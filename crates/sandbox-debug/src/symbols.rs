@@ -129,8 +129,9 @@ impl<'a> Symbols<'a> {
         let mut found = Vec::with_capacity(addresses.len());
         for &address in addresses {
             let mut frames = match &context {
-                Some(context) => self.lookup(context, address),
-                None => Vec::new(),
+                // addr2line adds 1 to the address. No function is there.
+                Some(context) if address < u64::MAX => self.lookup(context, address),
+                _ => Vec::new(),
             };
             let needs_name = frames.last().is_none_or(|frame| frame.function.is_none());
             if needs_name && let Some(name) = self.symbol(&elf, address) {
@@ -349,6 +350,13 @@ mod tests {
         };
         assert_eq!(found, [vec![], vec![frame.clone()], vec![frame.clone()], vec![]]);
         assert_eq!(frame.to_string(), "guest::main");
+        Ok(())
+    }
+
+    #[test]
+    fn the_last_address_has_no_function() -> TestResult {
+        let bytes = elf(&nested(3));
+        assert_eq!(Symbols::new(&bytes).resolve(&[u64::MAX])?, [vec![]]);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Stack traces by frame pointers.
 
+use boot_core::Arch;
 use hv_core::GuestRegisters;
 
 use crate::memory::{AddressSpace, PhysicalMemory};
@@ -51,19 +52,24 @@ impl Frame {
 #[must_use]
 pub fn backtrace(registers: &GuestRegisters, memory: &dyn PhysicalMemory) -> Vec<Frame> {
     let space = AddressSpace::of(registers);
+    let read = |address| space.read_u64(memory, address).ok();
+    unwind(registers.arch(), registers.pc(), registers.frame_pointer(), read)
+}
+
+/// As [`backtrace`], from an instruction address and a frame pointer, such as those of a crash that the guest reported. `read` reads a 64-bit
+/// word of the stack at a virtual address, and decides which addresses belong to it.
+#[must_use]
+pub fn unwind(arch: Arch, pc: u64, frame_pointer: u64, read: impl Fn(u64) -> Option<u64>) -> Vec<Frame> {
     // Distances of the saved frame pointer and the return address from the frame pointer: System V ABI of x86_64, 3.2.2; AAPCS64, "The
     // Frame Pointer"; RISC-V ELF psABI, "Frame Pointer Convention".
-    let (saved, returns) = match registers {
-        GuestRegisters::Riscv64(_) => (-16, -8),
+    let (saved, returns) = match arch {
+        Arch::Riscv64 => (-16, -8),
         _ => (0, 8),
     };
-    let mut frames = vec![Frame::current(registers.pc())];
-    let mut pointer = registers.frame_pointer();
+    let mut frames = vec![Frame::current(pc)];
+    let mut pointer = frame_pointer;
     while frames.len() < MAX_FRAMES && pointer.is_multiple_of(8) {
-        let word = |distance: i64| {
-            let address = pointer.checked_add_signed(distance)?;
-            space.read_u64(memory, address).ok()
-        };
+        let word = |distance: i64| read(pointer.checked_add_signed(distance)?);
         let (Some(next), Some(address)) = (word(saved), word(returns)) else {
             break;
         };
@@ -151,6 +157,13 @@ mod tests {
         let mut expected = vec![0x55; MAX_FRAMES];
         expected[0] = 0x100;
         check(0x2000, &frames, &expected);
+    }
+
+    #[test]
+    fn the_reader_decides_what_belongs_to_the_stack() {
+        let read = |address| (address < 0x2010).then_some(address + 0x10);
+        let found = unwind(Arch::X86_64, 0x100, 0x2000, read);
+        assert_eq!(found, [Frame::current(0x100), Frame::caller(0x2018)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use guest_ram::{HostMapping, MappingError, Memfd, MemfdSharing};
 use hv_core::DirtyPages;
 
-use crate::image::MemoryFileError;
+use crate::memory_error::MemoryFileError;
 
 /// Size of a page in bytes, of guest and host.
 pub(crate) const PAGE: usize = 0x1000;
@@ -37,13 +37,13 @@ impl Base {
         &self.present
     }
 
-    /// Copies page `page`.
-    pub(crate) fn read(&self, page: usize, bytes: &mut [u8; PAGE]) -> Result<(), MappingError> {
+    /// Copies page `page` to the same page of `memory`.
+    pub(crate) fn copy(&self, page: usize, memory: &HostMapping) -> Result<(), MappingError> {
+        let offset = page.saturating_mul(PAGE);
         if self.present.contains(page) {
-            self.view.read(page.saturating_mul(PAGE), bytes)
+            memory.copy_from(&self.view, offset, PAGE)
         } else {
-            bytes.fill(0);
-            Ok(())
+            memory.zero(offset, PAGE)
         }
     }
 }

@@ -21,10 +21,10 @@ use crate::engine::{Engine, Parts};
 use crate::error::{BackendError, CallError, HostError};
 use crate::function::FunctionInfo;
 use crate::host_function::{HostCall, HostFunction, Registered};
-use crate::image::MemoryFileError;
 use crate::limits::Limits;
 use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
+use crate::memory_error::MemoryFileError;
 use crate::program::{GuestProgram, ProgramError};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
@@ -286,11 +286,7 @@ impl<B: Backend> SandboxBuilder<B> {
             }
             Origin::Snapshot(snapshot) => {
                 let state = &*snapshot.0;
-                (
-                    Arc::clone(&state.image),
-                    Arc::clone(&state.contents),
-                    Some(snapshot),
-                )
+                (Arc::clone(&state.image), state.flat()?, Some(snapshot))
             }
         };
         let handlers = imports(&image.imports, self.functions)?;

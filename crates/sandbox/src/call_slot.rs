@@ -72,6 +72,7 @@ impl CallSlot {
     ///
     /// The second store is sequentially consistent: with it and the load of the next wake-up, the thread of deadlines sees the call, or this
     /// thread sees that it has to wake that thread.
+    #[inline]
     pub(crate) fn begin(&self, number: u64, deadline: u64) {
         self.deadline.store(deadline, Ordering::Relaxed);
         let running = number << Phase::BITS | Phase::Running.number();
@@ -79,11 +80,13 @@ impl CallSlot {
     }
 
     /// Ends the call.
+    #[inline]
     pub(crate) fn end(&self) {
         self.state.store(Phase::Idle.number(), Ordering::Release);
     }
 
     /// What other threads did with the call.
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         Phase::of(self.state.load(Ordering::Acquire))
     }

@@ -6,7 +6,7 @@ use guest_ram::{HostMapping, MappingError, Memfd};
 use hv_core::DirtyPages;
 
 use crate::base::{Base, PAGE};
-use crate::image::MemoryFileError;
+use crate::memory_error::MemoryFileError;
 
 /// Largest number of layers over a base.
 const MAX_DEPTH: u32 = 16;
@@ -84,19 +84,25 @@ impl Contents {
         let count = contents.pages.numbers.len();
         let is_large = count > dirty.pages() / MAX_PART;
         if is_large || contents.depth > MAX_DEPTH {
-            return contents.flattened(dirty.pages()).map(Arc::new);
+            return contents.flattened().map(Arc::new);
         }
         Ok(Arc::new(contents))
     }
 
-    /// The same contents as a new base of `pages` pages.
-    fn flattened(&self, pages: usize) -> Result<Self, MemoryFileError> {
+    /// Whether there are no layers over the base.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// The same contents as a new base.
+    pub(crate) fn flattened(&self) -> Result<Self, MemoryFileError> {
+        let pages = self.base.present().pages();
         let mut present = DirtyPages::new(pages);
         self.add_pages(&mut present);
         let file = Memfd::create(c"sandbox-memory", pages.saturating_mul(PAGE))?;
         let memory = HostMapping::shared(&file)?;
         for page in present.iter() {
-            self.with_page(page, |bytes| memory.write(page.saturating_mul(PAGE), bytes))?;
+            self.copy(page, &memory)?;
         }
         // The writable mapping prevents the seal.
         drop(memory);
@@ -113,18 +119,12 @@ impl Contents {
         self.layers().all(|layer| layer.pages.get(page).is_none())
     }
 
-    /// Calls `use_page` with the bytes of `page`.
-    pub(crate) fn with_page(
-        &self,
-        page: usize,
-        use_page: impl FnOnce(&[u8]) -> Result<(), MappingError>,
-    ) -> Result<(), MappingError> {
-        if let Some(bytes) = self.layers().find_map(|layer| layer.pages.get(page)) {
-            return use_page(bytes);
+    /// Copies page `page` to the same page of `memory`.
+    pub(crate) fn copy(&self, page: usize, memory: &HostMapping) -> Result<(), MappingError> {
+        match self.layers().find_map(|layer| layer.pages.get(page)) {
+            Some(bytes) => memory.write(page.saturating_mul(PAGE), bytes),
+            None => self.base.copy(page, memory),
         }
-        let mut bytes = [0; PAGE];
-        self.base.read(page, &mut bytes)?;
-        use_page(&bytes)
     }
 
     /// Adds the pages that layers over the base have.
@@ -202,14 +202,14 @@ mod tests {
     /// The first byte of each page of `pages`.
     fn bytes(contents: &Contents, pages: &[usize]) -> Vec<u8> {
         let mut found = Vec::new();
+        let memory = HostMapping::anonymous(PAGES * PAGE).unwrap();
         for &page in pages {
-            contents
-                .with_page(page, |bytes| {
-                    assert!(bytes.len() == PAGE && bytes.iter().all(|byte| *byte == bytes[0]));
-                    found.push(bytes[0]);
-                    Ok(())
-                })
-                .unwrap();
+            memory.write(page * PAGE, &[0xee; PAGE]).unwrap();
+            contents.copy(page, &memory).unwrap();
+            let mut bytes = [0; PAGE];
+            memory.read(page * PAGE, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+            found.push(bytes[0]);
         }
         found
     }

@@ -9,7 +9,7 @@ use sandbox_abi::{CrashLocation, CrashReason, CrashRecord};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
-use crate::error::ProtocolError;
+use crate::protocol_error::ProtocolError;
 
 /// Why a guest crashed.
 #[derive(Clone, Debug, PartialEq, Eq)]

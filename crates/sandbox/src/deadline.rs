@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_getres, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::call_slot::CallSlot;
 
@@ -37,7 +37,10 @@ pub(crate) fn watch(slot: &Arc<CallSlot>) -> io::Result<()> {
         // The lock is held, so no other thread sets it.
         TIMER.thread.get_or_init(|| thread.thread().clone());
     }
-    slots.retain(|slot| slot.strong_count() > 0);
+    // Rarely, so that it takes no time in proportion to the number of sandboxes each time.
+    if slots.len() == slots.capacity() {
+        slots.retain(|slot| slot.strong_count() > 0);
+    }
     slots.push(Arc::downgrade(slot));
     Ok(())
 }
@@ -65,27 +68,20 @@ fn wake(deadline: u64) {
     }
 }
 
-/// The time at which `limit` is over, rounded up for limits that are long in comparison with the resolution of the coarse clock: to read
-/// that clock takes a few instructions.
+/// The time at which `limit` is over.
+///
+/// The coarse clock takes fewer instructions, but it stands still while a busy host delays its ticks, so deadlines would be early.
+#[inline]
 fn after(limit: Duration) -> u64 {
-    static RESOLUTION: OnceLock<u64> = OnceLock::new();
-    let resolution = *RESOLUTION.get_or_init(|| nanoseconds(&clock_getres(ClockId::MonotonicCoarse)));
     let limit = u64::try_from(limit.as_nanos()).unwrap_or(NEVER);
-    let (start, error) = if limit / 16 < resolution {
-        (now(), 0)
-    } else {
-        (nanoseconds(&clock_gettime(ClockId::MonotonicCoarse)), resolution)
-    };
     // `NEVER` itself has no deadline.
-    start.saturating_add(limit).saturating_add(error).min(NEVER - 1)
+    now().saturating_add(limit).min(NEVER - 1)
 }
 
 /// The time of the monotonic clock in nanoseconds.
+#[inline]
 pub(crate) fn now() -> u64 {
-    nanoseconds(&clock_gettime(ClockId::Monotonic))
-}
-
-fn nanoseconds(time: &rustix::time::Timespec) -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
     let [seconds, rest] = [time.tv_sec, time.tv_nsec].map(|value| u64::try_from(value).unwrap_or_default());
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }

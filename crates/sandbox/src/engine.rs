@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::call_slot::CallSlot;
 use crate::crash::Symbolizer;
 use crate::deadline;
-use crate::error::{CallError, FunctionError, ProtocolError};
+use crate::error::{CallError, FunctionError};
 use crate::function::to_index;
 use crate::host_function::Registered;
 use crate::image::Image;
@@ -22,6 +22,7 @@ use crate::incoming::{Incoming, MessageLimits};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::memory::Memory;
+use crate::protocol_error::ProtocolError;
 use crate::status::{Cause, Event, Status, next};
 use crate::window::Window;
 
@@ -268,6 +269,10 @@ impl<B: Backend> Engine<B> {
     /// Sends a message with a payload of any length, and returns the guest's answer to its last part.
     #[inline]
     fn send_payload(&mut self, header: Header, payload: &[u8]) -> Result<Message, CallError> {
+        let (len, max) = (boot_core::arith::to_u64(payload.len()), self.limits.max_payload);
+        if len > max {
+            return Err(CallError::TooLarge { len, max });
+        }
         if payload.len() <= self.window.capacity() {
             self.send(header, payload, None)?;
             self.receive(Incoming::default())
@@ -279,10 +284,6 @@ impl<B: Backend> Engine<B> {
     #[cold]
     fn send_parts(&mut self, mut header: Header, payload: &[u8]) -> Result<Message, CallError> {
         let total = boot_core::arith::to_u64(payload.len());
-        let max = self.limits.max_payload;
-        if total > max {
-            return Err(CallError::TooLarge { len: total, max });
-        }
         let is_call = header.kind == MessageKind::CALL;
         let mut sent = 0;
         for part in payload.chunks(self.window.capacity().max(1)) {
@@ -300,7 +301,8 @@ impl<B: Backend> Engine<B> {
             }
             header = Header::new(MessageKind::MORE, 0);
         }
-        // The payload is not empty, so its last part returned.
+        // Not reached: the payload is not empty, and its last part returns.
+        let max = self.bounds.capacity.into();
         Err(CallError::TooLarge { len: total, max })
     }
 
@@ -340,6 +342,7 @@ impl<B: Backend> Engine<B> {
             self.messages = messages;
             let header = self.window.header();
             let message = incoming.check(&header, self.sequence, self.bounds)?;
+            self.log.add_dropped(message.log_budget);
             match message.kind {
                 MessageKind::LOG => self.log(&message)?,
                 MessageKind::CRASH => return Err(self.crashed(&message)),

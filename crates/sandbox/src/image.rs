@@ -1,6 +1,5 @@
 //! Images of guests: what all sandboxes of one program share.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith};
@@ -10,6 +9,8 @@ use sandbox_abi::layout;
 
 use crate::base::{Base, PAGE};
 use crate::function::{Exports, FunctionInfo};
+use crate::memory_error::MemoryFileError;
+use crate::sparse::Sparse;
 
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,25 +59,12 @@ pub(crate) struct Image {
     pub(crate) entry: CpuState,
     /// Headers, constants and code; sealed.
     pub(crate) text: Memfd,
-    /// Bytes from [`layout::HOST`] to the last that is not zero, at most up to the inbox.
-    pub(crate) host: Vec<u8>,
+    /// Bytes from [`layout::HOST`] to the inbox.
+    pub(crate) host: Sparse,
     /// The page tables at the entry.
     pub(crate) tables: Vec<u8>,
-}
-
-/// Why an image cannot be loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MemoryFileError {
-    /// The host has no memory for the image.
-    #[error("the host cannot make memory for the guest")]
-    Mapping(#[from] MappingError),
-    /// A memory file cannot be created or sealed.
-    #[error("the host cannot make a memory file for the guest")]
-    File(#[from] io::Error),
-    /// A plan cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
+    /// The same, to write them to memory of zeros.
+    pub(crate) sparse_tables: Sparse,
 }
 
 /// Number of bytes from `start` to `end`, as an offset in host memory.
@@ -104,9 +92,7 @@ impl Image {
             memory: Part::new(areas.memory, HostMapping::shared(&data)?),
         };
         (program.load)(&mut target)?;
-        let mut host = target.host.bytes()?;
-        let end = host.iter().rposition(|&byte| byte != 0);
-        host.truncate(end.map_or(0, |last| last.saturating_add(1)));
+        let host = Sparse::of(&target.host.bytes()?);
         let tables = target.tables.bytes()?;
         let present = target.memory.written_pages();
         // The writable mappings prevent the seals.
@@ -120,6 +106,7 @@ impl Image {
             entry: program.entry,
             text,
             host,
+            sparse_tables: Sparse::of(&tables),
             tables,
         };
         Ok((image, Base::seal(data, present)?))

@@ -2,7 +2,7 @@
 
 use sandbox_abi::{Expect, Header, Message, MessageError, MessageKind};
 
-use crate::error::ProtocolError;
+use crate::protocol_error::ProtocolError;
 
 /// Limits of messages.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::mem::size_of;
 use sandbox_abi::LogLevel;
 use zerocopy::FromBytes;
 
-use crate::error::ProtocolError;
+use crate::protocol_error::ProtocolError;
 
 /// A log record of a guest. All of it comes from the guest, so nothing in it can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub(crate) struct Log {
     max: u32,
     /// Records that are accepted until the end of the call.
     left: u32,
+    /// Records that guest and host dropped.
+    dropped: u64,
 }
 
 impl fmt::Debug for Log {
@@ -63,15 +65,33 @@ impl fmt::Debug for Log {
 
 impl Log {
     pub(crate) fn new(sink: Sink, max: u32) -> Self {
-        Self { sink, max, left: max }
+        Self {
+            sink,
+            max,
+            left: max,
+            dropped: 0,
+        }
+    }
+
+    /// Counts records that were dropped.
+    #[inline]
+    pub(crate) fn add_dropped(&mut self, records: u32) {
+        self.dropped = self.dropped.saturating_add(records.into());
+    }
+
+    /// Number of records that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Starts a call.
+    #[inline]
     pub(crate) fn begin(&mut self) {
         self.left = self.max;
     }
 
     /// Number of records that are accepted until the end of the call.
+    #[inline]
     pub(crate) fn left(&self) -> u32 {
         self.left
     }
@@ -85,6 +105,7 @@ impl Log {
                 split(rest).ok_or(ProtocolError::LogRecord { offset })?;
             rest = next;
             let Some(left) = self.left.checked_sub(1) else {
+                self.add_dropped(1);
                 continue;
             };
             self.left = left;

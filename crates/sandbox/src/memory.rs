@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use boot_core::{GuestRange, arith};
-use guest_ram::{ExclusiveBytes, HostMapping, HugePages, MappingError, MemfdSharing, RamRegion};
+use guest_ram::{ExclusiveBytes, HostMapping, MappingError, MemfdSharing, RamRegion};
 use hv_core::{BareVm, Operation, SlotAttributes};
 use sandbox_abi::layout;
 
@@ -29,7 +29,7 @@ pub(crate) struct Memory {
     exchange: Arc<HostMapping>,
     /// Data, stacks and heap: a private mapping of a [`Base`].
     pub(crate) data: Arc<HostMapping>,
-    /// The guest's page tables. There is no memory between them and the outbox.
+    /// The guest's page tables.
     tables: ExclusiveBytes,
 }
 
@@ -58,24 +58,31 @@ impl Memory {
             0,
             MemfdSharing::SharedReadOnly,
         )?;
-        fixed.write(0, &image.host)?;
+        for (offset, bytes) in image.host.runs() {
+            fixed.write(offset, bytes)?;
+        }
         let tables_at = offset(layout::EXCHANGE, image.areas.tables.start());
         let tables_len = len(image.areas.tables);
-        let mut exchange = HostMapping::reserve(tables_at.saturating_add(tables_len))?;
-        // A guest that accesses the addresses between these parts cannot go on.
-        exchange.place_anonymous(bytes(offset(layout::EXCHANGE, layout::OUTBOX), window))?;
-        exchange.place_anonymous(bytes(tables_at, tables_len))?;
+        // A restore brings all of it back: the outbox up to the tables, and the tables.
+        let outbox_at = offset(layout::EXCHANGE, layout::OUTBOX);
+        debug_assert_eq!(
+            outbox_at.saturating_add(window),
+            tables_at,
+            "no memory between them"
+        );
+        let exchange = HostMapping::anonymous(tables_at.saturating_add(tables_len))?;
         let data = HostMapping::private(base.file())?;
-        data.advise_huge_pages(HugePages::Avoid);
         let [fixed, exchange, data] = [fixed, exchange, data].map(Arc::new);
         let claim = |mapping: &Arc<HostMapping>, start, len| {
             ExclusiveBytes::new(Arc::clone(mapping), bytes(start, len))
         };
         let inbox = claim(&fixed, offset(layout::HOST, layout::INBOX), window)?;
-        let outbox = claim(&exchange, offset(layout::EXCHANGE, layout::OUTBOX), window)?;
+        let outbox = claim(&exchange, outbox_at, tables_at.saturating_sub(outbox_at))?;
         let mut tables = claim(&exchange, tables_at, tables_len)?;
-        let written = tables.write(0, &image.tables);
-        debug_assert!(written, "the area is as long as the tables");
+        for (offset, bytes) in image.sparse_tables.runs() {
+            let written = tables.write(offset, bytes);
+            debug_assert!(written, "the area is as long as the tables");
+        }
         let memory = Self {
             fixed,
             exchange,

@@ -16,7 +16,8 @@ pub use self::elf::ElfError;
 #[cfg(feature = "fake")]
 pub use self::fake::FakeProgram;
 use crate::base::Base;
-use crate::image::{Image, MemoryFileError};
+use crate::image::Image;
+use crate::memory_error::MemoryFileError;
 
 /// A program for a sandbox.
 #[derive(Clone, Debug)]

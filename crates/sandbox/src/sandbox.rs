@@ -182,6 +182,12 @@ impl<B: Backend> Sandbox<B> {
         self.engine.exits
     }
 
+    /// Number of log records that were dropped since the sandbox was built: by the guest, as far as it tells, and above the limit.
+    #[must_use]
+    pub fn dropped_log_records(&self) -> u64 {
+        self.engine.log.dropped()
+    }
+
     /// Memory of the host that the sandbox takes.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {

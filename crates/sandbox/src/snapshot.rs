@@ -1,7 +1,7 @@
 //! Snapshots of sandboxes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use guest_ram::MappingError;
 use hv_core::{BareVcpu, Operation, RegisterImage};
@@ -9,8 +9,9 @@ use hv_core::{BareVcpu, Operation, RegisterImage};
 use crate::backend::{Backend, Kvm};
 use crate::contents::Contents;
 use crate::error::BackendError;
-use crate::image::{Image, MemoryFileError};
+use crate::image::Image;
 use crate::limits::Limits;
+use crate::memory_error::MemoryFileError;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
 
@@ -25,12 +26,37 @@ pub(crate) struct State<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) image: Arc<Image>,
     pub(crate) contents: Arc<Contents>,
+    /// The same contents without layers, for clones: so they share all pages. Made for the first of them.
+    pub(crate) flat: OnceLock<Arc<Contents>>,
     pub(crate) saved: <B::Vcpu as BareVcpu>::Saved,
     /// Registers that the guest loads.
     pub(crate) registers: RegisterImage,
     /// Number of the last message to the guest.
     pub(crate) sequence: u64,
     pub(crate) limits: Limits,
+}
+
+impl<B: Backend> State<B> {
+    /// The contents for a new sandbox, all of whose pages are shared.
+    pub(crate) fn flat(&self) -> Result<Arc<Contents>, MemoryFileError> {
+        if self.contents.is_flat() {
+            return Ok(Arc::clone(&self.contents));
+        }
+        if let Some(flat) = self.flat.get() {
+            return Ok(Arc::clone(flat));
+        }
+        // Of several threads, one wins.
+        let flat = Arc::new(self.contents.flattened()?);
+        Ok(Arc::clone(self.flat.get_or_init(|| flat)))
+    }
+
+    /// The contents for a sandbox whose memory is that of `current`: those that share a base with it, if there are such.
+    fn contents_for(&self, current: &Contents) -> &Arc<Contents> {
+        match self.flat.get() {
+            Some(flat) if Arc::ptr_eq(flat.base(), current.base()) => flat,
+            _ => &self.contents,
+        }
+    }
 }
 
 impl<B: Backend> Clone for Snapshot<B> {
@@ -105,6 +131,7 @@ impl<B: Backend> Sandbox<B> {
             backend: Arc::clone(&self.backend),
             image: Arc::clone(&engine.image),
             contents,
+            flat: OnceLock::new(),
             saved,
             registers,
             sequence: engine.sequence,
@@ -146,7 +173,8 @@ impl<B: Backend> Sandbox<B> {
     /// Makes memory and registers those of `target`. `flush`: the guest's translations may be those of other page tables.
     fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
         let engine = &mut self.engine;
-        self.tracker.rewind(&target.contents, &engine.memory.data)?;
+        let contents = Arc::clone(target.contents_for(self.tracker.contents()));
+        self.tracker.rewind(&contents, &engine.memory.data)?;
         engine.memory.restore_tables(&engine.image);
         engine.window.scrub();
         engine.memory.write_registers(&target.registers.0)?;

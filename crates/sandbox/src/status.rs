@@ -81,6 +81,7 @@ pub(crate) enum Event {
 }
 
 /// The status of a sandbox with `status` after `event`.
+#[inline]
 pub(crate) const fn next(status: Status, event: Event) -> Status {
     /// The cause while a call runs.
     const RUNNING: Cause = Cause::HostPanic;

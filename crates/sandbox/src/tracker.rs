@@ -7,8 +7,8 @@ use hv_core::{BareVm, DirtyPages};
 
 use crate::base::{Base, PAGE};
 use crate::contents::Contents;
-use crate::image::MemoryFileError;
 use crate::memory::slot;
+use crate::memory_error::MemoryFileError;
 
 /// Pages of one sandbox's memory.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Tracker {
         let mut resident = DirtyPages::new(pages);
         at.add_layers(&mut resident);
         for page in resident.iter() {
-            at.with_page(page, |bytes| memory.write(page.saturating_mul(PAGE), bytes))?;
+            at.copy(page, memory)?;
         }
         Ok(Self {
             mapped: Arc::clone(at.base()),
@@ -51,6 +51,11 @@ impl Tracker {
             resident,
             max_resident,
         })
+    }
+
+    /// What the memory was at the last snapshot or restore.
+    pub(crate) fn contents(&self) -> &Arc<Contents> {
+        &self.at
     }
 
     /// Number of pages that take memory of this sandbox.
@@ -87,7 +92,7 @@ impl Tracker {
             self.drop_pages(target, memory)?;
         }
         for page in self.dirty.iter() {
-            target.with_page(page, |bytes| memory.write(page.saturating_mul(PAGE), bytes))?;
+            target.copy(page, memory)?;
             add(&mut self.resident, &mut self.resident_len, page);
         }
         self.at = Arc::clone(target);

@@ -32,11 +32,13 @@ impl Window {
     }
 
     /// Largest length of a body in bytes.
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Writes a message to the inbox; false if the body is longer than the capacity.
+    #[inline]
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
         let fits = body.len() <= self.capacity;
         self.written = self.written.max(Header::LEN.saturating_add(body.len()));
@@ -44,6 +46,7 @@ impl Window {
     }
 
     /// A copy of the header in the outbox.
+    #[inline]
     pub(crate) fn header(&self) -> Header {
         let bytes = self.outbox.read_array::<{ Header::LEN }>(0);
         // The outbox is longer than a header.
@@ -51,6 +54,7 @@ impl Window {
     }
 
     /// Appends a copy of the first `len` bytes of the body in the outbox to `bytes`; false if `len` exceeds the capacity.
+    #[inline]
     pub(crate) fn append_body(&self, len: usize, bytes: &mut Vec<u8>) -> bool {
         len <= self.capacity && self.outbox.append_to(Header::LEN, len, bytes)
     }

@@ -1,6 +1,8 @@
 //! Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip of the same run.
 
 use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::BenchArgs;
-use crate::error::Error;
+use crate::error::{Error, WithPath as _};
 use crate::guests;
 use crate::metadata;
 use crate::progress::{Step, print_status};
@@ -50,20 +52,22 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
     runner.run(workspace, &job, &mut |report| {
         match report {
             Report::Stdout(bytes) => output.extend_from_slice(bytes),
-            Report::Stderr(bytes) => print_status(String::from_utf8_lossy(bytes).trim_end()),
+            Report::Stderr(bytes) => io::stderr()
+                .write_all(bytes)
+                .with_path(Path::new("the terminal"))?,
             Report::Ended(how) => ending = Some(how),
             Report::Ready(_) | Report::Started(_) => {}
         }
         Ok(())
     })?;
+    let table = Table::parse(&String::from_utf8_lossy(&output))?;
+    print!("{table}");
     if let Some(ending) = ending.filter(|ending| !ending.is_success()) {
         return Err(Error::Program {
             program: BENCH.to_owned(),
             ending,
         });
     }
-    let table = Table::parse(&String::from_utf8_lossy(&output))?;
-    print!("{table}");
     let missed = table.missed();
     if args.check && !missed.is_empty() {
         return Err(Error::LimitsMissed { rows: missed });

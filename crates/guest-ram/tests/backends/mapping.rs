@@ -293,3 +293,35 @@ fn a_guest_accesses_all_memory_of_its_region() {
     let region = RamRegion::from_mapping(range, hole, 0).unwrap();
     assert!(region.read_as_guest(0, &mut copy).is_err());
 }
+
+#[test]
+fn bytes_are_copied_from_one_mapping_to_another() {
+    let file = Memfd::create(c"test", 4 * PAGE).unwrap();
+    HostMapping::shared(&file)
+        .unwrap()
+        .write(PAGE - 2, b"from")
+        .unwrap();
+    let mut source = HostMapping::reserve(4 * PAGE).unwrap();
+    source
+        .place_memfd(0..3 * PAGE, &file, 0, MemfdSharing::SharedReadOnly)
+        .unwrap();
+    let target = Arc::new(HostMapping::anonymous(4 * PAGE).unwrap());
+    target.write(2 * PAGE, b"used").unwrap();
+    target.copy_from(&source, PAGE - 1, PAGE + 3).unwrap();
+    assert_eq!(bytes(&target, PAGE - 2), *b"\0rom");
+    assert_eq!(bytes(&target, 2 * PAGE), *b"\0\0ed");
+    target.copy_from(&target, 0, PAGE).unwrap();
+    target.zero(PAGE, PAGE + 3).unwrap();
+    assert_eq!(bytes(&target, PAGE - 2), *b"\0r\0\0");
+    assert_eq!(bytes(&target, 2 * PAGE), *b"\0\0\0d");
+    let owner = ExclusiveBytes::new(Arc::clone(&target), 0..1).unwrap();
+    let claimed = |result| matches!(result, Err(MappingError::Claimed { .. }));
+    assert!(claimed(target.copy_from(&source, 0, 1)) && claimed(target.zero(0, 1)));
+    assert!(claimed(
+        HostMapping::anonymous(PAGE).unwrap().copy_from(&target, 0, 1)
+    ));
+    drop(owner);
+    let no_access = |result| matches!(result, Err(MappingError::NoAccess { .. }));
+    assert!(no_access(target.copy_from(&source, 3 * PAGE, 1)));
+    assert!(no_access(source.copy_from(&target, 0, 1)) && no_access(source.zero(0, 1)));
+}

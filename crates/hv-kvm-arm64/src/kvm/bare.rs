@@ -1,22 +1,26 @@
 //! A bare machine on KVM: one vCPU and memory slots.
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
+mod debug;
+mod debug_request;
 mod machine;
+mod memory;
 mod process;
 mod smccc;
+mod state;
 mod vcpu;
 
 use std::sync::Arc;
 
 use boot_core::{Arch, GuestRange};
 use guest_ram::RamRegion;
-use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
+use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, RewindCode, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
-pub use self::vcpu::KvmBareVcpu;
 use self::{machine::Machine, process::Process};
+pub use self::{state::BareState, vcpu::KvmBareVcpu};
 use super::request::failed_request;
-use crate::{BareConfig, KvmError, gic};
+use crate::{BareConfig, KvmError, gic, rewind};
 
 /// A machine of one vCPU and memory slots, without interrupt controllers and devices.
 ///
@@ -120,5 +124,9 @@ impl BareVm for KvmBareVm {
         BareAbilities::new(self.0.doorbell, self.0.process.page_size)
             .with_dirty_log(true)
             .with_read_only(true)
+            .with_rewind_code(RewindCode {
+                code: &rewind::CODE,
+                image_len: state::image_len(),
+            })
     }
 }

@@ -7,7 +7,7 @@ use boot_core::{Arch, CpuState, Endian, cpu::aarch64::State};
 use hv_core::{Fault, VcpuExit, VcpuKicker};
 use hv_kvm::{HarnessError, RunStatus, VcpuFile, VmFile};
 use hv_kvm_regs::aarch64;
-use kvm_bindings::{KVM_EXIT_ARM_NISV, KVM_EXIT_DEBUG, KVM_EXIT_INTERNAL_ERROR};
+use kvm_bindings::{KVM_EXIT_ARM_NISV, KVM_EXIT_DEBUG, KVM_EXIT_HYPERCALL, KVM_EXIT_INTERNAL_ERROR};
 use kvm_ioctls::VcpuFd;
 
 use super::{request::failed_request, retry_budget::RetryBudget};
@@ -127,6 +127,10 @@ impl VcpuEntry {
 
     /// Completes the I/O of the last exit without the execution of further instructions.
     pub(super) fn complete_io(&mut self) -> Result<(), KvmError> {
+        if self.file.kvm_run().exit_reason == KVM_EXIT_HYPERCALL {
+            // The registers are those after the call.
+            return Ok(());
+        }
         // An A64 instruction has one access, so there is no further exit.
         self.file
             .complete_io()
@@ -195,12 +199,10 @@ impl VcpuEntry {
             RunStatus::Fault(fault) => VcpuExit::Fault(fault),
             RunStatus::Exit(KVM_EXIT_DEBUG) => {
                 let pc = self.read_number(Register::PC).ok();
-                // SAFETY: the exit reason selects this field of the union, and its fields are integers.
-                let arch = unsafe { self.file.kvm_run().__bindgen_anon_1.debug }.arch;
+                let (exception, far) = self.debug_exit();
                 VcpuExit::Fault(Fault::Debug {
-                    pc: pc.unwrap_or(arch.far),
-                    // ESR_ELx.EC, the exception class.
-                    exception: arch.hsr >> 26,
+                    pc: pc.unwrap_or(far),
+                    exception,
                 })
             }
             RunStatus::Exit(KVM_EXIT_INTERNAL_ERROR) => {
@@ -209,6 +211,20 @@ impl VcpuEntry {
             }
             RunStatus::Exit(_) => self.file.decode(),
         }
+    }
+
+    /// The exception class (`ESR_ELx.EC`) and the fault address of the last exit, `KVM_EXIT_DEBUG`.
+    pub(super) fn debug_exit(&mut self) -> (u32, u64) {
+        // SAFETY: this field of the union consists of integers, for which all bit patterns are valid.
+        let arch = unsafe { self.file.kvm_run().__bindgen_anon_1.debug }.arch;
+        (arch.hsr >> 26, arch.far)
+    }
+
+    /// The address of the last exit, `KVM_EXIT_MMIO`, if it was a write.
+    pub(super) fn mmio_write(&mut self) -> Option<u64> {
+        // SAFETY: this field of the union consists of integers, for which all bit patterns are valid.
+        let mmio = unsafe { self.file.kvm_run().__bindgen_anon_1.mmio };
+        (mmio.is_write != 0).then_some(mmio.phys_addr)
     }
 
     /// The function number and the flags `KVM_HYPERCALL_EXIT_*` of the last exit, `KVM_EXIT_HYPERCALL`.

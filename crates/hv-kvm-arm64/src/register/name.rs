@@ -38,7 +38,7 @@ impl Register {
             Self::SVE_VLS => return plain("SVE vector lengths"),
             _ => {}
         }
-        let (group, rest) = (self.group(), self.rest());
+        let (group, rest) = (self.group(), self.number_in_group());
         match group {
             RegisterGroup::CORE if rest < index::SP => numbered("X", rest / 2),
             RegisterGroup::CORE if (index::V0..index::FPSR).contains(&rest) => {

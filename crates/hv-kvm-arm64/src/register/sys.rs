@@ -32,6 +32,8 @@ system_registers! {
     ID_AA64PFR0_EL1 = 3 0 0 4 0,
     /// Processor features 1.
     ID_AA64PFR1_EL1 = 3 0 0 4 1,
+    /// Processor features 2: FP8.
+    ID_AA64PFR2_EL1 = 3 0 0 4 2,
     /// SVE features.
     ID_AA64ZFR0_EL1 = 3 0 0 4 4,
     /// Debug features 0: numbers of breakpoints and watchpoints, version of the PMU.
@@ -50,6 +52,8 @@ system_registers! {
     ID_AA64MMFR1_EL1 = 3 0 0 7 1,
     /// Memory model 2.
     ID_AA64MMFR2_EL1 = 3 0 0 7 2,
+    /// Memory model 3: extended control registers, permission indirection and overlays.
+    ID_AA64MMFR3_EL1 = 3 0 0 7 3,
     /// System control: MMU, caches, endianness.
     SCTLR_EL1 = 3 0 1 0 0,
     /// Auxiliary control.
@@ -100,6 +104,12 @@ system_registers! {
     PMINTENSET_EL1 = 3 0 9 14 1,
     /// Memory attributes by index.
     MAIR_EL1 = 3 0 10 2 0,
+    /// Permission indirection of EL0.
+    PIRE0_EL1 = 3 0 10 2 2,
+    /// Permission indirection of EL1.
+    PIR_EL1 = 3 0 10 2 3,
+    /// Permission overlay of EL1.
+    POR_EL1 = 3 0 10 2 4,
     /// Auxiliary memory attributes.
     AMAIR_EL1 = 3 0 10 3 0,
     /// Vector base address.
@@ -120,6 +130,10 @@ system_registers! {
     CSSELR_EL1 = 3 2 0 0 0,
     /// Cache type: line sizes.
     CTR_EL0 = 3 3 0 0 1,
+    /// Mode of 8-bit floating point.
+    FPMR = 3 3 4 4 2,
+    /// Permission overlay of EL0.
+    POR_EL0 = 3 3 10 2 4,
     /// Performance monitors: control.
     PMCR_EL0 = 3 3 9 12 0,
     /// Performance monitors: enabled counters.
@@ -146,6 +160,8 @@ system_registers! {
     MDSCR_EL1 = 2 0 0 2 2,
     /// Debug: OS lock status.
     OSLSR_EL1 = 2 0 1 1 4,
+    /// 32-bit guests: vector catch.
+    DBGVCR32_EL2 = 2 4 0 7 0,
     /// 32-bit guests: domain access control.
     DACR32_EL2 = 3 4 3 0 0,
     /// 32-bit guests: instruction fault status.

@@ -13,15 +13,15 @@ use std::{
 
 use boot_core::{CpuState, GuestRange, cpu::aarch64::State};
 use guest_ram::{HostMapping, HugePages, Memfd, MemfdSharing, RamRegion};
-use hv_core::{BareVm, DirtyPages, SlotAttributes, Vcpu, VcpuExit, Vm};
-use hv_kvm_arm64::{BareConfig, KvmBareVcpu, KvmBareVm, KvmError};
+use hv_core::{BareVcpu, BareVm, DirtyPages, RegisterImage, SlotAttributes, Vcpu, VcpuExit, Vm};
+use hv_kvm_arm64::{BareConfig, BareState, KvmBareVcpu, KvmBareVm, KvmError, rewind};
 
 // Multiples of the largest page size of arm64:
 //
 // ```text
 // 0x8000_0000  slot 1: code, read-only, a sealed memory file
 // 0x8001_0000  slot 0: plain memory
-// 0x8002_0000  slot 2: rewind code, and before it is placed the text "host", read-only
+// 0x8002_0000  slot 2: rewind code, read-only
 // 0x8003_0000  slot 4: register image, read-only
 // 0x8010_0000  slot 3: memory with a dirty log
 // ```
@@ -54,6 +54,7 @@ pub(crate) struct Bare {
     pub(crate) vcpu: KvmBareVcpu,
     pub(crate) plain: Arc<HostMapping>,
     pub(crate) memory: Arc<HostMapping>,
+    pub(crate) image: Arc<HostMapping>,
     /// Its drop ends the watchdog.
     _watched: Sender<()>,
 }
@@ -73,6 +74,13 @@ fn watch(vcpu: &KvmBareVcpu) -> Sender<()> {
 pub(crate) fn region(start: u64, mapping: &Arc<HostMapping>) -> Result<RamRegion, Box<dyn Error>> {
     let range = GuestRange::new(start, mapping.len().try_into()?).ok_or("range")?;
     RamRegion::from_mapping(range, Arc::clone(mapping), 0).ok_or("region".into())
+}
+
+/// A captured state.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Captured {
+    pub(crate) state: BareState,
+    pub(crate) image: RegisterImage,
 }
 
 /// The state at the entry: the doorbell of `vm` in X20 and X21.
@@ -97,7 +105,8 @@ impl Bare {
         image.place_memfd(0..LEN, &text, 0, MemfdSharing::SharedReadOnly)?;
         let plain = Arc::new(HostMapping::anonymous(LEN)?);
         let rewind_code = HostMapping::anonymous(LEN)?;
-        rewind_code.write(0, b"host")?;
+        rewind_code.write(0, &rewind::CODE)?;
+        let image_memory = Arc::new(HostMapping::anonymous(LEN)?);
         let base = Memfd::create(c"base", MEMORY_LEN)?;
         let memory = Arc::new(HostMapping::private(&base)?);
         memory.advise_huge_pages(HugePages::Avoid);
@@ -110,6 +119,7 @@ impl Bare {
         mem::forget(Arc::clone(&image));
         vm.map_slot(1, region(CODE, &image)?, read_only)?;
         vm.map_slot(2, region(REWIND_CODE, &Arc::new(rewind_code))?, read_only)?;
+        vm.map_slot(4, region(REWIND_IMAGE, &image_memory)?, read_only)?;
         vm.map_slot(LOGGED, region(MEMORY, &memory)?, plain_slot.with_log_dirty(true))?;
         let mut vcpu = vm.create_vcpu(0)?;
         vcpu.set_state(&entry(&vm).into())?;
@@ -119,6 +129,7 @@ impl Bare {
             vcpu,
             plain,
             memory,
+            image: image_memory,
         })
     }
 
@@ -129,6 +140,17 @@ impl Bare {
             exit => format!("{exit:x?}"),
         };
         Err(format!("no doorbell: {exit} at {:#x}", self.vcpu.state()?.entry()).into())
+    }
+
+    pub(crate) fn capture(&mut self) -> Result<Captured, KvmError> {
+        let mut image = RegisterImage::default();
+        let state = self.vcpu.capture(&mut image)?;
+        Ok(Captured { state, image })
+    }
+
+    pub(crate) fn rewind(&mut self, to: &Captured, flush: bool) -> Result<(), Box<dyn Error>> {
+        self.image.write(0, &to.image.0)?;
+        Ok(self.vcpu.rewind(&to.state, flush)?)
     }
 
     /// Register X`n`.

@@ -4,7 +4,7 @@ use std::{error::Error, ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use guest_ram::HostMapping;
 use hv_core::{BareVm, DirtyPages, Doorbell, Fault, SystemEvent, Vcpu, VcpuExit, Vm, run_inline};
-use hv_kvm_arm64::{BareConfig, HarnessError, KvmBareVm, KvmError};
+use hv_kvm_arm64::{BareConfig, HarnessError, KvmBareVm, KvmError, rewind};
 
 use crate::{
     bare::{self, Bare, CODE, FUNCTION, LOGGED, REWIND_CODE},
@@ -179,7 +179,8 @@ fn read_only() -> TestResult {
     for config in bare::configs()? {
         let mut bare = Bare::new(bare_code::write_read_only(), config)?;
         // A mapping that the host cannot write either, and one that it can.
-        for (address, contents) in [(CODE + 0x800, [0; 4]), (REWIND_CODE, *b"host")] {
+        let [b0, b1, b2, b3, ..] = rewind::CODE;
+        for (address, contents) in [(CODE + 0x800, [0; 4]), (REWIND_CODE, [b0, b1, b2, b3])] {
             match bare.vcpu.run()? {
                 VcpuExit::MmioWrite { address: found, data } => {
                     expect("address", &found, &address)?;

@@ -22,10 +22,28 @@ macro_rules! guests {
                 "71: strb wzr, [x21]",
                 "72:",
                 ".endm",
+                // The same, with ELR_EL1 and SPSR_EL1 as a rewind leaves them. Changes X9 and the condition flags.
+                ".macro quick_ring",
+                "cbnz x21, 73f",
+                "adr x9, 75f",
+                "b 74f",
+                "73: adr x9, 77f",
+                "74: msr ELR_EL1, x9",
+                "mov x9, #0x3c5",
+                "msr SPSR_EL1, x9",
+                "msr NZCV, xzr",
+                "cbnz x21, 76f",
+                "mov x0, x20",
+                "hvc #0",
+                "75: b 77f",
+                "76: strb wzr, [x21]",
+                "77:",
+                ".endm",
                 concat!("guest_", stringify!($name), "_start:"),
                 $($line,)+
                 concat!("guest_", stringify!($name), "_end:"),
                 ".purgem ring",
+                ".purgem quick_ring",
                 ".popsection",
             );
 

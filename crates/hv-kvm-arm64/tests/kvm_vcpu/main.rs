@@ -7,6 +7,10 @@ mod bare;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod bare_code;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod bare_debug_tests;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+mod bare_rewind_tests;
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod bare_tests;
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
 mod device_tests;
@@ -34,7 +38,9 @@ fn main() {
         .chain(run_tests::TESTS)
         .chain(device_tests::TESTS)
         .chain(state_tests::TESTS)
-        .chain(bare_tests::TESTS);
+        .chain(bare_tests::TESTS)
+        .chain(bare_rewind_tests::TESTS)
+        .chain(bare_debug_tests::TESTS);
     let trials = tests.map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), test));
     hv_kvm_test::run(trials.collect())
 }

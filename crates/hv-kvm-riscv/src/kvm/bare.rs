@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
 mod debug;
+mod machine;
 mod process;
 mod state;
 mod vcpu;
@@ -13,8 +14,8 @@ use guest_ram::RamRegion;
 use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, IrqError, RewindCode, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
-use self::process::Process;
 pub use self::vcpu::KvmBareVcpu;
+use self::{machine::Machine, process::Process};
 use super::machine::address_bits;
 use crate::{BareConfig, KvmError, rewind};
 
@@ -26,16 +27,6 @@ const PAGE: u64 = 4096;
 /// It is made to be created often: what does not depend on the machine is read once per process. Clones refer to the same machine.
 #[derive(Clone, Debug)]
 pub struct KvmBareVm(Arc<Machine>);
-
-/// State that the handle of the machine and its vCPU share. The memory of the guest stays mapped while one of them exists.
-#[derive(Debug)]
-struct Machine {
-    file: VmFile,
-    process: &'static Process,
-    config: BareConfig,
-    /// Value of [`Register::SBI_DISABLE`](crate::Register::SBI_DISABLE).
-    disabled_extensions: u64,
-}
 
 impl KvmBareVm {
     /// Creates a machine without memory and vCPU.

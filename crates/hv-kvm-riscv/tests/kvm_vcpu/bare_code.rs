@@ -5,7 +5,7 @@ use hv_kvm_riscv::rewind::ImageParts;
 use crate::{
     bare_machine::{CODE, DOORBELL, HANDLER, IDENTITY, MEMORY, PARAMETERS, ROOT, SATP, ring},
     guest_code::{
-        A0, A6, A7, Code, EBREAK, ECALL, SFENCE_VMA, SRET, T0, T1, Width, ZERO, add, branch_equal,
+        A0, A6, A7, Code, EBREAK, ECALL, SFENCE_VMA, SRET, T0, T1, T2, Width, ZERO, add, addi, branch_equal,
         branch_unequal, csr, csr_read, csr_write, jump, jump_to, load, load_double, load_vectors, store,
         vsetvli,
     },
@@ -32,12 +32,7 @@ pub(crate) fn if_parameter(code: Code, block: &Code) -> Code {
 /// Rings with 0, 1, 2 and so on.
 pub(crate) fn count() -> Code {
     let code = Code::new().set(A7, DOORBELL).set(A6, 0).set(T1, 0);
-    code.then([
-        add(A0, T1, ZERO),
-        ECALL,
-        crate::guest_code::addi(T1, T1, 1),
-        jump(-12),
-    ])
+    code.then([add(A0, T1, ZERO), ECALL, addi(T1, T1, 1), jump(-12)])
 }
 
 /// Calls function `function` of `extension`; then rings with `a0`.
@@ -98,17 +93,23 @@ pub(crate) fn ring_and_dirty(parts: ImageParts, vstart: u64) -> Code {
             .set_csr(csr::SISELECT, 0x32);
     }
     code = code.set(T0, DATA);
-    // The files of registers come last: QEMU does not note that a write of `fcsr` or `vcsr` alone changes the state.
+    // QEMU does not note that a write of `fcsr` or `vcsr` alone changes the state: it is lost if the thread of the vCPU is scheduled out
+    // before the next load of a register. So a load follows at once, from memory that was accessed before and does not fault.
     if parts.contains(ImageParts::FLOAT) {
+        code = code.then([load_double(0, T0, 0)]);
         code = code.set(T1, 0x65).then([csr_write(ZERO, csr::FCSR, T1)]);
         code = code.then((0..32).map(|n| load_double(n, T0, 8 * i32::try_from(n).unwrap())));
     }
     if parts.contains(ImageParts::VECTOR) {
-        code = code.set(T1, 5).then([csr_write(ZERO, csr::VCSR, T1)]);
-        // Eight registers from each of four places.
-        code = code.set(T1, VECTORS);
-        for vd in [0, 8, 16, 24] {
-            code = code.then([load_vectors(vd, T1), crate::guest_code::addi(T1, T1, 8)]);
+        // Eight registers from each of four places, twice.
+        for _ in 0..2 {
+            code = code
+                .set(T1, 5)
+                .set(T2, VECTORS)
+                .then([csr_write(ZERO, csr::VCSR, T1)]);
+            for vd in [0, 8, 16, 24] {
+                code = code.then([load_vectors(vd, T2), addi(T2, T2, 8)]);
+            }
         }
         // e16, m2, tail and mask agnostic: 0xc9.
         code = code.set(T1, 3).then([vsetvli(ZERO, T1, 0xc9)]);

@@ -4,6 +4,7 @@
 mod debug;
 mod machine;
 mod mce;
+mod msr_filter;
 mod process;
 mod registers;
 mod state;
@@ -17,8 +18,12 @@ use guest_ram::RamRegion;
 use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
-pub use self::{machine::BareConfig, state::BareState, vcpu::KvmBareVcpu};
-use self::{machine::Machine, process::Process};
+use self::{machine::Machine, msr_filter::MsrFilter, process::Process};
+pub use self::{
+    machine::{BareConfig, MsrAccess},
+    state::BareState,
+    vcpu::KvmBareVcpu,
+};
 use super::request::failed_request;
 use crate::KvmError;
 
@@ -41,7 +46,7 @@ impl KvmBareVm {
     ///
     /// [`HarnessError::Open`](hv_kvm::HarnessError::Open) on a host without KVM, and errors of KVM.
     pub fn new(config: BareConfig) -> Result<Self, KvmError> {
-        let process = Process::get(config.entropy)?;
+        let process = Process::get(config)?;
         let fd = process.create_vm()?;
         let constraints = RamConstraints::new(PAGE, u64::BITS, vec![Self::RESERVED]);
         // SAFETY: vCPUs are created by `KvmBareVcpu::create` only. Their descriptors and mappings are in the field `entry`, which is dropped
@@ -52,6 +57,7 @@ impl KvmBareVm {
             file,
             process,
             config,
+            filter: MsrFilter::new(process.denies_msrs),
         })))
     }
 }
@@ -71,6 +77,7 @@ impl Vm for KvmBareVm {
     }
 
     fn map_ram(&self, slot: u32, ram: RamRegion) -> Result<(), KvmError> {
+        self.0.filter.apply(self.0.file.fd())?;
         Ok(self.0.file.map(slot, ram)?)
     }
 
@@ -90,6 +97,7 @@ impl Vm for KvmBareVm {
 
 impl BareVm for KvmBareVm {
     fn map_slot(&self, slot: u32, ram: RamRegion, attributes: SlotAttributes) -> Result<(), KvmError> {
+        self.0.filter.apply(self.0.file.fd())?;
         Ok(self.0.file.map_slot(slot, ram, attributes)?)
     }
 

@@ -8,7 +8,7 @@ use hv_core::{
     BareVcpu, BareVm, DebugRequest, DebugVcpu, DirtyPages, Doorbell, Fault, RegisterImage, SlotAttributes,
     Vcpu, VcpuExit, Vm, run_inline,
 };
-use hv_kvm_x86::{BareConfig, BareState, HarnessError, KvmBareVcpu, KvmBareVm, KvmError, Msr};
+use hv_kvm_x86::{BareConfig, BareState, HarnessError, KvmBareVcpu, KvmBareVm, KvmError, Msr, MsrAccess};
 
 use crate::{
     guest::{self, CODE, PML4, Test, TestResult, expect},
@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("bare::reset_is_the_state_after_creation", reset),
     ("bare::guest_sees_its_own_hypervisor", hypervisor_leaf),
     ("bare::kvm_writes_no_guest_memory", paravirtual_clock),
+    ("bare::msrs_are_denied", denied_msrs),
     ("bare::use_is_checked", use_is_checked),
 ];
 
@@ -66,8 +67,15 @@ fn region(start: u64, mapping: &Arc<HostMapping>) -> Result<RamRegion, Box<dyn E
 }
 
 /// A machine with `code`, ready to run it.
+///
+/// It may access MSRs, so that a test can change all of them.
 pub(crate) fn bare(code: &[u8]) -> Result<Bare, Box<dyn Error>> {
-    let vm = KvmBareVm::new(BareConfig::new(PORT))?;
+    bare_with(code, BareConfig::new(PORT).with_msrs(MsrAccess::Allowed))
+}
+
+/// As [`bare`], for a machine of `config`.
+fn bare_with(code: &[u8], config: BareConfig) -> Result<Bare, Box<dyn Error>> {
+    let vm = KvmBareVm::new(config)?;
     let tables = HostMapping::anonymous(0x8000)?;
     guest::write_tables(|address, value| {
         tables.write(usize::try_from(address).unwrap(), &value.to_le_bytes())
@@ -365,7 +373,7 @@ fn reset() -> TestResult {
     bare.ring()?;
     bare.vcpu.reset()?;
     let after = bare.capture()?;
-    let vm = KvmBareVm::new(BareConfig::new(PORT))?;
+    let vm = KvmBareVm::new(BareConfig::new(PORT).with_msrs(MsrAccess::Allowed))?;
     let mut vcpu = vm.create_vcpu(0)?;
     expect("state", &after, &vcpu.capture(&mut RegisterImage(vec![1]))?)
 }
@@ -390,6 +398,32 @@ fn paravirtual_clock() -> TestResult {
     let mut found = [0xff; 32];
     bare.memory.read(0, &mut found)?;
     expect("memory", &found, &[0; 32])
+}
+
+/// The guest that changes everything ends at its first MSR, since it has no handler of exceptions. The other register that MSRs and other
+/// instructions change comes back.
+fn denied_msrs() -> TestResult {
+    let mut denied = bare_with(guest_code::ring_and_dirty(), BareConfig::new(PORT))?;
+    denied.ring()?;
+    let saved = denied.vcpu.capture(&mut RegisterImage::default())?;
+    expect("KERNEL_GS_BASE", &saved.msr(Msr::KERNEL_GS_BASE), &Some(0))?;
+    expect("other MSRs", &saved.msr(Msr::LSTAR), &None)?;
+    match denied.vcpu.run()? {
+        VcpuExit::Fault(Fault::Shutdown | Fault::InternalError { .. }) => {}
+        exit => return Err(format!("no fault: {exit:?}").into()),
+    }
+    denied.vcpu.rewind(&saved, true)?;
+    expect(
+        "state after the fault",
+        &denied.vcpu.capture(&mut RegisterImage::default())?,
+        &saved,
+    )?;
+    // The state of a machine with other access is not complete here.
+    let mut allowed = bare(guest_code::ring())?;
+    match allowed.vcpu.rewind(&saved, true) {
+        Err(KvmError::OtherState) => Ok(()),
+        result => Err(format!("a state of another kind: {result:?}").into()),
+    }
 }
 
 fn use_is_checked() -> TestResult {

@@ -15,12 +15,17 @@ const GDB: &str = "gdb-multiarch";
 
 /// Reason why tests with gdb cannot run.
 pub(crate) fn skip_reason() -> Option<String> {
-    let error = Command::new(GDB)
+    missing(GDB)
+}
+
+/// Reason why tests with a program cannot run.
+pub(crate) fn missing(program: &str) -> Option<String> {
+    let error = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
         .output()
         .err()?;
-    Some(format!("{GDB} cannot be started: {error}"))
+    Some(format!("{program} cannot be started: {error}"))
 }
 
 /// A gdb that executes these commands.

@@ -16,5 +16,11 @@ fn main() {
         .iter()
         .chain(core_tests::TESTS)
         .map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), move || test().map(|()| None)));
-    hv_kvm_test::run(tests.chain(with_gdb).collect())
+    let compiled = core_tests::COMPILED_TESTS
+        .iter()
+        .map(|&(compiler, (name, test))| {
+            let skip = skip.clone().or_else(|| gdb::missing(compiler));
+            hv_kvm_test::trial(name, skip, move || test().map(|()| None))
+        });
+    hv_kvm_test::run(tests.chain(with_gdb).chain(compiled).collect())
 }

@@ -75,26 +75,19 @@ fn debugs(arch: Arch) -> CheckResult {
         "$2 = 0xabcd".into(),
         float.trim_start_matches('$').into(),
     ];
+    // Errors are on standard error, which follows after all of standard output.
+    let mut errors = vec!["Cannot access memory at address 0x30000".into()];
     if arch == Arch::Riscv64 {
         commands.push(format!("hbreak *{second:#x}"));
-        commands.push("continue".into());
-        expected.push("Cannot insert hardware breakpoint".into());
+        errors.push("Cannot insert hardware breakpoint".into());
     } else {
         commands.push(format!("watch *(unsigned char *){DATA:#x}"));
-        commands.push("continue".into());
-        expected.push("Hardware watchpoint".into());
-        expected.push("New value".into());
+        expected.extend(["Hardware watchpoint".into(), "New value".into()]);
     }
-    commands.push("delete".into());
-    commands.push("detach".into());
+    commands.extend(["continue".into(), "delete".into(), "detach".into()]);
     let mut target = FakeTarget::new(arch);
     let output = session(&mut target, &to, &commands, || Ok(listener.accept()?.0.into()))?;
-    // The error of the address without memory is on standard error, after all lines of standard output.
-    expected.push("Cannot access memory at address 0x30000".into());
-    if arch == Arch::Riscv64 {
-        expected.swap_remove(expected.len() - 2);
-        expected.push("Cannot insert hardware breakpoint".into());
-    }
+    expected.append(&mut errors);
     gdb::expect_lines(&output, &expected)?;
     assert_eq!(target.memory[..0x10], FakeTarget::new(arch).memory[..0x10]);
     Ok(())

@@ -245,7 +245,7 @@ fn crashes(table: &Table, elf: &[u8]) {
 /// Memory of many clones beside that of one, each after a call, for a guest whose initialised heap is 8 MiB.
 fn memory(table: &Table, elf: &[u8]) {
     let mut first = sandbox(elf, LARGE_HEAP);
-    let pages = 2048;
+    let pages = 2048u32;
     first.call::<_, u32>("keep", (pages,)).expect("keep returns");
     let snapshot = first.snapshot().expect("a snapshot is taken");
     drop(first);

@@ -18,13 +18,17 @@ pub(crate) fn time(batch: u32, mut f: impl FnMut()) -> Duration {
     lowest_tenth(std::iter::repeat_with(sample).take(SAMPLES).collect())
 }
 
-/// Time of one call of `f` with a value that `prepare` makes and nobody times, nor its drop.
+/// Time of one call of `f` with a value that `prepare` makes and nobody times. All values are dropped at the end, since the kernel frees
+/// machines in the background.
 pub(crate) fn time_with<T>(mut prepare: impl FnMut() -> T, mut f: impl FnMut(&mut T)) -> Duration {
+    let mut values = Vec::with_capacity(SAMPLES);
     let sample = || {
         let mut value = prepare();
         let start = Instant::now();
         f(&mut value);
-        start.elapsed()
+        let elapsed = start.elapsed();
+        values.push(value);
+        elapsed
     };
     lowest_tenth(std::iter::repeat_with(sample).take(SAMPLES).collect())
 }

@@ -9,7 +9,8 @@ use sandbox_abi::DoorbellKind;
 
 use crate::base::Base;
 use crate::function::FunctionInfo;
-use crate::image::{Areas, Image, MemoryFileError, Program};
+use crate::image::{Areas, Image, Program};
+use crate::memory_error::MemoryFileError;
 
 /// Why an ELF file cannot be loaded.
 #[derive(Debug, thiserror::Error)]

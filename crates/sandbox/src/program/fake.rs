@@ -7,7 +7,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::Base;
 use crate::function::FunctionInfo;
-use crate::image::{Areas, Image, MemoryFileError, Program};
+use crate::image::{Areas, Image, Program};
+use crate::memory_error::MemoryFileError;
 
 /// A program for the [`Fake`](crate::Fake) hypervisor: tables of functions and data. The code is the closure of the hypervisor.
 ///

@@ -96,6 +96,18 @@ fn payloads_of_every_length_go_in_parts() {
         "{error}"
     );
     assert_eq!(sandbox.status(), Status::Ready);
+    let functions = functions();
+    let mut small = SandboxBuilder::on(functions.fake(), functions.program())
+        .max_payload(100)
+        .build()
+        .unwrap();
+    let error = small.call_bytes("echo", &[0; 101], &mut result).unwrap_err();
+    assert!(
+        matches!(error, CallError::TooLarge { len: 101, max: 100 }),
+        "{error}"
+    );
+    small.call_bytes("echo", &[5; 100], &mut result).unwrap();
+    assert_eq!(result, [5; 100]);
     let long = "x".repeat(50_000);
     let greeting: String = sandbox.call("greet", (long,)).unwrap();
     assert_eq!(greeting.len(), 50_007);
@@ -230,4 +242,18 @@ fn host_functions_call_the_guest() {
     );
     assert_eq!(sandbox.status(), Status::Ready);
     assert_eq!(sandbox.call::<_, u32>("down", (2u32,)).unwrap(), 111);
+}
+
+/// Sandboxes move between threads, and snapshots are shared by them.
+#[test]
+fn values_are_as_threads_need_them() {
+    fn send<T: Send>() {}
+    fn share<T: Send + Sync>() {}
+    send::<Sandbox<sandbox::Kvm>>();
+    send::<sandbox::Pooled<sandbox::Kvm>>();
+    send::<SandboxBuilder<sandbox::Kvm>>();
+    share::<sandbox::Snapshot<sandbox::Kvm>>();
+    share::<sandbox::Pool<sandbox::Kvm>>();
+    share::<sandbox::InterruptHandle>();
+    share::<CallError>();
 }

@@ -94,12 +94,17 @@ fn a_restore_brings_memory_and_registers_back() {
 #[test]
 fn clones_start_from_the_snapshot_and_are_independent() {
     let mut sandbox = build(&functions());
+    let start = sandbox.snapshot().unwrap();
     set(&mut sandbox, 3, 3);
     assert_eq!(sandbox.call::<_, u64>("count", ()).unwrap(), 1);
     let snapshot = sandbox.snapshot().unwrap();
     let mut clones: Vec<_> = (0..3).map(|_| Sandbox::clone_from(&snapshot).unwrap()).collect();
     for (value, clone) in (10..).zip(&mut clones) {
-        assert_eq!(clone.status(), Status::Ready);
+        // All pages are shared, also those of layers, and a restore writes those of the call only.
+        assert_eq!((clone.status(), clone.memory().resident), (Status::Ready, 0));
+        set(clone, 5, 1);
+        clone.restore(&snapshot).unwrap();
+        assert_eq!(clone.memory().resident, PAGE);
         assert_eq!(clone.call::<_, u64>("count", ()).unwrap(), 2);
         set(clone, 4, value);
     }
@@ -108,6 +113,8 @@ fn clones_start_from_the_snapshot_and_are_independent() {
         assert_eq!(peek(clone, FakeProgram::DATA, 7), b"initial");
     }
     assert_eq!(get(&mut sandbox, &[3, 4]), [3, 0]);
+    clones[2].restore(&start).unwrap();
+    assert_eq!(get(&mut clones[2], &[3, 4]), [0, 0]);
     // A snapshot of a clone is one for all.
     let of_clone = clones[1].snapshot().unwrap();
     drop(clones);

@@ -10,7 +10,7 @@ use hv_kvm::{HarnessError, RunStatus, VcpuFile};
 use kvm_bindings::{KVM_EXIT_DEBUG, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_RISCV_CSR, KVM_EXIT_RISCV_SBI};
 use kvm_ioctls::VcpuFd;
 
-use super::{Machine, state};
+use super::{machine::Machine, state};
 use crate::{
     BareState, KvmError, MpState, Register,
     kvm::{exits, memory::Memory, one_reg, request::failed_request},

@@ -6,11 +6,13 @@ use boot_core::GuestRange;
 use hv_kvm::{Capability, retry_interrupted};
 use kvm_bindings::{
     CpuId, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM, KVM_CAP_SYNC_REGS,
-    KVM_MAX_CPUID_ENTRIES, KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS, kvm_enable_cap,
+    KVM_CAP_X86_MSR_FILTER, KVM_MAX_CPUID_ENTRIES, KVM_PMU_CAP_DISABLE, KVM_SYNC_X86_VALID_FIELDS,
+    kvm_enable_cap,
 };
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::{
+    machine::{BareConfig, MsrAccess},
     mce,
     state::{BareState, Registers},
 };
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// Capabilities that a bare machine asks for.
-const CAPABILITIES: [Capability; 8] = [
+const CAPABILITIES: [Capability; 9] = [
     Capability::required(
         KVM_CAP_READONLY_MEM,
         "KVM_CAP_READONLY_MEM",
@@ -45,6 +47,11 @@ const CAPABILITIES: [Capability; 8] = [
         "KVM_CAP_PMU_CAPABILITY",
         "the performance monitoring unit is hidden from guests, but not disabled",
     ),
+    Capability::optional(
+        KVM_CAP_X86_MSR_FILTER,
+        "KVM_CAP_X86_MSR_FILTER",
+        "a guest can change MSRs, so a rewind writes all of them",
+    ),
 ];
 
 /// Page for `KVM_SET_IDENTITY_MAP_ADDR`, and after it three pages for `KVM_SET_TSS_ADDR`: below 256 MiB, where a sandbox has no memory. KVM
@@ -53,33 +60,40 @@ const IDENTITY_MAP: u64 = 0x0fff_c000;
 const TSS: usize = 0x0fff_d000;
 pub(super) const RESERVED: GuestRange = GuestRange::from_bounds(IDENTITY_MAP, 0x1000_0000).unwrap();
 
-/// What is equal for all bare machines of this process with the same CPUID table.
+/// What is equal for all bare machines of this process with the same CPUID table and the same access to MSRs.
 #[derive(Debug)]
 pub(super) struct Process {
     kvm: &'static Kvm,
     cpuid: CpuId,
     is_intel: bool,
     has_pmu_capability: bool,
+    /// The guest cannot execute `RDMSR` and `WRMSR`.
+    pub(super) denies_msrs: bool,
     pub(super) registers: Registers,
     /// State of a vCPU after its creation.
     pub(super) reset_state: BareState,
 }
 
 impl Process {
-    /// The value for machines with or without random numbers. The first call creates a machine to read it.
-    pub(super) fn get(entropy: bool) -> Result<&'static Self, KvmError> {
-        static PROCESSES: [OnceLock<Process>; 2] = [const { OnceLock::new() }; 2];
-        let [without, with] = &PROCESSES;
-        let process = if entropy { with } else { without };
+    /// The value for machines of `config`. The first call creates a machine to read it.
+    pub(super) fn get(config: BareConfig) -> Result<&'static Self, KvmError> {
+        static PROCESSES: [[OnceLock<Process>; 2]; 2] = [const { [const { OnceLock::new() }; 2] }; 2];
+        let [[denied, denied_entropy], [allowed, allowed_entropy]] = &PROCESSES;
+        let process = match (config.msrs, config.entropy) {
+            (MsrAccess::Denied, false) => denied,
+            (MsrAccess::Denied, true) => denied_entropy,
+            (MsrAccess::Allowed, false) => allowed,
+            (MsrAccess::Allowed, true) => allowed_entropy,
+        };
         if let Some(process) = process.get() {
             return Ok(process);
         }
         // Of several threads, one wins.
-        let read = Self::read(entropy)?;
+        let read = Self::read(config)?;
         Ok(process.get_or_init(|| read))
     }
 
-    fn read(entropy: bool) -> Result<Self, KvmError> {
+    fn read(config: BareConfig) -> Result<Self, KvmError> {
         let kvm = hv_kvm::shared(&CAPABILITIES)?;
         let supported = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -92,9 +106,11 @@ impl Process {
         let sync = kvm.check_extension_raw(KVM_CAP_SYNC_REGS.into());
         let mut process = Self {
             kvm,
-            cpuid: convert::to_cpuid(&bare_cpuid::table(&supported, entropy))?,
+            cpuid: convert::to_cpuid(&bare_cpuid::table(&supported, config.entropy))?,
             is_intel,
             has_pmu_capability: kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into()) > 0,
+            denies_msrs: config.msrs == MsrAccess::Denied
+                && kvm.check_extension_raw(KVM_CAP_X86_MSR_FILTER.into()) > 0,
             registers: Registers {
                 has_sync: u32::try_from(sync)
                     .is_ok_and(|sync| sync & KVM_SYNC_X86_VALID_FIELDS == KVM_SYNC_X86_VALID_FIELDS),
@@ -110,7 +126,12 @@ impl Process {
             .get_vcpu_events()
             .map_err(failed_request("KVM_GET_VCPU_EVENTS"))?
             .flags;
-        process.registers.msrs = process.rewindable_msrs(&vcpu)?;
+        process.registers.msrs = if process.denies_msrs {
+            // SWAPGS exchanges this register and the base of GS.
+            vec![Msr::KERNEL_GS_BASE]
+        } else {
+            process.rewindable_msrs(&vcpu)?
+        };
         process.reset_state = process.registers.capture(&mut vcpu)?;
         Ok(process)
     }

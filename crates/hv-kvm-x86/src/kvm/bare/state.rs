@@ -124,6 +124,9 @@ impl Registers {
         flush: bool,
         is_runnable: bool,
     ) -> Result<(), KvmError> {
+        if state.msrs.len() != self.msrs.len() {
+            return Err(KvmError::OtherState);
+        }
         entry.abort_io()?;
         let fd = entry.fd();
         if flush {

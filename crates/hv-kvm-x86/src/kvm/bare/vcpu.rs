@@ -24,7 +24,7 @@ pub struct KvmBareVcpu {
     machine: Arc<Machine>,
     /// The last exit was the doorbell, so the vCPU is runnable.
     rang: bool,
-    /// Offset of the time stamp counter after creation, if the kernel can set it.
+    /// Offset of the time stamp counter after creation, if the guest can change it and the kernel can set it.
     tsc_offset: Option<u64>,
 }
 
@@ -33,9 +33,15 @@ impl KvmBareVcpu {
         if index != 0 {
             return Err(HarnessError::NoSuchVcpu { index, count: 1 }.into());
         }
+        machine.filter.apply(machine.file.fd())?;
         // On an error this closes the descriptor, before the caller's reference to the machine ends.
         let entry = machine.process.create_vcpu(machine.file.fd())?;
-        let tsc_offset = tsc::offset(entry.fd());
+        // A guest moves its counter by MSRs only.
+        let tsc_offset = if machine.process.denies_msrs {
+            None
+        } else {
+            tsc::offset(entry.fd())
+        };
         Ok(Self {
             entry,
             machine,
