@@ -8,6 +8,9 @@ mod options;
 mod shape;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 use proc_macro::TokenStream;
 
 /// Offers a function to the host. The crate `sandbox_guest` documents it.
@@ -29,7 +32,7 @@ pub fn guest_init(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Derives the hash of a type's encoding. The crate `sandbox_guest` documents it.
-#[proc_macro_derive(Shape)]
+#[proc_macro_derive(Shape, attributes(shape))]
 pub fn shape(item: TokenStream) -> TokenStream {
     expand(shape::expand(item.into()))
 }

@@ -3,18 +3,19 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::spanned::Spanned as _;
-use syn::{Data, DeriveInput, Fields, GenericParam};
+use syn::{Data, DeriveInput, Fields, GenericParam, Path};
 
 pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let mut input: DeriveInput = syn::parse2(item)?;
+    let path = crate_path(&input)?;
     let hash = match &input.data {
         Data::Struct(data) => {
-            let fields = fields(&data.fields);
+            let fields = fields(&data.fields, &path);
             quote!(combine(name("struct"), #fields))
         }
         Data::Enum(data) => {
             let variants = data.variants.iter().map(|variant| {
-                let (name, fields) = (text(&variant.ident), fields(&variant.fields));
+                let (name, fields) = (text(&variant.ident), fields(&variant.fields, &path));
                 quote!(hash = combine(combine(hash, name(#name)), #fields);)
             });
             quote!({
@@ -30,27 +31,45 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     };
     for parameter in &mut input.generics.params {
         if let GenericParam::Type(parameter) = parameter {
-            parameter.bounds.push(syn::parse_quote!(::sandbox_guest::Shape));
+            parameter.bounds.push(syn::parse_quote!(#path::Shape));
         }
     }
     let ident = &input.ident;
     let (before, generics, conditions) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
-        impl #before ::sandbox_guest::Shape for #ident #generics #conditions {
+        impl #before #path::Shape for #ident #generics #conditions {
             const HASH: u64 = {
-                use ::sandbox_guest::shape::{combine, name};
+                use #path::shape::{combine, name};
                 #hash
             };
         }
     })
 }
 
+/// The crate that exports `Shape`: that of the attribute `shape(crate = …)`, or `sandbox_guest`.
+fn crate_path(input: &DeriveInput) -> syn::Result<Path> {
+    let mut path: Path = syn::parse_quote!(::sandbox_guest);
+    for attribute in &input.attrs {
+        if !attribute.path().is_ident("shape") {
+            continue;
+        }
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("crate") {
+                path = meta.value()?.call(Path::parse_mod_style)?;
+                return Ok(());
+            }
+            Err(meta.error("unknown option; expected `crate = …`"))
+        })?;
+    }
+    Ok(path)
+}
+
 /// Hash of fields in their order, with names where they have them.
-fn fields(fields: &Fields) -> TokenStream {
+fn fields(fields: &Fields, path: &Path) -> TokenStream {
     let steps = fields.iter().map(|field| {
         let ty = &field.ty;
-        let shape = quote!(<#ty as ::sandbox_guest::Shape>::HASH);
+        let shape = quote!(<#ty as #path::Shape>::HASH);
         match &field.ident {
             Some(ident) => {
                 let name = text(ident);

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::guest::{Records, Test, TestResult, builder, crash, sandbox};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("call::parameters_and_results", parameters),
-    ("call::bytes_of_all_lengths", bytes),
-    ("call::errors_of_functions", errors),
-    ("call::host_functions", host_functions),
-    ("call::functions_within_each_other", nested),
-    ("call::log_records", log),
-    ("call::log_before_a_panic", log_and_panic),
-    ("call::real_crates", real_crates),
+    ("sandbox::call::parameters_and_results", parameters),
+    ("sandbox::call::bytes_of_all_lengths", bytes),
+    ("sandbox::call::errors_of_functions", errors),
+    ("sandbox::call::host_functions", host_functions),
+    ("sandbox::call::functions_within_each_other", nested),
+    ("sandbox::call::log_records", log),
+    ("sandbox::call::log_before_a_panic", log_and_panic),
+    ("sandbox::call::real_crates", real_crates),
 ];
 
-pub(crate) const HARDWARE_TESTS: &[Test] = &[("call::floating_point", floating_point)];
+pub(crate) const HARDWARE_TESTS: &[Test] = &[("sandbox::call::floating_point", floating_point)];
 
 fn parameters() -> TestResult {
     let mut sandbox = sandbox()?;

@@ -9,14 +9,14 @@ use sandbox_abi::layout;
 use crate::guest::{Test, TestResult, builder, crash, sandbox};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("fault::panic", panic),
-    ("fault::panic_in_a_panic", panic_twice),
-    ("fault::read_of_a_null_pointer", null_read),
-    ("fault::write_to_memory_of_the_host", host_write),
-    ("fault::write_to_code", code_write),
-    ("fault::execution_of_the_heap", heap_execution),
-    ("fault::undefined_instruction", undefined),
-    ("fault::stack_overflow", stack_overflow),
+    ("sandbox::fault::panic", panic),
+    ("sandbox::fault::panic_in_a_panic", panic_twice),
+    ("sandbox::fault::read_of_a_null_pointer", null_read),
+    ("sandbox::fault::write_to_memory_of_the_host", host_write),
+    ("sandbox::fault::write_to_code", code_write),
+    ("sandbox::fault::execution_of_the_heap", heap_execution),
+    ("sandbox::fault::undefined_instruction", undefined),
+    ("sandbox::fault::stack_overflow", stack_overflow),
 ];
 
 fn panic() -> TestResult {

@@ -8,12 +8,15 @@ use sandbox::{CallError, CrashKind};
 use crate::guest::{Test, TestResult, builder, crash, sandbox};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("memory::state_stays_between_calls", state),
-    ("memory::allocator", allocator),
-    ("memory::copies_and_comparisons", copies),
-    ("memory::large_payloads", large_payloads),
-    ("memory::payloads_that_do_not_fit", payloads_that_do_not_fit),
-    ("memory::out_of_memory", out_of_memory),
+    ("sandbox::memory::state_stays_between_calls", state),
+    ("sandbox::memory::allocator", allocator),
+    ("sandbox::memory::copies_and_comparisons", copies),
+    ("sandbox::memory::large_payloads", large_payloads),
+    (
+        "sandbox::memory::payloads_that_do_not_fit",
+        payloads_that_do_not_fit,
+    ),
+    ("sandbox::memory::out_of_memory", out_of_memory),
 ];
 
 /// Time for large payloads in an emulated machine.

@@ -87,7 +87,10 @@ fn produce(len: u32) -> Vec<u8> {
 #[guest_function]
 fn consume(bytes: &[u8]) -> u32 {
     let expected = (0..251).cycle();
-    let equal = bytes.iter().zip(expected).filter(|(found, expected)| *found == expected);
+    let equal = bytes
+        .iter()
+        .zip(expected)
+        .filter(|(found, expected)| *found == expected);
     u32::try_from(equal.count()).unwrap_or(u32::MAX)
 }
 
@@ -96,9 +99,21 @@ fn consume(bytes: &[u8]) -> u32 {
 fn copies(max: u32) -> u32 {
     let max = usize::try_from(max).unwrap_or_default();
     let mut case = 0;
-    let source: Vec<u8> = (0..max + 64).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    let source: Vec<u8> = (0..max + 64)
+        .map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1])
+        .collect();
     for len in 0..max {
-        for (from, to) in [(0, 0), (1, 0), (0, 1), (3, 7), (7, 3), (8, 16), (16, 9), (5, 33), (33, 5)] {
+        for (from, to) in [
+            (0, 0),
+            (1, 0),
+            (0, 1),
+            (3, 7),
+            (7, 3),
+            (8, 16),
+            (16, 9),
+            (5, 33),
+            (33, 5),
+        ] {
             case += 1;
             let mut memory = source.clone();
             memory.copy_within(from..from + len, to);

@@ -11,7 +11,9 @@ use serde_json::Value;
 #[guest_function]
 fn json(text: &str) -> Result<String, Error> {
     let mut value: Value = serde_json::from_str(text)?;
-    let object = value.as_object_mut().ok_or_else(|| Error::new(2, "not an object"))?;
+    let object = value
+        .as_object_mut()
+        .ok_or_else(|| Error::new(2, "not an object"))?;
     let count = object.len();
     object.insert("count".to_string(), count.into());
     Ok(value.to_string())
