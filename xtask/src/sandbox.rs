@@ -1,14 +1,14 @@
 //! `cargo xtask sandbox`: shows what sandboxes do, on this machine or in the lab.
 
 mod plot;
+mod step;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use self::step::StepTime;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::SandboxArgs;
@@ -27,13 +27,6 @@ const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The last line of a demo that succeeded.
 const OK: &str = "sandbox demo: ok";
-
-/// Time of a step, as the demo prints it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct StepTime {
-    pub(crate) step: String,
-    pub(crate) microseconds: f64,
-}
 
 /// Builds guest and demo, runs the demo, and prints and draws its times.
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &SandboxArgs) -> Result<(), Error> {

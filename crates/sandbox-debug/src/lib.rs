@@ -3,7 +3,6 @@
 
 mod core_dump;
 mod debuggee;
-mod elf_symbols;
 mod error;
 mod gdb;
 mod memory;
@@ -15,7 +14,6 @@ mod testing;
 mod unwind;
 
 pub use core_dump::{CoreDump, CoreLimits, CoreSummary};
-pub use elf_symbols::ElfSymbols;
 pub use error::AccessError;
 pub use gdb::{GdbError, GdbSession, GdbStream};
 pub use memory::{AddressSpace, PhysicalMemory};

@@ -9,6 +9,8 @@ mod call_slot;
 mod contents;
 mod crash;
 mod deadline;
+#[cfg(feature = "symbols")]
+mod elf_symbols;
 mod encode;
 mod engine;
 mod error;
@@ -37,6 +39,8 @@ pub use backend::{Backend, Kvm};
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
+#[cfg(feature = "symbols")]
+pub use elf_symbols::ElfSymbols;
 pub use error::{BackendError, CallError, FunctionError, HostError, ResolveError};
 pub use function::{Function, FunctionInfo};
 pub use host_function::{HostCall, HostFunction};

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox::{CallError, CallOptions, Sandbox, SandboxBuilder, Snapshot, Status};
-use sandbox_debug::ElfSymbols;
+use sandbox::{CallError, CallOptions, ElfSymbols, Sandbox, SandboxBuilder, Snapshot, Status};
 
 /// Calls that are timed together.
 const CALLS: u32 = 1000;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::StepTime;
+use super::step::StepTime;
 
 /// Lengths in pixels.
 const LABELS: u32 = 240;

@@ -9,12 +9,11 @@ mod interrupt;
 mod payload;
 mod restore;
 mod snapshot;
+mod test;
 
-use hv_kvm_test::CheckResult;
 use libtest_mimic::Trial;
 
-/// A test: its name, and what it does.
-type Test = (&'static str, fn() -> CheckResult);
+use self::test::Test;
 
 pub(super) fn trials() -> Vec<Trial> {
     let skip = guest::skip_reason();

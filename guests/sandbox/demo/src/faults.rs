@@ -1,5 +1,8 @@
 //! Exceptions, and accesses to any memory, for tests of the sandbox.
-#![expect(unsafe_code, reason = "the functions break the rules on purpose: the host has to cope with every program")]
+#![expect(
+    unsafe_code,
+    reason = "the functions break the rules on purpose: the host has to cope with every program"
+)]
 
 mod tables;
 
@@ -37,7 +40,9 @@ fn poke(address: usize, bytes: &[u8]) {
 /// Keeps a copy of bytes in the heap, and returns its address.
 #[guest_function]
 fn remember(bytes: &[u8]) -> usize {
-    ptr::from_ref(bytes.to_vec().leak()).cast::<u8>().expose_provenance()
+    ptr::from_ref(bytes.to_vec().leak())
+        .cast::<u8>()
+        .expose_provenance()
 }
 
 /// The address of an instruction.

@@ -3,8 +3,8 @@
 use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CallOptions, ResolveError, Status};
 
-use super::Test;
 use super::guest::{check, count, error_of, expect, load, pattern, sandbox, with_increment, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("call::first_call_after_the_entry", first),

@@ -5,8 +5,8 @@ use std::fs;
 use hv_kvm_test::CheckResult;
 use sandbox::{Sandbox, SandboxBuilder};
 
-use super::Test;
 use super::guest::{Result, check, count, expect, peek, poke, sandbox, start, with_increment, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("clone::state_is_independent", independent),

@@ -5,8 +5,8 @@ use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CrashKind, Sandbox, SnapshotError, UnexpectedExit};
 use sandbox_abi::layout;
 
-use super::Test;
 use super::guest::{check, crash_of, error_of, expect, sandbox, start, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("panic::has_message_place_and_stack", panic),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hv_kvm_test::CheckResult;
 use sandbox::{BuildError, CallError, Cause, CrashKind, HostError, Status};
 
-use super::Test;
 use super::guest::{builder, check, crash_of, error_of, expect, sandbox, start, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("host::function_is_called", called),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CallOptions, Cause, InterruptHandle, Status};
 
-use super::Test;
 use super::guest::{LIMIT, builder, check, count, expect, sandbox, start, with_increment, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("interrupt::deadline", deadline),

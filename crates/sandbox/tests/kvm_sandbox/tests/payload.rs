@@ -3,8 +3,8 @@
 use hv_kvm_test::CheckResult;
 use sandbox::{CallError, Sandbox, Status};
 
-use super::Test;
 use super::guest::{Result, builder, check, expect, load, pattern, sandbox, with_increment, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("payload::lengths_around_the_window", window),

@@ -7,10 +7,10 @@ use sandbox::{CallError, CallOptions, Cause, CrashKind, Sandbox, Status};
 use sandbox_abi::{BootInfo, layout};
 use zerocopy::FromBytes;
 
-use super::Test;
 use super::guest::{
     PAGE, Result, check, count, crash_of, expect, pattern, peek, poke, sandbox, start, works,
 };
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("restore::statics_and_heap", statics_and_heap),

@@ -3,8 +3,8 @@
 use hv_kvm_test::CheckResult;
 use sandbox::{Sandbox, SandboxBuilder, Snapshot};
 
-use super::Test;
 use super::guest::{PAGE, Result, check, count, expect, peek, poke, sandbox, start, with_increment, works};
+use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("snapshot::layers", layers),

@@ -33,7 +33,9 @@ mod arch {
         let root = table([middle | WRITABLE]);
         let before: usize;
         // SAFETY: all memory of the program stays where it is.
-        unsafe { asm!("mov {}, cr3", "mov cr3, {}", out(reg) before, in(reg) root, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("mov {}, cr3", "mov cr3, {}", out(reg) before, in(reg) root, options(nostack, preserves_flags))
+        };
         before & !0xfff
     }
 
@@ -47,7 +49,9 @@ mod arch {
         // All exceptions masked, RC = 2.
         let control: u32 = 0x1f80 | 2 << 13;
         // SAFETY: the results of floating-point instructions have no meaning for the program but in `third`.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, readonly, preserves_flags)) };
+        unsafe {
+            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, readonly, preserves_flags))
+        };
     }
 
     /// Floating-point instructions are calls of functions.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use sandbox::{Frame, Location, Symbolizer};
+use sandbox_debug::{SourceFrame, SymbolLimits, Symbols};
 
-use crate::{SourceFrame, SymbolLimits, Symbols};
+use crate::crash::{Frame, Location, Symbolizer};
 
 /// Names of functions and source lines for the backtraces of a sandbox, from the ELF file of its guest.
 ///
