@@ -29,7 +29,10 @@ const BARE_TARGETS: [&str; 3] = [
 ];
 
 /// Workspaces below the root that are not part of the root's.
-const INNER_WORKSPACES: [&str; 2] = ["guests", "fuzz"];
+const INNER_WORKSPACES: [&str; 3] = ["guests", "guests/sandbox", "fuzz"];
+
+/// The target of the lints of programs in sandboxes.
+const SANDBOX_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A step: its name, and its function, which may add the times of its parts to the timings.
 type Step = (
@@ -124,6 +127,26 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         }
         command.args(["--", "--deny", "warnings"]);
         parts.measure(name, || process::run_shown(&mut command))?;
+    }
+    sandbox_lints(workspace, parts)
+}
+
+/// Clippy on programs that run in sandboxes, and on their runtime, which builds for the host leave out.
+fn sandbox_lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
+    let target = BareMetal::ensure(workspace, SANDBOX_TARGET)?;
+    let runtime = ["--package", "vmboot-sandbox-guest", "--lib", "--all-features"];
+    let flags = Some("--cfg=sandbox_guest");
+    for (directory, arguments, flags) in [
+        ("", &runtime[..], flags),
+        ("guests/sandbox", &["--workspace"], None),
+    ] {
+        let mut command = target.cargo_with_flags(workspace, "clippy")?;
+        command
+            .current_dir(workspace.root().join(directory))
+            .args(arguments)
+            .envs(flags.map(|flags| ("RUSTFLAGS", flags)))
+            .args(["--", "--deny", "warnings"]);
+        parts.measure("programs in sandboxes", || process::run_shown(&mut command))?;
     }
     Ok(())
 }

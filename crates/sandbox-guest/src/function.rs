@@ -1,4 +1,5 @@
 //! Records of functions.
+#![expect(unsafe_code, reason = "records with pointers, in sections of their own")]
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -155,4 +156,70 @@ impl fmt::Debug for Import {
             .field("signature", &self.signature)
             .finish_non_exhaustive()
     }
+}
+
+/// Puts a function into the table of exports.
+#[cfg(sandbox_guest)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($record:expr) => {
+        #[used]
+        #[unsafe(link_section = "vmsandbox_exports")]
+        static RECORD: $crate::Export = $record;
+    };
+}
+
+/// Puts a function into the table of exports.
+#[cfg(not(sandbox_guest))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($record:expr) => {
+        const _: $crate::Export = $record;
+    };
+}
+
+/// Puts a function into the table of imports.
+#[cfg(sandbox_guest)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __import {
+    ($name:ident, $record:expr) => {
+        #[used]
+        #[unsafe(link_section = "vmsandbox_imports")]
+        static $name: $crate::Import = $record;
+    };
+}
+
+/// Puts a function into the table of imports.
+#[cfg(not(sandbox_guest))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __import {
+    ($name:ident, $record:expr) => {
+        static $name: $crate::Import = $record;
+    };
+}
+
+/// Puts a function into the table of those that run before the first call.
+#[cfg(sandbox_guest)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __init {
+    ($init:path) => {
+        #[used]
+        #[unsafe(link_section = "vmsandbox_init")]
+        static INIT: fn() = $init;
+    };
+}
+
+/// Puts a function into the table of those that run before the first call.
+#[cfg(not(sandbox_guest))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __init {
+    ($init:path) => {
+        const _: fn() = $init;
+    };
 }

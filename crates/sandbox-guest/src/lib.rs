@@ -1,9 +1,5 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![expect(
-    unsafe_code,
-    reason = "records with pointers, and the runtime: entry code, window and heap at fixed addresses"
-)]
 
 extern crate alloc;
 #[cfg(test)]

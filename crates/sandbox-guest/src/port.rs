@@ -101,8 +101,7 @@ impl core::fmt::Display for ProtocolError {
             Self::Depth { found } => {
                 write!(
                     f,
-                    "message: {found} unfinished calls, at most {} are allowed",
-                    MAX_DEPTH
+                    "message: {found} unfinished calls, at most {MAX_DEPTH} are allowed"
                 )
             }
         }

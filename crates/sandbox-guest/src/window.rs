@@ -1,4 +1,5 @@
 //! Messages in the window: headers, and payloads in one or more parts.
+#![expect(unsafe_code, reason = "copies to memory that is not initialised")]
 
 use core::cell::Cell;
 use core::mem::{self, MaybeUninit};

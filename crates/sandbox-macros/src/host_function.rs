@@ -97,7 +97,7 @@ fn name_parameters(signature: &mut Signature) -> syn::Result<Vec<Ident>> {
             }
             Pat::Wild(_) => {
                 let name = format_ident!("parameter_{at}", span = Span::mixed_site());
-                typed.pat = Box::new(syn::parse_quote!(#name));
+                *typed.pat = syn::parse_quote!(#name);
                 names.push(name);
             }
             pattern => {

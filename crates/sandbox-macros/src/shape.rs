@@ -70,12 +70,11 @@ fn fields(fields: &Fields, path: &Path) -> TokenStream {
     let steps = fields.iter().map(|field| {
         let ty = &field.ty;
         let shape = quote!(<#ty as #path::Shape>::HASH);
-        match &field.ident {
-            Some(ident) => {
-                let name = text(ident);
-                quote!(hash = combine(combine(hash, name(#name)), #shape);)
-            }
-            None => quote!(hash = combine(hash, #shape);),
+        if let Some(ident) = &field.ident {
+            let name = text(ident);
+            quote!(hash = combine(combine(hash, name(#name)), #shape);)
+        } else {
+            quote!(hash = combine(hash, #shape);)
         }
     });
     let kind = match fields {

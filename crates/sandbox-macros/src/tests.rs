@@ -62,12 +62,7 @@ fn signatures_are_checked() {
             ),
             "`async`",
         ),
-        (
-            quote!(
-                unsafe fn f() {}
-            ),
-            "`unsafe`",
-        ),
+        ("unsafe fn f() {}".parse().unwrap(), "`unsafe`"),
         (
             quote!(
                 extern "C" fn f() {}

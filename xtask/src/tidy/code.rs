@@ -20,7 +20,7 @@ const TARGET_ARCH: &[(&str, &str)] = &[
         "crates/sandbox-guest/",
         "entry, exceptions and doorbell are assembly",
     ),
-    ("guests/sandbox/", "faults that are assembly"),
+    ("guests/sandbox/", "faults are assembly"),
     ("examples/", "VMMs for one architecture"),
     (
         "guests/conformance-fdt",

@@ -81,7 +81,8 @@ const FAMILIES: &[Family] = &[
         ],
         false,
     ),
-    family(&["crates/sandbox-macros"], &[], false),
+    // For the example of its page.
+    family(&["crates/sandbox-macros"], &["crates/sandbox-abi"], false),
     family(
         &["crates/sandbox-guest"],
         &["crates/sandbox-abi", "crates/sandbox-macros"],
@@ -133,6 +134,7 @@ const FAMILIES: &[Family] = &[
         &["guests/contract", "guests/clauses"],
         false,
     ),
+    family(&["guests/sandbox/*"], &["crates/sandbox-guest"], false),
     family(&["xtask/lab-init"], &[], false),
     family(&["xtask"], &["guests/contract", "xtask/lab-init"], false),
     family(&["fuzz", "fuzz/seeds"], &["crates/*"], false),

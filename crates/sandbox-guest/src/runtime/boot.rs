@@ -1,4 +1,5 @@
 //! The boot information.
+#![expect(unsafe_code, reason = "the boot information is at a fixed address")]
 
 use core::ptr;
 

@@ -1,4 +1,5 @@
 //! Exceptions of the CPU.
+#![expect(unsafe_code, reason = "the entry code calls a symbol")]
 
 use sandbox_abi::CrashReason;
 

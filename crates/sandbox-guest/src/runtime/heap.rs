@@ -1,4 +1,5 @@
 //! The global allocator.
+#![expect(unsafe_code, reason = "an allocator")]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;

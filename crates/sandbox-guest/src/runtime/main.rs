@@ -1,4 +1,5 @@
 //! The life of a program: set-up, then one call after another.
+#![expect(unsafe_code, reason = "the entry code calls a symbol")]
 
 use sandbox_abi::{Header, MessageKind};
 

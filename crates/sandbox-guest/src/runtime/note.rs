@@ -1,4 +1,5 @@
 //! The ELF note that makes a program a sandbox guest.
+#![expect(unsafe_code, reason = "a record with pointers, in a section of its own")]
 
 use core::mem::{offset_of, size_of};
 

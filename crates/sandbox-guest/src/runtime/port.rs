@@ -1,4 +1,5 @@
 //! The window of the sandbox.
+#![expect(unsafe_code, reason = "the window is at fixed addresses")]
 
 use core::{ptr, slice};
 

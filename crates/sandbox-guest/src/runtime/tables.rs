@@ -1,4 +1,5 @@
 //! Tables of functions, which the linker collects from sections of the same name.
+#![expect(unsafe_code, reason = "symbols of the linker")]
 
 use core::ptr;
 

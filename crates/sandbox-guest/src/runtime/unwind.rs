@@ -1,4 +1,5 @@
 //! Symbols of an unwinder, to which the precompiled standard library refers. The program aborts on a panic, so nothing calls them.
+#![expect(unsafe_code, reason = "symbols for the standard library")]
 
 use super::entry;
 

@@ -1,6 +1,7 @@
 //! A sandbox guest.
 #![no_std]
 #![no_main]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 

@@ -1,4 +1,8 @@
 //! Calls with all kinds of parameters, results and errors, in both directions.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "parameters that own their values are one of the kinds"
+)]
 
 use alloc::format;
 use alloc::string::String;

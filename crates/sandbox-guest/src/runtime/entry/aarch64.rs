@@ -1,4 +1,5 @@
 //! arm64: the MMU is off at the entry; all exceptions go to the stack for exceptions.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};

@@ -1,4 +1,5 @@
 //! riscv64: the MMU is off at the entry; all traps go to the stack for exceptions, whose end is in `sscratch`.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};

@@ -1,4 +1,5 @@
 //! x86_64: 64-bit mode with paging at the entry; the host's IDT refers to the table of vectors, on a stack of its own.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};

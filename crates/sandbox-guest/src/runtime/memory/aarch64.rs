@@ -1,4 +1,5 @@
 //! arm64: 16 and 32 bytes at a time.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::naked_asm;
 

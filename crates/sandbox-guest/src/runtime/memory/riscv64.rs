@@ -1,4 +1,5 @@
 //! riscv64: 8 bytes at a time, always at addresses that are multiples of 8, since other accesses can be traps.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::naked_asm;
 

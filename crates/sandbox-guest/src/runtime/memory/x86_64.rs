@@ -1,4 +1,5 @@
 //! x86_64: 16 bytes at a time with SSE2.
+#![expect(unsafe_code, reason = "assembly")]
 
 use core::arch::naked_asm;
 
