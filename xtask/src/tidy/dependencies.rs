@@ -294,12 +294,13 @@ fn family_of(package: &Package) -> Option<&'static Family> {
     FAMILIES.iter().find(is_of)
 }
 
-/// The dependencies on crates of the repository, each with its directory.
+/// The dependencies on crates of the repository, each with its directory; without that of tests on the crate itself, which selects features.
 fn inner(package: &Package) -> impl Iterator<Item = (&Dependency, &Path)> {
     package
         .dependencies
         .iter()
         .filter_map(|dependency| Some((dependency, dependency.folder.as_deref()?)))
+        .filter(|(dependency, folder)| !(dependency.is_dev && package.folder == *folder))
 }
 
 /// True when a directory is that of the pattern, or begins with what stands before its `*`.

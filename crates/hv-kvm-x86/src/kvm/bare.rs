@@ -1,6 +1,7 @@
 //! A bare machine on KVM: one vCPU and memory slots.
 #![expect(unsafe_code, reason = "lets the kernel free the slots with the machine")]
 
+mod config;
 mod debug;
 mod machine;
 mod mce;
@@ -18,12 +19,12 @@ use guest_ram::RamRegion;
 use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
-use self::{machine::Machine, msr_filter::MsrFilter, process::Process};
 pub use self::{
-    machine::{BareConfig, MsrAccess},
+    config::{BareConfig, MsrAccess},
     state::BareState,
     vcpu::KvmBareVcpu,
 };
+use self::{machine::Machine, msr_filter::MsrFilter, process::Process};
 use super::request::failed_request;
 use crate::KvmError;
 

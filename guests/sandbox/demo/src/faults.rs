@@ -34,11 +34,13 @@ fn peek(address: usize, len: usize) -> Vec<u8> {
 fn hash_pages(address: usize, pages: usize) -> Vec<u64> {
     let page = |number: usize| {
         let start = address + number * 4096;
-        (start..start + 4096).step_by(8).fold(0xcbf2_9ce4_8422_2325, |hash: u64, at| {
-            // SAFETY: none, as above.
-            let word: u64 = unsafe { ptr::with_exposed_provenance::<u64>(black_box(at)).read_volatile() };
-            (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
-        })
+        (start..start + 4096)
+            .step_by(8)
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, at| {
+                // SAFETY: none, as above.
+                let word: u64 = unsafe { ptr::with_exposed_provenance::<u64>(black_box(at)).read_volatile() };
+                (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+            })
     };
     (0..pages).map(page).collect()
 }

@@ -2,56 +2,7 @@
 
 use hv_kvm::VmFile;
 
-use super::{msr_filter::MsrFilter, process::Process};
-
-/// Configuration of a [`KvmBareVm`](super::KvmBareVm).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct BareConfig {
-    /// The doorbell: a write of `EAX` to this I/O port.
-    pub doorbell_port: u16,
-    /// The guest has `RDRAND` and `RDSEED`, if the host has them.
-    pub entropy: bool,
-    /// What `RDMSR` and `WRMSR` do.
-    pub msrs: MsrAccess,
-}
-
-/// What the instructions `RDMSR` and `WRMSR` of a bare guest do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum MsrAccess {
-    /// They are general protection faults. A rewind then writes only the registers that a guest can change by other instructions. On kernels
-    /// before 5.10, which have no filter of MSRs, as [`Allowed`](Self::Allowed).
-    #[default]
-    Denied,
-    /// They access the registers that KVM has, and a rewind writes all of them.
-    Allowed,
-}
-
-impl BareConfig {
-    /// A machine with its doorbell at I/O port `doorbell_port`, without random numbers and without access to MSRs.
-    #[must_use]
-    pub const fn new(doorbell_port: u16) -> Self {
-        Self {
-            doorbell_port,
-            entropy: false,
-            msrs: MsrAccess::Denied,
-        }
-    }
-
-    /// Sets what `RDMSR` and `WRMSR` do.
-    #[must_use]
-    pub const fn with_msrs(mut self, msrs: MsrAccess) -> Self {
-        self.msrs = msrs;
-        self
-    }
-
-    /// Sets whether the guest has `RDRAND` and `RDSEED`, if the host has them.
-    #[must_use]
-    pub const fn with_entropy(mut self, entropy: bool) -> Self {
-        self.entropy = entropy;
-        self
-    }
-}
+use super::{config::BareConfig, msr_filter::MsrFilter, process::Process};
 
 /// State that the handle of the machine and its vCPU share. The memory of the guest stays mapped while one of them exists.
 #[derive(Debug)]

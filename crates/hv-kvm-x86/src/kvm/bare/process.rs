@@ -12,7 +12,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Kvm, VmFd};
 
 use super::{
-    machine::{BareConfig, MsrAccess},
+    config::{BareConfig, MsrAccess},
     mce,
     state::{BareState, Registers},
 };

@@ -1,4 +1,5 @@
 //! What each architecture does in its own way: page tables, illegal instructions, rounding modes.
+#![expect(unsafe_code, reason = "page tables and faults are assembly")]
 
 use alloc::boxed::Box;
 use core::arch::asm;
