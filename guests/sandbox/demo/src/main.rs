@@ -1,7 +1,6 @@
 //! A sandbox guest.
 #![no_std]
 #![no_main]
-#![forbid(unsafe_code)]
 
 extern crate alloc;
 
