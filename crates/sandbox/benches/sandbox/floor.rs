@@ -14,10 +14,12 @@ const MEMORY: usize = 64 << 20;
 
 /// A machine with one vCPU and one memory slot, whose guest rings a doorbell in a loop.
 pub(crate) struct Bare {
-    /// Before `_vm`: closing the vCPU first is what a sandbox does, too.
+    /// Before `vm`: closing the vCPU first is what a sandbox does, too.
     vcpu: VcpuFd,
-    _vm: VmFd,
-    _memory: Arc<HostMapping>,
+    #[expect(dead_code, reason = "the machine exists as long as its vCPU")]
+    vm: VmFd,
+    #[expect(dead_code, reason = "the machine's memory stays mapped")]
+    memory: Arc<HostMapping>,
 }
 
 /// What does not depend on the machine.
@@ -56,12 +58,8 @@ impl Floor {
         unsafe { vm.set_user_memory_region(slot) }.expect("KVM_SET_USER_MEMORY_REGION");
         let vcpu = vm.create_vcpu(0).expect("KVM_CREATE_VCPU");
         self.process.prepare(&vm, &vcpu);
-        let _memory = Arc::clone(&self.memory);
-        Bare {
-            vcpu,
-            _vm: vm,
-            _memory,
-        }
+        let memory = Arc::clone(&self.memory);
+        Bare { vcpu, vm, memory }
     }
 }
 

@@ -56,6 +56,7 @@ struct Table {
 }
 
 /// A measured value.
+#[derive(Clone, Copy)]
 enum Value {
     /// A time, printed in round trips.
     Time(Duration),
