@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Time for large payloads in an emulated machine.
-const SLOW: Duration = Duration::from_secs(120);
+const SLOW: Duration = Duration::from_mins(2);
 
 fn state() -> TestResult {
     let mut sandbox = sandbox()?;

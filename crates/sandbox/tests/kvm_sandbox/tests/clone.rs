@@ -105,7 +105,7 @@ fn threads() -> CheckResult {
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join())
+            .map(std::thread::ScopedJoinHandle::join)
             .collect::<Vec<_>>()
     });
     for (sum, number) in sums.into_iter().zip(1..) {
