@@ -14,7 +14,10 @@ use crate::{
     guest_code,
 };
 
-pub(crate) const TESTS: &[(&str, fn() -> TestResult)] = &[
+/// A test that may be skipped: its name, and what it does.
+type DebugTest = (&'static str, fn() -> TestResult);
+
+pub(crate) const TESTS: &[DebugTest] = &[
     ("bare::debug::steps", steps),
     ("bare::debug::steps_over_the_doorbell", steps_over_the_doorbell),
     ("bare::debug::breakpoint_instruction", breakpoint_instruction),
