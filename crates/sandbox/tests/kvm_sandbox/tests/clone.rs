@@ -1,6 +1,7 @@
 //! Many sandboxes of one snapshot.
 
 use std::fs;
+use std::thread;
 
 use hv_kvm_test::CheckResult;
 use sandbox::{Sandbox, SandboxBuilder};
@@ -97,7 +98,7 @@ fn threads() -> CheckResult {
         }
         Ok(sum)
     };
-    let sums = std::thread::scope(|scope| {
+    let sums = thread::scope(|scope| {
         let threads: Vec<_> = clones
             .iter_mut()
             .zip(1..)
@@ -105,7 +106,7 @@ fn threads() -> CheckResult {
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join())
+            .map(thread::ScopedJoinHandle::join)
             .collect::<Vec<_>>()
     });
     for (sum, number) in sums.into_iter().zip(1..) {

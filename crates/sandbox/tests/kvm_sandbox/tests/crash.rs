@@ -231,7 +231,7 @@ fn no_memory() -> CheckResult {
         sandbox.call::<_, u64>("map_all", ())?;
         let crash = match kind {
             AccessKind::Read => crash_of::<_, Vec<u8>>(&mut sandbox, "peek", (address, 1u64))?,
-            _ => crash_of::<_, ()>(&mut sandbox, "poke", (address, vec![1u8]))?,
+            AccessKind::Write => crash_of::<_, ()>(&mut sandbox, "poke", (address, vec![1u8]))?,
         };
         let CrashKind::Exit(UnexpectedExit::Access(access)) = &crash.kind else {
             return Err(format!("found {crash:?}").into());

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Limit of a call that ends by itself: sufficient in an emulated machine that shares its CPU.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Size of a page.
 pub(crate) const PAGE: usize = 4096;

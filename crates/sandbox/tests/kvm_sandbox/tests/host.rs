@@ -72,7 +72,7 @@ fn nested() -> CheckResult {
         .register_with("increment", |call, (value,): (u64,)| {
             let sum: u32 = call.call("add", (40u32, 2u32))?;
             let mut echo = Vec::new();
-            call.call_bytes("echo", &[5; 100_000], &mut echo)?;
+            call.call_bytes("echo", &vec![5; 100_000], &mut echo)?;
             let count: u64 = call.call("count", ())?;
             if (sum, echo.len()) != (42, 100_000) || echo.iter().any(|byte| *byte != 5) {
                 return Err(HostError::new(1, "wrong results"));

@@ -83,7 +83,9 @@ fn limit() -> CheckResult {
     let mut sandbox = with_increment(builder()?.max_payload(100_000)).build()?;
     echo(&mut sandbox, 100_000)?;
     let before = sandbox.exits();
-    let error = sandbox.call_bytes("echo", &[0; 100_001], &mut Vec::new()).err();
+    let error = sandbox
+        .call_bytes("echo", &vec![0; 100_001], &mut Vec::new())
+        .err();
     check(
         matches!(
             error,

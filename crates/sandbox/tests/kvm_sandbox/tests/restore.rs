@@ -149,7 +149,7 @@ fn memory_is_equal() -> CheckResult {
 fn windows() -> CheckResult {
     let mut sandbox = sandbox()?;
     let mut result = Vec::new();
-    sandbox.call_bytes("echo", &[0xaa; 60_000], &mut result)?;
+    sandbox.call_bytes("echo", &vec![0xaa; 60_000], &mut result)?;
     for window in [layout::INBOX, layout::OUTBOX] {
         let found = peek(&mut sandbox, window + 0x1000, 100)?;
         expect("the window before", &found, &vec![0xaa; 100])?;
