@@ -105,22 +105,18 @@ fn unknown() -> CheckResult {
 
 fn bad_parameters() -> CheckResult {
     let mut sandbox = sandbox()?;
-    for parameters in [vec![], vec![0xffu8], vec![0xff; 20]] {
-        // Without a prefix of its length.
-        let parameters: Vec<[u8; 1]> = parameters.into_iter().map(|byte| [byte]).collect();
-        let error = match parameters.len() {
-            0 => sandbox.call_any::<_, u32>("add", &()),
-            1 => sandbox.call_any::<_, u32>("add", &(parameters[0],)),
-            _ => sandbox.call_any::<_, u32>("add", &[parameters[0]; 20]),
-        }
-        .err();
+    // Arrays have no prefix of their length: too short, and a number that does not end.
+    for error in [
+        sandbox.call_any::<_, u32>("add", &()).err(),
+        sandbox.call_any::<_, u32>("add", &[1u8]).err(),
+        sandbox.call_any::<_, u32>("add", &[0xffu8; 20]).err(),
+    ] {
         check(matches!(&error, Some(CallError::BadParameters(_))), || {
             format!("found {error:?}")
         })?;
-        expect("status", &sandbox.status(), &Status::Ready)?;
-        works(&mut sandbox)?;
     }
-    Ok(())
+    expect("status", &sandbox.status(), &Status::Ready)?;
+    works(&mut sandbox)
 }
 
 fn bad_result() -> CheckResult {

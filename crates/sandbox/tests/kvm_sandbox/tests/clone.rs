@@ -1,12 +1,13 @@
 //! Many sandboxes of one snapshot.
 
 use std::fs;
+use std::thread;
 
 use hv_kvm_test::CheckResult;
 use sandbox::{Sandbox, SandboxBuilder};
 
+use super::Test;
 use super::guest::{Result, check, count, expect, peek, poke, sandbox, start, with_increment, works};
-use super::test::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("clone::state_is_independent", independent),
@@ -97,7 +98,7 @@ fn threads() -> CheckResult {
         }
         Ok(sum)
     };
-    let sums = std::thread::scope(|scope| {
+    let sums = thread::scope(|scope| {
         let threads: Vec<_> = clones
             .iter_mut()
             .zip(1..)
@@ -105,7 +106,7 @@ fn threads() -> CheckResult {
             .collect();
         threads
             .into_iter()
-            .map(std::thread::ScopedJoinHandle::join)
+            .map(thread::ScopedJoinHandle::join)
             .collect::<Vec<_>>()
     });
     for (sum, number) in sums.into_iter().zip(1..) {
