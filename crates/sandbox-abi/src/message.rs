@@ -81,7 +81,7 @@ pub struct Header {
     pub depth: U32,
     /// Flags.
     pub flags: MessageFlags,
-    /// Host: number of log records that it still accepts. Guest: number of log records that were dropped.
+    /// Host: number of log records that it still accepts. Guest: number of log records that it dropped since its last message.
     pub log_budget: U32,
     /// Reserved, zero.
     pub reserved: [U32; 3],

@@ -494,7 +494,7 @@ mod tests {
             &[
                 (
                     "crates/boot-core/Cargo.toml:11",
-                    "kvm-ioctls is for crates/hv-kvm* and examples/* only",
+                    "kvm-ioctls is for crates/hv-kvm* and crates/sandbox and examples/* only",
                 ),
                 ("crates/boot-core/Cargo.toml:12", "vm-memory is for"),
             ],
