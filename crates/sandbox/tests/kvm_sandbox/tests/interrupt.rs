@@ -24,6 +24,7 @@ fn deadline() -> CheckResult {
     let limit = Duration::from_millis(30);
     let mut sandbox = with_increment(builder()?.deadline(limit)).build()?;
     let spin = sandbox.function::<(), ()>("spin")?;
+    let add = sandbox.function::<(u32, u32), u32>("add")?;
     let longer = Duration::from_millis(100);
     for options in [
         CallOptions::default(),
@@ -42,7 +43,8 @@ fn deadline() -> CheckResult {
         })?;
         expect("status", &sandbox.status(), &Status::Poisoned(Cause::Deadline))?;
         sandbox.restore(&start()?)?;
-        let sum: u32 = sandbox.call_any("add", &(1u32, 2u32))?;
+        let options = CallOptions::default().with_deadline(LIMIT);
+        let sum = sandbox.invoke(&add, &(1, 2), options)?;
         expect("a sum", &sum, &3)?;
     }
     Ok(())
