@@ -29,7 +29,7 @@ pub struct Image {
     pub breakpoint_skip: U64,
     /// Length of the code that loads watchpoints which the CPU does not have, in bytes.
     pub watchpoint_skip: U64,
-    /// [`SYSTEM`], in order.
+    /// `SYSTEM`, in order.
     pub system: [U64; SYSTEM.len()],
     /// Bit *n*: the CPU has register *n* of [`Optional::ALL`].
     pub present: U64,
