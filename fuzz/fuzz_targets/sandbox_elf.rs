@@ -6,7 +6,6 @@
 use libfuzzer_sys::fuzz_target;
 use proto_sandbox::Sizes;
 
-#[expect(dead_code, reason = "some functions are only for the tests")]
 #[path = "../../crates/proto-sandbox/tests/guest/checks.rs"]
 mod checks;
 
