@@ -28,6 +28,7 @@ mod guest_elf;
 mod guests;
 mod image;
 mod initramfs;
+mod json_lines;
 mod kernel;
 mod metadata;
 mod msrv;

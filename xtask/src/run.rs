@@ -11,7 +11,7 @@ use crate::fixtures;
 use crate::kernel;
 use crate::progress::print_status;
 use crate::runner::Runner;
-use crate::runner::job::{Arg, Job, Task};
+use crate::runner::job::{Arg, Task};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
@@ -32,17 +32,7 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
     print_status(&format!("booting the guest on {}", runner.kind()));
-    let job = Job {
-        tasks: vec![task],
-        fixtures: None,
-    };
-    match runner.run_shown(workspace, &job)? {
-        Some(ending) if !ending.is_success() => Err(Error::Program {
-            program: "vmboot".to_owned(),
-            ending,
-        }),
-        _ => Ok(()),
-    }
+    runner.run_shown(workspace, "vmboot", task)
 }
 
 /// The user's kernel, or Debian's in the form that the protocol boots.

@@ -9,9 +9,8 @@ use std::io::{Write, stderr, stdout};
 use std::path::Path;
 
 pub(crate) use lab::{Clock, Lab};
-use lab_init::Ending;
 
-use self::job::{Job, Observer, Report};
+use self::job::{Job, Observer, Report, Task};
 use crate::arch::{ArchRow, LabMachine};
 use crate::error::{Error, WithPath as _};
 use crate::progress::print_status;
@@ -115,12 +114,44 @@ impl Runner {
         }
     }
 
-    /// Runs all programs of a job and shows their output. Returns how the last one ended.
-    pub(crate) fn run_shown(&self, workspace: &Workspace, job: &Job) -> Result<Option<Ending>, Error> {
+    /// Runs one program and shows its output.
+    ///
+    /// # Errors
+    /// [`Error::Program`] when it fails.
+    pub(crate) fn run_shown(&self, workspace: &Workspace, name: &str, task: Task) -> Result<(), Error> {
+        self.run_one(workspace, name, task, &mut |bytes| show(&mut stdout(), bytes))
+    }
+
+    /// Runs one program and returns its standard output, with its error if it fails. Its standard error is shown.
+    pub(crate) fn run_captured(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        task: Task,
+    ) -> (String, Result<(), Error>) {
+        let mut output = Vec::new();
+        let result = self.run_one(workspace, name, task, &mut |bytes| {
+            output.extend_from_slice(bytes);
+            Ok(())
+        });
+        (String::from_utf8_lossy(&output).into_owned(), result)
+    }
+
+    fn run_one(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        task: Task,
+        output: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let job = Job {
+            tasks: vec![task],
+            fixtures: None,
+        };
         let mut ending = None;
-        self.run(workspace, job, &mut |report| {
+        self.run(workspace, &job, &mut |report| {
             match report {
-                Report::Stdout(bytes) => show(&mut stdout(), bytes)?,
+                Report::Stdout(bytes) => output(bytes)?,
                 Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
                 Report::Ready(uptime) => {
                     print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
@@ -130,7 +161,13 @@ impl Runner {
             }
             Ok(())
         })?;
-        Ok(ending)
+        match ending {
+            Some(ending) if !ending.is_success() => Err(Error::Program {
+                program: name.to_owned(),
+                ending,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

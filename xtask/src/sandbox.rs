@@ -4,8 +4,7 @@ mod plot;
 mod step;
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::step::StepTime;
@@ -14,9 +13,10 @@ use crate::build;
 use crate::cli::SandboxArgs;
 use crate::error::{Error, WithPath as _};
 use crate::guests;
+use crate::json_lines;
 use crate::progress::print_status;
 use crate::runner::Runner;
-use crate::runner::job::{Arg, Job, Report, Task};
+use crate::runner::job::{Arg, Task};
 use crate::workspace::Workspace;
 
 /// Name of the package and the program.
@@ -33,44 +33,24 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &SandboxAr
     let runner = Runner::ensure(workspace, row, args.host)?;
     let guest = guests::sandbox_demo(workspace, row)?;
     let executable = build::static_binary(workspace, row, DEMO)?;
-    let job = Job {
-        tasks: vec![Task {
-            executable,
-            args: vec![Arg::File(guest)],
-            deadline: DEADLINE,
-        }],
-        fixtures: None,
+    let task = Task {
+        executable,
+        args: vec![Arg::File(guest)],
+        deadline: DEADLINE,
     };
     print_status(&format!(
         "running the sandbox demo of {} on {}",
         row.name,
         runner.kind()
     ));
-    let mut output = Vec::new();
-    let mut ending = None;
-    runner.run(workspace, &job, &mut |report| {
-        match report {
-            Report::Stdout(bytes) => output.extend_from_slice(bytes),
-            Report::Stderr(bytes) => std::io::stderr()
-                .write_all(bytes)
-                .with_path(Path::new("the terminal"))?,
-            Report::Ended(how) => ending = Some(how),
-            Report::Ready(_) | Report::Started(_) => {}
-        }
-        Ok(())
-    })?;
-    let output = String::from_utf8_lossy(&output);
-    let (times, text) = split(&output)?;
+    let (output, result) = runner.run_captured(workspace, DEMO, task);
+    let times: Vec<StepTime> = json_lines::read(&output, "a time of the sandbox demo")?;
+    let text: Vec<&str> = json_lines::others(&output).collect();
     for line in text.iter().filter(|line| **line != OK) {
         println!("{line}");
     }
     print!("{}", table(&times));
-    if let Some(ending) = ending.filter(|ending| !ending.is_success()) {
-        return Err(Error::Program {
-            program: DEMO.to_owned(),
-            ending,
-        });
-    }
+    result?;
     let plot = draw(workspace, row, &times)?;
     println!("times drawn to {}", plot.display());
     // The demo prints the line as its last, and only if every step had the right result.
@@ -83,18 +63,6 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &SandboxAr
             milestone: OK,
         })
     }
-}
-
-/// The times, and the lines for people.
-fn split(output: &str) -> Result<(Vec<StepTime>, Vec<&str>), Error> {
-    let (json, text): (Vec<&str>, Vec<&str>) = output.lines().partition(|line| line.starts_with('{'));
-    let times = json.into_iter().map(|line| {
-        serde_json::from_str(line).map_err(|source| Error::Json {
-            what: "a time of the sandbox demo".into(),
-            source,
-        })
-    });
-    Ok((times.collect::<Result<_, _>>()?, text))
 }
 
 fn table(times: &[StepTime]) -> String {
@@ -117,11 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_text_are_told_apart() {
-        let output = "hello\n{\"step\":\"call\",\"microseconds\":1.5}\nsandbox demo: ok\n";
-        let (times, text) = split(output).unwrap();
-        assert_eq!(text, ["hello", OK]);
-        assert_eq!(table(&times), "call           1.5 us\n");
-        assert!(split("{").is_err());
+    fn times_are_aligned() {
+        let times = [("call", 1.5), ("restore", 12.25)].map(|(step, microseconds)| StepTime {
+            step: step.to_owned(),
+            microseconds,
+        });
+        assert_eq!(
+            table(&times),
+            "call              1.5 us\nrestore          12.2 us\n"
+        );
     }
 }

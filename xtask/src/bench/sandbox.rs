@@ -1,8 +1,6 @@
 //! Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip of the same run.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -10,11 +8,12 @@ use serde::Deserialize;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::BenchArgs;
-use crate::error::{Error, WithPath as _};
+use crate::error::Error;
 use crate::guests;
+use crate::json_lines;
 use crate::metadata;
 use crate::progress::{Step, print_status};
-use crate::runner::job::{Arg, Job, Report, Task};
+use crate::runner::job::{Arg, Task};
 use crate::runner::{Clock, Runner};
 use crate::workspace::Workspace;
 
@@ -34,40 +33,21 @@ pub(super) fn run(workspace: &Workspace, row: &'static ArchRow, args: &BenchArgs
         let _step = Step::start(format!("building the bench for {}", row.std_target));
         metadata::program(workspace, &mut command, "build-bench-sandbox", BENCH)?
     };
-    let job = Job {
-        tasks: vec![Task {
-            executable,
-            args: vec![Arg::File(guest)],
-            deadline: DEADLINE,
-        }],
-        fixtures: None,
+    let task = Task {
+        executable,
+        args: vec![Arg::File(guest)],
+        deadline: DEADLINE,
     };
     print_status(&format!(
         "measuring sandboxes of {} on {}",
         row.name,
         runner.kind()
     ));
-    let mut output = Vec::new();
-    let mut ending = None;
-    runner.run(workspace, &job, &mut |report| {
-        match report {
-            Report::Stdout(bytes) => output.extend_from_slice(bytes),
-            Report::Stderr(bytes) => io::stderr()
-                .write_all(bytes)
-                .with_path(Path::new("the terminal"))?,
-            Report::Ended(how) => ending = Some(how),
-            Report::Ready(_) | Report::Started(_) => {}
-        }
-        Ok(())
-    })?;
-    let table = Table::parse(&String::from_utf8_lossy(&output))?;
+    let (output, result) = runner.run_captured(workspace, BENCH, task);
+    // The rows before a failure are of use, too.
+    let table = Table::parse(&output)?;
     print!("{table}");
-    if let Some(ending) = ending.filter(|ending| !ending.is_success()) {
-        return Err(Error::Program {
-            program: BENCH.to_owned(),
-            ending,
-        });
-    }
+    result?;
     let missed = table.missed();
     if args.check && !missed.is_empty() {
         return Err(Error::LimitsMissed { rows: missed });
@@ -93,14 +73,7 @@ struct Table(Vec<Row>);
 
 impl Table {
     fn parse(output: &str) -> Result<Self, Error> {
-        let lines = output.lines().filter(|line| line.starts_with('{'));
-        let rows = lines.map(|line| {
-            serde_json::from_str(line).map_err(|source| Error::Json {
-                what: "a row of the bench".into(),
-                source,
-            })
-        });
-        Ok(Self(rows.collect::<Result<_, _>>()?))
+        Ok(Self(json_lines::read(output, "a row of the bench")?))
     }
 
     /// Names of the rows that miss their limit.
