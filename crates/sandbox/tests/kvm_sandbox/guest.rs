@@ -10,14 +10,18 @@ use sandbox::{CallError, Crash, HostError, Sandbox, SandboxBuilder};
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 pub(crate) type Test = (&'static str, fn() -> TestResult);
 
-/// The program. Without hardware virtualisation, KVM of x86_64 executes integer instructions only.
-fn file() -> String {
+/// The file of a guest below the directory of fixtures. Without hardware virtualisation, KVM of x86_64 executes integer instructions only.
+pub(crate) fn program(name: &str) -> String {
     let kind = if ARCH == "x86_64" && !has_virtualisation() {
         "-softfloat"
     } else {
         ""
     };
-    format!("guests/{ARCH}/sandbox-tests{kind}.elf")
+    format!("guests/{ARCH}/{name}{kind}.elf")
+}
+
+fn file() -> String {
+    program("sandbox-tests")
 }
 
 /// Reason why no test can run on this host. With `hardware`, exceptions and floating-point instructions of the guest are needed.

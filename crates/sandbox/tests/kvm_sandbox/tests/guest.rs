@@ -10,6 +10,8 @@ use sandbox_abi::Shape;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::guest::program;
+
 /// Result of a step of a test.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -19,17 +21,8 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 /// Size of a page.
 pub(crate) const PAGE: usize = 4096;
 
-/// The file of the guest below the directory of fixtures. KVM without hardware virtualisation executes integer instructions only.
-fn file() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "guests/aarch64/sandbox-demo.elf"
-    } else if cfg!(target_arch = "riscv64") {
-        "guests/riscv64/sandbox-demo.elf"
-    } else if hv_kvm_test::has_virtualisation() {
-        "guests/x86_64/sandbox-demo.elf"
-    } else {
-        "guests/x86_64/sandbox-demo-softfloat.elf"
-    }
+fn file() -> String {
+    program("sandbox-demo")
 }
 
 /// Reason why tests cannot run.
@@ -44,7 +37,7 @@ pub(crate) fn with_increment(builder: SandboxBuilder) -> SandboxBuilder {
 
 /// A sandbox that starts at the entry of the program.
 pub(crate) fn load() -> Result<SandboxBuilder> {
-    let elf = fs::read(hv_kvm_test::fixture(file()))?;
+    let elf = fs::read(hv_kvm_test::fixture(&file()))?;
     Ok(SandboxBuilder::from_bytes(elf).deadline(LIMIT))
 }
 
