@@ -17,6 +17,7 @@ mod outcome;
 mod registers;
 mod run;
 mod slot;
+mod stack;
 pub mod virt;
 mod vm;
 
@@ -43,4 +44,5 @@ pub use outcome::{CrashReport, Outcome};
 pub use registers::{AarchRegisters, GuestRegisters, RegisterAccess, RiscvRegisters, X86Registers};
 pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
 pub use slot::{DirtyPages, SlotAttributes};
+pub use stack::return_addresses;
 pub use vm::{Operation, Vcpu, VcpuKicker, Vm};

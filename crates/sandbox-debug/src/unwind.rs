@@ -1,7 +1,9 @@
 //! Stack traces by frame pointers.
 
+use std::iter;
+
 use boot_core::Arch;
-use hv_core::GuestRegisters;
+use hv_core::{GuestRegisters, return_addresses};
 
 use crate::memory::{AddressSpace, PhysicalMemory};
 
@@ -60,30 +62,11 @@ pub fn backtrace(registers: &GuestRegisters, memory: &dyn PhysicalMemory) -> Vec
 /// word of the stack at a virtual address, and decides which addresses belong to it.
 #[must_use]
 pub fn unwind(arch: Arch, pc: u64, frame_pointer: u64, read: impl Fn(u64) -> Option<u64>) -> Vec<Frame> {
-    // Distances of the saved frame pointer and the return address from the frame pointer: System V ABI of x86_64, 3.2.2; AAPCS64, "The
-    // Frame Pointer"; RISC-V ELF psABI, "Frame Pointer Convention".
-    let (saved, returns) = match arch {
-        Arch::Riscv64 => (-16, -8),
-        _ => (0, 8),
-    };
-    let mut frames = vec![Frame::current(pc)];
-    let mut pointer = frame_pointer;
-    while frames.len() < MAX_FRAMES && pointer.is_multiple_of(8) {
-        let word = |distance: i64| read(pointer.checked_add_signed(distance)?);
-        let (Some(next), Some(address)) = (word(saved), word(returns)) else {
-            break;
-        };
-        if address == 0 {
-            break;
-        }
-        frames.push(Frame::caller(address));
-        // Stacks grow down, so the frame of a caller has a higher address.
-        if next <= pointer {
-            break;
-        }
-        pointer = next;
-    }
-    frames
+    let callers = return_addresses(arch, frame_pointer, read).take_while(|address| *address != 0);
+    iter::once(Frame::current(pc))
+        .chain(callers.map(Frame::caller))
+        .take(MAX_FRAMES)
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! Calls on the stack of a guest, by its frame pointers.
 
+use std::iter;
+
 use boot_core::{Arch, GuestRange};
+use hv_core::return_addresses;
 
 use crate::crash::{Frame, Registers};
 
 /// Largest number of frames.
 const MAX_FRAMES: usize = 64;
 
-/// The calls on the stack, the innermost first: the instruction, and then return addresses while frame pointers are in `stack` and ascend.
-/// `read` copies 8 bytes of guest memory. All values come from the guest, so they are used as numbers only.
+/// The calls on the stack, the innermost first: the instruction, and then return addresses in `code` of frames in `stack`. `read` copies 8
+/// bytes of guest memory. All values come from the guest, so they are used as numbers only.
 pub(crate) fn backtrace(
     arch: Arch,
     registers: &Registers,
@@ -16,31 +19,13 @@ pub(crate) fn backtrace(
     stack: GuestRange,
     read: impl Fn(u64) -> Option<u64>,
 ) -> Vec<Frame> {
-    // Offsets from the frame pointer to the frame pointer of the caller, and to the return address.
-    let (caller, address) = match arch {
-        Arch::Riscv64 => (-16, -8),
-        _ => (0, 8),
-    };
-    let mut frames = vec![Frame::new(registers.pc)];
-    let mut fp = registers.fp;
-    // The bottom of the stack may be its end, where a frame of riscv64 starts.
-    let is_frame = |fp: u64| fp.is_multiple_of(8) && (stack.contains_addr(fp) || fp == stack.end());
-    while frames.len() < MAX_FRAMES && is_frame(fp) {
-        let word = |offset: i64| read(fp.checked_add_signed(offset)?);
-        let (Some(next), Some(address)) = (word(caller), word(address)) else {
-            break;
-        };
-        if !code.contains_addr(address) {
-            break;
-        }
-        frames.push(Frame::new(address));
-        // Stacks grow down, so callers are above. This also ends at a cycle.
-        if next <= fp {
-            break;
-        }
-        fp = next;
-    }
-    frames
+    let in_stack = |addr| stack.contains_addr(addr).then(|| read(addr)).flatten();
+    let callers = return_addresses(arch, registers.fp, in_stack).take_while(|addr| code.contains_addr(*addr));
+    iter::once(registers.pc)
+        .chain(callers)
+        .take(MAX_FRAMES)
+        .map(Frame::new)
+        .collect()
 }
 
 #[cfg(test)]
