@@ -35,8 +35,8 @@ mod arch {
         let before: usize;
         // SAFETY: all memory of the program stays where it is.
         unsafe {
-            asm!("mov {}, cr3", "mov cr3, {}", out(reg) before, in(reg) root, options(nostack, preserves_flags))
-        };
+            asm!("mov {}, cr3", "mov cr3, {}", out(reg) before, in(reg) root, options(nostack, preserves_flags));
+        }
         before & !0xfff
     }
 
@@ -51,8 +51,8 @@ mod arch {
         let control: u32 = 0x1f80 | 2 << 13;
         // SAFETY: the results of floating-point instructions have no meaning for the program but in `third`.
         unsafe {
-            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, readonly, preserves_flags))
-        };
+            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, readonly, preserves_flags));
+        }
     }
 
     /// Floating-point instructions are calls of functions.
