@@ -66,11 +66,13 @@ impl Tracker {
     /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any: then the guest's translations were flushed.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<bool, V::Error> {
         vm.take_dirty(slot::MEMORY, &mut self.taken)?;
+        let mut flushed = false;
         for page in self.taken.iter() {
             self.dirty.insert(page);
             add(&mut self.resident, &mut self.resident_len, page);
+            flushed = true;
         }
-        Ok(!self.taken.is_empty())
+        Ok(flushed)
     }
 
     /// The contents of the memory, after [`collect`](Self::collect).
