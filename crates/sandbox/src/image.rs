@@ -10,7 +10,6 @@ use sandbox_abi::layout;
 use crate::base::{Base, PAGE};
 use crate::function::{Exports, FunctionInfo};
 use crate::memory_error::MemoryFileError;
-use crate::sparse::Sparse;
 
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +58,12 @@ pub(crate) struct Image {
     pub(crate) entry: CpuState,
     /// Headers, constants and code; sealed.
     pub(crate) text: Memfd,
-    /// Bytes from [`layout::HOST`] to the inbox.
-    pub(crate) host: Sparse,
+    /// Bytes from [`layout::HOST`] to the inbox; sealed.
+    pub(crate) host: Memfd,
     /// The page tables at the entry.
     pub(crate) tables: Vec<u8>,
-    /// The same, to write them to memory of zeros.
-    pub(crate) sparse_tables: Sparse,
+    /// The same; sealed.
+    pub(crate) tables_file: Memfd,
 }
 
 /// Number of bytes from `start` to `end`, as an offset in host memory.
@@ -84,20 +83,23 @@ impl Image {
         let areas = program.areas;
         let text = Memfd::create(c"sandbox-image", len(areas.image))?;
         let data = Memfd::create(c"sandbox-memory", len(areas.memory))?;
-        let host = GuestRange::from_bounds(layout::HOST, layout::INBOX).unwrap_or(GuestRange::EMPTY);
+        let host_range = GuestRange::from_bounds(layout::HOST, layout::INBOX).unwrap_or(GuestRange::EMPTY);
+        let host = Memfd::create(c"sandbox-host", len(host_range))?;
+        let tables_file = Memfd::create(c"sandbox-tables", len(areas.tables))?;
         let mut target = LoadTarget {
-            host: Part::new(host, HostMapping::anonymous(len(host))?),
-            tables: Part::new(areas.tables, HostMapping::anonymous(len(areas.tables))?),
+            host: Part::new(host_range, HostMapping::shared(&host)?),
+            tables: Part::new(areas.tables, HostMapping::shared(&tables_file)?),
             image: Part::new(areas.image, HostMapping::shared(&text)?),
             memory: Part::new(areas.memory, HostMapping::shared(&data)?),
         };
         (program.load)(&mut target)?;
-        let host = Sparse::of(&target.host.bytes()?);
         let tables = target.tables.bytes()?;
         let present = target.memory.written_pages();
         // The writable mappings prevent the seals.
         drop(target);
-        text.seal()?;
+        for file in [&text, &host, &tables_file] {
+            file.seal()?;
+        }
         let image = Self {
             areas,
             window: program.window,
@@ -106,8 +108,8 @@ impl Image {
             entry: program.entry,
             text,
             host,
-            sparse_tables: Sparse::of(&tables),
             tables,
+            tables_file,
         };
         Ok((image, Base::seal(data, present)?))
     }

@@ -28,7 +28,6 @@ mod program;
 mod protocol_error;
 mod sandbox;
 mod snapshot;
-mod sparse;
 mod status;
 mod tracker;
 mod unwind;

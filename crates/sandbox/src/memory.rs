@@ -44,23 +44,23 @@ fn bytes(start: usize, len: usize) -> std::ops::Range<usize> {
 }
 
 impl Memory {
-    /// Maps memory for a sandbox of `image` with the contents of `base`, and writes host pages and page tables. Nothing of it takes time in
-    /// proportion to the length of the memory.
+    /// Maps memory for a sandbox of `image` with the contents of `base`. Nothing is copied: pages are those of the files until they are
+    /// written.
     pub(crate) fn new(image: &Image, base: &Base) -> Result<(Self, Window), MappingError> {
         let window = usize::try_from(image.window).unwrap_or(usize::MAX);
+        let private = MemfdSharing::Private;
+        let inbox_at = offset(layout::HOST, layout::INBOX);
         let host_len = offset(layout::HOST, layout::IMAGE);
         let image_len = len(image.areas.image);
         let mut fixed = HostMapping::reserve(host_len.saturating_add(image_len))?;
-        fixed.place_anonymous(0..host_len)?;
+        fixed.place_memfd(0..inbox_at, &image.host, 0, private)?;
+        fixed.place_anonymous(inbox_at..host_len)?;
         fixed.place_memfd(
             bytes(host_len, image_len),
             &image.text,
             0,
             MemfdSharing::SharedReadOnly,
         )?;
-        for (offset, bytes) in image.host.runs() {
-            fixed.write(offset, bytes)?;
-        }
         let tables_at = offset(layout::EXCHANGE, image.areas.tables.start());
         let tables_len = len(image.areas.tables);
         // A restore brings all of it back: the outbox up to the tables, and the tables.
@@ -70,19 +70,17 @@ impl Memory {
             tables_at,
             "no memory between them"
         );
-        let exchange = HostMapping::anonymous(tables_at.saturating_add(tables_len))?;
+        let mut exchange = HostMapping::reserve(tables_at.saturating_add(tables_len))?;
+        exchange.place_anonymous(0..tables_at)?;
+        exchange.place_memfd(bytes(tables_at, tables_len), &image.tables_file, 0, private)?;
         let data = HostMapping::private(base.file())?;
         let [fixed, exchange, data] = [fixed, exchange, data].map(Arc::new);
         let claim = |mapping: &Arc<HostMapping>, start, len| {
             ExclusiveBytes::new(Arc::clone(mapping), bytes(start, len))
         };
-        let inbox = claim(&fixed, offset(layout::HOST, layout::INBOX), window)?;
+        let inbox = claim(&fixed, inbox_at, window)?;
         let outbox = claim(&exchange, outbox_at, tables_at.saturating_sub(outbox_at))?;
-        let mut tables = claim(&exchange, tables_at, tables_len)?;
-        for (offset, bytes) in image.sparse_tables.runs() {
-            let written = tables.write(offset, bytes);
-            debug_assert!(written, "the area is as long as the tables");
-        }
+        let tables = claim(&exchange, tables_at, tables_len)?;
         let memory = Self {
             fixed,
             exchange,
