@@ -152,8 +152,9 @@ fn cr2() -> u64 {
     address
 }
 
-/// A record with the registers as they are at the call.
-#[inline(never)]
+/// A record with the registers as they are at the call. It is inlined: the frame pointer has to be that of a frame which still exists when
+/// the record is sent.
+#[inline(always)]
 pub(in crate::runtime) fn registers(reason: CrashReason) -> CrashRecord {
     let mut frame = Frame::default();
     // SAFETY: it writes the registers to the frame.
