@@ -6,6 +6,8 @@ use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith
 use guest_ram::{HostMapping, MappingError, Memfd};
 use hv_core::DirtyPages;
 use sandbox_abi::layout;
+#[cfg(feature = "core-dump")]
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::{Base, PAGE};
 use crate::function::{Exports, FunctionInfo};
@@ -56,6 +58,9 @@ pub(crate) struct Image {
     pub(crate) exports: Exports,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
+    /// Registers with which the guest turns its MMU on: `BootInfo::mmu`.
+    #[cfg(feature = "core-dump")]
+    pub(crate) mmu: [u64; 4],
     /// Headers, constants and code; sealed.
     pub(crate) text: Memfd,
     /// Bytes from [`layout::HOST`] to the inbox; sealed.
@@ -94,6 +99,8 @@ impl Image {
         };
         (program.load)(&mut target)?;
         let tables = target.tables.bytes()?;
+        #[cfg(feature = "core-dump")]
+        let mmu = target.host.mmu()?;
         let present = target.memory.written_pages();
         // The writable mappings prevent the seals.
         drop(target);
@@ -106,6 +113,8 @@ impl Image {
             exports: Exports::new(NEXT.fetch_add(1, Ordering::Relaxed), program.exports),
             imports: program.imports,
             entry: program.entry,
+            #[cfg(feature = "core-dump")]
+            mmu,
             text,
             host,
             tables,
@@ -145,6 +154,15 @@ impl Part {
         let mut bytes = vec![0; self.mapping.len()];
         self.mapping.read(0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Registers of the boot information, for the area of the host pages.
+    #[cfg(feature = "core-dump")]
+    fn mmu(&self) -> Result<[u64; 4], MappingError> {
+        let mut info = sandbox_abi::BootInfo::new_zeroed();
+        self.mapping
+            .read(self.offset(layout::BOOT_INFO), info.as_mut_bytes())?;
+        Ok(info.mmu.map(zerocopy::little_endian::U64::get))
     }
 
     fn offset(&self, addr: u64) -> usize {

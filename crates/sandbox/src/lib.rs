@@ -7,6 +7,8 @@ mod base;
 mod builder;
 mod call_slot;
 mod contents;
+#[cfg(feature = "core-dump")]
+mod core_dump;
 mod crash;
 mod deadline;
 #[cfg(feature = "symbols")]
@@ -37,6 +39,8 @@ pub use backend::{Backend, Kvm};
 #[cfg(feature = "fake")]
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
+#[cfg(feature = "core-dump")]
+pub use core_dump::CoreDumpError;
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
 #[cfg(feature = "symbols")]
 pub use elf_symbols::ElfSymbols;
@@ -52,5 +56,7 @@ pub use program::FakeProgram;
 pub use program::{ElfError, GuestProgram, ProgramError};
 pub use protocol_error::ProtocolError;
 pub use sandbox::{CallOptions, MemoryUse, Sandbox};
+#[cfg(feature = "core-dump")]
+pub use sandbox_debug::{CoreLimits, CoreSummary};
 pub use snapshot::{RestoreError, Snapshot, SnapshotError};
 pub use status::{Cause, Status};

@@ -138,6 +138,15 @@ impl Memory {
             .write(offset(layout::HOST, layout::REWIND_IMAGE), registers)
     }
 
+    /// Reads host pages and the image. False if a byte is elsewhere, or in the inbox.
+    #[cfg(feature = "core-dump")]
+    pub(crate) fn read_fixed(&self, addr: u64, bytes: &mut [u8]) -> bool {
+        let offset = addr
+            .checked_sub(layout::HOST)
+            .and_then(|offset| usize::try_from(offset).ok());
+        offset.is_some_and(|offset| self.fixed.read(offset, bytes).is_ok())
+    }
+
     /// Reads guest memory in the area of data, stacks and heap, which starts at `start`. False if a byte is elsewhere.
     pub(crate) fn read_data(&self, start: u64, addr: u64, bytes: &mut [u8]) -> bool {
         let offset = addr

@@ -39,10 +39,10 @@ pub(super) fn write(fd: &VcpuFd, extra: Option<usize>, xsave: &Xsave) -> Result<
     let extra = extra.unwrap_or(0);
     let words = xsave.words();
     if words.len() == Xsave::MIN_WORDS.saturating_add(extra) {
-        // SAFETY: the structure has no fields but words, 4096 bytes of them, and the area is not shorter. The kernel reads as many bytes as
-        // the area has; see the end of this function.
-        let set = unsafe { fd.set_xsave(&*words.as_ptr().cast::<kvm_xsave>()) };
-        return set.map_err(failed_request("KVM_SET_XSAVE"));
+        // SAFETY: the structure has no fields but words, 4096 bytes of them, and the area is not shorter.
+        let area = unsafe { &*words.as_ptr().cast::<kvm_xsave>() };
+        // SAFETY: the kernel reads as many bytes as `words` has; see the end of this function.
+        return unsafe { fd.set_xsave(area) }.map_err(failed_request("KVM_SET_XSAVE"));
     }
     let mut area = new_xsave(extra)?;
     let (first, rest) = words.split_at_checked(Xsave::MIN_WORDS).unwrap_or((words, &[]));

@@ -3,7 +3,8 @@
 use std::env::consts::ARCH;
 
 use hv_kvm_test::expect;
-use sandbox::{CrashKind, Registers};
+use object::{Object, ObjectSegment};
+use sandbox::{CoreDumpError, CoreLimits, CrashKind, Registers};
 use sandbox_abi::layout;
 
 use crate::guest::{Test, TestResult, builder, crash, sandbox};
@@ -11,6 +12,7 @@ use crate::guest::{Test, TestResult, builder, crash, sandbox};
 pub(crate) const TESTS: &[Test] = &[
     ("sandbox::fault::panic", panic),
     ("sandbox::fault::panic_in_a_panic", panic_twice),
+    ("sandbox::fault::core_dump", core_dump),
     ("sandbox::fault::read_of_a_null_pointer", null_read),
     ("sandbox::fault::write_to_memory_of_the_host", host_write),
     ("sandbox::fault::write_to_code", code_write),
@@ -29,6 +31,51 @@ fn panic() -> TestResult {
     let location = crash.location.as_ref().ok_or("no location")?;
     expect("file", &location.file.ends_with("faults.rs"), &true)?;
     expect("stack", &(crash.backtrace.len() > 3), &true)
+}
+
+/// A core dump has the registers of the crash and the stack, at their virtual addresses.
+fn core_dump() -> TestResult {
+    let mut sandbox = sandbox()?;
+    let snapshot = sandbox.snapshot()?;
+    let crash = crash(sandbox.call::<_, ()>("panic", ("the reason",)))?;
+    let mut file = Vec::new();
+    let summary = sandbox.core_dump(&crash, CoreLimits::default(), &mut file)?;
+    expect("incomplete", &summary.is_incomplete, &false)?;
+
+    let core = object::File::parse(&*file)?;
+    expect("kind", &core.kind(), &object::ObjectKind::Core)?;
+    let read = |address: u64| -> Option<u64> {
+        let segment = core
+            .segments()
+            .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&address))?;
+        let at = usize::try_from(address - segment.address()).ok()?;
+        let bytes = segment.data().ok()?.get(at..at + 8)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    // Where the frame has the return address.
+    let returns = if ARCH == "riscv64" {
+        crash.registers.fp - 8
+    } else {
+        crash.registers.fp + 8
+    };
+    let caller = crash.backtrace.get(1).ok_or("no caller")?;
+    expect("caller", &read(returns), &Some(caller.address))?;
+    expect("code", &read(crash.registers.pc & !7).is_some(), &true)?;
+    for inaccessible in [0, layout::INBOX, layout::OUTBOX] {
+        expect("not in the dump", &read(inaccessible), &None)?;
+    }
+    let pc = crash.registers.pc.to_le_bytes();
+    let notes = file.get(..4096).ok_or("a short file")?;
+    expect("pc", &notes.windows(8).any(|bytes| bytes == pc), &true)?;
+
+    // The memory is no longer that of the crash.
+    sandbox.restore(&snapshot)?;
+    let error = sandbox.core_dump(&crash, CoreLimits::default(), &mut Vec::new());
+    expect(
+        "restored",
+        &matches!(error, Err(CoreDumpError::NotPoisoned(_))),
+        &true,
+    )
 }
 
 fn panic_twice() -> TestResult {
