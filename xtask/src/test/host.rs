@@ -19,8 +19,11 @@ use crate::progress::print_status;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Tests check device trees with it.
-const DEVICE_TREE_COMPILER: Package = Package::program("device-tree-compiler", "dtc");
+/// Programs that tests use: to check device trees, and to debug guests.
+const PROGRAMS: [Package; 2] = [
+    Package::program("device-tree-compiler", "dtc"),
+    Package::program("gdb-multiarch", "gdb-multiarch"),
+];
 
 /// Time without output after which a program is killed. libtest prints a line when a test takes over a minute, but only once.
 const MAX_SILENCE: Duration = Duration::from_mins(10);
@@ -32,9 +35,9 @@ pub(super) fn run(
     filter: Option<&str>,
     timings: &mut Timings,
 ) -> Result<Vec<Case>, Error> {
-    // Without it, the tests that use it count as skipped.
-    if let Err(error) = packages::ensure(workspace, &[DEVICE_TREE_COMPILER]) {
-        print_status(&format!("going on without dtc: {error}"));
+    // Without one of them, the tests that use it count as skipped.
+    if let Err(error) = packages::ensure(workspace, &PROGRAMS) {
+        print_status(&format!("going on without them: {error}"));
     }
     let tests = metadata::integration_tests(workspace)?;
     let mut programs = cargo_test(workspace, fixtures);
