@@ -47,8 +47,8 @@ mod x86_64 {
 #[cfg(target_arch = "aarch64")]
 mod aarch64 {
     use kvm_bindings::{
-        KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, KVM_SMCCC_FILTER_FWD_TO_USER, kvm_device_attr,
-        kvm_smccc_filter, kvm_vcpu_init,
+        KVM_ARM_VM_SMCCC_CTRL, KVM_ARM_VM_SMCCC_FILTER, kvm_device_attr, kvm_smccc_filter,
+        kvm_smccc_filter_action_KVM_SMCCC_FILTER_FWD_TO_USER, kvm_vcpu_init,
     };
     use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
@@ -74,7 +74,9 @@ mod aarch64 {
             let filter = kvm_smccc_filter {
                 base: sandbox_abi::HVC_DOORBELL,
                 nr_functions: 1,
-                action: KVM_SMCCC_FILTER_FWD_TO_USER.try_into().expect("8 bits"),
+                action: kvm_smccc_filter_action_KVM_SMCCC_FILTER_FWD_TO_USER
+                    .try_into()
+                    .expect("8 bits"),
                 ..kvm_smccc_filter::default()
             };
             let attribute = kvm_device_attr {
