@@ -6,9 +6,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use boot_core::{Constraints, GuestRange, PlanBuilder, RamAllocator};
+use boot_core::{Constraints, GuestRange, PlacementError, PlanBuilder, RamAllocator};
 
 use crate::block::basic_memory;
+
+/// Label of the area.
+const LABEL: &str = "BIOS data area";
 
 /// Address range of the area.
 const CONSTRAINTS: Constraints = Constraints::aligned(0x100).between(0x400, 0x500);
@@ -16,26 +19,34 @@ const CONSTRAINTS: Constraints = Constraints::aligned(0x100).between(0x400, 0x50
 /// Offset in the area of the size of base memory in KiB, 16 bits wide. INT 12h returns this value.
 const BASE_MEMORY: usize = 0x13;
 
-/// Content of the area; `None` if the area is not RAM or the kernel is loaded over it.
+/// Content of the area; `None` if the area is not RAM or the kernel is loaded over it, unless the request fixes its address.
 pub(crate) struct BiosData(Option<(GuestRange, Vec<u8>)>);
 
 impl BiosData {
     /// Reserves the area.
-    pub(crate) fn reserve(allocator: &mut RamAllocator<'_>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RamAllocator::reserve`] if the request fixes the address of the area: then a movable kernel moves out of its way.
+    pub(crate) fn reserve(allocator: &mut RamAllocator<'_>) -> Result<Self, PlacementError> {
         let (lower, _) = basic_memory(allocator.map());
         let range = GuestRange::from_bounds(CONSTRAINTS.min, CONSTRAINTS.max).unwrap_or(GuestRange::EMPTY);
-        let is_free = lower > 0 && allocator.reserve("BIOS data area", range).is_ok();
+        let is_free = lower > 0
+            && match allocator.reserve(LABEL, range) {
+                Err(error) if allocator.fixed_address(LABEL).is_some() => return Err(error),
+                reserved => reserved.is_ok(),
+            };
         // At most 640.
         let lower = u16::try_from(lower).unwrap_or_default();
         let mut bytes = vec![0; BASE_MEMORY];
         bytes.extend_from_slice(&lower.to_le_bytes());
-        Self(is_free.then_some((range, bytes)))
+        Ok(Self(is_free.then_some((range, bytes))))
     }
 
     /// Adds the content of the area to a plan.
     pub(crate) fn add(self, plan: PlanBuilder) -> PlanBuilder {
         match self.0 {
-            Some((range, bytes)) => plan.bytes("BIOS data area", range, bytes, CONSTRAINTS),
+            Some((range, bytes)) => plan.bytes(LABEL, range, bytes, CONSTRAINTS),
             None => plan,
         }
     }

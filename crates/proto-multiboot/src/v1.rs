@@ -104,7 +104,7 @@ fn plan(
         files,
     };
     let len = arith::to_u64(contents.build(0, &[])?.len());
-    let bios_data = BiosData::reserve(&mut allocator);
+    let bios_data = BiosData::reserve(&mut allocator)?;
     let Places { info, files: places } = files::place(len, files, &mut allocator)?;
     let block = contents.build(files::low(info.start()), &places)?;
     let state = place::state(&kernel, image, MULTIBOOT, BOOTLOADER_MAGIC, info.start());

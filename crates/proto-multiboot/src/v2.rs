@@ -191,7 +191,7 @@ impl Multiboot2 {
             load_base: header.relocatable.map(|_| files::low(kernel.base())),
         };
         let len = arith::to_u64(contents.build(&[])?.len());
-        let bios_data = BiosData::reserve(&mut allocator);
+        let bios_data = BiosData::reserve(&mut allocator)?;
         let Places { info, files: places } = files::place(len, files, &mut allocator)?;
         let block = contents.build(&places)?;
         let state = place::state(&kernel, image, MULTIBOOT2, BOOTLOADER_MAGIC, info.start());

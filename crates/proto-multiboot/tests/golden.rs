@@ -4,9 +4,9 @@ use std::error::Error;
 
 use boot_core::cpu::x86_64::State;
 use boot_core::{
-    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, GuestRange, ImageBuilder,
-    IncompatibleImage, KernelImage, LoadContent, Machine, MemoryMap, Module, Placement, PlanError,
-    RegionKind, RequestPart, SourceRange, SupportLevel,
+    Arch, BootPlan, BootProtocol, BootRequest, Cmdline, Endian, EntryAbi, FixedAddress, GuestRange,
+    ImageBuilder, IncompatibleImage, KernelImage, LoadContent, Machine, MemoryMap, Module, Placement,
+    PlanError, RegionKind, RequestPart, SourceRange, SupportLevel,
 };
 use boot_multiboot::v2::InfoTag;
 use boot_multiboot::{
@@ -381,6 +381,31 @@ fn the_bios_data_area_needs_base_memory() {
     // The area is RAM, but the PC has no base memory: that starts at 0.
     check(0x400, false);
     check(0x1000, false);
+}
+
+#[test]
+fn a_movable_kernel_keeps_clear_of_a_fixed_bios_data_area() {
+    let image = second(|header| header.relocatable = Some(Relocatable::new(0, u32::MAX, 0x100, 1, false)));
+    let (machine, cmdline) = (pc(16 * MIB), Cmdline::new());
+    let request = BootRequest::new(&image, &machine, &cmdline);
+    let check = |fixed: &[FixedAddress<'_>], expected: Result<(u64, bool), &str>| {
+        let plan = PROTOCOL_MULTIBOOT2.plan(&request.with_fixed_addresses(fixed));
+        let found = plan.map(|plan| {
+            let has_area = plan.loads().iter().any(|load| load.label == "BIOS data area");
+            (plan.kernel().start(), has_area)
+        });
+        assert_eq!(
+            found.map_err(|error| error.to_string()),
+            expected.map_err(str::to_owned)
+        );
+    };
+    let area = FixedAddress::new("BIOS data area", 0x400);
+    check(&[], Ok((0, false)));
+    check(&[area], Ok((0x500, true)));
+    check(
+        &[area, FixedAddress::new("kernel", 0x300)],
+        Err("the BIOS data area must be at 0x400..0x500, but the kernel is at 0x300..0x2300"),
+    );
 }
 
 #[test]

@@ -174,8 +174,11 @@ impl Frame {
     }
 }
 
-/// A record with the registers as they are at the call. It is inlined: the frame pointer has to be that of a frame which still exists when
-/// the record is sent.
+/// A record with the registers as they are at the call.
+#[expect(
+    clippy::inline_always,
+    reason = "the frame pointer is that of the caller, whose frame still exists when the record is sent"
+)]
 #[inline(always)]
 pub(in crate::runtime) fn registers(reason: CrashReason) -> CrashRecord {
     let mut frame = Frame::default();
