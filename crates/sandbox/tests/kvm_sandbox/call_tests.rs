@@ -1,7 +1,9 @@
 //! Calls in both directions.
 
+use std::time::Duration;
+
 use hv_kvm_test::expect;
-use sandbox::CallError;
+use sandbox::{CallError, CallOptions};
 use sandbox_abi::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("sandbox::call::log_records", log),
     ("sandbox::call::log_before_a_panic", log_and_panic),
     ("sandbox::call::real_crates", real_crates),
+    ("sandbox::call::web_assembly", web_assembly),
 ];
 
 pub(crate) const HARDWARE_TESTS: &[Test] = &[("sandbox::call::floating_point", floating_point)];
@@ -175,6 +178,59 @@ fn real_crates() -> TestResult {
     expect(
         "an invalid pattern",
         &matches!(invalid, Err(CallError::Guest(_))),
+        &true,
+    )
+}
+
+/// A WebAssembly module whose function `run` has this code. It may call function 0: `increment` of the host.
+fn module(code: &[u8]) -> Vec<u8> {
+    let section = |id: u8, content: &[u8]| {
+        let len = u8::try_from(content.len()).expect("a short section");
+        [&[id, len], content].concat()
+    };
+    let body = [&[0], code, &[0x0b]].concat();
+    let body_len = u8::try_from(body.len()).expect("a short body");
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        // Type 0: a function from i64 to i64.
+        section(1, &[1, 0x60, 1, 0x7e, 1, 0x7e]),
+        section(2, b"\x01\x04host\x09increment\0\0"),
+        section(3, &[1, 0]),
+        section(7, b"\x01\x03run\0\x01"),
+        section(10, &[&[1, body_len], &*body].concat()),
+    ]
+    .concat()
+}
+
+fn web_assembly() -> TestResult {
+    let mut sandbox = sandbox()?;
+    // local.get 0; call 0; call 0; i64.const 10; i64.mul
+    let arithmetic = module(&[0x20, 0, 0x10, 0, 0x10, 0, 0x42, 10, 0x7e]);
+    expect(
+        "run(20)",
+        &sandbox.call::<_, i64>("wasm", (&arithmetic, 20i64))?,
+        &220,
+    )?;
+    let errors = [
+        // unreachable
+        (module(&[0x00]), "unreachable"),
+        (arithmetic[..arithmetic.len() - 1].to_vec(), "unexpected end"),
+        (module(&[0x42, 1, 0x10, 1]), "call stack"),
+    ];
+    for (module, text) in errors {
+        match sandbox.call::<_, i64>("wasm", (&module, 0i64)) {
+            Err(CallError::Guest(error)) if error.message.contains(text) => {}
+            other => return Err(format!("{other:?}, not an error with {text:?}").into()),
+        }
+    }
+    // loop; br 0; end; unreachable
+    let endless = module(&[0x03, 0x40, 0x0c, 0, 0x0b, 0x00]);
+    let wasm = sandbox.function::<(Vec<u8>, i64), i64>("wasm")?;
+    let limit = CallOptions::default().with_deadline(Duration::from_millis(100));
+    let ended = sandbox.invoke(&wasm, &(endless, 0), limit);
+    expect(
+        "deadline",
+        &matches!(ended, Err(CallError::Deadline { .. })),
         &true,
     )
 }

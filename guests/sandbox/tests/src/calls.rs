@@ -86,7 +86,7 @@ fn parse(text: &str) -> Result<i64, Error> {
 
 /// Of the host: `value + 1`.
 #[host_function]
-fn increment(value: u64) -> u64;
+pub(crate) fn increment(value: u64) -> u64;
 
 /// Of the host: the bytes in the opposite order.
 #[host_function(bytes)]
