@@ -34,8 +34,8 @@ fn matches(pattern: &str, text: &str) -> Result<Vec<(u32, u32)>, Error> {
 
 /// The result of the function `run` that a WebAssembly module exports. The module may import `increment` of `host`: the host function.
 #[guest_function]
-fn wasm(module: Vec<u8>, parameter: i64) -> Result<i64, Error> {
-    run(&module, parameter).map_err(|error| Error::new(4, error.to_string()))
+fn wasm(module: &[u8], parameter: i64) -> Result<i64, Error> {
+    run(module, parameter).map_err(|error| Error::new(4, error.to_string()))
 }
 
 fn run(module: &[u8], parameter: i64) -> Result<i64, wasmi::Error> {
