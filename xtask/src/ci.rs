@@ -52,7 +52,7 @@ const STEPS: [Step; 9] = [
     ("packages", |workspace, _, _, _| crate_packages::check(workspace)),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
-        fuzz::run(workspace, &[], args.fuzz_seconds)
+        fuzz::run(workspace, &[], args.fuzz_seconds, fuzz::Output::Totals)
     }),
 ];
 

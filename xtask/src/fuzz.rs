@@ -18,8 +18,17 @@ const COMPILER: Package = Package::program("g++", "c++");
 /// Limits per input: more memory or more seconds count as a crash.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=10"];
 
+/// How much a run shows of what libFuzzer prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A line for each new input, and the totals.
+    Progress,
+    /// The totals.
+    Totals,
+}
+
 /// Writes the seeds and runs each target for some seconds.
-pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Result<(), Error> {
+pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32, output: Output) -> Result<(), Error> {
     let cargo_fuzz = ensure(workspace)?;
     seeds(workspace)?;
     let targets = if targets.is_empty() {
@@ -39,6 +48,9 @@ pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32) -> Re
             "-print_final_stats=1",
         ]);
         command.args(LIMITS);
+        if output == Output::Totals {
+            command.arg("-verbosity=0");
+        }
         process::run_shown(&mut command)?;
     }
     Ok(())

@@ -8,6 +8,9 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::error::{Error, WithPath as _};
 
+/// The lines of a failed test's message that the error at the end repeats. The summary has all of them.
+const REASON_LINES: usize = 12;
+
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -119,17 +122,22 @@ impl Results {
         Counts::of(self.cases().map(|(_, case)| case))
     }
 
-    /// Success if no test failed.
+    /// Success if no test failed; otherwise an error with the name and the start of the message of each.
     pub(crate) fn to_result(&self) -> Result<(), Error> {
-        match self.counts().failed {
-            0 => Ok(()),
-            1 => Err(Error::Tests {
-                message: "a test failed".to_owned(),
-            }),
-            failed => Err(Error::Tests {
-                message: format!("{failed} tests failed"),
-            }),
+        let mut message = match self.counts().failed {
+            0 => return Ok(()),
+            1 => "a test failed".to_owned(),
+            failed => format!("{failed} tests failed"),
+        };
+        for (tier, case) in self.cases() {
+            if let Outcome::Failed(reason) = &case.outcome {
+                message.push_str(&format!("\n  {tier}: {}: {}", case.suite, case.name));
+                for line in reason.lines().filter(|line| !line.is_empty()).take(REASON_LINES) {
+                    message.push_str(&format!("\n      {line}"));
+                }
+            }
         }
+        Err(Error::Tests { message })
     }
 
     /// Writes all results as JUnit XML.
@@ -232,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_failure_decides() {
-        assert!(mixed().to_result().is_err());
+        let error = mixed().to_result().unwrap_err().to_string();
+        assert_eq!(error, "a test failed\n  host: suite: b\n      left 1\n      right 2");
         let mut results = Results::default();
         results.add_tier("host", Ok(vec![case("a", Outcome::Passed)]), false);
         assert!(results.to_result().is_ok());
