@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod console;
+pub mod gdb;
+pub mod gdb_client;
 mod host;
 mod recorder;
 

@@ -139,7 +139,7 @@ impl Machine {
     }
 
     /// Runs to the next doorbell. Another stop is the result.
-    pub(crate) fn to_ring(&mut self) -> Result<Option<Stop>, TargetError> {
+    pub(crate) fn run_to_ring(&mut self) -> Result<Option<Stop>, TargetError> {
         loop {
             return match self.vcpu.run()? {
                 VcpuExit::Doorbell(_) => Ok(None),

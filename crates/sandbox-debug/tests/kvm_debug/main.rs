@@ -6,18 +6,6 @@
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
-#[path = "../gdb/client.rs"]
-mod client;
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
-))]
-#[path = "../gdb/gdb.rs"]
-mod gdb;
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
-))]
 mod machine;
 #[cfg(all(
     target_os = "linux",
@@ -48,7 +36,7 @@ fn main() {
     let hardware = tests::HARDWARE_TESTS
         .iter()
         .map(|&(name, test)| hv_kvm_test::trial(name, hardware.clone(), move || test().map(|()| None)));
-    let skip = skip.clone().or_else(gdb::skip_reason);
+    let skip = skip.clone().or_else(hv_kvm_test::gdb::skip_reason);
     let with_gdb = tests::GDB_TESTS
         .iter()
         .map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), move || test().map(|()| None)));

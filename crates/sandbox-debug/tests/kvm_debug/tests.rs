@@ -10,16 +10,16 @@ use std::{
 
 use guest_ram::Memfd;
 use hv_core::{GuestRegisters, RegisterAccess, Vcpu};
-use hv_kvm_test::CheckResult;
+use hv_kvm_test::{
+    CheckResult,
+    gdb::{self, Test},
+    gdb_client::{self as client, Client},
+};
 use sandbox_debug::{CoreDump, DebugTarget, GdbSession, Resume, Stop, TargetError, backtrace};
 
-use crate::{
-    client::{self, Client},
-    gdb::{self, Test},
-    machine::{
-        self, ARCH, BREAKPOINT_LEN, CALLER, CODE, COUNTER, COUNTER_NAME, DATA, INC, INSTRUCTION, Machine,
-        NEXT, PC, POP, RETURN, STACK, STORE,
-    },
+use crate::machine::{
+    self, ARCH, BREAKPOINT_LEN, CALLER, CODE, COUNTER, COUNTER_NAME, DATA, INC, INSTRUCTION, Machine, NEXT,
+    PC, POP, RETURN, STACK, STORE,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -93,10 +93,7 @@ fn breakpoints() -> CheckResult {
         let image = machine::image()?;
         let before = contents(&image)?;
         let at = usize::try_from(POP - CODE)?;
-        let code: String = before[at..at + 2]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let code = format!("{:04x}", u16::from_be_bytes([before[at], before[at + 1]]));
         let mut machine = Machine::new(&image)?;
         let end = client(&mut machine, move |mut client| {
             client.expect(&breakpoint("Z0", INC), "OK")?;
@@ -198,7 +195,7 @@ fn registers_of_vcpu() -> CheckResult {
         assert_eq!(found, 0);
         machine.vcpu.write_registers(&changed)?;
         assert_eq!(machine.vcpu.read_registers()?, changed);
-        let stop = machine.to_ring()?;
+        let stop = machine.run_to_ring()?;
         assert_eq!((stop, machine.word(DATA)?), (None, 0x42));
         let mut after = machine.vcpu.read_registers()?;
         assert_eq!(change(&mut after), 0x42);
