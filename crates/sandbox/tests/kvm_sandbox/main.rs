@@ -11,6 +11,11 @@ mod call_tests;
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
+mod debug_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod fault_tests;
 #[cfg(all(
     target_os = "linux",
@@ -42,12 +47,16 @@ fn main() {
 ))]
 fn main() {
     let skip = guest::skip_reason(false);
-    let plain = call_tests::TESTS.iter().chain(memory_tests::TESTS);
+    let plain = call_tests::TESTS
+        .iter()
+        .chain(memory_tests::TESTS)
+        .chain(debug_tests::TESTS);
     let plain = plain.map(|&(name, test)| (name, test, skip.clone()));
     let skip = guest::skip_reason(true);
     let hardware = fault_tests::TESTS
         .iter()
         .chain(call_tests::HARDWARE_TESTS)
+        .chain(debug_tests::HARDWARE_TESTS)
         .map(|&(name, test)| (name, test, skip.clone()));
     let trials = plain.chain(hardware);
     let trials =
