@@ -21,6 +21,11 @@ mod fault_tests;
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
+mod gdb_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod guest;
 #[cfg(all(
     target_os = "linux",
@@ -58,7 +63,11 @@ fn main() {
         .chain(call_tests::HARDWARE_TESTS)
         .chain(debug_tests::HARDWARE_TESTS)
         .map(|&(name, test)| (name, test, skip.clone()));
-    let trials = plain.chain(hardware);
+    let gdb = guest::skip_reason(false).or_else(gdb_tests::skip_reason);
+    let gdb = gdb_tests::TESTS
+        .iter()
+        .map(|&(name, test)| (name, test, gdb.clone()));
+    let trials = plain.chain(hardware).chain(gdb);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
     let mut arguments = libtest_mimic::Arguments::from_args();

@@ -1,6 +1,7 @@
 //! A function and its data, for debuggers. The names of both are those in the source.
-#![expect(unsafe_code, reason = "names without a hash, for debuggers")]
+#![expect(unsafe_code, reason = "names without a hash and a fault, for debuggers")]
 
+use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use sandbox_guest::guest_function;
@@ -48,4 +49,19 @@ fn debug_addresses() -> (u64, u64, u64) {
         address((&raw const DEBUG_TOTAL).cast()),
         address((&raw const DEBUG_VERDICT).cast()),
     )
+}
+
+/// Writes a byte to an address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn debug_store(address: u64, value: u8) {
+    let to = ptr::with_exposed_provenance_mut::<u8>(usize::try_from(address).unwrap_or_default());
+    // SAFETY: none; the address is the test's, which wants an exception.
+    unsafe { to.write_volatile(value) };
+}
+
+/// Has an exception: there is no memory at the address.
+#[guest_function]
+fn debug_fault(address: u64) {
+    debug_store(address, 0x5a);
 }

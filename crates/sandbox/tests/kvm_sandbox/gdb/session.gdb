@@ -1,0 +1,78 @@
+# What a user of gdb does with a running sandbox, and with the core dump of another one. A value that is not as expected ends gdb, and the
+# sandbox does not get its verdict.
+#
+# In the current directory are guest.elf, the program; gdb, the socket of the stub; and core, if $has_core is not 0.
+# $has_watchpoints tells whether the hypervisor has watchpoints.
+
+set pagination off
+set confirm off
+set width 0
+set language c
+# The sandbox may attach late, and an emulated host is slow.
+set remotetimeout 600
+
+define check
+  set $found = $arg0
+  if $found != $arg1
+    printf "found %#lx, expected %#lx\n", $found, $arg1
+    quit 1
+  end
+end
+
+file guest.elf
+# Without watchpoints of the hardware, gdb steps.
+if !$has_watchpoints
+  set can-use-hw-watchpoints 0
+end
+target remote gdb
+
+# A breakpoint, and the parameter of the function.
+break *debug_add
+continue
+print number
+check number 1
+check *(long*)&DEBUG_TOTAL 0
+info registers
+backtrace
+check $bpnum 1
+
+# A step.
+set $before = $pc
+stepi
+check ($pc!=$before) 1
+
+# A watchpoint.
+watch *(long*)&DEBUG_TOTAL
+continue
+check *(long*)&DEBUG_TOTAL 1
+delete 2
+
+# On to the next call of the function.
+continue
+print number
+check number 2
+check *(long*)&DEBUG_TOTAL 1
+# The caller is known by the debug information.
+up
+info symbol $pc
+down
+
+if $has_core
+  # The same on a core dump.
+  add-inferior -exec guest.elf
+  inferior 2
+  core-file core
+  backtrace
+  frame function debug_store
+  print/x address
+  check address 8
+  check (value&0xff) 0x5a
+  check *(long*)&DEBUG_TOTAL 0
+  x/i $pc
+  inferior 1
+end
+
+delete
+set var *(long*)&DEBUG_VERDICT = 42
+check *(long*)&DEBUG_VERDICT 42
+detach
