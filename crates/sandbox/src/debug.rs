@@ -2,8 +2,6 @@
 
 mod target;
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::io;
 
 use guest_ram::MappingError;
@@ -12,13 +10,11 @@ use sandbox_debug::{GdbError, GdbSession, GdbStream, Resume, Stop};
 
 use self::target::Target;
 use crate::backend::Backend;
-use crate::crash::Registers;
+use crate::debugger::{Debugger, Guest};
 use crate::error::BackendError;
-use crate::image::Image;
-use crate::memory::{Memory, PrivateText};
+use crate::memory::PrivateText;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Status};
-use crate::window::Window;
 
 /// Why a debugger does not come or go.
 #[derive(Debug, thiserror::Error)]
@@ -42,67 +38,6 @@ pub enum DebugError {
     /// The hypervisor failed. If the memory of the guest is incomplete afterwards, the sandbox is [unrecoverable](Status::Unrecoverable).
     #[error(transparent)]
     Backend(#[from] BackendError),
-}
-
-/// A stopped guest.
-pub(crate) struct Guest<'a, B: Backend> {
-    pub(crate) vcpu: &'a mut B::Vcpu,
-    pub(crate) memory: &'a Memory,
-    pub(crate) window: &'a Window,
-    pub(crate) image: &'a Image,
-    /// Pages of data, stacks and heap that the debugger wrote.
-    pub(crate) written: &'a mut BTreeSet<usize>,
-    /// Registers of the crash that is reported.
-    pub(crate) crash: Option<&'a Registers>,
-}
-
-/// A debugger, whatever the type of the CPU is: only [`Sandbox::attach_debugger`] needs one with registers and breakpoints.
-pub(crate) trait Debugger<B: Backend>: Send {
-    /// Reports a stop, and does what the debugger asks for until the guest is to run again.
-    fn stopped(&mut self, stop: Stop, guest: Guest<'_, B>) -> Result<Resume, GdbError>;
-
-    /// Makes the CPU one without breakpoints and steps.
-    fn release(&mut self, vcpu: &mut B::Vcpu) -> Result<(), B::Error>;
-}
-
-/// What a sandbox has for its debugger.
-pub(crate) struct DebugState<B: Backend> {
-    debugger: Option<Box<dyn Debugger<B>>>,
-    /// Pages of data, stacks and heap that a debugger wrote since the last snapshot or restore: no dirty log has them.
-    written: BTreeSet<usize>,
-}
-
-impl<B: Backend> Default for DebugState<B> {
-    fn default() -> Self {
-        Self {
-            debugger: None,
-            written: BTreeSet::new(),
-        }
-    }
-}
-
-impl<B: Backend> fmt::Debug for DebugState<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DebugState")
-            .field("is_attached", &self.is_attached())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<B: Backend> DebugState<B> {
-    pub(crate) fn is_attached(&self) -> bool {
-        self.debugger.is_some()
-    }
-
-    /// The debugger, and the pages that it wrote.
-    pub(crate) fn parts(&mut self) -> Option<(&mut dyn Debugger<B>, &mut BTreeSet<usize>)> {
-        let debugger = self.debugger.as_deref_mut()?;
-        Some((debugger, &mut self.written))
-    }
-
-    pub(crate) fn take_debugger(&mut self) -> Option<Box<dyn Debugger<B>>> {
-        self.debugger.take()
-    }
 }
 
 /// A connected gdb.
@@ -166,7 +101,7 @@ impl<B: Backend> Sandbox<B> {
                 engine.status = Status::Unrecoverable(Cause::Backend);
             }
         })?;
-        engine.debug.debugger = Some(Box::new(Gdb { session, text }));
+        engine.debug.attach(Box::new(Gdb { session, text }));
         match engine.report(Stop::Attached, None)? {
             Resume::Killed => Err(DebugError::Killed),
             _ => Ok(()),
@@ -190,7 +125,7 @@ impl<B: Backend> Sandbox<B> {
 
     /// Counts what debuggers wrote as written pages. Returns whether there were any.
     pub(crate) fn add_debugger_writes(&mut self) -> bool {
-        let written = std::mem::take(&mut self.engine.debug.written);
+        let written = self.engine.debug.take_written();
         let any = !written.is_empty();
         self.tracker.add_written(written);
         any

@@ -67,7 +67,7 @@ pub(crate) struct Engine<B: Backend> {
     pub(crate) exits: u64,
     symbolizer: Option<Arc<dyn Symbolizer>>,
     #[cfg(feature = "debug")]
-    pub(crate) debug: crate::debug::DebugState<B>,
+    pub(crate) debug: crate::debugger::DebugState<B>,
 }
 
 impl<B: Backend> fmt::Debug for Engine<B> {
@@ -124,7 +124,7 @@ impl<B: Backend> Engine<B> {
             exits: 0,
             symbolizer: parts.symbolizer,
             #[cfg(feature = "debug")]
-            debug: crate::debug::DebugState::default(),
+            debug: crate::debugger::DebugState::default(),
         }
     }
 

@@ -15,6 +15,8 @@ mod crash_registers;
 mod deadline;
 #[cfg(feature = "debug")]
 mod debug;
+#[cfg(feature = "debug")]
+mod debugger;
 #[cfg(feature = "symbols")]
 mod elf_symbols;
 mod encode;

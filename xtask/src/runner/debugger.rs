@@ -53,8 +53,10 @@ impl Debugger {
         machine: &LabMachine,
         job: &Job,
     ) -> Result<Option<Self>, Error> {
-        let is_test = |path: &PathBuf| super::lab::file_name(path).starts_with(TEST);
-        let has_test = job.tasks.iter().any(|task| is_test(&task.executable));
+        let has_test = job.tasks.iter().any(|task| {
+            let name = task.executable.file_name().unwrap_or_default();
+            name.to_string_lossy().starts_with(TEST)
+        });
         let Some(fixtures) = job.fixtures.as_ref().filter(|_| has_test) else {
             return Ok(None);
         };

@@ -340,7 +340,7 @@ fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> 
     }
 }
 
-pub(super) fn file_name(path: &Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()

@@ -26,24 +26,7 @@ pub(crate) use self::arch::{
     ARCH, BREAKPOINT_LEN, CALLER, COUNTER, COUNTER_NAME, INC, INSTRUCTION, NEXT, PC, POP, RETURN, STORE,
 };
 use self::arch::{Harness, KvmBareVcpu, KvmBareVm, KvmError};
-
-/// Virtual address of the code. With page tables, it is mapped to another physical address.
-pub(crate) const CODE: u64 = if arch::SCHEME.is_some() {
-    0x4000_0000
-} else {
-    CODE_PHYS
-};
-const CODE_PHYS: u64 = 0x20_0000;
-
-/// Stack, and memory in general: 64 KiB.
-const MEMORY: u64 = 0x30_0000;
-const MEMORY_LEN: usize = 0x1_0000;
-pub(crate) const STACK: u64 = MEMORY + 0x8000;
-
-/// Address of the word to which the function writes the counter.
-pub(crate) const DATA: u64 = MEMORY;
-
-const TABLES: u64 = 0x10_0000;
+use crate::layout::{CODE, CODE_PHYS, MEMORY, MEMORY_LEN, TABLES};
 
 /// Reason why tests on KVM cannot run.
 pub(crate) fn skip_reason() -> Option<String> {

@@ -17,9 +17,12 @@ use hv_kvm_test::{
 };
 use sandbox_debug::{CoreDump, DebugTarget, GdbSession, Resume, Stop, TargetError, backtrace};
 
-use crate::machine::{
-    self, ARCH, BREAKPOINT_LEN, CALLER, CODE, COUNTER, COUNTER_NAME, DATA, INC, INSTRUCTION, Machine, NEXT,
-    PC, POP, RETURN, STACK, STORE,
+use crate::{
+    layout::{CODE, DATA, STACK},
+    machine::{
+        self, ARCH, BREAKPOINT_LEN, CALLER, COUNTER, COUNTER_NAME, INC, INSTRUCTION, Machine, NEXT, PC, POP,
+        RETURN, STORE,
+    },
 };
 
 pub(crate) const TESTS: &[Test] = &[

@@ -7,10 +7,10 @@ use hv_core::{DebugRequest, DebugVcpu, GuestRegisters, RegisterAccess};
 use sandbox_abi::layout;
 use sandbox_debug::{BreakpointInstruction, DebugTarget, PhysicalMemory, TargetError};
 
-use super::Guest;
 use crate::backend::Backend;
 use crate::base::PAGE;
 use crate::crash_registers;
+use crate::debugger::Guest;
 use crate::memory::PrivateText;
 
 /// A stopped guest.

@@ -9,7 +9,7 @@ use crate::call_slot::Phase;
 use crate::crash::{Crash, Registers, UnexpectedExit};
 use crate::crash_registers;
 use crate::deadline;
-use crate::debug::Guest;
+use crate::debugger::Guest;
 use crate::error::{BackendError, CallError};
 use crate::status::{Cause, Status};
 

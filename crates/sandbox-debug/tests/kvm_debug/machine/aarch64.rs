@@ -7,7 +7,7 @@ use hv_kvm_arm64::BareConfig;
 pub(super) use hv_kvm_arm64::{HarnessError as Harness, KvmBareVcpu, KvmBareVm, KvmError};
 use sandbox_debug::TargetError;
 
-use super::{CODE, STACK};
+use crate::layout::{CODE, STACK};
 
 pub(super) const CONFIG: BareConfig = BareConfig::new(0xc600_5342, 0x3f_ffff_f000);
 pub(super) const SCHEME: Option<Scheme> = None;

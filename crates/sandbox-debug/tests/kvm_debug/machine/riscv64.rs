@@ -7,7 +7,7 @@ use hv_kvm_riscv::BareConfig;
 pub(super) use hv_kvm_riscv::{HarnessError as Harness, KvmBareVcpu, KvmBareVm, KvmError};
 use sandbox_debug::TargetError;
 
-use super::{CODE, STACK};
+use crate::layout::{CODE, STACK};
 
 pub(super) const CONFIG: BareConfig = BareConfig::new(0x0900_0000, 0x40_0000, 0x41_0000);
 pub(super) const SCHEME: Option<Scheme> = Some(Scheme::Sv39);

@@ -7,7 +7,7 @@ use hv_kvm_x86::BareConfig;
 pub(super) use hv_kvm_x86::{HarnessError as Harness, KvmBareVcpu, KvmBareVm, KvmError};
 use sandbox_debug::TargetError;
 
-use super::{CODE, STACK};
+use crate::layout::{CODE, STACK};
 
 pub(super) const CONFIG: BareConfig = BareConfig::new(0x6c);
 pub(super) const SCHEME: Option<Scheme> = Some(Scheme::X86_64);
