@@ -7,6 +7,7 @@ use std::env::{self, consts::ARCH};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -117,17 +118,19 @@ fn in_lab(port: &str) -> TestResult {
     let (to, first) = mpsc::channel();
     let [mut from_port, mut to_port] = [port.try_clone()?, port];
     let [mut from_stub, mut to_stub] = [end.try_clone()?, end];
-    // Both threads end with the test program: the port has no end.
     thread::spawn(move || -> Result<(), ThreadError> {
         let mut buffer = [0; 0x1000];
+        let mut is_connected = false;
         loop {
-            let len = from_port.read(&mut buffer)?;
-            if len == 0 {
-                thread::sleep(Duration::from_millis(10));
-                continue;
+            match from_port.read(&mut buffer)? {
+                0 if is_connected => return Ok(to_stub.shutdown(Shutdown::Both)?),
+                0 => thread::sleep(Duration::from_millis(10)),
+                len => {
+                    is_connected = true;
+                    let _is_received = to.send(());
+                    to_stub.write_all(&buffer[..len])?;
+                }
             }
-            let _is_received = to.send(());
-            to_stub.write_all(&buffer[..len])?;
         }
     });
     thread::spawn(move || io::copy(&mut from_stub, &mut to_port));

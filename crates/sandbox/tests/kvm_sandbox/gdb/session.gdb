@@ -8,8 +8,8 @@ set pagination off
 set confirm off
 set width 0
 set language c
-# The sandbox may attach late, and an emulated host is slow.
-set remotetimeout 600
+# The sandbox attaches after other tests, on an emulated host.
+set remotetimeout 7200
 
 define check
   set $found = $arg0
