@@ -35,9 +35,7 @@ fn main() {
     let plain = tests::TESTS
         .iter()
         .map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), move || test().map(|()| None)));
-    let is_limited = cfg!(target_arch = "x86_64") && !hv_kvm_test::has_virtualisation();
-    let no_hardware = is_limited.then(|| "a KVM without VMX and SVM reports no accesses".to_owned());
-    let hardware = skip.clone().or(no_hardware);
+    let hardware = skip.clone().or_else(hv_kvm_test::no_hardware_breakpoints);
     let hardware = tests::HARDWARE_TESTS
         .iter()
         .map(|&(name, test)| hv_kvm_test::trial(name, hardware.clone(), move || test().map(|()| None)));

@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("debug::stack_trace", stack_trace),
 ];
 
-/// Tests that need hardware virtualisation on x86_64: a KVM without it does not report accesses.
+/// Tests with breakpoints of the hardware, which some hosts lack.
 pub(crate) const HARDWARE_TESTS: &[Test] = &[("debug::watchpoints", watchpoints)];
 
 pub(crate) const GDB_TESTS: &[Test] = &[

@@ -23,7 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("sandbox::debug::detach_by_the_host", detach),
 ];
 
-/// Tests that need hardware virtualisation on x86_64: a KVM without it does not report accesses.
+/// Tests with breakpoints of the hardware, which some hosts lack.
 pub(crate) const HARDWARE_TESTS: &[Test] = &[("sandbox::debug::watchpoints", watchpoints)];
 
 /// Positions of the first parameter and of the program counter in gdb's block of registers, in 64-bit words.

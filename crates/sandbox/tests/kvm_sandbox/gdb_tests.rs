@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use hv_kvm_test::{expect, fixture, gdb, has_virtualisation, with_deadline};
+use hv_kvm_test::{expect, fixture, gdb, has_virtualisation, no_hardware_breakpoints, with_deadline};
 use sandbox::{CoreLimits, Sandbox};
 
 use crate::guest::{self, Test, TestResult, builder, crash};
@@ -51,7 +51,7 @@ fn session() -> TestResult {
     Ok(with_deadline(Duration::from_mins(5), run)??)
 }
 
-/// Whether the guest can have exceptions, and x86_64 watchpoints: a KVM of x86_64 without hardware virtualisation does not deliver them.
+/// Whether the guest can have exceptions: a KVM of x86_64 without hardware virtualisation does not deliver them.
 fn has_exceptions() -> bool {
     ARCH != "x86_64" || has_virtualisation()
 }
@@ -95,7 +95,7 @@ fn in_folder(folder: &Path) -> TestResult {
         format!("set $has_core = {}", u8::from(has_exceptions())),
         format!(
             "set $has_watchpoints = {}",
-            u8::from(has_exceptions() && ARCH != "riscv64")
+            u8::from(no_hardware_breakpoints().is_none() && ARCH != "riscv64")
         ),
         "source script".into(),
     ]);

@@ -61,13 +61,16 @@ fn main() {
     let hardware = fault_tests::TESTS
         .iter()
         .chain(call_tests::HARDWARE_TESTS)
-        .chain(debug_tests::HARDWARE_TESTS)
         .map(|&(name, test)| (name, test, skip.clone()));
     let gdb = guest::skip_reason(false).or_else(gdb_tests::skip_reason);
     let gdb = gdb_tests::TESTS
         .iter()
         .map(|&(name, test)| (name, test, gdb.clone()));
-    let trials = plain.chain(hardware).chain(gdb);
+    let breakpoints = guest::skip_reason(false).or_else(hv_kvm_test::no_hardware_breakpoints);
+    let breakpoints = debug_tests::HARDWARE_TESTS
+        .iter()
+        .map(|&(name, test)| (name, test, breakpoints.clone()));
+    let trials = plain.chain(hardware).chain(breakpoints).chain(gdb);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
     let mut arguments = libtest_mimic::Arguments::from_args();
