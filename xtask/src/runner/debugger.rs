@@ -21,8 +21,9 @@ use crate::workspace::Workspace;
 /// Name of the test program.
 const TEST: &str = "kvm_sandbox";
 
-/// The script of the test.
-const SCRIPT: &str = "crates/sandbox/tests/kvm_sandbox/gdb/session.gdb";
+/// The scripts of the test, and the one that is executed.
+const SCRIPTS: &str = "crates/sandbox/tests/kvm_sandbox/gdb";
+const SCRIPT: &str = "session.gdb";
 
 /// The program that is debugged, below the guests of an architecture.
 const PROGRAM: &str = "sandbox-tests.elf";
@@ -38,9 +39,8 @@ const PORTS: [(&str, u8, &str, &str, &str); 2] = [
 /// A gdb that can be started.
 #[derive(Debug)]
 pub(super) struct Debugger {
-    /// With the socket, the core dump and the program. Its path is short, as that of a socket has to be.
+    /// With the socket, the core dump, the program and the scripts. Its path is short, as that of a socket has to be.
     folder: TempDir,
-    script: PathBuf,
     log: PathBuf,
     has_watchpoints: bool,
 }
@@ -68,9 +68,13 @@ impl Debugger {
         let program = fixtures.join("guests").join(row.name).join(PROGRAM);
         let program = fs::canonicalize(&program).with_path(&program)?;
         symlink(&program, folder.path().join("guest.elf")).with_path(folder.path())?;
+        let scripts = workspace.root().join(SCRIPTS);
+        for script in fs::read_dir(&scripts).with_path(&scripts)? {
+            let script = script.with_path(&scripts)?;
+            symlink(script.path(), folder.path().join(script.file_name())).with_path(folder.path())?;
+        }
         Ok(Some(Self {
             folder,
-            script: workspace.root().join(SCRIPT),
             log: workspace.log(&format!("gdb-{}{}", row.name, machine.variant))?,
             // KVM of riscv64 has none, and QEMU's emulation of SVM does not arm them.
             has_watchpoints: row.name == "aarch64",
@@ -109,8 +113,7 @@ impl Debugger {
                 "set $has_watchpoints = {}",
                 u8::from(self.has_watchpoints)
             ))
-            .arg("-x")
-            .arg(&self.script)
+            .args(["-x", SCRIPT])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(output)

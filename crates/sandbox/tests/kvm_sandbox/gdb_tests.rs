@@ -26,7 +26,10 @@ const GDB_PORT: &str = "VMBOOT_GDB_PORT";
 const CORE_PORT: &str = "VMBOOT_CORE_PORT";
 
 /// What gdb does.
-const SCRIPT: &str = include_str!("gdb/session.gdb");
+const SCRIPTS: [(&str, &str); 2] = [
+    ("session.gdb", include_str!("gdb/session.gdb")),
+    ("core.gdb", include_str!("gdb/core.gdb")),
+];
 
 /// What gdb writes to the guest when it has found all that it expects.
 const VERDICT: u64 = 42;
@@ -85,7 +88,9 @@ fn on_this_host() -> TestResult {
 fn in_folder(folder: &Path) -> TestResult {
     let program = fixture(&guest::program("sandbox-tests"));
     std::os::unix::fs::symlink(program.canonicalize()?, folder.join("guest.elf"))?;
-    fs::write(folder.join("script"), SCRIPT)?;
+    for (name, script) in SCRIPTS {
+        fs::write(folder.join(name), script)?;
+    }
     if has_exceptions() {
         core_dump(&mut File::create(folder.join("core"))?)?;
     }
@@ -97,7 +102,7 @@ fn in_folder(folder: &Path) -> TestResult {
             "set $has_watchpoints = {}",
             u8::from(no_hardware_breakpoints().is_none() && ARCH != "riscv64")
         ),
-        "source script".into(),
+        "source session.gdb".into(),
     ]);
     command.current_dir(folder);
     let gdb = thread::spawn(move || gdb::run(command));
