@@ -16,8 +16,8 @@ file guest.elf
 core-file core
 info registers
 backtrace
-# The parameters of the function that wrote to an address without memory.
-frame function debug_store
+# The parameters of the function that wrote to an address without memory. Two functions are inlined in it.
+up 2
 print/x address
 check address 8
 check (value&0xff) 0x5a
