@@ -240,6 +240,27 @@ fn deadlines_stand_still_while_the_guest_is_stopped() {
 }
 
 #[test]
+fn an_interrupt_ends_a_stopped_call_when_it_goes_on() {
+    let mut sandbox = sandbox();
+    let interrupt = sandbox.interrupt_handle();
+    let result = debug(
+        &mut sandbox,
+        move |mut client| {
+            breakpoint(&mut client, "Z0")?;
+            client.expect("c", "T05")?;
+            assert!(interrupt.interrupt());
+            // Still stopped.
+            client.expect(&format!("m{:x},1", FakeProgram::DATA), "00")?;
+            breakpoint(&mut client, "z0")?;
+            client.send("c")
+        },
+        add,
+    );
+    assert!(matches!(result, Err(CallError::Interrupted)), "{result:?}");
+    assert_eq!(sandbox.status(), Status::Poisoned(Cause::Interrupted));
+}
+
+#[test]
 fn a_halt_of_the_guest_is_a_crash_as_without_a_debugger() {
     let mut sandbox = sandbox();
     let result = debug(
