@@ -1,5 +1,8 @@
 //! The memory of one sandbox: three slots.
 
+#[cfg(feature = "debug")]
+mod debug;
+
 use std::sync::Arc;
 
 use boot_core::{GuestRange, arith};
@@ -12,6 +15,9 @@ use crate::error::BackendError;
 use crate::image::{Image, len};
 use crate::window::Window;
 
+#[cfg(feature = "debug")]
+pub(crate) use self::debug::PrivateText;
+
 /// Numbers of the slots.
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
@@ -20,6 +26,9 @@ pub(crate) mod slot {
     pub(crate) const EXCHANGE: u32 = 1;
     /// Data, stacks and heap, with a dirty log.
     pub(crate) const MEMORY: u32 = 2;
+    /// The image under a debugger; the first slot is then without it.
+    #[cfg(feature = "debug")]
+    pub(crate) const TEXT: u32 = 3;
 }
 
 /// The memory of one sandbox.
@@ -139,7 +148,7 @@ impl Memory {
     }
 
     /// Reads host pages and the image. False if a byte is elsewhere, or in the inbox.
-    #[cfg(feature = "core-dump")]
+    #[cfg(any(feature = "core-dump", feature = "debug"))]
     pub(crate) fn read_fixed(&self, addr: u64, bytes: &mut [u8]) -> bool {
         let offset = addr
             .checked_sub(layout::HOST)

@@ -121,6 +121,9 @@ impl<B: Backend> Sandbox<B> {
         self.tracker
             .collect(&engine.vm)
             .map_err(BackendError::at(Operation::DirtyLog))?;
+        #[cfg(feature = "debug")]
+        self.add_debugger_writes();
+        let engine = &mut self.engine;
         let mut registers = RegisterImage::default();
         let saved = engine.vcpu.capture(&mut registers).map_err(|error| {
             engine.status = next(engine.status, Event::Failed(Cause::Snapshot));
@@ -161,6 +164,9 @@ impl<B: Backend> Sandbox<B> {
             self.engine.status = next(status, Event::RestoreRefused);
             BackendError::at(Operation::DirtyLog)(error)
         })?;
+        // The guest's page tables may be in pages that a debugger wrote.
+        #[cfg(feature = "debug")]
+        let flushed = !self.add_debugger_writes() && flushed;
         let restored = self.rewind(target, !flushed);
         let event = match restored {
             Ok(()) => Event::Restored,

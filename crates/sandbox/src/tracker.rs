@@ -75,6 +75,15 @@ impl Tracker {
         Ok(flushed)
     }
 
+    /// Takes note of pages that the host wrote.
+    #[cfg(feature = "debug")]
+    pub(crate) fn add_written(&mut self, pages: impl IntoIterator<Item = usize>) {
+        for page in pages {
+            self.dirty.insert(page);
+            add(&mut self.resident, &mut self.resident_len, page);
+        }
+    }
+
     /// The contents of the memory, after [`collect`](Self::collect).
     pub(crate) fn take(&mut self, memory: &HostMapping) -> Result<Arc<Contents>, MemoryFileError> {
         let contents = Contents::take(&self.at, &self.dirty, memory)?;

@@ -59,6 +59,24 @@ impl Window {
         len <= self.capacity && self.outbox.append_to(Header::LEN, len, bytes)
     }
 
+    /// Copies bytes of inbox or outbox at a guest physical address, for a debugger. False if a byte is elsewhere.
+    #[cfg(feature = "debug")]
+    pub(crate) fn read(&self, addr: u64, bytes: &mut [u8]) -> bool {
+        let areas = [
+            (sandbox_abi::layout::INBOX, &self.inbox),
+            (sandbox_abi::layout::OUTBOX, &self.outbox),
+        ];
+        areas.into_iter().any(|(start, area)| {
+            let offset = addr
+                .checked_sub(start)
+                .and_then(|offset| usize::try_from(offset).ok());
+            let mut found = Vec::with_capacity(bytes.len());
+            let is_read = offset.is_some_and(|offset| area.read_to(offset, bytes.len(), &mut found));
+            bytes.iter_mut().zip(found).for_each(|(to, from)| *to = from);
+            is_read
+        })
+    }
+
     /// Makes both areas zeros, so that nothing of one guest is visible to the next one.
     pub(crate) fn scrub(&mut self) {
         let inbox = self.inbox.zero(0, std::mem::take(&mut self.written));

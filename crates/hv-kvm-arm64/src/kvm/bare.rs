@@ -6,6 +6,7 @@ mod debug_request;
 mod machine;
 mod memory;
 mod process;
+mod registers;
 mod smccc;
 mod state;
 mod vcpu;

@@ -4,6 +4,7 @@
 mod debug;
 mod machine;
 mod process;
+mod registers;
 mod state;
 mod vcpu;
 

@@ -103,6 +103,9 @@ impl FakeProgram {
             write("page tables", tables.start(), b"tables")?;
             write("data", data.start(), &self.data)
         };
+        let mut entry = x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18);
+        // Addresses are physical: nothing reads the page tables.
+        entry.cr0 &= !x86_64::cr0::PG;
         Image::load(Program {
             areas: Areas {
                 tables,
@@ -114,7 +117,7 @@ impl FakeProgram {
             window: sizes.window,
             exports: self.exports.clone(),
             imports: self.imports.clone(),
-            entry: x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18).into(),
+            entry: entry.into(),
             load: &load,
         })
     }
