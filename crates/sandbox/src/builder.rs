@@ -29,6 +29,7 @@ use crate::program::{GuestProgram, ProgramError};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
 use crate::tracker::Tracker;
+use crate::waiting::Registers;
 
 /// Builds a [`Sandbox`].
 pub struct SandboxBuilder<B: Backend = Kvm> {
@@ -309,6 +310,7 @@ impl<B: Backend> SandboxBuilder<B> {
             symbolizer: self.symbolizer,
         });
         deadline::watch(&engine.slot).map_err(BuildError::Thread)?;
+        let mut registers = Registers::default();
         match snapshot {
             None => {
                 engine
@@ -319,18 +321,19 @@ impl<B: Backend> SandboxBuilder<B> {
             }
             Some(snapshot) => {
                 let state = &*snapshot.0;
-                let written = engine.memory.write_registers(&state.registers.0);
-                written.map_err(MemoryFileError::from)?;
                 engine.sequence = state.sequence;
+                let loaded = registers.load(&state.waiting, &engine.memory);
+                loaded.map_err(MemoryFileError::from)?;
                 engine
                     .vcpu
-                    .rewind(&state.saved, true)
+                    .rewind(&state.waiting.saved, true)
                     .map_err(BackendError::at(Operation::Rewind))?;
             }
         }
         Ok(Sandbox {
             engine,
             tracker,
+            registers,
             backend: self.backend,
         })
     }

@@ -33,6 +33,7 @@ mod snapshot;
 mod status;
 mod tracker;
 mod unwind;
+mod waiting;
 mod window;
 
 pub use backend::{Backend, Kvm};

@@ -8,6 +8,8 @@ use guest_ram::ExclusiveBytes;
 use sandbox_abi::Header;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use crate::base::PAGE;
+
 /// The window: the inbox, which the guest cannot write, and the outbox.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -59,10 +61,14 @@ impl Window {
         len <= self.capacity && self.outbox.append_to(Header::LEN, len, bytes)
     }
 
-    /// Makes both areas zeros, so that nothing of one guest is visible to the next one.
-    pub(crate) fn scrub(&mut self) {
-        let inbox = self.inbox.zero(0, std::mem::take(&mut self.written));
-        let outbox = self.outbox.zero(0, self.outbox.len());
-        debug_assert!(inbox && outbox, "both ranges are in their areas");
+    /// Makes the inbox zeros, so that nothing of one guest is visible to the next one.
+    pub(crate) fn scrub_inbox(&mut self) {
+        let is_done = self.inbox.zero(0, std::mem::take(&mut self.written));
+        debug_assert!(is_done, "no more is written than the inbox has");
+    }
+
+    /// Makes page `page` of the outbox zeros; false if it has no such page.
+    pub(crate) fn scrub_outbox(&mut self, page: usize) -> bool {
+        self.outbox.zero(page.saturating_mul(PAGE), PAGE)
     }
 }

@@ -56,14 +56,14 @@ fn parts_are_where_the_interface_has_them() {
     for machine in MACHINES {
         let Loaded { layout, .. } = Loaded::new(machine, Entry::new);
         let (image_end, tables_end) = match layout.arch {
-            Arch::X86_64 => (0x4001_1000, 0x1801_7000),
+            Arch::X86_64 => (0x4001_1000, 0x4061_7000),
             // Slots are multiples of 64 KiB.
-            Arch::Aarch64 => (0x4002_0000, 0x1802_0000),
-            _ => (0x4001_1000, 0x1801_6000),
+            Arch::Aarch64 => (0x4002_0000, 0x4062_0000),
+            _ => (0x4001_1000, 0x4061_6000),
         };
-        assert_eq!(layout.outbox, range(0x1800_0000, 0x1801_0000));
-        assert_eq!(layout.tables, range(0x1801_0000, tables_end));
-        assert_eq!(layout.exchange, range(0x1800_0000, tables_end));
+        assert_eq!(layout.outbox, range(0x4060_0000, 0x4061_0000));
+        assert_eq!(layout.tables, range(0x4061_0000, tables_end));
+        assert_eq!(layout.exchange, range(0x4060_0000, tables_end));
         assert_eq!(layout.host, range(0x3fe0_0000, 0x4000_0000));
         assert_eq!(layout.inbox, range(0x3fe1_0000, 0x3fe2_0000));
         assert_eq!(layout.image, range(0x4000_0000, image_end));
@@ -73,7 +73,7 @@ fn parts_are_where_the_interface_has_them() {
         assert_eq!(layout.stack, range(0x4004_8000, 0x4008_8000));
         assert_eq!(layout.heap, range(0x4020_0000, 0x4060_0000));
         let ram: Vec<_> = layout.memory_map().ram().collect();
-        assert_eq!(ram, [layout.exchange, range(0x3fe0_0000, 0x4060_0000)]);
+        assert_eq!(ram, [range(0x3fe0_0000, tables_end)]);
     }
 }
 
@@ -87,7 +87,7 @@ fn the_boot_information_has_the_layout_and_the_doorbell() {
         let loaded = Loaded::new(machine, Entry::new);
         assert_eq!(&loaded.bytes(BOOT_INFO), b"VMSB\x01\0\0\0");
         let [inbox, outbox, window] = loaded.info(8);
-        assert_eq!([inbox, outbox], [0x3fe1_0000, 0x1800_0000]);
+        assert_eq!([inbox, outbox], [0x3fe1_0000, 0x4060_0000]);
         assert_eq!(window, kind << 32 | 0x1_0000);
         let expected = [
             doorbell,
@@ -103,8 +103,8 @@ fn the_boot_information_has_the_layout_and_the_doorbell() {
         let mmu = match loaded.layout.arch {
             Arch::X86_64 => [0; 4],
             // 48 bits, 4 KiB, write-back inner shareable tables, 40 bits of physical addresses, no TTBR1.
-            Arch::Aarch64 => [0x04ff, 0x2_8090_3510, 0x1801_0000, 0x30d8_180d],
-            _ => [8 << 60 | 0x1_8010, 0, 0, 0],
+            Arch::Aarch64 => [0x04ff, 0x2_8090_3510, 0x4061_0000, 0x30d8_180d],
+            _ => [8 << 60 | 0x4_0610, 0, 0, 0],
         };
         assert_eq!(loaded.info(88), mmu);
     }
@@ -117,7 +117,7 @@ fn x86_64_starts_in_64_bit_mode_with_paging() {
     assert_eq!((state.rip, state.rsp, state.rdi), (CODE, 0x4008_8000 - 8, 0));
     assert_eq!(
         (state.cr0, state.cr3, state.cr4),
-        (0x8005_0033, 0x1801_0000, 0x620)
+        (0x8005_0033, 0x4061_0000, 0x620)
     );
     assert_eq!((state.efer, state.rflags), (0xd00, 2));
     assert_eq!((state.gdtr.base, state.gdtr.limit), (0x3fe0_a000, 39));
@@ -212,9 +212,7 @@ fn pages_have_the_access_of_their_part() {
         for (addr, expected) in [
             (0, None),
             (0x1000, None),
-            (0x17ff_f000, None),
-            (0x1800_0000, write),
-            (0x1801_0000, None),
+            (0x1800_0000, None),
             (0x3fe0_0000, only(!is_x86, execute)),
             (0x3fe0_1000, only(!is_x86, read)),
             (0x3fe0_8000, only(!is_x86, read)),
@@ -232,7 +230,8 @@ fn pages_have_the_access_of_their_part() {
             (DATA + 0x2000, write),
             (DATA + 0x3000, None),
             (0x4020_0000, write),
-            (0x4060_0000, None),
+            (0x4060_0000, write),
+            (0x4061_0000, None),
             (0x10_0000_0000, None),
             (0x3f_ffff_f000, None),
         ] {

@@ -69,13 +69,13 @@ pub(super) fn load(
     };
     Ok(Image::load(Program {
         areas: Areas {
-            tables: layout.tables,
             image: layout.image,
             memory: layout.memory,
+            outbox: layout.outbox,
+            tables: layout.tables,
             fault_stack: layout.fault_stack,
             stack: layout.stack,
         },
-        window: sizes.window,
         exports: infos(table.exports),
         imports: infos(table.imports),
         entry: plan.boot_cpu().clone(),
