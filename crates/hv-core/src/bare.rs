@@ -98,7 +98,20 @@ pub trait BareVm: Vm<Vcpu: BareVcpu> {
     /// # Errors
     ///
     /// Errors of the back end, among them a slot that is not in use or has no dirty log.
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), Self::Error>;
+    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), Self::Error> {
+        self.take_dirty_before(slot, usize::MAX, dirty)
+    }
+
+    /// As [`take_dirty`](Self::take_dirty), but pages from number `end` on stay in the log: `dirty` has those that the guest wrote since the
+    /// slot was mapped, and no write to them leaves the guest again. This is for pages that the guest writes in almost every run.
+    ///
+    /// If a page before `end` is returned, translations that the guest's CPU cached are flushed. A back end that cannot keep pages in the log
+    /// takes all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_dirty`](Self::take_dirty).
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), Self::Error>;
 
     /// What the back end can do on this host.
     fn abilities(&self) -> BareAbilities;

@@ -112,8 +112,10 @@ impl Memory {
     pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
         let start = page.saturating_mul(PAGE);
         let entries = image.tables.get(bytes(start, PAGE)).unwrap_or_default();
-        let written = self.tables.write(start, entries);
-        debug_assert!(written, "the area is as long as the tables");
+        if !self.tables.equals(start, entries) {
+            let written = self.tables.write(start, entries);
+            debug_assert!(written, "the area is as long as the tables");
+        }
     }
 
     /// Writes the registers that the guest loads on a rewind.

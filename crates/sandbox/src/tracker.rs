@@ -70,17 +70,20 @@ impl Tracker {
         self.resident_len
     }
 
-    /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any: then the guest's translations were flushed.
+    /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any in the memory: then the guest's translations
+    /// were flushed.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<bool, V::Error> {
-        vm.take_dirty(slot::MEMORY, &mut self.taken)?;
+        // Every call writes the outbox, and CPUs count as writers of the page tables that they use.
+        let end = self.dirty.pages();
+        vm.take_dirty_before(slot::MEMORY, end, &mut self.taken)?;
         let mut flushed = false;
         for page in self.taken.iter() {
-            flushed = true;
-            if let Some(page) = page.checked_sub(self.dirty.pages()) {
+            if let Some(page) = page.checked_sub(end) {
                 self.exchange.insert(page);
             } else {
                 self.dirty.insert(page);
                 add(&mut self.resident, &mut self.resident_len, page);
+                flushed = true;
             }
         }
         Ok(flushed)
