@@ -3,7 +3,7 @@
 //! ```text
 //! 0x0000_0000 ┬ not mapped: null pointers
 //! 0x3fe0_0000 ├ host pages: the guest cannot write them
-//!             │   + 0x00_0000  code that loads registers             execute (arm64, riscv64)
+//!             │   + 0x00_0000  code that loads registers             execute
 //!             │   + 0x00_1000  the registers                         read
 //!             │   + 0x00_9000  boot information                      read
 //!             │   + 0x00_a000  x86: GDT and TSS                      read

@@ -213,9 +213,9 @@ fn pages_have_the_access_of_their_part() {
             (0, None),
             (0x1000, None),
             (0x1800_0000, None),
-            (0x3fe0_0000, only(!is_x86, execute)),
-            (0x3fe0_1000, only(!is_x86, read)),
-            (0x3fe0_8000, only(!is_x86, read)),
+            (0x3fe0_0000, execute),
+            (0x3fe0_1000, read),
+            (0x3fe0_8000, read),
             (BOOT_INFO, read),
             (0x3fe0_a000, only(is_x86, read)),
             (0x3fe0_b000, only(is_x86, read)),
@@ -288,17 +288,31 @@ fn the_page_of_an_mmio_doorbell_is_device_memory() {
 }
 
 #[test]
+fn bits_of_cr4_are_added() {
+    let with_cr4 = |arch| Entry {
+        cr4: 0x5_0000,
+        ..Entry::new(arch)
+    };
+    let loaded = Loaded::new(EM_X86_64, with_cr4);
+    let boot_core::CpuState::X86_64(state) = loaded.plan.plan.boot_cpu() else {
+        panic!("a state of another architecture")
+    };
+    assert_eq!(state.cr4, 0x5_0620);
+}
+
+#[test]
 fn the_register_loader_is_in_its_page() {
     static CODE: [u8; 0x1000] = [0x5a; 0x1000];
     let with_code = |arch| Entry {
         rewind_code: &CODE,
         ..Entry::new(arch)
     };
-    for machine in [EM_AARCH64, EM_RISCV] {
+    for machine in MACHINES {
         let loaded = Loaded::new(machine, with_code);
         assert_eq!(loaded.bytes(0x3fe0_0000), CODE);
         let labels: Vec<_> = loaded.plan.plan.loads().iter().map(|load| &*load.label).collect();
-        assert!(labels.contains(&label::REWIND_CODE) && !labels.contains(&label::GDT));
+        assert!(labels.contains(&label::REWIND_CODE));
+        assert_eq!(labels.contains(&label::GDT), machine == EM_X86_64);
     }
 }
 
@@ -343,8 +357,14 @@ fn an_entry_is_checked() {
     let code = |len| move |entry: &mut Entry<'_>| entry.rewind_code = &CODE[..len];
     let expected =
         |found, max| format!("the code that loads registers has {found} bytes, expected at most {max}");
-    check(EM_X86_64, &code(1), &expected(1, 0));
+    check(EM_X86_64, &code(0x1001), &expected(0x1001, 0x1000));
     check(EM_RISCV, &code(0x1001), &expected(0x1001, 0x1000));
+    let cr4 = |bits| move |entry: &mut Entry<'_>| entry.cr4 = bits;
+    for (machine, bits, allowed) in [(EM_X86_64, 0x5_0001, 0x5_0000), (EM_AARCH64, 0x4_0000, 0)] {
+        let expected =
+            format!("CR4 at the entry has the bits {bits:#x}, expected only bits of {allowed:#x}");
+        check(machine, &cr4(bits), &expected);
+    }
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) fn load(
         doorbell,
         max_payload,
         rewind_code: abilities.rewind_code.map_or(&[], |rewind| rewind.code),
+        cr4: abilities.cr4,
     };
     let plan = plan(&kernel, &layout, &entry)?.plan;
     let infos = |functions: Vec<Function>| {
