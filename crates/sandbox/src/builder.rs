@@ -291,7 +291,11 @@ impl<B: Backend> SandboxBuilder<B> {
             }
         };
         let handlers = imports(&image.imports, self.functions)?;
-        let (memory, window) = Memory::new(&image, contents.base()).map_err(MemoryFileError::from)?;
+        let (registers, host) = match &snapshot {
+            None => (Registers::default(), &image.host),
+            Some(Snapshot(state)) => (Registers::of(&state.waiting), state.waiting.host(&image)?),
+        };
+        let (memory, window) = Memory::new(&image, contents.base(), host).map_err(MemoryFileError::from)?;
         let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
         let tracker = Tracker::new(contents, &memory.data, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
@@ -310,7 +314,6 @@ impl<B: Backend> SandboxBuilder<B> {
             symbolizer: self.symbolizer,
         });
         deadline::watch(&engine.slot).map_err(BuildError::Thread)?;
-        let mut registers = Registers::default();
         match snapshot {
             None => {
                 engine
@@ -322,8 +325,6 @@ impl<B: Backend> SandboxBuilder<B> {
             Some(snapshot) => {
                 let state = &*snapshot.0;
                 engine.sequence = state.sequence;
-                let loaded = registers.load(&state.waiting, &engine.memory);
-                loaded.map_err(MemoryFileError::from)?;
                 engine
                     .vcpu
                     .rewind(&state.waiting.saved, true)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use boot_core::{GuestRange, arith};
-use guest_ram::{ExclusiveBytes, HostMapping, MappingError, MemfdSharing, RamRegion};
+use guest_ram::{ExclusiveBytes, HostMapping, MappingError, Memfd, MemfdSharing, RamRegion};
 use hv_core::{BareVm, Operation, SlotAttributes};
 use sandbox_abi::layout;
 
@@ -19,6 +19,10 @@ pub(crate) mod slot {
     /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log.
     pub(crate) const MEMORY: u32 = 1;
 }
+
+/// Offset of the registers that the guest loads on a rewind, in the host pages.
+#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "less than 2 MiB")]
+pub(crate) const REGISTERS: usize = (layout::REWIND_IMAGE - layout::HOST) as usize;
 
 /// The memory of one sandbox.
 #[derive(Debug)]
@@ -41,16 +45,16 @@ fn bytes(start: usize, len: usize) -> std::ops::Range<usize> {
 }
 
 impl Memory {
-    /// Maps memory for a sandbox of `image` with the contents of `base`. Nothing is copied: pages are those of the files until they are
-    /// written.
-    pub(crate) fn new(image: &Image, base: &Base) -> Result<(Self, Window), MappingError> {
+    /// Maps memory for a sandbox of `image` with the contents of `base` and the pages `host` up to the inbox. Nothing is copied: pages are
+    /// those of the files until they are written.
+    pub(crate) fn new(image: &Image, base: &Base, host: &Memfd) -> Result<(Self, Window), MappingError> {
         let areas = &image.areas;
         let private = MemfdSharing::Private;
         let inbox_at = offset(layout::HOST, layout::INBOX);
         let host_len = offset(layout::HOST, layout::IMAGE);
         let image_len = len(areas.image);
         let mut fixed = HostMapping::reserve(host_len.saturating_add(image_len))?;
-        fixed.place_memfd(0..inbox_at, &image.host, 0, private)?;
+        fixed.place_memfd(0..inbox_at, host, 0, private)?;
         fixed.place_anonymous(inbox_at..host_len)?;
         fixed.place_memfd(
             bytes(host_len, image_len),
@@ -120,8 +124,7 @@ impl Memory {
 
     /// Writes the registers that the guest loads on a rewind.
     pub(crate) fn write_registers(&self, registers: &[u8]) -> Result<(), MappingError> {
-        self.fixed
-            .write(offset(layout::HOST, layout::REWIND_IMAGE), registers)
+        self.fixed.write(REGISTERS, registers)
     }
 
     /// Reads host pages and the image. False if a byte is elsewhere, or in the inbox.
