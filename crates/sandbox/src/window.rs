@@ -6,7 +6,7 @@
 
 use guest_ram::ExclusiveBytes;
 use sandbox_abi::Header;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{IntoBytes, transmute};
 
 use crate::base::PAGE;
 
@@ -50,9 +50,8 @@ impl Window {
     /// A copy of the header in the outbox.
     #[inline]
     pub(crate) fn header(&self) -> Header {
-        let bytes = self.outbox.read_array::<{ Header::LEN }>(0);
-        // The outbox is longer than a header.
-        Header::read_from_bytes(&bytes.unwrap_or([0; Header::LEN])).unwrap_or(Header::new_zeroed())
+        // The outbox is longer than a header, and starts with a page.
+        transmute!(self.outbox.read_words(0).unwrap_or([0; Header::LEN / 8]))
     }
 
     /// Appends a copy of the first `len` bytes of the body in the outbox to `bytes`; false if `len` exceeds the capacity.
