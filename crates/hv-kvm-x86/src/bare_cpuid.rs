@@ -249,7 +249,19 @@ mod tests {
 
     #[test]
     fn only_listed_leaves_are_present() {
-        let others = [2, 4, 5, 0xa, 0xb, 0x12, 0x14, 0x1f, 0x8000_0002, 0x8000_000a, 0xc000_0000];
+        let others = [
+            2,
+            4,
+            5,
+            0xa,
+            0xb,
+            0x12,
+            0x14,
+            0x1f,
+            0x8000_0002,
+            0x8000_000a,
+            0xc000_0000,
+        ];
         let supported: Vec<_> = LEAVES
             .into_iter()
             .chain(others)

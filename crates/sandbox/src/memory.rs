@@ -21,7 +21,11 @@ pub(crate) mod slot {
 }
 
 /// Offset of the registers that the guest loads on a rewind, in the host pages.
-#[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "less than 2 MiB")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "less than 2 MiB"
+)]
 pub(crate) const REGISTERS: usize = (layout::REWIND_IMAGE - layout::HOST) as usize;
 
 /// The memory of one sandbox.

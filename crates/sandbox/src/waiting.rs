@@ -66,10 +66,7 @@ impl<B: Backend> Registers<B> {
     }
 
     /// The registers of a sandbox whose guest waits. They are read once.
-    pub(crate) fn get(
-        &mut self,
-        vcpu: &mut B::Vcpu,
-    ) -> Result<&Arc<Waiting<B>>, <B::Vcpu as Vcpu>::Error> {
+    pub(crate) fn get(&mut self, vcpu: &mut B::Vcpu) -> Result<&Arc<Waiting<B>>, <B::Vcpu as Vcpu>::Error> {
         match &mut self.waiting {
             Some(waiting) => Ok(waiting),
             none => {
@@ -83,10 +80,7 @@ impl<B: Backend> Registers<B> {
 
     /// Puts the registers that the guest loads on a rewind to `target` into `memory`.
     pub(crate) fn load(&mut self, target: &Arc<Waiting<B>>, memory: &Memory) -> Result<(), MappingError> {
-        let is_same = self
-            .waiting
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(own, target));
+        let is_same = self.waiting.as_ref().is_some_and(|own| Arc::ptr_eq(own, target));
         if !(is_same && self.is_loaded) {
             self.is_loaded = false;
             memory.write_registers(&target.image.0)?;

@@ -43,12 +43,7 @@ impl DirtyLog {
 
 /// Takes the pages of `dirty` before number `end` from the log of slot number `slot`, and protects them against writes again. `dirty` is a set
 /// of pages of this slot.
-pub(super) fn clear_before(
-    fd: &VmFd,
-    slot: u32,
-    end: usize,
-    dirty: &DirtyPages,
-) -> Result<(), HarnessError> {
+pub(super) fn clear_before(fd: &VmFd, slot: u32, end: usize, dirty: &DirtyPages) -> Result<(), HarnessError> {
     let mut taken = dirty.iter().take_while(|page| *page < end);
     let Some(first) = taken.next() else {
         return Ok(());

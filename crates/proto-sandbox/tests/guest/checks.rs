@@ -232,7 +232,10 @@ pub(crate) fn check(image: &KernelImage, layout: &GuestLayout, plan: &SandboxPla
 
 /// Checks that parts do not overlap, and that slots are pages of a host.
 fn check_places(layout: &GuestLayout) {
-    let slots = [layout.host.span(layout.image), layout.memory.span(layout.exchange)];
+    let slots = [
+        layout.host.span(layout.image),
+        layout.memory.span(layout.exchange),
+    ];
     for (at, slot) in slots.iter().enumerate() {
         let page = if layout.arch == boot_core::Arch::Aarch64 {
             0x1_0000

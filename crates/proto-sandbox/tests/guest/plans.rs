@@ -361,8 +361,7 @@ fn an_entry_is_checked() {
     check(EM_RISCV, &code(0x1001), &expected(0x1001, 0x1000));
     let cr4 = |bits| move |entry: &mut Entry<'_>| entry.cr4 = bits;
     for (machine, bits, allowed) in [(EM_X86_64, 0x5_0001, 0x5_0000), (EM_AARCH64, 0x4_0000, 0)] {
-        let expected =
-            format!("CR4 at the entry has the bits {bits:#x}, expected only bits of {allowed:#x}");
+        let expected = format!("CR4 at the entry has the bits {bits:#x}, expected only bits of {allowed:#x}");
         check(machine, &cr4(bits), &expected);
     }
 }

@@ -25,8 +25,7 @@ mod host {
     pub(super) use hv_kvm_x86::{BareConfig, KvmBareVcpu, KvmBareVm, KvmError};
     use sandbox_abi::{PORT_DOORBELL, layout};
 
-    pub(super) const CONFIG: BareConfig =
-        BareConfig::new(PORT_DOORBELL).with_rewind(layout::REWIND_CODE);
+    pub(super) const CONFIG: BareConfig = BareConfig::new(PORT_DOORBELL).with_rewind(layout::REWIND_CODE);
 }
 
 /// The hypervisor of the Linux kernel, for guests of the host's architecture.

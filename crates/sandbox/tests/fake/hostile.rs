@@ -225,6 +225,7 @@ fn race(memory: &RamRegion, script: &[u8], stop: &AtomicBool) {
         }
         // Mostly fields of the header, which is 64 bytes long.
         memory
-            .write_as_guest(outbox + u64::from(at) % 96, &[value]).unwrap();
+            .write_as_guest(outbox + u64::from(at) % 96, &[value])
+            .unwrap();
     }
 }

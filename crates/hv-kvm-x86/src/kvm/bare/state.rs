@@ -189,9 +189,7 @@ impl Registers {
             fd.set_mp_state(kvm_mp_state { mp_state })
                 .map_err(failed_request("KVM_SET_MP_STATE"))?;
         }
-        let code = options
-            .code
-            .filter(|_| self.has_sync && state.is_loadable());
+        let code = options.code.filter(|_| self.has_sync && state.is_loadable());
         if code.is_none() {
             self.write_components(fd, state.xcr0, &state.xsave)?;
         }
@@ -240,11 +238,7 @@ impl Registers {
     }
 
     /// Writes the registers that the next run would take from `struct kvm_run` or load inside the guest, for code that accesses them before.
-    pub(super) fn settle(
-        &self,
-        entry: &mut VcpuEntry,
-        unloaded: Option<Unloaded>,
-    ) -> Result<(), KvmError> {
+    pub(super) fn settle(&self, entry: &mut VcpuEntry, unloaded: Option<Unloaded>) -> Result<(), KvmError> {
         apply_deferred(entry, unloaded.as_ref().map(|unloaded| unloaded.rip))?;
         let Some(unloaded) = unloaded else { return Ok(()) };
         let fd = entry.fd();
