@@ -89,6 +89,11 @@ impl Contents {
         Ok(Arc::new(contents))
     }
 
+    /// Bytes of the pages in this layer.
+    pub(crate) fn layer_len(&self) -> usize {
+        self.pages.bytes.len()
+    }
+
     /// Whether there are no layers over the base.
     pub(crate) fn is_flat(&self) -> bool {
         self.parent.is_none()

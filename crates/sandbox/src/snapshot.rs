@@ -72,6 +72,15 @@ impl<B: Backend> fmt::Debug for Snapshot<B> {
     }
 }
 
+impl<B: Backend> Snapshot<B> {
+    /// Bytes of the guest's pages that were copied for this snapshot: those that the guest wrote since the snapshot or restore before. Zero
+    /// for one that became a memory file of its own, because it has many pages.
+    #[must_use]
+    pub fn copied(&self) -> u64 {
+        boot_core::arith::to_u64(self.0.contents.layer_len())
+    }
+}
+
 /// Why a snapshot cannot be taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
