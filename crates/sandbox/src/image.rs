@@ -16,12 +16,14 @@ use crate::memory_error::MemoryFileError;
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Areas {
-    /// Page tables at the entry, in the exchange area.
-    pub(crate) tables: GuestRange,
     /// Headers, constants and code: whole pages from [`layout::IMAGE`] on.
     pub(crate) image: GuestRange,
-    /// Data, stacks and heap: whole pages.
+    /// Data, stacks and heap: whole pages, directly after the image.
     pub(crate) memory: GuestRange,
+    /// Messages of the guest: whole pages, directly after the memory.
+    pub(crate) outbox: GuestRange,
+    /// Page tables at the entry, directly after the outbox.
+    pub(crate) tables: GuestRange,
     /// The stack of exception handlers, in the memory.
     pub(crate) fault_stack: GuestRange,
     /// The stack, in the memory.
@@ -41,8 +43,6 @@ impl Areas {
 /// A program that was planned, but not loaded.
 pub(crate) struct Program<'a> {
     pub(crate) areas: Areas,
-    /// Length of inbox and outbox in bytes.
-    pub(crate) window: u32,
     pub(crate) exports: Vec<FunctionInfo>,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
@@ -54,7 +54,6 @@ pub(crate) struct Program<'a> {
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) areas: Areas,
-    pub(crate) window: u32,
     pub(crate) exports: Exports,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
@@ -109,7 +108,6 @@ impl Image {
         }
         let image = Self {
             areas,
-            window: program.window,
             exports: Exports::new(NEXT.fetch_add(1, Ordering::Relaxed), program.exports),
             imports: program.imports,
             entry: program.entry,

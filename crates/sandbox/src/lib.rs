@@ -39,6 +39,7 @@ mod snapshot;
 mod status;
 mod tracker;
 mod unwind;
+mod waiting;
 mod window;
 
 pub use backend::{Backend, Kvm};

@@ -32,10 +32,9 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
     fn ranges(&self) -> Vec<GuestRange> {
         let areas = &self.guest.image.areas;
         let host = GuestRange::from_bounds(layout::HOST, layout::INBOX);
-        let [inbox, outbox] =
-            [layout::INBOX, layout::OUTBOX].map(|at| GuestRange::new(at, self.guest.image.window.into()));
-        let mut ranges: Vec<_> = [host, inbox, outbox].into_iter().flatten().collect();
-        ranges.extend([areas.tables, areas.image, areas.memory]);
+        let inbox = GuestRange::new(layout::INBOX, areas.outbox.len());
+        let mut ranges: Vec<_> = [host, inbox].into_iter().flatten().collect();
+        ranges.extend([areas.image, areas.memory, areas.outbox, areas.tables]);
         ranges.sort_unstable_by_key(|range| range.start());
         ranges
     }
@@ -55,7 +54,7 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
         } else if areas.tables.contains_addr(address) {
             memory.read_tables(image, address, bytes)
         } else {
-            window.read(address, bytes) || memory.read_fixed(address, bytes)
+            window.read(areas.outbox.start(), address, bytes) || memory.read_fixed(address, bytes)
         }
     }
 }

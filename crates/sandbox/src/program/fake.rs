@@ -23,12 +23,12 @@ pub struct FakeProgram {
 /// Length of the image in bytes.
 const IMAGE_LEN: u64 = layout::PAGE;
 
-/// Length of the page tables in bytes, which nothing reads.
-const TABLES_LEN: u64 = 2 * layout::PAGE;
-
 impl FakeProgram {
     /// First address of the data.
     pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
+
+    /// Length of the page tables in bytes, which nothing reads: the end of the memory.
+    pub const TABLES_LEN: u64 = 2 * layout::PAGE;
 
     /// A program without functions and data.
     #[must_use]
@@ -70,14 +70,14 @@ impl FakeProgram {
         let stack = area(layout::GUARD, pages(sizes.stack));
         let heap = area(layout::GUARD, pages(sizes.heap));
         let whole = |start, len| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
-        let window = u64::from(sizes.window);
-        let tables = whole(layout::OUTBOX.saturating_add(window), TABLES_LEN);
+        let outbox = whole(heap.end(), sizes.window.into());
+        let tables = whole(outbox.end(), Self::TABLES_LEN);
         let info = BootInfo {
             magic: BootInfo::MAGIC.into(),
             major: VERSION.0.into(),
             minor: VERSION.1.into(),
             inbox: layout::INBOX.into(),
-            outbox: layout::OUTBOX.into(),
+            outbox: outbox.start().into(),
             window_len: sizes.window.into(),
             doorbell_kind: DoorbellKind::PORT,
             doorbell: u64::from(PORT_DOORBELL).into(),
@@ -108,13 +108,13 @@ impl FakeProgram {
         entry.cr0 &= !x86_64::cr0::PG;
         Image::load(Program {
             areas: Areas {
-                tables,
                 image: whole(layout::IMAGE, IMAGE_LEN),
                 memory: whole(Self::DATA, heap.end().saturating_sub(Self::DATA)),
+                outbox,
+                tables,
                 fault_stack,
                 stack,
             },
-            window: sizes.window,
             exports: self.exports.clone(),
             imports: self.imports.clone(),
             entry: entry.into(),

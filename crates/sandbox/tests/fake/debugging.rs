@@ -12,7 +12,7 @@ use sandbox::{
 };
 use sandbox_abi::layout;
 
-use crate::guest::{Action, Functions, returns};
+use crate::guest::{Action, Functions, boot_info, returns};
 
 /// Address of an instruction in the image, which is a page.
 const PLACE: u64 = layout::IMAGE + 0x100;
@@ -45,6 +45,7 @@ fn functions() -> Functions {
             cpu.read(FakeProgram::DATA, &mut bytes).unwrap();
             returns(u64::from_le_bytes(bytes))
         })
+        .typed::<(), u64>("outbox", |cpu, ()| returns(boot_info(cpu).outbox.get()))
         .typed::<(), ()>("spin", |cpu, ()| match cpu.spin_until_kicked() {
             exit @ FakeExit::Interrupted => Action::Pause(exit, Box::new(|_| returns(()))),
             exit => Action::Exit(exit),
@@ -116,9 +117,10 @@ fn calls_stop_at_breakpoints_of_one_sandbox() {
 fn snapshots_have_what_the_debugger_wrote_to_data_only() {
     let mut sandbox = sandbox();
     let before = sandbox.snapshot().unwrap();
+    let outbox = sandbox.call::<_, u64>("outbox", ()).unwrap();
     let values = debug(
         &mut sandbox,
-        |mut client| {
+        move |mut client| {
             breakpoint(&mut client, "Z0")?;
             client.expect(&format!("M{:x},1:28", FakeProgram::DATA), "OK")?;
             // Breakpoints are for code; host pages, window and page tables are not written.
@@ -126,7 +128,7 @@ fn snapshots_have_what_the_debugger_wrote_to_data_only() {
             for address in [
                 layout::BOOT_INFO,
                 layout::INBOX,
-                layout::OUTBOX,
+                outbox,
                 layout::IMAGE - 1,
             ] {
                 client.expect(&format!("M{address:x},1:00"), "E")?;

@@ -118,6 +118,7 @@ fn sum(sandbox: &mut Sandbox) -> Result<u64, Box<dyn Error>> {
 fn breakpoints() -> TestResult {
     let mut sandbox = builder().build()?;
     let addresses = Addresses::of(&mut sandbox)?;
+    let outbox: u64 = sandbox.call("outbox", ())?;
     let result = debug(
         &mut sandbox,
         move |mut client| {
@@ -133,7 +134,7 @@ fn breakpoints() -> TestResult {
                 same("a step", &(addresses.add < pc && pc < addresses.add + 16), &true)?;
             }
             // Neither pages of the host, nor the window, nor page tables.
-            for address in [layout::BOOT_INFO, layout::INBOX, layout::OUTBOX] {
+            for address in [layout::BOOT_INFO, layout::INBOX, outbox] {
                 client.expect(&format!("M{address:x},1:00"), "E")?;
             }
             client.expect(&format!("m{:x},4", layout::BOOT_INFO), &client_magic())?;
