@@ -27,6 +27,8 @@ pub(crate) struct State<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) image: Arc<Image>,
     pub(crate) contents: Arc<Contents>,
+    /// Bytes of pages that were copied.
+    copied: usize,
     /// The same contents without layers, for clones: so they share all pages. Made for the first of them.
     pub(crate) flat: OnceLock<Arc<Contents>>,
     pub(crate) waiting: Arc<Waiting<B>>,
@@ -77,7 +79,7 @@ impl<B: Backend> Snapshot<B> {
     /// for one that became a memory file of its own, because it has many pages.
     #[must_use]
     pub fn copied(&self) -> u64 {
-        boot_core::arith::to_u64(self.0.contents.layer_len())
+        boot_core::arith::to_u64(self.0.copied)
     }
 }
 
@@ -139,10 +141,13 @@ impl<B: Backend> Sandbox<B> {
                 return Err(BackendError::at(Operation::Capture)(error).into());
             }
         };
+        let before = Arc::clone(self.tracker.contents());
         let contents = self.tracker.take(&engine.memory.data)?;
+        let is_new = !Arc::ptr_eq(&before, &contents);
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
             image: Arc::clone(&engine.image),
+            copied: if is_new { contents.layer_len() } else { 0 },
             contents,
             flat: OnceLock::new(),
             waiting,
