@@ -1,6 +1,7 @@
 //! Building `guests/`: the programs that run inside virtual machines.
 
 pub(crate) mod builds;
+mod c;
 pub(crate) mod error;
 
 use std::fs;
@@ -32,6 +33,7 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     for (program, target) in sandbox_guests(row) {
         sandbox_guest(workspace, program, target, &directory)?;
     }
+    c::build(workspace, row, &directory)?;
     init(workspace, row)?;
     Ok(directory)
 }
@@ -143,6 +145,7 @@ pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     for name in conformance
         .map(|(name, ..)| (*name).to_owned())
         .chain(sandboxes)
+        .chain(row.c_guests.iter().map(|guest| guest.file.to_owned()))
         .chain([INIT.to_owned()])
     {
         let path = directory.join(name);

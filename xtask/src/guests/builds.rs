@@ -75,6 +75,45 @@ pub(crate) const SANDBOX_RISCV64: &[SandboxTarget] = &[SandboxTarget {
     suffix: ".elf",
 }];
 
+/// A program in C that runs in sandboxes: a file in `target/guests/ARCH/`, and how it is built.
+#[derive(Debug)]
+pub(crate) struct CGuest {
+    /// Name of the file.
+    pub(crate) file: &'static str,
+    /// Flags of the compiler, in addition to those of all programs.
+    pub(crate) flags: &'static [&'static str],
+    /// Sources, below `guests/sandbox/c/`.
+    pub(crate) sources: &'static [&'static str],
+}
+
+/// The programs in C of x86_64. The second one is for KVM without VMX and SVM, which cannot execute SSE instructions.
+pub(crate) const C_X86_64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mno-red-zone", "-fcf-protection=none"],
+        sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+    },
+    CGuest {
+        file: "sandbox-c-softfloat.elf",
+        flags: &["-mno-red-zone", "-fcf-protection=none", "-mgeneral-regs-only"],
+        sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+    },
+];
+
+/// The program in C of arm64.
+pub(crate) const C_AARCH64: &[CGuest] = &[CGuest {
+    file: "sandbox-c.elf",
+    flags: &["-mno-outline-atomics"],
+    sources: &["start-aarch64.S", "runtime.c", "memory.c", "freestanding.c"],
+}];
+
+/// The program in C of riscv64.
+pub(crate) const C_RISCV64: &[CGuest] = &[CGuest {
+    file: "sandbox-c.elf",
+    flags: &["-mcmodel=medany"],
+    sources: &["start-riscv64.S", "runtime.c", "memory.c", "freestanding.c"],
+}];
+
 /// The conformance guests of x86_64.
 pub(crate) const X86_64: &[Conformance] = &[Conformance {
     package: "conformance",

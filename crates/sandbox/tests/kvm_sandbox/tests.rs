@@ -1,5 +1,6 @@
 //! The tests, by what they are about.
 
+mod c;
 mod call;
 mod clone;
 mod crash;
@@ -27,10 +28,11 @@ pub(super) fn trials() -> Vec<Trial> {
         interrupt::TESTS,
         snapshot::TESTS,
     ];
-    let trial = |&(name, test): &Test| {
-        hv_kvm_test::trial(&format!("sandbox::{name}"), skip.clone(), move || {
-            test().map(|()| None)
-        })
+    let trial = |&(name, test): &Test, skip: Option<String>| {
+        hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))
     };
-    groups.into_iter().flatten().map(trial).collect()
+    let plain = groups.into_iter().flatten().map(|test| trial(test, skip.clone()));
+    let skip = c::skip_reason();
+    let in_c = c::TESTS.iter().map(|test| trial(test, skip.clone()));
+    plain.chain(in_c).collect()
 }
