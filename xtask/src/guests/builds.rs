@@ -41,7 +41,7 @@ impl Conformance {
 }
 
 /// The programs that run in sandboxes: packages of the workspace `guests/sandbox`. The first one is that of the demo and the bench.
-pub(crate) const SANDBOX_PROGRAMS: [&str; 2] = ["sandbox-demo", "sandbox-tests"];
+pub(crate) const SANDBOX_PROGRAMS: [&str; 3] = ["sandbox-demo", "sandbox-plugin", "sandbox-tests"];
 
 /// A target that they are built for.
 #[derive(Debug)]
