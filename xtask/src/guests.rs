@@ -3,6 +3,7 @@
 pub(crate) mod builds;
 mod c;
 pub(crate) mod error;
+mod picolibc;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,10 +143,13 @@ pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let directory = ensure(workspace, row)?;
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
     let sandboxes = sandbox_guests(row).map(|(program, target)| format!("{program}{}", target.suffix));
+    // There are systems without the C library.
+    let in_c = row.c_guests.iter();
+    let in_c = in_c.filter(|guest| guest.library.is_none() || directory.join(guest.file).exists());
     for name in conformance
         .map(|(name, ..)| (*name).to_owned())
         .chain(sandboxes)
-        .chain(row.c_guests.iter().map(|guest| guest.file.to_owned()))
+        .chain(in_c.map(|guest| guest.file.to_owned()))
         .chain([INIT.to_owned()])
     {
         let path = directory.join(name);

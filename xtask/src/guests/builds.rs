@@ -84,6 +84,18 @@ pub(crate) struct CGuest {
     pub(crate) flags: &'static [&'static str],
     /// Sources, below `guests/sandbox/c/`.
     pub(crate) sources: &'static [&'static str],
+    /// The C library that it is linked with.
+    pub(crate) library: Option<Picolibc>,
+}
+
+/// A package of Debian with picolibc for an architecture.
+#[derive(Debug)]
+pub(crate) struct Picolibc {
+    pub(crate) package: &'static str,
+    /// Directory of the headers in the package.
+    pub(crate) include: &'static str,
+    /// Directory of the library in the package.
+    pub(crate) library: &'static str,
 }
 
 /// The programs in C of x86_64. The second one is for KVM without VMX and SVM, which cannot execute SSE instructions.
@@ -92,27 +104,55 @@ pub(crate) const C_X86_64: &[CGuest] = &[
         file: "sandbox-c.elf",
         flags: &["-mno-red-zone", "-fcf-protection=none"],
         sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
     },
     CGuest {
         file: "sandbox-c-softfloat.elf",
         flags: &["-mno-red-zone", "-fcf-protection=none", "-mgeneral-regs-only"],
         sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
     },
 ];
 
-/// The program in C of arm64.
-pub(crate) const C_AARCH64: &[CGuest] = &[CGuest {
-    file: "sandbox-c.elf",
-    flags: &["-mno-outline-atomics"],
-    sources: &["start-aarch64.S", "runtime.c", "memory.c", "freestanding.c"],
-}];
+/// The programs in C of arm64.
+pub(crate) const C_AARCH64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mno-outline-atomics"],
+        sources: &["start-aarch64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+    CGuest {
+        file: "sandbox-picolibc.elf",
+        flags: &["-mno-outline-atomics"],
+        sources: &["start-aarch64.S", "runtime.c", "picolibc.c"],
+        library: Some(Picolibc {
+            package: "picolibc-aarch64-linux-gnu",
+            include: "usr/lib/picolibc/aarch64-linux-gnu/include",
+            library: "usr/lib/picolibc/aarch64-linux-gnu/lib",
+        }),
+    },
+];
 
-/// The program in C of riscv64.
-pub(crate) const C_RISCV64: &[CGuest] = &[CGuest {
-    file: "sandbox-c.elf",
-    flags: &["-mcmodel=medany"],
-    sources: &["start-riscv64.S", "runtime.c", "memory.c", "freestanding.c"],
-}];
+/// The programs in C of riscv64.
+pub(crate) const C_RISCV64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mcmodel=medany"],
+        sources: &["start-riscv64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+    CGuest {
+        file: "sandbox-picolibc.elf",
+        flags: &["-mcmodel=medany"],
+        sources: &["start-riscv64.S", "runtime.c", "picolibc.c"],
+        library: Some(Picolibc {
+            package: "picolibc-riscv64-unknown-elf",
+            include: "usr/lib/picolibc/riscv64-unknown-elf/include",
+            library: "usr/lib/picolibc/riscv64-unknown-elf/lib/rv64imafdc/lp64d",
+        }),
+    },
+];
 
 /// The conformance guests of x86_64.
 pub(crate) const X86_64: &[Conformance] = &[Conformance {

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::picolibc;
 use crate::arch::ArchRow;
 use crate::build;
 use crate::error::{Error, WithPath as _};
 use crate::process;
-use crate::progress::Step;
+use crate::progress::{Step, print_status};
 use crate::workspace::Workspace;
 
-/// Flags of all programs: a static program at the address in the linker script, without a library.
+/// Flags of all programs: a static program at the address in the linker script, without the C library of the compiler.
 const FLAGS: [&str; 19] = [
     "-std=gnu11",
     "-O2",
@@ -36,6 +37,15 @@ const FLAGS: [&str; 19] = [
     "-Wl,-T,guest.ld",
 ];
 
+/// Flags of programs with picolibc. Its variables for a thread are at a constant distance from the thread pointer.
+const LIBRARY_FLAGS: [&str; 5] = [
+    "-ftls-model=local-exec",
+    "-Wl,--start-group",
+    "-lc",
+    "-lgcc",
+    "-Wl,--end-group",
+];
+
 /// Builds the programs of an architecture into `directory`.
 pub(super) fn build(workspace: &Workspace, row: &ArchRow, directory: &Path) -> Result<(), Error> {
     build::ensure_linker(workspace, row)?;
@@ -43,17 +53,22 @@ pub(super) fn build(workspace: &Workspace, row: &ArchRow, directory: &Path) -> R
     let header = workspace.root().join("crates/sandbox-abi/include");
     for guest in row.c_guests {
         let path = directory.join(guest.file);
-        let _step = Step::start(format!("building {} for {}", guest.file, row.name));
         let mut command = Command::new(row.linker.unwrap_or("cc"));
-        command
-            .current_dir(&sources)
-            .args(FLAGS)
-            .args(guest.flags)
-            .arg("-I")
-            .arg(&header)
-            .args(guest.sources)
-            .arg("-o")
-            .arg(partial(&path));
+        command.current_dir(&sources).args(FLAGS).args(guest.flags);
+        command.arg("-I").arg(&header).args(guest.sources);
+        if let Some(library) = &guest.library {
+            let Some(found) = picolibc::ensure(workspace, row, library)? else {
+                print_status(&format!(
+                    "going on without {}: {} cannot be fetched on this system",
+                    guest.file, library.package
+                ));
+                continue;
+            };
+            command.arg("-isystem").arg(found.include);
+            command.arg("-L").arg(found.library).args(LIBRARY_FLAGS);
+        }
+        let _step = Step::start(format!("building {} for {}", guest.file, row.name));
+        command.arg("-o").arg(partial(&path));
         process::run_logged(&mut command, &workspace.log(&format!("build-{}", guest.file))?)?;
         fs::rename(partial(&path), &path).with_path(&path)?;
     }

@@ -8,6 +8,7 @@ mod guest;
 mod host;
 mod interrupt;
 mod payload;
+mod picolibc;
 mod restore;
 mod snapshot;
 mod test;
@@ -34,5 +35,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let plain = groups.into_iter().flatten().map(|test| trial(test, skip.clone()));
     let skip = c::skip_reason();
     let in_c = c::TESTS.iter().map(|test| trial(test, skip.clone()));
-    plain.chain(in_c).collect()
+    let skip = picolibc::skip_reason();
+    let with_library = picolibc::TESTS.iter().map(|test| trial(test, skip.clone()));
+    plain.chain(in_c).chain(with_library).collect()
 }
