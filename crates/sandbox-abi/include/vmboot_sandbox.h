@@ -317,7 +317,7 @@ struct vmsb_log_record {
 
 /*
  * VMSB_SIGNATURE_n(name, result, parameters...) defines the constant `name`: the signature of a function with n parameters. The
- * results of functions that can fail are those of their success.
+ * results of functions that can fail are those of their success. More parameters are more lines of the same form.
  */
 #define VMSB_SIGNATURE_0(name, R) \
     __extension__ enum { name = VMSB_HASH(VMSB_TYPE_UNIT, R) }
