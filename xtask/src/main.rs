@@ -89,7 +89,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .try_for_each(|row| run::run(&workspace, row, args)),
         Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
-        Task::NewGuest(args) => new_guest::run(&workspace, args),
+        Task::NewGuest(args) => new_guest::run(&workspace, &args.directory),
         Task::Bench(args) => bench::run(&workspace, &cli.rows(&[Arch::X86_64]), args),
         Task::Sandbox(args) => cli
             .rows(&[Arch::X86_64])

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::NewGuestArgs;
 use crate::error::{Error, WithPath as _};
 use crate::progress::print_status;
 use crate::workspace::Workspace;
@@ -89,11 +88,16 @@ fn patches(crates: &[(String, PathBuf)]) -> String {
     text
 }
 
-/// `cargo xtask new-guest`. The program uses the crates of this repository.
-pub(crate) fn run(workspace: &Workspace, args: &NewGuestArgs) -> Result<(), Error> {
+/// Writes the template as [`write`] does; its program uses the crates of this repository.
+pub(crate) fn write_for_clone(workspace: &Workspace, directory: &Path) -> Result<(), Error> {
     let crates = CRATES.map(|folder| (package_name(folder), workspace.root().join("crates").join(folder)));
-    let directory = std::path::absolute(&args.directory).with_path(&args.directory)?;
-    write(&directory, &crates)?;
+    write(directory, &crates)
+}
+
+/// `cargo xtask new-guest`.
+pub(crate) fn run(workspace: &Workspace, directory: &Path) -> Result<(), Error> {
+    let directory = std::path::absolute(directory).with_path(directory)?;
+    write_for_clone(workspace, &directory)?;
     print_status(&format!(
         "wrote {}; build it there with: cargo build --release",
         directory.display()

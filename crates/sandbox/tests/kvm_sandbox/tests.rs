@@ -11,6 +11,7 @@ mod payload;
 mod picolibc;
 mod restore;
 mod snapshot;
+mod template;
 mod test;
 
 use libtest_mimic::Trial;
@@ -37,5 +38,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let in_c = c::TESTS.iter().map(|test| trial(test, skip.clone()));
     let skip = picolibc::skip_reason();
     let with_library = picolibc::TESTS.iter().map(|test| trial(test, skip.clone()));
-    plain.chain(in_c).chain(with_library).collect()
+    let skip = template::skip_reason();
+    let template = template::TESTS.iter().map(|test| trial(test, skip.clone()));
+    plain.chain(in_c).chain(with_library).chain(template).collect()
 }
