@@ -88,7 +88,7 @@ fn patches(crates: &[(String, PathBuf)]) -> String {
     text
 }
 
-/// Writes the template as [`write`] does; its program uses the crates of this repository.
+/// Writes the template as [`write()`] does; its program uses the crates of this repository.
 pub(crate) fn write_for_clone(workspace: &Workspace, directory: &Path) -> Result<(), Error> {
     let crates = CRATES.map(|folder| (package_name(folder), workspace.root().join("crates").join(folder)));
     write(directory, &crates)
