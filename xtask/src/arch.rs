@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::guests::builds::{self, Conformance, SandboxTarget};
+use crate::guests::builds::{self, CGuest, Conformance, SandboxTarget};
 use crate::kernel::images::Image;
 use crate::qemu::{Qemu, versions};
 use crate::suite::Suite;
@@ -62,6 +62,8 @@ pub(crate) struct ArchRow {
     pub(crate) guests: &'static [Conformance],
     /// The targets of programs that run in sandboxes.
     pub(crate) sandbox_targets: &'static [SandboxTarget],
+    /// Those of them that are written in C.
+    pub(crate) c_guests: &'static [CGuest],
     /// The machines of QEMU whose own loader loads some of them.
     pub(crate) loaders: &'static [Loader],
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
@@ -152,6 +154,7 @@ static X86_64: ArchRow = ArchRow {
     std_target: "x86_64-unknown-linux-gnu",
     guests: builds::X86_64,
     sandbox_targets: builds::SANDBOX_X86_64,
+    c_guests: builds::C_X86_64,
     loaders: machines::X86_64,
     link_packages: &[
         ("gcc", "/usr/bin/cc"),
@@ -209,6 +212,7 @@ static AARCH64: ArchRow = ArchRow {
     std_target: "aarch64-unknown-linux-gnu",
     guests: builds::AARCH64,
     sandbox_targets: builds::SANDBOX_AARCH64,
+    c_guests: builds::C_AARCH64,
     loaders: machines::AARCH64,
     link_packages: &[
         ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
@@ -260,6 +264,7 @@ static RISCV64: ArchRow = ArchRow {
     std_target: "riscv64gc-unknown-linux-gnu",
     guests: builds::RISCV64,
     sandbox_targets: builds::SANDBOX_RISCV64,
+    c_guests: builds::C_RISCV64,
     loaders: machines::RISCV64,
     link_packages: &[
         ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),

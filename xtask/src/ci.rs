@@ -29,7 +29,7 @@ const BARE_TARGETS: [&str; 3] = [
 ];
 
 /// Workspaces below the root that are not part of the root's.
-const INNER_WORKSPACES: [&str; 3] = ["guests", "guests/sandbox", "fuzz"];
+const INNER_WORKSPACES: [&str; 4] = ["guests", "guests/sandbox", "fuzz", "templates/sandbox-guest"];
 
 /// The target of the lints of programs in sandboxes.
 const SANDBOX_TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -49,7 +49,9 @@ const STEPS: [Step; 9] = [
     ("docs", |workspace, _, _, _| docs(workspace)),
     ("bare-metal", |workspace, _, _, _| bare_metal(workspace)),
     ("msrv", |workspace, _, _, _| msrv::run(workspace)),
-    ("packages", |workspace, _, _, _| crate_packages::check(workspace)),
+    ("packages", |workspace, rows, _, _| {
+        crate_packages::check(workspace, rows)
+    }),
     ("tests", |workspace, rows, _, parts| tests(workspace, rows, parts)),
     ("fuzzing", |workspace, _, args, _| {
         fuzz::run(workspace, &[], args.fuzz_seconds, fuzz::Output::Totals)

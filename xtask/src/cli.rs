@@ -62,6 +62,11 @@ pub(crate) enum Task {
     Test(TestArgs),
     /// Build the programs that run inside virtual machines, into target/guests/ARCH/.
     Guests,
+    /// Write a guest program for sandboxes, to start from, into a new directory.
+    ///
+    /// It is templates/sandbox-guest with the name of the directory, and uses the crates of this repository. `cargo build --release`
+    /// builds it, with stable Rust.
+    NewGuest(NewGuestArgs),
     /// Measure the load of kernels, or calls of sandboxes.
     Bench(BenchArgs),
     /// Show what sandboxes do: calls, host functions, a panic, a deadline, snapshots and clones.
@@ -141,6 +146,14 @@ pub(crate) struct TestArgs {
     /// Run only tests whose name contains this.
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Option<String>,
+}
+
+/// Options of `new-guest`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NewGuestArgs {
+    /// The directory, which does not exist yet. Its name becomes that of the program.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 /// What `bench` measures.

@@ -3,10 +3,13 @@
 //! `cargo package` can build each package too, but unpacks those that it depends on below `CARGO_HOME` and keeps them there by
 //! name, version and path of the repository: a second run in the same place would build against the sources of the first.
 
+mod template;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::arch::ArchRow;
 use crate::cargo;
 use crate::error::{Error, WithPath as _};
 use crate::metadata::{self, PublishedCrate};
@@ -14,8 +17,8 @@ use crate::process;
 use crate::progress::Step;
 use crate::workspace::Workspace;
 
-/// Packages every published crate, and builds each from its package with its default features.
-pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
+/// Packages every published crate, builds each from its package with its default features, and builds the guest of `templates/` with them.
+pub(crate) fn check(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     let crates = metadata::published_crates(workspace)?;
     package(workspace, &crates)?;
     let directory = workspace.xtask("packages");
@@ -29,7 +32,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<(), Error> {
             .arg(workspace.xtask("packages-target"));
         process::run_logged(&mut command, &workspace.log("cargo-build-package")?)?;
     }
-    Ok(())
+    template::check(workspace, rows, &crates, &directory)
 }
 
 fn package(workspace: &Workspace, crates: &[PublishedCrate]) -> Result<(), Error> {

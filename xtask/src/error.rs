@@ -8,6 +8,7 @@ use std::time::Duration;
 use lab_init::{Ending, FrameError};
 
 use crate::extract_vmlinux::error::ExtractError;
+use crate::guest_file::GuestFileError;
 use crate::guests::error::GuestError;
 
 /// Error of a task.
@@ -87,6 +88,20 @@ pub(crate) enum Error {
     /// The vmlinux in a bzImage could not be extracted.
     #[error("{}: {source}", path.display())]
     ExtractVmlinux { path: PathBuf, source: ExtractError },
+
+    /// A directory for a guest has a name that is not one of packages.
+    #[error(
+        "{}: the name of the directory becomes that of the program, and has to begin with a letter and contain only a-z, A-Z, 0-9, - and _",
+        directory.display()
+    )]
+    GuestName { directory: PathBuf },
+
+    /// The project's own reader refuses a guest of a sandbox.
+    #[error("{}: {}", path.display(), source.chain())]
+    GuestFile {
+        path: PathBuf,
+        source: Box<GuestFileError>,
+    },
 
     /// The ELF that cargo built for a guest could not be converted.
     #[error("{name}: {source}")]

@@ -1,7 +1,9 @@
 //! Building `guests/`: the programs that run inside virtual machines.
 
 pub(crate) mod builds;
+mod c;
 pub(crate) mod error;
+mod picolibc;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +16,14 @@ use crate::bzimage;
 use crate::error::{Error, WithPath as _};
 use crate::guest_elf::{ElfTarget, GuestElf};
 use crate::image;
+use crate::new_guest;
 use crate::process;
 use crate::progress::{Step, print_status};
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
+
+/// Name of the program that is built from the template of guests.
+const TEMPLATE: &str = "sandbox-template";
 
 /// Name of the init program of Linux guests.
 pub(crate) const INIT: &str = "init";
@@ -32,6 +38,10 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
     for (program, target) in sandbox_guests(row) {
         sandbox_guest(workspace, program, target, &directory)?;
     }
+    for target in row.sandbox_targets {
+        template_guest(workspace, target, &directory)?;
+    }
+    c::build(workspace, row, &directory)?;
     init(workspace, row)?;
     Ok(directory)
 }
@@ -42,16 +52,42 @@ fn sandbox_guests(row: &ArchRow) -> impl Iterator<Item = (&'static str, &'static
     targets.flat_map(|target| SANDBOX_PROGRAMS.map(|program| (program, target)))
 }
 
-/// Builds a program that runs in a sandbox, and returns its path. The flags are those of the configuration in its workspace.
+/// Builds a program that runs in a sandbox, and returns its path.
 fn sandbox_guest(
     workspace: &Workspace,
+    program: &str,
+    target: &SandboxTarget,
+    directory: &Path,
+) -> Result<PathBuf, Error> {
+    let source = workspace.root().join("guests/sandbox");
+    sandbox_program(workspace, &source, program, target, directory)
+}
+
+/// Builds the program that `cargo xtask new-guest` writes, and returns its path.
+fn template_guest(workspace: &Workspace, target: &SandboxTarget, directory: &Path) -> Result<PathBuf, Error> {
+    let parent = workspace.xtask("template");
+    if parent.exists() {
+        fs::remove_dir_all(&parent).with_path(&parent)?;
+    }
+    fs::create_dir_all(&parent).with_path(&parent)?;
+    let source = parent.join(TEMPLATE);
+    new_guest::write_for_clone(workspace, &source)?;
+    let lock = workspace.root().join("Cargo.lock");
+    fs::copy(&lock, source.join("Cargo.lock")).with_path(&lock)?;
+    sandbox_program(workspace, &source, TEMPLATE, target, directory)
+}
+
+/// Builds the program `program` in the directory `source`, with the flags of the configuration there, and returns its path.
+fn sandbox_program(
+    workspace: &Workspace,
+    source: &Path,
     program: &str,
     SandboxTarget { target, suffix }: &SandboxTarget,
     directory: &Path,
 ) -> Result<PathBuf, Error> {
     let mut command = BareMetal::ensure(workspace, target)?.cargo_with_flags(workspace, "build")?;
     command
-        .current_dir(workspace.root().join("guests/sandbox"))
+        .current_dir(source)
         .args(["--package", program, "--release"]);
     {
         let _step = Step::start(format!("building {program} for {target}"));
@@ -140,9 +176,16 @@ pub(crate) fn run(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
     let directory = ensure(workspace, row)?;
     let conformance = row.guests.iter().flat_map(|guest| guest.builds);
     let sandboxes = sandbox_guests(row).map(|(program, target)| format!("{program}{}", target.suffix));
+    let templates = row.sandbox_targets.iter();
+    let templates = templates.map(|target| format!("{TEMPLATE}{}", target.suffix));
+    // There are systems without the C library.
+    let in_c = row.c_guests.iter();
+    let in_c = in_c.filter(|guest| guest.library.is_none() || directory.join(guest.file).exists());
     for name in conformance
         .map(|(name, ..)| (*name).to_owned())
         .chain(sandboxes)
+        .chain(templates)
+        .chain(in_c.map(|guest| guest.file.to_owned()))
         .chain([INIT.to_owned()])
     {
         let path = directory.join(name);

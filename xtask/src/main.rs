@@ -25,6 +25,7 @@ mod extract_vmlinux;
 mod fixtures;
 mod fuzz;
 mod guest_elf;
+mod guest_file;
 mod guests;
 mod image;
 mod initramfs;
@@ -33,6 +34,7 @@ mod kernel;
 mod metadata;
 mod msrv;
 mod mutants;
+mod new_guest;
 mod packages;
 mod process;
 mod profile;
@@ -87,6 +89,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .try_for_each(|row| run::run(&workspace, row, args)),
         Task::Test(args) => test::run(&workspace, &all(), args, &mut Timings::default()),
         Task::Guests => all().into_iter().try_for_each(|row| guests::run(&workspace, row)),
+        Task::NewGuest(args) => new_guest::run(&workspace, &args.directory),
         Task::Bench(args) => bench::run(&workspace, &cli.rows(&[Arch::X86_64]), args),
         Task::Sandbox(args) => cli
             .rows(&[Arch::X86_64])

@@ -15,6 +15,7 @@
 //!     guests-host/          target directory of the guests' tests that run on this machine
 //!     mutants/              results of `cargo xtask mutants` by crate, and the target directory of the mutants
 //!     logs/                 output of the commands that run behind a progress line
+//!     template/             the guest that `new-guest` writes
 //!     tools/                subcommands of cargo, installed by cargo
 //!     msrv/                 target directory of the oldest compiler
 //!     packages/             the packages of the published crates, unpacked; packages-target/ is their target directory

@@ -41,7 +41,7 @@ impl Conformance {
 }
 
 /// The programs that run in sandboxes: packages of the workspace `guests/sandbox`. The first one is that of the demo and the bench.
-pub(crate) const SANDBOX_PROGRAMS: [&str; 2] = ["sandbox-demo", "sandbox-tests"];
+pub(crate) const SANDBOX_PROGRAMS: [&str; 3] = ["sandbox-demo", "sandbox-plugin", "sandbox-tests"];
 
 /// A target that they are built for.
 #[derive(Debug)]
@@ -74,6 +74,85 @@ pub(crate) const SANDBOX_RISCV64: &[SandboxTarget] = &[SandboxTarget {
     target: "riscv64gc-unknown-linux-gnu",
     suffix: ".elf",
 }];
+
+/// A program in C that runs in sandboxes: a file in `target/guests/ARCH/`, and how it is built.
+#[derive(Debug)]
+pub(crate) struct CGuest {
+    /// Name of the file.
+    pub(crate) file: &'static str,
+    /// Flags of the compiler, in addition to those of all programs.
+    pub(crate) flags: &'static [&'static str],
+    /// Sources, below `guests/sandbox/c/`.
+    pub(crate) sources: &'static [&'static str],
+    /// The C library that it is linked with.
+    pub(crate) library: Option<Picolibc>,
+}
+
+/// A package of Debian with picolibc for an architecture.
+#[derive(Debug)]
+pub(crate) struct Picolibc {
+    pub(crate) package: &'static str,
+    /// Directory of the headers in the package.
+    pub(crate) include: &'static str,
+    /// Directory of the library in the package.
+    pub(crate) library: &'static str,
+}
+
+/// The programs in C of x86_64. The second one is for KVM without VMX and SVM, which cannot execute SSE instructions.
+pub(crate) const C_X86_64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mno-red-zone", "-fcf-protection=none"],
+        sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+    CGuest {
+        file: "sandbox-c-softfloat.elf",
+        flags: &["-mno-red-zone", "-fcf-protection=none", "-mgeneral-regs-only"],
+        sources: &["start-x86_64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+];
+
+/// The programs in C of arm64.
+pub(crate) const C_AARCH64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mno-outline-atomics"],
+        sources: &["start-aarch64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+    CGuest {
+        file: "sandbox-picolibc.elf",
+        flags: &["-mno-outline-atomics"],
+        sources: &["start-aarch64.S", "runtime.c", "picolibc.c"],
+        library: Some(Picolibc {
+            package: "picolibc-aarch64-linux-gnu",
+            include: "usr/lib/picolibc/aarch64-linux-gnu/include",
+            library: "usr/lib/picolibc/aarch64-linux-gnu/lib",
+        }),
+    },
+];
+
+/// The programs in C of riscv64.
+pub(crate) const C_RISCV64: &[CGuest] = &[
+    CGuest {
+        file: "sandbox-c.elf",
+        flags: &["-mcmodel=medany"],
+        sources: &["start-riscv64.S", "runtime.c", "memory.c", "freestanding.c"],
+        library: None,
+    },
+    CGuest {
+        file: "sandbox-picolibc.elf",
+        flags: &["-mcmodel=medany"],
+        sources: &["start-riscv64.S", "runtime.c", "picolibc.c"],
+        library: Some(Picolibc {
+            package: "picolibc-riscv64-unknown-elf",
+            include: "usr/lib/picolibc/riscv64-unknown-elf/include",
+            library: "usr/lib/picolibc/riscv64-unknown-elf/lib/rv64imafdc/lp64d",
+        }),
+    },
+];
 
 /// The conformance guests of x86_64.
 pub(crate) const X86_64: &[Conformance] = &[Conformance {

@@ -19,10 +19,12 @@ use crate::progress::print_status;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Programs that tests use: to check device trees, and to debug guests.
-const PROGRAMS: [Package; 2] = [
+/// Programs that tests use: to check device trees, to debug guests, and to compile the header of guests in C.
+const PROGRAMS: [Package; 4] = [
     Package::program("device-tree-compiler", "dtc"),
     Package::program("gdb-multiarch", "gdb-multiarch"),
+    Package::program("gcc", "cc"),
+    Package::file("libc6-dev", "/usr/include/stdio.h"),
 ];
 
 /// Time without output after which a program is killed. libtest prints a line when a test takes over a minute, but only once.

@@ -136,7 +136,19 @@ const FAMILIES: &[Family] = &[
     ),
     family(&["guests/sandbox/*"], &["crates/sandbox-guest"], false),
     family(&["xtask/lab-init"], &[], false),
-    family(&["xtask"], &["guests/contract", "xtask/lab-init"], false),
+    // The pure crates of sandboxes check the guest that `templates/` makes.
+    family(
+        &["xtask"],
+        &[
+            "crates/boot-core",
+            "crates/boot-sandbox",
+            "crates/fmt-elf",
+            "crates/proto-sandbox",
+            "guests/contract",
+            "xtask/lab-init",
+        ],
+        false,
+    ),
     family(&["fuzz", "fuzz/seeds"], &["crates/*"], false),
 ];
 

@@ -1,5 +1,6 @@
 //! The tests, by what they are about.
 
+mod c;
 mod call;
 mod clone;
 mod crash;
@@ -7,8 +8,10 @@ mod guest;
 mod host;
 mod interrupt;
 mod payload;
+mod picolibc;
 mod restore;
 mod snapshot;
+mod template;
 mod test;
 
 use libtest_mimic::Trial;
@@ -27,10 +30,15 @@ pub(super) fn trials() -> Vec<Trial> {
         interrupt::TESTS,
         snapshot::TESTS,
     ];
-    let trial = |&(name, test): &Test| {
-        hv_kvm_test::trial(&format!("sandbox::{name}"), skip.clone(), move || {
-            test().map(|()| None)
-        })
+    let trial = |&(name, test): &Test, skip: Option<String>| {
+        hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))
     };
-    groups.into_iter().flatten().map(trial).collect()
+    let plain = groups.into_iter().flatten().map(|test| trial(test, skip.clone()));
+    let skip = c::skip_reason();
+    let in_c = c::TESTS.iter().map(|test| trial(test, skip.clone()));
+    let skip = picolibc::skip_reason();
+    let with_library = picolibc::TESTS.iter().map(|test| trial(test, skip.clone()));
+    let skip = template::skip_reason();
+    let template = template::TESTS.iter().map(|test| trial(test, skip.clone()));
+    plain.chain(in_c).chain(with_library).chain(template).collect()
 }
