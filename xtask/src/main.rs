@@ -92,7 +92,7 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .rows(&[Arch::X86_64])
             .into_iter()
             .try_for_each(|row| sandbox::run(&workspace, row, args)),
-        Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds, fuzz::Output::Progress),
         Task::Msrv => msrv::run(&workspace),
         Task::Mutants(args) => mutants::run(&workspace, args),
         Task::Tidy(args) => tidy::run(&workspace, args),

@@ -133,11 +133,11 @@ pub enum StateError {
 }
 
 /// Registers that decide how a guest translates addresses, and where its exceptions go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlRegisters {
     /// x86_64: control registers, segments and descriptor tables of this state.
-    X86_64(State),
+    X86_64(Box<State>),
     /// Those of arm64.
     Aarch64(AarchControl),
     /// Those of riscv64.

@@ -8,6 +8,7 @@ mod memory;
 mod process;
 mod smccc;
 mod state;
+mod store;
 mod vcpu;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod debug;
 mod machine;
 mod process;
 mod state;
+mod store;
 mod vcpu;
 
 use std::sync::Arc;

@@ -86,7 +86,7 @@ impl<R: FakeMemory> StateStore for FakeBareVm<R> {
 
     fn control(&self, saved: &FakeSaved, _image: &RegisterImage) -> ControlRegisters {
         match &saved.state {
-            CpuState::X86_64(state) => ControlRegisters::X86_64(**state),
+            CpuState::X86_64(state) => ControlRegisters::X86_64(state.clone()),
             // Those of a machine that does not translate addresses.
             CpuState::Riscv64(_) => ControlRegisters::Riscv64(crate::RiscvControl::default()),
             _ => ControlRegisters::Aarch64(crate::AarchControl::default()),

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     KvmError, Msr, bare_cpuid,
+    cpuid::CpuidEntry,
     kvm::{convert, entry::VcpuEntry, groups, msrs, request::failed_request, xsave},
 };
 
@@ -65,6 +66,8 @@ pub(super) const RESERVED: GuestRange = GuestRange::from_bounds(IDENTITY_MAP, 0x
 pub(super) struct Process {
     kvm: &'static Kvm,
     cpuid: CpuId,
+    /// The same table as plain data.
+    pub(super) table: Vec<CpuidEntry>,
     is_intel: bool,
     has_pmu_capability: bool,
     /// The guest cannot execute `RDMSR` and `WRMSR`.
@@ -104,9 +107,11 @@ impl Process {
             entry.function == 0 && vendor.as_flattened() == b"GenuineIntel"
         });
         let sync = kvm.check_extension_raw(KVM_CAP_SYNC_REGS.into());
+        let table = bare_cpuid::table(&supported, config.entropy);
         let mut process = Self {
             kvm,
-            cpuid: convert::to_cpuid(&bare_cpuid::table(&supported, config.entropy))?,
+            cpuid: convert::to_cpuid(&table)?,
+            table,
             is_intel,
             has_pmu_capability: kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into()) > 0,
             denies_msrs: config.msrs == MsrAccess::Denied
