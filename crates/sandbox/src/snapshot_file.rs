@@ -1,0 +1,132 @@
+//! Snapshots in files.
+
+mod error;
+mod raw;
+mod read;
+mod write;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use boot_core::ByteSource;
+
+pub use self::error::{FileError, LoadSnapshotError, SaveSnapshotError};
+use crate::backend::{Backend, Kvm};
+use crate::limits::Limits;
+use crate::snapshot::Snapshot;
+
+/// What a snapshot of a file may ask of the host. A file is not trusted, so its own limits never count where they are higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Largest length of the guest's data, stacks and heap in bytes. The default is 1 GiB.
+    pub max_memory: u64,
+    /// Largest length of parameters and of results in bytes. The default is 64 MiB.
+    pub max_payload: u64,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            max_memory: 1 << 30,
+            max_payload: Limits::default().max_payload,
+        }
+    }
+}
+
+impl LoadOptions {
+    /// Sets the largest length of the guest's data, stacks and heap in bytes.
+    #[must_use]
+    pub const fn with_max_memory(mut self, bytes: u64) -> Self {
+        self.max_memory = bytes;
+        self
+    }
+
+    /// Sets the largest length of parameters and of results in bytes.
+    #[must_use]
+    pub const fn with_max_payload(mut self, bytes: u64) -> Self {
+        self.max_payload = bytes;
+        self
+    }
+}
+
+impl Snapshot {
+    /// Loads a snapshot for KVM from a file that [`save`](Self::save) wrote, on this host or on another one whose CPU has the same features.
+    ///
+    /// The file contains the program of the guest. The program is planned again, so page tables and all that the host relies on come from
+    /// the plan and never from the file. The file need not be trusted: what a changed file can do is what its guest could do.
+    ///
+    /// The snapshot is one of an image of its own: sandboxes that [start](crate::SandboxBuilder::from_snapshot) from it can return to it and
+    /// to each other's snapshots, others cannot. Host functions are registered with the builder, which compares their types. Limits are
+    /// those of the file, but not above the defaults of the builder, which can set others.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadSnapshotError`].
+    pub fn load(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self, LoadSnapshotError> {
+        Self::load_on(Kvm, path, options)
+    }
+}
+
+impl<B: Backend> Snapshot<B> {
+    /// Writes the snapshot to a new file at `path`, or replaces the file there. A file that could not be written to its end is refused by
+    /// [`load`](Snapshot::load).
+    ///
+    /// The file has the program of the guest and the pages that differ from those before its first instruction. It takes as much time as it
+    /// takes to load the program again. The memory of the guest is in the file as it is: the file is as secret as what the guest knows.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveSnapshotError`], among others if the guest changed control registers, or if the file of the program was changed since it was
+    /// loaded.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveSnapshotError> {
+        let path = path.as_ref();
+        let file = File::create(path).map_err(|source| SaveSnapshotError::Create {
+            path: path.to_owned(),
+            source,
+        })?;
+        self.write_to(&mut BufWriter::new(file))
+    }
+
+    /// Writes the snapshot as [`save`](Self::save) does.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveSnapshotError`].
+    pub fn write_to(&self, out: &mut impl Write) -> Result<(), SaveSnapshotError> {
+        write::write(&self.0, out)
+    }
+
+    /// Loads a snapshot as [`load`](Snapshot::load) does, for machines of `backend`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadSnapshotError`].
+    pub fn load_on(
+        backend: B,
+        path: impl AsRef<Path>,
+        options: LoadOptions,
+    ) -> Result<Self, LoadSnapshotError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|source| LoadSnapshotError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::read_from(backend, &file, options)
+    }
+
+    /// Loads a snapshot as [`load`](Snapshot::load) does, from any source of bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadSnapshotError`].
+    pub fn read_from(
+        backend: B,
+        source: &dyn ByteSource,
+        options: LoadOptions,
+    ) -> Result<Self, LoadSnapshotError> {
+        Ok(Self(Arc::new(read::read(backend, source, &options)?)))
+    }
+}
