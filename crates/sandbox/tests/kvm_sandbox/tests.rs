@@ -3,6 +3,7 @@
 mod call;
 mod clone;
 mod crash;
+mod file;
 mod guest;
 mod host;
 mod interrupt;
@@ -26,6 +27,7 @@ pub(super) fn trials() -> Vec<Trial> {
         clone::TESTS,
         interrupt::TESTS,
         snapshot::TESTS,
+        file::TESTS,
     ];
     let trial = |&(name, test): &Test| {
         hv_kvm_test::trial(&format!("sandbox::{name}"), skip.clone(), move || {
