@@ -28,7 +28,12 @@ pub(crate) enum Output {
 }
 
 /// Writes the seeds and runs each target for some seconds.
-pub(crate) fn run(workspace: &Workspace, targets: &[String], seconds: u32, output: Output) -> Result<(), Error> {
+pub(crate) fn run(
+    workspace: &Workspace,
+    targets: &[String],
+    seconds: u32,
+    output: Output,
+) -> Result<(), Error> {
     let cargo_fuzz = ensure(workspace)?;
     seeds(workspace)?;
     let targets = if targets.is_empty() {

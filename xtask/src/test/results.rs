@@ -241,7 +241,10 @@ mod tests {
     #[test]
     fn a_failure_decides() {
         let error = mixed().to_result().unwrap_err().to_string();
-        assert_eq!(error, "a test failed\n  host: suite: b\n      left 1\n      right 2");
+        assert_eq!(
+            error,
+            "a test failed\n  host: suite: b\n      left 1\n      right 2"
+        );
         let mut results = Results::default();
         results.add_tier("host", Ok(vec![case("a", Outcome::Passed)]), false);
         assert!(results.to_result().is_ok());

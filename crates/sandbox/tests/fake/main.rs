@@ -2,8 +2,10 @@
 
 mod calls;
 mod endings;
+mod files;
 mod guest;
 mod hostile;
 mod hostile_guests;
 mod pools;
+mod snapshot_file;
 mod snapshots;
