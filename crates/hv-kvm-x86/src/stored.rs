@@ -4,7 +4,7 @@ use std::fmt;
 
 use hv_core::StoredFeature;
 
-use crate::{Msr, cpuid::CpuidEntry};
+use crate::{Msr, bare_cpuid, cpuid::CpuidEntry};
 
 /// Number of a register, or of a group of registers, in a stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,15 +164,16 @@ pub(crate) fn feature_name(id: u64) -> String {
     format!("CPUID.{:#x}.{:#x}:{output}", id >> 32, id >> 8 & 0x00ff_ffff)
 }
 
-/// Whether the header of `area` is one of the standard format, with no components but those of `xcr0` (SDM 1, 13.4.2).
-pub(crate) fn accepts_xsave(area: &[u8], xcr0: u64) -> bool {
+/// Whether the header of `area` is one of the standard format, with no components but those of a bare machine (SDM 1, 13.4.2). Those that `XCR0`
+/// does not enable may be there: SSE without `CR4.OSXSAVE`, and what was used before they were disabled.
+pub(crate) fn accepts_xsave(area: &[u8]) -> bool {
     /// Offset of `XSTATE_BV`. The rest of the header is zero in the standard format.
     const HEADER: usize = 512;
     /// Length of the rest.
     const REST: usize = 56;
     let header = area.get(HEADER..).and_then(|rest| rest.split_first_chunk::<8>());
     header.is_some_and(|(present, rest)| {
-        u64::from_le_bytes(*present) & !xcr0 == 0 && rest.iter().take(REST).all(|byte| *byte == 0)
+        u64::from_le_bytes(*present) & !bare_cpuid::XCR0 == 0 && rest.iter().take(REST).all(|byte| *byte == 0)
     })
 }
 
@@ -244,13 +245,16 @@ mod tests {
     }
 
     #[test]
-    fn areas_have_the_components_of_xcr0() {
+    fn areas_have_components_of_bare_machines() {
         let mut area = vec![0; 4096];
-        area[512] = 7;
-        assert!(accepts_xsave(&area, 7) && !accepts_xsave(&area, 3));
-        assert!(!accepts_xsave(&area[..519], 7));
+        area[512] = 0xe7;
+        assert!(accepts_xsave(&area) && !accepts_xsave(&area[..519]));
+        // Protection keys.
+        area[513] = 2;
+        assert!(!accepts_xsave(&area));
+        area[513] = 0;
         // The compacted format.
         area[527] = 0x80;
-        assert!(!accepts_xsave(&area, 7));
+        assert!(!accepts_xsave(&area));
     }
 }

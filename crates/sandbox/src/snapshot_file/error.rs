@@ -75,7 +75,7 @@ pub enum LoadSnapshotError {
         /// The file's architecture.
         found: Arch,
     },
-    /// The guest has more memory than [`LoadOptions`](super::LoadOptions) allow.
+    /// The guest has more memory than [`LoadOptions`](crate::LoadOptions) allow.
     #[error(
         "the guest has {found} bytes of memory, {max} are allowed; `LoadOptions::with_max_memory` allows more"
     )]
@@ -85,7 +85,7 @@ pub enum LoadSnapshotError {
         /// The limit in bytes.
         max: u64,
     },
-    /// The guest has larger payloads than [`LoadOptions`](super::LoadOptions) allow.
+    /// The guest has larger payloads than [`LoadOptions`](crate::LoadOptions) allow.
     #[error(
         "the guest has payloads of up to {found} bytes, {max} are allowed; `LoadOptions::with_max_payload` allows more"
     )]

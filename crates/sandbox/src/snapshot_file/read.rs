@@ -9,8 +9,8 @@ use proto_sandbox::Sizes;
 use sandbox_abi::layout;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::LoadOptions;
 use super::error::{FileError, LoadSnapshotError};
+use super::options::LoadOptions;
 use super::raw::{
     CHECKSUM_LEN, Checksum, MAGIC, NO_DEADLINE, RawFeature, RawHeader, RawRegister, VERSION, arch_number,
 };

@@ -107,7 +107,7 @@ impl StateStore for KvmBareVm {
                 found: len,
             });
         }
-        if !accepts_xsave(xsave, xcr0) {
+        if !accepts_xsave(xsave) {
             return Err(refused(StoredId::XSAVE, 0));
         }
         let mut words: Vec<_> = xsave
