@@ -2,7 +2,9 @@
 
 use std::env::{self, consts::ARCH};
 use std::fs;
+use std::ops::Range;
 
+use hv_core::StateError;
 use hv_kvm_test::CheckResult;
 use sandbox::{
     BuildError, FileError, Kvm, LoadOptions, LoadSnapshotError, RestoreError, Sandbox, SandboxBuilder,
@@ -19,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("file::clones_of_a_loaded_snapshot", clones),
     ("file::host_functions_are_checked_again", host_functions),
     ("file::changed_control_registers_are_refused", control),
+    ("file::registers_are_those_of_the_machine", registers),
     ("file::guest_with_its_own_page_tables_is_not_saved", own_tables),
     ("file::damaged_files_are_refused", damaged),
 ];
@@ -150,30 +153,98 @@ fn number(file: &[u8], at: usize) -> Result<usize> {
     Ok(usize::try_from(u64::from_le_bytes(*bytes))?)
 }
 
-/// Changes a byte, and makes the checksum that of the changed file.
+/// Changes a byte.
 fn change(mut file: Vec<u8>, at: usize) -> Result<Vec<u8>> {
     *file.get_mut(at).ok_or("the file is too short")? ^= 1;
+    Ok(with_checksum(file))
+}
+
+/// Makes the checksum that of the file.
+fn with_checksum(mut file: Vec<u8>) -> Vec<u8> {
     let end = file.len() - 8;
     let sum = file[..end].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     file[end..].copy_from_slice(&sum.to_le_bytes());
-    Ok(file)
+    file
+}
+
+/// The registers of a file: their numbers, and where their records are.
+fn records(file: &[u8]) -> Result<Vec<(u64, Range<usize>)>> {
+    let features = u32::from_le_bytes(*file[84..].first_chunk().ok_or("no header")?);
+    let mut at = 152 + number(file, 32)? + 16 * usize::try_from(features)?;
+    let end = at + number(file, 96)?;
+    let mut records = Vec::new();
+    while at < end {
+        let len = u32::from_le_bytes(*file[at + 8..].first_chunk().ok_or("no length")?);
+        let next = at + 16 + usize::try_from(len)?;
+        records.push((u64::try_from(number(file, at)?)?, at..next));
+        at = next;
+    }
+    Ok(records)
 }
 
 /// Where the value of a register is in a file.
 fn register(file: &[u8], id: u64) -> Result<usize> {
-    let features = u32::from_le_bytes(*file[84..].first_chunk().ok_or("no header")?);
-    let mut at = 152 + number(file, 32)? + 16 * usize::try_from(features)?;
-    let end = at + number(file, 96)?;
-    while at < end {
-        let len = u32::from_le_bytes(*file[at + 8..].first_chunk().ok_or("no length")?);
-        if u64::try_from(number(file, at)?)? == id {
-            return Ok(at + 16);
-        }
-        at += 16 + usize::try_from(len)?;
+    let records = records(file)?;
+    let found = records.iter().find(|(found, _)| *found == id);
+    let (_, record) = found.ok_or_else(|| format!("the file has no register {id:#x}"))?;
+    Ok(record.start + 16)
+}
+
+/// A file with other bytes in place of a record: `more` registers more.
+fn replace(file: &[u8], record: &Range<usize>, by: &[u8], more: i32) -> Result<Vec<u8>> {
+    let mut changed = file.to_vec();
+    changed.splice(record.clone(), by.iter().copied());
+    let len = u64::try_from(changed.len())?;
+    let registers = u64::try_from(number(file, 96)? + by.len() - record.len())?;
+    let count = u32::from_le_bytes(*file[88..].first_chunk().ok_or("no header")?);
+    changed[16..24].copy_from_slice(&len.to_le_bytes());
+    changed[88..92].copy_from_slice(&count.wrapping_add_signed(more).to_le_bytes());
+    changed[96..104].copy_from_slice(&registers.to_le_bytes());
+    Ok(with_checksum(changed))
+}
+
+fn registers() -> CheckResult {
+    let file = bytes(&start()?)?;
+    let records = records(&file)?;
+    let error = |file: Vec<u8>| match read(&file) {
+        Err(LoadSnapshotError::State(error)) => Ok(error),
+        other => Err(format!("found {other:?}")),
+    };
+    // Each load plans the program, which takes its time in an emulated machine.
+    for (id, record) in records.iter().step_by(records.len().div_ceil(12)) {
+        let bytes = &file[record.clone()];
+        let missing = error(replace(&file, record, &[], -1)?)?;
+        check(matches!(missing, StateError::Missing { .. }), || {
+            format!("{id:#x}: {missing}")
+        })?;
+        let twice = error(replace(&file, record, &bytes.repeat(2), 1)?)?;
+        check(matches!(twice, StateError::Duplicate { .. }), || {
+            format!("{id:#x}: {twice}")
+        })?;
+        let mut longer = [bytes, &[0]].concat();
+        let len = u32::try_from(longer.len() - 16)?;
+        longer[8..12].copy_from_slice(&len.to_le_bytes());
+        let longer = error(replace(&file, record, &longer, 0)?)?;
+        check(matches!(longer, StateError::Length { .. }), || {
+            format!("{id:#x}: {longer}")
+        })?;
+        let mut other = bytes.to_vec();
+        other[7] ^= 0x55;
+        let unknown = error(replace(&file, record, &[bytes, &other].concat(), 1)?)?;
+        check(matches!(unknown, StateError::Unknown { .. }), || {
+            format!("{id:#x}: {unknown}")
+        })?;
     }
-    Err(format!("the file has no register {id:#x}").into())
+    // A CPU with all features.
+    let mut more = file.clone();
+    let first = records.first().ok_or("no registers")?.1.start;
+    more[first - 8..first].fill(0xff);
+    let feature = error(with_checksum(more))?;
+    check(matches!(feature, StateError::Feature { .. }), || {
+        format!("{feature}")
+    })
 }
 
 fn control() -> CheckResult {
