@@ -9,12 +9,14 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::seed::Seed;
 
-/// Writes a page of the heap, and says that the guest is ready.
+/// Writes a page of the heap, if there is one, and says that the guest is ready.
 fn start(cpu: &mut FakeCpu<'_>) -> FakeExit {
     let mut info = BootInfo::new_zeroed();
     cpu.read(layout::BOOT_INFO, info.as_mut_bytes())
         .expect("boot information");
-    cpu.write(info.heap.get(), b"heap").expect("the heap is writable");
+    if info.heap_len.get() > 0 {
+        cpu.write(info.heap.get(), b"heap").expect("the heap is writable");
+    }
     cpu.registers()[1] = 7;
     let header = Header::new(MessageKind::READY, 0);
     cpu.write(layout::OUTBOX, header.as_bytes()).expect("an outbox");

@@ -75,6 +75,10 @@ pub(super) fn read<B: Backend>(
     let header = header(&mut input)?;
     let arch = check_start(&header)?;
     check_lengths(&header, input.source.len())?;
+    let (found, max) = (header.memory_len.get(), options.max_memory);
+    if found > max {
+        return Err(LoadSnapshotError::TooMuchMemory { found, max });
+    }
     let sizes = sizes(&header)?;
     let limits = limits(&header, options)?;
 
@@ -95,7 +99,7 @@ pub(super) fn read<B: Backend>(
         found: kind.into(),
     })?;
     let (image, base) = program::load(program, &sizes, &abilities, limits.max_payload)?;
-    check_image(&image, &header, options)?;
+    check_image(&image, &header)?;
 
     let stored = StoredState {
         arch,
@@ -178,18 +182,23 @@ fn check_lengths(header: &RawHeader, found: u64) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The sizes that the memory was planned with. The planner rounds them, and knows the smallest ones of the program.
+/// The sizes that the memory was planned with, which has room for them. The planner rounds them, and knows the smallest ones of the program.
 fn sizes(header: &RawHeader) -> Result<Sizes, FileError> {
     let window = header.window.get();
+    let memory = header.memory_len.get();
     let is_window = (layout::MIN_WINDOW..=layout::MAX_WINDOW).contains(&window)
         && u64::from(window).is_multiple_of(layout::PAGE);
     for (field, found, fits) in [
         ("window", window.into(), is_window),
-        ("heap", header.heap.get(), header.heap.get() <= Sizes::MAX_HEAP),
+        (
+            "heap",
+            header.heap.get(),
+            header.heap.get() <= Sizes::MAX_HEAP.min(memory),
+        ),
         (
             "stack",
             header.stack.get(),
-            (1..=Sizes::MAX_STACK).contains(&header.stack.get()),
+            (1..=Sizes::MAX_STACK.min(memory)).contains(&header.stack.get()),
         ),
     ] {
         if !fits {
@@ -224,12 +233,8 @@ fn limits(header: &RawHeader, options: &LoadOptions) -> Result<Limits, LoadSnaps
 }
 
 /// Checks that the program gives the layout of the file.
-fn check_image(image: &Image, header: &RawHeader, options: &LoadOptions) -> Result<(), LoadSnapshotError> {
+fn check_image(image: &Image, header: &RawHeader) -> Result<(), LoadSnapshotError> {
     let memory = image.areas.memory;
-    let (found, max) = (memory.len(), options.max_memory);
-    if found > max {
-        return Err(LoadSnapshotError::TooMuchMemory { found, max });
-    }
     let found = (header.memory_start.get(), header.memory_len.get());
     if found != (memory.start(), memory.len()) {
         return Err(FileError::Layout {

@@ -330,10 +330,17 @@ fn fields_of_the_header_are_checked() {
     for value in [0, (1 << 30) + 1, u64::MAX] {
         check(48, value, 8, "the snapshot has 0x");
     }
-    check(40, 32 << 30, 8, "the guest has 34");
-    check(40, 3 << 20, 8, "the guest's memory is at ");
+    check(
+        40,
+        32 << 30,
+        8,
+        "the snapshot has 0x800000000 in the field `heap`",
+    );
+    check(40, 0, 8, "the guest's memory is at ");
     check(56, 0, 8, "the guest's memory is at 0x0");
-    check(64, 0x1000, 8, "the guest's memory is at ");
+    check(64, 0x1000, 8, "the snapshot has 0x100000 in the field `heap`");
+    check(64, 0x20_0000, 8, "the guest's memory is at ");
+    check(64, (1 << 30) + 1, 8, "the guest has 1073741825 bytes of memory");
     check(72, 1, 8, "the guest rings doorbell 0x1 of kind 1");
     check(80, 2, 4, "the guest rings doorbell");
     check(
