@@ -10,7 +10,8 @@ use std::fs;
 
 use hv_core::fake::FakeError;
 use sandbox::{
-    BuildError, CallError, Cause, Fake, RestoreError, Sandbox, SandboxBuilder, SnapshotError, Status,
+    BuildError, CallError, Cause, Fake, LoadOptions, RestoreError, Sandbox, SandboxBuilder, Snapshot,
+    SnapshotError, Status,
 };
 use sandbox_abi::GuestStatus;
 
@@ -122,6 +123,26 @@ fn usable(sandbox: &mut Sandbox<Fake>, failed: Failed) -> Failed {
     failed
 }
 
+/// Loads files of a snapshot that are damaged at the start, in the program, in the registers, and in the pages.
+fn damaged_files(functions: &Functions) {
+    let load = |file: &[u8]| Snapshot::read_from(functions.fake(), &file, LoadOptions::default());
+    let mut sandbox = register(SandboxBuilder::on(functions.fake(), functions.program()))
+        .build()
+        .unwrap();
+    call(&mut sandbox, 1, 5).unwrap();
+    let mut file = Vec::new();
+    sandbox.snapshot().unwrap().write_to(&mut file).unwrap();
+    for at in (0..file.len()).step_by(61) {
+        load(&file[..at]).unwrap_err();
+        file[at] ^= 0x10;
+        load(&file).unwrap_err();
+        file[at] ^= 0x10;
+    }
+    let loaded = load(&file).unwrap();
+    let mut clone = register(SandboxBuilder::from_snapshot(&loaded)).build().unwrap();
+    call(&mut clone, 2, 7).unwrap();
+}
+
 /// Number of file descriptors and of mappings that belong to sandboxes.
 fn resources() -> (usize, usize) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -140,6 +161,7 @@ fn every_operation_fails_in_turn() {
     for _ in 0..3 {
         life(&functions, None).unwrap();
         life(&functions, Some(20)).unwrap_err();
+        damaged_files(&functions);
     }
     let before = resources();
     let mut counts = [0; 6];
@@ -159,6 +181,7 @@ fn every_operation_fails_in_turn() {
     // Three slots, the CPU, its state, and the first run; the clone fails at the same operations and ends the life earlier. Two sets of
     // calls of four runs, and four restored ones; two snapshots and three restores of two operations each.
     assert_eq!(counts, [6, 11, 2, 2, 3, 3]);
+    damaged_files(&functions);
     let after = resources();
     assert_eq!(after, before);
 }
