@@ -98,14 +98,14 @@ fn life(functions: &Functions, fail_at: Option<usize>) -> Result<(), Failed> {
     call(&mut clone, 2, 7).map_err(|error| called(&clone, error))
 }
 
-fn take(sandbox: &mut Sandbox<Fake>) -> Result<sandbox::Snapshot<Fake>, Failed> {
+fn take(sandbox: &mut Sandbox<Fake>) -> Result<Snapshot<Fake>, Failed> {
     sandbox.snapshot().map_err(|error: SnapshotError| {
         assert!(injected(&error), "{error:?}");
         usable(sandbox, Failed::Snapshot(sandbox.status()))
     })
 }
 
-fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &sandbox::Snapshot<Fake>) -> Result<(), Failed> {
+fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &Snapshot<Fake>) -> Result<(), Failed> {
     sandbox.restore(snapshot).map_err(|error: RestoreError| {
         assert!(injected(&error), "{error:?}");
         usable(sandbox, Failed::Restore(sandbox.status()))
