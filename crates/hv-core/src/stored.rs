@@ -18,10 +18,6 @@ pub type SavedOf<V> = <<V as crate::Vm>::Vcpu as BareVcpu>::Saved;
 
 /// A captured state as values with numbers: those of the back end, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "plain data that the owner of a file reads"
-)]
 pub struct StoredState {
     /// The architecture.
     pub arch: Arch,
@@ -33,10 +29,6 @@ pub struct StoredState {
 
 /// A property of the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "plain data that the owner of a file reads"
-)]
 pub struct StoredFeature {
     /// Number of the property in the back end: of a register, or of a word of `CPUID`.
     pub id: u64,
@@ -46,10 +38,6 @@ pub struct StoredFeature {
 
 /// A register, or a group of registers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "plain data that the owner of a file reads"
-)]
 pub struct StoredRegister {
     /// Number of the register in the back end.
     pub id: u64,
@@ -147,7 +135,6 @@ pub enum ControlRegisters {
 /// Registers of arm64 that decide how a guest translates addresses, and where its exceptions go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the Arm ARM")]
-#[expect(clippy::exhaustive_structs, reason = "all of them are compared")]
 pub struct AarchControl {
     pub mair_el1: u64,
     pub tcr_el1: u64,
@@ -161,7 +148,6 @@ pub struct AarchControl {
 /// Registers of riscv64 that decide how a guest translates addresses, and where its exceptions go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "registers, named as in the RISC-V specifications")]
-#[expect(clippy::exhaustive_structs, reason = "all of them are compared")]
 pub struct RiscvControl {
     pub satp: u64,
     pub stvec: u64,
