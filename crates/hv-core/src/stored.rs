@@ -16,7 +16,7 @@ use crate::{BareVcpu, BareVm, RegisterImage};
 /// The type of captured states of the vCPU of `V`.
 pub type SavedOf<V> = <<V as crate::Vm>::Vcpu as BareVcpu>::Saved;
 
-/// A captured state as values with numbers: those of the back end, in ascending order.
+/// A captured state as values with numbers: those of the back end, each once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredState {
     /// The architecture.

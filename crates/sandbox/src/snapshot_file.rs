@@ -8,6 +8,7 @@ mod write;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ impl<B: Backend> Snapshot<B> {
     /// [`load`](Snapshot::load).
     ///
     /// The file has the program of the guest and the pages that differ from those before its first instruction. It takes as much time as it
-    /// takes to load the program again. The memory of the guest is in the file as it is: the file is as secret as what the guest knows.
+    /// takes to load the program again. The memory of the guest is in the file as it is: the file is as secret as what the guest knows. Only
+    /// the owner can read a new file; one that is replaced keeps its mode.
     ///
     /// # Errors
     ///
@@ -49,7 +51,9 @@ impl<B: Backend> Snapshot<B> {
     /// loaded.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveSnapshotError> {
         let path = path.as_ref();
-        let file = File::create(path).map_err(|source| SaveSnapshotError::Create {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(path).map_err(|source| SaveSnapshotError::Create {
             path: path.to_owned(),
             source,
         })?;

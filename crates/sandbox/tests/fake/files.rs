@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use boot_core::cpu::x86_64;
@@ -171,6 +172,8 @@ fn a_file_has_the_program_that_was_loaded() {
     };
     let first = snapshot();
     first.save(&saved).unwrap();
+    let mode = fs::metadata(&saved).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "others can read what the guest knows");
     // The file of the program is not needed any more.
     fs::remove_file(&program).unwrap();
     let loaded = Snapshot::load_on(fake(), &saved, LoadOptions::default()).unwrap();
