@@ -181,7 +181,8 @@ pub enum FileError {
     },
     /// The program gives the memory another place than the file has.
     #[error(
-        "the guest's memory is at {found:#x} with {found_len} bytes, its program gives {expected:#x} with {expected_len}"
+        "the guest's memory is at {found:#x} with {found_len} bytes, its program gives {expected:#x} with \
+         {expected_len}: it was changed, or saved by a program that plans guests otherwise"
     )]
     Layout {
         /// First address by the program.

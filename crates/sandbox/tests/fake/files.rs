@@ -219,6 +219,24 @@ fn the_format_is_that_of_the_golden_file() {
     assert_eq!(sandbox.call::<_, u64>("count", ()).unwrap(), 2);
 }
 
+/// Files have addresses of the plan, so a program that plans guests otherwise cannot load them: another plan needs another version of the format.
+#[test]
+fn the_plan_of_a_program_is_that_of_this_version() {
+    let mut guest = Guest::new(EM_X86_64);
+    guest.imports.clear();
+    let program = GuestProgram::bytes(guest.elf().bytes());
+    let builder = SandboxBuilder::on(Fake::new(|| answer), program);
+    let file = save(&builder.build().unwrap().snapshot().unwrap());
+    let state = register(&places(&file), 64) + 16;
+    let state = decode_x86_state(&file[state..state + X86_STATE_LEN], 0).unwrap();
+    let version = u32::from_le_bytes(file[8..12].try_into().unwrap());
+    assert_eq!(version, 1, "write the values of the new version here");
+    assert_eq!([number(&file, 56), number(&file, 64)], [0x4001_1000, 0x5e_f000]);
+    let control = [state.cr0, state.cr3, state.cr4, state.efer];
+    assert_eq!(control, [0x8005_0033, 0x1801_0000, 0x620, 0xd00]);
+    assert_eq!([state.gdtr.base, state.idtr.base], [0x3fe0_a000, 0x3fe0_b000]);
+}
+
 #[test]
 fn limits_of_a_file_are_not_above_those_of_the_host() {
     let functions = functions();
