@@ -129,6 +129,6 @@ mod tests {
         check(|state| state.idtr.limit = 7, Some("the limit of IDTR"));
         check(|state| state.cs.rights = AccessRights::CODE32, Some("CS"));
         check(|state| state.ss.base = 1, Some("SS"));
-        check(|state| state.tr.selector = 0, Some("TR"));
+        check(|state| state.tr.selector = 0x18, Some("TR"));
     }
 }
