@@ -1,5 +1,6 @@
 //! Runs programs that need KVM: on this machine, or in the lab.
 
+mod debugger;
 pub(crate) mod job;
 mod lab;
 mod native;

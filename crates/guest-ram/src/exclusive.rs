@@ -88,14 +88,15 @@ impl ExclusiveBytes {
         (end <= self.range.len()).then(|| self.start.wrapping_add(offset))
     }
 
-    /// Copies `N` bytes from `offset` on, each of which is read once; `None` if there are fewer.
+    /// Copies `N` words of 64 bits from `offset` on, each of which is read once, in the byte order of the host; `None` if there are fewer, or if
+    /// their address is not a multiple of 8.
     #[inline]
     #[must_use]
-    pub fn read_array<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let from = self.at(offset, N)?.cast::<[u8; N]>();
+    pub fn read_words<const N: usize>(&self, offset: usize) -> Option<[u64; N]> {
+        let from = self.at(offset, size_of::<[u64; N]>())?.cast::<[u64; N]>();
         // SAFETY: `at` checked that the bytes are in the mapping, where they stay readable while `self` exists. Nothing writes them in this
-        // process, because writers take `&mut self`. Arrays of bytes have no alignment, and every value is valid.
-        Some(unsafe { from.read_volatile() })
+        // process, because writers take `&mut self`. The address is aligned, and every value is valid.
+        from.is_aligned().then(|| unsafe { from.read_volatile() })
     }
 
     /// Makes `bytes` a copy of the `len` bytes from `offset` on; false if there are fewer, and then `bytes` is empty. Allocates only if the
@@ -117,7 +118,7 @@ impl ExclusiveBytes {
         bytes.reserve(len);
         let old = bytes.len();
         let to = bytes.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: `at` checked that the bytes are in the mapping; see `read_array`. The vector has room for as many after its length. No
+        // SAFETY: `at` checked that the bytes are in the mapping; see `read_words`. The vector has room for as many after its length. No
         // Rust reference to the mapped bytes exists, so the two do not overlap.
         unsafe { short_copy::copy(from, to, len) };
         // SAFETY: the capacity is sufficient after `reserve`, and the bytes were just written.
@@ -155,7 +156,7 @@ impl ExclusiveBytes {
         let Some(from) = self.at(offset, bytes.len()) else {
             return false;
         };
-        // SAFETY: `at` checked that the bytes are in the mapping; see `read_array`. `memcmp` reads as many bytes of both, and its result is
+        // SAFETY: `at` checked that the bytes are in the mapping; see `read_words`. `memcmp` reads as many bytes of both, and its result is
         // that of some values of the bytes at the time of the call.
         unsafe { libc::memcmp(from.cast(), bytes.as_ptr().cast(), bytes.len()) == 0 }
     }

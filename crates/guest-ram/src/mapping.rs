@@ -348,6 +348,27 @@ impl HostMapping {
         Ok(())
     }
 
+    /// Appends a copy of the `len` bytes from `offset` on to `bytes`. As [`read`](Self::read), without bytes that have to be written before.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); `bytes` does not change then.
+    pub fn append_to(&self, offset: usize, len: usize, bytes: &mut Vec<u8>) -> Result<(), MappingError> {
+        let range = self.accessible(offset, len, HostAccess::Read)?;
+        let claims = self.claims.read().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
+        bytes.reserve(len);
+        let old = bytes.len();
+        // SAFETY: the range is inside of the mapping.
+        let from = unsafe { self.host.as_ptr().add(range.start) };
+        let to = bytes.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: as for `read`; the vector has room for as many bytes after its length.
+        unsafe { short_copy::copy(from, to, len) };
+        // SAFETY: the capacity is sufficient after `reserve`, and the bytes were just written.
+        unsafe { bytes.set_len(old.saturating_add(len)) };
+        Ok(())
+    }
+
     /// Copies `bytes` to the memory from `offset` on.
     ///
     /// # Errors

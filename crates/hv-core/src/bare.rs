@@ -30,8 +30,10 @@ pub struct BareAbilities {
     pub read_only: bool,
     /// Page size of the host in bytes: the unit of slots and dirty logs.
     pub page_size: u64,
-    /// Code of the host that loads registers inside the guest on a [`rewind`](BareVcpu::rewind); none on x86_64.
+    /// Code of the host that loads registers inside the guest on a [`rewind`](BareVcpu::rewind).
     pub rewind_code: Option<RewindCode>,
+    /// x86_64: bits of `CR4` for features that the guest's CPU has on this host, which a guest starts with.
+    pub cr4: u64,
 }
 
 /// Code of a back end that runs inside the guest on a [`rewind`](BareVcpu::rewind) and loads a [`RegisterImage`].
@@ -56,7 +58,15 @@ impl BareAbilities {
             read_only: false,
             page_size,
             rewind_code: None,
+            cr4: 0,
         }
+    }
+
+    /// Sets the bits of `CR4` that a guest of x86_64 starts with.
+    #[must_use]
+    pub const fn with_cr4(mut self, cr4: u64) -> Self {
+        self.cr4 = cr4;
+        self
     }
 
     /// Sets whether slots can have a dirty log.
@@ -98,14 +108,27 @@ pub trait BareVm: Vm<Vcpu: BareVcpu> {
     /// # Errors
     ///
     /// Errors of the back end, among them a slot that is not in use or has no dirty log.
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), Self::Error>;
+    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), Self::Error> {
+        self.take_dirty_before(slot, usize::MAX, dirty)
+    }
+
+    /// As [`take_dirty`](Self::take_dirty), but pages from number `end` on stay in the log: `dirty` has those that the guest wrote since the
+    /// slot was mapped, and no write to them leaves the guest again. This is for pages that the guest writes in almost every run.
+    ///
+    /// If a page before `end` is returned, translations that the guest's CPU cached are flushed. A back end that cannot keep pages in the log
+    /// takes all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_dirty`](Self::take_dirty).
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), Self::Error>;
 
     /// What the back end can do on this host.
     fn abilities(&self) -> BareAbilities;
 }
 
 /// Registers in guest memory that code of the host inside the guest loads on a [`rewind`](BareVcpu::rewind), where writing them one by one
-/// would take longer. Its layout is that of the architecture; empty on x86_64.
+/// would take longer. Its layout is that of the architecture; empty if no code loads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegisterImage(pub Vec<u8>);
 

@@ -86,6 +86,22 @@ impl DirtyPages {
         result
     }
 
+    /// The words: bit `n % 64` of word `n / 64` is page `n`. Bits past the last page are zero.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Removes the pages before `end`.
+    pub fn remove_before(&mut self, end: usize) {
+        let whole = (end / WORD).min(self.words.len());
+        let (before, rest) = self.words.split_at_mut(whole);
+        before.fill(0);
+        if let Some(word) = rest.first_mut() {
+            *word &= u64::MAX << (end % WORD);
+        }
+    }
+
     /// Adds `page`; false if the slot has no such page.
     pub fn insert(&mut self, page: usize) -> bool {
         let is_page = page < self.pages;
@@ -131,14 +147,42 @@ impl DirtyPages {
 
     /// The pages, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        // Most words are zero: one test skips several of them.
+        Words {
+            rest: &self.words,
+            next: 0,
+        }
+        .flat_map(|(first, word)| Bits(word).map(move |bit| first + bit))
+    }
+}
+
+/// Words that are not zero, each with the number of its first page.
+struct Words<'a> {
+    rest: &'a [u64],
+    /// Number of the first page of `rest`.
+    next: usize,
+}
+
+impl Iterator for Words<'_> {
+    type Item = (usize, u64);
+
+    fn next(&mut self) -> Option<(usize, u64)> {
+        /// Most words are zero: one test skips as many.
         const STRIDE: usize = 8;
-        self.words
-            .chunks(STRIDE)
-            .zip((0..).step_by(STRIDE * WORD))
-            .filter(|(words, _)| words.iter().fold(0, |all, word| all | word) != 0)
-            .flat_map(|(words, first)| words.iter().zip((first..).step_by(WORD)))
-            .flat_map(|(&word, first)| Bits(word).map(move |bit| first + bit))
+        loop {
+            while let Some((words, rest)) = self.rest.split_first_chunk::<STRIDE>()
+                && words.iter().fold(0, |all, word| all | word) == 0
+            {
+                self.rest = rest;
+                self.next += STRIDE * WORD;
+            }
+            let (&word, rest) = self.rest.split_first()?;
+            let first = self.next;
+            self.rest = rest;
+            self.next += WORD;
+            if word != 0 {
+                return Some((first, word));
+            }
+        }
     }
 }
 
@@ -208,6 +252,15 @@ mod tests {
         assert_eq!(union, set(200, &[5, 199]));
         union.union(&set(10, &[9]));
         assert_eq!(union, set(200, &[5, 9, 199]));
+        assert_eq!(union.words(), [1 << 5 | 1 << 9, 0, 0, 1 << 7]);
+        for (end, expected) in [(0, &[5, 9, 199][..]), (6, &[9, 199]), (64, &[199]), (199, &[199])] {
+            union.remove_before(end);
+            assert_eq!(union, set(200, expected), "{end}");
+        }
+        union.remove_before(200);
+        assert_eq!(union, DirtyPages::new(200));
+        union.remove_before(usize::MAX);
+        union.insert(3);
         union.clear();
         assert_eq!(union, DirtyPages::new(200));
         union.reset(3);

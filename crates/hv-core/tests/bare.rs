@@ -125,6 +125,11 @@ fn the_dirty_log_has_the_written_pages_once() {
     assert_eq!(dirty.iter().collect::<Vec<_>>(), [0, 1, 3]);
     vm.take_dirty(2, &mut dirty).unwrap();
     assert!(dirty.is_empty());
+    doorbell(&mut vcpu).unwrap();
+    for expected in [&[0, 1, 3][..], &[1, 3]] {
+        vm.take_dirty_before(2, 1, &mut dirty).unwrap();
+        assert_eq!(dirty.iter().collect::<Vec<_>>(), expected);
+    }
     assert_eq!(
         vm.take_dirty(0, &mut dirty),
         Err(FakeError::NoDirtyLog { slot: 0 })

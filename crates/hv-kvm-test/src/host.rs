@@ -34,6 +34,23 @@ pub fn has_virtualisation() -> bool {
         .any(|flag| flag == "vmx" || flag == "svm")
 }
 
+/// Reason why guests of an x86 host have neither breakpoints nor watchpoints of the hardware. Other hosts have no such reason here.
+#[must_use]
+pub fn no_hardware_breakpoints() -> Option<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let is_x86 = cpuinfo.contains("GenuineIntel") || cpuinfo.contains("AuthenticAMD");
+    if cpuinfo.contains("QEMU TCG CPU") {
+        Some(
+            "QEMU's emulation of SVM (TCG) loads DR7 from the VMCB, but does not arm its breakpoints"
+                .to_owned(),
+        )
+    } else if is_x86 && !has_virtualisation() {
+        Some("a KVM without VMX and SVM reports no accesses".to_owned())
+    } else {
+        None
+    }
+}
+
 /// The path of a fixture, which [`skip_reason`] has checked.
 #[must_use]
 pub fn fixture(file: &str) -> PathBuf {

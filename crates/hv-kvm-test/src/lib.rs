@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod console;
+pub mod gdb;
+pub mod gdb_client;
 mod host;
 mod recorder;
 
@@ -17,7 +19,7 @@ use hv_core::RunConfig;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use console::Console;
-pub use host::{fixture, has_virtualisation, skip_reason};
+pub use host::{fixture, has_virtualisation, no_hardware_breakpoints, skip_reason};
 pub use recorder::{RecordedAccess, Recorder};
 
 /// Result of a check.

@@ -3,6 +3,8 @@
 //! It offers only what [`KvmBareVcpu`](crate::KvmBareVcpu) saves and rewinds, and nothing that makes the hypervisor write guest memory.
 //! Layouts: Intel SDM 2A, `CPUID`; AMD APM 3, appendix E.
 
+use boot_core::cpu::x86_64::cr4;
+
 use crate::cpuid::{self, CpuidEntry, Topology};
 
 /// Register of a CPUID leaf.
@@ -25,21 +27,20 @@ impl Output {
     }
 }
 
-/// Leaves that are empty: monitor/mwait, power management, performance monitoring, SGX, processor trace, AMX, SVM, instruction-based
-/// sampling, lightweight profiling, memory encryption, performance monitoring of AMD.
-const EMPTY: [u32; 12] = [
-    5,
-    6,
-    0xa,
-    0x12,
-    0x14,
-    0x1d,
-    0x1e,
-    0x8000_000a,
-    0x8000_001b,
-    0x8000_001c,
-    0x8000_001f,
-    0x8000_0022,
+/// Leaves of the table, apart from that of the hypervisor: vendor and version, features, state components, frequencies, invariant time stamp
+/// counter, address widths, features of AMD. Everything else is absent and reads as zeros: topology and caches, names, and what the guest does
+/// not have. KVM searches the table from its start for each feature that it looks up, so a short one makes vCPUs faster to create.
+const LEAVES: [u32; 10] = [
+    0,
+    1,
+    7,
+    XSTATE,
+    0x15,
+    0x16,
+    0x8000_0000,
+    0x8000_0001,
+    0x8000_0007,
+    0x8000_0008,
 ];
 
 /// Features that are hidden, by leaf, subleaf, register and bits.
@@ -75,8 +76,8 @@ const XSTATE: u32 = 0xd;
 /// State components of a bare machine: x87, SSE, AVX, AVX-512 (bits of `XCR0`).
 pub const XCR0: u64 = 0xe7;
 
-/// Leaves of hypervisors.
-const HYPERVISOR: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4fff_ffff;
+/// The leaf of hypervisors.
+const HYPERVISOR: u32 = 0x4000_0000;
 
 /// Signature in the first leaf of hypervisors.
 const SIGNATURE: [u8; 12] = *b"VMSANDBOX\0\0\0";
@@ -96,7 +97,7 @@ pub fn table(supported: &[CpuidEntry], entropy: bool) -> Vec<CpuidEntry> {
     table.retain(|entry| {
         let is_component = entry.function == XSTATE && entry.index > 1;
         let is_hidden = is_component && (entry.index > 63 || XCR0 >> entry.index & 1 == 0);
-        !is_hidden && !EMPTY.contains(&entry.function) && !HYPERVISOR.contains(&entry.function)
+        !is_hidden && LEAVES.contains(&entry.function)
     });
     for &(function, index, output, bits) in hidden {
         for entry in table
@@ -114,14 +115,47 @@ pub fn table(supported: &[CpuidEntry], entropy: bool) -> Vec<CpuidEntry> {
         word.copied().map_or(0, u32::from_le_bytes)
     });
     table.push(CpuidEntry {
-        function: *HYPERVISOR.start(),
-        eax: *HYPERVISOR.start(),
+        function: HYPERVISOR,
+        eax: HYPERVISOR,
         ebx,
         ecx,
         edx,
         ..CpuidEntry::default()
     });
     table
+}
+
+/// What a table says about control registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features {
+    /// Bits of `CR4` for features of the table that a guest can use without further set-up: `OSXSAVE` and `FSGSBASE`.
+    pub cr4: u64,
+    /// `XCR0` with all state components of the table; x87 only without `XSAVE`.
+    pub xcr0: u64,
+}
+
+impl Features {
+    /// The features of `table`.
+    #[must_use]
+    pub fn of(table: &[CpuidEntry]) -> Self {
+        const XSAVE: u32 = 1 << 26;
+        const FSGSBASE: u32 = 1 << 0;
+        let find = |function| {
+            let mut leaves = table.iter();
+            leaves.find(|entry| (entry.function, entry.index) == (function, 0))
+        };
+        let mut features = Self { cr4: 0, xcr0: 1 };
+        if find(1).is_some_and(|entry| entry.ecx & XSAVE != 0)
+            && let Some(components) = find(XSTATE)
+        {
+            features.cr4 |= cr4::OSXSAVE;
+            features.xcr0 = u64::from(components.eax) | u64::from(components.edx) << 32;
+        }
+        if find(7).is_some_and(|entry| entry.ebx & FSGSBASE != 0) {
+            features.cr4 |= cr4::FSGSBASE;
+        }
+        features
+    }
 }
 
 /// Limits the leaf of state components to [`XCR0`]: the components, the size of the largest area, and no supervisor components.
@@ -214,19 +248,50 @@ mod tests {
     }
 
     #[test]
-    fn leaves_of_kvm_and_of_hidden_features_are_absent() {
-        let supported: Vec<_> = EMPTY
+    fn only_listed_leaves_are_present() {
+        let others = [
+            2,
+            4,
+            5,
+            0xa,
+            0xb,
+            0x12,
+            0x14,
+            0x1f,
+            0x8000_0002,
+            0x8000_000a,
+            0xc000_0000,
+        ];
+        let supported: Vec<_> = LEAVES
             .into_iter()
+            .chain(others)
             .chain([0x4000_0000, 0x4000_0001])
             .map(|function| entry(function, 0))
             .collect();
         let table = table(&supported, false);
-        let [only] = table.as_slice() else {
-            panic!("{table:x?}")
-        };
-        assert_eq!((only.function, only.eax), (0x4000_0000, 0x4000_0000));
-        let signature = [only.ebx, only.ecx, only.edx].map(u32::to_le_bytes);
+        let functions: Vec<_> = table.iter().map(|entry| entry.function).collect();
+        assert_eq!(functions, [&LEAVES[..], &[0x4000_0000]].concat());
+        let last = table[LEAVES.len()];
+        assert_eq!(last.eax, 0x4000_0000);
+        let signature = [last.ebx, last.ecx, last.edx].map(u32::to_le_bytes);
         assert_eq!(signature.as_flattened(), b"VMSANDBOX\0\0\0");
+    }
+
+    #[test]
+    fn control_registers_follow_from_the_table() {
+        let none = Features { cr4: 0, xcr0: 1 };
+        assert_eq!(Features::of(&[]), none);
+        assert_eq!(Features::of(&[entry(1, 0)]), none);
+        let supported = [entry(1, 0), entry(7, 0), entry(0xd, 0)];
+        let all = Features {
+            cr4: 0x5_0000,
+            xcr0: XCR0,
+        };
+        assert_eq!(Features::of(&table(&supported, false)), all);
+        let mut old = supported;
+        old[0].ecx &= !(1 << 26);
+        let cr4 = 0x1_0000;
+        assert_eq!(Features::of(&table(&old, false)), Features { cr4, xcr0: 1 });
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod cpuid;
 pub mod lapic;
 pub mod layout;
 pub mod msr;
+pub mod rewind;
 pub mod state;
 
 mod boot;

@@ -1,5 +1,6 @@
 //! What a host chooses at the entry of a guest.
 
+use boot_core::cpu::x86_64::cr4;
 use boot_core::{Arch, arith};
 use sandbox_abi::layout::{MMIO_DOORBELL, PAGE, REWIND_CODE, REWIND_IMAGE};
 use sandbox_abi::{DoorbellKind, HVC_DOORBELL, PORT_DOORBELL, SBI_DOORBELL};
@@ -19,8 +20,10 @@ pub struct Entry<'a> {
     pub doorbell: u64,
     /// Largest payload in bytes that the host sends and accepts.
     pub max_payload: u64,
-    /// Code of the back end that loads registers inside the guest, at most one page; empty on x86_64.
+    /// Code of the back end that loads registers inside the guest, at most one page; empty if there is none.
     pub rewind_code: &'a [u8],
+    /// x86_64: bits of `CR4` besides those of the protocol, for features that the CPU has: `OSXSAVE` and `FSGSBASE`.
+    pub cr4: u64,
 }
 
 impl Entry<'static> {
@@ -38,6 +41,7 @@ impl Entry<'static> {
             doorbell,
             max_payload: 64 << 20,
             rewind_code: &[],
+            cr4: 0,
         }
     }
 }
@@ -63,10 +67,16 @@ impl Entry<'_> {
         if self.has_doorbell_page() && (arith::align_down(addr, PAGE) != MMIO_DOORBELL || addr % 4 != 0) {
             return Err(EntryError::DoorbellAddress { addr });
         }
-        let max = if arch == Arch::X86_64 { 0 } else { MAX_CODE };
         let found = self.rewind_code.len();
-        if arith::to_u64(found) > max {
+        if arith::to_u64(found) > MAX_CODE {
+            let max = MAX_CODE;
             return Err(EntryError::RewindCode { found, max });
+        }
+        let features = cr4::OSXSAVE | cr4::FSGSBASE;
+        let allowed = if arch == Arch::X86_64 { features } else { 0 };
+        if self.cr4 & !allowed != 0 {
+            let found = self.cr4;
+            return Err(EntryError::Cr4 { found, allowed });
         }
         Ok(())
     }

@@ -161,7 +161,15 @@ pub enum EntryError {
     RewindCode {
         /// Its length in bytes.
         found: usize,
-        /// The largest length: none on x86_64.
+        /// The largest length.
         max: u64,
+    },
+    /// The entry state has bits of `CR4` that the protocol does not set, or is not that of x86_64.
+    #[error("CR4 at the entry has the bits {found:#x}, expected only bits of {allowed:#x}")]
+    Cr4 {
+        /// The bits.
+        found: u64,
+        /// Bits that are possible for the architecture.
+        allowed: u64,
     },
 }

@@ -2,27 +2,21 @@
 
 use boot_core::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind, arith};
 use boot_sandbox::GuestImage;
-use sandbox_abi::layout::{FAULT_STACK, GUARD, HEAP_ALIGN, HOST, HOST_LEN, IMAGE, INBOX, OUTBOX, PAGE};
+use sandbox_abi::layout::{FAULT_STACK, GUARD, HEAP_ALIGN, HOST, HOST_LEN, IMAGE, INBOX, PAGE};
 
 use crate::rules::host_page;
 use crate::sizes::Sizes;
 
 /// Where everything is in the memory of a guest: guest physical addresses, which are also the virtual ones.
 ///
-/// It depends on the image and the sizes only. [`sandbox_abi::layout`] draws it. Memory slots are [`exchange`](Self::exchange),
-/// [`host`](Self::host) with [`image`](Self::image), and [`memory`](Self::memory); they begin and end at multiples of 4 KiB, and of 64 KiB
-/// on arm64, the largest page size of hosts.
+/// It depends on the image and the sizes only. [`sandbox_abi::layout`] draws it. Memory slots are [`host`](Self::host) with
+/// [`image`](Self::image), and [`memory`](Self::memory) with [`exchange`](Self::exchange); they begin and end at multiples of 4 KiB, and of
+/// 64 KiB on arm64, the largest page size of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct GuestLayout {
     /// The architecture.
     pub arch: Arch,
-    /// Outbox and page tables.
-    pub exchange: GuestRange,
-    /// Messages of the guest, at the start of [`exchange`](Self::exchange).
-    pub outbox: GuestRange,
-    /// The page tables and free space for more, the rest of [`exchange`](Self::exchange). The guest's page tables do not map it.
-    pub tables: GuestRange,
     /// Pages that the host writes. The image follows.
     pub host: GuestRange,
     /// Messages of the host, in [`host`](Self::host).
@@ -39,6 +33,12 @@ pub struct GuestLayout {
     pub stack: GuestRange,
     /// Heap, aligned to 2 MiB; may be empty.
     pub heap: GuestRange,
+    /// Outbox and page tables; directly after the [`memory`](Self::memory).
+    pub exchange: GuestRange,
+    /// Messages of the guest, at the start of [`exchange`](Self::exchange).
+    pub outbox: GuestRange,
+    /// The page tables and free space for more, the rest of [`exchange`](Self::exchange). The guest's page tables do not map it.
+    pub tables: GuestRange,
 }
 
 impl GuestLayout {
@@ -49,8 +49,8 @@ impl GuestLayout {
         self.with_tables(count)
     }
 
-    /// The memory of the machine: [`exchange`](Self::exchange), [`host`](Self::host), [`image`](Self::image) and
-    /// [`memory`](Self::memory).
+    /// The memory of the machine: [`host`](Self::host), [`image`](Self::image), [`memory`](Self::memory) and
+    /// [`exchange`](Self::exchange).
     #[must_use]
     pub fn memory_map(&self) -> MemoryMap {
         self.try_memory_map().unwrap_or_default()
@@ -59,7 +59,7 @@ impl GuestLayout {
     /// Never fails: the parts do not overlap and are not empty.
     fn try_memory_map(&self) -> Result<MemoryMap, MemoryMapError> {
         let mut map = MemoryMap::new();
-        for range in [self.exchange, self.host, self.image, self.memory] {
+        for range in [self.host, self.image, self.memory, self.exchange] {
             map.insert(range, RegionKind::Ram)?;
         }
         Ok(map)
@@ -81,17 +81,14 @@ impl GuestLayout {
         let from = |start: u64, len: u64| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
         let between = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
 
-        let outbox = from(OUTBOX, sizes.window.into());
         let image_end = up(end_of(false).unwrap_or(IMAGE), host_page(arch));
         let data_end = up(end_of(true).unwrap_or(image_end), PAGE);
         let fault_stack = from(data_end.saturating_add(GUARD), FAULT_STACK);
         let stack = from(fault_stack.end().saturating_add(GUARD), sizes.stack);
         let heap = from(up(stack.end().saturating_add(GUARD), HEAP_ALIGN), sizes.heap);
+        let outbox = from(heap.end(), sizes.window.into());
         Self {
             arch,
-            exchange: outbox,
-            outbox,
-            tables: between(outbox.end(), outbox.end()),
             host: from(HOST, HOST_LEN),
             inbox: from(INBOX, sizes.window.into()),
             image: between(IMAGE, image_end),
@@ -100,6 +97,9 @@ impl GuestLayout {
             fault_stack,
             stack,
             heap,
+            exchange: outbox,
+            outbox,
+            tables: between(outbox.end(), outbox.end()),
         }
     }
 

@@ -27,14 +27,12 @@ pub(crate) fn mappings(layout: &GuestLayout, guest: &GuestImage, has_doorbell_pa
     let of = |range: GuestRange| (range.start(), range.len());
     let page = |addr| (addr, PAGE);
 
-    let mut host = Vec::new();
+    let mut host = alloc::vec![
+        (page(REWIND_CODE), EXECUTE),
+        ((REWIND_IMAGE, REWIND_IMAGE_LEN), READ),
+    ];
     if layout.arch == Arch::X86_64 {
         host.extend([(page(GDT), READ), (page(IDT), READ)]);
-    } else {
-        host.extend([
-            (page(REWIND_CODE), EXECUTE),
-            ((REWIND_IMAGE, REWIND_IMAGE_LEN), READ),
-        ]);
     }
     if layout.arch == Arch::Aarch64 && has_doorbell_page {
         host.push((page(MMIO_DOORBELL), Attributes::DEVICE));

@@ -47,7 +47,7 @@ impl SandboxPlan {
 
 /// Plans the start of the guest `image`, whose layout is `layout`.
 ///
-/// The entry state of x86_64 is 64-bit mode with `CR4.OSFXSR` and `CR4.OSXMMEXCPT`; the host adds bits that depend on the CPU.
+/// The entry state of x86_64 is 64-bit mode with `CR4.OSFXSR`, `CR4.OSXMMEXCPT` and the bits of [`Entry::cr4`].
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub(crate) fn build(
     if !entry.rewind_code.is_empty() {
         pieces.push((label::REWIND_CODE, REWIND_CODE, entry.rewind_code.to_vec()));
     }
-    let builder = PlanBuilder::new(NAME, request, &kernel).cpu(state(layout, guest, &tables));
+    let builder = PlanBuilder::new(NAME, request, &kernel).cpu(state(layout, guest, &tables, entry.cr4));
     let plan = pieces.into_iter().fold(builder, add).build()?;
     Ok(SandboxPlan { plan, tables })
 }
@@ -129,7 +129,7 @@ fn boot_info(layout: &GuestLayout, entry: &Entry<'_>, tables: &PageTables) -> Bo
 }
 
 /// The state of the CPU at [`Note::entry`](sandbox_abi::Note::entry).
-fn state(layout: &GuestLayout, guest: &GuestImage, tables: &PageTables) -> CpuState {
+fn state(layout: &GuestLayout, guest: &GuestImage, tables: &PageTables, cr4: u64) -> CpuState {
     let entry = guest.note().entry;
     match layout.arch {
         Arch::Aarch64 => {
@@ -144,7 +144,11 @@ fn state(layout: &GuestLayout, guest: &GuestImage, tables: &PageTables) -> CpuSt
             *a0 = BOOT_INFO;
             state.into()
         }
-        _ => x86_64_state(entry, layout.stack.end(), tables.root_register()).into(),
+        _ => {
+            let mut state = x86_64_state(entry, layout.stack.end(), tables.root_register());
+            state.cr4 |= cr4;
+            state.into()
+        }
     }
 }
 

@@ -39,8 +39,8 @@ impl DoorbellKind {
 }
 
 /// Contents of the page at [`layout::BOOT_INFO`](crate::layout::BOOT_INFO). The guest cannot write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
 pub struct BootInfo {
     /// [`BootInfo::MAGIC`].
     pub magic: U32,

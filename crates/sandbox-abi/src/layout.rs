@@ -2,11 +2,8 @@
 //!
 //! ```text
 //! 0x0000_0000 ┬ not mapped: null pointers
-//! 0x1800_0000 ├ exchange: read-write, never in a snapshot
-//!             │   outbox, up to 1 MiB                                read-write
-//!             │   page tables, directly after the outbox             not mapped
 //! 0x3fe0_0000 ├ host pages: the guest cannot write them
-//!             │   + 0x00_0000  code that loads registers             execute (arm64, riscv64)
+//!             │   + 0x00_0000  code that loads registers             execute
 //!             │   + 0x00_1000  the registers                         read
 //!             │   + 0x00_9000  boot information                      read
 //!             │   + 0x00_a000  x86: GDT and TSS                      read
@@ -18,6 +15,9 @@
 //!             │         data                                        read-write
 //!             │         guard, fault stack, guard, stack, guard     read-write, guards are not mapped
 //!             │         heap, from the next multiple of 2 MiB        read-write
+//!             ├ exchange, directly after the heap: never in a snapshot
+//!             │   outbox, up to 1 MiB                                read-write
+//!             │   page tables, directly after the outbox             not mapped
 //!             ┴
 //! 0x10_0000_0000  mapped files and regions
 //! ```
@@ -26,10 +26,6 @@
 
 /// Size of a page.
 pub const PAGE: u64 = 0x1000;
-/// The exchange area: outbox and page tables.
-pub const EXCHANGE: u64 = 0x1800_0000;
-/// Messages of the guest.
-pub const OUTBOX: u64 = EXCHANGE;
 /// First of the pages that the host writes and the guest cannot.
 pub const HOST: u64 = 0x3fe0_0000;
 /// Length of the host pages; the image follows.
@@ -52,7 +48,7 @@ pub const INBOX: u64 = 0x3fe1_0000;
 pub const IMAGE: u64 = 0x4000_0000;
 /// End of the image, exclusive.
 pub const IMAGE_END: u64 = 0x5000_0000;
-/// End of the memory that holds data, stacks and heap, exclusive.
+/// End of the memory that holds data, stacks, heap and exchange, exclusive.
 pub const MEMORY_END: u64 = 0x10_0000_0000;
 /// First address of mapped files and regions.
 pub const REGIONS: u64 = 0x10_0000_0000;
@@ -72,7 +68,7 @@ pub const MAX_WINDOW: u32 = 0x10_0000;
 pub const HEAP_ALIGN: u64 = 0x20_0000;
 
 const _: () = {
-    assert!(OUTBOX % PAGE == 0 && HOST % HOST_LEN == 0);
+    assert!(HOST % HOST_LEN == 0);
     assert!(IMAGE - HOST == HOST_LEN && BOOT_INFO - REWIND_IMAGE == REWIND_IMAGE_LEN);
     assert!(MEMORY_END <= REGIONS && REGIONS_END <= MMIO_DOORBELL && MMIO_DOORBELL < 1 << 38);
 };

@@ -60,8 +60,8 @@ impl GuestStatus {
 }
 
 /// Header of a message, at the start of inbox and outbox. The body follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
 pub struct Header {
     /// Host: number of this message, one more than the last. Guest: number of the message that this one answers.
     pub sequence: U64,

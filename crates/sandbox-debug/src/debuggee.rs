@@ -227,7 +227,8 @@ impl Debuggee<'_> {
             return Ok(None);
         };
         // Breakpoint instructions are aligned, so they are on one page; an address that is not has none.
-        if len < original.len() {
+        let range = GuestRange::new(physical, arith::to_u64(original.len()));
+        if len < original.len() || !range.is_some_and(|range| self.target.is_code(range)) {
             return Ok(None);
         }
         self.target.write(physical, instruction)?;

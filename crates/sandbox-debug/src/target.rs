@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use boot_core::GuestRange;
 use hv_core::{DebugRequest, DebugStop, GuestRegisters};
 
 use crate::memory::PhysicalMemory;
@@ -42,6 +43,13 @@ pub trait DebugTarget: PhysicalMemory {
 
     /// Whether [`DebugRequest::step`] is supported. Without it, only riscv64 guests can be stepped: by breakpoints after the instruction.
     fn can_step(&self) -> bool;
+
+    /// Whether a breakpoint instruction may be written at these guest physical addresses. The default is everywhere; a target whose other
+    /// memory is copied or shared, for example by snapshots, names its code only.
+    fn is_code(&self, range: GuestRange) -> bool {
+        let _ = range;
+        true
+    }
 
     /// The instruction that takes the place of code at a software breakpoint. The default is [`BreakpointInstruction::Exception`].
     fn breakpoint_instruction(&self) -> BreakpointInstruction {

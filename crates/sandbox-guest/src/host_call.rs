@@ -63,7 +63,11 @@ fn exchange(window: &Window<'_>, function: u32, body: Body<'_>) -> Message {
         let message = window.first();
         match message.kind {
             MessageKind::HOST_REPLY => return message,
-            MessageKind::CALL => window.port().serve(),
+            MessageKind::CALL => {
+                if window.port().serve() {
+                    window.ring_prepared();
+                }
+            }
             found => window.port().stop(ProtocolError::Kind { found }),
         }
     }

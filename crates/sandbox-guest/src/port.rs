@@ -23,8 +23,8 @@ pub trait Port {
     /// Largest payload that the host accepts, in bytes.
     fn max_payload(&self) -> u64;
 
-    /// Executes the call in the inbox and sends its result: [`serve`](crate::serve) with the functions of the program.
-    fn serve(&self);
+    /// Executes the call in the inbox: [`serve`](crate::serve) with the functions of the program, and its result.
+    fn serve(&self) -> bool;
 
     /// State of the protocol, zeroed at first.
     fn state(&self) -> &State;

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use sandbox_abi::{GuestStatus, Header, Message, MessageKind};
+use sandbox_abi::{GuestStatus, Header, Message, MessageFlags, MessageKind};
 
 use crate::call::Call;
 use crate::function::Export;
@@ -13,11 +13,16 @@ use crate::window::Window;
 /// Longest payload in bytes that is received on the stack.
 const SHORT: usize = 1024;
 
-/// Executes the call in the inbox by one of `exports`, and sends its result. When it returns, the next message is in the inbox.
+/// Executes the call in the inbox by one of `exports`, and puts its result into the outbox, for the caller to [ring](Port::ring). Of a
+/// result in several parts, that is the last one.
 ///
-/// The message has to be a call; [`Port::stop`] is called for any other one.
-pub fn serve(port: &dyn Port, exports: &[Export]) {
+/// The message has to be a call; [`Port::stop`] is called for any other one. False if the host refused the result: then its next message is
+/// in the inbox.
+pub fn serve(port: &dyn Port, exports: &[Export]) -> bool {
     let window = Window::new(port);
+    if window.header().flags.contains(MessageFlags::FLUSH) {
+        port.flush_translations();
+    }
     let message = window.first();
     if message.kind != MessageKind::CALL {
         let found = message.kind;
@@ -34,8 +39,9 @@ pub fn serve(port: &dyn Port, exports: &[Export]) {
         None => Reply::empty(GuestStatus::NO_FUNCTION),
     };
     let header = Header::new(MessageKind::RETURN, 0).with_status(reply.status);
-    window.send(header, reply.body);
+    let is_ready = window.send_start(header, reply.body);
     window.state().depth.set(outer);
+    is_ready
 }
 
 fn position(function: u32) -> Option<usize> {

@@ -62,16 +62,30 @@ impl<'a> Window<'a> {
     /// the inbox.
     #[inline]
     fn ring(&self, header: Header) {
+        self.prepare(header);
+        self.ring_prepared();
+    }
+
+    /// Sends the message that [`prepare`](Self::prepare) put into the outbox.
+    #[inline]
+    pub(crate) fn ring_prepared(&self) {
+        self.port.ring();
+        let Header { flags, kind, .. } = self.header();
+        // `serve` does it for calls.
+        if flags.contains(MessageFlags::FLUSH) && kind != MessageKind::CALL {
+            self.port.flush_translations();
+        }
+    }
+
+    /// Puts a message with `header` into the outbox as the answer to the last message. Its body is in the window.
+    #[inline]
+    pub(crate) fn prepare(&self, header: Header) {
         let mut header = header;
         header.sequence = self.header().sequence;
         header.depth.set(self.state.depth.get());
         header.log_budget.set(self.state.log_dropped.take());
         self.outbox.header.set(header);
         self.state.is_writing.set(false);
-        self.port.ring();
-        if self.header().flags.contains(MessageFlags::FLUSH) {
-            self.port.flush_translations();
-        }
     }
 
     /// Sends the log records in the body of the outbox.
@@ -97,14 +111,26 @@ impl<'a> Window<'a> {
     /// Sends a message with `payload`. When it returns, the next message is in the inbox.
     #[inline]
     pub(crate) fn send(&self, header: Header, payload: Body<'_>) {
+        if self.send_start(header, payload) {
+            self.ring_prepared();
+        }
+    }
+
+    /// Sends a message with `payload` except for its last part, which it puts into the outbox. False if the host refused the rest: then its
+    /// next message is in the inbox.
+    #[inline]
+    pub(crate) fn send_start(&self, header: Header, payload: Body<'_>) -> bool {
         match payload {
-            Body::Window(len) => self.ring(header.with_body(len)),
+            Body::Window(len) => {
+                self.prepare(header.with_body(len));
+                true
+            }
             Body::Bytes(bytes) => self.send_parts(header, bytes),
         }
     }
 
     #[inline(never)]
-    fn send_parts(&self, header: Header, mut bytes: Cow<'_, [u8]>) {
+    fn send_parts(&self, header: Header, mut bytes: Cow<'_, [u8]>) -> bool {
         let body = self.body();
         let total = widen(bytes.len());
         let mut header = header;
@@ -116,15 +142,16 @@ impl<'a> Window<'a> {
             let part_len = part.len();
             header = header.with_part(narrow(part_len), widen(sent), total);
             sent += part_len;
-            let is_last = sent == bytes.len();
-            if is_last {
-                // The host can take a snapshot now.
+            if sent == bytes.len() {
+                // The host can take a snapshot when it has the message.
                 drop(mem::take(&mut bytes));
+                self.prepare(header);
+                return true;
             }
             self.ring(header);
             // The host can refuse the rest by another message.
-            if is_last || self.header().kind != MessageKind::CONTINUE {
-                return;
+            if self.header().kind != MessageKind::CONTINUE {
+                return false;
             }
             header = Header::new(MessageKind::MORE, 0);
         }

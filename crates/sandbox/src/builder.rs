@@ -30,6 +30,7 @@ use crate::requirements;
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
 use crate::tracker::Tracker;
+use crate::waiting::Registers;
 
 /// Builds a [`Sandbox`].
 pub struct SandboxBuilder<B: Backend = Kvm> {
@@ -293,7 +294,11 @@ impl<B: Backend> SandboxBuilder<B> {
             }
         };
         let handlers = imports(&image.imports, self.functions)?;
-        let (memory, window) = Memory::new(&image, contents.base()).map_err(MemoryFileError::from)?;
+        let (registers, host) = match &snapshot {
+            None => (Registers::default(), &image.host),
+            Some(Snapshot(state)) => (Registers::of(&state.waiting), state.waiting.host(&image)?),
+        };
+        let (memory, window) = Memory::new(&image, contents.base(), host).map_err(MemoryFileError::from)?;
         let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
         let tracker = Tracker::new(contents, &memory.data, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
@@ -322,18 +327,17 @@ impl<B: Backend> SandboxBuilder<B> {
             }
             Some(snapshot) => {
                 let state = &*snapshot.0;
-                let written = engine.memory.write_registers(&state.registers.0);
-                written.map_err(MemoryFileError::from)?;
                 engine.sequence = state.sequence;
                 engine
                     .vcpu
-                    .rewind(&state.saved, true)
+                    .rewind(&state.waiting.saved, true)
                     .map_err(BackendError::at(Operation::Rewind))?;
             }
         }
         Ok(Sandbox {
             engine,
             tracker,
+            registers,
             backend: self.backend,
         })
     }

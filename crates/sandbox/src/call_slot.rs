@@ -106,6 +106,15 @@ impl CallSlot {
         stops
     }
 
+    /// Replaces the deadline of the running call, in nanoseconds of the monotonic clock; `u64::MAX` is none.
+    ///
+    /// The second operation changes nothing; its order is that of [`begin`](Self::begin).
+    #[cfg(feature = "debug")]
+    pub(crate) fn set_deadline(&self, deadline: u64) {
+        self.deadline.store(deadline, Ordering::Relaxed);
+        self.state.fetch_or(0, Ordering::SeqCst);
+    }
+
     /// Interrupts the running call; false if none runs.
     pub(crate) fn interrupt(&self) -> bool {
         self.stop(self.state.load(Ordering::SeqCst), Phase::Interrupted)

@@ -37,9 +37,9 @@ impl Pages {
     /// The pages `numbers` of `memory`.
     fn copy(numbers: &DirtyPages, memory: &HostMapping) -> Result<Self, MappingError> {
         let numbers: Vec<usize> = numbers.iter().collect();
-        let mut bytes = vec![0; numbers.len().saturating_mul(PAGE)];
-        for (number, bytes) in numbers.iter().zip(bytes.chunks_exact_mut(PAGE)) {
-            memory.read(number.saturating_mul(PAGE), bytes)?;
+        let mut bytes = Vec::with_capacity(numbers.len().saturating_mul(PAGE));
+        for number in &numbers {
+            memory.append_to(number.saturating_mul(PAGE), PAGE, &mut bytes)?;
         }
         Ok(Self { numbers, bytes })
     }
@@ -110,6 +110,11 @@ impl Contents {
         };
         let contents = if is_large { contents.flattened()? } else { contents };
         Ok(Arc::new(contents))
+    }
+
+    /// Bytes of the pages in this layer.
+    pub(crate) fn layer_len(&self) -> usize {
+        self.pages.bytes.len()
     }
 
     /// Whether there are no layers over the base.

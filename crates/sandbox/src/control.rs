@@ -60,7 +60,7 @@ fn x86_64(plan: &State, found: &State) -> Vec<Comparison> {
     let mut comparisons = vec![
         ("CR0", plan.cr0, found.cr0),
         ("CR3", plan.cr3, found.cr3),
-        ("CR4", plan.cr4, found.cr4 & !(FREE_CR4 & !plan.cr4)),
+        ("CR4", plan.cr4 & !FREE_CR4, found.cr4 & !FREE_CR4),
         ("EFER", plan.efer, found.efer),
         ("the base of GDTR", plan.gdtr.base, found.gdtr.base),
         (
@@ -117,7 +117,7 @@ mod tests {
         check(|state| (state.rip, state.rsp, state.cr2) = (1, 2, 3), None);
         check(|state| state.fs.base = 0x1234, None);
         check(|state| state.gs.selector = 0x18, None);
-        check(|state| state.cr4 |= FREE_CR4, None);
+        check(|state| state.cr4 ^= FREE_CR4, None);
         check(|state| state.cr4 |= 1 << 12, Some("CR4"));
         check(|state| state.cr0 ^= 1 << 16, Some("CR0"));
         check(|state| state.cr3 += 0x1000, Some("CR3"));

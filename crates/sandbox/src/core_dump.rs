@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use boot_core::{CpuState, GuestRange};
+use boot_core::GuestRange;
 use hv_core::GuestRegisters;
 use sandbox_abi::layout;
 use sandbox_debug::{CoreDump, CoreLimits, CoreSummary, PhysicalMemory};
 
 use crate::backend::Backend;
-use crate::crash::{Crash, CrashKind, Registers};
+use crate::crash::{Crash, Registers};
+use crate::crash_registers;
 use crate::image::Image;
 use crate::memory::Memory;
 use crate::sandbox::Sandbox;
@@ -55,66 +56,17 @@ impl<B: Backend> Sandbox<B> {
             memory: &self.engine.memory,
         };
         let dump = CoreDump::new(&registers, &memory)
-            .with_signal(signal(&crash.kind))
+            .with_signal(crash_registers::signal(&crash.kind).into())
             .with_note(crash.message.as_bytes())
             .with_limits(limits);
         Ok(dump.write(to)?)
     }
 }
 
-/// The signal of a process that ends for this reason.
-fn signal(kind: &CrashKind) -> u32 {
-    const SIGABRT: u32 = 6;
-    const SIGSEGV: u32 = 11;
-    match kind {
-        CrashKind::Exception { .. } | CrashKind::StackOverflow | CrashKind::Exit(_) => SIGSEGV,
-        _ => SIGABRT,
-    }
-}
-
 /// The registers of a crash, with those that select the page tables of the entry.
 fn guest_registers(crash: &Registers, image: &Image) -> Option<GuestRegisters> {
     let mut state = image.entry.clone();
-    match &mut state {
-        CpuState::X86_64(state) => {
-            let general = [
-                &mut state.rax,
-                &mut state.rdx,
-                &mut state.rcx,
-                &mut state.rbx,
-                &mut state.rsi,
-                &mut state.rdi,
-                &mut state.rbp,
-                &mut state.rsp,
-                &mut state.r8,
-                &mut state.r9,
-                &mut state.r10,
-                &mut state.r11,
-                &mut state.r12,
-                &mut state.r13,
-                &mut state.r14,
-                &mut state.r15,
-            ];
-            for (to, from) in general.into_iter().zip(crash.general) {
-                *to = from;
-            }
-            state.rip = crash.pc;
-            state.rflags = crash.status;
-            state.cr2 = crash.fault_address;
-        }
-        CpuState::Aarch64(state) => {
-            for (to, from) in state.x.iter_mut().zip(crash.general) {
-                *to = from;
-            }
-            state.sp_el1 = crash.sp;
-            state.pc = crash.pc;
-        }
-        CpuState::Riscv64(state) => {
-            state.x = crash.general;
-            state.pc = crash.pc;
-        }
-        _ => return None,
-    }
+    crash_registers::replace(&mut state, crash);
     let mut registers = GuestRegisters::new(&state)?;
     let [first, tcr, ttbr0, sctlr] = image.mmu;
     match &mut registers {

@@ -60,6 +60,22 @@ pub(crate) fn begin(slot: &CallSlot, number: u64, limit: Option<Duration>) -> Op
     Some(deadline)
 }
 
+/// The running call of `slot` has no deadline until [`resume`].
+#[cfg(feature = "debug")]
+pub(crate) fn suspend(slot: &CallSlot) {
+    slot.set_deadline(NEVER);
+}
+
+/// Sets the deadline of the running call of `slot`, in nanoseconds of the monotonic clock.
+#[cfg(feature = "debug")]
+pub(crate) fn resume(slot: &CallSlot, deadline: u64) {
+    let deadline = deadline.min(NEVER - 1);
+    slot.set_deadline(deadline);
+    if deadline < TIMER.next.load(Ordering::SeqCst) {
+        wake(deadline);
+    }
+}
+
 #[cold]
 fn wake(deadline: u64) {
     TIMER.next.fetch_min(deadline, Ordering::SeqCst);

@@ -1,5 +1,7 @@
 //! A sandbox at work: messages to and from its guest.
 
+#[cfg(feature = "debug")]
+mod debug;
 mod exits;
 mod host_calls;
 
@@ -64,6 +66,8 @@ pub(crate) struct Engine<B: Backend> {
     /// Number of exits since the creation.
     pub(crate) exits: u64,
     symbolizer: Option<Arc<dyn Symbolizer>>,
+    #[cfg(feature = "debug")]
+    pub(crate) debug: crate::debugger::DebugState<B>,
 }
 
 impl<B: Backend> fmt::Debug for Engine<B> {
@@ -119,6 +123,8 @@ impl<B: Backend> Engine<B> {
             spare: Vec::new(),
             exits: 0,
             symbolizer: parts.symbolizer,
+            #[cfg(feature = "debug")]
+            debug: crate::debugger::DebugState::default(),
         }
     }
 

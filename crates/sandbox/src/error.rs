@@ -130,7 +130,7 @@ pub enum CallError {
     /// The guest panicked, had an exception, ran out of memory, or stopped without a message.
     #[error(transparent)]
     Crashed(Box<Crash>),
-    /// An [`InterruptHandle`](crate::InterruptHandle) ended the call.
+    /// An [`InterruptHandle`](crate::InterruptHandle) ended the call, or the command `kill` of a debugger.
     #[error("the call was interrupted")]
     Interrupted,
     /// The deadline passed.

@@ -17,12 +17,14 @@ use crate::program_bytes::ProgramBytes;
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Areas {
-    /// Page tables at the entry, in the exchange area.
-    pub(crate) tables: GuestRange,
     /// Headers, constants and code: whole pages from [`layout::IMAGE`] on.
     pub(crate) image: GuestRange,
-    /// Data, stacks and heap: whole pages.
+    /// Data, stacks and heap: whole pages, directly after the image.
     pub(crate) memory: GuestRange,
+    /// Messages of the guest: whole pages, directly after the memory.
+    pub(crate) outbox: GuestRange,
+    /// Page tables at the entry, directly after the outbox.
+    pub(crate) tables: GuestRange,
     /// The stack of exception handlers, in the memory.
     pub(crate) fault_stack: GuestRange,
     /// The stack, in the memory.
@@ -58,8 +60,6 @@ pub(crate) struct BootDoorbell {
 /// A program that was planned, but not loaded.
 pub(crate) struct Program<'a> {
     pub(crate) areas: Areas,
-    /// Length of inbox and outbox in bytes.
-    pub(crate) window: u32,
     pub(crate) exports: Vec<FunctionInfo>,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
@@ -75,7 +75,6 @@ pub(crate) struct Program<'a> {
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) areas: Areas,
-    pub(crate) window: u32,
     pub(crate) exports: Exports,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
@@ -132,7 +131,6 @@ impl Image {
         }
         let image = Self {
             areas,
-            window: program.window,
             exports: Exports::new(NEXT.fetch_add(1, Ordering::Relaxed), program.exports),
             imports: program.imports,
             entry: program.entry,
@@ -150,15 +148,7 @@ impl Image {
 
     /// Whether the two are images of one program with the same plan. The memory before the first instruction may differ.
     pub(crate) fn is_same(&self, other: &Self) -> Result<bool, MemoryFileError> {
-        let plan = |image: &Self| {
-            (
-                image.areas,
-                image.window,
-                image.mmu,
-                image.vectors,
-                image.doorbell,
-            )
-        };
+        let plan = |image: &Self| (image.areas, image.mmu, image.vectors, image.doorbell);
         Ok(plan(self) == plan(other)
             && self.entry == other.entry
             && self.tables == other.tables

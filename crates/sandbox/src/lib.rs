@@ -11,7 +11,13 @@ mod control;
 #[cfg(feature = "core-dump")]
 mod core_dump;
 mod crash;
+#[cfg(any(feature = "core-dump", feature = "debug"))]
+mod crash_registers;
 mod deadline;
+#[cfg(feature = "debug")]
+mod debug;
+#[cfg(feature = "debug")]
+mod debugger;
 #[cfg(feature = "symbols")]
 mod elf_symbols;
 mod encode;
@@ -37,6 +43,7 @@ mod snapshot_file;
 mod status;
 mod tracker;
 mod unwind;
+mod waiting;
 mod window;
 
 pub use backend::{Backend, Kvm};
@@ -47,6 +54,8 @@ pub use control::ControlError;
 #[cfg(feature = "core-dump")]
 pub use core_dump::CoreDumpError;
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
+#[cfg(feature = "debug")]
+pub use debug::DebugError;
 #[cfg(feature = "symbols")]
 pub use elf_symbols::ElfSymbols;
 pub use error::{BackendError, CallError, FunctionError, HostError, ResolveError};
@@ -61,6 +70,8 @@ pub use program::FakeProgram;
 pub use program::{ElfError, GuestProgram, ProgramError};
 pub use protocol_error::ProtocolError;
 pub use sandbox::{CallOptions, MemoryUse, Sandbox};
+#[cfg(feature = "debug")]
+pub use sandbox_debug::GdbStream;
 #[cfg(feature = "core-dump")]
 pub use sandbox_debug::{CoreLimits, CoreSummary};
 pub use snapshot::{RestoreError, Snapshot, SnapshotError};

@@ -1,33 +1,47 @@
-//! The memory of one sandbox: three slots.
+//! The memory of one sandbox: two slots.
+
+#[cfg(feature = "debug")]
+mod debug;
 
 use std::sync::Arc;
 
 use boot_core::{GuestRange, arith};
-use guest_ram::{ExclusiveBytes, HostMapping, MappingError, MemfdSharing, RamRegion};
+use guest_ram::{ExclusiveBytes, HostMapping, MappingError, Memfd, MemfdSharing, RamRegion};
 use hv_core::{BareVm, Operation, SlotAttributes};
 use sandbox_abi::layout;
 
-use crate::base::Base;
+use crate::base::{Base, PAGE};
 use crate::error::BackendError;
 use crate::image::{Image, len};
 use crate::window::Window;
+
+#[cfg(feature = "debug")]
+pub(crate) use self::debug::PrivateText;
 
 /// Numbers of the slots.
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
     pub(crate) const FIXED: u32 = 0;
-    /// Outbox and page tables.
-    pub(crate) const EXCHANGE: u32 = 1;
-    /// Data, stacks and heap, with a dirty log.
-    pub(crate) const MEMORY: u32 = 2;
+    /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log.
+    pub(crate) const MEMORY: u32 = 1;
+    /// The image under a debugger; the first slot is then without it.
+    #[cfg(feature = "debug")]
+    pub(crate) const TEXT: u32 = 2;
 }
+
+/// Offset of the registers that the guest loads on a rewind, in the host pages.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "less than 2 MiB"
+)]
+pub(crate) const REGISTERS: usize = (layout::REWIND_IMAGE - layout::HOST) as usize;
 
 /// The memory of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Memory {
     fixed: Arc<HostMapping>,
-    exchange: Arc<HostMapping>,
-    /// Data, stacks and heap: a private mapping of a [`Base`].
+    /// Data, stacks and heap: a private mapping of a [`Base`]. Behind them outbox and page tables.
     pub(crate) data: Arc<HostMapping>,
     /// The guest's page tables.
     tables: ExclusiveBytes,
@@ -44,16 +58,16 @@ fn bytes(start: usize, len: usize) -> std::ops::Range<usize> {
 }
 
 impl Memory {
-    /// Maps memory for a sandbox of `image` with the contents of `base`. Nothing is copied: pages are those of the files until they are
-    /// written.
-    pub(crate) fn new(image: &Image, base: &Base) -> Result<(Self, Window), MappingError> {
-        let window = usize::try_from(image.window).unwrap_or(usize::MAX);
+    /// Maps memory for a sandbox of `image` with the contents of `base` and the pages `host` up to the inbox. Nothing is copied: pages are
+    /// those of the files until they are written.
+    pub(crate) fn new(image: &Image, base: &Base, host: &Memfd) -> Result<(Self, Window), MappingError> {
+        let areas = &image.areas;
         let private = MemfdSharing::Private;
         let inbox_at = offset(layout::HOST, layout::INBOX);
         let host_len = offset(layout::HOST, layout::IMAGE);
-        let image_len = len(image.areas.image);
+        let image_len = len(areas.image);
         let mut fixed = HostMapping::reserve(host_len.saturating_add(image_len))?;
-        fixed.place_memfd(0..inbox_at, &image.host, 0, private)?;
+        fixed.place_memfd(0..inbox_at, host, 0, private)?;
         fixed.place_anonymous(inbox_at..host_len)?;
         fixed.place_memfd(
             bytes(host_len, image_len),
@@ -61,36 +75,24 @@ impl Memory {
             0,
             MemfdSharing::SharedReadOnly,
         )?;
-        let tables_at = offset(layout::EXCHANGE, image.areas.tables.start());
-        let tables_len = len(image.areas.tables);
-        // A restore brings all of it back: the outbox up to the tables, and the tables.
-        let outbox_at = offset(layout::EXCHANGE, layout::OUTBOX);
-        debug_assert_eq!(
-            outbox_at.saturating_add(window),
-            tables_at,
-            "no memory between them"
+        let memory_len = base.file().len();
+        let outbox = bytes(memory_len, len(areas.outbox));
+        let tables = bytes(outbox.end, len(areas.tables));
+        let mut data = HostMapping::reserve(tables.end)?;
+        data.place_memfd(0..memory_len, base.file(), 0, private)?;
+        data.place_anonymous(outbox.clone())?;
+        data.place_memfd(tables.clone(), &image.tables_file, 0, private)?;
+        let [fixed, data] = [fixed, data].map(Arc::new);
+        let inbox = bytes(inbox_at, outbox.len());
+        let window = Window::new(
+            ExclusiveBytes::new(Arc::clone(&fixed), inbox)?,
+            ExclusiveBytes::new(Arc::clone(&data), outbox)?,
         );
-        let mut exchange = HostMapping::reserve(tables_at.saturating_add(tables_len))?;
-        exchange.place_anonymous(0..tables_at)?;
-        exchange.place_memfd(bytes(tables_at, tables_len), &image.tables_file, 0, private)?;
-        let data = HostMapping::private(base.file())?;
-        let [fixed, exchange, data] = [fixed, exchange, data].map(Arc::new);
-        let claim = |mapping: &Arc<HostMapping>, start, len| {
-            ExclusiveBytes::new(Arc::clone(mapping), bytes(start, len))
-        };
-        let inbox = claim(&fixed, inbox_at, window)?;
-        let outbox = claim(&exchange, outbox_at, tables_at.saturating_sub(outbox_at))?;
-        let tables = claim(&exchange, tables_at, tables_len)?;
-        let memory = Self {
-            fixed,
-            exchange,
-            data,
-            tables,
-        };
-        Ok((memory, Window::new(inbox, outbox)))
+        let tables = ExclusiveBytes::new(Arc::clone(&data), tables)?;
+        Ok((Self { fixed, data, tables }, window))
     }
 
-    /// Maps the three slots.
+    /// Maps the two slots.
     pub(crate) fn map<V>(&self, vm: &V, image: &Image) -> Result<(), BackendError>
     where
         V: BareVm<Ram: From<RamRegion>>,
@@ -103,7 +105,6 @@ impl Memory {
                 &self.fixed,
                 attributes.with_read_only(true),
             ),
-            (slot::EXCHANGE, layout::EXCHANGE, &self.exchange, attributes),
             (
                 slot::MEMORY,
                 image.areas.memory.start(),
@@ -124,22 +125,23 @@ impl Memory {
         Ok(())
     }
 
-    /// Makes the page tables those of the entry.
-    pub(crate) fn restore_tables(&mut self, image: &Image) {
-        if !self.tables.equals(0, &image.tables) {
-            let written = self.tables.write(0, &image.tables);
+    /// Makes page `page` of the page tables that of the entry.
+    pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
+        let start = page.saturating_mul(PAGE);
+        let entries = image.tables.get(bytes(start, PAGE)).unwrap_or_default();
+        if !self.tables.equals(start, entries) {
+            let written = self.tables.write(start, entries);
             debug_assert!(written, "the area is as long as the tables");
         }
     }
 
     /// Writes the registers that the guest loads on a rewind.
     pub(crate) fn write_registers(&self, registers: &[u8]) -> Result<(), MappingError> {
-        self.fixed
-            .write(offset(layout::HOST, layout::REWIND_IMAGE), registers)
+        self.fixed.write(REGISTERS, registers)
     }
 
     /// Reads host pages and the image. False if a byte is elsewhere, or in the inbox.
-    #[cfg(feature = "core-dump")]
+    #[cfg(any(feature = "core-dump", feature = "debug"))]
     pub(crate) fn read_fixed(&self, addr: u64, bytes: &mut [u8]) -> bool {
         let offset = addr
             .checked_sub(layout::HOST)

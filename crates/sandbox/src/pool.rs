@@ -164,6 +164,11 @@ impl<B: Backend> Drop for Pooled<B> {
         let Some(mut sandbox) = self.sandbox.take() else {
             return;
         };
+        #[cfg(feature = "debug")]
+        if sandbox.is_debugged() {
+            // Its code may be another, and the debugger is one of this user.
+            return;
+        }
         if sandbox.restore(&self.pool.snapshot).is_err() {
             // A later `take` makes a new one.
             return;

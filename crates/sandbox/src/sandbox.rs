@@ -17,6 +17,7 @@ use crate::function::{Function, FunctionInfo};
 use crate::interrupt::InterruptHandle;
 use crate::status::Status;
 use crate::tracker::Tracker;
+use crate::waiting::Registers;
 
 /// How a function is called. The default takes everything from the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct MemoryUse {
 pub struct Sandbox<B: Backend = Kvm> {
     pub(crate) engine: Engine<B>,
     pub(crate) tracker: Tracker,
+    pub(crate) registers: Registers<B>,
     pub(crate) backend: Arc<B>,
 }
 

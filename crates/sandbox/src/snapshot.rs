@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use guest_ram::MappingError;
-use hv_core::{BareVcpu, Operation, RegisterImage};
+use hv_core::{BareVcpu, Operation};
 
 use crate::backend::{Backend, Kvm};
 use crate::contents::Contents;
@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::memory_error::MemoryFileError;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
+use crate::waiting::Waiting;
 
 /// State of a sandbox that waits for a call: memory and registers. Sandboxes [return](Sandbox::restore) to it, and new ones
 /// [start](Sandbox::clone_from) from it.
@@ -29,9 +30,7 @@ pub(crate) struct State<B: Backend> {
     pub(crate) contents: Arc<Contents>,
     /// The same contents without layers, for clones: so they share all pages. Made for the first of them.
     pub(crate) flat: OnceLock<Arc<Contents>>,
-    pub(crate) saved: <B::Vcpu as BareVcpu>::Saved,
-    /// Registers that the guest loads.
-    pub(crate) registers: RegisterImage,
+    pub(crate) waiting: Arc<Waiting<B>>,
     /// Number of the last message to the guest.
     pub(crate) sequence: u64,
     pub(crate) limits: Limits,
@@ -71,6 +70,15 @@ impl<B: Backend> fmt::Debug for Snapshot<B> {
         f.debug_struct("Snapshot")
             .field("sequence", &self.0.sequence)
             .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Snapshot<B> {
+    /// Bytes of the guest's pages that were copied for this snapshot: those that the guest wrote since the snapshot or restore before. Zero
+    /// for one that became a memory file of its own, because it has many pages.
+    #[must_use]
+    pub fn copied(&self) -> u64 {
+        boot_core::arith::to_u64(self.0.contents.layer_len())
     }
 }
 
@@ -122,19 +130,23 @@ impl<B: Backend> Sandbox<B> {
         self.tracker
             .collect(&engine.vm)
             .map_err(BackendError::at(Operation::DirtyLog))?;
-        let mut registers = RegisterImage::default();
-        let saved = engine.vcpu.capture(&mut registers).map_err(|error| {
-            engine.status = next(engine.status, Event::Failed(Cause::Snapshot));
-            BackendError::at(Operation::Capture)(error)
-        })?;
+        #[cfg(feature = "debug")]
+        self.add_debugger_writes();
+        let engine = &mut self.engine;
+        let waiting = match self.registers.get(&mut engine.vcpu) {
+            Ok(waiting) => Arc::clone(waiting),
+            Err(error) => {
+                engine.status = next(engine.status, Event::Failed(Cause::Snapshot));
+                return Err(BackendError::at(Operation::Capture)(error).into());
+            }
+        };
         let contents = self.tracker.take(&engine.memory.data)?;
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
             image: Arc::clone(&engine.image),
             contents,
             flat: OnceLock::new(),
-            saved,
-            registers,
+            waiting,
             sequence: engine.sequence,
             limits: engine.limits,
         })))
@@ -163,6 +175,9 @@ impl<B: Backend> Sandbox<B> {
             self.engine.status = next(status, Event::RestoreRefused);
             BackendError::at(Operation::DirtyLog)(error)
         })?;
+        // The guest's page tables may be in pages that a debugger wrote.
+        #[cfg(feature = "debug")]
+        let flushed = !self.add_debugger_writes() && flushed;
         let restored = self.rewind(target, !flushed);
         let event = match restored {
             Ok(()) => Event::Restored,
@@ -177,13 +192,14 @@ impl<B: Backend> Sandbox<B> {
         let engine = &mut self.engine;
         let contents = Arc::clone(target.contents_for(self.tracker.contents()));
         self.tracker.rewind(&contents, &engine.memory.data)?;
-        engine.memory.restore_tables(&engine.image);
-        engine.window.scrub();
-        engine.memory.write_registers(&target.registers.0)?;
+        self.tracker
+            .rewind_exchange(&mut engine.window, &mut engine.memory, &engine.image);
+        engine.window.scrub_inbox();
         engine.sequence = target.sequence;
+        self.registers.load(&target.waiting, &engine.memory)?;
         engine
             .vcpu
-            .rewind(&target.saved, flush)
+            .rewind(&target.waiting.saved, flush)
             .map_err(BackendError::at(Operation::Rewind))?;
         Ok(())
     }

@@ -9,7 +9,7 @@ pub enum Status {
     Ready,
     /// The guest's state is unknown. [`restore`](crate::Sandbox::restore) makes the sandbox ready again.
     Poisoned(Cause),
-    /// A restore failed half-way. The sandbox can only be dropped.
+    /// A restore failed half-way, or the hypervisor failed when a debugger came or went. The sandbox can only be dropped.
     Unrecoverable(Cause),
 }
 

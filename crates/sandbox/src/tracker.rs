@@ -7,8 +7,10 @@ use hv_core::{BareVm, DirtyPages};
 
 use crate::base::{Base, PAGE};
 use crate::contents::Contents;
-use crate::memory::slot;
+use crate::image::{Image, len};
+use crate::memory::{Memory, slot};
 use crate::memory_error::MemoryFileError;
+use crate::window::Window;
 
 /// Pages of one sandbox's memory.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Tracker {
     mapped: Arc<Base>,
     /// Pages that may differ from `at`.
     dirty: DirtyPages,
+    /// Pages of outbox and page tables that the guest wrote, numbered from the end of the memory on.
+    exchange: DirtyPages,
     /// Result of the last question to the hypervisor; kept for its memory.
     taken: DirtyPages,
     /// Pages that take memory of this sandbox.
@@ -30,13 +34,15 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// A sandbox whose memory is `memory`, a private mapping of the base of `at`; layers of `at` are copied to it.
+    /// A sandbox whose memory is `memory`: a private mapping of the base of `at`, to which layers of `at` are copied, and behind it outbox and
+    /// page tables.
     pub(crate) fn new(
         at: Arc<Contents>,
         memory: &HostMapping,
         max_resident: usize,
     ) -> Result<Self, MappingError> {
-        let pages = memory.len() / PAGE;
+        let pages = at.base().present().pages();
+        let all_pages = memory.len() / PAGE;
         let mut resident = DirtyPages::new(pages);
         at.add_layers(&mut resident);
         for page in resident.iter() {
@@ -46,7 +52,8 @@ impl Tracker {
             mapped: Arc::clone(at.base()),
             at,
             dirty: DirtyPages::new(pages),
-            taken: DirtyPages::new(pages),
+            exchange: DirtyPages::new(all_pages.saturating_sub(pages)),
+            taken: DirtyPages::new(all_pages),
             resident_len: resident.len(),
             resident,
             max_resident,
@@ -63,16 +70,43 @@ impl Tracker {
         self.resident_len
     }
 
-    /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any: then the guest's translations were flushed.
+    /// Asks the hypervisor for the pages that the guest wrote. Returns whether there were any in the memory: then the guest's translations
+    /// were flushed.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<bool, V::Error> {
-        vm.take_dirty(slot::MEMORY, &mut self.taken)?;
+        // Every call writes the outbox, and CPUs count as writers of the page tables that they use.
+        let end = self.dirty.pages();
+        vm.take_dirty_before(slot::MEMORY, end, &mut self.taken)?;
         let mut flushed = false;
         for page in self.taken.iter() {
-            self.dirty.insert(page);
-            add(&mut self.resident, &mut self.resident_len, page);
-            flushed = true;
+            if let Some(page) = page.checked_sub(end) {
+                self.exchange.insert(page);
+            } else {
+                self.dirty.insert(page);
+                add(&mut self.resident, &mut self.resident_len, page);
+                flushed = true;
+            }
         }
         Ok(flushed)
+    }
+
+    /// Takes note of pages that the host wrote.
+    #[cfg(feature = "debug")]
+    pub(crate) fn add_written(&mut self, pages: impl IntoIterator<Item = usize>) {
+        for page in pages {
+            self.dirty.insert(page);
+            add(&mut self.resident, &mut self.resident_len, page);
+        }
+    }
+
+    /// Brings all pages of outbox and page tables that the guest wrote back to the start, after [`collect`](Self::collect).
+    pub(crate) fn rewind_exchange(&mut self, window: &mut Window, memory: &mut Memory, image: &Image) {
+        let outbox_pages = len(image.areas.outbox) / PAGE;
+        for page in self.exchange.iter() {
+            if !window.scrub_outbox(page) {
+                memory.restore_table(page.saturating_sub(outbox_pages), image);
+            }
+        }
+        self.exchange.clear();
     }
 
     /// The contents of the memory, after [`collect`](Self::collect).

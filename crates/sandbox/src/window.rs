@@ -6,7 +6,9 @@
 
 use guest_ram::ExclusiveBytes;
 use sandbox_abi::Header;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{IntoBytes, transmute};
+
+use crate::base::PAGE;
 
 /// The window: the inbox, which the guest cannot write, and the outbox.
 #[derive(Debug)]
@@ -48,9 +50,8 @@ impl Window {
     /// A copy of the header in the outbox.
     #[inline]
     pub(crate) fn header(&self) -> Header {
-        let bytes = self.outbox.read_array::<{ Header::LEN }>(0);
-        // The outbox is longer than a header.
-        Header::read_from_bytes(&bytes.unwrap_or([0; Header::LEN])).unwrap_or(Header::new_zeroed())
+        // The outbox is longer than a header, and starts with a page.
+        transmute!(self.outbox.read_words(0).unwrap_or([0; Header::LEN / 8]))
     }
 
     /// Appends a copy of the first `len` bytes of the body in the outbox to `bytes`; false if `len` exceeds the capacity.
@@ -59,10 +60,29 @@ impl Window {
         len <= self.capacity && self.outbox.append_to(Header::LEN, len, bytes)
     }
 
-    /// Makes both areas zeros, so that nothing of one guest is visible to the next one.
-    pub(crate) fn scrub(&mut self) {
-        let inbox = self.inbox.zero(0, std::mem::take(&mut self.written));
-        let outbox = self.outbox.zero(0, self.outbox.len());
-        debug_assert!(inbox && outbox, "both ranges are in their areas");
+    /// Copies bytes of inbox or outbox, which is at `outbox`, at a guest physical address, for a debugger. False if a byte is elsewhere.
+    #[cfg(feature = "debug")]
+    pub(crate) fn read(&self, outbox: u64, addr: u64, bytes: &mut [u8]) -> bool {
+        let areas = [(sandbox_abi::layout::INBOX, &self.inbox), (outbox, &self.outbox)];
+        areas.into_iter().any(|(start, area)| {
+            let offset = addr
+                .checked_sub(start)
+                .and_then(|offset| usize::try_from(offset).ok());
+            let mut found = Vec::with_capacity(bytes.len());
+            let is_read = offset.is_some_and(|offset| area.read_to(offset, bytes.len(), &mut found));
+            bytes.iter_mut().zip(found).for_each(|(to, from)| *to = from);
+            is_read
+        })
+    }
+
+    /// Makes the inbox zeros, so that nothing of one guest is visible to the next one.
+    pub(crate) fn scrub_inbox(&mut self) {
+        let is_done = self.inbox.zero(0, std::mem::take(&mut self.written));
+        debug_assert!(is_done, "no more is written than the inbox has");
+    }
+
+    /// Makes page `page` of the outbox zeros; false if it has no such page.
+    pub(crate) fn scrub_outbox(&mut self, page: usize) -> bool {
+        self.outbox.zero(page.saturating_mul(PAGE), PAGE)
     }
 }

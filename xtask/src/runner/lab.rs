@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use lab_init::{Event, Frame, MANIFEST_PATH, Manifest, Program, read_frame};
 
+use super::debugger::Debugger;
 use super::job::{Arg, Job, Observer, Report, check_files, environment};
 use crate::arch::{ArchRow, LabMachine};
 use crate::build;
@@ -104,12 +105,14 @@ impl Lab {
         fs::create_dir_all(&directory).with_path(&directory)?;
         let scratch = tempfile::tempdir_in(&directory).with_path(&directory)?;
         let initramfs = scratch.path().join("initramfs.cpio");
-        self.pack(job, &initramfs)?;
+        let debugger = Debugger::of(workspace, self.row, self.machine, job)?;
+        let debugger = debugger.as_ref();
+        self.pack(job, debugger, &initramfs)?;
         let console = scratch.path().join("console.log");
         let mut attempts = 1;
         let outcome = loop {
             let mut is_up = false;
-            let outcome = self.boot(job, &initramfs, &console, &mut |report| {
+            let outcome = self.boot(job, debugger, &initramfs, &console, &mut |report| {
                 is_up = true;
                 observer(report)
             });
@@ -145,7 +148,7 @@ impl Lab {
     }
 
     /// Writes the initramfs: init, modules, programs, their files, the fixtures, and the manifest.
-    fn pack(&self, job: &Job, path: &Path) -> Result<(), Error> {
+    fn pack(&self, job: &Job, debugger: Option<&Debugger>, path: &Path) -> Result<(), Error> {
         let mut archive = Initramfs::create(path)?;
         archive.file("init", 0o755, &self.init)?;
         let mut manifest = Manifest {
@@ -189,7 +192,10 @@ impl Lab {
             manifest.programs.push(Program {
                 path: format!("/{program}"),
                 args,
-                env: environment(job.fixtures.as_ref().map(|_| FIXTURES)),
+                env: environment(job.fixtures.as_ref().map(|_| FIXTURES))
+                    .into_iter()
+                    .chain(debugger.into_iter().flat_map(|_| Debugger::environment()))
+                    .collect(),
                 deadline_secs: task.deadline.as_secs(),
             });
         }
@@ -201,7 +207,7 @@ impl Lab {
         archive.finish()
     }
 
-    fn qemu(&self, initramfs: &Path, console: &Path) -> Command {
+    fn qemu(&self, debugger: Option<&Debugger>, initramfs: &Path, console: &Path) -> Command {
         let mut console_option = std::ffi::OsString::from("file:");
         console_option.push(console);
         let mut command = self.emulator.command();
@@ -225,6 +231,7 @@ impl Lab {
                 "-device",
                 "virtserialport,chardev=report,nr=1",
             ])
+            .args(debugger.map(Debugger::qemu_args).unwrap_or_default())
             .arg("-kernel")
             .arg(&self.kernel.image)
             .arg("-initrd")
@@ -240,12 +247,13 @@ impl Lab {
     fn boot(
         &self,
         job: &Job,
+        debugger: Option<&Debugger>,
         initramfs: &Path,
         console: &Path,
         observer: Observer<'_>,
     ) -> Result<(), BootError> {
         let work = job.tasks.iter().map(|task| task.deadline).sum::<Duration>();
-        let mut command = self.qemu(initramfs, console);
+        let mut command = self.qemu(debugger, initramfs, console);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -270,10 +278,13 @@ impl Lab {
                 }
             }
         });
+        // Ends when it is dropped, unless it has ended before.
+        let mut gdb = None;
         let outcome = follow(stdout, job.tasks.len(), &mut |report| {
             if matches!(report, Report::Ready(_)) {
                 // Fails when the watchdog has just stopped the machine; its result is then returned below.
                 let _: Result<(), mpsc::SendError<()>> = alive.send(());
+                gdb = debugger.map(Debugger::start).transpose()?;
             }
             observer(report)
         });
@@ -281,6 +292,7 @@ impl Lab {
             process::kill(id);
         }
         drop(alive);
+        drop(gdb);
         let late = watchdog.join().unwrap_or_default();
         running.wait()?;
         late.map_or(outcome, |deadline| Err(BootError::Deadline(deadline)))

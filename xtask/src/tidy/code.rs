@@ -13,7 +13,11 @@ const TARGET_ARCH: &[(&str, &str)] = &[
     ),
     (
         "crates/sandbox-debug/tests/kvm_debug",
-        "a guest on KVM of one architecture",
+        "guests on the KVM of the host",
+    ),
+    (
+        "crates/sandbox-debug/Cargo.toml",
+        "the KVM harnesses of these tests",
     ),
     ("crates/sandbox/", "guests run on the KVM of the host"),
     (

@@ -8,6 +8,8 @@ pub mod cr0 {
     pub const PE: u64 = 1 << 0;
     /// Monitor coprocessor.
     pub const MP: u64 = 1 << 1;
+    /// Task switched: floating-point and vector instructions are exceptions.
+    pub const TS: u64 = 1 << 3;
     /// Extension type: hard-wired to one since the P6 family.
     pub const ET: u64 = 1 << 4;
     /// Numeric error.
@@ -34,6 +36,10 @@ pub mod cr4 {
     pub const OSXMMEXCPT: u64 = 1 << 10;
     /// 57-bit linear addresses: five paging levels.
     pub const LA57: u64 = 1 << 12;
+    /// The instructions `RDFSBASE`, `RDGSBASE`, `WRFSBASE` and `WRGSBASE`.
+    pub const FSGSBASE: u64 = 1 << 16;
+    /// Operating system support for `XSAVE` and `XCR0`.
+    pub const OSXSAVE: u64 = 1 << 18;
 }
 
 /// Bits of `IA32_EFER` (SDM 2.2.1).

@@ -408,7 +408,7 @@ impl<R: FakeMemory> BareVm for FakeBareVm<R> {
         Ok(())
     }
 
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), FakeError> {
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), FakeError> {
         self.shared.begin(Operation::DirtyLog)?;
         let mut state = lock(&self.shared.0);
         let found = state
@@ -419,7 +419,7 @@ impl<R: FakeMemory> BareVm for FakeBareVm<R> {
             return Err(FakeError::NoDirtyLog { slot });
         }
         dirty.clone_from(&found.dirty);
-        found.dirty.clear();
+        found.dirty.remove_before(end);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod debug_request;
 mod machine;
 mod memory;
 mod process;
+mod registers;
 mod smccc;
 mod state;
 mod store;
@@ -116,8 +117,8 @@ impl BareVm for KvmBareVm {
         Ok(self.0.file.map_slot(slot, ram, attributes)?)
     }
 
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), KvmError> {
-        Ok(self.0.file.take_dirty(slot, dirty)?)
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), KvmError> {
+        Ok(self.0.file.take_dirty_before(slot, end, dirty)?)
     }
 
     fn abilities(&self) -> BareAbilities {

@@ -4,6 +4,7 @@
 mod debug;
 mod machine;
 mod process;
+mod registers;
 mod state;
 mod store;
 mod vcpu;
@@ -87,8 +88,8 @@ impl BareVm for KvmBareVm {
         Ok(self.0.file.map_slot(slot, ram, attributes)?)
     }
 
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), KvmError> {
-        Ok(self.0.file.take_dirty(slot, dirty)?)
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), KvmError> {
+        Ok(self.0.file.take_dirty_before(slot, end, dirty)?)
     }
 
     fn abilities(&self) -> BareAbilities {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use boot_core::{Arch, GuestRange};
 use guest_ram::RamRegion;
-use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, SlotAttributes, Vm};
+use hv_core::{BareAbilities, BareVm, DirtyPages, Doorbell, RewindCode, SlotAttributes, Vm};
 use hv_kvm::{RamConstraints, VmFile};
 
 pub use self::{
@@ -27,7 +27,7 @@ pub use self::{
 };
 use self::{machine::Machine, msr_filter::MsrFilter, process::Process};
 use super::request::failed_request;
-use crate::KvmError;
+use crate::{KvmError, rewind};
 
 /// Page size of x86_64.
 const PAGE: u64 = 4096;
@@ -103,14 +103,22 @@ impl BareVm for KvmBareVm {
         Ok(self.0.file.map_slot(slot, ram, attributes)?)
     }
 
-    fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), KvmError> {
-        Ok(self.0.file.take_dirty(slot, dirty)?)
+    fn take_dirty_before(&self, slot: u32, end: usize, dirty: &mut DirtyPages) -> Result<(), KvmError> {
+        Ok(self.0.file.take_dirty_before(slot, end, dirty)?)
     }
 
     fn abilities(&self) -> BareAbilities {
         // Every KVM of x86_64 has a dirty log; read-only memory is a required capability.
-        BareAbilities::new(Doorbell::Port(self.0.config.doorbell_port), PAGE)
+        let abilities = BareAbilities::new(Doorbell::Port(self.0.config.doorbell_port), PAGE)
             .with_dirty_log(true)
             .with_read_only(true)
+            .with_cr4(self.0.process.cr4);
+        match self.0.config.rewind_code {
+            Some(_) => abilities.with_rewind_code(RewindCode {
+                code: &rewind::CODE,
+                image_len: rewind::IMAGE_LEN,
+            }),
+            None => abilities,
+        }
     }
 }

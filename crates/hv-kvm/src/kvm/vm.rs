@@ -12,7 +12,10 @@ use hv_core::{DirtyPages, SlotAttributes};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 
-use super::{dirty_log, retry_interrupted};
+use super::{
+    dirty_log::{self, DirtyLog},
+    retry_interrupted,
+};
 use crate::{HarnessError, RamConstraints};
 
 /// File descriptor of a virtual machine, with its RAM slots.
@@ -26,6 +29,8 @@ pub struct VmFile {
     slots: Mutex<BTreeMap<u32, RamRegion>>,
     /// The drop deletes the slots.
     deletes_slots: bool,
+    /// Whether `KVM_GET_DIRTY_LOG` leaves pages in the log.
+    log: DirtyLog,
 }
 
 impl VmFile {
@@ -37,11 +42,12 @@ impl VmFile {
             constraints,
             slots: Mutex::default(),
             deletes_slots: true,
+            log: DirtyLog::Taken,
         }
     }
 
     /// As [`new`](Self::new), for a machine whose drop does not delete the slots one by one: the kernel frees them with the machine, which
-    /// takes a fraction of the time.
+    /// takes a fraction of the time. Pages can stay in its dirty logs.
     ///
     /// # Safety
     ///
@@ -51,6 +57,7 @@ impl VmFile {
     pub unsafe fn new_without_slot_deletion(fd: VmFd, constraints: RamConstraints) -> Self {
         let mut file = Self::new(fd, constraints);
         file.deletes_slots = false;
+        file.log = DirtyLog::keep(&file.fd);
         file
     }
 
@@ -130,10 +137,29 @@ impl VmFile {
     ///
     /// [`HarnessError::SlotNotInUse`]; [`HarnessError::Request`], among others with `ENOENT` for a slot without a dirty log.
     pub fn take_dirty(&self, slot: u32, dirty: &mut DirtyPages) -> Result<(), HarnessError> {
+        self.take_dirty_before(slot, usize::MAX, dirty)
+    }
+
+    /// As [`take_dirty`](Self::take_dirty), but pages from number `end` on stay in the log and are not protected again. A machine of
+    /// [`new`](Self::new), and kernels before 5.0, take all pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_dirty`](Self::take_dirty).
+    pub fn take_dirty_before(
+        &self,
+        slot: u32,
+        end: usize,
+        dirty: &mut DirtyPages,
+    ) -> Result<(), HarnessError> {
         let slots = self.slots();
         let ram = slots.get(&slot).ok_or(HarnessError::SlotNotInUse { slot })?;
         // SAFETY: the slot has the length of its RAM, and the lock on the slots prevents changes.
-        unsafe { dirty_log::take(&self.fd, slot, ram.range().len(), dirty) }
+        unsafe { dirty_log::read(&self.fd, slot, ram.range().len(), dirty) }?;
+        match self.log {
+            DirtyLog::Taken => Ok(()),
+            DirtyLog::Kept => dirty_log::clear_before(&self.fd, slot, end, dirty),
+        }
     }
 
     /// Unmaps slot number `slot` and returns its memory.

@@ -232,7 +232,10 @@ pub(crate) fn check(image: &KernelImage, layout: &GuestLayout, plan: &SandboxPla
 
 /// Checks that parts do not overlap, and that slots are pages of a host.
 fn check_places(layout: &GuestLayout) {
-    let slots = [layout.exchange, layout.host.span(layout.image), layout.memory];
+    let slots = [
+        layout.host.span(layout.image),
+        layout.memory.span(layout.exchange),
+    ];
     for (at, slot) in slots.iter().enumerate() {
         let page = if layout.arch == boot_core::Arch::Aarch64 {
             0x1_0000
@@ -242,6 +245,7 @@ fn check_places(layout: &GuestLayout) {
         assert_eq!((slot.start() % page, slot.end() % page), (0, 0), "{slot}");
         assert!(slots[..at].iter().all(|other| other.end() <= slot.start()));
     }
+    assert_eq!(layout.memory.end(), layout.exchange.start());
     assert_eq!(layout.exchange, layout.outbox.span(layout.tables));
     assert_eq!(layout.outbox.end(), layout.tables.start());
     assert_eq!(layout.host.end(), layout.image.start());

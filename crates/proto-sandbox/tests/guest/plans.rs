@@ -56,14 +56,14 @@ fn parts_are_where_the_interface_has_them() {
     for machine in MACHINES {
         let Loaded { layout, .. } = Loaded::new(machine, Entry::new);
         let (image_end, tables_end) = match layout.arch {
-            Arch::X86_64 => (0x4001_1000, 0x1801_7000),
+            Arch::X86_64 => (0x4001_1000, 0x4061_7000),
             // Slots are multiples of 64 KiB.
-            Arch::Aarch64 => (0x4002_0000, 0x1802_0000),
-            _ => (0x4001_1000, 0x1801_6000),
+            Arch::Aarch64 => (0x4002_0000, 0x4062_0000),
+            _ => (0x4001_1000, 0x4061_6000),
         };
-        assert_eq!(layout.outbox, range(0x1800_0000, 0x1801_0000));
-        assert_eq!(layout.tables, range(0x1801_0000, tables_end));
-        assert_eq!(layout.exchange, range(0x1800_0000, tables_end));
+        assert_eq!(layout.outbox, range(0x4060_0000, 0x4061_0000));
+        assert_eq!(layout.tables, range(0x4061_0000, tables_end));
+        assert_eq!(layout.exchange, range(0x4060_0000, tables_end));
         assert_eq!(layout.host, range(0x3fe0_0000, 0x4000_0000));
         assert_eq!(layout.inbox, range(0x3fe1_0000, 0x3fe2_0000));
         assert_eq!(layout.image, range(0x4000_0000, image_end));
@@ -73,7 +73,7 @@ fn parts_are_where_the_interface_has_them() {
         assert_eq!(layout.stack, range(0x4004_8000, 0x4008_8000));
         assert_eq!(layout.heap, range(0x4020_0000, 0x4060_0000));
         let ram: Vec<_> = layout.memory_map().ram().collect();
-        assert_eq!(ram, [layout.exchange, range(0x3fe0_0000, 0x4060_0000)]);
+        assert_eq!(ram, [range(0x3fe0_0000, tables_end)]);
     }
 }
 
@@ -87,7 +87,7 @@ fn the_boot_information_has_the_layout_and_the_doorbell() {
         let loaded = Loaded::new(machine, Entry::new);
         assert_eq!(&loaded.bytes(BOOT_INFO), b"VMSB\x01\0\0\0");
         let [inbox, outbox, window] = loaded.info(8);
-        assert_eq!([inbox, outbox], [0x3fe1_0000, 0x1800_0000]);
+        assert_eq!([inbox, outbox], [0x3fe1_0000, 0x4060_0000]);
         assert_eq!(window, kind << 32 | 0x1_0000);
         let expected = [
             doorbell,
@@ -103,8 +103,8 @@ fn the_boot_information_has_the_layout_and_the_doorbell() {
         let mmu = match loaded.layout.arch {
             Arch::X86_64 => [0; 4],
             // 48 bits, 4 KiB, write-back inner shareable tables, 40 bits of physical addresses, no TTBR1.
-            Arch::Aarch64 => [0x04ff, 0x2_8090_3510, 0x1801_0000, 0x30d8_180d],
-            _ => [8 << 60 | 0x1_8010, 0, 0, 0],
+            Arch::Aarch64 => [0x04ff, 0x2_8090_3510, 0x4061_0000, 0x30d8_180d],
+            _ => [8 << 60 | 0x4_0610, 0, 0, 0],
         };
         assert_eq!(loaded.info(88), mmu);
     }
@@ -117,7 +117,7 @@ fn x86_64_starts_in_64_bit_mode_with_paging() {
     assert_eq!((state.rip, state.rsp, state.rdi), (CODE, 0x4008_8000 - 8, 0));
     assert_eq!(
         (state.cr0, state.cr3, state.cr4),
-        (0x8005_0033, 0x1801_0000, 0x620)
+        (0x8005_0033, 0x4061_0000, 0x620)
     );
     assert_eq!((state.efer, state.rflags), (0xd00, 2));
     assert_eq!((state.gdtr.base, state.gdtr.limit), (0x3fe0_a000, 39));
@@ -212,12 +212,10 @@ fn pages_have_the_access_of_their_part() {
         for (addr, expected) in [
             (0, None),
             (0x1000, None),
-            (0x17ff_f000, None),
-            (0x1800_0000, write),
-            (0x1801_0000, None),
-            (0x3fe0_0000, only(!is_x86, execute)),
-            (0x3fe0_1000, only(!is_x86, read)),
-            (0x3fe0_8000, only(!is_x86, read)),
+            (0x1800_0000, None),
+            (0x3fe0_0000, execute),
+            (0x3fe0_1000, read),
+            (0x3fe0_8000, read),
             (BOOT_INFO, read),
             (0x3fe0_a000, only(is_x86, read)),
             (0x3fe0_b000, only(is_x86, read)),
@@ -232,7 +230,8 @@ fn pages_have_the_access_of_their_part() {
             (DATA + 0x2000, write),
             (DATA + 0x3000, None),
             (0x4020_0000, write),
-            (0x4060_0000, None),
+            (0x4060_0000, write),
+            (0x4061_0000, None),
             (0x10_0000_0000, None),
             (0x3f_ffff_f000, None),
         ] {
@@ -289,17 +288,31 @@ fn the_page_of_an_mmio_doorbell_is_device_memory() {
 }
 
 #[test]
+fn bits_of_cr4_are_added() {
+    let with_cr4 = |arch| Entry {
+        cr4: 0x5_0000,
+        ..Entry::new(arch)
+    };
+    let loaded = Loaded::new(EM_X86_64, with_cr4);
+    let boot_core::CpuState::X86_64(state) = loaded.plan.plan.boot_cpu() else {
+        panic!("a state of another architecture")
+    };
+    assert_eq!(state.cr4, 0x5_0620);
+}
+
+#[test]
 fn the_register_loader_is_in_its_page() {
     static CODE: [u8; 0x1000] = [0x5a; 0x1000];
     let with_code = |arch| Entry {
         rewind_code: &CODE,
         ..Entry::new(arch)
     };
-    for machine in [EM_AARCH64, EM_RISCV] {
+    for machine in MACHINES {
         let loaded = Loaded::new(machine, with_code);
         assert_eq!(loaded.bytes(0x3fe0_0000), CODE);
         let labels: Vec<_> = loaded.plan.plan.loads().iter().map(|load| &*load.label).collect();
-        assert!(labels.contains(&label::REWIND_CODE) && !labels.contains(&label::GDT));
+        assert!(labels.contains(&label::REWIND_CODE));
+        assert_eq!(labels.contains(&label::GDT), machine == EM_X86_64);
     }
 }
 
@@ -344,8 +357,13 @@ fn an_entry_is_checked() {
     let code = |len| move |entry: &mut Entry<'_>| entry.rewind_code = &CODE[..len];
     let expected =
         |found, max| format!("the code that loads registers has {found} bytes, expected at most {max}");
-    check(EM_X86_64, &code(1), &expected(1, 0));
+    check(EM_X86_64, &code(0x1001), &expected(0x1001, 0x1000));
     check(EM_RISCV, &code(0x1001), &expected(0x1001, 0x1000));
+    let cr4 = |bits| move |entry: &mut Entry<'_>| entry.cr4 = bits;
+    for (machine, bits, allowed) in [(EM_X86_64, 0x5_0001, 0x5_0000), (EM_AARCH64, 0x4_0000, 0)] {
+        let expected = format!("CR4 at the entry has the bits {bits:#x}, expected only bits of {allowed:#x}");
+        check(machine, &cr4(bits), &expected);
+    }
 }
 
 #[test]

@@ -71,13 +71,13 @@ fn what_a_guest_cannot_get_is_refused() {
         "quiet",
         "the command line has 5 bytes, but the kernel accepts at most 0",
     );
-    let mut low = MemoryMap::new();
-    low.insert(
-        GuestRange::from_bounds(0x3000_0000, 0x4800_0000).unwrap(),
+    let mut high = MemoryMap::new();
+    high.insert(
+        GuestRange::from_bounds(0x4000_0000, 0x4800_0000).unwrap(),
         RegionKind::Ram,
     )
     .unwrap();
-    let without = Machine::new(Arch::X86_64, low);
+    let without = Machine::new(Arch::X86_64, high);
     check(&without, "", "the plan is not valid");
     let other = Machine::new(Arch::Riscv64, machine.memory.clone());
     check(&other, "", "the image is for x86_64, the machine is riscv64");

@@ -8,14 +8,14 @@ use std::{
 
 use boot_core::Arch;
 use hv_core::GuestRegisters;
-use hv_kvm_test::CheckResult;
+use hv_kvm_test::{
+    CheckResult,
+    gdb::{self, Test},
+};
 use object::{Object, ObjectSymbol};
 use sandbox_debug::CoreDump;
 
-use crate::{
-    fake::{DATA, FakeTarget, START},
-    gdb::{self, Test},
-};
+use crate::fake::{DATA, FakeTarget, START};
 
 pub(crate) const TESTS: &[Test] = &[
     ("core::gdb_opens_one_of_x86_64", || opens(Arch::X86_64)),

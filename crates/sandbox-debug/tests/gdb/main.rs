@@ -1,11 +1,11 @@
 //! Debuggers on a fake guest: the protocol, and gdb itself where it is installed.
 
-mod client;
 mod core_tests;
 mod fake;
-mod gdb;
 mod protocol_tests;
 mod stub_tests;
+
+use hv_kvm_test::gdb;
 
 fn main() {
     let tests = protocol_tests::TESTS

@@ -4,14 +4,14 @@ use std::{error::Error, os::unix::net::UnixStream, thread};
 
 use boot_core::Arch;
 use hv_core::GuestRegisters;
-use hv_kvm_test::CheckResult;
+use hv_kvm_test::{
+    CheckResult,
+    gdb::Test,
+    gdb_client::{self as client, Client},
+};
 use sandbox_debug::{BreakpointInstruction, GdbSession, Resume, TargetError};
 
-use crate::{
-    client::{self, Client},
-    fake::{self, DATA, FakeTarget},
-    gdb::Test,
-};
+use crate::fake::{self, DATA, FakeTarget};
 
 pub(crate) const TESTS: &[Test] = &[
     ("protocol::breakpoints_stop_and_are_hidden", breakpoints),

@@ -3,14 +3,14 @@
 use std::{net::TcpListener, os::unix::net::UnixListener, thread};
 
 use boot_core::Arch;
-use hv_kvm_test::CheckResult;
+use hv_kvm_test::{
+    CheckResult,
+    gdb::{self, Test},
+    gdb_client as client,
+};
 use sandbox_debug::{GdbSession, GdbStream, Resume};
 
-use crate::{
-    client,
-    fake::{self, DATA, FakeTarget},
-    gdb::{self, Test},
-};
+use crate::fake::{self, DATA, FakeTarget};
 
 pub(crate) const TESTS: &[Test] = &[
     ("stub::gdb_debugs_x86_64", || debugs(Arch::X86_64)),

@@ -1,55 +1,37 @@
 //! A bare machine as the target of a debugger.
 
+#[cfg(target_arch = "aarch64")]
+#[path = "machine/aarch64.rs"]
+mod arch;
+#[cfg(target_arch = "riscv64")]
+#[path = "machine/riscv64.rs"]
+mod arch;
+#[cfg(target_arch = "x86_64")]
+#[path = "machine/x86_64.rs"]
+mod arch;
+
 use std::sync::Arc;
 
-use boot_core::{GuestRange, cpu::x86_64::State};
-use boot_paging::{Access, Attributes, Mapping, PageTables, Scheme};
+use boot_core::GuestRange;
+use boot_paging::{Access, Attributes, Mapping, PageTables};
 use guest_ram::{HostMapping, Memfd, MemfdSharing, RamRegion};
 use hv_core::{
     BareVm, DebugRequest, DebugVcpu, GuestRegisters, RegisterAccess, SlotAttributes, Vcpu, VcpuExit, Vm,
 };
-use hv_kvm_x86::{BareConfig, HarnessError, KvmBareVcpu, KvmBareVm, KvmError};
 use sandbox_debug::{
     BreakpointInstruction, DebugTarget, GdbSession, PhysicalMemory, Resume, Stop, TargetError,
 };
 
-/// The doorbell of the guest.
-const PORT: u16 = 0x6c;
-
-/// Virtual address of the code. It is mapped to another physical address.
-pub(crate) const CODE: u64 = 0x4000_0000;
-const CODE_PHYS: u64 = 0x20_0000;
-
-/// Stack, and memory in general: 64 KiB.
-const MEMORY: u64 = 0x30_0000;
-const MEMORY_LEN: usize = 0x1_0000;
-pub(crate) const STACK: u64 = MEMORY + 0x8000;
-
-const TABLES: u64 = 0x10_0000;
-
-/// Calls a function again and again, which increments `EAX` and rings.
-const PROGRAM: &[u8] = &[
-    0x31, 0xc0, // xor eax, eax
-    0xe8, 0x02, 0x00, 0x00, 0x00, // call function
-    0xeb, 0xf9, // jmp to the call
-    0x55, // push rbp
-    0x48, 0x89, 0xe5, // mov rbp, rsp
-    0xff, 0xc0, // inc eax
-    0xe7, 0x6c, // out 0x6c, eax
-    0x5d, // pop rbp
-    0xc3, // ret
-];
-
-/// Addresses in the program.
-pub(crate) const RETURN: u64 = CODE + 7;
-pub(crate) const INC: u64 = CODE + 13;
-pub(crate) const OUT: u64 = CODE + 15;
-pub(crate) const POP: u64 = CODE + 17;
+pub(crate) use self::arch::{
+    ARCH, BREAKPOINT_LEN, CALLER, COUNTER, COUNTER_NAME, INC, INSTRUCTION, NEXT, PC, POP, RETURN, STORE,
+};
+use self::arch::{Harness, KvmBareVcpu, KvmBareVm, KvmError};
+use crate::layout::{CODE, CODE_PHYS, MEMORY, MEMORY_LEN, TABLES};
 
 /// Reason why tests on KVM cannot run.
 pub(crate) fn skip_reason() -> Option<String> {
-    match KvmBareVm::new(BareConfig::new(PORT)) {
-        Err(error @ KvmError::Harness(HarnessError::Open(_))) => Some(hv_kvm_test::explain(&error)),
+    match KvmBareVm::new(arch::CONFIG) {
+        Err(error @ KvmError::Harness(Harness::Open(_))) => Some(hv_kvm_test::explain(&error)),
         _ => None,
     }
 }
@@ -57,7 +39,7 @@ pub(crate) fn skip_reason() -> Option<String> {
 /// The code of all machines of a test.
 pub(crate) fn image() -> Result<Memfd, TargetError> {
     let image = Memfd::create(c"image", 0x1000)?;
-    HostMapping::shared(&image)?.write(0, PROGRAM)?;
+    HostMapping::shared(&image)?.write(0, &arch::program())?;
     image.seal()?;
     Ok(image)
 }
@@ -75,8 +57,10 @@ pub(crate) struct Machine {
 impl Machine {
     /// A machine whose code is a copy of the image that other machines do not see. The guest cannot write it.
     pub(crate) fn new(image: &Memfd) -> Result<Self, TargetError> {
-        let vm = KvmBareVm::new(BareConfig::new(PORT))?;
-        let mut tables = PageTables::new(Scheme::X86_64, TABLES, 8)?;
+        let vm = KvmBareVm::new(arch::CONFIG)?;
+        // Without page tables, these are not used.
+        let scheme = arch::SCHEME.unwrap_or(boot_paging::Scheme::Arm64);
+        let mut tables = PageTables::new(scheme, TABLES, 8)?;
         for (virt, phys, len, access) in [
             (CODE, CODE_PHYS, 0x1000, Access::EXECUTE),
             (MEMORY, MEMORY, u64::try_from(MEMORY_LEN)?, Access::WRITE),
@@ -107,11 +91,7 @@ impl Machine {
             vm.map_slot(number, region, attributes)?;
         }
         let mut vcpu = vm.create_vcpu(0)?;
-        let mut state = State::long_mode(CODE, tables.root(), 8, 16);
-        // EFER.NXE: the page tables have pages without code.
-        state.efer |= 1 << 11;
-        state.rsp = STACK;
-        vcpu.set_state(&state.into())?;
+        arch::start(&mut vcpu, tables.root())?;
         Ok(Self {
             vcpu,
             slots,
@@ -129,6 +109,28 @@ impl Machine {
             .find(|(start, mapping)| range(*start, mapping).contains(wanted));
         let (start, mapping) = found?;
         Some((mapping, usize::try_from(address - start).ok()?))
+    }
+
+    /// The 32-bit word at a physical address.
+    pub(crate) fn word(&self, address: u64) -> Result<u32, TargetError> {
+        let mut bytes = [0; 4];
+        if self.read(address, &mut bytes) {
+            Ok(u32::from_le_bytes(bytes))
+        } else {
+            Err("no memory".into())
+        }
+    }
+
+    /// Runs to the next doorbell. Another stop is the result.
+    pub(crate) fn run_to_ring(&mut self) -> Result<Option<Stop>, TargetError> {
+        loop {
+            return match self.vcpu.run()? {
+                VcpuExit::Doorbell(_) => Ok(None),
+                VcpuExit::Interrupted => continue,
+                VcpuExit::Debug(stop) => Ok(Some(Stop::Debug(stop))),
+                exit => Err(format!("{exit:?}").into()),
+            };
+        }
     }
 
     /// Runs to the next stop. Collects what the doorbell brings.
@@ -197,7 +199,7 @@ impl DebugTarget for Machine {
     }
 
     fn can_step(&self) -> bool {
-        true
+        !cfg!(target_arch = "riscv64")
     }
 
     fn breakpoint_instruction(&self) -> BreakpointInstruction {

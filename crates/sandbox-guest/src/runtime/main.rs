@@ -3,9 +3,10 @@
 
 use sandbox_abi::{Header, MessageKind};
 
+use super::boot::boot_info;
+use super::entry;
 use super::port::port;
 use super::tables::init_functions;
-use crate::reply::Body;
 use crate::window::Window;
 
 /// Called by the entry code on the program's stack.
@@ -21,8 +22,12 @@ extern "C" fn main() -> ! {
     let port = port();
     let window = Window::new(port);
     window.flush_log();
-    window.send(Header::new(MessageKind::READY, 0), Body::Window(0));
-    loop {
-        port.serve();
-    }
+    window.prepare(Header::new(MessageKind::READY, 0));
+    // SAFETY: a message is in the outbox.
+    unsafe { entry::wait_for_calls(boot_info()) }
+}
+
+/// Called by [`entry::wait_for_calls`] when a message of the host is in the inbox. Returns when one is in the outbox.
+pub(in crate::runtime) extern "C" fn serve_next() {
+    while !port().serve() {}
 }

@@ -51,8 +51,8 @@ impl Port for SandboxPort {
         boot_info().max_payload.get()
     }
 
-    fn serve(&self) {
-        serve(self, exports());
+    fn serve(&self) -> bool {
+        serve(self, exports())
     }
 
     #[inline]

@@ -33,7 +33,8 @@ pub(crate) fn time_with<T>(mut prepare: impl FnMut() -> T, mut f: impl FnMut(&mu
     lowest_tenth(std::iter::repeat_with(sample).take(SAMPLES).collect())
 }
 
-fn lowest_tenth(mut samples: Vec<Duration>) -> Duration {
+/// The lowest tenth of `samples`: the value at a tenth of their number.
+pub(crate) fn lowest_tenth(mut samples: Vec<Duration>) -> Duration {
     samples.sort_unstable();
     samples.get(samples.len() / 10).copied().unwrap_or_default()
 }

@@ -23,9 +23,9 @@ mod host {
 #[cfg(target_arch = "x86_64")]
 mod host {
     pub(super) use hv_kvm_x86::{BareConfig, KvmBareVcpu, KvmBareVm, KvmError};
-    use sandbox_abi::PORT_DOORBELL;
+    use sandbox_abi::{PORT_DOORBELL, layout};
 
-    pub(super) const CONFIG: BareConfig = BareConfig::new(PORT_DOORBELL);
+    pub(super) const CONFIG: BareConfig = BareConfig::new(PORT_DOORBELL).with_rewind(layout::REWIND_CODE);
 }
 
 /// The hypervisor of the Linux kernel, for guests of the host's architecture.

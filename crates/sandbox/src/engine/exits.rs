@@ -23,6 +23,10 @@ impl<B: Backend> Engine<B> {
     /// Runs the guest until it rings the doorbell.
     #[inline]
     pub(super) fn enter(&mut self) -> Result<(), CallError> {
+        #[cfg(feature = "debug")]
+        if self.debug.is_attached() {
+            return self.enter_debugged();
+        }
         let (slot, exits) = (&self.slot, &mut self.exits);
         let stop = run_inline(&mut self.vcpu, |exit| {
             *exits = exits.wrapping_add(1);
@@ -42,7 +46,7 @@ impl<B: Backend> Engine<B> {
     }
 
     #[cold]
-    fn cancelled(&self) -> CallError {
+    pub(super) fn cancelled(&self) -> CallError {
         match (self.slot.phase(), self.limit) {
             (Phase::Expired, Some(limit)) => CallError::Deadline { limit },
             _ => CallError::Interrupted,
@@ -50,7 +54,7 @@ impl<B: Backend> Engine<B> {
     }
 
     #[cold]
-    fn exited(&mut self, exit: UnexpectedExit) -> CallError {
+    pub(super) fn exited(&mut self, exit: UnexpectedExit) -> CallError {
         // Some exits leave no registers; the report is then without them.
         let state = self.vcpu.state().ok();
         let crash = Crash::from_exit(exit, state.as_ref());
@@ -67,7 +71,12 @@ impl<B: Backend> Engine<B> {
             return error.into();
         }
         match Crash::from_record(&body) {
-            Ok(crash) => CallError::Crashed(Box::new(self.complete(crash))),
+            Ok(crash) => {
+                let crash = self.complete(crash);
+                #[cfg(feature = "debug")]
+                self.report_crash(&crash);
+                CallError::Crashed(Box::new(crash))
+            }
             Err(error) => CallError::Protocol(error),
         }
     }

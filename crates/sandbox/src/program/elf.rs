@@ -60,6 +60,7 @@ pub(super) fn load(
         doorbell,
         max_payload: origin.max_payload,
         rewind_code: abilities.rewind_code.map_or(&[], |rewind| rewind.code),
+        cr4: abilities.cr4,
     };
     let plan = plan(&kernel, &layout, &entry)?.plan;
     let infos = |functions: Vec<Function>| {
@@ -68,13 +69,13 @@ pub(super) fn load(
     };
     Ok(Image::load(Program {
         areas: Areas {
-            tables: layout.tables,
             image: layout.image,
             memory: layout.memory,
+            outbox: layout.outbox,
+            tables: layout.tables,
             fault_stack: layout.fault_stack,
             stack: layout.stack,
         },
-        window: origin.sizes.window,
         exports: infos(table.exports),
         imports: infos(table.imports),
         entry: plan.boot_cpu().clone(),

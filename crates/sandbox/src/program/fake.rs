@@ -22,12 +22,12 @@ pub struct FakeProgram {
 /// Length of the image in bytes.
 const IMAGE_LEN: u64 = layout::PAGE;
 
-/// Length of the page tables in bytes, which nothing reads.
-const TABLES_LEN: u64 = 2 * layout::PAGE;
-
 impl FakeProgram {
     /// First address of the data.
     pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
+
+    /// Length of the page tables in bytes, which nothing reads: the end of the memory.
+    pub const TABLES_LEN: u64 = 2 * layout::PAGE;
 
     /// A program without functions and data.
     #[must_use]
@@ -102,14 +102,14 @@ impl FakeProgram {
         let stack = area(layout::GUARD, pages(sizes.stack));
         let heap = area(layout::GUARD, pages(sizes.heap));
         let whole = |start, len| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
-        let window = u64::from(sizes.window);
-        let tables = whole(layout::OUTBOX.saturating_add(window), TABLES_LEN);
+        let outbox = whole(heap.end(), sizes.window.into());
+        let tables = whole(outbox.end(), Self::TABLES_LEN);
         let info = BootInfo {
             magic: BootInfo::MAGIC.into(),
             major: VERSION.0.into(),
             minor: VERSION.1.into(),
             inbox: layout::INBOX.into(),
-            outbox: layout::OUTBOX.into(),
+            outbox: outbox.start().into(),
             window_len: sizes.window.into(),
             doorbell_kind: DoorbellKind::PORT,
             doorbell: u64::from(PORT_DOORBELL).into(),
@@ -135,18 +135,21 @@ impl FakeProgram {
             write("page tables", tables.start(), b"tables")?;
             write("data", data.start(), &self.data)
         };
+        let mut entry = x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18);
+        // Addresses are physical: nothing reads the page tables.
+        entry.cr0 &= !x86_64::cr0::PG;
         Image::load(Program {
             areas: Areas {
-                tables,
                 image: whole(layout::IMAGE, IMAGE_LEN),
                 memory: whole(Self::DATA, heap.end().saturating_sub(Self::DATA)),
+                outbox,
+                tables,
                 fault_stack,
                 stack,
             },
-            window: sizes.window,
             exports: self.exports.clone(),
             imports: self.imports.clone(),
-            entry: x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18).into(),
+            entry: entry.into(),
             vectors: 0,
             doorbell: BootDoorbell {
                 kind: DoorbellKind::PORT,

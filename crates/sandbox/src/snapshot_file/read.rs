@@ -25,6 +25,7 @@ use crate::program;
 use crate::program_bytes::ProgramBytes;
 use crate::requirements;
 use crate::snapshot::State;
+use crate::waiting::Waiting;
 
 /// Reads a file from its start to its end.
 struct Input<'a> {
@@ -122,8 +123,7 @@ pub(super) fn read<B: Backend>(
         image: Arc::new(image),
         contents,
         flat: OnceLock::new(),
-        saved,
-        registers,
+        waiting: Arc::new(Waiting::new(saved, registers)),
         sequence: header.sequence.get(),
         limits,
     })

@@ -41,9 +41,9 @@ pub(super) fn write<B: Backend>(state: &State<B>, out: &mut dyn Write) -> Result
         .backend
         .create()
         .map_err(BackendError::at(Operation::CreateVm))?;
-    let image = &*state.image;
-    control::check(image, &vm.control(&state.saved, &state.registers))?;
-    let stored = vm.store(&state.saved, &state.registers)?;
+    let (image, waiting) = (&*state.image, &*state.waiting);
+    control::check(image, &vm.control(&waiting.saved, &waiting.image))?;
+    let stored = vm.store(&waiting.saved, &waiting.image)?;
     // What a load makes of the program; the file has the pages that differ from it.
     let program = image.origin.program.read()?;
     let kind = image.origin.program.kind();

@@ -286,7 +286,8 @@ fn send(cpu: &FakeCpu<'_>, header: Header, body: &[u8]) -> FakeExit {
 }
 
 fn write(cpu: &FakeCpu<'_>, header: &Header, body: &[u8]) -> FakeExit {
-    cpu.write(layout::OUTBOX + 64, body).unwrap();
-    cpu.write(layout::OUTBOX, header.as_bytes()).unwrap();
+    let outbox = boot_info(cpu).outbox.get();
+    cpu.write(outbox + 64, body).unwrap();
+    cpu.write(outbox, header.as_bytes()).unwrap();
     FakeExit::Doorbell(0)
 }

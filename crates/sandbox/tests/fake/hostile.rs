@@ -9,7 +9,7 @@ use guest_ram::RamRegion;
 use hv_core::fake::{FakeBareConfig, FakeBareVcpu, FakeBareVm, FakeCpu, FakeError, FakeExit, FakeMemory};
 use hv_core::{BareAbilities, Doorbell};
 use sandbox::{Backend, CallError, FakeProgram, FakeRam, SandboxBuilder, Status};
-use sandbox_abi::{FunctionFlags, Header, MessageKind, PORT_DOORBELL, layout, signature};
+use sandbox_abi::{BootInfo, FunctionFlags, Header, MessageKind, PORT_DOORBELL, layout, signature};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Largest payload that the sandbox accepts.
@@ -37,19 +37,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held during a run: there is one [`OUTBOX`].
+/// Held during a run: there is one [`MEMORY`].
 static RUN: Mutex<()> = Mutex::new(());
 
-/// The outbox of the last machine.
-static OUTBOX: Mutex<Option<RamRegion>> = Mutex::new(None);
+/// The memory of the last machine.
+static MEMORY: Mutex<Option<RamRegion>> = Mutex::new(None);
 
-/// Memory that announces the outbox.
+/// Memory that announces the slot of the outbox.
 struct SharedRam(FakeRam);
 
 impl From<RamRegion> for SharedRam {
     fn from(region: RamRegion) -> Self {
-        if region.range().start() == layout::OUTBOX {
-            *lock(&OUTBOX) = Some(region.clone());
+        if region.range().start() == FakeProgram::DATA {
+            *lock(&MEMORY) = Some(region.clone());
         }
         Self(region.into())
     }
@@ -89,14 +89,22 @@ impl Backend for Hostile {
     }
 }
 
+/// Address of the outbox.
+fn outbox(cpu: &FakeCpu<'_>) -> u64 {
+    let mut info = BootInfo::new_zeroed();
+    cpu.read(layout::BOOT_INFO, info.as_mut_bytes()).unwrap();
+    info.outbox.get()
+}
+
 /// One exit of the guest.
 fn enter(cpu: &mut FakeCpu<'_>, script: &mut Script) -> FakeExit {
     let mut inbox = Header::new_zeroed();
     cpu.read(layout::INBOX, inbox.as_mut_bytes()).unwrap();
     let mut answer = Header::new(MessageKind::READY, inbox.sequence.get());
+    let outbox = outbox(cpu);
     if cpu.registers()[0] == 0 {
         cpu.registers()[0] = 1;
-        cpu.write(layout::OUTBOX, answer.as_bytes()).unwrap();
+        cpu.write(outbox, answer.as_bytes()).unwrap();
         return FakeExit::Doorbell(0);
     }
     // Without a script, the guest works: each function returns an empty result.
@@ -124,10 +132,10 @@ fn enter(cpu: &mut FakeCpu<'_>, script: &mut Script) -> FakeExit {
                 .with_depth((depth % 3).into());
             answer.status.as_mut_bytes()[0] = status % 6;
             let body: [u8; 24] = script.take().unwrap_or([1; 24]);
-            cpu.write(layout::OUTBOX + 64, &body).unwrap();
+            cpu.write(outbox + 64, &body).unwrap();
         }
     }
-    cpu.write(layout::OUTBOX, answer.as_bytes()).unwrap();
+    cpu.write(outbox, answer.as_bytes()).unwrap();
     FakeExit::Doorbell(choice.into())
 }
 
@@ -169,9 +177,9 @@ pub(crate) fn run(script: &[u8], is_raced: bool) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         if is_raced {
-            let outbox = lock(&OUTBOX).clone().unwrap();
+            let memory = lock(&MEMORY).clone().unwrap();
             let stop = &stop;
-            scope.spawn(move || race(&outbox, script, stop));
+            scope.spawn(move || race(&memory, script, stop));
         }
         *lock(&shared) = Script {
             bytes: script.to_vec(),
@@ -207,7 +215,8 @@ pub(crate) fn run(script: &[u8], is_raced: bool) {
 }
 
 /// Changes bytes of the outbox until `stop`.
-fn race(outbox: &RamRegion, script: &[u8], stop: &AtomicBool) {
+fn race(memory: &RamRegion, script: &[u8], stop: &AtomicBool) {
+    let outbox = memory.range().len() - FakeProgram::TABLES_LEN - u64::from(WINDOW);
     let mut bytes = script.iter().cycle();
     while !stop.load(Ordering::Relaxed) {
         let [mut at, mut value] = [0, 0];
@@ -215,6 +224,8 @@ fn race(outbox: &RamRegion, script: &[u8], stop: &AtomicBool) {
             *byte = bytes.next().copied().unwrap_or(0x55);
         }
         // Mostly fields of the header, which is 64 bytes long.
-        outbox.write_as_guest(u64::from(at) % 96, &[value]).unwrap();
+        memory
+            .write_as_guest(outbox + u64::from(at) % 96, &[value])
+            .unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! Sandboxes on the fake hypervisor: the host's side without KVM.
 
 mod calls;
+#[cfg(feature = "debug")]
+mod debugging;
 mod endings;
 mod files;
 mod guest;

@@ -4,7 +4,7 @@ use hv_core::fake::{FakeCpu, FakeExit};
 use sandbox::{
     BuildError, CallError, Fake, LoadOptions, LoadSnapshotError, SandboxBuilder, Snapshot, Status,
 };
-use sandbox_abi::{Header, MessageKind, layout};
+use sandbox_abi::{BootInfo, Header, MessageKind, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Length of the header of a file.
@@ -30,7 +30,9 @@ pub(crate) fn answer(cpu: &mut FakeCpu<'_>) -> FakeExit {
         _ => MessageKind::READY,
     };
     let answer = Header::new(kind, inbox.sequence.get());
-    cpu.write(layout::OUTBOX, answer.as_bytes()).unwrap();
+    let mut info = BootInfo::new_zeroed();
+    cpu.read(layout::BOOT_INFO, info.as_mut_bytes()).unwrap();
+    cpu.write(info.outbox.get(), answer.as_bytes()).unwrap();
     FakeExit::Doorbell(0)
 }
 

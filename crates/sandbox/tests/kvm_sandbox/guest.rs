@@ -31,7 +31,12 @@ pub(crate) fn skip_reason(hardware: bool) -> Option<String> {
 
 /// A builder with all host functions.
 pub(crate) fn builder() -> SandboxBuilder {
-    let builder = SandboxBuilder::from_file(fixture(&file()))
+    with_functions(SandboxBuilder::from_file(fixture(&file())))
+}
+
+/// Adds all host functions.
+pub(crate) fn with_functions(builder: SandboxBuilder) -> SandboxBuilder {
+    let builder = builder
         .register("increment", |value: u64| value + 1)
         .register_bytes("reverse", |_, bytes, result| {
             result.extend(bytes.iter().rev());

@@ -11,7 +11,17 @@ mod call_tests;
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
+mod debug_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod fault_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod gdb_tests;
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
@@ -42,14 +52,25 @@ fn main() {
 ))]
 fn main() {
     let skip = guest::skip_reason(false);
-    let plain = call_tests::TESTS.iter().chain(memory_tests::TESTS);
+    let plain = call_tests::TESTS
+        .iter()
+        .chain(memory_tests::TESTS)
+        .chain(debug_tests::TESTS);
     let plain = plain.map(|&(name, test)| (name, test, skip.clone()));
     let skip = guest::skip_reason(true);
     let hardware = fault_tests::TESTS
         .iter()
         .chain(call_tests::HARDWARE_TESTS)
         .map(|&(name, test)| (name, test, skip.clone()));
-    let trials = plain.chain(hardware);
+    let gdb = guest::skip_reason(false).or_else(gdb_tests::skip_reason);
+    let gdb = gdb_tests::TESTS
+        .iter()
+        .map(|&(name, test)| (name, test, gdb.clone()));
+    let breakpoints = guest::skip_reason(false).or_else(hv_kvm_test::no_hardware_breakpoints);
+    let breakpoints = debug_tests::HARDWARE_TESTS
+        .iter()
+        .map(|&(name, test)| (name, test, breakpoints.clone()));
+    let trials = plain.chain(hardware).chain(breakpoints).chain(gdb);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
     let mut arguments = libtest_mimic::Arguments::from_args();

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 mod calls;
+mod debugging;
 mod faults;
 mod memory;
 mod programs;

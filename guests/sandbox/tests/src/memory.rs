@@ -32,6 +32,12 @@ fn count() -> u64 {
     COUNT.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// Address of the outbox.
+#[guest_function]
+fn outbox() -> u64 {
+    sandbox_guest::boot_info().outbox.get()
+}
+
 /// Size of a page.
 const PAGE: usize = 4096;
 

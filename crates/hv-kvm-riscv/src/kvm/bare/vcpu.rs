@@ -39,7 +39,7 @@ const ECALL_LEN: u64 = 4;
 pub struct KvmBareVcpu {
     /// Before `machine`, because the vCPU must not outlive the memory that the machine owns.
     pub(super) file: VcpuFile,
-    machine: Arc<Machine>,
+    pub(super) machine: Arc<Machine>,
     /// The last exit was the doorbell, and the call is not completed.
     rang: bool,
     /// The guest has run, so its CPU may have cached translations.
@@ -95,7 +95,7 @@ impl KvmBareVcpu {
     }
 
     /// Completes what the last exit or rewind left to the next run, for code that accesses registers.
-    fn finish(&mut self) -> Result<(), KvmError> {
+    pub(super) fn finish(&mut self) -> Result<(), KvmError> {
         self.complete_io()?;
         if self.is_loading {
             let image = self.image()?;

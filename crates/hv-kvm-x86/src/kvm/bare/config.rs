@@ -10,6 +10,9 @@ pub struct BareConfig {
     pub entropy: bool,
     /// What `RDMSR` and `WRMSR` do.
     pub msrs: MsrAccess,
+    /// Guest physical and virtual address of the rewind code ([`rewind::CODE`](crate::rewind::CODE)), a multiple of the page size; the
+    /// register image follows one page later. The guest cannot write either of them.
+    pub rewind_code: Option<u64>,
 }
 
 /// What the instructions `RDMSR` and `WRMSR` of a bare guest do.
@@ -24,14 +27,22 @@ pub enum MsrAccess {
 }
 
 impl BareConfig {
-    /// A machine with its doorbell at I/O port `doorbell_port`, without random numbers and without access to MSRs.
+    /// A machine with its doorbell at I/O port `doorbell_port`, without random numbers, access to MSRs and rewind code.
     #[must_use]
     pub const fn new(doorbell_port: u16) -> Self {
         Self {
             doorbell_port,
             entropy: false,
             msrs: MsrAccess::Denied,
+            rewind_code: None,
         }
+    }
+
+    /// Sets the address of the rewind code, which makes rewinds faster.
+    #[must_use]
+    pub const fn with_rewind(mut self, code: u64) -> Self {
+        self.rewind_code = Some(code);
+        self
     }
 
     /// Sets what `RDMSR` and `WRMSR` do.

@@ -6,7 +6,7 @@ use kvm_bindings::{
     kvm_guest_debug,
 };
 
-use super::{state::apply_deferred, vcpu::KvmBareVcpu};
+use super::vcpu::KvmBareVcpu;
 use crate::{KvmError, kvm::request::failed_request};
 
 /// Number of breakpoint address registers, `DR0` to `DR3`.
@@ -19,7 +19,7 @@ impl DebugVcpu for KvmBareVcpu {
     fn set_debug(&mut self, request: &DebugRequest) -> Result<(), KvmError> {
         let debug = guest_debug(request)?;
         // KVM takes note of the address at which the first step starts.
-        apply_deferred(&mut self.entry)?;
+        self.settle()?;
         self.entry
             .fd()
             .set_guest_debug(&debug)

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
-use boot_core::GuestRange;
+use boot_core::{GuestRange, cpu::x86_64::cr4};
 use hv_kvm::{Capability, retry_interrupted};
 use kvm_bindings::{
     CpuId, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_CAP_READONLY_MEM, KVM_CAP_SYNC_REGS,
@@ -70,6 +70,10 @@ pub(super) struct Process {
     pub(super) table: Vec<CpuidEntry>,
     is_intel: bool,
     has_pmu_capability: bool,
+    /// Bits of `CR4` for features that the guest has.
+    pub(super) cr4: u64,
+    /// `XCR0` of a vCPU after its creation: all state components that the guest can have.
+    xcr0: u64,
     /// The guest cannot execute `RDMSR` and `WRMSR`.
     pub(super) denies_msrs: bool,
     pub(super) registers: Registers,
@@ -108,10 +112,13 @@ impl Process {
         });
         let sync = kvm.check_extension_raw(KVM_CAP_SYNC_REGS.into());
         let table = bare_cpuid::table(&supported, config.entropy);
+        let features = bare_cpuid::Features::of(&table);
         let mut process = Self {
             kvm,
             cpuid: convert::to_cpuid(&table)?,
             table,
+            cr4: features.cr4,
+            xcr0: features.xcr0,
             is_intel,
             has_pmu_capability: kvm.check_extension_raw(KVM_CAP_PMU_CAPABILITY.into()) > 0,
             denies_msrs: config.msrs == MsrAccess::Denied
@@ -166,6 +173,9 @@ impl Process {
         fd.enable_cap(&enable_cap(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1))
             .map_err(failed_request("KVM_ENABLE_CAP"))?;
         mce::limit_banks(&fd)?;
+        if self.cr4 & cr4::OSXSAVE != 0 {
+            groups::write_xcr0(&fd, self.xcr0)?;
+        }
         VcpuEntry::new(fd, vm.run_size())
     }
 

@@ -3,7 +3,7 @@
 use hv_core::{GuestRegisters, RegisterAccess, X86Registers};
 use hv_kvm::HarnessError;
 
-use super::{state::apply_deferred, vcpu::KvmBareVcpu};
+use super::vcpu::KvmBareVcpu;
 use crate::{
     KvmError, Xsave,
     kvm::{groups, xsave},
@@ -11,7 +11,7 @@ use crate::{
 
 impl RegisterAccess for KvmBareVcpu {
     fn read_registers(&mut self) -> Result<GuestRegisters, KvmError> {
-        apply_deferred(&mut self.entry)?;
+        self.settle()?;
         let mut registers = X86Registers::new(self.entry.state()?);
         let fd = self.entry.fd();
         registers.xcr0 = groups::read_xcr0(fd)?;
@@ -25,7 +25,7 @@ impl RegisterAccess for KvmBareVcpu {
             let (expected, found) = (boot_core::Arch::X86_64, registers.arch());
             return Err(HarnessError::ArchMismatch { expected, found }.into());
         };
-        apply_deferred(&mut self.entry)?;
+        self.settle()?;
         self.entry.complete_io()?;
         if self.entry.is_unreported() {
             return Err(KvmError::IoIncomplete);

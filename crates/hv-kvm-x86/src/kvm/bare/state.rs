@@ -1,14 +1,20 @@
 //! Capture and rewind of a vCPU's state.
 #![expect(unsafe_code, reason = "reads the union of registers in `struct kvm_run`")]
 
+use std::sync::Arc;
+
+use boot_core::cpu::x86_64::{cr0, cr4};
+use hv_core::RegisterImage;
 use kvm_bindings::{
     KVM_SYNC_X86_VALID_FIELDS, kvm_debugregs, kvm_mp_state, kvm_regs, kvm_run__bindgen_ty_2, kvm_sregs,
     kvm_sync_regs,
 };
+use kvm_ioctls::VcpuFd;
 
 use crate::{
     KvmError, MpState, Msr, VcpuEvents, Xsave,
     kvm::{convert, entry::VcpuEntry, groups, msrs, request::failed_request, xsave},
+    rewind::ImageRegisters,
 };
 
 /// Captured state of a [`KvmBareVcpu`](super::KvmBareVcpu): all registers that its guest can change. Clocks are not part of it.
@@ -18,7 +24,8 @@ pub struct BareState {
     pub(super) sregs: kvm_sregs,
     pub(super) events: VcpuEvents,
     pub(super) xcr0: u64,
-    pub(super) xsave: Xsave,
+    /// Shared, because vCPUs keep it until their next run.
+    pub(super) xsave: Arc<Xsave>,
     pub(super) dr: [u64; 4],
     pub(super) dr6: u64,
     pub(super) dr7: u64,
@@ -34,7 +41,7 @@ impl Default for BareState {
             sregs: kvm_sregs::default(),
             events: VcpuEvents::default(),
             xcr0: 1,
-            xsave: Xsave::from_words(Vec::new()),
+            xsave: Arc::new(Xsave::from_words(Vec::new())),
             dr: [0; 4],
             dr6: 0,
             dr7: 0,
@@ -57,6 +64,51 @@ impl BareState {
     pub fn rip(&self) -> u64 {
         self.regs.rip
     }
+
+    /// Whether the rewind code can load the state.
+    #[must_use]
+    pub fn is_loadable(&self) -> bool {
+        const TF: u64 = 1 << 8;
+        let enabled = cr4::OSXSAVE | cr4::FSGSBASE;
+        self.sregs.cr4 & enabled == enabled
+            && self.sregs.cr0 & cr0::TS == 0
+            && self.regs.rflags & TF == 0
+            && self.mp_state == MpState::RUNNABLE
+    }
+
+    /// The image for the rewind code; empty if it cannot load the state.
+    pub(super) fn image(&self) -> RegisterImage {
+        if !self.is_loadable() {
+            return RegisterImage::default();
+        }
+        let registers = ImageRegisters {
+            general: [self.regs.rip, self.regs.rax, self.regs.rcx, self.regs.rdx],
+            xcr0: self.xcr0,
+            kernel_gs_base: self.msr(Msr::KERNEL_GS_BASE).unwrap_or(0),
+            xsave: &self.xsave,
+        };
+        RegisterImage(registers.image())
+    }
+}
+
+/// Registers of a [`BareState`] that the rewind code loads.
+#[derive(Clone, Debug)]
+pub(super) struct Unloaded {
+    rip: u64,
+    xcr0: u64,
+    xsave: Arc<Xsave>,
+    kernel_gs_base: Option<u64>,
+}
+
+/// How a rewind is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RewindOptions {
+    /// Cached translations are flushed.
+    pub(super) flush: bool,
+    /// The vCPU executed instructions until its last exit, so its run state is that of a captured vCPU.
+    pub(super) is_runnable: bool,
+    /// Address of the rewind code.
+    pub(super) code: Option<u64>,
 }
 
 /// Which registers a vCPU has, and how they are read and written.
@@ -73,9 +125,8 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// Completes the I/O of the last exit and captures the state.
+    /// Completes the I/O of the last exit and captures the state, after [`settle`](Self::settle).
     pub(super) fn capture(&self, entry: &mut VcpuEntry) -> Result<BareState, KvmError> {
-        apply_deferred(entry)?;
         let kvm_sync_regs { regs, sregs, events } = if self.has_sync && entry.is_io_pending() {
             // The run that completes the I/O also stores the registers.
             entry.kvm_run().kvm_valid_regs = KVM_SYNC_X86_VALID_FIELDS.into();
@@ -106,7 +157,7 @@ impl Registers {
             sregs,
             events: convert::from_events(&events),
             xcr0: groups::read_xcr0(fd)?,
-            xsave: xsave::read(fd, self.extra_xsave_words)?,
+            xsave: Arc::new(xsave::read(fd, self.extra_xsave_words)?),
             dr: debug.db,
             dr6: debug.dr6,
             dr7: debug.dr7,
@@ -115,34 +166,33 @@ impl Registers {
         })
     }
 
-    /// Discards the I/O of the last exit and makes the next run continue from `state`. `flush`: flushes cached translations. `is_runnable`:
-    /// the vCPU executed instructions until its last exit, so its run state is that of a captured vCPU.
+    /// Discards the I/O of the last exit and makes the next run continue from `state`. Returns what the guest loads in this run.
     pub(super) fn rewind(
         &self,
         entry: &mut VcpuEntry,
         state: &BareState,
-        flush: bool,
-        is_runnable: bool,
-    ) -> Result<(), KvmError> {
+        options: RewindOptions,
+    ) -> Result<Option<Unloaded>, KvmError> {
         if state.msrs.len() != self.msrs.len() {
             return Err(KvmError::OtherState);
         }
         entry.abort_io()?;
         let fd = entry.fd();
-        if flush {
+        if options.flush {
             // KVM flushes the guest's translations when CR3 changes. Of this and the write of `state`, at least one changes it.
             let mut sregs = state.sregs;
             sregs.cr3 ^= 0x1000;
             fd.set_sregs(&sregs).map_err(failed_request("KVM_SET_SREGS"))?;
         }
-        if !(is_runnable && state.mp_state == MpState::RUNNABLE) {
+        if !(options.is_runnable && state.mp_state == MpState::RUNNABLE) {
             let mp_state = state.mp_state.0;
             fd.set_mp_state(kvm_mp_state { mp_state })
                 .map_err(failed_request("KVM_SET_MP_STATE"))?;
         }
-        // The components that an XSAVE area may have depend on XCR0.
-        groups::write_xcr0(fd, state.xcr0)?;
-        xsave::write(fd, self.extra_xsave_words, &state.xsave)?;
+        let code = options.code.filter(|_| self.has_sync && state.is_loadable());
+        if code.is_none() {
+            self.write_components(fd, state.xcr0, &state.xsave)?;
+        }
         let debug = kvm_debugregs {
             db: state.dr,
             dr6: state.dr6,
@@ -151,9 +201,15 @@ impl Registers {
         };
         fd.set_debug_regs(&debug)
             .map_err(failed_request("KVM_SET_DEBUGREGS"))?;
-        msrs::write(fd, &state.msrs)?;
+        // Without access to MSRs, the guest can change one of them only, which the code loads.
+        if code.is_none() || self.msrs.len() > 1 {
+            msrs::write(fd, &state.msrs)?;
+        }
         let regs = kvm_sync_regs {
-            regs: state.regs,
+            regs: kvm_regs {
+                rip: code.unwrap_or(state.regs.rip),
+                ..state.regs
+            },
             sregs: state.sregs,
             events: convert::to_events(&state.events, self.event_flags),
         };
@@ -163,21 +219,44 @@ impl Registers {
         if self.has_sync {
             run.s = kvm_run__bindgen_ty_2 { regs };
             run.kvm_dirty_regs = KVM_SYNC_X86_VALID_FIELDS.into();
-            Ok(())
         } else {
-            write(entry, &regs)
+            write(entry, &regs)?;
         }
+        Ok(code.map(|_| Unloaded {
+            rip: state.regs.rip,
+            xcr0: state.xcr0,
+            xsave: Arc::clone(&state.xsave),
+            kernel_gs_base: state.msr(Msr::KERNEL_GS_BASE),
+        }))
+    }
+
+    /// Writes `XCR0` and the state components.
+    fn write_components(&self, fd: &VcpuFd, xcr0: u64, area: &Xsave) -> Result<(), KvmError> {
+        // The components that an XSAVE area may have depend on XCR0.
+        groups::write_xcr0(fd, xcr0)?;
+        xsave::write(fd, self.extra_xsave_words, area)
+    }
+
+    /// Writes the registers that the next run would take from `struct kvm_run` or load inside the guest, for code that accesses them before.
+    pub(super) fn settle(&self, entry: &mut VcpuEntry, unloaded: Option<Unloaded>) -> Result<(), KvmError> {
+        apply_deferred(entry, unloaded.as_ref().map(|unloaded| unloaded.rip))?;
+        let Some(unloaded) = unloaded else { return Ok(()) };
+        let fd = entry.fd();
+        self.write_components(fd, unloaded.xcr0, &unloaded.xsave)?;
+        let base = unloaded.kernel_gs_base.map(|base| (Msr::KERNEL_GS_BASE, base));
+        msrs::write(fd, base.as_slice())
     }
 }
 
-/// Writes registers that the next run would take from `struct kvm_run`, for code that accesses them before.
-pub(super) fn apply_deferred(entry: &mut VcpuEntry) -> Result<(), KvmError> {
+/// Writes registers that the next run would take from `struct kvm_run`, with `rip` as the address of the next instruction.
+fn apply_deferred(entry: &mut VcpuEntry, rip: Option<u64>) -> Result<(), KvmError> {
     let run = entry.kvm_run();
     if std::mem::take(&mut run.kvm_dirty_regs) == 0 {
         return Ok(());
     }
     // SAFETY: the union has one structure of integers, and padding of the same size.
-    let regs = unsafe { run.s.regs };
+    let mut regs = unsafe { run.s.regs };
+    regs.regs.rip = rip.unwrap_or(regs.regs.rip);
     write(entry, &regs)
 }
 

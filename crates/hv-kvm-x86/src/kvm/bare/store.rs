@@ -1,5 +1,7 @@
 //! Stored states.
 
+use std::sync::Arc;
+
 use boot_core::{Arch, cpu::x86_64::State};
 use hv_core::{
     ControlRegisters, RegisterImage, StateError, StateStore, StoredRegister, StoredState, StoredValues,
@@ -135,14 +137,18 @@ impl StateStore for KvmBareVm {
             sregs,
             events: VcpuEvents::default(),
             xcr0,
-            xsave: Xsave::from_words(words),
+            xsave: Arc::new(Xsave::from_words(words)),
             dr: [dr0, dr1, dr2, dr3],
             dr6,
             dr7,
             mp_state: MpState::RUNNABLE,
             msrs,
         };
-        Ok((saved, RegisterImage::default()))
+        let image = match self.0.config.rewind_code {
+            Some(_) => saved.image(),
+            None => RegisterImage::default(),
+        };
+        Ok((saved, image))
     }
 
     fn control(&self, saved: &BareState, _image: &RegisterImage) -> ControlRegisters {

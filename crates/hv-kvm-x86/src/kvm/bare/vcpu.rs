@@ -8,7 +8,7 @@ use hv_kvm::HarnessError;
 
 use super::{
     machine::Machine,
-    state::{BareState, Registers, apply_deferred},
+    state::{BareState, Registers, RewindOptions, Unloaded},
     tsc,
 };
 use crate::{KvmError, kvm::entry::VcpuEntry};
@@ -16,7 +16,8 @@ use crate::{KvmError, kvm::entry::VcpuEntry};
 /// The vCPU of a [`KvmBareVm`](super::KvmBareVm).
 ///
 /// A rewind puts general and system registers and events into `struct kvm_run`, from where the next [`run`](Vcpu::run) takes them: values
-/// that KVM does not accept are an error of that run.
+/// that KVM does not accept are an error of that run. With [`BareConfig::rewind_code`](super::BareConfig::rewind_code), the guest then loads
+/// the rest: the register image in its memory must not change until the next exit.
 #[derive(Debug)]
 pub struct KvmBareVcpu {
     /// Before `machine`, because the vCPU must not outlive the memory that the machine owns.
@@ -24,6 +25,8 @@ pub struct KvmBareVcpu {
     machine: Arc<Machine>,
     /// The last exit was the doorbell, so the vCPU is runnable.
     rang: bool,
+    /// Registers that the rewind code loads in the next run.
+    unloaded: Option<Unloaded>,
     /// Offset of the time stamp counter after creation, if the guest can change it and the kernel can set it.
     tsc_offset: Option<u64>,
 }
@@ -46,6 +49,7 @@ impl KvmBareVcpu {
             entry,
             machine,
             rang: false,
+            unloaded: None,
             tsc_offset,
         })
     }
@@ -55,9 +59,20 @@ impl KvmBareVcpu {
         &self.machine.process.registers
     }
 
-    fn rewind_to(&mut self, state: &BareState, flush: bool) -> Result<(), KvmError> {
-        self.registers()
-            .rewind(&mut self.entry, state, flush, self.rang)?;
+    /// Writes what the last rewind left to the next run, for code that accesses registers.
+    pub(super) fn settle(&mut self) -> Result<(), KvmError> {
+        let unloaded = self.unloaded.take();
+        self.registers().settle(&mut self.entry, unloaded)
+    }
+
+    fn rewind_to(&mut self, state: &BareState, flush: bool, code: Option<u64>) -> Result<(), KvmError> {
+        let options = RewindOptions {
+            flush,
+            is_runnable: self.rang,
+            code,
+        };
+        self.unloaded = None;
+        self.unloaded = self.registers().rewind(&mut self.entry, state, options)?;
         // The guest can move its counter. The offset belongs to this vCPU, so it is not part of the state.
         match self.tsc_offset {
             Some(offset) => tsc::set_offset(self.entry.fd(), offset),
@@ -74,23 +89,24 @@ impl Vcpu for KvmBareVcpu {
     }
 
     fn state(&mut self) -> Result<CpuState, KvmError> {
-        apply_deferred(&mut self.entry)?;
+        self.settle()?;
         Ok(self.entry.state()?.into())
     }
 
     fn set_state(&mut self, state: &CpuState) -> Result<(), KvmError> {
-        apply_deferred(&mut self.entry)?;
+        self.settle()?;
         self.entry.set_state(state)
     }
 
     fn reset(&mut self) -> Result<(), KvmError> {
         let process = self.machine.process;
-        self.rewind_to(&process.reset_state, true)
+        self.rewind_to(&process.reset_state, true, None)
     }
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         let doorbell = self.machine.config.doorbell_port;
         self.rang = false;
+        self.unloaded = None;
         Ok(match self.entry.run()? {
             VcpuExit::IoWrite { port, size: 4, data } if port == doorbell => match *data {
                 // Several writes of a string instruction are no doorbell.
@@ -113,11 +129,16 @@ impl BareVcpu for KvmBareVcpu {
     type Saved = BareState;
 
     fn capture(&mut self, image: &mut RegisterImage) -> Result<BareState, KvmError> {
-        image.0.clear();
-        self.registers().capture(&mut self.entry)
+        self.settle()?;
+        let state = self.registers().capture(&mut self.entry)?;
+        *image = match self.machine.config.rewind_code {
+            Some(_) => state.image(),
+            None => RegisterImage::default(),
+        };
+        Ok(state)
     }
 
     fn rewind(&mut self, saved: &BareState, flush: bool) -> Result<(), KvmError> {
-        self.rewind_to(saved, flush)
+        self.rewind_to(saved, flush, self.machine.config.rewind_code)
     }
 }

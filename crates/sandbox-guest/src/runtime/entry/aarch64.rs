@@ -8,6 +8,7 @@ use sandbox_abi::{BootInfo, CrashReason, CrashRecord, DoorbellKind, layout};
 use zerocopy::little_endian::{U32, U64};
 
 use crate::runtime::boot::{STATE_LEN, boot_info};
+use crate::runtime::main::serve_next;
 
 /// The first instruction. `X0` is the address of the boot information.
 #[unsafe(naked)]
@@ -257,6 +258,48 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
             );
         }
     }
+}
+
+/// Rings the doorbell and serves the call that arrives, again and again.
+///
+/// The program [waits](sandbox_abi#waiting) here: the registers have the same values each time, so the host can give back those of another
+/// time.
+///
+/// # Safety
+///
+/// A message is in the outbox.
+pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo) -> ! {
+    let is_mmio = info.doorbell_kind == DoorbellKind::MMIO;
+    // SAFETY: it follows the calling convention of C.
+    unsafe { wait(info.doorbell.get(), is_mmio.into(), PSTATE) }
+}
+
+/// As [`ring`], in a loop.
+#[unsafe(naked)]
+unsafe extern "C" fn wait(doorbell: u64, is_mmio: u64, pstate: u64) -> ! {
+    naked_asm!(
+        "mov x19, x0",
+        "mov x20, x1",
+        "mov x21, x2",
+        "2:",
+        "msr spsr_el1, x21",
+        "msr nzcv, xzr",
+        "cbnz x20, 4f",
+        "adr x9, 3f",
+        "msr elr_el1, x9",
+        "mov x0, x19",
+        "hvc #0",
+        "3:",
+        "bl {serve}",
+        "b 2b",
+        "4:",
+        "adr x9, 5f",
+        "msr elr_el1, x9",
+        "str wzr, [x19]",
+        "5:",
+        "b 3b",
+        serve = sym serve_next,
+    )
 }
 
 /// Flushes the translations that the CPU cached.

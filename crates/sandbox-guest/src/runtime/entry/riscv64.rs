@@ -8,6 +8,7 @@ use sandbox_abi::{BootInfo, CrashReason, CrashRecord};
 use zerocopy::little_endian::{U32, U64};
 
 use crate::runtime::boot::{STATE_LEN, boot_info};
+use crate::runtime::main::serve_next;
 
 /// The first instruction. `a0` is the address of the boot information.
 #[unsafe(naked)]
@@ -234,6 +235,34 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
             options(nostack),
         );
     }
+}
+
+/// Rings the doorbell and serves the call that arrives, again and again.
+///
+/// The program [waits](sandbox_abi#waiting) here: the registers have the same values each time, so the host can give back those of another
+/// time.
+///
+/// # Safety
+///
+/// A message is in the outbox.
+pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo) -> ! {
+    // SAFETY: it follows the calling convention of C.
+    unsafe { wait(info.doorbell.get()) }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn wait(doorbell: u64) -> ! {
+    naked_asm!(
+        "mv s1, a0",
+        "2:",
+        "mv a7, s1",
+        "li a6, 0",
+        "li a0, 0",
+        "ecall",
+        "call {serve}",
+        "j 2b",
+        serve = sym serve_next,
+    )
 }
 
 /// Flushes the translations that the CPU cached.

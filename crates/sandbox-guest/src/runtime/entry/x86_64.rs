@@ -8,6 +8,7 @@ use sandbox_abi::{BootInfo, CrashReason, CrashRecord};
 use zerocopy::little_endian::{U32, U64};
 
 use crate::runtime::boot::STATE_LEN;
+use crate::runtime::main::serve_next;
 
 /// The first instruction. `RSP` is the end of the stack less 8, where the state of the protocol is.
 #[unsafe(naked)]
@@ -206,6 +207,34 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
     unsafe {
         asm!("out dx, eax", in("rdx") info.doorbell.get(), in("eax") 0, options(nostack, preserves_flags));
     }
+}
+
+/// Rings the doorbell and serves the call that arrives, again and again.
+///
+/// The program [waits](sandbox_abi#waiting) here: the registers have the same values each time, so the host can give back those of another
+/// time.
+///
+/// # Safety
+///
+/// A message is in the outbox.
+pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo) -> ! {
+    // SAFETY: it follows the calling convention of C.
+    unsafe { wait(info.doorbell.get()) }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn wait(doorbell: u64) -> ! {
+    naked_asm!(
+        "mov rbx, rdi",
+        "sub rsp, 8",
+        "2:",
+        "mov edx, ebx",
+        "xor eax, eax",
+        "out dx, eax",
+        "call {serve}",
+        "jmp 2b",
+        serve = sym serve_next,
+    )
 }
 
 /// Flushes the translations that the CPU cached.

@@ -8,18 +8,20 @@ use std::{
 };
 
 /// A test with its name.
-pub(crate) type Test = (&'static str, fn() -> hv_kvm_test::CheckResult);
+pub type Test = (&'static str, fn() -> crate::CheckResult);
 
 /// A gdb for all architectures.
 const GDB: &str = "gdb-multiarch";
 
 /// Reason why tests with gdb cannot run.
-pub(crate) fn skip_reason() -> Option<String> {
+#[must_use]
+pub fn skip_reason() -> Option<String> {
     missing(GDB)
 }
 
 /// Reason why tests with a program cannot run.
-pub(crate) fn missing(program: &str) -> Option<String> {
+#[must_use]
+pub fn missing(program: &str) -> Option<String> {
     let error = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
@@ -29,7 +31,8 @@ pub(crate) fn missing(program: &str) -> Option<String> {
 }
 
 /// A gdb that executes these commands.
-pub(crate) fn command(commands: &[String]) -> Command {
+#[must_use]
+pub fn command(commands: &[String]) -> Command {
     let mut gdb = Command::new(GDB);
     gdb.args(["-nx", "-batch", "-ex", "set width 0", "-ex", "set confirm off"]);
     for command in commands {
@@ -42,7 +45,11 @@ pub(crate) fn command(commands: &[String]) -> Command {
 }
 
 /// The output of a gdb, which has to end within a minute.
-pub(crate) fn run(mut gdb: Command) -> Result<String, Box<dyn Error + Send + Sync>> {
+///
+/// # Errors
+///
+/// It cannot be started.
+pub fn run(mut gdb: Command) -> Result<String, Box<dyn Error + Send + Sync>> {
     let mut child = gdb.spawn()?;
     let deadline = Instant::now() + Duration::from_mins(1);
     while child.try_wait()?.is_none() {
@@ -58,7 +65,11 @@ pub(crate) fn run(mut gdb: Command) -> Result<String, Box<dyn Error + Send + Syn
 }
 
 /// Checks that the lines with these texts are in the output, in this order.
-pub(crate) fn expect_lines(output: &str, expected: &[String]) -> Result<(), Box<dyn Error>> {
+///
+/// # Errors
+///
+/// The first text without a line in its place, with the output.
+pub fn expect_lines(output: &str, expected: &[String]) -> Result<(), Box<dyn Error>> {
     let mut lines = output.lines();
     for text in expected {
         if !lines.any(|line| line.contains(text)) {

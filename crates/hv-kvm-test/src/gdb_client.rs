@@ -1,4 +1,4 @@
-//! A client of gdb's remote protocol that sends what a test asks for.
+//! A client of gdb's remote protocol ("GDB Remote Serial Protocol" in gdb's manual).
 
 use std::{
     error::Error,
@@ -7,38 +7,61 @@ use std::{
     time::Duration,
 };
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+/// Result of a client, which runs on a thread of its own.
+pub type ClientResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The result of a thread with a client.
-pub(crate) fn joined<T>(thread: std::thread::JoinHandle<T>) -> Result<T> {
+///
+/// # Errors
+///
+/// The thread panicked.
+pub fn joined<T>(thread: std::thread::JoinHandle<T>) -> ClientResult<T> {
     // The panic's message is on standard error.
     thread.join().ok().ok_or("a thread panicked".into())
 }
 
-/// One end of a connection.
-pub(crate) struct Client(UnixStream);
+/// One end of a connection to a stub: it sends what a test asks for.
+#[derive(Debug)]
+pub struct Client(UnixStream);
 
 impl Client {
-    pub(crate) fn new(stream: UnixStream) -> Result<Self> {
+    /// A client that waits a minute for each answer.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the connection.
+    pub fn new(stream: UnixStream) -> ClientResult<Self> {
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         Ok(Self(stream))
     }
 
     /// Sends a packet without waiting.
-    pub(crate) fn send(&mut self, packet: &str) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Errors of the connection, and answers that are not packets.
+    pub fn send(&mut self, packet: &str) -> ClientResult {
         let sum = packet.bytes().fold(0_u8, u8::wrapping_add);
         self.0.write_all(format!("${packet}#{sum:02x}").as_bytes())?;
         Ok(())
     }
 
     /// Ctrl-C.
-    pub(crate) fn interrupt(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Errors of the connection, and answers that are not packets.
+    pub fn interrupt(&mut self) -> ClientResult {
         self.0.write_all(&[3])?;
         Ok(())
     }
 
     /// The next packet, acknowledged.
-    pub(crate) fn receive(&mut self) -> Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// Errors of the connection, and answers that are not packets.
+    pub fn receive(&mut self) -> ClientResult<String> {
         let mut byte = [0];
         let mut packet = Vec::new();
         while byte != *b"$" {
@@ -65,13 +88,21 @@ impl Client {
     }
 
     /// Sends a packet and returns the answer.
-    pub(crate) fn ask(&mut self, packet: &str) -> Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// Errors of the connection, and answers that are not packets.
+    pub fn ask(&mut self, packet: &str) -> ClientResult<String> {
         self.send(packet)?;
         self.receive()
     }
 
     /// Sends a packet whose answer has to start with this text.
-    pub(crate) fn expect(&mut self, packet: &str, answer: &str) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask), and for another answer.
+    pub fn expect(&mut self, packet: &str, answer: &str) -> ClientResult {
         let found = self.ask(packet)?;
         if found.starts_with(answer) && found.is_empty() == answer.is_empty() {
             Ok(())
