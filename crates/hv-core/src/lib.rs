@@ -18,6 +18,7 @@ mod registers;
 mod run;
 mod slot;
 mod stack;
+mod stored;
 pub mod virt;
 mod vm;
 
@@ -45,4 +46,9 @@ pub use registers::{AarchRegisters, GuestRegisters, RegisterAccess, RiscvRegiste
 pub use run::{RunConfig, ShutdownPolicy, StopHandle, UnhandledAccessPolicy, run};
 pub use slot::{DirtyPages, SlotAttributes};
 pub use stack::return_addresses;
+pub use stored::{
+    AarchControl, ControlRegisters, RiscvControl, SavedOf, StateError, StateStore, StoredFeature,
+    StoredRegister, StoredState, StoredValues, X86_STATE_LEN, check_features, check_state_arch,
+    decode_x86_state, encode_x86_state,
+};
 pub use vm::{Operation, Vcpu, VcpuKicker, Vm};

@@ -259,6 +259,13 @@ impl Register {
             Some([3, 0, 0, _, _] | [3, 1, 0, 0, _] | [3, 3, 0, 0, 1])
         ) || self.group() == RegisterGroup::DEMUX
     }
+
+    /// Whether this is an identification register of features of AArch64 (`ID_AA64*`: op0 3, op1 0, CRn 0, CRm 4 to 7). Those of names, caches
+    /// and AArch32 are none.
+    #[must_use]
+    pub fn is_feature(self) -> bool {
+        matches!(self.encoding(), Some([3, 0, 0, 4..=7, _]))
+    }
 }
 
 /// Packs the encoding of a system register in the layout of `KVM_REG_ARM64_SYSREG_*_SHIFT`, which the GIC attributes also
@@ -455,6 +462,24 @@ mod tests {
         assert_eq!(Register::PTIMER_CTL.encoding(), Some([3, 3, 14, 2, 1]));
         assert!(Register::TIMER_CNT.is_time_counter() && Register::PTIMER_CNT.is_time_counter());
         assert!(!Register::TIMER_CVAL.is_time_counter() && !Register::PTIMER_CVAL.is_time_counter());
+    }
+
+    #[test]
+    fn features_are_those_of_aarch64() {
+        for (register, expected) in [
+            (Register::ID_AA64PFR0_EL1, true),
+            (Register::ID_AA64MMFR3_EL1, true),
+            (Register::system(3, 0, 0, 7, 7), true),
+            // MIDR_EL1, ID_PFR0_EL1, CTR_EL0.
+            (Register::system(3, 0, 0, 0, 0), false),
+            (Register::system(3, 0, 0, 1, 0), false),
+            (Register::system(3, 3, 0, 0, 1), false),
+            (Register::SCTLR_EL1, false),
+            (Register::PC, false),
+        ] {
+            assert_eq!(register.is_feature(), expected, "{register}");
+            assert!(!expected || register.is_identification());
+        }
     }
 
     #[test]

@@ -314,6 +314,28 @@ impl Register {
             .then_some(IsaExtension(self.index()))
     }
 
+    /// Whether the register is a feature of the CPU on which a guest may depend: `misa`, an extension, or a size of cache blocks.
+    #[must_use]
+    pub fn is_feature(self) -> bool {
+        const CONFIG: [Register; 4] = [
+            Register::ISA,
+            Register::ZICBOM_BLOCK_SIZE,
+            Register::ZICBOZ_BLOCK_SIZE,
+            Register::ZICBOP_BLOCK_SIZE,
+        ];
+        CONFIG.contains(&self) || self.isa_extension().is_some()
+    }
+
+    /// Whether a CPU whose value of this [feature](Self::is_feature) is `here` has what one with the value `stored` has.
+    #[must_use]
+    pub fn feature_fits(self, stored: u64, here: u64) -> bool {
+        if self == Self::ISA || self.isa_extension().is_some() {
+            stored & !here == 0
+        } else {
+            stored == here
+        }
+    }
+
     /// Whether the register counts time, so that its value changes between two reads.
     #[must_use]
     pub fn is_time_counter(self) -> bool {

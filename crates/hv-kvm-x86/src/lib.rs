@@ -13,6 +13,8 @@ mod error;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 mod probe;
+#[cfg(any(test, all(target_os = "linux", target_arch = "x86_64")))]
+mod stored;
 
 pub use boot::{MachineBoot, boot_machine};
 pub use cpuid::{Topology, TopologyError};

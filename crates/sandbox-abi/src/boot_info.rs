@@ -30,6 +30,12 @@ impl DoorbellKind {
     pub const MMIO: Self = Self(U32::new(3));
     /// riscv64: `ECALL` with [`BootInfo::doorbell`] in `a7`.
     pub const SBI: Self = Self(U32::new(4));
+
+    /// The number, also of a kind that this version does not know.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.get()
+    }
 }
 
 /// Contents of the page at [`layout::BOOT_INFO`](crate::layout::BOOT_INFO). The guest cannot write it.

@@ -5,7 +5,7 @@ mod fake;
 mod kvm;
 
 use guest_ram::RamRegion;
-use hv_core::{BareVcpu, BareVm, Vcpu};
+use hv_core::{BareVcpu, StateStore, Vcpu};
 
 #[cfg(feature = "fake")]
 pub use fake::{Fake, FakeRam};
@@ -14,7 +14,7 @@ pub use kvm::Kvm;
 /// A hypervisor on which sandboxes run: it creates bare machines.
 pub trait Backend: Send + Sync + 'static {
     /// Its machines.
-    type Vm: BareVm<Vcpu = Self::Vcpu, Error = Self::Error, Ram: From<RamRegion>>;
+    type Vm: StateStore<Vcpu = Self::Vcpu, Error = Self::Error, Ram: From<RamRegion>>;
     /// The CPUs of these machines.
     type Vcpu: BareVcpu<Error = Self::Error> + Vcpu<Error = Self::Error>;
     /// Its errors.

@@ -37,6 +37,16 @@ impl Base {
         &self.present
     }
 
+    /// Reads page `page`.
+    pub(crate) fn read(&self, page: usize, bytes: &mut [u8; PAGE]) -> Result<(), MappingError> {
+        if self.present.contains(page) {
+            self.view.read(page.saturating_mul(PAGE), bytes)
+        } else {
+            bytes.fill(0);
+            Ok(())
+        }
+    }
+
     /// Copies page `page` to the same page of `memory`.
     pub(crate) fn copy(&self, page: usize, memory: &HostMapping) -> Result<(), MappingError> {
         let offset = page.saturating_mul(PAGE);

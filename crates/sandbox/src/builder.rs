@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hv_core::{BareAbilities, BareVcpu, BareVm, Operation, Vcpu, Vm};
+use hv_core::{BareVcpu, BareVm, Operation, Vcpu, Vm};
 use proto_sandbox::Sizes;
-use sandbox_abi::{Shape, layout};
+use sandbox_abi::Shape;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,7 @@ use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
 use crate::memory_error::MemoryFileError;
 use crate::program::{GuestProgram, ProgramError};
+use crate::requirements;
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
 use crate::tracker::Tracker;
@@ -279,7 +280,9 @@ impl<B: Backend> SandboxBuilder<B> {
             .create()
             .map_err(BackendError::at(Operation::CreateVm))?;
         let abilities = vm.abilities();
-        check(&abilities)?;
+        if let Some(what) = requirements::missing(&abilities) {
+            return Err(BuildError::Unsupported { what });
+        }
         let (image, contents, snapshot) = match self.origin {
             Origin::Program(program) => {
                 let (image, base) = program.load(&self.sizes, &abilities, self.limits.max_payload)?;
@@ -350,20 +353,6 @@ impl<B: Backend> Sandbox<B> {
     pub fn clone_from(snapshot: &Snapshot<B>) -> Result<Self, BuildError> {
         SandboxBuilder::from_snapshot(snapshot).build()
     }
-}
-
-/// Checks what sandboxes need of a hypervisor.
-fn check(abilities: &BareAbilities) -> Result<(), BuildError> {
-    for (has, what) in [
-        (abilities.dirty_log, "dirty logs"),
-        (abilities.read_only, "read-only memory"),
-        (abilities.page_size == layout::PAGE, "pages of 4 KiB"),
-    ] {
-        if !has {
-            return Err(BuildError::Unsupported { what });
-        }
-    }
-    Ok(())
 }
 
 /// The registered functions that the guest imports, in the order of its table.

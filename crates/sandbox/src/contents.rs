@@ -89,6 +89,29 @@ impl Contents {
         Ok(Arc::new(contents))
     }
 
+    /// The contents of `base` with other `pages`: their numbers, in ascending order and inside of the memory, and their bytes, one page after
+    /// the other.
+    pub(crate) fn with_pages(
+        base: Arc<Base>,
+        numbers: Vec<usize>,
+        bytes: Vec<u8>,
+    ) -> Result<Arc<Self>, MemoryFileError> {
+        let pages = base.present().pages();
+        let parent = Arc::new(Self::of(Arc::clone(&base)));
+        if numbers.is_empty() {
+            return Ok(parent);
+        }
+        let is_large = numbers.len() > pages / MAX_PART;
+        let contents = Self {
+            base,
+            parent: Some(parent),
+            depth: 1,
+            pages: Pages { numbers, bytes },
+        };
+        let contents = if is_large { contents.flattened()? } else { contents };
+        Ok(Arc::new(contents))
+    }
+
     /// Bytes of the pages in this layer.
     pub(crate) fn layer_len(&self) -> usize {
         self.pages.bytes.len()
@@ -124,6 +147,17 @@ impl Contents {
         self.layers().all(|layer| layer.pages.get(page).is_none())
     }
 
+    /// Reads page `page`.
+    pub(crate) fn read(&self, page: usize, bytes: &mut [u8; PAGE]) -> Result<(), MappingError> {
+        match self.layers().find_map(|layer| layer.pages.get(page)) {
+            Some(found) => {
+                bytes.copy_from_slice(found);
+                Ok(())
+            }
+            None => self.base.read(page, bytes),
+        }
+    }
+
     /// Copies page `page` to the same page of `memory`.
     pub(crate) fn copy(&self, page: usize, memory: &HostMapping) -> Result<(), MappingError> {
         match self.layers().find_map(|layer| layer.pages.get(page)) {
@@ -142,7 +176,7 @@ impl Contents {
     }
 
     /// Adds all pages that may have a byte that is not zero.
-    fn add_pages(&self, pages: &mut DirtyPages) {
+    pub(crate) fn add_pages(&self, pages: &mut DirtyPages) {
         pages.union(self.base.present());
         self.add_layers(pages);
     }

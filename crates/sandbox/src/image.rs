@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith};
-use guest_ram::{HostMapping, MappingError, Memfd};
+use guest_ram::{HostMapping, MappingError, Memfd, MemfdSharing};
 use hv_core::DirtyPages;
-use sandbox_abi::layout;
-#[cfg(feature = "core-dump")]
+use proto_sandbox::Sizes;
+use sandbox_abi::{DoorbellKind, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::{Base, PAGE};
 use crate::function::{Exports, FunctionInfo};
 use crate::memory_error::MemoryFileError;
+use crate::program_bytes::ProgramBytes;
 
 /// Guest physical ranges of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +41,32 @@ impl Areas {
     }
 }
 
+/// What an image was planned from.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageOrigin {
+    pub(crate) program: ProgramBytes,
+    pub(crate) sizes: Sizes,
+    /// Largest length of payloads that the guest was told.
+    pub(crate) max_payload: u64,
+}
+
+/// The doorbell that the guest was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BootDoorbell {
+    pub(crate) kind: DoorbellKind,
+    pub(crate) value: u64,
+}
+
 /// A program that was planned, but not loaded.
 pub(crate) struct Program<'a> {
     pub(crate) areas: Areas,
     pub(crate) exports: Vec<FunctionInfo>,
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
+    /// Virtual address of the exception handlers.
+    pub(crate) vectors: u64,
+    pub(crate) doorbell: BootDoorbell,
+    pub(crate) origin: ImageOrigin,
     /// Writes host pages, image, page tables and data.
     pub(crate) load: &'a dyn Fn(&mut dyn GuestMemory) -> Result<(), LoadError>,
 }
@@ -58,8 +79,11 @@ pub(crate) struct Image {
     pub(crate) imports: Vec<FunctionInfo>,
     pub(crate) entry: CpuState,
     /// Registers with which the guest turns its MMU on: `BootInfo::mmu`.
-    #[cfg(feature = "core-dump")]
     pub(crate) mmu: [u64; 4],
+    /// Virtual address of the exception handlers.
+    pub(crate) vectors: u64,
+    pub(crate) doorbell: BootDoorbell,
+    pub(crate) origin: ImageOrigin,
     /// Headers, constants and code; sealed.
     pub(crate) text: Memfd,
     /// Bytes from [`layout::HOST`] to the inbox; sealed.
@@ -98,7 +122,6 @@ impl Image {
         };
         (program.load)(&mut target)?;
         let tables = target.tables.bytes()?;
-        #[cfg(feature = "core-dump")]
         let mmu = target.host.mmu()?;
         let present = target.memory.written_pages();
         // The writable mappings prevent the seals.
@@ -111,8 +134,10 @@ impl Image {
             exports: Exports::new(NEXT.fetch_add(1, Ordering::Relaxed), program.exports),
             imports: program.imports,
             entry: program.entry,
-            #[cfg(feature = "core-dump")]
             mmu,
+            vectors: program.vectors,
+            doorbell: program.doorbell,
+            origin: program.origin,
             text,
             host,
             tables,
@@ -120,6 +145,41 @@ impl Image {
         };
         Ok((image, Base::seal(data, present)?))
     }
+
+    /// Whether the two are images of one program with the same plan. The memory before the first instruction may differ.
+    pub(crate) fn is_same(&self, other: &Self) -> Result<bool, MemoryFileError> {
+        let plan = |image: &Self| (image.areas, image.mmu, image.vectors, image.doorbell);
+        Ok(plan(self) == plan(other)
+            && self.entry == other.entry
+            && self.tables == other.tables
+            && self.imports == other.imports
+            && self.exports.iter().eq(other.exports.iter())
+            && is_same_file(&self.text, &other.text)?
+            && is_same_file(&self.host, &other.host)?)
+    }
+}
+
+/// Whether two sealed files have the same bytes.
+fn is_same_file(a: &Memfd, b: &Memfd) -> Result<bool, MappingError> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    let view = |file: &Memfd| -> Result<HostMapping, MappingError> {
+        let mut view = HostMapping::reserve(file.len())?;
+        view.place_memfd(0..file.len(), file, 0, MemfdSharing::SharedReadOnly)?;
+        Ok(view)
+    };
+    let (a, b) = (view(a)?, view(b)?);
+    let [mut of_a, mut of_b] = [[0; PAGE]; 2];
+    for offset in (0..a.len()).step_by(PAGE) {
+        // The files consist of whole pages.
+        a.read(offset, &mut of_a)?;
+        b.read(offset, &mut of_b)?;
+        if of_a != of_b {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Memory of the areas of a program, all zeros at first.
@@ -155,7 +215,6 @@ impl Part {
     }
 
     /// Registers of the boot information, for the area of the host pages.
-    #[cfg(feature = "core-dump")]
     fn mmu(&self) -> Result<[u64; 4], MappingError> {
         let mut info = sandbox_abi::BootInfo::new_zeroed();
         self.mapping

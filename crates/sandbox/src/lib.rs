@@ -7,6 +7,7 @@ mod base;
 mod builder;
 mod call_slot;
 mod contents;
+mod control;
 #[cfg(feature = "core-dump")]
 mod core_dump;
 mod crash;
@@ -33,9 +34,12 @@ mod memory;
 mod memory_error;
 mod pool;
 mod program;
+mod program_bytes;
 mod protocol_error;
+mod requirements;
 mod sandbox;
 mod snapshot;
+mod snapshot_file;
 mod status;
 mod tracker;
 mod unwind;
@@ -46,6 +50,7 @@ pub use backend::{Backend, Kvm};
 #[cfg(feature = "fake")]
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
+pub use control::ControlError;
 #[cfg(feature = "core-dump")]
 pub use core_dump::CoreDumpError;
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
@@ -70,4 +75,5 @@ pub use sandbox_debug::GdbStream;
 #[cfg(feature = "core-dump")]
 pub use sandbox_debug::{CoreLimits, CoreSummary};
 pub use snapshot::{RestoreError, Snapshot, SnapshotError};
+pub use snapshot_file::{FileError, LoadOptions, LoadSnapshotError, SaveSnapshotError};
 pub use status::{Cause, Status};

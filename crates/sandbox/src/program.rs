@@ -16,8 +16,9 @@ pub use self::elf::ElfError;
 #[cfg(feature = "fake")]
 pub use self::fake::FakeProgram;
 use crate::base::Base;
-use crate::image::Image;
+use crate::image::{Image, ImageOrigin};
 use crate::memory_error::MemoryFileError;
+use crate::program_bytes::ProgramBytes;
 
 /// A program for a sandbox.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub enum ProgramError {
     /// The memory of the guest cannot be made.
     #[error(transparent)]
     Memory(#[from] MemoryFileError),
+    /// The bytes are no program of the fake hypervisor.
+    #[cfg(feature = "fake")]
+    #[error("the bytes are no program of the fake hypervisor")]
+    NotFake,
 }
 
 impl GuestProgram {
@@ -71,19 +76,43 @@ impl GuestProgram {
         abilities: &BareAbilities,
         max_payload: u64,
     ) -> Result<(Image, Base), ProgramError> {
-        match &self.0 {
+        let program = match &self.0 {
             Source::File(path) => {
                 let file = File::open(path).map_err(|source| ProgramError::Open {
                     path: path.clone(),
                     source,
                 })?;
-                Ok(elf::load(&file, sizes, abilities, max_payload)?)
+                ProgramBytes::File(Arc::new(file))
             }
-            Source::Bytes(bytes) => Ok(elf::load(&bytes.as_ref(), sizes, abilities, max_payload)?),
+            Source::Bytes(bytes) => ProgramBytes::Elf(Arc::clone(bytes)),
             #[cfg(feature = "fake")]
-            Source::Fake(program) => Ok(program.load(sizes)?),
-        }
+            Source::Fake(program) => ProgramBytes::Fake(program.encode().into()),
+        };
+        load(program, sizes, abilities, max_payload)
     }
+}
+
+/// Plans a program for a machine with `abilities`, and loads it.
+pub(crate) fn load(
+    program: ProgramBytes,
+    sizes: &Sizes,
+    abilities: &BareAbilities,
+    max_payload: u64,
+) -> Result<(Image, Base), ProgramError> {
+    let origin = ImageOrigin {
+        program,
+        sizes: *sizes,
+        max_payload,
+    };
+    Ok(match &origin.program {
+        ProgramBytes::File(file) => elf::load(&*Arc::clone(file), origin, abilities)?,
+        ProgramBytes::Elf(bytes) => elf::load(&&*Arc::clone(bytes), origin, abilities)?,
+        #[cfg(feature = "fake")]
+        ProgramBytes::Fake(bytes) => {
+            let program = FakeProgram::decode(bytes).ok_or(ProgramError::NotFake)?;
+            program.load(origin)?
+        }
+    })
 }
 
 #[cfg(feature = "fake")]

@@ -19,7 +19,8 @@ use crate::waiting::Waiting;
 /// State of a sandbox that waits for a call: memory and registers. Sandboxes [return](Sandbox::restore) to it, and new ones
 /// [start](Sandbox::clone_from) from it.
 ///
-/// Snapshots share the pages that did not change between them. Clones of the value are the same snapshot.
+/// Snapshots share the pages that did not change between them. Clones of the value are the same snapshot. [`save`](Self::save) writes one to a
+/// file.
 pub struct Snapshot<B: Backend = Kvm>(pub(crate) Arc<State<B>>);
 
 /// What a snapshot consists of.
@@ -102,8 +103,8 @@ pub enum SnapshotError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The snapshot is one of another image.
-    #[error("the snapshot is one of another image")]
+    /// The snapshot is one of another image: of another load of a program or of a file, also if the bytes are the same.
+    #[error("the snapshot is one of another load of a program or of a snapshot's file")]
     OtherImage,
     /// An earlier restore failed half-way.
     #[error("nothing is restored: the sandbox is {0}")]
@@ -156,8 +157,9 @@ impl<B: Backend> Sandbox<B> {
         })))
     }
 
-    /// Returns to `snapshot`, of this sandbox or another one of the same image, and makes the sandbox [ready](Status::Ready). Everything
-    /// that the guest did since then is gone: memory, page tables, registers and messages.
+    /// Returns to `snapshot`, of this sandbox or another one of the same image: of the same load of a program, or of the same
+    /// [load](Snapshot::load) of a file. It makes the sandbox [ready](Status::Ready). Everything that the guest did since then is gone: memory,
+    /// page tables, registers and messages.
     ///
     /// This takes time in proportion to the pages that the guest wrote since the last snapshot or restore, and to those in which the two
     /// snapshots differ.

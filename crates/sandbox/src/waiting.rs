@@ -15,12 +15,18 @@ use crate::memory_error::MemoryFileError;
 pub(crate) struct Waiting<B: Backend> {
     pub(crate) saved: <B::Vcpu as BareVcpu>::Saved,
     /// Registers that the guest loads on a rewind.
-    image: RegisterImage,
+    pub(crate) image: RegisterImage,
     /// Host pages with these registers, for clones: so they share them. Made for the first of them.
     host: OnceLock<Memfd>,
 }
 
 impl<B: Backend> Waiting<B> {
+    /// Registers with the part that the guest loads.
+    pub(crate) fn new(saved: <B::Vcpu as BareVcpu>::Saved, image: RegisterImage) -> Self {
+        let host = OnceLock::new();
+        Self { saved, image, host }
+    }
+
     /// Host pages with these registers, sealed.
     pub(crate) fn host(&self, image: &Image) -> Result<&Memfd, MemoryFileError> {
         if let Some(host) = self.host.get() {
@@ -72,8 +78,7 @@ impl<B: Backend> Registers<B> {
             none => {
                 let mut image = RegisterImage::default();
                 let saved = vcpu.capture(&mut image)?;
-                let host = OnceLock::new();
-                Ok(none.insert(Arc::new(Waiting { saved, image, host })))
+                Ok(none.insert(Arc::new(Waiting::new(saved, image))))
             }
         }
     }

@@ -63,10 +63,7 @@ impl Window {
     /// Copies bytes of inbox or outbox, which is at `outbox`, at a guest physical address, for a debugger. False if a byte is elsewhere.
     #[cfg(feature = "debug")]
     pub(crate) fn read(&self, outbox: u64, addr: u64, bytes: &mut [u8]) -> bool {
-        let areas = [
-            (sandbox_abi::layout::INBOX, &self.inbox),
-            (outbox, &self.outbox),
-        ];
+        let areas = [(sandbox_abi::layout::INBOX, &self.inbox), (outbox, &self.outbox)];
         areas.into_iter().any(|(start, area)| {
             let offset = addr
                 .checked_sub(start)

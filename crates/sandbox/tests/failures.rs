@@ -10,7 +10,8 @@ use std::fs;
 
 use hv_core::fake::FakeError;
 use sandbox::{
-    BuildError, CallError, Cause, Fake, RestoreError, Sandbox, SandboxBuilder, SnapshotError, Status,
+    BuildError, CallError, Cause, Fake, LoadOptions, RestoreError, Sandbox, SandboxBuilder, Snapshot,
+    SnapshotError, Status,
 };
 use sandbox_abi::GuestStatus;
 
@@ -97,14 +98,14 @@ fn life(functions: &Functions, fail_at: Option<usize>) -> Result<(), Failed> {
     call(&mut clone, 2, 7).map_err(|error| called(&clone, error))
 }
 
-fn take(sandbox: &mut Sandbox<Fake>) -> Result<sandbox::Snapshot<Fake>, Failed> {
+fn take(sandbox: &mut Sandbox<Fake>) -> Result<Snapshot<Fake>, Failed> {
     sandbox.snapshot().map_err(|error: SnapshotError| {
         assert!(injected(&error), "{error:?}");
         usable(sandbox, Failed::Snapshot(sandbox.status()))
     })
 }
 
-fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &sandbox::Snapshot<Fake>) -> Result<(), Failed> {
+fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &Snapshot<Fake>) -> Result<(), Failed> {
     sandbox.restore(snapshot).map_err(|error: RestoreError| {
         assert!(injected(&error), "{error:?}");
         usable(sandbox, Failed::Restore(sandbox.status()))
@@ -122,6 +123,26 @@ fn usable(sandbox: &mut Sandbox<Fake>, failed: Failed) -> Failed {
     failed
 }
 
+/// Loads files of a snapshot that are damaged at the start, in the program, in the registers, and in the pages.
+fn damaged_files(functions: &Functions) {
+    let load = |file: &[u8]| Snapshot::read_from(functions.fake(), &file, LoadOptions::default());
+    let mut sandbox = register(SandboxBuilder::on(functions.fake(), functions.program()))
+        .build()
+        .unwrap();
+    call(&mut sandbox, 1, 5).unwrap();
+    let mut file = Vec::new();
+    sandbox.snapshot().unwrap().write_to(&mut file).unwrap();
+    for at in (0..file.len()).step_by(61) {
+        load(&file[..at]).unwrap_err();
+        file[at] ^= 0x10;
+        load(&file).unwrap_err();
+        file[at] ^= 0x10;
+    }
+    let loaded = load(&file).unwrap();
+    let mut clone = register(SandboxBuilder::from_snapshot(&loaded)).build().unwrap();
+    call(&mut clone, 2, 7).unwrap();
+}
+
 /// Number of file descriptors, and of mappings of the files of sandboxes. Each mapping of a sandbox has such a part; others without a file come
 /// and go with the allocator.
 fn resources() -> (usize, usize) {
@@ -137,6 +158,7 @@ fn every_operation_fails_in_turn() {
     for _ in 0..3 {
         life(&functions, None).unwrap();
         life(&functions, Some(20)).unwrap_err();
+        damaged_files(&functions);
     }
     let before = resources();
     let mut counts = [0; 6];
@@ -157,6 +179,7 @@ fn every_operation_fails_in_turn() {
     // calls of four runs, and four restored ones; two snapshots, of which the first reads the registers; three restores of two operations
     // each.
     assert_eq!(counts, [5, 11, 2, 1, 3, 3]);
+    damaged_files(&functions);
     assert_eq!(resources(), before);
     // They are counted: a sandbox has some.
     let _sandbox = register(SandboxBuilder::on(functions.fake(), functions.program()))

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox::{CallError, CallOptions, ElfSymbols, Sandbox, SandboxBuilder, Snapshot, Status};
+use sandbox::{
+    CallError, CallOptions, ElfSymbols, Kvm, LoadOptions, Sandbox, SandboxBuilder, Snapshot, Status,
+};
 
 /// Calls that are timed together.
 const CALLS: u32 = 1000;
@@ -73,7 +75,8 @@ fn run(elf: &[u8]) -> Result<(), Box<dyn Error>> {
     state(&mut sandbox, &snapshot)?;
     crash(&mut sandbox, &snapshot)?;
     deadline(&mut sandbox, &snapshot)?;
-    clones(&snapshot)
+    clones(&snapshot)?;
+    file(&mut sandbox)
 }
 
 /// Calls in both directions.
@@ -179,6 +182,27 @@ fn clones(snapshot: &Snapshot) -> Result<(), Box<dyn Error>> {
     drop(clones);
     report("drop", start.elapsed(), CLONES);
     Ok(())
+}
+
+/// A snapshot on its way to another process: the counter goes on there.
+fn file(sandbox: &mut Sandbox) -> Result<(), Box<dyn Error>> {
+    let counted: u64 = sandbox.call("count", ())?;
+    let snapshot = sandbox.snapshot()?;
+    let mut file = Vec::new();
+    timed("save a snapshot", || snapshot.write_to(&mut file))?;
+    let options = LoadOptions::default();
+    let loaded = timed("load a snapshot", || {
+        Snapshot::read_from(Kvm, &file.as_slice(), options)
+    })?;
+    let mut loaded = SandboxBuilder::from_snapshot(&loaded)
+        .register("increment", |value: u64| value + 1)
+        .build()?;
+    let next: u64 = loaded.call("count", ())?;
+    println!(
+        "A snapshot of {} KiB was saved and loaded; count() returned {counted} before and {next} after.",
+        file.len() / 1024
+    );
+    check(next == counted + 1, "a counter in a file")
 }
 
 fn check(holds: bool, what: &str) -> Result<(), Box<dyn Error>> {

@@ -14,6 +14,7 @@ mod pe_parse;
 mod plan_x86;
 mod sandbox;
 mod sandbox_elf;
+mod sandbox_snapshot_file;
 mod sandbox_window;
 mod seed;
 
@@ -26,7 +27,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 16] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -39,6 +40,7 @@ const TARGETS: [Target; 15] = [
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
+    ("sandbox_snapshot_file", sandbox_snapshot_file::seeds),
     ("sandbox_symbols", sandbox::symbols),
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),

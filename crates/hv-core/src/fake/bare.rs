@@ -1,5 +1,7 @@
 //! Fake bare machine: the guest is a function over real memory.
 
+mod store;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -197,6 +199,8 @@ pub struct FakeBareConfig {
     pub abilities: BareAbilities,
     /// Number of the operation that fails, counted from 0 over the whole machine.
     pub fail_at: Option<usize>,
+    /// Features of the CPU, of which a stored state needs those that it was captured with.
+    pub features: u64,
 }
 
 impl FakeBareConfig {
@@ -207,7 +211,15 @@ impl FakeBareConfig {
             reset_state,
             abilities,
             fail_at: None,
+            features: 0,
         }
+    }
+
+    /// Sets the features of the CPU.
+    #[must_use]
+    pub fn with_features(mut self, features: u64) -> Self {
+        self.features = features;
+        self
     }
 
     /// Sets the number of the operation that fails, counted from 0 over the whole machine.

@@ -9,6 +9,7 @@ mod process;
 mod registers;
 mod smccc;
 mod state;
+mod store;
 mod vcpu;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod machine;
 mod process;
 mod registers;
 mod state;
+mod store;
 mod vcpu;
 
 use std::sync::Arc;

@@ -276,3 +276,19 @@ fn names_of_extensions_belong_to_their_numbers() {
     }
     assert_eq!(SbiExtension(12).name(), None);
 }
+
+#[test]
+fn features_of_another_cpu() {
+    let extension = Register::isa(IsaExtension::SSTC);
+    let check = |register: Register, stored, here, expected| {
+        assert!(register.is_feature());
+        assert_eq!(register.feature_fits(stored, here), expected, "{register}");
+    };
+    check(Register::ISA, 0b101, 0b111, true);
+    check(Register::ISA, 0b101, 0b110, false);
+    check(extension, 0, 1, true);
+    check(extension, 1, 0, false);
+    check(Register::ZICBOZ_BLOCK_SIZE, 64, 64, true);
+    check(Register::ZICBOZ_BLOCK_SIZE, 32, 64, false);
+    assert!(!Register::PC.is_feature() && !Register::VLENB.is_feature());
+}

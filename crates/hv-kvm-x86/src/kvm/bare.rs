@@ -9,6 +9,7 @@ mod msr_filter;
 mod process;
 mod registers;
 mod state;
+mod store;
 mod tsc;
 mod vcpu;
 

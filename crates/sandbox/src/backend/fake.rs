@@ -16,6 +16,7 @@ use super::Backend;
 pub struct Fake {
     guest: Arc<dyn Fn() -> Box<dyn FakeGuest> + Send + Sync>,
     fail_at: Option<usize>,
+    features: u64,
 }
 
 impl fmt::Debug for Fake {
@@ -33,7 +34,15 @@ impl Fake {
         Self {
             guest: Arc::new(move || Box::new(guest())),
             fail_at: None,
+            features: 0,
         }
+    }
+
+    /// Sets the features of the CPU, one bit each. A snapshot of a file needs those that its machine had.
+    #[must_use]
+    pub fn with_features(mut self, features: u64) -> Self {
+        self.features = features;
+        self
     }
 
     /// Sets the number of the operation that fails in each machine, counted from 0.
@@ -58,7 +67,9 @@ impl Backend for Fake {
         let abilities = BareAbilities::new(Doorbell::Port(PORT_DOORBELL), sandbox_abi::layout::PAGE)
             .with_dirty_log(true)
             .with_read_only(true);
-        let config = FakeBareConfig::new(Self::reset_state(), abilities).with_fail_at(self.fail_at);
+        let config = FakeBareConfig::new(Self::reset_state(), abilities)
+            .with_fail_at(self.fail_at)
+            .with_features(self.features);
         let mut guest = (self.guest)();
         Ok(FakeBareVm::new(config, move |cpu: &mut FakeCpu<'_>| {
             guest.enter(cpu)

@@ -1,15 +1,15 @@
 //! ELF files of guests.
 
 use boot_core::{ByteSource, DetectError, GuestMemory, PlanError, Sources};
-use boot_sandbox::{Function, TableError, read_functions};
+use boot_sandbox::{Function, GuestImage, TableError, read_functions};
 use fmt_elf::FORMAT;
 use hv_core::{BareAbilities, Doorbell};
-use proto_sandbox::{Entry, GuestLayout, LayoutError, Sizes, plan};
+use proto_sandbox::{Entry, GuestLayout, LayoutError, plan};
 use sandbox_abi::DoorbellKind;
 
 use crate::base::Base;
 use crate::function::FunctionInfo;
-use crate::image::{Areas, Image, Program};
+use crate::image::{Areas, BootDoorbell, Image, ImageOrigin, Program};
 use crate::memory_error::MemoryFileError;
 
 /// Why an ELF file cannot be loaded.
@@ -39,16 +39,15 @@ pub enum ElfError {
     Memory(#[from] MemoryFileError),
 }
 
-/// Plans and loads the guest in `source` for a machine with `abilities`.
+/// Plans and loads the guest in `source`, the file of `origin`, for a machine with `abilities`.
 pub(super) fn load(
     source: &dyn ByteSource,
-    sizes: &Sizes,
+    origin: ImageOrigin,
     abilities: &BareAbilities,
-    max_payload: u64,
 ) -> Result<(Image, Base), ElfError> {
     let kernel = boot_core::detect(&[&FORMAT], source)?;
     let table = read_functions(source, &kernel)?;
-    let layout = GuestLayout::new(&kernel, sizes)?;
+    let layout = GuestLayout::new(&kernel, &origin.sizes)?;
     let (doorbell_kind, doorbell) = match abilities.doorbell {
         Doorbell::Port(port) => (DoorbellKind::PORT, port.into()),
         Doorbell::Hvc(function) => (DoorbellKind::HVC, function.into()),
@@ -59,7 +58,7 @@ pub(super) fn load(
     let entry = Entry {
         doorbell_kind,
         doorbell,
-        max_payload,
+        max_payload: origin.max_payload,
         rewind_code: abilities.rewind_code.map_or(&[], |rewind| rewind.code),
         cr4: abilities.cr4,
     };
@@ -80,6 +79,15 @@ pub(super) fn load(
         exports: infos(table.exports),
         imports: infos(table.imports),
         entry: plan.boot_cpu().clone(),
+        // The layout exists, so there is a note.
+        vectors: kernel
+            .metadata::<GuestImage>()
+            .map_or(0, |guest| guest.note().vectors),
+        doorbell: BootDoorbell {
+            kind: doorbell_kind,
+            value: doorbell,
+        },
+        origin,
         load: &|memory: &mut dyn GuestMemory| plan.load(&Sources::kernel(source), memory),
     })?)
 }

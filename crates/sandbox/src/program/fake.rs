@@ -1,13 +1,12 @@
 //! Programs of the fake hypervisor, whose code is a closure.
 
 use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
-use proto_sandbox::Sizes;
 use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, VERSION, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::Base;
 use crate::function::FunctionInfo;
-use crate::image::{Areas, Image, Program};
+use crate::image::{Areas, BootDoorbell, Image, ImageOrigin, Program};
 use crate::memory_error::MemoryFileError;
 
 /// A program for the [`Fake`](crate::Fake) hypervisor: tables of functions and data. The code is the closure of the hypervisor.
@@ -57,7 +56,40 @@ impl FakeProgram {
         self
     }
 
-    pub(crate) fn load(&self, sizes: &Sizes) -> Result<(Image, Base), MemoryFileError> {
+    /// The program as bytes, in postcard's format.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let functions = |functions: &[FunctionInfo]| -> Vec<(String, u64, u32)> {
+            let record = |info: &FunctionInfo| (info.name.clone(), info.signature, info.flags.bits());
+            functions.iter().map(record).collect()
+        };
+        let program = (functions(&self.exports), functions(&self.imports), &self.data);
+        // Vectors have room, and all lengths are known.
+        postcard::to_allocvec(&program).unwrap_or_default()
+    }
+
+    /// The program of these bytes; `None` unless they are one.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        type Functions = Vec<(String, u64, u32)>;
+        let (program, rest): ((Functions, Functions, Vec<u8>), _) = postcard::take_from_bytes(bytes).ok()?;
+        let functions = |functions: Functions| -> Option<Vec<FunctionInfo>> {
+            let info = |(name, signature, flags): (String, u64, u32)| {
+                let known = [FunctionFlags::TYPED, FunctionFlags::BYTES];
+                let flags = known.into_iter().find(|known| known.bits() == flags)?;
+                Some(FunctionInfo::new(name, signature, flags))
+            };
+            functions.into_iter().map(info).collect()
+        };
+        let (exports, imports, data) = program;
+        rest.is_empty().then_some(Self {
+            exports: functions(exports)?,
+            imports: functions(imports)?,
+            data,
+        })
+    }
+
+    /// Loads the program, which is that of `origin`.
+    pub(crate) fn load(&self, origin: ImageOrigin) -> Result<(Image, Base), MemoryFileError> {
+        let sizes = origin.sizes;
         let mut end = Self::DATA;
         let mut area = |gap: u64, len: u64| {
             let start = end.saturating_add(gap);
@@ -118,6 +150,12 @@ impl FakeProgram {
             exports: self.exports.clone(),
             imports: self.imports.clone(),
             entry: entry.into(),
+            vectors: 0,
+            doorbell: BootDoorbell {
+                kind: DoorbellKind::PORT,
+                value: PORT_DOORBELL.into(),
+            },
+            origin,
             load: &load,
         })
     }

@@ -125,12 +125,7 @@ fn snapshots_have_what_the_debugger_wrote_to_data_only() {
             client.expect(&format!("M{:x},1:28", FakeProgram::DATA), "OK")?;
             // Breakpoints are for code; host pages, window and page tables are not written.
             client.expect(&format!("Z0,{:x},1", FakeProgram::DATA), "E")?;
-            for address in [
-                layout::BOOT_INFO,
-                layout::INBOX,
-                outbox,
-                layout::IMAGE - 1,
-            ] {
+            for address in [layout::BOOT_INFO, layout::INBOX, outbox, layout::IMAGE - 1] {
                 client.expect(&format!("M{address:x},1:00"), "E")?;
             }
             client.expect("c", "T05")?;

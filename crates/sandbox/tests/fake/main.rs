@@ -4,8 +4,10 @@ mod calls;
 #[cfg(feature = "debug")]
 mod debugging;
 mod endings;
+mod files;
 mod guest;
 mod hostile;
 mod hostile_guests;
 mod pools;
+mod snapshot_file;
 mod snapshots;

@@ -4,6 +4,7 @@ mod c;
 mod call;
 mod clone;
 mod crash;
+mod file;
 mod guest;
 mod host;
 mod interrupt;
@@ -29,6 +30,7 @@ pub(super) fn trials() -> Vec<Trial> {
         clone::TESTS,
         interrupt::TESTS,
         snapshot::TESTS,
+        file::TESTS,
     ];
     let trial = |&(name, test): &Test, skip: Option<String>| {
         hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, mem::size_of, sync::Arc};
 
-use hv_core::RegisterImage;
+use hv_core::{RegisterImage, StoredFeature};
 use kvm_bindings::{kvm_mp_state, kvm_vcpu_events};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -16,20 +16,20 @@ use crate::{
 /// Captured state of a [`KvmBareVcpu`](super::KvmBareVcpu): what its guest can change and the register image does not have, and the registers
 /// that complete a rewind. Clocks are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BareState(Arc<Registers>);
+pub struct BareState(pub(super) Arc<Registers>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Registers {
+pub(super) struct Registers {
     /// [`LAST`], in order.
-    last: [u64; LAST.len()],
+    pub(super) last: [u64; LAST.len()],
     /// Registers that a rewind writes one by one.
-    single: Vec<(Register, RegisterValue)>,
-    mp_state: MpState,
-    events: VcpuEvents,
+    pub(super) single: Vec<(Register, RegisterValue)>,
+    pub(super) mp_state: MpState,
+    pub(super) events: VcpuEvents,
 }
 
 /// Registers that the host writes where the code cannot complete the rewind. `ELR_EL1` and `SPSR_EL1` are not in the image.
-const LAST: [Register; 8] = [
+pub(super) const LAST: [Register; 8] = [
     Register::PC,
     Register::PSTATE,
     Register::SCTLR_EL1,
@@ -111,10 +111,12 @@ pub(super) fn set_mp_state(entry: &VcpuEntry, mp_state: MpState) -> Result<(), K
 pub(super) struct RegisterSet {
     /// Numbers of breakpoints and watchpoints.
     pub(super) debug: [usize; 2],
-    image: Vec<ImageRegister>,
+    pub(super) image: Vec<ImageRegister>,
     /// An image of zeros with the properties of the CPU.
-    empty: Image,
-    single: Vec<Register>,
+    pub(super) empty: Image,
+    pub(super) single: Vec<Register>,
+    /// The features of the CPU, for stored states.
+    pub(super) features: Vec<StoredFeature>,
 }
 
 impl RegisterSet {
@@ -139,12 +141,22 @@ impl RegisterSet {
         let is_single = |register: &Register| {
             !in_image.contains(register) && !LAST.contains(register) && !is_constant(*register)
         };
-        let single = listed.into_iter().filter(is_single).collect();
+        let single = listed.iter().copied().filter(is_single).collect();
+        let features = listed.into_iter().filter(|register| register.is_feature());
+        let features = features
+            .map(|register| {
+                Ok(StoredFeature {
+                    id: register.0,
+                    value: entry.read_number(register)?,
+                })
+            })
+            .collect::<Result<_, KvmError>>()?;
         Ok(Self {
             debug: [breakpoints, watchpoints],
             image,
             empty,
             single,
+            features,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use hv_core::RegisterImage;
+use hv_core::{RegisterImage, StoredFeature};
 use hv_kvm::{Capability, VcpuFile, retry_interrupted};
 use kvm_bindings::{KVM_CAP_ONE_REG, KVM_CAP_READONLY_MEM};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -36,6 +36,8 @@ pub(super) struct Process {
     disabled_isa: Vec<Register>,
     /// The registers of a captured state.
     pub(super) layout: RewindLayout,
+    /// The features of the CPU, for stored states.
+    pub(super) features: Vec<StoredFeature>,
     /// State of a vCPU after its creation.
     pub(super) reset_state: BareState,
     /// Image of that state.
@@ -74,12 +76,22 @@ impl Process {
         })?;
         let has_sstc = number(Register::isa(IsaExtension::SSTC))? != 0;
         let layout = RewindLayout::new(&registers, vlenb, has_sstc);
+        let features = registers.iter().filter(|register| register.is_feature());
+        let features = features
+            .map(|&register| {
+                Ok(StoredFeature {
+                    id: register.0,
+                    value: number(register)?,
+                })
+            })
+            .collect::<Result<_, KvmError>>()?;
         let mut reset_image = RegisterImage::default();
         let reset_state = state::capture(&layout, file.fd(), &mut reset_image)?;
         Ok(Self {
             kvm,
             disabled_isa,
             layout,
+            features,
             reset_state,
             reset_image,
         })

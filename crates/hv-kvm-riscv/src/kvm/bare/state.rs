@@ -33,18 +33,23 @@ pub(super) fn capture(
     let mp_state = fd.get_mp_state().map_err(failed_request("KVM_GET_MP_STATE"))?;
     let mp_state = MpState(mp_state.mp_state);
     let mode = one_reg::read_number(fd, Register::MODE)?;
-    let number = |register| layout.number(&image.0, register);
-    let link = Register::x(rewind::LINK).and_then(number);
-    let has_interrupts = number(Register::SSTATUS).is_none_or(|sstatus| sstatus & SIE != 0);
     Ok(BareState {
-        is_loadable: mp_state == MpState::RUNNABLE
-            && mode == Register::MODE_S
-            && link == number(Register::PC)
-            && !has_interrupts,
+        is_loadable: is_loadable(layout, &image.0, mp_state, mode),
         mp_state,
         mode,
         others,
     })
+}
+
+/// Whether the rewind code can load the image.
+pub(super) fn is_loadable(layout: &RewindLayout, image: &[u8], mp_state: MpState, mode: u64) -> bool {
+    let number = |register| layout.number(image, register);
+    let link = Register::x(rewind::LINK).and_then(number);
+    let has_interrupts = number(Register::SSTATUS).is_none_or(|sstatus| sstatus & SIE != 0);
+    mp_state == MpState::RUNNABLE
+        && mode == Register::MODE_S
+        && link == number(Register::PC)
+        && !has_interrupts
 }
 
 /// Writes the registers of `image`.

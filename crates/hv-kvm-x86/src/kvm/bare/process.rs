@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     KvmError, Msr, bare_cpuid,
+    cpuid::CpuidEntry,
     kvm::{convert, entry::VcpuEntry, groups, msrs, request::failed_request, xsave},
 };
 
@@ -65,6 +66,8 @@ pub(super) const RESERVED: GuestRange = GuestRange::from_bounds(IDENTITY_MAP, 0x
 pub(super) struct Process {
     kvm: &'static Kvm,
     cpuid: CpuId,
+    /// The same table as plain data.
+    pub(super) table: Vec<CpuidEntry>,
     is_intel: bool,
     has_pmu_capability: bool,
     /// Bits of `CR4` for features that the guest has.
@@ -113,6 +116,7 @@ impl Process {
         let mut process = Self {
             kvm,
             cpuid: convert::to_cpuid(&table)?,
+            table,
             cr4: features.cr4,
             xcr0: features.xcr0,
             is_intel,

@@ -20,18 +20,18 @@ use crate::{
 /// Captured state of a [`KvmBareVcpu`](super::KvmBareVcpu): all registers that its guest can change. Clocks are not part of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BareState {
-    regs: kvm_regs,
-    sregs: kvm_sregs,
-    events: VcpuEvents,
-    xcr0: u64,
+    pub(super) regs: kvm_regs,
+    pub(super) sregs: kvm_sregs,
+    pub(super) events: VcpuEvents,
+    pub(super) xcr0: u64,
     /// Shared, because vCPUs keep it until their next run.
-    xsave: Arc<Xsave>,
-    dr: [u64; 4],
-    dr6: u64,
-    dr7: u64,
-    mp_state: MpState,
+    pub(super) xsave: Arc<Xsave>,
+    pub(super) dr: [u64; 4],
+    pub(super) dr6: u64,
+    pub(super) dr7: u64,
+    pub(super) mp_state: MpState,
     /// In ascending order.
-    msrs: Vec<(Msr, u64)>,
+    pub(super) msrs: Vec<(Msr, u64)>,
 }
 
 impl Default for BareState {
