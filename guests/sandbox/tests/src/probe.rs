@@ -116,6 +116,7 @@ fn change(pattern: u64, all: bool) {
 
 /// The products of numbers, by registers of AVX; `None` without AVX.
 #[guest_function]
+#[expect(clippy::needless_pass_by_value, reason = "parameters own their values")]
 fn avx_products(left: Vec<f64>, right: Vec<f64>) -> Option<Vec<f64>> {
     arch::avx_products(&left, &right)
 }

@@ -286,9 +286,10 @@ fn products(left: &[f64], right: &[f64]) -> Vec<f64> {
         let left = unsafe { _mm256_loadu_pd(left.as_ptr()) };
         // SAFETY: as above.
         let right = unsafe { _mm256_loadu_pd(right.as_ptr()) };
+        let product = _mm256_mul_pd(left, right);
         let mut products = [0.0; 4];
         // SAFETY: there is space for four numbers.
-        unsafe { _mm256_storeu_pd(products.as_mut_ptr(), _mm256_mul_pd(left, right)) };
+        unsafe { _mm256_storeu_pd(products.as_mut_ptr(), product) };
         products
     });
     products.collect()
