@@ -55,7 +55,11 @@ pub(crate) enum Report<'a> {
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
 
 /// Environment variables that programs get from this one: repetitions of long tests.
-const PASSED_ON: [&str; 2] = ["VMBOOT_INTERRUPTS", "VMBOOT_SANDBOX_CYCLES"];
+const PASSED_ON: [&str; 3] = [
+    "VMBOOT_INTERRUPTS",
+    "VMBOOT_SANDBOX_CALLS",
+    "VMBOOT_SANDBOX_CYCLES",
+];
 
 /// The environment of a program; `fixtures` is the directory as the program sees it.
 pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {

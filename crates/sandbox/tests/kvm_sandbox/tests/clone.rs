@@ -7,7 +7,9 @@ use hv_kvm_test::CheckResult;
 use sandbox::{Sandbox, SandboxBuilder};
 
 use super::Test;
-use super::guest::{Result, check, count, expect, peek, poke, sandbox, start, with_increment, works};
+use super::guest::{
+    Result, check, count, expect, peek, poke, repetitions, sandbox, start, with_increment, works,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     ("clone::state_is_independent", independent),
@@ -134,10 +136,7 @@ fn mappings() -> Result<usize> {
 const CYCLES: u32 = 1000;
 
 fn churn() -> CheckResult {
-    let cycles = match std::env::var("VMBOOT_SANDBOX_CYCLES") {
-        Ok(number) => number.parse()?,
-        Err(_) => CYCLES,
-    };
+    let cycles = repetitions("VMBOOT_SANDBOX_CYCLES", CYCLES)?;
     let snapshot = start()?;
     let round = |number: u32| -> CheckResult {
         let mut clone = with_increment(SandboxBuilder::from_snapshot(&snapshot)).build()?;

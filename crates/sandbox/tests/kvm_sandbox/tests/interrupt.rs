@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CallOptions, Cause, InterruptHandle, Status};
 
-use super::guest::{LIMIT, builder, check, count, expect, sandbox, start, with_increment, works};
+use super::guest::{
+    LIMIT, builder, check, count, expect, repetitions, sandbox, start, with_increment, works,
+};
 use super::test::Test;
 use crate::guest::with_other_functions;
 
@@ -104,10 +106,12 @@ fn without_a_call() -> CheckResult {
     expect("an interrupt of no sandbox", &handle.interrupt(), &false)
 }
 
-/// Calls of the host function in a run of which each exit is the last one of a call.
-const CALLS: u64 = 1000;
+/// Calls of the host function in a run of which each exit is the last one of a call, unless the environment variable `VMBOOT_SANDBOX_CALLS` has
+/// another number. The time grows with its square: 1000 take 20 s in an emulated machine that has a CPU for itself.
+const CALLS: u64 = 500;
 
 fn each_exit() -> CheckResult {
+    let calls = repetitions("VMBOOT_SANDBOX_CALLS", CALLS)?;
     let handle: Arc<Mutex<Option<InterruptHandle>>> = Arc::default();
     let stop_at = Arc::new(AtomicU64::new(u64::MAX));
     let (shared, at) = (Arc::clone(&handle), Arc::clone(&stop_at));
@@ -126,10 +130,10 @@ fn each_exit() -> CheckResult {
         *handle = Some(sandbox.interrupt_handle());
     }
     let run = sandbox.function::<(u64,), u64>("host_loop")?;
-    for exit in 0..CALLS {
+    for exit in 0..calls {
         stop_at.store(exit, Ordering::Relaxed);
         let before = sandbox.exits();
-        let error = sandbox.invoke(&run, &(CALLS,), CallOptions::default()).err();
+        let error = sandbox.invoke(&run, &(calls,), CallOptions::default()).err();
         check(matches!(error, Some(CallError::Interrupted)), || {
             format!("exit {exit}: found {error:?}")
         })?;
