@@ -14,9 +14,10 @@ mod arch;
 #[cfg(target_arch = "x86_64")]
 #[path = "probe/x86_64.rs"]
 mod arch;
+mod values;
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::hint::{black_box, spin_loop};
 use core::mem;
@@ -24,49 +25,16 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use sandbox_guest::guest_function;
 
-/// Floating-point and vector registers in memory.
-#[repr(C, align(64))]
-struct Area([AtomicU64; arch::WORDS]);
-
-impl Area {
-    fn address(&self) -> *mut u64 {
-        self.0.as_ptr().cast_mut().cast()
-    }
-
-    fn get(&self, at: usize) -> u64 {
-        self.0.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-
-    fn set(&self, at: usize, value: u64) {
-        if let Some(word) = self.0.get(at) {
-            word.store(value, Ordering::Relaxed);
-        }
-    }
-}
+use self::values::{Area, Registers};
 
 /// The registers of the last call of `probe`.
-static SAVED: Area = Area([const { AtomicU64::new(0) }; arch::WORDS]);
+static SAVED: Area<{ arch::WORDS }> = Area::new();
 
 /// The registers that `disturb` loads.
-static LOADED: Area = Area([const { AtomicU64::new(0) }; arch::WORDS]);
+static LOADED: Area<{ arch::WORDS }> = Area::new();
 
 /// Data that `disturb` changes.
 static MARK: AtomicU64 = AtomicU64::new(0);
-
-/// Names and values of registers.
-struct Registers(Vec<(String, Vec<u64>)>);
-
-impl Registers {
-    fn push(&mut self, name: &str, value: u64) {
-        self.0.push((name.to_string(), [value].into()));
-    }
-
-    /// Words of an area.
-    fn push_words(&mut self, name: &str, area: &Area, first: usize, words: usize) {
-        let values = (first..first + words).map(|at| area.get(at));
-        self.0.push((name.to_string(), values.collect()));
-    }
-}
 
 /// Everything that the guest can read of its CPU, the value of a static, and the address of the next large block of the heap.
 #[guest_function]

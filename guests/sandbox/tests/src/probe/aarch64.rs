@@ -1,9 +1,10 @@
 //! arm64: the system registers of EL1 and EL0 that KVM gives every guest, and V0 to V31.
+#![expect(unsafe_code, reason = "assembly")]
 
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
 
-use super::{Area, Registers};
+use super::values::{Area, Registers};
 
 /// V0 to V31.
 pub(super) const WORDS: usize = 64;
@@ -52,14 +53,14 @@ const SAVED: [&str; 32] = [
     "V31",
 ];
 
-pub(super) fn saved(registers: &mut Registers, area: &Area, _: u64) {
+pub(super) fn saved(registers: &mut Registers, area: &Area<WORDS>, _: u64) {
     for (at, name) in SAVED.into_iter().enumerate() {
         registers.push_words(name, area, 2 * at, 2);
     }
 }
 
 /// All values are valid.
-pub(super) fn prepare(_: &Area, _: u64) {}
+pub(super) fn prepare(_: &Area<WORDS>, _: u64) {}
 
 /// Reads registers.
 macro_rules! read {

@@ -1,9 +1,10 @@
 //! riscv64: the CSRs of supervisor mode, and f0 to f31.
+#![expect(unsafe_code, reason = "assembly")]
 
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
 
-use super::{Area, Registers};
+use super::values::{Area, Registers};
 
 /// f0 to f31.
 pub(super) const WORDS: usize = 32;
@@ -65,14 +66,14 @@ const SAVED: [&str; 32] = [
     "f31",
 ];
 
-pub(super) fn saved(registers: &mut Registers, area: &Area, _: u64) {
+pub(super) fn saved(registers: &mut Registers, area: &Area<WORDS>, _: u64) {
     for (at, name) in SAVED.into_iter().enumerate() {
         registers.push_words(name, area, at, 1);
     }
 }
 
 /// All values are valid.
-pub(super) fn prepare(_: &Area, _: u64) {}
+pub(super) fn prepare(_: &Area<WORDS>, _: u64) {}
 
 /// Reads registers that every CPU has.
 macro_rules! read {

@@ -1,9 +1,10 @@
 //! x86_64: control, debug and segment registers, `XCR0`, and what `FXSAVE64` and `VEXTRACTF128` store.
+#![expect(unsafe_code, reason = "assembly")]
 
 use alloc::vec::Vec;
 use core::arch::{asm, global_asm};
 
-use super::{Area, Registers};
+use super::values::{Area, Registers};
 
 /// An area of `FXSAVE64`, and the upper halves of YMM0 to YMM15.
 pub(super) const WORDS: usize = UPPER + 32;
@@ -92,7 +93,7 @@ const SAVED: [(&str, usize, usize); 28] = [
     ("XMM15", 50, 2),
 ];
 
-pub(super) fn saved(registers: &mut Registers, area: &Area, has_upper: u64) {
+pub(super) fn saved(registers: &mut Registers, area: &Area<WORDS>, has_upper: u64) {
     for (name, first, words) in SAVED {
         registers.push_words(name, area, first, words);
     }
@@ -102,7 +103,7 @@ pub(super) fn saved(registers: &mut Registers, area: &Area, has_upper: u64) {
 }
 
 /// Makes an area valid for `FXRSTOR64`.
-pub(super) fn prepare(area: &Area, pattern: u64) {
+pub(super) fn prepare(area: &Area<WORDS>, pattern: u64) {
     // Another rounding and precision; the only value of the stack is in register 7.
     area.set(0, 0x0b7f | 0x3800 << 16 | 0x80 << 32);
     // Addresses are canonical.
