@@ -29,7 +29,7 @@ pub(crate) struct State<B: Backend> {
     pub(crate) image: Arc<Image>,
     pub(crate) contents: Arc<Contents>,
     /// Bytes of pages that were copied.
-    copied: usize,
+    pub(crate) copied: usize,
     /// The same contents without layers, for clones: so they share all pages. Made for the first of them.
     pub(crate) flat: OnceLock<Arc<Contents>>,
     pub(crate) waiting: Arc<Waiting<B>>,

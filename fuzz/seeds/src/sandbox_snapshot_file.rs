@@ -19,7 +19,8 @@ fn start(cpu: &mut FakeCpu<'_>) -> FakeExit {
     }
     cpu.registers()[1] = 7;
     let header = Header::new(MessageKind::READY, 0);
-    cpu.write(info.outbox.get(), header.as_bytes()).expect("an outbox");
+    cpu.write(info.outbox.get(), header.as_bytes())
+        .expect("an outbox");
     FakeExit::Doorbell(0)
 }
 

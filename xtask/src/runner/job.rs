@@ -1,5 +1,6 @@
 //! Programs for a runner, and the reports about them.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,13 @@ pub(crate) enum Report<'a> {
 /// Takes the reports of a job.
 pub(crate) type Observer<'a> = &'a mut dyn FnMut(Report<'_>) -> Result<(), Error>;
 
+/// Environment variables that programs get from this one: repetitions of long tests.
+const PASSED_ON: [&str; 3] = [
+    "VMBOOT_INTERRUPTS",
+    "VMBOOT_SANDBOX_CALLS",
+    "VMBOOT_SANDBOX_CYCLES",
+];
+
 /// The environment of a program; `fixtures` is the directory as the program sees it.
 pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -62,6 +70,10 @@ pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {
         pair("RUST_BACKTRACE", "1"),
     ];
     environment.extend(fixtures.map(|directory| pair(fixtures::VARIABLE, directory)));
+    let passed_on = PASSED_ON
+        .iter()
+        .filter_map(|name| Some(pair(name, &env::var(name).ok()?)));
+    environment.extend(passed_on);
     environment
 }
 

@@ -131,9 +131,9 @@ impl Results {
         };
         for (tier, case) in self.cases() {
             if let Outcome::Failed(reason) = &case.outcome {
-                message.push_str(&format!("\n  {tier}: {}: {}", case.suite, case.name));
+                message.extend(["\n  ", tier, ": ", &case.suite, ": ", &case.name]);
                 for line in reason.lines().filter(|line| !line.is_empty()).take(REASON_LINES) {
-                    message.push_str(&format!("\n      {line}"));
+                    message.extend(["\n      ", line]);
                 }
             }
         }

@@ -24,10 +24,10 @@ extern "C" fn main() -> ! {
     window.flush_log();
     window.prepare(Header::new(MessageKind::READY, 0));
     // SAFETY: a message is in the outbox.
-    unsafe { entry::wait_for_calls(boot_info()) }
+    unsafe { entry::wait_for_calls(boot_info(), serve_next) }
 }
 
 /// Called by [`entry::wait_for_calls`] when a message of the host is in the inbox. Returns when one is in the outbox.
-pub(in crate::runtime) extern "C" fn serve_next() {
+extern "C" fn serve_next() {
     while !port().serve() {}
 }

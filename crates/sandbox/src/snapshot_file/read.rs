@@ -121,6 +121,7 @@ pub(super) fn read<B: Backend>(
     Ok(State {
         backend: Arc::new(backend),
         image: Arc::new(image),
+        copied: contents.layer_len(),
         contents,
         flat: OnceLock::new(),
         waiting: Arc::new(Waiting::new(saved, registers)),

@@ -31,7 +31,12 @@ pub(crate) fn skip_reason(hardware: bool) -> Option<String> {
 
 /// A builder with all host functions.
 pub(crate) fn builder() -> SandboxBuilder {
-    with_functions(SandboxBuilder::from_file(fixture(&file())))
+    with_functions(load())
+}
+
+/// A builder without host functions.
+pub(crate) fn load() -> SandboxBuilder {
+    SandboxBuilder::from_file(fixture(&file()))
 }
 
 /// Adds all host functions.
@@ -41,10 +46,15 @@ pub(crate) fn with_functions(builder: SandboxBuilder) -> SandboxBuilder {
         .register_bytes("reverse", |_, bytes, result| {
             result.extend(bytes.iter().rev());
             Ok(())
-        })
-        .register_with("fail", |_, (text,): (String,)| {
-            Err::<(), _>(HostError::new(7, text))
         });
+    with_other_functions(builder)
+}
+
+/// Adds all host functions but `increment` and `reverse`.
+pub(crate) fn with_other_functions(builder: SandboxBuilder) -> SandboxBuilder {
+    let builder = builder.register_with("fail", |_, (text,): (String,)| {
+        Err::<(), _>(HostError::new(7, text))
+    });
     (0..10).fold(builder, |builder, n| {
         builder.register_with(&format!("call_back_{n}"), |guest, (n,): (u32,)| match n {
             0 => Ok(0),

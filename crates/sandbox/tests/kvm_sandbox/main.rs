@@ -36,6 +36,11 @@ mod memory_tests;
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
+mod probe_tests;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod tests;
 
 #[cfg(not(all(
@@ -73,8 +78,12 @@ fn main() {
     let trials = plain.chain(hardware).chain(breakpoints).chain(gdb);
     let trials =
         trials.map(|(name, test, skip)| hv_kvm_test::trial(name, skip, move || test().map(|()| None)));
+    let skip = guest::skip_reason(true);
+    let probes = probe_tests::TESTS
+        .iter()
+        .map(|&(name, test)| hv_kvm_test::trial(name, skip.clone(), test));
     let mut arguments = libtest_mimic::Arguments::from_args();
     // Some tests count the file descriptors of the process.
     arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials.chain(tests::trials()).collect()).exit()
+    libtest_mimic::run(&arguments, trials.chain(probes).chain(tests::trials()).collect()).exit()
 }

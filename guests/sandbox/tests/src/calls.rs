@@ -157,6 +157,22 @@ fn log(n: u32, len: u32) {
     }
 }
 
+/// Calls `increment`, logs a record, and makes the host reverse `len` bytes, `n` times each. Returns the sum of the lengths.
+#[guest_function]
+fn mixed(n: u64, len: u32) -> Result<u64, Error> {
+    let bytes: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0]).collect();
+    let mut sum = 0;
+    for at in 0..n {
+        log::info!("{}", increment(at));
+        let reversed = reverse(&bytes)?;
+        if !reversed.iter().eq(bytes.iter().rev()) {
+            return Err(Error::new(3, "other bytes"));
+        }
+        sum += u64::try_from(reversed.len())?;
+    }
+    Ok(sum)
+}
+
 /// Logs a record at each level, and panics.
 #[guest_function]
 fn log_and_panic() {

@@ -8,4 +8,5 @@ mod calls;
 mod debugging;
 mod faults;
 mod memory;
+mod probe;
 mod programs;

@@ -8,7 +8,6 @@ use sandbox_abi::{BootInfo, CrashReason, CrashRecord, DoorbellKind, layout};
 use zerocopy::little_endian::{U32, U64};
 
 use crate::runtime::boot::{STATE_LEN, boot_info};
-use crate::runtime::main::serve_next;
 
 /// The first instruction. `X0` is the address of the boot information.
 #[unsafe(naked)]
@@ -260,7 +259,7 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
     }
 }
 
-/// Rings the doorbell and serves the call that arrives, again and again.
+/// Rings the doorbell and serves the call that arrives by `serve`, which puts its result into the outbox, again and again.
 ///
 /// The program [waits](sandbox_abi#waiting) here: the registers have the same values each time, so the host can give back those of another
 /// time.
@@ -268,19 +267,20 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
 /// # Safety
 ///
 /// A message is in the outbox.
-pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo) -> ! {
+pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo, serve: extern "C" fn()) -> ! {
     let is_mmio = info.doorbell_kind == DoorbellKind::MMIO;
     // SAFETY: it follows the calling convention of C.
-    unsafe { wait(info.doorbell.get(), is_mmio.into(), PSTATE) }
+    unsafe { wait(info.doorbell.get(), is_mmio.into(), PSTATE, serve) }
 }
 
 /// As [`ring`], in a loop.
 #[unsafe(naked)]
-unsafe extern "C" fn wait(doorbell: u64, is_mmio: u64, pstate: u64) -> ! {
+unsafe extern "C" fn wait(doorbell: u64, is_mmio: u64, pstate: u64, serve: extern "C" fn()) -> ! {
     naked_asm!(
         "mov x19, x0",
         "mov x20, x1",
         "mov x21, x2",
+        "mov x22, x3",
         "2:",
         "msr spsr_el1, x21",
         "msr nzcv, xzr",
@@ -290,7 +290,7 @@ unsafe extern "C" fn wait(doorbell: u64, is_mmio: u64, pstate: u64) -> ! {
         "mov x0, x19",
         "hvc #0",
         "3:",
-        "bl {serve}",
+        "blr x22",
         "b 2b",
         "4:",
         "adr x9, 5f",
@@ -298,7 +298,6 @@ unsafe extern "C" fn wait(doorbell: u64, is_mmio: u64, pstate: u64) -> ! {
         "str wzr, [x19]",
         "5:",
         "b 3b",
-        serve = sym serve_next,
     )
 }
 

@@ -8,7 +8,6 @@ use sandbox_abi::{BootInfo, CrashReason, CrashRecord};
 use zerocopy::little_endian::{U32, U64};
 
 use crate::runtime::boot::{STATE_LEN, boot_info};
-use crate::runtime::main::serve_next;
 
 /// The first instruction. `a0` is the address of the boot information.
 #[unsafe(naked)]
@@ -237,7 +236,7 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
     }
 }
 
-/// Rings the doorbell and serves the call that arrives, again and again.
+/// Rings the doorbell and serves the call that arrives by `serve`, which puts its result into the outbox, again and again.
 ///
 /// The program [waits](sandbox_abi#waiting) here: the registers have the same values each time, so the host can give back those of another
 /// time.
@@ -245,23 +244,23 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
 /// # Safety
 ///
 /// A message is in the outbox.
-pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo) -> ! {
+pub(in crate::runtime) unsafe fn wait_for_calls(info: &BootInfo, serve: extern "C" fn()) -> ! {
     // SAFETY: it follows the calling convention of C.
-    unsafe { wait(info.doorbell.get()) }
+    unsafe { wait(info.doorbell.get(), serve) }
 }
 
 #[unsafe(naked)]
-unsafe extern "C" fn wait(doorbell: u64) -> ! {
+unsafe extern "C" fn wait(doorbell: u64, serve: extern "C" fn()) -> ! {
     naked_asm!(
         "mv s1, a0",
+        "mv s2, a1",
         "2:",
         "mv a7, s1",
         "li a6, 0",
         "li a0, 0",
         "ecall",
-        "call {serve}",
+        "jalr s2",
         "j 2b",
-        serve = sym serve_next,
     )
 }
 

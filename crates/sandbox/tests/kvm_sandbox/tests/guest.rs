@@ -1,7 +1,9 @@
 //! Sandboxes of the demo guest.
 
+use std::env;
 use std::error::Error;
 use std::fs;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +67,17 @@ pub(crate) fn sandbox() -> Result<Sandbox> {
 /// Fails with a text, unless `holds`.
 pub(crate) fn check(holds: bool, text: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(text().into()) }
+}
+
+/// The number in an environment variable, which makes a test longer, or `default`.
+pub(crate) fn repetitions<N>(variable: &str, default: N) -> Result<N>
+where
+    N: FromStr<Err: Into<Box<dyn Error>>>,
+{
+    match env::var(variable) {
+        Ok(number) => number.parse().map_err(Into::into),
+        Err(_) => Ok(default),
+    }
 }
 
 /// Checks that two values are equal.

@@ -1,15 +1,18 @@
 //! Calls that others end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hv_kvm_test::CheckResult;
 use sandbox::{CallError, CallOptions, Cause, InterruptHandle, Status};
 
-use super::guest::{LIMIT, builder, check, count, expect, sandbox, start, with_increment, works};
+use super::guest::{
+    LIMIT, builder, check, count, expect, repetitions, sandbox, start, with_increment, works,
+};
 use super::test::Test;
+use crate::guest::with_other_functions;
 
 pub(crate) const TESTS: &[Test] = &[
     ("interrupt::deadline", deadline),
@@ -17,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("interrupt::by_another_thread", other_thread),
     ("interrupt::without_a_call", without_a_call),
     ("interrupt::at_each_exit", each_exit),
+    ("interrupt::at_each_event_of_a_mixed_run", each_event),
     ("interrupt::at_any_time", any_time),
 ];
 
@@ -102,10 +106,12 @@ fn without_a_call() -> CheckResult {
     expect("an interrupt of no sandbox", &handle.interrupt(), &false)
 }
 
-/// Calls of the host function in a run of which each exit is the last one of a call.
-const CALLS: u64 = 200;
+/// Calls of the host function in a run of which each exit is the last one of a call, unless the environment variable `VMBOOT_SANDBOX_CALLS` has
+/// another number. The time grows with its square: 1000 take 20 s in an emulated machine that has a CPU for itself.
+const CALLS: u64 = 500;
 
 fn each_exit() -> CheckResult {
+    let calls = repetitions("VMBOOT_SANDBOX_CALLS", CALLS)?;
     let handle: Arc<Mutex<Option<InterruptHandle>>> = Arc::default();
     let stop_at = Arc::new(AtomicU64::new(u64::MAX));
     let (shared, at) = (Arc::clone(&handle), Arc::clone(&stop_at));
@@ -124,10 +130,10 @@ fn each_exit() -> CheckResult {
         *handle = Some(sandbox.interrupt_handle());
     }
     let run = sandbox.function::<(u64,), u64>("host_loop")?;
-    for exit in 0..CALLS {
+    for exit in 0..calls {
         stop_at.store(exit, Ordering::Relaxed);
         let before = sandbox.exits();
-        let error = sandbox.invoke(&run, &(CALLS,), CallOptions::default()).err();
+        let error = sandbox.invoke(&run, &(calls,), CallOptions::default()).err();
         check(matches!(error, Some(CallError::Interrupted)), || {
             format!("exit {exit}: found {error:?}")
         })?;
@@ -145,6 +151,92 @@ fn each_exit() -> CheckResult {
         sandbox.restore(&start()?)?;
     }
     Ok(())
+}
+
+/// Events of a run, at one of which it is interrupted: calls of host functions, and log records.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<EventState>>);
+
+#[derive(Default)]
+struct EventState {
+    handle: Option<InterruptHandle>,
+    seen: u64,
+    stop_at: Option<u64>,
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, EventState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next run is interrupted at its event `stop_at`, from 0 up.
+    fn start(&self, stop_at: Option<u64>) {
+        let mut state = self.lock();
+        state.seen = 0;
+        state.stop_at = stop_at;
+    }
+
+    fn occurs(&self) {
+        let mut state = self.lock();
+        if state.stop_at == Some(state.seen)
+            && let Some(handle) = &state.handle
+        {
+            handle.interrupt();
+        }
+        state.seen += 1;
+    }
+}
+
+/// Rounds of a run: each has two calls of host functions, one of them with parts in both directions, and a log record.
+const ROUNDS: u64 = 40;
+
+fn each_event() -> CheckResult {
+    const LEN: u32 = 10_000;
+    let events = Events::default();
+    let [of_increment, of_reverse, of_log] = [(); 3].map(|()| events.clone());
+    let mut sandbox = with_other_functions(crate::guest::load())
+        .register("increment", move |value: u64| {
+            of_increment.occurs();
+            value + 1
+        })
+        .register_bytes("reverse", move |_, bytes, result| {
+            of_reverse.occurs();
+            result.extend(bytes.iter().rev());
+            Ok(())
+        })
+        .log_to(move |_| of_log.occurs(), 1000)
+        .window(0x1000)
+        .deadline(LIMIT)
+        .build()?;
+    let snapshot = sandbox.snapshot()?;
+    events.lock().handle = Some(sandbox.interrupt_handle());
+    let run = sandbox.function::<(u64, u32), u64>("mixed")?;
+    events.start(None);
+    let first = sandbox.exits();
+    let sum = sandbox.invoke(&run, &(ROUNDS, LEN), CallOptions::default())?;
+    expect("sum", &sum, &(ROUNDS * u64::from(LEN)))?;
+    let count = events.lock().seen;
+    expect("events", &count, &(3 * ROUNDS))?;
+    let exits = sandbox.exits() - first;
+    check(exits > 5 * ROUNDS, || {
+        format!("only {exits} exits: there were no parts")
+    })?;
+    for event in 0..count {
+        sandbox.restore(&snapshot)?;
+        events.start(Some(event));
+        let error = sandbox.invoke(&run, &(ROUNDS, LEN), CallOptions::default()).err();
+        check(matches!(error, Some(CallError::Interrupted)), || {
+            format!("event {event}: found {error:?}")
+        })?;
+        expect("events", &events.lock().seen, &(event + 1))?;
+        expect("status", &sandbox.status(), &Status::Poisoned(Cause::Interrupted))?;
+        sandbox.restore(&snapshot)?;
+        events.start(None);
+        expect("a count", &sandbox.call::<_, u64>("count", ())?, &1)?;
+        let sum = sandbox.invoke(&run, &(1, LEN), CallOptions::default())?;
+        expect("sum after a restore", &sum, &u64::from(LEN))?;
+    }
+    check(sandbox.exits() - first > 1000, || "few exits".to_owned())
 }
 
 fn any_time() -> CheckResult {
