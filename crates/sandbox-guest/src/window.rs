@@ -1,9 +1,8 @@
 //! Messages in the window: headers, and payloads in one or more parts.
-#![expect(unsafe_code, reason = "copies bytes of the window at once")]
+#![expect(unsafe_code, reason = "copies to memory that is not initialised")]
 
 use core::cell::Cell;
 use core::mem::{self, MaybeUninit};
-use core::ptr;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -195,8 +194,9 @@ impl<'a> Window<'a> {
     pub(crate) fn read_body<'b>(&self, message: &Message, to: &'b mut [MaybeUninit<u8>]) -> Option<&'b [u8]> {
         let len = to_usize(message.len);
         let (from, to) = (self.inbox.body.get(..len)?, to.get_mut(..len)?);
-        // SAFETY: both have `len` bytes, and `to` is exclusive. The cells change in `Port::ring` only, and nobody holds the thread in between.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr().cast(), to.as_mut_ptr(), len) };
+        for (to, from) in to.iter_mut().zip(from) {
+            to.write(from.get());
+        }
         // SAFETY: all of them were written.
         Some(unsafe { to.assume_init_ref() })
     }
@@ -238,9 +238,9 @@ impl<'a> Window<'a> {
 
 /// Copies bytes to cells, as many as both have.
 pub(crate) fn copy_to(cells: &[Cell<u8>], bytes: &[u8]) {
-    let len = cells.len().min(bytes.len());
-    // SAFETY: both have `len` bytes. Cells may be written through a shared reference, and `bytes` are no cells, so they are others.
-    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), cells.as_ptr().cast_mut().cast(), len) };
+    for (cell, byte) in cells.iter().zip(bytes) {
+        cell.set(*byte);
+    }
 }
 
 /// Lengths of parts: they fit into a window, so into 32 bits.
