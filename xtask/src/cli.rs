@@ -231,7 +231,7 @@ pub(crate) struct CiArgs {
     pub(crate) steps: Vec<String>,
 
     /// Seconds for each fuzz target.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) fuzz_seconds: u32,
 }
 

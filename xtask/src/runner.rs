@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) use lab::{Clock, Lab};
 
 use self::job::{Job, Observer, Report, Task};
-use crate::arch::{ArchRow, LabMachine};
+use crate::arch::{ArchRow, LabMachine, Selection};
 use crate::error::{Error, WithPath as _};
 use crate::progress::print_status;
 use crate::workspace::Workspace;
@@ -48,11 +48,11 @@ impl RunnerKind {
         }
     }
 
-    /// Name filter of the tests that run on this machine; `None`: all run.
-    pub(crate) fn only(self) -> Option<&'static str> {
+    /// The tests that run here, unless the user names others.
+    pub(crate) fn tests(self) -> Selection {
         match self {
-            Self::Native => None,
-            Self::Lab(machine) => machine.only,
+            Self::Native => Selection::All,
+            Self::Lab(machine) => machine.tests,
         }
     }
 

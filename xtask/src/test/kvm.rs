@@ -116,7 +116,13 @@ impl Run {
         let Self { runner, programs } = self;
         // One at a time: tests that share one processor would exceed their deadlines.
         let mut args: Vec<Arg> = ["--test-threads=1", "--color=never"].map(Arg::from).into();
-        args.extend(filter.or(runner.kind().only()).map(Arg::from));
+        let selection = runner.kind().tests();
+        args.extend(
+            filter
+                .map_or_else(|| selection.args(), |filter| vec![filter])
+                .into_iter()
+                .map(Arg::from),
+        );
         let tasks = programs.iter().map(|(_, executable)| Task {
             executable: executable.clone(),
             args: args.clone(),
