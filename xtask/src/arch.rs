@@ -143,7 +143,7 @@ static X86_64: ArchRow = ArchRow {
         // QEMU 7.2 computes the flags of CMPXCHG16B from stale ones, and one boot in ten of a kernel that uses it crashes.
         // With this option L1's kernel does not use the instruction and hides it from guests in CPUID.
         cmdline: "console=ttyS0 clearcpuid=cx16",
-        only: None,
+        tests: Selection::All,
     }],
     debian: "amd64",
     kernel_meta: "linux-image-cloud-amd64",
