@@ -151,6 +151,11 @@ impl<B: Backend> Engine<B> {
     /// Runs the guest from its entry until it is ready for the first call.
     pub(crate) fn start(&mut self) -> Result<(), CallError> {
         self.guarded(self.limits.deadline, |engine| {
+            // The guest may send log records before it is ready.
+            let mut header = Header::new(MessageKind::CONTINUE, 0);
+            header.log_budget.set(engine.log.left());
+            let is_sent = engine.window.send(&header, &[]);
+            debug_assert!(is_sent, "a window has room for a header");
             let message = engine.receive(Incoming::default())?;
             if message.kind == MessageKind::READY {
                 Ok(())

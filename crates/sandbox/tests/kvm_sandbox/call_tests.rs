@@ -128,7 +128,8 @@ fn log() -> TestResult {
         .window(0x1000)
         .log_to(move |record| sink.push(&record), 60)
         .build()?;
-    records.take();
+    let start = ("INFO".to_owned(), "start".to_owned());
+    expect("records before the first call", &records.take(), &vec![start])?;
     let exits = sandbox.exits();
     sandbox.call::<_, ()>("log", (3u32, 0u32))?;
     let text = |n: u32| ("INFO".to_owned(), format!("record {n} "));
