@@ -5,27 +5,7 @@
 
 use boot_core::cpu::x86_64::cr4;
 
-use crate::cpuid::{self, CpuidEntry, Topology};
-
-/// Register of a CPUID leaf.
-#[derive(Clone, Copy)]
-enum Output {
-    Eax,
-    Ebx,
-    Ecx,
-    Edx,
-}
-
-impl Output {
-    fn of(self, entry: &mut CpuidEntry) -> &mut u32 {
-        match self {
-            Self::Eax => &mut entry.eax,
-            Self::Ebx => &mut entry.ebx,
-            Self::Ecx => &mut entry.ecx,
-            Self::Edx => &mut entry.edx,
-        }
-    }
-}
+use crate::cpuid::{self, CpuidEntry, Output, Topology};
 
 /// Leaves of the table, apart from that of the hypervisor: vendor and version, features, state components, frequencies, invariant time stamp
 /// counter, address widths, features of AMD. Everything else is absent and reads as zeros: topology and caches, names, and what the guest does
@@ -105,7 +85,7 @@ pub fn table(supported: &[CpuidEntry], entropy: bool) -> Vec<CpuidEntry> {
             .filter(|entry| (entry.function, entry.index) == (function, index))
         {
             for bit in bits {
-                *output.of(entry) &= !(1 << bit);
+                *output.of_mut(entry) &= !(1 << bit);
             }
         }
     }
@@ -221,7 +201,7 @@ mod tests {
             let mut entry = find(&table, *function, *index).unwrap();
             for bit in *bits {
                 assert_eq!(
-                    *output.of(&mut entry) >> bit & 1,
+                    *output.of_mut(&mut entry) >> bit & 1,
                     0,
                     "{function:#x} {index} {bit}"
                 );

@@ -23,6 +23,37 @@ pub struct CpuidEntry {
     pub edx: u32,
 }
 
+/// Register of a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Eax,
+    Ebx,
+    Ecx,
+    Edx,
+}
+
+impl Output {
+    /// Its value in `entry`.
+    pub(crate) fn of(self, entry: &CpuidEntry) -> u32 {
+        match self {
+            Self::Eax => entry.eax,
+            Self::Ebx => entry.ebx,
+            Self::Ecx => entry.ecx,
+            Self::Edx => entry.edx,
+        }
+    }
+
+    /// Its place in `entry`.
+    pub(crate) fn of_mut(self, entry: &mut CpuidEntry) -> &mut u32 {
+        match self {
+            Self::Eax => &mut entry.eax,
+            Self::Ebx => &mut entry.ebx,
+            Self::Ecx => &mut entry.ecx,
+            Self::Edx => &mut entry.edx,
+        }
+    }
+}
+
 /// Topology of the vCPUs: one package of cores with the same number of threads each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {

@@ -4,7 +4,10 @@ use std::fmt;
 
 use hv_core::StoredFeature;
 
-use crate::{Msr, bare_cpuid, cpuid::CpuidEntry};
+use crate::{
+    Msr, bare_cpuid,
+    cpuid::{CpuidEntry, Output},
+};
 
 /// Number of a register, or of a group of registers, in a stored state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +62,6 @@ struct Word {
     output: Output,
 }
 
-/// A register of a CPUID leaf.
-#[derive(Clone, Copy)]
-enum Output {
-    Eax,
-    Ebx,
-    Ecx,
-    Edx,
-}
-
 const fn word(function: u32, index: u32, output: Output) -> Word {
     Word {
         function,
@@ -116,15 +110,6 @@ impl Word {
         };
         u64::from(self.function) << 32 | u64::from(self.index) << 8 | output
     }
-
-    fn of(self, entry: &CpuidEntry) -> u32 {
-        match self.output {
-            Output::Eax => entry.eax,
-            Output::Ebx => entry.ebx,
-            Output::Ecx => entry.ecx,
-            Output::Edx => entry.edx,
-        }
-    }
 }
 
 /// The features in a CPUID table.
@@ -132,7 +117,7 @@ pub(crate) fn features(table: &[CpuidEntry]) -> Vec<StoredFeature> {
     let value = |word: Word| {
         let mut entries = table.iter();
         let entry = entries.find(|entry| (entry.function, entry.index) == (word.function, word.index));
-        entry.map_or(0, |entry| word.of(entry))
+        entry.map_or(0, |entry| word.output.of(entry))
     };
     let mut features: Vec<_> = FEATURES
         .into_iter()
