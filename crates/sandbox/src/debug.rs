@@ -74,7 +74,7 @@ impl<B: Backend> Sandbox<B> {
     ///   [`CallError::Interrupted`](crate::CallError::Interrupted).
     /// - Breakpoints are in a copy of the code that only this sandbox has: no other sandbox, no snapshot and no clone has them. They stay over a
     ///   restore. What gdb writes to data is part of the next snapshot, and gone after a restore; what it writes to code is gone when it
-    ///   detaches. Other memory cannot be written.
+    ///   detaches. Other memory cannot be written, and registers that gdb changes between two calls are no part of snapshots.
     /// - riscv64 has no watchpoints (`set can-use-hw-watchpoints 0` makes gdb step instead), and steps by breakpoints.
     ///
     /// gdb can read all that the guest can, and change it: attach only those who may do that. The guest stays in its sandbox.
