@@ -13,6 +13,28 @@
 #define GENERAL(n) (72 + 8 * (n))
 #define SIZE 336
 
+/* Saves the registers apart from X0 and X1 in the record at X0. Changes X1. */
+.macro save_general
+    stp x2, x3, [x0, #GENERAL(2)]
+    stp x4, x5, [x0, #GENERAL(4)]
+    stp x6, x7, [x0, #GENERAL(6)]
+    stp x8, x9, [x0, #GENERAL(8)]
+    stp x10, x11, [x0, #GENERAL(10)]
+    stp x12, x13, [x0, #GENERAL(12)]
+    stp x14, x15, [x0, #GENERAL(14)]
+    stp x16, x17, [x0, #GENERAL(16)]
+    stp x18, x19, [x0, #GENERAL(18)]
+    stp x20, x21, [x0, #GENERAL(20)]
+    stp x22, x23, [x0, #GENERAL(22)]
+    stp x24, x25, [x0, #GENERAL(24)]
+    stp x26, x27, [x0, #GENERAL(26)]
+    stp x28, x29, [x0, #GENERAL(28)]
+    mov x1, sp
+    stp x30, x1, [x0, #GENERAL(30)]
+    str x1, [x0, #SP]
+    stp x29, x30, [x0, #FP]
+.endm
+
 .section .text.vmsandbox, "ax", @progbits
 .globl _start
 _start:
@@ -69,24 +91,7 @@ fault:
     str x1, [x0, #GENERAL(1)]
     mrs x1, tpidr_el1
     str x1, [x0, #GENERAL(0)]
-    stp x2, x3, [x0, #GENERAL(2)]
-    stp x4, x5, [x0, #GENERAL(4)]
-    stp x6, x7, [x0, #GENERAL(6)]
-    stp x8, x9, [x0, #GENERAL(8)]
-    stp x10, x11, [x0, #GENERAL(10)]
-    stp x12, x13, [x0, #GENERAL(12)]
-    stp x14, x15, [x0, #GENERAL(14)]
-    stp x16, x17, [x0, #GENERAL(16)]
-    stp x18, x19, [x0, #GENERAL(18)]
-    stp x20, x21, [x0, #GENERAL(20)]
-    stp x22, x23, [x0, #GENERAL(22)]
-    stp x24, x25, [x0, #GENERAL(24)]
-    stp x26, x27, [x0, #GENERAL(26)]
-    stp x28, x29, [x0, #GENERAL(28)]
-    mov x1, sp
-    stp x30, x1, [x0, #GENERAL(30)]
-    str x1, [x0, #SP]
-    stp x29, x30, [x0, #FP]
+    save_general
     str xzr, [x0]
     mrs x1, elr_el1
     str x1, [x0, #PC]
@@ -105,24 +110,7 @@ fault:
 .globl save_registers
 save_registers:
     stp x0, x1, [x0, #GENERAL(0)]
-    stp x2, x3, [x0, #GENERAL(2)]
-    stp x4, x5, [x0, #GENERAL(4)]
-    stp x6, x7, [x0, #GENERAL(6)]
-    stp x8, x9, [x0, #GENERAL(8)]
-    stp x10, x11, [x0, #GENERAL(10)]
-    stp x12, x13, [x0, #GENERAL(12)]
-    stp x14, x15, [x0, #GENERAL(14)]
-    stp x16, x17, [x0, #GENERAL(16)]
-    stp x18, x19, [x0, #GENERAL(18)]
-    stp x20, x21, [x0, #GENERAL(20)]
-    stp x22, x23, [x0, #GENERAL(22)]
-    stp x24, x25, [x0, #GENERAL(24)]
-    stp x26, x27, [x0, #GENERAL(26)]
-    stp x28, x29, [x0, #GENERAL(28)]
-    mov x1, sp
-    stp x30, x1, [x0, #GENERAL(30)]
-    str x1, [x0, #SP]
-    stp x29, x30, [x0, #FP]
+    save_general
     str x30, [x0, #PC]
     ret
 

@@ -15,6 +15,26 @@
 
 .intel_syntax noprefix
 
+/* Saves the registers apart from RSP in the record at `base`. */
+.macro save_general base
+    mov [\base + GENERAL(0)], rax
+    mov [\base + GENERAL(1)], rdx
+    mov [\base + GENERAL(2)], rcx
+    mov [\base + GENERAL(3)], rbx
+    mov [\base + GENERAL(4)], rsi
+    mov [\base + GENERAL(5)], rdi
+    mov [\base + GENERAL(6)], rbp
+    mov [\base + FP], rbp
+    mov [\base + GENERAL(8)], r8
+    mov [\base + GENERAL(9)], r9
+    mov [\base + GENERAL(10)], r10
+    mov [\base + GENERAL(11)], r11
+    mov [\base + GENERAL(12)], r12
+    mov [\base + GENERAL(13)], r13
+    mov [\base + GENERAL(14)], r14
+    mov [\base + GENERAL(15)], r15
+.endm
+
 .section .text.vmsandbox, "ax", @progbits
 .globl _start
 _start:
@@ -42,22 +62,7 @@ vmsb_vectors:
 .balign 16
 fault:
     sub rsp, SIZE
-    mov [rsp + GENERAL(0)], rax
-    mov [rsp + GENERAL(1)], rdx
-    mov [rsp + GENERAL(2)], rcx
-    mov [rsp + GENERAL(3)], rbx
-    mov [rsp + GENERAL(4)], rsi
-    mov [rsp + GENERAL(5)], rdi
-    mov [rsp + GENERAL(6)], rbp
-    mov [rsp + FP], rbp
-    mov [rsp + GENERAL(8)], r8
-    mov [rsp + GENERAL(9)], r9
-    mov [rsp + GENERAL(10)], r10
-    mov [rsp + GENERAL(11)], r11
-    mov [rsp + GENERAL(12)], r12
-    mov [rsp + GENERAL(13)], r13
-    mov [rsp + GENERAL(14)], r14
-    mov [rsp + GENERAL(15)], r15
+    save_general rsp
     cld
     xor eax, eax
     mov [rsp], rax
@@ -89,25 +94,10 @@ fault:
 .text
 .globl save_registers
 save_registers:
-    mov [rdi + GENERAL(0)], rax
-    mov [rdi + GENERAL(1)], rdx
-    mov [rdi + GENERAL(2)], rcx
-    mov [rdi + GENERAL(3)], rbx
-    mov [rdi + GENERAL(4)], rsi
-    mov [rdi + GENERAL(5)], rdi
-    mov [rdi + GENERAL(6)], rbp
-    mov [rdi + FP], rbp
+    save_general rdi
     lea rax, [rsp + 8]
     mov [rdi + GENERAL(7)], rax
     mov [rdi + SP], rax
-    mov [rdi + GENERAL(8)], r8
-    mov [rdi + GENERAL(9)], r9
-    mov [rdi + GENERAL(10)], r10
-    mov [rdi + GENERAL(11)], r11
-    mov [rdi + GENERAL(12)], r12
-    mov [rdi + GENERAL(13)], r13
-    mov [rdi + GENERAL(14)], r14
-    mov [rdi + GENERAL(15)], r15
     mov rax, [rsp]
     mov [rdi + PC], rax
     pushfq
