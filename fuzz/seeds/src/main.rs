@@ -3,6 +3,7 @@
 //! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
+mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
 mod elf_parse;
@@ -28,7 +29,8 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 19] = [
+    ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -46,6 +48,7 @@ const TARGETS: [Target; 17] = [
     ("sandbox_symbols", sandbox::symbols),
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),
+    ("uki", bls::images),
 ];
 
 fn main() -> io::Result<()> {
