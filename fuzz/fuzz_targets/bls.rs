@@ -23,19 +23,31 @@ fuzz_target!(|data: &[u8]| {
     invariants::check_text(data);
     let text = String::from_utf8_lossy(data);
     let mut parts = text.split("\n%\n");
-    let (pattern, name) = parts.next().and_then(|part| part.split_once('\n')).unwrap_or_default();
+    let (pattern, name) = parts
+        .next()
+        .and_then(|part| part.split_once('\n'))
+        .unwrap_or_default();
     if name.len() <= 1024 {
         invariants::check_pattern(pattern, name);
         invariants::check_name(name);
     }
-    let versions: Vec<&str> = parts.next().unwrap_or_default().lines().take(MAX_VERSIONS).collect();
+    let versions: Vec<&str> = parts
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .take(MAX_VERSIONS)
+        .collect();
     invariants::check_versions(&versions);
 
     let mut fs = memory_fs::MemoryFs::new();
     for part in parts {
         let (name, text) = part.split_once('\n').unwrap_or((part, ""));
         // A name with `/` is a path from the root.
-        let path = if name.contains('/') { name.to_owned() } else { format!("loader/entries/{name}") };
+        let path = if name.contains('/') {
+            name.to_owned()
+        } else {
+            format!("loader/entries/{name}")
+        };
         fs = fs.file(&path, text);
     }
     let mut config = ScanConfig::new(Arch::Aarch64);

@@ -5,6 +5,7 @@
 
 mod addon;
 mod error;
+mod kind;
 mod sections;
 
 use alloc::string::String;
@@ -15,7 +16,7 @@ use fmt_pe::pe::{Machine, PeFile};
 
 pub use addon::Addon;
 pub use error::UkiError;
-pub use sections::SectionKind;
+pub use kind::SectionKind;
 
 use crate::os_release::{OsRelease, assignments};
 use crate::type1::ProfileSelector;

@@ -25,7 +25,10 @@ const TEXTS: [(&str, &str); 8] = [
         "default-set",
         "[a]\na\n%\n%\nloader/loader.conf\ndefault [a]\n%\na.conf\nefi /e\narchitecture aa64\n",
     ),
-    ("os-release", "NAME=\"A \\\"B\\\"\"\nPRETTY_NAME='C'\nID=d\nIMAGE_VERSION=1\n"),
+    (
+        "os-release",
+        "NAME=\"A \\\"B\\\"\"\nPRETTY_NAME='C'\nID=d\nIMAGE_VERSION=1\n",
+    ),
     ("stars", "*a*a*a*a*a*b\naaaaaaaaaaaaaaaa\n%\n~\n^\n-\n.\n0"),
     ("sets", "[]a-][!^][\\]\\-z]\n]bz\n%\n10\n9a\n9.a"),
 ];

@@ -56,7 +56,12 @@ const FAMILIES: &[Family] = &[
     family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
     family(
         &["crates/bls"],
-        &["crates/boot-core", "crates/disk", "crates/fmt-pe"],
+        &[
+            "crates/boot-core",
+            "crates/disk",
+            "crates/fmt-pe",
+            "crates/fmt-test",
+        ],
         true,
     ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),

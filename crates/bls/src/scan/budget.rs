@@ -4,7 +4,8 @@ use core::ops::ControlFlow;
 
 use disk::{DirEntry, DirPosition, FileSystem, Node};
 
-use super::{ScanConfig, WarningKind};
+use super::config::ScanConfig;
+use super::warning::WarningKind;
 
 /// What a scan may still read.
 pub(super) struct Budget {

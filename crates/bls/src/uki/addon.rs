@@ -7,7 +7,8 @@ use boot_core::{Arch, SizedSource, SourceRange};
 use fmt_pe::pe::{Machine, PeFile};
 
 use super::error::UkiError;
-use super::sections::{SectionKind, Sections, read_text};
+use super::kind::SectionKind;
+use super::sections::{Sections, read_text};
 use super::{arch, clean_cmdline};
 
 /// Addon: a PE file whose sections are added to those of a unified kernel image.

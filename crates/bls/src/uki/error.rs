@@ -5,7 +5,7 @@ use alloc::string::String;
 use boot_core::ReadError;
 use fmt_pe::pe::PeError;
 
-use super::sections::SectionKind;
+use super::kind::SectionKind;
 use crate::text::TextError;
 
 /// Error in a unified kernel image or an addon.

@@ -2,110 +2,13 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use boot_core::{SizedSource, SourceRange};
 use fmt_pe::pe::PeFile;
 
 use super::error::UkiError;
+use super::kind::SectionKind;
 use crate::text::{self, MAX_TEXT_LEN, TextError};
-
-/// Kind of a section of a unified kernel image. `Display` prints its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SectionKind {
-    /// `.linux`: kernel.
-    Linux,
-    /// `.osrel`: `os-release`.
-    Osrel,
-    /// `.cmdline`: command line.
-    Cmdline,
-    /// `.initrd`
-    Initrd,
-    /// `.ucode`: microcode.
-    Ucode,
-    /// `.splash`: picture.
-    Splash,
-    /// `.dtb`: device tree.
-    Dtb,
-    /// `.dtbauto`: device tree for one model of machines.
-    Dtbauto,
-    /// `.hwids`: models by hardware identification.
-    Hwids,
-    /// `.uname`: release of the kernel.
-    Uname,
-    /// `.sbat`: generations for revocation.
-    Sbat,
-    /// `.pcrsig`: signatures of TPM measurements.
-    Pcrsig,
-    /// `.pcrpkey`: key of these signatures.
-    Pcrpkey,
-    /// `.efifw`: firmware image.
-    Efifw,
-    /// `.profile`: start of a profile.
-    Profile,
-}
-
-impl SectionKind {
-    const ALL: [Self; 15] = [
-        Self::Linux,
-        Self::Osrel,
-        Self::Cmdline,
-        Self::Initrd,
-        Self::Ucode,
-        Self::Splash,
-        Self::Dtb,
-        Self::Dtbauto,
-        Self::Hwids,
-        Self::Uname,
-        Self::Sbat,
-        Self::Pcrsig,
-        Self::Pcrpkey,
-        Self::Efifw,
-        Self::Profile,
-    ];
-
-    /// Name of the section.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linux => ".linux",
-            Self::Osrel => ".osrel",
-            Self::Cmdline => ".cmdline",
-            Self::Initrd => ".initrd",
-            Self::Ucode => ".ucode",
-            Self::Splash => ".splash",
-            Self::Dtb => ".dtb",
-            Self::Dtbauto => ".dtbauto",
-            Self::Hwids => ".hwids",
-            Self::Uname => ".uname",
-            Self::Sbat => ".sbat",
-            Self::Pcrsig => ".pcrsig",
-            Self::Pcrpkey => ".pcrpkey",
-            Self::Efifw => ".efifw",
-            Self::Profile => ".profile",
-        }
-    }
-
-    /// True if the section may occur several times in a profile. The specification permits it for `.dtbauto`; several
-    /// archives have an order, so that they are not ambiguous.
-    const fn may_repeat(self) -> bool {
-        matches!(
-            self,
-            Self::Initrd | Self::Ucode | Self::Dtbauto | Self::Efifw | Self::Profile
-        )
-    }
-
-    fn of(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name().as_bytes() == name)
-    }
-}
-
-impl fmt::Display for SectionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// Sections in the order of the section table.
 #[derive(Clone, Debug)]

@@ -12,13 +12,9 @@ use boot_core::arith;
 
 use super::constants::{Machine, SectionFlags, Subsystem};
 use super::file::PeFile;
-use super::rva::RvaRange;
 use super::section::Section;
 pub use error::LoadError;
-pub use region::{Permissions, Region};
-
-/// Size of a page of UEFI in bytes, the granularity of memory permissions (UEFI 2.10, 7.2).
-pub const PAGE_SIZE: u32 = 4096;
+pub use region::{PAGE_SIZE, Permissions, Region};
 
 /// Memory that a PE32+ image for UEFI needs, and how to start it. All addresses are relative to the start of the image.
 ///
@@ -182,9 +178,4 @@ fn copy(pe: &PeFile<'_>, memory: &mut [u8]) -> Result<(), LoadError> {
         rest.fill(0);
     }
     Ok(())
-}
-
-/// Range of the pages from `start` to `end`; the parser has checked `start <= end`.
-fn range(start: u32, end: u32) -> RvaRange {
-    RvaRange::new(start, end.saturating_sub(start)).unwrap_or_default()
 }

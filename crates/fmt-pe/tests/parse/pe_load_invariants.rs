@@ -31,7 +31,7 @@ pub(crate) fn check(file: &[u8], address: u64) -> bool {
         (Ok(()), Some(expected)) => assert_eq!(memory[..layout.size as usize], expected),
         (Ok(()), None) => panic!("loaded, but a relocation is malformed"),
         (Err(LoadError::Address { .. }), _) => {
-            let is_aligned = address % u64::from(layout.alignment) == 0;
+            let is_aligned = address & u64::from(layout.alignment - 1) == 0;
             assert!(!is_aligned || address.checked_add(layout.size.into()).is_none());
         }
         (Err(LoadError::RelocationsStripped { required, .. }), _) => {
@@ -52,7 +52,7 @@ fn check_layout(pe: &PeFile<'_>, layout: &ImageLayout) {
     let mut at = 0;
     for region in &layout.regions {
         assert_eq!(region.range.start(), at, "a gap");
-        assert!(at % PAGE_SIZE == 0 && !region.range.is_empty());
+        assert!(at & (PAGE_SIZE - 1) == 0 && !region.range.is_empty());
         at = region.range.end();
     }
     assert_eq!(at, layout.size);

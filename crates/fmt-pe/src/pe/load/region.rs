@@ -3,11 +3,13 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{PAGE_SIZE, range};
 use crate::pe::constants::SectionFlags;
 use crate::pe::file::PeFile;
 use crate::pe::rva::RvaRange;
 use crate::pe::section::Section;
+
+/// Size of a page of UEFI in bytes, the granularity of memory permissions (UEFI 2.10, 7.2).
+pub const PAGE_SIZE: u32 = 4096;
 
 /// Part of a loaded image with its access rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,4 +122,9 @@ fn pages(range: RvaRange, image: u32) -> RvaPages {
         start: range.start(),
         end: end.unwrap_or(u32::MAX).min(image),
     }
+}
+
+/// Range from `start` to `end`, which is not below it.
+fn range(start: u32, end: u32) -> RvaRange {
+    RvaRange::new(start, end.saturating_sub(start)).unwrap_or_default()
 }
