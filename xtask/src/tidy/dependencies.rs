@@ -54,6 +54,16 @@ const FAMILIES: &[Family] = &[
     // The firmware: disks, partitions and file systems.
     family(&["crates/disk"], &["crates/boot-core"], true),
     family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
+    family(
+        &["crates/bls"],
+        &[
+            "crates/boot-core",
+            "crates/disk",
+            "crates/fmt-pe",
+            "crates/fmt-test",
+        ],
+        true,
+    ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
         &["crates/hv-core"],
