@@ -112,7 +112,7 @@ impl Chain {
                 Link::Free => return Err(self.error(cluster, ChainDefect::Free)),
                 Link::Bad => return Err(self.error(cluster, ChainDefect::Bad)),
             };
-            if next == remembered {
+            if next == remembered || next == self.first {
                 return Err(self.error(cluster, ChainDefect::Cycle));
             }
             if count >= next_memory {
