@@ -3,13 +3,10 @@
 use boot_core::{ByteSource, SourceRange};
 use disk::Extents;
 
-use crate::directory::MAX_DIRECTORY_LEN;
 use crate::error::{ChainDefect, FatError};
 use crate::geometry::Geometry;
+use crate::limits::{MAX_DIRECTORY_LEN, MAX_PIECES};
 use crate::table::{Link, Table};
-
-/// Maximum number of fragments of a file: 8 MiB of memory, and a file of 128 MiB with clusters of 512 bytes that are all apart.
-pub const MAX_PIECES: usize = 1 << 18;
 
 /// The file or directory of a chain.
 #[derive(Clone, Copy, Debug)]

@@ -14,9 +14,6 @@ use crate::name;
 use crate::raw::{ATTR_LONG_NAME, ATTR_LONG_NAME_MASK, ATTR_VOLUME_ID, DirectoryEntry, LongNameEntry};
 use crate::time;
 
-/// Maximum length of a directory in bytes: 65,536 entries.
-pub const MAX_DIRECTORY_LEN: u32 = 65536 * 32;
-
 /// Length of the reads of a directory, a multiple of an entry.
 const CHUNK: usize = 16 << 10;
 

@@ -6,8 +6,7 @@ use core::fmt;
 use boot_core::ReadError;
 use disk::FsError;
 
-use crate::chain::MAX_PIECES;
-use crate::directory::MAX_DIRECTORY_LEN;
+use crate::limits::{MAX_DIRECTORY_LEN, MAX_PIECES};
 
 /// Error of a FAT file system. Offsets are those of the partition.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,7 @@ mod chain;
 mod directory;
 mod error;
 mod geometry;
+mod limits;
 mod long_name;
 mod name;
 pub mod raw;
@@ -28,8 +29,7 @@ mod table;
 mod time;
 mod volume;
 
-pub use chain::MAX_PIECES;
-pub use directory::MAX_DIRECTORY_LEN;
 pub use error::{BootSectorError, ChainDefect, FatError, Field, OtherFormat};
 pub use geometry::{FatKind, Geometry};
+pub use limits::{MAX_DIRECTORY_LEN, MAX_PIECES};
 pub use volume::{FatFile, FatFs};

@@ -3,8 +3,8 @@
 use boot_core::ReadError;
 use zerocopy::IntoBytes;
 
-use super::Disk;
 use super::raw::{GPT_PROTECTIVE, MBR_SIGNATURE, MasterBootRecord, MbrPartitionRecord};
+use super::reader::Disk;
 
 /// What the first sector is.
 #[expect(clippy::large_enum_variant, reason = "returned once for a disk")]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use boot_core::ReadError;
 
-use super::gpt::{MAX_ARRAY_LEN, MAX_ENTRY_SIZE};
+use super::limits::{MAX_ARRAY_LEN, MAX_ENTRY_SIZE};
 use super::raw::GptHeader;
 
 /// Error of [`partitions`](super::partitions).

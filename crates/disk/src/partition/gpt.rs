@@ -10,17 +10,13 @@ use crc32fast::Hasher;
 use zerocopy::FromBytes;
 
 use super::error::{GptError, GptErrorKind, PartitionError};
+use super::limits::{MAX_ARRAY_LEN, MAX_ENTRY_SIZE};
 use super::raw::{GPT_REVISION, GPT_SIGNATURE, GptHeader, GptPartitionEntry};
-use super::warning::TableWarning;
-use super::{
-    Disk, Partition, PartitionAttributes, PartitionSignature, PartitionTable, PartitionType, TableKind,
+use super::reader::Disk;
+use super::table::{
+    Partition, PartitionAttributes, PartitionSignature, PartitionTable, PartitionType, TableKind,
 };
-
-/// Maximum length of an entry array in bytes: 8,192 entries of 128 bytes.
-pub const MAX_ARRAY_LEN: u32 = 1 << 20;
-
-/// Maximum `SizeOfPartitionEntry` in bytes.
-pub const MAX_ENTRY_SIZE: u32 = 4096;
+use super::warning::TableWarning;
 
 /// Block of the primary header.
 const PRIMARY: u64 = 1;

@@ -3,14 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::limits::MAX_LOGICAL;
 use super::raw::{MBR_SIGNATURE, MasterBootRecord, MbrPartitionRecord};
-use super::warning::{ChainDefect, TableWarning};
-use super::{
-    Disk, Partition, PartitionAttributes, PartitionSignature, PartitionTable, PartitionType, TableKind,
+use super::reader::Disk;
+use super::table::{
+    Partition, PartitionAttributes, PartitionSignature, PartitionTable, PartitionType, TableKind,
 };
-
-/// Maximum number of extended boot records of an extended partition.
-pub const MAX_LOGICAL: usize = 128;
+use super::warning::{ChainDefect, TableWarning};
 
 /// Number of the first logical partition.
 const FIRST_LOGICAL: u32 = 5;

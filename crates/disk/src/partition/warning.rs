@@ -5,7 +5,7 @@ use core::fmt;
 use boot_core::ReadError;
 
 use super::error::GptError;
-use super::mbr::MAX_LOGICAL;
+use super::limits::MAX_LOGICAL;
 
 /// A defect of a partition table that leaves it usable.
 #[derive(Debug)]
