@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use disk::{ByteSource, FileSystem, FsError, ReadError, ReadErrorKind};
-use fs_fat::{ChainDefect, FatError, FatFs, FatKind};
+use fs_fat::{ChainDefect, FatError, FatFs, FatKind, MAX_PIECES};
 
 use crate::image_writer::{DIRECTORY, FRAGMENTS, Image, Options, content, sample};
 use crate::invariants;
@@ -344,4 +344,72 @@ fn bad_sectors_are_read_errors() {
         assert_eq!(fs.lookup("efi/boot").is_ok(), bad.is_none());
     }
     assert!(fs.lookup("efi/boot").is_ok());
+}
+
+/// A volume whose FAT links each cluster from 20 on to the one after the next.
+struct Alternating {
+    /// Boot sector and the first entries of the FAT.
+    start: Vec<u8>,
+    fat: u64,
+    /// The root directory, at the first cluster.
+    root: Vec<u8>,
+    data: u64,
+}
+
+impl ByteSource for Alternating {
+    fn len(&self) -> Result<u64, ReadError> {
+        Ok(1 << 30)
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        for (byte, at) in buf.iter_mut().zip(offset..) {
+            let (part, start) = if at < self.data {
+                (&self.start, 0)
+            } else {
+                (&self.root, self.data)
+            };
+            let next = ((at.saturating_sub(self.fat) / 4) as u32 + 2).to_le_bytes()[(at % 4) as usize];
+            let otherwise = if at < self.data { next } else { 0 };
+            *byte = part.get((at - start) as usize).copied().unwrap_or(otherwise);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn fragments_are_bounded() {
+    const FAT_SECTORS: u32 = 10_000;
+    let check = |pieces: usize, expected: ChainDefect| {
+        let mut image = Image::with(&Options {
+            fats: 1,
+            ..Options::new(FatKind::Fat32)
+        });
+        image.add(&[2], (b"A          ", ""), 0x20, 20, pieces as u32 * 512);
+        let root = image.cluster(2).to_vec();
+        image.fat32(|fields| fields.fat_sz32 = FAT_SECTORS.into());
+        image.bpb(|bpb| bpb.tot_sec32 = 1_200_000.into());
+        let source = Alternating {
+            start: image.bytes[..image.fat + 80].to_vec(),
+            fat: image.fat as u64,
+            root,
+            data: image.fat as u64 + u64::from(FAT_SECTORS) * 512,
+        };
+        let fs = FatFs::new(source).unwrap();
+        let error = fs.read_file("a", 0).unwrap_err();
+        let (FsError::Malformed(error) | FsError::Unsupported(error)) = error else {
+            panic!("{error}")
+        };
+        let FatError::Chain { defect, .. } = error.downcast_ref().unwrap() else {
+            panic!("{error}")
+        };
+        assert_eq!(*defect, expected);
+    };
+    check(MAX_PIECES + 1, ChainDefect::TooManyPieces);
+    // The highest accepted number; the chain continues.
+    check(
+        MAX_PIECES,
+        ChainDefect::TooLong {
+            len: MAX_PIECES as u64 * 512,
+        },
+    );
 }
