@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use boot_core::{ByteSource, ReadError, ReadErrorKind};
 use disk::Window;
@@ -46,34 +47,27 @@ impl ByteSource for Initrds<'_> {
         let len = boot_core::arith::to_u64(buf.len());
         let end = offset.checked_add(len).filter(|end| *end <= self.len);
         let end = end.ok_or_else(|| ReadError::new(offset, buf.len(), ReadErrorKind::PastEnd(self.len)))?;
-        let mut rest = buf;
-        let mut at = offset;
+        let mut previous_end = 0;
         for (start, len, file) in &self.parts {
-            // The gap before the part.
-            at = fill(&mut rest, at, end.min(*start));
-            let part_end = start.saturating_add(*len).min(end);
-            if let Some(wanted) = part_end.checked_sub(at).filter(|wanted| *wanted != 0) {
-                let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(rest.len());
-                let (part, tail) = core::mem::take(&mut rest).split_at_mut(wanted);
-                file.read_exact_at(at.saturating_sub(*start), part)?;
-                rest = tail;
-                at = part_end;
+            let part_end = start.saturating_add(*len);
+            if let Some((_, padding)) = overlap(buf, offset..end, previous_end..*start) {
+                padding.fill(0);
             }
+            if let Some((first, part)) = overlap(buf, offset..end, *start..part_end) {
+                file.read_exact_at(first.saturating_sub(*start), part)?;
+            }
+            previous_end = part_end;
         }
         Ok(())
     }
 }
 
-/// Zeros from offset `at` to `end`; returns the offset after them.
-fn fill(rest: &mut &mut [u8], at: u64, end: u64) -> u64 {
-    let Some(gap) = end.checked_sub(at) else {
-        return at;
-    };
-    let gap = usize::try_from(gap).unwrap_or(usize::MAX).min(rest.len());
-    let (zeros, tail) = core::mem::take(rest).split_at_mut(gap);
-    zeros.fill(0);
-    *rest = tail;
-    end
+/// The bytes of `buf`, which has the offsets `of`, that are in `part`, with the offset of the first.
+fn overlap(buf: &mut [u8], of: Range<u64>, part: Range<u64>) -> Option<(u64, &mut [u8])> {
+    let (first, end) = (part.start.max(of.start), part.end.min(of.end));
+    let index = |offset: u64| usize::try_from(offset.checked_sub(of.start)?).ok();
+    let bytes = buf.get_mut(index(first)?..index(end)?)?;
+    (!bytes.is_empty()).then_some((first, bytes))
 }
 
 #[cfg(test)]
@@ -85,7 +79,8 @@ mod tests {
     fn initrds(files: &[&'static [u8]]) -> Initrds<'static> {
         let files = files.iter().map(|bytes| {
             let source: Box<dyn ByteSource> = Box::new(*bytes);
-            Window::new(source, SourceRange::whole(boot_core::arith::to_u64(bytes.len()))).unwrap()
+            let all = SourceRange::whole(source.len().unwrap());
+            Window::new(source, all).unwrap()
         });
         Initrds::new(files.collect()).unwrap()
     }
