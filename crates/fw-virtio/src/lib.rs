@@ -20,9 +20,11 @@ mod block;
 mod error;
 mod hal;
 mod mmio;
+mod option;
 pub mod pci;
 
 pub use block::VirtioDisk;
 pub use error::DeviceError;
 pub use mmio::{MmioDisk, mmio_disk};
+pub use option::{MmioDevice, parse_mmio_device};
 pub use pci::{PciDisk, pci_disk};

@@ -1,0 +1,135 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "memory and devices of the machine")]
+
+extern crate alloc;
+
+mod devices;
+mod pci;
+mod port;
+mod serial;
+mod start;
+
+use alloc::vec::Vec;
+use core::arch::global_asm;
+use core::fmt::Write as _;
+use core::panic::PanicInfo;
+
+use boot_core::{AdditionalLoad, BootProtocol, GuestRange, KernelFormat};
+use disk::BlockDevice;
+use fw_boot::{BootConfig, boot};
+use fw_runtime::heap::Heap;
+use fw_runtime::{Chain, PhysicalMemory, Writer};
+use proto_pvh::read_start_info;
+
+use crate::serial::COM1;
+
+global_asm!(include_str!("entry.s"), options(att_syntax));
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
+
+/// The formats of kernels.
+const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT];
+/// The boot protocols.
+const PROTOCOLS: [&dyn BootProtocol; 2] = [&proto_linux_x86::PROTOCOL, &proto_pvh::PROTOCOL];
+
+/// End of the memory that the page tables map.
+const MAPPED_END: u64 = 1 << 32;
+
+unsafe extern "C" {
+    static mut __firmware_start: u8;
+    static mut __firmware_end: u8;
+    static mut __heap_start: u8;
+    static mut __heap_end: u8;
+}
+
+macro_rules! print {
+    ($($arguments:tt)*) => {{
+        // The console cannot fail.
+        let _ = writeln!(Writer(&COM1), $($arguments)*);
+    }};
+}
+use print;
+
+/// The memory of the firmware.
+fn own_memory() -> GuestRange {
+    let [start, end] = [&raw const __firmware_start, &raw const __firmware_end].map(|symbol| symbol.addr());
+    let [start, end] = [start, end].map(|addr| u64::try_from(addr).unwrap_or_default());
+    GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY)
+}
+
+/// The entry in 64-bit mode, on the boot CPU, with the address of the PVH start info.
+#[unsafe(no_mangle)]
+extern "C" fn firmware_main(start_info: u64) -> ! {
+    COM1.init();
+    let (heap, end) = (&raw mut __heap_start, &raw const __heap_end);
+    // SAFETY: the linker script reserves this memory for the heap, and it is added once.
+    let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
+    assert!(is_added, "the heap is too small");
+    match run(start_info) {
+        Some(never) => match never {},
+        None => print!("firmware: nothing to boot"),
+    }
+    halt()
+}
+
+/// Boots the first disk that can be booted.
+fn run(start_info: u64) -> Option<core::convert::Infallible> {
+    let own = own_memory();
+    let low = GuestRange::from_bounds(1, MAPPED_END)?;
+    // SAFETY: everything below 4 GiB is mapped, and this value is only read from.
+    let everything = unsafe { PhysicalMemory::new(core::iter::once(low), &[own]) };
+    let started = match read_start_info(&everything, start_info) {
+        Ok(started) => started,
+        Err(error) => {
+            print!("firmware: {}", Chain(&error));
+            return None;
+        }
+    };
+    drop(everything);
+    let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
+    let options: Vec<&str> = cmdline
+        .split_ascii_whitespace()
+        .filter(|option| option.starts_with(devices::MMIO_OPTION))
+        .collect();
+    // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
+    let disks = unsafe { devices::disks(&options) };
+    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &**disk).collect();
+    let loads = [AdditionalLoad::present("firmware", own.start(), own.len())];
+    let config = BootConfig::new(&started.machine, &FORMATS, &PROTOCOLS)
+        .with_own(&loads)
+        .with_options(&options);
+    let ram = started.machine.memory.ram().filter_map(|ram| {
+        let end = ram.end().min(MAPPED_END);
+        GuestRange::from_bounds(ram.start().min(end), end)
+    });
+    // SAFETY: RAM is mapped, and the firmware's own parts of it are cut out.
+    let mut memory = unsafe { PhysicalMemory::new(ram, &[own]) };
+    let state = boot(&disks, &config, &mut memory, &mut |event| {
+        print!("firmware: {event}")
+    })?;
+    match state.x86_64() {
+        // SAFETY: `boot` loaded the kernel, and the firmware ends here.
+        Ok(state) => unsafe { start::start(state) },
+        Err(error) => {
+            print!("firmware: {error}");
+            None
+        }
+    }
+}
+
+/// Stops the CPU.
+fn halt() -> ! {
+    loop {
+        // SAFETY: interrupts are disabled, so this stops the CPU.
+        unsafe { core::arch::asm!("cli", "hlt", options(nomem, nostack)) }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    print!("firmware: {info}");
+    halt()
+}
