@@ -91,8 +91,8 @@ pub enum Root {
 impl Geometry {
     /// Reads and validates the boot sector.
     ///
-    /// The number of clusters decides the type (section 3.5), with one exception that Linux and edk2 make, too: `BPB_FATSz16` is 0 in
-    /// FAT32 only, so such a volume is FAT32 even if it has few clusters. `mkfs.vfat -F 32` makes them.
+    /// The number of clusters decides the type (section 3.5), with one exception that Linux makes, too: `BPB_FATSz16` is 0 in FAT32 only,
+    /// so such a volume is FAT32 even if it has few clusters. `mkfs.fat -F 32` makes them.
     ///
     /// # Errors
     ///

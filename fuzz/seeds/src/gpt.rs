@@ -2,7 +2,6 @@
 
 use crate::seed::Seed;
 
-#[expect(dead_code, reason = "some functions are only for the tests")]
 #[path = "../../../crates/disk/tests/disk/table_writer.rs"]
 mod table_writer;
 

@@ -32,10 +32,8 @@ pub(super) fn read(disk: &Disk<'_>, is_hybrid: bool) -> Result<PartitionTable, P
         Err(primary) => {
             // An `AlternateLBA` with a valid checksum precedes the last block of the disk, which may have grown.
             let last = disk.block_count().saturating_sub(1);
-            let candidates = [
-                alternate.filter(|block| !matches!(*block, 0 | PRIMARY)),
-                Some(last),
-            ];
+            let alternate = alternate.filter(|block| !matches!(*block, 0 | PRIMARY) && *block != last);
+            let candidates = [alternate, Some(last)];
             let mut found = None;
             let mut backup_error = None;
             for block in candidates.into_iter().flatten() {

@@ -122,14 +122,17 @@ pub(crate) fn seal(disk: &mut [u8], block_size: BlockSize, block: u64) {
     let array = header.partition_entry_lba.get().saturating_mul(size as u64);
     let len = u64::from(header.number_of_partition_entries.get())
         .saturating_mul(header.size_of_partition_entry.get().into());
-    if let (Ok(array), Ok(len)) = (usize::try_from(array), usize::try_from(len)) {
-        if let Some(array) = disk.get(array..).and_then(|bytes| bytes.get(..len)) {
-            header.partition_entry_array_crc32 = crc32(array).into();
-        }
+    let place = usize::try_from(array).ok().zip(usize::try_from(len).ok());
+    let array = place.and_then(|(array, len)| disk.get(array..)?.get(..len));
+    if let Some(array) = array {
+        header.partition_entry_array_crc32 = crc32(array).into();
     }
     header.header_crc32 = 0.into();
     disk[start..start + 92].copy_from_slice(header.as_bytes());
-    let covered = (header.header_size.get() as usize).clamp(92, size);
+    // Disks of the fuzzer may end inside the block.
+    let covered = (header.header_size.get() as usize)
+        .clamp(92, size)
+        .min(disk.len() - start);
     header.header_crc32 = crc32(&disk[start..start + covered]).into();
     disk[start..start + 92].copy_from_slice(header.as_bytes());
 }

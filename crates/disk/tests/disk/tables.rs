@@ -488,6 +488,18 @@ fn bad_sectors_are_errors_or_warnings() {
     );
 }
 
+/// A broken entry array: the header at the end of the disk is read once, though `AlternateLBA` names it, too.
+#[test]
+fn the_backup_is_read_once() {
+    let mut disk = Gpt::new(BlockSize::B512).write();
+    disk[1024] ^= 1;
+    disk[159 * 512] = 0;
+    let source = invariants::Counting::new(&disk);
+    assert!(partitions(&source, BlockSize::B512).is_err());
+    // The MBR, a header with its entries, and a header.
+    assert_eq!(source.reads.get(), 4);
+}
+
 #[test]
 fn block_sizes_are_probed() {
     assert_eq!(probe_block_size(&[]).unwrap(), None);

@@ -160,7 +160,7 @@ impl Image {
                     let at = cluster + cluster / 2;
                     let pair = u16::from_le_bytes([fat[at], fat[at + 1]]);
                     let value = value as u16 & 0xfff;
-                    let pair = if cluster % 2 == 0 {
+                    let pair = if cluster & 1 == 0 {
                         pair & 0xf000 | value
                     } else {
                         pair & 0xf | value << 4
@@ -274,7 +274,7 @@ pub(crate) fn long_name_units(units: &mut Vec<u16>, short: &[u8; 11]) -> Vec<Lon
     if units.is_empty() {
         return Vec::new();
     }
-    if units.len() % 13 != 0 {
+    if units.len() != units.len().next_multiple_of(13) {
         units.push(0);
     }
     units.resize(units.len().next_multiple_of(13), 0xffff);
