@@ -7,7 +7,9 @@ mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
 mod elf_parse;
+mod fat;
 mod fdt;
+mod gpt;
 mod image_parse;
 mod multiboot_parse;
 mod page_walk;
@@ -29,12 +31,14 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 19] = [
+const TARGETS: [Target; 21] = [
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
+    ("fat", fat::seeds),
     ("fdt_update", fdt::trees),
+    ("gpt", gpt::seeds),
     ("image_parse", image_parse::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
     ("page_walk", page_walk::seeds),
