@@ -185,7 +185,7 @@ impl Scanner<'_> {
 
     /// Opens a file and reads it as text.
     fn read_text(&mut self, file_system: &dyn FileSystem, node: &Node) -> Result<Vec<u8>, WarningKind> {
-        let source = file_system.open(node)?;
+        let source = self.budget.open(file_system, node)?;
         let source = boot_core::SizedSource::new(&source)?;
         let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
         if len > MAX_TEXT_LEN {
@@ -195,6 +195,12 @@ impl Scanner<'_> {
         self.budget.take_text(len)?;
         Ok(source.read_vec(0, len)?)
     }
+}
+
+/// What the sections of a file count in a limit of text, beside the path of the file.
+fn sections_cost(path: &FilePath, count: usize) -> usize {
+    const SECTION: usize = 64;
+    path.as_str().len().saturating_add(SECTION).saturating_mul(count)
 }
 
 /// Path of a file in a directory, whose name has been checked.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use boot_core::{SizedSource, SourceRange};
 use disk::FileSystem;
 
-use super::{Found, Scanner, WarningKind, join};
+use super::{Found, Scanner, WarningKind, join, sections_cost};
 use crate::entry::{Entry, Resource};
 use crate::path::FilePath;
 use crate::uki::{Addon, SectionKind, UkiProfile};
@@ -18,6 +18,23 @@ pub(super) struct FoundAddon {
 }
 
 impl FoundAddon {
+    /// What the addon counts in the limit of text.
+    fn cost(&self) -> usize {
+        let Addon {
+            ucode,
+            initrd,
+            dtbauto,
+            ..
+        } = &self.addon;
+        let lists = [ucode, initrd, dtbauto];
+        let lists = lists.iter().map(|list| sections_cost(&self.path, list.len()));
+        let text = self.addon.cmdline.as_ref().map_or(0, String::len);
+        lists.fold(
+            text.saturating_add(sections_cost(&self.path, 1)),
+            usize::saturating_add,
+        )
+    }
+
     fn resources<'a>(
         &'a self,
         kind: SectionKind,
@@ -57,14 +74,14 @@ impl Scanner<'_> {
             return Err(WarningKind::UnverifiedAddon);
         }
         let path = join(directory, &found.name)?;
-        let source = file_system.open(&found.node)?;
+        let source = self.budget.open(file_system, &found.node)?;
         let addon = Addon::parse(SizedSource::new(&source)?)?;
         if addon.arch() != Some(self.config.arch) {
             return Ok(None);
         }
-        let text = addon.cmdline.as_ref().map_or(0, String::len);
-        self.budget.take_text(text)?;
-        Ok(Some(FoundAddon { path, addon }))
+        let found = FoundAddon { path, addon };
+        self.budget.take_text(found.cost())?;
+        Ok(Some(found))
     }
 
     /// Adds the contents of addons to an entry.
@@ -85,11 +102,11 @@ impl Scanner<'_> {
                 self.warn(found.path.as_str(), kind);
                 continue;
             }
+            if let Err(error) = self.budget.take_text(found.cost()) {
+                self.warn(found.path.as_str(), error);
+                break;
+            }
             if let Some(cmdline) = addon.cmdline.as_deref().filter(|text| !text.is_empty()) {
-                if let Err(error) = self.budget.take_text(cmdline.len()) {
-                    self.warn(found.path.as_str(), error);
-                    continue;
-                }
                 if !entry.options.is_empty() {
                     entry.options.push(' ');
                 }

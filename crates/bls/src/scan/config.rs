@@ -17,8 +17,12 @@ pub struct ScanConfig {
     pub max_entries: usize,
     /// Maximum number of names that are read from directories, in total; 16,384 by default.
     pub max_names: usize,
-    /// Maximum number of bytes of texts that are read, in total; 4 MiB by default.
+    /// Maximum number of bytes of texts that entries are made of, in total; 4 MiB by default. A section of a unified kernel image
+    /// counts like a path.
     pub max_text: usize,
+    /// Maximum number of bytes that are read from entries, unified kernel images and addons, in total; 64 MiB by default.
+    /// A read counts as 512 bytes at least.
+    pub max_bytes: u64,
     /// Maximum number of warnings; 256 by default. Later ones are dropped.
     pub max_warnings: usize,
 }
@@ -34,6 +38,7 @@ impl ScanConfig {
             max_entries: 1024,
             max_names: 16_384,
             max_text: 4 << 20,
+            max_bytes: 64 << 20,
             max_warnings: 256,
         }
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use boot_core::SizedSource;
 use disk::FileSystem;
 
-use super::{Found, Scanner, WarningKind, join};
+use super::{Found, Scanner, WarningKind, join, sections_cost};
 use crate::entry::{Entry, EntryKind, Resource};
 use crate::name::EntryName;
 use crate::note::cut;
@@ -107,12 +107,14 @@ impl Scanner<'_> {
         let node = file_system.lookup(path.as_str())?;
         let node = node.filter(disk::Node::is_file);
         let node = node.ok_or_else(|| WarningKind::UkiNotFound { path: path.clone() })?;
-        let source = file_system.open(&node)?;
+        let source = self.budget.open(file_system, &node)?;
         let uki = Uki::parse(SizedSource::new(&source)?)?.ok_or(WarningKind::NotUki)?;
         if uki.arch() != Some(self.config.arch) {
             return Ok(None);
         }
-        Ok(Some(uki.profile(conf.profile.as_ref())?))
+        let profile = uki.profile(conf.profile.as_ref())?;
+        self.budget.take_text(profile_cost(path, &profile))?;
+        Ok(Some(profile))
     }
 }
 
@@ -139,6 +141,24 @@ fn plain_entry(volume: usize, path: FilePath, name: EntryName, conf: &Type1) -> 
         overlays: files(&conf.devicetree_overlays),
         name,
     }
+}
+
+/// What a profile counts in the limit of text.
+pub(super) fn profile_cost(path: &FilePath, profile: &UkiProfile) -> usize {
+    let os_release = &profile.os_release;
+    let texts = [
+        profile.cmdline.as_deref(),
+        profile.id.as_deref(),
+        profile.title.as_deref(),
+        os_release.title(),
+        os_release.version(),
+        os_release.sort_key(),
+    ];
+    let lens = texts.into_iter().flatten().map(str::len);
+    let lists = [&profile.ucode, &profile.initrd, &profile.dtbauto];
+    let lists = lists.iter().map(|list| sections_cost(path, list.len()));
+    lens.chain(lists)
+        .fold(sections_cost(path, 1), usize::saturating_add)
 }
 
 impl Entry {

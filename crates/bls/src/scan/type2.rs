@@ -8,6 +8,7 @@ use boot_core::SizedSource;
 use disk::FileSystem;
 
 use super::addons::FoundAddon;
+use super::type1::profile_cost;
 use super::{Found, Scanner, WarningKind, join};
 use crate::entry::{Entry, EntryKind};
 use crate::name::EntryName;
@@ -43,7 +44,7 @@ impl Scanner<'_> {
     ) -> Result<bool, WarningKind> {
         let name = EntryName::parse(&found.name)?;
         let path = join(DIRECTORY, &found.name)?;
-        let source = file_system.open(&found.node)?;
+        let source = self.budget.open(file_system, &found.node)?;
         let uki = Uki::parse(SizedSource::new(&source)?)?.ok_or(WarningKind::NotUki)?;
         if uki.arch() != Some(self.config.arch) {
             return Ok(true);
@@ -53,7 +54,7 @@ impl Scanner<'_> {
             // Texts of a profile; the limit for each is in the parser.
             let profile = uki.profile(Some(&ProfileSelector::Number(number)));
             match profile.map_err(WarningKind::from).and_then(|profile| {
-                self.budget.take_text(text_len(&profile))?;
+                self.budget.take_text(profile_cost(&path, &profile))?;
                 Ok(profile)
             }) {
                 Ok(profile) => {
@@ -84,21 +85,6 @@ impl Scanner<'_> {
         }
         addons
     }
-}
-
-/// Length of the texts that an entry keeps, in bytes.
-fn text_len(profile: &UkiProfile) -> usize {
-    let os_release = &profile.os_release;
-    let texts = [
-        profile.cmdline.as_deref(),
-        profile.id.as_deref(),
-        profile.title.as_deref(),
-        os_release.title(),
-        os_release.version(),
-        os_release.sort_key(),
-    ];
-    let lens = texts.into_iter().flatten().map(str::len);
-    lens.fold(0, usize::saturating_add)
 }
 
 /// Entry of a profile.

@@ -407,9 +407,42 @@ fn limits() {
         5,
         "volume 0: \"/loader/entries/05.conf\": the file is left out: there are more than 47 bytes of text in all files",
     );
+    // Nine reads of 8 bytes count as 512 bytes each.
+    let mut few_bytes = config();
+    few_bytes.max_bytes = 9 * 512 + 8;
+    let scan = scan_one(&fs, &few_bytes);
+    assert_eq!((scan.entries.len(), scan.warnings.len()), (9, 31));
+    let cause = scan.warnings[0].kind.to_string();
+    assert_eq!(cause, "cannot read bytes 0x0..0x8");
     let mut config = config();
     (config.max_text, config.max_warnings) = (0, 2);
     assert_eq!(scan_one(&fs, &config).warnings.len(), 2);
+}
+
+/// Profiles and addons multiply: what they need counts for each entry.
+#[test]
+fn sections_count_in_the_limit_of_text() {
+    let profiles = (0..100).fold(uki(ARM64), |pe, _| {
+        pe.section(".ucode", "u").section(".profile", "ID=x")
+    });
+    let addon = (0..100).fold(Pe::new(ARM64), |pe, _| pe.section(".initrd", "i"));
+    let fs = MemoryFs::new()
+        .file("EFI/Linux/a.efi", profiles.build())
+        .file("loader/addons/b.addon.efi", addon.build());
+    let scan = scan_one(&fs, &config());
+    assert_eq!((scan.entries.len(), scan.warnings.len()), (100, 0));
+    assert_eq!(scan.entries[1].initrds.len(), 102);
+    let mut small = config();
+    small.max_text = 100_000;
+    let scan = scan_one(&fs, &small);
+    assert!(
+        scan.entries
+            .iter()
+            .map(|entry| entry.initrds.len())
+            .sum::<usize>()
+            < 1300
+    );
+    assert!(scan.entries.len() > 5 && !scan.warnings.is_empty());
 }
 
 #[test]

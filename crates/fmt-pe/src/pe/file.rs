@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use boot_core::{SizedSource, SourceRange, arith};
+use zerocopy::FromBytes;
 
 use super::checksum;
 use super::constants::{DirectoryEntry, MAX_SECTIONS, Machine};
@@ -66,10 +67,15 @@ impl<'a> PeFile<'a> {
         check_headers_end(&source, end)?;
         check_sizes(&source, &optional, end)?;
 
+        // One read for the table: at most 20 KiB, which are in the file.
+        let len = usize::from(found).saturating_mul(size_of::<raw::SectionHeader>());
+        let bytes = source.read_vec(table, len)?;
         let mut sections = Vec::with_capacity(found.into());
-        for index in 0..u64::from(found) {
-            let header = source.read(table.saturating_add(index.saturating_mul(size)))?;
-            sections.push(Section::new(&header, source.len(), &optional)?);
+        for header in bytes.chunks_exact(size_of::<raw::SectionHeader>()) {
+            // Chunks have the length of a header: nothing is skipped.
+            if let Ok(header) = raw::SectionHeader::ref_from_bytes(header) {
+                sections.push(Section::new(header, source.len(), &optional)?);
+            }
         }
         check_overlaps(&sections, optional.size_of_headers)?;
         Ok(Some(Self {
