@@ -8,6 +8,7 @@ use std::time::Duration;
 use lab_init::{Ending, FrameError};
 
 use crate::extract_vmlinux::error::ExtractError;
+use crate::firmware::error::FirmwareError;
 use crate::guest_file::GuestFileError;
 use crate::guests::error::GuestError;
 
@@ -137,6 +138,10 @@ pub(crate) enum Error {
     /// cargo built no program of this name.
     #[error("cargo built no program {name}")]
     NoProgram { name: String },
+
+    /// A boot medium, a firmware or a boot failed.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
 
     /// A program succeeded without its last line.
     #[error("{program} ended without the line {milestone:?}")]

@@ -1,0 +1,249 @@
+//! `cargo xtask firmware`: boots media under QEMU with our firmware or with others, and shows the time of each step.
+
+mod boot;
+mod debian;
+pub(crate) mod error;
+mod machine;
+mod matrix;
+mod medium;
+mod monitor;
+pub(crate) mod options;
+mod ours;
+pub(crate) mod platform;
+mod rival;
+mod timeline;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use self::boot::{Boot, Goal};
+use self::error::FirmwareError;
+use self::machine::{Disk, Firmware, Setup};
+use self::matrix::{Cell, Outcome};
+use self::medium::kind::Kind;
+use self::medium::{End, Medium};
+use self::options::FirmwareArgs;
+use self::timeline::Milestone;
+use crate::arch::ArchRow;
+use crate::error::{Error, WithPath as _};
+use crate::workspace::Workspace;
+
+/// Length of a blank disk in MiB.
+const BLANK_MIB: u64 = 8;
+
+/// A boot to run.
+#[derive(Debug)]
+struct Job {
+    setup: Setup,
+    disks: Vec<Disk>,
+    /// What is on the boot disk, for messages.
+    medium: String,
+    goal: Goal,
+    timeout: Duration,
+}
+
+/// `cargo xtask firmware`.
+pub(crate) fn run(
+    workspace: &Workspace,
+    rows: &[&'static ArchRow],
+    args: &FirmwareArgs,
+) -> Result<(), Error> {
+    if args.all {
+        return run_matrix(workspace, rows, args);
+    }
+    rows.iter().try_for_each(|row| run_one(workspace, row, args))
+}
+
+/// Boots one medium and prints its timeline.
+fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Result<(), Error> {
+    if args.make {
+        let disk = Disk::medium(workspace, row, &args.medium())?;
+        println!("{}", disk.image.display());
+        return Ok(());
+    }
+    let machine = machine::find(row, args.machine.as_deref())?;
+    let setup = Setup {
+        row,
+        machine,
+        bus: machine::find_bus(machine, args.bus)?,
+        firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.bios)?,
+        memory: args.memory,
+        qemu: args.qemu.clone(),
+    };
+    let mut disks = Vec::new();
+    for _ in 0..args.blank_disks {
+        disks.push(Disk {
+            image: medium::ensure_blank(workspace, BLANK_MIB).map_err(FirmwareError::from)?,
+            block_size: 512,
+        });
+    }
+    let is_direct = setup.firmware.is_direct();
+    let medium = match &args.image {
+        _ if is_direct => "no disk".to_owned(),
+        Some(image) => {
+            disks.push(Disk {
+                image: image.clone(),
+                block_size: args.block_size,
+            });
+            image.display().to_string()
+        }
+        None => {
+            disks.push(Disk::medium(workspace, row, &args.medium())?);
+            args.medium.name().to_owned()
+        }
+    };
+    let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
+    let job = Job {
+        goal: goal(&setup, kind, args.end),
+        setup,
+        disks,
+        medium,
+        timeout: Duration::from_secs(args.timeout),
+    };
+    let boot = job.run(workspace)?;
+    job.print(&boot, args.console);
+    job.conclude(boot)
+}
+
+/// Boots every medium of the matrix and prints a table.
+fn run_matrix(workspace: &Workspace, rows: &[&'static ArchRow], args: &FirmwareArgs) -> Result<(), Error> {
+    let mut cells = Vec::new();
+    for row in rows {
+        let firmware = match &args.firmware {
+            None => matrix::every_firmware(row),
+            Some(name) => vec![Firmware::find(row, name, false)?],
+        };
+        cells.extend(matrix::cells(row, &firmware, args.memory));
+    }
+    let mut failed = 0;
+    println!("{}", Outcome::head());
+    for cell in &cells {
+        let outcome = run_cell(workspace, cell, args)?;
+        failed += usize::from(outcome.is_failure());
+        println!("{outcome}");
+    }
+    if failed == 0 {
+        println!("firmware: {} boots reached their goals", cells.len());
+        return Ok(());
+    }
+    let all = cells.len();
+    Err(FirmwareError::Matrix { failed, all }.into())
+}
+
+fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<Outcome, Error> {
+    let disks = match cell.kind {
+        None => Vec::new(),
+        Some(kind) => {
+            let medium = Medium {
+                kind,
+                ..args.medium()
+            };
+            vec![Disk::medium(workspace, cell.setup.row, &medium)?]
+        }
+    };
+    let job = Job {
+        setup: cell.setup.clone(),
+        disks,
+        medium: cell.kind.map_or("no disk", Kind::name).to_owned(),
+        goal: goal(&cell.setup, cell.kind, args.end),
+        timeout: Duration::from_secs(args.timeout),
+    };
+    let boot = job.run(workspace)?;
+    let failure = boot.failure.as_ref().map(ToString::to_string);
+    Ok(Outcome::new(cell, &boot.timeline, failure))
+}
+
+/// What a boot of a medium of this kind must reach.
+fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
+    let (efi, sets_variables) = match &setup.firmware {
+        // It boots entries of the Boot Loader Specification without EFI.
+        Firmware::Ours | Firmware::File { .. } => (None, true),
+        Firmware::Rival(rival) => (Some(rival.is_efi), rival.sets_variables),
+    };
+    Goal {
+        milestone: if kind.is_none_or(Kind::reaches_userspace) {
+            Milestone::Userspace
+        } else {
+            Milestone::Kernel
+        },
+        efi,
+        sets_variables,
+        has_clock: setup.machine.has_clock,
+        end,
+    }
+}
+
+impl Job {
+    /// Such as `uki on x86_64 q35`.
+    fn name(&self) -> String {
+        let Setup { row, machine, .. } = &self.setup;
+        format!("{} on {} {}", self.medium, row.name, machine.name)
+    }
+
+    fn run(&self, workspace: &Workspace) -> Result<Boot, Error> {
+        let temporary = std::env::temp_dir();
+        let directory = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
+        let end = self.goal.end;
+        let mut command = self
+            .setup
+            .command(workspace, &self.disks, end, directory.path())?;
+        let log = self.log(workspace)?;
+        boot::run(&mut command, self.goal, self.timeout, directory.path(), log)
+    }
+
+    /// The file for the console.
+    fn log(&self, workspace: &Workspace) -> Result<PathBuf, Error> {
+        let directory = workspace.xtask("firmware/logs");
+        fs::create_dir_all(&directory).with_path(&directory)?;
+        let Setup {
+            row,
+            machine,
+            bus,
+            firmware,
+            ..
+        } = &self.setup;
+        let parts = [row.name, machine.name, bus.name(), &firmware.name(), &self.medium];
+        Ok(directory.join(parts.join("-").replace([' ', '/'], "_") + ".log"))
+    }
+
+    /// Prints the timeline and what init reports, or the whole console.
+    fn print(&self, boot: &Boot, with_console: bool) {
+        if with_console {
+            for (at, line) in boot.timeline.lines() {
+                println!("{:9.3} {line}", at.as_secs_f64());
+            }
+        }
+        for milestone in Milestone::ALL {
+            if let Some(at) = boot.timeline.time_of(milestone) {
+                println!("{:9.3} s  {}", at.as_secs_f64(), milestone.name());
+            }
+        }
+        for line in boot.timeline.report() {
+            println!("             {line}");
+        }
+    }
+
+    /// Prints the last line of a good boot, or gives the error of another.
+    fn conclude(&self, boot: Boot) -> Result<(), Error> {
+        if let Some(failure) = boot.failure {
+            return Err(FirmwareError::Boot {
+                boot: self.name(),
+                failure: failure.into(),
+                log: boot.log,
+            }
+            .into());
+        }
+        let milestone = self.goal.milestone;
+        let at = boot.timeline.time_of(milestone).unwrap_or_default();
+        println!(
+            "firmware: {} reached {} in {:.2} s ({}, {})",
+            self.name(),
+            milestone.name(),
+            at.as_secs_f64(),
+            self.setup.bus.name(),
+            self.setup.firmware.name()
+        );
+        Ok(())
+    }
+}

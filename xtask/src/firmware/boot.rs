@@ -1,0 +1,338 @@
+//! Boots a machine under QEMU with TCG, and checks what it did.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::medium::End;
+use super::monitor::{Ending, Monitor};
+use super::timeline::{Milestone, Timeline};
+use crate::error::{Error, WithPath as _};
+use crate::process::{self, Running};
+
+/// Pause between looks at the deadline and at the processor.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The largest difference between the clocks of the guest and of this machine.
+const CLOCK_TOLERANCE: u64 = 5;
+
+/// What a boot must reach, and what init must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goal {
+    /// Userspace, or the kernel only.
+    pub(super) milestone: Milestone,
+    /// Whether the kernel must find EFI; `None`: either way.
+    pub(super) efi: Option<bool>,
+    /// True if init must be able to set EFI variables, if it finds EFI.
+    pub(super) sets_variables: bool,
+    /// True if the machine has a clock, which must then be right.
+    pub(super) has_clock: bool,
+    /// What userspace does at its end.
+    pub(super) end: End,
+}
+
+/// How a boot failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum Failure {
+    #[error("{} was not reached within {} s", milestone.name(), deadline.as_secs())]
+    Deadline {
+        milestone: Milestone,
+        deadline: Duration,
+    },
+    #[error("the machine stopped before {} was reached", milestone.name())]
+    Stopped { milestone: Milestone },
+    #[error("userspace did not end the machine within {} s", deadline.as_secs())]
+    NoEnd { deadline: Duration },
+    #[error("the machine ended by a {}, expected a {}", found.name(), expected.name())]
+    Ending { found: Ending, expected: Ending },
+    #[error("QEMU ended for another reason than a {}", expected.name())]
+    NoEnding { expected: Ending },
+    #[error("init reports {name:?} as {found:?}, expected {expected}")]
+    Report {
+        name: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+    #[error("the clock {name} of the guest differs by {difference} s")]
+    Clock { name: String, difference: u64 },
+}
+
+/// Result of a boot.
+#[derive(Debug)]
+pub(super) struct Boot {
+    pub(super) timeline: Timeline,
+    pub(super) failure: Option<Failure>,
+    /// The console's lines with their times.
+    pub(super) log: PathBuf,
+}
+
+/// Runs `command`, whose standard output is the machine's console, until it ends or reaches a goal without an end.
+/// `directory` is for the socket of the monitor.
+pub(super) fn run(
+    command: &mut Command,
+    goal: Goal,
+    deadline: Duration,
+    directory: &Path,
+    log: PathBuf,
+) -> Result<Boot, Error> {
+    let socket = directory.join("qmp");
+    command.arg("-qmp").arg(Monitor::option(&socket));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    let start = Instant::now();
+    let mut running = Running::start(command)?;
+    let id = running.id();
+    let stdout = running.child().stdout.take();
+    let timeline = Arc::new(Mutex::new(Timeline::default()));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let watch = {
+        let (timeline, is_over) = (Arc::clone(&timeline), Arc::clone(&is_over));
+        thread::spawn(move || watch(&socket, &timeline, &is_over, id, goal, start, deadline))
+    };
+    if let Some(mut stdout) = stdout {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let count = stdout.read(&mut piece).with_path(&log)?;
+            if count == 0 {
+                break;
+            }
+            let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            timeline.push(&piece[..count], start.elapsed());
+        }
+    }
+    running.wait()?;
+    is_over.store(true, Ordering::SeqCst);
+    let (was_killed, ending) = watch.join().unwrap_or_default();
+    let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+    let timeline = std::mem::take(&mut *timeline);
+    let text: String = timeline
+        .lines()
+        .iter()
+        .map(|(at, line)| format!("{:9.3} {line}\n", at.as_secs_f64()))
+        .collect();
+    fs::write(&log, text).with_path(&log)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    let failure = judge(&timeline, goal, was_killed.then_some(deadline), ending, now).err();
+    Ok(Boot {
+        timeline,
+        failure,
+        log,
+    })
+}
+
+/// Kills QEMU at the deadline, or when a goal without an end is reached. Tells whether the deadline was missed, and how the
+/// guest ended the machine.
+fn watch(
+    socket: &Path,
+    timeline: &Mutex<Timeline>,
+    is_over: &AtomicBool,
+    id: u32,
+    goal: Goal,
+    start: Instant,
+    deadline: Duration,
+) -> (bool, Option<Ending>) {
+    let mut monitor = Monitor::connect(socket);
+    let mut was_killed = false;
+    while !is_over.load(Ordering::SeqCst) {
+        if start.elapsed() > deadline {
+            was_killed = true;
+            process::kill(id);
+            break;
+        }
+        if goal.milestone == Milestone::Kernel {
+            // The kernel of such a medium has no console.
+            let is_in_kernel = monitor.as_mut().is_some_and(Monitor::is_in_kernel);
+            let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_in_kernel {
+                timeline.note(Milestone::Kernel, start.elapsed());
+            }
+            if timeline.time_of(Milestone::Kernel).is_some() {
+                process::kill(id);
+                break;
+            }
+        }
+        thread::sleep(POLL);
+    }
+    (was_killed, monitor.and_then(Monitor::ending))
+}
+
+/// Compares a boot with its goal. `missed` is the deadline, if it was missed; `now` is in seconds since 1970.
+fn judge(
+    timeline: &Timeline,
+    goal: Goal,
+    missed: Option<Duration>,
+    ending: Option<Ending>,
+    now: u64,
+) -> Result<(), Failure> {
+    let milestone = goal.milestone;
+    match (timeline.time_of(milestone), missed) {
+        (None, Some(deadline)) => return Err(Failure::Deadline { milestone, deadline }),
+        (None, None) => return Err(Failure::Stopped { milestone }),
+        (Some(_), Some(deadline)) => return Err(Failure::NoEnd { deadline }),
+        (Some(_), None) => {}
+    }
+    if milestone != Milestone::Userspace {
+        return Ok(());
+    }
+    let efi = timeline.reported("efi").unwrap_or_else(|| "nothing".to_owned());
+    let is_efi = efi.ends_with(" bits");
+    if goal.efi.is_some_and(|expected| expected != is_efi) {
+        return Err(Failure::Report {
+            name: "efi",
+            found: efi,
+            expected: if is_efi { "none" } else { "its number of bits" },
+        });
+    }
+    let variable = timeline.reported("efi variable");
+    if is_efi && goal.sets_variables && variable.as_deref() != Some("created, read back, deleted") {
+        return Err(Failure::Report {
+            name: "efi variable",
+            found: variable.unwrap_or_default(),
+            expected: "created, read back, deleted",
+        });
+    }
+    let clocks = timeline.report();
+    let mut clocks = clocks.iter().filter_map(|line| line.strip_prefix("clock: "));
+    let mut has_clock = false;
+    clocks.try_for_each(|clock| {
+        has_clock = true;
+        let (seconds, name) = clock.split_once(' ').unwrap_or((clock, ""));
+        // The machine has ended since, at most a few seconds ago.
+        let difference = seconds.parse().map_or(now, |seconds: u64| seconds.abs_diff(now));
+        if difference > CLOCK_TOLERANCE {
+            let name = name.to_owned();
+            return Err(Failure::Clock { name, difference });
+        }
+        Ok(())
+    })?;
+    if goal.has_clock && !has_clock {
+        return Err(Failure::Report {
+            name: "clock",
+            found: "none".to_owned(),
+            expected: "seconds and a name",
+        });
+    }
+    let expected = match goal.end {
+        End::Poweroff => Ending::PoweredOff,
+        End::Reboot => Ending::Reset,
+    };
+    match ending {
+        None => Err(Failure::NoEnding { expected }),
+        Some(found) if found != expected => Err(Failure::Ending { found, expected }),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOAL: Goal = Goal {
+        milestone: Milestone::Userspace,
+        efi: Some(true),
+        sets_variables: true,
+        has_clock: true,
+        end: End::Poweroff,
+    };
+
+    const GOOD: &str = "userspace reached: Linux\nefi: 64 bits\nefi variable: created, read back, deleted\nclock: 1000 rtc0\n";
+
+    fn check(text: &str, goal: Goal, ending: Option<Ending>, expected: Option<&str>) {
+        let mut timeline = Timeline::default();
+        timeline.push(text.as_bytes(), Duration::from_secs(1));
+        let failure = judge(&timeline, goal, None, ending, 1002).err();
+        assert_eq!(
+            failure.map(|failure| failure.to_string()).as_deref(),
+            expected,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_boot_is_compared_with_its_goal() {
+        let off = Some(Ending::PoweredOff);
+        check(GOOD, GOAL, off, None);
+        check(
+            "Linux version 6",
+            GOAL,
+            off,
+            Some("the machine stopped before userspace was reached"),
+        );
+        let without_efi = Goal {
+            efi: Some(false),
+            ..GOAL
+        };
+        check(
+            GOOD,
+            without_efi,
+            off,
+            Some("init reports \"efi\" as \"64 bits\", expected none"),
+        );
+        check(
+            &GOOD.replace("64 bits", "none"),
+            GOAL,
+            off,
+            Some("init reports \"efi\" as \"none\", expected its number of bits"),
+        );
+        check(
+            &GOOD.replace("created, read back, deleted", "No such device"),
+            GOAL,
+            off,
+            Some("init reports \"efi variable\" as \"No such device\", expected created, read back, deleted"),
+        );
+        check(
+            &GOOD.replace("1000", "900"),
+            GOAL,
+            off,
+            Some("the clock rtc0 of the guest differs by 102 s"),
+        );
+        check(
+            &GOOD.replace("clock", "watch"),
+            GOAL,
+            off,
+            Some("init reports \"clock\" as \"none\", expected seconds and a name"),
+        );
+        check(
+            GOOD,
+            GOAL,
+            Some(Ending::Reset),
+            Some("the machine ended by a reset, expected a power-off"),
+        );
+        check(
+            GOOD,
+            GOAL,
+            None,
+            Some("QEMU ended for another reason than a power-off"),
+        );
+        let reboot = Goal {
+            end: End::Reboot,
+            ..GOAL
+        };
+        check(GOOD, reboot, Some(Ending::Reset), None);
+        let kernel = Goal {
+            milestone: Milestone::Kernel,
+            ..GOAL
+        };
+        check("Linux version 6", kernel, None, None);
+    }
+
+    #[test]
+    fn a_missed_deadline_tells_what_was_missing() {
+        let mut timeline = Timeline::default();
+        let deadline = Some(Duration::from_secs(9));
+        let failure = judge(&timeline, GOAL, deadline, None, 0).unwrap_err().to_string();
+        assert_eq!(failure, "userspace was not reached within 9 s");
+        timeline.push(GOOD.as_bytes(), Duration::ZERO);
+        let failure = judge(&timeline, GOAL, deadline, None, 0).unwrap_err().to_string();
+        assert_eq!(failure, "userspace did not end the machine within 9 s");
+    }
+}

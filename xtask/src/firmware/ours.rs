@@ -1,0 +1,32 @@
+//! The firmware of this repository: the workspace `firmware/`.
+
+use std::path::PathBuf;
+
+use super::error::FirmwareError;
+use super::platform::Platform;
+use crate::error::Error;
+use crate::process;
+use crate::progress::Step;
+use crate::toolchain::BareMetal;
+use crate::workspace::Workspace;
+
+/// Name of the package and of the program.
+const PROGRAM: &str = "firmware";
+
+/// Builds the firmware for the target of `platform`, and returns the path of the ELF file.
+pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, Error> {
+    let directory = workspace.root().join("firmware");
+    if !directory.join("Cargo.toml").exists() {
+        return Err(FirmwareError::NoSource { directory }.into());
+    }
+    let target = platform.target;
+    let mut command = BareMetal::ensure(workspace, target)?.cargo_with_flags(workspace, "build")?;
+    command
+        .current_dir(&directory)
+        .args(["--package", PROGRAM, "--release"]);
+    {
+        let _step = Step::start(format!("building the firmware for {target}"));
+        process::run_logged(&mut command, &workspace.log(&format!("build-firmware-{target}"))?)?;
+    }
+    Ok(workspace.xtask("bare").join(target).join("release").join(PROGRAM))
+}
