@@ -67,7 +67,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         row,
         machine,
         bus: machine::find_bus(machine, args.bus)?,
-        firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.bios)?,
+        firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
         memory: args.memory,
         qemu: args.qemu.clone(),
     };
@@ -102,7 +102,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         timeout: Duration::from_secs(args.timeout),
     };
     let boot = job.run(workspace)?;
-    job.print(&boot, args.console);
+    print(&boot, args.console);
     job.conclude(boot)
 }
 
@@ -111,8 +111,8 @@ fn run_matrix(workspace: &Workspace, rows: &[&'static ArchRow], args: &FirmwareA
     let mut cells = Vec::new();
     for row in rows {
         let firmware = match &args.firmware {
-            None => matrix::every_firmware(row),
-            Some(name) => vec![Firmware::find(row, name, false)?],
+            None => matrix::every_firmware(row, ours::has_source(workspace)),
+            Some(name) => vec![Firmware::find(row, name, args.start)?],
         };
         cells.extend(matrix::cells(row, &firmware, args.memory));
     }
@@ -152,6 +152,21 @@ fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<O
     let boot = job.run(workspace)?;
     let failure = boot.failure.as_ref().map(ToString::to_string);
     Ok(Outcome::new(cell, &boot.timeline, failure))
+}
+
+/// Prints the timeline and what init reports; before it the whole console if that is wanted.
+fn print(boot: &Boot, with_console: bool) {
+    if with_console {
+        print!("{}", boot.timeline);
+    }
+    for milestone in Milestone::ALL {
+        if let Some(at) = boot.timeline.time_of(milestone) {
+            println!("{:9.3} s  {}", at.as_secs_f64(), milestone.name());
+        }
+    }
+    for line in boot.timeline.report() {
+        println!("             {line}");
+    }
 }
 
 /// What a boot of a medium of this kind must reach.
@@ -205,23 +220,6 @@ impl Job {
         } = &self.setup;
         let parts = [row.name, machine.name, bus.name(), &firmware.name(), &self.medium];
         Ok(directory.join(parts.join("-").replace([' ', '/'], "_") + ".log"))
-    }
-
-    /// Prints the timeline and what init reports, or the whole console.
-    fn print(&self, boot: &Boot, with_console: bool) {
-        if with_console {
-            for (at, line) in boot.timeline.lines() {
-                println!("{:9.3} {line}", at.as_secs_f64());
-            }
-        }
-        for milestone in Milestone::ALL {
-            if let Some(at) = boot.timeline.time_of(milestone) {
-                println!("{:9.3} s  {}", at.as_secs_f64(), milestone.name());
-            }
-        }
-        for line in boot.timeline.report() {
-            println!("             {line}");
-        }
     }
 
     /// Prints the last line of a good boot, or gives the error of another.

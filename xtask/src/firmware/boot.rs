@@ -93,10 +93,16 @@ pub(super) fn run(
     let stdout = running.child().stdout.take();
     let timeline = Arc::new(Mutex::new(Timeline::default()));
     let is_over = Arc::new(AtomicBool::new(false));
-    let watch = {
-        let (timeline, is_over) = (Arc::clone(&timeline), Arc::clone(&is_over));
-        thread::spawn(move || watch(&socket, &timeline, &is_over, id, goal, start, deadline))
+    let watch = Watch {
+        socket,
+        timeline: Arc::clone(&timeline),
+        is_over: Arc::clone(&is_over),
+        id,
+        milestone: goal.milestone,
+        start,
+        deadline,
     };
+    let watch = thread::spawn(move || watch.run());
     if let Some(mut stdout) = stdout {
         let mut piece = vec![0; 1 << 16];
         loop {
@@ -113,12 +119,7 @@ pub(super) fn run(
     let (was_killed, ending) = watch.join().unwrap_or_default();
     let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
     let timeline = std::mem::take(&mut *timeline);
-    let text: String = timeline
-        .lines()
-        .iter()
-        .map(|(at, line)| format!("{:9.3} {line}\n", at.as_secs_f64()))
-        .collect();
-    fs::write(&log, text).with_path(&log)?;
+    fs::write(&log, timeline.to_string()).with_path(&log)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_secs());
     let failure = judge(&timeline, goal, was_killed.then_some(deadline), ending, now).err();
@@ -129,40 +130,45 @@ pub(super) fn run(
     })
 }
 
-/// Kills QEMU at the deadline, or when a goal without an end is reached. Tells whether the deadline was missed, and how the
-/// guest ended the machine.
-fn watch(
-    socket: &Path,
-    timeline: &Mutex<Timeline>,
-    is_over: &AtomicBool,
+/// Looks after a running QEMU.
+#[derive(Debug)]
+struct Watch {
+    socket: PathBuf,
+    timeline: Arc<Mutex<Timeline>>,
+    is_over: Arc<AtomicBool>,
+    /// QEMU's process.
     id: u32,
-    goal: Goal,
+    milestone: Milestone,
     start: Instant,
     deadline: Duration,
-) -> (bool, Option<Ending>) {
-    let mut monitor = Monitor::connect(socket);
-    let mut was_killed = false;
-    while !is_over.load(Ordering::SeqCst) {
-        if start.elapsed() > deadline {
-            was_killed = true;
-            process::kill(id);
-            break;
-        }
-        if goal.milestone == Milestone::Kernel {
-            // The kernel of such a medium has no console.
-            let is_in_kernel = monitor.as_mut().is_some_and(Monitor::is_in_kernel);
-            let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
-            if is_in_kernel {
-                timeline.note(Milestone::Kernel, start.elapsed());
-            }
-            if timeline.time_of(Milestone::Kernel).is_some() {
-                process::kill(id);
+}
+
+impl Watch {
+    /// Kills QEMU at the deadline, or when the kernel is reached and nothing else is wanted. Tells whether the deadline was
+    /// missed, and how the guest ended the machine.
+    fn run(self) -> (bool, Option<Ending>) {
+        let mut monitor = Monitor::connect(&self.socket);
+        let mut is_late = false;
+        while !self.is_over.load(Ordering::SeqCst) {
+            is_late = self.start.elapsed() > self.deadline;
+            if is_late || self.milestone == Milestone::Kernel && self.is_kernel_reached(monitor.as_mut()) {
+                process::kill(self.id);
                 break;
             }
+            thread::sleep(POLL);
         }
-        thread::sleep(POLL);
+        (is_late, monitor.and_then(Monitor::ending))
     }
-    (was_killed, monitor.and_then(Monitor::ending))
+
+    /// True if the kernel was seen on the console, or the processor executes it: without a command line it has no console.
+    fn is_kernel_reached(&self, monitor: Option<&mut Monitor>) -> bool {
+        let is_in_kernel = monitor.is_some_and(Monitor::is_in_kernel);
+        let mut timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_in_kernel {
+            timeline.note(Milestone::Kernel, self.start.elapsed());
+        }
+        timeline.time_of(Milestone::Kernel).is_some()
+    }
 }
 
 /// Compares a boot with its goal. `missed` is the deadline, if it was missed; `now` is in seconds since 1970.

@@ -6,6 +6,7 @@ use std::process::Command;
 use super::error::FirmwareError;
 use super::medium::content::command_line;
 use super::medium::{self, End, Medium};
+use super::options::FileOption;
 use super::ours;
 use super::platform::{Bus, Machine, Platform};
 use super::rival::{Rival, Start};
@@ -21,10 +22,10 @@ pub(super) enum Firmware {
     /// That of this repository.
     Ours,
     Rival(&'static Rival),
-    /// A file for QEMU's `-kernel`, or for `-bios`.
+    /// A file.
     File {
         path: PathBuf,
-        is_bios: bool,
+        option: FileOption,
     },
 }
 
@@ -50,7 +51,7 @@ pub(super) struct Disk {
 
 impl Firmware {
     /// The firmware of this name, or the file of this path.
-    pub(super) fn find(row: &ArchRow, name: &str, is_bios: bool) -> Result<Self, FirmwareError> {
+    pub(super) fn find(row: &ArchRow, name: &str, option: FileOption) -> Result<Self, FirmwareError> {
         if name == "ours" {
             return Ok(Self::Ours);
         }
@@ -60,7 +61,7 @@ impl Firmware {
         }
         let path = PathBuf::from(name);
         if path.is_file() {
-            return Ok(Self::File { path, is_bios });
+            return Ok(Self::File { path, option });
         }
         let names: Vec<_> = rivals.iter().map(|rival| rival.name).collect();
         Err(FirmwareError::NoFirmware {
@@ -163,8 +164,8 @@ impl Setup {
                     .arg("-kernel")
                     .arg(ours::build(workspace, self.row.firmware)?);
             }
-            Firmware::File { path, is_bios } => {
-                command.arg(if *is_bios { "-bios" } else { "-kernel" }).arg(path);
+            Firmware::File { path, option } => {
+                command.arg(option.name()).arg(path);
             }
             Firmware::Rival(rival) => {
                 if !rival.machines.contains(&self.machine.name) {
@@ -214,15 +215,13 @@ impl Disk {
         // A comma in a name ends a value unless it is doubled.
         let file = self.image.display().to_string().replace(',', ",,");
         let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,file={file}");
-        let mut device = format!("{},drive=disk{index}", bus.device());
-        if self.block_size != 512 {
-            let size = self.block_size;
-            device += &format!(",logical_block_size={size},physical_block_size={size}");
-        }
-        if is_boot_disk {
-            device += ",bootindex=1";
-        }
-        (drive, device)
+        let device = format!("{},drive=disk{index}", bus.device());
+        let blocks = match self.block_size {
+            512 => String::new(),
+            size => format!(",logical_block_size={size},physical_block_size={size}"),
+        };
+        let place = if is_boot_disk { ",bootindex=1" } else { "" };
+        (drive, device + &blocks + place)
     }
 }
 
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn firmware_is_found_by_name_or_path() {
         let name = |arch: Arch, name: &str| {
-            Firmware::find(arch.row(), name, false)
+            Firmware::find(arch.row(), name, FileOption::Kernel)
                 .map_or_else(|error| error.to_string(), |found| found.name())
         };
         assert_eq!(name(Arch::X86_64, "ovmf"), "edk2");
@@ -278,12 +277,12 @@ mod tests {
         let path = file.path().to_str().unwrap();
         assert!(path.ends_with(&name(Arch::X86_64, path)));
         assert!(
-            Firmware::find(Arch::X86_64.row(), "direct", false)
+            Firmware::find(Arch::X86_64.row(), "direct", FileOption::Kernel)
                 .unwrap()
                 .is_direct()
         );
         assert!(
-            !Firmware::find(Arch::X86_64.row(), "edk2", false)
+            !Firmware::find(Arch::X86_64.row(), "edk2", FileOption::Kernel)
                 .unwrap()
                 .is_direct()
         );

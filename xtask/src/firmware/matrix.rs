@@ -41,10 +41,11 @@ pub(super) fn cells(row: &'static ArchRow, only: &[Firmware], memory: u32) -> Ve
     cells
 }
 
-/// Every firmware of an architecture.
-pub(super) fn every_firmware(row: &ArchRow) -> Vec<Firmware> {
+/// Every firmware of an architecture; ours only if `has_ours`.
+pub(super) fn every_firmware(row: &ArchRow, has_ours: bool) -> Vec<Firmware> {
+    let ours = has_ours.then_some(Firmware::Ours);
     let rivals = row.firmware.rivals.iter().map(Firmware::Rival);
-    [Firmware::Ours].into_iter().chain(rivals).collect()
+    ours.into_iter().chain(rivals).collect()
 }
 
 impl Setup {
@@ -130,11 +131,12 @@ mod tests {
 
     use super::*;
     use crate::arch::Arch;
+    use crate::firmware::options::FileOption;
 
     #[test]
     fn the_matrix_has_every_medium_of_the_architecture() {
         let check = |arch: Arch, name: &str, expected: usize| {
-            let firmware = Firmware::find(arch.row(), name, false).unwrap();
+            let firmware = Firmware::find(arch.row(), name, FileOption::Kernel).unwrap();
             let cells = cells(arch.row(), &[firmware], 1024);
             assert_eq!(cells.len(), expected, "{arch} {name}");
         };
@@ -153,14 +155,14 @@ mod tests {
                     assert!(known.contains(name), "{arch} {name}");
                 }
             }
-            assert_eq!(every_firmware(row).len(), row.firmware.rivals.len() + 1);
+            assert_eq!(every_firmware(row, true).len(), row.firmware.rivals.len() + 1);
         }
     }
 
     #[test]
     fn rows_have_times_or_dashes() {
         let row = Arch::X86_64.row();
-        let firmware = Firmware::find(row, "edk2", false).unwrap();
+        let firmware = Firmware::find(row, "edk2", FileOption::Kernel).unwrap();
         let cells = cells(row, &[firmware], 1024);
         let mut timeline = Timeline::default();
         timeline.push(b"Linux version", Duration::from_millis(1752));

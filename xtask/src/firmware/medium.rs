@@ -89,23 +89,16 @@ impl Medium {
 
     /// The name of the image, which differs for all media.
     fn file_name(&self, arch: &str) -> String {
-        let mut name = format!("{arch}-{}", self.kind.name());
-        if self.table == Table::Mbr {
-            name += "-mbr";
-        }
-        if self.block_size != 512 {
-            name += &format!("-{}", self.block_size);
-        }
-        if let Some(cluster) = self.cluster {
-            name += &format!("-c{cluster}");
-        }
-        if self.padding != 0 {
-            name += &format!("-pad{}", self.padding);
-        }
-        if self.end == End::Reboot {
-            name += "-reboot";
-        }
-        name + ".img"
+        let options = [
+            (self.table == Table::Mbr).then(|| "mbr".to_owned()),
+            (self.block_size != 512).then(|| self.block_size.to_string()),
+            self.cluster.map(|cluster| format!("c{cluster}")),
+            (self.padding != 0).then(|| format!("pad{}", self.padding)),
+            (self.end == End::Reboot).then(|| "reboot".to_owned()),
+        ];
+        let parts = [arch.to_owned(), self.kind.name().to_owned()];
+        let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
+        parts.join("-") + ".img"
     }
 
     fn units(&self) -> Units {

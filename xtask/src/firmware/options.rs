@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 
 use super::medium::kind::Kind;
 use super::medium::partitions::Table;
@@ -22,13 +22,13 @@ pub(crate) struct FirmwareArgs {
     /// The bus of the disk. Default: the machine's first.
     #[arg(long, value_enum)]
     pub(super) bus: Option<Bus>,
-    /// The firmware: ours, edk2 (or ovmf), u-boot, direct (QEMU's own loader, without a disk), or a file for QEMU's -kernel.
+    /// The firmware: ours, edk2 (or ovmf), u-boot, direct (QEMU's own loader, without a disk), or a file.
     /// Default: ours; with --all every one.
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) firmware: Option<String>,
-    /// Start the firmware file from the address of reset, with QEMU's -bios instead of -kernel.
-    #[arg(long)]
-    pub(super) bios: bool,
+    /// The option of QEMU that takes the firmware file.
+    #[arg(long, value_enum, value_name = "OPTION", default_value_t = FileOption::Kernel)]
+    pub(super) start: FileOption,
     /// Boot this disk image instead of a medium of xtask.
     #[arg(long, value_name = "FILE")]
     pub(super) image: Option<PathBuf>,
@@ -63,11 +63,30 @@ pub(crate) struct FirmwareArgs {
     #[arg(long)]
     pub(super) make: bool,
     /// Boot every medium on every machine and bus with every firmware, or with the one of --firmware, and print a table.
-    #[arg(long, conflicts_with_all = ["image", "make", "bios"])]
+    #[arg(long, conflicts_with_all = ["image", "make"])]
     pub(super) all: bool,
     /// A further option of QEMU; may be given several times.
     #[arg(long = "qemu", value_name = "OPTION", allow_hyphen_values = true)]
     pub(super) qemu: Vec<String>,
+}
+
+/// The option of QEMU that takes a firmware file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileOption {
+    /// -kernel: the file is started as a kernel is.
+    Kernel,
+    /// -bios: the file is at the address where the processor starts.
+    Bios,
+}
+
+impl FileOption {
+    /// The option's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "-kernel",
+            Self::Bios => "-bios",
+        }
+    }
 }
 
 impl FirmwareArgs {

@@ -13,10 +13,20 @@ use crate::workspace::Workspace;
 /// Name of the package and of the program.
 const PROGRAM: &str = "firmware";
 
+/// The directory of the workspace.
+fn directory(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("firmware")
+}
+
+/// True if its source is there.
+pub(super) fn has_source(workspace: &Workspace) -> bool {
+    directory(workspace).join("Cargo.toml").exists()
+}
+
 /// Builds the firmware for the target of `platform`, and returns the path of the ELF file.
 pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, Error> {
-    let directory = workspace.root().join("firmware");
-    if !directory.join("Cargo.toml").exists() {
+    let directory = directory(workspace);
+    if !has_source(workspace) {
         return Err(FirmwareError::NoSource { directory }.into());
     }
     let target = platform.target;

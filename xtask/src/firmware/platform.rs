@@ -29,7 +29,7 @@ pub(crate) struct Platform {
 /// Debian's shim, and its programs.
 #[derive(Debug)]
 pub(super) struct Shim {
-    pub(super) shim: DebianFile,
+    pub(super) loader: DebianFile,
     pub(super) mok_manager: DebianFile,
     pub(super) fallback: DebianFile,
 }
@@ -140,7 +140,7 @@ pub(crate) static X86_64: Platform = Platform {
         "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
     ),
     shim: Some(Shim {
-        shim: DebianFile::new("shim-signed", "usr/lib/shim/shimx64.efi.signed"),
+        loader: DebianFile::new("shim-signed", "usr/lib/shim/shimx64.efi.signed"),
         mok_manager: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/mmx64.efi.signed"),
         fallback: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/fbx64.efi.signed"),
     }),
@@ -195,7 +195,7 @@ pub(crate) static AARCH64: Platform = Platform {
         "usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed",
     ),
     shim: Some(Shim {
-        shim: DebianFile::new("shim-signed", "usr/lib/shim/shimaa64.efi.signed"),
+        loader: DebianFile::new("shim-signed", "usr/lib/shim/shimaa64.efi.signed"),
         mok_manager: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/mmaa64.efi.signed"),
         fallback: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/fbaa64.efi.signed"),
     }),

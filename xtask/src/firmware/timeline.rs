@@ -1,5 +1,6 @@
 //! The console of a boot: its text with the time of each line, the milestones, and what init reports.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A point of a boot that the console shows.
@@ -146,6 +147,15 @@ impl Timeline {
     }
 }
 
+/// The lines with their times in seconds.
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines()
+            .iter()
+            .try_for_each(|(at, line)| writeln!(f, "{:9.3} {line}", at.as_secs_f64()))
+    }
+}
+
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
@@ -198,6 +208,11 @@ mod tests {
                 (ms(30), "EFI stub: Loaded initrd".to_owned()),
                 (ms(30), "[    0.000000] Linux version 6.12".to_owned()),
             ]
+        );
+        assert!(
+            timeline
+                .to_string()
+                .starts_with("    0.010 BdsDxe: starting Boot0001\n    0.030 EFI stub")
         );
         assert_eq!(timeline.reported("efi").unwrap(), "64 bits");
         assert_eq!(timeline.reported("acpi"), None);

@@ -227,7 +227,7 @@ impl Collector<'_> {
     /// shim and GRUB as Debian installs them: in `/EFI/debian`, and again as the boot loader of a removable medium.
     fn shim(&mut self, with_fallback: bool) -> Result<(), MediumError> {
         let Some(Shim {
-            shim,
+            loader: shim,
             mok_manager,
             fallback,
         }) = &self.platform.shim

@@ -151,7 +151,7 @@ mod tests {
         let before = 1 << 20;
         let file = File::create(&path).unwrap();
         file.set_len(before + length + 512).unwrap();
-        let big: Vec<u8> = (0..3 * units.cluster + 1)
+        let big: Vec<u8> = (0..=3 * units.cluster)
             .map(|index| index.to_le_bytes()[1])
             .collect();
         let mut tree = Tree::default();

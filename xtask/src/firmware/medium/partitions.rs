@@ -118,19 +118,16 @@ pub(super) fn write(
     .map_err(failed)
 }
 
-fn open(file: File, block_size: u16) -> Result<(Disk<BlockIoAdapter<File>>, Vec<u8>), DiskError<io::Error>> {
-    let size = BlockSize::new(block_size.into()).ok_or(DiskError::BlockSizeSmallerThanPartitionEntry)?;
-    Ok((
-        Disk::new(BlockIoAdapter::new(file, size))?,
-        vec![0; usize::from(block_size)],
-    ))
+fn size_of_blocks(block_size: u16) -> Result<BlockSize, DiskError<io::Error>> {
+    BlockSize::new(block_size.into()).ok_or(DiskError::BlockSizeSmallerThanPartitionEntry)
 }
 
 fn write_gpt(file: File, block_size: u16, partitions: &[Partition]) -> Result<(), DiskError<io::Error>> {
     let block = u64::from(block_size);
     let blocks = file.metadata()?.len() / block;
-    let (mut disk, mut buffer) = open(file, block_size)?;
-    let size = BlockSize::new(block_size.into()).ok_or(DiskError::BlockSizeSmallerThanPartitionEntry)?;
+    let size = size_of_blocks(block_size)?;
+    let mut disk = Disk::new(BlockIoAdapter::new(file, size))?;
+    let mut buffer = vec![0; usize::from(block_size)];
 
     let entry_size = GptPartitionEntrySize::new(128).or(Err(DiskError::Overflow))?;
     let layout = |start| GptPartitionEntryArrayLayout {
@@ -194,7 +191,9 @@ fn name_of(usage: Use) -> Result<GptPartitionName, DiskError<io::Error>> {
 
 fn write_mbr(file: File, block_size: u16, partitions: &[Partition]) -> Result<(), DiskError<io::Error>> {
     let block = u64::from(block_size);
-    let (mut disk, mut buffer) = open(file, block_size)?;
+    let size = size_of_blocks(block_size)?;
+    let mut disk = Disk::new(BlockIoAdapter::new(file, size))?;
+    let mut buffer = vec![0; usize::from(block_size)];
     let mut mbr = MasterBootRecord {
         unique_mbr_disk_signature: MBR_SIGNATURE,
         signature: [0x55, 0xaa],
