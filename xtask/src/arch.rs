@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::firmware::platform::{self, Platform};
+use crate::firmware::platform::{Platform, tables};
 use crate::guests::builds::{self, CGuest, Conformance, SandboxTarget};
 use crate::kernel::images::Image;
 use crate::qemu::{Qemu, versions};
@@ -180,7 +180,7 @@ static X86_64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_X86_64,
     c_guests: builds::C_X86_64,
     loaders: machines::X86_64,
-    firmware: &platform::X86_64,
+    firmware: &tables::X86_64,
     link_packages: &[
         ("gcc", "/usr/bin/cc"),
         ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
@@ -239,7 +239,7 @@ static AARCH64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_AARCH64,
     c_guests: builds::C_AARCH64,
     loaders: machines::AARCH64,
-    firmware: &platform::AARCH64,
+    firmware: &tables::AARCH64,
     link_packages: &[
         ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
         ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
@@ -293,7 +293,7 @@ static RISCV64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_RISCV64,
     c_guests: builds::C_RISCV64,
     loaders: machines::RISCV64,
-    firmware: &platform::RISCV64,
+    firmware: &tables::RISCV64,
     link_packages: &[
         ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
         ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),

@@ -3,9 +3,10 @@
 mod boot;
 mod debian;
 pub(crate) mod error;
+mod failure;
 mod machine;
 mod matrix;
-mod medium;
+pub(crate) mod medium;
 mod monitor;
 pub(crate) mod options;
 mod ours;
@@ -22,7 +23,7 @@ use self::error::FirmwareError;
 use self::machine::{Disk, Firmware, Setup};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
-use self::medium::{End, Medium};
+use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
 use self::timeline::Milestone;
 use crate::arch::ArchRow;
@@ -74,7 +75,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
     let mut disks = Vec::new();
     for _ in 0..args.blank_disks {
         disks.push(Disk {
-            image: medium::ensure_blank(workspace, BLANK_MIB).map_err(FirmwareError::from)?,
+            image: medium::ensure_blank(workspace, BLANK_MIB)?,
             block_size: 512,
         });
     }
@@ -227,7 +228,7 @@ impl Job {
         if let Some(failure) = boot.failure {
             return Err(FirmwareError::Boot {
                 boot: self.name(),
-                failure: failure.into(),
+                failure,
                 log: boot.log,
             }
             .into());

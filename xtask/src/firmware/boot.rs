@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::medium::End;
+use super::failure::Failure;
+use super::medium::spec::End;
 use super::monitor::{Ending, Monitor};
 use super::timeline::{Milestone, Timeline};
 use crate::error::{Error, WithPath as _};
@@ -34,33 +35,6 @@ pub(super) struct Goal {
     pub(super) has_clock: bool,
     /// What userspace does at its end.
     pub(super) end: End,
-}
-
-/// How a boot failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub(super) enum Failure {
-    #[error("{} was not reached within {} s", milestone.name(), deadline.as_secs())]
-    Deadline {
-        milestone: Milestone,
-        deadline: Duration,
-    },
-    #[error("the machine stopped before {} was reached", milestone.name())]
-    Stopped { milestone: Milestone },
-    #[error("userspace did not end the machine within {} s", deadline.as_secs())]
-    NoEnd { deadline: Duration },
-    #[error("the machine ended by a {}, expected a {}", found.name(), expected.name())]
-    Ending { found: Ending, expected: Ending },
-    #[error("QEMU ended for another reason than a {}", expected.name())]
-    NoEnding { expected: Ending },
-    #[error("init reports {name:?} as {found:?}, expected {expected}")]
-    Report {
-        name: &'static str,
-        found: String,
-        expected: &'static str,
-    },
-    #[error("the clock {name} of the guest differs by {difference} s")]
-    Clock { name: String, difference: u64 },
 }
 
 /// Result of a boot.

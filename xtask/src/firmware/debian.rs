@@ -2,25 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::platform::DebianFile;
 use crate::apt::{self, PrivateApt};
 use crate::arch::ArchRow;
 use crate::error::Error;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
-/// A file in a package of Debian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DebianFile {
-    pub(crate) package: &'static str,
-    /// The path in the package, without the first `/`.
-    pub(crate) path: &'static str,
-}
-
 impl DebianFile {
-    pub(crate) const fn new(package: &'static str, path: &'static str) -> Self {
-        Self { package, path }
-    }
-
     /// The file below `target/`; fetches and unpacks its package if that has not been done before.
     pub(crate) fn ensure(self, workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
         ensure(workspace, row, &[self])?;

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::boot::Failure;
-use super::medium::error::MediumError;
+use super::failure::Failure;
 
 /// Error of `cargo xtask firmware`.
 #[derive(Debug, thiserror::Error)]
@@ -39,22 +38,14 @@ pub(crate) enum FirmwareError {
     /// The source of our own firmware is not there.
     #[error("{} does not exist, so our firmware cannot be built; select another with --firmware", directory.display())]
     NoSource { directory: PathBuf },
-    /// A medium could not be made.
-    #[error(transparent)]
-    Medium(#[from] MediumError),
     /// A boot failed.
     #[error("{boot}: {failure} (the console is in {})", log.display())]
     Boot {
         boot: String,
-        failure: BootFailure,
+        failure: Failure,
         log: PathBuf,
     },
     /// Boots of the matrix failed.
     #[error("{failed} of {all} boots failed")]
     Matrix { failed: usize, all: usize },
 }
-
-/// How a boot failed.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(crate) struct BootFailure(#[from] pub(super) Failure);

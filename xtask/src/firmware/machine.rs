@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::error::FirmwareError;
+use super::medium;
 use super::medium::content::command_line;
-use super::medium::{self, End, Medium};
+use super::medium::spec::{End, Medium};
 use super::options::FileOption;
 use super::ours;
-use super::platform::{Bus, Machine, Platform};
-use super::rival::{Rival, Start};
+use super::platform::{Bus, Machine, Platform, Rival, Start};
 use crate::arch::ArchRow;
 use crate::error::Error;
 use crate::kernel;
@@ -190,7 +190,7 @@ impl Setup {
 fn direct(command: &mut Command, workspace: &Workspace, row: &ArchRow, end: End) -> Result<(), Error> {
     let platform: &Platform = row.firmware;
     let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
-    let initrd = medium::ensure_initrd(workspace, row, &kernel, 0).map_err(FirmwareError::from)?;
+    let initrd = medium::ensure_initrd(workspace, row, &kernel, 0)?;
     command.arg("-kernel").arg(&kernel.image);
     command.arg("-initrd").arg(initrd);
     command.args(["-append", &command_line(platform, end)]);
@@ -199,11 +199,7 @@ fn direct(command: &mut Command, workspace: &Workspace, row: &ArchRow, end: End)
 
 impl Disk {
     /// A medium.
-    pub(super) fn medium(
-        workspace: &Workspace,
-        row: &ArchRow,
-        medium: &Medium,
-    ) -> Result<Self, FirmwareError> {
+    pub(super) fn medium(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
         Ok(Self {
             image: medium.ensure(workspace, row)?,
             block_size: medium.block_size,

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::medium::kind::Kind;
 use super::medium::partitions::Table;
-use super::medium::{End, Medium};
+use super::medium::spec::{End, Medium};
 use super::platform::Bus;
 
 /// Options of `firmware`.

@@ -1,9 +1,9 @@
 //! What differs between architectures: names of boot loaders, machines of QEMU, rival firmware.
 
-use super::debian::DebianFile;
+pub(crate) mod tables;
+
 use super::medium::kind::Kind;
-use super::rival::{Rival, Start};
-use crate::qemu::{Qemu, versions};
+use crate::qemu::Qemu;
 
 /// Properties of an architecture for boot media and firmware.
 #[derive(Debug)]
@@ -95,208 +95,52 @@ impl Bus {
     }
 }
 
-const PCI: &[Bus] = &[Bus::Pci, Bus::PciLegacy];
-const MMIO: &[Bus] = &[Bus::Mmio, Bus::MmioModern];
-const PCI_AND_MMIO: &[Bus] = &[Bus::Pci, Bus::PciLegacy, Bus::Mmio, Bus::MmioModern];
+/// A firmware of other projects, or QEMU's own loader.
+#[derive(Debug)]
+pub(super) struct Rival {
+    /// Name on the command line.
+    pub(super) name: &'static str,
+    pub(super) aliases: &'static [&'static str],
+    /// Names of the machines that it runs on.
+    pub(super) machines: &'static [&'static str],
+    /// The media that it boots; those of the matrix.
+    pub(super) media: &'static [Kind],
+    pub(super) start: Start,
+    /// True if the kernel finds EFI.
+    pub(super) is_efi: bool,
+    /// True if userspace can set EFI variables.
+    pub(super) sets_variables: bool,
+}
 
-/// The media that need a boot loader, which any UEFI firmware starts.
-const EFI_MEDIA: &[Kind] = &[
-    Kind::Stub,
-    Kind::Uki,
-    Kind::Sdboot,
-    Kind::Sduki,
-    Kind::Grub,
-    Kind::Shim,
-    Kind::Shimfb,
-];
+/// How QEMU starts a firmware.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    /// From flash, with variables in a second flash.
+    Flash {
+        code: DebianFile,
+        variables: DebianFile,
+        /// Length of each flash in bytes; `None`: that of the file.
+        size: Option<u64>,
+        bios: Option<DebianFile>,
+    },
+    /// `-bios`.
+    Bios(DebianFile),
+    /// `-kernel`, behind a firmware of the processor.
+    Kernel { bios: DebianFile, kernel: DebianFile },
+    /// No firmware: `-kernel` with the kernel of the medium.
+    Direct,
+}
 
-/// The media that Debian's U-Boot starts.
-const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
+/// A file in a package of Debian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DebianFile {
+    pub(crate) package: &'static str,
+    /// The path in the package, without the first `/`.
+    pub(crate) path: &'static str,
+}
 
-const OPENSBI: DebianFile = DebianFile::new(
-    "opensbi",
-    "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin",
-);
-
-/// QEMU's own loader: no disk is read.
-const DIRECT: Rival = Rival {
-    name: "direct",
-    aliases: &[],
-    machines: &["q35", "microvm", "virt"],
-    media: &[],
-    start: Start::Direct,
-    is_efi: false,
-    sets_variables: false,
-};
-
-pub(crate) static X86_64: Platform = Platform {
-    efi: "X64",
-    console: "console=ttyS0 earlyprintk=serial",
-    efi_reboot: "reboot=efi",
-    stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
-    systemd_boot: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
-    grub: DebianFile::new(
-        "grub-efi-amd64-signed",
-        "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-    ),
-    shim: Some(Shim {
-        loader: DebianFile::new("shim-signed", "usr/lib/shim/shimx64.efi.signed"),
-        mok_manager: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/mmx64.efi.signed"),
-        fallback: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/fbx64.efi.signed"),
-    }),
-    target: "x86_64-unknown-none",
-    machines: &[
-        Machine {
-            name: "q35",
-            qemu: versions::X86_64,
-            args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
-            buses: PCI,
-            has_clock: true,
-        },
-        Machine {
-            name: "microvm",
-            qemu: versions::X86_64,
-            // Linux waits about 20 s for a clock that is not there.
-            args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
-            buses: MMIO,
-            has_clock: true,
-        },
-    ],
-    rivals: &[
-        Rival {
-            name: "edk2",
-            aliases: &["ovmf"],
-            machines: &["q35"],
-            media: EFI_MEDIA,
-            start: Start::Flash {
-                code: DebianFile::new("ovmf", "usr/share/OVMF/OVMF_CODE_4M.fd"),
-                variables: DebianFile::new("ovmf", "usr/share/OVMF/OVMF_VARS_4M.fd"),
-                size: None,
-                bios: None,
-            },
-            is_efi: true,
-            sets_variables: true,
-        },
-        DIRECT,
-    ],
-};
-
-pub(crate) static AARCH64: Platform = Platform {
-    efi: "AA64",
-    console: "console=ttyAMA0 earlycon",
-    efi_reboot: "",
-    stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
-    systemd_boot: DebianFile::new(
-        "systemd-boot-efi",
-        "usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
-    ),
-    grub: DebianFile::new(
-        "grub-efi-arm64-signed",
-        "usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed",
-    ),
-    shim: Some(Shim {
-        loader: DebianFile::new("shim-signed", "usr/lib/shim/shimaa64.efi.signed"),
-        mok_manager: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/mmaa64.efi.signed"),
-        fallback: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/fbaa64.efi.signed"),
-    }),
-    target: "aarch64-unknown-none-softfloat",
-    machines: &[Machine {
-        name: "virt",
-        qemu: versions::AARCH64,
-        args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
-        buses: PCI_AND_MMIO,
-        has_clock: true,
-    }],
-    rivals: &[
-        Rival {
-            name: "edk2",
-            aliases: &["ovmf", "aavmf"],
-            machines: &["virt"],
-            media: EFI_MEDIA,
-            start: Start::Flash {
-                code: DebianFile::new("qemu-efi-aarch64", "usr/share/AAVMF/AAVMF_CODE.no-secboot.fd"),
-                variables: DebianFile::new("qemu-efi-aarch64", "usr/share/AAVMF/AAVMF_VARS.fd"),
-                size: Some(64 << 20),
-                bios: None,
-            },
-            is_efi: true,
-            sets_variables: true,
-        },
-        Rival {
-            name: "u-boot",
-            aliases: &[],
-            machines: &["virt"],
-            media: U_BOOT_MEDIA,
-            start: Start::Bios(DebianFile::new(
-                "u-boot-qemu",
-                "usr/lib/u-boot/qemu_arm64/u-boot.bin",
-            )),
-            is_efi: true,
-            sets_variables: false,
-        },
-        DIRECT,
-    ],
-};
-
-pub(crate) static RISCV64: Platform = Platform {
-    efi: "RISCV64",
-    console: "console=ttyS0 earlycon",
-    efi_reboot: "",
-    stub: DebianFile::new(
-        "systemd-boot-efi",
-        "usr/lib/systemd/boot/efi/linuxriscv64.efi.stub",
-    ),
-    systemd_boot: DebianFile::new(
-        "systemd-boot-efi",
-        "usr/lib/systemd/boot/efi/systemd-bootriscv64.efi",
-    ),
-    grub: DebianFile::new(
-        "grub-efi-riscv64-unsigned",
-        "usr/lib/grub/riscv64-efi/monolithic/grubriscv64.efi",
-    ),
-    shim: None,
-    target: "riscv64gc-unknown-none-elf",
-    machines: &[Machine {
-        name: "virt",
-        // Its edk2 needs 8.1 or later.
-        qemu: versions::RISCV64_AIA,
-        args: &["-machine", "virt", "-cpu", "rv64"],
-        buses: PCI_AND_MMIO,
-        has_clock: true,
-    }],
-    rivals: &[
-        Rival {
-            name: "edk2",
-            aliases: &["ovmf"],
-            machines: &["virt"],
-            media: EFI_MEDIA,
-            start: Start::Flash {
-                code: DebianFile::new(
-                    "qemu-efi-riscv64",
-                    "usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
-                ),
-                variables: DebianFile::new(
-                    "qemu-efi-riscv64",
-                    "usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd",
-                ),
-                size: Some(32 << 20),
-                bios: Some(OPENSBI),
-            },
-            is_efi: true,
-            sets_variables: true,
-        },
-        Rival {
-            name: "u-boot",
-            aliases: &[],
-            machines: &["virt"],
-            media: U_BOOT_MEDIA,
-            start: Start::Kernel {
-                bios: OPENSBI,
-                kernel: DebianFile::new("u-boot-qemu", "usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
-            },
-            is_efi: true,
-            sets_variables: false,
-        },
-        DIRECT,
-    ],
-};
+impl DebianFile {
+    const fn new(package: &'static str, path: &'static str) -> Self {
+        Self { package, path }
+    }
+}

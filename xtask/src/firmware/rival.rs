@@ -1,50 +1,14 @@
-//! Firmware that Debian packages, to compare with.
+//! Starting firmware that Debian packages, to compare with.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::debian::{self, DebianFile};
-use super::medium::kind::Kind;
+use super::debian;
+use super::platform::{DebianFile, Rival, Start};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::workspace::Workspace;
-
-/// A firmware of other projects, or QEMU's own loader.
-#[derive(Debug)]
-pub(super) struct Rival {
-    /// Name on the command line.
-    pub(super) name: &'static str,
-    pub(super) aliases: &'static [&'static str],
-    /// Names of the machines that it runs on.
-    pub(super) machines: &'static [&'static str],
-    /// The media that it boots; those of the matrix.
-    pub(super) media: &'static [Kind],
-    pub(super) start: Start,
-    /// True if the kernel finds EFI.
-    pub(super) is_efi: bool,
-    /// True if userspace can set EFI variables.
-    pub(super) sets_variables: bool,
-}
-
-/// How QEMU starts a firmware.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
-    /// From flash, with variables in a second flash.
-    Flash {
-        code: DebianFile,
-        variables: DebianFile,
-        /// Length of each flash in bytes; `None`: that of the file.
-        size: Option<u64>,
-        bios: Option<DebianFile>,
-    },
-    /// `-bios`.
-    Bios(DebianFile),
-    /// `-kernel`, behind a firmware of the processor.
-    Kernel { bios: DebianFile, kernel: DebianFile },
-    /// No firmware: `-kernel` with the kernel of the medium.
-    Direct,
-}
 
 impl Rival {
     /// True if `name` is one of its names on the command line.

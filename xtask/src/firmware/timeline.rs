@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A point of a boot that the console shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Milestone {
+pub(crate) enum Milestone {
     /// The first output of the firmware.
     Output,
     /// The firmware or a boot loader has selected what to start.

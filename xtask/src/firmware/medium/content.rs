@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::MediumError;
 use super::kind::Kind;
+use super::spec::{End, Medium};
 use super::tree::Tree;
-use super::{End, Medium, ext4, initrd, uki};
+use super::{ext4, initrd, uki};
 use crate::arch::ArchRow;
-use crate::error::WithPath as _;
+use crate::error::{Error, WithPath as _};
 use crate::firmware::debian;
 use crate::firmware::platform::{Platform, Shim};
 use crate::kernel::{self, Kernel};
@@ -43,11 +44,7 @@ struct Collector<'a> {
 
 impl Content {
     /// Fetches and builds the files of `medium`.
-    pub(super) fn collect(
-        workspace: &Workspace,
-        row: &ArchRow,
-        medium: &Medium,
-    ) -> Result<Self, MediumError> {
+    pub(super) fn collect(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
         let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
         let initrd = initrd::ensure(workspace, row, &kernel, medium.padding)?;
         let mut collector = Collector {
@@ -151,7 +148,7 @@ impl Collector<'_> {
     }
 
     /// The unified kernel image.
-    fn uki(&self) -> Result<Vec<u8>, MediumError> {
+    fn uki(&self) -> Result<Vec<u8>, Error> {
         let path = self.platform.stub.ensure(self.workspace, self.row)?;
         let read = |path: &Path| fs::read(path).with_path(path);
         let stub = read(&path)?;
@@ -167,7 +164,7 @@ impl Collector<'_> {
             (".initrd", &initrd),
             (".linux", &kernel),
         ];
-        uki::build(&stub, &sections).map_err(|source| MediumError::Uki { stub: path, source })
+        uki::build(&stub, &sections).map_err(|source| MediumError::Uki { stub: path, source }.into())
     }
 
     /// The unified kernel image where systemd-boot and the firmware find it.
@@ -176,7 +173,7 @@ impl Collector<'_> {
         self.content.esp.bytes(name, uki);
     }
 
-    fn systemd_boot(&mut self) -> Result<(), MediumError> {
+    fn systemd_boot(&mut self) -> Result<(), Error> {
         let file = self.platform.systemd_boot.ensure(self.workspace, self.row)?;
         self.loader(&file);
         let name = format!("EFI/systemd/{}", self.lower("systemd-boot"));
@@ -185,7 +182,7 @@ impl Collector<'_> {
     }
 
     /// The files of Debian's GRUB: its image reads `/EFI/debian/grub.cfg`, which names the root file system. Returns the image.
-    fn grub(&mut self) -> Result<PathBuf, MediumError> {
+    fn grub(&mut self) -> Result<PathBuf, Error> {
         let uuid = ext4::UUID;
         let System {
             kernel,
@@ -221,11 +218,11 @@ impl Collector<'_> {
             ),
         );
         self.content.root = Some(root);
-        Ok(self.platform.grub.ensure(self.workspace, self.row)?)
+        self.platform.grub.ensure(self.workspace, self.row)
     }
 
     /// shim and GRUB as Debian installs them: in `/EFI/debian`, and again as the boot loader of a removable medium.
-    fn shim(&mut self, with_fallback: bool) -> Result<(), MediumError> {
+    fn shim(&mut self, with_fallback: bool) -> Result<(), Error> {
         let Some(Shim {
             loader: shim,
             mok_manager,
@@ -236,7 +233,8 @@ impl Collector<'_> {
                 kind: "shim",
                 arch: self.row.name,
                 reason: "Debian has no shim for it",
-            });
+            }
+            .into());
         };
         debian::ensure(self.workspace, self.row, &[*shim, *mok_manager, *fallback])?;
         let shim = shim.ensure(self.workspace, self.row)?;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use gpt_disk_io::DiskError;
 
 use super::uki::UkiError;
-use crate::error::Error;
 
 /// Error of making a boot medium.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +30,4 @@ pub(crate) enum MediumError {
         arch: &'static str,
         reason: &'static str,
     },
-    /// An error of a package, a program or a file.
-    #[error(transparent)]
-    Task(#[from] Box<Error>),
-}
-
-impl From<Error> for MediumError {
-    fn from(error: Error) -> Self {
-        Self::Task(Box::new(error))
-    }
 }

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
-use super::error::MediumError;
 use super::tree::Tree;
-use crate::error::WithPath as _;
+use crate::error::{Error, WithPath as _};
 use crate::packages::{self, Package};
 use crate::process;
 use crate::workspace::Workspace;
@@ -23,12 +22,7 @@ pub(super) fn length(content: u64) -> u64 {
 }
 
 /// Makes an ext4 with the files of `tree` in `range` of the disk image `path`.
-pub(super) fn write(
-    workspace: &Workspace,
-    path: &Path,
-    range: Range<u64>,
-    tree: &Tree,
-) -> Result<(), MediumError> {
+pub(super) fn write(workspace: &Workspace, path: &Path, range: Range<u64>, tree: &Tree) -> Result<(), Error> {
     packages::ensure(workspace, &[Package::program("e2fsprogs", "mke2fs")])?;
     let temporary = std::env::temp_dir();
     let files = tempfile::tempdir_in(&temporary).with_path(&temporary)?;

@@ -9,7 +9,7 @@ use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
 use super::error::MediumError;
 use super::tree::Tree;
-use crate::error::WithPath as _;
+use crate::error::Error;
 
 /// FAT32 has at least this number of clusters (Microsoft's FAT specification, "FAT type determination").
 const FAT32_CLUSTERS: u64 = 65_525;
@@ -37,14 +37,16 @@ impl Units {
 }
 
 /// Makes a FAT32 with the files of `tree` in `range` of the disk image `path`.
-pub(super) fn write(path: &Path, range: Range<u64>, units: Units, tree: &Tree) -> Result<(), MediumError> {
+pub(super) fn write(path: &Path, range: Range<u64>, units: Units, tree: &Tree) -> Result<(), Error> {
     let open = || {
         let file = OpenOptions::new().read(true).write(true).open(path);
         Window::new(file?, range.clone())
     };
-    let failed = |source| MediumError::Fat {
-        path: path.to_path_buf(),
-        source,
+    let failed = |source| {
+        Error::from(MediumError::Fat {
+            path: path.to_path_buf(),
+            source,
+        })
     };
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat32)
@@ -69,9 +71,7 @@ pub(super) fn write(path: &Path, range: Range<u64>, units: Units, tree: &Tree) -
             .map_err(failed)?;
     }
     drop(root);
-    file_system.unmount().map_err(failed)?;
-    File::open(path).with_path(path)?;
-    Ok(())
+    file_system.unmount().map_err(failed)
 }
 
 /// A range of a file, as a file of its own.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::MediumError;
+use super::directory;
 use crate::arch::ArchRow;
+use crate::error::Error;
 use crate::guests;
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Kernel};
@@ -18,19 +19,19 @@ pub(crate) fn ensure(
     row: &ArchRow,
     kernel: &Kernel,
     padding: u32,
-) -> Result<PathBuf, MediumError> {
+) -> Result<PathBuf, Error> {
     let name = match padding {
         0 => format!("{}.initrd", row.name),
         padding => format!("{}-pad{padding}.initrd", row.name),
     };
-    let path = super::directory(workspace)?.join(name);
+    let path = directory::ensure(workspace)?.join(name);
     let init = guests::init(workspace, row)?;
     write(&path, &init, efivarfs(kernel)?.as_deref(), padding)?;
     Ok(path)
 }
 
 /// The module, unless it is built into the kernel or the kernel has no module directory.
-fn efivarfs(kernel: &Kernel) -> Result<Option<PathBuf>, MediumError> {
+fn efivarfs(kernel: &Kernel) -> Result<Option<PathBuf>, Error> {
     let Some(directory) = &kernel.modules else {
         return Ok(None);
     };
@@ -45,7 +46,7 @@ fn efivarfs(kernel: &Kernel) -> Result<Option<PathBuf>, MediumError> {
     }))
 }
 
-fn write(path: &Path, init: &Path, module: Option<&Path>, padding: u32) -> Result<(), MediumError> {
+fn write(path: &Path, init: &Path, module: Option<&Path>, padding: u32) -> Result<(), Error> {
     let mut archive = Initramfs::create(path)?;
     archive.file("init", 0o755, init)?;
     if let Some(module) = module {

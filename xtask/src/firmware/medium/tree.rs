@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::error::MediumError;
-use crate::error::WithPath as _;
+use crate::error::{Error, WithPath as _};
 
 /// Content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +24,14 @@ pub(super) struct Tree {
 
 impl Source {
     /// The content.
-    pub(super) fn read(&self) -> Result<Cow<'_, [u8]>, MediumError> {
+    pub(super) fn read(&self) -> Result<Cow<'_, [u8]>, Error> {
         match self {
             Self::File(path) => Ok(Cow::Owned(fs::read(path).with_path(path)?)),
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
         }
     }
 
-    fn length(&self) -> Result<u64, MediumError> {
+    fn length(&self) -> Result<u64, Error> {
         match self {
             Self::File(path) => Ok(fs::metadata(path).with_path(path)?.len()),
             Self::Bytes(bytes) => Ok(bytes.len() as u64),
@@ -57,12 +56,12 @@ impl Tree {
     }
 
     /// The sum of the lengths of all files.
-    pub(super) fn length(&self) -> Result<u64, MediumError> {
+    pub(super) fn length(&self) -> Result<u64, Error> {
         self.files.values().map(Source::length).sum()
     }
 
     /// Writes the files below a directory.
-    pub(super) fn write_to(&self, directory: &Path) -> Result<(), MediumError> {
+    pub(super) fn write_to(&self, directory: &Path) -> Result<(), Error> {
         for (name, source) in self.iter() {
             let path = directory.join(name);
             if let Some(parent) = path.parent() {
