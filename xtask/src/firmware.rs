@@ -4,6 +4,8 @@ mod boot;
 mod debian;
 pub(crate) mod error;
 mod failure;
+mod job;
+mod knock_out;
 mod machine;
 mod matrix;
 pub(crate) mod medium;
@@ -13,36 +15,25 @@ mod ours;
 pub(crate) mod platform;
 mod rival;
 mod timeline;
+mod trace;
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use self::boot::{Boot, Goal};
+use self::boot::Boot;
 use self::error::FirmwareError;
+use self::job::{Job, goal};
 use self::machine::{Disk, Firmware, Setup};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
-use self::medium::spec::{End, Medium};
+use self::medium::spec::Medium;
 use self::options::FirmwareArgs;
 use self::timeline::Milestone;
 use crate::arch::ArchRow;
-use crate::error::{Error, WithPath as _};
+use crate::error::Error;
 use crate::workspace::Workspace;
 
 /// Length of a blank disk in MiB.
 const BLANK_MIB: u64 = 8;
-
-/// A boot to run.
-#[derive(Debug)]
-struct Job {
-    setup: Setup,
-    disks: Vec<Disk>,
-    /// What is on the boot disk, for messages.
-    medium: String,
-    goal: Goal,
-    timeout: Duration,
-}
 
 /// `cargo xtask firmware`.
 pub(crate) fn run(
@@ -63,6 +54,23 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         println!("{}", disk.image.display());
         return Ok(());
     }
+    if args.calls.knock_out {
+        return knock_out::run(workspace, || job(workspace, row, args));
+    }
+    let mut job = job(workspace, row, args)?;
+    let traced = if args.calls.trace {
+        Some(trace::prepare(workspace, &mut job, "")?)
+    } else {
+        None
+    };
+    let boot = job.run(workspace)?;
+    print(&boot, args.console);
+    job.conclude(boot)?;
+    traced.map_or(Ok(()), |path| trace::compare(workspace, &job, &path))
+}
+
+/// The boot that the options describe.
+fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Result<Job, Error> {
     let machine = machine::find(row, args.machine.as_deref())?;
     let setup = Setup {
         row,
@@ -95,16 +103,13 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         }
     };
     let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
-    let job = Job {
+    Ok(Job {
         goal: goal(&setup, kind, args.end),
         setup,
         disks,
         medium,
         timeout: Duration::from_secs(args.timeout),
-    };
-    let boot = job.run(workspace)?;
-    print(&boot, args.console);
-    job.conclude(boot)
+    })
 }
 
 /// Boots every medium of the matrix and prints a table.
@@ -167,82 +172,5 @@ fn print(boot: &Boot, with_console: bool) {
     }
     for line in boot.timeline.report() {
         println!("             {line}");
-    }
-}
-
-/// What a boot of a medium of this kind must reach.
-fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
-    let (efi, sets_variables) = match &setup.firmware {
-        // It boots entries of the Boot Loader Specification without EFI.
-        Firmware::Ours | Firmware::File { .. } => (None, true),
-        Firmware::Rival(rival) => (Some(rival.is_efi), rival.sets_variables),
-    };
-    Goal {
-        milestone: if kind.is_none_or(Kind::reaches_userspace) {
-            Milestone::Userspace
-        } else {
-            Milestone::Kernel
-        },
-        efi,
-        sets_variables,
-        has_clock: setup.machine.has_clock,
-        end,
-    }
-}
-
-impl Job {
-    /// Such as `uki on x86_64 q35`.
-    fn name(&self) -> String {
-        let Setup { row, machine, .. } = &self.setup;
-        format!("{} on {} {}", self.medium, row.name, machine.name)
-    }
-
-    fn run(&self, workspace: &Workspace) -> Result<Boot, Error> {
-        let temporary = std::env::temp_dir();
-        let directory = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
-        let end = self.goal.end;
-        let mut command = self
-            .setup
-            .command(workspace, &self.disks, end, directory.path())?;
-        let log = self.log(workspace)?;
-        boot::run(&mut command, self.goal, self.timeout, directory.path(), log)
-    }
-
-    /// The file for the console.
-    fn log(&self, workspace: &Workspace) -> Result<PathBuf, Error> {
-        let directory = workspace.xtask("firmware/logs");
-        fs::create_dir_all(&directory).with_path(&directory)?;
-        let Setup {
-            row,
-            machine,
-            bus,
-            firmware,
-            ..
-        } = &self.setup;
-        let parts = [row.name, machine.name, bus.name(), &firmware.name(), &self.medium];
-        Ok(directory.join(parts.join("-").replace([' ', '/'], "_") + ".log"))
-    }
-
-    /// Prints the last line of a good boot, or gives the error of another.
-    fn conclude(&self, boot: Boot) -> Result<(), Error> {
-        if let Some(failure) = boot.failure {
-            return Err(FirmwareError::Boot {
-                boot: self.name(),
-                failure,
-                log: boot.log,
-            }
-            .into());
-        }
-        let milestone = self.goal.milestone;
-        let at = boot.timeline.time_of(milestone).unwrap_or_default();
-        println!(
-            "firmware: {} reached {} in {:.2} s ({}, {})",
-            self.name(),
-            milestone.name(),
-            at.as_secs_f64(),
-            self.setup.bus.name(),
-            self.setup.firmware.name()
-        );
-        Ok(())
     }
 }

@@ -69,7 +69,9 @@ impl FirmwareReport {
             variables,
             variable,
             clocks: clocks(Path::new("/sys/class/rtc")),
-            smbios: fs::metadata("/sys/firmware/dmi/tables/DMI").map(|file| file.len()).ok(),
+            smbios: fs::metadata("/sys/firmware/dmi/tables/DMI")
+                .map(|file| file.len())
+                .ok(),
             acpi: Path::new("/sys/firmware/acpi/tables").exists(),
             device_tree: Path::new("/sys/firmware/devicetree/base").exists(),
         }
@@ -107,6 +109,12 @@ impl fmt::Display for FirmwareReport {
         writeln!(f, "acpi: {}", word(self.acpi))?;
         writeln!(f, "device tree: {}", word(self.device_tree))
     }
+}
+
+/// Keeps all messages of the kernel but emergencies from the console, where they would split lines of the report (Linux
+/// `admin-guide/sysctl/kernel.rst`, printk).
+pub(crate) fn silence_kernel() -> io::Result<()> {
+    fs::write("/proc/sys/kernel/printk", "1")
 }
 
 /// Loads the modules in a directory, which need not exist.
@@ -187,7 +195,10 @@ mod tests {
     #[test]
     fn clocks_have_a_name_and_a_time() {
         let directory = new_directory("clocks");
-        for (clock, name, time) in [("rtc1", "rtc-pl031", "7\n"), ("rtc0", "rtc-efi rtc-efi.0\n", "1795807600\n")] {
+        for (clock, name, time) in [
+            ("rtc1", "rtc-pl031", "7\n"),
+            ("rtc0", "rtc-efi rtc-efi.0\n", "1795807600\n"),
+        ] {
             fs::create_dir_all(directory.join(clock)).unwrap();
             fs::write(directory.join(clock).join("name"), name).unwrap();
             fs::write(directory.join(clock).join("since_epoch"), time).unwrap();

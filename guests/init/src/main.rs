@@ -49,6 +49,9 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
     if options.unknown_shutdown {
         writeln!(console, "init: init.end must be poweroff or reboot")?;
     }
+    if options.firmware {
+        firmware::silence_kernel()?;
+    }
     write!(console, "{}", SystemReport::read())?;
     if options.firmware {
         write!(console, "{}", FirmwareReport::read())?;

@@ -94,7 +94,10 @@ mod tests {
 
     #[test]
     fn the_report_on_the_firmware_is_an_option() {
-        for (cmdline, expected) in [("a init.firmware b", true), ("init.firmware=1 xinit.firmware", false)] {
+        for (cmdline, expected) in [
+            ("a init.firmware b", true),
+            ("init.firmware=1 xinit.firmware", false),
+        ] {
             assert_eq!(Options::parse(cmdline).firmware, expected, "{cmdline}");
         }
     }

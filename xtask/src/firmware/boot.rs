@@ -31,7 +31,7 @@ pub(super) struct Goal {
     pub(super) efi: Option<bool>,
     /// True if init must be able to set EFI variables, if it finds EFI.
     pub(super) sets_variables: bool,
-    /// True if the machine has a clock, which must then be right.
+    /// True if init must find a clock. Each clock that it finds must be right.
     pub(super) has_clock: bool,
     /// What userspace does at its end.
     pub(super) end: End,

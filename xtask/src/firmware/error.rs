@@ -38,6 +38,20 @@ pub(crate) enum FirmwareError {
     /// The source of our own firmware is not there.
     #[error("{} does not exist, so our firmware cannot be built; select another with --firmware", directory.display())]
     NoSource { directory: PathBuf },
+    /// EFI calls cannot be traced on the architecture.
+    #[error("guests/efitrace does not exist for {arch}; select x86_64 with --arch")]
+    NoTracer { arch: &'static str },
+    /// The trace of a boot differs from the one in the repository.
+    #[error(
+        "{boot}: the EFI calls differ from those in {}:\n{difference}\n(the trace is in {}; with UPDATE_GOLDEN=1 it replaces the file)",
+        golden.display(), trace.display()
+    )]
+    Trace {
+        boot: String,
+        golden: PathBuf,
+        difference: String,
+        trace: PathBuf,
+    },
     /// A boot failed.
     #[error("{boot}: {failure} (the console is in {})", log.display())]
     Boot {

@@ -65,9 +65,30 @@ pub(crate) struct FirmwareArgs {
     /// Boot every medium on every machine and bus with every firmware, or with the one of --firmware, and print a table.
     #[arg(long, conflicts_with_all = ["image", "make"])]
     pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) calls: CallArgs,
     /// A further option of QEMU; may be given several times.
     #[arg(long = "qemu", value_name = "OPTION", allow_hyphen_values = true)]
     pub(super) qemu: Vec<String>,
+}
+
+/// Options about EFI calls.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct CallArgs {
+    /// Log the EFI calls of the boot loader and the kernel, and compare them with those in xtask/golden/efi-calls (x86_64 only).
+    #[arg(long, conflicts_with_all = ["all", "make", "image"])]
+    pub(super) trace: bool,
+    /// Refuse each service and protocol that the boot loader and the kernel use, each in a boot of its own, and print what is
+    /// reached (x86_64 only).
+    #[arg(long, conflicts_with_all = ["all", "make", "image", "trace"])]
+    pub(super) knock_out: bool,
+}
+
+impl CallArgs {
+    /// True if the medium has to log EFI calls.
+    fn is_traced(self) -> bool {
+        self.trace || self.knock_out
+    }
 }
 
 /// The option of QEMU that takes a firmware file.
@@ -104,6 +125,7 @@ impl FirmwareArgs {
             cluster: self.cluster,
             padding: self.padding,
             end: self.end,
+            is_traced: self.calls.is_traced(),
         }
     }
 }

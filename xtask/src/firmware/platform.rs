@@ -21,6 +21,8 @@ pub(crate) struct Platform {
     pub(super) shim: Option<Shim>,
     /// Rust target of our own firmware.
     pub(super) target: &'static str,
+    /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
+    pub(crate) tracer: Option<&'static str>,
     /// The machines; the first is the default.
     pub(super) machines: &'static [Machine],
     pub(super) rivals: &'static [Rival],
@@ -44,8 +46,6 @@ pub(super) struct Machine {
     pub(super) args: &'static [&'static str],
     /// The buses of its disks; the first is the default.
     pub(super) buses: &'static [Bus],
-    /// True if the machine has a real-time clock.
-    pub(super) has_clock: bool,
 }
 
 /// The bus of a virtio disk.
@@ -110,6 +110,8 @@ pub(super) struct Rival {
     pub(super) is_efi: bool,
     /// True if userspace can set EFI variables.
     pub(super) sets_variables: bool,
+    /// True if Debian's kernel finds a clock.
+    pub(super) has_clock: bool,
 }
 
 /// How QEMU starts a firmware.

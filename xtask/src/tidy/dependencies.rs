@@ -127,7 +127,7 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     // Programs that run inside virtual machines; they do not use the crates that boot them.
-    family(&["guests/contract"], &[], false),
+    family(&["guests/contract", "guests/efitrace"], &[], false),
     family(&["guests/clauses", "guests/init"], &["guests/contract"], false),
     family(
         &["guests/conformance*"],

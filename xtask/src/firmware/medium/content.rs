@@ -12,6 +12,7 @@ use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::firmware::debian;
 use crate::firmware::platform::{Platform, Shim};
+use crate::guests;
 use crate::kernel::{self, Kernel};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
@@ -83,6 +84,9 @@ impl Content {
             Kind::Shim => collector.shim(false)?,
             Kind::Shimfb => collector.shim(true)?,
         }
+        if medium.is_traced {
+            collector.trace()?;
+        }
         Ok(collector.content)
     }
 }
@@ -119,6 +123,17 @@ impl Collector<'_> {
     fn loader(&mut self, file: &Path) {
         let name = self.loader_name();
         self.content.esp.file(name, file);
+    }
+
+    /// Puts efitrace before the boot loader.
+    fn trace(&mut self) -> Result<(), Error> {
+        let name = self.loader_name();
+        let efitrace = guests::efitrace(self.workspace, self.row)?;
+        if !self.content.esp.rename(&name, "EFI/BOOT/BOOTORIG.EFI") {
+            return Err(MediumError::NoLoader.into());
+        }
+        self.content.esp.file(name, &efitrace);
+        Ok(())
     }
 
     /// A name such as `shimx64.efi`, with the architecture's suffix.

@@ -23,6 +23,9 @@ pub(crate) enum MediumError {
     /// The unified kernel image could not be built.
     #[error("{}: {source}", stub.display())]
     Uki { stub: PathBuf, source: UkiError },
+    /// A medium without a boot loader cannot be traced.
+    #[error("the medium has no boot loader whose calls could be traced; select another with --medium")]
+    NoLoader,
     /// The architecture has no such medium.
     #[error("there is no medium {kind} for {arch}, because {reason}")]
     NoSuchMedium {

@@ -17,6 +17,8 @@ pub(crate) struct Medium {
     pub(crate) padding: u32,
     /// What userspace does at its end.
     pub(crate) end: End,
+    /// True if `guests/efitrace` starts the boot loader.
+    pub(crate) is_traced: bool,
 }
 
 /// What userspace does at its end.
@@ -39,6 +41,7 @@ impl Medium {
             cluster: None,
             padding: 0,
             end: End::Poweroff,
+            is_traced: false,
         }
     }
 
@@ -50,6 +53,7 @@ impl Medium {
             self.cluster.map(|cluster| format!("c{cluster}")),
             (self.padding != 0).then(|| format!("pad{}", self.padding)),
             (self.end == End::Reboot).then(|| "reboot".to_owned()),
+            self.is_traced.then(|| "traced".to_owned()),
         ];
         let parts = [arch.to_owned(), self.kind.name().to_owned()];
         let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
@@ -96,6 +100,10 @@ mod tests {
                 end: End::Reboot,
                 ..base
             },
+            Medium {
+                is_traced: true,
+                ..base
+            },
         ];
         let names = media.map(|medium| medium.file_name("riscv64"));
         assert_eq!(
@@ -108,6 +116,7 @@ mod tests {
                 "riscv64-uki-c4096.img",
                 "riscv64-uki-pad64.img",
                 "riscv64-uki-reboot.img",
+                "riscv64-uki-traced.img",
             ]
         );
     }

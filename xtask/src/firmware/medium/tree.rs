@@ -50,6 +50,14 @@ impl Tree {
         self.files.insert(name.into(), Source::Bytes(content.into()));
     }
 
+    /// Renames a file. False if there is none of this name.
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> bool {
+        let source = self.files.remove(from);
+        let is_there = source.is_some();
+        self.files.extend(source.map(|source| (to.to_owned(), source)));
+        is_there
+    }
+
     /// The files in the order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Source)> {
         self.files.iter().map(|(name, source)| (name.as_str(), source))
@@ -90,6 +98,8 @@ mod tests {
         tree.write_to(&copy).unwrap();
         assert_eq!(fs::read(copy.join("boot/copy")).unwrap(), b"from a file");
         assert_eq!(fs::read(copy.join("boot/grub/grub.cfg")).unwrap(), b"text");
+        assert!(tree.rename("boot/copy", "boot/moved") && !tree.rename("boot/copy", "boot/again"));
+        assert_eq!(tree.iter().next().unwrap().0, "boot/grub/grub.cfg");
         tree.file("missing", &directory.path().join("no-such-file"));
         assert!(tree.length().unwrap_err().to_string().contains("no-such-file"));
     }

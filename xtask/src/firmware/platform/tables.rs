@@ -36,6 +36,7 @@ const DIRECT: Rival = Rival {
     start: Start::Direct,
     is_efi: false,
     sets_variables: false,
+    has_clock: true,
 };
 
 pub(crate) static X86_64: Platform = Platform {
@@ -54,13 +55,13 @@ pub(crate) static X86_64: Platform = Platform {
         fallback: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/fbx64.efi.signed"),
     }),
     target: "x86_64-unknown-none",
+    tracer: Some("x86_64-unknown-uefi"),
     machines: &[
         Machine {
             name: "q35",
             qemu: versions::X86_64,
             args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
             buses: PCI,
-            has_clock: true,
         },
         Machine {
             name: "microvm",
@@ -68,7 +69,6 @@ pub(crate) static X86_64: Platform = Platform {
             // Linux waits about 20 s for a clock that is not there.
             args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
             buses: MMIO,
-            has_clock: true,
         },
     ],
     rivals: &[
@@ -85,6 +85,7 @@ pub(crate) static X86_64: Platform = Platform {
             },
             is_efi: true,
             sets_variables: true,
+            has_clock: true,
         },
         DIRECT,
     ],
@@ -109,12 +110,12 @@ pub(crate) static AARCH64: Platform = Platform {
         fallback: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/fbaa64.efi.signed"),
     }),
     target: "aarch64-unknown-none-softfloat",
+    tracer: None,
     machines: &[Machine {
         name: "virt",
         qemu: versions::AARCH64,
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
-        has_clock: true,
     }],
     rivals: &[
         Rival {
@@ -130,6 +131,7 @@ pub(crate) static AARCH64: Platform = Platform {
             },
             is_efi: true,
             sets_variables: true,
+            has_clock: true,
         },
         Rival {
             name: "u-boot",
@@ -142,6 +144,7 @@ pub(crate) static AARCH64: Platform = Platform {
             )),
             is_efi: true,
             sets_variables: false,
+            has_clock: true,
         },
         DIRECT,
     ],
@@ -165,13 +168,13 @@ pub(crate) static RISCV64: Platform = Platform {
     ),
     shim: None,
     target: "riscv64gc-unknown-none-elf",
+    tracer: None,
     machines: &[Machine {
         name: "virt",
         // Its edk2 needs 8.1 or later.
         qemu: versions::RISCV64_AIA,
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
-        has_clock: true,
     }],
     rivals: &[
         Rival {
@@ -193,6 +196,8 @@ pub(crate) static RISCV64: Platform = Platform {
             },
             is_efi: true,
             sets_variables: true,
+            // It describes the machine by ACPI, without a clock, and the kernel has no driver for the clock of EFI.
+            has_clock: false,
         },
         Rival {
             name: "u-boot",
@@ -205,6 +210,7 @@ pub(crate) static RISCV64: Platform = Platform {
             },
             is_efi: true,
             sets_variables: false,
+            has_clock: true,
         },
         DIRECT,
     ],
