@@ -54,10 +54,10 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         println!("{}", disk.image.display());
         return Ok(());
     }
-    if args.calls.knock_out {
-        return knock_out::run(workspace, || job(workspace, row, args));
-    }
     let mut job = job(workspace, row, args)?;
+    if args.calls.knock_out {
+        return knock_out::run(workspace, &job);
+    }
     let traced = if args.calls.trace {
         Some(trace::prepare(workspace, &mut job, "")?)
     } else {

@@ -7,5 +7,5 @@ pub mod pending;
 pub mod refusal;
 pub mod services;
 
-#[cfg(all(target_os = "uefi", target_arch = "x86_64"))]
+#[cfg(target_os = "uefi")]
 pub mod machine;

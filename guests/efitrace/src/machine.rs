@@ -4,4 +4,5 @@ mod application;
 mod fw_cfg;
 mod hooks;
 mod port;
+mod tables;
 mod trace;

@@ -14,7 +14,7 @@ use crate::error::{Error, WithPath as _};
 use crate::workspace::Workspace;
 
 /// A boot to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) setup: Setup,
     pub(super) disks: Vec<Disk>,

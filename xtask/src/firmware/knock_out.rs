@@ -54,14 +54,14 @@ impl fmt::Display for Row {
     }
 }
 
-/// Boots once without a refusal, and then once for each service and protocol of that trace; `job` makes the job for a boot. Prints
-/// a table of what each boot reached. Fails if the first one fails.
-pub(super) fn run(workspace: &Workspace, job: impl Fn() -> Result<Job, Error>) -> Result<(), Error> {
-    let (boot, trace) = run_one(workspace, job()?, "")?;
-    job()?.conclude(boot)?;
+/// Boots once without a refusal, and then once for each service and protocol of that trace. Prints a table of what
+/// each boot reached. Fails if the first one fails.
+pub(super) fn run(workspace: &Workspace, job: &Job) -> Result<(), Error> {
+    let (boot, trace) = run_one(workspace, job.clone(), "")?;
+    job.conclude(boot)?;
     println!("{:<48}  refused  reached", "refused calls");
     for refusal in refusals(&trace) {
-        let (boot, trace) = run_one(workspace, job()?, &refusal)?;
+        let (boot, trace) = run_one(workspace, job.clone(), &refusal)?;
         println!("{}", Row::new(&refusal, &boot, &trace));
     }
     Ok(())

@@ -75,7 +75,7 @@ pub(crate) struct FirmwareArgs {
 /// Options about EFI calls.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct CallArgs {
-    /// Log the EFI calls of the boot loader and the kernel, and compare them with those in xtask/golden/efi-calls (x86_64 only).
+    /// Log the EFI calls of the boot loader and the kernel, and compare them with those in xtask/golden/efi-calls/FIRMWARE (x86_64 only).
     #[arg(long, conflicts_with_all = ["all", "make", "image"])]
     pub(super) trace: bool,
     /// Refuse each service and protocol that the boot loader and the kernel use, each in a boot of its own, and print what is

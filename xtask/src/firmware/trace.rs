@@ -145,7 +145,9 @@ pub(super) fn compare(workspace: &Workspace, job: &Job, path: &Path) -> Result<(
     let trace = read(path)?;
     let summary = trace.summary();
     let name = format!("{}-{}.txt", job.setup.row.name, job.medium);
-    let golden = workspace.root().join("xtask/golden/efi-calls").join(name);
+    // What a firmware has decides what a loader calls, so each firmware has traces of its own.
+    let directory = workspace.root().join("xtask/golden/efi-calls");
+    let golden = directory.join(job.setup.firmware.name()).join(name);
     println!(
         "             {} EFI calls, {} different ones",
         trace.calls.len(),
@@ -190,6 +192,7 @@ fn difference(expected: &str, found: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel;
 
     const TEXT: &str = "efitrace: start\n\n\
         1 LocateProtocol 3152bca5-eade-433d-862e-c01cdc291f44 = NOT_FOUND\n\
@@ -231,8 +234,7 @@ mod tests {
     fn the_traces_in_the_repository_end_with_boot_services() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/efi-calls");
         let mut count = 0;
-        for entry in fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
+        for path in kernel::walk(&directory).unwrap() {
             let text = fs::read_to_string(&path).unwrap();
             let trace = Trace::parse(&text);
             assert_eq!(trace.summary(), text, "{}", path.display());

@@ -11,8 +11,8 @@ use core::ptr;
 use r_efi::efi;
 use r_efi::protocols::{device_path, loaded_image};
 
-use super::hooks::Tables;
-use super::{fw_cfg, trace};
+use super::tables::Tables;
+use super::{fw_cfg, hooks, trace};
 use crate::guid::Status;
 use crate::refusal::Refusal;
 
@@ -67,7 +67,8 @@ unsafe extern "efiapi" fn efi_main(handle: efi::Handle, system: *mut efi::System
     trace::print(format_args!("start"));
     // SAFETY: these are the tables of the system table; the log ends with boot services.
     let tables = unsafe { Tables::new(boot.cast(), runtime.cast()) };
-    trace::start(tables, refusal);
+    trace::prepare(tables, hooks::leave(), refusal);
+    tables.hook(hooks::stubs());
     // SAFETY: the firmware loaded the image.
     let status = unsafe { start_image(image, ptr::null_mut(), ptr::null_mut()) };
     tables.unhook();

@@ -7,8 +7,8 @@
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write as _};
 
-use super::hooks::{self, Tables};
 use super::port::DebugConsole;
+use super::tables::Tables;
 use crate::guid::{Guid, Status};
 use crate::pending::{Call, Images, Pending};
 use crate::refusal::Refusal;
@@ -70,6 +70,8 @@ struct State {
     firmware: Firmware,
     refusal: Refusal,
     tables: Option<Tables>,
+    /// Address to which logged calls return.
+    leave: u64,
     pending: Pending,
     images: Images,
     /// Number of lines so far.
@@ -87,25 +89,26 @@ static STATE: Cell = Cell(UnsafeCell::new(State {
     firmware: Firmware::new(),
     refusal: Refusal::Nothing,
     tables: None,
+    leave: 0,
     pending: Pending::new(),
     images: Images::new(),
     line: 0,
 }));
 
-/// Adds an image of the firmware, whose calls pass unseen. To be called before [`start`].
+/// Adds an image of the firmware, whose calls pass unseen. To be called before [`prepare`].
 pub(super) fn add_firmware(base: u64, length: u64) {
     // SAFETY: no stub is in use yet, so nothing else accesses the state.
     let state = unsafe { &mut *STATE.0.get() };
     state.firmware.add(base, length);
 }
 
-/// Starts the log.
-pub(super) fn start(tables: Tables, refusal: Refusal) {
+/// Prepares the log of calls that `tables` will pass to [`on_call`], and that return to the address `leave`.
+pub(super) fn prepare(tables: Tables, leave: u64, refusal: Refusal) {
     // SAFETY: no stub is in use yet, so nothing else accesses the state.
     let state = unsafe { &mut *STATE.0.get() };
     state.refusal = refusal;
     state.tables = Some(tables);
-    tables.hook();
+    state.leave = leave;
 }
 
 /// Prints a line of the program itself.
@@ -176,7 +179,7 @@ pub(super) unsafe extern "efiapi" fn on_call(service: usize, frame: *mut u64) ->
         line: state.line,
     });
     if is_seen {
-        frame.set_return_address(hooks::leave());
+        frame.set_return_address(state.leave);
     }
     0
 }
