@@ -50,6 +50,19 @@ impl RegionKind {
             Self::Persistent => 7,
         }
     }
+
+    /// The kind of an address range type; [`Reserved`](Self::Reserved) for types that are not known, as the ACPI specification demands.
+    #[must_use]
+    pub const fn from_e820_type(e820_type: u32) -> Self {
+        match e820_type {
+            1 => Self::Ram,
+            3 => Self::AcpiReclaimable,
+            4 => Self::AcpiNvs,
+            5 => Self::Unusable,
+            7 => Self::Persistent,
+            _ => Self::Reserved,
+        }
+    }
 }
 
 impl fmt::Display for RegionKind {
@@ -409,6 +422,7 @@ mod tests {
         let check = |kind: RegionKind, name, e820_type| {
             assert_eq!((kind.name(), kind.e820_type()), (name, e820_type));
             assert_eq!(std::format!("{kind}"), name);
+            assert_eq!(RegionKind::from_e820_type(e820_type), kind);
         };
         check(RegionKind::Ram, "ram", 1);
         check(RegionKind::Reserved, "reserved", 2);

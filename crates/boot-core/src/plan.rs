@@ -56,6 +56,8 @@ pub enum LoadContent {
     Bytes(Vec<u8>),
     /// Zeros.
     Zeros,
+    /// What the memory already contains; it is not written.
+    Present,
 }
 
 /// One contiguous write to guest memory.

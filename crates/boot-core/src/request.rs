@@ -99,6 +99,9 @@ pub enum AdditionalContent<'a> {
     Bytes(&'a [u8]),
     /// A file of this length in bytes: [`BootFile::Additional`](crate::BootFile::Additional).
     File(u64),
+    /// What the memory already contains, this many bytes: nothing is written. For a loader inside the machine, whose own memory
+    /// the kernel gets after the start, and for tables that are already in place.
+    Present(u64),
 }
 
 impl AdditionalContent<'_> {
@@ -107,7 +110,7 @@ impl AdditionalContent<'_> {
     pub const fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => arith::to_u64(bytes.len()),
-            Self::File(len) => *len,
+            Self::File(len) | Self::Present(len) => *len,
         }
     }
 
@@ -140,6 +143,14 @@ impl<'a> AdditionalLoad<'a> {
     #[must_use]
     pub const fn file(label: &'static str, len: u64) -> Self {
         Self::new(label, AdditionalContent::File(len))
+    }
+
+    /// Memory that keeps what it contains: the `len` bytes at `addr`, in RAM that stays RAM for the guest. Nothing else is placed there.
+    ///
+    /// Firmware reserves its own memory with it until the kernel runs.
+    #[must_use]
+    pub const fn present(label: &'static str, addr: u64, len: u64) -> Self {
+        Self::new(label, AdditionalContent::Present(len)).at(addr)
     }
 
     const fn new(label: &'static str, content: AdditionalContent<'a>) -> Self {

@@ -93,7 +93,7 @@ pub fn loads(request: &BootRequest<'_>, loads: &[Load], kernel: GuestRange) -> R
                 range.end() - range.offset()
             }
             LoadContent::Bytes(bytes) => bytes.len() as u64,
-            LoadContent::Zeros => end - start,
+            LoadContent::Zeros | LoadContent::Present => end - start,
             content => return Err(format!("{name} has unknown content {content:?}")),
         };
         ensure!(len == end - start, "{name} has {len:#x} bytes of content");

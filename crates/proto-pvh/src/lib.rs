@@ -21,10 +21,12 @@ pub mod label;
 pub mod raw;
 
 mod plugin;
+mod read;
 mod start_info;
 mod warning;
 
 pub use plugin::{PROTOCOL, Pvh};
+pub use read::{MAX_CMDLINE, MAX_MEMMAP_ENTRIES, StartInfoError, Started, read_start_info};
 pub use warning::Warning;
 
 #[cfg(feature = "registry")]

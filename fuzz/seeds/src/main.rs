@@ -3,13 +3,17 @@
 //! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
+mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
 mod elf_parse;
+mod fat;
 mod fdt;
+mod gpt;
 mod image_parse;
 mod multiboot_parse;
 mod page_walk;
+mod pe_load;
 mod pe_parse;
 mod plan_x86;
 mod sandbox;
@@ -27,14 +31,18 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 21] = [
+    ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
+    ("fat", fat::seeds),
     ("fdt_update", fdt::trees),
+    ("gpt", gpt::seeds),
     ("image_parse", image_parse::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
     ("page_walk", page_walk::seeds),
+    ("pe_load", pe_load::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
@@ -44,6 +52,7 @@ const TARGETS: [Target; 16] = [
     ("sandbox_symbols", sandbox::symbols),
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),
+    ("uki", bls::images),
 ];
 
 fn main() -> io::Result<()> {

@@ -100,8 +100,91 @@ pub(super) fn ensure_blank(workspace: &Workspace, mib: u64) -> Result<PathBuf, E
 
 #[cfg(test)]
 mod tests {
+    use bls::Arch;
+    use bls::scan::{ScanConfig, Volume, VolumeKind, scan};
+    use boot_core::SizedSource;
+    use disk::{BlockSize, ByteSource as _, FileSystem as _, TableKind};
+    use fs_fat::FatFs;
+
     use super::*;
     use crate::firmware::medium::kind::Kind;
+    use crate::firmware::medium::partitions::Table;
+
+    /// Reads a medium with the crates of the firmware: the table and the ESP without a warning, every file, and the boot entry.
+    fn read_back(medium: Medium) {
+        let workspace = Workspace::find().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        let mut content = Content::default();
+        let kernel: Vec<u8> = (0..100_000_u32).map(|index| index.to_le_bytes()[1]).collect();
+        content.esp.bytes("debian/6.12+deb13/linux", kernel.clone());
+        content.esp.bytes("debian/6.12+deb13/initrd.img", "an initrd");
+        content.esp.bytes(
+            "loader/entries/debian-6.12+deb13.conf",
+            "title Debian\nlinux /debian/6.12+deb13/linux\ninitrd /debian/6.12+deb13/initrd.img\noptions a b\n",
+        );
+        medium.write(&workspace, &content, &path).unwrap();
+
+        let image = File::open(&path).unwrap();
+        let block_size = BlockSize::new(medium.block_size.into()).unwrap();
+        let table = disk::partitions(&image, block_size).unwrap();
+        assert!(table.warnings.is_empty(), "{:?}", table.warnings);
+        assert_eq!(
+            matches!(table.kind, TableKind::Gpt { .. }),
+            medium.table == Table::Gpt
+        );
+        assert_eq!(
+            matches!(table.kind, TableKind::Mbr { .. }),
+            medium.table == Table::Mbr
+        );
+        let [partition] = &table.partitions[..] else {
+            panic!("{:?}", table.partitions);
+        };
+        assert!(partition.is_esp());
+        let window = partition.window(&image).unwrap();
+        let file_system = FatFs::new(&window).unwrap();
+        assert_eq!(file_system.info().label.as_deref(), Some("ESP"));
+        for (name, source) in content.esp.iter() {
+            let file = file_system.lookup(&format!("/{name}")).unwrap().unwrap();
+            let file = file_system.open(&file).unwrap();
+            let expected = source.read().unwrap();
+            assert_eq!(
+                SizedSource::new(&file).unwrap().len(),
+                expected.len() as u64,
+                "{name}"
+            );
+            let mut found = vec![0; expected.len()];
+            file.read_exact_at(0, &mut found).unwrap();
+            assert!(found == *expected, "{name}");
+        }
+        let volume = Volume {
+            kind: VolumeKind::Esp,
+            file_system: &file_system,
+        };
+        let found = scan(&[volume], &ScanConfig::new(Arch::X86_64));
+        assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+        let entries: Vec<_> = found.attempts().collect();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].title, "Debian");
+    }
+
+    #[test]
+    fn the_crates_of_the_firmware_read_media() {
+        let medium = Medium::new(Kind::Bls1);
+        read_back(medium);
+        read_back(Medium {
+            table: Table::Mbr,
+            ..medium
+        });
+        read_back(Medium {
+            block_size: 4096,
+            ..medium
+        });
+        read_back(Medium {
+            cluster: Some(4096),
+            ..medium
+        });
+    }
 
     /// Writes a medium with an ESP and, if `root` is set, a root file system; gives its inputs.
     fn check(medium: Medium, root: bool) -> String {

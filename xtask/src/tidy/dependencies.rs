@@ -51,6 +51,19 @@ const FAMILIES: &[Family] = &[
         true,
     ),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
+    // The firmware: disks, partitions and file systems.
+    family(&["crates/disk"], &["crates/boot-core"], true),
+    family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
+    family(
+        &["crates/bls"],
+        &[
+            "crates/boot-core",
+            "crates/disk",
+            "crates/fmt-pe",
+            "crates/fmt-test",
+        ],
+        true,
+    ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
         &["crates/hv-core"],
@@ -154,6 +167,9 @@ const FAMILIES: &[Family] = &[
 
 /// Dev-dependencies in addition to the table, and the reason of each.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("xtask", "crates/bls", "the tests read media back"),
+    ("xtask", "crates/disk", "the tests read media back"),
+    ("xtask", "crates/fs-fat", "the tests read media back"),
     (
         "crates/hv-kvm-*",
         "crates/hv-kvm-test",

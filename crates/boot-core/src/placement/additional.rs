@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_is_present_is_taken_and_stays_ram() {
+        let own = AdditionalLoad::present("firmware", 0x1000, 0x1000);
+        assert_eq!((own.content.len(), own.kind), (0x1000, RegionKind::Ram));
+        let bytes = [0; 0x1000];
+        let placed = place(&[own, AdditionalLoad::bytes("tables", &bytes)]).unwrap();
+        assert_eq!(
+            placed.ranges(),
+            [0x1000, 0x2000].map(|start| range(start, 0x1000))
+        );
+        assert!(placed.memory().is_ram(range(0x1000, 0x1000)));
+    }
+
+    #[test]
     fn loads_that_cannot_be_placed_are_refused() {
         let bytes = [0; 0x1000];
         let load = AdditionalLoad::bytes("tables", &bytes);

@@ -251,6 +251,7 @@ impl PlanBuilder {
                         id: BootFile::Additional(i),
                         range: SourceRange::whole(len),
                     },
+                    AdditionalContent::Present(_) => LoadContent::Present,
                 };
                 let constraints = match load.place {
                     AdditionalPlace::At(_) => Constraints::NONE,
@@ -376,7 +377,7 @@ fn validate_load(load: &Load, plan: &BootPlan, machine: &MemoryMap) -> Result<()
             range.len()
         }
         LoadContent::Bytes(bytes) => arith::to_u64(bytes.len()),
-        LoadContent::Zeros => range.len(),
+        LoadContent::Zeros | LoadContent::Present => range.len(),
     };
     if found == range.len() {
         Ok(())

@@ -59,6 +59,7 @@ fn note(load: &Load) -> String {
         LoadContent::File { id, range } => format!("{id} bytes {range}"),
         LoadContent::Bytes(_) => String::from("written by the protocol"),
         LoadContent::Zeros => String::from("zeroed"),
+        LoadContent::Present => String::from("not written"),
     }
 }
 

@@ -144,7 +144,8 @@ impl BootPlan {
         memory: &mut dyn GuestMemory,
         is_wanted: impl Fn(&Load) -> bool,
     ) -> Result<(), LoadError> {
-        let loads: Vec<&Load> = self.loads().iter().filter(|load| is_wanted(load)).collect();
+        let is_written = |load: &&Load| load.content != LoadContent::Present && is_wanted(load);
+        let loads: Vec<&Load> = self.loads().iter().filter(is_written).collect();
         for &(id, expected) in self.file_lens() {
             let used =
                 |content: &LoadContent| matches!(content, LoadContent::File { id: used, .. } if *used == id);
@@ -174,6 +175,7 @@ impl BootPlan {
                 }
                 LoadContent::Bytes(bytes) => memory.write(load.range.start(), bytes),
                 LoadContent::Zeros => memory.zero(load.range),
+                LoadContent::Present => Ok(()),
             };
             written.map_err(|source| LoadError::Incomplete {
                 label: load.label.clone(),
@@ -192,8 +194,8 @@ mod tests {
     use super::*;
     use crate::cpu::x86_64;
     use crate::{
-        Arch, BootRequest, Cmdline, Constraints, EntryAbi, Machine, MemoryMap, Module, PlacedKernel,
-        PlanBuilder, RamAllocator, SliceMemory, testing,
+        AdditionalLoad, Arch, BootRequest, Cmdline, Constraints, EntryAbi, Machine, MemoryMap, Module,
+        PlacedAdditional, PlacedKernel, PlanBuilder, RamAllocator, SliceMemory, testing,
     };
 
     /// A plan with an initrd of two bytes at 0x1000 and a module of three bytes at 0x2000.
@@ -213,6 +215,34 @@ mod tests {
             .cpu(x86_64::State::protected_mode(0x10_0000, 8, 16))
             .build()
             .unwrap()
+    }
+
+    #[test]
+    fn memory_that_is_present_is_neither_checked_nor_written() {
+        let image = testing::image(GuestRange::new(0x10_0000, 4).unwrap(), EntryAbi::ELF32);
+        let machine = Machine::new(Arch::X86_64, MemoryMap::pc(2 << 20).unwrap());
+        let cmdline = Cmdline::new();
+        let loads = [AdditionalLoad::present("firmware", 0x1000, 0x1000)];
+        let request = BootRequest::new(&image, &machine, &cmdline).with_additional_loads(&loads);
+        let mut allocator = RamAllocator::for_request(&request).unwrap();
+        let kernel = PlacedKernel::place(&image, &mut allocator).unwrap();
+        let placed = PlacedAdditional::place(&mut allocator, &loads).unwrap();
+        let plan = PlanBuilder::new("test", &request, &kernel)
+            .additional(&request, &placed)
+            .cpu(x86_64::State::protected_mode(0x10_0000, 8, 16))
+            .build()
+            .unwrap();
+        assert!(
+            plan.loads()
+                .iter()
+                .any(|load| load.content == LoadContent::Present)
+        );
+        // Only the kernel's memory exists.
+        let mut ram = [1; 4];
+        let mut memory = SliceMemory::new();
+        memory.add(0x10_0000, &mut ram).unwrap();
+        plan.load(&Sources::kernel(&[0_u8; 4]), &mut memory).unwrap();
+        assert_eq!(ram, [0; 4]);
     }
 
     #[test]

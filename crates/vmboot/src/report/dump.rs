@@ -78,7 +78,7 @@ fn file_name(load: &Load) -> Option<String> {
     /// `magic` of a flattened device tree, big-endian (Devicetree Specification v0.4, 5.2).
     const FDT_MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
     let extension = match &load.content {
-        LoadContent::Zeros => return None,
+        LoadContent::Zeros | LoadContent::Present => return None,
         LoadContent::Bytes(bytes) if bytes.starts_with(&FDT_MAGIC) => "dtb",
         _ => "bin",
     };

@@ -259,6 +259,7 @@ fn origin(load: &Load) -> String {
         LoadContent::File { id, range } => format!("{id} file at {:#x}", range.offset()),
         LoadContent::Bytes(_) => "from the boot protocol".to_owned(),
         LoadContent::Zeros => "zeroed".to_owned(),
+        LoadContent::Present => "not written".to_owned(),
         _ => String::new(),
     }
 }

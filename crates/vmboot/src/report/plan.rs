@@ -108,6 +108,7 @@ impl From<&Load> for LoadReport {
             LoadContent::File { id, range } => ("source", Some(id.to_string()), Some(Hex(range.offset()))),
             LoadContent::Bytes(_) => ("bytes", None, None),
             LoadContent::Zeros => ("zeros", None, None),
+            LoadContent::Present => ("present", None, None),
             // `LoadContent` is non-exhaustive.
             _ => ("other", None, None),
         };

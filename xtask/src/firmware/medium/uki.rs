@@ -306,6 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn the_crate_of_the_firmware_reads_unified_kernel_images() {
+        let sections: [Section<'_>; 3] = [
+            (".cmdline", b"console=ttyS0"),
+            (".initrd", b"an initrd"),
+            (".linux", b"MZ a kernel"),
+        ];
+        let image = build(&stub(), &sections).unwrap();
+        let source = boot_core::SizedSource::new(&image).unwrap();
+        let uki = bls::uki::Uki::parse(source).unwrap().unwrap();
+        assert_eq!(uki.arch(), Some(bls::Arch::X86_64));
+        let profile = uki.profile(None).unwrap();
+        assert_eq!(profile.cmdline.as_deref(), Some("console=ttyS0"));
+        let bytes = |range: &boot_core::SourceRange| {
+            let start = usize::try_from(range.offset()).unwrap();
+            &image[start..start + usize::try_from(range.len()).unwrap()]
+        };
+        assert_eq!(bytes(&profile.linux), b"MZ a kernel");
+        assert_eq!(bytes(&profile.initrd[0]), b"an initrd");
+    }
+
+    #[test]
     fn what_is_no_stub_is_refused() {
         let check = |stub: &[u8], sections: &[Section<'_>], expected: &str| {
             let error = build(stub, sections).unwrap_err().to_string();

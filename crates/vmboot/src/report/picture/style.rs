@@ -103,6 +103,7 @@ pub(super) fn region(kind: RegionKind) -> (&'static str, &'static str) {
 pub(super) fn load(load: &Load) -> (&'static str, &'static str) {
     match &load.content {
         LoadContent::Zeros => ("zeros", "zeroed"),
+        LoadContent::Present => ("reserved", "not written"),
         _ if load.is_kernel() => ("kernel", "kernel image"),
         LoadContent::File { .. } => ("file", "initrd and other files"),
         _ => ("bytes", "written by the boot protocol"),

@@ -1,0 +1,139 @@
+//! Entries of type 2 on a volume.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use boot_core::SizedSource;
+use disk::FileSystem;
+
+use super::addons::FoundAddon;
+use super::{Found, Scanner, WarningKind, join};
+use crate::entry::{Entry, EntryKind};
+use crate::name::EntryName;
+use crate::path::FilePath;
+use crate::type1::ProfileSelector;
+use crate::uki::{Uki, UkiProfile};
+
+const DIRECTORY: &str = "/EFI/Linux";
+
+impl Scanner<'_> {
+    /// Adds the unified kernel images of `/EFI/Linux`.
+    pub(super) fn type2(&mut self, file_system: &dyn FileSystem) {
+        let found = self.files(file_system, DIRECTORY, ".efi");
+        if found.is_empty() {
+            return;
+        }
+        let global = self.addons(file_system, "/loader/addons");
+        for found in found {
+            match self.type2_file(file_system, &found, &global) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => self.warn([DIRECTORY, "/", &found.name].concat(), error),
+            }
+        }
+    }
+
+    /// Adds the entries of a file, one for each profile. False if there are too many entries.
+    fn type2_file(
+        &mut self,
+        file_system: &dyn FileSystem,
+        found: &Found,
+        global: &[FoundAddon],
+    ) -> Result<bool, WarningKind> {
+        let name = EntryName::parse(&found.name)?;
+        let path = join(DIRECTORY, &found.name)?;
+        let source = file_system.open(&found.node)?;
+        let uki = Uki::parse(SizedSource::new(&source)?)?.ok_or(WarningKind::NotUki)?;
+        if uki.arch() != Some(self.config.arch) {
+            return Ok(true);
+        }
+        let own = self.own_addons(file_system, &path, &name);
+        for number in 0..uki.profile_count().max(1) {
+            // Texts of a profile; the limit for each is in the parser.
+            let profile = uki.profile(Some(&ProfileSelector::Number(number)));
+            match profile.map_err(WarningKind::from).and_then(|profile| {
+                self.budget.take_text(text_len(&profile))?;
+                Ok(profile)
+            }) {
+                Ok(profile) => {
+                    let mut entry = entry(self.volume, &path, &name, &profile);
+                    self.apply_addons(&mut entry, &profile, global.iter().chain(&own));
+                    if !self.add(entry) {
+                        return Ok(false);
+                    }
+                }
+                // Other profiles may be usable.
+                Err(error) => self.warn(path.as_str(), error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Addons of one image: in the directory after its name with and without boot counters.
+    fn own_addons(
+        &mut self,
+        file_system: &dyn FileSystem,
+        path: &FilePath,
+        name: &EntryName,
+    ) -> Vec<FoundAddon> {
+        let mut addons = self.addons(file_system, &format!("{path}.extra.d"));
+        if name.id() != name.file_name() {
+            let directory = format!("{DIRECTORY}/{}.extra.d", name.id());
+            addons.append(&mut self.addons(file_system, &directory));
+        }
+        addons
+    }
+}
+
+/// Length of the texts that an entry keeps, in bytes.
+fn text_len(profile: &UkiProfile) -> usize {
+    let os_release = &profile.os_release;
+    let texts = [
+        profile.cmdline.as_deref(),
+        profile.id.as_deref(),
+        profile.title.as_deref(),
+        os_release.title(),
+        os_release.version(),
+        os_release.sort_key(),
+    ];
+    let lens = texts.into_iter().flatten().map(str::len);
+    lens.fold(0, usize::saturating_add)
+}
+
+/// Entry of a profile.
+fn entry(volume: usize, path: &FilePath, name: &EntryName, profile: &UkiProfile) -> Entry {
+    let os_release = &profile.os_release;
+    let mut id = String::from(name.id());
+    let mut title = String::from(os_release.title().unwrap_or(name.id()));
+    if let Some(number) = profile.number.filter(|number| *number > 0) {
+        id = format!("{id}@{number}");
+    }
+    match (&profile.title, profile.number) {
+        (Some(own), _) => title = format!("{title} ({own})"),
+        (None, Some(number)) if number > 0 => title = format!("{title} (@{number})"),
+        _ => {}
+    }
+    let mut entry = Entry {
+        id,
+        kind: EntryKind::Type2,
+        volume,
+        path: path.clone(),
+        name: name.clone(),
+        profile: None,
+        title,
+        version: os_release.version().map(String::from),
+        machine_id: None,
+        sort_key: os_release.sort_key().map(String::from),
+        kernel: None,
+        efi: None,
+        initrds: Vec::new(),
+        options: String::new(),
+        device_tree: None,
+        device_tree_candidates: Vec::new(),
+        hwids: None,
+        overlays: Vec::new(),
+    };
+    entry.apply_uki(path, profile);
+    entry
+}

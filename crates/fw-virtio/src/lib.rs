@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod block;
+mod error;
+mod hal;
+mod mmio;
+pub mod pci;
+
+pub use block::VirtioDisk;
+pub use error::DeviceError;
+pub use mmio::{MmioDisk, mmio_disk};
+pub use pci::{PciDisk, pci_disk};
