@@ -30,7 +30,7 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBu
         return Err(FirmwareError::NoSource { directory }.into());
     }
     let target = platform.target;
-    let mut command = BareMetal::ensure(workspace, target)?.cargo_with_flags(workspace, "build")?;
+    let mut command = BareMetal::ensure(workspace, target)?.cargo(workspace, "build");
     command
         .current_dir(&directory)
         .args(["--package", PROGRAM, "--release"]);
