@@ -17,7 +17,7 @@ pub(super) struct Cell {
 }
 
 /// The boots of an architecture with the firmware `only`, or with each: its [machines](super::platform::Machine) and
-/// [rivals](super::rival::Rival) are the data.
+/// [rivals](super::platform::Rival) are the data.
 pub(super) fn cells(row: &'static ArchRow, only: &[Firmware], memory: u32) -> Vec<Cell> {
     let mut cells = Vec::new();
     for machine in row.firmware.machines {
