@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::firmware::platform::{Platform, tables};
 use crate::guests::builds::{self, CGuest, Conformance, SandboxTarget};
 use crate::kernel::images::Image;
 use crate::qemu::{Qemu, versions};
@@ -66,6 +67,8 @@ pub(crate) struct ArchRow {
     pub(crate) c_guests: &'static [CGuest],
     /// The machines of QEMU whose own loader loads some of them.
     pub(crate) loaders: &'static [Loader],
+    /// Boot loaders, machines and rivals of the firmware.
+    pub(crate) firmware: &'static Platform,
     /// Debian packages to link std programs for this architecture on an x86_64 machine, each with a file it installs.
     pub(crate) link_packages: &'static [(&'static str, &'static str)],
     /// The linker for `std_target`, where that is not the default.
@@ -177,6 +180,7 @@ static X86_64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_X86_64,
     c_guests: builds::C_X86_64,
     loaders: machines::X86_64,
+    firmware: &tables::X86_64,
     link_packages: &[
         ("gcc", "/usr/bin/cc"),
         ("libc6-dev", "/usr/lib/x86_64-linux-gnu/libc.a"),
@@ -235,6 +239,7 @@ static AARCH64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_AARCH64,
     c_guests: builds::C_AARCH64,
     loaders: machines::AARCH64,
+    firmware: &tables::AARCH64,
     link_packages: &[
         ("gcc-aarch64-linux-gnu", "/usr/bin/aarch64-linux-gnu-gcc"),
         ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
@@ -288,6 +293,7 @@ static RISCV64: ArchRow = ArchRow {
     sandbox_targets: builds::SANDBOX_RISCV64,
     c_guests: builds::C_RISCV64,
     loaders: machines::RISCV64,
+    firmware: &tables::RISCV64,
     link_packages: &[
         ("gcc-riscv64-linux-gnu", "/usr/bin/riscv64-linux-gnu-gcc"),
         ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/lib/libc.a"),

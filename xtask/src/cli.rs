@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arch::{Arch, ArchRow};
+use crate::firmware::options::FirmwareArgs;
 use crate::runner::Host;
 use crate::test::tier::Tier;
 
@@ -74,6 +75,13 @@ pub(crate) enum Task {
     /// Runs examples/sandbox-demo with the guest of guests/sandbox/demo, prints the time of each step, and draws the times to
     /// target/sandbox/ARCH.svg. Ends with the line `sandbox demo: ok`.
     Sandbox(SandboxArgs),
+    /// Boot disks under QEMU with our firmware or with others, and show the time of each step.
+    ///
+    /// Makes the medium, a disk image with Debian's kernel and boot loaders, below target/xtask/firmware/media/, boots it, and
+    /// prints the times of the boot loader, the kernel's first line and userspace in seconds since the start of QEMU, and what
+    /// init finds: EFI, its variables, the clock, ACPI, SMBIOS, the device tree. Succeeds if userspace is reached, finds what the
+    /// firmware should provide, and ends the machine. `--all` does this for every medium, machine, bus and firmware.
+    Firmware(FirmwareArgs),
     /// Run the fuzz targets.
     Fuzz(FuzzArgs),
     /// Build the pure crates with the oldest compiler that they support.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use lab_init::{Ending, FrameError};
 
 use crate::extract_vmlinux::error::ExtractError;
+use crate::firmware::error::FirmwareError;
+use crate::firmware::medium::error::MediumError;
 use crate::guest_file::GuestFileError;
 use crate::guests::error::GuestError;
 
@@ -137,6 +139,14 @@ pub(crate) enum Error {
     /// cargo built no program of this name.
     #[error("cargo built no program {name}")]
     NoProgram { name: String },
+
+    /// A machine or a firmware is not there, or a boot failed.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
+
+    /// A boot medium could not be made.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
 
     /// A program succeeded without its last line.
     #[error("{program} ended without the line {milestone:?}")]

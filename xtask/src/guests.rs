@@ -14,6 +14,7 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::bzimage;
 use crate::error::{Error, WithPath as _};
+use crate::firmware::error::FirmwareError;
 use crate::guest_elf::{ElfTarget, GuestElf};
 use crate::image;
 use crate::new_guest;
@@ -149,6 +150,22 @@ impl OutputFormat {
             Self::BzImage(options) => Ok(bzimage::wrap(&elf, &options())?),
         }
     }
+}
+
+/// Builds the program that traces EFI calls, and returns its path.
+pub(crate) fn efitrace(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    const NAME: &str = "efitrace";
+    let Some(target) = row.firmware.tracer else {
+        return Err(FirmwareError::NoTracer { arch: row.name }.into());
+    };
+    let mut command = BareMetal::ensure(workspace, target)?.cargo(workspace, "build");
+    command
+        .current_dir(workspace.root().join("guests"))
+        .args(["--package", NAME, "--release"]);
+    let _step = Step::start(format!("building {NAME} for {target}"));
+    process::run_logged(&mut command, &workspace.log(&format!("build-{NAME}"))?)?;
+    let built = workspace.xtask("bare").join(target).join("release");
+    Ok(built.join(NAME).with_extension("efi"))
 }
 
 /// Builds the init program of Linux guests and returns its path.

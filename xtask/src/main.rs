@@ -22,6 +22,7 @@ mod cli;
 mod crate_packages;
 mod error;
 mod extract_vmlinux;
+mod firmware;
 mod fixtures;
 mod fuzz;
 mod guest_elf;
@@ -95,6 +96,14 @@ fn dispatch(cli: &Cli) -> Result<(), Error> {
             .rows(&[Arch::X86_64])
             .into_iter()
             .try_for_each(|row| sandbox::run(&workspace, row, args)),
+        Task::Firmware(args) => {
+            let default: &[Arch] = if args.covers_all() {
+                Arch::value_variants()
+            } else {
+                &[Arch::X86_64]
+            };
+            firmware::run(&workspace, &cli.rows(default), args)
+        }
         Task::Fuzz(args) => fuzz::run(&workspace, &args.targets, args.seconds, fuzz::Output::Progress),
         Task::Msrv => msrv::run(&workspace),
         Task::Mutants(args) => mutants::run(&workspace, args),

@@ -9,6 +9,7 @@
 //!     debian/SUITE/PACKAGE/ unpacked Debian packages
 //!     static/               target directory of statically linked programs
 //!     bare/                 target directory of bare-metal programs
+//!     firmware/             boot media in media/, consoles of boots in logs/
 //!     lab/                  initramfs and console log of the last KVM host machine
 //!     fuzz/                 target directory of the fuzz targets
 //!     guests/               target directory of clippy for the guests' workspace

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod firmware;
 mod options;
 mod report;
 
@@ -8,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process;
 
+use firmware::FirmwareReport;
 use options::{Options, Shutdown};
 use report::SystemReport;
 use rustix::mount::{MountFlags, mount};
@@ -47,7 +49,13 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
     if options.unknown_shutdown {
         writeln!(console, "init: init.end must be poweroff or reboot")?;
     }
+    if options.firmware {
+        firmware::silence_kernel()?;
+    }
     write!(console, "{}", SystemReport::read())?;
+    if options.firmware {
+        write!(console, "{}", FirmwareReport::read())?;
+    }
     if options.echo {
         echo(&mut console)?;
     }

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) shutdown: Option<Shutdown>,
     /// `init.echo`.
     pub(crate) echo: bool,
+    /// `init.firmware`.
+    pub(crate) firmware: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
 }
@@ -48,6 +50,7 @@ impl Options {
         for word in cmdline.split_ascii_whitespace() {
             match word.split_once('=') {
                 None if word == "init.echo" => options.echo = true,
+                None if word == "init.firmware" => options.firmware = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
                 Some(("init.end", _)) => options.unknown_shutdown = true,
@@ -68,7 +71,8 @@ mod tests {
             Options {
                 shutdown,
                 echo,
-                unknown_shutdown
+                unknown_shutdown,
+                ..Options::default()
             },
             "{cmdline:?}"
         );
@@ -86,6 +90,16 @@ mod tests {
             false,
         );
         check("init.end=maybe init.echo=1 xinit.echo", None, false, true);
+    }
+
+    #[test]
+    fn the_report_on_the_firmware_is_an_option() {
+        for (cmdline, expected) in [
+            ("a init.firmware b", true),
+            ("init.firmware=1 xinit.firmware", false),
+        ] {
+            assert_eq!(Options::parse(cmdline).firmware, expected, "{cmdline}");
+        }
     }
 
     #[test]

@@ -140,7 +140,7 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     // Programs that run inside virtual machines; they do not use the crates that boot them.
-    family(&["guests/contract"], &[], false),
+    family(&["guests/contract", "guests/efitrace"], &[], false),
     family(&["guests/clauses", "guests/init"], &["guests/contract"], false),
     family(
         &["guests/conformance*"],
@@ -167,6 +167,9 @@ const FAMILIES: &[Family] = &[
 
 /// Dev-dependencies in addition to the table, and the reason of each.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("xtask", "crates/bls", "the tests read media back"),
+    ("xtask", "crates/disk", "the tests read media back"),
+    ("xtask", "crates/fs-fat", "the tests read media back"),
     (
         "crates/hv-kvm-*",
         "crates/hv-kvm-test",

@@ -1,0 +1,176 @@
+//! `cargo xtask firmware`: boots media under QEMU with our firmware or with others, and shows the time of each step.
+
+mod boot;
+mod debian;
+pub(crate) mod error;
+mod failure;
+mod job;
+mod knock_out;
+mod machine;
+mod matrix;
+pub(crate) mod medium;
+mod monitor;
+pub(crate) mod options;
+mod ours;
+pub(crate) mod platform;
+mod rival;
+mod timeline;
+mod trace;
+
+use std::time::Duration;
+
+use self::boot::Boot;
+use self::error::FirmwareError;
+use self::job::{Job, goal};
+use self::machine::{Disk, Firmware, Setup};
+use self::matrix::{Cell, Outcome};
+use self::medium::kind::Kind;
+use self::medium::spec::Medium;
+use self::options::FirmwareArgs;
+use self::timeline::Milestone;
+use crate::arch::ArchRow;
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+/// Length of a blank disk in MiB.
+const BLANK_MIB: u64 = 8;
+
+/// `cargo xtask firmware`.
+pub(crate) fn run(
+    workspace: &Workspace,
+    rows: &[&'static ArchRow],
+    args: &FirmwareArgs,
+) -> Result<(), Error> {
+    if args.all {
+        return run_matrix(workspace, rows, args);
+    }
+    rows.iter().try_for_each(|row| run_one(workspace, row, args))
+}
+
+/// Boots one medium and prints its timeline.
+fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Result<(), Error> {
+    if args.make {
+        let disk = Disk::medium(workspace, row, &args.medium())?;
+        println!("{}", disk.image.display());
+        return Ok(());
+    }
+    let mut job = job(workspace, row, args)?;
+    if args.calls.knock_out {
+        return knock_out::run(workspace, &job);
+    }
+    let traced = if args.calls.trace {
+        Some(trace::prepare(workspace, &mut job, "")?)
+    } else {
+        None
+    };
+    let boot = job.run(workspace)?;
+    print(&boot, args.console);
+    job.conclude(boot)?;
+    traced.map_or(Ok(()), |path| trace::compare(workspace, &job, &path))
+}
+
+/// The boot that the options describe.
+fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Result<Job, Error> {
+    let machine = machine::find(row, args.machine.as_deref())?;
+    let setup = Setup {
+        row,
+        machine,
+        bus: machine::find_bus(machine, args.bus)?,
+        firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
+        memory: args.memory,
+        qemu: args.qemu.clone(),
+    };
+    let mut disks = Vec::new();
+    for _ in 0..args.blank_disks {
+        disks.push(Disk {
+            image: medium::ensure_blank(workspace, BLANK_MIB)?,
+            block_size: 512,
+        });
+    }
+    let is_direct = setup.firmware.is_direct();
+    let medium = match &args.image {
+        _ if is_direct => "no disk".to_owned(),
+        Some(image) => {
+            disks.push(Disk {
+                image: image.clone(),
+                block_size: args.block_size,
+            });
+            image.display().to_string()
+        }
+        None => {
+            disks.push(Disk::medium(workspace, row, &args.medium())?);
+            args.medium.name().to_owned()
+        }
+    };
+    let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
+    Ok(Job {
+        goal: goal(&setup, kind, args.end),
+        setup,
+        disks,
+        medium,
+        timeout: Duration::from_secs(args.timeout),
+    })
+}
+
+/// Boots every medium of the matrix and prints a table.
+fn run_matrix(workspace: &Workspace, rows: &[&'static ArchRow], args: &FirmwareArgs) -> Result<(), Error> {
+    let mut cells = Vec::new();
+    for row in rows {
+        let firmware = match &args.firmware {
+            None => matrix::every_firmware(row, ours::has_source(workspace)),
+            Some(name) => vec![Firmware::find(row, name, args.start)?],
+        };
+        cells.extend(matrix::cells(row, &firmware, args.memory));
+    }
+    let mut failed = 0;
+    println!("{}", Outcome::head());
+    for cell in &cells {
+        let outcome = run_cell(workspace, cell, args)?;
+        failed += usize::from(outcome.is_failure());
+        println!("{outcome}");
+    }
+    if failed == 0 {
+        println!("firmware: {} boots reached their goals", cells.len());
+        return Ok(());
+    }
+    let all = cells.len();
+    Err(FirmwareError::Matrix { failed, all }.into())
+}
+
+fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<Outcome, Error> {
+    let disks = match cell.kind {
+        None => Vec::new(),
+        Some(kind) => {
+            let medium = Medium {
+                kind,
+                ..args.medium()
+            };
+            vec![Disk::medium(workspace, cell.setup.row, &medium)?]
+        }
+    };
+    let job = Job {
+        setup: cell.setup.clone(),
+        disks,
+        medium: cell.kind.map_or("no disk", Kind::name).to_owned(),
+        goal: goal(&cell.setup, cell.kind, args.end),
+        timeout: Duration::from_secs(args.timeout),
+    };
+    let boot = job.run(workspace)?;
+    let failure = boot.failure.as_ref().map(ToString::to_string);
+    Ok(Outcome::new(cell, &boot.timeline, failure))
+}
+
+/// Prints the timeline and what init reports; before it the whole console if that is wanted.
+fn print(boot: &Boot, with_console: bool) {
+    if with_console {
+        print!("{}", boot.timeline);
+    }
+    for milestone in Milestone::ALL {
+        if let Some(at) = boot.timeline.time_of(milestone) {
+            println!("{:9.3} s  {}", at.as_secs_f64(), milestone.name());
+        }
+    }
+    for line in boot.timeline.report() {
+        println!("             {line}");
+    }
+}

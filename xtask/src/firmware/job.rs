@@ -1,0 +1,103 @@
+//! One boot: the machine, its disks and the goal.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::boot::{self, Boot, Goal};
+use super::error::FirmwareError;
+use super::machine::{Disk, Firmware, Setup};
+use super::medium::kind::Kind;
+use super::medium::spec::End;
+use super::timeline::Milestone;
+use crate::error::{Error, WithPath as _};
+use crate::workspace::Workspace;
+
+/// A boot to run.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) setup: Setup,
+    pub(super) disks: Vec<Disk>,
+    /// What is on the boot disk, for messages.
+    pub(super) medium: String,
+    pub(super) goal: Goal,
+    pub(super) timeout: Duration,
+}
+
+/// What a boot of a medium of this kind must reach.
+pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
+    let (efi, sets_variables, has_clock) = match &setup.firmware {
+        // It boots entries of the Boot Loader Specification without EFI.
+        Firmware::Ours | Firmware::File { .. } => (None, true, true),
+        Firmware::Rival(rival) => (Some(rival.is_efi), rival.sets_variables, rival.has_clock),
+    };
+    Goal {
+        milestone: if kind.is_none_or(Kind::reaches_userspace) {
+            Milestone::Userspace
+        } else {
+            Milestone::Kernel
+        },
+        efi,
+        sets_variables,
+        has_clock,
+        end,
+    }
+}
+
+impl Job {
+    /// Such as `uki on x86_64 q35`.
+    pub(super) fn name(&self) -> String {
+        let Setup { row, machine, .. } = &self.setup;
+        format!("{} on {} {}", self.medium, row.name, machine.name)
+    }
+
+    /// Runs it.
+    pub(super) fn run(&self, workspace: &Workspace) -> Result<Boot, Error> {
+        let temporary = std::env::temp_dir();
+        let directory = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
+        let end = self.goal.end;
+        let mut command = self
+            .setup
+            .command(workspace, &self.disks, end, directory.path())?;
+        let log = self.log(workspace)?;
+        boot::run(&mut command, self.goal, self.timeout, directory.path(), log)
+    }
+
+    /// The file for the console.
+    pub(super) fn log(&self, workspace: &Workspace) -> Result<PathBuf, Error> {
+        let directory = workspace.xtask("firmware/logs");
+        fs::create_dir_all(&directory).with_path(&directory)?;
+        let Setup {
+            row,
+            machine,
+            bus,
+            firmware,
+            ..
+        } = &self.setup;
+        let parts = [row.name, machine.name, bus.name(), &firmware.name(), &self.medium];
+        Ok(directory.join(parts.join("-").replace([' ', '/'], "_") + ".log"))
+    }
+
+    /// Prints the last line of a good boot, or gives the error of another.
+    pub(super) fn conclude(&self, boot: Boot) -> Result<(), Error> {
+        if let Some(failure) = boot.failure {
+            return Err(FirmwareError::Boot {
+                boot: self.name(),
+                failure,
+                log: boot.log,
+            }
+            .into());
+        }
+        let milestone = self.goal.milestone;
+        let at = boot.timeline.time_of(milestone).unwrap_or_default();
+        println!(
+            "firmware: {} reached {} in {:.2} s ({}, {})",
+            self.name(),
+            milestone.name(),
+            at.as_secs_f64(),
+            self.setup.bus.name(),
+            self.setup.firmware.name()
+        );
+        Ok(())
+    }
+}

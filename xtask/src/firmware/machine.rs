@@ -1,0 +1,306 @@
+//! The command that starts a machine with a firmware and disks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::error::FirmwareError;
+use super::medium;
+use super::medium::content::command_line;
+use super::medium::spec::{End, Medium};
+use super::options::FileOption;
+use super::ours;
+use super::platform::{Bus, Machine, Platform, Rival, Start};
+use crate::arch::ArchRow;
+use crate::error::Error;
+use crate::kernel;
+use crate::suite::Suite;
+use crate::workspace::Workspace;
+
+/// What starts the system.
+#[derive(Clone, Debug)]
+pub(super) enum Firmware {
+    /// That of this repository.
+    Ours,
+    Rival(&'static Rival),
+    /// A file.
+    File {
+        path: PathBuf,
+        option: FileOption,
+    },
+}
+
+/// A machine with its firmware.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) row: &'static ArchRow,
+    pub(super) machine: &'static Machine,
+    pub(super) bus: Bus,
+    pub(super) firmware: Firmware,
+    /// In MiB.
+    pub(super) memory: u32,
+    /// Further options of QEMU.
+    pub(super) qemu: Vec<String>,
+}
+
+/// A disk, and the length of its blocks in bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) image: PathBuf,
+    pub(super) block_size: u16,
+}
+
+impl Firmware {
+    /// The firmware of this name, or the file of this path.
+    pub(super) fn find(row: &ArchRow, name: &str, option: FileOption) -> Result<Self, FirmwareError> {
+        if name == "ours" {
+            return Ok(Self::Ours);
+        }
+        let rivals = row.firmware.rivals;
+        if let Some(rival) = rivals.iter().find(|rival| rival.is_called(name)) {
+            return Ok(Self::Rival(rival));
+        }
+        let path = PathBuf::from(name);
+        if path.is_file() {
+            return Ok(Self::File { path, option });
+        }
+        let names: Vec<_> = rivals.iter().map(|rival| rival.name).collect();
+        Err(FirmwareError::NoFirmware {
+            arch: row.name,
+            name: name.to_owned(),
+            known: format!("ours, {}", names.join(", ")),
+        })
+    }
+
+    /// Name in results.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Ours => "ours".to_owned(),
+            Self::Rival(rival) => rival.name.to_owned(),
+            Self::File { path, .. } => path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+
+    /// True if no disk is read.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(
+            self,
+            Self::Rival(Rival {
+                start: Start::Direct,
+                ..
+            })
+        )
+    }
+}
+
+/// The machine of this name; the first if there is none.
+pub(super) fn find(row: &ArchRow, name: Option<&str>) -> Result<&'static Machine, FirmwareError> {
+    let machines = row.firmware.machines;
+    let found = match name {
+        None => machines.first(),
+        Some(name) => machines.iter().find(|machine| machine.name == name),
+    };
+    found.ok_or_else(|| FirmwareError::NoMachine {
+        arch: row.name,
+        name: name.unwrap_or_default().to_owned(),
+        known: list(machines.iter().map(|machine| machine.name)),
+    })
+}
+
+/// This bus of a machine; the first if there is none.
+pub(super) fn find_bus(machine: &'static Machine, bus: Option<Bus>) -> Result<Bus, FirmwareError> {
+    let wanted = bus.or(machine.buses.first().copied()).unwrap_or(Bus::Pci);
+    if machine.buses.contains(&wanted) {
+        return Ok(wanted);
+    }
+    Err(FirmwareError::NoBus {
+        machine: machine.name,
+        bus: wanted.name(),
+        known: list(machine.buses.iter().map(|bus| bus.name())),
+    })
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+impl Setup {
+    /// The command that boots from the last of `disks`. `directory` is for files that QEMU changes.
+    pub(super) fn command(
+        &self,
+        workspace: &Workspace,
+        disks: &[Disk],
+        end: End,
+        directory: &Path,
+    ) -> Result<Command, Error> {
+        let emulator = self.machine.qemu.ensure(workspace)?;
+        let mut command = emulator.command();
+        command
+            .args(self.machine.args)
+            .args([
+                "-smp",
+                "1",
+                "-nodefaults",
+                "-no-reboot",
+                "-display",
+                "none",
+                "-serial",
+                "stdio",
+            ])
+            .arg("-m")
+            .arg(self.memory.to_string())
+            .args(self.bus.options());
+        for (index, disk) in disks.iter().enumerate() {
+            let is_boot_disk = index + 1 == disks.len();
+            let (drive, device) = disk.options(self.bus, index, is_boot_disk);
+            command.args(["-drive", &drive, "-device", &device]);
+        }
+        match &self.firmware {
+            Firmware::Ours => {
+                command
+                    .arg("-kernel")
+                    .arg(ours::build(workspace, self.row.firmware)?);
+            }
+            Firmware::File { path, option } => {
+                command.arg(option.name()).arg(path);
+            }
+            Firmware::Rival(rival) => {
+                if !rival.machines.contains(&self.machine.name) {
+                    return Err(FirmwareError::NotOnMachine {
+                        firmware: rival.name,
+                        machine: self.machine.name,
+                    }
+                    .into());
+                }
+                rival.start.apply(&mut command, workspace, self.row, directory)?;
+                if self.firmware.is_direct() {
+                    direct(&mut command, workspace, self.row, end)?;
+                }
+            }
+        }
+        command.args(&self.qemu);
+        Ok(command)
+    }
+}
+
+/// Makes QEMU load the kernel and the initrd of media.
+fn direct(command: &mut Command, workspace: &Workspace, row: &ArchRow, end: End) -> Result<(), Error> {
+    let platform: &Platform = row.firmware;
+    let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+    let initrd = medium::ensure_initrd(workspace, row, &kernel, 0)?;
+    command.arg("-kernel").arg(&kernel.image);
+    command.arg("-initrd").arg(initrd);
+    command.args(["-append", &command_line(platform, end)]);
+    Ok(())
+}
+
+impl Disk {
+    /// A medium.
+    pub(super) fn medium(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
+        Ok(Self {
+            image: medium.ensure(workspace, row)?,
+            block_size: medium.block_size,
+        })
+    }
+
+    /// QEMU's options for the image and for the device.
+    fn options(&self, bus: Bus, index: usize, is_boot_disk: bool) -> (String, String) {
+        // A comma in a name ends a value unless it is doubled.
+        let file = self.image.display().to_string().replace(',', ",,");
+        let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,file={file}");
+        let device = format!("{},drive=disk{index}", bus.device());
+        let blocks = match self.block_size {
+            512 => String::new(),
+            size => format!(",logical_block_size={size},physical_block_size={size}"),
+        };
+        let place = if is_boot_disk { ",bootindex=1" } else { "" };
+        (drive, device + &blocks + place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+
+    #[test]
+    fn machines_and_buses_are_found_by_name() {
+        let check = |arch: Arch, machine: Option<&str>, bus, expected: &str| {
+            let found = find(arch.row(), machine)
+                .and_then(|machine| Ok(format!("{} {}", machine.name, find_bus(machine, bus)?.name())));
+            let found = found.unwrap_or_else(|error| error.to_string());
+            assert_eq!(found, expected);
+        };
+        check(Arch::X86_64, None, None, "q35 pci");
+        check(Arch::X86_64, Some("microvm"), None, "microvm mmio");
+        check(
+            Arch::Riscv64,
+            Some("virt"),
+            Some(Bus::MmioModern),
+            "virt mmio-modern",
+        );
+        check(
+            Arch::Aarch64,
+            Some("q35"),
+            None,
+            "aarch64 has no machine q35; it has virt",
+        );
+        check(
+            Arch::X86_64,
+            None,
+            Some(Bus::Mmio),
+            "the machine q35 has no disks on the bus mmio; it has pci, pci-legacy",
+        );
+    }
+
+    #[test]
+    fn firmware_is_found_by_name_or_path() {
+        let name = |arch: Arch, name: &str| {
+            Firmware::find(arch.row(), name, FileOption::Kernel)
+                .map_or_else(|error| error.to_string(), |found| found.name())
+        };
+        assert_eq!(name(Arch::X86_64, "ovmf"), "edk2");
+        assert_eq!(name(Arch::Aarch64, "aavmf"), "edk2");
+        assert_eq!(name(Arch::Riscv64, "u-boot"), "u-boot");
+        assert_eq!(name(Arch::Riscv64, "ours"), "ours");
+        assert_eq!(name(Arch::X86_64, file!().rsplit('/').next().unwrap()), {
+            "machine.rs is neither a file nor a firmware for x86_64: ours, edk2, direct"
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert!(path.ends_with(&name(Arch::X86_64, path)));
+        assert!(
+            Firmware::find(Arch::X86_64.row(), "direct", FileOption::Kernel)
+                .unwrap()
+                .is_direct()
+        );
+        assert!(
+            !Firmware::find(Arch::X86_64.row(), "edk2", FileOption::Kernel)
+                .unwrap()
+                .is_direct()
+        );
+    }
+
+    #[test]
+    fn a_disk_has_options_for_its_blocks_and_its_place() {
+        let mut disk = Disk {
+            image: "/a,b.img".into(),
+            block_size: 512,
+        };
+        assert_eq!(
+            disk.options(Bus::Pci, 0, false),
+            (
+                "if=none,id=disk0,format=raw,snapshot=on,file=/a,,b.img".to_owned(),
+                "virtio-blk-pci,disable-legacy=on,drive=disk0".to_owned()
+            )
+        );
+        disk.block_size = 4096;
+        assert_eq!(
+            disk.options(Bus::Mmio, 1, true).1,
+            "virtio-blk-device,drive=disk1,logical_block_size=4096,physical_block_size=4096,bootindex=1"
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! The files on each kind of medium.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::MediumError;
+use super::kind::Kind;
+use super::spec::{End, Medium};
+use super::tree::Tree;
+use super::{ext4, initrd, uki};
+use crate::arch::ArchRow;
+use crate::error::{Error, WithPath as _};
+use crate::firmware::debian;
+use crate::firmware::platform::{Platform, Shim};
+use crate::guests;
+use crate::kernel::{self, Kernel};
+use crate::suite::Suite;
+use crate::workspace::Workspace;
+
+/// The files of a medium.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) esp: Tree,
+    /// The root file system, if the medium has one.
+    pub(super) root: Option<Tree>,
+}
+
+/// The kernel of a medium with what belongs to it.
+#[derive(Debug)]
+struct System {
+    kernel: PathBuf,
+    initrd: PathBuf,
+    version: String,
+    cmdline: String,
+}
+
+/// Makes the content of one medium.
+struct Collector<'a> {
+    workspace: &'a Workspace,
+    row: &'a ArchRow,
+    platform: &'a Platform,
+    system: System,
+    content: Content,
+}
+
+impl Content {
+    /// Fetches and builds the files of `medium`.
+    pub(super) fn collect(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
+        let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+        let initrd = initrd::ensure(workspace, row, &kernel, medium.padding)?;
+        let mut collector = Collector {
+            workspace,
+            row,
+            platform: row.firmware,
+            system: System::new(row, &kernel, initrd, medium.end),
+            content: Self::default(),
+        };
+        match medium.kind {
+            Kind::Bls1 => collector.entry(),
+            Kind::Stub => {
+                let kernel = collector.system.kernel.clone();
+                collector.loader(&kernel);
+            }
+            Kind::Uki => {
+                let uki = collector.uki()?;
+                collector.linux_directory(uki.clone());
+                let name = collector.loader_name();
+                collector.content.esp.bytes(name, uki);
+            }
+            Kind::Sdboot => {
+                collector.entry();
+                collector.systemd_boot()?;
+            }
+            Kind::Sduki => {
+                let uki = collector.uki()?;
+                collector.linux_directory(uki);
+                collector.content.esp.bytes("loader/loader.conf", "timeout 0\n");
+                collector.systemd_boot()?;
+            }
+            Kind::Grub => {
+                let grub = collector.grub()?;
+                collector.loader(&grub);
+            }
+            Kind::Shim => collector.shim(false)?,
+            Kind::Shimfb => collector.shim(true)?,
+        }
+        if medium.is_traced {
+            collector.trace()?;
+        }
+        Ok(collector.content)
+    }
+}
+
+impl System {
+    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, end: End) -> Self {
+        let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
+        let version = name.strip_prefix(row.kernel_file).unwrap_or("0").to_owned();
+        Self {
+            kernel: kernel.image.clone(),
+            initrd,
+            version,
+            cmdline: command_line(row.firmware, end),
+        }
+    }
+}
+
+/// The command line of the kernel on media.
+pub(crate) fn command_line(platform: &Platform, end: End) -> String {
+    let end = match end {
+        End::Poweroff => "init.end=poweroff".to_owned(),
+        End::Reboot => format!("init.end=reboot {}", platform.efi_reboot),
+    };
+    let line = format!("{} panic=-1 init.firmware {end}", platform.console);
+    line.trim_end().to_owned()
+}
+
+impl Collector<'_> {
+    /// The path of the boot loader on removable media (UEFI specification, section 3.5.1.1).
+    fn loader_name(&self) -> String {
+        format!("EFI/BOOT/BOOT{}.EFI", self.platform.efi)
+    }
+
+    fn loader(&mut self, file: &Path) {
+        let name = self.loader_name();
+        self.content.esp.file(name, file);
+    }
+
+    /// Puts efitrace before the boot loader.
+    fn trace(&mut self) -> Result<(), Error> {
+        let name = self.loader_name();
+        let efitrace = guests::efitrace(self.workspace, self.row)?;
+        if !self.content.esp.rename(&name, "EFI/BOOT/BOOTORIG.EFI") {
+            return Err(MediumError::NoLoader.into());
+        }
+        self.content.esp.file(name, &efitrace);
+        Ok(())
+    }
+
+    /// A name such as `shimx64.efi`, with the architecture's suffix.
+    fn lower(&self, start: &str) -> String {
+        format!("{start}{}.efi", self.platform.efi.to_lowercase())
+    }
+
+    /// An entry of type 1 (UAPI.1 Boot Loader Specification), and the configuration of systemd-boot.
+    fn entry(&mut self) {
+        let System {
+            kernel,
+            initrd,
+            version,
+            cmdline,
+        } = &self.system;
+        let esp = &mut self.content.esp;
+        esp.file(format!("debian/{version}/linux"), kernel);
+        esp.file(format!("debian/{version}/initrd.img"), initrd);
+        esp.bytes("loader/loader.conf", "timeout 0\ndefault debian-*\n");
+        esp.bytes(
+            format!("loader/entries/debian-{version}.conf"),
+            format!(
+                "title Debian\nsort-key debian\nversion {version}\nlinux /debian/{version}/linux\n\
+                 initrd /debian/{version}/initrd.img\noptions {cmdline}\n"
+            ),
+        );
+    }
+
+    /// The unified kernel image.
+    fn uki(&self) -> Result<Vec<u8>, Error> {
+        let path = self.platform.stub.ensure(self.workspace, self.row)?;
+        let read = |path: &Path| fs::read(path).with_path(path);
+        let stub = read(&path)?;
+        let kernel = read(&self.system.kernel)?;
+        let initrd = read(&self.system.initrd)?;
+        let sections: [uki::Section<'_>; 5] = [
+            (
+                ".osrel",
+                b"ID=debian\nNAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13\"\nVERSION_ID=13\n",
+            ),
+            (".uname", self.system.version.as_bytes()),
+            (".cmdline", self.system.cmdline.as_bytes()),
+            (".initrd", &initrd),
+            (".linux", &kernel),
+        ];
+        uki::build(&stub, &sections).map_err(|source| MediumError::Uki { stub: path, source }.into())
+    }
+
+    /// The unified kernel image where systemd-boot and the firmware find it.
+    fn linux_directory(&mut self, uki: Vec<u8>) {
+        let name = format!("EFI/Linux/debian-{}.efi", self.system.version);
+        self.content.esp.bytes(name, uki);
+    }
+
+    fn systemd_boot(&mut self) -> Result<(), Error> {
+        let file = self.platform.systemd_boot.ensure(self.workspace, self.row)?;
+        self.loader(&file);
+        let name = format!("EFI/systemd/{}", self.lower("systemd-boot"));
+        self.content.esp.file(name, &file);
+        Ok(())
+    }
+
+    /// The files of Debian's GRUB: its image reads `/EFI/debian/grub.cfg`, which names the root file system. Returns the image.
+    fn grub(&mut self) -> Result<PathBuf, Error> {
+        let uuid = ext4::UUID;
+        let System {
+            kernel,
+            initrd,
+            version,
+            cmdline,
+        } = &self.system;
+        self.content.esp.bytes(
+            "EFI/debian/grub.cfg",
+            format!(
+                "search.fs_uuid {uuid} root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
+            ),
+        );
+        let mut root = Tree::default();
+        root.file(format!("boot/vmlinuz-{version}"), kernel);
+        root.file(format!("boot/initrd.img-{version}"), initrd);
+        root.bytes(
+            "boot/grub/grub.cfg",
+            format!(
+                "terminal_input console\n\
+                 terminal_output console\n\
+                 set timeout=0\n\
+                 menuentry 'Debian GNU/Linux' {{\n\
+                 \tinsmod part_gpt\n\
+                 \tinsmod part_msdos\n\
+                 \tinsmod ext2\n\
+                 \tsearch --no-floppy --fs-uuid --set=root {uuid}\n\
+                 \techo 'Loading Linux {version} ...'\n\
+                 \tlinux /boot/vmlinuz-{version} root=UUID={uuid} ro {cmdline}\n\
+                 \techo 'Loading initial ramdisk ...'\n\
+                 \tinitrd /boot/initrd.img-{version}\n\
+                 }}\n"
+            ),
+        );
+        self.content.root = Some(root);
+        self.platform.grub.ensure(self.workspace, self.row)
+    }
+
+    /// shim and GRUB as Debian installs them: in `/EFI/debian`, and again as the boot loader of a removable medium.
+    fn shim(&mut self, with_fallback: bool) -> Result<(), Error> {
+        let Some(Shim {
+            loader: shim,
+            mok_manager,
+            fallback,
+        }) = &self.platform.shim
+        else {
+            return Err(MediumError::NoSuchMedium {
+                kind: "shim",
+                arch: self.row.name,
+                reason: "Debian has no shim for it",
+            }
+            .into());
+        };
+        debian::ensure(self.workspace, self.row, &[*shim, *mok_manager, *fallback])?;
+        let shim = shim.ensure(self.workspace, self.row)?;
+        let mok_manager = mok_manager.ensure(self.workspace, self.row)?;
+        let fallback = fallback.ensure(self.workspace, self.row)?;
+        let grub = self.grub()?;
+        for directory in ["debian", "BOOT"] {
+            for (name, file) in [("grub", &grub), ("mm", &mok_manager)] {
+                let name = format!("EFI/{directory}/{}", self.lower(name));
+                self.content.esp.file(name, file);
+            }
+        }
+        self.loader(&shim);
+        let installed = self.lower("shim");
+        self.content.esp.file(format!("EFI/debian/{installed}"), &shim);
+        self.content
+            .esp
+            .file(format!("EFI/debian/{}", self.lower("fb")), &fallback);
+        self.content.esp.bytes(
+            format!("EFI/debian/BOOT{}.CSV", self.platform.efi),
+            utf16(&format!(
+                "{installed},debian,,This is the boot entry for debian\r\n"
+            )),
+        );
+        if with_fallback {
+            let name = format!("EFI/BOOT/{}", self.lower("fb"));
+            self.content.esp.file(name, &fallback);
+        }
+        Ok(())
+    }
+}
+
+/// Little-endian UTF-16 with a byte order mark.
+fn utf16(text: &str) -> Vec<u8> {
+    std::iter::once(0xfeff)
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+
+    #[test]
+    fn the_command_line_selects_the_end() {
+        let check = |arch: Arch, end, expected: &str| {
+            assert_eq!(command_line(arch.row().firmware, end), expected);
+        };
+        check(
+            Arch::X86_64,
+            End::Poweroff,
+            "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=poweroff",
+        );
+        check(
+            Arch::X86_64,
+            End::Reboot,
+            "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=reboot reboot=efi",
+        );
+        check(
+            Arch::Riscv64,
+            End::Reboot,
+            "console=ttyS0 earlycon panic=-1 init.firmware init.end=reboot",
+        );
+    }
+
+    #[test]
+    fn texts_of_efi_begin_with_a_byte_order_mark() {
+        assert_eq!(utf16("aß"), [0xff, 0xfe, 0x61, 0, 0xdf, 0]);
+    }
+}

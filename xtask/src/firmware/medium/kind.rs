@@ -1,0 +1,70 @@
+//! The kinds of boot media.
+
+/// What is on a medium, and so which path to the kernel a firmware has to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// An entry of type 1 of the Boot Loader Specification, and no boot loader.
+    Bls1,
+    /// The kernel itself as the boot loader, without command line and initrd.
+    Stub,
+    /// A unified kernel image as the boot loader, and in \EFI\Linux.
+    Uki,
+    /// systemd-boot with an entry of type 1.
+    Sdboot,
+    /// systemd-boot with a unified kernel image in \EFI\Linux.
+    Sduki,
+    /// GRUB, with the kernel on an ext4 file system.
+    Grub,
+    /// shim, which starts GRUB.
+    Shim,
+    /// shim with its fallback program, which writes boot entries and then starts shim and GRUB.
+    Shimfb,
+}
+
+impl Kind {
+    /// Every kind, in the order of the results.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Bls1,
+        Self::Stub,
+        Self::Uki,
+        Self::Sdboot,
+        Self::Sduki,
+        Self::Grub,
+        Self::Shim,
+        Self::Shimfb,
+    ];
+
+    /// Name on the command line and of files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bls1 => "bls1",
+            Self::Stub => "stub",
+            Self::Uki => "uki",
+            Self::Sdboot => "sdboot",
+            Self::Sduki => "sduki",
+            Self::Grub => "grub",
+            Self::Shim => "shim",
+            Self::Shimfb => "shimfb",
+        }
+    }
+
+    /// True if the medium has an initrd, and so boots to userspace.
+    pub(crate) fn reaches_userspace(self) -> bool {
+        self != Self::Stub
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_name() {
+        assert_eq!(Kind::value_variants(), Kind::ALL);
+        for kind in Kind::ALL {
+            assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.name());
+        }
+    }
+}
