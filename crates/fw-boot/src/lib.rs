@@ -16,10 +16,12 @@
 extern crate alloc;
 
 mod boot;
+mod config;
 mod event;
 mod initrds;
 mod start;
 
-pub use boot::{BootConfig, boot};
+pub use boot::boot;
+pub use config::BootConfig;
 pub use event::Event;
 pub use start::EntryError;

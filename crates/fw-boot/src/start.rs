@@ -10,7 +10,7 @@ use boot_core::{
 };
 use disk::FileSystem;
 
-use crate::boot::BootConfig;
+use crate::config::BootConfig;
 use crate::initrds::Initrds;
 
 /// Largest length of a device tree in bytes: that of the boot protocols.

@@ -64,6 +64,12 @@ const FAMILIES: &[Family] = &[
         ],
         true,
     ),
+    family(&["crates/fw-virtio"], &["crates/disk"], true),
+    family(
+        &["crates/fw-boot"],
+        &["crates/boot-core", "crates/bls", "crates/disk", "crates/fs-*"],
+        true,
+    ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
         &["crates/hv-core"],
