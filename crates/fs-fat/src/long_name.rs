@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use zerocopy::little_endian::U16;
 
-use crate::name::is_legal;
+use crate::name::{is_legal, is_name};
 use crate::raw::{LAST_LONG_ENTRY, LongNameEntry};
 
 /// Units in a directory entry.
@@ -82,8 +82,7 @@ impl LongName {
         let name: String = chars
             .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect();
-        // `.` and `..` are directories of their own, and a name of spaces is none.
-        let is_legal = name.chars().all(is_legal) && !name.trim_matches(['.', ' ']).is_empty();
+        let is_legal = name.chars().all(is_legal) && is_name(&name);
         is_legal.then_some(name)
     }
 }

@@ -17,6 +17,11 @@ pub(crate) const fn is_legal(char: char) -> bool {
     )
 }
 
+/// Whether a name has a character other than dots and spaces: `.` and `..` are directories of their own.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.trim_matches(['.', ' ']).is_empty()
+}
+
 /// A byte of a short name or label. Bytes outside ASCII depend on a code page that the volume does not name.
 fn decode(byte: u8) -> char {
     let char = char::from(byte);
@@ -43,7 +48,7 @@ fn push(name: &mut String, bytes: &[u8], is_lower: bool) {
     }
 }
 
-/// The short name of an entry. Empty if it has none.
+/// The short name of an entry. Empty if it has none: if it would be empty, or consist of dots and spaces.
 pub(crate) fn short(entry: &DirectoryEntry) -> String {
     let mut bytes = entry.name;
     if let Some(first) = bytes.first_mut().filter(|first| **first == 0x05) {
@@ -57,7 +62,7 @@ pub(crate) fn short(entry: &DirectoryEntry) -> String {
         name.push('.');
         push(&mut name, extension, entry.nt_res & LOWER_EXTENSION != 0);
     }
-    name
+    if is_name(&name) { name } else { String::new() }
 }
 
 /// A label; `None` if it is empty.
@@ -114,6 +119,8 @@ mod tests {
         );
         check(b"           ", 0, "");
         check(b"        TXT", 0, ".TXT");
+        check(b"        .  ", 0, "");
+        check(b"  .     ...", 0, "");
     }
 
     #[test]

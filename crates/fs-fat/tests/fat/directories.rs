@@ -158,6 +158,21 @@ fn short_names_without_characters_are_skipped() {
     assert_eq!(names(&image), ["A\u{fffd}B.\u{fffd}C"]);
 }
 
+/// Found by the fuzzer: an empty base and the extension `.` were the name `..`.
+#[test]
+fn extensions_of_dots_are_no_parent_directory() {
+    for (short, long) in [
+        (b"        .  ", ""),
+        (b"        .  ", "a long name"),
+        (b"  .     ...", ""),
+    ] {
+        let mut image = Image::new(FatKind::Fat32);
+        image.add(&[2], (short, long), 0x20, 0, 0);
+        let expected: &[&str] = if long.is_empty() { &[] } else { &[long] };
+        assert_eq!(names(&image), expected);
+    }
+}
+
 #[test]
 fn names_are_found_without_regard_to_case() {
     let (image, _) = sample(FatKind::Fat16);
