@@ -6,7 +6,7 @@
 
 use guest_ram::ExclusiveBytes;
 use sandbox_abi::Header;
-use zerocopy::{IntoBytes, transmute};
+use zerocopy::transmute;
 
 use crate::base::PAGE;
 
@@ -44,7 +44,9 @@ impl Window {
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
         let fits = body.len() <= self.capacity;
         self.written = self.written.max(Header::LEN.saturating_add(body.len()));
-        fits && self.inbox.write(Header::LEN, body) && self.inbox.write(0, header.as_bytes())
+        let words: [u64; Header::LEN / 8] = transmute!(*header);
+        // The inbox starts with a page.
+        fits && self.inbox.write(Header::LEN, body) && self.inbox.write_words(0, words)
     }
 
     /// A copy of the header in the outbox.

@@ -249,6 +249,9 @@ fn exclusive_bytes_end_where_they_end() {
     assert_eq!(bytes.read_words(PAGE - 16), Some([0, word.to_le()]));
     assert_eq!(bytes.read_words::<2>(PAGE - 8), None);
     assert_eq!(bytes.read_words::<1>(PAGE - 12), None);
+    assert!(!bytes.write_words(PAGE - 8, [0, 0]) && !bytes.write_words(PAGE - 12, [0]));
+    assert!(bytes.write_words(PAGE - 16, [word, word]));
+    assert_eq!(bytes.read_words(PAGE - 16), Some([word, word]));
     assert!(bytes.append_to(PAGE - 4, 4, &mut copy));
     assert_eq!(copy, b"\x071234");
     assert!(bytes.read_to(PAGE - 2, 2, &mut copy));

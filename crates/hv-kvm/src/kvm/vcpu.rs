@@ -26,8 +26,8 @@ pub enum RunStatus {
     Exit(u32),
     /// A signal or a kick interrupted the vCPU, or the vCPU has not been started yet.
     Interrupted,
-    /// A fault that `struct kvm_run` does not describe.
-    Fault(Fault),
+    /// A fault that `struct kvm_run` does not describe. Boxed, because every exit moves the value, and faults are rare.
+    Fault(Box<Fault>),
 }
 
 /// File descriptor of a vCPU, with its kicker and the pending I/O of its last exit.
