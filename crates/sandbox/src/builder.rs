@@ -336,7 +336,7 @@ impl<B: Backend> SandboxBuilder<B> {
         }
         Ok(Sandbox {
             engine,
-            tracker,
+            tracker: Box::new(tracker),
             registers,
             backend: self.backend,
         })

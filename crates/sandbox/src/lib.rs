@@ -37,6 +37,7 @@ mod program;
 mod program_bytes;
 mod protocol_error;
 mod requirements;
+mod rewind;
 mod sandbox;
 mod snapshot;
 mod snapshot_file;

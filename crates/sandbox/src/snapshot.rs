@@ -12,6 +12,7 @@ use crate::error::BackendError;
 use crate::image::Image;
 use crate::limits::Limits;
 use crate::memory_error::MemoryFileError;
+use crate::rewind::Parts;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
 use crate::waiting::Waiting;
@@ -143,7 +144,7 @@ impl<B: Backend> Sandbox<B> {
             }
         };
         let before = Arc::clone(self.tracker.contents());
-        let contents = self.tracker.take(&engine.memory.data)?;
+        let contents = self.tracker.take(&engine.memory, &engine.image)?;
         let is_new = !Arc::ptr_eq(&before, &contents);
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
@@ -196,9 +197,12 @@ impl<B: Backend> Sandbox<B> {
     fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
         let engine = &mut self.engine;
         let contents = Arc::clone(target.contents_for(self.tracker.contents()));
-        self.tracker.rewind(&contents, &engine.memory.data)?;
-        self.tracker
-            .rewind_exchange(&mut engine.window, &mut engine.memory, &engine.image);
+        let parts = Parts {
+            memory: &mut engine.memory,
+            window: &mut engine.window,
+            image: &engine.image,
+        };
+        self.tracker.rewind(&contents, parts)?;
         engine.window.scrub_inbox();
         engine.sequence = target.sequence;
         self.registers.load(&target.waiting, &engine.memory)?;

@@ -1,4 +1,4 @@
-//! Which pages of a sandbox's memory differ from its last snapshot, and how they return to another one.
+//! Which pages of a sandbox's memory differ from its last snapshot, and how they return to another one, by a dirty log of the hypervisor.
 
 use std::sync::Arc;
 
@@ -90,7 +90,6 @@ impl Tracker {
     }
 
     /// Takes note of pages that the host wrote.
-    #[cfg(feature = "debug")]
     pub(crate) fn add_written(&mut self, pages: impl IntoIterator<Item = usize>) {
         for page in pages {
             self.dirty.insert(page);
