@@ -8,6 +8,8 @@ mod builder;
 mod call_slot;
 mod contents;
 mod control;
+mod copies;
+mod copy_on_write;
 #[cfg(feature = "core-dump")]
 mod core_dump;
 mod crash;
@@ -52,6 +54,8 @@ pub use backend::{Backend, Kvm};
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
 pub use control::ControlError;
+pub use copies::PageTableError;
+pub use copy_on_write::CopyOnWrite;
 #[cfg(feature = "core-dump")]
 pub use core_dump::CoreDumpError;
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};

@@ -8,6 +8,8 @@ use guest_ram::MappingError;
 
 use crate::backend::Backend;
 use crate::contents::Contents;
+use crate::copies::Copies;
+use crate::copy_on_write::Tracking;
 use crate::image::Image;
 use crate::memory::Memory;
 use crate::snapshot::SnapshotError;
@@ -33,7 +35,10 @@ pub(crate) trait Rewind<B: Backend>: fmt::Debug + Send + Sync {
     fn collect(&mut self, vm: &B::Vm) -> Result<bool, B::Error>;
 
     /// Takes note of pages of the memory that a debugger wrote.
-    #[cfg_attr(not(feature = "debug"), expect(dead_code, reason = "only debuggers write pages"))]
+    #[cfg_attr(
+        not(feature = "debug"),
+        expect(dead_code, reason = "only debuggers write pages")
+    )]
     fn add_written(&mut self, pages: BTreeSet<usize>);
 
     /// The contents of the memory, after [`collect`](Self::collect).
@@ -42,6 +47,19 @@ pub(crate) trait Rewind<B: Backend>: fmt::Debug + Send + Sync {
     /// Makes the memory `target`, and outbox and page tables as they were at the start, after [`collect`](Self::collect). On an error, the
     /// next call makes up for it.
     fn rewind(&mut self, target: &Arc<Contents>, parts: Parts<'_>) -> Result<(), MappingError>;
+}
+
+/// The way back of a new sandbox of `image`, whose memory has the base of `at`.
+pub(crate) fn new<B: Backend>(
+    image: &Image,
+    at: Arc<Contents>,
+    memory: &Memory,
+    max_resident: usize,
+) -> Result<Box<dyn Rewind<B>>, MappingError> {
+    Ok(match image.origin.tracking {
+        Tracking::DirtyLog => Box::new(Tracker::new(at, &memory.data, max_resident)?),
+        Tracking::Copies { .. } => Box::new(Copies::new(at, &memory.data, max_resident)?),
+    })
 }
 
 /// The dirty log of the hypervisor.

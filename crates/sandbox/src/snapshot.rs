@@ -8,6 +8,7 @@ use hv_core::{BareVcpu, Operation};
 
 use crate::backend::{Backend, Kvm};
 use crate::contents::Contents;
+use crate::copies::PageTableError;
 use crate::error::BackendError;
 use crate::image::Image;
 use crate::limits::Limits;
@@ -98,6 +99,10 @@ pub enum SnapshotError {
     /// The host has no memory for the snapshot.
     #[error(transparent)]
     Memory(#[from] MemoryFileError),
+    /// The guest copies the pages that it writes, and its page tables are not those that its exception handlers make. The sandbox is as
+    /// before.
+    #[error("no snapshot is taken: {0}")]
+    PageTables(#[from] PageTableError),
 }
 
 /// Why a sandbox cannot return to a snapshot.

@@ -65,6 +65,11 @@ impl Tracker {
         &self.at
     }
 
+    /// Pages that may differ from [`contents`](Self::contents).
+    pub(crate) fn dirty(&self) -> &DirtyPages {
+        &self.dirty
+    }
+
     /// Number of pages that take memory of this sandbox.
     pub(crate) fn resident(&self) -> usize {
         self.resident_len

@@ -7,12 +7,12 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sandbox::{CallError, Cause, Crash, Sandbox, SandboxBuilder, Snapshot, Status};
+use sandbox::{CallError, Cause, CopyOnWrite, Crash, Sandbox, SandboxBuilder, Snapshot, Status};
 use sandbox_abi::Shape;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::guest::program;
+use crate::guest::{copy_on_write, program};
 
 /// Result of a step of a test.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -40,13 +40,15 @@ pub(crate) fn with_increment(builder: SandboxBuilder) -> SandboxBuilder {
 /// A sandbox that starts at the entry of the program.
 pub(crate) fn load() -> Result<SandboxBuilder> {
     let elf = fs::read(hv_kvm_test::fixture(&file()))?;
-    Ok(SandboxBuilder::from_bytes(elf).deadline(LIMIT))
+    let builder = SandboxBuilder::from_bytes(elf).deadline(LIMIT);
+    Ok(builder.copy_on_write(copy_on_write()))
 }
 
 /// The first state in which the guest waits for a call. All sandboxes start from it, so they share one image.
 pub(crate) fn start() -> Result<Snapshot> {
-    static START: Mutex<Option<Snapshot>> = Mutex::new(None);
-    let mut start = START.lock().unwrap_or_else(PoisonError::into_inner);
+    static START: [Mutex<Option<Snapshot>>; 2] = [const { Mutex::new(None) }; 2];
+    let start = &START[usize::from(copy_on_write() == CopyOnWrite::Guest)];
+    let mut start = start.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(snapshot) = &*start {
         return Ok(snapshot.clone());
     }
