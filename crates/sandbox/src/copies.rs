@@ -4,7 +4,7 @@
 //! that it wrote since the last restore. A snapshot finds the copies by the page tables, in which nothing is trusted. A restore reads
 //! nothing of the guest: page tables become those of the entry, and the scratch area zeros.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use boot_core::{Arch, GuestRange};
@@ -16,8 +16,7 @@ use crate::backend::Backend;
 use crate::base::PAGE;
 use crate::contents::Contents;
 use crate::image::{Areas, Image, len};
-use crate::memory::Memory;
-use crate::memory_error::MemoryFileError;
+use crate::memory::{Memory, offset};
 use crate::rewind::{Parts, Rewind};
 use crate::snapshot::SnapshotError;
 use crate::tracker::Tracker;
@@ -135,7 +134,7 @@ impl<B: Backend> Rewind<B> for Copies {
         Ok(false)
     }
 
-    fn add_written(&mut self, pages: std::collections::BTreeSet<usize>) {
+    fn add_written(&mut self, pages: BTreeSet<usize>) {
         self.below.add_written(pages);
     }
 
@@ -147,18 +146,17 @@ impl<B: Backend> Rewind<B> for Copies {
         let mut pages: DirtyPages = self.below.dirty().clone();
         let mut at = BTreeMap::new();
         for (virt, phys) in copies {
-            let page = crate::memory::offset(areas.memory.start(), virt) / PAGE;
+            let page = offset(areas.memory.start(), virt) / PAGE;
             // A copy of a guard is not part of the memory.
             if pages.insert(page) {
-                at.insert(page, crate::memory::offset(areas.memory.start(), phys));
+                at.insert(page, offset(areas.memory.start(), phys));
             }
         }
-        let contents = Contents::take_with(self.below.contents(), &pages, |page, bytes| {
-            let offset = at.get(&page).copied().unwrap_or(page.saturating_mul(PAGE));
-            memory.data.append_to(offset, PAGE, bytes)
-        })
-        .map_err(MemoryFileError::from)?;
-        Ok(contents)
+        let append = |page: usize, bytes: &mut Vec<u8>| {
+            let from = at.get(&page).copied().unwrap_or(page.saturating_mul(PAGE));
+            memory.data.append_to(from, PAGE, bytes)
+        };
+        Ok(Contents::take_with(self.below.contents(), &pages, append)?)
     }
 
     fn rewind(&mut self, target: &Arc<Contents>, parts: Parts<'_>) -> Result<(), MappingError> {

@@ -126,13 +126,8 @@ impl FakeProgram {
         let scratch = scratch_len.map_or(GuestRange::EMPTY, |len| {
             whole(tables.end(), copies::HEAD_LEN.saturating_add(len))
         });
-        let copies = match scratch_len {
-            None => GuestRange::EMPTY,
-            Some(_) => {
-                let start = scratch.start().saturating_add(copies::HEAD_LEN);
-                GuestRange::from_bounds(start, scratch.end()).unwrap_or(GuestRange::EMPTY)
-            }
-        };
+        let first_copy = scratch.start().saturating_add(copies::HEAD_LEN);
+        let copies = GuestRange::from_bounds(first_copy, scratch.end()).unwrap_or(GuestRange::EMPTY);
         let info = BootInfo {
             magic: BootInfo::MAGIC.into(),
             major: VERSION.0.into(),

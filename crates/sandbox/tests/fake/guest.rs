@@ -132,7 +132,9 @@ pub(crate) fn are_copied() -> bool {
 /// Runs tests without dirty logs.
 pub(crate) fn with_copies(tests: &[fn()]) {
     COPIES.set(true);
-    tests.iter().for_each(|test| test());
+    for test in tests {
+        test();
+    }
     COPIES.set(false);
 }
 
