@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest_ram::MappingError;
 use hv_core::{BareVcpu, BareVm, Operation, Vcpu, Vm};
 use proto_sandbox::Sizes;
 use sandbox_abi::Shape;
@@ -15,22 +16,25 @@ use serde::de::DeserializeOwned;
 use crate::backend::{Backend, Kvm};
 use crate::base::PAGE;
 use crate::contents::Contents;
-use crate::copy_on_write::CopyOnWrite;
+use crate::copies::Copies;
+use crate::copy_on_write::{CopyOnWrite, Tracking};
 use crate::crash::Symbolizer;
 use crate::deadline;
 use crate::engine::{Engine, Parts};
 use crate::error::{BackendError, CallError, HostError};
 use crate::function::FunctionInfo;
 use crate::host_function::{HostCall, HostFunction, Registered};
+use crate::image::Image;
 use crate::limits::Limits;
 use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
 use crate::memory_error::MemoryFileError;
 use crate::program::{GuestProgram, ProgramError};
 use crate::requirements;
-use crate::rewind;
+use crate::rewind::Rewind;
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
+use crate::tracker::Tracker;
 use crate::waiting::Registers;
 
 /// Builds a [`Sandbox`].
@@ -328,7 +332,7 @@ impl<B: Backend> SandboxBuilder<B> {
         };
         let (memory, window) = Memory::new(&image, contents.base(), host).map_err(MemoryFileError::from)?;
         let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
-        let tracker = rewind::new(&image, contents, &memory, max_resident).map_err(MemoryFileError::from)?;
+        let tracker = way_back(&image, contents, &memory, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
         let vcpu = vm
             .create_vcpu(0)
@@ -381,6 +385,19 @@ impl<B: Backend> Sandbox<B> {
     pub fn clone_from(snapshot: &Snapshot<B>) -> Result<Self, BuildError> {
         SandboxBuilder::from_snapshot(snapshot).build()
     }
+}
+
+/// How the memory of a new sandbox of `image` returns to snapshots; it is a mapping of the base of `at`.
+fn way_back<B: Backend>(
+    image: &Image,
+    at: Arc<Contents>,
+    memory: &Memory,
+    max_resident: usize,
+) -> Result<Box<dyn Rewind<B>>, MappingError> {
+    Ok(match image.origin.tracking {
+        Tracking::DirtyLog => Box::new(Tracker::new(at, &memory.data, max_resident)?),
+        Tracking::Copies { .. } => Box::new(Copies::new(at, &memory.data, max_resident)?),
+    })
 }
 
 /// The registered functions that the guest imports, in the order of its table.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use boot_core::{Arch, GuestRange};
-use boot_paging::{PageSize, Pages, Scheme, TranslateError};
+use boot_paging::{PageSize, Pages, Scheme};
 use guest_ram::{HostMapping, MappingError};
 use hv_core::DirtyPages;
 
@@ -17,38 +17,9 @@ use crate::base::PAGE;
 use crate::contents::Contents;
 use crate::image::{Areas, Image, len};
 use crate::memory::{Memory, offset};
+use crate::page_table_error::{PageTableError, TakeError};
 use crate::rewind::{Parts, Rewind};
-use crate::snapshot::SnapshotError;
 use crate::tracker::Tracker;
-
-/// Page tables of a guest from which its memory cannot be told. The guest changed them itself: its exception handlers do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PageTableError {
-    /// An entry is reserved or not in page tables, or there are more tables than pages for them.
-    #[error("the guest's page tables cannot be followed")]
-    Walk(#[from] TranslateError),
-    /// A page of the memory is elsewhere.
-    #[error(
-        "the guest's page tables map {virt:#x} to {phys:#x}, which is neither its own memory nor a page for copies"
-    )]
-    Elsewhere {
-        /// Virtual address of the page.
-        virt: u64,
-        /// Physical address of the page.
-        phys: u64,
-    },
-    /// Two pages of the memory have one copy.
-    #[error("the guest's page tables map both {first:#x} and {second:#x} to the copy at {phys:#x}")]
-    Twice {
-        /// Virtual address of the first page.
-        first: u64,
-        /// Virtual address of the second page.
-        second: u64,
-        /// Physical address of the copy.
-        phys: u64,
-    },
-}
 
 /// Scheme of the page tables of an architecture on which sandboxes run.
 pub(crate) fn scheme(arch: Arch) -> Scheme {
@@ -139,7 +110,7 @@ impl<B: Backend> Rewind<B> for Copies {
     }
 
     /// What is taken has all pages since the last restore, as the copies stay where they are.
-    fn take(&mut self, memory: &Memory, image: &Image) -> Result<Arc<Contents>, SnapshotError> {
+    fn take(&mut self, memory: &Memory, image: &Image) -> Result<Arc<Contents>, TakeError> {
         let areas = &image.areas;
         let scheme = scheme(image.entry.arch());
         let copies = find(scheme, areas, |addr| memory.read_entry(areas, addr))?;

@@ -34,6 +34,7 @@ mod limits;
 mod log;
 mod memory;
 mod memory_error;
+mod page_table_error;
 mod pool;
 mod program;
 mod program_bytes;
@@ -54,7 +55,6 @@ pub use backend::{Backend, Kvm};
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
 pub use control::ControlError;
-pub use copies::PageTableError;
 pub use copy_on_write::CopyOnWrite;
 #[cfg(feature = "core-dump")]
 pub use core_dump::CoreDumpError;
@@ -69,6 +69,7 @@ pub use host_function::{HostCall, HostFunction};
 pub use interrupt::InterruptHandle;
 pub use log::LogRecord;
 pub use memory_error::MemoryFileError;
+pub use page_table_error::PageTableError;
 pub use pool::{Pool, Pooled};
 #[cfg(feature = "fake")]
 pub use program::FakeProgram;

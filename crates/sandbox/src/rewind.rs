@@ -8,11 +8,9 @@ use guest_ram::MappingError;
 
 use crate::backend::Backend;
 use crate::contents::Contents;
-use crate::copies::Copies;
-use crate::copy_on_write::Tracking;
 use crate::image::Image;
 use crate::memory::Memory;
-use crate::snapshot::SnapshotError;
+use crate::page_table_error::TakeError;
 use crate::tracker::Tracker;
 use crate::window::Window;
 
@@ -42,24 +40,11 @@ pub(crate) trait Rewind<B: Backend>: fmt::Debug + Send + Sync {
     fn add_written(&mut self, pages: BTreeSet<usize>);
 
     /// The contents of the memory, after [`collect`](Self::collect).
-    fn take(&mut self, memory: &Memory, image: &Image) -> Result<Arc<Contents>, SnapshotError>;
+    fn take(&mut self, memory: &Memory, image: &Image) -> Result<Arc<Contents>, TakeError>;
 
     /// Makes the memory `target`, and outbox and page tables as they were at the start, after [`collect`](Self::collect). On an error, the
     /// next call makes up for it.
     fn rewind(&mut self, target: &Arc<Contents>, parts: Parts<'_>) -> Result<(), MappingError>;
-}
-
-/// The way back of a new sandbox of `image`, whose memory has the base of `at`.
-pub(crate) fn new<B: Backend>(
-    image: &Image,
-    at: Arc<Contents>,
-    memory: &Memory,
-    max_resident: usize,
-) -> Result<Box<dyn Rewind<B>>, MappingError> {
-    Ok(match image.origin.tracking {
-        Tracking::DirtyLog => Box::new(Tracker::new(at, &memory.data, max_resident)?),
-        Tracking::Copies { .. } => Box::new(Copies::new(at, &memory.data, max_resident)?),
-    })
 }
 
 /// The dirty log of the hypervisor.
@@ -80,7 +65,7 @@ impl<B: Backend> Rewind<B> for Tracker {
         self.add_written(pages);
     }
 
-    fn take(&mut self, memory: &Memory, _image: &Image) -> Result<Arc<Contents>, SnapshotError> {
+    fn take(&mut self, memory: &Memory, _image: &Image) -> Result<Arc<Contents>, TakeError> {
         Ok(self.take(&memory.data)?)
     }
 

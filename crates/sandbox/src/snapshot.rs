@@ -8,11 +8,11 @@ use hv_core::{BareVcpu, Operation};
 
 use crate::backend::{Backend, Kvm};
 use crate::contents::Contents;
-use crate::copies::PageTableError;
 use crate::error::BackendError;
 use crate::image::Image;
 use crate::limits::Limits;
 use crate::memory_error::MemoryFileError;
+use crate::page_table_error::{PageTableError, TakeError};
 use crate::rewind::Parts;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
@@ -103,6 +103,15 @@ pub enum SnapshotError {
     /// before.
     #[error("no snapshot is taken: {0}")]
     PageTables(#[from] PageTableError),
+}
+
+impl From<TakeError> for SnapshotError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Memory(error) => error.into(),
+            TakeError::PageTables(error) => error.into(),
+        }
+    }
 }
 
 /// Why a sandbox cannot return to a snapshot.
