@@ -44,7 +44,6 @@ pub(super) fn trials() -> Vec<Trial> {
         interrupt::TESTS,
         snapshot::TESTS,
         file::TESTS,
-        copies::TESTS,
     ];
     let trial = |&(name, test): &Test, skip: Option<String>| {
         hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))
@@ -52,8 +51,10 @@ pub(super) fn trials() -> Vec<Trial> {
     let all = || groups.into_iter().flatten();
     let plain = all().map(|test| trial(test, skip.clone()));
     // The same once more, with guests that copy the pages that they write.
+    let skip = guest::copies_skip_reason();
+    let copies = copies::TESTS.iter().map(|test| trial(test, skip.clone()));
     let with_copies = all()
-        .filter(|(name, _)| !name.starts_with("copies::") && !WITHOUT_COPIES.contains(name))
+        .filter(|(name, _)| !WITHOUT_COPIES.contains(name))
         .map(|&(name, test)| {
             let run = move || with_copies(test).map(|()| None);
             hv_kvm_test::trial(&format!("sandbox::copies::{name}"), skip.clone(), run)
@@ -66,6 +67,7 @@ pub(super) fn trials() -> Vec<Trial> {
     let skip = template::skip_reason();
     let template = template::TESTS.iter().map(|test| trial(test, skip.clone()));
     plain
+        .chain(copies)
         .chain(with_copies)
         .chain(in_c)
         .chain(with_library)
