@@ -108,6 +108,7 @@
 #define VMSB_CRASH_OUT_OF_MEMORY 3
 #define VMSB_CRASH_ABORT 4
 #define VMSB_CRASH_PROTOCOL 5
+#define VMSB_CRASH_OUT_OF_COPIES 6
 
 #define VMSB_LOG_ERROR 1
 #define VMSB_LOG_WARN 2
@@ -151,6 +152,18 @@
 #define VMSB_NOTE_TYPE 1
 /* Flag of the note: the guest uses floating-point or SIMD registers. */
 #define VMSB_NOTE_FLOAT 1
+/* Flag of the note: exception handlers take copies of pages at writes, if vmsb_boot_info.scratch is not 0. */
+#define VMSB_NOTE_COPIES_PAGES 2
+/* Pages for copies behind vmsb_boot_info.copy_count, for the report that there are no more. */
+#define VMSB_SCRATCH_RESERVE 16
+/* Bit of an entry of a page table: a write to the page takes a copy. */
+#if defined(__x86_64__)
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 9)
+#elif defined(__aarch64__)
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 55)
+#else
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 8)
+#endif
 /* Flags of a function: parameters and result are in postcard's format, or bytes without a format. */
 #define VMSB_TYPED 0
 #define VMSB_BYTES 1
@@ -182,7 +195,19 @@ struct vmsb_boot_info {
     uint64_t max_payload;
     /* arm64: MAIR_EL1, TCR_EL1, TTBR0_EL1, SCTLR_EL1. riscv64: satp. */
     uint64_t mmu[4];
-    uint64_t reserved[8];
+    /* Scratch area, which starts with a page with struct vmsb_scratch_state; 0 if the guest copies no pages. */
+    uint64_t scratch;
+    /* First page for copies, and their number. VMSB_SCRATCH_RESERVE more follow. */
+    uint64_t copies;
+    uint64_t copy_count;
+    uint64_t reserved[5];
+};
+
+/* Start of the scratch area. */
+struct vmsb_scratch_state {
+    /* Number of pages in use, and number of pages that may be used besides copy_count. */
+    uint64_t used;
+    uint64_t extra;
 };
 
 /* Header of a message, at the start of inbox and outbox. The body follows. */

@@ -18,6 +18,8 @@
 //!             ├ exchange, directly after the heap: never in a snapshot
 //!             │   outbox, up to 1 MiB                                read-write
 //!             │   page tables, directly after the outbox             not mapped
+//!             │   if the guest copies pages that it writes, these page tables
+//!             │   and the scratch area behind them                   read-write
 //!             ┴
 //! 0x10_0000_0000  mapped files and regions
 //! ```

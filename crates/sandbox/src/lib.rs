@@ -8,6 +8,8 @@ mod builder;
 mod call_slot;
 mod contents;
 mod control;
+mod copies;
+mod copy_on_write;
 #[cfg(feature = "core-dump")]
 mod core_dump;
 mod crash;
@@ -32,11 +34,13 @@ mod limits;
 mod log;
 mod memory;
 mod memory_error;
+mod page_table_error;
 mod pool;
 mod program;
 mod program_bytes;
 mod protocol_error;
 mod requirements;
+mod rewind;
 mod sandbox;
 mod snapshot;
 mod snapshot_file;
@@ -51,6 +55,7 @@ pub use backend::{Backend, Kvm};
 pub use backend::{Fake, FakeRam};
 pub use builder::{BuildError, SandboxBuilder};
 pub use control::ControlError;
+pub use copy_on_write::CopyOnWrite;
 #[cfg(feature = "core-dump")]
 pub use core_dump::CoreDumpError;
 pub use crash::{Crash, CrashKind, Frame, Location, Registers, Symbolizer, UnexpectedExit};
@@ -64,6 +69,7 @@ pub use host_function::{HostCall, HostFunction};
 pub use interrupt::InterruptHandle;
 pub use log::LogRecord;
 pub use memory_error::MemoryFileError;
+pub use page_table_error::PageTableError;
 pub use pool::{Pool, Pooled};
 #[cfg(feature = "fake")]
 pub use program::FakeProgram;

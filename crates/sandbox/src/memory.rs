@@ -2,6 +2,7 @@
 
 #[cfg(feature = "debug")]
 mod debug;
+mod scratch;
 
 use std::sync::Arc;
 
@@ -22,11 +23,14 @@ pub(crate) use self::debug::PrivateText;
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
     pub(crate) const FIXED: u32 = 0;
-    /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log.
+    /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log. Only data, stacks and heap, which the guest cannot
+    /// write, if it copies the pages that it writes.
     pub(crate) const MEMORY: u32 = 1;
     /// The image under a debugger; the first slot is then without it.
     #[cfg(feature = "debug")]
     pub(crate) const TEXT: u32 = 2;
+    /// Outbox, page tables and scratch area, if the guest copies pages that it writes: then it cannot write [`MEMORY`].
+    pub(crate) const SCRATCH: u32 = 0x4000;
 }
 
 /// Offset of the registers that the guest loads on a rewind, in the host pages.
@@ -48,7 +52,7 @@ pub(crate) struct Memory {
 }
 
 /// Offset of a guest physical address in an area that starts at `start`.
-fn offset(start: u64, addr: u64) -> usize {
+pub(crate) fn offset(start: u64, addr: u64) -> usize {
     usize::try_from(addr.saturating_sub(start)).unwrap_or(usize::MAX)
 }
 
@@ -78,10 +82,14 @@ impl Memory {
         let memory_len = base.file().len();
         let outbox = bytes(memory_len, len(areas.outbox));
         let tables = bytes(outbox.end, len(areas.tables));
-        let mut data = HostMapping::reserve(tables.end)?;
+        let scratch = bytes(tables.end, len(areas.scratch));
+        let mut data = HostMapping::reserve(scratch.end)?;
         data.place_memfd(0..memory_len, base.file(), 0, private)?;
         data.place_anonymous(outbox.clone())?;
         data.place_memfd(tables.clone(), &image.tables_file, 0, private)?;
+        if !scratch.is_empty() {
+            data.place_anonymous(scratch)?;
+        }
         let [fixed, data] = [fixed, data].map(Arc::new);
         let inbox = bytes(inbox_at, outbox.len());
         let window = Window::new(
@@ -92,29 +100,32 @@ impl Memory {
         Ok((Self { fixed, data, tables }, window))
     }
 
-    /// Maps the two slots.
+    /// Maps the slots.
     pub(crate) fn map<V>(&self, vm: &V, image: &Image) -> Result<(), BackendError>
     where
         V: BareVm<Ram: From<RamRegion>>,
     {
+        let areas = &image.areas;
         let attributes = SlotAttributes::default();
-        let slots = [
-            (
-                slot::FIXED,
-                layout::HOST,
-                &self.fixed,
-                attributes.with_read_only(true),
-            ),
-            (
-                slot::MEMORY,
-                image.areas.memory.start(),
-                &self.data,
-                attributes.with_log_dirty(true),
-            ),
-        ];
-        for (slot, start, mapping, attributes) in slots {
-            let range = GuestRange::new(start, arith::to_u64(mapping.len()));
-            let region = range.and_then(|range| RamRegion::from_mapping(range, Arc::clone(mapping), 0));
+        let read_only = attributes.with_read_only(true);
+        let (start, data_len) = (areas.memory.start(), arith::to_u64(self.data.len()));
+        let data = GuestRange::new(start, data_len);
+        let exchange = GuestRange::from_bounds(areas.outbox.start(), start.saturating_add(data_len));
+        let fixed = GuestRange::new(layout::HOST, arith::to_u64(self.fixed.len()));
+        let fixed = (slot::FIXED, fixed, &self.fixed, 0, read_only);
+        let log = attributes.with_log_dirty(true);
+        let slots = if areas.scratch.is_empty() {
+            vec![fixed, (slot::MEMORY, data, &self.data, 0, log)]
+        } else {
+            let memory = Some(areas.memory);
+            vec![
+                fixed,
+                (slot::MEMORY, memory, &self.data, 0, read_only),
+                (slot::SCRATCH, exchange, &self.data, len(areas.memory), attributes),
+            ]
+        };
+        for (slot, range, mapping, offset, attributes) in slots {
+            let region = range.and_then(|range| RamRegion::from_mapping(range, Arc::clone(mapping), offset));
             let Some(region) = region else {
                 // The layout has no area that ends past the last address.
                 continue;

@@ -12,6 +12,8 @@ use crate::error::BackendError;
 use crate::image::Image;
 use crate::limits::Limits;
 use crate::memory_error::MemoryFileError;
+use crate::page_table_error::{PageTableError, TakeError};
+use crate::rewind::Parts;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
 use crate::waiting::Waiting;
@@ -97,6 +99,19 @@ pub enum SnapshotError {
     /// The host has no memory for the snapshot.
     #[error(transparent)]
     Memory(#[from] MemoryFileError),
+    /// The guest copies the pages that it writes, and its page tables are not those that its exception handlers make. The sandbox is as
+    /// before.
+    #[error("no snapshot is taken: {0}")]
+    PageTables(#[from] PageTableError),
+}
+
+impl From<TakeError> for SnapshotError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Memory(error) => error.into(),
+            TakeError::PageTables(error) => error.into(),
+        }
+    }
 }
 
 /// Why a sandbox cannot return to a snapshot.
@@ -143,7 +158,7 @@ impl<B: Backend> Sandbox<B> {
             }
         };
         let before = Arc::clone(self.tracker.contents());
-        let contents = self.tracker.take(&engine.memory.data)?;
+        let contents = self.tracker.take(&engine.memory, &engine.image)?;
         let is_new = !Arc::ptr_eq(&before, &contents);
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
@@ -196,9 +211,12 @@ impl<B: Backend> Sandbox<B> {
     fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
         let engine = &mut self.engine;
         let contents = Arc::clone(target.contents_for(self.tracker.contents()));
-        self.tracker.rewind(&contents, &engine.memory.data)?;
-        self.tracker
-            .rewind_exchange(&mut engine.window, &mut engine.memory, &engine.image);
+        let parts = Parts {
+            memory: &mut engine.memory,
+            window: &mut engine.window,
+            image: &engine.image,
+        };
+        self.tracker.rewind(&contents, parts)?;
         engine.window.scrub_inbox();
         engine.sequence = target.sequence;
         self.registers.load(&target.waiting, &engine.memory)?;

@@ -83,6 +83,15 @@ impl Window {
         debug_assert!(is_done, "no more is written than the inbox has");
     }
 
+    /// Makes the outbox zeros. Pages that are zeros already are not written.
+    pub(crate) fn scrub_written_outbox(&mut self) {
+        for page in 0..self.outbox.len() / PAGE {
+            if !self.outbox.equals(page.saturating_mul(PAGE), &[0; PAGE]) {
+                self.scrub_outbox(page);
+            }
+        }
+    }
+
     /// Makes page `page` of the outbox zeros; false if it has no such page.
     pub(crate) fn scrub_outbox(&mut self, page: usize) -> bool {
         self.outbox.zero(page.saturating_mul(PAGE), PAGE)

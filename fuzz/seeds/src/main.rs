@@ -13,6 +13,7 @@ mod page_walk;
 mod pe_parse;
 mod plan_x86;
 mod sandbox;
+mod sandbox_copies;
 mod sandbox_elf;
 mod sandbox_snapshot_file;
 mod sandbox_window;
@@ -27,7 +28,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -39,6 +40,7 @@ const TARGETS: [Target; 16] = [
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
+    ("sandbox_copies", sandbox_copies::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
     ("sandbox_snapshot_file", sandbox_snapshot_file::seeds),
     ("sandbox_symbols", sandbox::symbols),

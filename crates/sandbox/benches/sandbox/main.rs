@@ -7,7 +7,7 @@ mod measure;
 
 use std::time::{Duration, Instant};
 
-use sandbox::{CallError, CallOptions, Function, Kvm, Sandbox, SandboxBuilder, Snapshot};
+use sandbox::{CallError, CallOptions, CopyOnWrite, Function, Kvm, Sandbox, SandboxBuilder, Snapshot};
 
 use crate::floor::Floor;
 use crate::measure::{lowest_tenth, proportional_set_size, time, time_with};
@@ -140,8 +140,9 @@ fn calls(table: &Table, elf: &[u8]) {
 }
 
 /// Time of restores after calls that write pages, for a guest with a heap of `heap` bytes.
-fn restores(table: &Table, elf: &[u8], heap: u64, name: &str) {
-    let mut sandbox = sandbox(elf, heap);
+fn restores(table: &Table, elf: &[u8], heap: u64, copy_on_write: CopyOnWrite, name: &str) {
+    let builder = builder(elf, heap).copy_on_write(copy_on_write);
+    let mut sandbox = builder.build().expect("the guest starts");
     let dirty = Dirty::of(&sandbox);
     let snapshot = sandbox.snapshot().expect("a snapshot is taken");
     for pages in [1, 16, 256] {
@@ -157,12 +158,18 @@ fn restores(table: &Table, elf: &[u8], heap: u64, name: &str) {
             both.push(total);
         }
         // The limits are those of the reference, which was measured with a small heap.
-        let limit = |value| (pages == 1 && heap == DEFAULT_HEAP).then_some(value);
+        let limit = |value| (pages == 1 && name.is_empty()).then_some(value);
         let row = format!("restore after {pages} dirty pages{name}");
         let restore = Value::Time(lowest_tenth(samples));
         table.row(&row, restore, limit(10.0));
-        if pages == 1 {
-            let row = format!("call and restore{name}");
+        if pages == 1 || copy_on_write == CopyOnWrite::Guest {
+            // The guest's copies are part of the call.
+            let of = if pages == 1 {
+                String::new()
+            } else {
+                format!(" of {pages} pages")
+            };
+            let row = format!("call and restore{of}{name}");
             let both = Value::Time(lowest_tenth(both));
             table.row(&row, both, limit(22.0));
         }
@@ -184,8 +191,11 @@ impl Dirty {
 }
 
 fn snapshots(table: &Table, elf: &[u8]) {
-    restores(table, elf, DEFAULT_HEAP, "");
-    restores(table, elf, LARGE_HEAP, ", heap of 64 MiB");
+    let (host, guest) = (CopyOnWrite::Host, CopyOnWrite::Guest);
+    restores(table, elf, DEFAULT_HEAP, host, "");
+    restores(table, elf, LARGE_HEAP, host, ", heap of 64 MiB");
+    restores(table, elf, DEFAULT_HEAP, guest, ", guest copies");
+    restores(table, elf, LARGE_HEAP, guest, ", guest copies, heap of 64 MiB");
     snapshots_of(table, elf, DEFAULT_HEAP, "");
     snapshots_of(table, elf, LARGE_HEAP, ", heap of 64 MiB");
 }

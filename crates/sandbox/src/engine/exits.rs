@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use hv_core::{Operation, Vcpu, VcpuExit, run_inline};
-use sandbox_abi::Message;
+use sandbox_abi::{Message, ScratchState, layout};
 
 use super::Engine;
 use crate::backend::Backend;
@@ -84,15 +84,19 @@ impl<B: Backend> Engine<B> {
     /// Adds what the host finds out about a crash.
     fn complete(&self, mut crash: Crash) -> Crash {
         let areas = &self.image.areas;
-        let start = areas.memory.start();
         let address = crash.registers.fault_address;
         let is_exception = matches!(crash.kind, CrashKind::Exception { .. });
         if is_exception && areas.is_guard(address) {
             crash.kind = CrashKind::StackOverflow;
         }
+        if crash.kind == (CrashKind::OutOfCopies { pages: 0 }) {
+            let pages = areas.copies.len() / layout::PAGE;
+            let pages = pages.saturating_sub(ScratchState::RESERVE);
+            crash.kind = CrashKind::OutOfCopies { pages };
+        }
         let word = |addr| {
             let mut bytes = [0; 8];
-            let is_read = self.memory.read_data(start, addr, &mut bytes);
+            let is_read = self.memory.read_as_guest(&self.image, addr, &mut bytes);
             is_read.then(|| u64::from_le_bytes(bytes))
         };
         crash.backtrace = unwind::backtrace(
