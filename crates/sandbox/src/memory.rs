@@ -2,6 +2,7 @@
 
 #[cfg(feature = "debug")]
 mod debug;
+mod mappings;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use sandbox_abi::layout;
 use crate::base::{Base, PAGE};
 use crate::error::BackendError;
 use crate::image::{Image, len};
+use crate::mappings::Mappings;
 use crate::window::Window;
 
 #[cfg(feature = "debug")]
@@ -27,6 +29,10 @@ pub(crate) mod slot {
     /// The image under a debugger; the first slot is then without it.
     #[cfg(feature = "debug")]
     pub(crate) const TEXT: u32 = 2;
+    /// Page tables of mapped files and regions, with a dirty log.
+    pub(crate) const MAPPING_TABLES: u32 = 3;
+    /// The first mapped file or region; others follow.
+    pub(crate) const FIRST_MAPPING: u32 = 4;
 }
 
 /// Offset of the registers that the guest loads on a rewind, in the host pages.
@@ -45,6 +51,8 @@ pub(crate) struct Memory {
     pub(crate) data: Arc<HostMapping>,
     /// The guest's page tables.
     tables: ExclusiveBytes,
+    /// Files and regions that are mapped beside it.
+    pub(crate) mappings: Mappings,
 }
 
 /// Offset of a guest physical address in an area that starts at `start`.
@@ -89,7 +97,13 @@ impl Memory {
             ExclusiveBytes::new(Arc::clone(&data), outbox)?,
         );
         let tables = ExclusiveBytes::new(Arc::clone(&data), tables)?;
-        Ok((Self { fixed, data, tables }, window))
+        let memory = Self {
+            fixed,
+            data,
+            tables,
+            mappings: Mappings::default(),
+        };
+        Ok((memory, window))
     }
 
     /// Maps the two slots.
@@ -125,10 +139,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Makes page `page` of the page tables that of the entry.
+    /// Makes page `page` of the page tables that of the entry, with the entries of mappings.
     pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
         let start = page.saturating_mul(PAGE);
-        let entries = image.tables.get(bytes(start, PAGE)).unwrap_or_default();
+        let of_entry = || image.tables.get(bytes(start, PAGE));
+        let of_mappings = self.mappings.tables.as_ref();
+        let of_mappings = of_mappings.and_then(|tables| tables.guest_table(page));
+        let entries = of_mappings.or_else(of_entry).unwrap_or_default();
         if !self.tables.equals(start, entries) {
             let written = self.tables.write(start, entries);
             debug_assert!(written, "the area is as long as the tables");

@@ -35,6 +35,8 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
         let inbox = GuestRange::new(layout::INBOX, areas.outbox.len());
         let mut ranges: Vec<_> = [host, inbox].into_iter().flatten().collect();
         ranges.extend([areas.image, areas.memory, areas.outbox, areas.tables]);
+        let mappings = self.guest.memory.mappings.regions();
+        ranges.extend(mappings.map(|region| region.range()));
         ranges.sort_unstable_by_key(|range| range.start());
         ranges
     }
@@ -53,6 +55,8 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
             memory.read_data(areas.memory.start(), address, bytes)
         } else if areas.tables.contains_addr(address) {
             memory.read_tables(image, address, bytes)
+        } else if address >= layout::REGION_TABLES {
+            memory.mappings.read(address, bytes)
         } else {
             window.read(areas.outbox.start(), address, bytes) || memory.read_fixed(address, bytes)
         }

@@ -1,6 +1,7 @@
 //! Programs of the fake hypervisor, whose code is a closure.
 
 use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
+use boot_paging::{Attributes, Mapping, PageTables, Scheme};
 use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, VERSION, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -22,12 +23,25 @@ pub struct FakeProgram {
 /// Length of the image in bytes.
 const IMAGE_LEN: u64 = layout::PAGE;
 
+/// Page tables for the image, in `range`.
+fn page_tables(range: GuestRange) -> Vec<u8> {
+    let count = usize::try_from(range.len() / layout::PAGE).unwrap_or_default();
+    let tables = PageTables::new(Scheme::X86_64, range.start(), count).map(|mut tables| {
+        // One table of each level, as many as there are.
+        let image = Mapping::identity(layout::IMAGE, IMAGE_LEN, Attributes::default());
+        let _mapped = tables.map(&image);
+        tables
+    });
+    tables.map_or_else(|_| Vec::new(), |tables| tables.to_bytes())
+}
+
 impl FakeProgram {
     /// First address of the data.
     pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
 
-    /// Length of the page tables in bytes, which nothing reads: the end of the memory.
-    pub const TABLES_LEN: u64 = 2 * layout::PAGE;
+    /// Length of the page tables in bytes: the end of the memory. They map the image, and then the mappings of the sandbox; the CPU does
+    /// not use them.
+    pub const TABLES_LEN: u64 = 4 * layout::PAGE;
 
     /// A program without functions and data.
     #[must_use]
@@ -132,7 +146,7 @@ impl FakeProgram {
             };
             write("boot information", layout::BOOT_INFO, info.as_bytes())?;
             write("image", layout::IMAGE, b"image")?;
-            write("page tables", tables.start(), b"tables")?;
+            write("page tables", tables.start(), &page_tables(tables))?;
             write("data", data.start(), &self.data)
         };
         let mut entry = x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18);

@@ -8,6 +8,7 @@ mod files;
 mod guest;
 mod hostile;
 mod hostile_guests;
+mod mappings;
 mod pools;
 mod snapshot_file;
 mod snapshots;
