@@ -150,7 +150,7 @@ fn file(pages: u8, tail: usize) -> File {
         .unwrap();
     fs::remove_file(path).unwrap();
     for page in 0..pages {
-        file.write_all(&[page + 1; PAGE as usize]).unwrap();
+        file.write_all(&[page + 1; 0x1000]).unwrap();
     }
     file.write_all(&vec![0xee; tail]).unwrap();
     file

@@ -8,6 +8,7 @@ mod file;
 mod guest;
 mod host;
 mod interrupt;
+mod mapping;
 mod payload;
 mod picolibc;
 mod restore;
@@ -31,6 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
         interrupt::TESTS,
         snapshot::TESTS,
         file::TESTS,
+        mapping::TESTS,
     ];
     let trial = |&(name, test): &Test, skip: Option<String>| {
         hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))
@@ -42,5 +44,8 @@ pub(super) fn trials() -> Vec<Trial> {
     let with_library = picolibc::TESTS.iter().map(|test| trial(test, skip.clone()));
     let skip = template::skip_reason();
     let template = template::TESTS.iter().map(|test| trial(test, skip.clone()));
+    let skip = crate::guest::skip_reason(true);
+    let regions = mapping::GUEST_TESTS.iter().map(|test| trial(test, skip.clone()));
+    let plain = plain.chain(regions);
     plain.chain(in_c).chain(with_library).chain(template).collect()
 }
