@@ -8,7 +8,7 @@ use hv_core::Operation;
 use sandbox_abi::MessageError;
 
 use crate::crash::Crash;
-use crate::mapping_error::FileTruncated;
+use crate::file_truncated::FileTruncated;
 use crate::protocol_error::ProtocolError;
 use crate::status::{Cause, Status};
 

@@ -12,14 +12,17 @@ use guest_ram::{HostMapping, MappingError, RamRegion};
 use hv_core::{BareVm, DirtyPages, SlotAttributes};
 use sandbox_abi::layout;
 
-pub(crate) use self::tables::{MappingTables, NewTables};
+pub(crate) use self::tables::{MappingTables, NewTables, Pages, TABLES_SLOT};
 use crate::base::PAGE;
+use crate::file_truncated::FileTruncated;
 use crate::mapping::{FileOptions, Mapping};
-use crate::mapping_error::{FileTruncated, MapError};
-use crate::memory::slot;
+use crate::mapping_error::MapError;
 
 /// Largest number of mappings.
 pub(crate) const MAX_MAPPINGS: usize = 32;
+
+/// Number of the slot of the first mapping; others follow.
+const FIRST_SLOT: u32 = TABLES_SLOT + 1;
 
 /// Part of a file.
 #[derive(Debug)]
@@ -119,6 +122,13 @@ impl Entry {
         }
     }
 
+    fn pages(&self) -> Pages {
+        Pages {
+            range: self.range,
+            is_writable: !self.attributes.read_only,
+        }
+    }
+
     /// The memory at its guest physical addresses.
     pub(crate) fn region(&self) -> Option<RamRegion> {
         RamRegion::from_mapping(self.range, Arc::clone(&self.memory), 0)
@@ -180,7 +190,7 @@ impl Mappings {
     /// Free addresses for `len` bytes, with a page that is not mapped before the next mapping, and a free slot.
     pub(crate) fn place(&self, len: u64) -> Result<Place, MapError> {
         let max = MAX_MAPPINGS;
-        let mut slots = (slot::FIRST_MAPPING..).take(max);
+        let mut slots = (FIRST_SLOT..).take(max);
         let slot = slots.find(|slot| self.entries.iter().all(|entry| entry.slot != *slot));
         let slot = slot.ok_or(MapError::TooMany { max })?;
         let no_space = || MapError::NoSpace { len };
@@ -203,14 +213,15 @@ impl Mappings {
         Err(no_space())
     }
 
-    /// The entries, and the one that `new` becomes.
-    pub(crate) fn with<'a>(&'a self, new: &'a Entry) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().chain([new])
+    /// Pages of all mappings and of `new`.
+    pub(crate) fn pages_with(&self, new: &Entry) -> impl Iterator<Item = Pages> {
+        self.entries.iter().map(Entry::pages).chain([new.pages()])
     }
 
-    /// All entries but that of `mapping`.
-    pub(crate) fn without(&self, mapping: Mapping) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.mapping != mapping)
+    /// Pages of all mappings but `mapping`.
+    pub(crate) fn pages_without(&self, mapping: Mapping) -> impl Iterator<Item = Pages> {
+        let others = self.entries.iter().filter(move |entry| entry.mapping != mapping);
+        others.map(Entry::pages)
     }
 
     pub(crate) fn get(&self, mapping: Mapping) -> Option<&Entry> {
@@ -358,7 +369,7 @@ mod tests {
         ] {
             let place = mappings.place(len).unwrap();
             assert_eq!(place.range.start(), layout::REGIONS + start * ALIGN, "{len:#x}");
-            assert_eq!(place.slot, slot::FIRST_MAPPING + 2);
+            assert_eq!(place.slot, FIRST_SLOT + 2);
         }
         let rest = layout::REGIONS_END - layout::REGIONS - 7 * ALIGN;
         assert_eq!(mappings.place(rest).unwrap().range.end(), layout::REGIONS_END);
@@ -376,7 +387,7 @@ mod tests {
         let mut mappings = Mappings::default();
         for number in 0..MAX_MAPPINGS {
             let place = mappings.place(1).unwrap();
-            assert_eq!(place.slot, slot::FIRST_MAPPING + u32::try_from(number).unwrap());
+            assert_eq!(place.slot, FIRST_SLOT + u32::try_from(number).unwrap());
             mappings.insert(entry(place));
         }
         let error = mappings.place(1).unwrap_err();
@@ -386,6 +397,6 @@ mod tests {
         );
         let seventh = mappings.iter().nth(7).unwrap();
         mappings.remove(seventh);
-        assert_eq!(mappings.place(1).unwrap().slot, slot::FIRST_MAPPING + 7);
+        assert_eq!(mappings.place(1).unwrap().slot, FIRST_SLOT + 7);
     }
 }

@@ -20,7 +20,7 @@ use crate::window::Window;
 #[cfg(feature = "debug")]
 pub(crate) use self::debug::PrivateText;
 
-/// Numbers of the slots.
+/// Numbers of the slots. Those behind them are [`crate::mappings`]'.
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
     pub(crate) const FIXED: u32 = 0;
@@ -29,10 +29,6 @@ pub(crate) mod slot {
     /// The image under a debugger; the first slot is then without it.
     #[cfg(feature = "debug")]
     pub(crate) const TEXT: u32 = 2;
-    /// Page tables of mapped files and regions, with a dirty log.
-    pub(crate) const MAPPING_TABLES: u32 = 3;
-    /// The first mapped file or region; others follow.
-    pub(crate) const FIRST_MAPPING: u32 = 4;
 }
 
 /// Offset of the registers that the guest loads on a rewind, in the host pages.

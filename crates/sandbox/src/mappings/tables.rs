@@ -9,11 +9,12 @@ use guest_ram::{ExclusiveBytes, HostMapping, HugePages, RamRegion};
 use hv_core::{BareVm, DirtyPages, SlotAttributes};
 use sandbox_abi::layout;
 
-use super::Entry;
 use crate::base::PAGE;
 use crate::image::Image;
 use crate::mapping_error::MapError;
-use crate::memory::slot;
+
+/// Number of the slot of these page tables, behind those of the sandbox itself.
+pub(crate) const TABLES_SLOT: u32 = 3;
 
 /// Level of the entries of 1 GiB.
 const LEVEL: u8 = 2;
@@ -40,6 +41,14 @@ const fn scheme(arch: Arch) -> Scheme {
     }
 }
 
+/// Pages of a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pages {
+    /// Their guest physical addresses, which are also the virtual ones.
+    pub(crate) range: GuestRange,
+    pub(crate) is_writable: bool,
+}
+
 /// The bytes of new tables.
 #[derive(Debug)]
 pub(crate) struct NewTables {
@@ -51,22 +60,16 @@ pub(crate) struct NewTables {
 
 impl NewTables {
     /// Tables for `mappings` of guests of `image`. Nothing is executable.
-    pub(crate) fn new<'a>(
-        image: &Image,
-        mappings: impl Iterator<Item = &'a Entry>,
-    ) -> Result<Self, MapError> {
+    pub(crate) fn new(image: &Image, mappings: impl Iterator<Item = Pages>) -> Result<Self, MapError> {
         let scheme = scheme(image.entry.arch());
         let mut tables = PageTables::new(scheme, layout::REGION_TABLES, LEN / PAGE)?;
         let mut is_empty = true;
-        for entry in mappings {
-            let access = if entry.attributes.read_only {
-                Access::empty()
-            } else {
-                Access::WRITE
-            };
-            let (start, len) = (entry.range.start(), entry.range.len());
+        for Pages { range, is_writable } in mappings {
+            let mut access = Access::empty();
+            access.set(Access::WRITE, is_writable);
             let attributes = Attributes::normal(access);
-            tables.map(&boot_paging::Mapping::identity(start, len, attributes))?;
+            let pages = boot_paging::Mapping::identity(range.start(), range.len(), attributes);
+            tables.map(&pages)?;
             is_empty = false;
         }
         if is_empty {
@@ -174,7 +177,7 @@ impl MappingTables {
     /// Asks the hypervisor for the tables that the guest wrote.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<(), V::Error> {
         // All stay in the log: CPUs write them in almost every run.
-        vm.take_dirty_before(slot::MAPPING_TABLES, 0, &mut self.taken)?;
+        vm.take_dirty_before(TABLES_SLOT, 0, &mut self.taken)?;
         self.written.union(&self.taken);
         Ok(())
     }

@@ -3,12 +3,12 @@
 use guest_ram::RamRegion;
 use hv_core::{BareVm, Operation};
 
-use super::{Memory, slot};
+use super::Memory;
 use crate::error::BackendError;
 use crate::image::Image;
 use crate::mapping::Mapping;
 use crate::mapping_error::{MapError, UnmapError};
-use crate::mappings::{Entry, MappingTables, NewMapping, NewTables, Place};
+use crate::mappings::{Entry, MappingTables, NewMapping, NewTables, Place, TABLES_SLOT};
 
 impl Memory {
     /// Maps `new` at `place`. The guest does not run, and its translations are flushed before it does. After an error, nothing is mapped.
@@ -23,12 +23,12 @@ impl Memory {
         V: BareVm<Ram: From<RamRegion>>,
     {
         let entry = Entry::new(new, place);
-        let tables = NewTables::new(image, self.mappings.with(&entry))?;
+        let tables = NewTables::new(image, self.mappings.pages_with(&entry))?;
         let failed = || BackendError::at(Operation::MapRam);
         if self.mappings.tables.is_none() {
             let empty = MappingTables::new(image)?;
             if let Some(region) = empty.region() {
-                vm.map_slot(slot::MAPPING_TABLES, region.into(), MappingTables::attributes())
+                vm.map_slot(TABLES_SLOT, region.into(), MappingTables::attributes())
                     .map_err(failed())?;
             }
             // They stay for further mappings.
@@ -55,7 +55,7 @@ impl Memory {
         let not_mapped = UnmapError::NotMapped { address };
         let slot = self.mappings.get(mapping).ok_or(not_mapped)?.slot;
         // There was room for the tables of more mappings.
-        let tables = NewTables::new(image, self.mappings.without(mapping)).ok();
+        let tables = NewTables::new(image, self.mappings.pages_without(mapping)).ok();
         vm.unmap_ram(slot)
             .map_err(BackendError::at(Operation::UnmapRam))?;
         self.mappings.remove(mapping);
