@@ -18,6 +18,7 @@ mod test;
 
 use libtest_mimic::Trial;
 
+pub(super) use self::mapping::file;
 use self::test::Test;
 
 pub(super) fn trials() -> Vec<Trial> {

@@ -44,7 +44,7 @@ pub(crate) const GUEST_TESTS: &[Test] = &[
 ];
 
 /// A file without a name.
-fn file(bytes: &[u8]) -> Result<File> {
+pub(crate) fn file(bytes: &[u8]) -> Result<File> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = env::temp_dir().join(format!("sandbox-mapped-{}-{number}", process::id()));
