@@ -39,8 +39,7 @@ impl<B: Backend> Sandbox<B> {
     ///   file becomes shorter, a call that accesses pages past its new end fails with
     ///   [`CallError::FileTruncated`](crate::CallError::FileTruncated); the host gets no `SIGBUS`.
     ///
-    /// The sandbox has a duplicate of the descriptor until then. Files of other kinds than regular ones, which includes files in memory, are
-    /// refused.
+    /// The sandbox has a duplicate of the descriptor while the file is mapped. Only regular files are accepted; files of `memfd_create(2)` are such.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("sandbox::debug::deadlines_stand_still", deadlines),
     ("sandbox::debug::a_panic_is_a_stop", panic),
     ("sandbox::debug::detach_by_the_host", detach),
-    ("sandbox::debug::mapped_files_and_regions", mappings),
+    ("sandbox::debug::mappings", mappings),
 ];
 
 /// Tests with breakpoints of the hardware, which some hosts lack.

@@ -56,9 +56,16 @@ pub(crate) fn file(bytes: &[u8]) -> Result<File> {
     Ok(file)
 }
 
-/// The bytes of a mapping.
+/// The bytes of a mapping, in parts for which the guest has memory.
 fn bytes(sandbox: &mut Sandbox, mapping: Mapping) -> Result<Vec<u8>> {
-    peek(sandbox, mapping.address(), usize::try_from(mapping.len())?)
+    const PART: usize = 0x2_0000;
+    let len = usize::try_from(mapping.len())?;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let address = mapping.address() + u64::try_from(bytes.len())?;
+        bytes.extend(peek(sandbox, address, PART.min(len - bytes.len()))?);
+    }
+    Ok(bytes)
 }
 
 fn offset(mapping: Mapping, pages: usize) -> Result<u64> {
