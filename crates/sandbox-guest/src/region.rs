@@ -24,7 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///     while at < text.len() {
 ///         let len = part.len().min(text.len() - at);
 ///         # #[cfg(sandbox_guest)]
-///         text.read(at, &mut part[..len]);
+///         assert!(text.read(at, &mut part[..len]));
 ///         lines += part[..len].iter().filter(|byte| **byte == b'\n').count() as u64;
 ///         at += len;
 ///     }

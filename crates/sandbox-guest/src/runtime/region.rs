@@ -3,6 +3,8 @@
 
 use core::{ptr, slice};
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use super::boot::address;
 use crate::region::Region;
 
@@ -14,54 +16,49 @@ impl Region {
     ///
     /// Others can change a region while it is read: the host, other sandboxes, whoever can write the file. The copy does not change; what is
     /// to be checked is the copy.
+    #[must_use]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> bool {
-        let Some(from) = self.at(offset, bytes.len()) else {
+        let Some(start) = self.at(offset, bytes.len()) else {
             return false;
         };
-        let (from, to) = (from.cast_const(), bytes.as_mut_ptr());
-        copy(
-            from,
-            bytes.len(),
-            |at| {
-                // SAFETY: `at` is less than the length, and nothing of the program is in the region. An address without memory is an exception,
-                // which ends the program.
-                let value = unsafe { from.add(at).read_volatile() };
-                // SAFETY: `bytes` has as many.
-                unsafe { to.add(at).write(value) };
-            },
-            |at| {
-                // SAFETY: as above, for `WORD` bytes from `at` on, whose address is aligned.
-                let value = unsafe { from.add(at).cast::<u64>().read_volatile() };
-                // SAFETY: `bytes` has as many.
-                unsafe { to.add(at).cast::<u64>().write_unaligned(value) };
-            },
-        );
+        let head = to_word(start).min(bytes.len());
+        let (first, rest) = bytes.split_at_mut(head);
+        let (words, last) = rest.as_chunks_mut::<WORD>();
+        let tail = start + head + words.len() * WORD;
+        for (bytes, from) in [(first, start), (last, tail)] {
+            for (byte, from) in bytes.iter_mut().zip(from..) {
+                // SAFETY: the address is in the region, as `at` checked for all of them.
+                *byte = unsafe { load(from) };
+            }
+        }
+        for (word, from) in words.iter_mut().zip((start + head..).step_by(WORD)) {
+            // SAFETY: as above, for all bytes of the word; it is aligned after the head.
+            *word = unsafe { load::<u64>(from) }.to_ne_bytes();
+        }
         true
     }
 
     /// Copies `bytes` to the region from `offset` on; false if the region has fewer, and then nothing is written. An exception if the
     /// program may not write it.
+    #[must_use]
     pub fn write(&self, offset: usize, bytes: &[u8]) -> bool {
-        let Some(to) = self.at(offset, bytes.len()) else {
+        let Some(start) = self.at(offset, bytes.len()) else {
             return false;
         };
-        let from = bytes.as_ptr();
-        copy(
-            to.cast_const(),
-            bytes.len(),
-            |at| {
-                // SAFETY: `at` is less than the length.
-                let value = unsafe { from.add(at).read() };
-                // SAFETY: nothing of the program is in the region. An address that cannot be written is an exception, which ends the program.
-                unsafe { to.add(at).write_volatile(value) };
-            },
-            |at| {
-                // SAFETY: as above, for `WORD` bytes from `at` on.
-                let value = unsafe { from.add(at).cast::<u64>().read_unaligned() };
-                // SAFETY: as above; the address is aligned.
-                unsafe { to.add(at).cast::<u64>().write_volatile(value) };
-            },
-        );
+        let head = to_word(start).min(bytes.len());
+        let (first, rest) = bytes.split_at(head);
+        let (words, last) = rest.as_chunks::<WORD>();
+        let tail = start + head + words.len() * WORD;
+        for (bytes, to) in [(first, start), (last, tail)] {
+            for (byte, to) in bytes.iter().zip(to..) {
+                // SAFETY: the address is in the region, as `at` checked for all of them.
+                unsafe { store(to, *byte) };
+            }
+        }
+        for (word, to) in words.iter().zip((start + head..).step_by(WORD)) {
+            // SAFETY: as above, for all bytes of the word; it is aligned after the head.
+            unsafe { store(to, u64::from_ne_bytes(*word)) };
+        }
         true
     }
 
@@ -76,7 +73,7 @@ impl Region {
     /// # Safety
     ///
     /// While the slice exists, the region stays mapped and nobody changes its bytes: neither the host nor another sandbox of the same region,
-    /// nobody who can write the file, and not this program. For the file of a private copy, that includes pages that the program wrote.
+    /// nobody who can write the file, and not this program.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &'static [u8] {
         // SAFETY: the caller guarantees that the bytes are mapped and do not change. `Region::new` checked that they are in the lower half of
@@ -85,17 +82,36 @@ impl Region {
     }
 
     /// The address of `len` bytes from `offset` on.
-    fn at(&self, offset: usize, len: usize) -> Option<*mut u8> {
+    fn at(&self, offset: usize, len: usize) -> Option<usize> {
         let end = offset.checked_add(len)?;
-        (end <= self.len()).then(|| self.as_ptr().wrapping_add(offset))
+        (end <= self.len()).then(|| address(self.address()) + offset)
     }
 }
 
-/// Calls `byte` or `word` for all offsets of `len` bytes at `start`: for words where their addresses are aligned.
-fn copy(start: *const u8, len: usize, mut byte: impl FnMut(usize), mut word: impl FnMut(usize)) {
-    let head = start.align_offset(WORD).min(len);
-    let words = (len - head) / WORD;
-    (0..head).for_each(&mut byte);
-    (0..words).for_each(|number| word(head + number * WORD));
-    (head + words * WORD..len).for_each(byte);
+/// Number of bytes from an address to the next word.
+const fn to_word(address: usize) -> usize {
+    address.wrapping_neg() % WORD
+}
+
+/// Reads a value of a region in one access.
+///
+/// # Safety
+///
+/// The value is in a [`Region`], and its address is a multiple of its size.
+unsafe fn load<T: FromBytes>(address: usize) -> T {
+    let from = ptr::with_exposed_provenance::<T>(address);
+    // SAFETY: nothing of the program is in a region, so no access of its own conflicts with this one. An address without memory is an exception,
+    // which ends the program. All values are valid.
+    unsafe { from.read_volatile() }
+}
+
+/// Writes a value of a region in one access.
+///
+/// # Safety
+///
+/// As for [`load`].
+unsafe fn store<T: IntoBytes>(address: usize, value: T) {
+    let to = ptr::with_exposed_provenance_mut::<T>(address);
+    // SAFETY: as in `load`; an address that cannot be written is an exception.
+    unsafe { to.write_volatile(value) };
 }
