@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boot_core::arith;
 use guest_ram::{HostMapping, MappingError};
-use hv_core::{BareVcpu, Operation, SlotAttributes};
+use hv_core::{BareVcpu, BareVm, Operation, SlotAttributes};
 use sandbox_abi::layout;
 
 use crate::backend::Backend;
@@ -52,11 +52,13 @@ impl<B: Backend> Sandbox<B> {
         let pages = arith::align_up(len, layout::PAGE).and_then(|len| usize::try_from(len).ok());
         let pages = pages.ok_or(MapError::NoSpace { len })?;
         let attributes = SlotAttributes::default();
+        // Without a log, a restore drops all pages.
+        let log_dirty = self.engine.vm.abilities().dirty_log;
         let (memory, attributes, source) = if options.copy_on_write {
             let memory = HostMapping::copy_on_write(file, offset, pages)?;
             (
                 memory,
-                attributes.with_log_dirty(true),
+                attributes.with_log_dirty(log_dirty),
                 Source::copy_of(backing, pages),
             )
         } else {

@@ -252,15 +252,19 @@ impl Mappings {
 
     /// Asks the hypervisor for the pages that the guest wrote.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<(), V::Error> {
-        let Some(tables) = &mut self.tables else {
-            return Ok(());
-        };
-        tables.collect(vm)?;
+        if let Some(tables) = &mut self.tables {
+            tables.collect(vm)?;
+        }
         for entry in &mut self.entries {
-            if let Source::Copy(_, written) = &mut entry.source {
-                let mut taken = DirtyPages::default();
-                vm.take_dirty(entry.slot, &mut taken)?;
-                written.union(&taken);
+            let log_dirty = entry.attributes.log_dirty;
+            match &mut entry.source {
+                Source::Copy(_, written) if log_dirty => {
+                    let mut taken = DirtyPages::default();
+                    vm.take_dirty(entry.slot, &mut taken)?;
+                    written.union(&taken);
+                }
+                Source::Copy(_, written) => insert_all(written),
+                Source::File(_) | Source::Region => {}
             }
         }
         Ok(())
@@ -299,6 +303,13 @@ impl Mappings {
             let offset = address.saturating_sub(region.range().start());
             region.read_as_guest(offset, bytes).is_ok()
         })
+    }
+}
+
+/// Adds all pages, for hypervisors without dirty logs.
+fn insert_all(pages: &mut DirtyPages) {
+    for page in 0..pages.pages() {
+        pages.insert(page);
     }
 }
 
@@ -398,5 +409,40 @@ mod tests {
         let seventh = mappings.iter().nth(7).unwrap();
         mappings.remove(seventh);
         assert_eq!(mappings.place(1).unwrap().slot, FIRST_SLOT + 7);
+    }
+
+    #[cfg(feature = "fake")]
+    #[test]
+    fn a_hypervisor_without_dirty_logs() {
+        use boot_core::cpu::x86_64;
+        use guest_ram::Memfd;
+        use hv_core::fake::{FakeBareConfig, FakeBareVm, FakeCpu, FakeExit};
+        use hv_core::{BareAbilities, Doorbell};
+
+        let file = Memfd::create(c"test", 4 * PAGE).unwrap();
+        let options = FileOptions::copy_on_write();
+        let (backing, len) = Backing::new(file.file().try_clone().unwrap(), options).unwrap();
+        let mut mappings = Mappings::default();
+        let new = NewMapping {
+            len,
+            memory: Arc::new(HostMapping::copy_on_write(&file, 0, 4 * PAGE).unwrap()),
+            attributes: SlotAttributes::default(),
+            source: Source::copy_of(backing, 4 * PAGE),
+        };
+        let entry = Entry::new(new, mappings.place(len).unwrap());
+        let region = entry.region().unwrap();
+        mappings.insert(entry);
+
+        let abilities = BareAbilities::new(Doorbell::Port(0), layout::PAGE);
+        let config = FakeBareConfig::new(x86_64::State::reset().into(), abilities);
+        let vm = FakeBareVm::<crate::FakeRam>::new(config, |_: &mut FakeCpu<'_>| FakeExit::Halt);
+        for page in [0, 3] {
+            region.write_as_guest(page * layout::PAGE, b"copy").unwrap();
+        }
+        mappings.collect(&vm).unwrap();
+        mappings.restore().unwrap();
+        let mut bytes = [1; 4 * PAGE];
+        region.read_as_guest(0, &mut bytes).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0));
     }
 }

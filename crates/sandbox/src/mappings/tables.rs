@@ -97,6 +97,8 @@ fn offset(start: u64, addr: u64) -> usize {
 pub(crate) struct MappingTables {
     memory: Arc<HostMapping>,
     bytes: ExclusiveBytes,
+    /// The slot has a dirty log.
+    log_dirty: bool,
     /// What the first of the bytes are; the others are zeros.
     used: Vec<u8>,
     /// Number of the guest's table of 1 GiB entries among its page tables.
@@ -110,8 +112,8 @@ pub(crate) struct MappingTables {
 }
 
 impl MappingTables {
-    /// Empty tables for a guest of `image`.
-    pub(crate) fn new(image: &Image) -> Result<Self, MapError> {
+    /// Empty tables for a guest of `image`, on a hypervisor that has dirty logs or not.
+    pub(crate) fn new(image: &Image, log_dirty: bool) -> Result<Self, MapError> {
         let start = image.areas.tables.start();
         let read = |addr: u64| {
             let at = usize::try_from(addr.checked_sub(start)?).ok()?;
@@ -134,6 +136,7 @@ impl MappingTables {
         Ok(Self {
             bytes: ExclusiveBytes::new(Arc::clone(&memory), 0..LEN)?,
             memory,
+            log_dirty,
             used: Vec::new(),
             upper: at / PAGE,
             upper_bytes,
@@ -148,9 +151,9 @@ impl MappingTables {
         RamRegion::from_mapping(range, Arc::clone(&self.memory), 0)
     }
 
-    /// Attributes of the slot. CPUs count as writers of the tables that they use.
-    pub(crate) fn attributes() -> SlotAttributes {
-        SlotAttributes::default().with_log_dirty(true)
+    /// Attributes of the slot.
+    pub(crate) fn attributes(&self) -> SlotAttributes {
+        SlotAttributes::default().with_log_dirty(self.log_dirty)
     }
 
     /// What table `number` of the guest's page tables is, if it is not that of the plan.
@@ -176,7 +179,13 @@ impl MappingTables {
 
     /// Asks the hypervisor for the tables that the guest wrote.
     pub(crate) fn collect<V: BareVm>(&mut self, vm: &V) -> Result<(), V::Error> {
-        // All stay in the log: CPUs write them in almost every run.
+        if !self.log_dirty {
+            (0..self.written.pages()).for_each(|table| {
+                self.written.insert(table);
+            });
+            return Ok(());
+        }
+        // All stay in the log: CPUs count as writers of the tables that they use.
         vm.take_dirty_before(TABLES_SLOT, 0, &mut self.taken)?;
         self.written.union(&self.taken);
         Ok(())

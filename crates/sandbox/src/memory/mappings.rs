@@ -26,9 +26,9 @@ impl Memory {
         let tables = NewTables::new(image, self.mappings.pages_with(&entry))?;
         let failed = || BackendError::at(Operation::MapRam);
         if self.mappings.tables.is_none() {
-            let empty = MappingTables::new(image)?;
+            let empty = MappingTables::new(image, vm.abilities().dirty_log)?;
             if let Some(region) = empty.region() {
-                vm.map_slot(TABLES_SLOT, region.into(), MappingTables::attributes())
+                vm.map_slot(TABLES_SLOT, region.into(), empty.attributes())
                     .map_err(failed())?;
             }
             // They stay for further mappings.
