@@ -51,7 +51,8 @@ pub struct GuestLayout {
 }
 
 impl GuestLayout {
-    /// The same layout with space for `tables` more page tables of 4 KiB. Regions that are mapped later need it; a guest does not.
+    /// The same layout with space for `tables` more page tables of 4 KiB, for a host that adds mappings below
+    /// [`MEMORY_END`](sandbox_abi::layout::MEMORY_END). A guest does not need it, nor do mapped files and regions: their tables are elsewhere.
     #[must_use]
     pub fn with_spare_tables(self, tables: u16) -> Self {
         let count = self.max_tables().saturating_add(tables.into());

@@ -44,9 +44,13 @@
 #define VMSB_IMAGE_END VMSB_U64(0x50000000)
 /* End of the memory with data, stacks and heap, and of outbox and page tables behind it. */
 #define VMSB_MEMORY_END VMSB_U64(0x1000000000)
-/* Mapped files and regions. */
-#define VMSB_REGIONS VMSB_U64(0x1000000000)
-#define VMSB_REGIONS_END VMSB_U64(0x3fffe00000)
+/* Page tables of mapped files and regions, which the program cannot read. */
+#define VMSB_REGION_TABLES VMSB_U64(0x1000000000)
+#define VMSB_REGION_TABLES_LEN VMSB_U64(0x200000)
+/* Mapped files and regions, and the alignment of their first addresses. The host tells a program address and length of each in a call. */
+#define VMSB_REGIONS VMSB_U64(0x1000200000)
+#define VMSB_REGIONS_END VMSB_U64(0x3fc0000000)
+#define VMSB_REGION_ALIGN VMSB_U64(0x200000)
 /* arm64: address of the doorbell on hosts without a filter for SMCCC calls. */
 #define VMSB_MMIO_DOORBELL VMSB_U64(0x3ffffff000)
 /* Length of the guards below and above each stack. */

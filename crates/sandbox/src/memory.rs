@@ -2,6 +2,7 @@
 
 #[cfg(feature = "debug")]
 mod debug;
+mod mappings;
 mod scratch;
 
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use sandbox_abi::layout;
 use crate::base::{Base, PAGE};
 use crate::error::BackendError;
 use crate::image::{Image, len};
+use crate::mappings::Mappings;
 use crate::window::Window;
 
 #[cfg(feature = "debug")]
 pub(crate) use self::debug::PrivateText;
 
-/// Numbers of the slots.
+/// Numbers of the slots. Those behind them are [`crate::mappings`]'.
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
     pub(crate) const FIXED: u32 = 0;
@@ -49,6 +51,8 @@ pub(crate) struct Memory {
     pub(crate) data: Arc<HostMapping>,
     /// The guest's page tables.
     tables: ExclusiveBytes,
+    /// Files and regions that are mapped beside it.
+    pub(crate) mappings: Mappings,
 }
 
 /// Offset of a guest physical address in an area that starts at `start`.
@@ -97,7 +101,13 @@ impl Memory {
             ExclusiveBytes::new(Arc::clone(&data), outbox)?,
         );
         let tables = ExclusiveBytes::new(Arc::clone(&data), tables)?;
-        Ok((Self { fixed, data, tables }, window))
+        let memory = Self {
+            fixed,
+            data,
+            tables,
+            mappings: Mappings::default(),
+        };
+        Ok((memory, window))
     }
 
     /// Maps the slots.
@@ -136,10 +146,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Makes page `page` of the page tables that of the entry.
+    /// Makes page `page` of the page tables that of the entry, with the entries of mappings.
     pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
         let start = page.saturating_mul(PAGE);
-        let entries = image.tables.get(bytes(start, PAGE)).unwrap_or_default();
+        let of_entry = || image.tables.get(bytes(start, PAGE));
+        let of_mappings = self.mappings.tables.as_ref();
+        let of_mappings = of_mappings.and_then(|tables| tables.guest_table(page));
+        let entries = of_mappings.or_else(of_entry).unwrap_or_default();
         if !self.tables.equals(start, entries) {
             let written = self.tables.write(start, entries);
             debug_assert!(written, "the area is as long as the tables");

@@ -36,7 +36,7 @@ impl CallOptions {
     }
 }
 
-/// Memory of the host that a sandbox takes.
+/// Memory of the host that a sandbox takes, without mapped files and regions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryUse {

@@ -36,6 +36,8 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
         let mut ranges: Vec<_> = [host, inbox].into_iter().flatten().collect();
         ranges.extend([areas.image, areas.memory, areas.outbox, areas.tables]);
         ranges.extend((!areas.scratch.is_empty()).then_some(areas.scratch));
+        let mappings = self.guest.memory.mappings.regions();
+        ranges.extend(mappings.map(|region| region.range()));
         ranges.sort_unstable_by_key(|range| range.start());
         ranges
     }
@@ -56,6 +58,8 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
             memory.read_tables(image, address, bytes)
         } else if areas.scratch.contains_addr(address) {
             memory.read_scratch(areas, address, bytes)
+        } else if address >= layout::REGION_TABLES {
+            memory.mappings.read(address, bytes)
         } else {
             window.read(areas.outbox.start(), address, bytes) || memory.read_fixed(address, bytes)
         }

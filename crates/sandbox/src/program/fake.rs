@@ -3,6 +3,7 @@
 mod copies;
 
 use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
+use boot_paging::{Attributes, Mapping, PageTables, Scheme};
 use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, ScratchState, VERSION, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -25,13 +26,26 @@ pub struct FakeProgram {
 /// Length of the image in bytes.
 const IMAGE_LEN: u64 = layout::PAGE;
 
+/// Page tables for the image, in `range`.
+fn page_tables(range: GuestRange) -> Vec<u8> {
+    let count = usize::try_from(range.len() / layout::PAGE).unwrap_or_default();
+    let tables = PageTables::new(Scheme::X86_64, range.start(), count).map(|mut tables| {
+        // One table of each level, as many as there are.
+        let image = Mapping::identity(layout::IMAGE, IMAGE_LEN, Attributes::default());
+        let _mapped = tables.map(&image);
+        tables
+    });
+    tables.map_or_else(|_| Vec::new(), |tables| tables.to_bytes())
+}
+
 impl FakeProgram {
     /// First address of the data.
     pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
 
-    /// Length of the page tables in bytes, which nothing reads: the end of the memory. If the guest [copies](crate::CopyOnWrite::Guest) pages,
-    /// there are page tables of x86_64 in their place, and a scratch area behind them, for a guest that follows them itself.
-    pub const TABLES_LEN: u64 = 2 * layout::PAGE;
+    /// Length of the page tables in bytes: the end of the memory. They map the image, and then the mappings of the sandbox; the CPU does
+    /// not use them. If the guest [copies](crate::CopyOnWrite::Guest) pages, other page tables of x86_64 are in their place, and a scratch
+    /// area behind them, for a guest that follows them itself.
+    pub const TABLES_LEN: u64 = 4 * layout::PAGE;
 
     /// A program without functions and data.
     #[must_use]
@@ -114,15 +128,15 @@ impl FakeProgram {
                 Some(pages(scratch.unwrap_or_else(|| default_scratch(memory))))
             }
         };
+        let tables_len = scratch_len.map_or(Self::TABLES_LEN, |_| copies::TABLES_LEN);
+        let tables = whole(outbox.end(), tables_len);
         let table_bytes = match scratch_len {
-            None => b"tables".to_vec(),
+            None => page_tables(tables),
             Some(len) => {
                 let memory = [data, stack, heap];
                 copies::page_tables(outbox, memory, fault_stack, len)
             }
         };
-        let tables_len = scratch_len.map_or(Self::TABLES_LEN, |_| copies::TABLES_LEN);
-        let tables = whole(outbox.end(), tables_len);
         let scratch = scratch_len.map_or(GuestRange::EMPTY, |len| {
             whole(tables.end(), copies::HEAD_LEN.saturating_add(len))
         });

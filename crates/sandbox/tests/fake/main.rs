@@ -10,6 +10,7 @@ mod guest;
 mod hostile;
 mod hostile_guests;
 mod hostile_tables;
+mod mappings;
 mod mmu;
 mod pools;
 mod snapshot_file;

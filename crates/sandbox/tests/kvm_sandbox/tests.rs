@@ -9,6 +9,7 @@ mod file;
 mod guest;
 mod host;
 mod interrupt;
+mod mapping;
 mod payload;
 mod picolibc;
 mod restore;
@@ -18,6 +19,7 @@ mod test;
 
 use libtest_mimic::Trial;
 
+pub(super) use self::mapping::file;
 use self::test::Test;
 use crate::guest::with_copies;
 
@@ -44,6 +46,7 @@ pub(super) fn trials() -> Vec<Trial> {
         interrupt::TESTS,
         snapshot::TESTS,
         file::TESTS,
+        mapping::TESTS,
     ];
     let trial = |&(name, test): &Test, skip: Option<String>| {
         hv_kvm_test::trial(&format!("sandbox::{name}"), skip, move || test().map(|()| None))
@@ -66,9 +69,12 @@ pub(super) fn trials() -> Vec<Trial> {
     let with_library = picolibc::TESTS.iter().map(|test| trial(test, skip.clone()));
     let skip = template::skip_reason();
     let template = template::TESTS.iter().map(|test| trial(test, skip.clone()));
+    let skip = crate::guest::skip_reason(true);
+    let regions = mapping::GUEST_TESTS.iter().map(|test| trial(test, skip.clone()));
     plain
         .chain(copies)
         .chain(with_copies)
+        .chain(regions)
         .chain(in_c)
         .chain(with_library)
         .chain(template)
