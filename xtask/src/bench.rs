@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: measurements.
 
+mod hyperlight;
 mod load;
 mod sandbox;
+mod table;
 
 use crate::arch::ArchRow;
 use crate::cli::{Bench, BenchArgs};

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arch::{Arch, ArchRow};
 use crate::firmware::options::FirmwareArgs;
-use crate::runner::Host;
+use crate::runner::{Clock, Host};
 use crate::test::tier::Tier;
 
 /// Developer tasks of the workspace. Each installs or fetches what it needs.
@@ -116,6 +116,9 @@ pub(crate) struct RunArgs {
     /// Where KVM runs: on this machine or on an emulated KVM host machine.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub(crate) host: Host,
+    /// What the clock of the emulated machine counts. With instructions, times of --timeline do not depend on other work on this machine.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: Clock,
     /// Boot protocol.
     #[arg(long, value_enum, default_value_t = Protocol::Linux)]
     pub(crate) protocol: Protocol,
@@ -173,6 +176,13 @@ pub(crate) enum Bench {
     Sandbox,
 }
 
+/// Another project that a bench measures in the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// Hyperlight 0.18, from crates.io; on x86_64.
+    Hyperlight,
+}
+
 /// Options of `bench`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -185,6 +195,9 @@ pub(crate) struct BenchArgs {
     /// sandbox: fail if a row misses its limit.
     #[arg(long)]
     pub(crate) check: bool,
+    /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.
+    #[arg(long, value_enum)]
+    pub(crate) peer: Option<Peer>,
     /// load: arguments for criterion, such as a filter.
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,

@@ -155,6 +155,19 @@ pub(crate) enum Error {
         milestone: &'static str,
     },
 
+    /// The program of another project that a bench runs could not be built.
+    #[error(
+        "{peer} could not be built, so there is nothing to compare with:\n{source}\n\
+         The bench without --peer needs none of it. Building takes crates.io or a mirror of it, and what `cargo xtask guests` takes; the \
+         projects are in {}",
+        directory.display()
+    )]
+    Peer {
+        peer: &'static str,
+        directory: PathBuf,
+        source: Box<Error>,
+    },
+
     /// Rows of a bench are over their limits.
     #[error("these rows miss their limit: {}", rows.join(", "))]
     LimitsMissed { rows: Vec<String> },

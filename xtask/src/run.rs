@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// Prepares everything, runs the guest and shows its console.
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<(), Error> {
-    let runner = Runner::ensure(workspace, row, args.host)?;
+    let runner = Runner::ensure(workspace, row, args.host)?.with_clock(args.clock);
     let vmboot = build::static_binary(workspace, row, "vmboot")?;
     let kernel = guest_kernel(workspace, row, args)?;
     let task = Task {

@@ -120,7 +120,7 @@ impl Runner {
     /// # Errors
     /// [`Error::Program`] when it fails.
     pub(crate) fn run_shown(&self, workspace: &Workspace, name: &str, task: Task) -> Result<(), Error> {
-        self.run_one(workspace, name, task, &mut |bytes| show(&mut stdout(), bytes))
+        self.run_tasks(workspace, name, vec![task], |_, bytes| show(&mut stdout(), bytes))
     }
 
     /// Runs one program and returns its standard output, with its error if it fails. Its standard error is shown.
@@ -130,44 +130,64 @@ impl Runner {
         name: &str,
         task: Task,
     ) -> (String, Result<(), Error>) {
-        let mut output = Vec::new();
-        let result = self.run_one(workspace, name, task, &mut |bytes| {
-            output.extend_from_slice(bytes);
-            Ok(())
-        });
-        (String::from_utf8_lossy(&output).into_owned(), result)
+        let (outputs, result) = self.run_all_captured(workspace, name, vec![task]);
+        (outputs.into_iter().next().unwrap_or_default(), result)
     }
 
-    fn run_one(
+    /// Runs programs one after the other on one machine and returns the standard output of each, with the error of the first that fails.
+    /// Their standard error is shown.
+    pub(crate) fn run_all_captured(
         &self,
         workspace: &Workspace,
         name: &str,
-        task: Task,
-        output: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+        tasks: Vec<Task>,
+    ) -> (Vec<String>, Result<(), Error>) {
+        let mut outputs = vec![Vec::new(); tasks.len()];
+        let result = self.run_tasks(workspace, name, tasks, |index, bytes| {
+            if let Some(output) = outputs.get_mut(index) {
+                output.extend_from_slice(bytes);
+            }
+            Ok(())
+        });
+        let text = outputs
+            .iter()
+            .map(|output| String::from_utf8_lossy(output).into_owned());
+        (text.collect(), result)
+    }
+
+    /// Runs programs; `output` takes the number of a program and a part of its standard output.
+    fn run_tasks(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        tasks: Vec<Task>,
+        mut output: impl FnMut(usize, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let job = Job {
-            tasks: vec![task],
+            tasks,
             fixtures: None,
         };
-        let mut ending = None;
+        let mut current = 0;
+        let mut failure = None;
         self.run(workspace, &job, &mut |report| {
             match report {
-                Report::Stdout(bytes) => output(bytes)?,
+                Report::Stdout(bytes) => output(current, bytes)?,
                 Report::Stderr(bytes) => show(&mut stderr(), bytes)?,
                 Report::Ready(uptime) => {
                     print_status(&format!("the KVM host machine is ready after {uptime:.1?}"));
                 }
-                Report::Started(_) => {}
-                Report::Ended(how) => ending = Some(how),
+                Report::Started(index) => current = index,
+                Report::Ended(ending) if ending.is_success() => {}
+                Report::Ended(ending) => failure = failure.or(Some(ending)),
             }
             Ok(())
         })?;
-        match ending {
-            Some(ending) if !ending.is_success() => Err(Error::Program {
+        match failure {
+            Some(ending) => Err(Error::Program {
                 program: name.to_owned(),
                 ending,
             }),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

@@ -14,6 +14,10 @@ bitflags! {
         /// The page belongs to user mode (x86_64 ring 3, arm64 EL0, riscv64 U-mode). The supervisor accesses it within
         /// the limits of `CR4.SMAP`, `PSTATE.PAN` or `sstatus.SUM`.
         const USER = 1 << 2;
+        /// The page is not writable, and has a flag that the CPU ignores, for software: a write takes a copy of the page, which is then
+        /// writable. The flag is bit 9 of x86_64's entries, bit 55 of arm64's descriptors, and bit 8 of riscv64's entries. A mapping
+        /// with it is not writable, also with [`WRITE`](Self::WRITE); the flag of an entry that is writable has no meaning.
+        const COPY_ON_WRITE = 1 << 3;
     }
 }
 

@@ -31,6 +31,7 @@ bitflags! {
         const USER = 1 << 1;
         const USER_EXECUTE = 1 << 2;
         const SUPERVISOR_EXECUTE = 1 << 3;
+        const COPY_ON_WRITE = 1 << 4;
         const EXECUTE = Self::USER_EXECUTE.bits() | Self::SUPERVISOR_EXECUTE.bits();
     }
 }
@@ -54,6 +55,8 @@ impl Permissions {
         access.set(Access::WRITE, self.contains(Self::WRITE));
         access.set(Access::USER, self.contains(Self::USER));
         access.set(Access::EXECUTE, self.contains(execute));
+        let copies = self.contains(Self::COPY_ON_WRITE) && !self.contains(Self::WRITE);
+        access.set(Access::COPY_ON_WRITE, copies);
         access
     }
 }
@@ -68,6 +71,8 @@ mod x86_64 {
     pub(super) const A: u64 = 1 << 5;
     pub(super) const D: u64 = 1 << 6;
     pub(super) const PS: u64 = 1 << 7;
+    /// The first of the bits that the CPU ignores.
+    pub(super) const COPY: u64 = 1 << 9;
     pub(super) const XD: u64 = 1 << 63;
     /// Bits 51 to 12.
     pub(super) const ADDR: u64 = 0x000f_ffff_ffff_f000;
@@ -89,6 +94,8 @@ mod arm64 {
     pub(super) const NOT_GLOBAL: u64 = 1 << 11;
     pub(super) const PXN: u64 = 1 << 53;
     pub(super) const UXN: u64 = 1 << 54;
+    /// The first of the bits for software.
+    pub(super) const COPY: u64 = 1 << 55;
     /// Limits of a table: no execution at EL1, none at EL0, no access at EL0, no writes.
     pub(super) const PXN_TABLE: u64 = 1 << 59;
     pub(super) const UXN_TABLE: u64 = 1 << 60;
@@ -107,6 +114,8 @@ mod riscv64 {
     pub(super) const U: u64 = 1 << 4;
     pub(super) const A: u64 = 1 << 6;
     pub(super) const D: u64 = 1 << 7;
+    /// The lower bit of RSW, for software.
+    pub(super) const COPY: u64 = 1 << 8;
     /// Bits 53 to 10.
     pub(super) const PPN: u64 = 0x003f_ffff_ffff_fc00;
     /// Bits 63 (Svnapot), 62 and 61 (Svpbmt), and the reserved ones.
@@ -131,13 +140,14 @@ impl Scheme {
     /// The entry of `level` that maps the page at `addr`. The flags for accessed and written pages are set, so that no CPU has to.
     pub(crate) fn page_entry(self, level: u8, addr: u64, attributes: Attributes) -> u64 {
         let Attributes { access, memory } = attributes;
-        let write = access.contains(Access::WRITE);
+        let copy = access.contains(Access::COPY_ON_WRITE);
+        let write = access.contains(Access::WRITE) && !copy;
         let execute = access.contains(Access::EXECUTE);
         let user = access.contains(Access::USER);
         let device = memory == MemoryType::Device;
         match self {
             Self::X86_64 => {
-                use x86_64::{A, D, P, PCD, PS, PWT, RW, US, XD};
+                use x86_64::{A, COPY, D, P, PCD, PS, PWT, RW, US, XD};
                 addr | P
                     | A
                     | when(level > 0, PS)
@@ -146,10 +156,12 @@ impl Scheme {
                     | when(user, US)
                     | when(!execute, XD)
                     | when(device, PCD | PWT)
+                    | when(copy, COPY)
             }
             Self::Arm64 => {
                 use arm64::{
-                    AF, AP_READ_ONLY, AP_USER, ATTR_DEVICE, NOT_GLOBAL, PXN, SH_INNER, TABLE, UXN, VALID,
+                    AF, AP_READ_ONLY, AP_USER, ATTR_DEVICE, COPY, NOT_GLOBAL, PXN, SH_INNER, TABLE, UXN,
+                    VALID,
                 };
                 addr | VALID
                     | AF
@@ -158,11 +170,20 @@ impl Scheme {
                     | when(user, AP_USER | NOT_GLOBAL)
                     | when(user || !execute, PXN)
                     | when(!user || !execute, UXN)
+                    | when(copy, COPY)
                     | if device { ATTR_DEVICE } else { SH_INNER }
             }
             Self::Sv39 | Self::Sv48 => {
-                use riscv64::{A, D, R, U, V, W, X};
-                addr >> 2 | V | R | A | D | when(write, W) | when(execute, X) | when(user, U)
+                use riscv64::{A, COPY, D, R, U, V, W, X};
+                addr >> 2
+                    | V
+                    | R
+                    | A
+                    | D
+                    | when(write, W)
+                    | when(execute, X)
+                    | when(user, U)
+                    | when(copy, COPY)
             }
         }
     }
@@ -200,7 +221,7 @@ const fn below(level: u8) -> u64 {
 }
 
 fn decode_x86_64(level: u8, entry: u64) -> Entry {
-    use x86_64::{ADDR, P, PAT_LARGE, PCD, PS, RW, US, XD};
+    use x86_64::{ADDR, COPY, P, PAT_LARGE, PCD, PS, RW, US, XD};
     if entry & P == 0 {
         return Entry::Absent;
     }
@@ -208,6 +229,7 @@ fn decode_x86_64(level: u8, entry: u64) -> Entry {
         (entry & RW != 0, Permissions::WRITE),
         (entry & US != 0, Permissions::USER),
         (entry & XD == 0, Permissions::EXECUTE),
+        (entry & COPY != 0, Permissions::COPY_ON_WRITE),
     ]);
     let addr = entry & ADDR;
     if level == 0 {
@@ -216,7 +238,7 @@ fn decode_x86_64(level: u8, entry: u64) -> Entry {
     if entry & PS == 0 {
         return Entry::Table {
             addr,
-            limit: permissions,
+            limit: permissions | Permissions::COPY_ON_WRITE,
         };
     }
     if level > PageSize::Size1G.level() {
@@ -227,8 +249,8 @@ fn decode_x86_64(level: u8, entry: u64) -> Entry {
 
 fn decode_arm64(level: u8, entry: u64) -> Entry {
     use arm64::{
-        ADDR, AP_READ_ONLY, AP_TABLE_NO_USER, AP_TABLE_READ_ONLY, AP_USER, ATTR_INDEX, PXN, PXN_TABLE, TABLE,
-        UXN, UXN_TABLE, VALID,
+        ADDR, AP_READ_ONLY, AP_TABLE_NO_USER, AP_TABLE_READ_ONLY, AP_USER, ATTR_INDEX, COPY, PXN, PXN_TABLE,
+        TABLE, UXN, UXN_TABLE, VALID,
     };
     if entry & VALID == 0 {
         return Entry::Absent;
@@ -243,6 +265,7 @@ fn decode_arm64(level: u8, entry: u64) -> Entry {
                 (entry & AP_TABLE_NO_USER == 0, Permissions::USER),
                 (entry & UXN_TABLE == 0, Permissions::USER_EXECUTE),
                 (entry & PXN_TABLE == 0, Permissions::SUPERVISOR_EXECUTE),
+                (true, Permissions::COPY_ON_WRITE),
             ]),
         },
         _ => {
@@ -251,6 +274,7 @@ fn decode_arm64(level: u8, entry: u64) -> Entry {
                 (entry & AP_USER != 0, Permissions::USER),
                 (entry & UXN == 0, Permissions::USER_EXECUTE),
                 (entry & PXN == 0, Permissions::SUPERVISOR_EXECUTE),
+                (entry & COPY != 0, Permissions::COPY_ON_WRITE),
             ]);
             // The bits below the address of a block are not part of it.
             page(level, addr & !below(level), permissions, entry & ATTR_INDEX != 0)
@@ -259,7 +283,7 @@ fn decode_arm64(level: u8, entry: u64) -> Entry {
 }
 
 fn decode_riscv64(level: u8, entry: u64) -> Entry {
-    use riscv64::{A, D, HIGH, PPN, R, U, V, W, X};
+    use riscv64::{A, COPY, D, HIGH, PPN, R, U, V, W, X};
     if entry & V == 0 {
         return Entry::Absent;
     }
@@ -272,6 +296,7 @@ fn decode_riscv64(level: u8, entry: u64) -> Entry {
             (entry & W != 0, Permissions::WRITE),
             (entry & U != 0, Permissions::USER),
             (entry & X != 0, Permissions::EXECUTE),
+            (entry & COPY != 0, Permissions::COPY_ON_WRITE),
         ]);
         return page(level, addr, permissions, false);
     }
@@ -292,6 +317,36 @@ mod tests {
     const RX: Attributes = Attributes::normal(Access::EXECUTE);
     const USER_RX: Attributes = Attributes::normal(Access::EXECUTE.union(Access::USER));
     const USER_RW: Attributes = Attributes::normal(Access::WRITE.union(Access::USER));
+
+    #[test]
+    fn pages_that_are_copied_at_a_write() {
+        let copy = Attributes::normal(Access::COPY_ON_WRITE);
+        for (scheme, flag, read_only) in [
+            (Scheme::X86_64, 1 << 9, 0x8000_0000_8020_1021),
+            (Scheme::Arm64, 1 << 55, 0x0060_0000_8020_1783),
+            (Scheme::Sv39, 1 << 8, 0x2008_04c3),
+            (Scheme::Sv48, 1 << 8, 0x2008_04c3),
+        ] {
+            let entry = scheme.page_entry(0, 0x8020_1000, copy);
+            assert_eq!(entry, read_only | flag, "{scheme:?}");
+            let both = Attributes::normal(Access::COPY_ON_WRITE | Access::WRITE);
+            assert_eq!(scheme.page_entry(0, 0x8020_1000, both), entry, "{scheme:?}");
+            let access = |entry| match scheme.decode(0, entry) {
+                Entry::Page { permissions, .. } => permissions.access(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(access(entry), Access::COPY_ON_WRITE, "{scheme:?}");
+            assert_eq!(access(read_only), Access::empty(), "{scheme:?}");
+            // The flag of a page that is writable has no meaning.
+            let writable = scheme.page_entry(0, 0x8020_1000, RW) | flag;
+            assert_eq!(access(writable), Access::WRITE, "{scheme:?}");
+            // That of a table neither.
+            match scheme.decode(1, scheme.table_entry(0x1000)) {
+                Entry::Table { limit, .. } => assert!(limit.contains(Permissions::COPY_ON_WRITE)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 
     /// Checks entries of pages of 4 KiB at 0x8020_1000 and of 2 MiB at 0x8020_0000.
     fn check(scheme: Scheme, expected: &[(Attributes, u64, u64)]) {

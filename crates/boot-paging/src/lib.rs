@@ -28,4 +28,4 @@ pub use attributes::{Access, Attributes, MAIR_EL1, MemoryType};
 pub use error::{MapError, MappingPart, TablesError, TranslateError};
 pub use scheme::{PageSize, Scheme};
 pub use tables::{Mapping, PageTables};
-pub use walk::{Page, Pages, translate};
+pub use walk::{Page, Pages, table_of, translate};

@@ -418,4 +418,31 @@ mod tests {
         );
         assert_eq!(tables.tables().len(), 1);
     }
+
+    #[test]
+    fn tables_by_address_and_level() {
+        for (scheme, levels) in [(Scheme::X86_64, 4), (Scheme::Arm64, 4), (Scheme::Sv39, 3)] {
+            let mut tables = PageTables::new(scheme, 0x9000, 4).unwrap();
+            tables.map(&Mapping::identity(0x4000_1000, 0x1000, RW)).unwrap();
+            let of = |virt, level| walk::table_of(scheme, 0x9000, virt, level, |addr| tables.read(addr));
+            // Each table was added behind the one above it.
+            for level in 0..levels {
+                let expected = 0x9000 + 0x1000 * u64::from(levels - 1 - level);
+                assert_eq!(of(0x4000_1000, level), Ok(expected), "{scheme:?} {level}");
+            }
+            // A table of 1 GiB entries serves all addresses below 2^39.
+            assert_eq!(of(0x10_0000_0000, 2), of(0x4000_1000, 2));
+            let missing = |virt, level| TranslateError::NotMapped { virt, level };
+            assert_eq!(of(0x10_0000_0000, 1), Err(missing(0x10_0000_0000, 2)));
+            assert_eq!(of(0, levels), Err(missing(0, levels - 1)));
+            let virt = 1 << 63;
+            assert_eq!(of(virt, 1), Err(TranslateError::NotCanonical { virt }));
+        }
+        // A page of 2 MiB has no table below it.
+        let mut tables = PageTables::new(Scheme::X86_64, 0x9000, 4).unwrap();
+        tables.map(&Mapping::identity(0x20_0000, 0x20_0000, RW)).unwrap();
+        let found = walk::table_of(Scheme::X86_64, 0x9000, 0x20_0000, 0, |addr| tables.read(addr));
+        let (virt, level) = (0x20_0000, 1);
+        assert_eq!(found, Err(TranslateError::NotMapped { virt, level }));
+    }
 }

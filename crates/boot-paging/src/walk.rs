@@ -133,6 +133,41 @@ pub fn translate(
     }
 }
 
+/// The physical address of the table of `level` that has the entry for `virt`, in the page tables whose root table is at the physical
+/// address `root`. Level 0 is that of 4 KiB pages; the entries of level 2 are those of 1 GiB.
+///
+/// `root` and `read` are those of [`translate`].
+///
+/// # Errors
+///
+/// As [`translate`]; [`TranslateError::NotMapped`] also if a larger page is mapped there, or the scheme has no such level.
+pub fn table_of(
+    scheme: Scheme,
+    root: u64,
+    virt: u64,
+    level: u8,
+    mut read: impl FnMut(u64) -> Option<u64>,
+) -> Result<u64, TranslateError> {
+    if !scheme.is_canonical(virt) {
+        return Err(TranslateError::NotCanonical { virt });
+    }
+    let mut table = Table::root(scheme, root);
+    while table.level > level {
+        let index = virt >> Scheme::shift(table.level) & INDEX_MASK;
+        let above = table.level;
+        match table.entry(scheme, index, &mut read)? {
+            Next::Table(next) => table = next,
+            Next::Nothing | Next::Page(_) => return Err(TranslateError::NotMapped { virt, level: above }),
+        }
+    }
+    if table.level == level {
+        Ok(table.addr)
+    } else {
+        let level = table.level;
+        Err(TranslateError::NotMapped { virt, level })
+    }
+}
+
 /// Bits of an index in a table.
 const INDEX_MASK: u64 = 0x1ff;
 const _: () = assert!(ENTRIES == 0x200);

@@ -58,6 +58,8 @@ pub fn function(name: &str, signature: u64, function: u64) -> GuestFunction {
 pub struct Guest {
     /// `e_machine`.
     pub machine: u16,
+    /// Flags of the note.
+    pub flags: u32,
     /// Smallest heap in bytes.
     pub min_heap: u64,
     /// Smallest stack in bytes.
@@ -74,6 +76,7 @@ impl Guest {
     pub fn new(machine: u16) -> Self {
         Self {
             machine,
+            flags: 0,
             min_heap: 0x10_0000,
             min_stack: 0x8000,
             exports: vec![function("add", 0x1234, CODE), function("echo", 0, CODE + 4)],
@@ -121,10 +124,11 @@ impl Guest {
             0,
             0,
         ];
-        // Version 1.0, no flags.
-        let start = [1, 0, 0, 0, 0, 0, 0, 0];
+        // Version 1.0.
+        let start = [1, 0, 0, 0];
         start
             .into_iter()
+            .chain(self.flags.to_le_bytes())
             .chain(words.into_iter().flat_map(u64::to_le_bytes))
             .collect()
     }

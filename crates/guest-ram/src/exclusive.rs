@@ -99,6 +99,24 @@ impl ExclusiveBytes {
         from.is_aligned().then(|| unsafe { from.read_volatile() })
     }
 
+    /// Writes `words` to `offset`, each of them once, in the byte order of the host; false if they do not fit, or if their address is not a
+    /// multiple of 8, and nothing is written then.
+    #[inline]
+    #[must_use]
+    pub fn write_words<const N: usize>(&mut self, offset: usize, words: [u64; N]) -> bool {
+        let Some(to) = self.at(offset, size_of::<[u64; N]>()) else {
+            return false;
+        };
+        let to = to.cast::<[u64; N]>();
+        if !to.is_aligned() {
+            return false;
+        }
+        // SAFETY: `at` checked that the bytes are in the mapping, where they stay writable while `self` exists. In this process nothing else
+        // accesses them. The address is aligned.
+        unsafe { to.write_volatile(words) };
+        true
+    }
+
     /// Makes `bytes` a copy of the `len` bytes from `offset` on; false if there are fewer, and then `bytes` is empty. Allocates only if the
     /// capacity is too small.
     #[inline]

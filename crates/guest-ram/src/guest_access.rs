@@ -1,4 +1,4 @@
-//! Accesses to memory in the way of a guest, for fake guests.
+//! Accesses to memory in the way of a guest, for fake guests and debuggers.
 
 #![expect(unsafe_code, reason = "system calls take addresses")]
 
@@ -22,7 +22,8 @@ impl RamRegion {
     /// Copies bytes from `offset` on to `bytes`, as a guest reads them: at any time, from any thread.
     ///
     /// The kernel makes the access (`process_vm_readv(2)`), so neither other accesses of this process nor claims of
-    /// [`ExclusiveBytes`](crate::ExclusiveBytes) exclude it. It is made for fake guests in tests.
+    /// [`ExclusiveBytes`](crate::ExclusiveBytes) exclude it. It is made for fake guests in tests, and for debuggers: a page past the
+    /// end of a file is an error, and no signal.
     ///
     /// # Errors
     ///

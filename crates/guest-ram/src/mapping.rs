@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "maps and unmaps memory of this process")]
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use crate::mapping_error::MappingError;
@@ -67,8 +67,17 @@ struct Part {
 enum HostAccess {
     /// The length of the file can change, so an access could cause a `SIGBUS`.
     None,
+    /// As `None`, but the host may drop pages: they are private copies.
+    Drop,
     Read,
     ReadWrite,
+}
+
+impl HostAccess {
+    /// Whether pages may be dropped. Those of read-only memory are those of the file.
+    const fn permits_drop(self) -> bool {
+        matches!(self, Self::Drop | Self::ReadWrite)
+    }
 }
 
 /// How a part of a mapping relates to its [`Memfd`].
@@ -113,6 +122,20 @@ impl<'a> Source<'a> {
             protection,
         };
         (source, access)
+    }
+
+    /// The bytes of a file from `offset` on, for the guest: `MAP_SHARED` and readable, or `MAP_PRIVATE` and writable.
+    fn of_file(file: &'a impl AsFd, offset: u64, is_private: bool) -> Self {
+        let (flags, protection) = if is_private {
+            (libc::MAP_PRIVATE, libc::PROT_READ | libc::PROT_WRITE)
+        } else {
+            (libc::MAP_SHARED, libc::PROT_READ)
+        };
+        Self {
+            file: Some((file.as_fd(), offset)),
+            flags,
+            protection,
+        }
     }
 }
 
@@ -200,9 +223,24 @@ impl HostMapping {
     /// # Errors
     ///
     /// As [`place_file_read_only`](Self::place_file_read_only).
-    pub fn shared_read_only(file: &File, offset: u64, len: usize) -> Result<Self, MappingError> {
+    pub fn shared_read_only(file: &impl AsFd, offset: u64, len: usize) -> Result<Self, MappingError> {
         let mut mapping = Self::reserve(len)?;
         mapping.place_file_read_only(0..len, file, offset)?;
+        Ok(mapping)
+    }
+
+    /// Maps `len` bytes of `file` from `offset` on, a multiple of the page size, for reading and writing by the guest: a page is that of the
+    /// file until the first write, which makes a private copy of it. The file need not be writable, and never changes.
+    ///
+    /// As with [`shared_read_only`](Self::shared_read_only), the host neither reads nor writes this memory.
+    /// [`dont_need`](Self::dont_need) drops copies: the pages are those of the file again.
+    ///
+    /// # Errors
+    ///
+    /// As [`place_file_read_only`](Self::place_file_read_only).
+    pub fn copy_on_write(file: &impl AsFd, offset: u64, len: usize) -> Result<Self, MappingError> {
+        let mut mapping = Self::reserve(len)?;
+        mapping.place(0..len, &Source::of_file(file, offset, true), HostAccess::Drop)?;
         Ok(mapping)
     }
 
@@ -254,15 +292,10 @@ impl HostMapping {
     pub fn place_file_read_only(
         &mut self,
         range: Range<usize>,
-        file: &File,
+        file: &impl AsFd,
         offset: u64,
     ) -> Result<(), MappingError> {
-        let source = Source {
-            file: Some((file.as_fd(), offset)),
-            flags: libc::MAP_SHARED,
-            protection: libc::PROT_READ,
-        };
-        self.place(range, &source, HostAccess::None)
+        self.place(range, &Source::of_file(file, offset, false), HostAccess::None)
     }
 
     fn place(
@@ -436,16 +469,59 @@ impl HostMapping {
         Ok(())
     }
 
+    /// Reads the number of 64 bits at `offset`, in the byte order of the host, in one access (`Ordering::Acquire`): if the guest stores it in one
+    /// access, it is one that was stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); [`MappingError::Misaligned`].
+    pub fn load_u64(&self, offset: usize) -> Result<u64, MappingError> {
+        self.atomic(offset, HostAccess::Read, |number| number.load(Ordering::Acquire))
+    }
+
+    /// Writes the number of 64 bits at `offset`, in the byte order of the host, in one access (`Ordering::Release`): a guest that sees it sees
+    /// what was written before, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write); [`MappingError::Misaligned`].
+    pub fn store_u64(&self, offset: usize, value: u64) -> Result<(), MappingError> {
+        self.atomic(offset, HostAccess::ReadWrite, |number| {
+            number.store(value, Ordering::Release);
+        })
+    }
+
+    /// Calls `f` with the number of 64 bits at `offset`.
+    fn atomic<R>(
+        &self,
+        offset: usize,
+        access: HostAccess,
+        f: impl FnOnce(&AtomicU64) -> R,
+    ) -> Result<R, MappingError> {
+        let align = align_of::<AtomicU64>();
+        if !offset.is_multiple_of(align) {
+            return Err(MappingError::Misaligned { offset, align });
+        }
+        let range = self.accessible(offset, size_of::<AtomicU64>(), access)?;
+        let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
+        check_claims(&claims, &range)?;
+        // SAFETY: the range is inside of the mapping.
+        let number = unsafe { self.host.as_ptr().add(range.start) };
+        // SAFETY: `accessible` checked that 8 bytes are mapped there with this access, and they stay mapped while `self` exists. The mapping
+        // starts at a page, so they are aligned. Other accesses of this value wait; those of the guest are not of this program.
+        Ok(f(unsafe { AtomicU64::from_ptr(number.cast()) }))
+    }
+
     /// Drops the pages of `range`, byte offsets (`MADV_DONTNEED`): anonymous memory reads as zeros afterwards, private memory of a file as
     /// the file. The contents of shared memory stay.
     ///
     /// # Errors
     ///
-    /// [`MappingError::Length`] if the range does not consist of whole pages; [`MappingError::NoAccess`] if the host cannot write all of
-    /// it; [`MappingError::Claimed`]; [`MappingError::DontNeed`].
+    /// [`MappingError::Length`] if the range does not consist of whole pages; [`MappingError::NoAccess`] if some of it is read-only or has no
+    /// memory; [`MappingError::Claimed`]; [`MappingError::DontNeed`].
     pub fn dont_need(&self, range: Range<usize>) -> Result<(), MappingError> {
         check_pages(&range)?;
-        let range = self.accessible(range.start, range.len(), HostAccess::ReadWrite)?;
+        let range = self.covered(range.start, range.len(), HostAccess::permits_drop)?;
         let claims = self.claims.write().unwrap_or_else(PoisonError::into_inner);
         check_claims(&claims, &range)?;
         // SAFETY: the range is inside of the mapping.
@@ -482,13 +558,23 @@ impl HostMapping {
         len: usize,
         access: HostAccess,
     ) -> Result<Range<usize>, MappingError> {
+        self.covered(offset, len, |part| part >= access)
+    }
+
+    /// The range of `len` bytes from `offset` on, if parts whose access is `permitted` cover it.
+    fn covered(
+        &self,
+        offset: usize,
+        len: usize,
+        permitted: impl Fn(HostAccess) -> bool,
+    ) -> Result<Range<usize>, MappingError> {
         let Some(end) = offset.checked_add(len) else {
             return Err(MappingError::NoAccess { offset });
         };
         let mut next = offset;
         while next < end {
             let part = self.parts.iter().find(|part| part.range.contains(&next));
-            match part.filter(|part| part.access >= access) {
+            match part.filter(|part| permitted(part.access)) {
                 Some(part) => next = part.range.end,
                 None => return Err(MappingError::NoAccess { offset: next }),
             }

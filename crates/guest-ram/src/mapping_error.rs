@@ -59,6 +59,14 @@ pub enum MappingError {
         /// Offset of the first such byte.
         offset: usize,
     },
+    /// A number is not at a multiple of its size.
+    #[error("the offset {offset:#x} is not a multiple of {align}")]
+    Misaligned {
+        /// Offset of the number.
+        offset: usize,
+        /// What it has to be a multiple of.
+        align: usize,
+    },
     /// A byte belongs to an [`ExclusiveBytes`](crate::ExclusiveBytes).
     #[error("the bytes {range:#x?} are not accessible: {claim:#x?} belong to one owner")]
     Claimed {

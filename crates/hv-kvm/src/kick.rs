@@ -3,17 +3,20 @@
 //! A kick sets `immediate_exit` of the vCPU's `struct kvm_run` and then sends a signal to the vCPU's thread. A thread inside the
 //! guest leaves because of the signal; a thread that is about to enter leaves because of `immediate_exit`, which KVM reads
 //! after it has noticed no signal. So one kick is sufficient, and none is lost.
+//!
+//! Entries are frequent and kicks are rare. An entry and a return without a kick are one atomic operation each; kicks, and what follows a
+//! kick, hold a lock.
 #![expect(
     unsafe_code,
-    reason = "sends a signal to one particular thread, and keeps a pointer to a byte that its caller lends"
+    reason = "sends a signal to one particular thread, and shares a pointer to a byte that its caller lends"
 )]
 
 use std::{
-    cell::Cell,
+    cell::{Cell, UnsafeCell},
     io,
     ptr::NonNull,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -44,111 +47,170 @@ pub fn install_kick_handler() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// [`VcpuKicker`] of one vCPU: interrupts `KVM_RUN`, or prevents the next one.
+/// No thread is inside `KVM_RUN`, and no kick is pending.
+const IDLE: u8 = 0;
+
+/// A thread is inside [`VcpuEntry::run`].
+const ENTERED: u8 = 1;
+
+/// A kick was requested and not acknowledged yet.
+const REQUESTED: u8 = 2;
+
+/// The thread was kicked since it entered.
+const SIGNALLED: u8 = 4;
+
+/// [`VcpuKicker`] of one vCPU: interrupts the `KVM_RUN` of its [`VcpuEntry`], or prevents the next one.
 ///
-/// Between two returns of [`run`](Self::run), at most one signal is sent: real-time signals are queued, so a thread that
+/// Between two returns of [`VcpuEntry::run`], at most one signal is sent: real-time signals are queued, so a thread that
 /// receives them faster than it handles them executes nothing else.
 #[derive(Debug)]
-pub struct SignalKicker(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// The thread that is inside `KVM_RUN` or about to enter it.
-    entered: Option<Entered>,
-    /// A kick was requested and not acknowledged yet.
-    requested: bool,
+pub struct SignalKicker {
+    /// Bits [`ENTERED`], [`REQUESTED`] and [`SIGNALLED`]. Other transitions than [`IDLE`] to [`ENTERED`] and back need `kicks`.
+    state: AtomicU8,
+    /// Held by kicks, and by the vCPU's thread when there was a kick.
+    kicks: Mutex<()>,
+    /// The thread that entered last.
+    thread: UnsafeCell<Option<Thread>>,
 }
 
-/// A thread inside [`SignalKicker::run`], and `immediate_exit` of its vCPU.
+/// A thread inside [`VcpuEntry::run`], and `immediate_exit` of its vCPU.
 #[derive(Clone, Copy, Debug)]
-struct Entered {
-    thread: libc::pthread_t,
+struct Thread {
+    id: libc::pthread_t,
     immediate_exit: NonNull<AtomicU8>,
-    /// The thread was kicked since it entered.
-    is_signalled: bool,
 }
 
-// SAFETY: the pointer is valid while the value is in `State::entered`: `SignalKicker::run` borrows the atomic for the duration of
-// the call, which sets and clears the field. Atomics can be accessed from any thread.
-unsafe impl Send for Entered {}
+// SAFETY: `thread` is the only field that is not `Send` and `Sync` by itself; it has an id and a pointer to an atomic, which any thread may
+// use. There is one `VcpuEntry`, whose method `run` takes it by `&mut`, so one thread at a time writes the field, and only while `state`
+// lacks `ENTERED`. Another thread reads it in `kick` only: with the lock, after its operation on `state` has found `ENTERED`
+// and has set `REQUESTED`. That operation happens after the exchange that set `ENTERED`, and so after the write. From then on, the exchange
+// from `ENTERED` to `IDLE` fails, and the thread of the vCPU cannot leave `run`, and write again, before it has had the lock.
+unsafe impl Send for SignalKicker {}
+// SAFETY: as above.
+unsafe impl Sync for SignalKicker {}
 
-impl Entered {
-    fn set_immediate_exit(&self, value: u8) {
-        // SAFETY: values of this type exist in `State::entered` only, or were just taken from it by the `Registration`, which
-        // `SignalKicker::run` drops before it returns. So the borrow of the atomic has not ended; see the implementation of `Send`.
-        unsafe { self.immediate_exit.as_ref() }.store(value, Ordering::SeqCst);
+impl SignalKicker {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // The lock protects no data of its own, so a panic leaves nothing behind.
+        self.kicks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters, unless a kick is pending, which this clears. Returns whether the thread is registered.
+    fn enter(&self, thread: Thread) -> bool {
+        // SAFETY: the caller is `VcpuEntry::run`, and the thread is not registered, so nothing reads the field; see `Sync`.
+        unsafe { *self.thread.get() = Some(thread) };
+        let entered = self
+            .state
+            .compare_exchange(IDLE, ENTERED, Ordering::SeqCst, Ordering::SeqCst);
+        if entered.is_err() {
+            self.acknowledge();
+        }
+        entered.is_ok()
+    }
+
+    /// Ends what [`enter`](Self::enter) began.
+    fn leave(&self, immediate_exit: &AtomicU8) {
+        let left = self
+            .state
+            .compare_exchange(ENTERED, IDLE, Ordering::SeqCst, Ordering::SeqCst);
+        if left.is_err() {
+            // Waits for the kick that may be about to signal this thread.
+            let _kicks = self.lock();
+            immediate_exit.store(0, Ordering::SeqCst);
+            self.state.fetch_and(REQUESTED, Ordering::SeqCst);
+        }
+    }
+
+    fn acknowledge(&self) {
+        let _kicks = self.lock();
+        self.state.fetch_and(!REQUESTED, Ordering::SeqCst);
     }
 }
 
-impl SignalKicker {
-    /// A kicker for one vCPU. Installs the handler of the signal.
+impl VcpuKicker for SignalKicker {
+    fn kick(&self) {
+        let _kicks = self.lock();
+        let before = self.state.fetch_or(REQUESTED, Ordering::SeqCst);
+        if before & (ENTERED | SIGNALLED) != ENTERED {
+            return;
+        }
+        self.state.fetch_or(SIGNALLED, Ordering::SeqCst);
+        // SAFETY: this thread has the lock, and has found `ENTERED` and set `REQUESTED`; see `Sync`.
+        let Some(thread) = (unsafe { *self.thread.get() }) else {
+            return;
+        };
+        // SAFETY: the thread is inside `VcpuEntry::run`, which borrows the byte until it returns, and cannot return before the lock is free.
+        unsafe { thread.immediate_exit.as_ref() }.store(1, Ordering::SeqCst);
+        // SAFETY: the thread is inside `VcpuEntry::run`, as above, so it is alive and its id is valid. The signal has a handler: a
+        // `SignalKicker` exists only after the handler was installed.
+        unsafe { libc::pthread_kill(thread.id, kick_signal()) };
+    }
+}
+
+/// Entries of one vCPU, which its [`SignalKicker`] interrupts.
+#[derive(Debug)]
+pub struct VcpuEntry(Arc<SignalKicker>);
+
+impl VcpuEntry {
+    /// For one vCPU. Installs the handler of the signal.
     ///
     /// # Errors
     ///
     /// As [`install_kick_handler`].
     pub fn new() -> io::Result<Self> {
         install_kick_handler()?;
-        Ok(Self(Mutex::default()))
+        Ok(Self(Arc::new(SignalKicker {
+            state: AtomicU8::new(IDLE),
+            kicks: Mutex::default(),
+            thread: UnsafeCell::new(None),
+        })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in this module panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The kicker, for other threads.
+    #[must_use]
+    pub fn kicker(&self) -> Arc<SignalKicker> {
+        Arc::clone(&self.0)
     }
 
     /// Calls `enter`, which enters `KVM_RUN` of the vCPU with this `immediate_exit`. Kicks interrupt the calling thread
     /// meanwhile. The byte is zero again when the function returns.
     ///
     /// If a kick is pending, clears it and returns `None` without a call of `enter`.
-    pub fn run<R>(&self, immediate_exit: &AtomicU8, enter: impl FnOnce() -> R) -> Option<R> {
+    #[inline]
+    pub fn run<R>(&mut self, immediate_exit: &AtomicU8, enter: impl FnOnce() -> R) -> Option<R> {
         accept_signal();
-        let mut state = self.lock();
-        if std::mem::take(&mut state.requested) {
+        let thread = Thread {
+            // SAFETY: pthread_self has no preconditions.
+            id: unsafe { libc::pthread_self() },
+            immediate_exit: NonNull::from(immediate_exit),
+        };
+        if !self.0.enter(thread) {
             return None;
         }
-        state.entered = Some(Entered {
-            // SAFETY: pthread_self has no preconditions.
-            thread: unsafe { libc::pthread_self() },
-            immediate_exit: NonNull::from(immediate_exit),
-            is_signalled: false,
-        });
-        drop(state);
         // Unregisters the thread also if `enter` panics.
-        let _registration = Registration(self);
+        let _registration = Registration {
+            kicker: &self.0,
+            immediate_exit,
+        };
         Some(enter())
     }
 
     /// Clears a pending kick. Call it after a kick has interrupted `KVM_RUN`; otherwise the next [`run`](Self::run) returns
     /// `None`.
     pub fn acknowledge(&self) {
-        self.lock().requested = false;
+        self.0.acknowledge();
     }
 }
 
 /// Registration of a thread as inside `KVM_RUN`, until dropped.
-struct Registration<'a>(&'a SignalKicker);
+struct Registration<'a> {
+    kicker: &'a SignalKicker,
+    immediate_exit: &'a AtomicU8,
+}
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        if let Some(entered) = self.0.lock().entered.take() {
-            entered.set_immediate_exit(0);
-        }
-    }
-}
-
-impl VcpuKicker for SignalKicker {
-    fn kick(&self) {
-        let mut state = self.lock();
-        state.requested = true;
-        if let Some(entered) = &mut state.entered
-            && !std::mem::replace(&mut entered.is_signalled, true)
-        {
-            entered.set_immediate_exit(1);
-            // SAFETY: `state.entered` is set only while that thread is inside `SignalKicker::run`, which clears it under the
-            // lock held here. So the thread is alive and its id is valid. The signal has a handler: a `SignalKicker` exists
-            // only after the handler was installed.
-            unsafe { libc::pthread_kill(entered.thread, kick_signal()) };
-        }
+        self.kicker.leave(self.immediate_exit);
     }
 }
 
@@ -175,8 +237,8 @@ mod tests {
 
     use super::*;
 
-    fn run<R>(kicker: &SignalKicker, enter: impl FnOnce() -> R) -> Option<R> {
-        kicker.run(&AtomicU8::new(0), enter)
+    fn run<R>(entry: &mut VcpuEntry, enter: impl FnOnce() -> R) -> Option<R> {
+        entry.run(&AtomicU8::new(0), enter)
     }
 
     /// How [`guest`] ended.
@@ -210,22 +272,24 @@ mod tests {
 
     #[test]
     fn a_pending_kick_prevents_the_entry() {
-        let kicker = SignalKicker::new().unwrap();
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
         kicker.kick();
-        assert_eq!(run(&kicker, || ()), None);
-        assert_eq!(run(&kicker, || 7), Some(7));
+        assert_eq!(run(&mut entry, || ()), None);
+        assert_eq!(run(&mut entry, || 7), Some(7));
         kicker.kick();
-        kicker.acknowledge();
-        assert_eq!(run(&kicker, || 8), Some(8));
+        entry.acknowledge();
+        assert_eq!(run(&mut entry, || 8), Some(8));
     }
 
     /// A kick after the registration and before the system call is not lost: the signal is handled too early, but
     /// `immediate_exit` stays set until the thread is out.
     #[test]
     fn a_kick_on_the_verge_of_the_entry_is_seen() {
-        let kicker = SignalKicker::new().unwrap();
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
         let byte = AtomicU8::new(0);
-        let end = kicker.run(&byte, || {
+        let end = entry.run(&byte, || {
             kicker.kick();
             guest(&byte)
         });
@@ -237,15 +301,16 @@ mod tests {
     #[test]
     fn no_kick_is_lost() {
         const KICKS: u64 = 20_000;
-        let kicker = SignalKicker::new().unwrap();
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
         let (seen, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let vcpu = scope.spawn(|| {
                 let byte = AtomicU8::new(0);
                 while !stopped.load(Ordering::Acquire) {
-                    match kicker.run(&byte, || guest(&byte)) {
+                    match entry.run(&byte, || guest(&byte)) {
                         Some(End::Deadline) => return Err("a kick was lost"),
-                        Some(End::Interrupted) => kicker.acknowledge(),
+                        Some(End::Interrupted) => entry.acknowledge(),
                         None => {}
                     }
                     seen.fetch_add(1, Ordering::AcqRel);
@@ -266,15 +331,47 @@ mod tests {
         assert!(seen.load(Ordering::Acquire) >= KICKS);
     }
 
+    /// Kicks at the moments of entry and return: each is seen, and leaves the byte zero.
+    #[test]
+    fn kicks_during_short_entries_are_seen() {
+        const KICKS: u64 = 20_000;
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
+        let (seen, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let vcpu = scope.spawn(|| {
+                let byte = AtomicU8::new(0);
+                while !stopped.load(Ordering::Acquire) {
+                    if entry.run(&byte, || ()).is_none() {
+                        seen.fetch_add(1, Ordering::AcqRel);
+                    }
+                    assert_eq!(byte.load(Ordering::SeqCst), 0);
+                }
+            });
+            for _ in 0..KICKS {
+                let before = seen.load(Ordering::Acquire);
+                kicker.kick();
+                while seen.load(Ordering::Acquire) == before && !vcpu.is_finished() {
+                    thread::yield_now();
+                }
+            }
+            stopped.store(true, Ordering::Release);
+            vcpu.join().unwrap();
+        });
+        assert_eq!(seen.load(Ordering::Acquire), KICKS);
+        assert_eq!(kicker.state.load(Ordering::SeqCst), IDLE);
+    }
+
     /// Kicks without a pause send one signal, so the thread makes progress and leaves.
     #[test]
     fn a_storm_of_kicks_does_not_stall_the_thread() {
-        let kicker = SignalKicker::new().unwrap();
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
         let inside = AtomicBool::new(false);
         thread::scope(|scope| {
             let blocked = scope.spawn(|| {
                 let byte = AtomicU8::new(0);
-                kicker.run(&byte, || {
+                entry.run(&byte, || {
                     inside.store(true, Ordering::Release);
                     thread::sleep(Duration::from_millis(20));
                     guest(&byte)
@@ -292,11 +389,17 @@ mod tests {
 
     #[test]
     fn a_panic_unregisters_the_thread() {
-        let kicker = SignalKicker::new().unwrap();
+        let mut entry = VcpuEntry::new().unwrap();
+        let kicker = entry.kicker();
+        let byte = AtomicU8::new(0);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run(&kicker, || panic!("on purpose"));
+            entry.run(&byte, || {
+                kicker.kick();
+                panic!("on purpose")
+            })
         }));
         assert!(panicked.is_err());
-        assert!(kicker.lock().entered.is_none());
+        assert_eq!(kicker.state.load(Ordering::SeqCst), REQUESTED);
+        assert_eq!(byte.load(Ordering::SeqCst), 0);
     }
 }

@@ -18,7 +18,7 @@ pub use boot::MachineBoot;
 pub use capability::{Capability, KvmProbe, Need};
 pub use error::HarnessError;
 #[cfg(target_os = "linux")]
-pub use kick::{SignalKicker, install_kick_handler, kick_signal};
+pub use kick::{SignalKicker, VcpuEntry, install_kick_handler, kick_signal};
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")

@@ -79,8 +79,19 @@ pub(crate) const fn idtr() -> DescriptorTable {
     DescriptorTable::new(IDT, VECTORS * 16 - 1)
 }
 
-/// The page of GDT and task state segment. `fault_stack` is the end of the stack of exception handlers.
-pub(crate) fn gdt(fault_stack: u64) -> Vec<u8> {
+/// Ends of the stacks of exception handlers.
+#[derive(Clone, Copy)]
+pub(crate) struct Stacks {
+    pub(crate) exceptions: u64,
+    /// That of page faults, if it is another one.
+    pub(crate) page_faults: Option<u64>,
+}
+
+/// The vector of page faults.
+const PAGE_FAULT: u16 = 14;
+
+/// The page of GDT and task state segment.
+pub(crate) fn gdt(stacks: Stacks) -> Vec<u8> {
     let descriptors = [
         0,
         SegmentRegister::flat(CODE, AccessRights::CODE64).descriptor(),
@@ -92,9 +103,9 @@ pub(crate) fn gdt(fault_stack: u64) -> Vec<u8> {
     let mut page: Vec<u8> = descriptors.into_iter().flat_map(u64::to_le_bytes).collect();
     page.resize(usize::try_from(TSS - GDT).unwrap_or_default(), 0);
     let mut ist = [U64::ZERO; 7];
-    if let Some(first) = ist.first_mut() {
-        *first = fault_stack.into();
-    }
+    let [first, second, ..] = &mut ist;
+    first.set(stacks.exceptions);
+    second.set(stacks.page_faults.unwrap_or(0));
     let state = TaskState {
         reserved0: U32::ZERO,
         rsp: [U64::ZERO; 3],
@@ -109,14 +120,18 @@ pub(crate) fn gdt(fault_stack: u64) -> Vec<u8> {
 }
 
 /// The IDT. `vectors` is the address of the first handler.
-pub(crate) fn idt(vectors: u64) -> Vec<u8> {
+pub(crate) fn idt(vectors: u64, stacks: Stacks) -> Vec<u8> {
     let gate = |vector: u16| {
         let handler = vectors.saturating_add(HANDLER.saturating_mul(vector.into()));
         let [a, b, c, d, high @ ..] = handler.to_le_bytes();
         Gate {
             offset_low: U16::from_bytes([a, b]),
             selector: CODE.into(),
-            ist: 1,
+            ist: if vector == PAGE_FAULT && stacks.page_faults.is_some() {
+                2
+            } else {
+                1
+            },
             kind: INTERRUPT_GATE,
             offset_middle: U16::from_bytes([c, d]),
             offset_high: U32::from_bytes(high),

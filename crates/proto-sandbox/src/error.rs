@@ -17,6 +17,8 @@ pub enum Size {
     Stack,
     /// [`Sizes::window`](crate::Sizes::window).
     Window,
+    /// The pages for copies: [`GuestLayout::with_scratch`](crate::GuestLayout::with_scratch).
+    Scratch,
 }
 
 impl fmt::Display for Size {
@@ -25,6 +27,7 @@ impl fmt::Display for Size {
             Self::Heap => "heap",
             Self::Stack => "stack",
             Self::Window => "window",
+            Self::Scratch => "scratch area",
         })
     }
 }
@@ -130,6 +133,12 @@ pub enum LayoutError {
         /// Its size in bytes.
         found: u32,
     },
+    /// The guest takes no copies of pages that it writes, which a host without another way to track writes needs.
+    #[error(
+        "the guest takes no copies of pages that it writes (its note has not the flag COPIES_PAGES), which this hypervisor needs, \
+         because it has no dirty log or was told not to use it; build the guest with a runtime that does"
+    )]
+    NoCopies,
     /// The page tables cannot be placed.
     #[error("the page tables cannot be placed")]
     Tables(#[from] TablesError),

@@ -2,12 +2,17 @@
 
 use boot_core::{Arch, GuestRange, MemoryMap, MemoryMapError, RegionKind, arith};
 use boot_sandbox::GuestImage;
+use sandbox_abi::ScratchState;
 use sandbox_abi::layout::{FAULT_STACK, GUARD, HEAP_ALIGN, HOST, HOST_LEN, IMAGE, INBOX, PAGE};
 
 use crate::rules::host_page;
 use crate::sizes::Sizes;
 
-/// Where everything is in the memory of a guest: guest physical addresses, which are also the virtual ones.
+/// Pages before those for copies: the state, and the stack of exception handlers.
+pub(crate) const SCRATCH_HEAD: u64 = PAGE + FAULT_STACK;
+
+/// Where everything is in the memory of a guest: guest physical addresses, which are also the virtual ones; but with a [scratch area](Self::scratch),
+/// the stack of exception handlers has its memory there.
 ///
 /// It depends on the image and the sizes only. [`sandbox_abi::layout`] draws it. Memory slots are [`host`](Self::host) with
 /// [`image`](Self::image), and [`memory`](Self::memory) with [`exchange`](Self::exchange); they begin and end at multiples of 4 KiB, and of
@@ -37,12 +42,17 @@ pub struct GuestLayout {
     pub exchange: GuestRange,
     /// Messages of the guest, at the start of [`exchange`](Self::exchange).
     pub outbox: GuestRange,
-    /// The page tables and free space for more, the rest of [`exchange`](Self::exchange). The guest's page tables do not map it.
+    /// The page tables and free space for more, after the outbox. The guest's page tables map it only if there is a scratch area.
     pub tables: GuestRange,
+    /// The scratch area, the rest of [`exchange`](Self::exchange); empty if the guest does not copy the pages that it writes. It has a page
+    /// with [`ScratchState`](sandbox_abi::ScratchState), the memory of the stack of exception handlers, the pages for copies, and
+    /// [a reserve](sandbox_abi::ScratchState::RESERVE).
+    pub scratch: GuestRange,
 }
 
 impl GuestLayout {
-    /// The same layout with space for `tables` more page tables of 4 KiB. Regions that are mapped later need it; a guest does not.
+    /// The same layout with space for `tables` more page tables of 4 KiB, for a host that adds mappings below
+    /// [`MEMORY_END`](sandbox_abi::layout::MEMORY_END). A guest does not need it, nor do mapped files and regions: their tables are elsewhere.
     #[must_use]
     pub fn with_spare_tables(self, tables: u16) -> Self {
         let count = self.max_tables().saturating_add(tables.into());
@@ -63,6 +73,26 @@ impl GuestLayout {
             map.insert(range, RegionKind::Ram)?;
         }
         Ok(map)
+    }
+
+    /// First page for copies, and their number without the reserve; zeros without a scratch area.
+    #[must_use]
+    pub fn copies(&self) -> (u64, u64) {
+        if self.scratch.is_empty() {
+            return (0, 0);
+        }
+        let start = self.scratch.start().saturating_add(SCRATCH_HEAD);
+        let pages = self.scratch.end().saturating_sub(start) / PAGE;
+        (start, pages.saturating_sub(ScratchState::RESERVE))
+    }
+
+    /// Physical address of the stack of exception handlers.
+    pub(crate) fn fault_stack_memory(&self) -> u64 {
+        if self.scratch.is_empty() {
+            self.fault_stack.start()
+        } else {
+            self.scratch.start().saturating_add(PAGE)
+        }
     }
 
     /// Number of page tables for which there is space.
@@ -100,6 +130,7 @@ impl GuestLayout {
             exchange: outbox,
             outbox,
             tables: between(outbox.end(), outbox.end()),
+            scratch: GuestRange::EMPTY,
         }
     }
 
@@ -109,9 +140,14 @@ impl GuestLayout {
         let len = arith::to_u64(count).saturating_mul(PAGE);
         let end = arith::align_up(start.saturating_add(len), host_page(self.arch)).unwrap_or(u64::MAX);
         let between = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
+        let scratch = match self.scratch.len() {
+            0 => GuestRange::EMPTY,
+            len => between(end, end.saturating_add(len)),
+        };
         Self {
             tables: between(start, end),
-            exchange: between(self.outbox.start(), end),
+            scratch,
+            exchange: between(self.outbox.start(), end.max(scratch.end())),
             ..self
         }
     }

@@ -12,7 +12,7 @@ use boot_core::{
 };
 use boot_paging::PageTables;
 use boot_sandbox::GuestImage;
-use sandbox_abi::layout::{BOOT_INFO, GDT, IDT, REWIND_CODE};
+use sandbox_abi::layout::{BOOT_INFO, GDT, IDT, PAGE, REWIND_CODE};
 use sandbox_abi::{BootInfo, VERSION};
 use zerocopy::IntoBytes;
 
@@ -81,8 +81,12 @@ pub(crate) fn build(
         (label::PAGE_TABLES, tables.root(), tables.to_bytes()),
     ];
     if arch == Arch::X86_64 {
-        pieces.push((label::GDT, GDT, descriptor::gdt(layout.fault_stack.end())));
-        pieces.push((label::IDT, IDT, descriptor::idt(guest.note().vectors)));
+        let stacks = descriptor::Stacks {
+            exceptions: layout.fault_stack.end(),
+            page_faults: (!layout.scratch.is_empty()).then(|| layout.scratch.start().saturating_add(PAGE)),
+        };
+        pieces.push((label::GDT, GDT, descriptor::gdt(stacks)));
+        pieces.push((label::IDT, IDT, descriptor::idt(guest.note().vectors, stacks)));
     }
     if !entry.rewind_code.is_empty() {
         pieces.push((label::REWIND_CODE, REWIND_CODE, entry.rewind_code.to_vec()));
@@ -107,6 +111,7 @@ pub(crate) fn error(source: impl Error + Send + Sync + 'static) -> PlanError {
 }
 
 fn boot_info(layout: &GuestLayout, entry: &Entry<'_>, tables: &PageTables) -> BootInfo {
+    let (copies, copy_count) = layout.copies();
     BootInfo {
         magic: BootInfo::MAGIC.into(),
         major: VERSION.0.into(),
@@ -124,6 +129,9 @@ fn boot_info(layout: &GuestLayout, entry: &Entry<'_>, tables: &PageTables) -> Bo
         heap_len: layout.heap.len().into(),
         max_payload: entry.max_payload.into(),
         mmu: mmu::registers(tables),
+        scratch: layout.scratch.start().into(),
+        copies: copies.into(),
+        copy_count: copy_count.into(),
         reserved: Default::default(),
     }
 }

@@ -34,6 +34,9 @@ impl Sizes {
         }
     }
 
+    /// Largest scratch area: 32 GiB.
+    pub const MAX_SCRATCH: u64 = 32 << 30;
+
     /// The sizes, rounded up, if they are within their limits and not below those of `note`.
     pub(crate) fn checked(self, note: &GuestNote) -> Result<Self, LayoutError> {
         let round = |size, found, min, max, align| {

@@ -1,11 +1,13 @@
 //! The page tables of a guest, and layouts with space for them.
 
-use boot_core::{Arch, KernelImage};
+use boot_core::{Arch, GuestRange, KernelImage, arith};
 use boot_paging::{PageTables, Scheme};
 use boot_sandbox::GuestImage;
+use sandbox_abi::layout::PAGE;
+use sandbox_abi::{NoteFlags, ScratchState};
 
-use crate::error::LayoutError;
-use crate::layout::GuestLayout;
+use crate::error::{LayoutError, Size};
+use crate::layout::{GuestLayout, SCRATCH_HEAD};
 use crate::sizes::Sizes;
 use crate::{pages, rules};
 
@@ -24,6 +26,46 @@ impl GuestLayout {
         let layout = Self::place(image.arch(), guest, &sizes);
         let tables = build_within(&layout, guest, MAX_TABLES, true)?;
         Ok(layout.with_tables(tables.tables().len()))
+    }
+}
+
+impl GuestLayout {
+    /// The same layout for a guest that copies each page at the first write: with a scratch area for copies of at least `len` bytes.
+    /// Everything but page tables and scratch area stays where it is. `image` is that of the layout.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::NoCopies`] if the guest does not do that, and [`LayoutError::Size`] if `len` is 0 or above [`Sizes::MAX_SCRATCH`].
+    pub fn with_scratch(self, image: &KernelImage, len: u64) -> Result<Self, LayoutError> {
+        let guest = rules::check(image)?;
+        if !guest.note().flags.contains(NoteFlags::COPIES_PAGES) {
+            return Err(LayoutError::NoCopies);
+        }
+        if !(1..=Sizes::MAX_SCRATCH).contains(&len) {
+            return Err(LayoutError::Size {
+                size: Size::Scratch,
+                found: len,
+                min: 1,
+                max: Sizes::MAX_SCRATCH,
+            });
+        }
+        let reserve = ScratchState::RESERVE.saturating_mul(PAGE);
+        let len = len.saturating_add(SCRATCH_HEAD).saturating_add(reserve);
+        let len = arith::align_up(len, rules::host_page(self.arch)).unwrap_or(len);
+        let mut layout = Self {
+            scratch: GuestRange::new(self.outbox.end(), len).unwrap_or(GuestRange::EMPTY),
+            ..self
+        };
+        // The tables map themselves and the scratch area behind them.
+        let mut count = 1;
+        loop {
+            layout = layout.with_tables(count);
+            let needed = build_within(&layout, guest, MAX_TABLES, true)?.tables().len();
+            if needed <= count {
+                return Ok(layout);
+            }
+            count = needed;
+        }
     }
 }
 

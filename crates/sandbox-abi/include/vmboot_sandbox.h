@@ -44,9 +44,13 @@
 #define VMSB_IMAGE_END VMSB_U64(0x50000000)
 /* End of the memory with data, stacks and heap, and of outbox and page tables behind it. */
 #define VMSB_MEMORY_END VMSB_U64(0x1000000000)
-/* Mapped files and regions. */
-#define VMSB_REGIONS VMSB_U64(0x1000000000)
-#define VMSB_REGIONS_END VMSB_U64(0x3fffe00000)
+/* Page tables of mapped files and regions, which the program cannot read. */
+#define VMSB_REGION_TABLES VMSB_U64(0x1000000000)
+#define VMSB_REGION_TABLES_LEN VMSB_U64(0x200000)
+/* Mapped files and regions, and the alignment of their first addresses. The host tells a program address and length of each in a call. */
+#define VMSB_REGIONS VMSB_U64(0x1000200000)
+#define VMSB_REGIONS_END VMSB_U64(0x3fc0000000)
+#define VMSB_REGION_ALIGN VMSB_U64(0x200000)
 /* arm64: address of the doorbell on hosts without a filter for SMCCC calls. */
 #define VMSB_MMIO_DOORBELL VMSB_U64(0x3ffffff000)
 /* Length of the guards below and above each stack. */
@@ -108,6 +112,7 @@
 #define VMSB_CRASH_OUT_OF_MEMORY 3
 #define VMSB_CRASH_ABORT 4
 #define VMSB_CRASH_PROTOCOL 5
+#define VMSB_CRASH_OUT_OF_COPIES 6
 
 #define VMSB_LOG_ERROR 1
 #define VMSB_LOG_WARN 2
@@ -151,6 +156,18 @@
 #define VMSB_NOTE_TYPE 1
 /* Flag of the note: the guest uses floating-point or SIMD registers. */
 #define VMSB_NOTE_FLOAT 1
+/* Flag of the note: exception handlers take copies of pages at writes, if vmsb_boot_info.scratch is not 0. */
+#define VMSB_NOTE_COPIES_PAGES 2
+/* Pages for copies behind vmsb_boot_info.copy_count, for the report that there are no more. */
+#define VMSB_SCRATCH_RESERVE 16
+/* Bit of an entry of a page table: a write to the page takes a copy. */
+#if defined(__x86_64__)
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 9)
+#elif defined(__aarch64__)
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 55)
+#else
+#define VMSB_COPY_FLAG (VMSB_U64(1) << 8)
+#endif
 /* Flags of a function: parameters and result are in postcard's format, or bytes without a format. */
 #define VMSB_TYPED 0
 #define VMSB_BYTES 1
@@ -182,7 +199,19 @@ struct vmsb_boot_info {
     uint64_t max_payload;
     /* arm64: MAIR_EL1, TCR_EL1, TTBR0_EL1, SCTLR_EL1. riscv64: satp. */
     uint64_t mmu[4];
-    uint64_t reserved[8];
+    /* Scratch area, which starts with a page with struct vmsb_scratch_state; 0 if the guest copies no pages. */
+    uint64_t scratch;
+    /* First page for copies, and their number. VMSB_SCRATCH_RESERVE more follow. */
+    uint64_t copies;
+    uint64_t copy_count;
+    uint64_t reserved[5];
+};
+
+/* Start of the scratch area. */
+struct vmsb_scratch_state {
+    /* Number of pages in use, and number of pages that may be used besides copy_count. */
+    uint64_t used;
+    uint64_t extra;
 };
 
 /* Header of a message, at the start of inbox and outbox. The body follows. */

@@ -73,8 +73,14 @@ pub struct BootInfo {
     /// Registers with which the guest's entry code turns the MMU on. arm64: `MAIR_EL1`, `TCR_EL1`, `TTBR0_EL1`, `SCTLR_EL1`. riscv64:
     /// `satp`. Zeros on x86_64, where the MMU is on at the entry.
     pub mmu: [U64; 4],
+    /// Address of the scratch area, which starts with a page with [`ScratchState`](crate::ScratchState); 0 if the guest copies no pages.
+    pub scratch: U64,
+    /// First page for copies.
+    pub copies: U64,
+    /// Number of pages for copies. [`ScratchState::RESERVE`](crate::ScratchState::RESERVE) more follow.
+    pub copy_count: U64,
     /// Reserved, zero.
-    pub reserved: [U64; 8],
+    pub reserved: [U64; 5],
 }
 
 impl BootInfo {
@@ -90,5 +96,6 @@ const _: () = {
     assert!(offset_of!(BootInfo, stack_top) == 48 && offset_of!(BootInfo, fault_stack_top) == 56);
     assert!(offset_of!(BootInfo, heap) == 64 && offset_of!(BootInfo, heap_len) == 72);
     assert!(offset_of!(BootInfo, max_payload) == 80 && offset_of!(BootInfo, mmu) == 88);
-    assert!(offset_of!(BootInfo, reserved) == 120);
+    assert!(offset_of!(BootInfo, scratch) == 120 && offset_of!(BootInfo, copies) == 128);
+    assert!(offset_of!(BootInfo, copy_count) == 136 && offset_of!(BootInfo, reserved) == 144);
 };

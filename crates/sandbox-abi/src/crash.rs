@@ -23,6 +23,8 @@ impl CrashReason {
     pub const ABORT: Self = Self(U32::new(4));
     /// A message of the host broke the protocol.
     pub const PROTOCOL: Self = Self(U32::new(5));
+    /// A write needs a copy of a page, and all [pages for copies](crate::BootInfo::copy_count) are in use.
+    pub const OUT_OF_COPIES: Self = Self(U32::new(6));
 
     /// The number.
     #[must_use]

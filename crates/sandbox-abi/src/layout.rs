@@ -18,8 +18,13 @@
 //!             ├ exchange, directly after the heap: never in a snapshot
 //!             │   outbox, up to 1 MiB                                read-write
 //!             │   page tables, directly after the outbox             not mapped
+//!             │   if the guest copies pages that it writes, these page tables
+//!             │   and the scratch area behind them                   read-write
 //!             ┴
-//! 0x10_0000_0000  mapped files and regions
+//! 0x10_0000_0000 ┬ page tables of mapped files and regions              not mapped
+//! 0x10_0020_0000 ├ mapped files and regions, each from a multiple       read, or read-write
+//!                │ of 2 MiB on, with at least one page between them
+//! 0x3f_c000_0000 ┴
 //! ```
 //!
 //! All addresses are below 2^38, the lower half of Sv39.
@@ -50,10 +55,16 @@ pub const IMAGE: u64 = 0x4000_0000;
 pub const IMAGE_END: u64 = 0x5000_0000;
 /// End of the memory that holds data, stacks, heap and exchange, exclusive.
 pub const MEMORY_END: u64 = 0x10_0000_0000;
+/// First address of the page tables of mapped files and regions.
+pub const REGION_TABLES: u64 = 0x10_0000_0000;
+/// Length of these page tables: one for each GiB of [`REGIONS`], one for the end of each mapping, and two above them.
+pub const REGION_TABLES_LEN: u64 = 0x20_0000;
 /// First address of mapped files and regions.
-pub const REGIONS: u64 = 0x10_0000_0000;
-/// End of mapped files and regions, exclusive. The last page below 2^38 may be the doorbell of arm64.
-pub const REGIONS_END: u64 = 0x3f_ffe0_0000;
+pub const REGIONS: u64 = 0x10_0020_0000;
+/// End of mapped files and regions, exclusive. The last GiB below 2^38 may have the doorbell of arm64.
+pub const REGIONS_END: u64 = 0x3f_c000_0000;
+/// Alignment of the first address of each mapped file and region.
+pub const REGION_ALIGN: u64 = 0x20_0000;
 /// arm64: address of the doorbell on hosts without a filter for SMCCC calls, in a page of its own.
 pub const MMIO_DOORBELL: u64 = 0x3f_ffff_f000;
 /// Length of the guards below and above each stack.
@@ -70,5 +81,8 @@ pub const HEAP_ALIGN: u64 = 0x20_0000;
 const _: () = {
     assert!(HOST % HOST_LEN == 0);
     assert!(IMAGE - HOST == HOST_LEN && BOOT_INFO - REWIND_IMAGE == REWIND_IMAGE_LEN);
-    assert!(MEMORY_END <= REGIONS && REGIONS_END <= MMIO_DOORBELL && MMIO_DOORBELL < 1 << 38);
+    assert!(MEMORY_END <= REGION_TABLES && REGION_TABLES + REGION_TABLES_LEN == REGIONS);
+    // Entries of 1 GiB in a page table: those of regions belong to nothing else.
+    assert!(REGION_TABLES % (1 << 30) == 0 && REGIONS_END % (1 << 30) == 0);
+    assert!(REGIONS % REGION_ALIGN == 0 && REGIONS_END <= MMIO_DOORBELL && MMIO_DOORBELL < 1 << 38);
 };

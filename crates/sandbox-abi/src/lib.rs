@@ -26,6 +26,7 @@ pub mod layout;
 mod log;
 mod message;
 mod note;
+mod scratch;
 pub mod shape;
 mod table;
 
@@ -36,6 +37,7 @@ pub use kind::MessageKind;
 pub use log::{LogLevel, LogRecord};
 pub use message::{Expect, GuestStatus, Header, Message, MessageFlags};
 pub use note::{Note, NoteFlags};
+pub use scratch::{COPY_FLAG_AARCH64, COPY_FLAG_RISCV64, COPY_FLAG_X86_64, ScratchState};
 pub use shape::{Shape, signature};
 pub use table::{FunctionFlags, FunctionRecord};
 

@@ -5,7 +5,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Requirements of a guest. Hosts refuse flags that they do not know.
+/// Requirements and abilities of a guest. Hosts refuse flags that they do not know.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -17,6 +17,21 @@ impl NoteFlags {
     pub const NONE: Self = Self(U32::new(0));
     /// The guest uses floating-point or SIMD registers.
     pub const FLOAT: Self = Self(U32::new(1));
+    /// The guest's exception handlers take copies of pages at writes, if the boot information has a [scratch
+    /// area](crate::BootInfo::scratch). Not a requirement: hosts with another way to track writes need no such guest.
+    pub const COPIES_PAGES: Self = Self(U32::new(2));
+
+    /// These flags and `other`.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(U32::new(self.bits() | other.bits()))
+    }
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.bits() & other.bits() == other.bits()
+    }
 
     /// The bits.
     #[must_use]
@@ -27,7 +42,7 @@ impl NoteFlags {
     /// Bits without a meaning in this version.
     #[must_use]
     pub const fn unknown(self) -> u32 {
-        self.bits() & !Self::FLOAT.bits()
+        self.bits() & !Self::FLOAT.union(Self::COPIES_PAGES).bits()
     }
 }
 

@@ -19,6 +19,7 @@ mod logger;
 pub mod macros;
 mod port;
 mod records;
+mod region;
 mod reply;
 #[cfg(sandbox_guest)]
 mod runtime;
@@ -34,6 +35,7 @@ pub use function::{Entry, Export, Import};
 pub use host_call::{call_host, call_host_bytes};
 pub use port::{Area, MAX_DEPTH, Port, ProtocolError, State};
 pub use records::log;
+pub use region::Region;
 pub use reply::Reply;
 #[cfg(sandbox_guest)]
 pub use runtime::{boot_info, heap};

@@ -11,6 +11,8 @@ mod memory;
 mod note;
 mod panic;
 mod port;
+mod region;
+mod scratch;
 mod tables;
 #[cfg(target_os = "linux")]
 mod unwind;

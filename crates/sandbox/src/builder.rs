@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest_ram::MappingError;
 use hv_core::{BareVcpu, BareVm, Operation, Vcpu, Vm};
 use proto_sandbox::Sizes;
 use sandbox_abi::Shape;
@@ -15,18 +16,22 @@ use serde::de::DeserializeOwned;
 use crate::backend::{Backend, Kvm};
 use crate::base::PAGE;
 use crate::contents::Contents;
+use crate::copies::Copies;
+use crate::copy_on_write::{CopyOnWrite, Tracking};
 use crate::crash::Symbolizer;
 use crate::deadline;
 use crate::engine::{Engine, Parts};
 use crate::error::{BackendError, CallError, HostError};
 use crate::function::FunctionInfo;
 use crate::host_function::{HostCall, HostFunction, Registered};
+use crate::image::Image;
 use crate::limits::Limits;
 use crate::log::{Log, LogRecord, Sink, trace};
 use crate::memory::Memory;
 use crate::memory_error::MemoryFileError;
 use crate::program::{GuestProgram, ProgramError};
 use crate::requirements;
+use crate::rewind::Rewind;
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
 use crate::tracker::Tracker;
@@ -37,6 +42,8 @@ pub struct SandboxBuilder<B: Backend = Kvm> {
     backend: Arc<B>,
     origin: Origin<B>,
     sizes: Sizes,
+    copy_on_write: CopyOnWrite,
+    scratch: Option<u64>,
     limits: Limits,
     sink: Sink,
     functions: Vec<Registered>,
@@ -133,6 +140,8 @@ impl<B: Backend> SandboxBuilder<B> {
             backend: Arc::new(backend),
             origin: Origin::Program(program.into()),
             sizes: Sizes::default(),
+            copy_on_write: CopyOnWrite::Auto,
+            scratch: None,
             limits: Limits::default(),
             sink: Box::new(trace),
             functions: Vec::new(),
@@ -148,6 +157,8 @@ impl<B: Backend> SandboxBuilder<B> {
             backend: Arc::clone(&state.backend),
             origin: Origin::Snapshot(snapshot.clone()),
             sizes: Sizes::default(),
+            copy_on_write: CopyOnWrite::Auto,
+            scratch: None,
             limits: state.limits,
             sink: Box::new(trace),
             functions: Vec::new(),
@@ -175,6 +186,24 @@ impl<B: Backend> SandboxBuilder<B> {
     #[must_use]
     pub fn window(mut self, bytes: u32) -> Self {
         self.sizes.window = bytes;
+        self
+    }
+
+    /// Sets who keeps the pages that the guest writes apart from those that sandboxes share. The default is [`CopyOnWrite::Auto`]. A sandbox
+    /// that starts from a snapshot does it as that of the snapshot.
+    #[must_use]
+    pub fn copy_on_write(mut self, copy_on_write: CopyOnWrite) -> Self {
+        self.copy_on_write = copy_on_write;
+        self
+    }
+
+    /// Sets the bytes for copies of pages, and for the page tables that this takes, one page for each 2 MiB with a copy, of a guest that
+    /// [copies](CopyOnWrite::Guest) the pages that it writes. They take memory of the host only where the guest wrote them. A guest that
+    /// needs more between two restores crashes with [`CrashKind::OutOfCopies`](crate::CrashKind::OutOfCopies). The default is enough
+    /// for all of its memory, but for at most 64 MiB of it.
+    #[must_use]
+    pub fn scratch(mut self, bytes: u64) -> Self {
+        self.scratch = Some(bytes);
         self
     }
 
@@ -285,7 +314,10 @@ impl<B: Backend> SandboxBuilder<B> {
         }
         let (image, contents, snapshot) = match self.origin {
             Origin::Program(program) => {
-                let (image, base) = program.load(&self.sizes, &abilities, self.limits.max_payload)?;
+                let tracking = self.copy_on_write.tracking(&abilities, self.scratch);
+                let tracking = tracking.map_err(|what| BuildError::Unsupported { what })?;
+                let (image, base) =
+                    program.load(&self.sizes, tracking, &abilities, self.limits.max_payload)?;
                 (Arc::new(image), Arc::new(Contents::of(Arc::new(base))), None)
             }
             Origin::Snapshot(snapshot) => {
@@ -300,7 +332,7 @@ impl<B: Backend> SandboxBuilder<B> {
         };
         let (memory, window) = Memory::new(&image, contents.base(), host).map_err(MemoryFileError::from)?;
         let max_resident = usize::try_from(self.limits.resident).unwrap_or(usize::MAX) / PAGE;
-        let tracker = Tracker::new(contents, &memory.data, max_resident).map_err(MemoryFileError::from)?;
+        let tracker = way_back(&image, contents, &memory, max_resident).map_err(MemoryFileError::from)?;
         memory.map(&vm, &image)?;
         let vcpu = vm
             .create_vcpu(0)
@@ -353,6 +385,19 @@ impl<B: Backend> Sandbox<B> {
     pub fn clone_from(snapshot: &Snapshot<B>) -> Result<Self, BuildError> {
         SandboxBuilder::from_snapshot(snapshot).build()
     }
+}
+
+/// How the memory of a new sandbox of `image` returns to snapshots; it is a mapping of the base of `at`.
+fn way_back<B: Backend>(
+    image: &Image,
+    at: Arc<Contents>,
+    memory: &Memory,
+    max_resident: usize,
+) -> Result<Box<dyn Rewind<B>>, MappingError> {
+    Ok(match image.origin.tracking {
+        Tracking::DirtyLog => Box::new(Tracker::new(at, &memory.data, max_resident)?),
+        Tracking::Copies { .. } => Box::new(Copies::new(at, &memory.data, max_resident)?),
+    })
 }
 
 /// The registered functions that the guest imports, in the order of its table.

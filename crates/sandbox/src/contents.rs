@@ -34,12 +34,15 @@ struct Pages {
 }
 
 impl Pages {
-    /// The pages `numbers` of `memory`.
-    fn copy(numbers: &DirtyPages, memory: &HostMapping) -> Result<Self, MappingError> {
+    /// The pages `numbers`; `append` appends the bytes of one.
+    fn copy(
+        numbers: &DirtyPages,
+        mut append: impl FnMut(usize, &mut Vec<u8>) -> Result<(), MappingError>,
+    ) -> Result<Self, MappingError> {
         let numbers: Vec<usize> = numbers.iter().collect();
         let mut bytes = Vec::with_capacity(numbers.len().saturating_mul(PAGE));
         for number in &numbers {
-            memory.append_to(number.saturating_mul(PAGE), PAGE, &mut bytes)?;
+            append(*number, &mut bytes)?;
         }
         Ok(Self { numbers, bytes })
     }
@@ -72,6 +75,17 @@ impl Contents {
         dirty: &DirtyPages,
         memory: &HostMapping,
     ) -> Result<Arc<Self>, MemoryFileError> {
+        Self::take_with(parent, dirty, |page, bytes| {
+            memory.append_to(page.saturating_mul(PAGE), PAGE, bytes)
+        })
+    }
+
+    /// As [`take`](Self::take); `append` appends the bytes of a page.
+    pub(crate) fn take_with(
+        parent: &Arc<Self>,
+        dirty: &DirtyPages,
+        append: impl FnMut(usize, &mut Vec<u8>) -> Result<(), MappingError>,
+    ) -> Result<Arc<Self>, MemoryFileError> {
         if dirty.is_empty() {
             return Ok(Arc::clone(parent));
         }
@@ -79,7 +93,7 @@ impl Contents {
             base: Arc::clone(&parent.base),
             parent: Some(Arc::clone(parent)),
             depth: parent.depth.saturating_add(1),
-            pages: Pages::copy(dirty, memory)?,
+            pages: Pages::copy(dirty, append)?,
         };
         let count = contents.pages.numbers.len();
         let is_large = count > dirty.pages() / MAX_PART;

@@ -108,7 +108,7 @@ impl PhysicalMemory for DumpMemory<'_> {
             });
         }
         if areas.memory.contains_addr(address) {
-            self.memory.read_data(areas.memory.start(), address, bytes)
+            self.memory.read_as_guest(self.image, address, bytes)
         } else {
             self.memory.read_fixed(address, bytes)
         }

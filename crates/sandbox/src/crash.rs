@@ -30,6 +30,11 @@ pub enum CrashKind {
     Abort,
     /// The guest considers a message of the host as wrong.
     Protocol,
+    /// The guest wrote more pages since the last restore than its scratch area has.
+    OutOfCopies {
+        /// Number of pages for copies and page tables: [`SandboxBuilder::scratch`](crate::SandboxBuilder::scratch).
+        pages: u64,
+    },
     /// A reason that this version does not know.
     Other(u32),
     /// The guest did not send a message: it left the CPU in this way.
@@ -205,6 +210,7 @@ impl Crash {
             CrashReason::OUT_OF_MEMORY => CrashKind::OutOfMemory,
             CrashReason::ABORT => CrashKind::Abort,
             CrashReason::PROTOCOL => CrashKind::Protocol,
+            CrashReason::OUT_OF_COPIES => CrashKind::OutOfCopies { pages: 0 },
             other => CrashKind::Other(other.number()),
         };
         let location = match rest {
@@ -319,6 +325,11 @@ impl fmt::Display for Crash {
             CrashKind::OutOfMemory => write!(f, "the guest's heap is too small")?,
             CrashKind::Abort => write!(f, "the guest gave up")?,
             CrashKind::Protocol => write!(f, "the guest considers a message of the host as wrong")?,
+            CrashKind::OutOfCopies { pages } => write!(
+                f,
+                "out of scratch pages: the guest wrote more than {pages} pages since the last restore; raise the limit with \
+                 `SandboxBuilder::scratch`"
+            )?,
             CrashKind::Other(reason) => write!(f, "the guest crashed with reason {reason}")?,
             CrashKind::Exit(exit) => write!(f, "the guest stopped without a message: {exit}")?,
         }

@@ -1,14 +1,37 @@
 //! Encoding of parameters and results: postcard.
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Appends the encoding of `value` to `bytes`. Allocates only if the capacity is too small.
+/// Appends the encoding of `value` to `bytes`; on an error, a part of it. Allocates only if the capacity is too small.
 #[inline]
 pub(crate) fn to<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> postcard::Result<()> {
-    // On an error the buffer is lost, and with it only its capacity.
-    *bytes = postcard::to_extend(value, std::mem::take(bytes))?;
-    Ok(())
+    postcard::serialize_with_flavor(value, Append(bytes))
+}
+
+/// Appends to a vector, which `postcard::to_extend` would move in and out.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// The value that all of `bytes` encode.

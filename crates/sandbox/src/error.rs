@@ -8,6 +8,7 @@ use hv_core::Operation;
 use sandbox_abi::MessageError;
 
 use crate::crash::Crash;
+use crate::file_truncated::FileTruncated;
 use crate::protocol_error::ProtocolError;
 use crate::status::{Cause, Status};
 
@@ -139,6 +140,9 @@ pub enum CallError {
         /// The limit of the call.
         limit: Duration,
     },
+    /// The guest accessed a page of a mapped file that the file no longer has.
+    #[error(transparent)]
+    FileTruncated(#[from] FileTruncated),
     /// A call that a host function made had failed before, so the guest cannot go on.
     #[error("a call by a host function had failed: {0}")]
     Nested(Cause),
@@ -165,6 +169,7 @@ impl CallError {
             Self::Crashed(_) => Cause::Crash,
             Self::Interrupted => Cause::Interrupted,
             Self::Deadline { .. } => Cause::Deadline,
+            Self::FileTruncated(_) => Cause::File,
             Self::Nested(cause) => *cause,
             Self::Protocol(_) => Cause::Protocol,
             Self::Backend(_) => Cause::Backend,

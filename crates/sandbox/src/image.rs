@@ -10,6 +10,7 @@ use sandbox_abi::{DoorbellKind, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::{Base, PAGE};
+use crate::copy_on_write::Tracking;
 use crate::function::{Exports, FunctionInfo};
 use crate::memory_error::MemoryFileError;
 use crate::program_bytes::ProgramBytes;
@@ -25,6 +26,10 @@ pub(crate) struct Areas {
     pub(crate) outbox: GuestRange,
     /// Page tables at the entry, directly after the outbox.
     pub(crate) tables: GuestRange,
+    /// The scratch area, directly after the page tables; empty if the host tracks writes.
+    pub(crate) scratch: GuestRange,
+    /// Pages for copies, with the reserve: the end of the scratch area.
+    pub(crate) copies: GuestRange,
     /// The stack of exception handlers, in the memory.
     pub(crate) fault_stack: GuestRange,
     /// The stack, in the memory.
@@ -48,6 +53,7 @@ pub(crate) struct ImageOrigin {
     pub(crate) sizes: Sizes,
     /// Largest length of payloads that the guest was told.
     pub(crate) max_payload: u64,
+    pub(crate) tracking: Tracking,
 }
 
 /// The doorbell that the guest was told.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "debug")]
 mod debug;
+mod mappings;
+mod scratch;
 
 use std::sync::Arc;
 
@@ -13,20 +15,24 @@ use sandbox_abi::layout;
 use crate::base::{Base, PAGE};
 use crate::error::BackendError;
 use crate::image::{Image, len};
+use crate::mappings::Mappings;
 use crate::window::Window;
 
 #[cfg(feature = "debug")]
 pub(crate) use self::debug::PrivateText;
 
-/// Numbers of the slots.
+/// Numbers of the slots. Those behind them are [`crate::mappings`]'.
 pub(crate) mod slot {
     /// Host pages, and the image behind them: the guest cannot write them.
     pub(crate) const FIXED: u32 = 0;
-    /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log.
+    /// Data, stacks and heap, and behind them outbox and page tables, with a dirty log. Only data, stacks and heap, which the guest cannot
+    /// write, if it copies the pages that it writes.
     pub(crate) const MEMORY: u32 = 1;
     /// The image under a debugger; the first slot is then without it.
     #[cfg(feature = "debug")]
     pub(crate) const TEXT: u32 = 2;
+    /// Outbox, page tables and scratch area, if the guest copies pages that it writes: then it cannot write [`MEMORY`].
+    pub(crate) const SCRATCH: u32 = 0x4000;
 }
 
 /// Offset of the registers that the guest loads on a rewind, in the host pages.
@@ -45,10 +51,12 @@ pub(crate) struct Memory {
     pub(crate) data: Arc<HostMapping>,
     /// The guest's page tables.
     tables: ExclusiveBytes,
+    /// Files and regions that are mapped beside it.
+    pub(crate) mappings: Mappings,
 }
 
 /// Offset of a guest physical address in an area that starts at `start`.
-fn offset(start: u64, addr: u64) -> usize {
+pub(crate) fn offset(start: u64, addr: u64) -> usize {
     usize::try_from(addr.saturating_sub(start)).unwrap_or(usize::MAX)
 }
 
@@ -78,10 +86,14 @@ impl Memory {
         let memory_len = base.file().len();
         let outbox = bytes(memory_len, len(areas.outbox));
         let tables = bytes(outbox.end, len(areas.tables));
-        let mut data = HostMapping::reserve(tables.end)?;
+        let scratch = bytes(tables.end, len(areas.scratch));
+        let mut data = HostMapping::reserve(scratch.end)?;
         data.place_memfd(0..memory_len, base.file(), 0, private)?;
         data.place_anonymous(outbox.clone())?;
         data.place_memfd(tables.clone(), &image.tables_file, 0, private)?;
+        if !scratch.is_empty() {
+            data.place_anonymous(scratch)?;
+        }
         let [fixed, data] = [fixed, data].map(Arc::new);
         let inbox = bytes(inbox_at, outbox.len());
         let window = Window::new(
@@ -89,32 +101,41 @@ impl Memory {
             ExclusiveBytes::new(Arc::clone(&data), outbox)?,
         );
         let tables = ExclusiveBytes::new(Arc::clone(&data), tables)?;
-        Ok((Self { fixed, data, tables }, window))
+        let memory = Self {
+            fixed,
+            data,
+            tables,
+            mappings: Mappings::default(),
+        };
+        Ok((memory, window))
     }
 
-    /// Maps the two slots.
+    /// Maps the slots.
     pub(crate) fn map<V>(&self, vm: &V, image: &Image) -> Result<(), BackendError>
     where
         V: BareVm<Ram: From<RamRegion>>,
     {
+        let areas = &image.areas;
         let attributes = SlotAttributes::default();
-        let slots = [
-            (
-                slot::FIXED,
-                layout::HOST,
-                &self.fixed,
-                attributes.with_read_only(true),
-            ),
-            (
-                slot::MEMORY,
-                image.areas.memory.start(),
-                &self.data,
-                attributes.with_log_dirty(true),
-            ),
-        ];
-        for (slot, start, mapping, attributes) in slots {
-            let range = GuestRange::new(start, arith::to_u64(mapping.len()));
-            let region = range.and_then(|range| RamRegion::from_mapping(range, Arc::clone(mapping), 0));
+        let read_only = attributes.with_read_only(true);
+        let (start, data_len) = (areas.memory.start(), arith::to_u64(self.data.len()));
+        let data = GuestRange::new(start, data_len);
+        let exchange = GuestRange::from_bounds(areas.outbox.start(), start.saturating_add(data_len));
+        let fixed = GuestRange::new(layout::HOST, arith::to_u64(self.fixed.len()));
+        let fixed = (slot::FIXED, fixed, &self.fixed, 0, read_only);
+        let log = attributes.with_log_dirty(true);
+        let slots = if areas.scratch.is_empty() {
+            vec![fixed, (slot::MEMORY, data, &self.data, 0, log)]
+        } else {
+            let memory = Some(areas.memory);
+            vec![
+                fixed,
+                (slot::MEMORY, memory, &self.data, 0, read_only),
+                (slot::SCRATCH, exchange, &self.data, len(areas.memory), attributes),
+            ]
+        };
+        for (slot, range, mapping, offset, attributes) in slots {
+            let region = range.and_then(|range| RamRegion::from_mapping(range, Arc::clone(mapping), offset));
             let Some(region) = region else {
                 // The layout has no area that ends past the last address.
                 continue;
@@ -125,10 +146,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Makes page `page` of the page tables that of the entry.
+    /// Makes page `page` of the page tables that of the entry, with the entries of mappings.
     pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
         let start = page.saturating_mul(PAGE);
-        let entries = image.tables.get(bytes(start, PAGE)).unwrap_or_default();
+        let of_entry = || image.tables.get(bytes(start, PAGE));
+        let of_mappings = self.mappings.tables.as_ref();
+        let of_mappings = of_mappings.and_then(|tables| tables.guest_table(page));
+        let entries = of_mappings.or_else(of_entry).unwrap_or_default();
         if !self.tables.equals(start, entries) {
             let written = self.tables.write(start, entries);
             debug_assert!(written, "the area is as long as the tables");

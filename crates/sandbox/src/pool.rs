@@ -169,7 +169,8 @@ impl<B: Backend> Drop for Pooled<B> {
             // Its code may be another, and the debugger is one of this user.
             return;
         }
-        if sandbox.restore(&self.pool.snapshot).is_err() {
+        // What this user mapped is nothing for the next one.
+        if sandbox.unmap_all().is_err() || sandbox.restore(&self.pool.snapshot).is_err() {
             // A later `take` makes a new one.
             return;
         }

@@ -16,6 +16,7 @@ pub use self::elf::ElfError;
 #[cfg(feature = "fake")]
 pub use self::fake::FakeProgram;
 use crate::base::Base;
+use crate::copy_on_write::Tracking;
 use crate::image::{Image, ImageOrigin};
 use crate::memory_error::MemoryFileError;
 use crate::program_bytes::ProgramBytes;
@@ -73,6 +74,7 @@ impl GuestProgram {
     pub(crate) fn load(
         &self,
         sizes: &Sizes,
+        tracking: Tracking,
         abilities: &BareAbilities,
         max_payload: u64,
     ) -> Result<(Image, Base), ProgramError> {
@@ -88,7 +90,7 @@ impl GuestProgram {
             #[cfg(feature = "fake")]
             Source::Fake(program) => ProgramBytes::Fake(program.encode().into()),
         };
-        load(program, sizes, abilities, max_payload)
+        load(program, sizes, tracking, abilities, max_payload)
     }
 }
 
@@ -96,6 +98,7 @@ impl GuestProgram {
 pub(crate) fn load(
     program: ProgramBytes,
     sizes: &Sizes,
+    tracking: Tracking,
     abilities: &BareAbilities,
     max_payload: u64,
 ) -> Result<(Image, Base), ProgramError> {
@@ -103,6 +106,7 @@ pub(crate) fn load(
         program,
         sizes: *sizes,
         max_payload,
+        tracking,
     };
     Ok(match &origin.program {
         ProgramBytes::File(file) => elf::load(&*Arc::clone(file), origin, abilities)?,

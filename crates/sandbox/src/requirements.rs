@@ -6,7 +6,6 @@ use sandbox_abi::layout;
 /// The first thing that the hypervisor lacks.
 pub(crate) fn missing(abilities: &BareAbilities) -> Option<&'static str> {
     [
-        (abilities.dirty_log, "dirty logs"),
         (abilities.read_only, "read-only memory"),
         (abilities.page_size == layout::PAGE, "pages of 4 KiB"),
     ]

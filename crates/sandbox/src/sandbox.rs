@@ -15,8 +15,8 @@ use crate::engine::Engine;
 use crate::error::{CallError, ResolveError};
 use crate::function::{Function, FunctionInfo};
 use crate::interrupt::InterruptHandle;
+use crate::rewind::Rewind;
 use crate::status::Status;
-use crate::tracker::Tracker;
 use crate::waiting::Registers;
 
 /// How a function is called. The default takes everything from the sandbox.
@@ -36,7 +36,7 @@ impl CallOptions {
     }
 }
 
-/// Memory of the host that a sandbox takes.
+/// Memory of the host that a sandbox takes, without mapped files and regions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryUse {
@@ -53,7 +53,7 @@ pub struct MemoryUse {
 /// one takes longer, because hypervisors keep the state of a CPU per thread.
 pub struct Sandbox<B: Backend = Kvm> {
     pub(crate) engine: Engine<B>,
-    pub(crate) tracker: Tracker,
+    pub(crate) tracker: Box<dyn Rewind<B>>,
     pub(crate) registers: Registers<B>,
     pub(crate) backend: Arc<B>,
 }

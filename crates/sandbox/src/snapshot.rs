@@ -12,6 +12,8 @@ use crate::error::BackendError;
 use crate::image::Image;
 use crate::limits::Limits;
 use crate::memory_error::MemoryFileError;
+use crate::page_table_error::{PageTableError, TakeError};
+use crate::rewind::Parts;
 use crate::sandbox::Sandbox;
 use crate::status::{Cause, Event, Status, next};
 use crate::waiting::Waiting;
@@ -91,12 +93,33 @@ pub enum SnapshotError {
     /// The sandbox is not ready.
     #[error("no snapshot is taken: the sandbox is {0}")]
     NotReady(Status),
+    /// Files or regions are mapped, which are no part of snapshots: a sandbox that starts from one would not have them.
+    #[error(
+        "no snapshot is taken: {count} files or regions are mapped; take it before they are, or unmap them first"
+    )]
+    Mapped {
+        /// Number of mappings.
+        count: usize,
+    },
     /// The hypervisor failed. If it failed at [`Operation::Capture`], the sandbox is [poisoned](Status::Poisoned).
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The host has no memory for the snapshot.
     #[error(transparent)]
     Memory(#[from] MemoryFileError),
+    /// The guest copies the pages that it writes, and its page tables are not those that its exception handlers make. The sandbox is as
+    /// before.
+    #[error("no snapshot is taken: {0}")]
+    PageTables(#[from] PageTableError),
+}
+
+impl From<TakeError> for SnapshotError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::Memory(error) => error.into(),
+            TakeError::PageTables(error) => error.into(),
+        }
+    }
 }
 
 /// Why a sandbox cannot return to a snapshot.
@@ -129,6 +152,10 @@ impl<B: Backend> Sandbox<B> {
         if engine.status != Status::Ready {
             return Err(SnapshotError::NotReady(engine.status));
         }
+        let count = engine.memory.mappings.count();
+        if count != 0 {
+            return Err(SnapshotError::Mapped { count });
+        }
         self.tracker
             .collect(&engine.vm)
             .map_err(BackendError::at(Operation::DirtyLog))?;
@@ -143,7 +170,7 @@ impl<B: Backend> Sandbox<B> {
             }
         };
         let before = Arc::clone(self.tracker.contents());
-        let contents = self.tracker.take(&engine.memory.data)?;
+        let contents = self.tracker.take(&engine.memory, &engine.image)?;
         let is_new = !Arc::ptr_eq(&before, &contents);
         Ok(Snapshot(Arc::new(State {
             backend: Arc::clone(&self.backend),
@@ -159,7 +186,7 @@ impl<B: Backend> Sandbox<B> {
 
     /// Returns to `snapshot`, of this sandbox or another one of the same image: of the same load of a program, or of the same
     /// [load](Snapshot::load) of a file. It makes the sandbox [ready](Status::Ready). Everything that the guest did since then is gone: memory,
-    /// page tables, registers and messages.
+    /// page tables, registers and messages. [Mappings](Self::map_file) stay.
     ///
     /// This takes time in proportion to the pages that the guest wrote since the last snapshot or restore, and to those in which the two
     /// snapshots differ.
@@ -176,8 +203,13 @@ impl<B: Backend> Sandbox<B> {
         if target.image.exports.image() != self.engine.image.exports.image() {
             return Err(RestoreError::OtherImage);
         }
-        let flushed = self.tracker.collect(&self.engine.vm).map_err(|error| {
-            self.engine.status = next(status, Event::RestoreRefused);
+        let engine = &mut self.engine;
+        let flushed = self.tracker.collect(&engine.vm).and_then(|flushed| {
+            engine.memory.mappings.collect(&engine.vm)?;
+            Ok(flushed && !engine.memory.mappings.needs_flush())
+        });
+        let flushed = flushed.map_err(|error| {
+            engine.status = next(status, Event::RestoreRefused);
             BackendError::at(Operation::DirtyLog)(error)
         })?;
         // The guest's page tables may be in pages that a debugger wrote.
@@ -196,9 +228,13 @@ impl<B: Backend> Sandbox<B> {
     fn rewind(&mut self, target: &State<B>, flush: bool) -> Result<(), RestoreError> {
         let engine = &mut self.engine;
         let contents = Arc::clone(target.contents_for(self.tracker.contents()));
-        self.tracker.rewind(&contents, &engine.memory.data)?;
-        self.tracker
-            .rewind_exchange(&mut engine.window, &mut engine.memory, &engine.image);
+        let parts = Parts {
+            memory: &mut engine.memory,
+            window: &mut engine.window,
+            image: &engine.image,
+        };
+        self.tracker.rewind(&contents, parts)?;
+        engine.memory.mappings.restore()?;
         engine.window.scrub_inbox();
         engine.sequence = target.sequence;
         self.registers.load(&target.waiting, &engine.memory)?;
@@ -206,6 +242,7 @@ impl<B: Backend> Sandbox<B> {
             .vcpu
             .rewind(&target.waiting.saved, flush)
             .map_err(BackendError::at(Operation::Rewind))?;
+        engine.memory.mappings.set_flushed();
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ pub enum Cause {
     Interrupted,
     /// The deadline of a call passed.
     Deadline,
+    /// The guest accessed a page of a mapped file that the file no longer has.
+    File,
     /// The hypervisor failed.
     Backend,
     /// A host function, or the receiver of log records, panicked.
@@ -45,6 +47,7 @@ impl fmt::Display for Cause {
             Self::Protocol => "the guest broke the protocol",
             Self::Interrupted => "a call was interrupted",
             Self::Deadline => "the deadline of a call passed",
+            Self::File => "a mapped file became too short",
             Self::Backend => "the hypervisor failed",
             Self::HostPanic => "a function of the host panicked",
             Self::Snapshot => "a snapshot failed",

@@ -1,4 +1,4 @@
-//! Which pages of a sandbox's memory differ from its last snapshot, and how they return to another one.
+//! Which pages of a sandbox's memory differ from its last snapshot, and how they return to another one, by a dirty log of the hypervisor.
 
 use std::sync::Arc;
 
@@ -65,6 +65,11 @@ impl Tracker {
         &self.at
     }
 
+    /// Pages that may differ from [`contents`](Self::contents).
+    pub(crate) fn dirty(&self) -> &DirtyPages {
+        &self.dirty
+    }
+
     /// Number of pages that take memory of this sandbox.
     pub(crate) fn resident(&self) -> usize {
         self.resident_len
@@ -90,7 +95,6 @@ impl Tracker {
     }
 
     /// Takes note of pages that the host wrote.
-    #[cfg(feature = "debug")]
     pub(crate) fn add_written(&mut self, pages: impl IntoIterator<Item = usize>) {
         for page in pages {
             self.dirty.insert(page);

@@ -6,7 +6,7 @@
 
 use guest_ram::ExclusiveBytes;
 use sandbox_abi::Header;
-use zerocopy::{IntoBytes, transmute};
+use zerocopy::transmute;
 
 use crate::base::PAGE;
 
@@ -44,7 +44,9 @@ impl Window {
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
         let fits = body.len() <= self.capacity;
         self.written = self.written.max(Header::LEN.saturating_add(body.len()));
-        fits && self.inbox.write(Header::LEN, body) && self.inbox.write(0, header.as_bytes())
+        let words: [u64; Header::LEN / 8] = transmute!(*header);
+        // The inbox starts with a page.
+        fits && self.inbox.write(Header::LEN, body) && self.inbox.write_words(0, words)
     }
 
     /// A copy of the header in the outbox.
@@ -79,6 +81,15 @@ impl Window {
     pub(crate) fn scrub_inbox(&mut self) {
         let is_done = self.inbox.zero(0, std::mem::take(&mut self.written));
         debug_assert!(is_done, "no more is written than the inbox has");
+    }
+
+    /// Makes the outbox zeros. Pages that are zeros already are not written.
+    pub(crate) fn scrub_written_outbox(&mut self) {
+        for page in 0..self.outbox.len() / PAGE {
+            if !self.outbox.equals(page.saturating_mul(PAGE), &[0; PAGE]) {
+                self.scrub_outbox(page);
+            }
+        }
     }
 
     /// Makes page `page` of the outbox zeros; false if it has no such page.

@@ -8,10 +8,11 @@ mod guest;
 
 use std::fs;
 
+use guest_ram::Memfd;
 use hv_core::fake::FakeError;
 use sandbox::{
-    BuildError, CallError, Cause, Fake, LoadOptions, RestoreError, Sandbox, SandboxBuilder, Snapshot,
-    SnapshotError, Status,
+    BuildError, CallError, Cause, Fake, FileOptions, LoadOptions, MapError, RegionAccess, RestoreError,
+    Sandbox, SandboxBuilder, SharedRegion, Snapshot, SnapshotError, Status, UnmapError,
 };
 use sandbox_abi::GuestStatus;
 
@@ -29,6 +30,19 @@ fn functions() -> Functions {
             let heap = boot_info(cpu).heap.get();
             cpu.read(heap + page * 0x1000, &mut byte).unwrap();
             returns(byte[0])
+        })
+        .typed::<(u64, u8), ()>("put", |cpu, (addr, value): (u64, u8)| {
+            match cpu.write(addr, &[value]) {
+                Ok(()) => returns(()),
+                Err(fault) => Action::Exit(fault.into()),
+            }
+        })
+        .typed::<(u64,), u8>("at", |cpu, (addr,): (u64,)| {
+            let mut byte = [0];
+            match cpu.read(addr, &mut byte) {
+                Ok(()) => returns(byte[0]),
+                Err(fault) => Action::Exit(fault.into()),
+            }
         })
         .bytes("host", |_, bytes| {
             Action::HostCall(
@@ -54,6 +68,8 @@ enum Failed {
     Call(Status),
     Snapshot(Status),
     Restore(Status),
+    Map(Status),
+    Unmap(Status),
 }
 
 /// The injected failure of the hypervisor among the sources of `error`.
@@ -112,6 +128,56 @@ fn restore(sandbox: &mut Sandbox<Fake>, snapshot: &Snapshot<Fake>) -> Result<(),
     })
 }
 
+/// A life of a sandbox with a mapped file and a region in which operation `fail_at` of the machine fails.
+fn mapped_life(functions: &Functions, fail_at: Option<usize>) -> Result<(), Failed> {
+    let fake = functions.fake().with_fail_at(fail_at);
+    let build = register(SandboxBuilder::on(fake, functions.program())).build();
+    let mut sandbox = build.map_err(|error| {
+        assert!(injected(&error), "{error:?}");
+        Failed::Build
+    })?;
+    let called = |sandbox: &Sandbox<Fake>, error: CallError| {
+        assert!(injected(&error), "{error:?}");
+        Failed::Call(sandbox.status())
+    };
+    let snapshot = take(&mut sandbox)?;
+    let file = Memfd::create(c"sandbox-mapped", 0x3000).unwrap();
+    let count = |sandbox: &Sandbox<Fake>| sandbox.mappings().count();
+    let map = |sandbox: &mut Sandbox<Fake>, error: MapError, before: usize| {
+        assert!(injected(&error), "{error:?}");
+        assert_eq!(count(sandbox), before);
+        usable(sandbox, Failed::Map(sandbox.status()))
+    };
+    let unmap = |sandbox: &mut Sandbox<Fake>, error: UnmapError, before: usize| {
+        assert!(injected(&error), "{error:?}");
+        assert_eq!(count(sandbox), before);
+        usable(sandbox, Failed::Unmap(sandbox.status()))
+    };
+    let copy = sandbox.map_file(&file, FileOptions::copy_on_write());
+    let copy = copy.map_err(|error| map(&mut sandbox, error, 0))?;
+    let stored = sandbox.call::<_, ()>("put", (copy.address() + 0x1000, 7u8));
+    stored.map_err(|error| called(&sandbox, error))?;
+    restore(&mut sandbox, &snapshot)?;
+    let found = sandbox.call::<_, u8>("at", (copy.address() + 0x1000,));
+    assert_eq!(found.map_err(|error| called(&sandbox, error))?, 0);
+    let region = SharedRegion::new(1).unwrap();
+    let shared = sandbox.map_region(&region, RegionAccess::ReadWrite);
+    let shared = shared.map_err(|error| map(&mut sandbox, error, 1))?;
+    let removed = sandbox.unmap(copy);
+    removed.map_err(|error| unmap(&mut sandbox, error, 2))?;
+    let stored = sandbox.call::<_, ()>("put", (shared.address(), 8u8));
+    stored.map_err(|error| called(&sandbox, error))?;
+    assert_eq!(region.load_u64(0).unwrap(), 8);
+    // Nothing is mapped there any more, so the guest crashes.
+    match sandbox.call::<_, u8>("at", (copy.address(),)) {
+        Err(CallError::Crashed(_)) => {}
+        other => return Err(called(&sandbox, other.unwrap_err())),
+    }
+    let removed = sandbox.unmap(shared);
+    removed.map_err(|error| unmap(&mut sandbox, error, 1))?;
+    restore(&mut sandbox, &snapshot)
+}
+
 /// Checks that a ready sandbox executes calls, and another one refuses them. The injected failure was the only one.
 fn usable(sandbox: &mut Sandbox<Fake>, failed: Failed) -> Failed {
     let status = sandbox.status();
@@ -158,6 +224,8 @@ fn every_operation_fails_in_turn() {
     for _ in 0..3 {
         life(&functions, None).unwrap();
         life(&functions, Some(20)).unwrap_err();
+        mapped_life(&functions, None).unwrap();
+        mapped_life(&functions, Some(12)).unwrap_err();
         damaged_files(&functions);
     }
     let before = resources();
@@ -180,6 +248,34 @@ fn every_operation_fails_in_turn() {
     // each.
     assert_eq!(counts, [5, 11, 2, 1, 3, 3]);
     damaged_files(&functions);
+    assert_eq!(resources(), before);
+    let mut counts = [0; 9];
+    let mut good = 0;
+    for number in 0.. {
+        let kind = match mapped_life(&functions, Some(number)) {
+            // The report of the crash is then without registers.
+            Ok(()) if good == 0 => {
+                good = 1;
+                continue;
+            }
+            Ok(()) => break,
+            Err(Failed::Build) => 0,
+            Err(Failed::Call(Status::Poisoned(Cause::Backend))) => 1,
+            Err(Failed::Snapshot(_)) => 2,
+            Err(Failed::Map(Status::Ready)) => 3,
+            Err(Failed::Map(Status::Poisoned(Cause::Backend))) => 4,
+            Err(Failed::Unmap(Status::Ready)) => 5,
+            Err(Failed::Unmap(Status::Poisoned(_))) => 6,
+            Err(Failed::Restore(Status::Ready | Status::Poisoned(_))) => 7,
+            Err(Failed::Restore(Status::Unrecoverable(Cause::Restore))) => 8,
+            Err(failed) => panic!("operation {number}: {failed:?}"),
+        };
+        counts[kind] += 1;
+    }
+    // As above; four calls; a snapshot of two operations. Slots of page
+    // tables, file and region; two rewinds before them. A slot is unmapped while the sandbox is ready, after a rewind, and one while it is
+    // poisoned. Restores ask for the pages of memory and page tables, and the first one for those of the file.
+    assert_eq!(counts, [5, 4, 2, 3, 2, 1, 2, 5, 2]);
     assert_eq!(resources(), before);
     // They are counted: a sandbox has some.
     let _sandbox = register(SandboxBuilder::on(functions.fake(), functions.program()))

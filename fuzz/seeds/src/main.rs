@@ -17,6 +17,7 @@ mod pe_load;
 mod pe_parse;
 mod plan_x86;
 mod sandbox;
+mod sandbox_copies;
 mod sandbox_elf;
 mod sandbox_snapshot_file;
 mod sandbox_window;
@@ -31,7 +32,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 21] = [
+const TARGETS: [Target; 22] = [
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
@@ -47,6 +48,7 @@ const TARGETS: [Target; 21] = [
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),
     ("plan_x86", plan_x86::seeds),
+    ("sandbox_copies", sandbox_copies::seeds),
     ("sandbox_elf", sandbox_elf::seeds),
     ("sandbox_snapshot_file", sandbox_snapshot_file::seeds),
     ("sandbox_symbols", sandbox::symbols),

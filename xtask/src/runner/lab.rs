@@ -58,7 +58,7 @@ pub(crate) struct Lab {
 }
 
 /// What the clock of L1 shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Clock {
     /// Time.
     #[default]

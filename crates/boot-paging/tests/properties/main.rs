@@ -73,8 +73,11 @@ impl Model {
     }
 }
 
-/// What a device page is on this scheme.
-fn seen(scheme: Scheme, attributes: Attributes) -> Attributes {
+/// What a device page is on this scheme, and a page that is copied at a write.
+fn seen(scheme: Scheme, mut attributes: Attributes) -> Attributes {
+    if attributes.access.contains(Access::COPY_ON_WRITE) {
+        attributes.access.remove(Access::WRITE);
+    }
     match scheme {
         Scheme::Sv39 | Scheme::Sv48 => Attributes::normal(attributes.access),
         _ => attributes,

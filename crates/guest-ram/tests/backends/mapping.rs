@@ -46,6 +46,68 @@ fn memory_of_a_file_is_shared_or_copied_on_write() {
     assert_eq!(bytes(&shared, PAGE), *b"base");
 }
 
+/// What a guest reads at `offset`; an error if there is nothing.
+fn guest_bytes(mapping: &Arc<HostMapping>, offset: u64) -> io::Result<[u8; 4]> {
+    let range = GuestRange::new(0, mapping.len() as u64).unwrap();
+    let region = RamRegion::from_mapping(range, Arc::clone(mapping), 0).unwrap();
+    let mut bytes = [0; 4];
+    region.read_as_guest(offset, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[test]
+fn a_guest_writes_its_own_copy_of_a_file() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[b'f'; 3 * PAGE]).unwrap();
+    let mapping = Arc::new(HostMapping::copy_on_write(&file, PAGE as u64, 2 * PAGE).unwrap());
+    let range = GuestRange::new(0, 2 * PAGE as u64).unwrap();
+    let region = RamRegion::from_mapping(range, Arc::clone(&mapping), 0).unwrap();
+    region.write_as_guest(2, b"mine").unwrap();
+    region.write_as_guest(PAGE as u64, b"mine").unwrap();
+    assert_eq!(guest_bytes(&mapping, 0).unwrap(), *b"ffmi");
+    // The host drops pages, but neither reads nor writes them.
+    mapping.dont_need(0..PAGE).unwrap();
+    assert_eq!(guest_bytes(&mapping, 0).unwrap(), *b"ffff");
+    assert_eq!(guest_bytes(&mapping, PAGE as u64).unwrap(), *b"mine");
+    assert!(matches!(
+        mapping.read(0, &mut [0]),
+        Err(MappingError::NoAccess { offset: 0 })
+    ));
+    assert!(matches!(
+        mapping.write(0, &[0]),
+        Err(MappingError::NoAccess { offset: 0 })
+    ));
+    // A file that becomes shorter: no signal.
+    file.set_len(PAGE as u64).unwrap();
+    assert!(guest_bytes(&mapping, 0).is_err());
+    assert!(region.write_as_guest(0, b"past").is_err());
+    mapping.dont_need(0..2 * PAGE).unwrap();
+}
+
+#[test]
+fn numbers_are_accessed_at_once() {
+    let mapping = HostMapping::anonymous(PAGE).unwrap();
+    mapping.store_u64(PAGE - 8, 0x1122_3344_5566_7788).unwrap();
+    assert_eq!(mapping.load_u64(PAGE - 8).unwrap(), 0x1122_3344_5566_7788);
+    assert_eq!(bytes(&mapping, PAGE - 8), 0x5566_7788_u32.to_ne_bytes());
+    let misaligned = mapping.load_u64(4).unwrap_err();
+    assert!(
+        matches!(misaligned, MappingError::Misaligned { offset: 4, align: 8 }),
+        "{misaligned}"
+    );
+    for offset in [PAGE, usize::MAX - 7] {
+        let past = mapping.store_u64(offset, 0).unwrap_err();
+        assert!(matches!(past, MappingError::NoAccess { .. }), "{past}");
+    }
+    let file = Memfd::create(c"test", PAGE).unwrap();
+    let mut read_only = HostMapping::reserve(PAGE).unwrap();
+    read_only
+        .place_memfd(0..PAGE, &file, 0, MemfdSharing::SharedReadOnly)
+        .unwrap();
+    assert_eq!(read_only.load_u64(0).unwrap(), 0);
+    assert!(read_only.store_u64(0, 1).is_err());
+}
+
 #[test]
 fn anonymous_memory_becomes_zero_where_it_is_not_needed() {
     let mapping = HostMapping::anonymous(4 * PAGE).unwrap();
@@ -249,6 +311,9 @@ fn exclusive_bytes_end_where_they_end() {
     assert_eq!(bytes.read_words(PAGE - 16), Some([0, word.to_le()]));
     assert_eq!(bytes.read_words::<2>(PAGE - 8), None);
     assert_eq!(bytes.read_words::<1>(PAGE - 12), None);
+    assert!(!bytes.write_words(PAGE - 8, [0, 0]) && !bytes.write_words(PAGE - 12, [0]));
+    assert!(bytes.write_words(PAGE - 16, [word, word]));
+    assert_eq!(bytes.read_words(PAGE - 16), Some([word, word]));
     assert!(bytes.append_to(PAGE - 4, 4, &mut copy));
     assert_eq!(copy, b"\x071234");
     assert!(bytes.read_to(PAGE - 2, 2, &mut copy));

@@ -145,7 +145,7 @@ impl VcpuEntry {
             match self.file.run() {
                 Ok(RunStatus::Exit(KVM_EXIT_ARM_NISV)) => {
                     if let Some(fault) = self.handle_no_syndrome(memory, &mut budget)? {
-                        return Ok(RunStatus::Fault(fault));
+                        return Ok(RunStatus::Fault(Box::new(fault)));
                     }
                 }
                 Ok(status) => return Ok(status),
@@ -196,7 +196,7 @@ impl VcpuEntry {
     pub(super) fn decode(&mut self, status: RunStatus) -> VcpuExit<'_> {
         match status {
             RunStatus::Interrupted => VcpuExit::Interrupted,
-            RunStatus::Fault(fault) => VcpuExit::Fault(fault),
+            RunStatus::Fault(fault) => VcpuExit::Fault(*fault),
             RunStatus::Exit(KVM_EXIT_DEBUG) => {
                 let pc = self.read_number(Register::PC).ok();
                 let (exception, far) = self.debug_exit();

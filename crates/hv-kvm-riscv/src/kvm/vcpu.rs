@@ -224,7 +224,7 @@ impl Vcpu for KvmVcpu {
         match self.file.run() {
             Ok(RunStatus::Exit(_)) => self.decode(),
             Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
-            Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(fault)),
+            Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(*fault)),
             Err(error) => super::exits::fault_from_errno(error, self.file.fd()).map(VcpuExit::Fault),
         }
     }

@@ -74,7 +74,7 @@ impl VcpuEntry {
         Ok(match self.file.run().map_err(failed_request("KVM_RUN"))? {
             RunStatus::Exit(_) => self.decode(),
             RunStatus::Interrupted => VcpuExit::Interrupted,
-            RunStatus::Fault(fault) => VcpuExit::Fault(fault),
+            RunStatus::Fault(fault) => VcpuExit::Fault(*fault),
         })
     }
 

@@ -15,7 +15,7 @@ use kvm_ioctls::{Error, VcpuFd};
 use vmm_sys_util::{ioctl::ioctl_with_mut_ptr, ioctl_iowr_nr};
 
 use super::immediate_exit::ImmediateExit;
-use crate::{HarnessError, SignalKicker, exit_reason};
+use crate::{HarnessError, VcpuEntry, exit_reason};
 
 ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, kvm_reg_list);
 
@@ -26,8 +26,8 @@ pub enum RunStatus {
     Exit(u32),
     /// A signal or a kick interrupted the vCPU, or the vCPU has not been started yet.
     Interrupted,
-    /// A fault that `struct kvm_run` does not describe.
-    Fault(Fault),
+    /// A fault that `struct kvm_run` does not describe. Boxed, because every exit moves the value, and faults are rare.
+    Fault(Box<Fault>),
 }
 
 /// File descriptor of a vCPU, with its kicker and the pending I/O of its last exit.
@@ -35,7 +35,7 @@ pub enum RunStatus {
 pub struct VcpuFile {
     fd: VcpuFd,
     immediate_exit: ImmediateExit,
-    kicker: Arc<SignalKicker>,
+    entry: VcpuEntry,
     pending: bool,
 }
 
@@ -47,12 +47,12 @@ impl VcpuFile {
     /// [`HarnessError::Request`] when the handler of the kick signal cannot be installed, or a page of the vCPU cannot be
     /// mapped.
     pub fn new(fd: VcpuFd) -> Result<Self, HarnessError> {
-        let kicker = SignalKicker::new().map_err(|error| HarnessError::request("sigaction", error))?;
+        let entry = VcpuEntry::new().map_err(|error| HarnessError::request("sigaction", error))?;
         let immediate_exit = ImmediateExit::map(&fd).map_err(|error| HarnessError::request("mmap", error))?;
         Ok(Self {
             fd,
             immediate_exit,
-            kicker: Arc::new(kicker),
+            entry,
             pending: false,
         })
     }
@@ -77,7 +77,7 @@ impl VcpuFile {
     /// Handle that makes this vCPU leave [`run`](Self::run) from another thread.
     #[must_use]
     pub fn kicker(&self) -> Arc<dyn VcpuKicker> {
-        Arc::clone(&self.kicker) as Arc<dyn VcpuKicker>
+        self.entry.kicker()
     }
 
     /// Enters the guest, unless a kick is pending.
@@ -89,17 +89,17 @@ impl VcpuFile {
         let Self {
             fd,
             immediate_exit,
-            kicker,
+            entry: entries,
             pending,
         } = self;
-        let entry = kicker.run(immediate_exit.byte(), || enter(fd, pending));
+        let entry = entries.run(immediate_exit.byte(), || enter(fd, pending));
         // A kick was pending, and is acknowledged now.
         let Some(entry) = entry else {
             return Ok(RunStatus::Interrupted);
         };
         let entry = entry?;
         if matches!(entry, RunStatus::Interrupted) {
-            kicker.acknowledge();
+            entries.acknowledge();
         }
         Ok(entry)
     }
@@ -222,11 +222,13 @@ impl VcpuFile {
 /// Enters the guest. `pending` becomes whether an I/O access or a call is to be completed by the next entry.
 fn enter(fd: &mut VcpuFd, pending: &mut bool) -> Result<RunStatus, Error> {
     let entry = match fd.run() {
-        Ok(kvm_ioctls::VcpuExit::MemoryFault { flags, gpa, size }) => RunStatus::Fault(Fault::MemoryFault {
-            address: gpa,
-            len: size,
-            flags,
-        }),
+        Ok(kvm_ioctls::VcpuExit::MemoryFault { flags, gpa, size }) => {
+            RunStatus::Fault(Box::new(Fault::MemoryFault {
+                address: gpa,
+                len: size,
+                flags,
+            }))
+        }
         Ok(_) => RunStatus::Exit(fd.get_kvm_run().exit_reason),
         // EAGAIN: a secondary vCPU was initialised and waits to be started.
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => RunStatus::Interrupted,

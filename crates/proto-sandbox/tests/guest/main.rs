@@ -1,6 +1,7 @@
 //! Guests from files to plans.
 
 mod checks;
+mod copies;
 mod plans;
 mod properties;
 mod protocol;

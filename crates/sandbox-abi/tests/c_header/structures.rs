@@ -2,7 +2,9 @@
 
 use std::mem::{offset_of, size_of};
 
-use sandbox_abi::{BootInfo, CrashLocation, CrashRecord, FunctionRecord, Header, LogRecord, Note};
+use sandbox_abi::{
+    BootInfo, CrashLocation, CrashRecord, FunctionRecord, Header, LogRecord, Note, ScratchState,
+};
 use zerocopy::IntoBytes;
 
 use crate::compiler::{Test, check, number};
@@ -31,8 +33,9 @@ fn test() -> Result<(), String> {
     let mut values = Vec::new();
     structure!(values, BootInfo: "vmsb_boot_info" {
         magic, major, minor, inbox, outbox, window_len, doorbell_kind, doorbell, stack, stack_top,
-        fault_stack_top, heap, heap_len, max_payload, mmu, reserved
+        fault_stack_top, heap, heap_len, max_payload, mmu, scratch, copies, copy_count, reserved
     });
+    structure!(values, ScratchState: "vmsb_scratch_state" { used, extra });
     structure!(values, Header: "vmsb_header" {
         sequence, kind, function, len, status, total, offset, depth, flags, log_budget, reserved
     });

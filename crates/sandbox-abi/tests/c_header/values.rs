@@ -5,8 +5,8 @@ use std::mem::{offset_of, size_of};
 
 use sandbox_abi::{
     BootInfo, CrashReason, DoorbellKind, FunctionFlags, FunctionRecord, GuestStatus, HVC_DOORBELL, LogLevel,
-    MessageFlags, MessageKind, Note, NoteFlags, PORT_DOORBELL, SBI_DOORBELL, Shape, VERSION, layout,
-    signature,
+    MessageFlags, MessageKind, Note, NoteFlags, PORT_DOORBELL, SBI_DOORBELL, ScratchState, Shape, VERSION,
+    layout, signature,
 };
 use zerocopy::IntoBytes;
 
@@ -46,8 +46,11 @@ fn layout_constants() -> Vec<(&'static str, u64)> {
         IMAGE,
         IMAGE_END,
         MEMORY_END,
+        REGION_TABLES,
+        REGION_TABLES_LEN,
         REGIONS,
         REGIONS_END,
+        REGION_ALIGN,
         MMIO_DOORBELL,
         GUARD,
         FAULT_STACK,
@@ -97,6 +100,7 @@ fn constants() -> Result<(), String> {
         CRASH_OUT_OF_MEMORY = CrashReason::OUT_OF_MEMORY.number(),
         CRASH_ABORT = CrashReason::ABORT.number(),
         CRASH_PROTOCOL = CrashReason::PROTOCOL.number(),
+        CRASH_OUT_OF_COPIES = CrashReason::OUT_OF_COPIES.number(),
         LOG_ERROR = LogLevel::ERROR.number(),
         LOG_WARN = LogLevel::WARN.number(),
         LOG_INFO = LogLevel::INFO.number(),
@@ -112,6 +116,8 @@ fn constants() -> Result<(), String> {
         MAGIC = BootInfo::MAGIC,
         NOTE_TYPE = Note::TYPE,
         NOTE_FLOAT = NoteFlags::FLOAT.bits(),
+        NOTE_COPIES_PAGES = NoteFlags::COPIES_PAGES.bits(),
+        SCRATCH_RESERVE = ScratchState::RESERVE,
         TYPED = FunctionFlags::TYPED.bits(),
         BYTES = FunctionFlags::BYTES.bits(),
         MAX_NAME = FunctionRecord::MAX_NAME,

@@ -49,9 +49,9 @@ unsafe impl Sync for ElfNote {}
 
 /// Targets without floating-point registers are those of bare metal on x86_64.
 const FLAGS: NoteFlags = if cfg!(all(target_arch = "x86_64", not(target_feature = "sse2"))) {
-    NoteFlags::NONE
+    NoteFlags::COPIES_PAGES
 } else {
-    NoteFlags::FLOAT
+    NoteFlags::COPIES_PAGES.union(NoteFlags::FLOAT)
 };
 
 #[used]

@@ -17,6 +17,7 @@ pub struct Fake {
     guest: Arc<dyn Fn() -> Box<dyn FakeGuest> + Send + Sync>,
     fail_at: Option<usize>,
     features: u64,
+    dirty_log: bool,
 }
 
 impl fmt::Debug for Fake {
@@ -35,6 +36,7 @@ impl Fake {
             guest: Arc::new(move || Box::new(guest())),
             fail_at: None,
             features: 0,
+            dirty_log: true,
         }
     }
 
@@ -42,6 +44,13 @@ impl Fake {
     #[must_use]
     pub fn with_features(mut self, features: u64) -> Self {
         self.features = features;
+        self
+    }
+
+    /// Sets whether machines have dirty logs. They have by default.
+    #[must_use]
+    pub fn with_dirty_log(mut self, dirty_log: bool) -> Self {
+        self.dirty_log = dirty_log;
         self
     }
 
@@ -65,7 +74,7 @@ impl Backend for Fake {
 
     fn create(&self) -> Result<Self::Vm, FakeError> {
         let abilities = BareAbilities::new(Doorbell::Port(PORT_DOORBELL), sandbox_abi::layout::PAGE)
-            .with_dirty_log(true)
+            .with_dirty_log(self.dirty_log)
             .with_read_only(true);
         let config = FakeBareConfig::new(Self::reset_state(), abilities)
             .with_fail_at(self.fail_at)

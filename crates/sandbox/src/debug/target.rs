@@ -35,6 +35,9 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
         let inbox = GuestRange::new(layout::INBOX, areas.outbox.len());
         let mut ranges: Vec<_> = [host, inbox].into_iter().flatten().collect();
         ranges.extend([areas.image, areas.memory, areas.outbox, areas.tables]);
+        ranges.extend((!areas.scratch.is_empty()).then_some(areas.scratch));
+        let mappings = self.guest.memory.mappings.regions();
+        ranges.extend(mappings.map(|region| region.range()));
         ranges.sort_unstable_by_key(|range| range.start());
         ranges
     }
@@ -53,6 +56,10 @@ impl<B: Backend> PhysicalMemory for Target<'_, '_, B> {
             memory.read_data(areas.memory.start(), address, bytes)
         } else if areas.tables.contains_addr(address) {
             memory.read_tables(image, address, bytes)
+        } else if areas.scratch.contains_addr(address) {
+            memory.read_scratch(areas, address, bytes)
+        } else if address >= layout::REGION_TABLES {
+            memory.mappings.read(address, bytes)
         } else {
             window.read(areas.outbox.start(), address, bytes) || memory.read_fixed(address, bytes)
         }
@@ -91,6 +98,10 @@ where
         let area = image.areas.memory;
         if image.areas.image.contains_addr(address) {
             return Ok(self.text.write(address, bytes)?);
+        }
+        if image.areas.copies.contains_addr(address) {
+            // The guest's copy of a page: part of snapshots, and gone after a restore.
+            return Ok(memory.write_data(area.start(), address, bytes)?);
         }
         if !area.contains_addr(address) {
             return Err(Refused::Address { address }.into());

@@ -21,7 +21,10 @@ impl<B: Backend> Engine<B> {
         const CRASH: Stop = Stop::Crashed(11);
         while self.debug.is_attached() {
             self.exits = self.exits.wrapping_add(1);
-            let exit = self.vcpu.run().map_err(BackendError::at(Operation::Run))?;
+            let exit = match self.vcpu.run() {
+                Ok(exit) => exit,
+                Err(error) => return Err(self.run_failed(error)),
+            };
             let (stop, exit) = match exit {
                 VcpuExit::Doorbell(_) => return Ok(()),
                 VcpuExit::Interrupted if self.slot.phase() != Phase::Running => return Err(self.cancelled()),

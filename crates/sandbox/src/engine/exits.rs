@@ -1,9 +1,11 @@
 //! Runs of the guest, and the ways in which they end.
 
+use std::error::Error;
+use std::io;
 use std::ops::ControlFlow;
 
-use hv_core::{Operation, Vcpu, VcpuExit, run_inline};
-use sandbox_abi::Message;
+use hv_core::{Fault, Operation, Vcpu, VcpuExit, run_inline};
+use sandbox_abi::{Message, ScratchState, layout};
 
 use super::Engine;
 use crate::backend::Backend;
@@ -17,6 +19,24 @@ enum Stop {
     Doorbell,
     Cancelled,
     Exit(UnexpectedExit),
+}
+
+/// `EFAULT`: the kernel has no memory for an access of the guest.
+const EFAULT: u32 = 14;
+
+/// Whether a source of `error` is [`EFAULT`].
+fn is_bad_address(error: &BackendError) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(&*error.source);
+    while let Some(error) = next {
+        let number = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if number.is_some_and(|number| u32::try_from(number) == Ok(EFAULT)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl<B: Backend> Engine<B> {
@@ -38,7 +58,7 @@ impl<B: Backend> Engine<B> {
                 exit => ControlFlow::Break(Stop::Exit(exit.into())),
             }
         });
-        match stop.map_err(BackendError::at(Operation::Run))? {
+        match stop.map_err(|error| self.run_failed(error))? {
             Stop::Doorbell => Ok(()),
             Stop::Cancelled => Err(self.cancelled()),
             Stop::Exit(exit) => Err(self.exited(exit)),
@@ -53,8 +73,33 @@ impl<B: Backend> Engine<B> {
         }
     }
 
+    /// The error of a run that failed.
+    #[cold]
+    pub(super) fn run_failed(&self, error: B::Error) -> CallError {
+        let error = BackendError::at(Operation::Run)(error);
+        let is_truncated = self.memory.mappings.count() != 0 && is_bad_address(&error);
+        let truncated = is_truncated.then(|| self.memory.mappings.truncated(None));
+        truncated
+            .flatten()
+            .map_or(CallError::Backend(error), CallError::FileTruncated)
+    }
+
+    /// The error of an access that the host could not make, if the reason is a mapped file that is too short.
+    fn truncated(&self, exit: &UnexpectedExit) -> Option<CallError> {
+        let address = match exit {
+            UnexpectedExit::Fault(Fault::MemoryFault { address, .. }) => Some(*address),
+            UnexpectedExit::Fault(Fault::InternalError { suberror, .. }) if *suberror == EFAULT => None,
+            _ => return None,
+        };
+        let truncated = self.memory.mappings.truncated(address)?;
+        Some(CallError::FileTruncated(truncated))
+    }
+
     #[cold]
     pub(super) fn exited(&mut self, exit: UnexpectedExit) -> CallError {
+        if let Some(error) = self.truncated(&exit) {
+            return error;
+        }
         // Some exits leave no registers; the report is then without them.
         let state = self.vcpu.state().ok();
         let crash = Crash::from_exit(exit, state.as_ref());
@@ -84,15 +129,19 @@ impl<B: Backend> Engine<B> {
     /// Adds what the host finds out about a crash.
     fn complete(&self, mut crash: Crash) -> Crash {
         let areas = &self.image.areas;
-        let start = areas.memory.start();
         let address = crash.registers.fault_address;
         let is_exception = matches!(crash.kind, CrashKind::Exception { .. });
         if is_exception && areas.is_guard(address) {
             crash.kind = CrashKind::StackOverflow;
         }
+        if crash.kind == (CrashKind::OutOfCopies { pages: 0 }) {
+            let pages = areas.copies.len() / layout::PAGE;
+            let pages = pages.saturating_sub(ScratchState::RESERVE);
+            crash.kind = CrashKind::OutOfCopies { pages };
+        }
         let word = |addr| {
             let mut bytes = [0; 8];
-            let is_read = self.memory.read_data(start, addr, &mut bytes);
+            let is_read = self.memory.read_as_guest(&self.image, addr, &mut bytes);
             is_read.then(|| u64::from_le_bytes(bytes))
         };
         crash.backtrace = unwind::backtrace(

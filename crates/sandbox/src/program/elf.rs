@@ -1,6 +1,6 @@
 //! ELF files of guests.
 
-use boot_core::{ByteSource, DetectError, GuestMemory, PlanError, Sources};
+use boot_core::{ByteSource, DetectError, GuestMemory, GuestRange, PlanError, Sources};
 use boot_sandbox::{Function, GuestImage, TableError, read_functions};
 use fmt_elf::FORMAT;
 use hv_core::{BareAbilities, Doorbell};
@@ -8,6 +8,7 @@ use proto_sandbox::{Entry, GuestLayout, LayoutError, plan};
 use sandbox_abi::DoorbellKind;
 
 use crate::base::Base;
+use crate::copy_on_write::{Tracking, default_scratch};
 use crate::function::FunctionInfo;
 use crate::image::{Areas, BootDoorbell, Image, ImageOrigin, Program};
 use crate::memory_error::MemoryFileError;
@@ -47,7 +48,11 @@ pub(super) fn load(
 ) -> Result<(Image, Base), ElfError> {
     let kernel = boot_core::detect(&[&FORMAT], source)?;
     let table = read_functions(source, &kernel)?;
-    let layout = GuestLayout::new(&kernel, &origin.sizes)?;
+    let mut layout = GuestLayout::new(&kernel, &origin.sizes)?;
+    if let Tracking::Copies { scratch } = origin.tracking {
+        let len = scratch.unwrap_or_else(|| default_scratch(layout.memory));
+        layout = layout.with_scratch(&kernel, len)?;
+    }
     let (doorbell_kind, doorbell) = match abilities.doorbell {
         Doorbell::Port(port) => (DoorbellKind::PORT, port.into()),
         Doorbell::Hvc(function) => (DoorbellKind::HVC, function.into()),
@@ -73,6 +78,9 @@ pub(super) fn load(
             memory: layout.memory,
             outbox: layout.outbox,
             tables: layout.tables,
+            scratch: layout.scratch,
+            copies: GuestRange::from_bounds(layout.copies().0, layout.scratch.end())
+                .unwrap_or(GuestRange::EMPTY),
             fault_stack: layout.fault_stack,
             stack: layout.stack,
         },

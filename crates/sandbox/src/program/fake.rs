@@ -1,10 +1,14 @@
 //! Programs of the fake hypervisor, whose code is a closure.
 
+mod copies;
+
 use boot_core::{GuestMemory, GuestRange, LoadError, MemoryError, arith, cpu::x86_64};
-use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, VERSION, layout};
+use boot_paging::{Attributes, Mapping, PageTables, Scheme};
+use sandbox_abi::{BootInfo, DoorbellKind, FunctionFlags, PORT_DOORBELL, ScratchState, VERSION, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::base::Base;
+use crate::copy_on_write::{Tracking, default_scratch};
 use crate::function::FunctionInfo;
 use crate::image::{Areas, BootDoorbell, Image, ImageOrigin, Program};
 use crate::memory_error::MemoryFileError;
@@ -22,12 +26,26 @@ pub struct FakeProgram {
 /// Length of the image in bytes.
 const IMAGE_LEN: u64 = layout::PAGE;
 
+/// Page tables for the image, in `range`.
+fn page_tables(range: GuestRange) -> Vec<u8> {
+    let count = usize::try_from(range.len() / layout::PAGE).unwrap_or_default();
+    let tables = PageTables::new(Scheme::X86_64, range.start(), count).map(|mut tables| {
+        // One table of each level, as many as there are.
+        let image = Mapping::identity(layout::IMAGE, IMAGE_LEN, Attributes::default());
+        let _mapped = tables.map(&image);
+        tables
+    });
+    tables.map_or_else(|_| Vec::new(), |tables| tables.to_bytes())
+}
+
 impl FakeProgram {
     /// First address of the data.
     pub const DATA: u64 = layout::IMAGE + IMAGE_LEN;
 
-    /// Length of the page tables in bytes, which nothing reads: the end of the memory.
-    pub const TABLES_LEN: u64 = 2 * layout::PAGE;
+    /// Length of the page tables in bytes: the end of the memory. They map the image, and then the mappings of the sandbox; the CPU does
+    /// not use them. If the guest [copies](crate::CopyOnWrite::Guest) pages, other page tables of x86_64 are in their place, and a scratch
+    /// area behind them, for a guest that follows them itself.
+    pub const TABLES_LEN: u64 = 4 * layout::PAGE;
 
     /// A program without functions and data.
     #[must_use]
@@ -103,7 +121,27 @@ impl FakeProgram {
         let heap = area(layout::GUARD, pages(sizes.heap));
         let whole = |start, len| GuestRange::new(start, len).unwrap_or(GuestRange::EMPTY);
         let outbox = whole(heap.end(), sizes.window.into());
-        let tables = whole(outbox.end(), Self::TABLES_LEN);
+        let scratch_len = match origin.tracking {
+            Tracking::DirtyLog => None,
+            Tracking::Copies { scratch } => {
+                let memory = whole(Self::DATA, heap.end().saturating_sub(Self::DATA));
+                Some(pages(scratch.unwrap_or_else(|| default_scratch(memory))))
+            }
+        };
+        let tables_len = scratch_len.map_or(Self::TABLES_LEN, |_| copies::TABLES_LEN);
+        let tables = whole(outbox.end(), tables_len);
+        let table_bytes = match scratch_len {
+            None => page_tables(tables),
+            Some(len) => {
+                let memory = [data, stack, heap];
+                copies::page_tables(outbox, memory, fault_stack, len)
+            }
+        };
+        let scratch = scratch_len.map_or(GuestRange::EMPTY, |len| {
+            whole(tables.end(), copies::HEAD_LEN.saturating_add(len))
+        });
+        let first_copy = scratch.start().saturating_add(copies::HEAD_LEN);
+        let copies = GuestRange::from_bounds(first_copy, scratch.end()).unwrap_or(GuestRange::EMPTY);
         let info = BootInfo {
             magic: BootInfo::MAGIC.into(),
             major: VERSION.0.into(),
@@ -118,6 +156,11 @@ impl FakeProgram {
             fault_stack_top: fault_stack.end().into(),
             heap: heap.start().into(),
             heap_len: heap.len().into(),
+            scratch: scratch.start().into(),
+            copies: copies.start().into(),
+            copy_count: (copies.len() / layout::PAGE)
+                .saturating_sub(ScratchState::RESERVE)
+                .into(),
             ..BootInfo::new_zeroed()
         };
         let load = |memory: &mut dyn GuestMemory| -> Result<(), LoadError> {
@@ -132,7 +175,7 @@ impl FakeProgram {
             };
             write("boot information", layout::BOOT_INFO, info.as_bytes())?;
             write("image", layout::IMAGE, b"image")?;
-            write("page tables", tables.start(), b"tables")?;
+            write("page tables", tables.start(), &table_bytes)?;
             write("data", data.start(), &self.data)
         };
         let mut entry = x86_64::State::long_mode(layout::IMAGE, tables.start(), 0x10, 0x18);
@@ -144,6 +187,8 @@ impl FakeProgram {
                 memory: whole(Self::DATA, heap.end().saturating_sub(Self::DATA)),
                 outbox,
                 tables,
+                scratch,
+                copies,
                 fault_stack,
                 stack,
             },

@@ -88,6 +88,8 @@ pub(super) fn read<B: Backend>(
     if let Some(what) = requirements::missing(&abilities) {
         return Err(LoadSnapshotError::Unsupported { what });
     }
+    let tracking = options.copy_on_write.tracking(&abilities, options.scratch);
+    let tracking = tracking.map_err(|what| LoadSnapshotError::Unsupported { what })?;
     if arch != vm.arch() {
         let (expected, found) = (vm.arch(), arch);
         return Err(LoadSnapshotError::Arch { expected, found });
@@ -99,7 +101,7 @@ pub(super) fn read<B: Backend>(
         field: "program_kind",
         found: kind.into(),
     })?;
-    let (image, base) = program::load(program, &sizes, &abilities, limits.max_payload)?;
+    let (image, base) = program::load(program, &sizes, tracking, &abilities, limits.max_payload)?;
     check_image(&image, &header)?;
 
     let stored = StoredState {

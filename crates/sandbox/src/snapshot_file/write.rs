@@ -105,6 +105,7 @@ fn plan<V: BareVm>(
     Ok(program::load(
         bytes,
         &origin.sizes,
+        origin.tracking,
         &vm.abilities(),
         origin.max_payload,
     )?)

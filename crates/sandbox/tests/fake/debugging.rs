@@ -1,14 +1,17 @@
 //! Debuggers, without KVM.
 
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use guest_ram::Memfd;
 use hv_core::fake::{FakeCpu, FakeExit};
 use hv_core::{DebugCause, DebugStop};
 use hv_kvm_test::gdb_client::{Client, ClientResult, joined};
 use sandbox::{
-    CallError, CallOptions, Cause, DebugError, Fake, FakeProgram, Pool, Sandbox, SandboxBuilder, Status,
+    CallError, CallOptions, Cause, DebugError, Fake, FakeProgram, FileOptions, Pool, RegionAccess, Sandbox,
+    SandboxBuilder, SharedRegion, Status,
 };
 use sandbox_abi::layout;
 
@@ -145,6 +148,32 @@ fn snapshots_have_what_the_debugger_wrote_to_data_only() {
         },
     );
     assert_eq!(values, [41, 0, 40, 0, 1]);
+}
+
+#[test]
+fn a_debugger_reads_mapped_files_and_regions() {
+    let mut sandbox = sandbox();
+    let region = SharedRegion::new(4096).unwrap();
+    region.write(0x10, b"region").unwrap();
+    let file = Memfd::create(c"sandbox-mapped", 4096).unwrap();
+    let mut contents = file.file();
+    contents.write_all(b"file").unwrap();
+    let file = sandbox.map_file(&file, FileOptions::read_only()).unwrap();
+    let region = sandbox.map_region(&region, RegionAccess::ReadWrite).unwrap();
+    let result = debug(
+        &mut sandbox,
+        move |mut client| {
+            client.expect(&format!("m{:x},4", file.address()), "66696c65")?;
+            client.expect(&format!("m{:x},6", region.address() + 0x10), "726567696f6e")?;
+            for address in [file.address(), region.address(), layout::REGION_TABLES] {
+                client.expect(&format!("M{address:x},1:00"), "E")?;
+            }
+            client.expect(&format!("m{:x},1", file.address() + 4096), "E")?;
+            client.expect("D", "OK")
+        },
+        add,
+    );
+    assert_eq!(result.unwrap(), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A guest for the fake hypervisor: functions in Rust over the messages of `sandbox_abi`.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use hv_core::fake::{FakeCpu, FakeExit, FakeGuest};
@@ -111,11 +112,30 @@ impl Functions {
 
     pub(crate) fn fake(&self) -> Fake {
         let functions = self.functions.clone();
-        Fake::new(move || Guest {
+        let fake = Fake::new(move || Guest {
             functions: functions.clone(),
             ..Guest::default()
-        })
+        });
+        fake.with_dirty_log(!are_copied())
     }
+}
+
+thread_local! {
+    static COPIES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether guests of this thread copy pages, because their hypervisors have no dirty logs.
+pub(crate) fn are_copied() -> bool {
+    COPIES.get()
+}
+
+/// Runs tests without dirty logs.
+pub(crate) fn with_copies(tests: &[fn()]) {
+    COPIES.set(true);
+    for test in tests {
+        test();
+    }
+    COPIES.set(false);
 }
 
 /// Register with the state of the guest: 0 before the start, 1 while it waits for a call from outside, 2 in a call.

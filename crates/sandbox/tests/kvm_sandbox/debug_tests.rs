@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use hv_kvm_test::expect;
 use hv_kvm_test::gdb_client::{Client, ClientResult, joined};
-use sandbox::{CallError, CallOptions, Cause, DebugError, Sandbox, SandboxBuilder, Status};
+use sandbox::{
+    CallError, CallOptions, Cause, DebugError, FileOptions, RegionAccess, Sandbox, SandboxBuilder,
+    SharedRegion, Status,
+};
 use sandbox_abi::layout;
 
 use crate::guest::{Test, TestResult, builder, crash, with_functions};
@@ -21,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("sandbox::debug::deadlines_stand_still", deadlines),
     ("sandbox::debug::a_panic_is_a_stop", panic),
     ("sandbox::debug::detach_by_the_host", detach),
+    ("sandbox::debug::mappings", mappings),
 ];
 
 /// Tests with breakpoints of the hardware, which some hosts lack.
@@ -364,4 +368,27 @@ fn detach() -> TestResult {
         },
     )?;
     expect("sum", &result, &6)
+}
+
+/// A debugger reads mappings by the guest's page tables. Pages that a file no longer has are not there.
+fn mappings() -> TestResult {
+    let region = SharedRegion::new(4096)?;
+    region.store_u64(8, 0x1122_3344)?;
+    let file = crate::tests::file(&[7; 8192])?;
+    let mut sandbox = builder().build()?;
+    let mapped = sandbox.map_file(&file, FileOptions::copy_on_write())?;
+    let shared = sandbox.map_region(&region, RegionAccess::ReadWrite)?;
+    file.set_len(4096)?;
+    debug(
+        &mut sandbox,
+        move |mut client| {
+            same("number", &word(&mut client, shared.address() + 8)?, &0x1122_3344)?;
+            let expected = u64::from_le_bytes([7; 8]);
+            same("file", &word(&mut client, mapped.address() + 4088)?, &expected)?;
+            client.expect(&format!("m{:x},8", mapped.address() + 4096), "E")?;
+            client.expect(&format!("M{:x},1:00", shared.address()), "E")?;
+            client.expect("D", "OK")
+        },
+        |sandbox| Ok(sandbox.call::<_, ()>("nop", ())?),
+    )
 }

@@ -2,10 +2,11 @@
 
 use std::env::consts::ARCH;
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hv_kvm_test::{explain, fixture, has_virtualisation};
-use sandbox::{CallError, Crash, HostError, Sandbox, SandboxBuilder};
+use sandbox::{CallError, CopyOnWrite, Crash, HostError, Sandbox, SandboxBuilder};
 
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 pub(crate) type Test = (&'static str, fn() -> TestResult);
@@ -36,7 +37,27 @@ pub(crate) fn builder() -> SandboxBuilder {
 
 /// A builder without host functions.
 pub(crate) fn load() -> SandboxBuilder {
-    SandboxBuilder::from_file(fixture(&file()))
+    SandboxBuilder::from_file(fixture(&file())).copy_on_write(copy_on_write())
+}
+
+/// Whether sandboxes of this process have guests that copy the pages that they write. Tests run one after the other.
+static COPIES: AtomicBool = AtomicBool::new(false);
+
+/// Who keeps the pages apart that a guest writes, in the test that runs.
+pub(crate) fn copy_on_write() -> CopyOnWrite {
+    if COPIES.load(Ordering::Relaxed) {
+        CopyOnWrite::Guest
+    } else {
+        CopyOnWrite::Auto
+    }
+}
+
+/// Runs a test with guests that copy the pages that they write.
+pub(crate) fn with_copies<T>(test: impl FnOnce() -> T) -> T {
+    COPIES.store(true, Ordering::Relaxed);
+    let result = test();
+    COPIES.store(false, Ordering::Relaxed);
+    result
 }
 
 /// Adds all host functions.

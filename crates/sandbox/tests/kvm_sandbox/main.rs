@@ -63,6 +63,25 @@ fn main() {
         .chain(debug_tests::TESTS);
     let plain = plain.map(|&(name, test)| (name, test, skip.clone()));
     let skip = guest::skip_reason(true);
+    // The same once more, with guests that copy the pages that they write.
+    let with_copies = |&(name, test): &guest::Test, skip: &Option<String>| {
+        let name = name.replace("sandbox::", "sandbox::copies::runtime::");
+        let run = move || guest::with_copies(test).map(|()| None);
+        hv_kvm_test::trial(&name, skip.clone(), run)
+    };
+    let plain_copies = call_tests::TESTS.iter().chain(memory_tests::TESTS);
+    let plain_copies: Vec<_> = plain_copies.map(|test| with_copies(test, &skip)).collect();
+    let skip = guest::skip_reason(true);
+    let hardware_copies = fault_tests::TESTS.iter().chain(call_tests::HARDWARE_TESTS);
+    let hardware_copies: Vec<_> = hardware_copies.map(|test| with_copies(test, &skip)).collect();
+    let probe_copies: Vec<_> = probe_tests::TESTS
+        .iter()
+        .filter(|(name, _)| !probe_tests::WITHOUT_COPIES.contains(name))
+        .map(|&(name, test)| {
+            let name = name.replace("sandbox::", "sandbox::copies::runtime::");
+            hv_kvm_test::trial(&name, skip.clone(), move || guest::with_copies(test))
+        })
+        .collect();
     let hardware = fault_tests::TESTS
         .iter()
         .chain(call_tests::HARDWARE_TESTS)
@@ -85,5 +104,10 @@ fn main() {
     let mut arguments = libtest_mimic::Arguments::from_args();
     // Some tests count the file descriptors of the process.
     arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials.chain(probes).chain(tests::trials()).collect()).exit()
+    let copies = plain_copies
+        .into_iter()
+        .chain(hardware_copies)
+        .chain(probe_copies);
+    let trials = trials.chain(probes).chain(copies).chain(tests::trials());
+    libtest_mimic::run(&arguments, trials.collect()).exit()
 }

@@ -4,6 +4,7 @@
     reason = "the functions break the rules on purpose: the host has to cope with every program"
 )]
 
+mod stores;
 mod tables;
 
 use alloc::vec::Vec;

@@ -10,3 +10,4 @@ mod faults;
 mod memory;
 mod probe;
 mod programs;
+mod regions;

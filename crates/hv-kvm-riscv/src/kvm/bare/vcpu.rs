@@ -273,7 +273,7 @@ impl Vcpu for KvmBareVcpu {
         match status {
             Ok(RunStatus::Exit(_)) => Ok(self.decode()),
             Ok(RunStatus::Interrupted) => Ok(VcpuExit::Interrupted),
-            Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(fault)),
+            Ok(RunStatus::Fault(fault)) => Ok(VcpuExit::Fault(*fault)),
             Err(error) => exits::fault_from_errno(error, self.fd()).map(VcpuExit::Fault),
         }
     }

@@ -1,6 +1,8 @@
 //! arm64: the MMU is off at the entry; all exceptions go to the stack for exceptions.
 #![expect(unsafe_code, reason = "assembly")]
 
+mod copies;
+
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
 
@@ -62,8 +64,13 @@ global_asm!(
     ".balign 128",
     "msr tpidr_el1, x0",
     "msr tpidrro_el0, x1",
+    // A synchronous exception with this stack pointer.
+    ".if vector == 4",
+    "b vmsandbox_synchronous",
+    ".else",
     "mov x1, vector",
     "b vmsandbox_fault",
+    ".endif",
     ".set vector, vector + 1",
     ".endr",
     ".balign 128",
@@ -225,7 +232,7 @@ pub(in crate::runtime) fn ring(info: &BootInfo) {
     let doorbell = info.doorbell.get();
     if info.doorbell_kind == DoorbellKind::MMIO {
         // SAFETY: the host completes the access and changes nothing but the inbox. The block may access any memory, so the compiler keeps no
-        // copy of the window. No handler of an exception returns, so nothing else uses the two registers.
+        // copy of the window. Handlers of exceptions return only after a write, and there is none between, so nothing else uses the two registers.
         unsafe {
             asm!(
                 "adr {scratch}, 2f",

@@ -1,6 +1,8 @@
 //! riscv64: the MMU is off at the entry; all traps go to the stack for exceptions, whose end is in `sscratch`.
 #![expect(unsafe_code, reason = "assembly")]
 
+mod copies;
+
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
 
@@ -51,10 +53,8 @@ unsafe extern "C" {
 
 global_asm!(
     ".pushsection .text.vmsandbox_vectors, \"ax\", @progbits",
-    ".balign 4",
-    ".globl vmsandbox_vectors",
-    "vmsandbox_vectors:",
-    "csrrw sp, sscratch, sp",
+    // The stack is that for exceptions, less the registers that the first part of the handler saved.
+    "vmsandbox_trap:",
     "addi sp, sp, -{frame}",
     "sd zero, 0(sp)",
     "sd x1, 8(sp)",
@@ -88,7 +88,7 @@ global_asm!(
     "sd x30, 240(sp)",
     "sd x31, 248(sp)",
     // The stack of the program; the next trap starts at the end of this stack again.
-    "addi t1, sp, {frame}",
+    "addi t1, sp, {frame} + {saved}",
     "csrrw t0, sscratch, t1",
     "sd t0, 16(sp)",
     "csrr t0, sepc",
@@ -105,6 +105,7 @@ global_asm!(
     "unimp",
     ".popsection",
     frame = const size_of::<Frame>(),
+    saved = const copies::SAVED,
     pc = const offset_of!(Frame, pc),
 );
 

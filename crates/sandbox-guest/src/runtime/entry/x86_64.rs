@@ -1,5 +1,7 @@
-//! x86_64: 64-bit mode with paging at the entry; the host's IDT refers to the table of vectors, on a stack of its own.
+//! x86_64: 64-bit mode with paging at the entry; the host's IDT refers to the table of vectors, on stacks of their own.
 #![expect(unsafe_code, reason = "assembly")]
+
+mod copies;
 
 use core::arch::{asm, global_asm, naked_asm};
 use core::mem::{offset_of, size_of};
@@ -35,12 +37,16 @@ global_asm!(
     ".set vector, 0",
     ".rept 32",
     ".balign 16",
+    ".if vector == 14",
+    "jmp vmsandbox_page_fault",
+    ".else",
     // The CPU pushes an error code for these vectors only: 8, 10 to 14, 17, 21, 29, 30.
     ".if !((0x60227d00 >> vector) & 1)",
     "push 0",
     ".endif",
     "push vector",
     "jmp vmsandbox_fault",
+    ".endif",
     ".set vector, vector + 1",
     ".endr",
     ".balign 16",

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use hv_kvm_test::{CheckResult, fixture};
-use sandbox::{CallError, CallOptions, CrashKind, ResolveError, Sandbox, SandboxBuilder, Status};
+use sandbox::{
+    BuildError, CallError, CallOptions, CopyOnWrite, CrashKind, ElfError, ProgramError, ResolveError,
+    Sandbox, SandboxBuilder, Status,
+};
 use sandbox_abi::layout;
 
 use super::guest::{LIMIT, check, crash_of, error_of, expect, pattern, with_increment};
@@ -23,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("c::faults", faults),
     ("c::deadline", deadline),
     ("c::clones", clones),
+    ("c::without_dirty_logs_it_is_refused", no_copies),
 ];
 
 fn file() -> String {
@@ -41,6 +45,17 @@ fn builder() -> SandboxBuilder {
 fn works(sandbox: &mut Sandbox) -> CheckResult {
     let sum: u32 = sandbox.call("add", (40u32, 2u32))?;
     expect("a sum", &sum, &42)
+}
+
+/// The guest has no handlers that copy pages.
+fn no_copies() -> CheckResult {
+    match builder().copy_on_write(CopyOnWrite::Guest).build() {
+        Err(BuildError::Program(ProgramError::Elf(ElfError::Layout(error)))) => {
+            let is_expected = error.to_string().contains("COPIES_PAGES");
+            check(is_expected, || format!("found {error}"))
+        }
+        other => Err(format!("not refused: {other:?}").into()),
+    }
 }
 
 fn typed() -> CheckResult {

@@ -13,6 +13,7 @@ use sandbox::{
 
 use super::guest::{Result, check, count, expect, load, peek, poke, sandbox, start, with_increment, works};
 use super::test::Test;
+use crate::guest::copy_on_write;
 
 pub(crate) const TESTS: &[Test] = &[
     ("file::calls_continue_after_a_load", continues),
@@ -33,7 +34,8 @@ fn bytes(snapshot: &Snapshot) -> Result<Vec<u8>> {
 }
 
 fn read(file: &[u8]) -> std::result::Result<Snapshot, LoadSnapshotError> {
-    Snapshot::read_from(Kvm, &file, LoadOptions::default())
+    let options = LoadOptions::default().with_copy_on_write(copy_on_write());
+    Snapshot::read_from(Kvm, &file, options)
 }
 
 fn build(snapshot: &Snapshot) -> Result<Sandbox> {
