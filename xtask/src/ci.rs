@@ -29,7 +29,13 @@ const BARE_TARGETS: [&str; 3] = [
 ];
 
 /// Workspaces below the root that are not part of the root's.
-const INNER_WORKSPACES: [&str; 4] = ["guests", "guests/sandbox", "fuzz", "templates/sandbox-guest"];
+const INNER_WORKSPACES: [&str; 5] = [
+    "firmware",
+    "guests",
+    "guests/sandbox",
+    "fuzz",
+    "templates/sandbox-guest",
+];
 
 /// The target of the lints of programs in sandboxes.
 const SANDBOX_TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -117,6 +123,8 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         ("crates", &["--workspace"][..], root.to_path_buf(), None),
         // The default members: init, and the contract shared with the tests. The others build for bare metal only.
         ("guests", &[], root.join("guests"), Some("guests")),
+        // The default members: what the binaries share.
+        ("firmware", &[], root.join("firmware"), Some("firmware-host")),
         ("fuzz", &["--workspace"], root.join("fuzz"), Some("fuzz")),
     ] {
         let mut command = cargo::command(workspace);

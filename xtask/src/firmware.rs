@@ -25,7 +25,7 @@ use self::job::{Job, goal};
 use self::machine::{Disk, Firmware, Setup};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
-use self::medium::spec::Medium;
+use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
 use self::timeline::Milestone;
 use crate::arch::ArchRow;
@@ -34,6 +34,40 @@ use crate::workspace::Workspace;
 
 /// Length of a blank disk in MiB.
 const BLANK_MIB: u64 = 8;
+
+/// Deadline of a boot of the tests in seconds; it takes a few on an idle machine.
+const TEST_TIMEOUT: u64 = 120;
+
+/// A boot of `cargo xtask test --tier firmware`.
+#[derive(Debug)]
+pub(crate) struct TestBoot(Cell);
+
+/// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus.
+pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
+    let cells = matrix::cells(row, &[Firmware::Ours], TEST_MEMORY);
+    let is_tested = |cell: &Cell| matches!(cell.kind, Some(Kind::Bls1 | Kind::Uki));
+    cells.into_iter().filter(is_tested).map(TestBoot).collect()
+}
+
+impl TestBoot {
+    /// Such as `uki on q35 pci`.
+    pub(crate) fn name(&self) -> String {
+        let Setup { machine, bus, .. } = &self.0.setup;
+        let medium = self.0.kind.map_or("no disk", Kind::name);
+        format!("{medium} on {} {}", machine.name, bus.name())
+    }
+
+    /// Runs it; `Some` with the message if it fails.
+    pub(crate) fn run(&self, workspace: &Workspace) -> Result<Option<String>, Error> {
+        let boot = boot_cell(workspace, &self.0, Medium::new, Duration::from_secs(TEST_TIMEOUT))?;
+        Ok(boot
+            .failure
+            .map(|failure| format!("{failure}; the console is in {}", boot.log.display())))
+    }
+}
+
+/// Memory of the machines of the tests in MiB.
+const TEST_MEMORY: u32 = 1024;
 
 /// `cargo xtask firmware`.
 pub(crate) fn run(
@@ -138,26 +172,39 @@ fn run_matrix(workspace: &Workspace, rows: &[&'static ArchRow], args: &FirmwareA
 }
 
 fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<Outcome, Error> {
-    let disks = match cell.kind {
+    let medium = |kind| Medium {
+        kind,
+        ..args.medium()
+    };
+    let boot = boot_cell(workspace, cell, medium, Duration::from_secs(args.timeout))?;
+    let failure = boot.failure.as_ref().map(ToString::to_string);
+    Ok(Outcome::new(cell, &boot.timeline, failure))
+}
+
+/// Boots a cell of the matrix from the medium that `medium` gives for its kind.
+fn boot_cell(
+    workspace: &Workspace,
+    cell: &Cell,
+    medium: impl Fn(Kind) -> Medium,
+    timeout: Duration,
+) -> Result<Boot, Error> {
+    let medium = cell.kind.map(medium);
+    let disks = match &medium {
         None => Vec::new(),
-        Some(kind) => {
-            let medium = Medium {
-                kind,
-                ..args.medium()
-            };
-            vec![Disk::medium(workspace, cell.setup.row, &medium)?]
-        }
+        Some(medium) => vec![Disk::medium(workspace, cell.setup.row, medium)?],
     };
     let job = Job {
         setup: cell.setup.clone(),
         disks,
         medium: cell.kind.map_or("no disk", Kind::name).to_owned(),
-        goal: goal(&cell.setup, cell.kind, args.end),
-        timeout: Duration::from_secs(args.timeout),
+        goal: goal(
+            &cell.setup,
+            cell.kind,
+            medium.map_or(End::Poweroff, |medium| medium.end),
+        ),
+        timeout,
     };
-    let boot = job.run(workspace)?;
-    let failure = boot.failure.as_ref().map(ToString::to_string);
-    Ok(Outcome::new(cell, &boot.timeline, failure))
+    job.run(workspace)
 }
 
 /// Prints the timeline and what init reports; before it the whole console if that is wanted.

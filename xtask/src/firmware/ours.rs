@@ -10,9 +10,6 @@ use crate::progress::Step;
 use crate::toolchain::BareMetal;
 use crate::workspace::Workspace;
 
-/// Name of the package and of the program.
-const PROGRAM: &str = "firmware";
-
 /// The directory of the workspace.
 fn directory(workspace: &Workspace) -> PathBuf {
     workspace.root().join("firmware")
@@ -33,10 +30,14 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBu
     let mut command = BareMetal::ensure(workspace, target)?.cargo(workspace, "build");
     command
         .current_dir(&directory)
-        .args(["--package", PROGRAM, "--release"]);
+        .args(["--package", platform.package, "--release"]);
     {
         let _step = Step::start(format!("building the firmware for {target}"));
         process::run_logged(&mut command, &workspace.log(&format!("build-firmware-{target}"))?)?;
     }
-    Ok(workspace.xtask("bare").join(target).join("release").join(PROGRAM))
+    Ok(workspace
+        .xtask("bare")
+        .join(target)
+        .join("release")
+        .join(platform.package))
 }

@@ -19,7 +19,8 @@ pub(crate) struct Platform {
     pub(super) grub: DebianFile,
     /// `None` if Debian has no shim for the architecture.
     pub(super) shim: Option<Shim>,
-    /// Rust target of our own firmware.
+    /// Package of our own firmware, and its Rust target.
+    pub(super) package: &'static str,
     pub(super) target: &'static str,
     /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
     pub(crate) tracer: Option<&'static str>,
@@ -46,6 +47,8 @@ pub(super) struct Machine {
     pub(super) args: &'static [&'static str],
     /// The buses of its disks; the first is the default.
     pub(super) buses: &'static [Bus],
+    /// The media that our firmware boots on it.
+    pub(super) own_media: &'static [Kind],
 }
 
 /// The bus of a virtio disk.

@@ -53,11 +53,18 @@ pub(super) fn run(
         .args(["--lib", "--bin", "init", "--target-dir"])
         .arg(workspace.xtask("guests-host"))
         .current_dir(workspace.root().join("guests"));
+    // The default members of the firmware's workspace; the binaries build for bare metal only.
+    let mut firmware = cargo::command(workspace);
+    firmware
+        .args(["test", "--no-fail-fast", "--lib", "--target-dir"])
+        .arg(workspace.xtask("firmware-host"))
+        .current_dir(workspace.root().join("firmware"));
     let mut cases = Vec::new();
     for (name, command) in [
         ("programs", &mut programs),
         ("docs", &mut docs),
         ("guests", &mut guests),
+        ("firmware", &mut firmware),
     ] {
         command.args(filter);
         cases.extend(timings.measure(format!("host {name}"), || run_cargo(command, MAX_SILENCE))?);

@@ -9,10 +9,12 @@ pub(crate) enum Tier {
     Kvm,
     /// The conformance guest under QEMU's own loader, which tests the guest's checks.
     Loader,
+    /// Media that the firmware of this repository boots to userspace under QEMU.
+    Firmware,
 }
 
 impl Tier {
-    pub(super) const ALL: [Self; 3] = [Self::Host, Self::Kvm, Self::Loader];
+    pub(super) const ALL: [Self; 4] = [Self::Host, Self::Kvm, Self::Loader, Self::Firmware];
 
     /// The name in the summary.
     pub(super) fn name(self) -> &'static str {
@@ -20,6 +22,7 @@ impl Tier {
             Self::Host => "host",
             Self::Kvm => "kvm",
             Self::Loader => "loader",
+            Self::Firmware => "firmware",
         }
     }
 }

@@ -32,7 +32,6 @@ pub(crate) enum End {
 
 impl Medium {
     /// The medium of this kind with the default options.
-    #[cfg(test)]
     pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,

@@ -19,6 +19,9 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Shimfb,
 ];
 
+/// The media that our firmware boots: those with entries of the Boot Loader Specification.
+const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Uki, Kind::Sdboot, Kind::Sduki];
+
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
 
@@ -54,6 +57,7 @@ pub(crate) static X86_64: Platform = Platform {
         mok_manager: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/mmx64.efi.signed"),
         fallback: DebianFile::new("shim-helpers-amd64-signed", "usr/lib/shim/fbx64.efi.signed"),
     }),
+    package: "fw-x86_64",
     target: "x86_64-unknown-none",
     tracer: Some("x86_64-unknown-uefi"),
     machines: &[
@@ -62,6 +66,7 @@ pub(crate) static X86_64: Platform = Platform {
             qemu: versions::X86_64,
             args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
             buses: PCI,
+            own_media: OWN_MEDIA,
         },
         Machine {
             name: "microvm",
@@ -69,6 +74,8 @@ pub(crate) static X86_64: Platform = Platform {
             // Linux waits about 20 s for a clock that is not there.
             args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
             buses: MMIO,
+            // Its disks are found in the DSDT only, which the firmware does not read.
+            own_media: &[],
         },
     ],
     rivals: &[
@@ -109,6 +116,7 @@ pub(crate) static AARCH64: Platform = Platform {
         mok_manager: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/mmaa64.efi.signed"),
         fallback: DebianFile::new("shim-helpers-arm64-signed", "usr/lib/shim/fbaa64.efi.signed"),
     }),
+    package: "fw-arm64",
     target: "aarch64-unknown-none-softfloat",
     tracer: None,
     machines: &[Machine {
@@ -116,6 +124,7 @@ pub(crate) static AARCH64: Platform = Platform {
         qemu: versions::AARCH64,
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
+        own_media: OWN_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -167,6 +176,7 @@ pub(crate) static RISCV64: Platform = Platform {
         "usr/lib/grub/riscv64-efi/monolithic/grubriscv64.efi",
     ),
     shim: None,
+    package: "fw-riscv64",
     target: "riscv64gc-unknown-none-elf",
     tracer: None,
     machines: &[Machine {
@@ -175,6 +185,7 @@ pub(crate) static RISCV64: Platform = Platform {
         qemu: versions::RISCV64_AIA,
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
+        own_media: OWN_MEDIA,
     }],
     rivals: &[
         Rival {
