@@ -33,6 +33,7 @@ const FAMILIES: &[Family] = &[
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
     family(&["crates/sandbox-abi"], &[], true),
+    family(&["crates/efi-core"], &[], true),
     family(
         &["crates/boot-sandbox"],
         &["crates/boot-core", "crates/sandbox-abi"],
