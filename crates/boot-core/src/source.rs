@@ -1,6 +1,7 @@
 //! Fallible random access to the bytes of an image.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
@@ -9,8 +10,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{SourceRange, arith};
 
-/// Random access to the bytes of an image. Implemented for byte slices, arrays and vectors, and on Unix, with the
-/// feature `std`, for `std::fs::File` (a regular file or a block device).
+/// Random access to the bytes of an image. Implemented for byte slices, arrays and vectors, for references, boxes and `Rc`s
+/// of sources, and on Unix, with the feature `std`, for `std::fs::File` (a regular file or a block device).
 ///
 /// Parsers read headers only; segments are copied from the source to guest memory. A source may fail at any time, and may
 /// become shorter: both are errors.
@@ -280,7 +281,27 @@ macro_rules! forward_to_slice {
     )*};
 }
 
-forward_to_slice!(&[u8], Vec<u8>);
+forward_to_slice!(Vec<u8>);
+
+macro_rules! forward_to_pointee {
+    ($($ty:ty),*) => {$(
+        impl<T: ByteSource + ?Sized> ByteSource for $ty {
+            fn len(&self) -> Result<u64, ReadError> {
+                (**self).len()
+            }
+
+            fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+                (**self).read_exact_at(offset, buf)
+            }
+
+            fn backing_store(&self) -> BackingStore<'_> {
+                (**self).backing_store()
+            }
+        }
+    )*};
+}
+
+forward_to_pointee!(&T, Box<T>, Rc<T>);
 
 impl<const N: usize> ByteSource for [u8; N] {
     fn len(&self) -> Result<u64, ReadError> {
@@ -472,5 +493,9 @@ mod tests {
         check(&bytes);
         check(&&bytes[..]);
         check(&bytes.to_vec());
+        let source: Box<dyn ByteSource> = Box::new(bytes);
+        check(&source);
+        check(&&*source);
+        check(&Rc::new(bytes));
     }
 }

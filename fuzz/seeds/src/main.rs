@@ -10,6 +10,7 @@ mod fdt;
 mod image_parse;
 mod multiboot_parse;
 mod page_walk;
+mod pe_load;
 mod pe_parse;
 mod plan_x86;
 mod sandbox;
@@ -27,7 +28,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("elf_parse", elf_parse::seeds),
@@ -35,6 +36,7 @@ const TARGETS: [Target; 16] = [
     ("image_parse", image_parse::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
     ("page_walk", page_walk::seeds),
+    ("pe_load", pe_load::seeds),
     ("pe_parse", pe_parse::seeds),
     ("plan_arm64", fdt::boots),
     ("plan_riscv64", fdt::boots),

@@ -52,6 +52,9 @@ const FAMILIES: &[Family] = &[
         true,
     ),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
+    // The firmware: disks, partitions and file systems.
+    family(&["crates/disk"], &["crates/boot-core"], true),
+    family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
         &["crates/hv-core"],

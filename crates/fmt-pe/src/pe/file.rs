@@ -20,7 +20,7 @@ use super::section::{Section, file_range};
 /// - The entry point, if any, lies inside the image.
 #[derive(Clone, Debug)]
 pub struct PeFile<'a> {
-    source: SizedSource<'a>,
+    pub(super) source: SizedSource<'a>,
     pe_offset: u64,
     machine: Machine,
     is_relocs_stripped: bool,

@@ -30,6 +30,8 @@ pub struct OptionalHeader {
     pub check_sum: u32,
     /// `Subsystem`.
     pub subsystem: Subsystem,
+    /// `DllCharacteristics`: flags such as [`raw::NX_COMPAT`].
+    pub dll_characteristics: u16,
     pub(super) number_of_rva_and_sizes: u32,
 }
 
@@ -65,6 +67,13 @@ pub(super) fn read_fixed(source: &SizedSource<'_>, offset: u64) -> Result<(Optio
 }
 
 impl OptionalHeader {
+    /// True if the image states that it runs with data that is not executable and code that is not writable
+    /// ([`raw::NX_COMPAT`]).
+    #[must_use]
+    pub const fn is_nx_compatible(&self) -> bool {
+        self.dll_characteristics & raw::NX_COMPAT != 0
+    }
+
     /// Header with the fields that are common to PE32 and PE32+; the others are zero.
     fn with_common(common: &raw::OptionalCommon) -> Self {
         Self {
@@ -77,6 +86,7 @@ impl OptionalHeader {
             size_of_headers: common.size_of_headers.get(),
             check_sum: common.check_sum.get(),
             subsystem: Subsystem(common.subsystem.get()),
+            dll_characteristics: common.dll_characteristics.get(),
             number_of_rva_and_sizes: 0,
         }
     }

@@ -289,5 +289,9 @@ pub const CHECK_SUM_OFFSET: usize = 64;
 /// `IMAGE_FILE_RELOCS_STRIPPED` in [`CoffHeader::characteristics`]: the base relocations were removed.
 pub const RELOCS_STRIPPED: u16 = 0x0001;
 
+/// `IMAGE_DLLCHARACTERISTICS_NX_COMPAT` in [`OptionalCommon::dll_characteristics`]: the image runs with data that is not
+/// executable and code that is not writable.
+pub const NX_COMPAT: u16 = 0x0100;
+
 /// Number of data directories that the specification defines.
 pub const DIRECTORIES: usize = 16;

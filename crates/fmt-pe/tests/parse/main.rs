@@ -10,6 +10,8 @@ mod image_invariants;
 mod images;
 mod pe_headers;
 mod pe_invariants;
+mod pe_load;
+mod pe_load_invariants;
 mod pe_relocations;
 mod properties;
 mod sources;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::file_writer::{File, image_samples, offset, pe_samples};
-use crate::{image_invariants, pe_invariants};
+use crate::{image_invariants, pe_invariants, pe_load_invariants};
 
 /// Parses `file` with every parser and checks the invariants of accepted files. True if one parser accepted it.
 fn parse(file: &[u8]) -> bool {
@@ -22,6 +22,8 @@ fn parse(file: &[u8]) -> bool {
     }
     let is_image = image_invariants::check_all(file);
     let is_pe = pe_invariants::check(file);
+    pe_load_invariants::check(file, 0x1_4000_0000);
+    pe_load_invariants::check(file, 0x20_0000);
     is_image || is_pe
 }
 

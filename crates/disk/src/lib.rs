@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+mod block_source;
+mod extents;
+pub mod fs;
+mod guid;
+mod source_blocks;
+mod window;
+
+#[doc(no_inline)]
+pub use boot_core::{ByteSource, ReadError, ReadErrorKind, SourceRange};
+
+pub use block::{BlockDevice, BlockError, BlockErrorKind, BlockSize};
+pub use block_source::BlockSource;
+pub use extents::{Extent, ExtentError, ExtentSource, Extents};
+pub use fs::{
+    Attributes, DirEntry, DirPosition, FileSystem, FsError, FsInfo, Metadata, Node, NodeId, NodeKind,
+    PathError, Timestamp,
+};
+pub use guid::{Guid, ParseGuidError};
+pub use source_blocks::SourceBlocks;
+pub use window::Window;
