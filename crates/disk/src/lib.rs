@@ -22,6 +22,7 @@ mod block_source;
 mod extents;
 pub mod fs;
 mod guid;
+pub mod partition;
 mod source_blocks;
 mod window;
 
@@ -36,5 +37,9 @@ pub use fs::{
     PathError, Timestamp,
 };
 pub use guid::{Guid, ParseGuidError};
+pub use partition::{
+    Partition, PartitionAttributes, PartitionError, PartitionSignature, PartitionTable, PartitionType,
+    TableKind, TableWarning, partitions, probe_block_size,
+};
 pub use source_blocks::SourceBlocks;
 pub use window::Window;
