@@ -55,6 +55,11 @@ const FAMILIES: &[Family] = &[
     // The firmware: disks, partitions and file systems.
     family(&["crates/disk"], &["crates/boot-core"], true),
     family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
+    family(
+        &["crates/efi-abi"],
+        &["crates/boot-core", "crates/disk", "crates/efi-core", "crates/fmt-pe"],
+        false,
+    ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
         &["crates/hv-core"],

@@ -113,6 +113,9 @@ fn groups_are_signalled_together() {
     events
         .create(&event(EventKind::EXIT_BOOT_SERVICES, Tpl::CALLBACK, 2))
         .unwrap();
+    let members: Vec<_> = events.group_notifications(EVENT_READY_TO_BOOT).collect();
+    assert_eq!(members.len(), 1, "events without a function are left out");
+    assert_eq!((members[0].event, members[0].notify.function), (first, 1));
     events.signal(first).unwrap();
     assert_eq!(events.take(plain), Ok(true));
     assert_eq!(dispatch(&mut events, Tpl::APPLICATION), [1]);
