@@ -15,6 +15,7 @@ use efi_core::{Guid, Result, Status};
 use uefi_raw::Status as RawStatus;
 
 /// The status that a service returns.
+#[expect(clippy::needless_pass_by_value, reason = "the result ends here")]
 pub(crate) fn reply<T>(result: Result<T>) -> RawStatus {
     raw(Status::of(&result))
 }
@@ -28,6 +29,11 @@ pub(crate) const fn raw(status: Status) -> RawStatus {
 pub(crate) fn address<T: ?Sized>(pointer: *const T) -> u64 {
     let address: usize = pointer.cast::<()>().expose_provenance();
     address as u64
+}
+
+/// A field of a structure at its offset.
+pub(crate) const fn field<T, F>(base: *mut T, offset: usize) -> *mut F {
+    base.wrapping_byte_add(offset).cast()
 }
 
 /// A pointer from an address that another image or the firmware has exposed.

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::offset_of;
 
 use disk::{BlockDevice, FileSystem};
 use efi_core::device_path::DevicePath;
@@ -20,7 +21,7 @@ use uefi_raw::table::Revision;
 use uefi_raw::table::boot::BootServices;
 use uefi_raw::table::system::SystemTable;
 
-use crate::access::{address, bytes, copy, pointer, write};
+use crate::access::{address, bytes, copy, field, pointer, write};
 use crate::boot::{self, ImageFile};
 use crate::notify;
 use crate::platform::{Platform, RuntimeHooks};
@@ -311,9 +312,19 @@ impl Firmware {
             unsafe { copy(pointer(buffer), options) }?;
             let interface = pointer::<LoadedImageProtocol>(loaded.interface);
             // SAFETY: the interface is in the pool as long as the image is loaded.
-            unsafe { write(&raw mut (*interface).load_options_size, size) }?;
+            unsafe {
+                write(
+                    field(interface, offset_of!(LoadedImageProtocol, load_options_size)),
+                    size,
+                )
+            }?;
             // SAFETY: as above.
-            unsafe { write(&raw mut (*interface).load_options, pointer(buffer)) }
+            unsafe {
+                write(
+                    field(interface, offset_of!(LoadedImageProtocol, load_options)),
+                    buffer,
+                )
+            }
         })
     }
 

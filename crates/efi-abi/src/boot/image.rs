@@ -9,6 +9,7 @@ mod origin;
 mod place;
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 
 use efi_core::device_path::DevicePath;
 use efi_core::guids::{LOADED_IMAGE, LOADED_IMAGE_DEVICE_PATH};
@@ -20,9 +21,12 @@ use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::{Boolean, Char16, Handle, Status as RawStatus};
 
 use super::protocols::handle;
-use crate::access::{address, bytes, device_path, pointer, raw, read, reply, write};
+use crate::access::{address, bytes, device_path, field, pointer, raw, read, reply, write};
 use crate::arch::{call_image, return_from_image};
 use crate::state::{ExitData, State, with};
+
+/// Function of a driver that unloads it.
+type Unload = unsafe extern "efiapi" fn(Handle) -> RawStatus;
 
 /// Where an image comes from.
 #[derive(Clone, Copy)]
@@ -207,7 +211,8 @@ pub(crate) fn unload(image: CoreHandle) -> Result<()> {
                 let loaded = state.loaded.get(&image).ok_or(Status::INVALID_PARAMETER)?;
                 let interface = pointer::<LoadedImageProtocol>(loaded.interface);
                 // SAFETY: the interface is in the pool as long as the image is loaded.
-                let function = unsafe { read(&raw const (*interface).unload) }?;
+                let function = unsafe { read(field(interface, offset_of!(LoadedImageProtocol, unload))) }?;
+                let function: Option<Unload> = function;
                 function.ok_or(Status::UNSUPPORTED).map(Some)
             }
         }

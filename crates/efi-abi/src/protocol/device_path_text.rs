@@ -3,7 +3,7 @@
 
 use alloc::string::String;
 
-use efi_core::device_path::{Header, Node};
+use efi_core::device_path::{DevicePath, Header, Node};
 use efi_core::memory::MemoryType;
 use efi_core::{Result, Status};
 use uefi_raw::Boolean;
@@ -63,5 +63,5 @@ unsafe extern "efiapi" fn convert_device_path_to_text(
     _: Boolean,
 ) -> *mut u16 {
     // SAFETY: the caller passes null or a device path.
-    text_in_pool(unsafe { device_path(path.cast()) }.map(|path| path.to_text()))
+    text_in_pool(unsafe { device_path(path.cast()) }.map(DevicePath::to_text))
 }

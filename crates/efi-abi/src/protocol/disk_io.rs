@@ -50,5 +50,5 @@ unsafe extern "efiapi" fn write_disk(
     _: usize,
     _: *const c_void,
 ) -> RawStatus {
-    reply(device(this, media_id).and_then(|_| Err::<(), _>(Status::WRITE_PROTECTED)))
+    reply(device(this, media_id).and(Err::<(), _>(Status::WRITE_PROTECTED)))
 }

@@ -23,7 +23,7 @@ pub(crate) fn interface() -> MemoryAttributeProtocol {
 
 /// Checks that a range is memory: `UNSUPPORTED` elsewhere.
 fn check(state: &State, start: u64, len: u64) -> Result<()> {
-    if start % PAGE_SIZE != 0 || len % PAGE_SIZE != 0 || len == 0 {
+    if !start.is_multiple_of(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) || len == 0 {
         return Err(Status::INVALID_PARAMETER);
     }
     let is_memory = |kind: MemoryType, _| kind != MemoryType::MMIO && kind != MemoryType::MMIO_PORT_SPACE;

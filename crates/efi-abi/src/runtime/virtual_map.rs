@@ -2,15 +2,17 @@
 #![expect(unsafe_code, reason = "services called by the operating system")]
 
 use core::ffi::c_void;
+use core::mem::offset_of;
 
 use efi_core::events::{Event, Notification, Notify, Tpl};
 use efi_core::{Result, Status};
 use uefi_raw::Status as RawStatus;
 use uefi_raw::table::boot::{MemoryAttribute, MemoryDescriptor};
 use uefi_raw::table::runtime::RuntimeServices;
+use uefi_raw::table::system::SystemTable;
 
 use super::block::{RuntimeBlock, block, seal_tables, set_block, with_runtime};
-use crate::access::{address, pointer, raw, read, reply, write};
+use crate::access::{address, field, pointer, raw, read, reply, write};
 use crate::notify;
 
 /// `EFI_OPTIONAL_PTR`: null is converted to null.
@@ -114,29 +116,25 @@ fn set_map(len: usize, distance: usize, version: u32, map: *const MemoryDescript
 }
 
 /// Converts the address in a field of 8 bytes.
-fn convert_field(field: *mut u64, converted: &impl Fn(u64) -> u64) {
-    // SAFETY: callers pass fields of the structure that hold a pointer to data or code, which have the size of `u64`; its value
-    // is only changed to the same object at its virtual address.
-    unsafe { field.write(converted(field.read())) };
+fn convert_field(place: *mut u64, converted: &impl Fn(u64) -> u64) {
+    // SAFETY: callers pass fields of the structure that hold a pointer to data or code, which have the size of `u64`.
+    let old = unsafe { place.read() };
+    // SAFETY: as above; the value is only changed to the same object at its virtual address.
+    unsafe { place.write(converted(old)) };
 }
 
 /// Converts the pointers of the tables.
 fn convert_tables(block: *mut RuntimeBlock, converted: &impl Fn(u64) -> u64) {
-    // SAFETY: the structure is valid; no reference to the tables exists.
-    let system = unsafe { &raw mut (*block).system };
-    // SAFETY: as above.
-    let fields = unsafe {
-        [
-            (&raw mut (*system).firmware_vendor).cast::<u64>(),
-            (&raw mut (*system).runtime_services).cast(),
-            (&raw mut (*system).configuration_table).cast(),
-        ]
-    };
-    for field in fields {
-        convert_field(field, converted);
+    let system = field::<_, u64>(block, offset_of!(RuntimeBlock, system));
+    let fields = [
+        offset_of!(SystemTable, firmware_vendor),
+        offset_of!(SystemTable, runtime_services),
+        offset_of!(SystemTable, configuration_table),
+    ];
+    for offset in fields {
+        convert_field(system.wrapping_byte_add(offset), converted);
     }
-    // SAFETY: as above.
-    let services = unsafe { &raw mut (*block).runtime }.cast::<u64>();
+    let services = field::<_, u64>(block, offset_of!(RuntimeBlock, runtime));
     // Everything after the header is a function.
     let words = size_of::<RuntimeServices>() / 8;
     for index in 3..words {

@@ -2,20 +2,32 @@
 #![expect(unsafe_code, reason = "devices of images provide files by their interfaces")]
 
 use alloc::string::String;
+use core::ffi::c_void;
+use core::mem::offset_of;
 
 use efi_core::device_path::{DevicePath, DevicePathBuf};
 use efi_core::guids::{DEVICE_PATH, LOAD_FILE, LOAD_FILE2, SIMPLE_FILE_SYSTEM};
 use efi_core::handles::{Handle, Search};
 use efi_core::memory::{MemoryType, PAGE_SIZE, Placement};
 use efi_core::{Result, Status};
+use uefi_raw::protocol::device_path::DevicePathProtocol;
 use uefi_raw::protocol::media::LoadFile2Protocol;
 use uefi_raw::{Boolean, Status as RawStatus};
 
 use super::origin::Origin;
 use super::place::place;
-use crate::access::{bytes, pointer};
+use crate::access::{bytes, field, pointer, read};
 use crate::boot::search::{device_path_of, nearest};
 use crate::state::{State, Volume, with};
+
+/// `LoadFile` of `EFI_LOAD_FILE_PROTOCOL` and `EFI_LOAD_FILE2_PROTOCOL`.
+type LoadFile = unsafe extern "efiapi" fn(
+    this: *mut LoadFile2Protocol,
+    file_path: *const DevicePathProtocol,
+    boot_policy: Boolean,
+    size: *mut usize,
+    buffer: *mut c_void,
+) -> RawStatus;
 
 /// The origin by a device path; a path on no device has none.
 pub(super) fn origin(state: &State, path: DevicePath<'_>) -> Origin {
@@ -100,7 +112,8 @@ pub(super) fn load_from_device(parent: Handle, path: DevicePath<'_>, is_boot_opt
     let interface = with(|state| state.handles.interface(device, protocol))?;
     let interface = pointer::<LoadFile2Protocol>(interface);
     // SAFETY: the interface of the protocol has this layout; both protocols have the same.
-    let function = unsafe { (&raw const (*interface).load_file).read() };
+    let function = unsafe { read(field(interface, offset_of!(LoadFile2Protocol, load_file))) }?;
+    let function: LoadFile = function;
     let file = origin.file.clone().unwrap_or_default();
     let file = file.as_path().as_bytes().as_ptr().cast();
     let policy = Boolean::from(is_boot_option);
