@@ -5,6 +5,7 @@
 
 mod bzimage_parse;
 mod cmdline_parse;
+mod efi;
 mod elf_parse;
 mod fdt;
 mod image_parse;
@@ -28,9 +29,11 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 20] = [
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
+    ("device_path", efi::device_paths),
+    ("efi_calls", efi::calls),
     ("elf_parse", elf_parse::seeds),
     ("fdt_update", fdt::trees),
     ("image_parse", image_parse::seeds),
@@ -46,6 +49,7 @@ const TARGETS: [Target; 17] = [
     ("sandbox_symbols", sandbox::symbols),
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),
+    ("variables", efi::variables),
 ];
 
 fn main() -> io::Result<()> {

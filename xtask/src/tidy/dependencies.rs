@@ -57,7 +57,12 @@ const FAMILIES: &[Family] = &[
     family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),
     family(
         &["crates/efi-abi"],
-        &["crates/boot-core", "crates/disk", "crates/efi-core", "crates/fmt-pe"],
+        &[
+            "crates/boot-core",
+            "crates/disk",
+            "crates/efi-core",
+            "crates/fmt-pe",
+        ],
         false,
     ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),

@@ -10,6 +10,7 @@ use super::violation::Violation;
 const PARSERS: [(&str, &str); 4] = [
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-paging", "page_walk"),
+    ("crates/efi-core", "efi_calls"),
     ("crates/proto-fdt", "fdt_update"),
     ("crates/sandbox-debug", "sandbox_walk"),
 ];

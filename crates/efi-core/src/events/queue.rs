@@ -198,10 +198,17 @@ impl Events {
     /// The notification functions of a group in the order of creation, for a caller that signals it without these events:
     /// after `ExitBootServices`, `SetVirtualAddressMap` has only runtime memory.
     pub fn group_notifications(&self, group: Guid) -> impl Iterator<Item = Notification> + '_ {
-        let members = self.entries.iter().filter(move |(_, entry)| entry.group == Some(group));
+        let members = self
+            .entries
+            .iter()
+            .filter(move |(_, entry)| entry.group == Some(group));
         members.filter_map(|(event, entry)| {
             let notify = entry.notify?;
-            Some(Notification { event: Event(*event), tpl: entry.tpl, notify })
+            Some(Notification {
+                event: Event(*event),
+                tpl: entry.tpl,
+                notify,
+            })
         })
     }
 
