@@ -71,8 +71,5 @@ pub(crate) fn variables() -> Vec<Seed> {
             .set(&name, guids::GLOBAL_VARIABLE, 7, &data)
             .expect("a small variable");
     }
-    vec![
-        ("file", store.to_file()),
-        ("option", option),
-    ]
+    vec![("file", store.to_file()), ("option", option)]
 }

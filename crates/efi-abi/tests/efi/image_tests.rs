@@ -229,6 +229,9 @@ unsafe extern "efiapi" fn unload(_: Handle) -> Status {
     }
 }
 
+/// Function of a driver that unloads it.
+type Unload = Option<unsafe extern "efiapi" fn(Handle) -> Status>;
+
 /// A driver that can be unloaded.
 unsafe extern "efiapi" fn driver(handle: Handle, system: *mut SystemTable) -> Status {
     let mut interface = null_mut::<c_void>();
@@ -238,7 +241,6 @@ unsafe extern "efiapi" fn driver(handle: Handle, system: *mut SystemTable) -> St
         return status;
     }
     let field = interface.wrapping_byte_add(offset_of!(LoadedImageProtocol, unload));
-    type Unload = Option<unsafe extern "efiapi" fn(Handle) -> Status>;
     // SAFETY: the field is writable.
     unsafe { field.cast::<Unload>().write(Some(unload)) };
     Status::SUCCESS

@@ -34,6 +34,10 @@ type Install = unsafe extern "efiapi" fn(
     *const Guid,
 ) -> Status;
 
+/// `UninstallMultipleProtocolInterfaces` with two pairs.
+type Uninstall =
+    unsafe extern "efiapi" fn(Handle, *const Guid, usize, *const Guid, usize, *const Guid) -> Status;
+
 /// The first interface of a protocol.
 pub(crate) fn locate<T>(machine: &Machine, protocol: Guid) -> Result<*mut T, Status> {
     let mut interface = null_mut::<c_void>();
@@ -70,8 +74,6 @@ fn several_protocols_are_installed_by_variable_arguments() {
     let again = unsafe { install(&raw mut handle, a, 1, null(), 0, null(), 0, null()) };
     assert_eq!(again, Status::INVALID_PARAMETER);
 
-    type Uninstall =
-        unsafe extern "efiapi" fn(Handle, *const Guid, usize, *const Guid, usize, *const Guid) -> Status;
     // SAFETY: as above.
     let uninstall: Uninstall = unsafe { transmute(boot.uninstall_multiple_protocol_interfaces as *const ()) };
     // SAFETY: as above.

@@ -164,7 +164,7 @@ impl Model {
             let (descriptor, found) = self.map.at(page << 12).expect("a page of the map");
             match (*owner, found) {
                 (Owner::Nobody | Owner::Pool, Owner::Pool | Owner::Nobody) => {
-                    (*kind, *owner) = (descriptor.kind.0, found)
+                    (*kind, *owner) = (descriptor.kind.0, found);
                 }
                 (old, new) => assert_eq!(old, new),
             }
