@@ -4,11 +4,13 @@
 //! pointers are null where it allows that, or valid. The functions turn them into values, lend the state to a closure, and call code
 //! of images only outside of it.
 
+mod buffers;
+mod clock;
+mod configuration;
 mod events;
 mod exit;
 mod image;
 mod memory;
-mod misc;
 pub(crate) mod multiple;
 mod protocols;
 mod search;

@@ -24,12 +24,12 @@ use uefi_raw::table::system::SystemTable;
 use crate::access::{address, bytes, copy, field, pointer, write};
 use crate::boot::{self, ImageFile};
 use crate::notify;
-use crate::platform::{Platform, RuntimeHooks};
+use crate::platform::Platform;
 use crate::protocol::{
     block_io, collation, device_path_text, disk_io, file, memory_attribute, riscv_boot, rng, text_input,
     text_output,
 };
-use crate::runtime::{self, MAX_VENDOR, RuntimeBlock, VARIABLE_STORE};
+use crate::runtime::{self, MAX_VENDOR, RuntimeBlock, RuntimeHooks, VARIABLE_STORE};
 use crate::state::{self, Memory, State, Volume, with};
 
 /// Properties of a firmware.

@@ -19,6 +19,6 @@ mod state;
 
 pub use efi_core::{Guid, Status, guids};
 pub use firmware::{BuildError, Config, Exited, Firmware, ImageSource};
-pub use platform::{Platform, RuntimeHooks};
-pub use runtime::VARIABLE_STORE;
+pub use platform::Platform;
+pub use runtime::{RuntimeHooks, VARIABLE_STORE};
 pub use uefi_raw as raw;

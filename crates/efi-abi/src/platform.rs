@@ -1,11 +1,7 @@
 //! What the firmware of a platform provides.
 
-use core::ffi::c_void;
-
 use efi_core::Status;
 use efi_core::memory::Attributes;
-use uefi_raw::Status as RawStatus;
-use uefi_raw::table::runtime::ResetType;
 
 /// The devices and the CPU behind the boot services. Services call it while they hold the firmware's state: a method must not
 /// call a service, and returns soon.
@@ -73,19 +69,4 @@ pub trait Platform {
 
     /// Stops all devices before `ExitBootServices` returns. No other method is called after it.
     fn exit_boot_services(&mut self) {}
-}
-
-/// Functions behind the runtime services. Their code and their context must be in runtime memory, see the crate's page.
-/// `SetVirtualAddressMap` converts the addresses of both.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct RuntimeHooks {
-    /// Passed to each function.
-    pub context: *mut c_void,
-    /// Stores the time of the clock in UTC, in seconds after 1970-01-01.
-    pub get_time: unsafe extern "efiapi" fn(context: *mut c_void, seconds: *mut u64) -> RawStatus,
-    /// Sets the clock, or returns `UNSUPPORTED`.
-    pub set_time: unsafe extern "efiapi" fn(context: *mut c_void, seconds: u64) -> RawStatus,
-    /// Resets or powers off the machine.
-    pub reset: unsafe extern "efiapi" fn(context: *mut c_void, kind: ResetType, status: RawStatus) -> !,
 }

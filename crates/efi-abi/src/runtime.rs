@@ -8,9 +8,9 @@ mod services;
 mod variables;
 mod virtual_map;
 
-pub use block::VARIABLE_STORE;
 pub(crate) use block::{
     MAX_VENDOR, RuntimeBlock, VirtualEvent, add_table, exit_boot_services, install, remove, seal,
     seal_system_table, with_variables,
 };
+pub use block::{RuntimeHooks, VARIABLE_STORE};
 pub(crate) use services::table;

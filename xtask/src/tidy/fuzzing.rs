@@ -7,7 +7,7 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 4] = [
+const PARSERS: [(&str, &str); 5] = [
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-paging", "page_walk"),
     ("crates/efi-core", "efi_calls"),

@@ -5,6 +5,7 @@
     reason = "one pointer leads to the structure, which images also write; fields of it are written one by one"
 )]
 
+use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -12,13 +13,12 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use efi_core::crc::table_crc32;
 use efi_core::variables::Variables;
 use efi_core::{Guid, Result, Status};
+use uefi_raw::Status as RawStatus;
 use uefi_raw::table::Header;
 use uefi_raw::table::boot::BootServices;
 use uefi_raw::table::configuration::ConfigurationTable;
-use uefi_raw::table::runtime::RuntimeServices;
+use uefi_raw::table::runtime::{ResetType, RuntimeServices};
 use uefi_raw::table::system::SystemTable;
-
-use crate::platform::RuntimeHooks;
 
 /// Size of the store of variables in bytes.
 pub const VARIABLE_STORE: usize = 256 * 1024;
@@ -28,6 +28,21 @@ const MAX_TABLES: usize = 64;
 const MAX_EVENTS: usize = 64;
 /// Characters of the vendor's name with NUL.
 pub(crate) const MAX_VENDOR: usize = 64;
+
+/// Functions behind the runtime services. Their code and their context must be in runtime memory, see the crate's page.
+/// `SetVirtualAddressMap` converts the addresses of both.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct RuntimeHooks {
+    /// Passed to each function.
+    pub context: *mut c_void,
+    /// Stores the time of the clock in UTC, in seconds after 1970-01-01.
+    pub get_time: unsafe extern "efiapi" fn(context: *mut c_void, seconds: *mut u64) -> RawStatus,
+    /// Sets the clock, or returns `UNSUPPORTED`.
+    pub set_time: unsafe extern "efiapi" fn(context: *mut c_void, seconds: u64) -> RawStatus,
+    /// Resets or powers off the machine.
+    pub reset: unsafe extern "efiapi" fn(context: *mut c_void, kind: ResetType, status: RawStatus) -> !,
+}
 
 /// A notification function of `SetVirtualAddressMap`.
 #[derive(Clone, Copy)]

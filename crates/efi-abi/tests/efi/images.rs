@@ -1,10 +1,6 @@
 //! Images whose entry point is a function of the test.
 
-use efi_abi::raw::table::system::SystemTable;
-use efi_abi::raw::{Handle, Status};
-
-/// An entry point.
-pub(crate) type Entry = unsafe extern "efiapi" fn(Handle, *mut SystemTable) -> Status;
+use crate::machine::Entry;
 
 const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
     0x8664

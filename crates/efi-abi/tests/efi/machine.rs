@@ -15,6 +15,9 @@ use efi_abi::raw::table::system::SystemTable;
 use efi_abi::{Config, Firmware, Platform, RuntimeHooks, Status};
 use efi_core::memory::{Attributes, Descriptor, MapConfig, MemoryMap, MemoryType};
 
+/// An entry point.
+pub(crate) type Entry = unsafe extern "efiapi" fn(efi_abi::raw::Handle, *mut SystemTable) -> RawStatus;
+
 /// Length of the RAM in bytes.
 pub(crate) const RAM: usize = 32 << 20;
 /// Seconds of the clock.
