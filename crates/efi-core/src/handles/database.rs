@@ -214,8 +214,10 @@ impl Database {
         let child = attributes.contains(OpenAttributes::BY_CHILD_CONTROLLER);
         let driver = attributes.contains(OpenAttributes::BY_DRIVER);
         let needs_agent = child || driver || attributes.contains(OpenAttributes::EXCLUSIVE);
+        // An exclusive open may have no controller, but a wrong one could never be closed.
+        let needs_controller = child || driver || controller.is_some();
         if (needs_agent && !is_valid(agent))
-            || ((child || driver) && !is_valid(controller))
+            || (needs_agent && needs_controller && !is_valid(controller))
             || (child && controller == Some(handle))
         {
             return Err(Status::INVALID_PARAMETER);

@@ -59,6 +59,7 @@ fn opens_follow_the_rules_of_drivers() {
     check(A, Some(DEAD), Some(device), by_driver, Err(INVALID));
     check(A, Some(agent), None, by_driver, Err(INVALID));
     check(A, None, None, exclusive, Err(INVALID));
+    check(A, Some(agent), Some(DEAD), exclusive, Err(INVALID));
     check(A, Some(agent), Some(device), child, Err(INVALID));
     check(A, Some(agent), Some(other), child, Ok(1));
     check(A, Some(agent), Some(device), by_driver, Ok(1));
