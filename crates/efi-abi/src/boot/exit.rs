@@ -10,20 +10,19 @@ use efi_core::guids::{
 use efi_core::{Result, Status};
 use uefi_raw::{Handle, Status as RawStatus};
 
-use super::protocols::handle;
 use crate::access::reply;
 use crate::notify::dispatch;
 use crate::runtime::{self, VirtualEvent};
 use crate::state::{remove, with};
 
-/// `ExitBootServices`.
-pub(super) unsafe extern "efiapi" fn exit_boot_services(image: Handle, key: usize) -> RawStatus {
-    reply(exit(image, key as u64))
+/// `ExitBootServices`. The handle is not checked: only the key can be wrong by the specification, and GRUB starts kernels on handles
+/// of its own.
+pub(super) unsafe extern "efiapi" fn exit_boot_services(_image: Handle, key: usize) -> RawStatus {
+    reply(exit(key as u64))
 }
 
-fn exit(image: Handle, key: u64) -> Result<()> {
+fn exit(key: u64) -> Result<()> {
     with(|state| {
-        state.images.get(handle(image)).ok_or(Status::INVALID_PARAMETER)?;
         if !state.is_exiting {
             state.is_exiting = true;
             state.events.signal_group(EVENT_BEFORE_EXIT_BOOT_SERVICES);

@@ -40,7 +40,9 @@ pub(crate) enum ImageFile<'a> {
 /// Loads an image: its handle.
 pub(crate) fn load(parent: CoreHandle, file: ImageFile<'_>) -> Result<CoreHandle> {
     with(|state| {
-        let is_parent = state.firmware == Some(parent) || state.images.get(parent).is_some();
+        // GRUB starts images on handles of its own, which have the protocol.
+        let is_image = state.handles.interface(parent, LOADED_IMAGE).is_ok();
+        let is_parent = state.firmware == Some(parent) || is_image;
         if is_parent {
             Ok(())
         } else {

@@ -252,8 +252,9 @@ unsafe extern "efiapi" fn operating_system(image: Handle, system: *mut SystemTab
     if BEFORE.load(Ordering::Relaxed) != 1 {
         return Status::PROTOCOL_ERROR;
     }
+    // The handle may be one that the firmware does not know as an image.
     // SAFETY: no pointers.
-    let status = unsafe { (boot.exit_boot_services)(image, key) };
+    let status = unsafe { (boot.exit_boot_services)(null_mut(), key) };
     if status != Status::SUCCESS || BEFORE.load(Ordering::Relaxed) != 2 {
         return Status::CRC_ERROR;
     }
