@@ -6,6 +6,7 @@
 mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
+mod efi;
 mod elf_parse;
 mod fat;
 mod fdt;
@@ -32,10 +33,12 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 22] = [
+const TARGETS: [Target; 25] = [
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
+    ("device_path", efi::device_paths),
+    ("efi_calls", efi::calls),
     ("elf_parse", elf_parse::seeds),
     ("fat", fat::seeds),
     ("fdt_update", fdt::trees),
@@ -55,6 +58,7 @@ const TARGETS: [Target; 22] = [
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),
     ("uki", bls::images),
+    ("variables", efi::variables),
 ];
 
 fn main() -> io::Result<()> {

@@ -19,6 +19,10 @@ const TARGET_ARCH: &[(&str, &str)] = &[
         "crates/sandbox-debug/Cargo.toml",
         "the KVM harnesses of these tests",
     ),
+    (
+        "crates/efi-abi/",
+        "C-variadic services, and the return of Exit, are assembly",
+    ),
     ("crates/sandbox/", "guests run on the KVM of the host"),
     (
         "crates/sandbox-guest/",

@@ -33,6 +33,7 @@ const FAMILIES: &[Family] = &[
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
     family(&["crates/sandbox-abi"], &[], true),
+    family(&["crates/efi-core"], &[], true),
     family(
         &["crates/boot-sandbox"],
         &["crates/boot-core", "crates/sandbox-abi"],
@@ -69,6 +70,16 @@ const FAMILIES: &[Family] = &[
         &["crates/fw-boot"],
         &["crates/boot-core", "crates/bls", "crates/disk", "crates/fs-*"],
         true,
+    ),
+    family(
+        &["crates/efi-abi"],
+        &[
+            "crates/boot-core",
+            "crates/disk",
+            "crates/efi-core",
+            "crates/fmt-pe",
+        ],
+        false,
     ),
     family(&["crates/guest-ram"], &["crates/boot-core"], false),
     family(
