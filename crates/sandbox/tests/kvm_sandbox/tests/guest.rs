@@ -35,7 +35,7 @@ pub(crate) fn skip_reason() -> Option<String> {
 
 /// Reason why guests cannot copy pages on this host.
 ///
-/// QEMU with one emulated CPU executes an atomic access of riscv64 as a load and a store. Newer versions report a fault of that load in the second
+/// QEMU with one emulated CPU executes an atomic access of riscv64 as a load and a store. Version 10.0, not 7.2, reports a fault of that load in the second
 /// translation stage as one of a store, before the page tables of the guest are asked for a store. KVM refuses that in a read-only slot. The
 /// specification has the fault of the guest's page tables first (RISC-V Privileged Architecture, "Two-Stage Address Translation").
 pub(crate) fn copies_skip_reason() -> Option<String> {
