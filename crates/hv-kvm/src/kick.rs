@@ -33,7 +33,7 @@ pub fn kick_signal() -> libc::c_int {
 /// Empty: delivery of the signal makes `KVM_RUN` return `EINTR`.
 extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Installs the handler of [`kick_signal`], once per process. [`SignalKicker::new`] calls this.
+/// Installs the handler of [`kick_signal`], once per process. [`VcpuEntry::new`] calls this.
 ///
 /// # Errors
 ///
