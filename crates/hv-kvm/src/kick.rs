@@ -33,7 +33,7 @@ pub fn kick_signal() -> libc::c_int {
 /// Empty: delivery of the signal makes `KVM_RUN` return `EINTR`.
 extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Installs the handler of [`kick_signal`], once per process. [`SignalKicker::new`] calls this.
+/// Installs the handler of [`kick_signal`], once per process. [`VcpuEntry::new`] calls this.
 ///
 /// # Errors
 ///
@@ -334,7 +334,7 @@ mod tests {
     /// Kicks at the moments of entry and return: each is seen, and leaves the byte zero.
     #[test]
     fn kicks_during_short_entries_are_seen() {
-        const KICKS: u64 = 20_000;
+        const KICKS: u64 = 5_000;
         let mut entry = VcpuEntry::new().unwrap();
         let kicker = entry.kicker();
         let (seen, stopped) = (AtomicU64::new(0), AtomicBool::new(false));

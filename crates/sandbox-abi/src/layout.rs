@@ -81,6 +81,8 @@ pub const HEAP_ALIGN: u64 = 0x20_0000;
 const _: () = {
     assert!(HOST % HOST_LEN == 0);
     assert!(IMAGE - HOST == HOST_LEN && BOOT_INFO - REWIND_IMAGE == REWIND_IMAGE_LEN);
+    // Handlers of guests compare the bits above.
+    assert!(REGION_TABLES.is_power_of_two());
     assert!(MEMORY_END <= REGION_TABLES && REGION_TABLES + REGION_TABLES_LEN == REGIONS);
     // Entries of 1 GiB in a page table: those of regions belong to nothing else.
     assert!(REGION_TABLES % (1 << 30) == 0 && REGIONS_END % (1 << 30) == 0);

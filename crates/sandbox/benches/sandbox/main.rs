@@ -136,6 +136,7 @@ fn calls(table: &Table, elf: &[u8]) {
             .expect("echo returns");
         assert_eq!(result.len(), page.len());
     });
+    assert_eq!(result, page);
     table.row("4 KiB echo", Value::Time(echo), Some(3.0));
 }
 

@@ -29,6 +29,7 @@ const WITHOUT_COPIES: &[&str] = &[
     "fault::access_to_page_tables",
     "fault::physical_address_without_memory",
     "file::guest_with_its_own_page_tables_is_not_saved",
+    "mapping::restore_of_changed_page_tables",
     "restore::page_tables",
     "restore::text_is_shared_and_cannot_be_written",
     "restore::translations_are_flushed",

@@ -141,7 +141,7 @@ fn add_atomically(address: usize) -> u64 {
 
 /// Copies bytes to an address.
 #[guest_function(bytes)]
-fn copy_to(bytes: Vec<u8>) -> Vec<u8> {
+fn copy_to(bytes: &[u8]) -> Vec<u8> {
     let Some((address, bytes)) = bytes.split_first_chunk() else {
         return Vec::new();
     };

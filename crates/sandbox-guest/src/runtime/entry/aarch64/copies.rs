@@ -66,6 +66,9 @@ global_asm!(
     "cmp x3, 0x0c",
     "b.ne 7f",
     "mrs x2, far_el1",
+    // Mappings of the host are not copied, and their page tables are not mapped.
+    "lsr x3, x2, {region_bits}",
+    "cbnz x3, 7f",
     "mrs x3, ttbr0_el1",
     "and x3, x3, {addr}",
     "mov x4, 39",
@@ -143,6 +146,7 @@ global_asm!(
     ".purgem vmsandbox_restore",
     ".popsection",
     boot_info = const layout::BOOT_INFO,
+    region_bits = const layout::REGION_TABLES.trailing_zeros(),
     scratch = const offset_of!(BootInfo, scratch),
     copies = const offset_of!(BootInfo, copies),
     copy_count = const offset_of!(BootInfo, copy_count),

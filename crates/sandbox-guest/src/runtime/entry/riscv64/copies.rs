@@ -38,6 +38,9 @@ global_asm!(
     "ld t1, {scratch}(t0)",
     "beqz t1, 7f",
     "csrr t2, stval",
+    // Mappings of the host are not copied, and their page tables are not mapped.
+    "srli t3, t2, {region_bits}",
+    "bnez t3, 7f",
     "csrr t3, satp",
     "slli t3, t3, 20",
     "srli t3, t3, 8",
@@ -164,6 +167,7 @@ global_asm!(
     ".popsection",
     saved = const SAVED,
     boot_info = const layout::BOOT_INFO,
+    region_bits = const layout::REGION_TABLES.trailing_zeros(),
     scratch = const offset_of!(BootInfo, scratch),
     copies = const offset_of!(BootInfo, copies),
     copy_count = const offset_of!(BootInfo, copy_count),

@@ -32,6 +32,10 @@ global_asm!(
     "cmp eax, 3",
     "jne 7f",
     "mov rax, cr2",
+    // Mappings of the host are not copied, and their page tables are not mapped.
+    "mov rdx, rax",
+    "shr rdx, {region_bits}",
+    "jnz 7f",
     "mov rdx, cr3",
     "mov ecx, 39",
     // The table of a level: RDX is the entry that refers to it, RCX the number of the first bit of its index.
@@ -161,6 +165,7 @@ global_asm!(
     reserve = const ScratchState::RESERVE,
     exhausted = const EXHAUSTED,
     flag = const COPY_FLAG_X86_64,
+    region_bits = const layout::REGION_TABLES.trailing_zeros(),
     addr = const ADDR,
     kept = const !ADDR & !COPY_FLAG_X86_64,
 );
