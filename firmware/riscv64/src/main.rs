@@ -3,8 +3,6 @@
 #![no_main]
 #![expect(unsafe_code, reason = "memory and devices of the machine")]
 
-extern crate alloc;
-
 mod registers;
 mod sbi;
 
