@@ -1,12 +1,16 @@
 //! What the readers find in trees, and what they refuse.
 
+use std::num::NonZeroU32;
+
 use boot_core::GuestRange;
 use boot_core::machine::{PciSpace, PciWindow, PsciMethod, SerialKind};
+use hv_core::virt::{self, Gic};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, Node};
 use proto_fdt::read::{
     MAX_BANKS, ReadFdtError, bootargs, memory, pci_hosts, psci_method, serial_port, virtio_mmio,
 };
+use proto_fdt::{Chosen, create_fdt};
 
 fn range(start: u64, len: u64) -> GuestRange {
     GuestRange::new(start, len).unwrap()
@@ -17,7 +21,11 @@ fn cells(values: &[u32]) -> Vec<u8> {
 }
 
 /// A node with properties.
-fn node(name: &'static str, properties: &[(&'static str, Vec<u8>)], children: Vec<Node<'static>>) -> Node<'static> {
+fn node(
+    name: &'static str,
+    properties: &[(&'static str, Vec<u8>)],
+    children: Vec<Node<'static>>,
+) -> Node<'static> {
     let mut node = Node::new(name);
     for (name, value) in properties {
         node.push_property(*name, value.clone());
@@ -33,7 +41,11 @@ fn tree(children: Vec<Node<'static>>) -> DeviceTree<'static> {
 }
 
 fn bank(name: &'static str, reg: &[u32]) -> Node<'static> {
-    node(name, &[("device_type", b"memory\0".to_vec()), ("reg", cells(reg))], vec![])
+    node(
+        name,
+        &[("device_type", b"memory\0".to_vec()), ("reg", cells(reg))],
+        vec![],
+    )
 }
 
 fn compatible(name: &'static str, compatible: &str, properties: &[(&'static str, Vec<u8>)]) -> Node<'static> {
@@ -54,12 +66,20 @@ fn ram_is_that_of_the_memory_nodes() {
     let banks = tree(vec![
         bank("memory@80000000", &[0, 0x8000_0000, 0, 0x1000, 1, 0, 0, 0x2000]),
         bank("memory@90000000", &[0, 0x9000_0000, 0, 0x1000, 0, 0, 0, 0]),
-        node("memory@1", &[("reg", cells(&[0; 4])), ("status", b"disabled\0".to_vec())], vec![]),
+        node(
+            "memory@1",
+            &[("reg", cells(&[0; 4])), ("status", b"disabled\0".to_vec())],
+            vec![],
+        ),
     ]);
     let ram: Vec<_> = memory(&banks).unwrap().ram().collect();
     assert_eq!(
         ram,
-        [range(0x8000_0000, 0x1000), range(0x9000_0000, 0x1000), range(1 << 32, 0x2000)]
+        [
+            range(0x8000_0000, 0x1000),
+            range(0x9000_0000, 0x1000),
+            range(1 << 32, 0x2000)
+        ]
     );
 }
 
@@ -69,7 +89,10 @@ fn malformed_memory_is_refused() {
     refuse(vec![], Err(ReadFdtError::NoMemory));
     refuse(vec![bank("memory", &[0; 4])], Err(ReadFdtError::NoMemory));
     refuse(vec![bank("memory@1", &[0; 3])], invalid("memory@1", "reg"));
-    refuse(vec![bank("memory", &[u32::MAX, 0, 1, 0])], invalid("memory", "reg"));
+    refuse(
+        vec![bank("memory", &[u32::MAX, 0, 1, 0])],
+        invalid("memory", "reg"),
+    );
     refuse(vec![node("memory", &[], vec![])], invalid("memory", "reg"));
     let twice = bank("memory", &[0, 0, 0, 0x2000, 0, 0x1000, 0, 0x1000]);
     assert!(matches!(memory(&tree(vec![twice])), Err(ReadFdtError::Memory(_))));
@@ -95,10 +118,20 @@ fn addresses_are_those_of_the_cpu() {
         &[("ranges", cells(&[0x1000, 4, 0, 0x1000, 0x8000, 5, 0, 0x1000]))],
         device(&[0x8200, 0x200]),
     );
-    outer.children.push(bus("same", &[("ranges", vec![])], device(&[0x1000, 0x1000])));
-    outer.children.push(bus("across", &[("ranges", vec![])], device(&[0x1fff, 2])));
-    outer.children.push(bus("unmapped", &[], device(&[0x1000, 0x1000])));
-    let three = [("#address-cells", cells(&[3])), ("#size-cells", cells(&[2])), ("ranges", cells(&[1; 7]))];
+    outer
+        .children
+        .push(bus("same", &[("ranges", vec![])], device(&[0x1000, 0x1000])));
+    outer
+        .children
+        .push(bus("across", &[("ranges", vec![])], device(&[0x1fff, 2])));
+    outer
+        .children
+        .push(bus("unmapped", &[], device(&[0x1000, 0x1000])));
+    let three = [
+        ("#address-cells", cells(&[3])),
+        ("#size-cells", cells(&[2])),
+        ("ranges", cells(&[1; 7])),
+    ];
     outer.children.push(node("three", &three, vec![device(&[0; 5])]));
     let mut disabled = device(&[0x1000, 0x200]);
     disabled.name = "device@1".into();
@@ -107,7 +140,11 @@ fn addresses_are_those_of_the_cpu() {
     let found = virtio_mmio(&tree(vec![outer, device(&[0, 0x7000, 0, 0x200])])).unwrap();
     assert_eq!(
         found,
-        [range(5 << 32 | 0x200, 0x200), range(4 << 32, 0x1000), range(0x7000, 0x200)]
+        [
+            range(5 << 32 | 0x200, 0x200),
+            range(4 << 32, 0x1000),
+            range(0x7000, 0x200)
+        ]
     );
 }
 
@@ -118,7 +155,11 @@ fn malformed_addresses_are_refused() {
     refuse(vec![device(&[0, 0])], "device@0", "reg");
     refuse(vec![device(&[0, 0x1000, 0, 0])], "device@0", "reg");
     refuse(vec![device(&[u32::MAX, u32::MAX, 0, 2])], "device@0", "reg");
-    for ranges in [&[0, 0, 0][..], &[0, u32::MAX, u32::MAX, u32::MAX, 0, 1], &[u32::MAX, u32::MAX, 0, 0, 1, 0]] {
+    for ranges in [
+        &[0, 0, 0][..],
+        &[0, 0, u32::MAX, u32::MAX, 0, 0x2000],
+        &[u32::MAX, u32::MAX, 0, 0, 1, 0],
+    ] {
         let properties = [
             ("#address-cells", cells(&[2])),
             ("#size-cells", cells(&[2])),
@@ -127,6 +168,18 @@ fn malformed_addresses_are_refused() {
         let bus = node("bus", &properties, vec![device(&[0, 0x1000, 0, 0x200])]);
         refuse(vec![bus], "bus", "ranges");
     }
+    // A bus whose entries have no length.
+    let none = vec![("#address-cells", cells(&[0])), ("#size-cells", cells(&[0]))];
+    let one = vec![("#address-cells", cells(&[1])), ("#size-cells", cells(&[1]))];
+    let with = |cells: &[_], ranges| [cells, &[("ranges", ranges)]].concat();
+    let inner = node(
+        "inner",
+        &with(&one, cells(&[0x1000, 0x1000])),
+        vec![device(&[0x1000, 0x200])],
+    );
+    let outer = node("outer", &with(&none, cells(&[0])), vec![inner]);
+    let tree = DeviceTree::new(node("", &none, vec![outer]));
+    assert_eq!(virtio_mmio(&tree), invalid("outer", "ranges"));
 }
 
 fn port(name: &'static str, compatible_with: &str, extra: &[(&'static str, Vec<u8>)]) -> Node<'static> {
@@ -207,9 +260,27 @@ fn host(properties: &[(&'static str, Vec<u8>)]) -> DeviceTree<'static> {
 #[test]
 fn pci_hosts_have_windows() {
     let ranges = cells(&[
-        0x0100_0000, 0, 0, 0, 0x3eff_0000, 0, 0x1_0000, //
-        0x0200_0000, 0, 0x1000_0000, 0, 0x1000_0000, 0, 0x2eff_0000, //
-        0x4300_0000, 0x80, 0, 0x80, 0, 0x80, 0,
+        0x0100_0000,
+        0,
+        0,
+        0,
+        0x3eff_0000,
+        0,
+        0x1_0000, //
+        0x0200_0000,
+        0,
+        0x1000_0000,
+        0,
+        0x1000_0000,
+        0,
+        0x2eff_0000, //
+        0x4300_0000,
+        0x80,
+        0,
+        0x80,
+        0,
+        0x80,
+        0,
     ]);
     let found = pci_hosts(&host(&[
         ("reg", cells(&[0x40, 0x1000_0000, 0, 0x1000_0000])),
@@ -235,11 +306,23 @@ fn pci_hosts_have_windows() {
 fn malformed_pci_hosts_are_refused() {
     let reg = || ("reg", cells(&[0, 0x3000_0000, 0, 0x1000_0000]));
     let check = |properties: &[_], expected| assert_eq!(pci_hosts(&host(properties)), expected);
-    check(&[("reg", cells(&[0, 0x3000_1000, 0, 0x1000_0000]))], invalid("pcie", "reg"));
-    check(&[("reg", cells(&[0, 0x3000_0000, 0, 0xf_ffff]))], invalid("pcie", "reg"));
-    check(&[reg(), ("ranges", cells(&[0x0200_0000; 6]))], invalid("pcie", "ranges"));
+    check(
+        &[("reg", cells(&[0, 0x3000_1000, 0, 0x1000_0000]))],
+        invalid("pcie", "reg"),
+    );
+    check(
+        &[("reg", cells(&[0, 0x3000_0000, 0, 0xf_ffff]))],
+        invalid("pcie", "reg"),
+    );
+    check(
+        &[reg(), ("ranges", cells(&[0x0200_0000; 6]))],
+        invalid("pcie", "ranges"),
+    );
     for buses in [&[0][..], &[0, 256], &[0, 1, 2]] {
-        check(&[reg(), ("bus-range", cells(buses))], invalid("pcie", "bus-range"));
+        check(
+            &[reg(), ("bus-range", cells(buses))],
+            invalid("pcie", "bus-range"),
+        );
     }
     let first = ReadFdtError::FirstBus {
         node: "pcie".to_owned(),
@@ -252,7 +335,11 @@ fn malformed_pci_hosts_are_refused() {
 fn the_method_of_psci() {
     let psci = |method: &str| {
         let method = ("method", format!("{method}\0").into_bytes());
-        psci_method(&tree(vec![compatible("psci", "arm,psci-1.0\0arm,psci-0.2", &[method])]))
+        psci_method(&tree(vec![compatible(
+            "psci",
+            "arm,psci-1.0\0arm,psci-0.2",
+            &[method],
+        )]))
     };
     assert_eq!(psci("hvc"), Ok(Some(PsciMethod::Hvc)));
     assert_eq!(psci("smc"), Ok(Some(PsciMethod::Smc)));
@@ -272,22 +359,77 @@ fn bootargs_are_one_string() {
     }
 }
 
+#[test]
+fn created_trees_are_read_back() {
+    let machine = virt::arm64_machine(1 << 30, NonZeroU32::new(2).unwrap(), Gic::V3WithIts).unwrap();
+    let dtb = create_fdt(&machine, &Chosen::new().with_bootargs(b"quiet\0")).unwrap();
+    let tree = DeviceTree::parse(&dtb).unwrap();
+    assert_eq!(memory(&tree).unwrap(), machine.memory);
+    assert_eq!(bootargs(&tree), Some("quiet"));
+    let platform = &machine.platform;
+    assert_eq!(psci_method(&tree).unwrap(), platform.psci.map(|psci| psci.method));
+    let [first, ..] = platform.serial.as_slice() else {
+        panic!("the reference machine has a console");
+    };
+    let console = serial_port(&tree).unwrap().map(|port| (port.kind, port.range));
+    assert_eq!(console, Some((first.kind, first.range)));
+    let mut slots = virtio_mmio(&tree).unwrap();
+    slots.sort_by_key(|range| range.start());
+    let expected: Vec<_> = platform.virtio_mmio.iter().map(|slot| slot.range).collect();
+    assert_eq!(slots, expected);
+    let hosts = pci_hosts(&tree).unwrap();
+    let found: Vec<_> = hosts.iter().map(|host| (host.ecam, &host.windows)).collect();
+    let expected: Vec<_> = platform
+        .pci
+        .iter()
+        .map(|host| (host.ecam, &host.windows))
+        .collect();
+    assert_eq!(found, expected);
+}
+
 /// Trees of nodes and properties that the readers look at, with values of any bytes.
 fn any_node(depth: u32) -> BoxedStrategy<Node<'static>> {
     let names = prop::sample::select(vec!["memory", "bus", "pcie", "serial", "chosen", "aliases"]);
     let properties = prop::sample::select(vec![
-        "reg", "ranges", "bus-range", "#address-cells", "#size-cells", "status", "stdout-path", "reg-shift",
-        "reg-io-width", "reg-offset", "method",
+        "reg",
+        "ranges",
+        "bus-range",
+        "#address-cells",
+        "#size-cells",
+        "status",
+        "stdout-path",
+        "reg-shift",
+        "reg-io-width",
+        "reg-offset",
+        "method",
     ]);
-    let small = prop::sample::select(vec![cells(&[1]), cells(&[2]), cells(&[0]), cells(&[3]), vec![], b"/bus\0".to_vec()]);
+    let small = prop::sample::select(vec![
+        cells(&[1]),
+        cells(&[2]),
+        cells(&[0]),
+        cells(&[3]),
+        vec![],
+        b"/bus\0".to_vec(),
+    ]);
     let value = prop_oneof![small, prop::collection::vec(any::<u8>(), 0..64)];
-    let kinds = prop::sample::select(vec!["virtio,mmio", "pci-host-ecam-generic", "arm,pl011", "ns16550a", "arm,psci-0.2"]);
+    let kinds = prop::sample::select(vec![
+        "virtio,mmio",
+        "pci-host-ecam-generic",
+        "arm,pl011",
+        "ns16550a",
+        "arm,psci-0.2",
+    ]);
     let children = if depth == 0 {
         Just(Vec::new()).boxed()
     } else {
         prop::collection::vec(any_node(depth - 1), 0..4).boxed()
     };
-    (names, prop::collection::vec((properties, value), 0..6), kinds, children)
+    (
+        names,
+        prop::collection::vec((properties, value), 0..6),
+        kinds,
+        children,
+    )
         .prop_map(|(name, properties, kind, children)| {
             let mut node = compatible(name, kind, &properties);
             node.children = children;

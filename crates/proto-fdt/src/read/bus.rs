@@ -99,6 +99,10 @@ impl<'a> Bus<'a> {
         let (Some([address, size]), Some([parent_address, _])) = (self.cells(), parent.cells()) else {
             return Ok(None);
         };
+        if address.max(parent_address).max(size) == 0 {
+            // Entries without a length never end.
+            return Err(invalid());
+        }
         let mut ranges = Cells(ranges);
         while !ranges.is_empty() {
             let entry = [address, parent_address, size].map(|cells| ranges.number(cells));

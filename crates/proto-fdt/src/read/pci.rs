@@ -49,7 +49,8 @@ fn host(node: &Node<'_>, bus: &Bus<'_>) -> Result<Option<PciHostBridge>, ReadFdt
     let len = last_bus.saturating_add(1).saturating_mul(BUS_LEN).min(ecam.len());
     let invalid = |property| move || ReadFdtError::invalid(node, property);
     // Accesses are of 32 bits.
-    let ecam = GuestRange::new(ecam.start(), len).filter(|ecam| ecam.start() % BUS_LEN == 0 && len >= BUS_LEN);
+    let ecam =
+        GuestRange::new(ecam.start(), len).filter(|ecam| ecam.start() % BUS_LEN == 0 && len >= BUS_LEN);
     let ecam = ecam.ok_or_else(invalid("reg"))?;
     let mut windows = Vec::new();
     let mut ranges = Cells(node.property("ranges").unwrap_or_default());
