@@ -20,6 +20,7 @@ extern crate std;
 pub mod device_tree;
 pub mod label;
 pub mod raw;
+pub mod read;
 
 mod chosen;
 mod create;

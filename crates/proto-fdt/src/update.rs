@@ -94,7 +94,7 @@ impl From<&ReservedMemory> for ReservedRange {
 
 /// Numbers of cells (32-bit words) of addresses and sizes.
 #[derive(Clone, Copy)]
-struct Cells {
+pub(crate) struct Cells {
     address: usize,
     size: usize,
 }
@@ -103,7 +103,7 @@ impl Cells {
     /// The cells of a node's children. Both properties are required in the root (Devicetree Specification, "Root
     /// node") and in `/reserved-memory`, which Linux ignores without them. For other nodes the defaults of the
     /// specification and of Linux differ.
-    fn of(node: &Node<'_>, name: &'static str) -> Result<Self, UpdateFdtError> {
+    pub(crate) fn of(node: &Node<'_>, name: &'static str) -> Result<Self, UpdateFdtError> {
         let read = |property| match node.property(property) {
             Some([0, 0, 0, 1]) => Ok(1),
             Some([0, 0, 0, 2]) => Ok(2),
@@ -148,7 +148,7 @@ pub fn reserved_ranges(tree: &DeviceTree<'_>) -> Result<Vec<ReservedRange>, Upda
 }
 
 /// The ranges of a `reg`.
-fn parse_reg(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
+pub(crate) fn parse_reg(reg: &[u8], cells: Cells) -> Option<Vec<GuestRange>> {
     const CELL: usize = 4;
     let number = |bytes: &[u8]| match *bytes {
         [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
@@ -253,13 +253,16 @@ pub fn update_fdt(
     Ok(())
 }
 
+/// Whether a child of the root is a memory node.
+pub(crate) fn is_memory(node: &Node<'_>) -> bool {
+    node.base_name() == "memory" || node.property("device_type") == Some(b"memory\0")
+}
+
 /// Largest number of ranges in the memory nodes of a tree with NUMA node ids: the work is proportional to its square.
 const MAX_NUMA_RANGES: usize = 1024;
 
 fn update_memory(root: &mut Node<'_>, memory: &MemoryMap) -> Result<(), UpdateFdtError> {
     let cells = Cells::of(root, "root node")?;
-    let is_memory =
-        |node: &Node<'_>| node.base_name() == "memory" || node.property("device_type") == Some(b"memory\0");
     let first = root.children.iter().position(is_memory);
     let (old, others): (Vec<_>, Vec<_>) = core::mem::take(&mut root.children)
         .into_iter()

@@ -1,0 +1,144 @@
+//! What a device tree tells about a machine, for programs that start on it: firmware, loaders.
+//!
+//! Every function works on its own, so that a malformed part of the tree costs only what it describes. Nodes whose `status` is neither
+//! absent nor "okay" are not there. Addresses are those of the CPU: the `ranges` of all buses above a node are applied (Devicetree
+//! Specification v0.4, "ranges").
+//!
+//! ```
+//! use proto_fdt::device_tree::DeviceTree;
+//! use proto_fdt::read;
+//! # use proto_fdt::device_tree::Node;
+//!
+//! # let mut root = Node::new("");
+//! # root.push_property("#address-cells", 2u32.to_be_bytes().to_vec());
+//! # root.push_property("#size-cells", 2u32.to_be_bytes().to_vec());
+//! # let mut node = Node::new("memory@80000000");
+//! # node.push_property("device_type", b"memory\0".as_slice());
+//! # node.push_property("reg", [0, 0x8000_0000, 0, 0x1000_0000_u32].map(u32::to_be_bytes).concat());
+//! # root.children.push(node);
+//! # let dtb = DeviceTree::new(root).to_bytes().ok_or("too large")?;
+//! let tree = DeviceTree::parse(&dtb)?;
+//! let memory = read::memory(&tree)?;
+//! assert_eq!(memory.ram_end(), Some(0x9000_0000));
+//! assert_eq!(read::serial_port(&tree)?, None);
+//! assert!(read::virtio_mmio(&tree)?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bus;
+mod error;
+mod pci;
+mod serial;
+
+use alloc::vec::Vec;
+
+use boot_core::machine::PsciMethod;
+use boot_core::{GuestRange, MemoryMap, RegionKind};
+
+use self::bus::visit;
+use crate::device_tree::{DeviceTree, Node};
+use crate::update::{Cells, is_memory, parse_reg};
+
+pub use self::error::ReadFdtError;
+pub use self::pci::{PciHostBridge, pci_hosts};
+pub use self::serial::{SerialPort, serial_port};
+
+/// Largest number of ranges of RAM: the work is proportional to its square.
+pub const MAX_BANKS: usize = 1024;
+
+/// The RAM of the memory nodes, with what the tree reserves in it: [`reserved_ranges`](crate::reserved_ranges).
+///
+/// # Errors
+///
+/// The cells of the root or the `reg` of a memory node are malformed, banks overlap, there are more than [`MAX_BANKS`], or there is no RAM.
+pub fn memory(tree: &DeviceTree<'_>) -> Result<MemoryMap, ReadFdtError> {
+    let cells = Cells::of(&tree.root, "root node")?;
+    let mut map = MemoryMap::new();
+    let nodes = tree.root.children.iter();
+    for node in nodes.filter(|node| is_memory(node) && is_okay(node)) {
+        let reg = node.property("reg").and_then(|reg| parse_reg(reg, cells));
+        let banks = reg.ok_or_else(|| ReadFdtError::invalid(node, "reg"))?;
+        for bank in banks.into_iter().filter(|bank| !bank.is_empty()) {
+            if map.regions().len() == MAX_BANKS {
+                return Err(ReadFdtError::TooManyBanks);
+            }
+            map.insert(bank, RegionKind::Ram)?;
+        }
+    }
+    if map.regions().is_empty() {
+        return Err(ReadFdtError::NoMemory);
+    }
+    Ok(map)
+}
+
+/// The command line: `bootargs` of `/chosen`. `None` if there is none, or it is not UTF-8.
+#[must_use]
+pub fn bootargs<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t str> {
+    string(tree.root.child("chosen")?, "bootargs")
+}
+
+/// The registers of all virtio devices on MMIO (Linux binding `virtio/mmio.yaml`), in the order of the tree. Slots without a device are
+/// among them.
+///
+/// # Errors
+///
+/// [`ReadFdtError::Invalid`] if a `reg` or the `ranges` of a bus above are malformed.
+pub fn virtio_mmio(tree: &DeviceTree<'_>) -> Result<Vec<GuestRange>, ReadFdtError> {
+    let mut found = Vec::new();
+    visit(&tree.root, &mut |node, bus| {
+        if is_compatible(node, "virtio,mmio") {
+            found.extend(bus.range(node)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// How PSCI is called (Linux binding `arm/psci.yaml`); `None` without PSCI 0.2 or later.
+///
+/// # Errors
+///
+/// [`ReadFdtError::Invalid`] if the `method` is not one of the binding.
+pub fn psci_method(tree: &DeviceTree<'_>) -> Result<Option<PsciMethod>, ReadFdtError> {
+    let is_psci = |node: &&Node<'_>| {
+        let versions = ["arm,psci-1.0", "arm,psci-0.2"];
+        is_okay(node) && versions.iter().any(|version| is_compatible(node, version))
+    };
+    let Some(node) = tree.root.children.iter().find(is_psci) else {
+        return Ok(None);
+    };
+    match string(node, "method") {
+        Some("hvc") => Ok(Some(PsciMethod::Hvc)),
+        Some("smc") => Ok(Some(PsciMethod::Smc)),
+        _ => Err(ReadFdtError::invalid(node, "method")),
+    }
+}
+
+/// Whether the list of strings `compatible` contains `wanted`.
+fn is_compatible(node: &Node<'_>, wanted: &str) -> bool {
+    let list = node.property("compatible").unwrap_or_default();
+    list.split(|byte| *byte == 0)
+        .any(|string| string == wanted.as_bytes())
+}
+
+/// Whether a device is operational ("status").
+fn is_okay(node: &Node<'_>) -> bool {
+    node.property("status")
+        .is_none_or(|status| matches!(status, b"okay\0" | b"ok\0"))
+}
+
+/// The value of a property that is one string.
+fn string<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n str> {
+    let (nul, text) = node.property(name)?.split_last()?;
+    let is_one = *nul == 0 && !text.contains(&0);
+    core::str::from_utf8(text).ok().filter(|_| is_one)
+}
+
+/// The value of a property that is one cell; `None` without it.
+fn cell(node: &Node<'_>, name: &'static str) -> Result<Option<u32>, ReadFdtError> {
+    let value = node.property(name);
+    let number = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
+    value
+        .map(|value| number(value).ok_or_else(|| ReadFdtError::invalid(node, name)))
+        .transpose()
+}

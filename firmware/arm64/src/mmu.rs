@@ -1,0 +1,257 @@
+//! The MMU: RAM as normal memory and the registers of devices as device memory, at their physical addresses.
+//!
+//! ```text
+//! code of the firmware          read, execute
+//! constants of the firmware     read
+//! other RAM                     read, write
+//! registers of devices          read, write, Device-nGnRE
+//! ```
+//!
+//! What the device tree reserves with `no-map`, and all the rest of the address space is not mapped.
+#![expect(unsafe_code, reason = "registers of the MMU")]
+
+use alloc::vec::Vec;
+use core::arch::asm;
+
+use boot_core::GuestRange;
+use boot_paging::{Access, Attributes, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError};
+use fw_device_tree::Hardware;
+
+use crate::{between, cache};
+
+/// Number of tables that `entry.s` reserves.
+pub(crate) const MAX_TABLES: usize = 64;
+
+/// Why the MMU cannot be used.
+#[derive(Debug)]
+pub(crate) enum MmuError {
+    /// The tables have no valid place.
+    Tables(TablesError),
+    /// Memory cannot be mapped.
+    Map {
+        /// The memory.
+        range: GuestRange,
+        /// Cause.
+        source: MapError,
+    },
+}
+
+impl core::fmt::Display for MmuError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Tables(_) => f.write_str("the page tables cannot be placed"),
+            Self::Map { range, .. } => write!(f, "memory at {range} cannot be mapped"),
+        }
+    }
+}
+
+impl core::error::Error for MmuError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Tables(error) => Some(error),
+            Self::Map { source, .. } => Some(source),
+        }
+    }
+}
+
+unsafe extern "C" {
+    static mut page_tables: [[u64; 512]; MAX_TABLES];
+    static __rodata_start: u8;
+    static __data_start: u8;
+}
+
+const PAGE: u64 = 0x1000;
+
+/// Turns MMU and data cache on.
+///
+/// # Safety
+///
+/// They are off; `hardware` is that of the machine, and `own` the memory of the firmware.
+pub(crate) unsafe fn enable(hardware: &Hardware, own: GuestRange) -> Result<(), MmuError> {
+    let regime = Regime::current();
+    let memory = &raw mut page_tables;
+    let root = u64::try_from(memory.addr()).unwrap_or_default();
+    let tables = PageTables::new(Scheme::Arm64, root, MAX_TABLES).map_err(MmuError::Tables)?;
+    let mut tables = tables.with_max_page_size(PageSize::Size1G);
+    for (range, attributes) in mappings(hardware, own) {
+        let mapping = Mapping::identity(range.start(), range.len(), attributes);
+        tables
+            .map(&mapping)
+            .map_err(|source| MmuError::Map { range, source })?;
+    }
+    for (index, table) in tables.tables().iter().enumerate() {
+        let table = table.map(|entry| regime.entry(entry));
+        // SAFETY: one CPU runs, and the MMU does not use the tables yet; there are at most `MAX_TABLES`.
+        let slot = unsafe { &mut (*memory)[index] };
+        *slot = table;
+    }
+    drop(tables);
+    // What was written past the caches must not be hidden by old lines.
+    cache::clean(own);
+    // SAFETY: the tables map the firmware and all that it uses.
+    unsafe { regime.enable(root) };
+    Ok(())
+}
+
+/// What is mapped.
+fn mappings(hardware: &Hardware, own: GuestRange) -> Vec<(GuestRange, Attributes)> {
+    let [rodata, data] = [&raw const __rodata_start, &raw const __data_start];
+    let parts = [
+        (between(start_of(own), rodata), Access::EXECUTE),
+        (between(rodata, data), Access::empty()),
+        (between(data, end_of(own)), Access::WRITE),
+    ];
+    let mut mappings: Vec<_> = parts
+        .into_iter()
+        .map(|(range, access)| (range, Attributes::normal(access)))
+        .collect();
+    let no_map = hardware.reserved.iter().filter(|reserved| reserved.no_map);
+    let no_map: Vec<_> = no_map.filter_map(|reserved| reserved.range.aligned_out(PAGE)).collect();
+    let mut ram: Vec<_> = hardware.memory.ram().filter_map(aligned_in).collect();
+    for hole in no_map.iter().copied().chain([own]) {
+        ram = ram.iter().flat_map(|range| without(*range, hole)).collect();
+    }
+    mappings.extend(ram.into_iter().map(|range| (range, Attributes::normal(Access::WRITE))));
+    let devices = hardware.device_ranges();
+    let mut devices: Vec<_> = devices.filter_map(|range| range.aligned_out(PAGE)).collect();
+    devices.sort_unstable_by_key(|range| range.start());
+    devices.dedup_by(|later, earlier| {
+        let touches = later.start() <= earlier.end();
+        if touches {
+            *earlier = earlier.span(*later);
+        }
+        touches
+    });
+    mappings.extend(devices.into_iter().map(|range| (range, Attributes::DEVICE)));
+    mappings.retain(|(range, _)| !range.is_empty());
+    mappings
+}
+
+fn start_of(range: GuestRange) -> *const u8 {
+    core::ptr::without_provenance(usize::try_from(range.start()).unwrap_or_default())
+}
+
+fn end_of(range: GuestRange) -> *const u8 {
+    core::ptr::without_provenance(usize::try_from(range.end()).unwrap_or_default())
+}
+
+/// The whole pages of a range.
+fn aligned_in(range: GuestRange) -> Option<GuestRange> {
+    let start = range.start().checked_next_multiple_of(PAGE)?;
+    GuestRange::from_bounds(start, range.end() & !(PAGE - 1))
+}
+
+/// What is left of `range` without `hole`.
+fn without(range: GuestRange, hole: GuestRange) -> impl Iterator<Item = GuestRange> {
+    let before = GuestRange::from_bounds(range.start(), range.end().min(hole.start().max(range.start())));
+    let after = GuestRange::from_bounds(range.start().max(hole.end().min(range.end())), range.end());
+    [before, after].into_iter().flatten()
+}
+
+/// A translation regime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Regime {
+    /// That of EL1 and EL0.
+    El1,
+    /// That of EL2 and EL0, with `HCR_EL2.E2H`: the formats of EL1, in the registers of EL2.
+    El2Host,
+    /// That of EL2 alone.
+    El2,
+}
+
+/// `MAIR_EL1` and others are in the registers of the same name with `_el2` at EL2.
+macro_rules! enable {
+    ($el:literal, $invalidate:literal, $tcr:expr, $root:expr) => {
+        asm!(
+            concat!("msr mair_", $el, ", {mair}"),
+            concat!("msr tcr_", $el, ", {tcr}"),
+            concat!("msr ttbr0_", $el, ", {root}"),
+            "isb",
+            concat!("tlbi ", $invalidate),
+            "ic iallu",
+            "dsb nsh",
+            "isb",
+            concat!("mrs {sctlr}, sctlr_", $el),
+            "orr {sctlr}, {sctlr}, {set}",
+            "bic {sctlr}, {sctlr}, {clear}",
+            concat!("msr sctlr_", $el, ", {sctlr}"),
+            "isb",
+            mair = in(reg) MAIR_EL1,
+            tcr = in(reg) $tcr,
+            root = in(reg) $root,
+            set = in(reg) SCTLR_SET,
+            clear = in(reg) SCTLR_CLEAR,
+            sctlr = out(reg) _,
+            options(nostack),
+        )
+    };
+}
+
+/// `SCTLR`: MMU (0), data cache (2), instruction cache (12).
+const SCTLR_SET: u64 = 1 << 0 | 1 << 2 | 1 << 12;
+/// `SCTLR`: alignment check (1), writable memory is not executable (19).
+const SCTLR_CLEAR: u64 = 1 << 1 | 1 << 19;
+
+/// `TCR`: 48 bits of addresses (T0SZ 16), tables in inner and outer write-back cacheable and inner shareable memory, granule of 4 KiB.
+const TCR: u64 = 16 | 1 << 8 | 1 << 10 | 3 << 12;
+/// `TCR_EL1.EPD1`: the upper half of the addresses is not translated.
+const TCR_EPD1: u64 = 1 << 23;
+/// Bits of `TCR_EL2` that are 1.
+const TCR_EL2_RES1: u64 = 1 << 31 | 1 << 23;
+/// Largest physical address size that the format of the tables has: 48 bits.
+const MAX_PARANGE: u64 = 5;
+
+/// Bits of page entries: access by EL0, which is 1 in the regime of EL2, the two execute-never bits.
+const AP_1: u64 = 1 << 6;
+const PXN: u64 = 1 << 53;
+const XN: u64 = 1 << 54;
+
+impl Regime {
+    /// That of the current exception level.
+    fn current() -> Self {
+        let level: u64;
+        // SAFETY: reading the register has no effect.
+        unsafe { asm!("mrs {}, CurrentEL", out(reg) level, options(nomem, nostack, preserves_flags)) };
+        if level != 2 << 2 {
+            return Self::El1;
+        }
+        let hcr: u64;
+        // SAFETY: as above; EL2 has this register.
+        unsafe { asm!("mrs {}, hcr_el2", out(reg) hcr, options(nomem, nostack, preserves_flags)) };
+        if hcr >> 34 & 1 == 1 { Self::El2Host } else { Self::El2 }
+    }
+
+    /// An entry of the regime from one for EL1. The regime of EL2 alone has one execute-never bit, at the place of that for EL0 (Arm ARM,
+    /// D8.4).
+    fn entry(self, entry: u64) -> u64 {
+        let is_table = entry & (PXN | XN) == 0;
+        if self != Self::El2 || is_table {
+            return entry;
+        }
+        let never = if entry & PXN == 0 { 0 } else { XN };
+        entry & !(PXN | XN) | never | AP_1
+    }
+
+    /// Turns MMU and caches on.
+    ///
+    /// # Safety
+    ///
+    /// The tables at `root` are of this regime, and map all that is in use at its physical address.
+    unsafe fn enable(self, root: u64) {
+        let features: u64;
+        // SAFETY: reading the register has no effect.
+        unsafe { asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags)) };
+        let size = (features & 0xf).min(MAX_PARANGE);
+        let tcr = match self {
+            Self::El1 | Self::El2Host => TCR | TCR_EPD1 | size << 32,
+            Self::El2 => TCR | TCR_EL2_RES1 | size << 16,
+        };
+        // SAFETY: the caller guarantees that the tables are right. The registers are those of the current exception level.
+        unsafe {
+            match self {
+                Self::El1 => enable!("el1", "vmalle1", tcr, root),
+                Self::El2Host | Self::El2 => enable!("el2", "alle2", tcr, root),
+            }
+        }
+    }
+}
