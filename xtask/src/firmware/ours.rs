@@ -1,10 +1,12 @@
 //! The firmware of this repository: the workspace `firmware/`.
 
+use std::fs;
 use std::path::PathBuf;
 
 use super::error::FirmwareError;
 use super::platform::Platform;
-use crate::error::Error;
+use crate::error::{Error, WithPath as _};
+use crate::guest_elf::GuestElf;
 use crate::process;
 use crate::progress::Step;
 use crate::toolchain::BareMetal;
@@ -20,7 +22,7 @@ pub(super) fn has_source(workspace: &Workspace) -> bool {
     directory(workspace).join("Cargo.toml").exists()
 }
 
-/// Builds the firmware for the target of `platform`, and returns the path of the ELF file.
+/// Builds the firmware for the target of `platform`, and returns the path of the file that QEMU starts.
 pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, Error> {
     let directory = directory(workspace);
     if !has_source(workspace) {
@@ -35,9 +37,23 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBu
         let _step = Step::start(format!("building the firmware for {target}"));
         process::run_logged(&mut command, &workspace.log(&format!("build-firmware-{target}"))?)?;
     }
-    Ok(workspace
+    let program = workspace
         .xtask("bare")
         .join(target)
         .join("release")
-        .join(platform.package))
+        .join(platform.package);
+    let Some(elf_target) = platform.image else {
+        return Ok(program);
+    };
+    let elf = fs::read(&program).with_path(&program)?;
+    let flat = GuestElf::parse(&elf, elf_target).and_then(|elf| elf.flatten());
+    let mut flat = flat.map_err(|source| Error::Guest {
+        name: platform.package,
+        source: source.into(),
+    })?;
+    // The rest is zeros, which the header counts.
+    flat.bytes.truncate(flat.file_len);
+    let image = program.with_extension("image");
+    fs::write(&image, flat.bytes).with_path(&image)?;
+    Ok(image)
 }

@@ -3,6 +3,7 @@
 pub(crate) mod tables;
 
 use super::medium::kind::Kind;
+use crate::guest_elf::ElfTarget;
 use crate::qemu::Qemu;
 
 /// Properties of an architecture for boot media and firmware.
@@ -22,6 +23,8 @@ pub(crate) struct Platform {
     /// Package of our own firmware, and its Rust target.
     pub(super) package: &'static str,
     pub(super) target: &'static str,
+    /// `Some` if QEMU starts its loaded bytes, which begin with the header of an Image, and not the ELF file.
+    pub(super) image: Option<ElfTarget>,
     /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
     pub(crate) tracer: Option<&'static str>,
     /// The machines; the first is the default.

@@ -2,6 +2,7 @@
 
 use super::{Bus, DebianFile, Machine, Platform, Rival, Shim, Start};
 use crate::firmware::medium::kind::Kind;
+use crate::guest_elf::ElfTarget;
 use crate::qemu::versions;
 
 const PCI: &[Bus] = &[Bus::Pci, Bus::PciLegacy];
@@ -59,6 +60,7 @@ pub(crate) static X86_64: Platform = Platform {
     }),
     package: "fw-x86_64",
     target: "x86_64-unknown-none",
+    image: None,
     tracer: Some("x86_64-unknown-uefi"),
     machines: &[
         Machine {
@@ -118,6 +120,7 @@ pub(crate) static AARCH64: Platform = Platform {
     }),
     package: "fw-arm64",
     target: "aarch64-unknown-none-softfloat",
+    image: Some(ElfTarget::AARCH64),
     tracer: None,
     machines: &[Machine {
         name: "virt",
@@ -178,6 +181,7 @@ pub(crate) static RISCV64: Platform = Platform {
     shim: None,
     package: "fw-riscv64",
     target: "riscv64gc-unknown-none-elf",
+    image: Some(ElfTarget::RISCV64),
     tracer: None,
     machines: &[Machine {
         name: "virt",
