@@ -65,7 +65,7 @@ const FAMILIES: &[Family] = &[
         ],
         true,
     ),
-    family(&["crates/fw-virtio"], &["crates/disk"], true),
+    family(&["crates/fw-virtio"], &["crates/disk"], false),
     family(
         &["crates/fw-boot"],
         &["crates/boot-core", "crates/bls", "crates/disk", "crates/fs-*"],
