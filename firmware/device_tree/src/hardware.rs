@@ -29,10 +29,7 @@ impl Hardware {
     /// # Errors
     ///
     /// The memory of the machine cannot be read.
-    pub fn read(
-        tree: &DeviceTree<'_>,
-        report: &mut dyn FnMut(&ReadFdtError),
-    ) -> Result<Self, ReadFdtError> {
+    pub fn read(tree: &DeviceTree<'_>, report: &mut dyn FnMut(&ReadFdtError)) -> Result<Self, ReadFdtError> {
         let mut or_none = |error| report(&error);
         Ok(Self {
             memory: read::memory(tree)?,
