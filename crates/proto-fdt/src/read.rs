@@ -76,6 +76,22 @@ pub fn bootargs<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t str> {
     string(tree.root.child("chosen")?, "bootargs")
 }
 
+/// Random bytes for the kernel: `rng-seed` of `/chosen`. `None` if there are none.
+#[must_use]
+pub fn rng_seed<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t [u8]> {
+    let seed = tree.root.child("chosen")?.property("rng-seed")?;
+    (!seed.is_empty()).then_some(seed)
+}
+
+/// The random number for the kernel's address space layout: `kaslr-seed` of `/chosen`. `None` without a number of 64 bits, or if it is 0:
+/// kernels overwrite it with zeros.
+#[must_use]
+pub fn kaslr_seed(tree: &DeviceTree<'_>) -> Option<u64> {
+    let seed = tree.root.child("chosen")?.property("kaslr-seed")?;
+    let seed = u64::from_be_bytes(seed.try_into().ok()?);
+    (seed != 0).then_some(seed)
+}
+
 /// The registers of all virtio devices on MMIO (Linux binding `virtio/mmio.yaml`), in the order of the tree. Slots without a device are
 /// among them.
 ///

@@ -21,6 +21,10 @@ pub struct Hardware {
     pub virtio_mmio: Vec<GuestRange>,
     /// PCI hosts.
     pub pci_hosts: Vec<PciHostBridge>,
+    /// Random bytes for the kernel.
+    pub rng_seed: Option<Vec<u8>>,
+    /// Random number for the kernel's address space layout.
+    pub kaslr_seed: Option<u64>,
 }
 
 impl Hardware {
@@ -36,6 +40,8 @@ impl Hardware {
             reserved: reserved_ranges(tree)?,
             console: read::serial_port(tree).map_err(&mut or_none).ok().flatten(),
             virtio_mmio: read::virtio_mmio(tree).map_err(&mut or_none).unwrap_or_default(),
+            rng_seed: read::rng_seed(tree).map(<[u8]>::to_vec),
+            kaslr_seed: read::kaslr_seed(tree),
             pci_hosts: read::pci_hosts(tree).map_err(&mut or_none).unwrap_or_default(),
         })
     }
