@@ -104,13 +104,15 @@ pub(crate) fn load(
         request = request.with_device_tree(tree);
     }
     let protocol = protocol::select(config.protocols, &image)?;
-    let plan = match config.rng_seed {
-        // Kernels whose protocol has no place for random bytes start without them.
-        Some(seed) => protocol
-            .plan(&request.with_rng_seed(seed))
-            .or_else(|_| protocol.plan(&request))?,
-        None => protocol.plan(&request)?,
-    };
+    let mut seeded = request;
+    if let Some(seed) = config.rng_seed {
+        seeded = seeded.with_rng_seed(seed);
+    }
+    if let Some(seed) = config.kaslr_seed {
+        seeded = seeded.with_kaslr_seed(seed);
+    }
+    // Kernels whose protocol has no place for random bytes start without them.
+    let plan = protocol.plan(&seeded).or_else(|_| protocol.plan(&request))?;
     let mut sources = Sources::kernel(&kernel);
     if initrd_len != 0 {
         sources = sources.with_initrd(&initrds);

@@ -28,6 +28,7 @@
 mod bus;
 mod error;
 mod pci;
+mod property;
 mod serial;
 
 use alloc::vec::Vec;
@@ -36,15 +37,13 @@ use boot_core::machine::PsciMethod;
 use boot_core::{GuestRange, MemoryMap, RegionKind};
 
 use self::bus::visit;
+use self::property::{is_compatible, is_okay, string};
 use crate::device_tree::{DeviceTree, Node};
 use crate::update::{Cells, is_memory, parse_reg};
 
-pub use self::error::ReadFdtError;
+pub use self::error::{MAX_BANKS, ReadFdtError};
 pub use self::pci::{PciHostBridge, pci_hosts};
 pub use self::serial::{SerialPort, serial_port};
-
-/// Largest number of ranges of RAM: the work is proportional to its square.
-pub const MAX_BANKS: usize = 1024;
 
 /// The RAM of the memory nodes, with what the tree reserves in it: [`reserved_ranges`](crate::reserved_ranges).
 ///
@@ -75,6 +74,22 @@ pub fn memory(tree: &DeviceTree<'_>) -> Result<MemoryMap, ReadFdtError> {
 #[must_use]
 pub fn bootargs<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t str> {
     string(tree.root.child("chosen")?, "bootargs")
+}
+
+/// Random bytes for the kernel: `rng-seed` of `/chosen`. `None` if there are none.
+#[must_use]
+pub fn rng_seed<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t [u8]> {
+    let seed = tree.root.child("chosen")?.property("rng-seed")?;
+    (!seed.is_empty()).then_some(seed)
+}
+
+/// The random number for the kernel's address space layout: `kaslr-seed` of `/chosen`. `None` without a number of 64 bits, or if it is 0:
+/// kernels overwrite it with zeros.
+#[must_use]
+pub fn kaslr_seed(tree: &DeviceTree<'_>) -> Option<u64> {
+    let seed = tree.root.child("chosen")?.property("kaslr-seed")?;
+    let seed = u64::from_be_bytes(seed.try_into().ok()?);
+    (seed != 0).then_some(seed)
 }
 
 /// The registers of all virtio devices on MMIO (Linux binding `virtio/mmio.yaml`), in the order of the tree. Slots without a device are
@@ -112,33 +127,4 @@ pub fn psci_method(tree: &DeviceTree<'_>) -> Result<Option<PsciMethod>, ReadFdtE
         Some("smc") => Ok(Some(PsciMethod::Smc)),
         _ => Err(ReadFdtError::invalid(node, "method")),
     }
-}
-
-/// Whether the list of strings `compatible` contains `wanted`.
-fn is_compatible(node: &Node<'_>, wanted: &str) -> bool {
-    let list = node.property("compatible").unwrap_or_default();
-    list.split(|byte| *byte == 0)
-        .any(|string| string == wanted.as_bytes())
-}
-
-/// Whether a device is operational ("status").
-fn is_okay(node: &Node<'_>) -> bool {
-    node.property("status")
-        .is_none_or(|status| matches!(status, b"okay\0" | b"ok\0"))
-}
-
-/// The value of a property that is one string.
-fn string<'n>(node: &'n Node<'_>, name: &str) -> Option<&'n str> {
-    let (nul, text) = node.property(name)?.split_last()?;
-    let is_one = *nul == 0 && !text.contains(&0);
-    core::str::from_utf8(text).ok().filter(|_| is_one)
-}
-
-/// The value of a property that is one cell; `None` without it.
-fn cell(node: &Node<'_>, name: &'static str) -> Result<Option<u32>, ReadFdtError> {
-    let value = node.property(name);
-    let number = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
-    value
-        .map(|value| number(value).ok_or_else(|| ReadFdtError::invalid(node, name)))
-        .transpose()
 }

@@ -8,7 +8,7 @@ use hv_core::virt::{self, Gic};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, Node};
 use proto_fdt::read::{
-    MAX_BANKS, ReadFdtError, bootargs, memory, pci_hosts, psci_method, serial_port, virtio_mmio,
+    self, MAX_BANKS, ReadFdtError, bootargs, memory, pci_hosts, psci_method, serial_port, virtio_mmio,
 };
 use proto_fdt::{Chosen, create_fdt};
 
@@ -357,6 +357,21 @@ fn bootargs_are_one_string() {
     for value in [&b""[..], b"quiet", b"a\0b\0", b"\xff\0"] {
         assert_eq!(with(value), None);
     }
+}
+
+#[test]
+fn seeds_are_those_of_chosen() {
+    let with = |rng: &[u8], kaslr: &[u8]| {
+        let seeds = [("rng-seed", rng.to_vec()), ("kaslr-seed", kaslr.to_vec())];
+        let tree = tree(vec![node("chosen", &seeds, vec![])]);
+        (read::rng_seed(&tree).map(<[u8]>::to_vec), read::kaslr_seed(&tree))
+    };
+    assert_eq!(
+        with(&[1, 2], &[0, 0, 0, 0, 0, 0, 1, 2]),
+        (Some(vec![1, 2]), Some(0x102))
+    );
+    assert_eq!(with(&[], &[0; 8]), (None, None));
+    assert_eq!(with(&[], &[1; 4]), (None, None));
 }
 
 #[test]

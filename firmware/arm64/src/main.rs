@@ -108,7 +108,9 @@ fn run(addr: u64) -> Option<State> {
     let own = between(&raw const image_start, &raw const __image_end);
     // SAFETY: the MMU is off, and the hardware is that of the machine.
     let is_on = unsafe { mmu::enable(&hardware, own) };
-    is_on.inspect_err(|error| print!("firmware: {}", Chain(error))).ok()?;
+    is_on
+        .inspect_err(|error| print!("firmware: {}", Chain(error)))
+        .ok()?;
     let setup = Setup {
         arch: Arch::Aarch64,
         formats: &FORMATS,

@@ -14,7 +14,9 @@ use alloc::vec::Vec;
 use core::arch::asm;
 
 use boot_core::GuestRange;
-use boot_paging::{Access, Attributes, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError};
+use boot_paging::{
+    Access, Attributes, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError,
+};
 use fw_device_tree::Hardware;
 
 use crate::{between, cache};
@@ -79,11 +81,10 @@ pub(crate) unsafe fn enable(hardware: &Hardware, own: GuestRange) -> Result<(), 
             .map(&mapping)
             .map_err(|source| MmuError::Map { range, source })?;
     }
-    for (index, table) in tables.tables().iter().enumerate() {
-        let table = table.map(|entry| regime.entry(entry));
-        // SAFETY: one CPU runs, and the MMU does not use the tables yet; there are at most `MAX_TABLES`.
-        let slot = unsafe { &mut (*memory)[index] };
-        *slot = table;
+    // SAFETY: one CPU runs, nothing else uses this memory, and the MMU does not yet.
+    let memory = unsafe { &mut *memory };
+    for (own, table) in memory.iter_mut().zip(tables.tables()) {
+        *own = table.map(|entry| regime.entry(entry));
     }
     drop(tables);
     // What was written past the caches must not be hidden by old lines.
@@ -106,12 +107,17 @@ fn mappings(hardware: &Hardware, own: GuestRange) -> Vec<(GuestRange, Attributes
         .map(|(range, access)| (range, Attributes::normal(access)))
         .collect();
     let no_map = hardware.reserved.iter().filter(|reserved| reserved.no_map);
-    let no_map: Vec<_> = no_map.filter_map(|reserved| reserved.range.aligned_out(PAGE)).collect();
+    let no_map: Vec<_> = no_map
+        .filter_map(|reserved| reserved.range.aligned_out(PAGE))
+        .collect();
     let mut ram: Vec<_> = hardware.memory.ram().filter_map(aligned_in).collect();
     for hole in no_map.iter().copied().chain([own]) {
         ram = ram.iter().flat_map(|range| without(*range, hole)).collect();
     }
-    mappings.extend(ram.into_iter().map(|range| (range, Attributes::normal(Access::WRITE))));
+    mappings.extend(
+        ram.into_iter()
+            .map(|range| (range, Attributes::normal(Access::WRITE))),
+    );
     let devices = hardware.device_ranges();
     let mut devices: Vec<_> = devices.filter_map(|range| range.aligned_out(PAGE)).collect();
     devices.sort_unstable_by_key(|range| range.start());
@@ -218,7 +224,11 @@ impl Regime {
         let hcr: u64;
         // SAFETY: as above; EL2 has this register.
         unsafe { asm!("mrs {}, hcr_el2", out(reg) hcr, options(nomem, nostack, preserves_flags)) };
-        if hcr >> 34 & 1 == 1 { Self::El2Host } else { Self::El2 }
+        if hcr >> 34 & 1 == 1 {
+            Self::El2Host
+        } else {
+            Self::El2
+        }
     }
 
     /// An entry of the regime from one for EL1. The regime of EL2 alone has one execute-never bit, at the place of that for EL0 (Arm ARM,
@@ -240,7 +250,9 @@ impl Regime {
     unsafe fn enable(self, root: u64) {
         let features: u64;
         // SAFETY: reading the register has no effect.
-        unsafe { asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags)) };
+        unsafe {
+            asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+        };
         let size = (features & 0xf).min(MAX_PARANGE);
         let tcr = match self {
             Self::El1 | Self::El2Host => TCR | TCR_EPD1 | size << 32,

@@ -60,9 +60,15 @@ pub unsafe fn boot_disks<R: Registers>(hardware: &Hardware, setup: &Setup<'_, R>
         .collect();
     let mut in_use: Vec<GuestRange> = own.into_iter().flatten().collect();
     in_use.extend(hardware.reserved.iter().map(|reserved| reserved.range));
-    let config = BootConfig::new(&machine, setup.formats, setup.protocols)
+    let mut config = BootConfig::new(&machine, setup.formats, setup.protocols)
         .with_own(&loads)
         .with_device_tree(setup.tree);
+    if let Some(seed) = &hardware.rng_seed {
+        config = config.with_rng_seed(seed);
+    }
+    if let Some(seed) = hardware.kaslr_seed {
+        config = config.with_kaslr_seed(seed);
+    }
     // SAFETY: RAM is mapped, and what is in use is cut out, as the caller guarantees.
     let memory = unsafe { PhysicalMemory::new(hardware.memory.ram(), &in_use) };
     let mut memory = Written {

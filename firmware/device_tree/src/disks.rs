@@ -35,7 +35,12 @@ pub(crate) unsafe fn disks<R: Registers>(
             Ok(Some(disk)) => disks.push(Box::new(disk)),
             Ok(None) => {}
             Err(error) => {
-                let _ = writeln!(Writer(console), "firmware: device at {:#x}: {}", range.start(), Chain(&error));
+                let _ = writeln!(
+                    Writer(console),
+                    "firmware: device at {:#x}: {}",
+                    range.start(),
+                    Chain(&error)
+                );
             }
         }
     }
@@ -50,7 +55,12 @@ pub(crate) unsafe fn disks<R: Registers>(
             match unsafe { pci_disk(config, &function) } {
                 Ok(disk) => disks.push(Box::new(disk)),
                 Err(error) => {
-                    let _ = writeln!(Writer(console), "firmware: PCI device {}: {}", function.at, Chain(&error));
+                    let _ = writeln!(
+                        Writer(console),
+                        "firmware: PCI device {}: {}",
+                        function.at,
+                        Chain(&error)
+                    );
                 }
             }
         }
@@ -61,8 +71,8 @@ pub(crate) unsafe fn disks<R: Registers>(
 /// The addresses for BARs: the first window for 32-bit addresses that are those of the CPU.
 fn bar_window(host: &PciHostBridge) -> BarWindow {
     let mut windows = host.windows.iter();
-    let usable = windows
-        .find(|window| window.space == PciSpace::Memory32 && window.pci_addr == window.range.start());
+    let usable =
+        windows.find(|window| window.space == PciSpace::Memory32 && window.pci_addr == window.range.start());
     usable.map_or(BarWindow::EMPTY, |window| {
         BarWindow::new(window.range.start(), window.range.end())
     })

@@ -57,3 +57,30 @@ impl<R: Registers> ConfigurationAccess for Ecam<R> {
         *self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    #[test]
+    fn functions_have_4_kib_each_and_buses_1_mib() {
+        let fake = Fake::new(|addr| u32::try_from(addr & 0xffff_ffff).unwrap());
+        let range = GuestRange::new(0x3000_0000, 2 << 20).unwrap();
+        // SAFETY: no memory is accessed.
+        let mut ecam = unsafe { Ecam::new(range, &fake) };
+        let at = |bus, device, function| DeviceFunction {
+            bus,
+            device,
+            function,
+        };
+        assert_eq!(ecam.read_word(at(0, 0, 0), 0), 0x3000_0000);
+        assert_eq!(ecam.read_word(at(1, 2, 3), 0x12), 0x3011_3010);
+        assert_eq!(ecam.read_word(at(1, 31, 7), 0xfc), 0x301f_f0fc);
+        // Buses behind the end do not exist.
+        assert_eq!(ecam.read_word(at(2, 0, 0), 0), NO_FUNCTION);
+        ecam.write_word(at(2, 0, 0), 4, 6);
+        ecam.write_word(at(1, 0, 0), 4, 6);
+        assert_eq!(*fake.writes.borrow(), [(0x3010_0004, 4, 6)]);
+    }
+}

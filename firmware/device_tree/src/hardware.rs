@@ -21,6 +21,10 @@ pub struct Hardware {
     pub virtio_mmio: Vec<GuestRange>,
     /// PCI hosts.
     pub pci_hosts: Vec<PciHostBridge>,
+    /// Random bytes for the kernel.
+    pub rng_seed: Option<Vec<u8>>,
+    /// Random number for the kernel's address space layout.
+    pub kaslr_seed: Option<u64>,
 }
 
 impl Hardware {
@@ -29,16 +33,15 @@ impl Hardware {
     /// # Errors
     ///
     /// The memory of the machine cannot be read.
-    pub fn read(
-        tree: &DeviceTree<'_>,
-        report: &mut dyn FnMut(&ReadFdtError),
-    ) -> Result<Self, ReadFdtError> {
+    pub fn read(tree: &DeviceTree<'_>, report: &mut dyn FnMut(&ReadFdtError)) -> Result<Self, ReadFdtError> {
         let mut or_none = |error| report(&error);
         Ok(Self {
             memory: read::memory(tree)?,
             reserved: reserved_ranges(tree)?,
             console: read::serial_port(tree).map_err(&mut or_none).ok().flatten(),
             virtio_mmio: read::virtio_mmio(tree).map_err(&mut or_none).unwrap_or_default(),
+            rng_seed: read::rng_seed(tree).map(<[u8]>::to_vec),
+            kaslr_seed: read::kaslr_seed(tree),
             pci_hosts: read::pci_hosts(tree).map_err(&mut or_none).unwrap_or_default(),
         })
     }

@@ -6,6 +6,8 @@ extern crate alloc;
 mod boot;
 mod disks;
 mod ecam;
+#[cfg(test)]
+mod fake;
 mod hardware;
 mod registers;
 mod serial;

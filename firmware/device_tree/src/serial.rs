@@ -52,21 +52,18 @@ impl<R: Registers> Port<R> {
     /// else uses them.
     pub unsafe fn new(port: SerialPort, registers: R) -> Self {
         let this = Self { port, registers };
-        match port.kind {
-            SerialKind::Pl011 => {
-                this.write_pl011(pl011::CONTROL, 0);
-                this.write_pl011(pl011::INTERRUPT_MASK, 0);
-                this.write_pl011(pl011::INTERRUPT_CLEAR, 0x7ff);
-                this.write_pl011(pl011::LINE_CONTROL, 0x60);
-                // Transmitter and receiver on.
-                this.write_pl011(pl011::CONTROL, 0x301);
-            }
-            _ => {
-                this.write_16550(ns16550a::INTERRUPT_ENABLE, 0);
-                this.write_16550(ns16550a::LINE_CONTROL, 0x03);
-                this.write_16550(ns16550a::FIFO_CONTROL, 0x07);
-                this.write_16550(ns16550a::MODEM_CONTROL, 0x03);
-            }
+        if port.kind == SerialKind::Pl011 {
+            this.write_pl011(pl011::CONTROL, 0);
+            this.write_pl011(pl011::INTERRUPT_MASK, 0);
+            this.write_pl011(pl011::INTERRUPT_CLEAR, 0x7ff);
+            this.write_pl011(pl011::LINE_CONTROL, 0x60);
+            // Transmitter and receiver on.
+            this.write_pl011(pl011::CONTROL, 0x301);
+        } else {
+            this.write_16550(ns16550a::INTERRUPT_ENABLE, 0);
+            this.write_16550(ns16550a::LINE_CONTROL, 0x03);
+            this.write_16550(ns16550a::FIFO_CONTROL, 0x07);
+            this.write_16550(ns16550a::MODEM_CONTROL, 0x03);
         }
         this
     }
@@ -109,13 +106,14 @@ impl<R: Registers> Port<R> {
         let Some((addr, width)) = self.ns16550a(register) else {
             return 0;
         };
-        // SAFETY: as in `read_pl011`; registers are aligned to their width, which is at most their distance.
-        let value = unsafe {
-            match width {
-                4 => self.registers.read_u32(addr),
-                2 => self.registers.read_u16(addr).into(),
-                _ => self.registers.read_u8(addr).into(),
-            }
+        // As in `read_pl011`; registers are aligned to their width, which is at most their distance.
+        let value = match width {
+            // SAFETY: the register is one of the port, as explained above.
+            4 => unsafe { self.registers.read_u32(addr) },
+            // SAFETY: the register is one of the port, as explained above.
+            2 => unsafe { self.registers.read_u16(addr) }.into(),
+            // SAFETY: the register is one of the port, as explained above.
+            _ => unsafe { self.registers.read_u8(addr) }.into(),
         };
         value.to_le_bytes()[0]
     }
@@ -124,13 +122,13 @@ impl<R: Registers> Port<R> {
         let Some((addr, width)) = self.ns16550a(register) else {
             return;
         };
-        // SAFETY: as in `read_16550`.
-        unsafe {
-            match width {
-                4 => self.registers.write_u32(addr, value.into()),
-                2 => self.registers.write_u16(addr, value.into()),
-                _ => self.registers.write_u8(addr, value),
-            }
+        match width {
+            // SAFETY: as in `read_16550`.
+            4 => unsafe { self.registers.write_u32(addr, value.into()) },
+            // SAFETY: as in `read_16550`.
+            2 => unsafe { self.registers.write_u16(addr, value.into()) },
+            // SAFETY: as in `read_16550`.
+            _ => unsafe { self.registers.write_u8(addr, value) },
         }
     }
 }
@@ -196,3 +194,65 @@ impl<R: Registers> Default for PortCell<R> {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use proto_fdt::device_tree::{DeviceTree, Node};
+    use proto_fdt::read::serial_port;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    /// The port of a tree with this node at 0x1000.
+    fn port(compatible: &str, properties: &[(&'static str, u32)]) -> SerialPort {
+        let mut node = Node::new("serial");
+        node.push_property("compatible", format!("{compatible}\0").into_bytes());
+        let reg = [0, 0x1000, 0x1000_u32].map(u32::to_be_bytes);
+        node.push_property("reg", reg.concat());
+        for (name, value) in properties {
+            node.push_property(*name, value.to_be_bytes().to_vec());
+        }
+        let mut root = Node::new("");
+        root.children.push(node);
+        serial_port(&DeviceTree::new(root)).unwrap().unwrap()
+    }
+
+    /// The writes for the byte 0x41, and a received byte.
+    fn send(port: SerialPort, value: fn(u64) -> u32) -> (Vec<(u64, u32, u32)>, Option<u8>) {
+        let fake = Fake::new(value);
+        // SAFETY: no memory is accessed.
+        let port = unsafe { Port::new(port, &fake) };
+        fake.writes.borrow_mut().clear();
+        port.send(0x41);
+        let received = port.receive();
+        (fake.writes.take(), received)
+    }
+
+    #[test]
+    fn bytes_go_to_the_data_register() {
+        let pl011 = port("arm,pl011", &[]);
+        let value = |addr| if addr == 0x1018 { 0 } else { 0x62 };
+        assert_eq!(send(pl011, value), (vec![(0x1000, 4, 0x41)], Some(0x62)));
+        let uart = port("ns16550a", &[]);
+        let value = |addr| if addr == 0x1005 { 0x21 } else { 0x62 };
+        assert_eq!(send(uart, value), (vec![(0x1000, 1, 0x41)], Some(0x62)));
+        for (width, shift) in [(4, 2), (2, 1), (1, 2)] {
+            let uart = port("ns16550a", &[("reg-shift", shift), ("reg-io-width", width)]);
+            let value = if shift == 2 {
+                |addr| if addr == 0x1014 { 0x21 } else { 0x62 }
+            } else {
+                |addr| if addr == 0x100a { 0x21 } else { 0x62 }
+            };
+            assert_eq!(send(uart, value), (vec![(0x1000, width, 0x41)], Some(0x62)));
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_never_ready_does_not_hang() {
+        let busy = |addr| if addr == 0x1018 { 0x30 } else { 0 };
+        assert_eq!(
+            send(port("arm,pl011", &[]), busy),
+            (vec![(0x1000, 4, 0x41)], None)
+        );
+        assert_eq!(send(port("ns16550a", &[]), busy), (vec![(0x1000, 1, 0x41)], None));
+    }
+}

@@ -31,9 +31,15 @@ impl fmt::Display for TreeError {
         match self {
             Self::Address(addr) => write!(f, "no device tree can be at {addr:#x}: expected a multiple of 8"),
             Self::Magic { addr, found } => {
-                write!(f, "no device tree at {addr:#x}: its first word is {found:#010x}, not {MAGIC:#010x}")
+                write!(
+                    f,
+                    "no device tree at {addr:#x}: its first word is {found:#010x}, not {MAGIC:#010x}"
+                )
             }
-            Self::TooLong { len } => write!(f, "the device tree has {len:#x} bytes; at most {MAX_LEN:#x} are supported"),
+            Self::TooLong { len } => write!(
+                f,
+                "the device tree has {len:#x} bytes; at most {MAX_LEN:#x} are supported"
+            ),
         }
     }
 }
@@ -51,7 +57,9 @@ impl core::error::Error for TreeError {}
 /// `addr` is what the boot protocol names as the address of the device tree: it is mapped, with all bytes of a tree if there is one, and they
 /// do not change for the life of the result.
 pub unsafe fn tree_bytes<'t>(addr: u64) -> Result<&'t [u8], TreeError> {
-    let start = usize::try_from(addr).ok().filter(|start| *start != 0 && start % 8 == 0);
+    let start = usize::try_from(addr)
+        .ok()
+        .filter(|start| *start != 0 && start % 8 == 0);
     let start = start.ok_or(TreeError::Address(addr))?;
     let header = core::ptr::with_exposed_provenance::<[u8; 8]>(start);
     // SAFETY: the caller guarantees that the address is mapped; arrays of bytes have no alignment and no invalid values.
@@ -66,4 +74,28 @@ pub unsafe fn tree_bytes<'t>(addr: u64) -> Result<&'t [u8], TreeError> {
     }
     // SAFETY: the caller guarantees that all of the tree is mapped and does not change.
     Ok(unsafe { core::slice::from_raw_parts(header.cast(), len) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(8))]
+    struct Aligned([u8; 64]);
+
+    #[test]
+    fn only_trees_are_read() {
+        let mut memory = Aligned([7; 64]);
+        let addr = (&raw const memory).expose_provenance() as u64;
+        // SAFETY: the memory outlives the result.
+        let read = |addr| unsafe { tree_bytes(addr) }.map(<[u8]>::len);
+        assert_eq!(read(0), Err(TreeError::Address(0)));
+        assert_eq!(read(addr + 4), Err(TreeError::Address(addr + 4)));
+        let found = 0x0707_0707;
+        assert_eq!(read(addr), Err(TreeError::Magic { addr, found }));
+        memory.0[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        assert_eq!(read(addr), Err(TreeError::TooLong { len: 0x0707_0707 }));
+        memory.0[4..8].copy_from_slice(&64_u32.to_be_bytes());
+        assert_eq!(read(addr), Ok(64));
+    }
 }

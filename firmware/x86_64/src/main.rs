@@ -64,6 +64,7 @@ fn own_memory() -> GuestRange {
 #[unsafe(no_mangle)]
 extern "C" fn firmware_main(start_info: u64) -> ! {
     COM1.init();
+    print!("firmware: starting");
     let (heap, end) = (&raw mut __heap_start, &raw const __heap_end);
     // SAFETY: the linker script reserves this memory for the heap, and it is added once.
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };

@@ -2,7 +2,8 @@
 
 use boot_core::GuestRange;
 
-use super::{ReadFdtError, is_okay};
+use super::error::ReadFdtError;
+use super::property::is_okay;
 use crate::device_tree::Node;
 
 /// Bytes of a cell.
@@ -72,7 +73,7 @@ impl<'a> Bus<'a> {
             .zip(reg.number(size))
             .and_then(|(start, len)| GuestRange::new(start, len))
             .filter(|range| !range.is_empty());
-        self.to_cpu(range.ok_or_else(|| ReadFdtError::invalid(node, "reg"))?)
+        self.cpu_range(range.ok_or_else(|| ReadFdtError::invalid(node, "reg"))?)
     }
 
     /// Numbers of cells of an address and of a size; `None` if one of them is more than 2.
@@ -86,13 +87,13 @@ impl<'a> Bus<'a> {
     }
 
     /// A range of addresses on this bus in addresses of the CPU. `None` if the CPU does not reach it.
-    pub(super) fn to_cpu(&self, range: GuestRange) -> Result<Option<GuestRange>, ReadFdtError> {
+    pub(super) fn cpu_range(&self, range: GuestRange) -> Result<Option<GuestRange>, ReadFdtError> {
         let Some(parent) = self.parent else {
             return Ok(Some(range));
         };
         let ranges = match self.node.property("ranges") {
             None => return Ok(None),
-            Some([]) => return parent.to_cpu(range),
+            Some([]) => return parent.cpu_range(range),
             Some(ranges) => ranges,
         };
         let invalid = || ReadFdtError::invalid(self.node, "ranges");
@@ -113,7 +114,7 @@ impl<'a> Bus<'a> {
             if window.contains(range) {
                 let offset = range.start().saturating_sub(start);
                 let moved = to.checked_add(offset).and_then(|start| range.moved_to(start));
-                return parent.to_cpu(moved.ok_or_else(invalid)?);
+                return parent.cpu_range(moved.ok_or_else(invalid)?);
             }
         }
         Ok(None)

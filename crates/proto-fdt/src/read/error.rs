@@ -4,9 +4,11 @@ use alloc::string::String;
 
 use boot_core::MemoryMapError;
 
-use super::MAX_BANKS;
 use crate::device_tree::Node;
 use crate::update::UpdateFdtError;
+
+/// Largest number of ranges of RAM: the work is proportional to its square.
+pub const MAX_BANKS: usize = 1024;
 
 /// A part of a device tree cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,8 @@ use boot_core::GuestRange;
 use boot_core::machine::{PciSpace, PciWindow};
 
 use super::bus::{Bus, Cells, visit};
-use super::{ReadFdtError, is_compatible};
+use super::error::ReadFdtError;
+use super::property::is_compatible;
 use crate::device_tree::{DeviceTree, Node};
 
 /// A generic PCI host with an ECAM configuration space (Linux binding `pci/host-generic-pci.yaml`).
@@ -70,7 +71,7 @@ fn host(node: &Node<'_>, bus: &Bus<'_>) -> Result<Option<PciHostBridge>, ReadFdt
             3 => PciSpace::Memory64,
             _ => continue,
         };
-        if let Some(range) = bus.to_cpu(range)?.filter(|range| !range.is_empty()) {
+        if let Some(range) = bus.cpu_range(range)?.filter(|range| !range.is_empty()) {
             windows.push(PciWindow::new(space, range, pci_addr));
         }
     }

@@ -4,7 +4,8 @@ use boot_core::GuestRange;
 use boot_core::machine::SerialKind;
 
 use super::bus::{Bus, visit};
-use super::{ReadFdtError, cell, is_compatible, is_okay, string};
+use super::error::ReadFdtError;
+use super::property::{cell, is_compatible, is_okay, string};
 use crate::device_tree::{DeviceTree, Node};
 
 /// A serial port.
@@ -57,10 +58,10 @@ fn stdout_path<'t>(tree: &'t DeviceTree<'_>) -> Option<&'t str> {
 }
 
 /// The port at the path of `name` and `components` from `bus` on. They may leave out the unit address.
-fn at_path<'p>(
+fn at_path(
     bus: &Bus<'_>,
     name: &str,
-    components: &mut dyn Iterator<Item = &'p str>,
+    components: &mut dyn Iterator<Item = &str>,
 ) -> Result<Option<SerialPort>, ReadFdtError> {
     let Some(node) = bus.node_named(name).filter(|node| is_okay(node)) else {
         return Ok(None);
