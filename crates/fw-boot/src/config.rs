@@ -20,6 +20,8 @@ pub struct BootConfig<'a> {
     pub options: &'a [&'a str],
     /// Random bytes for the kernel, where the machine has any.
     pub rng_seed: Option<&'a [u8]>,
+    /// Random number for the kernel's address space layout, where the machine has one.
+    pub kaslr_seed: Option<u64>,
 }
 
 impl<'a> BootConfig<'a> {
@@ -38,6 +40,7 @@ impl<'a> BootConfig<'a> {
             device_tree: None,
             options: &[],
             rng_seed: None,
+            kaslr_seed: None,
         }
     }
 
@@ -67,6 +70,15 @@ impl<'a> BootConfig<'a> {
     pub const fn with_rng_seed(self, seed: &'a [u8]) -> Self {
         Self {
             rng_seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// The same with a random number for the kernel's address space layout.
+    #[must_use]
+    pub const fn with_kaslr_seed(self, seed: u64) -> Self {
+        Self {
+            kaslr_seed: Some(seed),
             ..self
         }
     }
