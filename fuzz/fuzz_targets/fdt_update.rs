@@ -1,5 +1,5 @@
 //! Arbitrary bytes as a caller's device tree: parsing and updating fail with an error, or the updated tree has the boot
-//! parameters and the same reservations, and nothing is loaded where it reserves memory.
+//! parameters and the same reservations, and nothing is loaded where it reserves memory. What is read from it is valid.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use boot_core::{
 };
 use libfuzzer_sys::fuzz_target;
 use proto_fdt::device_tree::{DeviceTree, MAX_LEN};
-use proto_fdt::{Chosen, ReservedRange, reserved_ranges, update_fdt};
+use proto_fdt::{Chosen, ReservedRange, read, reserved_ranges, update_fdt};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(mut tree) = DeviceTree::parse(data) else {
@@ -18,6 +18,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let again = tree.to_bytes().expect("a parsed tree can be serialized");
     assert_eq!(DeviceTree::parse(&again).as_ref(), Ok(&tree));
+    check_readers(&tree);
     let Ok(reserved) = reserved_ranges(&tree) else {
         return;
     };
@@ -45,6 +46,21 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(node.property("rng-seed"), None);
     check_plan(data, memory, &reserved);
 });
+
+/// What is read is valid: firmware maps and accesses it.
+fn check_readers(tree: &DeviceTree<'_>) {
+    let _ = (read::memory(tree), read::psci_method(tree));
+    let _ = (read::bootargs(tree), read::rng_seed(tree), read::kaslr_seed(tree));
+    let slots = read::virtio_mmio(tree).unwrap_or_default();
+    assert!(slots.iter().all(|range| !range.is_empty()));
+    if let Ok(Some(port)) = read::serial_port(tree) {
+        assert!(port.range.start() % 4 == 0 && !port.range.is_empty());
+    }
+    for host in read::pci_hosts(tree).unwrap_or_default() {
+        assert!(host.ecam.start() % (1 << 20) == 0 && host.ecam.len() <= 256 << 20);
+        assert!(host.windows.iter().all(|window| !window.range.is_empty()));
+    }
+}
 
 /// A boot with this tree loads nothing where the tree reserves memory.
 fn check_plan(dtb: &[u8], memory: MemoryMap, reserved: &[ReservedRange]) {
