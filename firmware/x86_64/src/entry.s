@@ -9,7 +9,7 @@
 .set CR4_PAE, 1 << 5
 .set MSR_EFER, 0xc0000080
 .set EFER_LME, 1 << 8
-.set CR0_PG, 1 << 31
+.set CR0_PG_WP, 1 << 31 | 1 << 16
 
 .section .note.Xen, "a", @note
 .balign 4
@@ -58,7 +58,7 @@ pvh_start:
     orl     $EFER_LME, %eax
     wrmsr
     movl    %cr0, %eax
-    orl     $CR0_PG, %eax
+    orl     $CR0_PG_WP, %eax
     movl    %eax, %cr0
     lgdt    gdtr
     ljmp    $CODE64, $start_64
@@ -77,6 +77,36 @@ start_64:
     call    firmware_main
 3:  hlt
     jmp     3b
+
+# Exceptions: each entry pushes an error code, where the CPU pushes none, and the vector. They run on a stack of their own, and do not
+# return.
+.macro vector number
+    .balign 16
+    .ifeq (\number - 8) * (\number - 10) * (\number - 11) * (\number - 12) * (\number - 13) * (\number - 14) * (\number - 17) * (\number - 21) * (\number - 29) * (\number - 30)
+    .else
+    pushq   $0
+    .endif
+    pushq   $\number
+    jmp     exception
+.endm
+
+.balign 16
+.globl exception_vectors
+exception_vectors:
+.altmacro
+.set number, 0
+.rept 32
+    vector  %number
+    .set number, number + 1
+.endr
+.noaltmacro
+
+exception:
+    movq    %rsp, %rdi
+    movq    %cr2, %rsi
+    call    exception_entry
+4:  hlt
+    jmp     4b
 
 .section .rodata.gdt, "a", @progbits
 .balign 8

@@ -6,6 +6,8 @@
 extern crate alloc;
 
 mod devices;
+mod exception;
+mod mmu;
 mod pci;
 mod port;
 mod serial;
@@ -69,6 +71,10 @@ extern "C" fn firmware_main(start_info: u64) -> ! {
     // SAFETY: the linker script reserves this memory for the heap, and it is added once.
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
     assert!(is_added, "the heap is too small");
+    exception::init();
+    if let Err(error) = mmu::protect() {
+        print!("firmware: its own memory is not protected: {}", Chain(&error));
+    }
     match run(start_info) {
         Some(never) => match never {},
         None => print!("firmware: nothing to boot"),

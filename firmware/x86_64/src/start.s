@@ -15,6 +15,8 @@ start_64_bit:
     movq    %rax, %cr3
     movq    {CR4}(%rdi), %rax
     movq    %rax, %cr4
+    movq    {CR0}(%rdi), %rax
+    movq    %rax, %cr0
     movl    {DS}(%rdi), %eax
     movl    %eax, %ds
     movl    %eax, %es
