@@ -1,6 +1,5 @@
 //! What happens during a boot, for a console or a log.
 
-use core::error::Error;
 use core::fmt;
 
 use bls::scan::ScanWarning;
@@ -8,6 +7,7 @@ use boot_core::ReadError;
 use disk::{PartitionError, TableWarning};
 use fs_fat::FatError;
 
+use crate::chain::Chain;
 use crate::start::EntryError;
 
 /// What happens during a boot.
@@ -94,20 +94,5 @@ impl fmt::Display for Event<'_> {
             Self::Loading { title, id } => write!(f, "loading {title} ({id})"),
             Self::Failed { id, error } => write!(f, "{id} cannot be booted: {}", Chain(*error)),
         }
-    }
-}
-
-/// An error with its sources.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.0, f)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }

@@ -16,12 +16,14 @@
 extern crate alloc;
 
 mod boot;
+mod chain;
 mod config;
 mod event;
 mod initrds;
 mod start;
 
 pub use boot::boot;
+pub use chain::Chain;
 pub use config::BootConfig;
 pub use event::Event;
 pub use start::EntryError;

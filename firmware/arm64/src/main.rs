@@ -16,9 +16,10 @@ use core::panic::PanicInfo;
 
 use boot_core::cpu::aarch64::State;
 use boot_core::{Arch, BootProtocol, GuestRange, KernelFormat};
+use fw_boot::Chain;
 use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
 use fw_runtime::heap::Heap;
-use fw_runtime::{Chain, Console, Writer};
+use fw_runtime::{Console, Writer};
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::registers::Mmio;

@@ -7,7 +7,8 @@ use core::fmt::Write as _;
 
 use boot_core::machine::PciSpace;
 use disk::BlockDevice;
-use fw_runtime::{Chain, Console, Writer};
+use fw_boot::Chain;
+use fw_runtime::{Console, Writer};
 use fw_virtio::pci::{BarWindow, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 use proto_fdt::read::PciHostBridge;

@@ -3,11 +3,9 @@
 
 extern crate alloc;
 
-mod chain;
 mod console;
 pub mod heap;
 mod memory;
 
-pub use chain::Chain;
 pub use console::{Console, Writer};
 pub use memory::PhysicalMemory;

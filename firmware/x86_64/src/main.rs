@@ -20,9 +20,9 @@ use core::panic::PanicInfo;
 
 use boot_core::{AdditionalLoad, BootProtocol, GuestRange, KernelFormat};
 use disk::BlockDevice;
-use fw_boot::{BootConfig, boot};
+use fw_boot::{BootConfig, Chain, boot};
 use fw_runtime::heap::Heap;
-use fw_runtime::{Chain, PhysicalMemory, Writer};
+use fw_runtime::{PhysicalMemory, Writer};
 use proto_pvh::read_start_info;
 
 use crate::serial::COM1;

@@ -3,7 +3,8 @@
 use core::error::Error;
 use core::fmt;
 
-/// An error and its sources, for one line.
+/// An error with its sources, for one line.
+#[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
