@@ -68,7 +68,14 @@ const FAMILIES: &[Family] = &[
     family(&["crates/fw-virtio"], &["crates/disk"], false),
     family(
         &["crates/fw-boot"],
-        &["crates/boot-core", "crates/bls", "crates/disk", "crates/fs-*"],
+        &[
+            "crates/boot-core",
+            "crates/bls",
+            "crates/disk",
+            "crates/fmt-*",
+            "crates/fs-*",
+            "crates/proto-*",
+        ],
         true,
     ),
     family(
