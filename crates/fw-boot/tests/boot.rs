@@ -54,7 +54,7 @@ fn boot_devices(disks: &[&dyn BlockDevice], own: &[AdditionalLoad<'_>], options:
         .with_options(options);
     let mut log = Vec::new();
     let state = boot(disks, &config, &mut memory, &mut |event| {
-        log.push(event.to_string())
+        log.push(event.to_string());
     });
     drop(memory);
     Booted { state, log, ram }
