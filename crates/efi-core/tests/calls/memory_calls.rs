@@ -116,7 +116,7 @@ impl Model {
             let page = self.pages.get(&page);
             page.is_some_and(|(kind, owner)| *owner == Owner::Pages && self.unit_of(*kind) == unit)
         });
-        let expected = count > 0 && start % unit == 0 && is_owned;
+        let expected = count > 0 && start.checked_rem(unit) == Some(0) && is_owned;
         let freed = self.map.free(start << 12, count);
         assert_eq!(freed.is_ok(), expected, "{start:#x} {count}: {freed:?}");
         if expected {
