@@ -83,7 +83,7 @@ impl<T: Transport> VirtioDisk<T> {
             let sector = self
                 .sector(block)
                 .ok_or_else(|| failed(Box::new(virtio_drivers::Error::InvalidParam)))?;
-            let blocks = self.block_size.blocks_in(boot_len(len(&part)));
+            let blocks = self.block_size.blocks_in(byte_len(len(&part)));
             request(&mut driver, sector, part).map_err(|source| failed(Box::new(source)))?;
             block = block.saturating_add(blocks);
         }
@@ -92,7 +92,7 @@ impl<T: Transport> VirtioDisk<T> {
 }
 
 /// A length as a number of bytes.
-fn boot_len(len: usize) -> u64 {
+fn byte_len(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
