@@ -8,6 +8,7 @@ extern crate alloc;
 mod cache;
 mod mmu;
 mod registers;
+mod symbols;
 
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
@@ -15,7 +16,7 @@ use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
 use boot_core::cpu::aarch64::State;
-use boot_core::{Arch, BootProtocol, GuestRange, KernelFormat};
+use boot_core::{Arch, BootProtocol, KernelFormat};
 use fw_boot::Chain;
 use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
 use fw_runtime::heap::Heap;
@@ -23,6 +24,7 @@ use fw_runtime::{Console, Writer};
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::registers::Mmio;
+use crate::symbols::between;
 
 global_asm!(include_str!("entry.s"), PAGE_TABLES = const mmu::MAX_TABLES);
 global_asm!(include_str!("start.s"));
@@ -66,12 +68,6 @@ macro_rules! print {
         // The console cannot fail.
         let _ = writeln!(Writer(&Output), $($arguments)*);
     }};
-}
-
-/// The memory from one symbol of the linker script to another.
-fn between(start: *const u8, end: *const u8) -> GuestRange {
-    let [start, end] = [start, end].map(|symbol| u64::try_from(symbol.addr()).unwrap_or_default());
-    GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY)
 }
 
 /// The entry, on the boot CPU with MMU and data cache off, with the address of the device tree.

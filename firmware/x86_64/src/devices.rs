@@ -3,16 +3,13 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
 use disk::BlockDevice;
-use fw_runtime::Writer;
 use fw_virtio::pci::{BarWindow, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 
 use crate::pci::PortAccess;
-use crate::print;
-use crate::serial::COM1;
+use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
 pub(crate) const MMIO_OPTION: &str = "virtio_mmio.device=";

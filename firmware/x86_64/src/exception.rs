@@ -2,12 +2,9 @@
 #![expect(unsafe_code, reason = "tables of the CPU")]
 
 use core::arch::asm;
-use core::fmt::Write as _;
 
-use fw_runtime::Writer;
-
-use crate::serial::COM1;
-use crate::{halt, print};
+use crate::halt::halt;
+use crate::serial::print;
 
 /// Number of vectors of exceptions (Intel SDM volume 3A, 6.3.1).
 const VECTORS: usize = 32;

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod devices;
 mod exception;
+mod halt;
 mod mmu;
 mod pci;
 mod port;
@@ -15,17 +16,18 @@ mod start;
 
 use alloc::vec::Vec;
 use core::arch::global_asm;
-use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
 use boot_core::{AdditionalLoad, BootProtocol, GuestRange, KernelFormat};
 use disk::BlockDevice;
 use fw_boot::{BootConfig, Chain, boot};
+use fw_runtime::PhysicalMemory;
 use fw_runtime::heap::Heap;
-use fw_runtime::{PhysicalMemory, Writer};
 use proto_pvh::read_start_info;
 
-use crate::serial::COM1;
+use crate::halt::halt;
+use crate::mmu::MAPPED_END;
+use crate::serial::{COM1, print};
 
 global_asm!(include_str!("entry.s"), options(att_syntax));
 
@@ -37,23 +39,12 @@ const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT]
 /// The boot protocols.
 const PROTOCOLS: [&dyn BootProtocol; 2] = [&proto_linux_x86::PROTOCOL, &proto_pvh::PROTOCOL];
 
-/// End of the memory that the page tables map.
-const MAPPED_END: u64 = 1 << 32;
-
 unsafe extern "C" {
     static mut __firmware_start: u8;
     static mut __firmware_end: u8;
     static mut __heap_start: u8;
     static mut __heap_end: u8;
 }
-
-macro_rules! print {
-    ($($arguments:tt)*) => {{
-        // The console cannot fail.
-        let _ = writeln!(Writer(&COM1), $($arguments)*);
-    }};
-}
-use print;
 
 /// The memory of the firmware.
 fn own_memory() -> GuestRange {
@@ -124,14 +115,6 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
             print!("firmware: {error}");
             None
         }
-    }
-}
-
-/// Stops the CPU.
-fn halt() -> ! {
-    loop {
-        // SAFETY: interrupts are disabled, so this stops the CPU.
-        unsafe { core::arch::asm!("cli", "hlt", options(nomem, nostack)) }
     }
 }
 

@@ -7,10 +7,11 @@ use core::arch::asm;
 
 use boot_paging::{Access, Attributes, MapError, Mapping, PageTables, Scheme, TablesError};
 
-use crate::MAPPED_END;
-
 /// Number of tables: one of each upper level, one for each GiB, and some for the firmware's own pages.
 const MAX_TABLES: usize = 16;
+/// End of the memory that the page tables map.
+pub(crate) const MAPPED_END: u64 = 1 << 32;
+
 const PAGE: usize = 0x1000;
 /// `IA32_EFER`, and its bit for pages that cannot be executed.
 const MSR_EFER: u32 = 0xc000_0080;

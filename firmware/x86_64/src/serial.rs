@@ -68,3 +68,15 @@ impl Console for Serial {
         (status != NO_DEVICE && status & DATA_READY != 0).then(|| self.data.read_u8())
     }
 }
+
+/// Prints a line on the console.
+macro_rules! print {
+    ($($arguments:tt)*) => {{
+        // The console cannot fail.
+        let _ = core::fmt::Write::write_fmt(
+            &mut fw_runtime::Writer(&$crate::serial::COM1),
+            format_args!("{}\n", format_args!($($arguments)*)),
+        );
+    }};
+}
+pub(crate) use print;

@@ -171,6 +171,18 @@ const FAMILIES: &[Family] = &[
         &["guests/contract", "guests/clauses"],
         false,
     ),
+    // The binaries; what they share stands below them.
+    family(&["firmware/runtime"], &["crates/boot-core"], false),
+    family(
+        &["firmware/device_tree"],
+        &["crates/*", "firmware/runtime"],
+        false,
+    ),
+    family(
+        &["firmware/*"],
+        &["crates/*", "firmware/runtime", "firmware/device_tree"],
+        false,
+    ),
     family(&["guests/sandbox/*"], &["crates/sandbox-guest"], false),
     family(&["xtask/lab-init"], &[], false),
     // The pure crates of sandboxes check the guest that `templates/` makes.
