@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::cell::RefCell;
 use core::fmt;
 
+use boot_core::arith;
 use disk::block::check_request;
 use disk::{BlockDevice, BlockError, BlockErrorKind, BlockSize};
 use virtio_drivers::device::blk::{SECTOR_SIZE, VirtIOBlk};
@@ -83,17 +84,12 @@ impl<T: Transport> VirtioDisk<T> {
             let sector = self
                 .sector(block)
                 .ok_or_else(|| failed(Box::new(virtio_drivers::Error::InvalidParam)))?;
-            let blocks = self.block_size.blocks_in(byte_len(len(&part)));
+            let blocks = self.block_size.blocks_in(arith::to_u64(len(&part)));
             request(&mut driver, sector, part).map_err(|source| failed(Box::new(source)))?;
             block = block.saturating_add(blocks);
         }
         Ok(())
     }
-}
-
-/// A length as a number of bytes.
-fn byte_len(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 impl<T: Transport> BlockDevice for VirtioDisk<T> {

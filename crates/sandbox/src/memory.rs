@@ -1,4 +1,4 @@
-//! The memory of one sandbox: two slots.
+//! The memory of one sandbox: its slots.
 
 #[cfg(feature = "debug")]
 mod debug;

@@ -8,7 +8,6 @@ extern crate alloc;
 mod cache;
 mod mmu;
 mod registers;
-mod symbols;
 
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
@@ -20,11 +19,10 @@ use boot_core::{Arch, BootProtocol, KernelFormat};
 use fw_boot::Chain;
 use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
 use fw_runtime::heap::Heap;
-use fw_runtime::{Console, Writer};
+use fw_runtime::{Console, Writer, between};
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::registers::Mmio;
-use crate::symbols::between;
 
 global_asm!(include_str!("entry.s"), PAGE_TABLES = const mmu::MAX_TABLES);
 global_asm!(include_str!("start.s"));

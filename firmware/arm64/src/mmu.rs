@@ -18,8 +18,9 @@ use boot_paging::{
     Access, Attributes, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError,
 };
 use fw_device_tree::Hardware;
+use fw_runtime::{address, without};
 
-use crate::{between, cache};
+use crate::cache;
 
 /// Number of tables that `entry.s` reserves.
 pub(crate) const MAX_TABLES: usize = 64;
@@ -72,7 +73,7 @@ const PAGE: u64 = 0x1000;
 pub(crate) unsafe fn enable(hardware: &Hardware, own: GuestRange) -> Result<(), MmuError> {
     let regime = Regime::current();
     let memory = &raw mut page_tables;
-    let root = u64::try_from(memory.addr()).unwrap_or_default();
+    let root = address(memory);
     let tables = PageTables::new(Scheme::Arm64, root, MAX_TABLES).map_err(MmuError::Tables)?;
     let mut tables = tables.with_max_page_size(PageSize::Size1G);
     for (range, attributes) in mappings(hardware, own) {
@@ -96,11 +97,12 @@ pub(crate) unsafe fn enable(hardware: &Hardware, own: GuestRange) -> Result<(), 
 
 /// What is mapped.
 fn mappings(hardware: &Hardware, own: GuestRange) -> Vec<(GuestRange, Attributes)> {
-    let [rodata, data] = [&raw const __rodata_start, &raw const __data_start];
+    let [rodata, data] = [&raw const __rodata_start, &raw const __data_start].map(address);
+    let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
     let parts = [
-        (between(start_of(own), rodata), Access::EXECUTE),
-        (between(rodata, data), Access::empty()),
-        (between(data, end_of(own)), Access::WRITE),
+        (part(own.start(), rodata), Access::EXECUTE),
+        (part(rodata, data), Access::empty()),
+        (part(data, own.end()), Access::WRITE),
     ];
     let mut mappings: Vec<_> = parts
         .into_iter()
@@ -133,25 +135,10 @@ fn mappings(hardware: &Hardware, own: GuestRange) -> Vec<(GuestRange, Attributes
     mappings
 }
 
-fn start_of(range: GuestRange) -> *const u8 {
-    core::ptr::without_provenance(usize::try_from(range.start()).unwrap_or_default())
-}
-
-fn end_of(range: GuestRange) -> *const u8 {
-    core::ptr::without_provenance(usize::try_from(range.end()).unwrap_or_default())
-}
-
 /// The whole pages of a range.
 fn aligned_in(range: GuestRange) -> Option<GuestRange> {
     let start = range.start().checked_next_multiple_of(PAGE)?;
     GuestRange::from_bounds(start, range.end() & !(PAGE - 1))
-}
-
-/// What is left of `range` without `hole`.
-fn without(range: GuestRange, hole: GuestRange) -> impl Iterator<Item = GuestRange> {
-    let before = GuestRange::from_bounds(range.start(), range.end().min(hole.start().max(range.start())));
-    let after = GuestRange::from_bounds(range.start().max(hole.end().min(range.end())), range.end());
-    [before, after].into_iter().flatten()
 }
 
 /// A translation regime.

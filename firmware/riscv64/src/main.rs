@@ -12,11 +12,11 @@ use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
 use boot_core::cpu::riscv64::State;
-use boot_core::{Arch, BootProtocol, GuestRange, KernelFormat};
+use boot_core::{Arch, BootProtocol, KernelFormat};
 use fw_boot::Chain;
 use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
 use fw_runtime::heap::Heap;
-use fw_runtime::{Console, Writer};
+use fw_runtime::{Console, Writer, between};
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::registers::Mmio;
@@ -66,13 +66,6 @@ macro_rules! print {
     }};
 }
 
-/// The memory of the firmware.
-fn own_memory() -> GuestRange {
-    let [start, end] = [&raw const image_start, &raw const __image_end].map(|symbol| symbol.addr());
-    let [start, end] = [start, end].map(|addr| u64::try_from(addr).unwrap_or_default());
-    GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY)
-}
-
 /// The entry, on the boot hart in S-mode, with the id of the hart and the address of the device tree.
 #[unsafe(no_mangle)]
 extern "C" fn firmware_main(hart: u64, tree: u64) -> ! {
@@ -110,7 +103,7 @@ fn run(addr: u64) -> Option<State> {
         arch: Arch::Riscv64,
         formats: &FORMATS,
         protocols: &PROTOCOLS,
-        own: own_memory(),
+        own: between(&raw const image_start, &raw const __image_end),
         tree: bytes,
         registers: Mmio,
         console: &Output,

@@ -6,6 +6,8 @@ extern crate alloc;
 mod console;
 pub mod heap;
 mod memory;
+mod symbols;
 
 pub use console::{Console, Writer};
-pub use memory::PhysicalMemory;
+pub use memory::{PhysicalMemory, without};
+pub use symbols::{address, between};

@@ -42,8 +42,8 @@ impl PhysicalMemory {
     }
 }
 
-/// What is left of `range` without `own`.
-fn without(range: GuestRange, own: GuestRange) -> impl Iterator<Item = GuestRange> {
+/// What is left of `range` without `own`: up to two ranges that are not empty.
+pub fn without(range: GuestRange, own: GuestRange) -> impl Iterator<Item = GuestRange> {
     let before = GuestRange::from_bounds(range.start(), range.end().min(own.start().max(range.start())));
     let after = GuestRange::from_bounds(range.start().max(own.end().min(range.end())), range.end());
     [before, after]

@@ -3,6 +3,8 @@
 
 use core::arch::asm;
 
+use fw_runtime::address;
+
 use crate::halt::halt;
 use crate::serial::print;
 
@@ -68,11 +70,6 @@ fn register(base: u64, len: usize) -> [u8; 10] {
     register
 }
 
-/// The address of a symbol.
-fn addr<T>(symbol: *const T) -> u64 {
-    u64::try_from(symbol.addr()).unwrap_or_default()
-}
-
 /// The lower and upper half of an address.
 fn halves(addr: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = addr.to_le_bytes();
@@ -90,21 +87,21 @@ pub(crate) fn init() {
     let tables = &raw mut TABLES;
     // SAFETY: this is the only reference; the CPU reads the tables later only.
     let tables = unsafe { &mut *tables };
-    let vectors = addr(&raw const exception_vectors);
+    let vectors = address(&raw const exception_vectors);
     for (entry, number) in tables.idt.iter_mut().zip(0..) {
         *entry = gate(vectors + ENTRY_LEN * number);
     }
     // IST1 is at offset 36, the address of the I/O permission map, which is none, at 102.
-    let [low, high] = halves(addr(&raw const __exception_stack_top));
+    let [low, high] = halves(address(&raw const __exception_stack_top));
     (tables.task.0[9], tables.task.0[10]) = (low, high);
     let task_len = size_of::<Task>() as u64;
     tables.task.0[25] = u32::try_from(task_len).unwrap_or_default() << 16;
-    let task = addr(&raw const tables.task);
+    let task = address(&raw const tables.task);
     // An available task state segment of 64-bit mode (SDM volume 3A, figure 8-4).
     tables.gdt[4] = (task_len - 1) | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;
     tables.gdt[5] = task >> 32;
-    let gdt = register(addr(&raw const tables.gdt), size_of_val(&tables.gdt));
-    let idt = register(addr(&raw const tables.idt), size_of_val(&tables.idt));
+    let gdt = register(address(&raw const tables.gdt), size_of_val(&tables.gdt));
+    let idt = register(address(&raw const tables.idt), size_of_val(&tables.idt));
     // SAFETY: the table has the descriptors of the selectors in use.
     unsafe { asm!("lgdt [{}]", in(reg) &raw const gdt, options(nostack, preserves_flags)) };
     // SAFETY: the gates refer to the entries, and to a stack that nothing else uses.

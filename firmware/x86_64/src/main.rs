@@ -21,8 +21,8 @@ use core::panic::PanicInfo;
 use boot_core::{AdditionalLoad, BootProtocol, GuestRange, KernelFormat};
 use disk::BlockDevice;
 use fw_boot::{BootConfig, Chain, boot};
-use fw_runtime::PhysicalMemory;
 use fw_runtime::heap::Heap;
+use fw_runtime::{PhysicalMemory, between};
 use proto_pvh::read_start_info;
 
 use crate::halt::halt;
@@ -44,13 +44,6 @@ unsafe extern "C" {
     static mut __firmware_end: u8;
     static mut __heap_start: u8;
     static mut __heap_end: u8;
-}
-
-/// The memory of the firmware.
-fn own_memory() -> GuestRange {
-    let [start, end] = [&raw const __firmware_start, &raw const __firmware_end].map(|symbol| symbol.addr());
-    let [start, end] = [start, end].map(|addr| u64::try_from(addr).unwrap_or_default());
-    GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY)
 }
 
 /// The entry in 64-bit mode, on the boot CPU, with the address of the PVH start info.
@@ -75,7 +68,7 @@ extern "C" fn firmware_main(start_info: u64) -> ! {
 
 /// Boots the first disk that can be booted.
 fn run(start_info: u64) -> Option<core::convert::Infallible> {
-    let own = own_memory();
+    let own = between(&raw const __firmware_start, &raw const __firmware_end);
     let low = GuestRange::from_bounds(1, MAPPED_END)?;
     // SAFETY: everything below 4 GiB is mapped, and this value is only read from.
     let everything = unsafe { PhysicalMemory::new(core::iter::once(low), &[own]) };

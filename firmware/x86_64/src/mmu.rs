@@ -6,6 +6,7 @@ use core::alloc::Layout;
 use core::arch::asm;
 
 use boot_paging::{Access, Attributes, MapError, Mapping, PageTables, Scheme, TablesError};
+use fw_runtime::address;
 
 /// Number of tables: one of each upper level, one for each GiB, and some for the firmware's own pages.
 const MAX_TABLES: usize = 16;
@@ -38,17 +39,13 @@ pub(crate) enum MmuError {
     Map(#[from] MapError),
 }
 
-fn addr(symbol: *const u8) -> u64 {
-    u64::try_from(symbol.addr()).unwrap_or_default()
-}
-
 /// Loads page tables that map everything below 4 GiB to itself: the firmware's code to be executed, its constants to be read, all else
 /// to be read and written, without the page below the stack.
 pub(crate) fn protect() -> Result<(), MmuError> {
-    let text = addr(&raw const __text_start);
-    let rodata = addr(&raw const __rodata_start);
-    let data = addr(&raw const __data_start);
-    let guard = addr(&raw const __stack_guard);
+    let text = address(&raw const __text_start);
+    let rodata = address(&raw const __rodata_start);
+    let data = address(&raw const __data_start);
+    let guard = address(&raw const __stack_guard);
     let after_guard = guard + PAGE as u64;
     let layout = Layout::from_size_align(MAX_TABLES * PAGE, PAGE)
         .ok()
@@ -58,7 +55,7 @@ pub(crate) fn protect() -> Result<(), MmuError> {
     if place.is_null() {
         return Err(MmuError::NoMemory);
     }
-    let mut tables = PageTables::new(Scheme::X86_64, addr(place), MAX_TABLES)?;
+    let mut tables = PageTables::new(Scheme::X86_64, address(place), MAX_TABLES)?;
     for (start, end, access) in [
         (0, text, Access::WRITE),
         (text, rodata, Access::EXECUTE),
