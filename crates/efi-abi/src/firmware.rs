@@ -4,6 +4,8 @@
     reason = "tables and interfaces are written to memory of the firmware"
 )]
 
+mod sections;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -168,6 +170,7 @@ impl Firmware {
         // SAFETY: the field is in the block.
         let properties = address(unsafe { &raw const (*block).properties });
         runtime::add_table(guids::RT_PROPERTIES_TABLE, properties).map_err(at("configuration tables"))?;
+        sections::install_table().map_err(at("memory attributes table"))?;
         runtime::seal_system_table().map_err(at("system table"))?;
         Ok(firmware)
     }

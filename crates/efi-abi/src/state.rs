@@ -8,6 +8,7 @@
     reason = "the state of a program's only firmware is a static variable"
 )]
 
+mod attributes;
 mod memory;
 mod storage;
 
@@ -25,6 +26,7 @@ use crate::keys::Keys;
 use crate::platform::Platform;
 use crate::screen::Screen;
 
+use attributes::AttributesTable;
 pub(crate) use memory::Memory;
 pub(crate) use storage::{OpenFile, Storage, Volume};
 
@@ -57,6 +59,7 @@ pub(crate) struct Loaded {
 pub(crate) struct State {
     pub(crate) platform: Box<dyn Platform>,
     pub(crate) memory: Memory,
+    pub(crate) attributes_table: AttributesTable,
     pub(crate) handles: Database,
     pub(crate) events: Events,
     pub(crate) images: Images,
@@ -78,6 +81,7 @@ impl State {
         Self {
             platform,
             memory,
+            attributes_table: AttributesTable::new(),
             handles: Database::new(),
             events: Events::new(),
             images: Images::new(),

@@ -36,6 +36,8 @@ fn exit(key: u64) -> Result<()> {
         if state.memory.map.key() != key {
             return Err(Status::INVALID_PARAMETER);
         }
+        // Access rights can have changed since the map was read, without a change of the map.
+        state.attributes_table.update(&state.memory)?;
         state.events.signal_group(EVENT_EXIT_BOOT_SERVICES);
         Ok(())
     })?;

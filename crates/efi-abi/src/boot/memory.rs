@@ -84,6 +84,8 @@ unsafe fn memory_map(
         if room < needed {
             return Err(Status::BUFFER_TOO_SMALL);
         }
+        // The caller has the map and the table that describes it.
+        state.attributes_table.update(&state.memory)?;
         let mut target = map;
         for descriptor in state.memory.map.descriptors() {
             let value = MemoryDescriptor {

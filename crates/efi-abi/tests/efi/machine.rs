@@ -199,6 +199,11 @@ impl Machine {
         String::from_utf8(std::mem::take(&mut self.log().output)).unwrap()
     }
 
+    /// Physical address of the RAM.
+    pub(crate) fn ram_start(&self) -> u64 {
+        self.ram.start.addr() as u64
+    }
+
     /// Where the second mapping has an address of the first one.
     pub(crate) fn alias(&self, address: u64) -> u64 {
         address - self.ram.start.addr() as u64 + self.ram.alias.expose_provenance() as u64

@@ -5,6 +5,7 @@
     reason = "a call reads the function from its table in the same block, and its comment is above the assertion"
 )]
 
+mod attributes_tests;
 mod boot_tests;
 mod image_tests;
 mod images;

@@ -76,6 +76,17 @@ impl Protections {
         self.change(start, len, |old| old.difference(attributes))
     }
 
+    /// The protections of an address, and the last address up to which all pages have the same ones.
+    #[must_use]
+    pub fn run(&self, address: u64) -> (Attributes, u64) {
+        let next = self.spans.iter().find(|span| span.last >= address);
+        match next {
+            Some(span) if span.start <= address => (span.attributes, span.last),
+            Some(span) => (Attributes::empty(), span.start.saturating_sub(1)),
+            None => (Attributes::empty(), u64::MAX),
+        }
+    }
+
     /// The ranges with protections: start, length in bytes, protections.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64, Attributes)> + '_ {
         self.spans.iter().map(|span| {
@@ -200,6 +211,11 @@ mod tests {
                 let is_equal = pages.iter().all(|page| *page == pages[0]);
                 let expected = if is_equal { Ok(pages[0]) } else { Err(Status::NO_MAPPING) };
                 prop_assert_eq!(protections.get(bytes(start), bytes(len)), expected);
+            }
+            for (page, attributes) in (0_u8..).zip(&model) {
+                prop_assert_eq!(protections.run(bytes(page)).0, *attributes);
+                let last = protections.run(bytes(page)).1;
+                prop_assert!(last % PAGE_SIZE == PAGE_SIZE - 1 && last > bytes(page));
             }
             let sum: u64 = protections.ranges().map(|(_, len, _)| len / PAGE_SIZE).sum();
             let protected = model.iter().filter(|page| !page.is_empty()).count();
