@@ -20,6 +20,7 @@ extern crate std;
 pub mod block;
 mod block_source;
 mod extents;
+mod file_blocks;
 pub mod fs;
 mod guid;
 pub mod partition;
@@ -32,6 +33,7 @@ pub use boot_core::{ByteSource, ReadError, ReadErrorKind, SourceRange};
 pub use block::{BlockDevice, BlockError, BlockErrorKind, BlockSize};
 pub use block_source::BlockSource;
 pub use extents::{Extent, ExtentError, ExtentSource, Extents};
+pub use file_blocks::{FileBlocks, FileBlocksError};
 pub use fs::{
     Attributes, DirEntry, DirPosition, FileSystem, FsError, FsInfo, Metadata, Node, NodeId, NodeKind,
     PathError, Timestamp,

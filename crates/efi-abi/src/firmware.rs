@@ -5,6 +5,7 @@
 )]
 
 mod sections;
+mod variable_file;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,6 +34,9 @@ use crate::protocol::{
 };
 use crate::runtime::{self, MAX_VENDOR, RuntimeBlock, RuntimeHooks, VARIABLE_STORE};
 use crate::state::{self, Memory, State, Volume, with};
+use crate::stored;
+
+pub use variable_file::VariableFileError;
 
 /// Properties of a firmware.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +174,9 @@ impl Firmware {
         // SAFETY: the field is in the block.
         let properties = address(unsafe { &raw const (*block).properties });
         runtime::add_table(guids::RT_PROPERTIES_TABLE, properties).map_err(at("configuration tables"))?;
-        sections::install_table().map_err(at("memory attributes table"))?;
+        let table = with(|state| state.attributes_table.allocate(&mut state.memory));
+        let table = table.and_then(|table| runtime::add_table(guids::MEMORY_ATTRIBUTES_TABLE, table));
+        table.map_err(at("memory attributes table"))?;
         runtime::seal_system_table().map_err(at("system table"))?;
         Ok(firmware)
     }
@@ -236,7 +242,8 @@ impl Firmware {
         runtime::add_table(guid, table)
     }
 
-    /// Allows changes of the variables.
+    /// Allows changes of the variables. Those that are not volatile are then written to the file, if there is one; a failure
+    /// of that is a message on the console.
     ///
     /// # Errors
     ///
@@ -245,7 +252,9 @@ impl Firmware {
         &self,
         action: impl FnOnce(&mut Variables<VARIABLE_STORE>) -> Result<R>,
     ) -> Result<R> {
-        runtime::with_variables(action)
+        let result = runtime::with_variables(action);
+        stored::save_or_report();
+        result
     }
 
     /// Allows changes of the memory map, for example to reserve memory.

@@ -16,9 +16,10 @@ mod protocol;
 mod runtime;
 mod screen;
 mod state;
+mod stored;
 
 pub use efi_core::{Guid, Status, guids};
-pub use firmware::{BuildError, Config, Exited, Firmware, ImageSource};
+pub use firmware::{BuildError, Config, Exited, Firmware, ImageSource, VariableFileError};
 pub use platform::Platform;
 pub use runtime::{RuntimeHooks, VARIABLE_STORE};
 pub use uefi_raw as raw;

@@ -11,6 +11,7 @@
 mod attributes;
 mod memory;
 mod storage;
+mod variable_file;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::screen::Screen;
 use attributes::AttributesTable;
 pub(crate) use memory::Memory;
 pub(crate) use storage::{OpenFile, Storage, Volume};
+pub(crate) use variable_file::{FileDevice, VariableFile};
 
 /// Addresses of the firmware's own tables and interfaces.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +61,8 @@ pub(crate) struct Loaded {
 pub(crate) struct State {
     pub(crate) platform: Box<dyn Platform>,
     pub(crate) memory: Memory,
+    /// The file of non-volatile variables, if they are kept.
+    pub(crate) variable_file: Option<VariableFile>,
     pub(crate) attributes_table: AttributesTable,
     pub(crate) handles: Database,
     pub(crate) events: Events,
@@ -81,6 +85,7 @@ impl State {
         Self {
             platform,
             memory,
+            variable_file: None,
             attributes_table: AttributesTable::new(),
             handles: Database::new(),
             events: Events::new(),

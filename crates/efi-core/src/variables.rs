@@ -7,10 +7,12 @@ mod attributes;
 mod boot;
 mod file;
 mod record;
+mod slots;
 mod store;
 
 pub use attributes::VariableAttributes;
 pub use boot::{LoadOption, LoadOptionAttributes, LoadOptionError, OsIndications, option_name};
 pub use file::FileError;
 pub use record::Entry;
+pub use slots::{FILE_BLOCK, MIN_FILE, SlotError, SlotFile, SlotFileError, Storage};
 pub use store::{Info, MAX_NAME, MAX_VARIABLE, Variables, name};

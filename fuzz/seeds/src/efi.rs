@@ -2,7 +2,9 @@
 
 use efi_core::device_path::{DevicePathBuf, HardDrive, HardDriveSignature};
 use efi_core::guids;
-use efi_core::variables::{LoadOption, LoadOptionAttributes, Variables, name, option_name};
+use efi_core::variables::{
+    LoadOption, LoadOptionAttributes, SlotFile, Storage, Variables, name, option_name,
+};
 
 use crate::Seed;
 
@@ -72,4 +74,47 @@ pub(crate) fn variables() -> Vec<Seed> {
             .expect("a small variable");
     }
     vec![("file", store.to_file()), ("option", option)]
+}
+
+/// The sectors of a file, in memory.
+struct Sectors(Vec<u8>);
+
+impl Storage for Sectors {
+    type Error = std::convert::Infallible;
+
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        let start = usize::try_from(offset).expect("a small file");
+        buffer.copy_from_slice(&self.0[start..start + buffer.len()]);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), Self::Error> {
+        let start = usize::try_from(offset).expect("a small file");
+        self.0[start..start + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Blank files, and files with one and two slots, after the bytes that choose what is done.
+pub(crate) fn variable_files() -> Vec<Seed> {
+    let mut store = Variables::<0x2000>::new();
+    let mut file = SlotFile::open(Sectors(vec![0; 16 * 1024]), &mut store).expect("a blank file");
+    let mut seeds = vec![("blank", vec![3, 8])];
+    for (seed, text) in [("one", "BootOrder"), ("two", "BootNext")] {
+        store
+            .set(&name(text), guids::GLOBAL_VARIABLE, 7, &[0, 0])
+            .expect("a small variable");
+        file.save(&store).expect("a large file");
+        let bytes = file.storage().0.iter();
+        seeds.push((seed, [20, 7].iter().chain(bytes).copied().collect()));
+    }
+    seeds
 }

@@ -33,7 +33,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 26] = [
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
@@ -58,6 +58,7 @@ const TARGETS: [Target; 25] = [
     ("sandbox_walk", sandbox::walks),
     ("sandbox_window", sandbox_window::seeds),
     ("uki", bls::images),
+    ("variable_file", efi::variable_files),
     ("variables", efi::variables),
 ];
 

@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "disks of tests are small")]
 
 mod broken;
+mod file_blocks;
 mod gpt_crate;
 mod invariants;
 mod properties;

@@ -1,10 +1,9 @@
 //! Access rights of runtime memory, for `EFI_MEMORY_ATTRIBUTES_TABLE`.
 
 use efi_core::memory::{Attributes, MemoryType, PAGE_SIZE};
-use efi_core::{Result, Status, guids};
+use efi_core::{Result, Status};
 
 use super::Firmware;
-use crate::runtime;
 use crate::state::with;
 
 impl Firmware {
@@ -32,10 +31,4 @@ impl Firmware {
             state.attributes_table.update(&state.memory)
         })
     }
-}
-
-/// Installs the table.
-pub(super) fn install_table() -> Result<()> {
-    let table = with(|state| state.attributes_table.allocate(&mut state.memory))?;
-    runtime::add_table(guids::MEMORY_ATTRIBUTES_TABLE, table)
 }

@@ -8,6 +8,7 @@ use uefi_raw::table::runtime::VariableAttributes;
 
 use super::block::with_runtime;
 use crate::access::{bytes, copy, copy_units, guid, read, reply, write};
+use crate::stored;
 
 /// A name on the stack: runtime services have no heap.
 struct Name {
@@ -142,7 +143,11 @@ unsafe fn set(
     let vendor = unsafe { guid(vendor) }?;
     // SAFETY: as above; the buffer is not the store.
     let data = unsafe { bytes(data, size) }?;
-    with_runtime(|state| state.variables.set(name.as_units(), vendor, attributes, data))
+    if with_runtime(|state| Ok(state.at_runtime))? {
+        // Nothing of the boot services exists any more: neither their state nor the disk.
+        return with_runtime(|state| state.variables.set(name.as_units(), vendor, attributes, data));
+    }
+    stored::set(name.as_units(), vendor, attributes, data)
 }
 
 /// `QueryVariableInfo`.

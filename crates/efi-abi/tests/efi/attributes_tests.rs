@@ -101,6 +101,13 @@ fn sections_of_the_firmware_are_entries() {
     assert_eq!(odd, refused);
 }
 
+unsafe extern "efiapi" fn stay(
+    _: efi_abi::raw::Handle,
+    _: *mut efi_abi::raw::table::system::SystemTable,
+) -> RawStatus {
+    RawStatus::SUCCESS
+}
+
 #[test]
 fn late_allocations_and_runtime_drivers_are_entries() {
     let machine = Machine::new();
@@ -124,12 +131,6 @@ fn late_allocations_and_runtime_drivers_are_entries() {
         .sum();
     assert!(pages >= 3);
 
-    unsafe extern "efiapi" fn stay(
-        _: efi_abi::raw::Handle,
-        _: *mut efi_abi::raw::table::system::SystemTable,
-    ) -> RawStatus {
-        RawStatus::SUCCESS
-    }
     let before = entries(&machine);
     // A driver that is not made for protections has none: its region is left out.
     let mut old = image(stay, 12);

@@ -14,3 +14,4 @@ mod memory_file_system;
 mod protocol_tests;
 mod runtime_tests;
 mod storage_tests;
+mod variable_file_tests;

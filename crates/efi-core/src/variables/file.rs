@@ -1,4 +1,4 @@
-//! The file of non-volatile variables.
+//! Non-volatile variables as bytes: the content of a slot of their file.
 //!
 //! | offset | size | content |
 //! |---|---|---|
@@ -56,7 +56,7 @@ pub enum FileError {
         /// Offset of the record in the file.
         offset: usize,
     },
-    /// Two records have the same name and vendor, or the variable exists.
+    /// Two records have the same name and vendor, or it is that of a volatile or read-only variable.
     Duplicate {
         /// Offset of the record in the file.
         offset: usize,
@@ -127,11 +127,18 @@ impl<const N: usize> Variables<N> {
         [&MAGIC[..], words.as_flattened(), &records].concat()
     }
 
-    /// Adds the variables of a file. An error leaves the store as it was.
+    /// Limits the non-volatile variables to those that fit in a file with this capacity, as
+    /// [`SlotFile::capacity`](super::SlotFile::capacity) returns it; 0 removes the limit. It ends with `ExitBootServices`, after
+    /// which nothing is stored.
+    pub const fn limit_non_volatile(&mut self, capacity: usize) {
+        self.set_non_volatile_limit(capacity.saturating_sub(HEADER));
+    }
+
+    /// Replaces the non-volatile variables by those of a file. An error leaves the store as it was.
     ///
     /// # Errors
     ///
-    /// [`FileError`] if the file is malformed, has a variable that exists, or does not fit.
+    /// [`FileError`] if the file is malformed, has the name of a volatile or read-only variable, or does not fit.
     pub fn load_file(&mut self, file: &[u8]) -> Result<(), FileError> {
         let too_short = FileError::TooShort { len: file.len() };
         let (header, records) = file.split_at_checked(HEADER).ok_or(too_short)?;
@@ -158,20 +165,13 @@ impl<const N: usize> Variables<N> {
                 found,
             });
         }
-        let before: Vec<_> = self
-            .entries()
-            .map(|entry| (entry.guid, entry.units().collect::<Vec<_>>()))
-            .collect();
+        let before = self.snapshot();
+        self.restore(&before, |entry| {
+            entry.is_read_only || !entry.attributes.contains(VariableAttributes::NON_VOLATILE)
+        });
         let result = self.load_records(records);
         if result.is_err() {
-            let loaded = self
-                .entries()
-                .map(|entry| (entry.guid, entry.units().collect::<Vec<_>>()));
-            let added: Vec<_> = loaded.filter(|loaded| !before.contains(loaded)).collect();
-            for (guid, name) in added {
-                // The variable exists, so deleting it cannot fail.
-                let _ = self.set_by_firmware(&name, guid, 0, &[]);
-            }
+            self.restore(&before, |_| true);
         }
         result
     }

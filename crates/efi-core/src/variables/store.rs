@@ -35,6 +35,8 @@ pub struct Info {
 #[repr(C)]
 pub struct Variables<const N: usize> {
     used: usize,
+    /// Bytes of non-volatile records that the platform stores; 0 if there is no limit but that of the store.
+    non_volatile_limit: usize,
     at_runtime: bool,
     arena: [u8; N],
 }
@@ -58,6 +60,7 @@ impl<const N: usize> Variables<N> {
     pub const fn new() -> Self {
         Self {
             used: 0,
+            non_volatile_limit: 0,
             at_runtime: false,
             arena: [0; N],
         }
@@ -67,6 +70,46 @@ impl<const N: usize> Variables<N> {
     /// ones can be written.
     pub const fn exit_boot_services(&mut self) {
         self.at_runtime = true;
+    }
+
+    /// Limits the records of non-volatile variables to this many bytes; 0 removes the limit.
+    pub(super) const fn set_non_volatile_limit(&mut self, len: usize) {
+        self.non_volatile_limit = len;
+    }
+
+    /// The limit of non-volatile records in bytes, and the bytes of them that exist.
+    fn non_volatile(&self) -> (usize, usize) {
+        let limit = match self.non_volatile_limit {
+            0 => N,
+            _ if self.at_runtime => N,
+            limit => limit.min(N),
+        };
+        let entries = self.entries();
+        let stored = entries.filter(|entry| entry.attributes.contains(VariableAttributes::NON_VOLATILE));
+        (
+            limit,
+            stored.fold(0, |sum, entry| sum.saturating_add(entry.len())),
+        )
+    }
+
+    /// The records as bytes, for [`restore`](Self::restore).
+    pub(super) fn snapshot(&self) -> Vec<u8> {
+        self.arena.get(..self.used).unwrap_or(&[]).to_vec()
+    }
+
+    /// The store with the records of a snapshot that a filter accepts.
+    pub(super) fn restore(&mut self, snapshot: &[u8], accepts: impl Fn(&Entry<'_>) -> bool) {
+        self.used = 0;
+        for (offset, entry) in Records::new(snapshot) {
+            let end = offset.saturating_add(entry.len());
+            let to = self.used.saturating_add(entry.len());
+            let target = self.arena.get_mut(self.used..to);
+            if let Some((target, record)) = target.zip(snapshot.get(offset..end)).filter(|_| accepts(&entry))
+            {
+                target.copy_from_slice(record);
+                self.used = to;
+            }
+        }
     }
 
     /// All variables that are accessible now.
@@ -130,10 +173,16 @@ impl<const N: usize> Variables<N> {
         let bytes = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let free = N.saturating_sub(self.used);
         let overhead = HEADER.saturating_add(2);
+        let (total, free) = if attributes.contains(VariableAttributes::NON_VOLATILE) {
+            let (limit, stored) = self.non_volatile();
+            (limit, free.min(limit.saturating_sub(stored)))
+        } else {
+            (N, free)
+        };
         Ok(Info {
-            maximum_storage: bytes(N),
+            maximum_storage: bytes(total),
             remaining_storage: bytes(free),
-            maximum_variable: bytes(MAX_VARIABLE.min(N).saturating_sub(overhead)),
+            maximum_variable: bytes(MAX_VARIABLE.min(total).saturating_sub(overhead)),
         })
     }
 
@@ -186,6 +235,19 @@ impl<const N: usize> Variables<N> {
             }
             if !deletes && entry.attributes != stored {
                 return Err(Status::INVALID_PARAMETER);
+            }
+        }
+        if !deletes && stored.contains(VariableAttributes::NON_VOLATILE) {
+            let name_len = name.len().saturating_mul(2);
+            let len = HEADER.saturating_add(name_len).saturating_add(data.len());
+            let (len, old_len) = match &old {
+                Some((_, old_len, _)) if append => (old_len.saturating_add(data.len()), *old_len),
+                Some((_, old_len, _)) => (len, *old_len),
+                None => (len, 0),
+            };
+            let (limit, used) = self.non_volatile();
+            if len > old_len && used.saturating_sub(old_len).saturating_add(len) > limit {
+                return Err(Status::OUT_OF_RESOURCES);
             }
         }
         match (deletes, old) {

@@ -148,8 +148,16 @@ fn files_keep_what_is_not_volatile() {
         .collect();
     assert_eq!(names, ["stored", "boot"]);
     assert_eq!(new.to_file(), file);
-    assert_eq!(new.load_file(&file), Err(FileError::Duplicate { offset: 20 }));
+    // Loading replaces what is not volatile, and refuses what is.
+    new.set(&name("other"), VENDOR, NV_BS_RT, &[5]).unwrap();
+    assert_eq!(new.load_file(&file), Ok(()));
     assert_eq!(new.to_file(), file);
+    let mut new = store();
+    new.set(&name("stored"), VENDOR, BS_RT, &[1]).unwrap();
+    new.set(&name("other"), VENDOR, NV_BS_RT, &[5]).unwrap();
+    let before = new.to_file();
+    assert_eq!(new.load_file(&file), Err(FileError::Duplicate { offset: 20 }));
+    assert_eq!(new.to_file(), before);
 }
 
 #[test]
