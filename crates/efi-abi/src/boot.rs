@@ -7,8 +7,10 @@
 mod buffers;
 mod clock;
 mod configuration;
+mod drivers;
 mod events;
 mod exit;
+mod handles;
 mod image;
 mod memory;
 pub(crate) mod multiple;

@@ -226,9 +226,7 @@ impl Firmware {
         let interface = address(leak(file::volume_interface()));
         with(|state| {
             install(state, Some(handle), &[(guids::SIMPLE_FILE_SYSTEM, interface)])?;
-            state
-                .storage
-                .add_volume(interface, Volume { file_system, handle });
+            state.storage.add_volume(interface, Volume { file_system });
             Ok(())
         })
     }

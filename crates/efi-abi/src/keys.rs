@@ -38,6 +38,8 @@ const MAX_SEQUENCE: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     ready: VecDeque<Key>,
+    /// Keys that nobody was notified of.
+    fresh: VecDeque<Key>,
     /// Bytes of a sequence that is not complete, and when its last byte came.
     partial: Vec<u8>,
     last: u64,
@@ -47,6 +49,7 @@ impl Keys {
     pub(crate) const fn new() -> Self {
         Self {
             ready: VecDeque::new(),
+            fresh: VecDeque::new(),
             partial: Vec::new(),
             last: 0,
         }
@@ -70,6 +73,12 @@ impl Keys {
             }
             Decoded::Partial | Decoded::Unknown => self.partial.clear(),
         }
+    }
+
+    /// The keys that came since the last call.
+    pub(crate) fn take_fresh(&mut self, now: u64) -> VecDeque<Key> {
+        self.expire(now);
+        core::mem::take(&mut self.fresh)
     }
 
     /// The next key.
@@ -96,8 +105,10 @@ impl Keys {
     }
 
     fn add(&mut self, key: Key) {
-        if self.ready.len() < MAX_WAITING {
-            self.ready.push_back(key);
+        for queue in [&mut self.ready, &mut self.fresh] {
+            if queue.len() < MAX_WAITING {
+                queue.push_back(key);
+            }
         }
     }
 }

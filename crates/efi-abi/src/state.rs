@@ -9,6 +9,7 @@
 )]
 
 mod attributes;
+mod key_notify;
 mod memory;
 mod storage;
 mod variable_file;
@@ -28,6 +29,7 @@ use crate::platform::Platform;
 use crate::screen::Screen;
 
 use attributes::AttributesTable;
+pub(crate) use key_notify::{KeyCall, KeyNotifications};
 pub(crate) use memory::Memory;
 pub(crate) use storage::{OpenFile, Storage, Volume};
 pub(crate) use variable_file::{FileDevice, VariableFile};
@@ -70,6 +72,7 @@ pub(crate) struct State {
     pub(crate) loaded: BTreeMap<Handle, Loaded>,
     pub(crate) screen: Screen,
     pub(crate) keys: Keys,
+    pub(crate) key_notifications: KeyNotifications,
     pub(crate) storage: Storage,
     pub(crate) addresses: Addresses,
     /// The firmware as an agent of `OpenProtocol` and as the parent of images.
@@ -93,6 +96,7 @@ impl State {
             loaded: BTreeMap::new(),
             screen: Screen::new(),
             keys: Keys::new(),
+            key_notifications: KeyNotifications::new(),
             storage: Storage::new(),
             addresses: Addresses::default(),
             firmware: None,
@@ -108,6 +112,9 @@ impl State {
         self.events.tick(now);
         while let Some(byte) = self.platform.read_console() {
             self.keys.push(byte, now);
+        }
+        for key in self.keys.take_fresh(now) {
+            self.key_notifications.pressed(key);
         }
         now
     }

@@ -7,6 +7,7 @@
 mod file;
 mod origin;
 mod place;
+mod volume;
 
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -20,7 +21,7 @@ use uefi_raw::protocol::device_path::DevicePathProtocol;
 use uefi_raw::protocol::loaded_image::LoadedImageProtocol;
 use uefi_raw::{Boolean, Char16, Handle, Status as RawStatus};
 
-use super::protocols::handle;
+use super::handles::handle;
 use crate::access::{address, bytes, device_path, field, pointer, raw, read, reply, write};
 use crate::arch::{call_image, return_from_image};
 use crate::state::{ExitData, State, with};
@@ -55,7 +56,7 @@ pub(crate) fn load(parent: CoreHandle, file: ImageFile<'_>) -> Result<CoreHandle
             place::place(state, parent, &bytes, &origin)
         }),
         ImageFile::Path(path, is_boot_option) => {
-            if let Some(loaded) = with(|state| file::load_from_volume(state, parent, path))? {
+            if let Some(loaded) = file::load_from_volume(parent, path)? {
                 return Ok(loaded);
             }
             file::load_from_device(parent, path, is_boot_option)

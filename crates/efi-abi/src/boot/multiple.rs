@@ -9,7 +9,8 @@ use efi_core::handles::{Handle as CoreHandle, Pair, Search};
 use efi_core::{Guid, Result, Status};
 use uefi_raw::{Handle, Status as RawStatus};
 
-use super::protocols::{handle, some};
+use super::handles::{handle, some};
+use super::protocols::remove;
 use super::search::device_path_of;
 use crate::access::{address, device_path, guid, pointer, read, reply, write};
 use crate::notify::dispatch_pending;
@@ -103,6 +104,6 @@ pub(crate) unsafe extern "efiapi" fn uninstall(arguments: *const usize) -> RawSt
     let pairs = unsafe { pairs(arguments) };
     reply(owner.and_then(|owner| {
         let pairs = pairs?;
-        with(|state| state.handles.uninstall_multiple(handle(owner), &pairs))
+        remove(handle(owner), &pairs)
     }))
 }

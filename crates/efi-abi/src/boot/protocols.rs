@@ -3,26 +3,17 @@
 
 use core::ffi::c_void;
 
-use efi_core::handles::{Handle as CoreHandle, OpenAttributes};
+use efi_core::handles::{Handle as CoreHandle, OpenAttributes, Pair};
 use efi_core::memory::MemoryType;
 use efi_core::{Guid, Result, Status};
-use uefi_raw::protocol::device_path::DevicePathProtocol;
 use uefi_raw::table::boot::{InterfaceType, OpenProtocolInformationEntry};
-use uefi_raw::{Boolean, Handle, Status as RawStatus};
+use uefi_raw::{Handle, Status as RawStatus};
 
+use super::drivers::{reconnect, release};
+use super::handles::{handle, some};
 use crate::access::{address, guid, pointer, read, reply, write};
 use crate::notify::dispatch_pending;
 use crate::state::with;
-
-/// A handle that is not null.
-pub(super) fn some(handle: Handle) -> Option<CoreHandle> {
-    (!handle.is_null()).then(|| CoreHandle(address(handle)))
-}
-
-/// A handle; null is invalid.
-pub(super) fn handle(handle: Handle) -> CoreHandle {
-    CoreHandle(address(handle))
-}
 
 /// `InstallProtocolInterface`.
 pub(super) unsafe extern "efiapi" fn install_protocol_interface(
@@ -67,16 +58,49 @@ pub(super) unsafe extern "efiapi" fn reinstall_protocol_interface(
 ) -> RawStatus {
     // SAFETY: the caller passes null or a valid pointer.
     let protocol = unsafe { guid(protocol) };
-    let result = protocol.and_then(|protocol| {
-        with(|state| {
-            state
-                .handles
-                .reinstall(handle(owner), protocol, address(old), address(new))?;
-            state.signal_registrations();
-            Ok(())
-        })
+    reply(protocol.and_then(|protocol| replace(handle(owner), protocol, address(old), address(new))))
+}
+
+/// Replaces an interface: its drivers are stopped before and connected again after it.
+fn replace(owner: CoreHandle, protocol: Guid, old: u64, new: u64) -> Result<()> {
+    check_interface(owner, protocol, old)?;
+    let is_released = release(owner, protocol)?;
+    let result = with(|state| {
+        state.handles.reinstall(owner, protocol, old, new)?;
+        state.signal_registrations();
+        Ok(())
     });
-    reply(result.and_then(|()| dispatch_pending()))
+    if result.is_ok() {
+        dispatch_pending()?;
+    }
+    if result.is_ok() || is_released {
+        reconnect(owner);
+    }
+    result
+}
+
+/// Checks that a handle has an interface, before drivers are stopped for it.
+fn check_interface(owner: CoreHandle, protocol: Guid, interface: u64) -> Result<()> {
+    with(|state| match state.handles.interface(owner, protocol) {
+        Ok(found) if found == interface => Ok(()),
+        Err(Status::INVALID_PARAMETER) => Err(Status::INVALID_PARAMETER),
+        Ok(_) | Err(_) => Err(Status::NOT_FOUND),
+    })
+}
+
+/// Removes interfaces: all of them, or none. Their drivers are stopped before.
+pub(super) fn remove(owner: CoreHandle, pairs: &[Pair]) -> Result<()> {
+    let mut is_released = false;
+    for (protocol, interface) in pairs {
+        if check_interface(owner, *protocol, *interface).is_ok() {
+            is_released |= release(owner, *protocol)?;
+        }
+    }
+    let result = with(|state| state.handles.uninstall_multiple(owner, pairs));
+    if result.is_err() && is_released {
+        reconnect(owner);
+    }
+    result
 }
 
 /// `UninstallProtocolInterface`.
@@ -87,13 +111,7 @@ pub(super) unsafe extern "efiapi" fn uninstall_protocol_interface(
 ) -> RawStatus {
     // SAFETY: the caller passes null or a valid pointer.
     let protocol = unsafe { guid(protocol) };
-    reply(protocol.and_then(|protocol| {
-        with(|state| {
-            state
-                .handles
-                .uninstall(handle(owner), protocol, address(interface))
-        })
-    }))
+    reply(protocol.and_then(|protocol| remove(handle(owner), &[(protocol, address(interface))])))
 }
 
 /// `HandleProtocol`.
@@ -137,17 +155,39 @@ unsafe fn open(
     if target.is_null() && !is_test {
         return Err(Status::INVALID_PARAMETER);
     }
-    let result = with(|state| {
-        state
-            .handles
-            .open(handle(owner), protocol, some(agent), some(controller), attributes)
-    });
+    let try_open = || {
+        with(|state| {
+            state
+                .handles
+                .open(handle(owner), protocol, some(agent), some(controller), attributes)
+        })
+    };
+    let mut result = try_open();
+    if result == Err(Status::ACCESS_DENIED) && attributes.contains(OpenAttributes::EXCLUSIVE) {
+        let is_exclusive = with(|state| {
+            let opens = state.handles.open_information(handle(owner), protocol)?;
+            let mut opens = opens.iter();
+            Ok(opens.any(|open| open.attributes.contains(OpenAttributes::EXCLUSIVE)))
+        })?;
+        // Drivers give way to an exclusive user, other exclusive users do not.
+        if !is_exclusive && release(handle(owner), protocol)? {
+            result = try_open();
+        }
+    }
     let interface = match result {
         Ok(interface) => interface,
         Err(status) => {
-            if status == Status::UNSUPPORTED && !target.is_null() {
+            let interface = match status {
+                Status::UNSUPPORTED => Some(0),
+                // The driver that has the protocol gets it again.
+                Status::ALREADY_STARTED => {
+                    Some(with(|state| state.handles.interface(handle(owner), protocol))?)
+                }
+                _ => None,
+            };
+            if let Some(interface) = interface.filter(|_| !target.is_null()) {
                 // SAFETY: not null, so valid by the contract of the service.
-                unsafe { write(target, core::ptr::null_mut()) }?;
+                unsafe { write(target, pointer(interface)) }?;
             }
             return Err(status);
         }
@@ -241,28 +281,5 @@ pub(super) unsafe extern "efiapi" fn protocols_per_handle(
         unsafe { write(target, pointers) }?;
         // SAFETY: as above.
         unsafe { write(count, len) }
-    }))
-}
-
-/// `ConnectController`: there are no drivers.
-pub(super) unsafe extern "efiapi" fn connect_controller(
-    controller: Handle,
-    _: *const Handle,
-    _: *const DevicePathProtocol,
-    _: Boolean,
-) -> RawStatus {
-    reply(with(|state| state.handles.connect(handle(controller))))
-}
-
-/// `DisconnectController`: there are no drivers.
-pub(super) unsafe extern "efiapi" fn disconnect_controller(
-    controller: Handle,
-    driver: Handle,
-    child: Handle,
-) -> RawStatus {
-    reply(with(|state| {
-        state
-            .handles
-            .disconnect(handle(controller), some(driver), some(child))
     }))
 }

@@ -16,6 +16,7 @@ use uefi_raw::{Handle, Status};
 use super::buffers::{calculate_crc32, copy_mem, set_mem};
 use super::clock::{get_next_monotonic_count, set_watchdog_timer, stall};
 use super::configuration::install_configuration_table;
+use super::drivers::{connect_controller, disconnect_controller};
 use super::events::{
     check_event, close_event, create_event, create_event_ex, raise_tpl, restore_tpl, set_timer, signal_event,
     wait_for_event,
@@ -24,9 +25,8 @@ use super::exit::exit_boot_services;
 use super::image::{exit, load_image, start_image, unload_image};
 use super::memory::{allocate_pages, allocate_pool, free_pages, free_pool, get_memory_map};
 use super::protocols::{
-    close_protocol, connect_controller, disconnect_controller, handle_protocol, install_protocol_interface,
-    open_protocol, open_protocol_information, protocols_per_handle, reinstall_protocol_interface,
-    uninstall_protocol_interface,
+    close_protocol, handle_protocol, install_protocol_interface, open_protocol, open_protocol_information,
+    protocols_per_handle, reinstall_protocol_interface, uninstall_protocol_interface,
 };
 use super::search::{
     locate_device_path, locate_handle, locate_handle_buffer, locate_protocol, register_protocol_notify,

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "functions called by images")]
 
 use core::ffi::c_void;
+use core::mem::transmute;
 
 use efi_core::{Result, Status};
 use uefi_raw::protocol::console::{
@@ -10,8 +11,24 @@ use uefi_raw::protocol::console::{
 };
 use uefi_raw::{Boolean, Event, Status as RawStatus};
 
-use crate::access::{raw, reply, write};
+use crate::access::{address, pointer, raw, read, reply, write};
+use crate::keys::Key;
+use crate::notify::dispatch_pending;
 use crate::state::with;
+
+/// `RegisterKeyNotify` as callers may call it, and as the interface has it.
+type RegisterNullable = unsafe extern "efiapi" fn(
+    *mut SimpleTextInputExProtocol,
+    *const KeyData,
+    Option<KeyNotifyFn>,
+    *mut *mut c_void,
+) -> RawStatus;
+type Register = unsafe extern "efiapi" fn(
+    *mut SimpleTextInputExProtocol,
+    *const KeyData,
+    KeyNotifyFn,
+    *mut *mut c_void,
+) -> RawStatus;
 
 /// The interface with the event of keys.
 pub(crate) fn interface(wait_for_key: Event) -> SimpleTextInputProtocol {
@@ -29,7 +46,8 @@ pub(crate) fn interface_ex(wait_for_key_ex: Event) -> SimpleTextInputExProtocol 
         read_key_stroke_ex,
         wait_for_key_ex,
         set_state,
-        register_key_notify,
+        // SAFETY: the types differ in the function, which may be null here: an `Option` of a function has the same representation.
+        register_key_notify: unsafe { transmute::<RegisterNullable, Register>(register_key_notify) },
         unregister_key_notify,
     }
 }
@@ -43,6 +61,11 @@ fn clear() -> RawStatus {
 }
 
 fn next_key() -> Result<InputKey> {
+    with(|state| {
+        state.poll();
+        Ok(())
+    })?;
+    dispatch_pending()?;
     with(|state| {
         let now = state.poll();
         let key = state.keys.pop(now).ok_or(Status::NOT_READY)?;
@@ -101,19 +124,42 @@ unsafe extern "efiapi" fn set_state(
     })
 }
 
-/// There is no interrupt that could call a function when a key comes.
+/// Bit of the shift state: the other bits mean something.
+const SHIFT_STATE_VALID: u32 = 0x8000_0000;
+
+/// `RegisterKeyNotify`: the function is called when the key is found, in a service that looks for input. A terminal sends no state
+/// of shift and toggle keys, so a registration for such a state is accepted and never called.
 unsafe extern "efiapi" fn register_key_notify(
     _: *mut SimpleTextInputExProtocol,
-    _: *const KeyData,
-    _: KeyNotifyFn,
-    _: *mut *mut c_void,
+    data: *const KeyData,
+    function: Option<KeyNotifyFn>,
+    target: *mut *mut c_void,
 ) -> RawStatus {
-    raw(Status::OUT_OF_RESOURCES)
+    let Some(function) = function.filter(|_| !target.is_null()) else {
+        return raw(Status::INVALID_PARAMETER);
+    };
+    // SAFETY: null or valid by the contract of the function.
+    let data = unsafe { read(data) };
+    reply(data.and_then(|data| {
+        let shift = data.key_state.key_shift_state.bits() & !SHIFT_STATE_VALID;
+        let key = Key {
+            scan_code: data.key.scan_code,
+            unicode: data.key.unicode_char,
+        };
+        let function = if shift == 0 {
+            address(function as *const ())
+        } else {
+            0
+        };
+        let id = with(|state| state.key_notifications.register(key, function))?;
+        // SAFETY: not null, so valid by the contract of the function.
+        unsafe { write(target, pointer(id)) }
+    }))
 }
 
 unsafe extern "efiapi" fn unregister_key_notify(
     _: *mut SimpleTextInputExProtocol,
-    _: *mut c_void,
+    handle: *mut c_void,
 ) -> RawStatus {
-    raw(Status::INVALID_PARAMETER)
+    reply(with(|state| state.key_notifications.unregister(address(handle))))
 }

@@ -5,14 +5,12 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use disk::{BlockDevice, DirPosition, FileSystem, Node};
-use efi_core::handles::Handle;
 use efi_core::{Result, Status};
 
 /// A file system.
 #[derive(Clone, Copy)]
 pub(crate) struct Volume {
     pub(crate) file_system: &'static dyn FileSystem,
-    pub(crate) handle: Handle,
 }
 
 /// An open file or directory.
@@ -71,14 +69,6 @@ impl Storage {
             .get(&interface)
             .copied()
             .ok_or(Status::INVALID_PARAMETER)
-    }
-
-    /// The volume on a handle.
-    pub(crate) fn volume_of(&self, handle: Handle) -> Option<Volume> {
-        self.volumes
-            .values()
-            .find(|volume| volume.handle == handle)
-            .copied()
     }
 
     /// True if another file can be opened.

@@ -22,15 +22,15 @@ impl Storage for FileDevice {
         size.offset_of(self.0.block_count()).unwrap_or(u64::MAX)
     }
 
-    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> core::result::Result<(), BlockError> {
+    fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), BlockError> {
         self.0.read_blocks(self.block(offset), buffer)
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> core::result::Result<(), BlockError> {
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         self.0.write_blocks(self.block(offset), data)
     }
 
-    fn flush(&mut self) -> core::result::Result<(), BlockError> {
+    fn flush(&mut self) -> Result<(), BlockError> {
         self.0.flush()
     }
 }

@@ -7,6 +7,8 @@
 
 mod attributes_tests;
 mod boot_tests;
+mod driver_tests;
+mod foreign_tests;
 mod image_tests;
 mod images;
 mod machine;

@@ -361,39 +361,6 @@ impl Database {
         core::mem::take(&mut self.signals)
     }
 
-    /// `ConnectController` in a system without drivers.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_PARAMETER` if the handle is invalid, else `NOT_FOUND`: no driver was found. Never `Ok`.
-    pub fn connect(&self, controller: Handle) -> Result<()> {
-        if self.is_valid(controller) {
-            Err(Status::NOT_FOUND)
-        } else {
-            Err(Status::INVALID_PARAMETER)
-        }
-    }
-
-    /// `DisconnectController` in a system without drivers: none has to be stopped.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_PARAMETER` if a handle is invalid.
-    pub fn disconnect(
-        &self,
-        controller: Handle,
-        driver: Option<Handle>,
-        child: Option<Handle>,
-    ) -> Result<()> {
-        let others = [driver, child];
-        let is_valid = |handle: &Handle| self.is_valid(*handle);
-        if is_valid(&controller) && others.iter().flatten().all(is_valid) {
-            Ok(())
-        } else {
-            Err(Status::INVALID_PARAMETER)
-        }
-    }
-
     fn find_mut(&mut self, handle: Handle, guid: &Guid, missing: Status) -> Result<&mut Installed> {
         let protocols = self.handles.get_mut(&handle.0).ok_or(Status::INVALID_PARAMETER)?;
         protocols

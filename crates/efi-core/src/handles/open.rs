@@ -70,7 +70,8 @@ impl Opens {
         self.0.iter().any(|open| open.attributes.intersects(owners))
     }
 
-    /// Adds an open if the rules of `OpenProtocol` allow it. No driver can be disconnected, because there is none.
+    /// Adds an open if the rules of `OpenProtocol` allow it. Drivers that an exclusive
+    /// open replaces were disconnected before.
     pub(super) fn open(&mut self, agent: u64, controller: u64, attributes: OpenAttributes) -> Result<()> {
         let driver = OpenAttributes::BY_DRIVER;
         let owners = driver | OpenAttributes::EXCLUSIVE;

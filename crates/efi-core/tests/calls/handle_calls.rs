@@ -1,10 +1,10 @@
 //! Protocol services against a list of handles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use efi_core::Guid;
 use efi_core::Status;
-use efi_core::handles::{Database, Handle, OpenAttributes, Search};
+use efi_core::handles::{Database, DriverSearch, Handle, OpenAttributes, Search};
 
 use super::arguments::Arguments;
 
@@ -17,6 +17,27 @@ fn guid(number: u64) -> Guid {
 struct Protocol {
     interface: u64,
     owners: Vec<(u64, u64)>,
+    /// Opens by drivers, and for children of drivers.
+    drivers: Vec<(u64, u64)>,
+    children: Vec<(u64, u64)>,
+}
+
+impl Protocol {
+    const fn new(interface: u64) -> Self {
+        Self {
+            interface,
+            owners: Vec::new(),
+            drivers: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Keeps the opens of other agents and controllers.
+    fn retain(&mut self, keep: impl Fn(&(u64, u64)) -> bool) {
+        for opens in [&mut self.owners, &mut self.drivers, &mut self.children] {
+            opens.retain(&keep);
+        }
+    }
 }
 
 pub(crate) struct Model {
@@ -40,7 +61,8 @@ impl Model {
     }
 
     pub(crate) fn step(&mut self, arguments: &mut Arguments<'_>) {
-        match arguments.below(8) {
+        match arguments.below(9) {
+            8 => search_drivers(arguments),
             0 | 1 => self.install(arguments),
             2 => self.uninstall(arguments),
             3 => self.reinstall(arguments),
@@ -78,13 +100,7 @@ impl Model {
             assert!(!self.dead.contains(&new.0), "dead handles stay dead");
             let protocols = self.handles.entry(new.0).or_default();
             for (guid, interface) in pairs {
-                protocols.insert(
-                    guid,
-                    Protocol {
-                        interface,
-                        owners: Vec::new(),
-                    },
-                );
+                protocols.insert(guid, Protocol::new(interface));
             }
         }
     }
@@ -120,9 +136,7 @@ impl Model {
             self.handles.remove(&handle);
             self.dead.push(handle);
             for protocol in self.handles.values_mut().flat_map(BTreeMap::values_mut) {
-                protocol
-                    .owners
-                    .retain(|(agent, controller)| *agent != handle && *controller != handle);
+                protocol.retain(|(agent, controller)| *agent != handle && *controller != handle);
             }
         }
     }
@@ -140,14 +154,18 @@ impl Model {
         let result = self.database.reinstall(Handle(handle), guid(number), old, new);
         assert_eq!(result.is_ok(), expected);
         if let Some(protocol) = protocol.filter(|_| expected) {
-            protocol.interface = new;
+            *protocol = Protocol::new(new);
         }
     }
 
     fn open(&mut self, arguments: &mut Arguments<'_>) {
         let (handle, number) = (self.any(arguments), arguments.below(5));
         let (agent, controller) = (self.any(arguments), self.any(arguments));
-        let Ok(attributes) = OpenAttributes::from_number(1 << arguments.below(6)) else {
+        let number_of = |arguments: &mut Arguments<'_>| match arguments.below(7) {
+            6 => 0x30,
+            bit => 1 << bit,
+        };
+        let Ok(attributes) = OpenAttributes::from_number(number_of(arguments)) else {
             return;
         };
         let result = self.database.open(
@@ -166,14 +184,22 @@ impl Model {
         }
         assert!(protocol.is_some() || result.is_err());
         let owners = OpenAttributes::BY_DRIVER | OpenAttributes::EXCLUSIVE;
-        if result.is_ok() && attributes.intersects(owners) {
-            let protocol = self
-                .handles
-                .get_mut(&handle)
-                .and_then(|protocols| protocols.get_mut(&number))
-                .unwrap();
+        let protocol = self
+            .handles
+            .get_mut(&handle)
+            .and_then(|protocols| protocols.get_mut(&number));
+        let Some(protocol) = protocol.filter(|_| result.is_ok()) else {
+            return;
+        };
+        if attributes.intersects(owners) {
             assert!(protocol.owners.is_empty(), "one owner at a time");
             protocol.owners.push((agent, controller));
+        }
+        if attributes.contains(OpenAttributes::BY_DRIVER) {
+            protocol.drivers.push((agent, controller));
+        }
+        if attributes.contains(OpenAttributes::BY_CHILD_CONTROLLER) {
+            protocol.children.push((agent, controller));
         }
     }
 
@@ -191,7 +217,7 @@ impl Model {
             .get_mut(&handle)
             .and_then(|protocols| protocols.get_mut(&number));
         match (result, protocol) {
-            (Ok(()), Some(protocol)) => protocol.owners.retain(|owner| *owner != (agent, controller)),
+            (Ok(()), Some(protocol)) => protocol.retain(|open| *open != (agent, controller)),
             (Ok(()), None) => panic!("an open of a protocol that does not exist"),
             (Err(_), Some(protocol)) => assert!(!protocol.owners.contains(&(agent, controller))),
             (Err(_), None) => (),
@@ -232,6 +258,7 @@ impl Model {
             assert_eq!(found.iter().map(|handle| handle.0).collect::<Vec<_>>(), expected);
         }
         for (handle, protocols) in &self.handles {
+            self.check_drivers(*handle, protocols);
             for (number, protocol) in protocols {
                 assert_eq!(
                     self.database.interface(Handle(*handle), guid(*number)),
@@ -240,4 +267,90 @@ impl Model {
             }
         }
     }
+
+    /// The drivers and children of a controller, each once, whatever the order.
+    fn check_drivers(&self, handle: u64, protocols: &BTreeMap<u64, Protocol>) {
+        let controller = Handle(handle);
+        let set = |found: Vec<Handle>| {
+            let len = found.len();
+            let set: BTreeSet<u64> = found.into_iter().map(|handle| handle.0).collect();
+            assert_eq!(set.len(), len);
+            set
+        };
+        let all = || protocols.values();
+        let drivers = all().flat_map(|protocol| &protocol.drivers);
+        let expected: BTreeSet<u64> = drivers
+            .filter(|(_, user)| *user == handle)
+            .map(|(agent, _)| *agent)
+            .collect();
+        assert_eq!(set(self.database.managing_drivers(controller)), expected);
+        let children = |driver: Option<u64>| -> BTreeSet<u64> {
+            all()
+                .flat_map(|protocol| &protocol.children)
+                .filter(|(agent, _)| driver.is_none_or(|driver| driver == *agent))
+                .map(|(_, child)| *child)
+                .collect()
+        };
+        assert_eq!(set(self.database.children(controller, None)), children(None));
+        for driver in self.handles.keys() {
+            let found = self.database.children(controller, Some(Handle(*driver)));
+            assert_eq!(set(found), children(Some(*driver)));
+        }
+        for (number, protocol) in protocols {
+            let found = self.database.drivers_of_protocol(controller, guid(*number));
+            let found: Vec<_> = found.into_iter().map(|(agent, user)| (agent.0, user.0)).collect();
+            assert_eq!(found, protocol.drivers);
+        }
+    }
+}
+
+/// The order of drivers for a controller against a search that begins again after each start.
+fn search_drivers(arguments: &mut Arguments<'_>) {
+    let named: Vec<_> = (0..arguments.below(4))
+        .map(|_| Handle(arguments.below(6)))
+        .collect();
+    let all: Vec<_> = (0..arguments.below(7))
+        .map(|number| (Handle(number), u32::try_from(arguments.below(4)).unwrap()))
+        .collect();
+    let supports = arguments.byte();
+    let supports = |driver: Handle| supports >> driver.0 & 1 == 1;
+
+    let mut order: Vec<Handle> = Vec::new();
+    for driver in &named {
+        if !order.contains(driver) {
+            order.push(*driver);
+        }
+    }
+    for version in (0..4).rev() {
+        let others = all.iter().filter(|(_, found)| *found == version);
+        let others = others
+            .map(|(driver, _)| *driver)
+            .filter(|driver| !named.contains(driver));
+        order.extend(others);
+    }
+    let (mut expected, mut started) = (Vec::new(), Vec::new());
+    'again: loop {
+        for driver in order
+            .iter()
+            .filter(|driver| !started.contains(*driver))
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            expected.push(driver);
+            if supports(driver) {
+                started.push(driver);
+                continue 'again;
+            }
+        }
+        break;
+    }
+    let mut search = DriverSearch::new(&named, &all);
+    let mut found = Vec::new();
+    while let Some(driver) = search.next_driver() {
+        found.push(driver);
+        if supports(driver) {
+            search.start();
+        }
+    }
+    assert_eq!(found, expected);
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use efi_core::Status;
-use efi_core::memory::{Descriptor, MapConfig, MemoryMap, MemoryType, Owner, Placement, Pool};
+use efi_core::memory::{
+    Attributes, Descriptor, MapConfig, MemoryMap, MemoryType, Owner, PAGE_SIZE, Placement, Pool, Protections,
+    attributes_table,
+};
 
 use super::arguments::Arguments;
 
 /// First pages of two ranges of RAM, and their number; the second one is above the limit of allocations.
 const RANGES: [(u64, u64); 2] = [(0x100, 96), (0x10_0000, 64)];
-const KINDS: [u32; 8] = [0, 1, 2, 4, 6, 7, 16, 0x8000_0000];
+const KINDS: [u32; 9] = [0, 1, 2, 4, 5, 6, 7, 16, 0x8000_0000];
 
 type Pages = BTreeMap<u64, (u32, Owner)>;
 
@@ -21,6 +24,9 @@ pub(crate) struct Model {
     pages: Pages,
     /// Size and type of pool allocations by their address.
     pieces: BTreeMap<u64, (u64, u32)>,
+    sections: Protections,
+    /// Access rights of pages with any.
+    rights: BTreeMap<u64, Attributes>,
 }
 
 impl Model {
@@ -38,12 +44,15 @@ impl Model {
             unit,
             pages,
             pieces: BTreeMap::new(),
+            sections: Protections::new(),
+            rights: BTreeMap::new(),
         }
     }
 
     pub(crate) fn step(&mut self, arguments: &mut Arguments<'_>) {
         let (key, before): (_, Vec<_>) = (self.map.key(), self.map.descriptors().collect());
-        match arguments.below(8) {
+        match arguments.below(9) {
+            8 => self.name_section(arguments),
             0 | 1 => self.allocate(arguments),
             2 | 3 => self.free(arguments),
             4 | 5 => self.allocate_pool(arguments),
@@ -171,7 +180,54 @@ impl Model {
         }
     }
 
+    fn name_section(&mut self, arguments: &mut Arguments<'_>) {
+        let (range, _) = RANGES[usize::from(arguments.byte() & 1)];
+        let (start, count) = (range + arguments.below(96), arguments.below(8) + 1);
+        let all = [Attributes::RO, Attributes::XP, Attributes::RP];
+        let rights = all[usize::from(arguments.byte()) % 3];
+        self.sections
+            .set(start << 12, count << 12, rights)
+            .expect("whole pages");
+        for page in start..start + count {
+            *self.rights.entry(page).or_default() |= rights;
+        }
+    }
+
+    /// The entries of the memory attributes table, page by page.
+    fn check_attributes_table(&self, descriptors: &[Descriptor]) {
+        let entries = attributes_table(&self.map, &[&self.sections], usize::MAX);
+        let mut found: BTreeMap<u64, (MemoryType, Attributes)> = BTreeMap::new();
+        for entry in &entries {
+            for page in 0..entry.pages {
+                let page = (entry.start / PAGE_SIZE) + page;
+                let old = found.insert(page, (entry.kind, entry.attributes));
+                assert!(old.is_none(), "{page:#x} has two entries");
+            }
+        }
+        for region in descriptors.iter().filter(|region| region.kind.is_runtime()) {
+            let first = region.start / PAGE_SIZE;
+            let expected: Vec<_> = (first..first + region.pages)
+                .map(|page| {
+                    let mut rights = self.rights.get(&page).copied().unwrap_or_default();
+                    rights.remove(Attributes::RP);
+                    if region.kind == MemoryType::RUNTIME_SERVICES_DATA {
+                        rights |= Attributes::XP;
+                    }
+                    rights
+                })
+                .collect();
+            let is_left_out = expected.iter().any(Attributes::is_empty);
+            for (page, rights) in (first..).zip(expected) {
+                let expected = (region.kind, rights | Attributes::RUNTIME);
+                let expected = Some(expected).filter(|_| !is_left_out);
+                assert_eq!(found.remove(&page), expected, "{page:#x}");
+            }
+        }
+        assert!(found.is_empty(), "an entry for no runtime region: {found:x?}");
+    }
+
     fn check(&self, descriptors: &[Descriptor]) {
+        self.check_attributes_table(descriptors);
         let mut pages = self.pages.iter();
         let mut last: Option<&Descriptor> = None;
         for descriptor in descriptors {

@@ -1,7 +1,8 @@
-//! Files of images: from a volume of the firmware, or from a device with `LoadFile2` or `LoadFile`.
+//! Files of images: from a volume of the firmware or of an image, or from a device with `LoadFile2` or `LoadFile`.
 #![expect(unsafe_code, reason = "devices of images provide files by their interfaces")]
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
@@ -16,9 +17,10 @@ use uefi_raw::{Boolean, Status as RawStatus};
 
 use super::origin::Origin;
 use super::place::place;
+use super::volume;
 use crate::access::{bytes, field, pointer, read};
 use crate::boot::search::{device_path_of, nearest};
-use crate::state::{State, Volume, with};
+use crate::state::{State, with};
 
 /// `LoadFile` of `EFI_LOAD_FILE_PROTOCOL` and `EFI_LOAD_FILE2_PROTOCOL`.
 type LoadFile = unsafe extern "efiapi" fn(
@@ -52,10 +54,10 @@ fn split(device: Handle, len: usize, path: DevicePath<'_>) -> Origin {
     }
 }
 
-/// The volume of a path and the rest of the path. A path may begin with the partition, UEFI 2.10 section 3.1.2.
-fn find_volume(state: &State, path: DevicePath<'_>) -> Option<(Volume, DevicePathBuf)> {
+/// The handle of the volume of a path, and the whole path. A path may begin with the partition, UEFI 2.10 section 3.1.2.
+fn find_volume(state: &State, path: DevicePath<'_>) -> Option<(Handle, DevicePathBuf)> {
     if let Ok((handle, len)) = nearest(state, SIMPLE_FILE_SYSTEM, path) {
-        return Some((state.storage.volume_of(handle)?, path.into()).clone()).filter(|_| len > 0);
+        return Some((handle, path.into())).filter(|_| len > 0);
     }
     let handles = state.handles.locate(Search::Protocol(SIMPLE_FILE_SYSTEM)).ok()?;
     for handle in handles {
@@ -68,35 +70,63 @@ fn find_volume(state: &State, path: DevicePath<'_>) -> Option<(Volume, DevicePat
         if let Some(rest) = path.strip_prefix(partition) {
             let mut whole = DevicePathBuf::from(device);
             whole.append(rest).ok()?;
-            return Some((state.storage.volume_of(handle)?, whole));
+            return Some((handle, whole));
         }
     }
     None
 }
 
-/// Loads a file of a volume of the firmware; `None` if the path is on no such volume.
-pub(super) fn load_from_volume(
-    state: &mut State,
-    parent: Handle,
-    path: DevicePath<'_>,
-) -> Result<Option<Handle>> {
-    let Some((volume, whole)) = find_volume(state, path) else {
+/// A volume with a file.
+struct OnVolume {
+    /// The interface of the volume.
+    interface: u64,
+    origin: Origin,
+    /// Path of the file on the volume, with `\`.
+    name: Vec<u16>,
+}
+
+/// The volume and the file of a path; `None` if the path is on no volume.
+fn on_volume(state: &State, path: DevicePath<'_>) -> Result<Option<OnVolume>> {
+    let Some((handle, whole)) = find_volume(state, path) else {
         return Ok(None);
     };
     let path = whole.as_path();
-    let device = device_path_of(state, volume.handle).ok_or(Status::NOT_FOUND)?;
-    let len = device.without_end().len();
-    let origin = split(volume.handle, len, path);
-    let file = origin
-        .file
-        .as_ref()
-        .map(|file| file.as_path().file_path())
-        .unwrap_or_default();
-    let name = String::from_utf16_lossy(&file).replace('\\', "/");
+    let device = device_path_of(state, handle).ok_or(Status::NOT_FOUND)?;
+    let origin = split(handle, device.without_end().len(), path);
+    let file = origin.file.as_ref();
+    Ok(Some(OnVolume {
+        interface: state.handles.interface(handle, SIMPLE_FILE_SYSTEM)?,
+        name: file.map(|file| file.as_path().file_path()).unwrap_or_default(),
+        origin,
+    }))
+}
+
+/// Loads a file of a volume of the firmware or of an image; `None` if the path is on no volume.
+pub(super) fn load_from_volume(parent: Handle, path: DevicePath<'_>) -> Result<Option<Handle>> {
+    let Some(found) = with(|state| on_volume(state, path))? else {
+        return Ok(None);
+    };
+    if let Some(loaded) = with(|state| load_from_own_volume(state, parent, &found))? {
+        return Ok(Some(loaded));
+    }
+    let mut name = found.name;
+    name.push(0);
+    let content = volume::read_file(found.interface, &name)?;
+    // SAFETY: the image has filled the pages, which nobody else has.
+    let image = unsafe { bytes(pointer(content.start), content.len) }?;
+    with(|state| place(state, parent, &image, &found.origin)).map(Some)
+}
+
+/// Loads a file of a volume of the firmware; `None` if the volume is one of an image.
+fn load_from_own_volume(state: &mut State, parent: Handle, found: &OnVolume) -> Result<Option<Handle>> {
+    let Ok(volume) = state.storage.volume(found.interface) else {
+        return Ok(None);
+    };
+    let name = String::from_utf16_lossy(&found.name).replace('\\', "/");
     let node = volume.file_system.lookup(&name).or(Err(Status::DEVICE_ERROR))?;
     let node = node.filter(disk::Node::is_file).ok_or(Status::NOT_FOUND)?;
     let source = volume.file_system.open(&node).or(Err(Status::DEVICE_ERROR))?;
-    place(state, parent, &*source, &origin).map(Some)
+    place(state, parent, &*source, &found.origin).map(Some)
 }
 
 /// Loads an image that a device provides, for example one of systemd-stub. Its function is called without a borrow.

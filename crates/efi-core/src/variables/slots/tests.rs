@@ -208,7 +208,7 @@ fn writes_after_a_failed_one_are_safe_as_well() {
 fn a_damaged_slot_gives_way_to_the_other_one() {
     let disk = saved(16 * 1024, &[b"old", b"new"]);
     // Every byte of the current slot that means something.
-    let content = usize::try_from(open(&disk).0.unwrap().saved.len()).unwrap();
+    let content = open(&disk).0.unwrap().saved.len();
     for offset in (0..HEADER).chain(4096..4096 + content) {
         let mut damaged = disk.clone();
         damaged.bytes[8192 + offset] ^= 0x10;
