@@ -15,8 +15,8 @@ const PM_TIMER: u64 = 3_579_545;
 const PIT: u64 = 1_193_182;
 /// The part of a second in which the counter is compared with another timer: 4 ms.
 const PART: u64 = 250;
-/// Polls of a timer before it counts as absent: a poll takes more than 10 ns.
-const MAX_POLLS: u32 = 10_000_000;
+/// Polls of a timer before it counts as absent: a poll takes more than 20 ns.
+const MAX_POLLS: u32 = 200_000;
 /// Frequency that is assumed if nothing tells another one, in Hz.
 const ASSUMED: u64 = 1_000_000_000;
 
@@ -123,26 +123,37 @@ fn compare_pm_timer((register, bits): (Register, u32)) -> Option<u64> {
     None
 }
 
-/// The frequency by channel 2 of the 8254, which counts down once.
+/// The frequency by channel 2 of the 8254. Its gate is in a port that a small machine does not have, which counts all the same.
 fn compare_pit() -> Option<u64> {
     const GATE: u8 = 1 << 0;
     const SPEAKER: u8 = 1 << 1;
-    const OUTPUT: u8 = 1 << 5;
-    // Channel 2, low and high byte, mode 0, binary.
+    /// Channel 2, low and high byte, mode 0 (counts down once), binary.
     const ONE_SHOT: u8 = 0b1011_0000;
+    /// Channel 2: its count is kept for the next two reads.
+    const LATCH: u8 = 0b1000_0000;
     let control = SYSTEM_CONTROL.read_u8();
-    if control == 0xff {
-        return None;
+    let has_control = control != 0xff;
+    if has_control {
+        SYSTEM_CONTROL.write_u8(control & !SPEAKER | GATE);
     }
-    let [low, high, ..] = (PIT / PART).to_le_bytes();
-    SYSTEM_CONTROL.write_u8(control & !SPEAKER | GATE);
     PIT_COMMAND.write_u8(ONE_SHOT);
-    PIT_CHANNEL_2.write_u8(low);
-    PIT_CHANNEL_2.write_u8(high);
-    let begin = counter();
-    let is_done = (0..MAX_POLLS).any(|_| SYSTEM_CONTROL.read_u8() & OUTPUT != 0);
-    let ticks = counter().wrapping_sub(begin);
-    SYSTEM_CONTROL.write_u8(control);
-    // An output that was never low is no timer's.
-    (is_done && ticks > ASSUMED / PART / 1000).then(|| ticks * PART)
+    PIT_CHANNEL_2.write_u8(0xff);
+    PIT_CHANNEL_2.write_u8(0xff);
+    let read = || {
+        PIT_COMMAND.write_u8(LATCH);
+        u16::from_le_bytes([PIT_CHANNEL_2.read_u8(), PIT_CHANNEL_2.read_u8()])
+    };
+    let (first, begin) = (read(), counter());
+    let found = (0..MAX_POLLS).find_map(|_| {
+        let (now, end) = (read(), counter());
+        let ticks = u64::from(first.wrapping_sub(now));
+        if ticks < PIT / PART {
+            return None;
+        }
+        (end.wrapping_sub(begin) * PIT).checked_div(ticks)
+    });
+    if has_control {
+        SYSTEM_CONTROL.write_u8(control);
+    }
+    found
 }
