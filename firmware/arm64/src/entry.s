@@ -116,8 +116,8 @@ exception:
     bl      firmware_exception
     b       stuck
 
-.section .bss.page_tables, "aw", %nobits
+.section .page_tables, "aw", %nobits
 .balign 4096
 .globl page_tables
 page_tables:
-    .skip   {PAGE_TABLES} * 4096
+    .skip   2 * {PAGE_TABLES} * 4096
