@@ -3,6 +3,7 @@
 //! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
+mod acpi;
 mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
@@ -33,7 +34,8 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 26] = [
+    ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
