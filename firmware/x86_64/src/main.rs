@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod acpi;
 mod devices;
 mod exception;
 mod halt;
@@ -72,13 +73,15 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     let low = GuestRange::from_bounds(1, MAPPED_END)?;
     // SAFETY: everything below 4 GiB is mapped, and this value is only read from.
     let everything = unsafe { PhysicalMemory::new(core::iter::once(low), &[own]) };
-    let started = match read_start_info(&everything, start_info) {
+    let mut started = match read_start_info(&everything, start_info) {
         Ok(started) => started,
         Err(error) => {
             print!("firmware: {}", Chain(&error));
             return None;
         }
     };
+    started.machine.acpi_rsdp = acpi::root_pointer(&everything, started.machine.acpi_rsdp);
+    let registers = acpi::virtio_registers(&everything, started.machine.acpi_rsdp);
     drop(everything);
     let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
     let options: Vec<&str> = cmdline
@@ -86,7 +89,7 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
         .filter(|option| option.starts_with(devices::MMIO_OPTION))
         .collect();
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
-    let disks = unsafe { devices::disks(&options) };
+    let disks = unsafe { devices::disks(&options, &registers) };
     let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &**disk).collect();
     let loads = [AdditionalLoad::present("firmware", own.start(), own.len())];
     let config = BootConfig::new(&started.machine, &FORMATS, &PROTOCOLS)

@@ -76,8 +76,7 @@ pub(crate) static X86_64: Platform = Platform {
             // Linux waits about 20 s for a clock that is not there.
             args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
             buses: MMIO,
-            // Its disks are found in the DSDT only, which the firmware does not read.
-            own_media: &[],
+            own_media: OWN_MEDIA,
         },
     ],
     rivals: &[
