@@ -30,5 +30,7 @@ pub(crate) fn virtio_registers(memory: &dyn GuestMemory, rsdp: Option<u64>) -> V
 fn read(memory: &dyn GuestMemory, rsdp: u64) -> Result<Vec<MemoryRange>, AcpiError> {
     let namespace = Acpi::read(memory, rsdp)?.namespace(memory)?;
     let devices = namespace.devices_with_id(VIRTIO_MMIO);
-    Ok(devices.filter_map(|device| device.memory.first().copied()).collect())
+    Ok(devices
+        .filter_map(|device| device.memory.first().copied())
+        .collect())
 }

@@ -14,7 +14,7 @@ use crate::pci::PortAccess;
 use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
-pub(crate) const MMIO_OPTION: &str = "virtio_mmio.device=";
+const MMIO_OPTION: &str = "virtio_mmio.device=";
 
 /// Starts the drivers of all disks: first those of the MMIO devices in `options`, then those with the registers that ACPI names, then those on
 /// PCI buses.
@@ -25,10 +25,10 @@ pub(crate) const MMIO_OPTION: &str = "virtio_mmio.device=";
 pub(crate) unsafe fn disks(options: &[&str], registers: &[MemoryRange]) -> Vec<Box<dyn BlockDevice>> {
     let mut places: Vec<(u64, usize)> = Vec::new();
     for option in options {
-        let device = option
-            .strip_prefix(MMIO_OPTION)
-            .and_then(fw_virtio::parse_mmio_device);
-        match device {
+        let Some(value) = option.strip_prefix(MMIO_OPTION) else {
+            continue;
+        };
+        match fw_virtio::parse_mmio_device(value) {
             Some(device) => places.push((device.addr, device.len)),
             None => print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ"),
         }

@@ -84,10 +84,7 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     let registers = acpi::virtio_registers(&everything, started.machine.acpi_rsdp);
     drop(everything);
     let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
-    let options: Vec<&str> = cmdline
-        .split_ascii_whitespace()
-        .filter(|option| option.starts_with(devices::MMIO_OPTION))
-        .collect();
+    let options: Vec<&str> = cmdline.split_ascii_whitespace().collect();
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
     let disks = unsafe { devices::disks(&options, &registers) };
     let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &**disk).collect();
