@@ -5,7 +5,7 @@ use core::fmt;
 
 /// Path of a file relative to the root of the volume that the entry is on (UAPI.1, "Type #1 Boot Loader Entry Keys").
 ///
-/// Normalised: it starts with `/`, and has no empty component, no `.` and no `..`. `Display` prints it with `/`.
+/// Normalised: it starts with `/`, has no empty component, no `.` and no `..`, and does not end with a space. `Display` prints it with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(String);
 
@@ -25,6 +25,9 @@ pub enum PathError {
     /// The path has a component `..`, which could leave the volume.
     #[error("the path contains \"..\"; paths must be normalised")]
     Parent,
+    /// The last component ends with a space, which a key of an entry cannot express: spaces at the end of a value have no meaning.
+    #[error("the name of the file ends with a space, which entries cannot express")]
+    Space,
     /// The path contains a control character.
     #[error("the path contains the control character {character:?} at byte {offset}")]
     Control {
@@ -65,6 +68,9 @@ impl FilePath {
         }
         if path.is_empty() {
             return Err(PathError::Empty);
+        }
+        if path.ends_with(' ') {
+            return Err(PathError::Space);
         }
         Ok(Self(path))
     }
@@ -130,6 +136,14 @@ mod tests {
         check("/./\\", "the path names no file");
         check("/a/../b", "the path contains \"..\"; paths must be normalised");
         check("..\\a", "the path contains \"..\"; paths must be normalised");
+        check(
+            "/a \\",
+            "the name of the file ends with a space, which entries cannot express",
+        );
+        check(
+            "/a /.",
+            "the name of the file ends with a space, which entries cannot express",
+        );
         check("/a\tb", "the path contains the control character '\\t' at byte 2");
         assert!(FilePath::parse(&"a".repeat(1024)).is_ok());
         check(

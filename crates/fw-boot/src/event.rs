@@ -5,10 +5,10 @@ use core::fmt;
 use bls::scan::ScanWarning;
 use boot_core::ReadError;
 use disk::{PartitionError, TableWarning};
-use fs_fat::FatError;
 
 use crate::chain::Chain;
 use crate::start::EntryError;
+use crate::volumes::VolumeError;
 
 /// What happens during a boot.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub enum Event<'a> {
         /// Number of the partition; 0 for the whole disk.
         partition: u32,
         /// Cause.
-        error: &'a FatError,
+        error: &'a VolumeError,
     },
     /// A file of the Boot Loader Specification was left out, or looks wrong.
     Scan {

@@ -15,15 +15,19 @@
 
 extern crate alloc;
 
+#[cfg(feature = "ext4")]
+mod below;
 mod boot;
 mod chain;
 mod config;
 mod event;
 mod initrds;
 mod start;
+mod volumes;
 
 pub use boot::boot;
 pub use chain::Chain;
 pub use config::BootConfig;
 pub use event::Event;
 pub use start::EntryError;
+pub use volumes::VolumeError;

@@ -17,6 +17,9 @@ extern crate alloc;
 extern crate std;
 
 mod block;
+mod console;
+mod device;
+mod entropy;
 mod error;
 mod hal;
 mod mmio;
@@ -24,7 +27,8 @@ mod option;
 pub mod pci;
 
 pub use block::VirtioDisk;
+pub use device::{ByteConsole, EntropySource, VirtioDevice};
 pub use error::DeviceError;
-pub use mmio::{MmioDisk, mmio_disk};
+pub use mmio::{MmioDisk, mmio_device, mmio_disk};
 pub use option::{MmioDevice, parse_mmio_device};
-pub use pci::{PciDisk, pci_disk};
+pub use pci::{PciDisk, pci_device, pci_disk};

@@ -7,6 +7,7 @@ use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceType, Transport};
 
 use crate::block::VirtioDisk;
+use crate::device::{self, VirtioDevice};
 use crate::error::DeviceError;
 
 /// A disk behind MMIO registers.
@@ -21,9 +22,37 @@ pub type MmioDisk = VirtioDisk<MmioTransport<'static>>;
 ///
 /// # Safety
 ///
+/// Those of [`mmio_device`].
+pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, DeviceError> {
+    // SAFETY: as the caller guarantees.
+    let transport = unsafe { transport(addr, len) }?;
+    let disk = transport.filter(|transport| transport.device_type() == DeviceType::Block);
+    disk.map(VirtioDisk::new).transpose()
+}
+
+/// Starts the driver of the device whose registers are the `len` bytes at the physical address `addr`. `None` if no device, or one of a type
+/// without a driver here, is there.
+///
+/// # Errors
+///
+/// [`DeviceError`] if the device cannot be used.
+///
+/// # Safety
+///
 /// The range is registers of a virtio device or of none, nothing else uses them, and they are mapped at their physical address as device
 /// memory for the life of the program. So is all memory from the global allocator as normal memory, which the device sees as the CPU does.
-pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, DeviceError> {
+pub unsafe fn mmio_device(addr: u64, len: usize) -> Result<Option<VirtioDevice>, DeviceError> {
+    // SAFETY: as the caller guarantees.
+    let transport = unsafe { transport(addr, len) }?;
+    transport.map_or(Ok(None), device::start)
+}
+
+/// The registers at an address; `None` if there is no device.
+///
+/// # Safety
+///
+/// Those of [`mmio_device`].
+unsafe fn transport(addr: u64, len: usize) -> Result<Option<MmioTransport<'static>>, DeviceError> {
     let header = usize::try_from(addr)
         .ok()
         .and_then(|addr| NonNull::new(core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(addr)))
@@ -32,14 +61,10 @@ pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, Devic
         return Ok(None);
     };
     // SAFETY: the caller guarantees what is needed; the pointer is aligned.
-    let transport = match unsafe { MmioTransport::new(header, len) } {
-        Ok(transport) => transport,
+    match unsafe { MmioTransport::new(header, len) } {
+        Ok(transport) => Ok(Some(transport)),
         // Device 0 is "no device" (4.2.2), and all ones are no registers.
-        Err(MmioError::InvalidDeviceID(_) | MmioError::BadMagic(_)) => return Ok(None),
-        Err(source) => return Err(DeviceError::Mmio(source)),
-    };
-    if transport.device_type() != DeviceType::Block {
-        return Ok(None);
+        Err(MmioError::InvalidDeviceID(_) | MmioError::BadMagic(_)) => Ok(None),
+        Err(source) => Err(DeviceError::Mmio(source)),
     }
-    VirtioDisk::new(transport).map(Some)
 }

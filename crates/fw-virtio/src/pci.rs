@@ -12,6 +12,7 @@ use virtio_drivers::transport::pci::bus::PciRoot;
 pub use self::configure::{BarWindow, Function, configure};
 
 use crate::block::VirtioDisk;
+use crate::device::{self, VirtioDevice};
 use crate::error::DeviceError;
 
 /// A disk on a PCI bus.
@@ -21,6 +22,9 @@ pub type PciDisk = VirtioDisk<PciTransport>;
 const VIRTIO_VENDOR: u16 = 0x1af4;
 /// Device id of a disk: transitional, and 0x1040 plus the type of the device.
 const DISK_IDS: [u16; 2] = [0x1001, 0x1042];
+
+/// The same of all devices with a driver: disks, consoles, sources of random bytes.
+const KNOWN_IDS: [u16; 6] = [0x1001, 0x1042, 0x1003, 0x1043, 0x1005, 0x1044];
 
 impl Function {
     /// Whether it is a virtio disk.
@@ -51,7 +55,30 @@ pub unsafe fn pci_disk<C: ConfigurationAccess>(
     config: C,
     function: &Function,
 ) -> Result<PciDisk, DeviceError> {
+    VirtioDisk::new(transport(config, function.at)?)
+}
+
+/// Starts the driver of the virtio device `function`, which [`configure`] found. `None` if it has a type without a driver here.
+///
+/// # Errors
+///
+/// [`DeviceError`] if the device cannot be used.
+///
+/// # Safety
+///
+/// Those of [`pci_disk`].
+pub unsafe fn pci_device<C: ConfigurationAccess + 'static>(
+    config: C,
+    function: &Function,
+) -> Result<Option<VirtioDevice>, DeviceError> {
+    if !function.is_virtio() || !KNOWN_IDS.contains(&function.device) {
+        return Ok(None);
+    }
+    device::start(transport(config, function.at)?)
+}
+
+/// The registers of a device.
+fn transport<C: ConfigurationAccess>(config: C, at: DeviceFunction) -> Result<PciTransport, DeviceError> {
     let mut root = PciRoot::new(config);
-    let transport = PciTransport::new::<crate::hal::IdentityMapped, C>(&mut root, function.at);
-    VirtioDisk::new(transport.map_err(DeviceError::Pci)?)
+    PciTransport::new::<crate::hal::IdentityMapped, C>(&mut root, at).map_err(DeviceError::Pci)
 }

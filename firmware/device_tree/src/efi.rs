@@ -12,7 +12,8 @@ use disk::BlockDevice;
 use efi_abi::{Platform, RuntimeHooks, Status, guids};
 use efi_core::memory::{Attributes, Descriptor, MapConfig, MemoryMap, MemoryType, PAGE_SIZE, Placement};
 use fw_boot::Chain;
-use fw_efi::{Disk, InUse, Options, Setup, map_of, path};
+use fw_efi::{Disk, InUse, Setup, map_of, path};
+use fw_runtime::Options;
 use fw_runtime::Console;
 use proto_fdt::device_tree::DeviceTree;
 

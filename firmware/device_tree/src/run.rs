@@ -5,8 +5,7 @@ use core::fmt::Write as _;
 
 use boot_core::CpuState;
 use fw_boot::Chain;
-use fw_efi::{BootMode, Options};
-use fw_runtime::{Console, Writer};
+use fw_runtime::{BootMode, Console, Options, Writer};
 use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::read;
 

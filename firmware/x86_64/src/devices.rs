@@ -10,11 +10,12 @@ use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 
+use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
 use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
-pub(crate) const MMIO_OPTION: &str = "virtio_mmio.device=";
+const MMIO_OPTION: &str = "virtio_mmio.device=";
 
 /// A disk.
 pub(crate) struct Disk {
@@ -34,19 +35,25 @@ pub(crate) enum Place {
     Mmio(GuestRange),
 }
 
-/// The registers of MMIO devices that options name.
-pub(crate) fn named(options: &[&str]) -> Vec<GuestRange> {
-    let mut found = Vec::new();
+/// The registers of the MMIO devices that options name, and of those that ACPI describes. The same device may be in both.
+pub(crate) fn mmio(options: &[&str], described: &[GuestRange]) -> Vec<GuestRange> {
+    let mut found: Vec<GuestRange> = Vec::new();
     for option in options {
-        let device = option
-            .strip_prefix(MMIO_OPTION)
-            .and_then(fw_virtio::parse_mmio_device)
-            .and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?));
-        match device {
+        let Some(value) = option.strip_prefix(MMIO_OPTION) else {
+            continue;
+        };
+        let device = fw_virtio::parse_mmio_device(value);
+        match device.and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?)) {
             Some(registers) => found.push(registers),
             None => print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ"),
         }
     }
+    for registers in described {
+        if !found.iter().any(|known| known.start() == registers.start()) {
+            found.push(*registers);
+        }
+    }
+    found.retain(|registers| registers.end() <= MAPPED_END);
     found
 }
 

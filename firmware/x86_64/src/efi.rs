@@ -15,10 +15,10 @@ use boot_core::{GuestMemory, GuestRange, Machine};
 use boot_paging::Access;
 use efi_abi::{Guid, RuntimeHooks, Status, guids};
 use efi_core::memory::{Attributes, Descriptor, MapConfig, MemoryMap, MemoryType, PAGE_SIZE};
-use fw_acpi::Tables;
 use fw_efi::{BootError, DEFAULT_X86_64, InUse, Setup, map_of, path};
 use fw_runtime::between;
 
+use crate::acpi::EfiTables;
 use crate::devices::{Disk, Place};
 use crate::mmu::{MAPPED_END, MemoryLayout, Mmu, MmuError};
 use crate::pci::PortAccess;
@@ -54,7 +54,7 @@ pub(crate) enum EfiError {
 pub(crate) fn boot(
     machine: &Machine,
     disks: Vec<Disk>,
-    acpi: Option<&Tables>,
+    acpi: Option<&EfiTables>,
     memory: &dyn GuestMemory,
 ) -> EfiError {
     let setup = match setup(machine, disks, acpi, memory) {
@@ -68,7 +68,7 @@ pub(crate) fn boot(
 fn setup(
     machine: &Machine,
     disks: Vec<Disk>,
-    acpi: Option<&Tables>,
+    acpi: Option<&EfiTables>,
     memory: &dyn GuestMemory,
 ) -> Result<Setup, EfiError> {
     let end = machine
@@ -85,7 +85,7 @@ fn setup(
     // SAFETY: what is in use is below 4 GiB, and all of it is mapped.
     unsafe { mmu.activate() };
     let mut map = memory_map(machine, acpi)?;
-    let registers = acpi.map(|acpi| reset::set(acpi)).unwrap_or_default();
+    let registers = acpi.and_then(|acpi| reset::set(&acpi.power));
     let mut context = core::ptr::null_mut();
     if let Some(page) = registers {
         let pages = Descriptor {
@@ -97,7 +97,8 @@ fn setup(
             context = core::ptr::with_exposed_provenance_mut(usize::try_from(page).unwrap_or_default());
         }
     }
-    rtc::set_century(acpi.map_or(0, |acpi| acpi.fadt.century));
+    let fadt = acpi.and_then(|acpi| acpi.fadt.as_ref());
+    rtc::set_century(fadt.and_then(|fadt| fadt.century).unwrap_or(0));
     let mut tables: Vec<(Guid, u64)> = Vec::new();
     if let (Some(rsdp), Some(acpi)) = (machine.acpi_rsdp, acpi) {
         let guid = match acpi.revision {
@@ -120,7 +121,7 @@ fn setup(
     }
     Ok(Setup {
         default: DEFAULT_X86_64,
-        platform: Box::new(platform::Pc::new(mmu, acpi)),
+        platform: Box::new(platform::Pc::new(mmu, fadt.and_then(|fadt| fadt.pm_timer))),
         hooks: RuntimeHooks {
             context,
             get_time: rtc::get_time,
@@ -136,7 +137,7 @@ fn setup(
 
 /// The memory map with what is in use: the firmware's code and variables for runtime services, its stack, heap and page tables for boot
 /// services, and ACPI tables in RAM.
-fn memory_map(machine: &Machine, acpi: Option<&Tables>) -> Result<MemoryMap, Status> {
+fn memory_map(machine: &Machine, acpi: Option<&EfiTables>) -> Result<MemoryMap, Status> {
     let [text, rodata, boot, end] = [
         &raw const __text_start,
         &raw const __rodata_start,

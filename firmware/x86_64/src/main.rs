@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod acpi;
 mod devices;
 #[cfg(feature = "efi")]
 mod efi;
@@ -22,12 +23,12 @@ use core::panic::PanicInfo;
 
 use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestMemory, GuestRange, KernelFormat, Machine};
 use disk::BlockDevice;
-use fw_acpi::Tables;
 use fw_boot::{BootConfig, Chain, boot};
 use fw_runtime::heap::Heap;
-use fw_runtime::{PhysicalMemory, between};
+use fw_runtime::{Options, PhysicalMemory, between};
 use proto_pvh::read_start_info;
 
+use crate::acpi::Tables;
 use crate::devices::Disk;
 use crate::halt::halt;
 use crate::mmu::MAPPED_END;
@@ -76,28 +77,27 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     let low = GuestRange::from_bounds(1, MAPPED_END)?;
     // SAFETY: everything below 4 GiB is mapped, and this value is only read from.
     let everything = unsafe { PhysicalMemory::new(core::iter::once(low), &[own]) };
-    let started = match read_start_info(&everything, start_info) {
+    let mut started = match read_start_info(&everything, start_info) {
         Ok(started) => started,
         Err(error) => {
             print!("firmware: {}", Chain(&error));
             return None;
         }
     };
+    started.machine.acpi_rsdp = acpi::root_pointer(&everything, started.machine.acpi_rsdp);
+    let rsdp = started.machine.acpi_rsdp;
+    let acpi = rsdp.and_then(|rsdp| Tables::read(&everything, rsdp));
     let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
-    let options: Vec<&str> = cmdline
-        .split_ascii_whitespace()
-        .filter(|option| option.starts_with(devices::MMIO_OPTION))
-        .collect();
-    let acpi = acpi_tables(&started.machine, &everything);
-    // Either the command line or ACPI describes devices.
-    let mut mmio = devices::named(&options);
-    if let Some(acpi) = acpi.as_ref().filter(|_| mmio.is_empty()) {
-        mmio.clone_from(&acpi.virtio_mmio);
-    }
+    let own_options = Options(&cmdline);
+    let options: Vec<&str> = own_options.of_kernel().collect();
+    let described = acpi.as_ref().map_or(&[][..], |acpi| &acpi.virtio_mmio);
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
-    let disks = unsafe { devices::disks(&mmio) };
-    let mode = Mode::of(&cmdline);
-    if mode.has_bls
+    let disks = unsafe { devices::disks(&devices::mmio(&options, described)) };
+    let mode = own_options.boot_mode();
+    let mode = mode
+        .inspect_err(|error| print!("firmware: {error}"))
+        .unwrap_or_default();
+    if mode.has_bls()
         && let Some(state) = load(&started.machine, &disks, own, &options)
     {
         match state.x86_64() {
@@ -107,48 +107,11 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
         }
     }
     #[cfg(feature = "efi")]
-    if mode.has_efi {
-        let error = efi::boot(&started.machine, disks, acpi.as_ref(), &everything);
+    if mode.has_efi() {
+        let error = efi::boot(&started.machine, disks, acpi.as_ref().map(|acpi| &acpi.efi), &everything);
         print!("firmware: {}", Chain(&error));
     }
     None
-}
-
-/// The ACPI tables, if there are any that can be read.
-fn acpi_tables(machine: &Machine, memory: &dyn GuestMemory) -> Option<Tables> {
-    let tables = Tables::read(memory, machine.acpi_rsdp?);
-    tables
-        .inspect_err(|error| print!("firmware: {}", Chain(error)))
-        .ok()
-}
-
-/// What is booted.
-#[derive(Clone, Copy)]
-struct Mode {
-    has_bls: bool,
-    #[cfg(feature = "efi")]
-    has_efi: bool,
-}
-
-impl Mode {
-    /// What the command line selects.
-    #[cfg(feature = "efi")]
-    fn of(cmdline: &str) -> Self {
-        let mode = fw_efi::Options(cmdline).boot_mode();
-        let mode = mode
-            .inspect_err(|error| print!("firmware: {error}"))
-            .unwrap_or_default();
-        Self {
-            has_bls: mode.has_bls(),
-            has_efi: mode.has_efi(),
-        }
-    }
-
-    /// There is only one way.
-    #[cfg(not(feature = "efi"))]
-    const fn of(_: &str) -> Self {
-        Self { has_bls: true }
-    }
 }
 
 /// Loads the first entry of the Boot Loader Specification that can be booted.

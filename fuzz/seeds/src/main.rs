@@ -3,11 +3,13 @@
 //! Other files in those directories, such as inputs that a fuzzer found, stay as they are.
 #![forbid(unsafe_code)]
 
+mod acpi;
 mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
 mod efi;
 mod elf_parse;
+mod ext4;
 mod fat;
 mod fdt;
 mod gpt;
@@ -33,13 +35,15 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 26] = [
+const TARGETS: [Target; 27] = [
+    ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
     ("device_path", efi::device_paths),
     ("efi_calls", efi::calls),
     ("elf_parse", elf_parse::seeds),
+    ("ext4", ext4::seeds),
     ("fat", fat::seeds),
     ("fdt_update", fdt::trees),
     ("gpt", gpt::seeds),

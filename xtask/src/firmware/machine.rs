@@ -1,5 +1,6 @@
 //! The command that starts a machine with a firmware and disks.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -196,8 +197,11 @@ impl Setup {
                 command
                     .arg("-kernel")
                     .arg(ours::build(workspace, self.row.firmware)?);
-                if let Some(option) = way.option() {
-                    command.args(["-append", option]);
+                // The firmware passes options that are not its own on.
+                let options = way.option().into_iter().map(str::to_owned).chain(self.tsc_option());
+                let options = options.collect::<Vec<_>>().join(" ");
+                if !options.is_empty() {
+                    command.args(["-append", &options]);
                 }
             }
             Firmware::File { path, option } => {
@@ -213,23 +217,46 @@ impl Setup {
                 }
                 rival.start.apply(&mut command, workspace, self.row, directory)?;
                 if self.firmware.is_direct() {
-                    direct(&mut command, workspace, self.row, end)?;
+                    let option = self.tsc_option();
+                    direct(&mut command, workspace, self.row, end, option.as_deref())?;
                 }
             }
         }
         command.args(&self.qemu);
         Ok(command)
     }
+
+    /// The parameter for the kernel with the frequency of the TSC, which is that of this machine under TCG.
+    fn tsc_option(&self) -> Option<String> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+        let khz = tsc_khz(&cpuinfo).filter(|_| self.machine.needs_tsc)?;
+        Some(format!("tsc_early_khz={khz}"))
+    }
+}
+
+/// The frequency of the first CPU in `/proc/cpuinfo`, in kHz.
+fn tsc_khz(cpuinfo: &str) -> Option<u64> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("cpu MHz"))?;
+    let (mhz, fraction) = line.split_once(':')?.1.trim().split_once('.')?;
+    let khz = fraction.get(..3)?.parse::<u64>().ok()?;
+    Some(mhz.parse::<u64>().ok()? * 1000 + khz)
 }
 
 /// Makes QEMU load the kernel and the initrd of media.
-fn direct(command: &mut Command, workspace: &Workspace, row: &ArchRow, end: End) -> Result<(), Error> {
+fn direct(
+    command: &mut Command,
+    workspace: &Workspace,
+    row: &ArchRow,
+    end: End,
+    option: Option<&str>,
+) -> Result<(), Error> {
     let platform: &Platform = row.firmware;
     let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
     let initrd = medium::ensure_initrd(workspace, row, &kernel, 0)?;
     command.arg("-kernel").arg(&kernel.image);
     command.arg("-initrd").arg(initrd);
-    command.args(["-append", &command_line(platform, end)]);
+    let line = [&command_line(platform, end), option.unwrap_or_default()].join(" ");
+    command.args(["-append", line.trim_end()]);
     Ok(())
 }
 

@@ -53,7 +53,11 @@ impl Medium {
     /// The inputs of a medium as text: the options, and a checksum for each file.
     fn inputs(&self, content: &Content) -> Result<String, Error> {
         let mut text = format!("writer {WRITER}\n{self:?}\n");
-        for (volume, tree) in [("esp", Some(&content.esp)), ("root", content.root.as_ref())] {
+        for (volume, tree) in [
+            ("esp", Some(&content.esp)),
+            ("xbootldr", content.xbootldr.as_ref()),
+            ("root", content.root.as_ref()),
+        ] {
             for (name, source) in tree.into_iter().flat_map(Tree::iter) {
                 let bytes = source.read()?;
                 // Writing to a string cannot fail.
@@ -70,8 +74,10 @@ impl Medium {
 
     fn write(&self, workspace: &Workspace, content: &Content, path: &Path) -> Result<(), Error> {
         let mut wanted = vec![(Use::Esp, self.units().length(content.esp.length()?))];
-        if let Some(root) = &content.root {
-            wanted.push((Use::Root, ext4::length(root.length()?)));
+        for (usage, tree) in [(Use::Xbootldr, &content.xbootldr), (Use::Root, &content.root)] {
+            if let Some(tree) = tree {
+                wanted.push((usage, ext4::length(tree.length()?)));
+            }
         }
         let (partitions, length) = partitions::place(&wanted);
         // Without the file of an interrupted run.
@@ -80,9 +86,15 @@ impl Medium {
             .with_path(path)?;
         for partition in &partitions {
             let range = partition.bytes.clone();
-            match (partition.usage, &content.root) {
-                (Use::Root, Some(root)) => ext4::write(workspace, path, range, root)?,
-                (Use::Root | Use::Esp, _) => fat::write(path, range, self.units(), &content.esp)?,
+            let usage = partition.usage;
+            let tree = match usage {
+                Use::Esp => None,
+                Use::Xbootldr => content.xbootldr.as_ref(),
+                Use::Root => content.root.as_ref(),
+            };
+            match tree {
+                Some(tree) => ext4::write(workspace, path, range, usage.name(), tree)?,
+                None => fat::write(path, range, self.units(), &content.esp)?,
             }
         }
         Ok(partitions::write(path, self.table, self.block_size, &partitions)?)

@@ -50,6 +50,9 @@ pub(super) struct Machine {
     pub(super) args: &'static [&'static str],
     /// The buses of its disks; the first is the default.
     pub(super) buses: &'static [Bus],
+    /// True if the kernel has nothing to measure the TSC with, and needs its frequency as a parameter: a machine with ACPI's reduced hardware has no
+    /// timer of known frequency under TCG.
+    pub(super) needs_tsc: bool,
     /// The media that our firmware boots on it without EFI.
     pub(super) own_media: &'static [Kind],
     /// The media that our firmware boots on it through EFI.

@@ -65,6 +65,7 @@ const FAMILIES: &[Family] = &[
         ],
         true,
     ),
+    family(&["crates/fw-acpi"], &["crates/boot-core"], true),
     family(&["crates/fw-virtio"], &["crates/boot-core", "crates/disk"], false),
     family(
         &["crates/fw-boot"],

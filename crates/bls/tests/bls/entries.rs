@@ -171,3 +171,10 @@ fn architectures() {
         check(name, None);
     }
 }
+
+/// Found by the fuzz target `bls`: a space before a separator at the end was lost when the entry was printed.
+#[test]
+fn a_path_with_a_space_before_its_last_separator_is_refused() {
+    invariants::check_text(b"linux /a\nefi \\elay /AA \\\n");
+    assert!(Type1::parse(b"linux /AA \\\n").is_err());
+}

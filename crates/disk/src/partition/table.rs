@@ -123,6 +123,21 @@ impl Partition {
         )
     }
 
+    /// Whether it may be the root file system of Linux: type GUID [`Guid::LINUX_DATA`] or one of the root file systems, or MBR type 0x83
+    /// (Discoverable Partitions Specification).
+    #[must_use]
+    pub fn is_linux(&self) -> bool {
+        matches!(
+            self.kind,
+            PartitionType::Gpt(
+                Guid::LINUX_DATA
+                    | Guid::LINUX_ROOT_X86_64
+                    | Guid::LINUX_ROOT_ARM64
+                    | Guid::LINUX_ROOT_RISCV64
+            ) | PartitionType::Mbr(0x83)
+        )
+    }
+
     /// The bytes of the partition.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use efi_abi::raw::Status;
 use efi_abi::raw::table::runtime::ResetType;
 use efi_core::memory::PAGE_SIZE;
-use fw_acpi::{Register, Space, Tables};
+use fw_acpi::{AddressSpace, Pm1Control, Power, Register, SoftOff};
 
 use crate::port::Port;
 
@@ -24,14 +24,8 @@ const RESET_CONTROL: Port = unsafe { Port::new(0xcf9) };
 const KEYBOARD: Port = unsafe { Port::new(0x64) };
 const PULSE_RESET: u8 = 0xfe;
 
-/// `SLP_EN` with the sleep type in bits 10 to 12 of a PM1 control register (ACPI 6.5, section 4.8.3.2.1), and in bits 2 to 4 of the sleep
-/// control register (section 4.8.3.7).
-const PM1_SLEEP: u32 = 1 << 13;
-const PM1_TYPE: u32 = 10;
-/// `SCI_EN`, which stays.
+/// `SCI_EN` of PM1 control registers, which stays.
 const PM1_SCI: u16 = 1;
-const CONTROL_SLEEP: u32 = 1 << 5;
-const CONTROL_TYPE: u32 = 2;
 
 /// What is written where. 0 is nothing; otherwise bits 0 to 15 are the port, or the offset in the page of the context, bits 16 to 31 the
 /// value, of which `IS_MEMORY` is not part.
@@ -49,22 +43,22 @@ static SLEEP: Action = Action(AtomicU32::new(0));
 
 impl Action {
     /// Remembers a write; `page` is that of registers in memory, of which there is one.
-    fn set(&self, register: Option<Register>, value: u32, page: &mut Option<u64>) {
-        let Some(register) = register else { return };
+    fn set(&self, register: Register, value: u16, page: &mut Option<u64>) {
         let place = match register.space {
-            Space::Port => match u16::try_from(register.addr) {
+            AddressSpace::IO => match u16::try_from(register.addr) {
                 Ok(port) => u32::from(port),
                 Err(_) => return,
             },
-            Space::Memory => {
+            AddressSpace::MEMORY => {
                 let start = register.addr & !(PAGE_SIZE - 1);
                 if *page.get_or_insert(start) != start {
                     return;
                 }
                 u32::try_from(register.addr - start).unwrap_or(0) | IS_MEMORY
             }
+            _ => return,
         };
-        self.0.store(place | value << 16 | IS_SET, Ordering::Relaxed);
+        self.0.store(place | u32::from(value) << 16 | IS_SET, Ordering::Relaxed);
     }
 
     /// Writes a byte.
@@ -108,24 +102,21 @@ fn delay() {
 }
 
 /// Remembers the registers of the tables. Returns the page of those in memory, which is the context of [`reset`].
-pub(super) fn set(acpi: &Tables) -> Option<u64> {
+pub(super) fn set(power: &Power) -> Option<u64> {
     let mut page = None;
-    if let Some((register, value)) = acpi.fadt.reset {
-        RESET.set(Some(register), value.into(), &mut page);
+    if let Some(reset) = power.reset {
+        RESET.set(reset.register, reset.value.into(), &mut page);
     }
-    let [a, b] = acpi
-        .sleep_types
-        .unwrap_or_default()
-        .map(|kind| u32::from(kind & 7));
-    if acpi.sleep_types.is_some() {
-        let [pm1a, pm1b] = acpi.fadt.pm1_control;
-        PM1A.set(pm1a, PM1_SLEEP | a << PM1_TYPE, &mut page);
-        PM1B.set(pm1b, PM1_SLEEP | b << PM1_TYPE, &mut page);
-        SLEEP.set(
-            acpi.fadt.sleep_control,
-            CONTROL_SLEEP | a << CONTROL_TYPE,
-            &mut page,
-        );
+    match power.soft_off {
+        Some(SoftOff::Pm1 { a, b }) => {
+            let mut set = |action: &Action, control: Pm1Control| {
+                action.set(control.register, control.value(0), &mut page);
+            };
+            set(&PM1A, a);
+            b.into_iter().for_each(|b| set(&PM1B, b));
+        }
+        Some(SoftOff::SleepControl { register, value }) => SLEEP.set(register, value.into(), &mut page),
+        None => {}
     }
     page
 }

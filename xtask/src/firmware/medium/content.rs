@@ -21,6 +21,8 @@ use crate::workspace::Workspace;
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) esp: Tree,
+    /// The boot partition with ext4, if the medium has one.
+    pub(super) xbootldr: Option<Tree>,
     /// The root file system, if the medium has one.
     pub(super) root: Option<Tree>,
 }
@@ -57,6 +59,12 @@ impl Content {
         };
         match medium.kind {
             Kind::Bls1 => collector.entry(),
+            Kind::Xbootldr => {
+                collector.content.esp.bytes("loader/loader.conf", "timeout 0\n");
+                let mut tree = Tree::default();
+                collector.system.entry(&mut tree);
+                collector.content.xbootldr = Some(tree);
+            }
             Kind::Stub => {
                 let kernel = collector.system.kernel.clone();
                 collector.loader(&kernel);
@@ -102,6 +110,25 @@ impl System {
             cmdline: command_line(row.firmware, end),
         }
     }
+
+    /// An entry of type 1 (UAPI.1 Boot Loader Specification), with its files.
+    fn entry(&self, tree: &mut Tree) {
+        let Self {
+            kernel,
+            initrd,
+            version,
+            cmdline,
+        } = self;
+        tree.file(format!("debian/{version}/linux"), kernel);
+        tree.file(format!("debian/{version}/initrd.img"), initrd);
+        tree.bytes(
+            format!("loader/entries/debian-{version}.conf"),
+            format!(
+                "title Debian\nsort-key debian\nversion {version}\nlinux /debian/{version}/linux\n\
+                 initrd /debian/{version}/initrd.img\noptions {cmdline}\n"
+            ),
+        );
+    }
 }
 
 /// The command line of the kernel on media.
@@ -141,25 +168,11 @@ impl Collector<'_> {
         format!("{start}{}.efi", self.platform.efi.to_lowercase())
     }
 
-    /// An entry of type 1 (UAPI.1 Boot Loader Specification), and the configuration of systemd-boot.
+    /// An entry of type 1, and the configuration of systemd-boot.
     fn entry(&mut self) {
-        let System {
-            kernel,
-            initrd,
-            version,
-            cmdline,
-        } = &self.system;
         let esp = &mut self.content.esp;
-        esp.file(format!("debian/{version}/linux"), kernel);
-        esp.file(format!("debian/{version}/initrd.img"), initrd);
+        self.system.entry(esp);
         esp.bytes("loader/loader.conf", "timeout 0\ndefault debian-*\n");
-        esp.bytes(
-            format!("loader/entries/debian-{version}.conf"),
-            format!(
-                "title Debian\nsort-key debian\nversion {version}\nlinux /debian/{version}/linux\n\
-                 initrd /debian/{version}/initrd.img\noptions {cmdline}\n"
-            ),
-        );
     }
 
     /// The unified kernel image.

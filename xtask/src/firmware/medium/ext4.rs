@@ -21,8 +21,14 @@ pub(super) fn length(content: u64) -> u64 {
     content + RESERVE
 }
 
-/// Makes an ext4 with the files of `tree` in `range` of the disk image `path`.
-pub(super) fn write(workspace: &Workspace, path: &Path, range: Range<u64>, tree: &Tree) -> Result<(), Error> {
+/// Makes an ext4 with a label and the files of `tree` in `range` of the disk image `path`.
+pub(super) fn write(
+    workspace: &Workspace,
+    path: &Path,
+    range: Range<u64>,
+    label: &str,
+    tree: &Tree,
+) -> Result<(), Error> {
     packages::ensure(workspace, &[Package::program("e2fsprogs", "mke2fs")])?;
     let temporary = std::env::temp_dir();
     let files = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
@@ -30,7 +36,7 @@ pub(super) fn write(workspace: &Workspace, path: &Path, range: Range<u64>, tree:
     let mke2fs = process::which("mke2fs").unwrap_or_else(|| "mke2fs".into());
     let mut command = Command::new(mke2fs);
     command
-        .args(["-q", "-F", "-t", "ext4", "-L", "root", "-U", UUID])
+        .args(["-q", "-F", "-t", "ext4", "-L", label, "-U", UUID])
         .arg("-E")
         .arg(format!("root_owner=0:0,offset={}", range.start))
         .arg("-d")

@@ -5,6 +5,8 @@
 pub(crate) enum Kind {
     /// An entry of type 1 of the Boot Loader Specification, and no boot loader.
     Bls1,
+    /// The same on an ext4 file system: an XBOOTLDR partition beside an empty ESP.
+    Xbootldr,
     /// The kernel itself as the boot loader, without command line and initrd.
     Stub,
     /// A unified kernel image as the boot loader, and in \EFI\Linux.
@@ -23,8 +25,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the results.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Bls1,
+        Self::Xbootldr,
         Self::Stub,
         Self::Uki,
         Self::Sdboot,
@@ -38,6 +41,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bls1 => "bls1",
+            Self::Xbootldr => "xbootldr",
             Self::Stub => "stub",
             Self::Uki => "uki",
             Self::Sdboot => "sdboot",

@@ -25,6 +25,9 @@ const PARTITIONS: [Guid; 2] = [
 ];
 const MBR_SIGNATURE: [u8; 4] = [0x01, 0x7a, 0x1d, 0x4c];
 
+/// "Extended Boot Loader Partition" of the Boot Loader Specification.
+const XBOOTLDR: GptPartitionType = GptPartitionType(guid!("bc13c2ff-59e6-4262-a352-b275fd6f7172"));
+
 /// "Linux filesystem data" of the Discoverable Partitions Specification.
 const LINUX_DATA: GptPartitionType = GptPartitionType(guid!("0fc63daf-8483-4772-8e79-3d69d8477de4"));
 
@@ -45,6 +48,8 @@ pub(crate) enum Table {
 pub(super) enum Use {
     /// EFI system partition.
     Esp,
+    /// Extended boot loader partition.
+    Xbootldr,
     /// Root file system of Linux.
     Root,
 }
@@ -57,9 +62,10 @@ pub(super) struct Partition {
 }
 
 impl Use {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Esp => "esp",
+            Self::Xbootldr => "xbootldr",
             Self::Root => "root",
         }
     }
@@ -67,6 +73,7 @@ impl Use {
     fn guid(self) -> GptPartitionType {
         match self {
             Self::Esp => GptPartitionType::EFI_SYSTEM,
+            Self::Xbootldr => XBOOTLDR,
             Self::Root => LINUX_DATA,
         }
     }
@@ -75,6 +82,7 @@ impl Use {
     fn mbr(self) -> u8 {
         match self {
             Self::Esp => 0xef,
+            Self::Xbootldr => 0xea,
             Self::Root => 0x83,
         }
     }

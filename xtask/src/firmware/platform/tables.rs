@@ -21,7 +21,7 @@ const EFI_MEDIA: &[Kind] = &[
 ];
 
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
-const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Uki, Kind::Sdboot, Kind::Sduki];
+const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Xbootldr, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
@@ -68,6 +68,7 @@ pub(crate) static X86_64: Platform = Platform {
             qemu: versions::X86_64,
             args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
             buses: PCI,
+            needs_tsc: false,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
         },
@@ -77,6 +78,7 @@ pub(crate) static X86_64: Platform = Platform {
             // Linux waits about 20 s for a clock that is not there.
             args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
             buses: MMIO,
+            needs_tsc: true,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
         },
@@ -128,6 +130,7 @@ pub(crate) static AARCH64: Platform = Platform {
         qemu: versions::AARCH64,
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
+        needs_tsc: false,
         own_media: OWN_MEDIA,
         efi_media: &[],
     }],
@@ -191,6 +194,7 @@ pub(crate) static RISCV64: Platform = Platform {
         qemu: versions::RISCV64_AIA,
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
+        needs_tsc: false,
         own_media: OWN_MEDIA,
         efi_media: &[],
     }],

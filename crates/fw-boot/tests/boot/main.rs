@@ -1,5 +1,8 @@
 //! Boots from generated disks: what is loaded, which entry is chosen, and what is reported.
 
+#[cfg(feature = "ext4")]
+mod ext4;
+
 use std::io::{Cursor, Write};
 
 use boot_core::{

@@ -1,0 +1,266 @@
+//! From the root pointer to the tables.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use boot_core::{GuestMemory, GuestRange};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::aml::Namespace;
+use crate::error::{AcpiError, Signature, TableError};
+use crate::fadt::Fadt;
+use crate::power::Power;
+use crate::raw::{RSDP_SIGNATURE, Rsdp, RsdpExtension, TableHeader};
+
+/// Largest length of a table that is read, in bytes.
+pub const MAX_TABLE_LEN: u32 = 1 << 20;
+
+/// Largest number of tables that are read.
+pub const MAX_TABLES: usize = 256;
+
+/// The area of the BIOS in which the root pointer is on PCs (ACPI specification 6.5, section 5.2.5.1), and its alignment.
+const BIOS_AREA: u64 = 0xe_0000;
+const BIOS_AREA_LEN: usize = 0x2_0000;
+const RSDP_ALIGN: usize = 16;
+
+const HEADER_LEN: u32 = 36;
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Signature.
+    pub signature: Signature,
+    /// Physical address.
+    pub addr: u64,
+}
+
+/// The tables of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acpi {
+    rsdp: u64,
+    revision: u8,
+    list: Table,
+    tables: Vec<Table>,
+}
+
+/// Searches the root pointer in the area of the BIOS, as on PCs without EFI; `None` if there is none, or the area cannot be read.
+#[must_use]
+pub fn find_rsdp(memory: &dyn GuestMemory) -> Option<u64> {
+    let mut area = vec![0; BIOS_AREA_LEN];
+    memory.read(BIOS_AREA, &mut area).ok()?;
+    let mut places = (0..BIOS_AREA_LEN).step_by(RSDP_ALIGN);
+    let offset = places.find(|at| {
+        let root = at
+            .checked_add(size_of::<Rsdp>())
+            .and_then(|end| area.get(*at..end));
+        root.is_some_and(|root| root.starts_with(&RSDP_SIGNATURE) && sum(root) == 0)
+    })?;
+    BIOS_AREA.checked_add(boot_core::arith::to_u64(offset))
+}
+
+impl Acpi {
+    /// Reads the root pointer at `rsdp`, and the signatures of the tables that it leads to. Tables that cannot be read are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if the root pointer, or its table of addresses, cannot be read or is malformed.
+    pub fn read(memory: &dyn GuestMemory, rsdp: u64) -> Result<Self, AcpiError> {
+        let mut root = Rsdp::new_zeroed();
+        read(memory, Signature::RSDP, rsdp, root.as_mut_bytes())?;
+        let malformed = |source| AcpiError::Malformed {
+            what: Signature::RSDP,
+            addr: rsdp,
+            source,
+        };
+        if root.signature != RSDP_SIGNATURE {
+            let [a, b, c, d, ..] = root.signature;
+            return Err(malformed(TableError::Signature(Signature([a, b, c, d]))));
+        }
+        match sum(root.as_bytes()) {
+            0 => {}
+            found => return Err(malformed(TableError::Checksum { found })),
+        }
+        let mut xsdt = 0;
+        if root.revision >= 2 {
+            let mut extension = RsdpExtension::new_zeroed();
+            let after = rsdp.saturating_add(boot_core::arith::to_u64(size_of::<Rsdp>()));
+            read(memory, Signature::RSDP, after, extension.as_mut_bytes())?;
+            xsdt = extension.xsdt_address.get();
+        }
+        let (what, addr, width) = match xsdt {
+            0 => (Signature::RSDT, root.rsdt_address.get().into(), 4),
+            addr => (Signature::XSDT, addr, 8),
+        };
+        let list = table(memory, what, addr)?;
+        let entries = list.get(size_of::<TableHeader>()..).unwrap_or_default();
+        let mut tables = Vec::new();
+        for entry in entries.chunks_exact(width).take(MAX_TABLES) {
+            let mut bytes = [0; 8];
+            if let Some(place) = bytes.get_mut(..width) {
+                place.copy_from_slice(entry);
+            }
+            let addr = u64::from_le_bytes(bytes);
+            let mut signature = [0; 4];
+            if addr != 0 && memory.read(addr, &mut signature).is_ok() {
+                let signature = Signature(signature);
+                tables.push(Table { signature, addr });
+            }
+        }
+        let list = Table {
+            signature: what,
+            addr,
+        };
+        Ok(Self {
+            rsdp,
+            revision: root.revision,
+            list,
+            tables,
+        })
+    }
+
+    /// Physical address of the root pointer.
+    #[must_use]
+    pub const fn rsdp(&self) -> u64 {
+        self.rsdp
+    }
+
+    /// Revision of the root pointer: 0 for ACPI 1.0, 2 for later versions.
+    #[must_use]
+    pub const fn revision(&self) -> u8 {
+        self.revision
+    }
+
+    /// The memory of the root pointer, of its table of addresses, and of the tables, with FACS and DSDT. Tables without a valid length
+    /// are left out.
+    #[must_use]
+    pub fn ranges(&self, memory: &dyn GuestMemory) -> Vec<GuestRange> {
+        let root = size_of::<Rsdp>().saturating_add(match self.revision {
+            0 | 1 => 0,
+            _ => size_of::<RsdpExtension>(),
+        });
+        let fadt = self.fadt(memory).ok().flatten();
+        let others = fadt.map(|fadt| [fadt.facs, fadt.dsdt]).unwrap_or_default();
+        let tables = self.tables.iter().map(|table| table.addr);
+        let addrs = core::iter::once(self.list.addr)
+            .chain(tables)
+            .chain(others.into_iter().flatten());
+        GuestRange::new(self.rsdp, boot_core::arith::to_u64(root))
+            .into_iter()
+            .chain(addrs.filter_map(|addr| {
+                // Signature and length, which the FACS has as well.
+                let mut start = [0; 8];
+                memory.read(addr, &mut start).ok()?;
+                let [_, _, _, _, len @ ..] = start;
+                let len = u32::from_le_bytes(len);
+                GuestRange::new(addr, len.into()).filter(|_| (HEADER_LEN..=MAX_TABLE_LEN).contains(&len))
+            }))
+            .collect()
+    }
+
+    /// The tables in their order. The DSDT is not among them: the FADT has its address.
+    #[must_use]
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The bytes of the first table with a signature; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if it cannot be read or is malformed.
+    pub fn table(
+        &self,
+        memory: &dyn GuestMemory,
+        signature: Signature,
+    ) -> Result<Option<Vec<u8>>, AcpiError> {
+        let found = self.tables.iter().find(|table| table.signature == signature);
+        found
+            .map(|found| table(memory, signature, found.addr))
+            .transpose()
+    }
+
+    /// The FADT; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if it cannot be read or is malformed.
+    pub fn fadt(&self, memory: &dyn GuestMemory) -> Result<Option<Fadt>, AcpiError> {
+        let bytes = self.table(memory, Signature::FADT)?;
+        Ok(bytes.map(|bytes| Fadt::parse(&bytes)))
+    }
+
+    /// The devices and states that the DSDT and the SSDTs define.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if a table cannot be read or is malformed.
+    pub fn namespace(&self, memory: &dyn GuestMemory) -> Result<Namespace, AcpiError> {
+        let mut namespace = Namespace::default();
+        let dsdt = self.fadt(memory)?.and_then(|fadt| fadt.dsdt);
+        let dsdt = dsdt.map(|addr| (Signature::DSDT, addr));
+        let others = self
+            .tables
+            .iter()
+            .filter(|table| table.signature == Signature::SSDT);
+        for (signature, addr) in dsdt
+            .into_iter()
+            .chain(others.map(|table| (table.signature, table.addr)))
+        {
+            let bytes = table(memory, signature, addr)?;
+            namespace.add(bytes.get(size_of::<TableHeader>()..).unwrap_or_default());
+        }
+        Ok(namespace)
+    }
+
+    /// How the machine is reset and switched off.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if a table cannot be read or is malformed.
+    pub fn power(&self, memory: &dyn GuestMemory) -> Result<Power, AcpiError> {
+        let Some(fadt) = self.fadt(memory)? else {
+            return Ok(Power::default());
+        };
+        Ok(Power::new(&fadt, &self.namespace(memory)?))
+    }
+}
+
+/// Sum of bytes without carry.
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+}
+
+fn read(memory: &dyn GuestMemory, what: Signature, addr: u64, buf: &mut [u8]) -> Result<(), AcpiError> {
+    memory
+        .read(addr, buf)
+        .map_err(|source| AcpiError::Unreadable { what, addr, source })
+}
+
+/// Reads the table at `addr`, and checks signature, length and checksum.
+fn table(memory: &dyn GuestMemory, signature: Signature, addr: u64) -> Result<Vec<u8>, AcpiError> {
+    let mut header = [0; 36];
+    read(memory, signature, addr, &mut header)?;
+    let malformed = |source| AcpiError::Malformed {
+        what: signature,
+        addr,
+        source,
+    };
+    let raw = TableHeader::read_from_bytes(&header).unwrap_or_else(|_| TableHeader::new_zeroed());
+    if raw.signature != signature.0 {
+        return Err(malformed(TableError::Signature(Signature(raw.signature))));
+    }
+    let found = raw.length.get();
+    if !(HEADER_LEN..=MAX_TABLE_LEN).contains(&found) {
+        return Err(malformed(TableError::Length {
+            found,
+            min: HEADER_LEN,
+            max: MAX_TABLE_LEN,
+        }));
+    }
+    let mut bytes = vec![0; usize::try_from(found).unwrap_or_default()];
+    read(memory, signature, addr, &mut bytes)?;
+    match sum(&bytes) {
+        0 => Ok(bytes),
+        found => Err(malformed(TableError::Checksum { found })),
+    }
+}

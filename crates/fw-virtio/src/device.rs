@@ -1,0 +1,56 @@
+//! Virtio devices of any type.
+
+use alloc::boxed::Box;
+
+use disk::BlockDevice;
+use virtio_drivers::transport::{DeviceType, Transport};
+
+use crate::block::VirtioDisk;
+use crate::console::VirtioConsole;
+use crate::entropy::VirtioEntropy;
+use crate::error::DeviceError;
+
+/// A device whose driver was started.
+pub enum VirtioDevice {
+    /// A disk.
+    Disk(Box<dyn BlockDevice>),
+    /// A source of random bytes.
+    Entropy(Box<dyn EntropySource>),
+    /// A console.
+    Console(Box<dyn ByteConsole>),
+}
+
+/// A source of random bytes.
+pub trait EntropySource {
+    /// Fills `buf` with random bytes. False if the device gave fewer.
+    fn fill(&self, buf: &mut [u8]) -> bool;
+}
+
+/// A console that transfers bytes.
+pub trait ByteConsole {
+    /// Sends bytes. They are lost if the device fails.
+    fn send(&self, bytes: &[u8]);
+
+    /// The next byte that was received, if there is one.
+    fn receive(&self) -> Option<u8>;
+}
+
+impl core::fmt::Debug for VirtioDevice {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Disk(_) => "Disk",
+            Self::Entropy(_) => "Entropy",
+            Self::Console(_) => "Console",
+        })
+    }
+}
+
+/// Starts the driver of the device behind `transport`; `None` if it has another type.
+pub(crate) fn start<T: Transport + 'static>(transport: T) -> Result<Option<VirtioDevice>, DeviceError> {
+    Ok(Some(match transport.device_type() {
+        DeviceType::Block => VirtioDevice::Disk(Box::new(VirtioDisk::new(transport)?)),
+        DeviceType::EntropySource => VirtioDevice::Entropy(Box::new(VirtioEntropy::new(transport)?)),
+        DeviceType::Console => VirtioDevice::Console(Box::new(VirtioConsole::new(transport)?)),
+        _ => return Ok(None),
+    }))
+}
