@@ -2,6 +2,7 @@
 
 mod boot;
 mod debian;
+mod entry_disk;
 pub(crate) mod error;
 mod failure;
 mod job;
@@ -17,9 +18,11 @@ mod rival;
 mod timeline;
 mod trace;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::boot::Boot;
+pub(crate) use self::entry_disk::EntryDisk;
 use self::error::FirmwareError;
 use self::job::{Job, goal};
 use self::machine::{Disk, Firmware, Setup};
@@ -68,6 +71,11 @@ impl TestBoot {
 
 /// Memory of the machines of the tests in MiB.
 const TEST_MEMORY: u32 = 1024;
+
+/// Builds the firmware for an architecture, and returns the file that QEMU starts.
+pub(crate) fn build(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    ours::build(workspace, row.firmware)
+}
 
 /// `cargo xtask firmware`.
 pub(crate) fn run(

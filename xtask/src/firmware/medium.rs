@@ -23,6 +23,7 @@ pub(super) use self::initrd::ensure as ensure_initrd;
 use self::partitions::Use;
 use self::spec::Medium;
 use self::tree::Tree;
+use super::entry_disk::EntryDisk;
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::progress::Step;
@@ -87,6 +88,16 @@ impl Medium {
         }
         Ok(partitions::write(path, self.table, self.block_size, &partitions)?)
     }
+}
+
+/// Writes a disk with one entry to the image `path`.
+pub(super) fn write_entry(
+    workspace: &Workspace,
+    medium: &Medium,
+    entry: &EntryDisk<'_>,
+    path: &Path,
+) -> Result<(), Error> {
+    medium.write(workspace, &Content::entry(entry), path)
 }
 
 /// A disk without a partition table, of `mib` MiB.

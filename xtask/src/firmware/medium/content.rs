@@ -11,6 +11,7 @@ use super::{ext4, initrd, uki};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::firmware::debian;
+use crate::firmware::entry_disk::EntryDisk;
 use crate::firmware::platform::{Platform, Shim};
 use crate::guests;
 use crate::kernel::{self, Kernel};
@@ -44,6 +45,20 @@ struct Collector<'a> {
 }
 
 impl Content {
+    /// The files of an entry.
+    pub(super) fn entry(entry: &EntryDisk<'_>) -> Self {
+        let mut content = Self::default();
+        let mut text = "title a kernel\nlinux /kernel\n".to_owned();
+        content.esp.file("kernel", entry.kernel);
+        if let Some(initrd) = entry.initrd {
+            content.esp.file("initrd", initrd);
+            text += "initrd /initrd\n";
+        }
+        let text = format!("{text}options {}\n", entry.options);
+        content.esp.bytes("loader/entries/kernel.conf", text);
+        content
+    }
+
     /// Fetches and builds the files of `medium`.
     pub(super) fn collect(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
         let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
