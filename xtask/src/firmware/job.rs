@@ -40,6 +40,7 @@ pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
         efi,
         sets_variables,
         has_clock,
+        is_system: kind.is_some_and(Kind::is_system),
         end,
     }
 }

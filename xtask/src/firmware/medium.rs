@@ -3,6 +3,7 @@
 //! Media are in `target/xtask/firmware/media/`. Each has a list of its inputs beside it and is made again when they differ.
 
 pub(super) mod content;
+mod debian_root;
 mod directory;
 pub(crate) mod error;
 mod ext4;
@@ -18,7 +19,8 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use self::content::Content;
+use self::content::{Content, Root};
+use self::debian_root::RootImage;
 pub(super) use self::initrd::ensure as ensure_initrd;
 use self::partitions::Use;
 use self::spec::Medium;
@@ -54,7 +56,15 @@ impl Medium {
     /// The inputs of a medium as text: the options, and a checksum for each file.
     fn inputs(&self, content: &Content) -> Result<String, Error> {
         let mut text = format!("writer {WRITER}\n{self:?}\n");
-        for (volume, tree) in [("esp", Some(&content.esp)), ("root", content.root.as_ref())] {
+        let root = match &content.root {
+            Some(Root::Tree(tree)) => Some(tree),
+            Some(Root::Image(image)) => {
+                text += &image.inputs;
+                None
+            }
+            None => None,
+        };
+        for (volume, tree) in [("esp", Some(&content.esp)), ("root", root)] {
             for (name, source) in tree.into_iter().flat_map(Tree::iter) {
                 let bytes = source.read()?;
                 // Writing to a string cannot fail.
@@ -71,8 +81,12 @@ impl Medium {
 
     fn write(&self, workspace: &Workspace, content: &Content, path: &Path) -> Result<(), Error> {
         let mut wanted = vec![(Use::Esp, self.units().length(content.esp.length()?))];
-        if let Some(root) = &content.root {
-            wanted.push((Use::Root, ext4::length(root.length()?)));
+        match &content.root {
+            Some(Root::Tree(root)) => wanted.push((Use::Root, ext4::length(root.length()?))),
+            Some(Root::Image(RootImage { path, .. })) => {
+                wanted.push((Use::Root, fs::metadata(path).with_path(path)?.len()));
+            }
+            None => {}
         }
         let (partitions, length) = partitions::place(&wanted);
         // Without the file of an interrupted run.
@@ -82,7 +96,8 @@ impl Medium {
         for partition in &partitions {
             let range = partition.bytes.clone();
             match (partition.usage, &content.root) {
-                (Use::Root, Some(root)) => ext4::write(workspace, path, range, root)?,
+                (Use::Root, Some(Root::Tree(root))) => ext4::write(workspace, path, range, root)?,
+                (Use::Root, Some(Root::Image(root))) => ext4::copy(&root.path, path, range.start)?,
                 (Use::Root | Use::Esp, _) => fat::write(path, range, self.units(), &content.esp)?,
             }
         }
@@ -207,7 +222,7 @@ mod tests {
         if root {
             let mut tree = Tree::default();
             tree.bytes("boot/grub/grub.cfg", "set timeout=0\n");
-            content.root = Some(tree);
+            content.root = Some(Root::Tree(tree));
         }
         medium.write(&workspace, &content, &path).unwrap();
         let disk = fs::read(&path).unwrap();

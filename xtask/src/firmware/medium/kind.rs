@@ -19,11 +19,15 @@ pub(crate) enum Kind {
     Shim,
     /// shim with its fallback program, which writes boot entries and then starts shim and GRUB.
     Shimfb,
+    /// A system of Debian with systemd-boot and an entry of type 1.
+    Debian,
+    /// A system of Debian with GRUB.
+    DebianGrub,
 }
 
 impl Kind {
     /// Every kind, in the order of the results.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Bls1,
         Self::Stub,
         Self::Uki,
@@ -32,6 +36,8 @@ impl Kind {
         Self::Grub,
         Self::Shim,
         Self::Shimfb,
+        Self::Debian,
+        Self::DebianGrub,
     ];
 
     /// Name on the command line and of files.
@@ -45,12 +51,19 @@ impl Kind {
             Self::Grub => "grub",
             Self::Shim => "shim",
             Self::Shimfb => "shimfb",
+            Self::Debian => "debian",
+            Self::DebianGrub => "debian-grub",
         }
     }
 
     /// True if the medium has an initrd, and so boots to userspace.
     pub(crate) fn reaches_userspace(self) -> bool {
         self != Self::Stub
+    }
+
+    /// True if userspace is Debian's, with systemd as init.
+    pub(crate) fn is_system(self) -> bool {
+        matches!(self, Self::Debian | Self::DebianGrub)
     }
 }
 
