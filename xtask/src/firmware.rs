@@ -24,7 +24,7 @@ use std::time::Duration;
 use self::boot::Boot;
 pub(crate) use self::entry_disk::EntryDisk;
 use self::error::FirmwareError;
-use self::job::{Job, goal};
+use self::job::{Job, goal, timeout};
 use self::machine::{Disk, Firmware, Setup};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
@@ -150,7 +150,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         setup,
         disks,
         medium,
-        timeout: Duration::from_secs(args.timeout),
+        timeout: timeout(kind, args.timeout),
     })
 }
 
@@ -184,7 +184,7 @@ fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<O
         kind,
         ..args.medium()
     };
-    let boot = boot_cell(workspace, cell, medium, Duration::from_secs(args.timeout))?;
+    let boot = boot_cell(workspace, cell, medium, timeout(cell.kind, args.timeout))?;
     let failure = boot.failure.as_ref().map(ToString::to_string);
     Ok(Outcome::new(cell, &boot.timeline, failure))
 }

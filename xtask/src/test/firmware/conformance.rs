@@ -16,22 +16,6 @@ use crate::firmware;
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
-/// Clauses that the guest checks only with an expectation which nothing but a loader on the host has, and why none is given here.
-const NOT_CHECKED: [(&str, &str); 3] = [
-    (
-        "image.base",
-        "the firmware selects the address; image.aligned, linux.load-address and place.* check it",
-    ),
-    (
-        "linux.rng-seed, chosen.rng-seed",
-        "the bytes are random; linux.rng-seed-nodes and chosen.rng-seed check that there is at most one seed, not of zeros",
-    ),
-    (
-        "gdt.cs, .ds, .es, .ss, .tr under PVH",
-        "the ABI requires no table in memory; cpu.cs-access and the like check the segments",
-    ),
-];
-
 /// Runs every build that the firmware starts on every machine, with and without an initrd. Each clause that the guest checks is a test.
 pub(super) fn run(
     workspace: &Workspace,
@@ -48,12 +32,6 @@ pub(super) fn run(
     for loader in row.loaders {
         cases.extend(Machine::start(workspace, row, fixtures, loader)?.run(&initrd, filter)?);
     }
-    let suite = format!("firmware with the conformance guest, {}", row.name);
-    cases.extend(NOT_CHECKED.into_iter().map(|(name, reason)| Case {
-        suite: suite.clone(),
-        name: name.to_owned(),
-        outcome: Outcome::Skipped(reason.to_owned()),
-    }));
     cases
         .retain(|case| filter.is_none_or(|filter| case.suite.contains(filter) || case.name.contains(filter)));
     for case in &cases {
@@ -123,10 +101,18 @@ impl<'a> Machine<'a> {
 
     fn run(&self, initrd: &Initrd, filter: Option<&str>) -> Result<Vec<Case>, Error> {
         let machine = self.loader.machine;
-        let mut cases = Vec::new();
+        let suite = format!("firmware with the conformance guest on {machine}");
+        let unchecked = self.loader.firmware_unchecked.iter();
+        let mut cases: Vec<Case> = unchecked
+            .map(|(name, reason)| Case {
+                suite: suite.clone(),
+                name: (*name).to_owned(),
+                outcome: Outcome::Skipped((*reason).to_owned()),
+            })
+            .collect();
         if !self.values.has_memory() {
             cases.push(Case::failed(
-                &format!("firmware with the conformance guest on {machine}"),
+                &suite,
                 "the machine has a memory map",
                 "the guest printed none under QEMU's own loader",
             ));

@@ -10,7 +10,7 @@ echo "os: $PRETTY_NAME"
 echo "init: $(cat /proc/1/comm)"
 echo "system: $state"
 systemctl --failed --plain --no-legend | sed 's/^/failed unit: /'
-findmnt --noheadings --output TARGET,SOURCE,FSTYPE --types ext4,vfat | sed 's/^/mount: /'
+findmnt --noheadings --list --output TARGET,SOURCE,FSTYPE --types ext4,vfat | sed 's/^/mount: /'
 if [ -d /sys/firmware/efi ]; then
     echo "efi: $(cat /sys/firmware/efi/fw_platform_size) bits"
     cd /sys/firmware/efi/efivars || exit
