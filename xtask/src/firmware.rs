@@ -2,7 +2,7 @@
 
 mod boot;
 mod debian;
-mod entry_disk;
+pub(crate) mod entry_disk;
 pub(crate) mod error;
 mod failure;
 mod job;
@@ -22,7 +22,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::boot::Boot;
-pub(crate) use self::entry_disk::EntryDisk;
 use self::error::FirmwareError;
 use self::job::{Job, goal, timeout};
 use self::machine::{Disk, Firmware, Setup};

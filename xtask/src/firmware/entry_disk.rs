@@ -1,23 +1,15 @@
 //! Disks with one boot entry, for kernels that are not those of media.
 
-use std::path::{Path, PathBuf};
-
 use tempfile::TempDir;
 
 use super::machine::Disk;
-use super::medium::{self, kind::Kind, spec::Medium};
+use super::medium;
+use super::medium::entry::EntryFiles;
+use super::medium::kind::Kind;
+use super::medium::spec::Medium;
 use super::platform::Bus;
 use crate::error::{Error, WithPath as _};
 use crate::workspace::Workspace;
-
-/// An entry of type 1 of the Boot Loader Specification.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EntryDisk<'a> {
-    pub(crate) kernel: &'a Path,
-    pub(crate) initrd: Option<&'a Path>,
-    /// The command line.
-    pub(crate) options: &'a str,
-}
 
 /// A disk that exists as long as the value.
 #[derive(Debug)]
@@ -26,15 +18,15 @@ pub(crate) struct TemporaryDisk {
     _directory: TempDir,
 }
 
-impl EntryDisk<'_> {
-    /// Writes a disk with the entry.
-    pub(crate) fn write(&self, workspace: &Workspace) -> Result<TemporaryDisk, Error> {
+impl TemporaryDisk {
+    /// Writes a disk with an entry.
+    pub(crate) fn with_entry(workspace: &Workspace, entry: &EntryFiles<'_>) -> Result<Self, Error> {
         let temporary = std::env::temp_dir();
         let directory = tempfile::tempdir_in(&temporary).with_path(&temporary)?;
-        let image: PathBuf = directory.path().join("disk.img");
+        let image = directory.path().join("disk.img");
         let medium = Medium::new(Kind::Bls1);
-        medium::write_entry(workspace, &medium, self, &image)?;
-        Ok(TemporaryDisk {
+        medium::write_entry(workspace, &medium, entry, &image)?;
+        Ok(Self {
             disk: Disk {
                 image,
                 block_size: medium.block_size,
@@ -42,9 +34,7 @@ impl EntryDisk<'_> {
             _directory: directory,
         })
     }
-}
 
-impl TemporaryDisk {
     /// QEMU's options for it as a virtio disk on PCI.
     pub(crate) fn options(&self) -> [String; 4] {
         let (drive, device) = self.disk.options(Bus::Pci, 0, true);

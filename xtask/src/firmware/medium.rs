@@ -5,6 +5,7 @@
 pub(super) mod content;
 mod debian_root;
 mod directory;
+pub(crate) mod entry;
 pub(crate) mod error;
 mod ext4;
 mod fat;
@@ -21,11 +22,11 @@ use std::path::{Path, PathBuf};
 
 use self::content::{Content, Root};
 use self::debian_root::RootImage;
+use self::entry::EntryFiles;
 pub(super) use self::initrd::ensure as ensure_initrd;
 use self::partitions::Use;
 use self::spec::Medium;
 use self::tree::Tree;
-use super::entry_disk::EntryDisk;
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::progress::Step;
@@ -109,7 +110,7 @@ impl Medium {
 pub(super) fn write_entry(
     workspace: &Workspace,
     medium: &Medium,
-    entry: &EntryDisk<'_>,
+    entry: &EntryFiles<'_>,
     path: &Path,
 ) -> Result<(), Error> {
     medium.write(workspace, &Content::entry(entry), path)

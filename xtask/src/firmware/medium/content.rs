@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::debian_root::{self, MACHINE_ID, RootImage};
+use super::entry::EntryFiles;
 use super::error::MediumError;
 use super::kind::Kind;
 use super::spec::{End, Medium};
@@ -12,7 +13,6 @@ use super::{ext4, initrd, uki};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::firmware::debian;
-use crate::firmware::entry_disk::EntryDisk;
 use crate::firmware::platform::{Platform, Shim};
 use crate::guests;
 use crate::kernel::{self, Kernel};
@@ -56,7 +56,7 @@ struct Collector<'a> {
 
 impl Content {
     /// The files of an entry.
-    pub(super) fn entry(entry: &EntryDisk<'_>) -> Self {
+    pub(super) fn entry(entry: &EntryFiles<'_>) -> Self {
         let mut content = Self::default();
         let mut text = "title a kernel\nlinux /kernel\n".to_owned();
         content.esp.file("kernel", entry.kernel);

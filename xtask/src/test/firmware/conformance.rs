@@ -13,6 +13,8 @@ use super::super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::firmware;
+use crate::firmware::entry_disk::TemporaryDisk;
+use crate::firmware::medium::entry::EntryFiles;
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
@@ -77,13 +79,13 @@ impl<'a> Machine<'a> {
         };
         if let Some(build) = loader.builds.first() {
             let kernel = machine.kernel(build);
-            let disk = firmware::EntryDisk {
+            let entry = EntryFiles {
                 kernel: &kernel,
                 initrd: None,
                 options: "",
             };
             // The memory map of a PC depends on the disk: its BIOS has tables for it.
-            let disk = disk.write(workspace)?;
+            let disk = TemporaryDisk::with_entry(workspace, &entry)?;
             let mut command = loader.qemu(&machine.emulator);
             command
                 .args(disk.options())
@@ -135,12 +137,12 @@ impl<'a> Machine<'a> {
         let bytes = initrd.map(|initrd| initrd.bytes.as_slice());
         let options = loader.command_line(build, bytes, "", &self.values);
         let kernel = self.kernel(build);
-        let disk = firmware::EntryDisk {
+        let entry = EntryFiles {
             kernel: &kernel,
             initrd: initrd.map(|initrd| initrd.path.as_path()),
             options: &options,
         };
-        let disk = disk.write(self.workspace)?;
+        let disk = TemporaryDisk::with_entry(self.workspace, &entry)?;
         let mut command = loader.qemu(&self.emulator);
         command.args(disk.options()).arg("-kernel").arg(&self.firmware);
         let (output, code) = boot(&mut command, &kernel)?;
