@@ -171,6 +171,32 @@ impl<'a> PrivateApt<'a> {
             })
     }
 
+    /// Fetches packages and all that they depend on, for an installation from nothing, into a directory, which exists only once it is
+    /// complete.
+    pub(crate) fn download_all(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
+        let partial = into.with_extension("partial");
+        remove_directory(&partial)?;
+        let archives = partial.join("partial");
+        fs::create_dir_all(&archives).with_path(&archives)?;
+        {
+            let step = Step::start(format!(
+                "fetching the packages of a system of Debian {}",
+                self.suite
+            ));
+            let mut command = self.configuration.command("apt-get");
+            // Nothing is installed, so the lock of dpkg, which only root can have, is not needed.
+            command
+                .args(["install", "--yes", "--download-only", "--no-install-recommends"])
+                .args(["-o", "Debug::NoLocking=true", "-o"])
+                .arg(format!("Dir::Cache::archives={}", partial.display()))
+                .args(packages);
+            run(&mut command, &self.workspace.log("apt-download-system")?, &step)?;
+        }
+        remove_directory(&archives)?;
+        remove_directory(into)?;
+        fs::rename(&partial, into).with_path(into)
+    }
+
     /// Fetches packages and unpacks them into a directory, which exists only once it is complete.
     pub(crate) fn unpack(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
         let list = packages.join(" ");

@@ -2,6 +2,7 @@
 
 mod boot;
 mod debian;
+pub(crate) mod entry_disk;
 pub(crate) mod error;
 mod failure;
 mod job;
@@ -17,11 +18,12 @@ mod rival;
 mod timeline;
 mod trace;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::boot::Boot;
 use self::error::FirmwareError;
-use self::job::{Job, goal};
+use self::job::{Job, goal, timeout};
 use self::machine::{Disk, Firmware, Setup, Way};
 use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
@@ -85,6 +87,11 @@ impl TestBoot {
 
 /// Memory of the machines of the tests in MiB.
 const TEST_MEMORY: u32 = 1024;
+
+/// Builds the firmware for an architecture, and returns the file that QEMU starts.
+pub(crate) fn build(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
+    ours::build(workspace, row.firmware)
+}
 
 /// `cargo xtask firmware`.
 pub(crate) fn run(
@@ -159,7 +166,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         setup,
         disks,
         medium,
-        timeout: Duration::from_secs(args.timeout),
+        timeout: timeout(kind, args.timeout),
     })
 }
 
@@ -193,7 +200,7 @@ fn run_cell(workspace: &Workspace, cell: &Cell, args: &FirmwareArgs) -> Result<O
         kind,
         ..args.medium()
     };
-    let boot = boot_cell(workspace, cell, medium, Duration::from_secs(args.timeout))?;
+    let boot = boot_cell(workspace, cell, medium, timeout(cell.kind, args.timeout))?;
     let failure = boot.failure.as_ref().map(ToString::to_string);
     Ok(Outcome::new(cell, &boot.timeline, failure))
 }

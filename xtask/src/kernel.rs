@@ -151,29 +151,33 @@ fn first_entry(directory: &Path, prefix: &str) -> Result<Option<PathBuf>, Error>
 impl Kernel {
     /// The files of the modules that L1 loads, in the order to load them.
     pub(crate) fn module_files(&self, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
-        let Some(directory) = &self.modules else {
-            return Ok(Vec::new());
-        };
-        let builtin = directory.join("modules.builtin");
-        let builtin = fs::read_to_string(&builtin).with_path(&builtin)?;
-        let files = walk(&directory.join("kernel"))?;
         let mut found = Vec::new();
         for module in row.modules {
-            let file = files.iter().find(|file| is_module(file, module.name));
-            if let Some(file) = file {
-                found.push(file.clone());
-            } else if !module.optional
-                && !builtin
-                    .lines()
-                    .any(|line| is_module(Path::new(line), module.name))
-            {
-                return Err(Error::NoModule {
-                    name: module.name,
-                    directory: directory.clone(),
-                });
+            match self.module_file(module.name) {
+                Ok(file) => found.extend(file),
+                Err(Error::NoModule { .. }) if module.optional => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
+    }
+
+    /// The file of a module; `None` if it is built in.
+    pub(crate) fn module_file(&self, name: &'static str) -> Result<Option<PathBuf>, Error> {
+        let Some(directory) = &self.modules else {
+            return Ok(None);
+        };
+        let mut files = walk(&directory.join("kernel"))?.into_iter();
+        if let Some(file) = files.find(|file| is_module(file, name)) {
+            return Ok(Some(file));
+        }
+        let builtin = directory.join("modules.builtin");
+        let builtin = fs::read_to_string(&builtin).with_path(&builtin)?;
+        if builtin.lines().any(|line| is_module(Path::new(line), name)) {
+            return Ok(None);
+        }
+        let directory = directory.clone();
+        Err(Error::NoModule { name, directory })
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `host` | unit, property, integration and doc tests, and the unit tests of the guests | this machine |
 //! | `kvm` | test targets named `kvm_*`, statically linked, for each architecture | native KVM or the lab |
 //! | `loader` | the builds of the conformance guest that QEMU can load | QEMU with its own loader, emulating |
-//! | `firmware` | media that the firmware of this repository boots | QEMU, emulating |
+//! | `firmware` | media that the firmware of this repository boots, and the conformance guest on disks | QEMU, emulating |
 //!
 //! A tier that runs no test is a failure unless a filter was given, so that a broken set-up is noticed.
 
@@ -68,7 +68,7 @@ pub(crate) fn run(
             Tier::Firmware => {
                 for row in rows {
                     let name = format!("{} {}", tier.name(), row.name);
-                    let outcome = timings.measure(&name, || firmware::run(workspace, row, filter));
+                    let outcome = timings.measure(&name, || firmware::run(workspace, row, &fixtures, filter));
                     results.add_tier(name, outcome, filter.is_some());
                 }
             }

@@ -1,21 +1,14 @@
 //! Report on what the firmware left for the system, with `init.firmware`.
 
-use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::system::finit_module;
 
-/// Modules in the initrd, which are loaded in the order of their names.
-const MODULES: &str = "/modules";
-
-/// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel decompresses the module.
-const COMPRESSED: i32 = 4;
+use crate::modules::{self, sorted};
 
 /// Present if the system was started through EFI (Linux `ABI/testing/sysfs-firmware-efi`).
 const EFI: &str = "/sys/firmware/efi";
@@ -50,7 +43,7 @@ pub(crate) struct FirmwareReport {
 impl FirmwareReport {
     /// Loads the modules, mounts the variables and reads the values of the running system.
     pub(crate) fn read() -> Self {
-        let modules = load_modules(Path::new(MODULES));
+        let modules = modules::load(Path::new(modules::DIRECTORY));
         let efi = Path::new(EFI).exists().then(|| {
             let size = fs::read_to_string(Path::new(EFI).join("fw_platform_size"));
             size.map_or_else(|_| "unknown".to_owned(), |size| size.trim().to_owned())
@@ -115,34 +108,6 @@ impl fmt::Display for FirmwareReport {
 /// `admin-guide/sysctl/kernel.rst`, printk).
 pub(crate) fn silence_kernel() -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", "1")
-}
-
-/// Loads the modules in a directory, which need not exist.
-fn load_modules(directory: &Path) -> io::Result<()> {
-    for path in sorted(directory)? {
-        let file = File::open(&path)?;
-        let is_plain = path.extension().is_some_and(|extension| extension == "ko");
-        let flags = if is_plain { 0 } else { COMPRESSED };
-        match finit_module(&file, &CString::default(), flags) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The entries of a directory in the order of their names; none if it does not exist.
-fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 fn count(directory: &Path) -> io::Result<usize> {
@@ -211,16 +176,6 @@ mod tests {
         );
         fs::remove_dir_all(&directory).unwrap();
         assert!(clocks(&directory).is_empty());
-    }
-
-    #[test]
-    fn a_directory_of_modules_may_be_absent() {
-        let directory = new_directory("modules");
-        assert!(load_modules(&directory).is_ok());
-        fs::write(directory.join("a.ko"), "no module").unwrap();
-        assert!(load_modules(&directory).is_err());
-        fs::remove_dir_all(&directory).unwrap();
-        assert!(load_modules(&directory).is_ok());
     }
 
     #[test]

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod firmware;
+mod modules;
 mod options;
 mod report;
+mod root;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -18,9 +20,14 @@ use rustix::termios::tcdrain;
 
 fn main() {
     let mounted = mount_all();
-    let options = fs::read_to_string("/proc/cmdline")
-        .map(|line| Options::parse(&line))
-        .unwrap_or_default();
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let options = Options::parse(&cmdline);
+    if options.switch_root {
+        let error = root::switch(&cmdline);
+        // As below.
+        let _ = print_error(&error);
+        shut_down(Shutdown::PowerOff)
+    }
     // Without a console there is no way to report the error; the shutdown is still visible to the monitor.
     let _ = print_report(mounted, options);
     shut_down(
@@ -60,6 +67,16 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
         echo(&mut console)?;
     }
     // The shutdown does not wait for pending output, which another CPU may be sending.
+    tcdrain(&console)?;
+    Ok(())
+}
+
+fn print_error(error: &io::Error) -> io::Result<()> {
+    let mut console = OpenOptions::new().write(true).open("/dev/console")?;
+    writeln!(
+        console,
+        "init: cannot start the system on the root file system: {error}"
+    )?;
     tcdrain(&console)?;
     Ok(())
 }

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) echo: bool,
     /// `init.firmware`.
     pub(crate) firmware: bool,
+    /// `init.switch_root`.
+    pub(crate) switch_root: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
 }
@@ -51,6 +53,7 @@ impl Options {
             match word.split_once('=') {
                 None if word == "init.echo" => options.echo = true,
                 None if word == "init.firmware" => options.firmware = true,
+                None if word == "init.switch_root" => options.switch_root = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
                 Some(("init.end", _)) => options.unknown_shutdown = true,
@@ -93,12 +96,18 @@ mod tests {
     }
 
     #[test]
-    fn the_report_on_the_firmware_is_an_option() {
-        for (cmdline, expected) in [
-            ("a init.firmware b", true),
-            ("init.firmware=1 xinit.firmware", false),
+    fn words_without_a_value_are_options() {
+        for (cmdline, firmware, switch_root) in [
+            ("a init.firmware b", true, false),
+            ("init.switch_root root=/dev/vda2", false, true),
+            ("init.firmware=1 xinit.firmware init.switch_root=1", false, false),
         ] {
-            assert_eq!(Options::parse(cmdline).firmware, expected, "{cmdline}");
+            let options = Options::parse(cmdline);
+            assert_eq!(
+                (options.firmware, options.switch_root),
+                (firmware, switch_root),
+                "{cmdline}"
+            );
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Goal {
     pub(super) sets_variables: bool,
     /// True if init must find a clock. Each clock that it finds must be right.
     pub(super) has_clock: bool,
+    /// True if init is systemd, which must start all that is enabled.
+    pub(super) is_system: bool,
     /// What userspace does at its end.
     pub(super) end: End,
 }
@@ -170,6 +172,14 @@ fn judge(
     if milestone != Milestone::Userspace {
         return Ok(());
     }
+    let system = timeline.reported("system");
+    if goal.is_system && system.as_deref() != Some("running") {
+        return Err(Failure::Report {
+            name: "system",
+            found: system.unwrap_or_default(),
+            expected: "running",
+        });
+    }
     let efi = timeline.reported("efi").unwrap_or_else(|| "nothing".to_owned());
     let is_efi = efi.ends_with(" bits");
     if goal.efi.is_some_and(|expected| expected != is_efi) {
@@ -230,6 +240,7 @@ mod tests {
         efi: Some(true),
         sets_variables: true,
         has_clock: true,
+        is_system: false,
         end: End::Poweroff,
     };
 
@@ -301,6 +312,17 @@ mod tests {
             GOAL,
             None,
             Some("QEMU ended for another reason than a power-off"),
+        );
+        let system = Goal {
+            is_system: true,
+            ..GOAL
+        };
+        check(&format!("{GOOD}system: running\n"), system, off, None);
+        check(
+            &format!("{GOOD}system: degraded\nfailed unit: dbus.service\n"),
+            system,
+            off,
+            Some("init reports \"system\" as \"degraded\", expected running"),
         );
         let reboot = Goal {
             end: End::Reboot,

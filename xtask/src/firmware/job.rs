@@ -24,6 +24,12 @@ pub(super) struct Job {
     pub(super) timeout: Duration,
 }
 
+/// How long a boot of a medium of this kind may take, if others may take `seconds`: systems of Debian take longer.
+pub(super) fn timeout(kind: Option<Kind>, seconds: u64) -> Duration {
+    let factor = if kind.is_some_and(Kind::is_system) { 5 } else { 1 };
+    Duration::from_secs(seconds.saturating_mul(factor))
+}
+
 /// What a boot of a medium of this kind must reach.
 pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
     let (efi, sets_variables, has_clock) = match &setup.firmware {
@@ -42,6 +48,7 @@ pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
         efi,
         sets_variables,
         has_clock,
+        is_system: kind.is_some_and(Kind::is_system),
         end,
     }
 }

@@ -270,7 +270,7 @@ impl Disk {
     }
 
     /// QEMU's options for the image and for the device.
-    fn options(&self, bus: Bus, index: usize, is_boot_disk: bool) -> (String, String) {
+    pub(super) fn options(&self, bus: Bus, index: usize, is_boot_disk: bool) -> (String, String) {
         // A comma in a name ends a value unless it is doubled.
         let file = self.image.display().to_string().replace(',', ",,");
         let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,file={file}");

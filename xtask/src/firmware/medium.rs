@@ -3,7 +3,9 @@
 //! Media are in `target/xtask/firmware/media/`. Each has a list of its inputs beside it and is made again when they differ.
 
 pub(super) mod content;
+mod debian_root;
 mod directory;
+pub(crate) mod entry;
 pub(crate) mod error;
 mod ext4;
 mod fat;
@@ -18,7 +20,9 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use self::content::Content;
+use self::content::{Content, Root};
+use self::debian_root::RootImage;
+use self::entry::EntryFiles;
 pub(super) use self::initrd::ensure as ensure_initrd;
 use self::partitions::Use;
 use self::spec::Medium;
@@ -53,10 +57,18 @@ impl Medium {
     /// The inputs of a medium as text: the options, and a checksum for each file.
     fn inputs(&self, content: &Content) -> Result<String, Error> {
         let mut text = format!("writer {WRITER}\n{self:?}\n");
+        let root = match &content.root {
+            Some(Root::Tree(tree)) => Some(tree),
+            Some(Root::Image(image)) => {
+                text += &image.inputs;
+                None
+            }
+            None => None,
+        };
         for (volume, tree) in [
             ("esp", Some(&content.esp)),
             ("xbootldr", content.xbootldr.as_ref()),
-            ("root", content.root.as_ref()),
+            ("root", root),
         ] {
             for (name, source) in tree.into_iter().flat_map(Tree::iter) {
                 let bytes = source.read()?;
@@ -74,10 +86,15 @@ impl Medium {
 
     fn write(&self, workspace: &Workspace, content: &Content, path: &Path) -> Result<(), Error> {
         let mut wanted = vec![(Use::Esp, self.units().length(content.esp.length()?))];
-        for (usage, tree) in [(Use::Xbootldr, &content.xbootldr), (Use::Root, &content.root)] {
-            if let Some(tree) = tree {
-                wanted.push((usage, ext4::length(tree.length()?)));
+        if let Some(tree) = &content.xbootldr {
+            wanted.push((Use::Xbootldr, ext4::length(tree.length()?)));
+        }
+        match &content.root {
+            Some(Root::Tree(root)) => wanted.push((Use::Root, ext4::length(root.length()?))),
+            Some(Root::Image(RootImage { path, .. })) => {
+                wanted.push((Use::Root, fs::metadata(path).with_path(path)?.len()));
             }
+            None => {}
         }
         let (partitions, length) = partitions::place(&wanted);
         // Without the file of an interrupted run.
@@ -87,10 +104,14 @@ impl Medium {
         for partition in &partitions {
             let range = partition.bytes.clone();
             let usage = partition.usage;
-            let tree = match usage {
-                Use::Esp => None,
-                Use::Xbootldr => content.xbootldr.as_ref(),
-                Use::Root => content.root.as_ref(),
+            let tree = match (usage, &content.root) {
+                (Use::Root, Some(Root::Image(root))) => {
+                    ext4::copy(&root.path, path, range.start)?;
+                    continue;
+                }
+                (Use::Root, Some(Root::Tree(tree))) => Some(tree),
+                (Use::Xbootldr, _) => content.xbootldr.as_ref(),
+                (Use::Root | Use::Esp, _) => None,
             };
             match tree {
                 Some(tree) => ext4::write(workspace, path, range, usage.name(), tree)?,
@@ -99,6 +120,16 @@ impl Medium {
         }
         Ok(partitions::write(path, self.table, self.block_size, &partitions)?)
     }
+}
+
+/// Writes a disk with one entry to the image `path`.
+pub(super) fn write_entry(
+    workspace: &Workspace,
+    medium: &Medium,
+    entry: &EntryFiles<'_>,
+    path: &Path,
+) -> Result<(), Error> {
+    medium.write(workspace, &Content::entry(entry), path)
 }
 
 /// A disk without a partition table, of `mib` MiB.
@@ -208,7 +239,7 @@ mod tests {
         if root {
             let mut tree = Tree::default();
             tree.bytes("boot/grub/grub.cfg", "set timeout=0\n");
-            content.root = Some(tree);
+            content.root = Some(Root::Tree(tree));
         }
         medium.write(&workspace, &content, &path).unwrap();
         let disk = fs::read(&path).unwrap();

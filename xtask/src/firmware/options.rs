@@ -53,7 +53,7 @@ pub(crate) struct FirmwareArgs {
     /// The machine's memory in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(super) memory: u32,
-    /// Fail after this many seconds.
+    /// Fail after this many seconds; with a system of Debian after five times as many.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(super) timeout: u64,
     /// Print the console of the machine.

@@ -1,5 +1,10 @@
-//! Boots media with the firmware of this repository to userspace.
+//! Boots media with the firmware of this repository to userspace, and the conformance guests.
 
+mod conformance;
+
+use std::path::Path;
+
+use super::loader;
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::Error;
@@ -10,6 +15,7 @@ use crate::workspace::Workspace;
 pub(super) fn run(
     workspace: &Workspace,
     row: &'static ArchRow,
+    fixtures: &Path,
     filter: Option<&str>,
 ) -> Result<Vec<Case>, Error> {
     let mut cases = Vec::new();
@@ -22,17 +28,14 @@ pub(super) fn run(
             None => Outcome::Passed,
             Some(message) => Outcome::Failed(message),
         };
-        let word = if outcome == Outcome::Passed {
-            "ok"
-        } else {
-            "FAILED"
-        };
-        println!("test firmware: {name} ... {word}");
-        cases.push(Case {
+        let case = Case {
             suite: "firmware".to_owned(),
             name,
             outcome,
-        });
+        };
+        loader::print(&case);
+        cases.push(case);
     }
+    cases.extend(conformance::run(workspace, row, fixtures, filter)?);
     Ok(cases)
 }

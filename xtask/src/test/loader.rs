@@ -3,6 +3,7 @@
 //! A check of the guest that is wrong in the same way as our loader passes under our loader, and fails here.
 
 pub(crate) mod machines;
+pub(super) mod values;
 
 use std::fs;
 use std::io::Read as _;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use contract::{Blob, CmdlineDigest, Digest, Entry, Expectation};
 
 use self::machines::{Build, Loader};
+use self::values::Values;
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
@@ -43,8 +45,10 @@ pub(super) fn run(
             for initrd in [None].into_iter().chain(with_initrd.map(Some)) {
                 let alone = if initrd.is_some() { "with initrd" } else { "alone" };
                 let suite = format!("{} on {}, {alone}", build.file, loader.machine);
-                let line = loader.command_line(build, &kernel, initrd.map(|_| initrd_bytes.as_slice()));
-                let mut command = loader.qemu(&emulator, &kernel, &line);
+                let bytes = initrd.map(|_| initrd_bytes.as_slice());
+                let line = loader.own_command_line(build, &kernel, bytes);
+                let mut command = loader.qemu(&emulator);
+                command.args(["-append", &line, "-kernel"]).arg(&kernel);
                 if let Some(initrd) = initrd {
                     command.arg("-initrd").arg(initrd);
                 }
@@ -57,19 +61,40 @@ pub(super) fn run(
         }
     }
     for case in &cases {
-        let word = if case.outcome == Outcome::Passed {
-            "ok"
-        } else {
-            "FAILED"
-        };
-        println!("test {}: {} ... {word}", case.suite, case.name);
+        print(case);
     }
     Ok(cases)
 }
 
+/// Prints the line of a test.
+pub(super) fn print(case: &Case) {
+    let word = match case.outcome {
+        Outcome::Passed => "ok",
+        Outcome::Failed(_) => "FAILED",
+        Outcome::Skipped(_) => "skipped",
+    };
+    println!("test {}: {} ... {word}", case.suite, case.name);
+}
+
 impl Loader {
-    /// The command line, which tells the guest what to expect.
-    fn command_line(&self, build: &Build, kernel: &Path, initrd: Option<&[u8]>) -> String {
+    /// The command line for QEMU's own loader.
+    fn own_command_line(&self, build: &Build, kernel: &Path, initrd: Option<&[u8]>) -> String {
+        // As a Multiboot loader, QEMU puts the file name before the command line.
+        let file_name = match build.entry {
+            Entry::Multiboot => format!("{} ", kernel.display()),
+            _ => String::new(),
+        };
+        self.command_line(build, initrd, &file_name, &Values::default())
+    }
+
+    /// The command line, which tells the guest what to expect; it sees `before` in front of it. `values` are those of the machine.
+    pub(super) fn command_line(
+        &self,
+        build: &Build,
+        initrd: Option<&[u8]>,
+        before: &str,
+        values: &Values,
+    ) -> String {
         let initrd = initrd.map_or(Blob::Absent, |bytes| Blob::Present(Digest::of(bytes)));
         let expectation = Expectation {
             entry: Some(build.entry),
@@ -77,39 +102,30 @@ impl Loader {
             initrd: Some(initrd),
             irqchip: self.irqchip,
             cpus: self.cpus,
-            ..Expectation::default()
+            ..values.expectation()
         };
         let prefix = format!("mode=exit {expectation} ");
-        // As a Multiboot loader, QEMU puts the file name before the command line.
-        let file_name = match build.entry {
-            Entry::Multiboot => format!("{} ", kernel.display()),
-            _ => String::new(),
-        };
-        let digest = CmdlineDigest::of((file_name + &prefix).as_bytes());
+        let digest = CmdlineDigest::of((before.to_owned() + &prefix).as_bytes());
         prefix + &digest.to_string()
     }
 
-    /// The command that boots `kernel` with this command line.
-    fn qemu(&self, emulator: &Emulator, kernel: &Path, line: &str) -> Command {
+    /// The command that starts the machine, without a kernel.
+    pub(super) fn qemu(&self, emulator: &Emulator) -> Command {
         let mut command = emulator.command();
-        command
-            .args(self.args)
-            .args([
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-                "-serial",
-                "stdio",
-            ])
-            .args(["-append", line, "-kernel"])
-            .arg(kernel);
+        command.args(self.args).args([
+            "-nodefaults",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+        ]);
         command
     }
 }
 
 /// Boots the guest. Returns its output and QEMU's exit code, which is `None` when QEMU was killed.
-fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), Error> {
+pub(super) fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), Error> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -134,7 +150,7 @@ fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), E
 }
 
 /// Parses the guest's lines `ok NAME` and `FAIL NAME: found …`, and checks its total and exit code against them.
-fn read(suite: &str, output: &str, code: Option<i32>, (held, broken): (i32, i32)) -> Vec<Case> {
+pub(super) fn read(suite: &str, output: &str, code: Option<i32>, (held, broken): (i32, i32)) -> Vec<Case> {
     let case = |name: &str, outcome| Case {
         suite: suite.to_owned(),
         name: name.to_owned(),
@@ -229,7 +245,7 @@ mod tests {
                  expect.cpus=0x0,0x1 expect.irqchip=plic expect.cmdline=",
             ),
         ] {
-            let line = loader.command_line(&loader.builds[0], Path::new("/kernel"), initrd);
+            let line = loader.own_command_line(&loader.builds[0], Path::new("/kernel"), initrd);
             assert!(line.starts_with(expected), "{line}");
         }
     }
@@ -241,7 +257,7 @@ mod tests {
             assert!(!row.loaders.is_empty(), "{arch}");
             for loader in row.loaders {
                 assert!(!loader.builds.is_empty(), "{arch} {}", loader.machine);
-                for build in loader.builds {
+                for build in loader.builds.iter().chain(loader.firmware_builds) {
                     assert!(
                         row.guests.iter().any(|guest| guest.produces(build.file)),
                         "{}",

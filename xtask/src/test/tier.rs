@@ -9,7 +9,8 @@ pub(crate) enum Tier {
     Kvm,
     /// The conformance guest under QEMU's own loader, which tests the guest's checks.
     Loader,
-    /// Media that the firmware of this repository boots to userspace under QEMU.
+    /// Media that the firmware of this repository boots to userspace under QEMU, and the conformance guest as the kernel of a boot
+    /// entry.
     Firmware,
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::debian_root::{self, MACHINE_ID, RootImage};
+use super::entry::EntryFiles;
 use super::error::MediumError;
 use super::kind::Kind;
 use super::spec::{End, Medium};
@@ -24,7 +26,16 @@ pub(super) struct Content {
     /// The boot partition with ext4, if the medium has one.
     pub(super) xbootldr: Option<Tree>,
     /// The root file system, if the medium has one.
-    pub(super) root: Option<Tree>,
+    pub(super) root: Option<Root>,
+}
+
+/// A root file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// One to make with these files.
+    Tree(Tree),
+    /// One that is there.
+    Image(RootImage),
 }
 
 /// The kernel of a medium with what belongs to it.
@@ -46,15 +57,33 @@ struct Collector<'a> {
 }
 
 impl Content {
+    /// The files of an entry.
+    pub(super) fn entry(entry: &EntryFiles<'_>) -> Self {
+        let mut content = Self::default();
+        let mut text = "title a kernel\nlinux /kernel\n".to_owned();
+        content.esp.file("kernel", entry.kernel);
+        if let Some(initrd) = entry.initrd {
+            content.esp.file("initrd", initrd);
+            text += "initrd /initrd\n";
+        }
+        let text = format!("{text}options {}\n", entry.options);
+        content.esp.bytes("loader/entries/kernel.conf", text);
+        content
+    }
+
     /// Fetches and builds the files of `medium`.
     pub(super) fn collect(workspace: &Workspace, row: &ArchRow, medium: &Medium) -> Result<Self, Error> {
         let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
-        let initrd = initrd::ensure(workspace, row, &kernel, medium.padding)?;
+        let initrd = if medium.kind.is_system() {
+            initrd::ensure_for_root(workspace, row, &kernel)?
+        } else {
+            initrd::ensure(workspace, row, &kernel, medium.padding)?
+        };
         let mut collector = Collector {
             workspace,
             row,
             platform: row.firmware,
-            system: System::new(row, &kernel, initrd, medium.end),
+            system: System::new(row, &kernel, initrd, medium),
             content: Self::default(),
         };
         match medium.kind {
@@ -91,6 +120,16 @@ impl Content {
             }
             Kind::Shim => collector.shim(false)?,
             Kind::Shimfb => collector.shim(true)?,
+            Kind::Debian => {
+                collector.debian(&kernel)?;
+                collector.installed_entry();
+                collector.systemd_boot()?;
+            }
+            Kind::DebianGrub => {
+                collector.debian(&kernel)?;
+                let grub = collector.grub_loader()?;
+                collector.loader(&grub);
+            }
         }
         if medium.is_traced {
             collector.trace()?;
@@ -100,14 +139,18 @@ impl Content {
 }
 
 impl System {
-    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, end: End) -> Self {
+    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, medium: &Medium) -> Self {
         let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
         let version = name.strip_prefix(row.kernel_file).unwrap_or("0").to_owned();
+        let mut cmdline = command_line(row.firmware, medium.end);
+        if medium.kind.is_system() {
+            cmdline += " init.switch_root";
+        }
         Self {
             kernel: kernel.image.clone(),
             initrd,
             version,
-            cmdline: command_line(row.firmware, end),
+            cmdline,
         }
     }
 
@@ -209,7 +252,60 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The files of Debian's GRUB: its image reads `/EFI/debian/grub.cfg`, which names the root file system. Returns the image.
+    /// The root file system of Debian.
+    fn debian(&mut self, kernel: &Kernel) -> Result<(), Error> {
+        let parts = debian_root::Parts {
+            kernel,
+            initrd: &self.system.initrd,
+            cmdline: &self.system.cmdline,
+        };
+        let image = debian_root::ensure(self.workspace, self.row, parts)?;
+        self.content.root = Some(Root::Image(image));
+        Ok(())
+    }
+
+    /// The entry of an installed system, as `kernel-install` writes it (kernel-install(8)).
+    fn installed_entry(&mut self) {
+        let System {
+            kernel,
+            initrd,
+            version,
+            cmdline,
+        } = &self.system;
+        let directory = format!("{MACHINE_ID}/{version}");
+        let esp = &mut self.content.esp;
+        esp.file(format!("{directory}/linux"), kernel);
+        esp.file(format!("{directory}/initrd.img-{version}"), initrd);
+        esp.bytes("loader/loader.conf", "timeout 0\n");
+        esp.bytes(
+            format!("loader/entries/{MACHINE_ID}-{version}.conf"),
+            format!(
+                "# Boot Loader Specification type#1 entry\n\
+                 title      Debian GNU/Linux 13 (trixie)\n\
+                 version    {version}\n\
+                 machine-id {MACHINE_ID}\n\
+                 sort-key   debian\n\
+                 options    root=UUID={uuid} ro {cmdline}\n\
+                 linux      /{directory}/linux\n\
+                 initrd     /{directory}/initrd.img-{version}\n",
+                uuid = ext4::UUID,
+            ),
+        );
+    }
+
+    /// Debian's GRUB, which reads `/EFI/debian/grub.cfg`; that names the root file system. Returns the image.
+    fn grub_loader(&mut self) -> Result<PathBuf, Error> {
+        let uuid = ext4::UUID;
+        self.content.esp.bytes(
+            "EFI/debian/grub.cfg",
+            format!(
+                "search.fs_uuid {uuid} root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
+            ),
+        );
+        self.platform.grub.ensure(self.workspace, self.row)
+    }
+
+    /// GRUB with a file system of its own. Returns its image.
     fn grub(&mut self) -> Result<PathBuf, Error> {
         let uuid = ext4::UUID;
         let System {
@@ -218,12 +314,6 @@ impl Collector<'_> {
             version,
             cmdline,
         } = &self.system;
-        self.content.esp.bytes(
-            "EFI/debian/grub.cfg",
-            format!(
-                "search.fs_uuid {uuid} root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
-            ),
-        );
         let mut root = Tree::default();
         root.file(format!("boot/vmlinuz-{version}"), kernel);
         root.file(format!("boot/initrd.img-{version}"), initrd);
@@ -245,8 +335,8 @@ impl Collector<'_> {
                  }}\n"
             ),
         );
-        self.content.root = Some(root);
-        self.platform.grub.ensure(self.workspace, self.row)
+        self.content.root = Some(Root::Tree(root));
+        self.grub_loader()
     }
 
     /// shim and GRUB as Debian installs them: in `/EFI/debian`, and again as the boot loader of a removable medium.

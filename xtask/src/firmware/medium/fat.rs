@@ -20,6 +20,9 @@ const RESERVE: u64 = 40 << 20;
 /// The smallest file system, in bytes.
 const SMALLEST: u64 = 64 << 20;
 
+/// The volume serial number.
+pub(super) const VOLUME_ID: u32 = 0x564d_4657;
+
 /// Sizes of the units of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Units {
@@ -52,7 +55,7 @@ pub(super) fn write(path: &Path, range: Range<u64>, units: Units, tree: &Tree) -
         .fat_type(FatType::Fat32)
         .bytes_per_sector(units.block)
         .bytes_per_cluster(units.cluster)
-        .volume_id(0x564d_4657)
+        .volume_id(VOLUME_ID)
         .volume_label(*b"ESP        ");
     open()
         .and_then(|window| fatfs::format_volume(window, options))

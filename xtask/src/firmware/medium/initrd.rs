@@ -13,6 +13,39 @@ use crate::workspace::Workspace;
 /// The module, which Debian's kernels do not have built in.
 const EFIVARFS: &str = "efivarfs.ko";
 
+/// The modules that a root file system on a virtio disk needs, in an order that respects their dependencies.
+const ROOT_MODULES: [&str; 7] = [
+    "virtio_mmio",
+    "virtio_blk",
+    "crc16",
+    "crc32c_generic",
+    "mbcache",
+    "jbd2",
+    "ext4",
+];
+
+/// Makes the initrd of systems with a root file system and returns its path.
+pub(super) fn ensure_for_root(
+    workspace: &Workspace,
+    row: &ArchRow,
+    kernel: &Kernel,
+) -> Result<PathBuf, Error> {
+    let path = directory::ensure(workspace)?.join(format!("{}-root.initrd", row.name));
+    let init = guests::init(workspace, row)?;
+    let modules: Vec<_> = ROOT_MODULES
+        .iter()
+        .map(|name| kernel.module_file(name))
+        .collect::<Result<_, _>>()?;
+    let mut archive = Initramfs::create(&path)?;
+    archive.file("init", 0o755, &init)?;
+    for (index, module) in modules.into_iter().flatten().enumerate() {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("modules/{index:02}-{name}"), 0o644, &module)?;
+    }
+    archive.finish()?;
+    Ok(path)
+}
+
 /// Makes the initrd and returns its path. `padding` is in MiB.
 pub(crate) fn ensure(
     workspace: &Workspace,

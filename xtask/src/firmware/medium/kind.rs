@@ -21,11 +21,15 @@ pub(crate) enum Kind {
     Shim,
     /// shim with its fallback program, which writes boot entries and then starts shim and GRUB.
     Shimfb,
+    /// A system of Debian with systemd-boot and an entry of type 1.
+    Debian,
+    /// A system of Debian with GRUB.
+    DebianGrub,
 }
 
 impl Kind {
     /// Every kind, in the order of the results.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Bls1,
         Self::Xbootldr,
         Self::Stub,
@@ -35,6 +39,8 @@ impl Kind {
         Self::Grub,
         Self::Shim,
         Self::Shimfb,
+        Self::Debian,
+        Self::DebianGrub,
     ];
 
     /// Name on the command line and of files.
@@ -49,6 +55,8 @@ impl Kind {
             Self::Grub => "grub",
             Self::Shim => "shim",
             Self::Shimfb => "shimfb",
+            Self::Debian => "debian",
+            Self::DebianGrub => "debian-grub",
         }
     }
 
@@ -60,6 +68,11 @@ impl Kind {
     /// True if the medium has an initrd, and so boots to userspace.
     pub(crate) fn reaches_userspace(self) -> bool {
         self != Self::Stub
+    }
+
+    /// True if userspace is Debian's, with systemd as init.
+    pub(crate) fn is_system(self) -> bool {
+        matches!(self, Self::Debian | Self::DebianGrub)
     }
 }
 

@@ -18,10 +18,19 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Grub,
     Kind::Shim,
     Kind::Shimfb,
+    Kind::Debian,
+    Kind::DebianGrub,
 ];
 
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
-const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Xbootldr, Kind::Uki, Kind::Sdboot, Kind::Sduki];
+const OWN_MEDIA: &[Kind] = &[
+    Kind::Bls1,
+    Kind::Xbootldr,
+    Kind::Uki,
+    Kind::Sdboot,
+    Kind::Sduki,
+    Kind::Debian,
+];
 
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];

@@ -1,4 +1,4 @@
-//! The machines of QEMU that load guests with QEMU's own loader, and the builds that each can load.
+//! The machines of QEMU that load guests with QEMU's own loader or with the firmware, and the builds that each can load.
 
 use contract::{Cpus, Entry, Image, Irqchip};
 
@@ -8,28 +8,39 @@ use crate::qemu::{Qemu, versions};
 #[derive(Debug)]
 pub(crate) struct Loader {
     /// The machine's name in the results.
-    pub(super) machine: &'static str,
+    pub(in crate::test) machine: &'static str,
     /// QEMU, in a version that has the machine.
-    pub(super) qemu: Qemu,
+    pub(in crate::test) qemu: Qemu,
     pub(super) args: &'static [&'static str],
-    /// The builds it can load.
-    pub(super) builds: &'static [Build],
+    /// The builds that QEMU's own loader can load.
+    pub(in crate::test) builds: &'static [Build],
+    /// The builds that the firmware of this repository starts.
+    pub(in crate::test) firmware_builds: &'static [Build],
+    /// Clauses that the guest checks only with expectations that a loader on the host has and the firmware's test has not: names, and
+    /// what checks the same or why nothing does.
+    pub(in crate::test) firmware_unchecked: &'static [(&'static str, &'static str)],
     /// Expectations of the guest, the same for each build.
-    pub(super) irqchip: Option<Irqchip>,
-    pub(super) cpus: Option<Cpus<'static>>,
+    pub(in crate::test) irqchip: Option<Irqchip>,
+    pub(in crate::test) cpus: Option<Cpus<'static>>,
     /// QEMU's exit code when all clauses hold, and when one does not.
-    pub(super) exit_codes: (i32, i32),
+    pub(in crate::test) exit_codes: (i32, i32),
 }
 
-/// A build of the guest, and how QEMU takes it.
+/// A build of the guest, and how a loader takes it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Build {
-    pub(super) file: &'static str,
-    pub(super) entry: Entry,
-    pub(super) image: Image,
+pub(in crate::test) struct Build {
+    pub(in crate::test) file: &'static str,
+    pub(in crate::test) entry: Entry,
+    pub(in crate::test) image: Image,
     /// True for a second run with an initrd. QEMU passes none to an ELF for arm64, which it does not treat as a kernel.
-    pub(super) takes_initrd: bool,
+    pub(in crate::test) takes_initrd: bool,
 }
+
+/// An expectation that only a loader on the host has.
+const IMAGE_BASE: (&str, &str) = (
+    "image.base",
+    "the firmware selects the address; image.aligned, linux.load-address and place.* check it",
+);
 
 /// The machines of x86_64. QEMU boots an ELF by PVH only.
 pub(crate) const X86_64: &[Loader] = &[Loader {
@@ -50,6 +61,27 @@ pub(crate) const X86_64: &[Loader] = &[Loader {
         multiboot("conformance-multiboot.elf"),
         multiboot("conformance-multiboot-aout.elf"),
         multiboot("conformance-multiboot-aout.bin"),
+    ],
+    firmware_builds: &[
+        pvh("conformance-pvh.elf"),
+        pvh("conformance-pvh32.elf"),
+        pvh("conformance-pvh-reloc.elf"),
+        elf("conformance-vmlinux.elf", Entry::Linux64),
+        elf("conformance-vmlinux32.elf", Entry::Linux32),
+        bzimage("conformance.bzImage", Entry::Linux64),
+        bzimage("conformance-32bit.bzImage", Entry::Linux32),
+        bzimage("conformance-fixed.bzImage", Entry::Linux64),
+    ],
+    firmware_unchecked: &[
+        IMAGE_BASE,
+        (
+            "linux.rng-seed",
+            "the firmware has no random bytes on this machine; linux.rng-seed-nodes checks that there is at most one seed",
+        ),
+        (
+            "gdt.cs, gdt.ds, gdt.es, gdt.ss, gdt.tr",
+            "PVH requires no table in memory; cpu.cs-access and the like check the segments",
+        ),
     ],
     irqchip: None,
     cpus: None,
@@ -82,6 +114,17 @@ pub(crate) const AARCH64: &[Loader] = &[
                 ..elf("conformance.elf", Entry::Arm64QemuElf)
             },
         ],
+        firmware_builds: &[
+            image("conformance.Image", Entry::Arm64),
+            image("conformance-offset.Image", Entry::Arm64),
+            image("conformance-old.Image", Entry::Arm64),
+            image("conformance-be.Image", Entry::Arm64),
+            elf("conformance.elf", Entry::Arm64),
+            elf("conformance-pie.elf", Entry::Arm64),
+            elf("conformance-be.elf", Entry::Arm64),
+            elf("conformance-be-pie.elf", Entry::Arm64),
+        ],
+        firmware_unchecked: &[IMAGE_BASE],
         irqchip: Some(Irqchip::GicV3Its),
         cpus: Some(Cpus::Ids(&[0, 1])),
         exit_codes: (0, 0),
@@ -100,6 +143,8 @@ pub(crate) const AARCH64: &[Loader] = &[
             "512",
         ],
         builds: &[image("conformance.Image", Entry::Arm64)],
+        firmware_builds: &[image("conformance.Image", Entry::Arm64)],
+        firmware_unchecked: &[IMAGE_BASE],
         irqchip: Some(Irqchip::GicV2),
         cpus: Some(Cpus::Ids(&[0, 1])),
         exit_codes: (0, 0),
@@ -116,6 +161,12 @@ pub(crate) const RISCV64: &[Loader] = &[
             image("conformance.Image", Entry::Riscv64),
             elf("conformance.elf", Entry::Riscv64),
         ],
+        firmware_builds: &[
+            image("conformance.Image", Entry::Riscv64),
+            elf("conformance.elf", Entry::Riscv64),
+            elf("conformance-pie.elf", Entry::Riscv64),
+        ],
+        firmware_unchecked: &[IMAGE_BASE],
         irqchip: Some(Irqchip::Plic),
         cpus: Some(Cpus::Ids(&[0, 1])),
         exit_codes: (0, 0),
@@ -134,6 +185,8 @@ pub(crate) const RISCV64: &[Loader] = &[
             "512",
         ],
         builds: &[image("conformance.Image", Entry::Riscv64)],
+        firmware_builds: &[image("conformance.Image", Entry::Riscv64)],
+        firmware_unchecked: &[IMAGE_BASE],
         irqchip: Some(Irqchip::AplicImsic),
         cpus: Some(Cpus::Ids(&[0, 1])),
         exit_codes: (0, 0),
@@ -153,6 +206,15 @@ const fn elf(file: &'static str, entry: Entry) -> Build {
         file,
         entry,
         image: Image::Elf,
+        takes_initrd: true,
+    }
+}
+
+const fn bzimage(file: &'static str, entry: Entry) -> Build {
+    Build {
+        file,
+        entry,
+        image: Image::BzImage,
         takes_initrd: true,
     }
 }
