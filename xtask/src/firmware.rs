@@ -17,6 +17,7 @@ mod rival;
 mod timeline;
 mod trace;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::boot::Boot;
@@ -64,6 +65,16 @@ impl TestBoot {
             .failure
             .map(|failure| format!("{failure}; the console is in {}", boot.log.display())))
     }
+}
+
+/// The firmware for the machines of `vmboot run`, and the medium of this kind for them.
+pub(crate) fn for_vmboot(
+    workspace: &Workspace,
+    row: &'static ArchRow,
+    kind: Kind,
+) -> Result<(PathBuf, PathBuf), Error> {
+    let firmware = ours::build(workspace, row.firmware)?;
+    Ok((firmware, Medium::for_vmboot(kind).ensure(workspace, row)?))
 }
 
 /// Memory of the machines of the tests in MiB.

@@ -52,7 +52,7 @@ impl Content {
             workspace,
             row,
             platform: row.firmware,
-            system: System::new(row, &kernel, initrd, medium.end),
+            system: System::new(row, &kernel, initrd, medium),
             content: Self::default(),
         };
         match medium.kind {
@@ -92,14 +92,18 @@ impl Content {
 }
 
 impl System {
-    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, end: End) -> Self {
+    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, medium: &Medium) -> Self {
         let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
         let version = name.strip_prefix(row.kernel_file).unwrap_or("0").to_owned();
         Self {
             kernel: kernel.image.clone(),
             initrd,
             version,
-            cmdline: command_line(row.firmware, end),
+            cmdline: if medium.is_for_vmboot {
+                format!("{} init.firmware", row.linux_cmdline)
+            } else {
+                command_line(row.firmware, medium.end)
+            },
         }
     }
 }
