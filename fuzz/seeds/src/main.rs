@@ -23,6 +23,7 @@ mod sandbox_elf;
 mod sandbox_snapshot_file;
 mod sandbox_window;
 mod seed;
+mod virtio_block;
 
 use std::path::Path;
 use std::{fs, io};
@@ -33,7 +34,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 26] = [
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
@@ -59,6 +60,7 @@ const TARGETS: [Target; 25] = [
     ("sandbox_window", sandbox_window::seeds),
     ("uki", bls::images),
     ("variables", efi::variables),
+    ("virtio_block", virtio_block::seeds),
 ];
 
 fn main() -> io::Result<()> {

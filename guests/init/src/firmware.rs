@@ -1,21 +1,14 @@
 //! Report on what the firmware left for the system, with `init.firmware`.
 
-use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::system::finit_module;
 
-/// Modules in the initrd, which are loaded in the order of their names.
-const MODULES: &str = "/modules";
-
-/// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel decompresses the module.
-const COMPRESSED: i32 = 4;
+use crate::modules::sorted;
 
 /// Present if the system was started through EFI (Linux `ABI/testing/sysfs-firmware-efi`).
 const EFI: &str = "/sys/firmware/efi";
@@ -32,8 +25,6 @@ const ATTRIBUTES: u32 = 7;
 
 /// Values of the report.
 pub(crate) struct FirmwareReport {
-    /// Error of loading modules.
-    modules: io::Result<()>,
     /// The word size of the firmware; `None` without EFI.
     efi: Option<String>,
     /// The number of EFI variables.
@@ -48,9 +39,8 @@ pub(crate) struct FirmwareReport {
 }
 
 impl FirmwareReport {
-    /// Loads the modules, mounts the variables and reads the values of the running system.
+    /// Mounts the variables and reads the values of the running system.
     pub(crate) fn read() -> Self {
-        let modules = load_modules(Path::new(MODULES));
         let efi = Path::new(EFI).exists().then(|| {
             let size = fs::read_to_string(Path::new(EFI).join("fw_platform_size"));
             size.map_or_else(|_| "unknown".to_owned(), |size| size.trim().to_owned())
@@ -64,7 +54,6 @@ impl FirmwareReport {
             (Some(_), Ok(())) => (count(directory), try_variable(directory)),
         };
         Self {
-            modules,
             efi,
             variables,
             variable,
@@ -81,9 +70,6 @@ impl FirmwareReport {
 /// One line for each value.
 impl fmt::Display for FirmwareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Err(error) = &self.modules {
-            writeln!(f, "modules: {error}")?;
-        }
         match &self.efi {
             Some(size) => {
                 writeln!(f, "efi: {size} bits")?;
@@ -115,34 +101,6 @@ impl fmt::Display for FirmwareReport {
 /// `admin-guide/sysctl/kernel.rst`, printk).
 pub(crate) fn silence_kernel() -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", "1")
-}
-
-/// Loads the modules in a directory, which need not exist.
-fn load_modules(directory: &Path) -> io::Result<()> {
-    for path in sorted(directory)? {
-        let file = File::open(&path)?;
-        let is_plain = path.extension().is_some_and(|extension| extension == "ko");
-        let flags = if is_plain { 0 } else { COMPRESSED };
-        match finit_module(&file, &CString::default(), flags) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The entries of a directory in the order of their names; none if it does not exist.
-fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 fn count(directory: &Path) -> io::Result<usize> {
@@ -214,19 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_modules_may_be_absent() {
-        let directory = new_directory("modules");
-        assert!(load_modules(&directory).is_ok());
-        fs::write(directory.join("a.ko"), "no module").unwrap();
-        assert!(load_modules(&directory).is_err());
-        fs::remove_dir_all(&directory).unwrap();
-        assert!(load_modules(&directory).is_ok());
-    }
-
-    #[test]
     fn lines_depend_on_what_is_there() {
         let report = FirmwareReport {
-            modules: Ok(()),
             efi: Some("64".to_owned()),
             variables: Ok(12),
             variable: Err(io::Error::from_raw_os_error(30)),
@@ -242,14 +189,13 @@ mod tests {
         );
         let report = FirmwareReport {
             efi: None,
-            modules: Err(io::Error::other("bad module")),
             clocks: Vec::new(),
             smbios: None,
             ..report
         };
         assert_eq!(
             report.to_string(),
-            "modules: bad module\nefi: none\nsmbios: none\nacpi: present\ndevice tree: none\n"
+            "efi: none\nsmbios: none\nacpi: present\ndevice tree: none\n"
         );
     }
 }

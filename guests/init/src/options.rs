@@ -33,6 +33,10 @@ impl Shutdown {
 
 /// The options of this program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent words of the command line"
+)]
 pub(crate) struct Options {
     /// `init.end=…`; `None`: [`Shutdown::for_machine`].
     pub(crate) shutdown: Option<Shutdown>,
@@ -40,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) echo: bool,
     /// `init.firmware`.
     pub(crate) firmware: bool,
+    /// `init.disk`.
+    pub(crate) disk: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
 }
@@ -51,6 +57,7 @@ impl Options {
             match word.split_once('=') {
                 None if word == "init.echo" => options.echo = true,
                 None if word == "init.firmware" => options.firmware = true,
+                None if word == "init.disk" => options.disk = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
                 Some(("init.end", _)) => options.unknown_shutdown = true,
@@ -93,12 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn the_report_on_the_firmware_is_an_option() {
-        for (cmdline, expected) in [
-            ("a init.firmware b", true),
-            ("init.firmware=1 xinit.firmware", false),
+    fn further_reports_are_options() {
+        for (cmdline, firmware, disk) in [
+            ("a init.firmware b", true, false),
+            ("init.firmware=1 xinit.firmware init.disk", false, true),
         ] {
-            assert_eq!(Options::parse(cmdline).firmware, expected, "{cmdline}");
+            let options = Options::parse(cmdline);
+            assert_eq!((options.firmware, options.disk), (firmware, disk), "{cmdline}");
         }
     }
 

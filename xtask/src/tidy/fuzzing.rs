@@ -7,13 +7,14 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 8] = [
+const PARSERS: [(&str, &str); 9] = [
     ("crates/bls", "bls"),
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-paging", "page_walk"),
     ("crates/disk", "gpt"),
     ("crates/efi-core", "efi_calls"),
     ("crates/fs-fat", "fat"),
+    ("crates/hv-virtio", "virtio_block"),
     ("crates/proto-fdt", "fdt_update"),
     ("crates/sandbox-debug", "sandbox_walk"),
 ];
