@@ -70,7 +70,7 @@ impl TestBoot {
 /// The firmware for the machines of `vmboot run`, and the medium of this kind for them.
 pub(crate) fn for_vmboot(
     workspace: &Workspace,
-    row: &'static ArchRow,
+    row: &ArchRow,
     kind: Kind,
 ) -> Result<(PathBuf, PathBuf), Error> {
     let firmware = ours::build(workspace, row.firmware)?;

@@ -69,7 +69,14 @@ impl Medium {
     }
 
     fn write(&self, workspace: &Workspace, content: &Content, path: &Path) -> Result<(), Error> {
-        let mut wanted = vec![(Use::Esp, self.units().length(content.esp.length()?))];
+        let esp = content.esp.length()?;
+        // The tests carry these disks in the memory of the lab.
+        let esp = if self.is_for_vmboot {
+            self.units().compact_length(esp)
+        } else {
+            self.units().length(esp)
+        };
+        let mut wanted = vec![(Use::Esp, esp)];
         if let Some(root) = &content.root {
             wanted.push((Use::Root, ext4::length(root.length()?)));
         }
@@ -184,6 +191,7 @@ mod tests {
             cluster: Some(4096),
             ..medium
         });
+        read_back(Medium::for_vmboot(Kind::Bls1));
     }
 
     /// Writes a medium with an ESP and, if `root` is set, a root file system; gives its inputs.
