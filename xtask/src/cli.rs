@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::arch::{Arch, ArchRow};
+use crate::firmware::medium::kind::Kind;
 use crate::firmware::options::FirmwareArgs;
 use crate::runner::{Clock, Host};
 use crate::test::tier::Tier;
@@ -131,6 +132,9 @@ pub(crate) struct RunArgs {
     /// The guest's command line, instead of one that puts its console on the serial port.
     #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
     pub(crate) cmdline: Option<String>,
+    /// Boot this medium with the firmware of this repository instead of a kernel.
+    #[arg(long, value_enum, conflicts_with_all = ["kernel", "initrd", "protocol", "cmdline"])]
+    pub(crate) medium: Option<Kind>,
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) vcpus: u32,

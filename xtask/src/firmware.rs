@@ -85,6 +85,16 @@ impl TestBoot {
     }
 }
 
+/// The firmware for the machines of `vmboot run`, and the medium of this kind for them.
+pub(crate) fn for_vmboot(
+    workspace: &Workspace,
+    row: &ArchRow,
+    kind: Kind,
+) -> Result<(PathBuf, PathBuf), Error> {
+    let firmware = ours::build(workspace, row.firmware)?;
+    Ok((firmware, Medium::for_vmboot(kind).ensure(workspace, row)?))
+}
+
 /// Memory of the machines of the tests in MiB.
 const TEST_MEMORY: u32 = 1024;
 

@@ -6,12 +6,14 @@
 //! ```text
 //! guests/ARCH/                           every build of guests/ as `guests.rs` lists them, and
 //!   init                                   first program of Linux guests, static
-//! initrd/ARCH/linux.cpio                 initramfs of a Linux guest: /init and /payload.bin
+//! initrd/ARCH/linux.cpio                 initramfs of a Linux guest: /init, /payload.bin and modules for virtio disks
 //! initrd/ARCH/payload.bin                the /payload.bin in it
 //! kernels/ARCH/debian-13.FORMAT          Debian's current kernel for virtual machines: a bzImage or an Image
 //! kernels/x86_64/debian-13.vmlinux       the ELF inside it
 //! kernels/x86_64/debian-12.bzImage       those of the two releases before
 //! kernels/x86_64/debian-11.bzImage
+//! firmware/ARCH/firmware                 the firmware of this repository
+//! firmware/ARCH/bls1.img                 a medium for it, a disk image
 //! images/ARCH/NAME                       other boot images that Debian packages, as `arch.rs` lists them
 //! ```
 
@@ -24,9 +26,11 @@ use std::time::UNIX_EPOCH;
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
 use crate::extract_vmlinux;
+use crate::firmware;
+use crate::firmware::medium::kind::Kind;
 use crate::guests;
 use crate::initramfs::Initramfs;
-use crate::kernel;
+use crate::kernel::{self, Kernel};
 use crate::packages::{self, Package};
 use crate::progress::Step;
 use crate::suite::Suite;
@@ -37,6 +41,9 @@ pub(crate) const VARIABLE: &str = "VMBOOT_FIXTURES";
 
 /// The tool that decompresses a vmlinux.
 const ZSTD: Package = Package::program("zstd", "zstd");
+
+/// Modules for virtio disks, which the kernels do not have built in.
+const MODULES: [&str; 2] = ["virtio_blk", "virtio_mmio"];
 
 /// Length of `/payload.bin`: not a multiple of a page or a word, so that a truncation is noticed.
 const PAYLOAD_LENGTH: usize = (1 << 20) + 4321;
@@ -52,7 +59,11 @@ pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Er
             &file,
         )?;
     }
-    pack_initrd(&fixtures, &built.join(guests::INIT))?;
+    let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+    pack_initrd(&fixtures, &built.join(guests::INIT), &kernel)?;
+    let (firmware, medium) = firmware::for_vmboot(workspace, row, Kind::Bls1)?;
+    fixtures.link("firmware", "firmware", &firmware)?;
+    fixtures.link("firmware", "bls1.img", &medium)?;
     for (image, path) in kernel::ensure_images(workspace, row)? {
         fixtures.link(image.kind, image.name, &path)?;
     }
@@ -67,7 +78,7 @@ pub(crate) fn directory(workspace: &Workspace) -> PathBuf {
 /// The fixtures for tests in the lab. Those that only host tests read are left out, to save the lab's memory.
 pub(crate) fn for_lab(directory: &Path, row: &ArchRow) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
-    for kind in ["guests", "initrd", "kernels"] {
+    for kind in ["guests", "initrd", "kernels", "firmware"] {
         files.extend(kernel::walk(&directory.join(kind).join(row.name))?);
     }
     Ok(files)
@@ -91,10 +102,11 @@ pub(crate) fn kernels(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, E
 /// Builds the initramfs of a Linux guest and returns its path.
 pub(crate) fn linux_initrd(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
     let init = guests::init(workspace, row)?;
-    pack_initrd(&Fixtures::open(workspace, row)?, &init)
+    let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+    pack_initrd(&Fixtures::open(workspace, row)?, &init, &kernel)
 }
 
-fn pack_initrd(fixtures: &Fixtures, init: &Path) -> Result<PathBuf, Error> {
+fn pack_initrd(fixtures: &Fixtures, init: &Path, kernel: &Kernel) -> Result<PathBuf, Error> {
     let content = payload();
     let directory = fixtures.kind("initrd")?;
     let copy = directory.join("payload.bin");
@@ -103,6 +115,10 @@ fn pack_initrd(fixtures: &Fixtures, init: &Path) -> Result<PathBuf, Error> {
     let mut archive = Initramfs::create(&path)?;
     archive.file("init", 0o755, init)?;
     archive.bytes("payload.bin", 0o644, &content)?;
+    for module in kernel.modules_named(&MODULES)? {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("modules/{name}"), 0o644, &module)?;
+    }
     archive.finish()?;
     Ok(path)
 }

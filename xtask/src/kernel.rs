@@ -181,6 +181,18 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// The files of these modules, without those that are built in or absent.
+    pub(crate) fn modules_named(&self, names: &[&str]) -> Result<Vec<PathBuf>, Error> {
+        let Some(directory) = &self.modules else {
+            return Ok(Vec::new());
+        };
+        let mut files = walk(&directory.join("kernel"))?;
+        files.retain(|file| names.iter().any(|name| is_module(file, name)));
+        Ok(files)
+    }
+}
+
 /// True for `NAME.ko` and its compressed forms.
 fn is_module(file: &Path, name: &str) -> bool {
     let file = file.file_name().unwrap_or_default().to_string_lossy();
@@ -281,6 +293,29 @@ mod tests {
             modules(&["a/kvm-amd.ko.zst"], builtin).unwrap(),
             ["kvm-amd.ko.zst"]
         );
+    }
+
+    #[test]
+    fn modules_are_found_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        for file in [
+            "drivers/block/virtio_blk.ko.xz",
+            "drivers/virtio_blk_other.ko",
+            "virtio_mmio.ko",
+        ] {
+            let path = directory.path().join("kernel").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let kernel = Kernel {
+            image: PathBuf::new(),
+            modules: Some(directory.path().to_path_buf()),
+        };
+        let found = kernel
+            .modules_named(&["virtio_mmio", "virtio_blk", "absent"])
+            .unwrap();
+        let names: Vec<_> = found.iter().filter_map(|file| file.file_name()).collect();
+        assert_eq!(names, ["virtio_blk.ko.xz", "virtio_mmio.ko"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::arch::ArchRow;
 use crate::build;
 use crate::cli::{Protocol, RunArgs};
 use crate::error::Error;
+use crate::firmware;
 use crate::fixtures;
 use crate::kernel;
 use crate::progress::print_status;
@@ -25,10 +26,9 @@ const SLACK: Duration = Duration::from_secs(30);
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<(), Error> {
     let runner = Runner::ensure(workspace, row, args.host)?.with_clock(args.clock);
     let vmboot = build::static_binary(workspace, row, "vmboot")?;
-    let kernel = guest_kernel(workspace, row, args)?;
     let task = Task {
         executable: vmboot,
-        args: arguments(workspace, row, args, kernel)?,
+        args: arguments(workspace, row, args)?,
         deadline: Duration::from_secs(args.timeout) + SLACK,
     };
     print_status(&format!("booting the guest on {}", runner.kind()));
@@ -49,46 +49,49 @@ fn guest_kernel(workspace: &Workspace, row: &ArchRow, args: &RunArgs) -> Result<
 }
 
 /// The command line of `vmboot`.
-fn arguments(
-    workspace: &Workspace,
-    row: &ArchRow,
-    args: &RunArgs,
-    kernel: PathBuf,
-) -> Result<Vec<Arg>, Error> {
-    let cmdline = args
-        .cmdline
-        .clone()
-        .unwrap_or_else(|| row.linux_cmdline.to_owned());
-    let protocol = match args.protocol {
-        Protocol::Linux => row.linux_protocol,
-        Protocol::Pvh => "pvh",
-    };
+fn arguments(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<Vec<Arg>, Error> {
     let timeout = args.timeout.to_string();
     let vcpus = args.vcpus.to_string();
-    let options = [
-        ("--protocol", protocol),
+    let mut arguments = vec![Arg::from("run")];
+    let mut add = |options: &[(&str, &str)]| {
+        arguments.extend(
+            options
+                .iter()
+                .flat_map(|(name, value)| [(*name).into(), (*value).into()]),
+        );
+    };
+    add(&[
         ("--memory", &args.memory),
         ("--vcpus", &vcpus),
-        ("--cmdline", &cmdline),
         ("--timeout", &timeout),
-    ];
-    let mut arguments = vec![Arg::from("run")];
-    arguments.extend(
-        options
-            .into_iter()
-            .flat_map(|(name, value)| [name.into(), value.into()]),
-    );
+    ]);
+    if args.medium.is_none() {
+        let cmdline = args.cmdline.as_deref().unwrap_or(row.linux_cmdline);
+        let protocol = match args.protocol {
+            Protocol::Linux => row.linux_protocol,
+            Protocol::Pvh => "pvh",
+        };
+        add(&[("--protocol", protocol), ("--cmdline", cmdline)]);
+    }
     arguments.push("--timeline".into());
     if args.count_exits {
         arguments.push("--count-exits".into());
     }
-    let initrd = if let Some(initrd) = &args.initrd {
+    if args.initrd.is_none() {
         // The user's initramfs need not print the milestone.
-        initrd.clone()
-    } else {
         arguments.extend(["--milestone".into(), MILESTONE.into()]);
-        fixtures::linux_initrd(workspace, row)?
+    }
+    if let Some(kind) = args.medium {
+        let (firmware, medium) = firmware::for_vmboot(workspace, row, kind)?;
+        arguments.extend(["--disk".into(), Arg::File(medium)]);
+        arguments.extend(["--firmware".into(), Arg::File(firmware)]);
+        return Ok(arguments);
+    }
+    let initrd = match &args.initrd {
+        Some(initrd) => initrd.clone(),
+        None => fixtures::linux_initrd(workspace, row)?,
     };
+    let kernel = guest_kernel(workspace, row, args)?;
     arguments.extend(["--initrd".into(), Arg::File(initrd), Arg::File(kernel)]);
     Ok(arguments)
 }

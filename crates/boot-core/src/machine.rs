@@ -1,7 +1,7 @@
 //! The machine that a boot is planned for.
 //!
 //! A [`Machine`] has an architecture, a memory map and a number of vCPUs; its [`Platform`] describes the hardware that a
-//! guest cannot discover. A PC's platform is empty: ACPI describes its hardware. For arm64 and riscv64, `proto-fdt` creates
+//! guest cannot discover. A PC's platform is empty, except for virtio-mmio slots: ACPI describes its hardware. For arm64 and riscv64, `proto-fdt` creates
 //! the device tree from the platform, unless the caller passes one. The module `virt` of the crate `hv-core` has complete
 //! machines of both architectures.
 

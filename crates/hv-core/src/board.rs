@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boot_core::CpuState;
 
-pub use self::devices::{BoardDevices, DeviceLayout, SerialPort};
+pub use self::devices::{BoardDevices, DeviceLayout, MmioDevice, SerialPort};
 use crate::{Bus, BusError, Outcome, RunConfig, RunError, SerialInput, Vm, boot, init_vm, run};
 
 /// A complete machine: RAM, vCPUs and devices.

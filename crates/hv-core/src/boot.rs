@@ -99,6 +99,12 @@ impl<V> fmt::Debug for VmIrqLine<V> {
 }
 
 impl<V: Vm> IrqLine for VmIrqLine<V> {
+    fn set(&self, level: bool) -> Result<(), IrqError> {
+        self.vm
+            .set_irq(self.line, level)
+            .map_err(|source| IrqError::new(self.line, source))
+    }
+
     fn pulse(&self) -> Result<(), IrqError> {
         self.vm
             .pulse_irq(self.line)

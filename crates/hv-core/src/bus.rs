@@ -39,6 +39,16 @@ pub trait Device: Send {
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError>;
 }
 
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), DeviceError> {
+        (**self).read(offset, data)
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<DeviceAction, DeviceError> {
+        (**self).write(offset, data)
+    }
+}
+
 /// Failure of the host side of a device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -26,7 +26,7 @@ pub use bare::{
     BareAbilities, BareVcpu, BareVm, BreakOn, DebugRequest, DebugVcpu, Doorbell, HardwareBreakpoint,
     RegisterImage, RewindCode,
 };
-pub use board::{Board, BoardDevices, DeviceLayout, SerialPort};
+pub use board::{Board, BoardDevices, DeviceLayout, MmioDevice, SerialPort};
 pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
 pub use bus::{Bus, BusError, Device, DeviceAction, DeviceError, IrqError};
 pub use device::{

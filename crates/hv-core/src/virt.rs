@@ -88,6 +88,11 @@ pub const VIRTIO_MMIO_SLOT_LEN: u64 = 0x1000;
 pub const VIRTIO_MMIO_SLOTS: u32 = 32;
 /// Interrupt line of the first virtio-mmio slot; the others follow.
 pub const VIRTIO_MMIO_FIRST_LINE: u32 = 16;
+/// The virtio-mmio slots of a PC: at the start of a region below 4 GiB in which PCs of [`MemoryMap::pc`] have no RAM.
+pub const PC_VIRTIO_MMIO: GuestRange = at(0xd000_0000, 0x6000);
+/// Global system interrupts of the virtio-mmio slots of a PC, in the order of the slots: those of an ISA bus that no other device of a
+/// PC uses. They are below 16, so that guests without ACPI have them.
+pub const PC_VIRTIO_MMIO_LINES: [u32; 6] = [5, 10, 11, 6, 14, 15];
 /// The configuration space of a PCI host.
 pub const PCI_ECAM: GuestRange = at(0x3000_0000, 0x1000_0000);
 /// The 32-bit memory window of a PCI host.
@@ -228,23 +233,41 @@ pub fn riscv64_machine(
     Ok(machine)
 }
 
-/// The first `count` virtio-mmio slots of the reference machines, at most [`VIRTIO_MMIO_SLOTS`], with level-triggered
-/// interrupts of `arch`: SPIs on arm64, sources on riscv64.
+/// The first `count` virtio-mmio slots of the machine of `arch`, at most [`virtio_mmio_slots`], with level-triggered interrupts: SPIs
+/// on arm64, sources on riscv64, global system interrupts on x86_64.
 #[must_use]
 pub fn virtio_mmio(arch: Arch, count: u32) -> Vec<VirtioMmio> {
-    (0..count.min(VIRTIO_MMIO_SLOTS))
-        .map(|slot| {
-            let number = VIRTIO_MMIO_FIRST_LINE.saturating_add(slot);
-            let start = VIRTIO_MMIO
-                .start()
-                .saturating_add(VIRTIO_MMIO_SLOT_LEN.saturating_mul(slot.into()));
-            let line = match arch {
-                Arch::Riscv64 => Line::Source(number),
-                _ => Line::Spi(number),
-            };
+    let count = count.min(virtio_mmio_slots(arch));
+    let (base, lines): (u64, Box<dyn Iterator<Item = Line>>) = match arch {
+        Arch::X86_64 => (
+            PC_VIRTIO_MMIO.start(),
+            Box::new(PC_VIRTIO_MMIO_LINES.into_iter().map(Line::Gsi)),
+        ),
+        Arch::Riscv64 => (
+            VIRTIO_MMIO.start(),
+            Box::new((VIRTIO_MMIO_FIRST_LINE..).map(Line::Source)),
+        ),
+        _ => (
+            VIRTIO_MMIO.start(),
+            Box::new((VIRTIO_MMIO_FIRST_LINE..).map(Line::Spi)),
+        ),
+    };
+    (0..count)
+        .zip(lines)
+        .map(|(slot, line)| {
+            let start = base.saturating_add(VIRTIO_MMIO_SLOT_LEN.saturating_mul(slot.into()));
             VirtioMmio::new(at(start, VIRTIO_MMIO_SLOT_LEN), Interrupt::level(line))
         })
         .collect()
+}
+
+/// Largest number of virtio-mmio slots of the machine of `arch`.
+#[must_use]
+pub fn virtio_mmio_slots(arch: Arch) -> u32 {
+    match arch {
+        Arch::X86_64 => PC_VIRTIO_MMIO_LINES.len().try_into().unwrap_or(VIRTIO_MMIO_SLOTS),
+        _ => VIRTIO_MMIO_SLOTS,
+    }
 }
 
 /// The syscon of the reference machines, for guests that power off without PSCI and SBI.
@@ -299,6 +322,17 @@ mod tests {
         }
         for slot in virtio_mmio(Arch::Aarch64, u32::MAX) {
             assert!(VIRTIO_MMIO.contains(slot.range) && !slot.range.is_empty());
+        }
+        let pc = virtio_mmio(Arch::X86_64, u32::MAX);
+        assert_eq!(pc.len(), PC_VIRTIO_MMIO_LINES.len());
+        let ram = MemoryMap::pc(8 << 30).unwrap();
+        for slot in pc {
+            assert!(PC_VIRTIO_MMIO.contains(slot.range) && !slot.range.is_empty());
+            assert!(
+                ram.regions()
+                    .iter()
+                    .all(|region| !region.range().overlaps(slot.range))
+            );
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod advised;
 pub(crate) mod boot;
 pub(crate) mod completions;
 pub(crate) mod default_cmdline;
+pub(crate) mod disks;
 pub(crate) mod doctor;
 pub(crate) mod dump;
 pub(crate) mod file;

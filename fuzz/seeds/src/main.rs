@@ -25,6 +25,7 @@ mod sandbox_elf;
 mod sandbox_snapshot_file;
 mod sandbox_window;
 mod seed;
+mod virtio_block;
 
 use std::path::Path;
 use std::{fs, io};
@@ -35,7 +36,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 27] = [
+const TARGETS: [Target; 29] = [
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
@@ -64,6 +65,7 @@ const TARGETS: [Target; 27] = [
     ("uki", bls::images),
     ("variable_file", efi::variable_files),
     ("variables", efi::variables),
+    ("virtio_block", virtio_block::seeds),
 ];
 
 fn main() -> io::Result<()> {

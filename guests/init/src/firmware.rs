@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::mount::{MountFlags, mount};
 
-use crate::modules::{self, sorted};
+use crate::modules::sorted;
 
 /// Present if the system was started through EFI (Linux `ABI/testing/sysfs-firmware-efi`).
 const EFI: &str = "/sys/firmware/efi";
@@ -25,8 +25,6 @@ const ATTRIBUTES: u32 = 7;
 
 /// Values of the report.
 pub(crate) struct FirmwareReport {
-    /// Error of loading modules.
-    modules: io::Result<()>,
     /// The word size of the firmware; `None` without EFI.
     efi: Option<String>,
     /// The number of EFI variables.
@@ -41,9 +39,8 @@ pub(crate) struct FirmwareReport {
 }
 
 impl FirmwareReport {
-    /// Loads the modules, mounts the variables and reads the values of the running system.
+    /// Mounts the variables and reads the values of the running system.
     pub(crate) fn read() -> Self {
-        let modules = modules::load(Path::new(modules::DIRECTORY));
         let efi = Path::new(EFI).exists().then(|| {
             let size = fs::read_to_string(Path::new(EFI).join("fw_platform_size"));
             size.map_or_else(|_| "unknown".to_owned(), |size| size.trim().to_owned())
@@ -57,7 +54,6 @@ impl FirmwareReport {
             (Some(_), Ok(())) => (count(directory), try_variable(directory)),
         };
         Self {
-            modules,
             efi,
             variables,
             variable,
@@ -74,9 +70,6 @@ impl FirmwareReport {
 /// One line for each value.
 impl fmt::Display for FirmwareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Err(error) = &self.modules {
-            writeln!(f, "modules: {error}")?;
-        }
         match &self.efi {
             Some(size) => {
                 writeln!(f, "efi: {size} bits")?;
@@ -181,7 +174,6 @@ mod tests {
     #[test]
     fn lines_depend_on_what_is_there() {
         let report = FirmwareReport {
-            modules: Ok(()),
             efi: Some("64".to_owned()),
             variables: Ok(12),
             variable: Err(io::Error::from_raw_os_error(30)),
@@ -197,14 +189,13 @@ mod tests {
         );
         let report = FirmwareReport {
             efi: None,
-            modules: Err(io::Error::other("bad module")),
             clocks: Vec::new(),
             smbios: None,
             ..report
         };
         assert_eq!(
             report.to_string(),
-            "modules: bad module\nefi: none\nsmbios: none\nacpi: present\ndevice tree: none\n"
+            "efi: none\nsmbios: none\nacpi: present\ndevice tree: none\n"
         );
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod disk;
 mod firmware;
 mod modules;
 mod options;
@@ -11,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process;
 
+use disk::DiskReport;
 use firmware::FirmwareReport;
 use options::{Options, Shutdown};
 use report::SystemReport;
@@ -56,12 +58,18 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
     if options.unknown_shutdown {
         writeln!(console, "init: init.end must be poweroff or reboot")?;
     }
-    if options.firmware {
+    if options.firmware || options.disk {
         firmware::silence_kernel()?;
+        if let Err(error) = modules::load() {
+            writeln!(console, "modules: {error}")?;
+        }
     }
     write!(console, "{}", SystemReport::read())?;
     if options.firmware {
         write!(console, "{}", FirmwareReport::read())?;
+    }
+    if options.disk {
+        write!(console, "{}", DiskReport::read())?;
     }
     if options.echo {
         echo(&mut console)?;

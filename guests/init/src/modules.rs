@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
-/// Where they are; they are loaded in the order of their names.
+/// Directory of modules in the initrd, which are loaded in the order of their names.
 pub(crate) const DIRECTORY: &str = "/modules";
 
 /// `MODULE_INIT_COMPRESSED_FILE` of `include/uapi/linux/module.h`: the kernel decompresses the module.
 const COMPRESSED: i32 = 4;
 
+/// Loads the modules in the initrd, if there are any.
+pub(crate) fn load() -> io::Result<()> {
+    load_from(Path::new(DIRECTORY))
+}
+
 /// Loads the modules in a directory, which need not exist.
-pub(crate) fn load(directory: &Path) -> io::Result<()> {
+fn load_from(directory: &Path) -> io::Result<()> {
     for path in sorted(directory)? {
         let file = File::open(&path)?;
         let is_plain = path.extension().is_some_and(|extension| extension == "ko");
@@ -50,10 +55,10 @@ mod tests {
     fn a_directory_of_modules_may_be_absent() {
         let directory = std::env::temp_dir().join(format!("init-modules-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        assert!(load(&directory).is_ok());
+        assert!(load_from(&directory).is_ok());
         fs::write(directory.join("a.ko"), "no module").unwrap();
-        assert!(load(&directory).is_err());
+        assert!(load_from(&directory).is_err());
         fs::remove_dir_all(&directory).unwrap();
-        assert!(load(&directory).is_ok());
+        assert!(load_from(&directory).is_ok());
     }
 }

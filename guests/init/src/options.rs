@@ -33,6 +33,10 @@ impl Shutdown {
 
 /// The options of this program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent words of the command line"
+)]
 pub(crate) struct Options {
     /// `init.end=…`; `None`: [`Shutdown::for_machine`].
     pub(crate) shutdown: Option<Shutdown>,
@@ -42,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) firmware: bool,
     /// `init.switch_root`.
     pub(crate) switch_root: bool,
+    /// `init.disk`.
+    pub(crate) disk: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
 }
@@ -54,6 +60,7 @@ impl Options {
                 None if word == "init.echo" => options.echo = true,
                 None if word == "init.firmware" => options.firmware = true,
                 None if word == "init.switch_root" => options.switch_root = true,
+                None if word == "init.disk" => options.disk = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
                 Some(("init.end", _)) => options.unknown_shutdown = true,
@@ -97,15 +104,15 @@ mod tests {
 
     #[test]
     fn words_without_a_value_are_options() {
-        for (cmdline, firmware, switch_root) in [
-            ("a init.firmware b", true, false),
-            ("init.switch_root root=/dev/vda2", false, true),
-            ("init.firmware=1 xinit.firmware init.switch_root=1", false, false),
+        for (cmdline, firmware, disk, switch_root) in [
+            ("a init.firmware b", true, false, false),
+            ("init.switch_root root=/dev/vda2", false, false, true),
+            ("init.firmware=1 xinit.firmware init.disk init.switch_root=1", false, true, false),
         ] {
             let options = Options::parse(cmdline);
             assert_eq!(
-                (options.firmware, options.switch_root),
-                (firmware, switch_root),
+                (options.firmware, options.disk, options.switch_root),
+                (firmware, disk, switch_root),
                 "{cmdline}"
             );
         }

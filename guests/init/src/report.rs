@@ -100,7 +100,7 @@ fn kaslr(boot_params: &[u8]) -> Option<bool> {
 }
 
 /// The digest of a file, read in pieces: it may be larger than the free memory.
-fn digest_of(path: &Path) -> io::Result<Option<Digest>> {
+pub(crate) fn digest_of(path: &Path) -> io::Result<Option<Digest>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

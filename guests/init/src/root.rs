@@ -98,7 +98,7 @@ pub(crate) fn switch(cmdline: &str) -> io::Error {
 
 fn try_switch(cmdline: &str) -> io::Result<std::convert::Infallible> {
     let root = Root::parse(cmdline).ok_or_else(|| io::Error::other("the command line has no root="))?;
-    modules::load(Path::new(modules::DIRECTORY))?;
+    modules::load()?;
     let device = wait_for(&root)?;
     fs::create_dir_all(NEW_ROOT)?;
     mount(&device, NEW_ROOT, "ext4", MountFlags::RDONLY, None)?;

@@ -100,6 +100,11 @@ const FAMILIES: &[Family] = &[
         &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
         false,
     ),
+    family(
+        &["crates/hv-virtio"],
+        &["crates/boot-core", "crates/guest-ram", "crates/hv-core"],
+        false,
+    ),
     family(&["crates/hv-kvm-regs"], &["crates/boot-core"], false),
     // Support of the harnesses' tests: never published.
     family(

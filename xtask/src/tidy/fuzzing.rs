@@ -7,7 +7,7 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 10] = [
+const PARSERS: [(&str, &str); 11] = [
     ("crates/bls", "bls"),
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-paging", "page_walk"),
@@ -16,6 +16,7 @@ const PARSERS: [(&str, &str); 10] = [
     ("crates/fs-ext4", "ext4"),
     ("crates/fs-fat", "fat"),
     ("crates/fw-acpi", "acpi_tables"),
+    ("crates/hv-virtio", "virtio_block"),
     ("crates/proto-fdt", "fdt_update"),
     ("crates/sandbox-debug", "sandbox_walk"),
 ];

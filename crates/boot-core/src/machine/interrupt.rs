@@ -38,6 +38,9 @@ pub enum Line {
     Ppi(u32),
     /// A source of a riscv64 PLIC or APLIC, 1 to 1023.
     Source(u32),
+    /// A global system interrupt of a PC (ACPI 6.5, section 5.2.13); 0 to 15 are the interrupts of an ISA bus. Device trees have no
+    /// such interrupts.
+    Gsi(u32),
 }
 
 impl Line {
@@ -49,7 +52,7 @@ impl Line {
             Self::Spi(n @ 0..=987) => n.checked_add(32),
             Self::Ppi(n @ 0..=15) => n.checked_add(16),
             Self::Source(n @ 1..=1023) => Some(n),
-            Self::Spi(_) | Self::Ppi(_) | Self::Source(_) => None,
+            Self::Spi(_) | Self::Ppi(_) | Self::Source(_) | Self::Gsi(_) => None,
         }
     }
 }
@@ -60,6 +63,7 @@ impl fmt::Display for Line {
             Self::Spi(n) => write!(f, "SPI {n}"),
             Self::Ppi(n) => write!(f, "PPI {n}"),
             Self::Source(n) => write!(f, "interrupt source {n}"),
+            Self::Gsi(n) => write!(f, "global system interrupt {n}"),
         }
     }
 }

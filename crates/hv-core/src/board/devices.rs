@@ -5,8 +5,8 @@ use std::{fmt, io, sync::Arc};
 use boot_core::{Arch, GuestRange, machine::Syscon};
 
 use crate::{
-    AddressSpace, Bus, BusError, ConsoleOutput, DebugExitDevice, I8042, IrqError, IrqLine, NullObserver,
-    Observer, Rtc, Serial, SerialConfig, SerialInput, SysconDevice, Vm, VmIrqLine,
+    AddressSpace, Bus, BusError, ConsoleOutput, DebugExitDevice, Device, I8042, IrqError, IrqLine,
+    NullObserver, Observer, Rtc, Serial, SerialConfig, SerialInput, SysconDevice, Vm, VmIrqLine,
 };
 
 /// Addresses of a machine's devices. [`BoardDevices::connect`] creates the devices.
@@ -102,7 +102,42 @@ impl SerialPort {
     }
 }
 
-/// Host side of a board's devices: console output, debug-exit devices and the observer of the console.
+/// Creates a device that raises interrupts on a line.
+type CreateDevice = Box<dyn FnOnce(Box<dyn IrqLine>) -> Box<dyn Device> + Send>;
+
+/// A device with registers in guest physical memory and an interrupt line, which [`BoardDevices::connect`] creates.
+pub struct MmioDevice {
+    range: GuestRange,
+    line: Option<u32>,
+    create: CreateDevice,
+}
+
+impl MmioDevice {
+    /// A device with its registers at `range`. `create` receives its interrupt line: line `line` of the machine, in the numbering of
+    /// [`Vm::set_irq`], or one without effect if that is `None` and the guest polls the device.
+    pub fn new<D: Device + 'static>(
+        range: GuestRange,
+        line: Option<u32>,
+        create: impl FnOnce(Box<dyn IrqLine>) -> D + Send + 'static,
+    ) -> Self {
+        Self {
+            range,
+            line,
+            create: Box::new(|irq| Box::new(create(irq))),
+        }
+    }
+}
+
+impl fmt::Debug for MmioDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmioDevice")
+            .field("range", &self.range)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Host side of a board's devices: console output, debug-exit devices, the observer of the console, and devices of the caller.
 ///
 /// Debug-exit devices are not described to the guest. Test guests use them to end the run.
 #[non_exhaustive]
@@ -116,6 +151,8 @@ pub struct BoardDevices {
     pub exit_page: Option<u64>,
     /// Observer of [`Milestone::FirstConsoleByte`](crate::Milestone::FirstConsoleByte).
     pub observer: Arc<dyn Observer>,
+    /// Further devices, such as virtio disks. The caller describes them to the guest.
+    pub mmio: Vec<MmioDevice>,
 }
 
 impl fmt::Debug for BoardDevices {
@@ -124,6 +161,7 @@ impl fmt::Debug for BoardDevices {
             .field("console", &self.console.is_some())
             .field("exit_port", &self.exit_port)
             .field("exit_page", &self.exit_page)
+            .field("mmio", &self.mmio)
             .finish_non_exhaustive()
     }
 }
@@ -131,8 +169,16 @@ impl fmt::Debug for BoardDevices {
 /// Interrupt line of a device that the guest polls.
 struct NoIrq;
 
+/// Interrupt line `line` of `vm`, or none.
+fn irq_line<V: Vm>(vm: &Arc<V>, line: Option<u32>) -> Box<dyn IrqLine> {
+    match line {
+        Some(line) => Box::new(VmIrqLine::new(Arc::clone(vm), line)),
+        None => Box::new(NoIrq),
+    }
+}
+
 impl IrqLine for NoIrq {
-    fn pulse(&self) -> Result<(), IrqError> {
+    fn set(&self, _: bool) -> Result<(), IrqError> {
         Ok(())
     }
 }
@@ -160,6 +206,7 @@ impl BoardDevices {
             exit_port: is_pc.then_some(Self::EXIT_PORT),
             exit_page: (!is_pc).then_some(Self::EXIT_PAGE),
             observer: Arc::new(NullObserver),
+            mmio: Vec::new(),
         }
     }
 
@@ -191,7 +238,14 @@ impl BoardDevices {
         self
     }
 
-    /// Creates the devices of `layout` and the debug-exit devices on a bus. Also returns the input of the serial port, if there
+    /// Adds devices with registers in guest physical memory.
+    #[must_use]
+    pub fn with_mmio(mut self, devices: impl IntoIterator<Item = MmioDevice>) -> Self {
+        self.mmio.extend(devices);
+        self
+    }
+
+    /// Creates the devices of `layout`, the debug-exit devices and those of the caller on a bus. Also returns the input of the serial port, if there
     /// is one. Interrupt controllers are part of the virtual machine, not of these devices.
     ///
     /// # Errors
@@ -205,10 +259,7 @@ impl BoardDevices {
         let mut bus = Bus::new();
         let mut input = None;
         if let Some(port) = layout.serial {
-            let irq: Box<dyn IrqLine> = match port.line {
-                Some(line) => Box::new(VmIrqLine::new(Arc::clone(vm), line)),
-                None => Box::new(NoIrq),
-            };
+            let irq = irq_line(vm, port.line);
             let output = self.console.unwrap_or_else(|| Box::new(io::sink()));
             let serial = Serial::new(SerialConfig::new(irq, output).with_observer(self.observer));
             input = Some(serial.input());
@@ -239,6 +290,11 @@ impl BoardDevices {
         }
         if let Some(address) = self.exit_page {
             bus.insert(AddressSpace::Mmio, address, Self::EXIT_PAGE_LEN, DebugExitDevice)?;
+        }
+        for device in self.mmio {
+            let MmioDevice { range, line, create } = device;
+            let device = create(irq_line(vm, line));
+            bus.insert(AddressSpace::Mmio, range.start(), range.len(), device)?;
         }
         Ok((bus, input))
     }

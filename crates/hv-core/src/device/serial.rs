@@ -12,14 +12,24 @@ use vm_superio::{Trigger, serial};
 
 use crate::{Device, DeviceAction, DeviceError, IrqError, Milestone, NullObserver, Observer};
 
-/// Edge-triggered interrupt line of a device. [`VmIrqLine`](crate::VmIrqLine) is the line of a virtual machine.
+/// Interrupt line of a device. [`VmIrqLine`](crate::VmIrqLine) is the line of a virtual machine.
 pub trait IrqLine: Send {
-    /// Raises and lowers the line.
+    /// Sets the level of the line, for a level-triggered interrupt.
     ///
     /// # Errors
     ///
     /// [`IrqError`] when the back end fails.
-    fn pulse(&self) -> Result<(), IrqError>;
+    fn set(&self, level: bool) -> Result<(), IrqError>;
+
+    /// Raises and lowers the line, for an edge-triggered interrupt.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    fn pulse(&self) -> Result<(), IrqError> {
+        self.set(true)?;
+        self.set(false)
+    }
 }
 
 /// Output of a guest console.
@@ -289,8 +299,8 @@ mod tests {
     struct Counter(Arc<AtomicUsize>);
 
     impl IrqLine for Counter {
-        fn pulse(&self) -> Result<(), IrqError> {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        fn set(&self, level: bool) -> Result<(), IrqError> {
+            self.0.fetch_add(level.into(), Ordering::Relaxed);
             Ok(())
         }
     }
@@ -298,7 +308,7 @@ mod tests {
     struct Broken;
 
     impl IrqLine for Broken {
-        fn pulse(&self) -> Result<(), IrqError> {
+        fn set(&self, _: bool) -> Result<(), IrqError> {
             Err(IrqError::new(4, "no irqchip"))
         }
     }

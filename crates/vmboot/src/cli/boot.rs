@@ -19,6 +19,7 @@ use proto_fdt::device_tree::{DeviceTree, FdtError};
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
+use super::disks::DiskArgs;
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
 use super::machine::{self, MachineArgs};
@@ -29,7 +30,13 @@ use super::seeds::Seeds;
 #[derive(Debug, clap::Args)]
 pub(crate) struct BootArgs {
     /// Kernel image; `-` is standard input. A pipe is read to its end first.
-    kernel: PathBuf,
+    #[arg(required_unless_present = "firmware")]
+    kernel: Option<PathBuf>,
+    /// Firmware that is started as a kernel and boots the disks, such as fw-x86_64 of the workspace of vmboot.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel", "initrd", "modules"])]
+    firmware: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) disks: DiskArgs,
     /// Boot protocol: its name as in `vmboot inspect`, in upper or lower case [default: the most suitable for the image].
     #[arg(long, value_name = "NAME", value_parser = protocol_name)]
     protocol: Option<&'static str>,
@@ -109,9 +116,11 @@ pub(crate) struct Boot {
 }
 
 impl BootArgs {
-    /// Path of the kernel image.
+    /// Path of the kernel image, or of the firmware in its place.
     pub(crate) fn kernel(&self) -> &Path {
-        &self.kernel
+        // The parser requires one of them.
+        let path = self.kernel.as_ref().or(self.firmware.as_ref());
+        path.map_or(Path::new(""), PathBuf::as_path)
     }
 
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
@@ -123,12 +132,12 @@ impl BootArgs {
     ) -> Result<Boot, Box<dyn Error>> {
         let reads_stdin = self.reads_stdin().map_err(|error| UsageError(error.into()))?;
         self.machine.print_notes();
-        let kernel = file::open(&self.kernel)?;
+        let kernel = file::open(self.kernel())?;
         let image = match boot_core::detect(&vmboot::formats()?, &kernel) {
             Ok(image) => image,
             Err(error) => {
                 let is_unknown = matches!(error, DetectError::Unknown { .. });
-                let error = FileError::with_path(&self.kernel)(error);
+                let error = FileError::with_path(self.kernel())(error);
                 return Err(if is_unknown && self.initrd_is_kernel()? {
                     AdvisedError::new(error, EXCHANGE).into()
                 } else {
@@ -136,11 +145,16 @@ impl BootArgs {
                 });
             }
         };
-        let machine_of = |options: &MachineArgs| machine(options, image.arch());
+        let machine_of = |options: &MachineArgs| {
+            let mut machine = machine(options, image.arch())?;
+            self.disks.describe(&mut machine)?;
+            Ok::<_, Box<dyn Error>>(machine)
+        };
         let machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&protocols, &image)?;
-        let cmdline = self.cmdline(protocol, &image)?;
+        let mut cmdline = self.cmdline(protocol, &image)?;
+        cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self
             .initrd
@@ -183,7 +197,7 @@ impl BootArgs {
                 // The other errors are not about the file.
                 let is_of_kernel = matches!(error, PlanError::Incompatible { .. } | PlanError::Placement(_));
                 let error: Box<dyn Error> = if is_of_kernel {
-                    FileError::with_path(&self.kernel)(error).into()
+                    FileError::with_path(self.kernel())(error).into()
                 } else {
                     error.into()
                 };
@@ -210,16 +224,13 @@ impl BootArgs {
     /// Whether one of the files is standard input; an error if more than one is.
     fn reads_stdin(&self) -> Result<bool, FileError> {
         let modules = self.modules.iter().map(|argument| module_path(argument));
-        let count = [
-            Some(self.kernel.as_path()),
-            self.initrd.as_deref(),
-            self.dtb.as_deref(),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(modules)
-        .filter(|path| file::is_stdin(path))
-        .count();
+        let count = [Some(self.kernel()), self.initrd.as_deref(), self.dtb.as_deref()]
+            .into_iter()
+            .flatten()
+            .chain(modules)
+            .chain(self.disks.paths())
+            .filter(|path| file::is_stdin(path))
+            .count();
         match count {
             0 | 1 => Ok(count == 1),
             _ => Err(FileError::StdinTwice),
@@ -251,7 +262,7 @@ impl BootArgs {
                 is_default: false,
             });
         }
-        let default = (!self.no_default_cmdline)
+        let default = (!self.no_default_cmdline && self.firmware.is_none())
             .then(|| default_cmdline(protocol, image))
             .flatten();
         Ok(BootCmdline {
@@ -308,7 +319,7 @@ impl BootArgs {
             .and_then(|name| protocols.iter().copied().find(named(name)))
         {
             Some(protocol) => Ok(protocol),
-            None => protocol::select(protocols, image).map_err(FileError::with_path(&self.kernel)),
+            None => protocol::select(protocols, image).map_err(FileError::with_path(self.kernel())),
         }
     }
 }

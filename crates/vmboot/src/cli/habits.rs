@@ -9,16 +9,17 @@ const DTB: &str = "use --dtb FILE";
 const CONSOLE: &str = "omit it; the guest's serial console is always on this terminal";
 const KVM: &str = "omit it; `vmboot run` always uses KVM";
 const MACHINE: &str = "omit it; the image determines the machine, and --irqchip its interrupt controller";
+const DISK: &str = "use --disk FILE, with a raw disk image";
 const DEVICE: &str =
-    "omit it; the machine has no disk and no network, so pass the files of the guest as --initrd FILE";
-const FIRMWARE: &str = "pass a kernel instead; vmboot starts it without firmware";
+    "omit it; the machine has no network and no shared directory: pass files as --disk FILE or --initrd FILE";
+const FIRMWARE: &str = "use --firmware FILE, with a firmware that starts as a kernel does, or pass a kernel";
 const DEBUGGER: &str = "omit it; vmboot has no debugger stub";
 const RESET: &str = "omit it; a run always ends when the guest resets the machine";
 const MANAGEMENT: &str = "omit it; vmboot has no control socket, configuration file, daemon or sandbox";
 const OUTPUT: &str = "omit it; --timeline and --count-exits of `vmboot run` print more";
 
 /// Options of other programs, without dashes, and the advice on them.
-const OPTIONS: [(&str, &[&str]); 17] = [
+const OPTIONS: [(&str, &[&str]); 18] = [
     (KERNEL, &["kernel", "k", "image", "vmlinux", "bzimage"]),
     (
         MEMORY,
@@ -84,20 +85,15 @@ const OPTIONS: [(&str, &[&str]); 17] = [
     (KVM, &["enable-kvm", "accel", "kvm", "hypervisor"]),
     (MACHINE, &["machine", "M", "cpu", "platform", "cpu-type"]),
     (
+        DISK,
+        &[
+            "drive", "d", "hda", "hdb", "cdrom", "blockdev", "block", "rwdisk", "root", "rwroot", "disks",
+        ],
+    ),
+    (
         DEVICE,
         &[
-            "drive",
-            "disk",
-            "d",
-            "hda",
-            "hdb",
-            "cdrom",
             "device",
-            "blockdev",
-            "block",
-            "rwdisk",
-            "root",
-            "rwroot",
             "net",
             "netdev",
             "nic",
@@ -117,7 +113,7 @@ const OPTIONS: [(&str, &[&str]); 17] = [
             "object",
         ],
     ),
-    (FIRMWARE, &["bios", "firmware", "pflash", "firmware-address"]),
+    (FIRMWARE, &["bios", "pflash", "firmware-address"]),
     (DEBUGGER, &["s", "S", "gdb"]),
     (RESET, &["no-reboot", "no-shutdown"]),
     (
@@ -203,7 +199,8 @@ mod tests {
         check(&["-kernel", "--kernel", "-k"], KERNEL);
         check(&["-initrd", "--initramfs", "-i"], INITRD);
         check(&["-nographic", "--console"], CONSOLE);
-        check(&["-d", "-hda", "--disk"], DEVICE);
+        check(&["-d", "-hda", "--rwdisk"], DISK);
+        check(&["-device", "--net"], DEVICE);
         check(&["-M", "-machine", "-cpu"], MACHINE);
         assert_eq!(option_advice("--frobnicate"), None);
     }

@@ -26,6 +26,7 @@ use self::summary::{GuestInput, Summary, memory_help};
 use self::timeline::Timeline;
 use super::advised::AdvisedError;
 use super::boot::{Boot, BootArgs};
+use super::disks;
 use super::machine::MachineArgs;
 use super::number::seconds;
 use super::result::CommandResult;
@@ -84,6 +85,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(warning) = host.warning(boot.is_linux) {
         eprintln!("warning: {warning}");
     }
+    let disks = args.boot.disks.open()?;
     let stdin = if boot.reads_stdin {
         GuestInput::None
     } else {
@@ -108,7 +110,11 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
-    let outcome = start(args, &boot, stdin, &ram, console, observer, stop);
+    let devices = BoardDevices::new(boot.plan.arch())
+        .with_console(console)
+        .with_observer(Arc::clone(&observer))
+        .with_mmio(disks::devices(&boot.machine, disks, &ram));
+    let outcome = start(args, &boot, stdin, &ram, devices, observer, stop);
     let flushed = flusher.flush();
     let outcome = outcome?;
     flushed.map_err(ConsoleError)?;
@@ -151,12 +157,12 @@ fn start(
     boot: &Boot,
     stdin: GuestInput,
     ram: &GuestRam,
-    console: Console<BufferedOutput<io::Stdout>>,
+    devices: BoardDevices,
     observer: Arc<dyn Observer>,
     stop: StopHandle,
 ) -> Result<Outcome, Box<dyn Error>> {
     let Boot { plan, machine, .. } = boot;
-    let run_config = &run_config(args.timeout, stop.clone(), Arc::clone(&observer));
+    let run_config = &run_config(args.timeout, stop.clone(), observer);
     let mut terminal = None;
     let with_input = |input: SerialInput| {
         if stdin == GuestInput::Stdin {
@@ -165,9 +171,6 @@ fn start(
     };
     let arch = plan.arch();
     let state = plan.cpus().first().ok_or(NoHarness(arch))?;
-    let devices = BoardDevices::new(arch)
-        .with_console(console)
-        .with_observer(observer);
     let outcome = match arch {
         Arch::X86_64 => {
             let boot = x86_64::MachineBoot::new(machine, ram, state, run_config).with_devices(devices);

@@ -51,7 +51,9 @@ fn plan(
         .iter()
         .map(|(bytes, line)| Ok(Module::new(ByteSource::len(bytes)?).with_cmdline(line.parse()?)))
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let tables = setup.has_acpi.then(|| acpi::tables(setup.vcpus));
+    let tables = setup
+        .has_acpi
+        .then(|| acpi::tables(setup.vcpus, &machine.platform.virtio_mmio));
     let loads = tables.as_ref().map(|tables| {
         AdditionalLoad::bytes("ACPI tables", tables)
             .at(acpi::RSDP)
@@ -129,6 +131,7 @@ pub(crate) fn boot_source(
         ram: &ram,
         state: plan.cpus().first().ok_or("a plan without CPUs")?,
         console: console.clone(),
+        disks: &setup.disks,
         exit_page: setup.exit_page,
         run_config: &run_config,
     };

@@ -39,6 +39,8 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
     for (range, kind) in &setup.other_regions {
         machine.memory.reserve(*range, *kind)?;
     }
+    let disks = u32::try_from(setup.disks.len())?;
+    machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, disks);
     machine.platform.reserved_memory.clone_from(&setup.reserved);
     machine.acpi_rsdp = if setup.has_acpi {
         Some(acpi::RSDP)

@@ -9,7 +9,9 @@ mod boot;
 mod case;
 mod conformance;
 mod console;
+mod disks;
 mod doctor;
+mod firmware;
 mod fixtures;
 mod kernels;
 mod linux;
@@ -29,6 +31,8 @@ fn main() {
         .into_iter()
         .chain(kernels::cases())
         .chain(linux::cases())
+        .chain(disks::cases())
+        .chain(firmware::cases())
         .chain(doctor::cases())
         .chain(xen::cases());
     libtest_mimic::run(&arguments, cases.map(Case::into_trial).collect()).exit();

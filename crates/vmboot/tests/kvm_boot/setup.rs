@@ -7,6 +7,8 @@ use boot_core::machine::ReservedMemory;
 use boot_core::{GuestRange, RegionKind};
 use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
 
+use hv_virtio::DiskMode;
+
 use super::board::Board;
 use super::console::Answer;
 
@@ -29,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
     pub(crate) seeds: Option<Seeds>,
+    pub(crate) disks: Vec<DiskSetup>,
     /// Input for the console, in order.
     pub(crate) answers: Vec<Answer>,
     /// Text of the guest that stops the run.
@@ -48,6 +51,21 @@ pub(crate) struct Seeds {
     pub(crate) kaslr: Option<u64>,
 }
 
+/// A virtio disk.
+#[derive(Clone)]
+pub(crate) struct DiskSetup {
+    pub(crate) content: DiskContent,
+    pub(crate) mode: DiskMode,
+}
+
+/// What is on a disk.
+#[derive(Clone)]
+pub(crate) enum DiskContent {
+    Bytes(Vec<u8>),
+    /// A file below the fixtures directory.
+    Fixture(String),
+}
+
 impl Setup {
     /// 256 MiB and one CPU, without initrd, modules and seeds.
     pub(crate) fn of(board: Board) -> Self {
@@ -63,6 +81,7 @@ impl Setup {
             initrd: None,
             modules: Vec::new(),
             seeds: None,
+            disks: Vec::new(),
             answers: Vec::new(),
             stop_at: None,
             exit_page: None,

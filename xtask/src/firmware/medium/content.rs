@@ -142,7 +142,11 @@ impl System {
     fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, medium: &Medium) -> Self {
         let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
         let version = name.strip_prefix(row.kernel_file).unwrap_or("0").to_owned();
-        let mut cmdline = command_line(row.firmware, medium.end);
+        let mut cmdline = if medium.is_for_vmboot {
+            format!("{} init.firmware", row.linux_cmdline)
+        } else {
+            command_line(row.firmware, medium.end)
+        };
         if medium.kind.is_system() {
             cmdline += " init.switch_root";
         }

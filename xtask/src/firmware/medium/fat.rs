@@ -17,6 +17,9 @@ const FAT32_CLUSTERS: u64 = 65_525;
 /// Space besides the files, in bytes, so that boot loaders can write.
 const RESERVE: u64 = 40 << 20;
 
+/// The same where nothing writes: directories, and the ends of the last clusters.
+const COMPACT_RESERVE: u64 = 1 << 20;
+
 /// The smallest file system, in bytes.
 const SMALLEST: u64 = 64 << 20;
 
@@ -31,11 +34,21 @@ pub(super) struct Units {
 }
 
 impl Units {
-    /// The length in bytes of a FAT32 with files of `content` bytes.
+    /// The length in bytes of a FAT32 with files of `content` bytes and space for boot loaders.
     pub(super) fn length(self, content: u64) -> u64 {
+        (content + RESERVE).max(SMALLEST).max(self.fat32())
+    }
+
+    /// The length in bytes of a FAT32 with files of `content` bytes and little else.
+    pub(super) fn compact_length(self, content: u64) -> u64 {
         // Two FATs have four bytes for each cluster.
-        let clusters = (FAT32_CLUSTERS + 64) * (u64::from(self.cluster) + 8);
-        (content + RESERVE).max(SMALLEST).max(clusters)
+        let tables = content / u64::from(self.cluster) * 8;
+        (content + tables + COMPACT_RESERVE).max(self.fat32())
+    }
+
+    /// The length in bytes of the smallest FAT32.
+    fn fat32(self) -> u64 {
+        (FAT32_CLUSTERS + 64) * (u64::from(self.cluster) + 8)
     }
 }
 

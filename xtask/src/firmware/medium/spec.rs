@@ -19,6 +19,8 @@ pub(crate) struct Medium {
     pub(crate) end: End,
     /// True if `guests/efitrace` starts the boot loader.
     pub(crate) is_traced: bool,
+    /// True if it is for the machines of `vmboot run`: their consoles and ends differ from those of QEMU's machines.
+    pub(crate) is_for_vmboot: bool,
 }
 
 /// What userspace does at its end.
@@ -41,6 +43,15 @@ impl Medium {
             padding: 0,
             end: End::Poweroff,
             is_traced: false,
+            is_for_vmboot: false,
+        }
+    }
+
+    /// The medium of this kind for `vmboot run`.
+    pub(crate) fn for_vmboot(kind: Kind) -> Self {
+        Self {
+            is_for_vmboot: true,
+            ..Self::new(kind)
         }
     }
 
@@ -53,6 +64,7 @@ impl Medium {
             (self.padding != 0).then(|| format!("pad{}", self.padding)),
             (self.end == End::Reboot).then(|| "reboot".to_owned()),
             self.is_traced.then(|| "traced".to_owned()),
+            self.is_for_vmboot.then(|| "vmboot".to_owned()),
         ];
         let parts = [arch.to_owned(), self.kind.name().to_owned()];
         let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
@@ -103,6 +115,7 @@ mod tests {
                 is_traced: true,
                 ..base
             },
+            Medium::for_vmboot(Kind::Uki),
         ];
         let names = media.map(|medium| medium.file_name("riscv64"));
         assert_eq!(
@@ -116,6 +129,7 @@ mod tests {
                 "riscv64-uki-pad64.img",
                 "riscv64-uki-reboot.img",
                 "riscv64-uki-traced.img",
+                "riscv64-uki-vmboot.img",
             ]
         );
     }

@@ -267,7 +267,7 @@ pub(super) const ROWS: &[Row] = &[
     row(HABIT, &["run", "bzImage", "-M", "microvm"]),
     row(HABIT, &["run", "bzImage", "-cpu", "host"]),
     row(HABIT, &["run", "bzImage", "-drive", "file=disk.qcow2"]),
-    row(HABIT, &["run", "bzImage", "--disk", "path=disk.img"]),
+    row(HABIT, &["run", "bzImage", "--rwdisk", "path=disk.img"]),
     row(HABIT, &["run", "bzImage", "-d", "disk.img"]),
     row(HABIT, &["run", "bzImage", "-no-reboot"]),
     row(HABIT, &["run", "bzImage", "-s", "-S"]),

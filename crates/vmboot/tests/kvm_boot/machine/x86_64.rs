@@ -20,5 +20,5 @@ pub(super) fn run(
     with_input: impl FnOnce(SerialInput),
 ) -> Result<Outcome, Box<dyn Error>> {
     let boot = MachineBoot::new(start.machine, start.ram, start.state, start.run_config);
-    Ok(boot_machine(boot.with_devices(start.devices()), with_input)?)
+    Ok(boot_machine(boot.with_devices(start.devices()?), with_input)?)
 }
