@@ -105,10 +105,16 @@ pub(crate) fn load(
     }
     let protocol = protocol::select(config.protocols, &image)?;
     // Kernels whose protocol has no place for random bytes start without them.
-    if let Some(seed) = config.rng_seed.filter(|_| protocol.hands_over(RequestPart::RngSeed, &image)) {
+    if let Some(seed) = config
+        .rng_seed
+        .filter(|_| protocol.hands_over(RequestPart::RngSeed, &image))
+    {
         request = request.with_rng_seed(seed);
     }
-    if let Some(seed) = config.kaslr_seed.filter(|_| protocol.hands_over(RequestPart::KaslrSeed, &image)) {
+    if let Some(seed) = config
+        .kaslr_seed
+        .filter(|_| protocol.hands_over(RequestPart::KaslrSeed, &image))
+    {
         request = request.with_kaslr_seed(seed);
     }
     let plan = protocol.plan(&request)?;

@@ -162,7 +162,7 @@ impl Setup {
             Firmware::Ours => {
                 command
                     .arg("-kernel")
-                    .arg(ours::build(workspace, self.row.firmware)?);
+                    .arg(ours::build(workspace, self.row.firmware)?.path);
             }
             Firmware::File { path, option } => {
                 command.arg(option.name()).arg(path);
