@@ -12,5 +12,7 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=--pie");
         println!("cargo::rustc-link-arg-bins=--no-dynamic-linker");
         println!("cargo::rustc-link-arg-bins=-znotext");
+        println!("cargo::rustc-link-arg-bins=-zpack-relative-relocs");
+        println!("cargo::rustc-link-arg-bins=--no-eh-frame-hdr");
     }
 }

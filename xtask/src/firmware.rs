@@ -15,6 +15,7 @@ pub(crate) mod options;
 mod ours;
 pub(crate) mod platform;
 mod rival;
+mod size;
 mod timeline;
 mod trace;
 
@@ -131,6 +132,10 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
     } else {
         None
     };
+    if matches!(job.setup.firmware, Firmware::Ours) {
+        let built = ours::build(workspace, row.firmware)?;
+        println!("{}: {}", built.path.display(), built.size);
+    }
     let boot = job.run(workspace)?;
     print(&boot, args.console);
     job.conclude(boot)?;

@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use object::Endianness;
 use object::elf::{
-    EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, FileType, Machine, PF_W, PT_LOAD,
+    EM_386, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, FileType, Machine, PF_W, PF_X,
+    PT_LOAD, SymbolSection,
 };
-use object::endian::U16;
+use object::endian::{U16, U64};
 use object::read::elf::FileHeader as _;
 use object::write::elf::{FileHeader, ProgramHeader, Writer};
 
@@ -285,6 +286,35 @@ impl<'a> GuestElf<'a> {
         let header = object::pod::bytes_of(&header);
         out[..header.len()].copy_from_slice(header);
         out
+    }
+
+    /// A copy of the file without sections: it ends with the last byte that a program header refers to.
+    pub(crate) fn strip(&self) -> Vec<u8> {
+        let mut header = *self.header;
+        let table_len =
+            u64::from(header.e_phentsize(self.endianness)) * u64::from(header.e_phnum(self.endianness));
+        let ends = self
+            .segments
+            .iter()
+            .map(|segment| segment.header.p_offset + segment.header.p_filesz);
+        let end = ends.fold(header.e_phoff(self.endianness) + table_len, u64::max);
+        header.e_shoff = U64::new(self.endianness, 0);
+        header.e_shnum = U16::new(self.endianness, 0);
+        header.e_shstrndx = U16::new(self.endianness, SymbolSection(0));
+        // `parse` has found the table and the bytes of every segment in the file.
+        let mut out = self.file.to_vec();
+        out.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+        let header = object::pod::bytes_of(&header);
+        out[..header.len()].copy_from_slice(header);
+        out
+    }
+
+    /// Bytes of the file that are code: those of the segments that are executed.
+    pub(crate) fn code_len(&self) -> u64 {
+        let code = self
+            .loads()
+            .filter(|segment| segment.header.p_flags.contains(PF_X));
+        code.map(|segment| segment.header.p_filesz).sum()
     }
 
     fn check_below_4g(&self) -> Result<(), GuestElfError> {

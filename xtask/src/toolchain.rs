@@ -55,6 +55,15 @@ impl StandardLibrary {
         }
     }
 
+    /// Finds the source of the one for `target`, to build it with other settings than it is installed with. An installed one where there is no
+    /// source.
+    fn ensure_source(workspace: &Workspace, target: &str) -> Result<Self, Error> {
+        match find_source(&own_sysroot(workspace)?) {
+            Some(found) => Ok(found),
+            None => Self::ensure(workspace, target),
+        }
+    }
+
     /// Makes a cargo command build these `crates` of the standard library, unless it is installed.
     pub(crate) fn apply(self, command: &mut Command, crates: &str) {
         if let Self::Source { rustc } = self {
@@ -71,7 +80,23 @@ impl StandardLibrary {
 impl BareMetal {
     /// Finds the standard library and the linker for `target`; installs what is missing.
     pub(crate) fn ensure(workspace: &Workspace, target: &'static str) -> Result<Self, Error> {
-        let standard_library = StandardLibrary::ensure(workspace, target)?;
+        Self::with(workspace, target, StandardLibrary::ensure(workspace, target)?)
+    }
+
+    /// The same with a standard library built from source, if its source is there.
+    pub(crate) fn ensure_source(workspace: &Workspace, target: &'static str) -> Result<Self, Error> {
+        Self::with(
+            workspace,
+            target,
+            StandardLibrary::ensure_source(workspace, target)?,
+        )
+    }
+
+    fn with(
+        workspace: &Workspace,
+        target: &'static str,
+        standard_library: StandardLibrary,
+    ) -> Result<Self, Error> {
         let sysroot = own_sysroot(workspace)?;
         // A compiler finds its own rust-lld, but not that of another compiler.
         let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/rust-lld", env::consts::ARCH);
@@ -81,6 +106,11 @@ impl BareMetal {
             standard_library,
             linker,
         })
+    }
+
+    /// True if cargo builds the standard library, with features of the compiler that are not stable.
+    pub(crate) fn is_from_source(&self) -> bool {
+        matches!(self.standard_library, StandardLibrary::Source { .. })
     }
 
     /// `cargo SUBCOMMAND` set up for the target, with a target directory of its own.
@@ -128,6 +158,11 @@ fn find(sysroot: &Path, target: &str) -> Option<StandardLibrary> {
     if sysroot.join("lib/rustlib").join(target).join("lib").exists() {
         return Some(StandardLibrary::Installed);
     }
+    find_source(sysroot)
+}
+
+/// Finds the source that is already installed.
+fn find_source(sysroot: &Path) -> Option<StandardLibrary> {
     if has_source(sysroot) {
         return Some(StandardLibrary::Source { rustc: None });
     }

@@ -55,10 +55,22 @@ pub enum BackingStore<'a> {
     File(std::os::fd::BorrowedFd<'a>),
 }
 
-/// A read from a [`ByteSource`] that failed.
+/// A read from a [`ByteSource`] that failed: a [`FailedRead`], as small as a pointer, since most functions of parsers return it.
+#[derive(Debug)]
+pub struct ReadError(Box<FailedRead>);
+
+impl core::ops::Deref for ReadError {
+    type Target = FailedRead;
+
+    fn deref(&self) -> &FailedRead {
+        &self.0
+    }
+}
+
+/// The content of a [`ReadError`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct ReadError {
+pub struct FailedRead {
     /// The bytes to read; empty where the length could not be read.
     pub range: SourceRange,
     /// Why they could not be read.
@@ -82,11 +94,14 @@ pub enum ReadErrorKind {
 impl ReadError {
     /// A failed read of the `len` bytes from `offset`. The range ends at `u64::MAX` at the latest.
     #[must_use]
+    #[cold]
     pub fn new(offset: u64, len: usize, kind: ReadErrorKind) -> Self {
-        Self {
-            range: clamped(offset, arith::to_u64(len)),
-            kind,
-        }
+        Self::of_range(clamped(offset, arith::to_u64(len)), kind)
+    }
+
+    /// A failed read of a range.
+    fn of_range(range: SourceRange, kind: ReadErrorKind) -> Self {
+        Self(Box::new(FailedRead { range, kind }))
     }
 }
 
@@ -173,10 +188,10 @@ impl<'a> SizedSource<'a> {
     pub fn range(&self, offset: u64, len: u64) -> Result<SourceRange, ReadError> {
         match SourceRange::new(offset, len) {
             Some(range) if range.end() <= self.len => Ok(range),
-            _ => Err(ReadError {
-                range: clamped(offset, len),
-                kind: ReadErrorKind::PastEnd(self.len),
-            }),
+            _ => Err(ReadError::of_range(
+                clamped(offset, len),
+                ReadErrorKind::PastEnd(self.len),
+            )),
         }
     }
 

@@ -22,13 +22,15 @@ mod block_source;
 mod extents;
 mod file_blocks;
 pub mod fs;
-mod guid;
 pub mod partition;
+pub mod partition_types;
 mod source_blocks;
 mod window;
 
 #[doc(no_inline)]
 pub use boot_core::{ByteSource, ReadError, ReadErrorKind, SourceRange};
+#[doc(no_inline)]
+pub use uguid::{Guid, guid};
 
 pub use block::{BlockDevice, BlockError, BlockErrorKind, BlockSize};
 pub use block_source::BlockSource;
@@ -38,7 +40,6 @@ pub use fs::{
     Attributes, DirEntry, DirPosition, FileSystem, FsError, FsInfo, Metadata, Node, NodeId, NodeKind,
     PathError, Timestamp,
 };
-pub use guid::{Guid, ParseGuidError};
 pub use partition::{
     Partition, PartitionAttributes, PartitionError, PartitionSignature, PartitionTable, PartitionType,
     TableKind, TableWarning, partitions, probe_block_size,

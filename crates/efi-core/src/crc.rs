@@ -1,9 +1,14 @@
 //! CRC32 of table headers and of `CalculateCrc32`, UEFI 2.10 sections 4.2 and 7.5.
 
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
+/// The algorithm, with a table of 1 KiB.
+static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+
 /// CRC32 (ISO 3309, polynomial 0x04c11db7, reflected) of the bytes.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes)
+    CRC32.checksum(bytes)
 }
 
 /// Offset of the field `CRC32` in `EFI_TABLE_HEADER`.
@@ -12,13 +17,13 @@ const CRC_OFFSET: usize = 16;
 /// CRC32 of a table that begins with `EFI_TABLE_HEADER`: the header's CRC field counts as zero.
 #[must_use]
 pub fn table_crc32(table: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut digest = CRC32.digest();
     let (head, rest) = table.split_at_checked(CRC_OFFSET).unwrap_or((table, &[]));
-    hasher.update(head);
+    digest.update(head);
     let (field, rest) = rest.split_at_checked(4).unwrap_or((rest, &[]));
-    hasher.update([0; 4].get(..field.len()).unwrap_or(&[]));
-    hasher.update(rest);
-    hasher.finalize()
+    digest.update([0; 4].get(..field.len()).unwrap_or(&[]));
+    digest.update(rest);
+    digest.finalize()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use boot_core::{Endian, FormatErrorKind, GuestRange, ImageError, ReadError};
+#[cfg(feature = "sandbox")]
 use boot_sandbox::GuestNoteError;
 
 use crate::encoding::Class;
@@ -222,6 +223,7 @@ pub enum ElfError {
     #[error(transparent)]
     Note(#[from] NoteError),
     /// The note of a sandbox's guest is malformed, or for another version.
+    #[cfg(feature = "sandbox")]
     #[error("the note of a sandbox's guest at byte {offset:#x} cannot be used")]
     GuestNote {
         /// File offset of its descriptor.
@@ -230,6 +232,7 @@ pub enum ElfError {
         source: GuestNoteError,
     },
     /// A second note of a sandbox's guest.
+    #[cfg(feature = "sandbox")]
     #[error(
         "the file has two notes of a sandbox's guest, at byte {first:#x} and {second:#x}; its runtime must be linked once"
     )]
@@ -306,6 +309,7 @@ pub enum Unsupported {
         field: Field,
     },
     /// Guest of a sandbox that is not a little-endian 64-bit file.
+    #[cfg(feature = "sandbox")]
     #[error(
         "a sandbox's guest (note at byte {offset:#x}) in a {class} {endian}-endian file; only little-endian 64-bit files are supported"
     )]
@@ -334,6 +338,7 @@ impl ElfError {
         match self {
             Self::Read(_) => FormatErrorKind::Read,
             Self::Unsupported(_) => FormatErrorKind::Unsupported,
+            #[cfg(feature = "sandbox")]
             Self::GuestNote { source, .. } if source.is_unsupported() => FormatErrorKind::Unsupported,
             _ => FormatErrorKind::Malformed,
         }

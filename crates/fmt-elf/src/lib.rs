@@ -19,9 +19,11 @@ mod encoding;
 mod error;
 mod evidence;
 mod file;
+#[cfg(feature = "sandbox")]
 mod guest;
 mod header;
 mod limits;
+#[cfg(feature = "near-miss")]
 mod near_miss;
 mod note_error;
 mod note_scan;
@@ -39,6 +41,7 @@ pub use error::{ElfError, Field, FileRegion, Unsupported, ValidValues};
 pub use file::{ElfFile, ProgramHeaders};
 pub use header::{FileHeader, ProgramHeader};
 pub use limits::{MAX_NOTES, MAX_PROGRAM_HEADERS};
+#[cfg(feature = "near-miss")]
 pub use near_miss::NearMiss;
 pub use note_error::NoteError;
 pub use notes::{Note, Notes};

@@ -5,6 +5,7 @@ use boot_linux::vmlinux::OsName;
 
 use crate::error::ElfError;
 use crate::file::ElfFile;
+#[cfg(feature = "sandbox")]
 use crate::guest::{self, FoundNote};
 use crate::header::ProgramHeader;
 use crate::limits::MAX_NOTES;
@@ -35,6 +36,7 @@ pub(crate) struct NoteScan {
     /// True if there is a Xen note that is read here, even a malformed one.
     pub(crate) has_xen_note: bool,
     /// The note of a sandbox's guest.
+    #[cfg(feature = "sandbox")]
     pub(crate) guest: Option<FoundNote>,
     /// True if there is an `NT_GNU_ABI_TAG`.
     pub(crate) has_gnu_abi_tag: bool,
@@ -45,6 +47,14 @@ pub(crate) struct NoteScan {
 }
 
 impl NoteScan {
+    /// True if there is the note of a sandbox's guest.
+    pub(crate) const fn has_guest(&self) -> bool {
+        #[cfg(feature = "sandbox")]
+        return self.guest.is_some();
+        #[cfg(not(feature = "sandbox"))]
+        false
+    }
+
     /// Reads the notes of a `PT_NOTE` segment. Errors in notes become warnings.
     pub(crate) fn read_segment(
         &mut self,
@@ -91,6 +101,7 @@ impl NoteScan {
         {
             self.has_gnu_abi_tag = true;
         }
+        #[cfg(feature = "sandbox")]
         if guest::is_note(file, note)? {
             self.guest = Some(guest::read_note(file, note, arch, self.guest)?);
             return Ok(());

@@ -4,15 +4,12 @@ use boot_core::{
     Arch, ByteSource, Constraints, Endian, EntryAbi, ImageBuilder, ImageError, KernelImage, Placement,
     SizedSource, arith,
 };
-use boot_sandbox::SANDBOX;
 
 use crate::encoding::Class;
 use crate::error::{ElfError, Unsupported, ValidValues};
 use crate::evidence::{Findings, Marks};
 use crate::file::ElfFile;
-use crate::guest;
 use crate::header::{Decode, FileHeader, field};
-use crate::near_miss;
 use crate::note_error::NoteError;
 use crate::note_scan::NoteScan;
 use crate::pvh::PvhNotes;
@@ -82,11 +79,7 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
         entry_distance: loaded.entry_distance(),
     }
     .evidence(file, &mut warnings)?;
-    let guest = match notes.guest {
-        Some(note) => Some(guest::image(file, arch, note)?),
-        None => None,
-    };
-    if entry.is_none() && pvh.entry().is_none() && guest.is_none() {
+    if entry.is_none() && pvh.entry().is_none() && !notes.has_guest() {
         let field = field!(file.encoding().class, Ehdr32 | Ehdr64 @ 0, e_entry);
         return Err(notes.error.map_or(ElfError::NoEntry { field }, ElfError::Note));
     }
@@ -102,8 +95,9 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     for (_, segment) in segments {
         builder = builder.segment(segment.source, segment.range);
     }
+    #[cfg(feature = "near-miss")]
     if arch == Arch::X86_64 && pvh.entry().is_none() {
-        builder = near_miss::warn(file, builder)?;
+        builder = crate::near_miss::warn(file, builder)?;
     }
     if let Some(addr) = entry {
         builder = builder.entry(abi, addr);
@@ -114,8 +108,12 @@ fn build(file: &ElfFile<'_>) -> Result<KernelImage, ElfError> {
     if let Some(evidence) = evidence {
         builder = builder.metadata(evidence);
     }
-    if let Some(guest) = guest {
-        builder = builder.entry(SANDBOX, guest.entry()).metadata(guest);
+    #[cfg(feature = "sandbox")]
+    if let Some(note) = notes.guest {
+        let guest = crate::guest::image(file, arch, note)?;
+        builder = builder
+            .entry(boot_sandbox::SANDBOX, guest.entry())
+            .metadata(guest);
     }
     let unrelocated = if position_independent {
         let below_4g = encoding.class == Class::Elf32 || pvh.entry().is_some();

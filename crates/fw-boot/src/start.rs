@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bls::{Entry, OpenError, Resource, RootCompatibleError};
 use boot_core::{
     BootRequest, ByteSource, Cmdline, CmdlineError, CpuState, DetectError, GuestMemory, LoadError, PlanError,
-    ReadError, SelectError, SizedSource, Sources, detect, protocol,
+    ReadError, RequestPart, SelectError, SizedSource, Sources, detect, protocol,
 };
 use disk::FileSystem;
 
@@ -104,15 +104,20 @@ pub(crate) fn load(
         request = request.with_device_tree(tree);
     }
     let protocol = protocol::select(config.protocols, &image)?;
-    let mut seeded = request;
-    if let Some(seed) = config.rng_seed {
-        seeded = seeded.with_rng_seed(seed);
-    }
-    if let Some(seed) = config.kaslr_seed {
-        seeded = seeded.with_kaslr_seed(seed);
-    }
     // Kernels whose protocol has no place for random bytes start without them.
-    let plan = protocol.plan(&seeded).or_else(|_| protocol.plan(&request))?;
+    if let Some(seed) = config
+        .rng_seed
+        .filter(|_| protocol.hands_over(RequestPart::RngSeed, &image))
+    {
+        request = request.with_rng_seed(seed);
+    }
+    if let Some(seed) = config
+        .kaslr_seed
+        .filter(|_| protocol.hands_over(RequestPart::KaslrSeed, &image))
+    {
+        request = request.with_kaslr_seed(seed);
+    }
+    let plan = protocol.plan(&request)?;
     let mut sources = Sources::kernel(&kernel);
     if initrd_len != 0 {
         sources = sources.with_initrd(&initrds);

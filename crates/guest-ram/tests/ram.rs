@@ -249,13 +249,11 @@ fn a_truncated_file_is_an_error_at_its_end() {
         let mut ram: GuestRam<GuestMemoryMmap<AtomicBitmap>> =
             options.build(&map(&[(0, 0x80_0000)])).unwrap();
         let error = ram.copy_from(range(0, 0x60_0000), &on_disk, 0).unwrap_err();
-        let MemoryError::Source(ReadError {
-            range: gone, kind, ..
-        }) = error
-        else {
+        let MemoryError::Source(failed) = error else {
             panic!("{error}");
         };
-        assert!(matches!(kind, ReadErrorKind::Shrunk), "{kind:?}");
+        let gone = failed.range;
+        assert!(matches!(failed.kind, ReadErrorKind::Shrunk), "{failed:?}");
         assert!(gone.offset() <= 0x50_0001 && gone.end() == 0x60_0000, "{gone}");
         // The bytes before the end of the file are marked: they may have been written.
         assert!(read(&ram, range(0, 0x50_0001)) == bytes[..0x50_0001]);

@@ -66,7 +66,11 @@ impl IdentityMap {
     /// [`LinuxX86Error::BeyondPageTables`] for a range beyond [`MAX_ADDRESS`], or [`LinuxX86Error::MappingTooLarge`] for pages
     /// of more than [`MAX_MAPPED`] bytes in total.
     pub fn new(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, LinuxX86Error> {
-        let ranges = merge(ranges)?;
+        Self::of_pages(merge(ranges.into_iter().collect())?)
+    }
+
+    /// The mapping of these ranges: sorted, disjoint, aligned to pages of 2 MiB.
+    fn of_pages(ranges: Vec<GuestRange>) -> Result<Self, LinuxX86Error> {
         let len = ranges
             .iter()
             .fold(0, |sum: u64, range| sum.saturating_add(range.len()));
@@ -172,7 +176,7 @@ impl Tables {
 }
 
 /// The pages of `ranges`, sorted, with adjacent and overlapping ranges merged.
-fn merge(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Vec<GuestRange>, LinuxX86Error> {
+fn merge(ranges: Vec<GuestRange>) -> Result<Vec<GuestRange>, LinuxX86Error> {
     let mut pages = Vec::new();
     for range in ranges.into_iter().filter(|range| !range.is_empty()) {
         match range.aligned_out(1 << PAGE_SHIFT) {

@@ -2,7 +2,6 @@
 // entry, and the firmware is at any multiple of 4 KiB.
 
 .set EL2, 2 << 2                // CurrentEL
-.set R_AARCH64_RELATIVE, 1027
 
 .section .head, "ax", %progbits
 .globl image_start
@@ -50,18 +49,30 @@ start:
     adr     x10, linked_at
     ldr     x10, [x10]
     sub     x10, x6, x10
-    adrp    x7, __rela_start
-    add     x7, x7, :lo12:__rela_start
-    adrp    x8, __rela_end
-    add     x8, x8, :lo12:__rela_end
+    adrp    x7, __relr_start
+    add     x7, x7, :lo12:__relr_start
+    adrp    x8, __relr_end
+    add     x8, x8, :lo12:__relr_end
+    // SHT_RELR: an even entry is the address of a word; an odd one has a bit for each of the 63 words behind the last one.
 4:  cmp     x7, x8
     b.hs    5f
-    ldp     x11, x12, [x7], #16
-    ldr     x13, [x7], #8
-    cmp     x12, #R_AARCH64_RELATIVE
-    b.ne    stuck
+    ldr     x11, [x7], #8
+    tbnz    x11, #0, 41f
+    add     x12, x11, x10
+    ldr     x13, [x12]
     add     x13, x13, x10
-    str     x13, [x11, x10]
+    str     x13, [x12], #8
+    b       4b
+41: mov     x14, x12
+42: lsr     x11, x11, #1
+    cbz     x11, 44f
+    tbz     x11, #0, 43f
+    ldr     x13, [x14]
+    add     x13, x13, x10
+    str     x13, [x14]
+43: add     x14, x14, #8
+    b       42b
+44: add     x12, x12, #63 * 8
     b       4b
 
 5:  adrp    x7, __stack_top

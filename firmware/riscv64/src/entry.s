@@ -4,7 +4,6 @@
 .option push
 .option norelax
 
-.set R_RISCV_RELATIVE, 3
 .set SSTATUS_SIE, 1 << 1
 .set SSTATUS_FS_INITIAL, 1 << 13
 
@@ -42,22 +41,35 @@ start:
     j       1b
 
     # Applies the relocations, which are relative to the link address.
-2:  lla     t1, __rela_start
-    lla     t2, __rela_end
+2:  lla     t1, __relr_start
+    lla     t2, __relr_end
     lla     t0, image_start
     lla     t3, linked_at
     ld      t3, (t3)
     sub     t3, t0, t3
-    li      t6, R_RISCV_RELATIVE
+    # SHT_RELR: an even entry is the address of a word; an odd one has a bit for each of the 63 words behind the last one.
 3:  bgeu    t1, t2, 4f
     ld      t4, (t1)
-    ld      t5, 8(t1)
-    bne     t5, t6, stuck
-    ld      t5, 16(t1)
-    add     t4, t4, t3
+    addi    t1, t1, 8
+    andi    t5, t4, 1
+    bnez    t5, 31f
+    add     t6, t4, t3
+    ld      t5, (t6)
     add     t5, t5, t3
-    sd      t5, (t4)
-    addi    t1, t1, 24
+    sd      t5, (t6)
+    addi    t6, t6, 8
+    j       3b
+31: mv      t0, t6
+32: srli    t4, t4, 1
+    beqz    t4, 34f
+    andi    t5, t4, 1
+    beqz    t5, 33f
+    ld      t5, (t0)
+    add     t5, t5, t3
+    sd      t5, (t0)
+33: addi    t0, t0, 8
+    j       32b
+34: addi    t6, t6, 63 * 8
     j       3b
 
 4:  lla     sp, __stack_top

@@ -38,6 +38,15 @@ pub(crate) enum FirmwareError {
     /// The source of our own firmware is not there.
     #[error("{} does not exist, so our firmware cannot be built; select another with --firmware", directory.display())]
     NoSource { directory: PathBuf },
+    /// The firmware outgrew its limit.
+    #[error(
+        "{package} has {len} bytes; the limit is {limit}: make it smaller, or raise the limit in xtask/src/firmware/size.rs"
+    )]
+    TooLarge {
+        package: &'static str,
+        len: u64,
+        limit: u64,
+    },
     /// EFI calls cannot be traced on the architecture.
     #[error("guests/efitrace does not exist for {arch}; select x86_64 with --arch")]
     NoTracer { arch: &'static str },

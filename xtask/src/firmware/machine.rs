@@ -196,7 +196,7 @@ impl Setup {
             Firmware::Ours(way) => {
                 command
                     .arg("-kernel")
-                    .arg(ours::build(workspace, self.row.firmware)?);
+                    .arg(ours::build(workspace, self.row.firmware)?.path);
                 // The firmware passes options that are not its own on.
                 let options = way.option().into_iter().map(str::to_owned).chain(self.tsc_option());
                 let options = options.collect::<Vec<_>>().join(" ");

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::error::FirmwareError;
 use super::platform::Platform;
+use super::size::{self, Size};
 use crate::error::{Error, WithPath as _};
-use crate::guest_elf::GuestElf;
+use crate::guest_elf::{ElfTarget, GuestElf, GuestElfError};
 use crate::process;
 use crate::progress::Step;
 use crate::toolchain::BareMetal;
@@ -22,17 +23,32 @@ pub(super) fn has_source(workspace: &Workspace) -> bool {
     directory(workspace).join("Cargo.toml").exists()
 }
 
-/// Builds the firmware for the target of `platform`, and returns the path of the file that QEMU starts.
-pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, Error> {
+/// A firmware that was built.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The file that QEMU starts.
+    pub(super) path: PathBuf,
+    pub(super) size: Size,
+}
+
+/// Builds the firmware for the target of `platform`.
+///
+/// # Errors
+///
+/// Among others, the firmware is larger than its limit. A standard library that is installed is not optimised for size, so there is no limit
+/// where its source is missing.
+pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<Built, Error> {
     let directory = directory(workspace);
     if !has_source(workspace) {
         return Err(FirmwareError::NoSource { directory }.into());
     }
     let target = platform.target;
-    let mut command = BareMetal::ensure(workspace, target)?.cargo(workspace, "build");
+    let bare = BareMetal::ensure_source(workspace, target)?;
+    let mut command = bare.cargo(workspace, "build");
     command
         .current_dir(&directory)
         .args(["--package", platform.package, "--release"]);
+    size::small(&bare, &mut command);
     {
         let _step = Step::start(format!("building the firmware for {target}"));
         process::run_logged(&mut command, &workspace.log(&format!("build-firmware-{target}"))?)?;
@@ -42,18 +58,27 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBu
         .join(target)
         .join("release")
         .join(platform.package);
-    let Some(elf_target) = platform.image else {
-        return Ok(program);
-    };
     let elf = fs::read(&program).with_path(&program)?;
-    let flat = GuestElf::parse(&elf, elf_target).and_then(|elf| elf.flatten());
-    let mut flat = flat.map_err(|source| Error::Guest {
+    let malformed = |source: GuestElfError| Error::Guest {
         name: platform.package,
         source: source.into(),
-    })?;
-    // The rest is zeros, which the header counts.
-    flat.bytes.truncate(flat.file_len);
-    let image = program.with_extension("image");
-    fs::write(&image, flat.bytes).with_path(&image)?;
-    Ok(image)
+    };
+    let parsed = GuestElf::parse(&elf, platform.image.unwrap_or(ElfTarget::X86_64)).map_err(malformed)?;
+    let (path, bytes) = if platform.image.is_some() {
+        let mut flat = parsed.flatten().map_err(malformed)?;
+        // The rest is zeros, which the header counts.
+        flat.bytes.truncate(flat.file_len);
+        (program.with_extension("image"), flat.bytes)
+    } else {
+        (program.with_extension("elf"), parsed.strip())
+    };
+    let size = Size {
+        file: bytes.len().try_into().unwrap_or(u64::MAX),
+        code: parsed.code_len(),
+    };
+    if bare.is_from_source() {
+        size.check(platform.package)?;
+    }
+    fs::write(&path, &bytes).with_path(&path)?;
+    Ok(Built { path, size })
 }

@@ -60,6 +60,28 @@ pub(crate) fn elf64_for(target: ElfTarget, segments: &[TestSegment], entry: u64)
 }
 
 #[test]
+fn a_stripped_file_has_the_program_headers_and_their_bytes() {
+    let whole = elf64(&SAMPLE);
+    let mut elf = whole.clone();
+    // A table of sections behind the last segment.
+    elf.extend_from_slice(&[7; 0x200]);
+    elf[0x28..0x30].copy_from_slice(&u64::try_from(whole.len()).unwrap().to_le_bytes());
+    elf[0x3c..0x40].copy_from_slice(&[8, 0, 1, 0]);
+    let parsed = GuestElf::parse(&elf, ElfTarget::X86_64).unwrap();
+    assert_eq!(parsed.code_len(), 0x1000);
+    let stripped = parsed.strip();
+    assert_eq!(stripped.len(), 0x4000);
+    assert_eq!(stripped[..0x28], whole[..0x28]);
+    assert_eq!(
+        (&stripped[0x28..0x30], &stripped[0x3c..0x40]),
+        (&[0; 8][..], &[0; 4][..])
+    );
+    assert_eq!(stripped[0x40..], whole[0x40..0x4000]);
+    let again = GuestElf::parse(&stripped, ElfTarget::X86_64).unwrap();
+    assert_eq!(again.strip(), stripped);
+}
+
+#[test]
 fn a_flat_image_is_what_a_loader_makes() {
     let elf = elf64(&SAMPLE);
     let flat = GuestElf::parse(&elf, ElfTarget::X86_64)

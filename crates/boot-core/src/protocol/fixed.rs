@@ -22,6 +22,14 @@ pub fn plan_around_fixed<'a>(
     request: &BootRequest<'a>,
     mut plan: impl FnMut(&RamAllocator<'a>) -> Result<BootPlan, PlanError>,
 ) -> Result<BootPlan, PlanError> {
+    retry(request, &mut plan)
+}
+
+/// [`plan_around_fixed`], once for all planners.
+fn retry<'a>(
+    request: &BootRequest<'a>,
+    plan: &mut dyn FnMut(&RamAllocator<'a>) -> Result<BootPlan, PlanError>,
+) -> Result<BootPlan, PlanError> {
     let mut allocator = RamAllocator::for_request(request)?;
     // The latest conflict, and the label of what had to move.
     let mut conflict: Option<(PlacementError, &str)> = None;

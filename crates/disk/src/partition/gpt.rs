@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 
 use boot_core::arith;
-use crc32fast::Hasher;
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use uguid::Guid;
 use zerocopy::FromBytes;
 
 use super::error::{GptError, GptErrorKind, PartitionError};
@@ -23,6 +24,9 @@ const PRIMARY: u64 = 1;
 
 /// Length of the reads of an entry array, a multiple of every entry size.
 const CHUNK: usize = 64 << 10;
+
+/// CRC32 of headers and entry arrays, with a table of 1 KiB.
+static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// Reads the primary GPT, or the backup if the primary one is invalid.
 pub(super) fn read(disk: &Disk<'_>, is_hybrid: bool) -> Result<PartitionTable, PartitionError> {
@@ -113,11 +117,11 @@ fn read_header(disk: &Disk<'_>, block: u64) -> Result<GptHeader, GptErrorKind> {
 /// CRC32 of a header, with zero in place of the checksum.
 fn header_crc32(header: &[u8]) -> u32 {
     const START: usize = offset_of!(GptHeader, header_crc32);
-    let mut hasher = Hasher::new();
-    hasher.update(header.get(..START).unwrap_or_default());
-    hasher.update(&[0; 4]);
-    hasher.update(header.get(START.saturating_add(4)..).unwrap_or_default());
-    hasher.finalize()
+    let mut digest = CRC32.digest();
+    digest.update(header.get(..START).unwrap_or_default());
+    digest.update(&[0; 4]);
+    digest.update(header.get(START.saturating_add(4)..).unwrap_or_default());
+    digest.finalize()
 }
 
 /// Reads the entries of a valid header.
@@ -139,12 +143,12 @@ fn read_entries(disk: &Disk<'_>, block: u64, header: &GptHeader) -> Result<Parti
         })?;
 
     let mut table = PartitionTable::new(TableKind::Gpt {
-        disk_guid: header.disk_guid,
+        disk_guid: Guid::from_bytes(header.disk_guid),
     });
     let (Ok(len), Ok(size)) = (usize::try_from(len), usize::try_from(size)) else {
         return Err(GptErrorKind::TooManyEntries { count, size });
     };
-    let mut hasher = Hasher::new();
+    let mut digest = CRC32.digest();
     let mut chunk = vec![0; len.min(CHUNK)];
     let mut done = 0_usize;
     let mut number = 0_u32;
@@ -155,7 +159,7 @@ fn read_entries(disk: &Disk<'_>, block: u64, header: &GptHeader) -> Result<Parti
         };
         disk.source
             .read_exact_at(offset.saturating_add(arith::to_u64(done)), bytes)?;
-        hasher.update(bytes);
+        digest.update(bytes);
         for bytes in bytes.chunks_exact(size) {
             number = number.saturating_add(1);
             if let Ok((entry, _)) = GptPartitionEntry::read_from_prefix(bytes) {
@@ -164,7 +168,7 @@ fn read_entries(disk: &Disk<'_>, block: u64, header: &GptHeader) -> Result<Parti
         }
         done = done.saturating_add(take);
     }
-    let computed = hasher.finalize();
+    let computed = digest.finalize();
     let found = header.partition_entry_array_crc32.get();
     if found != computed {
         return Err(GptErrorKind::EntryArrayCrc32 { found, computed });
@@ -190,7 +194,8 @@ fn add(
     entry: &GptPartitionEntry,
     table: &mut PartitionTable,
 ) {
-    if entry.partition_type_guid.is_zero() {
+    let partition_type = Guid::from_bytes(entry.partition_type_guid);
+    if partition_type.is_zero() {
         return;
     }
     let (first_block, last_block) = (entry.starting_lba.get(), entry.ending_lba.get());
@@ -224,8 +229,8 @@ fn add(
         first_block,
         block_count,
         range,
-        kind: PartitionType::Gpt(entry.partition_type_guid),
-        signature: PartitionSignature::Gpt(entry.unique_partition_guid),
+        kind: PartitionType::Gpt(partition_type),
+        signature: PartitionSignature::Gpt(Guid::from_bytes(entry.unique_partition_guid)),
         attributes: PartitionAttributes::from_bits_retain(entry.attributes.get()),
         name: name(entry),
     });

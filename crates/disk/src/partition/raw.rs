@@ -5,8 +5,6 @@ use core::mem::offset_of;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::guid::Guid;
-
 /// `Signature` of a Master Boot Record.
 pub const MBR_SIGNATURE: u16 = 0xaa55;
 /// `OSType` of the record that protects a GPT.
@@ -78,8 +76,8 @@ pub struct GptHeader {
     pub first_usable_lba: U64,
     /// Last block that partitions may use.
     pub last_usable_lba: U64,
-    /// GUID of the disk.
-    pub disk_guid: Guid,
+    /// GUID of the disk (appendix A, as the others).
+    pub disk_guid: [u8; 16],
     /// First block of the entry array.
     pub partition_entry_lba: U64,
     /// Number of entries.
@@ -97,9 +95,9 @@ const _: () = assert!(size_of::<GptHeader>() == 92 && offset_of!(GptHeader, disk
 #[repr(C)]
 pub struct GptPartitionEntry {
     /// Type; zero for an unused entry.
-    pub partition_type_guid: Guid,
+    pub partition_type_guid: [u8; 16],
     /// Identifier.
-    pub unique_partition_guid: Guid,
+    pub unique_partition_guid: [u8; 16],
     /// First block.
     pub starting_lba: U64,
     /// Last block.

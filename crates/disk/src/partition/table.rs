@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use boot_core::{ByteSource, ReadError, SourceRange};
+use uguid::Guid;
 
 use super::warning::TableWarning;
-use crate::guid::Guid;
+use crate::partition_types;
 use crate::window::Window;
 
 /// The partitions of a disk.
@@ -103,23 +104,23 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether it is an EFI System Partition: type GUID [`Guid::ESP`], or MBR type 0xef (UEFI specification 2.10, sections 5.2.2
+    /// Whether it is an EFI System Partition: type GUID [`ESP`](partition_types::ESP), or MBR type 0xef (UEFI specification 2.10, sections 5.2.2
     /// and 5.3.3).
     #[must_use]
     pub fn is_esp(&self) -> bool {
         matches!(
             self.kind,
-            PartitionType::Gpt(Guid::ESP) | PartitionType::Mbr(0xef)
+            PartitionType::Gpt(partition_types::ESP) | PartitionType::Mbr(0xef)
         )
     }
 
-    /// Whether it is an Extended Boot Loader Partition: type GUID [`Guid::XBOOTLDR`], or MBR type 0xea (Boot Loader
+    /// Whether it is an Extended Boot Loader Partition: type GUID [`XBOOTLDR`](partition_types::XBOOTLDR), or MBR type 0xea (Boot Loader
     /// Specification).
     #[must_use]
     pub fn is_xbootldr(&self) -> bool {
         matches!(
             self.kind,
-            PartitionType::Gpt(Guid::XBOOTLDR) | PartitionType::Mbr(0xea)
+            PartitionType::Gpt(partition_types::XBOOTLDR) | PartitionType::Mbr(0xea)
         )
     }
 
@@ -165,7 +166,7 @@ pub enum PartitionType {
 impl fmt::Display for PartitionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gpt(guid) => match guid.type_name() {
+            Self::Gpt(guid) => match partition_types::name(*guid) {
                 Some(name) => f.write_str(name),
                 None => write!(f, "type {guid}"),
             },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use disk::{BlockSize, Guid, TableKind};
+use disk::{BlockSize, TableKind, partition_types as own_types};
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
@@ -98,5 +98,5 @@ fn tables_of_the_crate_gpt_are_read() {
             }
         }
     }
-    assert_eq!(partition_types::EFI.guid.to_string(), Guid::ESP.to_string());
+    assert_eq!(partition_types::EFI.guid.to_string(), own_types::ESP.to_string());
 }

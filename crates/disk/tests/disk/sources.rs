@@ -6,7 +6,7 @@ use std::rc::Rc;
 use disk::block::check_request;
 use disk::{
     BlockDevice, BlockError, BlockErrorKind, BlockSize, BlockSource, ByteSource, Extent, ExtentError,
-    ExtentSource, Extents, Guid, ParseGuidError, ReadErrorKind, SourceBlocks, SourceRange, Window,
+    ExtentSource, Extents, ReadErrorKind, SourceBlocks, SourceRange, Window,
 };
 
 /// A device that records its requests: first block and number of blocks.
@@ -419,51 +419,4 @@ fn extents_are_merged_and_cut() {
         ReadErrorKind::PastEnd(40)
     ));
     assert!(source.read_exact_at(u64::MAX, &mut [0; 1]).is_err());
-}
-
-#[test]
-fn guids_are_mixed_endian() {
-    let guid: Guid = "C12A7328-f81f-11D2-BA4B-00A0C93EC93B".parse().unwrap();
-    assert_eq!(guid, Guid::ESP);
-    assert_eq!(
-        guid.to_bytes(),
-        *b"\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b"
-    );
-    assert_eq!(
-        format!("{guid} {guid:?}"),
-        ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b"; 2].join(" ")
-    );
-    assert_eq!(Guid::from_bytes(guid.to_bytes()), guid);
-    assert_eq!((Guid::ZERO.is_zero(), guid.is_zero()), (true, false));
-    assert_eq!(
-        (guid.type_name(), Guid::ZERO.type_name()),
-        (Some("EFI System Partition"), None)
-    );
-    let check = |text: &str, expected: ParseGuidError, message: &str| {
-        let error = text.parse::<Guid>().unwrap_err();
-        assert_eq!(
-            (error, error.to_string().as_str()),
-            (expected, message),
-            "{text:?}"
-        );
-    };
-    check(
-        "",
-        ParseGuidError::Length(0),
-        "a GUID has 36 characters, this text has 0 bytes",
-    );
-    let bad = |position, found| ParseGuidError::Byte { position, found };
-    let text = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
-    for position in [8, 13, 18, 23] {
-        let mut broken = text.to_owned();
-        broken.replace_range(position..=position, "0");
-        let message = format!("'0' at position {position}, where a GUID has a hexadecimal digit or '-'");
-        check(&broken, bad(position, b'0'), &message);
-    }
-    for position in [0, 1, 7, 9, 35] {
-        let mut broken = text.to_owned();
-        broken.replace_range(position..=position, "g");
-        let message = format!("'g' at position {position}, where a GUID has a hexadecimal digit or '-'");
-        check(&broken, bad(position, b'g'), &message);
-    }
 }

@@ -4,11 +4,11 @@ use disk::partition::raw::{
     GPT_PROTECTIVE, GPT_REVISION, GPT_SIGNATURE, GptHeader, GptPartitionEntry, MBR_SIGNATURE,
     MasterBootRecord, MbrPartitionRecord,
 };
-use disk::{BlockSize, Guid};
+use disk::{BlockSize, Guid, guid, partition_types};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// GUID of the disks.
-pub(crate) const DISK_GUID: Guid = Guid::new(0x0102_0304, 0x0506, 0x0708, [9, 10, 11, 12, 13, 14, 15, 16]);
+pub(crate) const DISK_GUID: Guid = guid!("01020304-0506-0708-090a-0b0c0d0e0f10");
 
 /// A disk with a GPT.
 pub(crate) struct Gpt {
@@ -29,12 +29,12 @@ impl Gpt {
             entry_size: 128,
             entry_count: 128,
             partitions: vec![
-                (40, 59, Guid::ESP, "ESP"),
-                (60, 79, Guid::XBOOTLDR, "boot äöü 🥾"),
+                (40, 59, partition_types::ESP, "ESP"),
+                (60, 79, partition_types::XBOOTLDR, "boot äöü 🥾"),
                 (
                     100,
                     119,
-                    Guid::LINUX_ROOT_ARM64,
+                    partition_types::LINUX_ROOT_ARM64,
                     "a name of thirty-six UTF-16 units ...",
                 ),
             ],
@@ -43,7 +43,9 @@ impl Gpt {
 
     /// GUID of a partition.
     pub(crate) fn partition_guid(number: u32) -> Guid {
-        Guid::new(number, 0xaaaa, 0x4bbb, [0x8c; 8])
+        let mut bytes = guid!("00000000-aaaa-4bbb-8c8c-8c8c8c8c8c8c").to_bytes();
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        Guid::from_bytes(bytes)
     }
 
     /// Number of blocks of the entry array.
@@ -56,8 +58,8 @@ impl Gpt {
         let mut array = vec![0; size * self.entry_count as usize];
         for ((first, last, kind, name), number) in self.partitions.iter().zip(1..) {
             let mut entry = GptPartitionEntry::new_zeroed();
-            entry.partition_type_guid = *kind;
-            entry.unique_partition_guid = Self::partition_guid(number);
+            entry.partition_type_guid = kind.to_bytes();
+            entry.unique_partition_guid = Self::partition_guid(number).to_bytes();
             entry.starting_lba = (*first).into();
             entry.ending_lba = (*last).into();
             for (slot, unit) in entry.partition_name.iter_mut().zip(name.encode_utf16()) {
@@ -80,7 +82,7 @@ impl Gpt {
             alternate_lba: alternate.into(),
             first_usable_lba: (2 + self.array_blocks()).into(),
             last_usable_lba: (self.block_count - 2 - self.array_blocks()).into(),
-            disk_guid: DISK_GUID,
+            disk_guid: DISK_GUID.to_bytes(),
             partition_entry_lba: array.into(),
             number_of_partition_entries: self.entry_count.into(),
             size_of_partition_entry: self.entry_size.into(),
@@ -226,11 +228,11 @@ pub(crate) fn samples() -> Vec<(&'static str, BlockSize, Vec<u8>)> {
     };
     let overlapping = Gpt {
         partitions: vec![
-            (40, 90, Guid::ESP, ""),
-            (90, 99, Guid::BASIC_DATA, ""),
-            (39, 120, Guid::LINUX_DATA, ""),
-            (121, 120, Guid::LINUX_SWAP, ""),
-            (1, 160, Guid::BIOS_BOOT, ""),
+            (40, 90, partition_types::ESP, ""),
+            (90, 99, partition_types::BASIC_DATA, ""),
+            (39, 120, partition_types::LINUX_DATA, ""),
+            (121, 120, partition_types::LINUX_SWAP, ""),
+            (1, 160, partition_types::BIOS_BOOT, ""),
         ],
         ..Gpt::new(BlockSize::B512)
     };

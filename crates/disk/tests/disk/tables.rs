@@ -1,8 +1,9 @@
 //! Partition tables and their defects.
 
 use disk::partition::{GptError, GptErrorKind};
+use disk::partition_types;
 use disk::{
-    BlockSize, ByteSource, Guid, PartitionAttributes, PartitionError, PartitionSignature, PartitionTable,
+    BlockSize, ByteSource, PartitionAttributes, PartitionError, PartitionSignature, PartitionTable,
     PartitionType, ReadError, ReadErrorKind, TableKind, TableWarning, partitions, probe_block_size,
 };
 use zerocopy::IntoBytes;
@@ -55,7 +56,7 @@ fn a_gpt_has_all_properties_of_its_partitions() {
             [&esp.name, &boot.name, &root.name],
             ["ESP", "boot äöü 🥾", "a name of thirty-six UTF-16 units .."]
         );
-        assert_eq!(root.kind, PartitionType::Gpt(Guid::LINUX_ROOT_ARM64));
+        assert_eq!(root.kind, PartitionType::Gpt(partition_types::LINUX_ROOT_ARM64));
         let signature = boot.signature;
         assert_eq!(signature, PartitionSignature::Gpt(Gpt::partition_guid(2)));
         assert_eq!((signature.format(), signature.signature_type()), (2, 2));
@@ -87,7 +88,7 @@ fn entries_may_be_long_and_many() {
         entry_count: 2000,
         block_count: 4000,
         partitions: (0..2000)
-            .map(|index| (600 + index, 600 + index, Guid::LINUX_DATA, ""))
+            .map(|index| (600 + index, 600 + index, partition_types::LINUX_DATA, ""))
             .collect(),
         ..Gpt::new(BlockSize::B512)
     };
@@ -100,7 +101,7 @@ fn entries_may_be_long_and_many() {
         let gpt = Gpt {
             entry_count,
             block_count: 5000,
-            partitions: vec![(2100, 2100, Guid::ESP, "")],
+            partitions: vec![(2100, 2100, partition_types::ESP, "")],
             ..Gpt::new(BlockSize::B512)
         };
         assert_eq!(
@@ -114,15 +115,15 @@ fn entries_may_be_long_and_many() {
 fn defects_of_partitions_are_warnings() {
     let gpt = Gpt {
         partitions: vec![
-            (40, 90, Guid::ESP, ""),
-            (90, 99, Guid::BASIC_DATA, ""),
-            (39, 120, Guid::LINUX_DATA, ""),
-            (121, 119, Guid::LINUX_SWAP, ""),
-            (125, 160, Guid::BIOS_BOOT, ""),
-            (126, 159, Guid::BIOS_BOOT, ""),
-            (33, 33, Guid::BIOS_BOOT, ""),
-            (121, u64::MAX, Guid::BIOS_BOOT, ""),
-            (0, u64::MAX, Guid::BIOS_BOOT, ""),
+            (40, 90, partition_types::ESP, ""),
+            (90, 99, partition_types::BASIC_DATA, ""),
+            (39, 120, partition_types::LINUX_DATA, ""),
+            (121, 119, partition_types::LINUX_SWAP, ""),
+            (125, 160, partition_types::BIOS_BOOT, ""),
+            (126, 159, partition_types::BIOS_BOOT, ""),
+            (33, 33, partition_types::BIOS_BOOT, ""),
+            (121, u64::MAX, partition_types::BIOS_BOOT, ""),
+            (0, u64::MAX, partition_types::BIOS_BOOT, ""),
         ],
         ..Gpt::new(BlockSize::B512)
     };
@@ -510,7 +511,7 @@ fn block_sizes_are_probed() {
 #[test]
 fn types_have_names() {
     let check = |kind: PartitionType, expected: &str| assert_eq!(kind.to_string(), expected);
-    check(PartitionType::Gpt(Guid::ESP), "EFI System Partition");
+    check(PartitionType::Gpt(partition_types::ESP), "EFI System Partition");
     check(
         PartitionType::Gpt(DISK_GUID),
         "type 01020304-0506-0708-090a-0b0c0d0e0f10",

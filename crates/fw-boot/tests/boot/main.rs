@@ -4,9 +4,11 @@
 mod ext4;
 
 use std::io::{Cursor, Write};
+use std::sync::Mutex;
 
 use boot_core::{
-    AdditionalLoad, Arch, BootProtocol, CpuState, KernelFormat, Machine, MemoryMap, SliceMemory,
+    AdditionalLoad, Arch, BootPlan, BootProtocol, BootRequest, CpuState, IncompatibleImage, KernelFormat,
+    KernelImage, Machine, MemoryMap, PlanError, RequestPart, SliceMemory, Support,
 };
 use disk::{BlockDevice, BlockError, BlockErrorKind, BlockSize, SourceBlocks};
 use fmt_test::elf::{EM_X86_64, Elf, load};
@@ -224,4 +226,66 @@ fn a_block_that_cannot_be_read_is_named_and_the_next_disk_is_tried() {
         .unwrap();
     assert!(failure.contains(&format!("block {block}: ")), "{failure}");
     assert!(failure.ends_with("medium error"), "{failure}");
+}
+
+/// A protocol that cannot plan any boot, and the seeds of the requests that it was asked to plan.
+struct Unable {
+    accepts: &'static [RequestPart],
+    seeds: Mutex<Vec<(Option<Vec<u8>>, Option<u64>)>>,
+}
+
+impl BootProtocol for Unable {
+    fn name(&self) -> &'static str {
+        "unable"
+    }
+
+    fn accepts(&self) -> &'static [RequestPart] {
+        self.accepts
+    }
+
+    fn supports(&self, image: &KernelImage) -> Result<Support, IncompatibleImage> {
+        proto_linux_x86::PROTOCOL.supports(image)
+    }
+
+    fn plan(&self, request: &BootRequest<'_>) -> Result<BootPlan, PlanError> {
+        let seed = request.rng_seed.map(<[u8]>::to_vec);
+        self.seeds.lock().unwrap().push((seed, request.kaslr_seed));
+        Err(PlanError::RsdpInRam { addr: 0x1000 })
+    }
+}
+
+#[test]
+fn a_boot_is_planned_once_with_the_seeds_that_the_protocol_hands_over() {
+    let image = disk(&[("EFI/LINUX/A.EFI", &uki(&kernel(), ""))]);
+    let device = SourceBlocks::new(&image, BlockSize::B512).unwrap();
+    let formats: [&dyn KernelFormat; 1] = [&fmt_elf::FORMAT];
+    let machine = Machine::new(Arch::X86_64, MemoryMap::pc(RAM).unwrap());
+    let check = |accepts, expected: (Option<Vec<u8>>, Option<u64>)| {
+        let protocol = Unable {
+            accepts,
+            seeds: Mutex::default(),
+        };
+        let protocols: [&dyn BootProtocol; 1] = [&protocol];
+        let config = BootConfig::new(&machine, &formats, &protocols)
+            .with_rng_seed(b"random")
+            .with_kaslr_seed(5);
+        let mut log = Vec::new();
+        let state = boot(&[&device], &config, &mut SliceMemory::new(), &mut |event| {
+            log.push(event.to_string());
+        });
+        assert_eq!(state, None);
+        assert!(
+            log[1].starts_with("A.EFI cannot be booted: the boot cannot be planned"),
+            "{log:?}"
+        );
+        assert_eq!(*protocol.seeds.lock().unwrap(), [expected]);
+    };
+    let random = || Some(b"random".to_vec());
+    check(&[], (None, None));
+    check(&[RequestPart::RngSeed], (random(), None));
+    check(&[RequestPart::KaslrSeed], (None, Some(5)));
+    check(
+        &[RequestPart::KaslrSeed, RequestPart::RngSeed],
+        (random(), Some(5)),
+    );
 }
