@@ -92,7 +92,7 @@ pub(crate) fn for_vmboot(
     row: &ArchRow,
     kind: Kind,
 ) -> Result<(PathBuf, PathBuf), Error> {
-    let firmware = ours::build(workspace, row.firmware)?;
+    let firmware = ours::build(workspace, row.firmware)?.path;
     Ok((firmware, Medium::for_vmboot(kind).ensure(workspace, row)?))
 }
 
@@ -101,7 +101,7 @@ const TEST_MEMORY: u32 = 1024;
 
 /// Builds the firmware for an architecture, and returns the file that QEMU starts.
 pub(crate) fn build(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
-    ours::build(workspace, row.firmware)
+    Ok(ours::build(workspace, row.firmware)?.path)
 }
 
 /// `cargo xtask firmware`.
@@ -132,7 +132,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
     } else {
         None
     };
-    if matches!(job.setup.firmware, Firmware::Ours) {
+    if matches!(job.setup.firmware, Firmware::Ours(_)) {
         let built = ours::build(workspace, row.firmware)?;
         println!("{}: {}", built.path.display(), built.size);
     }

@@ -130,7 +130,11 @@ impl Fadt {
         let timer = Register::new(&raw.x_pm_tmr_blk, 4).or_else(|| Register::port(raw.pm_tmr_blk.get()));
         let pm_timer = timer.filter(|_| !is_reduced).map(|register| PmTimer {
             register: Register { width: 4, ..register },
-            bits: if flags & fadt_flags::TMR_VAL_EXT == 0 { 24 } else { 32 },
+            bits: if flags & fadt_flags::TMR_VAL_EXT == 0 {
+                24
+            } else {
+                32
+            },
         });
         // Sleep registers have 8 bits (sections 4.8.3.7 and 4.8.3.8).
         let sleep =

@@ -13,8 +13,8 @@ use efi_abi::{Platform, RuntimeHooks, Status, guids};
 use efi_core::memory::{Attributes, Descriptor, MapConfig, MemoryMap, MemoryType, PAGE_SIZE, Placement};
 use fw_boot::Chain;
 use fw_efi::{Disk, InUse, Setup, map_of, path};
-use fw_runtime::Options;
 use fw_runtime::Console;
+use fw_runtime::Options;
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::clock;

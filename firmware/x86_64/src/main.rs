@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 
-use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestMemory, GuestRange, KernelFormat, Machine};
+use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestRange, KernelFormat, Machine};
 use disk::BlockDevice;
 use fw_boot::{BootConfig, Chain, boot};
 use fw_runtime::heap::Heap;
@@ -108,7 +108,12 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     }
     #[cfg(feature = "efi")]
     if mode.has_efi() {
-        let error = efi::boot(&started.machine, disks, acpi.as_ref().map(|acpi| &acpi.efi), &everything);
+        let error = efi::boot(
+            &started.machine,
+            disks,
+            acpi.as_ref().map(|acpi| &acpi.efi),
+            &everything,
+        );
         print!("firmware: {}", Chain(&error));
     }
     None

@@ -107,7 +107,12 @@ mod tests {
         for (cmdline, firmware, disk, switch_root) in [
             ("a init.firmware b", true, false, false),
             ("init.switch_root root=/dev/vda2", false, false, true),
-            ("init.firmware=1 xinit.firmware init.disk init.switch_root=1", false, true, false),
+            (
+                "init.firmware=1 xinit.firmware init.disk init.switch_root=1",
+                false,
+                true,
+                false,
+            ),
         ] {
             let options = Options::parse(cmdline);
             assert_eq!(

@@ -198,7 +198,11 @@ impl Setup {
                     .arg("-kernel")
                     .arg(ours::build(workspace, self.row.firmware)?.path);
                 // The firmware passes options that are not its own on.
-                let options = way.option().into_iter().map(str::to_owned).chain(self.tsc_option());
+                let options = way
+                    .option()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain(self.tsc_option());
                 let options = options.collect::<Vec<_>>().join(" ");
                 if !options.is_empty() {
                     command.args(["-append", &options]);

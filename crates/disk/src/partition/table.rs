@@ -124,17 +124,17 @@ impl Partition {
         )
     }
 
-    /// Whether it may be the root file system of Linux: type GUID [`Guid::LINUX_DATA`] or one of the root file systems, or MBR type 0x83
+    /// Whether it may be the root file system of Linux: type GUID [`partition_types::LINUX_DATA`] or one of the root file systems, or MBR type 0x83
     /// (Discoverable Partitions Specification).
     #[must_use]
     pub fn is_linux(&self) -> bool {
         matches!(
             self.kind,
             PartitionType::Gpt(
-                Guid::LINUX_DATA
-                    | Guid::LINUX_ROOT_X86_64
-                    | Guid::LINUX_ROOT_ARM64
-                    | Guid::LINUX_ROOT_RISCV64
+                partition_types::LINUX_DATA
+                    | partition_types::LINUX_ROOT_X86_64
+                    | partition_types::LINUX_ROOT_ARM64
+                    | partition_types::LINUX_ROOT_RISCV64
             ) | PartitionType::Mbr(0x83)
         )
     }

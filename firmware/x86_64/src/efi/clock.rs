@@ -110,7 +110,11 @@ fn compare_pm_timer(timer: PmTimer) -> Option<u64> {
     }
     // SAFETY: the FADT names the timer's port.
     let port = unsafe { Port::new(port) };
-    let mask = if timer.bits == 32 { u32::MAX } else { (1 << timer.bits) - 1 };
+    let mask = if timer.bits == 32 {
+        u32::MAX
+    } else {
+        (1 << timer.bits) - 1
+    };
     let (first, begin) = (port.read_u32(), counter());
     for _ in 0..MAX_POLLS {
         let (now, end) = (port.read_u32(), counter());

@@ -58,7 +58,8 @@ impl Action {
             }
             _ => return,
         };
-        self.0.store(place | u32::from(value) << 16 | IS_SET, Ordering::Relaxed);
+        self.0
+            .store(place | u32::from(value) << 16 | IS_SET, Ordering::Relaxed);
     }
 
     /// Writes a byte.
