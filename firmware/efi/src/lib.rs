@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod boot;
+pub mod cmos;
 mod event;
 mod memory;
 mod options;
