@@ -149,6 +149,8 @@ mod tests {
         check(Arch::Aarch64, "ours", 8);
         check(Arch::Riscv64, "ours", 8);
         check(Arch::X86_64, "ours-efi", 14);
+        check(Arch::Aarch64, "ours-efi", 14);
+        check(Arch::Riscv64, "ours-efi", 10);
         check(Arch::X86_64, "edk2", 7);
         check(Arch::X86_64, "direct", 2);
         check(Arch::Riscv64, "direct", 1);

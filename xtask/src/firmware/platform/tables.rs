@@ -129,7 +129,7 @@ pub(crate) static AARCH64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -192,7 +192,7 @@ pub(crate) static RISCV64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
