@@ -141,7 +141,7 @@ pub(crate) static AARCH64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -205,7 +205,7 @@ pub(crate) static RISCV64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
