@@ -9,12 +9,14 @@ mod ecam;
 #[cfg(test)]
 mod fake;
 mod hardware;
+mod place;
 mod registers;
 mod serial;
 mod tree;
 
 pub use boot::{Setup, boot_disks};
 pub use hardware::Hardware;
+pub use place::high_place;
 pub use registers::Registers;
 pub use serial::{Port, PortCell};
 pub use tree::{TreeError, tree_bytes};

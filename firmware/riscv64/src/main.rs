@@ -14,7 +14,7 @@ use core::panic::PanicInfo;
 use boot_core::cpu::riscv64::State;
 use boot_core::{Arch, BootProtocol, KernelFormat};
 use fw_boot::Chain;
-use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
+use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, high_place, tree_bytes};
 use fw_runtime::heap::Heap;
 use fw_runtime::{Console, Writer, between};
 use proto_fdt::device_tree::DeviceTree;
@@ -39,6 +39,7 @@ unsafe extern "C" {
     static mut __heap_end: u8;
 
     fn start_kernel(a0: u64, a1: u64, pc: u64) -> !;
+    fn move_image(to: u64, hart: u64, tree: u64) -> !;
 }
 
 /// The console: the serial port of the device tree, or else that of SBI.
@@ -66,13 +67,19 @@ macro_rules! print {
     }};
 }
 
-/// The entry, on the boot hart in S-mode, with the id of the hart and the address of the device tree.
+/// The entry, on the boot hart in S-mode, with the id of the hart and the address of the device tree; `has_moved` is 0 where the firmware
+/// was loaded.
 #[unsafe(no_mangle)]
-extern "C" fn firmware_main(hart: u64, tree: u64) -> ! {
+extern "C" fn firmware_main(hart: u64, tree: u64, has_moved: u64) -> ! {
     let (heap, end) = (&raw mut __heap_start, &raw const __heap_end);
     // SAFETY: the linker script reserves this memory for the heap, and it is added once.
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
     assert!(is_added, "the heap is too small");
+    let place = if has_moved == 0 { place(tree) } else { None };
+    if let Some(to) = place {
+        // SAFETY: the place is free RAM, and nothing refers to the memory of the firmware.
+        unsafe { move_image(to, hart, tree) }
+    }
     if let Some(state) = run(tree) {
         // The tree need not say which hart the SBI firmware chose to boot with.
         // SAFETY: `run` loaded the kernel, and the firmware ends here.
@@ -80,6 +87,17 @@ extern "C" fn firmware_main(hart: u64, tree: u64) -> ! {
     }
     print!("firmware: nothing to boot");
     halt()
+}
+
+/// Where the firmware is to be: it is loaded to the address that kernels with a fixed address are linked for.
+fn place(tree: u64) -> Option<u64> {
+    // SAFETY: the boot protocol names the address.
+    let bytes = unsafe { tree_bytes(tree) }.ok()?;
+    high_place(
+        bytes,
+        tree,
+        between(&raw const image_start, &raw const __image_end),
+    )
 }
 
 /// Loads a kernel. `None` after a message if there is none.
