@@ -1,18 +1,32 @@
 //! A place for the firmware that no kernel needs.
+#![expect(unsafe_code, reason = "memory by its physical address")]
 
 use boot_core::{Constraints, GuestRange, RamAllocator};
 use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::{read, reserved_ranges};
 
+use crate::tree::tree_bytes;
+
 /// Alignment of the place in bytes: that of large pages.
 const ALIGN: u64 = 2 << 20;
 
-/// The start of the highest free RAM below 4 GiB for `own`, the memory of the firmware, on the machine of a device tree in the memory
-/// `tree_at`. `None` if there is none, or the tree is malformed: the firmware then stays where it is.
+/// The start of the highest free RAM below 4 GiB for `own`, the memory of the firmware, on the machine of the device tree at `addr`. `None` if
+/// there is none, or the tree is malformed: the firmware then stays where it is.
 ///
 /// SBI firmware starts the firmware at the address that kernels with a fixed address are linked for.
+///
+/// # Safety
+///
+/// `addr` is what the boot protocol names as the address of the device tree: it is mapped, with all bytes of a tree if there is one, and they
+/// do not change during the call.
 #[must_use]
-pub fn high_place(tree: &[u8], tree_at: u64, own: GuestRange) -> Option<u64> {
+pub unsafe fn high_place(addr: u64, own: GuestRange) -> Option<u64> {
+    // SAFETY: as the caller guarantees.
+    let tree = unsafe { tree_bytes(addr) }.ok()?;
+    place_for(tree, addr, own)
+}
+
+fn place_for(tree: &[u8], tree_at: u64, own: GuestRange) -> Option<u64> {
     let len = u64::try_from(tree.len()).ok()?;
     let tree_range = GuestRange::new(tree_at, len)?;
     let tree = DeviceTree::parse(tree).ok()?;
@@ -56,7 +70,7 @@ mod tests {
         }
         let tree = DeviceTree::new(root).to_bytes().unwrap();
         let own = GuestRange::new(0x8020_0000, 5 << 20).unwrap();
-        high_place(&tree, tree_at, own)
+        place_for(&tree, tree_at, own)
     }
 
     #[test]
@@ -74,6 +88,6 @@ mod tests {
     fn without_a_place_the_firmware_stays() {
         assert_eq!(place(8 << 20, None, 0x8010_0000), None);
         let own = GuestRange::new(0x8020_0000, 5 << 20).unwrap();
-        assert_eq!(high_place(b"no tree", 0x8010_0000, own), None);
+        assert_eq!(place_for(b"no tree", 0x8010_0000, own), None);
     }
 }
