@@ -12,6 +12,7 @@ mod efi;
 mod fake;
 mod hardware;
 mod layout;
+mod place;
 mod registers;
 mod run;
 mod serial;
@@ -20,6 +21,7 @@ mod tree;
 
 pub use hardware::Hardware;
 pub use layout::Layout;
+pub use place::high_place;
 pub use registers::Registers;
 pub use run::run;
 pub use serial::{Port, PortCell};

@@ -26,6 +26,8 @@ image_start:
     .long   0
 
 start:
+    li      s1, 0               # The firmware is where it was loaded.
+enter:
     csrw    sie, zero
     csrci   sstatus, SSTATUS_SIE
     csrw    satp, zero
@@ -77,10 +79,33 @@ start:
     csrw    stvec, t1
     li      s0, 0
     li      ra, 0
-    call    firmware_main       # a0: hart id, a1: device tree
+    mv      a2, s1
+    call    firmware_main       # a0: hart id, a1: device tree, a2: whether the firmware has moved
 stuck:
     wfi
     j       stuck
+
+# Copies the firmware to the address a0, and enters the copy with hart id a1 and device tree a2. Only code and constants are as in the file:
+# the copy relocates itself again, and clears its memory.
+.globl move_image
+move_image:
+    lla     t0, image_start
+    lla     t1, __bss_start
+    mv      t2, a0
+1:  ld      t3, (t0)
+    sd      t3, (t2)
+    addi    t0, t0, 8
+    addi    t2, t2, 8
+    bltu    t0, t1, 1b
+    fence.i
+    lla     t0, image_start
+    lla     t1, enter
+    sub     t1, t1, t0
+    add     t1, t1, a0
+    mv      a0, a1
+    mv      a1, a2
+    li      s1, 1
+    jr      t1
 
 .balign 8
 linked_at:

@@ -16,7 +16,7 @@ use core::cell::Cell;
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
-use fw_device_tree::{Layout, run};
+use fw_device_tree::{Layout, high_place, run};
 use fw_runtime::Writer;
 use fw_runtime::heap::Heap;
 
@@ -35,6 +35,7 @@ unsafe extern "C" {
     static mut __heap_end: u8;
 
     fn start_kernel(a0: u64, a1: u64, pc: u64) -> !;
+    fn move_image(to: u64, hart: u64, tree: u64) -> !;
 }
 
 macro_rules! print {
@@ -44,13 +45,25 @@ macro_rules! print {
     }};
 }
 
-/// The entry, on the boot hart in S-mode, with the id of the hart and the address of the device tree.
+/// The entry, on the boot hart in S-mode, with the id of the hart and the address of the device tree; `has_moved` is 0 where the firmware
+/// was loaded.
 #[unsafe(no_mangle)]
-extern "C" fn firmware_main(hart: u64, tree: u64) -> ! {
+extern "C" fn firmware_main(hart: u64, tree: u64, has_moved: u64) -> ! {
     let (heap, end) = (&raw mut __heap_start, &raw const __heap_end);
     // SAFETY: the linker script reserves this memory for the heap, and it is added once.
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
     assert!(is_added, "the heap is too small");
+    let own = Layout::of_image().whole();
+    // SAFETY: the boot protocol names the address, and nothing writes to the tree.
+    let place = if has_moved == 0 {
+        unsafe { high_place(tree, own) }
+    } else {
+        None
+    };
+    if let Some(to) = place {
+        // SAFETY: the place is free RAM, and nothing refers to the memory of the firmware.
+        unsafe { move_image(to, hart, tree) }
+    }
     // SAFETY: addresses are not translated, the boot protocol names the address, and the layout is that of the linker script.
     let state = unsafe { run(Riscv64::new(hart), &Layout::of_image(), tree) };
     match state.as_ref().map(|state| state.riscv64()) {

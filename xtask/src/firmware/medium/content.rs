@@ -19,6 +19,9 @@ use crate::kernel::{self, Kernel};
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
+/// Deadlines of systemd in seconds: the default of 90 is not for machines that a busy one emulates.
+const SLOW_MACHINE: &str = "systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600";
+
 /// The files of a medium.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -148,7 +151,8 @@ impl System {
             command_line(row.firmware, medium.end)
         };
         if medium.kind.is_system() {
-            cmdline += " init.switch_root";
+            cmdline += " init.switch_root ";
+            cmdline += SLOW_MACHINE;
         }
         Self {
             kernel: kernel.image.clone(),

@@ -62,7 +62,10 @@ impl Kind {
 
     /// True if the medium has entries of the Boot Loader Specification.
     pub(crate) fn has_entries(self) -> bool {
-        matches!(self, Self::Bls1 | Self::Uki | Self::Sdboot | Self::Sduki)
+        matches!(
+            self,
+            Self::Bls1 | Self::Uki | Self::Sdboot | Self::Sduki | Self::Debian
+        )
     }
 
     /// True if the medium has an initrd, and so boots to userspace.
