@@ -14,6 +14,7 @@ use boot_core::{
     Sources, protocol,
 };
 
+use hv_virtio::Disk;
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
 use super::advice::placement_advice;
@@ -110,6 +111,8 @@ pub(crate) struct Boot {
     pub(crate) is_linux: bool,
     /// Whether one of the files is standard input.
     pub(crate) reads_stdin: bool,
+    /// In the order of the machine's virtio-mmio slots.
+    pub(crate) disks: Vec<Disk>,
     kernel: File,
     initrd: Option<File>,
     modules: Vec<File>,
@@ -163,6 +166,7 @@ impl BootArgs {
             .map(initrd_len)
             .transpose()?;
         let (modules, files) = self.modules()?;
+        let disks = self.disks.open()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
         if let Some((path, bytes)) = self.dtb.as_deref().zip(device_tree.as_deref())
             && protocol.hands_over(RequestPart::DeviceTree, &image)
@@ -215,6 +219,7 @@ impl BootArgs {
             reads_stdin,
             is_linux: is_linux(protocol, &image),
             image,
+            disks,
             kernel,
             initrd,
             modules: files,

@@ -8,6 +8,7 @@ mod timeline;
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let timeline = Timeline::new();
     let seeds = Seeds::draw()?;
     let host = Preflight::default();
-    let boot = args.boot.plan(Some(&seeds), |options, arch| {
+    let mut boot = args.boot.plan(Some(&seeds), |options, arch| {
         host.check(arch)?;
         machine(options, arch)
     })?;
@@ -85,7 +86,6 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(warning) = host.warning(boot.is_linux) {
         eprintln!("warning: {warning}");
     }
-    let disks = args.boot.disks.open()?;
     let stdin = if boot.reads_stdin {
         GuestInput::None
     } else {
@@ -110,6 +110,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         Some(counts) => Arc::new((timeline.clone(), Arc::clone(counts))),
         None => Arc::new(timeline.clone()),
     };
+    let disks = mem::take(&mut boot.disks);
     let devices = BoardDevices::new(boot.plan.arch())
         .with_console(console)
         .with_observer(Arc::clone(&observer))

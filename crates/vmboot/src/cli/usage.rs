@@ -90,9 +90,12 @@ impl Mistake {
                 let values = strings(ContextKind::ValidValue).join(", ");
                 let is_missing = string(ContextKind::InvalidValue).is_none_or(|value| value.is_empty());
                 let argument = string(ContextKind::InvalidArg).unwrap_or_default();
-                if is_missing && let "<KERNEL>" | "<FILE>" = argument.as_str() {
+                if is_missing && let "<KERNEL>" | "[KERNEL]" | "<FILE>" = argument.as_str() {
                     return Self {
-                        text: format!("the argument {} is empty", argument.trim_matches(['<', '>'])),
+                        text: format!(
+                            "the argument {} is empty",
+                            argument.trim_matches(['<', '>', '[', ']'])
+                        ),
                         help: name_image(subcommand),
                     };
                 }
@@ -113,13 +116,12 @@ impl Mistake {
                 }
             }
             ErrorKind::ArgumentConflict => Self {
-                help: if text.contains("'--initrd") {
-                    "use it once; concatenate initrds with \"cat A B > OUTPUT\"".to_owned()
-                } else if text.contains("multiple times") {
-                    "use it once".to_owned()
-                } else {
-                    "use only one of them".to_owned()
-                },
+                help: match (text.contains("multiple times"), text.contains("'--initrd")) {
+                    (true, true) => "use it once; concatenate initrds with \"cat A B > OUTPUT\"",
+                    (true, false) => "use it once",
+                    (false, _) => "use only one of them",
+                }
+                .to_owned(),
                 text,
             },
             _ => {
