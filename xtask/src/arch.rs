@@ -158,6 +158,13 @@ static X86_64: ArchRow = ArchRow {
         Image::file("memtest86+", "boot/memtest86+x64.bin", "memtest86+x64.bin"),
         Image::file("ipxe", "usr/lib/ipxe/ipxe.lkrn", "ipxe.lkrn"),
         Image::file("syslinux-common", "usr/lib/syslinux/memdisk", "memdisk"),
+        // Boot loaders that run on `efi-abi`, in the program of the test.
+        Image::file(
+            "systemd-boot-efi",
+            "usr/lib/systemd/boot/efi/systemd-bootx64.efi",
+            "systemd-bootx64.efi",
+        ),
+        Image::file("shim-signed", "usr/lib/shim/shimx64.efi.signed", "shimx64.efi"),
         Image::gzip(
             "xen-hypervisor-4.20-amd64",
             "boot/xen-4.20-amd64.gz",

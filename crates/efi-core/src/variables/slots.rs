@@ -158,6 +158,8 @@ pub enum SlotFileError<E> {
         /// Length that a content can have.
         capacity: usize,
     },
+    /// No higher sequence number exists: nothing more can be written. Only a file that was made so has such a number.
+    Sequence,
     /// The disk failed.
     Storage(E),
 }
@@ -174,6 +176,10 @@ impl<E: fmt::Display> fmt::Display for SlotFileError<E> {
                 f,
                 "the variables have {len} bytes, a slot of the file has room for {capacity}"
             ),
+            Self::Sequence => write!(
+                f,
+                "the sequence number of the file of variables is the largest one"
+            ),
             Self::Storage(error) => write!(f, "the file of variables: {error}"),
         }
     }
@@ -184,7 +190,7 @@ impl<E: core::error::Error + 'static> core::error::Error for SlotFileError<E> {
         match self {
             Self::Slot { error, .. } => Some(error),
             Self::Storage(error) => Some(error),
-            Self::TooShort { .. } | Self::Full { .. } => None,
+            Self::TooShort { .. } | Self::Full { .. } | Self::Sequence => None,
         }
     }
 }
@@ -347,7 +353,7 @@ impl<S: Storage> SlotFile<S> {
     ///
     /// # Errors
     ///
-    /// [`SlotFileError::Full`], before anything is written, or [`SlotFileError::Storage`]. The file then still has the
+    /// [`SlotFileError::Full`] or [`SlotFileError::Sequence`], before anything is written, or [`SlotFileError::Storage`]. The file then still has the
     /// variables that were written last, or those of this call.
     pub fn save<const N: usize>(
         &mut self,
@@ -365,7 +371,8 @@ impl<S: Storage> SlotFile<S> {
             Some(0) => 1,
             _ => 0,
         };
-        let sequence = self.sequence.saturating_add(1);
+        let sequence = self.sequence.checked_add(1).filter(|next| *next < u64::MAX);
+        let sequence = sequence.ok_or(SlotFileError::Sequence)?;
         self.write(index, &content, sequence)
             .map_err(SlotFileError::Storage)?;
         self.current = Some(index);

@@ -305,6 +305,22 @@ fn hostile_files_are_refused_and_left_alone() {
     assert_eq!(short, Err(SlotFileError::TooShort { len }));
 }
 
+/// Found by the fuzz target: the number after the last one was written, and refused at the next start.
+#[test]
+fn the_last_sequence_number_is_not_written() {
+    let mut disk = saved(16 * 1024, &[b"1"]);
+    disk.bytes[16..24].copy_from_slice(&(u64::MAX - 2).to_le_bytes());
+    let crc = crc32(&disk.bytes[..24]).to_le_bytes();
+    disk.bytes[24..28].copy_from_slice(&crc);
+    let (file, mut store) = open(&disk);
+    let mut file = file.unwrap();
+    set(&mut store, "A", b"2");
+    assert_eq!(file.save(&store), Ok(true));
+    set(&mut store, "A", b"3");
+    assert_eq!(file.save(&store), Err(SlotFileError::Sequence));
+    assert_eq!(open(&file.storage).1.global("A"), b"2");
+}
+
 #[test]
 fn variables_that_do_not_fit_are_not_written() {
     let (file, mut store) = open(&Disk::new(16 * 1024));
