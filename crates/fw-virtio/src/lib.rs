@@ -22,9 +22,10 @@ mod hal;
 mod mmio;
 mod option;
 pub mod pci;
+mod transport;
 
 pub use block::VirtioDisk;
 pub use error::DeviceError;
-pub use mmio::{MmioDisk, mmio_disk};
+pub use mmio::mmio_disk;
 pub use option::{MmioDevice, parse_mmio_device};
-pub use pci::{PciDisk, pci_disk};
+pub use pci::pci_disk;

@@ -8,9 +8,7 @@ use virtio_drivers::transport::{DeviceType, Transport};
 
 use crate::block::VirtioDisk;
 use crate::error::DeviceError;
-
-/// A disk behind MMIO registers.
-pub type MmioDisk = VirtioDisk<MmioTransport<'static>>;
+use crate::transport::AnyTransport;
 
 /// Starts the driver of the disk whose registers are the `len` bytes at the physical address `addr`. `None` if no device, or one of another
 /// type, is there.
@@ -23,7 +21,7 @@ pub type MmioDisk = VirtioDisk<MmioTransport<'static>>;
 ///
 /// The range is registers of a virtio device or of none, nothing else uses them, and they are mapped at their physical address as device
 /// memory for the life of the program. So is all memory from the global allocator as normal memory, which the device sees as the CPU does.
-pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, DeviceError> {
+pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<VirtioDisk>, DeviceError> {
     let header = usize::try_from(addr)
         .ok()
         .and_then(|addr| NonNull::new(core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(addr)))
@@ -41,5 +39,5 @@ pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, Devic
     if transport.device_type() != DeviceType::Block {
         return Ok(None);
     }
-    VirtioDisk::new(transport).map(Some)
+    VirtioDisk::new(AnyTransport::Mmio(transport)).map(Some)
 }

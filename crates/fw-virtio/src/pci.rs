@@ -13,9 +13,7 @@ pub use self::configure::{BarWindow, Function, configure};
 
 use crate::block::VirtioDisk;
 use crate::error::DeviceError;
-
-/// A disk on a PCI bus.
-pub type PciDisk = VirtioDisk<PciTransport>;
+use crate::transport::AnyTransport;
 
 /// Vendor of virtio devices (4.1.2).
 const VIRTIO_VENDOR: u16 = 0x1af4;
@@ -50,8 +48,8 @@ impl Function {
 pub unsafe fn pci_disk<C: ConfigurationAccess>(
     config: C,
     function: &Function,
-) -> Result<PciDisk, DeviceError> {
+) -> Result<VirtioDisk, DeviceError> {
     let mut root = PciRoot::new(config);
     let transport = PciTransport::new::<crate::hal::IdentityMapped, C>(&mut root, function.at);
-    VirtioDisk::new(transport.map_err(DeviceError::Pci)?)
+    VirtioDisk::new(AnyTransport::Pci(transport.map_err(DeviceError::Pci)?))
 }

@@ -10,7 +10,7 @@ use super::error::FirmwareError;
 use crate::toolchain::BareMetal;
 
 /// Highest size of a firmware in bytes.
-const LIMIT: u64 = 320_000;
+const LIMIT: u64 = 335_000;
 
 /// Flags for every compiler. Large stack frames need longer instructions, so functions with variables of more than 128 bytes stay functions of
 /// their own; repeated sequences of instructions and equal functions are shared.
