@@ -4,8 +4,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use boot_core::GuestRange;
 use disk::BlockDevice;
-use fw_virtio::pci::{BarWindow, configure};
+use fw_boot::Chain;
+use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 
 use crate::pci::PortAccess;
@@ -14,26 +16,57 @@ use crate::serial::print;
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
 pub(crate) const MMIO_OPTION: &str = "virtio_mmio.device=";
 
-/// Starts the drivers of all disks: first those of the MMIO devices in `options`, then those on PCI buses.
+/// A disk.
+pub(crate) struct Disk {
+    pub(crate) device: Box<dyn BlockDevice>,
+    /// Used for device paths.
+    #[cfg_attr(not(feature = "efi"), expect(dead_code, reason = "for EFI"))]
+    pub(crate) place: Place,
+}
+
+/// Where a device is.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "efi"), expect(dead_code, reason = "for EFI"))]
+pub(crate) enum Place {
+    /// A function of a PCI device.
+    Pci(DeviceFunction),
+    /// Memory-mapped registers.
+    Mmio(GuestRange),
+}
+
+/// The registers of MMIO devices that options name.
+pub(crate) fn named(options: &[&str]) -> Vec<GuestRange> {
+    let mut found = Vec::new();
+    for option in options {
+        let device = option
+            .strip_prefix(MMIO_OPTION)
+            .and_then(fw_virtio::parse_mmio_device)
+            .and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?));
+        match device {
+            Some(registers) => found.push(registers),
+            None => print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ"),
+        }
+    }
+    found
+}
+
+/// Starts the drivers of all disks: first those with the registers `mmio`, then those on PCI buses.
 ///
 /// # Safety
 ///
 /// All memory and all registers below 4 GiB are identity-mapped, and nothing else uses the disks.
-pub(crate) unsafe fn disks(options: &[&str]) -> Vec<Box<dyn BlockDevice>> {
-    let mut disks: Vec<Box<dyn BlockDevice>> = Vec::new();
-    for option in options {
-        let device = option
-            .strip_prefix(MMIO_OPTION)
-            .and_then(fw_virtio::parse_mmio_device);
-        let Some(device) = device else {
-            print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ");
-            continue;
-        };
+pub(crate) unsafe fn disks(mmio: &[GuestRange]) -> Vec<Disk> {
+    let mut disks = Vec::new();
+    for registers in mmio {
+        let len = usize::try_from(registers.len()).unwrap_or(usize::MAX);
         // SAFETY: the VMM names registers of a device; the caller guarantees the rest.
-        match unsafe { mmio_disk(device.addr, device.len) } {
-            Ok(Some(disk)) => disks.push(Box::new(disk)),
+        match unsafe { mmio_disk(registers.start(), len) } {
+            Ok(Some(disk)) => disks.push(Disk {
+                device: Box::new(disk),
+                place: Place::Mmio(*registers),
+            }),
             Ok(None) => {}
-            Err(error) => print!("firmware: device at {:#x}: {error}", device.addr),
+            Err(error) => print!("firmware: device at {:#x}: {}", registers.start(), Chain(&error)),
         }
     }
     let mut config = PortAccess;
@@ -45,8 +78,11 @@ pub(crate) unsafe fn disks(options: &[&str]) -> Vec<Box<dyn BlockDevice>> {
         }
         // SAFETY: the function is of this configuration space; the caller guarantees the rest.
         match unsafe { pci_disk(PortAccess, &function) } {
-            Ok(disk) => disks.push(Box::new(disk)),
-            Err(error) => print!("firmware: PCI device {}: {error}", function.at),
+            Ok(disk) => disks.push(Disk {
+                device: Box::new(disk),
+                place: Place::Pci(function.at),
+            }),
+            Err(error) => print!("firmware: PCI device {}: {}", function.at, Chain(&error)),
         }
     }
     disks

@@ -50,8 +50,10 @@ pub(super) struct Machine {
     pub(super) args: &'static [&'static str],
     /// The buses of its disks; the first is the default.
     pub(super) buses: &'static [Bus],
-    /// The media that our firmware boots on it.
+    /// The media that our firmware boots on it without EFI.
     pub(super) own_media: &'static [Kind],
+    /// The media that our firmware boots on it through EFI.
+    pub(super) efi_media: &'static [Kind],
 }
 
 /// The bus of a virtio disk.

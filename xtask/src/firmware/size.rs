@@ -19,8 +19,9 @@ const FLAGS: [&str; 2] = [
     "-Clink-arg=--icf=all",
 ];
 
-/// Flags for builds of the standard library from source: nothing prints `Debug` of values, and panics have their message without the place.
-const UNSTABLE_FLAGS: [&str; 2] = ["-Zfmt-debug=none", "-Zlocation-detail=none"];
+/// Flags for builds of the standard library from source: derived `Debug` prints the name of a type or variant only, and panics have their message
+/// without the place.
+const UNSTABLE_FLAGS: [&str; 2] = ["-Zfmt-debug=shallow", "-Zlocation-detail=none"];
 
 /// Makes `command`, a build by `bare`, optimise for size.
 pub(super) fn small(bare: &BareMetal, command: &mut Command) {

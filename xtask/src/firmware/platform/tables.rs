@@ -20,7 +20,7 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Shimfb,
 ];
 
-/// The media that our firmware boots: those with entries of the Boot Loader Specification.
+/// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
 /// The media that Debian's U-Boot starts.
@@ -69,6 +69,7 @@ pub(crate) static X86_64: Platform = Platform {
             args: &["-machine", "q35,accel=tcg", "-cpu", "max"],
             buses: PCI,
             own_media: OWN_MEDIA,
+            efi_media: EFI_MEDIA,
         },
         Machine {
             name: "microvm",
@@ -76,8 +77,8 @@ pub(crate) static X86_64: Platform = Platform {
             // Linux waits about 20 s for a clock that is not there.
             args: &["-machine", "microvm,accel=tcg,rtc=on", "-cpu", "max"],
             buses: MMIO,
-            // Its disks are found in the DSDT only, which the firmware does not read.
-            own_media: &[],
+            own_media: OWN_MEDIA,
+            efi_media: EFI_MEDIA,
         },
     ],
     rivals: &[
@@ -128,6 +129,7 @@ pub(crate) static AARCH64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -190,6 +192,7 @@ pub(crate) static RISCV64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
+        efi_media: EFI_MEDIA,
     }],
     rivals: &[
         Rival {
