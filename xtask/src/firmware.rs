@@ -28,6 +28,7 @@ use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
 use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
+use self::size::Content;
 use self::timeline::Milestone;
 use crate::arch::ArchRow;
 use crate::error::Error;
@@ -84,6 +85,15 @@ impl TestBoot {
     }
 }
 
+/// Builds the firmware without EFI where that is possible, and checks its size. The builds for the tests check that of the others.
+pub(crate) fn check_size(workspace: &Workspace, row: &'static ArchRow) -> Result<(), Error> {
+    if row.firmware.is_without_efi {
+        let built = ours::build(workspace, row.firmware, Content::WithoutEfi)?;
+        println!("{} without EFI: {}", row.firmware.package, built.size);
+    }
+    Ok(())
+}
+
 /// Memory of the machines of the tests in MiB.
 const TEST_MEMORY: u32 = 1024;
 
@@ -116,7 +126,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         None
     };
     if matches!(job.setup.firmware, Firmware::Ours(_)) {
-        let built = ours::build(workspace, row.firmware)?;
+        let built = ours::build(workspace, row.firmware, Content::Whole)?;
         println!("{}: {}", built.path.display(), built.size);
     }
     let boot = job.run(workspace)?;

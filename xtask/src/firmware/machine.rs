@@ -10,6 +10,7 @@ use super::medium::spec::{End, Medium};
 use super::options::FileOption;
 use super::ours;
 use super::platform::{Bus, Machine, Platform, Rival, Start};
+use super::size::Content;
 use crate::arch::ArchRow;
 use crate::error::Error;
 use crate::kernel;
@@ -195,7 +196,7 @@ impl Setup {
             Firmware::Ours(way) => {
                 command
                     .arg("-kernel")
-                    .arg(ours::build(workspace, self.row.firmware)?.path);
+                    .arg(ours::build(workspace, self.row.firmware, Content::Whole)?.path);
                 if let Some(option) = way.option() {
                     command.args(["-append", option]);
                 }
