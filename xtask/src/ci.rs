@@ -8,6 +8,7 @@ use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::crate_packages;
 use crate::error::Error;
+use crate::firmware;
 use crate::fuzz;
 use crate::metadata;
 use crate::msrv;
@@ -53,7 +54,7 @@ const STEPS: [Step; 9] = [
     }),
     ("lints", |workspace, _, _, parts| lints(workspace, parts)),
     ("docs", |workspace, _, _, _| docs(workspace)),
-    ("bare-metal", |workspace, _, _, _| bare_metal(workspace)),
+    ("bare-metal", |workspace, rows, _, _| bare_metal(workspace, rows)),
     ("msrv", |workspace, _, _, _| msrv::run(workspace)),
     ("packages", |workspace, rows, _, _| {
         crate_packages::check(workspace, rows)
@@ -167,8 +168,8 @@ fn docs(workspace: &Workspace) -> Result<(), Error> {
     process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Builds the pure crates for bare metal, without any feature.
-fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
+/// Builds the pure crates for bare metal, without any feature, and checks the size of the firmware without EFI.
+fn bare_metal(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     let crates = metadata::pure_crates(workspace)?;
     let profile = profile::release_variables(workspace, "guests")?;
     for target in BARE_TARGETS {
@@ -180,7 +181,8 @@ fn bare_metal(workspace: &Workspace) -> Result<(), Error> {
         command.args(crates.iter().flat_map(|pure| ["--package", &pure.name]));
         process::run_shown(&mut command)?;
     }
-    Ok(())
+    rows.iter()
+        .try_for_each(|row| firmware::check_size(workspace, row))
 }
 
 fn tests(workspace: &Workspace, rows: &[&'static ArchRow], parts: &mut Timings) -> Result<(), Error> {

@@ -30,6 +30,7 @@ use self::matrix::{Cell, Outcome};
 use self::medium::kind::Kind;
 use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
+use self::size::Content;
 use self::timeline::Milestone;
 use crate::arch::ArchRow;
 use crate::error::Error;
@@ -92,8 +93,17 @@ pub(crate) fn for_vmboot(
     row: &ArchRow,
     kind: Kind,
 ) -> Result<(PathBuf, PathBuf), Error> {
-    let firmware = ours::build(workspace, row.firmware)?.path;
+    let firmware = build(workspace, row)?;
     Ok((firmware, Medium::for_vmboot(kind).ensure(workspace, row)?))
+}
+
+/// Builds the firmware without EFI where that is possible, and checks its size. The builds for the tests check that of the others.
+pub(crate) fn check_size(workspace: &Workspace, row: &'static ArchRow) -> Result<(), Error> {
+    if row.firmware.is_without_efi {
+        let built = ours::build(workspace, row.firmware, Content::WithoutEfi)?;
+        println!("{} without EFI: {}", row.firmware.package, built.size);
+    }
+    Ok(())
 }
 
 /// Memory of the machines of the tests in MiB.
@@ -101,7 +111,7 @@ const TEST_MEMORY: u32 = 1024;
 
 /// Builds the firmware for an architecture, and returns the file that QEMU starts.
 pub(crate) fn build(workspace: &Workspace, row: &ArchRow) -> Result<PathBuf, Error> {
-    Ok(ours::build(workspace, row.firmware)?.path)
+    Ok(ours::build(workspace, row.firmware, Content::Whole)?.path)
 }
 
 /// `cargo xtask firmware`.
@@ -133,7 +143,7 @@ fn run_one(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) ->
         None
     };
     if matches!(job.setup.firmware, Firmware::Ours(_)) {
-        let built = ours::build(workspace, row.firmware)?;
+        let built = ours::build(workspace, row.firmware, Content::Whole)?;
         println!("{}: {}", built.path.display(), built.size);
     }
     let boot = job.run(workspace)?;

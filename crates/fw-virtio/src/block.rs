@@ -12,6 +12,7 @@ use virtio_drivers::transport::Transport;
 
 use crate::error::DeviceError;
 use crate::hal::IdentityMapped;
+use crate::transport::AnyTransport;
 
 /// `VIRTIO_BLK_F_BLK_SIZE`: the configuration has the size of logical blocks.
 const F_BLK_SIZE: u64 = 1 << 6;
@@ -22,19 +23,22 @@ const BLK_SIZE_OFFSET: usize = 20;
 /// Largest number of bytes that one request reads or writes.
 const MAX_TRANSFER: usize = 1 << 20;
 
+/// The driver of a disk.
+type Driver = VirtIOBlk<IdentityMapped, AnyTransport>;
+
 /// A virtio disk.
 ///
 /// Each request waits until the device has carried it out.
-pub struct VirtioDisk<T: Transport> {
-    driver: RefCell<VirtIOBlk<IdentityMapped, T>>,
+pub struct VirtioDisk {
+    driver: RefCell<Driver>,
     block_size: BlockSize,
     block_count: u64,
     read_only: bool,
 }
 
-impl<T: Transport> VirtioDisk<T> {
+impl VirtioDisk {
     /// Starts the driver of the device behind `transport`.
-    pub(crate) fn new(mut transport: T) -> Result<Self, DeviceError> {
+    pub(crate) fn new(mut transport: AnyTransport) -> Result<Self, DeviceError> {
         let block_size = if transport.read_device_features() & F_BLK_SIZE == 0 {
             BlockSize::B512
         } else {
@@ -72,7 +76,7 @@ impl<T: Transport> VirtioDisk<T> {
         count: u64,
         parts: impl Iterator<Item = P>,
         len: impl Fn(&P) -> usize,
-        request: impl Fn(&mut VirtIOBlk<IdentityMapped, T>, usize, P) -> virtio_drivers::Result,
+        request: impl Fn(&mut Driver, usize, P) -> virtio_drivers::Result,
     ) -> Result<(), BlockError> {
         let failed = |source| BlockError::new(first, count, BlockErrorKind::Device(source));
         let mut driver = self
@@ -92,7 +96,7 @@ impl<T: Transport> VirtioDisk<T> {
     }
 }
 
-impl<T: Transport> BlockDevice for VirtioDisk<T> {
+impl BlockDevice for VirtioDisk {
     fn block_size(&self) -> BlockSize {
         self.block_size
     }
@@ -134,7 +138,7 @@ impl<T: Transport> BlockDevice for VirtioDisk<T> {
     }
 }
 
-impl<T: Transport> fmt::Debug for VirtioDisk<T> {
+impl fmt::Debug for VirtioDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VirtioDisk")
             .field("block_size", &self.block_size)

@@ -9,6 +9,7 @@ use crate::block::VirtioDisk;
 use crate::console::VirtioConsole;
 use crate::entropy::VirtioEntropy;
 use crate::error::DeviceError;
+use crate::transport::AnyTransport;
 
 /// A device whose driver was started.
 pub enum VirtioDevice {
@@ -46,7 +47,7 @@ impl core::fmt::Debug for VirtioDevice {
 }
 
 /// Starts the driver of the device behind `transport`; `None` if it has another type.
-pub(crate) fn start<T: Transport + 'static>(transport: T) -> Result<Option<VirtioDevice>, DeviceError> {
+pub(crate) fn start(transport: AnyTransport) -> Result<Option<VirtioDevice>, DeviceError> {
     Ok(Some(match transport.device_type() {
         DeviceType::Block => VirtioDevice::Disk(Box::new(VirtioDisk::new(transport)?)),
         DeviceType::EntropySource => VirtioDevice::Entropy(Box::new(VirtioEntropy::new(transport)?)),

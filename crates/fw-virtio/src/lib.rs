@@ -25,10 +25,11 @@ mod hal;
 mod mmio;
 mod option;
 pub mod pci;
+mod transport;
 
 pub use block::VirtioDisk;
 pub use device::{ByteConsole, EntropySource, VirtioDevice};
 pub use error::DeviceError;
-pub use mmio::{MmioDisk, mmio_device, mmio_disk};
+pub use mmio::{mmio_device, mmio_disk};
 pub use option::{MmioDevice, parse_mmio_device};
-pub use pci::{PciDisk, pci_device, pci_disk};
+pub use pci::{pci_device, pci_disk};

@@ -9,9 +9,7 @@ use virtio_drivers::transport::{DeviceType, Transport};
 use crate::block::VirtioDisk;
 use crate::device::{self, VirtioDevice};
 use crate::error::DeviceError;
-
-/// A disk behind MMIO registers.
-pub type MmioDisk = VirtioDisk<MmioTransport<'static>>;
+use crate::transport::AnyTransport;
 
 /// Starts the driver of the disk whose registers are the `len` bytes at the physical address `addr`. `None` if no device, or one of another
 /// type, is there.
@@ -23,11 +21,12 @@ pub type MmioDisk = VirtioDisk<MmioTransport<'static>>;
 /// # Safety
 ///
 /// Those of [`mmio_device`].
-pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, DeviceError> {
+pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<VirtioDisk>, DeviceError> {
     // SAFETY: as the caller guarantees.
     let transport = unsafe { transport(addr, len) }?;
     let disk = transport.filter(|transport| transport.device_type() == DeviceType::Block);
-    disk.map(VirtioDisk::new).transpose()
+    disk.map(|transport| VirtioDisk::new(AnyTransport::Mmio(transport)))
+        .transpose()
 }
 
 /// Starts the driver of the device whose registers are the `len` bytes at the physical address `addr`. `None` if no device, or one of a type
@@ -44,7 +43,7 @@ pub unsafe fn mmio_disk(addr: u64, len: usize) -> Result<Option<MmioDisk>, Devic
 pub unsafe fn mmio_device(addr: u64, len: usize) -> Result<Option<VirtioDevice>, DeviceError> {
     // SAFETY: as the caller guarantees.
     let transport = unsafe { transport(addr, len) }?;
-    transport.map_or(Ok(None), device::start)
+    transport.map_or(Ok(None), |transport| device::start(AnyTransport::Mmio(transport)))
 }
 
 /// The registers at an address; `None` if there is no device.

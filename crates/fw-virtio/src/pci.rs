@@ -14,9 +14,7 @@ pub use self::configure::{BarWindow, Function, configure};
 use crate::block::VirtioDisk;
 use crate::device::{self, VirtioDevice};
 use crate::error::DeviceError;
-
-/// A disk on a PCI bus.
-pub type PciDisk = VirtioDisk<PciTransport>;
+use crate::transport::AnyTransport;
 
 /// Vendor of virtio devices (4.1.2).
 const VIRTIO_VENDOR: u16 = 0x1af4;
@@ -54,7 +52,7 @@ impl Function {
 pub unsafe fn pci_disk<C: ConfigurationAccess>(
     config: C,
     function: &Function,
-) -> Result<PciDisk, DeviceError> {
+) -> Result<VirtioDisk, DeviceError> {
     VirtioDisk::new(transport(config, function.at)?)
 }
 
@@ -78,7 +76,8 @@ pub unsafe fn pci_device<C: ConfigurationAccess + 'static>(
 }
 
 /// The registers of a device.
-fn transport<C: ConfigurationAccess>(config: C, at: DeviceFunction) -> Result<PciTransport, DeviceError> {
+fn transport<C: ConfigurationAccess>(config: C, at: DeviceFunction) -> Result<AnyTransport, DeviceError> {
     let mut root = PciRoot::new(config);
-    PciTransport::new::<crate::hal::IdentityMapped, C>(&mut root, at).map_err(DeviceError::Pci)
+    let transport = PciTransport::new::<crate::hal::IdentityMapped, C>(&mut root, at);
+    Ok(AnyTransport::Pci(transport.map_err(DeviceError::Pci)?))
 }

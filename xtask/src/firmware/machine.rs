@@ -11,6 +11,7 @@ use super::medium::spec::{End, Medium};
 use super::options::FileOption;
 use super::ours;
 use super::platform::{Bus, Machine, Platform, Rival, Start};
+use super::size::Content;
 use crate::arch::ArchRow;
 use crate::error::Error;
 use crate::kernel;
@@ -196,7 +197,7 @@ impl Setup {
             Firmware::Ours(way) => {
                 command
                     .arg("-kernel")
-                    .arg(ours::build(workspace, self.row.firmware)?.path);
+                    .arg(ours::build(workspace, self.row.firmware, Content::Whole)?.path);
                 // The firmware passes options that are not its own on.
                 let options = way
                     .option()

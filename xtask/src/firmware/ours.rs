@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::FirmwareError;
 use super::platform::Platform;
-use super::size::{self, Size};
+use super::size::{self, Content, Size};
 use crate::error::{Error, WithPath as _};
 use crate::guest_elf::{ElfTarget, GuestElf, GuestElfError};
 use crate::process;
@@ -31,13 +31,13 @@ pub(super) struct Built {
     pub(super) size: Size,
 }
 
-/// Builds the firmware for the target of `platform`.
+/// Builds the firmware for the target of `platform`. The next build, with another content, replaces the files.
 ///
 /// # Errors
 ///
 /// Among others, the firmware is larger than its limit. A standard library that is installed is not optimised for size, so there is no limit
 /// where its source is missing.
-pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<Built, Error> {
+pub(super) fn build(workspace: &Workspace, platform: &Platform, content: Content) -> Result<Built, Error> {
     let directory = directory(workspace);
     if !has_source(workspace) {
         return Err(FirmwareError::NoSource { directory }.into());
@@ -48,6 +48,9 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<Built,
     command
         .current_dir(&directory)
         .args(["--package", platform.package, "--release"]);
+    if content == Content::WithoutEfi {
+        command.arg("--no-default-features");
+    }
     size::small(&bare, &mut command);
     {
         let _step = Step::start(format!("building the firmware for {target}"));
@@ -77,7 +80,7 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<Built,
         code: parsed.code_len(),
     };
     if bare.is_from_source() {
-        size.check(platform.package)?;
+        size.check(platform.package, content)?;
     }
     fs::write(&path, &bytes).with_path(&path)?;
     Ok(Built { path, size })

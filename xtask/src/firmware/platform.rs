@@ -25,6 +25,8 @@ pub(crate) struct Platform {
     pub(super) target: &'static str,
     /// `Some` if QEMU starts its loaded bytes, which begin with the header of an Image, and not the ELF file.
     pub(super) image: Option<ElfTarget>,
+    /// True if it can be built without EFI, by the features of the package.
+    pub(super) is_without_efi: bool,
     /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
     pub(crate) tracer: Option<&'static str>,
     /// The machines; the first is the default.

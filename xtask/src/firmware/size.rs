@@ -9,8 +9,24 @@ use std::process::Command;
 use super::error::FirmwareError;
 use crate::toolchain::BareMetal;
 
-/// Highest size of a firmware in bytes.
-const LIMIT: u64 = 320_000;
+/// What is in a firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Everything.
+    Whole,
+    /// No EFI: without the default features.
+    WithoutEfi,
+}
+
+impl Content {
+    /// Highest size in bytes.
+    pub(super) const fn limit(self) -> u64 {
+        match self {
+            Self::Whole => 600_000,
+            Self::WithoutEfi => 335_000,
+        }
+    }
+}
 
 /// Flags for every compiler. Large stack frames need longer instructions, so functions with variables of more than 128 bytes stay functions of
 /// their own; repeated sequences of instructions and equal functions are shared.
@@ -19,8 +35,9 @@ const FLAGS: [&str; 2] = [
     "-Clink-arg=--icf=all",
 ];
 
-/// Flags for builds of the standard library from source: nothing prints `Debug` of values, and panics have their message without the place.
-const UNSTABLE_FLAGS: [&str; 2] = ["-Zfmt-debug=none", "-Zlocation-detail=none"];
+/// Flags for builds of the standard library from source: derived `Debug` prints the name of a type or variant only, and panics have their message
+/// without the place.
+const UNSTABLE_FLAGS: [&str; 2] = ["-Zfmt-debug=shallow", "-Zlocation-detail=none"];
 
 /// Makes `command`, a build by `bare`, optimise for size.
 pub(super) fn small(bare: &BareMetal, command: &mut Command) {
@@ -44,19 +61,20 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Checks the limit.
+    /// Checks the limit of a firmware with this content.
     ///
     /// # Errors
     ///
     /// [`FirmwareError::TooLarge`].
-    pub(super) fn check(self, package: &'static str) -> Result<(), FirmwareError> {
-        if self.file <= LIMIT {
+    pub(super) fn check(self, package: &'static str, content: Content) -> Result<(), FirmwareError> {
+        let limit = content.limit();
+        if self.file <= limit {
             return Ok(());
         }
         Err(FirmwareError::TooLarge {
             package,
             len: self.file,
-            limit: LIMIT,
+            limit,
         })
     }
 }
@@ -73,11 +91,16 @@ mod tests {
 
     #[test]
     fn the_limit_is_the_last_size_that_passes() {
-        let check = |file| Size { file, code: 1 }.check("fw");
-        assert!(check(LIMIT).is_ok());
-        let error = check(LIMIT + 1).unwrap_err();
-        assert!(
-            matches!(error, FirmwareError::TooLarge { package: "fw", len, limit: LIMIT } if len == LIMIT + 1)
-        );
+        for content in [Content::Whole, Content::WithoutEfi] {
+            let check = |file| Size { file, code: 1 }.check("fw", content);
+            let last = content.limit();
+            assert!(check(last).is_ok());
+            let error = check(last + 1).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("fw has {} bytes; the limit is {last}", last + 1)),
+                "{error}"
+            );
+        }
+        assert!(Content::WithoutEfi.limit() < Content::Whole.limit());
     }
 }

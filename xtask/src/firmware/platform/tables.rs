@@ -70,6 +70,7 @@ pub(crate) static X86_64: Platform = Platform {
     package: "fw-x86_64",
     target: "x86_64-unknown-none",
     image: None,
+    is_without_efi: true,
     tracer: Some("x86_64-unknown-uefi"),
     machines: &[
         Machine {
@@ -133,6 +134,7 @@ pub(crate) static AARCH64: Platform = Platform {
     package: "fw-arm64",
     target: "aarch64-unknown-none-softfloat",
     image: Some(ElfTarget::AARCH64),
+    is_without_efi: false,
     tracer: None,
     machines: &[Machine {
         name: "virt",
@@ -196,6 +198,7 @@ pub(crate) static RISCV64: Platform = Platform {
     package: "fw-riscv64",
     target: "riscv64gc-unknown-none-elf",
     image: Some(ElfTarget::RISCV64),
+    is_without_efi: false,
     tracer: None,
     machines: &[Machine {
         name: "virt",
