@@ -32,6 +32,9 @@ const OWN_MEDIA: &[Kind] = &[
     Kind::Debian,
 ];
 
+/// The media for our firmware in flash: one without EFI and one with it.
+const FLASH_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Grub];
+
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
 
@@ -81,6 +84,7 @@ pub(crate) static X86_64: Platform = Platform {
             needs_tsc: false,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
         Machine {
             name: "microvm",
@@ -91,6 +95,7 @@ pub(crate) static X86_64: Platform = Platform {
             needs_tsc: true,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
     ],
     rivals: &[
@@ -144,6 +149,7 @@ pub(crate) static AARCH64: Platform = Platform {
         needs_tsc: false,
         own_media: OWN_MEDIA,
         efi_media: EFI_MEDIA,
+        flash_media: FLASH_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -209,6 +215,7 @@ pub(crate) static RISCV64: Platform = Platform {
         needs_tsc: false,
         own_media: OWN_MEDIA,
         efi_media: EFI_MEDIA,
+        flash_media: &[],
     }],
     rivals: &[
         Rival {
