@@ -113,10 +113,7 @@ impl DiskArgs {
         let open = |(number, path): (usize, &PathBuf)| {
             let file: File = file::open(path)?;
             let config = config.clone().with_id(format!("vmboot-{number}"));
-            Disk::new(file, &config).map_err(|error| match error {
-                DiskError::BlockSize { .. } => error.into(),
-                error => with_help(path, error),
-            })
+            Disk::new(file, &config).map_err(|error| with_help(path, error))
         };
         self.disks.iter().enumerate().map(open).collect()
     }
@@ -124,6 +121,9 @@ impl DiskArgs {
 
 /// The error of a disk image, with what to do.
 fn with_help(path: &Path, error: DiskError) -> Box<dyn Error> {
+    if matches!(error, DiskError::BlockSize { .. }) {
+        return AdvisedError::new(error, "use --disk-block-size 512 or 4096").into();
+    }
     let help = match error {
         DiskError::Length { block_size, .. } => {
             format!("use a raw disk image; `truncate --size=%{block_size} FILE` makes its length a multiple")
