@@ -88,7 +88,7 @@ const fn encode(value: u8, is_binary: bool) -> u8 {
     if is_binary {
         value
     } else {
-        (value / 10) << 4 | value % 10
+        ((value / 10) << 4) | (value % 10)
     }
 }
 
