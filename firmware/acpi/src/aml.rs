@@ -30,10 +30,7 @@ fn find<'a>(aml: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = usize> + '
 pub(crate) fn sleep_types(aml: &[u8]) -> Option<[u8; 2]> {
     find(aml, b"_S5_").find_map(|offset| {
         let (before, after) = aml.split_at_checked(offset)?;
-        let is_name = match before {
-            [.., NAME_OP] | [.., NAME_OP, ROOT] => true,
-            _ => false,
-        };
+        let is_name = matches!(before, [.., NAME_OP] | [.., NAME_OP, ROOT]);
         let package = after.get(4..).filter(|_| is_name)?;
         let rest = package.strip_prefix(&[PACKAGE_OP])?;
         // The upper two bits of the first byte are the number of further bytes of the length.

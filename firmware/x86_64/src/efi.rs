@@ -85,7 +85,7 @@ fn setup(
     // SAFETY: what is in use is below 4 GiB, and all of it is mapped.
     unsafe { mmu.activate() };
     let mut map = memory_map(machine, acpi)?;
-    let registers = acpi.map(|acpi| reset::set(acpi)).unwrap_or_default();
+    let registers = acpi.and_then(reset::set);
     let mut context = core::ptr::null_mut();
     if let Some(page) = registers {
         let pages = Descriptor {

@@ -165,7 +165,7 @@ fn load(machine: &Machine, disks: &[Disk], own: GuestRange, options: &[&str]) ->
     // SAFETY: RAM is mapped, and the firmware's own parts of it are cut out.
     let mut memory = unsafe { PhysicalMemory::new(ram, &[own]) };
     boot(&disks, &config, &mut memory, &mut |event| {
-        print!("firmware: {event}")
+        print!("firmware: {event}");
     })
 }
 

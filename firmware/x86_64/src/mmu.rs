@@ -54,7 +54,7 @@ pub(crate) struct MemoryLayout {
 /// Page tables and their place.
 pub(crate) struct Mmu {
     tables: PageTables,
-    place: *mut u8,
+    place: *mut [u64; 512],
 }
 
 /// The largest page: 1 GiB if the CPU has the feature `pdpe1gb` (Intel SDM volume 2A, CPUID 80000001H).
@@ -83,10 +83,10 @@ impl Mmu {
         let per_gib = if max_page == PageSize::Size1G { 0 } else { gibs };
         let count = MAX_TABLES + per_gib + (gibs >> 9) + layout.spare;
         let bytes = count.checked_mul(PAGE).ok_or(MmuError::NoMemory)?;
-        let place = core::alloc::Layout::from_size_align(bytes, PAGE);
-        let place = place.ok().ok_or(MmuError::NoMemory)?;
+        let layout_of_tables = core::alloc::Layout::from_size_align(bytes, PAGE);
+        let layout_of_tables = layout_of_tables.ok().ok_or(MmuError::NoMemory)?;
         // SAFETY: the size is not zero.
-        let place = unsafe { alloc(place) };
+        let place = unsafe { alloc(layout_of_tables) };
         if place.is_null() {
             return Err(MmuError::NoMemory);
         }
@@ -105,12 +105,14 @@ impl Mmu {
                 tables.map(&mapping)?;
             }
         }
+        let place = place.cast();
         let mmu = Self { tables, place };
         mmu.write();
         Ok(mmu)
     }
 
     /// Changes the access to a range.
+    #[cfg(feature = "efi")]
     pub(crate) fn protect(&mut self, start: u64, len: u64, access: Access) -> Result<(), MapError> {
         self.tables.protect(start, len, access)?;
         self.write();
@@ -121,7 +123,7 @@ impl Mmu {
 
     /// Copies the tables to their place.
     fn write(&self) {
-        let mut place = self.place.cast::<[u64; 512]>();
+        let mut place = self.place;
         for table in self.tables.tables() {
             // SAFETY: there is room for all tables, in pages of their own that only the CPU reads.
             unsafe { place.write(*table) };

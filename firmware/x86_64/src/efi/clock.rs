@@ -69,7 +69,7 @@ impl Clock {
     /// Units since the start. It never goes back.
     pub(super) fn now(&mut self) -> u64 {
         let ticks = counter().saturating_sub(self.start);
-        let units = u128::from(ticks) * u128::from(self.scale) >> 32;
+        let units = (u128::from(ticks) * u128::from(self.scale)) >> 32;
         self.last = self.last.max(u64::try_from(units).unwrap_or(u64::MAX));
         self.last
     }
