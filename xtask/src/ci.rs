@@ -10,6 +10,7 @@ use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::crate_packages;
 use crate::error::Error;
+use crate::firmware;
 use crate::fuzz;
 use crate::metadata;
 use crate::msrv;
@@ -129,12 +130,7 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         // The default members: init, and the contract shared with the tests. The others build for bare metal only.
         ("guests", &[], root.join("guests"), Some("guests")),
         // The default members: what the binaries share.
-        (
-            "firmware, shared",
-            &[],
-            root.join("firmware"),
-            Some("firmware-host"),
-        ),
+        ("firmware", &[], root.join("firmware"), Some("firmware-host")),
         ("fuzz", &["--workspace"], root.join("fuzz"), Some("fuzz")),
     ] {
         let mut command = cargo::command(workspace);

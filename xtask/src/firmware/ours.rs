@@ -22,6 +22,19 @@ pub(super) fn has_source(workspace: &Workspace) -> bool {
     directory(workspace).join("Cargo.toml").exists()
 }
 
+/// Clippy on the program for the target of `platform`.
+pub(super) fn lint(workspace: &Workspace, platform: &Platform) -> Result<(), Error> {
+    let mut command = BareMetal::ensure(workspace, platform.target)?.clippy(workspace)?;
+    command.current_dir(directory(workspace)).args([
+        "--package",
+        platform.package,
+        "--",
+        "--deny",
+        "warnings",
+    ]);
+    process::run_shown(&mut command)
+}
+
 /// Builds the firmware for the target of `platform`, and returns the path of the file that QEMU starts.
 pub(super) fn build(workspace: &Workspace, platform: &Platform) -> Result<PathBuf, Error> {
     let directory = directory(workspace);
