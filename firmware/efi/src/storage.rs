@@ -219,6 +219,7 @@ fn add_partition(
 }
 
 /// Where a volume is.
+#[derive(Clone, Copy)]
 struct Place<'a> {
     path: &'a DevicePathBuf,
     /// The blocks of the disk or partition.
