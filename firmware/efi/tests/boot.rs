@@ -345,7 +345,9 @@ fn boot_options_that_a_program_adds_are_tried() {
 unsafe extern "efiapi" fn remember(_: Handle, table: *mut SystemTable) -> RawStatus {
     let name: Vec<u16> = "Remembered".encode_utf16().chain([0]).collect();
     // SAFETY: the firmware passes its system table.
-    let runtime = unsafe { &*(*table).runtime_services };
+    let system = unsafe { &*table };
+    // SAFETY: as above.
+    let runtime = unsafe { &*system.runtime_services };
     let vendor = guids::GLOBAL_VARIABLE;
     let mut size = 1;
     let mut value = 0_u8;
@@ -374,11 +376,11 @@ fn variables_are_kept_in_a_file() {
         boot_disks(vec![Disk { device, path }]).1
     };
     let disk = |content: Vec<u8>| -> &'static Writable {
-        let files = [(HOST.2, program(remember)), (file, content)];
+        let files = [(host().2, program(remember)), (file, content)];
         Box::leak(Box::new(Writable(Mutex::new(image(&files)))))
     };
     let volume = "MemoryMapped(0xb,0x1000,0x11ff)";
-    let program = format!("{volume}/{}", HOST.2);
+    let program = format!("{volume}/{}", host().2);
     let log = |first: String, status: &str| {
         [
             first,

@@ -23,6 +23,9 @@ const EFI_MEDIA: &[Kind] = &[
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
+/// The media for our firmware in flash: one without EFI and one with it.
+const FLASH_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Grub];
+
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
 
@@ -70,6 +73,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: PCI,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
         Machine {
             name: "microvm",
@@ -79,6 +83,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: MMIO,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
     ],
     rivals: &[
@@ -129,7 +134,8 @@ pub(crate) static AARCH64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
+        flash_media: FLASH_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -192,7 +198,8 @@ pub(crate) static RISCV64: Platform = Platform {
         args: &["-machine", "virt", "-cpu", "rv64"],
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
+        flash_media: &[],
     }],
     rivals: &[
         Rival {
