@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::arch::ArchRow;
+use clap::ValueEnum as _;
+
+use crate::arch::{Arch, ArchRow};
 use crate::cargo;
 use crate::cli::{CiArgs, TestArgs, TidyArgs};
 use crate::crate_packages;
@@ -28,6 +30,9 @@ const BARE_TARGETS: [&str; 3] = [
     "aarch64-unknown-none-softfloat",
     "riscv64gc-unknown-none-elf",
 ];
+
+/// Crates of firmware that use `unsafe`, and so are not pure.
+const FIRMWARE_CRATES: [&str; 2] = ["vmboot-efi-abi", "vmboot-fw-virtio"];
 
 /// Workspaces below the root that are not part of the root's.
 const INNER_WORKSPACES: [&str; 5] = [
@@ -139,7 +144,19 @@ fn lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
         command.args(["--", "--deny", "warnings"]);
         parts.measure(name, || process::run_shown(&mut command))?;
     }
-    sandbox_lints(workspace, parts)
+    sandbox_lints(workspace, parts)?;
+    firmware_lints(workspace, parts)
+}
+
+/// Clippy on the firmware's programs, which build for bare metal only.
+fn firmware_lints(workspace: &Workspace, parts: &mut Timings) -> Result<(), Error> {
+    for arch in Arch::value_variants() {
+        let row = arch.row();
+        parts.measure(format!("firmware of {}", row.name), || {
+            firmware::lint(workspace, row)
+        })?;
+    }
+    Ok(())
 }
 
 /// Clippy on programs that run in sandboxes, and on their runtime, which builds for the host leave out.
@@ -168,7 +185,7 @@ fn docs(workspace: &Workspace) -> Result<(), Error> {
     process::run_shown(command.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// Builds the pure crates for bare metal, without any feature, and checks the size of the firmware without EFI.
+/// Builds the pure crates and those of firmware for bare metal, without any feature, and checks the size of the firmware without EFI.
 fn bare_metal(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Error> {
     let crates = metadata::pure_crates(workspace)?;
     let profile = profile::release_variables(workspace, "guests")?;
@@ -178,7 +195,8 @@ fn bare_metal(workspace: &Workspace, rows: &[&'static ArchRow]) -> Result<(), Er
         // With the guests' profile, both share the standard library where it is built from source.
         command.args(["--release", "--no-default-features"]);
         command.envs(profile.iter().map(|(name, value)| (name, value)));
-        command.args(crates.iter().flat_map(|pure| ["--package", &pure.name]));
+        let pure = crates.iter().map(|pure| pure.name.as_str());
+        command.args(pure.chain(FIRMWARE_CRATES).flat_map(|name| ["--package", name]));
         process::run_shown(&mut command)?;
     }
     rows.iter()

@@ -42,6 +42,11 @@ const BLANK_MIB: u64 = 8;
 /// Deadline of a boot of the tests in seconds; it takes a few on an idle machine.
 const TEST_TIMEOUT: u64 = 120;
 
+/// Clippy on the firmware's program for an architecture, which builds for bare metal only.
+pub(crate) fn lint(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
+    ours::lint(workspace, row.firmware)
+}
+
 /// A boot of `cargo xtask test --tier firmware`.
 #[derive(Debug)]
 pub(crate) struct TestBoot(Cell);

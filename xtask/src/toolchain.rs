@@ -21,6 +21,12 @@ const DEBIAN_RUST: [Package; 2] = [
     Package::file("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
 ];
 
+/// Clippy of that compiler, which reads the standard library that the compiler builds.
+const DEBIAN_CLIPPY: Package = Package::file("rust-web-clippy", "/var/lib/dpkg/info/rust-web-clippy.list");
+
+/// The `cargo clippy` that [`DEBIAN_CLIPPY`] installs. It runs the Clippy beside it.
+const DEBIAN_CARGO_CLIPPY: &str = "/usr/bin/cargo-clippy";
+
 /// The compiler that [`DEBIAN_RUST`] installs, and its sysroot.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SYSROOT: &str = "/usr";
@@ -123,7 +129,25 @@ impl BareMetal {
         command
     }
 
-    /// The same for programs whose flags name `rust-lld` as the linker, since the variable of the linker would also apply to the build
+    /// `cargo clippy` set up for the target, by the Clippy of the compiler that builds for it.
+    pub(crate) fn clippy(&self, workspace: &Workspace) -> Result<Command, Error> {
+        if self.standard_library
+            != (StandardLibrary::Source {
+                rustc: Some(DEBIAN_RUSTC),
+            })
+        {
+            return Ok(self.cargo(workspace, "clippy"));
+        }
+        packages::ensure(workspace, &[DEBIAN_CLIPPY])?;
+        let mut command = Command::new(DEBIAN_CARGO_CLIPPY);
+        command
+            .env("CARGO_TERM_COLOR", "never")
+            .current_dir(workspace.root());
+        self.set_up(&mut command, workspace, "clippy");
+        Ok(command)
+    }
+
+    /// [`cargo`](Self::cargo) for programs whose flags name `rust-lld` as the linker, since the variable of the linker would also apply to the build
     /// scripts on a machine of the target.
     pub(crate) fn cargo_with_flags(&self, workspace: &Workspace, subcommand: &str) -> Result<Command, Error> {
         let mut command = self.cargo_without_linker(workspace, subcommand);
@@ -144,12 +168,16 @@ impl BareMetal {
 
     fn cargo_without_linker(&self, workspace: &Workspace, subcommand: &str) -> Command {
         let mut command = cargo::command(workspace);
+        self.set_up(&mut command, workspace, subcommand);
+        command
+    }
+
+    fn set_up(&self, command: &mut Command, workspace: &Workspace, subcommand: &str) {
         command
             .args([subcommand, "--target", self.target, "--target-dir"])
             .arg(workspace.xtask("bare"));
         self.standard_library
-            .apply(&mut command, "core,alloc,compiler_builtins");
-        command
+            .apply(command, "core,alloc,compiler_builtins");
     }
 }
 

@@ -11,8 +11,8 @@ use efi_abi::{
 };
 use efi_core::Result;
 use efi_core::device_path::{DevicePath, DevicePathBuf};
-use efi_core::memory::MemoryMap;
-use efi_core::variables::{LoadOptionAttributes, Variables};
+use efi_core::memory::{Attributes, Descriptor, MemoryMap, MemoryType};
+use efi_core::variables::{LoadOptionAttributes, OsIndications, Variables};
 
 use crate::event::Event;
 use crate::storage::{self, Disk, Volume};
@@ -57,7 +57,7 @@ pub struct Setup {
 pub enum BootError {
     /// EFI cannot be set up.
     Build(BuildError),
-    /// A configuration table or a variable cannot be set.
+    /// A configuration table, a variable or the rights of the firmware's code cannot be set.
     Variables(Status),
     /// Nothing could be started, or all programs have returned.
     Nothing,
@@ -93,17 +93,26 @@ impl core::error::Error for BootError {
 #[expect(unsafe_code, reason = "memory and stack of the machine")]
 pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootError {
     let config = Config::new(VENDOR, REVISION).with_console(setup.console.as_path());
+    let is_code = |region: &Descriptor| region.kind == MemoryType::RUNTIME_SERVICES_CODE;
+    let code: Vec<_> = setup.map.descriptors().filter(is_code).collect();
     // SAFETY: the contract is the same.
     let firmware = match unsafe { Firmware::install(setup.platform, setup.map, setup.hooks, &config) } {
         Ok(firmware) => firmware,
         Err(error) => return BootError::Build(error),
     };
+    // The operating system may map the firmware's own code read-only; its data is never executable.
+    for region in code {
+        if let Err(status) = firmware.add_runtime_section(region.start, region.len(), Attributes::RO) {
+            return BootError::Variables(status);
+        }
+    }
     for (guid, table) in setup.tables {
         if let Err(status) = firmware.add_configuration_table(guid, table) {
             return BootError::Variables(status);
         }
     }
     let volumes = storage::add(&firmware, &setup.disks, report);
+    keep_variables(&firmware, &volumes, report);
     let manager = Manager {
         firmware: &firmware,
         volumes: &volumes,
@@ -112,6 +121,20 @@ pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootErro
     match manager.run(report) {
         Ok(()) => BootError::Nothing,
         Err(status) => BootError::Variables(status),
+    }
+}
+
+/// Loads the variables of the first volume that has a file for them, and keeps them there.
+fn keep_variables(firmware: &Firmware, volumes: &[Volume], report: &mut dyn FnMut(&Event<'_>)) {
+    let mut files = volumes
+        .iter()
+        .filter_map(|volume| Some((volume, volume.variables?)));
+    if let Some((volume, file)) = files.next() {
+        let used = firmware.use_variable_file(file, OsIndications::empty());
+        report(&Event::Variables {
+            path: volume.path.as_path(),
+            error: used.as_ref().err(),
+        });
     }
 }
 

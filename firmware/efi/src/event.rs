@@ -3,6 +3,7 @@
 use core::fmt;
 
 use disk::{PartitionError, TableWarning};
+use efi_abi::VariableFileError;
 use efi_core::Status;
 use efi_core::device_path::DevicePath;
 use efi_core::variables::LoadOptionError;
@@ -51,6 +52,20 @@ pub enum Event<'a> {
         part: Part,
         /// Cause.
         error: &'a FatError,
+    },
+    /// A volume has a file of variables that cannot be used.
+    NoVariables {
+        /// The disk or partition.
+        part: Part,
+        /// Cause.
+        error: &'a dyn core::error::Error,
+    },
+    /// Variables are kept in a file, or are volatile because the file is refused.
+    Variables {
+        /// The volume of the file.
+        path: DevicePath<'a>,
+        /// Why the file is refused, if it is.
+        error: Option<&'a VariableFileError>,
     },
     /// A disk, partition or volume cannot be given to programs.
     NotAdded {
@@ -107,6 +122,11 @@ impl fmt::Display for Event<'_> {
             Self::NoTable { part, error } => write!(f, "{part}: {error}"),
             Self::Table { part, warning } => write!(f, "{part}: {warning}"),
             Self::NoFileSystem { part, error } => write!(f, "{part}: {error}"),
+            Self::NoVariables { part, error } => write!(f, "variables are volatile: {part}: {error}"),
+            Self::Variables { path, error } => match error {
+                None => write!(f, "variables are on {}", path.to_text()),
+                Some(error) => write!(f, "variables are volatile: {}: {error}", path.to_text()),
+            },
             Self::NotAdded { part, status } => {
                 write!(f, "{part} is not available to EFI programs: {status}")
             }

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use disk::{
-    BlockDevice, BlockError, BlockErrorKind, BlockSize, BlockSource, ByteSource, FileSystem, Partition,
-    SourceRange, TableKind, Window, partitions,
+    BlockDevice, BlockError, BlockErrorKind, BlockSize, BlockSource, ByteSource, FileBlocks, FileSystem,
+    Partition, SourceRange, TableKind, Window, partitions,
 };
 use efi_abi::Firmware;
 use efi_core::device_path::DevicePathBuf;
@@ -31,7 +31,12 @@ pub(crate) struct Volume {
     pub(crate) path: DevicePathBuf,
     /// True on an EFI System Partition, or a disk without partitions.
     is_system: bool,
+    /// The file of variables on it, if it has one.
+    pub(crate) variables: Option<&'static dyn BlockDevice>,
 }
+
+/// Path of the file in which non-volatile variables are kept, if it exists on an EFI System Partition.
+const VARIABLES: &str = "/EFI/vmboot/variables.bin";
 
 impl Volume {
     pub(crate) const fn new(
@@ -43,6 +48,7 @@ impl Volume {
             file_system,
             path,
             is_system,
+            variables: None,
         }
     }
 }
@@ -101,13 +107,31 @@ impl BlockDevice for PartitionBlocks {
 /// The bytes of a disk, for ever.
 type Source = &'static BlockSource<&'static dyn BlockDevice>;
 
+/// A FAT file system, for ever.
+type Fat = &'static FatFs<Window<Source>>;
+
 /// The FAT file system of a range of a disk.
-fn file_system(
-    source: Source,
-    range: SourceRange,
-) -> core::result::Result<&'static dyn FileSystem, FatError> {
+fn file_system(source: Source, range: SourceRange) -> core::result::Result<Fat, FatError> {
     let window = Window::new(source, range)?;
     Ok(&*Box::leak(Box::new(FatFs::new(window)?)))
+}
+
+/// The blocks of the file of variables on a volume, whose blocks these are; `None` if there is no such file. A file that cannot be used is
+/// reported.
+fn variables(
+    fat: Fat,
+    blocks: &'static dyn BlockDevice,
+    part: Part,
+    report: &mut dyn FnMut(&Event<'_>),
+) -> Option<&'static dyn BlockDevice> {
+    let mut refuse = |error: &dyn core::error::Error| {
+        report(&Event::NoVariables { part, error });
+    };
+    let node = fat.lookup(VARIABLES).inspect_err(|error| refuse(error)).ok()??;
+    let file = fat.open_file(&node).inspect_err(|error| refuse(error)).ok()?;
+    let file = FileBlocks::new(blocks, file.extents());
+    let file = file.inspect_err(|error| refuse(error)).ok()?;
+    Some(Box::leak(Box::new(file)))
 }
 
 /// Adds all disks with their partitions and FAT file systems. Returns the volumes, EFI System Partitions first.
@@ -149,7 +173,12 @@ fn add_disk(
     if table.kind == TableKind::None {
         let len = source.len().or(Err(Status::DEVICE_ERROR))?;
         let found = file_system(source, SourceRange::whole(len));
-        add_volume(firmware, handle, part, found, (&disk.path, true), volumes, report);
+        let place = Place {
+            path: &disk.path,
+            blocks: disk.device,
+            is_system: true,
+        };
+        add_volume(firmware, handle, part, found, place, volumes, report);
         return Ok(());
     }
     for partition in &table.partitions {
@@ -173,16 +202,29 @@ fn add_partition(
     report: &mut dyn FnMut(&Event<'_>),
 ) -> Result<()> {
     let path = path::partition(&disk.path, partition)?;
-    let blocks = Box::leak(Box::new(PartitionBlocks {
+    let blocks: &'static PartitionBlocks = Box::leak(Box::new(PartitionBlocks {
         disk: disk.device,
         first: partition.first_block,
         count: partition.block_count,
     }));
     let handle = firmware.add_disk(blocks, path.as_path(), true)?;
     let found = file_system(source, partition.range);
-    let is_system = partition.is_esp();
-    add_volume(firmware, handle, part, found, (&path, is_system), volumes, report);
+    let place = Place {
+        path: &path,
+        blocks,
+        is_system: partition.is_esp(),
+    };
+    add_volume(firmware, handle, part, found, place, volumes, report);
     Ok(())
+}
+
+/// Where a volume is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a DevicePathBuf,
+    /// The blocks of the disk or partition.
+    blocks: &'static dyn BlockDevice,
+    is_system: bool,
 }
 
 /// Adds the file system of a disk or partition, if it has one.
@@ -190,8 +232,8 @@ fn add_volume(
     firmware: &Firmware,
     handle: Handle,
     part: Part,
-    found: core::result::Result<&'static dyn FileSystem, FatError>,
-    (path, is_system): (&DevicePathBuf, bool),
+    found: core::result::Result<Fat, FatError>,
+    place: Place<'_>,
     volumes: &mut Vec<Volume>,
     report: &mut dyn FnMut(&Event<'_>),
 ) {
@@ -199,14 +241,20 @@ fn add_volume(
         Ok(file_system) => file_system,
         // Other partitions, and disks without a table, may have any content.
         Err(error) => {
-            if is_system && part.partition != 0 {
+            if place.is_system && part.partition != 0 {
                 report(&Event::NoFileSystem { part, error: &error });
             }
             return;
         }
     };
     match firmware.add_volume(handle, file_system) {
-        Ok(()) => volumes.push(Volume::new(file_system, path.clone(), is_system)),
+        Ok(()) => {
+            let mut volume = Volume::new(file_system, place.path.clone(), place.is_system);
+            if place.is_system {
+                volume.variables = variables(file_system, place.blocks, part, report);
+            }
+            volumes.push(volume);
+        }
         Err(status) => report(&Event::NotAdded { part, status }),
     }
 }

@@ -9,7 +9,8 @@ use std::io::{Cursor, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use boot_core::{GuestRange, MemoryMap, RegionKind};
-use disk::{BlockSize, SourceBlocks};
+use disk::block::check_request;
+use disk::{BlockDevice, BlockError, BlockSize, SourceBlocks};
 use efi_abi::raw::table::runtime::{ResetType, VariableAttributes};
 use efi_abi::raw::table::system::SystemTable;
 use efi_abi::raw::{Handle, Status as RawStatus};
@@ -105,8 +106,17 @@ fn program(entry: Entry) -> Vec<u8> {
     file
 }
 
-/// A disk without partitions, with a FAT file system.
+/// A disk without partitions, with a FAT file system, that cannot be written.
 fn disk(number: u64, files: &[(&str, Vec<u8>)]) -> Disk {
+    let device = SourceBlocks::new(image(files), BlockSize::B512).unwrap();
+    Disk {
+        device: Box::leak(Box::new(device)),
+        path: path::mmio(GuestRange::new(0x1000 * number, 0x200).unwrap()).unwrap(),
+    }
+}
+
+/// A FAT file system with these files.
+fn image(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut image = Cursor::new(vec![0; 2 << 20]);
     fatfs::format_volume(&mut image, fatfs::FormatVolumeOptions::new()).unwrap();
     {
@@ -121,10 +131,37 @@ fn disk(number: u64, files: &[(&str, Vec<u8>)]) -> Disk {
             directory.create_file(name).unwrap().write_all(bytes).unwrap();
         }
     }
-    let device = SourceBlocks::new(image.into_inner(), BlockSize::B512).unwrap();
-    Disk {
-        device: Box::leak(Box::new(device)),
-        path: path::mmio(GuestRange::new(0x1000 * number, 0x200).unwrap()).unwrap(),
+    image.into_inner()
+}
+
+/// A disk in memory that can be written.
+struct Writable(Mutex<Vec<u8>>);
+
+impl BlockDevice for Writable {
+    fn block_size(&self) -> BlockSize {
+        BlockSize::B512
+    }
+
+    fn block_count(&self) -> u64 {
+        self.0.lock().unwrap().len() as u64 / 512
+    }
+
+    fn read_blocks(&self, first: u64, buf: &mut [u8]) -> Result<(), BlockError> {
+        check_request(self, first, buf.len())?;
+        let start = usize::try_from(first).unwrap() * 512;
+        buf.copy_from_slice(&self.0.lock().unwrap()[start..start + buf.len()]);
+        Ok(())
+    }
+
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    fn write_blocks(&self, first: u64, data: &[u8]) -> Result<(), BlockError> {
+        check_request(self, first, data.len())?;
+        let start = usize::try_from(first).unwrap() * 512;
+        self.0.lock().unwrap()[start..start + data.len()].copy_from_slice(data);
+        Ok(())
     }
 }
 
@@ -302,6 +339,72 @@ fn boot_options_that_a_program_adds_are_tried() {
         format!("{} has ended: SUCCESS", on(2, host().2)),
     ]);
     assert_eq!(log, expected);
+}
+
+/// Sets a variable at the first start, and finds it at the second one.
+unsafe extern "efiapi" fn remember(_: Handle, table: *mut SystemTable) -> RawStatus {
+    let name: Vec<u16> = "Remembered".encode_utf16().chain([0]).collect();
+    // SAFETY: the firmware passes its system table.
+    let system = unsafe { &*table };
+    // SAFETY: as above.
+    let runtime = unsafe { &*system.runtime_services };
+    let vendor = guids::GLOBAL_VARIABLE;
+    let mut size = 1;
+    let mut value = 0_u8;
+    // SAFETY: the name is valid, and the buffer has the size.
+    let status = unsafe {
+        (runtime.get_variable)(
+            name.as_ptr(),
+            &raw const vendor,
+            std::ptr::null_mut(),
+            &raw mut size,
+            &raw mut value,
+        )
+    };
+    if status == RawStatus::SUCCESS && value == 7 {
+        return RawStatus::SUCCESS;
+    }
+    set(table, "Remembered", &[7]);
+    RawStatus::NOT_FOUND
+}
+
+#[test]
+fn variables_are_kept_in_a_file() {
+    let file = "\\EFI\\vmboot\\variables.bin";
+    let start = |device: &'static Writable| {
+        let path = path::mmio(GuestRange::new(0x1000, 0x200).unwrap()).unwrap();
+        boot_disks(vec![Disk { device, path }]).1
+    };
+    let disk = |content: Vec<u8>| -> &'static Writable {
+        let files = [(host().2, program(remember)), (file, content)];
+        Box::leak(Box::new(Writable(Mutex::new(image(&files)))))
+    };
+    let volume = "MemoryMapped(0xb,0x1000,0x11ff)";
+    let program = format!("{volume}/{}", host().2);
+    let log = |first: String, status: &str| {
+        [
+            first,
+            format!("starting {program}"),
+            format!("{program} has ended: {status}"),
+        ]
+    };
+    let device = disk(vec![0; 64 * 1024]);
+    let kept = || format!("variables are on {volume}");
+    assert_eq!(start(device), log(kept(), "NOT_FOUND"));
+    assert_eq!(start(device), log(kept(), "SUCCESS"));
+
+    let device = disk(vec![1; 64 * 1024]);
+    let before = device.0.lock().unwrap().clone();
+    let refused = format!(
+        "variables are volatile: {volume}: slot 0 of the file of variables: neither blank nor a slot of variables, which begins with VMBTSLOT"
+    );
+    for _ in 0..2 {
+        assert_eq!(start(device), log(refused.clone(), "NOT_FOUND"));
+    }
+    assert!(
+        *device.0.lock().unwrap() == before,
+        "a file that is refused is not written"
+    );
 }
 
 #[test]

@@ -23,6 +23,19 @@ pub(super) fn has_source(workspace: &Workspace) -> bool {
     directory(workspace).join("Cargo.toml").exists()
 }
 
+/// Clippy on the program for the target of `platform`.
+pub(super) fn lint(workspace: &Workspace, platform: &Platform) -> Result<(), Error> {
+    let mut command = BareMetal::ensure(workspace, platform.target)?.clippy(workspace)?;
+    command.current_dir(directory(workspace)).args([
+        "--package",
+        platform.package,
+        "--",
+        "--deny",
+        "warnings",
+    ]);
+    process::run_shown(&mut command)
+}
+
 /// A firmware that was built.
 #[derive(Debug)]
 pub(super) struct Built {
