@@ -285,6 +285,21 @@ mod tests {
     }
 
     #[test]
+    fn the_frequency_of_the_tsc_is_that_of_the_first_cpu() {
+        let cpuinfo = "processor\t: 0\ncpu MHz\t\t: 2596.120\nprocessor\t: 1\ncpu MHz\t\t: 1.000\n";
+        assert_eq!(tsc_khz(cpuinfo), Some(2_596_120));
+        for other in [
+            "",
+            "cpu MHz",
+            "cpu MHz\t: 5",
+            "cpu MHz\t: 5.1",
+            "BogoMIPS\t: 50.00",
+        ] {
+            assert_eq!(tsc_khz(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn firmware_is_found_by_name_or_path() {
         let name = |arch: Arch, name: &str| {
             Firmware::find(arch.row(), name, FileOption::Kernel)

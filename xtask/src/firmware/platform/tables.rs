@@ -21,7 +21,7 @@ const EFI_MEDIA: &[Kind] = &[
 ];
 
 /// The media that our firmware boots: those with entries of the Boot Loader Specification.
-const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Xbootldr, Kind::Uki, Kind::Sdboot, Kind::Sduki];
+const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Ext4, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
