@@ -4,12 +4,17 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::raw::{FadtBody, GenericAddress, TableHeader, fadt_flags};
 
+/// Frequency of the PM timer in hertz (ACPI specification 6.5, section 4.8.3.3).
+pub const PM_TIMER_HZ: u32 = 3_579_545;
+
 /// What firmware uses of the FADT (ACPI specification 6.5, section 5.2.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fadt {
     /// Physical address of the DSDT; `None` if there is none.
     pub dsdt: Option<u64>,
+    /// Physical address of the FACS; `None` if there is none.
+    pub facs: Option<u64>,
     /// Flags, see [`fadt_flags`].
     pub flags: u32,
     /// Register and value for a reset; `None` if it is not supported.
@@ -22,6 +27,8 @@ pub struct Fadt {
     pub sleep_control: Option<Register>,
     /// Sleep status register.
     pub sleep_status: Option<Register>,
+    /// The PM timer, with [`PM_TIMER_HZ`], and its number of bits: 24 or 32.
+    pub pm_timer: Option<(Register, u8)>,
     /// I/O port of the SMI command, and the value that enables ACPI; `None` if ACPI is always enabled.
     pub acpi_enable: Option<(u16, u8)>,
     /// Offset of the century in the memory of the RTC; `None` if there is none.
@@ -97,10 +104,11 @@ impl Fadt {
         let flags = raw.flags.get();
         let has_reset = flags & fadt_flags::RESET_REG_SUP != 0;
         let reset = Register::new(&raw.reset_reg, 1).filter(|_| has_reset);
-        let dsdt = match raw.x_dsdt.get() {
-            0 => raw.dsdt.get().into(),
-            addr => addr,
+        let either = |extended: u64, addr: u32| match extended {
+            0 => Some(u64::from(addr)).filter(|addr| *addr != 0),
+            addr => Some(addr),
         };
+        let dsdt = either(raw.x_dsdt.get(), raw.dsdt.get());
         let command = u16::try_from(raw.smi_cmd.get())
             .ok()
             .filter(|port| *port != 0 && raw.acpi_enable != 0);
@@ -109,17 +117,28 @@ impl Fadt {
             let register = Register::new(extended, 2).or_else(|| Register::port(port));
             register.map(|register| Register { width: 2, ..register })
         };
+        let timer = Register::new(&raw.x_pm_tmr_blk, 4).or_else(|| Register::port(raw.pm_tmr_blk.get()));
+        let timer = timer
+            .filter(|_| flags & fadt_flags::HW_REDUCED_ACPI == 0)
+            .map(|register| Register { width: 4, ..register });
+        let timer_bits = if flags & fadt_flags::TMR_VAL_EXT == 0 {
+            24
+        } else {
+            32
+        };
         // Sleep registers have 8 bits (sections 4.8.3.7 and 4.8.3.8).
         let sleep =
             |raw: &GenericAddress| Register::new(raw, 1).map(|register| Register { width: 1, ..register });
         Self {
-            dsdt: (dsdt != 0).then_some(dsdt),
+            dsdt,
+            facs: either(raw.x_firmware_ctrl.get(), raw.firmware_ctrl.get()),
             flags,
             reset: reset.map(|register| (Register { width: 1, ..register }, raw.reset_value)),
             pm1a_control: pm1(&raw.x_pm1a_cnt_blk, raw.pm1a_cnt_blk.get()),
             pm1b_control: pm1(&raw.x_pm1b_cnt_blk, raw.pm1b_cnt_blk.get()),
             sleep_control: sleep(&raw.sleep_control_reg),
             sleep_status: sleep(&raw.sleep_status_reg),
+            pm_timer: timer.map(|register| (register, timer_bits)),
             acpi_enable: command.map(|port| (port, raw.acpi_enable)),
             century: (raw.century != 0).then_some(raw.century),
             iapc_boot_arch: raw.iapc_boot_arch.get(),

@@ -118,8 +118,12 @@ pub struct FadtBody {
     pub pm1a_cnt_blk: U32,
     /// Port of PM1b control block; 0 for none.
     pub pm1b_cnt_blk: U32,
-    /// PM2 control block, PM timer, general purpose events: not used here.
-    pub other_blocks: [U32; 4],
+    /// Port of PM2 control block.
+    pub pm2_cnt_blk: U32,
+    /// Port of the PM timer.
+    pub pm_tmr_blk: U32,
+    /// Ports of general purpose events.
+    pub gpe_blks: [U32; 2],
     /// Lengths of the blocks.
     pub block_lens: [u8; 6],
     /// First event of GPE1.
@@ -160,8 +164,12 @@ pub struct FadtBody {
     pub x_pm1a_cnt_blk: GenericAddress,
     /// PM1b control block.
     pub x_pm1b_cnt_blk: GenericAddress,
-    /// PM2 control block, PM timer, general purpose events: not used here.
-    pub x_other_blocks: [GenericAddress; 4],
+    /// PM2 control block.
+    pub x_pm2_cnt_blk: GenericAddress,
+    /// PM timer.
+    pub x_pm_tmr_blk: GenericAddress,
+    /// General purpose events.
+    pub x_gpe_blks: [GenericAddress; 2],
     /// Sleep control register of machines with reduced hardware.
     pub sleep_control_reg: GenericAddress,
     /// Sleep status register of machines with reduced hardware.
@@ -173,6 +181,8 @@ pub struct FadtBody {
 const _: () = assert!(
     size_of::<FadtBody>() == 240
         && offset_of!(FadtBody, pm1a_cnt_blk) == 64 - 36
+        && offset_of!(FadtBody, pm_tmr_blk) == 76 - 36
+        && offset_of!(FadtBody, x_pm_tmr_blk) == 208 - 36
         && offset_of!(FadtBody, century) == 108 - 36
         && offset_of!(FadtBody, flags) == 112 - 36
         && offset_of!(FadtBody, reset_reg) == 116 - 36
@@ -183,6 +193,8 @@ const _: () = assert!(
 
 /// Bits of [`FadtBody::flags`] (table 5.10).
 pub mod fadt_flags {
+    /// The PM timer has 32 bits, otherwise 24.
+    pub const TMR_VAL_EXT: u32 = 1 << 8;
     /// The reset register exists.
     pub const RESET_REG_SUP: u32 = 1 << 10;
     /// The machine has no fixed hardware registers, but those for sleep.

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use boot_core::GuestMemory;
+use boot_core::{GuestMemory, GuestRange};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::aml::Namespace;
@@ -23,6 +23,8 @@ const BIOS_AREA: u64 = 0xe_0000;
 const BIOS_AREA_LEN: usize = 0x2_0000;
 const RSDP_ALIGN: usize = 16;
 
+/// Length of a root pointer of revision 2.
+const RSDP_LEN: u64 = 36;
 const HEADER_LEN: u32 = 36;
 
 /// A table.
@@ -38,6 +40,9 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acpi {
     rsdp: u64,
+    revision: u8,
+    /// The root pointer, and the table of addresses.
+    roots: [Option<GuestRange>; 2],
     tables: Vec<Table>,
 }
 
@@ -104,7 +109,49 @@ impl Acpi {
                 tables.push(Table { signature, addr });
             }
         }
-        Ok(Self { rsdp, tables })
+        let len = if root.revision >= 2 {
+            RSDP_LEN
+        } else {
+            boot_core::arith::to_u64(size_of::<Rsdp>())
+        };
+        Ok(Self {
+            rsdp,
+            revision: root.revision,
+            roots: [GuestRange::new(rsdp, len), range(addr, &list)],
+            tables,
+        })
+    }
+
+    /// Revision of the root pointer: 0 for ACPI 1.0, otherwise 2 or more.
+    #[must_use]
+    pub const fn revision(&self) -> u8 {
+        self.revision
+    }
+
+    /// Memory of the root pointer and of all tables that can be read, with DSDT and FACS. The ranges may overlap.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if the FADT cannot be read or is malformed.
+    pub fn ranges(&self, memory: &dyn GuestMemory) -> Result<Vec<GuestRange>, AcpiError> {
+        let fadt = self.fadt(memory)?;
+        let further = fadt
+            .map(|fadt| [fadt.dsdt, fadt.facs])
+            .into_iter()
+            .flatten()
+            .flatten();
+        let addresses = self.tables.iter().map(|table| table.addr).chain(further);
+        let mut ranges: Vec<_> = self.roots.into_iter().flatten().collect();
+        for addr in addresses {
+            // Signature and length; the FACS has no more of the header.
+            let mut header = [0; 8];
+            if memory.read(addr, &mut header).is_ok() {
+                let [_, _, _, _, len @ ..] = header;
+                let len = u32::from_le_bytes(len).min(MAX_TABLE_LEN);
+                ranges.extend(GuestRange::new(addr, len.into()));
+            }
+        }
+        Ok(ranges)
     }
 
     /// Physical address of the root pointer.
@@ -179,6 +226,11 @@ impl Acpi {
         };
         Ok(Power::new(&fadt, &self.namespace(memory)?))
     }
+}
+
+/// The memory of a table that was read.
+fn range(addr: u64, bytes: &[u8]) -> Option<GuestRange> {
+    GuestRange::new(addr, boot_core::arith::to_u64(bytes.len()))
 }
 
 /// Sum of bytes without carry.
