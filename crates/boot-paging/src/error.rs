@@ -72,6 +72,12 @@ pub enum MapError {
         /// Where it is mapped.
         phys: u64,
     },
+    /// A part of the virtual range is not mapped.
+    #[error("the virtual address {virt:#x} is not mapped")]
+    NotMapped {
+        /// The first virtual address that is not mapped.
+        virt: u64,
+    },
     /// The tables do not fit.
     #[error("the mapping needs at least {needed} tables, and {available} are left")]
     TooManyTables {

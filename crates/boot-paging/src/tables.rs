@@ -1,5 +1,7 @@
 //! New page tables.
 
+mod protect;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -198,10 +200,7 @@ impl PageTables {
     /// Whether an absent entry of `level` can map this piece by one page.
     const fn is_page(&self, level: u8, piece: Piece) -> bool {
         let below = !(u64::MAX << Scheme::shift(level));
-        level <= self.max_page.level()
-            && piece.start & below == 0
-            && piece.phys & below == 0
-            && piece.last & below == below
+        level <= self.max_page.level() && piece.is_whole(level) && piece.phys & below == 0
     }
 
     /// Checks that the pieces in a table are not mapped, and counts the tables that they need. `table` is `None` for a table
@@ -303,6 +302,12 @@ struct Piece {
 }
 
 impl Piece {
+    /// Whether it is all of an entry of `level`.
+    const fn is_whole(self, level: u8) -> bool {
+        let below = !(u64::MAX << Scheme::shift(level));
+        self.start & below == 0 && self.last & below == below
+    }
+
     /// The parts in the entries of a table of `level`, with the index of each entry. All of the piece is below that table.
     fn in_entries(self, level: u8) -> impl Iterator<Item = (usize, Self)> {
         let shift = Scheme::shift(level);

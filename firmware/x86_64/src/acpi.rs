@@ -2,35 +2,61 @@
 
 use alloc::vec::Vec;
 
-use boot_core::GuestMemory;
-use fw_acpi::{Acpi, AcpiError, MemoryRange, find_rsdp};
-use fw_boot::Chain;
+use boot_core::{GuestMemory, GuestRange};
+use fw_acpi::{Acpi, AcpiError};
+#[cfg(feature = "efi")]
+use fw_acpi::{Fadt, Power};
 
-use crate::serial::print;
+use crate::mmu::MAPPED_END;
 
 /// Hardware identification of virtio devices with MMIO registers (Linux `drivers/virtio/virtio_mmio.c`).
 const VIRTIO_MMIO: &str = "LNRO0005";
 
-/// Address of the root pointer: the one that the VMM passed, or the one that a BIOS left.
-pub(crate) fn root_pointer(memory: &dyn GuestMemory, passed: Option<u64>) -> Option<u64> {
-    passed.or_else(|| find_rsdp(memory))
+/// What the firmware uses of the tables.
+pub(crate) struct Tables {
+    /// Revision of the RSDP: 0 for ACPI 1.0, 2 for later versions.
+    #[cfg(feature = "efi")]
+    pub(crate) revision: u8,
+    /// Registers of the machine.
+    #[cfg(feature = "efi")]
+    pub(crate) fadt: Fadt,
+    /// Reset and power-off.
+    #[cfg(feature = "efi")]
+    pub(crate) power: Power,
+    /// Memory of the tables.
+    #[cfg(feature = "efi")]
+    pub(crate) ranges: Vec<GuestRange>,
+    /// Registers of virtio devices.
+    pub(crate) virtio_mmio: Vec<GuestRange>,
 }
 
-/// The registers of the virtio devices that the tables name.
-pub(crate) fn virtio_registers(memory: &dyn GuestMemory, rsdp: Option<u64>) -> Vec<MemoryRange> {
-    let Some(rsdp) = rsdp else {
-        return Vec::new();
-    };
-    read(memory, rsdp).unwrap_or_else(|error| {
-        print!("firmware: ACPI: {}", Chain(&error));
-        Vec::new()
-    })
-}
-
-fn read(memory: &dyn GuestMemory, rsdp: u64) -> Result<Vec<MemoryRange>, AcpiError> {
-    let namespace = Acpi::read(memory, rsdp)?.namespace(memory)?;
-    let devices = namespace.devices_with_id(VIRTIO_MMIO);
-    Ok(devices
-        .filter_map(|device| device.memory.first().copied())
-        .collect())
+impl Tables {
+    /// Reads the tables of the RSDP at a physical address.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if they cannot be read or are malformed.
+    pub(crate) fn read(memory: &dyn GuestMemory, rsdp: u64) -> Result<Self, AcpiError> {
+        let acpi = Acpi::read(memory, rsdp)?;
+        let namespace = acpi.namespace(memory)?;
+        let registers = namespace
+            .devices_with_id(VIRTIO_MMIO)
+            .filter_map(|device| device.memory.first())
+            .filter_map(|range| GuestRange::new(range.addr, range.len))
+            .filter(|range| range.end() <= MAPPED_END);
+        let virtio_mmio = registers.collect();
+        #[cfg(feature = "efi")]
+        let fadt = acpi.fadt(memory)?.unwrap_or_else(|| Fadt::parse(&[]));
+        Ok(Self {
+            #[cfg(feature = "efi")]
+            revision: acpi.revision(),
+            #[cfg(feature = "efi")]
+            power: Power::new(&fadt, &namespace),
+            #[cfg(feature = "efi")]
+            ranges: acpi.ranges(memory)?,
+            #[cfg(feature = "efi")]
+            fadt,
+            virtio_mmio,
+        })
+    }
 }

@@ -4,51 +4,70 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use boot_core::GuestRange;
 use disk::BlockDevice;
-use fw_acpi::MemoryRange;
-use fw_virtio::pci::{BarWindow, configure};
+use fw_boot::Chain;
+use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 
-use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
 use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
 const MMIO_OPTION: &str = "virtio_mmio.device=";
 
-/// Starts the drivers of all disks: first those of the MMIO devices in `options`, then those with the registers that ACPI names, then those on
-/// PCI buses.
-///
-/// # Safety
-///
-/// All memory and all registers below 4 GiB are identity-mapped, and nothing else uses the disks.
-pub(crate) unsafe fn disks(options: &[&str], registers: &[MemoryRange]) -> Vec<Box<dyn BlockDevice>> {
-    let mut places: Vec<(u64, usize)> = Vec::new();
+/// A disk.
+pub(crate) struct Disk {
+    pub(crate) device: Box<dyn BlockDevice>,
+    /// Used for device paths.
+    #[cfg_attr(not(feature = "efi"), expect(dead_code, reason = "for EFI"))]
+    pub(crate) place: Place,
+}
+
+/// Where a device is.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "efi"), expect(dead_code, reason = "for EFI"))]
+pub(crate) enum Place {
+    /// A function of a PCI device.
+    Pci(DeviceFunction),
+    /// Memory-mapped registers.
+    Mmio(GuestRange),
+}
+
+/// The registers of the MMIO devices that are among the options.
+pub(crate) fn named(options: &[&str]) -> Vec<GuestRange> {
+    let mut found = Vec::new();
     for option in options {
         let Some(value) = option.strip_prefix(MMIO_OPTION) else {
             continue;
         };
-        match fw_virtio::parse_mmio_device(value) {
-            Some(device) => places.push((device.addr, device.len)),
+        let device = fw_virtio::parse_mmio_device(value)
+            .and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?));
+        match device {
+            Some(registers) => found.push(registers),
             None => print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ"),
         }
     }
-    for range in registers {
-        let is_known = places.iter().any(|(addr, _)| *addr == range.addr);
-        match usize::try_from(range.len) {
-            Ok(len) if !is_known && range.addr.saturating_add(range.len) <= MAPPED_END => {
-                places.push((range.addr, len));
-            }
-            _ => {}
-        }
-    }
-    let mut disks: Vec<Box<dyn BlockDevice>> = Vec::new();
-    for (addr, len) in places {
+    found
+}
+
+/// Starts the drivers of all disks: first those with the registers `mmio`, then those on PCI buses.
+///
+/// # Safety
+///
+/// All memory and all registers below 4 GiB are identity-mapped, and nothing else uses the disks.
+pub(crate) unsafe fn disks(mmio: &[GuestRange]) -> Vec<Disk> {
+    let mut disks = Vec::new();
+    for registers in mmio {
+        let len = usize::try_from(registers.len()).unwrap_or(usize::MAX);
         // SAFETY: the VMM names registers of a device; the caller guarantees the rest.
-        match unsafe { mmio_disk(addr, len) } {
-            Ok(Some(disk)) => disks.push(Box::new(disk)),
+        match unsafe { mmio_disk(registers.start(), len) } {
+            Ok(Some(disk)) => disks.push(Disk {
+                device: Box::new(disk),
+                place: Place::Mmio(*registers),
+            }),
             Ok(None) => {}
-            Err(error) => print!("firmware: device at {addr:#x}: {error}"),
+            Err(error) => print!("firmware: device at {:#x}: {}", registers.start(), Chain(&error)),
         }
     }
     let mut config = PortAccess;
@@ -60,8 +79,11 @@ pub(crate) unsafe fn disks(options: &[&str], registers: &[MemoryRange]) -> Vec<B
         }
         // SAFETY: the function is of this configuration space; the caller guarantees the rest.
         match unsafe { pci_disk(PortAccess, &function) } {
-            Ok(disk) => disks.push(Box::new(disk)),
-            Err(error) => print!("firmware: PCI device {}: {error}", function.at),
+            Ok(disk) => disks.push(Disk {
+                device: Box::new(disk),
+                place: Place::Pci(function.at),
+            }),
+            Err(error) => print!("firmware: PCI device {}: {}", function.at, Chain(&error)),
         }
     }
     disks

@@ -7,9 +7,11 @@
 .set LARGE_PAGE, 0x83           # present, writable, 2 MiB
 .set TABLE, 0x3                 # present, writable
 .set CR4_PAE, 1 << 5
+.set CR4_SSE, 1 << 9 | 1 << 10  # OSFXSR, OSXMMEXCPT
 .set MSR_EFER, 0xc0000080
 .set EFER_LME, 1 << 8
-.set CR0_PG_WP, 1 << 31 | 1 << 16
+.set CR0_SET, 1 << 31 | 1 << 16 | 1 << 5 | 1 << 1  # PG, WP, NE, MP
+.set CR0_CLEAR, 1 << 3 | 1 << 2                    # TS, EM
 
 .section .note.Xen, "a", @note
 .balign 4
@@ -51,14 +53,15 @@ pvh_start:
     movl    $page_map, %eax
     movl    %eax, %cr3
     movl    %cr4, %eax
-    orl     $CR4_PAE, %eax
+    orl     $CR4_PAE | CR4_SSE, %eax
     movl    %eax, %cr4
     movl    $MSR_EFER, %ecx
     rdmsr
     orl     $EFER_LME, %eax
     wrmsr
     movl    %cr0, %eax
-    orl     $CR0_PG_WP, %eax
+    orl     $CR0_SET, %eax
+    andl    $~(CR0_CLEAR), %eax
     movl    %eax, %cr0
     lgdt    gdtr
     ljmp    $CODE64, $start_64
@@ -72,6 +75,8 @@ start_64:
     xorl    %eax, %eax
     movl    %eax, %fs
     movl    %eax, %gs
+    # EFI programs use x87 and SSE (UEFI 2.10, section 2.3.4); MXCSR has its value of a reset.
+    fninit
     movl    %ebp, %edi
     xorl    %ebp, %ebp
     call    firmware_main
@@ -121,7 +126,7 @@ gdtr:
     .word   gdt_end - gdt - 1
     .quad   gdt
 
-.section .bss.page_tables, "aw", @nobits
+.section .boot.page_tables, "aw", @nobits
 .balign 4096
 page_map:
     .skip   4096

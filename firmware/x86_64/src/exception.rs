@@ -72,8 +72,8 @@ fn register(base: u64, len: usize) -> [u8; 10] {
 
 /// The lower and upper half of an address.
 fn halves(addr: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = addr.to_le_bytes();
-    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+    let half = |shift: u32| u32::try_from(addr >> shift & 0xffff_ffff).unwrap_or_default();
+    [half(0), half(32)]
 }
 
 /// The gate of the exception with its entry at `entry` (SDM volume 3A, figure 6-8).

@@ -7,6 +7,8 @@ extern crate alloc;
 
 mod acpi;
 mod devices;
+#[cfg(feature = "efi")]
+mod efi;
 mod exception;
 mod halt;
 mod mmu;
@@ -19,13 +21,16 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 
-use boot_core::{AdditionalLoad, BootProtocol, GuestRange, KernelFormat};
+use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestMemory, GuestRange, KernelFormat, Machine};
 use disk::BlockDevice;
+use fw_acpi::find_rsdp;
 use fw_boot::{BootConfig, Chain, boot};
 use fw_runtime::heap::Heap;
 use fw_runtime::{PhysicalMemory, between};
 use proto_pvh::read_start_info;
 
+use crate::acpi::Tables;
+use crate::devices::Disk;
 use crate::halt::halt;
 use crate::mmu::MAPPED_END;
 use crate::serial::{COM1, print};
@@ -39,6 +44,9 @@ static HEAP: Heap = Heap::new();
 const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT];
 /// The boot protocols.
 const PROTOCOLS: [&dyn BootProtocol; 2] = [&proto_linux_x86::PROTOCOL, &proto_pvh::PROTOCOL];
+
+/// Start of the options of the firmware itself.
+const OWN_OPTIONS: &str = "firmware.";
 
 unsafe extern "C" {
     static mut __firmware_start: u8;
@@ -80,35 +88,93 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
             return None;
         }
     };
-    started.machine.acpi_rsdp = acpi::root_pointer(&everything, started.machine.acpi_rsdp);
-    let registers = acpi::virtio_registers(&everything, started.machine.acpi_rsdp);
-    drop(everything);
     let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
-    let options: Vec<&str> = cmdline.split_ascii_whitespace().collect();
+    // The kernel of an entry gets what is not for the firmware.
+    let options: Vec<&str> = cmdline
+        .split_ascii_whitespace()
+        .filter(|option| !option.starts_with(OWN_OPTIONS))
+        .collect();
+    let machine = &mut started.machine;
+    machine.acpi_rsdp = machine.acpi_rsdp.or_else(|| find_rsdp(&everything));
+    let acpi = acpi_tables(&started.machine, &everything);
+    // Either the command line or ACPI describes devices.
+    let mut mmio = devices::named(&options);
+    if let Some(acpi) = acpi.as_ref().filter(|_| mmio.is_empty()) {
+        mmio.clone_from(&acpi.virtio_mmio);
+    }
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
-    let disks = unsafe { devices::disks(&options, &registers) };
-    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &**disk).collect();
+    let disks = unsafe { devices::disks(&mmio) };
+    let mode = Mode::of(&cmdline);
+    if mode.has_bls
+        && let Some(state) = load(&started.machine, &disks, own, &options)
+    {
+        match state.x86_64() {
+            // SAFETY: `load` loaded the kernel, and the firmware ends here.
+            Ok(state) => unsafe { start::start(state) },
+            Err(error) => print!("firmware: {error}"),
+        }
+    }
+    #[cfg(feature = "efi")]
+    if mode.has_efi {
+        let error = efi::boot(&started.machine, disks, acpi.as_ref(), &everything);
+        print!("firmware: {}", Chain(&error));
+    }
+    None
+}
+
+/// The ACPI tables, if there are any that can be read.
+fn acpi_tables(machine: &Machine, memory: &dyn GuestMemory) -> Option<Tables> {
+    let tables = Tables::read(memory, machine.acpi_rsdp?);
+    tables
+        .inspect_err(|error| print!("firmware: {}", Chain(error)))
+        .ok()
+}
+
+/// What is booted.
+#[derive(Clone, Copy)]
+struct Mode {
+    has_bls: bool,
+    #[cfg(feature = "efi")]
+    has_efi: bool,
+}
+
+impl Mode {
+    /// What the command line selects.
+    #[cfg(feature = "efi")]
+    fn of(cmdline: &str) -> Self {
+        let mode = fw_efi::Options(cmdline).boot_mode();
+        let mode = mode
+            .inspect_err(|error| print!("firmware: {error}"))
+            .unwrap_or_default();
+        Self {
+            has_bls: mode.has_bls(),
+            has_efi: mode.has_efi(),
+        }
+    }
+
+    /// There is only one way.
+    #[cfg(not(feature = "efi"))]
+    const fn of(_: &str) -> Self {
+        Self { has_bls: true }
+    }
+}
+
+/// Loads the first entry of the Boot Loader Specification that can be booted.
+fn load(machine: &Machine, disks: &[Disk], own: GuestRange, options: &[&str]) -> Option<CpuState> {
+    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &*disk.device).collect();
     let loads = [AdditionalLoad::present("firmware", own.start(), own.len())];
-    let config = BootConfig::new(&started.machine, &FORMATS, &PROTOCOLS)
+    let config = BootConfig::new(machine, &FORMATS, &PROTOCOLS)
         .with_own(&loads)
-        .with_options(&options);
-    let ram = started.machine.memory.ram().filter_map(|ram| {
+        .with_options(options);
+    let ram = machine.memory.ram().filter_map(|ram| {
         let end = ram.end().min(MAPPED_END);
         GuestRange::from_bounds(ram.start().min(end), end)
     });
     // SAFETY: RAM is mapped, and the firmware's own parts of it are cut out.
     let mut memory = unsafe { PhysicalMemory::new(ram, &[own]) };
-    let state = boot(&disks, &config, &mut memory, &mut |event| {
-        print!("firmware: {event}")
-    })?;
-    match state.x86_64() {
-        // SAFETY: `boot` loaded the kernel, and the firmware ends here.
-        Ok(state) => unsafe { start::start(state) },
-        Err(error) => {
-            print!("firmware: {error}");
-            None
-        }
-    }
+    boot(&disks, &config, &mut memory, &mut |event| {
+        print!("firmware: {event}");
+    })
 }
 
 #[panic_handler]

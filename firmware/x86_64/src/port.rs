@@ -29,6 +29,20 @@ impl Port {
         value
     }
 
+    #[cfg(feature = "efi")]
+    pub(crate) fn write_u16(self, value: u16) {
+        // SAFETY: as above.
+        unsafe { asm!("out dx, ax", in("dx") self.0, in("ax") value, options(nostack, preserves_flags)) }
+    }
+
+    #[cfg(feature = "efi")]
+    pub(crate) fn read_u16(self) -> u16 {
+        let value;
+        // SAFETY: as above.
+        unsafe { asm!("in ax, dx", in("dx") self.0, out("ax") value, options(nostack, preserves_flags)) }
+        value
+    }
+
     pub(crate) fn write_u32(self, value: u32) {
         // SAFETY: as above.
         unsafe { asm!("out dx, eax", in("dx") self.0, in("eax") value, options(nostack, preserves_flags)) }

@@ -111,12 +111,7 @@ pub(crate) unsafe fn start(state: &State) -> ! {
     let place = &raw mut start_target;
     // SAFETY: one CPU runs, and only the code that is called next reads it.
     unsafe { place.write(target) };
+    let start = if is_64_bit { start_64_bit } else { start_32_bit };
     // SAFETY: the caller guarantees that the kernel is loaded; both functions load its registers and jump to it.
-    unsafe {
-        if is_64_bit {
-            start_64_bit(&raw const registers)
-        } else {
-            start_32_bit(&raw const registers)
-        }
-    }
+    unsafe { start(&raw const registers) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::boot::{self, Boot, Goal};
 use super::error::FirmwareError;
-use super::machine::{Disk, Firmware, Setup};
+use super::machine::{Disk, Firmware, Setup, Way};
 use super::medium::kind::Kind;
 use super::medium::spec::End;
 use super::timeline::Milestone;
@@ -27,8 +27,10 @@ pub(super) struct Job {
 /// What a boot of a medium of this kind must reach.
 pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
     let (efi, sets_variables, has_clock) = match &setup.firmware {
-        // It boots entries of the Boot Loader Specification without EFI.
-        Firmware::Ours | Firmware::File { .. } => (None, true, true),
+        // Entries of the Boot Loader Specification come before EFI programs.
+        Firmware::Ours(Way::Auto) => (kind.map(|kind| !kind.has_entries()), true, true),
+        Firmware::Ours(way) => (Some(*way == Way::Efi), true, true),
+        Firmware::File { .. } => (None, true, true),
         Firmware::Rival(rival) => (Some(rival.is_efi), rival.sets_variables, rival.has_clock),
     };
     Goal {

@@ -17,11 +17,44 @@ use crate::kernel;
 use crate::suite::Suite;
 use crate::workspace::Workspace;
 
+/// What our firmware boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Entries of the Boot Loader Specification without EFI, then EFI programs, as without an option.
+    Auto,
+    /// Entries only.
+    Entries,
+    /// EFI programs only.
+    Efi,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Auto, Self::Entries, Self::Efi];
+
+    /// Name of the firmware on the command line, and in results.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "ours",
+            Self::Entries => "ours-bls",
+            Self::Efi => "ours-efi",
+        }
+    }
+
+    /// The option of the firmware.
+    const fn option(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Entries => Some("firmware.boot=bls"),
+            Self::Efi => Some("firmware.boot=efi"),
+        }
+    }
+}
+
 /// What starts the system.
 #[derive(Clone, Debug)]
 pub(super) enum Firmware {
     /// That of this repository.
-    Ours,
+    Ours(Way),
     Rival(&'static Rival),
     /// A file.
     File {
@@ -53,8 +86,8 @@ pub(super) struct Disk {
 impl Firmware {
     /// The firmware of this name, or the file of this path.
     pub(super) fn find(row: &ArchRow, name: &str, option: FileOption) -> Result<Self, FirmwareError> {
-        if name == "ours" {
-            return Ok(Self::Ours);
+        if let Some(way) = Way::ALL.into_iter().find(|way| way.name() == name) {
+            return Ok(Self::Ours(way));
         }
         let rivals = row.firmware.rivals;
         if let Some(rival) = rivals.iter().find(|rival| rival.is_called(name)) {
@@ -64,18 +97,18 @@ impl Firmware {
         if path.is_file() {
             return Ok(Self::File { path, option });
         }
-        let names: Vec<_> = rivals.iter().map(|rival| rival.name).collect();
+        let names = rivals.iter().map(|rival| rival.name);
         Err(FirmwareError::NoFirmware {
             arch: row.name,
             name: name.to_owned(),
-            known: format!("ours, {}", names.join(", ")),
+            known: list(Way::ALL.into_iter().map(Way::name).chain(names)),
         })
     }
 
     /// Name in results.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Ours => "ours".to_owned(),
+            Self::Ours(way) => way.name().to_owned(),
             Self::Rival(rival) => rival.name.to_owned(),
             Self::File { path, .. } => path
                 .file_name()
@@ -160,13 +193,15 @@ impl Setup {
             command.args(["-drive", &drive, "-device", &device]);
         }
         match &self.firmware {
-            Firmware::Ours => {
+            Firmware::Ours(way) => {
                 command
                     .arg("-kernel")
                     .arg(ours::build(workspace, self.row.firmware)?);
-                // The firmware passes its options on.
-                if let Some(option) = self.tsc_option() {
-                    command.args(["-append", &option]);
+                // The firmware passes options that are not its own on.
+                let options = [way.option().map(str::to_owned), self.tsc_option()];
+                let options: Vec<String> = options.into_iter().flatten().collect();
+                if !options.is_empty() {
+                    command.args(["-append", &options.join(" ")]);
                 }
             }
             Firmware::File { path, option } => {
@@ -308,9 +343,11 @@ mod tests {
         assert_eq!(name(Arch::X86_64, "ovmf"), "edk2");
         assert_eq!(name(Arch::Aarch64, "aavmf"), "edk2");
         assert_eq!(name(Arch::Riscv64, "u-boot"), "u-boot");
-        assert_eq!(name(Arch::Riscv64, "ours"), "ours");
+        for ours in ["ours", "ours-bls", "ours-efi"] {
+            assert_eq!(name(Arch::Riscv64, ours), ours);
+        }
         assert_eq!(name(Arch::X86_64, file!().rsplit('/').next().unwrap()), {
-            "machine.rs is neither a file nor a firmware for x86_64: ours, edk2, direct"
+            "machine.rs is neither a file nor a firmware for x86_64: ours, ours-bls, ours-efi, edk2, direct"
         });
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();

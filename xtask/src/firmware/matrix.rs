@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::machine::{Firmware, Setup};
+use super::machine::{Firmware, Setup, Way};
 use super::medium::kind::Kind;
 use super::platform::Bus;
 use super::timeline::{Milestone, Timeline};
@@ -43,9 +43,10 @@ pub(super) fn cells(row: &'static ArchRow, only: &[Firmware], memory: u32) -> Ve
 
 /// Every firmware of an architecture; ours only if `has_ours`.
 pub(super) fn every_firmware(row: &ArchRow, has_ours: bool) -> Vec<Firmware> {
-    let ours = has_ours.then_some(Firmware::Ours);
+    let ours = [Way::Auto, Way::Efi].map(Firmware::Ours);
+    let ours = ours.into_iter().filter(|_| has_ours);
     let rivals = row.firmware.rivals.iter().map(Firmware::Rival);
-    ours.into_iter().chain(rivals).collect()
+    ours.chain(rivals).collect()
 }
 
 impl Setup {
@@ -54,7 +55,11 @@ impl Setup {
         let has_shim = self.row.firmware.shim.is_some();
         let is_made = |kind: &Kind| has_shim || !matches!(kind, Kind::Shim | Kind::Shimfb);
         match &self.firmware {
-            Firmware::Ours => self.machine.own_media.iter().copied().map(Some).collect(),
+            Firmware::Ours(Way::Efi) => {
+                let media = self.machine.efi_media.iter().copied();
+                media.filter(is_made).map(Some).collect()
+            }
+            Firmware::Ours(_) => self.machine.own_media.iter().copied().map(Some).collect(),
             Firmware::File { .. } => Kind::ALL.into_iter().filter(is_made).map(Some).collect(),
             Firmware::Rival(rival) if !rival.machines.contains(&self.machine.name) => Vec::new(),
             Firmware::Rival(_) if self.firmware.is_direct() => {
@@ -143,6 +148,7 @@ mod tests {
         check(Arch::X86_64, "ours", 10);
         check(Arch::Aarch64, "ours", 10);
         check(Arch::Riscv64, "ours", 10);
+        check(Arch::X86_64, "ours-efi", 14);
         check(Arch::X86_64, "edk2", 7);
         check(Arch::X86_64, "direct", 2);
         check(Arch::Riscv64, "direct", 1);
@@ -154,7 +160,7 @@ mod tests {
                     assert!(known.contains(name), "{arch} {name}");
                 }
             }
-            assert_eq!(every_firmware(row, true).len(), row.firmware.rivals.len() + 1);
+            assert_eq!(every_firmware(row, true).len(), row.firmware.rivals.len() + 2);
         }
     }
 

@@ -53,8 +53,10 @@ pub(super) struct Machine {
     /// True if the kernel has nothing to measure the TSC with, and needs its frequency as a parameter: a machine with ACPI's reduced hardware has no
     /// timer of known frequency under TCG.
     pub(super) needs_tsc: bool,
-    /// The media that our firmware boots on it.
+    /// The media that our firmware boots on it without EFI.
     pub(super) own_media: &'static [Kind],
+    /// The media that our firmware boots on it through EFI.
+    pub(super) efi_media: &'static [Kind],
 }
 
 /// The bus of a virtio disk.

@@ -174,14 +174,22 @@ const FAMILIES: &[Family] = &[
     ),
     // The binaries; what they share stands below them.
     family(&["firmware/runtime"], &["crates/boot-core"], false),
+    family(&["firmware/acpi"], &["crates/boot-core"], false),
+    family(&["firmware/efi"], &["crates/*"], false),
     family(
         &["firmware/device_tree"],
-        &["crates/*", "firmware/runtime"],
+        &["crates/*", "firmware/runtime", "firmware/efi"],
         false,
     ),
     family(
         &["firmware/*"],
-        &["crates/*", "firmware/runtime", "firmware/device_tree"],
+        &[
+            "crates/*",
+            "firmware/acpi",
+            "firmware/runtime",
+            "firmware/efi",
+            "firmware/device_tree",
+        ],
         false,
     ),
     family(&["guests/sandbox/*"], &["crates/sandbox-guest"], false),

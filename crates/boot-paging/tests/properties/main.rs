@@ -151,6 +151,17 @@ proptest! {
             }
             prop_assert!(tables.tables().len() <= max_tables);
         }
+        // The access to all pages changes there and back, and with it no address.
+        let before = tables.clone();
+        for mapping in model.0.values() {
+            let access = mapping.attributes.access;
+            let memory = tables.translate(mapping.virt).unwrap().attributes.memory;
+            let other = access ^ Access::EXECUTE;
+            prop_assert_eq!(tables.protect(mapping.virt, mapping.len, other), Ok(()));
+            prop_assert_eq!(tables.translate(mapping.virt).unwrap().attributes.memory, memory);
+            prop_assert_eq!(tables.protect(mapping.virt, mapping.len, access), Ok(()));
+        }
+        prop_assert_eq!(&tables, &before);
         for mapping in &mappings {
             let last = mapping.virt.wrapping_add(mapping.len).wrapping_sub(1);
             for virt in [mapping.virt, mapping.virt.wrapping_sub(1), last, last.wrapping_add(1)] {

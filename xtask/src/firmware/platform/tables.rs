@@ -20,7 +20,7 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Shimfb,
 ];
 
-/// The media that our firmware boots: those with entries of the Boot Loader Specification.
+/// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Ext4, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
 /// The media that Debian's U-Boot starts.
@@ -70,6 +70,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: PCI,
             needs_tsc: false,
             own_media: OWN_MEDIA,
+            efi_media: EFI_MEDIA,
         },
         Machine {
             name: "microvm",
@@ -79,6 +80,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: MMIO,
             needs_tsc: true,
             own_media: OWN_MEDIA,
+            efi_media: EFI_MEDIA,
         },
     ],
     rivals: &[
@@ -130,6 +132,7 @@ pub(crate) static AARCH64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
+        efi_media: &[],
     }],
     rivals: &[
         Rival {
@@ -193,6 +196,7 @@ pub(crate) static RISCV64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
+        efi_media: &[],
     }],
     rivals: &[
         Rival {
