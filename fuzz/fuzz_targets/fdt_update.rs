@@ -49,7 +49,10 @@ fuzz_target!(|data: &[u8]| {
 
 /// What is read is valid: firmware maps and accesses it.
 fn check_readers(tree: &DeviceTree<'_>) {
-    let _ = (read::memory(tree), read::psci_method(tree));
+    let _ = (read::memory(tree), read::psci_method(tree), read::timebase_frequency(tree));
+    if let Ok(Some(clock)) = read::real_time_clock(tree) {
+        assert!(clock.range.start() % 4 == 0 && clock.range.len() >= 16);
+    }
     let _ = (read::bootargs(tree), read::rng_seed(tree), read::kaslr_seed(tree));
     let slots = read::virtio_mmio(tree).unwrap_or_default();
     assert!(slots.iter().all(|range| !range.is_empty()));

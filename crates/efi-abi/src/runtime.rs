@@ -4,6 +4,7 @@
 //! heap, no formatting and no table of functions but the two of the structure, which `SetVirtualAddressMap` converts.
 
 mod block;
+mod entry;
 mod services;
 mod variables;
 mod virtual_map;
@@ -13,4 +14,4 @@ pub(crate) use block::{
     seal_system_table, with_variables,
 };
 pub use block::{RuntimeHooks, VARIABLE_STORE};
-pub(crate) use services::table;
+pub(crate) use entry::table;

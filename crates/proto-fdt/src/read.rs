@@ -26,6 +26,7 @@
 //! ```
 
 mod bus;
+mod clock;
 mod error;
 mod pci;
 mod property;
@@ -41,6 +42,7 @@ use self::property::{is_compatible, is_okay, string};
 use crate::device_tree::{DeviceTree, Node};
 use crate::update::{Cells, is_memory, parse_reg};
 
+pub use self::clock::{ClockKind, RealTimeClock, real_time_clock, timebase_frequency};
 pub use self::error::{MAX_BANKS, ReadFdtError};
 pub use self::pci::{PciHostBridge, pci_hosts};
 pub use self::serial::{SerialPort, serial_port};

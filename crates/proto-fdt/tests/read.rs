@@ -8,7 +8,8 @@ use hv_core::virt::{self, Gic};
 use proptest::prelude::*;
 use proto_fdt::device_tree::{DeviceTree, Node};
 use proto_fdt::read::{
-    self, MAX_BANKS, ReadFdtError, bootargs, memory, pci_hosts, psci_method, serial_port, virtio_mmio,
+    self, ClockKind, MAX_BANKS, ReadFdtError, bootargs, memory, pci_hosts, psci_method, real_time_clock,
+    serial_port, timebase_frequency, virtio_mmio,
 };
 use proto_fdt::{Chosen, create_fdt};
 
@@ -348,6 +349,41 @@ fn the_method_of_psci() {
 }
 
 #[test]
+fn real_time_clocks() {
+    let check = |kind: &str, reg: &[u32], expected: Result<Option<(ClockKind, GuestRange)>, ReadFdtError>| {
+        let reg = [("reg", cells(reg))];
+        let second = compatible("rtc@9", "arm,pl031", &[("reg", cells(&[0, 0x9000, 0, 0x1000]))]);
+        let tree = tree(vec![compatible("rtc", kind, &reg), second]);
+        let found = real_time_clock(&tree).map(|clock| clock.map(|clock| (clock.kind, clock.range)));
+        assert_eq!(found, expected);
+    };
+    let at = range(0x901_0000, 0x1000);
+    let reg = [0, 0x901_0000, 0, 0x1000];
+    check("arm,pl031\0arm,primecell", &reg, Ok(Some((ClockKind::Pl031, at))));
+    check("google,goldfish-rtc", &reg, Ok(Some((ClockKind::Goldfish, at))));
+    check("x", &reg, Ok(Some((ClockKind::Pl031, range(0x9000, 0x1000)))));
+    check("arm,pl031", &[0, 0x901_0002, 0, 0x1000], invalid("rtc", "reg"));
+    check("arm,pl031", &[0, 0x901_0000, 0, 8], invalid("rtc", "reg"));
+    assert_eq!(real_time_clock(&tree(vec![])), Ok(None));
+}
+
+#[test]
+fn the_frequency_of_the_time_csr() {
+    let with = |value: &[u32]| {
+        let cpus = node("cpus", &[("timebase-frequency", cells(value))], vec![]);
+        timebase_frequency(&tree(vec![cpus]))
+    };
+    assert_eq!(with(&[10_000_000]), Ok(Some(10_000_000)));
+    assert_eq!(with(&[0]), invalid("cpus", "timebase-frequency"));
+    assert_eq!(with(&[0, 1]), invalid("cpus", "timebase-frequency"));
+    assert_eq!(
+        timebase_frequency(&tree(vec![node("cpus", &[], vec![])])),
+        Ok(None)
+    );
+    assert_eq!(timebase_frequency(&tree(vec![])), Ok(None));
+}
+
+#[test]
 fn bootargs_are_one_string() {
     let with = |value: &'static [u8]| {
         let tree = tree(vec![node("chosen", &[("bootargs", value.to_vec())], vec![])]);
@@ -433,6 +469,7 @@ fn any_node(depth: u32) -> BoxedStrategy<Node<'static>> {
         "arm,pl011",
         "ns16550a",
         "arm,psci-0.2",
+        "arm,pl031",
     ]);
     let children = if depth == 0 {
         Just(Vec::new()).boxed()
@@ -458,7 +495,10 @@ proptest! {
     fn any_tree_is_read_or_refused(mut root in any_node(3)) {
         root.name = "".into();
         let tree = DeviceTree::new(root);
-        let _ = (memory(&tree), bootargs(&tree), psci_method(&tree));
+        let _ = (memory(&tree), bootargs(&tree), psci_method(&tree), timebase_frequency(&tree));
+        if let Ok(Some(clock)) = real_time_clock(&tree) {
+            prop_assert!(clock.range.start() % 4 == 0 && clock.range.len() >= 16);
+        }
         for range in virtio_mmio(&tree).unwrap_or_default() {
             prop_assert!(!range.is_empty());
         }

@@ -1,8 +1,14 @@
 // Header and entry of an Image (Linux Documentation/arch/arm64/booting.rst), and the vectors for exceptions. MMU and data cache are off at the
-// entry, and the firmware is at any multiple of 4 KiB.
+// entry, and the firmware is at any multiple of 4 KiB. At address 0 it is in the flash of QEMU's machine virt, without a boot protocol: it
+// copies itself to RAM.
 
 .set EL2, 2 << 2                // CurrentEL
 .set R_AARCH64_RELATIVE, 1027
+
+// QEMU's machine virt: RAM, with the device tree at its start (docs/system/arm/virt.rst, "Hardware configuration information for bare-metal
+// programming"), and a place behind the tree.
+.set VIRT_TREE, 0x40000000
+.set VIRT_IMAGE, 0x40200000
 
 .section .head, "ax", %progbits
 .globl image_start
@@ -20,6 +26,10 @@ start:
     msr     daifset, #15
     msr     spsel, #1
     mov     x20, x0
+
+    adr     x6, image_start
+    cbz     x6, in_flash
+in_ram:
 
     // Another program may have left lines of the memory without file content in the caches: they would replace what is written past them.
     mrs     x1, ctr_el0
@@ -85,6 +95,23 @@ stuck:
     wfi
     b       stuck
 
+in_flash:
+    mov     x7, #VIRT_IMAGE
+    adrp    x8, __data_end
+    add     x8, x8, :lo12:__data_end
+1:  ldp     x11, x12, [x6], #16
+    stp     x11, x12, [x7], #16
+    cmp     x6, x8
+    b.lo    1b
+    dsb     sy
+    ic      iallu
+    dsb     sy
+    isb
+    mov     x20, #VIRT_TREE
+    mov     x7, #VIRT_IMAGE
+    add     x7, x7, #(in_ram - image_start)
+    br      x7
+
 .balign 8
 linked_at:
     .quad   __link_base
@@ -116,8 +143,8 @@ exception:
     bl      firmware_exception
     b       stuck
 
-.section .bss.page_tables, "aw", %nobits
+.section .page_tables, "aw", %nobits
 .balign 4096
 .globl page_tables
 page_tables:
-    .skip   {PAGE_TABLES} * 4096
+    .skip   2 * {PAGE_TABLES} * 4096

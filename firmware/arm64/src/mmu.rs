@@ -1,28 +1,16 @@
-//! The MMU: RAM as normal memory and the registers of devices as device memory, at their physical addresses.
-//!
-//! ```text
-//! code of the firmware          read, execute
-//! constants of the firmware     read
-//! other RAM                     read, write
-//! registers of devices          read, write, Device-nGnRE
-//! ```
-//!
-//! What the device tree reserves with `no-map`, and all the rest of the address space is not mapped.
+//! The MMU: the mappings of [`Layout`], RAM as normal memory and the registers of devices as device memory.
 #![expect(unsafe_code, reason = "registers of the MMU")]
 
-use alloc::vec::Vec;
 use core::arch::asm;
 
 use boot_core::GuestRange;
-use boot_paging::{
-    Access, Attributes, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError,
-};
-use fw_device_tree::Hardware;
-use fw_runtime::{address, without};
+use boot_paging::{Access, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError};
+use fw_device_tree::{Hardware, Layout};
+use fw_runtime::address;
 
 use crate::cache;
 
-/// Number of tables that `entry.s` reserves.
+/// Number of tables in each of the two areas that `entry.s` reserves.
 pub(crate) const MAX_TABLES: usize = 64;
 
 /// Why the MMU cannot be used.
@@ -57,88 +45,84 @@ impl core::error::Error for MmuError {
     }
 }
 
+type Area = [[u64; 512]; MAX_TABLES];
+
 unsafe extern "C" {
-    static mut page_tables: [[u64; 512]; MAX_TABLES];
-    static __rodata_start: u8;
-    static __data_start: u8;
+    static mut page_tables: [Area; 2];
 }
 
-const PAGE: u64 = 0x1000;
-
-/// Turns MMU and data cache on.
-///
-/// # Safety
-///
-/// They are off; `hardware` is that of the machine, and `own` the memory of the firmware.
-pub(crate) unsafe fn enable(hardware: &Hardware, own: GuestRange) -> Result<(), MmuError> {
-    let regime = Regime::current();
-    let memory = &raw mut page_tables;
-    let root = address(memory);
-    let tables = PageTables::new(Scheme::Arm64, root, MAX_TABLES).map_err(MmuError::Tables)?;
-    let mut tables = tables.with_max_page_size(PageSize::Size1G);
-    for (range, attributes) in mappings(hardware, own) {
-        let mapping = Mapping::identity(range.start(), range.len(), attributes);
-        tables
-            .map(&mapping)
-            .map_err(|source| MmuError::Map { range, source })?;
-    }
-    // SAFETY: one CPU runs, nothing else uses this memory, and the MMU does not yet.
-    let memory = unsafe { &mut *memory };
-    for (own, table) in memory.iter_mut().zip(tables.tables()) {
-        *own = table.map(|entry| regime.entry(entry));
-    }
-    drop(tables);
-    // What was written past the caches must not be hidden by old lines.
-    cache::clean(own);
-    // SAFETY: the tables map the firmware and all that it uses.
-    unsafe { regime.enable(root) };
-    Ok(())
+/// The page tables. The CPU uses those in one area while new ones are written to the other one: a table must not replace a large page that
+/// is in use (Arm ARM, D8.16.1).
+pub(crate) struct Mmu {
+    regime: Regime,
+    /// As if they were in the first area.
+    tables: PageTables,
+    /// Index of the area that is in use.
+    area: usize,
 }
 
-/// What is mapped.
-fn mappings(hardware: &Hardware, own: GuestRange) -> Vec<(GuestRange, Attributes)> {
-    let [rodata, data] = [&raw const __rodata_start, &raw const __data_start].map(address);
-    let part = |start, end| GuestRange::from_bounds(start, end).unwrap_or(GuestRange::EMPTY);
-    let parts = [
-        (part(own.start(), rodata), Access::EXECUTE),
-        (part(rodata, data), Access::empty()),
-        (part(data, own.end()), Access::WRITE),
-    ];
-    let mut mappings: Vec<_> = parts
-        .into_iter()
-        .map(|(range, access)| (range, Attributes::normal(access)))
-        .collect();
-    let no_map = hardware.reserved.iter().filter(|reserved| reserved.no_map);
-    let no_map: Vec<_> = no_map
-        .filter_map(|reserved| reserved.range.aligned_out(PAGE))
-        .collect();
-    let mut ram: Vec<_> = hardware.memory.ram().filter_map(aligned_in).collect();
-    for hole in no_map.iter().copied().chain([own]) {
-        ram = ram.iter().flat_map(|range| without(*range, hole)).collect();
-    }
-    mappings.extend(
-        ram.into_iter()
-            .map(|range| (range, Attributes::normal(Access::WRITE))),
-    );
-    let devices = hardware.device_ranges();
-    let mut devices: Vec<_> = devices.filter_map(|range| range.aligned_out(PAGE)).collect();
-    devices.sort_unstable_by_key(|range| range.start());
-    devices.dedup_by(|later, earlier| {
-        let touches = later.start() <= earlier.end();
-        if touches {
-            *earlier = earlier.span(*later);
+impl Mmu {
+    /// Turns MMU and data cache on.
+    ///
+    /// # Safety
+    ///
+    /// They are off; `hardware` is that of the machine, and `layout` the memory of the firmware.
+    pub(crate) unsafe fn enable(hardware: &Hardware, layout: &Layout) -> Result<Self, MmuError> {
+        let root = address(&raw const page_tables);
+        let tables = PageTables::new(Scheme::Arm64, root, MAX_TABLES).map_err(MmuError::Tables)?;
+        let mut tables = tables.with_max_page_size(PageSize::Size1G);
+        for (range, attributes) in layout.mappings(hardware) {
+            let mapping = Mapping::identity(range.start(), range.len(), attributes);
+            tables
+                .map(&mapping)
+                .map_err(|source| MmuError::Map { range, source })?;
         }
-        touches
-    });
-    mappings.extend(devices.into_iter().map(|range| (range, Attributes::DEVICE)));
-    mappings.retain(|(range, _)| !range.is_empty());
-    mappings
+        let regime = Regime::current();
+        let mut mmu = Self {
+            regime,
+            tables,
+            area: 1,
+        };
+        let root = mmu.write();
+        // What was written past the caches must not be hidden by old lines.
+        cache::clean(layout.whole());
+        // SAFETY: the tables map the firmware and all that it uses.
+        unsafe { regime.enable(root) };
+        Ok(mmu)
+    }
+
+    /// Changes the access to whole pages.
+    pub(crate) fn protect(&mut self, start: u64, len: u64, access: Access) -> Result<(), MapError> {
+        self.tables.protect(start, len, access)?;
+        let root = self.write();
+        // SAFETY: the tables map what those in use map, with the access that the caller wants.
+        unsafe { self.regime.enable(root) };
+        Ok(())
+    }
+
+    /// Writes the tables to the area that is not in use, and returns the address of the root.
+    fn write(&mut self) -> u64 {
+        self.area = 1 - self.area;
+        let areas = &raw mut page_tables;
+        // SAFETY: one CPU runs, nothing else uses this memory, and the MMU uses the other area.
+        let areas = unsafe { &mut *areas };
+        let area = areas.get_mut(self.area);
+        let Some(area) = area else { return 0 };
+        let root = address(core::ptr::from_ref(area));
+        let distance = root.wrapping_sub(self.tables.root());
+        for (own, table) in area.iter_mut().zip(self.tables.tables()) {
+            *own = table.map(|entry| {
+                let moved = if is_table(entry) { distance } else { 0 };
+                self.regime.entry(entry).wrapping_add(moved)
+            });
+        }
+        root
+    }
 }
 
-/// The whole pages of a range.
-fn aligned_in(range: GuestRange) -> Option<GuestRange> {
-    let start = range.start().checked_next_multiple_of(PAGE)?;
-    GuestRange::from_bounds(start, range.end() & !(PAGE - 1))
+/// Whether an entry for EL1 refers to a table: pages have one of the execute-never bits.
+const fn is_table(entry: u64) -> bool {
+    entry & 1 == 1 && entry & (PXN | XN) == 0
 }
 
 /// A translation regime.
@@ -156,6 +140,12 @@ enum Regime {
 macro_rules! enable {
     ($el:literal, $invalidate:literal, $tcr:expr, $root:expr) => {
         asm!(
+            // The MMU is off while its registers change: no instruction in between accesses memory.
+            "dsb ish",
+            concat!("mrs {sctlr}, sctlr_", $el),
+            "bic {sctlr}, {sctlr}, #1",
+            concat!("msr sctlr_", $el, ", {sctlr}"),
+            "isb",
             concat!("msr mair_", $el, ", {mair}"),
             concat!("msr tcr_", $el, ", {tcr}"),
             concat!("msr ttbr0_", $el, ", {root}"),
@@ -221,15 +211,14 @@ impl Regime {
     /// An entry of the regime from one for EL1. The regime of EL2 alone has one execute-never bit, at the place of that for EL0 (Arm ARM,
     /// D8.4).
     fn entry(self, entry: u64) -> u64 {
-        let is_table = entry & (PXN | XN) == 0;
-        if self != Self::El2 || is_table {
+        if self != Self::El2 || entry & 1 == 0 || is_table(entry) {
             return entry;
         }
         let never = if entry & PXN == 0 { 0 } else { XN };
         entry & !(PXN | XN) | never | AP_1
     }
 
-    /// Turns MMU and caches on.
+    /// Turns MMU and caches on with these tables.
     ///
     /// # Safety
     ///
@@ -238,19 +227,18 @@ impl Regime {
         let features: u64;
         // SAFETY: reading the register has no effect.
         unsafe {
-            asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+            asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags));
         };
         let size = (features & 0xf).min(MAX_PARANGE);
         let tcr = match self {
             Self::El1 | Self::El2Host => TCR | TCR_EPD1 | size << 32,
             Self::El2 => TCR | TCR_EL2_RES1 | size << 16,
         };
-        // SAFETY: the caller guarantees that the tables are right. The registers are those of the current exception level.
-        unsafe {
-            match self {
-                Self::El1 => enable!("el1", "vmalle1", tcr, root),
-                Self::El2Host | Self::El2 => enable!("el2", "alle2", tcr, root),
-            }
+        match self {
+            // SAFETY: the caller guarantees that the tables are right. The registers are those of the current exception level.
+            Self::El1 => unsafe { enable!("el1", "vmalle1", tcr, root) },
+            // SAFETY: as above.
+            Self::El2Host | Self::El2 => unsafe { enable!("el2", "alle2", tcr, root) },
         }
     }
 }

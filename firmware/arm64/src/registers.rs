@@ -6,7 +6,7 @@ use core::arch::asm;
 use fw_device_tree::Registers;
 
 /// Access by loads and stores with a base register alone: hypervisors have no syndrome for others.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Mmio;
 
 impl Registers for Mmio {

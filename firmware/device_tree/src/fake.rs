@@ -56,3 +56,49 @@ impl Registers for &Fake {
         self.write(addr, 4, value);
     }
 }
+
+std::thread_local! {
+    static OF_THREAD: RefCell<Fake> = RefCell::new(Fake::new(|_| 0));
+}
+
+/// A fake of the thread, for code that has no place for a reference.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OfThread;
+
+impl OfThread {
+    /// Replaces the fake of the thread.
+    pub(crate) fn start(value: fn(u64) -> u32) {
+        OF_THREAD.set(Fake::new(value));
+    }
+
+    /// What was written since the start.
+    pub(crate) fn writes() -> Vec<(u64, u32, u32)> {
+        OF_THREAD.with_borrow(|fake| fake.writes.take())
+    }
+}
+
+impl Registers for OfThread {
+    unsafe fn read_u8(self, addr: u64) -> u8 {
+        OF_THREAD.with_borrow(|fake| fake.read(addr, 1)).to_le_bytes()[0]
+    }
+
+    unsafe fn read_u16(self, addr: u64) -> u16 {
+        u16::try_from(OF_THREAD.with_borrow(|fake| fake.read(addr, 2)) & 0xffff).unwrap()
+    }
+
+    unsafe fn read_u32(self, addr: u64) -> u32 {
+        OF_THREAD.with_borrow(|fake| fake.read(addr, 4))
+    }
+
+    unsafe fn write_u8(self, addr: u64, value: u8) {
+        OF_THREAD.with_borrow(|fake| fake.write(addr, 1, value.into()));
+    }
+
+    unsafe fn write_u16(self, addr: u64, value: u16) {
+        OF_THREAD.with_borrow(|fake| fake.write(addr, 2, value.into()));
+    }
+
+    unsafe fn write_u32(self, addr: u64, value: u32) {
+        OF_THREAD.with_borrow(|fake| fake.write(addr, 4, value));
+    }
+}

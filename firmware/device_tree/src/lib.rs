@@ -3,18 +3,25 @@
 
 extern crate alloc;
 
-mod boot;
+mod bls;
+mod clock;
 mod disks;
 mod ecam;
+mod efi;
 #[cfg(test)]
 mod fake;
 mod hardware;
+mod layout;
 mod registers;
+mod run;
 mod serial;
+mod target;
 mod tree;
 
-pub use boot::{Setup, boot_disks};
 pub use hardware::Hardware;
+pub use layout::Layout;
 pub use registers::Registers;
+pub use run::run;
 pub use serial::{Port, PortCell};
-pub use tree::{TreeError, tree_bytes};
+pub use target::{Reset, Target};
+pub use tree::TreeError;

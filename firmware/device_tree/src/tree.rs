@@ -56,7 +56,7 @@ impl core::error::Error for TreeError {}
 ///
 /// `addr` is what the boot protocol names as the address of the device tree: it is mapped, with all bytes of a tree if there is one, and they
 /// do not change for the life of the result.
-pub unsafe fn tree_bytes<'t>(addr: u64) -> Result<&'t [u8], TreeError> {
+pub(crate) unsafe fn tree_bytes<'t>(addr: u64) -> Result<&'t [u8], TreeError> {
     let start = usize::try_from(addr)
         .ok()
         .filter(|start| *start != 0 && start % 8 == 0);

@@ -85,3 +85,9 @@ trap:
 1:  wfi
     j       1b
 .option pop
+
+.section .page_tables, "aw", @nobits
+.balign 4096
+.globl page_tables
+page_tables:
+    .skip   2 * {PAGE_TABLES} * 4096

@@ -3,60 +3,38 @@
 #![no_main]
 #![expect(unsafe_code, reason = "memory and devices of the machine")]
 
+extern crate alloc;
+
+mod console;
+mod paging;
 mod registers;
 mod sbi;
+mod target;
 
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
-use boot_core::cpu::riscv64::State;
-use boot_core::{Arch, BootProtocol, KernelFormat};
-use fw_boot::Chain;
-use fw_device_tree::{Hardware, Port, PortCell, Setup, boot_disks, tree_bytes};
+use fw_device_tree::{Layout, run};
+use fw_runtime::Writer;
 use fw_runtime::heap::Heap;
-use fw_runtime::{Console, Writer, between};
-use proto_fdt::device_tree::DeviceTree;
 
-use crate::registers::Mmio;
+use crate::console::Output;
+use crate::target::Riscv64;
 
-global_asm!(include_str!("entry.s"));
+global_asm!(include_str!("entry.s"), PAGE_TABLES = const paging::MAX_TABLES);
 global_asm!(include_str!("start.s"));
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
-/// The formats of kernels.
-const FORMATS: [&dyn KernelFormat; 2] = [&fmt_pe::RISCV_IMAGE, &fmt_elf::FORMAT];
-/// The boot protocols.
-const PROTOCOLS: [&dyn BootProtocol; 1] = [&proto_fdt::PROTOCOL_RISCV64];
-
 unsafe extern "C" {
     static mut image_start: u8;
-    static mut __image_end: u8;
     static mut __heap_start: u8;
     static mut __heap_end: u8;
 
     fn start_kernel(a0: u64, a1: u64, pc: u64) -> !;
-}
-
-/// The console: the serial port of the device tree, or else that of SBI.
-struct Output;
-
-static PORT: PortCell<Mmio> = PortCell::new();
-
-impl Console for Output {
-    fn send(&self, byte: u8) {
-        match PORT.get() {
-            Some(port) => port.send(byte),
-            None => sbi::send(byte),
-        }
-    }
-
-    fn receive(&self) -> Option<u8> {
-        PORT.get()?.receive()
-    }
 }
 
 macro_rules! print {
@@ -73,47 +51,16 @@ extern "C" fn firmware_main(hart: u64, tree: u64) -> ! {
     // SAFETY: the linker script reserves this memory for the heap, and it is added once.
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
     assert!(is_added, "the heap is too small");
-    if let Some(state) = run(tree) {
+    // SAFETY: addresses are not translated, the boot protocol names the address, and the layout is that of the linker script.
+    let state = unsafe { run(Riscv64::new(hart), &Layout::of_image(), tree) };
+    match state.as_ref().map(|state| state.riscv64()) {
         // The tree need not say which hart the SBI firmware chose to boot with.
         // SAFETY: `run` loaded the kernel, and the firmware ends here.
-        unsafe { start_kernel(hart, state.x[11], state.pc) }
+        Some(Ok(state)) => unsafe { start_kernel(hart, state.x[11], state.pc) },
+        Some(Err(error)) => print!("firmware: {error}"),
+        None => print!("firmware: nothing to boot"),
     }
-    print!("firmware: nothing to boot");
     halt()
-}
-
-/// Loads a kernel. `None` after a message if there is none.
-fn run(addr: u64) -> Option<State> {
-    // SAFETY: the boot protocol names the address, and the firmware does not write there: the tree is no part of the memory it loads to.
-    let bytes = unsafe { tree_bytes(addr) };
-    let bytes = bytes.inspect_err(|error| print!("firmware: {error}")).ok()?;
-    let tree = DeviceTree::parse(bytes);
-    let tree = tree.inspect_err(|error| print!("firmware: {error}")).ok()?;
-    if let Ok(Some(port)) = proto_fdt::read::serial_port(&tree) {
-        // SAFETY: the tree describes the port, and addresses are not translated.
-        PORT.set(unsafe { Port::new(port, Mmio) });
-    }
-    print!("firmware: starting");
-    let hardware = Hardware::read(&tree, &mut |error| print!("firmware: {}", Chain(error)));
-    let hardware = hardware
-        .inspect_err(|error| print!("firmware: {}", Chain(error)))
-        .ok()?;
-    drop(tree);
-    let setup = Setup {
-        arch: Arch::Riscv64,
-        formats: &FORMATS,
-        protocols: &PROTOCOLS,
-        own: between(&raw const image_start, &raw const __image_end),
-        tree: bytes,
-        registers: Mmio,
-        console: &Output,
-        // Caches are coherent; `start.s` orders stores before instruction fetches.
-        written: |_| {},
-    };
-    // SAFETY: addresses are not translated, and nothing but firmware and tree is in use.
-    let state = unsafe { boot_disks(&hardware, &setup) }?;
-    let state = state.riscv64().cloned();
-    state.inspect_err(|error| print!("firmware: {error}")).ok()
 }
 
 /// Whether a trap was reported: another one would be its consequence.

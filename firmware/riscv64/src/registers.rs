@@ -4,7 +4,7 @@
 use fw_device_tree::Registers;
 
 /// Access by volatile loads and stores.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Mmio;
 
 /// The pointer to an address.

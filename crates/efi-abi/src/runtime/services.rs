@@ -1,4 +1,4 @@
-//! The table of runtime services, time, reset, and services that are not supported.
+//! Time, reset, and services that are not supported.
 #![expect(unsafe_code, reason = "services called by images and the operating system")]
 
 use core::ffi::c_void;
@@ -6,48 +6,19 @@ use core::ffi::c_void;
 use efi_core::time::Time as CoreTime;
 use efi_core::{Result, Status};
 use uefi_raw::capsule::CapsuleHeader;
-use uefi_raw::table::runtime::{ResetType, RuntimeServices, TimeCapabilities};
-use uefi_raw::table::{Header, Revision};
+use uefi_raw::table::runtime::{ResetType, TimeCapabilities};
 use uefi_raw::time::{Daylight, Time};
 use uefi_raw::{Boolean, Status as RawStatus};
 
 use super::block::with_runtime;
-use super::variables::{get_next_variable_name, get_variable, query_variable_info, set_variable};
-use super::virtual_map::{UNSUPPORTED, convert_pointer, set_virtual_address_map};
+use super::virtual_map::UNSUPPORTED;
 use crate::access::{read, reply, write};
 
-/// "RUNTSERV".
-const SIGNATURE: u64 = 0x5652_4553_544e_5552;
-
-/// The table, without its CRC.
-pub(crate) fn table() -> RuntimeServices {
-    RuntimeServices {
-        header: Header {
-            signature: SIGNATURE,
-            revision: Revision::EFI_2_100,
-            size: u32::try_from(size_of::<RuntimeServices>()).unwrap_or(0),
-            crc: 0,
-            reserved: 0,
-        },
-        get_time,
-        set_time,
-        get_wakeup_time,
-        set_wakeup_time,
-        set_virtual_address_map,
-        convert_pointer,
-        get_variable,
-        get_next_variable_name,
-        set_variable,
-        get_next_high_monotonic_count,
-        reset_system,
-        update_capsule,
-        query_capsule_capabilities,
-        query_variable_info,
-    }
-}
-
 /// `GetTime`: UTC with a resolution of one second.
-unsafe extern "efiapi" fn get_time(time: *mut Time, capabilities: *mut TimeCapabilities) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn get_time(
+    time: *mut Time,
+    capabilities: *mut TimeCapabilities,
+) -> RawStatus {
     // SAFETY: the caller passes null or valid pointers.
     reply(unsafe { read_time(time, capabilities) })
 }
@@ -92,7 +63,7 @@ unsafe fn read_time(target: *mut Time, capabilities: *mut TimeCapabilities) -> R
 }
 
 /// `SetTime`.
-unsafe extern "efiapi" fn set_time(time: *const Time) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn set_time(time: *const Time) -> RawStatus {
     // SAFETY: the caller passes null or a valid pointer.
     reply(unsafe { write_time(time) })
 }
@@ -123,17 +94,21 @@ unsafe fn write_time(source: *const Time) -> Result<()> {
 }
 
 /// `GetWakeupTime`: there is no alarm.
-unsafe extern "efiapi" fn get_wakeup_time(_: *mut Boolean, _: *mut Boolean, _: *mut Time) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn get_wakeup_time(
+    _: *mut Boolean,
+    _: *mut Boolean,
+    _: *mut Time,
+) -> RawStatus {
     UNSUPPORTED
 }
 
 /// `SetWakeupTime`: there is no alarm.
-unsafe extern "efiapi" fn set_wakeup_time(_: Boolean, _: *const Time) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn set_wakeup_time(_: Boolean, _: *const Time) -> RawStatus {
     UNSUPPORTED
 }
 
 /// `GetNextHighMonotonicCount`.
-unsafe extern "efiapi" fn get_next_high_monotonic_count(count: *mut u32) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn get_next_high_monotonic_count(count: *mut u32) -> RawStatus {
     if count.is_null() {
         return reply::<()>(Err(Status::INVALID_PARAMETER));
     }
@@ -145,7 +120,12 @@ unsafe extern "efiapi" fn get_next_high_monotonic_count(count: *mut u32) -> RawS
 }
 
 /// `ResetSystem`.
-unsafe extern "efiapi" fn reset_system(kind: ResetType, status: RawStatus, _: usize, _: *const u8) -> ! {
+pub(super) unsafe extern "efiapi" fn reset_system(
+    kind: ResetType,
+    status: RawStatus,
+    _: usize,
+    _: *const u8,
+) -> ! {
     loop {
         if let Ok(hooks) = with_runtime(|state| Ok(state.hooks)) {
             // SAFETY: the contract of the hooks.
@@ -157,12 +137,16 @@ unsafe extern "efiapi" fn reset_system(kind: ResetType, status: RawStatus, _: us
 }
 
 /// `UpdateCapsule`: there are no capsules.
-unsafe extern "efiapi" fn update_capsule(_: *const *const CapsuleHeader, _: usize, _: u64) -> RawStatus {
+pub(super) unsafe extern "efiapi" fn update_capsule(
+    _: *const *const CapsuleHeader,
+    _: usize,
+    _: u64,
+) -> RawStatus {
     UNSUPPORTED
 }
 
 /// `QueryCapsuleCapabilities`: there are no capsules.
-unsafe extern "efiapi" fn query_capsule_capabilities(
+pub(super) unsafe extern "efiapi" fn query_capsule_capabilities(
     _: *const *const CapsuleHeader,
     _: usize,
     _: *mut u64,

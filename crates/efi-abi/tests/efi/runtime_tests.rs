@@ -336,3 +336,41 @@ fn runtime_services_survive_the_end_of_boot_services_and_new_addresses() {
     // SAFETY: the memory is mapped.
     assert_eq!(unsafe { libc::mprotect(first, len, access) }, 0);
 }
+
+/// Calls a service without arguments while `x18` has a value, and returns what is in `x18` afterwards.
+#[cfg(target_arch = "aarch64")]
+fn x18_after(service: usize) -> u64 {
+    let value: u64;
+    // SAFETY: the service refuses null pointers, and changes the registers that a function may change, and memory of its own.
+    unsafe {
+        std::arch::asm!(
+            "mov x18, #0x1234",
+            "blr {service}",
+            "mov x9, x18",
+            service = in(reg) service,
+            lateout("x9") value,
+            inout("x0") 0_u64 => _,
+            inout("x1") 0_u64 => _,
+            inout("x2") 0_u64 => _,
+            inout("x3") 0_u64 => _,
+            inout("x4") 0_u64 => _,
+            out("x18") _,
+            clobber_abi("C"),
+        );
+    }
+    value
+}
+
+/// Linux reports a bug of the firmware if a runtime service changes it.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn the_platform_register_of_arm64_stays() {
+    let machine = Machine::new();
+    let table = std::ptr::from_ref(machine.runtime()).cast::<usize>();
+    // All functions behind the header of 24 bytes but ResetSystem, which is the eleventh.
+    for index in (0..14).filter(|index| *index != 10) {
+        // SAFETY: the table has 14 functions.
+        let service = unsafe { table.add(3 + index).read() };
+        assert_eq!(x18_after(service), 0x1234, "{index}");
+    }
+}

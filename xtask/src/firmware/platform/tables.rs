@@ -23,6 +23,9 @@ const EFI_MEDIA: &[Kind] = &[
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Ext4, Kind::Uki, Kind::Sdboot, Kind::Sduki];
 
+/// The media for our firmware in flash: one without EFI and one with it.
+const FLASH_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Grub];
+
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
 
@@ -71,6 +74,7 @@ pub(crate) static X86_64: Platform = Platform {
             needs_tsc: false,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
         Machine {
             name: "microvm",
@@ -81,6 +85,7 @@ pub(crate) static X86_64: Platform = Platform {
             needs_tsc: true,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
     ],
     rivals: &[
@@ -132,7 +137,8 @@ pub(crate) static AARCH64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
+        flash_media: FLASH_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -196,7 +202,8 @@ pub(crate) static RISCV64: Platform = Platform {
         buses: PCI_AND_MMIO,
         needs_tsc: false,
         own_media: OWN_MEDIA,
-        efi_media: &[],
+        efi_media: EFI_MEDIA,
+        flash_media: &[],
     }],
     rivals: &[
         Rival {

@@ -1,54 +1,35 @@
-//! From the hardware to an entry state.
+//! Boot entries of the Boot Loader Specification, without EFI.
 #![expect(unsafe_code, reason = "memory and devices of the machine")]
 
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
-use boot_core::{
-    AdditionalLoad, Arch, BootProtocol, ByteSource, CpuState, GuestMemory, GuestRange, KernelFormat, Machine,
-    MemoryError,
-};
+use boot_core::{AdditionalLoad, ByteSource, CpuState, GuestMemory, GuestRange, Machine, MemoryError};
 use disk::BlockDevice;
 use fw_boot::{BootConfig, boot};
-use fw_runtime::{Console, PhysicalMemory, Writer};
+use fw_runtime::{Console, PhysicalMemory};
 
-use crate::disks::disks;
+use crate::disks::FoundDisk;
 use crate::hardware::Hardware;
-use crate::registers::Registers;
-
-/// What differs between architectures.
-#[derive(Clone, Copy)]
-pub struct Setup<'a, R> {
-    /// The architecture.
-    pub arch: Arch,
-    /// Formats of kernels.
-    pub formats: &'a [&'a dyn KernelFormat],
-    /// Boot protocols.
-    pub protocols: &'a [&'a dyn BootProtocol],
-    /// Memory of the firmware.
-    pub own: GuestRange,
-    /// The device tree of the VMM.
-    pub tree: &'a [u8],
-    /// Access to registers.
-    pub registers: R,
-    /// The console.
-    pub console: &'a dyn Console,
-    /// Called with each range of memory that was written for the kernel, which starts with its caches off.
-    pub written: fn(GuestRange),
-}
+use crate::layout::Layout;
+use crate::run::print;
+use crate::target::Target;
 
 /// Loads the first boot entry of the disks, and returns the registers to start its kernel with. `None` if there is nothing to boot.
 ///
 /// # Safety
 ///
-/// `hardware` is that of the machine; its devices are mapped at their physical addresses as device memory, its RAM as normal memory, except
-/// for reserved ranges. Nothing but [`Setup::own`], [`Setup::tree`] and the reserved ranges are in use.
-pub unsafe fn boot_disks<R: Registers>(hardware: &Hardware, setup: &Setup<'_, R>) -> Option<CpuState> {
-    // SAFETY: as the caller guarantees.
-    let disks = unsafe { disks(hardware, setup.registers, setup.console) };
-    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &**disk).collect();
-    let machine = Machine::new(setup.arch, hardware.memory.clone());
-    let own = [Some(setup.own), range_of(setup.tree)];
+/// `hardware` is that of the machine; its RAM is mapped at its physical addresses as normal memory, except for reserved ranges. Nothing but the
+/// firmware, `tree` and the reserved ranges are in use.
+pub(crate) unsafe fn boot_entries<T: Target>(
+    hardware: &Hardware,
+    layout: &Layout,
+    tree: &[u8],
+    disks: &[FoundDisk],
+    console: &dyn Console,
+) -> Option<CpuState> {
+    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &*disk.driver).collect();
+    let machine = Machine::new(T::ARCH, hardware.memory.clone());
+    let own = [Some(layout.whole()), range_of(tree)];
     let labels = ["firmware", "device tree of the VMM"];
     // The tree is needed until a new one is loaded. Memory that the tree reserves is not the kernel's either.
     let loads: Vec<AdditionalLoad<'_>> = labels
@@ -60,9 +41,9 @@ pub unsafe fn boot_disks<R: Registers>(hardware: &Hardware, setup: &Setup<'_, R>
         .collect();
     let mut in_use: Vec<GuestRange> = own.into_iter().flatten().collect();
     in_use.extend(hardware.reserved.iter().map(|reserved| reserved.range));
-    let mut config = BootConfig::new(&machine, setup.formats, setup.protocols)
+    let mut config = BootConfig::new(&machine, T::FORMATS, T::PROTOCOLS)
         .with_own(&loads)
-        .with_device_tree(setup.tree);
+        .with_device_tree(tree);
     if let Some(seed) = &hardware.rng_seed {
         config = config.with_rng_seed(seed);
     }
@@ -73,10 +54,10 @@ pub unsafe fn boot_disks<R: Registers>(hardware: &Hardware, setup: &Setup<'_, R>
     let memory = unsafe { PhysicalMemory::new(hardware.memory.ram(), &in_use) };
     let mut memory = Written {
         memory,
-        written: setup.written,
+        written: T::written,
     };
     boot(&disks, &config, &mut memory, &mut |event| {
-        let _ = writeln!(Writer(setup.console), "firmware: {event}");
+        print(console, format_args!("{event}"));
     })
 }
 
