@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use boot_core::{ByteSource, ReadError};
 
 use crate::geometry::Geometry;
-use crate::journal::Overlay;
+use crate::overlay::Overlay;
 use crate::raw::JOURNAL_MAGIC;
 
 /// Number of blocks that stay in memory.

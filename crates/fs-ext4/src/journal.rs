@@ -6,7 +6,6 @@
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use boot_core::ByteSource;
 use disk::Extents;
@@ -15,6 +14,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::blocks::Blocks;
 use crate::error::{Ext4Error, JournalDefect};
 use crate::limits::MAX_JOURNAL_ENTRIES;
+use crate::overlay::{Copied, Overlay};
 use crate::raw::{
     JOURNAL_MAGIC, JournalHeader, JournalSuperblock, journal_block, journal_incompat, tag_flags,
 };
@@ -32,38 +32,6 @@ const DEFAULT_FAST_COMMIT: u32 = 256;
 const REVOKE_HEADER: usize = 16;
 /// Length of an identifier after a tag.
 const UUID_LEN: usize = 16;
-
-/// The newest copy of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copied {
-    /// Byte offset in the partition.
-    pub(crate) offset: u64,
-    /// The first four bytes are replaced.
-    pub(crate) is_escaped: bool,
-}
-
-/// Blocks of the volume whose content is in the journal.
-#[derive(Debug, Default)]
-pub(crate) struct Overlay {
-    blocks: BTreeMap<u64, Copied>,
-}
-
-impl Overlay {
-    pub(crate) const fn new() -> Self {
-        Self {
-            blocks: BTreeMap::new(),
-        }
-    }
-
-    pub(crate) fn get(&self, block: u64) -> Option<Copied> {
-        self.blocks.get(&block).copied()
-    }
-
-    /// The blocks in a range, which is not empty, in their order.
-    pub(crate) fn range(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Copied)> {
-        self.blocks.range(range).map(|(block, copy)| (*block, *copy))
-    }
-}
 
 /// Reads the journal with this inode.
 pub(crate) fn replay<S: ByteSource>(blocks: &Blocks<S>, inode: u32) -> Result<Overlay, Ext4Error> {
@@ -286,9 +254,7 @@ impl Replay {
         self.all_written
             .retain(|block, (transaction, _)| revoked.get(block).is_none_or(|last| last < transaction));
         let blocks = self.all_written.into_iter();
-        Overlay {
-            blocks: blocks.map(|(block, (_, copy))| (block, copy)).collect(),
-        }
+        blocks.map(|(block, (_, copy))| (block, copy)).collect()
     }
 }
 

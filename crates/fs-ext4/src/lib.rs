@@ -23,6 +23,7 @@ mod inode;
 mod journal;
 mod limits;
 mod map;
+mod overlay;
 pub mod raw;
 mod resolve;
 mod volume;

@@ -21,12 +21,15 @@ const MAX_TARGET: u64 = 4096;
 pub(crate) struct Budget {
     /// Bytes of directories.
     work: u64,
+    /// Symbolic links of the path that is followed.
+    links: u32,
 }
 
 impl Budget {
     pub(crate) const fn new() -> Self {
         Self {
             work: MAX_SYMLINK_WORK,
+            links: 0,
         }
     }
 }
@@ -77,6 +80,7 @@ impl<S: ByteSource> Blocks<S> {
         if !inode.is_symlink() {
             return Ok(inode.node());
         }
+        budget.links = 1;
         let mut link = Some(number);
         let mut pending = Vec::new();
         let end = match self.follow(&inode, &mut pending)? {
@@ -106,7 +110,6 @@ impl<S: ByteSource> Blocks<S> {
         budget: &mut Budget,
         link: &mut Option<u32>,
     ) -> Result<End, Ext4Error> {
-        let mut links = 0_u32;
         let mut is_charged = link.is_some();
         let mut name = Vec::new();
         while let Some(next) = pending.pop() {
@@ -131,8 +134,9 @@ impl<S: ByteSource> Blocks<S> {
             if pending.is_empty() {
                 link.get_or_insert(number);
             }
-            (is_charged, links) = (true, links.saturating_add(1));
-            if links > MAX_SYMLINKS {
+            is_charged = true;
+            budget.links = budget.links.saturating_add(1);
+            if budget.links > MAX_SYMLINKS {
                 return Ok(End::Missing);
             }
             match self.follow(&inode, &mut pending)? {

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod data;
+mod device;
 mod resources;
 
 use alloc::string::String;
@@ -14,6 +15,7 @@ use alloc::vec::Vec;
 
 use self::cursor::{Cursor, Malformed};
 use self::data::Data;
+pub use self::device::{Device, MemoryRange};
 pub use self::resources::MAX_RESOURCES;
 
 /// Largest nesting of blocks.
@@ -31,43 +33,6 @@ pub struct Namespace {
     pub soft_off: Option<[u8; 2]>,
     /// Number of blocks whose rest was left out, because of a term that is malformed or not known, or their nesting.
     pub unknown: usize,
-}
-
-/// A device with the values that it has without running its methods.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Device {
-    /// Path, such as `\_SB_.VR00`.
-    pub path: String,
-    /// Hardware identification (`_HID`), such as `LNRO0005` or `PNP0501`.
-    pub hardware_id: Option<String>,
-    /// Identification among devices of the same kind (`_UID`).
-    pub unique_id: Option<u64>,
-    /// Status (`_STA`, section 6.3.7); bit 0: present.
-    pub status: Option<u64>,
-    /// Memory of `_CRS`.
-    pub memory: Vec<MemoryRange>,
-    /// Interrupts of `_CRS`: global numbers.
-    pub interrupts: Vec<u32>,
-    /// I/O ports of `_CRS`: first port and number.
-    pub ports: Vec<(u16, u8)>,
-}
-
-/// Physical addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemoryRange {
-    /// First address.
-    pub addr: u64,
-    /// Length in bytes.
-    pub len: u64,
-}
-
-impl Device {
-    /// Whether the device is present: it is, unless it has a status that tells otherwise.
-    #[must_use]
-    pub fn is_present(&self) -> bool {
-        self.status.is_none_or(|status| status & 1 != 0)
-    }
 }
 
 impl Namespace {

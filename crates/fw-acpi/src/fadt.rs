@@ -1,18 +1,20 @@
 //! The fixed ACPI description table.
 
-use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::raw::{FadtBody, GenericAddress, TableHeader, fadt_flags};
+
+/// Frequency of the PM timer in hertz (ACPI specification 6.5, section 4.8.3.3).
+pub const PM_TIMER_HZ: u32 = 3_579_545;
 
 /// What firmware uses of the FADT (ACPI specification 6.5, section 5.2.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fadt {
-    /// Physical address of the FACS; `None` if there is none.
-    pub facs: Option<u64>,
     /// Physical address of the DSDT; `None` if there is none.
     pub dsdt: Option<u64>,
+    /// Physical address of the FACS; `None` if there is none.
+    pub facs: Option<u64>,
     /// Flags, see [`fadt_flags`].
     pub flags: u32,
     /// Register and value for a reset; `None` if it is not supported.
@@ -25,26 +27,14 @@ pub struct Fadt {
     pub sleep_control: Option<Register>,
     /// Sleep status register.
     pub sleep_status: Option<Register>,
-    /// The PM timer, which counts with [`PM_TIMER_HZ`]; `None` also on machines with reduced hardware.
-    pub pm_timer: Option<PmTimer>,
+    /// The PM timer, with [`PM_TIMER_HZ`], and its number of bits: 24 or 32.
+    pub pm_timer: Option<(Register, u8)>,
     /// I/O port of the SMI command, and the value that enables ACPI; `None` if ACPI is always enabled.
     pub acpi_enable: Option<(u16, u8)>,
     /// Offset of the century in the memory of the RTC; `None` if there is none.
     pub century: Option<u8>,
     /// Flags of the PC architecture (section 5.2.9.3).
     pub iapc_boot_arch: u16,
-}
-
-/// Frequency of the PM timer in Hz (section 4.8.3.3).
-pub const PM_TIMER_HZ: u64 = 3_579_545;
-
-/// The PM timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PmTimer {
-    /// Its register, of 32 bits.
-    pub register: Register,
-    /// Number of its bits that count: 24 or 32.
-    pub bits: u8,
 }
 
 /// A hardware register.
@@ -114,10 +104,11 @@ impl Fadt {
         let flags = raw.flags.get();
         let has_reset = flags & fadt_flags::RESET_REG_SUP != 0;
         let reset = Register::new(&raw.reset_reg, 1).filter(|_| has_reset);
-        let either = |extended: U64, addr: U32| match extended.get() {
-            0 => Some(addr.get().into()).filter(|addr| *addr != 0),
+        let either = |extended: u64, addr: u32| match extended {
+            0 => Some(u64::from(addr)).filter(|addr| *addr != 0),
             addr => Some(addr),
         };
+        let dsdt = either(raw.x_dsdt.get(), raw.dsdt.get());
         let command = u16::try_from(raw.smi_cmd.get())
             .ok()
             .filter(|port| *port != 0 && raw.acpi_enable != 0);
@@ -126,29 +117,28 @@ impl Fadt {
             let register = Register::new(extended, 2).or_else(|| Register::port(port));
             register.map(|register| Register { width: 2, ..register })
         };
-        let is_reduced = flags & fadt_flags::HW_REDUCED_ACPI != 0;
         let timer = Register::new(&raw.x_pm_tmr_blk, 4).or_else(|| Register::port(raw.pm_tmr_blk.get()));
-        let pm_timer = timer.filter(|_| !is_reduced).map(|register| PmTimer {
-            register: Register { width: 4, ..register },
-            bits: if flags & fadt_flags::TMR_VAL_EXT == 0 {
-                24
-            } else {
-                32
-            },
-        });
+        let timer = timer
+            .filter(|_| flags & fadt_flags::HW_REDUCED_ACPI == 0)
+            .map(|register| Register { width: 4, ..register });
+        let timer_bits = if flags & fadt_flags::TMR_VAL_EXT == 0 {
+            24
+        } else {
+            32
+        };
         // Sleep registers have 8 bits (sections 4.8.3.7 and 4.8.3.8).
         let sleep =
             |raw: &GenericAddress| Register::new(raw, 1).map(|register| Register { width: 1, ..register });
         Self {
-            facs: either(raw.x_firmware_ctrl, raw.firmware_ctrl),
-            dsdt: either(raw.x_dsdt, raw.dsdt),
+            dsdt,
+            facs: either(raw.x_firmware_ctrl.get(), raw.firmware_ctrl.get()),
             flags,
             reset: reset.map(|register| (Register { width: 1, ..register }, raw.reset_value)),
             pm1a_control: pm1(&raw.x_pm1a_cnt_blk, raw.pm1a_cnt_blk.get()),
             pm1b_control: pm1(&raw.x_pm1b_cnt_blk, raw.pm1b_cnt_blk.get()),
             sleep_control: sleep(&raw.sleep_control_reg),
             sleep_status: sleep(&raw.sleep_status_reg),
-            pm_timer,
+            pm_timer: timer.map(|register| (register, timer_bits)),
             acpi_enable: command.map(|port| (port, raw.acpi_enable)),
             century: (raw.century != 0).then_some(raw.century),
             iapc_boot_arch: raw.iapc_boot_arch.get(),

@@ -24,6 +24,6 @@ mod tables;
 
 pub use aml::{Device, MemoryRange, Namespace};
 pub use error::{AcpiError, Signature, TableError};
-pub use fadt::{AddressSpace, Fadt, PM_TIMER_HZ, PmTimer, Register};
+pub use fadt::{AddressSpace, Fadt, PM_TIMER_HZ, Register};
 pub use power::{Pm1Control, Power, Reset, SoftOff};
 pub use tables::{Acpi, MAX_TABLE_LEN, MAX_TABLES, Table, find_rsdp};

@@ -118,11 +118,11 @@ pub struct FadtBody {
     pub pm1a_cnt_blk: U32,
     /// Port of PM1b control block; 0 for none.
     pub pm1b_cnt_blk: U32,
-    /// Port of PM2 control block; 0 for none.
+    /// Port of PM2 control block.
     pub pm2_cnt_blk: U32,
-    /// Port of the PM timer; 0 for none.
+    /// Port of the PM timer.
     pub pm_tmr_blk: U32,
-    /// Ports of the blocks of general purpose events; 0 for none.
+    /// Ports of general purpose events.
     pub gpe_blks: [U32; 2],
     /// Lengths of the blocks.
     pub block_lens: [u8; 6],
@@ -168,7 +168,7 @@ pub struct FadtBody {
     pub x_pm2_cnt_blk: GenericAddress,
     /// PM timer.
     pub x_pm_tmr_blk: GenericAddress,
-    /// Blocks of general purpose events.
+    /// General purpose events.
     pub x_gpe_blks: [GenericAddress; 2],
     /// Sleep control register of machines with reduced hardware.
     pub sleep_control_reg: GenericAddress,
@@ -182,18 +182,18 @@ const _: () = assert!(
     size_of::<FadtBody>() == 240
         && offset_of!(FadtBody, pm1a_cnt_blk) == 64 - 36
         && offset_of!(FadtBody, pm_tmr_blk) == 76 - 36
+        && offset_of!(FadtBody, x_pm_tmr_blk) == 208 - 36
         && offset_of!(FadtBody, century) == 108 - 36
         && offset_of!(FadtBody, flags) == 112 - 36
         && offset_of!(FadtBody, reset_reg) == 116 - 36
         && offset_of!(FadtBody, x_dsdt) == 140 - 36
         && offset_of!(FadtBody, x_pm1a_cnt_blk) == 172 - 36
-        && offset_of!(FadtBody, x_pm_tmr_blk) == 208 - 36
         && offset_of!(FadtBody, sleep_control_reg) == 244 - 36
 );
 
 /// Bits of [`FadtBody::flags`] (table 5.10).
 pub mod fadt_flags {
-    /// The PM timer has 32 bits; without it, 24.
+    /// The PM timer has 32 bits, otherwise 24.
     pub const TMR_VAL_EXT: u32 = 1 << 8;
     /// The reset register exists.
     pub const RESET_REG_SUP: u32 = 1 << 10;

@@ -23,6 +23,8 @@ const BIOS_AREA: u64 = 0xe_0000;
 const BIOS_AREA_LEN: usize = 0x2_0000;
 const RSDP_ALIGN: usize = 16;
 
+/// Length of a root pointer of revision 2.
+const RSDP_LEN: u64 = 36;
 const HEADER_LEN: u32 = 36;
 
 /// A table.
@@ -39,7 +41,8 @@ pub struct Table {
 pub struct Acpi {
     rsdp: u64,
     revision: u8,
-    list: Table,
+    /// The root pointer, and the table of addresses.
+    roots: [Option<GuestRange>; 2],
     tables: Vec<Table>,
 }
 
@@ -106,55 +109,55 @@ impl Acpi {
                 tables.push(Table { signature, addr });
             }
         }
-        let list = Table {
-            signature: what,
-            addr,
+        let len = if root.revision >= 2 {
+            RSDP_LEN
+        } else {
+            boot_core::arith::to_u64(size_of::<Rsdp>())
         };
         Ok(Self {
             rsdp,
             revision: root.revision,
-            list,
+            roots: [GuestRange::new(rsdp, len), range(addr, &list)],
             tables,
         })
+    }
+
+    /// Revision of the root pointer: 0 for ACPI 1.0, otherwise 2 or more.
+    #[must_use]
+    pub const fn revision(&self) -> u8 {
+        self.revision
+    }
+
+    /// Memory of the root pointer and of all tables that can be read, with DSDT and FACS. The ranges may overlap.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError`] if the FADT cannot be read or is malformed.
+    pub fn ranges(&self, memory: &dyn GuestMemory) -> Result<Vec<GuestRange>, AcpiError> {
+        let fadt = self.fadt(memory)?;
+        let further = fadt
+            .map(|fadt| [fadt.dsdt, fadt.facs])
+            .into_iter()
+            .flatten()
+            .flatten();
+        let addresses = self.tables.iter().map(|table| table.addr).chain(further);
+        let mut ranges: Vec<_> = self.roots.into_iter().flatten().collect();
+        for addr in addresses {
+            // Signature and length; the FACS has no more of the header.
+            let mut header = [0; 8];
+            if memory.read(addr, &mut header).is_ok() {
+                let [_, _, _, _, len @ ..] = header;
+                let len = u32::from_le_bytes(len).min(MAX_TABLE_LEN);
+                ranges.extend(GuestRange::new(addr, len.into()));
+            }
+        }
+        Ok(ranges)
     }
 
     /// Physical address of the root pointer.
     #[must_use]
     pub const fn rsdp(&self) -> u64 {
         self.rsdp
-    }
-
-    /// Revision of the root pointer: 0 for ACPI 1.0, 2 for later versions.
-    #[must_use]
-    pub const fn revision(&self) -> u8 {
-        self.revision
-    }
-
-    /// The memory of the root pointer, of its table of addresses, and of the tables, with FACS and DSDT. Tables without a valid length
-    /// are left out.
-    #[must_use]
-    pub fn ranges(&self, memory: &dyn GuestMemory) -> Vec<GuestRange> {
-        let root = size_of::<Rsdp>().saturating_add(match self.revision {
-            0 | 1 => 0,
-            _ => size_of::<RsdpExtension>(),
-        });
-        let fadt = self.fadt(memory).ok().flatten();
-        let others = fadt.map(|fadt| [fadt.facs, fadt.dsdt]).unwrap_or_default();
-        let tables = self.tables.iter().map(|table| table.addr);
-        let addrs = core::iter::once(self.list.addr)
-            .chain(tables)
-            .chain(others.into_iter().flatten());
-        GuestRange::new(self.rsdp, boot_core::arith::to_u64(root))
-            .into_iter()
-            .chain(addrs.filter_map(|addr| {
-                // Signature and length, which the FACS has as well.
-                let mut start = [0; 8];
-                memory.read(addr, &mut start).ok()?;
-                let [_, _, _, _, len @ ..] = start;
-                let len = u32::from_le_bytes(len);
-                GuestRange::new(addr, len.into()).filter(|_| (HEADER_LEN..=MAX_TABLE_LEN).contains(&len))
-            }))
-            .collect()
     }
 
     /// The tables in their order. The DSDT is not among them: the FADT has its address.
@@ -223,6 +226,11 @@ impl Acpi {
         };
         Ok(Power::new(&fadt, &self.namespace(memory)?))
     }
+}
+
+/// The memory of a table that was read.
+fn range(addr: u64, bytes: &[u8]) -> Option<GuestRange> {
+    GuestRange::new(addr, boot_core::arith::to_u64(bytes.len()))
 }
 
 /// Sum of bytes without carry.

@@ -8,7 +8,7 @@ use disk::{PartitionError, TableWarning};
 
 use crate::chain::Chain;
 use crate::start::EntryError;
-use crate::volumes::VolumeError;
+use crate::volume_error::VolumeError;
 
 /// What happens during a boot.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ mod config;
 mod event;
 mod initrds;
 mod start;
+mod volume_error;
 mod volumes;
 
 pub use boot::boot;
@@ -30,4 +31,4 @@ pub use chain::Chain;
 pub use config::BootConfig;
 pub use event::Event;
 pub use start::EntryError;
-pub use volumes::VolumeError;
+pub use volume_error::VolumeError;

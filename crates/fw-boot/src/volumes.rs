@@ -8,9 +8,12 @@ use boot_core::{ByteSource, SourceRange};
 use disk::{BlockDevice, BlockSource, FileSystem, PartitionTable, TableKind, Window, partitions};
 #[cfg(feature = "ext4")]
 use fs_ext4::{Ext4Error, Ext4Fs};
-use fs_fat::{FatError, FatFs};
+#[cfg(feature = "ext4")]
+use fs_fat::FatError;
+use fs_fat::FatFs;
 
 use crate::event::Event;
+use crate::volume_error::VolumeError;
 
 /// The bytes of a disk, or of a partition of it.
 type Partition<'a> = Window<&'a BlockSource<&'a dyn BlockDevice>>;
@@ -28,19 +31,6 @@ impl BootVolume<'_> {
             file_system: &*self.file_system,
         }
     }
-}
-
-/// Why a partition has no file system that can be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VolumeError {
-    /// It has no FAT file system, or a broken one.
-    #[error(transparent)]
-    Fat(#[from] FatError),
-    /// It has a broken ext4 file system.
-    #[cfg(feature = "ext4")]
-    #[error(transparent)]
-    Ext4(#[from] Ext4Error),
 }
 
 /// Reads the partition table and opens the boot partitions; on a disk without any, the root file systems of Linux.
@@ -112,10 +102,6 @@ fn boot_windows<'a>(
 }
 
 /// Opens a FAT or, if it is none, an ext4 file system.
-#[cfg_attr(
-    not(feature = "ext4"),
-    expect(clippy::unnecessary_wraps, reason = "with ext4 there are two types")
-)]
 fn open(window: Partition<'_>) -> Result<Box<dyn FileSystem + '_>, VolumeError> {
     let error = match FatFs::new(window) {
         Ok(file_system) => return Ok(Box::new(file_system)),

@@ -1,7 +1,7 @@
 //! A virtio disk (Virtio 1.2, section 5.2) as a block device.
 
 use alloc::boxed::Box;
-use core::cell::RefCell;
+use core::cell::{RefCell, RefMut};
 use core::fmt;
 
 use boot_core::arith;
@@ -69,31 +69,38 @@ impl VirtioDisk {
         usize::try_from(block.checked_mul(1 << shift)?).ok()
     }
 
-    /// Carries out `request` on the blocks from `first` on: with the number of the first sector and each part of `parts`.
-    fn requests<P>(
-        &self,
-        first: u64,
-        count: u64,
-        parts: impl Iterator<Item = P>,
-        len: impl Fn(&P) -> usize,
-        request: impl Fn(&mut Driver, usize, P) -> virtio_drivers::Result,
-    ) -> Result<(), BlockError> {
-        let failed = |source| BlockError::new(first, count, BlockErrorKind::Device(source));
-        let mut driver = self
-            .driver
-            .try_borrow_mut()
-            .map_err(|busy| failed(Box::new(busy)))?;
-        let mut block = first;
-        for part in parts {
-            let sector = self
-                .sector(block)
-                .ok_or_else(|| failed(Box::new(virtio_drivers::Error::InvalidParam)))?;
-            let blocks = self.block_size.blocks_in(arith::to_u64(len(&part)));
-            request(&mut driver, sector, part).map_err(|source| failed(Box::new(source)))?;
-            block = block.saturating_add(blocks);
-        }
-        Ok(())
+    /// The driver, for requests on `count` blocks from `first` on.
+    fn driver(&self, first: u64, count: u64) -> Result<RefMut<'_, Driver>, BlockError> {
+        let busy = self.driver.try_borrow_mut();
+        busy.map_err(|busy| BlockError::new(first, count, BlockErrorKind::Device(Box::new(busy))))
     }
+}
+
+/// Reads the blocks from `first` on by `request`, which reads the blocks from its first argument on. If it fails, each half of them is read alone,
+/// down to one block: an error names the first block that cannot be read.
+fn read_parts(
+    block_size: BlockSize,
+    first: u64,
+    buf: &mut [u8],
+    request: &mut dyn FnMut(u64, &mut [u8]) -> virtio_drivers::Result,
+) -> Result<(), BlockError> {
+    let Err(source) = request(first, buf) else {
+        return Ok(());
+    };
+    let half = block_size.blocks_in(arith::to_u64(buf.len())) >> 1;
+    let len = usize::try_from(half)
+        .ok()
+        .and_then(|half| half.checked_mul(block_size.as_usize()))
+        .filter(|len| *len != 0);
+    let Some((left, right)) = len.and_then(|len| buf.split_at_mut_checked(len)) else {
+        return Err(BlockError::new(
+            first,
+            1,
+            BlockErrorKind::Device(Box::new(source)),
+        ));
+    };
+    read_parts(block_size, first, left, request)?;
+    read_parts(block_size, first.saturating_add(half), right, request)
 }
 
 impl BlockDevice for VirtioDisk {
@@ -107,8 +114,17 @@ impl BlockDevice for VirtioDisk {
 
     fn read_blocks(&self, first: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         let count = check_request(self, first, buf.len())?;
-        let parts = buf.chunks_mut(MAX_TRANSFER);
-        self.requests(first, count, parts, |part| part.len(), VirtIOBlk::read_blocks)
+        let mut driver = self.driver(first, count)?;
+        let mut request = |block, part: &mut [u8]| {
+            let sector = self.sector(block).ok_or(virtio_drivers::Error::InvalidParam)?;
+            driver.read_blocks(sector, part)
+        };
+        let mut block = first;
+        for part in buf.chunks_mut(MAX_TRANSFER) {
+            read_parts(self.block_size, block, part, &mut request)?;
+            block = block.saturating_add(self.block_size.blocks_in(arith::to_u64(part.len())));
+        }
+        Ok(())
     }
 
     fn max_transfer(&self) -> usize {
@@ -124,17 +140,23 @@ impl BlockDevice for VirtioDisk {
         if self.read_only {
             return Err(BlockError::new(first, count, BlockErrorKind::ReadOnly));
         }
-        let parts = data.chunks(MAX_TRANSFER);
-        self.requests(first, count, parts, |part| part.len(), VirtIOBlk::write_blocks)
+        let mut driver = self.driver(first, count)?;
+        let mut block = first;
+        for part in data.chunks(MAX_TRANSFER) {
+            let blocks = self.block_size.blocks_in(arith::to_u64(part.len()));
+            let failed = |source| BlockError::new(block, blocks, BlockErrorKind::Device(Box::new(source)));
+            let sector = self
+                .sector(block)
+                .ok_or_else(|| failed(virtio_drivers::Error::InvalidParam))?;
+            driver.write_blocks(sector, part).map_err(failed)?;
+            block = block.saturating_add(blocks);
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), BlockError> {
-        let failed = |source| BlockError::new(0, 0, BlockErrorKind::Device(source));
-        let mut driver = self
-            .driver
-            .try_borrow_mut()
-            .map_err(|busy| failed(Box::new(busy)))?;
-        driver.flush().map_err(|source| failed(Box::new(source)))
+        let failed = |source| BlockError::new(0, 0, BlockErrorKind::Device(Box::new(source)));
+        self.driver(0, 0)?.flush().map_err(failed)
     }
 }
 
@@ -145,5 +167,53 @@ impl fmt::Debug for VirtioDisk {
             .field("block_count", &self.block_count)
             .field("read_only", &self.read_only)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// First block and number of blocks.
+    type Blocks = (u64, u64);
+
+    /// Reads 16 blocks from block 100 on, of which some cannot be read. Returns the error and the requests.
+    fn read(broken: &[u64], times: usize) -> (Option<Blocks>, Vec<Blocks>) {
+        let mut requests = Vec::new();
+        let mut failures = 0;
+        let mut buf = vec![0; 16 * 512];
+        let result = read_parts(BlockSize::B512, 100, &mut buf, &mut |first, part| {
+            let count = part.len() as u64 / 512;
+            requests.push((first, count));
+            if failures < times && broken.iter().any(|block| (first..first + count).contains(block)) {
+                failures += 1;
+                return Err(virtio_drivers::Error::IoError);
+            }
+            part.fill(1);
+            Ok(())
+        });
+        assert!(result.is_err() || buf.iter().all(|byte| *byte == 1));
+        let error = result.err().map(|error| {
+            assert!(error.to_string().contains("error"), "{error}");
+            (error.first, error.count)
+        });
+        (error, requests)
+    }
+
+    #[test]
+    fn errors_name_the_first_block_that_cannot_be_read() {
+        assert_eq!(read(&[], 99), (None, vec![(100, 16)]));
+        for block in 100..116 {
+            let (error, requests) = read(&[block, 115], 99);
+            assert_eq!(error, Some((block, 1)));
+            assert!(requests.len() <= 9, "{requests:?}");
+        }
+        // Errors that do not come again are none.
+        let (error, requests) = read(&[107], 1);
+        assert_eq!((error, requests), (None, vec![(100, 16), (100, 8), (108, 8)]));
     }
 }

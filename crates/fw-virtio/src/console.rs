@@ -5,9 +5,17 @@ use core::cell::RefCell;
 use virtio_drivers::device::console::VirtIOConsole;
 use virtio_drivers::transport::Transport;
 
-use crate::device::ByteConsole;
 use crate::error::DeviceError;
 use crate::hal::IdentityMapped;
+
+/// A console that transfers bytes.
+pub trait ByteConsole {
+    /// Sends bytes. They are lost if the device fails.
+    fn send(&self, bytes: &[u8]);
+
+    /// The next byte that was received, if there is one.
+    fn receive(&self) -> Option<u8>;
+}
 
 /// A virtio console.
 pub(crate) struct VirtioConsole<T: Transport> {

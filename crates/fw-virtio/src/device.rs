@@ -6,8 +6,8 @@ use disk::BlockDevice;
 use virtio_drivers::transport::{DeviceType, Transport};
 
 use crate::block::VirtioDisk;
-use crate::console::VirtioConsole;
-use crate::entropy::VirtioEntropy;
+use crate::console::{ByteConsole, VirtioConsole};
+use crate::entropy::{EntropySource, VirtioEntropy};
 use crate::error::DeviceError;
 use crate::transport::AnyTransport;
 
@@ -19,21 +19,6 @@ pub enum VirtioDevice {
     Entropy(Box<dyn EntropySource>),
     /// A console.
     Console(Box<dyn ByteConsole>),
-}
-
-/// A source of random bytes.
-pub trait EntropySource {
-    /// Fills `buf` with random bytes. False if the device gave fewer.
-    fn fill(&self, buf: &mut [u8]) -> bool;
-}
-
-/// A console that transfers bytes.
-pub trait ByteConsole {
-    /// Sends bytes. They are lost if the device fails.
-    fn send(&self, bytes: &[u8]);
-
-    /// The next byte that was received, if there is one.
-    fn receive(&self) -> Option<u8>;
 }
 
 impl core::fmt::Debug for VirtioDevice {

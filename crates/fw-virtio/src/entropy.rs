@@ -5,12 +5,17 @@ use core::cell::RefCell;
 use virtio_drivers::device::rng::VirtIORng;
 use virtio_drivers::transport::Transport;
 
-use crate::device::EntropySource;
 use crate::error::DeviceError;
 use crate::hal::IdentityMapped;
 
 /// Largest number of requests for a buffer: a device may return fewer bytes than asked for.
 const MAX_REQUESTS: usize = 64;
+
+/// A source of random bytes.
+pub trait EntropySource {
+    /// Fills `buf` with random bytes. False if the device gave fewer.
+    fn fill(&self, buf: &mut [u8]) -> bool;
+}
 
 /// A virtio source of random bytes.
 pub(crate) struct VirtioEntropy<T: Transport> {

@@ -28,7 +28,9 @@ pub mod pci;
 mod transport;
 
 pub use block::VirtioDisk;
-pub use device::{ByteConsole, EntropySource, VirtioDevice};
+pub use console::ByteConsole;
+pub use device::VirtioDevice;
+pub use entropy::EntropySource;
 pub use error::DeviceError;
 pub use mmio::{mmio_device, mmio_disk};
 pub use option::{MmioDevice, parse_mmio_device};

@@ -10,7 +10,6 @@ use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{mmio_disk, pci_disk};
 
-use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
 use crate::serial::print;
 
@@ -35,25 +34,20 @@ pub(crate) enum Place {
     Mmio(GuestRange),
 }
 
-/// The registers of the MMIO devices that options name, and of those that ACPI describes. The same device may be in both.
-pub(crate) fn mmio(options: &[&str], described: &[GuestRange]) -> Vec<GuestRange> {
-    let mut found: Vec<GuestRange> = Vec::new();
+/// The registers of the MMIO devices that are among the options.
+pub(crate) fn named(options: &[&str]) -> Vec<GuestRange> {
+    let mut found = Vec::new();
     for option in options {
         let Some(value) = option.strip_prefix(MMIO_OPTION) else {
             continue;
         };
-        let device = fw_virtio::parse_mmio_device(value);
-        match device.and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?)) {
+        let device = fw_virtio::parse_mmio_device(value)
+            .and_then(|device| GuestRange::new(device.addr, u64::try_from(device.len).ok()?));
+        match device {
             Some(registers) => found.push(registers),
             None => print!("firmware: {option} is not of the form {MMIO_OPTION}SIZE@ADDRESS:IRQ"),
         }
     }
-    for registers in described {
-        if !found.iter().any(|known| known.start() == registers.start()) {
-            found.push(*registers);
-        }
-    }
-    found.retain(|registers| registers.end() <= MAPPED_END);
     found
 }
 

@@ -18,7 +18,7 @@ use efi_core::memory::{Attributes, Descriptor, MapConfig, MemoryMap, MemoryType,
 use fw_efi::{BootError, DEFAULT_X86_64, InUse, Setup, map_of, path};
 use fw_runtime::between;
 
-use crate::acpi::EfiTables;
+use crate::acpi::Tables;
 use crate::devices::{Disk, Place};
 use crate::mmu::{MAPPED_END, MemoryLayout, Mmu, MmuError};
 use crate::pci::PortAccess;
@@ -54,7 +54,7 @@ pub(crate) enum EfiError {
 pub(crate) fn boot(
     machine: &Machine,
     disks: Vec<Disk>,
-    acpi: Option<&EfiTables>,
+    acpi: Option<&Tables>,
     memory: &dyn GuestMemory,
 ) -> EfiError {
     let setup = match setup(machine, disks, acpi, memory) {
@@ -68,7 +68,7 @@ pub(crate) fn boot(
 fn setup(
     machine: &Machine,
     disks: Vec<Disk>,
-    acpi: Option<&EfiTables>,
+    acpi: Option<&Tables>,
     memory: &dyn GuestMemory,
 ) -> Result<Setup, EfiError> {
     let end = machine
@@ -97,8 +97,7 @@ fn setup(
             context = core::ptr::with_exposed_provenance_mut(usize::try_from(page).unwrap_or_default());
         }
     }
-    let fadt = acpi.and_then(|acpi| acpi.fadt.as_ref());
-    rtc::set_century(fadt.and_then(|fadt| fadt.century).unwrap_or(0));
+    rtc::set_century(acpi.and_then(|acpi| acpi.fadt.century).unwrap_or(0));
     let mut tables: Vec<(Guid, u64)> = Vec::new();
     if let (Some(rsdp), Some(acpi)) = (machine.acpi_rsdp, acpi) {
         let guid = match acpi.revision {
@@ -121,7 +120,7 @@ fn setup(
     }
     Ok(Setup {
         default: DEFAULT_X86_64,
-        platform: Box::new(platform::Pc::new(mmu, fadt.and_then(|fadt| fadt.pm_timer))),
+        platform: Box::new(platform::Pc::new(mmu, acpi)),
         hooks: RuntimeHooks {
             context,
             get_time: rtc::get_time,
@@ -137,7 +136,7 @@ fn setup(
 
 /// The memory map with what is in use: the firmware's code and variables for runtime services, its stack, heap and page tables for boot
 /// services, and ACPI tables in RAM.
-fn memory_map(machine: &Machine, acpi: Option<&EfiTables>) -> Result<MemoryMap, Status> {
+fn memory_map(machine: &Machine, acpi: Option<&Tables>) -> Result<MemoryMap, Status> {
     let [text, rodata, boot, end] = [
         &raw const __text_start,
         &raw const __rodata_start,

@@ -21,8 +21,9 @@ use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 
-use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestRange, KernelFormat, Machine};
+use boot_core::{AdditionalLoad, BootProtocol, CpuState, GuestMemory, GuestRange, KernelFormat, Machine};
 use disk::BlockDevice;
+use fw_acpi::find_rsdp;
 use fw_boot::{BootConfig, Chain, boot};
 use fw_runtime::heap::Heap;
 use fw_runtime::{Options, PhysicalMemory, between};
@@ -84,15 +85,19 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
             return None;
         }
     };
-    started.machine.acpi_rsdp = acpi::root_pointer(&everything, started.machine.acpi_rsdp);
-    let rsdp = started.machine.acpi_rsdp;
-    let acpi = rsdp.and_then(|rsdp| Tables::read(&everything, rsdp));
     let cmdline = alloc::string::String::from_utf8_lossy(&started.cmdline).into_owned();
     let own_options = Options(&cmdline);
     let options: Vec<&str> = own_options.of_kernel().collect();
-    let described = acpi.as_ref().map_or(&[][..], |acpi| &acpi.virtio_mmio);
+    let machine = &mut started.machine;
+    machine.acpi_rsdp = machine.acpi_rsdp.or_else(|| find_rsdp(&everything));
+    let acpi = acpi_tables(&started.machine, &everything);
+    // Either the command line or ACPI describes devices.
+    let mut mmio = devices::named(&options);
+    if let Some(acpi) = acpi.as_ref().filter(|_| mmio.is_empty()) {
+        mmio.clone_from(&acpi.virtio_mmio);
+    }
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
-    let disks = unsafe { devices::disks(&devices::mmio(&options, described)) };
+    let disks = unsafe { devices::disks(&mmio) };
     let mode = own_options.boot_mode();
     let mode = mode
         .inspect_err(|error| print!("firmware: {error}"))
@@ -108,15 +113,18 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     }
     #[cfg(feature = "efi")]
     if mode.has_efi() {
-        let error = efi::boot(
-            &started.machine,
-            disks,
-            acpi.as_ref().map(|acpi| &acpi.efi),
-            &everything,
-        );
+        let error = efi::boot(&started.machine, disks, acpi.as_ref(), &everything);
         print!("firmware: {}", Chain(&error));
     }
     None
+}
+
+/// The ACPI tables, if there are any that can be read.
+fn acpi_tables(machine: &Machine, memory: &dyn GuestMemory) -> Option<Tables> {
+    let tables = Tables::read(memory, machine.acpi_rsdp?);
+    tables
+        .inspect_err(|error| print!("firmware: {}", Chain(error)))
+        .ok()
 }
 
 /// Loads the first entry of the Boot Loader Specification that can be booted.

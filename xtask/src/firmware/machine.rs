@@ -213,14 +213,10 @@ impl Setup {
                     .arg(file.name())
                     .arg(ours::build(workspace, self.row.firmware, Content::Whole)?.path);
                 // The firmware passes options that are not its own on.
-                let options = way
-                    .option()
-                    .into_iter()
-                    .map(str::to_owned)
-                    .chain(self.tsc_option());
-                let options = options.collect::<Vec<_>>().join(" ");
+                let options = [way.option().map(str::to_owned), self.tsc_option()];
+                let options: Vec<String> = options.into_iter().flatten().collect();
                 if !options.is_empty() {
-                    command.args(["-append", &options]);
+                    command.args(["-append", &options.join(" ")]);
                 }
             }
             Firmware::File { path, option } => {
@@ -336,6 +332,21 @@ mod tests {
             Some(Bus::Mmio),
             "the machine q35 has no disks on the bus mmio; it has pci, pci-legacy",
         );
+    }
+
+    #[test]
+    fn the_frequency_of_the_tsc_is_that_of_the_first_cpu() {
+        let cpuinfo = "processor\t: 0\ncpu MHz\t\t: 2596.120\nprocessor\t: 1\ncpu MHz\t\t: 1.000\n";
+        assert_eq!(tsc_khz(cpuinfo), Some(2_596_120));
+        for other in [
+            "",
+            "cpu MHz",
+            "cpu MHz\t: 5",
+            "cpu MHz\t: 5.1",
+            "BogoMIPS\t: 50.00",
+        ] {
+            assert_eq!(tsc_khz(other), None, "{other}");
+        }
     }
 
     #[test]

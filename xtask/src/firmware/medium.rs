@@ -261,6 +261,52 @@ mod tests {
         medium.inputs(&content).unwrap()
     }
 
+    /// The boot partition of mke2fs, with the crates of the firmware.
+    #[test]
+    fn the_crates_of_the_firmware_read_xbootldr() {
+        if crate::process::which("mke2fs").is_none() {
+            println!("skipped: there is no mke2fs");
+            return;
+        }
+        let workspace = Workspace::find().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for table in [Table::Gpt, Table::Mbr] {
+            let path = directory.path().join("disk.img");
+            let mut content = Content::default();
+            content.esp.bytes("loader/loader.conf", "timeout 0\n");
+            let mut tree = Tree::default();
+            tree.bytes("loader/entries/debian.conf", "title Debian\nlinux /linux\n");
+            tree.bytes("linux", vec![7; 3 << 20]);
+            content.xbootldr = Some(tree);
+            let medium = Medium {
+                table,
+                ..Medium::new(Kind::Ext4)
+            };
+            medium.write(&workspace, &content, &path).unwrap();
+            let inputs = medium.inputs(&content).unwrap();
+            assert!(inputs.contains("xbootldr linux 3145728 "), "{inputs}");
+
+            let image = File::open(&path).unwrap();
+            let partitions = disk::partitions(&image, BlockSize::B512).unwrap();
+            assert!(partitions.warnings.is_empty(), "{:?}", partitions.warnings);
+            let [esp, xbootldr] = &partitions.partitions[..] else {
+                panic!("{:?}", partitions.partitions);
+            };
+            assert!(esp.is_esp() && xbootldr.is_xbootldr());
+            let file_system = fs_ext4::Ext4Fs::new(xbootldr.window(&image).unwrap()).unwrap();
+            assert_eq!(file_system.info().label.as_deref(), Some("xbootldr"));
+            let linux = file_system.read_file("/linux", 4 << 20).unwrap();
+            assert!(linux.is_some_and(|bytes| bytes == vec![7; 3 << 20]));
+            let volume = Volume {
+                kind: VolumeKind::Xbootldr,
+                file_system: &file_system,
+            };
+            let found = scan(&[volume], &ScanConfig::new(Arch::X86_64));
+            assert!(found.warnings.is_empty(), "{:?}", found.warnings);
+            assert_eq!(found.entries.len(), 1);
+        }
+    }
+
     #[test]
     fn media_have_their_file_systems() {
         let medium = Medium::new(Kind::Bls1);

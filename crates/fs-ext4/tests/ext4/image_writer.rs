@@ -163,7 +163,8 @@ impl Image {
         self.whole(inode, DIRECTORY, &bytes)
     }
 
-    fn link(&mut self, inode: u32, target: &str) {
+    /// A symbolic link.
+    pub(crate) fn link(&mut self, inode: u32, target: &str) {
         if target.len() < 60 {
             self.inode(inode, LINK, target.len(), 0, target.as_bytes());
         } else {

@@ -103,7 +103,8 @@ pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, Ext4Error> {
             if lookups < MAX_LOOKUPS && can_be_looked_up {
                 lookups += 1;
                 match source.limited(MAX_WALK_READS, || fs.lookup(&path)) {
-                    Ok(node) => assert!(node.is_some(), "{path:?}"),
+                    // Behind symbolic links, a path may have more of them than are followed.
+                    Ok(node) => assert!(node.is_some() || depth > 0, "{path:?}"),
                     Err(error) => assert!(!error.to_string().is_empty()),
                 }
             }

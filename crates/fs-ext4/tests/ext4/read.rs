@@ -1,7 +1,7 @@
 //! Files, directories and symbolic links of a volume.
 
 use disk::{DirPosition, FileSystem, FsError, NodeKind};
-use fs_ext4::{Ext4Error, Ext4Fs};
+use fs_ext4::{Ext4Error, Ext4Fs, MAX_SYMLINKS};
 
 use crate::image_writer::{Image, SUPERBLOCK, content, sample};
 use crate::invariants::{Counting, check};
@@ -197,4 +197,36 @@ fn errors_name_field_and_place() {
         Ext4Fs::new(&[0_u8; 100][..]),
         Err(Ext4Error::NotExt4 { found: 0 })
     ));
+}
+
+/// Found by the fuzz target `ext4`: a directory listed what a lookup did not find, because it did not count its own link.
+#[test]
+fn as_many_links_are_followed_in_lists_as_in_paths() {
+    let names: Vec<String> = (0..20).map(|number| format!("link{number}")).collect();
+    let mut entries = vec![(2, 2, "."), (2, 2, ".."), (12, 1, "file")];
+    entries.extend(
+        names
+            .iter()
+            .zip(20..)
+            .map(|(name, inode)| (inode, 7, name.as_str())),
+    );
+    let mut image = Image::new(0);
+    image.dir(2, &[&entries]);
+    image.file(12, b"text");
+    for number in 0..20 {
+        let target = if number == 0 {
+            "file".to_owned()
+        } else {
+            format!("link{}", number - 1)
+        };
+        image.link(20 + number, &target);
+    }
+    let fs = Ext4Fs::new(&image.bytes).unwrap();
+    for (name, listed) in fs.list("/", 100).unwrap().unwrap() {
+        let found = fs.lookup(&format!("/{name}")).unwrap().unwrap();
+        assert_eq!(found.kind, listed.kind, "{name}");
+        let number: Option<u32> = name.strip_prefix("link").and_then(|number| number.parse().ok());
+        let is_followed = number.is_none_or(|number| number < MAX_SYMLINKS);
+        assert_eq!(listed.kind == NodeKind::File, is_followed, "{name}");
+    }
 }

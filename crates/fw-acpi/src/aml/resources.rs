@@ -1,7 +1,7 @@
 //! Resource descriptors (section 6.4).
 
 use super::cursor::{Cursor, Malformed};
-use super::{Device, MemoryRange};
+use super::device::{Device, MemoryRange};
 
 /// Bit of the first byte of large descriptors.
 const LARGE: u8 = 0x80;

@@ -69,6 +69,9 @@ pub(crate) fn check_memory(bytes: &[u8]) -> bool {
         return false;
     };
     assert!(acpi.tables().len() <= MAX_TABLES);
+    if let Ok(ranges) = acpi.ranges(&memory) {
+        assert!(ranges.len() <= MAX_TABLES + 4);
+    }
     match acpi.power(&memory) {
         Ok(power) => {
             check_power(&power);

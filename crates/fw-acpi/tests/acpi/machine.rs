@@ -141,6 +141,8 @@ fn fadt(hardware: Hardware) -> FADTBuilder {
             fadt.reset_value = 0x0f;
             fadt.pm1a_cnt_blk = 0x604.into();
             fadt.pm1_cnt_len = 2;
+            fadt = fadt.flag(Flags::TmrValExt);
+            fadt.pm_tmr_blk = 0x608.into();
             fadt.smi_cmd = 0xb2.into();
             (fadt.acpi_enable, fadt.acpi_disable) = (2, 3);
             fadt.century = 0x32;

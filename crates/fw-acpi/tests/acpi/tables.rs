@@ -67,6 +67,7 @@ fn a_pc_has_pm1_registers_at_ports() {
         let fadt = Acpi::read(memory, BASE).unwrap().fadt(memory).unwrap().unwrap();
         assert_eq!(fadt.acpi_enable, Some((0xb2, 2)));
         assert_eq!(fadt.century, Some(0x32));
+        assert_eq!(fadt.pm_timer, Some((register(AddressSpace::IO, 0x608, 4), 32)));
         assert!(!fadt.is_hardware_reduced());
     });
 }
@@ -75,7 +76,13 @@ fn a_pc_has_pm1_registers_at_ports() {
 fn devices_are_found_through_the_tables() {
     with(&memory(Hardware::Reduced, &microvm(24)), |memory| {
         let acpi = Acpi::read(memory, BASE).unwrap();
-        assert_eq!(acpi.rsdp(), BASE);
+        assert_eq!((acpi.rsdp(), acpi.revision()), (BASE, 2));
+        let dsdt = acpi.fadt(memory).unwrap().and_then(|fadt| fadt.dsdt).unwrap();
+        let ranges: Vec<_> = acpi.ranges(memory).unwrap();
+        let starts: Vec<_> = ranges.iter().map(|range| range.start()).collect();
+        assert_eq!(starts, [BASE, BASE + 0x100, BASE + 0x200, dsdt]);
+        assert_eq!(ranges[0].len(), 36);
+        assert_eq!(ranges[2].len(), 276);
         let signatures: Vec<_> = acpi.tables().iter().map(|table| table.signature).collect();
         assert_eq!(signatures, [Signature::FADT]);
         let namespace = acpi.namespace(memory).unwrap();

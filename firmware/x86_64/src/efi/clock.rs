@@ -3,14 +3,15 @@
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
 
-use fw_acpi::{AddressSpace, PM_TIMER_HZ, PmTimer};
+use fw_acpi::{AddressSpace, Register};
 
 use crate::port::Port;
 use crate::serial::print;
 
 /// Units of the clock in a second: 100 ns.
 const UNITS: u64 = 10_000_000;
-/// Frequency of the 8254 in Hz.
+/// Frequency of the PM timer in Hz (ACPI 6.5, section 4.8.3.3), and of the 8254.
+const PM_TIMER: u64 = 3_579_545;
 const PIT: u64 = 1_193_182;
 /// The part of a second in which the counter is compared with another timer: 4 ms.
 const PART: u64 = 250;
@@ -46,7 +47,7 @@ fn counter() -> u64 {
 
 impl Clock {
     /// Starts the clock with the frequency of the counter from CPUID, or compared with the PM timer or the 8254.
-    pub(super) fn start(pm_timer: Option<PmTimer>) -> Self {
+    pub(super) fn start(pm_timer: Option<(Register, u8)>) -> Self {
         let known = hypervisor().or_else(crystal);
         let compared = || {
             pm_timer
@@ -103,24 +104,20 @@ fn base() -> Option<u64> {
 }
 
 /// The frequency by the PM timer.
-fn compare_pm_timer(timer: PmTimer) -> Option<u64> {
-    let port = u16::try_from(timer.register.addr).ok()?;
-    if timer.register.space != AddressSpace::IO {
+fn compare_pm_timer((register, bits): (Register, u8)) -> Option<u64> {
+    let port = u16::try_from(register.addr).ok()?;
+    if register.space != AddressSpace::IO {
         return None;
     }
     // SAFETY: the FADT names the timer's port.
-    let port = unsafe { Port::new(port) };
-    let mask = if timer.bits == 32 {
-        u32::MAX
-    } else {
-        (1 << timer.bits) - 1
-    };
-    let (first, begin) = (port.read_u32(), counter());
+    let timer = unsafe { Port::new(port) };
+    let mask = if bits == 32 { u32::MAX } else { (1 << bits) - 1 };
+    let (first, begin) = (timer.read_u32(), counter());
     for _ in 0..MAX_POLLS {
-        let (now, end) = (port.read_u32(), counter());
+        let (now, end) = (timer.read_u32(), counter());
         let ticks = u64::from(now.wrapping_sub(first) & mask);
-        if ticks >= PM_TIMER_HZ / PART {
-            return (end.wrapping_sub(begin) * PM_TIMER_HZ).checked_div(ticks);
+        if ticks >= PM_TIMER / PART {
+            return (end.wrapping_sub(begin) * PM_TIMER).checked_div(ticks);
         }
     }
     None

@@ -3,11 +3,11 @@
 use boot_paging::{Access, MapError};
 use efi_abi::{Platform, Status};
 use efi_core::memory::Attributes;
-use fw_acpi::PmTimer;
 use fw_runtime::Console;
 
 use super::clock::Clock;
 use super::random;
+use crate::acpi::Tables;
 use crate::mmu::Mmu;
 use crate::serial::COM1;
 
@@ -19,10 +19,10 @@ pub(super) struct Pc {
 }
 
 impl Pc {
-    pub(super) fn new(mmu: Mmu, pm_timer: Option<PmTimer>) -> Self {
+    pub(super) fn new(mmu: Mmu, acpi: Option<&Tables>) -> Self {
         Self {
             mmu,
-            clock: Clock::start(pm_timer),
+            clock: Clock::start(acpi.and_then(|acpi| acpi.fadt.pm_timer)),
             has_random: random::is_present(),
         }
     }

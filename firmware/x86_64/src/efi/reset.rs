@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use efi_abi::raw::Status;
 use efi_abi::raw::table::runtime::ResetType;
 use efi_core::memory::PAGE_SIZE;
-use fw_acpi::{AddressSpace, Pm1Control, Power, Register, SoftOff};
+use fw_acpi::{AddressSpace, Power, Register, SoftOff};
 
 use crate::port::Port;
 
@@ -24,7 +24,7 @@ const RESET_CONTROL: Port = unsafe { Port::new(0xcf9) };
 const KEYBOARD: Port = unsafe { Port::new(0x64) };
 const PULSE_RESET: u8 = 0xfe;
 
-/// `SCI_EN` of PM1 control registers, which stays.
+/// `SCI_EN` of a PM1 control register (ACPI 6.5, section 4.8.3.2.1), which stays.
 const PM1_SCI: u16 = 1;
 
 /// What is written where. 0 is nothing; otherwise bits 0 to 15 are the port, or the offset in the page of the context, bits 16 to 31 the
@@ -43,7 +43,7 @@ static SLEEP: Action = Action(AtomicU32::new(0));
 
 impl Action {
     /// Remembers a write; `page` is that of registers in memory, of which there is one.
-    fn set(&self, register: Register, value: u16, page: &mut Option<u64>) {
+    fn set(&self, register: Register, value: u32, page: &mut Option<u64>) {
         let place = match register.space {
             AddressSpace::IO => match u16::try_from(register.addr) {
                 Ok(port) => u32::from(port),
@@ -58,8 +58,7 @@ impl Action {
             }
             _ => return,
         };
-        self.0
-            .store(place | u32::from(value) << 16 | IS_SET, Ordering::Relaxed);
+        self.0.store(place | value << 16 | IS_SET, Ordering::Relaxed);
     }
 
     /// Writes a byte.
@@ -110,11 +109,11 @@ pub(super) fn set(power: &Power) -> Option<u64> {
     }
     match power.soft_off {
         Some(SoftOff::Pm1 { a, b }) => {
-            let mut set = |action: &Action, control: Pm1Control| {
-                action.set(control.register, control.value(0), &mut page);
-            };
-            set(&PM1A, a);
-            b.into_iter().for_each(|b| set(&PM1B, b));
+            for (action, control) in [(&PM1A, Some(a)), (&PM1B, b)] {
+                if let Some(control) = control {
+                    action.set(control.register, control.value(0).into(), &mut page);
+                }
+            }
         }
         Some(SoftOff::SleepControl { register, value }) => SLEEP.set(register, value.into(), &mut page),
         None => {}

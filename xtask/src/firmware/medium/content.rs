@@ -91,7 +91,7 @@ impl Content {
         };
         match medium.kind {
             Kind::Bls1 => collector.entry(),
-            Kind::Xbootldr => {
+            Kind::Ext4 => {
                 collector.content.esp.bytes("loader/loader.conf", "timeout 0\n");
                 let mut tree = Tree::default();
                 collector.system.entry(&mut tree);

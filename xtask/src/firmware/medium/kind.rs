@@ -6,7 +6,7 @@ pub(crate) enum Kind {
     /// An entry of type 1 of the Boot Loader Specification, and no boot loader.
     Bls1,
     /// The same on an ext4 file system: an XBOOTLDR partition beside an empty ESP.
-    Xbootldr,
+    Ext4,
     /// The kernel itself as the boot loader, without command line and initrd.
     Stub,
     /// A unified kernel image as the boot loader, and in \EFI\Linux.
@@ -31,7 +31,7 @@ impl Kind {
     /// Every kind, in the order of the results.
     pub(crate) const ALL: [Self; 11] = [
         Self::Bls1,
-        Self::Xbootldr,
+        Self::Ext4,
         Self::Stub,
         Self::Uki,
         Self::Sdboot,
@@ -47,7 +47,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bls1 => "bls1",
-            Self::Xbootldr => "xbootldr",
+            Self::Ext4 => "ext4",
             Self::Stub => "stub",
             Self::Uki => "uki",
             Self::Sdboot => "sdboot",

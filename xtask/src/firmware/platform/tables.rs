@@ -25,7 +25,7 @@ const EFI_MEDIA: &[Kind] = &[
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[
     Kind::Bls1,
-    Kind::Xbootldr,
+    Kind::Ext4,
     Kind::Uki,
     Kind::Sdboot,
     Kind::Sduki,
