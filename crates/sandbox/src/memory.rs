@@ -71,7 +71,6 @@ impl Memory {
     pub(crate) fn new(image: &Image, base: &Base, host: &Memfd) -> Result<(Self, Window), MappingError> {
         let areas = &image.areas;
         let private = MemfdSharing::Private;
-        let fixed = HostMapping::pair((host, private), (&image.text, MemfdSharing::SharedReadOnly))?;
         let outbox = bytes(len(areas.memory), len(areas.outbox));
         let tables = bytes(outbox.end, len(areas.tables));
         let scratch = bytes(tables.end, len(areas.scratch));
@@ -83,6 +82,8 @@ impl Memory {
             data.place_anonymous(scratch)?;
             data
         };
+        let text = (&image.text, MemfdSharing::SharedReadOnly);
+        let fixed = HostMapping::pair((host, private), text, &data)?;
         let [fixed, data] = [fixed, data].map(Arc::new);
         let inbox = bytes(HOST_PAGES, outbox.len());
         let window = Window::new(

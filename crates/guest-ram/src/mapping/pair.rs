@@ -12,70 +12,70 @@ use crate::mapping_error::MappingError;
 use crate::memfd::Memfd;
 
 impl HostMapping {
-    /// Maps all of `first` and, directly after it, all of `second`.
+    /// Maps all of `first` and, directly after it, all of `second`: at the addresses directly before `before`, if they are free.
     ///
-    /// A [reservation](Self::reserve) is needed only where the addresses before those that the kernel chose for `second` are in use. To place
-    /// a part in a reservation takes several times as long as to map it elsewhere.
+    /// Otherwise in a [reservation](Self::reserve): to place a part there takes several times as long as to map it elsewhere. Mappings that are
+    /// made and dropped together, in the same order and of the same lengths, find the addresses free.
     ///
     /// # Errors
     ///
     /// As [`reserve`](Self::reserve) and [`place_memfd`](Self::place_memfd).
-    pub fn pair(first: (&Memfd, MemfdSharing), second: (&Memfd, MemfdSharing)) -> Result<Self, MappingError> {
-        // Empty files do not exist.
-        check_pages(&(0..first.0.len()))?;
-        let after = Self::of_memfd(second.0, second.1)?;
-        match after.with_part_before(first.0, first.1) {
-            Ok(pair) => Ok(pair),
-            Err(after) => {
-                drop(after);
-                let [first_len, second_len] = [first.0.len(), second.0.len()];
-                let len = first_len.saturating_add(second_len);
-                let mut pair = Self::reserve(len)?;
-                pair.place_memfd(0..first_len, first.0, 0, first.1)?;
-                pair.place_memfd(first_len..len, second.0, 0, second.1)?;
-                Ok(pair)
-            }
+    pub fn pair(
+        first: (&Memfd, MemfdSharing),
+        second: (&Memfd, MemfdSharing),
+        before: &Self,
+    ) -> Result<Self, MappingError> {
+        let [first_len, second_len] = [first.0.len(), second.0.len()];
+        let len = first_len.saturating_add(second_len);
+        check_pages(&(0..first_len))?;
+        check_pages(&(first_len..len))?;
+        let adjacent = || {
+            let after = Self::ending_at(before.host, second)?;
+            Some(Self::ending_at(after.host, first)?.joined(after))
+        };
+        if let Some(pair) = adjacent() {
+            return Ok(pair);
         }
+        let mut pair = Self::reserve(len)?;
+        pair.place_memfd(0..first_len, first.0, 0, first.1)?;
+        pair.place_memfd(first_len..len, second.0, 0, second.1)?;
+        Ok(pair)
     }
 
-    /// Maps all of `memfd` directly before a new mapping. On an error, the mapping is as before: the addresses are in use, or the kernel has no
-    /// memory.
-    fn with_part_before(self, memfd: &Memfd, sharing: MemfdSharing) -> Result<Self, Self> {
-        let added = memfd.len();
-        let wanted = self.host.as_ptr().addr().checked_sub(added);
-        let (Some(wanted), Some(len)) = (wanted, self.len.checked_add(added)) else {
-            return Err(self);
-        };
+    /// Maps all of a file so that it ends before `end`; `None` if the addresses are in use, or if the kernel fails.
+    fn ending_at(end: NonNull<u8>, (memfd, sharing): (&Memfd, MemfdSharing)) -> Option<Self> {
+        let len = memfd.len();
+        let wanted = end.addr().get().checked_sub(len)?;
         let (source, access) = Source::of_memfd(memfd, 0, sharing);
         let flags = source.flags | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-        let hint = ptr::without_provenance_mut(wanted);
+        let (hint, fd) = (ptr::without_provenance_mut(wanted), memfd.file().as_raw_fd());
         // SAFETY: MAP_FIXED_NOREPLACE never replaces a mapping, so no memory of the process changes. Kernels before 4.17 do not know the flag
         // and take the address as a hint.
-        let start = unsafe { libc::mmap(hint, added, source.protection, flags, memfd.file().as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
-            return Err(self);
-        }
-        let Some(host) = NonNull::new(start.cast::<u8>()).filter(|host| host.addr().get() == wanted) else {
-            // SAFETY: the call above made this mapping, with this length, and nothing refers to it.
-            unsafe { libc::munmap(start, added) };
-            return Err(self);
-        };
-        let mut parts = vec![Part {
-            range: 0..added,
-            access,
-        }];
-        parts.extend(self.parts.iter().map(|part| Part {
-            range: part.range.start.saturating_add(added)..part.range.end.saturating_add(added),
-            access: part.access,
-        }));
-        // The new value owns the addresses of both.
-        mem::forget(self);
-        Ok(Self {
+        let start = unsafe { libc::mmap(hint, len, source.protection, flags, fd, 0) };
+        let host = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED)?;
+        let mapping = Self {
             host,
             len,
-            parts,
+            parts: vec![Part {
+                range: 0..len,
+                access,
+            }],
             claims: RwLock::default(),
-        })
+        };
+        (host.addr().get() == wanted).then_some(mapping)
+    }
+
+    /// One value for this mapping and `after`, which is new and starts where this one ends.
+    fn joined(mut self, after: Self) -> Self {
+        let at = self.len;
+        self.parts.extend(after.parts.iter().map(|part| Part {
+            range: part.range.start.saturating_add(at)..part.range.end.saturating_add(at),
+            access: part.access,
+        }));
+        self.len = at.saturating_add(after.len);
+        // Its addresses belong to `self` now.
+        mem::forget(after);
+        self
     }
 }
 
@@ -85,9 +85,9 @@ mod tests {
 
     const PAGE: usize = 0x1000;
 
-    fn file(pages: usize, bytes: &[u8; 4]) -> Memfd {
+    fn file(pages: usize, bytes: [u8; 4]) -> Memfd {
         let file = Memfd::create(c"test", pages * PAGE).unwrap();
-        HostMapping::shared(&file).unwrap().write(0, bytes).unwrap();
+        HostMapping::shared(&file).unwrap().write(0, &bytes).unwrap();
         file
     }
 
@@ -117,42 +117,42 @@ mod tests {
 
     #[test]
     fn two_files_have_consecutive_addresses() {
-        let files = [file(3, b"one."), file(2, b"two.")];
+        let files = [file(3, *b"one."), file(2, *b"two.")];
         let [first, second] = files.each_ref();
-        let pair = HostMapping::pair(
-            (first, MemfdSharing::Private),
-            (second, MemfdSharing::SharedReadOnly),
-        );
-        check(&pair.unwrap(), [first, second]);
-    }
-
-    #[test]
-    fn addresses_in_use_are_not_replaced() {
-        let files = [file(3, b"one."), file(2, b"two.")];
-        let [first, second] = files.each_ref();
-        let mut all = HostMapping::reserve(5 * PAGE).unwrap();
-        all.place_anonymous(0..3 * PAGE).unwrap();
-        all.write(2 * PAGE, b"used").unwrap();
-        // The end of the reservation as a value of its own.
-        let after = HostMapping {
-            host: NonNull::new(all.host_ptr().wrapping_add(3 * PAGE)).unwrap(),
-            len: 2 * PAGE,
+        let pair = |before: &HostMapping| {
+            let second = (second, MemfdSharing::SharedReadOnly);
+            HostMapping::pair((first, MemfdSharing::Private), second, before).unwrap()
+        };
+        let mut used = HostMapping::reserve(8 * PAGE).unwrap();
+        used.place_anonymous(0..8 * PAGE).unwrap();
+        used.write(6 * PAGE, b"used").unwrap();
+        // The last page as a value of its own, so that the addresses before it are in use.
+        let before = HostMapping {
+            host: NonNull::new(used.host_ptr().wrapping_add(7 * PAGE)).unwrap(),
+            len: PAGE,
             parts: Vec::new(),
             claims: RwLock::default(),
         };
-        all.len = 3 * PAGE;
-        let after = after.with_part_before(first, MemfdSharing::Private).unwrap_err();
-        assert_eq!(after.len(), 2 * PAGE);
-        assert_eq!(bytes(&all, 2 * PAGE), *b"used");
-        // There, the pair is in a reservation.
-        let mut after = after;
-        after
-            .place_memfd(0..2 * PAGE, second, 0, MemfdSharing::SharedReadOnly)
-            .unwrap();
-        assert_eq!(bytes(&after, 0), *b"two.");
-        // Where the addresses are free, it is not.
-        drop(all);
-        let pair = after.with_part_before(first, MemfdSharing::Private).unwrap();
-        check(&pair, [first, second]);
+        used.len = 7 * PAGE;
+        let end = (second, MemfdSharing::Private);
+        assert!(HostMapping::ending_at(before.host, end).is_none());
+        let reserved = pair(&before);
+        check(&reserved, [first, second]);
+        assert_eq!(bytes(&used, 6 * PAGE), *b"used");
+        // Two of the pages are free, and three are not.
+        let len = 5 * PAGE;
+        let rest = NonNull::new(used.host_ptr().wrapping_add(len)).unwrap();
+        used.len = len;
+        drop(HostMapping {
+            host: rest,
+            len: 2 * PAGE,
+            parts: Vec::new(),
+            claims: RwLock::default(),
+        });
+        check(&pair(&before), [first, second]);
+        assert_eq!(bytes(&used, 4 * PAGE), [0; 4]);
+        // All are free.
+        drop(used);
+        check(&pair(&before), [first, second]);
     }
 }
