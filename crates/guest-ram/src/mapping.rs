@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "maps and unmaps memory of this process")]
 
+mod pair;
+
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -16,7 +18,8 @@ use crate::{HugePages, pages, short_copy};
 
 /// Consecutive host addresses with memory of one or several kinds, for the memory slots of a hypervisor.
 ///
-/// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them.
+/// A slot needs consecutive host addresses, but not one kind of memory: [`reserve`](Self::reserve) addresses and place parts in them, or make a
+/// [`pair`](Self::pair).
 /// The other constructors make a mapping of one part. [`ExclusiveBytes`](crate::ExclusiveBytes) are a part of a mapping for frequent
 /// accesses.
 ///

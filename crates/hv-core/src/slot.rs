@@ -28,13 +28,22 @@ impl SlotAttributes {
 
 /// A set of pages of a memory slot, numbered from 0: one bit for each page of the host.
 ///
-/// It is made for reuse: [`reset`](Self::reset) allocates only if the number of pages grows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// It is made for reuse: [`reset`](Self::reset) allocates only if the number of pages grows. A new set takes memory from the first page on
+/// that is added.
+#[derive(Clone, Debug, Default)]
 pub struct DirtyPages {
-    /// Bit `n % 64` of word `n / 64` is page `n`. Bits from `pages` on are zero.
+    /// Bit `n % 64` of word `n / 64` is page `n`. Bits from `pages` on are zero. Without any word, there are no pages.
     words: Vec<u64>,
     pages: usize,
 }
+
+impl PartialEq for DirtyPages {
+    fn eq(&self, other: &Self) -> bool {
+        self.pages == other.pages && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for DirtyPages {}
 
 /// Number of pages in one word.
 const WORD: usize = 64;
@@ -43,9 +52,8 @@ impl DirtyPages {
     /// No pages, of a slot of `pages` pages.
     #[must_use]
     pub fn new(pages: usize) -> Self {
-        let mut set = Self::default();
-        set.reset(pages);
-        set
+        let words = Vec::new();
+        Self { words, pages }
     }
 
     /// Number of pages of the slot.
@@ -86,7 +94,8 @@ impl DirtyPages {
         result
     }
 
-    /// The words: bit `n % 64` of word `n / 64` is page `n`. Bits past the last page are zero.
+    /// The words: bit `n % 64` of word `n / 64` is page `n`. Bits past the last page are zero. A set to which nothing was added since
+    /// [`new`](Self::new) may have none.
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
@@ -105,6 +114,9 @@ impl DirtyPages {
     /// Adds `page`; false if the slot has no such page.
     pub fn insert(&mut self, page: usize) -> bool {
         let is_page = page < self.pages;
+        if is_page && self.words.is_empty() {
+            self.words.resize(self.pages.div_ceil(WORD), 0);
+        }
         if let Some(word) = self.words.get_mut(page / WORD).filter(|_| is_page) {
             *word |= 1 << (page % WORD);
         }

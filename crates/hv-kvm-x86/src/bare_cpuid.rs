@@ -59,13 +59,17 @@ pub const XCR0: u64 = 0xe7;
 /// The leaf of hypervisors.
 const HYPERVISOR: u32 = 0x4000_0000;
 
-/// Signature in the first leaf of hypervisors.
-const SIGNATURE: [u8; 12] = *b"VMSANDBOX\0\0\0";
+/// The leaf of KVM's features. The table does not have it, so it reads as zeros: there are none.
+const KVM_FEATURES: u32 = 0x4000_0001;
+
+/// Signature in the first leaf of hypervisors: that of KVM. KVM looks for it in a new table, and each time that `CR4` or `XCR0` changes what
+/// CPUID returns. It searches the table at 256 possible places until it is found, which takes more instructions than the rest of these requests.
+const SIGNATURE: [u8; 12] = *b"KVMKVMKVM\0\0\0";
 
 /// Builds the table from `supported`, the table of `KVM_GET_SUPPORTED_CPUID`.
 ///
 /// Hidden are virtualization, the local APIC, machine checks, memory types by ranges, performance monitoring, debug stores, PCID, protection
-/// keys, control-flow enforcement, state components other than [`XCR0`], and the leaves of KVM. `RDRAND` and `RDSEED` are hidden without
+/// keys, control-flow enforcement, state components other than [`XCR0`], and the features of KVM. `RDRAND` and `RDSEED` are hidden without
 /// `entropy`.
 #[must_use]
 pub fn table(supported: &[CpuidEntry], entropy: bool) -> Vec<CpuidEntry> {
@@ -96,7 +100,8 @@ pub fn table(supported: &[CpuidEntry], entropy: bool) -> Vec<CpuidEntry> {
     });
     table.push(CpuidEntry {
         function: HYPERVISOR,
-        eax: HYPERVISOR,
+        // The last leaf of this range. Reads of leaves after it can return others on Intel.
+        eax: KVM_FEATURES,
         ebx,
         ecx,
         edx,
@@ -252,9 +257,9 @@ mod tests {
         let functions: Vec<_> = table.iter().map(|entry| entry.function).collect();
         assert_eq!(functions, [&LEAVES[..], &[0x4000_0000]].concat());
         let last = table[LEAVES.len()];
-        assert_eq!(last.eax, 0x4000_0000);
+        assert_eq!(last.eax, 0x4000_0001);
         let signature = [last.ebx, last.ecx, last.edx].map(u32::to_le_bytes);
-        assert_eq!(signature.as_flattened(), b"VMSANDBOX\0\0\0");
+        assert_eq!(signature.as_flattened(), b"KVMKVMKVM\0\0\0");
     }
 
     #[test]

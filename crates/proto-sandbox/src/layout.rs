@@ -42,7 +42,8 @@ pub struct GuestLayout {
     pub exchange: GuestRange,
     /// Messages of the guest, at the start of [`exchange`](Self::exchange).
     pub outbox: GuestRange,
-    /// The page tables and free space for more, after the outbox. The guest's page tables map it only if there is a scratch area.
+    /// The page tables, after the outbox, and on arm64 free space up to a multiple of 64 KiB. The guest's page tables map it only if there is a
+    /// scratch area.
     pub tables: GuestRange,
     /// The scratch area, the rest of [`exchange`](Self::exchange); empty if the guest does not copy the pages that it writes. It has a page
     /// with [`ScratchState`](sandbox_abi::ScratchState), the memory of the stack of exception handlers, the pages for copies, and
@@ -51,14 +52,6 @@ pub struct GuestLayout {
 }
 
 impl GuestLayout {
-    /// The same layout with space for `tables` more page tables of 4 KiB, for a host that adds mappings below
-    /// [`MEMORY_END`](sandbox_abi::layout::MEMORY_END). A guest does not need it, nor do mapped files and regions: their tables are elsewhere.
-    #[must_use]
-    pub fn with_spare_tables(self, tables: u16) -> Self {
-        let count = self.max_tables().saturating_add(tables.into());
-        self.with_tables(count)
-    }
-
     /// The memory of the machine: [`host`](Self::host), [`image`](Self::image), [`memory`](Self::memory) and
     /// [`exchange`](Self::exchange).
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guest_ram::{HostMapping, MappingError, Memfd};
+use guest_ram::{HostMapping, MappingError};
 use hv_core::DirtyPages;
 
 use crate::base::{Base, PAGE};
@@ -141,14 +141,14 @@ impl Contents {
         let pages = self.base.present().pages();
         let mut present = DirtyPages::new(pages);
         self.add_pages(&mut present);
-        let file = Memfd::create(c"sandbox-memory", pages.saturating_mul(PAGE))?;
-        let memory = HostMapping::shared(&file)?;
+        let (file, memory) = self.base.empty_file()?;
         for page in present.iter() {
             self.copy(page, &memory)?;
         }
         // The writable mapping prevents the seal.
         drop(memory);
-        Ok(Self::of(Arc::new(Base::seal(file, present)?)))
+        let exchange = Arc::clone(self.base.exchange());
+        Ok(Self::of(Arc::new(Base::seal(file, present, exchange)?)))
     }
 
     /// This one and its parents.
@@ -220,7 +220,10 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
+    use guest_ram::Memfd;
+
     use super::*;
+    use crate::base::Exchange;
 
     const PAGES: usize = 100;
 
@@ -231,7 +234,7 @@ mod tests {
             .unwrap()
             .write(PAGE, &[1; PAGE])
             .unwrap();
-        let base = Base::seal(file, set(&[1])).unwrap();
+        let base = Base::seal(file, set(&[1]), Arc::new(Exchange::default())).unwrap();
         let memory = HostMapping::private(base.file()).unwrap();
         (Arc::new(Contents::of(Arc::new(base))), memory)
     }

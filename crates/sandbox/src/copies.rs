@@ -74,11 +74,18 @@ pub(crate) fn find(
 /// Most pages of the scratch area that a restore fills with zeros instead of dropping them.
 const KEPT: usize = 64;
 
+/// Number of pages of the scratch area before those for copies.
+fn scratch_head(areas: &Areas) -> usize {
+    len(areas.scratch).saturating_sub(len(areas.copies)) / PAGE
+}
+
 /// The memory of a sandbox whose guest copies the pages that it writes.
 #[derive(Debug)]
 pub(crate) struct Copies {
     /// The mapping that the guest cannot write: what the memory was at the last restore, and what a debugger wrote.
     below: Tracker,
+    /// Number of pages of the scratch area that take memory of this sandbox, as far as it is known.
+    scratch: usize,
 }
 
 impl Copies {
@@ -88,7 +95,8 @@ impl Copies {
         memory: &HostMapping,
         max_resident: usize,
     ) -> Result<Self, MappingError> {
-        Tracker::new(at, memory, max_resident).map(|below| Self { below })
+        let below = Tracker::new(at, memory, max_resident)?;
+        Ok(Self { below, scratch: 0 })
     }
 }
 
@@ -98,7 +106,7 @@ impl<B: Backend> Rewind<B> for Copies {
     }
 
     fn resident(&self) -> usize {
-        self.below.resident()
+        self.below.resident().saturating_add(self.scratch)
     }
 
     fn collect(&mut self, _vm: &B::Vm) -> Result<bool, B::Error> {
@@ -114,6 +122,7 @@ impl<B: Backend> Rewind<B> for Copies {
         let areas = &image.areas;
         let scheme = scheme(image.entry.arch());
         let copies = find(scheme, areas, |addr| memory.read_entry(areas, addr))?;
+        self.scratch = self.scratch.max(scratch_head(areas).saturating_add(copies.len()));
         let mut pages: DirtyPages = self.below.dirty().clone();
         let mut at = BTreeMap::new();
         for (virt, phys) in copies {
@@ -140,7 +149,7 @@ impl<B: Backend> Rewind<B> for Copies {
         for page in 0..len(areas.tables) / PAGE {
             memory.restore_table(page, image);
         }
-        memory.scrub(areas, KEPT)?;
+        self.scratch = memory.scrub(areas, KEPT)? / PAGE;
         window.scrub_written_outbox();
         self.below.rewind(target, &memory.data)
     }

@@ -101,7 +101,7 @@ impl PhysicalMemory for DumpMemory<'_> {
         let areas = &self.image.areas;
         if areas.tables.contains_addr(address) {
             let at = usize::try_from(address.saturating_sub(areas.tables.start())).ok();
-            let from = at.and_then(|at| self.image.tables.get(at..)?.get(..bytes.len()));
+            let from = at.and_then(|at| self.image.exchange.tables.get(at..)?.get(..bytes.len()));
             return from.is_some_and(|from| {
                 bytes.copy_from_slice(from);
                 true

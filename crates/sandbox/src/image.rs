@@ -1,5 +1,6 @@
 //! Images of guests: what all sandboxes of one program share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use boot_core::{CpuState, GuestMemory, GuestRange, LoadError, MemoryError, arith};
@@ -9,7 +10,7 @@ use proto_sandbox::Sizes;
 use sandbox_abi::{DoorbellKind, layout};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::base::{Base, PAGE};
+use crate::base::{Base, Exchange, PAGE};
 use crate::copy_on_write::Tracking;
 use crate::function::{Exports, FunctionInfo};
 use crate::memory_error::MemoryFileError;
@@ -92,12 +93,26 @@ pub(crate) struct Image {
     pub(crate) origin: ImageOrigin,
     /// Headers, constants and code; sealed.
     pub(crate) text: Memfd,
-    /// Bytes from [`layout::HOST`] to the inbox; sealed.
+    /// Bytes from [`layout::HOST`] to the image, of which only [`HOST_PAGES`] are not zeros; sealed.
     pub(crate) host: Memfd,
-    /// The page tables at the entry.
-    pub(crate) tables: Vec<u8>,
-    /// The same; sealed.
-    pub(crate) tables_file: Memfd,
+    /// What follows the memory at the entry.
+    pub(crate) exchange: Arc<Exchange>,
+}
+
+/// Length of the host pages before the inbox in bytes.
+pub(crate) const HOST_PAGES: usize = host_len(layout::INBOX);
+
+/// Length of the host pages in bytes.
+const HOST_LEN: usize = host_len(layout::IMAGE);
+
+/// Number of bytes from [`layout::HOST`] to `end`.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "at most 2 MiB"
+)]
+const fn host_len(end: u64) -> usize {
+    (end - layout::HOST) as usize
 }
 
 /// Number of bytes from `start` to `end`, as an offset in host memory.
@@ -116,23 +131,32 @@ impl Image {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let areas = program.areas;
         let text = Memfd::create(c"sandbox-image", len(areas.image))?;
-        let data = Memfd::create(c"sandbox-memory", len(areas.memory))?;
         let host_range = GuestRange::from_bounds(layout::HOST, layout::INBOX).unwrap_or(GuestRange::EMPTY);
-        let host = Memfd::create(c"sandbox-host", len(host_range))?;
-        let tables_file = Memfd::create(c"sandbox-tables", len(areas.tables))?;
+        let host = Memfd::create(c"sandbox-host", HOST_LEN)?;
+        let mut exchange = Exchange {
+            outbox_len: len(areas.outbox),
+            tables: vec![0; len(areas.tables)],
+        };
+        let data = exchange.file(len(areas.memory))?;
+        let mapping = Arc::new(HostMapping::shared(&data)?);
         let mut target = LoadTarget {
-            host: Part::new(host_range, HostMapping::shared(&host)?),
-            tables: Part::new(areas.tables, HostMapping::shared(&tables_file)?),
-            image: Part::new(areas.image, HostMapping::shared(&text)?),
-            memory: Part::new(areas.memory, HostMapping::shared(&data)?),
+            host: Part::new(host_range, Arc::new(HostMapping::shared(&host)?), 0),
+            tables: Part::new(
+                areas.tables,
+                Arc::clone(&mapping),
+                distance(areas.memory.start(), areas.tables.start()),
+            ),
+            image: Part::new(areas.image, Arc::new(HostMapping::shared(&text)?), 0),
+            memory: Part::new(areas.memory, mapping, 0),
         };
         (program.load)(&mut target)?;
-        let tables = target.tables.bytes()?;
+        target.tables.read(areas.tables.start(), &mut exchange.tables)?;
+        let exchange = Arc::new(exchange);
         let mmu = target.host.mmu()?;
         let present = target.memory.written_pages();
         // The writable mappings prevent the seals.
         drop(target);
-        for file in [&text, &host, &tables_file] {
+        for file in [&text, &host] {
             file.seal()?;
         }
         let image = Self {
@@ -146,10 +170,9 @@ impl Image {
             origin: program.origin,
             text,
             host,
-            tables,
-            tables_file,
+            exchange: Arc::clone(&exchange),
         };
-        Ok((image, Base::seal(data, present)?))
+        Ok((image, Base::seal(data, present, exchange)?))
     }
 
     /// Whether the two are images of one program with the same plan. The memory before the first instruction may differ.
@@ -157,27 +180,25 @@ impl Image {
         let plan = |image: &Self| (image.areas, image.mmu, image.vectors, image.doorbell);
         Ok(plan(self) == plan(other)
             && self.entry == other.entry
-            && self.tables == other.tables
+            && self.exchange == other.exchange
             && self.imports == other.imports
             && self.exports.iter().eq(other.exports.iter())
-            && is_same_file(&self.text, &other.text)?
-            && is_same_file(&self.host, &other.host)?)
+            && self.text.len() == other.text.len()
+            && starts_same(&self.text, &other.text, self.text.len())?
+            && starts_same(&self.host, &other.host, HOST_PAGES)?)
     }
 }
 
-/// Whether two sealed files have the same bytes.
-fn is_same_file(a: &Memfd, b: &Memfd) -> Result<bool, MappingError> {
-    if a.len() != b.len() {
-        return Ok(false);
-    }
+/// Whether two sealed files start with the same `len` bytes.
+fn starts_same(a: &Memfd, b: &Memfd, len: usize) -> Result<bool, MappingError> {
     let view = |file: &Memfd| -> Result<HostMapping, MappingError> {
-        let mut view = HostMapping::reserve(file.len())?;
-        view.place_memfd(0..file.len(), file, 0, MemfdSharing::SharedReadOnly)?;
+        let mut view = HostMapping::reserve(len)?;
+        view.place_memfd(0..len, file, 0, MemfdSharing::SharedReadOnly)?;
         Ok(view)
     };
     let (a, b) = (view(a)?, view(b)?);
     let [mut of_a, mut of_b] = [[0; PAGE]; 2];
-    for offset in (0..a.len()).step_by(PAGE) {
+    for offset in (0..len).step_by(PAGE) {
         // The files consist of whole pages.
         a.read(offset, &mut of_a)?;
         b.read(offset, &mut of_b)?;
@@ -199,44 +220,45 @@ struct LoadTarget {
 /// Memory of one area.
 struct Part {
     range: GuestRange,
-    mapping: HostMapping,
+    mapping: Arc<HostMapping>,
+    /// Offset of the area in the mapping.
+    at: usize,
     /// Ranges that were written; the others are zeros.
     written: Vec<GuestRange>,
 }
 
 impl Part {
-    fn new(range: GuestRange, mapping: HostMapping) -> Self {
+    fn new(range: GuestRange, mapping: Arc<HostMapping>, at: usize) -> Self {
         Self {
             range,
             mapping,
+            at,
             written: Vec::new(),
         }
     }
 
-    /// A copy of the memory.
-    fn bytes(&self) -> Result<Vec<u8>, MappingError> {
-        let mut bytes = vec![0; self.mapping.len()];
-        self.mapping.read(0, &mut bytes)?;
-        Ok(bytes)
+    /// Reads bytes of the area.
+    fn read(&self, addr: u64, bytes: &mut [u8]) -> Result<(), MappingError> {
+        self.mapping.read(self.offset(addr), bytes)
     }
 
     /// Registers of the boot information, for the area of the host pages.
     fn mmu(&self) -> Result<[u64; 4], MappingError> {
         let mut info = sandbox_abi::BootInfo::new_zeroed();
-        self.mapping
-            .read(self.offset(layout::BOOT_INFO), info.as_mut_bytes())?;
+        self.read(layout::BOOT_INFO, info.as_mut_bytes())?;
         Ok(info.mmu.map(zerocopy::little_endian::U64::get))
     }
 
+    /// Offset of an address in the mapping.
     fn offset(&self, addr: u64) -> usize {
-        distance(self.range.start(), addr)
+        self.at.saturating_add(distance(self.range.start(), addr))
     }
 
     /// The pages that were written.
     fn written_pages(&self) -> DirtyPages {
-        let mut pages = DirtyPages::new(self.mapping.len() / PAGE);
+        let mut pages = DirtyPages::new(len(self.range) / PAGE);
         for range in &self.written {
-            let [first, end] = [range.start(), range.end()].map(|addr| self.offset(addr));
+            let [first, end] = [range.start(), range.end()].map(|addr| distance(self.range.start(), addr));
             for page in first / PAGE..end.div_ceil(PAGE) {
                 pages.insert(page);
             }
@@ -306,7 +328,7 @@ impl GuestMemory for LoadTarget {
         let parts = [&self.host, &self.tables, &self.image, &self.memory];
         let part = parts.into_iter().find(|part| part.range.contains(range));
         let part = part.ok_or(MemoryError::NotBacked(range))?;
-        let read = part.mapping.read(part.offset(addr), buf);
+        let read = part.read(addr, buf);
         read.map_err(|source| access(range, source))
     }
 }

@@ -14,7 +14,7 @@ use sandbox_abi::layout;
 
 use crate::base::{Base, PAGE};
 use crate::error::BackendError;
-use crate::image::{Image, len};
+use crate::image::{HOST_PAGES, Image, len};
 use crate::mappings::Mappings;
 use crate::window::Window;
 
@@ -71,31 +71,21 @@ impl Memory {
     pub(crate) fn new(image: &Image, base: &Base, host: &Memfd) -> Result<(Self, Window), MappingError> {
         let areas = &image.areas;
         let private = MemfdSharing::Private;
-        let inbox_at = offset(layout::HOST, layout::INBOX);
-        let host_len = offset(layout::HOST, layout::IMAGE);
-        let image_len = len(areas.image);
-        let mut fixed = HostMapping::reserve(host_len.saturating_add(image_len))?;
-        fixed.place_memfd(0..inbox_at, host, 0, private)?;
-        fixed.place_anonymous(inbox_at..host_len)?;
-        fixed.place_memfd(
-            bytes(host_len, image_len),
-            &image.text,
-            0,
-            MemfdSharing::SharedReadOnly,
-        )?;
-        let memory_len = base.file().len();
-        let outbox = bytes(memory_len, len(areas.outbox));
+        let outbox = bytes(len(areas.memory), len(areas.outbox));
         let tables = bytes(outbox.end, len(areas.tables));
         let scratch = bytes(tables.end, len(areas.scratch));
-        let mut data = HostMapping::reserve(scratch.end)?;
-        data.place_memfd(0..memory_len, base.file(), 0, private)?;
-        data.place_anonymous(outbox.clone())?;
-        data.place_memfd(tables.clone(), &image.tables_file, 0, private)?;
-        if !scratch.is_empty() {
+        let data = if scratch.is_empty() {
+            HostMapping::private(base.file())?
+        } else {
+            let mut data = HostMapping::reserve(scratch.end)?;
+            data.place_memfd(0..scratch.start, base.file(), 0, private)?;
             data.place_anonymous(scratch)?;
-        }
+            data
+        };
+        let text = (&image.text, MemfdSharing::SharedReadOnly);
+        let fixed = HostMapping::pair((host, private), text, &data)?;
         let [fixed, data] = [fixed, data].map(Arc::new);
-        let inbox = bytes(inbox_at, outbox.len());
+        let inbox = bytes(HOST_PAGES, outbox.len());
         let window = Window::new(
             ExclusiveBytes::new(Arc::clone(&fixed), inbox)?,
             ExclusiveBytes::new(Arc::clone(&data), outbox)?,
@@ -149,7 +139,7 @@ impl Memory {
     /// Makes page `page` of the page tables that of the entry, with the entries of mappings.
     pub(crate) fn restore_table(&mut self, page: usize, image: &Image) {
         let start = page.saturating_mul(PAGE);
-        let of_entry = || image.tables.get(bytes(start, PAGE));
+        let of_entry = || image.exchange.tables.get(bytes(start, PAGE));
         let of_mappings = self.mappings.tables.as_ref();
         let of_mappings = of_mappings.and_then(|tables| tables.guest_table(page));
         let entries = of_mappings.or_else(of_entry).unwrap_or_default();

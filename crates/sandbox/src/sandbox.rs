@@ -41,7 +41,8 @@ impl CallOptions {
 #[non_exhaustive]
 pub struct MemoryUse {
     /// Bytes of the guest's memory that this sandbox does not share with others: pages that the guest wrote, as far as it is known from
-    /// the last snapshot or restore.
+    /// the last snapshot or restore. Where the guest [copies](crate::CopyOnWrite::Guest) them, these are its copies and their stack of exception
+    /// handlers, but not the page tables that it made for them.
     pub resident: u64,
     /// Bytes that the guest can write: data, stacks and heap.
     pub limit: u64,

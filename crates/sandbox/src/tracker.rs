@@ -53,7 +53,7 @@ impl Tracker {
             at,
             dirty: DirtyPages::new(pages),
             exchange: DirtyPages::new(all_pages.saturating_sub(pages)),
-            taken: DirtyPages::new(all_pages),
+            taken: DirtyPages::default(),
             resident_len: resident.len(),
             resident,
             max_resident,

@@ -6,7 +6,7 @@ use guest_ram::{HostMapping, MappingError, Memfd};
 use hv_core::{BareVcpu, RegisterImage, Vcpu};
 
 use crate::backend::Backend;
-use crate::image::Image;
+use crate::image::{HOST_PAGES, Image};
 use crate::memory::{Memory, REGISTERS};
 use crate::memory_error::MemoryFileError;
 
@@ -32,10 +32,9 @@ impl<B: Backend> Waiting<B> {
         if let Some(host) = self.host.get() {
             return Ok(host);
         }
-        let len = image.host.len();
-        let host = Memfd::create(c"sandbox-host", len)?;
+        let host = Memfd::create(c"sandbox-host", image.host.len())?;
         let pages = HostMapping::shared(&host)?;
-        pages.copy_from(&HostMapping::private(&image.host)?, 0, len)?;
+        pages.copy_from(&HostMapping::private(&image.host)?, 0, HOST_PAGES)?;
         pages.write(REGISTERS, &self.image.0)?;
         // The writable mapping prevents the seal.
         drop(pages);

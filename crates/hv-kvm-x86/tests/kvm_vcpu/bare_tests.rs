@@ -384,7 +384,8 @@ fn hypervisor_leaf() -> TestResult {
     for _ in 0..3 {
         signature.extend_from_slice(&u32::try_from(bare.ring()?)?.to_le_bytes());
     }
-    expect("signature", &signature.as_slice(), &&b"VMSANDBOX\0\0\0"[..])
+    expect("signature", &signature.as_slice(), &&b"KVMKVMKVM\0\0\0"[..])?;
+    expect("features of KVM", &bare.ring()?, &0)
 }
 
 fn paravirtual_clock() -> TestResult {

@@ -590,7 +590,7 @@ guests! {
         "out 0x6c, eax"
         "hlt";
 
-    /// Bare: rings with EBX, ECX and EDX of the leaf of hypervisors.
+    /// Bare: rings with EBX, ECX and EDX of the leaf of hypervisors, and with EAX of that of KVM's features.
     bare_cpuid, "64":
         "mov eax, 0x40000000"
         "cpuid"
@@ -599,6 +599,9 @@ guests! {
         "mov eax, ecx"
         "out 0x6c, eax"
         "mov eax, edx"
+        "out 0x6c, eax"
+        "mov eax, 0x40000001"
+        "cpuid"
         "out 0x6c, eax"
         "hlt";
 }

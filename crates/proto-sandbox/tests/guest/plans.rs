@@ -365,32 +365,3 @@ fn an_entry_is_checked() {
         check(machine, &cr4(bits), &expected);
     }
 }
-
-#[test]
-fn spare_tables_extend_the_exchange_area() {
-    for machine in MACHINES {
-        let image = image(&Guest::new(machine).elf());
-        let layout = GuestLayout::new(&image, &Sizes::default()).unwrap();
-        let more = layout.clone().with_spare_tables(16);
-        assert_eq!(
-            more.tables,
-            range(layout.tables.start(), layout.tables.end() + 0x1_0000)
-        );
-        assert_eq!(more.exchange.end(), more.tables.end());
-        let mut plan = plan(&image, &more, &Entry::new(image.arch())).unwrap();
-        checks::check(&image, &more, &plan);
-        let bytes = plan.table_bytes(&more);
-        assert_eq!(bytes.len() as u64, more.tables.len());
-        let (used, free) = bytes.split_at(plan.tables.to_bytes().len());
-        assert_eq!(used, plan.tables.to_bytes());
-        assert!(free.iter().all(|byte| *byte == 0));
-        // A region of 2 MiB and a page.
-        let region = boot_paging::Mapping::identity(
-            0x10_0000_0000,
-            0x20_1000,
-            boot_paging::Attributes::normal(Access::empty()),
-        );
-        plan.tables.map(&region).unwrap();
-        assert!(plan.tables.to_bytes().len() as u64 <= more.tables.len());
-    }
-}

@@ -117,13 +117,13 @@ impl MappingTables {
         let start = image.areas.tables.start();
         let read = |addr: u64| {
             let at = usize::try_from(addr.checked_sub(start)?).ok()?;
-            let (entry, _) = image.tables.get(at..)?.split_first_chunk()?;
+            let (entry, _) = image.exchange.tables.get(at..)?.split_first_chunk()?;
             Some(u64::from_le_bytes(*entry))
         };
         let scheme = scheme(image.entry.arch());
         let table = table_of(scheme, start, layout::REGIONS, LEVEL, read)?;
         let at = offset(start, table);
-        let upper_bytes = image.tables.get(at..at.saturating_add(PAGE));
+        let upper_bytes = image.exchange.tables.get(at..at.saturating_add(PAGE));
         let not_there = TranslateError::NotInMemory {
             addr: table,
             level: LEVEL,

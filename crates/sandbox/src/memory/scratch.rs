@@ -61,8 +61,8 @@ impl Memory {
     }
 
     /// Makes the scratch area zeros: the first pages, as many as the guest says that it used, and at most `kept` for copies, by writing them,
-    /// the others by dropping them.
-    pub(crate) fn scrub(&self, areas: &Areas, kept: usize) -> Result<(), MappingError> {
+    /// the others by dropping them. Returns the number of bytes of the first.
+    pub(crate) fn scrub(&self, areas: &Areas, kept: usize) -> Result<usize, MappingError> {
         let start = offset(areas.memory.start(), areas.scratch.start());
         let mut used = [0; 8];
         self.data.read(start, &mut used)?;
@@ -75,9 +75,9 @@ impl Memory {
             start.saturating_add(kept),
             len(areas.scratch).saturating_sub(kept),
         );
-        if rest.is_empty() {
-            return Ok(());
+        if !rest.is_empty() {
+            self.data.dont_need(rest)?;
         }
-        self.data.dont_need(rest)
+        Ok(kept)
     }
 }

@@ -128,6 +128,32 @@ fn a_restore_leaves_nothing_in_the_scratch_area() {
 }
 
 #[test]
+fn copies_of_the_guest_take_memory() {
+    let functions = guest();
+    let mut sandbox = build(&functions);
+    let start = sandbox.snapshot().unwrap();
+    let before = sandbox.memory().resident;
+    for pages in [100u64, 3] {
+        for page in 0..pages {
+            sandbox.call::<_, ()>("set", (page, 0xa5u8)).unwrap();
+        }
+        let taken = sandbox.snapshot().unwrap();
+        let resident = sandbox.memory().resident;
+        assert!(resident >= before + pages * PAGE, "{pages}: {resident:#x}");
+        // No more than a copy for each page that was written, and what came before.
+        assert!(
+            resident < before + 70 * PAGE + pages * PAGE,
+            "{pages}: {resident:#x}"
+        );
+        drop(taken);
+        sandbox.restore(&start).unwrap();
+        // Most of a hundred pages are dropped.
+        let kept = sandbox.memory().resident;
+        assert!(kept <= before + 70 * PAGE, "{pages}: {kept:#x}");
+    }
+}
+
+#[test]
 fn shared_memory_is_not_writable() {
     let mut sandbox = build(&guest());
     let start = sandbox.snapshot().unwrap();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use hv_kvm_test::expect;
 use hv_kvm_test::gdb_client::{Client, ClientResult, joined};
 use sandbox::{
-    CallError, CallOptions, Cause, DebugError, FileOptions, RegionAccess, Sandbox, SandboxBuilder,
-    SharedRegion, Status,
+    CallError, CallOptions, Cause, CopyOnWrite, DebugError, FileOptions, RegionAccess, Sandbox,
+    SandboxBuilder, SharedRegion, Status,
 };
 use sandbox_abi::layout;
 
@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("sandbox::debug::a_panic_is_a_stop", panic),
     ("sandbox::debug::detach_by_the_host", detach),
     ("sandbox::debug::mappings", mappings),
+    ("sandbox::debug::guest_copies", guest_copies),
 ];
 
 /// Tests with breakpoints of the hardware, which some hosts lack.
@@ -294,6 +295,44 @@ fn snapshots() -> TestResult {
         },
     )?;
     expect("sum", &result, &6)
+}
+
+/// The guest copies the pages that it writes: the debugger reads and writes what the guest sees at an address, in a copy or below it.
+fn guest_copies() -> TestResult {
+    let mut sandbox = builder().copy_on_write(CopyOnWrite::Guest).build()?;
+    let addresses = Addresses::of(&mut sandbox)?;
+    let before = sandbox.snapshot()?;
+    let result = debug(
+        &mut sandbox,
+        move |mut client| {
+            client.expect(&addresses.breakpoint("Z0"), "OK")?;
+            let mut sum = 0;
+            for number in 1..4 {
+                client.expect("c", "T05")?;
+                same("stop", &registers(&mut client)?, &(number, addresses.add))?;
+                // The guest has a copy of this page: it wrote the sum.
+                same("sum", &word(&mut client, addresses.total)?, &sum)?;
+                sum += number;
+                addresses.leave(&mut client)?;
+            }
+            client.expect(&format!("M{:x},1:2a", addresses.verdict), "OK")?;
+            same("verdict", &word(&mut client, addresses.verdict)?, &42)?;
+            client.expect("D", "OK")
+        },
+        |sandbox| {
+            let result = sum(sandbox)?;
+            expect("verdict", &sandbox.call::<_, u64>("debug_verdict", ())?, &42)?;
+            let snapshot = sandbox.snapshot()?;
+            sandbox.restore(&before)?;
+            expect("old verdict", &sandbox.call::<_, u64>("debug_verdict", ())?, &0)?;
+            sandbox.restore(&snapshot)?;
+            expect("new verdict", &sandbox.call::<_, u64>("debug_verdict", ())?, &42)?;
+            Ok(result)
+        },
+    )?;
+    expect("sum", &result, &6)?;
+    // No breakpoint is left in the code of others.
+    expect("another sandbox", &sum(&mut builder().build()?)?, &6)
 }
 
 fn deadlines() -> TestResult {

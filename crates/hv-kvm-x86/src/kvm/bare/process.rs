@@ -172,7 +172,9 @@ impl Process {
             .map_err(failed_request("KVM_SET_CPUID2"))?;
         fd.enable_cap(&enable_cap(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1))
             .map_err(failed_request("KVM_ENABLE_CAP"))?;
-        mce::limit_banks(&fd)?;
+        if !self.denies_msrs {
+            mce::limit_banks(&fd)?;
+        }
         if self.cr4 & cr4::OSXSAVE != 0 {
             groups::write_xcr0(&fd, self.xcr0)?;
         }

@@ -76,6 +76,11 @@ impl BareState {
             && self.mp_state == MpState::RUNNABLE
     }
 
+    /// Whether the debug registers are those of `other`.
+    pub(super) fn has_debug_of(&self, other: &Self) -> bool {
+        (self.dr, self.dr6, self.dr7) == (other.dr, other.dr6, other.dr7)
+    }
+
     /// The image for the rewind code; empty if it cannot load the state.
     pub(super) fn image(&self) -> RegisterImage {
         if !self.is_loadable() {
@@ -105,8 +110,10 @@ pub(super) struct Unloaded {
 pub(super) struct RewindOptions {
     /// Cached translations are flushed.
     pub(super) flush: bool,
-    /// The vCPU executed instructions until its last exit, so its run state is that of a captured vCPU.
+    /// The run state of the vCPU is [`MpState::RUNNABLE`].
     pub(super) is_runnable: bool,
+    /// The debug registers are those of the state.
+    pub(super) has_debug: bool,
     /// Address of the rewind code.
     pub(super) code: Option<u64>,
 }
@@ -193,14 +200,16 @@ impl Registers {
         if code.is_none() {
             self.write_components(fd, state.xcr0, &state.xsave)?;
         }
-        let debug = kvm_debugregs {
-            db: state.dr,
-            dr6: state.dr6,
-            dr7: state.dr7,
-            ..kvm_debugregs::default()
-        };
-        fd.set_debug_regs(&debug)
-            .map_err(failed_request("KVM_SET_DEBUGREGS"))?;
+        if !options.has_debug {
+            let debug = kvm_debugregs {
+                db: state.dr,
+                dr6: state.dr6,
+                dr7: state.dr7,
+                ..kvm_debugregs::default()
+            };
+            fd.set_debug_regs(&debug)
+                .map_err(failed_request("KVM_SET_DEBUGREGS"))?;
+        }
         // Without access to MSRs, the guest can change one of them only, which the code loads.
         if code.is_none() || self.msrs.len() > 1 {
             msrs::write(fd, &state.msrs)?;

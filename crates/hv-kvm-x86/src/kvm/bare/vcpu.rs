@@ -1,6 +1,6 @@
 //! The vCPU of a bare machine.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use boot_core::CpuState;
 use hv_core::{BareVcpu, RegisterImage, Vcpu, VcpuExit, VcpuKicker};
@@ -11,7 +11,7 @@ use super::{
     state::{BareState, Registers, RewindOptions, Unloaded},
     tsc,
 };
-use crate::{KvmError, kvm::entry::VcpuEntry};
+use crate::{KvmError, MpState, kvm::entry::VcpuEntry};
 
 /// The vCPU of a [`KvmBareVm`](super::KvmBareVm).
 ///
@@ -25,6 +25,8 @@ pub struct KvmBareVcpu {
     machine: Arc<Machine>,
     /// The last exit was the doorbell, so the vCPU is runnable.
     rang: bool,
+    /// Neither a run nor a rewind has changed the state after creation, and no translations are cached.
+    is_new: bool,
     /// Registers that the rewind code loads in the next run.
     unloaded: Option<Unloaded>,
     /// Offset of the time stamp counter after creation, if the guest can change it and the kernel can set it.
@@ -49,6 +51,7 @@ impl KvmBareVcpu {
             entry,
             machine,
             rang: false,
+            is_new: true,
             unloaded: None,
             tsc_offset,
         })
@@ -66,9 +69,12 @@ impl KvmBareVcpu {
     }
 
     fn rewind_to(&mut self, state: &BareState, flush: bool, code: Option<u64>) -> Result<(), KvmError> {
+        let process = self.machine.process;
+        let reset_state = mem::take(&mut self.is_new).then_some(&process.reset_state);
         let options = RewindOptions {
-            flush,
-            is_runnable: self.rang,
+            flush: flush && reset_state.is_none(),
+            is_runnable: self.rang || reset_state.is_some_and(|reset| reset.mp_state == MpState::RUNNABLE),
+            has_debug: reset_state.is_some_and(|reset| reset.has_debug_of(state)),
             code,
         };
         self.unloaded = None;
@@ -105,7 +111,7 @@ impl Vcpu for KvmBareVcpu {
 
     fn run(&mut self) -> Result<VcpuExit<'_>, KvmError> {
         let doorbell = self.machine.config.doorbell_port;
-        self.rang = false;
+        (self.rang, self.is_new) = (false, false);
         self.unloaded = None;
         Ok(match self.entry.run()? {
             VcpuExit::IoWrite { port, size: 4, data } if port == doorbell => match *data {
