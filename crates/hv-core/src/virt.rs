@@ -331,7 +331,7 @@ mod tests {
             assert!(
                 ram.regions()
                     .iter()
-                    .all(|region| !region.range().overlaps(slot.range))
+                    .all(|region| !region.range.overlaps(slot.range))
             );
         }
     }

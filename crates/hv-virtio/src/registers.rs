@@ -11,10 +11,9 @@ use virtio_bindings::virtio_config::{
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_bindings::virtio_mmio::{
-    VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_CONFIG_GENERATION, VIRTIO_MMIO_DEVICE_FEATURES,
-    VIRTIO_MMIO_DEVICE_FEATURES_SEL, VIRTIO_MMIO_DEVICE_ID, VIRTIO_MMIO_DRIVER_FEATURES,
-    VIRTIO_MMIO_DRIVER_FEATURES_SEL, VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING,
-    VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_MAGIC_VALUE,
+    VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_DEVICE_FEATURES, VIRTIO_MMIO_DEVICE_FEATURES_SEL, VIRTIO_MMIO_DEVICE_ID,
+    VIRTIO_MMIO_DRIVER_FEATURES, VIRTIO_MMIO_DRIVER_FEATURES_SEL, VIRTIO_MMIO_INT_CONFIG,
+    VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_MAGIC_VALUE,
     VIRTIO_MMIO_QUEUE_AVAIL_HIGH, VIRTIO_MMIO_QUEUE_AVAIL_LOW, VIRTIO_MMIO_QUEUE_DESC_HIGH,
     VIRTIO_MMIO_QUEUE_DESC_LOW, VIRTIO_MMIO_QUEUE_NOTIFY, VIRTIO_MMIO_QUEUE_NUM, VIRTIO_MMIO_QUEUE_NUM_MAX,
     VIRTIO_MMIO_QUEUE_READY, VIRTIO_MMIO_QUEUE_SEL, VIRTIO_MMIO_QUEUE_USED_HIGH, VIRTIO_MMIO_QUEUE_USED_LOW,
@@ -72,7 +71,6 @@ pub struct BlockDevice {
 
 /// State that a reset of the device sets back.
 struct State {
-    /// `None` if it cannot be created, which does not happen.
     queue: Queue,
     /// A size or address of the queue was refused.
     is_queue_invalid: bool,
@@ -170,8 +168,7 @@ impl BlockDevice {
             | VIRTIO_MMIO_SHM_LEN_HIGH
             | VIRTIO_MMIO_SHM_BASE_LOW
             | VIRTIO_MMIO_SHM_BASE_HIGH => u32::MAX,
-            // The configuration never changes, nor does VIRTIO_MMIO_CONFIG_GENERATION.
-            VIRTIO_MMIO_CONFIG_GENERATION => 0,
+            // Registers that are write-only or do not exist, and VIRTIO_MMIO_CONFIG_GENERATION: the configuration never changes.
             _ => 0,
         }
     }
@@ -307,12 +304,13 @@ impl State {
 
 /// Word `number` of a set of features: there are two, and the others are zero (4.2.2).
 fn word(set: u64, number: u32) -> u32 {
-    let [a, b, c, d, e, f, g, h] = set.to_le_bytes();
-    match number {
-        0 => u32::from_le_bytes([a, b, c, d]),
-        1 => u32::from_le_bytes([e, f, g, h]),
+    let word = match number {
+        0 => set & u64::from(u32::MAX),
+        1 => set >> 32,
         _ => 0,
-    }
+    };
+    // Never the fallback.
+    u32::try_from(word).unwrap_or_default()
 }
 
 /// Replaces word `number` of a set of features. A word that does not exist is ignored.

@@ -220,8 +220,8 @@ impl Driver {
             let mut entry = [0; 8];
             let slot = USED + 4 + 8 * u64::from(self.used % SIZE);
             self.ram.read(slot, &mut entry).unwrap();
-            let [a, b, c, d, e, f, g, h] = entry;
-            entries.push((u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])));
+            let word = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap());
+            entries.push((word(0), word(4)));
             self.used = self.used.wrapping_add(1);
         }
         entries

@@ -13,7 +13,7 @@ use crate::driver::{
 /// Bytes that differ from sector to sector.
 pub(crate) fn content(len: usize) -> Vec<u8> {
     (0..len)
-        .map(|index| (index / 512 * 7 + index % 251) as u8)
+        .map(|index| (index / 512 * 7 + index % 251).to_le_bytes()[0])
         .collect()
 }
 

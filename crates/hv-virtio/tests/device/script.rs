@@ -57,7 +57,7 @@ impl Script<'_> {
 pub(crate) fn run(bytes: &[u8]) {
     let mut script = Script(bytes);
     let is_read_only = script.byte().is_none_or(|byte| byte & 1 != 0);
-    let content: Vec<u8> = (0..LEN).map(|index| (index % 253) as u8).collect();
+    let content: Vec<u8> = (0..LEN).map(|index| (index % 253).to_le_bytes()[0]).collect();
     let mode = if is_read_only {
         DiskMode::ReadOnly
     } else {
