@@ -68,6 +68,7 @@ impl Target for Arm64 {
     const PROTOCOLS: &'static [&'static dyn BootProtocol] = &[&proto_fdt::PROTOCOL_ARM64];
     const DEFAULT_PROGRAM: &'static str = fw_efi::DEFAULT_ARM64;
     const RUNTIME_PAGES: u64 = 16;
+    const SMALL_RANGE: u64 = 1;
 
     fn console(&self) -> &'static dyn Console {
         &Output

@@ -49,6 +49,7 @@ impl Target for Riscv64 {
     const PROTOCOLS: &'static [&'static dyn BootProtocol] = &[&proto_fdt::PROTOCOL_RISCV64];
     const DEFAULT_PROGRAM: &'static str = fw_efi::DEFAULT_RISCV64;
     const RUNTIME_PAGES: u64 = 1;
+    const SMALL_RANGE: u64 = 512;
 
     fn console(&self) -> &'static dyn Console {
         &Output
