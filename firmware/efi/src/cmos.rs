@@ -223,7 +223,7 @@ mod tests {
         check(HOURS_24, [0x09, 0x05, 0x23, 0x27, 0x11, 0x26], 0, 0, at);
         check(HOURS_24 | BINARY, [9, 5, 23, 27, 11, 26], 20, CENTURY, at);
         check(0, [0x09, 0x05, 0x91, 0x27, 0x11, 0x26], 0x20, CENTURY, at);
-        check(BINARY, [9, 5, 11 | AFTERNOON, 27, 11, 26], 20, CENTURY, at);
+        check(BINARY, [9, 5, 0x0b | AFTERNOON, 27, 11, 26], 20, CENTURY, at);
         check(0, [0, 0, 0x92, 0x27, 0x11, 0x26], 0x20, CENTURY, 1_795_780_800);
         check(0, [0, 0x30, 0x12, 0x27, 0x11, 0x26], 0x20, CENTURY, 1_795_739_400);
         check(

@@ -126,7 +126,7 @@ mod tests {
             let child = match (at.bus, at.device, at.function) {
                 (0, 3, 0) => 1,
                 (1, 0, 1) => 2,
-                (0, 0, 0) | (1, 0, 0) => 0,
+                (0 | 1, 0, 0) => 0,
                 _ => return u32::MAX,
             };
             match (register, child) {
