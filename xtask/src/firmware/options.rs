@@ -126,6 +126,7 @@ impl FirmwareArgs {
             padding: self.padding,
             end: self.end,
             is_traced: self.calls.is_traced(),
+            tsc_khz: None,
         }
     }
 }

@@ -54,7 +54,7 @@ impl Content {
             workspace,
             row,
             platform: row.firmware,
-            system: System::new(row, &kernel, initrd, medium.end),
+            system: System::new(row, &kernel, initrd, medium),
             content: Self::default(),
         };
         match medium.kind {
@@ -100,14 +100,14 @@ impl Content {
 }
 
 impl System {
-    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, end: End) -> Self {
+    fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, medium: &Medium) -> Self {
         let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
         let version = name.strip_prefix(row.kernel_file).unwrap_or("0").to_owned();
         Self {
             kernel: kernel.image.clone(),
             initrd,
             version,
-            cmdline: command_line(row.firmware, end),
+            cmdline: command_line(row.firmware, medium.end, medium.tsc_khz),
         }
     }
 
@@ -132,13 +132,14 @@ impl System {
 }
 
 /// The command line of the kernel on media.
-pub(crate) fn command_line(platform: &Platform, end: End) -> String {
+pub(crate) fn command_line(platform: &Platform, end: End, tsc_khz: Option<u64>) -> String {
     let end = match end {
         End::Poweroff => "init.end=poweroff".to_owned(),
         End::Reboot => format!("init.end=reboot {}", platform.efi_reboot),
     };
     let line = format!("{} panic=-1 init.firmware {end}", platform.console);
-    line.trim_end().to_owned()
+    let tsc = tsc_khz.map_or_else(String::new, |khz| format!(" tsc_early_khz={khz}"));
+    line.trim_end().to_owned() + &tsc
 }
 
 impl Collector<'_> {
@@ -311,12 +312,16 @@ mod tests {
     #[test]
     fn the_command_line_selects_the_end() {
         let check = |arch: Arch, end, expected: &str| {
-            assert_eq!(command_line(arch.row().firmware, end), expected);
+            assert_eq!(command_line(arch.row().firmware, end, None), expected);
         };
         check(
             Arch::X86_64,
             End::Poweroff,
             "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=poweroff",
+        );
+        assert_eq!(
+            command_line(Arch::X86_64.row().firmware, End::Poweroff, Some(5)),
+            "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=poweroff tsc_early_khz=5"
         );
         check(
             Arch::X86_64,

@@ -19,6 +19,8 @@ pub(crate) struct Medium {
     pub(crate) end: End,
     /// True if `guests/efitrace` starts the boot loader.
     pub(crate) is_traced: bool,
+    /// Frequency of the TSC in kHz for the kernel, where it has nothing to measure it with.
+    pub(crate) tsc_khz: Option<u64>,
 }
 
 /// What userspace does at its end.
@@ -41,6 +43,7 @@ impl Medium {
             padding: 0,
             end: End::Poweroff,
             is_traced: false,
+            tsc_khz: None,
         }
     }
 
@@ -53,6 +56,7 @@ impl Medium {
             (self.padding != 0).then(|| format!("pad{}", self.padding)),
             (self.end == End::Reboot).then(|| "reboot".to_owned()),
             self.is_traced.then(|| "traced".to_owned()),
+            self.tsc_khz.map(|_| "tsc".to_owned()),
         ];
         let parts = [arch.to_owned(), self.kind.name().to_owned()];
         let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
@@ -103,6 +107,10 @@ mod tests {
                 is_traced: true,
                 ..base
             },
+            Medium {
+                tsc_khz: Some(1),
+                ..base
+            },
         ];
         let names = media.map(|medium| medium.file_name("riscv64"));
         assert_eq!(
@@ -116,6 +124,7 @@ mod tests {
                 "riscv64-uki-pad64.img",
                 "riscv64-uki-reboot.img",
                 "riscv64-uki-traced.img",
+                "riscv64-uki-tsc.img",
             ]
         );
     }
