@@ -192,7 +192,11 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
             image.display().to_string()
         }
         None => {
-            disks.push(Disk::medium(workspace, row, &args.medium())?);
+            let medium = Medium {
+                tsc_khz: setup.tsc_khz(),
+                ..args.medium()
+            };
+            disks.push(Disk::medium(workspace, row, &medium)?);
             args.medium.name().to_owned()
         }
     };
@@ -248,7 +252,10 @@ fn boot_cell(
     medium: impl Fn(Kind) -> Medium,
     timeout: Duration,
 ) -> Result<Boot, Error> {
-    let medium = cell.kind.map(medium);
+    let medium = cell.kind.map(|kind| Medium {
+        tsc_khz: cell.setup.tsc_khz(),
+        ..medium(kind)
+    });
     let disks = match &medium {
         None => Vec::new(),
         Some(medium) => vec![Disk::medium(workspace, cell.setup.row, medium)?],

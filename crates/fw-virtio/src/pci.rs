@@ -65,7 +65,7 @@ pub unsafe fn pci_disk<C: ConfigurationAccess>(
 /// # Safety
 ///
 /// Those of [`pci_disk`].
-pub unsafe fn pci_device<C: ConfigurationAccess + 'static>(
+pub unsafe fn pci_device<C: ConfigurationAccess>(
     config: C,
     function: &Function,
 ) -> Result<Option<VirtioDevice>, DeviceError> {

@@ -15,10 +15,11 @@ use fw_boot::Chain;
 use fw_efi::{Disk, InUse, Setup, map_of, path};
 use fw_runtime::Console;
 use fw_runtime::Options;
+use fw_virtio::EntropySource;
 use proto_fdt::device_tree::DeviceTree;
 
 use crate::clock;
-use crate::disks::FoundDisk;
+use crate::disks::{Devices, FoundDisk};
 use crate::hardware::Hardware;
 use crate::layout::Layout;
 use crate::pages::PAGE;
@@ -72,7 +73,7 @@ pub(crate) unsafe fn boot<T: Target>(
     hardware: &Hardware,
     layout: &Layout,
     tree: &[u8],
-    disks: Vec<FoundDisk>,
+    devices: Devices,
 ) {
     let out = target.console();
     let failed = |error: EfiError| print(out, format_args!("{}", Chain(&error)));
@@ -88,7 +89,7 @@ pub(crate) unsafe fn boot<T: Target>(
     };
     let port = hardware.console.as_ref();
     let console = port.and_then(|port| path::uart(path::mmio(port.range).ok()?).ok());
-    let (platform, disks) = EfiPlatform::new(target, layout, disks);
+    let (platform, disks) = EfiPlatform::new(target, layout, devices);
     let setup = Setup {
         default: T::DEFAULT_PROGRAM,
         platform: Box::new(platform),
@@ -189,14 +190,16 @@ struct EfiPlatform<T> {
     layout: Layout,
     /// The drivers, which the firmware uses by reference until boot services end.
     drivers: Vec<*mut dyn BlockDevice>,
+    /// A source of random bytes for CPUs without one.
+    entropy: Option<Box<dyn EntropySource>>,
 }
 
 impl<T: Target> EfiPlatform<T> {
     /// The platform, and its disks for EFI.
-    fn new(target: T, layout: &Layout, disks: Vec<FoundDisk>) -> (Self, Vec<Disk>) {
+    fn new(target: T, layout: &Layout, devices: Devices) -> (Self, Vec<Disk>) {
         let mut drivers = Vec::new();
         let mut found = Vec::new();
-        for FoundDisk { driver, path } in disks {
+        for FoundDisk { driver, path } in devices.disks {
             let driver = Box::into_raw(driver);
             drivers.push(driver);
             // SAFETY: the driver was just leaked. It is dropped at the end of boot services, when nobody uses disks any more.
@@ -208,6 +211,7 @@ impl<T: Target> EfiPlatform<T> {
             target,
             layout: *layout,
             drivers,
+            entropy: devices.entropy,
         };
         (platform, found)
     }
@@ -234,7 +238,7 @@ impl<T: Target> Platform for EfiPlatform<T> {
     }
 
     fn random(&mut self, buffer: &mut [u8]) -> bool {
-        self.target.random(buffer)
+        self.target.random(buffer) || self.entropy.as_ref().is_some_and(|entropy| entropy.fill(buffer))
     }
 
     fn protect(&mut self, start: u64, len: u64, attributes: Attributes) -> Result<(), Status> {
@@ -264,6 +268,7 @@ impl<T: Target> Platform for EfiPlatform<T> {
     }
 
     fn exit_boot_services(&mut self) {
+        self.entropy = None;
         for driver in self.drivers.drain(..) {
             // SAFETY: `new` leaked the driver, and nobody uses it after the end of boot services.
             drop(unsafe { Box::from_raw(driver) });

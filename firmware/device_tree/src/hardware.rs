@@ -94,6 +94,20 @@ impl Hardware {
         ram
     }
 
+    /// Takes seeds for the kernel that the tree does not have from `random`, which fills a buffer or returns false.
+    pub(crate) fn add_seeds(&mut self, random: &mut dyn FnMut(&mut [u8]) -> bool) {
+        /// Length of a seed in bytes, as QEMU has it.
+        const SEED_LEN: usize = 32;
+        if self.rng_seed.is_none() {
+            let mut seed = [0; SEED_LEN];
+            self.rng_seed = random(&mut seed).then(|| seed.to_vec());
+        }
+        if self.kaslr_seed.is_none() {
+            let mut seed = [0; 8];
+            self.kaslr_seed = random(&mut seed).then(|| u64::from_le_bytes(seed));
+        }
+    }
+
     /// Registers and windows of the devices, in no order; they may overlap.
     pub fn device_ranges(&self) -> impl Iterator<Item = GuestRange> + '_ {
         let windows = |host: &PciHostBridge| {

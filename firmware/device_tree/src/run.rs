@@ -8,7 +8,7 @@ use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::read;
 
 use crate::bls::boot_entries;
-use crate::disks::disks;
+use crate::disks::devices;
 use crate::efi;
 use crate::hardware::Hardware;
 use crate::layout::Layout;
@@ -43,7 +43,7 @@ pub unsafe fn run<T: Target>(mut target: T, layout: &Layout, addr: u64) -> Optio
     }
     print(out, format_args!("starting"));
     let hardware = Hardware::read(&tree, &mut |error| print(out, format_args!("{}", Chain(error))));
-    let hardware = hardware
+    let mut hardware = hardware
         .inspect_err(|error| print(out, format_args!("{}", Chain(error))))
         .ok()?;
     drop(tree);
@@ -57,18 +57,25 @@ pub unsafe fn run<T: Target>(mut target: T, layout: &Layout, addr: u64) -> Optio
         print(out, format_args!("{error}"));
         BootMode::default()
     });
-    // SAFETY: devices and RAM are mapped, or addresses are not translated; nothing else uses the disks.
-    let disks = unsafe { disks(&hardware, T::Registers::default(), out) };
+    // SAFETY: devices and RAM are mapped, or addresses are not translated; nothing else uses the devices.
+    let devices = unsafe { devices(&hardware, T::Registers::default(), out) };
+    hardware.add_seeds(&mut |buffer| {
+        target.random(buffer)
+            || devices
+                .entropy
+                .as_ref()
+                .is_some_and(|entropy| entropy.fill(buffer))
+    });
     if mode.has_bls() {
         // SAFETY: RAM is mapped, and nothing but the firmware, the tree and what is reserved is in use.
-        let state = unsafe { boot_entries::<T>(&hardware, layout, bytes, &disks, out) };
+        let state = unsafe { boot_entries::<T>(&hardware, layout, bytes, &devices.disks, out) };
         if state.is_some() {
             return state;
         }
     }
     if mode.has_efi() {
         // SAFETY: as above.
-        unsafe { efi::boot(target, &hardware, layout, bytes, disks) };
+        unsafe { efi::boot(target, &hardware, layout, bytes, devices) };
     }
     None
 }

@@ -1,4 +1,4 @@
-//! The disks of the machine.
+//! The disks of the machine, and its source of random bytes.
 #![expect(unsafe_code, reason = "devices of the machine")]
 
 use alloc::boxed::Box;
@@ -8,7 +8,7 @@ use boot_core::GuestRange;
 use disk::BlockDevice;
 use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
-use fw_virtio::{mmio_disk, pci_disk};
+use fw_virtio::{DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
 
 use crate::pci::PortAccess;
 use crate::serial::print;
@@ -51,40 +51,57 @@ pub(crate) fn named(options: &[&str]) -> Vec<GuestRange> {
     found
 }
 
-/// Starts the drivers of all disks: first those with the registers `mmio`, then those on PCI buses.
+/// The devices that the firmware uses.
+#[derive(Default)]
+pub(crate) struct Devices {
+    pub(crate) disks: Vec<Disk>,
+    /// A source of random bytes.
+    pub(crate) entropy: Option<Box<dyn EntropySource>>,
+}
+
+impl Devices {
+    /// Adds a device that was started.
+    fn add(
+        &mut self,
+        device: Result<Option<VirtioDevice>, DeviceError>,
+        place: Place,
+    ) -> Result<(), DeviceError> {
+        match device? {
+            Some(VirtioDevice::Disk(device)) => self.disks.push(Disk { device, place }),
+            Some(VirtioDevice::Entropy(source)) => {
+                self.entropy.get_or_insert(source);
+            }
+            // The console is the serial port.
+            Some(VirtioDevice::Console(_)) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Starts the drivers of all devices: first those with the registers `mmio`, then those on PCI buses.
 ///
 /// # Safety
 ///
-/// All memory and all registers below 4 GiB are identity-mapped, and nothing else uses the disks.
-pub(crate) unsafe fn disks(mmio: &[GuestRange]) -> Vec<Disk> {
-    let mut disks = Vec::new();
+/// All memory and all registers below 4 GiB are identity-mapped, and nothing else uses the devices.
+pub(crate) unsafe fn devices(mmio: &[GuestRange]) -> Devices {
+    let mut devices = Devices::default();
     for registers in mmio {
         let len = usize::try_from(registers.len()).unwrap_or(usize::MAX);
         // SAFETY: the VMM names registers of a device; the caller guarantees the rest.
-        match unsafe { mmio_disk(registers.start(), len) } {
-            Ok(Some(disk)) => disks.push(Disk {
-                device: Box::new(disk),
-                place: Place::Mmio(*registers),
-            }),
-            Ok(None) => {}
-            Err(error) => print!("firmware: device at {:#x}: {}", registers.start(), Chain(&error)),
+        let device = unsafe { mmio_device(registers.start(), len) };
+        if let Err(error) = devices.add(device, Place::Mmio(*registers)) {
+            print!("firmware: device at {:#x}: {}", registers.start(), Chain(&error));
         }
     }
     let mut config = PortAccess;
     // Addresses for BARs without one are taken from the hole below the I/O APIC, where PCs have no RAM.
     let mut window = BarWindow::new(0xe000_0000, 0xfe00_0000);
     for function in configure(&mut config, &mut window) {
-        if !function.is_disk() {
-            continue;
-        }
         // SAFETY: the function is of this configuration space; the caller guarantees the rest.
-        match unsafe { pci_disk(PortAccess, &function) } {
-            Ok(disk) => disks.push(Disk {
-                device: Box::new(disk),
-                place: Place::Pci(function.at),
-            }),
-            Err(error) => print!("firmware: PCI device {}: {}", function.at, Chain(&error)),
+        let device = unsafe { pci_device(PortAccess, &function) };
+        if let Err(error) = devices.add(device, Place::Pci(function.at)) {
+            print!("firmware: PCI device {}: {}", function.at, Chain(&error));
         }
     }
-    disks
+    devices
 }

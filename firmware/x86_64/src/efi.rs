@@ -19,7 +19,7 @@ use fw_efi::{BootError, DEFAULT_X86_64, InUse, Setup, map_of, path};
 use fw_runtime::between;
 
 use crate::acpi::Tables;
-use crate::devices::{Disk, Place};
+use crate::devices::{Devices, Place};
 use crate::mmu::{MAPPED_END, MemoryLayout, Mmu, MmuError};
 use crate::pci::PortAccess;
 use crate::serial::print;
@@ -53,11 +53,11 @@ pub(crate) enum EfiError {
 /// Boots EFI programs from the disks; `memory` is all of it. Returns why nothing runs.
 pub(crate) fn boot(
     machine: &Machine,
-    disks: Vec<Disk>,
+    devices: Devices,
     acpi: Option<&Tables>,
     memory: &dyn GuestMemory,
 ) -> EfiError {
-    let setup = match setup(machine, disks, acpi, memory) {
+    let setup = match setup(machine, devices, acpi, memory) {
         Ok(setup) => setup,
         Err(error) => return error,
     };
@@ -67,7 +67,7 @@ pub(crate) fn boot(
 
 fn setup(
     machine: &Machine,
-    disks: Vec<Disk>,
+    devices: Devices,
     acpi: Option<&Tables>,
     memory: &dyn GuestMemory,
 ) -> Result<Setup, EfiError> {
@@ -108,7 +108,7 @@ fn setup(
     }
     tables.extend(smbios::find(memory));
     let mut found = Vec::new();
-    for disk in disks {
+    for disk in devices.disks {
         let path = match disk.place {
             Place::Pci(function) => path::pci(&PortAccess, 0, function)?,
             Place::Mmio(registers) => path::mmio(registers)?,
@@ -120,7 +120,7 @@ fn setup(
     }
     Ok(Setup {
         default: DEFAULT_X86_64,
-        platform: Box::new(platform::Pc::new(mmu, acpi)),
+        platform: Box::new(platform::Pc::new(mmu, acpi, devices.entropy)),
         hooks: RuntimeHooks {
             context,
             get_time: rtc::get_time,

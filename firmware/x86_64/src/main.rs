@@ -30,7 +30,7 @@ use fw_runtime::{Options, PhysicalMemory, between};
 use proto_pvh::read_start_info;
 
 use crate::acpi::Tables;
-use crate::devices::Disk;
+use crate::devices::Devices;
 use crate::halt::halt;
 use crate::mmu::MAPPED_END;
 use crate::serial::{COM1, print};
@@ -44,6 +44,9 @@ static HEAP: Heap = Heap::new();
 const FORMATS: [&dyn KernelFormat; 2] = [&fmt_bzimage::FORMAT, &fmt_elf::FORMAT];
 /// The boot protocols.
 const PROTOCOLS: [&dyn BootProtocol; 2] = [&proto_linux_x86::PROTOCOL, &proto_pvh::PROTOCOL];
+
+/// Length of a seed for the kernel in bytes.
+const SEED_LEN: usize = 32;
 
 unsafe extern "C" {
     static mut __firmware_start: u8;
@@ -97,13 +100,13 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
         mmio.clone_from(&acpi.virtio_mmio);
     }
     // SAFETY: the machine's memory is identity-mapped below 4 GiB, and this is the only use of the devices.
-    let disks = unsafe { devices::disks(&mmio) };
+    let devices = unsafe { devices::devices(&mmio) };
     let mode = own_options.boot_mode();
     let mode = mode
         .inspect_err(|error| print!("firmware: {error}"))
         .unwrap_or_default();
     if mode.has_bls()
-        && let Some(state) = load(&started.machine, &disks, own, &options)
+        && let Some(state) = load(&started.machine, &devices, own, &options)
     {
         match state.x86_64() {
             // SAFETY: `load` loaded the kernel, and the firmware ends here.
@@ -113,7 +116,7 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
     }
     #[cfg(feature = "efi")]
     if mode.has_efi() {
-        let error = efi::boot(&started.machine, disks, acpi.as_ref(), &everything);
+        let error = efi::boot(&started.machine, devices, acpi.as_ref(), &everything);
         print!("firmware: {}", Chain(&error));
     }
     None
@@ -128,12 +131,20 @@ fn acpi_tables(machine: &Machine, memory: &dyn GuestMemory) -> Option<Tables> {
 }
 
 /// Loads the first entry of the Boot Loader Specification that can be booted.
-fn load(machine: &Machine, disks: &[Disk], own: GuestRange, options: &[&str]) -> Option<CpuState> {
-    let disks: Vec<&dyn BlockDevice> = disks.iter().map(|disk| &*disk.device).collect();
+fn load(machine: &Machine, devices: &Devices, own: GuestRange, options: &[&str]) -> Option<CpuState> {
+    let disks: Vec<&dyn BlockDevice> = devices.disks.iter().map(|disk| &*disk.device).collect();
     let loads = [AdditionalLoad::present("firmware", own.start(), own.len())];
-    let config = BootConfig::new(machine, &FORMATS, &PROTOCOLS)
+    let mut config = BootConfig::new(machine, &FORMATS, &PROTOCOLS)
         .with_own(&loads)
         .with_options(options);
+    let mut seed = [0; SEED_LEN];
+    if devices
+        .entropy
+        .as_ref()
+        .is_some_and(|entropy| entropy.fill(&mut seed))
+    {
+        config = config.with_rng_seed(&seed);
+    }
     let ram = machine.memory.ram().filter_map(|ram| {
         let end = ram.end().min(MAPPED_END);
         GuestRange::from_bounds(ram.start().min(end), end)

@@ -10,7 +10,7 @@ use super::medium::content::command_line;
 use super::medium::spec::{End, Medium};
 use super::options::FileOption;
 use super::ours;
-use super::platform::{Bus, Machine, Platform, Rival, Start};
+use super::platform::{Bus, Machine, Rival, Start};
 use super::size::Content;
 use crate::arch::ArchRow;
 use crate::error::Error;
@@ -212,11 +212,8 @@ impl Setup {
                 command
                     .arg(file.name())
                     .arg(ours::build(workspace, self.row.firmware, Content::Whole)?.path);
-                // The firmware passes options that are not its own on.
-                let options = [way.option().map(str::to_owned), self.tsc_option()];
-                let options: Vec<String> = options.into_iter().flatten().collect();
-                if !options.is_empty() {
-                    command.args(["-append", &options.join(" ")]);
+                if let Some(option) = way.option() {
+                    command.args(["-append", option]);
                 }
             }
             Firmware::File { path, option } => {
@@ -232,8 +229,8 @@ impl Setup {
                 }
                 rival.start.apply(&mut command, workspace, self.row, directory)?;
                 if self.firmware.is_direct() {
-                    let option = self.tsc_option();
-                    direct(&mut command, workspace, self.row, end, option.as_deref())?;
+                    let line = command_line(self.row.firmware, end, self.tsc_khz());
+                    direct(&mut command, workspace, self.row, &line)?;
                 }
             }
         }
@@ -241,11 +238,10 @@ impl Setup {
         Ok(command)
     }
 
-    /// The parameter for the kernel with the frequency of the TSC, which is that of this machine under TCG.
-    fn tsc_option(&self) -> Option<String> {
+    /// The frequency of the TSC in kHz, which is that of this machine under TCG, if the kernel needs it.
+    pub(super) fn tsc_khz(&self) -> Option<u64> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
-        let khz = tsc_khz(&cpuinfo).filter(|_| self.machine.needs_tsc)?;
-        Some(format!("tsc_early_khz={khz}"))
+        tsc_khz(&cpuinfo).filter(|_| self.machine.needs_tsc)
     }
 }
 
@@ -258,20 +254,12 @@ fn tsc_khz(cpuinfo: &str) -> Option<u64> {
 }
 
 /// Makes QEMU load the kernel and the initrd of media.
-fn direct(
-    command: &mut Command,
-    workspace: &Workspace,
-    row: &ArchRow,
-    end: End,
-    option: Option<&str>,
-) -> Result<(), Error> {
-    let platform: &Platform = row.firmware;
+fn direct(command: &mut Command, workspace: &Workspace, row: &ArchRow, line: &str) -> Result<(), Error> {
     let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
     let initrd = medium::ensure_initrd(workspace, row, &kernel, 0)?;
     command.arg("-kernel").arg(&kernel.image);
     command.arg("-initrd").arg(initrd);
-    let line = [&command_line(platform, end), option.unwrap_or_default()].join(" ");
-    command.args(["-append", line.trim_end()]);
+    command.args(["-append", line]);
     Ok(())
 }
 

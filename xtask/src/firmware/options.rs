@@ -127,6 +127,7 @@ impl FirmwareArgs {
             end: self.end,
             is_traced: self.calls.is_traced(),
             is_for_vmboot: false,
+            tsc_khz: None,
         }
     }
 }

@@ -219,6 +219,7 @@ const FAMILIES: &[Family] = &[
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("xtask", "crates/bls", "the tests read media back"),
     ("xtask", "crates/disk", "the tests read media back"),
+    ("xtask", "crates/fs-ext4", "the tests read media back"),
     ("xtask", "crates/fs-fat", "the tests read media back"),
     (
         "crates/hv-kvm-*",

@@ -101,8 +101,8 @@ pub(crate) fn pc() -> Vec<u8> {
         0x87_ffff_ffff,
         None,
     );
-    let ports = AddressSpace::new_io(0xd00_u16, 0xffff, None);
-    let template = ResourceTemplate::new(vec![&ports, &low, &high]);
+    let io = AddressSpace::new_io(0xd00_u16, 0xffff, None);
+    let template = ResourceTemplate::new(vec![&io, &low, &high]);
     let hid = Name::new("_HID".into(), &EISAName::new("PNP0A08"));
     let crs = Name::new("_CRS".into(), &template);
     let absent = Name::new("_STA".into(), &ZERO);

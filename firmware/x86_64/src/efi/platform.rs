@@ -1,9 +1,12 @@
 //! Console, clock and page protection of boot services.
 
+use alloc::boxed::Box;
+
 use boot_paging::{Access, MapError};
 use efi_abi::{Platform, Status};
 use efi_core::memory::Attributes;
 use fw_runtime::Console;
+use fw_virtio::EntropySource;
 
 use super::clock::Clock;
 use super::random;
@@ -16,14 +19,17 @@ pub(super) struct Pc {
     mmu: Mmu,
     clock: Clock,
     has_random: bool,
+    /// A source of random bytes for CPUs without one.
+    entropy: Option<Box<dyn EntropySource>>,
 }
 
 impl Pc {
-    pub(super) fn new(mmu: Mmu, acpi: Option<&Tables>) -> Self {
+    pub(super) fn new(mmu: Mmu, acpi: Option<&Tables>, entropy: Option<Box<dyn EntropySource>>) -> Self {
         Self {
             mmu,
             clock: Clock::start(acpi.and_then(|acpi| acpi.fadt.pm_timer)),
             has_random: random::is_present(),
+            entropy,
         }
     }
 }
@@ -43,8 +49,13 @@ impl Platform for Pc {
         self.clock.now()
     }
 
+    fn exit_boot_services(&mut self) {
+        self.entropy = None;
+    }
+
     fn random(&mut self, buffer: &mut [u8]) -> bool {
         self.has_random && random::fill(buffer)
+            || self.entropy.as_ref().is_some_and(|entropy| entropy.fill(buffer))
     }
 
     fn protect(&mut self, start: u64, len: u64, attributes: Attributes) -> Result<(), Status> {

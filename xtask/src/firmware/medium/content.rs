@@ -148,7 +148,7 @@ impl System {
         let mut cmdline = if medium.is_for_vmboot {
             format!("{} init.firmware", row.linux_cmdline)
         } else {
-            command_line(row.firmware, medium.end)
+            command_line(row.firmware, medium.end, medium.tsc_khz)
         };
         if medium.kind.is_system() {
             cmdline += " init.switch_root ";
@@ -183,13 +183,14 @@ impl System {
 }
 
 /// The command line of the kernel on media.
-pub(crate) fn command_line(platform: &Platform, end: End) -> String {
+pub(crate) fn command_line(platform: &Platform, end: End, tsc_khz: Option<u64>) -> String {
     let end = match end {
         End::Poweroff => "init.end=poweroff".to_owned(),
         End::Reboot => format!("init.end=reboot {}", platform.efi_reboot),
     };
     let line = format!("{} panic=-1 init.firmware {end}", platform.console);
-    line.trim_end().to_owned()
+    let tsc = tsc_khz.map_or_else(String::new, |khz| format!(" tsc_early_khz={khz}"));
+    line.trim_end().to_owned() + &tsc
 }
 
 impl Collector<'_> {
@@ -409,12 +410,16 @@ mod tests {
     #[test]
     fn the_command_line_selects_the_end() {
         let check = |arch: Arch, end, expected: &str| {
-            assert_eq!(command_line(arch.row().firmware, end), expected);
+            assert_eq!(command_line(arch.row().firmware, end, None), expected);
         };
         check(
             Arch::X86_64,
             End::Poweroff,
             "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=poweroff",
+        );
+        assert_eq!(
+            command_line(Arch::X86_64.row().firmware, End::Poweroff, Some(5)),
+            "console=ttyS0 earlyprintk=serial panic=-1 init.firmware init.end=poweroff tsc_early_khz=5"
         );
         check(
             Arch::X86_64,

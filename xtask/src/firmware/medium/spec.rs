@@ -21,6 +21,8 @@ pub(crate) struct Medium {
     pub(crate) is_traced: bool,
     /// True if it is for the machines of `vmboot run`: their consoles and ends differ from those of QEMU's machines.
     pub(crate) is_for_vmboot: bool,
+    /// Frequency of the TSC in kHz for the kernel, where it has nothing to measure it with.
+    pub(crate) tsc_khz: Option<u64>,
 }
 
 /// What userspace does at its end.
@@ -44,6 +46,7 @@ impl Medium {
             end: End::Poweroff,
             is_traced: false,
             is_for_vmboot: false,
+            tsc_khz: None,
         }
     }
 
@@ -65,6 +68,7 @@ impl Medium {
             (self.end == End::Reboot).then(|| "reboot".to_owned()),
             self.is_traced.then(|| "traced".to_owned()),
             self.is_for_vmboot.then(|| "vmboot".to_owned()),
+            self.tsc_khz.map(|_| "tsc".to_owned()),
         ];
         let parts = [arch.to_owned(), self.kind.name().to_owned()];
         let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
@@ -116,6 +120,10 @@ mod tests {
                 ..base
             },
             Medium::for_vmboot(Kind::Uki),
+            Medium {
+                tsc_khz: Some(1),
+                ..base
+            },
         ];
         let names = media.map(|medium| medium.file_name("riscv64"));
         assert_eq!(
@@ -130,6 +138,7 @@ mod tests {
                 "riscv64-uki-reboot.img",
                 "riscv64-uki-traced.img",
                 "riscv64-uki-vmboot.img",
+                "riscv64-uki-tsc.img",
             ]
         );
     }
