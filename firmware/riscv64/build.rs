@@ -3,9 +3,16 @@
 fn main() {
     let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     println!("cargo::rerun-if-changed=../device_tree/image.ld");
+    println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     println!("cargo::rerun-if-changed=src/entry.s");
     println!("cargo::rerun-if-changed=src/start.s");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none") {
+        // Else jump tables have addresses, and runtime services of EFI would go back from virtual to physical ones.
+        let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+        assert!(
+            flags.contains("relocation-model=pie"),
+            "the code must be position-independent: add -Crelocation-model=pie to RUSTFLAGS, or unset RUSTFLAGS and build in firmware/"
+        );
         println!("cargo::rustc-link-arg-bins=-T{directory}/../device_tree/image.ld");
         println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
         // The firmware relocates itself, including constants, so that it runs at any address.

@@ -44,15 +44,17 @@ const TEST_TIMEOUT: u64 = 120;
 #[derive(Debug)]
 pub(crate) struct TestBoot(Cell);
 
-/// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, and two through
-/// EFI. They are not on microvm, where the kernel of a busy machine finds no clock.
+/// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, two through
+/// EFI, and one from flash. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
-    let [entries, efi] = [Way::Auto, Way::Efi].map(Firmware::Ours);
+    let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
     let mut cells = matrix::cells(row, &[entries], TEST_MEMORY);
     cells.retain(|cell| matches!(cell.kind, Some(Kind::Bls1 | Kind::Uki)));
     let through_efi = matrix::cells(row, &[efi], TEST_MEMORY);
     let is_tested = |cell: &Cell| matches!(cell.kind, Some(Kind::Uki | Kind::Shim));
     cells.extend(through_efi.into_iter().filter(is_tested));
+    let from_flash = matrix::cells(row, &[flash], TEST_MEMORY);
+    cells.extend(from_flash.into_iter().find(|cell| cell.kind == Some(Kind::Grub)));
     cells.retain(|cell| cell.setup.machine.name != "microvm");
     cells.into_iter().map(TestBoot).collect()
 }
@@ -62,7 +64,11 @@ impl TestBoot {
     pub(crate) fn name(&self) -> String {
         let Setup { machine, bus, .. } = &self.0.setup;
         let medium = self.0.kind.map_or("no disk", Kind::name);
-        let way = if self.is_efi() { " through EFI" } else { "" };
+        let way = match self.0.setup.firmware {
+            Firmware::Ours(Way::Efi) => " through EFI",
+            Firmware::Ours(Way::Flash) => " from flash",
+            _ => "",
+        };
         format!("{medium} on {} {}{way}", machine.name, bus.name())
     }
 

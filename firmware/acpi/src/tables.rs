@@ -174,7 +174,7 @@ mod tests {
         table
     }
 
-    fn table(signature: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn table(signature: [u8; 4], content: &[u8]) -> Vec<u8> {
         let len = u32::try_from(36 + content.len()).unwrap();
         let mut table = [&signature[..], &len.to_le_bytes(), &[0; 28], content].concat();
         table[8] = 1;
@@ -203,17 +203,17 @@ mod tests {
         if revision >= 2 {
             put(
                 0x100,
-                &table(b"XSDT", entries.map(u64::to_le_bytes).as_flattened()),
+                &table(*b"XSDT", entries.map(u64::to_le_bytes).as_flattened()),
             );
         } else {
-            put(0x100, &table(b"RSDT", entries.map(short).as_flattened()));
+            put(0x100, &table(*b"RSDT", entries.map(short).as_flattened()));
         }
-        put(0x200, &table(b"APIC", &[1, 2, 3]));
+        put(0x200, &table(*b"APIC", &[1, 2, 3]));
         let mut fadt = vec![0; 240];
         fadt[4..8].copy_from_slice(&short(at(0x500)));
         fadt[28..32].copy_from_slice(&[4, 6, 0, 0]);
-        put(0x300, &table(b"FACP", &fadt));
-        put(0x500, &table(b"DSDT", aml));
+        put(0x300, &table(*b"FACP", &fadt));
+        put(0x500, &table(*b"DSDT", aml));
         image
     }
 

@@ -227,19 +227,18 @@ impl Regime {
         let features: u64;
         // SAFETY: reading the register has no effect.
         unsafe {
-            asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+            asm!("mrs {}, id_aa64mmfr0_el1", out(reg) features, options(nomem, nostack, preserves_flags));
         };
         let size = (features & 0xf).min(MAX_PARANGE);
         let tcr = match self {
             Self::El1 | Self::El2Host => TCR | TCR_EPD1 | size << 32,
             Self::El2 => TCR | TCR_EL2_RES1 | size << 16,
         };
-        // SAFETY: the caller guarantees that the tables are right. The registers are those of the current exception level.
-        unsafe {
-            match self {
-                Self::El1 => enable!("el1", "vmalle1", tcr, root),
-                Self::El2Host | Self::El2 => enable!("el2", "alle2", tcr, root),
-            }
+        match self {
+            // SAFETY: the caller guarantees that the tables are right. The registers are those of the current exception level.
+            Self::El1 => unsafe { enable!("el1", "vmalle1", tcr, root) },
+            // SAFETY: as above.
+            Self::El2Host | Self::El2 => unsafe { enable!("el2", "alle2", tcr, root) },
         }
     }
 }

@@ -15,10 +15,11 @@ use efi_abi::raw::table::runtime::ResetType;
 use fw_device_tree::{Hardware, Layout, Port, Reset, Target};
 use fw_runtime::Console;
 
+use crate::cache;
 use crate::console::{Output, PORT};
+use crate::halt::halt;
 use crate::mmu::Mmu;
 use crate::registers::Mmio;
-use crate::{cache, halt};
 
 /// The CPU that runs the firmware.
 pub(crate) struct Arm64 {
@@ -32,7 +33,7 @@ impl Arm64 {
         let features: u64;
         // SAFETY: reading the register has no effect.
         unsafe {
-            asm!("mrs {}, id_aa64isar0_el1", out(reg) features, options(nomem, nostack, preserves_flags))
+            asm!("mrs {}, id_aa64isar0_el1", out(reg) features, options(nomem, nostack, preserves_flags));
         };
         Self {
             mmu: None,
@@ -51,7 +52,7 @@ fn random_number() -> Option<u64> {
         let (number, failed): (u64, u64);
         // SAFETY: the CPU has the register; reading it sets the flag Z if there is no number.
         unsafe {
-            asm!("mrs {}, s3_3_c2_c4_1", "cset {}, eq", out(reg) number, out(reg) failed, options(nomem, nostack))
+            asm!("mrs {}, s3_3_c2_c4_1", "cset {}, eq", out(reg) number, out(reg) failed, options(nomem, nostack));
         };
         if failed == 0 {
             return Some(number);
@@ -68,6 +69,7 @@ impl Target for Arm64 {
     const PROTOCOLS: &'static [&'static dyn BootProtocol] = &[&proto_fdt::PROTOCOL_ARM64];
     const DEFAULT_PROGRAM: &'static str = fw_efi::DEFAULT_ARM64;
     const RUNTIME_PAGES: u64 = 16;
+    const SMALL_RANGE: u64 = 1;
 
     fn console(&self) -> &'static dyn Console {
         &Output
@@ -107,7 +109,7 @@ impl Target for Arm64 {
         let (ticks, per_second): (u64, u64);
         // SAFETY: reading the registers has no effect; `isb` keeps the reads in order.
         unsafe {
-            asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+            asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags));
         };
         // SAFETY: as above.
         unsafe { asm!("mrs {}, cntfrq_el0", out(reg) per_second, options(nomem, nostack, preserves_flags)) };
@@ -163,7 +165,7 @@ fn enable_floating_point() {
             level = out(reg) _,
             value = out(reg) _,
             options(nostack),
-        )
+        );
     }
 }
 
@@ -182,7 +184,7 @@ const fn psci_function(kind: ResetType) -> u64 {
 unsafe extern "efiapi" fn reset_by_hvc(_: *mut c_void, kind: ResetType, _: RawStatus) -> ! {
     // SAFETY: the machine has PSCI, by this instruction; the function does not return if it succeeds.
     unsafe {
-        asm!("hvc #0", inout("x0") psci_function(kind) => _, out("x1") _, out("x2") _, out("x3") _, options(nostack))
+        asm!("hvc #0", inout("x0") psci_function(kind) => _, out("x1") _, out("x2") _, out("x3") _, options(nostack));
     };
     halt()
 }
@@ -190,7 +192,7 @@ unsafe extern "efiapi" fn reset_by_hvc(_: *mut c_void, kind: ResetType, _: RawSt
 unsafe extern "efiapi" fn reset_by_smc(_: *mut c_void, kind: ResetType, _: RawStatus) -> ! {
     // SAFETY: as above.
     unsafe {
-        asm!("smc #0", inout("x0") psci_function(kind) => _, out("x1") _, out("x2") _, out("x3") _, options(nostack))
+        asm!("smc #0", inout("x0") psci_function(kind) => _, out("x1") _, out("x2") _, out("x3") _, options(nostack));
     };
     halt()
 }

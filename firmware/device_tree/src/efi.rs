@@ -18,9 +18,10 @@ use proto_fdt::device_tree::DeviceTree;
 
 use crate::clock;
 use crate::disks::FoundDisk;
-use crate::hardware::{Hardware, PAGE};
+use crate::hardware::Hardware;
 use crate::layout::Layout;
-use crate::run::print;
+use crate::pages::PAGE;
+use crate::print::print;
 use crate::target::Target;
 
 /// Why there is no EFI.
@@ -119,7 +120,10 @@ fn prepare<T: Target>(
             Err(status) => return Err(EfiError::Access { range, status }),
         }
     }
-    let mut map = memory_map(hardware, layout, T::RUNTIME_PAGES).map_err(EfiError::Map)?;
+    let config = MapConfig::default()
+        .with_runtime_granularity(T::RUNTIME_PAGES)
+        .with_small_range(T::SMALL_RANGE);
+    let mut map = memory_map(hardware, layout, config).map_err(EfiError::Map)?;
     let len = u64::try_from(tree.len()).unwrap_or(u64::MAX);
     // A kernel reads the tree after it has freed memory of boot services (EBBR 2.1, section 2.3.1).
     let place = map.allocate(Placement::Any, MemoryType::ACPI_RECLAIM, len.div_ceil(PAGE_SIZE));
@@ -145,8 +149,8 @@ fn kernel_tree(bytes: &[u8], command_line: &str) -> Option<Vec<u8>> {
 }
 
 /// The memory map: RAM, what of it is in use, and the registers of the clock.
-fn memory_map(hardware: &Hardware, layout: &Layout, runtime_pages: u64) -> Result<MemoryMap, Status> {
-    let unit = runtime_pages.saturating_mul(PAGE_SIZE);
+fn memory_map(hardware: &Hardware, layout: &Layout, config: MapConfig) -> Result<MemoryMap, Status> {
+    let unit = config.runtime_granularity.saturating_mul(PAGE_SIZE);
     let runtime = |range: GuestRange, kind| Some(InUse::new(range.aligned_out(unit)?, kind));
     let own = [
         runtime(layout.code, MemoryType::RUNTIME_SERVICES_CODE),
@@ -164,7 +168,6 @@ fn memory_map(hardware: &Hardware, layout: &Layout, runtime_pages: u64) -> Resul
         InUse::new(reserved.range, kind)
     });
     let in_use: Vec<_> = own.into_iter().flatten().chain(reserved).collect();
-    let config = MapConfig::default().with_runtime_granularity(runtime_pages);
     let mut map = map_of(&hardware.memory, &in_use, config)?;
     let clock = hardware.clock.as_ref();
     if let Some(registers) = clock.and_then(|clock| clock.range.aligned_out(PAGE)) {
@@ -264,5 +267,100 @@ impl<T: Target> Platform for EfiPlatform<T> {
             // SAFETY: `new` leaked the driver, and nobody uses it after the end of boot services.
             drop(unsafe { Box::from_raw(driver) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use boot_core::{MemoryMap as MachineMap, RegionKind};
+    use proto_fdt::ReservedRange;
+    use proto_fdt::device_tree::Node;
+
+    use super::*;
+
+    fn range(start: u64, end: u64) -> GuestRange {
+        GuestRange::from_bounds(start, end).unwrap()
+    }
+
+    /// A machine with 8 MiB of RAM, a reserved page of each kind, and a clock.
+    fn hardware() -> Hardware {
+        let mut memory = MachineMap::new();
+        memory
+            .insert(range(0x4000_0000, 0x4080_0000), RegionKind::Ram)
+            .unwrap();
+        let mut hardware = Hardware::new(memory);
+        hardware.reserved = Vec::from([
+            ReservedRange::new(range(0x4000_0000, 0x4000_1000), true),
+            ReservedRange::new(range(0x4000_1000, 0x4000_2000), false),
+        ]);
+        let mut rtc = Node::new("rtc@9010000");
+        rtc.push_property("compatible", b"arm,pl031\0".as_slice());
+        rtc.push_property("reg", [0, 0x901_0000, 0x1000_u32].map(u32::to_be_bytes).concat());
+        let mut root = Node::new("");
+        root.children.push(rtc);
+        hardware.clock = proto_fdt::read::real_time_clock(&DeviceTree::new(root)).unwrap();
+        hardware
+    }
+
+    #[test]
+    fn runtime_regions_are_whole_units() {
+        // The firmware is not at a multiple of 64 KiB.
+        let layout = Layout {
+            code: range(0x4020_1000, 0x4021_1000),
+            constants: range(0x4021_1000, 0x4022_1000),
+            variables: range(0x4022_1000, 0x4023_1000),
+            boot: range(0x4023_1000, 0x4025_0000),
+            guard: range(0x4023_2000, 0x4023_3000),
+        };
+        let config = MapConfig::default().with_runtime_granularity(16);
+        let map = memory_map(&hardware(), &layout, config).unwrap();
+        let found: Vec<_> = map
+            .descriptors()
+            .map(|region| (region.start, region.start + region.len(), region.kind))
+            .collect();
+        let [code, data] = [
+            MemoryType::RUNTIME_SERVICES_CODE,
+            MemoryType::RUNTIME_SERVICES_DATA,
+        ];
+        let [boot, free] = [MemoryType::BOOT_SERVICES_DATA, MemoryType::CONVENTIONAL];
+        let expected = [
+            (0x901_0000, 0x901_1000, MemoryType::MMIO),
+            (0x4000_0000, 0x4000_1000, MemoryType::RESERVED),
+            (0x4000_1000, 0x4000_2000, boot),
+            (0x4000_2000, 0x4020_0000, free),
+            (0x4020_0000, 0x4022_0000, code),
+            (0x4022_0000, 0x4024_0000, data),
+            (0x4024_0000, 0x4025_0000, boot),
+            (0x4025_0000, 0x4080_0000, free),
+        ];
+        assert_eq!(found, expected);
+        let is_runtime = |address| {
+            map.at(address)
+                .unwrap()
+                .0
+                .attributes
+                .contains(Attributes::RUNTIME)
+        };
+        assert_eq!(
+            [0x901_0000, 0x4020_0000, 0x4022_0000, 0x4024_0000].map(is_runtime),
+            [true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn kernels_do_not_get_options_of_the_firmware() {
+        let tree = |bootargs: &[u8]| {
+            let mut chosen = Node::new("chosen");
+            chosen.push_property("bootargs", bootargs.to_vec());
+            let mut root = Node::new("");
+            root.children.push(chosen);
+            DeviceTree::new(root).to_bytes().unwrap()
+        };
+        let line = "quiet firmware.boot=efi x=1";
+        let changed = kernel_tree(&tree(b"quiet firmware.boot=efi x=1\0"), line);
+        assert_eq!(changed, Some(tree(b"quiet x=1\0")));
+        let root = DeviceTree::new(Node::new("")).to_bytes().unwrap();
+        assert_eq!(kernel_tree(&root, ""), Some(root.clone()));
+        assert_eq!(kernel_tree(&root[..8], ""), None);
     }
 }

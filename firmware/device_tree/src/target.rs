@@ -35,6 +35,8 @@ pub trait Target: 'static {
     const DEFAULT_PROGRAM: &'static str;
     /// Multiple of pages of which runtime regions of EFI consist, UEFI 2.10 section 2.3.6.
     const RUNTIME_PAGES: u64;
+    /// Number of pages of which a free range must have fewer to be used last, see [`MapConfig::small_range`](efi_core::memory::MapConfig).
+    const SMALL_RANGE: u64;
 
     /// The console.
     fn console(&self) -> &'static dyn Console;

@@ -6,11 +6,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use disk::Node;
-use efi_abi::{BuildError, Config, Firmware, Guid, ImageSource, Platform, RuntimeHooks, Status};
+use efi_abi::{
+    BuildError, Config, Firmware, Guid, ImageSource, Platform, RuntimeHooks, Status, VARIABLE_STORE,
+};
 use efi_core::Result;
 use efi_core::device_path::{DevicePath, DevicePathBuf};
 use efi_core::memory::MemoryMap;
-use efi_core::variables::LoadOptionAttributes;
+use efi_core::variables::{LoadOptionAttributes, Variables};
 
 use crate::event::Event;
 use crate::storage::{self, Disk, Volume};
@@ -102,90 +104,138 @@ pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootErro
         }
     }
     let volumes = storage::add(&firmware, &setup.disks, report);
-    if let Err(status) = options(&firmware, &volumes, setup.default, report) {
-        return BootError::Variables(status);
+    let manager = Manager {
+        firmware: &firmware,
+        volumes: &volumes,
+        default: setup.default,
+    };
+    match manager.run(report) {
+        Ok(()) => BootError::Nothing,
+        Err(status) => BootError::Variables(status),
     }
-    defaults(&firmware, &volumes, setup.default, report);
-    BootError::Nothing
+}
+
+/// What boot options and default programs are started with.
+struct Manager<'a> {
+    firmware: &'a Firmware,
+    volumes: &'a [Volume],
+    /// The default program of volumes.
+    default: &'a str,
 }
 
 /// A boot option.
 struct BootOption {
     number: u16,
-    is_next: bool,
     attributes: LoadOptionAttributes,
     description: String,
     path: DevicePathBuf,
     data: Vec<u8>,
 }
 
-/// Tries the boot options.
-fn options(
-    firmware: &Firmware,
-    volumes: &[Volume],
-    default: &str,
-    report: &mut dyn FnMut(&Event<'_>),
-) -> Result<()> {
-    let next = firmware.variables(|variables| Ok(variables.take_boot_next()))?;
-    let order = firmware.variables(|variables| Ok(variables.boot_order()))?;
-    let numbers = next.map(|number| (number, true)).into_iter();
-    for (number, is_next) in numbers.chain(order.into_iter().map(|number| (number, false))) {
-        let Some(option) = read(firmware, number, is_next, report)? else {
-            continue;
-        };
-        // An option is a boot option unless it has another category; BootNext need not be active.
-        let is_boot = !option.attributes.intersects(LoadOptionAttributes::CATEGORY);
-        let is_active = option.attributes.contains(LoadOptionAttributes::ACTIVE);
-        if option.is_next || (is_boot && is_active) {
-            firmware.variables(|variables| variables.set_boot_current(number))?;
-            try_option(firmware, volumes, &option, default, report);
+impl Manager<'_> {
+    /// Starts everything once: the boot options, then the default programs. A program may add boot options, such as shim's fallback does;
+    /// they come before the next default program.
+    fn run(&self, report: &mut dyn FnMut(&Event<'_>)) -> Result<()> {
+        let mut tried = Vec::new();
+        self.options(&mut tried, report)?;
+        let mut is_any = false;
+        for volume in self.volumes {
+            if !has_file(volume, self.default) {
+                continue;
+            }
+            is_any = true;
+            let path = default_of(volume, self.default)?;
+            let path = path.as_path();
+            report(&Event::Starting { option: None, path });
+            self.start(path, &[], report);
+            self.options(&mut tried, report)?;
+        }
+        if !is_any {
+            report(&Event::NoDefault { file: self.default });
+        }
+        Ok(())
+    }
+
+    /// Starts the boot options that were not tried yet.
+    fn options(&self, tried: &mut Vec<u16>, report: &mut dyn FnMut(&Event<'_>)) -> Result<()> {
+        while let Some((number, is_next)) = self.next_option(tried)? {
+            tried.push(number);
+            let Some(option) = self.read(number, report)? else {
+                continue;
+            };
+            // An option is a boot option unless it has another category; BootNext need not be active.
+            let is_boot = !option.attributes.intersects(LoadOptionAttributes::CATEGORY);
+            let is_active = option.attributes.contains(LoadOptionAttributes::ACTIVE);
+            if is_next || (is_boot && is_active) {
+                let set = |variables: &mut Variables<VARIABLE_STORE>| variables.set_boot_current(number);
+                self.firmware.variables(set)?;
+                self.try_option(&option, report);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next option that was not tried, and whether it is `BootNext`.
+    fn next_option(&self, tried: &[u16]) -> Result<Option<(u16, bool)>> {
+        self.firmware.variables(|variables| {
+            let next = variables.take_boot_next().map(|number| (number, true));
+            let order = variables.boot_order().into_iter();
+            let mut all = next.into_iter().chain(order.map(|number| (number, false)));
+            Ok(all.find(|(number, _)| !tried.contains(number)))
+        })
+    }
+
+    /// Reads a boot option; `None` if it does not exist or is malformed.
+    fn read(&self, number: u16, report: &mut dyn FnMut(&Event<'_>)) -> Result<Option<BootOption>> {
+        self.firmware.variables(|variables| {
+            let found = variables.load_option(number);
+            let found = found.inspect_err(|error| report(&Event::BadOption { number, error }));
+            Ok(found.ok().flatten().map(|option| BootOption {
+                number,
+                attributes: option.attributes,
+                description: option.description,
+                path: option.path.into(),
+                data: option.optional_data.to_vec(),
+            }))
+        })
+    }
+
+    /// Starts the program of a boot option from each volume that its path can mean.
+    fn try_option(&self, option: &BootOption, report: &mut dyn FnMut(&Event<'_>)) {
+        let number = option.number;
+        let paths = candidates(self.volumes, option.path.as_path(), self.default);
+        if paths.is_empty() {
+            report(&Event::NoVolume { number });
+        }
+        for path in paths {
+            let path = path.as_path();
+            report(&Event::Starting {
+                option: Some((number, &option.description)),
+                path,
+            });
+            self.start(path, &option.data, report);
         }
     }
-    Ok(())
-}
 
-/// Reads a boot option; `None` if it does not exist or is malformed.
-fn read(
-    firmware: &Firmware,
-    number: u16,
-    is_next: bool,
-    report: &mut dyn FnMut(&Event<'_>),
-) -> Result<Option<BootOption>> {
-    firmware.variables(|variables| {
-        let found = variables.load_option(number);
-        let found = found.inspect_err(|error| report(&Event::BadOption { number, error }));
-        Ok(found.ok().flatten().map(|option| BootOption {
-            number,
-            is_next,
-            attributes: option.attributes,
-            description: option.description,
-            path: option.path.into(),
-            data: option.optional_data.to_vec(),
-        }))
-    })
-}
-
-/// Starts the program of a boot option from each volume that its path can mean.
-fn try_option(
-    firmware: &Firmware,
-    volumes: &[Volume],
-    option: &BootOption,
-    default: &str,
-    report: &mut dyn FnMut(&Event<'_>),
-) {
-    let paths = candidates(volumes, option.path.as_path(), default);
-    if paths.is_empty() {
-        report(&Event::NoVolume {
-            number: option.number,
-        });
-    }
-    for path in paths {
-        let path = path.as_path();
-        report(&Event::Starting {
-            option: Some((option.number, &option.description)),
-            path,
-        });
-        start(firmware, path, &option.data, report);
+    /// Loads and starts a program, and reports how it ended.
+    fn start(&self, path: DevicePath<'_>, data: &[u8], report: &mut dyn FnMut(&Event<'_>)) {
+        let firmware = self.firmware;
+        let run = || {
+            let image = firmware.load_image(ImageSource::Path(path))?;
+            if !data.is_empty() {
+                firmware.set_load_options(image, data)?;
+            }
+            firmware.signal_ready_to_boot()?;
+            firmware.start_image(image)
+        };
+        match run() {
+            Ok(exited) => report(&Event::Ended {
+                path,
+                status: exited.status,
+                message: &text(&exited.data),
+            }),
+            Err(status) => report(&Event::Failed { path, status }),
+        }
     }
 }
 
@@ -232,43 +282,6 @@ fn default_of(volume: &Volume, default: &str) -> Result<DevicePathBuf> {
     let mut path = volume.path.clone();
     path.push_file_path(default)?;
     Ok(path)
-}
-
-/// Starts the default program of each volume that has one.
-fn defaults(firmware: &Firmware, volumes: &[Volume], default: &str, report: &mut dyn FnMut(&Event<'_>)) {
-    let mut is_any = false;
-    for volume in volumes.iter().filter(|volume| has_file(volume, default)) {
-        let Ok(path) = default_of(volume, default) else {
-            continue;
-        };
-        is_any = true;
-        let path = path.as_path();
-        report(&Event::Starting { option: None, path });
-        start(firmware, path, &[], report);
-    }
-    if !is_any {
-        report(&Event::NoDefault { file: default });
-    }
-}
-
-/// Loads and starts a program, and reports how it ended.
-fn start(firmware: &Firmware, path: DevicePath<'_>, data: &[u8], report: &mut dyn FnMut(&Event<'_>)) {
-    let run = || {
-        let image = firmware.load_image(ImageSource::Path(path))?;
-        if !data.is_empty() {
-            firmware.set_load_options(image, data)?;
-        }
-        firmware.signal_ready_to_boot()?;
-        firmware.start_image(image)
-    };
-    match run() {
-        Ok(exited) => report(&Event::Ended {
-            path,
-            status: exited.status,
-            message: &text(&exited.data),
-        }),
-        Err(status) => report(&Event::Failed { path, status }),
-    }
 }
 
 /// The text at the start of exit data.

@@ -19,7 +19,6 @@ const SYSTEM_RESET: u64 = 0;
 /// # Safety
 ///
 /// The function does not write memory.
-#[inline(always)]
 unsafe fn call(extension: u64, function: u64, argument: u64) -> (u64, u64) {
     let (error, value);
     // SAFETY: SBI preserves all registers except a0 and a1; the caller guarantees that memory stays.
@@ -57,7 +56,6 @@ pub(crate) const COLD_REBOOT: u64 = 1;
 pub(crate) const WARM_REBOOT: u64 = 2;
 
 /// Resets the machine or powers it off. Returns if SBI cannot.
-#[inline(always)]
 pub(crate) fn reset(kind: u64) {
     // SAFETY: these functions do not write memory. The second argument, the reason, is 0.
     unsafe { call(SRST, SYSTEM_RESET, kind) };

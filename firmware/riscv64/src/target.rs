@@ -15,9 +15,10 @@ use fw_device_tree::{Hardware, Layout, Port, Reset, Target};
 use fw_runtime::Console;
 
 use crate::console::{Output, PORT};
+use crate::halt::halt;
 use crate::paging::Paging;
 use crate::registers::Mmio;
-use crate::{halt, sbi};
+use crate::sbi;
 
 /// The hart that runs the firmware.
 pub(crate) struct Riscv64 {
@@ -49,6 +50,7 @@ impl Target for Riscv64 {
     const PROTOCOLS: &'static [&'static dyn BootProtocol] = &[&proto_fdt::PROTOCOL_RISCV64];
     const DEFAULT_PROGRAM: &'static str = fw_efi::DEFAULT_RISCV64;
     const RUNTIME_PAGES: u64 = 1;
+    const SMALL_RANGE: u64 = 512;
 
     fn console(&self) -> &'static dyn Console {
         &Output

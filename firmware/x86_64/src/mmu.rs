@@ -112,6 +112,7 @@ impl Mmu {
     }
 
     /// Changes the access to a range.
+    #[cfg(feature = "efi")]
     pub(crate) fn protect(&mut self, start: u64, len: u64, access: Access) -> Result<(), MapError> {
         self.tables.protect(start, len, access)?;
         self.write();

@@ -34,7 +34,7 @@ pub(super) fn timeout(kind: Option<Kind>, seconds: u64) -> Duration {
 pub(super) fn goal(setup: &Setup, kind: Option<Kind>, end: End) -> Goal {
     let (efi, sets_variables, has_clock) = match &setup.firmware {
         // Entries of the Boot Loader Specification come before EFI programs.
-        Firmware::Ours(Way::Auto) => (kind.map(|kind| !kind.has_entries()), true, true),
+        Firmware::Ours(Way::Auto | Way::Flash) => (kind.map(|kind| !kind.has_entries()), true, true),
         Firmware::Ours(way) => (Some(*way == Way::Efi), true, true),
         Firmware::File { .. } => (None, true, true),
         Firmware::Rival(rival) => (Some(rival.is_efi), rival.sets_variables, rival.has_clock),

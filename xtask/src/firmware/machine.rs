@@ -25,10 +25,12 @@ pub(super) enum Way {
     Entries,
     /// EFI programs only.
     Efi,
+    /// As [`Auto`](Self::Auto), from the flash at which the processor starts.
+    Flash,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Auto, Self::Entries, Self::Efi];
+    const ALL: [Self; 4] = [Self::Auto, Self::Entries, Self::Efi, Self::Flash];
 
     /// Name of the firmware on the command line, and in results.
     const fn name(self) -> &'static str {
@@ -36,13 +38,14 @@ impl Way {
             Self::Auto => "ours",
             Self::Entries => "ours-bls",
             Self::Efi => "ours-efi",
+            Self::Flash => "ours-flash",
         }
     }
 
     /// The option of the firmware.
     const fn option(self) -> Option<&'static str> {
         match self {
-            Self::Auto => None,
+            Self::Auto | Self::Flash => None,
             Self::Entries => Some("firmware.boot=bls"),
             Self::Efi => Some("firmware.boot=efi"),
         }
@@ -193,8 +196,19 @@ impl Setup {
         }
         match &self.firmware {
             Firmware::Ours(way) => {
+                let file = match way {
+                    Way::Flash if self.machine.flash_media.is_empty() => {
+                        return Err(FirmwareError::NotOnMachine {
+                            firmware: way.name(),
+                            machine: self.machine.name,
+                        }
+                        .into());
+                    }
+                    Way::Flash => FileOption::Bios,
+                    Way::Auto | Way::Entries | Way::Efi => FileOption::Kernel,
+                };
                 command
-                    .arg("-kernel")
+                    .arg(file.name())
                     .arg(ours::build(workspace, self.row.firmware)?);
                 if let Some(option) = way.option() {
                     command.args(["-append", option]);
@@ -301,11 +315,11 @@ mod tests {
         assert_eq!(name(Arch::X86_64, "ovmf"), "edk2");
         assert_eq!(name(Arch::Aarch64, "aavmf"), "edk2");
         assert_eq!(name(Arch::Riscv64, "u-boot"), "u-boot");
-        for ours in ["ours", "ours-bls", "ours-efi"] {
+        for ours in ["ours", "ours-bls", "ours-efi", "ours-flash"] {
             assert_eq!(name(Arch::Riscv64, ours), ours);
         }
         assert_eq!(name(Arch::X86_64, file!().rsplit('/').next().unwrap()), {
-            "machine.rs is neither a file nor a firmware for x86_64: ours, ours-bls, ours-efi, edk2, direct"
+            "machine.rs is neither a file nor a firmware for x86_64: ours, ours-bls, ours-efi, ours-flash, edk2, direct"
         });
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();

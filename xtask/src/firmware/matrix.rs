@@ -59,6 +59,7 @@ impl Setup {
                 let media = self.machine.efi_media.iter().copied();
                 media.filter(is_made).map(Some).collect()
             }
+            Firmware::Ours(Way::Flash) => self.machine.flash_media.iter().copied().map(Some).collect(),
             Firmware::Ours(_) => self.machine.own_media.iter().copied().map(Some).collect(),
             Firmware::File { .. } => Kind::ALL.into_iter().filter(is_made).map(Some).collect(),
             Firmware::Rival(rival) if !rival.machines.contains(&self.machine.name) => Vec::new(),
@@ -151,6 +152,8 @@ mod tests {
         check(Arch::X86_64, "ours-efi", 18);
         check(Arch::Aarch64, "ours-efi", 18);
         check(Arch::Riscv64, "ours-efi", 14);
+        check(Arch::Aarch64, "ours-flash", 4);
+        check(Arch::Riscv64, "ours-flash", 0);
         check(Arch::X86_64, "edk2", 9);
         check(Arch::X86_64, "direct", 2);
         check(Arch::Riscv64, "direct", 1);

@@ -22,8 +22,8 @@ pub(crate) struct FirmwareArgs {
     /// The bus of the disk. Default: the machine's first.
     #[arg(long, value_enum)]
     pub(super) bus: Option<Bus>,
-    /// The firmware: ours, ours-bls (without EFI), ours-efi (EFI programs only), edk2 (or ovmf), u-boot, direct (QEMU's own loader, without a disk), or a file.
-    /// Default: ours; with --all every one but ours-bls.
+    /// The firmware: ours, ours-bls (without EFI), ours-efi (EFI programs only), ours-flash (from flash, arm64 only), edk2 (or ovmf), u-boot, direct (QEMU's own loader, without a disk), or a file.
+    /// Default: ours; with --all every one but ours-bls and ours-flash.
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) firmware: Option<String>,
     /// The option of QEMU that takes the firmware file.

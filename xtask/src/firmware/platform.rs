@@ -54,6 +54,8 @@ pub(super) struct Machine {
     pub(super) own_media: &'static [Kind],
     /// The media that our firmware boots on it through EFI.
     pub(super) efi_media: &'static [Kind],
+    /// The media that our firmware boots on it from flash; none if it only starts as a kernel.
+    pub(super) flash_media: &'static [Kind],
 }
 
 /// The bus of a virtio disk.

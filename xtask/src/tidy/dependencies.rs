@@ -173,6 +173,7 @@ const FAMILIES: &[Family] = &[
     ),
     // The binaries; what they share stands below them.
     family(&["firmware/runtime"], &["crates/boot-core"], false),
+    family(&["firmware/acpi"], &["crates/boot-core"], false),
     family(&["firmware/efi"], &["crates/*"], false),
     family(
         &["firmware/device_tree"],
@@ -183,6 +184,7 @@ const FAMILIES: &[Family] = &[
         &["firmware/*"],
         &[
             "crates/*",
+            "firmware/acpi",
             "firmware/runtime",
             "firmware/efi",
             "firmware/device_tree",

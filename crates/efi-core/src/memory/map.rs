@@ -45,6 +45,11 @@ pub struct MapConfig {
     /// Alignment in pages, and the unit of the size, of types that survive boot services. A power of two: 16 (64 KiB) on
     /// arm64, else 1, UEFI 2.10 section 2.3.6. The default is 1.
     pub runtime_granularity: u64,
+    /// Free ranges of fewer pages are used only where no larger one suffices. The default is 1: all ranges are equal.
+    ///
+    /// Linux on riscv64 reserves memory up to the next 2 MiB behind its image, and ignores an initrd there. Its stub puts the image at a
+    /// multiple of 2 MiB and frees what is behind it, which would be the highest free range: 512 there.
+    pub small_range: u64,
 }
 
 impl Default for MapConfig {
@@ -52,6 +57,7 @@ impl Default for MapConfig {
         Self {
             limit: 0xffff_ffff,
             runtime_granularity: 1,
+            small_range: 1,
         }
     }
 }
@@ -61,6 +67,13 @@ impl MapConfig {
     #[must_use]
     pub const fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets the number of pages of which a free range must have fewer to be used last.
+    #[must_use]
+    pub const fn with_small_range(mut self, pages: u64) -> Self {
+        self.small_range = pages;
         self
     }
 
@@ -232,10 +245,13 @@ impl MemoryMap {
         Ok(pages.start.wrapping_mul(PAGE_SIZE))
     }
 
-    /// The highest free range of `count` pages that ends at `end` at most.
+    /// The highest free range of `count` pages that ends at `end` at most; small ranges come last.
     fn find(&self, end: u64, count: u64, unit: u64) -> Result<Range<u64>> {
-        let mut below = self.regions.iter().rev().filter(|region| region.is_free());
-        below
+        let free = || self.regions.iter().rev().filter(|region| region.is_free());
+        let len = |region: &Region| region.pages.end.saturating_sub(region.pages.start);
+        let is_large = |region: &&Region| len(region) >= self.config.small_range;
+        let mut in_order = free().filter(is_large).chain(free());
+        in_order
             .find_map(|region| {
                 let end = region.pages.end.min(end);
                 let start = end.checked_sub(count)?;

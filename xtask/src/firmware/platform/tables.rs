@@ -25,6 +25,9 @@ const EFI_MEDIA: &[Kind] = &[
 /// The media that our firmware boots without EFI: those with entries of the Boot Loader Specification.
 const OWN_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Debian];
 
+/// The media for our firmware in flash: one without EFI and one with it.
+const FLASH_MEDIA: &[Kind] = &[Kind::Bls1, Kind::Grub];
+
 /// The media that Debian's U-Boot starts.
 const U_BOOT_MEDIA: &[Kind] = &[Kind::Stub, Kind::Uki, Kind::Sdboot, Kind::Sduki, Kind::Grub];
 
@@ -72,6 +75,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: PCI,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
         Machine {
             name: "microvm",
@@ -81,6 +85,7 @@ pub(crate) static X86_64: Platform = Platform {
             buses: MMIO,
             own_media: OWN_MEDIA,
             efi_media: EFI_MEDIA,
+            flash_media: &[],
         },
     ],
     rivals: &[
@@ -132,6 +137,7 @@ pub(crate) static AARCH64: Platform = Platform {
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
         efi_media: EFI_MEDIA,
+        flash_media: FLASH_MEDIA,
     }],
     rivals: &[
         Rival {
@@ -195,6 +201,7 @@ pub(crate) static RISCV64: Platform = Platform {
         buses: PCI_AND_MMIO,
         own_media: OWN_MEDIA,
         efi_media: EFI_MEDIA,
+        flash_media: &[],
     }],
     rivals: &[
         Rival {

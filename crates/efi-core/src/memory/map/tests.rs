@@ -176,3 +176,22 @@ fn the_number_of_regions_is_bounded() {
     );
     assert_eq!(map.free(MIB + 2 * PAGE_SIZE, 1), Err(Status::NOT_FOUND));
 }
+
+#[test]
+fn small_ranges_are_used_last() {
+    let mut map = MemoryMap::new(MapConfig::default().with_small_range(16));
+    map.add(&Descriptor::ram(CONVENTIONAL, MIB, 64)).unwrap();
+    let top = MIB + 64 * PAGE_SIZE;
+    // A free range of 15 pages behind an allocation, and one of 16 below.
+    map.allocate(Placement::At(MIB + 16 * PAGE_SIZE), DATA, 33)
+        .unwrap();
+    let next = |map: &mut MemoryMap, placement, pages| map.allocate(placement, DATA, pages);
+    assert_eq!(next(&mut map, Placement::Any, 1), Ok(MIB + 15 * PAGE_SIZE));
+    // Now both are small.
+    assert_eq!(
+        next(&mut map, Placement::Max(top - 1), 15),
+        Ok(MIB + 49 * PAGE_SIZE)
+    );
+    assert_eq!(next(&mut map, Placement::Any, 15), Ok(MIB));
+    assert_eq!(next(&mut map, Placement::Any, 1), Err(Status::OUT_OF_RESOURCES));
+}
