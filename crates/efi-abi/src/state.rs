@@ -15,13 +15,13 @@ mod storage;
 mod variable_file;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use efi_core::events::Events;
 use efi_core::handles::{Database, Handle};
 use efi_core::images::Images;
+use efi_core::sorted_map::SortedMap;
 use efi_core::{Result, Status};
 
 use crate::keys::Keys;
@@ -69,7 +69,7 @@ pub(crate) struct State {
     pub(crate) handles: Database,
     pub(crate) events: Events,
     pub(crate) images: Images,
-    pub(crate) loaded: BTreeMap<Handle, Loaded>,
+    pub(crate) loaded: SortedMap<Handle, Loaded>,
     pub(crate) screen: Screen,
     pub(crate) keys: Keys,
     pub(crate) key_notifications: KeyNotifications,
@@ -93,7 +93,7 @@ impl State {
             handles: Database::new(),
             events: Events::new(),
             images: Images::new(),
-            loaded: BTreeMap::new(),
+            loaded: SortedMap::new(),
             screen: Screen::new(),
             keys: Keys::new(),
             key_notifications: KeyNotifications::new(),

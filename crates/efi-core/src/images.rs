@@ -1,9 +1,9 @@
 //! Loaded images, UEFI 2.10 section 7.4: who started whom, and where `Exit` returns. Loading itself is elsewhere.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::handles::Handle;
+use crate::sorted_map::SortedMap;
 use crate::{Result, Status};
 
 /// Kind of an image by its subsystem.
@@ -88,7 +88,7 @@ const MAX_IMAGES: usize = 1024;
 /// All loaded images, and the stack of running ones.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
-    images: BTreeMap<Handle, Image>,
+    images: SortedMap<Handle, Image>,
     running: Vec<Handle>,
 }
 
@@ -97,7 +97,7 @@ impl Images {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            images: BTreeMap::new(),
+            images: SortedMap::new(),
             running: Vec::new(),
         }
     }

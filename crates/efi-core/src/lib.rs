@@ -24,6 +24,7 @@ pub mod guids;
 pub mod handles;
 pub mod images;
 pub mod memory;
+pub mod sorted_map;
 pub mod status;
 pub mod time;
 pub mod variables;

@@ -1,10 +1,10 @@
 //! Disks, volumes and open files behind the interfaces of the firmware.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use disk::{BlockDevice, DirPosition, FileSystem, Node};
+use efi_core::sorted_map::SortedMap;
 use efi_core::{Result, Status};
 
 /// A file system.
@@ -28,11 +28,11 @@ pub(crate) struct OpenFile {
 /// Devices by the addresses of their interfaces.
 pub(crate) struct Storage {
     /// By the addresses of `EFI_BLOCK_IO_PROTOCOL` and of `EFI_DISK_IO_PROTOCOL`.
-    disks: BTreeMap<u64, &'static dyn BlockDevice>,
+    disks: SortedMap<u64, &'static dyn BlockDevice>,
     /// By the address of `EFI_SIMPLE_FILE_SYSTEM_PROTOCOL`.
-    volumes: BTreeMap<u64, Volume>,
+    volumes: SortedMap<u64, Volume>,
     /// By the address of `EFI_FILE_PROTOCOL`.
-    files: BTreeMap<u64, OpenFile>,
+    files: SortedMap<u64, OpenFile>,
 }
 
 /// Files that may be open at the same time.
@@ -41,9 +41,9 @@ const MAX_FILES: usize = 4096;
 impl Storage {
     pub(crate) const fn new() -> Self {
         Self {
-            disks: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            files: BTreeMap::new(),
+            disks: SortedMap::new(),
+            volumes: SortedMap::new(),
+            files: SortedMap::new(),
         }
     }
 

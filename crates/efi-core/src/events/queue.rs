@@ -1,12 +1,13 @@
 //! Events and the queue of notifications.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use uguid::Guid;
 
 use super::kind::{EventKind, Notify, TimerDelay, Tpl};
 use crate::guids::{EVENT_EXIT_BOOT_SERVICES, EVENT_VIRTUAL_ADDRESS_CHANGE};
+use crate::sorted_map::SortedMap;
 use crate::{Result, Status};
 
 /// An event. Numbers are never used again.
@@ -72,8 +73,8 @@ const STEP: u64 = 0x10;
 /// All events, the queue, and the current task priority level. Times are in units of 100 ns.
 #[derive(Clone, Debug)]
 pub struct Events {
-    entries: BTreeMap<u64, Entry>,
-    queue: BTreeMap<Tpl, VecDeque<u64>>,
+    entries: SortedMap<u64, Entry>,
+    queue: SortedMap<Tpl, VecDeque<u64>>,
     next: u64,
     tpl: Tpl,
     /// Number of running timers.
@@ -91,8 +92,8 @@ impl Events {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            entries: BTreeMap::new(),
-            queue: BTreeMap::new(),
+            entries: SortedMap::new(),
+            queue: SortedMap::new(),
             next: FIRST,
             tpl: Tpl::APPLICATION,
             timers: 0,
@@ -233,7 +234,12 @@ impl Events {
         };
         if entry.notify.is_some() && !entry.is_queued {
             entry.is_queued = true;
-            self.queue.entry(entry.tpl).or_default().push_back(event);
+            match self.queue.get_mut(&entry.tpl) {
+                Some(queue) => queue.push_back(event),
+                None => {
+                    self.queue.insert(entry.tpl, VecDeque::from([event]));
+                }
+            }
         }
     }
 
@@ -300,7 +306,7 @@ impl Events {
             return;
         }
         let mut due = Vec::new();
-        for (event, entry) in &mut self.entries {
+        for (event, entry) in self.entries.iter_mut() {
             let Some(timer) = entry.timer.as_mut().filter(|timer| timer.due <= now) else {
                 continue;
             };
@@ -352,14 +358,14 @@ impl Events {
     /// signalled if it has the type `NOTIFY_SIGNAL`. The caller raises the level for the call.
     pub fn next_notification(&mut self, floor: Tpl) -> Option<Notification> {
         loop {
-            let mut last = self.queue.last_entry()?;
-            let tpl = *last.key();
-            let Some(event) = last.get_mut().pop_front() else {
-                last.remove();
+            let (tpl, queue) = self.queue.last_mut()?;
+            let tpl = *tpl;
+            let Some(event) = queue.pop_front() else {
+                self.queue.pop_last();
                 continue;
             };
             if tpl <= floor {
-                last.get_mut().push_front(event);
+                queue.push_front(event);
                 return None;
             }
             let Some(entry) = self.entries.get_mut(&event) else {

@@ -1,6 +1,5 @@
 //! The handle database.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use uguid::Guid;
@@ -8,6 +7,7 @@ use uguid::Guid;
 use super::handle::{Handle, Interface, Pair};
 use super::locate::{Registration, Registrations, Search};
 use super::open::{OpenAttributes, OpenInformation, Opens};
+use crate::sorted_map::SortedMap;
 use crate::{Result, Status};
 
 /// Protocols of one handle, and handles of the database.
@@ -28,7 +28,7 @@ struct Installed {
 /// All handles with their protocols.
 #[derive(Clone, Debug)]
 pub struct Database {
-    handles: BTreeMap<u64, Vec<Installed>>,
+    handles: SortedMap<u64, Vec<Installed>>,
     next: u64,
     registrations: Registrations,
     signals: Vec<u64>,
@@ -45,7 +45,7 @@ impl Database {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            handles: BTreeMap::new(),
+            handles: SortedMap::new(),
             next: FIRST,
             registrations: Registrations::new(),
             signals: Vec::new(),
@@ -94,7 +94,10 @@ impl Database {
             Some(handle) => handle,
             None => self.new_handle()?,
         };
-        let protocols = self.handles.entry(handle.0).or_default();
+        if !self.handles.contains_key(&handle.0) {
+            self.handles.insert(handle.0, Vec::new());
+        }
+        let protocols = self.handles.get_mut(&handle.0).ok_or(Status::INVALID_PARAMETER)?;
         for (guid, interface) in pairs {
             protocols.push(Installed {
                 guid: *guid,
