@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use disk::Node;
+use efi_abi::raw::table::system::SystemTable;
 use efi_abi::{
     BuildError, Config, Firmware, Guid, ImageSource, Platform, RuntimeHooks, Status, VARIABLE_STORE,
 };
@@ -92,6 +93,21 @@ impl core::error::Error for BootError {
 /// least 128 KiB for each level of images; one CPU calls services; hooks, code and data of the firmware are in runtime memory.
 #[expect(unsafe_code, reason = "memory and stack of the machine")]
 pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootError {
+    // SAFETY: the contract is the same.
+    unsafe { boot_with(setup, |_| (), report) }
+}
+
+/// [`boot`] of a machine that changes the tables of EFI: `prepare` gets the system table before any program runs.
+///
+/// # Safety
+///
+/// As for [`boot`]. The tables stay valid.
+#[expect(unsafe_code, reason = "memory and stack of the machine")]
+pub unsafe fn boot_with(
+    setup: Setup,
+    prepare: impl FnOnce(*mut SystemTable),
+    report: &mut dyn FnMut(&Event<'_>),
+) -> BootError {
     let config = Config::new(VENDOR, REVISION).with_console(setup.console.as_path());
     let is_code = |region: &Descriptor| region.kind == MemoryType::RUNTIME_SERVICES_CODE;
     let code: Vec<_> = setup.map.descriptors().filter(is_code).collect();
@@ -100,6 +116,10 @@ pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootErro
         Ok(firmware) => firmware,
         Err(error) => return BootError::Build(error),
     };
+    match firmware.system_table() {
+        Ok(table) => prepare(table),
+        Err(status) => return BootError::Variables(status),
+    }
     // The operating system may map the firmware's own code read-only; its data is never executable.
     for region in code {
         if let Err(status) = firmware.add_runtime_section(region.start, region.len(), Attributes::RO) {

@@ -10,7 +10,7 @@ mod memory;
 pub mod path;
 mod storage;
 
-pub use boot::{BootError, DEFAULT_ARM64, DEFAULT_RISCV64, DEFAULT_X86_64, Setup, boot};
+pub use boot::{BootError, DEFAULT_ARM64, DEFAULT_RISCV64, DEFAULT_X86_64, Setup, boot, boot_with};
 pub use event::{Event, Part};
 pub use memory::{InUse, map_of};
 pub use storage::Disk;

@@ -30,7 +30,11 @@ impl Content {
 
 /// Flags for every compiler. Large stack frames need longer instructions, so functions with variables of more than 128 bytes stay functions of
 /// their own; repeated sequences of instructions and equal functions are shared.
-const FLAGS: [&str; 2] = [
+///
+/// These replace the flags of `firmware/.cargo/config.toml`, so that of position-independent code is here as well: the other targets have it
+/// by default.
+const FLAGS: [&str; 3] = [
+    "-Crelocation-model=pie",
     "-Cllvm-args=-inline-max-stacksize=128 -enable-machine-outliner=always",
     "-Clink-arg=--icf=all",
 ];
