@@ -49,7 +49,11 @@ fuzz_target!(|data: &[u8]| {
 
 /// What is read is valid: firmware maps and accesses it.
 fn check_readers(tree: &DeviceTree<'_>) {
-    let _ = (read::memory(tree), read::psci_method(tree), read::timebase_frequency(tree));
+    let _ = (
+        read::memory(tree),
+        read::psci_method(tree),
+        read::timebase_frequency(tree),
+    );
     if let Ok(Some(clock)) = read::real_time_clock(tree) {
         assert!(clock.range.start() % 4 == 0 && clock.range.len() >= 16);
     }
