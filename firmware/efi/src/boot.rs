@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use disk::Node;
+use efi_abi::raw::table::system::SystemTable;
 use efi_abi::{
     BuildError, Config, Firmware, Guid, ImageSource, Platform, RuntimeHooks, Status, VARIABLE_STORE,
 };
@@ -92,12 +93,31 @@ impl core::error::Error for BootError {
 /// least 128 KiB for each level of images; one CPU calls services; hooks, code and data of the firmware are in runtime memory.
 #[expect(unsafe_code, reason = "memory and stack of the machine")]
 pub unsafe fn boot(setup: Setup, report: &mut dyn FnMut(&Event<'_>)) -> BootError {
+    // SAFETY: the contract is the same.
+    unsafe { boot_with(setup, |_| (), report) }
+}
+
+/// [`boot`] of a machine that changes the tables of EFI: `prepare` gets the system table before any program runs.
+///
+/// # Safety
+///
+/// As for [`boot`]. The tables stay valid.
+#[expect(unsafe_code, reason = "memory and stack of the machine")]
+pub unsafe fn boot_with(
+    setup: Setup,
+    prepare: impl FnOnce(*mut SystemTable),
+    report: &mut dyn FnMut(&Event<'_>),
+) -> BootError {
     let config = Config::new(VENDOR, REVISION).with_console(setup.console.as_path());
     // SAFETY: the contract is the same.
     let firmware = match unsafe { Firmware::install(setup.platform, setup.map, setup.hooks, &config) } {
         Ok(firmware) => firmware,
         Err(error) => return BootError::Build(error),
     };
+    match firmware.system_table() {
+        Ok(table) => prepare(table),
+        Err(status) => return BootError::Variables(status),
+    }
     for (guid, table) in setup.tables {
         if let Err(status) = firmware.add_configuration_table(guid, table) {
             return BootError::Variables(status);

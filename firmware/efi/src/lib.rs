@@ -11,7 +11,7 @@ mod options;
 pub mod path;
 mod storage;
 
-pub use boot::{BootError, DEFAULT_ARM64, DEFAULT_RISCV64, DEFAULT_X86_64, Setup, boot};
+pub use boot::{BootError, DEFAULT_ARM64, DEFAULT_RISCV64, DEFAULT_X86_64, Setup, boot, boot_with};
 pub use event::{Event, Part};
 pub use memory::{InUse, map_of};
 pub use options::{BootMode, Options, UnknownMode};

@@ -4,6 +4,7 @@
 mod clock;
 mod platform;
 mod random;
+mod relocate;
 mod reset;
 mod rtc;
 mod smbios;
@@ -61,8 +62,10 @@ pub(crate) fn boot(
         Ok(setup) => setup,
         Err(error) => return error,
     };
+    // SAFETY: `boot_with` passes its system table, before any program runs.
+    let prepare = |table| unsafe { relocate::install(table) };
     // SAFETY: the map has the RAM of the machine, which is mapped; the linker script places code, data and the stack of 1 MiB.
-    unsafe { fw_efi::boot(setup, &mut |event| print!("firmware: {event}")) }.into()
+    unsafe { fw_efi::boot_with(setup, prepare, &mut |event| print!("firmware: {event}")) }.into()
 }
 
 fn setup(
