@@ -149,8 +149,10 @@ exception:
 1:  mrs     x1, esr_el2
     mrs     x2, elr_el2
     mrs     x3, far_el2
-2:  mov     x4, sp
-    and     sp, x4, #-16
+    // The stack may have overflown, and nothing returns to what is on it.
+2:  adrp    x4, __stack_top
+    add     x4, x4, :lo12:__stack_top
+    mov     sp, x4
     bl      firmware_exception
     b       stuck
 

@@ -117,7 +117,8 @@ trap:
     csrr    a0, scause
     csrr    a1, sepc
     csrr    a2, stval
-    andi    sp, sp, -16
+    # The stack may have overflown, and nothing returns to what is on it.
+    lla     sp, __stack_top
     call    firmware_exception
 1:  wfi
     j       1b

@@ -63,7 +63,7 @@ const fn satp(root: u64) -> u64 {
 }
 
 impl Paging {
-    /// Turns translation on; `None` on a hart without Sv39.
+    /// Turns translation on; `None` on a hart without Sv39, and on a machine with addresses that this does not have.
     ///
     /// # Safety
     ///
@@ -74,9 +74,11 @@ impl Paging {
         let mut tables = tables.with_max_page_size(PageSize::Size1G);
         for (range, attributes) in layout.mappings(hardware) {
             let mapping = Mapping::identity(range.start(), range.len(), attributes);
-            tables
-                .map(&mapping)
-                .map_err(|source| PagingError::Map { range, source })?;
+            match tables.map(&mapping) {
+                Ok(()) => {}
+                Err(MapError::NotCanonical { .. }) => return Ok(None),
+                Err(source) => return Err(PagingError::Map { range, source }),
+            }
         }
         let mut paging = Self { tables, area: 1 };
         let wanted = satp(paging.write());
