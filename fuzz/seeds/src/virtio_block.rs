@@ -25,7 +25,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("write", script(0, &[&WRITE, &READ, &WRITE])),
         ("chain", script(1, &[&HEADER, &DATA, &STATUS, &submit])),
         ("cycle", script(0, &[&HEADER, &CYCLE, &submit])),
-        ("indirect",
+        (
+            "indirect",
             script(
                 0,
                 &[
@@ -37,6 +38,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 ],
             ),
         ),
-        ("registers", script(1, &[&[0, 0, 1, 2], &[1, 0x70, 0, 0, 0, 0, 0, 2], &[2, 17, 1]])),
+        (
+            "registers",
+            script(1, &[&[0, 0, 1, 2], &[1, 0x70, 0, 0, 0, 0, 0, 2], &[2, 17, 1]]),
+        ),
     ]
 }
