@@ -39,7 +39,10 @@ pub struct VirtioDisk {
 impl VirtioDisk {
     /// Starts the driver of the device behind `transport`.
     pub(crate) fn new(mut transport: AnyTransport) -> Result<Self, DeviceError> {
-        let block_size = if transport.read_device_features() & F_BLK_SIZE == 0 {
+        // The compiler must not drop the upper half of the features: it would load that to x0 on riscv64. KVM (Linux 6.12) keeps the value of
+        // such a load from a device, and stores it when zero is written to a register of a device.
+        let features = core::hint::black_box(transport.read_device_features());
+        let block_size = if features & F_BLK_SIZE == 0 {
             BlockSize::B512
         } else {
             let found = transport
