@@ -7,11 +7,12 @@ extern crate alloc;
 
 mod cache;
 mod console;
+mod halt;
 mod mmu;
 mod registers;
 mod target;
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::cell::Cell;
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
@@ -21,6 +22,7 @@ use fw_runtime::Writer;
 use fw_runtime::heap::Heap;
 
 use crate::console::Output;
+use crate::halt::halt;
 use crate::target::Arm64;
 
 global_asm!(include_str!("entry.s"), PAGE_TABLES = const mmu::MAX_TABLES);
@@ -80,14 +82,6 @@ extern "C" fn firmware_exception(vector: u64, esr: u64, elr: u64, far: u64) -> !
         );
     }
     halt()
-}
-
-/// Stops the CPU.
-fn halt() -> ! {
-    loop {
-        // SAFETY: interrupts are masked, so this only waits.
-        unsafe { asm!("wfi", options(nomem, nostack, preserves_flags)) }
-    }
 }
 
 #[panic_handler]

@@ -15,10 +15,11 @@ use efi_abi::raw::table::runtime::ResetType;
 use fw_device_tree::{Hardware, Layout, Port, Reset, Target};
 use fw_runtime::Console;
 
+use crate::cache;
 use crate::console::{Output, PORT};
+use crate::halt::halt;
 use crate::mmu::Mmu;
 use crate::registers::Mmio;
-use crate::{cache, halt};
 
 /// The CPU that runs the firmware.
 pub(crate) struct Arm64 {

@@ -11,7 +11,7 @@ use fw_runtime::{Console, PhysicalMemory};
 use crate::disks::FoundDisk;
 use crate::hardware::Hardware;
 use crate::layout::Layout;
-use crate::run::print;
+use crate::print::print;
 use crate::target::Target;
 
 /// Loads the first boot entry of the disks, and returns the registers to start its kernel with. `None` if there is nothing to boot.

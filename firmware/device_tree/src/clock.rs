@@ -129,7 +129,10 @@ mod tests {
         clock
     }
 
-    fn check(clock: Option<&RealTimeClock>, set: u64, expected: (Option<u64>, Status, &[(u64, u32, u32)])) {
+    /// The time that is read, the status of a change, and what that writes.
+    type Outcome<'a> = (Option<u64>, Status, &'a [(u64, u32, u32)]);
+
+    fn check(clock: Option<&RealTimeClock>, set: u64, expected: Outcome<'_>) {
         let value = |addr| match addr {
             0x901_0000 => 0x6b0a_3e29,
             0x901_0004 => 0x18ec_0c3f,

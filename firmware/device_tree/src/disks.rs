@@ -16,8 +16,8 @@ use proto_fdt::read::PciHostBridge;
 
 use crate::ecam::Ecam;
 use crate::hardware::Hardware;
+use crate::print::print;
 use crate::registers::Registers;
-use crate::run::print;
 
 /// A disk.
 pub(crate) struct FoundDisk {

@@ -19,9 +19,10 @@ use proto_fdt::device_tree::DeviceTree;
 
 use crate::clock;
 use crate::disks::{Devices, FoundDisk};
-use crate::hardware::{Hardware, PAGE};
+use crate::hardware::Hardware;
 use crate::layout::Layout;
-use crate::run::print;
+use crate::pages::PAGE;
+use crate::print::print;
 use crate::target::Target;
 
 /// Why there is no EFI.

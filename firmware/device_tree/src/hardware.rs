@@ -10,10 +10,7 @@ use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::read::{self, PciHostBridge, ReadFdtError, RealTimeClock, SerialPort};
 use proto_fdt::{ReservedRange, reserved_ranges};
 
-use crate::layout::aligned_in;
-
-/// Bytes of a page.
-pub(crate) const PAGE: u64 = 0x1000;
+use crate::pages::{PAGE, aligned_in};
 
 /// The hardware that the firmware uses.
 #[derive(Clone, Debug)]

@@ -10,7 +10,8 @@ use boot_core::GuestRange;
 use boot_paging::{Access, Attributes};
 use fw_runtime::without;
 
-use crate::hardware::{Hardware, PAGE};
+use crate::hardware::Hardware;
+use crate::pages::PAGE;
 
 /// The parts of the firmware's memory, which follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +97,6 @@ impl Layout {
         mappings.retain(|(range, _)| !range.is_empty());
         mappings
     }
-}
-
-/// The whole pages of a range.
-pub(crate) fn aligned_in(range: GuestRange) -> Option<GuestRange> {
-    let start = range.start().checked_next_multiple_of(PAGE)?;
-    GuestRange::from_bounds(start, range.end() & !(PAGE - 1))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod efi;
 mod fake;
 mod hardware;
 mod layout;
+mod pages;
+mod print;
 mod registers;
 mod run;
 mod serial;

@@ -1,12 +1,9 @@
 //! From the device tree to an entry state, or to EFI programs.
 #![expect(unsafe_code, reason = "memory and devices of the machine")]
 
-use core::fmt::Write as _;
-
 use boot_core::CpuState;
 use fw_boot::Chain;
 use fw_efi::{BootMode, Options};
-use fw_runtime::{Console, Writer};
 use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::read;
 
@@ -15,15 +12,10 @@ use crate::disks::devices;
 use crate::efi;
 use crate::hardware::Hardware;
 use crate::layout::Layout;
+use crate::print::print;
 use crate::serial::Port;
 use crate::target::Target;
 use crate::tree::tree_bytes;
-
-/// Prints a line of the firmware.
-pub(crate) fn print(console: &dyn Console, text: core::fmt::Arguments<'_>) {
-    // The console cannot fail.
-    let _ = writeln!(Writer(console), "firmware: {text}");
-}
 
 /// Boots the machine: the entries of the Boot Loader Specification on its disks, EFI programs, or both, as `firmware.boot=` on the command line
 /// of the firmware says. Returns the entry state of a kernel that was loaded without EFI. `None`, after a message, if there is nothing to

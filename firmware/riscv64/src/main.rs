@@ -6,12 +6,13 @@
 extern crate alloc;
 
 mod console;
+mod halt;
 mod paging;
 mod registers;
 mod sbi;
 mod target;
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::cell::Cell;
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
@@ -21,6 +22,7 @@ use fw_runtime::Writer;
 use fw_runtime::heap::Heap;
 
 use crate::console::Output;
+use crate::halt::halt;
 use crate::target::Riscv64;
 
 global_asm!(include_str!("entry.s"), PAGE_TABLES = const paging::MAX_TABLES);
@@ -81,14 +83,6 @@ extern "C" fn firmware_exception(scause: u64, sepc: u64, stval: u64) -> ! {
         );
     }
     halt()
-}
-
-/// Stops the hart.
-fn halt() -> ! {
-    loop {
-        // SAFETY: interrupts are disabled, so this only waits.
-        unsafe { asm!("wfi", options(nomem, nostack, preserves_flags)) }
-    }
 }
 
 #[panic_handler]

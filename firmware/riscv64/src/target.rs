@@ -15,9 +15,10 @@ use fw_device_tree::{Hardware, Layout, Port, Reset, Target};
 use fw_runtime::Console;
 
 use crate::console::{Output, PORT};
+use crate::halt::halt;
 use crate::paging::Paging;
 use crate::registers::Mmio;
-use crate::{halt, sbi};
+use crate::sbi;
 
 /// The hart that runs the firmware.
 pub(crate) struct Riscv64 {

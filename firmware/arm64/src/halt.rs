@@ -1,0 +1,12 @@
+//! The end.
+#![expect(unsafe_code, reason = "an instruction")]
+
+use core::arch::asm;
+
+/// Stops the CPU.
+pub(crate) fn halt() -> ! {
+    loop {
+        // SAFETY: interrupts are masked, so this only waits.
+        unsafe { asm!("wfi", options(nomem, nostack, preserves_flags)) }
+    }
+}
