@@ -54,7 +54,10 @@ impl Kind {
 
     /// True if the medium has entries of the Boot Loader Specification.
     pub(crate) fn has_entries(self) -> bool {
-        matches!(self, Self::Bls1 | Self::Uki | Self::Sdboot | Self::Sduki)
+        matches!(
+            self,
+            Self::Bls1 | Self::Ext4 | Self::Uki | Self::Sdboot | Self::Sduki
+        )
     }
 
     /// True if the medium has an initrd, and so boots to userspace.
