@@ -64,7 +64,7 @@ impl Kind {
     pub(crate) fn has_entries(self) -> bool {
         matches!(
             self,
-            Self::Bls1 | Self::Uki | Self::Sdboot | Self::Sduki | Self::Debian
+            Self::Bls1 | Self::Ext4 | Self::Uki | Self::Sdboot | Self::Sduki | Self::Debian
         )
     }
 
