@@ -23,13 +23,13 @@ use rustix::termios::tcdrain;
 fn main() {
     let mounted = mount_all();
     let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    let options = Options::parse(&cmdline);
-    if options.switch_root {
+    if options::switches_root(&cmdline) {
         let error = root::switch(&cmdline);
         // As below.
         let _ = print_error(&error);
         shut_down(Shutdown::PowerOff)
     }
+    let options = Options::parse(&cmdline);
     // Without a console there is no way to report the error; the shutdown is still visible to the monitor.
     let _ = print_report(mounted, options);
     shut_down(

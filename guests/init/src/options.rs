@@ -44,12 +44,17 @@ pub(crate) struct Options {
     pub(crate) echo: bool,
     /// `init.firmware`.
     pub(crate) firmware: bool,
-    /// `init.switch_root`.
-    pub(crate) switch_root: bool,
     /// `init.disk`.
     pub(crate) disk: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
+}
+
+/// True if the command line has `init.switch_root`: nothing else is done then.
+pub(crate) fn switches_root(cmdline: &str) -> bool {
+    cmdline
+        .split_ascii_whitespace()
+        .any(|word| word == "init.switch_root")
 }
 
 impl Options {
@@ -59,7 +64,6 @@ impl Options {
             match word.split_once('=') {
                 None if word == "init.echo" => options.echo = true,
                 None if word == "init.firmware" => options.firmware = true,
-                None if word == "init.switch_root" => options.switch_root = true,
                 None if word == "init.disk" => options.disk = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
@@ -116,7 +120,7 @@ mod tests {
         ] {
             let options = Options::parse(cmdline);
             assert_eq!(
-                (options.firmware, options.disk, options.switch_root),
+                (options.firmware, options.disk, switches_root(cmdline)),
                 (firmware, disk, switch_root),
                 "{cmdline}"
             );

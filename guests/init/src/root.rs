@@ -1,5 +1,6 @@
 //! The root file system, with `init.switch_root`: mounts what `root=` names, and starts the system there.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -82,7 +83,8 @@ fn ext4_uuid(superblock: &[u8; 1024]) -> Option<String> {
         if matches!(index, 4 | 6 | 8 | 10) {
             uuid.push('-');
         }
-        uuid += &format!("{byte:02x}");
+        // Writing to a string cannot fail.
+        let _ = write!(uuid, "{byte:02x}");
     }
     Some(uuid)
 }
