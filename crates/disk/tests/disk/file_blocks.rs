@@ -12,9 +12,7 @@ struct Device(RefCell<Vec<u8>>);
 
 impl Device {
     fn new() -> Self {
-        Self(RefCell::new(
-            (0..64 * 512).map(|index| (index / 512) as u8).collect(),
-        ))
+        Self(RefCell::new((0..64_u8).flat_map(|block| [block; 512]).collect()))
     }
 
     fn blocks(&self) -> Vec<u8> {
