@@ -25,7 +25,7 @@ impl Content {
             // The parts of an Image that runtime services use begin at multiples of 64 KiB, the largest page of arm64.
             Self::Whole if is_image => 660_000,
             Self::Whole => 500_000,
-            Self::WithoutEfi => 335_000,
+            Self::WithoutEfi => 345_000,
         }
     }
 }
