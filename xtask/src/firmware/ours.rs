@@ -93,7 +93,7 @@ pub(super) fn build(workspace: &Workspace, platform: &Platform, content: Content
         code: parsed.code_len(),
     };
     if bare.is_from_source() {
-        size.check(platform.package, content)?;
+        size.check(platform.package, content, platform.image.is_some())?;
     }
     fs::write(&path, &bytes).with_path(&path)?;
     Ok(Built { path, size })

@@ -228,10 +228,13 @@ fn a_block_that_cannot_be_read_is_named_and_the_next_disk_is_tried() {
     assert!(failure.ends_with("medium error"), "{failure}");
 }
 
+/// The random bytes and the random number of a request.
+type Seeds = (Option<Vec<u8>>, Option<u64>);
+
 /// A protocol that cannot plan any boot, and the seeds of the requests that it was asked to plan.
 struct Unable {
     accepts: &'static [RequestPart],
-    seeds: Mutex<Vec<(Option<Vec<u8>>, Option<u64>)>>,
+    seeds: Mutex<Vec<Seeds>>,
 }
 
 impl BootProtocol for Unable {
@@ -260,7 +263,7 @@ fn a_boot_is_planned_once_with_the_seeds_that_the_protocol_hands_over() {
     let device = SourceBlocks::new(&image, BlockSize::B512).unwrap();
     let formats: [&dyn KernelFormat; 1] = [&fmt_elf::FORMAT];
     let machine = Machine::new(Arch::X86_64, MemoryMap::pc(RAM).unwrap());
-    let check = |accepts, expected: (Option<Vec<u8>>, Option<u64>)| {
+    let check = |accepts, expected: Seeds| {
         let protocol = Unable {
             accepts,
             seeds: Mutex::default(),
