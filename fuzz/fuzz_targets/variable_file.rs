@@ -28,14 +28,14 @@ impl Storage for Disk {
     }
 
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), ()> {
-        assert!(offset % 4096 == 0 && buffer.len() % 4096 == 0);
+        assert!(offset.is_multiple_of(4096) && buffer.len().is_multiple_of(4096));
         let start = usize::try_from(offset).expect("an offset of the file");
         buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
         Ok(())
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), ()> {
-        assert!(offset % 4096 == 0 && data.len() % 4096 == 0);
+        assert!(offset.is_multiple_of(4096) && data.len().is_multiple_of(4096));
         let start = usize::try_from(offset).expect("an offset of the file");
         let mut sectors: Vec<_> = data.chunks(SECTOR).enumerate().collect();
         if self.backwards {
