@@ -56,8 +56,8 @@ extern "C" fn firmware_main(hart: u64, tree: u64, has_moved: u64) -> ! {
     let is_added = unsafe { HEAP.add(heap, end.addr().saturating_sub(heap.addr())) };
     assert!(is_added, "the heap is too small");
     let own = Layout::of_image().whole();
-    // SAFETY: the boot protocol names the address, and nothing writes to the tree.
     let place = if has_moved == 0 {
+        // SAFETY: the boot protocol names the address, and nothing writes to the tree.
         unsafe { high_place(tree, own) }
     } else {
         None
