@@ -86,6 +86,8 @@ pub(crate) struct Copies {
     below: Tracker,
     /// Number of pages of the scratch area that take memory of this sandbox, as far as it is known.
     scratch: usize,
+    /// Number of pages from which on a restore drops pages.
+    max_resident: usize,
 }
 
 impl Copies {
@@ -96,7 +98,11 @@ impl Copies {
         max_resident: usize,
     ) -> Result<Self, MappingError> {
         let below = Tracker::new(at, memory, max_resident)?;
-        Ok(Self { below, scratch: 0 })
+        Ok(Self {
+            below,
+            scratch: 0,
+            max_resident,
+        })
     }
 }
 
@@ -149,8 +155,10 @@ impl<B: Backend> Rewind<B> for Copies {
         for page in 0..len(areas.tables) / PAGE {
             memory.restore_table(page, image);
         }
-        self.scratch = memory.scrub(areas, KEPT)? / PAGE;
         window.scrub_written_outbox();
-        self.below.rewind(target, &memory.data)
+        self.below.rewind(target, &memory.data)?;
+        let budget = self.max_resident.saturating_sub(self.below.resident());
+        self.scratch = memory.scrub(areas, KEPT, budget)? / PAGE;
+        Ok(())
     }
 }

@@ -61,15 +61,17 @@ impl Memory {
     }
 
     /// Makes the scratch area zeros: the first pages, as many as the guest says that it used, and at most `kept` for copies, by writing them,
-    /// the others by dropping them. Returns the number of bytes of the first.
-    pub(crate) fn scrub(&self, areas: &Areas, kept: usize) -> Result<usize, MappingError> {
+    /// the others by dropping them. If the first are more than `budget` pages, all are dropped. Returns the number of bytes of the first.
+    pub(crate) fn scrub(&self, areas: &Areas, kept: usize, budget: usize) -> Result<usize, MappingError> {
         let start = offset(areas.memory.start(), areas.scratch.start());
         let mut used = [0; 8];
         self.data.read(start, &mut used)?;
         let used = usize::try_from(u64::from_le_bytes(used)).unwrap_or(usize::MAX);
         let head = offset(areas.scratch.start(), areas.copies.start());
         let kept = head.saturating_add(used.min(kept).saturating_mul(PAGE));
-        let kept = kept.min(len(areas.scratch));
+        let kept = Some(kept.min(len(areas.scratch)))
+            .filter(|kept| *kept <= budget.saturating_mul(PAGE))
+            .unwrap_or(0);
         self.data.zero(start, kept)?;
         let rest = bytes(
             start.saturating_add(kept),
