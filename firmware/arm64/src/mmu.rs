@@ -3,47 +3,14 @@
 
 use core::arch::asm;
 
-use boot_core::GuestRange;
-use boot_paging::{Access, MAIR_EL1, MapError, Mapping, PageSize, PageTables, Scheme, TablesError};
-use fw_device_tree::{Hardware, Layout};
+use boot_paging::{Access, MAIR_EL1, MapError, PageTables, Scheme};
+use fw_device_tree::{Hardware, Layout, PagingError};
 use fw_runtime::address;
 
 use crate::cache;
 
 /// Number of tables in each of the two areas that `entry.s` reserves.
 pub(crate) const MAX_TABLES: usize = 64;
-
-/// Why the MMU cannot be used.
-#[derive(Debug)]
-pub(crate) enum MmuError {
-    /// The tables have no valid place.
-    Tables(TablesError),
-    /// Memory cannot be mapped.
-    Map {
-        /// The memory.
-        range: GuestRange,
-        /// Cause.
-        source: MapError,
-    },
-}
-
-impl core::fmt::Display for MmuError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Tables(_) => f.write_str("the page tables cannot be placed"),
-            Self::Map { range, .. } => write!(f, "memory at {range} cannot be mapped"),
-        }
-    }
-}
-
-impl core::error::Error for MmuError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Tables(error) => Some(error),
-            Self::Map { source, .. } => Some(source),
-        }
-    }
-}
 
 type Area = [[u64; 512]; MAX_TABLES];
 
@@ -67,16 +34,9 @@ impl Mmu {
     /// # Safety
     ///
     /// They are off; `hardware` is that of the machine, and `layout` the memory of the firmware.
-    pub(crate) unsafe fn enable(hardware: &Hardware, layout: &Layout) -> Result<Self, MmuError> {
+    pub(crate) unsafe fn enable(hardware: &Hardware, layout: &Layout) -> Result<Self, PagingError> {
         let root = address(&raw const page_tables);
-        let tables = PageTables::new(Scheme::Arm64, root, MAX_TABLES).map_err(MmuError::Tables)?;
-        let mut tables = tables.with_max_page_size(PageSize::Size1G);
-        for (range, attributes) in layout.mappings(hardware) {
-            let mapping = Mapping::identity(range.start(), range.len(), attributes);
-            tables
-                .map(&mapping)
-                .map_err(|source| MmuError::Map { range, source })?;
-        }
+        let tables = fw_device_tree::page_tables(Scheme::Arm64, root, MAX_TABLES, layout, hardware)?;
         let regime = Regime::current();
         let mut mmu = Self {
             regime,

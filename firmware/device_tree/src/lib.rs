@@ -18,6 +18,7 @@ mod print;
 mod registers;
 mod run;
 mod serial;
+mod tables;
 mod target;
 mod tree;
 
@@ -27,5 +28,6 @@ pub use place::high_place;
 pub use registers::Registers;
 pub use run::run;
 pub use serial::{Port, PortCell};
+pub use tables::{PagingError, page_tables};
 pub use target::{Reset, Target};
 pub use tree::TreeError;

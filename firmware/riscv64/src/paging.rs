@@ -3,45 +3,12 @@
 
 use core::arch::asm;
 
-use boot_core::GuestRange;
-use boot_paging::{Access, MapError, Mapping, PageSize, PageTables, Scheme, TablesError};
-use fw_device_tree::{Hardware, Layout};
+use boot_paging::{Access, MapError, PageTables, Scheme};
+use fw_device_tree::{Hardware, Layout, PagingError};
 use fw_runtime::address;
 
 /// Number of tables in each of the two areas that `entry.s` reserves.
 pub(crate) const MAX_TABLES: usize = 64;
-
-/// Why addresses cannot be translated.
-#[derive(Debug)]
-pub(crate) enum PagingError {
-    /// The tables have no valid place.
-    Tables(TablesError),
-    /// Memory cannot be mapped.
-    Map {
-        /// The memory.
-        range: GuestRange,
-        /// Cause.
-        source: MapError,
-    },
-}
-
-impl core::fmt::Display for PagingError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Tables(_) => f.write_str("the page tables cannot be placed"),
-            Self::Map { range, .. } => write!(f, "memory at {range} cannot be mapped"),
-        }
-    }
-}
-
-impl core::error::Error for PagingError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Tables(error) => Some(error),
-            Self::Map { source, .. } => Some(source),
-        }
-    }
-}
 
 type Area = [[u64; 512]; MAX_TABLES];
 
@@ -70,16 +37,13 @@ impl Paging {
     /// It is off; `hardware` is that of the machine, and `layout` the memory of the firmware.
     pub(crate) unsafe fn enable(hardware: &Hardware, layout: &Layout) -> Result<Option<Self>, PagingError> {
         let root = address(&raw const page_tables);
-        let tables = PageTables::new(Scheme::Sv39, root, MAX_TABLES).map_err(PagingError::Tables)?;
-        let mut tables = tables.with_max_page_size(PageSize::Size1G);
-        for (range, attributes) in layout.mappings(hardware) {
-            let mapping = Mapping::identity(range.start(), range.len(), attributes);
-            match tables.map(&mapping) {
-                Ok(()) => {}
-                Err(MapError::NotCanonical { .. }) => return Ok(None),
-                Err(source) => return Err(PagingError::Map { range, source }),
-            }
-        }
+        let tables = match fw_device_tree::page_tables(Scheme::Sv39, root, MAX_TABLES, layout, hardware) {
+            Err(PagingError::Map {
+                source: MapError::NotCanonical { .. },
+                ..
+            }) => return Ok(None),
+            tables => tables?,
+        };
         let mut paging = Self { tables, area: 1 };
         let wanted = satp(paging.write());
         // SAFETY: the tables map the firmware and all that it uses.
