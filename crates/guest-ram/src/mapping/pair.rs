@@ -66,14 +66,15 @@ impl HostMapping {
     }
 
     /// One value for this mapping and `after`, which is new and starts where this one ends.
-    fn joined(mut self, after: Self) -> Self {
+    fn joined(mut self, mut after: Self) -> Self {
         let at = self.len;
-        self.parts.extend(after.parts.iter().map(|part| Part {
+        let parts = mem::take(&mut after.parts).into_iter().map(|part| Part {
             range: part.range.start.saturating_add(at)..part.range.end.saturating_add(at),
             access: part.access,
-        }));
+        });
+        self.parts.extend(parts);
         self.len = at.saturating_add(after.len);
-        // Its addresses belong to `self` now.
+        // Its addresses belong to `self` now; it has no heap memory without its parts.
         mem::forget(after);
         self
     }
