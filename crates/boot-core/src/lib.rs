@@ -29,6 +29,7 @@ pub mod image;
 pub mod machine;
 pub mod memory_map;
 mod metadata;
+mod page_kind;
 pub mod placement;
 pub mod plan;
 mod priority;
@@ -60,6 +61,7 @@ pub use image::{
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
 pub use metadata::Metadata;
+pub use page_kind::PageKind;
 pub use placement::{Obstacle, PlacedAdditional, PlacedKernel, PlacementError, RamAllocator};
 pub use plan::{BootFile, BootPlan, Load, LoadContent, LoadError, PlanBuilder, Sources, ValidationError};
 pub use priority::Priority;

@@ -11,7 +11,7 @@ use core::fmt;
 pub use build::{PlanBuilder, ValidationError};
 pub use load::{LoadError, Sources};
 
-use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, RegionKind, SourceRange, Warning};
+use crate::{Arch, Constraints, CpuState, GuestRange, MemoryMap, PageKind, RegionKind, SourceRange, Warning};
 
 /// Identifies one of the files of a boot, from which a plan loads bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,8 @@ pub struct Load {
     /// Constraints of the protocol on the range, which [`PlanBuilder::build`] checks.
     pub constraints: Constraints,
     region: RegionKind,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "PageKind::is_measured"))]
+    page_kind: PageKind,
     kernel: bool,
 }
 
@@ -92,6 +94,7 @@ impl Load {
             label: label.into(),
             constraints,
             region: RegionKind::Ram,
+            page_kind: PageKind::MEASURED,
             kernel: false,
         }
     }
@@ -100,6 +103,18 @@ impl Load {
     #[must_use]
     pub fn in_region(self, region: RegionKind) -> Self {
         Self { region, ..self }
+    }
+
+    /// The same in pages of this kind in place of measured ones.
+    #[must_use]
+    pub fn in_pages(self, page_kind: PageKind) -> Self {
+        Self { page_kind, ..self }
+    }
+
+    /// How its pages take part in the measurement of a confidential guest. [`BootPlan::load`] does not use it.
+    #[must_use]
+    pub fn page_kind(&self) -> PageKind {
+        self.page_kind
     }
 
     /// The kind of region of the guest's memory map that contains it.
@@ -232,6 +247,11 @@ mod tests {
         );
         assert_eq!(load.constraints, Constraints::aligned(8));
         assert_eq!(load.region(), RegionKind::Ram);
+        assert_eq!(load.page_kind(), PageKind::MEASURED);
+        assert_eq!(
+            load.clone().in_pages(PageKind::CPUID).page_kind(),
+            PageKind::CPUID
+        );
         assert!(!load.is_kernel());
     }
 }

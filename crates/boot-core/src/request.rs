@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::{CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, RawCmdline, RegionKind, arith};
+use crate::{
+    CmdlineError, CmdlineRef, Constraints, KernelImage, Machine, PageKind, RawCmdline, RegionKind, arith,
+};
 
 /// A file that the kernel gets in addition to the initrd, with a command line of its own (Multiboot, PVH).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +90,9 @@ pub struct AdditionalLoad<'a> {
     /// that kind of the machine's memory map, which must have memory behind it, or in RAM; the guest's map then lists these
     /// bytes with the kind.
     pub kind: RegionKind,
+    /// How its pages take part in the measurement of a confidential guest.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "PageKind::is_measured"))]
+    pub page_kind: PageKind,
 }
 
 /// Content of an [`AdditionalLoad`].
@@ -159,7 +164,14 @@ impl<'a> AdditionalLoad<'a> {
             content,
             place: AdditionalPlace::Within(Constraints::aligned(0x1000).between(0x1000, u64::MAX)),
             kind: RegionKind::Ram,
+            page_kind: PageKind::MEASURED,
         }
+    }
+
+    /// The same in pages of this kind in place of measured ones.
+    #[must_use]
+    pub const fn in_pages(self, page_kind: PageKind) -> Self {
+        Self { page_kind, ..self }
     }
 
     /// The same at the guest physical address `addr`.

@@ -32,6 +32,11 @@ const FAMILIES: &[Family] = &[
     ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
+    family(
+        &["crates/boot-measure"],
+        &["crates/boot-core", "crates/fmt-pe"],
+        true,
+    ),
     family(&["crates/sandbox-abi"], &[], true),
     family(&["crates/efi-core"], &[], true),
     family(

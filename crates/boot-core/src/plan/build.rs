@@ -257,7 +257,11 @@ impl PlanBuilder {
                     AdditionalPlace::At(_) => Constraints::NONE,
                     AdditionalPlace::Within(constraints) => constraints,
                 };
-                builder.load(Load::new(*range, content, load.label, constraints).in_region(load.kind))
+                builder.load(
+                    Load::new(*range, content, load.label, constraints)
+                        .in_region(load.kind)
+                        .in_pages(load.page_kind),
+                )
             },
         )
     }

@@ -54,7 +54,9 @@ impl<'a> Sources<'a> {
         Self { additional, ..self }
     }
 
-    fn get(&self, id: BootFile) -> Option<&'a dyn ByteSource> {
+    /// The source of a file, if it is there.
+    #[must_use]
+    pub fn get(&self, id: BootFile) -> Option<&'a dyn ByteSource> {
         match id {
             BootFile::Kernel => Some(self.kernel),
             BootFile::Initrd => self.initrd,
