@@ -14,6 +14,7 @@ pub(crate) mod help;
 pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod man;
+pub(crate) mod measure;
 pub(crate) mod number;
 pub(crate) mod output;
 pub(crate) mod plan;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Plan a boot and show the guest's memory map, without a virtual machine.
     Plan(plan::Args),
+    /// Print digests of a boot without a virtual machine: of its plan, and of a launch of AMD SEV-SNP.
+    Measure(measure::Args),
     /// Boot an image in a KVM virtual machine, with the guest's serial console on this terminal.
     ///
     /// Needs access to /dev/kvm and an image of the host's architecture. Control-] ends the run with status 0; if the

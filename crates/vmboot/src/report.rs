@@ -1,5 +1,5 @@
-//! Reports of `vmboot inspect`, `vmboot plan` and `vmboot doctor`. [`InspectReport`], [`PlanReport`], [`DumpReport`] and [`DoctorReport`]
-//! are the roots.
+//! Reports of `vmboot inspect`, `vmboot plan`, `vmboot measure` and `vmboot doctor`. [`InspectReport`], [`PlanReport`], [`DumpReport`],
+//! [`MeasureReport`] and [`DoctorReport`] are the roots.
 //!
 //! Their `serde` form is the stable JSON output of the command:
 //!
@@ -9,6 +9,7 @@ mod doctor;
 mod dump;
 mod hex;
 mod inspect;
+mod measure;
 mod multiboot;
 mod picture;
 mod plan;
@@ -20,6 +21,7 @@ pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
     RiscvImageReport, SegmentReport, SetupHeaderReport,
 };
+pub use measure::{DigestReport, MeasureReport, SnpReport};
 pub use multiboot::{
     AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };

@@ -8,6 +8,7 @@ use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
     RequestPart, SelectError,
 };
+use boot_measure::MeasureError;
 use fmt_bzimage::BzImageError;
 use fmt_elf::ElfError;
 use hv_core::virt::VirtError;
@@ -95,6 +96,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, host))
         .or_else(|| of(error, machine))
         .or_else(|| of(error, plan))
+        .or_else(|| of(error, measure))
         .or_else(|| of(error, |error| Some(selection(error))))
         .or_else(|| of(error, cmdline))
 }
@@ -268,6 +270,19 @@ fn plan(error: &PlanError) -> Option<String> {
         PlanError::Cmdline(error) => return cmdline(error),
         _ => return None,
     })
+}
+
+fn measure(error: &MeasureError) -> Option<String> {
+    Some(
+        match error {
+            MeasureError::Arch { .. } => "omit --snp; only x86_64 guests have SEV-SNP",
+            MeasureError::Changed { .. } | MeasureError::Read { .. } => {
+                "start again when nothing writes the file any more"
+            }
+            _ => return None,
+        }
+        .to_owned(),
+    )
 }
 
 fn selection(error: &SelectError) -> String {

@@ -24,7 +24,15 @@ fn completions_have_all_options_and_subcommands() {
         let output = vmboot(&["completions", shell]);
         assert!(output.status.success(), "{}", stderr(&output));
         let script = str::from_utf8(&output.stdout).unwrap();
-        for subcommand in ["inspect", "plan", "run", "completions", "man", "doctor"] {
+        for subcommand in [
+            "inspect",
+            "plan",
+            "measure",
+            "run",
+            "completions",
+            "man",
+            "doctor",
+        ] {
             assert!(script.contains(subcommand), "{shell}: no {subcommand}");
             for option in long_options(subcommand) {
                 // fish has the names without dashes.
@@ -48,7 +56,15 @@ fn each_subcommand_has_a_page_with_its_options() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    for subcommand in ["inspect", "plan", "run", "completions", "man", "doctor"] {
+    for subcommand in [
+        "inspect",
+        "plan",
+        "measure",
+        "run",
+        "completions",
+        "man",
+        "doctor",
+    ] {
         let name = format!("vmboot-{subcommand}.1");
         assert!(names.contains(&name), "{names:?}");
         let page = fs::read_to_string(pages.join(&name)).unwrap();

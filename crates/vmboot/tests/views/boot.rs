@@ -128,6 +128,15 @@ impl Boot {
 
     /// The plan, and memory into which it was loaded; `fill` is the value of other bytes.
     pub(crate) fn loaded(&self, fill: u8) -> (BootPlan, Memory) {
+        self.planned(|plan, sources, machine| {
+            let mut memory = Memory::new(&machine.memory, fill);
+            plan.load(sources, &mut memory.access()).unwrap();
+            (plan.clone(), memory)
+        })
+    }
+
+    /// Calls `f` with the plan, its files and the machine.
+    pub(crate) fn planned<T>(&self, f: impl FnOnce(&BootPlan, &Sources<'_>, &Machine) -> T) -> T {
         let kernel = self.kernel.as_slice();
         let image = detect(&vmboot::formats().unwrap(), &kernel).unwrap();
         let one = NonZeroU32::MIN;
@@ -161,9 +170,7 @@ impl Boot {
         let mut sources = Sources::kernel(&kernel).with_modules(&modules);
         let initrd = self.initrd.as_deref();
         sources.initrd = initrd.as_ref().map(|initrd| initrd as &dyn ByteSource);
-        let mut memory = Memory::new(&machine.memory, fill);
-        plan.load(&sources, &mut memory.access()).unwrap();
-        (plan, memory)
+        f(&plan, &sources, &machine)
     }
 }
 

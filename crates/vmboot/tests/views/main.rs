@@ -6,4 +6,5 @@ mod dump;
 #[allow(dead_code, reason = "the tests of the hints use the other files")]
 #[path = "../hints/files.rs"]
 mod files;
+mod measure;
 mod svg;

@@ -1,0 +1,141 @@
+//! `vmboot measure`.
+
+use std::num::ParseIntError;
+use std::process::ExitCode;
+
+use boot_measure::snp::{
+    CpuSignature, PlanLaunch, QEMU_CPU_TYPES, SevFeatures, ZeroPages, plan_launch_digest,
+};
+use boot_measure::{HashAlgorithm, plan_digest};
+use clap::ValueEnum;
+use vmboot::report::{MeasureReport, SnpReport};
+
+use super::advised::UsageError;
+use super::boot::{Boot, BootArgs};
+use super::machine::MachineArgs;
+use super::output;
+use super::result::CommandResult;
+
+/// Options of `vmboot measure`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    boot: BootArgs,
+    /// Hash algorithm of the digest of the plan.
+    #[arg(long, value_name = "NAME", default_value = "sha256")]
+    hash: Hash,
+    /// Print the launch digest of an AMD SEV-SNP guest into which a VMM imports the pages of the plan directly.
+    #[arg(long)]
+    snp: bool,
+    /// CPU type of QEMU, such as EPYC-Milan, or a signature as CPUID has it, such as 0xa00f11: the CPUs that the plan does not start
+    /// have it in a register. Needed for --snp with more than one of --vcpus.
+    #[arg(long, value_name = "TYPE", value_parser = vcpu_type, requires = "snp")]
+    vcpu_type: Option<CpuSignature>,
+    /// SEV_FEATURES of each vCPU.
+    #[arg(long, value_name = "BITS", default_value = "0x1", value_parser = guest_features, requires = "snp")]
+    guest_features: SevFeatures,
+    /// Page type with which the VMM imports pages of zeros.
+    #[arg(long, value_name = "TYPE", default_value = "zero", requires = "snp")]
+    zero_pages: ZeroPageType,
+    /// Print JSON, as described in SCHEMA.md of the vmboot package.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Value of `--hash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl From<Hash> for HashAlgorithm {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256,
+            Hash::Sha384 => Self::Sha384,
+            Hash::Sha512 => Self::Sha512,
+        }
+    }
+}
+
+/// Value of `--zero-pages`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ZeroPageType {
+    /// PAGE_TYPE_ZERO.
+    Zero,
+    /// PAGE_TYPE_NORMAL.
+    Normal,
+}
+
+/// Error in the options of `vmboot measure`.
+#[derive(Debug, thiserror::Error)]
+enum MeasureOptionError {
+    #[error("not a CPU type; use a signature such as 0xa00f11, or one of {}", cpu_types())]
+    CpuType,
+    #[error("not a set of features; use a hexadecimal number such as 0x1")]
+    Features(#[source] ParseIntError),
+    #[error(
+        "the digest of more than one vCPU depends on the CPU type; add --vcpu-type TYPE, such as EPYC-Milan"
+    )]
+    NoCpuType,
+}
+
+fn cpu_types() -> String {
+    QEMU_CPU_TYPES.map(|(name, _)| name).join(", ")
+}
+
+fn vcpu_type(text: &str) -> Result<CpuSignature, MeasureOptionError> {
+    let signature = || {
+        u32::from_str_radix(text.strip_prefix("0x")?, 16)
+            .ok()
+            .map(CpuSignature)
+    };
+    CpuSignature::of_qemu_type(text)
+        .or_else(signature)
+        .ok_or(MeasureOptionError::CpuType)
+}
+
+fn guest_features(text: &str) -> Result<SevFeatures, MeasureOptionError> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16)
+        .map(SevFeatures)
+        .map_err(MeasureOptionError::Features)
+}
+
+pub(crate) fn run(args: &Args) -> CommandResult {
+    let launch = args.snp.then(|| args.launch()).transpose()?;
+    let boot = args.boot.plan(None, MachineArgs::reference)?;
+    if boot.cmdline.is_default {
+        eprintln!("note: {}; --no-default-cmdline omits it", boot.cmdline);
+    }
+    let Boot { plan, .. } = &boot;
+    let digest = boot.with_sources(|sources| plan_digest(plan, sources, args.hash.into()))?;
+    let mut report = MeasureReport::new(&digest);
+    if let Some(launch) = &launch {
+        let digest = boot.with_sources(|sources| plan_launch_digest(plan, sources, launch))?;
+        report.snp = Some(SnpReport::new(launch, &digest));
+    }
+    output::print(&report, &report.to_string(), args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn launch(&self) -> Result<PlanLaunch, UsageError> {
+        let vcpus = self.boot.machine.vcpus.get();
+        // One vCPU is the one that the plan starts, with the registers of the plan.
+        let signature = match self.vcpu_type {
+            None if vcpus == 1 => CpuSignature::new(0, 0, 0),
+            None => return Err(UsageError(MeasureOptionError::NoCpuType.into())),
+            Some(signature) => signature,
+        };
+        let zero_pages = match self.zero_pages {
+            ZeroPageType::Zero => ZeroPages::Zero,
+            ZeroPageType::Normal => ZeroPages::Normal,
+        };
+        Ok(PlanLaunch::new(vcpus, signature)
+            .with_features(self.guest_features)
+            .with_zero_pages(zero_pages))
+    }
+}

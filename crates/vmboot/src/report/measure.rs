@@ -1,0 +1,90 @@
+//! Report of `vmboot measure`.
+
+use std::fmt;
+
+use boot_measure::Digest;
+use boot_measure::snp::{LaunchDigest, PlanLaunch};
+use serde::{Deserialize, Serialize};
+
+use super::Hex;
+
+/// Digests of a boot. Digests are lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MeasureReport {
+    /// Always `vmboot.measure/1`.
+    pub schema: String,
+    /// The digest of the plan.
+    pub plan: DigestReport,
+    /// The launch of SEV-SNP, if it was asked for.
+    pub snp: Option<SnpReport>,
+}
+
+/// A digest and its algorithm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DigestReport {
+    /// `sha256`, `sha384` or `sha512`.
+    pub algorithm: String,
+    /// The digest.
+    pub digest: String,
+}
+
+/// A launch of SEV-SNP with direct import of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SnpReport {
+    /// The launch digest, which attestation reports have as `MEASUREMENT`.
+    pub launch_digest: String,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// `SEV_FEATURES` of each vCPU.
+    pub guest_features: Hex,
+}
+
+impl MeasureReport {
+    /// Current schema.
+    pub const SCHEMA: &'static str = "vmboot.measure/1";
+
+    /// The digest of a plan, and no other.
+    #[must_use]
+    pub fn new(plan: &Digest) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            plan: DigestReport::from(plan),
+            snp: None,
+        }
+    }
+}
+
+impl From<&Digest> for DigestReport {
+    fn from(digest: &Digest) -> Self {
+        Self {
+            algorithm: digest.algorithm().name().to_owned(),
+            digest: digest.to_string(),
+        }
+    }
+}
+
+impl SnpReport {
+    /// The report on a launch and its digest.
+    #[must_use]
+    pub fn new(launch: &PlanLaunch, digest: &LaunchDigest) -> Self {
+        Self {
+            launch_digest: digest.to_string(),
+            vcpus: launch.vcpus,
+            guest_features: Hex(launch.features.0),
+        }
+    }
+}
+
+/// One digest a line, after its name.
+impl fmt::Display for MeasureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "plan {}: {}", self.plan.algorithm, self.plan.digest)?;
+        if let Some(snp) = &self.snp {
+            writeln!(f, "SEV-SNP launch digest: {}", snp.launch_digest)?;
+        }
+        Ok(())
+    }
+}
