@@ -17,14 +17,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod authenticode;
+mod content;
 mod error;
 mod hash;
 mod pages;
+pub mod pcr;
 mod pieces;
 mod plan;
 mod registers;
 pub mod snp;
 
+pub use authenticode::{AuthenticodeError, authenticode_digest};
+pub use content::Content;
 pub use error::MeasureError;
 pub use hash::{Digest, HashAlgorithm, Hasher};
 pub use plan::{PLAN_ENCODING_VERSION, encode_plan, plan_digest};

@@ -34,7 +34,7 @@ const FAMILIES: &[Family] = &[
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
     family(
         &["crates/boot-measure"],
-        &["crates/boot-core", "crates/fmt-pe"],
+        &["crates/boot-core", "crates/fmt-pe", "crates/fmt-test"],
         true,
     ),
     family(&["crates/sandbox-abi"], &[], true),

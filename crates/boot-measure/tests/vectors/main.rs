@@ -1,7 +1,9 @@
 //! Digests of other programs. The inputs are generated here and, in the same way, by the scripts in this directory, whose
 //! output is stored beside them.
 
+mod images;
 mod inputs;
+mod pcr;
 mod plan;
 mod snp;
 

@@ -28,6 +28,8 @@ pub struct PeFile<'a> {
     optional: OptionalHeader,
     directories: Vec<DataDirectory>,
     sections: Vec<Section>,
+    /// File offset of the data directories.
+    directories_offset: u64,
 }
 
 /// Data directory: location of a table. It is not checked; [`PeFile::data_at`] returns its file range.
@@ -86,6 +88,7 @@ impl<'a> PeFile<'a> {
             optional,
             directories,
             sections,
+            directories_offset: optional_offset.saturating_add(fixed),
         }))
     }
 
@@ -182,6 +185,14 @@ impl<'a> PeFile<'a> {
     /// [`PeError::Read`].
     pub fn compute_check_sum(&self) -> Result<u32, PeError> {
         Ok(checksum::compute(&self.source, self.check_sum_offset())?)
+    }
+
+    /// File offset of the eight bytes of a data directory; `None` if the header has fewer directories. The directory may be empty.
+    #[must_use]
+    pub fn directory_offset(&self, directory: DirectoryEntry) -> Option<u64> {
+        let _entry = self.directories.get(usize::from(directory.0))?;
+        let offset = u64::from(directory.0).saturating_mul(arith::to_u64(size_of::<raw::DataDirectory>()));
+        Some(self.directories_offset.saturating_add(offset))
     }
 
     /// File offset of the four bytes of `CheckSum`, which signatures do not cover.

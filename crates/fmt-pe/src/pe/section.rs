@@ -20,6 +20,9 @@ pub struct Section {
     /// File range that is loaded to the start of [`range`](Self::range): not longer than that, and after the headers. The
     /// rest of the section is zeroed. Empty if `SizeOfRawData` or `PointerToRawData` is zero, as for a BSS.
     pub data: SourceRange,
+    /// `PointerToRawData` and `SizeOfRawData`: [`data`](Self::data) with the padding behind it, as signatures cover it. It may
+    /// end past the end of the file; empty where `data` is.
+    pub raw: SourceRange,
     /// Contents and access rights.
     pub flags: SectionFlags,
 }
@@ -66,10 +69,17 @@ impl Section {
                 data
             }
         };
+        // Both are 32 bits wide, so that the end does not overflow.
+        let raw = if data.is_empty() {
+            data
+        } else {
+            SourceRange::new(data.offset(), raw_size.into()).unwrap_or(data)
+        };
         Ok(Self {
             name,
             range,
             data,
+            raw,
             flags: SectionFlags::from_bits_retain(header.characteristics.get()),
         })
     }

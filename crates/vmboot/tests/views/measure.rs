@@ -45,16 +45,13 @@ fn the_command_prints_launch_digests_of_x86_plans_only() {
                 format!("plan sha256: {plan_digest}\nSEV-SNP launch digest: {digest}\n")
             })
         });
-        match expected {
-            Some(expected) => {
-                launched += 1;
-                assert_eq!(text, expected);
-            }
-            None => {
-                let error = String::from_utf8(output.stderr).unwrap();
-                assert_eq!(output.status.code(), Some(1), "{error}");
-                assert!(error.contains("but the launch is for x86_64"), "{error}");
-            }
+        if let Some(expected) = expected {
+            launched += 1;
+            assert_eq!(text, expected);
+        } else {
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{error}");
+            assert!(error.contains("but the launch is for x86_64"), "{error}");
         }
     }
     assert_eq!(launched, 4);
