@@ -16,7 +16,9 @@ fn pe(file: &dyn ByteSource) -> PeFile<'_> {
 /// The register after these measurements.
 fn chain(events: &[&[u8]]) -> Pcr {
     let mut pcr = Pcr::new(BANK);
-    events.iter().for_each(|event| pcr.measure(event));
+    for event in events {
+        pcr.measure(event);
+    }
     pcr
 }
 
