@@ -1,6 +1,6 @@
 //! Bytes to measure, of memory or of a file.
 
-use boot_core::{ByteSource, ReadError, SourceRange};
+use boot_core::{ByteSource, ReadError, ReadErrorKind, SourceRange, arith};
 
 use crate::{Digest, HashAlgorithm, Hasher};
 
@@ -71,7 +71,7 @@ impl<'a> Content<'a> {
     #[must_use]
     pub fn len(&self) -> u64 {
         match self.0 {
-            Kind::Bytes(bytes) => boot_core::arith::to_u64(bytes.len()),
+            Kind::Bytes(bytes) => arith::to_u64(bytes.len()),
             Kind::Source { range, zeros, .. } => range.len().saturating_add(zeros),
         }
     }
@@ -102,15 +102,44 @@ impl<'a> Content<'a> {
             let part = first(&mut chunk, range.end().saturating_sub(offset));
             source.read_exact_at(offset, part)?;
             hasher.update(part);
-            offset = offset.saturating_add(boot_core::arith::to_u64(part.len()));
+            offset = offset.saturating_add(arith::to_u64(part.len()));
         }
         chunk.fill(0);
         while zeros > 0 {
             let part = first(&mut chunk, zeros);
             hasher.update(part);
-            zeros = zeros.saturating_sub(boot_core::arith::to_u64(part.len()));
+            zeros = zeros.saturating_sub(arith::to_u64(part.len()));
         }
         Ok(())
+    }
+}
+
+/// The bytes, with zeros where they are not in the file.
+impl ByteSource for Content<'_> {
+    fn len(&self) -> Result<u64, ReadError> {
+        Ok(Content::len(self))
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        let len = Content::len(self);
+        let past_end = || ReadError::new(offset, buf.len(), ReadErrorKind::PastEnd(len));
+        match offset.checked_add(arith::to_u64(buf.len())) {
+            Some(end) if end <= len => {}
+            _ => return Err(past_end()),
+        }
+        match self.0 {
+            Kind::Bytes(bytes) => bytes.read_exact_at(offset, buf),
+            Kind::Source { source, range, .. } => {
+                let in_file = range.len().saturating_sub(offset);
+                let in_file = usize::try_from(in_file).unwrap_or(usize::MAX).min(buf.len());
+                let (read, zeros) = buf.split_at_mut(in_file);
+                zeros.fill(0);
+                if read.is_empty() {
+                    return Ok(());
+                }
+                source.read_exact_at(range.offset().saturating_add(offset), read)
+            }
+        }
     }
 }
 

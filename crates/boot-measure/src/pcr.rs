@@ -3,10 +3,12 @@
 //! The banks are those of [`HashAlgorithm`]. A prediction holds for a boot whose other measurements into the same register are known:
 //! the functions here compute the whole value of a register that nothing else extends.
 
+mod addon;
 mod boot;
 mod stub;
 mod uki;
 
+pub use addon::{Addon, AddonError, text};
 pub use boot::{LinuxStub, boot_manager};
 pub use stub::Stub;
 pub use uki::{BOOT_PHASES, MEASURED_SECTIONS, UkiSections, UkiSectionsError};

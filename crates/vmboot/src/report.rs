@@ -21,7 +21,7 @@ pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
     RiscvImageReport, SegmentReport, SetupHeaderReport,
 };
-pub use measure::{DigestReport, MeasureReport, SnpReport};
+pub use measure::{DigestReport, MeasureReport, PcrReport, SnpReport};
 pub use multiboot::{
     AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,
 };

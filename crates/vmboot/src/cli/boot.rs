@@ -126,6 +126,11 @@ impl BootArgs {
         path.map_or(Path::new(""), PathBuf::as_path)
     }
 
+    /// The command line and the path of the initrd, as the user gave them.
+    pub(crate) fn cmdline_and_initrd(&self) -> (Option<&OsStr>, Option<&Path>) {
+        (self.cmdline.as_deref(), self.initrd.as_deref())
+    }
+
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
     /// options and an architecture. With `seeds`, the kernel gets those that the protocol can hand over.
     pub(crate) fn plan(

@@ -1,5 +1,7 @@
 //! `vmboot measure`.
 
+mod pcrs;
+
 use std::num::ParseIntError;
 use std::process::ExitCode;
 
@@ -21,7 +23,7 @@ use super::result::CommandResult;
 pub(crate) struct Args {
     #[command(flatten)]
     boot: BootArgs,
-    /// Hash algorithm of the digest of the plan.
+    /// Hash algorithm of the digest of the plan, or bank of the TPM.
     #[arg(long, value_name = "NAME", default_value = "sha256")]
     hash: Hash,
     /// Print the launch digest of an AMD SEV-SNP guest into which a VMM imports the pages of the plan directly.
@@ -37,6 +39,8 @@ pub(crate) struct Args {
     /// Page type with which the VMM imports pages of zeros.
     #[arg(long, value_name = "TYPE", default_value = "zero", requires = "snp")]
     zero_pages: ZeroPageType,
+    #[command(flatten)]
+    pcrs: pcrs::PcrArgs,
     /// Print JSON, as described in SCHEMA.md of the vmboot package.
     #[arg(long)]
     json: bool,
@@ -105,6 +109,11 @@ fn guest_features(text: &str) -> Result<SevFeatures, MeasureOptionError> {
 }
 
 pub(crate) fn run(args: &Args) -> CommandResult {
+    if args.pcrs.is_wanted() {
+        let report = args.pcrs.predict(&args.boot, args.hash.into())?;
+        output::print(&report, &report.to_string(), args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let launch = args.snp.then(|| args.launch()).transpose()?;
     let boot = args.boot.plan(None, MachineArgs::reference)?;
     if boot.cmdline.is_default {

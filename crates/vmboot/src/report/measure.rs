@@ -3,6 +3,7 @@
 use std::fmt;
 
 use boot_measure::Digest;
+use boot_measure::pcr::Pcr;
 use boot_measure::snp::{LaunchDigest, PlanLaunch};
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +15,39 @@ use super::Hex;
 pub struct MeasureReport {
     /// Always `vmboot.measure/1`.
     pub schema: String,
-    /// The digest of the plan.
-    pub plan: DigestReport,
+    /// The digest of the plan; `None` for TPM registers, for which nothing is planned.
+    pub plan: Option<DigestReport>,
     /// The launch of SEV-SNP, if it was asked for.
     pub snp: Option<SnpReport>,
+    /// The TPM registers, if they were asked for.
+    pub pcrs: Option<Vec<PcrReport>>,
+}
+
+/// Value of a TPM register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PcrReport {
+    /// Number of the register.
+    pub pcr: u8,
+    /// `sha256`, `sha384` or `sha512`.
+    pub bank: String,
+    /// For register 11, the last phase of the boot that is part of the value; `None` before the first.
+    pub phase: Option<String>,
+    /// The value.
+    pub value: String,
+}
+
+impl PcrReport {
+    /// The report on a register, after a phase of the boot.
+    #[must_use]
+    pub fn new(number: u8, pcr: &Pcr, phase: Option<&str>) -> Self {
+        Self {
+            pcr: number,
+            bank: pcr.value().algorithm().name().to_owned(),
+            phase: phase.map(ToOwned::to_owned),
+            value: pcr.value().to_string(),
+        }
+    }
 }
 
 /// A digest and its algorithm.
@@ -51,8 +81,20 @@ impl MeasureReport {
     pub fn new(plan: &Digest) -> Self {
         Self {
             schema: Self::SCHEMA.to_owned(),
-            plan: DigestReport::from(plan),
+            plan: Some(DigestReport::from(plan)),
             snp: None,
+            pcrs: None,
+        }
+    }
+
+    /// TPM registers.
+    #[must_use]
+    pub fn of_pcrs(pcrs: Vec<PcrReport>) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            plan: None,
+            snp: None,
+            pcrs: Some(pcrs),
         }
     }
 }
@@ -81,9 +123,23 @@ impl SnpReport {
 /// One digest a line, after its name.
 impl fmt::Display for MeasureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "plan {}: {}", self.plan.algorithm, self.plan.digest)?;
+        if let Some(plan) = &self.plan {
+            writeln!(f, "plan {}: {}", plan.algorithm, plan.digest)?;
+        }
         if let Some(snp) = &self.snp {
             writeln!(f, "SEV-SNP launch digest: {}", snp.launch_digest)?;
+        }
+        for PcrReport {
+            pcr,
+            bank,
+            phase,
+            value,
+        } in self.pcrs.iter().flatten()
+        {
+            match phase {
+                Some(phase) => writeln!(f, "PCR {pcr} {bank} after {phase}: {value}")?,
+                None => writeln!(f, "PCR {pcr} {bank}: {value}")?,
+            }
         }
         Ok(())
     }

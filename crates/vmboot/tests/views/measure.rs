@@ -1,8 +1,14 @@
 //! `vmboot measure`.
 
+use std::fs;
+
+use boot_measure::pcr::{BOOT_PHASES, LinuxStub, Pcr, Stub, UkiSections, boot_manager};
 use boot_measure::snp::{CpuSignature, PlanLaunch, plan_launch_digest};
-use boot_measure::{HashAlgorithm, plan_digest};
+use boot_measure::{Content, HashAlgorithm, plan_digest};
+use fmt_pe::pe::PeFile;
+use fmt_test::pe::{AMD64, Pe};
 use vmboot::boot_core::Arch;
+use vmboot::boot_core::SizedSource;
 use vmboot::report::MeasureReport;
 
 use crate::boot::{Boot, boots, vmboot};
@@ -80,4 +86,114 @@ fn options_of_the_launch_change_the_digest() {
     }
     let same = measure(boot, &["--snp", "--vcpus", "2", "--vcpu-type", "0xa00f11"]);
     assert_eq!(same.stdout, digests[3].as_bytes());
+}
+
+/// Runs `vmboot measure --pcrs --json` in `dir`: numbers, phases and values.
+fn pcrs(dir: &std::path::Path, options: &[&str]) -> Vec<(u8, Option<String>, String)> {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(["measure", "--pcrs", "--json", "--hash", "sha384"])
+        .args(options)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    let report: MeasureReport = serde_json::from_slice(&output.stdout).unwrap();
+    let found = report.pcrs.unwrap().into_iter();
+    found
+        .map(|report| (report.pcr, report.phase, report.value))
+        .collect()
+}
+
+#[test]
+fn the_command_predicts_registers_of_unified_kernel_images() {
+    let bank = HashAlgorithm::Sha384;
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = Pe::new(AMD64).section(".data", "kernel").build();
+    let uki = Pe::new(AMD64)
+        .section(".linux", &kernel)
+        .section(".initrd", "initrd")
+        .section(".ucode", "microcode")
+        .section(".cmdline", "root=/dev/vda\n\0")
+        .section(".profile", "ID=main\n")
+        .section(".profile", "ID=rescue\n")
+        .section(".cmdline", "rescue")
+        .build();
+    let addon = Pe::new(AMD64)
+        .section(".cmdline", " quiet\n")
+        .section(".initrd", "more")
+        .build();
+    let loader = Pe::new(AMD64).section(".data", "loader").build();
+    for (name, file) in [
+        ("uki", &uki),
+        ("addon", &addon),
+        ("loader", &loader),
+        ("kernel", &kernel),
+    ] {
+        fs::write(dir.path().join(name), file).unwrap();
+    }
+    let pe = |file| {
+        let source = SizedSource::new(file).unwrap();
+        (PeFile::parse(source).unwrap().unwrap(), source)
+    };
+    let images = [pe(&loader), pe(&uki), pe(&kernel)];
+    let images = images.each_ref().map(|(pe, source)| (pe, source));
+    let pcr4 = |images: &[_]| boot_manager(bank, images).unwrap();
+    let check = |options: &[&str], expected: &[(u8, Pcr)]| {
+        let found: Vec<(u8, String)> = pcrs(dir.path(), options)
+            .into_iter()
+            .map(|(number, _, value)| (number, value))
+            .collect();
+        let expected = expected
+            .iter()
+            .map(|(number, pcr)| (*number, pcr.value().to_string()));
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{options:?}");
+    };
+
+    let initrds = [&b"microcode"[..], b"initrd", b"more"].map(Content::bytes);
+    let linux = LinuxStub::new().with_initrds(&initrds);
+    let stub = Stub::new().with_addon_cmdlines(&["quiet"]);
+    let more = [Content::bytes(b"more")];
+    for (profile, line) in [("0", "root=/dev/vda quiet"), ("1", "rescue quiet")] {
+        let mut stub = stub;
+        stub.profile = profile.parse().unwrap();
+        stub.addon_initrds = &more;
+        let sections = UkiSections::of_image(images[1].0, &uki, stub.profile, None).unwrap();
+        let mut expected = vec![
+            (4, pcr4(&images)),
+            (9, linux.with_cmdline(line).pcr9(bank).unwrap()),
+        ];
+        for count in 0..=BOOT_PHASES.len() {
+            expected.push((11, sections.pcr11(bank, &BOOT_PHASES[..count]).unwrap()));
+        }
+        expected.push((12, stub.pcr12(bank).unwrap()));
+        let options = [
+            "--boot-loader",
+            "loader",
+            "--addon",
+            "addon",
+            "--profile",
+            profile,
+            "uki",
+        ];
+        check(&options, &expected);
+    }
+    let options = ["--cmdline", "debug", "--no-inner-image", "uki"];
+    let found = pcrs(dir.path(), &options);
+    let pcr12 = Stub::new().with_cmdline("debug").pcr12(bank).unwrap();
+    assert_eq!(found[0].2, pcr4(&images[1..2]).value().to_string());
+    assert_eq!(found.last().unwrap().2, pcr12.value().to_string());
+    let phases: Vec<_> = found
+        .iter()
+        .filter_map(|(_, phase, _)| phase.as_deref())
+        .collect();
+    assert_eq!(phases, BOOT_PHASES);
+
+    // A kernel with an EFI stub.
+    fs::write(dir.path().join("initrd"), "initrd").unwrap();
+    let linux = LinuxStub::new()
+        .with_cmdline("debug")
+        .with_initrds(&initrds[1..2]);
+    let expected = [(4, pcr4(&images[2..])), (9, linux.pcr9(bank).unwrap())];
+    check(&["--cmdline", "debug", "--initrd", "initrd", "kernel"], &expected);
 }

@@ -1,0 +1,237 @@
+//! `vmboot measure --pcrs`: TPM registers of a boot by UEFI.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use boot_core::{ByteSource, SizedSource};
+use boot_measure::pcr::{
+    Addon, BOOT_PHASES, LinuxStub, Stub, UkiSections, UkiSectionsError, boot_manager, text,
+};
+use boot_measure::{Content, HashAlgorithm};
+use fmt_pe::pe::PeFile;
+use vmboot::report::{MeasureReport, PcrReport};
+
+use super::super::advised::UsageError;
+use super::super::boot::BootArgs;
+use super::super::file::{self, FileError};
+
+/// Options of `vmboot measure --pcrs`.
+#[derive(Debug, clap::Args)]
+pub(super) struct PcrArgs {
+    /// Predict the TPM registers 4, 9, 11 and 12 of a boot by UEFI of KERNEL, a unified kernel image or a kernel with an EFI stub,
+    /// in place of the digest of a plan. --cmdline and --initrd are what a boot loader passes to it.
+    #[arg(long, conflicts_with = "snp")]
+    pcrs: bool,
+    /// EFI program that starts KERNEL, such as a boot loader; can be repeated, in the order of their start.
+    #[arg(long, value_name = "FILE", requires = "pcrs")]
+    boot_loader: Vec<PathBuf>,
+    /// Profile of the unified kernel image.
+    #[arg(long, value_name = "N", default_value = "0", requires = "pcrs")]
+    profile: u32,
+    /// Number of the .dtbauto section that applies to the machine, from 0 [default: none applies].
+    #[arg(long, value_name = "N", requires = "pcrs")]
+    dtbauto: Option<usize>,
+    /// Addon of the unified kernel image; can be repeated. systemd-stub takes them in the order of their file names, those for all
+    /// images first.
+    #[arg(long, value_name = "FILE", requires = "pcrs")]
+    addon: Vec<PathBuf>,
+    /// Leave the kernel in a unified kernel image out of register 4, for versions of systemd-stub that start it without the
+    /// firmware.
+    #[arg(long, requires = "pcrs")]
+    no_inner_image: bool,
+}
+
+/// Error in the files or options.
+#[derive(Debug, thiserror::Error)]
+enum PcrError {
+    #[error(
+        "not an EFI program; use a PE file, such as a unified kernel image, an Image or a bzImage with an EFI stub"
+    )]
+    NotPe,
+    #[error(
+        "the section .linux is not an EFI program, so systemd-stub cannot start it; use another image, or --no-inner-image"
+    )]
+    InnerNotPe,
+    #[error("the command line is not UTF-8; use characters that EFI can represent")]
+    Cmdline,
+    #[error("{0} is for unified kernel images, and the kernel is none; omit it")]
+    NotUki(&'static str),
+}
+
+/// An EFI program.
+struct Program {
+    path: PathBuf,
+    file: File,
+}
+
+impl Program {
+    fn open(path: &Path) -> Result<Self, FileError> {
+        let file = file::open(path)?;
+        let path = path.to_owned();
+        Ok(Self { path, file })
+    }
+
+    fn parse(&self) -> Result<(PeFile<'_>, SizedSource<'_>), FileError> {
+        parse(&self.file, &self.path)
+    }
+}
+
+/// Parses a PE file; errors have the path.
+fn parse<'a>(source: &'a dyn ByteSource, path: &Path) -> Result<(PeFile<'a>, SizedSource<'a>), FileError> {
+    let sized = SizedSource::new(source).map_err(FileError::with_path(path))?;
+    let pe = PeFile::parse(sized).map_err(FileError::with_path(path))?;
+    let pe = pe.ok_or(PcrError::NotPe).map_err(FileError::with_path(path))?;
+    Ok((pe, sized))
+}
+
+impl PcrArgs {
+    pub(super) fn is_wanted(&self) -> bool {
+        self.pcrs
+    }
+
+    /// The registers of a boot of the kernel.
+    pub(super) fn predict(
+        &self,
+        boot: &BootArgs,
+        bank: HashAlgorithm,
+    ) -> Result<MeasureReport, Box<dyn Error>> {
+        let (cmdline, initrd) = boot.cmdline_and_initrd();
+        let not_text = || UsageError(PcrError::Cmdline.into());
+        let cmdline = cmdline
+            .map(|line| OsStr::to_str(line).ok_or_else(not_text))
+            .transpose()?;
+        let initrd = initrd.map(file::open).transpose()?;
+        let passed = initrd.as_ref().map(|file| Content::file(file)).transpose()?;
+
+        let loaders: Vec<Program> = self
+            .boot_loader
+            .iter()
+            .map(|path| Program::open(path))
+            .collect::<Result<_, _>>()?;
+        let kernel = Program::open(boot.kernel())?;
+        let (pe, source) = kernel.parse()?;
+        let mut images = loaders
+            .iter()
+            .map(Program::parse)
+            .collect::<Result<Vec<_>, _>>()?;
+        images.push((pe, source));
+        let (pe, source) = (images.last(), &kernel.file);
+        let sections = pe.map(|(pe, _)| UkiSections::of_image(pe, source, self.profile, self.dtbauto));
+        let sections = match sections {
+            Some(Ok(sections)) => sections,
+            Some(Err(UkiSectionsError::NoKernel)) | None => {
+                self.check_no_uki()?;
+                let mut stub = LinuxStub::new();
+                stub.cmdline = cmdline;
+                let initrds: Vec<_> = passed.into_iter().collect();
+                let pcrs = vec![
+                    pcr4(&images, &kernel.path, bank)?,
+                    PcrReport::new(9, &stub.with_initrds(&initrds).pcr9(bank)?, None),
+                ];
+                return Ok(MeasureReport::of_pcrs(pcrs));
+            }
+            Some(Err(error)) => return Err(FileError::with_path(&kernel.path)(error).into()),
+        };
+        if initrd.is_some() {
+            return Err(UsageError(Box::new(InitrdError)).into());
+        }
+
+        let programs: Vec<Program> = self
+            .addon
+            .iter()
+            .map(|path| Program::open(path))
+            .collect::<Result<_, _>>()?;
+        let mut addons = Vec::new();
+        for program in &programs {
+            let (pe, _) = program.parse()?;
+            let addon = Addon::of_image(&pe, &program.file);
+            addons.push(addon.map_err(FileError::with_path(&program.path))?);
+        }
+        let inner = sections.get(".linux").copied();
+        let inner = inner.filter(|_| !self.no_inner_image);
+        if let Some(inner) = &inner {
+            let sized = SizedSource::new(inner)?;
+            let parsed = PeFile::parse(sized).map_err(FileError::with_path(&kernel.path))?;
+            let not_pe = || FileError::with_path(&kernel.path)(PcrError::InnerNotPe);
+            images.push((parsed.ok_or_else(not_pe)?, sized));
+        }
+        let pcr4 = pcr4(&images, &kernel.path, bank)?;
+        let mut pcrs = vec![pcr4];
+        pcrs.extend(stub_pcrs(&sections, &addons, self.profile, cmdline, bank)?);
+        Ok(MeasureReport::of_pcrs(pcrs))
+    }
+
+    /// Refuses options of unified kernel images.
+    fn check_no_uki(&self) -> Result<(), UsageError> {
+        let refuse = |option| Err(UsageError(PcrError::NotUki(option).into()));
+        match self {
+            Self { profile: 1.., .. } => refuse("--profile"),
+            Self { dtbauto: Some(_), .. } => refuse("--dtbauto"),
+            Self {
+                no_inner_image: true, ..
+            } => refuse("--no-inner-image"),
+            Self { addon, .. } if !addon.is_empty() => refuse("--addon"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a unified kernel image has an initrd of its own; omit --initrd")]
+struct InitrdError;
+
+fn pcr4(
+    images: &[(PeFile<'_>, SizedSource<'_>)],
+    kernel: &Path,
+    bank: HashAlgorithm,
+) -> Result<PcrReport, FileError> {
+    let images: Vec<_> = images.iter().map(|(pe, source)| (pe, source)).collect();
+    let pcr = boot_manager(bank, &images).map_err(FileError::with_path(kernel))?;
+    Ok(PcrReport::new(4, &pcr, None))
+}
+
+/// The registers that systemd-stub, the kernel that it starts and systemd extend.
+fn stub_pcrs(
+    sections: &UkiSections<'_>,
+    addons: &[Addon<'_>],
+    profile: u32,
+    cmdline: Option<&str>,
+    bank: HashAlgorithm,
+) -> Result<Vec<PcrReport>, Box<dyn Error>> {
+    let lines: Vec<&str> = addons
+        .iter()
+        .filter_map(|addon| addon.cmdline.as_deref())
+        .collect();
+    let trees: Vec<_> = addons.iter().filter_map(|addon| addon.device_tree).collect();
+    let ucode: Vec<_> = addons.iter().filter_map(|addon| addon.ucode).collect();
+    let initrds: Vec<_> = addons.iter().filter_map(|addon| addon.initrd).collect();
+    let mut stub = Stub::new().with_addon_cmdlines(&lines);
+    stub.profile = profile;
+    stub.cmdline = cmdline;
+    stub.addon_device_trees = &trees;
+    stub.addon_ucode = &ucode;
+    stub.addon_initrds = &initrds;
+
+    // In the order in which the stub joins them.
+    let own = [".ucode", ".initrd"].map(|name| sections.get(name).copied());
+    let joined = ucode.iter().rev().copied();
+    let joined = joined
+        .chain(own.into_iter().flatten())
+        .chain(initrds.iter().copied());
+    let joined: Vec<Content<'_>> = joined.collect();
+    let of_image = sections.get(".cmdline").map(text).transpose()?;
+    let line = stub.kernel_cmdline(&of_image.unwrap_or_default());
+    let mut linux = LinuxStub::new().with_initrds(&joined);
+    linux.cmdline = Some(&*line).filter(|line| !line.is_empty());
+
+    let mut pcrs = vec![PcrReport::new(9, &linux.pcr9(bank)?, None)];
+    for count in 0..=BOOT_PHASES.len() {
+        let phases = BOOT_PHASES.get(..count).unwrap_or_default();
+        let pcr = sections.pcr11(bank, phases)?;
+        pcrs.push(PcrReport::new(11, &pcr, phases.last().copied()));
+    }
+    pcrs.push(PcrReport::new(12, &stub.pcr12(bank)?, None));
+    Ok(pcrs)
+}
