@@ -21,6 +21,7 @@ mod authenticode;
 mod content;
 mod error;
 mod hash;
+pub mod ovmf;
 mod pages;
 pub mod pcr;
 mod pieces;

@@ -3,10 +3,14 @@
 //! Sections are those of the SEV Secure Nested Paging Firmware ABI Specification (AMD publication 56860) unless another
 //! document is given.
 
+mod firmware;
+mod hashes;
 mod launch;
 mod vcpu;
 mod vmsa;
 
+pub use firmware::{FirmwareLaunch, FirmwareLaunchError};
+pub use hashes::KernelHashes;
 pub use launch::{LaunchDigest, PageType};
 pub use vcpu::{CpuSignature, QEMU_CPU_TYPES};
 pub use vmsa::{RESET_VECTOR, SevFeatures, VMSA_GPA, Vmm, Vmsa};
