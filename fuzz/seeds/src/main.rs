@@ -14,6 +14,7 @@ mod fat;
 mod fdt;
 mod gpt;
 mod image_parse;
+mod measure;
 mod multiboot_parse;
 mod page_walk;
 mod pe_load;
@@ -36,7 +37,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 29] = [
+const TARGETS: [Target; 30] = [
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
@@ -49,6 +50,7 @@ const TARGETS: [Target; 29] = [
     ("fdt_update", fdt::trees),
     ("gpt", gpt::seeds),
     ("image_parse", image_parse::seeds),
+    ("measure", measure::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
     ("page_walk", page_walk::seeds),
     ("pe_load", pe_load::seeds),

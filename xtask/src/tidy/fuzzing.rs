@@ -7,9 +7,10 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 11] = [
+const PARSERS: [(&str, &str); 12] = [
     ("crates/bls", "bls"),
     ("crates/boot-cmdline", "cmdline_parse"),
+    ("crates/boot-measure", "measure"),
     ("crates/boot-paging", "page_walk"),
     ("crates/disk", "gpt"),
     ("crates/efi-core", "efi_calls"),

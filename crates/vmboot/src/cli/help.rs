@@ -8,7 +8,9 @@ use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
     RequestPart, SelectError,
 };
-use boot_measure::MeasureError;
+use boot_measure::ovmf::OvmfError;
+use boot_measure::pcr::{AddonError, UkiSectionsError};
+use boot_measure::{AuthenticodeError, MeasureError};
 use fmt_bzimage::BzImageError;
 use fmt_elf::ElfError;
 use hv_core::virt::VirtError;
@@ -97,6 +99,22 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, machine))
         .or_else(|| of(error, plan))
         .or_else(|| of(error, measure))
+        .or_else(|| {
+            of(error, |_: &OvmfError| {
+                Some("pass the image that the VMM starts, such as OVMF.amdsev.fd".to_owned())
+            })
+        })
+        .or_else(|| of(error, |error| Some(uki(error))))
+        .or_else(|| {
+            of(error, |_: &AddonError| {
+                Some("pass a file that ends with .addon.efi".to_owned())
+            })
+        })
+        .or_else(|| {
+            of(error, |_: &AuthenticodeError| {
+                Some("get or build the file again; it is incomplete or damaged".to_owned())
+            })
+        })
         .or_else(|| of(error, |error| Some(selection(error))))
         .or_else(|| of(error, cmdline))
 }
@@ -283,6 +301,19 @@ fn measure(error: &MeasureError) -> Option<String> {
         }
         .to_owned(),
     )
+}
+
+fn uki(error: &UkiSectionsError) -> String {
+    match error {
+        UkiSectionsError::NoProfile { found: 0 | 1, .. } => "omit --profile".to_owned(),
+        UkiSectionsError::NoProfile { found, .. } => {
+            format!("use --profile 0 to --profile {}", found.saturating_sub(1))
+        }
+        UkiSectionsError::NoDeviceTree { .. } => {
+            "omit --dtbauto, or use the number of another section".to_owned()
+        }
+        _ => "pass a unified kernel image".to_owned(),
+    }
 }
 
 fn selection(error: &SelectError) -> String {

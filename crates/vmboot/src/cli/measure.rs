@@ -2,18 +2,24 @@
 
 mod pcrs;
 
+use std::error::Error;
 use std::num::ParseIntError;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use boot_measure::ovmf::Ovmf;
 use boot_measure::snp::{
-    CpuSignature, PlanLaunch, QEMU_CPU_TYPES, SevFeatures, ZeroPages, plan_launch_digest,
+    CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, QEMU_CPU_TYPES, SevFeatures, Vmm, ZeroPages,
+    plan_launch_digest,
 };
-use boot_measure::{HashAlgorithm, plan_digest};
+use boot_measure::{Content, HashAlgorithm, plan_digest};
 use clap::ValueEnum;
 use vmboot::report::{MeasureReport, SnpReport};
 
 use super::advised::UsageError;
 use super::boot::{Boot, BootArgs};
+use super::file::{self, FileError};
 use super::machine::MachineArgs;
 use super::output;
 use super::result::CommandResult;
@@ -30,9 +36,16 @@ pub(crate) struct Args {
     #[arg(long)]
     snp: bool,
     /// CPU type of QEMU, such as EPYC-Milan, or a signature as CPUID has it, such as 0xa00f11: the CPUs that the plan does not start
-    /// have it in a register. Needed for --snp with more than one of --vcpus.
+    /// have it in a register. Needed with --ovmf, and with more than one of --vcpus.
     #[arg(long, value_name = "TYPE", value_parser = vcpu_type, requires = "snp")]
     vcpu_type: Option<CpuSignature>,
+    /// Print the launch digest of a guest whose VMM starts this OVMF image, and hands it hashes of KERNEL, --initrd and --cmdline
+    /// (QEMU: kernel-hashes=on). Nothing is planned.
+    #[arg(long, value_name = "FILE", requires = "snp", conflicts_with = "zero_pages")]
+    ovmf: Option<PathBuf>,
+    /// VMM of a launch with --ovmf.
+    #[arg(long, value_name = "NAME", default_value = "qemu", requires = "ovmf")]
+    vmm: VmmName,
     /// SEV_FEATURES of each vCPU.
     #[arg(long, value_name = "BITS", default_value = "0x1", value_parser = guest_features, requires = "snp")]
     guest_features: SevFeatures,
@@ -73,6 +86,17 @@ enum ZeroPageType {
     Normal,
 }
 
+/// Value of `--vmm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum VmmName {
+    /// QEMU, and others that keep KVM's registers.
+    Qemu,
+    /// Amazon EC2.
+    Ec2,
+    /// Google Compute Engine.
+    Gce,
+}
+
 /// Error in the options of `vmboot measure`.
 #[derive(Debug, thiserror::Error)]
 enum MeasureOptionError {
@@ -81,7 +105,7 @@ enum MeasureOptionError {
     #[error("not a set of features; use a hexadecimal number such as 0x1")]
     Features(#[source] ParseIntError),
     #[error(
-        "the digest of more than one vCPU depends on the CPU type; add --vcpu-type TYPE, such as EPYC-Milan"
+        "the digest of a launch with firmware or more than one vCPU depends on the CPU type; add --vcpu-type TYPE, such as EPYC-Milan"
     )]
     NoCpuType,
 }
@@ -114,6 +138,11 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         output::print(&report, &report.to_string(), args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(ovmf) = &args.ovmf {
+        let report = args.firmware_launch(ovmf)?;
+        output::print(&report, &report.to_string(), args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let launch = args.snp.then(|| args.launch()).transpose()?;
     let boot = args.boot.plan(None, MachineArgs::reference)?;
     if boot.cmdline.is_default {
@@ -124,13 +153,40 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     let mut report = MeasureReport::new(&digest);
     if let Some(launch) = &launch {
         let digest = boot.with_sources(|sources| plan_launch_digest(plan, sources, launch))?;
-        report.snp = Some(SnpReport::new(launch, &digest));
+        report.snp = Some(SnpReport::new(launch.vcpus, launch.features, &digest));
     }
     output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
+    /// The launch digest with firmware.
+    fn firmware_launch(&self, path: &Path) -> Result<MeasureReport, Box<dyn Error>> {
+        let (cmdline, initrd) = self.boot.cmdline_and_initrd();
+        let no_type = || UsageError(MeasureOptionError::NoCpuType.into());
+        let signature = self.vcpu_type.ok_or_else(no_type)?;
+        let firmware = file::open(path)?;
+        let ovmf = Ovmf::parse(&firmware).map_err(FileError::with_path(path))?;
+        let kernel = file::open(self.boot.kernel())?;
+        let initrd = initrd.map(file::open).transpose()?;
+        let initrd = initrd.as_ref().map(|file| Content::file(file)).transpose()?;
+        let cmdline = cmdline.unwrap_or_default().as_bytes();
+        let hashes = KernelHashes::new(&Content::file(&kernel)?, initrd.as_ref(), cmdline)?;
+        let vcpus = self.boot.machine.vcpus.get();
+        let vmm = match self.vmm {
+            VmmName::Qemu => Vmm::Qemu,
+            VmmName::Ec2 => Vmm::Ec2,
+            VmmName::Gce => Vmm::Gce,
+        };
+        let launch = FirmwareLaunch::new(&ovmf, vcpus, signature)
+            .with_hashes(hashes)
+            .with_features(self.guest_features)
+            .with_vmm(vmm);
+        let digest = launch.snp_digest().map_err(FileError::with_path(path))?;
+        let report = SnpReport::new(vcpus, self.guest_features, &digest);
+        Ok(MeasureReport::of_snp(report))
+    }
+
     fn launch(&self) -> Result<PlanLaunch, UsageError> {
         let vcpus = self.boot.machine.vcpus.get();
         // One vCPU is the one that the plan starts, with the registers of the plan.

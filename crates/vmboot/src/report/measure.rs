@@ -4,7 +4,7 @@ use std::fmt;
 
 use boot_measure::Digest;
 use boot_measure::pcr::Pcr;
-use boot_measure::snp::{LaunchDigest, PlanLaunch};
+use boot_measure::snp::{LaunchDigest, SevFeatures};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
@@ -15,7 +15,7 @@ use super::Hex;
 pub struct MeasureReport {
     /// Always `vmboot.measure/1`.
     pub schema: String,
-    /// The digest of the plan; `None` for TPM registers, for which nothing is planned.
+    /// The digest of the plan; `None` for TPM registers and launches with firmware, for which nothing is planned.
     pub plan: Option<DigestReport>,
     /// The launch of SEV-SNP, if it was asked for.
     pub snp: Option<SnpReport>,
@@ -60,7 +60,7 @@ pub struct DigestReport {
     pub digest: String,
 }
 
-/// A launch of SEV-SNP with direct import of the plan.
+/// A launch of SEV-SNP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SnpReport {
@@ -83,6 +83,17 @@ impl MeasureReport {
             schema: Self::SCHEMA.to_owned(),
             plan: Some(DigestReport::from(plan)),
             snp: None,
+            pcrs: None,
+        }
+    }
+
+    /// A launch of SEV-SNP without a plan.
+    #[must_use]
+    pub fn of_snp(snp: SnpReport) -> Self {
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            plan: None,
+            snp: Some(snp),
             pcrs: None,
         }
     }
@@ -111,11 +122,11 @@ impl From<&Digest> for DigestReport {
 impl SnpReport {
     /// The report on a launch and its digest.
     #[must_use]
-    pub fn new(launch: &PlanLaunch, digest: &LaunchDigest) -> Self {
+    pub fn new(vcpus: u32, features: SevFeatures, digest: &LaunchDigest) -> Self {
         Self {
             launch_digest: digest.to_string(),
-            vcpus: launch.vcpus,
-            guest_features: Hex(launch.features.0),
+            vcpus,
+            guest_features: Hex(features.0),
         }
     }
 }

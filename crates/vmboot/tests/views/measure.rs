@@ -2,14 +2,23 @@
 
 use std::fs;
 
+use boot_measure::ovmf::Ovmf;
 use boot_measure::pcr::{BOOT_PHASES, LinuxStub, Pcr, Stub, UkiSections, boot_manager};
-use boot_measure::snp::{CpuSignature, PlanLaunch, plan_launch_digest};
+use boot_measure::snp::{
+    CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, SevFeatures, Vmm, plan_launch_digest,
+};
 use boot_measure::{Content, HashAlgorithm, plan_digest};
 use fmt_pe::pe::PeFile;
 use fmt_test::pe::{AMD64, Pe};
 use vmboot::boot_core::Arch;
 use vmboot::boot_core::SizedSource;
 use vmboot::report::MeasureReport;
+
+#[allow(dead_code, reason = "the tests of boot-measure use the other constants")]
+#[path = "../../../boot-measure/tests/firmware/ovmf.rs"]
+mod firmware;
+
+use firmware::Firmware;
 
 use crate::boot::{Boot, boots, vmboot};
 
@@ -196,4 +205,31 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
         .with_initrds(&initrds[1..2]);
     let expected = [(4, pcr4(&images[2..])), (9, linux.pcr9(bank).unwrap())];
     check(&["--cmdline", "debug", "--initrd", "initrd", "kernel"], &expected);
+}
+
+#[test]
+fn the_command_prints_launch_digests_with_firmware() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Firmware::new(vec![3; 0x3000]).build();
+    for (name, content) in [("ovmf", &file[..]), ("kernel", b"kernel"), ("initrd", b"initrd")] {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    let ovmf = Ovmf::parse(&file).unwrap();
+    let (kernel, initrd) = (Content::bytes(b"kernel"), Content::bytes(b"initrd"));
+    let hashes = KernelHashes::new(&kernel, Some(&initrd), b"quiet").unwrap();
+    let expected = FirmwareLaunch::new(&ovmf, 3, CpuSignature::new(25, 17, 0))
+        .with_hashes(hashes)
+        .with_features(SevFeatures(0x21))
+        .with_vmm(Vmm::Ec2)
+        .snp_digest()
+        .unwrap();
+    let options = "measure --snp --ovmf ovmf --vmm ec2 --guest-features 0x21 --vcpus 3 --vcpu-type EPYC-Genoa --initrd initrd \
+                   --cmdline quiet kernel";
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(options.split_whitespace())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, format!("SEV-SNP launch digest: {expected}\n"));
 }
