@@ -21,6 +21,8 @@ mod authenticode;
 mod content;
 mod error;
 mod hash;
+#[cfg(feature = "igvm")]
+pub mod igvm;
 pub mod ovmf;
 mod pages;
 pub mod pcr;

@@ -15,6 +15,8 @@ pub use launch::{LaunchDigest, PageType};
 pub use vcpu::{CpuSignature, QEMU_CPU_TYPES};
 pub use vmsa::{RESET_VECTOR, SevFeatures, VMSA_GPA, Vmm, Vmsa};
 
+use alloc::vec::Vec;
+
 use boot_core::cpu::x86_64::State;
 use boot_core::{Arch, BootPlan, PageKind, Sources};
 
@@ -69,6 +71,31 @@ impl PlanLaunch {
         Self { features, ..self }
     }
 
+    /// The save areas of all vCPUs: of those that the plan starts, then of the others.
+    pub(crate) fn save_areas(&self, plan: &BootPlan) -> Result<impl Iterator<Item = Vmsa>, MeasureError> {
+        let found = plan.cpus().len();
+        let others = u32::try_from(found)
+            .ok()
+            .and_then(|started| self.vcpus.checked_sub(started));
+        let others = others.and_then(|others| usize::try_from(others).ok());
+        let Some(others) = others else {
+            return Err(MeasureError::CpuCount {
+                expected: self.vcpus,
+                found,
+            });
+        };
+        let mut started = Vec::new();
+        for cpu in plan.cpus() {
+            let state = cpu.x86_64().map_err(|error| MeasureError::Arch {
+                expected: Arch::X86_64,
+                found: error.found,
+            })?;
+            started.push(Vmsa::new(state, self.features, self.vmm));
+        }
+        let other = Vmsa::new(&self.other_cpus, self.features, self.vmm);
+        Ok(started.into_iter().chain(core::iter::repeat_n(other, others)))
+    }
+
     /// The same with this page type of zeros.
     #[must_use]
     pub fn with_zero_pages(self, zero_pages: ZeroPages) -> Self {
@@ -90,32 +117,14 @@ pub fn plan_launch_digest(
     sources: &Sources<'_>,
     launch: &PlanLaunch,
 ) -> Result<LaunchDigest, MeasureError> {
-    let found = plan.cpus().len();
-    let started = match u32::try_from(found) {
-        Ok(started) if started <= launch.vcpus => started,
-        _ => {
-            return Err(MeasureError::CpuCount {
-                expected: launch.vcpus,
-                found,
-            });
-        }
-    };
+    let save_areas = launch.save_areas(plan)?;
     let mut digest = LaunchDigest::new();
     for_each_page(plan, sources, &mut |pages| {
         add_pages(&mut digest, pages, launch.zero_pages)
     })?;
-    for cpu in plan.cpus() {
-        let state = cpu.x86_64().map_err(|error| MeasureError::Arch {
-            expected: Arch::X86_64,
-            found: error.found,
-        })?;
-        digest.add_vmsa(&Vmsa::new(state, launch.features, launch.vmm), 1);
+    for vmsa in save_areas {
+        digest.add_vmsa(&vmsa, 1);
     }
-    let others = launch.vcpus.saturating_sub(started);
-    digest.add_vmsa(
-        &Vmsa::new(&launch.other_cpus, launch.features, launch.vmm),
-        others,
-    );
     Ok(digest)
 }
 

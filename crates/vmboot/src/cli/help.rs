@@ -8,6 +8,7 @@ use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
     RequestPart, SelectError,
 };
+use boot_measure::igvm::ExportError;
 use boot_measure::ovmf::OvmfError;
 use boot_measure::pcr::{AddonError, UkiSectionsError};
 use boot_measure::{AuthenticodeError, MeasureError};
@@ -99,6 +100,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, machine))
         .or_else(|| of(error, plan))
         .or_else(|| of(error, measure))
+        .or_else(|| of(error, igvm))
         .or_else(|| {
             of(error, |_: &OvmfError| {
                 Some("pass the image that the VMM starts, such as OVMF.amdsev.fd".to_owned())
@@ -301,6 +303,13 @@ fn measure(error: &MeasureError) -> Option<String> {
         }
         .to_owned(),
     )
+}
+
+fn igvm(error: &ExportError) -> Option<String> {
+    match error {
+        ExportError::Plan(error) => measure(error),
+        _ => Some("omit --igvm; `vmboot plan --dump` writes the pieces of any plan".to_owned()),
+    }
 }
 
 fn uki(error: &UkiSectionsError) -> String {

@@ -3,11 +3,14 @@
 mod pcrs;
 
 use std::error::Error;
+use std::fs;
+use std::io;
 use std::num::ParseIntError;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use boot_measure::igvm::{Platform, SNP_POLICY_SMT, export};
 use boot_measure::ovmf::Ovmf;
 use boot_measure::snp::{
     CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, QEMU_CPU_TYPES, SevFeatures, Vmm, ZeroPages,
@@ -17,7 +20,7 @@ use boot_measure::{Content, HashAlgorithm, plan_digest};
 use clap::ValueEnum;
 use vmboot::report::{MeasureReport, SnpReport};
 
-use super::advised::UsageError;
+use super::advised::{AdvisedError, UsageError};
 use super::boot::{Boot, BootArgs};
 use super::file::{self, FileError};
 use super::machine::MachineArgs;
@@ -39,6 +42,10 @@ pub(crate) struct Args {
     /// have it in a register. Needed with --ovmf, and with more than one of --vcpus.
     #[arg(long, value_name = "TYPE", value_parser = vcpu_type, requires = "snp")]
     vcpu_type: Option<CpuSignature>,
+    /// Write the plan to an IGVM file, for a guest of SEV-SNP with --snp, else for one without isolation (x86_64). An existing file is
+    /// overwritten. In the file, pages of zeros are --zero-pages normal, and the policy of a guest of SEV-SNP is 0x30000.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pcrs", "ovmf"])]
+    igvm: Option<PathBuf>,
     /// Print the launch digest of a guest whose VMM starts this OVMF image, and hands it hashes of KERNEL, --initrd and --cmdline
     /// (QEMU: kernel-hashes=on). Nothing is planned.
     #[arg(long, value_name = "FILE", requires = "snp", conflicts_with = "zero_pages")]
@@ -155,8 +162,27 @@ pub(crate) fn run(args: &Args) -> CommandResult {
         let digest = boot.with_sources(|sources| plan_launch_digest(plan, sources, launch))?;
         report.snp = Some(SnpReport::new(launch.vcpus, launch.features, &digest));
     }
+    if let Some(path) = &args.igvm {
+        let platform = launch.map_or(Platform::Native, |launch| Platform::snp(launch, SNP_POLICY_SMT));
+        let bytes = boot.with_sources(|sources| export(plan, sources, &platform))?;
+        fs::write(path, bytes).map_err(|source| {
+            let path = path.clone();
+            AdvisedError::new(
+                IgvmWriteError { path, source },
+                "name a file in a directory that exists and can be written",
+            )
+        })?;
+    }
     output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The IGVM file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+struct IgvmWriteError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 impl Args {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use boot_measure::igvm::{Platform, SNP_POLICY_SMT, export};
 use boot_measure::ovmf::Ovmf;
 use boot_measure::pcr::{BOOT_PHASES, LinuxStub, Pcr, Stub, UkiSections, boot_manager};
 use boot_measure::snp::{
@@ -232,4 +233,28 @@ fn the_command_prints_launch_digests_with_firmware() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, format!("SEV-SNP launch digest: {expected}\n"));
+}
+
+#[test]
+fn the_command_writes_the_igvm_file_of_the_library() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("boot.igvm");
+    let boots = boots();
+    let boot = &boots[0];
+    for snp in [false, true] {
+        let mut options = vec!["--igvm", path.to_str().unwrap()];
+        options.extend(snp.then_some("--snp"));
+        let output = measure(boot, &options);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        let launch = PlanLaunch::new(1, CpuSignature(0));
+        let platform = if snp {
+            Platform::snp(launch, SNP_POLICY_SMT)
+        } else {
+            Platform::Native
+        };
+        let expected = boot.planned(|plan, sources, _| export(plan, sources, &platform).unwrap());
+        assert!(fs::read(&path).unwrap() == expected);
+        assert_eq!(&expected[..4], b"IGVM");
+    }
 }

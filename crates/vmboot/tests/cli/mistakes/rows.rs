@@ -342,6 +342,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(USAGE, &["measure", "Image", "--snp"]),
     row(USAGE, &["measure", "text", "--pcrs"]),
+    row(USAGE, &["measure", "vmlinux", "--igvm", "missing/file.igvm"]),
+    row(USAGE, &["measure", "Image", "--igvm", "file.igvm"]),
     row(
         USAGE,
         &[
