@@ -40,7 +40,7 @@ pub enum Platform {
     /// no other.
     Snp {
         /// The vCPUs.
-        launch: PlanLaunch,
+        launch: Box<PlanLaunch>,
         /// `POLICY` of the guest, such as [`SNP_POLICY_SMT`].
         policy: u64,
     },
@@ -49,7 +49,8 @@ pub enum Platform {
 impl Platform {
     /// A guest of SEV-SNP with these vCPUs and this `POLICY`, such as [`SNP_POLICY_SMT`].
     #[must_use]
-    pub const fn snp(launch: PlanLaunch, policy: u64) -> Self {
+    pub fn snp(launch: PlanLaunch, policy: u64) -> Self {
+        let launch = Box::new(launch);
         Self::Snp { launch, policy }
     }
 }
@@ -148,14 +149,13 @@ fn add_pages(pages: &Pages<'_>, directives: &mut Vec<IgvmDirectiveHeader>) -> Re
     };
     let data = match pages.content {
         PageContent::Data(bytes) => bytes.to_vec(),
-        PageContent::Zeros => Vec::new(),
         PageContent::Present if pages.kind == PageKind::MEASURED => {
             return Err(MeasureError::Present {
                 label: pages.label.clone(),
                 range: pages.range(),
             });
         }
-        PageContent::Present => Vec::new(),
+        PageContent::Zeros | PageContent::Present => Vec::new(),
     };
     directives.extend(pages.addresses().map(|gpa| IgvmDirectiveHeader::PageData {
         gpa,

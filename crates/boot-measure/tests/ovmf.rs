@@ -5,6 +5,7 @@ mod firmware;
 #[path = "firmware/invariants.rs"]
 mod invariants;
 
+use boot_core::ByteSource;
 use boot_measure::Content;
 use boot_measure::ovmf::{Ovmf, SectionKind};
 use boot_measure::snp::{CpuSignature, FirmwareLaunch, KernelHashes};
@@ -18,7 +19,7 @@ fn image() -> Firmware {
 
 /// The error of an image.
 #[track_caller]
-fn check(file: &Vec<u8>, expected: &str) {
+fn check(file: &dyn ByteSource, expected: &str) {
     assert_eq!(Ovmf::parse(file).unwrap_err().to_string(), expected);
 }
 

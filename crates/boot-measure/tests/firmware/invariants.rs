@@ -1,6 +1,6 @@
 //! What holds for every byte string as a file: nothing panics, and work is bounded by the address space.
 
-use boot_core::SizedSource;
+use boot_core::{ByteSource, SizedSource};
 use boot_measure::ovmf::Ovmf;
 use boot_measure::pcr::{Addon, MEASURED_SECTIONS, UkiSections};
 use boot_measure::snp::{CpuSignature, FirmwareLaunch};
@@ -18,7 +18,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-fn check_firmware(file: &Vec<u8>) {
+fn check_firmware(file: &dyn ByteSource) {
     let Ok(ovmf) = Ovmf::parse(file) else {
         return;
     };

@@ -18,7 +18,7 @@ pub(crate) fn guid(text: &str) -> [u8; 16] {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
     let mut bytes: Vec<u8> = digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect();
     bytes[..4].reverse();
     bytes[4..6].reverse();
