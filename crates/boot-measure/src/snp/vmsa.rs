@@ -35,7 +35,7 @@ pub enum Vmm {
     /// QEMU, and others that leave the registers as KVM resets them.
     #[default]
     Qemu,
-    /// Amazon EC2.
+    /// Amazon EC2, as sev-snp-measure 0.0.13 has it. The crate `sev` 8.0.0 differs: zero in `rdx` in place of 600h.
     Ec2,
     /// Google Compute Engine.
     Gce,
