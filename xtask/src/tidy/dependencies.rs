@@ -32,6 +32,11 @@ const FAMILIES: &[Family] = &[
     ),
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
+    family(
+        &["crates/boot-kaslr"],
+        &["crates/boot-core", "crates/boot-linux"],
+        true,
+    ),
     family(&["crates/sandbox-abi"], &[], true),
     family(&["crates/efi-core"], &[], true),
     family(
