@@ -13,6 +13,7 @@ mod disks;
 mod doctor;
 mod firmware;
 mod fixtures;
+mod kaslr;
 mod kernels;
 mod linux;
 mod machine;
@@ -31,6 +32,7 @@ fn main() {
         .into_iter()
         .chain(kernels::cases())
         .chain(linux::cases())
+        .chain(kaslr::cases())
         .chain(disks::cases())
         .chain(firmware::cases())
         .chain(doctor::cases())
