@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::num::NonZeroU64;
 
+use boot_acpi::{Pc, PcTables};
 use boot_core::protocol::select;
 use boot_core::{
     AdditionalLoad, Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine,
@@ -13,7 +14,6 @@ use boot_kaslr::{Relocations, VirtualOffset};
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
 
-use super::acpi;
 use super::console::Console;
 use super::machine::{self, Start};
 use super::setup::Setup;
@@ -49,7 +49,7 @@ fn plan(
         let offset = virtual_offset(&image, seed)?;
         image = image.with_metadata(offset.metadata());
     }
-    let machine = machine::describe(setup)?;
+    let mut machine = machine::describe(setup)?;
     let cmdline = Cmdline::parse(cmdline)?;
     let modules = setup
         .modules
@@ -58,10 +58,12 @@ fn plan(
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let tables = setup
         .has_acpi
-        .then(|| acpi::tables(setup.vcpus, &machine.platform.virtio_mmio));
+        .then(|| PcTables::at_end_of_ram(&machine, &Pc::default()))
+        .transpose()?;
     let loads = tables.as_ref().map(|tables| {
-        AdditionalLoad::bytes("ACPI tables", tables)
-            .at(acpi::RSDP)
+        machine.acpi_rsdp = Some(tables.rsdp());
+        AdditionalLoad::bytes("ACPI tables", tables.bytes())
+            .at(tables.rsdp())
             .in_region(RegionKind::AcpiReclaimable)
     });
     let mut request = BootRequest::new(&image, &machine, &cmdline)

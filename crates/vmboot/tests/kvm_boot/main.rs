@@ -3,7 +3,6 @@
 //!
 //! A case that cannot run on this host is ignored with the reason.
 
-mod acpi;
 mod board;
 mod boot;
 mod case;
