@@ -12,8 +12,8 @@ use acpi_tables::sdt::Sdt;
 use boot_core::machine::{Line, Trigger, VirtioMmio};
 
 use crate::error::AcpiError;
+use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::{Pc, SerialPort};
-use crate::tables::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 
 /// Length of the header of a table, which the definition blocks follow (ACPI 6.5, section 5.2.6).
 const HEADER_LEN: u32 = 36;

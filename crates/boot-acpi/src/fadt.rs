@@ -3,8 +3,8 @@
 use acpi_tables::fadt::{FADT, FADTBuilder, Flags, PmProfile};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 
+use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 use crate::pc::Pc;
-use crate::tables::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 
 /// Bits of `IAPC_BOOT_ARCH` (ACPI 6.5, section 5.2.9.3).
 mod boot_arch {

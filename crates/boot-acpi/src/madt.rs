@@ -5,8 +5,8 @@ use acpi_tables::{Aml, AmlSink};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{Immutable, IntoBytes};
 
+use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 use crate::pc::Pc;
-use crate::tables::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 
 /// The first APIC identifier that a structure for a local APIC cannot have: 0xff addresses all of them.
 const FIRST_X2APIC_ID: u32 = 0xff;

@@ -3,7 +3,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use acpi_tables::Aml;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
 use boot_core::{Arch, Constraints, GuestRange, Machine, RamAllocator, arith};
@@ -12,14 +11,8 @@ use crate::dsdt::dsdt;
 use crate::error::AcpiError;
 use crate::fadt::fadt;
 use crate::madt::madt;
+use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
-
-/// Identification of the maker of the tables.
-pub(crate) const OEM_ID: [u8; 6] = *b"VMBOOT";
-/// Identification of the tables by their maker.
-pub(crate) const OEM_TABLE_ID: [u8; 8] = *b"VMBOOTPC";
-/// Revision of the tables by their maker.
-pub(crate) const OEM_REVISION: u32 = 1;
 
 /// Alignment of the tables: that of the RSDP (ACPI 6.5, section 5.2.5.1).
 const ALIGN: usize = 16;
@@ -121,11 +114,4 @@ impl Blocks {
         self.bytes.extend_from_slice(table);
         addr
     }
-}
-
-/// The bytes of a table or of an object in one.
-pub(crate) fn bytes(table: &dyn Aml) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    table.to_aml_bytes(&mut bytes);
-    bytes
 }

@@ -14,11 +14,11 @@ fn slot(start: u64, len: u64, line: Line) -> VirtioMmio {
     VirtioMmio::new(GuestRange::new(start, len).unwrap(), Interrupt::level(line))
 }
 
-fn machine(vcpus: u32, slots: u64) -> Machine {
+fn machine(vcpus: u32, slots: u32) -> Machine {
     let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20).unwrap());
     machine.vcpus = NonZeroU32::new(vcpus).unwrap();
     machine.platform.virtio_mmio = (0..slots)
-        .map(|n| slot(0xd000_0000 + n * 0x1000, 0x1000, Line::Gsi(5 + n as u32)))
+        .map(|n| slot(0xd000_0000 + u64::from(n) * 0x1000, 0x1000, Line::Gsi(5 + n)))
         .collect();
     machine
 }
@@ -138,16 +138,16 @@ fn the_tables_of_a_pc_are_complete() {
             )
         })
         .collect();
-    let slot = |n: u64| {
+    let slot = |n: u32| {
         let registers = MemoryRange {
-            addr: 0xd000_0000 + n * 0x1000,
+            addr: 0xd000_0000 + u64::from(n) * 0x1000,
             len: 0x1000,
         };
         (
             format!("\\_SB_.V00{n}"),
-            Some(n),
+            Some(n.into()),
             vec![registers],
-            vec![5 + n as u32],
+            vec![5 + n],
         )
     };
     assert_eq!(slots, [slot(0), slot(1)]);

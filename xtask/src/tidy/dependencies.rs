@@ -33,6 +33,11 @@ const FAMILIES: &[Family] = &[
     family(&["crates/boot-core"], &["crates/boot-cmdline"], true),
     family(&["crates/boot-multiboot"], &["crates/boot-core"], true),
     family(
+        &["crates/boot-acpi"],
+        &["crates/boot-core", "crates/fw-acpi"],
+        true,
+    ),
+    family(
         &["crates/boot-kaslr"],
         &["crates/boot-core", "crates/boot-linux"],
         true,

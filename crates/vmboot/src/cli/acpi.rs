@@ -1,7 +1,9 @@
 //! ACPI tables of PCs.
 
 use boot_acpi::{AcpiError, Pc, PcTables};
-use boot_core::{AdditionalLoad, Arch, BootProtocol, KernelImage, Machine, RegionKind, RequestPart};
+use boot_core::{
+    AdditionalLoad, Arch, BootProtocol, BootRequest, KernelImage, Machine, RegionKind, RequestPart,
+};
 
 use super::machine::MachineArgs;
 
@@ -29,6 +31,23 @@ pub(crate) fn load(tables: Option<&PcTables>) -> Option<AdditionalLoad<'_>> {
             .at(tables.rsdp())
             .in_region(RegionKind::AcpiReclaimable)
     })
+}
+
+/// Whether `request` can be planned on another machine, with the tables of that machine.
+pub(crate) fn can_plan(
+    options: &MachineArgs,
+    mut machine: Machine,
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+) -> bool {
+    let Ok(tables) = describe(options, &mut machine, protocol, request.image) else {
+        return false;
+    };
+    let loads = load(tables.as_ref());
+    let mut other = *request;
+    other.machine = &machine;
+    other.additional_loads = loads.as_slice();
+    protocol.plan(&other).is_ok()
 }
 
 #[cfg(test)]

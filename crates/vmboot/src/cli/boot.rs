@@ -191,17 +191,8 @@ impl BootArgs {
             Err(error) => {
                 print_warnings(&image);
                 let fits = |options: &MachineArgs| {
-                    machine_of(options).is_ok_and(|mut machine| {
-                        let tables = acpi::describe(options, &mut machine, protocol, &image);
-                        let loads = tables
-                            .as_ref()
-                            .ok()
-                            .and_then(|tables| acpi::load(tables.as_ref()));
-                        let mut other = request;
-                        other.machine = &machine;
-                        other.additional_loads = loads.as_slice();
-                        tables.is_ok() && protocol.plan(&other).is_ok()
-                    })
+                    let other = machine_of(options);
+                    other.is_ok_and(|machine| acpi::can_plan(options, machine, protocol, &request))
                 };
                 let advice = placement_advice(&error, &self.machine, fits)
                     .map(|advice| advice.to_string())
