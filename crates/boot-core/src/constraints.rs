@@ -17,6 +17,9 @@ pub enum Preference {
     Highest,
     /// This address if it is allowed and free, otherwise as [`Lowest`](Self::Lowest).
     Address(u64),
+    /// An allowed address that is free, chosen by this number. With random numbers, every such address is as likely as another one. Equal
+    /// numbers choose equal addresses.
+    Random(u64),
 }
 
 /// Constraints on the address of an image, a load or an allocation: alignment, base, window and preference.
@@ -135,12 +138,21 @@ impl Constraints {
         }
     }
 
+    /// The same with an address that the number `seed` chooses.
+    #[must_use]
+    pub const fn random(self, seed: u64) -> Self {
+        Self {
+            preference: Preference::Random(seed),
+            ..self
+        }
+    }
+
     /// The preferred address, if any.
     #[must_use]
     pub const fn preferred_address(self) -> Option<u64> {
         match self.preference {
             Preference::Address(addr) => Some(addr),
-            Preference::Lowest | Preference::Highest => None,
+            Preference::Lowest | Preference::Highest | Preference::Random(_) => None,
         }
     }
 
@@ -201,15 +213,37 @@ impl Constraints {
     /// The lowest range of `len` bytes in `gap` that meets the constraints, or the highest one where that is preferred.
     /// Whether its base is RAM is not checked.
     pub(crate) fn fit(self, gap: GuestRange, len: u64) -> Option<GuestRange> {
-        let window = GuestRange::from_bounds(gap.start().max(self.min), gap.end().min(self.max))?;
+        let (lowest, highest) = self.starts(gap, len)?;
         let start = match self.preference {
-            Preference::Lowest | Preference::Address(_) => self.lowest_from(window.start())?,
-            Preference::Highest => {
-                let last = window.end().checked_sub(len)?.checked_sub(self.align_offset)?;
-                arith::align_down(last, self.align).checked_add(self.align_offset)?
-            }
+            Preference::Lowest | Preference::Address(_) | Preference::Random(_) => lowest,
+            Preference::Highest => highest,
         };
-        GuestRange::new(start, len).filter(|range| window.contains(*range))
+        GuestRange::new(start, len)
+    }
+
+    /// Number of ranges of `len` bytes in `gap` that meet the constraints. Whether their bases are RAM is not checked.
+    pub(crate) fn count(self, gap: GuestRange, len: u64) -> u64 {
+        let Some((lowest, highest)) = self.starts(gap, len) else {
+            return 0;
+        };
+        let steps = highest.saturating_sub(lowest).checked_div(self.align);
+        steps.unwrap_or_default().saturating_add(1)
+    }
+
+    /// The range of [`count`](Self::count) with this index, in order of addresses.
+    pub(crate) fn nth(self, gap: GuestRange, len: u64, index: u64) -> Option<GuestRange> {
+        let (lowest, highest) = self.starts(gap, len)?;
+        let start = lowest.checked_add(index.checked_mul(self.align)?)?;
+        GuestRange::new(start, len).filter(|range| range.start() <= highest)
+    }
+
+    /// The lowest and the highest start of a range of `len` bytes in `gap` that meets the constraints.
+    fn starts(self, gap: GuestRange, len: u64) -> Option<(u64, u64)> {
+        let window = GuestRange::from_bounds(gap.start().max(self.min), gap.end().min(self.max))?;
+        let lowest = self.lowest_from(window.start())?;
+        let last = window.end().checked_sub(len)?.checked_sub(self.align_offset)?;
+        let highest = arith::align_down(last, self.align).checked_add(self.align_offset)?;
+        (lowest <= highest).then_some((lowest, highest))
     }
 
     /// The lowest address from `min` on with the right alignment and enough addresses below it for its base.

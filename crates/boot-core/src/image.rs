@@ -182,6 +182,13 @@ impl KernelImage {
         self.metadata.get()
     }
 
+    /// The same with metadata, in place of earlier metadata of the same type: for a loader that has changed the kernel before it plans the boot.
+    #[must_use]
+    pub fn with_metadata<T: Metadata>(mut self, value: T) -> Self {
+        self.metadata.insert(value);
+        self
+    }
+
     /// Warnings of the parser.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {

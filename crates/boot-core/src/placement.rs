@@ -41,6 +41,8 @@ pub struct RamAllocator<'a> {
     map: &'a MemoryMap,
     /// Addresses that the request fixes.
     fixed: &'a [FixedAddress<'a>],
+    /// The number of the request that chooses the kernel's address.
+    placement_seed: Option<u64>,
     /// The taken ranges by their start: not empty, without overlap. A hostile image can have more than a hundred thousand
     /// segments, so a reservation must not take time proportional to their number.
     taken: BTreeMap<u64, (GuestRange, &'static str)>,
@@ -75,13 +77,14 @@ impl<'a> RamAllocator<'a> {
         Self {
             map,
             fixed: &[],
+            placement_seed: None,
             taken: BTreeMap::new(),
             kept: Vec::new(),
         }
     }
 
     /// An allocator of the RAM of the request's machine that places the pieces of
-    /// [`BootRequest::fixed_addresses`] at these addresses. The additional loads of the request with an address
+    /// [`BootRequest::fixed_addresses`] at these addresses, and the kernel as [`BootRequest::placement_seed`] chooses. The additional loads of the request with an address
     /// are taken. Plans that use [`plan_around_fixed`](crate::protocol::plan_around_fixed) get it from there.
     ///
     /// # Errors
@@ -91,6 +94,7 @@ impl<'a> RamAllocator<'a> {
     pub fn for_request(request: &BootRequest<'a>) -> Result<Self, PlacementError> {
         let mut allocator = Self {
             fixed: request.fixed_addresses,
+            placement_seed: request.placement_seed,
             ..Self::new(&request.machine.memory)
         };
         for load in request.additional_loads {
@@ -262,6 +266,7 @@ impl<'a> RamAllocator<'a> {
         let windows = constraints.with_base_in(self.map, len);
         let gaps = self.gaps(label);
         let found = match constraints.preference {
+            Preference::Random(seed) => random(seed, &gaps, &windows, len),
             Preference::Highest => gaps
                 .iter()
                 .copied()
@@ -386,6 +391,31 @@ impl<'a> RamAllocator<'a> {
         }
         gaps
     }
+}
+
+/// One of the ranges of `len` bytes in the gaps that meet the constraints of one of the windows, chosen by `seed`.
+fn random(seed: u64, gaps: &[GuestRange], windows: &[Constraints], len: u64) -> Option<GuestRange> {
+    let pairs = || {
+        let in_gap = |gap: &GuestRange| {
+            windows.iter().map({
+                let gap = *gap;
+                move |window| (*window, gap)
+            })
+        };
+        gaps.iter().flat_map(in_gap)
+    };
+    let counts = || pairs().map(|(window, gap)| window.count(gap, len));
+    let total = counts().fold(0, u64::saturating_add);
+    // The high half of the product: as likely for each index as 2^64 is divisible by their number.
+    let product = u128::from(seed).saturating_mul(u128::from(total));
+    let mut index = u64::try_from(product >> 64).unwrap_or(u64::MAX);
+    for (window, gap) in pairs() {
+        match index.checked_sub(window.count(gap, len)) {
+            Some(rest) => index = rest,
+            None => return window.nth(gap, len, index),
+        }
+    }
+    None
 }
 
 /// Length of the largest part of a gap between the limits of the constraints.

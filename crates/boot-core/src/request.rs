@@ -290,6 +290,9 @@ pub struct BootRequest<'a> {
     pub rng_seed: Option<&'a [u8]>,
     /// Random number for KASLR, for protocols that have it.
     pub kaslr_seed: Option<u64>,
+    /// Number that chooses the address of a relocatable kernel among all that its constraints and those of the protocol allow: the physical part
+    /// of KASLR. Equal numbers give equal plans. A kernel that is not relocatable stays at its address.
+    pub placement_seed: Option<u64>,
     /// A flattened device tree of the machine. The protocol validates it and sets command line, initrd, seeds and memory in
     /// it. Without one, the protocol creates it from [`Machine::platform`](crate::Machine::platform).
     pub device_tree: Option<&'a [u8]>,
@@ -316,6 +319,7 @@ impl<'a> BootRequest<'a> {
             modules: &[],
             rng_seed: None,
             kaslr_seed: None,
+            placement_seed: None,
             device_tree: None,
             fixed_addresses: &[],
             additional_loads: &[],
@@ -366,6 +370,15 @@ impl<'a> BootRequest<'a> {
     pub const fn with_kaslr_seed(self, seed: u64) -> Self {
         Self {
             kaslr_seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// The same with a number that chooses the kernel's address.
+    #[must_use]
+    pub const fn with_placement_seed(self, seed: u64) -> Self {
+        Self {
+            placement_seed: Some(seed),
             ..self
         }
     }

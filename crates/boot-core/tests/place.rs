@@ -33,6 +33,7 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Preference::Lowest),
         Just(Preference::Highest),
         (0..SPACE + 8).prop_map(Preference::Address),
+        any::<u64>().prop_map(Preference::Random),
     ];
     (0..40u64, align, window, any::<bool>(), preference).prop_map(
         |(len, (align, remainder, has_offset, base_offset), (min, max), has_min, preference)| {
@@ -43,6 +44,7 @@ fn request() -> impl Strategy<Value = Request> {
             let constraints = match preference {
                 Preference::Highest => constraints.highest(),
                 Preference::Address(addr) => constraints.prefer(addr),
+                Preference::Random(seed) => constraints.random(seed),
                 _ => constraints,
             };
             (len, constraints)
@@ -102,6 +104,11 @@ impl Model {
             _ if !is_valid => None,
             Preference::Address(addr) => Some(addr).filter(fits).or_else(lowest),
             Preference::Highest => (0..SPACE).rev().find(fits),
+            Preference::Random(seed) => {
+                let all: Vec<_> = (0..SPACE).filter(fits).collect();
+                let index = (u128::from(seed) * all.len() as u128) >> 64;
+                all.get(usize::try_from(index).unwrap()).copied()
+            }
             _ => lowest(),
         };
         GuestRange::new(start?, *len)

@@ -50,7 +50,9 @@ impl VirtioDisk {
                 .map_err(DeviceError::Virtio)?;
             BlockSize::new(found).ok_or(DeviceError::BlockSize { found })?
         };
-        let driver = VirtIOBlk::new(transport).map_err(DeviceError::Virtio)?;
+        let mut driver = VirtIOBlk::new(transport).map_err(DeviceError::Virtio)?;
+        // Requests are polled. A kernel that does not set up the interrupt controller of a PC first would get an interrupt that it does not expect.
+        driver.disable_interrupts();
         // The capacity is in units of 512 bytes, whatever the block size.
         let sectors_per_block = block_size.as_u64() >> BlockSize::B512.bytes().trailing_zeros();
         let block_count = driver.capacity().checked_div(sectors_per_block);

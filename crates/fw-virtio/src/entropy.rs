@@ -25,7 +25,9 @@ pub(crate) struct VirtioEntropy<T: Transport> {
 impl<T: Transport> VirtioEntropy<T> {
     /// Starts the driver of the device behind `transport`.
     pub(crate) fn new(transport: T) -> Result<Self, DeviceError> {
-        let driver = VirtIORng::new(transport).map_err(DeviceError::Virtio)?;
+        let mut driver = VirtIORng::new(transport).map_err(DeviceError::Virtio)?;
+        // As for disks: requests are polled.
+        driver.disable_interrupts();
         Ok(Self {
             driver: RefCell::new(driver),
         })

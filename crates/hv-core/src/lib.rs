@@ -31,7 +31,7 @@ pub use boot::{VmIrqLine, boot, init_vm, reset_vcpus};
 pub use bus::{Bus, BusError, Device, DeviceAction, DeviceError, IrqError};
 pub use device::{
     BufferedOutput, ConsoleOutput, DebugExitDevice, I8042, InputError, IrqLine, OutputFlusher, Rtc, Serial,
-    SerialConfig, SerialInput, SysconDevice,
+    SerialConfig, SerialInput, SleepControl, SysconDevice,
 };
 pub use error::RunError;
 pub use exit::{

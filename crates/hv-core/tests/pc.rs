@@ -37,10 +37,10 @@ fn pc(
 fn devices_are_at_their_addresses() {
     let check = |layout: &DeviceLayout, devices, step: Step, expected: &Outcome| {
         // The second write, to another debug-exit device, ends the run if the first one does not.
-        let script = vec![step.clone(), out(0x601, 0xee)];
+        let script = vec![step.clone(), out(0x701, 0xee)];
         let mut pc = pc(layout, devices, script).unwrap();
         pc.bus_mut()
-            .insert(AddressSpace::Pio, 0x601, 1, DebugExitDevice)
+            .insert(AddressSpace::Pio, 0x701, 1, DebugExitDevice)
             .unwrap();
         assert_eq!(
             pc.boot(&state(), &RunConfig::default()).unwrap(),
@@ -71,6 +71,11 @@ fn devices_are_at_their_addresses() {
     check(&none, no_exit(), out(0xf4, 1), &missed);
     check(&layout, devices(), out(0x64, 0xfe), &Outcome::Reset);
     check(&none, no_exit(), out(0x64, 0xfe), &missed);
+    // Sleep type 5 and the bit that starts the transition.
+    let off = 5 << 2 | 1 << 5;
+    check(&layout, devices(), out(0x600, off), &Outcome::PowerOff);
+    check(&layout, devices(), out(0x601, off), &missed);
+    check(&none, no_exit(), out(0x600, off), &missed);
     let page = |address| Step::MmioWrite {
         address,
         data: vec![3, 0, 0, 0],

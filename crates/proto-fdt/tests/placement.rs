@@ -12,6 +12,7 @@ use core::num::NonZeroU32;
 use hv_core::virt::{self, Gic, RAM_BASE, RiscvIrqchip};
 use proto_fdt::device_tree::DeviceTree;
 use proto_fdt::{Warning, label};
+use std::collections::BTreeSet;
 
 const MIB: u64 = 1 << 20;
 
@@ -229,6 +230,36 @@ fn an_initrd_shares_no_page_with_memory_that_must_not_be_mapped() {
             vec![ReservedMemory::new("firmware", range(0x8f00_8000, 0xff_8000)).with_no_map(no_map)];
         let plan = plan(&machine, &image, 0x1000).unwrap();
         assert_eq!(load(&plan, "initrd").end(), expected, "no-map: {no_map}");
+    }
+}
+
+#[test]
+fn a_number_chooses_the_address_of_the_kernel() {
+    let arm64 = (
+        arm64_machine(),
+        &proto_fdt::PROTOCOL_ARM64 as &dyn BootProtocol,
+        EntryAbi::ARM64_IMAGE,
+    );
+    let riscv64 = (
+        riscv64_machine(),
+        &proto_fdt::PROTOCOL_RISCV64 as &dyn BootProtocol,
+        EntryAbi::RISCV_IMAGE,
+    );
+    for (machine, protocol, abi) in [arm64, riscv64] {
+        let image = image(machine.arch, abi, 0, 4 * MIB).build().unwrap();
+        let cmdline = Cmdline::new();
+        let bases: BTreeSet<u64> = (0..10u64)
+            .map(|n| {
+                let request = BootRequest::new(&image, &machine, &cmdline)
+                    .with_initrd(MIB)
+                    .with_placement_seed(n << 60);
+                let plan = protocol.plan(&request).unwrap();
+                assert_eq!(protocol.plan(&request).unwrap(), plan);
+                plan.kernel().start()
+            })
+            .collect();
+        assert_eq!(bases.len(), 10, "{bases:x?}");
+        assert!(bases.iter().all(|base| base % (2 * MIB) == 0), "{bases:x?}");
     }
 }
 

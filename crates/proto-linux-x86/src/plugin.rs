@@ -13,7 +13,7 @@ use boot_core::{
     Priority, RamAllocator, RegionKind, RequestPart, Support, arith,
 };
 use boot_linux::vmlinux::Evidence;
-use boot_linux::x86::{BootParams, SetupHeaderMetadata, xloadflags};
+use boot_linux::x86::{BootParams, Relocated, SetupHeaderMetadata, loadflags, xloadflags};
 use zerocopy::IntoBytes;
 
 use crate::error::NAME;
@@ -296,7 +296,10 @@ fn plan(
         setup_data: nodes_at.map_or(0, GuestRange::start),
         rsdp: machine.acpi_rsdp.unwrap_or(0),
     };
-    let page = zero_page(header, memory, &e820, &addresses);
+    let mut page = zero_page(header, memory, &e820, &addresses);
+    if image.metadata::<Relocated>().is_some() {
+        page.hdr.loadflags |= loadflags::KASLR_FLAG;
+    }
     let entry = kernel.entry(image, selected.abi).unwrap_or_default();
     let mut state = match &tables {
         Some((at, _)) => State::long_mode(entry, at.start(), BOOT_CS, BOOT_DS),

@@ -94,6 +94,32 @@ fn pieces_are_where_the_request_fixes_them() {
 }
 
 #[test]
+fn a_number_chooses_the_address_of_the_kernel() {
+    let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
+    let plan = |seed| {
+        let request = BootRequest::new(&image, &machine, &cmdline)
+            .with_initrd(MIB)
+            .with_placement_seed(seed);
+        PROTOCOL.plan(&request).unwrap()
+    };
+    let seeds: Vec<u64> = (0..10).map(|n| n << 60).collect();
+    let mut bases: Vec<_> = seeds.iter().map(|seed| plan(*seed).kernel().start()).collect();
+    for base in &bases {
+        assert_eq!(base % (2 * MIB), 0, "{base:#x}");
+    }
+    bases.sort_unstable();
+    bases.dedup();
+    assert_eq!(bases.len(), seeds.len(), "{bases:x?}");
+    assert_eq!(plan(seeds[7]), plan(seeds[7]));
+    // A fixed address goes before.
+    let fixed = [FixedAddress::new("kernel", 4 * MIB)];
+    let request = BootRequest::new(&image, &machine, &cmdline)
+        .with_placement_seed(seeds[9])
+        .with_fixed_addresses(&fixed);
+    assert_eq!(PROTOCOL.plan(&request).unwrap().kernel().start(), 4 * MIB);
+}
+
+#[test]
 fn the_gdt_may_be_in_the_first_page_behind_the_bios_data_area() {
     let (image, machine, cmdline) = (image(), machine(), Cmdline::new());
     let fixed = [FixedAddress::new(label::GDT, 0x500)];

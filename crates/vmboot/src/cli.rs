@@ -1,5 +1,6 @@
 //! Command line of `vmboot`.
 
+pub(crate) mod acpi;
 pub(crate) mod advice;
 pub(crate) mod advised;
 pub(crate) mod boot;

@@ -109,8 +109,12 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
         && let Some(state) = load(&started.machine, &devices, own, &options)
     {
         match state.x86_64() {
-            // SAFETY: `load` loaded the kernel, and the firmware ends here.
-            Ok(state) => unsafe { start::start(state) },
+            Ok(state) => {
+                // Resets the devices.
+                drop(devices);
+                // SAFETY: `load` loaded the kernel, and the firmware ends here.
+                unsafe { start::start(state) }
+            }
             Err(error) => print!("firmware: {error}"),
         }
     }

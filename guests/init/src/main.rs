@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod disk;
 mod firmware;
 mod modules;
@@ -12,6 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process;
 
+use addresses::KernelAddresses;
 use disk::DiskReport;
 use firmware::FirmwareReport;
 use options::{Options, Shutdown};
@@ -70,6 +72,9 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
     }
     if options.disk {
         write!(console, "{}", DiskReport::read())?;
+    }
+    if options.addresses {
+        write!(console, "{}", KernelAddresses::read())?;
     }
     if options.echo {
         echo(&mut console)?;

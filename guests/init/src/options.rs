@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) firmware: bool,
     /// `init.disk`.
     pub(crate) disk: bool,
+    /// `init.addresses`.
+    pub(crate) addresses: bool,
     /// Whether `init.end` has an unknown value.
     pub(crate) unknown_shutdown: bool,
 }
@@ -65,6 +67,7 @@ impl Options {
                 None if word == "init.echo" => options.echo = true,
                 None if word == "init.firmware" => options.firmware = true,
                 None if word == "init.disk" => options.disk = true,
+                None if word == "init.addresses" => options.addresses = true,
                 Some(("init.end", "poweroff")) => options.shutdown = Some(Shutdown::PowerOff),
                 Some(("init.end", "reboot")) => options.shutdown = Some(Shutdown::Reboot),
                 Some(("init.end", _)) => options.unknown_shutdown = true,
@@ -108,23 +111,23 @@ mod tests {
 
     #[test]
     fn words_without_a_value_are_options() {
-        for (cmdline, firmware, disk, switch_root) in [
-            ("a init.firmware b", true, false, false),
-            ("init.switch_root root=/dev/vda2", false, false, true),
-            (
-                "init.firmware=1 xinit.firmware init.disk init.switch_root=1",
-                false,
-                true,
-                false,
-            ),
-        ] {
+        let check = |cmdline: &str, expected: [bool; 4]| {
             let options = Options::parse(cmdline);
-            assert_eq!(
-                (options.firmware, options.disk, switches_root(cmdline)),
-                (firmware, disk, switch_root),
-                "{cmdline}"
-            );
-        }
+            let found = [
+                options.firmware,
+                options.disk,
+                options.addresses,
+                switches_root(cmdline),
+            ];
+            assert_eq!(found, expected, "{cmdline}");
+        };
+        check("a init.firmware b", [true, false, false, false]);
+        check("init.switch_root root=/dev/vda2", [false, false, false, true]);
+        check(
+            "init.firmware=1 xinit.firmware init.disk init.switch_root=1",
+            [false, true, false, false],
+        );
+        check("init.addresses", [false, false, true, false]);
     }
 
     #[test]

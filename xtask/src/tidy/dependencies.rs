@@ -37,6 +37,16 @@ const FAMILIES: &[Family] = &[
         &["crates/boot-core", "crates/fmt-pe", "crates/fmt-test"],
         true,
     ),
+    family(
+        &["crates/boot-acpi"],
+        &["crates/boot-core", "crates/fw-acpi"],
+        true,
+    ),
+    family(
+        &["crates/boot-kaslr"],
+        &["crates/boot-core", "crates/boot-linux"],
+        true,
+    ),
     family(&["crates/sandbox-abi"], &[], true),
     family(&["crates/efi-core"], &[], true),
     family(

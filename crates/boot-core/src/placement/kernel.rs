@@ -23,7 +23,8 @@ pub struct PlacedKernel {
 
 impl PlacedKernel {
     /// Places `image` and takes its memory: a fixed image at its link address, a relocatable one where
-    /// [`RamAllocator::allocate`] places its extent, which is the address of the label `kernel` if the request fixes one.
+    /// [`RamAllocator::allocate`] places its extent, which is the address of the label `kernel` if the request fixes one, or an address that
+    /// [`BootRequest::placement_seed`](crate::BootRequest::placement_seed) chooses.
     ///
     /// # Errors
     ///
@@ -66,6 +67,7 @@ impl PlacedKernel {
                 Ok(placed)
             }
             Placement::Relocatable(rule) => {
+                let rule = allocator.placement_seed.map_or(rule, |seed| rule.random(seed));
                 let chosen = allocator.allocate(KERNEL_LABEL, link.len(), &rule.not_above(max))?;
                 Self::at(image, chosen.start()).ok_or(no_address(chosen))
             }
@@ -73,7 +75,8 @@ impl PlacedKernel {
     }
 
     /// Places a relocatable image with its extent at `base`. Returns `None` and takes nothing where the image is fixed,
-    /// its constraints exclude `base`, the request fixes another address for the kernel, the memory is not free RAM, or the extent would end above `max` (exclusive).
+    /// its constraints exclude `base`, the request fixes another address for the kernel or has a number that chooses it, the memory is not free
+    /// RAM, or the extent would end above `max` (exclusive).
     #[must_use]
     pub fn place_at(
         image: &KernelImage,
@@ -82,10 +85,11 @@ impl PlacedKernel {
         max: u64,
     ) -> Option<Self> {
         let range = GuestRange::new(base, image.extent().len()).filter(|range| range.end() <= max)?;
-        if allocator
-            .fixed_address(KERNEL_LABEL)
-            .is_some_and(|addr| addr != base)
-        {
+        let is_elsewhere = match allocator.fixed_address(KERNEL_LABEL) {
+            Some(addr) => addr != base,
+            None => allocator.placement_seed.is_some(),
+        };
+        if is_elsewhere {
             return None;
         }
         match image.placement() {

@@ -6,7 +6,8 @@ use boot_core::{Arch, GuestRange, machine::Syscon};
 
 use crate::{
     AddressSpace, Bus, BusError, ConsoleOutput, DebugExitDevice, Device, I8042, IrqError, IrqLine,
-    NullObserver, Observer, Rtc, Serial, SerialConfig, SerialInput, SysconDevice, Vm, VmIrqLine,
+    NullObserver, Observer, Rtc, Serial, SerialConfig, SerialInput, SleepControl, SysconDevice, Vm,
+    VmIrqLine,
 };
 
 /// Addresses of a machine's devices. [`BoardDevices::connect`] creates the devices.
@@ -21,6 +22,8 @@ pub struct DeviceLayout {
     pub i8042: Option<u16>,
     /// First I/O port of the real-time clock, which has the host's time.
     pub rtc: Option<u16>,
+    /// I/O port of the ACPI sleep control register, which turns the machine off.
+    pub sleep_control: Option<u16>,
 }
 
 impl DeviceLayout {
@@ -32,10 +35,12 @@ impl DeviceLayout {
             syscon: None,
             i8042: None,
             rtc: None,
+            sleep_control: None,
         }
     }
 
-    /// The devices of a PC at their usual I/O ports: COM1, keyboard controller and real-time clock.
+    /// The devices of a PC at their usual I/O ports: COM1, keyboard controller and real-time clock; and the sleep control register at
+    /// [`SleepControl::PORT`].
     #[must_use]
     pub const fn pc() -> Self {
         Self {
@@ -43,6 +48,7 @@ impl DeviceLayout {
             syscon: None,
             i8042: Some(I8042::PORT),
             rtc: Some(Rtc::PORT),
+            sleep_control: Some(SleepControl::PORT),
         }
     }
 
@@ -270,6 +276,9 @@ impl BoardDevices {
         }
         if let Some(port) = layout.i8042 {
             bus.insert(AddressSpace::Pio, port.into(), 1, I8042)?;
+        }
+        if let Some(port) = layout.sleep_control {
+            bus.insert(AddressSpace::Pio, port.into(), SleepControl::LEN, SleepControl)?;
         }
         if let Some(syscon) = &layout.syscon {
             let device = SysconDevice::new(syscon.clone());

@@ -17,6 +17,7 @@ use boot_core::{
 use hv_virtio::Disk;
 use proto_fdt::device_tree::{DeviceTree, FdtError};
 
+use super::acpi;
 use super::advice::placement_advice;
 use super::advised::{AdvisedError, UsageError};
 use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
@@ -158,11 +159,15 @@ impl BootArgs {
             self.disks.describe(&mut machine)?;
             Ok::<_, Box<dyn Error>>(machine)
         };
-        let machine = machine_of(&self.machine)?;
+        let mut machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&protocols, &image)?;
         let mut cmdline = self.cmdline(protocol, &image)?;
-        cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
+        let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
+        let loads = acpi::load(tables.as_ref());
+        if tables.is_none() {
+            cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
+        }
         let initrd = self.initrd.as_deref().map(file::open).transpose()?;
         let initrd_len = self
             .initrd
@@ -178,7 +183,9 @@ impl BootArgs {
         {
             check_dtb(path, bytes)?;
         }
-        let mut request = BootRequest::new(&image, &machine, &cmdline.line).with_modules(&modules);
+        let mut request = BootRequest::new(&image, &machine, &cmdline.line)
+            .with_modules(&modules)
+            .with_additional_loads(loads.as_slice());
         request.initrd_len = initrd_len;
         request.device_tree = device_tree.as_deref();
         if let Some(seeds) = seeds {
@@ -189,11 +196,8 @@ impl BootArgs {
             Err(error) => {
                 print_warnings(&image);
                 let fits = |options: &MachineArgs| {
-                    machine_of(options).is_ok_and(|machine| {
-                        let mut other = request;
-                        other.machine = &machine;
-                        protocol.plan(&other).is_ok()
-                    })
+                    let other = machine_of(options);
+                    other.is_ok_and(|machine| acpi::can_plan(options, machine, protocol, &request))
                 };
                 let advice = placement_advice(&error, &self.machine, fits)
                     .map(|advice| advice.to_string())

@@ -19,8 +19,8 @@ const COPIES_MAX: u64 = 1 << 30;
 /// Options for disks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiskArgs {
-    /// Disk image of a virtio disk; can be repeated. The guest finds the disks in the device tree, and on x86_64 on its command
-    /// line, which then begins with virtio_mmio.device=.
+    /// Disk image of a virtio disk; can be repeated. The guest finds the disks in the device tree or the ACPI tables. Without them, on x86_64, its
+    /// command line begins with virtio_mmio.device=.
     #[arg(long = "disk", value_name = "FILE")]
     disks: Vec<PathBuf>,
     /// What happens to writes of the guest to its disks; the files are never changed.
@@ -80,7 +80,7 @@ impl DiskArgs {
         Ok(())
     }
 
-    /// The command line with the options that describe the disks to a guest without a device tree. They come first: Linux passes words
+    /// The command line with the options that describe the disks to a guest without a device tree and ACPI tables. They come first: Linux passes words
     /// after `--` to init.
     pub(crate) fn add_options(
         machine: &Machine,

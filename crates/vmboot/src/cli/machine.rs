@@ -28,6 +28,9 @@ pub(crate) struct MachineArgs {
     /// Guest physical address of the ACPI RSDP. The tables are not created.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     acpi_rsdp: Option<u64>,
+    /// Create no ACPI tables for a PC. Its guest then has one CPU and no power-off, and finds disks by its command line only.
+    #[arg(long)]
+    pub(crate) no_acpi: bool,
     /// Reserve this range of RAM in the guest's memory map, END exclusive: in bytes or with a unit; can be repeated.
     #[arg(long = "reserve", value_name = "START..END", value_parser = range)]
     reserved: Vec<GuestRange>,

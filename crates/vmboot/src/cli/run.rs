@@ -126,7 +126,8 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(counts) = exit_counts {
         eprint!("{counts}");
     }
-    let status = status_of(boot.plan.arch(), &outcome);
+    let is_pc_without_acpi = boot.plan.arch() == Arch::X86_64 && boot.machine.acpi_rsdp.is_none();
+    let status = status_of(is_pc_without_acpi, &outcome);
     if status != 0 {
         eprintln!("vmboot: {outcome}");
         if let Some(explanation) = host.explanation(&outcome) {
@@ -204,11 +205,11 @@ fn run_config(timeout: Option<u64>, stop: StopHandle, observer: Arc<dyn Observer
     }
 }
 
-fn status_of(arch: Arch, outcome: &Outcome) -> u8 {
+fn status_of(is_pc_without_acpi: bool, outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::PowerOff | Outcome::Stopped => 0,
-        // A PC without ACPI has no power-off: its guests end with a reset.
-        Outcome::Reset if arch == Arch::X86_64 => 0,
+        // There is no power-off: guests end with a reset.
+        Outcome::Reset if is_pc_without_acpi => 0,
         Outcome::Reset => status::RESET,
         // As QEMU's isa-debug-exit does; a status has eight bits.
         Outcome::DebugExit(value) => (value << 1 | 1).to_le_bytes()[0],
@@ -229,18 +230,23 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_start_is_a_failure() {
-        let check = |step: Step, expected: u8| {
+        let check = |is_pc_without_acpi: bool, step: Step, expected: u8| {
             let state: CpuState = State::protected_mode(0x10_0000, 0x10, 0x18).into();
             let vm = FakeVm::new(FakeConfig::new(state.clone(), vec![vec![step.clone()]]));
             let ram = FakeRam { base: 0, len: 0x1000 };
             let mut vcpus = init_vm(&vm, [ram], 1).unwrap();
             let run_config = run_config(None, StopHandle::new(), Arc::new(Timeline::new()));
             let outcome = boot(&mut vcpus, &state, &Bus::new(), &run_config).unwrap();
-            assert_eq!(status_of(Arch::X86_64, &outcome), expected, "{step:?}: {outcome}");
+            assert_eq!(
+                status_of(is_pc_without_acpi, &outcome),
+                expected,
+                "{step:?}: {outcome}"
+            );
         };
-        check(Step::Fault(Fault::Shutdown), status::CRASH);
-        check(Step::System(SystemEvent::PowerOff), 0);
-        check(Step::System(SystemEvent::Reset), 0);
-        check(Step::Halt, status::HALTED);
+        check(true, Step::Fault(Fault::Shutdown), status::CRASH);
+        check(true, Step::System(SystemEvent::PowerOff), 0);
+        check(true, Step::System(SystemEvent::Reset), 0);
+        check(false, Step::System(SystemEvent::Reset), status::RESET);
+        check(false, Step::Halt, status::HALTED);
     }
 }

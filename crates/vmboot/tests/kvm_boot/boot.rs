@@ -1,18 +1,19 @@
 //! A boot, from a file to its outcome and console output.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{self, File};
 use std::num::NonZeroU64;
 
+use boot_acpi::{Pc, PcTables};
 use boot_core::protocol::select;
 use boot_core::{
-    AdditionalLoad, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, Machine, Module, RegionKind,
-    Sources, detect,
+    AdditionalLoad, Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine,
+    Module, RegionKind, Sources, detect,
 };
+use boot_kaslr::{Relocations, VirtualOffset};
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
 
-use super::acpi;
 use super::console::Console;
 use super::machine::{self, Start};
 use super::setup::Setup;
@@ -43,8 +44,12 @@ fn plan(
     setup: &Setup,
     cmdline: &str,
 ) -> Result<Planned, Box<dyn Error>> {
-    let image = detect(&vmboot::formats()?, kernel)?;
-    let machine = machine::describe(setup)?;
+    let mut image = detect(&vmboot::formats()?, kernel)?;
+    if let (Arch::X86_64, Some(seed)) = (image.arch(), setup.kaslr) {
+        let offset = virtual_offset(&image, seed)?;
+        image = image.with_metadata(offset.metadata());
+    }
+    let mut machine = machine::describe(setup)?;
     let cmdline = Cmdline::parse(cmdline)?;
     let modules = setup
         .modules
@@ -53,10 +58,12 @@ fn plan(
         .collect::<Result<Vec<_>, Box<dyn Error>>>()?;
     let tables = setup
         .has_acpi
-        .then(|| acpi::tables(setup.vcpus, &machine.platform.virtio_mmio));
+        .then(|| PcTables::at_end_of_ram(&machine, &Pc::default()))
+        .transpose()?;
     let loads = tables.as_ref().map(|tables| {
-        AdditionalLoad::bytes("ACPI tables", tables)
-            .at(acpi::RSDP)
+        machine.acpi_rsdp = Some(tables.rsdp());
+        AdditionalLoad::bytes("ACPI tables", tables.bytes())
+            .at(tables.rsdp())
             .in_region(RegionKind::AcpiReclaimable)
     });
     let mut request = BootRequest::new(&image, &machine, &cmdline)
@@ -68,6 +75,7 @@ fn plan(
         request = request.with_rng_seed(seeds.rng);
         request.kaslr_seed = seeds.kaslr;
     }
+    request.placement_seed = setup.kaslr;
     let protocols = vmboot::protocols()?;
     let protocol = match protocol {
         None => select(&protocols, &image)?,
@@ -80,6 +88,21 @@ fn plan(
     };
     let plan = protocol.plan(&request)?;
     Ok(Planned { machine, plan })
+}
+
+fn virtual_offset(image: &KernelImage, seed: u64) -> Result<VirtualOffset, Box<dyn Error>> {
+    Ok(VirtualOffset::choose(image, seed).ok_or("a kernel above 1 GiB")?)
+}
+
+/// The vmlinux in `file` with its virtual addresses moved by the offset that `seed` chooses, and the offset.
+pub(crate) fn relocated(file: &str, seed: u64) -> Result<(Vec<u8>, VirtualOffset), Box<dyn Error>> {
+    let original = fs::read(super::fixtures::path(file))?;
+    let image = detect(&vmboot::formats()?, &original)?;
+    let offset = virtual_offset(&image, seed)?;
+    let relocations = Relocations::behind(&original)?.ok_or("a vmlinux without relocations")?;
+    let mut moved = original.clone();
+    relocations.apply(&image, &mut moved, offset)?;
+    Ok((moved, offset))
 }
 
 fn open(file: &str) -> Result<File, Box<dyn Error>> {

@@ -118,14 +118,23 @@ fn scenarios(board: Board) -> Vec<Scenario> {
     vec![plain, typed, four_cpus, reboot]
 }
 
-/// The machine has two CPUs and ACPI tables, and the kernel chooses its address.
+/// The machine has four CPUs and ACPI tables, and the kernel chooses its address.
 const ACPI: Scenario = Scenario {
     name: "acpi-kaslr",
-    vcpus: 2,
+    vcpus: 4,
     acpi: true,
-    options: " init.end=reboot",
+    options: "",
     answers: &[],
+    end: Outcome::PowerOff,
+};
+
+/// The same, with a reset by ACPI.
+const ACPI_REBOOT: Scenario = Scenario {
+    name: "acpi-reboot",
+    vcpus: 1,
+    options: " reboot=a init.end=reboot",
     end: Outcome::Reset,
+    ..ACPI
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -139,6 +148,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     if arch == "x86_64" {
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, ACPI)));
+        cases.push(case(arch, X86_64[0], ACPI_REBOOT));
     }
     for &kernel in kernels {
         let scenarios = scenarios(kernel.board).into_iter();
@@ -165,7 +175,7 @@ fn case(arch: &str, kernel: Kernel, scenario: Scenario) -> Case {
 
 fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &str) -> TestResult {
     // Otherwise the kernel tries other ways to reboot first, which this PC lacks.
-    let reboot = if kernel.board == Board::Pc {
+    let reboot = if kernel.board == Board::Pc && !scenario.acpi {
         " reboot=k"
     } else {
         ""
@@ -196,6 +206,10 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         expected.push("kaslr: on\r\n".to_owned());
     }
     let answered = scenario.answers.iter().map(|(text, _)| (*text).to_owned());
+    let complaints = ["ACPI Error", "ACPI BIOS Error", "ACPI Warning", "Firmware Bug"];
+    if let Some(complaint) = complaints.iter().find(|text| run.console.contains(**text)) {
+        return Err(run.failure(&format!("printed: {complaint}")));
+    }
     let missing: Vec<_> = expected
         .into_iter()
         .chain(answered)

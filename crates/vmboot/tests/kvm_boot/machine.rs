@@ -11,7 +11,6 @@ use boot_core::Machine;
 use hv_core::virt;
 use hv_core::{Outcome, SerialInput};
 
-use super::acpi;
 use super::board::Board;
 use super::setup::Setup;
 
@@ -42,11 +41,7 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
     let disks = u32::try_from(setup.disks.len())?;
     machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, disks);
     machine.platform.reserved_memory.clone_from(&setup.reserved);
-    machine.acpi_rsdp = if setup.has_acpi {
-        Some(acpi::RSDP)
-    } else {
-        setup.acpi_rsdp
-    };
+    machine.acpi_rsdp = setup.acpi_rsdp;
     Ok(machine)
 }
 

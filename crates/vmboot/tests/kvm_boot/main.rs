@@ -3,7 +3,6 @@
 //!
 //! A case that cannot run on this host is ignored with the reason.
 
-mod acpi;
 mod board;
 mod boot;
 mod case;
@@ -13,6 +12,7 @@ mod disks;
 mod doctor;
 mod firmware;
 mod fixtures;
+mod kaslr;
 mod kernels;
 mod linux;
 mod machine;
@@ -31,6 +31,7 @@ fn main() {
         .into_iter()
         .chain(kernels::cases())
         .chain(linux::cases())
+        .chain(kaslr::cases())
         .chain(disks::cases())
         .chain(firmware::cases())
         .chain(doctor::cases())

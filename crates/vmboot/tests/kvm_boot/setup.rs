@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) initrd: Option<Vec<u8>>,
     pub(crate) modules: Vec<(Vec<u8>, &'static str)>,
     pub(crate) seeds: Option<Seeds>,
+    /// Number that chooses the addresses of the kernel: the physical one, and the virtual one of a vmlinux with relocations.
+    pub(crate) kaslr: Option<u64>,
     pub(crate) disks: Vec<DiskSetup>,
     /// Input for the console, in order.
     pub(crate) answers: Vec<Answer>,
@@ -81,6 +83,7 @@ impl Setup {
             initrd: None,
             modules: Vec::new(),
             seeds: None,
+            kaslr: None,
             disks: Vec::new(),
             answers: Vec::new(),
             stop_at: None,

@@ -109,6 +109,7 @@ impl Boot {
             "plan",
             "--memory",
             &memory,
+            "--no-acpi",
             "--cmdline",
             CMDLINE,
             "--protocol",

@@ -1,0 +1,49 @@
+//! Errors of the creation of tables.
+
+use boot_core::machine::Line;
+use boot_core::{Arch, GuestRange};
+
+/// A machine that the tables cannot describe, or an address where they cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcpiError {
+    /// The machine is not a PC.
+    #[error("the ACPI tables are those of a PC, but the machine is {0}")]
+    Arch(Arch),
+    /// The interrupt of a virtio-mmio slot is not a global system interrupt.
+    #[error("the virtio-mmio slot at {slot} has {line}, expected a global system interrupt")]
+    Interrupt {
+        /// Registers of the slot.
+        slot: GuestRange,
+        /// Its interrupt line.
+        line: Line,
+    },
+    /// The registers of a virtio-mmio slot end above 4 GiB.
+    #[error("the virtio-mmio slot at {slot} ends above 4 GiB, which its description in the DSDT cannot")]
+    SlotAddress {
+        /// Registers of the slot.
+        slot: GuestRange,
+    },
+    /// There are more virtio-mmio slots than names for them.
+    #[error("the machine has {found} virtio-mmio slots, but the DSDT has names for {max}")]
+    TooManySlots {
+        /// Number of slots.
+        found: usize,
+        /// Largest number of slots.
+        max: usize,
+    },
+    /// The address of the tables is not a multiple of 16, or the tables end beyond the address space.
+    #[error("ACPI tables of {len} bytes cannot be at {addr:#x}: the address must be a multiple of 16")]
+    Address {
+        /// The address.
+        addr: u64,
+        /// Length of the tables in bytes.
+        len: usize,
+    },
+    /// No RAM below 4 GiB has room for the tables.
+    #[error("no RAM below 4 GiB has room for {len} bytes of ACPI tables")]
+    NoRoom {
+        /// Length of the tables in bytes.
+        len: usize,
+    },
+}

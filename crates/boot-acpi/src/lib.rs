@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod dsdt;
+mod error;
+mod fadt;
+mod madt;
+mod oem;
+mod pc;
+mod tables;
+
+pub use error::AcpiError;
+pub use pc::{Pc, ResetPort, SerialPort};
+pub use tables::PcTables;

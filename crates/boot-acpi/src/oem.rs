@@ -1,0 +1,19 @@
+//! What all tables have in common.
+
+use alloc::vec::Vec;
+
+use acpi_tables::Aml;
+
+/// Identification of the maker of the tables.
+pub(crate) const OEM_ID: [u8; 6] = *b"VMBOOT";
+/// Identification of the tables by their maker.
+pub(crate) const OEM_TABLE_ID: [u8; 8] = *b"VMBOOTPC";
+/// Revision of the tables by their maker.
+pub(crate) const OEM_REVISION: u32 = 1;
+
+/// The bytes of a table or of an object in one.
+pub(crate) fn bytes(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
+}

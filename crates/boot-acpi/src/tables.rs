@@ -1,0 +1,117 @@
+//! The tables as one block of bytes.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::xsdt::XSDT;
+use boot_core::{Arch, Constraints, GuestRange, Machine, RamAllocator, arith};
+
+use crate::dsdt::dsdt;
+use crate::error::AcpiError;
+use crate::fadt::fadt;
+use crate::madt::madt;
+use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
+use crate::pc::Pc;
+
+/// Alignment of the tables: that of the RSDP (ACPI 6.5, section 5.2.5.1).
+const ALIGN: usize = 16;
+
+/// The ACPI tables of a PC: the RSDP, and behind it the tables that it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PcTables {
+    rsdp: u64,
+    bytes: Vec<u8>,
+}
+
+impl PcTables {
+    /// The tables of `machine` and `pc` for the guest physical address `addr`. They contain addresses of each other, so they belong there and nowhere
+    /// else. Their length does not depend on the address.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::Interrupt`], [`SlotAddress`](AcpiError::SlotAddress) and
+    /// [`TooManySlots`](AcpiError::TooManySlots) for virtio-mmio slots that a PC cannot have, [`AcpiError::Address`] for an address that is not a
+    /// multiple of 16 or too high.
+    pub fn new(machine: &Machine, pc: &Pc, addr: u64) -> Result<Self, AcpiError> {
+        if machine.arch != Arch::X86_64 {
+            return Err(AcpiError::Arch(machine.arch));
+        }
+        let mut tables = Blocks {
+            addr,
+            bytes: vec![0; Rsdp::len()],
+        };
+        let dsdt = dsdt(pc, &machine.platform.virtio_mmio)?;
+        let dsdt = tables.push(&dsdt);
+        let fadt = tables.push(&bytes(&fadt(pc, dsdt)));
+        let madt = tables.push(&bytes(&madt(pc, machine.vcpus.get())));
+        let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
+        for table in [fadt, madt] {
+            xsdt.add_entry(table);
+        }
+        let xsdt = tables.push(&bytes(&xsdt));
+        let mut all = tables.bytes;
+        let rsdp = bytes(&Rsdp::new(OEM_ID, xsdt));
+        if let Some(head) = all.get_mut(..rsdp.len()) {
+            head.copy_from_slice(&rsdp);
+        }
+        let len = all.len();
+        let is_aligned = arith::align_down(addr, arith::to_u64(ALIGN)) == addr;
+        if !is_aligned || addr.checked_add(arith::to_u64(len)).is_none() {
+            return Err(AcpiError::Address { addr, len });
+        }
+        Ok(Self {
+            rsdp: addr,
+            bytes: all,
+        })
+    }
+
+    /// The tables in the last pages of RAM below 4 GiB that have room for them.
+    ///
+    /// # Errors
+    ///
+    /// [`AcpiError::NoRoom`] without such pages, and those of [`new`](Self::new).
+    pub fn at_end_of_ram(machine: &Machine, pc: &Pc) -> Result<Self, AcpiError> {
+        let len = Self::new(machine, pc, 0)?.bytes.len();
+        let pages = Constraints::below_4g(0x1000).not_below(0x1000).highest();
+        let range = RamAllocator::new(&machine.memory).allocate("ACPI tables", arith::to_u64(len), &pages);
+        match range {
+            Ok(range) => Self::new(machine, pc, range.start()),
+            Err(_) => Err(AcpiError::NoRoom { len }),
+        }
+    }
+
+    /// The guest physical address of the RSDP, which is that of the first byte.
+    #[must_use]
+    pub const fn rsdp(&self) -> u64 {
+        self.rsdp
+    }
+
+    /// The bytes of all tables.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The guest physical addresses of all tables.
+    #[must_use]
+    pub fn range(&self) -> GuestRange {
+        GuestRange::new(self.rsdp, arith::to_u64(self.bytes.len())).unwrap_or(GuestRange::EMPTY)
+    }
+}
+
+/// Tables one after the other.
+struct Blocks {
+    addr: u64,
+    bytes: Vec<u8>,
+}
+
+impl Blocks {
+    /// Adds a table and returns its address.
+    fn push(&mut self, table: &[u8]) -> u64 {
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+        let addr = self.addr.wrapping_add(arith::to_u64(self.bytes.len()));
+        self.bytes.extend_from_slice(table);
+        addr
+    }
+}

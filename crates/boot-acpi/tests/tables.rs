@@ -1,0 +1,291 @@
+//! Tables read by another implementation, `fw-acpi`.
+
+use std::num::NonZeroU32;
+
+use boot_acpi::{AcpiError, Pc, PcTables, ResetPort, SerialPort};
+use boot_core::machine::{Interrupt, Line, VirtioMmio};
+use boot_core::{Arch, GuestMemory as _, GuestRange, Machine, MemoryMap, SliceMemory};
+use fw_acpi::{Acpi, AddressSpace, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
+use proptest::prelude::*;
+
+const BASE: u64 = 0xe_0000;
+
+fn slot(start: u64, len: u64, line: Line) -> VirtioMmio {
+    VirtioMmio::new(GuestRange::new(start, len).unwrap(), Interrupt::level(line))
+}
+
+fn machine(vcpus: u32, slots: u32) -> Machine {
+    let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20).unwrap());
+    machine.vcpus = NonZeroU32::new(vcpus).unwrap();
+    machine.platform.virtio_mmio = (0..slots)
+        .map(|n| slot(0xd000_0000 + u64::from(n) * 0x1000, 0x1000, Line::Gsi(5 + n)))
+        .collect();
+    machine
+}
+
+fn memory_at(addr: u64, bytes: &mut [u8]) -> SliceMemory<'_> {
+    let mut memory = SliceMemory::new();
+    memory.add(addr, bytes).unwrap();
+    memory
+}
+
+/// What the tables of `machine` and `pc` tell.
+struct Found {
+    memory: Vec<u8>,
+    acpi: Acpi,
+    namespace: Namespace,
+    power: Power,
+}
+
+fn read(machine: &Machine, pc: &Pc) -> Found {
+    let tables = PcTables::new(machine, pc, BASE).unwrap();
+    assert_eq!(tables.rsdp(), BASE);
+    let mut bytes = tables.bytes().to_vec();
+    let memory = memory_at(BASE, &mut bytes);
+    let acpi = Acpi::read(&memory, BASE).unwrap();
+    let ranges = acpi.ranges(&memory).unwrap();
+    assert!(
+        ranges.iter().all(|range| tables.range().contains(*range)),
+        "{ranges:?}"
+    );
+    let (namespace, power) = (acpi.namespace(&memory).unwrap(), acpi.power(&memory).unwrap());
+    Found {
+        memory: bytes,
+        acpi,
+        namespace,
+        power,
+    }
+}
+
+/// The structures behind the header of the MADT: their types and bytes.
+fn madt(found: &mut Found) -> Vec<(u8, Vec<u8>)> {
+    let signature = Signature(*b"APIC");
+    let table = found
+        .acpi
+        .tables()
+        .iter()
+        .find(|table| table.signature == signature);
+    let addr = table.unwrap().addr;
+    let memory = memory_at(BASE, &mut found.memory);
+    let mut len = [0; 4];
+    memory.read(addr + 4, &mut len).unwrap();
+    let mut bytes = vec![0; u32::from_le_bytes(len) as usize];
+    memory.read(addr, &mut bytes).unwrap();
+    let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    assert_eq!(sum, 0);
+    assert_eq!(bytes[36..40], 0xfee0_0000_u32.to_le_bytes());
+    let mut rest = &bytes[44..];
+    let mut structures = Vec::new();
+    while let [kind, len, ..] = *rest {
+        let (structure, behind) = rest.split_at(len.into());
+        structures.push((kind, structure.to_vec()));
+        rest = behind;
+    }
+    structures
+}
+
+#[test]
+fn the_tables_of_a_pc_are_complete() {
+    let mut found = read(&machine(4, 2), &Pc::default());
+    let signatures: Vec<_> = found
+        .acpi
+        .tables()
+        .iter()
+        .map(|table| table.signature.0)
+        .collect();
+    assert_eq!(signatures, [*b"FACP", *b"APIC"]);
+    let memory = memory_at(BASE, &mut found.memory);
+    let fadt = found.acpi.fadt(&memory).unwrap().unwrap();
+    assert!(fadt.is_hardware_reduced());
+    // No VGA.
+    assert_eq!(fadt.iapc_boot_arch, 1 << 2);
+    let port = |addr| Register {
+        space: AddressSpace::IO,
+        addr,
+        width: 1,
+    };
+    assert_eq!(fadt.sleep_status, Some(port(0x601)));
+    assert_eq!(
+        found.power.reset,
+        Some(Reset {
+            register: port(0x64),
+            value: 0xfe
+        })
+    );
+    assert_eq!(
+        found.power.soft_off,
+        Some(SoftOff::SleepControl {
+            register: port(0x600),
+            // Sleep type 5 and SLP_EN.
+            value: 5 << 2 | 1 << 5,
+        })
+    );
+    let mut serial = found.namespace.devices_with_id("PNP0501");
+    let port = serial.next().unwrap();
+    assert_eq!(
+        (port.ports.as_slice(), port.interrupts.as_slice()),
+        (&[(0x3f8, 8)][..], &[4][..])
+    );
+    let slots: Vec<_> = found
+        .namespace
+        .devices_with_id("LNRO0005")
+        .map(|slot| {
+            (
+                slot.path.clone(),
+                slot.unique_id,
+                slot.memory.clone(),
+                slot.interrupts.clone(),
+            )
+        })
+        .collect();
+    let slot = |n: u32| {
+        let registers = MemoryRange {
+            addr: 0xd000_0000 + u64::from(n) * 0x1000,
+            len: 0x1000,
+        };
+        (
+            format!("\\_SB_.V00{n}"),
+            Some(n.into()),
+            vec![registers],
+            vec![5 + n],
+        )
+    };
+    assert_eq!(slots, [slot(0), slot(1)]);
+}
+
+#[test]
+fn every_cpu_has_an_apic() {
+    let check = |vcpus: u32| {
+        let structures = madt(&mut read(&machine(vcpus, 0), &Pc::default()));
+        let (io_apic, cpus) = structures.split_last().unwrap();
+        assert_eq!(
+            *io_apic,
+            (
+                1,
+                [&[1, 12, 0, 0][..], &0xfec0_0000_u32.to_le_bytes(), &[0; 4]].concat()
+            )
+        );
+        assert_eq!(cpus.len(), vcpus as usize);
+        for (id, cpu) in (0_u32..).zip(cpus) {
+            let short = u8::try_from(id).unwrap_or(0xff);
+            let expected = if short < 0xff {
+                (0, vec![0, 8, short, short, 1, 0, 0, 0])
+            } else {
+                let [id, one] = [id, 1].map(u32::to_le_bytes);
+                (9, [&[9, 16, 0, 0][..], &id, &one, &id].concat())
+            };
+            assert_eq!(*cpu, expected, "CPU {id}");
+        }
+    };
+    for vcpus in [1, 2, 255, 256, 300, 1024] {
+        check(vcpus);
+    }
+}
+
+#[test]
+fn hardware_that_is_absent_is_not_described() {
+    let pc = Pc::default()
+        .with_serial(None)
+        .with_sleep_control(None)
+        .with_reset(None)
+        .with_keyboard_controller(true)
+        .with_cmos_rtc(false);
+    let mut found = read(&machine(1, 0), &pc);
+    assert_eq!((found.power.reset, found.power.soft_off), (None, None));
+    assert_eq!(found.namespace.devices_with_id("PNP0501").count(), 0);
+    let memory = memory_at(BASE, &mut found.memory);
+    let fadt = found.acpi.fadt(&memory).unwrap().unwrap();
+    assert_eq!(fadt.iapc_boot_arch, 1 << 1 | 1 << 2 | 1 << 5);
+    let pc = Pc::default()
+        .with_serial(Some(SerialPort::new(0x2f8, 3)))
+        .with_reset(Some(ResetPort::new(0xcf9, 6)));
+    let found = read(&machine(1, 0), &pc);
+    assert_eq!(found.power.reset.unwrap().value, 6);
+    let serial = found.namespace.devices_with_id("PNP0501").next().unwrap();
+    assert_eq!((serial.ports[0].0, serial.interrupts[0]), (0x2f8, 3));
+}
+
+#[test]
+fn machines_that_the_tables_cannot_describe_are_refused() {
+    let check = |machine: &Machine, addr, expected: &str| {
+        let error = PcTables::new(machine, &Pc::default(), addr).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    let arm64 = Machine::new(Arch::Aarch64, MemoryMap::new());
+    check(
+        &arm64,
+        0,
+        "the ACPI tables are those of a PC, but the machine is aarch64",
+    );
+    let with = |slots: Vec<VirtioMmio>| {
+        let mut machine = machine(1, 0);
+        machine.platform.virtio_mmio = slots;
+        machine
+    };
+    check(
+        &with(vec![slot(0xd000_0000, 0x200, Line::Spi(3))]),
+        0,
+        "the virtio-mmio slot at 0xd0000000..0xd0000200 has SPI 3, expected a global system interrupt",
+    );
+    check(
+        &with(vec![slot(0xffff_f000, 0x1001, Line::Gsi(3))]),
+        0,
+        "the virtio-mmio slot at 0xfffff000..0x100000001 ends above 4 GiB, which its description in the DSDT cannot",
+    );
+    let many = (0..0x1001)
+        .map(|n| slot(0x8000_0000 + n * 0x200, 0x200, Line::Gsi(1)))
+        .collect();
+    check(
+        &with(many),
+        0,
+        "the machine has 4097 virtio-mmio slots, but the DSDT has names for 4096",
+    );
+    let small = machine(1, 0);
+    let len = PcTables::new(&small, &Pc::default(), 0).unwrap().bytes().len();
+    for addr in [8, u64::MAX - 15] {
+        check(
+            &small,
+            addr,
+            &format!(
+                "ACPI tables of {len} bytes cannot be at {addr:#x}: the address must be a multiple of 16"
+            ),
+        );
+    }
+}
+
+#[test]
+fn tables_are_placed_at_the_end_of_ram_below_4_gib() {
+    let at = |map: MemoryMap| {
+        let machine = Machine::new(Arch::X86_64, map);
+        PcTables::at_end_of_ram(&machine, &Pc::default()).map(|tables| tables.rsdp())
+    };
+    assert_eq!(at(MemoryMap::pc(64 << 20).unwrap()), Ok(0x3ff_f000));
+    assert_eq!(at(MemoryMap::pc(8 << 30).unwrap()), Ok(0xbfff_f000));
+    assert!(matches!(at(MemoryMap::new()), Err(AcpiError::NoRoom { .. })));
+}
+
+proptest! {
+    #[test]
+    fn tables_of_any_pc_can_be_read(
+        vcpus in 1..2000u32,
+        slots in proptest::collection::vec((any::<u64>(), 0..0x1_0000u64, any::<u32>()), 0..40),
+        addr in any::<u64>(),
+    ) {
+        let mut machine = machine(vcpus, 0);
+        machine.platform.virtio_mmio = slots
+            .iter()
+            .filter_map(|(start, len, line)| {
+                let range = GuestRange::new(*start >> 30, *len)?;
+                Some(VirtioMmio::new(range, Interrupt::edge(Line::Gsi(*line))))
+            })
+            .collect();
+        if let Ok(tables) = PcTables::new(&machine, &Pc::default(), addr) {
+            let mut bytes = tables.bytes().to_vec();
+            let memory = memory_at(addr, &mut bytes);
+            let acpi = Acpi::read(&memory, addr).unwrap();
+            let namespace = acpi.namespace(&memory).unwrap();
+            let found = namespace.devices_with_id("LNRO0005").count();
+            prop_assert_eq!(found, machine.platform.virtio_mmio.len());
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Errors of relocation tables.
+
+use crate::kind::Kind;
+
+/// A relocation table that is malformed, or that is not that of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelocationsError {
+    /// The length of the table is not a multiple of 4, the size of an entry.
+    #[error("the relocation table has {len} bytes, which is not a multiple of 4")]
+    Length {
+        /// The length in bytes.
+        len: usize,
+    },
+    /// The table does not start with a zero.
+    #[error("the relocation table starts with {found:#x}, expected the zero before its 64-bit places")]
+    Start {
+        /// The first entry; zero for an empty table.
+        found: u32,
+    },
+    /// The number of lists is not that of a table.
+    #[error("the relocation table has {found} lists, expected 2 or 3")]
+    Lists {
+        /// Number of zeros, one before each list.
+        found: usize,
+    },
+    /// A place is not in the part of a segment that is in the file.
+    #[error(
+        "entry {index} of the {kind} relocations is {addr:#x}: the kernel has no bytes of its file there"
+    )]
+    Place {
+        /// The list.
+        kind: Kind,
+        /// Index in the list.
+        index: usize,
+        /// The virtual link address.
+        addr: u64,
+    },
+    /// The image of the kernel is that of another file.
+    #[error("the image was parsed from {expected} bytes, but the kernel has {found}")]
+    OtherFile {
+        /// Length of the file that the image was parsed from.
+        expected: u64,
+        /// Length of the bytes that are to be relocated.
+        found: usize,
+    },
+}

@@ -1,0 +1,73 @@
+//! ACPI tables of PCs.
+
+use boot_acpi::{AcpiError, Pc, PcTables};
+use boot_core::{
+    AdditionalLoad, Arch, BootProtocol, BootRequest, KernelImage, Machine, RegionKind, RequestPart,
+};
+
+use super::machine::MachineArgs;
+
+/// The ACPI tables of `machine`, whose RSDP address is set: for a PC whose protocol hands them over, if the user neither has tables nor wants none.
+pub(crate) fn describe(
+    options: &MachineArgs,
+    machine: &mut Machine,
+    protocol: &dyn BootProtocol,
+    image: &KernelImage,
+) -> Result<Option<PcTables>, AcpiError> {
+    let is_wanted = machine.arch == Arch::X86_64 && machine.acpi_rsdp.is_none() && !options.no_acpi;
+    if !is_wanted || !protocol.hands_over(RequestPart::AcpiRsdp, image) {
+        return Ok(None);
+    }
+    // The devices are those of `hv_core::DeviceLayout::pc`.
+    let tables = PcTables::at_end_of_ram(machine, &Pc::default())?;
+    machine.acpi_rsdp = Some(tables.rsdp());
+    Ok(Some(tables))
+}
+
+/// The tables as a load of the plan.
+pub(crate) fn load(tables: Option<&PcTables>) -> Option<AdditionalLoad<'_>> {
+    tables.map(|tables| {
+        AdditionalLoad::bytes("ACPI tables", tables.bytes())
+            .at(tables.rsdp())
+            .in_region(RegionKind::AcpiReclaimable)
+    })
+}
+
+/// Whether `request` can be planned on another machine, with the tables of that machine.
+pub(crate) fn can_plan(
+    options: &MachineArgs,
+    mut machine: Machine,
+    protocol: &dyn BootProtocol,
+    request: &BootRequest<'_>,
+) -> bool {
+    let Ok(tables) = describe(options, &mut machine, protocol, request.image) else {
+        return false;
+    };
+    let loads = load(tables.as_ref());
+    let mut other = *request;
+    other.machine = &machine;
+    other.additional_loads = loads.as_slice();
+    protocol.plan(&other).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use boot_acpi::{ResetPort, SerialPort};
+    use hv_core::{DeviceLayout, I8042, Serial, SleepControl};
+
+    use super::*;
+
+    #[test]
+    fn the_tables_describe_the_devices_of_the_harness() {
+        let (pc, layout) = (Pc::default(), DeviceLayout::pc());
+        assert_eq!(pc.sleep_control, layout.sleep_control);
+        assert_eq!(pc.reset.map(|reset: ResetPort| reset.port), Some(I8042::PORT));
+        let port = layout.serial.unwrap();
+        let serial = SerialPort::new(port.base.try_into().unwrap(), port.line.unwrap());
+        assert_eq!((pc.serial, serial.gsi), (Some(serial), Serial::COM1_IRQ));
+        assert_eq!(pc.has_cmos_rtc, layout.rtc.is_some());
+        assert_eq!(SleepControl::POWER_OFF, 5);
+        assert_eq!(u64::from(pc.io_apic), hv_kvm_x86::layout::IO_APIC);
+        assert_eq!(u64::from(pc.local_apic), hv_kvm_x86::layout::LOCAL_APIC);
+    }
+}
