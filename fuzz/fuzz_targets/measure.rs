@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/boot-measure/tests/firmware/invariants.rs"]
+#[path = "../../crates/boot-measure/tests/ovmf/invariants.rs"]
 mod invariants;
 
 fuzz_target!(|data: &[u8]| invariants::check(data));

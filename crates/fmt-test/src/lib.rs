@@ -8,6 +8,7 @@ pub mod elf;
 mod fields;
 pub mod guest;
 mod image;
+pub mod ovmf;
 pub mod pe;
 mod source;
 

@@ -1,14 +1,9 @@
 //! OVMF images, unified kernel images and addons.
 
+use fmt_test::ovmf::Firmware;
 use fmt_test::pe::{AMD64, Pe, uki};
 
 use crate::seed::Seed;
-
-#[allow(dead_code, reason = "the tests use the other constants")]
-#[path = "../../../crates/boot-measure/tests/firmware/ovmf.rs"]
-mod firmware;
-
-use firmware::Firmware;
 
 /// Whole files; of OVMF images the last page.
 pub(crate) fn seeds() -> Vec<Seed> {

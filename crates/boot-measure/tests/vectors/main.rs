@@ -1,9 +1,6 @@
 //! Digests of other programs. The inputs are generated here and, in the same way, by the scripts in this directory, whose
 //! output is stored beside them.
 
-#[path = "../firmware/ovmf.rs"]
-#[allow(dead_code, reason = "the tests of malformed firmware use the other constants")]
-mod firmware;
 mod images;
 mod inputs;
 mod ovmf;

@@ -4,8 +4,8 @@ use boot_measure::Content;
 use boot_measure::ovmf::Ovmf;
 use boot_measure::snp::{CpuSignature, FirmwareLaunch, KernelHashes, SevFeatures, Vmm};
 
-use crate::firmware::Firmware;
 use crate::inputs::bytes;
+use fmt_test::ovmf::Firmware;
 
 #[test]
 fn launches_with_firmware_have_the_digests_of_sev_snp_measure() {

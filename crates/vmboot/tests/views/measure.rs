@@ -15,11 +15,7 @@ use vmboot::boot_core::Arch;
 use vmboot::boot_core::SizedSource;
 use vmboot::report::MeasureReport;
 
-#[allow(dead_code, reason = "the tests of boot-measure use the other constants")]
-#[path = "../../../boot-measure/tests/firmware/ovmf.rs"]
-mod firmware;
-
-use firmware::Firmware;
+use fmt_test::ovmf::Firmware;
 
 use crate::boot::{Boot, boots, vmboot};
 

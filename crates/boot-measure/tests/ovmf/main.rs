@@ -1,8 +1,5 @@
 //! Malformed OVMF images, and launches that an image does not permit.
 
-#[path = "firmware/ovmf.rs"]
-mod firmware;
-#[path = "firmware/invariants.rs"]
 mod invariants;
 
 use boot_core::ByteSource;
@@ -11,7 +8,7 @@ use boot_measure::ovmf::{Ovmf, SectionKind};
 use boot_measure::snp::{CpuSignature, FirmwareLaunch, KernelHashes};
 use proptest::prelude::*;
 
-use firmware::{FOOTER, Firmware, HASH_TABLE, METADATA, METADATA_OFFSET, RESET_BLOCK, guid};
+use fmt_test::ovmf::{FOOTER, Firmware, HASH_TABLE, METADATA, METADATA_OFFSET, RESET_BLOCK, guid};
 
 fn image() -> Firmware {
     Firmware::new(vec![0x5a; 0x2000])

@@ -1,20 +1,26 @@
-//! Generated OVMF images: as many pages as a test needs, with the table at the end and the metadata.
+//! Writer of OVMF images: as many pages as a test needs, with the table at their end and the SEV metadata, independent of the
+//! parser.
 
-/// A firmware under construction.
-#[derive(Clone)]
-pub(crate) struct Firmware {
+/// An image under construction.
+#[derive(Clone, Debug)]
+pub struct Firmware {
     /// Filled by the test; the table is written over its end.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// GUIDs and data, in the order of the file.
-    pub(crate) table: Vec<([u8; 16], Vec<u8>)>,
+    pub table: Vec<([u8; 16], Vec<u8>)>,
     /// Address, length and kind.
-    pub(crate) sections: Vec<(u32, u32, u32)>,
+    pub sections: Vec<(u32, u32, u32)>,
     /// `version` of the metadata.
-    pub(crate) version: u32,
+    pub version: u32,
 }
 
-/// A GUID from its text.
-pub(crate) fn guid(text: &str) -> [u8; 16] {
+/// The bytes of a GUID from its text.
+///
+/// # Panics
+///
+/// For a text that is no GUID.
+#[must_use]
+pub fn guid(text: &str) -> [u8; 16] {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
     let mut bytes: Vec<u8> = digits
         .chunks(2)
@@ -26,19 +32,24 @@ pub(crate) fn guid(text: &str) -> [u8; 16] {
     bytes.try_into().unwrap()
 }
 
-pub(crate) const FOOTER: &str = "96b582de-1fb2-45f7-baea-a366c55a082d";
-pub(crate) const HASH_TABLE: &str = "7255371f-3a3b-4b04-927b-1da6efa8d454";
-pub(crate) const RESET_BLOCK: &str = "00f771de-1a7e-4fcb-890e-68c77e2fb44e";
-pub(crate) const METADATA: &str = "dc886566-984a-4798-a75e-5585a7bf67cc";
+/// GUID of the table itself.
+pub const FOOTER: &str = "96b582de-1fb2-45f7-baea-a366c55a082d";
+/// GUID of the entry for the table of hashes.
+pub const HASH_TABLE: &str = "7255371f-3a3b-4b04-927b-1da6efa8d454";
+/// GUID of the entry for the reset block.
+pub const RESET_BLOCK: &str = "00f771de-1a7e-4fcb-890e-68c77e2fb44e";
+/// GUID of the entry for the metadata.
+pub const METADATA: &str = "dc886566-984a-4798-a75e-5585a7bf67cc";
 /// An entry that launches do not use (`SEV_SECRET`).
 const SECRET: &str = "4c2eb361-7d9b-4cc3-8081-127c90d3d294";
 
-/// Distance of the metadata from the end.
-pub(crate) const METADATA_OFFSET: u32 = 0x400;
+/// Distance of the metadata from the end of the file in bytes.
+pub const METADATA_OFFSET: u32 = 0x400;
 
 impl Firmware {
-    /// An image with all entries, and a section of each kind.
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+    /// An image of these bytes with all entries, and a section of each kind.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
         let le = |number: u32| number.to_le_bytes().to_vec();
         Self {
             bytes,
@@ -61,7 +72,12 @@ impl Firmware {
     }
 
     /// The file.
-    pub(crate) fn build(&self) -> Vec<u8> {
+    ///
+    /// # Panics
+    ///
+    /// For an image that is too short for table and metadata.
+    #[must_use]
+    pub fn build(&self) -> Vec<u8> {
         let mut table = Vec::new();
         for (guid, data) in &self.table {
             table.extend_from_slice(data);
