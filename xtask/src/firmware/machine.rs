@@ -85,6 +85,8 @@ pub(super) struct Setup {
 pub(super) struct Disk {
     pub(super) image: PathBuf,
     pub(super) block_size: u16,
+    /// Number of a sector of 512 bytes that cannot be read.
+    pub(super) bad_sector: Option<u64>,
 }
 
 impl Firmware {
@@ -269,6 +271,7 @@ impl Disk {
         Ok(Self {
             image: medium.ensure(workspace, row)?,
             block_size: medium.block_size,
+            bad_sector: None,
         })
     }
 
@@ -276,7 +279,15 @@ impl Disk {
     pub(super) fn options(&self, bus: Bus, index: usize, is_boot_disk: bool) -> (String, String) {
         // A comma in a name ends a value unless it is doubled.
         let file = self.image.display().to_string().replace(',', ",,");
-        let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,file={file}");
+        let file = match self.bad_sector {
+            None => format!("file={file}"),
+            // QEMU's blkdebug between the format and the file.
+            Some(sector) => format!(
+                "file.driver=blkdebug,file.image.driver=file,file.image.filename={file},file.inject-error.0.event=read_aio,\
+                 file.inject-error.0.errno=5,file.inject-error.0.sector={sector}"
+            ),
+        };
+        let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,{file}");
         let device = format!("{},drive=disk{index}", bus.device());
         let blocks = match self.block_size {
             512 => String::new(),
@@ -372,6 +383,7 @@ mod tests {
         let mut disk = Disk {
             image: "/a,b.img".into(),
             block_size: 512,
+            bad_sector: None,
         };
         assert_eq!(
             disk.options(Bus::Pci, 0, false),
@@ -379,6 +391,12 @@ mod tests {
                 "if=none,id=disk0,format=raw,snapshot=on,file=/a,,b.img".to_owned(),
                 "virtio-blk-pci,disable-legacy=on,drive=disk0".to_owned()
             )
+        );
+        disk.bad_sector = Some(7);
+        assert!(
+            disk.options(Bus::Pci, 0, false)
+                .0
+                .ends_with(",file.image.filename=/a,,b.img,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=7")
         );
         disk.block_size = 4096;
         assert_eq!(
