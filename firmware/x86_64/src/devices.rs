@@ -10,6 +10,7 @@ use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
 
+use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
 use crate::serial::print;
 
@@ -86,6 +87,13 @@ impl Devices {
 pub(crate) unsafe fn devices(mmio: &[GuestRange]) -> Devices {
     let mut devices = Devices::default();
     for registers in mmio {
+        if registers.end() > MAPPED_END {
+            let (start, end) = (registers.start(), registers.end());
+            print!(
+                "firmware: device at {start:#x}: its registers end at {end:#x}, behind the mapped {MAPPED_END:#x} bytes"
+            );
+            continue;
+        }
         let len = usize::try_from(registers.len()).unwrap_or(usize::MAX);
         // SAFETY: the VMM names registers of a device; the caller guarantees the rest.
         let device = unsafe { mmio_device(registers.start(), len) };
