@@ -33,7 +33,7 @@ use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
 use self::size::Content;
 use self::timeline::Milestone;
-use crate::arch::ArchRow;
+use crate::arch::{Arch, ArchRow};
 use crate::error::Error;
 use crate::workspace::Workspace;
 
@@ -57,7 +57,7 @@ pub(crate) struct TestBoot {
 }
 
 /// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, two through
-/// EFI, one from flash, and one after an entry whose kernel cannot be read. They are not on microvm, where the kernel of a busy machine finds no clock.
+/// EFI, one from flash, one after an entry whose kernel cannot be read, and on x86_64 two with a virtio console. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
     let mut cells = matrix::cells(row, &[entries], TEST_MEMORY);
@@ -68,10 +68,26 @@ pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let from_flash = matrix::cells(row, &[flash], TEST_MEMORY);
     cells.extend(from_flash.into_iter().find(|cell| cell.kind == Some(Kind::Grub)));
     cells.retain(|cell| cell.setup.machine.name != "microvm");
-    let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
     let boot = |has_bad_entry| move |cell| TestBoot { cell, has_bad_entry };
+    let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
     let bad = bad.into_iter().map(boot(true));
-    cells.into_iter().map(boot(false)).chain(bad).collect()
+    // Machines of the other architectures have a serial port that cannot be left out.
+    let is_pc = row.arch == Arch::X86_64;
+    let for_console = |cell: &&Cell| is_pc && matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+    let consoles = cells.iter().filter(for_console).cloned().map(with_virtio_console);
+    let consoles: Vec<Cell> = consoles.collect();
+    let cells = cells.into_iter().chain(consoles);
+    cells.map(boot(false)).chain(bad).collect()
+}
+
+/// The same without a serial port.
+fn with_virtio_console(mut cell: Cell) -> Cell {
+    cell.setup.has_virtio_console = true;
+    // The firmware gives the kernel this option.
+    cell.setup
+        .qemu
+        .extend(["-append", "console=hvc0"].map(str::to_owned));
+    cell
 }
 
 impl TestBoot {
@@ -84,12 +100,17 @@ impl TestBoot {
             Firmware::Ours(Way::Flash) => " from flash",
             _ => "",
         };
+        let console = if self.cell.setup.has_virtio_console {
+            " with a virtio console"
+        } else {
+            ""
+        };
         let after = if self.has_bad_entry {
             " after a read error"
         } else {
             ""
         };
-        format!("{medium} on {} {}{way}{after}", machine.name, bus.name())
+        format!("{medium} on {} {}{way}{console}{after}", machine.name, bus.name())
     }
 
     fn is_efi(&self) -> bool {
@@ -195,6 +216,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         bus: machine::find_bus(machine, args.bus)?,
         firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
         memory: args.memory,
+        has_virtio_console: false,
         qemu: args.qemu.clone(),
     };
     let mut disks = Vec::new();

@@ -8,7 +8,7 @@ use fw_acpi::Power;
 use fw_acpi::{Acpi, AcpiError, Fadt};
 use fw_boot::Chain;
 
-use crate::serial::print;
+use crate::console::print;
 
 /// Hardware identification of virtio devices with MMIO registers (Linux `drivers/virtio/virtio_mmio.c`).
 const VIRTIO_MMIO: &str = "LNRO0005";

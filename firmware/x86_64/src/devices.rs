@@ -10,9 +10,9 @@ use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
 
+use crate::console::{CONSOLE, print};
 use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
-use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
 const MMIO_OPTION: &str = "virtio_mmio.device=";
@@ -58,6 +58,8 @@ pub(crate) struct Devices {
     pub(crate) disks: Vec<Disk>,
     /// A source of random bytes.
     pub(crate) entropy: Option<Box<dyn EntropySource>>,
+    /// Where the console is, if it is not COM1.
+    pub(crate) console: Option<Place>,
 }
 
 impl Devices {
@@ -72,8 +74,13 @@ impl Devices {
             Some(VirtioDevice::Entropy(source)) => {
                 self.entropy.get_or_insert(source);
             }
-            // The console is the serial port.
-            Some(VirtioDevice::Console(_)) | None => {}
+            Some(VirtioDevice::Console(console)) => {
+                if CONSOLE.attach(console) {
+                    self.console = Some(place);
+                    print!("firmware: the console is a virtio device");
+                }
+            }
+            None => {}
         }
         Ok(())
     }

@@ -76,6 +76,8 @@ pub(super) struct Setup {
     pub(super) firmware: Firmware,
     /// In MiB.
     pub(super) memory: u32,
+    /// True if the console is a virtio device, and there is no serial port.
+    pub(super) has_virtio_console: bool,
     /// Further options of QEMU.
     pub(super) qemu: Vec<String>,
 }
@@ -180,16 +182,8 @@ impl Setup {
         let mut command = emulator.command();
         command
             .args(self.machine.args)
-            .args([
-                "-smp",
-                "1",
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-                "-serial",
-                "stdio",
-            ])
+            .args(["-smp", "1", "-nodefaults", "-no-reboot", "-display", "none"])
+            .args(self.console())
             .arg("-m")
             .arg(self.memory.to_string())
             .args(self.bus.options());
@@ -238,6 +232,27 @@ impl Setup {
         }
         command.args(&self.qemu);
         Ok(command)
+    }
+
+    /// The options of QEMU for the console.
+    fn console(&self) -> Vec<&'static str> {
+        if !self.has_virtio_console {
+            return vec!["-serial", "stdio"];
+        }
+        let bus = match self.bus {
+            Bus::Pci | Bus::PciLegacy => "virtio-serial-pci",
+            Bus::Mmio | Bus::MmioModern => "virtio-serial-device",
+        };
+        // A console of `stdio` is closed where there is no input.
+        let output = "file,id=console,path=/dev/stdout";
+        vec![
+            "-chardev",
+            output,
+            "-device",
+            bus,
+            "-device",
+            "virtconsole,chardev=console",
+        ]
     }
 
     /// The frequency of the TSC in kHz, which is that of this machine under TCG, if the kernel needs it.
