@@ -14,6 +14,7 @@ mod monitor;
 pub(crate) mod options;
 mod ours;
 pub(crate) mod platform;
+mod read_error;
 mod rival;
 mod size;
 mod timeline;
@@ -32,7 +33,7 @@ use self::medium::spec::{End, Medium};
 use self::options::FirmwareArgs;
 use self::size::Content;
 use self::timeline::Milestone;
-use crate::arch::ArchRow;
+use crate::arch::{Arch, ArchRow};
 use crate::error::Error;
 use crate::workspace::Workspace;
 
@@ -49,10 +50,14 @@ pub(crate) fn lint(workspace: &Workspace, row: &ArchRow) -> Result<(), Error> {
 
 /// A boot of `cargo xtask test --tier firmware`.
 #[derive(Debug)]
-pub(crate) struct TestBoot(Cell);
+pub(crate) struct TestBoot {
+    cell: Cell,
+    /// True if a first entry has a kernel that cannot be read.
+    has_bad_entry: bool,
+}
 
 /// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, two through
-/// EFI, and one from flash. They are not on microvm, where the kernel of a busy machine finds no clock.
+/// EFI, one from flash, one after an entry whose kernel cannot be read, and on x86_64 two with a virtio console. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
     let mut cells = matrix::cells(row, &[entries], TEST_MEMORY);
@@ -63,24 +68,53 @@ pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let from_flash = matrix::cells(row, &[flash], TEST_MEMORY);
     cells.extend(from_flash.into_iter().find(|cell| cell.kind == Some(Kind::Grub)));
     cells.retain(|cell| cell.setup.machine.name != "microvm");
-    cells.into_iter().map(TestBoot).collect()
+    let boot = |has_bad_entry| move |cell| TestBoot { cell, has_bad_entry };
+    let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
+    let bad = bad.into_iter().map(boot(true));
+    // Machines of the other architectures have a serial port that cannot be left out.
+    let is_pc = row.arch == Arch::X86_64;
+    let for_console = |cell: &&Cell| is_pc && matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+    let consoles = cells.iter().filter(for_console).cloned().map(with_virtio_console);
+    let consoles: Vec<Cell> = consoles.collect();
+    let cells = cells.into_iter().chain(consoles);
+    cells.map(boot(false)).chain(bad).collect()
+}
+
+/// The same without a serial port.
+fn with_virtio_console(mut cell: Cell) -> Cell {
+    cell.setup.has_virtio_console = true;
+    // The firmware gives the kernel this option.
+    cell.setup
+        .qemu
+        .extend(["-append", "console=hvc0"].map(str::to_owned));
+    cell
 }
 
 impl TestBoot {
     /// Such as `uki on q35 pci`.
     pub(crate) fn name(&self) -> String {
-        let Setup { machine, bus, .. } = &self.0.setup;
-        let medium = self.0.kind.map_or("no disk", Kind::name);
-        let way = match self.0.setup.firmware {
+        let Setup { machine, bus, .. } = &self.cell.setup;
+        let medium = self.cell.kind.map_or("no disk", Kind::name);
+        let way = match self.cell.setup.firmware {
             Firmware::Ours(Way::Efi) => " through EFI",
             Firmware::Ours(Way::Flash) => " from flash",
             _ => "",
         };
-        format!("{medium} on {} {}{way}", machine.name, bus.name())
+        let console = if self.cell.setup.has_virtio_console {
+            " with a virtio console"
+        } else {
+            ""
+        };
+        let after = if self.has_bad_entry {
+            " after a read error"
+        } else {
+            ""
+        };
+        format!("{medium} on {} {}{way}{console}{after}", machine.name, bus.name())
     }
 
     fn is_efi(&self) -> bool {
-        matches!(self.0.setup.firmware, Firmware::Ours(Way::Efi))
+        matches!(self.cell.setup.firmware, Firmware::Ours(Way::Efi))
     }
 
     /// Runs it; `Some` with the message if it fails.
@@ -89,12 +123,22 @@ impl TestBoot {
         let end = if self.is_efi() { End::Reboot } else { End::Poweroff };
         let medium = |kind| Medium {
             end,
+            has_bad_entry: self.has_bad_entry,
             ..Medium::new(kind)
         };
-        let boot = boot_cell(workspace, &self.0, medium, Duration::from_secs(TEST_TIMEOUT))?;
-        Ok(boot
-            .failure
-            .map(|failure| format!("{failure}; the console is in {}", boot.log.display())))
+        let mut job = cell_job(workspace, &self.cell, medium, Duration::from_secs(TEST_TIMEOUT))?;
+        let bad = if self.has_bad_entry {
+            job.medium += " bad";
+            read_error::add(&mut job.disks)?
+        } else {
+            None
+        };
+        let boot = job.run(workspace)?;
+        let failure = match &boot.failure {
+            Some(failure) => Some(failure.to_string()),
+            None => bad.and_then(|sector| read_error::missing(&boot.timeline, sector)),
+        };
+        Ok(failure.map(|failure| format!("{failure}; the console is in {}", boot.log.display())))
     }
 }
 
@@ -172,6 +216,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         bus: machine::find_bus(machine, args.bus)?,
         firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
         memory: args.memory,
+        has_virtio_console: false,
         qemu: args.qemu.clone(),
     };
     let mut disks = Vec::new();
@@ -179,6 +224,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         disks.push(Disk {
             image: medium::ensure_blank(workspace, BLANK_MIB)?,
             block_size: 512,
+            bad_sector: None,
         });
     }
     let is_direct = setup.firmware.is_direct();
@@ -188,6 +234,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
             disks.push(Disk {
                 image: image.clone(),
                 block_size: args.block_size,
+                bad_sector: None,
             });
             image.display().to_string()
         }
@@ -252,6 +299,16 @@ fn boot_cell(
     medium: impl Fn(Kind) -> Medium,
     timeout: Duration,
 ) -> Result<Boot, Error> {
+    cell_job(workspace, cell, medium, timeout)?.run(workspace)
+}
+
+/// The boot of a cell of the matrix.
+fn cell_job(
+    workspace: &Workspace,
+    cell: &Cell,
+    medium: impl Fn(Kind) -> Medium,
+    timeout: Duration,
+) -> Result<Job, Error> {
     let medium = cell.kind.map(|kind| Medium {
         tsc_khz: cell.setup.tsc_khz(),
         ..medium(kind)
@@ -260,7 +317,7 @@ fn boot_cell(
         None => Vec::new(),
         Some(medium) => vec![Disk::medium(workspace, cell.setup.row, medium)?],
     };
-    let job = Job {
+    Ok(Job {
         setup: cell.setup.clone(),
         disks,
         medium: cell.kind.map_or("no disk", Kind::name).to_owned(),
@@ -270,8 +327,7 @@ fn boot_cell(
             medium.map_or(End::Poweroff, |medium| medium.end),
         ),
         timeout,
-    };
-    job.run(workspace)
+    })
 }
 
 /// Prints the timeline and what init reports; before it the whole console if that is wanted.

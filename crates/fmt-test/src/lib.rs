@@ -1,9 +1,11 @@
-//! Test support of the format crates: sources that fail, shrink or are sparse; files written field by field and changed at
+//! Test support of the crates for formats and file systems: sources that fail, shrink, are sparse or count reads; files written field by field and changed at
 //! random; checks of parsed images.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "proptest")]
 mod change;
+mod counting;
+mod edges;
 pub mod elf;
 mod fields;
 pub mod guest;
@@ -14,6 +16,8 @@ mod source;
 
 #[cfg(feature = "proptest")]
 pub use change::{Change, apply, change};
+pub use counting::CountingSource;
+pub use edges::edges;
 pub use fields::Fields;
 pub use image::assert_valid_image;
 pub use source::TestSource;

@@ -9,7 +9,6 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::aml::Namespace;
 use crate::error::{AcpiError, Signature, TableError};
 use crate::fadt::Fadt;
-use crate::power::Power;
 use crate::raw::{RSDP_SIGNATURE, Rsdp, RsdpExtension, TableHeader};
 
 /// Largest length of a table that is read, in bytes.
@@ -128,13 +127,9 @@ impl Acpi {
         self.revision
     }
 
-    /// Memory of the root pointer and of all tables that can be read, with DSDT and FACS. The ranges may overlap.
-    ///
-    /// # Errors
-    ///
-    /// [`AcpiError`] if the FADT cannot be read or is malformed.
-    pub fn ranges(&self, memory: &dyn GuestMemory) -> Result<Vec<GuestRange>, AcpiError> {
-        let fadt = self.fadt(memory)?;
+    /// Memory of the root pointer and of all tables that can be read, with the DSDT and the FACS of the FADT. The ranges may overlap.
+    #[must_use]
+    pub fn ranges(&self, memory: &dyn GuestMemory, fadt: Option<&Fadt>) -> Vec<GuestRange> {
         let further = fadt
             .map(|fadt| [fadt.dsdt, fadt.facs])
             .into_iter()
@@ -151,7 +146,7 @@ impl Acpi {
                 ranges.extend(GuestRange::new(addr, len.into()));
             }
         }
-        Ok(ranges)
+        ranges
     }
 
     /// Physical address of the root pointer.
@@ -192,14 +187,16 @@ impl Acpi {
         Ok(bytes.map(|bytes| Fadt::parse(&bytes)))
     }
 
-    /// The devices and states that the DSDT and the SSDTs define.
-    ///
-    /// # Errors
-    ///
-    /// [`AcpiError`] if a table cannot be read or is malformed.
-    pub fn namespace(&self, memory: &dyn GuestMemory) -> Result<Namespace, AcpiError> {
+    /// The devices and states that the DSDT of the FADT and the SSDTs define. A table that cannot be read or is malformed is left out, and its
+    /// error reported.
+    pub fn namespace(
+        &self,
+        memory: &dyn GuestMemory,
+        fadt: Option<&Fadt>,
+        report: &mut dyn FnMut(&AcpiError),
+    ) -> Namespace {
         let mut namespace = Namespace::default();
-        let dsdt = self.fadt(memory)?.and_then(|fadt| fadt.dsdt);
+        let dsdt = fadt.and_then(|fadt| fadt.dsdt);
         let dsdt = dsdt.map(|addr| (Signature::DSDT, addr));
         let others = self
             .tables
@@ -209,22 +206,12 @@ impl Acpi {
             .into_iter()
             .chain(others.map(|table| (table.signature, table.addr)))
         {
-            let bytes = table(memory, signature, addr)?;
-            namespace.add(bytes.get(size_of::<TableHeader>()..).unwrap_or_default());
+            match table(memory, signature, addr) {
+                Ok(bytes) => namespace.add(bytes.get(size_of::<TableHeader>()..).unwrap_or_default()),
+                Err(error) => report(&error),
+            }
         }
-        Ok(namespace)
-    }
-
-    /// How the machine is reset and switched off.
-    ///
-    /// # Errors
-    ///
-    /// [`AcpiError`] if a table cannot be read or is malformed.
-    pub fn power(&self, memory: &dyn GuestMemory) -> Result<Power, AcpiError> {
-        let Some(fadt) = self.fadt(memory)? else {
-            return Ok(Power::default());
-        };
-        Ok(Power::new(&fadt, &self.namespace(memory)?))
+        namespace
     }
 }
 

@@ -10,8 +10,9 @@ use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
 use fw_virtio::{DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
 
+use crate::console::{CONSOLE, print};
+use crate::mmu::MAPPED_END;
 use crate::pci::PortAccess;
-use crate::serial::print;
 
 /// Start of the options that name MMIO devices (Linux `Documentation/admin-guide/kernel-parameters.txt`).
 const MMIO_OPTION: &str = "virtio_mmio.device=";
@@ -57,6 +58,8 @@ pub(crate) struct Devices {
     pub(crate) disks: Vec<Disk>,
     /// A source of random bytes.
     pub(crate) entropy: Option<Box<dyn EntropySource>>,
+    /// Where the console is, if it is not COM1.
+    pub(crate) console: Option<Place>,
 }
 
 impl Devices {
@@ -71,8 +74,13 @@ impl Devices {
             Some(VirtioDevice::Entropy(source)) => {
                 self.entropy.get_or_insert(source);
             }
-            // The console is the serial port.
-            Some(VirtioDevice::Console(_)) | None => {}
+            Some(VirtioDevice::Console(console)) => {
+                if CONSOLE.attach(console) {
+                    self.console = Some(place);
+                    print!("firmware: the console is a virtio device");
+                }
+            }
+            None => {}
         }
         Ok(())
     }
@@ -86,6 +94,13 @@ impl Devices {
 pub(crate) unsafe fn devices(mmio: &[GuestRange]) -> Devices {
     let mut devices = Devices::default();
     for registers in mmio {
+        if registers.end() > MAPPED_END {
+            let (start, end) = (registers.start(), registers.end());
+            print!(
+                "firmware: device at {start:#x}: its registers end at {end:#x}, behind the mapped {MAPPED_END:#x} bytes"
+            );
+            continue;
+        }
         let len = usize::try_from(registers.len()).unwrap_or(usize::MAX);
         // SAFETY: the VMM names registers of a device; the caller guarantees the rest.
         let device = unsafe { mmio_device(registers.start(), len) };

@@ -20,10 +20,10 @@ use fw_efi::{BootError, DEFAULT_X86_64, InUse, Setup, map_of, path};
 use fw_runtime::between;
 
 use crate::acpi::Tables;
+use crate::console::print;
 use crate::devices::{Devices, Place};
 use crate::mmu::{MAPPED_END, MemoryLayout, Mmu, MmuError};
 use crate::pci::PortAccess;
-use crate::serial::print;
 
 /// Tables for changes of access rights. Programs change those of some ten ranges.
 const SPARE_TABLES: usize = 128;
@@ -111,14 +111,14 @@ fn setup(
     }
     tables.extend(smbios::find(memory));
     let mut found = Vec::new();
+    let path_of = |place| match place {
+        Place::Pci(function) => path::pci(&PortAccess, 0, function),
+        Place::Mmio(registers) => path::mmio(registers),
+    };
     for disk in devices.disks {
-        let path = match disk.place {
-            Place::Pci(function) => path::pci(&PortAccess, 0, function)?,
-            Place::Mmio(registers) => path::mmio(registers)?,
-        };
         found.push(fw_efi::Disk {
             device: Box::leak(disk.device),
-            path,
+            path: path_of(disk.place)?,
         });
     }
     Ok(Setup {
@@ -131,7 +131,7 @@ fn setup(
             reset: reset::reset,
         },
         map,
-        console: path::com1()?,
+        console: devices.console.map_or_else(path::com1, path_of)?,
         tables,
         disks: found,
     })

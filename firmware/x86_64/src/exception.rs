@@ -5,8 +5,8 @@ use core::arch::asm;
 
 use fw_runtime::address;
 
+use crate::console::print;
 use crate::halt::halt;
-use crate::serial::print;
 
 /// Number of vectors of exceptions (Intel SDM volume 3A, 6.3.1).
 const VECTORS: usize = 32;

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod acpi;
+mod console;
 mod devices;
 #[cfg(feature = "efi")]
 mod efi;
@@ -30,10 +31,11 @@ use fw_runtime::{Options, PhysicalMemory, between};
 use proto_pvh::read_start_info;
 
 use crate::acpi::Tables;
+use crate::console::{CONSOLE, print};
 use crate::devices::Devices;
 use crate::halt::halt;
 use crate::mmu::MAPPED_END;
-use crate::serial::{COM1, print};
+use crate::serial::COM1;
 
 global_asm!(include_str!("entry.s"), options(att_syntax));
 
@@ -112,6 +114,7 @@ fn run(start_info: u64) -> Option<core::convert::Infallible> {
             Ok(state) => {
                 // Resets the devices.
                 drop(devices);
+                CONSOLE.detach();
                 // SAFETY: `load` loaded the kernel, and the firmware ends here.
                 unsafe { start::start(state) }
             }

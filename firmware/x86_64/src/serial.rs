@@ -41,6 +41,11 @@ pub(crate) static COM1: Serial = Serial {
 };
 
 impl Serial {
+    /// True if the machine has the device.
+    pub(crate) fn is_present(&self) -> bool {
+        self.line_status.read_u8() != NO_DEVICE
+    }
+
     /// Sets 115200 baud, 8 data bits, no parity, one stop bit, no interrupts.
     pub(crate) fn init(&self) {
         self.interrupt_enable.write_u8(0);
@@ -68,15 +73,3 @@ impl Console for Serial {
         (status != NO_DEVICE && status & DATA_READY != 0).then(|| self.data.read_u8())
     }
 }
-
-/// Prints a line on the console.
-macro_rules! print {
-    ($($arguments:tt)*) => {{
-        // The console cannot fail.
-        let _ = core::fmt::Write::write_fmt(
-            &mut fw_runtime::Writer(&$crate::serial::COM1),
-            format_args!("{}\n", format_args!($($arguments)*)),
-        );
-    }};
-}
-pub(crate) use print;

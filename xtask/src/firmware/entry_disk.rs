@@ -30,6 +30,7 @@ impl TemporaryDisk {
             disk: Disk {
                 image,
                 block_size: medium.block_size,
+                bad_sector: None,
             },
             _directory: directory,
         })

@@ -68,6 +68,9 @@ pub(crate) enum FirmwareError {
         failure: Failure,
         log: PathBuf,
     },
+    /// A medium has no sector to make unreadable.
+    #[error("{} has no sector with the content of bad sectors; remove it, so that it is made again", image.display())]
+    NoBadSector { image: PathBuf },
     /// Boots of the matrix failed.
     #[error("{failed} of {all} boots failed")]
     Matrix { failed: usize, all: usize },

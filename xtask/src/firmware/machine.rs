@@ -76,6 +76,8 @@ pub(super) struct Setup {
     pub(super) firmware: Firmware,
     /// In MiB.
     pub(super) memory: u32,
+    /// True if the console is a virtio device, and there is no serial port.
+    pub(super) has_virtio_console: bool,
     /// Further options of QEMU.
     pub(super) qemu: Vec<String>,
 }
@@ -85,6 +87,8 @@ pub(super) struct Setup {
 pub(super) struct Disk {
     pub(super) image: PathBuf,
     pub(super) block_size: u16,
+    /// Number of a sector of 512 bytes that cannot be read.
+    pub(super) bad_sector: Option<u64>,
 }
 
 impl Firmware {
@@ -178,16 +182,8 @@ impl Setup {
         let mut command = emulator.command();
         command
             .args(self.machine.args)
-            .args([
-                "-smp",
-                "1",
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-                "-serial",
-                "stdio",
-            ])
+            .args(["-smp", "1", "-nodefaults", "-no-reboot", "-display", "none"])
+            .args(self.console())
             .arg("-m")
             .arg(self.memory.to_string())
             .args(self.bus.options());
@@ -238,6 +234,27 @@ impl Setup {
         Ok(command)
     }
 
+    /// The options of QEMU for the console.
+    fn console(&self) -> Vec<&'static str> {
+        if !self.has_virtio_console {
+            return vec!["-serial", "stdio"];
+        }
+        let bus = match self.bus {
+            Bus::Pci | Bus::PciLegacy => "virtio-serial-pci",
+            Bus::Mmio | Bus::MmioModern => "virtio-serial-device",
+        };
+        // A console of `stdio` is closed where there is no input.
+        let output = "file,id=console,path=/dev/stdout";
+        vec![
+            "-chardev",
+            output,
+            "-device",
+            bus,
+            "-device",
+            "virtconsole,chardev=console",
+        ]
+    }
+
     /// The frequency of the TSC in kHz, which is that of this machine under TCG, if the kernel needs it.
     pub(super) fn tsc_khz(&self) -> Option<u64> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
@@ -269,6 +286,7 @@ impl Disk {
         Ok(Self {
             image: medium.ensure(workspace, row)?,
             block_size: medium.block_size,
+            bad_sector: None,
         })
     }
 
@@ -276,7 +294,15 @@ impl Disk {
     pub(super) fn options(&self, bus: Bus, index: usize, is_boot_disk: bool) -> (String, String) {
         // A comma in a name ends a value unless it is doubled.
         let file = self.image.display().to_string().replace(',', ",,");
-        let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,file={file}");
+        let file = match self.bad_sector {
+            None => format!("file={file}"),
+            // QEMU's blkdebug between the format and the file.
+            Some(sector) => format!(
+                "file.driver=blkdebug,file.image.driver=file,file.image.filename={file},file.inject-error.0.event=read_aio,\
+                 file.inject-error.0.errno=5,file.inject-error.0.sector={sector}"
+            ),
+        };
+        let drive = format!("if=none,id=disk{index},format=raw,snapshot=on,{file}");
         let device = format!("{},drive=disk{index}", bus.device());
         let blocks = match self.block_size {
             512 => String::new(),
@@ -372,6 +398,7 @@ mod tests {
         let mut disk = Disk {
             image: "/a,b.img".into(),
             block_size: 512,
+            bad_sector: None,
         };
         assert_eq!(
             disk.options(Bus::Pci, 0, false),
@@ -379,6 +406,12 @@ mod tests {
                 "if=none,id=disk0,format=raw,snapshot=on,file=/a,,b.img".to_owned(),
                 "virtio-blk-pci,disable-legacy=on,drive=disk0".to_owned()
             )
+        );
+        disk.bad_sector = Some(7);
+        assert!(
+            disk.options(Bus::Pci, 0, false)
+                .0
+                .ends_with(",file.image.filename=/a,,b.img,file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=7")
         );
         disk.block_size = 4096;
         assert_eq!(

@@ -29,6 +29,7 @@ pub(super) fn cells(row: &'static ArchRow, only: &[Firmware], memory: u32) -> Ve
                     bus,
                     firmware: firmware.clone(),
                     memory,
+                    has_virtio_console: false,
                     qemu: Vec::new(),
                 };
                 cells.extend(setup.media().into_iter().map(|kind| Cell {

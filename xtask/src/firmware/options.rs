@@ -128,6 +128,7 @@ impl FirmwareArgs {
             is_traced: self.calls.is_traced(),
             is_for_vmboot: false,
             tsc_khz: None,
+            has_bad_entry: false,
         }
     }
 }

@@ -1,11 +1,9 @@
 //! What holds for the partition table of every disk. The fuzz target includes this file.
 
-use std::cell::Cell;
-
 use disk::{
-    BlockSize, ByteSource, PartitionError, PartitionTable, ReadError, SourceRange, TableWarning, partitions,
-    probe_block_size,
+    BlockSize, PartitionError, PartitionTable, SourceRange, TableWarning, partitions, probe_block_size,
 };
+use fmt_test::CountingSource;
 
 /// Maximum number of reads of a table: the MBR, and 128 extended boot records for each of its records, or three headers with 16
 /// reads of entries each.
@@ -14,45 +12,12 @@ pub(crate) const MAX_READS: u64 = 1 + 4 * 128;
 /// Maximum number of bytes that are read: three headers and entry arrays.
 pub(crate) const MAX_BYTES: u64 = 512 + 3 * ((64 << 10) + (1 << 20));
 
-/// A source that counts its reads.
-pub(crate) struct Counting<'a> {
-    bytes: &'a [u8],
-    pub(crate) reads: Cell<u64>,
-    pub(crate) bytes_read: Cell<u64>,
-}
-
-impl<'a> Counting<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            reads: Cell::new(0),
-            bytes_read: Cell::new(0),
-        }
-    }
-}
-
-impl ByteSource for Counting<'_> {
-    fn len(&self) -> Result<u64, ReadError> {
-        ByteSource::len(self.bytes)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.reads.set(self.reads.get() + 1);
-        self.bytes_read.set(self.bytes_read.get() + buf.len() as u64);
-        self.bytes.read_exact_at(offset, buf)
-    }
-}
-
 /// Reads the table of a disk and checks it.
 pub(crate) fn check(disk: &[u8], block_size: BlockSize) -> Result<PartitionTable, PartitionError> {
-    let source = Counting::new(disk);
+    let source = CountingSource::new(disk);
     let result = partitions(&source, block_size);
-    assert!(source.reads.get() <= MAX_READS, "{} reads", source.reads.get());
-    assert!(
-        source.bytes_read.get() <= MAX_BYTES,
-        "{} bytes",
-        source.bytes_read.get()
-    );
+    assert!(source.reads() <= MAX_READS, "{} reads", source.reads());
+    assert!(source.bytes_read() <= MAX_BYTES, "{} bytes", source.bytes_read());
     probe_block_size(&source).expect("reads of memory succeed");
     match &result {
         Ok(table) => check_table(disk, block_size, table),

@@ -495,10 +495,10 @@ fn the_backup_is_read_once() {
     let mut disk = Gpt::new(BlockSize::B512).write();
     disk[1024] ^= 1;
     disk[159 * 512] = 0;
-    let source = invariants::Counting::new(&disk);
+    let source = fmt_test::CountingSource::new(&disk);
     assert!(partitions(&source, BlockSize::B512).is_err());
     // The MBR, a header with its entries, and a header.
-    assert_eq!(source.reads.get(), 4);
+    assert_eq!(source.reads(), 4);
 }
 
 #[test]

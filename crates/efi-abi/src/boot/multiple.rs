@@ -104,6 +104,7 @@ pub(crate) unsafe extern "efiapi" fn uninstall(arguments: *const usize) -> RawSt
     let pairs = unsafe { pairs(arguments) };
     reply(owner.and_then(|owner| {
         let pairs = pairs?;
-        remove(handle(owner), &pairs)
+        // The only error of the service, also for one protocol; UninstallProtocolInterface has more.
+        remove(handle(owner), &pairs).or(Err(Status::INVALID_PARAMETER))
     }))
 }

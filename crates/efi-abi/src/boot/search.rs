@@ -88,10 +88,11 @@ unsafe fn locate(
 ) -> Result<()> {
     // SAFETY: null or valid by the contract of the service.
     let search = unsafe { search(kind, protocol, key) }?;
-    // SAFETY: as above.
-    let room = unsafe { read(size) }?;
     with(|state| {
+        // A search without a match is NOT_FOUND also where there is no size.
         let found = state.handles.locate(search)?;
+        // SAFETY: as above.
+        let room = unsafe { read(size) }?;
         let needed = found.len() * size_of::<Handle>();
         // SAFETY: as above.
         unsafe { write(size, needed) }?;

@@ -15,5 +15,6 @@ mod machine;
 mod memory_file_system;
 mod protocol_tests;
 mod runtime_tests;
+mod status_tests;
 mod storage_tests;
 mod variable_file_tests;

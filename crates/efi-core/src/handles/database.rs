@@ -203,8 +203,8 @@ impl Database {
     /// # Errors
     ///
     /// `INVALID_PARAMETER` if a needed handle is missing or invalid, or the handle is its own child; `UNSUPPORTED` if the
-    /// handle lacks the protocol; `ALREADY_STARTED` if the same driver has it; `ACCESS_DENIED` if another driver or an
-    /// exclusive user has it; `OUT_OF_RESOURCES` if there are too many records.
+    /// handle lacks the protocol; `ALREADY_STARTED` if the same driver has it, for any controller; `ACCESS_DENIED` if another
+    /// driver or an exclusive user has it; `OUT_OF_RESOURCES` if there are too many records.
     pub fn open(
         &mut self,
         handle: Handle,

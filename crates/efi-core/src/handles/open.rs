@@ -77,8 +77,8 @@ impl Opens {
         let owners = driver | OpenAttributes::EXCLUSIVE;
         if attributes.intersects(owners) {
             if let Some(open) = self.0.iter().find(|open| open.attributes.intersects(owners)) {
-                let is_same =
-                    (open.agent, open.controller, open.attributes) == (agent, controller, attributes);
+                // Section 7.3.9 compares agents and attributes, whatever the controller is.
+                let is_same = (open.agent, open.attributes) == (agent, attributes);
                 return Err(if is_same && attributes.contains(driver) {
                     Status::ALREADY_STARTED
                 } else {

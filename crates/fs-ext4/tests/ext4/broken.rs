@@ -1,6 +1,8 @@
 //! A corpus of broken volumes: every field of superblock, descriptors, inodes, extents, directory entries and journal at its edges. Each volume ends in an
 //! error or a walk, after a bounded number of reads.
 
+use fmt_test::edges;
+
 use crate::image_writer::{
     BLOCK, DESCRIPTOR, Image, SAMPLE_INODES, SUPERBLOCK, TAG_FEATURES, Transaction, add_journal, sample,
 };
@@ -85,22 +87,7 @@ impl Count {
             value[..len].reverse();
         }
         let value = u64::from_le_bytes(value);
-        let max = u64::MAX >> (64 - 8 * len);
-        let sign = (max >> 1) + 1;
-        let (next, previous) = (value.wrapping_add(1) & max, value.wrapping_sub(1) & max);
-        for edge in [
-            0,
-            1,
-            2,
-            max,
-            max - 1,
-            sign,
-            sign - 1,
-            next,
-            previous,
-            value << 1 & max,
-            value >> 1,
-        ] {
+        for edge in edges(value, len) {
             let mut bytes = edge.to_le_bytes()[..len].to_vec();
             if is_big_endian {
                 bytes.reverse();

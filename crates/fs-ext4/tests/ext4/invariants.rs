@@ -1,9 +1,9 @@
 //! What holds for every partition. The fuzz target includes this file.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use disk::{ByteSource, DirPosition, FileSystem, FsError, Node, NodeKind, ReadError};
+use disk::{ByteSource, DirPosition, FileSystem, FsError, Node, NodeKind};
+use fmt_test::CountingSource;
 use fs_ext4::{Ext4Error, Ext4Fs, MAX_DIRECTORY_LEN, MAX_JOURNAL_ENTRIES, MAX_MAP_BLOCKS, MAX_PIECES};
 
 /// Reads of a map of blocks, and of the inode before it.
@@ -16,50 +16,6 @@ const MAX_DEPTH: usize = 4;
 const MAX_NODES: usize = 100;
 const MAX_LOOKUPS: usize = 20;
 
-/// Bytes, with zeros after them, that count their reads.
-pub(crate) struct Counting<'a> {
-    bytes: &'a [u8],
-    len: u64,
-    pub(crate) reads: Cell<u64>,
-}
-
-impl<'a> Counting<'a> {
-    pub(crate) fn new(bytes: &'a [u8], len: u64) -> Self {
-        Self {
-            bytes,
-            len: len.max(bytes.len() as u64),
-            reads: Cell::new(0),
-        }
-    }
-
-    /// Runs `f`, which may make `max` reads.
-    fn limited<R>(&self, max: u64, f: impl FnOnce() -> R) -> R {
-        let before = self.reads.get();
-        let result = f();
-        let reads = self.reads.get() - before;
-        assert!(reads <= max, "{reads} reads, at most {max} expected");
-        result
-    }
-}
-
-impl ByteSource for Counting<'_> {
-    fn len(&self) -> Result<u64, ReadError> {
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.reads.set(self.reads.get() + 1);
-        let end = offset + buf.len() as u64;
-        assert!(end <= self.len, "a read past the end of the partition");
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = self.bytes.get(start..).unwrap_or_default();
-        let len = bytes.len().min(buf.len());
-        buf[..len].copy_from_slice(&bytes[..len]);
-        buf[len..].fill(0);
-        Ok(())
-    }
-}
-
 /// What a walk through a volume found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -71,7 +27,7 @@ pub(crate) struct Found {
 
 /// Reads all directories and files of a partition, within limits, and checks them.
 pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, Ext4Error> {
-    let source = Counting::new(bytes, len);
+    let source = CountingSource::sparse(bytes, len);
     let max = MAX_MAP_READS + 4 + 2 * MAX_JOURNAL_ENTRIES as u64;
     let fs = match source.limited(max, || Ext4Fs::new(&source)) {
         Ok(fs) => fs,
@@ -81,7 +37,7 @@ pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, Ext4Error> {
         }
     };
     let geometry = fs.geometry();
-    assert!(geometry.block_count * u64::from(geometry.block_size) <= source.len);
+    assert!(geometry.block_count * u64::from(geometry.block_size) <= source.len().unwrap());
     assert!((1024..=65536).contains(&geometry.block_size) && geometry.block_size.is_power_of_two());
     let mut found = Found::default();
     let mut lookups = 0;
@@ -124,7 +80,7 @@ pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, Ext4Error> {
 }
 
 /// The first entries of a directory, and how it ended.
-fn read(fs: &Ext4Fs<&Counting<'_>>, directory: &Node) -> (Vec<(String, Node)>, Result<(), FsError>) {
+fn read(fs: &Ext4Fs<&CountingSource<'_>>, directory: &Node) -> (Vec<(String, Node)>, Result<(), FsError>) {
     let mut entries = Vec::new();
     let mut position = DirPosition::START;
     let result = fs.read_dir(directory, DirPosition::START, &mut |entry| {
@@ -144,8 +100,8 @@ fn read(fs: &Ext4Fs<&Counting<'_>>, directory: &Node) -> (Vec<(String, Node)>, R
 }
 
 fn check_file(
-    fs: &Ext4Fs<&Counting<'_>>,
-    source: &Counting<'_>,
+    fs: &Ext4Fs<&CountingSource<'_>>,
+    source: &CountingSource<'_>,
     path: String,
     node: &Node,
     found: &mut Found,

@@ -1,10 +1,11 @@
 //! Files, directories and symbolic links of a volume.
 
 use disk::{DirPosition, FileSystem, FsError, NodeKind};
+use fmt_test::CountingSource;
 use fs_ext4::{Ext4Error, Ext4Fs, MAX_SYMLINKS};
 
 use crate::image_writer::{Image, SUPERBLOCK, content, sample};
-use crate::invariants::{Counting, check};
+use crate::invariants::check;
 
 #[test]
 fn files_have_their_bytes() {
@@ -27,15 +28,15 @@ fn a_file_is_one_read_for_each_piece() {
     let kernel = content(700 << 10, 5);
     image.dir(2, &[&[(2, 2, "."), (2, 2, ".."), (12, 1, "vmlinuz")]]);
     image.file(12, &kernel);
-    let source = Counting::new(&image.bytes, 0);
+    let source = CountingSource::new(&image.bytes);
     let fs = Ext4Fs::new(&source).unwrap();
     let node = fs.lookup("/vmlinuz").unwrap().unwrap();
-    assert!(source.reads.get() < 10);
+    assert!(source.reads() < 10);
     let file = fs.open(&node).unwrap();
-    let before = source.reads.get();
+    let before = source.reads();
     let mut bytes = vec![0; kernel.len()];
     file.read_exact_at(0, &mut bytes).unwrap();
-    assert_eq!(source.reads.get() - before, 1);
+    assert_eq!(source.reads() - before, 1);
     assert!(bytes == kernel);
 }
 

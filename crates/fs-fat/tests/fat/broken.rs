@@ -1,6 +1,7 @@
 //! A corpus of broken volumes: every field of boot sector, FAT and directory entries at its edges. Each volume ends in an error or a
 //! walk, after a bounded number of reads.
 
+use fmt_test::edges;
 use fs_fat::FatKind;
 
 use crate::image_writer::{FRAGMENTS, Image, sample};
@@ -67,22 +68,7 @@ impl Count {
         let mut value = [0; 8];
         value[..len].copy_from_slice(&original);
         let value = u64::from_le_bytes(value);
-        let max = u64::MAX >> (64 - 8 * len);
-        let sign = (max >> 1) + 1;
-        let (next, previous) = (value.wrapping_add(1) & max, value.wrapping_sub(1) & max);
-        for edge in [
-            0,
-            1,
-            2,
-            max,
-            max - 1,
-            sign,
-            sign - 1,
-            next,
-            previous,
-            value << 1 & max,
-            value >> 1,
-        ] {
+        for edge in edges(value, len) {
             image.bytes[at..at + len].copy_from_slice(&edge.to_le_bytes()[..len]);
             self.add(&image.bytes);
         }

@@ -1,9 +1,9 @@
 //! What holds for every partition. The fuzz target includes this file.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use disk::{ByteSource, DirPosition, FileSystem, FsError, Node, NodeKind, ReadError};
+use disk::{ByteSource, DirPosition, FileSystem, FsError, Node, NodeKind};
+use fmt_test::CountingSource;
 use fs_fat::{FatError, FatFs, MAX_DIRECTORY_LEN, MAX_PIECES};
 
 /// Reads of a directory: its chain, and its chunks by fragment.
@@ -14,50 +14,6 @@ const MAX_DEPTH: usize = 4;
 const MAX_NODES: usize = 200;
 /// Limit of the nodes that are looked up by their paths.
 const MAX_LOOKUPS: usize = 50;
-
-/// Bytes, with zeros after them, that count their reads.
-pub(crate) struct Counting<'a> {
-    bytes: &'a [u8],
-    len: u64,
-    pub(crate) reads: Cell<u64>,
-}
-
-impl<'a> Counting<'a> {
-    pub(crate) fn new(bytes: &'a [u8], len: u64) -> Self {
-        Self {
-            bytes,
-            len: len.max(bytes.len() as u64),
-            reads: Cell::new(0),
-        }
-    }
-
-    /// Runs `f`, which may make `max` reads.
-    fn limited<R>(&self, max: u64, f: impl FnOnce() -> R) -> R {
-        let before = self.reads.get();
-        let result = f();
-        let reads = self.reads.get() - before;
-        assert!(reads <= max, "{reads} reads, at most {max} expected");
-        result
-    }
-}
-
-impl ByteSource for Counting<'_> {
-    fn len(&self) -> Result<u64, ReadError> {
-        Ok(self.len)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        self.reads.set(self.reads.get() + 1);
-        let end = offset + buf.len() as u64;
-        assert!(end <= self.len, "a read past the end of the partition");
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = self.bytes.get(start..).unwrap_or_default();
-        let len = bytes.len().min(buf.len());
-        buf[..len].copy_from_slice(&bytes[..len]);
-        buf[len..].fill(0);
-        Ok(())
-    }
-}
 
 /// What a walk through a volume found.
 #[derive(Debug, Default)]
@@ -70,7 +26,7 @@ pub(crate) struct Found {
 
 /// Reads all directories and files of a partition, within limits, and checks them.
 pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, FatError> {
-    let source = Counting::new(bytes, len);
+    let source = CountingSource::sparse(bytes, len);
     let fs = source.limited(1 + MAX_DIRECTORY_READS, || FatFs::new(&source));
     let fs = match fs {
         Ok(fs) => fs,
@@ -80,7 +36,7 @@ pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, FatError> {
         }
     };
     let geometry = fs.geometry();
-    assert!(geometry.volume_len <= source.len && geometry.data_offset < geometry.volume_len);
+    assert!(geometry.volume_len <= source.len().unwrap() && geometry.data_offset < geometry.volume_len);
     assert!(geometry.fat_offset + geometry.fat_len <= geometry.data_offset);
     let end = geometry
         .offset_of(geometry.max_cluster)
@@ -131,7 +87,7 @@ pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, FatError> {
 }
 
 /// The first entries of a directory, and how it ended.
-fn read(fs: &FatFs<&Counting<'_>>, directory: &Node) -> (Vec<(String, Node)>, Result<(), FsError>) {
+fn read(fs: &FatFs<&CountingSource<'_>>, directory: &Node) -> (Vec<(String, Node)>, Result<(), FsError>) {
     let mut entries = Vec::new();
     let mut position = DirPosition::START;
     let result = fs.read_dir(directory, DirPosition::START, &mut |entry| {
@@ -159,8 +115,8 @@ fn check_name(name: &str) {
 }
 
 fn check_file(
-    fs: &FatFs<&Counting<'_>>,
-    source: &Counting<'_>,
+    fs: &FatFs<&CountingSource<'_>>,
+    source: &CountingSource<'_>,
     path: String,
     node: &Node,
     found: &mut Found,

@@ -69,19 +69,19 @@ pub(crate) fn check_memory(bytes: &[u8]) -> bool {
         return false;
     };
     assert!(acpi.tables().len() <= MAX_TABLES);
-    if let Ok(ranges) = acpi.ranges(&memory) {
-        assert!(ranges.len() <= MAX_TABLES + 4);
-    }
-    match acpi.power(&memory) {
-        Ok(power) => {
-            check_power(&power);
-            power.soft_off.is_some()
-        }
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            false
-        }
-    }
+    let fadt = acpi
+        .fadt(&memory)
+        .inspect_err(|error| assert!(!error.to_string().is_empty()))
+        .ok()
+        .flatten();
+    assert!(acpi.ranges(&memory, fadt.as_ref()).len() <= MAX_TABLES + 4);
+    let namespace = acpi.namespace(&memory, fadt.as_ref(), &mut |error| {
+        assert!(!error.to_string().is_empty());
+    });
+    let Some(fadt) = fadt else { return false };
+    let power = Power::new(&fadt, &namespace);
+    check_power(&power);
+    power.soft_off.is_some()
 }
 
 /// Mends the sum of a structure at the start of `bytes`.

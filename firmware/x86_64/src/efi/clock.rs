@@ -5,8 +5,8 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
 
 use fw_acpi::{AddressSpace, Register};
 
+use crate::console::print;
 use crate::port::Port;
-use crate::serial::print;
 
 /// Units of the clock in a second: 100 ns.
 const UNITS: u64 = 10_000_000;

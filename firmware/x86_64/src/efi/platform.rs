@@ -11,8 +11,8 @@ use fw_virtio::EntropySource;
 use super::clock::Clock;
 use super::random;
 use crate::acpi::Tables;
+use crate::console::CONSOLE;
 use crate::mmu::Mmu;
-use crate::serial::COM1;
 
 /// The machine.
 pub(super) struct Pc {
@@ -36,13 +36,11 @@ impl Pc {
 
 impl Platform for Pc {
     fn write_console(&mut self, text: &[u8]) {
-        for byte in text {
-            COM1.send(*byte);
-        }
+        CONSOLE.send_all(text);
     }
 
     fn read_console(&mut self) -> Option<u8> {
-        COM1.receive()
+        CONSOLE.receive()
     }
 
     fn monotonic(&mut self) -> u64 {
@@ -51,6 +49,7 @@ impl Platform for Pc {
 
     fn exit_boot_services(&mut self) {
         self.entropy = None;
+        CONSOLE.detach();
     }
 
     fn random(&mut self, buffer: &mut [u8]) -> bool {

@@ -24,6 +24,18 @@ use crate::workspace::Workspace;
 const SLOW_MACHINE: &str =
     "no_timer_check systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600";
 
+/// Content of the sector that a disk with a bad entry cannot read: found on the disk by it.
+pub(crate) const BAD_SECTOR: [u8; 512] = {
+    let mut sector = [0; 512];
+    let text = b"a sector that cannot be read: ";
+    let mut at = 0;
+    while at < sector.len() {
+        sector[at] = text[at % text.len()];
+        at += 1;
+    }
+    sector
+};
+
 /// The files of a medium.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -136,6 +148,9 @@ impl Content {
                 collector.loader(&grub);
             }
         }
+        if medium.has_bad_entry {
+            collector.bad_entry()?;
+        }
         if medium.is_traced {
             collector.trace()?;
         }
@@ -227,6 +242,25 @@ impl Collector<'_> {
         let esp = &mut self.content.esp;
         self.system.entry(esp);
         esp.bytes("loader/loader.conf", "timeout 0\ndefault debian-*\n");
+    }
+
+    /// An entry before the others, whose kernel has [`BAD_SECTOR`] in its middle.
+    fn bad_entry(&mut self) -> Result<(), Error> {
+        let path = &self.system.kernel;
+        let mut kernel = fs::read(path).with_path(path)?;
+        let middle = kernel.len() / 2 / BAD_SECTOR.len() * BAD_SECTOR.len();
+        let sector = kernel.get_mut(middle..middle + BAD_SECTOR.len());
+        sector
+            .ok_or(MediumError::SmallKernel)?
+            .copy_from_slice(&BAD_SECTOR);
+        let esp = &mut self.content.esp;
+        esp.bytes("bad/linux", kernel);
+        esp.bytes(
+            "loader/entries/bad.conf",
+            "title Bad\nsort-key bad\nlinux /bad/linux\n",
+        );
+        esp.bytes("loader/loader.conf", "timeout 0\ndefault bad\n");
+        Ok(())
     }
 
     /// The unified kernel image.

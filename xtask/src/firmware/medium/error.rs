@@ -23,6 +23,9 @@ pub(crate) enum MediumError {
     /// The unified kernel image could not be built.
     #[error("{}: {source}", stub.display())]
     Uki { stub: PathBuf, source: UkiError },
+    /// The kernel has no sector in its middle.
+    #[error("the kernel is shorter than a sector of 512 bytes")]
+    SmallKernel,
     /// A medium without a boot loader cannot be traced.
     #[error("the medium has no boot loader whose calls could be traced; select another with --medium")]
     NoLoader,

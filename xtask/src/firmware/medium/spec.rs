@@ -23,6 +23,8 @@ pub(crate) struct Medium {
     pub(crate) is_for_vmboot: bool,
     /// Frequency of the TSC in kHz for the kernel, where it has nothing to measure it with.
     pub(crate) tsc_khz: Option<u64>,
+    /// True if an entry comes first whose kernel has [`BAD_SECTOR`](super::content::BAD_SECTOR) in its middle.
+    pub(crate) has_bad_entry: bool,
 }
 
 /// What userspace does at its end.
@@ -47,6 +49,7 @@ impl Medium {
             is_traced: false,
             is_for_vmboot: false,
             tsc_khz: None,
+            has_bad_entry: false,
         }
     }
 
@@ -69,6 +72,7 @@ impl Medium {
             self.is_traced.then(|| "traced".to_owned()),
             self.is_for_vmboot.then(|| "vmboot".to_owned()),
             self.tsc_khz.map(|_| "tsc".to_owned()),
+            self.has_bad_entry.then(|| "bad".to_owned()),
         ];
         let parts = [arch.to_owned(), self.kind.name().to_owned()];
         let parts: Vec<String> = parts.into_iter().chain(options.into_iter().flatten()).collect();
@@ -124,6 +128,10 @@ mod tests {
                 tsc_khz: Some(1),
                 ..base
             },
+            Medium {
+                has_bad_entry: true,
+                ..base
+            },
         ];
         let names = media.map(|medium| medium.file_name("riscv64"));
         assert_eq!(
@@ -139,6 +147,7 @@ mod tests {
                 "riscv64-uki-traced.img",
                 "riscv64-uki-vmboot.img",
                 "riscv64-uki-tsc.img",
+                "riscv64-uki-bad.img",
             ]
         );
     }
