@@ -24,9 +24,8 @@ impl Overlay {
         Self { blocks: Vec::new() }
     }
 
-    /// The last copy of each block is the newest.
-    pub(crate) fn of(mut blocks: Vec<(u64, Copied)>) -> Self {
-        keep_last(&mut blocks);
+    /// Blocks in their order, each once.
+    pub(crate) const fn of(blocks: Vec<(u64, Copied)>) -> Self {
         Self { blocks }
     }
 
