@@ -7,7 +7,6 @@ fn main() {
     println!("cargo::rerun-if-changed=src/start.s");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none") {
         println!("cargo::rustc-link-arg-bins=-T{directory}/../device_tree/image.ld");
-        println!("cargo::rustc-link-arg-bins=--defsym=__page_size=65536");
         println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
         // The firmware relocates itself, including constants, so that it runs at any address.
         println!("cargo::rustc-link-arg-bins=--pie");

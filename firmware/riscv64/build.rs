@@ -14,7 +14,6 @@ fn main() {
             "the code must be position-independent: add -Crelocation-model=pie to RUSTFLAGS, or unset RUSTFLAGS and build in firmware/"
         );
         println!("cargo::rustc-link-arg-bins=-T{directory}/../device_tree/image.ld");
-        println!("cargo::rustc-link-arg-bins=--defsym=__page_size=4096");
         println!("cargo::rustc-link-arg-bins=-zmax-page-size=4096");
         // The firmware relocates itself, including constants, so that it runs at any address.
         println!("cargo::rustc-link-arg-bins=--pie");
