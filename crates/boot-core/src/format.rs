@@ -172,7 +172,7 @@ pub fn detect(formats: &[&dyn KernelFormat], source: &dyn ByteSource) -> Result<
         return Err(DetectError::Empty);
     }
     let mut formats = formats.to_vec();
-    formats.sort_by_key(|format| (format.priority(), format.name()));
+    formats.sort_unstable_by_key(|format| (format.priority(), format.name()));
     for format in &formats {
         if let Some(image) = format.parse(source).map_err(DetectError::Format)? {
             return Ok(image);

@@ -263,7 +263,7 @@ impl MemoryMap {
     }
 
     fn normalize(&mut self) {
-        self.regions.sort();
+        self.regions.sort_unstable();
         self.regions.dedup_by(|later, earlier| {
             let touch = earlier.kind == later.kind && earlier.range.end() == later.range.start();
             if touch {

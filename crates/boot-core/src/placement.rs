@@ -7,7 +7,6 @@ mod additional;
 mod error;
 mod kernel;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 pub use additional::PlacedAdditional;
@@ -43,9 +42,9 @@ pub struct RamAllocator<'a> {
     fixed: &'a [FixedAddress<'a>],
     /// The number of the request that chooses the kernel's address.
     placement_seed: Option<u64>,
-    /// The taken ranges by their start: not empty, without overlap. A hostile image can have more than a hundred thousand
-    /// segments, so a reservation must not take time proportional to their number.
-    taken: BTreeMap<u64, (GuestRange, &'static str)>,
+    /// The taken ranges in order of addresses: not empty, without overlap. A hostile image can have more than a hundred thousand segments, which
+    /// are in order, so a reservation behind all others must not take time proportional to their number.
+    taken: Vec<(GuestRange, &'static str)>,
     /// The ranges that are kept for the pieces with these labels.
     kept: Vec<(GuestRange, &'static str)>,
 }
@@ -78,7 +77,7 @@ impl<'a> RamAllocator<'a> {
             map,
             fixed: &[],
             placement_seed: None,
-            taken: BTreeMap::new(),
+            taken: Vec::new(),
             kept: Vec::new(),
         }
     }
@@ -189,7 +188,7 @@ impl<'a> RamAllocator<'a> {
         if let Some((at, by)) = self.taken_in(range).next().or(kept) {
             return Err(PlacementError::Taken { label, range, by, at });
         }
-        self.taken.insert(range.start(), (range, label));
+        self.take(range, label);
         Ok(())
     }
 
@@ -203,18 +202,27 @@ impl<'a> RamAllocator<'a> {
         }
         free.extend(GuestRange::from_bounds(start, range.end()));
         for part in free.into_iter().filter(|part| !part.is_empty()) {
-            self.taken.insert(part.start(), (part, label));
+            self.take(part, label);
         }
+    }
+
+    /// Adds a range that overlaps no other one.
+    fn take(&mut self, range: GuestRange, label: &'static str) {
+        let index = self
+            .taken
+            .partition_point(|(taken, _)| taken.start() < range.start());
+        self.taken.insert(index, (range, label));
     }
 
     /// The taken ranges that overlap `range`, sorted by address.
     fn taken_in(&self, range: GuestRange) -> impl Iterator<Item = (GuestRange, &'static str)> + '_ {
-        let before = self.taken.range(..range.start()).next_back();
-        let inside = self.taken.range(range.start()..range.end());
-        before
-            .into_iter()
-            .chain(inside)
-            .map(|(_, taken)| *taken)
+        let first = self
+            .taken
+            .partition_point(|(taken, _)| taken.end() <= range.start());
+        let rest = self.taken.get(first..).unwrap_or_default();
+        rest.iter()
+            .copied()
+            .take_while(move |(taken, _)| taken.start() < range.end())
             .filter(move |(taken, _)| taken.overlaps(range))
     }
 
@@ -576,7 +584,7 @@ mod tests {
         allocator.reserve("kernel", range(0x2000, 0x3000)).unwrap();
         allocator.reserve("table", range(0x4000, 0x5000)).unwrap();
         allocator.exclude_rest("firmware", range(0x1000, 0x4800));
-        let taken: Vec<_> = allocator.taken.values().copied().collect();
+        let taken = allocator.taken;
         assert_eq!(
             taken,
             [

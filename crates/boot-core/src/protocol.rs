@@ -269,7 +269,7 @@ pub fn rank<'p>(protocols: &[&'p dyn BootProtocol], image: &KernelImage) -> Vec<
             support: protocol.supports(image),
         })
         .collect();
-    candidates.sort_by_key(|Candidate { protocol, support }| {
+    candidates.sort_unstable_by_key(|Candidate { protocol, support }| {
         let level = support.as_ref().map(|support| support.level).ok();
         (Reverse(level), protocol.priority(), protocol.name())
     });

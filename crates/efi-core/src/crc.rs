@@ -1,9 +1,9 @@
 //! CRC32 of table headers and of `CalculateCrc32`, UEFI 2.10 sections 4.2 and 7.5.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
-/// The algorithm, with a table of 1 KiB.
-static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+/// The algorithm, without a table of 1 KiB: headers are short, and images seldom call `CalculateCrc32`.
+static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
 /// CRC32 (ISO 3309, polynomial 0x04c11db7, reflected) of the bytes.
 #[must_use]

@@ -74,6 +74,21 @@ impl<K: Ord, V> SortedMap<K, V> {
         Some(self.entries.remove(index).1)
     }
 
+    /// The entry with the lowest key that is not below `key`.
+    #[must_use]
+    pub fn first_from(&self, key: &K) -> Option<(&K, &V)> {
+        let index = self.entries.partition_point(|(other, _)| other < key);
+        self.entries.get(index).map(|(key, value)| (key, value))
+    }
+
+    /// The entry with the highest key that is not above `key`.
+    #[must_use]
+    pub fn last_to(&self, key: &K) -> Option<(&K, &V)> {
+        let behind = self.entries.partition_point(|(other, _)| other <= key);
+        let (key, value) = self.entries.get(behind.checked_sub(1)?)?;
+        Some((key, value))
+    }
+
     /// The entry with the highest key.
     #[must_use]
     pub fn last_mut(&mut self) -> Option<(&K, &mut V)> {

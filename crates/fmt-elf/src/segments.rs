@@ -96,7 +96,8 @@ impl LoadSegments {
             let count = file.program_header_count();
             return Err(ElfError::NoLoadableSegment { count });
         }
-        self.segments.sort_by_key(|(_, segment)| segment.range);
+        self.segments
+            .sort_unstable_by_key(|(index, segment)| (segment.range, *index));
         for pair in self.segments.windows(2) {
             match pair {
                 [(i, a), (j, b)] if a.range.overlaps(b.range) => {

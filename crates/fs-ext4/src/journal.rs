@@ -3,7 +3,6 @@
 //! Checksums are not verified: a transaction counts if its commit block is there, which is written after the others. Fast commits are left
 //! out: the volume is then as at the last full commit.
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -14,7 +13,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use crate::blocks::Blocks;
 use crate::error::{Ext4Error, JournalDefect};
 use crate::limits::MAX_JOURNAL_ENTRIES;
-use crate::overlay::{Copied, Overlay};
+use crate::overlay::{self, Copied, Overlay, keep_last};
 use crate::raw::{
     JOURNAL_MAGIC, JournalHeader, JournalSuperblock, journal_block, journal_incompat, tag_flags,
 };
@@ -90,7 +89,7 @@ pub(crate) fn replay<S: ByteSource>(blocks: &Blocks<S>, inode: u32) -> Result<Ov
         replay: Replay::default(),
     };
     log.read(raw.sequence.get())?;
-    Ok(log.replay.finish())
+    log.replay.finish()
 }
 
 /// The blocks of a journal from a position on.
@@ -116,8 +115,8 @@ struct Replay {
     written: Vec<(u64, Copied)>,
     revoked: Vec<u64>,
     /// Changes of all complete transactions, with the last transaction.
-    all_written: BTreeMap<u64, (u32, Copied)>,
-    all_revoked: BTreeMap<u64, u32>,
+    all_written: Vec<(u64, (u32, Copied))>,
+    all_revoked: Vec<(u64, u32)>,
 }
 
 impl<S: ByteSource> Log<'_, S> {
@@ -160,9 +159,7 @@ impl<S: ByteSource> Log<'_, S> {
                 }
                 _ => break,
             }
-            if self.replay.len() > MAX_JOURNAL_ENTRIES {
-                return Err(Ext4Error::Journal(JournalDefect::TooLong));
-            }
+            self.replay.check_len()?;
         }
         Ok(())
     }
@@ -231,6 +228,25 @@ impl<S: ByteSource> Log<'_, S> {
 }
 
 impl Replay {
+    /// Fails if there are more changes than the limit, each block counted once. It is only looked at when the entries are twice as many, so that
+    /// they are not sorted over and over.
+    fn check_len(&mut self) -> Result<(), Ext4Error> {
+        if self.len() <= MAX_JOURNAL_ENTRIES.saturating_mul(2) {
+            return Ok(());
+        }
+        self.merge()
+    }
+
+    /// Keeps the last entry of each block.
+    fn merge(&mut self) -> Result<(), Ext4Error> {
+        keep_last(&mut self.all_written);
+        keep_last(&mut self.all_revoked);
+        if self.len() > MAX_JOURNAL_ENTRIES {
+            return Err(Ext4Error::Journal(JournalDefect::TooLong));
+        }
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         let written = self.written.len().saturating_add(self.all_written.len());
         let revoked = self.revoked.len().saturating_add(self.all_revoked.len());
@@ -239,22 +255,28 @@ impl Replay {
 
     fn commit(&mut self) {
         let transaction = self.transaction;
-        for (block, copy) in self.written.drain(..) {
-            self.all_written.insert(block, (transaction, copy));
-        }
-        for block in self.revoked.drain(..) {
-            self.all_revoked.insert(block, transaction);
-        }
+        let written = self.written.drain(..);
+        self.all_written
+            .extend(written.map(|(block, copy)| (block, (transaction, copy))));
+        let revoked = self.revoked.drain(..);
+        self.all_revoked.extend(revoked.map(|block| (block, transaction)));
         self.transaction = transaction.saturating_add(1);
     }
 
     /// The blocks that no later transaction, nor their own, revokes.
-    fn finish(mut self) -> Overlay {
-        let revoked = &self.all_revoked;
-        self.all_written
-            .retain(|block, (transaction, _)| revoked.get(block).is_none_or(|last| last < transaction));
+    fn finish(mut self) -> Result<Overlay, Ext4Error> {
+        // What belongs to no complete transaction.
+        self.written.clear();
+        self.revoked.clear();
+        self.merge()?;
+        let is_valid = |block: u64, transaction: u32| {
+            let revoked = overlay::get(&self.all_revoked, block);
+            revoked.is_none_or(|last| last < transaction)
+        };
         let blocks = self.all_written.into_iter();
-        blocks.map(|(block, (_, copy))| (block, copy)).collect()
+        let valid = blocks
+            .filter_map(|(block, (transaction, copy))| is_valid(block, transaction).then_some((block, copy)));
+        Ok(Overlay::of(valid.collect()))
     }
 }
 

@@ -34,7 +34,7 @@ impl Chain {
     /// [`FatError::Chain`] if the chain is broken, a cycle, or has another length.
     pub(crate) fn file(
         self,
-        source: &(impl ByteSource + ?Sized),
+        source: &dyn ByteSource,
         geometry: &Geometry,
         table: &Table,
         len: u64,
@@ -62,7 +62,7 @@ impl Chain {
     /// [`FatError::Chain`] if the chain is broken, a cycle, or longer than [`MAX_DIRECTORY_LEN`].
     pub(crate) fn directory(
         self,
-        source: &(impl ByteSource + ?Sized),
+        source: &dyn ByteSource,
         geometry: &Geometry,
         table: &Table,
     ) -> Result<Extents, FatError> {
@@ -76,7 +76,7 @@ impl Chain {
     /// The pieces and the number of the clusters. A chain of more than `limit` clusters has the defect `too_long`.
     fn walk(
         self,
-        source: &(impl ByteSource + ?Sized),
+        source: &dyn ByteSource,
         geometry: &Geometry,
         table: &Table,
         limit: u64,

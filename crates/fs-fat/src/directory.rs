@@ -52,7 +52,7 @@ impl FileEntry {
 
 /// Calls `visit` for each entry from a position on, until it breaks or the directory ends.
 pub(crate) fn for_each(
-    source: &(impl ByteSource + ?Sized),
+    source: &dyn ByteSource,
     geometry: &Geometry,
     extents: &Extents,
     from: DirPosition,

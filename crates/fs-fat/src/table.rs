@@ -43,7 +43,7 @@ impl Table {
     /// The link of a cluster, which is one of the volume.
     pub(crate) fn link(
         &self,
-        source: &(impl ByteSource + ?Sized),
+        source: &dyn ByteSource,
         geometry: &Geometry,
         cluster: u32,
     ) -> Result<Link, ReadError> {
@@ -69,7 +69,7 @@ impl Table {
     /// Reads the bytes of an entry.
     fn read<const N: usize>(
         &self,
-        source: &(impl ByteSource + ?Sized),
+        source: &dyn ByteSource,
         geometry: &Geometry,
         offset: u64,
     ) -> Result<[u8; N], ReadError> {

@@ -25,9 +25,7 @@ use crate::table::Table;
 /// 512 KiB. The chain of a file is read when it is opened, and reads of the file are one read of the source for each fragment.
 pub struct FatFs<S> {
     source: S,
-    geometry: Geometry,
-    table: Table,
-    info: FsInfo,
+    volume: Volume,
 }
 
 /// The bytes of a file.
@@ -41,25 +39,13 @@ impl<S: ByteSource> FatFs<S> {
     /// [`FatError`] if `source` cannot be read, is not a FAT file system, or is malformed. [`FatError::NotFat`] tells other
     /// file systems from broken ones.
     pub fn new(source: S) -> Result<Self, FatError> {
-        let geometry = Geometry::read(&SizedSource::new(&source)?)?;
-        let mut info = FsInfo::new(geometry.kind.name(), geometry.cluster_size, geometry.volume_len);
-        info.uuid = geometry
-            .volume_id
-            .map(|id| format!("{:04X}-{:04X}", id >> 16, id & 0xffff));
-        let mut fs = Self {
-            source,
-            geometry,
-            table: Table::default(),
-            info,
-        };
-        let label = fs.root_label()?;
-        fs.info.label = label.or_else(|| fs.geometry.label.clone());
-        Ok(fs)
+        let volume = Volume::read(&source)?;
+        Ok(Self { source, volume })
     }
 
     /// The layout of the volume.
     pub const fn geometry(&self) -> &Geometry {
-        &self.geometry
+        &self.volume.geometry
     }
 
     /// The partition.
@@ -76,15 +62,119 @@ impl<S: ByteSource> FatFs<S> {
     where
         S: Clone,
     {
-        Ok(ExtentSource::new(self.source.clone(), self.file_extents(file)?))
+        let extents = self.volume.file_extents(&self.source, file)?;
+        Ok(ExtentSource::new(self.source.clone(), extents))
+    }
+}
+
+impl<S: ByteSource> FileSystem for FatFs<S> {
+    fn info(&self) -> &FsInfo {
+        &self.volume.info
+    }
+
+    fn root(&self) -> Node {
+        self.volume.root()
+    }
+
+    fn lookup(&self, path: &str) -> Result<Option<Node>, FsError> {
+        self.volume.lookup(&self.source, path)
+    }
+
+    fn read_dir(
+        &self,
+        directory: &Node,
+        from: DirPosition,
+        visit: &mut dyn FnMut(DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), FsError> {
+        self.volume.read_dir(&self.source, directory, from, visit)
+    }
+
+    fn open<'a>(&'a self, file: &Node) -> Result<Box<dyn ByteSource + 'a>, FsError> {
+        let extents = self.volume.file_extents(&self.source, file)?;
+        Ok(Box::new(ExtentSource::new(&self.source, extents)))
+    }
+}
+
+/// What is known about a file system: everything but its source, so that the code exists once for all kinds of sources.
+struct Volume {
+    geometry: Geometry,
+    table: Table,
+    info: FsInfo,
+}
+
+impl Volume {
+    fn read(source: &dyn ByteSource) -> Result<Self, FatError> {
+        let geometry = Geometry::read(&SizedSource::new(source)?)?;
+        let mut info = FsInfo::new(geometry.kind.name(), geometry.cluster_size, geometry.volume_len);
+        info.uuid = geometry
+            .volume_id
+            .map(|id| format!("{:04X}-{:04X}", id >> 16, id & 0xffff));
+        let mut volume = Self {
+            geometry,
+            table: Table::default(),
+            info,
+        };
+        let label = volume.root_label(source)?;
+        volume.info.label = label.or_else(|| volume.geometry.label.clone());
+        Ok(volume)
+    }
+
+    fn root(&self) -> Node {
+        let first = match self.geometry.root {
+            Root::Fixed { .. } => 0,
+            Root::Cluster(first) => first,
+        };
+        let mut metadata = Metadata::default();
+        metadata.attributes = Attributes::DIRECTORY;
+        Node {
+            kind: NodeKind::Directory,
+            metadata,
+            id: NodeId(0, first.into()),
+        }
+    }
+
+    fn lookup(&self, source: &dyn ByteSource, path: &str) -> Result<Option<Node>, FsError> {
+        let mut node = self.root();
+        let mut parent = "";
+        for component in components(path)? {
+            if node.kind != NodeKind::Directory {
+                return Err(FsError::NotADirectory {
+                    component: Some(parent.into()),
+                });
+            }
+            match self.find(source, &node, component)? {
+                Some(found) => node = found,
+                None => return Ok(None),
+            }
+            parent = component;
+        }
+        Ok(Some(node))
+    }
+
+    fn read_dir(
+        &self,
+        source: &dyn ByteSource,
+        directory: &Node,
+        from: DirPosition,
+        visit: &mut dyn FnMut(DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), FsError> {
+        if directory.kind != NodeKind::Directory {
+            return Err(FsError::NotADirectory { component: None });
+        }
+        let extents = self.directory_extents(source, directory)?;
+        directory::for_each(source, &self.geometry, &extents, from, &mut |entry| match entry {
+            Entry::File(file) => visit(DirEntry::new(file.name(), file.node.clone(), file.next)),
+            Entry::Label(_) => ControlFlow::Continue(()),
+        })?;
+        Ok(())
     }
 
     /// The label in the root directory.
-    fn root_label(&self) -> Result<Option<String>, FatError> {
-        let extents = self.directory_extents(&self.root())?;
+    fn root_label(&self, source: &dyn ByteSource) -> Result<Option<String>, FatError> {
+        let extents = self.directory_extents(source, &self.root())?;
         let mut label = None;
         directory::for_each(
-            &self.source,
+            source,
             &self.geometry,
             &extents,
             DirPosition::START,
@@ -109,15 +199,15 @@ impl<S: ByteSource> FatFs<S> {
         }
     }
 
-    fn file_extents(&self, file: &Node) -> Result<Extents, FsError> {
+    fn file_extents(&self, source: &dyn ByteSource, file: &Node) -> Result<Extents, FsError> {
         if file.kind != NodeKind::File {
             return Err(FsError::NotAFile);
         }
         let chain = Self::chain(file);
-        Ok(chain.file(&self.source, &self.geometry, &self.table, file.metadata.len)?)
+        Ok(chain.file(source, &self.geometry, &self.table, file.metadata.len)?)
     }
 
-    fn directory_extents(&self, node: &Node) -> Result<Extents, FatError> {
+    fn directory_extents(&self, source: &dyn ByteSource, node: &Node) -> Result<Extents, FatError> {
         let chain = Self::chain(node);
         match self.geometry.root {
             Root::Fixed { offset, len } if chain.entry.is_none() => {
@@ -128,16 +218,16 @@ impl<S: ByteSource> FatFs<S> {
                 }
                 Ok(extents)
             }
-            _ => chain.directory(&self.source, &self.geometry, &self.table),
+            _ => chain.directory(source, &self.geometry, &self.table),
         }
     }
 
     /// The entry of a directory with this name.
-    fn find(&self, directory: &Node, name: &str) -> Result<Option<Node>, FatError> {
-        let extents = self.directory_extents(directory)?;
+    fn find(&self, source: &dyn ByteSource, directory: &Node, name: &str) -> Result<Option<Node>, FatError> {
+        let extents = self.directory_extents(source, directory)?;
         let mut found = None;
         directory::for_each(
-            &self.source,
+            source,
             &self.geometry,
             &extents,
             DirPosition::START,
@@ -153,79 +243,11 @@ impl<S: ByteSource> FatFs<S> {
     }
 }
 
-impl<S: ByteSource> FileSystem for FatFs<S> {
-    fn info(&self) -> &FsInfo {
-        &self.info
-    }
-
-    fn root(&self) -> Node {
-        let first = match self.geometry.root {
-            Root::Fixed { .. } => 0,
-            Root::Cluster(first) => first,
-        };
-        let mut metadata = Metadata::default();
-        metadata.attributes = Attributes::DIRECTORY;
-        Node {
-            kind: NodeKind::Directory,
-            metadata,
-            id: NodeId(0, first.into()),
-        }
-    }
-
-    fn lookup(&self, path: &str) -> Result<Option<Node>, FsError> {
-        let mut node = self.root();
-        let mut parent = "";
-        for component in components(path)? {
-            if node.kind != NodeKind::Directory {
-                return Err(FsError::NotADirectory {
-                    component: Some(parent.into()),
-                });
-            }
-            match self.find(&node, component)? {
-                Some(found) => node = found,
-                None => return Ok(None),
-            }
-            parent = component;
-        }
-        Ok(Some(node))
-    }
-
-    fn read_dir(
-        &self,
-        directory: &Node,
-        from: DirPosition,
-        visit: &mut dyn FnMut(DirEntry<'_>) -> ControlFlow<()>,
-    ) -> Result<(), FsError> {
-        if directory.kind != NodeKind::Directory {
-            return Err(FsError::NotADirectory { component: None });
-        }
-        let extents = self.directory_extents(directory)?;
-        directory::for_each(
-            &self.source,
-            &self.geometry,
-            &extents,
-            from,
-            &mut |entry| match entry {
-                Entry::File(file) => visit(DirEntry::new(file.name(), file.node.clone(), file.next)),
-                Entry::Label(_) => ControlFlow::Continue(()),
-            },
-        )?;
-        Ok(())
-    }
-
-    fn open<'a>(&'a self, file: &Node) -> Result<Box<dyn ByteSource + 'a>, FsError> {
-        Ok(Box::new(ExtentSource::new(
-            &self.source,
-            self.file_extents(file)?,
-        )))
-    }
-}
-
 impl<S> fmt::Debug for FatFs<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FatFs")
-            .field("geometry", &self.geometry)
-            .field("info", &self.info)
+            .field("geometry", &self.volume.geometry)
+            .field("info", &self.volume.info)
             .finish_non_exhaustive()
     }
 }

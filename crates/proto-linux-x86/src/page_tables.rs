@@ -189,7 +189,7 @@ fn merge(ranges: Vec<GuestRange>) -> Result<Vec<GuestRange>, LinuxX86Error> {
             }
         }
     }
-    pages.sort();
+    pages.sort_unstable();
     pages.dedup_by(|later, earlier| {
         let touch = later.start() <= earlier.end();
         if touch {

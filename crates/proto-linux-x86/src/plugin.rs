@@ -264,6 +264,10 @@ fn plan(
     if let Some(seed) = request.rng_seed {
         nodes.push_rng_seed(seed)?;
     }
+    let mapped: Vec<_> = [kernel.extent()]
+        .into_iter()
+        .chain(firmware_ranges(memory, machine.acpi_rsdp))
+        .collect();
     let Pieces {
         zero_page: zero_page_at,
         gdt: gdt_at,
@@ -274,9 +278,7 @@ fn plan(
     } = place(
         &mut allocator,
         selected,
-        &[kernel.extent()]
-            .into_iter()
-            .chain(firmware_ranges(memory, machine.acpi_rsdp)),
+        &mapped,
         &Lengths {
             gdt: arith::to_u64(gdt.len()),
             cmdline: arith::to_u64(cmdline.len()),
@@ -370,7 +372,7 @@ struct Pieces {
 fn place(
     allocator: &mut RamAllocator<'_>,
     selected: &SelectedEntry,
-    mapped: &(impl Iterator<Item = GuestRange> + Clone),
+    mapped: &[GuestRange],
     lengths: &Lengths,
 ) -> Result<Pieces, PlanError> {
     let initrd_windows = selected.initrd_windows();
@@ -381,7 +383,7 @@ fn place(
     };
     let zero_page_len = arith::to_u64(size_of::<BootParams>());
     let mut tables_len = if selected.long_mode {
-        IdentityMap::new(mapped.clone())?.size()
+        IdentityMap::new(mapped.iter().copied())?.size()
     } else {
         0
     };
@@ -419,7 +421,7 @@ fn place(
         let tables = match range(label::PAGE_TABLES) {
             None => None,
             Some(tables_at) => {
-                let map = IdentityMap::new(mapped.clone().chain(range(label::INITRD)))?;
+                let map = IdentityMap::new(mapped.iter().copied().chain(range(label::INITRD)))?;
                 if map.size() > tables_len {
                     tables_len = map.size();
                     continue;

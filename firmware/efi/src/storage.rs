@@ -146,9 +146,9 @@ pub(crate) fn add(firmware: &Firmware, disks: &[Disk], report: &mut dyn FnMut(&E
             report(&Event::NotAdded { part, status });
         }
     }
-    // The sort is stable.
-    volumes.sort_by_key(|volume| !volume.is_system);
-    volumes
+    let (mut first, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|volume| volume.is_system);
+    first.extend(others);
+    first
 }
 
 fn add_disk(

@@ -14,7 +14,7 @@ use crate::toolchain::BareMetal;
 pub(super) enum Content {
     /// Everything.
     Whole,
-    /// No EFI: without the default features.
+    /// Neither EFI nor ext4: without the default features.
     WithoutEfi,
 }
 
@@ -23,9 +23,9 @@ impl Content {
     const fn limit(self, is_image: bool) -> u64 {
         match self {
             // The parts of an Image that runtime services use begin at multiples of 64 KiB, the largest page of arm64.
-            Self::Whole if is_image => 680_000,
-            Self::Whole => 580_000,
-            Self::WithoutEfi => 400_000,
+            Self::Whole if is_image => 660_000,
+            Self::Whole => 530_000,
+            Self::WithoutEfi => 350_000,
         }
     }
 }

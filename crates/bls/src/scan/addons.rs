@@ -52,7 +52,7 @@ impl Scanner<'_> {
     /// Addons of a directory for this architecture, in the order of their names.
     pub(super) fn addons(&mut self, file_system: &dyn FileSystem, directory: &str) -> Vec<FoundAddon> {
         let mut files = self.files(file_system, directory, ".addon.efi");
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut addons = Vec::new();
         for found in files {
             match self.addon(file_system, directory, &found) {

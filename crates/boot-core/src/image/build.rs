@@ -172,7 +172,7 @@ impl ImageBuilder {
     /// [`ImageError`] with the first check of [`KernelImage`] that fails.
     pub fn build(self) -> Result<KernelImage, ImageError> {
         let Self { mut image, extent } = self;
-        image.segments.sort_by_key(|segment| segment.range);
+        image.segments.sort_unstable_by_key(|segment| segment.range);
         let (Some(first), Some(last)) = (image.segments.first(), image.segments.last()) else {
             return Err(ImageError::NoSegments);
         };

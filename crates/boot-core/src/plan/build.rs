@@ -297,7 +297,7 @@ impl PlanBuilder {
             kernel_constraints,
             fixed_addresses,
         } = self;
-        plan.loads.sort_by_key(|load| load.range);
+        plan.loads.sort_unstable_by_key(|load| load.range);
         for load in &plan.loads {
             validate_load(load, &plan, &machine)?;
             validate_outside_kernel(load, &occupied_ranges)?;
@@ -422,7 +422,7 @@ fn validate_fixed_addresses(plan: &BootPlan, fixed: Vec<(String, u64)>) -> Resul
         };
         if !is_there {
             let mut present: Vec<_> = plan.loads.iter().map(|load| load.label.clone()).collect();
-            present.sort();
+            present.sort_unstable();
             present.dedup();
             return Err(ValidationError::FixedAddress { label, addr, present });
         }

@@ -43,7 +43,7 @@ impl PartitionTable {
     /// Adds a warning for each partition that shares a block with one before it on the disk.
     pub(super) fn report_overlaps(&mut self) {
         let mut by_start: Vec<_> = self.partitions.iter().collect();
-        by_start.sort_by_key(|partition| (partition.first_block, partition.number));
+        by_start.sort_unstable_by_key(|partition| (partition.first_block, partition.number));
         let mut reaching_furthest: Option<&Partition> = None;
         for partition in by_start {
             match reaching_furthest {

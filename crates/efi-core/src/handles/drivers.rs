@@ -76,7 +76,7 @@ impl DriverSearch {
     #[must_use]
     pub fn new(named: &[Handle], all: &[(Handle, u32)]) -> Self {
         let mut others: Vec<_> = all.to_vec();
-        others.sort_by_key(|(_, version)| core::cmp::Reverse(*version));
+        others.sort_unstable_by_key(|(handle, version)| (core::cmp::Reverse(*version), *handle));
         let others = others.into_iter().map(|(handle, _)| handle);
         let mut drivers = Vec::new();
         for handle in named.iter().copied().chain(others) {

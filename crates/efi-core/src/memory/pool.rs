@@ -1,10 +1,10 @@
 //! Pool allocations: pages divided into pieces of one size class.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::map::MemoryMap;
 use super::types::{MemoryType, PAGE_SIZE};
+use crate::sorted_map::SortedMap;
 use crate::{Result, Status};
 
 /// Sizes of pieces in bytes; larger allocations are whole pages.
@@ -75,10 +75,10 @@ struct Large {
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     /// Slabs by the address of their first page.
-    slabs: BTreeMap<u64, Slab>,
+    slabs: SortedMap<u64, Slab>,
     /// Slabs with free pieces: type, class, address.
-    partial: BTreeSet<(MemoryType, u64, u64)>,
-    large: BTreeMap<u64, Large>,
+    partial: SortedMap<(MemoryType, u64, u64), ()>,
+    large: SortedMap<u64, Large>,
 }
 
 impl Pool {
@@ -86,9 +86,9 @@ impl Pool {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            slabs: BTreeMap::new(),
-            partial: BTreeSet::new(),
-            large: BTreeMap::new(),
+            slabs: SortedMap::new(),
+            partial: SortedMap::new(),
+            large: SortedMap::new(),
         }
     }
 
@@ -108,10 +108,9 @@ impl Pool {
             self.large.insert(start, Large { pages });
             return Ok(start);
         };
-        let range = (kind, class, 0)..=(kind, class, u64::MAX);
-        let start = match self.partial.range(range).next() {
-            Some((_, _, start)) => *start,
-            None => self.add_slab(map, kind, class)?,
+        let start = match self.partial.first_from(&(kind, class, 0)) {
+            Some(((of, size, start), ())) if (*of, *size) == (kind, class) => *start,
+            _ => self.add_slab(map, kind, class)?,
         };
         let slab = self.slabs.get_mut(&start).ok_or(Status::OUT_OF_RESOURCES)?;
         let piece = slab.take().ok_or(Status::OUT_OF_RESOURCES)?;
@@ -134,7 +133,7 @@ impl Pool {
         let words = usize::try_from(slab.pieces().div_ceil(64)).unwrap_or(0);
         slab.used.resize(words, 0);
         self.slabs.insert(start, slab);
-        self.partial.insert((kind, class, start));
+        self.partial.insert((kind, class, start), ());
         Ok(start)
     }
 
@@ -164,7 +163,7 @@ impl Pool {
             self.slabs.remove(&start);
             self.partial.remove(&(kind, class, start));
         } else {
-            self.partial.insert((kind, class, start));
+            self.partial.insert((kind, class, start), ());
         }
         Ok(())
     }
@@ -172,13 +171,13 @@ impl Pool {
     /// Bytes from the address to the end of its allocation, or `None` if the address is in no allocation of the pool.
     #[must_use]
     pub fn room(&self, address: u64) -> Option<u64> {
-        if let Some((start, large)) = self.large.range(..=address).next_back() {
+        if let Some((start, large)) = self.large.last_to(&address) {
             let end = start.checked_add(large.pages.checked_mul(PAGE_SIZE)?)?;
             if address < end {
                 return end.checked_sub(address);
             }
         }
-        let (start, slab) = self.slabs.range(..=address).next_back()?;
+        let (start, slab) = self.slabs.last_to(&address)?;
         let offset = address.checked_sub(*start)?;
         let piece = offset.checked_div(slab.class)?;
         let word = slab.used.get(usize::try_from(piece.checked_div(64)?).ok()?)?;
@@ -190,9 +189,12 @@ impl Pool {
     }
 
     fn slab_of(&mut self, address: u64) -> Option<(u64, &mut Slab)> {
-        let (start, slab) = self.slabs.range_mut(..=address).next_back()?;
-        let len = slab.pages.checked_mul(PAGE_SIZE)?;
-        (address.checked_sub(*start)? < len).then_some((*start, slab))
+        let (start, slab) = self.slabs.last_to(&address)?;
+        let (start, len) = (*start, slab.pages.checked_mul(PAGE_SIZE)?);
+        if address.checked_sub(start)? >= len {
+            return None;
+        }
+        Some((start, self.slabs.get_mut(&start)?))
     }
 }
 
@@ -259,7 +261,7 @@ mod tests {
         let mut map = map(MapConfig::default().with_runtime_granularity(16));
         let mut pool = Pool::new();
         let kind = MemoryType::RUNTIME_SERVICES_DATA;
-        let all: BTreeSet<_> = (0..32)
+        let all: std::collections::BTreeSet<_> = (0..32)
             .map(|_| pool.allocate(&mut map, kind, 2048).unwrap())
             .collect();
         assert_eq!(all.len(), 32);

@@ -301,7 +301,7 @@ impl<S: Storage> SlotFile<S> {
                 Err(error) => refused = refused.or(Some(SlotFileError::Slot { index, error })),
             }
         }
-        slots.sort_by_key(|(_, header)| core::cmp::Reverse(header.sequence));
+        slots.sort_unstable_by_key(|(index, header)| (core::cmp::Reverse(header.sequence), *index));
         // The reason of the slot that should have been the current one is the one to report.
         let mut newest = None;
         for (index, header) in slots {

@@ -28,7 +28,7 @@ pub(crate) struct Found {
 /// Reads all directories and files of a partition, within limits, and checks them.
 pub(crate) fn check(bytes: &[u8], len: u64) -> Result<Found, Ext4Error> {
     let source = CountingSource::sparse(bytes, len);
-    let max = MAX_MAP_READS + 4 + 2 * MAX_JOURNAL_ENTRIES as u64;
+    let max = MAX_MAP_READS + 4 + 4 * MAX_JOURNAL_ENTRIES as u64;
     let fs = match source.limited(max, || Ext4Fs::new(&source)) {
         Ok(fs) => fs,
         Err(error) => {
