@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use boot_acpi::{AcpiError, Pc, PcTables, ResetPort, SerialPort};
 use boot_core::machine::{Interrupt, Line, VirtioMmio};
 use boot_core::{Arch, GuestMemory as _, GuestRange, Machine, MemoryMap, SliceMemory};
-use fw_acpi::{Acpi, AddressSpace, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
+use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
@@ -37,18 +37,24 @@ struct Found {
     power: Power,
 }
 
+fn namespace(acpi: &Acpi, memory: &SliceMemory<'_>, fadt: &Fadt) -> Namespace {
+    acpi.namespace(memory, Some(fadt), &mut |error| panic!("{error}"))
+}
+
 fn read(machine: &Machine, pc: &Pc) -> Found {
     let tables = PcTables::new(machine, pc, BASE).unwrap();
     assert_eq!(tables.rsdp(), BASE);
     let mut bytes = tables.bytes().to_vec();
     let memory = memory_at(BASE, &mut bytes);
     let acpi = Acpi::read(&memory, BASE).unwrap();
-    let ranges = acpi.ranges(&memory).unwrap();
+    let fadt = acpi.fadt(&memory).unwrap().unwrap();
+    let ranges = acpi.ranges(&memory, Some(&fadt));
     assert!(
         ranges.iter().all(|range| tables.range().contains(*range)),
         "{ranges:?}"
     );
-    let (namespace, power) = (acpi.namespace(&memory).unwrap(), acpi.power(&memory).unwrap());
+    let namespace = namespace(&acpi, &memory, &fadt);
+    let power = Power::new(&fadt, &namespace);
     Found {
         memory: bytes,
         acpi,
@@ -283,7 +289,8 @@ proptest! {
             let mut bytes = tables.bytes().to_vec();
             let memory = memory_at(addr, &mut bytes);
             let acpi = Acpi::read(&memory, addr).unwrap();
-            let namespace = acpi.namespace(&memory).unwrap();
+            let fadt = acpi.fadt(&memory).unwrap().unwrap();
+            let namespace = namespace(&acpi, &memory, &fadt);
             let found = namespace.devices_with_id("LNRO0005").count();
             prop_assert_eq!(found, machine.platform.virtio_mmio.len());
         }

@@ -8,7 +8,7 @@ use boot_core::GuestRange;
 use disk::BlockDevice;
 use fw_boot::Chain;
 use fw_virtio::pci::{BarWindow, DeviceFunction, configure};
-use fw_virtio::{DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
+use fw_virtio::{ByteConsole, DeviceError, EntropySource, VirtioDevice, mmio_device, pci_device};
 
 use crate::console::{CONSOLE, print};
 use crate::mmu::MAPPED_END;
@@ -74,15 +74,18 @@ impl Devices {
             Some(VirtioDevice::Entropy(source)) => {
                 self.entropy.get_or_insert(source);
             }
-            Some(VirtioDevice::Console(console)) => {
-                if CONSOLE.attach(console) {
-                    self.console = Some(place);
-                    print!("firmware: the console is a virtio device");
-                }
-            }
+            Some(VirtioDevice::Console(console)) => self.add_console(console, place),
             None => {}
         }
         Ok(())
+    }
+
+    /// Uses a console where there is no other.
+    fn add_console(&mut self, console: Box<dyn ByteConsole>, place: Place) {
+        if CONSOLE.attach(console) {
+            self.console = Some(place);
+            print!("firmware: the console is a virtio device");
+        }
     }
 }
 
