@@ -7,6 +7,7 @@ mod acpi;
 mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
+mod decompress;
 mod efi;
 mod elf_parse;
 mod ext4;
@@ -37,11 +38,12 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 30] = [
+const TARGETS: [Target; 31] = [
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
     ("cmdline_parse", cmdline_parse::seeds),
+    ("decompress", decompress::seeds),
     ("device_path", efi::device_paths),
     ("efi_calls", efi::calls),
     ("elf_parse", elf_parse::seeds),

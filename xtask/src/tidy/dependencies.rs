@@ -67,6 +67,7 @@ const FAMILIES: &[Family] = &[
         true,
     ),
     family(&["crates/proto-*"], &["crates/boot-*"], true),
+    family(&["crates/decompress"], &["crates/boot-core"], true),
     // The firmware: disks, partitions and file systems.
     family(&["crates/disk"], &["crates/boot-core"], true),
     family(&["crates/fs-*"], &["crates/boot-core", "crates/disk"], true),

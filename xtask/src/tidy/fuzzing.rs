@@ -7,11 +7,12 @@ use super::tree::{Package, Tree};
 use super::violation::Violation;
 
 /// Parsers outside the `fmt-*` crates, and their fuzz targets.
-const PARSERS: [(&str, &str); 12] = [
+const PARSERS: [(&str, &str); 13] = [
     ("crates/bls", "bls"),
     ("crates/boot-cmdline", "cmdline_parse"),
     ("crates/boot-measure", "measure"),
     ("crates/boot-paging", "page_walk"),
+    ("crates/decompress", "decompress"),
     ("crates/disk", "gpt"),
     ("crates/efi-core", "efi_calls"),
     ("crates/fs-ext4", "ext4"),

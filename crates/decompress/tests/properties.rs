@@ -1,0 +1,87 @@
+//! Arbitrary input.
+
+use boot_core::Codec;
+use decompress::{MAX_WINDOW, Problem, decompress};
+use proptest::prelude::*;
+
+const CODECS: [Codec; 9] = [
+    Codec::Stored,
+    Codec::Gzip,
+    Codec::Bzip2,
+    Codec::Lzma,
+    Codec::Xz,
+    Codec::Lzo,
+    Codec::Lz4Legacy,
+    Codec::Lz4Frame,
+    Codec::Zstd,
+];
+
+/// Starts of data of each codec.
+const STARTS: [&[u8]; 9] = [
+    b"",
+    b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
+    b"\x1f\x8b\x08\x1e",
+    b"\xfd7zXZ\0\0\x01\x69\x22\xde\x36",
+    b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\x02\x21\x4c\x18",
+    b"\x04\x22\x4d\x18\x60\x40\x82",
+    b"\x28\xb5\x2f\xfd\x20",
+    b"\x50\x2a\x4d\x18\x01\0\0\0",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn arbitrary_input_ends_in_an_error_or_bounded_data(
+        codec in proptest::sample::select(&CODECS),
+        start in proptest::sample::select(&STARTS),
+        rest in proptest::collection::vec(any::<u8>(), 0..300),
+        limit in 0..100_000usize,
+    ) {
+        let input = [start, &rest].concat();
+        match decompress(codec, &input, limit) {
+            Ok(unpacked) => {
+                prop_assert!(unpacked.bytes.len() <= limit);
+                prop_assert!(unpacked.consumed <= input.len());
+            }
+            Err(error) => prop_assert!(error.position <= input.len()),
+        }
+    }
+}
+
+#[test]
+fn codecs_without_a_decoder_are_named() {
+    for codec in [Codec::Bzip2, Codec::Lzo] {
+        let error = decompress(codec, b"", 9).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{codec} data, at byte 0: no decoder for it is built in")
+        );
+    }
+}
+
+#[test]
+fn windows_and_dictionaries_are_bounded() {
+    // A frame of Zstandard with a window of 256 MiB, and a dictionary of LZMA of 512 MiB.
+    let check = |codec, input: &[u8]| {
+        let error = decompress(codec, input, 1 << 20).unwrap_err();
+        assert_eq!(
+            error.problem,
+            Problem::Memory { limit: MAX_WINDOW },
+            "{codec}: {error}"
+        );
+    };
+    check(Codec::Zstd, b"\x28\xb5\x2f\xfd\0\x90\0\0\0\0");
+    check(
+        Codec::Lzma,
+        b"\x5d\0\0\0\x20\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0",
+    );
+}
+
+#[test]
+fn stored_data_is_copied() {
+    assert_eq!(decompress(Codec::Stored, b"boot", 4).unwrap().bytes, b"boot");
+    let error = decompress(Codec::Stored, b"boot", 3).unwrap_err();
+    assert_eq!(error.problem, Problem::TooLong { limit: 3 });
+}
