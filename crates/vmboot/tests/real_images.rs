@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use boot_core::SizedSource;
+use decompress::decompress;
 use fmt_pe::pe::{DirectoryEntry, Machine, PeFile, Subsystem};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
@@ -255,6 +256,9 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
     if known.format.ends_with("-image") {
         check_pe(known, path)?;
     }
+    if known.codec.is_some() {
+        check_payload(path)?;
+    }
     // A vmlinux with a PVH note starts through PVH, which it declares; both entry points are tried below.
     let default = match known.format {
         "elf" => Some("pvh"),
@@ -272,6 +276,20 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
             None => assert_eq!(protocol.support, "none", "{protocol:?}"),
         }
     }
+    Ok(())
+}
+
+/// The payload of a bzImage unpacks to an ELF file of the length that is behind it.
+fn check_payload(path: &str) -> Result<(), Failed> {
+    let file = fs::read(path)?;
+    let image = boot_core::detect(&vmboot::formats()?, &file)?;
+    let payload = image.payload().ok_or("no payload")?;
+    let (start, len) = (payload.source.offset(), payload.source.len());
+    let packed = &file[usize::try_from(start)?..usize::try_from(start + len)?];
+    let unpacked = decompress(payload.codec.ok_or("no codec")?, packed, 256 << 20)?;
+    assert_eq!(Some(u64::try_from(unpacked.bytes.len())?), payload.unpacked_len);
+    assert_eq!(unpacked.consumed, packed.len() - 4);
+    assert!(unpacked.bytes.starts_with(b"\x7fELF"));
     Ok(())
 }
 
