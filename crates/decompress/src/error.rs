@@ -59,4 +59,11 @@ pub enum Problem {
 }
 
 /// A problem, and its position in the input.
+#[cfg(any(
+    feature = "gzip",
+    feature = "lz4",
+    feature = "lzma",
+    feature = "xz",
+    feature = "zstd"
+))]
 pub(crate) type At = (usize, Problem);

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::error::Problem;
 
 /// Bytes by which the output grows at least.
+#[cfg(any(feature = "gzip", feature = "lzma", feature = "xz"))]
 const GROWTH: usize = 64 << 10;
 
 /// The decompressed data, at most as long as the caller allows.
@@ -57,6 +58,7 @@ impl Output {
     /// of bytes that it wrote there, and something else.
     ///
     /// At the limit the room is one byte, so that a decoder can find its end; what it writes there is too long.
+    #[cfg(any(feature = "gzip", feature = "lzma", feature = "xz"))]
     pub(crate) fn grow<T>(
         &mut self,
         fill: impl FnOnce(&mut [u8], usize) -> (usize, T),
