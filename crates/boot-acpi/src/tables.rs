@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
-use boot_core::{Arch, Constraints, GuestRange, Machine, RamAllocator, arith};
+use boot_core::{AdditionalLoad, Arch, Constraints, GuestRange, Machine, RamAllocator, RegionKind, arith};
 
 use crate::dsdt::dsdt;
 use crate::error::AcpiError;
@@ -91,6 +91,14 @@ impl PcTables {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The tables as a load of a plan, in a region of the guest's memory map for ACPI tables.
+    #[must_use]
+    pub fn load(&self) -> AdditionalLoad<'_> {
+        AdditionalLoad::bytes("ACPI tables", &self.bytes)
+            .at(self.rsdp)
+            .in_region(RegionKind::AcpiReclaimable)
     }
 
     /// The guest physical addresses of all tables.

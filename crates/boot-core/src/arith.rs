@@ -35,6 +35,18 @@ pub const fn align_up(n: u64, align: u64) -> Option<u64> {
     }
 }
 
+/// The one of `count` things that `seed` chooses, by its index; 0 for no things. With random seeds, each is as likely as another one, as far as
+/// `count` divides 2^64.
+#[must_use]
+#[expect(
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    reason = "the product of two u64 fits into a u128, and its high half into a u64"
+)]
+pub const fn choose(seed: u64, count: u64) -> u64 {
+    ((seed as u128 * count as u128) >> 64) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +67,16 @@ mod tests {
         check(7, 1, 7, Some(7));
         check(7, 0, 7, Some(7));
         check(7, 3, 7, Some(7));
+    }
+
+    #[test]
+    fn seeds_choose_from_the_first_to_the_last() {
+        let check = |seed, count, expected| assert_eq!(choose(seed, count), expected, "{seed:#x} of {count}");
+        check(0, 3, 0);
+        check(u64::MAX / 3, 3, 0);
+        check(u64::MAX / 3 + 1, 3, 1);
+        check(u64::MAX, 3, 2);
+        check(u64::MAX, u64::MAX, u64::MAX - 1);
+        check(u64::MAX, 0, 0);
     }
 }

@@ -17,6 +17,7 @@ pub use kernel::PlacedKernel;
 use crate::request::AdditionalPlace;
 use crate::{
     AdditionalLoad, BootRequest, Constraints, FixedAddress, GuestRange, MemoryMap, Preference, RegionKind,
+    arith,
 };
 
 /// An allocator of a machine's RAM.
@@ -404,19 +405,11 @@ impl<'a> RamAllocator<'a> {
 /// One of the ranges of `len` bytes in the gaps that meet the constraints of one of the windows, chosen by `seed`.
 fn random(seed: u64, gaps: &[GuestRange], windows: &[Constraints], len: u64) -> Option<GuestRange> {
     let pairs = || {
-        let in_gap = |gap: &GuestRange| {
-            windows.iter().map({
-                let gap = *gap;
-                move |window| (*window, gap)
-            })
-        };
-        gaps.iter().flat_map(in_gap)
+        let in_gap = |gap| windows.iter().map(move |window: &Constraints| (*window, gap));
+        gaps.iter().copied().flat_map(in_gap)
     };
-    let counts = || pairs().map(|(window, gap)| window.count(gap, len));
-    let total = counts().fold(0, u64::saturating_add);
-    // The high half of the product: as likely for each index as 2^64 is divisible by their number.
-    let product = u128::from(seed).saturating_mul(u128::from(total));
-    let mut index = u64::try_from(product >> 64).unwrap_or(u64::MAX);
+    let counts = pairs().map(|(window, gap)| window.count(gap, len));
+    let mut index = arith::choose(seed, counts.fold(0, u64::saturating_add));
     for (window, gap) in pairs() {
         match index.checked_sub(window.count(gap, len)) {
             Some(rest) => index = rest,

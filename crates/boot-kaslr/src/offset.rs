@@ -1,6 +1,6 @@
 //! Virtual offsets of kernels.
 
-use boot_core::KernelImage;
+use boot_core::{KernelImage, arith};
 use boot_linux::x86::Relocated;
 
 /// Alignment of virtual addresses of a kernel: the least `CONFIG_PHYSICAL_ALIGN` of x86_64. A kernel with a larger one runs at these addresses as
@@ -28,10 +28,7 @@ impl VirtualOffset {
     pub fn choose(image: &KernelImage, seed: u64) -> Option<Self> {
         let room = MAPPED.checked_sub(image.extent().end())?;
         let slots = room.checked_div(ALIGN)?.checked_add(1)?;
-        // The high half of the product is below the number of slots.
-        let product = u128::from(seed).checked_mul(u128::from(slots))?;
-        let slot = u64::try_from(product >> 64).ok()?;
-        Some(Self(slot.checked_mul(ALIGN)?))
+        Some(Self(arith::choose(seed, slots).checked_mul(ALIGN)?))
     }
 
     /// The distance in bytes.

@@ -1,9 +1,7 @@
 //! ACPI tables of PCs.
 
 use boot_acpi::{AcpiError, Pc, PcTables};
-use boot_core::{
-    AdditionalLoad, Arch, BootProtocol, BootRequest, KernelImage, Machine, RegionKind, RequestPart,
-};
+use boot_core::{Arch, BootProtocol, BootRequest, KernelImage, Machine, RequestPart};
 
 use super::machine::MachineArgs;
 
@@ -24,15 +22,6 @@ pub(crate) fn describe(
     Ok(Some(tables))
 }
 
-/// The tables as a load of the plan.
-pub(crate) fn load(tables: Option<&PcTables>) -> Option<AdditionalLoad<'_>> {
-    tables.map(|tables| {
-        AdditionalLoad::bytes("ACPI tables", tables.bytes())
-            .at(tables.rsdp())
-            .in_region(RegionKind::AcpiReclaimable)
-    })
-}
-
 /// Whether `request` can be planned on another machine, with the tables of that machine.
 pub(crate) fn can_plan(
     options: &MachineArgs,
@@ -43,7 +32,7 @@ pub(crate) fn can_plan(
     let Ok(tables) = describe(options, &mut machine, protocol, request.image) else {
         return false;
     };
-    let loads = load(tables.as_ref());
+    let loads = tables.as_ref().map(PcTables::load);
     let mut other = *request;
     other.machine = &machine;
     other.additional_loads = loads.as_slice();

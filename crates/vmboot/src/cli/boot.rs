@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use boot_acpi::PcTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
     IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
@@ -164,7 +165,7 @@ impl BootArgs {
         let protocol = self.protocol(&protocols, &image)?;
         let mut cmdline = self.cmdline(protocol, &image)?;
         let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
-        let loads = acpi::load(tables.as_ref());
+        let loads = tables.as_ref().map(PcTables::load);
         if tables.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }

@@ -7,8 +7,8 @@ use std::num::NonZeroU64;
 use boot_acpi::{Pc, PcTables};
 use boot_core::protocol::select;
 use boot_core::{
-    AdditionalLoad, Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine,
-    Module, RegionKind, Sources, detect,
+    Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine, Module, Sources,
+    detect,
 };
 use boot_kaslr::{Relocations, VirtualOffset};
 use guest_ram::GuestRam;
@@ -62,9 +62,7 @@ fn plan(
         .transpose()?;
     let loads = tables.as_ref().map(|tables| {
         machine.acpi_rsdp = Some(tables.rsdp());
-        AdditionalLoad::bytes("ACPI tables", tables.bytes())
-            .at(tables.rsdp())
-            .in_region(RegionKind::AcpiReclaimable)
+        tables.load()
     });
     let mut request = BootRequest::new(&image, &machine, &cmdline)
         .with_modules(&modules)
