@@ -177,7 +177,20 @@ pub(super) fn disturb_system(pattern: u64) {
         "scause" 7;
         "stval" pattern + 1;
         "scounteren" harmless::COUNTERS;
-        "fcsr" harmless::ROUND_UP;
+    }
+    // QEMU does not note that a write of `fcsr` alone changes the state: it is lost if the thread of the vCPU is scheduled out before the
+    // next write of a floating-point register. So one follows at once, which keeps the value of the register.
+    // SAFETY: nothing of the program depends on the rounding mode and the flags.
+    unsafe {
+        asm!(
+            "csrr {1}, fcsr",
+            "xor {1}, {1}, {0}",
+            "csrw fcsr, {1}",
+            "fsgnj.d ft0, ft0, ft0",
+            in(reg) harmless::ROUND_UP,
+            out(reg) _,
+            options(nostack),
+        );
     }
 }
 
