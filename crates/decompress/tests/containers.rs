@@ -63,6 +63,33 @@ fn a_limit_is_exact() {
 }
 
 #[test]
+fn several_members_are_one() {
+    for (codec, input) in SAMPLES {
+        let twice = [input, input].concat();
+        let unpacked = decompress(codec, &twice, 8).unwrap();
+        assert_eq!(
+            (&*unpacked.bytes, unpacked.consumed),
+            (&b"bootboot"[..], twice.len()),
+            "{codec}"
+        );
+    }
+}
+
+/// The kernel's build appends the length of the data to that of codecs without one.
+#[test]
+fn an_appended_length_is_not_part_of_the_data() {
+    for (codec, input) in SAMPLES {
+        let appended = [input, &4_u32.to_le_bytes()].concat();
+        let unpacked = decompress(codec, &appended, 4).unwrap();
+        assert_eq!(
+            (&*unpacked.bytes, unpacked.consumed),
+            (&b"boot"[..], input.len()),
+            "{codec}"
+        );
+    }
+}
+
+#[test]
 fn data_of_another_kind_has_no_magic_number() {
     for (codec, input) in SAMPLES {
         check(codec, &patched(input, 1, b"?"), 0, "the magic number is missing");
