@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_command_line_needs_an_end() {
         let check = |len: usize, is_accepted: bool| {
-            let mut ram = vec![0; LINE as usize + MAX_CMDLINE + 0x10];
+            let mut ram = vec![0; MAX_CMDLINE + 0x2000];
             let mut memory = SliceMemory::new();
             memory.add(0, &mut ram).unwrap();
             memory.write(AT, info(1).as_bytes()).unwrap();
