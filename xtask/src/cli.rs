@@ -126,6 +126,9 @@ pub(crate) struct RunArgs {
     /// Boot this kernel instead of Debian's.
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
+    /// Whether vmboot unpacks the kernel inside a file: auto, always or never.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) unpack: String,
     /// Boot with this initramfs instead of the default one; reaching userspace is then not checked.
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,

@@ -163,7 +163,11 @@ mod tests {
     #[test]
     fn pure_crates_promise_that_version_if_their_dependencies_do() {
         /// Crates with a dependency that needs a newer Rust, and their versions.
-        const NEWER: [(&str, &str); 2] = [("vmboot-acpi", "1.87"), ("vmboot-decompress", "1.87")];
+        const NEWER: [(&str, &str); 3] = [
+            ("vmboot-acpi", "1.87"),
+            ("vmboot-decompress", "1.87"),
+            ("vmboot-fmt-wrapped", "1.87"),
+        ];
         let crates = metadata::pure_crates(&Workspace::find().unwrap()).unwrap();
         assert!(!crates.is_empty());
         let (major, minor) = OLDEST_RUST;

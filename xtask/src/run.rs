@@ -35,17 +35,12 @@ pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) 
     runner.run_shown(workspace, "vmboot", task)
 }
 
-/// The user's kernel, or Debian's in the form that the protocol boots.
+/// The user's kernel, or Debian's.
 fn guest_kernel(workspace: &Workspace, row: &ArchRow, args: &RunArgs) -> Result<PathBuf, Error> {
     if let Some(kernel) = &args.kernel {
         return Ok(kernel.clone());
     }
-    let image = kernel::ensure(workspace, row, Suite::Trixie)?.image;
-    match args.protocol {
-        Protocol::Linux => Ok(image),
-        // A bzImage has no PVH entry; the vmlinux in it has one.
-        Protocol::Pvh => fixtures::vmlinux(workspace, &image),
-    }
+    Ok(kernel::ensure(workspace, row, Suite::Trixie)?.image)
 }
 
 /// The command line of `vmboot`.
@@ -71,7 +66,11 @@ fn arguments(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Re
             Protocol::Linux => row.linux_protocol,
             Protocol::Pvh => "pvh",
         };
-        add(&[("--protocol", protocol), ("--cmdline", cmdline)]);
+        add(&[
+            ("--protocol", protocol),
+            ("--cmdline", cmdline),
+            ("--unpack", &args.unpack),
+        ]);
     }
     arguments.push("--timeline".into());
     if args.count_exits {

@@ -24,4 +24,4 @@ mod relocations;
 pub use error::RelocationsError;
 pub use kind::Kind;
 pub use offset::VirtualOffset;
-pub use relocations::Relocations;
+pub use relocations::{Relocations, relocate};

@@ -107,28 +107,39 @@ impl<'a> Relocations<'a> {
         file: &mut [u8],
         offset: VirtualOffset,
     ) -> Result<(), RelocationsError> {
-        if arith::to_u64(file.len()) != image.source_len() {
-            return Err(RelocationsError::OtherFile {
-                expected: image.source_len(),
-                found: file.len(),
-            });
-        }
-        self.for_each(image, |_, _| {})?;
-        self.for_each(image, |kind, at| {
+        check_len(image, file)?;
+        self.apply_to(image, file, offset)
+    }
+
+    /// As [`apply`](Self::apply), with the first bytes of the file.
+    fn apply_to(
+        &self,
+        image: &KernelImage,
+        start: &mut [u8],
+        offset: VirtualOffset,
+    ) -> Result<(), RelocationsError> {
+        self.for_each(image, start.len(), |_, _| {})?;
+        self.for_each(image, start.len(), |kind, at| {
             let place = at..at.saturating_add(kind.width());
-            if let Some(bytes) = file.get_mut(place) {
+            if let Some(bytes) = start.get_mut(place) {
                 kind.relocate(bytes, offset.get());
             }
         })
     }
 
-    /// Calls `f` with the kind of each place and its offset in the file.
-    fn for_each(&self, image: &KernelImage, mut f: impl FnMut(Kind, usize)) -> Result<(), RelocationsError> {
+    /// Calls `f` with the kind of each place and its offset in the file, whose first `len` bytes have all places.
+    fn for_each(
+        &self,
+        image: &KernelImage,
+        len: usize,
+        mut f: impl FnMut(Kind, usize),
+    ) -> Result<(), RelocationsError> {
         for (kind, list) in self.lists() {
             // Lists are sorted: most places are in the segment of the one before.
             let mut latest = 0;
             for (index, entry) in list.iter().enumerate() {
-                let found = place(image, *entry, kind.width(), &mut latest);
+                let found = place(image, *entry, kind.width(), &mut latest)
+                    .filter(|at| at.saturating_add(kind.width()) <= len);
                 let at = found.ok_or_else(|| RelocationsError::Place {
                     kind,
                     index,
@@ -139,6 +150,37 @@ impl<'a> Relocations<'a> {
         }
         Ok(())
     }
+}
+
+/// Moves the virtual addresses of the kernel in `file` by `offset`, by the table that is [behind](Relocations::behind) it. `false` without a table:
+/// nothing is changed then.
+///
+/// # Errors
+///
+/// Those of [`Relocations::parse`] and [`Relocations::apply`]; places in the table itself are an error, too.
+pub fn relocate(
+    image: &KernelImage,
+    file: &mut [u8],
+    offset: VirtualOffset,
+) -> Result<bool, RelocationsError> {
+    check_len(image, file)?;
+    let len = elf_len(file).filter(|len| *len < file.len());
+    let Some((elf, table)) = len.and_then(|len| file.split_at_mut_checked(len)) else {
+        return Ok(false);
+    };
+    Relocations::parse(table)?.apply_to(image, elf, offset)?;
+    Ok(true)
+}
+
+/// Checks that the image has the length of the file.
+fn check_len(image: &KernelImage, file: &[u8]) -> Result<(), RelocationsError> {
+    if arith::to_u64(file.len()) == image.source_len() {
+        return Ok(());
+    }
+    Err(RelocationsError::OtherFile {
+        expected: image.source_len(),
+        found: file.len(),
+    })
 }
 
 /// End of the section headers of a 64-bit ELF file.

@@ -31,10 +31,10 @@ pub enum Problem {
     #[error("the data ends too early")]
     Truncated,
     /// The data is malformed.
-    #[error("malformed: {0}")]
+    #[error("malformed ({0})")]
     Malformed(String),
     /// The data uses an option of the format that is not supported.
-    #[error("not supported: {0}")]
+    #[error("not supported ({0})")]
     Unsupported(String),
     /// A checksum does not match.
     #[error("the checksum is {found:#x}, but the data has {computed:#x}")]

@@ -26,8 +26,12 @@ mod lz4;
 #[cfg(any(feature = "lzma", feature = "xz"))]
 mod lzma;
 mod output;
-#[cfg(feature = "zstd")]
+#[cfg(all(feature = "zstd", any(test, not(feature = "zstd-c"))))]
 mod zstd;
+#[cfg(feature = "zstd-c")]
+mod zstd_c;
+#[cfg(any(feature = "zstd", feature = "zstd-c"))]
+mod zstd_frame;
 
 use alloc::vec::Vec;
 
@@ -73,7 +77,9 @@ pub fn decompress(codec: Codec, input: &[u8], limit: usize) -> Result<Decompress
         Codec::Lz4Legacy => lz4::legacy(input, &mut output),
         #[cfg(feature = "lz4")]
         Codec::Lz4Frame => lz4::frames(input, &mut output),
-        #[cfg(feature = "zstd")]
+        #[cfg(feature = "zstd-c")]
+        Codec::Zstd => zstd_c::decompress(input, &mut output),
+        #[cfg(all(feature = "zstd", not(feature = "zstd-c")))]
         Codec::Zstd => zstd::decompress(input, &mut output),
         _ => Err((0, Problem::NotBuiltIn)),
     };

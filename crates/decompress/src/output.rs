@@ -75,6 +75,39 @@ impl Output {
         Ok(result)
     }
 
+    /// Calls `fill` with an empty vector whose capacity is `len` or, if that is unknown, all that the limit allows; what it writes there is the output.
+    ///
+    /// Pages of the capacity that are not written take no memory, and are given back.
+    #[cfg(feature = "zstd-c")]
+    pub(crate) fn fill<T>(
+        &mut self,
+        len: Option<u64>,
+        fill: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Result<T, Problem> {
+        let len = match len.map(usize::try_from) {
+            None => self.limit,
+            Some(Ok(len)) if len <= self.limit => len,
+            Some(_) => return Err(self.too_long()),
+        };
+        let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(len).is_err() {
+            return Err(self.no_memory());
+        }
+        let result = fill(&mut bytes);
+        bytes.truncate(self.limit);
+        bytes.shrink_to_fit();
+        self.bytes = bytes;
+        Ok(result)
+    }
+
+    /// Error of memory that there is not.
+    #[cfg(feature = "zstd-c")]
+    pub(crate) fn no_memory(&self) -> Problem {
+        Problem::Memory {
+            limit: boot_core::arith::to_u64(self.limit),
+        }
+    }
+
     fn reserve(&mut self, additional: usize) -> Result<(), Problem> {
         let limit = boot_core::arith::to_u64(self.limit);
         match self.bytes.try_reserve(additional) {

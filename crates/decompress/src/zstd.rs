@@ -11,9 +11,7 @@ use ruzstd::io::Read;
 use crate::error::{At, Problem};
 use crate::limits::MAX_WINDOW;
 use crate::output::Output;
-
-/// `Magic_Number` of a frame (section 3.1.1).
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+use crate::zstd_frame::{MAGIC, skippable};
 
 /// Bytes that are decoded before they are taken out.
 const STEP: usize = 1 << 20;
@@ -37,15 +35,6 @@ pub(crate) fn decompress(bytes: &[u8], output: &mut Output) -> Result<usize, At>
             return Ok(position);
         }
     }
-}
-
-/// Length of a skippable frame (section 3.1.2). A number that is too large for this machine is past the end of the input.
-fn skippable(bytes: &[u8]) -> Option<usize> {
-    let [kind, 0x2a, 0x4d, 0x18, len @ ..] = bytes.first_chunk::<8>()? else {
-        return None;
-    };
-    let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX);
-    (kind & 0xf0 == 0x50).then_some(len.saturating_add(8))
 }
 
 fn frame(decoder: &mut FrameDecoder, rest: &mut &[u8], output: &mut Output) -> Result<(), Problem> {

@@ -72,7 +72,10 @@ fn windows_and_dictionaries_are_bounded() {
             "{codec}: {error}"
         );
     };
-    check(Codec::Zstd, b"\x28\xb5\x2f\xfd\0\x90\0\0\0\0");
+    // The decoder in C has no window of its own.
+    if !cfg!(feature = "zstd-c") {
+        check(Codec::Zstd, b"\x28\xb5\x2f\xfd\0\x90\0\0\0\0");
+    }
     check(
         Codec::Lzma,
         b"\x5d\0\0\0\x20\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0",

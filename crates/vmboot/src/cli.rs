@@ -9,10 +9,13 @@ pub(crate) mod default_cmdline;
 pub(crate) mod disks;
 pub(crate) mod doctor;
 pub(crate) mod dump;
+pub(crate) mod extract;
 pub(crate) mod file;
 pub(crate) mod habits;
 pub(crate) mod help;
 pub(crate) mod inspect;
+pub(crate) mod kaslr;
+pub(crate) mod kernel;
 pub(crate) mod machine;
 pub(crate) mod man;
 pub(crate) mod measure;
@@ -39,6 +42,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the format, segments and entry points of an image, and the protocols that can boot it.
     Inspect(inspect::Args),
+    /// Write the kernels inside a file to a directory, one file for each layer.
+    Extract(extract::Args),
     /// Plan a boot and show the guest's memory map, without a virtual machine.
     Plan(plan::Args),
     /// Print digests of a boot without a virtual machine: of its plan, and of a launch of AMD SEV-SNP.

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Inspect(args) => cli::inspect::run(&args),
+        Command::Extract(args) => cli::extract::run(&args),
         Command::Plan(args) => cli::plan::run(&args),
         Command::Measure(args) => cli::measure::run(&args),
         Command::Run(args) => cli::run::run(&args),

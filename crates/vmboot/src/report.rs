@@ -9,6 +9,7 @@ mod doctor;
 mod dump;
 mod hex;
 mod inspect;
+mod layer;
 mod measure;
 mod multiboot;
 mod picture;
@@ -21,6 +22,7 @@ pub use inspect::{
     Arm64ImageReport, EntryReport, InspectReport, PayloadReport, PlacementReport, ProtocolReport,
     RiscvImageReport, SegmentReport, SetupHeaderReport,
 };
+pub use layer::LayerReport;
 pub use measure::{DigestReport, MeasureReport, PcrReport, SnpReport};
 pub use multiboot::{
     AddressesReport, InfoRequestReport, Multiboot2Report, MultibootReport, RelocatableReport,

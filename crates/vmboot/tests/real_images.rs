@@ -2,13 +2,16 @@
 //!
 //! A case without its image is ignored; `cargo xtask test` fetches all images.
 
+#[path = "hints/files.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod files;
+
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use boot_core::SizedSource;
-use decompress::decompress;
 use fmt_pe::pe::{DirectoryEntry, Machine, PeFile, Subsystem};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde::de::DeserializeOwned;
@@ -178,7 +181,9 @@ fn main() {
             }
         })
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    let mut trials = Vec::from(trials);
+    trials.extend(wrapped());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
 /// Runs the command and parses its JSON output.
@@ -257,7 +262,7 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
         check_pe(known, path)?;
     }
     if known.codec.is_some() {
-        check_payload(path)?;
+        check_payload(&report)?;
     }
     // A vmlinux with a PVH note starts through PVH, which it declares; both entry points are tried below.
     let default = match known.format {
@@ -280,16 +285,86 @@ fn check(known: &Known, path: &str) -> Result<(), Failed> {
 }
 
 /// The payload of a bzImage unpacks to an ELF file of the length that is behind it.
-fn check_payload(path: &str) -> Result<(), Failed> {
-    let file = fs::read(path)?;
-    let image = boot_core::detect(&vmboot::formats()?, &file)?;
-    let payload = image.payload().ok_or("no payload")?;
-    let (start, len) = (payload.source.offset(), payload.source.len());
-    let packed = &file[usize::try_from(start)?..usize::try_from(start + len)?];
-    let unpacked = decompress(payload.codec.ok_or("no codec")?, packed, 256 << 20)?;
-    assert_eq!(Some(u64::try_from(unpacked.bytes.len())?), payload.unpacked_len);
-    assert_eq!(unpacked.consumed, packed.len() - 4);
-    assert!(unpacked.bytes.starts_with(b"\x7fELF"));
+fn check_payload(report: &InspectReport) -> Result<(), Failed> {
+    let payload = report.payload.as_ref().ok_or("no payload")?;
+    let [layer] = report.layers.as_slice() else {
+        return Err(format!("{:?}", report.layers).into());
+    };
+    assert_eq!(
+        (layer.wrapper.as_str(), &layer.codec),
+        ("bzimage", &payload.codec)
+    );
+    assert_eq!(
+        (layer.format.as_deref(), layer.arch.as_deref()),
+        (Some("elf"), Some("x86_64"))
+    );
+    assert_eq!(Some(layer.content_len), payload.unpacked_len);
+    Ok(())
+}
+
+/// A command that compresses, its options, and the name of the codec in a zboot image.
+type Tool = (&'static str, &'static [&'static str], Option<&'static [u8]>);
+
+const TOOLS: [Tool; 6] = [
+    ("gzip", &["-1nc"], Some(b"gzip\0")),
+    ("xz", &["-1c", "--check=crc32"], Some(b"xzkern\0")),
+    ("xz", &["-1c", "--format=lzma"], Some(b"lzma\0")),
+    ("zstd", &["-1qcf"], Some(b"zstd22\0")),
+    ("lz4", &["-1qc"], None),
+    ("lz4", &["-1qlc"], Some(b"lz4\0")),
+];
+
+/// One trial for each `Image` and command: files with the `Image` inside are planned as the `Image` itself.
+fn wrapped() -> Vec<Trial> {
+    let images = [
+        "kernels/aarch64/debian-13.Image",
+        "kernels/riscv64/debian-13.Image",
+    ];
+    let pairs = images
+        .into_iter()
+        .flat_map(|image| TOOLS.map(|tool| (image, tool)));
+    pairs
+        .map(|(image, (tool, args, zboot))| {
+            let name = format!("{image} in {tool} {}", args.join(" "));
+            Trial::ignorable_test(name, move || {
+                let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
+                    let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
+                    return Ok(Completion::ignored_with(reason));
+                };
+                let image = PathBuf::from(dir).join(image);
+                if !image.exists() {
+                    return Ok(Completion::ignored_with("the fixture is missing"));
+                }
+                match Command::new(tool).args(args).arg("--").arg(&image).output() {
+                    Err(_) => Ok(Completion::ignored_with(format!("{tool} is not installed"))),
+                    Ok(output) => {
+                        assert!(
+                            output.status.success(),
+                            "{}",
+                            String::from_utf8_lossy(&output.stderr)
+                        );
+                        check_wrapped(&image, &output.stdout, zboot)?;
+                        Ok(Completion::Completed)
+                    }
+                }
+            })
+        })
+        .collect()
+}
+
+/// Checks the plans of the compressed image, and of a zboot image with it.
+fn check_wrapped(image: &Path, packed: &[u8], zboot: Option<&[u8]>) -> Result<(), Failed> {
+    let plan = |path: &Path| {
+        let plan: PlanReport = vmboot(&["plan", "--json", path.to_str().ok_or("a path that is no UTF-8")?])?;
+        Ok::<_, Failed>(plan)
+    };
+    let expected = plan(image)?;
+    let dir = tempfile::tempdir()?;
+    let len = u32::try_from(fs::metadata(image)?.len())?;
+    let zboot = zboot.map(|codec| files::zboot(codec, packed, len));
+    for file in [Some(packed), zboot.as_deref()].into_iter().flatten() {
+        assert_eq!(plan(&files::write(dir.path(), "file", file))?, expected);
+    }
     Ok(())
 }
 

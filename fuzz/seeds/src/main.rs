@@ -17,6 +17,7 @@ mod gpt;
 mod image_parse;
 mod measure;
 mod multiboot_parse;
+mod open_nested;
 mod page_walk;
 mod pe_load;
 mod pe_parse;
@@ -38,7 +39,7 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 31] = [
+const TARGETS: [Target; 32] = [
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),
@@ -54,6 +55,7 @@ const TARGETS: [Target; 31] = [
     ("image_parse", image_parse::seeds),
     ("measure", measure::seeds),
     ("multiboot_parse", multiboot_parse::seeds),
+    ("open_nested", open_nested::seeds),
     ("page_walk", page_walk::seeds),
     ("pe_load", pe_load::seeds),
     ("pe_parse", pe_parse::seeds),

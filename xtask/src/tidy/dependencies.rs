@@ -60,6 +60,11 @@ const FAMILIES: &[Family] = &[
         false,
     ),
     family(&["crates/fmt-test"], &["crates/boot-core"], false),
+    family(
+        &["crates/fmt-wrapped"],
+        &["crates/boot-*", "crates/decompress", "crates/fmt-*"],
+        true,
+    ),
     family(&["crates/fmt-*"], &["crates/boot-*", "crates/fmt-*"], true),
     family(
         &["crates/proto-sandbox"],

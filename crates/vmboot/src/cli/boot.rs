@@ -25,6 +25,8 @@ use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
 use super::disks::DiskArgs;
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
+use super::kaslr::{self, Kaslr};
+use super::kernel::{Kernel, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
@@ -61,6 +63,13 @@ pub(crate) struct BootArgs {
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
     #[arg(long = "module", value_name = "FILE[,LINE]", allow_hyphen_values = true)]
     modules: Vec<OsString>,
+    /// When a kernel inside the file is unpacked and booted in place of the file.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    unpack: Unpack,
+    /// Address space layout randomization (KASLR) of the kernel: a number that chooses its addresses, `random` for one that `run` draws, or
+    /// `off` for no number [default: what the kernel does by itself, with a number from `run`].
+    #[arg(long, value_name = "SEED", value_parser = kaslr::parse)]
+    kaslr: Option<Kaslr>,
     /// Device tree blob of the machine, updated for this boot (arm64, riscv64) [default: created for the machine].
     #[arg(long, value_name = "FILE")]
     dtb: Option<PathBuf>,
@@ -115,7 +124,7 @@ pub(crate) struct Boot {
     pub(crate) reads_stdin: bool,
     /// In the order of the machine's virtio-mmio slots.
     pub(crate) disks: Vec<Disk>,
-    kernel: File,
+    pub(crate) kernel: Kernel,
     initrd: Option<File>,
     modules: Vec<File>,
 }
@@ -142,28 +151,25 @@ impl BootArgs {
     ) -> Result<Boot, Box<dyn Error>> {
         let reads_stdin = self.reads_stdin().map_err(|error| UsageError(error.into()))?;
         self.machine.print_notes();
-        let kernel = file::open(self.kernel())?;
-        let image = match boot_core::detect(&vmboot::formats()?, &kernel) {
-            Ok(image) => image,
-            Err(error) => {
-                let is_unknown = matches!(error, DetectError::Unknown { .. });
-                let error = FileError::with_path(self.kernel())(error);
-                return Err(if is_unknown && self.initrd_is_kernel()? {
-                    AdvisedError::new(error, EXCHANGE).into()
-                } else {
-                    error.into()
-                });
-            }
-        };
+        let mut kernel = Kernel::open(self.kernel(), self.unpack, self.needs_vmlinux())?;
+        let mut image = self.detect(&kernel)?;
+        let arch = image.arch();
         let machine_of = |options: &MachineArgs| {
-            let mut machine = machine(options, image.arch())?;
+            let mut machine = machine(options, arch)?;
             self.disks.describe(&mut machine)?;
             Ok::<_, Box<dyn Error>>(machine)
         };
         let mut machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
-        let protocol = self.protocol(&protocols, &image)?;
+        let protocol = self.protocol(&protocols, &image, &kernel)?;
         let mut cmdline = self.cmdline(protocol, &image)?;
+        let kaslr = kaslr::Seeds::new(self.kaslr, seeds, &cmdline.line, &kernel);
+        let is_linux = is_linux(protocol, &image);
+        if protocol.name() == proto_linux_x86::PROTOCOL.name() {
+            image = kaslr
+                .relocate(image, &mut kernel)
+                .map_err(FileError::with_path(self.kernel()))?;
+        }
         let tables = acpi::describe(&self.machine, &mut machine, protocol, &image)?;
         let loads = tables.as_ref().map(PcTables::load);
         if tables.is_none() {
@@ -192,6 +198,7 @@ impl BootArgs {
         if let Some(seeds) = seeds {
             request = seeds.add_to(request, protocol);
         }
+        request = kaslr.add_to(request, protocol);
         let plan = match protocol.plan(&request) {
             Ok(plan) => plan,
             Err(error) => {
@@ -205,8 +212,8 @@ impl BootArgs {
                     .or_else(|| fixed_address_help(&error, &image, &machine))
                     .or_else(|| modules_help(&error, &image, &protocols))
                     .or_else(|| {
-                        let is_inside = is_entry_inside(&error, &image);
-                        is_inside.then(|| EXTRACT_VMLINUX.to_owned())
+                        let is_inside = self.unpack == Unpack::Never && is_entry_inside(&error, &image);
+                        is_inside.then(|| UNPACK_VMLINUX.to_owned())
                     });
                 // The other errors are not about the file.
                 let is_of_kernel = matches!(error, PlanError::Incompatible { .. } | PlanError::Placement(_));
@@ -227,13 +234,34 @@ impl BootArgs {
             machine,
             cmdline,
             reads_stdin,
-            is_linux: is_linux(protocol, &image),
+            is_linux,
             image,
             disks,
             kernel,
             initrd,
             modules: files,
         })
+    }
+
+    /// The image of the kernel.
+    fn detect(&self, kernel: &Kernel) -> Result<KernelImage, Box<dyn Error>> {
+        boot_core::detect(&vmboot::formats()?, kernel).or_else(|error| {
+            let is_unknown = matches!(error, DetectError::Unknown { .. });
+            let error = FileError::with_path(self.kernel())(error);
+            Err(if is_unknown && self.initrd_is_kernel()? {
+                AdvisedError::new(error, EXCHANGE).into()
+            } else {
+                error.into()
+            })
+        })
+    }
+
+    /// Whether a bzImage cannot boot as these options demand, but the vmlinux inside it can.
+    fn needs_vmlinux(&self) -> bool {
+        let has_other_protocol = self
+            .protocol
+            .is_some_and(|name| name != proto_linux_x86::PROTOCOL.name());
+        has_other_protocol || matches!(self.kaslr, Some(Kaslr::Random | Kaslr::Seed(_)))
     }
 
     /// Whether one of the files is standard input; an error if more than one is.
@@ -322,15 +350,23 @@ impl BootArgs {
         Ok((modules, files))
     }
 
-    /// The protocol that the user names, or the most suitable one.
+    /// The protocol that the user names, that of the bzImage which had the kernel inside, or the most suitable one.
     fn protocol(
         &self,
         protocols: &[&'static dyn BootProtocol],
         image: &KernelImage,
+        kernel: &Kernel,
     ) -> Result<&'static dyn BootProtocol, FileError> {
         let named = |name| move |protocol: &&dyn BootProtocol| protocol.name() == name;
+        // A bzImage declares the protocol of Linux, which starts its vmlinux as well.
+        let linux = proto_linux_x86::PROTOCOL;
+        let of_bzimage = || {
+            let is_linux = kernel.wrappers.end_with_bzimage() && linux.supports(image).is_ok();
+            is_linux.then(|| linux.name())
+        };
         match self
             .protocol
+            .or_else(of_bzimage)
             .and_then(|name| protocols.iter().copied().find(named(name)))
         {
             Some(protocol) => Ok(protocol),
@@ -406,8 +442,7 @@ fn modules_help(error: &PlanError, image: &KernelImage, protocols: &[&dyn BootPr
 }
 
 /// Help for a bzImage and the protocol `pvh`.
-const EXTRACT_VMLINUX: &str = "omit --protocol, or extract the vmlinux with \"scripts/extract-vmlinux FILE > OUTPUT\" of the Linux \
-                               sources and boot OUTPUT";
+const UNPACK_VMLINUX: &str = "omit --protocol, or omit --unpack never, so that the vmlinux inside is booted";
 
 /// Whether the entry that the protocol needs may be in the vmlinux inside the image: Linux has a PVH entry.
 fn is_entry_inside(error: &PlanError, image: &KernelImage) -> bool {

@@ -74,7 +74,7 @@ pub(crate) fn not_a_directory(dir: &Path, error: io::Error) -> io::Error {
 }
 
 /// Creates `dir`, or checks that it is empty.
-fn prepare(dir: &Path) -> Result<(), DumpError> {
+pub(crate) fn prepare(dir: &Path) -> Result<(), DumpError> {
     let entry = fs::create_dir_all(dir)
         .and_then(|()| fs::read_dir(dir)?.next().transpose())
         .map_err(|source| DumpError::Directory {

@@ -14,6 +14,7 @@ use boot_measure::pcr::{AddonError, UkiSectionsError};
 use boot_measure::{AuthenticodeError, MeasureError};
 use fmt_bzimage::BzImageError;
 use fmt_elf::ElfError;
+use fmt_wrapped::OpenError;
 use hv_core::virt::VirtError;
 use vmboot::doctor::NotReady;
 
@@ -58,6 +59,9 @@ const QUESTION: &str = "is the file truncated?";
 /// Advice on a file of no supported format.
 const FORMATS: &str = "pass a kernel: an ELF file, a Linux bzImage or Image, or a Multiboot file";
 
+/// Advice on a damaged file.
+const DAMAGED: &str = "get or build the file again; it is incomplete or damaged";
+
 /// Splits a message before its advice: the first clause after a semicolon that begins with an imperative, or is the question
 /// whether the file is truncated.
 pub(crate) fn split_advice(text: &str) -> (&str, Option<&str>) {
@@ -101,6 +105,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, plan))
         .or_else(|| of(error, measure))
         .or_else(|| of(error, igvm))
+        .or_else(|| of(error, |_: &OpenError| Some(DAMAGED.to_owned())))
         .or_else(|| {
             of(error, |_: &OvmfError| {
                 Some("pass the image that the VMM starts, such as OVMF.amdsev.fd".to_owned())
@@ -112,11 +117,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
                 Some("pass a file that ends with .addon.efi".to_owned())
             })
         })
-        .or_else(|| {
-            of(error, |_: &AuthenticodeError| {
-                Some("get or build the file again; it is incomplete or damaged".to_owned())
-            })
-        })
+        .or_else(|| of(error, |_: &AuthenticodeError| Some(DAMAGED.to_owned())))
         .or_else(|| of(error, |error| Some(selection(error))))
         .or_else(|| of(error, cmdline))
 }

@@ -1,11 +1,14 @@
 //! `vmboot inspect`.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vmboot::report::InspectReport;
+use boot_core::{ByteSource, DetectError, KernelImage};
+use fmt_wrapped::{Layer, Limits, WRAPPERS, open};
+use vmboot::report::{InspectReport, LayerReport};
 
-use super::file::{self, FileError};
+use super::file::{self, FileError, Name};
 use super::output;
 use super::result::CommandResult;
 
@@ -19,10 +22,80 @@ pub(crate) struct Args {
     file: PathBuf,
 }
 
+/// No layer of the file is a kernel image.
+#[derive(Debug, thiserror::Error)]
+#[error("inside {layers} layers of {outermost}")]
+struct NoKernelInside {
+    layers: usize,
+    outermost: &'static str,
+    source: DetectError,
+}
+
 pub(crate) fn run(args: &Args) -> CommandResult {
     let file = file::open(&args.file)?;
-    let image = boot_core::detect(&vmboot::formats()?, &file).map_err(FileError::with_path(&args.file))?;
-    let report = InspectReport::new(&args.file.to_string_lossy(), &image, &vmboot::protocols()?);
+    let report = report(&args.file.to_string_lossy(), &file).map_err(|source| FileError::Content {
+        name: Name::new(&args.file),
+        source,
+    })?;
     output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report on the outermost kernel image in the file, and on all that is inside.
+fn report(name: &str, file: &dyn ByteSource) -> Result<InspectReport, Box<dyn Error>> {
+    let formats = vmboot::formats()?;
+    let opened = open(&file, &WRAPPERS, &Limits::default());
+    let outer = boot_core::detect(&formats, &file);
+    let (layers, problem) = match (opened, &outer) {
+        (Ok(layers), _) => (layers, None),
+        (Err(error), Ok(_)) => (Vec::new(), Some(error)),
+        // The format names the command that decompresses the file.
+        (Err(error), Err(_)) if error.layer == 1 && error.is_not_built_in() => (Vec::new(), None),
+        (Err(error), Err(_)) => return Err(error.into()),
+    };
+    let inner: Vec<_> = layers
+        .iter()
+        .map(|layer| boot_core::detect(&formats, &layer.content))
+        .collect();
+    let reports = layers
+        .iter()
+        .zip(&inner)
+        .map(|(layer, image)| LayerReport::new(layer, image.as_ref().ok()))
+        .collect();
+    let image = first_image(outer, inner, &layers)?;
+    let mut report = InspectReport::new(name, &image, &vmboot::protocols()?).with_layers(reports);
+    if let Some(problem) = problem {
+        let source = problem.source().map(ToString::to_string).unwrap_or_default();
+        report
+            .warnings
+            .push(format!("the kernel inside cannot be unpacked: {source}"));
+    }
+    Ok(report)
+}
+
+/// The outermost kernel image; without any, the error of the file or, if it has layers, of the innermost one.
+fn first_image(
+    outer: Result<KernelImage, DetectError>,
+    inner: Vec<Result<KernelImage, DetectError>>,
+    layers: &[Layer],
+) -> Result<KernelImage, Box<dyn Error>> {
+    let (mut error, mut depth) = match outer {
+        Ok(image) => return Ok(image),
+        Err(error) => (error, 0),
+    };
+    for image in inner {
+        match image {
+            Ok(image) => return Ok(image),
+            Err(inner) => (error, depth) = (inner, depth + 1),
+        }
+    }
+    match layers.first() {
+        Some(layer) => Err(NoKernelInside {
+            layers: depth,
+            outermost: layer.wrapper,
+            source: error,
+        }
+        .into()),
+        None => Err(error.into()),
+    }
 }

@@ -11,7 +11,7 @@ const SOURCE: &str = "/dev/urandom";
 /// Random seeds for one boot.
 pub(crate) struct Seeds {
     rng: [u8; 64],
-    kaslr: u64,
+    pub(crate) kaslr: u64,
 }
 
 /// The source of random bytes cannot be read.

@@ -8,7 +8,7 @@ use boot_linux::x86::SetupHeaderMetadata;
 use boot_linux::{arm64, riscv};
 use serde::{Deserialize, Serialize};
 
-use super::{Hex, Multiboot2Report, MultibootReport};
+use super::{Hex, LayerReport, Multiboot2Report, MultibootReport};
 
 /// Report on an image: format, segments, entry points and supported protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct InspectReport {
     pub entries: Vec<EntryReport>,
     /// Compressed kernel in the image.
     pub payload: Option<PayloadReport>,
+    /// Kernels inside the file, the outermost first.
+    #[serde(default)]
+    pub layers: Vec<LayerReport>,
     /// Setup header of a bzImage.
     pub linux_x86: Option<SetupHeaderReport>,
     /// Header of an arm64 `Image`.
@@ -217,6 +220,7 @@ impl InspectReport {
                 len: payload.source.len(),
                 unpacked_len: payload.unpacked_len,
             }),
+            layers: Vec::new(),
             linux_x86: image.metadata().map(SetupHeaderReport::from),
             arm64_image: image.metadata().map(Arm64ImageReport::from),
             riscv_image: image.metadata().map(RiscvImageReport::from),
@@ -227,6 +231,12 @@ impl InspectReport {
             protocols: candidates.iter().map(ProtocolReport::from).collect(),
             warnings: image.warnings().iter().map(ToString::to_string).collect(),
         }
+    }
+
+    /// The same with the kernels inside the file.
+    #[must_use]
+    pub fn with_layers(self, layers: Vec<LayerReport>) -> Self {
+        Self { layers, ..self }
     }
 }
 
@@ -371,6 +381,12 @@ impl fmt::Display for InspectReport {
         }
         if let Some(payload) = &self.payload {
             row("payload", payload)?;
+        }
+        for layer in &self.layers {
+            match layer.format.as_ref().zip(layer.arch.as_ref()) {
+                Some((format, arch)) => row("inside", &format_args!("{format}, {arch}: {layer}"))?,
+                None => row("inside", layer)?,
+            }
         }
         for protocol in self.protocols.iter().filter(|protocol| !protocol.other_arch) {
             if self.default_protocol.as_ref() == Some(&protocol.name) {

@@ -1,4 +1,4 @@
-//! Commands that messages advise for files that contain a kernel.
+//! Files that contain a kernel: those that `vmboot` opens, and the commands that messages advise for the others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ struct Container {
     make: &'static str,
     /// Makes the file from the kernel without a tool.
     bytes: fn(&[u8]) -> Vec<u8>,
-    /// Where the advice leaves the kernel: `OUTPUT`, or a path below `DIR`.
+    /// Where the advice leaves the kernel: `OUTPUT`, or a path below `DIR`. Empty if `vmboot` opens the file.
     kernel: &'static str,
 }
 
@@ -28,12 +28,12 @@ const fn made(name: &'static str, make: &'static str, kernel: &'static str) -> C
     }
 }
 
-const fn built(name: &'static str, bytes: fn(&[u8]) -> Vec<u8>) -> Container {
+const fn built(name: &'static str, bytes: fn(&[u8]) -> Vec<u8>, kernel: &'static str) -> Container {
     Container {
         name,
         make: "",
         bytes,
-        kernel: "OUTPUT",
+        kernel,
     }
 }
 
@@ -45,13 +45,13 @@ const ZBOOT: [(&str, &str, &[u8]); 3] = [
 ];
 
 const CONTAINERS: [Container; 17] = [
-    made("gzip", "gzip -nc KERNEL > FILE", "OUTPUT"),
-    made("xz", "xz -c KERNEL > FILE", "OUTPUT"),
-    made("lzma", "xz --format=lzma -c KERNEL > FILE", "OUTPUT"),
+    made("gzip", "gzip -nc KERNEL > FILE", ""),
+    made("xz", "xz -c KERNEL > FILE", ""),
+    made("lzma", "xz --format=lzma -c KERNEL > FILE", ""),
     made("bzip2", "bzip2 -c KERNEL > FILE", "OUTPUT"),
-    made("zstd", "zstd -qc KERNEL > FILE", "OUTPUT"),
-    made("lz4", "lz4 -qc KERNEL > FILE", "OUTPUT"),
-    made("lz4-legacy", "lz4 -qlc KERNEL > FILE", "OUTPUT"),
+    made("zstd", "zstd -qc KERNEL > FILE", ""),
+    made("lz4", "lz4 -qc KERNEL > FILE", ""),
+    made("lz4-legacy", "lz4 -qlc KERNEL > FILE", ""),
     made("lzop", "lzop -c KERNEL > FILE", "OUTPUT"),
     made("tar", "tar -cf FILE KERNEL", "DIR/KERNEL"),
     made("zip", "zip -q FILE.zip KERNEL && mv FILE.zip FILE", "DIR/KERNEL"),
@@ -78,8 +78,8 @@ const CONTAINERS: [Container; 17] = [
         "OUTPUT",
     ),
     made("android", "mkbootimg --kernel KERNEL --output FILE", "DIR/kernel"),
-    built("uki", uki),
-    built("uimage", |kernel| uimage(2, kernel)),
+    built("uki", uki, "OUTPUT"),
+    built("uimage", |kernel| uimage(2, kernel), ""),
 ];
 
 /// One trial for each container.
@@ -95,11 +95,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     });
     let zboots = ZBOOT.into_iter().map(|(name, command, codec)| {
-        let container = made(name, command, "OUTPUT");
+        let container = made(name, command, "");
         Trial::ignorable_test(format!("container {name}"), move || {
             check(&container, |dir| {
                 let payload = fs::read(make(dir, container.make)).unwrap();
-                write(dir, "file", &zboot(codec, &payload))
+                write(
+                    dir,
+                    "file",
+                    &zboot(codec, &payload, u32::try_from(kernel().len()).unwrap()),
+                )
             })
         })
     });
@@ -122,6 +126,10 @@ fn check(container: &Container, make: impl FnOnce(&Path) -> PathBuf) -> Result<C
     let file = make(dir.path());
     let before = fs::read(&file)?;
     let path = file.to_str().unwrap();
+    if container.kernel.is_empty() {
+        check_opened(dir.path(), path)?;
+        return Ok(Completion::Completed);
+    }
     for command in ["inspect", "plan"] {
         let message = vmboot(&[command, path]).unwrap_err();
         let commands = quoted(&message);
@@ -148,4 +156,19 @@ fn check(container: &Container, make: impl FnOnce(&Path) -> PathBuf) -> Result<C
         vmboot(&[command, result.to_str().unwrap()])?;
     }
     Ok(Completion::Completed)
+}
+
+/// The file is planned as the kernel inside, which `extract` writes.
+fn check_opened(dir: &Path, path: &str) -> Result<(), Failed> {
+    let bare = write(dir, "KERNEL", &kernel());
+    let plan = |path: &str| vmboot(&["plan", path]);
+    assert_eq!(plan(path)?, plan(bare.to_str().unwrap())?);
+    assert!(vmboot(&["inspect", path])?.contains("\ninside       elf, x86_64: 8 KiB, from "));
+    let message = vmboot(&["plan", "--unpack", "never", path]).unwrap_err();
+    assert!(message.contains("error: "), "{message}");
+    let out = dir.join("out");
+    let report = vmboot(&["extract", path, out.to_str().unwrap()])?;
+    assert!(report.starts_with("1-elf: 8 KiB, from "), "{report}");
+    assert!(fs::read(out.join("1-elf"))? == kernel());
+    Ok(())
 }

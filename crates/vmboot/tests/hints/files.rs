@@ -153,10 +153,12 @@ pub(crate) fn uki(kernel: &[u8]) -> Vec<u8> {
     pe(b".linux\0\0", kernel)
 }
 
-/// An EFI zboot image with a payload that is compressed with `codec`.
-pub(crate) fn zboot(codec: &[u8], payload: &[u8]) -> Vec<u8> {
-    // The payload has no length that is a multiple of anything, and data follow it.
-    let mut file = pe(b".text\0\0\0", &[payload, &[0xaa; 7]].concat());
+/// An EFI zboot image with a payload that is compressed with `codec`, and its length if it is not a payload of gzip.
+pub(crate) fn zboot(codec: &[u8], payload: &[u8], unpacked_len: u32) -> Vec<u8> {
+    // Data follow the payload, whose length is not a multiple of anything.
+    let len = unpacked_len.to_le_bytes();
+    let behind: &[u8] = if codec == b"gzip\0" { &[] } else { &len };
+    let mut file = pe(b".text\0\0\0", &[payload, behind, &[0xaa; 7]].concat());
     put(&mut file, 4, b"zimg");
     put(&mut file, 8, &0x400_u32.to_le_bytes());
     put(&mut file, 12, &len32(payload).to_le_bytes());
@@ -173,5 +175,17 @@ pub(crate) fn uimage(kind: u8, content: &[u8]) -> Vec<u8> {
     put(&mut file, 28, &[5, 24, kind, 0]);
     put(&mut file, 32, b"a kernel");
     put(&mut file, 64, content);
+    put(&mut file, 24, &crc32(content).to_be_bytes());
+    let header = crc32(&file[..64]);
+    put(&mut file, 4, &header.to_be_bytes());
     file
+}
+
+/// CRC-32 of gzip and U-Boot.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
 }

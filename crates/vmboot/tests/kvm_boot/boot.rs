@@ -10,7 +10,7 @@ use boot_core::{
     Arch, BootPlan, BootRequest, ByteSource, Cmdline, GuestMemory, KernelImage, Machine, Module, Sources,
     detect,
 };
-use boot_kaslr::{Relocations, VirtualOffset};
+use boot_kaslr::{VirtualOffset, relocate};
 use guest_ram::GuestRam;
 use hv_core::{Outcome, RunConfig};
 
@@ -94,13 +94,13 @@ fn virtual_offset(image: &KernelImage, seed: u64) -> Result<VirtualOffset, Box<d
 
 /// The vmlinux in `file` with its virtual addresses moved by the offset that `seed` chooses, and the offset.
 pub(crate) fn relocated(file: &str, seed: u64) -> Result<(Vec<u8>, VirtualOffset), Box<dyn Error>> {
-    let original = fs::read(super::fixtures::path(file))?;
-    let image = detect(&vmboot::formats()?, &original)?;
+    let mut kernel = fs::read(super::fixtures::path(file))?;
+    let image = detect(&vmboot::formats()?, &kernel)?;
     let offset = virtual_offset(&image, seed)?;
-    let relocations = Relocations::behind(&original)?.ok_or("a vmlinux without relocations")?;
-    let mut moved = original.clone();
-    relocations.apply(&image, &mut moved, offset)?;
-    Ok((moved, offset))
+    if !relocate(&image, &mut kernel, offset)? {
+        return Err("a vmlinux without relocations".into());
+    }
+    Ok((kernel, offset))
 }
 
 fn open(file: &str) -> Result<File, Box<dyn Error>> {

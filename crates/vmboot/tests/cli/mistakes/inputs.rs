@@ -110,8 +110,10 @@ fn kernels(file: &impl Fn(&str, &[u8])) {
     let mut shell = uki(b"\xc3");
     put(&mut shell, 0x98 + 240, b".text\0\0\0");
     file("shell.efi", &shell);
-    file("vmlinuz.efi", &zboot(b"gzip\0", &[0x1f, 0x8b, 8, 0]));
-    file("uImage", &uimage(2, &kernel()));
+    file("vmlinuz.efi", &zboot(b"gzip\0", &[0x1f, 0x8b, 8, 0], 0));
+    let mut damaged = uimage(2, &kernel());
+    put(&mut damaged, 0x2000, b"x");
+    file("uImage", &damaged);
     file("boot.scr", &uimage(6, b"boot"));
     let mut fit = b"\xd0\x0d\xfe\xed\0\0\x01\0\0\0\0\x38".to_vec();
     put(&mut fit, 0x38, b"\0\0\0\x01\0\0\0\0\0\0\0\x01images\0\0");
