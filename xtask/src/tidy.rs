@@ -16,6 +16,7 @@ mod source;
 mod testing;
 mod tree;
 mod unsafety;
+mod validation;
 mod violation;
 
 use std::path::Path;
@@ -30,7 +31,7 @@ use violation::Violation;
 /// A rule: its name, and the function that finds its violations.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     ("dependencies", dependencies::check),
     ("dependency-circle", dependencies::check_circles),
     ("external-dependencies", dependencies::check_external),
@@ -46,6 +47,7 @@ const RULES: [Rule; 15] = [
     ("inheritance", manifests::check),
     ("licences", manifests::check_licences),
     ("import-circle", imports::check),
+    ("validation", validation::check),
 ];
 
 /// Checks the rules and prints the violations.

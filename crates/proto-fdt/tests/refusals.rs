@@ -645,6 +645,23 @@ fn images_that_the_protocols_do_not_support_are_refused() {
 }
 
 #[test]
+fn command_lines_that_linux_truncates_are_refused() {
+    let check = |name: &str, protocol: &dyn BootProtocol, image: &KernelImage, max: usize| {
+        let machine = machine(name);
+        let plan = |len| {
+            let cmdline: Cmdline = "a".repeat(len).parse().unwrap();
+            protocol.plan(&BootRequest::new(image, &machine, &cmdline))
+        };
+        assert!(plan(max).is_ok(), "{name}");
+        assert!(matches!(plan(max + 1), Err(PlanError::Cmdline(_))), "{name}");
+    };
+    let arm64 = image(Arch::Aarch64, Endian::Little, 0x1000);
+    check(ARM64, &PROTOCOL_ARM64, &arm64, 2047);
+    let riscv64 = image(Arch::Riscv64, Endian::Little, 0x1000);
+    check(PLIC, &PROTOCOL_RISCV64, &riscv64, 1023);
+}
+
+#[test]
 fn a_tree_may_have_two_mib() {
     let machine = machine(ARM64);
     // With `bootargs`, the length of the strings block is a multiple of four.

@@ -161,6 +161,44 @@ fn fixed_addresses_are_checked_as_chosen_ones() {
 }
 
 #[test]
+fn the_zero_page_may_be_the_last_page_of_ram() {
+    let (image, cmdline) = (image(), Cmdline::new());
+    let check = |end: u64, addr, expected: Option<&str>| {
+        let mut map = MemoryMap::new();
+        map.insert(range(0, end), RegionKind::Ram).unwrap();
+        let machine = Machine::new(Arch::X86_64, map);
+        let fixed = [FixedAddress::new(label::ZERO_PAGE, addr)];
+        let request = BootRequest::new(&image, &machine, &cmdline).with_fixed_addresses(&fixed);
+        match (PROTOCOL.plan(&request), expected) {
+            (Ok(plan), None) => {
+                let load = plan.loads().iter().find(|load| load.label == label::ZERO_PAGE);
+                assert_eq!(load.unwrap().range, range(addr, 0x1000));
+                assert_eq!(plan.boot_cpu().x86_64().unwrap().rsi, addr);
+            }
+            (Err(PlanError::Placement(error)), Some(expected)) => assert_eq!(error.to_string(), expected),
+            (other, _) => panic!("{end:#x} {addr:#x}: {other:?}"),
+        }
+    };
+    let last = 64 * MIB - 0x1000;
+    check(64 * MIB, last, None);
+    check(
+        64 * MIB,
+        64 * MIB,
+        Some(
+            "the zero page must be at 0x4000000..0x4001000, but the machine has no memory at 0x4000000..0x4001000",
+        ),
+    );
+    // RAM ends in the page.
+    check(
+        64 * MIB - 1,
+        last,
+        Some(
+            "the zero page must be at 0x3fff000..0x4000000, but the machine has no memory at 0x3ffffff..0x4000000",
+        ),
+    );
+}
+
+#[test]
 fn a_fixed_piece_without_another_place_for_the_kernel_is_refused() {
     let (image, cmdline) = (image(), Cmdline::new());
     let check = |ram, fixed: &[FixedAddress<'_>], expected: &str| {

@@ -277,4 +277,23 @@ mod tests {
             "the command line of the start info cannot be read",
         );
     }
+
+    #[test]
+    fn a_command_line_needs_an_end() {
+        let check = |len: usize, is_accepted: bool| {
+            let mut ram = vec![0; MAX_CMDLINE + 0x2000];
+            let mut memory = SliceMemory::new();
+            memory.add(0, &mut ram).unwrap();
+            memory.write(AT, info(1).as_bytes()).unwrap();
+            memory.write(MAP, entry(0, 0xa_0000, 1).as_bytes()).unwrap();
+            memory.write(LINE, &vec![b'a'; len]).unwrap();
+            match read_start_info(&memory, AT) {
+                Ok(started) => assert!(is_accepted && started.cmdline.len() == len, "{len:#x}"),
+                Err(StartInfoError::CmdlineTooLong { addr: LINE }) => assert!(!is_accepted, "{len:#x}"),
+                Err(error) => panic!("{len:#x}: {error}"),
+            }
+        };
+        check(MAX_CMDLINE, true);
+        check(MAX_CMDLINE + 1, false);
+    }
 }

@@ -1,4 +1,4 @@
-//! Input of the rules: every package of the repository with its manifest and its Rust files.
+//! Input of the rules: every package of the repository with its manifest and its Rust files, and the documents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,15 @@ use toml::{Table, Value};
 use super::source::Source;
 use crate::error::{Error, WithPath as _};
 
+/// Directory of the documents of the repository.
+const DOCUMENTS: &str = "docs";
+
 /// Packages and files of the repository. All paths are relative to its root.
 pub(super) struct Tree {
     packages: Vec<Package>,
     sources: BTreeMap<PathBuf, Source>,
     readmes: BTreeMap<PathBuf, String>,
+    documents: BTreeMap<PathBuf, String>,
     files: Vec<PathBuf>,
 }
 
@@ -81,6 +85,7 @@ impl Tree {
             packages: Vec::new(),
             sources: BTreeMap::new(),
             readmes: BTreeMap::new(),
+            documents: BTreeMap::new(),
             files: Vec::new(),
         };
         let manifest = Manifest::read(root, Path::new("Cargo.toml"))?;
@@ -110,6 +115,15 @@ impl Tree {
             }
         }
         self.files = files;
+        let mut documents = Vec::new();
+        if root.join(DOCUMENTS).is_dir() {
+            list_files(root, Path::new(DOCUMENTS), &mut documents)?;
+        }
+        for path in documents {
+            if path.extension().is_some_and(|end| end == "md") {
+                self.documents.insert(path.clone(), read(&path)?);
+            }
+        }
         Ok(())
     }
 
@@ -192,6 +206,11 @@ impl Tree {
     /// The text of a README.md.
     pub(super) fn readme(&self, path: &Path) -> Option<&str> {
         self.readmes.get(path).map(String::as_str)
+    }
+
+    /// The text of a document below `docs`.
+    pub(super) fn document(&self, path: &Path) -> Option<&str> {
+        self.documents.get(path).map(String::as_str)
     }
 
     /// Every file of every package, of any kind.

@@ -107,6 +107,25 @@ fn pvh_entry() {
 }
 
 #[test]
+fn the_notes_of_every_segment_count() {
+    let pvh = notes(&note(4, "Xen", 18, &words(&[0x10_0008])), 4);
+    let code = || load(0x10_0000, &[0x90; 0x20], 0x1000);
+    let build_id = notes(&note(4, "GNU", 3, &[7; 20]), 4);
+    let damaged = notes(&[0xff; 16], 4);
+    let expected = format!(
+        "x86_64 little, fixed, {}",
+        PVH_REST.replace("0xb0..0xd0", "0xf0..0x110")
+    );
+    let with = |phdrs, expected: &str| check(&Elf::new(EM_X86_64, 0x10_0000, phdrs).bytes(), expected);
+    with(vec![code(), build_id.clone(), pvh.clone()], &expected);
+    with(vec![code(), pvh.clone(), build_id], &expected);
+    // An error in one segment does not hide the others.
+    let warning =
+        "a note is ignored: the note at byte 0x110 ends past its PT_NOTE segment, which ends at byte 0x120";
+    with(vec![code(), damaged, pvh], &format!("{expected}; {warning}"));
+}
+
+#[test]
 fn pvh_in_a_32_bit_file() {
     let mut elf = Elf::new(
         EM_386,

@@ -7,7 +7,7 @@ use boot_core::{
 use boot_linux::vmlinux::{Evidence, LinuxMark, OtherMark};
 use proto_linux_x86::{EntryChoice, LinuxX86, LinuxX86Error, PROTOCOL};
 
-use crate::{BZIMAGE, BzImage, GIB, MIB, XLF_64, XLF_ABOVE, elf, labelled, pc};
+use crate::{BZIMAGE, BzImage, GIB, KERNEL_LEN, MIB, XLF_64, XLF_ABOVE, elf, labelled, pc};
 
 /// The address of the kernel of `image` on a machine with one range of RAM, or the error.
 fn place(image: &KernelImage, entry: EntryChoice, low: GuestRange, high: GuestRange) -> Result<u64, String> {
@@ -58,6 +58,35 @@ fn kernels_are_placed_where_they_can_run() {
         Err("the kernel must be at 0x100100000..0x100102000, but it can only be started below 0x100000000"),
     );
     check(elf(EntryAbi::ELF64, MIB), auto, Ok(MIB));
+}
+
+/// `p_memsz` of a segment is 1 TiB.
+#[test]
+fn a_kernel_larger_than_ram_is_refused() {
+    let check = |placement, expected: &str| {
+        let image = ImageBuilder::new("elf", Arch::X86_64, Endian::Little, KERNEL_LEN)
+            .segment(
+                SourceRange::whole(KERNEL_LEN),
+                GuestRange::new(16 * MIB, 1 << 40).unwrap(),
+            )
+            .placement(placement)
+            .entry(EntryAbi::ELF64, 16 * MIB)
+            .build()
+            .unwrap();
+        let low = GuestRange::new(0, 64 * MIB).unwrap();
+        let high = GuestRange::new(4 * GIB, GIB).unwrap();
+        let found = place(&image, EntryChoice::Auto, low, high);
+        assert_eq!(found.unwrap_err(), expected);
+    };
+    check(
+        Placement::Fixed,
+        "the kernel must be at 0x1000000..0x10001000000, but the machine has no memory at 0x4000000..0x100000000",
+    );
+    check(
+        BZIMAGE.placement,
+        "no free RAM for the kernel: it needs 1 TiB aligned to 0x200000, between 0x1000000 and 0x800000000000; the largest \
+         free range there has 1 GiB",
+    );
 }
 
 #[test]
