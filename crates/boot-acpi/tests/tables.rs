@@ -1,27 +1,16 @@
 //! Tables read by another implementation, `fw-acpi`.
 
-use std::num::NonZeroU32;
+#[path = "support/machines.rs"]
+mod machines;
 
 use boot_acpi::{AcpiError, Pc, PcTables, ResetPort, SerialPort};
 use boot_core::machine::{Interrupt, Line, VirtioMmio};
 use boot_core::{Arch, GuestMemory as _, GuestRange, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
+use machines::{machine, slot};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
-
-fn slot(start: u64, len: u64, line: Line) -> VirtioMmio {
-    VirtioMmio::new(GuestRange::new(start, len).unwrap(), Interrupt::level(line))
-}
-
-fn machine(vcpus: u32, slots: u32) -> Machine {
-    let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20).unwrap());
-    machine.vcpus = NonZeroU32::new(vcpus).unwrap();
-    machine.platform.virtio_mmio = (0..slots)
-        .map(|n| slot(0xd000_0000 + u64::from(n) * 0x1000, 0x1000, Line::Gsi(5 + n)))
-        .collect();
-    machine
-}
 
 fn memory_at(addr: u64, bytes: &mut [u8]) -> SliceMemory<'_> {
     let mut memory = SliceMemory::new();
