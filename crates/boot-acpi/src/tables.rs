@@ -11,6 +11,7 @@ use crate::dsdt::dsdt;
 use crate::error::AcpiError;
 use crate::fadt::fadt;
 use crate::madt::madt;
+use crate::numa::{slit, srat};
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
 
@@ -33,7 +34,7 @@ impl PcTables {
     ///
     /// # Errors
     ///
-    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::TooManyCpus`], [`AcpiError::Interrupt`],
+    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Interrupt`],
     /// [`SlotAddress`](AcpiError::SlotAddress) and [`TooManySlots`](AcpiError::TooManySlots) for virtio-mmio slots that a PC cannot have,
     /// [`AcpiError::Port0`] and [`PortRange`](AcpiError::PortRange) for I/O ports, [`AcpiError::Address`] for an address that is not a multiple of 16
     /// or too high.
@@ -49,6 +50,9 @@ impl PcTables {
                 max: Self::MAX_VCPUS,
             });
         }
+        if let Some(numa) = &machine.numa {
+            numa.check(machine.vcpus, &machine.memory)?;
+        }
         let mut tables = Blocks {
             addr,
             bytes: vec![0; Rsdp::len()],
@@ -60,6 +64,11 @@ impl PcTables {
         let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
         for table in [fadt, madt] {
             xsdt.add_entry(table);
+        }
+        if let Some(numa) = &machine.numa {
+            for table in [srat(machine, numa), slit(numa)] {
+                xsdt.add_entry(tables.push(&table));
+            }
         }
         let xsdt = tables.push(&bytes(&xsdt));
         let mut all = tables.bytes;

@@ -12,7 +12,7 @@ use boot_acpi::{Pc, PcTables, ResetPort, SerialPort};
 use boot_core::{GuestMemory as _, Machine, SliceMemory};
 use fw_acpi::{Acpi, Signature};
 use libtest_mimic::{Arguments, Failed, Trial};
-use machines::machine;
+use machines::{machine, numa_machine};
 
 /// Address of the tables.
 const BASE: u64 = 0xe_0000;
@@ -150,6 +150,8 @@ fn main() -> ExitCode {
         ("x2apic", machine(300, 40), Pc::default()),
         // iasl does not disassemble a definition block without an object, so there is a slot.
         ("bare", machine(1, 1), bare),
+        ("numa", numa_machine(4), Pc::default()),
+        ("numa-x2apic", numa_machine(300), Pc::default()),
         ("other-ports", machine(2, 1), other),
     ];
     let trials = trials.into_iter().map(|(name, machine, pc)| {

@@ -5,12 +5,14 @@ mod any_machine;
 #[path = "support/machines.rs"]
 mod machines;
 
+use std::num::NonZeroU32;
+
 use any_machine::structures;
 use boot_acpi::{AcpiError, Pc, PcTables, ResetPort, SerialPort};
-use boot_core::machine::{Line, VirtioMmio};
+use boot_core::machine::{Line, NumaError, VirtioMmio};
 use boot_core::{Arch, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
-use machines::{machine, slot};
+use machines::{machine, numa_machine, slot};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
@@ -255,6 +257,21 @@ fn more_cpus_than_the_tables_can_have_are_refused() {
             AcpiError::TooManyCpus { found: vcpus, max }
         );
     }
+}
+
+#[test]
+fn numa_nodes_are_described_or_refused() {
+    for vcpus in [1, 4, 300] {
+        let machine = numa_machine(vcpus);
+        let tables = PcTables::new(&machine, &Pc::default(), BASE).unwrap();
+        any_machine::check_tables(&machine, &Pc::default(), &tables);
+    }
+    let mut machine = numa_machine(4);
+    machine.vcpus = NonZeroU32::new(5).unwrap();
+    assert_eq!(
+        PcTables::new(&machine, &Pc::default(), BASE).unwrap_err(),
+        AcpiError::Numa(NumaError::CpuWithoutNode { cpu: 4 })
+    );
 }
 
 #[test]

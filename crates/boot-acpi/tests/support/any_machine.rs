@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use boot_acpi::{Pc, PcTables, ResetPort, SerialPort};
-use boot_core::machine::{Interrupt, Line, VirtioMmio};
+use boot_core::machine::{Interrupt, Line, Numa, NumaNode, VirtioMmio};
 use boot_core::{Arch, GuestRange, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, Power, Signature, SoftOff};
 
@@ -79,6 +79,39 @@ fn slots(bytes: &mut Bytes<'_>) -> Vec<VirtioMmio> {
     slots
 }
 
+/// Nodes that fit the machine, unless its CPUs are many, or arbitrary ones.
+fn numa(bytes: &mut Bytes<'_>, machine: &Machine) -> Numa {
+    let count = usize::from(bytes.u8() & 0x1f) + 1;
+    let is_arbitrary = bytes.u8() == 0xff;
+    let mut nodes = vec![NumaNode::default(); count];
+    for (cpu, next) in (0..machine.vcpus.get().min(PcTables::MAX_VCPUS)).zip(0_usize..) {
+        // The next node, or one farther by a byte.
+        let node = next.wrapping_add(bytes.u8().into()) % count;
+        nodes[node].cpus.push(cpu);
+    }
+    let mut start = 0;
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let end = if is_arbitrary {
+            bytes.u64() >> 24
+        } else if index + 1 == count {
+            machine.memory.ram_end().unwrap_or(0)
+        } else {
+            start + (u64::from(bytes.u16()) << 16)
+        };
+        node.memory.extend(GuestRange::from_bounds(start, end.max(start)));
+        start = end.max(start);
+    }
+    // A node may be without memory, but not have none in a range.
+    for node in &mut nodes {
+        node.memory.retain(|range| !range.is_empty());
+    }
+    let mut numa = Numa::new(nodes);
+    for _ in 0..bytes.u8() & 0xf {
+        numa = numa.with_distance(bytes.number(), bytes.number(), bytes.u8());
+    }
+    numa
+}
+
 /// The tables for the machine and the address that `data` describes are refused with a message, or right.
 pub(crate) fn check(data: &[u8]) {
     let bytes = &mut Bytes(data);
@@ -105,6 +138,7 @@ pub(crate) fn check(data: &[u8]) {
         page => u64::from(page) << 12,
     };
     machine.platform.virtio_mmio = slots(bytes);
+    machine.numa = bytes.option(|bytes| numa(bytes, &machine));
     match PcTables::new(&machine, &pc, addr) {
         Ok(tables) => check_tables(&machine, &pc, &tables),
         Err(error) => assert!(!error.to_string().is_empty()),
@@ -167,10 +201,17 @@ pub(crate) fn check_tables(machine: &Machine, pc: &Pc, tables: &PcTables) {
         SoftOff::Pm1 { .. } => panic!("{off:?} on hardware-reduced ACPI"),
     });
     assert_eq!(control, pc.sleep_control.map(u64::from));
-    check_madt(
-        machine,
-        &acpi.table(&memory, Signature(*b"APIC")).unwrap().unwrap(),
-    );
+    let table = |signature| acpi.table(&memory, Signature(signature)).unwrap();
+    check_madt(machine, &table(*b"APIC").unwrap());
+    let found = (table(*b"SRAT"), table(*b"SLIT"));
+    match (&machine.numa, found) {
+        (Some(numa), (Some(srat), Some(slit))) => {
+            check_srat(machine, numa, &srat);
+            check_slit(numa, &slit);
+        }
+        (None, (None, None)) => {}
+        (numa, found) => panic!("{found:?} for {numa:?}"),
+    }
 }
 
 /// The structures behind the `head` bytes of a table: their types and bytes.
@@ -203,4 +244,68 @@ fn check_madt(machine: &Machine, madt: &[u8]) {
         .filter_map(|(kind, bytes)| apic_id(*kind, bytes));
     assert!(ids.eq(0..machine.vcpus.get()));
     assert_eq!(structures.iter().filter(|(kind, _)| *kind == 1).count(), 1);
+}
+
+fn le32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn le64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// ACPI 6.5, section 5.2.16: every CPU and every byte of RAM is in its node.
+fn check_srat(machine: &Machine, numa: &Numa, srat: &[u8]) {
+    let (mut cpus, mut memory) = (Vec::new(), Vec::new());
+    for (kind, bytes) in structures(srat, 48) {
+        match kind {
+            0 => {
+                let domain = u32::from_le_bytes([bytes[2], bytes[9], bytes[10], bytes[11]]);
+                assert_eq!(le32(&bytes, 4), 1);
+                cpus.push((u32::from(bytes[3]), domain));
+            }
+            1 => {
+                assert_eq!((bytes.len(), le32(&bytes, 28)), (40, 1));
+                let range = GuestRange::new(le64(&bytes, 8), le64(&bytes, 16)).unwrap();
+                memory.push((range, le32(&bytes, 2)));
+            }
+            2 => {
+                assert_eq!((bytes.len(), le32(&bytes, 12)), (24, 1));
+                cpus.push((le32(&bytes, 8), le32(&bytes, 4)));
+            }
+            _ => panic!("{bytes:?}"),
+        }
+    }
+    assert!(cpus.iter().map(|(cpu, _)| *cpu).eq(0..machine.vcpus.get()));
+    for (cpu, domain) in cpus {
+        assert!(numa.nodes[domain as usize].cpus.contains(&cpu));
+    }
+    let mut len = 0;
+    for (range, domain) in memory {
+        let node = &numa.nodes[domain as usize];
+        assert!(node.memory.iter().any(|of_node| of_node.contains(range)));
+        assert!(machine.memory.is_ram(range), "{range}");
+        len += range.len();
+    }
+    assert_eq!(len, machine.memory.ram_len());
+}
+
+/// ACPI 6.5, section 5.2.17: a matrix that is symmetric, with 10 on its diagonal and more elsewhere.
+fn check_slit(numa: &Numa, slit: &[u8]) {
+    let (count, matrix) = (numa.nodes.len(), &slit[44..]);
+    assert_eq!(le64(slit, 36), count as u64);
+    assert_eq!(matrix.len(), count * count);
+    let pairs = numa
+        .numbered()
+        .flat_map(|(a, _)| numa.numbered().map(move |(b, _)| (a, b)));
+    for (found, (a, b)) in matrix.iter().zip(pairs) {
+        let mut given = numa.distances.iter();
+        let given = given.find(|given| given.nodes == [a, b] || given.nodes == [b, a]);
+        let expected = match given {
+            _ if a == b => 10,
+            Some(given) => given.distance,
+            None => 20,
+        };
+        assert_eq!(*found, expected, "{a} {b}");
+    }
 }
