@@ -153,7 +153,7 @@ impl Type1 {
                 notes.add(number, NoteKind::Unsupported { key, reason });
                 self.uki_url = Some(text());
             }
-            "profile" => notes.replace(number, key, &mut self.profile, ProfileSelector::new(value)),
+            "profile" => notes.replace(number, key, &mut self.profile, ProfileSelector::parse(value)),
             "efi" => notes.replace(number, key, &mut self.efi, path(value)?),
             "initrd" => {
                 let value = without_variables(number, value, notes);
@@ -221,7 +221,9 @@ fn without_variables(line: usize, value: &str, notes: &mut Notes) -> String {
 }
 
 impl ProfileSelector {
-    fn new(value: &str) -> Self {
+    /// Parses a selector: a decimal number, also behind `@`, or else an `ID=`.
+    #[must_use]
+    pub fn parse(value: &str) -> Self {
         let number = value.strip_prefix('@').unwrap_or(value);
         match parse_number(number) {
             Some(number) => Self::Number(number),

@@ -13,7 +13,7 @@ use boot_core::machine::{Line, Trigger, VirtioMmio};
 
 use crate::error::AcpiError;
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
-use crate::pc::{Pc, SerialPort};
+use crate::pc::{Pc, SERIAL_PORTS, SerialPort};
 
 /// Length of the header of a table, which the definition blocks follow (ACPI 6.5, section 5.2.6).
 const HEADER_LEN: u32 = 36;
@@ -54,7 +54,7 @@ pub(crate) fn dsdt(pc: &Pc, virtio_mmio: &[VirtioMmio]) -> Result<Vec<u8>, AcpiE
 
 /// A serial port of a PC.
 fn serial(port: SerialPort) -> Vec<u8> {
-    let registers = IO::new(port.port, port.port, 1, 8);
+    let registers = IO::new(port.port, port.port, 1, SERIAL_PORTS);
     let interrupt = Interrupt::new(true, true, false, false, port.gsi);
     device(
         "_SB_.COM1",

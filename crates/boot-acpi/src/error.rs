@@ -1,6 +1,6 @@
 //! Errors of the creation of tables.
 
-use boot_core::machine::Line;
+use boot_core::machine::{Line, NumaError};
 use boot_core::{Arch, GuestRange};
 
 /// A machine that the tables cannot describe, or an address where they cannot be.
@@ -31,6 +31,33 @@ pub enum AcpiError {
         found: usize,
         /// Largest number of slots.
         max: usize,
+    },
+    /// There are more CPUs than [`PcTables::MAX_VCPUS`](crate::PcTables::MAX_VCPUS).
+    #[error("the machine has {found} CPUs, but its tables can have {max}")]
+    TooManyCpus {
+        /// Number of CPUs.
+        found: u32,
+        /// Largest number of CPUs.
+        max: u32,
+    },
+    /// The NUMA nodes do not fit each other or the machine.
+    #[error("the NUMA nodes of the machine cannot be described")]
+    Numa(#[from] NumaError),
+    /// A register is at I/O port 0, which means that there is none.
+    #[error(
+        "the {register} register is at I/O port 0, which ACPI reads as no register: choose another port, or leave it out"
+    )]
+    Port0 {
+        /// The register: `reset` or `sleep control`.
+        register: &'static str,
+    },
+    /// I/O ports end above 0xffff.
+    #[error("{len} I/O ports from {port:#x} on end above 0xffff")]
+    PortRange {
+        /// The first port.
+        port: u16,
+        /// Number of ports.
+        len: u16,
     },
     /// The address of the tables is not a multiple of 16, or the tables end beyond the address space.
     #[error("ACPI tables of {len} bytes cannot be at {addr:#x}: the address must be a multiple of 16")]

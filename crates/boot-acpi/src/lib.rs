@@ -21,6 +21,7 @@ mod dsdt;
 mod error;
 mod fadt;
 mod madt;
+mod numa;
 mod oem;
 mod pc;
 mod tables;

@@ -9,7 +9,7 @@ use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 use crate::pc::Pc;
 
 /// The first APIC identifier that a structure for a local APIC cannot have: 0xff addresses all of them.
-const FIRST_X2APIC_ID: u32 = 0xff;
+pub(crate) const FIRST_X2APIC_ID: u32 = 0xff;
 
 /// Identifier of the I/O APIC.
 const IO_APIC_ID: u8 = 0;

@@ -1,5 +1,7 @@
 //! Hardware of a PC that its ACPI tables describe.
 
+use crate::error::AcpiError;
+
 /// The hardware of a PC that only ACPI describes. The vCPUs and virtio-mmio slots are those of the `Machine`.
 ///
 /// The default is the reference PC of `hv-core`.
@@ -79,7 +81,38 @@ impl Default for Pc {
     }
 }
 
+/// Number of I/O ports of a serial port.
+pub(crate) const SERIAL_PORTS: u8 = 8;
+/// Number of I/O ports of the sleep registers: control and status.
+const SLEEP_PORTS: u8 = 2;
+
 impl Pc {
+    /// Checks the I/O ports.
+    pub(crate) fn check(&self) -> Result<(), AcpiError> {
+        // The address of a register that does not exist is 0 (ACPI 6.5, section 5.2.3.2).
+        let registers = [
+            ("sleep control", self.sleep_control),
+            ("reset", self.reset.map(|reset| reset.port)),
+        ];
+        if let Some((register, _)) = registers.into_iter().find(|(_, port)| *port == Some(0)) {
+            return Err(AcpiError::Port0 { register });
+        }
+        let ranges = [
+            (self.serial.map(|serial| serial.port), SERIAL_PORTS),
+            (self.sleep_control, SLEEP_PORTS),
+        ];
+        for (port, len) in ranges {
+            let len = u16::from(len);
+            match port {
+                Some(port) if port.checked_add(len.saturating_sub(1)).is_none() => {
+                    return Err(AcpiError::PortRange { port, len });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// I/O port of the sleep control register of the reference PC.
     pub const SLEEP_CONTROL: u16 = 0x600;
 

@@ -11,6 +11,7 @@ use crate::dsdt::dsdt;
 use crate::error::AcpiError;
 use crate::fadt::fadt;
 use crate::madt::madt;
+use crate::numa::{slit, srat};
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
 
@@ -25,17 +26,32 @@ pub struct PcTables {
 }
 
 impl PcTables {
+    /// Largest number of CPUs: as many as KVM has identifiers for on x86_64 (`KVM_MAX_VCPU_IDS`).
+    pub const MAX_VCPUS: u32 = 0x4000;
+
     /// The tables of `machine` and `pc` for the guest physical address `addr`. They contain addresses of each other, so they belong there and nowhere
     /// else. Their length does not depend on the address.
     ///
     /// # Errors
     ///
-    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::Interrupt`], [`SlotAddress`](AcpiError::SlotAddress) and
-    /// [`TooManySlots`](AcpiError::TooManySlots) for virtio-mmio slots that a PC cannot have, [`AcpiError::Address`] for an address that is not a
-    /// multiple of 16 or too high.
+    /// [`AcpiError::Arch`] for a machine that is not a PC, [`AcpiError::TooManyCpus`], [`AcpiError::Numa`], [`AcpiError::Interrupt`],
+    /// [`SlotAddress`](AcpiError::SlotAddress) and [`TooManySlots`](AcpiError::TooManySlots) for virtio-mmio slots that a PC cannot have,
+    /// [`AcpiError::Port0`] and [`PortRange`](AcpiError::PortRange) for I/O ports, [`AcpiError::Address`] for an address that is not a multiple of 16
+    /// or too high.
     pub fn new(machine: &Machine, pc: &Pc, addr: u64) -> Result<Self, AcpiError> {
         if machine.arch != Arch::X86_64 {
             return Err(AcpiError::Arch(machine.arch));
+        }
+        pc.check()?;
+        let vcpus = machine.vcpus.get();
+        if vcpus > Self::MAX_VCPUS {
+            return Err(AcpiError::TooManyCpus {
+                found: vcpus,
+                max: Self::MAX_VCPUS,
+            });
+        }
+        if let Some(numa) = &machine.numa {
+            numa.check(machine.vcpus, &machine.memory)?;
         }
         let mut tables = Blocks {
             addr,
@@ -44,10 +60,15 @@ impl PcTables {
         let dsdt = dsdt(pc, &machine.platform.virtio_mmio)?;
         let dsdt = tables.push(&dsdt);
         let fadt = tables.push(&bytes(&fadt(pc, dsdt)));
-        let madt = tables.push(&bytes(&madt(pc, machine.vcpus.get())));
+        let madt = tables.push(&bytes(&madt(pc, vcpus)));
         let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
         for table in [fadt, madt] {
             xsdt.add_entry(table);
+        }
+        if let Some(numa) = &machine.numa {
+            for table in [srat(machine, numa), slit(numa)] {
+                xsdt.add_entry(tables.push(&table));
+            }
         }
         let xsdt = tables.push(&bytes(&xsdt));
         let mut all = tables.bytes;

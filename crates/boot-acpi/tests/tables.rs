@@ -1,27 +1,21 @@
 //! Tables read by another implementation, `fw-acpi`.
 
+#[path = "support/any_machine.rs"]
+mod any_machine;
+#[path = "support/machines.rs"]
+mod machines;
+
 use std::num::NonZeroU32;
 
+use any_machine::structures;
 use boot_acpi::{AcpiError, Pc, PcTables, ResetPort, SerialPort};
-use boot_core::machine::{Interrupt, Line, VirtioMmio};
-use boot_core::{Arch, GuestMemory as _, GuestRange, Machine, MemoryMap, SliceMemory};
+use boot_core::machine::{Line, NumaError, VirtioMmio};
+use boot_core::{Arch, Machine, MemoryMap, SliceMemory};
 use fw_acpi::{Acpi, AddressSpace, Fadt, MemoryRange, Namespace, Power, Register, Reset, Signature, SoftOff};
+use machines::{machine, numa_machine, slot};
 use proptest::prelude::*;
 
 const BASE: u64 = 0xe_0000;
-
-fn slot(start: u64, len: u64, line: Line) -> VirtioMmio {
-    VirtioMmio::new(GuestRange::new(start, len).unwrap(), Interrupt::level(line))
-}
-
-fn machine(vcpus: u32, slots: u32) -> Machine {
-    let mut machine = Machine::new(Arch::X86_64, MemoryMap::pc(64 << 20).unwrap());
-    machine.vcpus = NonZeroU32::new(vcpus).unwrap();
-    machine.platform.virtio_mmio = (0..slots)
-        .map(|n| slot(0xd000_0000 + u64::from(n) * 0x1000, 0x1000, Line::Gsi(5 + n)))
-        .collect();
-    machine
-}
 
 fn memory_at(addr: u64, bytes: &mut [u8]) -> SliceMemory<'_> {
     let mut memory = SliceMemory::new();
@@ -63,31 +57,13 @@ fn read(machine: &Machine, pc: &Pc) -> Found {
     }
 }
 
-/// The structures behind the header of the MADT: their types and bytes.
+/// The structures of the MADT: their types and bytes.
 fn madt(found: &mut Found) -> Vec<(u8, Vec<u8>)> {
-    let signature = Signature(*b"APIC");
-    let table = found
-        .acpi
-        .tables()
-        .iter()
-        .find(|table| table.signature == signature);
-    let addr = table.unwrap().addr;
     let memory = memory_at(BASE, &mut found.memory);
-    let mut len = [0; 4];
-    memory.read(addr + 4, &mut len).unwrap();
-    let mut bytes = vec![0; u32::from_le_bytes(len) as usize];
-    memory.read(addr, &mut bytes).unwrap();
-    let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-    assert_eq!(sum, 0);
-    assert_eq!(bytes[36..40], 0xfee0_0000_u32.to_le_bytes());
-    let mut rest = &bytes[44..];
-    let mut structures = Vec::new();
-    while let [kind, len, ..] = *rest {
-        let (structure, behind) = rest.split_at(len.into());
-        structures.push((kind, structure.to_vec()));
-        rest = behind;
-    }
-    structures
+    let signature = Signature(*b"APIC");
+    let table = found.acpi.table(&memory, signature).unwrap().unwrap();
+    assert_eq!(table[36..40], 0xfee0_0000_u32.to_le_bytes());
+    structures(&table, 44)
 }
 
 #[test]
@@ -270,29 +246,59 @@ fn tables_are_placed_at_the_end_of_ram_below_4_gib() {
     assert!(matches!(at(MemoryMap::new()), Err(AcpiError::NoRoom { .. })));
 }
 
+#[test]
+fn more_cpus_than_the_tables_can_have_are_refused() {
+    let max = PcTables::MAX_VCPUS;
+    let tables = PcTables::new(&machine(max, 0), &Pc::default(), 0).unwrap();
+    any_machine::check_tables(&machine(max, 0), &Pc::default(), &tables);
+    for vcpus in [max + 1, u32::MAX] {
+        assert_eq!(
+            PcTables::new(&machine(vcpus, 0), &Pc::default(), 0).unwrap_err(),
+            AcpiError::TooManyCpus { found: vcpus, max }
+        );
+    }
+}
+
+#[test]
+fn numa_nodes_are_described_or_refused() {
+    for vcpus in [1, 4, 300] {
+        let machine = numa_machine(vcpus);
+        let tables = PcTables::new(&machine, &Pc::default(), BASE).unwrap();
+        any_machine::check_tables(&machine, &Pc::default(), &tables);
+    }
+    let mut machine = numa_machine(4);
+    machine.vcpus = NonZeroU32::new(5).unwrap();
+    assert_eq!(
+        PcTables::new(&machine, &Pc::default(), BASE).unwrap_err(),
+        AcpiError::Numa(NumaError::CpuWithoutNode { cpu: 4 })
+    );
+}
+
+#[test]
+fn a_register_at_port_0_is_refused() {
+    let check = |pc: Pc, register| {
+        let error = PcTables::new(&machine(1, 0), &pc, 0).unwrap_err();
+        assert_eq!(error, AcpiError::Port0 { register });
+    };
+    let reset = ResetPort::new(0, 1);
+    check(Pc::default().with_reset(Some(reset)), "reset");
+    check(Pc::default().with_sleep_control(Some(0)), "sleep control");
+    // Its status register would be at port 0x10000.
+    let pc = Pc::default().with_sleep_control(Some(0xffff));
+    assert_eq!(
+        PcTables::new(&machine(1, 0), &pc, 0).unwrap_err(),
+        AcpiError::PortRange { port: 0xffff, len: 2 }
+    );
+    let serial = SerialPort::new(0xfff9, 4);
+    assert_eq!(
+        PcTables::new(&machine(1, 0), &Pc::default().with_serial(Some(serial)), 0).unwrap_err(),
+        AcpiError::PortRange { port: 0xfff9, len: 8 }
+    );
+}
+
 proptest! {
     #[test]
-    fn tables_of_any_pc_can_be_read(
-        vcpus in 1..2000u32,
-        slots in proptest::collection::vec((any::<u64>(), 0..0x1_0000u64, any::<u32>()), 0..40),
-        addr in any::<u64>(),
-    ) {
-        let mut machine = machine(vcpus, 0);
-        machine.platform.virtio_mmio = slots
-            .iter()
-            .filter_map(|(start, len, line)| {
-                let range = GuestRange::new(*start >> 30, *len)?;
-                Some(VirtioMmio::new(range, Interrupt::edge(Line::Gsi(*line))))
-            })
-            .collect();
-        if let Ok(tables) = PcTables::new(&machine, &Pc::default(), addr) {
-            let mut bytes = tables.bytes().to_vec();
-            let memory = memory_at(addr, &mut bytes);
-            let acpi = Acpi::read(&memory, addr).unwrap();
-            let fadt = acpi.fadt(&memory).unwrap().unwrap();
-            let namespace = namespace(&acpi, &memory, &fadt);
-            let found = namespace.devices_with_id("LNRO0005").count();
-            prop_assert_eq!(found, machine.platform.virtio_mmio.len());
-        }
+    fn tables_of_any_pc_can_be_read(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+        any_machine::check(&data);
     }
 }

@@ -26,6 +26,7 @@ pub mod format;
 mod guest_memory;
 mod identify;
 pub mod image;
+mod initrds;
 pub mod machine;
 pub mod memory_map;
 mod metadata;
@@ -58,6 +59,7 @@ pub use identify::{FileKind, identify};
 pub use image::{
     Codec, EntryAbi, EntryPoint, ImageBuilder, ImageError, KernelImage, Payload, Placement, Segment,
 };
+pub use initrds::Initrds;
 pub use machine::Machine;
 pub use memory_map::{MemoryMap, MemoryMapError, MemoryRegion, RegionKind};
 pub use metadata::Metadata;

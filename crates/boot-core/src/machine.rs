@@ -8,6 +8,7 @@
 mod cpu;
 mod device;
 mod interrupt;
+mod numa;
 mod platform;
 
 use core::num::NonZeroU32;
@@ -20,6 +21,7 @@ pub use device::{
 pub use interrupt::{
     Aplic, Arm64Timer, GicV2, GicV2m, GicV3, Imsic, Interrupt, InterruptController, Line, Plic, Trigger,
 };
+pub use numa::{Numa, NumaDistance, NumaError, NumaNode};
 pub use platform::Platform;
 
 use crate::{Arch, MemoryMap};
@@ -35,6 +37,9 @@ pub struct Machine {
     pub memory: MemoryMap,
     /// Number of virtual CPUs. [`Platform::cpus`] describes as many, or none.
     pub vcpus: NonZeroU32,
+    /// The NUMA nodes of its CPUs and memory; `None` for a machine without NUMA.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub numa: Option<Numa>,
     /// The guest physical address of the ACPI RSDP, if any.
     pub acpi_rsdp: Option<u64>,
     /// The hardware that is described to the guest by a device tree.
@@ -49,6 +54,7 @@ impl Machine {
             arch,
             memory,
             vcpus: NonZeroU32::MIN,
+            numa: None,
             acpi_rsdp: None,
             platform: Platform::new(),
         }

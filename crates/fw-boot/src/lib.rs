@@ -21,7 +21,6 @@ mod boot;
 mod chain;
 mod config;
 mod event;
-mod initrds;
 mod start;
 mod volume_error;
 mod volumes;

@@ -5,13 +5,12 @@ use alloc::vec::Vec;
 
 use bls::{Entry, OpenError, Resource, RootCompatibleError};
 use boot_core::{
-    BootRequest, ByteSource, Cmdline, CmdlineError, CpuState, DetectError, GuestMemory, LoadError, PlanError,
-    ReadError, RequestPart, SelectError, SizedSource, Sources, detect, protocol,
+    BootRequest, ByteSource, Cmdline, CmdlineError, CpuState, DetectError, GuestMemory, Initrds, LoadError,
+    PlanError, ReadError, RequestPart, SelectError, SizedSource, Sources, detect, protocol,
 };
 use disk::FileSystem;
 
 use crate::config::BootConfig;
-use crate::initrds::Initrds;
 
 /// Largest length of a device tree in bytes: that of the boot protocols.
 const MAX_DEVICE_TREE: u64 = 2 << 20;

@@ -4,6 +4,7 @@ mod cpus;
 mod device_ranges;
 mod devices;
 mod interrupts;
+mod numa;
 mod phandle;
 mod validate;
 mod writer;
@@ -66,14 +67,12 @@ pub fn create_fdt(machine: &Machine, chosen: &Chosen<'_>) -> Result<Vec<u8>, Cre
         }
         write_chosen(tree, chosen, stdout_path(machine).as_deref())?;
         devices::write_aliases(tree, platform)?;
-        for bank in machine.memory.ram() {
-            tree.node(&format!("memory@{:x}", bank.start()), |tree| {
-                tree.string("device_type", "memory")?;
-                tree.reg(&[bank])
-            })?;
-        }
+        write_memory(tree, machine)?;
         write_reserved(tree, &platform.reserved_memory)?;
         cpus::write(tree, machine)?;
+        if let Some(numa) = &machine.numa {
+            numa::write_distances(tree, numa)?;
+        }
         interrupts::write(tree, &wiring)?;
         devices::write(tree, platform, &wiring)
     })?;
@@ -112,6 +111,24 @@ fn write_chosen(
 fn stdout_path(machine: &Machine) -> Option<String> {
     let console = machine.platform.serial.first()?;
     Some(format!("/{}", devices::serial_name(console)))
+}
+
+/// A node for each bank of RAM, or for each part of a bank that is in one NUMA node.
+fn write_memory(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
+    let ranges: Vec<_> = match &machine.numa {
+        Some(numa) => {
+            let ranges = numa.ram(&machine.memory).into_iter();
+            ranges.map(|(range, node)| (range, Some(node))).collect()
+        }
+        None => machine.memory.ram().map(|bank| (bank, None)).collect(),
+    };
+    ranges.into_iter().try_for_each(|(range, numa_node)| {
+        tree.node(&format!("memory@{:x}", range.start()), |tree| {
+            tree.string("device_type", "memory")?;
+            tree.reg(&[range])?;
+            numa::write_id(tree, numa_node)
+        })
+    })
 }
 
 fn write_reserved(tree: &mut Writer, reserved: &[ReservedMemory]) -> Result<(), CreateFdtError> {

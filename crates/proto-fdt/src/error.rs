@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use boot_core::machine::Line;
+use boot_core::machine::{Line, NumaError};
 use boot_core::{Arch, GuestRange};
 
 /// The device tree of a machine cannot be created.
@@ -109,6 +109,9 @@ pub enum CreateFdtError {
     /// The PCI host has MSIs, but the machine has no MSI controller.
     #[error("the PCI host has MSIs, but the machine's interrupt controller has no MSI controller")]
     NoMsiController,
+    /// The NUMA nodes do not fit each other or the machine.
+    #[error("the NUMA nodes of the machine cannot be described")]
+    Numa(#[from] NumaError),
     /// Reserved memory is empty or not inside RAM.
     #[error("the reserved memory `{name}` at {range} is empty or not inside RAM")]
     ReservedMemoryNotRam {

@@ -6,13 +6,13 @@ mod view;
 use std::num::NonZeroU32;
 
 use arbitrary::Unstructured;
-use boot_core::machine::{Cpus, InterruptController, Isa};
+use boot_core::machine::{Cpus, InterruptController, Isa, Numa, NumaError, NumaNode};
 use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use hv_core::virt::{self, RiscvIrqchip};
 use proptest::prelude::*;
-use proto_fdt::device_tree::DeviceTree;
-use proto_fdt::{Chosen, boot_cpu_id, create_fdt};
+use proto_fdt::device_tree::{DeviceTree, Node};
+use proto_fdt::{Chosen, CreateFdtError, boot_cpu_id, create_fdt};
 
 /// The machine in the order of the tree, where CPUs, slots and reserved memory are sorted by address.
 fn sayable(machine: &Machine) -> boot_core::machine::Platform {
@@ -109,5 +109,56 @@ proptest! {
         chosen.rng_seed = rng_seed.as_deref();
         chosen.kaslr_seed = kaslr_seed;
         check(&fdt::machine(&mut Unstructured::new(&bytes), arch).unwrap(), &chosen);
+    }
+}
+
+/// Two nodes: each has every second CPU, the memory is split in the middle of the bank.
+fn with_numa(mut machine: Machine) -> Machine {
+    let bank = machine.memory.ram().next().unwrap();
+    let middle = bank.start() + bank.len() / 2;
+    let range = |start, end| vec![GuestRange::from_bounds(start, end).unwrap()];
+    let numa = Numa::new(vec![
+        NumaNode::new(vec![0, 2], range(middle, bank.end())),
+        NumaNode::new(vec![1, 3], range(0, middle)),
+    ]);
+    machine.numa = Some(numa.with_distance(0, 1, 33));
+    machine
+}
+
+#[test]
+fn cpus_and_memory_have_their_numa_nodes() {
+    let four = NonZeroU32::new(4).unwrap();
+    let arm64 = virt::arm64_machine(1 << 30, four, virt::Gic::V3).unwrap();
+    let isa = Isa::new(["i", "m", "a"]).unwrap();
+    let riscv64 = virt::riscv64_machine(1 << 30, four, &isa, 10_000_000, RiscvIrqchip::Plic).unwrap();
+    for machine in [with_numa(arm64), with_numa(riscv64)] {
+        let dtb = create_fdt(&machine, &Chosen::default()).unwrap();
+        let tree = DeviceTree::parse(&dtb).unwrap();
+        let id = |node: &Node<'_>| node.property("numa-node-id").map(<[u8]>::to_vec);
+        let number = |node: u32| Some(node.to_be_bytes().to_vec());
+        let cpus = &tree.root.child("cpus").unwrap().children;
+        let found: Vec<_> = cpus.iter().map(id).collect();
+        assert_eq!(found, [0, 1, 0, 1].map(number));
+        let memory: Vec<_> = tree
+            .root
+            .children
+            .iter()
+            .filter(|node| node.base_name() == "memory")
+            .map(|node| (node.property("reg").unwrap().to_vec(), id(node)))
+            .collect();
+        let half = 1_u64 << 29;
+        let start = machine.memory.ram().next().unwrap().start();
+        let reg = |start: u64| [start, half].map(u64::to_be_bytes).concat();
+        assert_eq!(memory, [(reg(start), number(1)), (reg(start + half), number(0))]);
+        let map = tree.root.child("distance-map").unwrap();
+        assert_eq!(map.property("compatible"), Some(&b"numa-distance-map-v1\0"[..]));
+        let matrix = [[0, 0, 10], [0, 1, 33], [1, 1, 10_u32]].concat();
+        let matrix: Vec<u8> = matrix.into_iter().flat_map(u32::to_be_bytes).collect();
+        assert_eq!(map.property("distance-matrix"), Some(&matrix[..]));
+
+        let mut other = machine.clone();
+        other.numa.as_mut().unwrap().nodes[1].cpus.pop();
+        let error = create_fdt(&other, &Chosen::default()).unwrap_err();
+        assert_eq!(error, CreateFdtError::Numa(NumaError::CpuWithoutNode { cpu: 3 }));
     }
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use arbitrary::Unstructured;
-use boot_core::{Arch, GuestRange};
+use boot_core::machine::{Numa, NumaNode};
+use boot_core::{Arch, GuestRange, Machine};
 use boot_test::fdt;
 use libtest_mimic::{Arguments, Failed, Trial};
 use proto_fdt::{Chosen, create_fdt};
@@ -69,6 +70,22 @@ fn arbitrary(arch: Arch) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A reference machine with two NUMA nodes.
+fn numa(mut machine: Machine) -> Result<(), Failed> {
+    let bank = machine.memory.ram().next().ok_or("no RAM")?;
+    let middle = bank.start() + bank.len() / 2;
+    let range = |start, end| GuestRange::from_bounds(start, end).ok_or("no range");
+    machine.numa = Some(Numa::new(vec![
+        NumaNode::new(vec![0, 1], vec![range(bank.start(), middle)?]),
+        NumaNode::new(vec![2, 3], vec![range(middle, bank.end())?]),
+    ]));
+    let source = decompile(&create_fdt(&machine, &chosen())?)?;
+    if source.matches("numa-node-id").count() != 6 {
+        return Err(format!("expected the nodes of four CPUs and two banks: {source}").into());
+    }
+    Ok(())
+}
+
 /// A boot with all boot parameters.
 fn chosen() -> Chosen<'static> {
     Chosen::new()
@@ -97,8 +114,12 @@ fn main() -> ExitCode {
     });
     let arbitrary = [Arch::Aarch64, Arch::Riscv64]
         .map(|arch| Trial::test(format!("arbitrary-{arch}"), move || arbitrary(arch)));
+    let numa = reference::machines()
+        .into_iter()
+        .map(|(name, machine)| Trial::test(format!("{name}-numa"), move || numa(machine)));
     let trials = reference
         .chain(arbitrary)
+        .chain(numa)
         .map(|trial| trial.with_ignored_flag(!dtc))
         .collect();
     libtest_mimic::run(&args, trials).exit_code()

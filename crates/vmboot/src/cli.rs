@@ -26,6 +26,7 @@ pub(crate) mod protocols;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod seeds;
+pub(crate) mod uki;
 pub(crate) mod usage;
 
 use clap::{Parser, Subcommand};

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod acpi;
+mod acpi_create;
 mod bls;
 mod bzimage_parse;
 mod cmdline_parse;
@@ -39,7 +40,8 @@ use seed::Seed;
 type Target = (&'static str, fn() -> Vec<Seed>);
 
 /// Every fuzz target.
-const TARGETS: [Target; 32] = [
+const TARGETS: [Target; 33] = [
+    ("acpi_create", acpi_create::seeds),
     ("acpi_tables", acpi::seeds),
     ("bls", bls::texts),
     ("bzimage_parse", bzimage_parse::seeds),

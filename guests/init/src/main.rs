@@ -5,6 +5,7 @@ mod addresses;
 mod disk;
 mod firmware;
 mod modules;
+mod numa;
 mod options;
 mod report;
 mod root;
@@ -16,6 +17,7 @@ use std::process;
 use addresses::KernelAddresses;
 use disk::DiskReport;
 use firmware::FirmwareReport;
+use numa::NumaReport;
 use options::{Options, Shutdown};
 use report::SystemReport;
 use rustix::mount::{MountFlags, mount};
@@ -66,7 +68,7 @@ fn print_report(mounted: io::Result<()>, options: Options) -> io::Result<()> {
             writeln!(console, "modules: {error}")?;
         }
     }
-    write!(console, "{}", SystemReport::read())?;
+    write!(console, "{}{}", SystemReport::read(), NumaReport::read())?;
     if options.firmware {
         write!(console, "{}", FirmwareReport::read())?;
     }

@@ -19,9 +19,10 @@ use crate::progress::print_status;
 use crate::timing::Timings;
 use crate::workspace::Workspace;
 
-/// Programs that tests use: to check device trees, to debug guests, and to compile the header of guests in C.
-const PROGRAMS: [Package; 4] = [
+/// Programs that tests use: to check device trees and ACPI tables, to debug guests, and to compile the header of guests in C.
+const PROGRAMS: [Package; 5] = [
     Package::program("device-tree-compiler", "dtc"),
+    Package::program("acpica-tools", "iasl"),
     Package::program("gdb-multiarch", "gdb-multiarch"),
     Package::program("gcc", "cc"),
     Package::file("libc6-dev", "/usr/include/stdio.h"),

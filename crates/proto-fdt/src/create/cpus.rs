@@ -3,16 +3,18 @@
 
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec;
 
 use boot_core::Machine;
-use boot_core::machine::{Arm64Cpu, Cpus, Isa, RiscvHart};
+use boot_core::machine::{Arm64Cpu, Cpus, Isa, Numa, RiscvHart};
 
-use super::phandle;
 use super::writer::{Writer, cells_of};
+use super::{numa, phandle};
 use crate::error::CreateFdtError;
 
 /// Writes `/cpus`.
 pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFdtError> {
+    let nodes = NumaNodes::of(machine);
     match &machine.platform.cpus {
         Cpus::Arm64(cpus) => {
             let has_psci = machine.platform.psci.is_some();
@@ -21,7 +23,8 @@ pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFd
                 tree.cells("#address-cells", &[if wide { 2 } else { 1 }])?;
                 tree.cells("#size-cells", &[0])?;
                 cpus.iter()
-                    .try_for_each(|cpu| write_arm64(tree, cpu, wide, has_psci))
+                    .zip(nodes)
+                    .try_for_each(|(cpu, node)| write_arm64(tree, cpu, wide, has_psci, node))
             })
         }
         Cpus::Riscv64(cpus) => {
@@ -33,10 +36,30 @@ pub(super) fn write(tree: &mut Writer, machine: &Machine) -> Result<(), CreateFd
                 cpus.harts
                     .iter()
                     .zip(phandle::HARTS..)
-                    .try_for_each(|(hart, phandle)| write_hart(tree, hart, wide, phandle))
+                    .zip(nodes)
+                    .try_for_each(|((hart, phandle), node)| write_hart(tree, hart, wide, phandle, node))
             })
         }
         _ => Err(CreateFdtError::NoCpus),
+    }
+}
+
+/// The NUMA nodes of the CPUs in their order.
+struct NumaNodes(vec::IntoIter<(u32, u32)>);
+
+impl NumaNodes {
+    fn of(machine: &Machine) -> Self {
+        let cpus = machine.numa.as_ref().map(Numa::cpus).unwrap_or_default();
+        Self(cpus.into_iter())
+    }
+}
+
+impl Iterator for NumaNodes {
+    type Item = Option<u32>;
+
+    /// The node of the next CPU, `None` without NUMA. There is no end.
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next().map(|(_, node)| node))
     }
 }
 
@@ -57,18 +80,30 @@ fn write_common(tree: &mut Writer, compatible: &str, id: u64, wide: bool) -> Res
     }
 }
 
-fn write_arm64(tree: &mut Writer, cpu: &Arm64Cpu, wide: bool, has_psci: bool) -> Result<(), CreateFdtError> {
+fn write_arm64(
+    tree: &mut Writer,
+    cpu: &Arm64Cpu,
+    wide: bool,
+    has_psci: bool,
+    node: Option<u32>,
+) -> Result<(), CreateFdtError> {
     let id = cpu.affinity();
     tree.node(&format!("cpu@{id:x}"), |tree| {
         write_common(tree, &cpu.compatible, id, wide)?;
         if has_psci {
             tree.string("enable-method", "psci")?;
         }
-        Ok(())
+        numa::write_id(tree, node)
     })
 }
 
-fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> Result<(), CreateFdtError> {
+fn write_hart(
+    tree: &mut Writer,
+    hart: &RiscvHart,
+    wide: bool,
+    phandle: u32,
+    node: Option<u32>,
+) -> Result<(), CreateFdtError> {
     let id = hart.hart_id;
     tree.node(&format!("cpu@{id:x}"), |tree| {
         write_common(tree, "riscv", id, wide)?;
@@ -86,6 +121,7 @@ fn write_hart(tree: &mut Writer, hart: &RiscvHart, wide: bool, phandle: u32) -> 
                 tree.cells(name, &[size])?;
             }
         }
+        numa::write_id(tree, node)?;
         tree.node("interrupt-controller", |tree| {
             tree.string("compatible", "riscv,cpu-intc")?;
             tree.bytes("interrupt-controller", &[])?;

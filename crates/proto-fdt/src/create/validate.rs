@@ -24,6 +24,9 @@ pub(super) fn validate(machine: &Machine) -> Result<(), CreateFdtError> {
     check_lines(machine)?;
     check_devices(machine)?;
     check_addresses(machine)?;
+    if let Some(numa) = &machine.numa {
+        numa.check(machine.vcpus, &machine.memory)?;
+    }
     check_reserved(machine)
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
+use std::mem;
 use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use boot_acpi::PcTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
-    IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
-    Sources, protocol,
+    IncompatibleImage, Initrds, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline,
+    RequestPart, Sources, protocol,
 };
 
 use hv_virtio::Disk;
@@ -26,10 +27,14 @@ use super::disks::DiskArgs;
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
 use super::kaslr::{self, Kaslr};
-use super::kernel::{Kernel, Unpack};
+use super::kernel::{Kernel, KernelOptions, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
+use super::uki::{Cmdlines, UkiArgs};
+
+/// The initrds of a boot.
+pub(crate) type InitrdFiles = Initrds<Box<dyn ByteSource>>;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +43,7 @@ pub(crate) struct BootArgs {
     #[arg(required_unless_present = "firmware")]
     kernel: Option<PathBuf>,
     /// Firmware that is started as a kernel and boots the disks, such as fw-x86_64 of the workspace of vmboot.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel", "initrd", "modules"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel", "initrds", "modules"])]
     firmware: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) disks: DiskArgs,
@@ -57,9 +62,11 @@ pub(crate) struct BootArgs {
     /// Pass the command line to every guest unchanged, even if Linux may misread it.
     #[arg(long)]
     raw_cmdline: bool,
-    /// Initial RAM disk; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    initrd: Option<PathBuf>,
+    /// Initial RAM disk; `-` is standard input. Can be repeated: the kernel unpacks one after the other, those of a unified kernel image first.
+    #[arg(long = "initrd", value_name = "FILE")]
+    initrds: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) uki: UkiArgs,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
     #[arg(long = "module", value_name = "FILE[,LINE]", allow_hyphen_values = true)]
     modules: Vec<OsString>,
@@ -125,7 +132,7 @@ pub(crate) struct Boot {
     /// In the order of the machine's virtio-mmio slots.
     pub(crate) disks: Vec<Disk>,
     pub(crate) kernel: Kernel,
-    initrd: Option<File>,
+    initrd: Option<InitrdFiles>,
     modules: Vec<File>,
 }
 
@@ -137,9 +144,18 @@ impl BootArgs {
         path.map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// The command line and the path of the initrd, as the user gave them.
-    pub(crate) fn cmdline_and_initrd(&self) -> (Option<&OsStr>, Option<&Path>) {
-        (self.cmdline.as_deref(), self.initrd.as_deref())
+    /// The command line that the user gave.
+    pub(crate) fn given_cmdline(&self) -> Option<&OsStr> {
+        self.cmdline.as_deref()
+    }
+
+    /// The initrds that the user gave, as one; `None` without any.
+    pub(crate) fn given_initrds(&self) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
+        if self.initrds.is_empty() {
+            return Ok(None);
+        }
+        let files = self.initrds.iter().map(|path| open_initrd(path));
+        Ok(Some(Initrds::new(files.collect::<Result<_, _>>()?)?))
     }
 
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
@@ -151,7 +167,14 @@ impl BootArgs {
     ) -> Result<Boot, Box<dyn Error>> {
         let reads_stdin = self.reads_stdin().map_err(|error| UsageError(error.into()))?;
         self.machine.print_notes();
-        let mut kernel = Kernel::open(self.kernel(), self.unpack, self.needs_vmlinux())?;
+        let mut kernel = Kernel::open(
+            self.kernel(),
+            KernelOptions {
+                unpack: self.unpack,
+                with_vmlinux: self.needs_vmlinux(),
+                uki: &self.uki,
+            },
+        )?;
         let mut image = self.detect(&kernel)?;
         let arch = image.arch();
         let machine_of = |options: &MachineArgs| {
@@ -162,7 +185,7 @@ impl BootArgs {
         let mut machine = machine_of(&self.machine)?;
         let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&protocols, &image, &kernel)?;
-        let mut cmdline = self.cmdline(protocol, &image)?;
+        let mut cmdline = self.cmdline(protocol, &image, &kernel.cmdlines)?;
         let kaslr = kaslr::Seeds::new(self.kaslr, seeds, &cmdline.line, &kernel);
         let is_linux = is_linux(protocol, &image);
         if protocol.name() == proto_linux_x86::PROTOCOL.name() {
@@ -175,13 +198,8 @@ impl BootArgs {
         if tables.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }
-        let initrd = self.initrd.as_deref().map(file::open).transpose()?;
-        let initrd_len = self
-            .initrd
-            .as_deref()
-            .zip(initrd.as_ref())
-            .map(initrd_len)
-            .transpose()?;
+        let initrd = self.initrd(&mut kernel)?;
+        let initrd_len = initrd.as_ref().map(ByteSource::len).transpose()?;
         let (modules, files) = self.modules()?;
         let disks = self.disks.open()?;
         let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
@@ -193,7 +211,7 @@ impl BootArgs {
         let mut request = BootRequest::new(&image, &machine, &cmdline.line)
             .with_modules(&modules)
             .with_additional_loads(loads.as_slice());
-        request.initrd_len = initrd_len;
+        request.initrd_len = initrd_len.and_then(NonZeroU64::new);
         request.device_tree = device_tree.as_deref();
         if let Some(seeds) = seeds {
             request = seeds.add_to(request, protocol);
@@ -267,9 +285,11 @@ impl BootArgs {
     /// Whether one of the files is standard input; an error if more than one is.
     fn reads_stdin(&self) -> Result<bool, FileError> {
         let modules = self.modules.iter().map(|argument| module_path(argument));
-        let count = [Some(self.kernel()), self.initrd.as_deref(), self.dtb.as_deref()]
+        let count = [Some(self.kernel()), self.dtb.as_deref()]
             .into_iter()
             .flatten()
+            .chain(self.initrds.iter().map(PathBuf::as_path))
+            .chain(self.uki.addons.iter().map(PathBuf::as_path))
             .chain(modules)
             .chain(self.disks.paths())
             .filter(|path| file::is_stdin(path))
@@ -280,26 +300,43 @@ impl BootArgs {
         }
     }
 
-    /// Whether the file of `--initrd` is a kernel. Standard input is not read.
+    /// Whether a file of `--initrd` is a kernel. Standard input is not read.
     fn initrd_is_kernel(&self) -> Result<bool, Box<dyn Error>> {
         let formats = vmboot::formats()?;
-        Ok(self
-            .initrd
-            .as_deref()
-            .filter(|path| !file::is_stdin(path))
-            .filter(|path| path.is_file())
-            .and_then(|path| File::open(path).ok())
-            .is_some_and(|file| boot_core::detect(&formats, &file).is_ok()))
+        let mut files = self
+            .initrds
+            .iter()
+            .filter(|path| !file::is_stdin(path) && path.is_file())
+            .filter_map(|path| File::open(path).ok());
+        Ok(files.any(|file| boot_core::detect(&formats, &file).is_ok()))
     }
 
-    /// The command line: the user's, or the default for the image.
+    /// The initrds of a unified kernel image, then the user's.
+    fn initrd(&self, kernel: &mut Kernel) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
+        let mut files: Vec<Box<dyn ByteSource>> = Vec::new();
+        for part in mem::take(&mut kernel.initrds) {
+            files.push(Box::new(part));
+        }
+        if let Some(given) = self.given_initrds()? {
+            files.push(Box::new(given));
+        }
+        Ok((!files.is_empty()).then(|| Initrds::new(files)).transpose()?)
+    }
+
+    /// The command line: the user's or that of a unified kernel image, with those of its addons, or the default for the image.
     fn cmdline(
         &self,
         protocol: &dyn BootProtocol,
         image: &KernelImage,
+        of_uki: &Cmdlines,
     ) -> Result<BootCmdline, Box<dyn Error>> {
-        if let Some(line) = &self.cmdline {
-            let line = self.checked_line(line.as_bytes(), follows_linux_rules(protocol, image))?;
+        let own = self.cmdline.as_ref().map(|line| line.as_bytes());
+        let own = own.or(of_uki.image.as_ref().map(String::as_bytes));
+        let addons = of_uki.addons.iter().map(String::as_bytes);
+        let lines: Vec<&[u8]> = own.into_iter().chain(addons).collect();
+        if !lines.is_empty() {
+            let line = lines.join(&b' ');
+            let line = self.checked_line(&line, follows_linux_rules(protocol, image))?;
             return Ok(BootCmdline {
                 line,
                 is_default: false,
@@ -509,19 +546,20 @@ fn check_dtb(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The length of an initrd; an error if it is empty. A kernel is no initrd, but not an error: any kernel may get it.
-fn initrd_len((path, file): (&Path, &File)) -> Result<NonZeroU64, Box<dyn Error>> {
-    let Some(len) = NonZeroU64::new(len((path, file))?) else {
+/// Opens an initrd; an error if it is empty. A kernel is no initrd, but not an error: any kernel may get it.
+fn open_initrd(path: &Path) -> Result<Box<dyn ByteSource>, Box<dyn Error>> {
+    let file = file::open(path)?;
+    if len((path, &file))? == 0 {
         return Err(FileError::Empty(Name::new(path)).into());
-    };
-    if let Ok(image) = boot_core::detect(&vmboot::formats()?, file) {
+    }
+    if let Ok(image) = boot_core::detect(&vmboot::formats()?, &file) {
         eprintln!(
             "warning: the initrd {} is a kernel ({})",
             Name::new(path),
             image.format()
         );
     }
-    Ok(len)
+    Ok(Box::new(file))
 }
 
 fn len((path, file): (&Path, &File)) -> Result<u64, FileError> {
@@ -533,7 +571,7 @@ impl Boot {
     pub(crate) fn with_sources<T>(&self, load: impl FnOnce(&Sources<'_>) -> T) -> T {
         let modules: Vec<&dyn ByteSource> = self.modules.iter().map(|file| file as &dyn ByteSource).collect();
         let mut sources = Sources::kernel(&self.kernel).with_modules(&modules);
-        sources.initrd = self.initrd.as_ref().map(|file| file as &dyn ByteSource);
+        sources.initrd = self.initrd.as_ref().map(|initrds| initrds as &dyn ByteSource);
         load(&sources)
     }
 }

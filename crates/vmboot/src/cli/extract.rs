@@ -6,13 +6,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fmt_wrapped::{Limits, WRAPPERS, find, open};
+use fmt_wrapped::{Limits, find, open};
 use vmboot::report::LayerReport;
 
 use super::dump;
 use super::file::{self, FileError};
 use super::output;
 use super::result::CommandResult;
+use super::uki::wrappers;
 
 /// Options of `vmboot extract`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,9 @@ pub(crate) struct Args {
 
 /// The file has no layers.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no kernel inside: the file is neither compressed nor a bzImage, zboot or uImage file")]
+#[error(
+    "there is no kernel inside: the file is neither compressed nor a bzImage, unified kernel image, zboot or uImage file"
+)]
 struct NotWrapped;
 
 /// A layer cannot be written.
@@ -38,7 +41,7 @@ struct WriteError {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let file = file::open(&args.file)?;
-    let layers = open(&file, &WRAPPERS, &Limits::default()).map_err(FileError::with_path(&args.file))?;
+    let layers = open(&file, &wrappers(), &Limits::default()).map_err(FileError::with_path(&args.file))?;
     if layers.is_empty() {
         return Err(FileError::with_path(&args.file)(NotWrapped).into());
     }
@@ -58,7 +61,7 @@ fn kind(content: &[u8]) -> Result<&'static str, Box<dyn Error>> {
     if let Ok(image) = boot_core::detect(&vmboot::formats()?, &content) {
         return Ok(image.format());
     }
-    Ok(find(&WRAPPERS, &content)?.map_or("data", |(name, _)| name))
+    Ok(find(&wrappers(), &content)?.map_or("data", |(name, _)| name))
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use bls::uki::UkiError;
 use boot_core::protocol::Refusal;
 use boot_core::{
     CmdlineError, DetectError, FormatError, FormatErrorKind, IncompatibleImage, MemoryMapError, PlanError,
@@ -59,6 +60,20 @@ const QUESTION: &str = "is the file truncated?";
 /// Advice on a file of no supported format.
 const FORMATS: &str = "pass a kernel: an ELF file, a Linux bzImage or Image, or a Multiboot file";
 
+/// What to do about a unified kernel image, its profile or an addon.
+fn profile_or_addon(error: &UkiError) -> String {
+    match error {
+        UkiError::NoSuchProfile { count: 0, .. } => "omit --profile; the image has none".to_owned(),
+        UkiError::NoSuchProfile { .. } | UkiError::NoSuchProfileId { .. } => {
+            "use another --profile, or omit it for the first one".to_owned()
+        }
+        UkiError::AddonNotPe | UkiError::AddonWithKernel | UkiError::AddonEmpty => {
+            "pass an addon, whose name ends with .addon.efi".to_owned()
+        }
+        _ => DAMAGED.to_owned(),
+    }
+}
+
 /// Advice on a damaged file.
 const DAMAGED: &str = "get or build the file again; it is incomplete or damaged";
 
@@ -106,6 +121,7 @@ fn help_for(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| of(error, measure))
         .or_else(|| of(error, igvm))
         .or_else(|| of(error, |_: &OpenError| Some(DAMAGED.to_owned())))
+        .or_else(|| of(error, |error| Some(profile_or_addon(error))))
         .or_else(|| {
             of(error, |_: &OvmfError| {
                 Some("pass the image that the VMM starts, such as OVMF.amdsev.fd".to_owned())

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use boot_core::{ByteSource, DetectError, KernelImage};
-use fmt_wrapped::{Layer, Limits, WRAPPERS, open};
+use fmt_wrapped::{Layer, Limits, open};
 use vmboot::report::{InspectReport, LayerReport};
 
 use super::file::{self, FileError, Name};
 use super::output;
 use super::result::CommandResult;
+use super::uki::wrappers;
 
 /// Options of `vmboot inspect`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> CommandResult {
 /// The report on the outermost kernel image in the file, and on all that is inside.
 fn report(name: &str, file: &dyn ByteSource) -> Result<InspectReport, Box<dyn Error>> {
     let formats = vmboot::formats()?;
-    let opened = open(&file, &WRAPPERS, &Limits::default());
+    let opened = open(&file, &wrappers(), &Limits::default());
     let outer = boot_core::detect(&formats, &file);
     let (layers, problem) = match (opened, &outer) {
         (Ok(layers), _) => (layers, None),

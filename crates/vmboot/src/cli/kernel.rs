@@ -3,13 +3,17 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::mem;
 use std::path::Path;
+use std::rc::Rc;
 
 use boot_core::{BackingStore, ByteSource, ReadError, SizedSource};
 use clap::ValueEnum;
-use fmt_wrapped::{BzImageWrapper, Layer, Limits, WRAPPERS, Wrapper, open};
+use fmt_wrapped::{BzImageWrapper, Layer, Limits, OpenError, WRAPPERS, Wrapper, open};
 
+use super::advised::UsageError;
 use super::file::{self, FileError, Name};
+use super::uki::{self, Cmdlines, Part, UkiArgs, UkiWrapper};
 
 /// Which wrappers are opened before a boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -51,53 +55,114 @@ impl fmt::Display for Wrappers {
 }
 
 /// A kernel: a file, or the content of its last layer.
-#[derive(Debug)]
 pub(crate) struct Kernel {
     bytes: Bytes,
     pub(crate) wrappers: Wrappers,
+    /// Microcode and initrds of a unified kernel image.
+    pub(crate) initrds: Vec<Part>,
+    /// Command lines of a unified kernel image.
+    pub(crate) cmdlines: Cmdlines,
 }
 
-#[derive(Debug)]
+/// Options for the kernel file.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelOptions<'a> {
+    pub(crate) unpack: Unpack,
+    /// Whether the boot needs the vmlinux of a bzImage.
+    pub(crate) with_vmlinux: bool,
+    pub(crate) uki: &'a UkiArgs,
+}
+
 enum Bytes {
     File(File),
     Memory(Vec<u8>),
+    Part(Part),
 }
 
 impl Kernel {
-    /// Opens the file at `path`, and its wrappers; `with_vmlinux` if the boot needs that of a bzImage.
-    pub(crate) fn open(path: &Path, unpack: Unpack, with_vmlinux: bool) -> Result<Self, Box<dyn Error>> {
+    /// Opens the file at `path`, its wrappers, and the unified kernel image inside.
+    pub(crate) fn open(path: &Path, options: KernelOptions<'_>) -> Result<Self, Box<dyn Error>> {
         let file = file::open(path)?;
-        let layers = layers(&file, unpack, with_vmlinux).map_err(|source| FileError::Content {
-            name: Name::new(path),
-            source,
-        })?;
-        let wrappers = Wrappers(layers.iter().map(|layer| layer.wrapper).collect());
-        let content = layers.into_iter().last().map(|layer| layer.content);
-        Ok(Self {
-            bytes: content.map_or(Bytes::File(file), Bytes::Memory),
-            wrappers,
+        Self::of_file(file, options).map_err(|source| {
+            // Those of options and of addons are not about this file.
+            if source.is::<UsageError>() || source.is::<FileError>() {
+                return source;
+            }
+            let name = Name::new(path);
+            FileError::Content { name, source }.into()
         })
+    }
+
+    fn of_file(file: File, options: KernelOptions<'_>) -> Result<Self, Box<dyn Error>> {
+        let mut kernel = Self {
+            bytes: Bytes::File(file),
+            wrappers: Wrappers::default(),
+            initrds: Vec::new(),
+            cmdlines: Cmdlines::default(),
+        };
+        kernel.unwrap(options)?;
+        if options.unpack == Unpack::Never || !kernel.open_uki(options)? {
+            options.uki.check_no_uki()?;
+        }
+        if kernel.wrappers.0.is_empty() && options.unpack == Unpack::Always {
+            return Err(NotWrapped.into());
+        }
+        Ok(kernel)
+    }
+
+    /// Opens the wrappers, of which the kernel keeps the content.
+    fn unwrap(&mut self, options: KernelOptions<'_>) -> Result<(), Box<dyn Error>> {
+        let layers = layers(self.source(), options)?;
+        self.wrappers.0.extend(layers.iter().map(|layer| layer.wrapper));
+        if let Some(layer) = layers.into_iter().last() {
+            self.bytes = Bytes::Memory(layer.content);
+        }
+        Ok(())
+    }
+
+    /// Opens the unified kernel image that the bytes are, of which the kernel keeps the kernel. False if they are none.
+    fn open_uki(&mut self, options: KernelOptions<'_>) -> Result<bool, Box<dyn Error>> {
+        if !uki::is_uki(self.source())? {
+            return Ok(false);
+        }
+        let bytes = mem::replace(&mut self.bytes, Bytes::Memory(Vec::new()));
+        let opened = uki::open(&bytes.into_shared(), options.uki)?;
+        self.bytes = Bytes::Part(opened.kernel);
+        self.initrds = opened.initrds;
+        self.cmdlines = opened.cmdlines;
+        self.wrappers.0.push(UkiWrapper::NAME);
+        self.unwrap(options)?;
+        Ok(true)
     }
 
     /// Calls `f` with the bytes of the kernel in memory; those of a file are read.
     pub(crate) fn change<T>(&mut self, f: impl FnOnce(&mut [u8]) -> T) -> Result<T, ReadError> {
-        match &mut self.bytes {
-            Bytes::Memory(bytes) => Ok(f(bytes)),
-            Bytes::File(file) => {
-                let source = SizedSource::new(file)?;
-                let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
-                let mut bytes = source.read_vec(0, len)?;
-                let result = f(&mut bytes);
-                self.bytes = Bytes::Memory(bytes);
-                Ok(result)
-            }
+        if let Bytes::Memory(bytes) = &mut self.bytes {
+            return Ok(f(bytes));
         }
+        let source = SizedSource::new(self.source())?;
+        let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
+        let mut bytes = source.read_vec(0, len)?;
+        let result = f(&mut bytes);
+        self.bytes = Bytes::Memory(bytes);
+        Ok(result)
     }
 
     fn source(&self) -> &dyn ByteSource {
         match &self.bytes {
-            Bytes::Memory(bytes) => bytes,
             Bytes::File(file) => file,
+            Bytes::Memory(bytes) => bytes,
+            Bytes::Part(part) => part,
+        }
+    }
+}
+
+impl Bytes {
+    fn into_shared(self) -> Rc<dyn ByteSource> {
+        match self {
+            Self::File(file) => Rc::new(file),
+            Self::Memory(bytes) => Rc::new(bytes),
+            Self::Part(part) => Rc::new(part),
         }
     }
 }
@@ -117,20 +182,18 @@ impl ByteSource for Kernel {
 }
 
 /// The layers of a file that are opened for a boot.
-fn layers(file: &File, unpack: Unpack, with_vmlinux: bool) -> Result<Vec<Layer>, Box<dyn Error>> {
-    let is_opened = |wrapper: &&dyn Wrapper| match unpack {
+fn layers(source: &dyn ByteSource, options: KernelOptions<'_>) -> Result<Vec<Layer>, OpenError> {
+    let is_opened = |wrapper: &&dyn Wrapper| match options.unpack {
         Unpack::Never => false,
-        Unpack::Auto => with_vmlinux || wrapper.name() != BzImageWrapper::NAME,
+        Unpack::Auto => options.with_vmlinux || wrapper.name() != BzImageWrapper::NAME,
         Unpack::Always => true,
     };
     let wrappers: Vec<_> = WRAPPERS.into_iter().filter(is_opened).collect();
-    let layers = match open(file, &wrappers, &Limits::default()) {
+    match open(&source, &wrappers, &Limits::default()) {
         // The format names the command that decompresses the file.
-        Err(error) if unpack == Unpack::Auto && error.layer == 1 && error.is_not_built_in() => Vec::new(),
-        layers => layers?,
-    };
-    if layers.is_empty() && unpack == Unpack::Always {
-        return Err(NotWrapped.into());
+        Err(error) if options.unpack == Unpack::Auto && error.layer == 1 && error.is_not_built_in() => {
+            Ok(Vec::new())
+        }
+        layers => layers,
     }
-    Ok(layers)
 }

@@ -188,14 +188,18 @@ struct IgvmWriteError {
 impl Args {
     /// The launch digest with firmware.
     fn firmware_launch(&self, path: &Path) -> Result<MeasureReport, Box<dyn Error>> {
-        let (cmdline, initrd) = self.boot.cmdline_and_initrd();
+        self.boot.uki.check_no_uki()?;
+        let cmdline = self.boot.given_cmdline();
         let no_type = || UsageError(MeasureOptionError::NoCpuType.into());
         let signature = self.vcpu_type.ok_or_else(no_type)?;
         let firmware = file::open(path)?;
         let ovmf = Ovmf::parse(&firmware).map_err(FileError::with_path(path))?;
         let kernel = file::open(self.boot.kernel())?;
-        let initrd = initrd.map(file::open).transpose()?;
-        let initrd = initrd.as_ref().map(|file| Content::file(file)).transpose()?;
+        let initrds = self.boot.given_initrds()?;
+        let initrd = initrds
+            .as_ref()
+            .map(|initrds| Content::file(initrds))
+            .transpose()?;
         let cmdline = cmdline.unwrap_or_default().as_bytes();
         let hashes = KernelHashes::new(&Content::file(&kernel)?, initrd.as_ref(), cmdline)?;
         let vcpus = self.boot.machine.vcpus.get();

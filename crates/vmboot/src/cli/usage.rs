@@ -116,12 +116,11 @@ impl Mistake {
                 }
             }
             ErrorKind::ArgumentConflict => Self {
-                help: match (text.contains("multiple times"), text.contains("'--initrd")) {
-                    (true, true) => "use it once; concatenate initrds with \"cat A B > OUTPUT\"",
-                    (true, false) => "use it once",
-                    (false, _) => "use only one of them",
-                }
-                .to_owned(),
+                help: if text.contains("multiple times") {
+                    "use it once".to_owned()
+                } else {
+                    "use only one of them".to_owned()
+                },
                 text,
             },
             _ => {

@@ -78,7 +78,7 @@ const CONTAINERS: [Container; 17] = [
         "OUTPUT",
     ),
     made("android", "mkbootimg --kernel KERNEL --output FILE", "DIR/kernel"),
-    built("uki", uki, "OUTPUT"),
+    built("uki", uki, ""),
     built("uimage", |kernel| uimage(2, kernel), ""),
 ];
 

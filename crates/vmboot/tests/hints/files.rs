@@ -111,40 +111,55 @@ pub(crate) fn bzimage() -> Vec<u8> {
 
 /// A PE file for x86_64 EFI with one section.
 fn pe(section: &[u8], content: &[u8]) -> Vec<u8> {
+    pe_with(&[(section, content)])
+}
+
+/// A PE file for x86_64 EFI with sections of these names, of at most 8 bytes, and contents.
+pub(crate) fn pe_with(sections: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut file = vec![0; 0x400];
     put(&mut file, 0, b"MZ");
     put(&mut file, 0x3c, &0x80_u32.to_le_bytes());
     put(&mut file, 0x80, b"PE\0\0");
     put(&mut file, 0x84, &0x8664_u16.to_le_bytes());
-    put(&mut file, 0x86, &1_u16.to_le_bytes());
+    put(
+        &mut file,
+        0x86,
+        &u16::try_from(sections.len()).unwrap().to_le_bytes(),
+    );
     put(&mut file, 0x94, &240_u16.to_le_bytes());
     put(&mut file, 0x96, &0x0206_u16.to_le_bytes());
     put(&mut file, 0x98, &0x20b_u16.to_le_bytes());
-    let raw = len32(content).next_multiple_of(0x200);
-    for (offset, value) in [
-        (0x98 + 16, 0x1000_u32),                            // AddressOfEntryPoint
-        (0x98 + 32, 0x1000),                                // SectionAlignment
-        (0x98 + 36, 0x200),                                 // FileAlignment
-        (0x98 + 56, 0x1000 + raw.next_multiple_of(0x1000)), // SizeOfImage
-        (0x98 + 60, 0x400),                                 // SizeOfHeaders
-        (0x98 + 108, 16),                                   // NumberOfRvaAndSizes
-    ] {
-        put(&mut file, offset, &value.to_le_bytes());
-    }
     put(&mut file, 0x98 + 68, &10_u16.to_le_bytes()); // Subsystem: EFI application
-    let at = 0x98 + 240;
-    put(&mut file, at, section);
-    for (offset, value) in [
-        (8, len32(content)),
-        (12, 0x1000),
-        (16, raw),
-        (20, 0x400),
-        (36, 0x4000_0040),
-    ] {
-        put(&mut file, at + offset, &u32::to_le_bytes(value));
+    let (mut address, mut offset) = (0x1000, 0x400);
+    for (i, (name, content)) in sections.iter().enumerate() {
+        let at = 0x98 + 240 + 40 * i;
+        let raw = len32(content).next_multiple_of(0x200);
+        put(&mut file, at, name);
+        for (field, value) in [
+            (8, len32(content)),
+            (12, address),
+            (16, raw),
+            (20, offset),
+            (36, 0x4000_0040),
+        ] {
+            put(&mut file, at + field, &u32::to_le_bytes(value));
+        }
+        let start = usize::try_from(offset).unwrap();
+        put(&mut file, start, content);
+        file.resize(start + content.len().next_multiple_of(0x200), 0);
+        address += raw.next_multiple_of(0x1000);
+        offset += raw;
     }
-    put(&mut file, 0x400, content);
-    file.resize(0x400 + content.len().next_multiple_of(0x200), 0);
+    for (field, value) in [
+        (16, 0x1000_u32), // AddressOfEntryPoint
+        (32, 0x1000),     // SectionAlignment
+        (36, 0x200),      // FileAlignment
+        (56, address),    // SizeOfImage
+        (60, 0x400),      // SizeOfHeaders
+        (108, 16),        // NumberOfRvaAndSizes
+    ] {
+        put(&mut file, 0x98 + field, &value.to_le_bytes());
+    }
     file
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use boot_core::GuestRange;
+use boot_core::machine::{Numa, NumaNode};
 use contract::Digest;
 use hv_core::Outcome;
 use hv_core::virt::{Gic, RiscvIrqchip};
@@ -31,6 +33,8 @@ struct Scenario {
     vcpus: u32,
     /// Whether the machine has ACPI tables.
     acpi: bool,
+    /// Whether the machine has two NUMA nodes.
+    numa: bool,
     /// Options of init on the kernel command line.
     options: &'static str,
     answers: &'static [Answer],
@@ -88,6 +92,7 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         name: "to-userspace",
         vcpus: 1,
         acpi: false,
+        numa: false,
         options: "",
         answers: &[],
         end: if is_pc { Outcome::Reset } else { Outcome::PowerOff },
@@ -123,6 +128,7 @@ const ACPI: Scenario = Scenario {
     name: "acpi-kaslr",
     vcpus: 4,
     acpi: true,
+    numa: false,
     options: "",
     answers: &[],
     end: Outcome::PowerOff,
@@ -137,6 +143,26 @@ const ACPI_REBOOT: Scenario = Scenario {
     ..ACPI
 };
 
+/// The same, with two NUMA nodes.
+const NUMA: Scenario = Scenario {
+    name: "numa",
+    numa: true,
+    ..ACPI
+};
+
+/// RAM of the machines.
+const MEMORY: u64 = 512 << 20;
+
+/// Two nodes, each with every second CPU; the first has 192 MiB, the second the rest.
+fn numa(vcpus: u32) -> Result<Numa, Box<dyn std::error::Error>> {
+    const SPLIT: u64 = 192 << 20;
+    let cpus = |parity| (0..vcpus).filter(move |cpu| cpu % 2 == parity).collect();
+    let range = |start, end| GuestRange::from_bounds(start, end).ok_or("too much memory");
+    let first = NumaNode::new(cpus(0), vec![range(0, SPLIT)?]);
+    let second = NumaNode::new(cpus(1), vec![range(SPLIT, MEMORY)?]);
+    Ok(Numa::new(vec![first, second]).with_distance(0, 1, 33))
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let (arch, kernels): (_, &[Kernel]) = match std::env::consts::ARCH {
         "x86_64" => ("x86_64", &X86_64),
@@ -149,6 +175,8 @@ pub(crate) fn cases() -> Vec<Case> {
     if arch == "x86_64" {
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, ACPI)));
         cases.push(case(arch, X86_64[0], ACPI_REBOOT));
+        cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, NUMA)));
+        cases.push(case(arch, X86_64[1], NUMA));
     }
     for &kernel in kernels {
         let scenarios = scenarios(kernel.board).into_iter();
@@ -185,7 +213,8 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         scenario.options
     );
     let setup = Setup {
-        memory: 512 << 20,
+        memory: MEMORY,
+        numa: scenario.numa.then(|| numa(scenario.vcpus)).transpose()?,
         has_acpi: scenario.acpi,
         vcpus: NonZeroU32::new(scenario.vcpus).ok_or("a machine without CPUs")?,
         initrd: Some(fs::read(path(initrd))?),
@@ -202,8 +231,16 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         format!("payload: payload.bin {len} {hash:#018x}"),
     ];
     if scenario.acpi {
-        expected.push("acpi tables: APIC DSDT FACP\r\n".to_owned());
-        expected.push("kaslr: on\r\n".to_owned());
+        let of_nodes = if scenario.numa { " SLIT SRAT" } else { "" };
+        expected.push(format!("acpi tables: APIC DSDT FACP{of_nodes}\r\n"));
+        // Only the decompressor of a bzImage sets the flag.
+        if kernel.protocol == "linux" {
+            expected.push("kaslr: on\r\n".to_owned());
+        }
+    }
+    if scenario.numa {
+        expected.push("node 0: cpus 0,2, distances 10 33, memory ".to_owned());
+        expected.push("node 1: cpus 1,3, distances 33 10, memory ".to_owned());
     }
     let answered = scenario.answers.iter().map(|(text, _)| (*text).to_owned());
     let complaints = ["ACPI Error", "ACPI BIOS Error", "ACPI Warning", "Firmware Bug"];
@@ -218,9 +255,32 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         .filter(|text| !run.console.contains(text.as_str()))
         .collect();
     if missing.is_empty() && run.outcome == scenario.end {
+        if let Some(numa) = &setup.numa {
+            check_nodes(&run, numa)?;
+        }
         return check_memory(&run, setup.memory);
     }
     Err(run.failure(&format!("not printed: {missing:?}")))
+}
+
+/// Checks that the kernel found at least three quarters of the memory of each node, and not more than all of it.
+fn check_nodes(run: &Run, numa: &Numa) -> TestResult {
+    for (number, node) in numa.numbered() {
+        let start = format!("node {number}: ");
+        let line = run
+            .console
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&start));
+        let kib: u64 = line
+            .and_then(|line| line.rsplit_once(", memory ")?.1.strip_suffix(" KiB"))
+            .ok_or("no memory of a node")?
+            .parse()?;
+        let total = node.memory.iter().map(|range| range.len()).sum::<u64>() >> 10;
+        if !(total / 4 * 3..=total).contains(&kib) {
+            return Err(run.failure(&format!("node {number} has {kib} KiB of {total} KiB")));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the kernel found at least 80 % of the memory, and not more than all of it.

@@ -41,6 +41,7 @@ pub(crate) fn describe(setup: &Setup) -> Result<Machine, Box<dyn Error>> {
     let disks = u32::try_from(setup.disks.len())?;
     machine.platform.virtio_mmio = virt::virtio_mmio(machine.arch, disks);
     machine.platform.reserved_memory.clone_from(&setup.reserved);
+    machine.numa.clone_from(&setup.numa);
     machine.acpi_rsdp = setup.acpi_rsdp;
     Ok(machine)
 }

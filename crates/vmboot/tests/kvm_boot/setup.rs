@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use boot_core::machine::ReservedMemory;
+use boot_core::machine::{Numa, ReservedMemory};
 use boot_core::{GuestRange, RegionKind};
 use hv_core::{ShutdownPolicy, UnhandledAccessPolicy};
 
@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     /// Reserved RAM.
     pub(crate) reserved: Vec<ReservedMemory>,
     pub(crate) vcpus: NonZeroU32,
+    /// The NUMA nodes.
+    pub(crate) numa: Option<Numa>,
     /// Address of an ACPI 1.0 root pointer without tables.
     pub(crate) acpi_rsdp: Option<u64>,
     /// Whether the PC has ACPI tables.
@@ -78,6 +80,7 @@ impl Setup {
             other_regions: Vec::new(),
             reserved: Vec::new(),
             vcpus: NonZeroU32::MIN,
+            numa: None,
             acpi_rsdp: None,
             has_acpi: false,
             initrd: None,

@@ -27,16 +27,9 @@ pub(super) struct PcrArgs {
     /// EFI program that starts KERNEL, such as a boot loader; can be repeated, in the order of their start.
     #[arg(long, value_name = "FILE", requires = "pcrs")]
     boot_loader: Vec<PathBuf>,
-    /// Profile of the unified kernel image.
-    #[arg(long, value_name = "N", default_value = "0", requires = "pcrs")]
-    profile: u32,
     /// Number of the .dtbauto section that applies to the machine, from 0 [default: none applies].
     #[arg(long, value_name = "N", requires = "pcrs")]
     dtbauto: Option<usize>,
-    /// Addon of the unified kernel image; can be repeated. systemd-stub takes them in the order of their file names, those for all
-    /// images first.
-    #[arg(long, value_name = "FILE", requires = "pcrs")]
-    addon: Vec<PathBuf>,
     /// Leave the kernel in a unified kernel image out of register 4, for versions of systemd-stub that start it without the
     /// firmware.
     #[arg(long, requires = "pcrs")]
@@ -97,13 +90,17 @@ impl PcrArgs {
         boot: &BootArgs,
         bank: HashAlgorithm,
     ) -> Result<MeasureReport, Box<dyn Error>> {
-        let (cmdline, initrd) = boot.cmdline_and_initrd();
+        let cmdline = boot.given_cmdline();
         let not_text = || UsageError(PcrError::Cmdline.into());
         let cmdline = cmdline
             .map(|line| OsStr::to_str(line).ok_or_else(not_text))
             .transpose()?;
-        let initrd = initrd.map(file::open).transpose()?;
-        let passed = initrd.as_ref().map(|file| Content::file(file)).transpose()?;
+        let initrds = boot.given_initrds()?;
+        let passed = initrds
+            .as_ref()
+            .map(|initrds| Content::file(initrds))
+            .transpose()?;
+        let profile = boot.uki.profile_number()?;
 
         let loaders: Vec<Program> = self
             .boot_loader
@@ -118,11 +115,12 @@ impl PcrArgs {
             .collect::<Result<Vec<_>, _>>()?;
         images.push((pe, source));
         let (pe, source) = (images.last(), &kernel.file);
-        let sections = pe.map(|(pe, _)| UkiSections::of_image(pe, source, self.profile, self.dtbauto));
+        let sections = pe.map(|(pe, _)| UkiSections::of_image(pe, source, profile, self.dtbauto));
         let sections = match sections {
             Some(Ok(sections)) => sections,
             Some(Err(UkiSectionsError::NoKernel)) | None => {
                 self.check_no_uki()?;
+                boot.uki.check_no_uki()?;
                 let mut stub = LinuxStub::new();
                 stub.cmdline = cmdline;
                 let initrds: Vec<_> = passed.into_iter().collect();
@@ -134,12 +132,13 @@ impl PcrArgs {
             }
             Some(Err(error)) => return Err(FileError::with_path(&kernel.path)(error).into()),
         };
-        if initrd.is_some() {
+        if initrds.is_some() {
             return Err(UsageError(Box::new(InitrdError)).into());
         }
 
-        let programs: Vec<Program> = self
-            .addon
+        let programs: Vec<Program> = boot
+            .uki
+            .addons
             .iter()
             .map(|path| Program::open(path))
             .collect::<Result<_, _>>()?;
@@ -159,7 +158,7 @@ impl PcrArgs {
         }
         let pcr4 = pcr4(&images, &kernel.path, bank)?;
         let mut pcrs = vec![pcr4];
-        pcrs.extend(stub_pcrs(&sections, &addons, self.profile, cmdline, bank)?);
+        pcrs.extend(stub_pcrs(&sections, &addons, profile, cmdline, bank)?);
         Ok(MeasureReport::of_pcrs(pcrs))
     }
 
@@ -167,12 +166,10 @@ impl PcrArgs {
     fn check_no_uki(&self) -> Result<(), UsageError> {
         let refuse = |option| Err(UsageError(PcrError::NotUki(option).into()));
         match self {
-            Self { profile: 1.., .. } => refuse("--profile"),
             Self { dtbauto: Some(_), .. } => refuse("--dtbauto"),
             Self {
                 no_inner_image: true, ..
             } => refuse("--no-inner-image"),
-            Self { addon, .. } if !addon.is_empty() => refuse("--addon"),
             _ => Ok(()),
         }
     }

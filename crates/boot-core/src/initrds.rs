@@ -1,29 +1,29 @@
 //! Several initrds as one.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use boot_core::{ByteSource, ReadError, ReadErrorKind};
-use disk::Window;
-
-/// A file of an entry.
-pub(crate) type File<'a> = Window<Box<dyn ByteSource + 'a>>;
+use crate::{BackingStore, ByteSource, ReadError, ReadErrorKind, arith};
 
 /// Initrds one after the other, each padded with zeros to a multiple of four bytes: the kernel accepts archives only there
 /// (`Documentation/driver-api/early-userspace/buffer-format.rst`).
-pub(crate) struct Initrds<'a> {
+#[derive(Clone, Debug)]
+pub struct Initrds<S> {
     /// Each with its first offset and its length.
-    parts: Vec<(u64, u64, File<'a>)>,
+    parts: Vec<(u64, u64, S)>,
     len: u64,
 }
 
 /// Archives begin at multiples of it.
 const ALIGN: u64 = 4;
 
-impl<'a> Initrds<'a> {
+impl<S: ByteSource> Initrds<S> {
     /// The archives of `files`.
-    pub(crate) fn new(files: Vec<File<'a>>) -> Result<Self, ReadError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the length of a file cannot be read, or that of all is not below 2^64.
+    pub fn new(files: Vec<S>) -> Result<Self, ReadError> {
         let (mut parts, mut end) = (Vec::new(), 0_u64);
         for file in files {
             let len = file.len()?;
@@ -38,13 +38,13 @@ impl<'a> Initrds<'a> {
     }
 }
 
-impl ByteSource for Initrds<'_> {
+impl<S: ByteSource> ByteSource for Initrds<S> {
     fn len(&self) -> Result<u64, ReadError> {
         Ok(self.len)
     }
 
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
-        let len = boot_core::arith::to_u64(buf.len());
+        let len = arith::to_u64(buf.len());
         let end = offset.checked_add(len).filter(|end| *end <= self.len);
         let end = end.ok_or_else(|| ReadError::new(offset, buf.len(), ReadErrorKind::PastEnd(self.len)))?;
         let mut previous_end = 0;
@@ -60,6 +60,14 @@ impl ByteSource for Initrds<'_> {
         }
         Ok(())
     }
+
+    /// That of a single initrd.
+    fn backing_store(&self) -> BackingStore<'_> {
+        match self.parts.as_slice() {
+            [(0, _, file)] => file.backing_store(),
+            _ => BackingStore::Opaque,
+        }
+    }
 }
 
 /// The bytes of `buf`, which has the offsets `of`, that are in `part`, with the offset of the first.
@@ -72,17 +80,10 @@ fn overlap(buf: &mut [u8], of: Range<u64>, part: Range<u64>) -> Option<(u64, &mu
 
 #[cfg(test)]
 mod tests {
-    use boot_core::SourceRange;
-
     use super::*;
 
-    fn initrds(files: &[&'static [u8]]) -> Initrds<'static> {
-        let files = files.iter().map(|bytes| {
-            let source: Box<dyn ByteSource> = Box::new(*bytes);
-            let all = SourceRange::whole(source.len().unwrap());
-            Window::new(source, all).unwrap()
-        });
-        Initrds::new(files.collect()).unwrap()
+    fn initrds(files: &[&'static [u8]]) -> Initrds<&'static [u8]> {
+        Initrds::new(files.to_vec()).unwrap()
     }
 
     #[test]
@@ -100,5 +101,17 @@ mod tests {
         assert!(source.read_exact_at(15, &mut [0; 2]).is_err());
         assert!(source.read_exact_at(u64::MAX, &mut [0; 2]).is_err());
         assert_eq!(initrds(&[]).len().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_single_initrd_is_copied_from_where_it_is() {
+        assert!(matches!(
+            initrds(&[b"abc"]).backing_store(),
+            BackingStore::Bytes(b"abc")
+        ));
+        assert!(matches!(
+            initrds(&[b"abc", b"d"]).backing_store(),
+            BackingStore::Opaque
+        ));
     }
 }

@@ -1,0 +1,140 @@
+//! Boots of unified kernel images: sections, profiles and addons, and several initrds.
+
+#[path = "hints/files.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
+mod files;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use files::{bzimage, pe_with, write};
+
+/// The command line and the initrd of a plan.
+fn plan(dir: &Path, args: &[&str]) -> (String, Vec<u8>) {
+    let dump = tempfile::tempdir_in(dir).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(["plan", "--no-default-cmdline", "--dump"])
+        .arg(dump.path())
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {error}");
+    let piece = |label: &str| {
+        let mut entries = fs::read_dir(dump.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let path = entries.find(|path| path.to_str().unwrap().contains(label));
+        path.map(|path| fs::read(path).unwrap()).unwrap_or_default()
+    };
+    let line = piece("command-line");
+    let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    (String::from_utf8(line.to_vec()).unwrap(), piece("initrd"))
+}
+
+/// The files of the tests: an image with a base and two profiles, and addons.
+fn files() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let uki = pe_with(&[
+        (b".ucode", b"ucode"),
+        (b".linux", &bzimage()),
+        (b".initrd", b"base"),
+        (b".cmdline", b"of base\n"),
+        (b".uname", b"6.12"),
+        (b".profile", b"ID=main\nTITLE=Main"),
+        (b".profile", b"ID=debug"),
+        (b".cmdline", b"of debug"),
+        (b".initrd", b"other initrd"),
+    ]);
+    for (name, content) in [
+        ("uki.efi", uki),
+        (
+            "one.addon.efi",
+            pe_with(&[(b".cmdline", b"one"), (b".ucode", b"uc1")]),
+        ),
+        (
+            "two.addon.efi",
+            pe_with(&[(b".cmdline", b"two"), (b".initrd", b"more"), (b".ucode", b"uc2")]),
+        ),
+        (
+            "other.addon.efi",
+            pe_with(&[(b".cmdline", b"x"), (b".uname", b"6.1")]),
+        ),
+        (
+            "own.addon.efi",
+            pe_with(&[(b".cmdline", b"own"), (b".uname", b"6.12")]),
+        ),
+        ("bare", bzimage()),
+        ("a", b"abcde".to_vec()),
+        ("b", b"fgh".to_vec()),
+    ] {
+        write(dir.path(), name, &content);
+    }
+    dir
+}
+
+#[test]
+fn sections_of_the_profile_are_booted() {
+    let dir = files();
+    let check = |args: &[&str], line: &str, initrd: &[u8]| {
+        let args = [&["uki.efi"], args].concat();
+        assert_eq!(
+            plan(dir.path(), &args),
+            (line.to_owned(), initrd.to_vec()),
+            "{args:?}"
+        );
+    };
+    check(&[], "of base", b"ucode\0\0\0base");
+    check(&["--profile", "0"], "of base", b"ucode\0\0\0base");
+    check(&["--profile", "main"], "of base", b"ucode\0\0\0base");
+    check(&["--profile", "1"], "of debug", b"ucode\0\0\0other initrd");
+    check(&["--profile", "debug"], "of debug", b"ucode\0\0\0other initrd");
+    check(&["--cmdline", "mine"], "mine", b"ucode\0\0\0base");
+    check(
+        &["--initrd", "a", "--initrd", "b"],
+        "of base",
+        b"ucode\0\0\0baseabcde\0\0\0fgh",
+    );
+    // Microcode of addons is first, that of the last addon before the others.
+    check(
+        &["--addon", "one.addon.efi", "--addon", "two.addon.efi"],
+        "of base one two",
+        b"uc2\0uc1\0ucode\0\0\0basemore",
+    );
+    check(
+        &["--addon", "own.addon.efi", "--cmdline", "mine"],
+        "mine own",
+        b"ucode\0\0\0base",
+    );
+}
+
+#[test]
+fn addons_for_other_kernels_are_refused() {
+    let dir = files();
+    let output = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .args(["plan", "uki.efi", "--addon", "other.addon.efi"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: other.addon.efi: the addon is for the kernel release \"6.1\", and the image has \"6.12\"\nhelp: omit it\n"
+    );
+}
+
+#[test]
+fn other_kernels_have_several_initrds() {
+    let dir = files();
+    let check = |initrds: &[&str], expected: &[u8]| {
+        let args: Vec<&str> = initrds.iter().flat_map(|path| ["--initrd", *path]).collect();
+        let (line, initrd) = plan(dir.path(), &[&["bare"], &args[..]].concat());
+        assert_eq!((line.as_str(), &*initrd), ("", expected));
+    };
+    check(&[], b"");
+    check(&["a"], b"abcde");
+    check(&["b", "a"], b"fgh\0abcde");
+    check(&["a", "a", "b"], b"abcde\0\0\0abcde\0\0\0fgh");
+}
