@@ -17,6 +17,7 @@
 extern crate std;
 
 pub mod arm64;
+pub mod bootconfig;
 pub mod riscv;
 pub mod vmlinux;
 pub mod x86;

@@ -13,6 +13,8 @@ pub(crate) mod extract;
 pub(crate) mod file;
 pub(crate) mod habits;
 pub(crate) mod help;
+pub(crate) mod initrd_dir;
+pub(crate) mod initrds;
 pub(crate) mod inspect;
 pub(crate) mod kaslr;
 pub(crate) mod kernel;

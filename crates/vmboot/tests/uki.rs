@@ -138,3 +138,36 @@ fn other_kernels_have_several_initrds() {
     check(&["b", "a"], b"fgh\0abcde");
     check(&["a", "a", "b"], b"abcde\0\0\0abcde\0\0\0fgh");
 }
+
+#[test]
+fn directories_and_boot_configurations_follow_the_initrds() {
+    let dir = files();
+    write(dir.path(), "config", b"kernel.loglevel = 3");
+    let (line, initrd) = plan(
+        dir.path(),
+        &[
+            "bare",
+            "--initrd",
+            "a",
+            "--bootconfig",
+            "config",
+            "--cmdline",
+            "quiet -- x",
+        ],
+    );
+    assert_eq!(line, "bootconfig quiet -- x");
+    let expected = b"abcde\0\0\0kernel.loglevel = 3\0\x14\0\0\0\xb9\x06\0\0#BOOTCONFIG\n";
+    assert_eq!(initrd, expected);
+    let (line, _) = plan(
+        dir.path(),
+        &["bare", "--bootconfig", "config", "--cmdline", "a bootconfig"],
+    );
+    assert_eq!(line, "a bootconfig");
+
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    write(&root, "init", b"#!/bin/sh\n");
+    let (_, initrd) = plan(dir.path(), &["bare", "--initrd-dir", "root", "--initrd", "b"]);
+    assert!(initrd.starts_with(b"fgh\0070701"), "{initrd:x?}");
+    assert!(initrd.windows(10).any(|bytes| bytes == b"#!/bin/sh\n"));
+}

@@ -26,15 +26,13 @@ use super::default_cmdline::{default_cmdline, has_image_header, is_linux};
 use super::disks::DiskArgs;
 use super::file::{self, FileError, Name};
 use super::help::{self, split_advice};
+use super::initrds::{InitrdArgs, InitrdFiles};
 use super::kaslr::{self, Kaslr};
 use super::kernel::{Kernel, KernelOptions, Unpack};
 use super::machine::{self, MachineArgs};
 use super::protocols::ProtocolChoice;
 use super::seeds::Seeds;
 use super::uki::{Cmdlines, UkiArgs};
-
-/// The initrds of a boot.
-pub(crate) type InitrdFiles = Initrds<Box<dyn ByteSource>>;
 
 /// Boot options of `plan` and `run`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +41,7 @@ pub(crate) struct BootArgs {
     #[arg(required_unless_present = "firmware")]
     kernel: Option<PathBuf>,
     /// Firmware that is started as a kernel and boots the disks, such as fw-x86_64 of the workspace of vmboot.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel", "initrds", "modules"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kernel", "initrd", "initrd_dir", "bootconfig", "modules"])]
     firmware: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) disks: DiskArgs,
@@ -62,9 +60,8 @@ pub(crate) struct BootArgs {
     /// Pass the command line to every guest unchanged, even if Linux may misread it.
     #[arg(long)]
     raw_cmdline: bool,
-    /// Initial RAM disk; `-` is standard input. Can be repeated: the kernel unpacks one after the other, those of a unified kernel image first.
-    #[arg(long = "initrd", value_name = "FILE")]
-    initrds: Vec<PathBuf>,
+    #[command(flatten)]
+    initrds: InitrdArgs,
     #[command(flatten)]
     pub(crate) uki: UkiArgs,
     /// Boot module, and its command line after the first comma; can be repeated (pvh, multiboot, multiboot2).
@@ -151,11 +148,7 @@ impl BootArgs {
 
     /// The initrds that the user gave, as one; `None` without any.
     pub(crate) fn given_initrds(&self) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
-        if self.initrds.is_empty() {
-            return Ok(None);
-        }
-        let files = self.initrds.iter().map(|path| open_initrd(path));
-        Ok(Some(Initrds::new(files.collect::<Result<_, _>>()?)?))
+        self.initrds.open()
     }
 
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
@@ -186,6 +179,7 @@ impl BootArgs {
         let protocols = vmboot::protocols()?;
         let protocol = self.protocol(&protocols, &image, &kernel)?;
         let mut cmdline = self.cmdline(protocol, &image, &kernel.cmdlines)?;
+        cmdline.line = self.initrds.add_options(cmdline.line)?;
         let kaslr = kaslr::Seeds::new(self.kaslr, seeds, &cmdline.line, &kernel);
         let is_linux = is_linux(protocol, &image);
         if protocol.name() == proto_linux_x86::PROTOCOL.name() {
@@ -288,7 +282,7 @@ impl BootArgs {
         let count = [Some(self.kernel()), self.dtb.as_deref()]
             .into_iter()
             .flatten()
-            .chain(self.initrds.iter().map(PathBuf::as_path))
+            .chain(self.initrds.files.iter().map(PathBuf::as_path))
             .chain(self.uki.addons.iter().map(PathBuf::as_path))
             .chain(modules)
             .chain(self.disks.paths())
@@ -305,6 +299,7 @@ impl BootArgs {
         let formats = vmboot::formats()?;
         let mut files = self
             .initrds
+            .files
             .iter()
             .filter(|path| !file::is_stdin(path) && path.is_file())
             .filter_map(|path| File::open(path).ok());
@@ -544,22 +539,6 @@ fn check_dtb(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
             Err(AdvisedError::new(error, help::DEVICE_TREE).into())
         }
     }
-}
-
-/// Opens an initrd; an error if it is empty. A kernel is no initrd, but not an error: any kernel may get it.
-fn open_initrd(path: &Path) -> Result<Box<dyn ByteSource>, Box<dyn Error>> {
-    let file = file::open(path)?;
-    if len((path, &file))? == 0 {
-        return Err(FileError::Empty(Name::new(path)).into());
-    }
-    if let Ok(image) = boot_core::detect(&vmboot::formats()?, &file) {
-        eprintln!(
-            "warning: the initrd {} is a kernel ({})",
-            Name::new(path),
-            image.format()
-        );
-    }
-    Ok(Box::new(file))
 }
 
 fn len((path, file): (&Path, &File)) -> Result<u64, FileError> {
