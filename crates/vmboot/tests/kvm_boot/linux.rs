@@ -121,7 +121,16 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         end: Outcome::Reset,
         ..plain.clone()
     };
-    vec![plain, typed, four_cpus, reboot]
+    let numa = Scenario {
+        name: "numa",
+        numa: true,
+        ..four_cpus.clone()
+    };
+    let mut scenarios = vec![plain, typed, four_cpus, reboot];
+    if matches!(board, Board::Arm64(_)) {
+        scenarios.push(numa);
+    }
+    scenarios
 }
 
 /// The machine has four CPUs and ACPI tables, and the kernel chooses its address.
