@@ -24,6 +24,7 @@ mod madt;
 mod numa;
 mod oem;
 mod pc;
+mod spcr;
 mod tables;
 
 pub use error::AcpiError;

@@ -14,6 +14,7 @@ use crate::madt::madt;
 use crate::numa::{slit, srat};
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::Pc;
+use crate::spcr::spcr;
 
 /// Alignment of the tables: that of the RSDP (ACPI 6.5, section 5.2.5.1).
 const ALIGN: usize = 16;
@@ -64,6 +65,9 @@ impl PcTables {
         let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
         for table in [fadt, madt] {
             xsdt.add_entry(table);
+        }
+        if let Some(port) = pc.serial {
+            xsdt.add_entry(tables.push(&spcr(port)));
         }
         if let Some(numa) = &machine.numa {
             for table in [srat(machine, numa), slit(numa)] {

@@ -75,7 +75,7 @@ fn the_tables_of_a_pc_are_complete() {
         .iter()
         .map(|table| table.signature.0)
         .collect();
-    assert_eq!(signatures, [*b"FACP", *b"APIC"]);
+    assert_eq!(signatures, [*b"FACP", *b"APIC", *b"SPCR"]);
     let memory = memory_at(BASE, &mut found.memory);
     let fadt = found.acpi.fadt(&memory).unwrap().unwrap();
     assert!(fadt.is_hardware_reduced());

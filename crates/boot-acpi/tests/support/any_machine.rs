@@ -203,6 +203,11 @@ pub(crate) fn check_tables(machine: &Machine, pc: &Pc, tables: &PcTables) {
     assert_eq!(control, pc.sleep_control.map(u64::from));
     let table = |signature| acpi.table(&memory, Signature(signature)).unwrap();
     check_madt(machine, &table(*b"APIC").unwrap());
+    match (pc.serial, table(*b"SPCR")) {
+        (Some(port), Some(spcr)) => check_spcr(port, &spcr),
+        (None, None) => {}
+        (port, found) => panic!("{found:?} for {port:?}"),
+    }
     let found = (table(*b"SRAT"), table(*b"SLIT"));
     match (&machine.numa, found) {
         (Some(numa), (Some(srat), Some(slit))) => {
@@ -252,6 +257,13 @@ fn le32(bytes: &[u8], at: usize) -> u32 {
 
 fn le64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// A 16550 with I/O ports and an interrupt of an I/O APIC.
+fn check_spcr(port: SerialPort, spcr: &[u8]) {
+    assert_eq!(spcr.len(), 80);
+    assert_eq!((spcr[36], spcr[40], le64(spcr, 44)), (0, 1, port.port.into()));
+    assert_eq!((spcr[52], le32(spcr, 54)), (2, port.gsi));
 }
 
 /// ACPI 6.5, section 5.2.16: every CPU and every byte of RAM is in its node.

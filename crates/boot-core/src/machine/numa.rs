@@ -183,10 +183,11 @@ impl Numa {
             return Err(NumaError::NoSuchCpu { node, cpu, vcpus });
         }
         for pair in cpus.windows(2) {
-            if let [(cpu, first), (other, second)] = *pair
-                && cpu == other
-            {
-                return Err(NumaError::CpuTwice { cpu, first, second });
+            match *pair {
+                [(cpu, first), (other, second)] if cpu == other => {
+                    return Err(NumaError::CpuTwice { cpu, first, second });
+                }
+                _ => {}
             }
         }
         // All are different and below the number of vCPUs.
@@ -215,15 +216,16 @@ impl Numa {
             return Err(NumaError::Memory { node, range });
         }
         for pair in ranges.windows(2) {
-            if let [(first_range, first), (second_range, second)] = *pair
-                && first_range.overlaps(second_range)
-            {
-                return Err(NumaError::MemoryOverlap {
-                    first,
-                    first_range,
-                    second,
-                    second_range,
-                });
+            match *pair {
+                [(first_range, first), (second_range, second)] if first_range.overlaps(second_range) => {
+                    return Err(NumaError::MemoryOverlap {
+                        first,
+                        first_range,
+                        second,
+                        second_range,
+                    });
+                }
+                _ => {}
             }
         }
         for bank in memory.ram() {
@@ -263,11 +265,9 @@ impl Numa {
         }
         pairs.sort_unstable();
         for pair in pairs.windows(2) {
-            if let [first, second] = *pair
-                && first == second
-            {
-                let [a, b] = first;
-                return Err(NumaError::DistanceTwice { a, b });
+            match *pair {
+                [[a, b], second] if [a, b] == second => return Err(NumaError::DistanceTwice { a, b }),
+                _ => {}
             }
         }
         Ok(())

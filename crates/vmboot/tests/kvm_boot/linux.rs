@@ -4,8 +4,8 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use boot_core::GuestRange;
 use boot_core::machine::{Numa, NumaNode};
+use boot_core::{GuestRange, MemoryMap};
 use contract::Digest;
 use hv_core::Outcome;
 use hv_core::virt::{Gic, RiscvIrqchip};
@@ -15,6 +15,7 @@ use super::boot::{Run, boot};
 use super::case::{Case, TestResult};
 use super::console::Answer;
 use super::fixtures::{Needs, path};
+use super::machine;
 use super::setup::Setup;
 
 /// A kernel, the protocol that boots it, and its machine.
@@ -120,7 +121,16 @@ fn scenarios(board: Board) -> Vec<Scenario> {
         end: Outcome::Reset,
         ..plain.clone()
     };
-    vec![plain, typed, four_cpus, reboot]
+    let numa = Scenario {
+        name: "numa",
+        numa: true,
+        ..four_cpus.clone()
+    };
+    let mut scenarios = vec![plain, typed, four_cpus, reboot];
+    if matches!(board, Board::Arm64(_)) {
+        scenarios.push(numa);
+    }
+    scenarios
 }
 
 /// The machine has four CPUs and ACPI tables, and the kernel chooses its address.
@@ -143,23 +153,30 @@ const ACPI_REBOOT: Scenario = Scenario {
     ..ACPI
 };
 
-/// The same, with two NUMA nodes.
+/// The same with an early console, whose port the kernel has from the SPCR.
+const EARLYCON: Scenario = Scenario {
+    name: "acpi-earlycon",
+    vcpus: 1,
+    options: " earlycon ignore_loglevel",
+    ..ACPI
+};
+
+/// Four CPUs and ACPI tables, with two NUMA nodes.
 const NUMA: Scenario = Scenario {
     name: "numa",
     numa: true,
     ..ACPI
 };
 
-/// RAM of the machines.
-const MEMORY: u64 = 512 << 20;
-
 /// Two nodes, each with every second CPU; the first has 192 MiB, the second the rest.
-fn numa(vcpus: u32) -> Result<Numa, Box<dyn std::error::Error>> {
-    const SPLIT: u64 = 192 << 20;
+fn numa(vcpus: u32, memory: &MemoryMap) -> Result<Numa, Box<dyn std::error::Error>> {
     let cpus = |parity| (0..vcpus).filter(move |cpu| cpu % 2 == parity).collect();
-    let range = |start, end| GuestRange::from_bounds(start, end).ok_or("too much memory");
-    let first = NumaNode::new(cpus(0), vec![range(0, SPLIT)?]);
-    let second = NumaNode::new(cpus(1), vec![range(SPLIT, MEMORY)?]);
+    let start = memory.ram().next().ok_or("no RAM")?.start();
+    let end = memory.ram_end().ok_or("no RAM")?;
+    let split = start + (192 << 20);
+    let range = |start, end| GuestRange::from_bounds(start, end).ok_or("not enough RAM");
+    let first = NumaNode::new(cpus(0), vec![range(start, split)?]);
+    let second = NumaNode::new(cpus(1), vec![range(split, end)?]);
     Ok(Numa::new(vec![first, second]).with_distance(0, 1, 33))
 }
 
@@ -175,6 +192,7 @@ pub(crate) fn cases() -> Vec<Case> {
     if arch == "x86_64" {
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, ACPI)));
         cases.push(case(arch, X86_64[0], ACPI_REBOOT));
+        cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, EARLYCON)));
         cases.extend(X86_64_ACPI.map(|kernel| case(arch, kernel, NUMA)));
         cases.push(case(arch, X86_64[1], NUMA));
     }
@@ -212,9 +230,8 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         "console=ttyS0 panic=-1{reboot} quiet words=\"two words\"{}",
         scenario.options
     );
-    let setup = Setup {
-        memory: MEMORY,
-        numa: scenario.numa.then(|| numa(scenario.vcpus)).transpose()?,
+    let mut setup = Setup {
+        memory: 512 << 20,
         has_acpi: scenario.acpi,
         vcpus: NonZeroU32::new(scenario.vcpus).ok_or("a machine without CPUs")?,
         initrd: Some(fs::read(path(initrd))?),
@@ -222,6 +239,10 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         deadline: Duration::from_mins(4),
         ..Setup::of(kernel.board)
     };
+    if scenario.numa {
+        let machine = machine::describe(&setup)?;
+        setup.numa = Some(numa(scenario.vcpus, &machine.memory)?);
+    }
     let run = boot(kernel.file, kernel.protocol, &setup, &cmdline)?;
     let Digest { len, hash } = Digest::of(&fs::read(path(payload))?);
     let mut expected = vec![
@@ -231,12 +252,20 @@ fn to_userspace(kernel: &Kernel, scenario: &Scenario, initrd: &str, payload: &st
         format!("payload: payload.bin {len} {hash:#018x}"),
     ];
     if scenario.acpi {
-        let of_nodes = if scenario.numa { " SLIT SRAT" } else { "" };
-        expected.push(format!("acpi tables: APIC DSDT FACP{of_nodes}\r\n"));
+        let [slit, srat] = if scenario.numa {
+            [" SLIT", " SRAT"]
+        } else {
+            [""; 2]
+        };
+        expected.push(format!("acpi tables: APIC DSDT FACP{slit} SPCR{srat}\r\n"));
         // Only the decompressor of a bzImage sets the flag.
         if kernel.protocol == "linux" {
             expected.push("kaslr: on\r\n".to_owned());
         }
+    }
+    if scenario.options.contains("earlycon") {
+        expected.push("SPCR: console: uart,io,0x3f8,115200\r\n".to_owned());
+        expected.push("bootconsole [uart0] enabled\r\n".to_owned());
     }
     if scenario.numa {
         expected.push("node 0: cpus 0,2, distances 10 33, memory ".to_owned());
