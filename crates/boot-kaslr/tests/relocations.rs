@@ -1,7 +1,7 @@
 //! Relocation tables of small kernels.
 
 use boot_core::{Arch, Endian, EntryAbi, GuestRange, ImageBuilder, KernelImage, SourceRange};
-use boot_kaslr::{Kind, Relocations, RelocationsError, VirtualOffset};
+use boot_kaslr::{Kind, Relocations, RelocationsError, VirtualOffset, relocate};
 use proptest::prelude::*;
 
 /// Virtual address of the first segment as linked, its low half.
@@ -127,6 +127,50 @@ fn a_table_is_behind_the_section_headers() {
         assert_eq!(len(&other), Ok(None), "{at:#x}");
     }
     assert_eq!(len(&elf[..0x3f]), Ok(None));
+}
+
+#[test]
+fn a_kernel_is_moved_in_place_by_the_table_behind_it() {
+    // An ELF file of 0xc0 bytes whose segment is its second half.
+    let mut elf = vec![0; 0xc0];
+    elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    (elf[0x28], elf[0x3a], elf[0x3c]) = (0x40, 0x40, 2);
+    let image = |file: &[u8], len: u64| {
+        let range = GuestRange::new(0x100_0000, len).unwrap();
+        ImageBuilder::new("elf", Arch::X86_64, Endian::Little, file.len() as u64)
+            .segment(SourceRange::new(0x60, len).unwrap(), range)
+            .entry(EntryAbi::ELF64, 0x100_0000)
+            .build()
+            .unwrap()
+    };
+    let run = |lists: &[u32], len| {
+        let mut file = [elf.clone(), table(lists)].concat();
+        let image = image(&file, len);
+        let offset = VirtualOffset::new(&image, 0x20_0000).unwrap();
+        let result = relocate(&image, &mut file, offset);
+        (result, file)
+    };
+    let (result, file) = run(&[0, 0, TEXT + 8], 0x60);
+    assert_eq!(result, Ok(true));
+    assert_eq!(file[0x68..0x6c], 0x20_0000_u32.to_le_bytes());
+    // Nothing is changed without a table, or by one with places in the table itself.
+    assert_eq!(run(&[], 0x60), (Ok(false), elf.clone()));
+    for place in [TEXT + 0x5d, TEXT + 0x60] {
+        let lists = [0, 0, TEXT, place];
+        let (result, file) = run(&lists, 0x70);
+        assert!(
+            matches!(result, Err(RelocationsError::Place { index: 1, .. })),
+            "{result:?}"
+        );
+        assert_eq!(file, [elf.clone(), table(&lists)].concat());
+    }
+    let mut short = elf.clone();
+    let image = image(&[0; 0xd0], 0x60);
+    let offset = VirtualOffset::default();
+    assert!(matches!(
+        relocate(&image, &mut short, offset),
+        Err(RelocationsError::OtherFile { .. })
+    ));
 }
 
 #[test]
