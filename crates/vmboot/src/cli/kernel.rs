@@ -37,13 +37,18 @@ struct NotWrapped;
 pub(crate) struct Wrappers(Vec<&'static str>);
 
 impl Wrappers {
+    /// Whether the kernel is the file itself.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the kernel was the payload of a bzImage.
     pub(crate) fn end_with_bzimage(&self) -> bool {
         self.0.last() == Some(&BzImageWrapper::NAME)
     }
 }
 
-/// Completes "unpacked from".
+/// Completes "inside": the innermost first.
 impl fmt::Display for Wrappers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.0.iter().rev().enumerate() {
@@ -104,7 +109,7 @@ impl Kernel {
         if options.unpack == Unpack::Never || !kernel.open_uki(options)? {
             options.uki.check_no_uki()?;
         }
-        if kernel.wrappers.0.is_empty() && options.unpack == Unpack::Always {
+        if kernel.wrappers.is_empty() && options.unpack == Unpack::Always {
             return Err(NotWrapped.into());
         }
         Ok(kernel)

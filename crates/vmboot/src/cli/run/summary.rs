@@ -45,12 +45,16 @@ impl fmt::Display for Summary<'_> {
             plan,
             machine,
             cmdline,
+            kernel,
             ..
         } = self.boot;
         write!(f, "booting {}", image.format())?;
         if let Some(version) = image.kernel_version() {
             // The version of Linux is followed by builder and date.
             write!(f, " {}", version.split(' ').next().unwrap_or(version))?;
+        }
+        if !kernel.wrappers.is_empty() {
+            write!(f, " inside {}", kernel.wrappers)?;
         }
         let cpus = machine.vcpus.get();
         write!(
