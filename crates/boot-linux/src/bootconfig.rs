@@ -89,6 +89,8 @@ impl Error for BootconfigError {}
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
 
     #[test]
@@ -101,13 +103,13 @@ mod tests {
         check(b"k=v\n", 4, 0x128);
         check(b"k=v", 4, 0x11e);
         check(&[0xff; 5], 8, 5 * 0xff);
-        check(&[b'a'; MAX_LEN - 3], 0x7ffc, 0x7ffc * u32::from(b'a'));
+        check(&vec![b'a'; MAX_LEN - 3], 0x7ffc, 0x7ffc * u32::from(b'a'));
     }
 
     #[test]
     fn lengths_that_the_kernel_refuses_are_errors() {
         assert_eq!(Footer::new(b""), Err(BootconfigError::Empty));
-        let too_long = [b'a'; MAX_LEN - 2];
+        let too_long = vec![b'a'; MAX_LEN - 2];
         assert_eq!(
             Footer::new(&too_long),
             Err(BootconfigError::TooLong { len: 0x8000 })
