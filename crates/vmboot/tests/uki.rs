@@ -168,6 +168,6 @@ fn directories_and_boot_configurations_follow_the_initrds() {
     fs::create_dir(&root).unwrap();
     write(&root, "init", b"#!/bin/sh\n");
     let (_, initrd) = plan(dir.path(), &["bare", "--initrd-dir", "root", "--initrd", "b"]);
-    assert!(initrd.starts_with(b"fgh\0070701"), "{initrd:x?}");
+    assert!(initrd.starts_with(b"fgh\x00070701"), "{initrd:x?}");
     assert!(initrd.windows(10).any(|bytes| bytes == b"#!/bin/sh\n"));
 }
