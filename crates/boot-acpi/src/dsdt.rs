@@ -12,11 +12,8 @@ use acpi_tables::sdt::Sdt;
 use boot_core::machine::{Line, Trigger, VirtioMmio};
 
 use crate::error::AcpiError;
-use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
+use crate::oem::{HEADER_LEN, OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 use crate::pc::{Pc, SERIAL_PORTS, SerialPort};
-
-/// Length of the header of a table, which the definition blocks follow (ACPI 6.5, section 5.2.6).
-const HEADER_LEN: u32 = 36;
 
 /// Revision of the DSDT: integers have 64 bits.
 const REVISION: u8 = 2;

@@ -9,7 +9,12 @@ use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 use crate::pc::Pc;
 
 /// The first APIC identifier that a structure for a local APIC cannot have: 0xff addresses all of them.
-pub(crate) const FIRST_X2APIC_ID: u32 = 0xff;
+const FIRST_X2APIC_ID: u32 = 0xff;
+
+/// The identifier in a structure for a local APIC; `None` if it needs one for an x2APIC.
+pub(crate) fn xapic_id(id: u32) -> Option<u8> {
+    u8::try_from(id).ok().filter(|_| id < FIRST_X2APIC_ID)
+}
 
 /// Identifier of the I/O APIC.
 const IO_APIC_ID: u8 = 0;
@@ -23,11 +28,11 @@ pub(crate) fn madt(pc: &Pc, vcpus: u32) -> MADT {
         LocalInterruptController::Address(pc.local_apic),
     );
     for id in 0..vcpus {
-        match u8::try_from(id) {
-            Ok(short) if id < FIRST_X2APIC_ID => {
+        match xapic_id(id) {
+            Some(short) => {
                 madt.add_structure(ProcessorLocalApic::new(short, short, EnabledStatus::Enabled));
             }
-            _ => madt.add_structure(LocalX2Apic::new(id)),
+            None => madt.add_structure(LocalX2Apic::new(id)),
         }
     }
     madt.add_structure(IoApic::new(IO_APIC_ID, pc.io_apic, 0));

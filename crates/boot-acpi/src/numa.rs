@@ -10,7 +10,7 @@ use boot_core::machine::Numa;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::madt::FIRST_X2APIC_ID;
+use crate::madt::xapic_id;
 use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, bytes};
 
 /// Revision of the SRAT (ACPI 6.5, section 5.2.16). From 2 on, proximity domains have 32 bits.
@@ -40,11 +40,9 @@ pub(crate) fn srat(machine: &Machine, numa: &Numa) -> Vec<u8> {
     srat.write_u32(SRAT_ONE, 1);
     let mut structures = Vec::new();
     for (cpu, node) in numa.cpus() {
-        match u8::try_from(cpu) {
-            Ok(short) if cpu < FIRST_X2APIC_ID => {
-                structures.extend_from_slice(ApicAffinity::new(node, short).as_bytes());
-            }
-            _ => structures.extend_from_slice(X2ApicAffinity::new(node, cpu).as_bytes()),
+        match xapic_id(cpu) {
+            Some(short) => structures.extend_from_slice(ApicAffinity::new(node, short).as_bytes()),
+            None => structures.extend_from_slice(X2ApicAffinity::new(node, cpu).as_bytes()),
         }
     }
     for (range, node) in numa.ram(&machine.memory) {

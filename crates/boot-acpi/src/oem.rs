@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use acpi_tables::Aml;
 
+/// Length of the header of a table (ACPI 6.5, section 5.2.6).
+pub(crate) const HEADER_LEN: u32 = 36;
 /// Identification of the maker of the tables.
 pub(crate) const OEM_ID: [u8; 6] = *b"VMBOOT";
 /// Identification of the tables by their maker.

@@ -6,14 +6,11 @@ use acpi_tables::sdt::Sdt;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::oem::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
+use crate::oem::{HEADER_LEN, OEM_ID, OEM_REVISION, OEM_TABLE_ID};
 use crate::pc::SerialPort;
 
 /// Revision of the table: interface types are those of the DBG2 table.
 const REVISION: u8 = 2;
-
-/// Length of the header of a table (ACPI 6.5, section 5.2.6).
-const HEADER_LEN: u32 = 36;
 
 /// The SPCR of a serial port: 115200 baud, 8 data bits, no parity, one stop bit, no flow control, a VT100. `acpi_tables` has that of the SBI
 /// console only.
