@@ -24,19 +24,10 @@ fn uimage(compression: u8, data: &[u8]) -> Vec<u8> {
     let mut file = vec![0; 64];
     file[..4].copy_from_slice(&0x2705_1956_u32.to_be_bytes());
     file[12..16].copy_from_slice(&len.to_be_bytes());
-    file[24..28].copy_from_slice(&crc32(data).to_be_bytes());
+    file[24..28].copy_from_slice(&crc32fast::hash(data).to_be_bytes());
     file[28..32].copy_from_slice(&[5, 22, 2, compression]);
-    let header = crc32(&file);
+    let header = crc32fast::hash(&file);
     file[4..8].copy_from_slice(&header.to_be_bytes());
     file.extend_from_slice(data);
     file
-}
-
-/// CRC-32 of U-Boot.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }

@@ -190,17 +190,8 @@ pub(crate) fn uimage(kind: u8, content: &[u8]) -> Vec<u8> {
     put(&mut file, 28, &[5, 24, kind, 0]);
     put(&mut file, 32, b"a kernel");
     put(&mut file, 64, content);
-    put(&mut file, 24, &crc32(content).to_be_bytes());
-    let header = crc32(&file[..64]);
+    put(&mut file, 24, &crc32fast::hash(content).to_be_bytes());
+    let header = crc32fast::hash(&file[..64]);
     put(&mut file, 4, &header.to_be_bytes());
     file
-}
-
-/// CRC-32 of gzip and U-Boot.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }
