@@ -101,7 +101,6 @@ impl Output {
     }
 
     /// Error of memory that there is not.
-    #[cfg(feature = "zstd-c")]
     pub(crate) fn no_memory(&self) -> Problem {
         Problem::Memory {
             limit: boot_core::arith::to_u64(self.limit),
@@ -109,10 +108,9 @@ impl Output {
     }
 
     fn reserve(&mut self, additional: usize) -> Result<(), Problem> {
-        let limit = boot_core::arith::to_u64(self.limit);
         match self.bytes.try_reserve(additional) {
             Ok(()) => Ok(()),
-            Err(_) => Err(Problem::Memory { limit }),
+            Err(_) => Err(self.no_memory()),
         }
     }
 }

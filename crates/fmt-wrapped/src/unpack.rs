@@ -36,7 +36,8 @@ pub fn unpack(source: &dyn ByteSource, payload: &Payload, limit: usize) -> Resul
 
 /// The bytes of a payload.
 fn packed<'a>(source: &'a dyn ByteSource, payload: &Payload) -> Result<Cow<'a, [u8]>, ReadError> {
-    let range = SizedSource::new(source)?.range(payload.source.offset(), payload.source.len())?;
+    let sized = SizedSource::new(source)?;
+    let range = sized.range(payload.source.offset(), payload.source.len())?;
     let len = usize::try_from(range.len()).unwrap_or(usize::MAX);
     if let BackingStore::Bytes(bytes) = source.backing_store() {
         let start = usize::try_from(range.offset()).unwrap_or(usize::MAX);
@@ -44,7 +45,5 @@ fn packed<'a>(source: &'a dyn ByteSource, payload: &Payload) -> Result<Cow<'a, [
         let past_end = || ReadError::new(range.offset(), len, ReadErrorKind::Shrunk);
         return part.map(Cow::Borrowed).ok_or_else(past_end);
     }
-    SizedSource::new(source)?
-        .read_vec(range.offset(), len)
-        .map(Cow::Owned)
+    sized.read_vec(range.offset(), len).map(Cow::Owned)
 }

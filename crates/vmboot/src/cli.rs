@@ -30,6 +30,7 @@ pub(crate) mod run;
 pub(crate) mod seeds;
 pub(crate) mod uki;
 pub(crate) mod usage;
+pub(crate) mod words;
 
 use clap::{Parser, Subcommand};
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use boot_acpi::PcTables;
 use boot_core::{
     Arch, BootPlan, BootProtocol, BootRequest, ByteSource, Cmdline, CmdlineError, DetectError, EntryAbi,
-    IncompatibleImage, Initrds, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline,
-    RequestPart, Sources, protocol,
+    IncompatibleImage, KernelImage, Machine, Module, PlacementError, PlanError, RawCmdline, RequestPart,
+    Sources, protocol,
 };
 
 use hv_virtio::Disk;
@@ -83,7 +83,7 @@ pub(crate) struct BootArgs {
 const EXCHANGE: &str = "exchange the two files: the kernel is the argument, the initrd follows --initrd";
 
 /// Maximum size of a device tree in bytes (arm64 booting.rst).
-const DTB_MAX: u64 = 2 << 20;
+const DTB_MAX: usize = 2 << 20;
 
 /// Error in the boot options.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,7 @@ impl BootArgs {
 
     /// The initrds that the user gave, as one; `None` without any.
     pub(crate) fn given_initrds(&self) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
-        self.initrds.open()
+        self.initrds.open(Vec::new())
     }
 
     /// Opens the files, detects the format of the kernel and plans the boot on the machine that `machine` returns for the
@@ -192,11 +192,15 @@ impl BootArgs {
         if tables.is_none() {
             cmdline.line = DiskArgs::add_options(&machine, &cmdline.line)?;
         }
-        let initrd = self.initrd(&mut kernel)?;
+        let initrd = self.initrds.open(mem::take(&mut kernel.initrds))?;
         let initrd_len = initrd.as_ref().map(ByteSource::len).transpose()?;
         let (modules, files) = self.modules()?;
         let disks = self.disks.open()?;
-        let device_tree = self.dtb.as_deref().map(read_dtb).transpose()?;
+        let device_tree = self
+            .dtb
+            .as_deref()
+            .map(|path| file::read(path, DTB_MAX))
+            .transpose()?;
         if let Some((path, bytes)) = self.dtb.as_deref().zip(device_tree.as_deref())
             && protocol.hands_over(RequestPart::DeviceTree, &image)
         {
@@ -304,18 +308,6 @@ impl BootArgs {
             .filter(|path| !file::is_stdin(path) && path.is_file())
             .filter_map(|path| File::open(path).ok());
         Ok(files.any(|file| boot_core::detect(&formats, &file).is_ok()))
-    }
-
-    /// The initrds of a unified kernel image, then the user's.
-    fn initrd(&self, kernel: &mut Kernel) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
-        let mut files: Vec<Box<dyn ByteSource>> = Vec::new();
-        for part in mem::take(&mut kernel.initrds) {
-            files.push(Box::new(part));
-        }
-        if let Some(given) = self.given_initrds()? {
-            files.push(Box::new(given));
-        }
-        Ok((!files.is_empty()).then(|| Initrds::new(files)).transpose()?)
     }
 
     /// The command line: the user's or that of a unified kernel image, with those of its addons, or the default for the image.
@@ -516,15 +508,6 @@ fn print_warnings(image: &KernelImage) {
             eprintln!("warning: {warning}");
         }
     }
-}
-
-/// Reads a device tree, and one byte more if it is too large.
-fn read_dtb(path: &Path) -> Result<Vec<u8>, FileError> {
-    let file = file::open(path)?;
-    let len = len((path, &file))?.min(DTB_MAX + 1);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-    ByteSource::read_exact_at(&file, 0, &mut bytes).map_err(FileError::with_path(path))?;
-    Ok(bytes)
 }
 
 /// Checks that a device tree can be parsed, to name its file if it cannot.

@@ -12,6 +12,7 @@ use hv_virtio::{Disk, DiskConfig, DiskError, DiskMode, block_device, linux_optio
 
 use super::advised::AdvisedError;
 use super::file::{self, FileError};
+use super::words;
 
 /// Largest number of bytes in memory of what a guest writes to one disk.
 const COPIES_MAX: u64 = 1 << 30;
@@ -80,8 +81,7 @@ impl DiskArgs {
         Ok(())
     }
 
-    /// The command line with the options that describe the disks to a guest without a device tree and ACPI tables. They come first: Linux passes words
-    /// after `--` to init.
+    /// The command line with the options that describe the disks to a guest without a device tree and ACPI tables.
     pub(crate) fn add_options(
         machine: &Machine,
         line: &RawCmdline,
@@ -89,16 +89,7 @@ impl DiskArgs {
         if machine.arch != Arch::X86_64 {
             return Ok(line.clone());
         }
-        let mut words: Vec<Vec<u8>> = machine
-            .platform
-            .virtio_mmio
-            .iter()
-            .map(|slot| linux_option(slot).into_bytes())
-            .collect();
-        if !line.as_bytes().is_empty() {
-            words.push(line.as_bytes().to_vec());
-        }
-        RawCmdline::from_bytes(words.join(&b' '))
+        words::prepend(machine.platform.virtio_mmio.iter().map(linux_option), line)
     }
 
     /// Opens the images.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use boot_core::ByteCount;
+use boot_core::{ByteCount, SizedSource};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
@@ -72,10 +72,13 @@ pub(crate) enum FileError {
 impl FileError {
     /// Adds `path` to an error.
     pub(crate) fn with_path<E: Error + 'static>(path: &Path) -> impl FnOnce(E) -> Self + use<'_, E> {
-        move |source| Self::Content {
-            name: Name::new(path),
-            source: Box::new(source),
-        }
+        move |source| Self::of(path, Box::new(source))
+    }
+
+    /// Another error about the content of the file at `path`.
+    pub(crate) fn of(path: &Path, source: Box<dyn Error>) -> Self {
+        let name = Name::new(path);
+        Self::Content { name, source }
     }
 }
 
@@ -112,6 +115,15 @@ pub(crate) fn open(path: &Path) -> Result<File, FileError> {
         "a character device"
     };
     Err(FileError::NotAFile { name, what })
+}
+
+/// Reads a file of at most `max` bytes; of a longer one `max + 1` bytes, which the parser refuses.
+pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let source = SizedSource::new(&file).map_err(FileError::with_path(path))?;
+    let longest = max.saturating_add(1);
+    let len = usize::try_from(source.len()).map_or(longest, |len| len.min(longest));
+    source.read_vec(0, len).map_err(FileError::with_path(path))
 }
 
 /// Copies the rest of a pipe to a file in memory, at most `max` bytes.

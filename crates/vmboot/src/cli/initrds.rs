@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use boot_core::{ByteSource, CmdlineError, Initrds, RawCmdline, SizedSource};
+use boot_core::{ByteSource, CmdlineError, Initrds, RawCmdline};
 use boot_linux::bootconfig::{Footer, MAX_LEN};
 use zerocopy::IntoBytes as _;
 
 use super::file::{self, FileError, Name};
 use super::initrd_dir;
+use super::uki::Part;
+use super::words;
 
 /// The initrds of a boot.
 pub(crate) type InitrdFiles = Initrds<Box<dyn ByteSource>>;
@@ -31,9 +33,12 @@ pub(crate) struct InitrdArgs {
 const BOOTCONFIG: &str = "bootconfig";
 
 impl InitrdArgs {
-    /// The initrds of the options, as one; `None` without any.
-    pub(crate) fn open(&self) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
-        let mut files = Vec::new();
+    /// `first`, then the initrds of the options, as one; `None` without any.
+    pub(crate) fn open(&self, first: Vec<Part>) -> Result<Option<InitrdFiles>, Box<dyn Error>> {
+        let mut files: Vec<Box<dyn ByteSource>> = Vec::new();
+        for part in first {
+            files.push(Box::new(part));
+        }
         for path in &self.files {
             files.push(open_initrd(path)?);
         }
@@ -48,16 +53,10 @@ impl InitrdArgs {
 
     /// The command line with what the kernel needs to read the boot configuration.
     pub(crate) fn add_options(&self, line: RawCmdline) -> Result<RawCmdline, CmdlineError> {
-        let mut words = line.as_bytes().split(u8::is_ascii_whitespace);
-        if self.bootconfig.is_none() || words.any(|word| word == BOOTCONFIG.as_bytes()) {
+        if self.bootconfig.is_none() || words::has(&line, BOOTCONFIG) {
             return Ok(line);
         }
-        // At the start: behind `--` are arguments of init.
-        let parts: Vec<&[u8]> = [BOOTCONFIG.as_bytes(), line.as_bytes()]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect();
-        RawCmdline::from_bytes(parts.join(&b' '))
+        words::prepend([BOOTCONFIG.to_owned()], &line)
     }
 }
 
@@ -79,13 +78,9 @@ fn open_initrd(path: &Path) -> Result<Box<dyn ByteSource>, Box<dyn Error>> {
 
 /// What follows the initrds for the boot configuration in a file.
 fn bootconfig(path: &Path) -> Result<Vec<u8>, FileError> {
-    let file = file::open(path)?;
-    let source = SizedSource::new(&file).map_err(FileError::with_path(path))?;
-    // One byte more than possible is refused by the footer.
-    let len = usize::try_from(source.len()).unwrap_or(MAX_LEN).min(MAX_LEN + 1);
-    let mut bytes = source.read_vec(0, len).map_err(FileError::with_path(path))?;
+    let mut bytes = file::read(path, MAX_LEN)?;
     let footer = Footer::new(&bytes).map_err(FileError::with_path(path))?;
-    bytes.resize(usize::try_from(footer.size.get()).unwrap_or(len), 0);
+    bytes.resize(usize::try_from(footer.size.get()).unwrap_or(MAX_LEN), 0);
     bytes.extend_from_slice(footer.as_bytes());
     Ok(bytes)
 }

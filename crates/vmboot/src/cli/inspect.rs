@@ -8,7 +8,7 @@ use boot_core::{ByteSource, DetectError, KernelImage};
 use fmt_wrapped::{Layer, Limits, open};
 use vmboot::report::{InspectReport, LayerReport};
 
-use super::file::{self, FileError, Name};
+use super::file::{self, FileError};
 use super::output;
 use super::result::CommandResult;
 use super::uki::wrappers;
@@ -34,10 +34,8 @@ struct NoKernelInside {
 
 pub(crate) fn run(args: &Args) -> CommandResult {
     let file = file::open(&args.file)?;
-    let report = report(&args.file.to_string_lossy(), &file).map_err(|source| FileError::Content {
-        name: Name::new(&args.file),
-        source,
-    })?;
+    let report =
+        report(&args.file.to_string_lossy(), &file).map_err(|source| FileError::of(&args.file, source))?;
     output::print(&report, &report.to_string(), args.json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use boot_kaslr::{RelocationsError, VirtualOffset, relocate};
 
 use super::kernel::Kernel;
 use super::seeds;
+use super::words;
 
 /// Value of `--kaslr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Seeds {
             // The decompressor of the bzImage would have chosen the addresses.
             None => Self {
                 virtual_address: random
-                    .filter(|_| kernel.wrappers.end_with_bzimage() && !has_word(cmdline, b"nokaslr")),
+                    .filter(|_| kernel.wrappers.end_with_bzimage() && !words::has(cmdline, "nokaslr")),
                 ..both(None)
             },
         }
@@ -122,12 +123,4 @@ impl Seeds {
         }
         seeded
     }
-}
-
-/// Whether a command line has a word.
-fn has_word(cmdline: &RawCmdline, word: &[u8]) -> bool {
-    cmdline
-        .as_bytes()
-        .split(u8::is_ascii_whitespace)
-        .any(|found| found == word)
 }

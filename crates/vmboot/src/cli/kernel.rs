@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
-use std::mem;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,7 +11,7 @@ use clap::ValueEnum;
 use fmt_wrapped::{BzImageWrapper, Layer, Limits, OpenError, WRAPPERS, Wrapper, open};
 
 use super::advised::UsageError;
-use super::file::{self, FileError, Name};
+use super::file::{self, FileError};
 use super::uki::{self, Cmdlines, Part, UkiArgs, UkiWrapper};
 
 /// Which wrappers are opened before a boot.
@@ -79,8 +78,8 @@ pub(crate) struct KernelOptions<'a> {
 }
 
 enum Bytes {
-    File(File),
-    Memory(Vec<u8>),
+    File(Rc<File>),
+    Memory(Rc<Vec<u8>>),
     Part(Part),
 }
 
@@ -93,14 +92,13 @@ impl Kernel {
             if source.is::<UsageError>() || source.is::<FileError>() {
                 return source;
             }
-            let name = Name::new(path);
-            FileError::Content { name, source }.into()
+            FileError::of(path, source).into()
         })
     }
 
     fn of_file(file: File, options: KernelOptions<'_>) -> Result<Self, Box<dyn Error>> {
         let mut kernel = Self {
-            bytes: Bytes::File(file),
+            bytes: Bytes::File(Rc::new(file)),
             wrappers: Wrappers::default(),
             initrds: Vec::new(),
             cmdlines: Cmdlines::default(),
@@ -120,18 +118,16 @@ impl Kernel {
         let layers = layers(self.source(), options)?;
         self.wrappers.0.extend(layers.iter().map(|layer| layer.wrapper));
         if let Some(layer) = layers.into_iter().last() {
-            self.bytes = Bytes::Memory(layer.content);
+            self.bytes = Bytes::Memory(Rc::new(layer.content));
         }
         Ok(())
     }
 
     /// Opens the unified kernel image that the bytes are, of which the kernel keeps the kernel. False if they are none.
     fn open_uki(&mut self, options: KernelOptions<'_>) -> Result<bool, Box<dyn Error>> {
-        if !uki::is_uki(self.source())? {
+        let Some(opened) = uki::open(&self.bytes.share(), options.uki)? else {
             return Ok(false);
-        }
-        let bytes = mem::replace(&mut self.bytes, Bytes::Memory(Vec::new()));
-        let opened = uki::open(&bytes.into_shared(), options.uki)?;
+        };
         self.bytes = Bytes::Part(opened.kernel);
         self.initrds = opened.initrds;
         self.cmdlines = opened.cmdlines;
@@ -142,14 +138,17 @@ impl Kernel {
 
     /// Calls `f` with the bytes of the kernel in memory; those of a file are read.
     pub(crate) fn change<T>(&mut self, f: impl FnOnce(&mut [u8]) -> T) -> Result<T, ReadError> {
-        if let Bytes::Memory(bytes) = &mut self.bytes {
+        // Only the parts of a unified kernel image share its bytes.
+        if let Bytes::Memory(bytes) = &mut self.bytes
+            && let Some(bytes) = Rc::get_mut(bytes)
+        {
             return Ok(f(bytes));
         }
         let source = SizedSource::new(self.source())?;
         let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
         let mut bytes = source.read_vec(0, len)?;
         let result = f(&mut bytes);
-        self.bytes = Bytes::Memory(bytes);
+        self.bytes = Bytes::Memory(Rc::new(bytes));
         Ok(result)
     }
 
@@ -163,11 +162,11 @@ impl Kernel {
 }
 
 impl Bytes {
-    fn into_shared(self) -> Rc<dyn ByteSource> {
+    fn share(&self) -> Rc<dyn ByteSource> {
         match self {
-            Self::File(file) => Rc::new(file),
-            Self::Memory(bytes) => Rc::new(bytes),
-            Self::Part(part) => Rc::new(part),
+            Self::File(file) => Rc::<File>::clone(file),
+            Self::Memory(bytes) => Rc::<Vec<u8>>::clone(bytes),
+            Self::Part(part) => Rc::new(part.clone()),
         }
     }
 }

@@ -85,14 +85,12 @@ impl Wrapper for UkiWrapper {
         let read = |error| FormatError::new(Self::NAME, FormatErrorKind::Read, UkiError::Read(error));
         let source = SizedSource::new(source).map_err(read)?;
         let malformed = |error| FormatError::new(Self::NAME, FormatErrorKind::Malformed, error);
-        let profile = match Uki::parse(source) {
-            Ok(Some(uki)) => uki.profile(None).map_err(malformed)?,
-            // The formats judge it.
-            Ok(None) | Err(UkiError::Pe(_)) => return Ok(None),
-            Err(error) => return Err(malformed(error)),
+        let Some(uki) = parse(source).map_err(malformed)? else {
+            return Ok(None);
         };
-        let payload = Payload::new(profile.linux).with_codec(Some(Codec::Stored));
-        Ok(Some(payload.with_unpacked_len(Some(profile.linux.len()))))
+        let linux = uki.profile(None).map_err(malformed)?.linux;
+        let payload = Payload::new(linux).with_codec(Some(Codec::Stored));
+        Ok(Some(payload.with_unpacked_len(Some(linux.len()))))
     }
 }
 
@@ -124,20 +122,20 @@ pub(crate) struct Cmdlines {
     pub(crate) addons: Vec<String>,
 }
 
-/// Whether `source` is a unified kernel image.
-pub(crate) fn is_uki(source: &dyn ByteSource) -> Result<bool, UkiError> {
-    match Uki::parse(SizedSource::new(source)?) {
-        Ok(uki) => Ok(uki.is_some()),
+/// Parses a unified kernel image; `None` for other files.
+fn parse(source: SizedSource<'_>) -> Result<Option<Uki<'_>>, UkiError> {
+    match Uki::parse(source) {
         // The formats judge it.
-        Err(UkiError::Pe(_)) => Ok(false),
-        Err(error) => Err(error),
+        Err(UkiError::Pe(_)) => Ok(None),
+        result => result,
     }
 }
 
-/// Opens a unified kernel image.
-pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Opened, Box<dyn Error>> {
-    let sized = SizedSource::new(source)?;
-    let uki = Uki::parse(sized)?.ok_or(UkiError::NoKernel { profile: None })?;
+/// Opens a unified kernel image; `None` for other files.
+pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Option<Opened>, Box<dyn Error>> {
+    let Some(uki) = parse(SizedSource::new(source)?)? else {
+        return Ok(None);
+    };
     let profile = uki.profile(args.profile.as_ref())?;
     if profile.dtb.is_some() || !profile.dtbauto.is_empty() {
         eprintln!(
@@ -156,12 +154,9 @@ pub(crate) fn open(source: &Rc<dyn ByteSource>, args: &UkiArgs) -> Result<Opened
         let file: Rc<dyn ByteSource> = Rc::new(file::open(path)?);
         opened
             .add(&file, &uki, &profile)
-            .map_err(|source| FileError::Content {
-                name: file::Name::new(path),
-                source,
-            })?;
+            .map_err(|source| FileError::of(path, source))?;
     }
-    Ok(opened)
+    Ok(Some(opened))
 }
 
 impl Opened {
