@@ -19,8 +19,10 @@ mod rival;
 mod size;
 mod timeline;
 mod trace;
+pub(crate) mod ukify;
 
 use std::path::PathBuf;
+use std::slice;
 use std::time::Duration;
 
 use self::boot::Boot;
@@ -60,13 +62,20 @@ pub(crate) struct TestBoot {
 /// EFI, one from flash, one after an entry whose kernel cannot be read, and on x86_64 two with a virtio console. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
-    let mut cells = matrix::cells(row, &[entries], TEST_MEMORY);
+    let mut cells = matrix::cells(row, slice::from_ref(&entries), TEST_MEMORY);
     cells.retain(|cell| matches!(cell.kind, Some(Kind::Bls1 | Kind::Uki)));
-    let through_efi = matrix::cells(row, &[efi], TEST_MEMORY);
+    let through_efi = matrix::cells(row, slice::from_ref(&efi), TEST_MEMORY);
     let is_tested = |cell: &Cell| matches!(cell.kind, Some(Kind::Uki | Kind::Shim));
     cells.extend(through_efi.into_iter().filter(is_tested));
     let from_flash = matrix::cells(row, &[flash], TEST_MEMORY);
     cells.extend(from_flash.into_iter().find(|cell| cell.kind == Some(Kind::Grub)));
+    // What systemd-stub takes of an image with profiles and an addon, and what this firmware takes without EFI.
+    if row.arch != Arch::Riscv64 {
+        for way in [entries, efi] {
+            let cell = matrix::cells(row, &[way], TEST_MEMORY).into_iter();
+            cells.extend(cell.filter(|cell| cell.kind == Some(Kind::Ukify)).take(1));
+        }
+    }
     cells.retain(|cell| cell.setup.machine.name != "microvm");
     let boot = |has_bad_entry| move |cell| TestBoot { cell, has_bad_entry };
     let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
@@ -120,7 +129,11 @@ impl TestBoot {
     /// Runs it; `Some` with the message if it fails.
     pub(crate) fn run(&self, workspace: &Workspace) -> Result<Option<String>, Error> {
         // A reset goes through EFI.
-        let end = if self.is_efi() { End::Reboot } else { End::Poweroff };
+        let end = if self.is_efi() && self.cell.kind != Some(Kind::Ukify) {
+            End::Reboot
+        } else {
+            End::Poweroff
+        };
         let medium = |kind| Medium {
             end,
             has_bad_entry: self.has_bad_entry,
@@ -250,6 +263,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
     let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
     Ok(Job {
         goal: goal(&setup, kind, args.end),
+        reports: reports(workspace, row, kind)?,
         setup,
         disks,
         medium,
@@ -326,8 +340,21 @@ fn cell_job(
             cell.kind,
             medium.map_or(End::Poweroff, |medium| medium.end),
         ),
+        reports: reports(workspace, cell.setup.row, cell.kind)?,
         timeout,
     })
+}
+
+/// What init must report of a medium of this kind.
+fn reports(
+    workspace: &Workspace,
+    row: &ArchRow,
+    kind: Option<Kind>,
+) -> Result<Vec<(&'static str, String)>, Error> {
+    match kind {
+        Some(Kind::Ukify) => ukify::reports(workspace, row),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Prints the timeline and what init reports; before it the whole console if that is wanted.

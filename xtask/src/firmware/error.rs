@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::failure::Failure;
+use super::ukify::error::UkifyError;
 
 /// Error of `cargo xtask firmware`.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,9 @@ pub(crate) enum FirmwareError {
         difference: String,
         trace: PathBuf,
     },
+    /// The files that ukify made cannot be read back.
+    #[error(transparent)]
+    Ukify(#[from] UkifyError),
     /// A boot failed.
     #[error("{boot}: {failure} (the console is in {})", log.display())]
     Boot {

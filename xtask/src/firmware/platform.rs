@@ -16,6 +16,8 @@ pub(crate) struct Platform {
     /// Kernel parameters that make a reboot use the EFI runtime service.
     pub(super) efi_reboot: &'static str,
     pub(super) stub: DebianFile,
+    /// The stub of addons and of profiles.
+    pub(super) addon_stub: DebianFile,
     pub(super) systemd_boot: DebianFile,
     pub(super) grub: DebianFile,
     /// `None` if Debian has no shim for the architecture.
@@ -157,7 +159,7 @@ pub(crate) struct DebianFile {
 }
 
 impl DebianFile {
-    const fn new(package: &'static str, path: &'static str) -> Self {
+    pub(super) const fn new(package: &'static str, path: &'static str) -> Self {
         Self { package, path }
     }
 }

@@ -224,6 +224,7 @@ const FAMILIES: &[Family] = &[
     family(
         &["xtask"],
         &[
+            "crates/bls",
             "crates/boot-core",
             "crates/boot-sandbox",
             "crates/fmt-elf",
@@ -238,7 +239,6 @@ const FAMILIES: &[Family] = &[
 
 /// Dev-dependencies in addition to the table, and the reason of each.
 const DEV_EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("xtask", "crates/bls", "the tests read media back"),
     ("xtask", "crates/disk", "the tests read media back"),
     ("xtask", "crates/fs-ext4", "the tests read media back"),
     ("xtask", "crates/fs-fat", "the tests read media back"),

@@ -15,6 +15,7 @@ const EFI_MEDIA: &[Kind] = &[
     Kind::Uki,
     Kind::Sdboot,
     Kind::Sduki,
+    Kind::Ukify,
     Kind::Grub,
     Kind::Shim,
     Kind::Shimfb,
@@ -29,6 +30,7 @@ const OWN_MEDIA: &[Kind] = &[
     Kind::Uki,
     Kind::Sdboot,
     Kind::Sduki,
+    Kind::Ukify,
     Kind::Debian,
 ];
 
@@ -60,6 +62,7 @@ pub(crate) static X86_64: Platform = Platform {
     console: "console=ttyS0 earlyprintk=serial",
     efi_reboot: "reboot=efi",
     stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxx64.efi.stub"),
+    addon_stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/addonx64.efi.stub"),
     systemd_boot: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/systemd-bootx64.efi"),
     grub: DebianFile::new(
         "grub-efi-amd64-signed",
@@ -123,6 +126,7 @@ pub(crate) static AARCH64: Platform = Platform {
     console: "console=ttyAMA0 earlycon",
     efi_reboot: "",
     stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/linuxaa64.efi.stub"),
+    addon_stub: DebianFile::new("systemd-boot-efi", "usr/lib/systemd/boot/efi/addonaa64.efi.stub"),
     systemd_boot: DebianFile::new(
         "systemd-boot-efi",
         "usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
@@ -191,6 +195,10 @@ pub(crate) static RISCV64: Platform = Platform {
     stub: DebianFile::new(
         "systemd-boot-efi",
         "usr/lib/systemd/boot/efi/linuxriscv64.efi.stub",
+    ),
+    addon_stub: DebianFile::new(
+        "systemd-boot-efi",
+        "usr/lib/systemd/boot/efi/addonriscv64.efi.stub",
     ),
     systemd_boot: DebianFile::new(
         "systemd-boot-efi",
