@@ -19,6 +19,7 @@ pub use addon::Addon;
 pub use boot::{AddonMismatch, MAX_HWIDS_LEN, SelectTreeError, UkiBoot, UkiBootError, UkiSection};
 pub use error::UkiError;
 pub use kind::SectionKind;
+pub use sections::ProfileSection;
 
 use crate::os_release::{OsRelease, assignments};
 use crate::type1::ProfileSelector;
@@ -111,6 +112,12 @@ impl<'a> Uki<'a> {
     #[must_use]
     pub fn profile_count(&self) -> u32 {
         self.sections.profile_count()
+    }
+
+    /// All sections of the kinds of [`SectionKind`], in the order of the section table.
+    #[must_use]
+    pub fn sections(&self) -> &[ProfileSection] {
+        self.sections.all()
     }
 
     /// Sections of a profile; of profile 0, or the base of an image without profiles, if none is selected.

@@ -1,4 +1,4 @@
-//! `plan` on unified kernel images of Debian's `ukify`: every profile, with and without an addon. Boots of them are in `kvm_boot`.
+//! `plan` and `extract` on unified kernel images of Debian's `ukify`: every profile, with and without an addon. Boots of them are in `kvm_boot`.
 //!
 //! A case without its image is ignored; `cargo xtask test` makes all images where it can fetch ukify.
 
@@ -30,22 +30,75 @@ fn main() {
         .into_iter()
         .flat_map(|arch| VARIANTS.map(|variant| (arch, variant)));
     let trials = pairs.map(|(arch, variant)| {
-        let (options, ..) = variant;
-        let name = format!("{arch} {}", options.join(" "));
-        Trial::ignorable_test(name.trim_end(), move || {
-            let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
-                let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
-                return Ok(Completion::ignored_with(reason));
-            };
-            let dir = PathBuf::from(dir).join("ukis").join(arch);
-            if !dir.join("one.addon.efi").exists() {
-                return Ok(Completion::ignored_with("the fixture is missing"));
-            }
-            check(&dir, variant)?;
-            Ok(Completion::Completed)
-        })
+        let name = format!("{arch} {}", variant.0.join(" "));
+        trial(&name, arch, move |dir| check(dir, variant))
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+    let extracts = archs
+        .into_iter()
+        .map(|arch| trial(&format!("{arch} extract"), arch, check_extract));
+    libtest_mimic::run(&Arguments::from_args(), trials.chain(extracts).collect()).exit();
+}
+
+/// A trial with the directory of the images.
+fn trial(
+    name: &str,
+    arch: &'static str,
+    check: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name.trim_end(), move || {
+        let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
+            let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
+            return Ok(Completion::ignored_with(reason));
+        };
+        let dir = PathBuf::from(dir).join("ukis").join(arch);
+        if !dir.join("one.addon.efi").exists() {
+            return Ok(Completion::ignored_with("the fixture is missing"));
+        }
+        check(&dir)?;
+        Ok(Completion::Completed)
+    })
+}
+
+/// Checks the files that `extract` writes: what ukify was given, and the kernel as a layer.
+fn check_extract(dir: &Path) -> Result<(), Failed> {
+    let out = tempfile::tempdir()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .arg("extract")
+        .arg(dir.join("debian-13.efi"))
+        .arg(out.path())
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let read = |name: &str| fs::read(out.path().join(name));
+    for (name, given) in [
+        ("base-cmdline", "main.cmdline"),
+        ("base-osrel", "os-release"),
+        ("base-ucode", "ucode.cpio"),
+        ("profile-0-profile", "main.profile"),
+        ("profile-1-profile", "debug.profile"),
+        ("profile-1-cmdline", "debug.cmdline"),
+    ] {
+        assert!(read(name)? == fs::read(dir.join(given))?, "{name} is not {given}");
+    }
+    let (initrd, last) = (read("base-initrd")?, fs::read(dir.join("image.cpio"))?);
+    assert!(initrd.ends_with(&last), "the second initrd is not at the end");
+    assert!(
+        !out.path().join("base-linux").exists(),
+        "the kernel was written twice"
+    );
+    let mut names: Vec<_> = fs::read_dir(out.path())?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, std::io::Error>>()?;
+    names.sort();
+    let kernel = names.first().ok_or("no files")?;
+    assert!(
+        ["1-bzimage", "1-arm64-image"].contains(&kernel.as_str()),
+        "{names:?}"
+    );
+    assert!(names.contains(&"base-sbat".to_owned()), "{names:?}");
+    assert!(names.contains(&"base-uname".to_owned()), "{names:?}");
+    Ok(())
 }
 
 /// Checks the command line and the order of the archives in a plan.

@@ -66,7 +66,7 @@ const OS_RELEASE: &str = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13\"\nVERSIO
 pub(crate) struct Ukis {
     pub(crate) image: PathBuf,
     pub(crate) addon: PathBuf,
-    /// The other files: command lines and payloads.
+    /// The other files: what ukify was given.
     pub(crate) expectations: Vec<PathBuf>,
 }
 
@@ -224,7 +224,10 @@ impl Files {
     fn expectations(&self) -> Result<Vec<PathBuf>, Error> {
         let is_expectation = |path: &PathBuf| {
             let extension = path.extension().unwrap_or_default();
-            extension == "cmdline" || extension == "payload"
+            let is_text = ["cmdline", "payload", "profile", "cpio"]
+                .iter()
+                .any(|known| extension == *known);
+            is_text || path.ends_with("os-release")
         };
         Ok(kernel::walk(&self.directory)?
             .into_iter()

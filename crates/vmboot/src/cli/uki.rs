@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bls::ProfileSelector;
-use bls::uki::{Addon, AddonMismatch, Uki, UkiBoot, UkiError};
-use boot_core::{ByteSource, Codec, FormatError, FormatErrorKind, Payload, SizedSource};
+use bls::uki::{Addon, AddonMismatch, ProfileSection, Uki, UkiBoot, UkiError};
+use boot_core::{ByteSource, Codec, FormatError, FormatErrorKind, Payload, SizedSource, SourceRange};
 use clap::builder::{StringValueParser, TypedValueParser as _};
 use disk::Window;
-use fmt_wrapped::{WRAPPERS, Wrapper};
+use fmt_wrapped::{Layer, WRAPPERS, Wrapper};
 
 use super::advised::UsageError;
 use super::file::{self, FileError};
@@ -94,6 +94,34 @@ pub(crate) fn wrappers() -> Vec<&'static dyn Wrapper> {
         .into_iter()
         .chain(WRAPPERS)
         .collect()
+}
+
+/// The unified kernel image among a file and its layers, and its sections.
+pub(crate) struct UkiSections<'a> {
+    /// The file, or the content of a layer.
+    pub(crate) image: &'a dyn ByteSource,
+    /// The kernel, which is a layer of its own.
+    pub(crate) kernel: SourceRange,
+    pub(crate) sections: Vec<ProfileSection>,
+}
+
+/// Finds the unified kernel image that was opened as one of the layers; `None` if there is none.
+pub(crate) fn sections<'a>(
+    file: &'a dyn ByteSource,
+    layers: &'a [Layer],
+) -> Result<Option<UkiSections<'a>>, UkiError> {
+    let Some(index) = layers.iter().position(|layer| layer.wrapper == UkiWrapper::NAME) else {
+        return Ok(None);
+    };
+    let around = index.checked_sub(1).and_then(|index| layers.get(index));
+    let image = around.map_or(file, |layer| &layer.content as &dyn ByteSource);
+    let uki = parse(SizedSource::new(image)?)?;
+    let kernel = layers.get(index).map(|layer| layer.payload.source);
+    Ok(uki.zip(kernel).map(|(uki, kernel)| UkiSections {
+        image,
+        kernel,
+        sections: uki.sections().to_vec(),
+    }))
 }
 
 /// A unified kernel image in an open file, with its addons.
