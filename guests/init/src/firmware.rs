@@ -33,6 +33,8 @@ pub(crate) struct FirmwareReport {
     variable: io::Result<()>,
     /// Name and seconds since 1970 of each real-time clock.
     clocks: Vec<(String, String)>,
+    /// Numbers and values of registers of the TPM, in the bank SHA-256.
+    pcrs: Vec<(u8, String)>,
     smbios: Option<u64>,
     acpi: bool,
     device_tree: bool,
@@ -58,6 +60,7 @@ impl FirmwareReport {
             variables,
             variable,
             clocks: clocks(Path::new("/sys/class/rtc")),
+            pcrs: pcrs(Path::new("/sys/class/tpm/tpm0/pcr-sha256")),
             smbios: fs::metadata("/sys/firmware/dmi/tables/DMI")
                 .map(|file| file.len())
                 .ok(),
@@ -87,6 +90,9 @@ impl fmt::Display for FirmwareReport {
         for (name, seconds) in &self.clocks {
             writeln!(f, "clock: {seconds} {name}")?;
         }
+        for (number, value) in &self.pcrs {
+            writeln!(f, "pcr {number}: {value}")?;
+        }
         match self.smbios {
             Some(length) => writeln!(f, "smbios: {length} bytes")?,
             None => writeln!(f, "smbios: none")?,
@@ -95,6 +101,15 @@ impl fmt::Display for FirmwareReport {
         writeln!(f, "acpi: {}", word(self.acpi))?;
         writeln!(f, "device tree: {}", word(self.device_tree))
     }
+}
+
+/// The registers that boot loaders and the kernel extend (Linux `ABI/stable/sysfs-class-tpm`, `pcr-HASH`), in lower case; none without a TPM.
+fn pcrs(directory: &Path) -> Vec<(u8, String)> {
+    let value = |number: u8| {
+        let value = fs::read_to_string(directory.join(number.to_string())).ok()?;
+        Some((number, value.trim().to_lowercase()))
+    };
+    [4, 9, 11, 12].into_iter().filter_map(value).collect()
 }
 
 /// Keeps all messages of the kernel but emergencies from the console, where they would split lines of the report (Linux
