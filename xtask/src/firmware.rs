@@ -18,6 +18,7 @@ mod read_error;
 mod rival;
 mod size;
 mod timeline;
+mod tpm;
 mod trace;
 pub(crate) mod ukify;
 
@@ -59,7 +60,7 @@ pub(crate) struct TestBoot {
 }
 
 /// The boots of the tests: one medium of each kind that the firmware boots by a path of its own, on each machine and bus, two through
-/// EFI, one from flash, one after an entry whose kernel cannot be read, and on x86_64 two with a virtio console. They are not on microvm, where the kernel of a busy machine finds no clock.
+/// EFI, one from flash, one after an entry whose kernel cannot be read, two of an image of ukify, and on x86_64 two with a virtio console and one with edk2 and a TPM. They are not on microvm, where the kernel of a busy machine finds no clock.
 pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
     let [entries, efi, flash] = [Way::Auto, Way::Efi, Way::Flash].map(Firmware::Ours);
     let mut cells = matrix::cells(row, slice::from_ref(&entries), TEST_MEMORY);
@@ -76,17 +77,32 @@ pub(crate) fn test_boots(row: &'static ArchRow) -> Vec<TestBoot> {
             cells.extend(cell.filter(|cell| cell.kind == Some(Kind::Ukify)).take(1));
         }
     }
+    cells.extend(with_tpm(row));
     cells.retain(|cell| cell.setup.machine.name != "microvm");
     let boot = |has_bad_entry| move |cell| TestBoot { cell, has_bad_entry };
     let bad = cells.iter().find(|cell| cell.kind == Some(Kind::Bls1)).cloned();
     let bad = bad.into_iter().map(boot(true));
     // Machines of the other architectures have a serial port that cannot be left out.
     let is_pc = row.arch == Arch::X86_64;
-    let for_console = |cell: &&Cell| is_pc && matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+    // The command line of an image of ukify must not have further options.
+    let for_console = |cell: &&Cell| {
+        let is_auto = matches!(cell.setup.firmware, Firmware::Ours(Way::Auto));
+        is_pc && is_auto && cell.kind != Some(Kind::Ukify)
+    };
     let consoles = cells.iter().filter(for_console).cloned().map(with_virtio_console);
     let consoles: Vec<Cell> = consoles.collect();
     let cells = cells.into_iter().chain(consoles);
     cells.map(boot(false)).chain(bad).collect()
+}
+
+/// A boot by systemd-stub under edk2 with a TPM, whose registers are compared with predictions.
+fn with_tpm(row: &'static ArchRow) -> Option<Cell> {
+    row.firmware.tpm?;
+    let edk2 = row.firmware.rivals.iter().find(|rival| rival.name == "edk2")?;
+    let cells = matrix::cells(row, &[Firmware::Rival(edk2)], TEST_MEMORY);
+    let mut cell = cells.into_iter().find(|cell| cell.kind == Some(Kind::Ukify))?;
+    cell.setup.has_tpm = true;
+    Some(cell)
 }
 
 /// The same without a serial port.
@@ -107,6 +123,7 @@ impl TestBoot {
         let way = match self.cell.setup.firmware {
             Firmware::Ours(Way::Efi) => " through EFI",
             Firmware::Ours(Way::Flash) => " from flash",
+            Firmware::Rival(_) if self.cell.setup.has_tpm => " with edk2 and a TPM",
             _ => "",
         };
         let console = if self.cell.setup.has_virtio_console {
@@ -230,6 +247,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
         firmware: Firmware::find(row, args.firmware.as_deref().unwrap_or("ours"), args.start)?,
         memory: args.memory,
         has_virtio_console: false,
+        has_tpm: args.tpm,
         qemu: args.qemu.clone(),
     };
     let mut disks = Vec::new();
@@ -263,7 +281,7 @@ fn job(workspace: &Workspace, row: &'static ArchRow, args: &FirmwareArgs) -> Res
     let kind = (args.image.is_none() && !is_direct).then_some(args.medium);
     Ok(Job {
         goal: goal(&setup, kind, args.end),
-        reports: reports(workspace, row, kind)?,
+        reports: reports(workspace, &setup, kind)?,
         setup,
         disks,
         medium,
@@ -340,7 +358,7 @@ fn cell_job(
             cell.kind,
             medium.map_or(End::Poweroff, |medium| medium.end),
         ),
-        reports: reports(workspace, cell.setup.row, cell.kind)?,
+        reports: reports(workspace, &cell.setup, cell.kind)?,
         timeout,
     })
 }
@@ -348,13 +366,18 @@ fn cell_job(
 /// What init must report of a medium of this kind.
 fn reports(
     workspace: &Workspace,
-    row: &ArchRow,
+    setup: &Setup,
     kind: Option<Kind>,
 ) -> Result<Vec<(&'static str, String)>, Error> {
-    match kind {
-        Some(Kind::Ukify) => ukify::reports(workspace, row),
-        _ => Ok(Vec::new()),
+    if kind != Some(Kind::Ukify) {
+        return Ok(Vec::new());
     }
+    let mut reports = ukify::reports(workspace, setup.row)?;
+    // Our firmware measures nothing.
+    if setup.has_tpm && matches!(setup.firmware, Firmware::Rival(_)) {
+        reports.extend(ukify::registers(workspace, setup.row)?);
+    }
+    Ok(reports)
 }
 
 /// Prints the timeline and what init reports; before it the whole console if that is wanted.

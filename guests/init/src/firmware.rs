@@ -109,7 +109,7 @@ fn pcrs(directory: &Path) -> Vec<(u8, String)> {
         let value = fs::read_to_string(directory.join(number.to_string())).ok()?;
         Some((number, value.trim().to_lowercase()))
     };
-    [4, 9, 11, 12].into_iter().filter_map(value).collect()
+    [4, 9, 11, 12, 13].into_iter().filter_map(value).collect()
 }
 
 /// Keeps all messages of the kernel but emergencies from the console, where they would split lines of the report (Linux
@@ -163,6 +163,17 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("init-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         directory
+    }
+
+    #[test]
+    fn registers_of_a_tpm_are_in_lower_case() {
+        let directory = new_directory("pcrs");
+        for (number, value) in [("4", "0AFF\n"), ("5", "00\n"), ("12", "01\n")] {
+            fs::write(directory.join(number), value).unwrap();
+        }
+        assert_eq!(pcrs(&directory), [(4, "0aff".to_owned()), (12, "01".to_owned())]);
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(pcrs(&directory).is_empty());
     }
 
     #[test]

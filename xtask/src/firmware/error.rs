@@ -62,6 +62,12 @@ pub(crate) enum FirmwareError {
         difference: String,
         trace: PathBuf,
     },
+    /// The emulated TPM does not open its socket.
+    #[error("swtpm did not open {} in time", socket.display())]
+    NoTpmSocket { socket: PathBuf },
+    /// A TPM cannot be used on the architecture.
+    #[error("the kernel for {arch} has no driver for a TPM built in; select x86_64 with --arch")]
+    NoTpm { arch: &'static str },
     /// The files that ukify made cannot be read back.
     #[error(transparent)]
     Ukify(#[from] UkifyError),

@@ -11,6 +11,7 @@ use super::machine::{Disk, Firmware, Setup, Way};
 use super::medium::kind::Kind;
 use super::medium::spec::End;
 use super::timeline::Milestone;
+use super::tpm::Tpm;
 use crate::error::{Error, WithPath as _};
 use crate::workspace::Workspace;
 
@@ -76,11 +77,21 @@ impl Job {
         let mut command = self
             .setup
             .command(workspace, &self.disks, end, directory.path())?;
+        let tpm = if self.setup.has_tpm {
+            let row = self.setup.row;
+            let device = row.firmware.tpm.ok_or(FirmwareError::NoTpm { arch: row.name })?;
+            let tpm = Tpm::start(workspace, directory.path())?;
+            command.args(tpm.options(device));
+            Some(tpm)
+        } else {
+            None
+        };
         let log = self.log(workspace)?;
         let mut boot = boot::run(&mut command, self.goal, self.timeout, directory.path(), log)?;
         if boot.failure.is_none() {
             boot.failure = self.wrong_report(&boot);
         }
+        drop(tpm);
         Ok(boot)
     }
 

@@ -30,6 +30,7 @@ pub(super) fn cells(row: &'static ArchRow, only: &[Firmware], memory: u32) -> Ve
                     firmware: firmware.clone(),
                     memory,
                     has_virtio_console: false,
+                    has_tpm: false,
                     qemu: Vec::new(),
                 };
                 cells.extend(setup.media().into_iter().map(|kind| Cell {

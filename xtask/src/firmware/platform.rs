@@ -31,6 +31,8 @@ pub(crate) struct Platform {
     pub(super) is_without_efi: bool,
     /// Rust target of `guests/efitrace`; `None` if it does not exist for the architecture.
     pub(crate) tracer: Option<&'static str>,
+    /// QEMU's interface of a TPM that Debian's kernel has a driver for without modules.
+    pub(super) tpm: Option<&'static str>,
     /// The machines; the first is the default.
     pub(super) machines: &'static [Machine],
     pub(super) rivals: &'static [Rival],

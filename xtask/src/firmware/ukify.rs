@@ -5,6 +5,7 @@
 //! archives: microcode, the image's initrds, that of the addon.
 
 pub(crate) mod error;
+mod registers;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 use bls::ProfileSelector;
 use bls::uki::UkiBoot;
 use boot_core::SizedSource;
+use boot_measure::pcr::ArchiveKind;
 use contract::Digest;
 use cpio::NewcReader;
 
@@ -58,6 +60,19 @@ const PROFILES: [(&str, &str); 2] = [
 /// `ID=` of the second profile.
 pub(super) const SECOND_PROFILE: &str = "debug";
 const ADDON: &str = "addon=one";
+
+/// Companion files of the image: credentials, a system extension and a configuration extension, which systemd-stub does not look into.
+const COMPANIONS: [(ArchiveKind, &str, &[u8]); 5] = [
+    (ArchiveKind::Credentials, "b.cred", b"a credential"),
+    (ArchiveKind::Credentials, "a.cred", b"another credential"),
+    (ArchiveKind::GlobalCredentials, "all.cred", b"for all images"),
+    (ArchiveKind::SystemExtensions, "system.raw", b"an extension"),
+    (
+        ArchiveKind::ConfigurationExtensions,
+        "etc.confext.raw",
+        b"a configuration",
+    ),
+];
 
 const OS_RELEASE: &str = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13\"\nVERSION_ID=13\n";
 
@@ -121,6 +136,31 @@ pub(super) fn reports(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(&'sta
         ("cmdline", cmdline),
         ("payload", format!("{PAYLOAD} {len} {hash:#018x}")),
     ])
+}
+
+/// The companion files as paths on the medium, with their contents.
+pub(super) fn companions(image: &str) -> impl Iterator<Item = (String, &'static [u8])> {
+    COMPANIONS
+        .into_iter()
+        .map(move |(kind, name, content)| match kind {
+            ArchiveKind::GlobalCredentials => (format!("loader/credentials/{name}"), content),
+            _ => (format!("EFI/Linux/{image}.extra.d/{name}"), content),
+        })
+}
+
+/// The TPM registers that init must report of the same boot by systemd-boot.
+pub(super) fn registers(workspace: &Workspace, row: &ArchRow) -> Result<Vec<(&'static str, String)>, Error> {
+    let Ukis { image, addon, .. } = make(workspace, row)?;
+    let loader = row.firmware.systemd_boot.ensure(workspace, row)?;
+    let read = |path: &Path| fs::read(path).with_path(path);
+    let boot = registers::Boot {
+        loader: &read(&loader)?,
+        image: &read(&image)?,
+        addon: &read(&addon)?,
+        profile: 1,
+        companions: &COMPANIONS,
+    };
+    Ok(boot.registers().map_err(FirmwareError::from)?)
 }
 
 /// The command line and the payload of a profile with the addon.

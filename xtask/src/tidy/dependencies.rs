@@ -226,8 +226,10 @@ const FAMILIES: &[Family] = &[
         &[
             "crates/bls",
             "crates/boot-core",
+            "crates/boot-measure",
             "crates/boot-sandbox",
             "crates/fmt-elf",
+            "crates/fmt-pe",
             "crates/proto-sandbox",
             "guests/contract",
             "xtask/lab-init",

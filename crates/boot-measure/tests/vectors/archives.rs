@@ -3,9 +3,16 @@
 use boot_measure::pcr::{ArchiveKind, StubArchive, UkiSections};
 use boot_measure::{Content, HashAlgorithm};
 
+/// Name in the vectors, kind, and files.
+type Companions = (
+    &'static str,
+    ArchiveKind,
+    &'static [(&'static str, &'static [u8])],
+);
+
 #[test]
 fn archives_are_those_of_systemd_stub() {
-    let files: [(&str, ArchiveKind, &[(&str, &[u8])]); 4] = [
+    let files: [Companions; 4] = [
         (
             "credentials",
             ArchiveKind::Credentials,

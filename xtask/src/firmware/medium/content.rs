@@ -297,6 +297,9 @@ impl Collector<'_> {
         let profile = ukify::SECOND_PROFILE;
         let esp = &mut self.content.esp;
         let name = "debian-13.efi";
+        for (path, content) in ukify::companions(name) {
+            esp.bytes(path, content);
+        }
         esp.file(format!("EFI/Linux/{name}"), &image);
         esp.file(format!("EFI/Linux/{name}.extra.d/one.addon.efi"), &addon);
         esp.bytes(

@@ -78,6 +78,7 @@ pub(crate) static X86_64: Platform = Platform {
     image: None,
     is_without_efi: true,
     tracer: Some("x86_64-unknown-uefi"),
+    tpm: Some("tpm-tis"),
     machines: &[
         Machine {
             name: "q35",
@@ -145,6 +146,7 @@ pub(crate) static AARCH64: Platform = Platform {
     image: Some(ElfTarget::AARCH64),
     is_without_efi: false,
     tracer: None,
+    tpm: None,
     machines: &[Machine {
         name: "virt",
         qemu: versions::AARCH64,
@@ -214,6 +216,7 @@ pub(crate) static RISCV64: Platform = Platform {
     image: Some(ElfTarget::RISCV64),
     is_without_efi: false,
     tracer: None,
+    tpm: None,
     machines: &[Machine {
         name: "virt",
         // Its edk2 needs 8.1 or later.
