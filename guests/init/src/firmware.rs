@@ -204,6 +204,7 @@ mod tests {
             variables: Ok(12),
             variable: Err(io::Error::from_raw_os_error(30)),
             clocks: vec![("rtc_cmos".to_owned(), "1795807600".to_owned())],
+            pcrs: vec![(4, "0a".to_owned())],
             smbios: Some(300),
             acpi: true,
             device_tree: false,
@@ -211,11 +212,12 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "efi: 64 bits\nefi variables: 12\nefi variable: Read-only file system (os error 30)\n\
-             clock: 1795807600 rtc_cmos\nsmbios: 300 bytes\nacpi: present\ndevice tree: none\n"
+             clock: 1795807600 rtc_cmos\npcr 4: 0a\nsmbios: 300 bytes\nacpi: present\ndevice tree: none\n"
         );
         let report = FirmwareReport {
             efi: None,
             clocks: Vec::new(),
+            pcrs: Vec::new(),
             smbios: None,
             ..report
         };
