@@ -30,6 +30,7 @@ mod pieces;
 mod plan;
 mod registers;
 pub mod snp;
+pub mod tdx;
 
 pub use authenticode::{AuthenticodeError, authenticode_digest};
 pub use content::Content;

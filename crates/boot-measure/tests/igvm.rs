@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use boot_core::{AdditionalLoad, Arch, PageKind};
 use boot_measure::igvm::{ExportError, Platform, SNP_POLICY_SMT, export};
 use boot_measure::snp::{CpuSignature, PlanLaunch, ZeroPages, plan_launch_digest};
-use igvm::measurement::generate_snp_measurement;
+use boot_measure::tdx::{Mrtd, plan_mrtd};
+use boot_measure::{HashAlgorithm, MeasureError};
+use igvm::measurement::{generate_snp_measurement, generate_tdx_measurement};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmPlatformHeader};
 use igvm_defs::{IgvmPageDataType, IgvmPlatformType};
 
@@ -207,4 +209,32 @@ fn more_cpus_than_a_file_numbers_are_refused() {
         error.to_string(),
         "there are 65537 CPUs; a file has at most 65536"
     );
+}
+
+/// MRTD by the crate `igvm`, of the pages in a file.
+#[test]
+fn pages_have_the_measurement_of_tdx_that_the_crate_igvm_computes() {
+    let content: [u8; 0x1000] = bytes(0x1000, 6).try_into().unwrap();
+    let of_tdx = |load: &AdditionalLoad<'_>| ["unmeasured", "shared"].contains(&load.label);
+    let all = kinds(&content);
+    let some: Vec<_> = all.iter().filter(|load| of_tdx(load)).copied().collect();
+    let mut found = Vec::new();
+    for loads in [&[][..], &some] {
+        let boot = boot(Arch::X86_64, vec![x86_state().into()], loads);
+        let file = read_back(&boot, &snp(1));
+        let pages = file.directives().iter();
+        let pages = pages.filter(|directive| matches!(directive, IgvmDirectiveHeader::PageData { .. }));
+        let pages: Vec<_> = pages.cloned().collect();
+        let expected = generate_tdx_measurement(&pages, 1).unwrap();
+        let digest = plan_mrtd(&boot.plan, &boot.sources()).unwrap();
+        assert_eq!(digest.as_bytes(), expected);
+        found.push(digest);
+    }
+    assert_ne!(found[0], found[1]);
+    let boot = boot(Arch::X86_64, vec![x86_state().into()], &all);
+    let error = plan_mrtd(&boot.plan, &boot.sources()).unwrap_err();
+    assert!(matches!(error, MeasureError::UnknownKind { .. }), "{error}");
+    // A guest without pages: the hash of nothing.
+    let empty = HashAlgorithm::Sha384.digest(b"");
+    assert_eq!(Mrtd::new().finish(), empty);
 }

@@ -16,6 +16,7 @@ use boot_measure::snp::{
     CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, QEMU_CPU_TYPES, SevFeatures, Vmm, ZeroPages,
     plan_launch_digest,
 };
+use boot_measure::tdx::plan_mrtd;
 use boot_measure::{Content, HashAlgorithm, plan_digest};
 use clap::ValueEnum;
 use vmboot::report::{MeasureReport, SnpReport};
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Print the launch digest of an AMD SEV-SNP guest into which a VMM imports the pages of the plan directly.
     #[arg(long)]
     snp: bool,
+    /// Print the build-time measurement (MRTD) of an Intel TDX guest to which a VMM adds the pages of the plan. Registers are not part of it.
+    #[arg(long, conflicts_with_all = ["snp", "pcrs", "ovmf"])]
+    tdx: bool,
     /// CPU type of QEMU, such as EPYC-Milan, or a signature as CPUID has it, such as 0xa00f11: the CPUs that the plan does not start
     /// have it in a register. Needed with --ovmf, and with more than one of --vcpus.
     #[arg(long, value_name = "TYPE", value_parser = vcpu_type, requires = "snp")]
@@ -161,6 +165,10 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     if let Some(launch) = &launch {
         let digest = boot.with_sources(|sources| plan_launch_digest(plan, sources, launch))?;
         report.snp = Some(SnpReport::new(launch.vcpus, launch.features, &digest));
+    }
+    if args.tdx {
+        let digest = boot.with_sources(|sources| plan_mrtd(plan, sources))?;
+        report.mrtd = Some(digest.to_string());
     }
     if let Some(path) = &args.igvm {
         let platform = launch.map_or(Platform::Native, |launch| Platform::snp(launch, SNP_POLICY_SMT));

@@ -19,6 +19,9 @@ pub struct MeasureReport {
     pub plan: Option<DigestReport>,
     /// The launch of SEV-SNP, if it was asked for.
     pub snp: Option<SnpReport>,
+    /// The build-time measurement of TDX, if it was asked for.
+    #[serde(default)]
+    pub mrtd: Option<String>,
     /// The TPM registers, if they were asked for.
     pub pcrs: Option<Vec<PcrReport>>,
 }
@@ -83,6 +86,7 @@ impl MeasureReport {
             schema: Self::SCHEMA.to_owned(),
             plan: Some(DigestReport::from(plan)),
             snp: None,
+            mrtd: None,
             pcrs: None,
         }
     }
@@ -94,6 +98,7 @@ impl MeasureReport {
             schema: Self::SCHEMA.to_owned(),
             plan: None,
             snp: Some(snp),
+            mrtd: None,
             pcrs: None,
         }
     }
@@ -105,6 +110,7 @@ impl MeasureReport {
             schema: Self::SCHEMA.to_owned(),
             plan: None,
             snp: None,
+            mrtd: None,
             pcrs: Some(pcrs),
         }
     }
@@ -139,6 +145,9 @@ impl fmt::Display for MeasureReport {
         }
         if let Some(snp) = &self.snp {
             writeln!(f, "SEV-SNP launch digest: {}", snp.launch_digest)?;
+        }
+        if let Some(mrtd) = &self.mrtd {
+            writeln!(f, "TDX MRTD: {mrtd}")?;
         }
         for PcrReport {
             pcr,

@@ -10,6 +10,7 @@ use boot_measure::pcr::{
 use boot_measure::snp::{
     CpuSignature, FirmwareLaunch, KernelHashes, PlanLaunch, SevFeatures, Vmm, plan_launch_digest,
 };
+use boot_measure::tdx::plan_mrtd;
 use boot_measure::{Content, HashAlgorithm, plan_digest};
 use fmt_pe::pe::PeFile;
 use fmt_test::pe::{AMD64, Pe};
@@ -43,6 +44,27 @@ fn the_command_prints_the_digests_of_the_library() {
             assert_eq!(found.schema, MeasureReport::SCHEMA);
         }
     }
+}
+
+#[test]
+fn the_command_prints_the_measurement_of_tdx_of_x86_plans_only() {
+    let mut measured = 0;
+    for boot in boots() {
+        let output = measure(&boot, &["--tdx", "--json"]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        let expected = boot.planned(|plan, sources, _| plan_mrtd(plan, sources).ok());
+        if let Some(expected) = expected {
+            measured += 1;
+            let found: MeasureReport = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(found.mrtd, Some(expected.to_string()), "{error}");
+            let text = String::from_utf8(measure(&boot, &["--tdx"]).stdout).unwrap();
+            assert!(text.ends_with(&format!("\nTDX MRTD: {expected}\n")), "{text}");
+        } else {
+            assert_eq!(output.status.code(), Some(1), "{error}");
+            assert!(error.contains("but the launch is for x86_64"), "{error}");
+        }
+    }
+    assert_eq!(measured, 4);
 }
 
 #[test]
@@ -113,10 +135,8 @@ fn pcrs(dir: &std::path::Path, options: &[&str]) -> Vec<(u8, Option<String>, Str
         .collect()
 }
 
-#[test]
-fn the_command_predicts_registers_of_unified_kernel_images() {
-    let bank = HashAlgorithm::Sha384;
-    let dir = tempfile::tempdir().unwrap();
+/// Writes a kernel, a unified kernel image, an addon and a boot loader, which it returns, and companion files.
+fn efi_programs(dir: &std::path::Path) -> [Vec<u8>; 4] {
     let kernel = Pe::new(AMD64).section(".data", "kernel").build();
     let uki = Pe::new(AMD64)
         .section(".linux", &kernel)
@@ -143,8 +163,16 @@ fn the_command_predicts_registers_of_unified_kernel_images() {
         ("a.cred", &b"one".to_vec()),
         ("x.raw", &b"extension".to_vec()),
     ] {
-        fs::write(dir.path().join(name), file).unwrap();
+        fs::write(dir.join(name), file).unwrap();
     }
+    [kernel, uki, addon, loader]
+}
+
+#[test]
+fn the_command_predicts_registers_of_unified_kernel_images() {
+    let bank = HashAlgorithm::Sha384;
+    let dir = tempfile::tempdir().unwrap();
+    let [kernel, uki, addon, loader] = efi_programs(dir.path());
     let pe = |file| {
         let source = SizedSource::new(file).unwrap();
         (PeFile::parse(source).unwrap().unwrap(), source)
