@@ -138,6 +138,9 @@ pub(crate) struct RunArgs {
     /// Boot this medium with the firmware of this repository instead of a kernel.
     #[arg(long, value_enum, conflicts_with_all = ["kernel", "initrd", "protocol", "cmdline"])]
     pub(crate) medium: Option<Kind>,
+    /// Boot a system of Debian, whose root file system is on a virtio disk, to its own init, systemd.
+    #[arg(long, conflicts_with_all = ["medium", "initrd", "cmdline"])]
+    pub(crate) debian: bool,
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) vcpus: u32,
@@ -150,6 +153,27 @@ pub(crate) struct RunArgs {
     /// Print the number of exits by reason and address.
     #[arg(long)]
     pub(crate) count_exits: bool,
+}
+
+impl RunArgs {
+    /// `run --debian` with memory and time for systemd.
+    pub(crate) fn debian() -> Self {
+        Self {
+            host: Host::Auto,
+            clock: Clock::Time,
+            protocol: Protocol::Linux,
+            kernel: None,
+            unpack: "auto".into(),
+            initrd: None,
+            cmdline: None,
+            medium: None,
+            debian: true,
+            vcpus: 1,
+            memory: "1G".into(),
+            timeout: 500,
+            count_exits: false,
+        }
+    }
 }
 
 /// Options of `test`.
