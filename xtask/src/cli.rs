@@ -112,7 +112,7 @@ pub(crate) enum Protocol {
 }
 
 /// Options of `run`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct RunArgs {
     /// Where KVM runs: on this machine or on an emulated KVM host machine.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
@@ -144,11 +144,21 @@ pub(crate) struct RunArgs {
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) vcpus: u32,
-    /// The guest's memory, such as 512M or 1G.
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    /// The guest's memory, such as 512M. The default of --debian is 1G.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "512M",
+        default_value_if("debian", "true", "1G")
+    )]
     pub(crate) memory: String,
-    /// Fail after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    /// Fail after this many seconds. The default of --debian is 500.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "120",
+        default_value_if("debian", "true", "500")
+    )]
     pub(crate) timeout: u64,
     /// Print the number of exits by reason and address.
     #[arg(long)]
@@ -156,7 +166,7 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// `run --debian` with memory and time for systemd.
+    /// Those of `run --debian`.
     pub(crate) fn debian() -> Self {
         Self {
             host: Host::Auto,
@@ -293,6 +303,12 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct RunOnly {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
@@ -314,6 +330,14 @@ mod tests {
             ],
             &["riscv64", "x86_64"],
         );
+    }
+
+    #[test]
+    fn systemd_has_memory_and_time() {
+        let parse = |args: &[&str]| RunOnly::parse_from(["run"].iter().chain(args)).args;
+        assert_eq!(parse(&["--debian"]), RunArgs::debian());
+        assert_eq!((parse(&[]).memory.as_str(), parse(&[]).timeout), ("512M", 120));
+        assert_eq!(parse(&["--debian", "--memory", "2G"]).memory, "2G");
     }
 
     #[test]
