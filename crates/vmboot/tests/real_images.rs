@@ -305,13 +305,15 @@ fn check_payload(report: &InspectReport) -> Result<(), Failed> {
 /// A command that compresses, its options, and the name of the codec in a zboot image.
 type Tool = (&'static str, &'static [&'static str], Option<&'static [u8]>);
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     ("gzip", &["-1nc"], Some(b"gzip\0")),
     ("xz", &["-1c", "--check=crc32"], Some(b"xzkern\0")),
     ("xz", &["-1c", "--format=lzma"], Some(b"lzma\0")),
     ("zstd", &["-1qcf"], Some(b"zstd22\0")),
     ("lz4", &["-1qc"], None),
     ("lz4", &["-1qlc"], Some(b"lz4\0")),
+    ("lzop", &["-1qc"], Some(b"lzo\0")),
+    ("bzip2", &["-1qc"], None),
 ];
 
 /// One trial for each `Image` and command: files with the `Image` inside are planned as the `Image` itself.
