@@ -69,7 +69,7 @@ pub(crate) enum Task {
     /// It is templates/sandbox-guest with the name of the directory, and uses the crates of this repository. `cargo build --release`
     /// builds it, with stable Rust.
     NewGuest(NewGuestArgs),
-    /// Measure the load of kernels, or calls of sandboxes.
+    /// Measure the load of kernels, calls of sandboxes, or boots.
     Bench(BenchArgs),
     /// Show what sandboxes do: calls, host functions, a panic, a deadline, snapshots and clones.
     ///
@@ -215,6 +215,8 @@ pub(crate) enum Bench {
     Load,
     /// Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip.
     Sandbox,
+    /// The time from exec to userspace of Debian's kernel, beside QEMU as a VMM.
+    Boot,
 }
 
 /// Another project that a bench measures in the same run.
@@ -230,10 +232,10 @@ pub(crate) struct BenchArgs {
     /// What to measure.
     #[arg(value_enum, value_name = "WHAT", default_value_t = Bench::Load)]
     pub(crate) what: Bench,
-    /// sandbox: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
+    /// sandbox, boot: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
     #[arg(long, value_enum, default_value_t = Host::Lab)]
     pub(crate) host: Host,
-    /// sandbox: fail if a row misses its limit.
+    /// sandbox, boot: fail if a row misses its limit.
     #[arg(long)]
     pub(crate) check: bool,
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.

@@ -190,7 +190,14 @@ impl Lab {
                     Arg::Text(text) => text.clone(),
                     Arg::File(path) => {
                         let name = format!("lab/{number}/{position}/{}", file_name(path));
-                        archive.file(&name, 0o644, path)?;
+                        archive.file(&name, 0o755, path)?;
+                        format!("/{name}")
+                    }
+                    Arg::Directory(path) => {
+                        let name = format!("lab/{number}/{position}");
+                        for file in kernel::walk(path)? {
+                            archive.file(&format!("{name}/{}", file_name(&file)), 0o755, &file)?;
+                        }
                         format!("/{name}")
                     }
                     Arg::Disk(path) => block_device(&disks, path),
