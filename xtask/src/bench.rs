@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements.
 
 mod boot;
+mod entry;
 mod hyperlight;
 mod load;
 mod qemu;
@@ -16,6 +17,7 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, rows: &[&'static ArchRow], args: &BenchArgs) -> Result<(), Error> {
     match args.what {
         Bench::Boot => rows.iter().try_for_each(|row| boot::run(workspace, row, args)),
+        Bench::Entry => entry::run(workspace, args),
         Bench::Load => load::run(workspace, args),
         Bench::Sandbox => rows.iter().try_for_each(|row| sandbox::run(workspace, row, args)),
     }

@@ -217,6 +217,8 @@ pub(crate) enum Bench {
     Sandbox,
     /// The time from exec to userspace of Debian's kernel, beside QEMU as a VMM.
     Boot,
+    /// Instructions of the x86_64 guest from the entry of Debian's kernel to `start_kernel`, by route: bzImage, vmlinux, PVH.
+    Entry,
 }
 
 /// Another project that a bench measures in the same run.
@@ -235,7 +237,7 @@ pub(crate) struct BenchArgs {
     /// sandbox, boot: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
     #[arg(long, value_enum, default_value_t = Host::Lab)]
     pub(crate) host: Host,
-    /// sandbox, boot: fail if a row misses its limit.
+    /// sandbox, boot, entry: fail if a row misses its limit.
     #[arg(long)]
     pub(crate) check: bool,
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.
