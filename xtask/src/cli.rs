@@ -213,6 +213,8 @@ pub(crate) struct NewGuestArgs {
 pub(crate) enum Bench {
     /// The time to load x86_64 kernels, beside linux-loader and a plain read.
     Load,
+    /// The time to decompress Debian's vmlinux, beside the tool of each codec.
+    Codecs,
     /// Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip.
     Sandbox,
     /// The time from exec to userspace of Debian's kernel, beside QEMU as a VMM.
