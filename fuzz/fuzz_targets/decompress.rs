@@ -6,13 +6,15 @@ use boot_core::Codec;
 use decompress::decompress;
 use libfuzzer_sys::fuzz_target;
 
-const CODECS: [Codec; 6] = [
+const CODECS: [Codec; 8] = [
     Codec::Gzip,
     Codec::Lzma,
     Codec::Xz,
     Codec::Lz4Legacy,
     Codec::Lz4Frame,
     Codec::Zstd,
+    Codec::Lzo,
+    Codec::Bzip2,
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -197,6 +197,23 @@ impl<'a> PrivateApt<'a> {
         fs::rename(&partial, into).with_path(into)
     }
 
+    /// Fetches packages and all that they depend on, and unpacks them into a directory, which exists only once it is complete.
+    pub(crate) fn unpack_all(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
+        let downloads = into.with_extension("downloads");
+        self.download_all(packages, &downloads)?;
+        let files = fs::read_dir(&downloads).with_path(&downloads)?;
+        let archives: Vec<PathBuf> = files
+            .map(|entry| Ok(entry.with_path(&downloads)?.path()))
+            .collect::<Result<_, Error>>()?;
+        let first = packages.first().copied().unwrap_or_default();
+        unpack_archives(
+            archives,
+            into,
+            &self.workspace.log(&format!("apt-unpack-{first}"))?,
+        )?;
+        remove_directory(&downloads)
+    }
+
     /// Fetches packages and unpacks them into a directory, which exists only once it is complete.
     pub(crate) fn unpack(&self, packages: &[&str], into: &Path) -> Result<(), Error> {
         let list = packages.join(" ");
@@ -226,19 +243,21 @@ impl<'a> PrivateApt<'a> {
                 what: "archive",
             });
         }
-        let partial = into.with_extension("partial");
-        remove_directory(&partial)?;
-        fs::create_dir_all(&partial).with_path(&partial)?;
         let _step = Step::start(format!("unpacking {list}"));
-        for archive in archives {
-            process::run_logged(
-                Command::new("dpkg-deb").arg("-x").arg(archive).arg(&partial),
-                &log,
-            )?;
-        }
-        remove_directory(into)?;
-        fs::rename(&partial, into).with_path(into)
+        unpack_archives(archives, into, &log)
     }
+}
+
+/// Unpacks packages into a directory, which exists only once it is complete.
+fn unpack_archives(archives: Vec<PathBuf>, into: &Path, log: &Path) -> Result<(), Error> {
+    let partial = into.with_extension("partial");
+    remove_directory(&partial)?;
+    fs::create_dir_all(&partial).with_path(&partial)?;
+    for archive in archives {
+        process::run_logged(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&partial), log)?;
+    }
+    remove_directory(into)?;
+    fs::rename(&partial, into).with_path(into)
 }
 
 /// Removes a directory that may be absent.

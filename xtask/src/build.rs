@@ -15,8 +15,18 @@ use crate::workspace::Workspace;
 
 /// Builds the program `name` of the package `name` for `row`, statically linked, and returns its path.
 pub(crate) fn static_binary(workspace: &Workspace, row: &ArchRow, name: &str) -> Result<PathBuf, Error> {
+    static_program(workspace, row, name, name)
+}
+
+/// The same for a program of another name than its package.
+pub(crate) fn static_program(
+    workspace: &Workspace,
+    row: &ArchRow,
+    package: &str,
+    name: &str,
+) -> Result<PathBuf, Error> {
     let mut command = static_cargo(workspace, row, "build")?;
-    command.args(["--package", name, "--bin", name]);
+    command.args(["--package", package, "--bin", name]);
     let log = workspace.log(&format!("build-{name}"))?;
     {
         let _step = Step::start(format!("building {name} for {}", row.std_target));

@@ -69,7 +69,7 @@ pub(crate) enum Task {
     /// It is templates/sandbox-guest with the name of the directory, and uses the crates of this repository. `cargo build --release`
     /// builds it, with stable Rust.
     NewGuest(NewGuestArgs),
-    /// Measure the load of kernels, or calls of sandboxes.
+    /// Measure the load of kernels, calls of sandboxes, or boots.
     Bench(BenchArgs),
     /// Show what sandboxes do: calls, host functions, a panic, a deadline, snapshots and clones.
     ///
@@ -112,7 +112,7 @@ pub(crate) enum Protocol {
 }
 
 /// Options of `run`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct RunArgs {
     /// Where KVM runs: on this machine or on an emulated KVM host machine.
     #[arg(long, value_enum, default_value_t = Host::Auto)]
@@ -138,18 +138,52 @@ pub(crate) struct RunArgs {
     /// Boot this medium with the firmware of this repository instead of a kernel.
     #[arg(long, value_enum, conflicts_with_all = ["kernel", "initrd", "protocol", "cmdline"])]
     pub(crate) medium: Option<Kind>,
+    /// Boot a system of Debian, whose root file system is on a virtio disk, to its own init, systemd.
+    #[arg(long, conflicts_with_all = ["medium", "initrd", "cmdline"])]
+    pub(crate) debian: bool,
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) vcpus: u32,
-    /// The guest's memory, such as 512M or 1G.
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    /// The guest's memory, such as 512M. The default of --debian is 1G.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "512M",
+        default_value_if("debian", "true", "1G")
+    )]
     pub(crate) memory: String,
-    /// Fail after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    /// Fail after this many seconds. The default of --debian is 500.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "120",
+        default_value_if("debian", "true", "500")
+    )]
     pub(crate) timeout: u64,
     /// Print the number of exits by reason and address.
     #[arg(long)]
     pub(crate) count_exits: bool,
+}
+
+impl RunArgs {
+    /// Those of `run --debian`.
+    pub(crate) fn debian() -> Self {
+        Self {
+            host: Host::Auto,
+            clock: Clock::Time,
+            protocol: Protocol::Linux,
+            kernel: None,
+            unpack: "auto".into(),
+            initrd: None,
+            cmdline: None,
+            medium: None,
+            debian: true,
+            vcpus: 1,
+            memory: "1G".into(),
+            timeout: 500,
+            count_exits: false,
+        }
+    }
 }
 
 /// Options of `test`.
@@ -179,8 +213,14 @@ pub(crate) struct NewGuestArgs {
 pub(crate) enum Bench {
     /// The time to load x86_64 kernels, beside linux-loader and a plain read.
     Load,
+    /// The time to decompress Debian's vmlinux, beside the tool of each codec.
+    Codecs,
     /// Calls, snapshots and clones of sandboxes, in units of one bare KVM round trip.
     Sandbox,
+    /// The time from exec to userspace of Debian's kernel, beside QEMU as a VMM.
+    Boot,
+    /// Instructions of the x86_64 guest from the entry of Debian's kernel to `start_kernel`, by route: bzImage, vmlinux, PVH.
+    Entry,
 }
 
 /// Another project that a bench measures in the same run.
@@ -196,10 +236,10 @@ pub(crate) struct BenchArgs {
     /// What to measure.
     #[arg(value_enum, value_name = "WHAT", default_value_t = Bench::Load)]
     pub(crate) what: Bench,
-    /// sandbox: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
+    /// sandbox, boot: where KVM runs. In the lab the clock counts instructions, so that other work on this machine changes nothing.
     #[arg(long, value_enum, default_value_t = Host::Lab)]
     pub(crate) host: Host,
-    /// sandbox: fail if a row misses its limit.
+    /// sandbox, boot, entry: fail if a row misses its limit.
     #[arg(long)]
     pub(crate) check: bool,
     /// sandbox: measure this project, too, in the same run. The first time builds it, which takes some minutes.
@@ -269,6 +309,12 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct RunOnly {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
@@ -290,6 +336,14 @@ mod tests {
             ],
             &["riscv64", "x86_64"],
         );
+    }
+
+    #[test]
+    fn systemd_has_memory_and_time() {
+        let parse = |args: &[&str]| RunOnly::parse_from(["run"].iter().chain(args)).args;
+        assert_eq!(parse(&["--debian"]), RunArgs::debian());
+        assert_eq!((parse(&[]).memory.as_str(), parse(&[]).timeout), ("512M", 120));
+        assert_eq!(parse(&["--debian", "--memory", "2G"]).memory, "2G");
     }
 
     #[test]

@@ -75,6 +75,14 @@ pub(crate) enum Error {
     #[error("the Debian package {package} has no {what}")]
     NotInPackage { package: String, what: &'static str },
 
+    /// `start_kernel` of Debian's kernel was not found.
+    #[error("start_kernel {0}")]
+    StartKernel(&'static str),
+
+    /// The stopwatch measured no boot of one of the programs.
+    #[error("a program was not measured")]
+    NoLaps,
+
     /// A metapackage depends on no kernel package.
     #[error("{package} of Debian {suite} depends on no package linux-image-*")]
     NoKernelPackage { package: String, suite: &'static str },

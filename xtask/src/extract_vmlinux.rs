@@ -111,6 +111,27 @@ pub(crate) fn extract(image: &Path, vmlinux: &Path) -> Result<(), Error> {
     fs::rename(&partial, vmlinux).with_path(vmlinux)
 }
 
+/// Puts another zstd frame in place of the payload of a bzImage; its data have the same length. The code of the bzImage has the addresses of what
+/// is behind the payload, so that the frame has to fit; the kernel ignores the zeros behind it.
+pub(crate) fn replace(image: &mut [u8], frame: &[u8]) -> Result<(), ExtractError> {
+    let Payload { offset, length } = locate(image, image.len() as u64)?;
+    // The last four bytes are the length of the data.
+    let room = length - 4;
+    let frame_len = frame.len() as u64;
+    if frame_len > room {
+        return Err(ExtractError::NoRoom {
+            frame: frame_len,
+            room,
+        });
+    }
+    // Offset and length are within the image.
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let payload = &mut image[start..][..usize::try_from(room).unwrap_or(usize::MAX)];
+    payload.fill(0);
+    payload[..frame.len()].copy_from_slice(frame);
+    Ok(())
+}
+
 /// Runs the zstd tool and reads at most one byte more than `size`. Returns the number of bytes read.
 fn decompress(mut packed: impl Read + Send, output: &Path, size: u64, image: &Path) -> Result<u64, Error> {
     let mut command = Command::new("zstd");

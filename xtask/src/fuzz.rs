@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 const COMPILER: Package = Package::program("g++", "c++");
 
 /// Limits per input: more memory or more seconds count as a crash.
-const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=10"];
+const LIMITS: [&str; 2] = ["-rss_limit_mb=512", "-timeout=10"];
 
 /// How much a run shows of what libFuzzer prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

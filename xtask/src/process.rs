@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -113,6 +114,36 @@ pub(crate) fn kill(id: u32) {
         // It may have ended by itself.
         let _: Result<(), rustix::io::Errno> = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Runs `command` without input. Returns its standard output and its exit code, which is `None` if it was killed: by a signal, or after `deadline`.
+pub(crate) fn output_until(
+    command: &mut Command,
+    deadline: Duration,
+) -> Result<(String, Option<i32>), Error> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    let mut running = Running::start(command)?;
+    let id = running.id();
+    let (alive, stop) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if stop.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
+            kill(id);
+        }
+    });
+    let mut output = Vec::new();
+    if let Some(stdout) = running.child().stdout.as_mut() {
+        stdout
+            .read_to_end(&mut output)
+            .with_path(Path::new(command.get_program()))?;
+    }
+    drop(alive);
+    // A watchdog cannot fail: it only waits and kills.
+    let _: thread::Result<()> = watchdog.join();
+    let code = running.wait()?.code();
+    Ok((String::from_utf8_lossy(&output).into_owned(), code))
 }
 
 /// Ids of the running processes that the process `id` has started.

@@ -8,6 +8,7 @@ use crate::build;
 use crate::cli::{Protocol, RunArgs};
 use crate::error::Error;
 use crate::firmware;
+use crate::firmware::medium::content::DebianDisk;
 use crate::fixtures;
 use crate::kernel;
 use crate::progress::print_status;
@@ -25,14 +26,22 @@ const SLACK: Duration = Duration::from_secs(30);
 /// Prepares everything, runs the guest and shows its console.
 pub(crate) fn run(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<(), Error> {
     let runner = Runner::ensure(workspace, row, args.host)?.with_clock(args.clock);
-    let vmboot = build::static_binary(workspace, row, "vmboot")?;
-    let task = Task {
-        executable: vmboot,
-        args: arguments(workspace, row, args)?,
-        deadline: Duration::from_secs(args.timeout) + SLACK,
-    };
+    let task = task(workspace, row, args)?;
     print_status(&format!("booting the guest on {}", runner.kind()));
     runner.run_shown(workspace, "vmboot", task)
+}
+
+/// A boot of Debian's system with `vmboot`.
+pub(crate) fn debian(workspace: &Workspace, row: &'static ArchRow) -> Result<Task, Error> {
+    task(workspace, row, &RunArgs::debian())
+}
+
+fn task(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Result<Task, Error> {
+    Ok(Task {
+        executable: build::static_binary(workspace, row, "vmboot")?,
+        args: arguments(workspace, row, args)?,
+        deadline: Duration::from_secs(args.timeout) + SLACK,
+    })
 }
 
 /// The user's kernel, or Debian's.
@@ -60,8 +69,16 @@ fn arguments(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Re
         ("--vcpus", &vcpus),
         ("--timeout", &timeout),
     ]);
+    let system = args
+        .debian
+        .then(|| DebianDisk::ensure(workspace, row))
+        .transpose()?;
     if args.medium.is_none() {
-        let cmdline = args.cmdline.as_deref().unwrap_or(row.linux_cmdline);
+        let cmdline = match (&args.cmdline, &system) {
+            (Some(cmdline), _) => cmdline,
+            (None, Some(system)) => &system.cmdline,
+            (None, None) => row.linux_cmdline,
+        };
         let protocol = match args.protocol {
             Protocol::Linux => row.linux_protocol,
             Protocol::Pvh => "pvh",
@@ -82,13 +99,17 @@ fn arguments(workspace: &Workspace, row: &'static ArchRow, args: &RunArgs) -> Re
     }
     if let Some(kind) = args.medium {
         let (firmware, medium) = firmware::for_vmboot(workspace, row, kind)?;
-        arguments.extend(["--disk".into(), Arg::File(medium)]);
+        arguments.extend(["--disk".into(), Arg::Disk(medium)]);
         arguments.extend(["--firmware".into(), Arg::File(firmware)]);
         return Ok(arguments);
     }
-    let initrd = match &args.initrd {
-        Some(initrd) => initrd.clone(),
-        None => fixtures::linux_initrd(workspace, row)?,
+    let initrd = match (&args.initrd, system) {
+        (Some(initrd), _) => initrd.clone(),
+        (None, Some(system)) => {
+            arguments.extend(["--disk".into(), Arg::Disk(system.disk)]);
+            system.initrd
+        }
+        (None, None) => fixtures::linux_initrd(workspace, row)?,
     };
     let kernel = guest_kernel(workspace, row, args)?;
     arguments.extend(["--initrd".into(), Arg::File(initrd), Arg::File(kernel)]);

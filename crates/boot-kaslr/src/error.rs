@@ -1,4 +1,4 @@
-//! Errors of relocation tables.
+//! Errors of relocations.
 
 use crate::kind::Kind;
 
@@ -43,5 +43,51 @@ pub enum RelocationsError {
         expected: u64,
         /// Length of the bytes that are to be relocated.
         found: usize,
+    },
+}
+
+/// Relative relocations that cannot be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelativeError {
+    /// The image of the kernel is that of another file.
+    #[error("the image was parsed from {expected} bytes, but the kernel has {found}")]
+    OtherFile {
+        /// Length of the file that the image was parsed from.
+        expected: u64,
+        /// Length of the bytes that are to be relocated.
+        found: usize,
+    },
+    /// `DT_RELAENT` is not the length of an entry.
+    #[error("DT_RELAENT is {found}, expected 24")]
+    EntryLen {
+        /// The value.
+        found: u64,
+    },
+    /// The table is not in the part of a segment that is in the file.
+    #[error("the table DT_RELA at {addr:#x}, {len} bytes, is not in the file")]
+    Table {
+        /// Virtual address of the table.
+        addr: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// An entry is not a relative relocation: it needs a linker.
+    #[error("entry {index} of DT_RELA has type {kind} with symbol {symbol}, expected a relative relocation")]
+    Type {
+        /// Index in the table.
+        index: u64,
+        /// The symbol in `r_info`.
+        symbol: u64,
+        /// The type in `r_info`.
+        kind: u64,
+    },
+    /// A place is not in the part of a segment that is in the file.
+    #[error("entry {index} of DT_RELA is for {addr:#x}: the kernel has no bytes of its file there")]
+    Place {
+        /// Index in the table.
+        index: u64,
+        /// The virtual link address.
+        addr: u64,
     },
 }

@@ -19,9 +19,11 @@ extern crate std;
 mod error;
 mod kind;
 mod offset;
+mod relative;
 mod relocations;
 
-pub use error::RelocationsError;
+pub use error::{RelativeError, RelocationsError};
 pub use kind::Kind;
 pub use offset::VirtualOffset;
+pub use relative::relocate_relative;
 pub use relocations::{Relocations, relocate};

@@ -220,6 +220,11 @@ const _: () = assert!(size_of::<SectionHeaders>() == 0x40 - 0x28);
 fn place(image: &KernelImage, entry: U32, width: usize, latest: &mut usize) -> Option<usize> {
     // Segments have physical addresses.
     let addr = u64::from(entry.get().checked_sub(KERNEL_MAP)?);
+    file_offset(image, addr, width, latest)
+}
+
+/// The offset in the file of `width` bytes at an address of the image. `latest` is as for [`place`].
+pub(crate) fn file_offset(image: &KernelImage, addr: u64, width: usize, latest: &mut usize) -> Option<usize> {
     let segments = image.segments();
     let contains = |index: &usize| {
         segments

@@ -60,8 +60,10 @@ pub enum Problem {
 
 /// A problem, and its position in the input.
 #[cfg(any(
+    feature = "bzip2",
     feature = "gzip",
     feature = "lz4",
+    feature = "lzo",
     feature = "lzma",
     feature = "xz",
     feature = "zstd"

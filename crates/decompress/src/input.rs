@@ -43,6 +43,7 @@ impl<'a> Input<'a> {
         bytes.copied().ok_or((position, Problem::Truncated))
     }
 
+    #[cfg(any(feature = "gzip", feature = "lz4"))]
     pub(crate) fn u32(&mut self) -> Result<u32, At> {
         self.array().map(u32::from_le_bytes)
     }

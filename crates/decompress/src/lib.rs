@@ -15,16 +15,20 @@
 
 extern crate alloc;
 
+#[cfg(feature = "bzip2")]
+mod bzip2;
 mod error;
 #[cfg(feature = "gzip")]
 mod gzip;
-#[cfg(any(feature = "gzip", feature = "lz4"))]
+#[cfg(any(feature = "gzip", feature = "lz4", feature = "lzo"))]
 mod input;
 mod limits;
 #[cfg(feature = "lz4")]
 mod lz4;
 #[cfg(any(feature = "lzma", feature = "xz"))]
 mod lzma;
+#[cfg(feature = "lzo")]
+mod lzo;
 mod output;
 #[cfg(all(feature = "zstd", any(test, not(feature = "zstd-c"))))]
 mod zstd;
@@ -73,6 +77,10 @@ pub fn decompress(codec: Codec, input: &[u8], limit: usize) -> Result<Decompress
         Codec::Lzma => lzma::lzma(input, &mut output),
         #[cfg(feature = "xz")]
         Codec::Xz => lzma::xz(input, &mut output),
+        #[cfg(feature = "bzip2")]
+        Codec::Bzip2 => bzip2::decompress(input, &mut output),
+        #[cfg(feature = "lzo")]
+        Codec::Lzo => lzo::decompress(input, &mut output),
         #[cfg(feature = "lz4")]
         Codec::Lz4Legacy => lz4::legacy(input, &mut output),
         #[cfg(feature = "lz4")]

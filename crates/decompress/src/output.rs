@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::error::Problem;
 
 /// Bytes by which the output grows at least.
-#[cfg(any(feature = "gzip", feature = "lzma", feature = "xz"))]
+#[cfg(any(feature = "bzip2", feature = "gzip", feature = "lzma", feature = "xz"))]
 const GROWTH: usize = 64 << 10;
 
 /// The decompressed data, at most as long as the caller allows.
@@ -44,6 +44,15 @@ impl Output {
         Problem::TooLong { limit: self.limit }
     }
 
+    /// Checks that `len` more bytes are within the limit.
+    #[cfg(feature = "lzo")]
+    pub(crate) const fn check_room(&self, len: usize) -> Result<(), Problem> {
+        if len > self.limit.saturating_sub(self.bytes.len()) {
+            return Err(self.too_long());
+        }
+        Ok(())
+    }
+
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let len = self.len().saturating_add(bytes.len());
         if len > self.limit {
@@ -58,7 +67,7 @@ impl Output {
     /// of bytes that it wrote there, and something else.
     ///
     /// At the limit the room is one byte, so that a decoder can find its end; what it writes there is too long.
-    #[cfg(any(feature = "gzip", feature = "lzma", feature = "xz"))]
+    #[cfg(any(feature = "bzip2", feature = "gzip", feature = "lzma", feature = "xz"))]
     pub(crate) fn grow<T>(
         &mut self,
         fill: impl FnOnce(&mut [u8], usize) -> (usize, T),

@@ -18,12 +18,17 @@ const XZ: &[u8] =
     b"\xfd\x37\x7a\x58\x5a\0\0\x01\x69\x22\xde\x36\x02\0\x21\x01\x16\0\0\0\x74\x2f\xe5\xa3\x01\0\x03boot\0\
                     \xc4\xae\xed\x46\0\x01\x18\x04\x6b\xe9\xf0\xa5\x90\x42\x99\x0d\x01\0\0\0\0\x01\x59\x5a";
 
-const SAMPLES: [(Codec, &[u8]); 5] = [
+/// A member with an Adler-32 of its stored block.
+const LZO: &[u8] = b"\x89LZO\0\r\n\x1a\n\x10\x40\x20\xa0\x09\x40\x03\x09\x03\0\0\x0d\0\0\0\0\x6b\x0a\xaf\x1c\0\0\0\0\0\x29\x4e\x02\xb6\0\0\0\x04\0\0\0\x04\
+                     \x04\x2b\x01\xb5boot\0\0\0\0";
+
+const SAMPLES: [(Codec, &[u8]); 6] = [
     (Codec::Gzip, GZIP),
     (Codec::Lz4Frame, LZ4),
     (Codec::Lz4Legacy, LZ4_LEGACY),
     (Codec::Zstd, ZSTD),
     (Codec::Xz, XZ),
+    (Codec::Lzo, LZO),
 ];
 
 /// Asserts where `input` is refused, and a part of the reason.
@@ -225,4 +230,45 @@ fn xz_streams_are_checked() {
     for at in [7, 12, 27, 32, 38, 47] {
         check(at);
     }
+}
+
+#[test]
+fn lzo_members_are_checked() {
+    // 0 1 2 3 4 5 6 7 8 | 9 version, 11 library, 13 needed, 15 method, 16 level, 17 flags, 21 mode, 25 and 29 mtime, 33 name, 34 checksum
+    // | 38 length, 42 packed length, 46 checksum, 50 data | 54 end.
+    let check = |at, bytes: &[u8], position, problem| {
+        check(Codec::Lzo, &patched(LZO, at, bytes), position, problem);
+    };
+    check(13, b"\x10\x41", 9, "version 0x1041");
+    check(15, b"\0", 15, "method 0");
+    check(15, b"\x04", 15, "method 4");
+    check(18, b"\0\x08", 17, "a filter");
+    check(18, b"\0\x04", 17, "several parts");
+    check(18, b"\0\0\x4d", 17, "an extra field");
+    check(16, b"\x01", 34, "the checksum is");
+    check(34, b"\0", 34, "the checksum is");
+    // The checksum is a CRC-32 then.
+    check(18, b"\0\x10", 34, "the checksum is 0x294e02b6");
+    check(38, b"\x04\0\0\x01", 38, "a block of 67108865 bytes");
+    check(42, b"\xff\0\0\0", 42, "a block of 4278190080 bytes");
+    check(42, b"\0\0\0\x05", 38, "a block of 4 bytes in 5");
+    check(46, b"\0", 38, "the checksum is 0x2b01b5");
+    check(50, b"x", 38, "the checksum is 0x42b01b5");
+}
+
+/// Blocks that lie about their length, with the checksums of the header in order.
+#[test]
+fn blocks_of_lzo_are_what_they_declare() {
+    /// A literal run of four bytes, and the end of the stream.
+    const BLOCK: &[u8] = b"\x15boot\x11\0\0";
+    const NO_CHECKS: &[u8] =
+        b"\x89LZO\0\r\n\x1a\n\x10\x40\x20\xa0\x09\x40\x03\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1e\xe1\x01\x66";
+    let member = |len: u8| {
+        let lengths = [[0, 0, 0, len], [0, 0, 0, 8]].concat();
+        [NO_CHECKS, &lengths, BLOCK, &[0; 4]].concat()
+    };
+    check(Codec::Lzo, &member(9), 38, "a block of 9 bytes has 4");
+    check(Codec::Lzo, &patched(&member(9), 46, b"\x1a"), 38, "lzo: ");
+    let error = decompress(Codec::Lzo, &member(9), 8).unwrap_err();
+    assert_eq!(error.problem, Problem::TooLong { limit: 8 });
 }

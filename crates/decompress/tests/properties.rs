@@ -17,7 +17,7 @@ const CODECS: [Codec; 9] = [
 ];
 
 /// Starts of data of each codec.
-const STARTS: [&[u8]; 9] = [
+const STARTS: [&[u8]; 12] = [
     b"",
     b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
     b"\x1f\x8b\x08\x1e",
@@ -27,7 +27,15 @@ const STARTS: [&[u8]; 9] = [
     b"\x04\x22\x4d\x18\x60\x40\x82",
     b"\x28\xb5\x2f\xfd\x20",
     b"\x50\x2a\x4d\x18\x01\0\0\0",
+    b"BZh9\x31\x41\x59\x26\x53\x59",
+    b"\x89LZO\0\r\n\x1a\n\x10\x40\x20\xa0\x09\x40\x03\x09",
+    // A whole header of LZO without a name.
+    &LZO_HEADER,
 ];
+
+/// A header of lzop without a name, for blocks without checksums.
+const LZO_HEADER: [u8; 38] =
+    *b"\x89LZO\0\r\n\x1a\n\x10\x40\x20\xa0\x09\x40\x03\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1e\xe1\x01\x66";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
@@ -50,15 +58,14 @@ proptest! {
     }
 }
 
+#[cfg(not(feature = "bzip2"))]
 #[test]
 fn codecs_without_a_decoder_are_named() {
-    for codec in [Codec::Bzip2, Codec::Lzo] {
-        let error = decompress(codec, b"", 9).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{codec} data, at byte 0: no decoder for it is built in")
-        );
-    }
+    let error = decompress(Codec::Bzip2, b"", 9).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "bzip2 data, at byte 0: no decoder for it is built in"
+    );
 }
 
 #[test]

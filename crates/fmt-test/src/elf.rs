@@ -21,6 +21,8 @@ pub const EM_RISCV: u16 = 243;
 pub const PT_LOAD: u32 = 1;
 /// A segment of notes.
 pub const PT_NOTE: u32 = 4;
+/// `p_type`: the dynamic section.
+pub const PT_DYNAMIC: u32 = 2;
 
 /// An executable segment.
 pub const PF_X: u32 = 1;
@@ -74,6 +76,45 @@ pub fn notes(data: &[u8], align: u64) -> Phdr {
         memsz: data.len() as u64,
         align,
     }
+}
+
+/// Offset of the table `DT_RELA` in the segment of [`position_independent`].
+pub const RELA: u64 = 0x40;
+
+/// A position-independent ELF64 kernel at `base`: a segment of 0x100 bytes, of which the first 0x40 are places for relocations, and a dynamic section
+/// with its table `DT_RELA`. Each entry has `r_offset`, `r_info` and `r_addend`.
+///
+/// # Panics
+///
+/// For more than 8 entries.
+#[must_use]
+pub fn position_independent(machine: u16, big_endian: bool, base: u64, entries: &[[u64; 3]]) -> Elf {
+    let words = |values: &[u64]| -> Vec<u8> {
+        let bytes = |value: &u64| {
+            if big_endian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            }
+        };
+        values.iter().flat_map(bytes).collect()
+    };
+    let table = words(&entries.concat());
+    assert!(table.len() <= 0x100 - 0x40, "too many entries");
+    let mut data = vec![0; 0x40];
+    data.extend(&table);
+    data.resize(0x100, 0);
+    // DT_RELA, DT_RELASZ, DT_RELAENT, DT_NULL.
+    let dynamic = words(&[7, base + RELA, 8, table.len() as u64, 9, 24, 0, 0]);
+    let dynamic = Phdr {
+        p_type: PT_DYNAMIC,
+        align: 8,
+        ..load(base + 0x1000, &dynamic, 0)
+    };
+    let mut elf = Elf::new(machine, base, vec![load(base, &data, 0x200), dynamic]);
+    elf.e_type = ET_DYN;
+    elf.big_endian = big_endian;
+    elf
 }
 
 /// An ELF file under construction.

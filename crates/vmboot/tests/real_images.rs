@@ -305,67 +305,124 @@ fn check_payload(report: &InspectReport) -> Result<(), Failed> {
 /// A command that compresses, its options, and the name of the codec in a zboot image.
 type Tool = (&'static str, &'static [&'static str], Option<&'static [u8]>);
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     ("gzip", &["-1nc"], Some(b"gzip\0")),
     ("xz", &["-1c", "--check=crc32"], Some(b"xzkern\0")),
     ("xz", &["-1c", "--format=lzma"], Some(b"lzma\0")),
     ("zstd", &["-1qcf"], Some(b"zstd22\0")),
     ("lz4", &["-1qc"], None),
     ("lz4", &["-1qlc"], Some(b"lz4\0")),
+    ("lzop", &["-1qc"], Some(b"lzo\0")),
+    ("bzip2", &["-1qc"], None),
 ];
 
-/// One trial for each `Image` and command: files with the `Image` inside are planned as the `Image` itself.
+/// One trial for each kernel and command: files with an `Image` inside are planned as the `Image` itself, and a bzImage with a payload of another
+/// codec as the vmlinux in it.
 fn wrapped() -> Vec<Trial> {
-    let images = [
-        "kernels/aarch64/debian-13.Image",
-        "kernels/riscv64/debian-13.Image",
+    let kernels: [(&str, Check); 3] = [
+        ("kernels/aarch64/debian-13.Image", check_wrapped),
+        ("kernels/riscv64/debian-13.Image", check_wrapped),
+        ("kernels/x86_64/debian-13.bzImage", check_payload_of),
     ];
-    let pairs = images
+    let pairs = kernels
         .into_iter()
-        .flat_map(|image| TOOLS.map(|tool| (image, tool)));
+        .flat_map(|kernel| TOOLS.map(|tool| (kernel, tool)));
     pairs
-        .map(|(image, (tool, args, zboot))| {
-            let name = format!("{image} in {tool} {}", args.join(" "));
+        .map(|((kernel, check), tool)| {
+            let name = format!("{kernel} in {} {}", tool.0, tool.1.join(" "));
             Trial::ignorable_test(name, move || {
                 let Some(dir) = std::env::var_os("VMBOOT_FIXTURES") else {
                     let reason = "VMBOOT_FIXTURES is not set; `cargo xtask test` provides the fixtures";
                     return Ok(Completion::ignored_with(reason));
                 };
-                let image = PathBuf::from(dir).join(image);
-                if !image.exists() {
+                let kernel = PathBuf::from(dir).join(kernel);
+                if !kernel.exists() {
                     return Ok(Completion::ignored_with("the fixture is missing"));
                 }
-                match Command::new(tool).args(args).arg("--").arg(&image).output() {
-                    Err(_) => Ok(Completion::ignored_with(format!("{tool} is not installed"))),
-                    Ok(output) => {
-                        assert!(
-                            output.status.success(),
-                            "{}",
-                            String::from_utf8_lossy(&output.stderr)
-                        );
-                        check_wrapped(&image, &output.stdout, zboot)?;
-                        Ok(Completion::Completed)
-                    }
+                if !check(&kernel, tool)? {
+                    return Ok(Completion::ignored_with(format!("{} is not installed", tool.0)));
                 }
+                Ok(Completion::Completed)
             })
         })
         .collect()
 }
 
+/// Checks a kernel in a file made with a tool. False if the tool is not installed.
+type Check = fn(&Path, Tool) -> Result<bool, Failed>;
+
+/// What the tool makes of the file; `None` if it is not installed.
+fn compress((tool, args, _): Tool, file: &Path) -> Option<Vec<u8>> {
+    let output = Command::new(tool).args(args).arg("--").arg(file).output().ok()?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(output.stdout)
+}
+
+fn plan(options: &[&str], path: &Path) -> Result<PlanReport, Failed> {
+    let path = path.to_str().ok_or("a path that is no UTF-8")?;
+    vmboot(&[&["plan", "--json"], options, &[path]].concat())
+}
+
 /// Checks the plans of the compressed image, and of a zboot image with it.
-fn check_wrapped(image: &Path, packed: &[u8], zboot: Option<&[u8]>) -> Result<(), Failed> {
-    let plan = |path: &Path| {
-        let plan: PlanReport = vmboot(&["plan", "--json", path.to_str().ok_or("a path that is no UTF-8")?])?;
-        Ok::<_, Failed>(plan)
+fn check_wrapped(image: &Path, tool: Tool) -> Result<bool, Failed> {
+    let Some(packed) = compress(tool, image) else {
+        return Ok(false);
     };
-    let expected = plan(image)?;
+    let expected = plan(&[], image)?;
     let dir = tempfile::tempdir()?;
     let len = u32::try_from(fs::metadata(image)?.len())?;
-    let zboot = zboot.map(|codec| files::zboot(codec, packed, len));
-    for file in [Some(packed), zboot.as_deref()].into_iter().flatten() {
-        assert_eq!(plan(&files::write(dir.path(), "file", file))?, expected);
+    let zboot = tool.2.map(|codec| files::zboot(codec, &packed, len));
+    for file in [Some(&packed), zboot.as_ref()].into_iter().flatten() {
+        assert_eq!(plan(&[], &files::write(dir.path(), "file", file))?, expected);
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Replaces the payload of a bzImage by the same with another codec, as the kernel's build would have compressed it, and checks the plan of the vmlinux
+/// in it.
+fn check_payload_of(bzimage: &Path, tool: Tool) -> Result<bool, Failed> {
+    // Fields of the setup header (`Documentation/arch/x86/boot.rst`).
+    const SETUP_SECTS: usize = 0x1f1;
+    const SYSSIZE: usize = 0x1f4;
+    const PAYLOAD_OFFSET: usize = 0x248;
+    const PAYLOAD_LENGTH: usize = 0x24c;
+    let dir = tempfile::tempdir()?;
+    let layers = dir.path().join("layers");
+    let extracted = Command::new(env!("CARGO_BIN_EXE_vmboot"))
+        .arg("extract")
+        .args([bzimage, &layers])
+        .output()?;
+    assert!(extracted.status.success());
+    let payload = layers.join("1-elf");
+    let Some(mut packed) = compress(tool, &payload) else {
+        return Ok(false);
+    };
+    // Behind the data of gzip is their length; behind those of the other codecs, the build appends it.
+    if tool.0 != "gzip" {
+        packed.extend(u32::try_from(fs::metadata(&payload)?.len())?.to_le_bytes());
+    }
+    let mut file = fs::read(bzimage)?;
+    let field =
+        |file: &[u8], at: usize| u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);
+    let code = (usize::from(file[SETUP_SECTS]) + 1) * 512;
+    file.truncate(code + usize::try_from(field(&file, PAYLOAD_OFFSET))?);
+    let len = u32::try_from(packed.len())?;
+    file[PAYLOAD_LENGTH..][..4].copy_from_slice(&len.to_le_bytes());
+    file.extend(packed);
+    file.resize(code + (file.len() - code).next_multiple_of(16), 0);
+    let paragraphs = u32::try_from((file.len() - code) / 16)?;
+    file[SYSSIZE..][..4].copy_from_slice(&paragraphs.to_le_bytes());
+    let options = ["--unpack", "always", "--memory", "512M"];
+    let expected = plan(&options, bzimage)?;
+    assert_eq!(
+        plan(&options, &files::write(dir.path(), "file", &file))?,
+        expected
+    );
+    Ok(true)
 }
 
 /// Checks the PE headers of an `Image`.

@@ -8,6 +8,8 @@ use std::io::{self, BufRead as _, BufReader};
 pub(crate) struct KernelAddresses {
     /// Virtual address of the symbol `_text`, the start of the kernel.
     text: io::Result<u64>,
+    /// Virtual address of the symbol `start_kernel`, where the code begins that all architectures share.
+    start_kernel: io::Result<u64>,
     /// Physical address of "Kernel code" in the memory map.
     code: io::Result<u64>,
 }
@@ -16,7 +18,8 @@ impl KernelAddresses {
     /// Reads the addresses of the running kernel, which only root sees.
     pub(crate) fn read() -> Self {
         Self {
-            text: first("/proc/kallsyms", text),
+            text: first("/proc/kallsyms", |line| symbol(line, "_text")),
+            start_kernel: first("/proc/kallsyms", |line| symbol(line, "start_kernel")),
             code: first("/proc/iomem", code),
         }
     }
@@ -25,7 +28,11 @@ impl KernelAddresses {
 /// One line for each address.
 impl fmt::Display for KernelAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, addr) in [("_text", &self.text), ("kernel code", &self.code)] {
+        for (name, addr) in [
+            ("_text", &self.text),
+            ("start_kernel", &self.start_kernel),
+            ("kernel code", &self.code),
+        ] {
             match addr {
                 Ok(addr) => writeln!(f, "{name}: {addr:#x}")?,
                 Err(error) => writeln!(f, "{name}: unknown ({error})")?,
@@ -45,11 +52,11 @@ fn first(path: &str, parse: fn(&str) -> Option<u64>) -> io::Result<u64> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// The address of `_text` in a line of `/proc/kallsyms`: address, type, name.
-fn text(line: &str) -> Option<u64> {
+/// The address of the symbol `name` in a line of `/proc/kallsyms`: address, type, name.
+fn symbol(line: &str, name: &str) -> Option<u64> {
     let mut words = line.split_ascii_whitespace();
     let addr = words.next()?;
-    if words.nth(1)? != "_text" {
+    if words.nth(1)? != name {
         return None;
     }
     u64::from_str_radix(addr, 16).ok()
@@ -71,6 +78,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_from_the_lines_of_the_kernel() {
+        let text = |line| symbol(line, "_text");
         assert_eq!(text("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
         assert_eq!(text("ffffffff9a000000 T _stext"), None);
         assert_eq!(text("ffffffff9a000000 T"), None);
@@ -85,11 +93,12 @@ mod tests {
     fn each_address_has_a_line() {
         let report = KernelAddresses {
             text: Ok(0xffff_ffff_8100_0000),
+            start_kernel: Ok(0x10),
             code: Err(io::ErrorKind::NotFound.into()),
         };
         assert_eq!(
             report.to_string(),
-            "_text: 0xffffffff81000000\nkernel code: unknown (entity not found)\n"
+            "_text: 0xffffffff81000000\nstart_kernel: 0x10\nkernel code: unknown (entity not found)\n"
         );
     }
 }

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod frame;
+mod lap;
 mod manifest;
 
 pub use frame::{Frame, FrameError, MAX_PAYLOAD, read_frame, write_frame};
+pub use lap::Lap;
 pub use manifest::{Ending, Event, MANIFEST_PATH, Manifest, Program};

@@ -21,6 +21,9 @@ pub(crate) enum ExtractError {
         "payload_offset {offset:#x} and payload_length {length:#x} point past the end of the file ({file:#x})"
     )]
     OutsideFile { offset: u32, length: u32, file: u64 },
+    /// Another payload does not fit in the place of this one.
+    #[error("a payload of {frame} bytes does not fit in the {room} bytes of the bzImage's")]
+    NoRoom { frame: u64, room: u64 },
     /// The payload is not compressed with zstd.
     #[error("the payload starts with {found:02x?}: only zstd is supported")]
     NotZstd { found: [u8; 4] },

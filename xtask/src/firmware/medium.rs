@@ -2,7 +2,7 @@
 //!
 //! Media are in `target/xtask/firmware/media/`. Each has a list of its inputs beside it and is made again when they differ.
 
-pub(super) mod content;
+pub(crate) mod content;
 mod debian_root;
 mod directory;
 pub(crate) mod entry;

@@ -32,6 +32,10 @@ pub(crate) enum Arg {
     Text(String),
     /// A file. Its path differs in the lab.
     File(PathBuf),
+    /// A directory of files, without directories in it. Its path differs in the lab.
+    Directory(PathBuf),
+    /// A disk image, which the program does not change. In the lab it is a block device, so that large images need no memory.
+    Disk(PathBuf),
 }
 
 impl From<&str> for Arg {
@@ -81,7 +85,7 @@ pub(super) fn environment(fixtures: Option<&str>) -> Vec<(String, String)> {
 pub(super) fn check_files(job: &Job) -> Result<(), Error> {
     for task in &job.tasks {
         let files = task.args.iter().filter_map(|arg| match arg {
-            Arg::File(path) => Some(path),
+            Arg::File(path) | Arg::Directory(path) | Arg::Disk(path) => Some(path),
             Arg::Text(_) => None,
         });
         for path in files.chain([&task.executable]) {

@@ -4,6 +4,7 @@
 //! a manifest of the programs to run, and reports through a virtio-serial port that QEMU connects to its standard output.
 //! The console of the L1 kernel goes to a file; error messages contain its end.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -155,7 +156,12 @@ impl Lab {
             report: REPORT_PORT.to_owned(),
             ..Manifest::default()
         };
-        for module in self.kernel.module_files(self.row)? {
+        let disks = disks(job);
+        let mut modules = self.kernel.module_files(self.row)?;
+        if !disks.is_empty() {
+            modules.extend(self.kernel.modules_named(&["virtio_blk"])?);
+        }
+        for module in modules {
             let name = module
                 .file_name()
                 .unwrap_or_default()
@@ -184,9 +190,17 @@ impl Lab {
                     Arg::Text(text) => text.clone(),
                     Arg::File(path) => {
                         let name = format!("lab/{number}/{position}/{}", file_name(path));
-                        archive.file(&name, 0o644, path)?;
+                        archive.file(&name, 0o755, path)?;
                         format!("/{name}")
                     }
+                    Arg::Directory(path) => {
+                        let name = format!("lab/{number}/{position}");
+                        for file in kernel::walk(path)? {
+                            archive.file(&format!("{name}/{}", file_name(&file)), 0o755, &file)?;
+                        }
+                        format!("/{name}")
+                    }
+                    Arg::Disk(path) => block_device(&disks, path),
                 });
             }
             manifest.programs.push(Program {
@@ -207,8 +221,8 @@ impl Lab {
         archive.finish()
     }
 
-    fn qemu(&self, debugger: Option<&Debugger>, initramfs: &Path, console: &Path) -> Command {
-        let mut console_option = std::ffi::OsString::from("file:");
+    fn qemu(&self, job: &Job, debugger: Option<&Debugger>, initramfs: &Path, console: &Path) -> Command {
+        let mut console_option = OsString::from("file:");
         console_option.push(console);
         let mut command = self.emulator.command();
         command
@@ -232,6 +246,7 @@ impl Lab {
                 "virtserialport,chardev=report,nr=1",
             ])
             .args(debugger.map(Debugger::qemu_args).unwrap_or_default())
+            .args(disks(job).into_iter().enumerate().flat_map(disk_options))
             .arg("-kernel")
             .arg(&self.kernel.image)
             .arg("-initrd")
@@ -253,7 +268,7 @@ impl Lab {
         observer: Observer<'_>,
     ) -> Result<(), BootError> {
         let work = job.tasks.iter().map(|task| task.deadline).sum::<Duration>();
-        let mut command = self.qemu(debugger, initramfs, console);
+        let mut command = self.qemu(job, debugger, initramfs, console);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -338,6 +353,35 @@ fn follow(channel: impl std::io::Read, tasks: usize, observer: Observer<'_>) -> 
     } else {
         Err(BootError::Ended)
     }
+}
+
+/// The disk images of a job, each once.
+fn disks(job: &Job) -> Vec<&Path> {
+    let mut disks: Vec<&Path> = Vec::new();
+    for arg in job.tasks.iter().flat_map(|task| &task.args) {
+        if let Arg::Disk(path) = arg
+            && !disks.contains(&path.as_path())
+        {
+            disks.push(path);
+        }
+    }
+    disks
+}
+
+/// QEMU's options for a disk of L1.
+fn disk_options((index, path): (usize, &Path)) -> [OsString; 4] {
+    let mut drive = OsString::from(format!("if=none,id=disk{index},format=raw,readonly=on,file="));
+    // A comma would start the next option.
+    drive.push(path.to_string_lossy().replace(',', ",,"));
+    let device = format!("virtio-blk-pci,drive=disk{index}");
+    ["-drive".into(), drive, "-device".into(), device.into()]
+}
+
+/// L1's name of the block device of a disk image. L1 has no other disks.
+fn block_device(disks: &[&Path], path: &Path) -> String {
+    let index = disks.iter().position(|disk| *disk == path).unwrap_or_default();
+    let letter = ('a'..='z').nth(index).unwrap_or('z');
+    format!("/dev/vd{letter}")
 }
 
 fn file_name(path: &Path) -> String {

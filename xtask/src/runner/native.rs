@@ -71,7 +71,7 @@ fn run_one(task: &Task, fixtures: Option<&str>, observer: Observer<'_>) -> Resul
     let mut command = Command::new(&task.executable);
     command.args(task.args.iter().map(|arg| match arg {
         Arg::Text(text) => Path::new(text),
-        Arg::File(path) => path,
+        Arg::File(path) | Arg::Directory(path) | Arg::Disk(path) => path,
     }));
     command.envs(environment(fixtures));
     command

@@ -6,11 +6,8 @@ pub(crate) mod machines;
 pub(super) mod values;
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use contract::{Blob, CmdlineDigest, Digest, Entry, Expectation};
@@ -20,7 +17,7 @@ use self::values::Values;
 use super::results::{Case, Outcome};
 use crate::arch::ArchRow;
 use crate::error::{Error, WithPath as _};
-use crate::process::{self, Running};
+use crate::process;
 use crate::qemu::Emulator;
 use crate::workspace::Workspace;
 
@@ -52,7 +49,7 @@ pub(super) fn run(
                 if let Some(initrd) = initrd {
                     command.arg("-initrd").arg(initrd);
                 }
-                let (output, code) = boot(&mut command, &kernel)?;
+                let (output, code) = boot(&mut command)?;
                 let found = read(&suite, &output, code, loader.exit_codes);
                 cases.extend(found.into_iter().filter(|case| {
                     filter.is_none_or(|filter| case.suite.contains(filter) || case.name.contains(filter))
@@ -125,28 +122,8 @@ impl Loader {
 }
 
 /// Boots the guest. Returns its output and QEMU's exit code, which is `None` when QEMU was killed.
-pub(super) fn boot(command: &mut Command, kernel: &Path) -> Result<(String, Option<i32>), Error> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
-    let mut running = Running::start(command)?;
-    let id = running.id();
-    let (alive, stop) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        if stop.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
-            process::kill(id);
-        }
-    });
-    let mut output = Vec::new();
-    if let Some(stdout) = running.child().stdout.as_mut() {
-        stdout.read_to_end(&mut output).with_path(kernel)?;
-    }
-    drop(alive);
-    // A watchdog cannot fail: it only waits and kills.
-    let _: thread::Result<()> = watchdog.join();
-    let code = running.wait()?.code();
-    Ok((String::from_utf8_lossy(&output).into_owned(), code))
+pub(super) fn boot(command: &mut Command) -> Result<(String, Option<i32>), Error> {
+    process::output_until(command, DEADLINE)
 }
 
 /// Parses the guest's lines `ok NAME` and `FAIL NAME: found …`, and checks its total and exit code against them.

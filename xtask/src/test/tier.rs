@@ -12,10 +12,19 @@ pub(crate) enum Tier {
     /// Media that the firmware of this repository boots to userspace under QEMU, and the conformance guest as the kernel of a boot
     /// entry.
     Firmware,
+    /// A system of Debian on a virtio disk, from the kernel to its own init, on KVM. Takes a minute or two for each architecture and runs
+    /// only if it is named.
+    System,
 }
 
 impl Tier {
-    pub(super) const ALL: [Self; 4] = [Self::Host, Self::Kvm, Self::Loader, Self::Firmware];
+    /// Every tier.
+    pub(super) const ALL: [Self; 5] = [Self::Host, Self::Kvm, Self::Loader, Self::Firmware, Self::System];
+
+    /// Whether the tier runs when the user names none.
+    pub(super) fn is_default(self) -> bool {
+        self != Self::System
+    }
 
     /// The name in the summary.
     pub(super) fn name(self) -> &'static str {
@@ -24,6 +33,7 @@ impl Tier {
             Self::Kvm => "kvm",
             Self::Loader => "loader",
             Self::Firmware => "firmware",
+            Self::System => "system",
         }
     }
 }

@@ -44,7 +44,7 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         &["crates/boot-kaslr"],
-        &["crates/boot-core", "crates/boot-linux"],
+        &["crates/boot-core", "crates/boot-linux", "crates/fmt-test"],
         true,
     ),
     family(&["crates/sandbox-abi"], &[], true),

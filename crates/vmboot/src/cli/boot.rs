@@ -243,6 +243,8 @@ impl BootArgs {
                 });
             }
         };
+        kaslr::move_to(plan.kernel().start(), &image, &mut kernel)
+            .map_err(FileError::with_path(self.kernel()))?;
         Ok(Boot {
             plan,
             protocols: ProtocolChoice::new(protocol, &protocols, &image),

@@ -2,8 +2,10 @@
 
 use std::num::ParseIntError;
 
-use boot_core::{Arch, BootProtocol, BootRequest, KernelImage, RawCmdline, ReadError, RequestPart};
-use boot_kaslr::{RelocationsError, VirtualOffset, relocate};
+use boot_core::{
+    Arch, BootProtocol, BootRequest, ByteSource as _, Endian, KernelImage, RawCmdline, ReadError, RequestPart,
+};
+use boot_kaslr::{RelativeError, RelocationsError, VirtualOffset, relocate, relocate_relative};
 
 use super::kernel::Kernel;
 use super::seeds;
@@ -45,6 +47,35 @@ pub(crate) enum RelocateError {
     Read(#[from] ReadError),
     #[error("the table of relocations behind the vmlinux is malformed")]
     Table(#[from] RelocationsError),
+}
+
+/// The kernel cannot be moved to the physical address of its plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MoveError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the position-independent kernel cannot be moved from its link address")]
+    Relative(#[from] RelativeError),
+}
+
+/// Applies the relative relocations of a position-independent ELF kernel that a plan puts at `start`.
+pub(crate) fn move_to(start: u64, image: &KernelImage, kernel: &mut Kernel) -> Result<(), MoveError> {
+    // Offset and value of `e_type` (gABI, "ELF Header"): other files are not read.
+    const E_TYPE: u64 = 0x10;
+    const ET_DYN: u16 = 3;
+    if image.format() != fmt_elf::ElfFormat::NAME || start == image.extent().start() {
+        return Ok(());
+    }
+    let mut e_type = [0; 2];
+    kernel.read_exact_at(E_TYPE, &mut e_type)?;
+    let e_type = match image.endian() {
+        Endian::Little => u16::from_le_bytes(e_type),
+        Endian::Big => u16::from_be_bytes(e_type),
+    };
+    if e_type == ET_DYN {
+        kernel.change(|bytes| relocate_relative(image, bytes, start))??;
+    }
+    Ok(())
 }
 
 /// The seeds of a kernel's addresses.

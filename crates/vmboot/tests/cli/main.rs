@@ -169,6 +169,40 @@ fn arm64_vmlinux(path: &Path, e_type: u16) {
     fs::write(path, bytes).unwrap();
 }
 
+/// The plan puts the kernel elsewhere than it is linked, and the bytes that are loaded have the addresses there.
+#[test]
+fn a_position_independent_kernel_is_relocated_to_its_place() {
+    const R_AARCH64_RELATIVE: u64 = 1027;
+    const BASE: u64 = 0x8020_0000;
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("kernel");
+    let kernel_at = |entries: &[[u64; 3]]| {
+        let elf = fmt_test::elf::position_independent(fmt_test::elf::EM_AARCH64, false, BASE, entries);
+        fs::write(&kernel, elf.bytes()).unwrap();
+    };
+    kernel_at(&[[BASE + 8, R_AARCH64_RELATIVE, BASE + 0x10]]);
+    let dump = dir.path().join("dump");
+    let options = ["plan", "--json", "--kaslr", "0xfedcba9876543210", "--dump"];
+    let paths = [&dump, &kernel].map(|path| path.to_str().unwrap());
+    let output = vmboot(&[&options[..], &paths].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let plan: PlanReport = serde_json::from_slice(&output.stdout).unwrap();
+    let start = plan.kernel_start.0;
+    assert_ne!(start, BASE);
+    let loaded = fs::read(dump.join(format!("{start:016x}-kernel.bin"))).unwrap();
+    assert_eq!(loaded[8..16], (start + 0x10).to_le_bytes());
+
+    // R_AARCH64_ABS64, which needs a symbol.
+    kernel_at(&[[BASE + 8, 257, 0]]);
+    let output = vmboot(&["plan", "--kaslr", "0xfedcba9876543210", paths[1]]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(
+        error.contains("cannot be moved from its link address") && error.contains("type 257"),
+        "{error}"
+    );
+}
+
 #[test]
 fn an_arm64_vmlinux_causes_a_warning_or_an_error() {
     const ET_EXEC: u16 = 2;

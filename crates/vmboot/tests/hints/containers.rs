@@ -48,11 +48,11 @@ const CONTAINERS: [Container; 17] = [
     made("gzip", "gzip -nc KERNEL > FILE", ""),
     made("xz", "xz -c KERNEL > FILE", ""),
     made("lzma", "xz --format=lzma -c KERNEL > FILE", ""),
-    made("bzip2", "bzip2 -c KERNEL > FILE", "OUTPUT"),
+    made("bzip2", "bzip2 -c KERNEL > FILE", ""),
     made("zstd", "zstd -qc KERNEL > FILE", ""),
     made("lz4", "lz4 -qc KERNEL > FILE", ""),
     made("lz4-legacy", "lz4 -qlc KERNEL > FILE", ""),
-    made("lzop", "lzop -c KERNEL > FILE", "OUTPUT"),
+    made("lzop", "lzop -c KERNEL > FILE", ""),
     made("tar", "tar -cf FILE KERNEL", "DIR/KERNEL"),
     made("zip", "zip -q FILE.zip KERNEL && mv FILE.zip FILE", "DIR/KERNEL"),
     made(

@@ -71,6 +71,7 @@ struct Collector<'a> {
     row: &'a ArchRow,
     platform: &'a Platform,
     system: System,
+    is_for_vmboot: bool,
     content: Content,
 }
 
@@ -102,6 +103,7 @@ impl Content {
             row,
             platform: row.firmware,
             system: System::new(row, &kernel, initrd, medium),
+            is_for_vmboot: medium.is_for_vmboot,
             content: Self::default(),
         };
         match medium.kind {
@@ -160,6 +162,32 @@ impl Content {
     }
 }
 
+/// The command line of a kernel whose userspace is Debian's.
+fn for_system(cmdline: &str) -> String {
+    format!("{cmdline} init.switch_root {SLOW_MACHINE}")
+}
+
+/// The medium of Debian, and what a kernel needs that starts Debian from it without a firmware.
+#[derive(Debug)]
+pub(crate) struct DebianDisk {
+    pub(crate) disk: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) cmdline: String,
+}
+
+impl DebianDisk {
+    /// Makes the medium for the machines of `vmboot run`.
+    pub(crate) fn ensure(workspace: &Workspace, row: &ArchRow) -> Result<Self, Error> {
+        let kernel = kernel::ensure(workspace, row, Suite::Trixie)?;
+        let system = for_system(row.linux_cmdline);
+        Ok(Self {
+            disk: Medium::for_vmboot(Kind::Debian).ensure(workspace, row)?,
+            initrd: initrd::ensure_for_root(workspace, row, &kernel)?,
+            cmdline: format!("root=UUID={} ro {system}", ext4::UUID),
+        })
+    }
+}
+
 impl System {
     fn new(row: &ArchRow, kernel: &Kernel, initrd: PathBuf, medium: &Medium) -> Self {
         let name = kernel.image.file_name().unwrap_or_default().to_string_lossy();
@@ -170,8 +198,7 @@ impl System {
             command_line(row.firmware, medium.end, medium.tsc_khz)
         };
         if medium.kind.is_system() {
-            cmdline += " init.switch_root ";
-            cmdline += SLOW_MACHINE;
+            cmdline = for_system(&cmdline);
         }
         Self {
             kernel: kernel.image.clone(),
@@ -323,6 +350,7 @@ impl Collector<'_> {
             kernel,
             initrd: &self.system.initrd,
             cmdline: &self.system.cmdline,
+            is_for_vmboot: self.is_for_vmboot,
         };
         let image = debian_root::ensure(self.workspace, self.row, parts)?;
         self.content.root = Some(Root::Image(image));

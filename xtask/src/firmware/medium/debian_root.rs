@@ -56,6 +56,8 @@ pub(super) struct Parts<'a> {
     pub(super) initrd: &'a Path,
     /// The command line in the configuration of GRUB, behind that of the root file system.
     pub(super) cmdline: &'a str,
+    /// Whether that is for the machines of `vmboot run`.
+    pub(super) is_for_vmboot: bool,
 }
 
 /// Makes the image, unless it is there with the same inputs.
@@ -69,7 +71,11 @@ pub(super) fn ensure(workspace: &Workspace, row: &ArchRow, parts: Parts<'_>) -> 
         let apt = PrivateApt::update(workspace, row.name, row.debian, Suite::Trixie)?;
         apt.download_all(&PACKAGES, &packages)?;
     }
-    let path = directory.join("root.ext4");
+    let path = directory.join(if parts.is_for_vmboot {
+        "root-vmboot.ext4"
+    } else {
+        "root.ext4"
+    });
     let inputs = inputs(&packages, parts)?;
     let list = path.with_extension("inputs");
     let is_known = fs::read_to_string(&list).is_ok_and(|known| known == inputs);

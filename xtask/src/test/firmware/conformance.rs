@@ -91,7 +91,7 @@ impl<'a> Machine<'a> {
                 .args(disk.options())
                 .args(["-append", "mode=exit", "-kernel"])
                 .arg(&kernel);
-            let (output, _) = boot(&mut command, &kernel)?;
+            let (output, _) = boot(&mut command)?;
             machine.values = Values::read(&output);
         }
         Ok(machine)
@@ -145,7 +145,7 @@ impl<'a> Machine<'a> {
         let disk = TemporaryDisk::with_entry(self.workspace, &entry)?;
         let mut command = loader.qemu(&self.emulator);
         command.args(disk.options()).arg("-kernel").arg(&self.firmware);
-        let (output, code) = boot(&mut command, &kernel)?;
+        let (output, code) = boot(&mut command)?;
         Ok(read(suite, &output, code, loader.exit_codes))
     }
 }
